@@ -1,0 +1,1 @@
+//! Recipes, plans, assembly and the command line.

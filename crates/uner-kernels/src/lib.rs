@@ -1,0 +1,1 @@
+//! Fused operators as plain functions on burn tensors.

@@ -1,0 +1,1 @@
+//! LLaMA: the model, its KV cache, and Hugging Face weights in and out.

@@ -1,0 +1,1 @@
+//! Packing, loading, the training step, the optimizer, checkpoints and metrics.

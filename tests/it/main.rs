@@ -1,0 +1,3 @@
+//! The one integration test binary. Each module carries an equality or a set of golden vectors.
+
+mod shared;
