@@ -1,1 +1,21 @@
-//! Fused operators as plain functions on burn tensors.
+//! Fused operators as plain functions on burn tensors: one op, one directory, each with its `reference` in
+//! ordinary burn operations, the oracle of its tests.
+//!
+//! Nothing here knows of LLaMA, parameters, or files; shapes are named after their meaning, and every public
+//! function states them.
+
+pub mod adamw;
+pub mod attention;
+pub mod linear;
+pub mod linear_cross_entropy;
+pub mod rms_norm;
+pub mod rope;
+pub mod swiglu;
+
+pub use adamw::{AdamWState, AdamWStep, adamw};
+pub use attention::{Visibility, attention};
+pub use linear::linear;
+pub use linear_cross_entropy::{Labels, linear_cross_entropy, token_losses};
+pub use rms_norm::{add_rms_norm, rms_norm};
+pub use rope::{RotaryTable, rope};
+pub use swiglu::swiglu;

@@ -1,1 +1,15 @@
 //! LLaMA: the model, its KV cache, and Hugging Face weights in and out.
+//!
+//! Field names are checkpoint names and weights are `[out, in]`, so loading and saving copy bytes. Knows nothing of
+//! optimizers, data or runs.
+
+pub mod cache;
+pub mod config;
+pub mod llama;
+pub mod parameters;
+pub mod weights;
+
+pub use cache::KvCache;
+pub use config::LlamaConfig;
+pub use llama::{Block, Context, Llama};
+pub use weights::{WeightsError, load, save};

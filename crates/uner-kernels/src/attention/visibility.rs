@@ -1,0 +1,87 @@
+//! Which token sees which: the one rule behind causal attention, packing and prefix sharing.
+
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+
+/// Document of a padding token: it sees nothing and nothing sees it.
+pub const PADDING: i32 = -1;
+
+/// Token *j* is visible to token *i* when `j <= i`, `document[j] == document[i]` (and is not [`PADDING`]), and
+/// `branch[j] == 0 || branch[j] == branch[i]`.
+///
+/// One document and one branch is plain causal attention; a packed row is many documents; a passage followed by
+/// independent questions is branch 0 followed by branches 1..n.
+///
+/// # Shapes
+/// Both tensors are `[rows, keys]`. The queries of a call are the last `queries` tokens of the `keys`, which is how
+/// a KV cache is read: `queries < keys` while decoding, `queries == keys` otherwise.
+#[derive(Debug, Clone)]
+pub struct Visibility {
+    document: Tensor<2, Int>,
+    branch: Tensor<2, Int>,
+}
+
+impl Visibility {
+    /// Every token in branch 0 of the document that `document` names, row by row.
+    ///
+    /// # Panics
+    /// When `document` does not hold `rows` equally long rows.
+    pub fn packed(document: &[i32], rows: usize, device: &Device) -> Self {
+        Self::branched(document, &vec![0; document.len()], rows, device)
+    }
+
+    /// Documents and branches, row by row.
+    ///
+    /// # Panics
+    /// When the two slices do not hold `rows` equally long rows.
+    pub fn branched(document: &[i32], branch: &[i32], rows: usize, device: &Device) -> Self {
+        assert_eq!(document.len(), branch.len(), "`document` and `branch` differ in length");
+        assert_eq!(document.len() % rows, 0, "{} tokens are not {rows} equal rows", document.len());
+        let shape = [rows, document.len() / rows];
+        let tensor = |values: &[i32]| {
+            Tensor::<2, Int>::from_data(TensorData::new(values.to_vec(), shape), &device.clone())
+        };
+        Self { document: tensor(document), branch: tensor(branch) }
+    }
+
+    /// One document, one branch per row: plain causal attention.
+    pub fn causal(rows: usize, keys: usize, device: &Device) -> Self {
+        Self::packed(&vec![0; rows * keys], rows, device)
+    }
+
+    /// `[rows, keys]`: the document of each key.
+    pub fn document(&self) -> &Tensor<2, Int> {
+        &self.document
+    }
+
+    /// `[rows, keys]`: the branch of each key.
+    pub fn branch(&self) -> &Tensor<2, Int> {
+        &self.branch
+    }
+
+    /// The rule as a mask: `[rows, queries, keys]`, true where the key is visible to the query.
+    ///
+    /// # Panics
+    /// When there are more queries than keys.
+    pub fn mask(&self, queries: usize) -> Tensor<3, Bool> {
+        let [rows, keys] = self.document.dims();
+        assert!(queries <= keys, "{queries} queries but only {keys} keys");
+        let device = self.document.device();
+        let first = keys - queries;
+        let column = |tensor: &Tensor<2, Int>| {
+            tensor.clone().narrow(1, first, queries).reshape([rows, queries, 1]).expand([rows, queries, keys])
+        };
+        let row =
+            |tensor: &Tensor<2, Int>| tensor.clone().reshape([rows, 1, keys]).expand([rows, queries, keys]);
+        let query_idx = Tensor::<1, Int>::arange(first as i64..keys as i64, &device)
+            .reshape([1, queries, 1])
+            .expand([rows, queries, keys]);
+        let key_idx = Tensor::<1, Int>::arange(0..keys as i64, &device)
+            .reshape([1, 1, keys])
+            .expand([rows, queries, keys]);
+        let same_branch =
+            row(&self.branch).equal_elem(0).bool_or(row(&self.branch).equal(column(&self.branch)));
+        let same_document = row(&self.document).equal(column(&self.document));
+        let real = row(&self.document).not_equal_elem(PADDING);
+        key_idx.lower_equal(query_idx).bool_and(same_document).bool_and(same_branch).bool_and(real)
+    }
+}

@@ -1,0 +1,63 @@
+//! Rotary position embedding (Su et al. 2021) in the rotate-half layout of Hugging Face checkpoints: the pair of
+//! channel `c` is `c + head_dim / 2`, not its neighbour.
+
+mod reference;
+
+pub use reference::reference;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Cosine and sine of every position's angles, computed once per batch and read by every layer.
+///
+/// # Shapes
+/// Both `[rows, tokens, head_dim / 2]`, f32.
+#[derive(Debug, Clone)]
+pub struct RotaryTable {
+    cos: Tensor<3>,
+    sin: Tensor<3>,
+}
+
+impl RotaryTable {
+    /// The table of `rows` equally long rows of positions, given row by row.
+    ///
+    /// `inverse_frequencies` has `head_dim / 2` entries. The angles are formed in f32, as the checkpoints' own
+    /// code forms them; their cosine and sine are then exact to f32.
+    ///
+    /// # Panics
+    /// When `positions` does not hold `rows` equally long rows.
+    pub fn new(positions: &[i32], rows: usize, inverse_frequencies: &[f32], device: &Device) -> Self {
+        assert_eq!(positions.len() % rows, 0, "{} positions are not {rows} equal rows", positions.len());
+        let shape = [rows, positions.len() / rows, inverse_frequencies.len()];
+        let angles = positions.iter().flat_map(|&position| {
+            inverse_frequencies.iter().map(move |frequency| position as f32 * frequency)
+        });
+        let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
+        let tensor = |values| Tensor::from_data(TensorData::new(values, shape), &device.clone());
+        Self { cos: tensor(cos), sin: tensor(sin) }
+    }
+
+    /// `[rows, tokens, head_dim / 2]`.
+    pub fn cos(&self) -> &Tensor<3> {
+        &self.cos
+    }
+
+    /// `[rows, tokens, head_dim / 2]`.
+    pub fn sin(&self) -> &Tensor<3> {
+        &self.sin
+    }
+}
+
+/// Rotates every head of every token by its position.
+///
+/// # Shapes
+/// - `x`: `[rows, tokens, heads, head_dim]`
+/// - returns the same
+///
+/// # Panics
+/// When the table does not have the rows, tokens and half the `head_dim` of `x`.
+pub fn rope(x: Tensor<4>, table: &RotaryTable) -> Tensor<4> {
+    let [rows, tokens, _, head_dim] = x.dims();
+    let expected = [rows, tokens, head_dim / 2];
+    assert_eq!(table.cos.dims(), expected, "the rotary table does not fit `x` {:?}", x.dims());
+    reference(x, table)
+}

@@ -1,0 +1,57 @@
+//! Keys and values of the tokens seen so far, so that decoding a token costs one token.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::config::LlamaConfig;
+
+/// The cache of every layer.
+///
+/// Rows are aligned at their end: shorter prompts are padded on the left with tokens of document
+/// [`uner_kernels::attention::PADDING`], so that every row appends at the same index.
+#[derive(Debug)]
+pub struct KvCache {
+    /// One entry per block.
+    pub layers: Vec<LayerCache>,
+}
+
+/// The cache of one layer.
+///
+/// # Shapes
+/// Keys and values: `[rows, capacity, num_key_value_heads, head_dim]`, of which the first `length` are filled.
+#[derive(Debug)]
+pub struct LayerCache {
+    keys: Tensor<4>,
+    values: Tensor<4>,
+    length: usize,
+}
+
+impl KvCache {
+    /// An empty cache for `rows` rows of up to `capacity` tokens.
+    pub fn new(config: &LlamaConfig, rows: usize, capacity: usize, device: &Device) -> Self {
+        let shape = [rows, capacity, config.num_key_value_heads, config.head_dim];
+        let layer = || LayerCache {
+            keys: Tensor::zeros(shape, &device.clone()),
+            values: Tensor::zeros(shape, &device.clone()),
+            length: 0,
+        };
+        Self { layers: (0..config.num_hidden_layers).map(|_| layer()).collect() }
+    }
+}
+
+impl LayerCache {
+    /// Appends new keys and values, `[rows, tokens, num_key_value_heads, head_dim]`, and returns all so far.
+    ///
+    /// # Panics
+    /// When they do not fit the capacity.
+    pub(crate) fn append(&mut self, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let [rows, tokens, heads, head_dim] = keys.dims();
+        let [_, capacity, ..] = self.keys.dims();
+        let end = self.length + tokens;
+        assert!(end <= capacity, "{end} tokens do not fit a cache of {capacity}");
+        let place = [0..rows, self.length..end, 0..heads, 0..head_dim];
+        self.keys.inplace(|cached| cached.slice_assign(place.clone(), keys));
+        self.values.inplace(|cached| cached.slice_assign(place, values));
+        self.length = end;
+        (self.keys.clone().narrow(1, 0, end), self.values.clone().narrow(1, 0, end))
+    }
+}

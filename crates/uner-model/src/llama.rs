@@ -1,0 +1,251 @@
+//! The model, top to bottom (Touvron et al. 2023): embedding, blocks of attention and gated feed-forward behind
+//! RMS norms, a final norm and the language-model head.
+//!
+//! Tokens of all rows travel as one `[rows · tokens, hidden_size]` tensor; only attention sees rows.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use uner_kernels::{RotaryTable, Visibility, add_rms_norm, attention, linear, rms_norm, rope, swiglu};
+
+use crate::cache::LayerCache;
+use crate::config::LlamaConfig;
+use crate::weights::{Source, WeightsError};
+
+/// A LLaMA with its configuration.
+#[derive(Module, Debug)]
+pub struct Llama {
+    /// Everything but the head.
+    pub model: Decoder,
+    /// The head; `None` where it is the embedding.
+    pub lm_head: Option<Linear>,
+}
+
+/// Embedding, blocks and final norm.
+#[derive(Module, Debug)]
+pub struct Decoder {
+    /// `[vocab_size, hidden_size]`.
+    pub embed_tokens: Linear,
+    /// The blocks, first to last.
+    pub layers: Vec<Block>,
+    /// The norm before the head.
+    pub norm: RmsNorm,
+}
+
+/// One transformer block.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// Norm before attention.
+    pub input_layernorm: RmsNorm,
+    /// Self-attention.
+    pub self_attn: Attention,
+    /// Norm before the feed-forward layer.
+    pub post_attention_layernorm: RmsNorm,
+    /// Feed-forward layer.
+    pub mlp: Mlp,
+}
+
+/// The projections around attention.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// `[num_attention_heads · head_dim, hidden_size]`.
+    pub q_proj: Linear,
+    /// `[num_key_value_heads · head_dim, hidden_size]`.
+    pub k_proj: Linear,
+    /// `[num_key_value_heads · head_dim, hidden_size]`.
+    pub v_proj: Linear,
+    /// `[hidden_size, num_attention_heads · head_dim]`.
+    pub o_proj: Linear,
+}
+
+/// The gated feed-forward layer.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// `[intermediate_size, hidden_size]`.
+    pub gate_proj: Linear,
+    /// `[intermediate_size, hidden_size]`.
+    pub up_proj: Linear,
+    /// `[hidden_size, intermediate_size]`.
+    pub down_proj: Linear,
+}
+
+/// A bias-free matrix, `[out, in]`.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[out, in]`.
+    pub weight: Param<Tensor<2>>,
+}
+
+/// The weight of a root-mean-square norm.
+#[derive(Module, Debug)]
+pub struct RmsNorm {
+    /// `[hidden_size]`.
+    pub weight: Param<Tensor<1>>,
+}
+
+/// What every block needs to know of a batch besides its hidden states.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    /// The model's dimensions.
+    pub config: &'a LlamaConfig,
+    /// Rows of the batch.
+    pub rows: usize,
+    /// Angles of every token's position.
+    pub rotary: RotaryTable,
+    /// Which token sees which.
+    pub visibility: Visibility,
+}
+
+impl<'a> Context<'a> {
+    /// The context of `rows` equally long rows; `positions` are given row by row.
+    pub fn new(
+        config: &'a LlamaConfig,
+        positions: &[i32],
+        rows: usize,
+        visibility: Visibility,
+        device: &Device,
+    ) -> Self {
+        let rotary = RotaryTable::new(positions, rows, &config.inverse_frequencies(), device);
+        Self { config, rows, rotary, visibility }
+    }
+}
+
+impl Llama {
+    /// A model whose parameters come from `source`, asked for by checkpoint name and shape.
+    ///
+    /// # Errors
+    /// What the source says of a parameter it cannot give.
+    pub fn build(config: &LlamaConfig, source: &mut impl Source) -> Result<Self, WeightsError> {
+        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
+        let embed_tokens = Linear::build(source, "model.embed_tokens", vocab, hidden)?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|layer| Block::build(config, source, &format!("model.layers.{layer}")))
+            .collect::<Result<_, _>>()?;
+        let norm = RmsNorm::build(source, "model.norm", hidden)?;
+        let lm_head = if config.tie_word_embeddings {
+            None
+        } else {
+            Some(Linear::build(source, "lm_head", vocab, hidden)?)
+        };
+        Ok(Self { model: Decoder { embed_tokens, layers, norm }, lm_head })
+    }
+
+    /// The embedding of every token: `[tokens]` ids to `[tokens, hidden_size]`.
+    pub fn embed(&self, ids: &[i32]) -> Tensor<2> {
+        let weight = self.model.embed_tokens.weight.val();
+        let ids = TensorData::new(ids.to_vec(), [ids.len()]);
+        let ids = Tensor::<1, Int>::from_data(ids, &weight.device());
+        weight.select(0, ids)
+    }
+
+    /// The matrix of the language-model head, `[vocab_size, hidden_size]`.
+    pub fn head(&self) -> Tensor<2> {
+        self.lm_head.as_ref().unwrap_or(&self.model.embed_tokens).weight.val()
+    }
+
+    /// The normed hidden states of every token, `[rows · tokens, hidden_size]`, ready for the head.
+    ///
+    /// With a cache, the tokens continue the cached ones, and their keys and values are appended to it.
+    pub fn hidden(&self, ids: &[i32], context: &Context, mut cache: Option<&mut [LayerCache]>) -> Tensor<2> {
+        let mut hidden = self.embed(ids);
+        for (layer, block) in self.model.layers.iter().enumerate() {
+            hidden = block.forward(hidden, context, cache.as_mut().map(|layers| &mut layers[layer]));
+        }
+        self.model.norm.forward(hidden, context.config)
+    }
+
+    /// The logits of the given hidden states: `[n, hidden_size]` to `[n, vocab_size]`.
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        linear(hidden, self.head())
+    }
+}
+
+impl Block {
+    fn build(config: &LlamaConfig, source: &mut impl Source, name: &str) -> Result<Self, WeightsError> {
+        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let queries = config.num_attention_heads * config.head_dim;
+        let keys = config.num_key_value_heads * config.head_dim;
+        Ok(Self {
+            input_layernorm: RmsNorm::build(source, &format!("{name}.input_layernorm"), hidden)?,
+            self_attn: Attention {
+                q_proj: Linear::build(source, &format!("{name}.self_attn.q_proj"), queries, hidden)?,
+                k_proj: Linear::build(source, &format!("{name}.self_attn.k_proj"), keys, hidden)?,
+                v_proj: Linear::build(source, &format!("{name}.self_attn.v_proj"), keys, hidden)?,
+                o_proj: Linear::build(source, &format!("{name}.self_attn.o_proj"), hidden, queries)?,
+            },
+            post_attention_layernorm: RmsNorm::build(
+                source,
+                &format!("{name}.post_attention_layernorm"),
+                hidden,
+            )?,
+            mlp: Mlp {
+                gate_proj: Linear::build(source, &format!("{name}.mlp.gate_proj"), intermediate, hidden)?,
+                up_proj: Linear::build(source, &format!("{name}.mlp.up_proj"), intermediate, hidden)?,
+                down_proj: Linear::build(source, &format!("{name}.mlp.down_proj"), hidden, intermediate)?,
+            },
+        })
+    }
+
+    /// `[rows · tokens, hidden_size]` to the same.
+    pub fn forward(&self, hidden: Tensor<2>, context: &Context, cache: Option<&mut LayerCache>) -> Tensor<2> {
+        let normed = self.input_layernorm.forward(hidden.clone(), context.config);
+        let attended = self.self_attn.forward(normed, context, cache);
+        let (hidden, normed) = self.post_attention_layernorm.forward_add(attended, hidden, context.config);
+        hidden.add(self.mlp.forward(normed))
+    }
+}
+
+impl Attention {
+    fn forward(&self, x: Tensor<2>, context: &Context, cache: Option<&mut LayerCache>) -> Tensor<2> {
+        let LlamaConfig { num_attention_heads, num_key_value_heads, head_dim, .. } = *context.config;
+        let rows = context.rows;
+        let tokens = x.dims()[0] / rows;
+        let heads = |x: Tensor<2>, count| x.reshape([rows, tokens, count, head_dim]);
+        let q = heads(self.q_proj.forward(x.clone()), num_attention_heads);
+        let k = heads(self.k_proj.forward(x.clone()), num_key_value_heads);
+        let v = heads(self.v_proj.forward(x), num_key_value_heads);
+        let (q, k) = (rope(q, &context.rotary), rope(k, &context.rotary));
+        let (k, v) = match cache {
+            Some(cache) => cache.append(k, v),
+            None => (k, v),
+        };
+        let attended = attention(q, k, v, &context.visibility);
+        self.o_proj.forward(attended.reshape([rows * tokens, num_attention_heads * head_dim]))
+    }
+}
+
+impl Mlp {
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let gated = swiglu(self.gate_proj.forward(x.clone()), self.up_proj.forward(x));
+        self.down_proj.forward(gated)
+    }
+}
+
+impl Linear {
+    fn build(
+        source: &mut impl Source,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Self, WeightsError> {
+        Ok(Self { weight: Param::from_tensor(source.tensor(&format!("{name}.weight"), [rows, columns])?) })
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        linear(x, self.weight.val())
+    }
+}
+
+impl RmsNorm {
+    fn build(source: &mut impl Source, name: &str, hidden: usize) -> Result<Self, WeightsError> {
+        Ok(Self { weight: Param::from_tensor(source.tensor(&format!("{name}.weight"), [hidden])?) })
+    }
+
+    /// `[tokens, hidden_size]` to the same.
+    pub fn forward(&self, x: Tensor<2>, config: &LlamaConfig) -> Tensor<2> {
+        rms_norm(x, self.weight.val(), config.rms_norm_eps)
+    }
+
+    fn forward_add(&self, x: Tensor<2>, residual: Tensor<2>, config: &LlamaConfig) -> (Tensor<2>, Tensor<2>) {
+        add_rms_norm(x, residual, self.weight.val(), config.rms_norm_eps)
+    }
+}

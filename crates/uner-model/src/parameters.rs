@@ -1,0 +1,125 @@
+//! Walking a model's parameters by checkpoint name.
+//!
+//! Tensors are handed over flat, `[n]`: what is done to parameters outside the model (accumulating, updating,
+//! saving) is element-wise, and one rank keeps it free of shape generics.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor};
+
+/// A parameter as [`visit`] shows it.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Checkpoint name, such as `model.layers.0.mlp.up_proj.weight`.
+    pub name: String,
+    /// Its shape in the checkpoint.
+    pub shape: Vec<usize>,
+    /// `[n]`.
+    pub values: Tensor<1>,
+}
+
+/// Shows every parameter of `module`, whose own name is `prefix` (empty for the whole model), in a fixed order.
+pub fn visit(module: &impl Module, prefix: &str, show: impl FnMut(Parameter)) {
+    module.visit(&mut Visitor { path: Path::new(prefix), show });
+}
+
+/// Replaces the values of every parameter of `module` by what `change` makes of them, `[n]` to `[n]`.
+pub fn map<M: Module>(module: M, prefix: &str, change: impl FnMut(&str, Tensor<1>) -> Tensor<1>) -> M {
+    module.map(&mut Mapper { path: Path::new(prefix), change })
+}
+
+/// Takes the gradient of every parameter of `module` that has one out of `gradients`, flat.
+pub fn take_gradients(
+    module: &impl Module,
+    prefix: &str,
+    gradients: &mut Gradients,
+    take: impl FnMut(&str, Tensor<1>),
+) {
+    module.visit(&mut Taker { path: Path::new(prefix), gradients, take });
+}
+
+/// The name of the module that is being walked.
+struct Path(Vec<String>);
+
+impl Path {
+    fn new(prefix: &str) -> Self {
+        Self(prefix.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn enter(&mut self, name: &str) {
+        self.0.push(name.to_owned());
+    }
+
+    fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    fn name(&self) -> String {
+        self.0.join(".")
+    }
+}
+
+struct Visitor<F> {
+    path: Path,
+    show: F,
+}
+
+impl<F: FnMut(Parameter)> ModuleVisitor for Visitor<F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let values = param.val();
+        let shape = values.dims().to_vec();
+        (self.show)(Parameter { name: self.path.name(), shape, values: values.reshape([-1]) });
+    }
+}
+
+struct Mapper<F> {
+    path: Path,
+    change: F,
+}
+
+impl<F: FnMut(&str, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.name();
+        param.map(|values| {
+            let shape = values.dims();
+            (self.change)(&name, values.reshape([-1])).reshape(shape)
+        })
+    }
+}
+
+struct Taker<'a, F> {
+    path: Path,
+    gradients: &'a mut Gradients,
+    take: F,
+}
+
+impl<F: FnMut(&str, Tensor<1>)> ModuleVisitor for Taker<'_, F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad_remove(self.gradients) {
+            (self.take)(&self.path.name(), gradient.reshape([-1]));
+        }
+    }
+}

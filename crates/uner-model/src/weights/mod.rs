@@ -1,0 +1,26 @@
+//! Weights in and out: Hugging Face folders (`config.json` and safetensors, in one file or in shards with an
+//! index), and random ones.
+
+mod error;
+mod random;
+mod read;
+mod write;
+
+pub use error::WeightsError;
+pub use random::random;
+pub use read::{load, read_config};
+pub use write::{MAX_SHARD_BYTES, save};
+
+use burn::tensor::Tensor;
+
+/// Where a model's parameters come from, asked for by checkpoint name and shape.
+pub trait Source {
+    /// The parameter `name`, f32, on the model's device.
+    ///
+    /// # Errors
+    /// When it cannot be given.
+    fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError>;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! Random weights, the same on every machine and device for a seed.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, Normal};
+
+use super::{Source, WeightsError};
+use crate::{Llama, LlamaConfig};
+
+/// A model with matrices from N(0, `initializer_range`²) and norms of 1, as transformers initialises LLaMA.
+pub fn random(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
+    let mut source = Random {
+        normal: Normal::new(0.0, config.initializer_range as f32).expect("a finite standard deviation"),
+        rng: ChaCha8Rng::seed_from_u64(seed),
+        device: device.clone(),
+    };
+    Llama::build(config, &mut source).expect("random weights are always at hand")
+}
+
+struct Random {
+    normal: Normal<f32>,
+    rng: ChaCha8Rng,
+    device: Device,
+}
+
+impl Source for Random {
+    fn tensor<const D: usize>(&mut self, _name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError> {
+        if D == 1 {
+            return Ok(Tensor::ones(shape, &self.device));
+        }
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|_| self.normal.sample(&mut self.rng)).collect();
+        Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
+    }
+}
