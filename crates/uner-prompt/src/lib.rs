@@ -1,6 +1,31 @@
 //! The text protocol, both directions: example → conversation → segments → tokens with their loss mask, and
 //! answer → entities. Training and inference call the same functions, so they cannot drift apart.
+//!
+//! ```text
+//! Example ── ner::conversation ──► Conversation ── render ──► [Segment] ── encode ──► Tokens ── fit ──► Fitted
+//! text, type ── ner::prompt ─────► Conversation ── render_prompt ────────── encode_prompt ──► ids
+//! generated text ── parse_answer ──► entities
+//! ```
+//!
+//! A [`Template`] is data (`configs/templates/*.toml`), not code; a [`Tokenizer`] reads `tokenizer.json` and
+//! SentencePiece's `tokenizer.model`, or is trained on the spot.
 
+pub mod answer;
 pub mod conversation;
+pub mod encode;
+pub mod error;
+pub mod fit;
+pub mod ner;
+mod pattern;
+pub mod render;
+pub mod template;
+pub mod tokenizer;
 
-pub use conversation::{Conversation, Message, Role, Segment, Tokens};
+pub use answer::{ParsedAnswer, answer, parse_answer};
+pub use conversation::{Conversation, IGNORE_INDEX, Message, Role, Segment, Tokens};
+pub use encode::{encode, encode_prompt};
+pub use error::PromptError;
+pub use fit::{Fitted, cut, fit, permute_queries};
+pub use render::{render, render_prompt, render_string};
+pub use template::Template;
+pub use tokenizer::{SpacePrefix, Tokenizer, TokenizerError};

@@ -1,0 +1,151 @@
+//! Answers, written and read.
+//!
+//! Written as Python's `json.dumps` writes a list (separators `, `, everything beyond ASCII as `\uXXXX`), because that is
+//! what the released data holds. Read with patience: a model's output may be wrapped in other words, quoted the Python
+//! way, or cut off. (The official parser, which gives up on the first oddity, belongs to scoring.)
+
+use std::fmt::Write as _;
+
+/// What could be read of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ParsedAnswer {
+    /// The mentions, in order, repetitions kept.
+    pub entities: Vec<String>,
+    /// Whether the output was one JSON list of strings and nothing else.
+    pub well_formed: bool,
+}
+
+/// The JSON list of mentions: `["Tim Cook", "Zo\u00eb"]`, byte for byte what `json.dumps(mentions)` gives.
+pub fn answer(mentions: &[impl AsRef<str>]) -> String {
+    list(mentions.iter().map(|mention| json_string(mention.as_ref())))
+}
+
+/// The answer of the all-in-one form: a JSON list of `["mention", "type"]` pairs.
+pub fn typed_answer<'a>(entities: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    list(
+        entities.map(|(mention, entity_type)| {
+            format!("[{}, {}]", json_string(mention), json_string(entity_type))
+        }),
+    )
+}
+
+/// The answer of the InstructUIE form: `type: mention; type: mention`, or `None`. (The original puts a space before it,
+/// which here is the space mark the tokenizer gives every segment.)
+pub fn instructuie_answer<'a>(entities: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs: Vec<String> =
+        entities.map(|(mention, entity_type)| format!("{entity_type}: {mention}")).collect();
+    if pairs.is_empty() { "None".to_owned() } else { pairs.join("; ") }
+}
+
+/// Reads the mentions out of a generated answer. Never fails: what cannot be read is left out, and `well_formed` says
+/// whether anything was unusual. `parse_answer(&answer(x))` gives back `x` for every list of strings.
+///
+/// Tolerated: text around the list, single quotes, bare words, quotes inside a mention, a missing end (the mention that
+/// was being written is dropped, since it may be incomplete).
+pub fn parse_answer(output: &str) -> ParsedAnswer {
+    let Some(start) = output.find('[') else { return ParsedAnswer::default() };
+    let mut values = serde_json::Deserializer::from_str(&output[start..]).into_iter::<Vec<String>>();
+    if let Some(Ok(entities)) = values.next() {
+        let rest = &output[start + values.byte_offset()..];
+        let well_formed = output[..start].trim().is_empty() && rest.trim().is_empty();
+        return ParsedAnswer { entities, well_formed };
+    }
+    ParsedAnswer { entities: lenient_items(&output[start + 1..]), well_formed: false }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+/// Python's `json.dumps` of a string: characters beyond ASCII as UTF-16 code units in lower-case hexadecimal.
+fn json_string(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            '\n' => json.push_str("\\n"),
+            '\r' => json.push_str("\\r"),
+            '\t' => json.push_str("\\t"),
+            '\u{8}' => json.push_str("\\b"),
+            '\u{c}' => json.push_str("\\f"),
+            ' '..='~' => json.push(character),
+            _ => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(json, "\\u{unit:04x}").expect("writing to a string does not fail");
+                }
+            }
+        }
+    }
+    json.push('"');
+    json
+}
+
+/// The items of a list that is not JSON, from behind its opening bracket up to its closing one, or to the end of the text.
+fn lenient_items(text: &str) -> Vec<String> {
+    let mut items = Vec::new();
+    let mut rest = text.trim_start_matches(is_between);
+    while let Some(first) = rest.chars().next() {
+        let (item, after) = match first {
+            ']' => break,
+            '"' | '\'' => quoted_item(rest, first),
+            _ => bare_item(rest),
+        };
+        items.extend(item.filter(|item| !item.is_empty()));
+        rest = after.trim_start_matches(is_between);
+    }
+    items
+}
+
+fn is_between(character: char) -> bool {
+    character.is_whitespace() || matches!(character, ',' | '[')
+}
+
+/// A quoted item: it ends at the first unescaped quote that a comma, a bracket or the end of the text follows. `None` if
+/// it never ends.
+fn quoted_item(text: &str, quote: char) -> (Option<String>, &str) {
+    let mut escaped = false;
+    for (index, character) in text.char_indices().skip(1) {
+        if character == quote && !escaped {
+            let after = &text[index + 1..];
+            if after.trim_start().chars().next().is_none_or(|next| matches!(next, ',' | ']')) {
+                return (Some(unescape(&text[1..index])), after);
+            }
+        }
+        escaped = character == '\\' && !escaped;
+    }
+    (None, "")
+}
+
+/// An unquoted item: up to the next comma or bracket. `None` if the text ends first.
+fn bare_item(text: &str) -> (Option<String>, &str) {
+    match text.find([',', ']']) {
+        Some(end) => (Some(text[..end].trim().to_owned()), &text[end..]),
+        None => (None, ""),
+    }
+}
+
+/// Resolves the escapes of JSON and Python; what is not one stays as written.
+fn unescape(text: &str) -> String {
+    let json = format!("\"{}\"", escape_bare_quotes(text));
+    serde_json::from_str(&json).unwrap_or_else(|_| text.to_owned())
+}
+
+/// Makes the inside of a leniently read string valid JSON as far as quotes go: `\'` → `'`, bare `"` → `\"`.
+fn escape_bare_quotes(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => escaped.push_str("\\\""),
+            '\\' => match characters.next() {
+                Some('\'') => escaped.push('\''),
+                Some(next) => escaped.extend(['\\', next]),
+                None => escaped.push_str("\\\\"),
+            },
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}

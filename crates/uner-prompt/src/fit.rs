@@ -1,0 +1,81 @@
+//! What happens to encoded conversations before packing: a new order of the queries, and a maximal length.
+
+use crate::conversation::Tokens;
+use crate::error::PromptError;
+
+/// Tokens that fit, and what was left out to make them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fitted {
+    /// At most `max_seq_len` tokens, cut at the end of an exchange.
+    pub tokens: Tokens,
+    /// Number of queries dropped from the end.
+    pub dropped_queries: usize,
+}
+
+/// Shortens tokens to `max_seq_len` by dropping whole queries from the end. The passage is never shortened.
+///
+/// # Errors
+/// [`PromptError::TooLong`] if not even the passage with one query fits (a conversation that has no query fits if its
+/// passage does).
+pub fn fit(mut tokens: Tokens, max_seq_len: usize) -> Result<Fitted, PromptError> {
+    let num_exchanges = tokens.exchanges.len();
+    let kept = tokens.exchanges.iter().take_while(|end| **end <= max_seq_len).count();
+    if kept < num_exchanges.min(2) {
+        return Err(PromptError::TooLong {
+            needed: tokens.exchanges[num_exchanges.min(2) - 1],
+            passage: tokens.exchanges[0],
+            max_seq_len,
+        });
+    }
+    truncate(&mut tokens, kept);
+    Ok(Fitted { tokens, dropped_queries: num_exchanges - kept })
+}
+
+fn truncate(tokens: &mut Tokens, kept: usize) {
+    tokens.exchanges.truncate(kept);
+    let length = tokens.exchanges.last().copied().unwrap_or(0);
+    tokens.ids.truncate(length);
+    tokens.loss_mask.truncate(length);
+}
+
+/// Cuts at `max_seq_len` as the released code does: anywhere, inside an answer or the passage too. What is left may carry
+/// no loss at all. Only for comparison with that code.
+pub fn cut(mut tokens: Tokens, max_seq_len: usize) -> Tokens {
+    if tokens.ids.len() > max_seq_len {
+        tokens.ids.truncate(max_seq_len);
+        tokens.loss_mask.truncate(max_seq_len);
+        tokens.exchanges.retain(|end| *end < max_seq_len);
+        tokens.exchanges.push(max_seq_len);
+    }
+    tokens
+}
+
+/// The same conversation with its queries in another order, without tokenising again: query `order[i]` (from 0, the
+/// passage not counted) comes at place `i`. What a trainer calls before every epoch.
+///
+/// # Panics
+/// If `order` is not a permutation of the queries.
+pub fn permute_queries(tokens: &Tokens, order: &[usize]) -> Tokens {
+    let num_queries = tokens.exchanges.len().saturating_sub(1);
+    let mut seen = vec![false; num_queries];
+    for query in order {
+        assert!(!std::mem::replace(&mut seen[*query], true), "query {query} occurs twice in order {order:?}");
+    }
+    assert_eq!(order.len(), num_queries, "order {order:?} does not cover {num_queries} queries");
+    let passage = tokens.exchanges.first().copied().unwrap_or(0);
+    let mut permuted = Tokens {
+        ids: Vec::with_capacity(tokens.ids.len()),
+        loss_mask: Vec::with_capacity(tokens.ids.len()),
+        exchanges: Vec::with_capacity(tokens.exchanges.len()),
+    };
+    permuted.ids.extend_from_slice(&tokens.ids[..passage]);
+    permuted.loss_mask.extend_from_slice(&tokens.loss_mask[..passage]);
+    permuted.exchanges.extend(tokens.exchanges.first());
+    for query in order {
+        let range = tokens.exchanges[*query]..tokens.exchanges[query + 1];
+        permuted.ids.extend_from_slice(&tokens.ids[range.clone()]);
+        permuted.loss_mask.extend_from_slice(&tokens.loss_mask[range]);
+        permuted.exchanges.push(permuted.ids.len());
+    }
+    permuted
+}

@@ -1,0 +1,49 @@
+//! Patterns such as `What describes {type} in the text?`.
+
+/// Puts values into a pattern's `{name}` places in one pass: braces inside a value are text, never a place.
+/// Places that are not among `values` stay as they are ([`unknown_place`] finds them when a template is read).
+pub(crate) fn fill(pattern: &str, values: &[(&str, &str)]) -> String {
+    let mut filled =
+        String::with_capacity(pattern.len() + values.iter().map(|(_, value)| value.len()).sum::<usize>());
+    let mut rest = pattern;
+    while let Some(start) = rest.find('{') {
+        filled.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let known = rest.find('}').and_then(|end| {
+            let value = values.iter().find(|(name, _)| *name == &rest[1..end])?.1;
+            Some((end, value))
+        });
+        if let Some((end, value)) = known {
+            filled.push_str(value);
+            rest = &rest[end + 1..];
+        } else {
+            filled.push('{');
+            rest = &rest[1..];
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
+/// The places of a pattern, in order.
+pub(crate) fn places(pattern: &str) -> Vec<&str> {
+    pattern.split('{').skip(1).filter_map(|piece| piece.split_once('}')).map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fill, places};
+
+    #[test]
+    fn values_are_not_searched_for_places() {
+        assert_eq!(fill("{a} and {b}", &[("a", "{b}"), ("b", "{a}")]), "{b} and {a}");
+        assert_eq!(fill("{a}{x}{", &[("a", "1")]), "1{x}{");
+        assert_eq!(fill("", &[("a", "1")]), "");
+    }
+
+    #[test]
+    fn places_in_order() {
+        assert_eq!(places("Dataset: {dataset}\nText: {passage}"), ["dataset", "passage"]);
+        assert!(places("no { place").is_empty());
+    }
+}

@@ -1,0 +1,140 @@
+//! Conversation → segments. The only place where template text meets message text.
+//!
+//! Training: every piece below is tokenised on its own, and carries loss where bracketed.
+//!
+//! ```text
+//! {system} USER: Text: {passage} │ ASSISTANT: │ {acknowledgement}⏎ │ USER: {question} │ ASSISTANT: │ [{answer}⏎] │ …
+//! ```
+//!
+//! (⏎ is the end-of-sequence token.) A prompt is the same pieces up to the last `ASSISTANT:`, so that training ids are
+//! prompt ids followed by answer ids. The `official` template differs on purpose; see its file.
+
+use crate::conversation::{Conversation, Message, Role, Segment};
+use crate::error::PromptError;
+use crate::template::Template;
+
+/// Renders a conversation for training.
+///
+/// # Errors
+/// The conversation is empty, starts with the assistant, does not alternate, or lacks its last answer.
+pub fn render(conversation: &Conversation, template: &Template) -> Result<Vec<Segment>, PromptError> {
+    let messages = alternating(&conversation.messages, template.drop_leading_assistant)?;
+    if !messages.len().is_multiple_of(2) {
+        return Err(PromptError::OddTurns(messages.len()));
+    }
+    let mut segments = Vec::with_capacity(messages.len() / 2 * 3);
+    for (exchange, turns) in messages.chunks_exact(2).enumerate() {
+        let trained = exchange > 0 || template.acknowledgement.is_none() || template.train_acknowledgement;
+        push_question(&mut segments, exchange, &turns[0].text, &template.system, template);
+        segments.push(Segment { text: turns[1].text.clone(), trained, end_of_turn: true });
+    }
+    Ok(segments)
+}
+
+/// Renders the prompt that asks the last user turn: everything before it, the turn, and the assistant's name. An answer
+/// behind the last user turn is left out.
+///
+/// # Errors
+/// As [`render`]; also if no user turn is left.
+pub fn render_prompt(conversation: &Conversation, template: &Template) -> Result<Vec<Segment>, PromptError> {
+    let messages = asked(conversation, template)?;
+    let system = template.system_at_inference.as_ref().unwrap_or(&template.system);
+    if let Some(end_of_turn) = &template.prompt_end_of_turn {
+        let text = one_string(messages, system, end_of_turn, template);
+        return Ok(vec![untrained(text)]);
+    }
+    let mut segments = Vec::with_capacity(messages.len() / 2 * 3 + 2);
+    for (exchange, turns) in messages.chunks(2).enumerate() {
+        push_question(&mut segments, exchange, &turns[0].text, system, template);
+        if let Some(answer) = turns.get(1) {
+            segments.push(Segment { text: answer.text.clone(), trained: false, end_of_turn: true });
+        }
+    }
+    Ok(segments)
+}
+
+/// The conversation as the one string that templates with `prompt_end_of_turn` feed the tokenizer; `None` for the other
+/// templates, whose text exists in segments only. An empty message leaves just the name of its side.
+///
+/// # Errors
+/// As [`render`], but for the number of turns.
+pub fn render_string(
+    conversation: &Conversation,
+    template: &Template,
+) -> Result<Option<String>, PromptError> {
+    let messages = alternating(&conversation.messages, template.drop_leading_assistant)?;
+    let system = template.system_at_inference.as_ref().unwrap_or(&template.system);
+    Ok(template
+        .prompt_end_of_turn
+        .as_ref()
+        .map(|end_of_turn| one_string(messages, system, end_of_turn, template)))
+}
+
+fn push_question(
+    segments: &mut Vec<Segment>,
+    exchange: usize,
+    message: &str,
+    system: &str,
+    template: &Template,
+) {
+    let separator = if system.is_empty() { "" } else { &template.separator };
+    let opening = if exchange == 0 { format!("{system}{separator}") } else { String::new() };
+    segments.push(untrained(format!("{opening}{}{message}", template.user_prefix())));
+    segments.push(untrained(template.assistant_prefix()));
+}
+
+fn untrained(text: String) -> Segment {
+    Segment { text, trained: false, end_of_turn: false }
+}
+
+/// `get_prompt` of the released code (FastChat's two-separator style).
+fn one_string(messages: &[Message], system: &str, end_of_turn: &str, template: &Template) -> String {
+    let mut text = format!("{system}{}", template.separator);
+    for message in messages {
+        let (name, end) = match message.role {
+            Role::User => (&template.roles.user, template.separator.as_str()),
+            Role::Assistant => (&template.roles.assistant, end_of_turn),
+        };
+        text.push_str(name);
+        text.push(':');
+        if !message.text.is_empty() {
+            text.push(' ');
+            text.push_str(&message.text);
+            text.push_str(end);
+        }
+    }
+    if messages.last().is_some_and(|message| message.role == Role::User) {
+        text.push_str(&template.roles.assistant);
+        text.push(':');
+    }
+    text
+}
+
+/// The messages up to and with the last user turn.
+fn asked<'a>(conversation: &'a Conversation, template: &Template) -> Result<&'a [Message], PromptError> {
+    let messages = alternating(&conversation.messages, template.drop_leading_assistant)?;
+    let end =
+        messages.iter().rposition(|message| message.role == Role::User).ok_or(PromptError::NothingToAsk)?;
+    Ok(&messages[..=end])
+}
+
+/// Checks that user and assistant alternate and the user starts.
+fn alternating(messages: &[Message], drop_leading_assistant: bool) -> Result<&[Message], PromptError> {
+    let messages = match messages.first() {
+        None => return Err(PromptError::Empty),
+        Some(first) if first.role == Role::User => messages,
+        Some(_) if drop_leading_assistant => &messages[1..],
+        Some(_) => return Err(PromptError::StartsWithAssistant),
+    };
+    if messages.is_empty() {
+        return Err(PromptError::Empty);
+    }
+    let expected = |index: usize| if index.is_multiple_of(2) { Role::User } else { Role::Assistant };
+    match messages.iter().enumerate().find(|(index, message)| message.role != expected(*index)) {
+        None => Ok(messages),
+        Some((index, message)) => Err(PromptError::NotAlternating {
+            turn: index + 1,
+            role: if message.role == Role::User { "user" } else { "assistant" },
+        }),
+    }
+}

@@ -1,0 +1,185 @@
+//! Templates as data: the wording and the switches that turn a conversation into text.
+//!
+//! The built-in ones are the files of `configs/templates`; any other TOML file with the same keys works by path.
+
+use crate::error::PromptError;
+use crate::pattern::places;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// The templates built into the binary, by name.
+const BUILT_IN: [(&str, &str); 6] = [
+    ("zero-shot", include_str!("../../../configs/templates/zero-shot.toml")),
+    ("definition", include_str!("../../../configs/templates/definition.toml")),
+    ("supervised", include_str!("../../../configs/templates/supervised.toml")),
+    ("all-in-one", include_str!("../../../configs/templates/all-in-one.toml")),
+    ("instructuie", include_str!("../../../configs/templates/instructuie.toml")),
+    ("official", include_str!("../../../configs/templates/official.toml")),
+];
+
+/// How entity types are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// One question per type; the answer is a JSON list of mentions.
+    PerType,
+    /// One question for all types; the answer is a JSON list of `["mention", "type"]` pairs.
+    AllInOne,
+    /// InstructUIE: one turn holds instruction, types and text; the answer is `type: mention; type: mention`.
+    #[serde(rename = "instructuie")]
+    InstructUie,
+}
+
+/// What the two sides are called in the text. Empty: the message stands alone, without name and colon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roles {
+    /// The asking side.
+    pub user: String,
+    /// The model.
+    pub assistant: String,
+}
+
+/// How a conversation becomes text. Read it with [`Template::load`]; every key is explained in
+/// `configs/templates/official.toml` and `zero-shot.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    /// Its name, as in the file name.
+    pub name: String,
+    /// How types are asked.
+    pub form: Form,
+    /// The line before the first turn. May be empty.
+    pub system: String,
+    /// A different line for inference; absent in every sane template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_at_inference: Option<String>,
+    /// Between the system line and the first turn; in a prompt of one string also behind each user turn.
+    pub separator: String,
+    /// The first user turn: `{passage}`, and for [`Form::InstructUie`] `{types}`.
+    pub passage: String,
+    /// The first user turn where a dataset is named: also `{dataset}`. Absent: the name is not used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataset_passage: Option<String>,
+    /// The model's reply to the passage. Absent: the passage turn is answered at once ([`Form::InstructUie`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledgement: Option<String>,
+    /// The query: `{type}`, or `{types}` for [`Form::AllInOne`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
+    /// Whether the assistant's name is tokenised as `ASSISTANT: ` (leaving a lone space token) or `ASSISTANT:`.
+    pub trailing_space_token: bool,
+    /// Whether the acknowledgement carries loss.
+    pub train_acknowledgement: bool,
+    /// Whether `</s>` and the like inside a message become special tokens. Never right for text of others.
+    pub parse_special_tokens: bool,
+    /// Whether a conversation that starts with the assistant loses that turn (else it is an error).
+    pub drop_leading_assistant: bool,
+    /// If present, prompts are rendered as one string, in which this text ends the assistant's turns; if absent,
+    /// segment by segment as in training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_end_of_turn: Option<String>,
+    /// Names of the two sides.
+    pub roles: Roles,
+}
+
+impl Template {
+    /// The template of that name, or of the TOML file at that path.
+    ///
+    /// # Errors
+    /// [`PromptError::UnknownTemplate`] with the nearest name, [`PromptError::Template`] naming the faulty key.
+    pub fn load(name_or_path: &str) -> Result<Self, PromptError> {
+        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+            return Self::parse(text, name);
+        }
+        let path = Path::new(name_or_path);
+        if path.extension().is_some_and(|extension| extension == "toml") || path.is_file() {
+            return Self::parse(&fs_err::read_to_string(path)?, name_or_path);
+        }
+        Err(unknown(name_or_path))
+    }
+
+    /// Reads a template from TOML; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`PromptError::Template`]: unknown or missing keys, wrong types, a pattern without its place.
+    pub fn parse(text: &str, path: &str) -> Result<Self, PromptError> {
+        let fault = |reason: String| PromptError::Template { path: path.to_owned(), reason };
+        let template: Self =
+            toml::from_str(text).map_err(|error| fault(error.to_string().trim_end().to_owned()))?;
+        template.check().map_err(fault)?;
+        Ok(template)
+    }
+
+    /// Names of the built-in templates.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
+    }
+
+    /// Name and a digest of all keys, such as `zero-shot-0f3a…`: what a checkpoint stores to be sure that it is
+    /// asked as it was trained.
+    pub fn fingerprint(&self) -> String {
+        let json = serde_json::to_vec(self).expect("a template is plain strings and booleans");
+        let digest = Sha256::digest(json);
+        let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{hex}", self.name)
+    }
+
+    /// The user's name and colon, or nothing.
+    pub(crate) fn user_prefix(&self) -> String {
+        if self.roles.user.is_empty() { String::new() } else { format!("{}: ", self.roles.user) }
+    }
+
+    /// The assistant's name and colon, or nothing.
+    pub(crate) fn assistant_prefix(&self) -> String {
+        if self.roles.assistant.is_empty() {
+            String::new()
+        } else {
+            format!("{}:{}", self.roles.assistant, if self.trailing_space_token { " " } else { "" })
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let multi = self.form == Form::InstructUie;
+        let passage: &[&str] = if multi { &["types", "passage"] } else { &["passage"] };
+        check_pattern("passage", &self.passage, passage)?;
+        if let Some(pattern) = &self.dataset_passage {
+            check_pattern("dataset_passage", pattern, &[&["dataset"], passage].concat())?;
+        }
+        match (self.form, &self.question, &self.acknowledgement) {
+            (Form::InstructUie, None, None) => Ok(()),
+            (Form::InstructUie, ..) => {
+                Err("form `instructuie` asks in the passage turn; remove `question` and `acknowledgement`"
+                    .to_owned())
+            }
+            (Form::PerType, Some(question), Some(_)) => check_pattern("question", question, &["type"]),
+            (Form::AllInOne, Some(question), Some(_)) => check_pattern("question", question, &["types"]),
+            _ => Err("`question` and `acknowledgement` are required by this form".to_owned()),
+        }
+    }
+}
+
+fn check_pattern(key: &str, pattern: &str, expected: &[&str]) -> Result<(), String> {
+    let found = places(pattern);
+    if let Some(place) = found.iter().find(|place| !expected.contains(place)) {
+        return Err(format!(
+            "`{key}` has an unknown place `{{{place}}}`; expected `{{{}}}`",
+            expected.join("}`, `{")
+        ));
+    }
+    match expected.iter().find(|place| !found.contains(place)) {
+        Some(place) => Err(format!("`{key}` lacks the place `{{{place}}}`")),
+        None => Ok(()),
+    }
+}
+
+fn unknown(name: &str) -> PromptError {
+    let nearest = Template::names()
+        .map(|known| (strsim::damerau_levenshtein(known, name), known))
+        .min()
+        .filter(|(distance, known)| *distance <= known.len() / 3)
+        .map_or_else(String::new, |(_, known)| format!(" (did you mean `{known}`?)"));
+    let known = Template::names().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
+    PromptError::UnknownTemplate { name: name.to_owned(), hint: nearest, known }
+}

@@ -1,0 +1,192 @@
+//! Text → token ids, for Hugging Face's `tokenizer.json` and SentencePiece's `tokenizer.model`.
+//!
+//! A segment is always encoded on its own, without beginning- or end-of-sequence: those are added where a conversation
+//! is put together. Text of others is plain text: a literal `</s>` in it gives ordinary tokens, unless
+//! [`Tokenizer::encode_with_special_tokens`] is asked for.
+
+mod config;
+mod hugging_face;
+mod merge;
+mod proto;
+mod sentencepiece;
+mod train;
+
+use hugging_face::HuggingFace;
+use sentencepiece::SentencePiece;
+use std::path::{Path, PathBuf};
+
+/// What can go wrong with a tokenizer.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// A file is missing or cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A file is not what its name says.
+    #[error("tokenizer `{path}`: {reason}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A text could not be encoded, or ids not decoded.
+    #[error("tokenizer: {0}")]
+    Text(String),
+    /// Training has no room for its characters.
+    #[error(
+        "vocab_size `{vocab_size}` is too small: 259 special and byte tokens and `{num_characters}` characters of the text come first"
+    )]
+    VocabularyTooSmall {
+        /// Asked for.
+        vocab_size: usize,
+        /// Distinct frequent characters.
+        num_characters: usize,
+    },
+}
+
+/// Whether text behind a special token gets its own leading space mark (SentencePiece models only; a `tokenizer.json`
+/// says it itself). Hugging Face calls this `legacy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpacePrefix {
+    /// Every piece of text does, as in transformers 4.28, with which UniversalNER was trained: `</s>USER` gives
+    /// `</s>`, `▁USER`. (`legacy: true`, the default.)
+    EveryPiece,
+    /// Only the start of the text does: `</s>USER` gives `</s>`, `USER`. (`legacy: false`.)
+    StartOnly,
+}
+
+/// A tokenizer with its special tokens.
+#[derive(Debug)]
+pub struct Tokenizer {
+    model: Model,
+    special: config::SpecialIds,
+}
+
+#[derive(Debug)]
+enum Model {
+    HuggingFace(Box<HuggingFace>),
+    SentencePiece(Box<SentencePiece>),
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json` or a SentencePiece `*.model` (BPE). Special tokens and `legacy` come from the
+    /// `tokenizer_config.json` beside it, where there is one.
+    ///
+    /// # Errors
+    /// The file is missing, is neither, or names no beginning- or end-of-sequence token.
+    pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
+        let bytes = fs_err::read(path)?;
+        let config = config::read_beside(path)?;
+        if path.extension().is_some_and(|extension| extension == "model") {
+            let model = SentencePiece::read(&bytes, config::space_prefix(&config))
+                .map_err(|reason| invalid(path, reason))?;
+            let special = model.special_ids();
+            return Ok(Self { model: Model::SentencePiece(Box::new(model)), special });
+        }
+        let model = HuggingFace::read(&bytes, config).map_err(|reason| invalid(path, reason))?;
+        let special = model.special_ids().map_err(|reason| invalid(path, reason))?;
+        Ok(Self { model: Model::HuggingFace(Box::new(model)), special })
+    }
+
+    /// The same tokenizer with the other rule for space marks behind special tokens. Nothing changes for a
+    /// `tokenizer.json`.
+    #[must_use]
+    pub fn with_space_prefix(mut self, space_prefix: SpacePrefix) -> Self {
+        if let Model::SentencePiece(model) = &mut self.model {
+            model.space_prefix = space_prefix;
+        }
+        self
+    }
+
+    /// Trains a LLaMA-like tokenizer: BPE over words with their leading space mark, byte fallback, `<unk>`, `<s>`, `</s>`
+    /// as ids 0, 1, 2 and the 256 bytes behind them. The same texts in any order give the same tokenizer.
+    ///
+    /// # Errors
+    /// `vocab_size` leaves no room for the characters of the texts.
+    pub fn train(
+        texts: impl Iterator<Item = impl AsRef<str>>,
+        vocab_size: usize,
+    ) -> Result<Self, TokenizerError> {
+        let model = train::train(texts, vocab_size)?;
+        let special = model.special_ids().map_err(TokenizerError::Text)?;
+        Ok(Self { model: Model::HuggingFace(Box::new(model)), special })
+    }
+
+    /// Ids of a text, special tokens in it taken as plain text; no beginning- or end-of-sequence.
+    ///
+    /// # Errors
+    /// The tokenizer file defines steps that fail on this text.
+    pub fn encode_segment(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        match &self.model {
+            Model::HuggingFace(model) => model.encode(text),
+            Model::SentencePiece(model) => Ok(model.encode(text)),
+        }
+    }
+
+    /// Ids of a text in which literal special tokens (`</s>`) are recognised, as in the released code of UniversalNER.
+    ///
+    /// # Errors
+    /// As [`Self::encode_segment`].
+    pub fn encode_with_special_tokens(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        match &self.model {
+            Model::HuggingFace(model) => model.encode_with_special_tokens(text),
+            Model::SentencePiece(model) => Ok(model.encode_with_special_tokens(text)),
+        }
+    }
+
+    /// The text of ids, special tokens left out, without the space mark of its start.
+    ///
+    /// # Errors
+    /// An id is not in the vocabulary.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocab_size()) {
+            return Err(TokenizerError::Text(format!(
+                "id `{id}` is outside the vocabulary of `{}`",
+                self.vocab_size()
+            )));
+        }
+        match &self.model {
+            Model::HuggingFace(model) => model.decode(ids),
+            Model::SentencePiece(model) => Ok(model.decode(ids)),
+        }
+    }
+
+    /// Beginning-of-sequence id.
+    pub fn bos(&self) -> u32 {
+        self.special.bos
+    }
+
+    /// End-of-sequence id.
+    pub fn eos(&self) -> u32 {
+        self.special.eos
+    }
+
+    /// Padding id: the configured one, else that of `<unk>`, else end-of-sequence. Padding carries no loss and is not
+    /// attended to, so any id will do.
+    pub fn pad(&self) -> u32 {
+        self.special.pad
+    }
+
+    /// One more than the largest id.
+    pub fn vocab_size(&self) -> usize {
+        match &self.model {
+            Model::HuggingFace(model) => model.vocab_size(),
+            Model::SentencePiece(model) => model.vocab_size(),
+        }
+    }
+
+    /// Writes `tokenizer.json` or `tokenizer.model`, and `tokenizer_config.json`, as transformers reads them.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<(), TokenizerError> {
+        match &self.model {
+            Model::HuggingFace(model) => model.save(dir),
+            Model::SentencePiece(model) => model.save(dir),
+        }
+    }
+}
+
+fn invalid(path: &Path, reason: String) -> TokenizerError {
+    TokenizerError::Invalid { path: path.to_owned(), reason }
+}
