@@ -11,6 +11,24 @@ pub struct Span {
     pub end: usize,
 }
 
+impl Span {
+    /// The characters of `text` in this span; `None` when it ends before it starts or reaches outside the text.
+    pub fn slice(self, text: &str) -> Option<&str> {
+        let length = self.end.checked_sub(self.start)?;
+        let start = byte_of(text, self.start)?;
+        let end = start + byte_of(&text[start..], length)?;
+        Some(&text[start..end])
+    }
+}
+
+/// The byte at which the character with this index starts; the number of characters maps to the text's end.
+fn byte_of(text: &str, character: usize) -> Option<usize> {
+    if text.is_ascii() {
+        return (character <= text.len()).then_some(character);
+    }
+    text.char_indices().map(|(byte, _)| byte).chain([text.len()]).nth(character)
+}
+
 /// A mention of something in a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entity {
@@ -35,4 +53,38 @@ pub struct Example {
     /// The entity types asked of the text, in order and without repetition. Readers put the types that occur
     /// (and, where the source has them, the absent ones it asks); negative sampling appends absent types.
     pub queries: Vec<String>,
+}
+
+impl Example {
+    /// An example whose queries are the types of its entities, in order of first occurrence.
+    pub fn new(id: String, text: String, entities: Vec<Entity>) -> Self {
+        let mut queries: Vec<String> = Vec::new();
+        for entity in &entities {
+            if !queries.contains(&entity.entity_type) {
+                queries.push(entity.entity_type.clone());
+            }
+        }
+        Self { id, text, entities, queries }
+    }
+
+    /// The mentions of one entity type, in order: the gold answer to its query.
+    pub fn mentions<'a>(&'a self, entity_type: &'a str) -> impl Iterator<Item = &'a Entity> {
+        self.entities.iter().filter(move |entity| entity.entity_type == entity_type)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_count_characters_not_bytes() {
+        let text = "Zoë’s café";
+        assert_eq!(Span { start: 0, end: 3 }.slice(text), Some("Zoë"));
+        assert_eq!(Span { start: 6, end: 10 }.slice(text), Some("café"));
+        assert_eq!(Span { start: 10, end: 10 }.slice(text), Some(""));
+        assert_eq!(Span { start: 6, end: 11 }.slice(text), None);
+        assert_eq!(Span { start: 3, end: 2 }.slice(text), None);
+        assert_eq!(Span { start: 1, end: 4 }.slice("abc"), None);
+    }
 }

@@ -1,7 +1,31 @@
 //! Examples and everything that produces them: readers of published formats, the dataset registry,
 //! negative sampling, mixtures and statistics. Knows nothing of tensors or templates.
+//!
+//! Reading never loses text or an entity silently: what cannot be represented exactly is counted ([`Notes`]), what
+//! cannot be read is an error with file and line ([`DataError`]). Spans are half-open character ranges of the text.
 
+pub mod align;
+mod brat;
+mod columns;
+pub mod dataset;
 pub mod demo;
+mod error;
 pub mod example;
+pub mod format;
+pub mod inventory;
+mod json;
+mod lines;
+pub mod negative;
+pub mod notes;
+mod read;
+pub mod registry;
+pub mod stream;
 
+pub use dataset::Dataset;
+pub use error::{DataError, Problem};
 pub use example::{Entity, Example, Span};
+pub use inventory::{TypeCounts, TypeInventory};
+pub use negative::{Draw, NegativeConfig, Strategy, add_negatives};
+pub use notes::{Note, Notes};
+pub use read::{Examples, read};
+pub use registry::DatasetRef;

@@ -71,8 +71,8 @@ impl Slot {
 
 const PLACES: Parts = Parts {
     starts: &[
-        "Bal", "Bren", "Cal", "Cor", "Dar", "Del", "Fen", "Gar", "Hal", "Hol", "Kel", "Kir", "Lan", "Lor",
-        "Mar", "Mel", "Nor", "Pel", "Quin", "Ros", "Sal", "Ster", "Tal", "Tor", "Ven", "Wal", "Win", "Yar",
+        "Bal", "Bren", "Cal", "Cor", "Dar", "Fen", "Gar", "Hal", "Hol", "Kel", "Lan", "Lor", "Mar", "Nor",
+        "Pel", "Ros", "Sal", "Tor", "Ven", "Wal",
     ],
     ends: &[
         "bury", "den", "dale", "ford", "gate", "ham", "holm", "ley", "mar", "more", "rick", "ston", "ton",
@@ -81,62 +81,35 @@ const PLACES: Parts = Parts {
 };
 
 const DRUGS: Parts = Parts {
-    starts: &[
-        "alvo", "beni", "cora", "deso", "fluma", "gene", "ibra", "keto", "lumi", "meta", "nova", "oxi",
-        "prela", "quino", "rova", "sera", "tria", "zelo",
-    ],
+    starts: &["alvo", "beni", "cora", "fluma", "ibra", "keto", "lumi", "nova", "rova", "zelo"],
     ends: &["cin", "dine", "fen", "lol", "mab", "pam", "statin", "tol", "vir", "zine"],
 };
 
 const TITLES: Parts = Parts {
     starts: &[
-        "Silver ",
-        "Broken ",
-        "Golden ",
-        "Quiet ",
-        "Burning ",
-        "Hidden ",
-        "Lonely ",
-        "Midnight ",
-        "Paper ",
-        "Crystal ",
-        "Distant ",
-        "Electric ",
-        "Frozen ",
-        "Gentle ",
-        "Hollow ",
-        "Little ",
-        "Purple ",
-        "Restless ",
-        "Scarlet ",
-        "Velvet ",
+        "Silver ", "Broken ", "Golden ", "Quiet ", "Burning ", "Hidden ", "Lonely ", "Paper ", "Crystal ",
+        "Frozen ", "Little ", "Purple ",
     ],
     ends: &[
-        "River", "Morning", "Garden", "Window", "Mountain", "Summer", "Shadow", "Mirror", "Lantern",
-        "Bridge", "Valley", "Feather", "Island", "Thunder", "Candle",
+        "River", "Morning", "Garden", "Window", "Mountain", "Summer", "Shadow", "Mirror", "Bridge", "Island",
     ],
 };
 
 const BRANDS: Parts = Parts {
-    starts: &[
-        "Opti", "Nexo", "Vita", "Luma", "Aero", "Cyber", "Dyna", "Echo", "Flexi", "Giga", "Hydro", "Inno",
-        "Micro", "Pixa", "Zeno",
-    ],
+    starts: &["Opti", "Nexo", "Luma", "Aero", "Cyber", "Dyna", "Echo", "Giga", "Micro", "Zeno"],
     ends: &["core", "line", "pad", "phone", "pod", "scan", "track", "vue", "wave", "desk"],
 };
 
 const FULL_NAMES: &[&str] = &[
-    "Adam *", "Alice *", "Amara *", "Boris *", "Carla *", "Chen *", "Dana *", "Elena *", "Farid *",
-    "Greta *", "Hugo *", "Ines *", "Jonas *", "Julia *", "Karim *", "Laura *", "Leo *", "Maria *", "Nadia *",
-    "Oscar *", "Paula *", "Rita *", "Samir *", "Sofia *", "Tariq *", "Tom *", "Uma *", "Victor *", "Yuki *",
-    "Zara *",
+    "Adam *", "Alice *", "Boris *", "Carla *", "Chen *", "Elena *", "Farid *", "Greta *", "Hugo *", "Ines *",
+    "Jonas *", "Karim *", "Laura *", "Maria *", "Nadia *", "Oscar *", "Rita *", "Sofia *", "Tom *", "Yuki *",
 ];
 
 /// Every slot. Surnames, cities and what is named after them share one list of made-up names.
 pub(super) const SLOTS: &[Slot] = &[
-    Slot { name: "person", entity_type: "person", parts: &PLACES, limit: 200, forms: FULL_NAMES },
+    Slot { name: "person", entity_type: "person", parts: &PLACES, limit: 180, forms: FULL_NAMES },
     Slot { name: "surname", entity_type: "person", parts: &PLACES, limit: 120, forms: &["*"] },
-    Slot { name: "city", entity_type: "city", parts: &PLACES, limit: 200, forms: &["*"] },
+    Slot { name: "city", entity_type: "city", parts: &PLACES, limit: 180, forms: &["*"] },
     organization("school", &["University of {city}", "* College", "{city} University"]),
     organization("hospital", &["{city} General Hospital", "* Clinic"]),
     organization("airline", &["* Airlines", "Air *"]),
@@ -144,7 +117,7 @@ pub(super) const SLOTS: &[Slot] = &[
     organization("orchestra", &["{city} Symphony Orchestra", "* Quartet"]),
     organization("company", &["* Motors", "* and Partners", "* Systems", "* Group"]),
     organization("bank", &["Bank of {city}", "* Capital"]),
-    Slot { name: "medication", entity_type: "medication", parts: &DRUGS, limit: 120, forms: &["*"] },
+    Slot { name: "medication", entity_type: "medication", parts: &DRUGS, limit: 60, forms: &["*"] },
     Slot {
         name: "condition",
         entity_type: "medical condition",
@@ -152,12 +125,12 @@ pub(super) const SLOTS: &[Slot] = &[
         limit: 80,
         forms: &["* syndrome", "* fever", "* disease"],
     },
-    Slot { name: "song", entity_type: "song", parts: &TITLES, limit: 200, forms: &["*"] },
+    Slot { name: "song", entity_type: "song", parts: &TITLES, limit: 72, forms: &["*"] },
     Slot {
         name: "product",
         entity_type: "product",
         parts: &BRANDS,
-        limit: 100,
+        limit: 60,
         forms: &["*", "* Pro", "* 40"],
     },
 ];

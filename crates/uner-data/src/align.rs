@@ -1,0 +1,73 @@
+//! From mentions to spans: data that gives only strings (conversations, generated answers) has to be placed in
+//! the text.
+//!
+//! The k-th repeat of a string takes the k-th of its occurrences. Occurrences that stand as whole words come
+//! first, so that `He` is not found inside `The`; the others follow, so that nothing that is in the text is lost.
+
+use crate::Span;
+
+/// One span for each mention, `None` where the text has no occurrence left for it.
+///
+/// ```
+/// use uner_data::{Span, align::align};
+/// let spans = align("The Hague: He said", &["He".to_owned(), "Ha".to_owned()]);
+/// assert_eq!(spans, [Some(Span { start: 11, end: 13 }), Some(Span { start: 4, end: 6 })]);
+/// ```
+pub fn align(text: &str, mentions: &[String]) -> Vec<Option<Span>> {
+    mentions
+        .iter()
+        .enumerate()
+        .map(|(index, mention)| {
+            let repeat = mentions[..index].iter().filter(|earlier| *earlier == mention).count();
+            occurrences(text, mention).get(repeat).copied()
+        })
+        .collect()
+}
+
+/// Where a string stands in a text, non-overlapping, whole words first. An empty string stands nowhere.
+pub fn occurrences(text: &str, mention: &str) -> Vec<Span> {
+    if mention.is_empty() {
+        return Vec::new();
+    }
+    let length = mention.chars().count();
+    let (mut characters, mut last) = (0, 0);
+    let mut found: Vec<(bool, Span)> = text
+        .match_indices(mention)
+        .map(|(byte, _)| {
+            characters += text[last..byte].chars().count();
+            last = byte;
+            let inside_word = !is_whole_word(text, byte, byte + mention.len());
+            (inside_word, Span { start: characters, end: characters + length })
+        })
+        .collect();
+    found.sort_by_key(|(inside_word, _)| *inside_word);
+    found.into_iter().map(|(_, span)| span).collect()
+}
+
+/// Whether neither end of a byte range lies between two letters or digits.
+fn is_whole_word(text: &str, start: usize, end: usize) -> bool {
+    let cuts = |at: usize| {
+        let before = text[..at].chars().next_back();
+        let after = text[at..].chars().next();
+        before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric)
+    };
+    !cuts(start) && !cuts(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_take_successive_occurrences() {
+        let mentions = ["a", "b", "a", "a"].map(str::to_owned);
+        let spans = align("é a b a", &mentions);
+        let at = |start| Some(Span { start, end: start + 1 });
+        assert_eq!(spans, [at(2), at(4), at(6), None]);
+    }
+
+    #[test]
+    fn an_empty_mention_is_nowhere() {
+        assert_eq!(align("abc", &[String::new()]), [None]);
+    }
+}

@@ -1,0 +1,126 @@
+//! Column files: one token a row, sentences between blank rows. A sentence with a malformed row is given as its
+//! errors, not as a shortened example.
+
+mod rows;
+mod tags;
+
+use std::collections::VecDeque;
+
+use rows::{Row, Rows, Sentence};
+use tags::{Decoded, Mention, Tag};
+
+use crate::{
+    DataError, Entity, Example, Note, Span,
+    format::{Columns, Defect},
+    lines::Input,
+    read::{Context, Reader, entity, join},
+};
+
+pub(crate) struct ColumnReader {
+    format: Columns,
+    rows: Rows,
+    errors: VecDeque<DataError>,
+}
+
+impl ColumnReader {
+    pub(crate) fn new(format: Columns, input: Input) -> Self {
+        Self { format, rows: Rows::new(input), errors: VecDeque::new() }
+    }
+
+    fn example(&mut self, sentence: Sentence, context: &mut Context<'_>) -> Option<Example> {
+        self.errors.extend(sentence.errors);
+        let rows = sentence.rows;
+        let layers = self.layers(&rows, context);
+        if !self.errors.is_empty() || rows.is_empty() {
+            return None;
+        }
+        let mentions: usize = layers.iter().map(|layer| layer.mentions.len()).sum();
+        if self.format.metadata.contains(&rows[0].token) {
+            context.note(Note::MetadataSentence, rows[0].line);
+            (0..mentions).for_each(|_| context.note(Note::MetadataEntity, rows[0].line));
+            return None;
+        }
+        if !sentence.terminated && self.format.defects.contains(&Defect::Unterminated) {
+            (0..mentions).for_each(|_| context.note(Note::ConversionDefect, rows[0].line));
+            return None;
+        }
+        let entities = self.entities(&rows, &layers, context);
+        let (text, spans) = join(rows.iter().map(|row| row.token.as_str()));
+        let entities = place(&text, &spans, entities, &rows, context);
+        self.errors.is_empty().then(|| Example::new(String::new(), text, entities))
+    }
+
+    /// The mentions of every tag column.
+    fn layers<'a>(&mut self, rows: &'a [Row], context: &mut Context<'_>) -> Vec<Decoded<'a>> {
+        let mut layers = Vec::with_capacity(self.format.tags.len());
+        for layer in 0..self.format.tags.len() {
+            let mut parsed = Vec::with_capacity(rows.len());
+            for row in rows {
+                match Tag::parse(&row.tags[layer], self.format.scheme) {
+                    Ok(tag) => parsed.push(tag),
+                    Err(problem) => self.errors.push_back(context.malformed(row.line, problem)),
+                }
+            }
+            layers.push(tags::decode(&parsed, self.format.scheme, &self.format.defects));
+        }
+        layers
+    }
+
+    /// The mentions of all layers with their natural-language types: by start, the outer before the inner.
+    fn entities<'a>(
+        &mut self,
+        rows: &[Row],
+        layers: &[Decoded<'a>],
+        context: &mut Context<'_>,
+    ) -> Vec<(Mention<'a>, String)> {
+        let mut found = Vec::new();
+        for layer in layers {
+            layer.inconsistent.iter().for_each(|&at| context.note(Note::InconsistentTag, rows[at].line));
+            layer.defects.iter().for_each(|&at| context.note(Note::ConversionDefect, rows[at].line));
+            for mention in &layer.mentions {
+                match context.entity_type(mention.label, 1, rows[mention.start].line) {
+                    Ok(Some(entity_type)) => found.push((*mention, entity_type)),
+                    Ok(None) => {}
+                    Err(error) => self.errors.push_back(error),
+                }
+            }
+        }
+        found.sort_by_key(|(mention, _)| (mention.start, std::cmp::Reverse(mention.end)));
+        found
+    }
+}
+
+/// From token ranges to character ranges. Empty tokens at the ends of a mention are not part of it.
+fn place(
+    text: &str,
+    spans: &[Span],
+    mentions: Vec<(Mention<'_>, String)>,
+    rows: &[Row],
+    context: &mut Context<'_>,
+) -> Vec<Entity> {
+    let mut entities = Vec::with_capacity(mentions.len());
+    for (mention, entity_type) in mentions {
+        let mut filled = spans[mention.start..mention.end].iter().filter(|span| span.start < span.end);
+        let Some(first) = filled.next() else {
+            context.note(Note::EmptyMention, rows[mention.start].line);
+            continue;
+        };
+        let last = filled.next_back().unwrap_or(first);
+        entities.push(entity(text, Span { start: first.start, end: last.end }, entity_type));
+    }
+    entities
+}
+
+impl Reader for ColumnReader {
+    fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
+        loop {
+            if let Some(error) = self.errors.pop_front() {
+                return Some(Err(error));
+            }
+            let sentence = self.rows.sentence(&self.format, context)?;
+            if let Some(example) = self.example(sentence, context) {
+                return Some(Ok(example));
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! From lines to the rows of one sentence.
+
+use crate::{
+    DataError, Problem,
+    format::Columns,
+    lines::{Input, Lines},
+    read::Context,
+};
+
+/// A token and its tags, with the tag map applied.
+pub(super) struct Row {
+    pub(super) line: usize,
+    pub(super) token: String,
+    pub(super) tags: Vec<String>,
+    group: Option<String>,
+}
+
+/// The rows up to a break, and what could not be read among them.
+#[derive(Default)]
+pub(super) struct Sentence {
+    pub(super) rows: Vec<Row>,
+    pub(super) errors: Vec<DataError>,
+    /// Whether a break followed, and not the end of the file.
+    pub(super) terminated: bool,
+}
+
+impl Sentence {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.errors.is_empty()
+    }
+}
+
+pub(super) struct Rows {
+    lines: Lines,
+    /// Columns of the first sound row: every other row must have as many.
+    width: Option<usize>,
+    /// The first row of the next group.
+    carried: Option<Row>,
+}
+
+impl Rows {
+    pub(super) fn new(input: Input) -> Self {
+        Self { lines: Lines::new(input), width: None, carried: None }
+    }
+
+    /// The next sentence that has rows or errors.
+    pub(super) fn sentence(&mut self, format: &Columns, context: &Context<'_>) -> Option<Sentence> {
+        let mut sentence =
+            Sentence { rows: self.carried.take().into_iter().collect(), ..Sentence::default() };
+        while let Some(line) = self.lines.next(context.file) {
+            let (number, line) = match line {
+                Ok(line) => line,
+                Err(error) => {
+                    sentence.errors.push(error);
+                    continue;
+                }
+            };
+            if number <= format.header || starts_with_any(line, &format.comment_rows) {
+                continue;
+            }
+            if is_break(line, format) {
+                if sentence.is_empty() {
+                    continue;
+                }
+                sentence.terminated = true;
+                return Some(sentence);
+            }
+            match row(line, number, format, &mut self.width) {
+                Ok(row) if sentence.rows.last().is_some_and(|last| last.group != row.group) => {
+                    self.carried = Some(row);
+                    sentence.terminated = true;
+                    return Some(sentence);
+                }
+                Ok(row) => sentence.rows.push(row),
+                Err(problem) => sentence.errors.push(context.malformed(number, problem)),
+            }
+        }
+        (!sentence.is_empty()).then_some(sentence)
+    }
+}
+
+fn starts_with_any(line: &str, starts: &[String]) -> bool {
+    starts.iter().any(|start| line.starts_with(start.as_str()))
+}
+
+fn is_break(line: &str, format: &Columns) -> bool {
+    line.trim().is_empty()
+        || format.break_rows.iter().any(|row| row == line)
+        || starts_with_any(line, &format.document_rows)
+}
+
+fn row(line: &str, number: usize, format: &Columns, width: &mut Option<usize>) -> Result<Row, Problem> {
+    let mut fields = fields(line, format);
+    let needed =
+        format.tags.iter().chain([&format.token]).chain(&format.group).max().map_or(0, |last| last + 1);
+    let expected = width.unwrap_or(needed);
+    if fields.len() < needed || width.is_some_and(|width| width != fields.len()) {
+        let row = line.chars().take(60).collect();
+        return Err(Problem::Columns { expected, found: fields.len(), row });
+    }
+    *width = Some(fields.len());
+    let tags = format
+        .tags
+        .iter()
+        .map(|&column| format.tag_map.get(&fields[column]).unwrap_or(&fields[column]).clone())
+        .collect();
+    let group = format.group.map(|column| fields[column].clone());
+    Ok(Row { line: number, token: std::mem::take(&mut fields[format.token]), tags, group })
+}
+
+fn fields(line: &str, format: &Columns) -> Vec<String> {
+    if format.quoted {
+        return quoted(line, format.separator.as_bytes()[0]);
+    }
+    if format.separator == "whitespace" {
+        return line.split_whitespace().map(str::to_owned).collect();
+    }
+    line.split(format.separator.as_str()).map(str::to_owned).collect()
+}
+
+/// One csv record. A quoted field cannot span rows here: the quote that is never closed takes the rest of its row.
+fn quoted(line: &str, separator: u8) -> Vec<String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .delimiter(separator)
+        .buffer_capacity(line.len().max(1))
+        .from_reader(line.as_bytes());
+    let record = reader.records().next().and_then(Result::ok).unwrap_or_default();
+    record.iter().map(str::to_owned).collect()
+}

@@ -1,0 +1,177 @@
+//! The description of a dataset: where it comes from, how its files are written, which natural-language type each of
+//! its labels stands for.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::{DataError, format::Format};
+
+/// A dataset, as in `configs/datasets/*.toml` or inline in a recipe. Unknown keys are an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dataset {
+    /// Its name, as on the Universal NER benchmark where it is a member.
+    pub name: String,
+    /// The group it belongs to in reports, such as `biomedicine`.
+    #[serde(default)]
+    pub domain: String,
+    /// Its paper or web address.
+    #[serde(default)]
+    pub source: String,
+    /// Its licence.
+    #[serde(default)]
+    pub licence: String,
+    /// How to get its files.
+    #[serde(default)]
+    pub obtain: String,
+    /// The natural-language type of each label, in the order in which the types are asked. May be left out in formats
+    /// whose labels are written for people (conversations, queries, JSON Lines, InstructUIE, GLiNER, demo): the
+    /// labels are then used exactly as they are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub types: Option<Types>,
+    /// Labels that are left out, such as `misc`; their entities are counted.
+    #[serde(default)]
+    pub drop: Vec<String>,
+    /// How the files are written.
+    pub format: Format,
+    /// The files of each split, relative to the data root.
+    pub splits: IndexMap<String, Files>,
+}
+
+/// From labels to natural-language types.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Types {
+    /// Every label is its own type, exactly as written.
+    AsWritten(AsWritten),
+    /// Label → type. Several labels may share a type.
+    Named(IndexMap<String, String>),
+}
+
+/// The word for [`Types::AsWritten`] in a description: `types = "as-written"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AsWritten {
+    /// The only value.
+    #[serde(rename = "as-written")]
+    AsWritten,
+}
+
+/// The files of a split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Files {
+    /// One file.
+    One(PathBuf),
+    /// Several, read in order.
+    Many(Vec<PathBuf>),
+}
+
+/// What a description says of a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning<'a> {
+    /// Its natural-language type.
+    Type(&'a str),
+    /// Its entities are left out.
+    Dropped,
+    /// Nothing: an error.
+    Unknown,
+}
+
+impl Dataset {
+    /// Parses a description; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`DataError::Description`] for malformed TOML, unknown or missing keys; otherwise as [`Dataset::check`].
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self, DataError> {
+        let dataset: Self = toml::from_str(text).map_err(|error| DataError::Description {
+            origin: origin.to_owned(),
+            message: error.to_string(),
+        })?;
+        dataset.check()?;
+        Ok(dataset)
+    }
+
+    /// Checks what the types of the fields do not: a description given inline by a recipe needs it too, and
+    /// [`crate::read`] calls it.
+    ///
+    /// # Errors
+    /// [`DataError::Invalid`], naming what contradicts what.
+    pub fn check(&self) -> Result<(), DataError> {
+        let invalid = |message: String| Err(DataError::Invalid { dataset: self.name.clone(), message });
+        if self.types.is_none() && matches!(self.format, Format::Columns(_) | Format::Brat(_)) {
+            return invalid(
+                "`types` is missing; give each label its name in plain words (`[types]`, `PER = \"person\"`), or \
+                 `types = \"as-written\"` where the labels are such names"
+                    .to_owned(),
+            );
+        }
+        if let Some(Types::Named(named)) = &self.types {
+            if let Some((label, _)) = named.iter().find(|(_, name)| name.trim().is_empty()) {
+                return invalid(format!("the type of label `{label}` is empty; move the label to `drop`"));
+            }
+            if let Some(label) = self.drop.iter().find(|label| named.contains_key(*label)) {
+                return invalid(format!("label `{label}` is in `types` and in `drop`"));
+            }
+        }
+        if let Format::Columns(columns) = &self.format {
+            if columns.tags.is_empty() {
+                return invalid("`format.tags` names no column".to_owned());
+            }
+            if columns.separator.is_empty() || (columns.quoted && columns.separator.len() != 1) {
+                return invalid(format!(
+                    "`format.separator` is `{}`; it must be `whitespace` or a string, and one character where \
+                     `quoted` is set",
+                    columns.separator
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the description says of a label.
+    pub fn meaning<'a>(&'a self, label: &'a str) -> Meaning<'a> {
+        if self.drop.iter().any(|dropped| dropped == label) {
+            return Meaning::Dropped;
+        }
+        match &self.types {
+            Some(Types::Named(named)) => {
+                named.get(label).map_or(Meaning::Unknown, |name| Meaning::Type(name))
+            }
+            Some(Types::AsWritten(_)) | None => Meaning::Type(label),
+        }
+    }
+
+    /// The natural-language types in the order in which they are asked, without repetition: the closed world of the
+    /// dataset. Empty where labels are used as written, since nothing lists them.
+    pub fn entity_types(&self) -> Vec<&str> {
+        let Some(Types::Named(named)) = &self.types else { return Vec::new() };
+        let mut found: Vec<&str> = Vec::with_capacity(named.len());
+        for name in named.values() {
+            if !found.contains(&name.as_str()) {
+                found.push(name);
+            }
+        }
+        found
+    }
+
+    /// The paths of a split's files under a data root.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownSplit`].
+    pub fn files(&self, split: &str, root: &Path) -> Result<Vec<PathBuf>, DataError> {
+        let Some(files) = self.splits.get(split) else {
+            let known: Vec<String> = self.splits.keys().map(|name| format!("`{name}`")).collect();
+            return Err(DataError::UnknownSplit {
+                dataset: self.name.clone(),
+                split: split.to_owned(),
+                known: known.join(", "),
+            });
+        };
+        Ok(match files {
+            Files::One(file) => vec![root.join(file)],
+            Files::Many(files) => files.iter().map(|file| root.join(file)).collect(),
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! JSON Lines of one query each: a passage, a type and the list of its mentions (SLIMER's form of Pile-NER).
+
+use serde_json::{Map, Value};
+
+use super::{Asked, Records, asked_example};
+use crate::{
+    DataError, Example, Problem,
+    format::{Container, Queries},
+    lines::Input,
+    read::{Context, Reader},
+};
+
+pub(crate) struct QueryReader {
+    keys: Queries,
+    records: Records,
+}
+
+impl QueryReader {
+    pub(crate) fn new(keys: Queries, input: Input) -> Self {
+        Self { keys, records: Records::new(Container::Lines, input) }
+    }
+}
+
+impl Reader for QueryReader {
+    fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
+        let row: Result<(usize, Map<String, Value>), DataError> = self.records.next(context)?;
+        Some(row.and_then(|(line, row)| {
+            let (text, asked) =
+                parse(&row, &self.keys).map_err(|message| context.malformed(line, Problem::Json(message)))?;
+            asked_example(String::new(), text, vec![asked], line, context)
+        }))
+    }
+}
+
+fn parse(row: &Map<String, Value>, keys: &Queries) -> Result<(String, Asked), String> {
+    let string = |key: &str| {
+        row.get(key)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .ok_or_else(|| format!("the row has no string `{key}`"))
+    };
+    let mentions = match row.get(&keys.answer) {
+        Some(Value::String(list)) => serde_json::from_str(list).ok(),
+        Some(list) => serde_json::from_value(list.clone()).ok(),
+        None => None,
+    };
+    let mentions = mentions.ok_or_else(|| format!("`{}` is not a list of strings", keys.answer))?;
+    Ok((string(&keys.text)?, Asked { label: string(&keys.label)?, mentions }))
+}

@@ -1,0 +1,187 @@
+//! JSON records of a file, one at a time, with the line where each starts.
+
+use std::{io::BufRead, path::Path};
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    DataError, Problem,
+    format::Container,
+    lines::{self, Input, Lines},
+    read::Context,
+};
+
+/// The bytes of one record.
+struct Record {
+    line: usize,
+    /// Its number in the file, from 0.
+    index: usize,
+    bytes: Vec<u8>,
+}
+
+/// The records of an array or of lines.
+pub(super) enum Records {
+    Array(Elements),
+    Lines { lines: Lines, index: usize },
+}
+
+impl Records {
+    pub(super) fn new(container: Container, input: Input) -> Self {
+        match container {
+            Container::Array => Self::Array(Elements { input, line: 1, index: 0, state: State::Start }),
+            Container::Lines => Self::Lines { lines: Lines::new(input), index: 0 },
+        }
+    }
+
+    /// The next record and its line. A record that is not a `T` is an error; the next call goes on after it.
+    pub(super) fn next<T: DeserializeOwned>(
+        &mut self,
+        context: &Context<'_>,
+    ) -> Option<Result<(usize, T), DataError>> {
+        let record = match self {
+            Self::Array(elements) => elements.next(context.file)?,
+            Self::Lines { lines, index } => next_line(lines, index, context.file)?,
+        };
+        Some(record.and_then(|record| {
+            serde_json::from_slice(&record.bytes)
+                .map(|value| (record.line, value))
+                .map_err(|error| json_error(&record, &error, context))
+        }))
+    }
+}
+
+fn next_line(lines: &mut Lines, index: &mut usize, file: &Path) -> Option<Result<Record, DataError>> {
+    loop {
+        match lines.next(file)? {
+            Ok((_, line)) if line.trim().is_empty() => {}
+            Ok((number, line)) => {
+                *index += 1;
+                return Some(Ok(Record { line: number, index: *index - 1, bytes: line.as_bytes().to_vec() }));
+            }
+            Err(error) => return Some(Err(error)),
+        }
+    }
+}
+
+/// serde's place is inside the record; the file's is what helps.
+fn json_error(record: &Record, error: &serde_json::Error, context: &Context<'_>) -> DataError {
+    let message = error.to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    let line = record.line + error.line().saturating_sub(1);
+    context.malformed(line, Problem::Json(format!("record {}: {message}", record.index)))
+}
+
+/// The elements of a JSON array: only their borders are found here, so that a malformed element does not hide those
+/// after it and no more than one element is in memory.
+pub(super) struct Elements {
+    input: Input,
+    line: usize,
+    index: usize,
+    state: State,
+}
+
+#[derive(PartialEq, Eq)]
+enum State {
+    Start,
+    Inside,
+    End,
+}
+
+impl Elements {
+    fn next(&mut self, file: &Path) -> Option<Result<Record, DataError>> {
+        let found = self.element();
+        if !matches!(found, Ok(Ok(Some(_)))) {
+            self.state = State::End;
+        }
+        match found {
+            Ok(Ok(record)) => record.map(Ok),
+            Ok(Err(message)) => {
+                let problem = Problem::Json(message.to_owned());
+                Some(Err(DataError::Malformed { file: file.to_owned(), line: self.line, problem }))
+            }
+            Err(error) => Some(Err(lines::named(file, &error))),
+        }
+    }
+
+    /// The outer error is the device's, the inner the file's.
+    fn element(&mut self) -> std::io::Result<Result<Option<Record>, &'static str>> {
+        if self.state == State::End {
+            return Ok(Ok(None));
+        }
+        let first = self.skip_blanks()?;
+        if self.state == State::Start {
+            if first != Some(b'[') {
+                return Ok(Err("the file does not start with `[`: it is not a JSON array"));
+            }
+            self.bump(b'[');
+            self.state = State::Inside;
+            if self.skip_blanks()? == Some(b']') {
+                return self.finish();
+            }
+        } else {
+            match first {
+                Some(b']') => return self.finish(),
+                Some(b',') => self.bump(b','),
+                Some(_) => return Ok(Err("`,` or `]` is expected after a record")),
+                None => return Ok(Err("the file ends inside its array")),
+            }
+            self.skip_blanks()?;
+        }
+        self.collect()
+    }
+
+    fn finish(&mut self) -> std::io::Result<Result<Option<Record>, &'static str>> {
+        self.bump(b']');
+        Ok(match self.skip_blanks()? {
+            None => Ok(None),
+            Some(_) => Err("there is text after the array"),
+        })
+    }
+
+    /// The bytes up to the end of the element that starts here.
+    fn collect(&mut self) -> std::io::Result<Result<Option<Record>, &'static str>> {
+        let line = self.line;
+        let mut bytes = Vec::new();
+        let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+        loop {
+            let Some(byte) = self.peek()? else { return Ok(Err("the file ends inside a record")) };
+            if depth == 0 && !in_string && matches!(byte, b',' | b']') {
+                break;
+            }
+            bytes.push(byte);
+            self.bump(byte);
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if in_string => escaped = true,
+                b'"' => in_string = !in_string,
+                b'{' | b'[' if !in_string => depth += 1,
+                b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth == 0 && matches!(byte, b'}' | b']') && !in_string {
+                break;
+            }
+        }
+        self.index += 1;
+        Ok(Ok(Some(Record { line, index: self.index - 1, bytes })))
+    }
+
+    fn skip_blanks(&mut self) -> std::io::Result<Option<u8>> {
+        loop {
+            match self.peek()? {
+                Some(byte) if byte.is_ascii_whitespace() => self.bump(byte),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn peek(&mut self) -> std::io::Result<Option<u8>> {
+        Ok(self.input.fill_buf()?.first().copied())
+    }
+
+    /// Steps over the byte that was peeked.
+    fn bump(&mut self, byte: u8) {
+        self.line += usize::from(byte == b'\n');
+        self.input.consume(1);
+    }
+}

@@ -1,0 +1,75 @@
+//! Numbered lines of a text file, one at a time.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+};
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::{DataError, Problem};
+
+/// A buffered file; one whose name ends in `.gz` is decompressed.
+pub(crate) type Input = Box<dyn BufRead + Send>;
+
+pub(crate) fn open(file: &Path) -> Result<Input, DataError> {
+    let raw = BufReader::with_capacity(1 << 16, fs_err::File::open(file)?);
+    if file.extension().is_some_and(|extension| extension == "gz") {
+        return Ok(Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw))));
+    }
+    Ok(Box::new(raw))
+}
+
+/// The lines of an input without their ends (LF or CRLF); a byte order mark at the start is left out.
+pub(crate) struct Lines {
+    input: Input,
+    buffer: Vec<u8>,
+    number: usize,
+    finished: bool,
+}
+
+impl Lines {
+    pub(crate) fn new(input: Input) -> Self {
+        Self { input, buffer: Vec::new(), number: 0, finished: false }
+    }
+
+    /// The next line with its number, from 1. A line that is not UTF-8 is an error and the next call goes on after
+    /// it; after an error of the device there are no more lines.
+    pub(crate) fn next(&mut self, file: &Path) -> Option<Result<(usize, &str), DataError>> {
+        if self.finished {
+            return None;
+        }
+        self.buffer.clear();
+        match self.input.by_ref().read_until(b'\n', &mut self.buffer) {
+            Ok(0) => {
+                self.finished = true;
+                return None;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.finished = true;
+                return Some(Err(named(file, &error)));
+            }
+        }
+        self.number += 1;
+        let mut line = self.buffer.as_slice();
+        line = line.strip_suffix(b"\n").unwrap_or(line);
+        line = line.strip_suffix(b"\r").unwrap_or(line);
+        if self.number == 1 {
+            line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+        }
+        Some(match std::str::from_utf8(line) {
+            Ok(line) => Ok((self.number, line)),
+            Err(_) => Err(DataError::Malformed {
+                file: file.to_owned(),
+                line: self.number,
+                problem: Problem::Encoding,
+            }),
+        })
+    }
+}
+
+/// An input error that names the file: decompression hides it.
+pub(crate) fn named(file: &Path, error: &std::io::Error) -> DataError {
+    DataError::Io(std::io::Error::new(error.kind(), format!("cannot read `{}`: {error}", file.display())))
+}

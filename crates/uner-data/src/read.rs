@@ -1,0 +1,250 @@
+//! From a dataset's description to its examples, one at a time: a file is never held whole.
+
+use std::{
+    collections::VecDeque,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    DataError, Dataset, Entity, Example, Note, Notes, Problem, Span, brat, columns, dataset::Meaning, demo,
+    format::Format, json, lines,
+};
+
+/// Opens a split of a dataset. Paths of the description are relative to `root`.
+///
+/// # Errors
+/// An invalid description, an unknown split or a missing file. What is wrong inside the files comes as items of
+/// [`Examples`].
+pub fn read(dataset: &Dataset, split: &str, root: &Path) -> Result<Examples, DataError> {
+    dataset.check()?;
+    let files = dataset.files(split, root)?;
+    if let Some(missing) = files.iter().find(|file| !on_disk(file).exists()) {
+        return Err(DataError::MissingFile {
+            dataset: dataset.name.clone(),
+            split: split.to_owned(),
+            path: missing.clone(),
+            obtain: if dataset.obtain.is_empty() { "unknown".to_owned() } else { dataset.obtain.clone() },
+        });
+    }
+    let reader: Option<(PathBuf, Box<dyn Reader>)> = match &dataset.format {
+        Format::Demo(format) => {
+            Some((PathBuf::from("demo"), Box::new(DemoReader::new(split, format.seed, dataset)?)))
+        }
+        _ => None,
+    };
+    Ok(Examples {
+        dataset: Arc::new(dataset.clone()),
+        split: split.to_owned(),
+        read: files.clone(),
+        files: files.into(),
+        reader,
+        notes: Notes::default(),
+        num_examples: 0,
+        num_errors: 0,
+        finished: false,
+    })
+}
+
+/// The part of a path that is a file or folder on disk: up to a zip file, where the path goes on inside one.
+fn on_disk(path: &Path) -> PathBuf {
+    let mut found = PathBuf::new();
+    for component in path.components() {
+        found.push(component);
+        if matches!(component, Component::Normal(name) if Path::new(name).extension().is_some_and(|e| e == "zip"))
+        {
+            break;
+        }
+    }
+    found
+}
+
+/// The examples of a split, in the order of its files.
+///
+/// An item is an error where a place cannot be read: it names file and line, and the next item goes on after it, so
+/// that every problem can be listed. Who wants only sound data stops at the first. A split without a single item
+/// gives one [`DataError::Empty`].
+pub struct Examples {
+    dataset: Arc<Dataset>,
+    split: String,
+    read: Vec<PathBuf>,
+    files: VecDeque<PathBuf>,
+    reader: Option<(PathBuf, Box<dyn Reader>)>,
+    notes: Notes,
+    num_examples: usize,
+    num_errors: usize,
+    finished: bool,
+}
+
+impl Examples {
+    /// What could not be represented exactly in what was read so far.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// Examples given so far.
+    pub fn num_examples(&self) -> usize {
+        self.num_examples
+    }
+
+    /// Errors given so far.
+    pub fn num_errors(&self) -> usize {
+        self.num_errors
+    }
+
+    fn advance(&mut self) -> Option<Result<Example, DataError>> {
+        loop {
+            if let Some((file, reader)) = &mut self.reader {
+                let mut context = Context { dataset: &self.dataset, notes: &mut self.notes, file };
+                if let Some(item) = reader.next(&mut context) {
+                    return Some(item);
+                }
+                self.reader = None;
+            }
+            let file = self.files.pop_front()?;
+            match open(&self.dataset.format, &file) {
+                Ok(reader) => self.reader = Some((file, reader)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl Iterator for Examples {
+    type Item = Result<Example, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finished {
+            return None;
+        }
+        match self.advance() {
+            Some(Ok(mut example)) => {
+                if example.id.is_empty() {
+                    example.id = format!("{}_{}", self.split, self.num_examples);
+                }
+                self.num_examples += 1;
+                Some(Ok(example))
+            }
+            Some(Err(error)) => {
+                self.num_errors += 1;
+                Some(Err(error))
+            }
+            None => {
+                self.finished = true;
+                let empty = self.num_examples + self.num_errors == 0;
+                empty.then(|| Err(self.empty()))
+            }
+        }
+    }
+}
+
+impl Examples {
+    fn empty(&self) -> DataError {
+        let files: Vec<String> = self.read.iter().map(|file| file.display().to_string()).collect();
+        DataError::Empty {
+            dataset: self.dataset.name.clone(),
+            split: self.split.clone(),
+            files: files.join(", "),
+        }
+    }
+}
+
+/// A format's reader: one file, one example after the other. Readers leave `id` empty where the source has none.
+pub(crate) trait Reader: Send {
+    fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>>;
+}
+
+fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
+    Ok(match format {
+        Format::Columns(columns) => Box::new(columns::ColumnReader::new(columns.clone(), lines::open(file)?)),
+        Format::Instructuie(_) => Box::new(json::instructuie::InstructuieReader::new(lines::open(file)?)),
+        Format::Jsonl(keys) => Box::new(json::spans::SpanReader::new(keys.clone(), lines::open(file)?)),
+        Format::Conversations(format) => {
+            Box::new(json::conversations::ConversationReader::new(format, lines::open(file)?))
+        }
+        Format::Queries(keys) => Box::new(json::queries::QueryReader::new(keys.clone(), lines::open(file)?)),
+        Format::Gliner(_) => Box::new(json::gliner::GlinerReader::new(lines::open(file)?)),
+        Format::Brat(_) => brat::open(file, &on_disk(file))?,
+        Format::Demo(_) => unreachable!("the generated corpus has no files"),
+    })
+}
+
+/// What every reader needs besides its input.
+pub(crate) struct Context<'a> {
+    pub(crate) dataset: &'a Dataset,
+    pub(crate) notes: &'a mut Notes,
+    pub(crate) file: &'a Path,
+}
+
+impl Context<'_> {
+    pub(crate) fn note(&mut self, note: Note, line: usize) {
+        self.notes.take(note, self.file, line);
+    }
+
+    pub(crate) fn malformed(&self, line: usize, problem: Problem) -> DataError {
+        DataError::Malformed { file: self.file.to_owned(), line, problem }
+    }
+
+    /// The natural-language type of a label; `None` for a dropped one, which is counted once for each entity.
+    pub(crate) fn entity_type(
+        &mut self,
+        label: &str,
+        num_entities: usize,
+        line: usize,
+    ) -> Result<Option<String>, DataError> {
+        match self.dataset.meaning(label) {
+            Meaning::Type(name) => Ok(Some(name.to_owned())),
+            Meaning::Dropped => {
+                for _ in 0..num_entities {
+                    self.note(Note::DroppedLabel(label.to_owned()), line);
+                }
+                Ok(None)
+            }
+            Meaning::Unknown => Err(self.malformed(line, Problem::UnknownLabel { label: label.to_owned() })),
+        }
+    }
+}
+
+/// The text of tokens joined by one space, and the characters each token takes in it.
+pub(crate) fn join<'a>(tokens: impl Iterator<Item = &'a str>) -> (String, Vec<Span>) {
+    let mut text = String::new();
+    let mut spans = Vec::new();
+    let mut end = 0;
+    for (index, token) in tokens.enumerate() {
+        if index > 0 {
+            text.push(' ');
+            end += 1;
+        }
+        let start = end;
+        text.push_str(token);
+        end += token.chars().count();
+        spans.push(Span { start, end });
+    }
+    (text, spans)
+}
+
+struct DemoReader {
+    examples: Box<dyn Iterator<Item = Example> + Send>,
+}
+
+impl DemoReader {
+    fn new(split: &str, seed: u64, dataset: &Dataset) -> Result<Self, DataError> {
+        let examples = demo::examples(split, seed).map_err(|error| DataError::Invalid {
+            dataset: dataset.name.clone(),
+            message: error.to_string(),
+        })?;
+        Ok(Self { examples: Box::new(examples) })
+    }
+}
+
+impl Reader for DemoReader {
+    fn next(&mut self, _: &mut Context<'_>) -> Option<Result<Example, DataError>> {
+        self.examples.next().map(Ok)
+    }
+}
+
+/// An entity at a span of the text; the caller has checked that the span is inside.
+pub(crate) fn entity(text: &str, span: Span, entity_type: String) -> Entity {
+    let mention = span.slice(text).expect("the span is inside the text").to_owned();
+    Entity { text: mention, entity_type, span: Some(span) }
+}

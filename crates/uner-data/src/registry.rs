@@ -1,0 +1,97 @@
+//! The datasets uner knows: `configs/datasets/*.toml`, built into the binary, and a user's own files.
+
+use std::{fmt, path::Path};
+
+use include_dir::{Dir, include_dir};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use crate::{DataError, Dataset};
+
+static BUILTIN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/datasets");
+
+/// The names of the built-in datasets, sorted.
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = BUILTIN
+        .files()
+        .filter(|file| file.path().extension().is_some_and(|extension| extension == "toml"))
+        .filter_map(|file| file.path().file_stem()?.to_str())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// A built-in dataset by its name, or a user's own by the path of its `.toml` file.
+///
+/// # Errors
+/// [`DataError::UnknownDataset`] with the nearest name, [`DataError::Io`] for a file that cannot be read, and those of
+/// [`Dataset::from_toml`].
+pub fn find(name: &str) -> Result<Dataset, DataError> {
+    if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
+        return Dataset::from_toml(&fs_err::read_to_string(name)?, name);
+    }
+    let Some(text) = BUILTIN.get_file(format!("{name}.toml")).and_then(|file| file.contents_utf8()) else {
+        return Err(DataError::UnknownDataset { name: name.to_owned(), nearest: nearest(name).to_owned() });
+    };
+    Dataset::from_toml(text, name)
+}
+
+fn nearest(name: &str) -> &'static str {
+    let name = name.to_lowercase();
+    names()
+        .into_iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, &name).total_cmp(&strsim::jaro_winkler(b, &name)))
+        .unwrap_or_default()
+}
+
+/// How a recipe names a dataset: `"crossner-ai"`, `"my/own.toml"`, or the description itself as a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum DatasetRef {
+    /// A built-in name or the path of a description.
+    Name(String),
+    /// A description.
+    Inline(Box<Dataset>),
+}
+
+impl DatasetRef {
+    /// The dataset meant.
+    ///
+    /// # Errors
+    /// As [`find`]; for a description given inline, as [`Dataset::check`].
+    pub fn resolve(&self) -> Result<Dataset, DataError> {
+        match self {
+            Self::Name(name) => find(name),
+            Self::Inline(dataset) => {
+                dataset.check()?;
+                Ok((**dataset).clone())
+            }
+        }
+    }
+}
+
+/// Written out because serde's untagged enums swallow the message about an unknown key.
+impl<'de> Deserialize<'de> for DatasetRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrTable;
+        impl<'de> Visitor<'de> for NameOrTable {
+            type Value = DatasetRef;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a dataset's name, the path of its `.toml` file, or its description as a table")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(DatasetRef::Name(name.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Dataset::deserialize(MapAccessDeserializer::new(map))
+                    .map(|dataset| DatasetRef::Inline(Box::new(dataset)))
+            }
+        }
+        deserializer.deserialize_any(NameOrTable)
+    }
+}
