@@ -1,0 +1,87 @@
+//! Answers: what is written is read back, and what models write instead is read as far as it can be.
+
+use proptest::prelude::*;
+use uner_prompt::{answer, parse_answer};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// The round trip, for every list of strings.
+    #[test]
+    fn written_answers_are_read_back(mentions in prop::collection::vec(any::<String>(), 0..6)) {
+        let parsed = parse_answer(&answer(&mentions));
+        prop_assert!(parsed.well_formed);
+        prop_assert_eq!(parsed.entities, mentions);
+    }
+
+    /// The same over the characters that lists are made of.
+    #[test]
+    fn brackets_and_quotes_are_read_back(mentions in prop::collection::vec(r#"[\[\]"', \\a\n😀é]{0,12}"#, 0..6)) {
+        let parsed = parse_answer(&answer(&mentions));
+        prop_assert!(parsed.well_formed);
+        prop_assert_eq!(parsed.entities, mentions);
+    }
+
+    /// An answer cut anywhere gives the mentions that were complete.
+    #[test]
+    fn truncated_answers_lose_the_tail(mentions in prop::collection::vec("[a-z .]{1,8}", 1..5), cut in 1_usize..60) {
+        let full = answer(&mentions);
+        let cut = cut.min(full.len() - 1);
+        let parsed = parse_answer(&full[..cut]);
+        let complete = (0..=mentions.len())
+            .rev()
+            .find(|n| answer(&mentions[..*n]).trim_end_matches(']').len() <= cut)
+            .unwrap_or(0);
+        prop_assert_eq!(parsed.entities, &mentions[..complete]);
+        prop_assert!(!parsed.well_formed);
+    }
+
+    /// Nothing a model can write stops the reader.
+    #[test]
+    fn any_output_is_read(output in r#"[\[\]"', \\aun0😀\n]{0,30}"#) {
+        parse_answer(&output);
+    }
+}
+
+#[test]
+fn python_bytes() {
+    assert_eq!(answer(&[""; 0]), "[]");
+    assert_eq!(answer(&["Tim Cook", "Zoë"]), r#"["Tim Cook", "Zo\u00eb"]"#);
+    assert_eq!(answer(&["🇨🇭", "\u{7f}\u{1}"]), r#"["\ud83c\udde8\ud83c\udded", "\u007f\u0001"]"#);
+    assert_eq!(answer(&["a\"b\\c/\n\r\t\u{8}\u{c}"]), r#"["a\"b\\c/\n\r\t\b\f"]"#);
+}
+
+#[test]
+fn malformed_answers() {
+    let cases: [(&str, &[&str]); 20] = [
+        ("", &[]),
+        ("none", &[]),
+        ("[", &[]),
+        ("]", &[]),
+        (r#" ["a"] "#, &["a"]),
+        (r#"Here you are: ["a", "b"]. Anything else?"#, &["a", "b"]),
+        (r#"["Acme [US] Corp", "Bob"]"#, &["Acme [US] Corp", "Bob"]),
+        (r#"["Acme [US] Corp", "Bo"#, &["Acme [US] Corp"]),
+        (r#"["a", "#, &["a"]),
+        ("['a', 'b']", &["a", "b"]),
+        ("['Tim's', \"b'c\"]", &["Tim's", "b'c"]),
+        (r"['O\'Dell']", &["O'Dell"]),
+        (r#"["the "big" one", "x"]"#, &["the \"big\" one", "x"]),
+        ("[Tim Cook, Apple]", &["Tim Cook", "Apple"]),
+        ("[Tim Cook, App", &["Tim Cook"]),
+        ("[1990]", &["1990"]),
+        ("[\"line\nbreak\"]", &["line\nbreak"]),
+        (r#"[["a", "b"]]"#, &["a", "b"]),
+        (r#"["a",, "b",]"#, &["a", "b"]),
+        (r#"["a" "b"]"#, &["a\" \"b"]),
+    ];
+    for (output, entities) in cases {
+        let parsed = parse_answer(output);
+        assert_eq!(parsed.entities, entities, "{output}");
+        assert_eq!(
+            parsed.well_formed,
+            output == r#" ["a"] "# || output.starts_with(r#"["Acme [US] Corp", "Bob"#),
+            "{output}"
+        );
+    }
+}
