@@ -22,8 +22,13 @@ pub fn visit(module: &impl Module, prefix: &str, show: impl FnMut(Parameter)) {
     module.visit(&mut Visitor { path: Path::new(prefix), show });
 }
 
-/// Replaces the values of every parameter of `module` by what `change` makes of them, `[n]` to `[n]`.
-pub fn map<M: Module>(module: M, prefix: &str, change: impl FnMut(&str, Tensor<1>) -> Tensor<1>) -> M {
+/// Replaces the values of every parameter of `module` by what `change` makes of its name, shape and values, `[n]` to
+/// `[n]`. The values are handed over, so that they can be changed in place.
+pub fn map<M: Module>(
+    module: M,
+    prefix: &str,
+    change: impl FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>,
+) -> M {
     module.map(&mut Mapper { path: Path::new(prefix), change })
 }
 
@@ -84,7 +89,7 @@ struct Mapper<F> {
     change: F,
 }
 
-impl<F: FnMut(&str, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F> {
+impl<F: FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.enter(name);
     }
@@ -97,7 +102,7 @@ impl<F: FnMut(&str, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F> {
         let name = self.path.name();
         param.map(|values| {
             let shape = values.dims();
-            (self.change)(&name, values.reshape([-1])).reshape(shape)
+            (self.change)(&name, &shape, values.reshape([-1])).reshape(shape)
         })
     }
 }

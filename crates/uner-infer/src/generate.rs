@@ -1,0 +1,126 @@
+//! Greedy decoding of many prompts at once with a KV cache.
+
+use burn::tensor::{Device, Tensor};
+use uner_kernels::Visibility;
+use uner_kernels::attention::PADDING;
+use uner_model::{Context, KvCache, Llama, LlamaConfig};
+
+/// When a row is finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// At this token, which is not part of the answer, or after the maximum.
+    At(u32),
+    /// After the maximum only.
+    Never,
+}
+
+/// A model that continues prompts.
+#[derive(Debug, Clone, Copy)]
+pub struct Generator<'a> {
+    /// The model.
+    pub model: &'a Llama,
+    /// Its dimensions.
+    pub config: &'a LlamaConfig,
+}
+
+/// The rows of a batch while they grow. Shorter prompts are padded on the left, so that all grow at the same index.
+struct Rows {
+    document: Vec<Vec<i32>>,
+    positions: Vec<i32>,
+}
+
+impl Generator<'_> {
+    /// The most probable continuation of each prompt, token by token, of at most `max_new_tokens`. The first of equally
+    /// probable tokens wins.
+    ///
+    /// # Panics
+    /// When a prompt is empty.
+    pub fn greedy(&self, prompts: &[Vec<u32>], max_new_tokens: usize, stop: Stop) -> Vec<Vec<u32>> {
+        let mut answers = vec![Vec::new(); prompts.len()];
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        if prompts.is_empty() || max_new_tokens == 0 {
+            return answers;
+        }
+        assert!(prompts.iter().all(|prompt| !prompt.is_empty()), "a prompt has at least one token");
+        let device = self.model.head().device();
+        let mut cache = KvCache::new(self.config, prompts.len(), longest + max_new_tokens, &device);
+        let mut rows = Rows::new(prompts, longest);
+        let mut next = self.prefill(prompts, longest, &rows, &mut cache, &device);
+        let mut finished = vec![false; prompts.len()];
+        for new_tokens in 1..=max_new_tokens {
+            for ((answer, finished), &token) in answers.iter_mut().zip(&mut finished).zip(&next) {
+                *finished = *finished || Stop::At(token) == stop;
+                if !*finished {
+                    answer.push(token);
+                }
+            }
+            if new_tokens == max_new_tokens || finished.iter().all(|finished| *finished) {
+                break;
+            }
+            rows.grow();
+            let ids: Vec<i32> = next.iter().map(|&token| token as i32).collect();
+            let context = rows.context(self.config, &rows.positions, &device);
+            let hidden = self.model.hidden(&ids, &context, Some(&mut cache.layers));
+            next = most_probable(self.model.logits(hidden));
+        }
+        answers
+    }
+
+    /// Reads all prompts into the cache and returns each one's first new token.
+    fn prefill(
+        &self,
+        prompts: &[Vec<u32>],
+        longest: usize,
+        rows: &Rows,
+        cache: &mut KvCache,
+        device: &Device,
+    ) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(prompts.len() * longest);
+        let mut positions = Vec::with_capacity(ids.capacity());
+        for prompt in prompts {
+            let padding = longest - prompt.len();
+            ids.extend(std::iter::repeat_n(0, padding).chain(prompt.iter().map(|&id| id as i32)));
+            positions.extend(std::iter::repeat_n(0, padding).chain(0..prompt.len() as i32));
+        }
+        let context = rows.context(self.config, &positions, device);
+        let hidden = self.model.hidden(&ids, &context, Some(&mut cache.layers));
+        let width = self.config.hidden_size;
+        let last = hidden.reshape([prompts.len(), longest, width]).narrow(1, longest - 1, 1);
+        most_probable(self.model.logits(last.reshape([prompts.len(), width])))
+    }
+}
+
+impl Rows {
+    fn new(prompts: &[Vec<u32>], longest: usize) -> Self {
+        let document = |prompt: &Vec<u32>| {
+            let padding = std::iter::repeat_n(PADDING, longest - prompt.len());
+            padding.chain(std::iter::repeat_n(0, prompt.len())).collect()
+        };
+        Self {
+            document: prompts.iter().map(document).collect(),
+            positions: prompts.iter().map(|prompt| prompt.len() as i32 - 1).collect(),
+        }
+    }
+
+    fn grow(&mut self) {
+        self.document.iter_mut().for_each(|row| row.push(0));
+        self.positions.iter_mut().for_each(|position| *position += 1);
+    }
+
+    fn context<'a>(&self, config: &'a LlamaConfig, positions: &[i32], device: &Device) -> Context<'a> {
+        let rows = self.document.len();
+        let visibility = Visibility::packed(&self.document.concat(), rows, device);
+        Context::new(config, positions, rows, visibility, device)
+    }
+}
+
+/// `[n, vocab]` to the index of each row's largest entry, the first of equals.
+fn most_probable(logits: Tensor<2>) -> Vec<u32> {
+    let [_, vocab] = logits.dims();
+    let values: Vec<f32> = logits.try_into_vec_as().expect("logits are floats");
+    let largest = |row: &[f32]| {
+        let first = row.iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
+        first.map_or(0, |(index, _)| index as u32)
+    };
+    values.chunks_exact(vocab).map(largest).collect()
+}

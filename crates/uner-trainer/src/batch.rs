@@ -1,0 +1,112 @@
+//! A micro-batch: packed rows as the model reads them.
+
+use burn::tensor::Device;
+use uner_kernels::attention::PADDING;
+use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
+use uner_kernels::{Labels, Visibility};
+use uner_model::{Context, LlamaConfig};
+use uner_prompt::Tokens;
+
+/// Packed rows, padded at their end to the longest of them, on the host.
+///
+/// # Shapes
+/// All vectors: `rows × length`, row by row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Number of rows.
+    pub rows: usize,
+    /// Token ids; 0 at padding.
+    pub ids: Vec<i32>,
+    /// Position of each token in its conversation.
+    pub positions: Vec<i32>,
+    /// Number of the conversation in its row; [`PADDING`] at padding.
+    pub document: Vec<i32>,
+    /// The next token's id where that is trained on, [`IGNORE_INDEX`] elsewhere: nothing is predicted across the
+    /// border of two conversations.
+    pub labels: Vec<i32>,
+}
+
+impl Batch {
+    /// Conversations row by row.
+    pub fn new(rows: &[Vec<Tokens>]) -> Self {
+        let row_length = |row: &Vec<Tokens>| row.iter().map(|tokens| tokens.ids.len()).sum();
+        let length: usize = rows.iter().map(row_length).max().unwrap_or(0);
+        let size = rows.len() * length;
+        let mut batch = Self {
+            rows: rows.len(),
+            ids: Vec::with_capacity(size),
+            positions: Vec::with_capacity(size),
+            document: Vec::with_capacity(size),
+            labels: Vec::with_capacity(size),
+        };
+        for (row, end) in rows.iter().zip((length..).step_by(length.max(1))) {
+            for (tokens, document) in row.iter().zip(0..) {
+                batch.push(tokens, document);
+            }
+            batch.pad(end);
+        }
+        batch
+    }
+
+    fn push(&mut self, tokens: &Tokens, document: i32) {
+        let length = tokens.ids.len();
+        self.ids.extend(tokens.ids.iter().map(|&id| id as i32));
+        self.positions.extend(0..length as i32);
+        self.document.extend(std::iter::repeat_n(document, length));
+        let next = tokens.ids.iter().zip(&tokens.loss_mask).skip(1);
+        self.labels.extend(next.map(|(&id, &trained)| if trained { id as i32 } else { IGNORE_INDEX }));
+        self.labels.push(IGNORE_INDEX);
+    }
+
+    fn pad(&mut self, end: usize) {
+        self.ids.resize(end, 0);
+        self.positions.resize(end, 0);
+        self.document.resize(end, PADDING);
+        self.labels.resize(end, IGNORE_INDEX);
+    }
+
+    /// Tokens that are not padding.
+    pub fn num_tokens(&self) -> usize {
+        self.document.iter().filter(|&&document| document != PADDING).count()
+    }
+
+    /// Tokens that carry loss.
+    pub fn num_trained(&self) -> usize {
+        self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
+    }
+
+    /// What the model's blocks need to know of this batch.
+    pub fn context<'a>(&self, config: &'a LlamaConfig, device: &Device) -> Context<'a> {
+        let visibility = Visibility::packed(&self.document, self.rows, device);
+        Context::new(config, &self.positions, self.rows, visibility, device)
+    }
+
+    /// What the loss needs to know of this batch.
+    pub fn labels(&self, device: &Device) -> Labels {
+        Labels::new(&self.labels, device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn borders_positions_and_padding() {
+        let tokens = |ids: &[u32], trained: &[bool]| Tokens {
+            ids: ids.to_vec(),
+            loss_mask: trained.to_vec(),
+            exchanges: vec![ids.len()],
+        };
+        let batch = Batch::new(&[
+            vec![tokens(&[1, 5, 6], &[false, true, true]), tokens(&[1, 7], &[true, true])],
+            vec![tokens(&[1, 8], &[false, true])],
+        ]);
+        assert_eq!(batch.ids, [1, 5, 6, 1, 7, 1, 8, 0, 0, 0]);
+        assert_eq!(batch.positions, [0, 1, 2, 0, 1, 0, 1, 0, 0, 0]);
+        assert_eq!(batch.document, [0, 0, 0, 1, 1, 0, 0, -1, -1, -1]);
+        // The first token of the second conversation is marked as trained, but nothing may predict it.
+        assert_eq!(batch.labels, [5, 6, -100, 7, -100, 8, -100, -100, -100, -100]);
+        assert_eq!((batch.num_tokens(), batch.num_trained()), (7, 4));
+    }
+}

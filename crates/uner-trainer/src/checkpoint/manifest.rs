@@ -1,0 +1,78 @@
+//! Size and checksum of every file of a checkpoint.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+
+const MANIFEST: &str = "manifest.json";
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    bytes: u64,
+    crc32: u32,
+}
+
+/// Writes the manifest of all files in `folder` and syncs every one of them, the manifest last.
+pub(super) fn write(folder: &Path) -> Result<(), TrainError> {
+    let mut manifest = BTreeMap::new();
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        fs_err::File::open(&path)?.sync_all()?;
+        manifest.insert(name(&path), measure(&path)?);
+    }
+    let path = folder.join(MANIFEST);
+    fs_err::write(&path, serde_json::to_string_pretty(&manifest).map_err(std::io::Error::from)?)?;
+    fs_err::File::open(&path)?.sync_all()?;
+    fs_err::File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+/// Compares every file of the manifest with what is there.
+pub(super) fn verify(folder: &Path) -> Result<(), TrainError> {
+    let refuse = |problem: String| Err(TrainError::Checkpoint { path: folder.to_owned(), problem });
+    let path = folder.join(MANIFEST);
+    if !path.exists() {
+        return refuse("it has no `manifest.json`, so it was never finished; use an earlier one".to_owned());
+    }
+    let manifest: BTreeMap<String, Entry> = match serde_json::from_str(&fs_err::read_to_string(&path)?) {
+        Ok(manifest) => manifest,
+        Err(error) => return refuse(format!("`manifest.json` is damaged ({error}); use an earlier one")),
+    };
+    for (file, expected) in manifest {
+        let path = folder.join(&file);
+        if !path.exists() {
+            return refuse(format!("`{file}` is missing; use an earlier one"));
+        }
+        let found = measure(&path)?;
+        if found != expected {
+            return refuse(format!(
+                "`{file}` is damaged: {} bytes with CRC-32 {:08x}, written were {} with {:08x}; use an earlier one",
+                found.bytes, found.crc32, expected.bytes, expected.crc32
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn measure(path: &Path) -> Result<Entry, TrainError> {
+    let mut file = fs_err::File::open(path)?;
+    let mut checksum = crc32fast::Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(Entry { bytes, crc32: checksum.finalize() });
+        }
+        checksum.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+}

@@ -1,0 +1,20 @@
+//! Checkpoints: a Hugging Face folder with optimizer state, written so that a torn one can never be taken for whole.
+//!
+//! ```text
+//! checkpoints/<run>/latest                      the name of the newest whole checkpoint
+//! checkpoints/<run>/step-000500/config.json     with model.safetensors: the model as transformers reads it
+//!                              /tokenizer.json  and other files that go with the model
+//!                              /optimizer.safetensors
+//!                              /state.json      step, data fingerprint, what must not change on resume
+//!                              /manifest.json   size and CRC-32 of every other file; written last
+//! ```
+//! All of it is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is replaced.
+
+mod manifest;
+mod read;
+mod state;
+mod write;
+
+pub use read::{Checkpoint, latest, load, load_model};
+pub use state::{FORMAT_VERSION, State};
+pub use write::{prune, save};

@@ -1,0 +1,108 @@
+//! The `[train]` section of a recipe.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+
+/// How a model is trained. Every key has to be written: a recipe shows all it does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the data.
+    pub epochs: f64,
+    /// Stops after this many steps, if that is earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u64>,
+    /// Conversations per optimizer step.
+    pub global_batch_size: usize,
+    /// Tokens of a packed row; no conversation is longer.
+    pub max_seq_len: usize,
+    /// Packed rows per forward and backward pass.
+    pub micro_batch_rows: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// How the learning rate falls after the warm-up.
+    pub schedule: Schedule,
+    /// Share of all steps over which the learning rate rises from 0.
+    pub warmup_ratio: f64,
+    /// Decoupled weight decay, on matrices only.
+    pub weight_decay: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// The gradient is scaled down to this norm where it is longer.
+    pub max_grad_norm: f64,
+    /// Steps between two checkpoints; the last step is always saved.
+    pub save_every: u64,
+    /// Checkpoints kept, the newest.
+    pub keep_last: usize,
+    /// Steps between two computations of the validation loss; 0 for none.
+    pub validate_every: u64,
+}
+
+/// How the learning rate falls after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Not at all.
+    Constant,
+    /// In a straight line to 0.
+    Linear,
+    /// Along half a cosine to 0.
+    Cosine,
+}
+
+impl TrainConfig {
+    /// Refuses numbers that cannot be trained with.
+    ///
+    /// # Errors
+    /// Names the first such key.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let positive = [
+            ("epochs", self.epochs),
+            ("lr", self.lr),
+            ("max_grad_norm", self.max_grad_norm),
+            ("eps", self.eps),
+            ("global_batch_size", self.global_batch_size as f64),
+            ("micro_batch_rows", self.micro_batch_rows as f64),
+            ("max_seq_len", self.max_seq_len as f64),
+            ("save_every", self.save_every as f64),
+            ("keep_last", self.keep_last as f64),
+            ("max_steps", self.max_steps.unwrap_or(1) as f64),
+        ];
+        let problem = |key, problem: &str, value: f64| {
+            Err(TrainError::Config { key, problem: format!("{problem}, not {value}") })
+        };
+        for (key, value) in positive {
+            if !(value > 0.0 && value.is_finite()) {
+                return problem(key, "must be a positive number", value);
+            }
+        }
+        for (key, value) in
+            [("beta1", self.beta1), ("beta2", self.beta2), ("warmup_ratio", self.warmup_ratio)]
+        {
+            if !(0.0..1.0).contains(&value) {
+                return problem(key, "must be at least 0 and below 1", value);
+            }
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return problem("weight_decay", "must not be negative", self.weight_decay);
+        }
+        Ok(())
+    }
+
+    /// Steps of one epoch over `conversations`: what is left over after whole steps waits for the next epoch's
+    /// order, as in the original; data smaller than a step make one step.
+    pub fn steps_per_epoch(&self, conversations: usize) -> u64 {
+        (conversations / self.global_batch_size).max(1) as u64
+    }
+
+    /// Steps of the run.
+    pub fn total_steps(&self, conversations: usize) -> u64 {
+        let steps = (self.epochs * self.steps_per_epoch(conversations) as f64).round().max(1.0) as u64;
+        self.max_steps.map_or(steps, |max| steps.min(max))
+    }
+}

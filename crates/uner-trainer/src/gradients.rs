@@ -1,0 +1,53 @@
+//! Summed gradients, by parameter.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Int, Tensor, TensorData};
+
+/// The gradient of the summed loss with respect to every parameter, flat, by checkpoint name.
+#[derive(Debug, Default)]
+pub struct Gradients(BTreeMap<String, Tensor<1>>);
+
+impl Gradients {
+    /// Adds `[n]` to the gradient of `name`.
+    pub fn add(&mut self, name: &str, gradient: Tensor<1>) {
+        let sum = match self.0.remove(name) {
+            Some(sum) => sum.add(gradient),
+            None => gradient,
+        };
+        self.0.insert(name.to_owned(), sum);
+    }
+
+    /// Adds `rows`, `[tokens, hidden]`, to the rows `ids` of the gradient of a `shape` = `[vocab, hidden]` matrix: the
+    /// backward pass of an embedding.
+    pub fn add_rows(&mut self, name: &str, shape: [usize; 2], ids: &[i32], rows: Tensor<2>) {
+        let sum = match self.0.remove(name) {
+            Some(sum) => sum.reshape(shape),
+            None => Tensor::zeros(shape, &rows.device()),
+        };
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids.to_vec(), [ids.len()]), &rows.device());
+        let sum = sum.select_assign(0, ids, rows, burn::tensor::IndexingUpdateOp::Add);
+        self.0.insert(name.to_owned(), sum.reshape([-1]));
+    }
+
+    /// The gradient of `name`, `[n]`.
+    pub fn get(&self, name: &str) -> Option<&Tensor<1>> {
+        self.0.get(name)
+    }
+
+    /// Takes the gradient of `name`, `[n]`, out.
+    pub fn take(&mut self, name: &str) -> Option<Tensor<1>> {
+        self.0.remove(name)
+    }
+
+    /// All names and gradients, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor<1>)> {
+        self.0.iter().map(|(name, gradient)| (name.as_str(), gradient))
+    }
+
+    /// The Euclidean norm over all parameters together, summed in f64.
+    pub fn norm(&self) -> f64 {
+        let square = |gradient: &Tensor<1>| f64::from(gradient.clone().square().sum().into_scalar::<f32>());
+        self.0.values().map(square).sum::<f64>().sqrt()
+    }
+}

@@ -1,0 +1,78 @@
+//! Which conversations a step trains on, and how they lie in rows: a pure function of (data, seed, step).
+
+use crate::batch::Batch;
+use crate::config::TrainConfig;
+use crate::order::permutation;
+use crate::pack::pack_tokens;
+use crate::store::TokenStore;
+
+/// Draws the conversations of any step.
+#[derive(Debug, Clone, Copy)]
+pub struct Loader<'a> {
+    store: &'a TokenStore,
+    config: &'a TrainConfig,
+    seed: u64,
+}
+
+/// Everything one optimizer step trains on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepData {
+    /// Packed rows, `micro_batch_rows` at a time.
+    pub micro_batches: Vec<Batch>,
+    /// Indices of the conversations in the store.
+    pub conversations: Vec<usize>,
+    /// Tokens without padding.
+    pub tokens: usize,
+    /// Tokens that carry loss: what the summed loss is divided by.
+    pub trained_tokens: usize,
+    /// Queries dropped because the row was full.
+    pub dropped_queries: usize,
+}
+
+impl<'a> Loader<'a> {
+    /// A loader of the conversations in `store`.
+    pub fn new(store: &'a TokenStore, config: &'a TrainConfig, seed: u64) -> Self {
+        Self { store, config, seed }
+    }
+
+    /// The data of step `step` (from 0).
+    ///
+    /// A step has exactly `global_batch_size` conversations (or all, where there are fewer). Every epoch has an order of
+    /// its own; packing, micro-batches and devices only lay out what was drawn.
+    pub fn step(&self, step: u64) -> StepData {
+        let per_epoch = self.config.steps_per_epoch(self.store.len());
+        let (epoch, step) = (step / per_epoch, (step % per_epoch) as usize);
+        let order = permutation(self.store.len(), self.seed, epoch, 0);
+        let size = self.config.global_batch_size.min(order.len());
+        let conversations = order[step * size..(step + 1) * size].to_vec();
+        let mut dropped_queries = 0;
+        let tokens = conversations
+            .iter()
+            .map(|&index| {
+                let (tokens, dropped) = self.store.in_epoch(index, self.seed, epoch);
+                dropped_queries += dropped;
+                tokens
+            })
+            .collect();
+        let rows = pack_tokens(tokens, self.config.max_seq_len);
+        let micro_batches: Vec<Batch> = rows.chunks(self.config.micro_batch_rows).map(Batch::new).collect();
+        StepData {
+            tokens: micro_batches.iter().map(Batch::num_tokens).sum(),
+            trained_tokens: micro_batches.iter().map(Batch::num_trained).sum(),
+            micro_batches,
+            conversations,
+            dropped_queries,
+        }
+    }
+}
+
+/// All conversations of a store in their own order, packed step by step: what a validation loss is computed on.
+pub fn in_order<'a>(store: &'a TokenStore, config: &'a TrainConfig) -> impl Iterator<Item = Batch> + 'a {
+    let indices: Vec<usize> = (0..store.len()).collect();
+    let chunks: Vec<Vec<usize>> = indices.chunks(config.global_batch_size).map(<[usize]>::to_vec).collect();
+    chunks.into_iter().flat_map(move |chunk| {
+        let tokens = chunk.into_iter().map(|index| store.in_epoch(index, 0, 0).0).collect();
+        let rows = pack_tokens(tokens, config.max_seq_len);
+        rows.chunks(config.micro_batch_rows).map(Batch::new).collect::<Vec<_>>()
+    })
+}

@@ -1,0 +1,103 @@
+//! `metrics.jsonl`: one line per event, appended as they happen.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+
+/// What one optimizer step did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepMetrics {
+    /// Number of the step, from 1.
+    pub step: u64,
+    /// Passes over the data so far.
+    pub epoch: f64,
+    /// Mean loss of the trained tokens, nats.
+    pub loss: f64,
+    /// Norm of the mean loss's gradient before clipping.
+    pub grad_norm: f64,
+    /// Learning rate of this step.
+    pub lr: f64,
+    /// Tokens without padding.
+    pub tokens: usize,
+    /// Tokens that carry loss.
+    pub trained_tokens: usize,
+    /// Packed rows.
+    pub rows: usize,
+    /// Queries dropped because the row was full.
+    pub dropped_queries: usize,
+    /// Wall time of the step, waiting for data included.
+    pub seconds: f64,
+    /// The part of it that was waiting for data.
+    pub data_wait_seconds: f64,
+    /// `tokens / seconds`.
+    pub tokens_per_second: f64,
+}
+
+/// A line of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Line {
+    /// A step.
+    Step(StepMetrics),
+    /// A validation loss.
+    Validated {
+        /// After this step.
+        step: u64,
+        /// Mean loss of the trained tokens of the validation set, nats.
+        loss: f64,
+    },
+    /// A checkpoint.
+    Saved {
+        /// After this step.
+        step: u64,
+    },
+}
+
+/// The open file.
+#[derive(Debug)]
+pub struct MetricsWriter(fs_err::File);
+
+impl MetricsWriter {
+    /// Opens `metrics.jsonl` of a run for appending. Lines of steps after `step`, from a run that was killed later than
+    /// its last checkpoint, are removed first.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn open(run: &Path, step: u64) -> Result<Self, TrainError> {
+        let path = run.join("metrics.jsonl");
+        if path.exists() {
+            let kept = run.join("metrics.jsonl.tmp");
+            let mut out = fs_err::File::create(&kept)?;
+            for line in BufReader::new(fs_err::File::open(&path)?).lines() {
+                let line = line?;
+                if serde_json::from_str::<Line>(&line).is_ok_and(|line| line.step() <= step) {
+                    writeln!(out, "{line}")?;
+                }
+            }
+            fs_err::rename(kept, &path)?;
+        }
+        Ok(Self(fs_err::OpenOptions::new().create(true).append(true).open(path)?))
+    }
+
+    /// Appends a line.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn write(&mut self, line: &Line) -> Result<(), TrainError> {
+        let text = serde_json::to_string(line).map_err(std::io::Error::from)?;
+        writeln!(self.0, "{text}")?;
+        Ok(())
+    }
+}
+
+impl Line {
+    fn step(&self) -> u64 {
+        match self {
+            Self::Step(metrics) => metrics.step,
+            Self::Validated { step, .. } | Self::Saved { step } => *step,
+        }
+    }
+}

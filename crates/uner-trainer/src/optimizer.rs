@@ -1,0 +1,51 @@
+//! AdamW over a whole model, its state by checkpoint name.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use uner_kernels::{AdamWState, AdamWStep, adamw};
+use uner_model::Llama;
+use uner_model::parameters::map;
+
+use crate::config::TrainConfig;
+use crate::gradients::Gradients;
+
+/// First and second moment of every parameter.
+#[derive(Debug, Default)]
+pub struct AdamW {
+    pub(crate) states: BTreeMap<String, AdamWState>,
+}
+
+impl AdamW {
+    /// One update of every parameter that has a gradient. `grad_scale` multiplies the gradients; `step` counts from 1.
+    /// Decay is for matrices only: norms and other vectors are left alone.
+    pub fn step(
+        &mut self,
+        model: Llama,
+        mut gradients: Gradients,
+        config: &TrainConfig,
+        lr: f64,
+        step: u64,
+        grad_scale: f64,
+    ) -> Llama {
+        map(model, "", |name, shape, values| {
+            let Some(gradient) = gradients.take(name) else { return values };
+            let state = self.states.remove(name).unwrap_or_else(|| fresh(&values));
+            let weight_decay = if shape.len() > 1 { config.weight_decay } else { 0.0 };
+            let TrainConfig { beta1, beta2, eps, .. } = *config;
+            let scalars = AdamWStep { lr, beta1, beta2, eps, weight_decay, step, grad_scale };
+            let (values, state) = adamw(values, gradient, state, &scalars);
+            self.states.insert(name.to_owned(), state);
+            values
+        })
+    }
+}
+
+fn fresh(values: &Tensor<1>) -> AdamWState {
+    AdamWState { master: None, exp_avg: values.zeros_like(), exp_avg_sq: values.zeros_like() }
+}
+
+/// The factor that brings a gradient of this norm down to `max_norm`, 1 where it is shorter; as PyTorch computes it.
+pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
+    (max_norm / (norm + 1e-6)).min(1.0)
+}

@@ -1,0 +1,216 @@
+//! The training loop. It has no modes: what to do was decided before it starts.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+use uner_model::{Llama, LlamaConfig};
+
+use crate::checkpoint::{self, FORMAT_VERSION, State};
+use crate::config::TrainConfig;
+use crate::error::TrainError;
+use crate::gradients::Gradients;
+use crate::loader::{Loader, StepData, in_order};
+use crate::metrics::StepMetrics;
+use crate::optimizer::{AdamW, clip_factor};
+use crate::schedule::{factor, warmup_updates};
+use crate::step::{accumulate, loss};
+use crate::store::TokenStore;
+
+/// Steps that are packed ahead of the one being trained.
+const PREFETCHED_STEPS: usize = 2;
+
+/// All a training run reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    /// How to train.
+    pub config: &'a TrainConfig,
+    /// The model's dimensions.
+    pub model_config: &'a LlamaConfig,
+    /// Seed of every order.
+    pub seed: u64,
+    /// What to train on.
+    pub store: &'a TokenStore,
+    /// What to compute the validation loss on.
+    pub validation: Option<&'a TokenStore>,
+    /// How many blocks, counted from the last, keep their graph for the backward pass.
+    pub kept_blocks: usize,
+    /// The run's folder; it exists.
+    pub folder: &'a Path,
+    /// Files that every checkpoint gets a copy of.
+    pub companions: &'a [PathBuf],
+}
+
+/// What happens in a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A step was applied.
+    Step(StepMetrics),
+    /// The validation loss after a step.
+    Validated {
+        /// The step.
+        step: u64,
+        /// Mean loss of the trained tokens, nats.
+        loss: f64,
+    },
+    /// A checkpoint was written.
+    Saved {
+        /// The step.
+        step: u64,
+        /// Its folder.
+        path: PathBuf,
+    },
+}
+
+/// A model on its way: weights, moments and the number of steps done.
+#[derive(Debug)]
+pub struct Progress {
+    /// The weights.
+    pub model: Llama,
+    /// The moments.
+    pub optimizer: AdamW,
+    /// Steps done.
+    pub step: u64,
+}
+
+impl Run<'_> {
+    /// Steps from start to end.
+    pub fn total_steps(&self) -> u64 {
+        self.config.total_steps(self.store.len())
+    }
+
+    /// What a checkpoint after `step` steps says of this run.
+    pub fn state(&self, step: u64) -> State {
+        State {
+            format_version: FORMAT_VERSION,
+            step,
+            seed: self.seed,
+            data_fingerprint: self.store.summary().fingerprint,
+            train: self.config.clone(),
+        }
+    }
+}
+
+/// Trains from `progress` to the last step, telling `listen` of every event. When it answers `Break` to a step, the run
+/// saves and returns early.
+///
+/// # Errors
+/// When the loss or its gradient is not finite (the step is not applied), or when a checkpoint cannot be written.
+pub fn train(
+    run: &Run,
+    mut progress: Progress,
+    listen: &mut dyn FnMut(&Event) -> Result<ControlFlow<()>, TrainError>,
+) -> Result<Progress, TrainError> {
+    let total = run.total_steps();
+    let mut saved = progress.step;
+    std::thread::scope(|scope| {
+        let (send, receive) = sync_channel(PREFETCHED_STEPS);
+        let loader = Loader::new(run.store, run.config, run.seed);
+        let steps = progress.step..total;
+        // Ends when the receiver is dropped, whichever way the loop is left.
+        scope.spawn(move || steps.map(|step| loader.step(step)).try_for_each(|data| send.send(data)));
+
+        while progress.step < total {
+            let metrics;
+            (progress, metrics) = step(run, progress, &receive, total)?;
+            let mut stop = listen(&Event::Step(metrics))?;
+            let done = progress.step;
+            if run.config.validate_every > 0 && (done % run.config.validate_every == 0 || done == total) {
+                if let Some(loss) = validate(run, &progress.model) {
+                    let flow = listen(&Event::Validated { step: done, loss })?;
+                    stop = if flow.is_break() { flow } else { stop };
+                }
+            }
+            if done % run.config.save_every == 0 || done == total || stop.is_break() {
+                let path = save(run, &progress)?;
+                saved = done;
+                let flow = listen(&Event::Saved { step: done, path })?;
+                stop = if flow.is_break() { flow } else { stop };
+            }
+            if stop.is_break() {
+                break;
+            }
+        }
+        drop(receive);
+        debug_assert_eq!(saved, progress.step, "a run ends with a checkpoint");
+        Ok(progress)
+    })
+}
+
+/// The mean loss of the trained tokens of the validation set.
+fn validate(run: &Run, model: &Llama) -> Option<f64> {
+    let store = run.validation?;
+    let (mut sum, mut trained) = (0.0, 0);
+    for batch in in_order(store, run.config) {
+        sum += f64::from(loss(model, run.model_config, &batch).into_scalar::<f32>());
+        trained += batch.num_trained();
+    }
+    Some(sum / trained as f64)
+}
+
+fn save(run: &Run, progress: &Progress) -> Result<PathBuf, TrainError> {
+    let state = run.state(progress.step);
+    let Progress { model, optimizer, .. } = progress;
+    let path = checkpoint::save(run.folder, model, run.model_config, optimizer, &state, run.companions)?;
+    checkpoint::prune(run.folder, run.config.keep_last)?;
+    Ok(path)
+}
+
+/// One optimizer step. The weights are handed through, so that they can be updated in place.
+fn step(
+    run: &Run,
+    progress: Progress,
+    receive: &Receiver<StepData>,
+    total: u64,
+) -> Result<(Progress, StepMetrics), TrainError> {
+    let start = Instant::now();
+    let data = receive.recv().expect("the loader has a batch for every step");
+    let waited = start.elapsed();
+
+    let Progress { model, mut optimizer, step } = progress;
+    let mut gradients = Gradients::default();
+    let losses: Vec<Tensor<1>> = data
+        .micro_batches
+        .iter()
+        .map(|batch| accumulate(&model, run.model_config, batch, run.kept_blocks, &mut gradients))
+        .collect();
+    // Summed over micro-batches, divided once: the mean over tokens, however they are laid out.
+    let trained = data.trained_tokens as f64;
+    let loss = losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum::<f64>() / trained;
+    let norm = gradients.norm() / trained;
+    let number = step + 1;
+    for (what, value) in [("loss", loss), ("gradient norm", norm)] {
+        if !value.is_finite() {
+            return Err(TrainError::NotFinite {
+                step: number,
+                what,
+                value,
+                conversations: data.conversations,
+            });
+        }
+    }
+
+    let warmup = warmup_updates(run.config.warmup_ratio, total);
+    let lr = run.config.lr * factor(run.config.schedule, step, warmup, total);
+    let grad_scale = clip_factor(norm, run.config.max_grad_norm) / trained;
+    let model = optimizer.step(model, gradients, run.config, lr, number, grad_scale);
+
+    let seconds = start.elapsed().as_secs_f64();
+    let metrics = StepMetrics {
+        step: number,
+        epoch: number as f64 / run.config.steps_per_epoch(run.store.len()) as f64,
+        loss,
+        grad_norm: norm,
+        lr,
+        tokens: data.tokens,
+        trained_tokens: data.trained_tokens,
+        rows: data.micro_batches.iter().map(|batch| batch.rows).sum(),
+        dropped_queries: data.dropped_queries,
+        seconds,
+        data_wait_seconds: waited.as_secs_f64(),
+        tokens_per_second: data.tokens as f64 / seconds,
+    };
+    Ok((Progress { model, optimizer, step: number }, metrics))
+}

@@ -1,0 +1,124 @@
+//! Loss and gradients of a micro-batch, block by block.
+//!
+//! Every block is its own autodiff graph. Going forward, the block's input is kept, and for the last `kept_blocks`
+//! blocks the graph too; going backward, a graph that was not kept is rebuilt from the input, seeded with the gradient
+//! of the block's output, and let go as soon as its gradients are taken. Memory is bounded by one block (Chen et al.
+//! 2016, "Training Deep Nets with Sublinear Memory Cost", with one segment a block), and each block's gradients are at
+//! hand the moment they are complete.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use uner_kernels::{Labels, linear_cross_entropy, token_losses};
+use uner_model::parameters::take_gradients;
+use uner_model::{Block, Context, Llama, LlamaConfig};
+
+use crate::batch::Batch;
+use crate::gradients::Gradients;
+
+const EMBEDDING: &str = "model.embed_tokens.weight";
+
+/// What the forward pass leaves of a block for the backward pass.
+enum Saved {
+    /// Its input; the block will run again.
+    Input(Tensor<2>),
+    /// Its graph: input leaf, output, and the block whose parameters are the other leaves.
+    Graph { input: Tensor<2>, output: Tensor<2>, block: Box<Block> },
+}
+
+/// Adds the gradients of the batch's summed loss to `gradients` and returns that sum, `[1]`.
+pub fn accumulate(
+    model: &Llama,
+    config: &LlamaConfig,
+    batch: &Batch,
+    kept_blocks: usize,
+    gradients: &mut Gradients,
+) -> Tensor<1> {
+    let weight = model.model.embed_tokens.weight.val();
+    let device = weight.device();
+    let context = batch.context(config, &device);
+    let recomputed = model.model.layers.len().saturating_sub(kept_blocks);
+
+    let mut hidden = model.embed(&batch.ids);
+    let mut saved = Vec::with_capacity(model.model.layers.len());
+    for (layer, block) in model.model.layers.iter().enumerate() {
+        let state = if layer < recomputed {
+            Saved::Input(hidden.clone())
+        } else {
+            Saved::graph(block, hidden.clone(), &context)
+        };
+        hidden = match &state {
+            Saved::Input(input) => block.forward(input.clone(), &context, None),
+            Saved::Graph { output, .. } => output.clone().inner(),
+        };
+        saved.push(state);
+    }
+
+    let (loss, mut gradient) = head(model, config, hidden, &batch.labels(&device), gradients);
+    for (layer, (block, state)) in model.model.layers.iter().zip(saved).enumerate().rev() {
+        gradient = state.backward(block, layer, gradient, &context, gradients);
+    }
+    gradients.add_rows(EMBEDDING, weight.dims(), &batch.ids, gradient);
+    loss
+}
+
+/// The summed loss of a batch, `[1]`, without gradients.
+pub fn loss(model: &Llama, config: &LlamaConfig, batch: &Batch) -> Tensor<1> {
+    let device = model.head().device();
+    let hidden = model.hidden(&batch.ids, &batch.context(config, &device), None);
+    token_losses(hidden, model.head(), &batch.labels(&device)).sum()
+}
+
+/// Final norm, head and loss: returns the loss and the gradient of `hidden`.
+fn head(
+    model: &Llama,
+    config: &LlamaConfig,
+    hidden: Tensor<2>,
+    labels: &Labels,
+    gradients: &mut Gradients,
+) -> (Tensor<1>, Tensor<2>) {
+    let norm = model.model.norm.clone().train();
+    let weight = model.head().autodiff().require_grad();
+    let hidden = hidden.autodiff().require_grad();
+    let loss = linear_cross_entropy(norm.forward(hidden.clone(), config), weight.clone(), labels);
+    let mut graph = loss.clone().backward();
+    take_gradients(&norm, "model.norm", &mut graph, |name, gradient| gradients.add(name, gradient));
+    if let Some(gradient) = weight.grad_remove(&mut graph) {
+        let name = if model.lm_head.is_some() { "lm_head.weight" } else { EMBEDDING };
+        gradients.add(name, gradient.reshape([-1]));
+    }
+    let gradient = hidden.grad_remove(&mut graph).unwrap_or_else(|| hidden.zeros_like().inner());
+    (loss.inner(), gradient)
+}
+
+impl Saved {
+    fn graph(block: &Block, input: Tensor<2>, context: &Context) -> Self {
+        let block = Box::new(block.clone().train());
+        let input = input.autodiff().require_grad();
+        let output = block.forward(input.clone(), context, None);
+        Self::Graph { input, output, block }
+    }
+
+    /// Adds the gradients of the block's parameters and returns that of its input, `[tokens, hidden_size]`.
+    fn backward(
+        self,
+        block: &Block,
+        layer: usize,
+        gradient: Tensor<2>,
+        context: &Context,
+        gradients: &mut Gradients,
+    ) -> Tensor<2> {
+        let (input, output, block) = match self {
+            Self::Graph { input, output, block } => (input, output, block),
+            Self::Input(input) => {
+                return Self::graph(block, input, context)
+                    .backward(block, layer, gradient, context, gradients);
+            }
+        };
+        // The value of this sum is of no use; its gradient with respect to `output` is `gradient`, exactly.
+        let mut graph = output.mul(gradient).sum().backward();
+        take_gradients(&*block, &format!("model.layers.{layer}"), &mut graph, |name, gradient| {
+            gradients.add(name, gradient);
+        });
+        input.grad_remove(&mut graph).expect("the input is a leaf of the block's graph")
+    }
+}

@@ -1,0 +1,261 @@
+//! Every encoded conversation of a training set, in a file: memory holds an index of 16 bytes a conversation, however
+//! long the texts are.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use memmap2::Mmap;
+use uner_prompt::{PromptError, Tokens, fit, permute_queries};
+
+use crate::error::TrainError;
+use crate::order::permutation;
+
+/// The bit of a stored token that says it is trained on.
+const TRAINED: u32 = 1 << 31;
+
+/// Encoded conversations on disk, read by index.
+///
+/// The file has no name and disappears with the process. One record: the ends of the exchanges, then the ids, each
+/// with its loss mask in the highest bit, all little-endian u32.
+#[derive(Debug)]
+pub struct TokenStore {
+    map: Mmap,
+    records: Vec<Record>,
+    max_seq_len: usize,
+    summary: Summary,
+}
+
+/// Where a conversation lies, in tokens.
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    start: u64,
+    exchanges: u32,
+    tokens: u32,
+}
+
+/// What went into a store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Conversations.
+    pub conversations: usize,
+    /// Their tokens.
+    pub tokens: u64,
+    /// Those that are trained on.
+    pub trained_tokens: u64,
+    /// Queries left out because not even alone they fit behind their passage.
+    pub overlong_queries: usize,
+    /// Conversations left out because nothing of them is trained on.
+    pub untrained: usize,
+    /// CRC-32 of all stored bytes: a resumed run must have the same.
+    pub fingerprint: u32,
+}
+
+/// Writes a [`TokenStore`], one conversation after the other.
+#[derive(Debug)]
+pub struct StoreWriter {
+    file: BufWriter<std::fs::File>,
+    checksum: crc32fast::Hasher,
+    records: Vec<Record>,
+    position: u64,
+    max_seq_len: usize,
+    summary: Summary,
+}
+
+impl StoreWriter {
+    /// A store in an unnamed file of `folder`, for conversations that will be cut to `max_seq_len` tokens.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn new(folder: &Path, max_seq_len: usize) -> Result<Self, TrainError> {
+        let file = tempfile::tempfile_in(folder).map_err(|error| TrainError::at(folder, error))?;
+        Ok(Self {
+            file: BufWriter::new(file),
+            checksum: crc32fast::Hasher::new(),
+            records: Vec::new(),
+            position: 0,
+            max_seq_len,
+            summary: Summary::default(),
+        })
+    }
+
+    /// Appends a conversation. Queries that do not fit behind the passage even alone are left out and counted, so
+    /// that whatever order the queries get later, at least one fits.
+    ///
+    /// # Errors
+    /// [`PromptError::TooLong`] when no query fits; an I/O error when the disk is full.
+    pub fn push(&mut self, tokens: &Tokens) -> Result<(), TrainError> {
+        let (tokens, overlong) = drop_overlong(tokens, self.max_seq_len)?;
+        self.summary.overlong_queries += overlong;
+        let trained = tokens.num_trained();
+        if trained == 0 {
+            self.summary.untrained += 1;
+            return Ok(());
+        }
+        let words = tokens.exchanges.iter().map(|&end| end as u32).chain(
+            tokens
+                .ids
+                .iter()
+                .zip(&tokens.loss_mask)
+                .map(|(&id, &trained)| if trained { id | TRAINED } else { id }),
+        );
+        for word in words {
+            let bytes = word.to_le_bytes();
+            self.checksum.update(&bytes);
+            self.file.write_all(&bytes)?;
+        }
+        let record = Record {
+            start: self.position,
+            exchanges: tokens.exchanges.len() as u32,
+            tokens: tokens.ids.len() as u32,
+        };
+        self.position += u64::from(record.exchanges + record.tokens);
+        self.records.push(record);
+        self.summary.conversations += 1;
+        self.summary.tokens += tokens.ids.len() as u64;
+        self.summary.trained_tokens += trained as u64;
+        Ok(())
+    }
+
+    /// Closes the file for writing and opens it for reading.
+    ///
+    /// # Errors
+    /// When the disk is full, or when nothing was pushed.
+    pub fn finish(mut self) -> Result<TokenStore, TrainError> {
+        if self.records.is_empty() {
+            return Err(TrainError::NoData { untrained: self.summary.untrained });
+        }
+        self.file.flush()?;
+        self.summary.fingerprint = self.checksum.finalize();
+        let file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        // SAFETY: the file has no name, so nobody else can change it.
+        #[expect(unsafe_code, reason = "tokens that are not being read should not count as memory in use")]
+        let map = unsafe { Mmap::map(&file)? };
+        Ok(TokenStore { map, records: self.records, max_seq_len: self.max_seq_len, summary: self.summary })
+    }
+}
+
+impl TokenStore {
+    /// The number of conversations.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is none; never true of a store that was finished.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// What went in.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Conversation `index` as it was pushed.
+    ///
+    /// # Panics
+    /// When there is no such conversation.
+    pub fn get(&self, index: usize) -> Tokens {
+        let Record { start, exchanges, tokens } = self.records[index];
+        let words: &[u32] = bytemuck::cast_slice(&self.map);
+        let (start, exchanges) = (start as usize, exchanges as usize);
+        let words = &words[start..start + exchanges + tokens as usize];
+        let (ends, ids) = words.split_at(exchanges);
+        Tokens {
+            ids: ids.iter().map(|id| id & !TRAINED).collect(),
+            loss_mask: ids.iter().map(|id| id & TRAINED != 0).collect(),
+            exchanges: ends.iter().map(|&end| end as usize).collect(),
+        }
+    }
+
+    /// Conversation `index` as epoch `epoch` trains on it: its queries in the order drawn from
+    /// (`seed`, `epoch`, `index`), those that no longer fit dropped from the end. Also returns how many were dropped.
+    ///
+    /// # Panics
+    /// When there is no such conversation.
+    pub fn in_epoch(&self, index: usize, seed: u64, epoch: u64) -> (Tokens, usize) {
+        let tokens = self.get(index);
+        let order = permutation(tokens.exchanges.len().saturating_sub(1), seed, epoch, index as u64 + 1);
+        let fitted = fit(permute_queries(&tokens, &order), self.max_seq_len)
+            .expect("what is pushed fits with any one of its queries");
+        (fitted.tokens, fitted.dropped_queries)
+    }
+}
+
+/// The conversation without the queries that do not fit behind its passage even alone, and their number.
+fn drop_overlong(tokens: &Tokens, max_seq_len: usize) -> Result<(Tokens, usize), PromptError> {
+    let passage = tokens.exchanges.first().copied().unwrap_or(0);
+    let ranges = tokens.exchanges.windows(2).map(|pair| pair[0]..pair[1]);
+    let (fitting, overlong): (Vec<_>, Vec<_>) =
+        ranges.partition(|range| passage + range.len() <= max_seq_len);
+    if overlong.is_empty() && passage <= max_seq_len {
+        return Ok((tokens.clone(), 0));
+    }
+    if fitting.is_empty() {
+        let shortest = overlong.iter().map(ExactSizeIterator::len).min().unwrap_or(0);
+        return Err(PromptError::TooLong { needed: passage + shortest, passage, max_seq_len });
+    }
+    let mut kept = Tokens {
+        ids: tokens.ids[..passage].to_vec(),
+        loss_mask: tokens.loss_mask[..passage].to_vec(),
+        exchanges: vec![passage],
+    };
+    for range in fitting {
+        kept.ids.extend_from_slice(&tokens.ids[range.clone()]);
+        kept.loss_mask.extend_from_slice(&tokens.loss_mask[range]);
+        kept.exchanges.push(kept.ids.len());
+    }
+    Ok((kept, overlong.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A passage of `passage` tokens and queries of the given lengths, the last token of each trained.
+    fn conversation(passage: usize, queries: &[usize]) -> Tokens {
+        let mut tokens =
+            Tokens { ids: vec![7; passage], loss_mask: vec![false; passage], exchanges: vec![passage] };
+        for (number, &length) in queries.iter().enumerate() {
+            tokens.ids.extend(vec![10 + number as u32; length]);
+            tokens.loss_mask.extend(vec![false; length - 1]);
+            tokens.loss_mask.push(true);
+            tokens.exchanges.push(tokens.ids.len());
+        }
+        tokens
+    }
+
+    fn store(all: &[Tokens], max_seq_len: usize) -> TokenStore {
+        let mut writer = StoreWriter::new(&std::env::temp_dir(), max_seq_len).unwrap();
+        all.iter().for_each(|tokens| writer.push(tokens).unwrap());
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn what_is_pushed_is_read_back() {
+        let all = [conversation(5, &[2, 3]), conversation(1, &[4]), conversation(9, &[1, 1, 1])];
+        let store = store(&all, 100);
+        all.iter().enumerate().for_each(|(index, tokens)| assert_eq!(&store.get(index), tokens));
+        assert_eq!(store.summary().tokens, 10 + 5 + 12);
+        assert_eq!(store.summary().trained_tokens, 6);
+    }
+
+    #[test]
+    fn an_epoch_has_its_own_order_and_drops_whole_queries_from_the_end() {
+        let store = store(&[conversation(4, &[3, 3, 3, 3])], 10);
+        let (first, dropped) = store.in_epoch(0, 1, 0);
+        assert_eq!((first.ids.len(), dropped), (10, 2));
+        assert_eq!(store.in_epoch(0, 1, 0).0, first);
+        assert!((1..20).any(|epoch| store.in_epoch(0, 1, epoch).0 != first));
+    }
+
+    #[test]
+    fn a_query_that_never_fits_is_counted_and_a_passage_that_never_fits_refused() {
+        let mut writer = StoreWriter::new(&std::env::temp_dir(), 10).unwrap();
+        writer.push(&conversation(4, &[9, 2])).unwrap();
+        let error = writer.push(&conversation(9, &[3, 2])).unwrap_err().to_string();
+        assert!(error.contains("need `11` tokens") && error.contains("max_seq_len `10`"), "{error}");
+        let store = writer.finish().unwrap();
+        assert_eq!(store.summary().overlong_queries, 1);
+        assert_eq!(store.get(0).ids, [7, 7, 7, 7, 11, 11]);
+    }
+}
