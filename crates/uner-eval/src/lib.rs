@@ -1,1 +1,32 @@
-//! Scores, comparisons and reports.
+//! Scores, comparisons and reports. Scoring is pure: strings, tags and spans in, counts out.
+//!
+//! Three scores stand side by side:
+//!
+//! - [`official`]: sets of normalised strings per query, bit for bit the evaluator released with UniversalNER;
+//! - *strict*: exact span and type, the usual entity-level F1 (the `strict` mode of [`semeval`]);
+//! - *partial*: the further SemEval-2013 modes, which give credit for overlaps and for types ([`semeval`]).
+//!
+//! [`seqeval`] and [`instructuie`] are the two other conventions that published numbers were computed with.
+//! [`score_queries`] and [`score_bio`] score files; [`DatasetScorer`] scores a run example by example;
+//! [`report`] prints the results, with [`published`] numbers beside them and missing benchmarks named.
+
+mod bio;
+mod error;
+pub mod instructuie;
+mod lines;
+pub mod official;
+pub mod published;
+mod queries;
+mod ratio;
+pub mod report;
+mod score;
+mod seen;
+pub mod semeval;
+pub mod seqeval;
+
+pub use bio::{BioReport, score_bio};
+pub use error::EvalError;
+pub use queries::{QueryReport, TypeScores, score_queries};
+pub use ratio::{f1, ratio};
+pub use score::{DatasetReport, DatasetScorer, QueryPrediction, SeenSplit};
+pub use seen::SeenMentions;

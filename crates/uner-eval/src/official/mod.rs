@@ -1,0 +1,92 @@
+//! The score of the released UniversalNER evaluator, bit for bit: per query, gold and predicted answers are parsed
+//! ([`parse`]) into sets of normalised strings ([`normalize`]); hits are counted over all queries (micro).
+//!
+//! ```text
+//! precision = correct / (predicted + 1e-10)      recall = correct / (gold + 1e-10)
+//! f1 = 2 · precision · recall / (precision + recall + 1e-10)
+//! ```
+//!
+//! Spans play no part, the same string may be right for several types, and queries whose answers are both empty
+//! count nothing. Where the original is peculiar (an entity that holds `]` loses the whole answer, articles and
+//! punctuation vanish, `The` becomes the empty string) so is this.
+//!
+//! Source: universal-ner/universal-ner, `src/eval/evaluate.py` and `get_response` of `src/utils.py`. Two known
+//! limits of the port: a lone surrogate escape (`\ud800`), which no Rust string can hold, makes an answer
+//! unreadable, and lower-casing follows the Unicode version of the Rust library, not Python's.
+
+mod normalize;
+mod parse;
+mod python;
+
+use serde::{Deserialize, Serialize};
+
+pub use normalize::normalize;
+pub use parse::{get_response, mentions, parse};
+pub(crate) use python::split;
+
+/// What the released evaluator adds to every denominator.
+const EPSILON: f64 = 1e-10;
+
+/// Counts over queries; add and merge in any order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OfficialCounts {
+    /// Predicted strings that are gold.
+    pub n_correct: usize,
+    /// Predicted strings, distinct per query.
+    pub n_pred: usize,
+    /// Gold strings, distinct per query.
+    pub n_gold: usize,
+    /// Queries.
+    pub n_queries: usize,
+}
+
+impl OfficialCounts {
+    /// The counts of one query: the gold answer and the model's response, both as text. Apply [`get_response`]
+    /// to what a model wrote first.
+    pub fn of_query(gold_answer: &str, response: &str) -> Self {
+        let (gold, predicted) = (parse(gold_answer), parse(response));
+        Self {
+            n_correct: predicted.iter().filter(|item| gold.contains(item)).count(),
+            n_pred: predicted.len(),
+            n_gold: gold.len(),
+            n_queries: 1,
+        }
+    }
+
+    /// Adds the counts of further queries.
+    pub fn merge(&mut self, other: Self) {
+        self.n_correct += other.n_correct;
+        self.n_pred += other.n_pred;
+        self.n_gold += other.n_gold;
+        self.n_queries += other.n_queries;
+    }
+
+    /// Precision, recall and F1 with the official denominators.
+    pub fn score(self) -> OfficialScore {
+        let correct = self.n_correct as f64;
+        let precision = correct / (self.n_pred as f64 + EPSILON);
+        let recall = correct / (self.n_gold as f64 + EPSILON);
+        let f1 = 2.0 * precision * recall / (precision + recall + EPSILON);
+        let Self { n_correct, n_pred, n_gold, n_queries } = self;
+        OfficialScore { precision, recall, f1, n_correct, n_pred, n_gold, n_queries }
+    }
+}
+
+/// The official score, from 0 to 1, with its counts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OfficialScore {
+    /// Correct over predicted.
+    pub precision: f64,
+    /// Correct over gold.
+    pub recall: f64,
+    /// Harmonic mean; even a perfect score stays `1e-10` or so below 1.
+    pub f1: f64,
+    /// Predicted strings that are gold.
+    pub n_correct: usize,
+    /// Predicted strings, distinct per query.
+    pub n_pred: usize,
+    /// Gold strings, distinct per query.
+    pub n_gold: usize,
+    /// Queries.
+    pub n_queries: usize,
+}

@@ -1,0 +1,41 @@
+//! From a model's text to strings.
+
+use super::{normalize, python::is_space};
+
+/// What the released code takes from a generation: everything after the last `ASSISTANT:`, stripped.
+pub fn get_response(generated: &str) -> &str {
+    let last = generated.rsplit("ASSISTANT:").next().unwrap_or_default();
+    last.trim_matches(is_space)
+}
+
+/// The distinct normalised strings of an answer, in order of first occurrence; empty where the answer is not read.
+///
+/// ```
+/// use uner_eval::official::parse;
+/// assert_eq!(parse(r#"["The C++", "C"]"#), ["c"]);
+/// assert!(parse(r#"["a [1] b"]"#).is_empty());
+/// ```
+pub fn parse(answer: &str) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    for mention in mentions(answer).unwrap_or_default() {
+        let item = normalize(&mention);
+        if !items.contains(&item) {
+            items.push(item);
+        }
+    }
+    items
+}
+
+/// The strings of an answer as written, repeats kept. `None` where the released parser fails or finds nothing: the
+/// answer must start with `[`, the list ends at the first `]` on the same line, and all of it must be a JSON list
+/// of strings. (Python's `json.loads` also reads `NaN` and the like, but then fails on any item but a string.)
+pub fn mentions(answer: &str) -> Option<Vec<String>> {
+    if !answer.starts_with('[') {
+        return None;
+    }
+    let list = &answer[..=answer.find(']')?];
+    if list.contains('\n') {
+        return None;
+    }
+    serde_json::from_str(list).ok()
+}

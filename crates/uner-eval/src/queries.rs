@@ -1,0 +1,222 @@
+//! Scores of a file of queries and a file of model outputs (`uner score --gold`).
+
+use std::path::Path;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use uner_data::{Span, align::align};
+
+use crate::{
+    EvalError, lines,
+    official::{OfficialCounts, OfficialScore, get_response, mentions},
+    semeval::{Mention, ModeScore, SemevalCounts, SemevalScores},
+};
+
+/// What [`score_queries`] finds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueryReport {
+    /// The score of the released evaluator.
+    pub official: OfficialScore,
+    /// Exact span and type.
+    pub strict: ModeScore,
+    /// Exact span.
+    pub exact: ModeScore,
+    /// Exact span, or half for an overlap.
+    pub partial: ModeScore,
+    /// Overlap and right type.
+    pub ent_type: ModeScore,
+    /// The same with the queries of one type only, in order of first query.
+    pub per_type: IndexMap<String, TypeScores>,
+    /// Gold answers that the released parser cannot read; it counts them as empty, and so does every score here.
+    pub n_unreadable_gold: usize,
+    /// Outputs that the released parser cannot read, counted as empty.
+    pub n_unreadable_pred: usize,
+}
+
+/// The scores of one entity type.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TypeScores {
+    /// The score of the released evaluator.
+    pub official: OfficialScore,
+    /// The SemEval-2013 modes.
+    #[serde(flatten)]
+    pub semeval: SemevalScores,
+}
+
+/// One item of the gold file.
+#[derive(Deserialize)]
+struct Item {
+    #[serde(default)]
+    id: Option<String>,
+    conversations: Vec<Turn>,
+}
+
+#[derive(Deserialize)]
+struct Turn {
+    value: String,
+}
+
+/// One line of the predictions.
+#[derive(Deserialize)]
+struct Output {
+    #[serde(default)]
+    id: Option<String>,
+    output: String,
+}
+
+/// A query with its answers placed in its passage.
+struct Query<'a> {
+    passage: &'a str,
+    entity_type: &'a str,
+    gold: Vec<Option<Span>>,
+    predicted: Vec<Option<Span>>,
+}
+
+#[derive(Default)]
+struct TypeCounts {
+    official: OfficialCounts,
+    semeval: SemevalCounts,
+}
+
+#[derive(Default)]
+struct Counts {
+    official: OfficialCounts,
+    semeval: SemevalCounts,
+    per_type: IndexMap<String, TypeCounts>,
+    n_unreadable_gold: usize,
+    n_unreadable_pred: usize,
+}
+
+/// Scores model outputs against the official evaluation files: `gold` is a JSON array of `{"id", "conversations"}`
+/// with four turns (passage, acknowledgement, one query, gold answer), `predictions` JSON Lines of
+/// `{"output": "…"}` in the same order (an `id`, where both sides have one, must agree).
+///
+/// The official score needs strings only. For the others, the strings of gold answer and output (read by the
+/// released parser, without its normalisation) are placed in the passage: the k-th repeat of a string in an answer
+/// takes the k-th of its occurrences. A predicted string that is not in the passage, or not often enough, has no
+/// span and can only be spurious; a gold one can only be missed. Consecutive queries about the same passage are
+/// scored together, so that `exact`, `partial` and `ent_type` see what was found under a wrong type.
+///
+/// # Errors
+/// Files that cannot be read, that are not the JSON described, that lack `output`, or that do not pair up; with
+/// file and line.
+pub fn score_queries(gold: &Path, predictions: &Path) -> Result<QueryReport, EvalError> {
+    let items = read_items(gold)?;
+    let outputs = read_outputs(predictions, &items)?;
+    if items.len() != outputs.len() {
+        return Err(EvalError::Count {
+            gold_path: gold.to_owned(),
+            predictions_path: predictions.to_owned(),
+            gold: items.len(),
+            predicted: outputs.len(),
+        });
+    }
+    let mut counts = Counts::default();
+    let mut passage: Vec<Query> = Vec::new();
+    for (item, output) in items.iter().zip(&outputs) {
+        let query = counts.add_query(item, get_response(output));
+        let same_passage = passage.first().is_none_or(|first| first.passage == query.passage);
+        if !same_passage || passage.iter().any(|earlier| earlier.entity_type == query.entity_type) {
+            counts.add_passage(&passage);
+            passage.clear();
+        }
+        passage.push(query);
+    }
+    counts.add_passage(&passage);
+    Ok(counts.report())
+}
+
+impl Counts {
+    fn add_query<'a>(&mut self, item: &'a Item, response: &str) -> Query<'a> {
+        let [passage, _, question, answer] = item.conversations.as_slice() else {
+            unreachable!("`read_items` lets only four turns through")
+        };
+        let passage = passage.value.strip_prefix("Text: ").unwrap_or(&passage.value);
+        let entity_type = entity_type(&question.value);
+        let official = OfficialCounts::of_query(&answer.value, response);
+        self.official.merge(official);
+        self.per_type.entry(entity_type.to_owned()).or_default().official.merge(official);
+        let (gold, predicted) = (mentions(&answer.value), mentions(response));
+        self.n_unreadable_gold += usize::from(gold.is_none());
+        self.n_unreadable_pred += usize::from(predicted.is_none());
+        let place = |mentions: Option<Vec<String>>| align(passage, &mentions.unwrap_or_default());
+        Query { passage, entity_type, gold: place(gold), predicted: place(predicted) }
+    }
+
+    fn add_passage(&mut self, queries: &[Query]) {
+        let (mut all_gold, mut all_predicted) = (Vec::new(), Vec::new());
+        for Query { entity_type, gold, predicted, .. } in queries {
+            let typed = |spans: &[Option<Span>]| -> Vec<Mention> {
+                spans.iter().map(|span| Mention { span: *span, entity_type }).collect()
+            };
+            let (gold, predicted) = (typed(gold), typed(predicted));
+            let counts = SemevalCounts::of_passage(&gold, &predicted);
+            self.per_type.entry((*entity_type).to_owned()).or_default().semeval.merge(counts);
+            all_gold.extend(gold);
+            all_predicted.extend(predicted);
+        }
+        self.semeval.merge(SemevalCounts::of_passage(&all_gold, &all_predicted));
+    }
+
+    fn report(self) -> QueryReport {
+        let SemevalScores { strict, exact, partial, ent_type } = self.semeval.score();
+        let per_type = self.per_type.into_iter().map(|(name, TypeCounts { official, semeval })| {
+            (name, TypeScores { official: official.score(), semeval: semeval.score() })
+        });
+        QueryReport {
+            official: self.official.score(),
+            strict,
+            exact,
+            partial,
+            ent_type,
+            per_type: per_type.collect(),
+            n_unreadable_gold: self.n_unreadable_gold,
+            n_unreadable_pred: self.n_unreadable_pred,
+        }
+    }
+}
+
+/// The type a question asks for; a question of another form is its own type.
+fn entity_type(question: &str) -> &str {
+    question
+        .strip_prefix("What describes ")
+        .and_then(|rest| rest.strip_suffix(" in the text?"))
+        .unwrap_or(question)
+}
+
+fn read_items(path: &Path) -> Result<Vec<Item>, EvalError> {
+    let text = fs_err::read_to_string(path)?;
+    let items: Vec<Item> = serde_json::from_str(&text).map_err(|error| EvalError::Line {
+        path: path.to_owned(),
+        line: error.line(),
+        problem: format!("{error}; expected an array of `{{\"id\": …, \"conversations\": [four turns]}}`"),
+    })?;
+    for (index, item) in items.iter().enumerate() {
+        if item.conversations.len() != 4 {
+            return Err(EvalError::Item {
+                path: path.to_owned(),
+                item: index + 1,
+                id: item.id.clone().unwrap_or_default(),
+                turns: item.conversations.len(),
+            });
+        }
+    }
+    Ok(items)
+}
+
+fn read_outputs(path: &Path, items: &[Item]) -> Result<Vec<String>, EvalError> {
+    let mut outputs = Vec::new();
+    for line in lines::read(path, "`{\"output\": \"…\"}`")? {
+        let (place, Output { id, output }) = line?;
+        let asked = items.get(outputs.len()).and_then(|item| item.id.as_ref());
+        if let (Some(asked), Some(answered)) = (asked, id)
+            && *asked != answered
+        {
+            return Err(place.error(format!(
+                "the prediction is for `{answered}` but the query in its place is `{asked}`: keep the order of the queries"
+            )));
+        }
+        outputs.push(output);
+    }
+    Ok(outputs)
+}

@@ -1,0 +1,225 @@
+//! Tables of an evaluation run: for the terminal, as Markdown and as JSON.
+//!
+//! Every benchmark that was asked for has its row: one that could not be scored says why, and the macro average
+//! says how many datasets it is over.
+
+use comfy_table::{CellAlignment, Table, TableStyle, presets};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    DatasetReport,
+    published::{Published, published},
+    semeval::ModeScore,
+};
+
+/// What became of one benchmark.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum Outcome {
+    /// It was scored.
+    Scored(Box<DatasetReport>),
+    /// It was asked for but not scored.
+    Missing {
+        /// Its name.
+        dataset: String,
+        /// Why, such as the file that does not exist.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The name of the benchmark.
+    pub fn dataset(&self) -> &str {
+        match self {
+            Self::Scored(report) => &report.dataset,
+            Self::Missing { dataset, .. } => dataset,
+        }
+    }
+}
+
+/// Unweighted means of F1, from 0 to 1, over the datasets that were scored.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MacroAverage {
+    /// Datasets averaged.
+    pub num_scored: usize,
+    /// Datasets asked for but missing.
+    pub num_missing: usize,
+    /// Mean official F1.
+    pub official_f1: f64,
+    /// Mean strict F1.
+    pub strict_f1: f64,
+    /// Mean partial F1.
+    pub partial_f1: f64,
+}
+
+/// All benchmarks of a run. Its JSON form is what serde writes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// One outcome per benchmark, in the order asked.
+    pub outcomes: Vec<Outcome>,
+    /// The averages; `None` when nothing was scored.
+    pub macro_average: Option<MacroAverage>,
+    /// Published numbers by dataset, for those that have any.
+    pub published: IndexMap<String, Vec<Published>>,
+}
+
+impl Report {
+    /// Averages the outcomes and looks up published numbers.
+    pub fn new(outcomes: Vec<Outcome>) -> Self {
+        let numbers =
+            outcomes.iter().map(|outcome| (outcome.dataset().to_owned(), published(outcome.dataset())));
+        let published = numbers.filter(|(_, numbers)| !numbers.is_empty()).collect();
+        Self { macro_average: macro_average(&outcomes), published, outcomes }
+    }
+
+    /// All tables, boxed, for a terminal.
+    pub fn terminal(&self) -> String {
+        self.render("", presets::UTF8_FULL_CONDENSED)
+    }
+
+    /// All tables as Markdown.
+    pub fn markdown(&self) -> String {
+        self.render("## ", presets::ASCII_MARKDOWN)
+    }
+
+    fn render(&self, heading: &str, style: TableStyle) -> String {
+        let mut sections = vec![("Scores (percent)".to_owned(), overview(self))];
+        if self.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Missing { .. })) {
+            sections.push(("Missing benchmarks".to_owned(), missing(self)));
+        }
+        for outcome in &self.outcomes {
+            if let Outcome::Scored(report) = outcome {
+                sections.push((format!("{} by entity type (percent)", report.dataset), by_type(report)));
+            }
+        }
+        if !self.published.is_empty() {
+            sections.push(("Published F1 (percent)".to_owned(), beside_published(self)));
+        }
+        let sections = sections.into_iter().map(|(title, mut table)| {
+            table.load_style(style);
+            format!("{heading}{title}\n\n{table}\n")
+        });
+        sections.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn macro_average(outcomes: &[Outcome]) -> Option<MacroAverage> {
+    let scored: Vec<&DatasetReport> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Scored(report) => Some(&**report),
+            Outcome::Missing { .. } => None,
+        })
+        .collect();
+    let mean = |f1: fn(&DatasetReport) -> f64| {
+        scored.iter().map(|report| f1(report)).sum::<f64>() / scored.len() as f64
+    };
+    (!scored.is_empty()).then(|| MacroAverage {
+        num_scored: scored.len(),
+        num_missing: outcomes.len() - scored.len(),
+        official_f1: mean(|report| report.official.f1),
+        strict_f1: mean(|report| report.strict.f1),
+        partial_f1: mean(|report| report.partial.f1),
+    })
+}
+
+/// One row per benchmark, the missing ones included, then the average.
+fn overview(report: &Report) -> Table {
+    let seen =
+        report.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Scored(r) if r.seen_split.is_some()));
+    let mut header =
+        vec!["dataset", "passages", "official F1", "strict P", "strict R", "strict F1", "partial F1"];
+    if seen {
+        header.extend(["strict F1 seen", "strict F1 unseen"]);
+    }
+    let mut table = table(&header);
+    for outcome in &report.outcomes {
+        let mut row = match outcome {
+            Outcome::Scored(report) => scored_row(report),
+            Outcome::Missing { dataset, .. } => vec![dataset.clone(), "missing".to_owned()],
+        };
+        row.resize(header.len(), String::new());
+        table.add_row(row);
+    }
+    if let Some(average) = report.macro_average {
+        let over =
+            format!("macro over {} of {}", average.num_scored, average.num_scored + average.num_missing);
+        let [official, strict, partial] =
+            [average.official_f1, average.strict_f1, average.partial_f1].map(percent);
+        let mut row = vec![over, String::new(), official, String::new(), String::new(), strict, partial];
+        row.resize(header.len(), String::new());
+        table.add_row(row);
+    }
+    table
+}
+
+fn missing(report: &Report) -> Table {
+    let mut table = Table::new();
+    table.set_header(["dataset", "why"]);
+    for outcome in &report.outcomes {
+        if let Outcome::Missing { dataset, reason } = outcome {
+            table.add_row([dataset, reason]);
+        }
+    }
+    table
+}
+
+fn scored_row(report: &DatasetReport) -> Vec<String> {
+    let ModeScore { precision, recall, f1, .. } = report.strict;
+    let mut row = vec![report.dataset.clone(), report.num_examples.to_string()];
+    row.extend([report.official.f1, precision, recall, f1, report.partial.f1].map(percent));
+    if let Some(split) = report.seen_split {
+        row.extend(
+            [split.seen, split.unseen].map(|part| format!("{} ({})", percent(part.f1), part.possible)),
+        );
+    }
+    row
+}
+
+fn by_type(report: &DatasetReport) -> Table {
+    let mut table =
+        table(&["entity type", "gold", "official F1", "strict P", "strict R", "strict F1", "partial F1"]);
+    for (name, scores) in &report.per_type {
+        let ModeScore { precision, recall, f1, possible, .. } = scores.semeval.strict;
+        let mut row = vec![name.clone(), possible.to_string()];
+        row.extend([scores.official.f1, precision, recall, f1, scores.semeval.partial.f1].map(percent));
+        table.add_row(row);
+    }
+    table
+}
+
+/// Ours (official F1, what the paper reports) above the published numbers of each dataset.
+fn beside_published(report: &Report) -> Table {
+    let mut table = table(&["dataset", "F1", "system", "setting", "source"]);
+    for outcome in &report.outcomes {
+        let Some(numbers) = report.published.get(outcome.dataset()) else { continue };
+        let ours = match outcome {
+            Outcome::Scored(report) => percent(report.official.f1),
+            Outcome::Missing { .. } => "missing".to_owned(),
+        };
+        table.add_row([outcome.dataset(), &ours, "this run", "", "official F1"]);
+        for Published { system, setting, f1, source } in numbers {
+            table.add_row([outcome.dataset(), &f1.to_string(), system, setting, source]);
+        }
+    }
+    table
+}
+
+/// An empty table: first column text, the second numbers.
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.set_header(header.iter().copied());
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:.1}", fraction * 100.0)
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -1,0 +1,177 @@
+//! Scores of an evaluation run, example by example.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use uner_data::{Entity, Example};
+
+use crate::{
+    EvalError, SeenMentions, TypeScores,
+    official::{OfficialCounts, OfficialScore, get_response},
+    semeval::{Mention, ModeCounts, ModeScore, SemevalCounts, SemevalScores},
+};
+
+/// What a model answered to one query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryPrediction {
+    /// The entity type asked for, as in the example's queries.
+    pub entity_type: String,
+    /// What was generated, as the official score reads it.
+    pub output: String,
+    /// What the predictor made of it; strict and partial scores use only the spans and the asked type.
+    pub entities: Vec<Entity>,
+}
+
+/// Accumulates the scores of one dataset.
+#[derive(Debug, Clone)]
+pub struct DatasetScorer {
+    dataset: String,
+    seen: Option<SeenMentions>,
+    num_examples: usize,
+    official: OfficialCounts,
+    semeval: SemevalCounts,
+    per_type: IndexMap<String, (OfficialCounts, SemevalCounts)>,
+    seen_counts: ModeCounts,
+    unseen_counts: ModeCounts,
+}
+
+impl DatasetScorer {
+    /// Starts a dataset. With the mentions of the training data, seen and unseen entities are also scored apart.
+    pub fn new(dataset: impl Into<String>, seen: Option<SeenMentions>) -> Self {
+        Self {
+            dataset: dataset.into(),
+            seen,
+            num_examples: 0,
+            official: OfficialCounts::default(),
+            semeval: SemevalCounts::default(),
+            per_type: IndexMap::new(),
+            seen_counts: ModeCounts::default(),
+            unseen_counts: ModeCounts::default(),
+        }
+    }
+
+    /// Adds an example and the answers to its queries, one per query in the same order. Gold entities of types
+    /// that are not asked are not scored.
+    ///
+    /// # Errors
+    /// When the predictions do not answer exactly the example's queries.
+    pub fn add(&mut self, example: &Example, predictions: &[QueryPrediction]) -> Result<(), EvalError> {
+        if !example.queries.iter().eq(predictions.iter().map(|prediction| &prediction.entity_type)) {
+            return Err(EvalError::Queries {
+                id: example.id.clone(),
+                queries: example.queries.clone(),
+                answered: predictions.iter().map(|prediction| prediction.entity_type.clone()).collect(),
+            });
+        }
+        let (mut all_gold, mut all_predicted) = (Vec::new(), Vec::new());
+        for prediction in predictions {
+            let gold: Vec<&Entity> = example
+                .entities
+                .iter()
+                .filter(|entity| entity.entity_type == prediction.entity_type)
+                .collect();
+            self.add_query(&gold, prediction);
+            all_gold.extend(mentions(gold, prediction));
+            all_predicted.extend(mentions(&prediction.entities, prediction));
+        }
+        self.semeval.merge(SemevalCounts::of_passage(&all_gold, &all_predicted));
+        self.num_examples += 1;
+        Ok(())
+    }
+
+    fn add_query(&mut self, gold: &[&Entity], prediction: &QueryPrediction) {
+        let official = OfficialCounts::of_query(&gold_answer(gold), get_response(&prediction.output));
+        let count = |keep: &dyn Fn(&Entity) -> bool| {
+            let gold = gold.iter().copied().filter(|entity| keep(entity));
+            let predicted = prediction.entities.iter().filter(|entity| keep(entity));
+            let gold: Vec<Mention> = mentions(gold, prediction).collect();
+            let predicted: Vec<Mention> = mentions(predicted, prediction).collect();
+            SemevalCounts::of_passage(&gold, &predicted)
+        };
+        let semeval = count(&|_| true);
+        if let Some(seen) = &self.seen {
+            self.seen_counts.merge(count(&|entity| seen.contains(&entity.text)).strict);
+            self.unseen_counts.merge(count(&|entity| !seen.contains(&entity.text)).strict);
+        }
+        self.official.merge(official);
+        let of_type = self.per_type.entry(prediction.entity_type.clone()).or_default();
+        of_type.0.merge(official);
+        of_type.1.merge(semeval);
+    }
+
+    /// The scores of everything added.
+    pub fn finish(self) -> DatasetReport {
+        let SemevalScores { strict, exact, partial, ent_type } = self.semeval.score();
+        DatasetReport {
+            dataset: self.dataset,
+            num_examples: self.num_examples,
+            official: self.official.score(),
+            strict,
+            exact,
+            partial,
+            ent_type,
+            seen_split: self
+                .seen
+                .is_some()
+                .then(|| SeenSplit { seen: self.seen_counts.score(), unseen: self.unseen_counts.score() }),
+            per_type: self
+                .per_type
+                .into_iter()
+                .map(|(name, (official, semeval))| {
+                    (name, TypeScores { official: official.score(), semeval: semeval.score() })
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Gold or predicted entities under the asked type.
+fn mentions<'a>(
+    entities: impl IntoIterator<Item = &'a Entity>,
+    prediction: &'a QueryPrediction,
+) -> impl Iterator<Item = Mention<'a>> {
+    entities.into_iter().map(|entity| Mention { span: entity.span, entity_type: &prediction.entity_type })
+}
+
+/// The gold answer as the official data writes it: a JSON list of the mentions in order.
+fn gold_answer(gold: &[&Entity]) -> String {
+    serde_json::Value::from_iter(gold.iter().map(|entity| entity.text.as_str())).to_string()
+}
+
+/// The scores of one dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatasetReport {
+    /// Its name.
+    pub dataset: String,
+    /// Number of passages.
+    pub num_examples: usize,
+    /// The score of the released evaluator.
+    pub official: OfficialScore,
+    /// Exact span and type.
+    pub strict: ModeScore,
+    /// Exact span.
+    pub exact: ModeScore,
+    /// Exact span, or half for an overlap.
+    pub partial: ModeScore,
+    /// Overlap and right type.
+    pub ent_type: ModeScore,
+    /// Seen and unseen entities apart, where the training data was given.
+    pub seen_split: Option<SeenSplit>,
+    /// The scores of each type, in order of first query.
+    pub per_type: IndexMap<String, TypeScores>,
+}
+
+/// Strict scores of two disjoint parts of all gold and predicted entities. A part is decided by the text of the
+/// entity itself, gold or predicted: *seen* when some entity of the training data, of whatever type, reads the same
+/// in lower case. A false positive so counts against the part that its own text belongs to, and the correct, gold
+/// and predicted counts of the two parts add up to those of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SeenSplit {
+    /// Entities whose text occurs as an entity in training.
+    pub seen: ModeScore,
+    /// All others.
+    pub unseen: ModeScore,
+}
+
+#[cfg(test)]
+#[path = "score_tests.rs"]
+mod tests;
