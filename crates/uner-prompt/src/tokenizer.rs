@@ -4,6 +4,7 @@
 //! is put together. Text of others is plain text: a literal `</s>` in it gives ordinary tokens, unless
 //! [`Tokenizer::encode_with_special_tokens`] is asked for.
 
+mod cache;
 mod config;
 mod hugging_face;
 mod merge;
@@ -60,6 +61,7 @@ pub enum SpacePrefix {
 pub struct Tokenizer {
     model: Model,
     special: config::SpecialIds,
+    segments: cache::SegmentCache,
 }
 
 #[derive(Debug)]
@@ -81,11 +83,15 @@ impl Tokenizer {
             let model = SentencePiece::read(&bytes, config::space_prefix(&config))
                 .map_err(|reason| invalid(path, reason))?;
             let special = model.special_ids();
-            return Ok(Self { model: Model::SentencePiece(Box::new(model)), special });
+            return Ok(Self::new(Model::SentencePiece(Box::new(model)), special));
         }
         let model = HuggingFace::read(&bytes, config).map_err(|reason| invalid(path, reason))?;
         let special = model.special_ids().map_err(|reason| invalid(path, reason))?;
-        Ok(Self { model: Model::HuggingFace(Box::new(model)), special })
+        Ok(Self::new(Model::HuggingFace(Box::new(model)), special))
+    }
+
+    fn new(model: Model, special: config::SpecialIds) -> Self {
+        Self { model, special, segments: cache::SegmentCache::default() }
     }
 
     /// The same tokenizer with the other rule for space marks behind special tokens. Nothing changes for a
@@ -109,7 +115,7 @@ impl Tokenizer {
     ) -> Result<Self, TokenizerError> {
         let model = train::train(texts, vocab_size)?;
         let special = model.special_ids().map_err(TokenizerError::Text)?;
-        Ok(Self { model: Model::HuggingFace(Box::new(model)), special })
+        Ok(Self::new(Model::HuggingFace(Box::new(model)), special))
     }
 
     /// Ids of a text, special tokens in it taken as plain text; no beginning- or end-of-sequence.
@@ -117,10 +123,10 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer file defines steps that fail on this text.
     pub fn encode_segment(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        match &self.model {
+        self.segments.get_or(text, |text| match &self.model {
             Model::HuggingFace(model) => model.encode(text),
             Model::SentencePiece(model) => Ok(model.encode(text)),
-        }
+        })
     }
 
     /// Ids of a text in which literal special tokens (`</s>`) are recognised, as in the released code of UniversalNER.
