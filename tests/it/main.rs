@@ -1,6 +1,11 @@
 //! The one integration test binary. Each module carries an equality or a set of golden vectors.
 
 mod answer;
+mod data;
 mod evaluate;
+mod golden;
 mod mask;
+mod ner;
 mod shared;
+mod tidy;
+mod tokenizer;

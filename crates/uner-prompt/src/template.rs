@@ -183,3 +183,63 @@ fn unknown(name: &str) -> PromptError {
     let known = Template::names().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
     PromptError::UnknownTemplate { name: name.to_owned(), hint: nearest, known }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{BUILT_IN, Template};
+
+    const ZERO_SHOT: &str = BUILT_IN[0].1;
+
+    fn refused(text: &str) -> String {
+        Template::parse(text, "mine.toml").expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn every_file_is_built_in_under_its_name() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/templates");
+        let mut files: Vec<String> = fs_err::read_dir(folder)
+            .expect("the folder of templates")
+            .map(|entry| entry.expect("an entry").path())
+            .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+            .collect();
+        let mut names: Vec<&str> = Template::names().collect();
+        files.sort();
+        names.sort_unstable();
+        assert_eq!(files, names);
+        for name in names {
+            assert_eq!(Template::load(name).expect("it parses").name, name);
+        }
+    }
+
+    #[test]
+    fn unknown_names_get_a_hint() {
+        let message = Template::load("zeroshot").expect_err("unknown").to_string();
+        assert!(message.starts_with("unknown template `zeroshot` (did you mean `zero-shot`?); known: `zero-shot`"), "{message}");
+        let message = Template::load("chatml").expect_err("unknown").to_string();
+        assert!(message.starts_with("unknown template `chatml`; known:"), "{message}");
+        assert!(Template::load("missing.toml").expect_err("no such file").to_string().contains("missing.toml"));
+    }
+
+    #[test]
+    fn faulty_templates_are_refused() {
+        let unknown_key = refused(&ZERO_SHOT.replace("separator =", "seperator ="));
+        assert!(unknown_key.starts_with("template `mine.toml`: ") && unknown_key.contains("`seperator`"), "{unknown_key}");
+        let no_place = refused(&ZERO_SHOT.replace("{type}", "person"));
+        assert_eq!(no_place, "template `mine.toml`: `question` lacks the place `{type}`");
+        let unknown_place = refused(&ZERO_SHOT.replace("Text: {passage}", "{text}: {passage}"));
+        assert_eq!(unknown_place, "template `mine.toml`: `passage` has an unknown place `{text}`; expected `{passage}`");
+        let wrong_form = refused(&ZERO_SHOT.replace("\"per-type\"", "\"all-in-one\""));
+        assert_eq!(wrong_form, "template `mine.toml`: `question` has an unknown place `{type}`; expected `{types}`");
+    }
+
+    #[test]
+    fn fingerprints_tell_wordings_apart() {
+        let zero_shot = Template::load("zero-shot").expect("built in");
+        let other = Template::parse(&ZERO_SHOT.replace("What describes", "Which are"), "mine.toml").expect("it parses");
+        assert!(zero_shot.fingerprint().starts_with("zero-shot-"));
+        assert_eq!(zero_shot.fingerprint(), zero_shot.clone().fingerprint());
+        assert_ne!(zero_shot.fingerprint(), other.fingerprint());
+        let commented = Template::parse(&format!("# a comment\n{ZERO_SHOT}"), "mine.toml").expect("it parses");
+        assert_eq!(zero_shot.fingerprint(), commented.fingerprint());
+    }
+}

@@ -150,3 +150,49 @@ fn propose(
         candidates.push(Reverse((*rank, left, right, end)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Piece, Pieces, merge};
+    use proptest::prelude::*;
+
+    /// Ids 0..256 are the bytes; behind them the pieces, best first, but for the last two, which share a score.
+    fn pieces(texts: &[&'static str]) -> Pieces {
+        let scored = texts.iter().enumerate().map(|(index, text)| {
+            Piece::Text(text, -(index.min(texts.len() - 2) as f32))
+        });
+        Pieces::new((0..=255).map(Piece::Byte).chain(scored)).expect("all bytes")
+    }
+
+    fn ids(text: &str, pieces: &Pieces) -> Vec<u32> {
+        let mut ids = Vec::new();
+        merge(text, pieces, &mut ids);
+        ids
+    }
+
+    #[test]
+    fn best_score_first_then_leftmost() {
+        let pieces = pieces(&["ab", "a", "b", "c", "bc", "aa"]);
+        assert_eq!(ids("abc", &pieces), [256, 259], "`ab` beats `bc`");
+        assert_eq!(ids("aaa", &pieces), [261, 257], "the left pair first");
+        assert_eq!(ids("bcaa", &pieces), [260, 261]);
+    }
+
+    #[test]
+    fn unknown_characters_become_bytes() {
+        assert_eq!(ids("aé", &pieces(&["a", "b", "c"])), [256, 0xc3, 0xa9]);
+        assert_eq!(ids("", &pieces(&["a", "b", "c"])), [0_u32; 0]);
+    }
+
+    proptest! {
+        /// Merging word by word is merging the whole.
+        #[test]
+        fn words_apart_changes_nothing(text in "[▁abé]{0,40}") {
+            let mut pieces = pieces(&["▁a", "ab", "▁▁", "ba", "▁ab", "aba", "▁▁▁▁", "▁▁a", "a", "b", "▁", "bab"]);
+            prop_assert!(pieces.words_apart);
+            let apart = ids(&text, &pieces);
+            pieces.words_apart = false;
+            prop_assert_eq!(apart, ids(&text, &pieces));
+        }
+    }
+}

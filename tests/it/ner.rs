@@ -1,0 +1,171 @@
+//! Entities as conversations: the forms of the official data, of the paper's variants and of InstructUIE.
+
+use crate::shared::shared;
+use serde::Deserialize;
+use serde_json::Value;
+use uner_data::{Entity, Example, Span};
+use uner_prompt::{Conversation, Template, answer, ner, parse_answer};
+
+fn example() -> Example {
+    let entity = |text: &str, entity_type: &str, start: usize| Entity {
+        text: text.to_owned(),
+        entity_type: entity_type.to_owned(),
+        span: Some(Span { start, end: start + text.chars().count() }),
+    };
+    Example {
+        id: "1".to_owned(),
+        text: "Ann met Zoë and Ann in Oslo".to_owned(),
+        entities: vec![
+            entity("Oslo", "city", 23),
+            entity("Ann", "person", 16),
+            entity("Zoë", "person", 8),
+            entity("Ann", "person", 0),
+        ],
+        queries: vec!["person".to_owned(), "date".to_owned(), "city".to_owned()],
+    }
+}
+
+fn texts(template: &str, dataset: Option<&str>) -> Vec<String> {
+    let template = Template::load(template).expect("built in");
+    ner::conversation(&example(), &template, dataset)
+        .messages
+        .into_iter()
+        .map(|message| message.text)
+        .collect()
+}
+
+#[test]
+fn one_query_per_type_in_text_order() {
+    let expected = [
+        "Text: Ann met Zoë and Ann in Oslo",
+        "I've read this text.",
+        "What describes person in the text?",
+        r#"["Ann", "Zo\u00eb", "Ann"]"#,
+        "What describes date in the text?",
+        "[]",
+        "What describes city in the text?",
+        r#"["Oslo"]"#,
+    ];
+    for template in ["zero-shot", "definition", "supervised", "official"] {
+        assert_eq!(texts(template, None), expected, "{template}");
+    }
+    assert_eq!(texts("zero-shot", Some("conll")), expected, "only `supervised` names the dataset");
+    let named = texts("supervised", Some("conll"));
+    assert_eq!(named[0], "Dataset: conll\nText: Ann met Zoë and Ann in Oslo");
+    assert_eq!(named[1..], expected[1..]);
+}
+
+#[test]
+fn all_in_one() {
+    let expected = [
+        "Text: Ann met Zoë and Ann in Oslo",
+        "I've read this text.",
+        "What describes each of these in the text: person, date, city?",
+        r#"[["Ann", "person"], ["Zo\u00eb", "person"], ["Ann", "person"], ["Oslo", "city"]]"#,
+    ];
+    assert_eq!(texts("all-in-one", None), expected);
+}
+
+/// What inference asks is what training asked.
+#[test]
+fn prompts_are_the_start_of_conversations() {
+    let example = Example { queries: vec!["person".to_owned()], ..example() };
+    for template in Template::names().map(|name| Template::load(name).expect("built in")) {
+        let trained = ner::conversation(&example, &template, Some("conll")).messages;
+        let asked = ner::prompt(&example.text, "person", &template, Some("conll")).messages;
+        assert_eq!(asked, trained[..trained.len() - 1], "{}", template.name);
+    }
+}
+
+#[test]
+fn official_answers_survive_reading_and_writing() {
+    let mut num_answers = 0;
+    for name in [
+        "CrossNER_AI",
+        "CrossNER_literature",
+        "CrossNER_music",
+        "CrossNER_politics",
+        "CrossNER_science",
+        "mit-restaurant",
+    ] {
+        let Some(path) = shared(&format!("data/universal-ner/test_data/{name}.json")) else { return };
+        let text = fs_err::read_to_string(path).expect("a text file");
+        let conversations: Vec<Conversation> = serde_json::from_str(&text).expect("the official format");
+        for conversation in &conversations {
+            let gold = &conversation.messages[3].text;
+            let parsed = parse_answer(gold);
+            assert!(parsed.well_formed, "{gold}");
+            assert_eq!(answer(&parsed.entities), *gold);
+            num_answers += 1;
+        }
+    }
+    assert_eq!(num_answers, 41_807);
+}
+
+#[derive(Deserialize)]
+struct InstructUie {
+    index: usize,
+    label: String,
+    template: String,
+    prompt: String,
+    prompt_task: String,
+    prompt_dataset: String,
+    prompt_task_dataset: String,
+}
+
+#[derive(Deserialize)]
+struct Sentence {
+    sentence: String,
+    entities: Vec<Value>,
+}
+
+/// The built-in template is instruction 0; the other instructions and the task line are other patterns.
+#[test]
+fn instructuie_prompts_equal_the_original() {
+    let Some(folder) = shared("golden/instructuie") else { return };
+    let read = |name: &str| fs_err::read_to_string(folder.join(name)).expect("a text file");
+    let sentences: Vec<Sentence> = serde_json::from_str(&read("examples.json")).expect("examples");
+    let types: Vec<String> = serde_json::from_str(&read("labels.json")).expect("labels");
+    let built_in = Template::load("instructuie").expect("built in");
+    let lines: Vec<InstructUie> =
+        read("prompts.jsonl").lines().map(|line| serde_json::from_str(line).expect("a prompt")).collect();
+    assert_eq!(lines.len(), 58);
+    let mut by_built_in = 0;
+    for line in lines {
+        let example = instructuie_example(&sentences[line.index], &types);
+        let pattern =
+            line.template.replacen(&ner::list_types(&types), "{types}", 1).replace("{0}", "{passage}");
+        by_built_in += usize::from(pattern == built_in.passage);
+        let named = |prefix: &str| format!("{prefix}Dataset:{{dataset}}\n{pattern}");
+        for (prefix, plain, dataset) in [
+            ("", &line.prompt, &line.prompt_dataset),
+            ("Task:NER\n", &line.prompt_task, &line.prompt_task_dataset),
+        ] {
+            let template = Template {
+                passage: format!("{prefix}{pattern}"),
+                dataset_passage: Some(named(prefix)),
+                ..built_in.clone()
+            };
+            for (name, expected) in [(None, plain), (Some("made-up set"), dataset)] {
+                let messages = ner::conversation(&example, &template, name).messages;
+                assert_eq!(messages[0].text, *expected);
+                assert_eq!(format!(" {}", messages[1].text), line.label);
+            }
+        }
+    }
+    assert!(by_built_in >= 29, "{by_built_in} prompts are those of the built-in template");
+}
+
+fn instructuie_example(sentence: &Sentence, types: &[String]) -> Example {
+    let entities = sentence.entities.iter().map(|entity| Entity {
+        text: entity["name"].as_str().expect("a name").to_owned(),
+        entity_type: entity["type"].as_str().expect("a type").to_owned(),
+        span: None,
+    });
+    Example {
+        id: String::new(),
+        text: sentence.sentence.clone(),
+        entities: entities.collect(),
+        queries: types.to_vec(),
+    }
+}
