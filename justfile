@@ -1,0 +1,30 @@
+# just --list
+
+# Format the sources.
+fmt:
+    cargo fmt --all
+
+# Lints, as CI runs them.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# All tests, or those that match.
+test *args:
+    cargo nextest run --workspace {{args}}
+
+# Measure; with PyTorch installed, also its training step.
+bench *args:
+    cargo bench --package uner-benches {{args}}
+
+# The training step of PyTorch on the same model and batch.
+bench-pytorch *args:
+    python3 benches/pytorch_step.py {{args}}
+
+# Train, evaluate and predict on the built-in corpus.
+quickstart *args:
+    cargo run --release --bin uner-train -- --recipe quickstart {{args}}
+
+# Licences, sources and duplicate crates.
+deny:
+    cargo deny check bans licenses sources

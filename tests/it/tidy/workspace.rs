@@ -1,0 +1,165 @@
+//! Dependency edges and features of the workspace.
+
+use std::process::Command;
+
+use cargo_metadata::{Metadata, MetadataCommand};
+
+use super::assert_tidy;
+use crate::shared::repository;
+
+/// What each crate may see: the layers of ARCHITECTURE.md.
+const LAYERS: [(&str, &[&str]); 8] = [
+    ("uner-data", &[]),
+    ("uner-kernels", &[]),
+    ("uner-prompt", &["uner-data"]),
+    ("uner-model", &["uner-kernels"]),
+    ("uner-trainer", &["uner-data", "uner-prompt", "uner-model", "uner-kernels"]),
+    ("uner-infer", &["uner-data", "uner-prompt", "uner-model", "uner-kernels"]),
+    ("uner-eval", &["uner-data", "uner-prompt", "uner-infer"]),
+    (
+        "uner-cli",
+        &[
+            "uner-data",
+            "uner-kernels",
+            "uner-prompt",
+            "uner-model",
+            "uner-trainer",
+            "uner-infer",
+            "uner-eval",
+        ],
+    ),
+];
+/// Crates that never see a tensor.
+const WITHOUT_BURN: [&str; 2] = ["uner-data", "uner-prompt"];
+/// Packages that test or measure all others.
+const OUTSIDE_THE_LAYERS: [&str; 2] = ["uner-tests", "uner-benches"];
+
+/// A dependency as a manifest declares it.
+struct Edge {
+    from: String,
+    to: String,
+    features: Vec<String>,
+    default_features: bool,
+}
+
+/// The metadata of the workspace, resolved for this machine only, so that nothing is downloaded for others.
+pub(super) fn metadata() -> Metadata {
+    let version = Command::new("rustc").arg("-vV").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    MetadataCommand::new()
+        .manifest_path(repository().join("Cargo.toml"))
+        .other_options(["--filter-platform".to_owned(), host.to_owned()])
+        .exec()
+        .unwrap()
+}
+
+fn edges(metadata: &Metadata) -> Vec<Edge> {
+    let packages = metadata.workspace_packages().into_iter();
+    packages
+        .filter(|package| !OUTSIDE_THE_LAYERS.contains(&package.name.as_str()))
+        .flat_map(|package| {
+            package.dependencies.iter().map(|dependency| Edge {
+                from: package.name.to_string(),
+                to: dependency.name.clone(),
+                features: dependency.features.clone(),
+                default_features: dependency.uses_default_features,
+            })
+        })
+        .collect()
+}
+
+/// Edges between our crates that no layer allows, and crates that are in no layer.
+fn forbidden_edges(edges: &[Edge]) -> Vec<String> {
+    let ours = edges.iter().filter(|edge| edge.to.starts_with("uner-"));
+    ours.filter_map(|edge| match LAYERS.iter().find(|(name, _)| *name == edge.from) {
+        None => Some(format!("`{}` is in no layer", edge.from)),
+        Some((_, allowed)) if allowed.contains(&edge.to.as_str()) => None,
+        Some(_) => Some(format!("`{}` must not depend on `{}`", edge.from, edge.to)),
+    })
+    .collect()
+}
+
+/// Crates of the text world that name burn, and whoever but the kernels chooses a backend or turns features of burn
+/// on by default (`fusion` is among them).
+fn burn_problems(edges: &[Edge]) -> Vec<String> {
+    let backends = ["flex", "ndarray", "cuda", "rocm", "wgpu", "vulkan", "metal", "cpu", "tch"];
+    let to_burn = edges.iter().filter(|edge| edge.to == "burn" || edge.to.starts_with("burn-"));
+    to_burn
+        .flat_map(|edge| {
+            let mut problems = Vec::new();
+            if WITHOUT_BURN.contains(&edge.from.as_str()) {
+                problems.push(format!("`{}` must not know burn", edge.from));
+            }
+            if edge.default_features {
+                problems.push(format!("`{}` takes default features of `{}`", edge.from, edge.to));
+            }
+            let chosen =
+                edge.features.iter().filter(|f| f.as_str() == "fusion" || backends.contains(&f.as_str()));
+            problems.extend(chosen.map(|f| format!("`{}` turns `{f}` of `{}` on", edge.from, edge.to)));
+            problems
+        })
+        .collect()
+}
+
+/// Resolved packages (name, features) of burn that fuse. The mere presence of `burn-fusion` says nothing: cargo lists
+/// what a weak dependency feature might bring in.
+fn fusing<'a>(resolved: impl Iterator<Item = (&'a str, Vec<String>)>) -> Vec<String> {
+    resolved
+        .filter(|(name, features)| name.starts_with("burn") && features.iter().any(|f| f == "fusion"))
+        .map(|(name, _)| format!("`{name}` is built with `fusion`, which has open wrong-result bugs"))
+        .collect()
+}
+
+#[test]
+fn dependencies_point_down() {
+    let metadata = metadata();
+    for package in metadata.workspace_packages() {
+        let name = package.name.as_str();
+        let known = OUTSIDE_THE_LAYERS.contains(&name) || LAYERS.iter().any(|(layer, _)| *layer == name);
+        assert!(known, "`{name}` is in no layer");
+    }
+    assert_tidy(&forbidden_edges(&edges(&metadata)));
+    assert_tidy(&burn_problems(&edges(&metadata)));
+}
+
+#[test]
+fn burn_does_not_fuse() {
+    let metadata = metadata();
+    let nodes = &metadata.resolve.as_ref().unwrap().nodes;
+    let resolved = nodes.iter().map(|node| {
+        let features = node.features.iter().map(ToString::to_string).collect();
+        (metadata[&node.id].name.as_str(), features)
+    });
+    let resolved: Vec<(&str, Vec<String>)> = resolved.collect();
+    assert!(resolved.iter().any(|(name, _)| *name == "burn"), "burn is not in the graph");
+    assert_tidy(&fusing(resolved.into_iter()));
+}
+
+#[test]
+fn bad_edges_are_found() {
+    let edge = |from: &str, to: &str, features: &[&str], default_features: bool| Edge {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        features: features.iter().map(ToString::to_string).collect(),
+        default_features,
+    };
+    let good = [edge("uner-prompt", "uner-data", &[], true), edge("uner-kernels", "burn", &["std"], false)];
+    assert!(forbidden_edges(&good).is_empty() && burn_problems(&good).is_empty());
+    for (from, to) in
+        [("uner-data", "uner-prompt"), ("uner-infer", "uner-trainer"), ("uner-new", "uner-data")]
+    {
+        assert_eq!(forbidden_edges(&[edge(from, to, &[], true)]).len(), 1, "{from} to {to}");
+    }
+    assert_eq!(burn_problems(&[edge("uner-data", "burn", &[], false)]).len(), 1);
+    assert_eq!(burn_problems(&[edge("uner-model", "burn", &["flex"], false)]).len(), 1);
+    assert_eq!(burn_problems(&[edge("uner-kernels", "burn", &["fusion"], true)]).len(), 2);
+}
+
+#[test]
+fn fusion_is_found() {
+    let node =
+        |name: &'static str, features: &[&str]| (name, features.iter().map(ToString::to_string).collect());
+    assert!(fusing([node("burn", &["std"]), node("serde", &["fusion"])].into_iter()).is_empty());
+    assert_eq!(fusing([node("burn", &["std"]), node("burn-core", &["std", "fusion"])].into_iter()).len(), 1);
+}
