@@ -35,7 +35,8 @@ struct Variant {
 struct Prompt {
     id: String,
     query: usize,
-    prompt: String,
+    #[serde(rename = "prompt")]
+    text: String,
     ids_legacy: Vec<u32>,
     ids_nonlegacy: Vec<u32>,
 }
@@ -140,7 +141,7 @@ fn prompts_equal_the_official_code() {
         let segments = render_prompt(&conversation, &official()).expect("well-formed");
         assert_eq!(
             segments.iter().map(|segment| &*segment.text).collect::<String>(),
-            line.prompt,
+            line.text,
             "{}",
             line.id
         );

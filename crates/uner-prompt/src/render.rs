@@ -87,7 +87,7 @@ fn untrained(text: String) -> Segment {
     Segment { text, trained: false, end_of_turn: false }
 }
 
-/// `get_prompt` of the released code (FastChat's two-separator style).
+/// `get_prompt` of the released code (`FastChat`'s two-separator style).
 fn one_string(messages: &[Message], system: &str, end_of_turn: &str, template: &Template) -> String {
     let mut text = format!("{system}{}", template.separator);
     for message in messages {

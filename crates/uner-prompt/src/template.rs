@@ -45,6 +45,7 @@ pub struct Roles {
 /// `configs/templates/official.toml` and `zero-shot.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, named in the TOML")]
 pub struct Template {
     /// Its name, as in the file name.
     pub name: String,
@@ -119,11 +120,14 @@ impl Template {
 
     /// Name and a digest of all keys, such as `zero-shot-0f3a…`: what a checkpoint stores to be sure that it is
     /// asked as it was trained.
+    ///
+    /// # Panics
+    /// Never: strings and booleans always serialise.
     pub fn fingerprint(&self) -> String {
         let json = serde_json::to_vec(self).expect("a template is plain strings and booleans");
         let digest = Sha256::digest(json);
-        let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        format!("{}-{hex}", self.name)
+        let short = digest.iter().take(6).fold(0_u64, |short, byte| short << 8 | u64::from(*byte));
+        format!("{}-{short:012x}", self.name)
     }
 
     /// The user's name and colon, or nothing.
@@ -214,32 +218,49 @@ mod tests {
     #[test]
     fn unknown_names_get_a_hint() {
         let message = Template::load("zeroshot").expect_err("unknown").to_string();
-        assert!(message.starts_with("unknown template `zeroshot` (did you mean `zero-shot`?); known: `zero-shot`"), "{message}");
+        assert!(
+            message
+                .starts_with("unknown template `zeroshot` (did you mean `zero-shot`?); known: `zero-shot`"),
+            "{message}"
+        );
         let message = Template::load("chatml").expect_err("unknown").to_string();
         assert!(message.starts_with("unknown template `chatml`; known:"), "{message}");
-        assert!(Template::load("missing.toml").expect_err("no such file").to_string().contains("missing.toml"));
+        assert!(
+            Template::load("missing.toml").expect_err("no such file").to_string().contains("missing.toml")
+        );
     }
 
     #[test]
     fn faulty_templates_are_refused() {
         let unknown_key = refused(&ZERO_SHOT.replace("separator =", "seperator ="));
-        assert!(unknown_key.starts_with("template `mine.toml`: ") && unknown_key.contains("`seperator`"), "{unknown_key}");
+        assert!(
+            unknown_key.starts_with("template `mine.toml`: ") && unknown_key.contains("`seperator`"),
+            "{unknown_key}"
+        );
         let no_place = refused(&ZERO_SHOT.replace("{type}", "person"));
         assert_eq!(no_place, "template `mine.toml`: `question` lacks the place `{type}`");
         let unknown_place = refused(&ZERO_SHOT.replace("Text: {passage}", "{text}: {passage}"));
-        assert_eq!(unknown_place, "template `mine.toml`: `passage` has an unknown place `{text}`; expected `{passage}`");
+        assert_eq!(
+            unknown_place,
+            "template `mine.toml`: `passage` has an unknown place `{text}`; expected `{passage}`"
+        );
         let wrong_form = refused(&ZERO_SHOT.replace("\"per-type\"", "\"all-in-one\""));
-        assert_eq!(wrong_form, "template `mine.toml`: `question` has an unknown place `{type}`; expected `{types}`");
+        assert_eq!(
+            wrong_form,
+            "template `mine.toml`: `question` has an unknown place `{type}`; expected `{types}`"
+        );
     }
 
     #[test]
     fn fingerprints_tell_wordings_apart() {
         let zero_shot = Template::load("zero-shot").expect("built in");
-        let other = Template::parse(&ZERO_SHOT.replace("What describes", "Which are"), "mine.toml").expect("it parses");
+        let other = Template::parse(&ZERO_SHOT.replace("What describes", "Which are"), "mine.toml")
+            .expect("it parses");
         assert!(zero_shot.fingerprint().starts_with("zero-shot-"));
         assert_eq!(zero_shot.fingerprint(), zero_shot.clone().fingerprint());
         assert_ne!(zero_shot.fingerprint(), other.fingerprint());
-        let commented = Template::parse(&format!("# a comment\n{ZERO_SHOT}"), "mine.toml").expect("it parses");
+        let commented =
+            Template::parse(&format!("# a comment\n{ZERO_SHOT}"), "mine.toml").expect("it parses");
         assert_eq!(zero_shot.fingerprint(), commented.fingerprint());
     }
 }

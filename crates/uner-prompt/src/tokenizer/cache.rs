@@ -24,12 +24,15 @@ impl SegmentCache {
         if segment.len() > MAX_SEGMENT_BYTES {
             return encode(segment);
         }
-        if let Some(ids) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(segment) {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ids) = segments.get(segment) {
             return Ok(ids.to_vec());
         }
+        let full = segments.len() >= MAX_SEGMENTS;
+        drop(segments);
         let ids = encode(segment)?;
-        let mut segments = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if segments.len() < MAX_SEGMENTS {
+        if !full {
+            let mut segments = self.0.write().unwrap_or_else(PoisonError::into_inner);
             segments.insert(segment.into(), ids.as_slice().into());
         }
         Ok(ids)

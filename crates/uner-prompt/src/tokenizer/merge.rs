@@ -158,9 +158,10 @@ mod tests {
 
     /// Ids 0..256 are the bytes; behind them the pieces, best first, but for the last two, which share a score.
     fn pieces(texts: &[&'static str]) -> Pieces {
-        let scored = texts.iter().enumerate().map(|(index, text)| {
-            Piece::Text(text, -(index.min(texts.len() - 2) as f32))
-        });
+        let scored = texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| Piece::Text(text, -(index.min(texts.len() - 2) as f32)));
         Pieces::new((0..=255).map(Piece::Byte).chain(scored)).expect("all bytes")
     }
 

@@ -24,7 +24,7 @@ pub(super) struct ModelProto {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Piece {
     #[prost(string, optional, tag = "1")]
-    pub(super) piece: Option<String>,
+    pub(super) text: Option<String>,
     #[prost(float, optional, tag = "2")]
     pub(super) score: Option<f32>,
     #[prost(int32, optional, tag = "3")]

@@ -35,7 +35,7 @@ impl SentencePiece {
         let vocabulary: Vec<(String, i32)> = proto
             .pieces
             .iter()
-            .map(|piece| (piece.piece().to_owned(), piece.kind.unwrap_or(NORMAL)))
+            .map(|piece| (piece.text().to_owned(), piece.kind.unwrap_or(NORMAL)))
             .collect();
         let pieces = Pieces::new(proto.pieces.iter().map(scored_piece))?;
         let special = special_ids(proto.trainer_spec.as_ref(), &vocabulary)?;
@@ -132,8 +132,8 @@ impl SentencePiece {
 /// What merging needs of a piece: its text and score, or the byte it stands for. Control pieces are never made from text.
 fn scored_piece(piece: &Piece) -> super::merge::Piece<'_> {
     match piece.kind.unwrap_or(NORMAL) {
-        NORMAL => super::merge::Piece::Text(piece.piece(), piece.score()),
-        BYTE => byte_of(piece.piece()).map_or(super::merge::Piece::Never, super::merge::Piece::Byte),
+        NORMAL => super::merge::Piece::Text(piece.text(), piece.score()),
+        BYTE => byte_of(piece.text()).map_or(super::merge::Piece::Never, super::merge::Piece::Byte),
         _ => super::merge::Piece::Never,
     }
 }

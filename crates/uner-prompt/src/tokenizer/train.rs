@@ -24,6 +24,7 @@ pub(super) fn train(
     texts: impl Iterator<Item = impl AsRef<str>>,
     vocab_size: usize,
 ) -> Result<HuggingFace, TokenizerError> {
+    let text_error = |error: tokenizers::Error| TokenizerError::Text(error.to_string());
     let words = count_words(texts).map_err(text_error)?;
     let alphabet = frequent_characters(&words);
     let first_ids: Vec<String> = SPECIAL
@@ -35,17 +36,13 @@ pub(super) fn train(
         return Err(TokenizerError::VocabularyTooSmall { vocab_size, num_characters: alphabet.len() });
     }
     let model = train_model(&words, &alphabet, &first_ids, vocab_size).map_err(text_error)?;
-    let file = tokenizer_json(model).to_string();
+    let file = tokenizer_json(&model).to_string();
     HuggingFace::read(file.as_bytes(), config()).map_err(TokenizerError::Text)
-}
-
-fn text_error(error: tokenizers::Error) -> TokenizerError {
-    TokenizerError::Text(error.to_string())
 }
 
 /// Cuts the texts as the finished tokenizer will, and counts. Ordered, so that nothing depends on hashing.
 fn count_words(texts: impl Iterator<Item = impl AsRef<str>>) -> tokenizers::Result<BTreeMap<String, u64>> {
-    let empty = tokenizer_json(json!({"type": "BPE", "vocab": {}, "merges": []}));
+    let empty = tokenizer_json(&json!({"type": "BPE", "vocab": {}, "merges": []}));
     let cutter = tokenizers::Tokenizer::from_bytes(empty.to_string())?;
     let (normalizer, pre_tokenizer) = (cutter.get_normalizer(), cutter.get_pre_tokenizer());
     let mut words = BTreeMap::new();
@@ -115,7 +112,7 @@ fn train_model(
 }
 
 /// The steps around the model are those of LLaMA's own `tokenizer.json`, but for the cutting into words.
-fn tokenizer_json(model: Value) -> Value {
+fn tokenizer_json(model: &Value) -> Value {
     let added = SPECIAL.iter().enumerate().map(|(id, content)| {
         json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
     });
