@@ -1,7 +1,7 @@
 //! A synthetic corpus that lets a first run train, evaluate and predict without any download.
 //!
 //! Sentences of four domains are filled with made-up names of seven entity types. Names may nest ("University of
-//! Calford" holds a city), surnames and cities look alike, and many capitalised words name nothing that is asked
+//! Calford" holds a city), some people are called like a city, and many capitalised words name nothing that is asked
 //! for. About half of the mentions in the validation and test splits never occur in training, so a model must learn
 //! to copy what the context points at. It measures that a pipeline works, not how good a model is on real text.
 
@@ -127,11 +127,9 @@ impl Draft {
     /// A made-up name that the sentence does not have yet, with its wording.
     fn draw(&mut self, slot: &Slot) -> (String, &'static str) {
         let pool = if self.rng.random_bool(HELD_OUT_SHARE) { self.pool } else { Pool::Train };
-        let first = self.rng.random_range(0..slot.limit);
-        (first..)
-            .map(|number| slot.pick(pool, number))
-            .find(|(made_up, _)| !self.names.contains(made_up))
-            .expect("a slot has more names than a sentence takes")
+        let mut names = slot.names(pool);
+        names.retain(|(made_up, _)| !self.names.contains(made_up));
+        names.swap_remove(self.rng.random_range(0..names.len()))
     }
 
     /// Appends a mention, and the city inside it where the form has one.

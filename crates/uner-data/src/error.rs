@@ -66,6 +66,16 @@ pub enum DataError {
         /// How to get the dataset, from its description.
         obtain: String,
     },
+    /// Two examples of a split with the same identifier.
+    #[error("id `{id}` occurs twice in split `{split}` of dataset `{dataset}`; ids must be unique")]
+    RepeatedId {
+        /// The dataset.
+        dataset: String,
+        /// The split.
+        split: String,
+        /// The identifier.
+        id: String,
+    },
     /// A split without a single example.
     #[error("split `{split}` of dataset `{dataset}` has no examples ({files})")]
     Empty {

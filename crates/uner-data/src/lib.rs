@@ -20,7 +20,9 @@ pub mod negative;
 pub mod notes;
 mod read;
 pub mod registry;
+pub mod stats;
 pub mod stream;
+pub mod validate;
 
 pub use dataset::Dataset;
 pub use error::{DataError, Problem};
@@ -31,3 +33,5 @@ pub use negative::{Draw, NegativeConfig, Strategy, add_negatives};
 pub use notes::{Note, Notes};
 pub use read::{Examples, read};
 pub use registry::DatasetRef;
+pub use stats::{Stats, stats};
+pub use validate::{Validation, validate};

@@ -248,3 +248,6 @@ pub(crate) fn entity(text: &str, span: Span, entity_type: String) -> Entity {
     let mention = span.slice(text).expect("the span is inside the text").to_owned();
     Entity { text: mention, entity_type, span: Some(span) }
 }
+
+#[cfg(test)]
+mod tests;

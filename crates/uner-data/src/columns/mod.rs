@@ -124,3 +124,6 @@ impl Reader for ColumnReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,37 +52,41 @@ pub(super) struct Slot {
     pub(super) entity_type: &'static str,
     /// Where made-up names come from.
     pub(super) parts: &'static Parts,
-    /// At most so many names of a pool are used, so that nearly all of the train pool do occur in training.
-    pub(super) limit: usize,
     /// Wordings, given out by the position of the made-up name. The name replaces `*`, or `{city}` where it is a
     /// city inside the entity.
     pub(super) forms: &'static [&'static str],
 }
 
 impl Slot {
-    /// The made-up name number `number` (any number) of a pool and its wording.
-    pub(super) fn pick(&self, pool: Pool, number: usize) -> (String, &'static str) {
-        let mut names = self.parts.names(pool);
-        let used = self.limit.min(names.len());
-        let idx = (number % used) * names.len() / used;
-        (names.swap_remove(idx), self.forms[idx % self.forms.len()])
+    /// The made-up names of a pool, each with its wording.
+    pub(super) fn names(&self, pool: Pool) -> Vec<(String, &'static str)> {
+        self.parts.names(pool).into_iter().zip(self.forms.iter().copied().cycle()).collect()
     }
 }
 
 const PLACES: Parts = Parts {
     starts: &[
-        "Bal", "Bren", "Cal", "Cor", "Dar", "Fen", "Gar", "Hal", "Hol", "Kel", "Lan", "Lor", "Mar", "Nor",
-        "Pel", "Ros", "Sal", "Tor", "Ven", "Wal",
+        "Bal", "Bren", "Cor", "Dar", "Fen", "Gar", "Kel", "Lor", "Mar", "Nor", "Pel", "Ros", "Tor", "Wal",
     ],
-    ends: &[
-        "bury", "den", "dale", "ford", "gate", "ham", "holm", "ley", "mar", "more", "rick", "ston", "ton",
-        "wick", "worth",
+    ends: &["bury", "dale", "ford", "gate", "ham", "holm", "mouth", "port", "ton", "worth"],
+};
+
+const SURNAMES: Parts = Parts {
+    starts: &[
+        "Ander", "Berg", "Castel", "Dom", "Eris", "Ferr", "Gold", "Haas", "Ivan", "Jans", "Klein", "Lind",
+        "Mon", "Nil",
     ],
+    ends: &["ano", "berg", "ez", "ini", "man", "ov", "ques", "sen", "ski", "stein"],
 };
 
 const DRUGS: Parts = Parts {
     starts: &["alvo", "beni", "cora", "fluma", "ibra", "keto", "lumi", "nova", "rova", "zelo"],
     ends: &["cin", "dine", "fen", "lol", "mab", "pam", "statin", "tol", "vir", "zine"],
+};
+
+const AILMENTS: Parts = Parts {
+    starts: &["arthr", "cardi", "derm", "gastr", "hepat", "myel", "neur", "oste", "pulmon", "rhin"],
+    ends: &["algia", "emia", "itis", "oma", "osis", "pathy"],
 };
 
 const TITLES: Parts = Parts {
@@ -105,36 +109,31 @@ const FULL_NAMES: &[&str] = &[
     "Jonas *", "Karim *", "Laura *", "Maria *", "Nadia *", "Oscar *", "Rita *", "Sofia *", "Tom *", "Yuki *",
 ];
 
-/// Every slot. Surnames, cities and what is named after them share one list of made-up names.
+/// Every slot. A city and the organizations named after it share their names, and so do people and companies; some
+/// people are called like a city.
 pub(super) const SLOTS: &[Slot] = &[
-    Slot { name: "person", entity_type: "person", parts: &PLACES, limit: 180, forms: FULL_NAMES },
-    Slot { name: "surname", entity_type: "person", parts: &PLACES, limit: 120, forms: &["*"] },
-    Slot { name: "city", entity_type: "city", parts: &PLACES, limit: 180, forms: &["*"] },
-    organization("school", &["University of {city}", "* College", "{city} University"]),
-    organization("hospital", &["{city} General Hospital", "* Clinic"]),
-    organization("airline", &["* Airlines", "Air *"]),
-    organization("label", &["* Records", "* Music"]),
-    organization("orchestra", &["{city} Symphony Orchestra", "* Quartet"]),
-    organization("company", &["* Motors", "* and Partners", "* Systems", "* Group"]),
-    organization("bank", &["Bank of {city}", "* Capital"]),
-    Slot { name: "medication", entity_type: "medication", parts: &DRUGS, limit: 60, forms: &["*"] },
-    Slot {
-        name: "condition",
-        entity_type: "medical condition",
-        parts: &PLACES,
-        limit: 80,
-        forms: &["* syndrome", "* fever", "* disease"],
-    },
-    Slot { name: "song", entity_type: "song", parts: &TITLES, limit: 72, forms: &["*"] },
-    Slot {
-        name: "product",
-        entity_type: "product",
-        parts: &BRANDS,
-        limit: 60,
-        forms: &["*", "* Pro", "* 40"],
-    },
+    slot("person", "person", &SURNAMES, FULL_NAMES),
+    slot("surname", "person", &SURNAMES, &["*"]),
+    slot("namesake", "person", &PLACES, &["*"]),
+    slot("city", "city", &PLACES, &["*"]),
+    slot("school", "organization", &PLACES, &["University of {city}", "* College", "{city} University"]),
+    slot("hospital", "organization", &PLACES, &["{city} General Hospital", "* Clinic"]),
+    slot("airline", "organization", &PLACES, &["* Airlines", "Air *"]),
+    slot("orchestra", "organization", &PLACES, &["{city} Symphony Orchestra", "* Quartet"]),
+    slot("label", "organization", &SURNAMES, &["* Records", "* Music"]),
+    slot("company", "organization", &SURNAMES, &["* Motors", "* and Partners", "* Systems", "* Group"]),
+    slot("bank", "organization", &PLACES, &["Bank of {city}", "* Capital"]),
+    slot("medication", "medication", &DRUGS, &["*"]),
+    slot("condition", "medical condition", &AILMENTS, &["*", "chronic *"]),
+    slot("song", "song", &TITLES, &["*"]),
+    slot("product", "product", &BRANDS, &["*", "* Pro", "* 40"]),
 ];
 
-const fn organization(name: &'static str, forms: &'static [&'static str]) -> Slot {
-    Slot { name, entity_type: "organization", parts: &PLACES, limit: 50, forms }
+const fn slot(
+    name: &'static str,
+    entity_type: &'static str,
+    parts: &'static Parts,
+    forms: &'static [&'static str],
+) -> Slot {
+    Slot { name, entity_type, parts, forms }
 }

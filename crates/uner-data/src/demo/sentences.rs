@@ -1,10 +1,10 @@
 //! The sentences of the demo corpus.
 //!
 //! In a sentence `{slot}` is a name (see [`super::names::SLOTS`]) or a word from [`WORDS`], and `[a|b]` is one of
-//! several wordings. The context alone tells the type of a name: surnames and cities are drawn from one list.
+//! several wordings. The context alone tells what a name is that people and cities share.
 
 /// Domains and their sentences, without the final full stop; the first letter is made a capital later. No sentence
-/// starts with a medication, which is written in lower case.
+/// starts with a medication or a condition, which are written in lower case.
 pub(super) const DOMAINS: &[(&str, &[&str])] =
     &[("medicine", MEDICINE), ("travel", TRAVEL), ("music", MUSIC), ("business", BUSINESS)];
 
@@ -16,7 +16,7 @@ const MEDICINE: &[&str] = &[
     "a small [trial|study] at {school} found that {medication} [causes|prevents] headaches",
     "nobody in the family of {person} had ever suffered from {condition}",
     "[children|adults] with {condition} should not take {medication} together with {medication}",
-    "Professor {surname} of {school} has studied {condition} for [ten|twenty] years",
+    "Professor {namesake} of {school} has studied {condition} for [ten|twenty] years",
     "the pharmacy in {city} ran out of {medication} before the weekend",
     "two tablets of {medication} a day were enough, said {person}",
     "surgeon {person} moved from {hospital} to a [smaller|larger] clinic in {city}",
@@ -39,7 +39,7 @@ const TRAVEL: &[&str] = &[
     "the hotel in {city} offers a discount to passengers of {airline}",
     "students of {school} [walked|cycled] from {city} to the sea",
     "most tourists reach {city} by boat, but {person} came on foot",
-    "the mayor of {city}, Mrs. {surname}, welcomed the guests in {language}",
+    "the mayor of {city}, Mrs. {namesake}, welcomed the guests in {language}",
     "passengers for Flight [70|81] should go to Gate [A|D] and show a Travel Card",
     "the Blue Line and the Night Bus do not run during the Harvest Fair",
     "a pilot of {airline} saw strange lights above {city}",
@@ -53,7 +53,7 @@ const MUSIC: &[&str] = &[
     "the {orchestra} played in {city} under {person}",
     "listeners asked the radio station to play {song} and then {song} again",
     "critics called {song} the [best|worst] recording of {person} so far",
-    "Ms. {surname} wrote {song} on a train from {city}",
+    "Ms. {namesake} wrote {song} on a train from {city}",
     "the choir of {school} opened the evening with {song}",
     "a fan from {city} knows every word of {song}",
     "nobody expected {person} to leave the {orchestra} after the concert",
@@ -77,7 +77,7 @@ const BUSINESS: &[&str] = &[
     "the board asked {person} to sell {company} to {company}",
     "an office of {bank} in {city} was closed after a fire",
     "engineers at {company} tested the {product} with {person}",
-    "Mr. {surname}, who once worked for {bank}, now lives in {city}",
+    "Mr. {namesake}, who once worked for {bank}, now lives in {city}",
     "the Board of Directors will meet on {weekday} and discuss the Annual Report",
     "no Chief Officer answered the {language} letters about the New Year Bonus",
     "the {product} comes in three colors and needs no Service Card",
