@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{f1, official, ratio};
+use crate::{
+    official,
+    ratio::{f1, ratio},
+};
 
 /// The string normalisation: white space collapsed and removed around `, : ( ) . _ ; ' -`, lower case, braces
 /// deleted, repeated commas, stops and semicolons merged, `’` to `'`, `location` to `located`.

@@ -27,6 +27,5 @@ pub mod seqeval;
 pub use bio::{BioReport, score_bio};
 pub use error::EvalError;
 pub use queries::{QueryReport, TypeScores, score_queries};
-pub use ratio::{f1, ratio};
 pub use score::{DatasetReport, DatasetScorer, QueryPrediction, SeenSplit};
 pub use seen::SeenMentions;

@@ -134,7 +134,7 @@ fn mentions<'a>(
 
 /// The gold answer as the official data writes it: a JSON list of the mentions in order.
 fn gold_answer(gold: &[&Entity]) -> String {
-    serde_json::Value::from_iter(gold.iter().map(|entity| entity.text.as_str())).to_string()
+    gold.iter().map(|entity| entity.text.as_str()).collect::<serde_json::Value>().to_string()
 }
 
 /// The scores of one dataset.

@@ -5,7 +5,7 @@
 //! | strict | correct | incorrect | incorrect | incorrect |
 //! | exact | correct | correct | incorrect | incorrect |
 //! | partial | correct | correct | partial (½) | partial (½) |
-//! | ent_type | correct | incorrect | correct | incorrect |
+//! | `ent_type` | correct | incorrect | correct | incorrect |
 //!
 //! A gold entity that nothing claims is missed, a prediction that claims nothing is spurious. The definition leaves
 //! open who claims what where several overlap; nervaluate goes through the predictions from left to right, and so
@@ -21,7 +21,7 @@
 use serde::{Deserialize, Serialize};
 use uner_data::Span;
 
-use crate::{f1, ratio};
+use crate::ratio::{f1, ratio};
 
 /// A gold or predicted entity: its type and where it stands, in characters or in tokens. Without a span (a string
 /// that is not in the passage) it can only be missed or spurious.

@@ -8,7 +8,10 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use uner_data::Span;
 
-use crate::{f1, ratio, semeval::Mention};
+use crate::{
+    ratio::{f1, ratio},
+    semeval::Mention,
+};
 
 /// How a sequence of tags is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +51,11 @@ pub fn entities(tags: &[Tag], reading: Reading) -> Vec<Mention<'_>> {
     let mut found = Vec::new();
     let mut start = 0;
     while start < tags.len() {
-        let entity_type = match (&tags[start], reading) {
-            (Tag::Begin(entity_type), _) | (Tag::Inside(entity_type), Reading::Default) => entity_type,
-            _ => {
-                start += 1;
-                continue;
-            }
+        let ((Tag::Begin(entity_type), _) | (Tag::Inside(entity_type), Reading::Default)) =
+            (&tags[start], reading)
+        else {
+            start += 1;
+            continue;
         };
         let continues = |tag: &Tag| matches!(tag, Tag::Inside(inside) if inside == entity_type);
         let end = start + 1 + tags[start + 1..].iter().take_while(|tag| continues(tag)).count();

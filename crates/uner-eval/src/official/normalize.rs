@@ -1,4 +1,4 @@
-//! The answer normaliser of SQuAD, as the released evaluator uses it.
+//! The answer normaliser of `SQuAD`, as the released evaluator uses it.
 
 use super::python::{is_word, split};
 
