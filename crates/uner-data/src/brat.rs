@@ -61,9 +61,8 @@ impl Store {
                 .map_err(|error| named(&path, &error))?,
         }
         String::from_utf8(bytes).map_err(|error| {
-            let line =
-                error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count()
-                    + 1;
+            let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = sound.split(|byte| *byte == b'\n').count();
             DataError::Malformed { file: path, line, problem: Problem::Encoding }
         })
     }

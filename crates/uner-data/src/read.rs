@@ -40,8 +40,8 @@ pub fn read(dataset: &Dataset, split: &str, root: &Path) -> Result<Examples, Dat
         files: files.into(),
         reader,
         notes: Notes::default(),
-        num_examples: 0,
-        num_errors: 0,
+        given: 0,
+        failed: 0,
         finished: false,
     })
 }
@@ -71,8 +71,8 @@ pub struct Examples {
     files: VecDeque<PathBuf>,
     reader: Option<(PathBuf, Box<dyn Reader>)>,
     notes: Notes,
-    num_examples: usize,
-    num_errors: usize,
+    given: usize,
+    failed: usize,
     finished: bool,
 }
 
@@ -84,12 +84,12 @@ impl Examples {
 
     /// Examples given so far.
     pub fn num_examples(&self) -> usize {
-        self.num_examples
+        self.given
     }
 
     /// Errors given so far.
     pub fn num_errors(&self) -> usize {
-        self.num_errors
+        self.failed
     }
 
     fn advance(&mut self) -> Option<Result<Example, DataError>> {
@@ -120,18 +120,18 @@ impl Iterator for Examples {
         match self.advance() {
             Some(Ok(mut example)) => {
                 if example.id.is_empty() {
-                    example.id = format!("{}_{}", self.split, self.num_examples);
+                    example.id = format!("{}_{}", self.split, self.given);
                 }
-                self.num_examples += 1;
+                self.given += 1;
                 Some(Ok(example))
             }
             Some(Err(error)) => {
-                self.num_errors += 1;
+                self.failed += 1;
                 Some(Err(error))
             }
             None => {
                 self.finished = true;
-                let empty = self.num_examples + self.num_errors == 0;
+                let empty = self.given + self.failed == 0;
                 empty.then(|| Err(self.empty()))
             }
         }

@@ -48,7 +48,7 @@ impl ConversationReader {
 
     fn single(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
         let item = self.records.next(context)?;
-        Some(item.and_then(|(line, item)| example(item, line, context)))
+        Some(item.and_then(|(line, item)| example(&item, line, context)))
     }
 
     fn merged(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
@@ -84,7 +84,7 @@ impl Reader for ConversationReader {
     }
 }
 
-fn example(item: Item, line: usize, context: &mut Context<'_>) -> Result<Example, DataError> {
+fn example(item: &Item, line: usize, context: &mut Context<'_>) -> Result<Example, DataError> {
     let id = item.id.as_ref().map_or_else(String::new, plain);
     let (text, asked) = parse(&item.conversations).map_err(|message| {
         context.malformed(line, Problem::Conversation(format!("conversation `{id}`: {message}")))

@@ -22,6 +22,9 @@ fn folder_with(content: &[u8]) -> tempfile::TempDir {
     folder
 }
 
+/// A mention, its type and its span.
+type Found<'a> = (&'a str, &'a str, Option<(usize, usize)>);
+
 /// What the items are (texts or error messages without the folder), and the notes.
 fn items(dataset: &Dataset, content: &str) -> (Vec<Result<Example, String>>, Notes) {
     let folder = folder_with(content.as_bytes());
@@ -32,7 +35,7 @@ fn items(dataset: &Dataset, content: &str) -> (Vec<Result<Example, String>>, Not
     (items, examples.notes().clone())
 }
 
-fn found(example: &Result<Example, String>) -> Vec<(&str, &str, Option<(usize, usize)>)> {
+fn found(example: &Result<Example, String>) -> Vec<Found<'_>> {
     let entities = &example.as_ref().unwrap().entities;
     entities
         .iter()
