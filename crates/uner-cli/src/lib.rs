@@ -1,1 +1,106 @@
-//! Recipes, plans, assembly and the command line.
+//! Recipes, plans, assembly and the command line: the only crate that knows TOML recipes, clap, `anyhow` and the
+//! terminal.
+//!
+//! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe, 130 after Ctrl-C.
+
+mod args;
+mod assemble;
+mod atomic;
+pub mod builtin;
+mod data;
+mod encode;
+mod eval;
+mod interrupt;
+mod mask;
+mod model_folder;
+mod model_source;
+pub mod plan;
+mod predict;
+pub mod probe;
+mod progress;
+pub mod recipe;
+mod run_folder;
+mod score;
+mod train;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{Command, CommandLine, DataCommand};
+use recipe::RecipeError;
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Done,
+    Interrupted,
+}
+
+/// The program: parses the arguments, does what they say, tells what went wrong.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = match CommandLine::try_parse_from(args) {
+        Ok(line) => line.command,
+        Err(error) => {
+            // Help and version go to stdout and are no errors; clap knows.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    talk_to_stderr();
+    match run(&command, &mut io::stdout().lock()) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Interrupted) => ExitCode::from(130),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::from(if error.is::<RecipeError>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// What is said on the way is log lines without decoration; `RUST_LOG` says how much.
+fn talk_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,uner_cli=info"));
+    let format = tracing_subscriber::fmt::format().without_time().with_level(false).with_target(false);
+    // Fails only when a program that calls this as a library has its own.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .event_format(format)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .try_init();
+}
+
+fn run(command: &Command, out: &mut dyn Write) -> Result<Ending> {
+    match command {
+        Command::Train(args) => return train::run(args, out),
+        Command::Eval(args) => eval::run(args, out)?,
+        Command::Predict(args) => predict::run(args, out)?,
+        Command::Score(args) => score::run(args, out)?,
+        Command::Probe(args) => {
+            let report = probe::run(args, &device())?;
+            writeln!(out, "{}", serde_json::to_string(&report)?)?;
+        }
+        Command::Data(DataCommand::Stats(args)) => data::stats(args, out)?,
+        Command::Data(DataCommand::Validate(args)) => data::validate(args, out)?,
+        Command::Data(DataCommand::Encode(args)) => encode::run(args)?,
+    }
+    Ok(Ending::Done)
+}
+
+/// Where tensors live.
+fn device() -> Device {
+    Device::flex()
+}
+
+/// Whether the reader of stdout went away, as `head` does: nobody is left to tell.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let found = error.downcast_ref::<io::Error>();
+    found.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

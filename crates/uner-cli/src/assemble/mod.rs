@@ -1,0 +1,179 @@
+//! Datasets to encoded conversations: what a plan needs before it can train.
+//!
+//! ```text
+//! datasets ──► examples ──► + absent types ──► conversations ──► tokens with their loss mask ──► store on disk
+//!            uner_data::mix  negatives          prompt::ner        prompt::encode (all cores)     trainer::store
+//! ```
+//!
+//! Memory holds one chunk of examples at a time, besides the counts of entity types.
+
+mod chunks;
+mod negatives;
+mod vocabulary;
+
+pub(crate) use vocabulary::tokenizer;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use rayon::prelude::*;
+use uner_data::{Example, Member, Notes, mix};
+use uner_model::LlamaConfig;
+use uner_prompt::{Conversation, PromptError, Template, Tokenizer, Tokens, encode, ner};
+use uner_trainer::store::StoreWriter;
+use uner_trainer::{TokenStore, TrainError};
+
+use crate::plan::Plan;
+use crate::recipe::LongPassages;
+use chunks::in_chunks;
+use negatives::Negatives;
+
+/// All a run trains on.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    pub(crate) tokenizer: Tokenizer,
+    /// The model's dimensions, its special tokens those of the tokenizer.
+    pub(crate) config: LlamaConfig,
+    pub(crate) train: TokenStore,
+    pub(crate) validation: Option<TokenStore>,
+}
+
+/// An example with the name of its dataset and its absent types.
+struct Questioned {
+    dataset: String,
+    example: Example,
+}
+
+impl Questioned {
+    fn conversation(&self, template: &Template) -> Conversation {
+        ner::conversation(&self.example, template, Some(&self.dataset))
+    }
+}
+
+/// Reads, encodes and stores the data of a plan; the files of the stores are in `scratch`. A `tokenizer` at hand is used
+/// instead of that of the plan.
+pub(crate) fn assemble(plan: &Plan, scratch: &Path, at_hand: Option<Tokenizer>) -> Result<Assembled> {
+    let negatives = Negatives::of(plan)?;
+    let tokenizer = at_hand.map_or_else(|| tokenizer(plan, &negatives), Ok)?;
+    let config = with_special_tokens(&plan.model.config, &tokenizer)?;
+    let encoder = Encoder { plan, tokenizer: &tokenizer, negatives: &negatives, scratch };
+    let train = encoder.store(&plan.recipe.data.train).context("training data")?;
+    let validation = &plan.recipe.data.validation;
+    let validation = if validation.is_empty() {
+        None
+    } else {
+        Some(encoder.store(validation).context("validation data")?)
+    };
+    Ok(Assembled { tokenizer, config, train, validation })
+}
+
+/// The first conversations of a plan's training data, encoded.
+pub(crate) fn first(plan: &Plan, count: usize) -> Result<(Tokenizer, Vec<Tokens>)> {
+    let negatives = Negatives::of(plan)?;
+    let tokenizer = tokenizer(plan, &negatives)?;
+    let examples = examples(plan, &plan.recipe.data.train, &negatives)?;
+    let tokens = examples.take(count).map(|questioned| {
+        Ok(encode(&questioned?.conversation(&plan.template), &plan.template, &tokenizer)?)
+    });
+    let tokens = tokens.collect::<Result<_>>()?;
+    Ok((tokenizer, tokens))
+}
+
+/// The examples of a mixture, absent types asked.
+fn examples<'a>(
+    plan: &'a Plan,
+    members: &[Member],
+    negatives: &'a Negatives,
+) -> Result<impl Iterator<Item = Result<Questioned>> + Send + use<'a>> {
+    let mixture = mix(members, &plan.recipe.data.root, plan.recipe.run.seed)?;
+    let names: Vec<String> = mixture.datasets().map(|dataset| dataset.name.clone()).collect();
+    Ok(Noted(mixture).zip(0..).map(move |(item, index)| {
+        let (member, mut example) = item?;
+        negatives.add(&mut example, member, index);
+        Ok(Questioned { dataset: names[member].clone(), example })
+    }))
+}
+
+/// A mixture that tells its notes when it is through.
+struct Noted(uner_data::Mixture);
+
+impl Iterator for Noted {
+    type Item = Result<(usize, Example), uner_data::DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.0.next();
+        if item.is_none() {
+            tell_notes(&self.0.notes());
+        }
+        item
+    }
+}
+
+fn tell_notes(notes: &Notes) {
+    for line in notes.to_string().lines() {
+        tracing::debug!("data: {line}");
+    }
+}
+
+/// What encodes a mixture into a store.
+struct Encoder<'a> {
+    plan: &'a Plan,
+    tokenizer: &'a Tokenizer,
+    negatives: &'a Negatives,
+    scratch: &'a Path,
+}
+
+impl Encoder<'_> {
+    fn store(&self, members: &[Member]) -> Result<TokenStore> {
+        let mut writer = StoreWriter::new(self.scratch, self.plan.recipe.train.max_seq_len)?;
+        let mut num_long = 0;
+        let encode = |chunk: &[Questioned]| -> Vec<Result<Tokens, PromptError>> {
+            chunk.par_iter().map(|questioned| self.encode(questioned)).collect()
+        };
+        in_chunks(examples(self.plan, members, self.negatives)?, encode, |questioned, tokens| {
+            let pushed = tokens.map_err(TrainError::from).and_then(|tokens| writer.push(&tokens));
+            match (pushed, self.plan.recipe.data.long_passages) {
+                (Err(TrainError::Prompt(PromptError::TooLong { .. })), LongPassages::Drop) => num_long += 1,
+                (pushed, _) => pushed.with_context(|| format!("example `{}`", questioned.example.id))?,
+            }
+            Ok(())
+        })?;
+        if num_long > 0 {
+            tracing::warn!("{num_long} passages are longer than `train.max_seq_len` and were left out");
+        }
+        let store = writer.finish()?;
+        let summary = store.summary();
+        for (count, what) in [
+            (summary.overlong_queries, "queries do not fit behind their passage even alone and were left out"),
+            (summary.untrained, "conversations have nothing to train on and were left out"),
+        ] {
+            if count > 0 {
+                tracing::warn!("{count} {what}");
+            }
+        }
+        Ok(store)
+    }
+
+    fn encode(&self, questioned: &Questioned) -> Result<Tokens, PromptError> {
+        let template = &self.plan.template;
+        encode(&questioned.conversation(template), template, self.tokenizer)
+    }
+}
+
+/// The dimensions with the tokenizer's special tokens.
+fn with_special_tokens(config: &LlamaConfig, tokenizer: &Tokenizer) -> Result<LlamaConfig> {
+    let (ids, rows) = (tokenizer.vocab_size(), config.vocab_size);
+    anyhow::ensure!(
+        ids <= rows,
+        "the tokenizer's vocabulary is larger than the embedding: {ids} ids, but `vocab_size` of the model is {rows}; \
+         set `model.tokenizer` to the tokenizer that belongs to the weights, or give random weights a `model.config` \
+         with that many rows"
+    );
+    let (bos, eos, pad) = (tokenizer.bos(), tokenizer.eos(), tokenizer.pad());
+    Ok(LlamaConfig {
+        bos_token_id: Some(bos),
+        eos_token_id: Some(eos),
+        pad_token_id: Some(pad),
+        ..config.clone()
+    })
+}

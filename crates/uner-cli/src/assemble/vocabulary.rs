@@ -1,0 +1,27 @@
+//! The tokenizer of a run.
+
+use anyhow::{Context as _, Result};
+use uner_prompt::{Tokenizer, render};
+
+use super::{Negatives, examples};
+use crate::plan::Plan;
+
+/// Reads the plan's tokenizer, or trains one on everything the model will see: the segments of the training
+/// conversations, so that the template's words and the answers' brackets get pieces of their own too.
+pub(crate) fn tokenizer(plan: &Plan, negatives: &Negatives) -> Result<Tokenizer> {
+    if let Some(file) = &plan.model.tokenizer {
+        return Tokenizer::from_file(file).with_context(|| format!("tokenizer `{}`", file.display()));
+    }
+    let mut problem = None;
+    let conversations = examples(plan, &plan.recipe.data.train, negatives)?.map_while(|questioned| {
+        let segments =
+            questioned.and_then(|questioned| Ok(render(&questioned.conversation(&plan.template), &plan.template)?));
+        segments.map_err(|error| problem = Some(error)).ok()
+    });
+    let texts = conversations.flatten().map(|segment| segment.text);
+    let trained = Tokenizer::train(texts, plan.model.config.vocab_size);
+    match problem {
+        Some(problem) => Err(problem.context("training data")),
+        None => trained.context("the tokenizer cannot be trained on the spot (`model.tokenizer`, `vocab_size`)"),
+    }
+}

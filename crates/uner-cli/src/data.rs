@@ -1,0 +1,51 @@
+//! `uner data stats` and `uner data validate`.
+
+use std::io::Write;
+
+use anyhow::{Result, bail};
+use serde_json::json;
+use uner_data::{read, registry};
+
+use crate::args::SplitArgs;
+
+pub(crate) fn stats(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
+    let dataset = registry::find(&args.dataset)?;
+    let mut examples = read(&dataset, &args.split, &args.root)?;
+    let stats = uner_data::stats(examples.by_ref())?;
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&stats)?)?;
+    } else {
+        write!(out, "{stats}")?;
+    }
+    tell_notes(examples.notes());
+    Ok(())
+}
+
+/// Prints every problem; fails when there is one.
+pub(crate) fn validate(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
+    let dataset = registry::find(&args.dataset)?;
+    let found = uner_data::validate(&dataset, &args.split, &args.root)?;
+    let problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+    if args.json {
+        let json = json!({
+            "num_examples": found.num_examples, "num_entities": found.num_entities, "problems": problems,
+        });
+        writeln!(out, "{json:#}")?;
+    } else {
+        for problem in &problems {
+            writeln!(out, "{problem}")?;
+        }
+        writeln!(out, "{} examples, {} entities", found.num_examples, found.num_entities)?;
+    }
+    tell_notes(&found.notes);
+    if !problems.is_empty() {
+        bail!("split `{}` of `{}` has {} problems", args.split, dataset.name, problems.len());
+    }
+    Ok(())
+}
+
+fn tell_notes(notes: &uner_data::Notes) {
+    for line in notes.to_string().lines() {
+        tracing::warn!("{line}");
+    }
+}

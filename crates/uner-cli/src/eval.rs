@@ -1,0 +1,160 @@
+//! Measuring a model on benchmarks: every type of a dataset is asked of every example of it.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use uner_data::{DataError, Dataset, DatasetRef, Example, Examples, read};
+use uner_eval::report::{Outcome, Report};
+use uner_eval::{DatasetScorer, QueryPrediction, SeenMentions};
+use uner_infer::{InferError, Predictor, Query, Response};
+
+use crate::args::EvalArgs;
+use crate::model_folder::Asked;
+use crate::progress::Meter;
+use crate::recipe::Benchmark;
+use crate::run_folder::write_report;
+
+/// Examples answered together, in batches: enough that queries of like length meet.
+const CHUNK: usize = 64;
+
+/// `uner eval`
+pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
+    let benchmarks: Vec<Benchmark> = args.benchmark.iter().map(|name| benchmark(name, args.limit)).collect();
+    let asked = Asked::load(&args.model)?;
+    let report = measure(&asked.predictor(), &benchmarks, &args.root, None)?;
+    write!(out, "{}", report.terminal())?;
+    write_report(args.output.as_ref().unwrap_or(&asked.folder), &report)
+}
+
+/// `dataset` or `dataset:split`.
+fn benchmark(text: &str, limit: Option<usize>) -> Benchmark {
+    let (dataset, split) = text.rsplit_once(':').unwrap_or((text, "test"));
+    Benchmark { dataset: DatasetRef::Name(dataset.to_owned()), split: split.to_owned(), limit }
+}
+
+/// Scores a model on every benchmark; one whose files are not there is in the report as missing. With the mentions of
+/// the training data, seen and unseen entities are scored apart.
+pub(crate) fn measure(
+    predictor: &Predictor,
+    benchmarks: &[Benchmark],
+    root: &Path,
+    seen: Option<&SeenMentions>,
+) -> Result<Report> {
+    let mut outcomes = Vec::new();
+    for Benchmark { dataset, split, limit } in benchmarks {
+        let dataset = dataset.resolve()?;
+        let open = || read(&dataset, split, root);
+        let limit = limit.unwrap_or(usize::MAX);
+        outcomes.push(match open() {
+            Ok(examples) => {
+                let world = World::of(&dataset, examples, limit)?;
+                let scorer = DatasetScorer::new(dataset.name.clone(), seen.cloned());
+                score(predictor, &dataset, &world, open()?.take(world.num_examples), scorer)?
+            }
+            Err(error @ DataError::MissingFile { .. }) => {
+                tracing::warn!("{error}");
+                Outcome::Missing { dataset: dataset.name, reason: error.to_string() }
+            }
+            Err(error) => return Err(error.into()),
+        });
+    }
+    Ok(Report::new(outcomes))
+}
+
+/// What is asked of a benchmark.
+struct World {
+    /// Every type of it.
+    entity_types: Vec<String>,
+    num_examples: usize,
+}
+
+impl World {
+    /// The types of the description; where it lists none, all that occur or are asked in the examples.
+    fn of(dataset: &Dataset, examples: Examples, limit: usize) -> Result<Self> {
+        let mut entity_types: Vec<String> = dataset.entity_types().into_iter().map(str::to_owned).collect();
+        let listed = !entity_types.is_empty();
+        let mut num_examples = 0;
+        for example in examples.take(limit) {
+            let example = example?;
+            num_examples += 1;
+            let new = example.queries.into_iter().filter(|_| !listed);
+            for query in new {
+                if !entity_types.contains(&query) {
+                    entity_types.push(query);
+                }
+            }
+        }
+        Ok(Self { entity_types, num_examples })
+    }
+}
+
+fn score(
+    predictor: &Predictor,
+    dataset: &Dataset,
+    world: &World,
+    mut examples: impl Iterator<Item = Result<Example, DataError>>,
+    mut scorer: DatasetScorer,
+) -> Result<Outcome> {
+    let per_example = world.entity_types.len();
+    let mut meter = Meter::new(0, (world.num_examples * per_example) as u64);
+    let (mut done, mut num_long) = (0, 0);
+    loop {
+        let mut chunk = examples.by_ref().take(CHUNK).collect::<Result<Vec<Example>, _>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        chunk.iter_mut().for_each(|example| example.queries.clone_from(&world.entity_types));
+        let queries: Vec<Query> = chunk.iter().flat_map(|example| queries(example, &dataset.name)).collect();
+        let told = |now| meter.show((done + now) as u64, || format!("queries of {}", dataset.name));
+        let responses = answer(predictor, &queries, told, &mut num_long)?;
+        for (example, responses) in chunk.iter().zip(responses.chunks(per_example.max(1))) {
+            scorer.add(example, &predictions(example, responses))?;
+        }
+        done += queries.len();
+    }
+    if num_long > 0 {
+        tracing::warn!("{num_long} queries of `{}` do not fit the model and count as answered by `[]`", dataset.name);
+    }
+    Ok(Outcome::Scored(Box::new(scorer.finish())))
+}
+
+fn queries<'a>(example: &'a Example, dataset: &'a str) -> impl Iterator<Item = Query<'a>> {
+    let query = move |entity_type: &'a String| Query { text: &example.text, entity_type, dataset: Some(dataset) };
+    example.queries.iter().map(query)
+}
+
+fn predictions(example: &Example, responses: &[Response]) -> Vec<QueryPrediction> {
+    let pairs = example.queries.iter().zip(responses);
+    let prediction = |(entity_type, response): (&String, &Response)| QueryPrediction {
+        entity_type: entity_type.clone(),
+        output: response.output.clone(),
+        entities: response.entities.clone(),
+    };
+    pairs.map(prediction).collect()
+}
+
+/// Answers all queries. One that does not fit the model gets an empty answer and is counted: a single long passage is
+/// no reason to throw away an hour of evaluation.
+fn answer(
+    predictor: &Predictor,
+    queries: &[Query],
+    told: impl FnMut(usize),
+    num_long: &mut usize,
+) -> Result<Vec<Response>> {
+    match predictor.answer(queries, told) {
+        Err(InferError::TooLong { .. }) => {}
+        answered => return Ok(answered?),
+    }
+    let mut responses = Vec::with_capacity(queries.len());
+    for query in queries {
+        match predictor.answer(std::slice::from_ref(query), |_| {}) {
+            Err(InferError::TooLong { .. }) => {
+                *num_long += 1;
+                responses.push(Response { output: "[]".to_owned(), entities: Vec::new(), well_formed: true });
+            }
+            answered => responses.extend(answered?),
+        }
+    }
+    Ok(responses)
+}

@@ -1,0 +1,37 @@
+//! Ctrl-C: the first asks the training loop to save and stop, any other ends the program.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Result;
+
+/// Whether there is a loop that can save.
+static CAN_SAVE: AtomicBool = AtomicBool::new(false);
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Watches for Ctrl-C (and for the request to terminate that batch systems send) from here on.
+pub(crate) fn watch() -> Result<()> {
+    ctrlc::set_handler(|| {
+        let again = ASKED.swap(true, Ordering::SeqCst);
+        if again || !CAN_SAVE.load(Ordering::SeqCst) {
+            #[expect(clippy::exit, reason = "whoever asks twice does not want to wait")]
+            std::process::exit(130);
+        }
+        tracing::warn!("interrupted: finishing the step and saving; interrupt again to stop at once");
+    })?;
+    Ok(())
+}
+
+/// From here on an interrupt is answered by [`asked`].
+pub(crate) fn defer() {
+    CAN_SAVE.store(true, Ordering::SeqCst);
+}
+
+/// From here on an interrupt ends the program again.
+pub(crate) fn stop_deferring() {
+    CAN_SAVE.store(false, Ordering::SeqCst);
+}
+
+/// Whether there was an interrupt.
+pub(crate) fn asked() -> bool {
+    ASKED.load(Ordering::SeqCst)
+}

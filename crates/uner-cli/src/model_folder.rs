@@ -1,0 +1,79 @@
+//! A trained model in a folder, with all that is needed to ask it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use uner_infer::{Generator, InferConfig, Predictor};
+use uner_model::{Llama, LlamaConfig};
+use uner_prompt::{Template, Tokenizer};
+use uner_trainer::checkpoint;
+
+use crate::args::ModelArgs;
+use crate::run_folder::{INFER, TEMPLATE, tokenizer};
+
+/// Longest answer where the folder says nothing: what the released evaluation allows.
+const MAX_NEW_TOKENS: usize = 256;
+/// Queries decoded together where the folder says nothing.
+const BATCH_SIZE: usize = 32;
+
+/// A model ready to be asked.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) folder: PathBuf,
+    config: LlamaConfig,
+    model: Llama,
+    tokenizer: Tokenizer,
+    template: Template,
+    infer: InferConfig,
+}
+
+impl Asked {
+    pub(crate) fn load(args: &ModelArgs) -> Result<Self> {
+        let folder = resolve(&args.model)?;
+        let (config, model) = checkpoint::load_model(&folder, &crate::device())?;
+        let mut infer = infer_config(&folder)?;
+        if let Some(max_new_tokens) = args.max_new_tokens {
+            infer.max_new_tokens = max_new_tokens;
+        }
+        let template = template(&folder, args.template.as_deref())?;
+        Ok(Self { config, model, tokenizer: tokenizer(&folder)?, template, infer, folder })
+    }
+
+    pub(crate) fn predictor(&self) -> Predictor<'_> {
+        Predictor {
+            generator: Generator { model: &self.model, config: &self.config },
+            tokenizer: &self.tokenizer,
+            template: &self.template,
+            config: self.infer,
+        }
+    }
+}
+
+/// A run's folder stands for its latest checkpoint.
+fn resolve(folder: &Path) -> Result<PathBuf> {
+    if !folder.is_dir() {
+        bail!("`{}` is not a folder; `--model` takes a checkpoint or a Hugging Face folder", folder.display());
+    }
+    Ok(checkpoint::latest(folder)?.unwrap_or_else(|| folder.to_owned()))
+}
+
+fn template(folder: &Path, named: Option<&str>) -> Result<Template> {
+    let file = folder.join(TEMPLATE);
+    match named {
+        Some(name) => Ok(Template::load(name)?),
+        None if file.exists() => Ok(Template::parse(&fs_err::read_to_string(&file)?, &file.display().to_string())?),
+        None => bail!(
+            "`{}` has no `{TEMPLATE}`; name the template the model was trained with by `--template` (`official` for the \
+             models released with UniversalNER)",
+            folder.display()
+        ),
+    }
+}
+
+fn infer_config(folder: &Path) -> Result<InferConfig> {
+    let file = folder.join(INFER);
+    if !file.exists() {
+        return Ok(InferConfig { max_new_tokens: MAX_NEW_TOKENS, batch_size: BATCH_SIZE });
+    }
+    toml::from_str(&fs_err::read_to_string(&file)?).with_context(|| format!("`{}`", file.display()))
+}

@@ -1,0 +1,151 @@
+//! The model a recipe starts from: its dimensions, known before its weights.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use uner_model::LlamaConfig;
+use uner_model::weights::read_config;
+
+use crate::builtin;
+use crate::recipe::{ModelConfig, RANDOM, RecipeError, TRAIN, nearest};
+
+/// Keys of a file of `configs/models` besides those of `config.json`.
+const ABOUT: [&str; 3] = ["source", "licence", "obtain"];
+/// Files a tokenizer may be in, the first that exists.
+const TOKENIZER_FILES: [&str; 2] = ["tokenizer.json", "tokenizer.model"];
+
+/// Where a model's weights are published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// Its paper or web address.
+    pub source: String,
+    /// Its licence.
+    pub licence: String,
+    /// How to get its files.
+    pub obtain: String,
+}
+
+/// What a recipe says of its model, looked up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSource {
+    /// The dimensions.
+    pub config: LlamaConfig,
+    /// Where the weights come from, where a file of `configs/models` says so.
+    pub about: About,
+    /// The folder of the weights; `None` for random ones.
+    pub folder: Option<PathBuf>,
+    /// Whether that folder exists.
+    pub present: bool,
+    /// The tokenizer's file; `None` where it is trained on the spot.
+    pub tokenizer: Option<PathBuf>,
+}
+
+impl ModelSource {
+    /// Looks up `[model]`.
+    ///
+    /// # Errors
+    /// Random weights without dimensions or tokenizer, dimensions that do not exist or cannot be, a folder that is not
+    /// there where nothing else gives the dimensions.
+    pub fn find(model: &ModelConfig) -> Result<Self, RecipeError> {
+        let folder = (model.weights != RANDOM).then(|| PathBuf::from(&model.weights));
+        let present = folder.as_ref().is_none_or(|folder| folder.is_dir());
+        let named = model.config.as_deref().map(load_config).transpose()?;
+        let (config, about) = match (&folder, named) {
+            (Some(folder), named) if present => {
+                let config = read_config(folder).map_err(|error| RecipeError::Names {
+                    key: "model.weights",
+                    value: model.weights.clone(),
+                    problem: error.to_string(),
+                })?;
+                (config, named.unwrap_or_default().1)
+            }
+            (_, Some((Some(config), about))) => (config, about),
+            (Some(_), _) => {
+                return Err(RecipeError::Names {
+                    key: "model.weights",
+                    value: model.weights.clone(),
+                    problem: "there is no such folder; it must hold `config.json`, the weights as safetensors, and a \
+                              tokenizer (or set it to `random` and give `model.config`)"
+                        .to_owned(),
+                });
+            }
+            (None, _) => {
+                return Err(RecipeError::Contradiction(format!(
+                    "`model.weights = \"{RANDOM}\"` needs the model's dimensions; set `model.config` to one of {}",
+                    known_models()
+                )));
+            }
+        };
+        let tokenizer = tokenizer_file(model, folder.as_deref())?;
+        Ok(Self { config, about, folder, present, tokenizer })
+    }
+}
+
+fn tokenizer_file(model: &ModelConfig, folder: Option<&Path>) -> Result<Option<PathBuf>, RecipeError> {
+    match (model.tokenizer.as_deref(), folder) {
+        (Some(TRAIN), _) => Ok(None),
+        (Some(file), _) => Ok(Some(PathBuf::from(file))),
+        (None, Some(folder)) => Ok(Some(tokenizer_in(folder))),
+        (None, None) => Err(RecipeError::Contradiction(format!(
+            "`model.weights = \"{RANDOM}\"` comes without a tokenizer; set `model.tokenizer` to a file or to `{TRAIN}`"
+        ))),
+    }
+}
+
+/// The tokenizer file of a model folder, whether it exists or not.
+pub(crate) fn tokenizer_in(folder: &Path) -> PathBuf {
+    let mut files = TOKENIZER_FILES.iter().map(|file| folder.join(file));
+    files.find(|file| file.exists()).unwrap_or_else(|| folder.join(TOKENIZER_FILES[0]))
+}
+
+/// Dimensions by a name from `configs/models` or by path.
+fn load_config(name: &str) -> Result<(Option<LlamaConfig>, About), RecipeError> {
+    let fault =
+        |problem: String| RecipeError::Names { key: "model.config", value: name.to_owned(), problem };
+    let text = match builtin::model(name) {
+        Some(text) => text.to_owned(),
+        None if Path::new(name).extension().is_some_and(|extension| extension == "toml") => {
+            fs_err::read_to_string(name).map_err(|error| fault(error.to_string()))?
+        }
+        None => {
+            let hint = nearest(name, builtin::model_names());
+            return Err(fault(format!("no such model{hint}; built in are {}, or give the path of a `.toml` file", known_models())));
+        }
+    };
+    let (config, about) = parse_config(&text).map_err(fault)?;
+    Ok((Some(config), about))
+}
+
+fn parse_config(text: &str) -> Result<(LlamaConfig, About), String> {
+    let parsed = |error: toml::de::Error| error.to_string().trim_end().to_owned();
+    let table: toml::Table = text.parse().map_err(parsed)?;
+    let config: LlamaConfig = toml::from_str(text).map_err(parsed)?;
+    let known = serde_json::to_value(&config).map_err(|error| error.to_string())?;
+    let known: Vec<&str> = known.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).chain(ABOUT).collect();
+    if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(format!("unknown key `{key}`{}", nearest(key, known.iter().copied())));
+    }
+    config.check()?;
+    let about: About = toml::from_str(text).map_err(parsed)?;
+    Ok((config, about))
+}
+
+fn known_models() -> String {
+    builtin::model_names().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_config;
+
+    #[test]
+    fn unknown_keys_and_impossible_dimensions_are_named() {
+        let text = "hidden_size = 8\nintermediate_size = 8\nnum_hidden_layers = 1\nnum_attention_heads = 2\nvocab_size = 9\n";
+        assert_eq!(parse_config(text).unwrap().0.head_dim, 4);
+        let error = parse_config(&format!("{text}rope_tetha = 1.0\n")).unwrap_err();
+        assert_eq!(error, "unknown key `rope_tetha`; did you mean `rope_theta`?");
+        let error = parse_config(&format!("{text}num_key_value_heads = 3\n")).unwrap_err();
+        assert!(error.contains("`num_key_value_heads` 3"), "{error}");
+    }
+}

@@ -1,0 +1,98 @@
+//! How much memory a run takes, and how many blocks may therefore keep their graph.
+
+use uner_model::LlamaConfig;
+
+/// Assumed where the operating system does not say what is available.
+const ASSUMED_AVAILABLE: u64 = 4 << 30;
+/// Share of what is available that is planned with; the rest is for data, the head's logits, and the allocator.
+const USED_SHARE: f64 = 0.7;
+/// Bytes of an f32.
+const FLOAT: u64 = 4;
+
+/// Estimated bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Weights, gradients and two moments, all f32.
+    pub states: u64,
+    /// The graph of one block for one micro-batch.
+    pub block: u64,
+    /// Blocks, counted from the last, that keep their graph; the others run again in the backward pass.
+    pub kept_blocks: usize,
+    /// All of it: states, every block's input, and the graphs that live at the same time.
+    pub total: u64,
+    /// What the operating system says is free.
+    pub available: u64,
+}
+
+impl Memory {
+    /// The estimate for micro-batches of `rows` rows of `length` tokens.
+    pub fn estimate(config: &LlamaConfig, num_parameters: u64, rows: usize, length: usize, available: u64) -> Self {
+        let layers = config.num_hidden_layers;
+        let tokens = (rows * length) as u64;
+        let states = 4 * FLOAT * num_parameters;
+        let inputs = FLOAT * tokens * (layers * config.hidden_size) as u64;
+        let block = FLOAT * tokens * floats_per_token(config, length);
+        let free = (available as f64 * USED_SHARE) as u64;
+        let room = free.saturating_sub(states + inputs);
+        let kept_blocks = usize::try_from(room / block.max(1)).unwrap_or(usize::MAX).min(layers);
+        // A block that was not kept is rebuilt while the kept ones behind it are already gone.
+        let total = states + inputs + block * kept_blocks.max(1) as u64;
+        Self { states, block, kept_blocks, total, available }
+    }
+}
+
+/// What autodiff keeps of a block for each token. Per operation, with `h` hidden, `q` query and `k` key/value channels,
+/// `i` intermediate, `n` heads and `s` tokens in a row:
+///
+/// - two norms: input, its square, the scaled copy, the product with the weight, and the residual sum: `2 · 5h`;
+/// - projections: their outputs (their inputs are counted above): `q + 2k`, and `h` behind the output projection;
+/// - rotary: the rotated halves, their products with cosine and sine, and the sum: `4 (q + k)`;
+/// - attention: scaled queries, expanded keys and values, scores, masked scores, softmax, and output: `4q + 3ns`;
+/// - feed-forward: gate, its sigmoid and product, up, their product: `5i`, and `h` for the output;
+/// - the last sum: `h`.
+fn floats_per_token(config: &LlamaConfig, length: usize) -> u64 {
+    let LlamaConfig { hidden_size: h, intermediate_size: i, num_attention_heads: n, .. } = *config;
+    let q = n * config.head_dim;
+    let k = config.num_key_value_heads * config.head_dim;
+    (13 * h + (q + 2 * k) + 4 * (q + k) + 4 * q + 3 * n * length + 5 * i) as u64
+}
+
+/// Memory that can be used without swapping, in bytes: `MemAvailable` of `/proc/meminfo`, 4 GiB where there is no such
+/// file.
+pub fn available_bytes() -> u64 {
+    let text = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
+    parse_available(&text).unwrap_or(ASSUMED_AVAILABLE)
+}
+
+fn parse_available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_blocks_follow_the_memory() {
+        let config: LlamaConfig = serde_json::from_str(
+            r#"{"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 512}"#,
+        )
+        .unwrap();
+        let estimate = |available| Memory::estimate(&config, 1_000_000, 4, 256, available);
+        assert_eq!(estimate(1 << 40).kept_blocks, 4);
+        assert_eq!(estimate(1 << 20).kept_blocks, 0);
+        let one = estimate(1 << 40);
+        let inputs = 4 * 4 * 256 * 4 * 64;
+        let enough_for_two = one.states + inputs + 2 * one.block + one.block / 2;
+        assert_eq!(estimate((enough_for_two as f64 / USED_SHARE) as u64).kept_blocks, 2);
+        assert_eq!(one.block, 4 * 1024 * (13 * 64 + 192 + 512 + 256 + 3 * 4 * 256 + 5 * 128));
+    }
+
+    #[test]
+    fn meminfo_is_read() {
+        assert_eq!(parse_available("MemTotal:  9 kB\nMemAvailable:    2048 kB\n"), Some(2 << 20));
+        assert_eq!(parse_available(""), None);
+    }
+}

@@ -1,0 +1,158 @@
+//! What a run will do: a recipe with everything looked up and every derived number filled in.
+//!
+//! A plan can be made before data and weights are there; it then says what is missing and how to get it.
+
+mod memory;
+mod numbers;
+mod print;
+
+pub use memory::{Memory, available_bytes};
+pub use numbers::{DataSize, Numbers};
+
+use std::path::{Path, PathBuf};
+
+use uner_data::{DataError, Dataset, DatasetRef, read};
+use uner_prompt::Template;
+
+use crate::model_source::ModelSource;
+use crate::recipe::{Recipe, RecipeError};
+
+/// A recipe, looked up.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What was written.
+    pub recipe: Recipe,
+    /// The wording.
+    pub template: Template,
+    /// The model.
+    pub model: ModelSource,
+    /// The datasets of `data.train`, in order.
+    pub train: Vec<Dataset>,
+    /// Those of `data.validation`.
+    pub validation: Vec<Dataset>,
+    /// Those of `eval.benchmarks`.
+    pub benchmarks: Vec<Dataset>,
+    /// What is not there.
+    pub missing: Vec<Missing>,
+}
+
+/// Something the run needs that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// What it is.
+    pub what: String,
+    /// Where it was looked for.
+    pub path: PathBuf,
+    /// How to get it and where to put it.
+    pub obtain: String,
+    /// Its licence.
+    pub licence: String,
+    /// Whether training needs it; a benchmark is needed only afterwards.
+    pub for_training: bool,
+}
+
+impl Plan {
+    /// Looks up what a recipe names and refuses what does not fit together.
+    ///
+    /// # Errors
+    /// Names the key at fault.
+    pub fn resolve(recipe: Recipe) -> Result<Self, RecipeError> {
+        recipe.train.check().map_err(|error| RecipeError::Contradiction(error.to_string()))?;
+        let template = Template::load(&recipe.prompt.template).map_err(|error| RecipeError::Names {
+            key: "prompt.template",
+            value: recipe.prompt.template.clone(),
+            problem: error.to_string(),
+        })?;
+        let model = ModelSource::find(&recipe.model)?;
+        check_lengths(&recipe, &model)?;
+        check_negatives(&recipe)?;
+        let mut missing: Vec<Missing> = missing_model(&model).into_iter().collect();
+        let mut look_up = |dataset: &DatasetRef, split: &str, for_training: bool| {
+            let found = dataset.resolve().map_err(|error| RecipeError::Contradiction(error.to_string()))?;
+            missing.extend(missing_split(&found, split, &recipe.data.root, for_training)?);
+            Ok::<Dataset, RecipeError>(found)
+        };
+        let mut members = |members: &[uner_data::Member]| {
+            members.iter().map(|member| look_up(&member.dataset, &member.split, true)).collect::<Result<Vec<_>, _>>()
+        };
+        let (train, validation) = (members(&recipe.data.train)?, members(&recipe.data.validation)?);
+        let benchmarks = recipe.eval.benchmarks.iter();
+        let benchmarks = benchmarks.map(|benchmark| look_up(&benchmark.dataset, &benchmark.split, false));
+        let benchmarks = benchmarks.collect::<Result<_, _>>()?;
+        if train.is_empty() {
+            return Err(RecipeError::Contradiction("`data.train` names no dataset".to_owned()));
+        }
+        Ok(Self { template, model, train, validation, benchmarks, missing, recipe })
+    }
+
+    /// Whether every benchmark is made up.
+    pub fn is_synthetic(&self) -> bool {
+        let generated = |dataset: &Dataset| matches!(dataset.format, uner_data::format::Format::Demo(_));
+        !self.benchmarks.is_empty() && self.benchmarks.iter().all(generated)
+    }
+
+    /// What keeps training from starting.
+    pub fn blocking(&self) -> impl Iterator<Item = &Missing> {
+        self.missing.iter().filter(|missing| missing.for_training)
+    }
+}
+
+fn check_lengths(recipe: &Recipe, model: &ModelSource) -> Result<(), RecipeError> {
+    let (length, window) = (recipe.train.max_seq_len, model.config.max_position_embeddings);
+    if length > window {
+        return Err(RecipeError::Contradiction(format!(
+            "`train.max_seq_len` is {length}, but the model was made for {window} tokens (`max_position_embeddings`); \
+             lower the former"
+        )));
+    }
+    if recipe.infer.max_new_tokens == 0 || recipe.infer.max_new_tokens >= window {
+        return Err(RecipeError::Contradiction(format!(
+            "`infer.max_new_tokens` is {}; it must be at least 1 and leave room for the prompt in the model's window of \
+             {window} tokens",
+            recipe.infer.max_new_tokens
+        )));
+    }
+    Ok(())
+}
+
+fn check_negatives(recipe: &Recipe) -> Result<(), RecipeError> {
+    let ratio = recipe.data.negatives.ratio;
+    if ratio >= 0.0 && ratio.is_finite() {
+        return Ok(());
+    }
+    Err(RecipeError::Contradiction(format!("`data.negatives.ratio` is {ratio}; it must be a number from 0")))
+}
+
+fn missing_model(model: &ModelSource) -> Option<Missing> {
+    let folder = model.folder.as_ref().filter(|_| !model.present)?;
+    let or_unknown = |text: &str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
+    Some(Missing {
+        what: "the model's weights".to_owned(),
+        path: folder.clone(),
+        obtain: format!(
+            "{} (`config.json`, the weights as safetensors, and the tokenizer go into this folder)",
+            or_unknown(&model.about.obtain)
+        ),
+        licence: or_unknown(&model.about.licence),
+        for_training: true,
+    })
+}
+
+fn missing_split(
+    dataset: &Dataset,
+    split: &str,
+    root: &Path,
+    for_training: bool,
+) -> Result<Option<Missing>, RecipeError> {
+    match read(dataset, split, root) {
+        Ok(_) => Ok(None),
+        Err(DataError::MissingFile { path, obtain, .. }) => Ok(Some(Missing {
+            what: format!("split `{split}` of dataset `{}`", dataset.name),
+            path,
+            obtain,
+            licence: if dataset.licence.is_empty() { "unknown".to_owned() } else { dataset.licence.clone() },
+            for_training,
+        })),
+        Err(error) => Err(RecipeError::Contradiction(error.to_string())),
+    }
+}

@@ -1,0 +1,173 @@
+//! A plan for people.
+
+use std::fmt::{self, Write as _};
+
+use uner_data::negative::Strategy;
+
+use super::{DataSize, Missing, Numbers, Plan};
+
+impl Plan {
+    /// The plan as a text of `name  value` lines, what is missing last.
+    pub fn describe(&self, numbers: &Numbers) -> String {
+        let mut lines = vec![
+            ("run", format!("{}, seed {}", self.recipe.run.dir.display(), self.recipe.run.seed)),
+            ("model", self.model_line(numbers)),
+            ("tokenizer", self.tokenizer_line()),
+            ("data", self.data_line()),
+            ("negatives", self.negatives_line()),
+            ("template", self.template.fingerprint()),
+            ("size", size_line(numbers.data)),
+        ];
+        lines.extend(self.step_lines(numbers));
+        lines.push(("memory", memory_line(numbers, self.model.config.num_hidden_layers)));
+        lines.push(("evaluation", self.evaluation_line()));
+        let mut text = String::new();
+        for (name, value) in lines {
+            let _ = writeln!(text, "{name:<12}{value}");
+        }
+        for missing in &self.missing {
+            let _ = writeln!(text, "{:<12}{missing}", "missing");
+        }
+        text
+    }
+
+    fn model_line(&self, numbers: &Numbers) -> String {
+        let config = &self.model.config;
+        format!(
+            "{}: {} parameters, {} layers of {}, vocabulary {}",
+            self.recipe.model.weights,
+            count(numbers.num_parameters),
+            config.num_hidden_layers,
+            config.hidden_size,
+            count(config.vocab_size as u64),
+        )
+    }
+
+    fn tokenizer_line(&self) -> String {
+        self.model
+            .tokenizer
+            .as_ref()
+            .map_or_else(|| "trained on the spot".to_owned(), |file| file.display().to_string())
+    }
+
+    fn data_line(&self) -> String {
+        let names = self.train.iter().zip(&self.recipe.data.train);
+        let names: Vec<String> =
+            names.map(|(dataset, member)| format!("{} ({})", dataset.name, member.split)).collect();
+        names.join(", ")
+    }
+
+    fn negatives_line(&self) -> String {
+        let negatives = &self.recipe.data.negatives;
+        match negatives.strategy {
+            Strategy::None => "none but those in the data".to_owned(),
+            Strategy::ClosedWorld => "all absent types of each dataset".to_owned(),
+            Strategy::Uniform => format!("{} for each present type, drawn uniformly", negatives.ratio),
+            Strategy::Frequency => format!("{} for each present type, drawn by frequency", negatives.ratio),
+        }
+    }
+
+    fn step_lines(&self, numbers: &Numbers) -> Vec<(&'static str, String)> {
+        let train = &self.recipe.train;
+        let Some(steps) = numbers.steps else {
+            return vec![("steps", "unknown: set `data.expected_conversations`".to_owned())];
+        };
+        let bound = if matches!(numbers.data, DataSize::Counted { .. }) { "about" } else { "at most" };
+        let operations = numbers.floating_point_operations().unwrap_or_default();
+        vec![
+            (
+                "steps",
+                format!(
+                    "{} ({} an epoch, {} of warm-up), learning rate {} ({})",
+                    count(steps.total),
+                    count(steps.per_epoch),
+                    count(steps.warmup),
+                    train.lr,
+                    format!("{:?}", train.schedule).to_lowercase()
+                ),
+            ),
+            (
+                "a step",
+                format!(
+                    "{} conversations, {bound} {} tokens, in micro-batches of {} rows of {}",
+                    train.global_batch_size,
+                    count(steps.tokens as u64),
+                    train.micro_batch_rows,
+                    train.max_seq_len
+                ),
+            ),
+            ("compute", format!("{bound} {operations:.2e} floating-point operations")),
+        ]
+    }
+
+    fn evaluation_line(&self) -> String {
+        let names = self.benchmarks.iter().zip(&self.recipe.eval.benchmarks);
+        let names: Vec<String> =
+            names.map(|(dataset, benchmark)| format!("{} ({})", dataset.name, benchmark.split)).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
+}
+
+fn size_line(data: DataSize) -> String {
+    match data {
+        DataSize::Counted { conversations, tokens, trained_tokens } => format!(
+            "{} conversations, {} tokens, {} of them trained on",
+            count(conversations as u64),
+            count(tokens),
+            count(trained_tokens)
+        ),
+        DataSize::Expected(conversations) => {
+            format!("{} conversations expected (the data is not there to be counted)", count(conversations as u64))
+        }
+        DataSize::Unknown => "unknown: the data is not there".to_owned(),
+    }
+}
+
+fn memory_line(numbers: &Numbers, layers: usize) -> String {
+    let memory = &numbers.memory;
+    let verdict = if memory.total > memory.available { ": TOO MUCH for this machine" } else { "" };
+    format!(
+        "about {} of {} available{verdict} (weights, gradients and moments {}; {} a block's graph, {} of {layers} kept)",
+        bytes(memory.total),
+        bytes(memory.available),
+        bytes(memory.states),
+        bytes(memory.block),
+        memory.kept_blocks,
+    )
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, path, obtain, licence, .. } = self;
+        write!(out, "{what}: `{}` does not exist; licence: {licence}; how to get it: {obtain}", path.display())
+    }
+}
+
+/// A number with its thousands apart: 1,234,567.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn bytes(number: u64) -> String {
+    let mebibytes = number as f64 / f64::from(1 << 20);
+    if mebibytes < 1024.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, count};
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([5 << 20, 3 << 29].map(bytes), ["5 MiB", "1.5 GiB"]);
+    }
+}

@@ -1,0 +1,76 @@
+//! How far a long job is: a bar on a terminal, otherwise a line every few seconds.
+
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Between two lines where there is no terminal.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Shows the progress of one job.
+pub(crate) struct Meter {
+    bar: Option<ProgressBar>,
+    total: u64,
+    last: Instant,
+}
+
+impl Meter {
+    /// A job of `total` parts, of which `done` are done already.
+    pub(crate) fn new(done: u64, total: u64) -> Self {
+        let bar = stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} [{elapsed} < {eta}]");
+            let bar = ProgressBar::new(total).with_position(done);
+            bar.set_style(style.expect("the template is well formed"));
+            bar
+        });
+        Self { bar, total, last: Instant::now() }
+    }
+
+    /// Tells that `done` parts are done; `message` says more about it and is made only when it is shown.
+    pub(crate) fn show(&mut self, done: u64, message: impl FnOnce() -> String) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            bar.set_message(message());
+        } else if done == self.total || self.last.elapsed() >= PAUSE {
+            self.last = Instant::now();
+            tracing::info!("{done}/{} {}", self.total, message());
+        }
+    }
+
+    /// A line that stays.
+    pub(crate) fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| tracing::info!("{line}")),
+            None => tracing::info!("{line}"),
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A duration as people say it: `45 s`, `3 min 20 s`, `2 h 5 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!([44.6, 200.0, 7_500.0].map(duration), ["45 s", "3 min 20 s", "2 h 5 min"]);
+    }
+}

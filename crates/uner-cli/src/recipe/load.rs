@@ -1,0 +1,143 @@
+//! From a recipe's name to its values.
+
+use std::path::Path;
+
+use serde_path_to_error::Segment;
+use toml::Table;
+
+use super::locate::{line_at, line_of};
+use super::overrides::Reading;
+use super::{Override, Recipe, RecipeError, nearest};
+use crate::builtin;
+
+/// The text of a recipe and where it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Path of the file, or `quickstart (built in)`.
+    pub origin: String,
+    /// The file.
+    pub text: String,
+}
+
+/// Finds a recipe: a path as it is; a bare name in the current directory, then in `recipes/`, then among those built
+/// into the program.
+///
+/// # Errors
+/// [`RecipeError::Unknown`], or [`RecipeError::Io`] for a path that cannot be read.
+pub fn find(name: &str) -> Result<Source, RecipeError> {
+    let read = |path: &Path| -> Result<Source, RecipeError> {
+        Ok(Source { origin: path.display().to_string(), text: fs_err::read_to_string(path)? })
+    };
+    let path = Path::new(name);
+    if path.components().count() > 1 {
+        return read(path);
+    }
+    let stem = name.strip_suffix(".toml").unwrap_or(name);
+    let file = format!("{stem}.toml");
+    for candidate in [Path::new(&file).to_owned(), Path::new("recipes").join(&file)] {
+        if candidate.is_file() {
+            return read(&candidate);
+        }
+    }
+    if let Some(text) = builtin::recipe(stem) {
+        return Ok(Source { origin: format!("{stem} (built in)"), text: text.to_owned() });
+    }
+    let known = builtin::recipe_names();
+    Err(RecipeError::Unknown {
+        name: name.to_owned(),
+        hint: nearest(stem, known.iter().copied()),
+        known: known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Reads a recipe with some keys set to other values.
+///
+/// # Errors
+/// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault.
+pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeError> {
+    let written: Table = source.text.parse().map_err(|error: toml::de::Error| RecipeError::Syntax {
+        file: source.origin.clone(),
+        line: error.span().map_or(1, |span| line_at(&source.text, span.start)),
+        problem: error.message().to_owned(),
+    })?;
+    let mut readings = vec![Reading::Toml; overrides.len()];
+    loop {
+        let mut table = written.clone();
+        for (override_, reading) in overrides.iter().zip(&readings) {
+            override_.apply(&mut table, *reading);
+        }
+        let error = match serde_path_to_error::deserialize(table) {
+            Ok(recipe) => return Ok(recipe),
+            Err(error) => error,
+        };
+        let culprit = overrides.iter().rposition(|override_| covers(override_, error.path()));
+        match culprit {
+            // The key may want text that happens to look like a number: only the schema knows.
+            Some(index) if readings[index] == Reading::Toml && wants_text(&error, &overrides[index]) => {
+                readings[index] = Reading::Text;
+            }
+            _ => return Err(key_error(source, culprit.map(|index| &overrides[index]), &error)),
+        }
+    }
+}
+
+fn wants_text(error: &serde_path_to_error::Error<toml::de::Error>, override_: &Override) -> bool {
+    !override_.is_text() && error.inner().message().ends_with("string")
+}
+
+/// Whether an override wrote the value at `path`.
+fn covers(override_: &Override, path: &serde_path_to_error::Path) -> bool {
+    let names: Vec<&str> = path
+        .iter()
+        .map_while(|segment| match segment {
+            Segment::Map { key } => Some(key.as_str()),
+            _ => None,
+        })
+        .collect();
+    names.len() >= override_.key.len() && override_.key.iter().zip(names).all(|(a, b)| a == b)
+}
+
+fn key_error(
+    source: &Source,
+    culprit: Option<&Override>,
+    error: &serde_path_to_error::Error<toml::de::Error>,
+) -> RecipeError {
+    let place = match (culprit, line_of(&source.text, error.path())) {
+        (Some(culprit), _) => format!("`{culprit}`"),
+        (None, Some(line)) => format!("{}:{line}", source.origin),
+        (None, None) => source.origin.clone(),
+    };
+    let path = error.path().to_string();
+    RecipeError::Key { place, problem: explain(&path, error.inner().message()) }
+}
+
+/// serde's message in the words of a recipe.
+fn explain(path: &str, message: &str) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let section = |name: &str| {
+        let path = path.strip_suffix(name).map_or(path, |path| path.trim_end_matches('.'));
+        if path.is_empty() || path == "." { name.to_owned() } else { format!("{path}.{name}") }
+    };
+    if let (Some(_), [name, known @ ..]) = (message.strip_prefix("unknown field"), quoted.as_slice()) {
+        let known_list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let hint = nearest(name, known.iter().copied());
+        return format!("unknown key `{}`{hint}; known here are {known_list}", section(name));
+    }
+    if let (Some(_), [name, ..]) = (message.strip_prefix("missing field"), quoted.as_slice()) {
+        return format!("`{}` is missing; a recipe has to say it", section(name));
+    }
+    if let (Some(_), [name, known @ ..]) = (message.strip_prefix("unknown variant"), quoted.as_slice()) {
+        let known_list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let hint = nearest(name, known.iter().copied());
+        return format!("`{path}` is `{name}`{hint}; it must be one of {known_list}");
+    }
+    let message = ["f64", "usize", "u64", "u32"].iter().fold(message.to_owned(), |message, number| {
+        let words = if *number == "f64" { "a number" } else { "a whole number from 0" };
+        message.replace(&format!("expected {number}"), &format!("expected {words}"))
+    });
+    format!("`{path}`: {message}")
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

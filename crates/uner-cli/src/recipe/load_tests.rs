@@ -1,0 +1,137 @@
+use super::*;
+use crate::recipe::RecipeError;
+
+fn quickstart() -> Source {
+    Source { origin: "recipes/quickstart.toml".to_owned(), text: builtin::recipe("quickstart").unwrap().to_owned() }
+}
+
+/// The quickstart recipe with one piece of text replaced, and the line on which that stands.
+fn with(old: &str, new: &str) -> (Source, usize) {
+    let mut source = quickstart();
+    assert_eq!(source.text.matches(old).count(), 1, "`{old}`");
+    let line = source.text[..source.text.find(old).unwrap()].matches('\n').count() + 1;
+    source.text = source.text.replace(old, new);
+    (source, line)
+}
+
+fn set(overrides: &[&str]) -> Result<Recipe, RecipeError> {
+    let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
+    parse(&quickstart(), &overrides)
+}
+
+fn message(source: &Source) -> String {
+    parse(source, &[]).unwrap_err().to_string()
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+    let (source, line) = with("max_seq_len = 256", "max_sequence_len = 256");
+    let message = message(&source);
+    let expected = format!(
+        "recipes/quickstart.toml:{line}: unknown key `train.max_sequence_len`; did you mean `max_seq_len`?; known here are "
+    );
+    assert!(message.starts_with(&expected), "{message}");
+}
+
+#[test]
+fn an_unknown_section_is_named() {
+    let (source, line) = with("[infer]", "[inference]");
+    let message = message(&source);
+    let expected = format!("recipes/quickstart.toml:{line}: unknown key `inference`; did you mean `infer`?");
+    assert!(message.starts_with(&expected), "{message}");
+}
+
+#[test]
+fn unknown_keys_inside_lists_have_their_line_too() {
+    let (source, line) = with("split = \"validation\"", "splitt = \"validation\"");
+    let message = message(&source);
+    let expected = format!("recipes/quickstart.toml:{line}: unknown key `data.validation[0].splitt`; did you mean `split`?");
+    assert!(message.starts_with(&expected), "{message}");
+}
+
+#[test]
+fn a_wrong_type_shows_the_value_and_what_is_expected() {
+    let (source, line) = with("lr = 3e-3 ", "lr = \"fast\" ");
+    assert_eq!(
+        message(&source),
+        format!("recipes/quickstart.toml:{line}: `train.lr`: invalid type: string \"fast\", expected a number")
+    );
+    let (source, line) = with("seed = 1 ", "seed = 1.5 ");
+    assert_eq!(
+        message(&source),
+        format!("recipes/quickstart.toml:{line}: `run.seed`: invalid type: floating point `1.5`, expected a whole number from 0")
+    );
+}
+
+#[test]
+fn a_missing_key_is_named_with_its_section() {
+    let (source, line) = with("lr = 3e-3 ", "# ");
+    let section = line - 5;
+    assert_eq!(
+        message(&source),
+        format!("recipes/quickstart.toml:{section}: `train.lr` is missing; a recipe has to say it")
+    );
+}
+
+#[test]
+fn a_wrong_word_is_named_with_the_nearest_right_one() {
+    let (source, line) = with("schedule = \"linear\"", "schedule = \"linar\"");
+    assert_eq!(
+        message(&source),
+        format!(
+            "recipes/quickstart.toml:{line}: `train.schedule` is `linar`; did you mean `linear`?; it must be one of `constant`, \
+             `linear`, `cosine`"
+        )
+    );
+}
+
+#[test]
+fn what_is_not_toml_has_its_line() {
+    let (source, line) = with("[prompt]", "[prompt");
+    let message = message(&source);
+    assert!(message.starts_with(&format!("recipes/quickstart.toml:{line}: ")), "{message}");
+}
+
+#[test]
+fn overrides_are_typed_by_the_schema() {
+    let recipe = set(&[
+        "train.lr=1e-5",
+        "train.epochs=2",
+        "train.max_steps=7",
+        "train.save_every=3",
+        "train.global_batch_size=5",
+        "train.max_seq_len=128",
+        "run.dir=2024",
+        "run.seed=9",
+        "model.weights=some/folder",
+        "data.root=\"my data\"",
+        "eval.benchmarks=[{dataset = \"demo\", split = \"test\", limit = 3}]",
+        "train.lr=2e-5",
+    ])
+    .unwrap();
+    let train = &recipe.train;
+    assert_eq!((train.lr, train.epochs, train.max_steps), (2e-5, 2.0, Some(7)));
+    assert_eq!((train.save_every, train.global_batch_size, train.max_seq_len), (3, 5, 128));
+    assert_eq!((recipe.run.dir.to_str(), recipe.run.seed), (Some("2024"), 9));
+    assert_eq!((recipe.model.weights.as_str(), recipe.data.root.to_str()), ("some/folder", Some("my data")));
+    assert_eq!(recipe.eval.benchmarks[0].limit, Some(3));
+}
+
+#[test]
+fn a_wrong_override_is_named_as_it_was_written() {
+    let message = set(&["train.lrr=1e-5"]).unwrap_err().to_string();
+    assert!(
+        message.starts_with("`--set train.lrr=1e-5`: unknown key `train.lrr`; did you mean `lr`?"),
+        "{message}"
+    );
+    let message = set(&["train.lr=fast"]).unwrap_err().to_string();
+    assert_eq!(message, "`--set train.lr=fast`: `train.lr`: invalid type: string \"fast\", expected a number");
+    assert!("lr".parse::<Override>().is_err() && "lr=1".parse::<Override>().is_err());
+}
+
+#[test]
+fn a_missing_recipe_is_named_with_the_nearest_one() {
+    let message = find("quikstart").unwrap_err().to_string();
+    assert!(message.contains("`quikstart` does not exist") && message.contains("did you mean `quickstart`?"), "{message}");
+    assert!(find("no/such.toml").unwrap_err().to_string().contains("no/such.toml"));
+}

@@ -1,0 +1,132 @@
+//! A recipe: everything a run does, in one TOML file. What was written; what follows from it is in [`crate::plan`].
+//!
+//! Each section is the configuration of one crate, unknown keys are an error with the nearest known one, and every key
+//! but those marked optional has to be written, so that a recipe hides nothing.
+
+mod error;
+mod load;
+mod locate;
+mod overrides;
+
+pub use error::RecipeError;
+pub use load::{Source, find, parse};
+pub use overrides::Override;
+
+pub(crate) use error::nearest;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use uner_data::{DatasetRef, Member, NegativeConfig};
+use uner_infer::InferConfig;
+use uner_trainer::TrainConfig;
+
+/// What a recipe file says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Where the run lives.
+    pub run: RunConfig,
+    /// What is trained.
+    pub model: ModelConfig,
+    /// On what.
+    pub data: DataConfig,
+    /// In which words.
+    pub prompt: PromptConfig,
+    /// How.
+    pub train: TrainConfig,
+    /// How answers are generated.
+    pub infer: InferConfig,
+    /// What is measured at the end.
+    pub eval: EvalConfig,
+}
+
+/// `[run]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The run's folder.
+    pub dir: PathBuf,
+    /// Seed of weights, negatives and orders.
+    pub seed: u64,
+}
+
+/// `[model]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A model folder, or `random`.
+    pub weights: String,
+    /// Optional, needed by random weights: a name from `configs/models`, or the path of such a file. With a model
+    /// folder, it is what the plan is made from as long as the folder is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// Optional: a tokenizer file, or `train` for one trained on the spot, as large as the model's vocabulary. Left
+    /// out, it is the one in the model folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
+}
+
+/// The value of `model.weights` for random weights.
+pub const RANDOM: &str = "random";
+/// The value of `model.tokenizer` for a tokenizer trained on the spot.
+pub const TRAIN: &str = "train";
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// The folder that the files of all datasets are relative to.
+    pub root: PathBuf,
+    /// What to do with a passage that is too long for `train.max_seq_len`.
+    pub long_passages: LongPassages,
+    /// Optional: conversations the training data gives. The plan is made from it as long as the files are not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_conversations: Option<usize>,
+    /// Queries for absent types.
+    pub negatives: NegativeConfig,
+    /// What is trained on.
+    pub train: Vec<Member>,
+    /// Optional: what the validation loss is computed on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub validation: Vec<Member>,
+}
+
+/// What to do with a passage that is too long for `train.max_seq_len` even with a single query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LongPassages {
+    /// Stop, naming it.
+    Error,
+    /// Leave it out and count it.
+    Drop,
+}
+
+/// `[prompt]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptConfig {
+    /// A name from `configs/templates`, or the path of such a file.
+    pub template: String,
+}
+
+/// `[eval]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalConfig {
+    /// What the trained model is measured on at the end of the run. May be empty.
+    pub benchmarks: Vec<Benchmark>,
+}
+
+/// A split that is measured on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Benchmark {
+    /// A built-in name, the path of a description, or a description.
+    pub dataset: DatasetRef,
+    /// Its split.
+    pub split: String,
+    /// Optional: only the first so many examples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}

@@ -1,0 +1,85 @@
+//! The folder of a run.
+//!
+//! ```text
+//! checkpoints/<run>/recipe.toml        what was done, `--set` included
+//!                   metrics.jsonl      a line per step
+//!                   tokenizer.json     (or tokenizer.model) and what else goes into every checkpoint:
+//!                   template.toml      the wording
+//!                   infer.toml         how answers are generated
+//!                   step-000500/       checkpoints, and latest
+//!                   report.md          scores, and report.json
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use uner_prompt::Tokenizer;
+use uner_trainer::checkpoint;
+
+use crate::atomic;
+use crate::model_source::tokenizer_in;
+use crate::plan::Plan;
+use crate::recipe::RecipeError;
+
+/// The wording, in a run's folder and in every checkpoint.
+pub(crate) const TEMPLATE: &str = "template.toml";
+/// How answers are generated, in a run's folder and in every checkpoint.
+pub(crate) const INFER: &str = "infer.toml";
+
+const RECIPE: &str = "recipe.toml";
+/// What `Tokenizer::save` may write.
+const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer.model", "tokenizer_config.json"];
+
+/// Makes the folder of a new run.
+///
+/// # Errors
+/// [`RecipeError::RunExists`] when there is a run in it.
+pub(crate) fn create(folder: &Path) -> Result<()> {
+    if folder.join(RECIPE).exists() || folder.join("latest").exists() {
+        return Err(RecipeError::RunExists(folder.to_owned()).into());
+    }
+    fs_err::create_dir_all(folder)?;
+    Ok(())
+}
+
+/// The checkpoint that `--resume` means: `latest`, or a path.
+///
+/// # Errors
+/// [`RecipeError::NothingToResume`] when it is not there.
+pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
+    if which != "latest" {
+        let path = PathBuf::from(which);
+        return if path.is_dir() { Ok(path) } else { Err(RecipeError::NothingToResume(path).into()) };
+    }
+    Ok(checkpoint::latest(folder)?.ok_or_else(|| RecipeError::NothingToResume(folder.to_owned()))?)
+}
+
+/// Writes what describes the run, and returns the files that go into every checkpoint.
+pub(crate) fn describe(plan: &Plan, tokenizer: &Tokenizer) -> Result<Vec<PathBuf>> {
+    let folder = &plan.recipe.run.dir;
+    tokenizer.save(folder)?;
+    write_toml(&folder.join(TEMPLATE), &plan.template)?;
+    write_toml(&folder.join(INFER), &plan.recipe.infer)?;
+    write_toml(&folder.join(RECIPE), &plan.recipe)?;
+    let names = TOKENIZER_FILES.into_iter().chain([TEMPLATE, INFER]);
+    Ok(names.map(|name| folder.join(name)).filter(|path| path.exists()).collect())
+}
+
+fn write_toml(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let text = toml::to_string(value)?;
+    atomic::write(path, |out| Ok(out.write_all(text.as_bytes())?))
+}
+
+/// The tokenizer a checkpoint was trained with.
+pub(crate) fn tokenizer(checkpoint: &Path) -> Result<Tokenizer> {
+    Ok(Tokenizer::from_file(&tokenizer_in(checkpoint))?)
+}
+
+/// Writes a report beside a run or model.
+pub(crate) fn write_report(folder: &Path, report: &uner_eval::report::Report) -> Result<()> {
+    fs_err::create_dir_all(folder)?;
+    let json = serde_json::to_string_pretty(report)?;
+    atomic::write(&folder.join("report.json"), |out| Ok(out.write_all(json.as_bytes())?))?;
+    let markdown = report.markdown();
+    atomic::write(&folder.join("report.md"), |out| Ok(out.write_all(markdown.as_bytes())?))
+}

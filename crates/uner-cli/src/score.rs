@@ -1,0 +1,19 @@
+//! `uner score`: scores of given predictions, as JSON.
+
+use std::io::Write;
+
+use anyhow::Result;
+
+use crate::args::ScoreArgs;
+
+pub(crate) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<()> {
+    let json = match (&args.gold, &args.predictions, &args.bio) {
+        (Some(gold), Some(predictions), _) => {
+            serde_json::to_string_pretty(&uner_eval::score_queries(gold, predictions)?)?
+        }
+        (_, _, Some(bio)) => serde_json::to_string_pretty(&uner_eval::score_bio(bio)?)?,
+        _ => unreachable!("the command line asks for either"),
+    };
+    writeln!(out, "{json}")?;
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! `uner train`: a recipe, from data to scores.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use uner_data::mix;
+use uner_eval::SeenMentions;
+use uner_infer::{Generator, Predictor};
+use uner_model::weights::random;
+use uner_trainer::metrics::{Line, MetricsWriter, StepMetrics};
+use uner_trainer::run::Progress;
+use uner_trainer::{AdamW, Event, Run, TrainError, checkpoint};
+
+use crate::args::TrainArgs;
+use crate::assemble::{Assembled, assemble};
+use crate::plan::{DataSize, Numbers, Plan};
+use crate::progress::{Meter, duration};
+use crate::{Ending, device, eval, interrupt, mask, recipe, run_folder};
+
+pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
+    let source = recipe::find(&args.recipe)?;
+    let plan = Plan::resolve(recipe::parse(&source, &args.set)?)?;
+    if args.dry_run {
+        write!(out, "{}", plan.describe(&dry_numbers(&plan)?))?;
+        return Ok(Ending::Done);
+    }
+    refuse_missing(&plan)?;
+    if let Some(count) = args.show_mask {
+        mask::show(&plan, count, out)?;
+        return Ok(Ending::Done);
+    }
+    interrupt::watch()?;
+    start(&plan, args.resume.as_deref(), out)
+}
+
+/// The arithmetic of a run that is only planned: counted where the data is there.
+fn dry_numbers(plan: &Plan) -> Result<Numbers> {
+    let size = if plan.blocking().next().is_none() {
+        let scratch = std::env::temp_dir();
+        assemble(plan, &scratch, None)?.train.summary().into()
+    } else {
+        plan.recipe.data.expected_conversations.map_or(DataSize::Unknown, DataSize::Expected)
+    };
+    Ok(Numbers::new(plan, size))
+}
+
+fn refuse_missing(plan: &Plan) -> Result<()> {
+    let missing: Vec<String> = plan.blocking().map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", missing.join("\n       "));
+}
+
+fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Ending> {
+    let folder = &plan.recipe.run.dir;
+    let resumed = match resume {
+        Some(which) => Some(run_folder::to_resume(folder, which)?),
+        None => None,
+    };
+    if resumed.is_none() {
+        run_folder::create(folder)?;
+    }
+    // A resumed run keeps its tokenizer, whatever became of the file it was read from.
+    let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
+    let assembled = assemble(plan, folder, tokenizer)?;
+    let numbers = Numbers::new(plan, assembled.train.summary().into());
+    tracing::info!("{}", plan.describe(&numbers).trim_end());
+    let companions = run_folder::describe(plan, &assembled.tokenizer)?;
+    let run = Run {
+        config: &plan.recipe.train,
+        model_config: &assembled.config,
+        seed: plan.recipe.run.seed,
+        store: &assembled.train,
+        validation: assembled.validation.as_ref(),
+        kept_blocks: numbers.memory.kept_blocks,
+        folder,
+        companions: &companions,
+    };
+    let progress = begin(plan, &run, resumed.as_deref())?;
+    let Some(progress) = train(&run, progress)? else {
+        tracing::warn!("interrupted and saved; go on with `--resume`");
+        return Ok(Ending::Interrupted);
+    };
+    report(plan, &assembled, &progress, out)?;
+    Ok(Ending::Done)
+}
+
+/// The model at the start of the run, or where it was left.
+fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>) -> Result<Progress> {
+    if let Some(path) = resumed {
+        let found = checkpoint::load(path, &device())?;
+        found.state.check_resumable(&run.state(found.state.step), path)?;
+        tracing::info!("resuming after step {}", found.state.step);
+        return Ok(Progress { model: found.model, optimizer: found.optimizer, step: found.state.step });
+    }
+    let model = match &plan.model.folder {
+        Some(folder) => checkpoint::load_model(folder, &device())?.1,
+        None => random(run.model_config, run.seed, &device()),
+    };
+    Ok(Progress { model, optimizer: AdamW::default(), step: 0 })
+}
+
+/// Trains to the end; `None` when interrupted.
+fn train(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
+    let (first, total) = (progress.step, run.total_steps());
+    let mut metrics = MetricsWriter::open(run.folder, first)?;
+    let mut meter = Meter::new(first, total);
+    let start = std::time::Instant::now();
+    let mut interrupted = false;
+    interrupt::defer();
+    let trained = uner_trainer::train(run, progress, &mut |event| {
+        match event {
+            Event::Step(step) => {
+                metrics.write(&Line::Step(step.clone()))?;
+                meter.show(step.step, || step_line(step, total));
+            }
+            Event::Validated { step, loss } => {
+                metrics.write(&Line::Validated { step: *step, loss: *loss })?;
+                meter.say(&format!("step {step}: validation loss {loss:.4}"));
+            }
+            Event::Saved { step, path } => {
+                metrics.write(&Line::Saved { step: *step })?;
+                meter.say(&format!("step {step}: saved `{}`", path.display()));
+            }
+        }
+        interrupted = interrupt::asked();
+        Ok(if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    });
+    interrupt::stop_deferring();
+    drop(meter);
+    let progress = trained?;
+    let unfinished = interrupted && progress.step < total;
+    tracing::info!("trained {} steps in {}", progress.step - first, duration(start.elapsed().as_secs_f64()));
+    Ok((!unfinished).then_some(progress))
+}
+
+fn step_line(step: &StepMetrics, total: u64) -> String {
+    let left = (total - step.step) as f64 * step.seconds;
+    format!(
+        "epoch {:.2}  loss {:.4}  gradient {:.2}  lr {:.2e}  {:.0} tokens/s  {} left",
+        step.epoch,
+        step.loss,
+        step.grad_norm,
+        step.lr,
+        step.tokens_per_second,
+        duration(left)
+    )
+}
+
+/// Measures the trained model, prints and writes the scores, and says what to try next.
+fn report(plan: &Plan, assembled: &Assembled, progress: &Progress, out: &mut dyn Write) -> Result<()> {
+    let benchmarks = &plan.recipe.eval.benchmarks;
+    let folder = &plan.recipe.run.dir;
+    if !benchmarks.is_empty() {
+        let predictor = Predictor {
+            generator: Generator { model: &progress.model, config: &assembled.config },
+            tokenizer: &assembled.tokenizer,
+            template: &plan.template,
+            config: plan.recipe.infer,
+        };
+        let report = eval::measure(&predictor, benchmarks, &plan.recipe.data.root, Some(&seen(plan)?))?;
+        run_folder::write_report(folder, &report)?;
+        write!(out, "{}", report.terminal())?;
+    }
+    if plan.is_synthetic() {
+        writeln!(out, "\nThe corpus is synthetic: the scores show that the pipeline works, and say nothing about real text.")?;
+    }
+    writeln!(out, "\nTry next:\n  {}", suggestion(plan, folder))?;
+    Ok(())
+}
+
+/// The mentions of the training data.
+fn seen(plan: &Plan) -> Result<SeenMentions> {
+    let mut seen = SeenMentions::default();
+    for item in mix(&plan.recipe.data.train, &plan.recipe.data.root, plan.recipe.run.seed)? {
+        seen.add(&item?.1);
+    }
+    Ok(seen)
+}
+
+/// A command that asks the new model something it should know.
+fn suggestion(plan: &Plan, folder: &PathBuf) -> String {
+    let (text, types) = example(plan).unwrap_or_else(|| ("Tim Cook runs Apple.".to_owned(), "person,organization".to_owned()));
+    format!("uner predict --model {} --text '{}' --types '{types}'", folder.display(), text.replace('\'', "'\\''"))
+}
+
+/// A text with several types, from the first benchmark or the training data.
+fn example(plan: &Plan) -> Option<(String, String)> {
+    let root = &plan.recipe.data.root;
+    let benchmark = plan.recipe.eval.benchmarks.iter().zip(&plan.benchmarks).next();
+    let (dataset, split) = match benchmark {
+        Some((benchmark, dataset)) => (dataset, benchmark.split.as_str()),
+        None => (plan.train.first()?, plan.recipe.data.train.first()?.split.as_str()),
+    };
+    let examples = uner_data::read(dataset, split, root).ok()?;
+    let found = examples.take(50).filter_map(Result::ok).max_by_key(|example| example.queries.len().min(3))?;
+    Some((found.text, found.queries.join(",")))
+}
