@@ -30,12 +30,12 @@ const RECIPE: &str = "recipe.toml";
 /// What `Tokenizer::save` may write.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer.model", "tokenizer_config.json"];
 
-/// Makes the folder of a new run.
+/// Makes the folder of a new run. What a run left that died before its first checkpoint is written over.
 ///
 /// # Errors
-/// [`RecipeError::RunExists`] when there is a run in it.
+/// [`RecipeError::RunExists`] when there is a checkpoint in it.
 pub(crate) fn create(folder: &Path) -> Result<()> {
-    if folder.join(RECIPE).exists() || folder.join("latest").exists() {
+    if checkpoint::latest(folder)?.is_some() {
         return Err(RecipeError::RunExists(folder.to_owned()).into());
     }
     fs_err::create_dir_all(folder)?;

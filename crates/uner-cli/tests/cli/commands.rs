@@ -1,0 +1,150 @@
+//! Commands without a run.
+
+use serde_json::{Value, json};
+
+use crate::{Desk, fixture};
+
+/// Arguments of `data encode` with the fixture's tokenizer.
+fn encode(desk: &Desk, more: &[&str]) -> crate::Outcome {
+    let tokenizer = fixture("llama/masks/tokenizer.json");
+    let args = ["data", "encode", "--tokenizer", tokenizer.to_str().unwrap(), "--input", "in.jsonl", "--output", "out.jsonl"];
+    desk.uner(&args.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+}
+
+fn conversation(queries: usize) -> String {
+    let mut turns = vec![
+        json!({"from": "human", "value": "Text: Tim Cook runs Apple ."}),
+        json!({"from": "gpt", "value": "I've read this text."}),
+    ];
+    for query in 0..queries {
+        turns.push(json!({"from": "human", "value": format!("What describes thing {query} in the text?")}));
+        turns.push(json!({"from": "gpt", "value": "[\"Tim Cook\"]"}));
+    }
+    json!({"id": "ner_0", "conversations": turns}).to_string()
+}
+
+fn lines(desk: &Desk) -> Vec<(Vec<i64>, Vec<i64>)> {
+    let text = desk.read("out.jsonl");
+    let parsed = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let numbers = |value: &Value| value.as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect();
+    parsed.map(|line| (numbers(&line["ids"]), numbers(&line["labels"]))).collect()
+}
+
+#[test]
+fn encoding_keeps_the_order_and_labels_only_what_is_trained_on() {
+    let desk = Desk::new();
+    // More than one chunk, told apart by their length.
+    let input: Vec<String> = (0..2_100).map(|index| conversation(1 + index % 3)).collect();
+    desk.write("in.jsonl", &input.join("\n"));
+    encode(&desk, &["--template", "zero-shot"]).succeeds();
+    let found = lines(&desk);
+    assert_eq!(found.len(), 2_100);
+    for (index, (ids, labels)) in found.iter().enumerate() {
+        assert_eq!(ids, &found[index % 3].0);
+        assert_eq!(ids.len(), labels.len());
+        let trained = labels.iter().zip(ids).filter(|(label, _)| **label != -100);
+        assert!(trained.clone().count() > 0 && trained.clone().all(|(label, id)| label == id));
+    }
+    assert!(found[0].0.len() < found[1].0.len() && found[1].0.len() < found[2].0.len());
+}
+
+#[test]
+fn the_limit_drops_whole_queries_and_officially_cuts_anywhere() {
+    let desk = Desk::new();
+    desk.write("in.jsonl", &conversation(3));
+    encode(&desk, &["--template", "zero-shot"]).succeeds();
+    let whole = lines(&desk)[0].0.clone();
+    let limit = whole.len() - 1;
+    let outcome = encode(&desk, &["--template", "zero-shot", "--max-seq-len", &limit.to_string()]);
+    assert!(outcome.succeeds().stderr.contains("1 queries did not fit"), "{}", outcome.stderr);
+    assert!(lines(&desk)[0].0.len() < limit && whole.starts_with(&lines(&desk)[0].0));
+    encode(&desk, &["--template", "official", "--official"]).succeeds();
+    let official = lines(&desk)[0].0.clone();
+    encode(&desk, &["--template", "official", "--official", "--max-seq-len", "50"]).succeeds();
+    assert_eq!(lines(&desk)[0].0, official[..50]);
+}
+
+#[test]
+fn the_prompt_of_inference_is_the_start_of_the_training_conversation() {
+    let desk = Desk::new();
+    desk.write("in.jsonl", &conversation(1));
+    encode(&desk, &["--template", "zero-shot"]).succeeds();
+    let (ids, labels) = lines(&desk).remove(0);
+    encode(&desk, &["--template", "zero-shot", "--inference"]).succeeds();
+    let (prompt, nothing) = lines(&desk).remove(0);
+    let first_trained = labels.iter().position(|label| *label != -100).unwrap();
+    assert_eq!(prompt, ids[..first_trained]);
+    assert!(nothing.iter().all(|label| *label == -100));
+}
+
+#[test]
+fn what_cannot_be_encoded_leaves_no_output() {
+    let desk = Desk::new();
+    let wrong = json!({"conversations": [{"from": "gpt", "value": "Hello"}]});
+    for (line, part) in [
+        (wrong.to_string(), "starts with the assistant"),
+        ("{\"conversations\": [".to_owned(), "not `{\"conversations\""),
+        (json!({"conversations": [{"from": "system", "value": ""}]}).to_string(), "`system`"),
+        (json!({"conversations": []}).to_string(), "no messages"),
+    ] {
+        desk.write("in.jsonl", &format!("{}\n{line}\n", conversation(1)));
+        encode(&desk, &["--template", "zero-shot"]).fails(1, &["in.jsonl:2: ", part]);
+        assert!(!desk.path("out.jsonl").exists() && !desk.path("out.jsonl.tmp").exists());
+    }
+    desk.write("in.jsonl", &conversation(1));
+    encode(&desk, &["--template", "zero-shot", "--max-seq-len", "10"]).fails(1, &["in.jsonl:1: ", "max_seq_len `10`"]);
+    encode(&desk, &["--template", "zero-sho"]).fails(1, &["did you mean `zero-shot`?"]);
+    fs_err::remove_file(desk.path("in.jsonl")).unwrap();
+    encode(&desk, &["--template", "zero-shot"]).fails(1, &["in.jsonl"]);
+}
+
+#[test]
+fn scores_of_queries() {
+    let desk = Desk::new();
+    let item = |gold: &str| {
+        let turns = ["Text: Tim Cook runs Apple .", "I've read this text.", "What describes person in the text?", gold];
+        let sides = ["human", "gpt", "human", "gpt"];
+        let turns: Vec<Value> =
+            sides.iter().zip(turns).map(|(from, value)| json!({"from": from, "value": value})).collect();
+        json!({"id": "a_0", "conversations": turns})
+    };
+    desk.write("gold.json", &json!([item("[\"Tim Cook\"]")]).to_string());
+    desk.write("predictions.jsonl", "{\"output\": \"[\\\"tim cook\\\", \\\"Apple\\\"]\"}\n");
+    let args = ["score", "--gold", "gold.json", "--predictions", "predictions.jsonl"];
+    let json: Value = serde_json::from_str(&desk.uner(&args).succeeds().stdout).unwrap();
+    assert_eq!(json["official"]["recall"].as_f64().map(|recall| recall.round()), Some(1.0), "{json}");
+    assert_eq!(json["strict"]["recall"], 0.0, "`tim cook` is not a span of the text");
+    desk.write("predictions.jsonl", "{\"output\": \"[]\"}\nnonsense\n");
+    desk.uner(&args).fails(1, &["predictions.jsonl`:2"]);
+}
+
+#[test]
+fn scores_of_tags() {
+    let desk = Desk::new();
+    desk.write("tags.jsonl", "{\"gold\": [\"B-PER\", \"I-PER\"], \"pred\": [\"B-PER\", \"O\"]}\n");
+    let json: Value = serde_json::from_str(&desk.uner(&["score", "--bio", "tags.jsonl"]).succeeds().stdout).unwrap();
+    assert_eq!((&json["strict"]["f1"], &json["partial"]["f1"]), (&json!(0.0), &json!(0.5)));
+}
+
+#[test]
+fn statistics_of_a_split() {
+    let desk = Desk::new();
+    let outcome = desk.uner(&["data", "stats", "demo", "--split", "test"]);
+    assert!(outcome.succeeds().stdout.contains("person"), "{}", outcome.stdout);
+    let json = desk.uner(&["data", "stats", "demo", "--split", "test", "--json"]);
+    let json: Value = serde_json::from_str(&json.succeeds().stdout).unwrap();
+    assert_eq!((&json["num_examples"], &json["num_types"]), (&json!(400), &json!(7)));
+}
+
+#[test]
+fn a_model_that_cannot_be_asked() {
+    let desk = Desk::new();
+    let ask = |model: &str, more: &[&str]| {
+        let args = ["predict", "--model", model, "--text", "Tim", "--types", "person"];
+        desk.uner(&args.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    ask("nowhere", &[]).fails(1, &["`nowhere` is not a folder"]);
+    let model = fixture("llama/models/mha");
+    let model = model.to_str().unwrap();
+    ask(model, &[]).fails(1, &["no `template.toml`", "--template"]);
+}

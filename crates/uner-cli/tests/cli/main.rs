@@ -1,0 +1,139 @@
+//! The programs as a user runs them: help, flags, exit codes, messages, and what is left on disk.
+
+mod bad_data;
+mod bad_recipes;
+mod commands;
+mod help;
+mod runs;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A tiny run on the first sentences of the demo corpus: seconds, whatever the build.
+const RECIPE: &str = r#"
+[run]
+dir = "run"
+seed = 1
+
+[model]
+weights = "random"
+config = "model.toml"
+tokenizer = "train"
+
+[data]
+root = "."
+long_passages = "error"
+negatives = { strategy = "frequency", ratio = 1.0 }
+train = [{ dataset = "demo", split = "train", cap = 40 }]
+
+[prompt]
+template = "zero-shot"
+
+[train]
+epochs = 1.0
+max_steps = 4
+global_batch_size = 4
+max_seq_len = 400
+micro_batch_rows = 2
+lr = 1e-3
+schedule = "linear"
+warmup_ratio = 0.0
+weight_decay = 0.0
+beta1 = 0.9
+beta2 = 0.999
+eps = 1e-8
+max_grad_norm = 1.0
+save_every = 2
+keep_last = 2
+validate_every = 0
+
+[infer]
+max_new_tokens = 4
+batch_size = 8
+
+[eval]
+benchmarks = [{ dataset = "demo", split = "test", limit = 2 }]
+"#;
+
+const MODEL: &str = "hidden_size = 32\nintermediate_size = 64\nnum_hidden_layers = 2\nnum_attention_heads = 2\n\
+                     vocab_size = 512\nmax_position_embeddings = 512\ntie_word_embeddings = true\n";
+
+/// A folder with the recipe `tiny.toml`, in which the programs run.
+struct Desk(TempDir);
+
+/// What a program did.
+#[derive(Debug)]
+struct Outcome {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self(tempfile::tempdir().unwrap());
+        desk.write("tiny.toml", RECIPE);
+        desk.write("model.toml", MODEL);
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs_err::write(self.path(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs_err::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// Runs `uner` with these arguments.
+    fn uner(&self, args: &[&str]) -> Outcome {
+        self.run(Command::new(env!("CARGO_BIN_EXE_uner")).args(args))
+    }
+
+    /// Trains by `tiny.toml` with these keys set.
+    fn train(&self, overrides: &[&str]) -> Outcome {
+        let sets = overrides.iter().flat_map(|value| ["--set", value]);
+        self.uner(&["train", "--recipe", "tiny"].into_iter().chain(sets).collect::<Vec<_>>())
+    }
+
+    fn run(&self, command: &mut Command) -> Outcome {
+        // Fixed, so that messages do not depend on who runs the tests.
+        command.current_dir(self.0.path()).env_remove("RUST_LOG").env("COLUMNS", "100").env("NO_COLOR", "1");
+        let output = command.output().unwrap();
+        Outcome {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Outcome {
+    /// The exit code is `code`, the last line of stderr starts with `error: ` and holds all of `parts`.
+    #[track_caller]
+    fn fails(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        let error = self.stderr.rfind("error: ").map(|at| &self.stderr[at..]);
+        let error = error.unwrap_or_else(|| panic!("no error in: {}", self.stderr));
+        for part in parts {
+            assert!(error.contains(part), "`{part}` is not in: {error}");
+        }
+    }
+
+    #[track_caller]
+    fn succeeds(&self) -> &Self {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self
+    }
+}
+
+/// A file of the repository's test fixtures.
+fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(path)
+}

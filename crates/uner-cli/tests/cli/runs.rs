@@ -1,0 +1,200 @@
+//! Whole runs: what is printed, what is left on disk, what is refused afterwards.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{Desk, Outcome};
+
+const CHECKPOINT: &str = "run/step-000004";
+
+#[test]
+fn a_run_from_recipe_to_prediction() {
+    let desk = Desk::new();
+    let outcome = desk.train(&[]);
+    outcome.succeeds();
+    for part in ["strict F1 unseen", "The corpus is synthetic", "uner predict --model run --text '"] {
+        assert!(outcome.stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
+    }
+    for file in ["recipe.toml", "metrics.jsonl", "latest", "report.md", "report.json", "step-000002/state.json"] {
+        assert!(desk.path("run").join(file).is_file(), "run/{file}");
+    }
+    let steps = desk.read("run/metrics.jsonl").lines().filter(|line| line.contains("\"step\",\"step\":")).count();
+    assert_eq!(steps, 4);
+
+    // The checkpoint is all that is needed: the rest of the run can go.
+    let alone = desk.path("alone");
+    fs_err::rename(desk.path(CHECKPOINT), &alone).unwrap();
+    fs_err::remove_dir_all(desk.path("run")).unwrap();
+    predict(&desk).succeeds();
+    let report = desk.uner(&["eval", "--model", "alone", "--benchmark", "demo:validation", "--limit", "2"]);
+    assert!(report.succeeds().stdout.contains("demo by entity type"), "{}", report.stdout);
+    let json: Value = serde_json::from_str(&desk.read("alone/report.json")).unwrap();
+    assert_eq!(json["outcomes"][0]["num_examples"], 2);
+    assert_eq!(json["outcomes"][0]["per_type"].as_object().unwrap().len(), 7, "every type is asked");
+}
+
+fn predict(desk: &Desk) -> Outcome {
+    let outcome = desk.uner(&["predict", "--model", "alone", "--text", "Tim lives in Rome.", "--types", "person,city"]);
+    let json: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(json["text"], "Tim lives in Rome.");
+    assert!(json["entities"].is_array());
+    outcome
+}
+
+#[test]
+fn a_folder_with_a_run_is_refused_and_resumed() {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    desk.train(&["eval.benchmarks=[]"]).fails(2, &["`run` already holds a run", "--resume"]);
+    let whole = fs_err::read(desk.path("run/step-000004/model.safetensors")).unwrap();
+    let metrics = losses(&desk.read("run/metrics.jsonl"));
+
+    fs_err::remove_dir_all(desk.path(CHECKPOINT)).unwrap();
+    desk.write("run/latest", "step-000002");
+    let resumed = desk.uner(&["train", "--recipe", "tiny", "--set", "eval.benchmarks=[]", "--resume"]);
+    assert!(resumed.succeeds().stderr.contains("resuming after step 2"), "{}", resumed.stderr);
+    assert!(whole == fs_err::read(desk.path("run/step-000004/model.safetensors")).unwrap(), "the weights differ");
+    assert_eq!(losses(&desk.read("run/metrics.jsonl")), metrics);
+
+    let other = desk.uner(&["train", "--recipe", "tiny", "--set", "train.lr=2e-3", "--resume"]);
+    other.fails(1, &["`train.lr` was `0.001` and is now `0.002`"]);
+}
+
+/// The loss of every step, in the order of the file.
+fn losses(metrics: &str) -> Vec<(u64, String)> {
+    let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let steps = lines.filter(|line| line["event"] == "step");
+    steps.map(|line| (line["step"].as_u64().unwrap(), line["loss"].to_string())).collect()
+}
+
+#[test]
+fn there_must_be_something_to_resume() {
+    let desk = Desk::new();
+    let outcome = desk.uner(&["train", "--recipe", "tiny", "--resume"]);
+    outcome.fails(2, &["`run` holds no checkpoint to resume from"]);
+}
+
+#[test]
+fn a_torn_checkpoint_is_refused() {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    let weights = desk.path(CHECKPOINT).join("model.safetensors");
+    let bytes = fs_err::read(&weights).unwrap();
+    fs_err::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+    let resume = ["train", "--recipe", "tiny", "--set", "eval.benchmarks=[]", "--resume"];
+    let parts = ["step-000004", "`model.safetensors` is damaged", "use an earlier one"];
+    desk.uner(&resume).fails(1, &parts);
+    desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"]).fails(1, &parts);
+
+    let mut flipped = bytes.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    fs_err::write(&weights, flipped).unwrap();
+    desk.uner(&resume).fails(1, &parts);
+
+    // The earlier one still works.
+    desk.uner(&[&resume[..], &["run/step-000002"]].concat()).succeeds();
+}
+
+/// A disk cannot be filled without being root, but the size of a file can be limited: writing then fails in the middle of
+/// the weights, with `File too large` in place of `No space left on device`.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_no_checkpoint_and_keeps_the_earlier_one() {
+    let desk = Desk::new();
+    let limited = |kibibytes: u32, args: &str| {
+        // Blocks of `ulimit -f` are 512 bytes. Without the trap the signal ends the program before it can speak.
+        let blocks = 2 * kibibytes;
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" train --recipe tiny --set eval.benchmarks=[] {args}");
+        desk.run(Command::new("/bin/sh").args(["-c", &script, env!("CARGO_BIN_EXE_uner")]))
+    };
+    // The weights take 132 KiB, the encoded sentences less than 100.
+    limited(110, "").fails(1, &["model.safetensors", "File too large"]);
+    let left: Vec<String> = names(&desk, "run");
+    assert!(!left.iter().any(|name| name.starts_with("step-") || name == "latest"), "{left:?}");
+
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    fs_err::remove_dir_all(desk.path(CHECKPOINT)).unwrap();
+    desk.write("run/latest", "step-000002");
+    limited(110, "--resume").fails(1, &["model.safetensors", "File too large"]);
+    let left = names(&desk, "run");
+    assert!(left.contains(&"step-000002".to_owned()) && !left.iter().any(|name| name.starts_with("step-000004")), "{left:?}");
+    assert_eq!(desk.read("run/latest"), "step-000002");
+}
+
+fn names(desk: &Desk, folder: &str) -> Vec<String> {
+    let entries = fs_err::read_dir(desk.path(folder)).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_saves_and_can_go_on() {
+    let desk = Desk::new();
+    let set = ["train.max_steps=100000", "train.epochs=100000", "train.save_every=100000", "eval.benchmarks=[]"];
+    let sets: Vec<&str> = set.iter().flat_map(|value| ["--set", value]).collect();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_uner"))
+        .args(["train", "--recipe", "tiny"])
+        .args(&sets)
+        .current_dir(desk.path(""))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let metrics = desk.path("run/metrics.jsonl");
+    let started = || fs_err::read_to_string(&metrics).is_ok_and(|text| text.lines().count() > 1);
+    while !started() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let saved = desk.read("run/latest");
+    let last = losses(&desk.read("run/metrics.jsonl")).last().unwrap().0;
+    assert_eq!(saved, format!("step-{last:06}"), "the last step that was done is the one saved");
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let desk = Desk::new();
+    let outcome = desk.uner(&["train", "--recipe", "tiny", "--dry-run"]);
+    for part in ["40 conversations", "4 (10 an epoch", "4 conversations, about", "of 2 kept"] {
+        assert!(outcome.succeeds().stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
+    }
+    assert!(!desk.path("run").exists());
+}
+
+#[test]
+fn a_dry_run_says_what_is_missing_and_how_to_get_it() {
+    let desk = Desk::new();
+    let outcome = desk.uner(&["train", "--recipe", "zero-shot", "--dry-run"]);
+    for part in [
+        "6,738,415,616 parameters",
+        "45,889 conversations expected",
+        "537 (179 an epoch, 22 of warm-up)",
+        "models/llama-7b-hf",
+        "https://huggingface.co/yahma/llama-7b-hf",
+        "pile-ner-type/train.json",
+        "CC BY-NC 4.0",
+    ] {
+        assert!(outcome.succeeds().stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
+    }
+    let outcome = desk.uner(&["train", "--recipe", "zero-shot"]);
+    outcome.fails(1, &["models/llama-7b-hf` does not exist", "pile-ner-type/train.json` does not exist"]);
+}
+
+#[test]
+fn the_mask_is_shown_in_brackets_where_there_is_no_colour() {
+    let desk = Desk::new();
+    let outcome = desk.uner(&["train", "--recipe", "tiny", "--show-mask", "2"]);
+    let shown = &outcome.succeeds().stdout;
+    assert_eq!(shown.matches("tokens, ").count(), 2, "{shown}");
+    // Only answers are trained on, with the token that ends them.
+    let trained: Vec<&str> = shown.split('⟦').skip(1).map(|rest| rest.split('⟧').next().unwrap()).collect();
+    assert!(!trained.is_empty());
+    for answer in trained {
+        assert!(answer.starts_with('[') && answer.ends_with("]⏎"), "{answer}");
+    }
+    assert!(shown.contains("What describes") && !desk.path("run").exists());
+}
