@@ -83,7 +83,8 @@ pub enum Scheme {
 }
 
 /// What the official evaluation files lost when they were made from column files. InstructUIE's conversion of
-/// CrossNER has all three, that of the MIT sets the last. Each loss is counted in the notes where an entity is lost.
+/// CrossNER has the first two, that of CrossNER's politics and of the MIT sets the last. Each loss of an entity is
+/// counted in the notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Defect {
@@ -91,8 +92,8 @@ pub enum Defect {
     LooseInside,
     /// An entity still open at the end of a sentence is lost.
     OpenAtEnd,
-    /// The last sentence of a file is lost when no blank row follows it.
-    Unterminated,
+    /// The last sentence of a file is lost.
+    LastSentence,
 }
 
 /// InstructUIE's files have no options.

@@ -20,14 +20,30 @@ pub(crate) struct ColumnReader {
     format: Columns,
     rows: Rows,
     errors: VecDeque<DataError>,
+    /// One sentence ahead, where the last of a file is treated differently.
+    ahead: Option<Sentence>,
 }
 
 impl ColumnReader {
     pub(crate) fn new(format: Columns, input: Input) -> Self {
-        Self { format, rows: Rows::new(input), errors: VecDeque::new() }
+        Self { format, rows: Rows::new(input), errors: VecDeque::new(), ahead: None }
     }
 
-    fn example(&mut self, sentence: Sentence, context: &mut Context<'_>) -> Option<Example> {
+    /// The next sentence, and whether it is the last one, which the official conversion loses.
+    fn sentence(&mut self, context: &Context<'_>) -> Option<(Sentence, bool)> {
+        let next = self.rows.sentence(&self.format, context);
+        if !self.format.defects.contains(&Defect::LastSentence) {
+            return Some((next?, false));
+        }
+        let Some(sentence) = self.ahead.take() else {
+            self.ahead = Some(next?);
+            return self.sentence(context);
+        };
+        self.ahead = next;
+        Some((sentence, self.ahead.is_none()))
+    }
+
+    fn example(&mut self, sentence: Sentence, is_lost: bool, context: &mut Context<'_>) -> Option<Example> {
         self.errors.extend(sentence.errors);
         let rows = sentence.rows;
         let layers = self.layers(&rows, context);
@@ -40,7 +56,7 @@ impl ColumnReader {
             (0..mentions).for_each(|_| context.note(Note::MetadataEntity, rows[0].line));
             return None;
         }
-        if !sentence.terminated && self.format.defects.contains(&Defect::Unterminated) {
+        if is_lost {
             (0..mentions).for_each(|_| context.note(Note::ConversionDefect, rows[0].line));
             return None;
         }
@@ -117,8 +133,8 @@ impl Reader for ColumnReader {
             if let Some(error) = self.errors.pop_front() {
                 return Some(Err(error));
             }
-            let sentence = self.rows.sentence(&self.format, context)?;
-            if let Some(example) = self.example(sentence, context) {
+            let (sentence, is_lost) = self.sentence(context)?;
+            if let Some(example) = self.example(sentence, is_lost, context) {
                 return Some(Ok(example));
             }
         }

@@ -20,8 +20,6 @@ pub(super) struct Row {
 pub(super) struct Sentence {
     pub(super) rows: Vec<Row>,
     pub(super) errors: Vec<DataError>,
-    /// Whether a break followed, and not the end of the file.
-    pub(super) terminated: bool,
 }
 
 impl Sentence {
@@ -62,13 +60,11 @@ impl Rows {
                 if sentence.is_empty() {
                     continue;
                 }
-                sentence.terminated = true;
                 return Some(sentence);
             }
             match row(line, number, format, &mut self.width) {
                 Ok(row) if sentence.rows.last().is_some_and(|last| last.group != row.group) => {
                     self.carried = Some(row);
-                    sentence.terminated = true;
                     return Some(sentence);
                 }
                 Ok(row) => sentence.rows.push(row),

@@ -77,6 +77,17 @@ fn every_option_of_columns() {
 }
 
 #[test]
+fn the_lost_last_sentence_is_lost_and_counted() {
+    let dataset = dataset(&format!("{COLUMNS}\ndefects = [\"last-sentence\"]"), "types = \"as-written\"");
+    for end in ["", "\n", "\n\n\n"] {
+        let (items, notes) = items(&dataset, &format!("a B-x\n\nb B-x\n\nc B-x{end}"));
+        let texts: Vec<&str> = items.iter().map(|item| item.as_ref().unwrap().text.as_str()).collect();
+        assert_eq!(texts, ["a", "b"]);
+        assert_eq!(notes.count(&Note::ConversionDefect), 1);
+    }
+}
+
+#[test]
 fn spans_must_be_inside_and_what_they_say() {
     let dataset = dataset(SPANS, "drop = [\"misc\"]");
     let rows = [
