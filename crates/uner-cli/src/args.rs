@@ -15,6 +15,14 @@ pub(crate) struct CommandLine {
     pub(crate) command: Command,
 }
 
+/// Train a model by a recipe and measure it
+#[derive(Debug, Parser)]
+#[command(name = "uner-train", version)]
+pub(crate) struct TrainLine {
+    #[command(flatten)]
+    pub(crate) args: TrainArgs,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Train a model by a recipe and measure it

@@ -114,13 +114,17 @@ fn score(
         done += queries.len();
     }
     if num_long > 0 {
-        tracing::warn!("{num_long} queries of `{}` do not fit the model and count as answered by `[]`", dataset.name);
+        tracing::warn!(
+            "{num_long} queries of `{}` do not fit the model and count as answered by `[]`",
+            dataset.name
+        );
     }
     Ok(Outcome::Scored(Box::new(scorer.finish())))
 }
 
 fn queries<'a>(example: &'a Example, dataset: &'a str) -> impl Iterator<Item = Query<'a>> {
-    let query = move |entity_type: &'a String| Query { text: &example.text, entity_type, dataset: Some(dataset) };
+    let query =
+        move |entity_type: &'a String| Query { text: &example.text, entity_type, dataset: Some(dataset) };
     example.queries.iter().map(query)
 }
 

@@ -32,7 +32,7 @@ use burn::tensor::Device;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::{Command, CommandLine, DataCommand};
+use args::{Command, CommandLine, DataCommand, TrainLine};
 use recipe::RecipeError;
 
 /// How a command ended that did not fail.
@@ -42,10 +42,19 @@ enum Ending {
     Interrupted,
 }
 
-/// The program: parses the arguments, does what they say, tells what went wrong.
+/// `uner`: parses the arguments, does what they say, tells what went wrong.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = match CommandLine::try_parse_from(args) {
-        Ok(line) => line.command,
+    carry_out(CommandLine::try_parse_from(args).map(|line| line.command))
+}
+
+/// `uner-train`, which is `uner train`.
+pub fn main_of_train(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    carry_out(TrainLine::try_parse_from(args).map(|line| Command::Train(line.args)))
+}
+
+fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
+    let command = match command {
+        Ok(command) => command,
         Err(error) => {
             // Help and version go to stdout and are no errors; clap knows.
             let _ = error.print();

@@ -52,7 +52,10 @@ impl Asked {
 /// A run's folder stands for its latest checkpoint.
 fn resolve(folder: &Path) -> Result<PathBuf> {
     if !folder.is_dir() {
-        bail!("`{}` is not a folder; `--model` takes a checkpoint or a Hugging Face folder", folder.display());
+        bail!(
+            "`{}` is not a folder; `--model` takes a checkpoint or a Hugging Face folder",
+            folder.display()
+        );
     }
     Ok(checkpoint::latest(folder)?.unwrap_or_else(|| folder.to_owned()))
 }
@@ -61,7 +64,9 @@ fn template(folder: &Path, named: Option<&str>) -> Result<Template> {
     let file = folder.join(TEMPLATE);
     match named {
         Some(name) => Ok(Template::load(name)?),
-        None if file.exists() => Ok(Template::parse(&fs_err::read_to_string(&file)?, &file.display().to_string())?),
+        None if file.exists() => {
+            Ok(Template::parse(&fs_err::read_to_string(&file)?, &file.display().to_string())?)
+        }
         None => bail!(
             "`{}` has no `{TEMPLATE}`; name the template the model was trained with by `--template` (`official` for the \
              models released with UniversalNER)",

@@ -101,8 +101,7 @@ pub(crate) fn tokenizer_in(folder: &Path) -> PathBuf {
 
 /// Dimensions by a name from `configs/models` or by path.
 fn load_config(name: &str) -> Result<(Option<LlamaConfig>, About), RecipeError> {
-    let fault =
-        |problem: String| RecipeError::Names { key: "model.config", value: name.to_owned(), problem };
+    let fault = |problem: String| RecipeError::Names { key: "model.config", value: name.to_owned(), problem };
     let text = match builtin::model(name) {
         Some(text) => text.to_owned(),
         None if Path::new(name).extension().is_some_and(|extension| extension == "toml") => {
@@ -110,7 +109,10 @@ fn load_config(name: &str) -> Result<(Option<LlamaConfig>, About), RecipeError> 
         }
         None => {
             let hint = nearest(name, builtin::model_names());
-            return Err(fault(format!("no such model{hint}; built in are {}, or give the path of a `.toml` file", known_models())));
+            return Err(fault(format!(
+                "no such model{hint}; built in are {}, or give the path of a `.toml` file",
+                known_models()
+            )));
         }
     };
     let (config, about) = parse_config(&text).map_err(fault)?;
@@ -122,7 +124,8 @@ fn parse_config(text: &str) -> Result<(LlamaConfig, About), String> {
     let table: toml::Table = text.parse().map_err(parsed)?;
     let config: LlamaConfig = toml::from_str(text).map_err(parsed)?;
     let known = serde_json::to_value(&config).map_err(|error| error.to_string())?;
-    let known: Vec<&str> = known.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).chain(ABOUT).collect();
+    let known: Vec<&str> =
+        known.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).chain(ABOUT).collect();
     if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(format!("unknown key `{key}`{}", nearest(key, known.iter().copied())));
     }

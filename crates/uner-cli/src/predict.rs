@@ -23,7 +23,8 @@ struct Found<'a> {
 
 pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
     let asked = Asked::load(&args.model)?;
-    let types: Vec<&str> = args.types.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+    let types: Vec<&str> =
+        args.types.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
     let query = |&entity_type| Query { text: &args.text, entity_type, dataset: None };
     let queries: Vec<Query> = types.iter().map(query).collect();
     let responses = asked.predictor().answer(&queries, |_| {})?;

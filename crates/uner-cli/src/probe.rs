@@ -80,7 +80,11 @@ pub fn run(args: &ProbeArgs, device: &Device) -> Result<ProbeReport> {
     let sum_loss = forward(&model, &config, &batch, &mut tensors)?;
     let num_trained_tokens = batch.num_trained();
     let grad_norm = if args.grads {
-        ensure!(num_trained_tokens > 0, "`{}` has no trained label, so there is no gradient", args.input.display());
+        ensure!(
+            num_trained_tokens > 0,
+            "`{}` has no trained label, so there is no gradient",
+            args.input.display()
+        );
         Some(gradients(&model, &config, &batch, &mut tensors)?)
     } else {
         None
@@ -109,7 +113,9 @@ fn forward(model: &Llama, config: &LlamaConfig, batch: &Batch, tensors: &mut Ten
     let mut trained = losses.iter();
     let mut token_loss: Vec<f32> = Vec::with_capacity(rows * (length - 1));
     for labels in batch.labels.chunks_exact(length) {
-        let loss = |&label: &i32| if label == IGNORE_INDEX { 0.0 } else { *trained.next().expect("one loss a label") };
+        let loss = |&label: &i32| {
+            if label == IGNORE_INDEX { 0.0 } else { *trained.next().expect("one loss a label") }
+        };
         token_loss.extend(labels[..length - 1].iter().map(loss));
     }
     tensors.insert("logits".to_owned(), (vec![rows, length, config.vocab_size], logits));
@@ -173,8 +179,11 @@ impl Case {
         }
         let inside = |id: &i32| (0..vocab_size as i32).contains(id);
         for (name, array) in [("input_ids", Some(&case.input_ids)), ("labels", case.labels.as_ref())] {
-            let outside =
-                array.into_iter().flatten().flatten().find(|id| !inside(id) && !(name == "labels" && **id == IGNORE_INDEX));
+            let outside = array
+                .into_iter()
+                .flatten()
+                .flatten()
+                .find(|id| !inside(id) && !(name == "labels" && **id == IGNORE_INDEX));
             if let Some(id) = outside {
                 bail!("`{}`: `{name}` holds {id}, the vocabulary has {vocab_size} ids", path.display());
             }
@@ -191,8 +200,11 @@ impl Case {
         };
         let segments = of(&self.segment_ids, &|_| 0);
         let real = of(&self.attention_mask, &|_| 1);
-        let document =
-            segments.into_iter().zip(real).map(|(segment, real)| if real == 0 { PADDING } else { segment }).collect();
+        let document = segments
+            .into_iter()
+            .zip(real)
+            .map(|(segment, real)| if real == 0 { PADDING } else { segment })
+            .collect();
         let shifted = |row: &Vec<i32>| row[1..].iter().copied().chain([IGNORE_INDEX]).collect::<Vec<_>>();
         let labels = match &self.labels {
             Some(rows) => rows.iter().flat_map(shifted).collect(),
@@ -209,7 +221,9 @@ impl Case {
 
     /// The rows without padding.
     fn prompts(&self) -> Vec<Vec<u32>> {
-        let real = |row: usize, column: usize| self.attention_mask.as_ref().is_none_or(|mask| mask[row][column] != 0);
+        let real = |row: usize, column: usize| {
+            self.attention_mask.as_ref().is_none_or(|mask| mask[row][column] != 0)
+        };
         let unpadded = |(row, ids): (usize, &Vec<i32>)| {
             let ids = ids.iter().enumerate().filter(|(column, _)| real(row, *column));
             ids.map(|(_, &id)| id as u32).collect()

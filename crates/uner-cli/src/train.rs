@@ -166,7 +166,10 @@ fn report(plan: &Plan, assembled: &Assembled, progress: &Progress, out: &mut dyn
         write!(out, "{}", report.terminal())?;
     }
     if plan.is_synthetic() {
-        writeln!(out, "\nThe corpus is synthetic: the scores show that the pipeline works, and say nothing about real text.")?;
+        writeln!(
+            out,
+            "\nThe corpus is synthetic: the scores show that the pipeline works, and say nothing about real text."
+        )?;
     }
     writeln!(out, "\nTry next:\n  {}", suggestion(plan, folder))?;
     Ok(())
@@ -183,8 +186,13 @@ fn seen(plan: &Plan) -> Result<SeenMentions> {
 
 /// A command that asks the new model something it should know.
 fn suggestion(plan: &Plan, folder: &PathBuf) -> String {
-    let (text, types) = example(plan).unwrap_or_else(|| ("Tim Cook runs Apple.".to_owned(), "person,organization".to_owned()));
-    format!("uner predict --model {} --text '{}' --types '{types}'", folder.display(), text.replace('\'', "'\\''"))
+    let (text, types) = example(plan)
+        .unwrap_or_else(|| ("Tim Cook runs Apple.".to_owned(), "person,organization".to_owned()));
+    format!(
+        "uner predict --model {} --text '{}' --types '{types}'",
+        folder.display(),
+        text.replace('\'', "'\\''")
+    )
 }
 
 /// A text with several types, from the first benchmark or the training data.
@@ -196,6 +204,7 @@ fn example(plan: &Plan) -> Option<(String, String)> {
         None => (plan.train.first()?, plan.recipe.data.train.first()?.split.as_str()),
     };
     let examples = uner_data::read(dataset, split, root).ok()?;
-    let found = examples.take(50).filter_map(Result::ok).max_by_key(|example| example.queries.len().min(3))?;
+    let found =
+        examples.take(50).filter_map(Result::ok).max_by_key(|example| example.queries.len().min(3))?;
     Some((found.text, found.queries.join(",")))
 }

@@ -72,9 +72,9 @@ pub(crate) fn first(plan: &Plan, count: usize) -> Result<(Tokenizer, Vec<Tokens>
     let negatives = Negatives::of(plan)?;
     let tokenizer = tokenizer(plan, &negatives)?;
     let examples = examples(plan, &plan.recipe.data.train, &negatives)?;
-    let tokens = examples.take(count).map(|questioned| {
-        Ok(encode(&questioned?.conversation(&plan.template), &plan.template, &tokenizer)?)
-    });
+    let tokens = examples
+        .take(count)
+        .map(|questioned| Ok(encode(&questioned?.conversation(&plan.template), &plan.template, &tokenizer)?));
     let tokens = tokens.collect::<Result<_>>()?;
     Ok((tokenizer, tokens))
 }
@@ -144,7 +144,10 @@ impl Encoder<'_> {
         let store = writer.finish()?;
         let summary = store.summary();
         for (count, what) in [
-            (summary.overlong_queries, "queries do not fit behind their passage even alone and were left out"),
+            (
+                summary.overlong_queries,
+                "queries do not fit behind their passage even alone and were left out",
+            ),
             (summary.untrained, "conversations have nothing to train on and were left out"),
         ] {
             if count > 0 {

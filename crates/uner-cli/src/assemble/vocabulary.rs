@@ -14,14 +14,16 @@ pub(crate) fn tokenizer(plan: &Plan, negatives: &Negatives) -> Result<Tokenizer>
     }
     let mut problem = None;
     let conversations = examples(plan, &plan.recipe.data.train, negatives)?.map_while(|questioned| {
-        let segments =
-            questioned.and_then(|questioned| Ok(render(&questioned.conversation(&plan.template), &plan.template)?));
+        let segments = questioned
+            .and_then(|questioned| Ok(render(&questioned.conversation(&plan.template), &plan.template)?));
         segments.map_err(|error| problem = Some(error)).ok()
     });
     let texts = conversations.flatten().map(|segment| segment.text);
     let trained = Tokenizer::train(texts, plan.model.config.vocab_size);
     match problem {
         Some(problem) => Err(problem.context("training data")),
-        None => trained.context("the tokenizer cannot be trained on the spot (`model.tokenizer`, `vocab_size`)"),
+        None => {
+            trained.context("the tokenizer cannot be trained on the spot (`model.tokenizer`, `vocab_size`)")
+        }
     }
 }

@@ -3,7 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut args: Vec<_> = std::env::args_os().collect();
-    args.insert(1, "train".into());
-    uner_cli::main(args)
+    uner_cli::main_of_train(std::env::args_os())
 }

@@ -26,7 +26,13 @@ pub struct Memory {
 
 impl Memory {
     /// The estimate for micro-batches of `rows` rows of `length` tokens.
-    pub fn estimate(config: &LlamaConfig, num_parameters: u64, rows: usize, length: usize, available: u64) -> Self {
+    pub fn estimate(
+        config: &LlamaConfig,
+        num_parameters: u64,
+        rows: usize,
+        length: usize,
+        available: u64,
+    ) -> Self {
         let layers = config.num_hidden_layers;
         let tokens = (rows * length) as u64;
         let states = 4 * FLOAT * num_parameters;

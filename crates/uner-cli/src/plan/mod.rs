@@ -73,7 +73,10 @@ impl Plan {
             Ok::<Dataset, RecipeError>(found)
         };
         let mut members = |members: &[uner_data::Member]| {
-            members.iter().map(|member| look_up(&member.dataset, &member.split, true)).collect::<Result<Vec<_>, _>>()
+            members
+                .iter()
+                .map(|member| look_up(&member.dataset, &member.split, true))
+                .collect::<Result<Vec<_>, _>>()
         };
         let (train, validation) = (members(&recipe.data.train)?, members(&recipe.data.validation)?);
         let benchmarks = recipe.eval.benchmarks.iter();

@@ -5,8 +5,8 @@ use uner_trainer::TrainConfig;
 use uner_trainer::schedule::warmup_updates;
 use uner_trainer::store::Summary;
 
-use super::memory::{Memory, available_bytes};
 use super::Plan;
+use super::memory::{Memory, available_bytes};
 
 /// How much there is to train on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,9 @@ impl Numbers {
 
 fn steps(train: &TrainConfig, data: DataSize) -> Option<Steps> {
     let (conversations, mean_tokens) = match data {
-        DataSize::Counted { conversations, tokens, .. } => (conversations, tokens as f64 / conversations as f64),
+        DataSize::Counted { conversations, tokens, .. } => {
+            (conversations, tokens as f64 / conversations as f64)
+        }
         DataSize::Expected(conversations) => (conversations, train.max_seq_len as f64),
         DataSize::Unknown => return None,
     };

@@ -117,7 +117,10 @@ fn size_line(data: DataSize) -> String {
             count(trained_tokens)
         ),
         DataSize::Expected(conversations) => {
-            format!("{} conversations expected (the data is not there to be counted)", count(conversations as u64))
+            format!(
+                "{} conversations expected (the data is not there to be counted)",
+                count(conversations as u64)
+            )
         }
         DataSize::Unknown => "unknown: the data is not there".to_owned(),
     }
@@ -139,7 +142,11 @@ fn memory_line(numbers: &Numbers, layers: usize) -> String {
 impl fmt::Display for Missing {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, path, obtain, licence, .. } = self;
-        write!(out, "{what}: `{}` does not exist; licence: {licence}; how to get it: {obtain}", path.display())
+        write!(
+            out,
+            "{what}: `{}` does not exist; licence: {licence}; how to get it: {obtain}",
+            path.display()
+        )
     }
 }
 

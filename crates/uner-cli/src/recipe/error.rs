@@ -60,13 +60,15 @@ pub enum RecipeError {
     NothingToResume(PathBuf),
 }
 
-/// ` (did you mean `x`?)` for the known word that is nearest to `word`, or nothing where none is near.
+/// How alike two words must be, from 0 to 1, for one to be taken for a slip of the other.
+const ALIKE: f64 = 0.8;
+
+/// `; did you mean `x`?` for the known word that is most like `word`, or nothing where none is like it.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    known
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(known, word), known))
-        .min()
-        .filter(|(distance, known)| *distance <= (known.len() / 2).max(1))
+    let alike = known.into_iter().map(|known| (strsim::jaro_winkler(known, word), known));
+    alike
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
         .map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"))
 }
 
@@ -79,6 +81,7 @@ mod tests {
         let known = ["lr", "epochs", "max_seq_len"];
         assert_eq!(nearest("lrr", known), "; did you mean `lr`?");
         assert_eq!(nearest("max_sequence_len", known), "; did you mean `max_seq_len`?");
+        assert_eq!(nearest("epoch", known), "; did you mean `epochs`?");
         assert_eq!(nearest("colour", known), "");
     }
 }

@@ -2,7 +2,10 @@ use super::*;
 use crate::recipe::RecipeError;
 
 fn quickstart() -> Source {
-    Source { origin: "recipes/quickstart.toml".to_owned(), text: builtin::recipe("quickstart").unwrap().to_owned() }
+    Source {
+        origin: "recipes/quickstart.toml".to_owned(),
+        text: builtin::recipe("quickstart").unwrap().to_owned(),
+    }
 }
 
 /// The quickstart recipe with one piece of text replaced, and the line on which that stands.
@@ -45,7 +48,9 @@ fn an_unknown_section_is_named() {
 fn unknown_keys_inside_lists_have_their_line_too() {
     let (source, line) = with("split = \"validation\"", "splitt = \"validation\"");
     let message = message(&source);
-    let expected = format!("recipes/quickstart.toml:{line}: unknown key `data.validation[0].splitt`; did you mean `split`?");
+    let expected = format!(
+        "recipes/quickstart.toml:{line}: unknown key `data.validation[0].splitt`; did you mean `split`?"
+    );
     assert!(message.starts_with(&expected), "{message}");
 }
 
@@ -54,12 +59,16 @@ fn a_wrong_type_shows_the_value_and_what_is_expected() {
     let (source, line) = with("lr = 3e-3 ", "lr = \"fast\" ");
     assert_eq!(
         message(&source),
-        format!("recipes/quickstart.toml:{line}: `train.lr`: invalid type: string \"fast\", expected a number")
+        format!(
+            "recipes/quickstart.toml:{line}: `train.lr`: invalid type: string \"fast\", expected a number"
+        )
     );
     let (source, line) = with("seed = 1 ", "seed = 1.5 ");
     assert_eq!(
         message(&source),
-        format!("recipes/quickstart.toml:{line}: `run.seed`: invalid type: floating point `1.5`, expected a whole number from 0")
+        format!(
+            "recipes/quickstart.toml:{line}: `run.seed`: invalid type: floating point `1.5`, expected a whole number from 0"
+        )
     );
 }
 
@@ -125,13 +134,19 @@ fn a_wrong_override_is_named_as_it_was_written() {
         "{message}"
     );
     let message = set(&["train.lr=fast"]).unwrap_err().to_string();
-    assert_eq!(message, "`--set train.lr=fast`: `train.lr`: invalid type: string \"fast\", expected a number");
+    assert_eq!(
+        message,
+        "`--set train.lr=fast`: `train.lr`: invalid type: string \"fast\", expected a number"
+    );
     assert!("lr".parse::<Override>().is_err() && "lr=1".parse::<Override>().is_err());
 }
 
 #[test]
 fn a_missing_recipe_is_named_with_the_nearest_one() {
     let message = find("quikstart").unwrap_err().to_string();
-    assert!(message.contains("`quikstart` does not exist") && message.contains("did you mean `quickstart`?"), "{message}");
+    assert!(
+        message.contains("`quikstart` does not exist") && message.contains("did you mean `quickstart`?"),
+        "{message}"
+    );
     assert!(find("no/such.toml").unwrap_err().to_string().contains("no/such.toml"));
 }

@@ -22,7 +22,8 @@ fn train(description: &str, data: Option<&str>) -> Outcome {
 
 #[test]
 fn a_missing_file() {
-    train(COLUMNS, None).fails(1, &["split `train` of dataset `mine`", "train.data` does not exist", "ask me"]);
+    train(COLUMNS, None)
+        .fails(1, &["split `train` of dataset `mine`", "train.data` does not exist", "ask me"]);
 }
 
 #[test]
@@ -39,7 +40,8 @@ fn a_label_that_the_description_does_not_have() {
 
 #[test]
 fn a_span_outside_the_text() {
-    let data = "{\"text\": \"Tim runs\", \"entities\": [{\"start\": 4, \"end\": 9, \"label\": \"person\"}]}\n";
+    let data =
+        "{\"text\": \"Tim runs\", \"entities\": [{\"start\": 4, \"end\": 9, \"label\": \"person\"}]}\n";
     train(SPANS, Some(data)).fails(1, &["train.data:1: span 4..9 of `person`", "8 characters"]);
 }
 
@@ -85,5 +87,8 @@ fn validate_lists_every_problem() {
         assert!(outcome.stdout.contains(part), "{}", outcome.stdout);
     }
     desk.write("train.data", "Tim\tB-PER\n");
-    assert_eq!(desk.uner(&["data", "validate", "mine.toml", "--root", "."]).succeeds().stdout, "1 examples, 1 entities\n");
+    assert_eq!(
+        desk.uner(&["data", "validate", "mine.toml", "--root", "."]).succeeds().stdout,
+        "1 examples, 1 entities\n"
+    );
 }

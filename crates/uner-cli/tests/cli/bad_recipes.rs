@@ -20,10 +20,8 @@ fn an_unknown_key() {
 
 #[test]
 fn a_wrong_type() {
-    with("lr = 1e-3", "lr = \"fast\"").fails(
-        2,
-        &["tiny.toml:26: `train.lr`: invalid type: string \"fast\", expected a number"],
-    );
+    with("lr = 1e-3", "lr = \"fast\"")
+        .fails(2, &["tiny.toml:26: `train.lr`: invalid type: string \"fast\", expected a number"]);
 }
 
 #[test]
@@ -74,7 +72,10 @@ fn a_vocabulary_larger_than_the_embedding() {
     desk.write("model.toml", &MODEL.replace("vocab_size = 512", "vocab_size = 300"));
     let tokenizer = format!("model.tokenizer={}", fixture("llama/masks/tokenizer.json").display());
     let outcome = desk.train(&[&tokenizer]);
-    outcome.fails(1, &["vocabulary is larger than the embedding", "`vocab_size` of the model is 300", "model.tokenizer"]);
+    outcome.fails(
+        1,
+        &["vocabulary is larger than the embedding", "`vocab_size` of the model is 300", "model.tokenizer"],
+    );
     assert!(!desk.path("run/latest").exists());
 }
 

@@ -7,7 +7,16 @@ use crate::{Desk, fixture};
 /// Arguments of `data encode` with the fixture's tokenizer.
 fn encode(desk: &Desk, more: &[&str]) -> crate::Outcome {
     let tokenizer = fixture("llama/masks/tokenizer.json");
-    let args = ["data", "encode", "--tokenizer", tokenizer.to_str().unwrap(), "--input", "in.jsonl", "--output", "out.jsonl"];
+    let args = [
+        "data",
+        "encode",
+        "--tokenizer",
+        tokenizer.to_str().unwrap(),
+        "--input",
+        "in.jsonl",
+        "--output",
+        "out.jsonl",
+    ];
     desk.uner(&args.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
 }
 
@@ -92,7 +101,8 @@ fn what_cannot_be_encoded_leaves_no_output() {
         assert!(!desk.path("out.jsonl").exists() && !desk.path("out.jsonl.tmp").exists());
     }
     desk.write("in.jsonl", &conversation(1));
-    encode(&desk, &["--template", "zero-shot", "--max-seq-len", "10"]).fails(1, &["in.jsonl:1: ", "max_seq_len `10`"]);
+    encode(&desk, &["--template", "zero-shot", "--max-seq-len", "10"])
+        .fails(1, &["in.jsonl:1: ", "max_seq_len `10`"]);
     encode(&desk, &["--template", "zero-sho"]).fails(1, &["did you mean `zero-shot`?"]);
     fs_err::remove_file(desk.path("in.jsonl")).unwrap();
     encode(&desk, &["--template", "zero-shot"]).fails(1, &["in.jsonl"]);
@@ -102,7 +112,12 @@ fn what_cannot_be_encoded_leaves_no_output() {
 fn scores_of_queries() {
     let desk = Desk::new();
     let item = |gold: &str| {
-        let turns = ["Text: Tim Cook runs Apple .", "I've read this text.", "What describes person in the text?", gold];
+        let turns = [
+            "Text: Tim Cook runs Apple .",
+            "I've read this text.",
+            "What describes person in the text?",
+            gold,
+        ];
         let sides = ["human", "gpt", "human", "gpt"];
         let turns: Vec<Value> =
             sides.iter().zip(turns).map(|(from, value)| json!({"from": from, "value": value})).collect();
@@ -122,7 +137,8 @@ fn scores_of_queries() {
 fn scores_of_tags() {
     let desk = Desk::new();
     desk.write("tags.jsonl", "{\"gold\": [\"B-PER\", \"I-PER\"], \"pred\": [\"B-PER\", \"O\"]}\n");
-    let json: Value = serde_json::from_str(&desk.uner(&["score", "--bio", "tags.jsonl"]).succeeds().stdout).unwrap();
+    let json: Value =
+        serde_json::from_str(&desk.uner(&["score", "--bio", "tags.jsonl"]).succeeds().stdout).unwrap();
     assert_eq!((&json["strict"]["f1"], &json["partial"]["f1"]), (&json!(0.0), &json!(0.5)));
 }
 

@@ -5,9 +5,18 @@ use crate::Desk;
 #[test]
 fn help_texts() {
     let desk = Desk::new();
-    for command in
-        ["", "train", "eval", "predict", "data", "data stats", "data validate", "data encode", "score", "probe"]
-    {
+    for command in [
+        "",
+        "train",
+        "eval",
+        "predict",
+        "data",
+        "data stats",
+        "data validate",
+        "data encode",
+        "score",
+        "probe",
+    ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let outcome = desk.uner(&args);
         outcome.succeeds();
@@ -19,8 +28,10 @@ fn help_texts() {
 #[test]
 fn uner_train_is_uner_train() {
     let desk = Desk::new();
-    let train = desk.run(std::process::Command::new(env!("CARGO_BIN_EXE_uner-train")).arg("--help"));
-    assert_eq!(train.succeeds().stdout, desk.uner(&["train", "--help"]).stdout);
+    let uner_train = |arg: &str| desk.run(std::process::Command::new(env!("CARGO_BIN_EXE_uner-train")).arg(arg));
+    let help = desk.uner(&["train", "--help"]).stdout.replace("uner train", "uner-train");
+    assert_eq!(uner_train("--help").succeeds().stdout, format!("{help}  -V, --version                 Print version\n"));
+    assert!(uner_train("--version").succeeds().stdout.starts_with("uner-train "));
 }
 
 #[test]

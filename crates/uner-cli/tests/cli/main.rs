@@ -115,12 +115,12 @@ impl Desk {
 }
 
 impl Outcome {
-    /// The exit code is `code`, the last line of stderr starts with `error: ` and holds all of `parts`.
+    /// The exit code is `code`, and stderr ends in an error that holds all of `parts`.
     #[track_caller]
     fn fails(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{}", self.stderr);
-        let error = self.stderr.rfind("error: ").map(|at| &self.stderr[at..]);
-        let error = error.unwrap_or_else(|| panic!("no error in: {}", self.stderr));
+        let talk = format!("\n{}", self.stderr);
+        let (_, error) = talk.rsplit_once("\nerror: ").unwrap_or_else(|| panic!("no error in: {talk}"));
         for part in parts {
             assert!(error.contains(part), "`{part}` is not in: {error}");
         }

@@ -16,10 +16,13 @@ fn a_run_from_recipe_to_prediction() {
     for part in ["strict F1 unseen", "The corpus is synthetic", "uner predict --model run --text '"] {
         assert!(outcome.stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
     }
-    for file in ["recipe.toml", "metrics.jsonl", "latest", "report.md", "report.json", "step-000002/state.json"] {
+    for file in
+        ["recipe.toml", "metrics.jsonl", "latest", "report.md", "report.json", "step-000002/state.json"]
+    {
         assert!(desk.path("run").join(file).is_file(), "run/{file}");
     }
-    let steps = desk.read("run/metrics.jsonl").lines().filter(|line| line.contains("\"step\",\"step\":")).count();
+    let steps =
+        desk.read("run/metrics.jsonl").lines().filter(|line| line.contains("\"step\",\"step\":")).count();
     assert_eq!(steps, 4);
 
     // The checkpoint is all that is needed: the rest of the run can go.
@@ -35,7 +38,8 @@ fn a_run_from_recipe_to_prediction() {
 }
 
 fn predict(desk: &Desk) -> Outcome {
-    let outcome = desk.uner(&["predict", "--model", "alone", "--text", "Tim lives in Rome.", "--types", "person,city"]);
+    let outcome =
+        desk.uner(&["predict", "--model", "alone", "--text", "Tim lives in Rome.", "--types", "person,city"]);
     let json: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(json["text"], "Tim lives in Rome.");
     assert!(json["entities"].is_array());
@@ -54,7 +58,10 @@ fn a_folder_with_a_run_is_refused_and_resumed() {
     desk.write("run/latest", "step-000002");
     let resumed = desk.uner(&["train", "--recipe", "tiny", "--set", "eval.benchmarks=[]", "--resume"]);
     assert!(resumed.succeeds().stderr.contains("resuming after step 2"), "{}", resumed.stderr);
-    assert!(whole == fs_err::read(desk.path("run/step-000004/model.safetensors")).unwrap(), "the weights differ");
+    assert!(
+        whole == fs_err::read(desk.path("run/step-000004/model.safetensors")).unwrap(),
+        "the weights differ"
+    );
     assert_eq!(losses(&desk.read("run/metrics.jsonl")), metrics);
 
     let other = desk.uner(&["train", "--recipe", "tiny", "--set", "train.lr=2e-3", "--resume"]);
@@ -106,7 +113,9 @@ fn a_full_disk_leaves_no_checkpoint_and_keeps_the_earlier_one() {
     let limited = |kibibytes: u32, args: &str| {
         // Blocks of `ulimit -f` are 512 bytes. Without the trap the signal ends the program before it can speak.
         let blocks = 2 * kibibytes;
-        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" train --recipe tiny --set eval.benchmarks=[] {args}");
+        let script = format!(
+            "trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" train --recipe tiny --set eval.benchmarks=[] {args}"
+        );
         desk.run(Command::new("/bin/sh").args(["-c", &script, env!("CARGO_BIN_EXE_uner")]))
     };
     // The weights take 132 KiB, the encoded sentences less than 100.
@@ -119,7 +128,10 @@ fn a_full_disk_leaves_no_checkpoint_and_keeps_the_earlier_one() {
     desk.write("run/latest", "step-000002");
     limited(110, "--resume").fails(1, &["model.safetensors", "File too large"]);
     let left = names(&desk, "run");
-    assert!(left.contains(&"step-000002".to_owned()) && !left.iter().any(|name| name.starts_with("step-000004")), "{left:?}");
+    assert!(
+        left.contains(&"step-000002".to_owned()) && !left.iter().any(|name| name.starts_with("step-000004")),
+        "{left:?}"
+    );
     assert_eq!(desk.read("run/latest"), "step-000002");
 }
 
@@ -132,7 +144,8 @@ fn names(desk: &Desk, folder: &str) -> Vec<String> {
 #[test]
 fn an_interrupted_run_saves_and_can_go_on() {
     let desk = Desk::new();
-    let set = ["train.max_steps=100000", "train.epochs=100000", "train.save_every=100000", "eval.benchmarks=[]"];
+    let set =
+        ["train.max_steps=100000", "train.epochs=100000", "train.save_every=100000", "eval.benchmarks=[]"];
     let sets: Vec<&str> = set.iter().flat_map(|value| ["--set", value]).collect();
     let mut child = Command::new(env!("CARGO_BIN_EXE_uner"))
         .args(["train", "--recipe", "tiny"])

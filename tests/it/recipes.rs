@@ -1,0 +1,94 @@
+//! Every recipe and every model configuration of the repository loads and plans, without data or weights.
+
+use uner_cli::plan::{DataSize, Numbers, Plan};
+use uner_cli::recipe::{self, Override, Recipe, Source};
+use uner_cli::{builtin, recipe::RANDOM};
+
+use crate::shared::{repository, shared};
+
+fn names(folder: &str) -> Vec<String> {
+    let entries = fs_err::read_dir(repository().join(folder)).unwrap();
+    let files = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> =
+        files.filter_map(|name| name.strip_suffix(".toml").map(str::to_owned)).collect();
+    names.sort();
+    names
+}
+
+fn load(name: &str, overrides: &[&str]) -> Recipe {
+    let text = builtin::recipe(name).unwrap().to_owned();
+    let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
+    recipe::parse(&Source { origin: name.to_owned(), text }, &overrides).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn all_files_are_built_in() {
+    assert_eq!(builtin::recipe_names(), names("recipes"));
+    assert_eq!(builtin::model_names(), names("configs/models"));
+    for name in ["quickstart", "zero-shot", "supervised", "private", "mit-restaurant"] {
+        assert!(builtin::recipe(name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn every_recipe_plans() {
+    for name in builtin::recipe_names() {
+        let recipe = load(name, &[]);
+        let plan = Plan::resolve(recipe.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let numbers = Numbers::new(&plan, DataSize::Expected(1_000));
+        let steps = numbers.steps.unwrap();
+        assert!(steps.total > 0 && steps.warmup < steps.total, "{name}: {steps:?}");
+        assert!(plan.describe(&numbers).contains("parameters"), "{name}");
+        assert_eq!(recipe.run.dir, std::path::Path::new("checkpoints").join(name), "{name}");
+    }
+}
+
+#[test]
+fn every_model_configuration_plans() {
+    for name in builtin::model_names() {
+        let weights = format!("model.weights={RANDOM}");
+        let config = format!("model.config={name}");
+        let recipe = load("quickstart", &[&weights, &config]);
+        let plan = Plan::resolve(recipe).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(Numbers::new(&plan, DataSize::Unknown).num_parameters > 0);
+    }
+}
+
+#[test]
+fn every_key_of_a_recipe_has_its_comment_once() {
+    // A key that is explained in no recipe is a key nobody understands.
+    let all: String = builtin::recipe_names().into_iter().filter_map(builtin::recipe).collect();
+    let schema = toml::Table::try_from(load("quickstart", &["train.max_steps=1"])).unwrap();
+    let sections = schema.values().filter_map(toml::Value::as_table);
+    for key in sections.flat_map(toml::Table::keys).filter(|key| !["train", "validation", "negatives", "benchmarks"].contains(&key.as_str())) {
+        let explained = all.lines().any(|line| line.starts_with(&format!("{key} = ")) && line.contains(" # "));
+        assert!(explained || key == "max_steps", "`{key}` is explained in no recipe");
+    }
+}
+
+#[test]
+fn what_a_run_writes_of_its_recipe_reads_back() {
+    for name in builtin::recipe_names() {
+        let recipe = load(name, &[]);
+        let text = toml::to_string(&recipe).unwrap();
+        let again = recipe::parse(&Source { origin: "recipe.toml".to_owned(), text }, &[]).unwrap();
+        assert_eq!(again, recipe, "{name}");
+    }
+}
+
+#[test]
+fn recipes_for_published_data_find_it() {
+    let Some(root) = shared("data") else { return };
+    let root_override = format!("data.root={}", root.display());
+    let weights = format!("model.weights={}", root.join("tinystories-656k").display());
+    for name in ["mit-restaurant", "tinystories-mit-restaurant", "tinystories-crossner", "supervised"] {
+        let mut overrides = vec![root_override.as_str()];
+        if name.starts_with("tinystories") {
+            overrides.push(&weights);
+        }
+        let plan = Plan::resolve(load(name, &overrides)).unwrap();
+        let missing: Vec<String> = plan.missing.iter().map(ToString::to_string).collect();
+        let expected = usize::from(name == "supervised");
+        assert_eq!(missing.len(), expected, "{name}: {missing:#?}");
+    }
+}
