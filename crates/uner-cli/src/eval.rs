@@ -104,7 +104,9 @@ fn score(
         if chunk.is_empty() {
             break;
         }
-        chunk.iter_mut().for_each(|example| example.queries.clone_from(&world.entity_types));
+        for example in &mut chunk {
+            example.queries.clone_from(&world.entity_types);
+        }
         let queries: Vec<Query> = chunk.iter().flat_map(|example| queries(example, &dataset.name)).collect();
         let told = |now| meter.show((done + now) as u64, || format!("queries of {}", dataset.name));
         let responses = answer(predictor, &queries, told, &mut num_long)?;

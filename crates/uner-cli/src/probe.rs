@@ -183,7 +183,7 @@ impl Case {
                 .into_iter()
                 .flatten()
                 .flatten()
-                .find(|id| !inside(id) && !(name == "labels" && **id == IGNORE_INDEX));
+                .find(|id| !(inside(id) || name == "labels" && **id == IGNORE_INDEX));
             if let Some(id) = outside {
                 bail!("`{}`: `{name}` holds {id}, the vocabulary has {vocab_size} ids", path.display());
             }

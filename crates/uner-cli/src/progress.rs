@@ -40,10 +40,8 @@ impl Meter {
 
     /// A line that stays.
     pub(crate) fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| tracing::info!("{line}")),
-            None => tracing::info!("{line}"),
-        }
+        let tell = || tracing::info!("{line}");
+        self.bar.as_ref().map_or_else(tell, |bar| bar.suspend(tell));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use uner_data::mix;
@@ -185,7 +185,7 @@ fn seen(plan: &Plan) -> Result<SeenMentions> {
 }
 
 /// A command that asks the new model something it should know.
-fn suggestion(plan: &Plan, folder: &PathBuf) -> String {
+fn suggestion(plan: &Plan, folder: &Path) -> String {
     let (text, types) = example(plan)
         .unwrap_or_else(|| ("Tim Cook runs Apple.".to_owned(), "person,organization".to_owned()));
     format!(

@@ -85,7 +85,7 @@ impl Plan {
         if train.is_empty() {
             return Err(RecipeError::Contradiction("`data.train` names no dataset".to_owned()));
         }
-        Ok(Self { template, model, train, validation, benchmarks, missing, recipe })
+        Ok(Self { recipe, template, model, train, validation, benchmarks, missing })
     }
 
     /// Whether every benchmark is made up.

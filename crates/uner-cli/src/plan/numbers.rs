@@ -84,7 +84,8 @@ impl Numbers {
 fn steps(train: &TrainConfig, data: DataSize) -> Option<Steps> {
     let (conversations, mean_tokens) = match data {
         DataSize::Counted { conversations, tokens, .. } => {
-            (conversations, tokens as f64 / conversations as f64)
+            // Longer ones lose queries before each epoch.
+            (conversations, (tokens as f64 / conversations as f64).min(train.max_seq_len as f64))
         }
         DataSize::Expected(conversations) => (conversations, train.max_seq_len as f64),
         DataSize::Unknown => return None,

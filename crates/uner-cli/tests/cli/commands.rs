@@ -127,7 +127,7 @@ fn scores_of_queries() {
     desk.write("predictions.jsonl", "{\"output\": \"[\\\"tim cook\\\", \\\"Apple\\\"]\"}\n");
     let args = ["score", "--gold", "gold.json", "--predictions", "predictions.jsonl"];
     let json: Value = serde_json::from_str(&desk.uner(&args).succeeds().stdout).unwrap();
-    assert_eq!(json["official"]["recall"].as_f64().map(|recall| recall.round()), Some(1.0), "{json}");
+    assert_eq!(json["official"]["recall"].as_f64().map(f64::round), Some(1.0), "{json}");
     assert_eq!(json["strict"]["recall"], 0.0, "`tim cook` is not a span of the text");
     desk.write("predictions.jsonl", "{\"output\": \"[]\"}\nnonsense\n");
     desk.uner(&args).fails(1, &["predictions.jsonl`:2"]);

@@ -28,9 +28,13 @@ fn help_texts() {
 #[test]
 fn uner_train_is_uner_train() {
     let desk = Desk::new();
-    let uner_train = |arg: &str| desk.run(std::process::Command::new(env!("CARGO_BIN_EXE_uner-train")).arg(arg));
+    let uner_train =
+        |arg: &str| desk.run(std::process::Command::new(env!("CARGO_BIN_EXE_uner-train")).arg(arg));
     let help = desk.uner(&["train", "--help"]).stdout.replace("uner train", "uner-train");
-    assert_eq!(uner_train("--help").succeeds().stdout, format!("{help}  -V, --version                 Print version\n"));
+    assert_eq!(
+        uner_train("--help").succeeds().stdout,
+        format!("{help}  -V, --version                 Print version\n")
+    );
     assert!(uner_train("--version").succeeds().stdout.starts_with("uner-train "));
 }
 

@@ -1,5 +1,8 @@
 //! The programs as a user runs them: help, flags, exit codes, messages, and what is left on disk.
 
+// Clippy lets helpers of tests unwrap where it knows that they are such.
+#![cfg(test)]
+
 mod bad_data;
 mod bad_recipes;
 mod commands;

@@ -12,6 +12,9 @@ use serde::Deserialize;
 use super::{Source, WeightsError};
 use crate::{Llama, LlamaConfig};
 
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
+
 /// Reads `config.json` of a model folder.
 ///
 /// # Errors
@@ -39,6 +42,10 @@ pub fn load(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), Weig
         let file = SafeTensors::deserialize(map)
             .map_err(|error| WeightsError::Torn { path: path.clone(), problem: error.to_string() })?;
         tensors.extend(file.tensors());
+    }
+    if config.tie_word_embeddings && !tensors.contains_key(EMBEDDING) {
+        // Files that hold a tied matrix once may hold it under either name.
+        tensors.extend(tensors.get(HEAD).cloned().map(|head| (EMBEDDING.to_owned(), head)));
     }
     let mut source = Files { tensors, asked: BTreeSet::new(), problems: Vec::new(), device: device.clone() };
     let model = Llama::build(&config, &mut source)?;
@@ -122,7 +129,7 @@ impl Files<'_> {
 
 /// Early checkpoints store the rotary frequencies, and tied ones sometimes a copy of the embedding as head.
 fn may_be_extra(name: &str) -> bool {
-    name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight"
+    name.ends_with("rotary_emb.inv_freq") || name == HEAD
 }
 
 /// The values of a view in f32; `None` for types that weights do not have.
