@@ -31,7 +31,7 @@ struct System {
 
 /// The published numbers for a dataset, in the order of the data file; none for a dataset that nobody reported.
 /// Names are compared by their letters and digits only, case ignored: `CrossNER AI`, `crossner-ai` and
-/// `CrossNER_AI` are the same.
+/// `CrossNER_AI` are the same, and so is `official-crossner-ai`, the released conversion of it.
 ///
 /// # Panics
 /// If the embedded data file is not well formed; a test reads it.
@@ -45,7 +45,11 @@ pub fn published(dataset: &str) -> Vec<Published> {
 }
 
 fn key(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+    name.trim_start_matches("official-")
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_lowercase()
 }
 
 #[cfg(test)]
@@ -67,6 +71,7 @@ mod tests {
         assert_eq!(f1("mit-restaurant", "UniNER-7B", "supervised"), Some(82.35));
         assert_eq!(f1("mit-restaurant", "UniNER-7B", "zero-shot"), Some(31.7));
         assert_eq!(f1("crossner-ai", "InstructUIE-11B", "zero-shot, re-evaluated"), Some(48.4));
+        assert_eq!(published("official-crossner-ai"), published("crossner-ai"));
         assert_eq!(published("demo"), []);
     }
 

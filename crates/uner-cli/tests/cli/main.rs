@@ -6,6 +6,7 @@
 mod bad_data;
 mod bad_recipes;
 mod commands;
+mod golden;
 mod help;
 mod runs;
 
