@@ -20,11 +20,11 @@ const GRADIENT: f32 = 1e-4;
 
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-fn roots() -> Vec<PathBuf> {
+pub(crate) fn roots() -> Vec<PathBuf> {
     [Some(repository().join("tests/fixtures/llama")), shared("golden")].into_iter().flatten().collect()
 }
 
-fn folders(root: &Path, kind: &str) -> Vec<PathBuf> {
+pub(crate) fn folders(root: &Path, kind: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         fs_err::read_dir(root.join(kind)).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();

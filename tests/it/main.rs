@@ -3,12 +3,20 @@
 // Clippy lets helpers of tests unwrap where it knows that they are such.
 #![cfg(test)]
 
+mod adamw;
 mod answer;
 mod data;
 mod evaluate;
+mod generate;
 mod golden;
+mod kernels;
 mod mask;
+mod model;
 mod ner;
+mod overfit;
+mod recipes;
+mod resume;
 mod shared;
+mod step;
 mod tidy;
 mod tokenizer;

@@ -18,7 +18,8 @@ fn names(folder: &str) -> Vec<String> {
 fn load(name: &str, overrides: &[&str]) -> Recipe {
     let text = builtin::recipe(name).unwrap().to_owned();
     let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
-    recipe::parse(&Source { origin: name.to_owned(), text }, &overrides).unwrap_or_else(|error| panic!("{error}"))
+    recipe::parse(&Source { origin: name.to_owned(), text }, &overrides)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]
@@ -60,8 +61,12 @@ fn every_key_of_a_recipe_has_its_comment_once() {
     let all: String = builtin::recipe_names().into_iter().filter_map(builtin::recipe).collect();
     let schema = toml::Table::try_from(load("quickstart", &["train.max_steps=1"])).unwrap();
     let sections = schema.values().filter_map(toml::Value::as_table);
-    for key in sections.flat_map(toml::Table::keys).filter(|key| !["train", "validation", "negatives", "benchmarks"].contains(&key.as_str())) {
-        let explained = all.lines().any(|line| line.starts_with(&format!("{key} = ")) && line.contains(" # "));
+    for key in sections
+        .flat_map(toml::Table::keys)
+        .filter(|key| !["train", "validation", "negatives", "benchmarks"].contains(&key.as_str()))
+    {
+        let explained =
+            all.lines().any(|line| line.starts_with(&format!("{key} = ")) && line.contains(" # "));
         assert!(explained || key == "max_steps", "`{key}` is explained in no recipe");
     }
 }

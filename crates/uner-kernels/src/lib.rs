@@ -6,6 +6,8 @@
 
 pub mod adamw;
 pub mod attention;
+#[cfg(feature = "flex")]
+mod flex;
 pub mod linear;
 pub mod linear_cross_entropy;
 pub mod rms_norm;

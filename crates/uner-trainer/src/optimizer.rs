@@ -17,6 +17,11 @@ pub struct AdamW {
 }
 
 impl AdamW {
+    /// First and second moment of a parameter, `[n]` each, once it had an update.
+    pub fn moments(&self, name: &str) -> Option<(&Tensor<1>, &Tensor<1>)> {
+        self.states.get(name).map(|state| (&state.exp_avg, &state.exp_avg_sq))
+    }
+
     /// One update of every parameter that has a gradient. `grad_scale` multiplies the gradients; `step` counts from 1.
     /// Decay is for matrices only: norms and other vectors are left alone.
     pub fn step(

@@ -154,7 +154,7 @@ fn save(run: &Run, progress: &Progress) -> Result<PathBuf, TrainError> {
     let state = run.state(progress.step);
     let Progress { model, optimizer, .. } = progress;
     let path = checkpoint::save(run.folder, model, run.model_config, optimizer, &state, run.companions)?;
-    checkpoint::prune(run.folder, run.config.keep_last)?;
+    checkpoint::prune(&path, run.config.keep_last)?;
     Ok(path)
 }
 

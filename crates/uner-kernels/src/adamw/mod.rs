@@ -1,10 +1,26 @@
 //! AdamW (Loshchilov and Hutter 2019): Adam with decay decoupled from the gradient, moments and arithmetic in f32.
 
+#[cfg(feature = "flex")]
+mod cpu;
 mod reference;
 
 pub use reference::reference;
 
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
+
+/// The operator. It has no gradient.
+#[backend_extension(Flex: cfg(feature = "flex"))]
+pub trait AdamWOps: Backend {
+    /// See [`adamw`]: `(master, grad, exp_avg, exp_avg_sq)` to new `(master, exp_avg, exp_avg_sq)`.
+    fn adamw(
+        master: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        exp_avg: FloatTensor<Self>,
+        exp_avg_sq: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
 
 /// What AdamW remembers of one parameter.
 ///
@@ -54,5 +70,20 @@ pub fn adamw(
 ) -> (Tensor<1>, AdamWState) {
     assert_eq!(param.dims(), grad.dims(), "`param` and `grad` differ in length");
     assert_eq!(param.dims(), state.exp_avg.dims(), "`param` and its moments differ in length");
-    reference(param, grad, state, step)
+    let dtype = param.dtype();
+    let keeps_master = state.master.is_some();
+    let (master, exp_avg, exp_avg_sq) = <Dispatch as AdamWOps>::adamw(
+        state.master.unwrap_or(param).into_dispatch(),
+        grad.into_dispatch(),
+        state.exp_avg.into_dispatch(),
+        state.exp_avg_sq.into_dispatch(),
+        *step,
+    );
+    let master = Tensor::from_dispatch(master);
+    let state = AdamWState {
+        master: keeps_master.then(|| master.clone()),
+        exp_avg: Tensor::from_dispatch(exp_avg),
+        exp_avg_sq: Tensor::from_dispatch(exp_avg_sq),
+    };
+    (master.cast(dtype), state)
 }

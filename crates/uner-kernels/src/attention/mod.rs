@@ -3,13 +3,67 @@
 //! `softmax(q·kᵀ / sqrt(head_dim) + mask)·v` (Vaswani et al. 2017), where query head `n` reads key/value head
 //! `n / (heads / kv_heads)`. A query to which nothing is visible gets zeros.
 
+mod backward;
+#[cfg(feature = "flex")]
+mod cpu;
 mod reference;
 mod visibility;
 
 pub use reference::reference;
 pub use visibility::{PADDING, Visibility};
 
+use burn::backend::{
+    Backend, Dispatch, backend_extension,
+    tensor::{FloatTensor, IntTensor},
+};
 use burn::tensor::Tensor;
+
+/// The forward and the backward kernel of a backend.
+pub trait AttentionKernels: Backend {
+    /// See [`attention`]; `document` and `branch` are those of the [`Visibility`].
+    fn attention_forward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        document: IntTensor<Self>,
+        branch: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// The gradients of `q`, `k` and `v`.
+    fn attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        document: IntTensor<Self>,
+        branch: IntTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 3];
+}
+
+/// The differentiable operator.
+#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+pub trait AttentionOps: Backend {
+    /// See [`attention`].
+    fn attention_visible(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        document: IntTensor<Self>,
+        branch: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "flex")]
+impl AttentionOps for burn::backend::Flex {
+    fn attention_visible(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        document: IntTensor<Self>,
+        branch: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::attention_forward(q, k, v, document, branch)
+    }
+}
 
 /// Attention of every query to what it may see.
 ///
@@ -38,5 +92,11 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visibility: &Visibili
     assert_eq!(heads % kv_heads, 0, "{heads} query heads are not a multiple of {kv_heads} key/value heads");
     assert_eq!(visibility.document().dims(), [rows, keys], "visibility does not fit `k` {:?}", k.dims());
     assert!(queries <= keys, "{queries} queries but only {keys} keys");
-    reference(q, k, v, visibility)
+    Tensor::from_dispatch(<Dispatch as AttentionOps>::attention_visible(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        visibility.document().clone().into_dispatch(),
+        visibility.branch().clone().into_dispatch(),
+    ))
 }

@@ -1,12 +1,31 @@
 //! A linear layer with the weight as checkpoints store it.
 
+mod backward;
 mod reference;
 
 pub use reference::reference;
 
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+/// The differentiable operator.
+#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+pub trait LinearOps: Backend {
+    /// See [`linear`].
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "flex")]
+impl LinearOps for burn::backend::Flex {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        backward::forward::<Self>(x, weight)
+    }
+}
+
 /// `x · weightᵀ`.
+///
+/// The gradient of the weight comes out as `[out, in]`, in order; through burn's own matmul it would be a transposed
+/// view that every later use copies.
 ///
 /// # Shapes
 /// - `x`: `[tokens, in]`
@@ -17,5 +36,5 @@ use burn::tensor::Tensor;
 /// When the two `in` differ.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     assert_eq!(x.dims()[1], weight.dims()[1], "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
-    reference(x, weight)
+    Tensor::from_dispatch(<Dispatch as LinearOps>::linear(x.into_dispatch(), weight.into_dispatch()))
 }

@@ -3,11 +3,79 @@
 //! Rows without a label never reach the matmul, and the logits of the others exist a chunk at a time, so memory is
 //! `chunk × vocab`, not `tokens × vocab`.
 
+mod backward;
+#[cfg(feature = "flex")]
+mod cpu;
 mod reference;
 
 pub use reference::{reference, reference_token_losses};
 
+use burn::backend::{
+    Backend, Dispatch, backend_extension,
+    tensor::{FloatTensor, IntTensor},
+};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// The kernels of a backend. `rows` and `targets` are those of [`Labels`], `[trained]`.
+pub trait LinearCrossEntropyKernels: Backend {
+    /// The loss of each trained row, `[trained]`.
+    fn losses(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        rows: IntTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// The summed loss, `[1]`, and its gradients with respect to `hidden` and `weight`. The gradients are formed while a
+    /// chunk's logits are at hand, so that these are computed once.
+    fn loss_and_gradients(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        rows: IntTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> [FloatTensor<Self>; 3];
+}
+
+/// The differentiable operator.
+#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+pub trait LinearCrossEntropyOps: Backend {
+    /// The loss of each trained row, `[trained]`. Has no gradient.
+    fn token_losses(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        rows: IntTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// See [`linear_cross_entropy`].
+    fn linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        rows: IntTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "flex")]
+impl LinearCrossEntropyOps for burn::backend::Flex {
+    fn token_losses(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        rows: IntTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::losses(hidden, weight, rows, targets)
+    }
+
+    fn linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        rows: IntTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        <Self as burn::backend::ops::FloatTensorOps<Self>>::float_sum(Self::losses(
+            hidden, weight, rows, targets,
+        ))
+    }
+}
 
 /// Label of a row that is not trained.
 pub const IGNORE_INDEX: i32 = -100;
@@ -59,7 +127,12 @@ impl Labels {
 /// When the two `hidden` differ.
 pub fn linear_cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Tensor<1> {
     check(&hidden, &weight);
-    reference(hidden, weight, labels)
+    Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::linear_cross_entropy(
+        hidden.into_dispatch(),
+        weight.into_dispatch(),
+        labels.rows.clone().into_dispatch(),
+        labels.targets.clone().into_dispatch(),
+    ))
 }
 
 /// The loss of each trained row, without gradients.
@@ -71,7 +144,12 @@ pub fn linear_cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, labels: &Label
 /// When the two `hidden` differ.
 pub fn token_losses(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Tensor<1> {
     check(&hidden, &weight);
-    reference_token_losses(hidden, weight, labels)
+    Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::token_losses(
+        hidden.into_dispatch(),
+        weight.into_dispatch(),
+        labels.rows.clone().into_dispatch(),
+        labels.targets.clone().into_dispatch(),
+    ))
 }
 
 fn check(hidden: &Tensor<2>, weight: &Tensor<2>) {

@@ -1,11 +1,42 @@
 //! Root-mean-square normalisation (Zhang and Sennrich 2019), alone or together with the residual addition before
 //! it: `y = x / sqrt(mean(x²) + eps) · weight`, statistics in f32.
 
+mod backward;
+#[cfg(feature = "flex")]
+mod cpu;
 mod reference;
 
 pub use reference::{reference, reference_add};
 
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
+
+/// The forward and the backward kernel of a backend.
+pub trait RmsNormKernels: Backend {
+    /// The norm of each row.
+    fn rms_norm_forward(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+    /// The gradients of `x` and `weight`.
+    fn rms_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+        dy: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}
+
+/// The differentiable operator.
+#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+pub trait RmsNormOps: Backend {
+    /// See [`rms_norm`].
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "flex")]
+impl RmsNormOps for burn::backend::Flex {
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
+        Self::rms_norm_forward(x, weight, eps)
+    }
+}
 
 /// The norm of each row.
 ///
@@ -18,7 +49,7 @@ use burn::tensor::Tensor;
 /// When the two `hidden` differ.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
     check(&x, &weight);
-    reference(x, weight, eps)
+    Tensor::from_dispatch(<Dispatch as RmsNormOps>::rms_norm(x.into_dispatch(), weight.into_dispatch(), eps))
 }
 
 /// The sum `h = x + residual` and its norm: returns `(h, rms_norm(h))`.
@@ -37,7 +68,8 @@ pub fn add_rms_norm(
 ) -> (Tensor<2>, Tensor<2>) {
     check(&x, &weight);
     assert_eq!(x.dims(), residual.dims(), "`x` and `residual` differ in shape");
-    reference_add(x, residual, weight, eps)
+    let sum = x.add(residual);
+    (sum.clone(), rms_norm(sum, weight, eps))
 }
 
 fn check(x: &Tensor<2>, weight: &Tensor<1>) {

@@ -1,11 +1,40 @@
 //! Rotary position embedding (Su et al. 2021) in the rotate-half layout of Hugging Face checkpoints: the pair of
 //! channel `c` is `c + head_dim / 2`, not its neighbour.
 
+mod backward;
+#[cfg(feature = "flex")]
+mod cpu;
 mod reference;
 
 pub use reference::reference;
 
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::{Device, Tensor, TensorData};
+
+/// The kernel of a backend.
+pub trait RopeKernels: Backend {
+    /// Rotates `x` by its angles, or back by them: the rotation's transpose is the rotation back.
+    fn rotate(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        back: bool,
+    ) -> FloatTensor<Self>;
+}
+
+/// The differentiable operator.
+#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+pub trait RopeOps: Backend {
+    /// See [`rope`].
+    fn rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "flex")]
+impl RopeOps for burn::backend::Flex {
+    fn rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::rotate(x, cos, sin, false)
+    }
+}
 
 /// Cosine and sine of every position's angles, computed once per batch and read by every layer.
 ///
@@ -59,5 +88,6 @@ pub fn rope(x: Tensor<4>, table: &RotaryTable) -> Tensor<4> {
     let [rows, tokens, _, head_dim] = x.dims();
     let expected = [rows, tokens, head_dim / 2];
     assert_eq!(table.cos.dims(), expected, "the rotary table does not fit `x` {:?}", x.dims());
-    reference(x, table)
+    let (cos, sin) = (table.cos.clone().into_dispatch(), table.sin.clone().into_dispatch());
+    Tensor::from_dispatch(<Dispatch as RopeOps>::rope(x.into_dispatch(), cos, sin))
 }

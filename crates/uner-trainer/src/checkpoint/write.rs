@@ -47,16 +47,19 @@ pub fn save(
     Ok(finished)
 }
 
-/// Removes all but the `keep` newest checkpoints of a run.
+/// Removes all but the `keep` newest of a run's checkpoints up to `newest`. Later ones, which are there when a run went
+/// on from an earlier checkpoint than its last, are left alone.
 ///
 /// # Errors
 /// When a folder cannot be listed or removed.
-pub fn prune(run: &Path, keep: usize) -> Result<(), TrainError> {
+pub fn prune(newest: &Path, keep: usize) -> Result<(), TrainError> {
     let mut checkpoints: Vec<PathBuf> = Vec::new();
-    for entry in fs_err::read_dir(run)? {
+    for entry in fs_err::read_dir(newest.parent().unwrap_or(newest))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.strip_prefix("step-").is_some_and(|step| step.bytes().all(|byte| byte.is_ascii_digit())) {
+        if name.strip_prefix("step-").is_some_and(|step| step.bytes().all(|byte| byte.is_ascii_digit()))
+            && path.as_path() <= newest
+        {
             checkpoints.push(path);
         }
     }

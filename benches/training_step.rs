@@ -1,0 +1,110 @@
+//! The training step (forward, loss, backward, clipping, AdamW) of a 24 M-parameter LLaMA on the CPU, for comparison with
+//! `pytorch_step.py` on the same shapes.
+//!
+//! `cargo bench -p uner-benches --bench training_step -- [--mask mask.json] [--steps N] [--recompute]`
+//! prints one line of JSON; the median step counts. `mask.json` holds `[rows][positions]` of 0 and 1.
+
+use std::time::Instant;
+
+use burn::tensor::Device;
+use uner_model::LlamaConfig;
+use uner_model::weights::random;
+use uner_prompt::Tokens;
+use uner_trainer::optimizer::clip_factor;
+use uner_trainer::step::accumulate;
+use uner_trainer::{AdamW, Batch, Gradients, Schedule, TrainConfig};
+
+const ROWS: usize = 4;
+const LENGTH: usize = 512;
+const WARM_UP: usize = 3;
+
+fn model_config() -> LlamaConfig {
+    let text = r#"{"hidden_size": 288, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 6,
+        "vocab_size": 32000, "max_position_embeddings": 512}"#;
+    serde_json::from_str(text).expect("valid")
+}
+
+fn train_config() -> TrainConfig {
+    TrainConfig {
+        epochs: 1.0,
+        max_steps: None,
+        global_batch_size: ROWS,
+        max_seq_len: LENGTH,
+        micro_batch_rows: ROWS,
+        lr: 1e-4,
+        schedule: Schedule::Constant,
+        warmup_ratio: 0.0,
+        weight_decay: 0.01,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        max_grad_norm: 1.0,
+        save_every: 1,
+        keep_last: 1,
+        validate_every: 0,
+    }
+}
+
+/// Pseudo-random ids in one document a row, trained where the mask says so.
+fn batch(mask: Option<Vec<Vec<u8>>>) -> Batch {
+    let row = |row: usize| {
+        let id = |place: usize| (3 + (row * LENGTH + place) * 7919 % 31_997) as u32;
+        let trained = |place: usize| mask.as_ref().is_none_or(|mask| mask[row][place] == 1);
+        vec![Tokens {
+            ids: (0..LENGTH).map(id).collect(),
+            loss_mask: (0..LENGTH).map(trained).collect(),
+            exchanges: vec![LENGTH],
+        }]
+    };
+    Batch::new(&(0..ROWS).map(row).collect::<Vec<_>>())
+}
+
+fn argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
+}
+
+/// `VmHWM` of Linux: the largest resident set so far.
+fn peak_rss_mib() -> Option<f64> {
+    let status = fs_err::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+}
+
+#[expect(clippy::print_stdout, reason = "the result")]
+fn main() {
+    let mask = argument("--mask").map(|path| {
+        let text = fs_err::read_to_string(path).expect("the mask");
+        serde_json::from_str(&text).expect("rows of 0 and 1")
+    });
+    let steps: usize = argument("--steps").map_or(10, |steps| steps.parse().expect("a number"));
+    let (config, train) = (model_config(), train_config());
+    let kept = if std::env::args().any(|a| a == "--recompute") { 0 } else { config.num_hidden_layers };
+    let mut model = random(&config, 0, &Device::flex());
+    let batch = batch(mask);
+    let trained = batch.num_trained() as f64;
+    let mut optimizer = AdamW::default();
+    let mut times: Vec<f64> = Vec::new();
+    let mut loss = 0.0;
+    for step in 1..=(WARM_UP + steps) as u64 {
+        let start = Instant::now();
+        let mut gradients = Gradients::default();
+        let sum = accumulate(&model, &config, &batch, kept, &mut gradients);
+        loss = f64::from(sum.into_scalar::<f32>()) / trained;
+        let scale = clip_factor(gradients.norm() / trained, train.max_grad_norm) / trained;
+        model = optimizer.step(model, gradients, &train, train.lr, step, scale);
+        times.push(start.elapsed().as_secs_f64());
+    }
+    let mut timed = times.split_off(WARM_UP);
+    timed.sort_by(f64::total_cmp);
+    let median = timed[timed.len() / 2];
+    println!(
+        "{}",
+        serde_json::json!({
+            "tokens_per_second": (ROWS * LENGTH) as f64 / median,
+            "step_ms": median * 1e3,
+            "peak_rss_mb": peak_rss_mib(),
+            "trained_tokens": trained,
+            "last_loss": loss,
+        })
+    );
+}

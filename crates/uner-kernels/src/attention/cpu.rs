@@ -1,0 +1,294 @@
+//! Attention on the CPU: one key/value head of one row is one piece of work; inside it, blocks of queries against the
+//! range of keys that any of them can see. Scores exist for one block at a time, and keys before the first visible one
+//! or after the last are never touched, so a packed row costs its documents, not its square.
+
+use burn::backend::Flex;
+use burn::backend::TensorMetadata;
+use rayon::prelude::*;
+
+use super::AttentionKernels;
+use super::visibility::PADDING;
+use crate::flex::{
+    Floats, Ints, Matrix, Store, contiguous, dims, exp, ints, largest, product, slice, sum, tensor,
+    vectorized,
+};
+
+/// Queries of a block: enough to keep the matrix products busy, few enough for the scores to stay in cache.
+const BLOCK: usize = 64;
+
+impl AttentionKernels for Flex {
+    fn attention_forward(q: Floats, k: Floats, v: Floats, document: Ints, branch: Ints) -> Floats {
+        let inputs = Inputs::new(q, k, v, &document, &branch);
+        let Shape { queries, heads, head_dim, .. } = inputs.shape;
+        let outputs = inputs.for_groups(|group| {
+            let mut out = vec![0.0; group.heads.len() * queries * head_dim];
+            for (head, out) in group.heads.clone().zip(out.chunks_exact_mut(queries * head_dim)) {
+                for block in group.blocks() {
+                    let probabilities = group.probabilities(head, &block);
+                    let out = &mut out[block.first * head_dim..][..block.count * head_dim];
+                    let scores = block.matrix(&probabilities);
+                    product(out, Store::Replace, scores, group.values(&block), 1.0, false);
+                }
+            }
+            out
+        });
+        let shape = inputs.q.shape();
+        let per_head = outputs.iter().flat_map(|group| group.chunks_exact(queries * head_dim));
+        tensor(interleave(per_head.collect(), queries, heads, head_dim), shape)
+    }
+
+    /// With `P` the probabilities: `dv = Pᵀ·dy`, `dP = dy·vᵀ`, `dS = P ∘ (dP - rowsum(P ∘ dP))`, `dq = dS·k`,
+    /// `dk = dSᵀ·q`. The query heads of a group are added up one after the other, so the result is the same on
+    /// every run.
+    fn attention_backward(
+        q: Floats,
+        k: Floats,
+        v: Floats,
+        document: Ints,
+        branch: Ints,
+        dy: Floats,
+    ) -> [Floats; 3] {
+        let inputs = Inputs::new(q, k, v, &document, &branch);
+        let dy = contiguous(dy);
+        let Shape { queries, keys, heads, kv_heads, head_dim, .. } = inputs.shape;
+        let gradients = inputs.for_groups(|group| group.backward(slice(&dy)));
+        let dq = gradients.iter().flat_map(|gradient| gradient.dq.chunks_exact(queries * head_dim)).collect();
+        let dk = gradients.iter().map(|gradient| &gradient.dk[..]).collect();
+        let dv = gradients.iter().map(|gradient| &gradient.dv[..]).collect();
+        [
+            tensor(interleave(dq, queries, heads, head_dim), inputs.q.shape()),
+            tensor(interleave(dk, keys, kv_heads, head_dim), inputs.k.shape()),
+            tensor(interleave(dv, keys, kv_heads, head_dim), inputs.v.shape()),
+        ]
+    }
+}
+
+/// The dimensions of a call.
+#[derive(Clone, Copy)]
+struct Shape {
+    rows: usize,
+    queries: usize,
+    keys: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+}
+
+/// Tensors in order, and what each row's tokens see.
+struct Inputs {
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    shape: Shape,
+    document: Vec<i32>,
+    branch: Vec<i32>,
+    /// For each key, the first key of its document.
+    start: Vec<usize>,
+}
+
+/// The query heads that share a key/value head, in one row.
+struct Group<'a> {
+    inputs: &'a Inputs,
+    row: usize,
+    kv_head: usize,
+    heads: std::ops::Range<usize>,
+}
+
+/// Some queries of a row, and the range of keys that any of them may see.
+struct Block {
+    first: usize,
+    count: usize,
+    keys: std::ops::Range<usize>,
+}
+
+/// The gradients of a group: `[heads, queries, head_dim]` and twice `[keys, head_dim]`.
+struct Gradient {
+    dq: Vec<f32>,
+    dk: Vec<f32>,
+    dv: Vec<f32>,
+}
+
+impl Inputs {
+    fn new(q: Floats, k: Floats, v: Floats, document: &Ints, branch: &Ints) -> Self {
+        let (q, k, v) = (contiguous(q), contiguous(k), contiguous(v));
+        let [rows, queries, heads, head_dim] = dims(&q);
+        let [_, keys, kv_heads, _] = dims(&k);
+        let shape = Shape { rows, queries, keys, heads, kv_heads, head_dim };
+        let document = ints(document);
+        let start = document.chunks_exact(keys).flat_map(first_of_document).collect();
+        Self { q, k, v, shape, document, branch: ints(branch), start }
+    }
+
+    /// One result per row and key/value head, in this order.
+    fn for_groups<R: Send>(&self, work: impl Fn(&Group) -> R + Sync) -> Vec<R> {
+        let Shape { rows, heads, kv_heads, .. } = self.shape;
+        let size = heads / kv_heads;
+        (0..rows * kv_heads)
+            .into_par_iter()
+            .map(|index| {
+                let (row, kv_head) = (index / kv_heads, index % kv_heads);
+                let heads = kv_head * size..(kv_head + 1) * size;
+                vectorized(|| work(&Group { inputs: self, row, kv_head, heads }))
+            })
+            .collect()
+    }
+}
+
+/// For each token of a row, where its document starts; a padding token starts behind itself: it sees nothing.
+fn first_of_document(row: &[i32]) -> Vec<usize> {
+    let mut first = std::collections::BTreeMap::new();
+    row.iter()
+        .enumerate()
+        .map(
+            |(index, &document)| {
+                if document == PADDING { index + 1 } else { *first.entry(document).or_insert(index) }
+            },
+        )
+        .collect()
+}
+
+impl Group<'_> {
+    /// The blocks in which something is visible.
+    fn blocks(&self) -> impl Iterator<Item = Block> {
+        let Shape { queries, keys, .. } = self.inputs.shape;
+        let start = &self.inputs.start[self.row * keys..][..keys];
+        (0..queries).step_by(BLOCK).filter_map(move |first| {
+            let count = BLOCK.min(queries - first);
+            let (from, to) = (keys - queries + first, keys - queries + first + count);
+            let visible = start[from..to].iter().copied().min().unwrap_or(to);
+            (visible < to).then_some(Block { first, count, keys: visible..to })
+        })
+    }
+
+    /// The keys of a block, `[keys, head_dim]`.
+    fn keys(&self, block: &Block) -> Matrix<'_> {
+        self.head_of(slice(&self.inputs.k), block)
+    }
+
+    /// The values of a block, `[keys, head_dim]`.
+    fn values(&self, block: &Block) -> Matrix<'_> {
+        self.head_of(slice(&self.inputs.v), block)
+    }
+
+    fn head_of<'b>(&self, data: &'b [f32], block: &Block) -> Matrix<'b> {
+        let Shape { keys, kv_heads, head_dim, .. } = self.inputs.shape;
+        let stride = kv_heads * head_dim;
+        let offset = (self.row * keys + block.keys.start) * stride + self.kv_head * head_dim;
+        Matrix::new(&data[offset..], block.keys.len(), head_dim, stride)
+    }
+
+    /// What belongs to the queries of a block, `[queries, head_dim]`, of a tensor shaped like `q`.
+    fn queries<'b>(&self, data: &'b [f32], head: usize, block: &Block) -> Matrix<'b> {
+        let Shape { queries, heads, head_dim, .. } = self.inputs.shape;
+        let stride = heads * head_dim;
+        let offset = (self.row * queries + block.first) * stride + head * head_dim;
+        Matrix::new(&data[offset..], block.count, head_dim, stride)
+    }
+
+    /// `softmax(q·kᵀ / sqrt(head_dim))` of a block, `[queries, keys]`; zeros where nothing is visible.
+    #[inline(always)]
+    fn probabilities(&self, head: usize, block: &Block) -> Vec<f32> {
+        let Shape { queries, keys, head_dim, .. } = self.inputs.shape;
+        let mut scores = vec![0.0; block.count * block.keys.len()];
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let q = self.queries(slice(&self.inputs.q), head, block);
+        product(&mut scores, Store::Replace, q, self.keys(block).transposed(), scale, false);
+        let tokens = self.row * keys..(self.row + 1) * keys;
+        let (document, branch) = (&self.inputs.document[tokens.clone()], &self.inputs.branch[tokens]);
+        for (row, query) in scores.chunks_exact_mut(block.keys.len()).zip(keys - queries + block.first..) {
+            // A padding query may stand before everything that its block can see.
+            let visible = (query + 1).saturating_sub(block.keys.start);
+            row[visible..].fill(0.0);
+            let range = block.keys.start..block.keys.start + visible;
+            hide(&mut row[..visible], &document[range.clone()], &branch[range]);
+            softmax(&mut row[..visible]);
+        }
+        scores
+    }
+
+    #[inline(always)]
+    fn backward(&self, dy: &[f32]) -> Gradient {
+        let Shape { queries, keys, head_dim, .. } = self.inputs.shape;
+        let mut gradient = Gradient {
+            dq: vec![0.0; self.heads.len() * queries * head_dim],
+            dk: vec![0.0; keys * head_dim],
+            dv: vec![0.0; keys * head_dim],
+        };
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        for (head, dq) in self.heads.clone().zip(gradient.dq.chunks_exact_mut(queries * head_dim)) {
+            for block in self.blocks() {
+                let probabilities = self.probabilities(head, &block);
+                let dy = self.queries(dy, head, &block);
+                let range = block.keys.start * head_dim..block.keys.end * head_dim;
+                let transposed = block.matrix(&probabilities).transposed();
+                product(&mut gradient.dv[range.clone()], Store::Add, transposed, dy, 1.0, false);
+
+                let mut dscores = vec![0.0; probabilities.len()];
+                product(&mut dscores, Store::Replace, dy, self.values(&block).transposed(), 1.0, false);
+                softmax_backward(&mut dscores, &probabilities, block.keys.len());
+
+                let dq = &mut dq[block.first * head_dim..][..block.count * head_dim];
+                product(dq, Store::Replace, block.matrix(&dscores), self.keys(&block), scale, false);
+                let q = self.queries(slice(&self.inputs.q), head, &block);
+                let transposed = block.matrix(&dscores).transposed();
+                product(&mut gradient.dk[range], Store::Add, transposed, q, scale, false);
+            }
+        }
+        gradient
+    }
+}
+
+impl Block {
+    /// Scores of this block as a matrix, `[queries, keys]`.
+    fn matrix<'a>(&self, scores: &'a [f32]) -> Matrix<'a> {
+        Matrix::new(scores, self.count, self.keys.len(), self.keys.len())
+    }
+}
+
+/// Sets the scores of invisible keys to minus infinity. The query is the last of the keys.
+#[inline(always)]
+fn hide(scores: &mut [f32], document: &[i32], branch: &[i32]) {
+    let (Some(&own_document), Some(&own_branch)) = (document.last(), branch.last()) else { return };
+    for ((score, &document), &branch) in scores.iter_mut().zip(document).zip(branch) {
+        let visible =
+            document == own_document && own_document != PADDING && (branch == 0 || branch == own_branch);
+        *score = if visible { *score } else { f32::NEG_INFINITY };
+    }
+}
+
+#[inline(always)]
+fn softmax(scores: &mut [f32]) {
+    let max = largest(scores);
+    if max == f32::NEG_INFINITY {
+        scores.fill(0.0);
+        return;
+    }
+    scores.iter_mut().for_each(|score| *score = exp(*score - max));
+    let total = 1.0 / sum(scores.len(), |index| scores[index]);
+    scores.iter_mut().for_each(|score| *score *= total);
+}
+
+/// `dscores` from the gradient of the probabilities to that of the scores, in place.
+#[inline(always)]
+fn softmax_backward(dscores: &mut [f32], probabilities: &[f32], keys: usize) {
+    for (dscores, probabilities) in dscores.chunks_exact_mut(keys).zip(probabilities.chunks_exact(keys)) {
+        let mean = sum(keys, |index| dscores[index] * probabilities[index]);
+        for (dscore, &probability) in dscores.iter_mut().zip(probabilities) {
+            *dscore = probability * (*dscore - mean);
+        }
+    }
+}
+
+/// `[row, head][token, head_dim]` to `[row, token, head, head_dim]`.
+fn interleave(per_head: Vec<&[f32]>, tokens: usize, heads: usize, head_dim: usize) -> Vec<f32> {
+    let mut out = vec![0.0; per_head.len() * tokens * head_dim];
+    let row_size = (tokens * heads * head_dim).max(1);
+    out.par_chunks_mut(row_size).zip(per_head.par_chunks(heads)).for_each(|(out, per_head)| {
+        for (token, out) in out.chunks_exact_mut(heads * head_dim).enumerate() {
+            for (out, head) in out.chunks_exact_mut(head_dim).zip(per_head) {
+                out.copy_from_slice(&head[token * head_dim..][..head_dim]);
+            }
+        }
+    });
+    out
+}

@@ -1,0 +1,220 @@
+//! What the CPU kernels share: slices out of Flex tensors and back, rows spread over threads, vector instructions, a
+//! matrix product into a given buffer.
+
+use burn::backend::Flex;
+use burn::backend::TensorMetadata;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::tensor::{DType, Shape, TensorData};
+use rayon::prelude::*;
+
+/// A float tensor on the CPU.
+pub(crate) type Floats = FloatTensor<Flex>;
+/// An integer tensor on the CPU.
+pub(crate) type Ints = IntTensor<Flex>;
+
+/// Elements a thread should have to itself before another one is worth waking.
+const PER_THREAD: usize = 16 * 1024;
+
+/// Numbers that are added up side by side, so that sums use vector registers: one AVX-512 register of f32.
+pub(crate) const LANES: usize = 16;
+
+/// The tensor with its elements in order, copied only where they are not.
+///
+/// # Panics
+/// When it is not f32: on the CPU everything is.
+pub(crate) fn contiguous(tensor: Floats) -> Floats {
+    assert_eq!(tensor.dtype(), DType::F32, "CPU kernels serve f32 only");
+    if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
+}
+
+/// The elements of a tensor made by [`contiguous`].
+pub(crate) fn slice(tensor: &Floats) -> &[f32] {
+    tensor.as_slice().expect("made contiguous")
+}
+
+/// The elements of an integer tensor, in order.
+pub(crate) fn ints(tensor: &Ints) -> Vec<i32> {
+    let tensor = if tensor.is_contiguous() { tensor.clone() } else { tensor.to_contiguous() };
+    match tensor.dtype() {
+        DType::I32 => tensor.as_slice::<i32>().expect("made contiguous").to_vec(),
+        DType::I64 => {
+            tensor.as_slice::<i64>().expect("made contiguous").iter().map(|&value| value as i32).collect()
+        }
+        other => panic!("integer tensors are I32 or I64, not {other:?}"),
+    }
+}
+
+/// The dimensions of a tensor.
+pub(crate) fn dims<const D: usize>(tensor: &Floats) -> [usize; D] {
+    tensor.shape().dims()
+}
+
+/// A tensor of the given shape around a buffer, without copying.
+pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> Floats {
+    Floats::from_data(TensorData::new(values, shape.into()))
+}
+
+/// Runs `work` with the widest vector instructions this processor has; what is inlined into it is compiled for them.
+#[inline]
+pub(crate) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
+}
+
+/// Rows of `width` elements that belong to one piece of work.
+pub(crate) fn rows_per_piece(width: usize) -> usize {
+    (PER_THREAD / width.max(1)).max(1)
+}
+
+/// Calls `work` with (index of the first row, some rows of `out`), pieces of rows spread over the threads. The pieces
+/// do not depend on the number of threads.
+pub(crate) fn for_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+    let rows = rows_per_piece(width);
+    out.par_chunks_mut(rows * width)
+        .enumerate()
+        .for_each(|(piece, out)| vectorized(|| work(piece * rows, out)));
+}
+
+/// The sum of the elements of `terms`, [`LANES`] sums side by side.
+#[inline(always)]
+pub(crate) fn sum(count: usize, term: impl Fn(usize) -> f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let whole = count - count % LANES;
+    for start in (0..whole).step_by(LANES) {
+        for (lane, sum) in lanes.iter_mut().enumerate() {
+            *sum += term(start + lane);
+        }
+    }
+    let rest: f32 = (whole..count).map(term).sum();
+    lanes.iter().sum::<f32>() + rest
+}
+
+/// The largest of some values, minus infinity where there is none.
+#[inline(always)]
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let mut chunks = values.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        lanes
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(lane, &value)| *lane = if value > *lane { value } else { *lane });
+    }
+    lanes.iter().chain(chunks.remainder()).fold(f32::NEG_INFINITY, |max, &value| max.max(value))
+}
+
+/// `e^x` to 2 units in the last place, in a form that the compiler turns into vector instructions (range reduction and
+/// polynomial of Cephes' `expf`). Below -87.3 it is 0.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    let clamped = x.clamp(-87.3, 88.7);
+    let n = (clamped * std::f32::consts::LOG2_E + 0.5).floor();
+    // ln 2 in two parts, so that the reduced argument is exact.
+    let r = clamped - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    let mut p = 1.987_569_2e-4;
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
+        p = p * r + coefficient;
+    }
+    let value = (p * r * r + r + 1.0) * f32::from_bits((((n as i32) + 127) << 23) as u32);
+    if x < -87.3 { 0.0 } else { value }
+}
+
+/// A matrix read out of a slice.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// `rows × columns` with `stride` elements from row to row.
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        assert!(rows == 0 || (rows - 1) * stride + columns <= data.len(), "a matrix larger than its data");
+        Self { data, rows, columns, row_stride: stride, column_stride: 1 }
+    }
+
+    /// Rows and columns exchanged.
+    pub(crate) fn transposed(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+}
+
+/// Whether a product replaces what is in its place or is added to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// `out = scale · a · b`
+    Replace,
+    /// `out += scale · a · b`
+    Add,
+}
+
+/// `scale · a · b` into the contiguous matrix `out`, on one thread or on all.
+pub(crate) fn product(out: &mut [f32], how: Store, a: Matrix, b: Matrix, scale: f32, parallel: bool) {
+    assert_eq!(a.columns, b.rows, "inner dimensions");
+    assert_eq!(out.len(), a.rows * b.columns, "`out` is not {} × {}", a.rows, b.columns);
+    let parallelism = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
+    let existing = if how == Store::Add { 1.0 } else { 0.0 };
+    // SAFETY: `Matrix::new` checked that both operands lie within their slices, `out` was checked above.
+    #[expect(unsafe_code, reason = "the matrix product of `gemm` takes pointers")]
+    unsafe {
+        gemm::gemm(
+            a.rows,
+            b.columns,
+            a.columns,
+            out.as_mut_ptr(),
+            1,
+            b.columns as isize,
+            how == Store::Add,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            existing,
+            scale,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_right_to_a_few_units_in_the_last_place() {
+        for step in -8800..8800 {
+            let x = step as f32 * 0.01;
+            let expected = f64::from(x).exp();
+            assert!((f64::from(exp(x)) / expected - 1.0).abs() < 3e-7 || x < -87.3, "exp({x})");
+        }
+        assert_eq!((exp(f32::NEG_INFINITY), exp(-200.0), exp(0.0)), (0.0, 0.0, 1.0));
+    }
+
+    #[test]
+    fn sums_and_products_of_odd_sizes() {
+        for count in [0, 1, 15, 16, 17, 100] {
+            assert_eq!(sum(count, |index| index as f32), (count * count.saturating_sub(1) / 2) as f32);
+        }
+        let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 10.0, 100.0]);
+        let mut out = [1.0, 1.0];
+        let a = Matrix::new(&a, 2, 3, 3);
+        product(&mut out, Store::Add, a, Matrix::new(&b, 3, 1, 1), 2.0, false);
+        assert_eq!(out, [643.0, 1309.0]);
+        let mut out = [0.0; 3];
+        product(&mut out, Store::Replace, a.transposed(), Matrix::new(&b[..2], 2, 1, 1), 1.0, false);
+        assert_eq!(out, [41.0, 52.0, 63.0]);
+    }
+}

@@ -1,0 +1,71 @@
+//! The backward pass: the gradients were formed going forward; here they are only scaled.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::{
+    Autodiff, Backend,
+    tensor::{FloatTensor, IntTensor},
+};
+
+use super::{LinearCrossEntropyKernels, LinearCrossEntropyOps};
+
+#[derive(Debug)]
+struct LinearCrossEntropyBackward;
+
+impl<B: Backend> Backward<B, 2> for LinearCrossEntropyBackward {
+    /// The gradients of `hidden` and `weight` for a loss gradient of 1.
+    type State = [FloatTensor<B>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let dloss = grads.consume::<B>(&ops.node);
+        for (node, gradient) in ops.parents.into_iter().zip(ops.state) {
+            if let Some(node) = node {
+                let dloss = B::float_reshape(dloss.clone(), [1, 1].into());
+                grads.register::<B>(node.id, B::float_mul(gradient, dloss));
+            }
+        }
+    }
+}
+
+impl<B, C> LinearCrossEntropyOps for Autodiff<B, C>
+where
+    B: LinearCrossEntropyKernels + LinearCrossEntropyOps,
+    C: CheckpointStrategy,
+{
+    fn token_losses(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        rows: IntTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        <Self as burn::backend::AutodiffBackend>::from_inner(B::losses(
+            hidden.into_primitive(),
+            weight.into_primitive(),
+            rows,
+            targets,
+        ))
+    }
+
+    fn linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        rows: IntTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [hidden.node(), weight.node()];
+        match LinearCrossEntropyBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let (hidden, weight) = (hidden.into_primitive(), weight.into_primitive());
+                let [loss, dhidden, dweight] = B::loss_and_gradients(hidden, weight, rows, targets);
+                prep.finish([dhidden, dweight], loss)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(<B as LinearCrossEntropyOps>::linear_cross_entropy(
+                hidden.into_primitive(),
+                weight.into_primitive(),
+                rows,
+                targets,
+            )),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The loss on the CPU: logits of one chunk of trained rows at a time, turned into their own gradient in place.
+
+use burn::backend::Flex;
+use rayon::prelude::*;
+
+use super::LinearCrossEntropyKernels;
+use crate::flex::{
+    Floats, Ints, Matrix, Store, contiguous, dims, exp, ints, largest, product, slice, sum, tensor,
+    vectorized,
+};
+
+/// Logits of a chunk: 64 MiB, so that the weight is read a few times a step, not once a row.
+const CHUNK_LOGITS: usize = 16 << 20;
+
+impl LinearCrossEntropyKernels for Flex {
+    fn losses(hidden: Floats, weight: Floats, rows: Ints, targets: Ints) -> Floats {
+        let head = Head::new(hidden, weight, &rows, &targets);
+        let mut losses = Vec::with_capacity(head.rows.len());
+        head.for_chunks(|chunk| losses.extend(chunk.losses()));
+        let count = losses.len();
+        tensor(losses, [count])
+    }
+
+    fn loss_and_gradients(hidden: Floats, weight: Floats, rows: Ints, targets: Ints) -> [Floats; 3] {
+        let head = Head::new(hidden, weight, &rows, &targets);
+        let (width, vocab) = (head.width, head.vocab);
+        let mut loss = 0.0;
+        let mut dhidden = vec![0.0; slice(&head.hidden).len()];
+        let mut dweight = vec![0.0; vocab * width];
+        let mut dgathered = Vec::new();
+        head.for_chunks(|mut chunk| {
+            loss += chunk.losses_and_gradients().into_iter().map(f64::from).sum::<f64>();
+            let count = chunk.rows.len();
+            let dlogits = Matrix::new(&chunk.logits, count, vocab, vocab);
+            dgathered.resize(count * width, 0.0);
+            product(&mut dgathered, Store::Replace, dlogits, head.weight(), 1.0, true);
+            for (row, gradient) in chunk.rows.iter().zip(dgathered.chunks_exact(width)) {
+                dhidden[*row as usize * width..][..width].copy_from_slice(gradient);
+            }
+            let gathered = Matrix::new(&chunk.gathered, count, width, width);
+            product(&mut dweight, Store::Add, dlogits.transposed(), gathered, 1.0, true);
+        });
+        let tokens = dhidden.len() / width;
+        [tensor(vec![loss as f32], [1]), tensor(dhidden, [tokens, width]), tensor(dweight, [vocab, width])]
+    }
+}
+
+/// The operands of a call.
+struct Head {
+    hidden: Floats,
+    weight: Floats,
+    width: usize,
+    vocab: usize,
+    rows: Vec<i32>,
+    targets: Vec<i32>,
+}
+
+/// Some trained rows: their hidden states `[n, width]` and logits `[n, vocab]`.
+struct Chunk<'a> {
+    rows: &'a [i32],
+    targets: &'a [i32],
+    gathered: Vec<f32>,
+    logits: Vec<f32>,
+    vocab: usize,
+}
+
+impl Head {
+    fn new(hidden: Floats, weight: Floats, rows: &Ints, targets: &Ints) -> Self {
+        let (hidden, weight) = (contiguous(hidden), contiguous(weight));
+        let [vocab, width] = dims(&weight);
+        Self { hidden, weight, width, vocab, rows: ints(rows), targets: ints(targets) }
+    }
+
+    fn weight(&self) -> Matrix<'_> {
+        Matrix::new(slice(&self.weight), self.vocab, self.width, self.width)
+    }
+
+    fn for_chunks(&self, mut work: impl FnMut(Chunk)) {
+        let size = (CHUNK_LOGITS / self.vocab).max(1);
+        let hidden = slice(&self.hidden);
+        for (rows, targets) in self.rows.chunks(size).zip(self.targets.chunks(size)) {
+            let row = |&row: &i32| hidden[row as usize * self.width..][..self.width].iter().copied();
+            let gathered: Vec<f32> = rows.iter().flat_map(row).collect();
+            let mut logits = vec![0.0; rows.len() * self.vocab];
+            let states = Matrix::new(&gathered, rows.len(), self.width, self.width);
+            product(&mut logits, Store::Replace, states, self.weight().transposed(), 1.0, true);
+            work(Chunk { rows, targets, gathered, logits, vocab: self.vocab });
+        }
+    }
+}
+
+impl Chunk<'_> {
+    fn losses(&self) -> Vec<f32> {
+        let rows = self.logits.par_chunks_exact(self.vocab).zip(self.targets);
+        rows.map(|(logits, &target)| vectorized(|| loss(logits, target))).collect()
+    }
+
+    /// The losses; the logits become `softmax(logits) - onehot(target)`.
+    fn losses_and_gradients(&mut self) -> Vec<f32> {
+        let rows = self.logits.par_chunks_exact_mut(self.vocab).zip(self.targets);
+        rows.map(|(logits, &target)| vectorized(|| loss_and_gradient(logits, target))).collect()
+    }
+}
+
+#[inline(always)]
+fn loss(logits: &[f32], target: i32) -> f32 {
+    let max = largest(logits);
+    let total = sum(logits.len(), |index| exp(logits[index] - max));
+    max + total.ln() - logits[target as usize]
+}
+
+#[inline(always)]
+fn loss_and_gradient(logits: &mut [f32], target: i32) -> f32 {
+    let max = largest(logits);
+    let own = logits[target as usize];
+    logits.iter_mut().for_each(|logit| *logit = exp(*logit - max));
+    let total = sum(logits.len(), |index| logits[index]);
+    let scale = 1.0 / total;
+    logits.iter_mut().for_each(|probability| *probability *= scale);
+    logits[target as usize] -= 1.0;
+    max + total.ln() - own
+}

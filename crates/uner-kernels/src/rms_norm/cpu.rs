@@ -1,0 +1,69 @@
+//! The norm on the CPU: rows over threads, statistics in f32 side by side.
+
+use burn::backend::Flex;
+use burn::backend::TensorMetadata;
+use rayon::prelude::*;
+
+use super::RmsNormKernels;
+use crate::flex::{Floats, contiguous, dims, for_rows, rows_per_piece, slice, sum, tensor, vectorized};
+
+impl RmsNormKernels for Flex {
+    fn rms_norm_forward(x: Floats, weight: Floats, eps: f64) -> Floats {
+        let (x, weight) = (contiguous(x), contiguous(weight));
+        let [_, hidden] = dims(&x);
+        let (xs, weights) = (slice(&x), slice(&weight));
+        let mut y = vec![0.0; xs.len()];
+        for_rows(&mut y, hidden, |first, y| {
+            for (y, x) in y.chunks_exact_mut(hidden).zip(xs[first * hidden..].chunks_exact(hidden)) {
+                let scale = reciprocal_root(x, eps);
+                for ((y, &x), &weight) in y.iter_mut().zip(x).zip(weights) {
+                    *y = x * scale * weight;
+                }
+            }
+        });
+        tensor(y, x.shape())
+    }
+
+    /// With `r` the reciprocal root mean square: `dweight = Σ dy · x · r`, and
+    /// `dx = r · (dy · weight - x · r² · mean(dy · weight · x))`.
+    fn rms_norm_backward(x: Floats, weight: Floats, eps: f64, dy: Floats) -> (Floats, Floats) {
+        let (x, weight, dy) = (contiguous(x), contiguous(weight), contiguous(dy));
+        let [_, hidden] = dims(&x);
+        let (xs, weights, dys) = (slice(&x), slice(&weight), slice(&dy));
+        let mut dx = vec![0.0; xs.len()];
+        let piece = rows_per_piece(hidden) * hidden;
+        let pieces = dx.par_chunks_mut(piece).zip(xs.par_chunks(piece)).zip(dys.par_chunks(piece));
+        // One sum a piece, added up in order afterwards: the same result on any number of threads.
+        let dweights: Vec<Vec<f32>> =
+            pieces.map(|((dx, x), dy)| vectorized(|| backward_rows(dx, x, weights, eps, dy))).collect();
+        let mut dweight = vec![0.0; hidden];
+        for piece in dweights {
+            dweight.iter_mut().zip(piece).for_each(|(sum, term)| *sum += term);
+        }
+        (tensor(dx, x.shape()), tensor(dweight, weight.shape()))
+    }
+}
+
+/// Fills `dx` and returns the sum over these rows of the weight's gradient.
+#[inline(always)]
+fn backward_rows(dx: &mut [f32], x: &[f32], weight: &[f32], eps: f64, dy: &[f32]) -> Vec<f32> {
+    let hidden = weight.len();
+    let mut dweight = vec![0.0; hidden];
+    let rows = dx.chunks_exact_mut(hidden).zip(x.chunks_exact(hidden)).zip(dy.chunks_exact(hidden));
+    for ((dx, x), dy) in rows {
+        let scale = reciprocal_root(x, eps);
+        let mean = sum(hidden, |i| dy[i] * weight[i] * x[i]) / hidden as f32;
+        let pull = scale * scale * mean;
+        for i in 0..hidden {
+            dx[i] = scale * (dy[i] * weight[i] - x[i] * pull);
+            dweight[i] += dy[i] * x[i] * scale;
+        }
+    }
+    dweight
+}
+
+#[inline(always)]
+fn reciprocal_root(x: &[f32], eps: f64) -> f32 {
+    let mean_square = sum(x.len(), |i| x[i] * x[i]) / x.len() as f32;
+    1.0 / (mean_square + eps as f32).sqrt()
+}

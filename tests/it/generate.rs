@@ -1,0 +1,57 @@
+//! Cached = uncached, alone = in a batch, and a stop token ends a row without touching the others.
+
+use burn::tensor::Device;
+use uner_infer::{Generator, Stop};
+use uner_kernels::Visibility;
+use uner_model::Context;
+
+use crate::model::{small_config, small_model};
+
+fn prompts() -> Vec<Vec<u32>> {
+    [1, 4, 9, 30, 2]
+        .iter()
+        .map(|&length| (0..length).map(|place| 3 + (place * 17 + length) % 58).collect())
+        .collect()
+}
+
+#[test]
+fn cached_equals_uncached() {
+    let (config, model, device) = (small_config(), small_model(8), Device::flex());
+    let generator = Generator { model: &model, config: &config };
+    for prompt in prompts() {
+        let got = generator.greedy(std::slice::from_ref(&prompt), 20, Stop::Never).remove(0);
+        let mut ids: Vec<i32> = prompt.iter().map(|&id| id as i32).collect();
+        for (place, &token) in got.iter().enumerate() {
+            let positions: Vec<i32> = (0..ids.len() as i32).collect();
+            let context =
+                Context::new(&config, &positions, 1, Visibility::causal(1, ids.len(), &device), &device);
+            let hidden = model.hidden(&ids, &context, None).narrow(0, ids.len() - 1, 1);
+            let logits: Vec<f32> = model.logits(hidden).try_into_vec_as().unwrap();
+            let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+            assert_eq!(token as usize, best, "token {place} after a prompt of {}", prompt.len());
+            ids.push(token as i32);
+        }
+    }
+}
+
+#[test]
+fn alone_equals_in_a_batch() {
+    let (config, model) = (small_config(), small_model(9));
+    let generator = Generator { model: &model, config: &config };
+    let together = generator.greedy(&prompts(), 25, Stop::Never);
+    for (prompt, answer) in prompts().into_iter().zip(together) {
+        assert_eq!(generator.greedy(std::slice::from_ref(&prompt), 25, Stop::Never)[0], answer);
+    }
+}
+
+#[test]
+fn a_stop_token_ends_its_row_only() {
+    let (config, model) = (small_config(), small_model(10));
+    let generator = Generator { model: &model, config: &config };
+    let free = generator.greedy(&prompts(), 25, Stop::Never);
+    let stop = free[2][3];
+    for (got, free) in generator.greedy(&prompts(), 25, Stop::At(stop)).iter().zip(&free) {
+        let expected: Vec<u32> = free.iter().copied().take_while(|&token| token != stop).collect();
+        assert_eq!(got, &expected);
+    }
+}

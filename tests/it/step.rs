@@ -1,0 +1,130 @@
+//! Layouts do not matter: packed = separate, accumulated = whole, layer-wise = whole-graph, in loss and in every gradient.
+//!
+//! Tolerance 2e-5 of a gradient's largest entry: the same f32 terms in another order.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use uner_kernels::linear_cross_entropy;
+use uner_model::Llama;
+use uner_model::parameters::take_gradients;
+use uner_prompt::Tokens;
+use uner_trainer::pack::pack_tokens;
+use uner_trainer::step::{accumulate, loss};
+use uner_trainer::{Batch, Gradients};
+
+use crate::golden::assert_close;
+use crate::model::{conversation, small_config, small_model};
+
+const GRADIENT: f32 = 2e-5;
+
+type Values = BTreeMap<String, Vec<f32>>;
+
+fn values(gradients: &Gradients) -> Values {
+    gradients
+        .iter()
+        .map(|(name, values)| (name.to_owned(), values.clone().try_into_vec_as().unwrap()))
+        .collect()
+}
+
+/// Summed loss and gradients over some batches.
+fn run(model: &Llama, batches: &[Batch], kept_blocks: usize) -> (f64, Values) {
+    let mut gradients = Gradients::default();
+    let loss = batches
+        .iter()
+        .map(|batch| {
+            f64::from(
+                accumulate(model, &small_config(), batch, kept_blocks, &mut gradients).into_scalar::<f32>(),
+            )
+        })
+        .sum();
+    (loss, values(&gradients))
+}
+
+fn assert_same(what: &str, got: &(f64, Values), expected: &(f64, Values)) {
+    assert!((got.0 / expected.0 - 1.0).abs() < 1e-6, "{what}: loss {} is not {}", got.0, expected.0);
+    assert_eq!(got.1.keys().collect::<Vec<_>>(), expected.1.keys().collect::<Vec<_>>(), "{what}");
+    for (name, expected) in &expected.1 {
+        let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        assert!(largest > 0.0, "{what}: the gradient of {name} is zero");
+        assert_close(&format!("{what}: {name}"), &got.1[name], expected, GRADIENT * largest);
+    }
+}
+
+/// Conversations with unequal numbers of trained tokens.
+fn conversations() -> Vec<Tokens> {
+    (0..9).map(|number| conversation(number, 1 + number % 5)).collect()
+}
+
+fn separate() -> Vec<Batch> {
+    conversations().into_iter().map(|tokens| Batch::new(&[vec![tokens]])).collect()
+}
+
+#[test]
+fn packed_rows_equal_separate_rows() {
+    let model = small_model(1);
+    let expected = run(&model, &separate(), 0);
+    for max_seq_len in [40, 64, 200] {
+        let rows = pack_tokens(conversations(), max_seq_len);
+        assert!(rows.len() < 9, "nothing was packed");
+        assert_same(&format!("rows of {max_seq_len}"), &run(&model, &[Batch::new(&rows)], 0), &expected);
+    }
+}
+
+#[test]
+fn accumulated_equals_whole() {
+    let model = small_model(2);
+    let rows = pack_tokens(conversations(), 40);
+    let whole = run(&model, &[Batch::new(&rows)], 0);
+    for size in [1, 2, 3] {
+        let batches: Vec<Batch> = rows.chunks(size).map(Batch::new).collect();
+        let trained: Vec<usize> = batches.iter().map(Batch::num_trained).collect();
+        assert!(
+            trained.windows(2).any(|pair| pair[0] != pair[1]),
+            "equal {trained:?} would hide a mean of means"
+        );
+        assert_same(&format!("{size} rows at a time"), &run(&model, &batches, 0), &whole);
+    }
+}
+
+#[test]
+fn layer_wise_equals_whole_graph_however_many_blocks_are_kept() {
+    let (config, device) = (small_config(), Device::flex());
+    let batch = Batch::new(&pack_tokens(conversations(), 64));
+    for tied in [false, true] {
+        let config = uner_model::LlamaConfig { tie_word_embeddings: tied, ..config.clone() };
+        let model = uner_model::weights::random(&config, 3, &device);
+        let expected = whole_graph(&model, &config, &batch);
+        for kept_blocks in [0, 1, 3] {
+            let mut gradients = Gradients::default();
+            let loss = accumulate(&model, &config, &batch, kept_blocks, &mut gradients).into_scalar::<f32>();
+            assert_same(
+                &format!("{kept_blocks} kept, tied {tied}"),
+                &(f64::from(loss), values(&gradients)),
+                &expected,
+            );
+        }
+    }
+}
+
+/// The whole model as one autodiff graph.
+fn whole_graph(model: &Llama, config: &uner_model::LlamaConfig, batch: &Batch) -> (f64, Values) {
+    let device = Device::flex();
+    let model = model.clone().train();
+    let hidden = model.hidden(&batch.ids, &batch.context(config, &device), None);
+    let loss: Tensor<1> = linear_cross_entropy(hidden, model.head(), &batch.labels(&device));
+    let mut graph = loss.clone().backward();
+    let mut gradients = Gradients::default();
+    take_gradients(&model, "", &mut graph, |name, gradient| gradients.add(name, gradient));
+    (f64::from(loss.into_scalar::<f32>()), values(&gradients))
+}
+
+#[test]
+fn the_validation_loss_is_the_training_loss() {
+    let model = small_model(4);
+    let batch = Batch::new(&pack_tokens(conversations(), 64));
+    let expected = run(&model, std::slice::from_ref(&batch), 0).0;
+    let got = f64::from(loss(&model, &small_config(), &batch).into_scalar::<f32>());
+    assert!((got / expected - 1.0).abs() < 1e-6, "{got} is not {expected}");
+}
