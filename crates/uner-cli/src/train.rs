@@ -65,6 +65,7 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
     }
     // A resumed run keeps its tokenizer, whatever became of the file it was read from.
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
+    tracing::info!("encoding the data");
     let assembled = assemble(plan, folder, tokenizer)?;
     let numbers = Numbers::new(plan, assembled.train.summary().into());
     tracing::info!("{}", plan.describe(&numbers).trim_end());
@@ -188,11 +189,17 @@ fn seen(plan: &Plan) -> Result<SeenMentions> {
 fn suggestion(plan: &Plan, folder: &Path) -> String {
     let (text, types) = example(plan)
         .unwrap_or_else(|| ("Tim Cook runs Apple.".to_owned(), "person,organization".to_owned()));
-    format!(
-        "uner predict --model {} --text '{}' --types '{types}'",
-        folder.display(),
-        text.replace('\'', "'\\''")
-    )
+    let (program, folder, text) = (program(), folder.display(), text.replace('\'', "'\\''"));
+    format!("{program} predict --model {folder} --text '{text}' --types '{types}'")
+}
+
+/// How `uner` is called: it lies beside this program, or was not built yet.
+fn program() -> String {
+    let beside = std::env::current_exe().ok().map(|program| program.with_file_name("uner"));
+    match beside.filter(|program| program.is_file()) {
+        Some(program) => program.display().to_string(),
+        None => "cargo run --release --bin uner --".to_owned(),
+    }
 }
 
 /// A text with several types, from the first benchmark or the training data.

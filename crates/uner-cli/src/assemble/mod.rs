@@ -71,7 +71,7 @@ pub(crate) fn assemble(plan: &Plan, scratch: &Path, at_hand: Option<Tokenizer>) 
 pub(crate) fn first(plan: &Plan, count: usize) -> Result<(Tokenizer, Vec<Tokens>)> {
     let negatives = Negatives::of(plan)?;
     let tokenizer = tokenizer(plan, &negatives)?;
-    let examples = examples(plan, &plan.recipe.data.train, &negatives)?;
+    let examples = examples(plan, &plan.recipe.data.train, &negatives, |_| {})?;
     let tokens = examples
         .take(count)
         .map(|questioned| Ok(encode(&questioned?.conversation(&plan.template), &plan.template, &tokenizer)?));
@@ -79,15 +79,16 @@ pub(crate) fn first(plan: &Plan, count: usize) -> Result<(Tokenizer, Vec<Tokens>
     Ok((tokenizer, tokens))
 }
 
-/// The examples of a mixture, absent types asked.
+/// The examples of a mixture, absent types asked. `at_end` is told what reading them could not represent exactly.
 fn examples<'a>(
     plan: &'a Plan,
     members: &[Member],
     negatives: &'a Negatives,
+    at_end: fn(&Notes),
 ) -> Result<impl Iterator<Item = Result<Questioned>> + Send + use<'a>> {
     let mixture = mix(members, &plan.recipe.data.root, plan.recipe.run.seed)?;
     let names: Vec<String> = mixture.datasets().map(|dataset| dataset.name.clone()).collect();
-    Ok(Noted(mixture).zip(0..).map(move |(item, index)| {
+    Ok(Noted { mixture, at_end }.zip(0..).map(move |(item, index)| {
         let (member, mut example) = item?;
         negatives.add(&mut example, member, index);
         Ok(Questioned { dataset: names[member].clone(), example })
@@ -95,15 +96,18 @@ fn examples<'a>(
 }
 
 /// A mixture that tells its notes when it is through.
-struct Noted(uner_data::Mixture);
+struct Noted {
+    mixture: uner_data::Mixture,
+    at_end: fn(&Notes),
+}
 
 impl Iterator for Noted {
     type Item = Result<(usize, Example), uner_data::DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = self.0.next();
+        let item = self.mixture.next();
         if item.is_none() {
-            tell_notes(&self.0.notes());
+            (self.at_end)(&self.mixture.notes());
         }
         item
     }
@@ -111,7 +115,7 @@ impl Iterator for Noted {
 
 fn tell_notes(notes: &Notes) {
     for line in notes.to_string().lines() {
-        tracing::debug!("data: {line}");
+        tracing::info!("data: {line}");
     }
 }
 
@@ -130,14 +134,20 @@ impl Encoder<'_> {
         let encode = |chunk: &[Questioned]| -> Vec<Result<Tokens, PromptError>> {
             chunk.par_iter().map(|questioned| self.encode(questioned)).collect()
         };
-        in_chunks(examples(self.plan, members, self.negatives)?, encode, |questioned, tokens| {
-            let pushed = tokens.map_err(TrainError::from).and_then(|tokens| writer.push(&tokens));
-            match (pushed, self.plan.recipe.data.long_passages) {
-                (Err(TrainError::Prompt(PromptError::TooLong { .. })), LongPassages::Drop) => num_long += 1,
-                (pushed, _) => pushed.with_context(|| format!("example `{}`", questioned.example.id))?,
-            }
-            Ok(())
-        })?;
+        in_chunks(
+            examples(self.plan, members, self.negatives, tell_notes)?,
+            encode,
+            |questioned, tokens| {
+                let pushed = tokens.map_err(TrainError::from).and_then(|tokens| writer.push(&tokens));
+                match (pushed, self.plan.recipe.data.long_passages) {
+                    (Err(TrainError::Prompt(PromptError::TooLong { .. })), LongPassages::Drop) => {
+                        num_long += 1;
+                    }
+                    (pushed, _) => pushed.with_context(|| format!("example `{}`", questioned.example.id))?,
+                }
+                Ok(())
+            },
+        )?;
         if num_long > 0 {
             tracing::warn!("{num_long} passages are longer than `train.max_seq_len` and were left out");
         }

@@ -30,6 +30,9 @@ fn a_run_from_recipe_to_prediction() {
     fs_err::rename(desk.path(CHECKPOINT), &alone).unwrap();
     fs_err::remove_dir_all(desk.path("run")).unwrap();
     predict(&desk).succeeds();
+    let long = "a ".repeat(600);
+    let outcome = desk.uner(&["predict", "--model", "alone", "--text", &long, "--types", "person"]);
+    outcome.fails(1, &["the prompt for `person` has ", "split the text, which starts with `a a a"]);
     let report = desk.uner(&["eval", "--model", "alone", "--benchmark", "demo:validation", "--limit", "2"]);
     assert!(report.succeeds().stdout.contains("demo by entity type"), "{}", report.stdout);
     let json: Value = serde_json::from_str(&desk.read("alone/report.json")).unwrap();
