@@ -7,6 +7,7 @@ use serde_json::json;
 use uner_data::{read, registry};
 
 use crate::args::SplitArgs;
+use crate::notes;
 
 pub(crate) fn stats(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
     let dataset = registry::find(&args.dataset)?;
@@ -17,7 +18,7 @@ pub(crate) fn stats(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
     } else {
         write!(out, "{stats}")?;
     }
-    tell_notes(examples.notes());
+    notes::tell(examples.notes());
     Ok(())
 }
 
@@ -37,15 +38,9 @@ pub(crate) fn validate(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
         }
         writeln!(out, "{} examples, {} entities", found.num_examples, found.num_entities)?;
     }
-    tell_notes(&found.notes);
+    notes::tell(&found.notes);
     if !problems.is_empty() {
         bail!("split `{}` of `{}` has {} problems", args.split, dataset.name, problems.len());
     }
     Ok(())
-}
-
-fn tell_notes(notes: &uner_data::Notes) {
-    for line in notes.to_string().lines() {
-        tracing::warn!("{line}");
-    }
 }

@@ -11,6 +11,7 @@ use uner_infer::{InferError, Predictor, Query, Response};
 
 use crate::args::EvalArgs;
 use crate::model_folder::Asked;
+use crate::notes;
 use crate::progress::Meter;
 use crate::recipe::Benchmark;
 use crate::run_folder::write_report;
@@ -24,7 +25,7 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
     let asked = Asked::load(&args.model)?;
     let report = measure(&asked.predictor(), &benchmarks, &args.root, None)?;
     write!(out, "{}", report.terminal())?;
-    write_report(args.output.as_ref().unwrap_or(&asked.folder), &report)
+    write_report(args.output.as_ref().unwrap_or(&args.model.model), &report)
 }
 
 /// `dataset` or `dataset:split`.
@@ -71,11 +72,11 @@ struct World {
 
 impl World {
     /// The types of the description; where it lists none, all that occur or are asked in the examples.
-    fn of(dataset: &Dataset, examples: Examples, limit: usize) -> Result<Self> {
+    fn of(dataset: &Dataset, mut examples: Examples, limit: usize) -> Result<Self> {
         let mut entity_types: Vec<String> = dataset.entity_types().into_iter().map(str::to_owned).collect();
         let listed = !entity_types.is_empty();
         let mut num_examples = 0;
-        for example in examples.take(limit) {
+        for example in examples.by_ref().take(limit) {
             let example = example?;
             num_examples += 1;
             let new = example.queries.into_iter().filter(|_| !listed);
@@ -85,6 +86,7 @@ impl World {
                 }
             }
         }
+        notes::tell(examples.notes());
         Ok(Self { entity_types, num_examples })
     }
 }

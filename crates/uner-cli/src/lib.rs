@@ -14,6 +14,7 @@ mod interrupt;
 mod mask;
 mod model_folder;
 mod model_source;
+mod notes;
 pub mod plan;
 mod predict;
 pub mod probe;

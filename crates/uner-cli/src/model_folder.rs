@@ -19,7 +19,6 @@ const BATCH_SIZE: usize = 32;
 /// A model ready to be asked.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) folder: PathBuf,
     config: LlamaConfig,
     model: Llama,
     tokenizer: Tokenizer,
@@ -36,7 +35,7 @@ impl Asked {
             infer.max_new_tokens = max_new_tokens;
         }
         let template = template(&folder, args.template.as_deref())?;
-        Ok(Self { config, model, tokenizer: tokenizer(&folder)?, template, infer, folder })
+        Ok(Self { config, model, tokenizer: tokenizer(&folder)?, template, infer })
     }
 
     pub(crate) fn predictor(&self) -> Predictor<'_> {

@@ -23,6 +23,7 @@ use uner_prompt::{Conversation, PromptError, Template, Tokenizer, Tokens, encode
 use uner_trainer::store::StoreWriter;
 use uner_trainer::{TokenStore, TrainError};
 
+use crate::notes;
 use crate::plan::Plan;
 use crate::recipe::LongPassages;
 use chunks::in_chunks;
@@ -113,12 +114,6 @@ impl Iterator for Noted {
     }
 }
 
-fn tell_notes(notes: &Notes) {
-    for line in notes.to_string().lines() {
-        tracing::info!("data: {line}");
-    }
-}
-
 /// What encodes a mixture into a store.
 struct Encoder<'a> {
     plan: &'a Plan,
@@ -135,7 +130,7 @@ impl Encoder<'_> {
             chunk.par_iter().map(|questioned| self.encode(questioned)).collect()
         };
         in_chunks(
-            examples(self.plan, members, self.negatives, tell_notes)?,
+            examples(self.plan, members, self.negatives, notes::tell)?,
             encode,
             |questioned, tokens| {
                 let pushed = tokens.map_err(TrainError::from).and_then(|tokens| writer.push(&tokens));
