@@ -30,15 +30,14 @@ const RECIPE: &str = "recipe.toml";
 /// What `Tokenizer::save` may write.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer.model", "tokenizer_config.json"];
 
-/// Makes the folder of a new run. What a run left that died before its first checkpoint is written over.
+/// Refuses to start a run where there is one. What was left by one that died before its first checkpoint is written over.
 ///
 /// # Errors
 /// [`RecipeError::RunExists`] when there is a checkpoint in it.
-pub(crate) fn create(folder: &Path) -> Result<()> {
+pub(crate) fn refuse_second_run(folder: &Path) -> Result<()> {
     if checkpoint::latest(folder)?.is_some() {
         return Err(RecipeError::RunExists(folder.to_owned()).into());
     }
-    fs_err::create_dir_all(folder)?;
     Ok(())
 }
 

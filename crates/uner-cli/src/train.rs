@@ -61,15 +61,15 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
         None => None,
     };
     if resumed.is_none() {
-        run_folder::create(folder)?;
+        run_folder::refuse_second_run(folder)?;
     }
+    fs_err::create_dir_all(folder)?;
     // A resumed run keeps its tokenizer, whatever became of the file it was read from.
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
     tracing::info!("encoding the data");
     let assembled = assemble(plan, folder, tokenizer)?;
     let numbers = Numbers::new(plan, assembled.train.summary().into());
     tracing::info!("{}", plan.describe(&numbers).trim_end());
-    let companions = run_folder::describe(plan, &assembled.tokenizer)?;
     let run = Run {
         config: &plan.recipe.train,
         model_config: &assembled.config,
@@ -78,10 +78,12 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
         validation: assembled.validation.as_ref(),
         kept_blocks: numbers.memory.kept_blocks,
         folder,
-        companions: &companions,
+        companions: &[],
     };
     let progress = begin(plan, &run, resumed.as_deref())?;
-    let Some(progress) = train(&run, progress)? else {
+    // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
+    let companions = run_folder::describe(plan, &assembled.tokenizer)?;
+    let Some(progress) = train(&Run { companions: &companions, ..run }, progress)? else {
         tracing::warn!("interrupted and saved; go on with `--resume`");
         return Ok(Ending::Interrupted);
     };

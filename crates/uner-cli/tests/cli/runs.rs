@@ -67,8 +67,10 @@ fn a_folder_with_a_run_is_refused_and_resumed() {
     );
     assert_eq!(losses(&desk.read("run/metrics.jsonl")), metrics);
 
+    let recipe = desk.read("run/recipe.toml");
     let other = desk.uner(&["train", "--recipe", "tiny", "--set", "train.lr=2e-3", "--resume"]);
     other.fails(1, &["`train.lr` was `0.001` and is now `0.002`"]);
+    assert_eq!(desk.read("run/recipe.toml"), recipe, "a refused run leaves the folder as it was");
 }
 
 /// The loss of every step, in the order of the file.
