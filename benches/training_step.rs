@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use uner_model::LlamaConfig;
 use uner_model::weights::random;
 use uner_prompt::Tokens;
-use uner_trainer::optimizer::clip_factor;
+use uner_trainer::optimizer::{Update, clip_factor};
 use uner_trainer::step::accumulate;
 use uner_trainer::{AdamW, Batch, Gradients, Schedule, TrainConfig};
 
@@ -46,10 +46,10 @@ fn train_config() -> TrainConfig {
 }
 
 /// Pseudo-random ids in one document a row, trained where the mask says so.
-fn batch(mask: Option<Vec<Vec<u8>>>) -> Batch {
+fn batch(mask: Option<&[Vec<u8>]>) -> Batch {
     let row = |row: usize| {
         let id = |place: usize| (3 + (row * LENGTH + place) * 7919 % 31_997) as u32;
-        let trained = |place: usize| mask.as_ref().is_none_or(|mask| mask[row][place] == 1);
+        let trained = |place: usize| mask.is_none_or(|mask| mask[row][place] == 1);
         vec![Tokens {
             ids: (0..LENGTH).map(id).collect(),
             loss_mask: (0..LENGTH).map(trained).collect(),
@@ -72,7 +72,7 @@ fn peak_rss_mib() -> Option<f64> {
 
 #[expect(clippy::print_stdout, reason = "the result")]
 fn main() {
-    let mask = argument("--mask").map(|path| {
+    let mask: Option<Vec<Vec<u8>>> = argument("--mask").map(|path| {
         let text = fs_err::read_to_string(path).expect("the mask");
         serde_json::from_str(&text).expect("rows of 0 and 1")
     });
@@ -80,7 +80,7 @@ fn main() {
     let (config, train) = (model_config(), train_config());
     let kept = if std::env::args().any(|a| a == "--recompute") { 0 } else { config.num_hidden_layers };
     let mut model = random(&config, 0, &Device::flex());
-    let batch = batch(mask);
+    let batch = batch(mask.as_deref());
     let trained = batch.num_trained() as f64;
     let mut optimizer = AdamW::default();
     let mut times: Vec<f64> = Vec::new();
@@ -91,7 +91,7 @@ fn main() {
         let sum = accumulate(&model, &config, &batch, kept, &mut gradients);
         loss = f64::from(sum.into_scalar::<f32>()) / trained;
         let scale = clip_factor(gradients.norm() / trained, train.max_grad_norm) / trained;
-        model = optimizer.step(model, gradients, &train, train.lr, step, scale);
+        model = optimizer.step(model, gradients, &train, Update { lr: train.lr, step, grad_scale: scale });
         times.push(start.elapsed().as_secs_f64());
     }
     let mut timed = times.split_off(WARM_UP);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use uner_model::Llama;
 use uner_model::parameters::visit;
-use uner_trainer::optimizer::clip_factor;
+use uner_trainer::optimizer::{Update, clip_factor};
 use uner_trainer::schedule::{factor, warmup_updates};
 use uner_trainer::step::accumulate;
 use uner_trainer::{AdamW, Gradients, Schedule};
@@ -52,8 +52,9 @@ fn assert_run(root: &Path, folder: &Path, run: &str, max_grad_norm: f64) {
             (norm / step["grad_norm_before_clip"].as_f64().unwrap() - 1.0).abs() < 1e-4,
             "{what}: norm {norm}"
         );
-        let scale = clip_factor(norm, max_grad_norm) / trained;
-        model = optimizer.step(model, gradients, &train, step["lr"].as_f64().unwrap(), number, scale);
+        let lr = step["lr"].as_f64().unwrap();
+        let update = Update { lr, step: number, grad_scale: clip_factor(norm, max_grad_norm) / trained };
+        model = optimizer.step(model, gradients, &train, update);
         for (name, got) in values(&model) {
             let at = &indices[&name];
             let sampled: Vec<f32> = at.iter().map(|&index| got[index]).collect();

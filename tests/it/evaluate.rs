@@ -1,7 +1,5 @@
 //! Scores equal those of the released evaluators: golden vectors where they are at hand, and fixtures of our own.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot read its material has failed")]
-
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},

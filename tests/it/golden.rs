@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use uner_cli::probe::{ProbeArgs, ProbeReport, run};
+use uner_cli::probe::{DeviceName, ProbeArgs, ProbeReport, run};
 
 use crate::shared::{repository, shared};
 
@@ -49,16 +49,27 @@ pub(crate) fn tensors(path: &Path) -> Tensors {
 }
 
 fn probe(model: &Path, case: &Path, generate: Option<usize>) -> (ProbeReport, Tensors) {
+    probe_adapted(model, None, case, generate)
+}
+
+fn probe_adapted(
+    model: &Path,
+    adapter: Option<&Path>,
+    case: &Path,
+    generate: Option<usize>,
+) -> (ProbeReport, Tensors) {
     let out = tempfile::tempdir().unwrap();
     let output = out.path().join("out.safetensors");
     let args = ProbeArgs {
         model: model.to_owned(),
+        adapter: adapter.map(Path::to_owned),
         input: case.to_owned(),
         output: output.clone(),
         grads: true,
         generate,
+        device: DeviceName::Flex,
     };
-    let report = run(&args, &Device::flex()).unwrap();
+    let report = run(&args).unwrap();
     (report, tensors(&output))
 }
 
@@ -141,5 +152,59 @@ fn packed_rows_equal_transformers() {
             assert_gradients(&what, &got, &tensors(&folder.join("grads.safetensors")));
             assert_losses(&what, &report, &case);
         }
+    }
+}
+
+/// Weights stored as bfloat16 are rounded once; the arithmetic stays f32.
+#[test]
+fn bfloat16_weights_equal_transformers() {
+    for root in roots() {
+        for folder in folders(&root, "models") {
+            let (config, model) = uner_model::load(&folder, &Device::flex()).unwrap();
+            let config = uner_model::LlamaConfig { torch_dtype: "bfloat16".to_owned(), ..config };
+            let rounded = tempfile::tempdir().unwrap();
+            uner_model::save(&model, &config, rounded.path(), usize::MAX).unwrap();
+            let (_, got) = probe(rounded.path(), &folder.join("case.json"), None);
+            let expected = tensors(&folder.join("expected.safetensors"));
+            let what = format!("{} in bfloat16", folder.display());
+            assert_close(&what, &got["logits"].1, &expected["logits_bf16_weights"].1, FORWARD);
+        }
+    }
+}
+
+/// A published checkpoint: it loads, and is far better at English than chance.
+#[test]
+fn a_pretrained_checkpoint_speaks() {
+    let Some(folder) = shared("data/tinystories-656k") else { return };
+    let (config, model) = uner_model::load(&folder, &Device::flex()).unwrap();
+    let tokenizer = uner_prompt::Tokenizer::from_file(&folder.join("tokenizer.json")).unwrap();
+    let mut prompt = vec![tokenizer.bos()];
+    prompt.extend(tokenizer.encode_segment("Once upon a time, there was a little").unwrap());
+    let generator = uner_infer::Generator { model: &model, config: &config };
+    let answer = generator.greedy(&[prompt], 24, uner_infer::Stop::Never).remove(0);
+    let text = tokenizer.decode(&answer).unwrap();
+    assert!(text.contains(" named "), "{text}");
+}
+
+#[test]
+fn adapters_equal_peft() {
+    let Some(root) = shared("golden") else { return };
+    for folder in folders(&root, "lora") {
+        let case = json(&folder.join("case.json"));
+        let (model, inputs) =
+            (root.join(case["base"].as_str().unwrap()), root.join(case["inputs"].as_str().unwrap()));
+        let (report, got) = probe_adapted(&model, Some(&folder), &inputs, None);
+        let what = folder.display().to_string();
+        assert_forward(&what, &got, &tensors(&folder.join("expected.safetensors")));
+        let expected = tensors(&folder.join("grads.safetensors"));
+        assert_gradients(&what, &got, &expected);
+        assert_eq!(
+            got.keys().filter(|name| name.starts_with("grad.")).count(),
+            expected.len(),
+            "the base is frozen"
+        );
+        assert_losses(&what, &report, &case);
+        let norm = case["adamw"]["steps"][0]["grad_norm_before_clip"].as_f64().unwrap();
+        assert!((report.grad_norm.unwrap() / norm - 1.0).abs() < 1e-4, "{what}: {report:?}");
     }
 }

@@ -13,6 +13,7 @@ mod kernels;
 mod mask;
 mod model;
 mod ner;
+mod official;
 mod overfit;
 mod recipes;
 mod resume;

@@ -94,7 +94,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<Ending> {
         Command::Predict(args) => predict::run(args, out)?,
         Command::Score(args) => score::run(args, out)?,
         Command::Probe(args) => {
-            let report = probe::run(args, &device())?;
+            let report = probe::run(args)?;
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         }
         Command::Data(DataCommand::Stats(args)) => data::stats(args, out)?,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use burn::tensor::{Device, Tensor};
-use clap::Args;
+use burn::tensor::Device;
+use clap::{Args, ValueEnum};
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use uner_kernels::attention::PADDING;
 use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
 use uner_kernels::token_losses;
 use uner_model::parameters::visit;
-use uner_model::{Llama, LlamaConfig};
+use uner_model::{Llama, LlamaConfig, adapter, load_adapter};
 use uner_trainer::step::accumulate;
 use uner_trainer::{Batch, Gradients, checkpoint};
 
@@ -24,6 +24,9 @@ pub struct ProbeArgs {
     /// Hugging Face model folder, or a checkpoint of a run
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
+    /// An adapter as PEFT writes it; gradients are then its own, under the names of its file
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// JSON with `input_ids` and, optionally, `attention_mask`, `labels`, `position_ids`, `segment_ids`
     #[arg(long, value_name = "CASE.json")]
     pub input: PathBuf,
@@ -36,6 +39,25 @@ pub struct ProbeArgs {
     /// Also continue each row greedily by this many tokens
     #[arg(long, value_name = "N")]
     pub generate: Option<usize>,
+    /// Where to compute
+    #[arg(long, value_name = "D", default_value = "flex")]
+    pub device: DeviceName,
+}
+
+/// A device by the name it has on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// The CPU
+    Flex,
+}
+
+impl DeviceName {
+    /// The device of this name.
+    pub fn device(self) -> Device {
+        match self {
+            Self::Flex => Device::flex(),
+        }
+    }
 }
 
 /// What is told on stdout. Without labels the losses are 0.
@@ -72,8 +94,13 @@ type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 ///
 /// # Errors
 /// When the model or the case cannot be read, the case does not fit the model, or the output cannot be written.
-pub fn run(args: &ProbeArgs, device: &Device) -> Result<ProbeReport> {
-    let (config, model) = checkpoint::load_model(&args.model, device)?;
+pub fn run(args: &ProbeArgs) -> Result<ProbeReport> {
+    let device = args.device.device();
+    let (config, model) = checkpoint::load_model(&args.model, &device)?;
+    let model = match &args.adapter {
+        Some(folder) => load_adapter(model, folder, &device)?,
+        None => model,
+    };
     let case = Case::read(&args.input, config.vocab_size)?;
     let batch = case.batch();
     let mut tensors = Tensors::new();
@@ -85,7 +112,7 @@ pub fn run(args: &ProbeArgs, device: &Device) -> Result<ProbeReport> {
             "`{}` has no trained label, so there is no gradient",
             args.input.display()
         );
-        Some(gradients(&model, &config, &batch, &mut tensors)?)
+        Some(gradients(&model, &config, &batch, args.adapter.is_some(), &mut tensors)?)
     } else {
         None
     };
@@ -124,18 +151,24 @@ fn forward(model: &Llama, config: &LlamaConfig, batch: &Batch, tensors: &mut Ten
 }
 
 /// Adds `grad.<parameter>` of the mean loss and returns their norm. One block keeps its graph and the others are run
-/// again, so that both ways of the backward pass are probed.
-fn gradients(model: &Llama, config: &LlamaConfig, batch: &Batch, tensors: &mut Tensors) -> Result<f64> {
+/// again, so that both ways of the backward pass are probed. The parameters of an adapter have the names of its file.
+fn gradients(
+    model: &Llama,
+    config: &LlamaConfig,
+    batch: &Batch,
+    adapted: bool,
+    tensors: &mut Tensors,
+) -> Result<f64> {
     let mut gradients = Gradients::default();
     accumulate(model, config, batch, 1, &mut gradients);
     let scale = 1.0 / batch.num_trained() as f64;
+    let prefix = if adapted { adapter::PREFIX } else { "" };
     let mut problem = None;
     visit(model, "", |parameter| {
         let Some(gradient) = gradients.get(&parameter.name) else { return };
-        let scaled: Tensor<1> = gradient.clone().mul_scalar(scale);
-        match scaled.try_into_vec_as::<f32>() {
+        match gradient.clone().mul_scalar(scale).try_into_vec_as::<f32>() {
             Ok(values) => {
-                tensors.insert(format!("grad.{}", parameter.name), (parameter.shape, values));
+                tensors.insert(format!("grad.{prefix}{}", parameter.name), (parameter.shape, values));
             }
             Err(error) => problem = Some(error),
         }

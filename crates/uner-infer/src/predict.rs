@@ -90,19 +90,20 @@ impl Predictor<'_> {
         let prompts = queries.iter().map(|query| self.prompt(query)).collect::<Result<Vec<_>, _>>()?;
         let mut by_length: Vec<usize> = (0..queries.len()).collect();
         by_length.sort_by_key(|&index| prompts[index].len());
-        let mut responses: Vec<Option<Response>> = vec![None; queries.len()];
+        let mut responses: Vec<(usize, Response)> = Vec::with_capacity(queries.len());
         let mut done = 0;
         for batch in by_length.chunks(self.config.batch_size.max(1)) {
             let prompts: Vec<Vec<u32>> = batch.iter().map(|&index| prompts[index].clone()).collect();
             let stop = Stop::At(self.tokenizer.eos());
             let answers = self.generator.greedy(&prompts, self.config.max_new_tokens, stop);
             for (&index, ids) in batch.iter().zip(answers) {
-                responses[index] = Some(self.response(&queries[index], &ids)?);
+                responses.push((index, self.response(&queries[index], &ids)?));
             }
             done += batch.len();
             answered(done);
         }
-        Ok(responses.into_iter().map(|response| response.expect("every query is in one batch")).collect())
+        responses.sort_unstable_by_key(|(index, _)| *index);
+        Ok(responses.into_iter().map(|(_, response)| response).collect())
     }
 
     fn prompt(&self, query: &Query) -> Result<Vec<u32>, InferError> {

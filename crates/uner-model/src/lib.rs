@@ -3,12 +3,15 @@
 //! Field names are checkpoint names and weights are `[out, in]`, so loading and saving copy bytes. Knows nothing of
 //! optimizers, data or runs.
 
+pub mod adapter;
 pub mod cache;
 pub mod config;
+#[expect(non_snake_case, reason = "field names are checkpoint names, and those of adapters have capitals")]
 pub mod llama;
 pub mod parameters;
 pub mod weights;
 
+pub use adapter::load_adapter;
 pub use cache::KvCache;
 pub use config::LlamaConfig;
 pub use llama::{Block, Context, Llama};

@@ -68,9 +68,24 @@ pub struct Mlp {
     pub down_proj: Linear,
 }
 
-/// A bias-free matrix, `[out, in]`.
+/// A bias-free matrix, `[out, in]`, and its low-rank adapter where it has one: `x·Wᵀ + s·(x·Aᵀ)·Bᵀ` (Hu et al. 2021). The
+/// product `B·A` is never formed.
 #[derive(Module, Debug)]
 pub struct Linear {
+    /// `[out, in]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[rank, in]`.
+    pub lora_A: Option<Matrix>,
+    /// `[out, rank]`.
+    pub lora_B: Option<Matrix>,
+    /// `alpha / rank`.
+    #[module(skip)]
+    pub lora_scale: f64,
+}
+
+/// One factor of an adapter.
+#[derive(Module, Debug)]
+pub struct Matrix {
     /// `[out, in]`.
     pub weight: Param<Tensor<2>>,
 }
@@ -137,9 +152,14 @@ impl Llama {
         weight.select(0, ids)
     }
 
+    /// The layer of the language-model head: the embedding where they are tied.
+    pub fn head_layer(&self) -> &Linear {
+        self.lm_head.as_ref().unwrap_or(&self.model.embed_tokens)
+    }
+
     /// The matrix of the language-model head, `[vocab_size, hidden_size]`.
     pub fn head(&self) -> Tensor<2> {
-        self.lm_head.as_ref().unwrap_or(&self.model.embed_tokens).weight.val()
+        self.head_layer().weight.val()
     }
 
     /// The normed hidden states of every token, `[rows · tokens, hidden_size]`, ready for the head.
@@ -185,6 +205,20 @@ impl Block {
         })
     }
 
+    /// The layers that an adapter can change, by their names in the block.
+    pub(crate) fn linears(&mut self) -> [(&'static str, &mut Linear); 7] {
+        let Self { self_attn, mlp, .. } = self;
+        [
+            ("self_attn.q_proj", &mut self_attn.q_proj),
+            ("self_attn.k_proj", &mut self_attn.k_proj),
+            ("self_attn.v_proj", &mut self_attn.v_proj),
+            ("self_attn.o_proj", &mut self_attn.o_proj),
+            ("mlp.gate_proj", &mut mlp.gate_proj),
+            ("mlp.up_proj", &mut mlp.up_proj),
+            ("mlp.down_proj", &mut mlp.down_proj),
+        ]
+    }
+
     /// `[rows · tokens, hidden_size]` to the same.
     pub fn forward(&self, hidden: Tensor<2>, context: &Context, cache: Option<&mut LayerCache>) -> Tensor<2> {
         let normed = self.input_layernorm.forward(hidden.clone(), context.config);
@@ -227,11 +261,19 @@ impl Linear {
         rows: usize,
         columns: usize,
     ) -> Result<Self, WeightsError> {
-        Ok(Self { weight: Param::from_tensor(source.tensor(&format!("{name}.weight"), [rows, columns])?) })
+        let weight = Param::from_tensor(source.tensor(&format!("{name}.weight"), [rows, columns])?);
+        Ok(Self { weight, lora_A: None, lora_B: None, lora_scale: 1.0 })
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        linear(x, self.weight.val())
+        match (&self.lora_A, &self.lora_B) {
+            (Some(down), Some(up)) => {
+                let low = linear(x.clone(), down.weight.val());
+                let change = linear(low, up.weight.val()).mul_scalar(self.lora_scale);
+                linear(x, self.weight.val()).add(change)
+            }
+            _ => linear(x, self.weight.val()),
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub enum TrainError {
 
 impl TrainError {
     /// An I/O error that names its path.
-    pub(crate) fn at(path: &Path, error: std::io::Error) -> Self {
+    pub(crate) fn at(path: &Path, error: &std::io::Error) -> Self {
         std::io::Error::new(error.kind(), format!("`{}`: {error}", path.display())).into()
     }
 }

@@ -14,7 +14,7 @@ use crate::error::TrainError;
 use crate::gradients::Gradients;
 use crate::loader::{Loader, StepData, in_order};
 use crate::metrics::StepMetrics;
-use crate::optimizer::{AdamW, clip_factor};
+use crate::optimizer::{AdamW, Update, clip_factor};
 use crate::schedule::{factor, warmup_updates};
 use crate::step::{accumulate, loss};
 use crate::store::TokenStore;
@@ -104,37 +104,31 @@ pub fn train(
     listen: &mut dyn FnMut(&Event) -> Result<ControlFlow<()>, TrainError>,
 ) -> Result<Progress, TrainError> {
     let total = run.total_steps();
-    let mut saved = progress.step;
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(PREFETCHED_STEPS);
         let loader = Loader::new(run.store, run.config, run.seed);
         let steps = progress.step..total;
-        // Ends when the receiver is dropped, whichever way the loop is left.
+        // Ends when the receiver is dropped, whichever way this closure is left.
         scope.spawn(move || steps.map(|step| loader.step(step)).try_for_each(|data| send.send(data)));
 
-        while progress.step < total {
+        let mut stop = false;
+        while progress.step < total && !stop {
             let metrics;
             (progress, metrics) = step(run, progress, &receive, total)?;
-            let mut stop = listen(&Event::Step(metrics))?;
+            stop = listen(&Event::Step(metrics))?.is_break();
             let done = progress.step;
-            if run.config.validate_every > 0 && (done % run.config.validate_every == 0 || done == total) {
-                if let Some(loss) = validate(run, &progress.model) {
-                    let flow = listen(&Event::Validated { step: done, loss })?;
-                    stop = if flow.is_break() { flow } else { stop };
-                }
+            let due = |every: u64| done.is_multiple_of(every) || done == total;
+            if run.config.validate_every > 0
+                && due(run.config.validate_every)
+                && let Some(loss) = validate(run, &progress.model)
+            {
+                stop |= listen(&Event::Validated { step: done, loss })?.is_break();
             }
-            if done % run.config.save_every == 0 || done == total || stop.is_break() {
+            if due(run.config.save_every) || stop {
                 let path = save(run, &progress)?;
-                saved = done;
-                let flow = listen(&Event::Saved { step: done, path })?;
-                stop = if flow.is_break() { flow } else { stop };
-            }
-            if stop.is_break() {
-                break;
+                stop |= listen(&Event::Saved { step: done, path })?.is_break();
             }
         }
-        drop(receive);
-        debug_assert_eq!(saved, progress.step, "a run ends with a checkpoint");
         Ok(progress)
     })
 }
@@ -195,7 +189,7 @@ fn step(
     let warmup = warmup_updates(run.config.warmup_ratio, total);
     let lr = run.config.lr * factor(run.config.schedule, step, warmup, total);
     let grad_scale = clip_factor(norm, run.config.max_grad_norm) / trained;
-    let model = optimizer.step(model, gradients, run.config, lr, number, grad_scale);
+    let model = optimizer.step(model, gradients, run.config, Update { lr, step: number, grad_scale });
 
     let seconds = start.elapsed().as_secs_f64();
     let metrics = StepMetrics {

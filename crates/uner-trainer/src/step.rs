@@ -17,15 +17,14 @@ use crate::gradients::Gradients;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// What the forward pass leaves of a block for the backward pass.
-enum Saved {
-    /// Its input; the block will run again.
-    Input(Tensor<2>),
-    /// Its graph: input leaf, output, and the block whose parameters are the other leaves.
-    Graph { input: Tensor<2>, output: Tensor<2>, block: Box<Block> },
+/// One block's autodiff graph: input leaf, output, and the block whose parameters are the other leaves.
+struct Graph {
+    input: Tensor<2>,
+    output: Tensor<2>,
+    block: Block,
 }
 
-/// Adds the gradients of the batch's summed loss to `gradients` and returns that sum, `[1]`.
+/// Adds the gradients of the batch's summed loss to `gradients` and returns that sum, `[1]`. Frozen parameters get none.
 pub fn accumulate(
     model: &Llama,
     config: &LlamaConfig,
@@ -39,25 +38,27 @@ pub fn accumulate(
     let recomputed = model.model.layers.len().saturating_sub(kept_blocks);
 
     let mut hidden = model.embed(&batch.ids);
-    let mut saved = Vec::with_capacity(model.model.layers.len());
+    let mut inputs = Vec::with_capacity(model.model.layers.len());
+    let mut kept = Vec::with_capacity(kept_blocks);
     for (layer, block) in model.model.layers.iter().enumerate() {
-        let state = if layer < recomputed {
-            Saved::Input(hidden.clone())
+        inputs.push(hidden.clone());
+        if layer < recomputed {
+            hidden = block.forward(hidden, &context, None);
         } else {
-            Saved::graph(block, hidden.clone(), &context)
-        };
-        hidden = match &state {
-            Saved::Input(input) => block.forward(input.clone(), &context, None),
-            Saved::Graph { output, .. } => output.clone().inner(),
-        };
-        saved.push(state);
+            let graph = Graph::new(block, hidden, &context);
+            hidden = graph.output.clone().inner();
+            kept.push(graph);
+        }
     }
 
     let (loss, mut gradient) = head(model, config, hidden, &batch.labels(&device), gradients);
-    for (layer, (block, state)) in model.model.layers.iter().zip(saved).enumerate().rev() {
-        gradient = state.backward(block, layer, gradient, &context, gradients);
+    for (layer, (block, input)) in model.model.layers.iter().zip(inputs).enumerate().rev() {
+        let graph = kept.pop().unwrap_or_else(|| Graph::new(block, input, &context));
+        gradient = graph.backward(layer, gradient, gradients);
     }
-    gradients.add_rows(EMBEDDING, weight.dims(), &batch.ids, gradient);
+    if model.model.embed_tokens.clone().train().weight.val().is_require_grad() {
+        gradients.add_rows(EMBEDDING, weight.dims(), &batch.ids, gradient);
+    }
     loss
 }
 
@@ -77,7 +78,7 @@ fn head(
     gradients: &mut Gradients,
 ) -> (Tensor<1>, Tensor<2>) {
     let norm = model.model.norm.clone().train();
-    let weight = model.head().autodiff().require_grad();
+    let weight = model.head_layer().clone().train().weight.val();
     let hidden = hidden.autodiff().require_grad();
     let loss = linear_cross_entropy(norm.forward(hidden.clone(), config), weight.clone(), labels);
     let mut graph = loss.clone().backward();
@@ -90,35 +91,21 @@ fn head(
     (loss.inner(), gradient)
 }
 
-impl Saved {
-    fn graph(block: &Block, input: Tensor<2>, context: &Context) -> Self {
-        let block = Box::new(block.clone().train());
+impl Graph {
+    fn new(block: &Block, input: Tensor<2>, context: &Context) -> Self {
+        let block = block.clone().train();
         let input = input.autodiff().require_grad();
         let output = block.forward(input.clone(), context, None);
-        Self::Graph { input, output, block }
+        Self { input, output, block }
     }
 
     /// Adds the gradients of the block's parameters and returns that of its input, `[tokens, hidden_size]`.
-    fn backward(
-        self,
-        block: &Block,
-        layer: usize,
-        gradient: Tensor<2>,
-        context: &Context,
-        gradients: &mut Gradients,
-    ) -> Tensor<2> {
-        let (input, output, block) = match self {
-            Self::Graph { input, output, block } => (input, output, block),
-            Self::Input(input) => {
-                return Self::graph(block, input, context)
-                    .backward(block, layer, gradient, context, gradients);
-            }
-        };
+    fn backward(self, layer: usize, gradient: Tensor<2>, gradients: &mut Gradients) -> Tensor<2> {
         // The value of this sum is of no use; its gradient with respect to `output` is `gradient`, exactly.
-        let mut graph = output.mul(gradient).sum().backward();
-        take_gradients(&*block, &format!("model.layers.{layer}"), &mut graph, |name, gradient| {
+        let mut graph = self.output.mul(gradient).sum().backward();
+        take_gradients(&self.block, &format!("model.layers.{layer}"), &mut graph, |name, gradient| {
             gradients.add(name, gradient);
         });
-        input.grad_remove(&mut graph).expect("the input is a leaf of the block's graph")
+        self.input.grad_remove(&mut graph).expect("the input is a leaf of the block's graph")
     }
 }

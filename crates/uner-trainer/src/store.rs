@@ -67,7 +67,7 @@ impl StoreWriter {
     /// # Errors
     /// When the file cannot be made.
     pub fn new(folder: &Path, max_seq_len: usize) -> Result<Self, TrainError> {
-        let file = tempfile::tempfile_in(folder).map_err(|error| TrainError::at(folder, error))?;
+        let file = tempfile::tempfile_in(folder).map_err(|error| TrainError::at(folder, &error))?;
         Ok(Self {
             file: BufWriter::new(file),
             checksum: crc32fast::Hasher::new(),
@@ -226,7 +226,9 @@ mod tests {
 
     fn store(all: &[Tokens], max_seq_len: usize) -> TokenStore {
         let mut writer = StoreWriter::new(&std::env::temp_dir(), max_seq_len).unwrap();
-        all.iter().for_each(|tokens| writer.push(tokens).unwrap());
+        for tokens in all {
+            writer.push(tokens).unwrap();
+        }
         writer.finish().unwrap()
     }
 

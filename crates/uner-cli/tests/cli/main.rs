@@ -8,6 +8,7 @@ mod bad_recipes;
 mod commands;
 mod golden;
 mod help;
+mod killed;
 mod runs;
 
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
 //! The names of the demo corpus, and which split may use which.
 //!
-//! A made-up name has two parts. Each combination of parts belongs to exactly one [`Pool`], decided by the sum of
-//! the positions of its parts modulo 5. So every part occurs in training, while no name of a held-out pool does:
-//! what a model can know of a held-out name is its pieces.
+//! A made-up name has two or three parts. Each combination of parts belongs to exactly one [`Pool`], decided by the sum
+//! of the positions of its parts modulo 5. So every part occurs in training, while no name of a held-out pool does:
+//! what a model can know of a held-out name is its pieces. There are hundreds of names of most kinds, too many to learn
+//! by heart in a few minutes: what pays is to copy them out of the text.
 
 /// A disjoint share of all made-up names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,23 +16,28 @@ pub(super) enum Pool {
     Test,
 }
 
-/// The two parts of made-up names.
+/// The parts of made-up names.
 #[derive(Debug)]
 pub(super) struct Parts {
     starts: &'static [&'static str],
+    middles: &'static [&'static str],
     ends: &'static [&'static str],
 }
 
 impl Parts {
     /// The names of a pool; neighbours differ in their first part.
     pub(super) fn names(&self, pool: Pool) -> Vec<String> {
-        let ends = self.ends.iter().enumerate();
-        ends.flat_map(|(end_idx, end)| {
-            let starts = self.starts.iter().enumerate();
-            let mine = starts.filter(move |(start_idx, _)| pool_of(start_idx + end_idx) == pool);
-            mine.map(move |(_, start)| format!("{start}{end}"))
-        })
-        .collect()
+        let mut names = Vec::new();
+        for (end_idx, end) in self.ends.iter().enumerate() {
+            for (middle_idx, middle) in self.middles.iter().enumerate() {
+                for (start_idx, start) in self.starts.iter().enumerate() {
+                    if pool_of(start_idx + middle_idx + end_idx) == pool {
+                        names.push(format!("{start}{middle}{end}"));
+                    }
+                }
+            }
+        }
+        names
     }
 }
 
@@ -68,6 +74,7 @@ const PLACES: Parts = Parts {
     starts: &[
         "Bal", "Bren", "Cor", "Dar", "Fen", "Gar", "Kel", "Lor", "Mar", "Nor", "Pel", "Ros", "Tor", "Wal",
     ],
+    middles: &["", "ing", "er", "el", "en", "ow"],
     ends: &["bury", "dale", "ford", "gate", "ham", "holm", "mouth", "port", "ton", "worth"],
 };
 
@@ -76,16 +83,19 @@ const SURNAMES: Parts = Parts {
         "Ander", "Berg", "Castel", "Dom", "Eris", "Ferr", "Gold", "Haas", "Ivan", "Jans", "Klein", "Lind",
         "Mon", "Nil",
     ],
+    middles: &["", "el", "or", "an", "in"],
     ends: &["ano", "berg", "ez", "ini", "man", "ov", "ques", "sen", "ski", "stein"],
 };
 
 const DRUGS: Parts = Parts {
     starts: &["alvo", "beni", "cora", "fluma", "ibra", "keto", "lumi", "nova", "rova", "zelo"],
+    middles: &["", "xi", "ro", "ma", "te"],
     ends: &["cin", "dine", "fen", "lol", "mab", "pam", "statin", "tol", "vir", "zine"],
 };
 
 const AILMENTS: Parts = Parts {
     starts: &["arthr", "cardi", "derm", "gastr", "hepat", "myel", "neur", "oste", "pulmon", "rhin"],
+    middles: &["", "ocyt", "omy", "oplas"],
     ends: &["algia", "emia", "itis", "oma", "osis", "pathy"],
 };
 
@@ -94,6 +104,7 @@ const TITLES: Parts = Parts {
         "Silver ", "Broken ", "Golden ", "Quiet ", "Burning ", "Hidden ", "Lonely ", "Paper ", "Crystal ",
         "Frozen ", "Little ", "Purple ",
     ],
+    middles: &[""],
     ends: &[
         "River", "Morning", "Garden", "Window", "Mountain", "Summer", "Shadow", "Mirror", "Bridge", "Island",
     ],
@@ -101,6 +112,7 @@ const TITLES: Parts = Parts {
 
 const BRANDS: Parts = Parts {
     starts: &["Opti", "Nexo", "Luma", "Aero", "Cyber", "Dyna", "Echo", "Giga", "Micro", "Zeno"],
+    middles: &["", "ma", "ti", "ro"],
     ends: &["core", "line", "pad", "phone", "pod", "scan", "track", "vue", "wave", "desk"],
 };
 

@@ -34,7 +34,7 @@ impl AttentionKernels for Flex {
         });
         let shape = inputs.q.shape();
         let per_head = outputs.iter().flat_map(|group| group.chunks_exact(queries * head_dim));
-        tensor(interleave(per_head.collect(), queries, heads, head_dim), shape)
+        tensor(interleave(&per_head.collect::<Vec<_>>(), queries, heads, head_dim), shape)
     }
 
     /// With `P` the probabilities: `dv = Pᵀ·dy`, `dP = dy·vᵀ`, `dS = P ∘ (dP - rowsum(P ∘ dP))`, `dq = dS·k`,
@@ -52,13 +52,14 @@ impl AttentionKernels for Flex {
         let dy = contiguous(dy);
         let Shape { queries, keys, heads, kv_heads, head_dim, .. } = inputs.shape;
         let gradients = inputs.for_groups(|group| group.backward(slice(&dy)));
-        let dq = gradients.iter().flat_map(|gradient| gradient.dq.chunks_exact(queries * head_dim)).collect();
-        let dk = gradients.iter().map(|gradient| &gradient.dk[..]).collect();
-        let dv = gradients.iter().map(|gradient| &gradient.dv[..]).collect();
+        let dq = gradients.iter().flat_map(|gradient| gradient.dq.chunks_exact(queries * head_dim));
+        let dq: Vec<_> = dq.collect();
+        let dk: Vec<_> = gradients.iter().map(|gradient| &gradient.dk[..]).collect();
+        let dv: Vec<_> = gradients.iter().map(|gradient| &gradient.dv[..]).collect();
         [
-            tensor(interleave(dq, queries, heads, head_dim), inputs.q.shape()),
-            tensor(interleave(dk, keys, kv_heads, head_dim), inputs.k.shape()),
-            tensor(interleave(dv, keys, kv_heads, head_dim), inputs.v.shape()),
+            tensor(interleave(&dq, queries, heads, head_dim), inputs.q.shape()),
+            tensor(interleave(&dk, keys, kv_heads, head_dim), inputs.k.shape()),
+            tensor(interleave(&dv, keys, kv_heads, head_dim), inputs.v.shape()),
         ]
     }
 }
@@ -263,9 +264,13 @@ fn softmax(scores: &mut [f32]) {
         scores.fill(0.0);
         return;
     }
-    scores.iter_mut().for_each(|score| *score = exp(*score - max));
-    let total = 1.0 / sum(scores.len(), |index| scores[index]);
-    scores.iter_mut().for_each(|score| *score *= total);
+    for score in &mut *scores {
+        *score = exp(*score - max);
+    }
+    let scale = 1.0 / sum(scores.len(), |index| scores[index]);
+    for score in scores {
+        *score *= scale;
+    }
 }
 
 /// `dscores` from the gradient of the probabilities to that of the scores, in place.
@@ -280,7 +285,7 @@ fn softmax_backward(dscores: &mut [f32], probabilities: &[f32], keys: usize) {
 }
 
 /// `[row, head][token, head_dim]` to `[row, token, head, head_dim]`.
-fn interleave(per_head: Vec<&[f32]>, tokens: usize, heads: usize, head_dim: usize) -> Vec<f32> {
+fn interleave(per_head: &[&[f32]], tokens: usize, heads: usize, head_dim: usize) -> Vec<f32> {
     let mut out = vec![0.0; per_head.len() * tokens * head_dim];
     let row_size = (tokens * heads * head_dim).max(1);
     out.par_chunks_mut(row_size).zip(per_head.par_chunks(heads)).for_each(|(out, per_head)| {

@@ -113,10 +113,14 @@ fn loss(logits: &[f32], target: i32) -> f32 {
 fn loss_and_gradient(logits: &mut [f32], target: i32) -> f32 {
     let max = largest(logits);
     let own = logits[target as usize];
-    logits.iter_mut().for_each(|logit| *logit = exp(*logit - max));
+    for logit in &mut *logits {
+        *logit = exp(*logit - max);
+    }
     let total = sum(logits.len(), |index| logits[index]);
     let scale = 1.0 / total;
-    logits.iter_mut().for_each(|probability| *probability *= scale);
+    for probability in &mut *logits {
+        *probability *= scale;
+    }
     logits[target as usize] -= 1.0;
     max + total.ln() - own
 }

@@ -40,4 +40,12 @@ pub enum WeightsError {
         /// One sentence for every parameter that is missing, unexpected, or of another shape or type.
         problems: Vec<String>,
     },
+    /// The adapter and the model do not fit each other.
+    #[error("the adapter in `{path}` does not fit the model:\n{}", problems.join("\n"))]
+    Adapter {
+        /// The adapter's folder.
+        path: PathBuf,
+        /// One sentence for every tensor that is missing, unexpected, or of another shape or type.
+        problems: Vec<String>,
+    },
 }

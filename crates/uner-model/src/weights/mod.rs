@@ -9,6 +9,7 @@ mod write;
 pub use error::WeightsError;
 pub use random::random;
 pub use read::{load, read_config};
+pub(crate) use read::{map_file, to_f32};
 pub use write::{MAX_SHARD_BYTES, save};
 
 use burn::tensor::Tensor;

@@ -9,6 +9,9 @@ use super::{Source, WeightsError};
 use crate::{Llama, LlamaConfig};
 
 /// A model with matrices from N(0, `initializer_range`²) and norms of 1, as transformers initialises LLaMA.
+///
+/// # Panics
+/// When `initializer_range` is negative or not finite.
 pub fn random(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
     let mut source = Random {
         normal: Normal::new(0.0, config.initializer_range as f32).expect("a finite standard deviation"),

@@ -74,7 +74,7 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> {
     Err(WeightsError::NoWeights { path: folder.to_owned() })
 }
 
-fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
+pub(crate) fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
     let file = fs_err::File::open(&path)?;
     // SAFETY: the map is read-only and lives for the load; a file that another process cuts short meanwhile is
     // beyond what any reader can guard.
@@ -133,7 +133,7 @@ fn may_be_extra(name: &str) -> bool {
 }
 
 /// The values of a view in f32; `None` for types that weights do not have.
-fn to_f32(view: &TensorView) -> Option<Vec<f32>> {
+pub(crate) fn to_f32(view: &TensorView) -> Option<Vec<f32>> {
     let data = view.data();
     let pairs = || data.chunks_exact(2).map(|bytes| [bytes[0], bytes[1]]);
     match view.dtype() {

@@ -52,7 +52,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<Checkpoint, TrainError> {
     let (config, model) = load_model(folder, device)?;
     let path = folder.join("state.json");
     let state: State = serde_json::from_str(&fs_err::read_to_string(&path)?)
-        .map_err(|error| TrainError::at(&path, error.into()))?;
+        .map_err(|error| TrainError::at(&path, &error.into()))?;
     let mut optimizer = AdamW::default();
     read_optimizer(&mut optimizer, &folder.join("optimizer.safetensors"), device)?;
     Ok(Checkpoint { config, model, optimizer, state })

@@ -94,7 +94,8 @@ fn write_optimizer(optimizer: &AdamW, path: &Path) -> Result<(), TrainError> {
         tensors.push((format!("exp_avg.{name}"), Moment::new(&state.exp_avg)));
         tensors.push((format!("exp_avg_sq.{name}"), Moment::new(&state.exp_avg_sq)));
     }
-    serialize_to_file(tensors, None, path).map_err(|error| TrainError::at(path, std::io::Error::other(error)))
+    serialize_to_file(tensors, None, path)
+        .map_err(|error| TrainError::at(path, &std::io::Error::other(error)))
 }
 
 fn remove_if_there(folder: &Path) -> Result<(), TrainError> {
