@@ -10,10 +10,11 @@ use std::time::Instant;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use uner_benches::{peak_rss_mib, train_config};
 use uner_data::{Dataset, Example, read};
 use uner_prompt::{Template, Tokenizer, encode, ner};
+use uner_trainer::Loader;
 use uner_trainer::store::StoreWriter;
-use uner_trainer::{Loader, Schedule, TrainConfig};
 
 const CONVERSATIONS: usize = 45_889;
 const QUERIES: usize = 8;
@@ -56,35 +57,6 @@ fn generate(path: &Path) {
     }
 }
 
-/// The recipe's values; only lengths and sizes matter here.
-fn train_config() -> TrainConfig {
-    TrainConfig {
-        epochs: 1.0,
-        max_steps: None,
-        global_batch_size: 256,
-        max_seq_len: 1024,
-        micro_batch_rows: 2,
-        lr: 2e-5,
-        schedule: Schedule::Cosine,
-        warmup_ratio: 0.04,
-        weight_decay: 0.0,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
-        max_grad_norm: 1.0,
-        save_every: 1,
-        keep_last: 1,
-        validate_every: 0,
-    }
-}
-
-/// `VmHWM` of Linux: the largest resident set so far.
-fn peak_rss_mib() -> Option<f64> {
-    let status = fs_err::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
-}
-
 #[expect(clippy::print_stdout, reason = "the result")]
 fn main() {
     let tokenizer = std::env::args().nth(1).filter(|argument| !argument.starts_with("--"));
@@ -103,7 +75,7 @@ fn main() {
                    [format]\nkind = \"conversations\"\ncontainer = \"lines\"\n[splits]\ntrain = \"train.jsonl\"\n";
     let dataset = Dataset::from_toml(dataset, "the bench").expect("valid");
     let mut examples = read(&dataset, "train", folder.path()).expect("readable");
-    let config = train_config();
+    let config = train_config(256, 1024, 2);
     let mut writer = StoreWriter::new(folder.path(), config.max_seq_len).expect("a temporary file");
     loop {
         let chunk: Vec<Example> = examples.by_ref().take(CHUNK).collect::<Result<_, _>>().expect("valid");

@@ -7,12 +7,17 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
+use uner_benches::{peak_rss_mib, train_config};
 use uner_model::LlamaConfig;
 use uner_model::weights::random;
 use uner_prompt::Tokens;
 use uner_trainer::optimizer::{Update, clip_factor};
 use uner_trainer::step::accumulate;
-use uner_trainer::{AdamW, Batch, Gradients, Schedule, TrainConfig};
+use uner_trainer::{AdamW, Batch, Gradients};
+
+/// That of the binaries.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROWS: usize = 4;
 const LENGTH: usize = 512;
@@ -22,27 +27,6 @@ fn model_config() -> LlamaConfig {
     let text = r#"{"hidden_size": 288, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 6,
         "vocab_size": 32000, "max_position_embeddings": 512}"#;
     serde_json::from_str(text).expect("valid")
-}
-
-fn train_config() -> TrainConfig {
-    TrainConfig {
-        epochs: 1.0,
-        max_steps: None,
-        global_batch_size: ROWS,
-        max_seq_len: LENGTH,
-        micro_batch_rows: ROWS,
-        lr: 1e-4,
-        schedule: Schedule::Constant,
-        warmup_ratio: 0.0,
-        weight_decay: 0.01,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
-        max_grad_norm: 1.0,
-        save_every: 1,
-        keep_last: 1,
-        validate_every: 0,
-    }
 }
 
 /// Pseudo-random ids in one document a row, trained where the mask says so.
@@ -63,13 +47,6 @@ fn argument(name: &str) -> Option<String> {
     std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
-/// `VmHWM` of Linux: the largest resident set so far.
-fn peak_rss_mib() -> Option<f64> {
-    let status = fs_err::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
-}
-
 #[expect(clippy::print_stdout, reason = "the result")]
 fn main() {
     let mask: Option<Vec<Vec<u8>>> = argument("--mask").map(|path| {
@@ -77,7 +54,7 @@ fn main() {
         serde_json::from_str(&text).expect("rows of 0 and 1")
     });
     let steps: usize = argument("--steps").map_or(10, |steps| steps.parse().expect("a number"));
-    let (config, train) = (model_config(), train_config());
+    let (config, train) = (model_config(), train_config(ROWS, LENGTH, ROWS));
     let kept = if std::env::args().any(|a| a == "--recompute") { 0 } else { config.num_hidden_layers };
     let mut model = random(&config, 0, &Device::flex());
     let batch = batch(mask.as_deref());

@@ -1,1 +1,32 @@
-//! Holds no code: the benchmarks are the other targets of this package.
+//! What the benchmarks share; they themselves are the other targets of this package.
+
+use uner_trainer::{Schedule, TrainConfig};
+
+/// Training by the values of the zero-shot recipe with another layout of the data.
+pub fn train_config(global_batch_size: usize, max_seq_len: usize, micro_batch_rows: usize) -> TrainConfig {
+    TrainConfig {
+        epochs: 1.0,
+        max_steps: None,
+        global_batch_size,
+        max_seq_len,
+        micro_batch_rows,
+        lr: 2e-5,
+        schedule: Schedule::Cosine,
+        warmup_ratio: 0.04,
+        weight_decay: 0.0,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        max_grad_norm: 1.0,
+        save_every: 1,
+        keep_last: 1,
+        validate_every: 0,
+    }
+}
+
+/// The largest resident set of this process so far, in MiB: `VmHWM` of Linux, `None` elsewhere.
+pub fn peak_rss_mib() -> Option<f64> {
+    let status = fs_err::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+}
