@@ -9,7 +9,7 @@ use uner_data::mix;
 use uner_eval::SeenMentions;
 use uner_infer::{Generator, Predictor};
 use uner_model::weights::random;
-use uner_trainer::metrics::{Line, MetricsWriter, StepMetrics};
+use uner_trainer::event::{MetricsWriter, StepMetrics};
 use uner_trainer::run::Progress;
 use uner_trainer::{AdamW, Event, Run, TrainError, checkpoint};
 
@@ -115,19 +115,11 @@ fn train(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> 
     let mut interrupted = false;
     interrupt::defer();
     let trained = uner_trainer::train(run, progress, &mut |event| {
+        metrics.write(event)?;
         match event {
-            Event::Step(step) => {
-                metrics.write(&Line::Step(step.clone()))?;
-                meter.show(step.step, || step_line(step, total));
-            }
-            Event::Validated { step, loss } => {
-                metrics.write(&Line::Validated { step: *step, loss: *loss })?;
-                meter.say(&format!("step {step}: validation loss {loss:.4}"));
-            }
-            Event::Saved { step, path } => {
-                metrics.write(&Line::Saved { step: *step })?;
-                meter.say(&format!("step {step}: saved `{}`", path.display()));
-            }
+            Event::Step(step) => meter.show(step.step, || step_line(step, total)),
+            Event::Validated { step, loss } => meter.say(&format!("step {step}: validation loss {loss:.4}")),
+            Event::Saved { step, path } => meter.say(&format!("step {step}: saved `{}`", path.display())),
         }
         interrupted = interrupt::asked();
         Ok(if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

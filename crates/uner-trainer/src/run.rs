@@ -11,9 +11,9 @@ use uner_model::{Llama, LlamaConfig};
 use crate::checkpoint::{self, FORMAT_VERSION, State};
 use crate::config::TrainConfig;
 use crate::error::TrainError;
+use crate::event::{Event, StepMetrics};
 use crate::gradients::Gradients;
 use crate::loader::{Loader, StepData, in_order};
-use crate::metrics::StepMetrics;
 use crate::optimizer::{AdamW, Update, clip_factor};
 use crate::schedule::{factor, warmup_updates};
 use crate::step::{accumulate, loss};
@@ -41,27 +41,6 @@ pub struct Run<'a> {
     pub folder: &'a Path,
     /// Files that every checkpoint gets a copy of.
     pub companions: &'a [PathBuf],
-}
-
-/// What happens in a run.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A step was applied.
-    Step(StepMetrics),
-    /// The validation loss after a step.
-    Validated {
-        /// The step.
-        step: u64,
-        /// Mean loss of the trained tokens, nats.
-        loss: f64,
-    },
-    /// A checkpoint was written.
-    Saved {
-        /// The step.
-        step: u64,
-        /// Its folder.
-        path: PathBuf,
-    },
 }
 
 /// A model on its way: weights, moments and the number of steps done.

@@ -1,7 +1,7 @@
-//! `metrics.jsonl`: one line per event, appended as they happen.
+//! What happens in a run, and `metrics.jsonl`: one line per event, appended as they happen.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,23 +36,25 @@ pub struct StepMetrics {
     pub tokens_per_second: f64,
 }
 
-/// A line of the file.
+/// What happens in a run; as JSON, a line of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-pub enum Line {
-    /// A step.
+pub enum Event {
+    /// A step was applied.
     Step(StepMetrics),
-    /// A validation loss.
+    /// The validation loss after a step.
     Validated {
-        /// After this step.
+        /// The step.
         step: u64,
         /// Mean loss of the trained tokens of the validation set, nats.
         loss: f64,
     },
-    /// A checkpoint.
+    /// A checkpoint was written.
     Saved {
-        /// After this step.
+        /// The step.
         step: u64,
+        /// Its folder.
+        path: PathBuf,
     },
 }
 
@@ -73,7 +75,7 @@ impl MetricsWriter {
             let mut out = fs_err::File::create(&kept)?;
             for line in BufReader::new(fs_err::File::open(&path)?).lines() {
                 let line = line?;
-                if serde_json::from_str::<Line>(&line).is_ok_and(|line| line.step() <= step) {
+                if serde_json::from_str::<Event>(&line).is_ok_and(|event| event.step() <= step) {
                     writeln!(out, "{line}")?;
                 }
             }
@@ -82,22 +84,23 @@ impl MetricsWriter {
         Ok(Self(fs_err::OpenOptions::new().create(true).append(true).open(path)?))
     }
 
-    /// Appends a line.
+    /// Appends an event.
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn write(&mut self, line: &Line) -> Result<(), TrainError> {
-        let text = serde_json::to_string(line).map_err(std::io::Error::from)?;
+    pub fn write(&mut self, event: &Event) -> Result<(), TrainError> {
+        let text = serde_json::to_string(event).map_err(std::io::Error::from)?;
         writeln!(self.0, "{text}")?;
         Ok(())
     }
 }
 
-impl Line {
-    fn step(&self) -> u64 {
+impl Event {
+    /// The number of the step that was the last one then.
+    pub fn step(&self) -> u64 {
         match self {
             Self::Step(metrics) => metrics.step,
-            Self::Validated { step, .. } | Self::Saved { step } => *step,
+            Self::Validated { step, .. } | Self::Saved { step, .. } => *step,
         }
     }
 }
