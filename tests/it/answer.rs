@@ -85,3 +85,10 @@ fn malformed_answers() {
         );
     }
 }
+
+#[test]
+fn a_quoted_list_without_brackets_is_read_and_prose_is_not() {
+    let parsed = parse_answer(r#" "a", "b c""#);
+    assert_eq!((parsed.entities, parsed.well_formed), (vec!["a".to_owned(), "b c".to_owned()], false));
+    assert_eq!(parse_answer(r#"He said "a", "b"."#).entities, Vec::<String>::new());
+}

@@ -41,9 +41,14 @@ pub fn instructuie_answer<'a>(entities: impl Iterator<Item = (&'a str, &'a str)>
 /// whether anything was unusual. `parse_answer(&answer(x))` gives back `x` for every list of strings.
 ///
 /// Tolerated: text around the list, single quotes, bare words, quotes inside a mention, a missing end (the mention that
-/// was being written is dropped, since it may be incomplete).
+/// was being written is dropped, since it may be incomplete), and, where an answer starts with a quoted mention, missing
+/// brackets: some small vocabularies have no token for them.
 pub fn parse_answer(output: &str) -> ParsedAnswer {
-    let Some(start) = output.find('[') else { return ParsedAnswer::default() };
+    let Some(start) = output.find('[') else {
+        let text = output.trim_start();
+        let entities = if text.starts_with('"') { lenient_items(text) } else { Vec::new() };
+        return ParsedAnswer { entities, well_formed: false };
+    };
     let mut values = serde_json::Deserializer::from_str(&output[start..]).into_iter::<Vec<String>>();
     if let Some(Ok(entities)) = values.next() {
         let rest = &output[start + values.byte_offset()..];

@@ -57,6 +57,7 @@ pub(crate) fn assemble(plan: &Plan, scratch: &Path, at_hand: Option<Tokenizer>) 
     let negatives = Negatives::of(plan)?;
     let tokenizer = at_hand.map_or_else(|| tokenizer(plan, &negatives), Ok)?;
     let config = with_special_tokens(&plan.model.config, &tokenizer)?;
+    warn_of_unknown_characters(&tokenizer)?;
     let encoder = Encoder { plan, tokenizer: &tokenizer, negatives: &negatives, scratch };
     let train = encoder.store(&plan.recipe.data.train).context("training data")?;
     let validation = &plan.recipe.data.validation;
@@ -166,6 +167,20 @@ impl Encoder<'_> {
         let template = &self.plan.template;
         encode(&questioned.conversation(template), template, self.tokenizer)
     }
+}
+
+/// Small vocabularies without byte pieces may lack the characters that every answer is made of. Training goes on, because
+/// mentions can still be learnt, but nobody should have to find out from a score of 0.
+fn warn_of_unknown_characters(tokenizer: &Tokenizer) -> Result<()> {
+    let answer = uner_prompt::answer(&["x", "y"]);
+    let read_back = tokenizer.decode(&tokenizer.encode_segment(&answer)?)?;
+    if read_back != answer {
+        tracing::warn!(
+            "the tokenizer has no tokens for some characters of the answer `{answer}`, which reads back as `{read_back}`: the \
+             official score, which insists on brackets, will be 0; strict and partial scores read what there is"
+        );
+    }
+    Ok(())
 }
 
 /// The dimensions with the tokenizer's special tokens.
