@@ -6,6 +6,8 @@
 
 pub mod adamw;
 pub mod attention;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 pub mod linear;

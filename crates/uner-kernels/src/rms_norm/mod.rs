@@ -4,6 +4,8 @@
 mod backward;
 #[cfg(feature = "flex")]
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
 
 pub use reference::{reference, reference_add};
@@ -25,10 +27,17 @@ pub trait RmsNormKernels: Backend {
 }
 
 /// The differentiable operator.
-#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait RmsNormOps: Backend {
     /// See [`rms_norm`].
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "cube")]
+impl RmsNormOps for burn::backend::Cube {
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
+        Self::rms_norm_forward(x, weight, eps)
+    }
 }
 
 #[cfg(feature = "flex")]

@@ -1,0 +1,119 @@
+//! What the CubeCL kernels share: contiguous buffers in and out, the vector width, sums over a cube.
+//!
+//! Bounds are not checked on the device, so every kernel guards its own indices. Every kernel has a form without plane
+//! (subgroup) operations; [`plane_size`] tells at launch whether the device has them.
+
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Cube, TensorMetadata};
+use burn::tensor::{DType, Shape};
+use burn_cubecl::{kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype};
+use cubecl::features::Plane;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+/// A float tensor of a GPU runtime.
+pub(crate) type Floats = FloatTensor<Cube>;
+/// An integer tensor of a GPU runtime.
+pub(crate) type Ints = IntTensor<Cube>;
+
+/// The tensor with its elements in order and without padded rows, copied only where they are not.
+///
+/// # Panics
+/// When it is not f32, f16 or bf16.
+pub(crate) fn contiguous(tensor: Floats) -> Floats {
+    let dtype = tensor.dtype();
+    assert!(
+        matches!(dtype, DType::F32 | DType::F16 | DType::BF16),
+        "kernels serve f32, f16 and bf16, not {dtype:?} (a tensor of shape {:?})",
+        tensor.shape()
+    );
+    into_contiguous(tensor)
+}
+
+/// An unwritten contiguous tensor on the device of `like`.
+pub(crate) fn empty(like: &Floats, shape: impl Into<Shape>, dtype: DType) -> Floats {
+    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape.into(), dtype)
+}
+
+/// The element type that binds a kernel's generic float at launch.
+pub(crate) fn element(tensor: &Floats) -> ElemType {
+    dtype_to_storage_type(tensor.dtype())
+}
+
+/// The dimensions of a tensor.
+pub(crate) fn dims<const D: usize>(tensor: &Floats) -> [usize; D] {
+    tensor.shape().dims()
+}
+
+/// Elements that one load moves: the widest vector of the device that divides rows of `width` elements.
+pub(crate) fn vector_size(tensor: &Floats, width: usize) -> usize {
+    let sizes = tensor.client.io_optimized_vector_sizes(tensor.dtype().size());
+    sizes.filter(|size| width.is_multiple_of(*size)).max().unwrap_or(1)
+}
+
+/// Units of a plane where the device has plane operations and one plane size; otherwise 1, which selects the form of a
+/// kernel without them.
+pub(crate) fn plane_size(client: &Client) -> usize {
+    let properties = client.properties();
+    let hardware = &properties.hardware;
+    let fixed = hardware.plane_size_min == hardware.plane_size_max;
+    if fixed && properties.features.plane.contains(Plane::Ops) { hardware.plane_size_max as usize } else { 1 }
+}
+
+/// Units of a cube that works on one row of `vectors` vectors: a power of two, so that sums halve evenly.
+pub(crate) fn units_for(vectors: usize, client: &Client) -> usize {
+    vectors.next_power_of_two().clamp(plane_size(client).max(32), 256)
+}
+
+/// The cubes that keep the device busy when each of them takes many rows.
+pub(crate) fn cubes_for(rows: usize, client: &Client) -> usize {
+    let processors = client.properties().hardware.num_streaming_multiprocessors.unwrap_or(8) as usize;
+    rows.clamp(1, 4 * processors)
+}
+
+/// The sum of the elements of a vector.
+#[cube]
+pub(crate) fn vector_total<N: Size>(vector: Vector<f32, N>) -> f32 {
+    let mut total = 0.0f32;
+    #[unroll]
+    for lane in 0..N::value() {
+        total += vector.extract(lane);
+    }
+    total
+}
+
+/// The sum of one value a unit, known to every unit of the cube. `units` is a power of two; every unit has to call.
+#[cube]
+pub(crate) fn cube_sum(value: f32, #[comptime] units: usize, #[comptime] plane: usize) -> f32 {
+    let mut partial = value;
+    if comptime!(plane > 1) {
+        let steps = comptime!(plane.ilog2());
+        #[unroll]
+        for step in 0..steps {
+            partial += plane_shuffle_xor(partial, comptime!(1u32 << step));
+        }
+    }
+    let terms = comptime!(units / plane);
+    if comptime!(terms > 1) {
+        let unit = UNIT_POS as usize;
+        let mut shared = Shared::<[f32]>::new_slice(terms);
+        // What an earlier call left here has been read by all.
+        sync_cube();
+        if unit % plane == 0 {
+            shared[unit / plane] = partial;
+        }
+        sync_cube();
+        let mut active = comptime!(terms / 2).runtime();
+        while active > 0 {
+            if unit < active {
+                let other = shared[unit + active];
+                shared[unit] += other;
+            }
+            active /= 2;
+            sync_cube();
+        }
+        partial = shared[0];
+    }
+    partial
+}
