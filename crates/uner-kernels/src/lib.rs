@@ -8,6 +8,7 @@ pub mod adamw;
 pub mod attention;
 #[cfg(feature = "cube")]
 mod cube;
+pub mod device;
 #[cfg(feature = "flex")]
 mod flex;
 pub mod linear;

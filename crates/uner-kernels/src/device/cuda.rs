@@ -1,0 +1,236 @@
+//! What CUDA needs on a machine: NVIDIA's driver, the compiler NVRTC and its headers, and NCCL for several GPUs. All of it
+//! is opened at run time, and the runtime panics at the first kernel where something is missing, so it is looked for first.
+
+use std::ffi::c_int;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use cubecl::cuda::install::cuda_path;
+use cudarc::{driver, nccl, nvrtc};
+use libloading::Library;
+
+/// Where the compiler may lie in a toolkit.
+const NVRTC: [&str; 4] =
+    ["lib/libnvrtc.so.13", "lib64/libnvrtc.so.13", "lib/libnvrtc.so.12", "lib64/libnvrtc.so.12"];
+/// Headers that kernels include, in `include` or `include/cccl`, and the Python wheel that has each.
+const HEADERS: [(&str, &str); 5] = [
+    ("cuda_fp16.h", "nvidia-cuda-runtime"),
+    ("cuda_bf16.h", "nvidia-cuda-runtime"),
+    ("mma.h", "nvidia-cuda-runtime"),
+    ("crt/mma.h", "nvidia-cuda-crt"),
+    ("cuda/barrier", "nvidia-cuda-cccl"),
+];
+
+/// A version as NVIDIA counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// 13 of 13.2.
+    pub major: i32,
+    /// 2 of 13.2.
+    pub minor: i32,
+}
+
+/// What was found on this machine; an error says what is missing and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toolkit {
+    /// The newest CUDA that the driver serves.
+    pub driver: Result<Version, String>,
+    /// The compiler.
+    pub nvrtc: Result<Nvrtc, String>,
+    /// The folder of the headers.
+    pub headers: Result<PathBuf, String>,
+    /// Whether `libnccl.so.2` can be opened; needed for several GPUs only.
+    pub nccl: bool,
+}
+
+/// The compiler from CUDA C++ to PTX.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nvrtc {
+    /// Its version.
+    pub version: Version,
+    /// The file, where the operating system tells.
+    pub path: Option<PathBuf>,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Looks for everything that CUDA needs.
+pub fn toolkit() -> Toolkit {
+    Toolkit {
+        driver: find_driver(),
+        nvrtc: find_nvrtc(),
+        headers: find_headers(cuda_path()),
+        nccl: has_nccl(),
+    }
+}
+
+/// Whether kernels can be compiled and run: the first problem, if there is one.
+pub(super) fn check() -> Result<(), String> {
+    let driver = find_driver()?;
+    let nvrtc = find_nvrtc()?;
+    find_headers(cuda_path())?;
+    check_versions(driver, nvrtc.version)
+}
+
+/// The driver assembles what NVRTC writes, and does not know the language of a later CUDA.
+pub fn check_versions(driver: Version, nvrtc: Version) -> Result<(), String> {
+    if nvrtc <= driver {
+        return Ok(());
+    }
+    Err(format!(
+        "NVRTC is of CUDA {nvrtc}, and the driver serves CUDA up to {driver}; install a newer driver, or NVRTC and headers \
+         of CUDA {driver} (`pip install 'nvidia-cuda-nvrtc=={driver}.*'`)"
+    ))
+}
+
+fn find_driver() -> Result<Version, String> {
+    // SAFETY: only opens the library of each candidate name.
+    #[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
+    let found = unsafe { driver::sys::is_culib_present() };
+    if !found {
+        return Err("NVIDIA's driver is not installed: `libcuda.so.1` cannot be opened".to_owned());
+    }
+    driver::result::init().map_err(|error| format!("NVIDIA's driver does not start: {error}"))?;
+    let mut version = 0;
+    // SAFETY: writes one integer, which outlives the call.
+    #[expect(unsafe_code, reason = "a call of the driver's C interface")]
+    let status = unsafe { driver::sys::cuDriverGetVersion(&raw mut version) };
+    status.result().map_err(|error| format!("NVIDIA's driver does not tell its version: {error}"))?;
+    Ok(Version { major: version / 1_000, minor: version % 1_000 / 10 })
+}
+
+fn find_nvrtc() -> Result<Nvrtc, String> {
+    open_own_nvrtc(cuda_path().as_deref());
+    // SAFETY: only opens the library of each candidate name.
+    #[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
+    let found = unsafe { nvrtc::sys::is_culib_present() };
+    if !found {
+        return Err("CUDA's compiler is not installed: `libnvrtc.so` is neither in a folder of the loader nor in `lib` of \
+                    `CUDA_PATH`; install the CUDA toolkit, or `pip install nvidia-cuda-nvrtc` and set `CUDA_PATH` to the \
+                    folder `nvidia/cu13` it makes"
+            .to_owned());
+    }
+    let (mut major, mut minor): (c_int, c_int) = (0, 0);
+    // SAFETY: writes two integers, which outlive the call.
+    #[expect(unsafe_code, reason = "a call of NVRTC's C interface")]
+    let status = unsafe { nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) };
+    status.result().map_err(|error| format!("NVRTC does not tell its version: {error:?}"))?;
+    Ok(Nvrtc { version: Version { major, minor }, path: loaded("libnvrtc.so") })
+}
+
+/// The runtime asks the loader for `libnvrtc.so.13`, which it does not find in a toolkit from wheels. A library that is
+/// loaded already answers to its name.
+fn open_own_nvrtc(root: Option<&Path>) {
+    static OPENED: OnceLock<Option<Library>> = OnceLock::new();
+    OPENED.get_or_init(|| {
+        let root = root?;
+        let file = NVRTC.iter().map(|file| root.join(file)).find(|file| file.is_file())?;
+        // SAFETY: NVRTC, which the runtime is about to open anyway.
+        #[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
+        let library = unsafe { Library::new(file) };
+        library.ok()
+    });
+}
+
+fn find_headers(root: Option<PathBuf>) -> Result<PathBuf, String> {
+    let Some(root) = root else {
+        return Err(format!(
+            "CUDA's headers are not installed: there is no `/usr/local/cuda`, and `CUDA_PATH` is not set; install the CUDA \
+             toolkit, or `pip install {}` and set `CUDA_PATH` to the folder `nvidia/cu13` they make",
+            packages(HEADERS.iter().map(|(_, package)| *package))
+        ));
+    };
+    let include = root.join("include");
+    let there =
+        |header: &str| [&include, &include.join("cccl")].iter().any(|folder| folder.join(header).is_file());
+    let missing: Vec<_> = HEADERS.iter().filter(|(header, _)| !there(header)).collect();
+    if missing.is_empty() {
+        return Ok(include);
+    }
+    let names: Vec<&str> = missing.iter().map(|(header, _)| *header).collect();
+    Err(format!(
+        "`{}` lacks {}; install the whole CUDA toolkit, or `pip install {}` and set `CUDA_PATH` to the folder `nvidia/cu13` \
+         they make",
+        include.display(),
+        names.join(", "),
+        packages(missing.iter().map(|(_, package)| *package))
+    ))
+}
+
+/// Each name once, in order.
+fn packages<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.collect();
+    names.dedup();
+    names.join(" ")
+}
+
+fn has_nccl() -> bool {
+    // SAFETY: only opens the library of each candidate name.
+    #[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
+    unsafe {
+        nccl::sys::is_culib_present()
+    }
+}
+
+/// The file of a library of this process, from the list that Linux keeps.
+fn loaded(name: &str) -> Option<PathBuf> {
+    let maps = fs_err::read_to_string("/proc/self/maps").ok()?;
+    let path = maps
+        .lines()
+        .find_map(|line| line.find('/').map(|at| &line[at..]).filter(|path| path.contains(name)))?;
+    Some(PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use cubecl::cuda::compiler::CudaBackend;
+
+    use super::*;
+
+    const fn version(major: i32, minor: i32) -> Version {
+        Version { major, minor }
+    }
+
+    /// The other backend is a stand-in that refuses every kernel.
+    #[test]
+    fn kernels_are_compiled_by_nvrtc() {
+        assert_eq!(CudaBackend::default(), CudaBackend::Cpp);
+    }
+
+    #[test]
+    fn a_compiler_newer_than_the_driver_is_refused() {
+        assert_eq!(check_versions(version(13, 2), version(13, 2)), Ok(()));
+        assert_eq!(check_versions(version(13, 2), version(12, 9)), Ok(()));
+        let problem = check_versions(version(13, 0), version(13, 2)).unwrap_err();
+        assert!(problem.contains("nvidia-cuda-nvrtc==13.0.*"), "{problem}");
+    }
+
+    #[test]
+    fn missing_headers_are_named_with_their_package() {
+        let problem = find_headers(None).unwrap_err();
+        assert!(
+            problem.contains("pip install nvidia-cuda-runtime nvidia-cuda-crt nvidia-cuda-cccl`"),
+            "{problem}"
+        );
+        let problem = find_headers(Some(PathBuf::from("/nowhere"))).unwrap_err();
+        assert!(problem.contains("`/nowhere/include` lacks cuda_fp16.h, "), "{problem}");
+        let root = tempfile::tempdir().unwrap();
+        let write = |header: &str| {
+            let file = root.path().join("include").join(header);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, "").unwrap();
+        };
+        ["cuda_fp16.h", "cuda_bf16.h", "mma.h", "cccl/cuda/barrier"].map(write);
+        let problem = find_headers(Some(root.path().to_owned())).unwrap_err();
+        assert!(
+            problem.contains("lacks crt/mma.h; ") && problem.contains("pip install nvidia-cuda-crt`"),
+            "{problem}"
+        );
+        write("crt/mma.h");
+        assert_eq!(find_headers(Some(root.path().to_owned())), Ok(root.path().join("include")));
+    }
+}

@@ -1,0 +1,98 @@
+//! The devices of the CubeCL runtimes.
+
+use burn::tensor::Device;
+use cubecl::device::{CudaDevice, WgpuBackend, WgpuDevice, WgpuDeviceKind};
+use cubecl::features::Plane;
+use cubecl::ir::{ElemType, FloatKind};
+
+use super::{DeviceError, DeviceName, Properties, compiled};
+
+/// Kinds of GPUs in the order in which they are counted.
+const GPUS: [WgpuDeviceKind; 4] = [
+    WgpuDeviceKind::DiscreteGpu(0),
+    WgpuDeviceKind::IntegratedGpu(0),
+    WgpuDeviceKind::VirtualGpu(0),
+    WgpuDeviceKind::Other(0),
+];
+
+/// Every device of every runtime in this program.
+pub(super) fn present() -> Vec<DeviceName> {
+    let starts = [DeviceName::WebGpu(0), DeviceName::WebGpuCpu, DeviceName::Vulkan(0), DeviceName::Cuda(0)]
+        .into_iter();
+    starts.filter(|name| compiled().contains(&name.backend())).flat_map(|name| peers(name).0).collect()
+}
+
+/// See [`DeviceName::open`]; the program has the backend.
+pub(super) fn open(name: DeviceName) -> Result<Device, DeviceError> {
+    if name == DeviceName::WebGpuCpu && cfg!(feature = "vulkan") {
+        // Mesa 22.3 and 25.0 die of a signal when they are given a compute pipeline of CubeCL's SPIR-V.
+        return Err(DeviceError::Missing {
+            name,
+            problem: "with the feature `vulkan` kernels become SPIR-V, which crashes software drivers; use a program built \
+                      with `webgpu` and without `vulkan`"
+                .to_owned(),
+        });
+    }
+    #[cfg(feature = "cuda")]
+    if matches!(name, DeviceName::Cuda(_)) {
+        super::cuda::check().map_err(|problem| DeviceError::Missing { name, problem })?;
+    }
+    find(name).map(Device::new)
+}
+
+/// See [`DeviceName::properties`].
+pub(super) fn properties(name: DeviceName) -> Properties {
+    let device = find(name).unwrap_or_else(|error| panic!("{error}"));
+    let client = device.client();
+    let properties = client.properties();
+    let hardware = &properties.hardware;
+    let bf16 = ElemType::Float(FloatKind::BF16);
+    let tensor_cores = properties.features.matmul.mma.iter().any(|config| config.a_type == bf16.into());
+    Properties {
+        name: properties.identity.name.clone(),
+        runtime: client.name().to_owned(),
+        memory: properties.memory.max_memory(),
+        max_allocation: properties.memory.max_page_size,
+        shared_memory: hardware.max_shared_memory_size,
+        plane: properties
+            .features
+            .plane
+            .contains(Plane::Ops)
+            .then_some((hardware.plane_size_min, hardware.plane_size_max)),
+        tensor_cores,
+    }
+}
+
+fn find(name: DeviceName) -> Result<cubecl::Device, DeviceError> {
+    let (names, devices) = peers(name);
+    let position = names.iter().position(|&peer| peer == name);
+    match position {
+        Some(position) => Ok(devices.into_iter().nth(position).expect("a device for every name")),
+        None => Err(DeviceError::NotThere { name, present: names }),
+    }
+}
+
+/// All devices of the same kind of name, in order.
+fn peers(name: DeviceName) -> (Vec<DeviceName>, Vec<cubecl::Device>) {
+    let adapters = |kinds: &[WgpuDeviceKind], backend| -> Vec<cubecl::Device> {
+        let seeds = kinds.iter().map(|kind| cubecl::Device::Wgpu(WgpuDevice::new(kind.clone()).on(backend)));
+        seeds.flat_map(alike).collect()
+    };
+    let (named, devices): (fn(usize) -> DeviceName, _) = match name {
+        DeviceName::Flex => (|_| DeviceName::Flex, Vec::new()),
+        DeviceName::WebGpu(_) => (DeviceName::WebGpu, adapters(&GPUS, WgpuBackend::Auto)),
+        DeviceName::WebGpuCpu => {
+            let mut software = adapters(&[WgpuDeviceKind::Cpu], WgpuBackend::Auto);
+            software.truncate(1);
+            (|_| DeviceName::WebGpuCpu, software)
+        }
+        DeviceName::Vulkan(_) => (DeviceName::Vulkan, adapters(&GPUS, WgpuBackend::Vulkan)),
+        DeviceName::Cuda(_) => (DeviceName::Cuda, alike(cubecl::Device::Cuda(CudaDevice::new(0)))),
+    };
+    ((0..devices.len()).map(named).collect(), devices)
+}
+
+/// All devices of the runtime, graphics API and kind of this one. Opens none.
+fn alike(seed: cubecl::Device) -> Vec<cubecl::Device> {
+    cubecl::Device::enumerate(seed.to_id()).into_iter().map(cubecl::Device::from_id).collect()
+}
