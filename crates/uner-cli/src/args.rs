@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use uner_kernels::device::DeviceName;
 
+use crate::device;
 use crate::probe::ProbeArgs;
 use crate::recipe::Override;
 
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     /// Compute a model's logits, losses and gradients on given ids
     Probe(ProbeArgs),
+    /// Say what this machine and this program can compute on, and try it
+    Doctor(DoctorArgs),
 }
 
 /// Train a model by a recipe and measure it
@@ -49,6 +53,8 @@ pub(crate) struct TrainArgs {
     /// Set a key of the recipe to another value; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Override>,
+    #[arg(long, value_name = "DEVICE", value_parser = device::parse, help = device::HELP_OF_TRAIN)]
+    pub(crate) device: Option<DeviceName>,
     /// Go on with a run, from its latest or from the named checkpoint
     #[arg(long, value_name = "latest|PATH", num_args = 0..=1, default_missing_value = "latest")]
     pub(crate) resume: Option<String>,
@@ -102,6 +108,8 @@ pub(crate) struct ModelArgs {
     /// Longest answer in tokens [default: as the folder's `infer.toml` says, else 256]
     #[arg(long, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
+    #[arg(long, value_name = "DEVICE", default_value = "flex", value_parser = device::parse, help = device::HELP)]
+    pub(crate) device: DeviceName,
 }
 
 #[derive(Debug, Subcommand)]
@@ -165,4 +173,14 @@ pub(crate) struct ScoreArgs {
     /// One `{"gold": [tag, …], "pred": [tag, …]}` a line
     #[arg(long, value_name = "SPANS.jsonl", conflicts_with_all = ["gold", "predictions"])]
     pub(crate) bio: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Only this device
+    #[arg(long, value_name = "DEVICE", value_parser = device::parse)]
+    pub(crate) device: Option<DeviceName>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -8,6 +8,8 @@ mod assemble;
 mod atomic;
 pub mod builtin;
 mod data;
+mod device;
+mod doctor;
 mod encode;
 mod eval;
 mod interrupt;
@@ -29,7 +31,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use burn::tensor::Device;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -74,9 +75,11 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
     }
 }
 
-/// What is said on the way is log lines without decoration; `RUST_LOG` says how much.
+/// What is said on the way is log lines without decoration; `RUST_LOG` says how much. That a machine has no OpenGL is
+/// nobody's concern: it is only looked for where Vulkan has no GPU.
 fn talk_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,uner_cli=info"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,wgpu_hal::gles=off,uner_cli=info"));
     let format = tracing_subscriber::fmt::format().without_time().with_level(false).with_target(false);
     // Fails only when a program that calls this as a library has its own.
     let _ = tracing_subscriber::fmt()
@@ -97,16 +100,12 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<Ending> {
             let report = probe::run(args)?;
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         }
+        Command::Doctor(args) => doctor::run(args, out)?,
         Command::Data(DataCommand::Stats(args)) => data::stats(args, out)?,
         Command::Data(DataCommand::Validate(args)) => data::validate(args, out)?,
         Command::Data(DataCommand::Encode(args)) => encode::run(args)?,
     }
     Ok(Ending::Done)
-}
-
-/// Where tensors live.
-fn device() -> Device {
-    Device::flex()
 }
 
 /// Whether the reader of stdout went away, as `head` does: nobody is left to tell.

@@ -29,7 +29,7 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) fn load(args: &ModelArgs) -> Result<Self> {
         let folder = resolve(&args.model)?;
-        let (config, model) = checkpoint::load_model(&folder, &crate::device())?;
+        let (config, model) = checkpoint::load_model(&folder, &args.device.open()?)?;
         let mut infer = infer_config(&folder)?;
         if let Some(max_new_tokens) = args.max_new_tokens {
             infer.max_new_tokens = max_new_tokens;

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::device;
 use anyhow::{Context as _, Result, bail, ensure};
-use burn::tensor::Device;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 use serde::{Deserialize, Serialize};
 use uner_infer::{Generator, Stop};
 use uner_kernels::attention::PADDING;
+pub use uner_kernels::device::DeviceName;
 use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
 use uner_kernels::token_losses;
 use uner_model::parameters::visit;
@@ -39,25 +40,9 @@ pub struct ProbeArgs {
     /// Also continue each row greedily by this many tokens
     #[arg(long, value_name = "N")]
     pub generate: Option<usize>,
-    /// Where to compute
-    #[arg(long, value_name = "D", default_value = "flex")]
+    /// Where to compute.
+    #[arg(long, value_name = "DEVICE", default_value = "flex", value_parser = device::parse, help = device::HELP)]
     pub device: DeviceName,
-}
-
-/// A device by the name it has on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DeviceName {
-    /// The CPU
-    Flex,
-}
-
-impl DeviceName {
-    /// The device of this name.
-    pub fn device(self) -> Device {
-        match self {
-            Self::Flex => Device::flex(),
-        }
-    }
 }
 
 /// What is told on stdout. Without labels the losses are 0.
@@ -95,7 +80,7 @@ type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// # Errors
 /// When the model or the case cannot be read, the case does not fit the model, or the output cannot be written.
 pub fn run(args: &ProbeArgs) -> Result<ProbeReport> {
-    let device = args.device.device();
+    let device = args.device.open()?;
     let (config, model) = checkpoint::load_model(&args.model, &device)?;
     let model = match &args.adapter {
         Some(folder) => load_adapter(model, folder, &device)?,

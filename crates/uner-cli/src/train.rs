@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use burn::tensor::Device;
 use uner_data::mix;
 use uner_eval::SeenMentions;
 use uner_infer::{Generator, Predictor};
@@ -17,11 +18,12 @@ use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
 use crate::plan::{DataSize, Numbers, Plan};
 use crate::progress::{Meter, duration};
-use crate::{Ending, device, eval, interrupt, mask, recipe, run_folder};
+use crate::recipe::{self, Override};
+use crate::{Ending, eval, interrupt, mask, run_folder};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
-    let plan = Plan::resolve(recipe::parse(&source, &args.set)?)?;
+    let plan = Plan::resolve(recipe::parse(&source, &overrides(args))?)?;
     if args.dry_run {
         write!(out, "{}", plan.describe(&dry_numbers(&plan)?))?;
         return Ok(Ending::Done);
@@ -33,6 +35,12 @@ pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     }
     interrupt::watch()?;
     start(&plan, args.resume.as_deref(), out)
+}
+
+/// `--set`, and `--device`, which is short for one.
+fn overrides(args: &TrainArgs) -> Vec<Override> {
+    let device = args.device.map(|name| format!("run.device={name}").parse().expect("a section and a name"));
+    args.set.iter().cloned().chain(device).collect()
 }
 
 /// The arithmetic of a run that is only planned: counted where the data is there.
@@ -56,6 +64,7 @@ fn refuse_missing(plan: &Plan) -> Result<()> {
 
 fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Ending> {
     let folder = &plan.recipe.run.dir;
+    let device = plan.recipe.run.device.open()?;
     let resumed = match resume {
         Some(which) => Some(run_folder::to_resume(folder, which)?),
         None => None,
@@ -80,7 +89,7 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
         folder,
         companions: &[],
     };
-    let progress = begin(plan, &run, resumed.as_deref())?;
+    let progress = begin(plan, &run, resumed.as_deref(), &device)?;
     // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
     let companions = run_folder::describe(plan, &assembled.tokenizer)?;
     let Some(progress) = train(&Run { companions: &companions, ..run }, progress)? else {
@@ -92,16 +101,16 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
 }
 
 /// The model at the start of the run, or where it was left.
-fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>) -> Result<Progress> {
+fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Result<Progress> {
     if let Some(path) = resumed {
-        let found = checkpoint::load(path, &device())?;
+        let found = checkpoint::load(path, device)?;
         found.state.check_resumable(&run.state(found.state.step), path)?;
         tracing::info!("resuming after step {}", found.state.step);
         return Ok(Progress { model: found.model, optimizer: found.optimizer, step: found.state.step });
     }
     let model = match &plan.model.folder {
-        Some(folder) => checkpoint::load_model(folder, &device())?.1,
-        None => random(run.model_config, run.seed, &device()),
+        Some(folder) => checkpoint::load_model(folder, device)?.1,
+        None => random(run.model_config, run.seed, device),
     };
     Ok(Progress { model, optimizer: AdamW::default(), step: 0 })
 }

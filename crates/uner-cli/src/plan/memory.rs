@@ -2,7 +2,7 @@
 
 use uner_model::LlamaConfig;
 
-/// Assumed where the operating system does not say what is available.
+/// Assumed where nobody says what is available.
 const ASSUMED_AVAILABLE: u64 = 4 << 30;
 /// Share of what is available that is planned with; the rest is for data, the head's logits, and the allocator.
 const USED_SHARE: f64 = 0.7;
@@ -20,8 +20,8 @@ pub struct Memory {
     pub kept_blocks: usize,
     /// All of it: states, every block's input, and the graphs that live at the same time.
     pub total: u64,
-    /// What the operating system says is free.
-    pub available: u64,
+    /// What the place has, where that is known.
+    pub available: Option<u64>,
 }
 
 impl Memory {
@@ -31,14 +31,14 @@ impl Memory {
         num_parameters: u64,
         rows: usize,
         length: usize,
-        available: u64,
+        available: Option<u64>,
     ) -> Self {
         let layers = config.num_hidden_layers;
         let tokens = (rows * length) as u64;
         let states = 4 * FLOAT * num_parameters;
         let inputs = FLOAT * tokens * (layers * config.hidden_size) as u64;
         let block = FLOAT * tokens * floats_per_token(config, length);
-        let free = (available as f64 * USED_SHARE) as u64;
+        let free = (available.unwrap_or(ASSUMED_AVAILABLE) as f64 * USED_SHARE) as u64;
         let room = free.saturating_sub(states + inputs);
         let kept_blocks = usize::try_from(room / block.max(1)).unwrap_or(usize::MAX).min(layers);
         // A block that was not kept is rebuilt while the kept ones behind it are already gone.
@@ -63,15 +63,14 @@ fn floats_per_token(config: &LlamaConfig, length: usize) -> u64 {
     (13 * h + (q + 2 * k) + 4 * (q + k) + 4 * q + 3 * n * length + 5 * i) as u64
 }
 
-/// Memory that can be used without swapping, in bytes: `MemAvailable` of `/proc/meminfo`, 4 GiB where there is no such
-/// file.
-pub fn available_bytes() -> u64 {
-    let text = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
-    parse_available(&text).unwrap_or(ASSUMED_AVAILABLE)
+/// An entry of `/proc/meminfo` in bytes, such as `MemAvailable`, what can be used without swapping; `None` where there is
+/// no such file.
+pub(crate) fn host_memory(entry: &str) -> Option<u64> {
+    parse_memory(&fs_err::read_to_string("/proc/meminfo").ok()?, entry)
 }
 
-fn parse_available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+fn parse_memory(meminfo: &str, entry: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(entry)?.strip_prefix(':'))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes << 10)
 }
@@ -86,7 +85,7 @@ mod tests {
             r#"{"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 512}"#,
         )
         .unwrap();
-        let estimate = |available| Memory::estimate(&config, 1_000_000, 4, 256, available);
+        let estimate = |available| Memory::estimate(&config, 1_000_000, 4, 256, Some(available));
         assert_eq!(estimate(1 << 40).kept_blocks, 4);
         assert_eq!(estimate(1 << 20).kept_blocks, 0);
         let one = estimate(1 << 40);
@@ -98,7 +97,9 @@ mod tests {
 
     #[test]
     fn meminfo_is_read() {
-        assert_eq!(parse_available("MemTotal:  9 kB\nMemAvailable:    2048 kB\n"), Some(2 << 20));
-        assert_eq!(parse_available(""), None);
+        let text = "MemTotal:  9 kB\nMemAvailable:    2048 kB\n";
+        assert_eq!(parse_memory(text, "MemAvailable"), Some(2 << 20));
+        assert_eq!(parse_memory(text, "MemTotal"), Some(9 << 10));
+        assert_eq!(parse_memory(text, "Mem"), None);
     }
 }

@@ -4,10 +4,14 @@
 
 mod memory;
 mod numbers;
+mod place;
 mod print;
 
-pub use memory::{Memory, available_bytes};
+pub use memory::Memory;
+pub(crate) use memory::host_memory;
 pub use numbers::{DataSize, Numbers};
+pub use place::Place;
+pub(crate) use print::bytes;
 
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,8 @@ use uner_trainer::schedule::warmup_updates;
 use uner_trainer::store::Summary;
 
 use super::Plan;
-use super::memory::{Memory, available_bytes};
+use super::memory::Memory;
+use super::place::Place;
 
 /// How much there is to train on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct Numbers {
     pub num_parameters: u64,
     /// Steps and what they see; `None` where the size of the data is unknown.
     pub steps: Option<Steps>,
+    /// Where it runs.
+    pub place: Place,
     /// Memory.
     pub memory: Memory,
 }
@@ -60,18 +63,19 @@ pub struct Steps {
 }
 
 impl Numbers {
-    /// The arithmetic of a plan.
+    /// The arithmetic of a plan, on this machine.
     pub fn new(plan: &Plan, data: DataSize) -> Self {
         let (train, config) = (&plan.recipe.train, &plan.model.config);
         let num_parameters = num_parameters(config);
+        let place = Place::look(plan.recipe.run.device);
         let memory = Memory::estimate(
             config,
             num_parameters,
             train.micro_batch_rows,
             train.max_seq_len,
-            available_bytes(),
+            place.available,
         );
-        Self { data, num_parameters, steps: steps(train, data), memory }
+        Self { data, num_parameters, steps: steps(train, data), place, memory }
     }
 
     /// Floating-point operations of the run: 6 for each parameter and token (Kaplan et al. 2020), attention left out.

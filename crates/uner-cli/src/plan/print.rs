@@ -11,6 +11,7 @@ impl Plan {
     pub fn describe(&self, numbers: &Numbers) -> String {
         let mut lines = vec![
             ("run", format!("{}, seed {}", self.recipe.run.dir.display(), self.recipe.run.seed)),
+            ("device", numbers.place.to_string()),
             ("model", self.model_line(numbers)),
             ("tokenizer", self.tokenizer_line()),
             ("data", self.data_line()),
@@ -128,11 +129,16 @@ fn size_line(data: DataSize) -> String {
 
 fn memory_line(numbers: &Numbers, layers: usize) -> String {
     let memory = &numbers.memory;
-    let verdict = if memory.total > memory.available { ": TOO MUCH for this machine" } else { "" };
+    let available = match memory.available {
+        Some(available) if memory.total > available => {
+            format!("{} available: TOO MUCH for this device", bytes(available))
+        }
+        Some(available) => format!("{} available", bytes(available)),
+        None => "an unknown amount".to_owned(),
+    };
     format!(
-        "about {} of {} available{verdict} (weights, gradients and moments {}; {} a block's graph, {} of {layers} kept)",
+        "about {} of {available} (weights, gradients and moments {}; {} a block's graph, {} of {layers} kept)",
         bytes(memory.total),
-        bytes(memory.available),
         bytes(memory.states),
         bytes(memory.block),
         memory.kept_blocks,
@@ -163,7 +169,8 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-fn bytes(number: u64) -> String {
+/// Mebibytes or gibibytes.
+pub(crate) fn bytes(number: u64) -> String {
     let mebibytes = number as f64 / f64::from(1 << 20);
     if mebibytes < 1024.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
 }

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uner_data::{DatasetRef, Member, NegativeConfig};
 use uner_infer::InferConfig;
+use uner_kernels::device::DeviceName;
 use uner_trainer::TrainConfig;
 
 /// What a recipe file says.
@@ -49,6 +50,9 @@ pub struct RunConfig {
     pub dir: PathBuf,
     /// Seed of weights, negatives and orders.
     pub seed: u64,
+    /// Where the model is trained and measured.
+    #[serde(with = "crate::device")]
+    pub device: DeviceName,
 }
 
 /// `[model]`

@@ -15,13 +15,13 @@ fn with(old: &str, new: &str) -> Outcome {
 
 #[test]
 fn an_unknown_key() {
-    with("lr = 1e-3", "lrr = 1e-3").fails(2, &["tiny.toml:26: unknown key `train.lrr`; did you mean `lr`?"]);
+    with("lr = 1e-3", "lrr = 1e-3").fails(2, &["tiny.toml:27: unknown key `train.lrr`; did you mean `lr`?"]);
 }
 
 #[test]
 fn a_wrong_type() {
     with("lr = 1e-3", "lr = \"fast\"")
-        .fails(2, &["tiny.toml:26: `train.lr`: invalid type: string \"fast\", expected a number"]);
+        .fails(2, &["tiny.toml:27: `train.lr`: invalid type: string \"fast\", expected a number"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod bad_data;
 mod bad_recipes;
 mod commands;
+mod devices;
 mod golden;
 mod help;
 mod killed;
@@ -21,6 +22,7 @@ const RECIPE: &str = r#"
 [run]
 dir = "run"
 seed = 1
+device = "flex"
 
 [model]
 weights = "random"

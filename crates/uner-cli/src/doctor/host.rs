@@ -1,0 +1,54 @@
+//! The machine itself.
+
+use serde::Serialize;
+
+use crate::plan::host_memory;
+
+/// The processor and its memory.
+#[derive(Debug, Serialize)]
+pub(super) struct Cpu {
+    pub(super) model: String,
+    /// What runs at the same time.
+    pub(super) threads: usize,
+    /// Vector instructions that the CPU kernels have code for.
+    pub(super) instructions: Vec<&'static str>,
+    /// Bytes.
+    pub(super) memory: Option<u64>,
+    /// Bytes that can be used without swapping.
+    pub(super) available: Option<u64>,
+}
+
+impl Cpu {
+    pub(super) fn look() -> Self {
+        Self {
+            model: model().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            instructions: instructions(),
+            memory: host_memory("MemTotal"),
+            available: host_memory("MemAvailable"),
+        }
+    }
+}
+
+fn model() -> Option<String> {
+    let text = fs_err::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn instructions() -> Vec<&'static str> {
+    let known = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512bw", is_x86_feature_detected!("avx512bw")),
+        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+    ];
+    known.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn instructions() -> Vec<&'static str> {
+    if cfg!(target_arch = "aarch64") { vec!["neon"] } else { Vec::new() }
+}

@@ -1,0 +1,145 @@
+//! `uner doctor`: what this machine and this program can compute on. Every device is opened and a kernel is run on it, each
+//! in a process of its own: a driver that crashes takes only that process with it.
+
+mod host;
+mod print;
+#[cfg(feature = "cuda")]
+mod toolkit;
+mod trial;
+
+use std::io::Write;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+use uner_kernels::device::{self, DeviceName};
+
+use crate::args::DoctorArgs;
+use host::Cpu;
+
+/// Everything that is told.
+#[derive(Debug, Serialize)]
+struct Report {
+    version: &'static str,
+    /// Those that the program was built with.
+    backends: &'static [&'static str],
+    cpu: Cpu,
+    /// What CUDA needs; only told by programs that have it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cuda: Vec<Finding>,
+    devices: Vec<DeviceReport>,
+    /// Why a backend has no device.
+    absent: Vec<String>,
+}
+
+/// Something that is there or not.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    ok: bool,
+    /// What was found, or what is missing and what to do.
+    text: String,
+}
+
+/// What is known of a device.
+#[derive(Debug, Serialize, Deserialize)]
+struct DeviceReport {
+    device: String,
+    /// Whether a kernel gives the right values on it.
+    ok: bool,
+    /// How far off these are, or what went wrong.
+    check: String,
+    #[serde(flatten)]
+    facts: Option<Facts>,
+}
+
+/// The properties of a device that could be opened.
+#[derive(Debug, Serialize, Deserialize)]
+struct Facts {
+    name: String,
+    /// The runtime and the language of its kernels.
+    runtime: String,
+    /// Bytes; `null` where the runtime does not tell.
+    memory: Option<u64>,
+    /// Bytes of the largest tensor; `null` where only the memory limits it.
+    max_allocation: Option<u64>,
+    /// Bytes of shared memory of a cube.
+    shared_memory: Option<usize>,
+    /// Smallest and largest number of units of a plane; `null` without plane operations.
+    plane: Option<(u32, u32)>,
+    tensor_cores: bool,
+    /// What kernels can compute with.
+    floats: Vec<String>,
+}
+
+pub(crate) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<()> {
+    match args.device {
+        Some(name) => one(name, args.json, out),
+        None => all(args.json, out),
+    }
+}
+
+/// Looks at one device, in this process.
+fn one(name: DeviceName, json: bool, out: &mut dyn Write) -> Result<()> {
+    let report = trial::device(name)?;
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    } else {
+        print::device(&report, out)?;
+    }
+    if !report.ok {
+        bail!("`{name}` computes wrong values: {}", report.check);
+    }
+    Ok(())
+}
+
+/// Looks at the machine, and at every device in a process of its own.
+fn all(json: bool, out: &mut dyn Write) -> Result<()> {
+    let present = device::present();
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        backends: device::compiled(),
+        cpu: Cpu::look(),
+        #[cfg(feature = "cuda")]
+        cuda: toolkit::findings(),
+        #[cfg(not(feature = "cuda"))]
+        cuda: Vec::new(),
+        devices: present.iter().map(|&name| apart(name)).collect::<Result<_>>()?,
+        absent: absent(&present),
+    };
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        print::report(&report, out)?;
+    }
+    let failed: Vec<&str> =
+        report.devices.iter().filter(|report| !report.ok).map(|report| report.device.as_str()).collect();
+    if !failed.is_empty() {
+        bail!("devices that are there and cannot be used: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// `uner doctor --device NAME` in another process.
+fn apart(name: DeviceName) -> Result<DeviceReport> {
+    let program = std::env::current_exe().context("this program's own path is needed to try devices")?;
+    let output = Command::new(program).args(["doctor", "--json", "--device", &name.to_string()]).output()?;
+    if let Ok(report) = serde_json::from_slice(&output.stdout) {
+        return Ok(report);
+    }
+    let talk = String::from_utf8_lossy(&output.stderr);
+    let told: Vec<&str> = talk.lines().filter(|line| !line.trim().is_empty()).collect();
+    let check = match told.iter().rev().find_map(|line| line.strip_prefix("error: ")) {
+        Some(error) => error.to_owned(),
+        None => format!("the process ended with {}: {}", output.status, told.join(" ")),
+    };
+    Ok(DeviceReport { device: name.to_string(), ok: false, check, facts: None })
+}
+
+/// Why backends that the program has show no device.
+fn absent(present: &[DeviceName]) -> Vec<String> {
+    let first = |backend: &&str| backend.parse::<DeviceName>().ok();
+    let names = device::compiled().iter().filter_map(first);
+    let without = names.filter(|name| !present.iter().any(|there| there.backend() == name.backend()));
+    without.filter_map(|name| Some(name.open().err()?.to_string())).collect()
+}

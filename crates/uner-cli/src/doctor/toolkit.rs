@@ -1,0 +1,30 @@
+//! What CUDA needs besides a GPU.
+
+use uner_kernels::device::cuda::{self, Toolkit, check_versions};
+
+use super::Finding;
+
+/// Driver, compiler, headers and NCCL.
+pub(super) fn findings() -> Vec<Finding> {
+    let Toolkit { driver, nvrtc, headers, nccl } = cuda::toolkit();
+    let finding = |what, found: Result<String, String>| {
+        let ok = found.is_ok();
+        Finding { what, ok, text: found.unwrap_or_else(|problem| problem) }
+    };
+    // NVRTC is of no use where the driver does not know what it writes.
+    let fits = match (&driver, &nvrtc) {
+        (Ok(driver), Ok(nvrtc)) => check_versions(*driver, nvrtc.version),
+        _ => Ok(()),
+    };
+    let nvrtc = nvrtc.and_then(|nvrtc| {
+        let path = nvrtc.path.map_or_else(String::new, |path| format!(", `{}`", path.display()));
+        fits.map(|()| format!("{}{path}", nvrtc.version))
+    });
+    let nccl = if nccl { Ok("found") } else { Err("`libnccl.so.2` is not there; only several GPUs need it") };
+    vec![
+        finding("driver", driver.map(|version| format!("serves CUDA up to {version}"))),
+        finding("NVRTC", nvrtc),
+        finding("headers", headers.map(|folder| format!("`{}`", folder.display()))),
+        finding("NCCL", nccl.map(str::to_owned).map_err(str::to_owned)),
+    ]
+}
