@@ -17,6 +17,7 @@ struct Known {
     binaries: BTreeSet<String>,
     packages: BTreeSet<String>,
     recipes: BTreeSet<String>,
+    features: BTreeSet<String>,
     just_recipes: BTreeSet<String>,
 }
 
@@ -30,6 +31,7 @@ fn known() -> Known {
         binaries: targets.map(|target| target.name.clone()).collect(),
         packages: packages.iter().map(|package| package.name.to_string()).collect(),
         recipes: recipes.collect(),
+        features: packages.iter().flat_map(|package| package.features.keys().cloned()).collect(),
         just_recipes: just_recipes(&read("justfile")),
     }
 }
@@ -89,10 +91,12 @@ fn unknown_names(command: &str, known: &Known) -> Vec<String> {
     let recipes =
         after("--recipe").into_iter().filter(|name| !name.contains('/') && !name.starts_with("my-"));
     let recipes: Vec<String> = recipes.map(|name| name.trim_end_matches(".toml").to_owned()).collect();
+    let features = after("--features").iter().flat_map(|list| list.split(',').map(str::to_owned)).collect();
     let checks = [
         ("binary", binaries, &known.binaries),
         ("package", packages, &known.packages),
         ("recipe", recipes, &known.recipes),
+        ("feature", features, &known.features),
         ("just recipe", just, &known.just_recipes),
     ];
     let missing = checks.into_iter().flat_map(|(kind, names, set)| {
@@ -101,17 +105,25 @@ fn unknown_names(command: &str, known: &Known) -> Vec<String> {
     missing.map(|(kind, name)| format!("`{command}`: there is no {kind} `{name}`")).collect()
 }
 
-/// Whether the commands of the first screen are the two that a reader needs, and CI runs the second.
+/// Whether the commands of the first screen are the two that a reader needs, CI runs the second, and lints what that
+/// builds: other features would build burn a second time.
 fn first_screen_problems(readme: &str, ci: &str) -> Vec<String> {
     let screen: Vec<&str> = readme.lines().take(FIRST_SCREEN).collect();
     let found = commands(&screen.join("\n"));
     let [_, test] = found.as_slice() else {
         return vec![format!("the first screen of the README has {} commands instead of two", found.len())];
     };
-    if ci.lines().any(|line| line.trim() == test) {
-        return Vec::new();
-    }
-    vec![format!(".ci/run does not run the README's test command `{test}`")]
+    let selection = test.split_once("run ").map_or("", |(_, selection)| selection);
+    let lint = format!("cargo clippy {selection} --all-targets -- -D warnings");
+    let wanted = [(test.as_str(), "the README's test command"), (&lint, "the lints of the same build")];
+    let missing = wanted.iter().filter(|(command, _)| !ci.lines().any(|line| line.trim() == *command));
+    missing.map(|(command, what)| format!(".ci/run does not run {what}, `{command}`")).collect()
+}
+
+/// Python packages that a text names.
+fn wheels(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    words.filter(|word| word.starts_with("nvidia-cuda-")).collect()
 }
 
 fn toml_problem(path: &Path, text: &str) -> Option<String> {
@@ -133,13 +145,36 @@ fn the_first_screen_is_two_commands_and_ci_runs_the_second() {
     assert_tidy(&first_screen_problems(&read("README.md"), &read(".ci/run")));
 }
 
+/// What a user installs is what the kernels are compiled with in CI, but for the tools that only look at the result.
+#[test]
+fn the_wheels_of_the_readme_are_those_of_ci() {
+    let (readme, ci) = (read("README.md"), read(".ci/run"));
+    let tools = BTreeSet::from(["nvidia-cuda-cuobjdump", "nvidia-cuda-nvdisasm"]);
+    let compiler: BTreeSet<&str> = wheels(&ci).difference(&tools).copied().collect();
+    assert_eq!(compiler.len(), 4, "{compiler:?}");
+    assert_eq!(wheels(&readme), compiler);
+}
+
+/// Without it cudarc binds to whatever toolkit it finds, or to its newest.
+#[test]
+fn the_cuda_bindings_are_pinned() {
+    let config: toml::Table = read(".cargo/config.toml").parse().unwrap();
+    assert_eq!(config["env"]["CUDARC_CUDA_VERSION"].as_str(), Some("13000"));
+}
+
 #[test]
 fn recipes_and_configuration_parse() {
-    let mut files: Vec<_> =
-        [".config/nextest.toml", "deny.toml", "_typos.toml", "clippy.toml", "rustfmt.toml"]
-            .iter()
-            .map(|name| repository().join(name))
-            .collect();
+    let mut files: Vec<_> = [
+        ".cargo/config.toml",
+        ".config/nextest.toml",
+        "deny.toml",
+        "_typos.toml",
+        "clippy.toml",
+        "rustfmt.toml",
+    ]
+    .iter()
+    .map(|name| repository().join(name))
+    .collect();
     for folder in ["configs", "recipes"] {
         let found = toml_files(folder);
         assert!(!found.is_empty(), "`{folder}` holds no TOML file");
@@ -164,12 +199,13 @@ fn unknown_names_are_found() {
         binaries: set("uner"),
         packages: set("uner-data"),
         recipes: set("quickstart"),
+        features: set("cuda"),
         just_recipes: just_recipes("set shell := [\"bash\"]\n# a comment: no\ntest *args:\n    cargo test\n"),
     };
     for good in [
         "uner train --recipe quickstart",
         "cargo run --bin uner -- --recipe quickstart.toml",
-        "cargo test -p uner-data",
+        "cargo test -p uner-data --features cuda",
         "uner train --recipe path/to/mine.toml",
         "just test",
     ] {
@@ -180,6 +216,7 @@ fn unknown_names_are_found() {
         "uner train --recipe quick",
         "cargo run --bin uner-train -- --recipe quickstart",
         "cargo test --package uner-date",
+        "cargo test --features cuda,cudnn",
         "just a",
     ] {
         assert_eq!(unknown_names(bad, &known).len(), 1, "{bad}");
@@ -188,9 +225,12 @@ fn unknown_names_are_found() {
 
 #[test]
 fn a_bad_first_screen_is_found() {
-    let readme = "# uner\n```sh\nuner x\ncargo test\n```\n";
-    assert!(first_screen_problems(readme, "set -e\ncargo test\n").is_empty());
-    assert_eq!(first_screen_problems(readme, "cargo test --lib\n").len(), 1);
+    let readme = "# uner\n```sh\nuner x\ncargo nextest run --features a\n```\n";
+    let (test, lint) =
+        ("cargo nextest run --features a", "cargo clippy --features a --all-targets -- -D warnings");
+    assert!(first_screen_problems(readme, &format!("set -e\n{lint}\n{test}\n")).is_empty());
+    assert_eq!(first_screen_problems(readme, &format!("{lint}\n{test} --lib\n")).len(), 1);
+    assert_eq!(first_screen_problems(readme, &format!("cargo clippy\n{test}\n")).len(), 1);
     assert_eq!(first_screen_problems("```sh\nuner x\n```\n", "uner x\n").len(), 1);
 }
 

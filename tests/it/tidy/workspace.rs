@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use cargo_metadata::{Metadata, MetadataCommand};
+use cargo_metadata::{CargoOpt, Metadata, MetadataCommand};
 
 use super::assert_tidy;
 use crate::shared::repository;
@@ -42,13 +42,24 @@ struct Edge {
     default_features: bool,
 }
 
-/// The metadata of the workspace, resolved for this machine only, so that nothing is downloaded for others.
+/// The metadata of the workspace with every GPU backend.
+fn metadata_with_gpus() -> Metadata {
+    resolve(&["webgpu", "vulkan", "cuda"])
+}
+
+/// The metadata of the workspace.
 pub(super) fn metadata() -> Metadata {
+    resolve(&[])
+}
+
+/// Resolved for this machine only, so that nothing is downloaded for others.
+fn resolve(features: &[&str]) -> Metadata {
     let version = Command::new("rustc").arg("-vV").output().unwrap();
     let version = String::from_utf8(version.stdout).unwrap();
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     MetadataCommand::new()
         .manifest_path(repository().join("Cargo.toml"))
+        .features(CargoOpt::SomeFeatures(features.iter().map(ToString::to_string).collect()))
         .other_options(["--filter-platform".to_owned(), host.to_owned()])
         .exec()
         .unwrap()
@@ -123,16 +134,58 @@ fn dependencies_point_down() {
     assert_tidy(&burn_problems(&edges(&metadata)));
 }
 
+/// Packages of a lock file that bring LLVM, and sources of `cubecl-llvm` that are not our stand-in.
+fn llvm(lock: &str) -> Vec<String> {
+    let lock: toml::Table = lock.parse().unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    let name = |package: &toml::Value| package["name"].as_str().unwrap().to_owned();
+    let foreign = packages.iter().filter(|package| {
+        let stands_in = name(package) == "cubecl-llvm" && package.get("source").is_none();
+        let brings = ["llvm-sys", "tracel-llvm", "pliron-llvm", "cubecl-llvm"];
+        !stands_in && brings.iter().any(|prefix| name(package).starts_with(prefix))
+    });
+    foreign.map(|package| format!("`{}` in Cargo.lock needs LLVM", name(package))).collect()
+}
+
+#[test]
+fn the_cuda_build_is_without_llvm() {
+    let metadata = metadata_with_gpus();
+    let stand_in = metadata.packages.iter().find(|package| package.name.as_str() == "cubecl-llvm").unwrap();
+    assert_eq!(stand_in.manifest_path, repository().join("third_party/cubecl-llvm/Cargo.toml"));
+    let nodes = &metadata.resolve.as_ref().unwrap().nodes;
+    let features = |name: &str| {
+        let node = nodes.iter().find(|node| metadata[&node.id].name.as_str() == name).unwrap();
+        node.features.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    // Without it the stand-in would be the compiler.
+    assert!(features("cubecl-cuda").contains(&"cpp".to_owned()));
+    let lock = fs_err::read_to_string(repository().join("Cargo.lock")).unwrap();
+    assert_tidy(&llvm(&lock));
+}
+
+#[test]
+fn llvm_is_found() {
+    let lock =
+        |name: &str, source: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"1\"\n{source}\n");
+    let registry = "source = \"registry\"";
+    assert!(llvm(&lock("cubecl-llvm", "")).is_empty() && llvm(&lock("cubecl-cuda", registry)).is_empty());
+    for name in ["cubecl-llvm", "llvm-sys", "tracel-llvm-bundler"] {
+        assert_eq!(llvm(&lock(name, registry)).len(), 1, "{name}");
+    }
+}
+
 #[test]
 fn burn_does_not_fuse() {
-    let metadata = metadata();
+    let metadata = metadata_with_gpus();
     let nodes = &metadata.resolve.as_ref().unwrap().nodes;
     let resolved = nodes.iter().map(|node| {
         let features = node.features.iter().map(ToString::to_string).collect();
         (metadata[&node.id].name.as_str(), features)
     });
     let resolved: Vec<(&str, Vec<String>)> = resolved.collect();
-    assert!(resolved.iter().any(|(name, _)| *name == "burn"), "burn is not in the graph");
+    let cuda =
+        |(name, features): &(&str, Vec<String>)| *name == "burn" && features.contains(&"cuda".to_owned());
+    assert!(resolved.iter().any(cuda), "burn with CUDA is not in the graph");
     assert_tidy(&fusing(resolved.into_iter()));
 }
 
