@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use uner_benches::{peak_rss_mib, train_config};
+use uner_benches::{argument, peak_rss_mib, train_config};
 use uner_model::LlamaConfig;
 use uner_model::weights::random;
 use uner_prompt::Tokens;
@@ -41,10 +41,6 @@ fn batch(mask: Option<&[Vec<u8>]>) -> Batch {
         }]
     };
     Batch::new(&(0..ROWS).map(row).collect::<Vec<_>>())
-}
-
-fn argument(name: &str) -> Option<String> {
-    std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
 #[expect(clippy::print_stdout, reason = "the result")]

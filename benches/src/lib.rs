@@ -1,5 +1,14 @@
 //! What the benchmarks share; they themselves are the other targets of this package.
 
+pub mod measure;
+mod memory;
+pub mod preset;
+mod seed;
+
+pub use memory::peak_rss_mib;
+pub use seed::{SeedOps, seeded};
+
+use burn::tensor::Device;
 use uner_trainer::{Schedule, TrainConfig};
 
 /// Training by the values of the zero-shot recipe with another layout of the data.
@@ -24,9 +33,18 @@ pub fn train_config(global_batch_size: usize, max_seq_len: usize, micro_batch_ro
     }
 }
 
-/// The largest resident set of this process so far, in MiB: `VmHWM` of Linux, `None` elsewhere.
-pub fn peak_rss_mib() -> Option<f64> {
-    let status = fs_err::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+/// The value of the argument `name`.
+pub fn argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
+}
+
+/// The device called `name`.
+///
+/// # Errors
+/// When there is none.
+pub fn device(name: &str) -> Result<Device, String> {
+    match name {
+        "flex" => Ok(Device::flex()),
+        other => Err(format!("no device `{other}`: this program knows `flex`")),
+    }
 }

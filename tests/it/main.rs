@@ -10,6 +10,7 @@ mod evaluate;
 mod generate;
 mod golden;
 mod kernels;
+mod kernels_bf16;
 mod mask;
 mod model;
 mod ner;

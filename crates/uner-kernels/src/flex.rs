@@ -1,5 +1,9 @@
 //! What the CPU kernels share: slices out of Flex tensors and back, rows spread over threads, vector instructions, a
-//! matrix product into a given buffer.
+//! matrix product into a given buffer, weights in their stored type.
+
+mod weight;
+
+pub(crate) use weight::{Stored, Values, Weight, values, widened};
 
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
@@ -21,9 +25,15 @@ pub(crate) const LANES: usize = 16;
 /// The tensor with its elements in order, copied only where they are not.
 ///
 /// # Panics
-/// When it is not f32: on the CPU everything is.
+/// When it is not f32: on the CPU everything but weights is.
 pub(crate) fn contiguous(tensor: Floats) -> Floats {
-    assert_eq!(tensor.dtype(), DType::F32, "CPU kernels serve f32 only");
+    let (dtype, shape) = (tensor.dtype(), tensor.shape());
+    assert_eq!(dtype, DType::F32, "CPU kernels compute in f32: cast the tensor {shape:?} of {dtype:?}");
+    in_order(tensor)
+}
+
+/// A tensor of any type with its elements in order, copied only where they are not.
+pub(crate) fn in_order(tensor: Floats) -> Floats {
     if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
 }
 
@@ -135,6 +145,13 @@ impl<'a> Matrix<'a> {
         Self { data, rows, columns, row_stride: stride, column_stride: 1 }
     }
 
+    /// `count` columns from `first`.
+    pub(crate) fn columns(self, first: usize, count: usize) -> Self {
+        assert!(first + count <= self.columns, "columns beyond the matrix");
+        let data = if self.rows == 0 || count == 0 { &[] } else { &self.data[first * self.column_stride..] };
+        Self { data, columns: count, ..self }
+    }
+
     /// Rows and columns exchanged.
     pub(crate) fn transposed(self) -> Self {
         Self {
@@ -158,8 +175,22 @@ pub(crate) enum Store {
 
 /// `scale · a · b` into the contiguous matrix `out`, on one thread or on all.
 pub(crate) fn product(out: &mut [f32], how: Store, a: Matrix, b: Matrix, scale: f32, parallel: bool) {
-    assert_eq!(a.columns, b.rows, "inner dimensions");
     assert_eq!(out.len(), a.rows * b.columns, "`out` is not {} × {}", a.rows, b.columns);
+    product_strided((out, b.columns), how, a, b, scale, parallel);
+}
+
+/// As [`product`], into a matrix with the given number of elements from row to row: some columns of a wider one.
+fn product_strided(
+    (out, stride): (&mut [f32], usize),
+    how: Store,
+    a: Matrix,
+    b: Matrix,
+    scale: f32,
+    parallel: bool,
+) {
+    assert_eq!(a.columns, b.rows, "inner dimensions");
+    let end = if a.rows == 0 { 0 } else { (a.rows - 1) * stride + b.columns };
+    assert!(b.columns <= stride && end <= out.len(), "{} × {} does not fit `out`", a.rows, b.columns);
     let parallelism = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
     let existing = if how == Store::Add { 1.0 } else { 0.0 };
     // SAFETY: `Matrix::new` checked that both operands lie within their slices, `out` was checked above.
@@ -171,7 +202,7 @@ pub(crate) fn product(out: &mut [f32], how: Store, a: Matrix, b: Matrix, scale: 
             a.columns,
             out.as_mut_ptr(),
             1,
-            b.columns as isize,
+            stride as isize,
             how == Store::Add,
             a.data.as_ptr(),
             a.column_stride as isize,

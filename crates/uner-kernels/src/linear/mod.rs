@@ -1,12 +1,24 @@
 //! A linear layer with the weight as checkpoints store it.
 
 mod backward;
+#[cfg(feature = "flex")]
+mod cpu;
 mod reference;
 
 pub use reference::reference;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
+
+/// The products of a backend.
+pub trait LinearKernels: Backend {
+    /// `x · weightᵀ`.
+    fn linear_forward(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The gradient of `x`: `dy · weight`.
+    fn linear_backward_x(dy: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The gradient of the weight: `dyᵀ · x`.
+    fn linear_backward_weight(dy: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
+}
 
 /// The differentiable operator.
 #[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
@@ -18,7 +30,7 @@ pub trait LinearOps: Backend {
 #[cfg(feature = "flex")]
 impl LinearOps for burn::backend::Flex {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        backward::forward::<Self>(x, weight)
+        Self::linear_forward(x, weight)
     }
 }
 
@@ -27,13 +39,16 @@ impl LinearOps for burn::backend::Flex {
 /// The gradient of the weight comes out as `[out, in]`, in order; through burn's own matmul it would be a transposed
 /// view that every later use copies.
 ///
+/// On the CPU `x` is f32 and the weight f32 or bf16; a bf16 weight is widened as it is read, a panel at a time, and its
+/// gradient is f32.
+///
 /// # Shapes
 /// - `x`: `[tokens, in]`
 /// - `weight`: `[out, in]`
 /// - returns `[tokens, out]`
 ///
 /// # Panics
-/// When the two `in` differ.
+/// When the two `in` differ, and on the CPU for other types.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     assert_eq!(x.dims()[1], weight.dims()[1], "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
     Tensor::from_dispatch(<Dispatch as LinearOps>::linear(x.into_dispatch(), weight.into_dispatch()))

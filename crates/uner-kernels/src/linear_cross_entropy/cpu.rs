@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::LinearCrossEntropyKernels;
 use crate::flex::{
-    Floats, Ints, Matrix, Store, contiguous, dims, exp, ints, largest, product, slice, sum, tensor,
+    Floats, Ints, Matrix, Store, Weight, contiguous, exp, ints, largest, product, slice, sum, tensor,
     vectorized,
 };
 
@@ -33,7 +33,7 @@ impl LinearCrossEntropyKernels for Flex {
             let count = chunk.rows.len();
             let dlogits = Matrix::new(&chunk.logits, count, vocab, vocab);
             dgathered.resize(count * width, 0.0);
-            product(&mut dgathered, Store::Replace, dlogits, head.weight(), 1.0, true);
+            head.weight.apply_transposed(dlogits, &mut dgathered);
             for (row, gradient) in chunk.rows.iter().zip(dgathered.chunks_exact(width)) {
                 dhidden[*row as usize * width..][..width].copy_from_slice(gradient);
             }
@@ -48,7 +48,7 @@ impl LinearCrossEntropyKernels for Flex {
 /// The operands of a call.
 struct Head {
     hidden: Floats,
-    weight: Floats,
+    weight: Weight,
     width: usize,
     vocab: usize,
     rows: Vec<i32>,
@@ -66,13 +66,9 @@ struct Chunk<'a> {
 
 impl Head {
     fn new(hidden: Floats, weight: Floats, rows: &Ints, targets: &Ints) -> Self {
-        let (hidden, weight) = (contiguous(hidden), contiguous(weight));
-        let [vocab, width] = dims(&weight);
+        let (hidden, weight) = (contiguous(hidden), Weight::new(weight));
+        let [vocab, width] = weight.dims();
         Self { hidden, weight, width, vocab, rows: ints(rows), targets: ints(targets) }
-    }
-
-    fn weight(&self) -> Matrix<'_> {
-        Matrix::new(slice(&self.weight), self.vocab, self.width, self.width)
     }
 
     fn for_chunks(&self, mut work: impl FnMut(Chunk)) {
@@ -83,7 +79,7 @@ impl Head {
             let gathered: Vec<f32> = rows.iter().flat_map(row).collect();
             let mut logits = vec![0.0; rows.len() * self.vocab];
             let states = Matrix::new(&gathered, rows.len(), self.width, self.width);
-            product(&mut logits, Store::Replace, states, self.weight().transposed(), 1.0, true);
+            self.weight.apply(states, &mut logits);
             work(Chunk { rows, targets, gathered, logits, vocab: self.vocab });
         }
     }

@@ -5,13 +5,15 @@ use burn::backend::TensorMetadata;
 use rayon::prelude::*;
 
 use super::RmsNormKernels;
-use crate::flex::{Floats, contiguous, dims, for_rows, rows_per_piece, slice, sum, tensor, vectorized};
+use crate::flex::{
+    Floats, contiguous, dims, for_rows, in_order, rows_per_piece, slice, sum, tensor, vectorized, widened,
+};
 
 impl RmsNormKernels for Flex {
     fn rms_norm_forward(x: Floats, weight: Floats, eps: f64) -> Floats {
-        let (x, weight) = (contiguous(x), contiguous(weight));
+        let (x, weight) = (contiguous(x), in_order(weight));
         let [_, hidden] = dims(&x);
-        let (xs, weights) = (slice(&x), slice(&weight));
+        let (xs, weights) = (slice(&x), &*widened(&weight));
         let mut y = vec![0.0; xs.len()];
         for_rows(&mut y, hidden, |first, y| {
             for (y, x) in y.chunks_exact_mut(hidden).zip(xs[first * hidden..].chunks_exact(hidden)) {
@@ -27,9 +29,9 @@ impl RmsNormKernels for Flex {
     /// With `r` the reciprocal root mean square: `dweight = Σ dy · x · r`, and
     /// `dx = r · (dy · weight - x · r² · mean(dy · weight · x))`.
     fn rms_norm_backward(x: Floats, weight: Floats, eps: f64, dy: Floats) -> (Floats, Floats) {
-        let (x, weight, dy) = (contiguous(x), contiguous(weight), contiguous(dy));
+        let (x, weight, dy) = (contiguous(x), in_order(weight), contiguous(dy));
         let [_, hidden] = dims(&x);
-        let (xs, weights, dys) = (slice(&x), slice(&weight), slice(&dy));
+        let (xs, weights, dys) = (slice(&x), &*widened(&weight), slice(&dy));
         let mut dx = vec![0.0; xs.len()];
         let piece = rows_per_piece(hidden) * hidden;
         let pieces = dx.par_chunks_mut(piece).zip(xs.par_chunks(piece)).zip(dys.par_chunks(piece));

@@ -2,12 +2,12 @@
 
 use burn::tensor::{DType, Tensor};
 
-/// See [`super::rms_norm`].
+/// See [`super::rms_norm`]. A weight of another type is cast to that of `x`.
 pub fn reference(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
     let dtype = x.dtype();
     let x = x.cast(DType::F32);
     let mean_square = x.clone().square().mean_dim(1);
-    x.div(mean_square.add_scalar(eps).sqrt()).cast(dtype).mul(weight.unsqueeze())
+    x.div(mean_square.add_scalar(eps).sqrt()).cast(dtype).mul(weight.cast(dtype).unsqueeze())
 }
 
 /// See [`super::add_rms_norm`].

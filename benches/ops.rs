@@ -1,0 +1,220 @@
+//! Every op, forward and backward, at the shapes of a preset, on a device that is named.
+//!
+//! `cargo bench -p uner-benches --bench ops -- [--device flex] [--dtype f32|bf16] [--preset cpu|7b] [--op NAME]
+//! [--seconds 1]` prints a line of JSON for every op, shape and pass; `pytorch_ops.py` prints the same of PyTorch, and
+//! `table.py` joins them. `backward` is the difference of the two passes that are measured. On the CPU `--dtype bf16`
+//! concerns weights and gradients, so ops without a weight are left out.
+
+use burn::tensor::{DType, Tensor};
+use uner_benches::measure::{Bench, Case, Cost};
+use uner_benches::preset::{LONGEST, Preset, documents, preset};
+use uner_benches::{argument, device, seeded};
+use uner_kernels::attention::PADDING;
+use uner_kernels::{
+    AdamWState, AdamWStep, Labels, RotaryTable, Visibility, adamw, add_rms_norm, attention, linear,
+    linear_cross_entropy, rms_norm, rope, swiglu, token_losses,
+};
+
+/// That of the binaries.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const EPS: f64 = 1e-5;
+
+/// The ops by their directory, and whether they read weights.
+const OPS: [(&str, bool, fn(&Bench, &Preset)); 7] = [
+    ("attention", false, bench_attention),
+    ("rms_norm", true, bench_rms_norm),
+    ("rope", false, bench_rope),
+    ("swiglu", false, bench_swiglu),
+    ("linear", true, bench_linear),
+    ("linear_cross_entropy", true, bench_linear_cross_entropy),
+    ("adamw", true, bench_adamw),
+];
+
+fn leaf<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
+    tensor.clone().autodiff().require_grad()
+}
+
+/// The backward pass from the gradient `dy` of `y`.
+fn backward<const D: usize>(y: Tensor<D>, dy: &Tensor<D>) {
+    drop(seeded(y, dy.clone()).backward());
+}
+
+fn bench_attention(bench: &Bench, preset: &Preset) {
+    for &(rows, length) in preset.attention {
+        let visibility = Visibility::causal(rows, length, &bench.device);
+        let pairs = rows * length * length / 2;
+        attention_case(bench, preset, &visibility, (pairs, "causal"));
+    }
+    let lengths = documents(preset.packed);
+    let pairs = lengths.iter().map(|length| length * length / 2).sum();
+    let row: Vec<i32> =
+        lengths.iter().zip(0..).flat_map(|(&length, document)| vec![document; length]).collect();
+    let packed = Visibility::packed(&row, 1, &bench.device);
+    attention_case(bench, preset, &packed, (pairs, "packed"));
+    let row = |&length: &usize| (0..LONGEST).map(move |token| if token < length { 0 } else { PADDING });
+    let rows: Vec<i32> = lengths.iter().flat_map(row).collect();
+    let padded = Visibility::packed(&rows, lengths.len(), &bench.device);
+    attention_case(bench, preset, &padded, (pairs, "padded"));
+}
+
+/// `pairs` of a query and a key it sees are what counts as work.
+fn attention_case(bench: &Bench, preset: &Preset, visibility: &Visibility, (pairs, kind): (usize, &str)) {
+    let [rows, length] = visibility.document().dims();
+    let Preset { heads, head_dim, .. } = *preset;
+    let shape = [rows, length, heads, head_dim];
+    let [q, k, v, dy] = std::array::from_fn(|_| bench.random(shape));
+    let case = Case { op: "attention", shape: format!("{rows}x{length} {heads}x{head_dim} {kind}") };
+    let flops = 4 * pairs * heads * head_dim;
+    bench.passes(
+        &case,
+        Cost::Flops(flops),
+        Cost::Flops(flops / 2 * 5),
+        || drop(attention(q.clone(), k.clone(), v.clone(), visibility)),
+        || backward(attention(leaf(&q), leaf(&k), leaf(&v), visibility), &dy),
+    );
+}
+
+fn bench_rms_norm(bench: &Bench, preset: &Preset) {
+    let Preset { tokens, hidden, .. } = *preset;
+    let [x, residual, dy, dsum] = std::array::from_fn(|_| bench.random([tokens, hidden]));
+    let weight = bench.weight([hidden]);
+    let bytes = tokens * hidden * bench.activation_bytes();
+    let shape = format!("{tokens}x{hidden}");
+    bench.passes(
+        &Case { op: "rms_norm", shape: shape.clone() },
+        Cost::Bytes(2 * bytes),
+        Cost::Bytes(3 * bytes),
+        || drop(rms_norm(x.clone(), weight.clone(), EPS)),
+        || backward(rms_norm(leaf(&x), leaf(&weight), EPS), &dy),
+    );
+    bench.passes(
+        &Case { op: "rms_norm", shape: format!("{shape} residual") },
+        Cost::Bytes(4 * bytes),
+        Cost::Bytes(4 * bytes),
+        || drop(add_rms_norm(x.clone(), residual.clone(), weight.clone(), EPS)),
+        || {
+            let (sum, y) = add_rms_norm(leaf(&x), leaf(&residual), leaf(&weight), EPS);
+            drop(seeded(sum, dsum.clone()).add(seeded(y, dy.clone())).backward());
+        },
+    );
+}
+
+fn bench_rope(bench: &Bench, preset: &Preset) {
+    let Preset { tokens, heads, head_dim, .. } = *preset;
+    let positions: Vec<i32> = (0..tokens as i32).collect();
+    let frequencies: Vec<f32> =
+        (0..head_dim / 2).map(|pair| 10_000f32.powf(-2.0 * pair as f32 / head_dim as f32)).collect();
+    let table = RotaryTable::new(&positions, 1, &frequencies, &bench.device);
+    let [x, dy] = std::array::from_fn(|_| bench.random([1, tokens, heads, head_dim]));
+    let bytes = tokens * heads * head_dim * bench.activation_bytes();
+    bench.passes(
+        &Case { op: "rope", shape: format!("{tokens}x{heads}x{head_dim}") },
+        Cost::Bytes(2 * bytes),
+        Cost::Bytes(2 * bytes),
+        || drop(rope(x.clone(), &table)),
+        || backward(rope(leaf(&x), &table), &dy),
+    );
+}
+
+fn bench_swiglu(bench: &Bench, preset: &Preset) {
+    let Preset { tokens, intermediate, .. } = *preset;
+    let [gate, up, dy] = std::array::from_fn(|_| bench.random([tokens, intermediate]));
+    let bytes = tokens * intermediate * bench.activation_bytes();
+    bench.passes(
+        &Case { op: "swiglu", shape: format!("{tokens}x{intermediate}") },
+        Cost::Bytes(3 * bytes),
+        Cost::Bytes(5 * bytes),
+        || drop(swiglu(gate.clone(), up.clone())),
+        || backward(swiglu(leaf(&gate), leaf(&up)), &dy),
+    );
+}
+
+fn bench_linear(bench: &Bench, preset: &Preset) {
+    for [input, output] in preset.products() {
+        let tokens = preset.tokens;
+        let [x, dy] = [[tokens, input], [tokens, output]].map(|shape| bench.random(shape));
+        let weight = bench.weight([output, input]);
+        let flops = 2 * tokens * input * output;
+        bench.passes(
+            &Case { op: "linear", shape: format!("{tokens}x{input}->{output}") },
+            Cost::Flops(flops),
+            Cost::Flops(2 * flops),
+            || drop(linear(x.clone(), weight.clone())),
+            || backward(linear(leaf(&x), leaf(&weight)), &dy),
+        );
+        let one = bench.random([1, input]);
+        let stored = if bench.dtype == DType::BF16 { 2 } else { 4 };
+        let case = Case { op: "linear", shape: format!("1x{input}->{output}") };
+        bench.pass(&case, "forward", Cost::Bytes(input * output * stored), || {
+            drop(linear(one.clone(), weight.clone()));
+        });
+    }
+}
+
+fn bench_linear_cross_entropy(bench: &Bench, preset: &Preset) {
+    let Preset { tokens, hidden, vocab, .. } = *preset;
+    let (states, weight) = (bench.random([tokens, hidden]), bench.weight([vocab, hidden]));
+    let labels: Vec<i32> = (0..tokens).map(|token| (token * 7919 % vocab) as i32).collect();
+    let labels = Labels::new(&labels, &bench.device);
+    let flops = 2 * tokens * hidden * vocab;
+    bench.passes(
+        &Case { op: "linear_cross_entropy", shape: format!("{tokens}x{hidden}->{vocab}") },
+        Cost::Flops(flops),
+        Cost::Flops(2 * flops),
+        || drop(token_losses(states.clone(), weight.clone(), &labels)),
+        || drop(linear_cross_entropy(leaf(&states), leaf(&weight), &labels).backward()),
+    );
+}
+
+fn bench_adamw(bench: &Bench, preset: &Preset) {
+    let count = preset.parameter;
+    let (param, grad) = (bench.weight([count]), bench.weight([count]));
+    let zeros = || Tensor::<1>::zeros([count], &bench.device);
+    let master = (bench.dtype != DType::F32).then(|| param.clone().cast(DType::F32));
+    let mut state = Some((param, AdamWState { master, exp_avg: zeros(), exp_avg_sq: zeros() }));
+    let step = AdamWStep {
+        lr: 1e-4,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        step: 10,
+        grad_scale: 1.0,
+    };
+    // f32: parameter and moments in and out, gradient in. bf16: the same with the master, 2 bytes of gradient in, 2 of
+    // parameter out.
+    let case = Case { op: "adamw", shape: count.to_string() };
+    bench.pass(&case, "update", Cost::Bytes(28 * count), || {
+        let (param, before) = state.take().expect("put back below");
+        state = Some(adamw(param, grad.clone(), before, &step));
+    });
+}
+
+fn main() {
+    let named = |name, default: &str| argument(name).unwrap_or_else(|| default.to_owned());
+    let device_name = named("--device", "flex");
+    let bench = Bench {
+        device: device(&device_name).expect("a device"),
+        device_name,
+        dtype: match named("--dtype", "f32").as_str() {
+            "f32" => DType::F32,
+            "bf16" => DType::BF16,
+            other => panic!("`--dtype {other}`: f32 or bf16"),
+        },
+        seconds: named("--seconds", "1").parse().expect("`--seconds` is a number"),
+    };
+    let preset = preset(&named("--preset", "cpu")).expect("`--preset` is cpu or 7b");
+    let chosen = argument("--op");
+    assert!(
+        chosen.as_ref().is_none_or(|chosen| OPS.iter().any(|(name, ..)| name == chosen)),
+        "`--op` is none of the ops"
+    );
+    for (name, has_weight, run) in OPS {
+        let serves = bench.dtype == DType::F32 || !bench.is_cpu() || has_weight;
+        if serves && chosen.as_ref().is_none_or(|chosen| chosen == name) {
+            run(&bench, &preset);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Peak memory: of the process, and of one run.
+
+use burn::tensor::Device;
+
+/// The largest resident set of this process so far, in MiB: `VmHWM` of Linux, `None` elsewhere.
+pub fn peak_rss_mib() -> Option<f64> {
+    status_mib("VmHWM")
+}
+
+/// A value of `/proc/self/status`, in MiB.
+fn status_mib(key: &str) -> Option<f64> {
+    let status = fs_err::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with(key))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+}
+
+/// Memory at the start of a run, to be compared with that at its peak.
+pub(crate) struct Peak<'a> {
+    device: &'a Device,
+    before_mib: Option<f64>,
+}
+
+impl<'a> Peak<'a> {
+    /// On a GPU the pools are emptied first, so that what they hold at the end is what the run needed at once.
+    pub(crate) fn start(device: &'a Device) -> Self {
+        device.memory_cleanup();
+        let before_mib = reserved_mib(device).or_else(|| {
+            // Linux then counts the peak from here.
+            fs_err::write("/proc/self/clear_refs", "5").ok()?;
+            status_mib("VmRSS")
+        });
+        Self { device, before_mib }
+    }
+
+    /// The run's peak over what was there at its start, its inputs; `None` where nobody knows.
+    pub(crate) fn mib(&self) -> Option<f64> {
+        let peak = reserved_mib(self.device).or_else(peak_rss_mib)?;
+        Some((peak - self.before_mib?).max(0.0))
+    }
+}
+
+fn reserved_mib(device: &Device) -> Option<f64> {
+    Some(device.memory_pool_usage()?.bytes_reserved as f64 / f64::from(1 << 20))
+}

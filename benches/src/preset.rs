@@ -1,0 +1,100 @@
+//! The shapes that the ops are measured at.
+
+/// Sizes of a model and of a batch.
+#[derive(Debug)]
+pub struct Preset {
+    /// Tokens that norms, activations and products see.
+    pub tokens: usize,
+    /// Width of the hidden states.
+    pub hidden: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate: usize,
+    /// Query heads; as many key/value heads.
+    pub heads: usize,
+    /// Channels of a head.
+    pub head_dim: usize,
+    /// Rows of the language-model head.
+    pub vocab: usize,
+    /// Rows and length of causal attention.
+    pub attention: &'static [(usize, usize)],
+    /// Length of the packed row.
+    pub packed: usize,
+    /// Elements of the parameter that AdamW updates.
+    pub parameter: usize,
+}
+
+/// The model and batch of the bench `training_step`.
+const CPU: Preset = Preset {
+    tokens: 4 * 512,
+    hidden: 288,
+    intermediate: 768,
+    heads: 6,
+    head_dim: 48,
+    vocab: 32_000,
+    attention: &[(4, 512)],
+    packed: 2048,
+    parameter: 32_000 * 288,
+};
+
+/// LLaMA of 7B parameters; 16 k tokens of attention at every length.
+const SEVEN_BILLION: Preset = Preset {
+    tokens: 8192,
+    hidden: 4096,
+    intermediate: 11_008,
+    heads: 32,
+    head_dim: 128,
+    vocab: 32_000,
+    attention: &[(32, 512), (16, 1024), (8, 2048), (4, 4096), (2, 8192)],
+    packed: 8192,
+    parameter: 4096 * 11_008,
+};
+
+/// Tokens of the longest document of a packed row.
+pub const LONGEST: usize = 400;
+
+/// The preset `cpu` or `7b`.
+pub fn preset(name: &str) -> Option<Preset> {
+    match name {
+        "cpu" => Some(CPU),
+        "7b" => Some(SEVEN_BILLION),
+        _ => None,
+    }
+}
+
+/// Documents of 50 to [`LONGEST`] tokens that fill a row; the last one is cut. `pytorch_ops.py` forms the same.
+pub fn documents(length: usize) -> Vec<usize> {
+    let mut left = length;
+    let mut lengths = Vec::new();
+    while left > 0 {
+        let document = (50 + lengths.len() * 137 % (LONGEST - 49)).min(left);
+        lengths.push(document);
+        left -= document;
+    }
+    lengths
+}
+
+impl Preset {
+    /// Inputs and outputs of the linear layers.
+    pub fn products(&self) -> [[usize; 2]; 4] {
+        [
+            [self.hidden, self.hidden],
+            [self.hidden, self.intermediate],
+            [self.intermediate, self.hidden],
+            [self.hidden, self.vocab],
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_fill_the_row() {
+        for length in [2048, 8192] {
+            let lengths = documents(length);
+            assert_eq!(lengths.iter().sum::<usize>(), length);
+            assert!(lengths.iter().rev().skip(1).all(|document| (50..=LONGEST).contains(document)));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+"""Markdown tables from the lines of JSON that the benches print.
+
+    python benches/table.py ops OURS... PYTORCH...        # of ops.rs and pytorch_ops.py; several runs: the median counts
+    python benches/table.py steps "what" OURS PYTORCH     # of training_step.rs and pytorch_step.py, a line for each run
+
+`share of the limit`: of the copy bandwidth, or of the square matrix product in the same type, that PyTorch reached in the
+same runs. `ratio`: PyTorch's best variant over ours, above 1 where ours is faster.
+"""
+
+import json
+import statistics
+import sys
+from collections import defaultdict
+
+LIMITS = {"gbytes_per_s": "copy", "tflops": "matmul"}
+
+
+def lines(paths):
+    for path in paths:
+        with open(path) as file:
+            yield from (json.loads(line) for line in file if line.startswith("{"))
+
+
+def medians(records):
+    """{(op, shape, dtype, pass): {variant: {figure: median}}}, in order of appearance."""
+    found = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for record in records:
+        key = tuple(record[name] for name in ("op", "shape", "dtype", "pass"))
+        for figure in ("ms", "gbytes_per_s", "tflops", "peak_mib"):
+            if record.get(figure) is not None:
+                found[key][record["variant"]][figure].append(record[figure])
+    median = {
+        key: {variant: {f: statistics.median(v) for f, v in figures.items()} for variant, figures in variants.items()}
+        for key, variants in found.items()
+    }
+    return median
+
+
+def limit(table, unit, dtype):
+    """The best rate of the limit's own bench; a copy is the same in every type."""
+    rates = [
+        figures[unit]
+        for (op, _, of, _), variants in table.items()
+        for figures in variants.values()
+        if op == LIMITS[unit] and (op == "copy" or of == dtype) and unit in figures
+    ]
+    return max(rates, default=None)
+
+
+def rate_text(unit, rate):
+    if unit == "gbytes_per_s":
+        return f"{rate:.1f} GB/s"
+    return f"{rate:.1f} TFLOP/s" if rate >= 1 else f"{rate * 1000:.0f} GFLOP/s"
+
+
+def mib(figures):
+    return f"{figures['peak_mib']:,.0f}" if "peak_mib" in figures else ""
+
+
+def row(key, variants, table):
+    op, shape, dtype, step = key
+    ours = variants.get("uner")
+    others = {name: figures for name, figures in variants.items() if name != "uner"}
+    best = min(others, key=lambda name: others[name]["ms"], default=None)
+    cells = [op, shape, dtype, step]
+    if ours:
+        unit = next(unit for unit in LIMITS if unit in ours)
+        top = limit(table, unit, dtype)
+        share = f"{ours[unit] / top:.2f}" if top else ""
+        ratio = f"{others[best]['ms'] / ours['ms']:.2f}" if best else ""
+        cells += [f"{ours['ms']:.3f}", rate_text(unit, ours[unit]), share, ratio, mib(ours)]
+    else:
+        figures = others[best]
+        unit = next(unit for unit in LIMITS if unit in figures)
+        cells += ["", rate_text(unit, figures[unit]), "", "", ""]
+    times = sorted(others.items(), key=lambda item: item[1]["ms"])
+    cells.append(", ".join(f"{name} {figures['ms']:.3f}" for name, figures in times))
+    cells.append(mib(others[best]) if best else "")
+    return cells
+
+
+def ops(paths):
+    table = medians(lines(paths))
+    head = ["op", "shape", "type", "pass", "ours, ms", "rate", "share of the limit", "ratio", "ours, MiB"]
+    print_table([*head, "PyTorch, ms", "PyTorch's best, MiB"], [row(*item, table) for item in table.items()])
+
+
+def steps(what, ours, pytorch):
+    ours, pytorch = list(lines([ours])), list(lines([pytorch]))
+
+    def cells(records, figure):
+        return ", ".join(f"{record[figure]:,.0f}" for record in records)
+
+    def median(records, figure):
+        return statistics.median(record[figure] for record in records)
+
+    speed, memory = "tokens_per_second", "peak_rss_mb"
+    ratio = median(ours, speed) / median(pytorch, speed)
+    head = ["what", "ours, tokens/s", "PyTorch, tokens/s", "ratio of the medians", "ours, peak RSS, MiB"]
+    line = [what, cells(ours, speed), cells(pytorch, speed), f"{ratio:.2f}", f"{median(ours, memory):,.0f}"]
+    print_table([*head, "PyTorch, peak RSS, MiB"], [[*line, f"{median(pytorch, memory):,.0f}"]])
+
+
+def print_table(head, rows):
+    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    for cells in rows:
+        print("| " + " | ".join(cells) + " |")
+
+
+def main():
+    if len(sys.argv) > 2 and sys.argv[1] == "ops":
+        ops(sys.argv[2:])
+    elif len(sys.argv) == 5 and sys.argv[1] == "steps":
+        steps(*sys.argv[2:])
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()

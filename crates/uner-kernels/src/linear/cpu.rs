@@ -1,0 +1,29 @@
+//! The linear layer on the CPU: f32 activations, the weight in the type it is stored in.
+
+use burn::backend::Flex;
+use burn::backend::ops::FloatTensorOps;
+
+use super::LinearKernels;
+use crate::flex::{Floats, Matrix, Weight, contiguous, dims, slice, tensor};
+
+impl LinearKernels for Flex {
+    fn linear_forward(x: Floats, weight: Floats) -> Floats {
+        let (x, weight) = (contiguous(x), Weight::new(weight));
+        let ([tokens, input], [output, _]) = (dims(&x), weight.dims());
+        let mut y = vec![0.0; tokens * output];
+        weight.apply(Matrix::new(slice(&x), tokens, input, input), &mut y);
+        tensor(y, [tokens, output])
+    }
+
+    fn linear_backward_x(dy: Floats, weight: Floats) -> Floats {
+        let (dy, weight) = (contiguous(dy), Weight::new(weight));
+        let ([tokens, output], [_, input]) = (dims(&dy), weight.dims());
+        let mut dx = vec![0.0; tokens * input];
+        weight.apply_transposed(Matrix::new(slice(&dy), tokens, output, output), &mut dx);
+        tensor(dx, [tokens, input])
+    }
+
+    fn linear_backward_weight(dy: Floats, x: Floats) -> Floats {
+        Self::float_matmul(Self::float_transpose(dy), x)
+    }
+}
