@@ -6,6 +6,7 @@
 mod adamw;
 mod answer;
 mod data;
+mod elementwise;
 mod evaluate;
 mod generate;
 mod golden;

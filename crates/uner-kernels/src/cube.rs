@@ -8,6 +8,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::{DType, Shape};
 use burn_cubecl::{kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype};
+use cubecl::calculate_cube_count_elemwise;
 use cubecl::features::Plane;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -20,7 +21,7 @@ pub(crate) type Ints = IntTensor<Cube>;
 /// The tensor with its elements in order and without padded rows, copied only where they are not.
 ///
 /// # Panics
-/// When it is not f32, f16 or bf16.
+/// When it is not f32, f16 or bf16, or has more elements than 32-bit indices reach.
 pub(crate) fn contiguous(tensor: Floats) -> Floats {
     let dtype = tensor.dtype();
     assert!(
@@ -28,7 +29,18 @@ pub(crate) fn contiguous(tensor: Floats) -> Floats {
         "kernels serve f32, f16 and bf16, not {dtype:?} (a tensor of shape {:?})",
         tensor.shape()
     );
+    assert!(
+        u32::try_from(tensor.shape().num_elements()).is_ok(),
+        "kernels index with 32 bits, too few for a tensor of shape {:?}",
+        tensor.shape()
+    );
     into_contiguous(tensor)
+}
+
+/// The tensor, contiguous and held by nobody else, so that a kernel may write over it; a copy where somebody does.
+pub(crate) fn owned(tensor: Floats) -> Floats {
+    let tensor = contiguous(tensor);
+    if tensor.can_mut() { tensor } else { tensor.copy() }
 }
 
 /// An unwritten contiguous tensor on the device of `like`.
@@ -66,10 +78,16 @@ pub(crate) fn units_for(vectors: usize, client: &Client) -> usize {
     vectors.next_power_of_two().clamp(plane_size(client).max(32), 256)
 }
 
-/// The cubes that keep the device busy when each of them takes many rows.
+/// The cubes that keep the device busy when each of them takes many rows: what its processors hold at once.
 pub(crate) fn cubes_for(rows: usize, client: &Client) -> usize {
     let processors = client.properties().hardware.num_streaming_multiprocessors.unwrap_or(8) as usize;
     rows.clamp(1, 4 * processors)
+}
+
+/// Cubes, and units of each, for kernels whose units work on one of `count` vectors each; the last units may have none.
+pub(crate) fn elementwise(count: usize, client: &Client) -> (CubeCount, CubeDim) {
+    let cube = CubeDim::new_1d(256);
+    (calculate_cube_count_elemwise(client, count, cube), cube)
 }
 
 /// The sum of the elements of a vector.
@@ -104,8 +122,9 @@ pub(crate) fn cube_sum(value: f32, #[comptime] units: usize, #[comptime] plane: 
             shared[unit / plane] = partial;
         }
         sync_cube();
+        // Halved until so few are left that every unit reads them faster than the cube synchronises once more.
         let mut active = comptime!(terms / 2).runtime();
-        while active > 0 {
+        while active >= 8 {
             if unit < active {
                 let other = shared[unit + active];
                 shared[unit] += other;
@@ -113,7 +132,11 @@ pub(crate) fn cube_sum(value: f32, #[comptime] units: usize, #[comptime] plane: 
             active /= 2;
             sync_cube();
         }
-        partial = shared[0];
+        partial = 0.0f32;
+        #[unroll]
+        for term in 0..comptime!(terms.min(8)) {
+            partial += shared[term];
+        }
     }
     partial
 }

@@ -1,58 +1,49 @@
 //! The update on the CPU: one pass over parameter, gradient and moments, in place where nobody else holds them.
 
 use burn::backend::Flex;
+use burn::backend::ops::FloatTensorOps;
 use rayon::prelude::*;
 
-use super::{AdamWOps, AdamWStep};
+use super::{AdamWOps, AdamWStep, Factors};
 use crate::flex::{Floats, Stored, Values, contiguous, in_order, values, vectorized};
 
 /// Elements of one piece of work.
 const PIECE: usize = 64 * 1024;
 
-/// The scalars of an update as the inner loop wants them; `rest` is 1 - beta, rounded once.
-#[derive(Clone, Copy)]
-struct Factors {
-    grad: f32,
-    beta1: f32,
-    rest1: f32,
-    beta2: f32,
-    rest2: f32,
-    keep: f32,
-    lr: f32,
-    root: f32,
-    eps: f32,
-}
-
 impl AdamWOps for Flex {
     fn adamw(
-        master: Floats,
+        param: Floats,
         grad: Floats,
         exp_avg: Floats,
         exp_avg_sq: Floats,
         step: AdamWStep,
     ) -> (Floats, Floats, Floats) {
-        let (mut master, grad) = (contiguous(master), in_order(grad));
-        let (mut exp_avg, mut exp_avg_sq) = (contiguous(exp_avg), contiguous(exp_avg_sq));
-        let correction1 = 1.0 - step.beta1.powi(step.step as i32);
-        let correction2 = 1.0 - step.beta2.powi(step.step as i32);
-        let factors = Factors {
-            grad: step.grad_scale as f32,
-            beta1: step.beta1 as f32,
-            rest1: (1.0 - step.beta1) as f32,
-            beta2: step.beta2 as f32,
-            rest2: (1.0 - step.beta2) as f32,
-            keep: (1.0 - step.lr * step.weight_decay) as f32,
-            lr: (step.lr / correction1) as f32,
-            root: (1.0 / correction2.sqrt()) as f32,
-            eps: step.eps as f32,
-        };
-        let tensors = [&mut master, &mut exp_avg, &mut exp_avg_sq];
-        match values(&grad) {
-            Values::F32(grad) => update_all(tensors, grad, factors),
-            Values::Bf16(grad) => update_all(tensors, grad, factors),
-        }
-        (master, exp_avg, exp_avg_sq)
+        let [param, exp_avg, exp_avg_sq] = updated([param, exp_avg, exp_avg_sq], grad, &step);
+        (param, exp_avg, exp_avg_sq)
     }
+
+    fn adamw_with_master(
+        param: Floats,
+        master: Floats,
+        grad: Floats,
+        exp_avg: Floats,
+        exp_avg_sq: Floats,
+        step: AdamWStep,
+    ) -> (Floats, Floats, Floats, Floats) {
+        let [master, exp_avg, exp_avg_sq] = updated([master, exp_avg, exp_avg_sq], grad, &step);
+        let param = Self::float_cast(master.clone(), param.dtype().into());
+        (param, master, exp_avg, exp_avg_sq)
+    }
+}
+
+/// Parameter, first and second moment after the update.
+fn updated(tensors: [Floats; 3], grad: Floats, step: &AdamWStep) -> [Floats; 3] {
+    let (mut tensors, grad, factors) = (tensors.map(contiguous), in_order(grad), Factors::new(step));
+    match values(&grad) {
+        Values::F32(grad) => update_all(tensors.each_mut(), grad, factors),
+        Values::Bf16(grad) => update_all(tensors.each_mut(), grad, factors),
+    }
+    tensors
 }
 
 /// Updates parameter, first and second moment, pieces spread over the threads.

@@ -2,24 +2,38 @@
 
 #[cfg(feature = "flex")]
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
 
 pub use reference::reference;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
+#[cfg(feature = "cube")]
+use cubecl::prelude::*;
 
 /// The operator. It has no gradient.
-#[backend_extension(Flex: cfg(feature = "flex"))]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub trait AdamWOps: Backend {
-    /// See [`adamw`]: `(master, grad, exp_avg, exp_avg_sq)` to new `(master, exp_avg, exp_avg_sq)`.
+    /// See [`adamw`], of an f32 parameter: returns the new `(param, exp_avg, exp_avg_sq)`.
     fn adamw(
-        master: FloatTensor<Self>,
+        param: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         exp_avg: FloatTensor<Self>,
         exp_avg_sq: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    /// See [`adamw`], of a parameter with a master, whose own value is not read: returns the new
+    /// `(param, master, exp_avg, exp_avg_sq)`.
+    fn adamw_with_master(
+        param: FloatTensor<Self>,
+        master: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        exp_avg: FloatTensor<Self>,
+        exp_avg_sq: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// What AdamW remembers of one parameter.
@@ -55,35 +69,79 @@ pub struct AdamWStep {
     pub grad_scale: f64,
 }
 
-/// One update: returns the new parameter and state.
+/// The scalars of an update as the inner loops want them, rounded once.
+#[cfg_attr(feature = "cube", derive(CubeType, CubeLaunch))]
+#[derive(Clone, Copy)]
+struct Factors {
+    grad: f32,
+    beta1: f32,
+    /// 1 - beta1
+    rest1: f32,
+    beta2: f32,
+    /// 1 - beta2
+    rest2: f32,
+    /// What decay leaves of the parameter.
+    keep: f32,
+    /// Learning rate over the first moment's bias correction.
+    lr: f32,
+    /// The reciprocal root of the second moment's bias correction.
+    root: f32,
+    eps: f32,
+}
+
+impl Factors {
+    fn new(step: &AdamWStep) -> Self {
+        let correction1 = 1.0 - step.beta1.powi(step.step as i32);
+        let correction2 = 1.0 - step.beta2.powi(step.step as i32);
+        Self {
+            grad: step.grad_scale as f32,
+            beta1: step.beta1 as f32,
+            rest1: (1.0 - step.beta1) as f32,
+            beta2: step.beta2 as f32,
+            rest2: (1.0 - step.beta2) as f32,
+            keep: (1.0 - step.lr * step.weight_decay) as f32,
+            lr: (step.lr / correction1) as f32,
+            root: (1.0 / correction2.sqrt()) as f32,
+            eps: step.eps as f32,
+        }
+    }
+}
+
+/// One update: returns the new parameter and state, in the buffers of the old ones where nobody else holds these.
 ///
 /// # Shapes
-/// - `param`, `grad`, state: `[n]`
+/// - `param`, `grad`, state: `[n]`; the types of `param` and `grad` may differ
 ///
 /// # Panics
-/// When the lengths differ.
+/// When the lengths differ, or a parameter without a master is not f32.
 pub fn adamw(
     param: Tensor<1>,
     grad: Tensor<1>,
     state: AdamWState,
     step: &AdamWStep,
 ) -> (Tensor<1>, AdamWState) {
-    assert_eq!(param.dims(), grad.dims(), "`param` and `grad` differ in length");
-    assert_eq!(param.dims(), state.exp_avg.dims(), "`param` and its moments differ in length");
-    let dtype = param.dtype();
-    let keeps_master = state.master.is_some();
-    let (master, exp_avg, exp_avg_sq) = <Dispatch as AdamWOps>::adamw(
-        state.master.unwrap_or(param).into_dispatch(),
-        grad.into_dispatch(),
-        state.exp_avg.into_dispatch(),
-        state.exp_avg_sq.into_dispatch(),
-        *step,
-    );
-    let master = Tensor::from_dispatch(master);
-    let state = AdamWState {
-        master: keeps_master.then(|| master.clone()),
-        exp_avg: Tensor::from_dispatch(exp_avg),
-        exp_avg_sq: Tensor::from_dispatch(exp_avg_sq),
+    let AdamWState { master, exp_avg, exp_avg_sq } = state;
+    for (what, other) in [("gradient", &grad), ("first moment", &exp_avg), ("second moment", &exp_avg_sq)] {
+        assert_eq!(param.dims(), other.dims(), "the parameter and its {what} differ in length");
+    }
+    if let Some(master) = &master {
+        assert_eq!(param.dims(), master.dims(), "the parameter and its master differ in length");
+    }
+    let (param, grad) = (param.into_dispatch(), grad.into_dispatch());
+    let (exp_avg, exp_avg_sq) = (exp_avg.into_dispatch(), exp_avg_sq.into_dispatch());
+    let (param, master, exp_avg, exp_avg_sq) = match master {
+        None => {
+            let (param, exp_avg, exp_avg_sq) =
+                <Dispatch as AdamWOps>::adamw(param, grad, exp_avg, exp_avg_sq, *step);
+            (param, None, exp_avg, exp_avg_sq)
+        }
+        Some(master) => {
+            let master = master.into_dispatch();
+            let (param, master, exp_avg, exp_avg_sq) =
+                <Dispatch as AdamWOps>::adamw_with_master(param, master, grad, exp_avg, exp_avg_sq, *step);
+            (param, Some(Tensor::from_dispatch(master)), exp_avg, exp_avg_sq)
+        }
     };
-    (master.cast(dtype), state)
+    let (exp_avg, exp_avg_sq) = (Tensor::from_dispatch(exp_avg), Tensor::from_dispatch(exp_avg_sq));
+    (Tensor::from_dispatch(param), AdamWState { master, exp_avg, exp_avg_sq })
 }

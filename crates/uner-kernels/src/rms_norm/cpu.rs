@@ -26,9 +26,29 @@ impl RmsNormKernels for Flex {
         tensor(y, x.shape())
     }
 
+    fn add_rms_norm_forward(x: Floats, residual: Floats, weight: Floats, eps: f64) -> (Floats, Floats) {
+        let (x, residual, weight) = (contiguous(x), contiguous(residual), in_order(weight));
+        let [_, hidden] = dims(&x);
+        let (xs, residuals, weights) = (slice(&x), slice(&residual), &*widened(&weight));
+        let (mut h, mut y) = (vec![0.0; xs.len()], vec![0.0; xs.len()]);
+        let piece = rows_per_piece(hidden) * hidden;
+        let inputs = xs.par_chunks(piece).zip(residuals.par_chunks(piece));
+        h.par_chunks_mut(piece)
+            .zip(y.par_chunks_mut(piece))
+            .zip(inputs)
+            .for_each(|((h, y), (x, residual))| vectorized(|| add_rows(h, y, x, residual, weights, eps)));
+        (tensor(h, x.shape()), tensor(y, x.shape()))
+    }
+
     /// With `r` the reciprocal root mean square: `dweight = Σ dy · x · r`, and
     /// `dx = r · (dy · weight - x · r² · mean(dy · weight · x))`.
-    fn rms_norm_backward(x: Floats, weight: Floats, eps: f64, dy: Floats) -> (Floats, Floats) {
+    fn rms_norm_backward(
+        x: Floats,
+        weight: Floats,
+        eps: f64,
+        dy: Floats,
+        wants_weight: bool,
+    ) -> (Floats, Option<Floats>) {
         let (x, weight, dy) = (contiguous(x), in_order(weight), contiguous(dy));
         let [_, hidden] = dims(&x);
         let (xs, weights, dys) = (slice(&x), &*widened(&weight), slice(&dy));
@@ -36,21 +56,44 @@ impl RmsNormKernels for Flex {
         let piece = rows_per_piece(hidden) * hidden;
         let pieces = dx.par_chunks_mut(piece).zip(xs.par_chunks(piece)).zip(dys.par_chunks(piece));
         // One sum a piece, added up in order afterwards: the same result on any number of threads.
-        let dweights: Vec<Vec<f32>> =
-            pieces.map(|((dx, x), dy)| vectorized(|| backward_rows(dx, x, weights, eps, dy))).collect();
-        let mut dweight = vec![0.0; hidden];
-        for piece in dweights {
-            dweight.iter_mut().zip(piece).for_each(|(sum, term)| *sum += term);
-        }
-        (tensor(dx, x.shape()), tensor(dweight, weight.shape()))
+        let dweights: Vec<Vec<f32>> = pieces
+            .map(|((dx, x), dy)| {
+                let mut dweight = vec![0.0; if wants_weight { hidden } else { 0 }];
+                vectorized(|| backward_rows(dx, &mut dweight, x, weights, eps, dy));
+                dweight
+            })
+            .collect();
+        let dweight = wants_weight.then(|| {
+            let mut dweight = vec![0.0; hidden];
+            for piece in dweights {
+                dweight.iter_mut().zip(piece).for_each(|(sum, term)| *sum += term);
+            }
+            tensor(dweight, weight.shape())
+        });
+        (tensor(dx, x.shape()), dweight)
     }
 }
 
-/// Fills `dx` and returns the sum over these rows of the weight's gradient.
+/// Fills `h`, the sum, and `y`, its norm.
 #[inline(always)]
-fn backward_rows(dx: &mut [f32], x: &[f32], weight: &[f32], eps: f64, dy: &[f32]) -> Vec<f32> {
+fn add_rows(h: &mut [f32], y: &mut [f32], x: &[f32], residual: &[f32], weight: &[f32], eps: f64) {
     let hidden = weight.len();
-    let mut dweight = vec![0.0; hidden];
+    let inputs = x.chunks_exact(hidden).zip(residual.chunks_exact(hidden));
+    for ((h, y), (x, residual)) in h.chunks_exact_mut(hidden).zip(y.chunks_exact_mut(hidden)).zip(inputs) {
+        for i in 0..hidden {
+            h[i] = x[i] + residual[i];
+        }
+        let scale = reciprocal_root(h, eps);
+        for i in 0..hidden {
+            y[i] = h[i] * scale * weight[i];
+        }
+    }
+}
+
+/// Fills `dx` and adds these rows to the weight's gradient, which is empty where it is not wanted.
+#[inline(always)]
+fn backward_rows(dx: &mut [f32], dweight: &mut [f32], x: &[f32], weight: &[f32], eps: f64, dy: &[f32]) {
+    let hidden = weight.len();
     let rows = dx.chunks_exact_mut(hidden).zip(x.chunks_exact(hidden)).zip(dy.chunks_exact(hidden));
     for ((dx, x), dy) in rows {
         let scale = reciprocal_root(x, eps);
@@ -58,10 +101,11 @@ fn backward_rows(dx: &mut [f32], x: &[f32], weight: &[f32], eps: f64, dy: &[f32]
         let pull = scale * scale * mean;
         for i in 0..hidden {
             dx[i] = scale * (dy[i] * weight[i] - x[i] * pull);
-            dweight[i] += dy[i] * x[i] * scale;
+        }
+        for ((dweight, &x), &dy) in dweight.iter_mut().zip(x).zip(dy) {
+            *dweight += dy * x * scale;
         }
     }
-    dweight
 }
 
 #[inline(always)]

@@ -1,5 +1,5 @@
-//! The norm on the GPU: one cube a row forward; backward, cubes that take many rows each and keep their part of the
-//! weight's gradient, summed by a second kernel in a fixed order.
+//! The norm on the GPU: one cube a row, which it reads once and keeps in registers. Backward, cubes take many rows each
+//! and keep their part of the weight's gradient, summed by a second kernel in a fixed order.
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
@@ -12,168 +12,323 @@ use crate::cube::{
     vector_total,
 };
 
+/// Columns of which one cube of [`column_sums`] takes care, and the units that share each.
+const COLUMNS: usize = 32;
+const SHARES: usize = 8;
+
 impl RmsNormKernels for Cube {
     fn rms_norm_forward(x: Floats, weight: Floats, eps: f64) -> Floats {
         let (x, weight) = (contiguous(x), contiguous(weight));
-        let [rows, hidden] = dims(&x);
         let y = empty(&x, x.shape(), x.dtype());
-        if rows == 0 {
-            return y;
-        }
-        let (client, dtype, vector) = (x.client.clone(), element(&x), vector_size(&x, hidden));
-        let units = units_for(hidden / vector, &client);
+        let Some(launch) = RowLaunch::new(&x) else { return y };
         forward::launch(
-            &client,
-            CubeCount::Static(rows as u32, 1, 1),
-            CubeDim::new_1d(units as u32),
-            vector,
+            &x.client.clone(),
+            launch.cubes(),
+            launch.units(),
+            launch.vector,
             x.into_buffer_arg(),
-            weight.into_buffer_arg(),
+            weight.clone().into_buffer_arg(),
             y.clone().into_buffer_arg(),
-            hidden / vector,
+            launch.rows,
             eps as f32,
-            units,
-            plane_size(&client),
-            dtype,
+            launch.row,
+            element(&y),
+            element(&weight),
         );
         y
     }
 
-    fn rms_norm_backward(x: Floats, weight: Floats, eps: f64, dy: Floats) -> (Floats, Floats) {
-        let (x, weight, dy) = (contiguous(x), contiguous(weight), contiguous(dy));
-        let [rows, hidden] = dims(&x);
-        let (client, dtype, vector) = (x.client.clone(), element(&x), vector_size(&x, hidden));
-        let (units, cubes) = (units_for(hidden / vector, &client), cubes_for(rows, &client));
-        let dx = empty(&x, x.shape(), x.dtype());
-        let partials = empty(&x, [cubes, hidden], DType::F32);
-        let dweight = empty(&x, [hidden], weight.dtype());
-        backward::launch(
-            &client,
-            CubeCount::Static(cubes as u32, 1, 1),
-            CubeDim::new_1d(units as u32),
-            vector,
+    fn add_rms_norm_forward(x: Floats, residual: Floats, weight: Floats, eps: f64) -> (Floats, Floats) {
+        assert_eq!(x.dtype(), residual.dtype(), "`x` and `residual` differ in type");
+        let (x, residual, weight) = (contiguous(x), contiguous(residual), contiguous(weight));
+        let (sum, y) = (empty(&x, x.shape(), x.dtype()), empty(&x, x.shape(), x.dtype()));
+        let Some(launch) = RowLaunch::new(&x) else { return (sum, y) };
+        add_forward::launch(
+            &x.client.clone(),
+            launch.cubes(),
+            launch.units(),
+            launch.vector,
             x.into_buffer_arg(),
-            weight.into_buffer_arg(),
-            dy.into_buffer_arg(),
-            dx.clone().into_buffer_arg(),
-            partials.clone().into_buffer_arg(),
-            rows,
+            residual.into_buffer_arg(),
+            weight.clone().into_buffer_arg(),
+            sum.clone().into_buffer_arg(),
+            y.clone().into_buffer_arg(),
+            launch.rows,
             eps as f32,
-            hidden / vector,
-            units,
-            plane_size(&client),
-            dtype,
+            launch.row,
+            element(&y),
+            element(&weight),
         );
-        column_sums::launch(
-            &client,
-            CubeCount::Static(hidden.div_ceil(64) as u32, 1, 1),
-            CubeDim::new_1d(64),
-            partials.into_buffer_arg(),
-            dweight.clone().into_buffer_arg(),
-            cubes,
-            hidden,
-            dtype,
-        );
-        (dx, dweight)
+        (sum, y)
+    }
+
+    fn rms_norm_backward(
+        x: Floats,
+        weight: Floats,
+        eps: f64,
+        dy: Floats,
+        wants_weight: bool,
+    ) -> (Floats, Option<Floats>) {
+        assert_eq!(x.dtype(), dy.dtype(), "`x` and its gradient differ in type");
+        let (x, weight, dy) = (contiguous(x), contiguous(weight), contiguous(dy));
+        let dx = empty(&x, x.shape(), x.dtype());
+        let [rows, hidden] = dims(&x);
+        let cubes = cubes_for(rows, &x.client);
+        // A buffer that is not written still has to be bound.
+        let partials = empty(&x, if wants_weight { [cubes, hidden] } else { [1, 8] }, DType::F32);
+        if let Some(launch) = RowLaunch::new(&x) {
+            backward::launch(
+                &x.client.clone(),
+                CubeCount::Static(cubes as u32, 1, 1),
+                launch.units(),
+                launch.vector,
+                x.into_buffer_arg(),
+                weight.clone().into_buffer_arg(),
+                dy.into_buffer_arg(),
+                dx.clone().into_buffer_arg(),
+                partials.clone().into_buffer_arg(),
+                rows,
+                eps as f32,
+                launch.row,
+                wants_weight,
+                element(&dx),
+                element(&weight),
+            );
+        }
+        (dx, wants_weight.then(|| sum_columns(partials, rows.min(cubes), weight.dtype())))
     }
 }
 
-/// The reciprocal root mean square of the row that starts at vector `start`.
-#[cube]
-fn reciprocal_root<F: Float, N: Size>(
-    x: &[Vector<F, N>],
-    start: usize,
+/// The sums of the columns of the first `rows` rows, in the given type.
+fn sum_columns(terms: Floats, rows: usize, dtype: DType) -> Floats {
+    let [_, columns] = dims(&terms);
+    let sums = empty(&terms, [columns], dtype);
+    column_sums::launch(
+        &terms.client.clone(),
+        CubeCount::Static(columns.div_ceil(COLUMNS) as u32, 1, 1),
+        CubeDim::new_2d(COLUMNS as u32, SHARES as u32),
+        terms.into_buffer_arg(),
+        sums.clone().into_buffer_arg(),
+        rows,
+        columns,
+        element(&sums),
+    );
+    sums
+}
+
+/// What a kernel is compiled for: the vectors of a row, the units of a cube and of a plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Row {
     width: usize,
-    eps: f32,
-    #[comptime] units: usize,
-    #[comptime] plane: usize,
-) -> f32 {
+    units: usize,
+    plane: usize,
+}
+
+impl Row {
+    /// The vectors of a row that one unit keeps.
+    fn slots(self) -> usize {
+        self.width.div_ceil(self.units)
+    }
+}
+
+/// How the rows of a tensor are spread over cubes.
+struct RowLaunch {
+    row: Row,
+    rows: usize,
+    vector: usize,
+    cubes: u32,
+}
+
+impl RowLaunch {
+    /// `None` for a tensor without elements.
+    fn new(x: &Floats) -> Option<Self> {
+        let [rows, hidden] = dims(x);
+        let vector = vector_size(x, hidden);
+        let width = hidden / vector;
+        let row = Row { width, units: units_for(width, &x.client), plane: plane_size(&x.client) };
+        let cubes = (rows as u32).min(x.client.properties().hardware.max_cube_count.0);
+        (rows * hidden > 0).then_some(Self { row, rows, vector, cubes })
+    }
+
+    fn cubes(&self) -> CubeCount {
+        CubeCount::Static(self.cubes, 1, 1)
+    }
+
+    fn units(&self) -> CubeDim {
+        CubeDim::new_1d(self.row.units as u32)
+    }
+}
+
+/// The vectors of this unit of the row that starts at vector `start`, zero where the row has ended.
+#[cube]
+fn load_row<F: Float, N: Size>(
+    from: &[Vector<F, N>],
+    start: usize,
+    #[comptime] row: Row,
+) -> Array<Vector<F, N>> {
+    let slots = comptime!(row.slots());
+    let mut values = Array::<Vector<F, N>>::new(slots);
+    #[unroll]
+    for slot in 0..slots {
+        let column = comptime!(slot * row.units) + UNIT_POS as usize;
+        values[slot] = Vector::<F, N>::new(F::from_int(0));
+        if column < comptime!(row.width) {
+            values[slot] = from[start + column];
+        }
+    }
+    values
+}
+
+/// `1 / sqrt(mean(x²) + eps)` of the row that the units of this cube hold together.
+#[cube]
+fn reciprocal_root<F: Float, N: Size>(x: &Array<Vector<F, N>>, eps: f32, #[comptime] row: Row) -> f32 {
     let mut squares = Vector::<f32, N>::new(0.0f32);
-    for column in range_stepped(UNIT_POS as usize, width, units) {
-        let value = Vector::<f32, N>::cast_from(x[start + column]);
+    #[unroll]
+    for slot in 0..comptime!(row.slots()) {
+        let value = Vector::<f32, N>::cast_from(x[slot]);
         squares += value * value;
     }
-    let total = cube_sum(vector_total::<N>(squares), units, plane);
-    1.0f32 / (total / f32::cast_from(width * N::value()) + eps).sqrt()
+    let total = cube_sum(vector_total::<N>(squares), row.units, row.plane);
+    1.0f32 / (total / f32::cast_from(comptime!(row.width) * N::value()) + eps).sqrt()
 }
 
-#[cube(launch)]
-fn forward<F: Float, N: Size>(
-    x: &[Vector<F, N>],
-    weight: &[Vector<F, N>],
+/// Writes the norm of the row that the units of this cube hold together.
+#[cube]
+fn store_normed<F: Float, W: Float, N: Size>(
+    x: &Array<Vector<F, N>>,
+    weight: &Array<Vector<W, N>>,
     y: &mut [Vector<F, N>],
-    width: usize,
+    start: usize,
     eps: f32,
-    #[comptime] units: usize,
-    #[comptime] plane: usize,
-    #[define(F)] _dtype: ElemType,
+    #[comptime] row: Row,
 ) {
-    let start = CUBE_POS_X as usize * width;
-    let scale = Vector::<f32, N>::new(reciprocal_root::<F, N>(x, start, width, eps, units, plane));
-    for column in range_stepped(UNIT_POS as usize, width, units) {
-        let normed = Vector::<f32, N>::cast_from(x[start + column]) * scale;
-        y[start + column] = Vector::<F, N>::cast_from(normed * Vector::<f32, N>::cast_from(weight[column]));
+    let scale = Vector::<f32, N>::new(reciprocal_root::<F, N>(x, eps, row));
+    #[unroll]
+    for slot in 0..comptime!(row.slots()) {
+        let column = comptime!(slot * row.units) + UNIT_POS as usize;
+        let normed = Vector::<f32, N>::cast_from(x[slot]) * scale * Vector::<f32, N>::cast_from(weight[slot]);
+        if column < comptime!(row.width) {
+            y[start + column] = Vector::<F, N>::cast_from(normed);
+        }
     }
 }
 
-/// `width` is known at compile time, so that a unit's columns of the weight's gradient stay in registers over all rows.
-#[cube(launch)]
-fn backward<F: Float, N: Size>(
+#[cube(launch, create_dummy_kernel)]
+fn forward<F: Float, W: Float, N: Size>(
     x: &[Vector<F, N>],
-    weight: &[Vector<F, N>],
+    weight: &[Vector<W, N>],
+    y: &mut [Vector<F, N>],
+    rows: usize,
+    eps: f32,
+    #[comptime] row: Row,
+    #[define(F)] _dtype: ElemType,
+    #[define(W)] _weight_dtype: ElemType,
+) {
+    let weight = load_row::<W, N>(weight, 0, row);
+    for index in range_stepped(CUBE_POS_X as usize, rows, CUBE_COUNT_X as usize) {
+        let start = index * comptime!(row.width);
+        let values = load_row::<F, N>(x, start, row);
+        store_normed::<F, W, N>(&values, &weight, y, start, eps, row);
+    }
+}
+
+/// The sum is rounded to the type of its buffer before the norm, as if it had been read from there.
+#[cube(launch, create_dummy_kernel)]
+fn add_forward<F: Float, W: Float, N: Size>(
+    x: &[Vector<F, N>],
+    residual: &[Vector<F, N>],
+    weight: &[Vector<W, N>],
+    sum: &mut [Vector<F, N>],
+    y: &mut [Vector<F, N>],
+    rows: usize,
+    eps: f32,
+    #[comptime] row: Row,
+    #[define(F)] _dtype: ElemType,
+    #[define(W)] _weight_dtype: ElemType,
+) {
+    let weight = load_row::<W, N>(weight, 0, row);
+    for index in range_stepped(CUBE_POS_X as usize, rows, CUBE_COUNT_X as usize) {
+        let start = index * comptime!(row.width);
+        let mut values = load_row::<F, N>(x, start, row);
+        let residual = load_row::<F, N>(residual, start, row);
+        #[unroll]
+        for slot in 0..comptime!(row.slots()) {
+            let column = comptime!(slot * row.units) + UNIT_POS as usize;
+            values[slot] = Vector::<F, N>::cast_from(
+                Vector::<f32, N>::cast_from(values[slot]) + Vector::<f32, N>::cast_from(residual[slot]),
+            );
+            if column < comptime!(row.width) {
+                sum[start + column] = values[slot];
+            }
+        }
+        store_normed::<F, W, N>(&values, &weight, y, start, eps, row);
+    }
+}
+
+/// With `r` the reciprocal root mean square: `dx = r · (dy · weight - x · r² · mean(dy · weight · x))`, and of the
+/// weight's gradient `Σ dy · x · r` the part of this cube's rows.
+#[cube(launch, create_dummy_kernel)]
+fn backward<F: Float, W: Float, N: Size>(
+    x: &[Vector<F, N>],
+    weight: &[Vector<W, N>],
     dy: &[Vector<F, N>],
     dx: &mut [Vector<F, N>],
     partials: &mut [Vector<f32, N>],
     rows: usize,
     eps: f32,
-    #[comptime] width: usize,
-    #[comptime] units: usize,
-    #[comptime] plane: usize,
+    #[comptime] row: Row,
+    #[comptime] wants_weight: bool,
     #[define(F)] _dtype: ElemType,
+    #[define(W)] _weight_dtype: ElemType,
 ) {
-    let columns = comptime!(width.div_ceil(units));
-    let unit = UNIT_POS as usize;
-    let mut sums = Array::<Vector<f32, N>>::new(columns);
+    let weight = load_row::<W, N>(weight, 0, row);
+    let mut sums = Array::<Vector<f32, N>>::new(comptime!(row.slots()));
     #[unroll]
-    for index in 0..columns {
-        sums[index] = Vector::<f32, N>::new(0.0f32);
+    for slot in 0..comptime!(row.slots()) {
+        sums[slot] = Vector::<f32, N>::new(0.0f32);
     }
-    for row in range_stepped(CUBE_POS_X as usize, rows, CUBE_COUNT_X as usize) {
-        let start = row * width;
-        let scale = reciprocal_root::<F, N>(x, start, width, eps, units, plane);
+    for index in range_stepped(CUBE_POS_X as usize, rows, CUBE_COUNT_X as usize) {
+        let start = index * comptime!(row.width);
+        let values = load_row::<F, N>(x, start, row);
+        let slopes = load_row::<F, N>(dy, start, row);
         let mut products = Vector::<f32, N>::new(0.0f32);
-        for column in range_stepped(unit, width, units) {
-            let pulled =
-                Vector::<f32, N>::cast_from(dy[start + column]) * Vector::<f32, N>::cast_from(weight[column]);
-            products += pulled * Vector::<f32, N>::cast_from(x[start + column]);
-        }
-        let total = cube_sum(vector_total::<N>(products), units, plane);
-        let mean = total / f32::cast_from(width * N::value());
-        let pull = Vector::<f32, N>::new(scale * scale * mean);
-        let scale = Vector::<f32, N>::new(scale);
         #[unroll]
-        for index in 0..columns {
-            let column = index * units + unit;
-            if column < width {
-                let value = Vector::<f32, N>::cast_from(x[start + column]);
-                let slope = Vector::<f32, N>::cast_from(dy[start + column]);
-                let pulled = slope * Vector::<f32, N>::cast_from(weight[column]);
-                dx[start + column] = Vector::<F, N>::cast_from(scale * (pulled - value * pull));
-                sums[index] += slope * value * scale;
+        for slot in 0..comptime!(row.slots()) {
+            products += Vector::<f32, N>::cast_from(slopes[slot])
+                * Vector::<f32, N>::cast_from(weight[slot])
+                * Vector::<f32, N>::cast_from(values[slot]);
+        }
+        let scale = reciprocal_root::<F, N>(&values, eps, row);
+        let total = cube_sum(vector_total::<N>(products), row.units, row.plane);
+        let pull = scale * scale * total / f32::cast_from(comptime!(row.width) * N::value());
+        #[unroll]
+        for slot in 0..comptime!(row.slots()) {
+            let column = comptime!(slot * row.units) + UNIT_POS as usize;
+            let value = Vector::<f32, N>::cast_from(values[slot]);
+            let slope = Vector::<f32, N>::cast_from(slopes[slot]);
+            let pulled = slope * Vector::<f32, N>::cast_from(weight[slot]);
+            if column < comptime!(row.width) {
+                dx[start + column] = Vector::<F, N>::cast_from(
+                    Vector::<f32, N>::new(scale) * (pulled - value * Vector::<f32, N>::new(pull)),
+                );
             }
+            sums[slot] += slope * value * Vector::<f32, N>::new(scale);
         }
     }
-    #[unroll]
-    for index in 0..columns {
-        let column = index * units + unit;
-        if column < width {
-            partials[CUBE_POS_X as usize * width + column] = sums[index];
+    if comptime!(wants_weight) {
+        #[unroll]
+        for slot in 0..comptime!(row.slots()) {
+            let column = comptime!(slot * row.units) + UNIT_POS as usize;
+            if column < comptime!(row.width) {
+                partials[CUBE_POS_X as usize * comptime!(row.width) + column] = sums[slot];
+            }
         }
     }
 }
 
-/// The sum of each column of `[rows, columns]`, one unit a column.
-#[cube(launch)]
+/// The sum of each column of `[rows, columns]`: neighbouring units read neighbouring columns, and the units of a column
+/// take every eighth row.
+#[cube(launch, create_dummy_kernel)]
 fn column_sums<F: Float>(
     terms: &[f32],
     sums: &mut [F],
@@ -181,11 +336,21 @@ fn column_sums<F: Float>(
     columns: usize,
     #[define(F)] _dtype: ElemType,
 ) {
-    let column = ABSOLUTE_POS;
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(COLUMNS * SHARES));
+    let column = CUBE_POS_X as usize * COLUMNS + UNIT_POS_X as usize;
+    let mut total = 0.0f32;
     if column < columns {
-        let mut total = 0.0f32;
-        for row in 0..rows {
+        for row in range_stepped(UNIT_POS_Y as usize, rows, SHARES) {
             total += terms[row * columns + column];
+        }
+    }
+    shared[UNIT_POS as usize] = total;
+    sync_cube();
+    if UNIT_POS_Y == 0 && column < columns {
+        total = 0.0f32;
+        #[unroll]
+        for share in 0..SHARES {
+            total += shared[comptime!(share * COLUMNS) + UNIT_POS_X as usize];
         }
         sums[column] = F::cast_from(total);
     }

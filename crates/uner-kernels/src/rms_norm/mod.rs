@@ -17,20 +17,35 @@ use burn::tensor::Tensor;
 pub trait RmsNormKernels: Backend {
     /// The norm of each row.
     fn rms_norm_forward(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
-    /// The gradients of `x` and `weight`.
+    /// The sum of `x` and `residual`, and the norm of each of its rows.
+    fn add_rms_norm_forward(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    /// The gradients of `x` and, where it is wanted, of `weight`.
     fn rms_norm_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         eps: f64,
         dy: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+        wants_weight: bool,
+    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
 }
 
-/// The differentiable operator.
+/// The differentiable operators.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait RmsNormOps: Backend {
     /// See [`rms_norm`].
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+    /// See [`add_rms_norm`].
+    fn add_rms_norm(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
 #[cfg(feature = "cube")]
@@ -38,12 +53,30 @@ impl RmsNormOps for burn::backend::Cube {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
         Self::rms_norm_forward(x, weight, eps)
     }
+
+    fn add_rms_norm(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        Self::add_rms_norm_forward(x, residual, weight, eps)
+    }
 }
 
 #[cfg(feature = "flex")]
 impl RmsNormOps for burn::backend::Flex {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
         Self::rms_norm_forward(x, weight, eps)
+    }
+
+    fn add_rms_norm(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        Self::add_rms_norm_forward(x, residual, weight, eps)
     }
 }
 
@@ -77,8 +110,9 @@ pub fn add_rms_norm(
 ) -> (Tensor<2>, Tensor<2>) {
     check(&x, &weight);
     assert_eq!(x.dims(), residual.dims(), "`x` and `residual` differ in shape");
-    let sum = x.add(residual);
-    (sum.clone(), rms_norm(sum, weight, eps))
+    let (x, residual, weight) = (x.into_dispatch(), residual.into_dispatch(), weight.into_dispatch());
+    let (sum, y) = <Dispatch as RmsNormOps>::add_rms_norm(x, residual, weight, eps);
+    (Tensor::from_dispatch(sum), Tensor::from_dispatch(y))
 }
 
 fn check(x: &Tensor<2>, weight: &Tensor<1>) {

@@ -3,6 +3,8 @@
 mod backward;
 #[cfg(feature = "flex")]
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
 
 pub use reference::reference;
@@ -23,10 +25,17 @@ pub trait SwigluKernels: Backend {
 }
 
 /// The differentiable operator.
-#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait SwigluOps: Backend {
     /// See [`swiglu`].
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "cube")]
+impl SwigluOps for burn::backend::Cube {
+    fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::swiglu_forward(gate, up)
+    }
 }
 
 #[cfg(feature = "flex")]

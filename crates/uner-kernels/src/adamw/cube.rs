@@ -1,0 +1,170 @@
+//! The update on the GPU: one pass over gradient, parameter and moments, in place where nobody else holds them.
+
+use burn::backend::{Cube, TensorMetadata};
+use burn::tensor::DType;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+use super::{AdamWOps, AdamWStep, Factors, FactorsLaunch};
+use crate::cube::{Floats, contiguous, element, elementwise, empty, owned, vector_size};
+
+impl AdamWOps for Cube {
+    fn adamw(
+        param: Floats,
+        grad: Floats,
+        exp_avg: Floats,
+        exp_avg_sq: Floats,
+        step: AdamWStep,
+    ) -> (Floats, Floats, Floats) {
+        let (grad, tensors) = (contiguous(grad), [param, exp_avg, exp_avg_sq].map(owned));
+        if let Some(plan) = Plan::new(&tensors) {
+            let [values, first, second] = tensors.each_ref().map(|tensor| tensor.clone().into_buffer_arg());
+            let Plan { cubes, units, vector } = plan;
+            update::launch(
+                &grad.client.clone(),
+                cubes,
+                units,
+                vector,
+                values,
+                grad.clone().into_buffer_arg(),
+                first,
+                second,
+                Factors::new(&step).to_launch(),
+                element(&grad),
+            );
+        }
+        let [param, exp_avg, exp_avg_sq] = tensors;
+        (param, exp_avg, exp_avg_sq)
+    }
+
+    fn adamw_with_master(
+        param: Floats,
+        master: Floats,
+        grad: Floats,
+        exp_avg: Floats,
+        exp_avg_sq: Floats,
+        step: AdamWStep,
+    ) -> (Floats, Floats, Floats, Floats) {
+        let (grad, tensors) = (contiguous(grad), [master, exp_avg, exp_avg_sq].map(owned));
+        let param = overwritten(param);
+        if let Some(plan) = Plan::new(&tensors) {
+            let [values, first, second] = tensors.each_ref().map(|tensor| tensor.clone().into_buffer_arg());
+            let Plan { cubes, units, vector } = plan;
+            update_with_master::launch(
+                &grad.client.clone(),
+                cubes,
+                units,
+                vector,
+                param.clone().into_buffer_arg(),
+                values,
+                grad.clone().into_buffer_arg(),
+                first,
+                second,
+                Factors::new(&step).to_launch(),
+                element(&grad),
+                element(&param),
+            );
+        }
+        let [master, exp_avg, exp_avg_sq] = tensors;
+        (param, master, exp_avg, exp_avg_sq)
+    }
+}
+
+/// How the elements of a parameter are spread over units.
+struct Plan {
+    cubes: CubeCount,
+    units: CubeDim,
+    vector: usize,
+}
+
+impl Plan {
+    /// For parameter or master, and moments; `None` where they have no elements.
+    ///
+    /// # Panics
+    /// When one of them is not f32.
+    fn new(tensors: &[Floats; 3]) -> Option<Self> {
+        let types = tensors.each_ref().map(|tensor| tensor.dtype());
+        assert_eq!(types, [DType::F32; 3], "the parameter or its master, and the moments, are f32");
+        let count = tensors[0].shape().num_elements();
+        // As wide as suits the f32 tensors, which are most of what is moved.
+        let vector = vector_size(&tensors[0], count);
+        let (cubes, units) = elementwise(count / vector, &tensors[0].client);
+        (count > 0).then_some(Self { cubes, units, vector })
+    }
+}
+
+/// A contiguous tensor of the same shape and type to write to: this one where nobody else holds it.
+fn overwritten(tensor: Floats) -> Floats {
+    if tensor.can_mut() && tensor.is_contiguous() {
+        return tensor;
+    }
+    empty(&tensor, tensor.shape(), tensor.dtype())
+}
+
+impl Factors {
+    fn to_launch(self) -> FactorsLaunch {
+        let Self { grad, beta1, rest1, beta2, rest2, keep, lr, root, eps } = self;
+        FactorsLaunch::new(grad, beta1, rest1, beta2, rest2, keep, lr, root, eps)
+    }
+}
+
+/// A number as a vector.
+#[cube]
+fn all<N: Size>(value: f32) -> Vector<f32, N> {
+    Vector::<f32, N>::new(value)
+}
+
+/// Updates the moments in place; returns the new value of the parameter.
+#[cube]
+fn updated<N: Size>(
+    value: Vector<f32, N>,
+    grad: Vector<f32, N>,
+    exp_avg: &mut Vector<f32, N>,
+    exp_avg_sq: &mut Vector<f32, N>,
+    factors: &Factors,
+) -> Vector<f32, N> {
+    let grad = grad * all::<N>(factors.grad);
+    let first = all::<N>(factors.beta1) * *exp_avg + all::<N>(factors.rest1) * grad;
+    let second = all::<N>(factors.beta2) * *exp_avg_sq + all::<N>(factors.rest2) * grad * grad;
+    *exp_avg = first;
+    *exp_avg_sq = second;
+    let root = second.sqrt() * all::<N>(factors.root) + all::<N>(factors.eps);
+    all::<N>(factors.keep) * value - all::<N>(factors.lr) * first / root
+}
+
+#[cube(launch, create_dummy_kernel)]
+fn update<G: Float, N: Size>(
+    param: &mut [Vector<f32, N>],
+    grad: &[Vector<G, N>],
+    exp_avg: &mut [Vector<f32, N>],
+    exp_avg_sq: &mut [Vector<f32, N>],
+    factors: Factors,
+    #[define(G)] _grad_dtype: ElemType,
+) {
+    let at = ABSOLUTE_POS;
+    if at < param.len() {
+        let grad = Vector::<f32, N>::cast_from(grad[at]);
+        param[at] = updated::<N>(param[at], grad, &mut exp_avg[at], &mut exp_avg_sq[at], &factors);
+    }
+}
+
+/// The same on the f32 master of a parameter in a shorter type, which is only written.
+#[cube(launch, create_dummy_kernel)]
+fn update_with_master<G: Float, P: Float, N: Size>(
+    param: &mut [Vector<P, N>],
+    master: &mut [Vector<f32, N>],
+    grad: &[Vector<G, N>],
+    exp_avg: &mut [Vector<f32, N>],
+    exp_avg_sq: &mut [Vector<f32, N>],
+    factors: Factors,
+    #[define(G)] _grad_dtype: ElemType,
+    #[define(P)] _param_dtype: ElemType,
+) {
+    let at = ABSOLUTE_POS;
+    if at < param.len() {
+        let grad = Vector::<f32, N>::cast_from(grad[at]);
+        let value = updated::<N>(master[at], grad, &mut exp_avg[at], &mut exp_avg_sq[at], &factors);
+        master[at] = value;
+        param[at] = Vector::<P, N>::cast_from(value);
+    }
+}
