@@ -6,6 +6,8 @@
 mod adamw;
 mod answer;
 mod data;
+mod device_name;
+mod devices;
 mod evaluate;
 mod generate;
 mod golden;
@@ -21,3 +23,4 @@ mod shared;
 mod step;
 mod tidy;
 mod tokenizer;
+mod training;
