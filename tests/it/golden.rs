@@ -1,22 +1,29 @@
 //! Logits, losses, gradients, optimizer steps and greedy generation equal Hugging Face transformers.
 //!
-//! The same checks run over our own fixtures and, where present, over the larger golden vectors. Tolerances are for f32:
-//! the values themselves are within a tenth of them of a float64 computation.
+//! The same checks run over our own fixtures and, where present, over the larger golden vectors, on every device of
+//! [`crate::devices`], in f32 and in bf16.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use serde_json::Value;
-use uner_cli::probe::{DeviceName, ProbeArgs, ProbeReport, run};
+use uner_cli::probe::{ProbeArgs, run};
+use uner_infer::{Generator, Stop};
+use uner_kernels::attention::PADDING;
+use uner_kernels::device::DeviceName;
+use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
+use uner_kernels::token_losses;
+use uner_model::{Llama, LlamaConfig, adapter, parameters};
+use uner_trainer::step::accumulate;
+use uner_trainer::{Batch, Gradients};
 
+use crate::devices::{Setup, Tolerance, devices, fetch, setups};
+use crate::model::batch_of_case;
 use crate::shared::{repository, shared};
 
-/// Absolute, on logits and token losses.
-const FORWARD: f32 = 1e-4;
-/// Of a gradient's largest entry.
-const GRADIENT: f32 = 1e-4;
+const TYPES: [DType; 2] = [DType::F32, DType::BF16];
 
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
@@ -48,29 +55,47 @@ pub(crate) fn tensors(path: &Path) -> Tensors {
         .collect()
 }
 
-fn probe(model: &Path, case: &Path, generate: Option<usize>) -> (ProbeReport, Tensors) {
-    probe_adapted(model, None, case, generate)
+/// A model with a batch: what there is to compare.
+struct Found {
+    logits: Vec<f32>,
+    /// Of the trained tokens.
+    token_losses: Vec<f32>,
+    sum_loss: f64,
+    /// Of the mean loss.
+    gradients: BTreeMap<String, Vec<f32>>,
+    grad_norm: f64,
 }
 
-fn probe_adapted(
-    model: &Path,
-    adapter: Option<&Path>,
-    case: &Path,
-    generate: Option<usize>,
-) -> (ProbeReport, Tensors) {
-    let out = tempfile::tempdir().unwrap();
-    let output = out.path().join("out.safetensors");
-    let args = ProbeArgs {
-        model: model.to_owned(),
-        adapter: adapter.map(Path::to_owned),
-        input: case.to_owned(),
-        output: output.clone(),
-        grads: true,
-        generate,
-        device: DeviceName::Flex,
-    };
-    let report = run(&args).unwrap();
-    (report, tensors(&output))
+fn compute(model: &Llama, config: &LlamaConfig, batch: &Batch) -> Found {
+    let device = model.head().device();
+    let hidden = model.hidden(&batch.ids, &batch.context(config, &device), None);
+    let losses = token_losses(hidden.clone(), model.head(), &batch.labels(&device));
+    let mut gradients = Gradients::default();
+    // One block keeps its graph and the others are run again: both ways of the backward pass.
+    let loss = accumulate(model, config, batch, 1, &mut gradients);
+    let scale = 1.0 / batch.num_trained() as f64;
+    let mean = |gradient: &Tensor<1>| values(fetch(gradient.clone()).mul_scalar(scale));
+    Found {
+        logits: values(model.logits(hidden)),
+        token_losses: values(losses),
+        sum_loss: f64::from(loss.into_scalar::<f32>()),
+        gradients: gradients.iter().map(|(name, gradient)| (name.to_owned(), mean(gradient))).collect(),
+        grad_norm: gradients.norm() * scale,
+    }
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    fetch(tensor).try_into_vec_as().unwrap()
+}
+
+/// A model folder on a device, in its type.
+fn load(folder: &Path, setup: &Setup) -> (LlamaConfig, Llama) {
+    let (config, model) = uner_model::load(folder, &setup.device).unwrap();
+    (config, cast(model, setup))
+}
+
+fn cast(model: Llama, setup: &Setup) -> Llama {
+    parameters::map(model, "", |_, _, values| values.cast(setup.dtype))
 }
 
 pub(crate) fn assert_close(what: &str, got: &[f32], expected: &[f32], tolerance: f32) {
@@ -80,49 +105,103 @@ pub(crate) fn assert_close(what: &str, got: &[f32], expected: &[f32], tolerance:
     assert!(got.iter().all(|value| value.is_finite()), "{what}: not finite");
 }
 
-fn assert_forward(what: &str, got: &Tensors, expected: &Tensors) {
-    for name in ["logits", "token_loss"] {
-        assert_eq!(got[name].0, expected[name].0, "{what} {name}: shape");
-        assert_close(&format!("{what} {name}"), &got[name].1, &expected[name].1, FORWARD);
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0f32, |largest, value| largest.max(value.abs()))
+}
+
+/// The logits of real tokens; `width` is the size of the vocabulary.
+fn assert_logits(what: &str, got: &[f32], expected: &[f32], width: usize, batch: &Batch, allowed: f32) {
+    assert_eq!(got.len(), expected.len(), "{what}: logits");
+    let rows = got.chunks_exact(width).zip(expected.chunks_exact(width)).zip(&batch.document);
+    for ((got, expected), _) in rows.filter(|(_, document)| **document != PADDING) {
+        assert_close(&format!("{what} logits"), got, expected, allowed);
     }
 }
 
-fn assert_gradients(what: &str, got: &Tensors, expected: &Tensors) {
-    for (name, (shape, values)) in expected {
-        let (got_shape, got_values) = &got[&format!("grad.{name}")];
-        assert_eq!(got_shape, shape, "{what} {name}: shape");
-        let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-        assert_close(&format!("{what} gradient of {name}"), got_values, values, GRADIENT * largest);
+/// Logits of real tokens and losses of trained ones.
+fn assert_forward(what: &str, got: &Found, expected: &Tensors, batch: &Batch, tolerance: &Tolerance) {
+    let (shape, logits) = &expected["logits"];
+    let allowed = tolerance.forward * largest(logits);
+    assert_logits(what, &got.logits, logits, shape[2], batch, allowed);
+    // One entry a token but the last of each row, which nothing follows.
+    let (shape, losses) = &expected["token_loss"];
+    let labels = batch.labels.chunks_exact(shape[1] + 1).flat_map(|row| &row[..shape[1]]);
+    let trained: Vec<f32> = losses
+        .iter()
+        .zip(labels)
+        .filter(|(_, label)| **label != IGNORE_INDEX)
+        .map(|(loss, _)| *loss)
+        .collect();
+    assert_close(&format!("{what} token losses"), &got.token_losses, &trained, allowed);
+}
+
+/// `prefix` is what the names of the file have before those of the parameters.
+fn assert_gradients(what: &str, got: &Found, prefix: &str, expected: &Tensors, tolerance: &Tolerance) {
+    assert_eq!(got.gradients.len(), expected.len(), "{what}: parameters with a gradient");
+    for (name, (_, values)) in expected {
+        let got = &got.gradients[name.strip_prefix(prefix).unwrap()];
+        let allowed = tolerance.gradient * largest(values);
+        assert_close(&format!("{what} gradient of {name}"), got, values, allowed);
     }
 }
 
-fn assert_losses(what: &str, report: &ProbeReport, case: &Value) {
-    assert_eq!(report.num_trained_tokens as u64, case["num_trained_tokens"], "{what}");
-    assert!((report.sum_loss - case["sum_loss"].as_f64().unwrap()).abs() < 1e-3, "{what}: {report:?}");
-    assert!((report.mean_loss - case["mean_loss"].as_f64().unwrap()).abs() < 1e-5, "{what}: {report:?}");
-    if let Some(norm) = case["grad_norm"].as_f64() {
-        assert!((report.grad_norm.unwrap() / norm - 1.0).abs() < 1e-4, "{what}: {report:?}");
+fn assert_losses(what: &str, got: &Found, batch: &Batch, case: &Value, tolerance: &Tolerance) {
+    assert_eq!(batch.num_trained() as u64, case["num_trained_tokens"], "{what}");
+    assert_relative(&format!("{what}: loss"), got.sum_loss, &case["sum_loss"], tolerance.loss);
+    if !case["grad_norm"].is_null() {
+        assert_relative(&format!("{what}: norm"), got.grad_norm, &case["grad_norm"], tolerance.norm);
     }
+}
+
+pub(crate) fn assert_relative(what: &str, got: f64, expected: &Value, tolerance: f64) {
+    let expected = expected.as_f64().unwrap();
+    assert!((got / expected - 1.0).abs() <= tolerance, "{what}: {got} is not {expected}");
 }
 
 #[test]
 fn models_equal_transformers() {
     for root in roots() {
-        for folder in folders(&root, "models") {
-            let name = folder.file_name().unwrap();
+        for (folder, setup) in pairs(&root, "models") {
+            let what = format!("{} on {setup}", folder.display());
             let case = json(&folder.join("case.json"));
-            let generation = case["generation"].as_array().unwrap();
-            let new_tokens = generation[0]["new_tokens"].as_array().unwrap().len();
-            let (report, got) = probe(&folder, &folder.join("case.json"), Some(new_tokens));
-            let what = folder.display().to_string();
-            assert_forward(&what, &got, &tensors(&folder.join("expected.safetensors")));
-            assert_gradients(&what, &got, &tensors(&root.join("grads").join(name).join("grads.safetensors")));
-            assert_losses(&what, &report, &case);
-            for (got, expected) in report.generation.unwrap().iter().zip(generation) {
-                assert_eq!(serde_json::json!(got), expected["new_tokens"], "{what}");
+            let (config, model) = load(&folder, &setup);
+            let batch = batch_of_case(&case);
+            let got = compute(&model, &config, &batch);
+            let expected = tensors(&folder.join("expected.safetensors"));
+            assert_forward(&what, &got, &expected, &batch, &setup.tolerance);
+            let name = folder.file_name().unwrap();
+            let expected = tensors(&root.join("grads").join(name).join("grads.safetensors"));
+            assert_gradients(&what, &got, "", &expected, &setup.tolerance);
+            assert_losses(&what, &got, &batch, &case, &setup.tolerance);
+            if setup.is_exact() {
+                assert_generation(&what, &model, &config, &case);
             }
         }
     }
+}
+
+/// Every case of a kind on every device, in every type.
+fn pairs(root: &Path, kind: &str) -> Vec<(PathBuf, Setup)> {
+    let setups = setups(&TYPES);
+    let of_folder = |folder: PathBuf| setups.clone().into_iter().map(move |setup| (folder.clone(), setup));
+    folders(root, kind).into_iter().flat_map(of_folder).collect()
+}
+
+/// The greedy continuation of each row without its padding.
+fn assert_generation(what: &str, model: &Llama, config: &LlamaConfig, case: &Value) {
+    let numbers =
+        |row: &Value| -> Vec<u32> { serde_json::from_value(row.clone()).expect("a row of token ids") };
+    let rows = case["input_ids"].as_array().unwrap().iter().zip(case["attention_mask"].as_array().unwrap());
+    let prompts: Vec<Vec<u32>> = rows
+        .map(|(ids, mask)| {
+            let pairs = numbers(ids).into_iter().zip(numbers(mask));
+            pairs.filter(|(_, real)| *real == 1).map(|(id, _)| id).collect()
+        })
+        .collect();
+    let expected: Vec<Vec<u32>> =
+        case["generation"].as_array().unwrap().iter().map(|row| numbers(&row["new_tokens"])).collect();
+    let got = Generator { model, config }.greedy(&prompts, expected[0].len(), Stop::Never);
+    assert_eq!(got, expected, "{what}");
 }
 
 #[test]
@@ -143,16 +222,53 @@ fn both_layouts_of_config_json_are_the_same_model() {
 #[test]
 fn packed_rows_equal_transformers() {
     for root in roots() {
-        for folder in folders(&root, "packed") {
+        for (folder, setup) in pairs(&root, "packed") {
+            let what = format!("{} on {setup}", folder.display());
             let case = json(&folder.join("case.json"));
-            let model = root.join(case["base"].as_str().unwrap());
-            let (report, got) = probe(&model, &folder.join("case.json"), None);
-            let what = folder.display().to_string();
-            assert_forward(&what, &got, &tensors(&folder.join("expected.safetensors")));
-            assert_gradients(&what, &got, &tensors(&folder.join("grads.safetensors")));
-            assert_losses(&what, &report, &case);
+            let (config, model) = load(&root.join(case["base"].as_str().unwrap()), &setup);
+            let batch = batch_of_case(&case);
+            let got = compute(&model, &config, &batch);
+            let expected = tensors(&folder.join("expected.safetensors"));
+            assert_forward(&what, &got, &expected, &batch, &setup.tolerance);
+            let expected = tensors(&folder.join("grads.safetensors"));
+            assert_gradients(&what, &got, "", &expected, &setup.tolerance);
+            assert_losses(&what, &got, &batch, &case, &setup.tolerance);
         }
     }
+}
+
+/// What `uner probe` writes is what is compared here.
+#[test]
+fn the_probe_writes_these_numbers() {
+    let folder = repository().join("tests/fixtures/llama/models/gqa");
+    let out = tempfile::tempdir().unwrap();
+    let output = out.path().join("out.safetensors");
+    let args = ProbeArgs {
+        model: folder.clone(),
+        adapter: None,
+        input: folder.join("case.json"),
+        output: output.clone(),
+        grads: true,
+        generate: None,
+        device: DeviceName::Flex,
+    };
+    let report = run(&args).unwrap();
+    let written = tensors(&output);
+    let setup = devices().remove(0);
+    let (config, model) = load(&folder, &setup);
+    let batch = batch_of_case(&json(&folder.join("case.json")));
+    let found = compute(&model, &config, &batch);
+    assert_eq!(report.grad_norm, Some(found.grad_norm));
+    assert_eq!(written.len(), 2 + found.gradients.len());
+    for (name, gradient) in &found.gradients {
+        assert_eq!(&written[&format!("grad.{name}")].1, gradient, "{name}");
+    }
+    let real = |index: &usize| batch.document[index / config.vocab_size] != PADDING;
+    for (index, (got, expected)) in written["logits"].1.iter().zip(&found.logits).enumerate() {
+        assert_eq!(*got, if real(&index) { *expected } else { 0.0 }, "logit {index}");
+    }
+    let trained: Vec<f32> = written["token_loss"].1.iter().copied().filter(|&loss| loss != 0.0).collect();
+    assert_eq!(trained, found.token_losses);
 }
 
 /// Weights stored as bfloat16 are rounded once; the arithmetic stays f32.
@@ -161,13 +277,17 @@ fn bfloat16_weights_equal_transformers() {
     for root in roots() {
         for folder in folders(&root, "models") {
             let (config, model) = uner_model::load(&folder, &Device::flex()).unwrap();
-            let config = uner_model::LlamaConfig { torch_dtype: "bfloat16".to_owned(), ..config };
+            let config = LlamaConfig { torch_dtype: "bfloat16".to_owned(), ..config };
             let rounded = tempfile::tempdir().unwrap();
             uner_model::save(&model, &config, rounded.path(), usize::MAX).unwrap();
-            let (_, got) = probe(rounded.path(), &folder.join("case.json"), None);
-            let expected = tensors(&folder.join("expected.safetensors"));
+            let (config, model) = uner_model::load(rounded.path(), &Device::flex()).unwrap();
+            let batch = batch_of_case(&json(&folder.join("case.json")));
+            let (shape, logits) = &tensors(&folder.join("expected.safetensors"))["logits_bf16_weights"];
+            let hidden = model.hidden(&batch.ids, &batch.context(&config, &Device::flex()), None);
+            let got = values(model.logits(hidden));
+            let allowed = devices()[0].tolerance.forward * largest(logits);
             let what = format!("{} in bfloat16", folder.display());
-            assert_close(&what, &got["logits"].1, &expected["logits_bf16_weights"].1, FORWARD);
+            assert_logits(&what, &got, logits, shape[2], &batch, allowed);
         }
     }
 }
@@ -189,22 +309,22 @@ fn a_pretrained_checkpoint_speaks() {
 #[test]
 fn adapters_equal_peft() {
     let Some(root) = shared("golden") else { return };
-    for folder in folders(&root, "lora") {
+    for (folder, setup) in pairs(&root, "lora") {
+        let what = format!("{} on {setup}", folder.display());
         let case = json(&folder.join("case.json"));
-        let (model, inputs) =
-            (root.join(case["base"].as_str().unwrap()), root.join(case["inputs"].as_str().unwrap()));
-        let (report, got) = probe_adapted(&model, Some(&folder), &inputs, None);
-        let what = folder.display().to_string();
-        assert_forward(&what, &got, &tensors(&folder.join("expected.safetensors")));
+        let inputs = json(&root.join(case["inputs"].as_str().unwrap()));
+        let base = root.join(case["base"].as_str().unwrap());
+        let (config, model) = uner_model::load(&base, &setup.device).unwrap();
+        let model = cast(uner_model::load_adapter(model, &folder, &setup.device).unwrap(), &setup);
+        let batch = batch_of_case(&inputs);
+        let got = compute(&model, &config, &batch);
+        let expected = tensors(&folder.join("expected.safetensors"));
+        assert_forward(&what, &got, &expected, &batch, &setup.tolerance);
+        // Those of the adapter alone: the base is frozen.
         let expected = tensors(&folder.join("grads.safetensors"));
-        assert_gradients(&what, &got, &expected);
-        assert_eq!(
-            got.keys().filter(|name| name.starts_with("grad.")).count(),
-            expected.len(),
-            "the base is frozen"
-        );
-        assert_losses(&what, &report, &case);
-        let norm = case["adamw"]["steps"][0]["grad_norm_before_clip"].as_f64().unwrap();
-        assert!((report.grad_norm.unwrap() / norm - 1.0).abs() < 1e-4, "{what}: {report:?}");
+        assert_gradients(&what, &got, adapter::PREFIX, &expected, &setup.tolerance);
+        assert_losses(&what, &got, &batch, &case, &setup.tolerance);
+        let norm = &case["adamw"]["steps"][0]["grad_norm_before_clip"];
+        assert_relative(&format!("{what}: norm"), got.grad_norm, norm, setup.tolerance.norm);
     }
 }

@@ -6,6 +6,7 @@
 mod adamw;
 mod answer;
 mod data;
+mod devices;
 mod elementwise;
 mod evaluate;
 mod generate;
@@ -23,3 +24,4 @@ mod shared;
 mod step;
 mod tidy;
 mod tokenizer;
+mod training;

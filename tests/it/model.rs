@@ -16,7 +16,7 @@ pub(crate) fn small_config() -> LlamaConfig {
     serde_json::from_str(text).unwrap()
 }
 
-/// A random model of [`small_config`].
+/// A random model of [`small_config`] on the CPU.
 pub(crate) fn small_model(seed: u64) -> Llama {
     random(&small_config(), seed, &Device::flex())
 }
@@ -61,16 +61,24 @@ pub(crate) fn conversation(number: u32, queries: u32) -> Tokens {
     tokens
 }
 
-/// The batch of a golden case: rows of `input_ids` under `attention_mask` with `labels`.
+/// The batch of a golden case: rows of `input_ids` with `labels`, under `attention_mask` or with `position_ids` and
+/// `segment_ids`.
 pub(crate) fn batch_of_case(case: &Value) -> Batch {
-    let rows = |key: &str| -> Vec<Vec<i32>> { serde_json::from_value(case[key].clone()).unwrap() };
-    let (ids, mask, labels) = (rows("input_ids"), rows("attention_mask"), rows("labels"));
+    let rows = |key: &str| -> Option<Vec<Vec<i32>>> { serde_json::from_value(case[key].clone()).ok() };
+    let [ids, labels] = ["input_ids", "labels"].map(|key| rows(key).unwrap());
     let length = ids[0].len() as i32;
+    let positions =
+        rows("position_ids").unwrap_or_else(|| ids.iter().map(|_| (0..length).collect()).collect());
+    let document = rows("segment_ids").unwrap_or_else(|| {
+        let document = |real: i32| if real == 0 { PADDING } else { 0 };
+        let mask = rows("attention_mask").unwrap();
+        mask.into_iter().map(|row| row.into_iter().map(document).collect()).collect()
+    });
     Batch {
         rows: ids.len(),
-        positions: ids.iter().flat_map(|_| 0..length).collect(),
+        positions: positions.concat(),
         ids: ids.concat(),
-        document: mask.concat().into_iter().map(|real| if real == 0 { PADDING } else { 0 }).collect(),
+        document: document.concat(),
         labels: labels.iter().flat_map(|row| row[1..].iter().copied().chain([IGNORE_INDEX])).collect(),
     }
 }

@@ -3,6 +3,7 @@
 //! Every check is a function from what it looks at to a list of problems, and is itself tested on something bad.
 
 mod documents;
+mod ops;
 mod sources;
 mod workspace;
 

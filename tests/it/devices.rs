@@ -1,0 +1,130 @@
+//! The devices that tests run on, what they compute in, and how close to exact they have to come.
+//!
+//! `UNER_TEST_DEVICES` names them, as in `flex,webgpu:cpu,cuda:0`; a device that is named there and cannot be opened fails
+//! the test. Without it they are the CPU and, where there is one, the software adapter of WebGPU; where that is missing
+//! the test says so on stderr and goes on, unless `UNER_REQUIRE_WEBGPU` is `1`, as it is in CI.
+
+use std::fmt;
+
+use burn::tensor::{DType, Device, Tensor};
+
+use uner_kernels::device::DeviceName;
+
+const USUAL: &str = "flex,webgpu:cpu";
+
+/// A device and a float type to compute with on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) name: DeviceName,
+    pub(crate) device: Device,
+    pub(crate) dtype: DType,
+    pub(crate) tolerance: Tolerance,
+}
+
+/// How far from what f32 arithmetic gives a result may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tolerance {
+    /// Output and gradients of one op, as a share of the tensor's largest entry.
+    pub(crate) op: f32,
+    /// Logits and token losses of a model, as a share of the largest logit.
+    pub(crate) forward: f32,
+    /// Summed loss, relative.
+    pub(crate) loss: f64,
+    /// Norm of the gradient, relative.
+    pub(crate) norm: f64,
+    /// Gradients of a model, as a share of the tensor's largest entry.
+    pub(crate) gradient: f32,
+}
+
+/// f32 throughout. Both sides add up the same f32 products in another order; the golden values are within a tenth of these
+/// of a float64 computation.
+const F32: Tolerance = Tolerance { op: 2e-5, forward: 2.5e-5, loss: 1e-5, norm: 1e-4, gradient: 1e-4 };
+/// On CUDA the factors of an f32 matrix product are rounded to TF32, 10 bits of mantissa, and burn has no switch for it.
+/// For models: half as much again as PyTorch in f32 on a CPU is off the golden values when the factors of every product
+/// are rounded like that (at worst logits 3.5e-3, loss 3.5e-4, norm 1.9e-3, gradients 9.9e-3).
+const TF32: Tolerance = Tolerance { op: 2e-3, forward: 5e-3, loss: 5e-4, norm: 3e-3, gradient: 1.5e-2 };
+/// 10 bits of mantissa in every tensor; the fused ops keep f32 inside. For models: half as much again as PyTorch in f16 on a
+/// CPU is off (at worst logits 4.9e-3, loss 2.7e-4, norm 1.2e-3, gradients 1.04e-2).
+const F16: Tolerance = Tolerance { op: 2.5e-3, forward: 7.5e-3, loss: 4e-4, norm: 2e-3, gradient: 1.6e-2 };
+/// 7 bits of mantissa in every tensor. For models: half as much again as PyTorch in bf16 on a CPU is off (at worst logits
+/// 3.9e-2, loss 3.4e-3, norm 6.3e-3, gradients 0.113).
+const BF16: Tolerance = Tolerance { op: 2e-2, forward: 6e-2, loss: 5e-3, norm: 1e-2, gradient: 0.17 };
+
+/// Every device in f32.
+pub(crate) fn devices() -> Vec<Setup> {
+    setups(&[DType::F32])
+}
+
+/// Every device with each of these types that it computes in. The CPU kernels serve activations in f32 only.
+pub(crate) fn setups(dtypes: &[DType]) -> Vec<Setup> {
+    let named = std::env::var("UNER_TEST_DEVICES").ok();
+    let names = named.as_deref().unwrap_or(USUAL).split(',');
+    let names = names.map(|name| name.trim().parse::<DeviceName>().unwrap_or_else(|error| panic!("{error}")));
+    names.filter_map(|name| open(name, named.is_some())).flat_map(|opened| typed(&opened, dtypes)).collect()
+}
+
+fn open(name: DeviceName, required: bool) -> Option<(DeviceName, Device)> {
+    let required = required || std::env::var("UNER_REQUIRE_WEBGPU").is_ok_and(|value| value == "1");
+    match name.open() {
+        Ok(device) => Some((name, device)),
+        Err(error) if required => panic!("{error}"),
+        Err(error) => {
+            eprintln!("SKIPPED on `{name}`: {error}");
+            None
+        }
+    }
+}
+
+fn typed((name, device): &(DeviceName, Device), dtypes: &[DType]) -> Vec<Setup> {
+    let computes =
+        |dtype: DType| dtype == DType::F32 || *name != DeviceName::Flex && device.supports_dtype(dtype);
+    let served = dtypes.iter().copied().filter(|&dtype| computes(dtype));
+    served
+        .map(|dtype| {
+            let tolerance = match dtype {
+                DType::F32 if matches!(name, DeviceName::Cuda(_)) => TF32,
+                DType::F32 => F32,
+                DType::F16 => F16,
+                DType::BF16 => BF16,
+                other => panic!("no tolerance is stated for {other:?}"),
+            };
+            Setup { name: *name, device: device.clone(), dtype, tolerance }
+        })
+        .collect()
+}
+
+impl Setup {
+    /// The values of a tensor, rounded to this type, on this device.
+    pub(crate) fn put<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
+        Tensor::from_data(tensor.into_data(), (&self.device, self.dtype))
+    }
+
+    /// Whether its products have the precision of f32: what is chosen by comparing logits is then the same everywhere.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.dtype == DType::F32 && !matches!(self.name, DeviceName::Cuda(_))
+    }
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {:?}", self.name, self.dtype)
+    }
+}
+
+/// The values of a tensor in f32 on the CPU.
+pub(crate) fn fetch<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    Tensor::from_data(tensor.into_data(), (&Device::flex(), DType::F32))
+}
+
+#[test]
+fn the_cpu_is_always_tested_in_f32() {
+    let all = setups(&[DType::F32, DType::F16, DType::BF16]);
+    let of_cpu: Vec<DType> =
+        all.iter().filter(|setup| setup.name == DeviceName::Flex).map(|setup| setup.dtype).collect();
+    assert!(std::env::var_os("UNER_TEST_DEVICES").is_some() || of_cpu == [DType::F32]);
+    for setup in all {
+        println!("{setup}");
+        let values = Tensor::<1>::from_data([1.0, 2.5, -3.0], &Device::flex());
+        assert_eq!(fetch(setup.put(values.clone())).into_data(), values.into_data(), "{setup}");
+    }
+}
