@@ -67,6 +67,8 @@ pub struct Properties {
     pub plane: Option<(u32, u32)>,
     /// Whether there are matrix instructions for bf16 in and f32 out.
     pub tensor_cores: bool,
+    /// The float types that kernels can compute with, narrow ones last.
+    pub floats: Vec<DType>,
 }
 
 /// The backends of this program, by the head of their names.
@@ -137,11 +139,6 @@ impl DeviceName {
             Self::Cuda(_) => "cuda",
         }
     }
-}
-
-/// The element types of floats that kernels can compute with on a device, narrow ones last.
-pub fn float_types(device: &Device) -> Vec<DType> {
-    [DType::F32, DType::F16, DType::BF16].into_iter().filter(|&dtype| device.supports_dtype(dtype)).collect()
 }
 
 impl FromStr for DeviceName {
@@ -281,7 +278,6 @@ mod tests {
     fn the_cpu_is_always_there() {
         assert_eq!(DeviceName::Flex.open(), Ok(Device::flex()));
         assert_eq!(present()[0], DeviceName::Flex);
-        assert!(float_types(&Device::flex()).contains(&DType::F32));
     }
 
     #[test]

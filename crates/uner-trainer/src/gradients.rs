@@ -45,9 +45,14 @@ impl Gradients {
         self.0.iter().map(|(name, gradient)| (name.as_str(), gradient))
     }
 
-    /// The Euclidean norm over all parameters together, summed in f64.
+    /// The Euclidean norm over all parameters together, summed in f64. The device is read once.
     pub fn norm(&self) -> f64 {
-        let square = |gradient: &Tensor<1>| f64::from(gradient.clone().square().sum().into_scalar::<f32>());
-        self.0.values().map(square).sum::<f64>().sqrt()
+        let squares: Vec<Tensor<1>> =
+            self.0.values().map(|gradient| gradient.clone().square().sum()).collect();
+        if squares.is_empty() {
+            return 0.0;
+        }
+        let squares: Vec<f32> = Tensor::cat(squares, 0).try_into_vec_as().expect("gradients are floats");
+        squares.into_iter().map(f64::from).sum::<f64>().sqrt()
     }
 }

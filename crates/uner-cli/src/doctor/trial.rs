@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use uner_kernels::device::{DeviceName, Properties, float_types};
+use uner_kernels::device::{DeviceName, Properties};
 use uner_kernels::rms_norm;
 
 use super::host::Cpu;
@@ -21,7 +21,7 @@ const TOLERANCE: f32 = 1e-5;
 /// When it cannot be opened or its memory not be read. A driver may also panic.
 pub(super) fn device(name: DeviceName) -> Result<DeviceReport> {
     let device = name.open()?;
-    let facts = facts(name.properties(), &device);
+    let facts = facts(name.properties());
     let off = difference(&device).with_context(|| format!("`{name}` does not give its results back"))?;
     Ok(DeviceReport {
         device: name.to_string(),
@@ -54,8 +54,7 @@ fn difference(device: &Device) -> Result<f32> {
     Ok(got.iter().zip(&expected).map(difference).fold(0.0, f32::max))
 }
 
-fn facts(properties: Option<Properties>, device: &Device) -> Facts {
-    let floats = float_types(device).iter().map(|dtype| format!("{dtype:?}").to_lowercase()).collect();
+fn facts(properties: Option<Properties>) -> Facts {
     match properties {
         Some(properties) => Facts {
             name: properties.name,
@@ -65,7 +64,7 @@ fn facts(properties: Option<Properties>, device: &Device) -> Facts {
             shared_memory: Some(properties.shared_memory),
             plane: properties.plane,
             tensor_cores: properties.tensor_cores,
-            floats,
+            floats: properties.floats.iter().map(|dtype| format!("{dtype:?}").to_lowercase()).collect(),
         },
         None => Facts {
             name: Cpu::look().model,
@@ -75,7 +74,7 @@ fn facts(properties: Option<Properties>, device: &Device) -> Facts {
             shared_memory: None,
             plane: None,
             tensor_cores: false,
-            floats,
+            floats: vec!["f32".to_owned()],
         },
     }
 }

@@ -11,6 +11,9 @@ mod golden;
 mod help;
 mod killed;
 mod runs;
+// With both features its kernels would be SPIR-V, which software drivers do not survive.
+#[cfg(all(feature = "webgpu", not(feature = "vulkan")))]
+mod software_gpu;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,12 +1,14 @@
 //! The devices of the CubeCL runtimes.
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use cubecl::device::{CudaDevice, WgpuBackend, WgpuDevice, WgpuDeviceKind};
 use cubecl::features::Plane;
 use cubecl::ir::{ElemType, FloatKind};
 
 use super::{DeviceError, DeviceName, Properties, compiled};
 
+/// What a kernel may be asked to compute with.
+const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 /// Kinds of GPUs in the order in which they are counted.
 const GPUS: [WgpuDeviceKind; 4] = [
     WgpuDeviceKind::DiscreteGpu(0),
@@ -43,7 +45,7 @@ pub(super) fn open(name: DeviceName) -> Result<Device, DeviceError> {
 /// See [`DeviceName::properties`].
 pub(super) fn properties(name: DeviceName) -> Properties {
     let device = find(name).unwrap_or_else(|error| panic!("{error}"));
-    let client = device.client();
+    let (client, burn_device) = (device.client(), Device::new(device.clone()));
     let properties = client.properties();
     let hardware = &properties.hardware;
     let bf16 = ElemType::Float(FloatKind::BF16);
@@ -60,6 +62,7 @@ pub(super) fn properties(name: DeviceName) -> Properties {
             .contains(Plane::Ops)
             .then_some((hardware.plane_size_min, hardware.plane_size_max)),
         tensor_cores,
+        floats: FLOATS.into_iter().filter(|&dtype| burn_device.supports_dtype(dtype)).collect(),
     }
 }
 
