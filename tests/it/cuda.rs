@@ -11,7 +11,7 @@ use crate::shared::repository;
 
 /// How far another release of the compiler may be from the table: the card hands out registers in eights.
 const REGISTER_TOLERANCE: usize = 8;
-const HEADER: &str = "kernel\tunits\tshared bytes\tsource\tregisters\tspilled bytes\tHMMA";
+const HEADER: &str = "kernel\tunits\tshared bytes\tsource\tregisters\tstack bytes\tspilled bytes\tHMMA";
 
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ struct Row {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Compiled {
     registers: usize,
+    /// What lies in local memory: arrays that did not fit into registers, and spilled registers.
+    stack: usize,
     spilled: usize,
     /// Tensor-core instructions; nothing where there is no disassembler.
     hmma: Option<usize>,
@@ -51,17 +53,18 @@ impl Row {
         let compiled = self.compiled.as_ref().expect("the table is written after compiling");
         let hmma = compiled.hmma.expect("the table is written after disassembling");
         let Self { label, units, shared_memory, source, .. } = self;
-        let Compiled { registers, spilled, .. } = compiled;
-        format!("{label}\t{units}\t{shared_memory}\t{source}\t{registers}\t{spilled}\t{hmma}")
+        let Compiled { registers, stack, spilled, .. } = compiled;
+        format!("{label}\t{units}\t{shared_memory}\t{source}\t{registers}\t{stack}\t{spilled}\t{hmma}")
     }
 
     fn parse(line: &str) -> Self {
         let cells: Vec<_> = line.split('\t').collect();
-        let [label, units, shared_memory, source, registers, spilled, hmma] = cells[..] else {
+        let [label, units, shared_memory, source, registers, stack, spilled, hmma] = cells[..] else {
             panic!("a row of the table has {} cells: `{line}`", cells.len());
         };
         let compiled = Compiled {
             registers: registers.parse().unwrap(),
+            stack: stack.parse().unwrap(),
             spilled: spilled.parse().unwrap(),
             hmma: Some(hmma.parse().unwrap()),
         };
@@ -89,6 +92,7 @@ impl Row {
         if table.registers.abs_diff(compiled.registers) > REGISTER_TOLERANCE {
             compare("registers", table.registers.to_string(), compiled.registers.to_string());
         }
+        compare("stack bytes", table.stack.to_string(), compiled.stack.to_string());
         compare("spilled bytes", table.spilled.to_string(), compiled.spilled.to_string());
         if let (Some(table), Some(hmma)) = (table.hmma, compiled.hmma) {
             compare("HMMA", table.to_string(), hmma.to_string());
@@ -159,10 +163,34 @@ fn count_hmma(tools: &Path, cubin: &[u8]) -> usize {
     text.split_whitespace().filter(|word| word.starts_with("HMMA.")).count()
 }
 
+fn uses_tensor_cores(source: &Source) -> bool {
+    source.text.contains("mma.sync.aligned") || source.text.contains("wmma::")
+}
+
 fn compiled(source: &Source, report: &Report, tools: Option<&Path>) -> Row {
-    let hmma = tools.map(|tools| count_hmma(tools, &report.cubin));
+    let hmma = match tools {
+        Some(tools) if uses_tensor_cores(source) => Some(count_hmma(tools, &report.cubin)),
+        None if uses_tensor_cores(source) => None,
+        _ => Some(0),
+    };
     let spilled = report.spill_stores + report.spill_loads;
-    Row { compiled: Some(Compiled { registers: report.registers, spilled, hmma }), ..Row::of(source) }
+    let compiled = Compiled { registers: report.registers, stack: report.stack, spilled, hmma };
+    Row { compiled: Some(compiled), ..Row::of(source) }
+}
+
+/// The row of each kernel or why it does not compile, in the order of `sources`, one thread a processor.
+fn compile_all(nvrtc: &Nvrtc, sources: &[Source], tools: Option<&Path>) -> Vec<Result<Row, String>> {
+    let compile = |source: &Source| match nvrtc.compile(source) {
+        Ok(report) => Ok(compiled(source, &report, tools)),
+        Err(error) => Err(error.to_string()),
+    };
+    let threads = std::thread::available_parallelism().unwrap().get();
+    std::thread::scope(|scope| {
+        let chunks = sources.chunks(sources.len().div_ceil(threads));
+        let workers: Vec<_> =
+            chunks.map(|chunk| scope.spawn(move || chunk.iter().map(compile).collect::<Vec<_>>())).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    })
 }
 
 /// What is wrong with a compiled kernel, whatever the table says.
@@ -172,7 +200,7 @@ fn defects(source: &Source, row: &Row) -> Vec<String> {
     if compiled.spilled > 0 {
         defects.push(format!("{}: {} bytes of registers spill", row.label, compiled.spilled));
     }
-    if source.text.contains("mma.sync.aligned") && compiled.hmma == Some(0) {
+    if uses_tensor_cores(source) && compiled.hmma == Some(0) {
         defects.push(format!("{}: its matrix products do not reach the tensor cores", row.label));
     }
     defects
@@ -210,15 +238,15 @@ fn every_kernel_compiles_without_spills() {
         eprintln!("SKIPPED: tensor-core instructions; set UNER_CUDA_TOOLS to the folder of `cuobjdump`");
     }
     let nvrtc = Nvrtc::open(&sdk).unwrap_or_else(|error| panic!("UNER_CUDA_SDK: {error}"));
+    let sources = sources();
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
-    for source in sources() {
-        match nvrtc.compile(&source) {
-            Ok(report) => {
-                let row = compiled(&source, &report, tools.as_deref());
-                problems.extend(defects(&source, &row));
+    for (source, result) in sources.iter().zip(compile_all(&nvrtc, &sources, tools.as_deref())) {
+        match result {
+            Ok(row) => {
+                problems.extend(defects(source, &row));
                 rows.push(row);
             }
-            Err(error) => problems.push(error.to_string()),
+            Err(error) => problems.push(error),
         }
     }
     if updating() {
@@ -236,7 +264,7 @@ fn rows_survive_the_table_and_differences_are_found() {
         units: 256,
         shared_memory: 32,
         source: "00c0ffee".into(),
-        compiled: Some(Compiled { registers, spilled: 0, hmma: Some(hmma) }),
+        compiled: Some(Compiled { registers, stack: 0, spilled: 0, hmma: Some(hmma) }),
     };
     let table = [row("a/b f32", 40, 0), row("c/d bf16", 128, 16)];
     let read: Vec<Row> = table.iter().map(|row| Row::parse(&row.line())).collect();

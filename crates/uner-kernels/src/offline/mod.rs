@@ -14,7 +14,7 @@ mod nvrtc;
 mod properties;
 mod recorder;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use cubecl_core::{Compiler, define_kernel};
 use cubecl_cpp::{shared::CppCompiler, target::Cuda};
@@ -42,10 +42,32 @@ pub struct Source {
 }
 
 impl Source {
-    /// The text with a name for the entry function that does not change between builds.
+    /// The text with names that do not change: the entry function's has a hash in it, and the values of shared memory are
+    /// numbered in the order of a hash map (cubecl-opt 0.11.3, `AllocateSharedMemoryBlockPass`), so from call to call.
     pub fn stable_text(&self) -> String {
-        self.text.replace(&self.entry, "kernel")
+        let masked = self.text.replace(&self.entry, "kernel");
+        let mut numbers = HashMap::new();
+        let mut stable = String::with_capacity(masked.len());
+        for piece in masked.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            let name = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            match value_number(name) {
+                Some((prefix, number)) => {
+                    let next = numbers.len();
+                    let number = *numbers.entry(number).or_insert(next);
+                    stable.push_str(&format!("{prefix}v{number}{}", &piece[name.len()..]));
+                }
+                None => stable.push_str(piece),
+            }
+        }
+        stable
     }
+}
+
+/// The number in the name of a value, `v12` or `info_v12`, and what is before it.
+fn value_number(name: &str) -> Option<(&str, &str)> {
+    let (prefix, number) = name.rsplit_once('v')?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && (prefix.is_empty() || prefix.ends_with('_'))).then_some((prefix, number))
 }
 
 /// The CUDA C++ of every kernel of this crate, each instance once, under the label of the first call that launches it.
