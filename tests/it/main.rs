@@ -5,6 +5,8 @@
 
 mod adamw;
 mod answer;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod data;
 mod devices;
 mod elementwise;

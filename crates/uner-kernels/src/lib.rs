@@ -13,6 +13,8 @@ pub mod device;
 mod flex;
 pub mod linear;
 pub mod linear_cross_entropy;
+#[cfg(feature = "cuda")]
+pub mod offline;
 pub mod rms_norm;
 pub mod rope;
 pub mod swiglu;

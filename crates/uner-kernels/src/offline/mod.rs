@@ -1,0 +1,130 @@
+//! The CUDA C++ of every kernel, without a GPU: what the CUDA runtime would compile on an H100, and NVRTC to compile it.
+//!
+//! The ops are called on a device that has the properties of the card and runs nothing (`recorder`). It keeps the
+//! launches that reach it: the same kernels with the same vector sizes, cubes and comptime arguments that the card would be
+//! given, since the same code chose them. Each is then expanded and emitted as the runtime does it. An op therefore does
+//! nothing for this; a new op, or a new form of one, is a call in `calls`.
+//!
+//! What it proves: every kernel expands, fits the card, compiles and assembles, and how many registers it takes. What it
+//! does not: results, races, anything that happens at run time.
+
+mod calls;
+mod limits;
+mod nvrtc;
+mod properties;
+mod recorder;
+
+use std::collections::{HashMap, HashSet};
+
+use cubecl_core::{Compiler, define_kernel};
+use cubecl_cpp::{shared::CppCompiler, target::Cuda};
+
+pub use nvrtc::{Nvrtc, NvrtcError, Report};
+
+use calls::calls;
+use recorder::{Launch, Recorder};
+
+/// The CUDA C++ of one kernel.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Op, kernel, element type and form: `rms_norm/forward bf16 hidden 4096`.
+    pub label: String,
+    /// The name of the entry function. Its last part is a hash that another build of the same source may change.
+    pub entry: String,
+    /// The translation unit.
+    pub text: String,
+    /// Units of a cube in x, y and z.
+    pub cube_dim: (u32, u32, u32),
+    /// Bytes of shared memory, which are reserved at launch: no compiler counts or limits them.
+    pub shared_memory: usize,
+    /// What the card would refuse, or nothing.
+    pub problems: Vec<String>,
+}
+
+impl Source {
+    /// The text with names that do not change: the entry function's has a hash in it, and the values of shared memory are
+    /// numbered in the order of a hash map (cubecl-opt 0.11.3, `AllocateSharedMemoryBlockPass`), so from call to call.
+    pub fn stable_text(&self) -> String {
+        let masked = self.text.replace(&self.entry, "kernel");
+        let mut numbers = HashMap::new();
+        let mut stable = String::with_capacity(masked.len());
+        for piece in masked.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            let name = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            match value_number(name) {
+                Some((prefix, number)) => {
+                    let next = numbers.len();
+                    let number = *numbers.entry(number).or_insert(next);
+                    stable.push_str(&format!("{prefix}v{number}{}", &piece[name.len()..]));
+                }
+                None => stable.push_str(piece),
+            }
+        }
+        stable
+    }
+}
+
+/// The number in the name of a value, `v12` or `info_v12`, and what is before it.
+fn value_number(name: &str) -> Option<(&str, &str)> {
+    let (prefix, number) = name.rsplit_once('v')?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && (prefix.is_empty() || prefix.ends_with('_'))).then_some((prefix, number))
+}
+
+/// The CUDA C++ of every kernel of this crate, each instance once, under the label of the first call that launches it.
+///
+/// # Panics
+/// When a kernel does not expand or CUDA C++ cannot say it: a defect of the kernel.
+pub fn sources() -> Vec<Source> {
+    let device = Recorder::new();
+    let mut known = HashSet::new();
+    let mut sources = Vec::new();
+    for call in calls() {
+        for launch in device.record(&call.run) {
+            let id = launch.kernel.id();
+            // Copies and matrix products are burn's own.
+            let Some(path) = id.type_name().strip_prefix("uner_kernels::") else { continue };
+            let label = label(call.op, function(path), &call.form, &sources);
+            if known.insert(id) {
+                sources.push(emit(label, &launch, &device));
+            }
+        }
+    }
+    sources
+}
+
+/// The function that a kernel's type was generated from: the type lies in a module of the function's name.
+fn function(path: &str) -> &str {
+    let path = path.split('<').next().unwrap_or(path);
+    path.rsplit("::").nth(1).unwrap_or(path)
+}
+
+/// A label that none of `sources` has.
+fn label(op: &str, function: &str, form: &str, sources: &[Source]) -> String {
+    let label = format!("{op}/{function} {form}");
+    let numbered = (2..).map(|number| format!("{label} #{number}"));
+    let mut labels = std::iter::once(label.clone()).chain(numbered);
+    labels.find(|label| sources.iter().all(|source| source.label != *label)).expect("numbers do not end")
+}
+
+fn emit(label: String, launch: &Launch, device: &Recorder) -> Source {
+    let definition =
+        define_kernel(&*launch.kernel).unwrap_or_else(|error| panic!("`{label}` does not expand: {error}"));
+    let entry = definition.settings.kernel_name.clone();
+    let kernel = CppCompiler::<Cuda>::default()
+        .compile(definition, &properties::compilation_options())
+        .unwrap_or_else(|error| panic!("`{label}` cannot be said in CUDA C++: {error}"));
+    let cube_dim = launch.kernel.id().cube_dim.into();
+    let mut source = Source {
+        label,
+        entry,
+        text: kernel.source,
+        cube_dim,
+        shared_memory: kernel.shared_memory_size,
+        problems: Vec::new(),
+    };
+    source.problems = limits::problems(&source, launch, device.client.properties());
+    source
+}
+
+#[cfg(test)]
+mod tests;

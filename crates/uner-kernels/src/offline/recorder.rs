@@ -1,0 +1,213 @@
+//! A device that runs nothing: it has the properties of a card and keeps the launches that reach it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use burn::tensor::{DType, Shape};
+use burn_cubecl::CubeDevice;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use cubecl::client::Client;
+use cubecl::device::CudaDevice;
+use cubecl_core::CubeKernel;
+use cubecl_core::bytes::Bytes;
+use cubecl_core::device::{DeviceId, DeviceService, ServerUtilitiesHandle, ServiceId};
+use cubecl_core::environment::{future::DynFut, stream::StreamId};
+use cubecl_core::profile::ProfileDuration;
+use cubecl_server::allocator::PitchedMemoryLayoutPolicy;
+use cubecl_server::dry_run::LaunchMode;
+use cubecl_server::logging::ServerLogger;
+use cubecl_server::memory_management::{ManagedMemoryHandle, MemoryAllocationMode, StreamMemoryReport};
+use cubecl_server::server::{
+    BufferBinding, CopyDescriptor, CubeCount, IoError, KernelArguments, ProfileError, ProfilingToken, Server,
+    ServerCommunication, ServerError, ServerStorage, ServerUtilities,
+};
+use cubecl_server::storage::{ComputeStorage, ManagedResource, StorageHandle, StorageId};
+use cubecl_server::timestamp_profiler::TimestampProfiler;
+
+use super::properties::{ALIGNMENT, device_properties, target_properties};
+use crate::cube::Floats;
+
+/// What the server heard since recording began. A server is made by CubeCL, so there is no other way to hand it a place.
+static HEARD: Mutex<Vec<Launch>> = Mutex::new(Vec::new());
+/// Held while launches are recorded, so that two threads do not hear each other's.
+static RECORDING: Mutex<()> = Mutex::new(());
+
+/// One launch, as the runtime would have received it.
+pub(super) struct Launch {
+    pub(super) kernel: Box<dyn CubeKernel>,
+    /// Cubes in x, y and z; nothing where a buffer on the device says how many.
+    pub(super) cube_count: Option<(u32, u32, u32)>,
+    /// Buffers that are bound.
+    pub(super) bindings: usize,
+}
+
+/// The device.
+pub(super) struct Recorder {
+    pub(super) client: Client,
+}
+
+impl Recorder {
+    pub(super) fn new() -> Self {
+        Self { client: Client::load::<RecordingServer>(DeviceId { type_id: 0, index_id: 0 }) }
+    }
+
+    /// A contiguous tensor without memory.
+    pub(super) fn tensor(&self, shape: impl Into<Shape>, dtype: DType) -> Floats {
+        let device = CubeDevice::Cuda(CudaDevice { index: 0 });
+        empty_device_contiguous_dtype(self.client.clone(), device, shape.into(), dtype)
+    }
+
+    /// What `call` launches, in order.
+    pub(super) fn record(&self, call: impl FnOnce(&Self)) -> Vec<Launch> {
+        let _alone = RECORDING.lock().unwrap_or_else(PoisonError::into_inner);
+        heard().clear();
+        call(self);
+        self.client.flush().expect("nothing runs, so nothing fails");
+        std::mem::take(&mut *heard())
+    }
+}
+
+fn heard() -> MutexGuard<'static, Vec<Launch>> {
+    HEARD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The server behind the device.
+#[derive(Debug)]
+struct RecordingServer {
+    utilities: Arc<ServerUtilities>,
+    profiler: TimestampProfiler,
+}
+
+impl DeviceService for RecordingServer {
+    fn init(device: DeviceId) -> Self {
+        let (utilities, _) = ServerUtilities::init(
+            ServiceId::of::<Self>(device),
+            "cuda",
+            device_properties(),
+            target_properties(),
+            Arc::new(ServerLogger::default()),
+            PitchedMemoryLayoutPolicy::new(ALIGNMENT as usize),
+        );
+        Self { utilities: Arc::new(utilities), profiler: TimestampProfiler::default() }
+    }
+
+    fn utilities(&self) -> ServerUtilitiesHandle {
+        self.utilities.clone()
+    }
+}
+
+impl ServerCommunication for RecordingServer {}
+
+impl Server for RecordingServer {
+    #[expect(
+        unsafe_code,
+        reason = "the trait's method is unsafe because servers run kernels; this one does not"
+    )]
+    unsafe fn launch(
+        &mut self,
+        kernel: Box<dyn CubeKernel>,
+        count: CubeCount,
+        bindings: KernelArguments,
+        _: StreamId,
+        _: LaunchMode,
+    ) {
+        let cube_count = match count {
+            CubeCount::Static(x, y, z) => Some((x, y, z)),
+            CubeCount::Dynamic(_) => None,
+        };
+        heard().push(Launch { kernel, cube_count, bindings: bindings.resources.len() });
+    }
+
+    fn logger(&self) -> Arc<ServerLogger> {
+        self.utilities.logger.clone()
+    }
+
+    fn utilities(&self) -> Arc<ServerUtilities> {
+        self.utilities.clone()
+    }
+
+    fn initialize_memory(&mut self, _: ManagedMemoryHandle, _: u64, _: StreamId) -> Result<(), ServerError> {
+        Ok(())
+    }
+
+    fn write(&mut self, _: Vec<(CopyDescriptor, Bytes)>, _: StreamId) {}
+
+    /// Zeros, whatever was written.
+    fn read(
+        &mut self,
+        descriptors: Vec<CopyDescriptor>,
+        _: StreamId,
+    ) -> DynFut<Result<Vec<Bytes>, ServerError>> {
+        let sizes = descriptors.into_iter().map(|what| what.shape.num_elements() * what.elem_size);
+        let zeros = sizes.map(|size| Bytes::from_bytes_vec(vec![0; size])).collect();
+        Box::pin(async move { Ok(zeros) })
+    }
+
+    fn sync(&mut self, _: Vec<BufferBinding>, _: StreamId) -> DynFut<Result<(), ServerError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn check(&mut self, _: Vec<BufferBinding>, _: StreamId) -> Result<(), ServerError> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _: StreamId) -> Result<(), ServerError> {
+        Ok(())
+    }
+
+    fn memory_report(&mut self, _: StreamId) -> Option<StreamMemoryReport> {
+        None
+    }
+
+    fn memory_cleanup(&mut self, _: StreamId) -> Result<(), ServerError> {
+        Ok(())
+    }
+
+    fn allocation_mode(&mut self, _: MemoryAllocationMode, _: StreamId) {}
+
+    fn start_profile(&mut self, _: StreamId) -> Result<ProfilingToken, ServerError> {
+        Ok(self.profiler.start())
+    }
+
+    fn end_profile(&mut self, _: StreamId, token: ProfilingToken) -> Result<ProfileDuration, ProfileError> {
+        self.profiler.stop(token)
+    }
+}
+
+/// A server has to name a storage; there is none.
+enum NoStorage {}
+
+impl ComputeStorage for NoStorage {
+    type Resource = ();
+
+    fn alignment(&self) -> usize {
+        match *self {}
+    }
+
+    fn get(&mut self, _: &StorageHandle) -> Result<(), IoError> {
+        match *self {}
+    }
+
+    fn alloc(&mut self, _: u64) -> Result<StorageHandle, IoError> {
+        match *self {}
+    }
+
+    fn dealloc(&mut self, _: StorageId) {
+        match *self {}
+    }
+
+    fn flush(&mut self) {
+        match *self {}
+    }
+
+    fn bytes_allocated(&self) -> u64 {
+        match *self {}
+    }
+}
+
+impl ServerStorage for RecordingServer {
+    type Storage = NoStorage;
+
+    fn get_resource(&mut self, _: BufferBinding, _: StreamId) -> Result<ManagedResource<()>, ServerError> {
+        unreachable!("nobody asks a recorder for its memory")
+    }
+}

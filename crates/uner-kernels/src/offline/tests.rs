@@ -1,0 +1,113 @@
+//! What the checks refuse, on a kernel made for it.
+
+use burn::tensor::DType;
+use cubecl::cuda::compiler::CudaBackend;
+use cubecl::prelude::*;
+
+use super::*;
+
+#[cube(launch)]
+fn greedy(y: &mut [f32], #[comptime] floats: usize) {
+    let mut shared = Shared::<[f32]>::new_slice(floats);
+    shared[UNIT_POS as usize] = 1.0f32;
+    sync_cube();
+    if ABSOLUTE_POS < y.len() {
+        y[ABSOLUTE_POS] = shared[0];
+    }
+}
+
+/// The launch of a kernel that takes so many floats of shared memory, and its source.
+fn recorded(floats: usize, cubes: CubeCount, units: CubeDim) -> (Launch, Source, Recorder) {
+    let device = Recorder::new();
+    let mut launches = device.record(|device| {
+        let y = device.tensor([1024], DType::F32);
+        greedy::launch(&device.client, cubes, units, y.into_buffer_arg(), floats);
+    });
+    let launch = launches.pop().expect("one launch");
+    assert!(launches.is_empty());
+    let source = emit("offline/greedy".into(), &launch, &device);
+    (launch, source, device)
+}
+
+fn problems(floats: usize, cubes: CubeCount, units: CubeDim) -> Vec<String> {
+    recorded(floats, cubes, units).1.problems
+}
+
+/// Another backend would compile other code than what is checked here.
+#[test]
+fn the_cuda_runtime_compiles_cpp() {
+    assert_eq!(CudaBackend::default(), CudaBackend::Cpp, "the feature `cubecl/cuda-cpp` is off");
+}
+
+#[test]
+fn a_launch_at_the_limits_has_no_problem() {
+    let cubes = CubeCount::Static(2_147_483_647, 65_535, 65_535);
+    let (_, source, _) = recorded(232_448 / 4, cubes, CubeDim::new_2d(512, 2));
+    assert_eq!(source.problems, [""; 0]);
+    assert_eq!((source.shared_memory, source.cube_dim), (232_448, (512, 2, 1)));
+    assert!(source.text.contains("__launch_bounds__(1024)"), "{}", source.text);
+}
+
+#[test]
+fn what_the_card_refuses_is_a_problem() {
+    let one = || CubeCount::Static(1, 1, 1);
+    assert_eq!(
+        problems(232_448 / 4 + 1, one(), CubeDim::new_1d(32)),
+        ["bytes of shared memory: 232452, at most 232448"]
+    );
+    assert_eq!(problems(8, one(), CubeDim::new_2d(32, 33)), ["units of a cube: 1056, at most 1024"]);
+    assert_eq!(problems(8, one(), CubeDim::new_3d(8, 1, 65)), ["units in z: 65, at most 64"]);
+    assert_eq!(
+        problems(8, CubeCount::Static(1, 65_536, 1), CubeDim::new_1d(32)),
+        ["cubes in y: 65536, at most 65535"]
+    );
+}
+
+#[test]
+fn a_matrix_instruction_that_does_not_exist_is_a_problem() {
+    let (launch, mut source, device) = recorded(8, CubeCount::Static(1, 1, 1), CubeDim::new_1d(32));
+    let properties = device.client.properties();
+    for shape in ["m16n8k16.row.col.f32.bf16.bf16.f32", "m16n8k16.row.col.f32.f16.f16.f32"] {
+        source.text = format!("asm(\"mma.sync.aligned.{shape} {{%0}};\");");
+        assert_eq!(limits::problems(&source, &launch, properties), [""; 0]);
+    }
+    source.text = "mma.sync.aligned.m16n16k16.row.col.f32.bf16.bf16.f32 {%0}".into();
+    assert_eq!(
+        limits::problems(&source, &launch, properties),
+        ["there is no `mma.sync.aligned.m16n16k16.row.col.f32.bf16.bf16.f32`"]
+    );
+}
+
+#[test]
+fn names_that_change_are_masked() {
+    let (_, mut source, _) = recorded(8, CubeCount::Static(1, 1, 1), CubeDim::new_1d(32));
+    assert!(source.entry.starts_with("greedy"), "{}", source.entry);
+    let stable = source.stable_text();
+    assert!(!stable.contains(&source.entry) && stable.contains("kernel("), "{stable}");
+
+    source.text = format!("{}(info_v9) {{ float_4 v7 = v3[v9]; v3.v = av3; }}", source.entry);
+    assert_eq!(source.stable_text(), "kernel(info_v0) { float_4 v1 = v2[v0]; v2.v = av3; }");
+}
+
+#[test]
+fn the_same_call_gives_the_same_text() {
+    let texts = || sources().iter().map(Source::stable_text).collect::<Vec<_>>();
+    let first = texts();
+    for _ in 0..3 {
+        assert!(texts() == first);
+    }
+}
+
+#[test]
+fn every_op_is_recorded_and_labels_tell_kernels_apart() {
+    let sources = sources();
+    let labels: HashSet<_> = sources.iter().map(|source| source.label.as_str()).collect();
+    assert_eq!(labels.len(), sources.len());
+    for call in calls() {
+        let prefix = format!("{}/", call.op);
+        assert!(labels.iter().any(|label| label.starts_with(&prefix)), "no kernel of `{}`", call.op);
+    }
+    for dtype in ["f32", "f16", "bf16"] {
+        assert!(labels.contains(format!("rms_norm/forward {dtype} hidden 288").as_str()), "{dtype}");
+    }
+}
