@@ -10,6 +10,7 @@ mod evaluate;
 mod generate;
 mod golden;
 mod kernels;
+mod loss;
 mod mask;
 mod model;
 mod ner;

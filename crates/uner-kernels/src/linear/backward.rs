@@ -4,46 +4,44 @@ use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::{Autodiff, Backend, tensor::FloatTensor};
+use burn::backend::{Autodiff, tensor::FloatTensor};
 
-use super::LinearOps;
-
-/// The forward pass of every backend: its own matmul.
-pub(super) fn forward<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_matmul(x, B::float_transpose(weight))
-}
+use super::{LinearKernels, LinearOps};
 
 #[derive(Debug)]
 struct LinearBackward;
 
-impl<B: Backend> Backward<B, 2> for LinearBackward {
-    /// `x` and `weight`.
-    type State = (NodeId, NodeId);
+impl<B: LinearKernels> Backward<B, 2> for LinearBackward {
+    /// `x` and `weight`, each where the gradient of the other one is wanted.
+    type State = [Option<NodeId>; 2];
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let [x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
-        let (x, weight) = ops.state;
-        let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
-        let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
-        if let Some(node) = x_node {
-            grads.register::<B>(node.id, B::float_matmul(dy.clone(), weight));
+        let [x, weight] = ops.state;
+        if let (Some(node), Some(weight)) = (x_node, weight) {
+            let weight = checkpointer.retrieve_node_output(weight);
+            grads.register::<B>(node.id, B::linear_backward_x(dy.clone(), weight));
         }
-        if let Some(node) = weight_node {
-            grads.register::<B>(node.id, B::float_matmul(B::float_transpose(dy), x));
+        if let (Some(node), Some(x)) = (weight_node, x) {
+            let x = checkpointer.retrieve_node_output(x);
+            grads.register::<B>(node.id, B::linear_backward_weight(dy, x));
         }
     }
 }
 
-impl<B: Backend + LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
+impl<B: LinearKernels + LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         match LinearBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&x), prep.checkpoint(&weight));
-                prep.finish(state, forward::<B>(x.into_primitive(), weight.into_primitive()))
+                let state = [
+                    weight.is_tracked().then(|| prep.checkpoint(&x)),
+                    x.is_tracked().then(|| prep.checkpoint(&weight)),
+                ];
+                prep.finish(state, B::linear_forward(x.into_primitive(), weight.into_primitive()))
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(forward::<B>(x.into_primitive(), weight.into_primitive()))
+                prep.finish(B::linear_forward(x.into_primitive(), weight.into_primitive()))
             }
         }
     }

@@ -1,6 +1,10 @@
 //! A linear layer with the weight as checkpoints store it.
 
 mod backward;
+#[cfg(feature = "flex")]
+mod cpu;
+#[cfg(feature = "cube")]
+pub(crate) mod cube;
 mod reference;
 
 pub use reference::reference;
@@ -8,24 +12,44 @@ pub use reference::reference;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+/// The products of a backend.
+pub trait LinearKernels: Backend {
+    /// `x · weightᵀ`.
+    fn linear_forward(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The gradient of `x`: `dy · weight`.
+    fn linear_backward_x(dy: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The gradient of the weight: `dyᵀ · x`.
+    fn linear_backward_weight(dy: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
 /// The differentiable operator.
-#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait LinearOps: Backend {
     /// See [`linear`].
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
+#[cfg(feature = "cube")]
+impl LinearOps for burn::backend::Cube {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::linear_forward(x, weight)
+    }
+}
+
 #[cfg(feature = "flex")]
 impl LinearOps for burn::backend::Flex {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        backward::forward::<Self>(x, weight)
+        Self::linear_forward(x, weight)
     }
 }
 
 /// `x · weightᵀ`.
 ///
 /// The gradient of the weight comes out as `[out, in]`, in order; through burn's own matmul it would be a transposed
-/// view that every later use copies.
+/// view that every later use copies. A frozen weight gets none, and then `x` is not kept for the backward pass either.
+///
+/// On a GPU runtime both are f32, f16 or bf16, the same type, and so are the result and the gradients; sums are f32.
+/// CUDA's tensor cores round f32 factors to TF32 (10 bits of mantissa).
 ///
 /// # Shapes
 /// - `x`: `[tokens, in]`
@@ -33,7 +57,7 @@ impl LinearOps for burn::backend::Flex {
 /// - returns `[tokens, out]`
 ///
 /// # Panics
-/// When the two `in` differ.
+/// When the two `in` differ, and on a GPU runtime when the types do.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     assert_eq!(x.dims()[1], weight.dims()[1], "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
     Tensor::from_dispatch(<Dispatch as LinearOps>::linear(x.into_dispatch(), weight.into_dispatch()))
