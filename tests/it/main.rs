@@ -15,6 +15,7 @@ mod generate;
 mod golden;
 mod kernels;
 mod kernels_bf16;
+mod loss;
 mod mask;
 mod model;
 mod ner;

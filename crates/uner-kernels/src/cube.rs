@@ -7,7 +7,9 @@ use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::{DType, Shape};
-use burn_cubecl::{kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, zeros_client};
+use burn_cubecl::ops::reshape;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::features::Plane;
 use cubecl::ir::ElemType;
@@ -46,6 +48,17 @@ pub(crate) fn owned(tensor: Floats) -> Floats {
 /// An unwritten contiguous tensor on the device of `like`.
 pub(crate) fn empty(like: &Floats, shape: impl Into<Shape>, dtype: DType) -> Floats {
     empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape.into(), dtype)
+}
+
+/// A contiguous tensor of zeros on the device of `like`.
+pub(crate) fn zeros(like: &Floats, shape: impl Into<Shape>, dtype: DType) -> Floats {
+    let shape = shape.into();
+    if shape.num_elements() == 0 {
+        return empty(like, shape, dtype);
+    }
+    // In one dimension first: CUDA would pad the rows of a matrix.
+    let flat = [shape.num_elements()].into();
+    reshape(zeros_client(like.client.clone(), like.device.clone(), flat, dtype), shape)
 }
 
 /// The element type that binds a kernel's generic float at launch.

@@ -12,19 +12,19 @@ use super::{LinearKernels, LinearOps};
 struct LinearBackward;
 
 impl<B: LinearKernels> Backward<B, 2> for LinearBackward {
-    /// `x` and `weight`.
-    type State = (NodeId, NodeId);
+    /// `x` and `weight`, each where the gradient of the other one is wanted.
+    type State = [Option<NodeId>; 2];
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let [x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
-        let (x, weight) = ops.state;
-        let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
-        let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
-        if let Some(node) = x_node {
+        let [x, weight] = ops.state;
+        if let (Some(node), Some(weight)) = (x_node, weight) {
+            let weight = checkpointer.retrieve_node_output(weight);
             grads.register::<B>(node.id, B::linear_backward_x(dy.clone(), weight));
         }
-        if let Some(node) = weight_node {
+        if let (Some(node), Some(x)) = (weight_node, x) {
+            let x = checkpointer.retrieve_node_output(x);
             grads.register::<B>(node.id, B::linear_backward_weight(dy, x));
         }
     }
@@ -34,7 +34,10 @@ impl<B: LinearKernels + LinearOps, C: CheckpointStrategy> LinearOps for Autodiff
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         match LinearBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&x), prep.checkpoint(&weight));
+                let state = [
+                    weight.is_tracked().then(|| prep.checkpoint(&x)),
+                    x.is_tracked().then(|| prep.checkpoint(&weight)),
+                ];
                 prep.finish(state, B::linear_forward(x.into_primitive(), weight.into_primitive()))
             }
             OpsKind::UnTracked(prep) => {

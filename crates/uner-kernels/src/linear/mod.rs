@@ -3,6 +3,8 @@
 mod backward;
 #[cfg(feature = "flex")]
 mod cpu;
+#[cfg(feature = "cube")]
+pub(crate) mod cube;
 mod reference;
 
 pub use reference::reference;
@@ -21,10 +23,17 @@ pub trait LinearKernels: Backend {
 }
 
 /// The differentiable operator.
-#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait LinearOps: Backend {
     /// See [`linear`].
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "cube")]
+impl LinearOps for burn::backend::Cube {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::linear_forward(x, weight)
+    }
 }
 
 #[cfg(feature = "flex")]
@@ -37,7 +46,10 @@ impl LinearOps for burn::backend::Flex {
 /// `x · weightᵀ`.
 ///
 /// The gradient of the weight comes out as `[out, in]`, in order; through burn's own matmul it would be a transposed
-/// view that every later use copies.
+/// view that every later use copies. A frozen weight gets none, and then `x` is not kept for the backward pass either.
+///
+/// On a GPU runtime both are f32, f16 or bf16, the same type, and so are the result and the gradients; sums are f32.
+/// CUDA's tensor cores round f32 factors to TF32 (10 bits of mantissa).
 ///
 /// On the CPU `x` is f32 and the weight f32 or bf16; a bf16 weight is widened as it is read, a panel at a time, and its
 /// gradient is f32.
@@ -48,7 +60,7 @@ impl LinearOps for burn::backend::Flex {
 /// - returns `[tokens, out]`
 ///
 /// # Panics
-/// When the two `in` differ, and on the CPU for other types.
+/// When the two `in` differ, on a GPU runtime when the types do, and on the CPU for other types.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     assert_eq!(x.dims()[1], weight.dims()[1], "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
     Tensor::from_dispatch(<Dispatch as LinearOps>::linear(x.into_dispatch(), weight.into_dispatch()))

@@ -4,7 +4,7 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{
-    Autodiff, Backend,
+    Autodiff,
     tensor::{FloatTensor, IntTensor},
 };
 
@@ -13,16 +13,15 @@ use super::{LinearCrossEntropyKernels, LinearCrossEntropyOps};
 #[derive(Debug)]
 struct LinearCrossEntropyBackward;
 
-impl<B: Backend> Backward<B, 2> for LinearCrossEntropyBackward {
-    /// The gradients of `hidden` and `weight` for a loss gradient of 1.
-    type State = [FloatTensor<B>; 2];
+impl<B: LinearCrossEntropyKernels> Backward<B, 2> for LinearCrossEntropyBackward {
+    /// The gradients of `hidden` and `weight` for a loss gradient of 1, where they are wanted.
+    type State = [Option<FloatTensor<B>>; 2];
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let dloss = grads.consume::<B>(&ops.node);
         for (node, gradient) in ops.parents.into_iter().zip(ops.state) {
-            if let Some(node) = node {
-                let dloss = B::float_reshape(dloss.clone(), [1, 1].into());
-                grads.register::<B>(node.id, B::float_mul(gradient, dloss));
+            if let (Some(node), Some(gradient)) = (node, gradient) {
+                grads.register::<B>(node.id, B::scale_gradient(gradient, dloss.clone()));
             }
         }
     }
@@ -56,9 +55,10 @@ where
         let nodes = [hidden.node(), weight.node()];
         match LinearCrossEntropyBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
+                let wanted = [hidden.is_tracked(), weight.is_tracked()];
                 let (hidden, weight) = (hidden.into_primitive(), weight.into_primitive());
-                let [loss, dhidden, dweight] = B::loss_and_gradients(hidden, weight, rows, targets);
-                prep.finish([dhidden, dweight], loss)
+                let (loss, gradients) = B::loss_and_gradients(hidden, weight, rows, targets, wanted);
+                prep.finish(gradients, loss)
             }
             OpsKind::UnTracked(prep) => prep.finish(<B as LinearCrossEntropyOps>::linear_cross_entropy(
                 hidden.into_primitive(),

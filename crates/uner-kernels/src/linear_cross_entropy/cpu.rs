@@ -1,6 +1,6 @@
 //! The loss on the CPU: logits of one chunk of trained rows at a time, turned into their own gradient in place.
 
-use burn::backend::Flex;
+use burn::backend::{Flex, TensorMetadata, ops::FloatTensorOps};
 use rayon::prelude::*;
 
 use super::LinearCrossEntropyKernels;
@@ -21,27 +21,42 @@ impl LinearCrossEntropyKernels for Flex {
         tensor(losses, [count])
     }
 
-    fn loss_and_gradients(hidden: Floats, weight: Floats, rows: Ints, targets: Ints) -> [Floats; 3] {
+    fn loss_and_gradients(
+        hidden: Floats,
+        weight: Floats,
+        rows: Ints,
+        targets: Ints,
+        [hidden_wanted, weight_wanted]: [bool; 2],
+    ) -> (Floats, [Option<Floats>; 2]) {
         let head = Head::new(hidden, weight, &rows, &targets);
         let (width, vocab) = (head.width, head.vocab);
         let mut loss = 0.0;
-        let mut dhidden = vec![0.0; slice(&head.hidden).len()];
-        let mut dweight = vec![0.0; vocab * width];
+        let mut dhidden = hidden_wanted.then(|| vec![0.0; slice(&head.hidden).len()]);
+        let mut dweight = weight_wanted.then(|| vec![0.0; vocab * width]);
         let mut dgathered = Vec::new();
         head.for_chunks(|mut chunk| {
             loss += chunk.losses_and_gradients().into_iter().map(f64::from).sum::<f64>();
             let count = chunk.rows.len();
             let dlogits = Matrix::new(&chunk.logits, count, vocab, vocab);
-            dgathered.resize(count * width, 0.0);
-            head.weight.apply_transposed(dlogits, &mut dgathered);
-            for (row, gradient) in chunk.rows.iter().zip(dgathered.chunks_exact(width)) {
-                dhidden[*row as usize * width..][..width].copy_from_slice(gradient);
+            if let Some(dhidden) = &mut dhidden {
+                dgathered.resize(count * width, 0.0);
+                head.weight.apply_transposed(dlogits, &mut dgathered);
+                for (row, gradient) in chunk.rows.iter().zip(dgathered.chunks_exact(width)) {
+                    dhidden[*row as usize * width..][..width].copy_from_slice(gradient);
+                }
             }
-            let gathered = Matrix::new(&chunk.gathered, count, width, width);
-            product(&mut dweight, Store::Add, dlogits.transposed(), gathered, 1.0, true);
+            if let Some(dweight) = &mut dweight {
+                let gathered = Matrix::new(&chunk.gathered, count, width, width);
+                product(dweight, Store::Add, dlogits.transposed(), gathered, 1.0, true);
+            }
         });
-        let tokens = dhidden.len() / width;
-        [tensor(vec![loss as f32], [1]), tensor(dhidden, [tokens, width]), tensor(dweight, [vocab, width])]
+        let dhidden = dhidden.map(|dhidden| tensor(dhidden, head.hidden.shape()));
+        let dweight = dweight.map(|dweight| tensor(dweight, [vocab, width]));
+        (tensor(vec![loss as f32], [1]), [dhidden, dweight])
+    }
+
+    fn scale_gradient(gradient: Floats, dloss: Floats) -> Floats {
+        Self::float_mul(gradient, Self::float_reshape(dloss, [1, 1].into()))
     }
 }
 

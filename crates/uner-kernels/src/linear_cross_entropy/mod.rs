@@ -6,6 +6,8 @@
 mod backward;
 #[cfg(feature = "flex")]
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
 
 pub use reference::{reference, reference_token_losses};
@@ -25,18 +27,21 @@ pub trait LinearCrossEntropyKernels: Backend {
         rows: IntTensor<Self>,
         targets: IntTensor<Self>,
     ) -> FloatTensor<Self>;
-    /// The summed loss, `[1]`, and its gradients with respect to `hidden` and `weight`. The gradients are formed while a
-    /// chunk's logits are at hand, so that these are computed once.
+    /// The summed loss, `[1]`, f32, and those of its gradients that are `wanted`: with respect to `hidden` and `weight`, in
+    /// their types. The gradients are formed while a chunk's logits are at hand, so that these are computed once.
     fn loss_and_gradients(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         rows: IntTensor<Self>,
         targets: IntTensor<Self>,
-    ) -> [FloatTensor<Self>; 3];
+        wanted: [bool; 2],
+    ) -> (FloatTensor<Self>, [Option<FloatTensor<Self>>; 2]);
+    /// A gradient of the loss times that of the result with respect to the loss, `[1]`.
+    fn scale_gradient(gradient: FloatTensor<Self>, dloss: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// The differentiable operator.
-#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait LinearCrossEntropyOps: Backend {
     /// The loss of each trained row, `[trained]`. Has no gradient.
     fn token_losses(
@@ -52,6 +57,27 @@ pub trait LinearCrossEntropyOps: Backend {
         rows: IntTensor<Self>,
         targets: IntTensor<Self>,
     ) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "cube")]
+impl LinearCrossEntropyOps for burn::backend::Cube {
+    fn token_losses(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        rows: IntTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::losses(hidden, weight, rows, targets)
+    }
+
+    fn linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        rows: IntTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::loss_and_gradients(hidden, weight, rows, targets, [false; 2]).0
+    }
 }
 
 #[cfg(feature = "flex")]
@@ -89,22 +115,34 @@ pub struct Labels {
     rows: Tensor<1, Int>,
     targets: Tensor<1, Int>,
     count: usize,
+    /// Rows with and without a label.
+    tokens: usize,
+    /// The size of the smallest vocabulary that has all the targets. Kernels do not check indices: this does.
+    vocab: usize,
 }
 
 impl Labels {
     /// From one label per row of `hidden`; [`IGNORE_INDEX`] where the row is not trained.
+    ///
+    /// # Panics
+    /// When another label is negative.
     pub fn new(labels: &[i32], device: &Device) -> Self {
         let trained: Vec<(i32, i32)> = (0..)
             .zip(labels)
             .filter(|(_, label)| **label != IGNORE_INDEX)
             .map(|(row, &label)| (row, label))
             .collect();
+        let smallest_vocab = |&(row, target): &(i32, i32)| {
+            usize::try_from(target).unwrap_or_else(|_| panic!("row {row} has the label {target}")) + 1
+        };
         let tensor = |values: Vec<i32>| {
             let count = values.len();
             Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device.clone())
         };
         Self {
             count: trained.len(),
+            tokens: labels.len(),
+            vocab: trained.iter().map(smallest_vocab).max().unwrap_or(0),
             rows: tensor(trained.iter().map(|(row, _)| *row).collect()),
             targets: tensor(trained.iter().map(|(_, target)| *target).collect()),
         }
@@ -124,9 +162,10 @@ impl Labels {
 /// - returns `[1]`, f32; 0 when no row is trained
 ///
 /// # Panics
-/// When the two `hidden` differ.
+/// When the two `hidden` differ, there is not one label for each of the `tokens`, or a label is not below `vocab`; on a GPU
+/// runtime, when `hidden` and `weight` differ in type.
 pub fn linear_cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Tensor<1> {
-    check(&hidden, &weight);
+    check(&hidden, &weight, labels);
     Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::linear_cross_entropy(
         hidden.into_dispatch(),
         weight.into_dispatch(),
@@ -141,9 +180,9 @@ pub fn linear_cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, labels: &Label
 /// As [`linear_cross_entropy`], but returns `[trained]`.
 ///
 /// # Panics
-/// When the two `hidden` differ.
+/// As [`linear_cross_entropy`].
 pub fn token_losses(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Tensor<1> {
-    check(&hidden, &weight);
+    check(&hidden, &weight, labels);
     Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::token_losses(
         hidden.into_dispatch(),
         weight.into_dispatch(),
@@ -152,12 +191,9 @@ pub fn token_losses(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Te
     ))
 }
 
-fn check(hidden: &Tensor<2>, weight: &Tensor<2>) {
-    assert_eq!(
-        hidden.dims()[1],
-        weight.dims()[1],
-        "`hidden` {:?} does not fit `weight` {:?}",
-        hidden.dims(),
-        weight.dims()
-    );
+fn check(hidden: &Tensor<2>, weight: &Tensor<2>, labels: &Labels) {
+    let ([tokens, width], [vocab, weight_width]) = (hidden.dims(), weight.dims());
+    assert_eq!(width, weight_width, "`hidden` {:?} does not fit `weight` {:?}", hidden.dims(), weight.dims());
+    assert_eq!(tokens, labels.tokens, "{} labels for `hidden` {:?}", labels.tokens, hidden.dims());
+    assert!(labels.vocab <= vocab, "label {} with `weight` {:?}", labels.vocab - 1, weight.dims());
 }

@@ -1,0 +1,133 @@
+//! The linear layer on the GPU runtimes, and the matrix products of the loss: burn's autotuned kernels behind two
+//! functions, [`product`] and [`accumulate`].
+
+use std::ops::Range;
+
+use burn::backend::{Cube, TensorMetadata};
+use burn::tensor::DType;
+use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
+use cubecl::device::{Device, WgpuDeviceKind};
+use cubecl::prelude::*;
+
+use super::LinearKernels;
+use crate::cube::{Floats, dims, empty, vector_size, zeros};
+
+/// Bytes of a product that [`accumulate`] holds before it is added: little beside the sum itself, and still hundreds of
+/// tiles for the product to spread over the device.
+const SLAB_BYTES: usize = 64 << 20;
+
+/// Rows of a slab are a multiple of this many, so that every slab starts at an aligned address (512 bytes on CUDA).
+const SLAB_ROWS: usize = 256;
+
+impl LinearKernels for Cube {
+    fn linear_forward(x: Floats, weight: Floats) -> Floats {
+        let dtype = x.dtype();
+        product(x, transposed(weight), dtype)
+    }
+
+    fn linear_backward_x(dy: Floats, weight: Floats) -> Floats {
+        let dtype = dy.dtype();
+        product(dy, weight, dtype)
+    }
+
+    fn linear_backward_weight(dy: Floats, x: Floats) -> Floats {
+        let dtype = x.dtype();
+        product(transposed(dy), x, dtype)
+    }
+}
+
+/// The product `a · b` of `[m, k]` and `[k, n]`: a new contiguous `[m, n]` of type `dtype`, sums in f32. Where `k` is 0 it is
+/// zeros.
+///
+/// All products of these ops go through here and [`accumulate`], so this is the seam for a vendor's library on CUDA:
+/// operands have one type, f32, f16 or bf16; each of them lies in rows or, made by [`transposed`], in columns, rows and
+/// columns possibly padded (`tensor.meta.strides()` says which); `dtype` is theirs or f32. With such a library `accumulate`
+/// is the same product with the old value added (`beta = 1`) and needs no slabs.
+///
+/// # Panics
+/// When the two `k` or the types differ.
+pub(crate) fn product(a: Floats, b: Floats, dtype: DType) -> Floats {
+    let ([rows, terms], [b_terms, columns]) = (dims(&a), dims(&b));
+    assert!(
+        terms == b_terms && a.dtype() == b.dtype(),
+        "no product of {:?} {:?} and {:?} {:?}",
+        a.dtype(),
+        a.shape(),
+        b.dtype(),
+        b.shape()
+    );
+    if rows * columns * terms == 0 {
+        return zeros(&a, [rows, columns], dtype);
+    }
+    // Trying every kernel takes a software adapter a minute for each new shape.
+    let software = matches!(&a.device, Device::Wgpu(device) if device.kind == WgpuDeviceKind::Cpu);
+    let strategy = if software { MatmulStrategy::Cube } else { MatmulStrategy::Autotune };
+    // Without a place for it the result would have padded rows on CUDA.
+    let out = empty(&a, [rows, columns], dtype);
+    matmul(a, b, Some(out), strategy, dtype).unwrap_or_else(|error| {
+        panic!("no kernel for a product [{rows}, {terms}] · [{terms}, {columns}]: {error:?}")
+    })
+}
+
+/// The matrix with rows and columns exchanged, as a view.
+pub(crate) fn transposed(mut matrix: Floats) -> Floats {
+    matrix.meta.swap(0, 1);
+    matrix
+}
+
+/// `sum += a · b`, where `sum` is a contiguous `[m, n]` of f32 that nobody else holds. burn's kernels do not add to what is
+/// there, so the product is formed some rows at a time and added by a kernel of its own.
+pub(crate) fn accumulate(sum: &Floats, a: &Floats, b: &Floats) {
+    let [_, columns] = dims(sum);
+    let rows = SLAB_BYTES / size_of::<f32>() / columns.max(1);
+    accumulate_slabs(sum, a, b, rows.next_multiple_of(SLAB_ROWS));
+}
+
+fn accumulate_slabs(sum: &Floats, a: &Floats, b: &Floats, slab: usize) {
+    let [rows, columns] = dims(sum);
+    for first in (0..rows).step_by(slab) {
+        let slab = first..rows.min(first + slab);
+        let terms = product(rows_of(a, slab.clone()), b.clone(), DType::F32);
+        let vector = vector_size(sum, columns);
+        let count = slab.len() * columns / vector;
+        let (cubes, units) = spread(count);
+        add_into::launch(
+            &sum.client,
+            cubes,
+            units,
+            vector,
+            terms.into_buffer_arg(),
+            sum.clone().into_buffer_arg(),
+            first * columns / vector,
+            count,
+        );
+    }
+}
+
+/// Some rows of a matrix as a view. Where it lies in rows, those before have to fill whole aligned pieces of memory; where
+/// it lies in columns, `rows.start` has to.
+fn rows_of(matrix: &Floats, rows: Range<usize>) -> Floats {
+    let mut view = matrix.clone();
+    let start = (rows.start * matrix.meta.strides()[0] * matrix.dtype().size()) as u64;
+    let alignment = matrix.client.properties().memory.alignment;
+    assert!(start.is_multiple_of(alignment), "row {} of {:?} is not aligned", rows.start, matrix.shape());
+    view.handle = view.handle.offset_start(start);
+    view.meta.shape_mut()[0] = rows.len();
+    view
+}
+
+/// Cubes for a kernel over `count` elements in which each unit takes every so many: fewer than the 65,535 that WebGPU
+/// starts along one dimension, and enough for any device.
+pub(crate) fn spread(count: usize) -> (CubeCount, CubeDim) {
+    let cubes = count.div_ceil(256).min(16 << 10);
+    (CubeCount::Static(cubes as u32, 1, 1), CubeDim::new_1d(256))
+}
+
+/// Adds `count` vectors to those of `sum` from `first` on. Neighbouring units touch neighbouring vectors.
+#[cube(launch, create_dummy_kernel)]
+fn add_into<N: Size>(terms: &[Vector<f32, N>], sum: &mut [Vector<f32, N>], first: usize, count: usize) {
+    for index in range_stepped(ABSOLUTE_POS, count, CUBE_COUNT * (CUBE_DIM as usize)) {
+        let old = sum[first + index];
+        sum[first + index] = old + terms[index];
+    }
+}
