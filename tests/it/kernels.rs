@@ -6,8 +6,8 @@
 use burn::tensor::{Device, Distribution, Tensor};
 use uner_kernels::linear_cross_entropy::{IGNORE_INDEX, reference_token_losses};
 use uner_kernels::{
-    AdamWState, AdamWStep, Labels, RotaryTable, Visibility, adamw, add_rms_norm, attention, linear,
-    linear_cross_entropy, rms_norm, rope, swiglu, token_losses,
+    AdamWState, AdamWStep, Labels, RotaryTable, adamw, add_rms_norm, linear, linear_cross_entropy, rms_norm,
+    rope, swiglu, token_losses,
 };
 
 const TOLERANCE: f32 = 2e-5;
@@ -127,80 +127,6 @@ fn swiglu_equals_its_reference() {
             |gate, up, one| uner_kernels::swiglu::reference(gate, up).mul(one.unsqueeze()),
         );
     }
-}
-
-/// Documents of the given lengths, then padding up to `tokens`.
-fn documents(lengths: &[usize], tokens: usize) -> Vec<i32> {
-    let mut row: Vec<i32> = Vec::new();
-    lengths.iter().zip(0..).for_each(|(&length, document)| row.extend(std::iter::repeat_n(document, length)));
-    row.resize(tokens, uner_kernels::attention::PADDING);
-    row
-}
-
-fn assert_attention(what: &str, visibility: &Visibility, [queries, heads, kv_heads, head_dim]: [usize; 4]) {
-    let [rows, keys] = visibility.document().dims();
-    let kv = [rows, keys, kv_heads, head_dim];
-    assert_same(
-        &format!("attention {what} {rows} {queries}/{keys} {heads}/{kv_heads} {head_dim}"),
-        (random([rows, queries, heads, head_dim]), random(kv), random(kv)),
-        [rows, queries, heads, head_dim],
-        |q, k, v| attention(q, k, v, visibility),
-        |q, k, v| uner_kernels::attention::reference(q, k, v, visibility),
-    );
-}
-
-#[test]
-fn causal_attention_equals_its_reference() {
-    let device = Device::flex();
-    for (tokens, [heads, kv_heads, head_dim]) in [
-        (1, [1, 1, 10]),
-        (7, [2, 1, 16]),
-        (33, [4, 4, 10]),
-        (63, [8, 2, 16]),
-        (65, [8, 1, 64]),
-        (127, [2, 2, 80]),
-        (515, [4, 2, 128]),
-    ] {
-        assert_attention(
-            "causal",
-            &Visibility::causal(2, tokens, &device),
-            [tokens, heads, kv_heads, head_dim],
-        );
-        assert_attention("decode", &Visibility::causal(2, tokens, &device), [1, heads, kv_heads, head_dim]);
-    }
-}
-
-#[test]
-fn packed_attention_equals_its_reference() {
-    let device = Device::flex();
-    for lengths in [
-        vec![vec![9, 14, 6], vec![17, 12]],
-        vec![vec![1, 1, 64, 1, 33], vec![]],
-        vec![vec![1; 130], vec![130]],
-    ] {
-        let tokens = lengths.iter().map(|row| row.iter().sum::<usize>()).max().unwrap() + 3;
-        let document: Vec<i32> = lengths.iter().flat_map(|row| documents(row, tokens)).collect();
-        assert_attention("packed", &Visibility::packed(&document, 2, &device), [tokens, 4, 2, 16]);
-    }
-}
-
-#[test]
-fn left_padded_attention_equals_its_reference() {
-    let document: Vec<i32> = [vec![-1; 5], vec![0; 70], vec![0; 75]].concat();
-    assert_attention("left-padded", &Visibility::packed(&document, 2, &Device::flex()), [75, 4, 1, 10]);
-    assert_attention("left-padded", &Visibility::packed(&document, 2, &Device::flex()), [2, 4, 1, 10]);
-}
-
-#[test]
-fn branches_see_the_trunk_and_themselves() {
-    let device = Device::flex();
-    let branch: Vec<i32> = [vec![0; 40], vec![1; 20], vec![2; 25], vec![3; 1]].concat();
-    let document = vec![0; branch.len()];
-    assert_attention(
-        "branched",
-        &Visibility::branched(&document, &branch, 1, &device),
-        [branch.len(), 4, 2, 16],
-    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod adamw;
 mod answer;
+mod attention;
 mod data;
 mod evaluate;
 mod generate;
