@@ -7,8 +7,8 @@
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use uner_kernels::linear_cross_entropy::{IGNORE_INDEX, reference_token_losses};
 use uner_kernels::{
-    AdamWState, AdamWStep, Labels, RotaryTable, Visibility, adamw, add_rms_norm, attention, linear,
-    linear_cross_entropy, rms_norm, rope, swiglu, token_losses,
+    AdamWState, AdamWStep, Labels, RotaryTable, adamw, add_rms_norm, linear, linear_cross_entropy, rms_norm,
+    rope, swiglu, token_losses,
 };
 
 use crate::devices::{Setup, devices, fetch, setups};
@@ -146,88 +146,6 @@ fn swiglu_equals_its_reference() {
                 |gate, up, other| uner_kernels::swiglu::reference(gate, up).add(other),
             );
         }
-    }
-}
-
-/// Documents of the given lengths, then padding up to `tokens`.
-fn documents(lengths: &[usize], tokens: usize) -> Vec<i32> {
-    let mut row: Vec<i32> = Vec::new();
-    lengths.iter().zip(0..).for_each(|(&length, document)| row.extend(std::iter::repeat_n(document, length)));
-    row.resize(tokens, uner_kernels::attention::PADDING);
-    row
-}
-
-/// `visibility` gives the same one on any device; `shape` is queries, heads, key/value heads, head_dim.
-fn assert_attention(
-    setup: &Setup,
-    what: &str,
-    visibility: impl Fn(&Device) -> Visibility,
-    [queries, heads, kv_heads, head_dim]: [usize; 4],
-) {
-    let (here, on_cpu) = (visibility(&setup.device), visibility(&Device::flex()));
-    let [rows, keys] = on_cpu.document().dims();
-    let kv = [rows, keys, kv_heads, head_dim];
-    assert_same(
-        (setup, &format!("attention {what} {rows} {queries}/{keys} {heads}/{kv_heads} {head_dim}")),
-        (random([rows, queries, heads, head_dim]), random(kv), random(kv)),
-        [rows, queries, heads, head_dim],
-        |q, k, v| attention(q, k, v, &here),
-        |q, k, v| uner_kernels::attention::reference(q, k, v, &on_cpu),
-    );
-}
-
-#[test]
-fn causal_attention_equals_its_reference() {
-    for setup in setups(&TYPES) {
-        for (tokens, [heads, kv_heads, head_dim]) in [
-            (1, [1, 1, 10]),
-            (7, [2, 1, 16]),
-            (33, [4, 4, 10]),
-            (63, [8, 2, 16]),
-            (65, [8, 1, 64]),
-            (127, [2, 2, 80]),
-            (515, [4, 2, 128]),
-        ] {
-            let visibility = |device: &Device| Visibility::causal(2, tokens, device);
-            assert_attention(&setup, "causal", visibility, [tokens, heads, kv_heads, head_dim]);
-            assert_attention(&setup, "decode", visibility, [1, heads, kv_heads, head_dim]);
-        }
-    }
-}
-
-#[test]
-fn packed_attention_equals_its_reference() {
-    for setup in setups(&TYPES) {
-        for lengths in [
-            vec![vec![9, 14, 6], vec![17, 12]],
-            vec![vec![1, 1, 64, 1, 33], vec![]],
-            vec![vec![1; 130], vec![130]],
-        ] {
-            let tokens = lengths.iter().map(|row| row.iter().sum::<usize>()).max().unwrap() + 3;
-            let document: Vec<i32> = lengths.iter().flat_map(|row| documents(row, tokens)).collect();
-            let visibility = |device: &Device| Visibility::packed(&document, 2, device);
-            assert_attention(&setup, "packed", visibility, [tokens, 4, 2, 16]);
-        }
-    }
-}
-
-#[test]
-fn left_padded_attention_equals_its_reference() {
-    let document: Vec<i32> = [vec![-1; 5], vec![0; 70], vec![0; 75]].concat();
-    let visibility = |device: &Device| Visibility::packed(&document, 2, device);
-    for setup in setups(&TYPES) {
-        assert_attention(&setup, "left-padded", visibility, [75, 4, 1, 10]);
-        assert_attention(&setup, "left-padded", visibility, [2, 4, 1, 10]);
-    }
-}
-
-#[test]
-fn branches_see_the_trunk_and_themselves() {
-    let branch: Vec<i32> = [vec![0; 40], vec![1; 20], vec![2; 25], vec![3; 1]].concat();
-    let document = vec![0; branch.len()];
-    let visibility = |device: &Device| Visibility::branched(&document, &branch, 1, device);
-    for setup in setups(&TYPES) {
-        assert_attention(&setup, "branched", visibility, [branch.len(), 4, 2, 16]);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod adamw;
 mod answer;
+mod attention;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod data;

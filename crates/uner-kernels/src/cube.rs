@@ -41,8 +41,8 @@ pub(crate) fn contiguous(tensor: Floats) -> Floats {
 
 /// The tensor, contiguous and held by nobody else, so that a kernel may write over it; a copy where somebody does.
 pub(crate) fn owned(tensor: Floats) -> Floats {
-    let tensor = contiguous(tensor); eprintln!("can_mut {}", tensor.can_mut());
-    tensor
+    let tensor = contiguous(tensor);
+    if tensor.can_mut() { tensor } else { tensor.copy() }
 }
 
 /// An unwritten contiguous tensor on the device of `like`.

@@ -1,4 +1,5 @@
-//! The backward pass. Nothing but the inputs is kept: the probabilities are computed again, block by block.
+//! The backward pass. Kept are the inputs, the output (which the projection after it keeps anyway) and one number a query
+//! and head, the log-sum-exp; the probabilities are computed again, block by block.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -9,20 +10,20 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 
-use super::{AttentionKernels, AttentionOps};
+use super::{AttentionKernels, AttentionOps, Saved};
 
 #[derive(Debug)]
 struct AttentionBackward;
 
 impl<B: AttentionKernels> Backward<B, 3> for AttentionBackward {
-    /// `q`, `k` and `v`; `document` and `branch`.
-    type State = ([NodeId; 3], IntTensor<B>, IntTensor<B>);
+    /// `q`, `k` and `v`; the output and its log-sum-exp; `document` and `branch`.
+    type State = ([NodeId; 3], [FloatTensor<B>; 2], [IntTensor<B>; 2]);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let dy = grads.consume::<B>(&ops.node);
-        let (inputs, document, branch) = ops.state;
+        let (inputs, [y, lse], [document, branch]) = ops.state;
         let [q, k, v] = inputs.map(|node| checkpointer.retrieve_node_output(node));
-        let gradients = B::attention_backward(q, k, v, document, branch, dy);
+        let gradients = B::attention_backward(Saved { q, k, v, y, lse, document, branch }, dy);
         for (node, gradient) in ops.parents.into_iter().zip(gradients) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, gradient);
@@ -46,10 +47,10 @@ impl<B: AttentionKernels + AttentionOps, C: CheckpointStrategy> AttentionOps for
         match AttentionBackward.prepare::<C>([q.node(), k.node(), v.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let inputs = [prep.checkpoint(&q), prep.checkpoint(&k), prep.checkpoint(&v)];
-                let y = forward(q, k, v);
-                prep.finish((inputs, document, branch), y)
+                let (y, lse) = forward(q, k, v);
+                prep.finish((inputs, [y.clone(), lse], [document, branch]), y)
             }
-            OpsKind::UnTracked(prep) => prep.finish(forward(q, k, v)),
+            OpsKind::UnTracked(prep) => prep.finish(forward(q, k, v).0),
         }
     }
 }

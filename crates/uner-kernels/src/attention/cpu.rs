@@ -6,8 +6,8 @@ use burn::backend::Flex;
 use burn::backend::TensorMetadata;
 use rayon::prelude::*;
 
-use super::AttentionKernels;
 use super::visibility::PADDING;
+use super::{AttentionKernels, BLIND, Saved};
 use crate::flex::{
     Floats, Ints, Matrix, Store, contiguous, dims, exp, ints, largest, product, slice, sum, tensor,
     vectorized,
@@ -17,41 +17,25 @@ use crate::flex::{
 const BLOCK: usize = 64;
 
 impl AttentionKernels for Flex {
-    fn attention_forward(q: Floats, k: Floats, v: Floats, document: Ints, branch: Ints) -> Floats {
+    fn attention_forward(q: Floats, k: Floats, v: Floats, document: Ints, branch: Ints) -> (Floats, Floats) {
         let inputs = Inputs::new(q, k, v, &document, &branch);
-        let Shape { queries, heads, head_dim, .. } = inputs.shape;
-        let outputs = inputs.for_groups(|group| {
-            let mut out = vec![0.0; group.heads.len() * queries * head_dim];
-            for (head, out) in group.heads.clone().zip(out.chunks_exact_mut(queries * head_dim)) {
-                for block in group.blocks() {
-                    let probabilities = group.probabilities(head, &block);
-                    let out = &mut out[block.first * head_dim..][..block.count * head_dim];
-                    let scores = block.matrix(&probabilities);
-                    product(out, Store::Replace, scores, group.values(&block), 1.0, false);
-                }
-            }
-            out
-        });
-        let shape = inputs.q.shape();
-        let per_head = outputs.iter().flat_map(|group| group.chunks_exact(queries * head_dim));
-        tensor(interleave(&per_head.collect::<Vec<_>>(), queries, heads, head_dim), shape)
+        let Shape { rows, queries, heads, head_dim, .. } = inputs.shape;
+        let outputs = inputs.for_groups(|group| group.forward());
+        let y: Vec<_> = outputs.iter().flat_map(|(y, _)| y.chunks_exact(queries * head_dim)).collect();
+        let y = tensor(interleave(&y, queries, heads, head_dim), inputs.q.shape());
+        let lse = outputs.iter().flat_map(|(_, lse)| lse).copied().collect();
+        (y, tensor(lse, [rows, heads, queries]))
     }
 
-    /// With `P` the probabilities: `dv = Pᵀ·dy`, `dP = dy·vᵀ`, `dS = P ∘ (dP - rowsum(P ∘ dP))`, `dq = dS·k`,
+    /// With `P` the probabilities: `dv = Pᵀ·dy`, `dP = dy·vᵀ`, `dS = P ∘ (dP - rowsum(dy ∘ y))`, `dq = dS·k`,
     /// `dk = dSᵀ·q`. The query heads of a group are added up one after the other, so the result is the same on
     /// every run.
-    fn attention_backward(
-        q: Floats,
-        k: Floats,
-        v: Floats,
-        document: Ints,
-        branch: Ints,
-        dy: Floats,
-    ) -> [Floats; 3] {
-        let inputs = Inputs::new(q, k, v, &document, &branch);
-        let dy = contiguous(dy);
+    fn attention_backward(saved: Saved<Self>, dy: Floats) -> [Floats; 3] {
+        let inputs = Inputs::new(saved.q, saved.k, saved.v, &saved.document, &saved.branch);
+        let (y, dy) = (contiguous(saved.y), contiguous(dy));
         let Shape { queries, keys, heads, kv_heads, head_dim, .. } = inputs.shape;
-        let gradients = inputs.for_groups(|group| group.backward(slice(&dy)));
+        let output = Output { y: slice(&y), lse: slice(&saved.lse), dy: slice(&dy) };
+        let gradients = inputs.for_groups(|group| group.backward(&output));
         let dq = gradients.iter().flat_map(|gradient| gradient.dq.chunks_exact(queries * head_dim));
         let dq: Vec<_> = dq.collect();
         let dk: Vec<_> = gradients.iter().map(|gradient| &gradient.dk[..]).collect();
@@ -100,6 +84,13 @@ struct Block {
     first: usize,
     count: usize,
     keys: std::ops::Range<usize>,
+}
+
+/// Both results of the forward pass, and the gradient of the first.
+struct Output<'a> {
+    y: &'a [f32],
+    lse: &'a [f32],
+    dy: &'a [f32],
 }
 
 /// The gradients of a group: `[heads, queries, head_dim]` and twice `[keys, head_dim]`.
@@ -186,9 +177,28 @@ impl Group<'_> {
         Matrix::new(&data[offset..], block.count, head_dim, stride)
     }
 
-    /// `softmax(q·kᵀ / sqrt(head_dim))` of a block, `[queries, keys]`; zeros where nothing is visible.
+    /// The output of the group, `[heads, queries, head_dim]`, and its log-sum-exp, `[heads, queries]`.
     #[inline(always)]
-    fn probabilities(&self, head: usize, block: &Block) -> Vec<f32> {
+    fn forward(&self) -> (Vec<f32>, Vec<f32>) {
+        let Shape { queries, head_dim, .. } = self.inputs.shape;
+        let mut y = vec![0.0; self.heads.len() * queries * head_dim];
+        let mut lse = vec![BLIND; self.heads.len() * queries];
+        let per_head = y.chunks_exact_mut(queries * head_dim).zip(lse.chunks_exact_mut(queries));
+        for (head, (y, lse)) in self.heads.clone().zip(per_head) {
+            for block in self.blocks() {
+                let mut scores = self.scores(head, &block);
+                let rows = scores.chunks_exact_mut(block.keys.len());
+                rows.zip(&mut lse[block.first..]).for_each(|(row, lse)| *lse = softmax(row));
+                let y = &mut y[block.first * head_dim..][..block.count * head_dim];
+                product(y, Store::Replace, block.matrix(&scores), self.values(&block), 1.0, false);
+            }
+        }
+        (y, lse)
+    }
+
+    /// `q·kᵀ / sqrt(head_dim)` of a block, `[queries, keys]`; minus infinity where nothing is visible.
+    #[inline(always)]
+    fn scores(&self, head: usize, block: &Block) -> Vec<f32> {
         let Shape { queries, keys, head_dim, .. } = self.inputs.shape;
         let mut scores = vec![0.0; block.count * block.keys.len()];
         let scale = 1.0 / (head_dim as f32).sqrt();
@@ -199,17 +209,16 @@ impl Group<'_> {
         for (row, query) in scores.chunks_exact_mut(block.keys.len()).zip(keys - queries + block.first..) {
             // A padding query may stand before everything that its block can see.
             let visible = (query + 1).saturating_sub(block.keys.start);
-            row[visible..].fill(0.0);
+            row[visible..].fill(f32::NEG_INFINITY);
             let range = block.keys.start..block.keys.start + visible;
             hide(&mut row[..visible], &document[range.clone()], &branch[range]);
-            softmax(&mut row[..visible]);
         }
         scores
     }
 
     #[inline(always)]
-    fn backward(&self, dy: &[f32]) -> Gradient {
-        let Shape { queries, keys, head_dim, .. } = self.inputs.shape;
+    fn backward(&self, output: &Output) -> Gradient {
+        let Shape { queries, keys, heads, head_dim, .. } = self.inputs.shape;
         let mut gradient = Gradient {
             dq: vec![0.0; self.heads.len() * queries * head_dim],
             dk: vec![0.0; keys * head_dim],
@@ -218,15 +227,19 @@ impl Group<'_> {
         let scale = 1.0 / (head_dim as f32).sqrt();
         for (head, dq) in self.heads.clone().zip(gradient.dq.chunks_exact_mut(queries * head_dim)) {
             for block in self.blocks() {
-                let probabilities = self.probabilities(head, &block);
-                let dy = self.queries(dy, head, &block);
+                let lse = &output.lse[(self.row * heads + head) * queries + block.first..][..block.count];
+                let mut probabilities = self.scores(head, &block);
+                for (row, &lse) in probabilities.chunks_exact_mut(block.keys.len()).zip(lse) {
+                    row.iter_mut().for_each(|score| *score = exp(*score - lse));
+                }
+                let dy = self.queries(output.dy, head, &block);
                 let range = block.keys.start * head_dim..block.keys.end * head_dim;
                 let transposed = block.matrix(&probabilities).transposed();
                 product(&mut gradient.dv[range.clone()], Store::Add, transposed, dy, 1.0, false);
 
                 let mut dscores = vec![0.0; probabilities.len()];
                 product(&mut dscores, Store::Replace, dy, self.values(&block).transposed(), 1.0, false);
-                softmax_backward(&mut dscores, &probabilities, block.keys.len());
+                softmax_backward(&mut dscores, &probabilities, &self.delta(output, head, &block));
 
                 let dq = &mut dq[block.first * head_dim..][..block.count * head_dim];
                 product(dq, Store::Replace, block.matrix(&dscores), self.keys(&block), scale, false);
@@ -236,6 +249,16 @@ impl Group<'_> {
             }
         }
         gradient
+    }
+
+    /// `rowsum(dy ∘ y)` of the queries of a block: how much the gradient points along the output itself.
+    #[inline(always)]
+    fn delta(&self, output: &Output, head: usize, block: &Block) -> Vec<f32> {
+        let Shape { queries, heads, head_dim, .. } = self.inputs.shape;
+        let first = self.row * queries + block.first;
+        let row = |query: usize| (query * heads + head) * head_dim;
+        let product = |at: usize| sum(head_dim, |index| output.y[at + index] * output.dy[at + index]);
+        (first..first + block.count).map(|query| product(row(query))).collect()
     }
 }
 
@@ -257,29 +280,34 @@ fn hide(scores: &mut [f32], document: &[i32], branch: &[i32]) {
     }
 }
 
+/// Turns scores into probabilities, in place, and returns the log-sum-exp of the scores.
 #[inline(always)]
-fn softmax(scores: &mut [f32]) {
+fn softmax(scores: &mut [f32]) -> f32 {
     let max = largest(scores);
     if max == f32::NEG_INFINITY {
         scores.fill(0.0);
-        return;
+        return BLIND;
     }
     for score in &mut *scores {
         *score = exp(*score - max);
     }
-    let scale = 1.0 / sum(scores.len(), |index| scores[index]);
+    let total = sum(scores.len(), |index| scores[index]);
+    let scale = 1.0 / total;
     for score in scores {
         *score *= scale;
     }
+    max + total.ln()
 }
 
-/// `dscores` from the gradient of the probabilities to that of the scores, in place.
+/// `dscores` from the gradient of the probabilities to that of the scores, in place. The row sums of `P ∘ dP` that this
+/// subtracts are `rowsum(dy ∘ y)`, as `y = P·v`: `delta`, one a query.
 #[inline(always)]
-fn softmax_backward(dscores: &mut [f32], probabilities: &[f32], keys: usize) {
-    for (dscores, probabilities) in dscores.chunks_exact_mut(keys).zip(probabilities.chunks_exact(keys)) {
-        let mean = sum(keys, |index| dscores[index] * probabilities[index]);
+fn softmax_backward(dscores: &mut [f32], probabilities: &[f32], delta: &[f32]) {
+    let keys = dscores.len() / delta.len();
+    let rows = dscores.chunks_exact_mut(keys).zip(probabilities.chunks_exact(keys));
+    for ((dscores, probabilities), delta) in rows.zip(delta) {
         for (dscore, &probability) in dscores.iter_mut().zip(probabilities) {
-            *dscore = probability * (*dscore - mean);
+            *dscore = probability * (*dscore - delta);
         }
     }
 }

@@ -6,6 +6,8 @@
 mod backward;
 #[cfg(feature = "flex")]
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
 mod visibility;
 
@@ -18,29 +20,49 @@ use burn::backend::{
 };
 use burn::tensor::Tensor;
 
+/// Log-sum-exp of a query that sees nothing: so large that `exp(score - BLIND)` is 0, yet finite, because not every
+/// shader language has infinities.
+#[cfg(any(feature = "flex", feature = "cube"))]
+pub(crate) const BLIND: f32 = 1e30;
+
 /// The forward and the backward kernel of a backend.
 pub trait AttentionKernels: Backend {
     /// See [`attention`]; `document` and `branch` are those of the [`Visibility`].
+    ///
+    /// Returns the output and the log-sum-exp of each query's scaled scores, f32 `[rows, heads, queries]`, from which
+    /// the backward pass gets the probabilities back: `exp(score - lse)`. Where nothing is visible it is 1e30.
     fn attention_forward(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         document: IntTensor<Self>,
         branch: IntTensor<Self>,
-    ) -> FloatTensor<Self>;
-    /// The gradients of `q`, `k` and `v`.
-    fn attention_backward(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        document: IntTensor<Self>,
-        branch: IntTensor<Self>,
-        dy: FloatTensor<Self>,
-    ) -> [FloatTensor<Self>; 3];
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    /// The gradients of the inputs.
+    fn attention_backward(saved: Saved<Self>, dy: FloatTensor<Self>) -> [FloatTensor<Self>; 3];
+}
+
+/// What the backward pass needs of the forward pass: its inputs and both its results.
+#[derive(Debug, Clone)]
+pub struct Saved<B: Backend> {
+    /// Queries, `[rows, queries, heads, head_dim]`.
+    pub q: FloatTensor<B>,
+    /// Keys, `[rows, keys, kv_heads, head_dim]`.
+    pub k: FloatTensor<B>,
+    /// Values, shaped like the keys.
+    pub v: FloatTensor<B>,
+    /// The output, shaped like the queries.
+    pub y: FloatTensor<B>,
+    /// The log-sum-exp, `[rows, heads, queries]`.
+    pub lse: FloatTensor<B>,
+    /// The document of each key, `[rows, keys]`.
+    pub document: IntTensor<B>,
+    /// The branch of each key, `[rows, keys]`.
+    pub branch: IntTensor<B>,
 }
 
 /// The differentiable operator.
-#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait AttentionOps: Backend {
     /// See [`attention`].
     fn attention_visible(
@@ -52,6 +74,19 @@ pub trait AttentionOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
+#[cfg(feature = "cube")]
+impl AttentionOps for burn::backend::Cube {
+    fn attention_visible(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        document: IntTensor<Self>,
+        branch: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::attention_forward(q, k, v, document, branch).0
+    }
+}
+
 #[cfg(feature = "flex")]
 impl AttentionOps for burn::backend::Flex {
     fn attention_visible(
@@ -61,7 +96,7 @@ impl AttentionOps for burn::backend::Flex {
         document: IntTensor<Self>,
         branch: IntTensor<Self>,
     ) -> FloatTensor<Self> {
-        Self::attention_forward(q, k, v, document, branch)
+        Self::attention_forward(q, k, v, document, branch).0
     }
 }
 

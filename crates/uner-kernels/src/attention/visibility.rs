@@ -1,5 +1,7 @@
 //! Which token sees which: the one rule behind causal attention, packing and prefix sharing.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 /// Document of a padding token: it sees nothing and nothing sees it.
@@ -7,6 +9,9 @@ pub const PADDING: i32 = -1;
 
 /// Token *j* is visible to token *i* when `j <= i`, `document[j] == document[i]` (and is not [`PADDING`]), and
 /// `branch[j] == 0 || branch[j] == branch[i]`.
+///
+/// The tokens of a document stand together: no other document and no padding comes between them, so that what a token can
+/// see begins where its document begins.
 ///
 /// One document and one branch is plain causal attention; a packed row is many documents; a passage followed by
 /// independent questions is branch 0 followed by branches 1..n.
@@ -24,7 +29,7 @@ impl Visibility {
     /// Every token in branch 0 of the document that `document` names, row by row.
     ///
     /// # Panics
-    /// When `document` does not hold `rows` equally long rows.
+    /// See [`Visibility::branched`].
     pub fn packed(document: &[i32], rows: usize, device: &Device) -> Self {
         Self::branched(document, &vec![0; document.len()], rows, device)
     }
@@ -32,11 +37,12 @@ impl Visibility {
     /// Documents and branches, row by row.
     ///
     /// # Panics
-    /// When the two slices do not hold `rows` equally long rows.
+    /// When the two slices do not hold `rows` equally long rows, or a document comes again after another one or padding.
     pub fn branched(document: &[i32], branch: &[i32], rows: usize, device: &Device) -> Self {
         assert_eq!(document.len(), branch.len(), "`document` and `branch` differ in length");
         assert_eq!(document.len() % rows, 0, "{} tokens are not {rows} equal rows", document.len());
         let shape = [rows, document.len() / rows];
+        document.chunks_exact(shape[1].max(1)).for_each(assert_together);
         let tensor = |values: &[i32]| {
             Tensor::<2, Int>::from_data(TensorData::new(values.to_vec(), shape), &device.clone())
         };
@@ -83,5 +89,12 @@ impl Visibility {
         let same_document = row(&self.document).equal(column(&self.document));
         let real = row(&self.document).not_equal_elem(PADDING);
         key_idx.lower_equal(query_idx).bool_and(same_document).bool_and(same_branch).bool_and(real)
+    }
+}
+
+fn assert_together(row: &[i32]) {
+    let mut seen = BTreeSet::new();
+    for run in row.chunk_by(|a, b| a == b).filter(|run| run[0] != PADDING) {
+        assert!(seen.insert(run[0]), "the tokens of document {} of a row do not stand together", run[0]);
     }
 }

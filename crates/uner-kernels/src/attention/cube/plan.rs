@@ -1,0 +1,216 @@
+//! What is visible, reduced to ranges, so that the kernels walk over live tiles only.
+//!
+//! A document's tokens stand together, hence the keys that query *i* can see begin at `start[i]` and end at *i*, and the
+//! queries that see key *j* begin at *j* and end before `end[j]`. Both grow along the row: the first entry of a tile of
+//! queries and the last of a tile of keys bound the whole tile. Branches cut holes into these ranges; they are found by the
+//! lowest and highest branch of each block of [`BLOCK`] tokens.
+//!
+//! One row of the plan: `start[keys]`, `end[keys]`, `branch[keys]`, `lowest[blocks]`, `highest[blocks]`. At padding,
+//! `start` is where the next document starts and `end` where the one before it ended: nothing is in reach, and both still grow.
+
+use burn::backend::TensorMetadata;
+use burn::tensor::DType;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use cubecl::prelude::*;
+
+use crate::attention::PADDING;
+use crate::cube::Ints;
+
+/// Tokens that share one summary of their branches.
+pub(super) const BLOCK: usize = 64;
+
+/// Units of the cube that plans one row.
+const UNITS: usize = 256;
+
+/// The plan of `document` and `branch`, both `[rows, keys]`: `[rows, plan_width(keys)]`.
+pub(super) fn plan(document: Ints, branch: Ints) -> Ints {
+    let [rows, keys] = document.shape().dims();
+    let (document, branch) = (signed(document), signed(branch));
+    let (client, device) = (document.client.clone(), document.device.clone());
+    let plan =
+        empty_device_contiguous_dtype(client.clone(), device, [rows, plan_width(keys)].into(), DType::I32);
+    write_plan::launch(
+        &client,
+        CubeCount::Static(rows as u32, 1, 1),
+        CubeDim::new_1d(UNITS as u32),
+        document.into_buffer_arg(),
+        branch.into_buffer_arg(),
+        plan.clone().into_buffer_arg(),
+        keys,
+    );
+    plan
+}
+
+fn signed(tensor: Ints) -> Ints {
+    let (dtype, shape) = (tensor.dtype(), tensor.shape());
+    assert_eq!(dtype, DType::I32, "documents and branches {shape:?} are I32 on a GPU");
+    into_contiguous(tensor)
+}
+
+/// Entries of a plan's row.
+#[cube]
+pub(super) fn plan_width(keys: usize) -> usize {
+    3 * keys + 2 * keys.div_ceil(BLOCK)
+}
+
+/// Whether a document or a stretch of padding starts at `token`; the row's end counts as a start.
+#[cube]
+fn starts(document: &[i32], row: usize, token: usize, keys: usize) -> bool {
+    let mut starts = token == 0 || token == keys;
+    if !starts {
+        starts = document[row * keys + token] != document[row * keys + token - 1];
+    }
+    starts
+}
+
+/// One cube a row. Each unit takes a stretch of tokens and learns from the others where the stretch's first document
+/// started and where its last one ends.
+#[cube(launch)]
+fn write_plan(document: &[i32], branch: &[i32], plan: &mut [i32], keys: usize) {
+    let (row, unit) = (CUBE_POS_X as usize, UNIT_POS as usize);
+    let from_row = row * plan_width(keys);
+    let stretch = keys.div_ceil(UNITS);
+    let from = (unit * stretch).min(keys);
+    let to = (from + stretch).min(keys);
+
+    // The first and the last start in each stretch; `keys` and 0 where there is none.
+    let mut first = Shared::<[u32]>::new_slice(UNITS);
+    let mut last = Shared::<[u32]>::new_slice(UNITS);
+    let mut first_start = keys;
+    let mut last_start = 0usize;
+    for token in from..to {
+        if starts(document, row, token, keys) {
+            first_start = first_start.min(token);
+            last_start = token;
+        }
+    }
+    first[unit] = first_start as u32;
+    last[unit] = last_start as u32;
+    sync_cube();
+
+    let mut start = 0usize;
+    for other in 0..unit {
+        start = start.max(last[other] as usize);
+    }
+    let mut end = keys;
+    for other in unit + 1..UNITS {
+        end = end.min(first[other] as usize);
+    }
+    for back in from..to {
+        let token = from + to - 1 - back;
+        plan[from_row + keys + token] = end as i32;
+        if starts(document, row, token, keys) {
+            end = token;
+        }
+    }
+    for token in from..to {
+        if starts(document, row, token, keys) {
+            start = token;
+        }
+        plan[from_row + token] = start as i32;
+        if document[row * keys + token] == PADDING {
+            plan[from_row + token] = plan[from_row + keys + token];
+            plan[from_row + keys + token] = start as i32;
+        }
+        plan[from_row + 2 * keys + token] = branch[row * keys + token];
+    }
+    summarize_branches(document, branch, plan, keys);
+}
+
+/// The lowest and the highest branch of each block, padding left out.
+#[cube]
+fn summarize_branches(document: &[i32], branch: &[i32], plan: &mut [i32], keys: usize) {
+    let from_row = CUBE_POS_X as usize * plan_width(keys) + 3 * keys;
+    let blocks = keys.div_ceil(BLOCK);
+    for block in range_stepped(UNIT_POS as usize, blocks, UNITS) {
+        let mut lowest = i32::MAX.runtime();
+        let mut highest = i32::MIN.runtime();
+        for token in block * BLOCK..((block + 1) * BLOCK).min(keys) {
+            let at = CUBE_POS_X as usize * keys + token;
+            if document[at] != PADDING {
+                lowest = lowest.min(branch[at]);
+                highest = highest.max(branch[at]);
+            }
+        }
+        plan[from_row + block] = lowest;
+        plan[from_row + blocks + block] = highest;
+    }
+}
+
+/// The plan of one row, read.
+#[derive(CubeType, Clone, Copy)]
+#[expand(derive(Clone, Copy))]
+pub(super) struct Plan {
+    /// Where the row's plan begins.
+    from: usize,
+    /// Keys of the row.
+    keys: usize,
+}
+
+/// How much of a tile is visible.
+pub(super) const NOTHING: u32 = 0;
+/// See [`NOTHING`].
+pub(super) const SOMETHING: u32 = 1;
+/// See [`NOTHING`].
+pub(super) const EVERYTHING: u32 = 2;
+
+#[cube]
+impl Plan {
+    pub(super) fn of_row(row: usize, keys: usize) -> Plan {
+        Plan { from: row * plan_width(keys), keys }
+    }
+
+    /// The first key that the query at `token` can see; behind it if there is none.
+    pub(super) fn start(&self, plan: &[i32], token: usize) -> usize {
+        plan[self.from + token] as usize
+    }
+
+    /// The end of the queries that can see the key at `token`; not behind it if there is none.
+    pub(super) fn end(&self, plan: &[i32], token: usize) -> usize {
+        plan[self.from + self.keys + token] as usize
+    }
+
+    pub(super) fn branch(&self, plan: &[i32], token: usize) -> i32 {
+        plan[self.from + 2 * self.keys + token]
+    }
+
+    /// The lowest branch among the tokens `first..=last`, or lower: whole blocks are looked at.
+    fn lowest(&self, plan: &[i32], first: usize, last: usize) -> i32 {
+        let blocks = self.from + 3 * self.keys;
+        plan[blocks + first / BLOCK].min(plan[blocks + last / BLOCK])
+    }
+
+    /// The highest branch among the tokens `first..=last`, or higher.
+    fn highest(&self, plan: &[i32], first: usize, last: usize) -> i32 {
+        let blocks = self.from + 3 * self.keys + self.keys.div_ceil(BLOCK);
+        plan[blocks + first / BLOCK].max(plan[blocks + last / BLOCK])
+    }
+
+    /// How much of the keys from `key` on, `count` of them, the queries at `first..=last` see. At most [`BLOCK`] keys and
+    /// [`BLOCK`] queries; keys and queries lie within each other's range.
+    pub(super) fn visible(
+        &self,
+        plan: &[i32],
+        key: usize,
+        #[comptime] count: usize,
+        first: usize,
+        last: usize,
+    ) -> u32 {
+        let last_key = (key + count - 1).min(self.keys - 1);
+        let lowest = self.lowest(plan, key, last_key);
+        let highest = self.highest(plan, key, last_key);
+        let mut visible = SOMETHING.runtime();
+        if lowest == 0 && highest == 0 {
+            if key + count - 1 <= first && self.start(plan, last) <= key {
+                visible = EVERYTHING.runtime();
+            }
+        } else if lowest > 0 || highest < 0 {
+            // No key is of the trunk, so only those of the queries' own branches count.
+            if highest < self.lowest(plan, first, last) || self.highest(plan, first, last) < lowest {
+                visible = NOTHING.runtime();
+            }
+        }
+        visible
+    }
+}

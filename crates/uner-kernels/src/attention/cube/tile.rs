@@ -1,0 +1,286 @@
+//! Tiles: rows of a head brought into shared memory, and the two products on them, each unit with a small block of the
+//! result in registers.
+//!
+//! The units of a cube form a square of [`SIDE`] × [`SIDE`]: unit `(x, y)` has the entries whose row is `y` and whose column
+//! is `x`, modulo `SIDE`. In shared memory everything is f32.
+
+use cubecl::prelude::*;
+
+/// Units along each side of a cube.
+pub(super) const SIDE: usize = 16;
+/// Units of a cube.
+pub(super) const UNITS: usize = SIDE * SIDE;
+
+/// Score of a key that is not visible: far below every real score, yet finite.
+pub(super) const HIDDEN: f32 = -1e30;
+/// Scores below this one belong to keys that are not visible, scaled or not.
+pub(super) const HIDDEN_BELOW: f32 = -1e27;
+
+/// The sizes of a kernel, all known when it is compiled.
+///
+/// The query heads that share a key/value head are rows of one tile: row `n` is query `n / group` of head `n % group`. So
+/// keys and values are read once for all of them, a single query still fills several rows, and the gradients of keys and
+/// values sum over the group in one loop.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Tiles {
+    /// Rows of a tile of queries.
+    pub(super) rows: usize,
+    /// Keys of a tile.
+    pub(super) keys: usize,
+    /// Query heads per key/value head.
+    pub(super) group: usize,
+    /// Vectors of a head.
+    pub(super) width: usize,
+    /// Vectors of each head that are in shared memory at a time while scores are computed.
+    pub(super) chunk: usize,
+}
+
+impl Tiles {
+    /// Vectors of shared memory for what is being multiplied.
+    pub(super) fn stage(self) -> usize {
+        (self.rows + self.keys) * (self.chunk + 1)
+    }
+
+    /// Entries from one row of scores to the next; off the power of two, so that rows start in different banks.
+    pub(super) fn score_stride(self) -> usize {
+        self.keys + 4
+    }
+
+    /// Tokens whose whole heads fit the stage at a time.
+    pub(super) fn depth(self) -> usize {
+        let fits = (self.stage() / self.width).max(1);
+        (1 << fits.ilog2()).min(self.keys.min(self.rows))
+    }
+
+    /// Vectors of a head that one unit accumulates.
+    pub(super) fn columns(self) -> usize {
+        self.width.div_ceil(SIDE)
+    }
+
+    /// Bytes of shared memory of the largest kernel, with `vector` elements to a vector.
+    pub(super) fn shared_memory(self, vector: usize) -> usize {
+        4 * (self.stage() * vector + self.rows * self.score_stride() + UNITS + self.rows)
+    }
+}
+
+/// Where the rows of a tensor that belong to one key/value head lie.
+#[derive(CubeType, Clone, Copy)]
+#[expand(derive(Clone, Copy))]
+pub(super) struct Heads {
+    /// The first vector of the first row.
+    pub(super) from: usize,
+    /// Vectors from token to token.
+    pub(super) stride: usize,
+    /// Rows: tokens times `group`.
+    pub(super) count: usize,
+    /// Heads of a token that are rows.
+    #[cube(comptime)]
+    pub(super) group: usize,
+    /// Vectors of a head.
+    #[cube(comptime)]
+    pub(super) width: usize,
+}
+
+#[cube]
+impl Heads {
+    /// The query heads of a key/value head, in a tensor `[rows, tokens, kv_heads * group, head_dim]`.
+    pub(super) fn of_queries(
+        row: usize,
+        kv_head: usize,
+        tokens: usize,
+        kv_heads: usize,
+        #[comptime] tiles: Tiles,
+    ) -> Heads {
+        let size = comptime!(tiles.group * tiles.width);
+        Heads {
+            from: (row * tokens * kv_heads + kv_head) * size,
+            stride: kv_heads * size,
+            count: tokens * tiles.group,
+            group: comptime!(tiles.group),
+            width: comptime!(tiles.width),
+        }
+    }
+
+    /// A key/value head, in a tensor `[rows, tokens, kv_heads, head_dim]`.
+    pub(super) fn of_keys(
+        row: usize,
+        kv_head: usize,
+        tokens: usize,
+        kv_heads: usize,
+        #[comptime] tiles: Tiles,
+    ) -> Heads {
+        Heads {
+            from: (row * tokens * kv_heads + kv_head) * tiles.width,
+            stride: kv_heads * tiles.width,
+            count: tokens,
+            group: comptime!(1usize),
+            width: comptime!(tiles.width),
+        }
+    }
+
+    /// The first vector of a row.
+    pub(super) fn vector(&self, row: usize) -> usize {
+        self.from + row / self.group * self.stride + row % self.group * self.width
+    }
+
+    /// One vector of a row; zeros outside.
+    fn load<F: Float, N: Size>(&self, tensor: &[Vector<F, N>], row: usize, column: usize) -> Vector<f32, N> {
+        let mut value = Vector::<f32, N>::new(0.0f32);
+        if row < self.count && column < self.width {
+            value = Vector::<f32, N>::cast_from(tensor[self.vector(row) + column]);
+        }
+        value
+    }
+
+    /// Brings `count` rows into the stage, `chunk` vectors of each, from `column` on. In the stage, rows are one vector
+    /// apart more than they are long, for the sake of the banks.
+    fn stage_chunk<F: Float, N: Size>(
+        &self,
+        tensor: &[Vector<F, N>],
+        stage: &mut Shared<[Vector<f32, N>]>,
+        first: usize,
+        column: usize,
+        #[comptime] offset: usize,
+        #[comptime] count: usize,
+        #[comptime] chunk: usize,
+    ) {
+        for index in range_stepped(UNIT_POS as usize, comptime!(count * chunk), UNITS) {
+            let (row, part) = (index / chunk, index % chunk);
+            stage[offset + row * (chunk + 1) + part] = self.load::<F, N>(tensor, first + row, column + part);
+        }
+    }
+
+    /// Brings `count` whole rows into the stage.
+    fn stage_rows<F: Float, N: Size>(
+        &self,
+        tensor: &[Vector<F, N>],
+        stage: &mut Shared<[Vector<f32, N>]>,
+        first: usize,
+        #[comptime] count: usize,
+    ) {
+        let width = comptime!(self.width);
+        for index in range_stepped(UNIT_POS as usize, comptime!(count * width), UNITS) {
+            stage[index] = self.load::<F, N>(tensor, first + index / width, index % width);
+        }
+    }
+
+    /// Writes the rows from `first` on that a unit has accumulated: `count` rows a cube, each times `scale` of its row.
+    pub(super) fn store<F: Float, N: Size>(
+        &self,
+        tensor: &mut [Vector<F, N>],
+        block: &Array<Vector<f32, N>>,
+        scale: &Array<f32>,
+        first: usize,
+        #[comptime] count: usize,
+    ) {
+        let columns = comptime!(self.width.div_ceil(SIDE));
+        let (x, y) = (UNIT_POS as usize % SIDE, UNIT_POS as usize / SIDE);
+        #[unroll]
+        for i in 0..comptime!(count / SIDE) {
+            let row = first + y + SIDE * i;
+            #[unroll]
+            for c in 0..columns {
+                let column = x + SIDE * c;
+                if row < self.count && column < self.width {
+                    let value = block[i * columns + c] * Vector::<f32, N>::new(scale[i]);
+                    tensor[self.vector(row) + column] = Vector::<F, N>::cast_from(value);
+                }
+            }
+        }
+    }
+}
+
+/// The products of each row of a tile of queries with each key of a tile: entry `[i, j]` of the unit is at
+/// `i * (keys / SIDE) + j`. Every unit of the cube has to call.
+#[cube]
+pub(super) fn row_products<F: Float, N: Size>(
+    stage: &mut Shared<[Vector<f32, N>]>,
+    left: (&[Vector<F, N>], Heads, usize),
+    right: (&[Vector<F, N>], Heads, usize),
+    #[comptime] tiles: Tiles,
+) -> Array<f32> {
+    let (rows, keys) = comptime!((tiles.rows / SIDE, tiles.keys / SIDE));
+    let (x, y) = (UNIT_POS as usize % SIDE, UNIT_POS as usize / SIDE);
+    let chunk = comptime!(tiles.chunk);
+    let offset = comptime!(tiles.rows * (chunk + 1));
+    let mut products = Array::<f32>::new(rows * keys);
+    #[unroll]
+    for entry in 0..rows * keys {
+        products[entry] = 0.0f32;
+    }
+    for column in range_stepped(0usize, comptime!(tiles.width), chunk) {
+        // What is staged is being read until here.
+        sync_cube();
+        left.1.stage_chunk::<F, N>(left.0, stage, left.2, column, 0usize, tiles.rows, chunk);
+        right.1.stage_chunk::<F, N>(right.0, stage, right.2, column, offset, tiles.keys, chunk);
+        sync_cube();
+        for part in 0..chunk {
+            let mut b = Array::<Vector<f32, N>>::new(keys);
+            #[unroll]
+            for j in 0..keys {
+                b[j] = stage[offset + (x + SIDE * j) * (chunk + 1) + part];
+            }
+            #[unroll]
+            for i in 0..rows {
+                let a = stage[(y + SIDE * i) * (chunk + 1) + part];
+                #[unroll]
+                for j in 0..keys {
+                    products[i * keys + j] += a.dot(b[j]);
+                }
+            }
+        }
+    }
+    products
+}
+
+/// Adds the product of a matrix of weights with rows of a tensor to what a unit has: `count` rows of result a cube, summed
+/// over `terms` rows from `first` on. The weight of term `t` for row `r` is at `r * stride_row + t * stride_term`. Every
+/// unit of the cube has to call.
+#[cube]
+pub(super) fn accumulate<F: Float, N: Size>(
+    block: &mut Array<Vector<f32, N>>,
+    weights: &Shared<[f32]>,
+    stage: &mut Shared<[Vector<f32, N>]>,
+    right: (&[Vector<F, N>], Heads, usize),
+    terms: usize,
+    #[comptime] count: usize,
+    #[comptime] strides: (usize, usize),
+    #[comptime] tiles: Tiles,
+) {
+    let (depth, width, columns) = comptime!((tiles.depth(), tiles.width, tiles.columns()));
+    let (x, y) = (UNIT_POS as usize % SIDE, UNIT_POS as usize / SIDE);
+    for first in range_stepped(0usize, terms, depth) {
+        // What is staged is being read until here, and the weights have been written by now.
+        sync_cube();
+        right.1.stage_rows::<F, N>(right.0, stage, right.2 + first, depth);
+        sync_cube();
+        for term in 0..depth {
+            let mut values = Array::<Vector<f32, N>>::new(columns);
+            #[unroll]
+            for c in 0..columns {
+                // Units beyond the width of a head compute what nobody stores.
+                values[c] = stage[term * width + (x + SIDE * c).min(width - 1)];
+            }
+            #[unroll]
+            for i in 0..comptime!(count / SIDE) {
+                let weight = weights[(y + SIDE * i) * strides.0 + (first + term) * strides.1];
+                #[unroll]
+                for c in 0..columns {
+                    block[i * columns + c] += Vector::<f32, N>::new(weight) * values[c];
+                }
+            }
+        }
+    }
+}
+
+/// A unit's block of results, zeros: `count` rows a cube.
+#[cube]
+pub(super) fn zeros<N: Size>(#[comptime] count: usize, #[comptime] tiles: Tiles) -> Array<Vector<f32, N>> {
+    let size = comptime!(count / SIDE * tiles.columns());
+    let mut block = Array::<Vector<f32, N>>::new(size);
+    #[unroll]
+    for entry in 0..size {
+        block[entry] = Vector::<f32, N>::new(0.0f32);
+    }
+    block
+}

@@ -1,0 +1,231 @@
+//! Attention equals its `reference`, forward and every gradient, on every device, over odd shapes, packing and branches.
+//!
+//! Tolerance in f32: 2e-5 of the largest entry, and of at least 0.1. Both sides add up the same few hundred f32 products of
+//! order 1 in another order, and where these cancel, what is left is their rounding. In f16 and bf16 the inputs are rounded
+//! first, on both sides, and the arithmetic inside is f32, so what remains is the rounding of the result and of the output
+//! that the backward pass reads: a few units in the last of 10 and 7 bits.
+
+use std::iter::repeat_n;
+
+use burn::tensor::{DType, Device, Distribution, Tensor};
+use uner_kernels::attention::{PADDING, reference};
+use uner_kernels::{Visibility, attention};
+
+/// A device, a float type, and how far from exact results may be.
+struct Setup {
+    device: Device,
+    dtype: DType,
+    tolerance: f32,
+}
+
+impl Setup {
+    /// The values of a tensor, rounded to this type, on this device.
+    fn put<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
+        Tensor::from_data(tensor.into_data(), (&self.device, self.dtype))
+    }
+}
+
+/// The CPU, and the software adapter of WebGPU in each type it has.
+fn setups() -> Vec<Setup> {
+    let mut setups = vec![Setup { device: Device::flex(), dtype: DType::F32, tolerance: 2e-5 }];
+    #[cfg(feature = "webgpu")]
+    {
+        let device = Device::wgpu(burn::tensor::DeviceKind::Cpu);
+        let types = [(DType::F32, 2e-5), (DType::F16, 2.5e-3), (DType::BF16, 2e-2)];
+        let served = types.into_iter().filter(|(dtype, _)| device.supports_dtype(*dtype));
+        setups.extend(served.map(|(dtype, tolerance)| Setup { device: device.clone(), dtype, tolerance }));
+    }
+    setups
+}
+
+/// The values of a tensor in f32 on the CPU.
+fn fetch<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    Tensor::from_data(tensor.into_data(), (&Device::flex(), DType::F32))
+}
+
+fn random(shape: [usize; 4]) -> Tensor<4> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+}
+
+fn assert_equal(what: &str, got: Tensor<4>, expected: Tensor<4>, tolerance: f32) {
+    assert_eq!(got.dims(), expected.dims(), "{what}: shape");
+    let values = |tensor: Tensor<4>| tensor.try_into_vec_as::<f32>().unwrap();
+    let (got, expected) = (values(fetch(got)), values(expected));
+    let largest = expected.iter().fold(0.1f32, |largest, value| largest.max(value.abs()));
+    let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(got.iter().all(|value| value.is_finite()), "{what}: not finite");
+    assert!(worst <= tolerance * largest, "{what}: off by {worst:e}, the largest is {largest:e}");
+}
+
+/// The output and the gradients of `q`, `k` and `v`.
+fn differentiate(
+    inputs: [Tensor<4>; 3],
+    dy: Tensor<4>,
+    op: impl Fn(Tensor<4>, Tensor<4>, Tensor<4>) -> Tensor<4>,
+) -> [Tensor<4>; 4] {
+    let [q, k, v] = inputs.map(|input| input.autodiff().require_grad());
+    let y = op(q.clone(), k.clone(), v.clone());
+    let mut graph = y.clone().mul(dy).sum().backward();
+    let mut gradient = |input: Tensor<4>| input.grad_remove(&mut graph).expect("every input has a gradient");
+    [y.inner(), gradient(q), gradient(k), gradient(v)]
+}
+
+/// Who sees whom: documents and branches, row by row.
+struct Tokens {
+    document: Vec<i32>,
+    branch: Vec<i32>,
+    rows: usize,
+}
+
+impl Tokens {
+    /// Every token in the one document of its row.
+    fn causal(rows: usize, keys: usize) -> Self {
+        Self { document: vec![0; rows * keys], branch: vec![0; rows * keys], rows }
+    }
+
+    /// Documents of the given lengths in each row, then padding. The ids are arbitrary.
+    fn packed(rows: &[&[usize]], keys: usize) -> Self {
+        let mut document = Vec::new();
+        for (lengths, row) in rows.iter().zip(1..) {
+            let ids = (0..).map(|index| 1000 - 7 * index);
+            lengths.iter().zip(ids).for_each(|(&length, id)| document.extend(repeat_n(id, length)));
+            document.resize(row * keys, PADDING);
+        }
+        Self { branch: vec![0; document.len()], document, rows: rows.len() }
+    }
+
+    fn on(&self, device: &Device) -> Visibility {
+        Visibility::branched(&self.document, &self.branch, self.rows, device)
+    }
+}
+
+type Permute = fn(Tensor<4>) -> Tensor<4>;
+
+/// Compares with the reference on every device, also a second run with the first; `view` turns what is stored into what is
+/// passed.
+fn assert_viewed(what: &str, tokens: &Tokens, [q, kv]: [[usize; 4]; 2], [view_q, view_kv]: [Permute; 2]) {
+    let stored = [random(q), random(kv), random(kv)];
+    let dy = random(view_q(stored[0].clone()).dims());
+    for setup in setups() {
+        let what = format!("{what} {q:?} {kv:?} {:?} {:?}", setup.device, setup.dtype);
+        let inputs = stored.clone().map(|tensor| setup.put(tensor));
+        let seen = tokens.on(&setup.device);
+        let op = |q, k, v| attention(view_q(q), view_kv(k), view_kv(v), &seen);
+        let [q, k, v] = inputs.clone();
+        let plain = op(q, k, v);
+        let got = differentiate(inputs.clone(), setup.put(dy.clone()), op);
+        let again = differentiate(inputs.clone(), setup.put(dy.clone()), op);
+        let seen = tokens.on(&Device::flex());
+        let expected = differentiate(inputs.map(fetch), fetch(setup.put(dy.clone())), |q, k, v| {
+            reference(view_q(q), view_kv(k), view_kv(v), &seen)
+        });
+        assert_eq!(got[0].clone().into_data(), plain.into_data(), "{what}: autodiff changes the output");
+        let names = ["output", "gradient of q", "gradient of k", "gradient of v"];
+        for (((name, got), again), expected) in names.into_iter().zip(got).zip(again).zip(expected) {
+            assert_eq!(got.clone().into_data(), again.into_data(), "{what}: {name}: a second run differs");
+            assert_equal(&format!("{what}: {name}"), got, expected, setup.tolerance);
+        }
+    }
+}
+
+fn assert_same(what: &str, tokens: &Tokens, [queries, heads, kv_heads, head_dim]: [usize; 4]) {
+    let keys = tokens.document.len() / tokens.rows;
+    let shapes = [[tokens.rows, queries, heads, head_dim], [tokens.rows, keys, kv_heads, head_dim]];
+    assert_viewed(what, tokens, shapes, [|q| q, |kv| kv]);
+}
+
+#[test]
+fn causal_attention_of_odd_sizes_equals_its_reference() {
+    for (keys, [heads, kv_heads, head_dim]) in [
+        (1, [1, 1, 10]),
+        (7, [2, 1, 16]),
+        (33, [4, 4, 10]),
+        (63, [8, 2, 16]),
+        (65, [8, 1, 64]),
+        (127, [2, 2, 80]),
+        (515, [4, 2, 128]),
+        (66, [2, 2, 5]),
+        (70, [1, 1, 256]),
+    ] {
+        assert_same("causal", &Tokens::causal(2, keys), [keys, heads, kv_heads, head_dim]);
+    }
+}
+
+#[test]
+fn decoding_equals_its_reference() {
+    for (queries, keys, heads) in [
+        (1, 1, [1, 1, 10]),
+        (1, 65, [8, 1, 64]),
+        (1, 515, [4, 2, 128]),
+        (7, 127, [2, 2, 80]),
+        (40, 130, [4, 2, 16]),
+    ] {
+        let [heads, kv_heads, head_dim] = heads;
+        assert_same("decode", &Tokens::causal(2, keys), [queries, heads, kv_heads, head_dim]);
+    }
+}
+
+#[test]
+fn packed_attention_equals_its_reference() {
+    let shape = |tokens: &Tokens| [tokens.document.len() / tokens.rows, 4, 2, 16];
+    let mixed: Vec<usize> = (0..40).map(|index| 1 + index * 7 % 13).collect();
+    for (rows, keys) in [
+        (vec![&[9, 14, 6][..], &[17, 12]], 32),
+        // Empty documents, one-token documents and a row of padding.
+        (vec![&[1, 0, 1, 64, 1, 0, 33], &[]], 103),
+        (vec![&[1; 130], &[130]], 133),
+        (vec![&[1; 500], &mixed], 515),
+        (vec![&[64, 64, 64], &[128, 64]], 192),
+    ] {
+        let tokens = Tokens::packed(&rows, keys);
+        assert_same("packed", &tokens, shape(&tokens));
+    }
+}
+
+#[test]
+fn left_padded_attention_equals_its_reference() {
+    let document = [vec![PADDING; 5], vec![0; 145], vec![PADDING; 80], vec![3; 70]].concat();
+    let tokens = Tokens { branch: vec![0; document.len()], document, rows: 2 };
+    for queries in [150, 75, 2, 1] {
+        assert_same("left-padded", &tokens, [queries, 4, 1, 10]);
+    }
+}
+
+#[test]
+fn branches_see_the_trunk_and_themselves() {
+    let branch = [vec![0; 40], vec![1; 20], vec![2; 25], vec![3; 1], vec![4; 200], vec![5; 150]].concat();
+    let tokens = Tokens { document: vec![0; branch.len()], branch, rows: 1 };
+    for queries in [tokens.document.len(), 150, 1] {
+        assert_same("branched", &tokens, [queries, 4, 2, 16]);
+    }
+    // Two documents with branches, the trunk going on between them.
+    let branch = [vec![0; 70], vec![1; 70], vec![0; 30], vec![2; 70], vec![0; 5], vec![1; 20]].concat();
+    let document = [vec![7; 240], vec![2; 25]].concat();
+    assert_same("branched", &Tokens { document, branch, rows: 1 }, [265, 2, 1, 16]);
+}
+
+#[test]
+fn tensors_that_are_not_contiguous_are_read_in_their_order() {
+    let tokens = Tokens::packed(&[&[20, 50], &[3, 40, 1]], 70);
+    assert_viewed(
+        "heads first, out of a longer cache",
+        &tokens,
+        [[2, 4, 70, 16], [2, 80, 2, 16]],
+        [|q| q.swap_dims(1, 2), |kv| kv.narrow(1, 6, 70)],
+    );
+}
+
+#[test]
+#[should_panic(expected = "do not stand together")]
+fn a_document_in_two_parts_is_refused() {
+    let _ = Visibility::packed(&[0, 1, 0], 1, &Device::flex());
+}
+
+#[cfg(feature = "webgpu")]
+#[test]
+#[should_panic(expected = "[1, 3, 1, 257]")]
+fn a_head_that_is_too_large_is_refused_with_its_shape() {
+    let device = Device::wgpu(burn::tensor::DeviceKind::Cpu);
+    let x = Tensor::<4>::zeros([1, 3, 1, 257], &device);
+    let _ = attention(x.clone(), x.clone(), x, &Visibility::causal(1, 3, &device));
+}
