@@ -224,7 +224,9 @@ mod tests {
             fs_err::create_dir_all(file.parent().unwrap()).unwrap();
             fs_err::write(file, "").unwrap();
         };
-        ["cuda_fp16.h", "cuda_bf16.h", "mma.h", "cccl/cuda/barrier"].map(write);
+        for header in ["cuda_fp16.h", "cuda_bf16.h", "mma.h", "cccl/cuda/barrier"] {
+            write(header);
+        }
         let problem = find_headers(Some(root.path().to_owned())).unwrap_err();
         assert!(
             problem.contains("lacks crt/mma.h; ") && problem.contains("pip install nvidia-cuda-crt`"),

@@ -44,7 +44,7 @@ fn rms_norm() -> Vec<Call> {
                 let weight = device.tensor([hidden], dtype);
                 let rows = || device.tensor([TOKENS, hidden], dtype);
                 Cube::rms_norm_forward(rows(), weight.clone(), 1e-6);
-                Cube::rms_norm_backward(rows(), weight, 1e-6, rows());
+                Cube::rms_norm_backward(rows(), weight, 1e-6, rows(), true);
             })
         })
         .collect()
