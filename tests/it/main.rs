@@ -5,18 +5,14 @@
 
 mod adamw;
 mod answer;
-mod attention;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod data;
 mod devices;
-mod elementwise;
 mod evaluate;
 mod generate;
 mod golden;
 mod kernels;
-mod kernels_bf16;
-mod loss;
 mod mask;
 mod model;
 mod ner;

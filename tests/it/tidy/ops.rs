@@ -132,8 +132,9 @@ fn every_op_is_measured() {
 
 #[test]
 fn every_op_is_compared_with_its_reference() {
-    let source = fs_err::read_to_string(repository().join("tests/it/kernels.rs")).unwrap();
-    assert_tidy(&differences(&ops(), &compared(&source, &ops()), "tests/it/kernels.rs"));
+    let files = fs_err::read_dir(repository().join("tests/it/kernels")).unwrap();
+    let source: String = files.map(|file| fs_err::read_to_string(file.unwrap().path()).unwrap()).collect();
+    assert_tidy(&differences(&ops(), &compared(&source, &ops()), "tests/it/kernels"));
 }
 
 #[test]

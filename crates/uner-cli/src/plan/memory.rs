@@ -37,7 +37,7 @@ impl Memory {
         let tokens = (rows * length) as u64;
         let states = 4 * FLOAT * num_parameters;
         let inputs = FLOAT * tokens * (layers * config.hidden_size) as u64;
-        let block = FLOAT * tokens * floats_per_token(config, length);
+        let block = FLOAT * tokens * floats_per_token(config);
         let free = (available.unwrap_or(ASSUMED_AVAILABLE) as f64 * USED_SHARE) as u64;
         let room = free.saturating_sub(states + inputs);
         let kept_blocks = usize::try_from(room / block.max(1)).unwrap_or(usize::MAX).min(layers);
@@ -47,20 +47,17 @@ impl Memory {
     }
 }
 
-/// What autodiff keeps of a block for each token. Per operation, with `h` hidden, `q` query and `k` key/value channels,
-/// `i` intermediate, `n` heads and `s` tokens in a row:
+/// What the backward pass of a block reads, for each token, beside the block's input. With `h` hidden, `q` query and `k`
+/// key/value channels, `i` intermediate and `n` heads:
 ///
-/// - two norms: input, its square, the scaled copy, the product with the weight, and the residual sum: `2 · 5h`;
-/// - projections: their outputs (their inputs are counted above): `q + 2k`, and `h` behind the output projection;
-/// - rotary: the rotated halves, their products with cosine and sine, and the sum: `4 (q + k)`;
-/// - attention: scaled queries, expanded keys and values, scores, masked scores, softmax, and output: `4q + 3ns`;
-/// - feed-forward: gate, its sigmoid and product, up, their product: `5i`, and `h` for the output;
-/// - the last sum: `h`.
-fn floats_per_token(config: &LlamaConfig, length: usize) -> u64 {
+/// - the outputs of the two norms and the residual sum between them: `3h`;
+/// - attention: rotated queries and keys, values, the output and its log-sum-exp: `2q + 2k + n`;
+/// - feed-forward: gate, up, and what the last projection reads: `3i`.
+fn floats_per_token(config: &LlamaConfig) -> u64 {
     let LlamaConfig { hidden_size: h, intermediate_size: i, num_attention_heads: n, .. } = *config;
     let q = n * config.head_dim;
     let k = config.num_key_value_heads * config.head_dim;
-    (13 * h + (q + 2 * k) + 4 * (q + k) + 4 * q + 3 * n * length + 5 * i) as u64
+    (3 * h + 2 * q + 2 * k + n + 3 * i) as u64
 }
 
 /// An entry of `/proc/meminfo` in bytes, such as `MemAvailable`, what can be used without swapping; `None` where there is
@@ -92,7 +89,7 @@ mod tests {
         let inputs = 4 * 4 * 256 * 4 * 64;
         let enough_for_two = one.states + inputs + 2 * one.block + one.block / 2;
         assert_eq!(estimate((enough_for_two as f64 / USED_SHARE) as u64).kept_blocks, 2);
-        assert_eq!(one.block, 4 * 1024 * (13 * 64 + 192 + 512 + 256 + 3 * 4 * 256 + 5 * 128));
+        assert_eq!(one.block, 4 * 1024 * (3 * 64 + 2 * 64 + 2 * 64 + 4 + 3 * 128));
     }
 
     #[test]

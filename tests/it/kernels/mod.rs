@@ -1,0 +1,96 @@
+//! Every op, on every device and in every float type that it serves, equals its `reference` on the CPU in f32: output and
+//! every gradient, over odd shapes. Both get the same values, rounded to the type; a second run is equal to the bit.
+//!
+//! Tolerances are those of [`crate::devices`], of the largest entry and of at least 0.1: both sides add up the same few
+//! hundred products of order 1 in another order, and where these cancel, what is left is their rounding.
+
+mod attention;
+mod bf16_weights;
+mod elementwise;
+mod loss;
+
+use burn::tensor::{DType, Device, Distribution, Tensor};
+
+use crate::devices::{fetch, setups};
+
+/// The types that kernels are tested in.
+const TYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+/// On the CPU, in f32.
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+}
+
+fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    fetch(tensor.clone()).try_into_vec_as().expect("a float tensor")
+}
+
+fn assert_close<const D: usize>(what: &str, got: &Tensor<D>, expected: &Tensor<D>, tolerance: f32) {
+    assert_eq!(got.dims(), expected.dims(), "{what}: shape");
+    let (got, expected) = (values(got), values(expected));
+    assert!(got.iter().all(|value| value.is_finite()), "{what}: not finite");
+    let largest = expected.iter().fold(0.1f32, |largest, value| largest.max(value.abs()));
+    let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= tolerance * largest, "{what}: off by {worst:e}, the largest is {largest:e}");
+}
+
+/// A result, and the gradients of those inputs that are tracked.
+struct Outcome<const D: usize, const Y: usize> {
+    y: Tensor<Y>,
+    gradients: Vec<Option<Tensor<D>>>,
+}
+
+/// Runs `op` forward and, for the gradient `dy` of the result, backward. The product is not summed: what starts from it starts
+/// with ones, and a GPU would spend its time on tuning the sum.
+fn differentiate<const D: usize, const Y: usize>(
+    inputs: &[Tensor<D>],
+    tracked: &[bool],
+    dy: &Tensor<Y>,
+    op: impl Fn(&[Tensor<D>]) -> Tensor<Y>,
+) -> Outcome<D, Y> {
+    let leaf = |(input, tracked): (&Tensor<D>, &bool)| {
+        let input = input.clone().autodiff();
+        if *tracked { input.require_grad() } else { input }
+    };
+    let inputs: Vec<_> = inputs.iter().zip(tracked).map(leaf).collect();
+    let y = op(&inputs);
+    let mut graph = y.clone().mul(dy.clone()).backward();
+    Outcome { y: y.inner(), gradients: inputs.iter().map(|input| input.grad_remove(&mut graph)).collect() }
+}
+
+/// Compares a kernel with its reference on every device and in every type; both are told the device they run on. A gradient
+/// that the reference does not have is zero.
+fn assert_same<const D: usize, const Y: usize>(
+    what: &str,
+    inputs: &[Tensor<D>],
+    dy: &Tensor<Y>,
+    kernel: impl Fn(&[Tensor<D>], &Device) -> Tensor<Y>,
+    reference: impl Fn(&[Tensor<D>], &Device) -> Tensor<Y>,
+) {
+    let (cpu, all) = (Device::flex(), vec![true; inputs.len()]);
+    for setup in setups(&TYPES) {
+        let what = format!("{what} on {setup}");
+        let ours: Vec<_> = inputs.iter().map(|input| setup.put(input.clone())).collect();
+        let theirs: Vec<_> = ours.iter().map(|input| fetch(input.clone())).collect();
+        let run = |inputs: &[Tensor<D>]| kernel(inputs, &setup.device);
+        let plain = run(&ours);
+        // A loss is f32 whatever the type of its inputs.
+        let dtype = plain.dtype();
+        let dy = Tensor::from_data(dy.to_data(), (&setup.device, dtype));
+        let [got, again] = [0; 2].map(|_| differentiate(&ours, &all, &dy, run));
+        let expected = differentiate(&theirs, &all, &fetch(dy), |inputs| reference(inputs, &cpu));
+        let tolerance = setup.tolerance.op;
+        assert_close(&format!("{what}: output"), &got.y, &expected.y, tolerance);
+        assert_close(&format!("{what}: output without autodiff"), &plain, &fetch(got.y.clone()), tolerance);
+        assert_eq!(got.y.into_data(), again.y.into_data(), "{what}: a second run differs");
+        let gradients = got.gradients.into_iter().zip(again.gradients).zip(expected.gradients);
+        for (index, ((got, again), expected)) in gradients.enumerate() {
+            let what = format!("{what}: gradient {index}");
+            let (got, again) = (got.expect("every input has a gradient"), again.expect("as before"));
+            let expected = expected.unwrap_or_else(|| theirs[index].zeros_like());
+            assert_eq!(got.dtype(), setup.dtype, "{what}: type");
+            assert_close(&what, &got, &expected, tolerance);
+            assert_eq!(got.into_data(), again.into_data(), "{what} of a second run differs");
+        }
+    }
+}
