@@ -284,7 +284,7 @@ fn assert_update(what: &str, update: &Update, setup: &Setup, types: [DType; 2]) 
     assert_close(&format!("{what}: second moment"), &state.exp_avg_sq, &expected.1.exp_avg_sq, exact);
 }
 
-/// On the CPU, too, parameters and gradients may be bf16 or f16.
+/// On the CPU, too, parameters and gradients may be bf16.
 #[test]
 fn adamw_on_every_device() {
     for count in [1, 7, 63, 515, 288 * 33, 70_000] {
@@ -295,10 +295,8 @@ fn adamw_on_every_device() {
             }
         }
         let cpu = &devices()[0];
-        for half in [DType::F16, DType::BF16] {
-            for types in [[half; 2], [half, DType::F32], [DType::F32, half]] {
-                assert_update(&format!("adamw {count} {types:?} on {cpu}"), &update, cpu, types);
-            }
+        for types in [[DType::BF16; 2], [DType::BF16, DType::F32], [DType::F32, DType::BF16]] {
+            assert_update(&format!("adamw {count} {types:?} on {cpu}"), &update, cpu, types);
         }
     }
 }

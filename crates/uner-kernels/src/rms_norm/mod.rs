@@ -34,7 +34,7 @@ pub trait RmsNormKernels: Backend {
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
 }
 
-/// The differentiable operators.
+/// The differentiable operator.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait RmsNormOps: Backend {
     /// See [`rms_norm`].
