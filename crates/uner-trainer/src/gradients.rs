@@ -46,13 +46,17 @@ impl Gradients {
     }
 
     /// The Euclidean norm over all parameters together, summed in f64. The device is read once.
+    ///
+    /// # Panics
+    /// When the device cannot be read.
     pub fn norm(&self) -> f64 {
         let squares: Vec<Tensor<1>> =
             self.0.values().map(|gradient| gradient.clone().square().sum()).collect();
         if squares.is_empty() {
             return 0.0;
         }
-        let squares: Vec<f32> = Tensor::cat(squares, 0).try_into_vec_as().expect("gradients are floats");
+        let squares: Vec<f32> =
+            Tensor::cat(squares, 0).try_into_vec_as().expect("floats that the device computed");
         squares.into_iter().map(f64::from).sum::<f64>().sqrt()
     }
 }

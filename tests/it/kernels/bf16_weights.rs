@@ -12,9 +12,9 @@ use super::{assert_close, random};
 use crate::devices::devices;
 
 /// Equal, and f32.
-fn assert_equal<const D: usize>(what: &str, got: Tensor<D>, expected: Tensor<D>) {
+fn assert_equal<const D: usize>(what: &str, got: &Tensor<D>, expected: &Tensor<D>) {
     assert_eq!(got.dtype(), DType::F32, "{what}: type");
-    assert_close(what, &got, &expected, devices()[0].tolerance.op);
+    assert_close(what, got, expected, devices()[0].tolerance.op);
 }
 
 /// Output and the gradients of `x` and the weight, for a given gradient of the output.
@@ -59,12 +59,12 @@ fn assert_same<const W: usize, const Y: usize>(
     assert_eq!(got.0.clone().into_data(), again.0.into_data(), "{what}: a second run differs");
     assert_eq!(got.1.clone().into_data(), again.1.into_data(), "{what}: a second run differs");
     assert_eq!(got.2.clone().into_data(), again.2.into_data(), "{what}: a second run differs");
-    assert_equal(&format!("{what}: output"), got.0.clone(), expected.0);
-    assert_equal(&format!("{what}: gradient of the input"), got.1.clone(), expected.1);
-    assert_equal(&format!("{what}: gradient of the weight"), got.2, expected.2);
-    assert_equal(&format!("{what}: reference on bf16"), reference(x.clone(), narrow.clone()), got.0.clone());
-    assert_equal(&format!("{what}: without autodiff"), kernel(x.clone(), narrow.clone()), got.0);
-    assert_equal(&format!("{what}: frozen"), differentiate_frozen(x, narrow, &dy, &kernel), got.1);
+    assert_equal(&format!("{what}: output"), &got.0, &expected.0);
+    assert_equal(&format!("{what}: gradient of the input"), &got.1, &expected.1);
+    assert_equal(&format!("{what}: gradient of the weight"), &got.2, &expected.2);
+    assert_equal(&format!("{what}: reference on bf16"), &reference(x.clone(), narrow.clone()), &got.0);
+    assert_equal(&format!("{what}: without autodiff"), &kernel(x.clone(), narrow.clone()), &got.0);
+    assert_equal(&format!("{what}: frozen"), &differentiate_frozen(x, narrow, &dy, &kernel), &got.1);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn linear_reads_bf16() {
 fn a_transposed_view_of_a_bf16_weight_is_put_in_order() {
     let (x, weight) = (random([6, 33]), random([33, 7]).cast(DType::BF16).transpose());
     let expected = uner_kernels::linear::reference(x.clone(), weight.clone());
-    assert_equal("transposed view", linear(x, weight), expected);
+    assert_equal("transposed view", &linear(x, weight), &expected);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn linear_cross_entropy_reads_bf16() {
         );
         let (h, weight) = (random([tokens, hidden]), random([vocab, hidden]).cast(DType::BF16));
         let expected = reference_token_losses(h.clone(), weight.clone(), &labels);
-        assert_equal("token losses", token_losses(h, weight, &labels), expected);
+        assert_equal("token losses", &token_losses(h, weight, &labels), &expected);
     }
 }
 

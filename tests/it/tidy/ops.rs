@@ -139,7 +139,7 @@ fn every_op_is_compared_with_its_reference() {
 
 #[test]
 fn incomplete_directories_are_found() {
-    let declared = |parts: &[&str]| parts.iter().map(|part| format!("mod {part};\n")).collect::<String>();
+    let declared = |parts: &[&str]| format!("mod {};\n", parts.join(";\nmod "));
     let directory = |parts: &[&str], sentence: &str| Directory {
         name: "op".to_owned(),
         parts: parts.iter().map(ToString::to_string).collect(),

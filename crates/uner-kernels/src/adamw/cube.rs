@@ -83,7 +83,7 @@ impl Plan {
     /// # Panics
     /// When one of them is not f32.
     fn new(tensors: &[Floats; 3]) -> Option<Self> {
-        let types = tensors.each_ref().map(|tensor| tensor.dtype());
+        let types = tensors.each_ref().map(TensorMetadata::dtype);
         assert_eq!(types, [DType::F32; 3], "the parameter or its master, and the moments, are f32");
         let count = tensors[0].shape().num_elements();
         // As wide as suits the f32 tensors, which are most of what is moved.

@@ -20,6 +20,7 @@ impl AttentionKernels for Flex {
     fn attention_forward(q: Floats, k: Floats, v: Floats, document: Ints, branch: Ints) -> (Floats, Floats) {
         let inputs = Inputs::new(q, k, v, &document, &branch);
         let Shape { rows, queries, heads, head_dim, .. } = inputs.shape;
+        #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime only")]
         let outputs = inputs.for_groups(|group| group.forward());
         let y: Vec<_> = outputs.iter().flat_map(|(y, _)| y.chunks_exact(queries * head_dim)).collect();
         let y = tensor(interleave(&y, queries, heads, head_dim), inputs.q.shape());
@@ -230,7 +231,9 @@ impl Group<'_> {
                 let lse = &output.lse[(self.row * heads + head) * queries + block.first..][..block.count];
                 let mut probabilities = self.scores(head, &block);
                 for (row, &lse) in probabilities.chunks_exact_mut(block.keys.len()).zip(lse) {
-                    row.iter_mut().for_each(|score| *score = exp(*score - lse));
+                    for score in row {
+                        *score = exp(*score - lse);
+                    }
                 }
                 let dy = self.queries(output.dy, head, &block);
                 let range = block.keys.start * head_dim..block.keys.end * head_dim;

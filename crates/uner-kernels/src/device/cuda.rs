@@ -77,6 +77,9 @@ pub(super) fn check() -> Result<(), String> {
 }
 
 /// The driver assembles what NVRTC writes, and does not know the language of a later CUDA.
+///
+/// # Errors
+/// When NVRTC is of a later CUDA than the driver serves.
 pub fn check_versions(driver: Version, nvrtc: Version) -> Result<(), String> {
     if nvrtc <= driver {
         return Ok(());

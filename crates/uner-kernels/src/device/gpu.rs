@@ -49,7 +49,7 @@ pub(super) fn properties(name: DeviceName) -> Properties {
     let properties = client.properties();
     let hardware = &properties.hardware;
     let bf16 = ElemType::Float(FloatKind::BF16);
-    let tensor_cores = properties.features.matmul.mma.iter().any(|config| config.a_type == bf16.into());
+    let tensor_cores = properties.features.matmul.mma.iter().any(|config| config.a_type == bf16);
     Properties {
         name: properties.identity.name.clone(),
         runtime: client.name().to_owned(),
@@ -79,7 +79,7 @@ fn find(name: DeviceName) -> Result<cubecl::Device, DeviceError> {
 fn peers(name: DeviceName) -> (Vec<DeviceName>, Vec<cubecl::Device>) {
     let adapters = |kinds: &[WgpuDeviceKind], backend| -> Vec<cubecl::Device> {
         let seeds = kinds.iter().map(|kind| cubecl::Device::Wgpu(WgpuDevice::new(kind.clone()).on(backend)));
-        seeds.flat_map(alike).collect()
+        seeds.flat_map(|seed| alike(&seed)).collect()
     };
     let (named, devices): (fn(usize) -> DeviceName, _) = match name {
         DeviceName::Flex => (|_| DeviceName::Flex, Vec::new()),
@@ -90,12 +90,12 @@ fn peers(name: DeviceName) -> (Vec<DeviceName>, Vec<cubecl::Device>) {
             (|_| DeviceName::WebGpuCpu, software)
         }
         DeviceName::Vulkan(_) => (DeviceName::Vulkan, adapters(&GPUS, WgpuBackend::Vulkan)),
-        DeviceName::Cuda(_) => (DeviceName::Cuda, alike(cubecl::Device::Cuda(CudaDevice::new(0)))),
+        DeviceName::Cuda(_) => (DeviceName::Cuda, alike(&cubecl::Device::Cuda(CudaDevice::new(0)))),
     };
     ((0..devices.len()).map(named).collect(), devices)
 }
 
 /// All devices of the runtime, graphics API and kind of this one. Opens none.
-fn alike(seed: cubecl::Device) -> Vec<cubecl::Device> {
+fn alike(seed: &cubecl::Device) -> Vec<cubecl::Device> {
     cubecl::Device::enumerate(seed.to_id()).into_iter().map(cubecl::Device::from_id).collect()
 }

@@ -15,6 +15,7 @@ mod properties;
 mod recorder;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 
 use cubecl_core::{Compiler, define_kernel};
 use cubecl_cpp::{shared::CppCompiler, target::Cuda};
@@ -54,7 +55,8 @@ impl Source {
                 Some((prefix, number)) => {
                     let next = numbers.len();
                     let number = *numbers.entry(number).or_insert(next);
-                    stable.push_str(&format!("{prefix}v{number}{}", &piece[name.len()..]));
+                    write!(stable, "{prefix}v{number}{}", &piece[name.len()..])
+                        .expect("memory takes any text");
                 }
                 None => stable.push_str(piece),
             }

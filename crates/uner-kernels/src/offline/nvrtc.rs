@@ -8,7 +8,7 @@ use libloading::Library;
 use super::Source;
 use super::properties::ARCHITECTURE;
 
-/// Headers that the generated code includes, and the package of the registry PyPI that brings them.
+/// Headers that the generated code includes, and the package of `PyPI` that brings them.
 const HEADERS: [(&str, &str); 3] = [
     ("cuda_fp16.h", "nvidia-cuda-runtime"),
     ("crt/mma.h", "nvidia-cuda-crt"),

@@ -5,7 +5,7 @@
 //! branch than on the card.
 
 use cubecl::cmma::MatrixLayout;
-use cubecl::features::{AtomicUsage, ComplexUsage, Plane, Tma, TypeUsage};
+use cubecl::features::{AtomicUsage, ComplexUsage, Features, Plane, Tma, TypeUsage};
 use cubecl::ir::{
     ComplexKind, ContiguousElements, DeviceIdentity, DeviceProperties, ElemType, FloatKind,
     HardwareProperties, MemoryDeviceProperties, MmaProperties, OpaqueType, TargetProperties, Type,
@@ -67,7 +67,7 @@ pub(super) fn device_properties() -> DeviceProperties {
     let identity =
         DeviceIdentity { name: "recorder".into(), fingerprint: "recorder_sm90".into(), physical: None };
     let mut properties =
-        DeviceProperties::new(Default::default(), memory, hardware(), TimingMethod::Device, identity);
+        DeviceProperties::new(Features::default(), memory, hardware(), TimingMethod::Device, identity);
     register_types(&mut properties);
     register_atomics(&mut properties);
     register_features(&mut properties);

@@ -132,21 +132,21 @@ impl Heads {
         value
     }
 
-    /// Brings `count` rows into the stage, `chunk` vectors of each, from `column` on. In the stage, rows are one vector
-    /// apart more than they are long, for the sake of the banks.
+    /// Brings rows into the stage, a chunk of vectors of each, from `column` on; `part` is where in the stage, how many rows,
+    /// and the vectors of a chunk. In the stage, rows are one vector apart more than they are long, for the sake of the
+    /// banks.
     fn stage_chunk<F: Float, N: Size>(
         &self,
         tensor: &[Vector<F, N>],
         stage: &mut Shared<[Vector<f32, N>]>,
         first: usize,
         column: usize,
-        #[comptime] offset: usize,
-        #[comptime] count: usize,
-        #[comptime] chunk: usize,
+        #[comptime] part: (usize, usize, usize),
     ) {
+        let (offset, count, chunk) = comptime!(part);
         for index in range_stepped(UNIT_POS as usize, comptime!(count * chunk), UNITS) {
-            let (row, part) = (index / chunk, index % chunk);
-            stage[offset + row * (chunk + 1) + part] = self.load::<F, N>(tensor, first + row, column + part);
+            let (row, own) = (index / chunk, index % chunk);
+            stage[offset + row * (chunk + 1) + own] = self.load::<F, N>(tensor, first + row, column + own);
         }
     }
 
@@ -211,8 +211,8 @@ pub(super) fn row_products<F: Float, N: Size>(
     for column in range_stepped(0usize, comptime!(tiles.width), chunk) {
         // What is staged is being read until here.
         sync_cube();
-        left.1.stage_chunk::<F, N>(left.0, stage, left.2, column, 0usize, tiles.rows, chunk);
-        right.1.stage_chunk::<F, N>(right.0, stage, right.2, column, offset, tiles.keys, chunk);
+        left.1.stage_chunk::<F, N>(left.0, stage, left.2, column, (0usize, tiles.rows, chunk));
+        right.1.stage_chunk::<F, N>(right.0, stage, right.2, column, (offset, tiles.keys, chunk));
         sync_cube();
         for part in 0..chunk {
             let mut b = Array::<Vector<f32, N>>::new(keys);
