@@ -127,7 +127,8 @@ class Bench:
             self.line(case, variant, step, cost, ms, peak)
             return ms
         except Exception as error:  # a backend that does not serve a shape, or too little memory
-            print(f"{case[0]} {case[1]} {variant}: {str(error).splitlines()[0]}", file=sys.stderr)
+            why = str(error).strip().partition("\n")[0]
+            print(f"{case[0]} {case[1]} {variant}: {type(error).__name__}: {why}", file=sys.stderr)
             if self.device == "cuda":
                 torch.cuda.empty_cache()
             return None
