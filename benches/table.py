@@ -97,16 +97,27 @@ def row(key, variants, table, start):
     cells.append(", ".join(f"{name} {figures['ms']:.3f}" for name, figures in times))
     cells.append(mib(others[best]) if best else "")
     if start is not None:
-        cells.append(" / ".join(f"{ms:.3f}" if ms < math.inf else "" for ms in start[op, dtype, step]))
+        both = start[op, dtype, step]
+        cells.append(" / ".join(f"{ms:.3f}" for ms in both) if max(both) < math.inf else "")
     return cells
 
 
-def ops(paths):
+def share_of_peak(variants, peaks):
+    """Of what the maker states, by unit, where this is ours."""
+    ours = variants.get("uner", {})
+    return next((f"{ours[unit] / peak:.2f}" for unit, peak in peaks.items() if unit in ours), "")
+
+
+def ops(paths, peaks=None):
     shown, tiny = parts(lines(paths))
     table, start = medians(shown), starts(tiny) if tiny else None
     head = ["op", "shape", "type", "pass", "ours, ms", "rate", "share of the limit", "ratio", "ours, MiB"]
     head += ["PyTorch, ms", "PyTorch's best, MiB"] + (["start, ms"] if tiny else [])
-    print_table(head, [row(*item, table, start) for item in table.items()])
+    rows = [row(*item, table, start) for item in table.items()]
+    if peaks:
+        head.append("share of the stated peak")
+        rows = [[*cells, share_of_peak(variants, peaks)] for cells, variants in zip(rows, table.values())]
+    print_table(head, rows)
 
 
 def steps(what, ours, pytorch):
