@@ -101,7 +101,7 @@ table_of_steps() { # NAME WHAT
 }
 
 report() {
-    echo "# CPU suite"
+    echo "# CPU suite: $COMMAND"
     echo
     echo '```json'
     cat "$OUT/environment.json"
@@ -140,4 +140,5 @@ main() {
     if compgen -G "$OUT/raw/*.failed" >/dev/null; then fail "something failed: see $OUT/raw"; fi
 }
 
-main "$@"
+# In one line, so that an edit while this runs does no harm.
+{ main "$@"; exit; }

@@ -63,6 +63,7 @@ tests() {
 run_tests() {
     local filter
     export UNER_TEST_DEVICES="flex,$DEVICE"
+    if [ -n "${UNER_SHARED:-}" ]; then UNER_SHARED="$(realpath "$UNER_SHARED")" && export UNER_SHARED; fi
     if [ -n "${UNER_TEST_BINARY:-}" ]; then
         find_cuda
         CARGO_MANIFEST_DIR="$PWD/tests" "$(realpath "$UNER_TEST_BINARY")" --test-threads=4 --show-output "${MODULES[@]/%/::}"
@@ -162,4 +163,5 @@ main() {
     fi
 }
 
-main "$@"
+# In one line, so that an edit while this runs does no harm.
+{ main "$@"; exit; }

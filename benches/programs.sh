@@ -39,6 +39,6 @@ run() {
     if ! "$@" >"$file.jsonl" 2>"$file.err"; then
         say "FAILED: $*"
         tail -n 5 "$file.err" >&2
-        echo "$*" >"$file.failed"
+        echo "$*: $(tail -n 1 "$file.err")" >"$file.failed"
     fi
 }

@@ -127,8 +127,7 @@ class Bench:
             self.line(case, variant, step, cost, ms, peak)
             return ms
         except Exception as error:  # a backend that does not serve a shape, or too little memory
-            why = str(error).strip().partition("\n")[0]
-            print(f"{case[0]} {case[1]} {variant}: {type(error).__name__}: {why}", file=sys.stderr)
+            left_out(case, variant, error)
             if self.device == "cuda":
                 torch.cuda.empty_cache()
             return None
@@ -161,6 +160,11 @@ class Bench:
         if self.compile:
             torch._dynamo.reset()
             self.passes(case, "compile", costs, torch.compile(function), inputs, gradients)
+
+
+def left_out(case, variant, error):
+    why = str(error).strip().partition("\n")[0]
+    print(f"{case[0]} {case[1]} {variant}: {type(error).__name__}: {why}", file=sys.stderr)
 
 
 def flops(amount):
@@ -219,9 +223,12 @@ def packed(bench, lengths, pairs, shape):
 
     sdpa_backends(bench, case, costs, inputs, gradient, " mask", attn_mask=mask)
     if bench.device == "cuda":
-        varlen(bench, case, costs, lengths, inputs, gradient)
-        if bench.compile:
-            flex(bench, case, costs, document, inputs, gradient)
+        rivals = {"varlen": (varlen, lengths)} | ({"flex": (flex, document)} if bench.compile else {})
+        for name, (rival, layout) in rivals.items():
+            try:
+                rival(bench, case, costs, layout, inputs, gradient)
+            except Exception as error:  # an older PyTorch
+                left_out(case, name, error)
 
 
 def varlen(bench, case, costs, lengths, inputs, gradient):
