@@ -1,15 +1,18 @@
 //! Every op, forward and backward, at the shapes of a preset, on a device that is named.
 //!
-//! `cargo bench -p uner-benches --bench ops -- [--device flex] [--dtype f32|bf16] [--preset cpu|7b] [--op NAME]
+//! `cargo bench -p uner-benches --bench ops -- [--device flex] [--dtype f32|bf16] [--preset cpu|7b|tiny] [--op NAME]
 //! [--seconds 1]` prints a line of JSON for every op, shape and pass; `pytorch_ops.py` prints the same of PyTorch, and
 //! `table.py` joins them. `backward` is the difference of the two passes that are measured. On the CPU `--dtype bf16`
 //! concerns weights and gradients, so ops without a weight are left out.
 
+use std::process::ExitCode;
+
 use burn::tensor::{DType, Tensor};
 use uner_benches::measure::{Bench, Case, Cost};
 use uner_benches::preset::{LONGEST, Preset, documents, preset};
-use uner_benches::{argument, device, seeded};
+use uner_benches::{argument, seeded};
 use uner_kernels::attention::PADDING;
+use uner_kernels::device::DeviceName;
 use uner_kernels::{
     AdamWState, AdamWStep, Labels, RotaryTable, Visibility, adamw, add_rms_norm, attention, linear,
     linear_cross_entropy, rms_norm, rope, swiglu, token_losses,
@@ -192,29 +195,49 @@ fn bench_adamw(bench: &Bench, preset: &Preset) {
     });
 }
 
-fn main() {
+/// What the arguments ask for, or what is wrong with them.
+fn measured() -> Result<(Bench, Preset), String> {
     let named = |name, default: &str| argument(name).unwrap_or_else(|| default.to_owned());
-    let device_name = named("--device", "flex");
-    let bench = Bench {
-        device: device(&device_name).expect("a device"),
-        device_name,
-        dtype: match named("--dtype", "f32").as_str() {
-            "f32" => DType::F32,
-            "bf16" => DType::BF16,
-            other => panic!("`--dtype {other}`: f32 or bf16"),
-        },
-        seconds: named("--seconds", "1").parse().expect("`--seconds` is a number"),
+    let device_name: DeviceName =
+        named("--device", "flex").parse().map_err(|error| format!("--device: {error}"))?;
+    let device = device_name.open().map_err(|error| error.to_string())?;
+    let dtype = match named("--dtype", "f32").as_str() {
+        "f32" => DType::F32,
+        "bf16" => DType::BF16,
+        other => return Err(format!("--dtype: `{other}` must be f32 or bf16")),
     };
-    let preset = preset(&named("--preset", "cpu")).expect("`--preset` is cpu or 7b");
+    if device_name != DeviceName::Flex && !device.supports_dtype(dtype) {
+        return Err(format!("--dtype: `{device_name}` does not compute in {dtype:?}"));
+    }
+    let preset_name = named("--preset", "cpu");
+    let shapes =
+        preset(&preset_name).ok_or_else(|| format!("--preset: `{preset_name}` must be cpu, 7b or tiny"))?;
+    let seconds = named("--seconds", "1").parse().map_err(|error| format!("--seconds: {error}"))?;
+    Ok((Bench { device, device_name, preset: preset_name, dtype, seconds }, shapes))
+}
+
+fn run() -> Result<(), String> {
+    let (bench, shapes) = measured()?;
     let chosen = argument("--op");
-    assert!(
-        chosen.as_ref().is_none_or(|chosen| OPS.iter().any(|(name, ..)| name == chosen)),
-        "`--op` is none of the ops"
-    );
-    for (name, has_weight, run) in OPS {
+    if let Some(chosen) = chosen.as_ref().filter(|chosen| OPS.iter().all(|(name, ..)| name != chosen)) {
+        return Err(format!("--op: there is no op `{chosen}`"));
+    }
+    for (name, has_weight, measure) in OPS {
         let serves = bench.dtype == DType::F32 || !bench.is_cpu() || has_weight;
         if serves && chosen.as_ref().is_none_or(|chosen| chosen == name) {
-            run(&bench, &preset);
+            measure(&bench, &shapes);
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "what is wrong with the arguments or the machine")]
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
         }
     }
 }

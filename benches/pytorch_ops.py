@@ -4,9 +4,10 @@
     python benches/pytorch_ops.py --device cpu --preset cpu
     python benches/pytorch_ops.py --device cuda --preset 7b --dtype bf16 --op attention
 
-Variants: eager, torch.compile (`--compile`), each backend of scaled_dot_product_attention, the loss whole and in chunks,
-AdamW fused. `limits` measures a plain copy and a square matrix product, the limits of the same run. Products in f32 use
-TF32 on CUDA, as burn's do.
+Variants: eager, torch.compile (`--compile`), each backend of scaled_dot_product_attention, on CUDA also flex_attention and
+varlen_attn on the packed row, the loss whole, in chunks and by PyTorch's own chunks, AdamW of torch.optim and compiled.
+`limits` measures a plain copy and a square matrix product, the limits of the same run. Products in f32 use TF32 on CUDA, as
+burn's do. What cannot run is told on stderr and left out.
 """
 
 import argparse
@@ -31,6 +32,10 @@ PRESETS = {
         "attention": [(32, 512), (16, 1024), (8, 2048), (4, 4096), (2, 8192)], "packed": 8192,
         "parameter": 4096 * 11_008,
     },
+    "tiny": {
+        "tokens": 16, "hidden": 32, "intermediate": 48, "heads": 2, "head_dim": 16, "vocab": 64,
+        "attention": [(2, 16)], "packed": 128, "parameter": 512,
+    },
 }  # fmt: skip
 
 
@@ -51,7 +56,7 @@ class Bench:
     def __init__(self, options):
         self.device, self.seconds, self.compile = options.device, options.seconds, options.compile
         self.dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[options.dtype]
-        self.dtype_name = options.dtype
+        self.dtype_name, self.preset = options.dtype, options.preset
         self.bytes = self.dtype.itemsize
 
     def random(self, *shape, grad=False, dtype=None):
@@ -106,7 +111,7 @@ class Bench:
             json.dumps(
                 {
                     "op": op, "pass": step, "shape": shape, "dtype": self.dtype_name, "device": self.device,
-                    "variant": variant, "ms": ms, rate[0]: amount / ms / rate[1], "peak_mib": peak,
+                    "preset": self.preset, "variant": variant, "ms": ms, rate[0]: amount / ms / rate[1], "peak_mib": peak,
                 }  # fmt: skip
             ),
             flush=True,
@@ -122,7 +127,7 @@ class Bench:
             self.line(case, variant, step, cost, ms, peak)
             return ms
         except Exception as error:  # a backend that does not serve a shape, or too little memory
-            print(f"{case[0]} {case[1]} {variant}: {str(error).splitlines()[0]}", file=sys.stderr)
+            left_out(case, variant, error)
             if self.device == "cuda":
                 torch.cuda.empty_cache()
             return None
@@ -157,6 +162,11 @@ class Bench:
             self.passes(case, "compile", costs, torch.compile(function), inputs, gradients)
 
 
+def left_out(case, variant, error):
+    why = str(error).strip().partition("\n")[0]
+    print(f"{case[0]} {case[1]} {variant}: {type(error).__name__}: {why}", file=sys.stderr)
+
+
 def flops(amount):
     return (("flops", amount), ("flops", 2 * amount))
 
@@ -181,20 +191,25 @@ def attention_costs(pairs, heads, head_dim):
 
 
 def causal(bench, case, pairs, shape):
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
     inputs = [bench.random(*shape, grad=True) for _ in range(3)]
     gradient = (bench.random(*shape),)
-    backends = {"sdpa flash": SDPBackend.FLASH_ATTENTION, "sdpa math": SDPBackend.MATH}
+    sdpa_backends(bench, case, attention_costs(pairs, shape[1], shape[3]), inputs, gradient, is_causal=True)
+
+
+def sdpa_backends(bench, case, costs, inputs, gradient, suffix="", **visible):
+    """Each backend that there is on the device, over the same inputs."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    backends = {"flash": SDPBackend.FLASH_ATTENTION, "math": SDPBackend.MATH}
     if bench.device == "cuda":
-        backends |= {"sdpa cudnn": SDPBackend.CUDNN_ATTENTION, "sdpa efficient": SDPBackend.EFFICIENT_ATTENTION}
+        backends |= {"cudnn": SDPBackend.CUDNN_ATTENTION, "efficient": SDPBackend.EFFICIENT_ATTENTION}
     for name, backend in backends.items():
 
         def function(q, k, v, backend=backend):
             with sdpa_kernel(backend):
-                return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+                return F.scaled_dot_product_attention(q, k, v, **visible)
 
-        bench.passes(case, name, attention_costs(pairs, shape[1], shape[3]), function, inputs, gradient)
+        bench.passes(case, f"sdpa {name}{suffix}", costs, function, inputs, gradient)
 
 
 def packed(bench, lengths, pairs, shape):
@@ -206,18 +221,38 @@ def packed(bench, lengths, pairs, shape):
     place = torch.arange(shape[2], device=bench.device)
     mask = (document[:, None] == document[None]) & (place[:, None] >= place[None])
 
-    def masked(q, k, v):
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    sdpa_backends(bench, case, costs, inputs, gradient, " mask", attn_mask=mask)
+    if bench.device == "cuda":
+        rivals = {"varlen": (varlen, lengths)} | ({"flex": (flex, document)} if bench.compile else {})
+        for name, (rival, layout) in rivals.items():
+            try:
+                rival(bench, case, costs, layout, inputs, gradient)
+            except Exception as error:  # an older PyTorch
+                left_out(case, name, error)
 
-    bench.passes(case, "sdpa mask", costs, masked, inputs, gradient)
-    if not bench.compile or bench.device != "cuda":
-        return
+
+def varlen(bench, case, costs, lengths, inputs, gradient):
+    """Flash attention over documents one after the other, `[tokens, heads, head_dim]`."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    starts = F.pad(torch.tensor(lengths).cumsum(0), (1, 0)).to(bench.device, torch.int32)
+    longest = max(lengths)
+    flat = [tensor.detach()[0].transpose(0, 1).contiguous() for tensor in (*inputs, *gradient)]
+
+    def function(q, k, v):
+        return varlen_attn(q, k, v, starts, starts, longest, longest, window_size=(-1, 0))
+
+    bench.passes(case, "varlen", costs, function, [tensor.requires_grad_() for tensor in flat[:3]], flat[3:])
+
+
+def flex(bench, case, costs, document, inputs, gradient):
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     def visible(_row, _head, query, key):
         return (document[query] == document[key]) & (query >= key)
 
-    blocks = create_block_mask(visible, None, None, shape[2], shape[2], device=bench.device)
+    tokens = document.numel()
+    blocks = create_block_mask(visible, None, None, tokens, tokens, device=bench.device)
     compiled = torch.compile(flex_attention)
     bench.passes(case, "flex", costs, lambda q, k, v: compiled(q, k, v, block_mask=blocks), inputs, gradient)
 
@@ -325,26 +360,53 @@ def linear_cross_entropy(bench, preset):
     together = bench.one(case, "chunked", "forward+backward", ("flops", 3 * costs[0][1]), both)
     if first and together and together > first:
         bench.line(case, "chunked", "backward", costs[1], together - first)
+    if hasattr(torch.nn, "LinearCrossEntropyOptions"):
+        options = torch.nn.LinearCrossEntropyOptions()
+
+        def own_chunks(states, weight):
+            return F.linear_cross_entropy(states, weight, labels, reduction="sum", options=options)
+
+        bench.passes(case, "own chunks", costs, own_chunks, [states, weight], (None,))
 
 
 def adamw(bench, preset):
     count = preset["parameter"]
+    case, cost = ("adamw", str(count)), ("bytes", 28 * count)
     master = bench.random(count, dtype=torch.float32).requires_grad_()
     gradient, parameter = bench.random(count), bench.random(count)
-    optimizer = torch.optim.AdamW([master], lr=1e-4, weight_decay=0.1, fused=True)
+    plain = bench.dtype == torch.float32
+    for name, settings in {"eager": {"fused": False}, "fused": {"fused": True}}.items():
+        optimizer = torch.optim.AdamW([master], lr=1e-4, weight_decay=0.1, **settings)
 
-    def update():
-        master.grad = gradient.float()
-        optimizer.step()
-        if bench.dtype != torch.float32:
-            parameter.copy_(master.detach())
+        def update(optimizer=optimizer):
+            master.grad = gradient.float()
+            optimizer.step()
+            if not plain:
+                parameter.copy_(master.detach())
 
-    # In bf16 PyTorch's fused step works on the f32 master; gradient and parameter are cast around it.
-    variant = "fused" if bench.dtype == torch.float32 else "fused, casts"
-    bench.one(("adamw", str(count)), variant, "update", ("bytes", 28 * count), update)
+        # In bf16 PyTorch's steps work on the f32 master; gradient and parameter are cast around them.
+        bench.one(case, name if plain else f"{name}, casts", "update", cost, update)
+    if bench.compile:
+        moments = [torch.zeros(count, device=bench.device) for _ in range(2)]
+        tensors = (parameter, master.detach(), *moments, gradient)
+        update = torch.compile(adamw_step)
+        bench.one(case, "compile", "update", cost, lambda: update(*tensors))
+
+
+def adamw_step(parameter, master, exp_avg, exp_avg_sq, gradient):
+    """Step 10, written out for torch.compile, the casts included."""
+    gradient = gradient.float()
+    exp_avg.lerp_(gradient, 1 - 0.9)
+    exp_avg_sq.mul_(0.999).addcmul_(gradient, gradient, value=1 - 0.999)
+    denominator = (exp_avg_sq / (1 - 0.999**10)).sqrt() + 1e-8
+    master.mul_(1 - 1e-4 * 0.1).sub_(1e-4 / (1 - 0.9**10) * exp_avg / denominator)
+    if parameter.dtype != master.dtype:
+        parameter.copy_(master)
 
 
 def limits(bench, _preset):
+    if bench.preset == "tiny":
+        return
     count = (256 if bench.device == "cuda" else 64) << 20
     source, target = bench.random(count, dtype=torch.float32), torch.empty(count, device=bench.device)
     bench.one(("copy", str(count)), "copy_", "forward", ("bytes", 8 * count), lambda: target.copy_(source))

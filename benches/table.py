@@ -4,10 +4,12 @@
     python benches/table.py steps "what" OURS PYTORCH     # of training_step.rs and pytorch_step.py, a line for each run
 
 `share of the limit`: of the copy bandwidth, or of the square matrix product in the same type, that PyTorch reached in the
-same runs. `ratio`: PyTorch's best variant over ours, above 1 where ours is faster.
+same runs. `ratio`: PyTorch's best variant over ours, above 1 where ours is faster. `start, ms`: the same pass at the sizes of
+the preset `tiny`, ours and PyTorch's fastest: a figure near it measures how runs are started, not the device.
 """
 
 import json
+import math
 import statistics
 import sys
 from collections import defaultdict
@@ -19,6 +21,24 @@ def lines(paths):
     for path in paths:
         with open(path) as file:
             yield from (json.loads(line) for line in file if line.startswith("{"))
+
+
+def parts(records):
+    """Those to be shown, and those of the preset `tiny` where there are others."""
+    records = list(records)
+    tiny = [record for record in records if record.get("preset") == "tiny"]
+    shown = [record for record in records if record.get("preset") != "tiny"]
+    return (shown, tiny) if shown else (tiny, [])
+
+
+def starts(tiny):
+    """{(op, dtype, pass): (ours, PyTorch's)}: the least of every shape and variant."""
+    found = defaultdict(lambda: [math.inf, math.inf])
+    for (op, _, dtype, step), variants in medians(tiny).items():
+        for variant, figures in variants.items():
+            pair, side = found[op, dtype, step], int(variant != "uner")
+            pair[side] = min(pair[side], figures["ms"])
+    return found
 
 
 def medians(records):
@@ -57,7 +77,7 @@ def mib(figures):
     return f"{figures['peak_mib']:,.0f}" if "peak_mib" in figures else ""
 
 
-def row(key, variants, table):
+def row(key, variants, table, start):
     op, shape, dtype, step = key
     ours = variants.get("uner")
     others = {name: figures for name, figures in variants.items() if name != "uner"}
@@ -76,13 +96,28 @@ def row(key, variants, table):
     times = sorted(others.items(), key=lambda item: item[1]["ms"])
     cells.append(", ".join(f"{name} {figures['ms']:.3f}" for name, figures in times))
     cells.append(mib(others[best]) if best else "")
+    if start is not None:
+        both = start[op, dtype, step]
+        cells.append(" / ".join(f"{ms:.3f}" for ms in both) if max(both) < math.inf else "")
     return cells
 
 
-def ops(paths):
-    table = medians(lines(paths))
+def share_of_peak(variants, peaks):
+    """Of what the maker states, by unit, where this is ours."""
+    ours = variants.get("uner", {})
+    return next((f"{ours[unit] / peak:.2f}" for unit, peak in peaks.items() if unit in ours), "")
+
+
+def ops(paths, peaks=None):
+    shown, tiny = parts(lines(paths))
+    table, start = medians(shown), starts(tiny) if tiny else None
     head = ["op", "shape", "type", "pass", "ours, ms", "rate", "share of the limit", "ratio", "ours, MiB"]
-    print_table([*head, "PyTorch, ms", "PyTorch's best, MiB"], [row(*item, table) for item in table.items()])
+    head += ["PyTorch, ms", "PyTorch's best, MiB"] + (["start, ms"] if tiny else [])
+    rows = [row(*item, table, start) for item in table.items()]
+    if peaks:
+        head.append("share of the stated peak")
+        rows = [[*cells, share_of_peak(variants, peaks)] for cells, variants in zip(rows, table.values())]
+    print_table(head, rows)
 
 
 def steps(what, ours, pytorch):

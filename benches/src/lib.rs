@@ -8,7 +8,6 @@ mod seed;
 pub use memory::peak_rss_mib;
 pub use seed::{SeedOps, seeded};
 
-use burn::tensor::Device;
 use uner_trainer::{Schedule, TrainConfig};
 
 /// Training by the values of the zero-shot recipe with another layout of the data.
@@ -36,15 +35,4 @@ pub fn train_config(global_batch_size: usize, max_seq_len: usize, micro_batch_ro
 /// The value of the argument `name`.
 pub fn argument(name: &str) -> Option<String> {
     std::env::args().skip_while(|argument| argument != name).nth(1)
-}
-
-/// The device called `name`.
-///
-/// # Errors
-/// When there is none.
-pub fn device(name: &str) -> Result<Device, String> {
-    match name {
-        "flex" => Ok(Device::flex()),
-        other => Err(format!("no device `{other}`: this program knows `flex`")),
-    }
 }

@@ -1,8 +1,11 @@
-//! Timing of one op: batches of runs between two waits for the device, the median of the batches.
+//! Timing of one op: batches of runs between two waits for the device, the median of the batches. A GPU works through a batch
+//! while the next runs are being launched, so a figure is the larger of what the GPU needs and what launching needs; the
+//! preset `tiny` on the same device shows the latter.
 
 use std::time::Instant;
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
+use uner_kernels::device::DeviceName;
 
 use crate::memory::Peak;
 
@@ -25,8 +28,10 @@ pub enum Cost {
 pub struct Bench {
     /// The device.
     pub device: Device,
-    /// As it was named.
-    pub device_name: String,
+    /// Its name.
+    pub device_name: DeviceName,
+    /// Name of the shapes.
+    pub preset: String,
     /// Type of the weights; activations are f32 on the CPU.
     pub dtype: DType,
     /// Time to spend on each figure, once it is warm.
@@ -45,7 +50,7 @@ pub struct Case {
 impl Bench {
     /// Whether this is the CPU.
     pub fn is_cpu(&self) -> bool {
-        self.device_name == "flex"
+        self.device_name == DeviceName::Flex
     }
 
     /// Bytes of an element of activations.
@@ -143,7 +148,8 @@ impl Bench {
                 "pass": pass,
                 "shape": case.shape,
                 "dtype": if self.dtype == DType::BF16 { "bf16" } else { "f32" },
-                "device": self.device_name,
+                "device": self.device_name.to_string(),
+                "preset": self.preset,
                 "variant": "uner",
                 "ms": ms,
                 unit: rate,

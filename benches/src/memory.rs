@@ -21,10 +21,12 @@ pub(crate) struct Peak<'a> {
 }
 
 impl<'a> Peak<'a> {
-    /// On a GPU the pools are emptied first, so that what they hold at the end is what the run needed at once.
+    /// On a GPU the pools are emptied first, so that what they hold at the end is what the run needed at once, the unused
+    /// rest of their pages included: an upper bound.
     pub(crate) fn start(device: &'a Device) -> Self {
         device.memory_cleanup();
-        let before_mib = reserved_mib(device).or_else(|| {
+        let in_use = device.memory_pool_usage().map(|usage| mib(usage.bytes_in_use));
+        let before_mib = in_use.or_else(|| {
             // Linux then counts the peak from here.
             fs_err::write("/proc/self/clear_refs", "5").ok()?;
             status_mib("VmRSS")
@@ -34,11 +36,12 @@ impl<'a> Peak<'a> {
 
     /// The run's peak over what was there at its start, its inputs; `None` where nobody knows.
     pub(crate) fn mib(&self) -> Option<f64> {
-        let peak = reserved_mib(self.device).or_else(peak_rss_mib)?;
+        let reserved = self.device.memory_pool_usage().map(|usage| mib(usage.bytes_reserved));
+        let peak = reserved.or_else(peak_rss_mib)?;
         Some((peak - self.before_mib?).max(0.0))
     }
 }
 
-fn reserved_mib(device: &Device) -> Option<f64> {
-    Some(device.memory_pool_usage()?.bytes_reserved as f64 / f64::from(1 << 20))
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }

@@ -49,14 +49,28 @@ const SEVEN_BILLION: Preset = Preset {
     parameter: 4096 * 11_008,
 };
 
+/// So small that nothing but starting a run takes time: the least that a figure can be, and a trial of the programs.
+const TINY: Preset = Preset {
+    tokens: 16,
+    hidden: 32,
+    intermediate: 48,
+    heads: 2,
+    head_dim: 16,
+    vocab: 64,
+    attention: &[(2, 16)],
+    packed: 128,
+    parameter: 512,
+};
+
 /// Tokens of the longest document of a packed row.
 pub const LONGEST: usize = 400;
 
-/// The preset `cpu` or `7b`.
+/// The preset `cpu`, `7b` or `tiny`.
 pub fn preset(name: &str) -> Option<Preset> {
     match name {
         "cpu" => Some(CPU),
         "7b" => Some(SEVEN_BILLION),
+        "tiny" => Some(TINY),
         _ => None,
     }
 }
@@ -91,7 +105,7 @@ mod tests {
 
     #[test]
     fn documents_fill_the_row() {
-        for length in [2048, 8192] {
+        for length in [CPU, SEVEN_BILLION, TINY].map(|preset| preset.packed) {
             let lengths = documents(length);
             assert_eq!(lengths.iter().sum::<usize>(), length);
             assert!(lengths.iter().rev().skip(1).all(|document| (50..=LONGEST).contains(document)));

@@ -1,10 +1,17 @@
 //! Where test material lives.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+/// The folder of this package. cargo and nextest say where it is; a test binary that was built elsewhere and carried to a
+/// machine without cargo is told by the same variable.
+static PACKAGE: LazyLock<PathBuf> = LazyLock::new(|| {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+});
 
 /// The root of the repository.
 pub(crate) fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests package has a parent folder")
+    PACKAGE.parent().expect("the tests package has a parent folder")
 }
 
 /// A file or folder of the published material (real datasets, golden vectors of other implementations) that is

@@ -1,0 +1,170 @@
+"""The report of gpu.sh from the folder of its raw lines: Markdown to stdout, all medians as JSON to `gpu.json` in it.
+
+    python benches/gpu_report.py FOLDER
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import table as tables
+
+# Dense bf16 TFLOP/s and GB/s of memory by NVIDIA's data sheets (half of what they state with sparsity). The first name that
+# occurs in that of nvidia-smi counts.
+PARTS = {
+    "H200 NVL": (835, 4800),
+    "H200": (989, 4800),
+    "H100 NVL": (835, 3900),
+    "H100 PCIe": (756, 2000),
+    "H100": (989, 3350),
+}
+COPIED = ("rms_norm", "rope", "swiglu", "adamw")
+OPS = ("attention", *COPIED, "linear", "linear_cross_entropy")
+
+
+class Results:
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = json.loads((folder / "environment.json").read_text())
+        self.paths = sorted((folder / "raw").glob("*.jsonl"))
+        shown, self.tiny = tables.parts(tables.lines(self.paths))
+        self.medians = tables.medians(shown)
+        self.dtype = shown[-1]["dtype"] if shown else "bf16"
+
+    def limit(self, unit):
+        return tables.limit(self.medians, unit, self.dtype)
+
+    def peaks(self):
+        """What NVIDIA states, by unit; nothing for a part that is not in the list."""
+        name = (self.environment["gpu"] or {}).get("name", "")
+        found = next((peaks for part, peaks in PARTS.items() if re.search(rf"\b{part}\b", name)), ())
+        return dict(zip(("tflops", "gbytes_per_s"), found))
+
+    def rows(self, op, *passes):
+        """(shape, pass, ours, {variant: figures}) of what both sides measured."""
+        for (of, shape, _, step), variants in self.medians.items():
+            others = {name: figures for name, figures in variants.items() if name != "uner"}
+            if of == op and step in passes and "uner" in variants and others:
+                yield shape, step, variants["uner"], others
+
+
+def fastest(others):
+    return min(others.values(), key=lambda figures: figures["ms"])
+
+
+def attention_aims(results):
+    for shape, step, ours, others in results.rows("attention", "forward", "backward"):
+        if shape.endswith("causal"):
+            ratio = fastest(others)["ms"] / ours["ms"]
+            yield f"attention {shape}, {step}: PyTorch's best over ours", 1.0, ratio
+            if "x8192 " in shape:
+                wanted = {"forward": 400, "backward": 330}[step]
+                yield f"attention {shape}, {step}: TFLOP/s", wanted, ours["tflops"]
+    padded = {step: fastest(others)["ms"] for shape, step, _, others in attention(results, "padded")}
+    for shape, step, ours, _ in attention(results, "packed"):
+        if step in padded:
+            name = f"attention {shape}, {step}: PyTorch's best on padded rows over ours"
+            yield name, 3.0, padded[step] / ours["ms"]
+
+
+def attention(results, kind):
+    rows = results.rows("attention", "forward", "backward")
+    return [row for row in rows if row[0].endswith(kind)]
+
+
+def copy_aims(results):
+    copy = results.limit("gbytes_per_s")
+    for op in COPIED:
+        for shape, step, ours, _ in results.rows(op, "forward", "backward", "update"):
+            if copy:
+                yield f"{op} {shape}, {step}: share of the copy's GB/s", 0.85, ours["gbytes_per_s"] / copy
+
+
+def product_aims(results):
+    for shape, step, ours, others in results.rows("linear", "forward", "backward"):
+        if not shape.startswith("1x"):
+            yield f"linear {shape}, {step}: cuBLAS over ours", 0.9, fastest(others)["ms"] / ours["ms"]
+    for shape, step, ours, others in results.rows("linear_cross_entropy", "forward", "forward+backward"):
+        chunked = {name: figures for name, figures in others.items() if "chunk" in name}
+        if chunked:
+            name = f"linear_cross_entropy {shape}, {step}"
+            yield f"{name}: PyTorch's best in chunks over ours", 1.2, fastest(chunked)["ms"] / ours["ms"]
+            theirs = [figures["peak_mib"] for figures in chunked.values() if "peak_mib" in figures]
+            if theirs and ours.get("peak_mib"):
+                yield f"{name}: PyTorch's least memory over ours", 1.0, min(theirs) / ours["peak_mib"]
+
+
+def aims(results):
+    found = [*attention_aims(results), *copy_aims(results), *product_aims(results)]
+    rows = [[name, f"≥ {wanted:g}", f"{got:.2f}", "yes" if got >= wanted else "**no**"] for name, wanted, got in found]
+    missing = [op for op in OPS if not any(name.split(" ")[0] == op for name, _, _ in found)]
+    return rows + [[op, "", "not measured", ""] for op in missing]
+
+
+def environment(results):
+    found = {**results.environment, **{f"GPU {k}": v for k, v in (results.environment["gpu"] or {}).items()}}
+    return [[key, str(value)] for key, value in found.items() if key != "gpu" and value is not None]
+
+
+def limits(results):
+    rows = []
+    for name, unit in {"product, TFLOP/s": "tflops", "copy, GB/s": "gbytes_per_s"}.items():
+        found, peak = results.limit(unit), results.peaks().get(unit)
+        share = f"{found / peak:.2f}" if found and peak else ""
+        rows.append([name, f"{peak:,}" if peak else "", f"{found:,.1f}" if found else "", share])
+    return rows
+
+
+def tests(folder):
+    """What the tests said: totals, devices and types, and what was skipped."""
+    log = folder / "tests.log"
+    if not log.exists():
+        return "Not run."
+    text = log.read_text(errors="replace")
+    status = (folder / "tests.status").read_text().strip()
+    totals = re.findall(r"^(?:test result:|\s*Summary) .*$", text, re.MULTILINE)
+    setups = sorted(set(re.findall(r"^\s*((?:flex|webgpu|vulkan|cuda)[\w:]* (?:F32|F16|BF16))$", text, re.MULTILINE)))
+    skipped = re.findall(r"^\s*SKIPPED.*$", text, re.MULTILINE)
+    parts = [f"{'Passed' if status == '0' else '**FAILED**'} (exit status {status})."]
+    parts += [total.strip() + "." for total in totals]
+    parts += [f"Devices and types: {', '.join(setups)}." if setups else "**No test named its device.**"]
+    parts += [f"**Skipped: {len(skipped)}**, first {skipped[0].strip()}." if skipped else "Nothing was skipped."]
+    return " ".join(parts)
+
+
+def failures(folder):
+    failed = [f"- FAILED: `{path.read_text().strip()}`" for path in sorted((folder / "raw").glob("*.failed"))]
+    told = [line for path in sorted((folder / "raw").glob("*-pytorch.err")) for line in path.read_text().splitlines()]
+    left_out = [line for line in told if line.split(" ")[0] in (*OPS, "copy", "matmul")]
+    return failed + [f"- {line}" for line in dict.fromkeys(left_out)]
+
+
+def rates(results):
+    for (op, shape, dtype, step), variants in results.medians.items():
+        for variant, figures in variants.items():
+            yield {"op": op, "shape": shape, "dtype": dtype, "pass": step, "variant": variant, **figures}
+
+
+def main(folder):
+    results = Results(folder)
+    everything = {"environment": results.environment, "medians": list(rates(results))}
+    everything["runs"] = list(tables.lines(results.paths))
+    (folder / "gpu.json").write_text(json.dumps(everything, indent=1))
+    gpu = results.environment["gpu"]
+    print(f"# GPU suite: {gpu['name'] if gpu else 'REHEARSAL WITHOUT A GPU, no figure means anything'}\n")
+    tables.print_table(["what", "value"], environment(results))
+    print(f"\n## Tests\n\n{tests(folder)}\n\n## Limits\n")
+    tables.print_table(["limit", "stated by NVIDIA", "measured here", "share"], limits(results))
+    print("\n## Aims\n\nThe aims are for an H200.\n")
+    tables.print_table(["aim", "wanted", "measured", "met"], aims(results))
+    print("\n## Ops\n")
+    tables.ops(results.paths, results.peaks())
+    print("\n## Left out or failed\n")
+    print("\n".join(failures(folder)) or "Nothing.")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))
