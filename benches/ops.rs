@@ -24,8 +24,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EPS: f64 = 1e-5;
 
+/// Measures an op at every size of a preset.
+type Measure = fn(&Bench, &Preset);
+
 /// The ops by their directory, and whether they read weights.
-const OPS: [(&str, bool, fn(&Bench, &Preset)); 7] = [
+const OPS: [(&str, bool, Measure); 7] = [
     ("attention", false, bench_attention),
     ("rms_norm", true, bench_rms_norm),
     ("rope", false, bench_rope),
