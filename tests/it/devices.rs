@@ -50,6 +50,11 @@ const F16: Tolerance = Tolerance { op: 2.5e-3, forward: 7.5e-3, loss: 4e-4, norm
 /// 3.9e-2, loss 3.4e-3, norm 6.3e-3, gradients 0.113).
 const BF16: Tolerance = Tolerance { op: 2e-2, forward: 6e-2, loss: 5e-3, norm: 1e-2, gradient: 0.17 };
 
+/// The CPU in f32: what the others are compared with, named or not.
+pub(crate) fn cpu() -> Setup {
+    Setup { name: DeviceName::Flex, device: Device::flex(), dtype: DType::F32, tolerance: F32 }
+}
+
 /// Every device in f32.
 pub(crate) fn devices() -> Vec<Setup> {
     setups(&[DType::F32])

@@ -19,7 +19,7 @@ use uner_model::{Llama, LlamaConfig, adapter, parameters};
 use uner_trainer::step::accumulate;
 use uner_trainer::{Batch, Gradients};
 
-use crate::devices::{Setup, Tolerance, devices, fetch, setups};
+use crate::devices::{Setup, Tolerance, cpu, devices, fetch, setups};
 use crate::model::batch_of_case;
 use crate::shared::{repository, shared};
 
@@ -285,7 +285,7 @@ fn bfloat16_weights_equal_transformers() {
             let (shape, logits) = &tensors(&folder.join("expected.safetensors"))["logits_bf16_weights"];
             let hidden = model.hidden(&batch.ids, &batch.context(&config, &Device::flex()), None);
             let got = values(model.logits(hidden));
-            let allowed = devices()[0].tolerance.forward * largest(logits);
+            let allowed = cpu().tolerance.forward * largest(logits);
             let what = format!("{} in bfloat16", folder.display());
             assert_logits(&what, &got, logits, shape[2], &batch, allowed);
         }

@@ -16,7 +16,7 @@ use uner_trainer::pack::pack_tokens;
 use uner_trainer::step::{accumulate, loss};
 use uner_trainer::{Batch, Gradients};
 
-use crate::devices::{Tolerance, devices};
+use crate::devices::{Tolerance, cpu, devices};
 use crate::golden::assert_close;
 use crate::model::{conversation, small_config, small_model};
 
@@ -65,7 +65,7 @@ fn separate() -> Vec<Batch> {
 
 #[test]
 fn packed_rows_equal_separate_rows() {
-    let (model, tolerance) = (small_model(1), devices()[0].tolerance);
+    let (model, tolerance) = (small_model(1), cpu().tolerance);
     let expected = run(&model, &separate(), 0);
     for max_seq_len in [40, 64, 200] {
         let rows = pack_tokens(conversations(), max_seq_len);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use uner_kernels::device::DeviceName;
 use uner_model::Llama;
 use uner_model::weights::random;
 use uner_trainer::optimizer::{Update, clip_factor};
@@ -11,7 +12,7 @@ use uner_trainer::pack::pack_tokens;
 use uner_trainer::step::accumulate;
 use uner_trainer::{AdamW, Batch, Gradients, TrainConfig};
 
-use crate::devices::{Setup, devices, fetch};
+use crate::devices::{Setup, cpu, devices, fetch};
 use crate::golden::assert_close;
 use crate::model::{conversation, small_config, train_config};
 
@@ -53,13 +54,9 @@ fn gradients_of(model: &Llama, batch: &Batch) -> (Step, Gradients) {
 
 #[test]
 fn ten_steps_are_those_of_the_cpu() {
-    let (expected, others) = {
-        let mut all = devices();
-        let cpu = all.remove(0);
-        (ten_steps(&cpu), all)
-    };
+    let expected = ten_steps(&cpu());
     assert!(expected[8].0 < 0.7 * expected[0].0, "nothing was learnt");
-    for setup in others {
+    for setup in devices().into_iter().filter(|setup| setup.name != DeviceName::Flex) {
         let (loss, gradient) = (setup.tolerance.loss * f64::from(DRIFT), setup.tolerance.gradient * DRIFT);
         for (number, (got, expected)) in ten_steps(&setup).iter().zip(&expected).enumerate() {
             let what = format!("step {} on {setup}", number + 1);

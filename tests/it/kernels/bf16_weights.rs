@@ -9,12 +9,12 @@ use uner_kernels::linear_cross_entropy::{IGNORE_INDEX, reference_token_losses};
 use uner_kernels::{Labels, linear, linear_cross_entropy, rms_norm, token_losses};
 
 use super::{assert_close, random};
-use crate::devices::devices;
+use crate::devices::cpu;
 
 /// Equal, and f32.
 fn assert_equal<const D: usize>(what: &str, got: &Tensor<D>, expected: &Tensor<D>) {
     assert_eq!(got.dtype(), DType::F32, "{what}: type");
-    assert_close(what, got, expected, devices()[0].tolerance.op);
+    assert_close(what, got, expected, cpu().tolerance.op);
 }
 
 /// Output and the gradients of `x` and the weight, for a given gradient of the output.

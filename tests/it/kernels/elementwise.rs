@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Tensor};
 use uner_kernels::{AdamWState, AdamWStep, RotaryTable, adamw, add_rms_norm, rms_norm, rope, swiglu};
 
 use super::{TYPES, assert_close, assert_same, differentiate, random, values};
-use crate::devices::{Setup, devices, fetch, setups};
+use crate::devices::{Setup, cpu, devices, fetch, setups};
 
 /// Odd sizes, a width that fills vectors but no power of two, and one of which a unit keeps many vectors.
 const ROWS: [[usize; 2]; 9] =
@@ -275,7 +275,7 @@ fn assert_update(what: &str, update: &Update, setup: &Setup, types: [DType; 2]) 
     }
     assert_eq!(param.dtype(), types[0], "{what}: type of the parameter");
     // Moments and master are f32 whatever the types; the parameter is the master, rounded.
-    let exact = devices()[0].tolerance.op;
+    let exact = cpu().tolerance.op;
     let master = state.master.as_ref().unwrap_or(&param);
     assert_eq!(state.master.is_some(), types[0] != DType::F32, "{what}: master");
     assert_eq!(put(master, device, types[0]).into_data(), param.to_data(), "{what}: not the master's");
@@ -294,7 +294,7 @@ fn adamw_on_every_device() {
                 assert_update(&format!("adamw {count} {types:?} on {setup}"), &update, &setup, types);
             }
         }
-        let cpu = &devices()[0];
+        let cpu = &cpu();
         for types in [[DType::BF16; 2], [DType::BF16, DType::F32], [DType::F32, DType::BF16]] {
             assert_update(&format!("adamw {count} {types:?} on {cpu}"), &update, cpu, types);
         }
