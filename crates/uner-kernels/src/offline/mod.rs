@@ -17,18 +17,21 @@ mod recorder;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
+use cubecl::ir::DeviceProperties;
 use cubecl_core::{Compiler, define_kernel};
 use cubecl_cpp::{shared::CppCompiler, target::Cuda};
+use rayon::prelude::*;
 
 pub use nvrtc::{Nvrtc, NvrtcError, Report};
 
-use calls::calls;
+use calls::{Call, calls};
+use properties::compilation_options;
 use recorder::{Launch, Recorder};
 
 /// The CUDA C++ of one kernel.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Op, kernel, element type and form: `rms_norm/forward bf16 hidden 4096`.
+    /// Op, file and function of the kernel, element type and form: `attention/backward/queries bf16 head_dim 64 group 1`.
     pub label: String,
     /// The name of the entry function. Its last part is a hash that another build of the same source may change.
     pub entry: String,
@@ -77,43 +80,58 @@ fn value_number(name: &str) -> Option<(&str, &str)> {
 /// # Panics
 /// When a kernel does not expand or CUDA C++ cannot say it: a defect of the kernel.
 pub fn sources() -> Vec<Source> {
+    sources_of(&calls())
+}
+
+fn sources_of(calls: &[Call]) -> Vec<Source> {
     let device = Recorder::new();
-    let mut known = HashSet::new();
-    let mut sources = Vec::new();
-    for call in calls() {
+    let launches = launches(&device, calls);
+    let properties = device.client.properties();
+    launches.into_par_iter().map(|(label, launch)| emit(label, &launch, properties)).collect()
+}
+
+/// The first launch of each instance of a kernel, with its label.
+fn launches(device: &Recorder, calls: &[Call]) -> Vec<(String, Launch)> {
+    let (mut known, mut labels) = (HashSet::new(), HashSet::new());
+    let mut launches = Vec::new();
+    for call in calls {
         for launch in device.record(&call.run) {
             let id = launch.kernel.id();
             // Copies and matrix products are burn's own.
             let Some(path) = id.type_name().strip_prefix("uner_kernels::") else { continue };
-            let label = label(call.op, function(path), &call.form, &sources);
+            let label = format!("{} {}", function(path), call.form);
             if known.insert(id) {
-                sources.push(emit(label, &launch, &device));
+                let label = unused(label, &labels);
+                labels.insert(label.clone());
+                launches.push((label, launch));
             }
         }
     }
-    sources
+    launches
 }
 
-/// The function that a kernel's type was generated from: the type lies in a module of the function's name.
-fn function(path: &str) -> &str {
+/// Where the function stands that a kernel's type was generated from: op, file and name, `attention/backward/queries`. The
+/// type lies in a module of the function's name; `cube` is left out, since all of them are there.
+fn function(path: &str) -> String {
     let path = path.split('<').next().unwrap_or(path);
-    path.rsplit("::").nth(1).unwrap_or(path)
+    let mut modules: Vec<&str> = path.split("::").filter(|module| *module != "cube").collect();
+    modules.pop();
+    modules.join("/")
 }
 
-/// A label that none of `sources` has.
-fn label(op: &str, function: &str, form: &str, sources: &[Source]) -> String {
-    let label = format!("{op}/{function} {form}");
+/// The label, with a number where it is taken: a call can launch several instances of a kernel.
+fn unused(label: String, taken: &HashSet<String>) -> String {
     let numbered = (2..).map(|number| format!("{label} #{number}"));
     let mut labels = std::iter::once(label.clone()).chain(numbered);
-    labels.find(|label| sources.iter().all(|source| source.label != *label)).expect("numbers do not end")
+    labels.find(|label| !taken.contains(label)).expect("numbers do not end")
 }
 
-fn emit(label: String, launch: &Launch, device: &Recorder) -> Source {
+fn emit(label: String, launch: &Launch, properties: &DeviceProperties) -> Source {
     let definition =
         define_kernel(&*launch.kernel).unwrap_or_else(|error| panic!("`{label}` does not expand: {error}"));
     let entry = definition.settings.kernel_name.clone();
     let kernel = CppCompiler::<Cuda>::default()
-        .compile(definition, &properties::compilation_options())
+        .compile(definition, &compilation_options())
         .unwrap_or_else(|error| panic!("`{label}` cannot be said in CUDA C++: {error}"));
     let cube_dim = launch.kernel.id().cube_dim.into();
     let mut source = Source {
@@ -124,7 +142,7 @@ fn emit(label: String, launch: &Launch, device: &Recorder) -> Source {
         shared_memory: kernel.shared_memory_size,
         problems: Vec::new(),
     };
-    source.problems = limits::problems(&source, launch, device.client.properties());
+    source.problems = limits::problems(&source, launch, properties);
     source
 }
 

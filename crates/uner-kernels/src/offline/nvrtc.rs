@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 
 use libloading::Library;
+use rayon::prelude::*;
 
 use super::Source;
 use super::properties::ARCHITECTURE;
@@ -65,8 +66,18 @@ pub struct Report {
     pub spill_stores: usize,
     /// Bytes read from spilled registers, all instructions together.
     pub spill_loads: usize,
+    /// Bytes that spill even if one cube has a processor to itself: the registers do not suffice. Other spills make room for
+    /// another cube.
+    pub short: usize,
     /// The machine code, an ELF file.
     pub cubin: Vec<u8>,
+}
+
+impl Report {
+    /// Bytes written to and read from spilled registers.
+    pub fn spilled(&self) -> usize {
+        self.spill_stores + self.spill_loads
+    }
 }
 
 /// The compiler.
@@ -98,12 +109,26 @@ impl Nvrtc {
         Ok(Self { functions, options: options(&include), _library: library })
     }
 
-    /// Compiles and assembles with the options of the runtime.
+    /// [`Self::compile`] for each of the sources, in order, on all processors.
+    pub fn compile_all(&self, sources: &[Source]) -> Vec<Result<Report, NvrtcError>> {
+        sources.par_iter().map(|source| self.compile(source)).collect()
+    }
+
+    /// Compiles and assembles with the options of the runtime; what spills, a second time, for [`Report::short`].
     ///
     /// # Errors
     /// When the compiler or the assembler refuses the source.
     pub fn compile(&self, source: &Source) -> Result<Report, NvrtcError> {
-        let program = Program::new(&self.functions, &source.text);
+        let report = self.compile_text(source, &source.text)?;
+        if report.spilled() == 0 {
+            return Ok(report);
+        }
+        let short = self.compile_text(source, &alone(source))?.spilled();
+        Ok(Report { short, ..report })
+    }
+
+    fn compile_text(&self, source: &Source, text: &str) -> Result<Report, NvrtcError> {
+        let program = Program::new(&self.functions, text);
         let status = program.compile(&self.options);
         let log = program.log();
         let label = source.label.clone();
@@ -127,6 +152,15 @@ fn options(include: &Path) -> Vec<CString> {
     options.map(|option| CString::new(option).expect("paths have no NUL")).into()
 }
 
+/// The text of a source with the bounds of a launch that is content with one cube per processor.
+pub(super) fn alone(source: &Source) -> String {
+    let (x, y, z) = source.cube_dim;
+    let (bounds, one_cube) =
+        (format!("__launch_bounds__({})", x * y * z), format!("__launch_bounds__({}, 1)", x * y * z));
+    assert!(source.text.contains(&bounds), "`{}` has no `{bounds}`", source.label);
+    source.text.replace(&bounds, &one_cube)
+}
+
 /// The numbers in a log of `ptxas -v`: the most registers of any function, and the bytes of all of them.
 fn parse(log: &str) -> Option<Report> {
     let before = |line: &str, what: &str| {
@@ -140,7 +174,7 @@ fn parse(log: &str) -> Option<Report> {
         stack: total(" bytes stack frame")?,
         spill_stores: total(" bytes spill stores")?,
         spill_loads: total(" bytes spill loads")?,
-        cubin: Vec::new(),
+        ..Report::default()
     })
 }
 
@@ -249,7 +283,7 @@ ptxas info    : Used 58 registers, used 1 barriers
     #[test]
     fn numbers_are_read_from_the_log() {
         let report =
-            Report { registers: 58, stack: 8, spill_stores: 244, spill_loads: 248, cubin: Vec::new() };
+            Report { registers: 58, stack: 8, spill_stores: 244, spill_loads: 248, ..Report::default() };
         assert_eq!(parse(LOG), Some(report));
         assert_eq!(parse("ptxas info    : 0 bytes gmem\n"), None);
     }

@@ -88,14 +88,7 @@ impl Call {
         };
         let vector = vector_size(&q, head_dim).min(4);
         let group = heads / kv_heads;
-        let tiles = Tiles {
-            // A few rows, as in decoding, need no more than one row a unit.
-            rows: if queries * group <= SIDE { SIDE } else { side },
-            keys: side,
-            group,
-            width: head_dim / vector,
-            chunk: CHUNK / vector,
-        };
+        let tiles = Tiles { rows: side, keys: side, group, width: head_dim / vector, chunk: CHUNK / vector };
         let scale = 1.0 / (head_dim as f32).sqrt();
         let (q, k, v, plan) = (contiguous(q), contiguous(k), contiguous(v), plan(document, branch));
         Self { q, k, v, plan, client, rows, queries, keys, kv_heads, scale, vector, tiles, dtype }
@@ -116,7 +109,11 @@ impl Call {
     }
 
     /// The output and its log-sum-exp.
-    fn forward(self) -> (Floats, Floats) {
+    fn forward(mut self) -> (Floats, Floats) {
+        // A few rows, as in decoding, need no more than one row a unit.
+        if self.queries * self.tiles.group <= SIDE {
+            self.tiles.rows = SIDE;
+        }
         let y = empty(&self.q, self.q.shape(), self.q.dtype());
         let heads = self.kv_heads * self.tiles.group;
         let lse = empty(&self.q, [self.rows, heads, self.queries], DType::F32);

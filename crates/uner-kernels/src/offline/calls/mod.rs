@@ -1,0 +1,54 @@
+//! The calls that are recorded: each op of a GPU runtime, over the element types it serves, the sizes of the models that are
+//! trained and sizes that no vector divides.
+
+mod adamw;
+mod attention;
+mod linear;
+mod linear_cross_entropy;
+mod rms_norm;
+mod rope;
+mod swiglu;
+
+use burn::tensor::DType;
+
+use super::recorder::Recorder;
+
+/// One call of an op, or its forward and its backward pass.
+pub(super) struct Call {
+    /// Which of its forms, for the label.
+    pub(super) form: String,
+    pub(super) run: Box<dyn Fn(&Recorder)>,
+}
+
+/// The element types that every op serves.
+const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+/// Tokens of a call. What is compiled does not depend on them.
+const TOKENS: usize = 512;
+
+/// Every call, in the order of the table.
+pub(super) fn calls() -> Vec<Call> {
+    let ops = [
+        adamw::calls,
+        attention::calls,
+        linear::calls,
+        linear_cross_entropy::calls,
+        rms_norm::calls,
+        rope::calls,
+        swiglu::calls,
+    ];
+    ops.into_iter().flat_map(|calls| calls()).collect()
+}
+
+fn call(form: String, run: impl Fn(&Recorder) + 'static) -> Call {
+    Call { form, run: Box::new(run) }
+}
+
+/// Each element type with each of the sizes.
+fn over<T: Copy>(sizes: &[T]) -> impl Iterator<Item = (DType, T)> {
+    FLOATS.into_iter().flat_map(|dtype| sizes.iter().map(move |size| (dtype, *size)))
+}
+
+/// The name of an element type in labels.
+fn name(dtype: DType) -> String {
+    format!("{dtype:?}").to_lowercase()
+}
