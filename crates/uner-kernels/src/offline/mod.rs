@@ -101,7 +101,7 @@ fn launches(device: &Recorder, calls: &[Call]) -> Vec<(String, Launch)> {
             let Some(path) = id.type_name().strip_prefix("uner_kernels::") else { continue };
             let label = format!("{} {}", function(path), call.form);
             if known.insert(id) {
-                let label = unused(label, &labels);
+                let label = unused(&label, &labels);
                 labels.insert(label.clone());
                 launches.push((label, launch));
             }
@@ -120,9 +120,9 @@ fn function(path: &str) -> String {
 }
 
 /// The label, with a number where it is taken: a call can launch several instances of a kernel.
-fn unused(label: String, taken: &HashSet<String>) -> String {
+fn unused(label: &str, taken: &HashSet<String>) -> String {
     let numbered = (2..).map(|number| format!("{label} #{number}"));
-    let mut labels = std::iter::once(label.clone()).chain(numbered);
+    let mut labels = std::iter::once(label.to_owned()).chain(numbered);
     labels.find(|label| !taken.contains(label)).expect("numbers do not end")
 }
 
