@@ -19,7 +19,7 @@ pub(super) fn problems(source: &Source, launch: &Launch, properties: &DeviceProp
     };
     limit("bytes of shared memory", source.shared_memory, hardware.max_shared_memory_size);
     limit("units of a cube", (x * y * z) as usize, hardware.max_units_per_cube as usize);
-    limit("buffers", launch.bindings, hardware.max_bindings as usize);
+    limit("buffers", launch.arguments.resources.len(), hardware.max_bindings as usize);
     let dims = [("units", source.cube_dim, hardware.max_cube_dim)];
     let counts = launch.cube_count.map(|count| ("cubes", count, hardware.max_cube_count));
     for (what, (x, y, z), most) in dims.into_iter().chain(counts) {

@@ -7,12 +7,15 @@
 //!
 //! What it proves: every kernel expands, fits the card, compiles and assembles, and how many registers it takes. What it
 //! does not: results, races, anything that happens at run time.
+//! Tests can run the same launches on the CPU (`emulator`).
 
 mod calls;
+#[cfg(test)]
+pub(crate) mod emulator;
 mod limits;
 mod nvrtc;
 mod properties;
-mod recorder;
+pub(crate) mod recorder;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;

@@ -38,17 +38,17 @@ pub(super) struct Launch {
     pub(super) kernel: Box<dyn CubeKernel>,
     /// Cubes in x, y and z; nothing where a buffer on the device says how many.
     pub(super) cube_count: Option<(u32, u32, u32)>,
-    /// Buffers that are bound.
-    pub(super) bindings: usize,
+    /// Buffers, scalars and lengths.
+    pub(super) arguments: KernelArguments,
 }
 
 /// The device.
-pub(super) struct Recorder {
-    pub(super) client: Client,
+pub(crate) struct Recorder {
+    pub(crate) client: Client,
 }
 
 impl Recorder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { client: Client::load::<RecordingServer>(DeviceId { type_id: 0, index_id: 0 }) }
     }
 
@@ -107,7 +107,7 @@ impl Server for RecordingServer {
         &mut self,
         kernel: Box<dyn CubeKernel>,
         count: CubeCount,
-        bindings: KernelArguments,
+        arguments: KernelArguments,
         _: StreamId,
         _: LaunchMode,
     ) {
@@ -115,7 +115,7 @@ impl Server for RecordingServer {
             CubeCount::Static(x, y, z) => Some((x, y, z)),
             CubeCount::Dynamic(_) => None,
         };
-        heard().push(Launch { kernel, cube_count, bindings: bindings.resources.len() });
+        heard().push(Launch { kernel, cube_count, arguments });
     }
 
     fn logger(&self) -> Arc<ServerLogger> {

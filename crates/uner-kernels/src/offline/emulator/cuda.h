@@ -1,0 +1,145 @@
+// What CUDA C++ as CubeCL generates it needs to run on a CPU: one fiber per thread, one block at a time (runtime.cpp).
+//
+// Numbers follow the contract of the instructions, not the bits of a card: `mma` adds up in double and rounds once to f32,
+// `ex2` is exact to f32.
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <tuple>
+#include <type_traits>
+
+// --- the runtime --------------------------------------------------------------------------------------------------
+extern "C" {
+struct EmulatorIndex {
+    uint32_t x, y, z;
+};
+EmulatorIndex emulator_thread();
+EmulatorIndex emulator_block();
+EmulatorIndex emulator_grid();
+char* emulator_shared();
+void emulator_barrier();
+void emulator_mma(float* d, const uint32_t* a, const uint32_t* b, const float* c, int bf16);
+void emulator_ldmatrix(uint32_t* out, uint32_t address, int transposed);
+uint32_t emulator_shuffle_xor(uint32_t value, uint32_t mask);
+void emulator_copy_async(uint32_t address, const void* source, uint32_t size, uint32_t bytes);
+void emulator_commit();
+void emulator_wait();
+void emulator_load_shared(void* out, uint32_t address, uint32_t size);
+// The next buffer of the launch; the scalars and lengths.
+void* emulator_buffer(int output);
+void emulator_info(void* info, uint32_t size);
+void emulator_run(void (*body)(void*), void* context);
+}
+
+namespace emulator {
+
+// --- 16-bit floats ------------------------------------------------------------------------------------------------
+template <class To, class From>
+inline To as(From from) {
+    static_assert(sizeof(To) == sizeof(From), "the bits of one are those of the other");
+    To to;
+    __builtin_memcpy(&to, &from, sizeof to);
+    return to;
+}
+inline uint16_t to_bf16(float x) {
+    uint32_t u = as<uint32_t>(x);
+    return x != x ? 0x7fff : (u + 0x7fff + (u >> 16 & 1)) >> 16;
+}
+inline float from_bf16(uint16_t u) { return as<float>(uint32_t(u) << 16); }
+inline uint16_t to_f16(float x) { return as<uint16_t>(static_cast<_Float16>(x)); }
+inline float from_f16(uint16_t u) { return static_cast<float>(as<_Float16>(u)); }
+
+// --- instructions, their operands in the order of PTX ---------------------------------------------------------------
+inline void cvta(uint32_t& window, const void* pointer) {
+    window = static_cast<uint32_t>(static_cast<const char*>(pointer) - emulator_shared());
+}
+inline void mma(bool bf16, float& d0, float& d1, float& d2, float& d3, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                uint32_t b0, uint32_t b1, float c0, float c1, float c2, float c3) {
+    uint32_t a[4] = {a0, a1, a2, a3}, b[2] = {b0, b1};
+    float c[4] = {c0, c1, c2, c3}, d[4];
+    emulator_mma(d, a, b, c, bf16);
+    d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3];
+}
+inline void ldmatrix(bool transposed, uint32_t offset, uint32_t& r0, uint32_t& r1, uint32_t& r2, uint32_t& r3,
+                     uint32_t address) {
+    uint32_t r[4];
+    emulator_ldmatrix(r, address + offset, transposed);
+    r0 = r[0], r1 = r[1], r2 = r[2], r3 = r[3];
+}
+inline void copy_async(uint32_t size, uint32_t offset, uint32_t address, const void* source, uint32_t bytes) {
+    emulator_copy_async(address + offset, source, size, bytes);
+}
+inline void commit() { emulator_commit(); }
+inline void wait() { emulator_wait(); }
+template <class T>
+inline void load_pair(uint32_t offset, T& first, T& second, uint32_t address) {
+    T pair[2];
+    emulator_load_shared(pair, address + offset, 8);
+    first = pair[0], second = pair[1];
+}
+inline void pack(bool bf16, uint32_t& packed, float high, float low) {
+    packed = bf16 ? uint32_t(to_bf16(high)) << 16 | to_bf16(low) : uint32_t(to_f16(high)) << 16 | to_f16(low);
+}
+inline void ex2(float& y, float x) {
+    y = static_cast<float>(std::exp2(static_cast<double>(x)));
+    if (std::fabs(y) < 1.17549435e-38f) y = 0;
+}
+inline void shuffle_xor(uint32_t mask, float& other, float own) {
+    other = as<float>(emulator_shuffle_xor(as<uint32_t>(own), mask));
+}
+
+// --- the launch -----------------------------------------------------------------------------------------------------
+template <class T>
+T argument() {
+    if constexpr (std::is_pointer_v<T>) {
+        return static_cast<T>(emulator_buffer(!std::is_const_v<std::remove_pointer_t<T>>));
+    } else {
+        T info;
+        emulator_info(&info, sizeof info);
+        return info;
+    }
+}
+template <class... T>
+void launch(void (*kernel)(T...)) {
+    std::tuple<T...> arguments{argument<T>()...};
+    auto body = [&] { std::apply(kernel, arguments); };
+    emulator_run([](void* context) { (*static_cast<decltype(body)*>(context))(); }, &body);
+}
+
+}  // namespace emulator
+
+#ifndef EMULATOR_RUNTIME
+// --- the language ---------------------------------------------------------------------------------------------------
+#define __global__
+#define __device__
+#define __launch_bounds__(...)
+#define __grid_constant__
+#define __restrict__
+#define threadIdx emulator_thread()
+#define blockIdx emulator_block()
+#define gridDim emulator_grid()
+#define __syncthreads() emulator_barrier()
+
+struct __nv_bfloat16 {
+    uint16_t bits;
+    __nv_bfloat16() = default;
+    __nv_bfloat16(float x) : bits(emulator::to_bf16(x)) {}
+    operator float() const { return emulator::from_bf16(bits); }
+};
+struct __half {
+    uint16_t bits;
+    __half() = default;
+    __half(float x) : bits(emulator::to_f16(x)) {}
+    operator float() const { return emulator::from_f16(bits); }
+};
+inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline float log(float x) { return __builtin_logf(x); }
+template <class T>
+inline T min(T a, T b) {
+    return b < a ? b : a;
+}
+template <class T>
+inline T max(T a, T b) {
+    return a < b ? b : a;
+}
+#endif

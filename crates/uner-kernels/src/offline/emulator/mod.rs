@@ -1,0 +1,163 @@
+//! The kernels of a call, run on the CPU: the CUDA C++ that the card would be given, compiled by the C++ compiler of the
+//! machine against a small stand-in for CUDA (`cuda.h`, `runtime.cpp`), launch by launch, with the buffers, cubes and scalars
+//! that the op's own launch code chose. It checks results, memory accesses and races; it says nothing of speed.
+
+mod program;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use burn::backend::TensorMetadata;
+use burn::tensor::TensorData;
+use cubecl_core::prelude::KernelId;
+use cubecl_server::server::{BufferBinding, KernelResource};
+use tempfile::TempDir;
+
+use self::program::{COMPILER, Runtime};
+use super::emit;
+use super::recorder::{Launch, Recorder};
+use crate::cube::Floats;
+
+/// A change of a kernel's source.
+pub(crate) type Change = fn(&str) -> String;
+
+/// A device whose kernels run on the CPU.
+pub(crate) struct Emulator {
+    recorder: Recorder,
+    folder: TempDir,
+    runtime: Runtime,
+    programs: HashMap<KernelId, PathBuf>,
+    /// The contents of the buffers that have any, by the identifier of their memory.
+    memory: HashMap<usize, Vec<u8>>,
+    /// Picks the order of cubes and planes.
+    pub(crate) order: u32,
+    /// A fault to be found: the function of a kernel, and what happens to its source.
+    fault: Option<(&'static str, Change)>,
+    /// Programs built so far.
+    built: usize,
+}
+
+impl Emulator {
+    /// None, and a word about it, where there is no C++ compiler.
+    pub(crate) fn open() -> Option<Self> {
+        if Command::new(COMPILER).arg("--version").stdout(Stdio::null()).status().is_err() {
+            eprintln!("SKIPPED: there is no C++ compiler `{COMPILER}`");
+            return None;
+        }
+        let folder = TempDir::new().expect("there is a place for temporary files");
+        let runtime = Runtime::build(folder.path());
+        let (programs, memory) = (HashMap::new(), HashMap::new());
+        Some(Self {
+            recorder: Recorder::new(),
+            folder,
+            runtime,
+            programs,
+            memory,
+            order: 0,
+            fault: None,
+            built: 0,
+        })
+    }
+
+    /// From here on the kernel `function` has a fault, and no other.
+    pub(crate) fn set_fault(&mut self, function: &'static str, change: Change) {
+        let before = self.fault.replace((function, change));
+        let stale = [Some(function), before.map(|(function, _)| function)];
+        self.programs.retain(|id, _| !stale.contains(&Some(function_of(id))));
+    }
+
+    /// A tensor with these contents.
+    pub(crate) fn put(&mut self, data: &TensorData) -> Floats {
+        let tensor = self.recorder.tensor(data.shape(), data.dtype());
+        self.memory.insert(identifier(&tensor.handle.clone().binding()), data.as_bytes().to_vec());
+        tensor
+    }
+
+    /// What a kernel left in a tensor.
+    pub(crate) fn fetch(&self, tensor: &Floats) -> TensorData {
+        let contents = &self.memory[&identifier(&tensor.handle.clone().binding())];
+        TensorData::from_bytes_vec(contents.clone(), tensor.shape(), tensor.dtype())
+    }
+
+    /// Runs the kernels that `call` launches.
+    ///
+    /// # Errors
+    /// What a kernel does that it must not, or where a result is missing.
+    pub(crate) fn run<T>(&mut self, call: impl FnOnce() -> T) -> Result<T, String> {
+        let mut result = None;
+        let launches = self.recorder.record(|_| result = Some(call()));
+        for launch in &launches {
+            self.launch(launch)?;
+        }
+        Ok(result.expect("the call was made"))
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<(), String> {
+        let source = emit(String::new(), launch, &self.recorder);
+        let (id, folder) = (launch.kernel.id(), self.folder.path());
+        let kernel = function_of(&id);
+        let program = self.programs.entry(id.clone()).or_insert_with(|| {
+            let change = self.fault.filter(|(faulty, _)| *faulty == kernel).map(|(_, change)| change);
+            self.built += 1;
+            self.runtime.link(&source, change, &folder.join(format!("{kernel}{}", self.built)))
+        });
+        let (x, y, z) = launch.cube_count.expect("the count is known at launch");
+        let units = source.cube_dim.0 * source.cube_dim.1 * source.cube_dim.2;
+        let mut arguments = String::new();
+        for number in [x, y, z, units, source.shared_memory as u32, self.order] {
+            write!(arguments, "{number} ").expect("a string takes everything");
+        }
+        let buffers: Vec<_> = launch.arguments.resources.iter().map(buffer).collect();
+        let input = input(&launch.arguments.info.data, &buffers, &self.memory);
+        let output = program::run(program, &arguments, &folder.join("input"), &input)
+            .map_err(|error| format!("`{kernel}`: {error}"))?;
+        let mut contents = &output[..];
+        for buffer in buffers {
+            let (own, rest) = contents.split_at(bytes(buffer) as usize);
+            self.memory.insert(identifier(buffer), own.to_vec());
+            contents = rest;
+        }
+        Ok(())
+    }
+}
+
+/// The function that a kernel's type was generated from: the type lies in a module of the function's name.
+fn function_of(id: &KernelId) -> &'static str {
+    let path = id.type_name().split('<').next().unwrap_or_default();
+    path.rsplit("::").nth(1).unwrap_or(path)
+}
+
+fn identifier(binding: &BufferBinding) -> usize {
+    binding.memory.id().value
+}
+
+fn buffer(resource: &KernelResource) -> &BufferBinding {
+    match resource {
+        KernelResource::Buffer(binding) => {
+            assert_eq!(binding.offset_start.unwrap_or(0), 0, "views are not emulated");
+            binding
+        }
+        KernelResource::TensorMap(_) => panic!("tensor maps are not emulated"),
+    }
+}
+
+/// Bytes of a buffer without those that only fill up the allocation.
+fn bytes(buffer: &BufferBinding) -> u64 {
+    buffer.size - buffer.offset_end.unwrap_or(0)
+}
+
+/// What a program reads: scalars and lengths, and the buffers.
+fn input(info: &[u64], buffers: &[&BufferBinding], memory: &HashMap<usize, Vec<u8>>) -> Vec<u8> {
+    let mut input = (info.len() as u64 * 8).to_ne_bytes().to_vec();
+    input.extend(info.iter().flat_map(|word| word.to_ne_bytes()));
+    input.extend((buffers.len() as u64).to_ne_bytes());
+    for buffer in buffers {
+        let contents = memory.get(&identifier(buffer));
+        input.extend(bytes(buffer).to_ne_bytes());
+        input.extend(u64::from(contents.is_some()).to_ne_bytes());
+        input.extend(contents.into_iter().flatten());
+    }
+    input
+}

@@ -1,0 +1,371 @@
+// The blocks of a launch, one at a time, with a fiber per thread.
+//
+// The kernel is compiled with `-fsanitize=thread`, whose hooks (`__tsan_*`, defined here, not those of libtsan) report every
+// load and store. What is checked:
+//
+// - global memory: every access lies inside one buffer of the launch and is aligned, and writes lie in outputs; no two
+//   blocks write the same byte; every byte of an output is written;
+// - shared memory: every access lies inside the launch's allocation, is aligned, reads only what was written, and no two
+//   threads access a word without a barrier between them if one of them writes;
+// - `cp.async`: the target may not be touched until the thread has waited; the copy happens at the wait, as late as it may;
+// - collectives of a warp (`mma`, `ldmatrix`, shuffles) and barriers: all threads arrive at the same one.
+//
+// Arguments: blocks in x, y and z, threads, bytes of shared memory, and a number that picks the order of blocks and warps.
+// Input: the bytes of scalars and lengths and they, then for each buffer its bytes, whether its contents follow, and they.
+// Output: the contents of all buffers. Counts are 64 bits wide.
+#include "cuda.h"
+
+#include <csetjmp>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <vector>
+
+void emulator_kernel();
+
+namespace {
+
+using u32 = uint32_t;
+using u64 = uint64_t;
+
+constexpr u64 SPACING = 1ull << 35;     // from one buffer to the next: a wild 32-bit index stays between
+constexpr u64 ARENA = 32 * SPACING;
+constexpr u32 SHARED_MAX = 256 * 1024;
+constexpr u32 NOBODY = ~0u, SEVERAL = ~0u - 1;
+constexpr size_t STACK = 256 * 1024;
+
+struct Buffer {
+    char* data;
+    size_t bytes;
+    bool known;   // has contents
+    bool output;
+    std::vector<u32> writer;  // per byte: block + 1
+};
+struct Copy {
+    u32 address, size, bytes;
+    const char* source;
+    bool committed;
+};
+struct Collective {
+    u32 arrived, kind;
+    u32 in[32][6];
+};
+struct Fiber {
+    jmp_buf context;
+    u32 index, steps;  // steps: collectives passed, picks the slot
+    bool started, done;
+    std::vector<Copy> copies;
+    char* stack;
+};
+struct Word {
+    u32 writer = NOBODY, written = 0;  // thread and epoch of the last write
+    u32 reader = NOBODY, read = 0;     // thread (or SEVERAL) and epoch of the last read
+    u32 valid = 0;                     // per byte: was written
+    u32 flying = 0;                    // copies under way
+};
+
+char *arena, *shared;
+std::vector<Buffer> buffers;
+size_t next_buffer;
+std::vector<char> info;
+std::vector<Word> words;
+std::vector<Fiber> fibers;
+std::vector<Collective> slots;  // two per warp
+EmulatorIndex block, grid;
+u32 shared_bytes, order, number, epoch, arrived, alive;
+Fiber* current;
+jmp_buf scheduler;
+void (*body)(void*);
+void* argument;
+
+[[noreturn]] void fail(const std::string& what) {
+    std::fprintf(stderr, "%s (block %u,%u,%u", what.c_str(), block.x, block.y, block.z);
+    if (current) std::fprintf(stderr, " thread %u", current->index);
+    std::fprintf(stderr, ")\n");
+    std::exit(1);
+}
+
+void yield() {
+    if (_setjmp(current->context) == 0) _longjmp(scheduler, 1);
+}
+
+void check_shared(u32 address, u32 size, bool write) {
+    auto refuse = [&](const char* what) { fail(what + (" at byte " + std::to_string(address))); };
+    if (address % (size < 16 ? size : 16) != 0) refuse("misaligned shared address");
+    if (address + size > shared_bytes) refuse("shared memory out of bounds");
+    for (u32 i = address / 4; i <= (address + size - 1) / 4; ++i) {
+        Word& word = words[i];
+        u32 mask = 0;
+        for (u32 byte = 0; byte < 4; ++byte) mask |= (i * 4 + byte >= address && i * 4 + byte < address + size) << byte;
+        if (word.flying) refuse("shared memory touched while a copy is under way");
+        if (word.written == epoch && word.writer != current->index) refuse("shared memory race");
+        if (write) {
+            if (word.read == epoch && word.reader != current->index) refuse("shared memory written while others read");
+            word.writer = current->index, word.written = epoch, word.valid |= mask;
+        } else {
+            if ((word.valid & mask) != mask) refuse("uninitialised shared memory read");
+            word.reader = word.read == epoch && word.reader != current->index ? SEVERAL : current->index;
+            word.read = epoch;
+        }
+    }
+}
+
+void check_global(const char* address, u32 size, bool write) {
+    for (Buffer& buffer : buffers) {
+        if (address < buffer.data || address + size > buffer.data + buffer.bytes) continue;
+        if (reinterpret_cast<u64>(address) % size != 0) fail("misaligned global address");
+        if (write && !buffer.output) fail("write to an input");
+        for (u32 i = 0; write && i < size; ++i) {
+            u32& writer = buffer.writer[address - buffer.data + i];
+            if (writer && writer != number + 1) fail("two blocks write one byte of an output");
+            writer = number + 1;
+        }
+        return;
+    }
+    fail("global memory out of bounds");
+}
+
+void touch(void* pointer, u32 size, bool write) {
+    char* address = static_cast<char*>(pointer);
+    if (!current) return;
+    if (address >= shared && address < shared + SHARED_MAX)
+        check_shared(static_cast<u32>(address - shared), size, write);
+    else if (address >= arena && address < arena + ARENA)
+        check_global(address, size, write);
+}
+
+// All lanes of a warp leave their operands; what they compute of them they compute once the last has arrived.
+Collective& gather(u32 kind, const u32* values, u32 count) {
+    Fiber& self = *current;
+    Collective& slot = slots[self.index / 32 * 2 + self.steps % 2];
+    Collective& next = slots[self.index / 32 * 2 + (self.steps + 1) % 2];
+    if (slot.arrived == 0) slot.kind = kind;
+    if (slot.kind != kind) fail("lanes of a warp diverge");
+    std::memcpy(slot.in[self.index % 32], values, count * 4);
+    if (++slot.arrived == 32) next.arrived = 0;
+    self.steps++;
+    while (slot.arrived != 32) yield();
+    return slot;
+}
+
+void enter() {
+    body(argument);
+    if (!current->copies.empty()) fail("a thread ends with copies under way");
+    current->done = true;
+    alive--;
+    _longjmp(scheduler, 1);
+}
+
+void resume(Fiber& fiber) {
+    current = &fiber;
+    if (_setjmp(scheduler) == 0) {
+        if (fiber.started) _longjmp(fiber.context, 1);
+        fiber.started = true;
+        ucontext_t context;
+        getcontext(&context);
+        context.uc_stack.ss_sp = fiber.stack;
+        context.uc_stack.ss_size = STACK;
+        context.uc_link = nullptr;
+        makecontext(&context, enter, 0);
+        setcontext(&context);
+    }
+    current = nullptr;
+}
+
+void run_block() {
+    u32 threads = static_cast<u32>(fibers.size()), warps = threads / 32, idle = 0;
+    std::fill(words.begin(), words.end(), Word());
+    std::memset(shared, 0xff, shared_bytes);
+    for (Collective& slot : slots) slot.arrived = 0;
+    for (u32 i = 0; i < threads; ++i) fibers[i].index = i, fibers[i].steps = 0, fibers[i].started = fibers[i].done = false;
+    epoch = 1, arrived = 0, alive = threads;
+    for (u32 round = 0; alive > 0; ++round) {
+        u32 before = alive + arrived + epoch, steps = 0, after = 0;
+        u32 shift = (order * 2654435761u + round * (order + 1)) % warps;
+        for (u32 w = 0; w < warps; ++w) {
+            u32 warp = order & 1 ? (warps - 1 - w + shift) % warps : (w + shift) % warps;
+            for (u32 lane = 0; lane < 32; ++lane) {
+                Fiber& fiber = fibers[warp * 32 + lane];
+                if (fiber.done) continue;
+                steps += fiber.steps;
+                resume(fiber);
+                after += fiber.steps;
+            }
+        }
+        idle = after != steps || before != alive + arrived + epoch ? 0 : idle + 1;
+        if (idle > 2) fail("threads wait for a collective or a barrier that the others do not reach");
+    }
+}
+
+void read(void* target, size_t bytes) {
+    if (std::fread(target, 1, bytes, stdin) != bytes) fail("the input ends early");
+}
+u64 read_count() {
+    u64 count;
+    read(&count, sizeof count);
+    return count;
+}
+
+}  // namespace
+
+extern "C" {
+EmulatorIndex emulator_thread() { return {current->index, 0, 0}; }
+EmulatorIndex emulator_block() { return block; }
+EmulatorIndex emulator_grid() { return grid; }
+char* emulator_shared() { return shared; }
+
+void emulator_barrier() {
+    u32 entered = epoch;
+    if (++arrived == fibers.size()) arrived = 0, epoch++;
+    while (epoch == entered) yield();
+}
+
+// Fragments of `mma.m16n8k16`: see "Matrix Fragments for mma.m16n8k16" of the PTX ISA.
+void emulator_mma(float* d, const u32* a, const u32* b, const float* c, int bf16) {
+    u32 values[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    Collective& slot = gather(1, values, 6);
+    u32 lane = current->index % 32;
+    auto half = [&](u32 word, u32 i) {
+        uint16_t bits = static_cast<uint16_t>(word >> 16 * i);
+        return static_cast<double>(bf16 ? emulator::from_bf16(bits) : emulator::from_f16(bits));
+    };
+    for (u32 i = 0; i < 4; ++i) {
+        u32 row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+        double sum = c[i];
+        for (u32 k = 0; k < 16; ++k) {
+            u32 owner = row % 8 * 4 + k % 8 / 2, holder = column * 4 + k % 8 / 2;
+            sum += half(slot.in[owner][row / 8 + k / 8 * 2], k % 2) * half(slot.in[holder][4 + k / 8], k % 2);
+        }
+        d[i] = static_cast<float>(sum);
+    }
+}
+
+void emulator_ldmatrix(u32* out, u32 address, int transposed) {
+    check_shared(address, 16, false);
+    Collective& slot = gather(transposed ? 3 : 2, &address, 1);
+    u32 lane = current->index % 32;
+    for (u32 m = 0; m < 4; ++m) {
+        uint16_t pair[2];
+        for (u32 i = 0; i < 2; ++i) {
+            u32 row = transposed ? lane % 4 * 2 + i : lane / 4;
+            u32 column = transposed ? lane / 4 : lane % 4 * 2 + i;
+            std::memcpy(&pair[i], shared + slot.in[m * 8 + row][0] + column * 2, 2);
+        }
+        out[m] = pair[0] | static_cast<u32>(pair[1]) << 16;
+    }
+}
+
+u32 emulator_shuffle_xor(u32 value, u32 mask) {
+    return gather(16 + mask, &value, 1).in[current->index % 32 ^ mask][0];
+}
+
+void emulator_copy_async(u32 address, const void* source, u32 size, u32 bytes) {
+    if (bytes > size) fail("cp.async of more than its size");
+    if (reinterpret_cast<u64>(source) % size != 0) fail("misaligned source of cp.async");
+    if (bytes) check_global(static_cast<const char*>(source), bytes, false);
+    check_shared(address, size, true);
+    for (u32 i = address / 4; i < (address + size) / 4; ++i) words[i].flying++;
+    current->copies.push_back({address, size, bytes, static_cast<const char*>(source), false});
+}
+
+void emulator_commit() {
+    for (Copy& copy : current->copies) copy.committed = true;
+}
+
+void emulator_wait() {
+    std::vector<Copy> later;
+    for (const Copy& copy : current->copies) {
+        if (!copy.committed) {
+            later.push_back(copy);
+            continue;
+        }
+        for (u32 i = copy.address / 4; i < (copy.address + copy.size) / 4; ++i) words[i].flying--;
+        check_shared(copy.address, copy.size, true);
+        std::memset(shared + copy.address, 0, copy.size);
+        std::memcpy(shared + copy.address, copy.source, copy.bytes);
+    }
+    current->copies.swap(later);
+}
+
+void emulator_load_shared(void* out, u32 address, u32 size) {
+    check_shared(address, size, false);
+    std::memcpy(out, shared + address, size);
+}
+
+void* emulator_buffer(int output) {
+    if (next_buffer == buffers.size()) fail("the kernel has more buffers than the launch");
+    Buffer& buffer = buffers[next_buffer++];
+    if (!output && !buffer.known) fail("the kernel reads a buffer that nothing was written to");
+    buffer.output = output;
+    if (output) buffer.writer.resize(buffer.bytes);
+    return buffer.data;
+}
+
+void emulator_info(void* target, u32 size) {
+    if (size > info.size()) fail("the kernel has more scalars than the launch");
+    std::memcpy(target, info.data(), size);
+}
+
+void emulator_run(void (*kernel)(void*), void* context) {
+    body = kernel, argument = context;
+    if (next_buffer != buffers.size()) fail("the launch has more buffers than the kernel");
+    u32 blocks = grid.x * grid.y * grid.z;
+    for (u32 i = 0; i < blocks; ++i) {
+        number = order & 2 ? blocks - 1 - i : i;
+        block = {number % grid.x, number / grid.x % grid.y, number / grid.x / grid.y};
+        run_block();
+    }
+}
+
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+void __tsan_vptr_update(void**, void*) {}
+#define EMULATOR_HOOK(n)                                           \
+    void __tsan_read##n(void* p) { touch(p, n, false); }           \
+    void __tsan_write##n(void* p) { touch(p, n, true); }           \
+    void __tsan_unaligned_read##n(void* p) { touch(p, n, false); } \
+    void __tsan_unaligned_write##n(void* p) { touch(p, n, true); }
+EMULATOR_HOOK(1)
+EMULATOR_HOOK(2)
+EMULATOR_HOOK(4)
+EMULATOR_HOOK(8)
+EMULATOR_HOOK(16)
+void __tsan_read_range(void* p, size_t n) {
+    for (size_t i = 0; i < n; ++i) touch(static_cast<char*>(p) + i, 1, false);
+}
+void __tsan_write_range(void* p, size_t n) {
+    for (size_t i = 0; i < n; ++i) touch(static_cast<char*>(p) + i, 1, true);
+}
+}
+
+int main(int, char** arguments) {
+    auto count = [&](int i) { return static_cast<u32>(std::strtoul(arguments[i], nullptr, 10)); };
+    grid = {count(1), count(2), count(3)};
+    shared_bytes = count(5), order = count(6);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    arena = static_cast<char*>(mmap(nullptr, ARENA, PROT_NONE, flags, -1, 0));
+    shared = static_cast<char*>(mmap(nullptr, SHARED_MAX, PROT_READ | PROT_WRITE, flags, -1, 0));
+    words.resize(shared_bytes / 4), fibers.resize(count(4)), slots.resize(count(4) / 32 * 2);
+    for (Fiber& fiber : fibers) fiber.stack = static_cast<char*>(mmap(nullptr, STACK, PROT_READ | PROT_WRITE, flags, -1, 0));
+
+    info.resize(read_count());
+    read(info.data(), info.size());
+    for (u64 left = read_count(); left > 0; --left) {
+        Buffer buffer{arena + SPACING * buffers.size() + SPACING / 2, read_count(), read_count() != 0, false, {}};
+        mprotect(buffer.data, buffer.bytes + 4096, PROT_READ | PROT_WRITE);
+        if (buffer.known) read(buffer.data, buffer.bytes);
+        else std::memset(buffer.data, 0xff, buffer.bytes);
+        buffers.push_back(buffer);
+    }
+    emulator_kernel();
+    for (const Buffer& buffer : buffers) {
+        size_t missing = 0;
+        for (u32 writer : buffer.writer) missing += writer == 0;
+        if (missing && !buffer.known) fail(std::to_string(missing) + " bytes of an output were not written");
+        std::fwrite(buffer.data, 1, buffer.bytes, stdout);
+    }
+}
