@@ -8,6 +8,8 @@ mod backward;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+#[cfg(feature = "cube")]
+mod mma;
 mod reference;
 mod visibility;
 

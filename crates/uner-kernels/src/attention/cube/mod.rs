@@ -1,10 +1,10 @@
-//! Attention on the GPU, portable: shared memory and f32 arithmetic, no plane operations, no tensor cores. Runs wherever
-//! CubeCL does.
+//! Attention on the GPU. The kernels of this module are portable: shared memory and f32 arithmetic, no plane operations, no
+//! tensor cores; they run wherever CubeCL does. Where the device has what [`mma`] asks for, that runs instead.
 
 mod backward;
 mod forward;
 mod mask;
-mod plan;
+pub(super) mod plan;
 #[cfg(all(test, feature = "webgpu"))]
 mod tests;
 mod tile;
@@ -16,7 +16,7 @@ use cubecl::prelude::*;
 
 use self::plan::plan;
 use self::tile::{SIDE, Tiles, UNITS};
-use super::{AttentionKernels, Saved};
+use super::{AttentionKernels, Saved, mma};
 use crate::cube::{Floats, Ints, contiguous, dims, element, empty, vector_size};
 
 /// The largest head whose gradients fit the registers of a cube.
@@ -27,13 +27,18 @@ const CHUNK: usize = 16;
 
 /// How a call is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Path {
+pub(super) enum Path {
+    /// On tensor cores.
+    TensorCores,
     /// By the kernels of this module, in tiles of `side` queries by `side` keys.
     Portable { side: usize },
 }
 
 /// The fastest path that the device has for this element type and head. None if there is none.
-fn path(client: &Client, dtype: ElemType, head_dim: usize) -> Option<Path> {
+pub(super) fn path(client: &Client, dtype: ElemType, head_dim: usize) -> Option<Path> {
+    if mma::is_served(client, dtype, head_dim) {
+        return Some(Path::TensorCores);
+    }
     let properties = client.properties();
     let served = properties.supports_type(dtype) && (1..=LARGEST_HEAD).contains(&head_dim);
     let enough_units = properties.hardware.max_units_per_cube as usize >= UNITS;
@@ -43,6 +48,27 @@ fn path(client: &Client, dtype: ElemType, head_dim: usize) -> Option<Path> {
     };
     let side = [64, 32].into_iter().find(fits)?;
     (served && enough_units).then_some(Path::Portable { side })
+}
+
+/// The path of a call.
+///
+/// # Panics
+/// When the device has none for these tensors.
+fn path_of([q, k, v]: [&Floats; 3]) -> Path {
+    let dtypes = [q.dtype(), k.dtype(), v.dtype()];
+    let (q_shape, k_shape) = (q.shape(), k.shape());
+    assert!(
+        dtypes.iter().all(|dtype| *dtype == dtypes[0]),
+        "`q` {q_shape:?}, `k` {k_shape:?} and `v` differ in element type: {dtypes:?}"
+    );
+    let [_, _, _, head_dim] = dims(q);
+    path(&q.client, element(q), head_dim).unwrap_or_else(|| {
+        panic!(
+            "attention of `q` {q_shape:?} and `k` {k_shape:?} in {:?} is not served: heads of 1 to {LARGEST_HEAD} \
+             elements are, in the float types of the device",
+            dtypes[0]
+        )
+    })
 }
 
 /// A checked call: tensors in order, and its dimensions.
@@ -64,28 +90,11 @@ struct Call {
 }
 
 impl Call {
-    /// # Panics
-    /// When the device has no path for these tensors.
-    fn new([q, k, v]: [Floats; 3], document: Ints, branch: Ints) -> Self {
+    /// `side` is that of [`Path::Portable`].
+    fn new([q, k, v]: [Floats; 3], document: Ints, branch: Ints, side: usize) -> Self {
         let [rows, queries, heads, head_dim] = dims(&q);
         let [_, keys, kv_heads, _] = dims(&k);
-        let dtypes = [q.dtype(), k.dtype(), v.dtype()];
-        assert!(
-            dtypes.iter().all(|dtype| *dtype == dtypes[0]),
-            "`q` {:?}, `k` {:?} and `v` differ in element type: {dtypes:?}",
-            q.shape(),
-            k.shape()
-        );
         let (client, dtype) = (q.client.clone(), element(&q));
-        let Some(Path::Portable { side }) = path(&client, dtype, head_dim) else {
-            panic!(
-                "attention of `q` {:?} and `k` {:?} in {:?} is not served: heads of 1 to {LARGEST_HEAD} elements are, \
-                 in the float types of the device",
-                q.shape(),
-                k.shape(),
-                q.dtype()
-            );
-        };
         let vector = vector_size(&q, head_dim).min(4);
         let group = heads / kv_heads;
         let tiles = Tiles {
@@ -212,19 +221,29 @@ impl Call {
         );
         dq
     }
+
+    /// The gradients of the queries, keys and values.
+    fn backward(self, y: Floats, lse: Floats, dy: Floats) -> [Floats; 3] {
+        let (y, dy) = (contiguous(y), contiguous(dy));
+        let statistics = self.statistics(y, lse, dy.clone());
+        let [dk, dv] = self.keys_and_values(statistics.clone(), dy.clone());
+        [self.queries(statistics, dy), dk, dv]
+    }
 }
 
 impl AttentionKernels for Cube {
     fn attention_forward(q: Floats, k: Floats, v: Floats, document: Ints, branch: Ints) -> (Floats, Floats) {
-        Call::new([q, k, v], document, branch).forward()
+        match path_of([&q, &k, &v]) {
+            Path::TensorCores => mma::Call::new([q, k, v], document, branch).forward(),
+            Path::Portable { side } => Call::new([q, k, v], document, branch, side).forward(),
+        }
     }
 
     fn attention_backward(saved: Saved<Self>, dy: Floats) -> [Floats; 3] {
         let Saved { q, k, v, y, lse, document, branch } = saved;
-        let call = Call::new([q, k, v], document, branch);
-        let (y, dy) = (contiguous(y), contiguous(dy));
-        let statistics = call.statistics(y, lse, dy.clone());
-        let [dk, dv] = call.keys_and_values(statistics.clone(), dy.clone());
-        [call.queries(statistics, dy), dk, dv]
+        match path_of([&q, &k, &v]) {
+            Path::TensorCores => mma::Call::new([q, k, v], document, branch).backward(y, lse, dy),
+            Path::Portable { side } => Call::new([q, k, v], document, branch, side).backward(y, lse, dy),
+        }
     }
 }

@@ -42,7 +42,11 @@ pub(super) fn plan(document: Ints, branch: Ints) -> Ints {
     plan
 }
 
-fn signed(tensor: Ints) -> Ints {
+/// The documents or branches of a call, contiguous.
+///
+/// # Panics
+/// When they are not I32.
+pub(in crate::attention) fn signed(tensor: Ints) -> Ints {
     let (dtype, shape) = (tensor.dtype(), tensor.shape());
     assert_eq!(dtype, DType::I32, "documents and branches {shape:?} are I32 on a GPU");
     into_contiguous(tensor)

@@ -1,0 +1,112 @@
+//! The gradient of the queries: one cube per query tile of one head, one pass over the live key tiles.
+
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+use super::backward::{Upstream, score_gradients, weigh};
+use super::block::BLOCK;
+use super::copy::copy_tile;
+use super::forward::start;
+use super::mask::{hide, key_extent};
+use super::product::{
+    lane_offset_along, lane_offset_down, multiply_transposed, multiply_weights, write_row, zeros,
+};
+use super::ptx::{Accumulator, shared_address, wait_copies};
+use super::tile::{Packing, Place, Tiles};
+use crate::attention::PADDING;
+
+/// The gradient of `q`.
+///
+/// # Shapes
+/// - `dq`: `[rows, queries, heads, head_dim]`, in pairs of elements
+///
+/// Cubes: x the head, y the row, z the query tile (`ceil(queries / tiles.rows())`), the longest first; `planes · 32`
+/// units. Queries are stationary, `tiles.rows()` is a multiple of [`BLOCK`], `tiles.columns` is [`BLOCK`].
+#[cube(launch)]
+pub(super) fn backward_queries<E: Float>(
+    upstream: &Upstream<E>,
+    packing: &Packing,
+    dq: &mut [Vector<E, Const<2>>],
+    #[comptime] tiles: Tiles,
+    #[define(E)] _element: ElemType,
+) {
+    let words = comptime!(tiles.backward_bytes(tiles.stage_bytes()) / 4);
+    let shared = Shared::<[u32]>::new_aligned_slice(words, 16usize);
+    let base = shared_address(&*shared);
+    let place = Place::of_cube(packing, tiles);
+    let sums = sweep::<E>(upstream, packing, &place, base, tiles);
+    #[unroll]
+    for r in 0..comptime!(2 * tiles.row_tiles) {
+        let query = place.lane_row(tiles) + r * 8;
+        if query < place.sizes.queries {
+            let pair = place.queries(query, tiles).lane_pair(query);
+            write_row::<E>(dq, &sums, r, comptime!(tiles.scale()).runtime(), pair, tiles);
+        }
+    }
+}
+
+/// The values of this lane's queries in `[rows, heads, queries]`.
+#[cube]
+fn row_statistics(source: &[f32], place: &Place, #[comptime] tiles: Tiles) -> Array<f32> {
+    let mut values = Array::<f32>::new(comptime!(tiles.statistics()));
+    #[unroll]
+    for r in 0..comptime!(tiles.statistics()) {
+        let query = place.lane_row(tiles) + r * 8;
+        let inside = query < place.sizes.queries;
+        values[r] = source[place.statistics() + select(inside, query, 0usize)];
+    }
+    values
+}
+
+/// The pass over the live key tiles: the sum of `ds·k`.
+#[cube]
+fn sweep<E: Float>(
+    upstream: &Upstream<E>,
+    packing: &Packing,
+    place: &Place,
+    base: u32,
+    #[comptime] tiles: Tiles,
+) -> Array<Accumulator> {
+    let (columns, bytes) = comptime!((tiles.columns, tiles.column_bytes() as u32));
+    let (stage_bytes, row_bytes) = comptime!((tiles.stage_bytes() as u32, tiles.row_bytes() as u32));
+    let plane_bytes = comptime!((tiles.plane_rows() * tiles.stride()) as u32);
+    let (along, down) = (lane_offset_along(tiles), lane_offset_down(tiles));
+    let rows = base + UNIT_POS / 32 * plane_bytes + down;
+    let stages = base + 2 * row_bytes;
+
+    let extent = key_extent(packing, place, tiles);
+    if extent.begin < extent.end {
+        let run = place.queries(place.first, tiles);
+        copy_tile::<E>(base, &upstream.inputs.q, &run, comptime!(tiles.rows()), tiles);
+        copy_tile::<E>(base + row_bytes, &upstream.dy, &run, comptime!(tiles.rows()), tiles);
+        start::<E>(&upstream.inputs, packing, place, stages, extent.begin, tiles);
+    }
+    let lse = row_statistics(&upstream.lse, place, tiles);
+    let delta = row_statistics(&upstream.delta, place, tiles);
+    let mut sums = zeros(comptime!(tiles.row_tiles * tiles.head_tiles()));
+    let mut scores = zeros(comptime!(tiles.row_tiles * tiles.column_tiles()));
+    let mut products = zeros(comptime!(tiles.row_tiles * tiles.column_tiles()));
+    let key_blocks = place.row * place.sizes.keys.div_ceil(BLOCK);
+    for block in extent.begin..extent.end {
+        let key_document = packing.key_table[(key_blocks + block) * 2 + 1];
+        let stage = stages + (block - extent.begin) as u32 % 2 * stage_bytes;
+        wait_copies();
+        sync_cube();
+        let below = (block + 1) * columns <= place.offset + place.first + 1;
+        let uniform = select(key_document == extent.document, key_document != PADDING, false);
+        let masked = !(below && uniform);
+        if block + 1 < extent.end {
+            let next = stages + (block + 1 - extent.begin) as u32 % 2 * stage_bytes;
+            start::<E>(&upstream.inputs, packing, place, next, block + 1, tiles);
+        }
+        multiply_transposed::<E>(&mut scores, rows, stage + along, tiles);
+        if masked {
+            hide(&mut scores, packing, place, stage + 2 * bytes, block * columns, tiles);
+        }
+        weigh(&mut scores, &lse, tiles);
+        multiply_transposed::<E>(&mut products, rows + row_bytes, stage + bytes + along, tiles);
+        score_gradients(&mut products, &scores, &delta, tiles);
+        multiply_weights::<E>(&mut sums, &products, stage + down, tiles);
+    }
+    sums
+}

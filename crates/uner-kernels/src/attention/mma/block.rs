@@ -1,0 +1,111 @@
+//! Which blocks of tokens can see which: the small tables that let the kernels visit live tiles only.
+//!
+//! Tokens of one document are contiguous in a packed row, so what a block may see ends where the document of one
+//! of its ends does. A block whose tokens all belong to one document, keys moreover to branch 0, names it: where a
+//! query block and a key block below the diagonal name the same document, every query sees every key. [`PADDING`] in the
+//! place of the document says that there is no single one.
+
+use cubecl::prelude::*;
+
+use super::tile::Sizes;
+use crate::attention::PADDING;
+
+/// Tokens per block of the tables.
+pub(super) const BLOCK: usize = 64;
+/// Units of a cube of [`query_blocks`] and [`key_blocks`].
+pub(super) const UNITS: usize = 256;
+
+/// Per query block the first key that any of its queries may see (`keys` if none) and its document.
+///
+/// `table` is `[rows, ceil(queries / BLOCK), 2]`; one cube of [`UNITS`] per block (x) and row (y).
+#[cube(launch)]
+pub(super) fn query_blocks(document: &[i32], table: &mut [i32], sizes: Sizes) {
+    let row = CUBE_POS_Y as usize * sizes.keys;
+    let first = sizes.keys - sizes.queries + CUBE_POS_X as usize * BLOCK;
+    let end = min(first + BLOCK, sizes.keys);
+    let mut lead = PADDING.runtime();
+    let mut uniform = document[row + first];
+    for token in first..end {
+        let own = document[row + token];
+        if lead == PADDING {
+            lead = own;
+        }
+        if own != uniform {
+            uniform = PADDING.runtime();
+        }
+    }
+    let mut reach = sizes.keys;
+    if lead != PADDING {
+        for token in range_stepped(UNIT_POS as usize, end, UNITS) {
+            if document[row + token] == lead {
+                reach = min(reach, token);
+            }
+        }
+    }
+    let reach = smallest(reach as i32);
+    write_entry(table, reach, uniform);
+}
+
+/// Per key block the end of the queries that may see any of its keys (0 if none) and its document, if every key is
+/// in branch 0.
+///
+/// `table` is `[rows, ceil(keys / BLOCK), 2]`; one cube of [`UNITS`] per block (x) and row (y).
+#[cube(launch)]
+pub(super) fn key_blocks(document: &[i32], branch: &[i32], table: &mut [i32], sizes: Sizes) {
+    let row = CUBE_POS_Y as usize * sizes.keys;
+    let offset = sizes.keys - sizes.queries;
+    let first = CUBE_POS_X as usize * BLOCK;
+    let end = min(first + BLOCK, sizes.keys);
+    let mut last = PADDING.runtime();
+    let mut uniform = document[row + first];
+    for token in first..end {
+        let own = document[row + token];
+        if own != PADDING {
+            last = own;
+        }
+        if own != uniform {
+            uniform = PADDING.runtime();
+        }
+        if branch[row + token] != 0 {
+            uniform = PADDING.runtime();
+        }
+    }
+    let mut reach = 0usize;
+    if last != PADDING {
+        for token in range_stepped(max(first, offset) + UNIT_POS as usize, sizes.keys, UNITS) {
+            if document[row + token] == last {
+                reach = max(reach, token + 1 - offset);
+            }
+        }
+    }
+    let reach = -smallest(-(reach as i32));
+    write_entry(table, reach, uniform);
+}
+
+/// The smallest `value` of the cube's units.
+#[cube]
+fn smallest(value: i32) -> i32 {
+    let mut values = Shared::<[i32]>::new_slice(UNITS);
+    let unit = UNIT_POS as usize;
+    values[unit] = value;
+    sync_cube();
+    let mut half = comptime!(UNITS / 2).runtime();
+    while half > 0 {
+        if unit < half {
+            values[unit] = min(values[unit], values[unit + half]);
+        }
+        sync_cube();
+        half /= 2;
+    }
+    values[0]
+}
+
+/// Unit 0 writes the entry of this cube's block.
+#[cube]
+fn write_entry(table: &mut [i32], reach: i32, document: i32) {
+    if UNIT_POS == 0 {
+        let entry = (CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X) as usize * 2;
+        table[entry] = reach;
+        table[entry + 1] = document;
+    }
+}

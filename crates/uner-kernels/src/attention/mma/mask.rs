@@ -1,0 +1,163 @@
+//! Which tiles are live, which need no mask, and the mask itself.
+
+use cubecl::prelude::*;
+
+use super::block::BLOCK;
+use super::ptx::{Accumulator, load_integers};
+use super::tile::{Axis, Packing, Place, Tiles};
+use crate::attention::PADDING;
+
+/// The live blocks of the streamed axis for one stationary tile.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Extent {
+    /// First live block.
+    pub(super) begin: usize,
+    /// End of the live blocks.
+    pub(super) end: usize,
+    /// The document of all tokens of the tile, [`PADDING`] if there is no single one.
+    pub(super) document: i32,
+}
+
+/// The live key blocks of the query tile at `place`.
+#[cube]
+pub(super) fn key_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Extent {
+    let count = place.sizes.queries.div_ceil(BLOCK);
+    let first = place.first / BLOCK;
+    let mut reach = packing.query_table[(place.row * count + first) * 2];
+    let mut document = packing.query_table[(place.row * count + first) * 2 + 1];
+    #[unroll]
+    for part in 1..comptime!(tiles.rows() / BLOCK) {
+        if first + part < count {
+            let entry = (place.row * count + first + part) * 2;
+            reach = min(reach, packing.query_table[entry]);
+            if packing.query_table[entry + 1] != document {
+                document = PADDING.runtime();
+            }
+        }
+    }
+    let visible = min(place.sizes.keys, place.offset + place.first + comptime!(tiles.rows()));
+    Extent { begin: reach as usize / BLOCK, end: visible.div_ceil(BLOCK), document }
+}
+
+/// The live query blocks of the key tile at `place`.
+#[cube]
+pub(super) fn query_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Extent {
+    let count = place.sizes.keys.div_ceil(BLOCK);
+    let first = place.first / BLOCK;
+    let mut reach = packing.key_table[(place.row * count + first) * 2];
+    let mut document = packing.key_table[(place.row * count + first) * 2 + 1];
+    #[unroll]
+    for part in 1..comptime!(tiles.rows() / BLOCK) {
+        if first + part < count {
+            let entry = (place.row * count + first + part) * 2;
+            reach = max(reach, packing.key_table[entry]);
+            if packing.key_table[entry + 1] != document {
+                document = PADDING.runtime();
+            }
+        }
+    }
+    let begin = max(place.first, place.offset) - place.offset;
+    Extent { begin: begin / BLOCK, end: (reach as usize).div_ceil(BLOCK), document }
+}
+
+/// One token as the mask sees it.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Token {
+    /// Its place among the keys.
+    pub(super) position: i32,
+    /// Its document.
+    pub(super) document: i32,
+    /// Its branch.
+    pub(super) branch: i32,
+}
+
+/// Whether `query` sees `key`, neither of them padding.
+#[cube]
+fn sees(query: &Token, key: &Token) -> bool {
+    let behind = key.position <= query.position;
+    let together = select(key.document == query.document, behind, false);
+    let open = select(key.branch == query.branch, true, key.branch == 0);
+    select(open, together, false)
+}
+
+/// This lane's stationary token of row `r`; padding, and what lies behind the row of the batch, stands where it sees
+/// nothing and is seen by none.
+#[cube]
+fn stationary_token(
+    packing: &Packing,
+    place: &Place,
+    #[comptime] r: usize,
+    #[comptime] tiles: Tiles,
+) -> Token {
+    let queries = comptime!(matches!(tiles.stationary, Axis::Queries));
+    let (offset, alone) = if comptime!(queries) {
+        (place.offset, comptime!(-1i32).runtime())
+    } else {
+        (0usize.runtime(), comptime!(i32::MAX).runtime())
+    };
+    let position = offset + place.lane_row(tiles) + r * 8;
+    let inside = position < place.sizes.keys;
+    let index = place.row * place.sizes.keys + select(inside, position, 0usize);
+    let document = packing.document[index];
+    let real = select(document == PADDING, false, inside);
+    Token { position: select(real, position as i32, alone), document, branch: packing.branch[index] }
+}
+
+/// Sets the scores of pairs that do not see each other to negative infinity.
+///
+/// `words` is the shared address of the documents of the streamed tile, its branches lie `4 · columns` bytes behind;
+/// `column` is the key position of its first token.
+#[cube]
+pub(super) fn hide(
+    scores: &mut Array<Accumulator>,
+    packing: &Packing,
+    place: &Place,
+    words: u32,
+    column: usize,
+    #[comptime] tiles: Tiles,
+) {
+    // Both rows of a tile at a time: one row at a time costs the forward kernel registers, and spills at 128.
+    #[unroll]
+    for m in 0..comptime!(tiles.row_tiles) {
+        let upper = stationary_token(packing, place, comptime!(2 * m), tiles);
+        let lower = stationary_token(packing, place, comptime!(2 * m + 1), tiles);
+        hide_row(scores, comptime!(2 * m), &upper, words, column, tiles);
+        hide_row(scores, comptime!(2 * m + 1), &lower, words, column, tiles);
+    }
+}
+
+/// [`hide`] for row `r` (see [`Softmax`](super::softmax::Softmax) for the numbering), whose token is `stationary`.
+#[cube]
+fn hide_row(
+    scores: &mut Array<Accumulator>,
+    #[comptime] r: usize,
+    stationary: &Token,
+    words: u32,
+    column: usize,
+    #[comptime] tiles: Tiles,
+) {
+    let lane_column = UNIT_POS % 4 * 2;
+    let lane_words = words + lane_column * 4;
+    #[unroll]
+    for n in 0..comptime!(tiles.column_tiles()) {
+        let documents = load_integers(lane_words, comptime!(n * 32));
+        let branches = load_integers(lane_words, comptime!(4 * tiles.columns + n * 32));
+        let index = comptime!(r / 2 * tiles.column_tiles() + n);
+        let mut tile = scores[index];
+        #[unroll]
+        for side in 0..2usize {
+            let position = (column + n * 8 + side) as i32 + lane_column as i32;
+            let (document, branch) = (documents.extract(side), branches.extract(side));
+            let streamed = Token { position, document, branch };
+            let seen = if comptime!(matches!(tiles.stationary, Axis::Queries)) {
+                sees(stationary, &streamed)
+            } else {
+                sees(&streamed, stationary)
+            };
+            let element = comptime!(r % 2 * 2 + side);
+            let score = tile.extract(element);
+            tile.insert(element, select(seen, score, f32::NEG_INFINITY));
+        }
+        scores[index] = tile;
+    }
+}

@@ -1,0 +1,146 @@
+//! The two matrix products of attention on tiles, and the way of sums back into tensors.
+
+use cubecl::prelude::*;
+
+use super::ptx::{Accumulator, Fragment, load_matrices, load_transposed, multiply_accumulate, pack};
+use super::tile::Tiles;
+
+/// The byte offset at which this lane reads a 16x16 block whose 8x8 matrices are ordered first down the rows, then
+/// along the row: an A operand, and transposed the B operands of two tiles that contract over the rows.
+#[cube]
+pub(super) fn lane_offset_down(#[comptime] tiles: Tiles) -> u32 {
+    let lane = UNIT_POS % 32;
+    (lane % 16) * comptime!(tiles.stride() as u32) + (lane / 16) * 16
+}
+
+/// The byte offset at which this lane reads a 16x16 block whose 8x8 matrices are ordered first along the row, then
+/// down the rows: the B operands of two tiles that contract along the row.
+#[cube]
+pub(super) fn lane_offset_along(#[comptime] tiles: Tiles) -> u32 {
+    let lane = UNIT_POS % 32;
+    (lane / 16 * 8 + lane % 8) * comptime!(tiles.stride() as u32) + (lane / 8 % 2) * 16
+}
+
+/// Zeroed accumulators.
+#[cube]
+pub(super) fn zeros(#[comptime] count: usize) -> Array<Accumulator> {
+    let mut accumulators = Array::<Accumulator>::new(count);
+    clear(&mut accumulators, count);
+    accumulators
+}
+
+/// Zeroes `count` accumulators.
+#[cube]
+pub(super) fn clear(accumulators: &mut Array<Accumulator>, #[comptime] count: usize) {
+    #[unroll]
+    for i in 0..count {
+        accumulators[i] = Accumulator::new(0.0f32);
+    }
+}
+
+/// `products = a · bᵀ` of a plane's rows and a streamed tile, contracted over the head.
+///
+/// `a` and `b` are shared addresses with [`lane_offset_down`] and [`lane_offset_along`] added. Accumulator
+/// `m * column_tiles + n` is the tile of row tile `m` and columns `8n..8n + 8`.
+#[cube]
+pub(super) fn multiply_transposed<E: Float>(
+    products: &mut Array<Accumulator>,
+    a: u32,
+    b: u32,
+    #[comptime] tiles: Tiles,
+) {
+    let (row_tiles, width, stride) = comptime!((tiles.row_tiles, tiles.column_tiles(), tiles.stride()));
+    clear(products, comptime!(row_tiles * width));
+    let mut rows = Array::<Fragment>::new(row_tiles);
+    #[unroll]
+    for step in 0..comptime!(tiles.head_dim / 16) {
+        #[unroll]
+        for m in 0..row_tiles {
+            rows[m] = load_matrices(a, comptime!(m * 16 * stride + step * 32));
+        }
+        #[unroll]
+        for n in 0..comptime!(width / 2) {
+            let columns = load_matrices(b, comptime!(n * 16 * stride + step * 32));
+            #[unroll]
+            for m in 0..row_tiles {
+                multiply_pair::<E>(products, comptime!(m * width + 2 * n), rows[m], columns);
+            }
+        }
+    }
+}
+
+/// `sums += weights · b`, contracted over the streamed axis.
+///
+/// `weights` are accumulators as [`multiply_transposed`] leaves them, rounded to `E` on the way: their layout is
+/// that of an A operand. `b` is a shared address with [`lane_offset_down`] added. Accumulator
+/// `m * head_tiles + d` of `sums` is the tile of row tile `m` and elements `8d..8d + 8` of the head.
+#[cube]
+pub(super) fn multiply_weights<E: Float>(
+    sums: &mut Array<Accumulator>,
+    weights: &Array<Accumulator>,
+    b: u32,
+    #[comptime] tiles: Tiles,
+) {
+    let (row_tiles, width, stride) = comptime!((tiles.row_tiles, tiles.head_tiles(), tiles.stride()));
+    let mut rows = Array::<Fragment>::new(row_tiles);
+    #[unroll]
+    for step in 0..comptime!(tiles.columns / 16) {
+        #[unroll]
+        for m in 0..row_tiles {
+            let first = comptime!(m * tiles.column_tiles() + 2 * step);
+            rows[m] = pack_operand::<E>(weights[first], weights[comptime!(first + 1)]);
+        }
+        #[unroll]
+        for d in 0..comptime!(width / 2) {
+            let columns = load_transposed(b, comptime!(step * 16 * stride + d * 32));
+            #[unroll]
+            for m in 0..row_tiles {
+                multiply_pair::<E>(sums, comptime!(m * width + 2 * d), rows[m], columns);
+            }
+        }
+    }
+}
+
+/// Multiplies `a` into accumulators `first` and `first + 1`.
+#[cube]
+fn multiply_pair<E: Float>(
+    sums: &mut Array<Accumulator>,
+    #[comptime] first: usize,
+    a: Fragment,
+    columns: Fragment,
+) {
+    let second = comptime!(first + 1);
+    sums[first] = multiply_accumulate::<E>(a, columns, 0usize, sums[first]);
+    sums[second] = multiply_accumulate::<E>(a, columns, 1usize, sums[second]);
+}
+
+/// The A operand made of two adjacent accumulators.
+#[cube]
+fn pack_operand<E: Float>(left: Accumulator, right: Accumulator) -> Fragment {
+    let mut operand = Fragment::new(0u32);
+    operand.insert(0usize, pack::<E>(left.extract(0usize), left.extract(1usize)));
+    operand.insert(1usize, pack::<E>(left.extract(2usize), left.extract(3usize)));
+    operand.insert(2usize, pack::<E>(right.extract(0usize), right.extract(1usize)));
+    operand.insert(3usize, pack::<E>(right.extract(2usize), right.extract(3usize)));
+    operand
+}
+
+/// Writes row `r` of a plane's sums (see [`Softmax`](super::softmax::Softmax) for the numbering), each times
+/// `factor`; `pair` is the index of this lane's first pair of elements in `target`.
+#[cube]
+pub(super) fn write_row<E: Float>(
+    target: &mut [Vector<E, Const<2>>],
+    sums: &Array<Accumulator>,
+    #[comptime] r: usize,
+    factor: f32,
+    pair: usize,
+    #[comptime] tiles: Tiles,
+) {
+    #[unroll]
+    for d in 0..comptime!(tiles.head_tiles()) {
+        let tile = sums[comptime!(r / 2 * tiles.head_tiles() + d)];
+        let low = tile.extract(comptime!(r % 2 * 2)) * factor;
+        let high = tile.extract(comptime!(r % 2 * 2 + 1)) * factor;
+        target[pair + d * 4] = Vector::<E, Const<2>>::reinterpret(pack::<E>(low, high));
+    }
+}
