@@ -239,7 +239,7 @@ impl AttentionKernels for Cube {
     fn attention_backward(saved: Saved<Self>, dy: Floats) -> [Floats; 3] {
         let Saved { q, k, v, y, lse, document, branch } = saved;
         match path_of([&q, &k, &v]) {
-            Path::TensorCores => mma::Call::new([q, k, v], document, branch).backward(y, lse, dy),
+            Path::TensorCores => mma::Call::new([q, k, v], document, branch).backward(y, &lse, dy),
             Path::Portable { side } => Call::new([q, k, v], document, branch, side).backward(y, lse, dy),
         }
     }

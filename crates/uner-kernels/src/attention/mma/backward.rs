@@ -90,7 +90,7 @@ pub(super) fn weigh(scores: &mut Array<Accumulator>, lse: &Array<f32>, #[comptim
         shifts[i] = -lse[i] * log2e;
     }
     #[unroll]
-    for i in 0..comptime!(tiles.row_tiles * tiles.column_tiles()) {
+    for i in 0..comptime!(tiles.per_plane * tiles.column_tiles()) {
         let mut tile = scores[i];
         #[unroll]
         for e in 0..4usize {
@@ -111,7 +111,7 @@ pub(super) fn score_gradients(
     #[comptime] tiles: Tiles,
 ) {
     #[unroll]
-    for i in 0..comptime!(tiles.row_tiles * tiles.column_tiles()) {
+    for i in 0..comptime!(tiles.per_plane * tiles.column_tiles()) {
         let mut tile = products[i];
         let weight = weights[i];
         #[unroll]
@@ -128,7 +128,7 @@ impl Tiles {
     /// Per-query values that a lane needs at once: of its rows, or of its columns.
     pub(super) const fn statistics(self) -> usize {
         match self.stationary {
-            Axis::Queries => 2 * self.row_tiles,
+            Axis::Queries => 2 * self.per_plane,
             Axis::Keys => 2 * self.column_tiles(),
         }
     }

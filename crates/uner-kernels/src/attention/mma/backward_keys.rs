@@ -50,11 +50,11 @@ pub(super) fn backward_keys<E: Float>(
 ) {
     let words = comptime!(tiles.backward_bytes(tiles.query_stage_bytes()) / 4);
     let shared = Shared::<[u32]>::new_aligned_slice(words, 16usize);
-    let base = shared_address(&*shared);
+    let base = shared_address(&shared);
     let place = Place::of_cube(packing, tiles);
     let sums = sweep::<E>(upstream, packing, &place, base, tiles);
     #[unroll]
-    for r in 0..comptime!(2 * tiles.row_tiles) {
+    for r in 0..comptime!(2 * tiles.per_plane) {
         let key = place.lane_row(tiles) + r * 8;
         if key < place.sizes.keys {
             let pair = place.keys(key, tiles).lane_pair(key);
@@ -125,7 +125,7 @@ fn sweep<E: Float>(
         copy_tile::<E>(base + row_bytes, &upstream.inputs.v, &run, comptime!(tiles.rows()), tiles);
         start::<E>(upstream, packing, place, stages, extent.begin, tiles);
     }
-    let count = comptime!(tiles.row_tiles * tiles.head_tiles());
+    let count = comptime!(tiles.per_plane * tiles.head_tiles());
     let mut sums = Sums { keys: zeros(count), values: zeros(count) };
     let mut parity = 0u32;
     for member in 0..group {
@@ -184,7 +184,7 @@ fn absorb<E: Float>(sums: &mut Sums, packing: &Packing, place: &Place, at: &Step
     let step = comptime!(4 * tiles.columns as u32);
     let (along, down) = (lane_offset_along(tiles), lane_offset_down(tiles));
     let words = at.stage + 2 * bytes;
-    let mut scores = zeros(comptime!(tiles.row_tiles * tiles.column_tiles()));
+    let mut scores = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
     multiply_transposed::<E>(&mut scores, at.rows + down, at.stage + along, tiles);
     if at.masked {
         let column = place.offset + at.block * BLOCK;
@@ -193,7 +193,7 @@ fn absorb<E: Float>(sums: &mut Sums, packing: &Packing, place: &Place, at: &Step
     let lse = column_statistics(words + 2 * step, tiles);
     weigh(&mut scores, &lse, tiles);
     multiply_weights::<E>(&mut sums.values, &scores, at.stage + bytes + down, tiles);
-    let mut products = zeros(comptime!(tiles.row_tiles * tiles.column_tiles()));
+    let mut products = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
     let values = at.rows + comptime!(tiles.row_bytes() as u32) + down;
     multiply_transposed::<E>(&mut products, values, at.stage + bytes + along, tiles);
     let delta = column_statistics(words + 3 * step, tiles);

@@ -32,11 +32,11 @@ pub(super) fn backward_queries<E: Float>(
 ) {
     let words = comptime!(tiles.backward_bytes(tiles.stage_bytes()) / 4);
     let shared = Shared::<[u32]>::new_aligned_slice(words, 16usize);
-    let base = shared_address(&*shared);
+    let base = shared_address(&shared);
     let place = Place::of_cube(packing, tiles);
     let sums = sweep::<E>(upstream, packing, &place, base, tiles);
     #[unroll]
-    for r in 0..comptime!(2 * tiles.row_tiles) {
+    for r in 0..comptime!(2 * tiles.per_plane) {
         let query = place.lane_row(tiles) + r * 8;
         if query < place.sizes.queries {
             let pair = place.queries(query, tiles).lane_pair(query);
@@ -83,9 +83,9 @@ fn sweep<E: Float>(
     }
     let lse = row_statistics(&upstream.lse, place, tiles);
     let delta = row_statistics(&upstream.delta, place, tiles);
-    let mut sums = zeros(comptime!(tiles.row_tiles * tiles.head_tiles()));
-    let mut scores = zeros(comptime!(tiles.row_tiles * tiles.column_tiles()));
-    let mut products = zeros(comptime!(tiles.row_tiles * tiles.column_tiles()));
+    let mut sums = zeros(comptime!(tiles.per_plane * tiles.head_tiles()));
+    let mut scores = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
+    let mut products = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
     let key_blocks = place.row * place.sizes.keys.div_ceil(BLOCK);
     for block in extent.begin..extent.end {
         let key_document = packing.key_table[(key_blocks + block) * 2 + 1];

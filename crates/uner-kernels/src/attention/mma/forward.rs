@@ -55,10 +55,10 @@ pub(super) fn forward<E: Float>(
     #[define(E)] _element: ElemType,
 ) {
     let shared = Shared::<[u32]>::new_aligned_slice(comptime!(tiles.forward_bytes() / 4), 16usize);
-    let base = shared_address(&*shared);
+    let base = shared_address(&shared);
     let place = Place::of_cube(packing, tiles);
     let softmax = sweep::<E>(inputs, packing, &place, base, tiles);
-    finish::<E>(softmax, y, lse, &place, tiles);
+    finish::<E>(&softmax, y, lse, &place, tiles);
 }
 
 /// Starts the copies of key block `block` into the stage at `address`.
@@ -106,7 +106,7 @@ fn sweep<E: Float>(
         start::<E>(inputs, packing, place, stages, extent.begin, tiles);
     }
     let mut softmax = Softmax::start(tiles);
-    let mut scores = zeros(comptime!(tiles.row_tiles * tiles.column_tiles()));
+    let mut scores = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
     let key_blocks = place.row * place.sizes.keys.div_ceil(BLOCK);
     for block in extent.begin..extent.end {
         let key_document = packing.key_table[(key_blocks + block) * 2 + 1];
@@ -133,14 +133,14 @@ fn sweep<E: Float>(
 /// Normalises the sums and writes them and the log-sum-exp.
 #[cube]
 fn finish<E: Float>(
-    softmax: Softmax,
+    softmax: &Softmax,
     y: &mut [Vector<E, Const<2>>],
     lse: &mut [f32],
     place: &Place,
     #[comptime] tiles: Tiles,
 ) {
     #[unroll]
-    for r in 0..comptime!(2 * tiles.row_tiles) {
+    for r in 0..comptime!(2 * tiles.per_plane) {
         let mut weight = softmax.weights[r];
         weight += exchange(weight, 1u32);
         weight += exchange(weight, 2u32);

@@ -118,7 +118,7 @@ pub(super) fn hide(
 ) {
     // Both rows of a tile at a time: one row at a time costs the forward kernel registers, and spills at 128.
     #[unroll]
-    for m in 0..comptime!(tiles.row_tiles) {
+    for m in 0..comptime!(tiles.per_plane) {
         let upper = stationary_token(packing, place, comptime!(2 * m), tiles);
         let lower = stationary_token(packing, place, comptime!(2 * m + 1), tiles);
         hide_row(scores, comptime!(2 * m), &upper, words, column, tiles);

@@ -78,8 +78,8 @@ struct Forms {
 
 impl Forms {
     fn of(head_dim: usize) -> Self {
-        let forward = Tiles { stationary: Axis::Queries, head_dim, planes: 4, row_tiles: 2, columns: BLOCK };
-        let queries = Tiles { planes: 8, row_tiles: 1, ..forward };
+        let forward = Tiles { stationary: Axis::Queries, head_dim, planes: 4, per_plane: 2, columns: BLOCK };
+        let queries = Tiles { planes: 8, per_plane: 1, ..forward };
         Self { forward, queries, keys: Tiles { stationary: Axis::Keys, ..queries } }
     }
 
@@ -223,13 +223,13 @@ impl Call {
     }
 
     /// The gradients of the queries, keys and values.
-    pub(super) fn backward(self, y: Floats, lse: Floats, dy: Floats) -> [Floats; 3] {
+    pub(super) fn backward(self, y: Floats, lse: &Floats, dy: Floats) -> [Floats; 3] {
         if self.is_empty() {
             return [&self.q, &self.k, &self.v].map(|tensor| zeros(tensor, tensor.shape(), tensor.dtype()));
         }
         let dy = contiguous(dy);
         let delta = self.delta(contiguous(y), dy.clone());
-        let saved = [&dy, &lse, &delta];
+        let saved = [&dy, lse, &delta];
         let [dk, dv] = self.keys_and_values(saved);
         [self.queries(saved), dk, dv]
     }

@@ -49,20 +49,20 @@ pub(super) fn multiply_transposed<E: Float>(
     b: u32,
     #[comptime] tiles: Tiles,
 ) {
-    let (row_tiles, width, stride) = comptime!((tiles.row_tiles, tiles.column_tiles(), tiles.stride()));
-    clear(products, comptime!(row_tiles * width));
-    let mut rows = Array::<Fragment>::new(row_tiles);
+    let (per_plane, width, stride) = comptime!((tiles.per_plane, tiles.column_tiles(), tiles.stride()));
+    clear(products, comptime!(per_plane * width));
+    let mut rows = Array::<Fragment>::new(per_plane);
     #[unroll]
     for step in 0..comptime!(tiles.head_dim / 16) {
         #[unroll]
-        for m in 0..row_tiles {
+        for m in 0..per_plane {
             rows[m] = load_matrices(a, comptime!(m * 16 * stride + step * 32));
         }
         #[unroll]
         for n in 0..comptime!(width / 2) {
             let columns = load_matrices(b, comptime!(n * 16 * stride + step * 32));
             #[unroll]
-            for m in 0..row_tiles {
+            for m in 0..per_plane {
                 multiply_pair::<E>(products, comptime!(m * width + 2 * n), rows[m], columns);
             }
         }
@@ -81,12 +81,12 @@ pub(super) fn multiply_weights<E: Float>(
     b: u32,
     #[comptime] tiles: Tiles,
 ) {
-    let (row_tiles, width, stride) = comptime!((tiles.row_tiles, tiles.head_tiles(), tiles.stride()));
-    let mut rows = Array::<Fragment>::new(row_tiles);
+    let (per_plane, width, stride) = comptime!((tiles.per_plane, tiles.head_tiles(), tiles.stride()));
+    let mut rows = Array::<Fragment>::new(per_plane);
     #[unroll]
     for step in 0..comptime!(tiles.columns / 16) {
         #[unroll]
-        for m in 0..row_tiles {
+        for m in 0..per_plane {
             let first = comptime!(m * tiles.column_tiles() + 2 * step);
             rows[m] = pack_operand::<E>(weights[first], weights[comptime!(first + 1)]);
         }
@@ -94,7 +94,7 @@ pub(super) fn multiply_weights<E: Float>(
         for d in 0..comptime!(width / 2) {
             let columns = load_transposed(b, comptime!(step * 16 * stride + d * 32));
             #[unroll]
-            for m in 0..row_tiles {
+            for m in 0..per_plane {
                 multiply_pair::<E>(sums, comptime!(m * width + 2 * d), rows[m], columns);
             }
         }

@@ -21,7 +21,7 @@ pub(super) struct Softmax {
 impl Softmax {
     /// Nothing seen yet.
     pub(super) fn start(#[comptime] tiles: Tiles) -> Softmax {
-        let rows = comptime!(2 * tiles.row_tiles);
+        let rows = comptime!(2 * tiles.per_plane);
         let mut maxima = Array::<f32>::new(rows);
         let mut weights = Array::<f32>::new(rows);
         #[unroll]
@@ -29,13 +29,13 @@ impl Softmax {
             maxima[r] = f32::NEG_INFINITY.runtime();
             weights[r] = 0.0f32.runtime();
         }
-        Softmax { sums: zeros(comptime!(tiles.row_tiles * tiles.head_tiles())), maxima, weights }
+        Softmax { sums: zeros(comptime!(tiles.per_plane * tiles.head_tiles())), maxima, weights }
     }
 
     /// Turns the scores of one tile into weights relative to the new maxima, and rescales what was summed before.
     pub(super) fn absorb(&mut self, scores: &mut Array<Accumulator>, #[comptime] tiles: Tiles) {
         #[unroll]
-        for m in 0..comptime!(tiles.row_tiles) {
+        for m in 0..comptime!(tiles.per_plane) {
             let upper = self.rescale(scores, m, 0usize, tiles);
             let lower = self.rescale(scores, m, 1usize, tiles);
             // Maxima settle early: mostly there is nothing to rescale.

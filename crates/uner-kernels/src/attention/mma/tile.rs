@@ -21,7 +21,7 @@ pub(super) struct Tiles {
     /// Planes per cube.
     pub(super) planes: usize,
     /// 16-row tiles that one plane owns of the cube's stationary axis.
-    pub(super) row_tiles: usize,
+    pub(super) per_plane: usize,
     /// Tokens of one step along the streamed axis: a multiple of 16.
     pub(super) columns: usize,
 }
@@ -37,7 +37,7 @@ impl Tiles {
     }
     /// Tokens of the stationary axis per plane.
     pub(super) const fn plane_rows(self) -> usize {
-        self.row_tiles * 16
+        self.per_plane * 16
     }
     /// Bytes from one token to the next in shared memory. An odd number of 16-byte chunks, so that the eight rows
     /// of an `ldmatrix` lie in eight different bank groups.
@@ -218,6 +218,6 @@ fn from_the_end(position: u32, count: u32) -> usize {
 impl Run {
     /// The index of this lane's first pair of elements of `token`, in a tensor of pairs.
     pub(super) fn lane_pair(&self, token: usize) -> usize {
-        (self.base + token * self.stride) / 2 + (UNIT_POS % 4) as usize
+        self.base / 2 + token * (self.stride / 2) + (UNIT_POS % 4) as usize
     }
 }

@@ -95,7 +95,7 @@ impl Emulator {
     }
 
     fn launch(&mut self, launch: &Launch) -> Result<(), String> {
-        let source = emit(String::new(), launch, &self.recorder);
+        let source = emit(String::new(), launch, self.recorder.client.properties());
         let (id, folder) = (launch.kernel.id(), self.folder.path());
         let kernel = function_of(&id);
         let program = self.programs.entry(id.clone()).or_insert_with(|| {
