@@ -4,12 +4,14 @@ use burn::tensor::{Device, Tensor, TensorData};
 use uner_kernels::linear_cross_entropy::{IGNORE_INDEX, reference_token_losses};
 use uner_kernels::{Labels, linear, linear_cross_entropy, token_losses};
 
-use super::{TYPES, assert_close, assert_same, differentiate, random, values};
+use super::{TYPES, assert_close, assert_same, assert_within, differentiate, random, values};
 use crate::devices::{devices, fetch, setups};
 
 /// Compares everything that the loss gives.
 fn assert_loss(what: &str, [hidden, weight]: [&Tensor<2>; 2], labels: &[i32]) {
-    assert_same(
+    let [vocab, _] = weight.dims();
+    assert_within(
+        (vocab.max(labels.len()) as f32 / 500.0).sqrt().max(1.0),
         what,
         &[hidden.clone(), weight.clone()],
         &Tensor::<1>::from_data([0.75f32], &Device::flex()),
