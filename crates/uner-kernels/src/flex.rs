@@ -64,7 +64,8 @@ pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> Floats {
     Floats::from_data(TensorData::new(values, shape.into()))
 }
 
-/// Runs `work` with the widest vector instructions this processor has; what is inlined into it is compiled for them.
+/// Runs `work` with the widest vector instructions this processor has. Only what is inlined is compiled for them, and `work`
+/// is not unless it says `#[inline(always)]`: there is one copy of this function for each set of instructions.
 #[inline]
 pub(crate) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
@@ -76,12 +77,15 @@ pub(crate) fn rows_per_piece(width: usize) -> usize {
 }
 
 /// Calls `work` with (index of the first row, some rows of `out`), pieces of rows spread over the threads. The pieces
-/// do not depend on the number of threads.
+/// do not depend on the number of threads. `work` says `#[inline(always)]`, as for [`vectorized`].
 pub(crate) fn for_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
     let rows = rows_per_piece(width);
-    out.par_chunks_mut(rows * width)
-        .enumerate()
-        .for_each(|(piece, out)| vectorized(|| work(piece * rows, out)));
+    out.par_chunks_mut(rows * width).enumerate().for_each(|(piece, out)| {
+        vectorized(
+            #[inline(always)]
+            || work(piece * rows, out),
+        )
+    });
 }
 
 /// The sum of the elements of `terms`, [`LANES`] sums side by side.
@@ -104,10 +108,9 @@ pub(crate) fn largest(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let mut chunks = values.chunks_exact(LANES);
     for chunk in &mut chunks {
-        lanes
-            .iter_mut()
-            .zip(chunk)
-            .for_each(|(lane, &value)| *lane = if value > *lane { value } else { *lane });
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane = if value > *lane { value } else { *lane };
+        }
     }
     lanes.iter().chain(chunks.remainder()).fold(f32::NEG_INFINITY, |max, &value| max.max(value))
 }

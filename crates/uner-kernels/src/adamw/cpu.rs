@@ -52,7 +52,12 @@ fn update_all<G: Stored>(tensors: [&mut Floats; 3], grad: &[G], factors: Factors
     assert_eq!(whole, [grad.len(); 3], "parameter and moments own their buffers");
     let [values, first, second] = tensors.map(|tensor| tensor.storage_mut::<f32>().par_chunks_mut(PIECE));
     values.zip(grad.par_chunks(PIECE)).zip(first).zip(second).for_each(
-        |(((values, grad), first), second)| vectorized(|| update(values, grad, first, second, factors)),
+        |(((values, grad), first), second)| {
+            vectorized(
+                #[inline(always)]
+                || update(values, grad, first, second, factors),
+            )
+        },
     );
 }
 

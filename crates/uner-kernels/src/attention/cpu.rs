@@ -21,7 +21,10 @@ impl AttentionKernels for Flex {
         let inputs = Inputs::new(q, k, v, &document, &branch);
         let Shape { rows, queries, heads, head_dim, .. } = inputs.shape;
         #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime only")]
-        let outputs = inputs.for_groups(|group| group.forward());
+        let outputs = inputs.for_groups(
+            #[inline(always)]
+            |group| group.forward(),
+        );
         let y: Vec<_> = outputs.iter().flat_map(|(y, _)| y.chunks_exact(queries * head_dim)).collect();
         let y = tensor(interleave(&y, queries, heads, head_dim), inputs.q.shape());
         let lse = outputs.iter().flat_map(|(_, lse)| lse).copied().collect();
@@ -36,7 +39,10 @@ impl AttentionKernels for Flex {
         let (y, dy) = (contiguous(saved.y), contiguous(dy));
         let Shape { queries, keys, heads, kv_heads, head_dim, .. } = inputs.shape;
         let output = Output { y: slice(&y), lse: slice(&saved.lse), dy: slice(&dy) };
-        let gradients = inputs.for_groups(|group| group.backward(&output));
+        let gradients = inputs.for_groups(
+            #[inline(always)]
+            |group| group.backward(&output),
+        );
         let dq = gradients.iter().flat_map(|gradient| gradient.dq.chunks_exact(queries * head_dim));
         let dq: Vec<_> = dq.collect();
         let dk: Vec<_> = gradients.iter().map(|gradient| &gradient.dk[..]).collect();
@@ -121,7 +127,10 @@ impl Inputs {
             .map(|index| {
                 let (row, kv_head) = (index / kv_heads, index % kv_heads);
                 let heads = kv_head * size..(kv_head + 1) * size;
-                vectorized(|| work(&Group { inputs: self, row, kv_head, heads }))
+                vectorized(
+                    #[inline(always)]
+                    || work(&Group { inputs: self, row, kv_head, heads }),
+                )
             })
             .collect()
     }
@@ -189,7 +198,9 @@ impl Group<'_> {
             for block in self.blocks() {
                 let mut scores = self.scores(head, &block);
                 let rows = scores.chunks_exact_mut(block.keys.len());
-                rows.zip(&mut lse[block.first..]).for_each(|(row, lse)| *lse = softmax(row));
+                for (row, lse) in rows.zip(&mut lse[block.first..]) {
+                    *lse = softmax(row);
+                }
                 let y = &mut y[block.first * head_dim..][..block.count * head_dim];
                 product(y, Store::Replace, block.matrix(&scores), self.values(&block), 1.0, false);
             }

@@ -151,7 +151,14 @@ impl Weight {
             let buffer = &mut buffer[..panel.len()];
             let piece = rows_per_piece(1);
             buffer.par_chunks_mut(piece).zip(panel.par_chunks(piece)).for_each(|(wide, narrow)| {
-                vectorized(|| wide.iter_mut().zip(narrow).for_each(|(wide, narrow)| *wide = narrow.widen()));
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (wide, narrow) in wide.iter_mut().zip(narrow) {
+                            *wide = narrow.widen();
+                        }
+                    },
+                );
             });
             work(index * rows, Matrix::new(buffer, panel.len() / columns, columns, columns));
         }
@@ -168,15 +175,18 @@ fn dot_products<W: Stored>(out: &mut [f32], x: Matrix, weight: &[W], rows: usize
     let piece = rows_per_piece(columns).next_multiple_of(ROWS);
     by_row.par_chunks_mut((piece * x.rows).max(1)).enumerate().for_each(|(index, out)| {
         let weight = &weight[index * piece * columns..];
-        vectorized(|| {
-            for (group, out) in out.chunks_mut(ROWS * x.rows).enumerate() {
-                let weight = &weight[group * ROWS * columns..][..out.len() / x.rows * columns];
-                for n in 0..x.rows {
-                    let sums = dots(x_row(n), weight);
-                    out.iter_mut().skip(n).step_by(x.rows).zip(sums).for_each(|(out, sum)| *out = sum);
+        vectorized(
+            #[inline(always)]
+            || {
+                for (group, out) in out.chunks_mut(ROWS * x.rows).enumerate() {
+                    let weight = &weight[group * ROWS * columns..][..out.len() / x.rows * columns];
+                    for n in 0..x.rows {
+                        let sums = dots(x_row(n), weight);
+                        out.iter_mut().skip(n).step_by(x.rows).zip(sums).for_each(|(out, sum)| *out = sum);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     for (n, out) in out.chunks_exact_mut(rows.max(1)).enumerate() {
         out.iter_mut().zip(by_row.iter().skip(n).step_by(x.rows)).for_each(|(out, sum)| *out = *sum);

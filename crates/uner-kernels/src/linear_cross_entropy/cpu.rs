@@ -37,7 +37,7 @@ impl LinearCrossEntropyKernels for Flex {
         head.for_chunks(|mut chunk| {
             loss += chunk.losses_and_gradients().into_iter().map(f64::from).sum::<f64>();
             let count = chunk.rows.len();
-            let dlogits = Matrix::new(&chunk.logits, count, vocab, vocab);
+            let dlogits = Matrix::new(chunk.logits, count, vocab, vocab);
             if let Some(dhidden) = &mut dhidden {
                 dgathered.resize(count * width, 0.0);
                 head.weight.apply_transposed(dlogits, &mut dgathered);
@@ -46,7 +46,7 @@ impl LinearCrossEntropyKernels for Flex {
                 }
             }
             if let Some(dweight) = &mut dweight {
-                let gathered = Matrix::new(&chunk.gathered, count, width, width);
+                let gathered = Matrix::new(chunk.gathered, count, width, width);
                 product(dweight, Store::Add, dlogits.transposed(), gathered, 1.0, true);
             }
         });
@@ -74,8 +74,8 @@ struct Head {
 struct Chunk<'a> {
     rows: &'a [i32],
     targets: &'a [i32],
-    gathered: Vec<f32>,
-    logits: Vec<f32>,
+    gathered: &'a [f32],
+    logits: &'a mut [f32],
     vocab: usize,
 }
 
@@ -89,13 +89,17 @@ impl Head {
     fn for_chunks(&self, mut work: impl FnMut(Chunk)) {
         let size = (CHUNK_LOGITS / self.vocab).max(1);
         let hidden = slice(&self.hidden);
+        // Both are written anew for each chunk: memory is taken from the system once.
+        let mut gathered = Vec::with_capacity(size.min(self.rows.len()) * self.width);
+        let mut logits = vec![0.0; size.min(self.rows.len()) * self.vocab];
         for (rows, targets) in self.rows.chunks(size).zip(self.targets.chunks(size)) {
-            let row = |&row: &i32| hidden[row as usize * self.width..][..self.width].iter().copied();
-            let gathered: Vec<f32> = rows.iter().flat_map(row).collect();
-            let mut logits = vec![0.0; rows.len() * self.vocab];
-            let states = Matrix::new(&gathered, rows.len(), self.width, self.width);
-            self.weight.apply(states, &mut logits);
-            work(Chunk { rows, targets, gathered, logits, vocab: self.vocab });
+            gathered.clear();
+            for &row in rows {
+                gathered.extend_from_slice(&hidden[row as usize * self.width..][..self.width]);
+            }
+            let logits = &mut logits[..rows.len() * self.vocab];
+            self.weight.apply(Matrix::new(&gathered, rows.len(), self.width, self.width), logits);
+            work(Chunk { rows, targets, gathered: &gathered, logits, vocab: self.vocab });
         }
     }
 }
@@ -103,13 +107,25 @@ impl Head {
 impl Chunk<'_> {
     fn losses(&self) -> Vec<f32> {
         let rows = self.logits.par_chunks_exact(self.vocab).zip(self.targets);
-        rows.map(|(logits, &target)| vectorized(|| loss(logits, target))).collect()
+        rows.map(|(logits, &target)| {
+            vectorized(
+                #[inline(always)]
+                || loss(logits, target),
+            )
+        })
+        .collect()
     }
 
     /// The losses; the logits become `softmax(logits) - onehot(target)`.
     fn losses_and_gradients(&mut self) -> Vec<f32> {
         let rows = self.logits.par_chunks_exact_mut(self.vocab).zip(self.targets);
-        rows.map(|(logits, &target)| vectorized(|| loss_and_gradient(logits, target))).collect()
+        rows.map(|(logits, &target)| {
+            vectorized(
+                #[inline(always)]
+                || loss_and_gradient(logits, target),
+            )
+        })
+        .collect()
     }
 }
 

@@ -15,14 +15,19 @@ impl RmsNormKernels for Flex {
         let [_, hidden] = dims(&x);
         let (xs, weights) = (slice(&x), &*widened(&weight));
         let mut y = vec![0.0; xs.len()];
-        for_rows(&mut y, hidden, |first, y| {
-            for (y, x) in y.chunks_exact_mut(hidden).zip(xs[first * hidden..].chunks_exact(hidden)) {
-                let scale = reciprocal_root(x, eps);
-                for ((y, &x), &weight) in y.iter_mut().zip(x).zip(weights) {
-                    *y = x * scale * weight;
+        for_rows(
+            &mut y,
+            hidden,
+            #[inline(always)]
+            |first, y| {
+                for (y, x) in y.chunks_exact_mut(hidden).zip(xs[first * hidden..].chunks_exact(hidden)) {
+                    let scale = reciprocal_root(x, eps);
+                    for ((y, &x), &weight) in y.iter_mut().zip(x).zip(weights) {
+                        *y = x * scale * weight;
+                    }
                 }
-            }
-        });
+            },
+        );
         tensor(y, x.shape())
     }
 
@@ -33,10 +38,14 @@ impl RmsNormKernels for Flex {
         let (mut h, mut y) = (vec![0.0; xs.len()], vec![0.0; xs.len()]);
         let piece = rows_per_piece(hidden) * hidden;
         let inputs = xs.par_chunks(piece).zip(residuals.par_chunks(piece));
-        h.par_chunks_mut(piece)
-            .zip(y.par_chunks_mut(piece))
-            .zip(inputs)
-            .for_each(|((h, y), (x, residual))| vectorized(|| add_rows(h, y, x, residual, weights, eps)));
+        h.par_chunks_mut(piece).zip(y.par_chunks_mut(piece)).zip(inputs).for_each(
+            |((h, y), (x, residual))| {
+                vectorized(
+                    #[inline(always)]
+                    || add_rows(h, y, x, residual, weights, eps),
+                )
+            },
+        );
         (tensor(h, x.shape()), tensor(y, x.shape()))
     }
 
@@ -59,7 +68,10 @@ impl RmsNormKernels for Flex {
         let dweights: Vec<Vec<f32>> = pieces
             .map(|((dx, x), dy)| {
                 let mut dweight = vec![0.0; if wants_weight { hidden } else { 0 }];
-                vectorized(|| backward_rows(dx, &mut dweight, x, weights, eps, dy));
+                vectorized(
+                    #[inline(always)]
+                    || backward_rows(dx, &mut dweight, x, weights, eps, dy),
+                );
                 dweight
             })
             .collect();

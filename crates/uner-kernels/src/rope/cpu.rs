@@ -14,21 +14,26 @@ impl RopeKernels for Flex {
         let (xs, cosines, sines) = (slice(&x), slice(&cos), slice(&sin));
         let sign = if back { -1.0 } else { 1.0 };
         let mut y = vec![0.0; xs.len()];
-        for_rows(&mut y, width, |first, y| {
-            let tokens = y.chunks_exact_mut(width).zip(xs[first * width..].chunks_exact(width));
-            for ((y, x), token) in tokens.zip(first..) {
-                let cos = &cosines[token * half..][..half];
-                let sin = &sines[token * half..][..half];
-                for (y, x) in y.chunks_exact_mut(head_dim).zip(x.chunks_exact(head_dim)) {
-                    let (y1, y2) = y.split_at_mut(half);
-                    let (x1, x2) = x.split_at(half);
-                    for i in 0..half {
-                        y1[i] = x1[i] * cos[i] - sign * x2[i] * sin[i];
-                        y2[i] = x2[i] * cos[i] + sign * x1[i] * sin[i];
+        for_rows(
+            &mut y,
+            width,
+            #[inline(always)]
+            |first, y| {
+                let tokens = y.chunks_exact_mut(width).zip(xs[first * width..].chunks_exact(width));
+                for ((y, x), token) in tokens.zip(first..) {
+                    let cos = &cosines[token * half..][..half];
+                    let sin = &sines[token * half..][..half];
+                    for (y, x) in y.chunks_exact_mut(head_dim).zip(x.chunks_exact(head_dim)) {
+                        let (y1, y2) = y.split_at_mut(half);
+                        let (x1, x2) = x.split_at(half);
+                        for i in 0..half {
+                            y1[i] = x1[i] * cos[i] - sign * x2[i] * sin[i];
+                            y2[i] = x2[i] * cos[i] + sign * x1[i] * sin[i];
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
         tensor(y, x.shape())
     }
 }
