@@ -84,7 +84,7 @@ pub(crate) fn for_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut 
         vectorized(
             #[inline(always)]
             || work(piece * rows, out),
-        )
+        );
     });
 }
 

@@ -56,7 +56,7 @@ fn update_all<G: Stored>(tensors: [&mut Floats; 3], grad: &[G], factors: Factors
             vectorized(
                 #[inline(always)]
                 || update(values, grad, first, second, factors),
-            )
+            );
         },
     );
 }

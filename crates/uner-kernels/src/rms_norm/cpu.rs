@@ -43,7 +43,7 @@ impl RmsNormKernels for Flex {
                 vectorized(
                     #[inline(always)]
                     || add_rows(h, y, x, residual, weights, eps),
-                )
+                );
             },
         );
         (tensor(h, x.shape()), tensor(y, x.shape()))
