@@ -236,6 +236,7 @@ fn run() -> Result<(), String> {
 
 #[expect(clippy::print_stderr, reason = "what is wrong with the arguments or the machine")]
 fn main() -> ExitCode {
+    uner_cli::allocator::keep_freed_memory();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

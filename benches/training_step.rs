@@ -45,6 +45,7 @@ fn batch(mask: Option<&[Vec<u8>]>) -> Batch {
 
 #[expect(clippy::print_stdout, reason = "the result")]
 fn main() {
+    uner_cli::allocator::keep_freed_memory();
     let mask: Option<Vec<Vec<u8>>> = argument("--mask").map(|path| {
         let text = fs_err::read_to_string(path).expect("the mask");
         serde_json::from_str(&text).expect("rows of 0 and 1")

@@ -3,6 +3,7 @@
 //!
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe, 130 after Ctrl-C.
 
+pub mod allocator;
 mod args;
 mod assemble;
 mod atomic;
@@ -55,6 +56,7 @@ pub fn main_of_train(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
+    allocator::keep_freed_memory();
     let command = match command {
         Ok(command) => command,
         Err(error) => {

@@ -88,17 +88,21 @@ pub(crate) fn for_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut 
     });
 }
 
-/// The sum of the elements of `terms`, [`LANES`] sums side by side.
+/// The sum of `term` of the elements of equally long slices, [`LANES`] sums side by side. Arrays, not indices into slices: a
+/// check of bounds for each element would keep the compiler from using vector instructions.
 #[inline(always)]
-pub(crate) fn sum(count: usize, term: impl Fn(usize) -> f32) -> f32 {
+pub(crate) fn sum<const N: usize>(slices: [&[f32]; N], term: impl Fn([f32; N]) -> f32) -> f32 {
+    let count = slices[0].len();
     let mut lanes = [0f32; LANES];
     let whole = count - count % LANES;
     for start in (0..whole).step_by(LANES) {
+        let chunks: [&[f32; LANES]; N] =
+            slices.map(|slice| slice[start..].first_chunk().expect("equally long slices"));
         for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum += term(start + lane);
+            *sum += term(chunks.map(|chunk| chunk[lane]));
         }
     }
-    let rest: f32 = (whole..count).map(term).sum();
+    let rest: f32 = (whole..count).map(|index| term(slices.map(|slice| slice[index]))).sum();
     lanes.iter().sum::<f32>() + rest
 }
 
@@ -119,15 +123,18 @@ pub(crate) fn largest(values: &[f32]) -> f32 {
 /// polynomial of Cephes' `expf`). Below -87.3 it is 0.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
+    // Adding this rounds to a whole number, which then stands in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.3, 88.7);
-    let n = (clamped * std::f32::consts::LOG2_E + 0.5).floor();
+    let rounded = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     // ln 2 in two parts, so that the reduced argument is exact.
     let r = clamped - n * 0.693_359_4 + n * 2.121_944_4e-4;
     let mut p = 1.987_569_2e-4;
     for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
         p = p * r + coefficient;
     }
-    let value = (p * r * r + r + 1.0) * f32::from_bits((((n as i32) + 127) << 23) as u32);
+    let value = (p * r * r + r + 1.0) * f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
     if x < -87.3 { 0.0 } else { value }
 }
 
@@ -182,6 +189,22 @@ pub(crate) fn product(out: &mut [f32], how: Store, a: Matrix, b: Matrix, scale: 
     product_strided((out, b.columns), how, a, b, scale, parallel);
 }
 
+/// `a · b` as a new contiguous matrix, whose memory nobody clears before it is written.
+pub(crate) fn new_product(a: Matrix, b: Matrix, parallel: bool) -> Vec<f32> {
+    let size = a.rows * b.columns;
+    if size == 0 || a.columns == 0 {
+        return vec![0.0; size];
+    }
+    let mut out = Vec::with_capacity(size);
+    // SAFETY: there is room for `size` elements, all of which the product writes without reading them.
+    #[expect(unsafe_code, reason = "memory that is not initialised before")]
+    unsafe {
+        multiply((out.as_mut_ptr(), b.columns), Store::Replace, a, b, 1.0, parallel);
+        out.set_len(size);
+    }
+    out
+}
+
 /// As [`product`], into a matrix with the given number of elements from row to row: some columns of a wider one.
 fn product_strided(
     (out, stride): (&mut [f32], usize),
@@ -191,19 +214,38 @@ fn product_strided(
     scale: f32,
     parallel: bool,
 ) {
-    assert_eq!(a.columns, b.rows, "inner dimensions");
     let end = if a.rows == 0 { 0 } else { (a.rows - 1) * stride + b.columns };
     assert!(b.columns <= stride && end <= out.len(), "{} × {} does not fit `out`", a.rows, b.columns);
+    // SAFETY: `out` was checked.
+    #[expect(unsafe_code, reason = "see `multiply`")]
+    unsafe {
+        multiply((out.as_mut_ptr(), stride), how, a, b, scale, parallel);
+    }
+}
+
+/// The product, into memory with `stride` elements from row to row.
+///
+/// # Safety
+/// `out` has to have room for `a.rows` rows of `b.columns` elements, initialised ones if they are added to.
+#[expect(unsafe_code, reason = "the matrix product of `gemm` takes pointers")]
+unsafe fn multiply(
+    (out, stride): (*mut f32, usize),
+    how: Store,
+    a: Matrix,
+    b: Matrix,
+    scale: f32,
+    parallel: bool,
+) {
+    assert_eq!(a.columns, b.rows, "inner dimensions");
     let parallelism = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
     let existing = if how == Store::Add { 1.0 } else { 0.0 };
-    // SAFETY: `Matrix::new` checked that both operands lie within their slices, `out` was checked above.
-    #[expect(unsafe_code, reason = "the matrix product of `gemm` takes pointers")]
+    // SAFETY: `Matrix::new` checked that both operands lie within their slices; the caller vouches for `out`.
     unsafe {
         gemm::gemm(
             a.rows,
             b.columns,
             a.columns,
-            out.as_mut_ptr(),
+            out,
             1,
             stride as isize,
             how == Store::Add,
@@ -239,8 +281,10 @@ mod tests {
 
     #[test]
     fn sums_and_products_of_odd_sizes() {
-        for count in [0, 1, 15, 16, 17, 100] {
-            assert_eq!(sum(count, |index| index as f32), (count * count.saturating_sub(1) / 2) as f32);
+        for count in [0usize, 1, 15, 16, 17, 100] {
+            let values: Vec<f32> = (0..count).map(|index| index as f32).collect();
+            let expected = (count * count.saturating_sub(1) / 2) as f32;
+            assert_eq!(sum([&values, &values], |[a, b]| 2.0 * a - b), expected);
         }
         let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 10.0, 100.0]);
         let mut out = [1.0, 1.0];

@@ -271,7 +271,10 @@ impl Group<'_> {
         let Shape { queries, heads, head_dim, .. } = self.inputs.shape;
         let first = self.row * queries + block.first;
         let row = |query: usize| (query * heads + head) * head_dim;
-        let product = |at: usize| sum(head_dim, |index| output.y[at + index] * output.dy[at + index]);
+        let product = |at: usize| {
+            let (y, dy) = (&output.y[at..][..head_dim], &output.dy[at..][..head_dim]);
+            sum([y, dy], |[y, dy]| y * dy)
+        };
         (first..first + block.count).map(|query| product(row(query))).collect()
     }
 }
@@ -305,7 +308,7 @@ fn softmax(scores: &mut [f32]) -> f32 {
     for score in &mut *scores {
         *score = exp(*score - max);
     }
-    let total = sum(scores.len(), |index| scores[index]);
+    let total = sum([scores], |[weight]| weight);
     let scale = 1.0 / total;
     for score in scores {
         *score *= scale;

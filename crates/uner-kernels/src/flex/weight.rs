@@ -8,7 +8,8 @@ use burn::tensor::{DType, bf16};
 use rayon::prelude::*;
 
 use super::{
-    Floats, LANES, Matrix, Store, dims, in_order, product, product_strided, rows_per_piece, vectorized,
+    Floats, LANES, Matrix, Store, dims, in_order, new_product, product, product_strided, rows_per_piece,
+    vectorized,
 };
 
 /// Elements of a panel: 16 MiB as f32. A product over so many rows passes over its result no more often than one over
@@ -119,6 +120,30 @@ impl Weight {
         }
     }
 
+    /// [`Weight::apply`] into a new matrix.
+    pub(crate) fn applied(&self, x: Matrix) -> Vec<f32> {
+        match values(&self.tensor) {
+            Values::F32(weight) => new_product(x, self.matrix(weight).transposed(), self.is_much(x.rows)),
+            Values::Bf16(_) => {
+                let mut out = vec![0.0; x.rows * self.rows];
+                self.apply(x, &mut out);
+                out
+            }
+        }
+    }
+
+    /// [`Weight::apply_transposed`] into a new matrix.
+    pub(crate) fn applied_transposed(&self, dy: Matrix) -> Vec<f32> {
+        match values(&self.tensor) {
+            Values::F32(weight) => new_product(dy, self.matrix(weight), self.is_much(dy.rows)),
+            Values::Bf16(_) => {
+                let mut out = vec![0.0; dy.rows * self.columns];
+                self.apply_transposed(dy, &mut out);
+                out
+            }
+        }
+    }
+
     /// `dy · weight`: `[n, rows]` to `[n, columns]`.
     pub(crate) fn apply_transposed(&self, dy: Matrix, out: &mut [f32]) {
         let parallel = self.is_much(dy.rows);
@@ -218,7 +243,7 @@ fn dots<W: Stored>(x: &[f32], weight: &[W]) -> [f32; ROWS] {
         }
     } else {
         for (sum, row) in sums.iter_mut().zip(weight.chunks_exact(columns.max(1))) {
-            *sum = super::sum(columns, |index| row[index].widen() * x[index]);
+            *sum = row.iter().zip(x).map(|(weight, x)| weight.widen() * x).sum();
         }
     }
     sums

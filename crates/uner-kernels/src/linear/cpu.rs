@@ -10,17 +10,13 @@ impl LinearKernels for Flex {
     fn linear_forward(x: Floats, weight: Floats) -> Floats {
         let (x, weight) = (contiguous(x), Weight::new(weight));
         let ([tokens, input], [output, _]) = (dims(&x), weight.dims());
-        let mut y = vec![0.0; tokens * output];
-        weight.apply(Matrix::new(slice(&x), tokens, input, input), &mut y);
-        tensor(y, [tokens, output])
+        tensor(weight.applied(Matrix::new(slice(&x), tokens, input, input)), [tokens, output])
     }
 
     fn linear_backward_x(dy: Floats, weight: Floats) -> Floats {
         let (dy, weight) = (contiguous(dy), Weight::new(weight));
         let ([tokens, output], [_, input]) = (dims(&dy), weight.dims());
-        let mut dx = vec![0.0; tokens * input];
-        weight.apply_transposed(Matrix::new(slice(&dy), tokens, output, output), &mut dx);
-        tensor(dx, [tokens, input])
+        tensor(weight.applied_transposed(Matrix::new(slice(&dy), tokens, output, output)), [tokens, input])
     }
 
     fn linear_backward_weight(dy: Floats, x: Floats) -> Floats {

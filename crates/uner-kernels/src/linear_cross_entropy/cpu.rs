@@ -132,7 +132,7 @@ impl Chunk<'_> {
 #[inline(always)]
 fn loss(logits: &[f32], target: i32) -> f32 {
     let max = largest(logits);
-    let total = sum(logits.len(), |index| exp(logits[index] - max));
+    let total = sum([logits], |[logit]| exp(logit - max));
     max + total.ln() - logits[target as usize]
 }
 
@@ -143,7 +143,7 @@ fn loss_and_gradient(logits: &mut [f32], target: i32) -> f32 {
     for logit in &mut *logits {
         *logit = exp(*logit - max);
     }
-    let total = sum(logits.len(), |index| logits[index]);
+    let total = sum([logits], |[weight]| weight);
     let scale = 1.0 / total;
     for probability in &mut *logits {
         *probability *= scale;

@@ -109,7 +109,7 @@ fn backward_rows(dx: &mut [f32], dweight: &mut [f32], x: &[f32], weight: &[f32],
     let rows = dx.chunks_exact_mut(hidden).zip(x.chunks_exact(hidden)).zip(dy.chunks_exact(hidden));
     for ((dx, x), dy) in rows {
         let scale = reciprocal_root(x, eps);
-        let mean = sum(hidden, |i| dy[i] * weight[i] * x[i]) / hidden as f32;
+        let mean = sum([dy, weight, x], |[dy, weight, x]| dy * weight * x) / hidden as f32;
         let pull = scale * scale * mean;
         for i in 0..hidden {
             dx[i] = scale * (dy[i] * weight[i] - x[i] * pull);
@@ -122,6 +122,6 @@ fn backward_rows(dx: &mut [f32], dweight: &mut [f32], x: &[f32], weight: &[f32],
 
 #[inline(always)]
 fn reciprocal_root(x: &[f32], eps: f64) -> f32 {
-    let mean_square = sum(x.len(), |i| x[i] * x[i]) / x.len() as f32;
+    let mean_square = sum([x], |[x]| x * x) / x.len() as f32;
     1.0 / (mean_square + eps as f32).sqrt()
 }
