@@ -189,8 +189,16 @@ pub(crate) fn product(out: &mut [f32], how: Store, a: Matrix, b: Matrix, scale: 
     product_strided((out, b.columns), how, a, b, scale, parallel);
 }
 
+/// Multiplications below which a product stays on one thread.
+const PARALLEL: usize = 192 * 192 * 192;
+
+/// Whether a product of `[m, k]` and `[k, n]` is worth the threads.
+fn is_much(m: usize, n: usize, k: usize) -> bool {
+    m * n * k >= PARALLEL
+}
+
 /// `a · b` as a new contiguous matrix, whose memory nobody clears before it is written.
-pub(crate) fn new_product(a: Matrix, b: Matrix, parallel: bool) -> Vec<f32> {
+pub(crate) fn new_product(a: Matrix, b: Matrix) -> Vec<f32> {
     let size = a.rows * b.columns;
     if size == 0 || a.columns == 0 {
         return vec![0.0; size];
@@ -199,6 +207,7 @@ pub(crate) fn new_product(a: Matrix, b: Matrix, parallel: bool) -> Vec<f32> {
     // SAFETY: there is room for `size` elements, all of which the product writes without reading them.
     #[expect(unsafe_code, reason = "memory that is not initialised before")]
     unsafe {
+        let parallel = is_much(a.rows, b.columns, a.columns);
         multiply((out.as_mut_ptr(), b.columns), Store::Replace, a, b, 1.0, parallel);
         out.set_len(size);
     }

@@ -8,8 +8,8 @@ use burn::tensor::{DType, bf16};
 use rayon::prelude::*;
 
 use super::{
-    Floats, LANES, Matrix, Store, dims, in_order, new_product, product, product_strided, rows_per_piece,
-    vectorized,
+    Floats, LANES, Matrix, Store, dims, in_order, is_much, new_product, product, product_strided,
+    rows_per_piece, vectorized,
 };
 
 /// Elements of a panel: 16 MiB as f32. A product over so many rows passes over its result no more often than one over
@@ -22,9 +22,6 @@ const FEW: usize = 4;
 
 /// Rows of the weight that share one pass over a row of `x`.
 const ROWS: usize = 4;
-
-/// Multiplications below which a product stays on one thread.
-const PARALLEL: usize = 192 * 192 * 192;
 
 /// A type that weights and gradients are stored in.
 pub(crate) trait Stored: Copy + Send + Sync {
@@ -123,7 +120,7 @@ impl Weight {
     /// [`Weight::apply`] into a new matrix.
     pub(crate) fn applied(&self, x: Matrix) -> Vec<f32> {
         match values(&self.tensor) {
-            Values::F32(weight) => new_product(x, self.matrix(weight).transposed(), self.is_much(x.rows)),
+            Values::F32(weight) => new_product(x, self.matrix(weight).transposed()),
             Values::Bf16(_) => {
                 let mut out = vec![0.0; x.rows * self.rows];
                 self.apply(x, &mut out);
@@ -135,7 +132,7 @@ impl Weight {
     /// [`Weight::apply_transposed`] into a new matrix.
     pub(crate) fn applied_transposed(&self, dy: Matrix) -> Vec<f32> {
         match values(&self.tensor) {
-            Values::F32(weight) => new_product(dy, self.matrix(weight), self.is_much(dy.rows)),
+            Values::F32(weight) => new_product(dy, self.matrix(weight)),
             Values::Bf16(_) => {
                 let mut out = vec![0.0; dy.rows * self.columns];
                 self.apply_transposed(dy, &mut out);
@@ -164,7 +161,7 @@ impl Weight {
     }
 
     fn is_much(&self, n: usize) -> bool {
-        n * self.rows * self.columns >= PARALLEL
+        is_much(n, self.rows, self.columns)
     }
 
     /// Calls `work` with (index of the first row, some rows in f32), in order.

@@ -1,10 +1,9 @@
 //! The linear layer on the CPU: f32 activations, the weight in the type it is stored in.
 
 use burn::backend::Flex;
-use burn::backend::ops::FloatTensorOps;
 
 use super::LinearKernels;
-use crate::flex::{Floats, Matrix, Weight, contiguous, dims, slice, tensor};
+use crate::flex::{Floats, Matrix, Weight, contiguous, dims, new_product, slice, tensor};
 
 impl LinearKernels for Flex {
     fn linear_forward(x: Floats, weight: Floats) -> Floats {
@@ -20,6 +19,9 @@ impl LinearKernels for Flex {
     }
 
     fn linear_backward_weight(dy: Floats, x: Floats) -> Floats {
-        Self::float_matmul(Self::float_transpose(dy), x)
+        let (dy, x) = (contiguous(dy), contiguous(x));
+        let ([tokens, output], [_, input]) = (dims(&dy), dims(&x));
+        let dy = Matrix::new(slice(&dy), tokens, output, output);
+        tensor(new_product(dy.transposed(), Matrix::new(slice(&x), tokens, input, input)), [output, input])
     }
 }

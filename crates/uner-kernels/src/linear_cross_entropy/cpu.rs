@@ -5,8 +5,8 @@ use rayon::prelude::*;
 
 use super::LinearCrossEntropyKernels;
 use crate::flex::{
-    Floats, Ints, Matrix, Store, Weight, contiguous, exp, ints, largest, product, slice, sum, tensor,
-    vectorized,
+    Floats, Ints, Matrix, Store, Weight, contiguous, exp, ints, largest, new_product, product, slice, sum,
+    tensor, vectorized,
 };
 
 /// Logits of a chunk: 64 MiB, so that the weight is read a few times a step, not once a row.
@@ -32,7 +32,8 @@ impl LinearCrossEntropyKernels for Flex {
         let (width, vocab) = (head.width, head.vocab);
         let mut loss = 0.0;
         let mut dhidden = hidden_wanted.then(|| vec![0.0; slice(&head.hidden).len()]);
-        let mut dweight = weight_wanted.then(|| vec![0.0; vocab * width]);
+        // Empty until the first chunk.
+        let mut dweight = weight_wanted.then(Vec::new);
         let mut dgathered = Vec::new();
         head.for_chunks(|mut chunk| {
             loss += chunk.losses_and_gradients().into_iter().map(f64::from).sum::<f64>();
@@ -47,15 +48,26 @@ impl LinearCrossEntropyKernels for Flex {
             }
             if let Some(dweight) = &mut dweight {
                 let gathered = Matrix::new(chunk.gathered, count, width, width);
-                product(dweight, Store::Add, dlogits.transposed(), gathered, 1.0, true);
+                if dweight.is_empty() {
+                    *dweight = new_product(dlogits.transposed(), gathered);
+                } else {
+                    product(dweight, Store::Add, dlogits.transposed(), gathered, 1.0, true);
+                }
             }
         });
         let dhidden = dhidden.map(|dhidden| tensor(dhidden, head.hidden.shape()));
-        let dweight = dweight.map(|dweight| tensor(dweight, [vocab, width]));
+        let dweight = dweight.map(|mut dweight| {
+            dweight.resize(vocab * width, 0.0);
+            tensor(dweight, [vocab, width])
+        });
         (tensor(vec![loss as f32], [1]), [dhidden, dweight])
     }
 
     fn scale_gradient(gradient: Floats, dloss: Floats) -> Floats {
+        // As in training, where the backward pass begins at the loss.
+        if slice(&contiguous(dloss.clone())) == [1.0] {
+            return gradient;
+        }
         Self::float_mul(gradient, Self::float_reshape(dloss, [1, 1].into()))
     }
 }
