@@ -8,7 +8,7 @@ const PURGE_DELAY: c_int = 15;
 const KEPT: c_long = 10_000;
 
 /// From here on mimalloc returns freed memory to the system after ten seconds, not after one. Every op of a step takes memory for
-/// its output, and one that takes more than a second would find it gone: thousands of page faults a step. The price is up to a
+/// its output, and one that takes more than a second would find it gone: thousands of page faults a step. The price is about a
 /// quarter more resident memory.
 pub fn keep_freed_memory() {
     // SAFETY: sets an integer in a table of mimalloc, whether or not it is the allocator of this program.

@@ -293,7 +293,8 @@ mod tests {
         for count in [0usize, 1, 15, 16, 17, 100] {
             let values: Vec<f32> = (0..count).map(|index| index as f32).collect();
             let expected = (count * count.saturating_sub(1) / 2) as f32;
-            assert_eq!(sum([&values, &values], |[a, b]| 2.0 * a - b), expected);
+            let twice: Vec<f32> = values.iter().map(|value| 2.0 * value).collect();
+            assert_eq!(sum([&values, &twice], |[one, two]| 2.0 * two - 3.0 * one), expected);
         }
         let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 10.0, 100.0]);
         let mut out = [1.0, 1.0];
@@ -303,5 +304,7 @@ mod tests {
         let mut out = [0.0; 3];
         product(&mut out, Store::Replace, a.transposed(), Matrix::new(&b[..2], 2, 1, 1), 1.0, false);
         assert_eq!(out, [41.0, 52.0, 63.0]);
+        assert_eq!(new_product(a, Matrix::new(&b, 3, 1, 1)), [321.0, 654.0]);
+        assert_eq!(new_product(Matrix::new(&[], 2, 0, 0), Matrix::new(&[], 0, 1, 1)), [0.0; 2]);
     }
 }
