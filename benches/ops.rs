@@ -15,7 +15,7 @@ use uner_kernels::attention::PADDING;
 use uner_kernels::device::DeviceName;
 use uner_kernels::{
     AdamWState, AdamWStep, Labels, RotaryTable, Visibility, adamw, add_rms_norm, attention, linear,
-    linear_cross_entropy, rms_norm, rope, swiglu, token_losses,
+    linear_cross_entropy, rms_norm, rope, squared_norm, swiglu, token_losses,
 };
 
 /// That of the binaries.
@@ -28,13 +28,14 @@ const EPS: f64 = 1e-5;
 type Measure = fn(&Bench, &Preset);
 
 /// The ops by their directory, and whether they read weights.
-const OPS: [(&str, bool, Measure); 7] = [
+const OPS: [(&str, bool, Measure); 8] = [
     ("attention", false, bench_attention),
     ("rms_norm", true, bench_rms_norm),
     ("rope", false, bench_rope),
     ("swiglu", false, bench_swiglu),
     ("linear", true, bench_linear),
     ("linear_cross_entropy", true, bench_linear_cross_entropy),
+    ("squared_norm", true, bench_squared_norm),
     ("adamw", true, bench_adamw),
 ];
 
@@ -172,6 +173,15 @@ fn bench_linear_cross_entropy(bench: &Bench, preset: &Preset) {
         || drop(token_losses(states.clone(), weight.clone(), &labels)),
         || drop(linear_cross_entropy(leaf(&states), leaf(&weight), &labels).backward()),
     );
+}
+
+fn bench_squared_norm(bench: &Bench, preset: &Preset) {
+    let gradient = bench.weight([preset.parameter]);
+    let stored = if bench.dtype == DType::BF16 { 2 } else { 4 };
+    let case = Case { op: "squared_norm", shape: preset.parameter.to_string() };
+    bench.pass(&case, "forward", Cost::Bytes(stored * preset.parameter), || {
+        drop(squared_norm(gradient.clone()));
+    });
 }
 
 fn bench_adamw(bench: &Bench, preset: &Preset) {

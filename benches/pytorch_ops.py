@@ -369,6 +369,17 @@ def linear_cross_entropy(bench, preset):
         bench.passes(case, "own chunks", costs, own_chunks, [states, weight], (None,))
 
 
+def squared_norm(bench, preset):
+    count = preset["parameter"]
+    gradient = bench.random(count)
+    case, cost = ("squared_norm", str(count)), ("bytes", count * gradient.element_size())
+    norm = torch.linalg.vector_norm
+    bench.one(case, "eager", "forward", cost, lambda: norm(gradient, dtype=torch.float32))
+    if bench.compile:
+        compiled = torch.compile(lambda gradient: norm(gradient, dtype=torch.float32))
+        bench.one(case, "compile", "forward", cost, lambda: compiled(gradient))
+
+
 def adamw(bench, preset):
     count = preset["parameter"]
     case, cost = ("adamw", str(count)), ("bytes", 28 * count)
@@ -415,7 +426,7 @@ def limits(bench, _preset):
     bench.one(("matmul", f"{size}^3"), "matmul", "forward", ("flops", 2 * size**3), lambda: a @ b)
 
 
-OPS = [limits, attention, rms_norm, rope, swiglu, linear, linear_cross_entropy, adamw]
+OPS = [limits, attention, rms_norm, rope, swiglu, linear, linear_cross_entropy, squared_norm, adamw]
 
 
 def main():

@@ -12,7 +12,7 @@ use uner_model::LlamaConfig;
 use uner_model::weights::random;
 use uner_prompt::Tokens;
 use uner_trainer::optimizer::{Update, clip_factor};
-use uner_trainer::step::accumulate;
+use uner_trainer::step::{accumulate, beside_the_kernels};
 use uner_trainer::{AdamW, Batch, Gradients};
 
 /// That of the binaries.
@@ -53,7 +53,8 @@ fn main() {
     let steps: usize = argument("--steps").map_or(10, |steps| steps.parse().expect("a number"));
     let (config, train) = (model_config(), train_config(ROWS, LENGTH, ROWS));
     let kept = if std::env::args().any(|a| a == "--recompute") { 0 } else { config.num_hidden_layers };
-    let mut model = random(&config, 0, &Device::flex());
+    let device = Device::flex();
+    let mut model = random(&config, 0, &device);
     let batch = batch(mask.as_deref());
     let trained = batch.num_trained() as f64;
     let mut optimizer = AdamW::default();
@@ -61,11 +62,13 @@ fn main() {
     let mut loss = 0.0;
     for step in 1..=(WARM_UP + steps) as u64 {
         let start = Instant::now();
-        let mut gradients = Gradients::default();
-        let sum = accumulate(&model, &config, &batch, kept, &mut gradients);
-        loss = f64::from(sum.into_scalar::<f32>()) / trained;
-        let scale = clip_factor(gradients.norm() / trained, train.max_grad_norm) / trained;
-        model = optimizer.step(model, gradients, &train, Update { lr: train.lr, step, grad_scale: scale });
+        (model, loss) = beside_the_kernels(&device, || {
+            let mut gradients = Gradients::default();
+            let sum = accumulate(&model, &config, &batch, kept, &mut gradients);
+            let loss = f64::from(sum.into_scalar::<f32>()) / trained;
+            let grad_scale = clip_factor(gradients.norm() / trained, train.max_grad_norm) / trained;
+            (optimizer.step(model, gradients, &train, Update { lr: train.lr, step, grad_scale }), loss)
+        });
         times.push(start.elapsed().as_secs_f64());
     }
     let mut timed = times.split_off(WARM_UP);

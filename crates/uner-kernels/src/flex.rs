@@ -5,6 +5,8 @@ mod weight;
 
 pub(crate) use weight::{Stored, Values, Weight, values, widened};
 
+use std::mem::MaybeUninit;
+
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -76,27 +78,65 @@ pub(crate) fn rows_per_piece(width: usize) -> usize {
     (PER_THREAD / width.max(1)).max(1)
 }
 
-/// Calls `work` with (index of the first row, some rows of `out`), pieces of rows spread over the threads. The pieces
-/// do not depend on the number of threads. `work` says `#[inline(always)]`, as for [`vectorized`].
-pub(crate) fn for_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+/// `N` new buffers of `len` elements in rows of `width`. `work` is called with (index of the first row, these rows of each
+/// buffer, all 0), pieces of rows spread over the threads; its results come in the order of the rows. The pieces do not depend on
+/// the number of threads. `work` says `#[inline(always)]`, as for [`vectorized`].
+pub(crate) fn new_rows<const N: usize, R: Send>(
+    len: usize,
+    width: usize,
+    work: impl Fn(usize, [&mut [f32]; N]) -> R + Sync,
+) -> ([Vec<f32>; N], Vec<R>) {
     let rows = rows_per_piece(width);
-    out.par_chunks_mut(rows * width).enumerate().for_each(|(piece, out)| {
-        vectorized(
-            #[inline(always)]
-            || work(piece * rows, out),
-        );
-    });
+    let mut buffers = [(); N].map(|()| Vec::with_capacity(len));
+    let mut chunks =
+        buffers.each_mut().map(|buffer| buffer.spare_capacity_mut()[..len].chunks_mut((rows * width).max(1)));
+    let pieces: Vec<[&mut [MaybeUninit<f32>]; N]> = (0..chunks[0].len())
+        .map(|_| chunks.each_mut().map(|chunks| chunks.next().expect("equally long buffers")))
+        .collect();
+    let results = pieces
+        .into_par_iter()
+        .enumerate()
+        .map(|(index, piece)| {
+            vectorized(
+                #[inline(always)]
+                || work(index * rows, piece.map(cleared)),
+            )
+        })
+        .collect();
+    for buffer in &mut buffers {
+        // SAFETY: the pieces are all of the buffer, and each was cleared.
+        #[expect(
+            unsafe_code,
+            reason = "memory that is cleared by the thread that fills it, not by one for all"
+        )]
+        unsafe {
+            buffer.set_len(len);
+        }
+    }
+    (buffers, results)
+}
+
+#[inline(always)]
+fn cleared(piece: &mut [MaybeUninit<f32>]) -> &mut [f32] {
+    for value in &mut *piece {
+        value.write(0.0);
+    }
+    // SAFETY: each element was just written.
+    #[expect(unsafe_code, reason = "see `new_rows`")]
+    unsafe {
+        piece.assume_init_mut()
+    }
 }
 
 /// The sum of `term` of the elements of equally long slices, [`LANES`] sums side by side. Arrays, not indices into slices: a
 /// check of bounds for each element would keep the compiler from using vector instructions.
 #[inline(always)]
-pub(crate) fn sum<const N: usize>(slices: [&[f32]; N], term: impl Fn([f32; N]) -> f32) -> f32 {
+pub(crate) fn sum<T: Copy, const N: usize>(slices: [&[T]; N], term: impl Fn([T; N]) -> f32) -> f32 {
     let count = slices[0].len();
     let mut lanes = [0f32; LANES];
     let whole = count - count % LANES;
     for start in (0..whole).step_by(LANES) {
-        let chunks: [&[f32; LANES]; N] =
+        let chunks: [&[T; LANES]; N] =
             slices.map(|slice| slice[start..].first_chunk().expect("equally long slices"));
         for (lane, sum) in lanes.iter_mut().enumerate() {
             *sum += term(chunks.map(|chunk| chunk[lane]));
@@ -197,13 +237,22 @@ fn is_much(m: usize, n: usize, k: usize) -> bool {
     m * n * k >= PARALLEL
 }
 
-/// `a · b` as a new contiguous matrix, whose memory nobody clears before it is written.
+/// `a · b` as a new contiguous matrix.
 pub(crate) fn new_product(a: Matrix, b: Matrix) -> Vec<f32> {
+    let mut out = Vec::new();
+    product_into(&mut out, a, b);
+    out
+}
+
+/// `a · b` as a contiguous matrix in place of what `out` holds; memory that it lacks is not cleared before it is written.
+fn product_into(out: &mut Vec<f32>, a: Matrix, b: Matrix) {
     let size = a.rows * b.columns;
+    out.clear();
     if size == 0 || a.columns == 0 {
-        return vec![0.0; size];
+        out.resize(size, 0.0);
+        return;
     }
-    let mut out = Vec::with_capacity(size);
+    out.reserve_exact(size);
     // SAFETY: there is room for `size` elements, all of which the product writes without reading them.
     #[expect(unsafe_code, reason = "memory that is not initialised before")]
     unsafe {
@@ -211,7 +260,6 @@ pub(crate) fn new_product(a: Matrix, b: Matrix) -> Vec<f32> {
         multiply((out.as_mut_ptr(), b.columns), Store::Replace, a, b, 1.0, parallel);
         out.set_len(size);
     }
-    out
 }
 
 /// As [`product`], into a matrix with the given number of elements from row to row: some columns of a wider one.

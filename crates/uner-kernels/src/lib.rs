@@ -17,6 +17,7 @@ pub mod linear_cross_entropy;
 pub mod offline;
 pub mod rms_norm;
 pub mod rope;
+pub mod squared_norm;
 pub mod swiglu;
 
 pub use adamw::{AdamWState, AdamWStep, adamw};
@@ -25,4 +26,5 @@ pub use linear::linear;
 pub use linear_cross_entropy::{Labels, linear_cross_entropy, token_losses};
 pub use rms_norm::{add_rms_norm, rms_norm};
 pub use rope::{RotaryTable, rope};
+pub use squared_norm::squared_norm;
 pub use swiglu::swiglu;

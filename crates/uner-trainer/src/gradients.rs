@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Int, Tensor, TensorData};
+use uner_kernels::squared_norm;
 
 /// The gradient of the summed loss with respect to every parameter, flat, by checkpoint name.
 #[derive(Debug, Default)]
@@ -51,7 +52,7 @@ impl Gradients {
     /// When the device cannot be read.
     pub fn norm(&self) -> f64 {
         let squares: Vec<Tensor<1>> =
-            self.0.values().map(|gradient| gradient.clone().square().sum()).collect();
+            self.0.values().map(|gradient| squared_norm(gradient.clone())).collect();
         if squares.is_empty() {
             return 0.0;
         }

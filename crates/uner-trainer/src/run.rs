@@ -16,7 +16,7 @@ use crate::gradients::Gradients;
 use crate::loader::{Loader, StepData, in_order};
 use crate::optimizer::{AdamW, Update, clip_factor};
 use crate::schedule::{factor, warmup_updates};
-use crate::step::{accumulate, loss};
+use crate::step::{accumulate, beside_the_kernels, loss};
 use crate::store::TokenStore;
 
 /// Steps that are packed ahead of the one being trained.
@@ -142,6 +142,46 @@ fn step(
     let data = receive.recv().expect("the loader has a batch for every step");
     let waited = start.elapsed();
 
+    let number = progress.step + 1;
+    let device = progress.model.head().device();
+    let (progress, Outcome { loss, grad_norm, lr }) =
+        beside_the_kernels(&device, || update(run, progress, &data, total))?;
+
+    let seconds = start.elapsed().as_secs_f64();
+    let metrics = StepMetrics {
+        step: number,
+        epoch: number as f64 / run.config.steps_per_epoch(run.store.len()) as f64,
+        loss,
+        grad_norm,
+        lr,
+        tokens: data.tokens,
+        trained_tokens: data.trained_tokens,
+        rows: data.micro_batches.iter().map(|batch| batch.rows).sum(),
+        dropped_queries: data.dropped_queries,
+        seconds,
+        data_wait_seconds: waited.as_secs_f64(),
+        tokens_per_second: data.tokens as f64 / seconds,
+    };
+    Ok((progress, metrics))
+}
+
+/// What an update tells of itself.
+struct Outcome {
+    /// Mean loss of the trained tokens.
+    loss: f64,
+    /// Norm of its gradient, before clipping.
+    grad_norm: f64,
+    /// Learning rate.
+    lr: f64,
+}
+
+/// Forward, backward and AdamW.
+fn update(
+    run: &Run,
+    progress: Progress,
+    data: &StepData,
+    total: u64,
+) -> Result<(Progress, Outcome), TrainError> {
     let Progress { model, mut optimizer, step } = progress;
     let mut gradients = Gradients::default();
     let losses: Vec<Tensor<1>> = data
@@ -152,38 +192,18 @@ fn step(
     // Summed over micro-batches, divided once: the mean over tokens, however they are laid out.
     let trained = data.trained_tokens as f64;
     let loss = losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum::<f64>() / trained;
-    let norm = gradients.norm() / trained;
+    let grad_norm = gradients.norm() / trained;
     let number = step + 1;
-    for (what, value) in [("loss", loss), ("gradient norm", norm)] {
+    for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
         if !value.is_finite() {
-            return Err(TrainError::NotFinite {
-                step: number,
-                what,
-                value,
-                conversations: data.conversations,
-            });
+            let conversations = data.conversations.clone();
+            return Err(TrainError::NotFinite { step: number, what, value, conversations });
         }
     }
 
     let warmup = warmup_updates(run.config.warmup_ratio, total);
     let lr = run.config.lr * factor(run.config.schedule, step, warmup, total);
-    let grad_scale = clip_factor(norm, run.config.max_grad_norm) / trained;
+    let grad_scale = clip_factor(grad_norm, run.config.max_grad_norm) / trained;
     let model = optimizer.step(model, gradients, run.config, Update { lr, step: number, grad_scale });
-
-    let seconds = start.elapsed().as_secs_f64();
-    let metrics = StepMetrics {
-        step: number,
-        epoch: number as f64 / run.config.steps_per_epoch(run.store.len()) as f64,
-        loss,
-        grad_norm: norm,
-        lr,
-        tokens: data.tokens,
-        trained_tokens: data.trained_tokens,
-        rows: data.micro_batches.iter().map(|batch| batch.rows).sum(),
-        dropped_queries: data.dropped_queries,
-        seconds,
-        data_wait_seconds: waited.as_secs_f64(),
-        tokens_per_second: data.tokens as f64 / seconds,
-    };
-    Ok((Progress { model, optimizer, step: number }, metrics))
+    Ok((Progress { model, optimizer, step: number }, Outcome { loss, grad_norm, lr }))
 }

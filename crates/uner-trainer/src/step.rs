@@ -7,7 +7,7 @@
 //! hand the moment they are complete.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use uner_kernels::{Labels, linear_cross_entropy, token_losses};
 use uner_model::parameters::take_gradients;
 use uner_model::{Block, Context, Llama, LlamaConfig};
@@ -22,6 +22,13 @@ struct Graph {
     input: Tensor<2>,
     output: Tensor<2>,
     block: Block,
+}
+
+/// Runs `work`, which computes on `device`, where that is fastest. On the CPU that is one of the threads that kernels use: from
+/// any other, each kernel has to wake one and be woken by it. `work` must not wait for what these threads compute for somebody
+/// else. A GPU's work stays on the caller's thread, since each thread has a queue of its own there.
+pub fn beside_the_kernels<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
+    if *device == Device::flex() { rayon::scope(|_| work()) } else { work() }
 }
 
 /// Adds the gradients of the batch's summed loss to `gradients` and returns that sum, `[1]`. Frozen parameters get none.

@@ -1,7 +1,9 @@
 //! The kernels without a matrix product: odd sizes, inputs that are not contiguous, inputs that want no gradient.
 
 use burn::tensor::{DType, Device, Tensor};
-use uner_kernels::{AdamWState, AdamWStep, RotaryTable, adamw, add_rms_norm, rms_norm, rope, swiglu};
+use uner_kernels::{
+    AdamWState, AdamWStep, RotaryTable, adamw, add_rms_norm, rms_norm, rope, squared_norm, swiglu,
+};
 
 use super::{TYPES, assert_close, assert_same, differentiate, random, values};
 use crate::devices::{Setup, cpu, devices, fetch, setups};
@@ -298,5 +300,30 @@ fn adamw_on_every_device() {
         for types in [[DType::BF16; 2], [DType::BF16, DType::F32], [DType::F32, DType::BF16]] {
             assert_update(&format!("adamw {count} {types:?} on {cpu}"), &update, cpu, types);
         }
+    }
+}
+
+/// On the CPU, too, gradients may be bf16.
+#[test]
+fn squared_norm_on_every_device() {
+    for count in [1, 7, 63, 515, 288 * 33, 70_000, 3_000_001] {
+        let gradient = random([count]);
+        let (all, cpu) = (setups(&TYPES), cpu());
+        for (setup, dtype) in all.iter().map(|setup| (setup, setup.dtype)).chain([(&cpu, DType::BF16)]) {
+            let what = format!("squared_norm {count} {dtype:?} on {setup}");
+            let ours = put(&gradient, &setup.device, dtype);
+            let expected: f64 = values(&ours).iter().map(|value| f64::from(*value).powi(2)).sum();
+            let reference = uner_kernels::squared_norm::reference(fetch(ours.clone()));
+            let [got, again] = [0; 2].map(|_| squared_norm(ours.clone()));
+            assert_eq!((got.dtype(), got.dims()), (DType::F32, [1]), "{what}");
+            assert_close(&format!("{what}: reference"), &got, &reference, 1e-4);
+            // Sums of at most a few thousand f32 one after the other, each off by half a unit in the last place.
+            let error = (f64::from(values(&got)[0]) / expected - 1.0).abs();
+            assert!(error < 1e-5, "{what}: off by {error:e}");
+            assert_eq!(got.into_data(), again.into_data(), "{what}: a second run differs");
+        }
+    }
+    for setup in devices() {
+        assert_eq!(values(&squared_norm(Tensor::empty([0], &setup.device))), [0.0], "{setup}");
     }
 }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::visibility::PADDING;
 use super::{AttentionKernels, BLIND, Saved};
 use crate::flex::{
-    Floats, Ints, Matrix, Store, contiguous, dims, exp, ints, largest, product, slice, sum, tensor,
+    Floats, Ints, Matrix, Store, contiguous, dims, exp, ints, largest, new_rows, product, slice, sum, tensor,
     vectorized,
 };
 
@@ -331,14 +331,20 @@ fn softmax_backward(dscores: &mut [f32], probabilities: &[f32], delta: &[f32]) {
 
 /// `[row, head][token, head_dim]` to `[row, token, head, head_dim]`.
 fn interleave(per_head: &[&[f32]], tokens: usize, heads: usize, head_dim: usize) -> Vec<f32> {
-    let mut out = vec![0.0; per_head.len() * tokens * head_dim];
-    let row_size = (tokens * heads * head_dim).max(1);
-    out.par_chunks_mut(row_size).zip(per_head.par_chunks(heads)).for_each(|(out, per_head)| {
-        for (token, out) in out.chunks_exact_mut(heads * head_dim).enumerate() {
-            for (out, head) in out.chunks_exact_mut(head_dim).zip(per_head) {
-                out.copy_from_slice(&head[token * head_dim..][..head_dim]);
+    let width = heads * head_dim;
+    let ([out], _) = new_rows(
+        per_head.len() * tokens * head_dim,
+        width,
+        #[inline(always)]
+        |first, [out]| {
+            for (index, out) in (first..).zip(out.chunks_exact_mut(width)) {
+                let (row, token) = (index / tokens, index % tokens);
+                let heads = &per_head[row * heads..];
+                for (out, head) in out.chunks_exact_mut(head_dim).zip(heads) {
+                    out.copy_from_slice(&head[token * head_dim..][..head_dim]);
+                }
             }
-        }
-    });
+        },
+    );
     out
 }

@@ -8,8 +8,8 @@ use burn::tensor::{DType, bf16};
 use rayon::prelude::*;
 
 use super::{
-    Floats, LANES, Matrix, Store, dims, in_order, is_much, new_product, product, product_strided,
-    rows_per_piece, vectorized,
+    Floats, LANES, Matrix, Store, dims, in_order, is_much, new_product, product, product_into,
+    product_strided, rows_per_piece, vectorized,
 };
 
 /// Elements of a panel: 16 MiB as f32. A product over so many rows passes over its result no more often than one over
@@ -99,34 +99,27 @@ impl Weight {
         [self.rows, self.columns]
     }
 
-    /// `x · weightᵀ`: `[n, columns]` to `[n, rows]`.
-    pub(crate) fn apply(&self, x: Matrix, out: &mut [f32]) {
-        let parallel = self.is_much(x.rows);
-        if out.is_empty() {
-            return;
-        }
+    /// `x · weightᵀ`, `[n, columns]` to `[n, rows]`, in place of what `out` holds.
+    pub(crate) fn apply(&self, x: Matrix, out: &mut Vec<f32>) {
         match values(&self.tensor) {
-            Values::F32(weight) => {
-                product(out, Store::Replace, x, self.matrix(weight).transposed(), 1.0, parallel);
+            Values::F32(weight) => product_into(out, x, self.matrix(weight).transposed()),
+            Values::Bf16(weight) => {
+                out.resize(x.rows * self.rows, 0.0);
+                self.apply_bf16(weight, x, out);
             }
-            Values::Bf16(weight) if x.rows <= FEW => dot_products(out, x, weight, self.rows),
-            Values::Bf16(weight) => self.for_panels(weight, |first, panel| {
-                let out = (&mut out[first..], self.rows);
-                product_strided(out, Store::Replace, x, panel.transposed(), 1.0, parallel);
-            }),
         }
     }
 
-    /// [`Weight::apply`] into a new matrix.
-    pub(crate) fn applied(&self, x: Matrix) -> Vec<f32> {
-        match values(&self.tensor) {
-            Values::F32(weight) => new_product(x, self.matrix(weight).transposed()),
-            Values::Bf16(_) => {
-                let mut out = vec![0.0; x.rows * self.rows];
-                self.apply(x, &mut out);
-                out
-            }
+    fn apply_bf16(&self, weight: &[bf16], x: Matrix, out: &mut [f32]) {
+        if x.rows <= FEW {
+            dot_products(out, x, weight, self.rows);
+            return;
         }
+        let parallel = self.is_much(x.rows);
+        self.for_panels(weight, |first, panel| {
+            let out = (&mut out[first..], self.rows);
+            product_strided(out, Store::Replace, x, panel.transposed(), 1.0, parallel);
+        });
     }
 
     /// [`Weight::apply_transposed`] into a new matrix.

@@ -9,7 +9,9 @@ impl LinearKernels for Flex {
     fn linear_forward(x: Floats, weight: Floats) -> Floats {
         let (x, weight) = (contiguous(x), Weight::new(weight));
         let ([tokens, input], [output, _]) = (dims(&x), weight.dims());
-        tensor(weight.applied(Matrix::new(slice(&x), tokens, input, input)), [tokens, output])
+        let mut y = Vec::new();
+        weight.apply(Matrix::new(slice(&x), tokens, input, input), &mut y);
+        tensor(y, [tokens, output])
     }
 
     fn linear_backward_x(dy: Floats, weight: Floats) -> Floats {

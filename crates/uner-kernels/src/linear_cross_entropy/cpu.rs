@@ -103,15 +103,14 @@ impl Head {
         let hidden = slice(&self.hidden);
         // Both are written anew for each chunk: memory is taken from the system once.
         let mut gathered = Vec::with_capacity(size.min(self.rows.len()) * self.width);
-        let mut logits = vec![0.0; size.min(self.rows.len()) * self.vocab];
+        let mut logits = Vec::new();
         for (rows, targets) in self.rows.chunks(size).zip(self.targets.chunks(size)) {
             gathered.clear();
             for &row in rows {
                 gathered.extend_from_slice(&hidden[row as usize * self.width..][..self.width]);
             }
-            let logits = &mut logits[..rows.len() * self.vocab];
-            self.weight.apply(Matrix::new(&gathered, rows.len(), self.width, self.width), logits);
-            work(Chunk { rows, targets, gathered: &gathered, logits, vocab: self.vocab });
+            self.weight.apply(Matrix::new(&gathered, rows.len(), self.width, self.width), &mut logits);
+            work(Chunk { rows, targets, gathered: &gathered, logits: &mut logits, vocab: self.vocab });
         }
     }
 }

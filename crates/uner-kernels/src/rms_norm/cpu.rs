@@ -2,24 +2,20 @@
 
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
-use rayon::prelude::*;
 
 use super::RmsNormKernels;
-use crate::flex::{
-    Floats, contiguous, dims, for_rows, in_order, rows_per_piece, slice, sum, tensor, vectorized, widened,
-};
+use crate::flex::{Floats, contiguous, dims, in_order, new_rows, slice, sum, tensor, widened};
 
 impl RmsNormKernels for Flex {
     fn rms_norm_forward(x: Floats, weight: Floats, eps: f64) -> Floats {
         let (x, weight) = (contiguous(x), in_order(weight));
         let [_, hidden] = dims(&x);
         let (xs, weights) = (slice(&x), &*widened(&weight));
-        let mut y = vec![0.0; xs.len()];
-        for_rows(
-            &mut y,
+        let ([y], _) = new_rows(
+            xs.len(),
             hidden,
             #[inline(always)]
-            |first, y| {
+            |first, [y]| {
                 for (y, x) in y.chunks_exact_mut(hidden).zip(xs[first * hidden..].chunks_exact(hidden)) {
                     let scale = reciprocal_root(x, eps);
                     for ((y, &x), &weight) in y.iter_mut().zip(x).zip(weights) {
@@ -35,15 +31,13 @@ impl RmsNormKernels for Flex {
         let (x, residual, weight) = (contiguous(x), contiguous(residual), in_order(weight));
         let [_, hidden] = dims(&x);
         let (xs, residuals, weights) = (slice(&x), slice(&residual), &*widened(&weight));
-        let (mut h, mut y) = (vec![0.0; xs.len()], vec![0.0; xs.len()]);
-        let piece = rows_per_piece(hidden) * hidden;
-        let inputs = xs.par_chunks(piece).zip(residuals.par_chunks(piece));
-        h.par_chunks_mut(piece).zip(y.par_chunks_mut(piece)).zip(inputs).for_each(
-            |((h, y), (x, residual))| {
-                vectorized(
-                    #[inline(always)]
-                    || add_rows(h, y, x, residual, weights, eps),
-                );
+        let ([h, y], _) = new_rows(
+            xs.len(),
+            hidden,
+            #[inline(always)]
+            |first, [h, y]| {
+                let start = first * hidden;
+                add_rows(h, y, &xs[start..], &residuals[start..], weights, eps);
             },
         );
         (tensor(h, x.shape()), tensor(y, x.shape()))
@@ -61,20 +55,18 @@ impl RmsNormKernels for Flex {
         let (x, weight, dy) = (contiguous(x), in_order(weight), contiguous(dy));
         let [_, hidden] = dims(&x);
         let (xs, weights, dys) = (slice(&x), &*widened(&weight), slice(&dy));
-        let mut dx = vec![0.0; xs.len()];
-        let piece = rows_per_piece(hidden) * hidden;
-        let pieces = dx.par_chunks_mut(piece).zip(xs.par_chunks(piece)).zip(dys.par_chunks(piece));
         // One sum a piece, added up in order afterwards: the same result on any number of threads.
-        let dweights: Vec<Vec<f32>> = pieces
-            .map(|((dx, x), dy)| {
+        let ([dx], dweights) = new_rows(
+            xs.len(),
+            hidden,
+            #[inline(always)]
+            |first, [dx]| {
                 let mut dweight = vec![0.0; if wants_weight { hidden } else { 0 }];
-                vectorized(
-                    #[inline(always)]
-                    || backward_rows(dx, &mut dweight, x, weights, eps, dy),
-                );
+                let start = first * hidden;
+                backward_rows(dx, &mut dweight, &xs[start..], weights, eps, &dys[start..]);
                 dweight
-            })
-            .collect();
+            },
+        );
         let dweight = wants_weight.then(|| {
             let mut dweight = vec![0.0; hidden];
             for piece in dweights {

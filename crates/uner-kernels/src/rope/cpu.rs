@@ -4,7 +4,7 @@ use burn::backend::Flex;
 use burn::backend::TensorMetadata;
 
 use super::RopeKernels;
-use crate::flex::{Floats, contiguous, dims, for_rows, slice, tensor};
+use crate::flex::{Floats, contiguous, dims, new_rows, slice, tensor};
 
 impl RopeKernels for Flex {
     fn rotate(x: Floats, cos: Floats, sin: Floats, back: bool) -> Floats {
@@ -13,12 +13,11 @@ impl RopeKernels for Flex {
         let (half, width) = (head_dim / 2, heads * head_dim);
         let (xs, cosines, sines) = (slice(&x), slice(&cos), slice(&sin));
         let sign = if back { -1.0 } else { 1.0 };
-        let mut y = vec![0.0; xs.len()];
-        for_rows(
-            &mut y,
+        let ([y], _) = new_rows(
+            xs.len(),
             width,
             #[inline(always)]
-            |first, y| {
+            |first, [y]| {
                 let tokens = y.chunks_exact_mut(width).zip(xs[first * width..].chunks_exact(width));
                 for ((y, x), token) in tokens.zip(first..) {
                     let cos = &cosines[token * half..][..half];

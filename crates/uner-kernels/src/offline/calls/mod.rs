@@ -7,6 +7,7 @@ mod linear;
 mod linear_cross_entropy;
 mod rms_norm;
 mod rope;
+mod squared_norm;
 mod swiglu;
 
 use burn::tensor::DType;
@@ -34,6 +35,7 @@ pub(super) fn calls() -> Vec<Call> {
         linear_cross_entropy::calls,
         rms_norm::calls,
         rope::calls,
+        squared_norm::calls,
         swiglu::calls,
     ];
     ops.into_iter().flat_map(|calls| calls()).collect()
