@@ -13,7 +13,7 @@ use uner_model::weights::random;
 use uner_prompt::Tokens;
 use uner_trainer::optimizer::{Update, clip_factor};
 use uner_trainer::step::{accumulate, beside_the_kernels};
-use uner_trainer::{AdamW, Batch, Gradients};
+use uner_trainer::{AdamW, Batch, Gradients, Group};
 
 /// That of the binaries.
 #[global_allocator]
@@ -66,8 +66,20 @@ fn main() {
             let mut gradients = Gradients::default();
             let sum = accumulate(&model, &config, &batch, kept, &mut gradients);
             let loss = f64::from(sum.into_scalar::<f32>()) / trained;
-            let grad_scale = clip_factor(gradients.norm() / trained, train.max_grad_norm) / trained;
-            (optimizer.step(model, gradients, &train, Update { lr: train.lr, step, grad_scale }), loss)
+            let grad_scale =
+                clip_factor(gradients.squared_norm().sqrt() / trained, train.max_grad_norm) / trained;
+            (
+                optimizer
+                    .step(
+                        model,
+                        gradients,
+                        &train,
+                        Update { lr: train.lr, step, grad_scale },
+                        &Group::alone(),
+                    )
+                    .expect("a group of one"),
+                loss,
+            )
         });
         times.push(start.elapsed().as_secs_f64());
     }

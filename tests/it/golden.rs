@@ -80,7 +80,7 @@ fn compute(model: &Llama, config: &LlamaConfig, batch: &Batch) -> Found {
         token_losses: values(losses),
         sum_loss: f64::from(loss.into_scalar::<f32>()),
         gradients: gradients.iter().map(|(name, gradient)| (name.to_owned(), mean(gradient))).collect(),
-        grad_norm: gradients.norm() * scale,
+        grad_norm: gradients.squared_norm().sqrt() * scale,
     }
 }
 

@@ -18,6 +18,7 @@ mod model;
 mod ner;
 mod official;
 mod overfit;
+mod parallel;
 mod recipes;
 mod resume;
 mod shared;

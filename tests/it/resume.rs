@@ -8,7 +8,7 @@ use uner_model::parameters::visit;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::run::Progress;
 use uner_trainer::store::StoreWriter;
-use uner_trainer::{AdamW, Event, Run, Schedule, TokenStore, TrainConfig, train};
+use uner_trainer::{AdamW, Event, Group, Run, Schedule, TokenStore, TrainConfig, train};
 
 use crate::model::{conversation, small_config, small_model, train_config};
 
@@ -67,6 +67,7 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
         kept_blocks: 1,
         folder,
         companions: &[],
+        group: &Group::alone(),
     };
     let (mut losses, mut saved) = (Vec::new(), Vec::new());
     let progress = train(&run, progress, &mut |event| {
@@ -91,7 +92,8 @@ fn start() -> Progress {
 }
 
 fn resume(folder: &Path) -> Progress {
-    let checkpoint = checkpoint::load(&latest(folder).unwrap().unwrap(), &Device::flex()).unwrap();
+    let checkpoint =
+        checkpoint::load(&latest(folder).unwrap().unwrap(), &Group::alone(), &Device::flex()).unwrap();
     Progress { model: checkpoint.model, optimizer: checkpoint.optimizer, step: checkpoint.state.step }
 }
 
@@ -125,7 +127,7 @@ fn the_newest_checkpoints_are_kept_and_latest_names_the_last() {
 fn going_on_from_an_earlier_checkpoint_keeps_what_it_saves() {
     let folder = tempfile::tempdir().unwrap();
     let saved = run(folder.path(), start(), None).saved;
-    let earlier = checkpoint::load(&saved[1], &Device::flex()).unwrap();
+    let earlier = checkpoint::load(&saved[1], &Group::alone(), &Device::flex()).unwrap();
     let progress = Progress { model: earlier.model, optimizer: earlier.optimizer, step: earlier.state.step };
     let again = run(folder.path(), progress, Some(7)).saved.remove(0);
     assert_eq!(latest(folder.path()).unwrap().unwrap(), again);
@@ -144,16 +146,16 @@ fn torn_truncated_and_flipped_checkpoints_are_refused_with_a_reason() {
         flipped[whole.len() / 2] ^= 1;
         for (what, bytes) in [("flipped", &flipped[..]), ("truncated", &whole[..whole.len() / 2])] {
             fs_err::write(&path, bytes).unwrap();
-            let message = checkpoint::load(&saved, &device).unwrap_err().to_string();
+            let message = checkpoint::load(&saved, &Group::alone(), &device).unwrap_err().to_string();
             assert!(message.contains(&format!("`{file}` is damaged")), "{what}: {message}");
         }
         fs_err::remove_file(&path).unwrap();
-        assert!(checkpoint::load(&saved, &device).is_err(), "{file} missing");
+        assert!(checkpoint::load(&saved, &Group::alone(), &device).is_err(), "{file} missing");
         fs_err::write(&path, whole).unwrap();
     }
-    checkpoint::load(&saved, &device).unwrap();
+    checkpoint::load(&saved, &Group::alone(), &device).unwrap();
     fs_err::remove_file(saved.join("manifest.json")).unwrap();
-    let message = checkpoint::load(&saved, &device).unwrap_err().to_string();
+    let message = checkpoint::load(&saved, &Group::alone(), &device).unwrap_err().to_string();
     assert!(message.contains("never finished"), "{message}");
 }
 
@@ -161,7 +163,7 @@ fn torn_truncated_and_flipped_checkpoints_are_refused_with_a_reason() {
 fn another_run_is_not_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let saved = run(folder.path(), start(), Some(1)).saved.remove(0);
-    let state = checkpoint::load(&saved, &Device::flex()).unwrap().state;
+    let state = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap().state;
     let mut other = state.clone();
     other.train.lr = 0.5;
     let message = state.check_resumable(&other, &saved).unwrap_err().to_string();

@@ -161,7 +161,7 @@ fn gradients(
     if let Some(error) = problem {
         bail!("a gradient could not be read back: {error:?}");
     }
-    Ok(gradients.norm() * scale)
+    Ok(gradients.squared_norm().sqrt() * scale)
 }
 
 fn write(tensors: &Tensors, path: &Path) -> Result<()> {

@@ -12,7 +12,7 @@ use uner_infer::{Generator, Predictor};
 use uner_model::weights::random;
 use uner_trainer::event::{MetricsWriter, StepMetrics};
 use uner_trainer::run::Progress;
-use uner_trainer::{AdamW, Event, Run, TrainError, checkpoint};
+use uner_trainer::{AdamW, Event, Group, Run, TrainError, checkpoint};
 
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
@@ -88,6 +88,7 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
         kept_blocks: numbers.memory.kept_blocks,
         folder,
         companions: &[],
+        group: &Group::alone(),
     };
     let progress = begin(plan, &run, resumed.as_deref(), &device)?;
     // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
@@ -103,7 +104,7 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
 /// The model at the start of the run, or where it was left.
 fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Result<Progress> {
     if let Some(path) = resumed {
-        let found = checkpoint::load(path, device)?;
+        let found = checkpoint::load(path, run.group, device)?;
         found.state.check_resumable(&run.state(found.state.step), path)?;
         tracing::info!("resuming after step {}", found.state.step);
         return Ok(Progress { model: found.model, optimizer: found.optimizer, step: found.state.step });

@@ -22,6 +22,15 @@ pub fn visit(module: &impl Module, prefix: &str, show: impl FnMut(Parameter)) {
     module.visit(&mut Visitor { path: Path::new(prefix), show });
 }
 
+/// Names and lengths of the parameters that get gradients: all, or under an adapter only its factors.
+pub fn trained<M: Module>(module: &M, prefix: &str) -> Vec<(String, usize)> {
+    let mut names = Vec::new();
+    // Only a module that is to be differentiated knows which of its parameters are.
+    let mut visitor = Trained { path: Path::new(prefix), names: &mut names };
+    module.clone().train().visit(&mut visitor);
+    names
+}
+
 /// Replaces the values of every parameter of `module` by what `change` makes of its name, shape and values, `[n]` to
 /// `[n]`. The values are handed over, so that they can be changed in place.
 pub fn map<M: Module>(
@@ -81,6 +90,28 @@ impl<F: FnMut(Parameter)> ModuleVisitor for Visitor<F> {
         let values = param.val();
         let shape = values.dims().to_vec();
         (self.show)(Parameter { name: self.path.name(), shape, values: values.reshape([-1]) });
+    }
+}
+
+struct Trained<'a> {
+    path: Path,
+    names: &'a mut Vec<(String, usize)>,
+}
+
+impl ModuleVisitor for Trained<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let values = param.val();
+        if values.is_require_grad() {
+            self.names.push((self.path.name(), values.dims().iter().product()));
+        }
     }
 }
 

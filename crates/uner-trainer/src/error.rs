@@ -43,6 +43,14 @@ pub enum TrainError {
         /// Indices of the step's conversations.
         conversations: Vec<usize>,
     },
+    /// Another rank cannot go on.
+    #[error("rank {rank} stopped: {problem}")]
+    Rank {
+        /// Its number.
+        rank: usize,
+        /// What it said.
+        problem: String,
+    },
     /// A checkpoint that must not be trusted.
     #[error("checkpoint `{path}`: {problem}")]
     Checkpoint {

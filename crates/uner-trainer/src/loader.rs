@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::config::TrainConfig;
+use crate::group::Group;
 use crate::order::permutation;
 use crate::pack::pack_tokens;
 use crate::store::TokenStore;
@@ -27,6 +28,13 @@ pub struct StepData {
     pub trained_tokens: usize,
     /// Queries dropped because the row was full.
     pub dropped_queries: usize,
+}
+
+impl StepData {
+    /// The micro-batches of a rank: every `world_size`-th.
+    pub fn share(&self, group: &Group) -> impl Iterator<Item = &Batch> {
+        self.micro_batches.iter().skip(group.rank()).step_by(group.world_size())
+    }
 }
 
 impl<'a> Loader<'a> {

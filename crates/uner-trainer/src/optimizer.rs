@@ -1,19 +1,29 @@
-//! AdamW over a whole model, its state by checkpoint name.
+//! AdamW over a whole model, its state by checkpoint name. A rank updates its share of every parameter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use uner_kernels::{AdamWState, AdamWStep, adamw};
 use uner_model::Llama;
-use uner_model::parameters::map;
+use uner_model::parameters::{map, trained};
 
 use crate::config::TrainConfig;
+use crate::error::TrainError;
 use crate::gradients::Gradients;
+use crate::group::Group;
 
-/// First and second moment of every parameter.
+/// The tensors of a state, by what comes before a parameter's name in files.
+const FIRST: &str = "exp_avg.";
+const SECOND: &str = "exp_avg_sq.";
+const MASTER: &str = "master.";
+
+/// First and second moment of this rank's share of every parameter, and the f32 value of what is stored in a shorter type.
 #[derive(Debug, Default)]
 pub struct AdamW {
-    pub(crate) states: BTreeMap<String, AdamWState>,
+    states: BTreeMap<String, AdamWState>,
+    /// Whether parameters are stored in a shorter type than f32 and have masters, on whatever rank these are.
+    has_masters: bool,
 }
 
 /// What changes from update to update.
@@ -28,36 +38,148 @@ pub struct Update {
 }
 
 impl AdamW {
-    /// First and second moment of a parameter, `[n]` each, once it had an update.
+    /// The state at the start of a run, and the model in the type it is to be trained in. Where that is shorter than f32, the
+    /// values the model comes with are the masters: what rounding takes from them is not lost.
+    pub fn new(model: Llama, parameters: DType, group: &Group) -> (Llama, Self) {
+        let mut optimizer = Self { has_masters: parameters != DType::F32, ..Self::default() };
+        if !optimizer.has_masters {
+            return (model, optimizer);
+        }
+        let trained: BTreeSet<String> = trained(&model, "").into_iter().map(|(name, _)| name).collect();
+        let model = map(model, "", |name, _, values| {
+            let share = group.share(values.dims()[0]);
+            if trained.contains(name) && share.len > 0 {
+                let master = share.of(values.clone());
+                let state = AdamWState { master: Some(master.clone()), ..fresh(&master) };
+                optimizer.states.insert(name.to_owned(), state);
+            }
+            values.cast(parameters)
+        });
+        (model, optimizer)
+    }
+
+    /// First and second moment of this rank's share of a parameter, once it had an update.
     pub fn moments(&self, name: &str) -> Option<(&Tensor<1>, &Tensor<1>)> {
         self.states.get(name).map(|state| (&state.exp_avg, &state.exp_avg_sq))
     }
 
-    /// One update of every parameter that has a gradient. Decay is for matrices only: norms and other vectors are left
-    /// alone.
+    /// One update of every parameter that has a gradient, from this rank's shares of the gradients' sums. Decay is for
+    /// matrices only: norms and other vectors are left alone.
+    ///
+    /// # Errors
+    /// When another rank has failed; the model is of no use then.
     pub fn step(
         &mut self,
         model: Llama,
         mut gradients: Gradients,
         config: &TrainConfig,
         update: Update,
-    ) -> Llama {
-        map(model, "", |name, shape, values| {
+        group: &Group,
+    ) -> Result<Llama, TrainError> {
+        let mut failure = None;
+        let model = map(model, "", |name, shape, values| {
             let Some(gradient) = gradients.take(name) else { return values };
-            let state = self.states.remove(name).unwrap_or_else(|| fresh(&values));
             let weight_decay = if shape.len() > 1 { config.weight_decay } else { 0.0 };
             let TrainConfig { beta1, beta2, eps, .. } = *config;
             let Update { lr, step, grad_scale } = update;
             let scalars = AdamWStep { lr, beta1, beta2, eps, weight_decay, step, grad_scale };
-            let (values, state) = adamw(values, gradient, state, &scalars);
-            self.states.insert(name.to_owned(), state);
-            values
-        })
+            let (count, device, dtype) = (values.dims()[0], values.device(), values.dtype());
+            let share = group.share(count).of(values);
+            self.update(name, share, gradient, &scalars, group).unwrap_or_else(|error| {
+                failure.get_or_insert(error);
+                Tensor::zeros([count], (&device, dtype))
+            })
+        });
+        failure.map_or(Ok(model), Err)
+    }
+
+    /// Updates a share, `[share]`, and returns the whole parameter, `[n]`.
+    fn update(
+        &mut self,
+        name: &str,
+        share: Tensor<1>,
+        gradient: Tensor<1>,
+        step: &AdamWStep,
+        group: &Group,
+    ) -> Result<Tensor<1>, TrainError> {
+        if share.dims()[0] == 0 {
+            return group.gather(share);
+        }
+        let state = self.states.remove(name).unwrap_or_else(|| fresh(&share));
+        let (share, state) = adamw(share, gradient, state, step);
+        self.states.insert(name.to_owned(), state);
+        group.gather(share)
+    }
+
+    /// Everything that is remembered, whole, by name in files; empty on all ranks but the first. Every rank has to call.
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub fn gathered(&self, model: &Llama, group: &Group) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
+        let mut whole = BTreeMap::new();
+        let kinds: [(&str, fn(&AdamWState) -> Option<&Tensor<1>>); 3] = [
+            (FIRST, |state| Some(&state.exp_avg)),
+            (SECOND, |state| Some(&state.exp_avg_sq)),
+            (MASTER, |state| state.master.as_ref()),
+        ];
+        for (name, _) in trained(model, "") {
+            let state = self.states.get(&name);
+            for (kind, tensor) in kinds.iter().filter(|(kind, _)| self.has_masters || *kind != MASTER) {
+                let share = state.and_then(tensor).map_or_else(Vec::new, host);
+                let values = group.gather_values(share)?;
+                if group.is_first() && !values.is_empty() {
+                    whole.insert(format!("{kind}{name}"), Arc::unwrap_or_clone(values));
+                }
+            }
+        }
+        Ok(whole)
+    }
+
+    /// The state with which a run goes on: this rank's shares of what [`AdamW::gathered`] gave, whatever the number of ranks
+    /// was then.
+    ///
+    /// # Errors
+    /// Names a tensor that is missing.
+    pub fn restore(
+        mut whole: BTreeMap<String, Vec<f32>>,
+        group: &Group,
+        device: &Device,
+    ) -> Result<Self, String> {
+        let has_masters = whole.keys().any(|key| key.starts_with(MASTER));
+        let names: Vec<String> =
+            whole.keys().filter_map(|key| key.strip_prefix(FIRST)).map(str::to_owned).collect();
+        let mut states = BTreeMap::new();
+        for name in names {
+            let mut tensor = |kind: &str| {
+                whole.remove(&format!("{kind}{name}")).map(|values| on_device(&values, group, device))
+            };
+            let missing = |kind: &str| format!("`{kind}{name}` is missing");
+            let state = AdamWState {
+                exp_avg: tensor(FIRST).ok_or_else(|| missing(FIRST))?,
+                exp_avg_sq: tensor(SECOND).ok_or_else(|| missing(SECOND))?,
+                master: tensor(MASTER),
+            };
+            if state.exp_avg.dims()[0] > 0 {
+                states.insert(name, state);
+            }
+        }
+        Ok(Self { states, has_masters })
     }
 }
 
 fn fresh(values: &Tensor<1>) -> AdamWState {
-    AdamWState { master: None, exp_avg: values.zeros_like(), exp_avg_sq: values.zeros_like() }
+    let zeros = || Tensor::zeros(values.dims(), (&values.device(), DType::F32));
+    AdamWState { master: None, exp_avg: zeros(), exp_avg_sq: zeros() }
+}
+
+fn host(values: &Tensor<1>) -> Vec<f32> {
+    values.clone().try_into_vec_as().expect("state is f32")
+}
+
+/// This rank's share of some values.
+fn on_device(values: &[f32], group: &Group, device: &Device) -> Tensor<1> {
+    let share = group.share(values.len());
+    Tensor::from_data(TensorData::new(values[share.range()].to_vec(), [share.len]), device)
 }
 
 /// The factor that brings a gradient of this norm down to `max_norm`, 1 where it is shorter; as PyTorch computes it.

@@ -13,6 +13,7 @@ use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::event::{Event, StepMetrics};
 use crate::gradients::Gradients;
+use crate::group::Group;
 use crate::loader::{Loader, StepData, in_order};
 use crate::optimizer::{AdamW, Update, clip_factor};
 use crate::schedule::{factor, warmup_updates};
@@ -41,6 +42,8 @@ pub struct Run<'a> {
     pub folder: &'a Path,
     /// Files that every checkpoint gets a copy of.
     pub companions: &'a [PathBuf],
+    /// This rank among all.
+    pub group: &'a Group,
 }
 
 /// A model on its way: weights, moments and the number of steps done.
@@ -72,8 +75,9 @@ impl Run<'_> {
     }
 }
 
-/// Trains from `progress` to the last step, telling `listen` of every event. When it answers `Break` to a step, the run
-/// saves and returns early.
+/// Trains from `progress` to the last step, telling `listen` of every event. When it answers `Break` to a step, on any rank, the
+/// run saves and returns early. Every rank trains with a run that differs in nothing but its group; the first one writes the
+/// checkpoints.
 ///
 /// # Errors
 /// When the loss or its gradient is not finite (the step is not applied), or when a checkpoint cannot be written.
@@ -99,36 +103,46 @@ pub fn train(
             let due = |every: u64| done.is_multiple_of(every) || done == total;
             if run.config.validate_every > 0
                 && due(run.config.validate_every)
-                && let Some(loss) = validate(run, &progress.model)
+                && let Some(loss) = validate(run, &progress.model)?
             {
                 stop |= listen(&Event::Validated { step: done, loss })?.is_break();
             }
+            // One rank's wish is all ranks' command.
+            stop = run.group.total([f64::from(u8::from(stop))])? != [0.0];
             if due(run.config.save_every) || stop {
-                let path = save(run, &progress)?;
-                stop |= listen(&Event::Saved { step: done, path })?.is_break();
+                let saved = save(run, &progress)?;
+                let event = saved.map(|path| Event::Saved { step: done, path });
+                let told = event.map_or(Ok(ControlFlow::Continue(())), |event| listen(&event))?;
+                stop = run.group.total([f64::from(u8::from(stop || told.is_break()))])? != [0.0];
             }
         }
         Ok(progress)
     })
 }
 
-/// The mean loss of the trained tokens of the validation set.
-fn validate(run: &Run, model: &Llama) -> Option<f64> {
-    let store = run.validation?;
+/// The mean loss of the trained tokens of the validation set, of which each rank computes its share.
+fn validate(run: &Run, model: &Llama) -> Result<Option<f64>, TrainError> {
+    let Some(store) = run.validation else { return Ok(None) };
     let (mut sum, mut trained) = (0.0, 0);
-    for batch in in_order(store, run.config) {
+    for batch in in_order(store, run.config).skip(run.group.rank()).step_by(run.group.world_size()) {
         sum += f64::from(loss(model, run.model_config, &batch).into_scalar::<f32>());
         trained += batch.num_trained();
     }
-    Some(sum / trained as f64)
+    let [sum, trained] = run.group.total([sum, trained as f64])?;
+    Ok(Some(sum / trained))
 }
 
-fn save(run: &Run, progress: &Progress) -> Result<PathBuf, TrainError> {
+/// Writes a checkpoint on the first rank and returns its path there.
+fn save(run: &Run, progress: &Progress) -> Result<Option<PathBuf>, TrainError> {
     let state = run.state(progress.step);
     let Progress { model, optimizer, .. } = progress;
-    let path = checkpoint::save(run.folder, model, run.model_config, optimizer, &state, run.companions)?;
+    let optimizer = optimizer.gathered(model, run.group)?;
+    if !run.group.is_first() {
+        return Ok(None);
+    }
+    let path = checkpoint::save(run.folder, model, run.model_config, &optimizer, &state, run.companions)?;
     checkpoint::prune(&path, run.config.keep_last)?;
-    Ok(path)
+    Ok(Some(path))
 }
 
 /// One optimizer step. The weights are handed through, so that they can be updated in place.
@@ -144,8 +158,10 @@ fn step(
 
     let number = progress.step + 1;
     let device = progress.model.head().device();
-    let (progress, Outcome { loss, grad_norm, lr }) =
-        beside_the_kernels(&device, || update(run, progress, &data, total))?;
+    let work = || update(run, progress, &data, total);
+    // Ranks wait for each other, which threads that work for all of them must not.
+    let outcome = if run.group.is_alone() { beside_the_kernels(&device, work) } else { work() };
+    let (progress, Outcome { loss, grad_norm, lr }) = outcome?;
 
     let seconds = start.elapsed().as_secs_f64();
     let metrics = StepMetrics {
@@ -185,14 +201,18 @@ fn update(
     let Progress { model, mut optimizer, step } = progress;
     let mut gradients = Gradients::default();
     let losses: Vec<Tensor<1>> = data
-        .micro_batches
-        .iter()
+        .share(run.group)
         .map(|batch| accumulate(&model, run.model_config, batch, run.kept_blocks, &mut gradients))
         .collect();
-    // Summed over micro-batches, divided once: the mean over tokens, however they are laid out.
+    if losses.is_empty() {
+        gradients = Gradients::zeros(&model);
+    }
+    let gradients = gradients.reduce(run.group)?;
+    let loss = losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum::<f64>();
+    let [loss, squared_norm] = run.group.total([loss, gradients.squared_norm()])?;
+    // Summed over micro-batches and ranks, divided once: the mean over tokens, however they are laid out.
     let trained = data.trained_tokens as f64;
-    let loss = losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum::<f64>() / trained;
-    let grad_norm = gradients.norm() / trained;
+    let (loss, grad_norm) = (loss / trained, squared_norm.sqrt() / trained);
     let number = step + 1;
     for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
         if !value.is_finite() {
@@ -204,6 +224,7 @@ fn update(
     let warmup = warmup_updates(run.config.warmup_ratio, total);
     let lr = run.config.lr * factor(run.config.schedule, step, warmup, total);
     let grad_scale = clip_factor(grad_norm, run.config.max_grad_norm) / trained;
-    let model = optimizer.step(model, gradients, run.config, Update { lr, step: number, grad_scale });
+    let update = Update { lr, step: number, grad_scale };
+    let model = optimizer.step(model, gradients, run.config, update, run.group)?;
     Ok((Progress { model, optimizer, step: number }, Outcome { loss, grad_norm, lr }))
 }

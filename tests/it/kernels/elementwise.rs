@@ -303,6 +303,26 @@ fn adamw_on_every_device() {
     }
 }
 
+/// As of a rank, which updates a part of each parameter.
+#[test]
+fn adamw_of_a_part_leaves_the_rest_alone() {
+    for setup in devices() {
+        let update = Update::random(1000);
+        let part = |tensor: &Tensor<1>| tensor.clone().slice([256..768]);
+        let whole = update.on(&setup.device, [setup.dtype; 2]);
+        let before = values(&whole.param);
+        let state = AdamWState {
+            master: whole.state.master.as_ref().map(part),
+            exp_avg: part(&whole.state.exp_avg),
+            exp_avg_sq: part(&whole.state.exp_avg_sq),
+        };
+        let (got, _) = adamw(part(&whole.param), part(&whole.grad), state, &STEP);
+        assert_eq!(values(&whole.param), before, "{setup}: the whole was changed");
+        let (expected, _) = update.on(&setup.device, [setup.dtype; 2]).run();
+        assert_eq!(values(&got), values(&expected)[256..768], "{setup}");
+    }
+}
+
 /// On the CPU, too, gradients may be bf16.
 #[test]
 fn squared_norm_on_every_device() {

@@ -1,11 +1,11 @@
 //! The update on the CPU: one pass over parameter, gradient and moments, in place where nobody else holds them.
 
-use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Flex, TensorMetadata};
 use rayon::prelude::*;
 
 use super::{AdamWOps, AdamWStep, Factors};
-use crate::flex::{Floats, Stored, Values, contiguous, in_order, values, vectorized};
+use crate::flex::{Floats, Stored, Values, contiguous, in_order, slice, tensor, values, vectorized};
 
 /// Elements of one piece of work.
 const PIECE: usize = 64 * 1024;
@@ -38,12 +38,21 @@ impl AdamWOps for Flex {
 
 /// Parameter, first and second moment after the update.
 fn updated(tensors: [Floats; 3], grad: Floats, step: &AdamWStep) -> [Floats; 3] {
-    let (mut tensors, grad, factors) = (tensors.map(contiguous), in_order(grad), Factors::new(step));
+    let (mut tensors, grad, factors) = (tensors.map(whole_buffer), in_order(grad), Factors::new(step));
     match values(&grad) {
         Values::F32(grad) => update_all(tensors.each_mut(), grad, factors),
         Values::Bf16(grad) => update_all(tensors.each_mut(), grad, factors),
     }
     tensors
+}
+
+/// The tensor, in order, as all of its buffer: a part of another one, such as a rank's share of a parameter, is copied.
+fn whole_buffer(tensor: Floats) -> Floats {
+    let tensor = contiguous(tensor);
+    if tensor.storage::<f32>().len() == slice(&tensor).len() {
+        return tensor;
+    }
+    self::tensor(slice(&tensor).to_vec(), tensor.shape())
 }
 
 /// Updates parameter, first and second moment, pieces spread over the threads.

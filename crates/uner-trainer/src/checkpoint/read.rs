@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use safetensors::SafeTensors;
-use uner_kernels::AdamWState;
 use uner_model::{Llama, LlamaConfig};
 
 use super::manifest;
 use super::state::State;
 use crate::error::TrainError;
+use crate::group::Group;
 use crate::optimizer::AdamW;
 
 /// A checkpoint in memory.
@@ -44,17 +44,16 @@ pub fn latest(run: &Path) -> Result<Option<PathBuf>, TrainError> {
     Ok(Some(checkpoint))
 }
 
-/// Reads a checkpoint, every file compared with its checksum first.
+/// Reads a checkpoint, every file compared with its checksum first; of the optimizer this rank's shares.
 ///
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
-pub fn load(folder: &Path, device: &Device) -> Result<Checkpoint, TrainError> {
+pub fn load(folder: &Path, group: &Group, device: &Device) -> Result<Checkpoint, TrainError> {
     let (config, model) = load_model(folder, device)?;
     let path = folder.join("state.json");
     let state: State = serde_json::from_str(&fs_err::read_to_string(&path)?)
         .map_err(|error| TrainError::at(&path, &error.into()))?;
-    let mut optimizer = AdamW::default();
-    read_optimizer(&mut optimizer, &folder.join("optimizer.safetensors"), device)?;
+    let optimizer = read_optimizer(&folder.join("optimizer.safetensors"), group, device)?;
     Ok(Checkpoint { config, model, optimizer, state })
 }
 
@@ -69,25 +68,11 @@ pub fn load_model(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama)
     Ok(uner_model::load(folder, device)?)
 }
 
-fn read_optimizer(optimizer: &mut AdamW, path: &Path, device: &Device) -> Result<(), TrainError> {
+fn read_optimizer(path: &Path, group: &Group, device: &Device) -> Result<AdamW, TrainError> {
     let bytes = fs_err::read(path)?;
     let damaged = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let moment = |key: String| -> Result<Tensor<1>, TrainError> {
-        let view = file.tensor(&key).map_err(|error| damaged(format!("`{key}`: {error}")))?;
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
-        let count = values.len();
-        Ok(Tensor::from_data(TensorData::new(values, [count]), &device.clone()))
-    };
-    for key in file.names() {
-        if let Some(name) = key.strip_prefix("exp_avg.") {
-            let state = AdamWState {
-                master: None,
-                exp_avg: moment(key.to_owned())?,
-                exp_avg_sq: moment(format!("exp_avg_sq.{name}"))?,
-            };
-            optimizer.states.insert(name.to_owned(), state);
-        }
-    }
-    Ok(())
+    let tensors =
+        file.iter().map(|(name, view)| (name.to_owned(), bytemuck::pod_collect_to_vec(view.data())));
+    AdamW::restore(tensors.collect(), group, device).map_err(damaged)
 }

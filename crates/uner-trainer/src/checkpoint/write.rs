@@ -1,9 +1,9 @@
 //! Writing a checkpoint.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Tensor;
 use safetensors::Dtype;
 use safetensors::tensor::{View, serialize_to_file};
 use uner_model::weights::MAX_SHARD_BYTES;
@@ -12,10 +12,9 @@ use uner_model::{Llama, LlamaConfig};
 use super::manifest;
 use super::state::State;
 use crate::error::TrainError;
-use crate::optimizer::AdamW;
 
 /// Writes checkpoint `step-NNNNNN` into the folder `run`, which must exist, and points `latest` to it. `companions`
-/// are copied in beside the weights. Whatever goes wrong, earlier checkpoints and `latest` stay as they are.
+/// are copied in beside the weights; `optimizer` is what [`crate::AdamW::gathered`] gave. Whatever goes wrong, earlier checkpoints and `latest` stay as they are.
 ///
 /// # Errors
 /// When a file cannot be written, such as on a full disk; nothing of the checkpoint is left then.
@@ -23,7 +22,7 @@ pub fn save(
     run: &Path,
     model: &Llama,
     config: &LlamaConfig,
-    optimizer: &AdamW,
+    optimizer: &BTreeMap<String, Vec<f32>>,
     state: &State,
     companions: &[PathBuf],
 ) -> Result<PathBuf, TrainError> {
@@ -74,7 +73,7 @@ fn write_files(
     folder: &Path,
     model: &Llama,
     config: &LlamaConfig,
-    optimizer: &AdamW,
+    optimizer: &BTreeMap<String, Vec<f32>>,
     state: &State,
     companions: &[PathBuf],
 ) -> Result<(), TrainError> {
@@ -88,12 +87,8 @@ fn write_files(
     manifest::write(folder)
 }
 
-fn write_optimizer(optimizer: &AdamW, path: &Path) -> Result<(), TrainError> {
-    let mut tensors = Vec::new();
-    for (name, state) in &optimizer.states {
-        tensors.push((format!("exp_avg.{name}"), Moment::new(&state.exp_avg)));
-        tensors.push((format!("exp_avg_sq.{name}"), Moment::new(&state.exp_avg_sq)));
-    }
+fn write_optimizer(optimizer: &BTreeMap<String, Vec<f32>>, path: &Path) -> Result<(), TrainError> {
+    let tensors = optimizer.iter().map(|(name, values)| (name, Values { values, shape: [values.len()] }));
     serialize_to_file(tensors, None, path)
         .map_err(|error| TrainError::at(path, &std::io::Error::other(error)))
 }
@@ -105,19 +100,13 @@ fn remove_if_there(folder: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// One moment of one parameter, read from the device when it is written.
-struct Moment {
-    values: Tensor<1>,
+/// A tensor of the optimizer's.
+struct Values<'a> {
+    values: &'a [f32],
     shape: [usize; 1],
 }
 
-impl Moment {
-    fn new(values: &Tensor<1>) -> Self {
-        Self { values: values.clone(), shape: values.dims() }
-    }
-}
-
-impl View for Moment {
+impl View for Values<'_> {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
@@ -127,11 +116,10 @@ impl View for Moment {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let values: Vec<f32> = self.values.clone().try_into_vec_as().expect("moments are f32");
-        Cow::Owned(bytemuck::cast_slice(&values).to_vec())
+        Cow::Borrowed(bytemuck::cast_slice(self.values))
     }
 
     fn data_len(&self) -> usize {
-        self.shape[0] * size_of::<f32>()
+        size_of_val(self.values)
     }
 }

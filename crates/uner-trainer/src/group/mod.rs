@@ -1,0 +1,225 @@
+//! The ranks of a run. Each has a device and a thread of its own; some share a process, and processes are joined by MPI
+//! (feature `mpi`). Sums are made on the host, rank after rank, so they are the same on every run and on every rank.
+//!
+//! State of the optimizer is never held twice: a rank owns a [`Share`] of every parameter (`ZeRO` stage 1, Rajbhandari et al.
+//! 2020). Gradients are summed to the owner of each share, the owner updates it, and the new values are gathered by all. This
+//! moves as many bytes as summing whole gradients on every rank would.
+
+mod meeting;
+#[cfg(feature = "mpi")]
+mod mpi;
+mod share;
+
+#[cfg(feature = "mpi")]
+pub use mpi::{Mpi, Session};
+pub use share::{BLOCK, Share};
+
+use std::sync::Arc;
+
+use burn::tensor::{DType, Tensor, TensorData};
+
+use crate::error::TrainError;
+use meeting::Meeting;
+
+/// The processes of a run, as one of them sees them.
+pub trait Processes: Send + Sync + std::fmt::Debug {
+    /// The number of this process, from 0.
+    fn rank(&self) -> usize;
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// The element-wise sum over all processes, in their order: the same bits on each.
+    fn sum(&self, values: Vec<f32>) -> Vec<f32>;
+    /// As [`Processes::sum`], of a few numbers in double precision.
+    fn total(&self, values: Vec<f64>) -> Vec<f64>;
+    /// What each process gives, one after the other in their order.
+    fn gather(&self, part: Vec<f32>) -> Vec<f32>;
+}
+
+/// One rank among all.
+#[derive(Debug)]
+pub struct Group {
+    rank: usize,
+    world_size: usize,
+    /// `None` where there is one rank only: nothing is summed or copied then.
+    crew: Option<Member>,
+}
+
+/// A rank among those of its process.
+#[derive(Debug)]
+struct Member {
+    seat: usize,
+    crew: Arc<Crew>,
+}
+
+/// The ranks of one process.
+#[derive(Debug)]
+struct Crew {
+    values: Meeting<f32>,
+    totals: Meeting<f64>,
+    processes: Option<Box<dyn Processes>>,
+}
+
+impl Group {
+    /// The only rank there is.
+    pub fn alone() -> Self {
+        Self { rank: 0, world_size: 1, crew: None }
+    }
+
+    /// The ranks of this process, one for each of its `devices`; those of other processes come before or behind them.
+    ///
+    /// # Panics
+    /// When there is no device.
+    pub fn all(devices: usize, processes: Option<Box<dyn Processes>>) -> Vec<Self> {
+        assert!(devices > 0, "a process without a device");
+        let (process, count) = processes.as_ref().map_or((0, 1), |all| (all.rank(), all.count()));
+        let world_size = devices * count;
+        if world_size == 1 {
+            return vec![Self::alone()];
+        }
+        let crew = Crew { values: Meeting::new(devices), totals: Meeting::new(devices), processes };
+        let crew = Arc::new(crew);
+        let member = |seat| Member { seat, crew: Arc::clone(&crew) };
+        (0..devices)
+            .map(|seat| Self { rank: process * devices + seat, world_size, crew: Some(member(seat)) })
+            .collect()
+    }
+
+    /// The number of this rank, from 0.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// How many ranks there are.
+    pub fn world_size(&self) -> usize {
+        self.world_size
+    }
+
+    /// Whether this rank speaks for all: it writes files and shows progress.
+    pub fn is_first(&self) -> bool {
+        self.rank == 0
+    }
+
+    /// Whether it is the only one.
+    pub fn is_alone(&self) -> bool {
+        self.crew.is_none()
+    }
+
+    /// What this rank owns of `count` elements.
+    pub fn share(&self, count: usize) -> Share {
+        Share::new(count, self.rank, self.world_size)
+    }
+
+    /// The sum over all ranks of this rank's share of a gradient: `[n]` to the share's length, in f32 where there is more
+    /// than one rank. Every rank has to call, in the same order.
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub fn reduce(&self, gradient: Tensor<1>) -> Result<Tensor<1>, TrainError> {
+        let Some(member) = &self.crew else { return Ok(gradient) };
+        let device = gradient.device();
+        let sum = member.meet_values(host(gradient), sum, |processes, values| processes.sum(values))?;
+        let share = self.share(sum.len());
+        Ok(on_device(sum[share.range()].to_vec(), DType::F32, &device))
+    }
+
+    /// The whole of what each rank has a share of: `[share]` to `[n]`, in the same type.
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub fn gather(&self, share: Tensor<1>) -> Result<Tensor<1>, TrainError> {
+        if self.crew.is_none() {
+            return Ok(share);
+        }
+        let (device, dtype) = (share.device(), share.dtype());
+        let whole = self.gather_values(host(share))?;
+        Ok(on_device(whole.to_vec(), dtype, &device))
+    }
+
+    /// As [`Group::gather`], on the host.
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub fn gather_values(&self, share: Vec<f32>) -> Result<Arc<Vec<f32>>, TrainError> {
+        let Some(member) = &self.crew else { return Ok(Arc::new(share)) };
+        member.meet_values(share, |parts| parts.concat(), |processes, part| processes.gather(part))
+    }
+
+    /// The sums over all ranks.
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub fn total<const N: usize>(&self, values: [f64; N]) -> Result<[f64; N], TrainError> {
+        let Some(member) = &self.crew else { return Ok(values) };
+        let crew = &member.crew;
+        let total = crew.totals.meet(member.seat, values.to_vec(), |parts| {
+            let total = sum(parts);
+            crew.processes.as_ref().map_or_else(|| total.clone(), |all| all.total(total.clone()))
+        })?;
+        Ok(std::array::from_fn(|index| total[index]))
+    }
+
+    /// Does this rank's part of the run. Where it fails or panics, the other ranks are told.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn take_part<T, E: std::fmt::Display>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        struct Alarm<'a>(&'a Group, Option<String>);
+        impl Drop for Alarm<'_> {
+            fn drop(&mut self) {
+                if let Some(problem) = &self.1 {
+                    self.0.fail(problem);
+                }
+            }
+        }
+        let mut alarm = Alarm(self, Some("it panicked".to_owned()));
+        let result = work();
+        alarm.1 = result.as_ref().err().map(ToString::to_string);
+        result
+    }
+
+    /// Lets the other ranks of this process know that this one cannot go on: whoever waits for it, or will, gets an error.
+    fn fail(&self, problem: &str) {
+        if let Some(Member { crew, .. }) = &self.crew {
+            crew.values.fail(self.rank, problem);
+            crew.totals.fail(self.rank, problem);
+        }
+    }
+}
+
+impl Member {
+    fn meet_values(
+        &self,
+        part: Vec<f32>,
+        combine: impl FnOnce(Vec<Vec<f32>>) -> Vec<f32>,
+        across: impl FnOnce(&dyn Processes, Vec<f32>) -> Vec<f32>,
+    ) -> Result<Arc<Vec<f32>>, TrainError> {
+        let crew = &self.crew;
+        crew.values.meet(self.seat, part, |parts| {
+            let combined = combine(parts);
+            match &crew.processes {
+                None => combined,
+                Some(processes) => across(&**processes, combined),
+            }
+        })
+    }
+}
+
+/// The element-wise sum of equally long parts, in their order.
+fn sum<T: Copy + std::ops::AddAssign>(parts: Vec<Vec<T>>) -> Vec<T> {
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_default();
+    for part in parts {
+        assert_eq!(sum.len(), part.len(), "ranks add up the same parameters");
+        sum.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
+    }
+    sum
+}
+
+fn host(values: Tensor<1>) -> Vec<f32> {
+    values.try_into_vec_as().expect("floats that the device computed")
+}
+
+fn on_device(values: Vec<f32>, dtype: DType, device: &burn::tensor::Device) -> Tensor<1> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), (device, dtype))
+}
