@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use uner_kernels::device::DeviceName;
 
-use crate::device;
+use crate::device::{self, Devices};
 use crate::probe::ProbeArgs;
 use crate::recipe::Override;
 
@@ -53,8 +53,8 @@ pub(crate) struct TrainArgs {
     /// Set a key of the recipe to another value; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Override>,
-    #[arg(long, value_name = "DEVICE", value_parser = device::parse, help = device::HELP_OF_TRAIN)]
-    pub(crate) device: Option<DeviceName>,
+    #[arg(long, value_name = "DEVICE", help = device::HELP_OF_TRAIN)]
+    pub(crate) device: Option<Devices>,
     /// Go on with a run, from its latest or from the named checkpoint
     #[arg(long, value_name = "latest|PATH", num_args = 0..=1, default_missing_value = "latest")]
     pub(crate) resume: Option<String>,

@@ -12,12 +12,13 @@ use uner_infer::{Generator, Predictor};
 use uner_model::weights::random;
 use uner_trainer::event::{MetricsWriter, StepMetrics};
 use uner_trainer::run::Progress;
-use uner_trainer::{AdamW, Event, Group, Run, TrainError, checkpoint};
+use uner_trainer::{AdamW, Event, Run, TrainError, checkpoint};
 
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
 use crate::plan::{DataSize, Numbers, Plan};
 use crate::progress::{Meter, duration};
+use crate::ranks::{Rank, World, together};
 use crate::recipe::{self, Override};
 use crate::{Ending, eval, interrupt, mask, run_folder};
 
@@ -39,7 +40,8 @@ pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
 
 /// `--set`, and `--device`, which is short for one.
 fn overrides(args: &TrainArgs) -> Vec<Override> {
-    let device = args.device.map(|name| format!("run.device={name}").parse().expect("a section and a name"));
+    let device =
+        args.device.as_ref().map(|name| format!("run.device={name}").parse().expect("a section and a name"));
     args.set.iter().cloned().chain(device).collect()
 }
 
@@ -62,14 +64,22 @@ fn refuse_missing(plan: &Plan) -> Result<()> {
     bail!("{}", missing.join("\n       "));
 }
 
+/// Does this process's part of the run.
 fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Ending> {
+    let world = World::join()?;
+    let ranks = world.ranks(&plan.recipe.run.device)?;
+    start_ranks(plan, resume, &ranks, out).inspect_err(|error| world.give_up(error))
+}
+
+fn start_ranks(plan: &Plan, resume: Option<&str>, ranks: &[Rank], out: &mut dyn Write) -> Result<Ending> {
     let folder = &plan.recipe.run.dir;
-    let device = plan.recipe.run.device.open()?;
+    let is_first = ranks[0].group.is_first();
+    ranks.iter().try_for_each(|rank| rank.device.open().map(drop))?;
     let resumed = match resume {
         Some(which) => Some(run_folder::to_resume(folder, which)?),
         None => None,
     };
-    if resumed.is_none() {
+    if resumed.is_none() && is_first {
         run_folder::refuse_second_run(folder)?;
     }
     fs_err::create_dir_all(folder)?;
@@ -78,51 +88,90 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
     tracing::info!("encoding the data");
     let assembled = assemble(plan, folder, tokenizer)?;
     let numbers = Numbers::new(plan, assembled.train.summary().into());
-    tracing::info!("{}", plan.describe(&numbers).trim_end());
-    let run = Run {
-        config: &plan.recipe.train,
-        model_config: &assembled.config,
-        seed: plan.recipe.run.seed,
-        store: &assembled.train,
-        validation: assembled.validation.as_ref(),
+    if is_first {
+        tracing::info!("{}", plan.describe(&numbers).trim_end());
+    }
+    let job = Job {
+        plan,
+        resumed: resumed.as_deref(),
+        assembled: &assembled,
         kept_blocks: numbers.memory.kept_blocks,
-        folder,
-        companions: &[],
-        group: &Group::alone(),
     };
-    let progress = begin(plan, &run, resumed.as_deref(), &device)?;
-    // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
-    let companions = run_folder::describe(plan, &assembled.tokenizer)?;
-    let Some(progress) = train(&Run { companions: &companions, ..run }, progress)? else {
+    let Some(progress) = together(ranks, |rank| job.train(rank))? else {
         tracing::warn!("interrupted and saved; go on with `--resume`");
         return Ok(Ending::Interrupted);
     };
-    report(plan, &assembled, &progress, out)?;
+    if is_first {
+        report(plan, &assembled, &progress, out)?;
+    }
     Ok(Ending::Done)
 }
 
-/// The model at the start of the run, or where it was left.
-fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Result<Progress> {
-    if let Some(path) = resumed {
-        let found = checkpoint::load(path, run.group, device)?;
-        found.state.check_resumable(&run.state(found.state.step), path)?;
-        tracing::info!("resuming after step {}", found.state.step);
-        return Ok(Progress { model: found.model, optimizer: found.optimizer, step: found.state.step });
-    }
-    let model = match &plan.model.folder {
-        Some(folder) => checkpoint::load_model(folder, device)?.1,
-        None => random(run.model_config, run.seed, device),
-    };
-    Ok(Progress { model, optimizer: AdamW::default(), step: 0 })
+/// What the ranks of a process share.
+struct Job<'a> {
+    plan: &'a Plan,
+    resumed: Option<&'a Path>,
+    assembled: &'a Assembled,
+    kept_blocks: usize,
 }
 
-/// Trains to the end; `None` when interrupted.
-fn train(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
+impl Job<'_> {
+    /// One rank's part of the training; `None` when interrupted.
+    fn train(&self, rank: &Rank) -> Result<Option<Progress>> {
+        let plan = self.plan;
+        let run = Run {
+            config: &plan.recipe.train,
+            model_config: &self.assembled.config,
+            seed: plan.recipe.run.seed,
+            store: &self.assembled.train,
+            validation: self.assembled.validation.as_ref(),
+            kept_blocks: self.kept_blocks,
+            folder: &plan.recipe.run.dir,
+            companions: &[],
+            group: &rank.group,
+        };
+        let progress = self.begin(&run, &rank.device.open()?)?;
+        if !rank.group.is_first() {
+            return Ok(follow(&run, progress)?);
+        }
+        // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
+        let companions = run_folder::describe(plan, &self.assembled.tokenizer)?;
+        Ok(lead(&Run { companions: &companions, ..run }, progress)?)
+    }
+
+    /// The model at the start of the run, or where it was left.
+    fn begin(&self, run: &Run, device: &Device) -> Result<Progress> {
+        if let Some(path) = self.resumed {
+            let found = checkpoint::load(path, run.group, device)?;
+            found.state.check_resumable(&run.state(found.state.step), path)?;
+            tracing::info!("resuming after step {}", found.state.step);
+            return Ok(Progress { model: found.model, optimizer: found.optimizer, step: found.state.step });
+        }
+        let model = match &self.plan.model.folder {
+            Some(folder) => checkpoint::load_model(folder, device)?.1,
+            None => random(run.model_config, run.seed, device),
+        };
+        Ok(Progress { model, optimizer: AdamW::default(), step: 0 })
+    }
+}
+
+/// Trains to the end without a word; `None` when interrupted.
+fn follow(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
+    let total = run.total_steps();
+    let progress = uner_trainer::train(run, progress, &mut |_| Ok(asked_to_stop()))?;
+    Ok((progress.step == total).then_some(progress))
+}
+
+fn asked_to_stop() -> ControlFlow<()> {
+    if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// Trains to the end and tells of it; `None` when interrupted.
+fn lead(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
     let (first, total) = (progress.step, run.total_steps());
     let mut metrics = MetricsWriter::open(run.folder, first)?;
     let mut meter = Meter::new(first, total);
     let start = std::time::Instant::now();
-    let mut interrupted = false;
     interrupt::defer();
     let trained = uner_trainer::train(run, progress, &mut |event| {
         metrics.write(event)?;
@@ -131,15 +180,13 @@ fn train(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> 
             Event::Validated { step, loss } => meter.say(&format!("step {step}: validation loss {loss:.4}")),
             Event::Saved { step, path } => meter.say(&format!("step {step}: saved `{}`", path.display())),
         }
-        interrupted = interrupt::asked();
-        Ok(if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(asked_to_stop())
     });
     interrupt::stop_deferring();
     drop(meter);
     let progress = trained?;
-    let unfinished = interrupted && progress.step < total;
     tracing::info!("trained {} steps in {}", progress.step - first, duration(start.elapsed().as_secs_f64()));
-    Ok((!unfinished).then_some(progress))
+    Ok((progress.step == total).then_some(progress))
 }
 
 fn step_line(step: &StepMetrics, total: u64) -> String {

@@ -67,7 +67,7 @@ impl Numbers {
     pub fn new(plan: &Plan, data: DataSize) -> Self {
         let (train, config) = (&plan.recipe.train, &plan.model.config);
         let num_parameters = num_parameters(config);
-        let place = Place::look(plan.recipe.run.device);
+        let place = Place::look(plan.recipe.run.device.first());
         let memory = Memory::estimate(
             config,
             num_parameters,

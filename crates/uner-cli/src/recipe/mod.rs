@@ -19,8 +19,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uner_data::{DatasetRef, Member, NegativeConfig};
 use uner_infer::InferConfig;
-use uner_kernels::device::DeviceName;
 use uner_trainer::TrainConfig;
+
+use crate::device::Devices;
 
 /// What a recipe file says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,9 +51,8 @@ pub struct RunConfig {
     pub dir: PathBuf,
     /// Seed of weights, negatives and orders.
     pub seed: u64,
-    /// Where the model is trained and measured.
-    #[serde(with = "crate::device")]
-    pub device: DeviceName,
+    /// Where the model is trained, a rank on each, and on the first of them measured.
+    pub device: Devices,
 }
 
 /// `[model]`

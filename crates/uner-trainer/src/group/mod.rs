@@ -27,6 +27,8 @@ pub trait Processes: Send + Sync + std::fmt::Debug {
     fn rank(&self) -> usize;
     /// How many there are.
     fn count(&self) -> usize;
+    /// The number of this process among those on the same machine, and how many these are.
+    fn on_this_machine(&self) -> (usize, usize);
     /// The element-wise sum over all processes, in their order: the same bits on each.
     fn sum(&self, values: Vec<f32>) -> Vec<f32>;
     /// As [`Processes::sum`], of a few numbers in double precision.
