@@ -9,17 +9,17 @@ use burn::tensor::Device;
 use uner_data::mix;
 use uner_eval::SeenMentions;
 use uner_infer::{Generator, Predictor};
+use uner_model::Llama;
 use uner_model::weights::random;
 use uner_trainer::event::{MetricsWriter, StepMetrics};
-use uner_trainer::run::Progress;
-use uner_trainer::{AdamW, Event, Run, TrainError, checkpoint};
+use uner_trainer::{Callbacks, Event, Interrupted, Progress, Run, Scoring, TrainError, checkpoint};
 
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
 use crate::plan::{DataSize, Numbers, Plan};
 use crate::progress::{Meter, duration};
 use crate::recipe::{self, Override};
-use crate::{Ending, eval, interrupt, mask, run_folder};
+use crate::{Ending, during, eval, interrupt, mask, run_folder};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
@@ -79,6 +79,14 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
     let assembled = assemble(plan, folder, tokenizer)?;
     let numbers = Numbers::new(plan, assembled.train.summary().into());
     tracing::info!("{}", plan.describe(&numbers).trim_end());
+    let score = |during, model: &Llama| during::score(plan, during, &assembled, model);
+    let scores = plan
+        .recipe
+        .eval
+        .during
+        .as_ref()
+        .map(|during| (during.every, move |model: &Llama| score(during, model)));
+    let scoring = scores.as_ref().map(|(every, score)| Scoring { every: *every, score });
     let run = Run {
         config: &plan.recipe.train,
         model_config: &assembled.config,
@@ -88,6 +96,7 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
         kept_blocks: numbers.memory.kept_blocks,
         folder,
         companions: &[],
+        callbacks: Callbacks { scoring, interrupted: Some(Interrupted(&interrupt::asked)) },
     };
     let progress = begin(plan, &run, resumed.as_deref(), &device)?;
     // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
@@ -96,7 +105,8 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
         tracing::warn!("interrupted and saved; go on with `--resume`");
         return Ok(Ending::Interrupted);
     };
-    report(plan, &assembled, &progress, out)?;
+    let model = to_measure(plan, progress, &device)?;
+    report(plan, &assembled, &model, out)?;
     Ok(Ending::Done)
 }
 
@@ -104,15 +114,17 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
 fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Result<Progress> {
     if let Some(path) = resumed {
         let found = checkpoint::load(path, device)?;
-        found.state.check_resumable(&run.state(found.state.step), path)?;
-        tracing::info!("resuming after step {}", found.state.step);
-        return Ok(Progress { model: found.model, optimizer: found.optimizer, step: found.state.step });
+        let state = found.state.clone();
+        let progress = Progress::from(found);
+        state.check_resumable(&run.state(&progress), path)?;
+        tracing::info!("resuming after step {}", progress.step);
+        return Ok(progress);
     }
     let model = match &plan.model.folder {
         Some(folder) => checkpoint::load_model(folder, device)?.1,
         None => random(run.model_config, run.seed, device),
     };
-    Ok(Progress { model, optimizer: AdamW::default(), step: 0 })
+    Ok(Progress::new(model))
 }
 
 /// Trains to the end; `None` when interrupted.
@@ -121,24 +133,32 @@ fn train(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> 
     let mut metrics = MetricsWriter::open(run.folder, first)?;
     let mut meter = Meter::new(first, total);
     let start = std::time::Instant::now();
-    let mut interrupted = false;
     interrupt::defer();
     let trained = uner_trainer::train(run, progress, &mut |event| {
         metrics.write(event)?;
         match event {
             Event::Step(step) => meter.show(step.step, || step_line(step, total)),
             Event::Validated { step, loss } => meter.say(&format!("step {step}: validation loss {loss:.4}")),
+            Event::Scored { step, score, .. } => {
+                meter.say(&format!("step {step}: F1 {:.1} %", score * 100.0))
+            }
+            Event::Stopped { step, best_step } => meter.say(&stopped_line(*step, *best_step)),
             Event::Saved { step, path } => meter.say(&format!("step {step}: saved `{}`", path.display())),
         }
-        interrupted = interrupt::asked();
-        Ok(if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
+    let interrupted = interrupt::asked();
     interrupt::stop_deferring();
     drop(meter);
     let progress = trained?;
-    let unfinished = interrupted && progress.step < total;
     tracing::info!("trained {} steps in {}", progress.step - first, duration(start.elapsed().as_secs_f64()));
-    Ok((!unfinished).then_some(progress))
+    Ok((!interrupted).then_some(progress))
+}
+
+fn stopped_line(step: u64, best: Option<u64>) -> String {
+    let best =
+        best.map_or_else(|| "none was good".to_owned(), |best| format!("the best is that of step {best}"));
+    format!("step {step}: stopped, `train.best.patience` is at its end; {best}")
 }
 
 fn step_line(step: &StepMetrics, total: u64) -> String {
@@ -154,18 +174,35 @@ fn step_line(step: &StepMetrics, total: u64) -> String {
     )
 }
 
+/// The model that the run is for: the best, where the recipe compares them, else the last.
+fn to_measure(plan: &Plan, progress: Progress, device: &Device) -> Result<Llama> {
+    let best = if plan.recipe.train.best.is_some() { checkpoint::best(&plan.recipe.run.dir)? } else { None };
+    let last = progress.standing.best.is_none_or(|best| best.step == progress.step);
+    match best.filter(|_| !last) {
+        Some(best) => {
+            // Before the other model is there: both may not fit.
+            drop(progress);
+            tracing::info!("measuring the best checkpoint, `{}`", best.display());
+            Ok(checkpoint::load_model(&best, device)?.1)
+        }
+        None => Ok(progress.model),
+    }
+}
+
 /// Measures the trained model, prints and writes the scores, and says what to try next.
-fn report(plan: &Plan, assembled: &Assembled, progress: &Progress, out: &mut dyn Write) -> Result<()> {
+fn report(plan: &Plan, assembled: &Assembled, model: &Llama, out: &mut dyn Write) -> Result<()> {
     let benchmarks = &plan.recipe.eval.benchmarks;
     let folder = &plan.recipe.run.dir;
     if !benchmarks.is_empty() {
         let predictor = Predictor {
-            generator: Generator { model: &progress.model, config: &assembled.config },
+            generator: Generator { model, config: &assembled.config },
             tokenizer: &assembled.tokenizer,
             template: &plan.template,
             config: plan.recipe.infer,
         };
-        let report = eval::measure(&predictor, benchmarks, &plan.recipe.data.root, Some(&seen(plan)?))?;
+        let seen = seen(plan)?;
+        let root = &plan.recipe.data.root;
+        let report = eval::measure(&predictor, benchmarks, root, Some(&seen), &mut eval::metered())?;
         run_folder::write_report(folder, &report)?;
         write!(out, "{}", report.terminal())?;
     }

@@ -1,6 +1,6 @@
 //! Reading a checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
@@ -25,25 +25,6 @@ pub struct Checkpoint {
     pub state: State,
 }
 
-/// The newest checkpoint of a run, if it has one.
-///
-/// # Errors
-/// When `latest` cannot be read, or names a folder that is not there.
-pub fn latest(run: &Path) -> Result<Option<PathBuf>, TrainError> {
-    let pointer = run.join("latest");
-    if !pointer.exists() {
-        return Ok(None);
-    }
-    let checkpoint = run.join(fs_err::read_to_string(&pointer)?.trim());
-    if !checkpoint.is_dir() {
-        return Err(TrainError::Checkpoint {
-            path: checkpoint,
-            problem: "`latest` names it, but it is not there; name another with `--resume PATH`".to_owned(),
-        });
-    }
-    Ok(Some(checkpoint))
-}
-
 /// Reads a checkpoint, every file compared with its checksum first.
 ///
 /// # Errors
@@ -63,7 +44,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<Checkpoint, TrainError> {
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
 pub fn load_model(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), TrainError> {
-    if folder.join("state.json").exists() {
+    if ["state.json", "manifest.json"].iter().any(|file| folder.join(file).exists()) {
         manifest::verify(folder)?;
     }
     Ok(uner_model::load(folder, device)?)
