@@ -20,6 +20,7 @@ mod official;
 mod overfit;
 mod recipes;
 mod resume;
+mod saving;
 mod shared;
 mod step;
 mod tidy;

@@ -11,7 +11,7 @@ use uner_trainer::{Callbacks, Event, Progress, Run, Schedule, TokenStore, TrainC
 
 use crate::model::{conversation, small_config, small_model, train_config};
 
-fn config() -> TrainConfig {
+pub(crate) fn config() -> TrainConfig {
     TrainConfig {
         epochs: 4.0,
         max_steps: Some(10),
@@ -25,14 +25,14 @@ fn config() -> TrainConfig {
     }
 }
 
-fn store(folder: &Path) -> TokenStore {
+pub(crate) fn store(folder: &Path) -> TokenStore {
     let mut writer = StoreWriter::new(folder, config().max_seq_len).unwrap();
     (0..17).for_each(|number| writer.push(&conversation(number, 2 + number % 4)).unwrap());
     writer.finish().unwrap()
 }
 
 /// Every bit of weights and moments.
-fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
+pub(crate) fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
     let mut all = Vec::new();
     let to_bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
     visit(&progress.model, "", |parameter| {
@@ -57,6 +57,7 @@ struct Outcome {
 fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
     let (config, model_config) = (config(), small_config());
     let store = store(folder);
+    fs_err::write(folder.join("companion"), "what goes with the model").unwrap();
     let run = Run {
         config: &config,
         model_config: &model_config,
@@ -65,7 +66,7 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
         validation: Some(&store),
         kept_blocks: 1,
         folder,
-        companions: &[],
+        companions: &[folder.join("companion")],
         callbacks: Callbacks::default(),
     };
     let (mut losses, mut saved) = (Vec::new(), Vec::new());
@@ -136,24 +137,34 @@ fn torn_truncated_and_flipped_checkpoints_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let saved = run(folder.path(), start(), Some(1)).saved.remove(0);
     let device = Device::flex();
-    for file in ["model.safetensors", "optimizer.safetensors", "state.json", "config.json"] {
-        let path = saved.join(file);
+    let entries = fs_err::read_dir(&saved).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = entries.collect();
+    assert_eq!(files.len(), 6, "{files:?}");
+    for path in files {
+        let file = path.file_name().unwrap().to_string_lossy();
         let whole = fs_err::read(&path).unwrap();
-        let mut flipped = whole.clone();
-        flipped[whole.len() / 2] ^= 1;
-        for (what, bytes) in [("flipped", &flipped[..]), ("truncated", &whole[..whole.len() / 2])] {
+        let mut damages = vec![("truncated", whole[..whole.len() / 2].to_vec()), ("emptied", Vec::new())];
+        for part in 0..20 {
+            let mut flipped = whole.clone();
+            flipped[whole.len() * part / 20] ^= 1 << (part % 8);
+            damages.push(("flipped", flipped));
+        }
+        for (what, bytes) in damages {
             fs_err::write(&path, bytes).unwrap();
             let message = checkpoint::load(&saved, &device).unwrap_err().to_string();
-            assert!(message.contains(&format!("`{file}` is damaged")), "{what}: {message}");
+            // A flipped manifest may say anything of any file, but never what is there.
+            let named = file == "manifest.json" || message.contains(&format!("`{file}` is damaged"));
+            assert!(named && message.contains("use an earlier one"), "{file} {what}: {message}");
         }
         fs_err::remove_file(&path).unwrap();
-        assert!(checkpoint::load(&saved, &device).is_err(), "{file} missing");
+        let message = checkpoint::load(&saved, &device).unwrap_err().to_string();
+        assert!(
+            message.contains(&*file) && message.contains("use an earlier one"),
+            "{file} missing: {message}"
+        );
         fs_err::write(&path, whole).unwrap();
     }
     checkpoint::load(&saved, &device).unwrap();
-    fs_err::remove_file(saved.join("manifest.json")).unwrap();
-    let message = checkpoint::load(&saved, &device).unwrap_err().to_string();
-    assert!(message.contains("never finished"), "{message}");
 }
 
 #[test]

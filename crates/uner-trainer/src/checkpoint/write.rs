@@ -79,8 +79,8 @@ pub fn sweep(run: &Path) -> Result<(), TrainError> {
         let has_extension = |name: &str| path.extension().is_some_and(|extension| extension == name);
         // What was moved aside is the checkpoint itself as long as nothing took its place.
         let replaced = has_extension("old") && path.with_extension("").is_dir();
-        if is_folder_name(&stem) && (has_extension("tmp") || replaced) {
-            remove_if_there(&path)?;
+        if path.is_dir() && is_folder_name(&stem) && (has_extension("tmp") || replaced) {
+            fs_err::remove_dir_all(path)?;
         }
     }
     Ok(())
