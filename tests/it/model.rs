@@ -40,6 +40,8 @@ pub(crate) fn train_config() -> TrainConfig {
         save_every: 1000,
         keep_last: 2,
         validate_every: 0,
+        checkpoint: None,
+        best: None,
     }
 }
 

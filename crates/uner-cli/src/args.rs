@@ -99,7 +99,7 @@ pub(crate) struct PredictArgs {
 /// A trained model and how to ask it.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A checkpoint, a run's folder (its latest checkpoint), or any Hugging Face folder
+    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), or any Hugging Face folder
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
     /// The template it was trained with [default: the one in the folder]

@@ -31,7 +31,7 @@ pub(crate) fn stop_deferring() {
     CAN_SAVE.store(false, Ordering::SeqCst);
 }
 
-/// Whether there was an interrupt.
+/// Whether there was an interrupt that a loop has to answer.
 pub(crate) fn asked() -> bool {
-    ASKED.load(Ordering::SeqCst)
+    CAN_SAVE.load(Ordering::SeqCst) && ASKED.load(Ordering::SeqCst)
 }

@@ -11,6 +11,7 @@ pub mod builtin;
 mod data;
 pub mod device;
 mod doctor;
+mod during;
 mod encode;
 mod eval;
 mod interrupt;

@@ -48,7 +48,7 @@ impl Asked {
     }
 }
 
-/// A run's folder stands for its latest checkpoint.
+/// A run's folder stands for its best checkpoint where it keeps one, else for its latest.
 fn resolve(folder: &Path) -> Result<PathBuf> {
     if !folder.is_dir() {
         bail!(
@@ -56,7 +56,9 @@ fn resolve(folder: &Path) -> Result<PathBuf> {
             folder.display()
         );
     }
-    Ok(checkpoint::latest(folder)?.unwrap_or_else(|| folder.to_owned()))
+    let best = checkpoint::best(folder)?;
+    let found = if best.is_some() { best } else { checkpoint::latest(folder)? };
+    Ok(found.unwrap_or_else(|| folder.to_owned()))
 }
 
 fn template(folder: &Path, named: Option<&str>) -> Result<Template> {

@@ -9,10 +9,10 @@ use burn::tensor::Device;
 use uner_data::mix;
 use uner_eval::SeenMentions;
 use uner_infer::{Generator, Predictor};
+use uner_model::Llama;
 use uner_model::weights::random;
 use uner_trainer::event::{MetricsWriter, StepMetrics};
-use uner_trainer::run::Progress;
-use uner_trainer::{AdamW, Event, Run, TrainError, checkpoint};
+use uner_trainer::{Callbacks, Event, Interrupted, Progress, Run, Scoring, TrainError, checkpoint};
 
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
@@ -20,7 +20,7 @@ use crate::plan::{DataSize, Numbers, Plan};
 use crate::progress::{Meter, duration};
 use crate::ranks::{Rank, World, together};
 use crate::recipe::{self, Override};
-use crate::{Ending, eval, interrupt, mask, run_folder};
+use crate::{Ending, during, eval, interrupt, mask, run_folder};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
@@ -91,18 +91,24 @@ fn start_ranks(plan: &Plan, resume: Option<&str>, ranks: &[Rank], out: &mut dyn 
     if is_first {
         tracing::info!("{}", plan.describe(&numbers).trim_end());
     }
+    let score = |during, model: &Llama| during::score(plan, during, &assembled, model);
+    let during = plan.recipe.eval.during.as_ref();
+    let scores = during.map(|during| (during.every, move |model: &Llama| score(during, model)));
+    let scoring = scores.as_ref().map(|(every, score)| Scoring { every: *every, score });
     let job = Job {
         plan,
         resumed: resumed.as_deref(),
         assembled: &assembled,
         kept_blocks: numbers.memory.kept_blocks,
+        callbacks: Callbacks { scoring, interrupted: Some(Interrupted(&interrupt::asked)) },
     };
     let Some(progress) = together(ranks, |rank| job.train(rank))? else {
         tracing::warn!("interrupted and saved; go on with `--resume`");
         return Ok(Ending::Interrupted);
     };
     if is_first {
-        report(plan, &assembled, &progress, out)?;
+        let model = to_measure(plan, progress, &ranks[0].device.open()?)?;
+        report(plan, &assembled, &model, out)?;
     }
     Ok(Ending::Done)
 }
@@ -113,6 +119,7 @@ struct Job<'a> {
     resumed: Option<&'a Path>,
     assembled: &'a Assembled,
     kept_blocks: usize,
+    callbacks: Callbacks<'a>,
 }
 
 impl Job<'_> {
@@ -128,6 +135,7 @@ impl Job<'_> {
             kept_blocks: self.kept_blocks,
             folder: &plan.recipe.run.dir,
             companions: &[],
+            callbacks: self.callbacks,
             group: &rank.group,
         };
         let progress = self.begin(&run, &rank.device.open()?)?;
@@ -143,23 +151,26 @@ impl Job<'_> {
     fn begin(&self, run: &Run, device: &Device) -> Result<Progress> {
         if let Some(path) = self.resumed {
             let found = checkpoint::load(path, run.group, device)?;
-            found.state.check_resumable(&run.state(found.state.step), path)?;
-            tracing::info!("resuming after step {}", found.state.step);
-            return Ok(Progress { model: found.model, optimizer: found.optimizer, step: found.state.step });
+            let state = found.state.clone();
+            let progress = Progress::from(found);
+            state.check_resumable(&run.state(&progress), path)?;
+            if run.group.is_first() {
+                tracing::info!("resuming after step {}", progress.step);
+            }
+            return Ok(progress);
         }
         let model = match &self.plan.model.folder {
             Some(folder) => checkpoint::load_model(folder, device)?.1,
             None => random(run.model_config, run.seed, device),
         };
-        Ok(Progress { model, optimizer: AdamW::default(), step: 0 })
+        Ok(Progress::new(model, run.group))
     }
 }
 
 /// Trains to the end without a word; `None` when interrupted.
 fn follow(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
-    let total = run.total_steps();
     let progress = uner_trainer::train(run, progress, &mut |_| Ok(asked_to_stop()))?;
-    Ok((progress.step == total).then_some(progress))
+    Ok((!progress.is_unfinished(run)).then_some(progress))
 }
 
 fn asked_to_stop() -> ControlFlow<()> {
@@ -178,15 +189,26 @@ fn lead(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
         match event {
             Event::Step(step) => meter.show(step.step, || step_line(step, total)),
             Event::Validated { step, loss } => meter.say(&format!("step {step}: validation loss {loss:.4}")),
+            Event::Scored { step, score, .. } => {
+                meter.say(&format!("step {step}: F1 {:.1} %", score * 100.0))
+            }
+            Event::Stopped { step, best_step } => meter.say(&stopped_line(*step, *best_step)),
             Event::Saved { step, path } => meter.say(&format!("step {step}: saved `{}`", path.display())),
         }
         Ok(asked_to_stop())
     });
+    let interrupted = interrupt::asked();
     interrupt::stop_deferring();
     drop(meter);
     let progress = trained?;
     tracing::info!("trained {} steps in {}", progress.step - first, duration(start.elapsed().as_secs_f64()));
-    Ok((progress.step == total).then_some(progress))
+    Ok((!interrupted && !progress.is_unfinished(run)).then_some(progress))
+}
+
+fn stopped_line(step: u64, best: Option<u64>) -> String {
+    let best =
+        best.map_or_else(|| "none was good".to_owned(), |best| format!("the best is that of step {best}"));
+    format!("step {step}: stopped, `train.best.patience` is at its end; {best}")
 }
 
 fn step_line(step: &StepMetrics, total: u64) -> String {
@@ -202,18 +224,35 @@ fn step_line(step: &StepMetrics, total: u64) -> String {
     )
 }
 
+/// The model that the run is for: the best, where the recipe compares them, else the last.
+fn to_measure(plan: &Plan, progress: Progress, device: &Device) -> Result<Llama> {
+    let best = if plan.recipe.train.best.is_some() { checkpoint::best(&plan.recipe.run.dir)? } else { None };
+    let last = progress.standing.best.is_none_or(|best| best.step == progress.step);
+    match best.filter(|_| !last) {
+        Some(best) => {
+            // Before the other model is there: both may not fit.
+            drop(progress);
+            tracing::info!("measuring the best checkpoint, `{}`", best.display());
+            Ok(checkpoint::load_model(&best, device)?.1)
+        }
+        None => Ok(progress.model),
+    }
+}
+
 /// Measures the trained model, prints and writes the scores, and says what to try next.
-fn report(plan: &Plan, assembled: &Assembled, progress: &Progress, out: &mut dyn Write) -> Result<()> {
+fn report(plan: &Plan, assembled: &Assembled, model: &Llama, out: &mut dyn Write) -> Result<()> {
     let benchmarks = &plan.recipe.eval.benchmarks;
     let folder = &plan.recipe.run.dir;
     if !benchmarks.is_empty() {
         let predictor = Predictor {
-            generator: Generator { model: &progress.model, config: &assembled.config },
+            generator: Generator { model, config: &assembled.config },
             tokenizer: &assembled.tokenizer,
             template: &plan.template,
             config: plan.recipe.infer,
         };
-        let report = eval::measure(&predictor, benchmarks, &plan.recipe.data.root, Some(&seen(plan)?))?;
+        let seen = seen(plan)?;
+        let root = &plan.recipe.data.root;
+        let report = eval::measure(&predictor, benchmarks, root, Some(&seen), &mut eval::metered())?;
         run_folder::write_report(folder, &report)?;
         write!(out, "{}", report.terminal())?;
     }

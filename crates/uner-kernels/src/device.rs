@@ -71,6 +71,17 @@ pub struct Properties {
     pub floats: Vec<DType>,
 }
 
+/// The type of activations on a device, of a model with such weights: CPU kernels compute in f32 whatever weights are stored in.
+pub fn activations(weights: DType, device: &Device) -> DType {
+    #[cfg(feature = "flex")]
+    if *device == Device::flex() {
+        return DType::F32;
+    }
+    #[cfg(not(feature = "flex"))]
+    let _ = device;
+    weights
+}
+
 /// The backends of this program, by the head of their names.
 pub const fn compiled() -> &'static [&'static str] {
     &[

@@ -4,7 +4,8 @@
 //! Tokens of all rows travel as one `[rows · tokens, hidden_size]` tensor; only attention sees rows.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use uner_kernels::device::activations;
 use uner_kernels::{RotaryTable, Visibility, add_rms_norm, attention, linear, rms_norm, rope, swiglu};
 
 use crate::cache::LayerCache;
@@ -149,7 +150,13 @@ impl Llama {
         let weight = self.model.embed_tokens.weight.val();
         let ids = TensorData::new(ids.to_vec(), [ids.len()]);
         let ids = Tensor::<1, Int>::from_data(ids, &weight.device());
-        weight.select(0, ids)
+        weight.select(0, ids).cast(self.activations())
+    }
+
+    /// The type that hidden states, keys and values have.
+    pub fn activations(&self) -> DType {
+        let weight = self.model.embed_tokens.weight.val();
+        activations(weight.dtype(), &weight.device())
     }
 
     /// The layer of the language-model head: the embedding where they are tied.

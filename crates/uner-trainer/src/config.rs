@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::best::{BestConfig, Measure};
 use crate::error::TrainError;
 
 /// How a model is trained. Every key has to be written: a recipe shows all it does.
@@ -41,6 +42,20 @@ pub struct TrainConfig {
     pub keep_last: usize,
     /// Steps between two computations of the validation loss; 0 for none.
     pub validate_every: u64,
+    /// Optional: how else checkpoints are saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointConfig>,
+    /// Optional: what the best checkpoint is, and when a run that gets no better stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<BestConfig>,
+}
+
+/// `[train.checkpoint]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Saves also when the last checkpoint is so many minutes old.
+    pub minutes: f64,
 }
 
 /// How the learning rate falls after the warm-up.
@@ -72,6 +87,8 @@ impl TrainConfig {
             ("save_every", self.save_every as f64),
             ("keep_last", self.keep_last as f64),
             ("max_steps", self.max_steps.unwrap_or(1) as f64),
+            ("checkpoint.minutes", self.checkpoint.map_or(1.0, |checkpoint| checkpoint.minutes)),
+            ("best.patience", self.best.and_then(|best| best.patience).unwrap_or(1) as f64),
         ];
         let problem = |key, problem: &str, value: f64| {
             Err(TrainError::Config { key, problem: format!("{problem}, not {value}") })
@@ -90,6 +107,10 @@ impl TrainConfig {
         }
         if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
             return problem("weight_decay", "must not be negative", self.weight_decay);
+        }
+        if self.best.is_some_and(|best| best.by == Measure::ValidationLoss) && self.validate_every == 0 {
+            let problem = "is `validation-loss`, which `train.validate_every = 0` never computes".to_owned();
+            return Err(TrainError::Config { key: "best.by", problem });
         }
         Ok(())
     }

@@ -51,6 +51,20 @@ pub enum TrainError {
         /// What it said.
         problem: String,
     },
+    /// The model could not be scored.
+    #[error("scoring the model failed")]
+    Scoring(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A checkpoint did not reach the disk.
+    #[error(
+        "the checkpoint after step {step} was not written: {problem}. Earlier checkpoints are as they were; see that there \
+         is room on the disk and that the folder can be written, and go on with `--resume`"
+    )]
+    NotSaved {
+        /// The step.
+        step: u64,
+        /// Why.
+        problem: Box<TrainError>,
+    },
     /// A checkpoint that must not be trusted.
     #[error("checkpoint `{path}`: {problem}")]
     Checkpoint {

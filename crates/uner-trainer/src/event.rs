@@ -49,7 +49,23 @@ pub enum Event {
         /// Mean loss of the trained tokens of the validation set, nats.
         loss: f64,
     },
-    /// A checkpoint was written.
+    /// How good the model is at its task after a step.
+    Scored {
+        /// The step.
+        step: u64,
+        /// From 0 to 1.
+        score: f64,
+        /// How long that took, in seconds.
+        seconds: f64,
+    },
+    /// The run ends here, because it got no better for as many evaluations as the recipe waits.
+    Stopped {
+        /// The step.
+        step: u64,
+        /// The best one, if any was.
+        best_step: Option<u64>,
+    },
+    /// A checkpoint is on the disk.
     Saved {
         /// The step.
         step: u64,
@@ -96,11 +112,14 @@ impl MetricsWriter {
 }
 
 impl Event {
-    /// The number of the step that was the last one then.
+    /// The number of the step that it belongs to. A checkpoint is told of when it is on the disk, a step or more later.
     pub fn step(&self) -> u64 {
         match self {
             Self::Step(metrics) => metrics.step,
-            Self::Validated { step, .. } | Self::Saved { step, .. } => *step,
+            Self::Validated { step, .. }
+            | Self::Scored { step, .. }
+            | Self::Stopped { step, .. }
+            | Self::Saved { step, .. } => *step,
         }
     }
 }

@@ -8,16 +8,20 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use uner_model::{Llama, LlamaConfig};
 
-use crate::checkpoint::{self, FORMAT_VERSION, State};
+use crate::best::Standing;
+use crate::checkpoint::{self, Checkpoint, FORMAT_VERSION, State};
 use crate::config::TrainConfig;
 use crate::error::TrainError;
+use crate::evaluation::{Callbacks, Evaluated, evaluate};
 use crate::event::{Event, StepMetrics};
 use crate::gradients::Gradients;
 use crate::group::Group;
-use crate::loader::{Loader, StepData, in_order};
+use crate::loader::{Loader, StepData};
 use crate::optimizer::{AdamW, Update, clip_factor};
+use crate::precision;
+use crate::saving::Saves;
 use crate::schedule::{factor, warmup_updates};
-use crate::step::{accumulate, beside_the_kernels, loss};
+use crate::step::{accumulate, beside_the_kernels};
 use crate::store::TokenStore;
 
 /// Steps that are packed ahead of the one being trained.
@@ -42,11 +46,13 @@ pub struct Run<'a> {
     pub folder: &'a Path,
     /// Files that every checkpoint gets a copy of.
     pub companions: &'a [PathBuf],
+    /// What the loop asks of the program it runs in.
+    pub callbacks: Callbacks<'a>,
     /// This rank among all.
     pub group: &'a Group,
 }
 
-/// A model on its way: weights, moments and the number of steps done.
+/// A model on its way: weights, moments, the number of steps done, and how good it is so far.
 #[derive(Debug)]
 pub struct Progress {
     /// The weights.
@@ -55,6 +61,30 @@ pub struct Progress {
     pub optimizer: AdamW,
     /// Steps done.
     pub step: u64,
+    /// How good it is so far.
+    pub standing: Standing,
+}
+
+impl Progress {
+    /// A model that is not trained yet, from weights in f32.
+    pub fn new(model: Llama, group: &Group) -> Self {
+        let parameters = precision::parameters(&model.head().device());
+        let (model, optimizer) = AdamW::new(model, parameters, group);
+        Self { model, optimizer, step: 0, standing: Standing::default() }
+    }
+
+    /// Whether a run has stopped before its end, with something left to be done when it is resumed.
+    pub fn is_unfinished(&self, run: &Run) -> bool {
+        let is_over = self.step >= run.total_steps() || self.standing.is_exhausted(run.config.best);
+        !is_over || self.standing.cut_short
+    }
+}
+
+impl From<Checkpoint> for Progress {
+    fn from(found: Checkpoint) -> Self {
+        let Checkpoint { model, optimizer, state, .. } = found;
+        Self { model, optimizer, step: state.step, standing: state.standing }
+    }
 }
 
 impl Run<'_> {
@@ -63,86 +93,95 @@ impl Run<'_> {
         self.config.total_steps(self.store.len())
     }
 
-    /// What a checkpoint after `step` steps says of this run.
-    pub fn state(&self, step: u64) -> State {
+    /// What a checkpoint at this point says of this run.
+    pub fn state(&self, progress: &Progress) -> State {
         State {
             format_version: FORMAT_VERSION,
-            step,
+            step: progress.step,
             seed: self.seed,
             data_fingerprint: self.store.summary().fingerprint,
+            standing: progress.standing,
             train: self.config.clone(),
         }
     }
 }
 
-/// Trains from `progress` to the last step, telling `listen` of every event. When it answers `Break` to a step, on any rank, the
-/// run saves and returns early. Every rank trains with a run that differs in nothing but its group; the first one writes the
-/// checkpoints.
+/// What is told of every event. `Break` asks the run to save and return early.
+pub type Listen<'a> = dyn FnMut(&Event) -> Result<ControlFlow<()>, TrainError> + 'a;
+
+/// Trains from `progress` to the last step, or until the recipe's patience is at its end, telling `listen` of every event.
+/// When it answers `Break`, on any rank, the run saves and returns early. All checkpoints are on the disk when this returns.
+///
+/// Every rank trains with a run that differs in nothing but its group; the first one writes the checkpoints.
 ///
 /// # Errors
 /// When the loss or its gradient is not finite (the step is not applied), or when a checkpoint cannot be written.
-pub fn train(
-    run: &Run,
-    mut progress: Progress,
-    listen: &mut dyn FnMut(&Event) -> Result<ControlFlow<()>, TrainError>,
-) -> Result<Progress, TrainError> {
-    let total = run.total_steps();
+pub fn train(run: &Run, progress: Progress, listen: &mut Listen) -> Result<Progress, TrainError> {
+    if run.group.is_first() {
+        checkpoint::sweep(run.folder)?;
+        checkpoint::point_best(run.folder, progress.standing.best.map(|best| best.step))?;
+    }
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(PREFETCHED_STEPS);
         let loader = Loader::new(run.store, run.config, run.seed);
-        let steps = progress.step..total;
+        let ahead = progress.step..run.total_steps();
         // Ends when the receiver is dropped, whichever way this closure is left.
-        scope.spawn(move || steps.map(|step| loader.step(step)).try_for_each(|data| send.send(data)));
+        scope.spawn(move || ahead.map(|step| loader.step(step)).try_for_each(|data| send.send(data)));
 
-        let mut stop = false;
-        while progress.step < total && !stop {
-            let metrics;
-            (progress, metrics) = step(run, progress, &receive, total)?;
-            stop = listen(&Event::Step(metrics))?.is_break();
-            let done = progress.step;
-            let due = |every: u64| done.is_multiple_of(every) || done == total;
-            if run.config.validate_every > 0
-                && due(run.config.validate_every)
-                && let Some(loss) = validate(run, &progress.model)?
-            {
-                stop |= listen(&Event::Validated { step: done, loss })?.is_break();
-            }
-            // One rank's wish is all ranks' command.
-            stop = run.group.total([f64::from(u8::from(stop))])? != [0.0];
-            if due(run.config.save_every) || stop {
-                let saved = save(run, &progress)?;
-                let event = saved.map(|path| Event::Saved { step: done, path });
-                let told = event.map_or(Ok(ControlFlow::Continue(())), |event| listen(&event))?;
-                stop = run.group.total([f64::from(u8::from(stop || told.is_break()))])? != [0.0];
-            }
-        }
+        let mut saves = Saves::new(run);
+        let trained = steps(run, progress, &receive, &mut saves, listen);
+        // What is being written is a whole checkpoint, whatever stopped the run.
+        let written = saves.finish(listen);
+        let progress = trained?;
+        written?;
         Ok(progress)
     })
 }
 
-/// The mean loss of the trained tokens of the validation set, of which each rank computes its share.
-fn validate(run: &Run, model: &Llama) -> Result<Option<f64>, TrainError> {
-    let Some(store) = run.validation else { return Ok(None) };
-    let (mut sum, mut trained) = (0.0, 0);
-    for batch in in_order(store, run.config).skip(run.group.rank()).step_by(run.group.world_size()) {
-        sum += f64::from(loss(model, run.model_config, &batch).into_scalar::<f32>());
-        trained += batch.num_trained();
+/// All steps from `progress` on, and what an interrupt left undone after the last one.
+fn steps(
+    run: &Run,
+    mut progress: Progress,
+    receive: &Receiver<StepData>,
+    saves: &mut Saves,
+    listen: &mut Listen,
+) -> Result<Progress, TrainError> {
+    let total = run.total_steps();
+    let mut stop = progress.standing.is_exhausted(run.config.best);
+    if progress.standing.cut_short {
+        stop = settle(run, &mut progress, false, saves, listen)?;
     }
-    let [sum, trained] = run.group.total([sum, trained as f64])?;
-    Ok(Some(sum / trained))
+    while progress.step < total && !stop {
+        let metrics;
+        (progress, metrics) = step(run, progress, receive, total)?;
+        let asked = listen(&Event::Step(metrics))?.is_break();
+        let asked = run.group.any([asked])? == [true];
+        stop = settle(run, &mut progress, asked, saves, listen)?;
+    }
+    Ok(progress)
 }
 
-/// Writes a checkpoint on the first rank and returns its path there.
-fn save(run: &Run, progress: &Progress) -> Result<Option<PathBuf>, TrainError> {
-    let state = run.state(progress.step);
-    let Progress { model, optimizer, .. } = progress;
-    let optimizer = optimizer.gathered(model, run.group)?;
-    if !run.group.is_first() {
-        return Ok(None);
+/// What follows a step: evaluations and checkpoints that are due. Returns whether the run ends here.
+fn settle(
+    run: &Run,
+    progress: &mut Progress,
+    asked: bool,
+    saves: &mut Saves,
+    listen: &mut Listen,
+) -> Result<bool, TrainError> {
+    let Evaluated { better, mut stop } = evaluate(run, progress, asked, listen)?;
+    let Progress { step, standing, .. } = *progress;
+    if standing.is_exhausted(run.config.best) {
+        // It ends here whatever the answer.
+        let _ = listen(&Event::Stopped { step, best_step: standing.best.map(|best| best.step) })?;
+        stop = true;
     }
-    let path = checkpoint::save(run.folder, model, run.model_config, &optimizer, &state, run.companions)?;
-    checkpoint::prune(&path, run.config.keep_last)?;
-    Ok(Some(path))
+    stop |= saves.tell(listen)?;
+    let [stop, due] = run.group.any([stop, better || saves.due(step)])?;
+    if stop || due {
+        saves.save(progress, listen)?;
+    }
+    Ok(stop)
 }
 
 /// One optimizer step. The weights are handed through, so that they can be updated in place.
@@ -198,7 +237,7 @@ fn update(
     data: &StepData,
     total: u64,
 ) -> Result<(Progress, Outcome), TrainError> {
-    let Progress { model, mut optimizer, step } = progress;
+    let Progress { model, mut optimizer, step, standing } = progress;
     let mut gradients = Gradients::default();
     let losses: Vec<Tensor<1>> = data
         .share(run.group)
@@ -226,5 +265,5 @@ fn update(
     let grad_scale = clip_factor(grad_norm, run.config.max_grad_norm) / trained;
     let update = Update { lr, step: number, grad_scale };
     let model = optimizer.step(model, gradients, run.config, update, run.group)?;
-    Ok((Progress { model, optimizer, step: number }, Outcome { loss, grad_norm, lr }))
+    Ok((Progress { model, optimizer, step: number, standing }, Outcome { loss, grad_norm, lr }))
 }

@@ -2,6 +2,7 @@
 //!
 //! A plan can be made before data and weights are there; it then says what is missing and how to get it.
 
+mod evaluation;
 mod memory;
 mod numbers;
 mod place;
@@ -70,6 +71,7 @@ impl Plan {
         let model = ModelSource::find(&recipe.model)?;
         check_lengths(&recipe, &model)?;
         check_negatives(&recipe)?;
+        evaluation::check(&recipe)?;
         let mut missing: Vec<Missing> = missing_model(&model).into_iter().collect();
         let mut look_up = |dataset: &DatasetRef, split: &str, for_training: bool| {
             let found = dataset.resolve().map_err(|error| RecipeError::Contradiction(error.to_string()))?;
@@ -86,6 +88,10 @@ impl Plan {
         let benchmarks = recipe.eval.benchmarks.iter();
         let benchmarks = benchmarks.map(|benchmark| look_up(&benchmark.dataset, &benchmark.split, false));
         let benchmarks = benchmarks.collect::<Result<_, _>>()?;
+        // Training cannot go on without these.
+        for benchmark in recipe.eval.during.iter().flat_map(|during| &during.benchmarks) {
+            look_up(&benchmark.dataset, &benchmark.split, true)?;
+        }
         if train.is_empty() {
             return Err(RecipeError::Contradiction("`data.train` names no dataset".to_owned()));
         }

@@ -120,6 +120,19 @@ pub struct PromptConfig {
 pub struct EvalConfig {
     /// What the trained model is measured on at the end of the run. May be empty.
     pub benchmarks: Vec<Benchmark>,
+    /// Optional: what it is measured on while it is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub during: Option<During>,
+}
+
+/// `[eval.during]`: F1 by generation while the model is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct During {
+    /// Steps between two measurements; the last step is always measured.
+    pub every: u64,
+    /// What is measured: few examples, since training waits. F1 is the macro average of the strict scores.
+    pub benchmarks: Vec<Benchmark>,
 }
 
 /// A split that is measured on.

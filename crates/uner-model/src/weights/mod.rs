@@ -2,15 +2,17 @@
 //! index), and random ones.
 
 mod error;
+mod host;
 mod random;
 mod read;
 mod write;
 
 pub use error::WeightsError;
+pub use host::HostTensor;
 pub use random::random;
 pub use read::{load, read_config};
 pub(crate) use read::{map_file, to_f32};
-pub use write::{MAX_SHARD_BYTES, save};
+pub use write::{MAX_SHARD_BYTES, save, to_host, write};
 
 use burn::tensor::Tensor;
 

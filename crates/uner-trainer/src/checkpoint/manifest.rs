@@ -38,7 +38,7 @@ pub(super) fn verify(folder: &Path) -> Result<(), TrainError> {
     if !path.exists() {
         return refuse("it has no `manifest.json`, so it was never finished; use an earlier one".to_owned());
     }
-    let manifest: BTreeMap<String, Entry> = match serde_json::from_str(&fs_err::read_to_string(&path)?) {
+    let manifest: BTreeMap<String, Entry> = match serde_json::from_slice(&fs_err::read(&path)?) {
         Ok(manifest) => manifest,
         Err(error) => return refuse(format!("`manifest.json` is damaged ({error}); use an earlier one")),
     };

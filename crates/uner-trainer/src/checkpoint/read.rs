@@ -1,6 +1,7 @@
 //! Reading a checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
@@ -11,6 +12,7 @@ use super::state::State;
 use crate::error::TrainError;
 use crate::group::Group;
 use crate::optimizer::AdamW;
+use crate::precision;
 
 /// A checkpoint in memory.
 #[derive(Debug)]
@@ -25,25 +27,6 @@ pub struct Checkpoint {
     pub state: State,
 }
 
-/// The newest checkpoint of a run, if it has one.
-///
-/// # Errors
-/// When `latest` cannot be read, or names a folder that is not there.
-pub fn latest(run: &Path) -> Result<Option<PathBuf>, TrainError> {
-    let pointer = run.join("latest");
-    if !pointer.exists() {
-        return Ok(None);
-    }
-    let checkpoint = run.join(fs_err::read_to_string(&pointer)?.trim());
-    if !checkpoint.is_dir() {
-        return Err(TrainError::Checkpoint {
-            path: checkpoint,
-            problem: "`latest` names it, but it is not there; name another with `--resume PATH`".to_owned(),
-        });
-    }
-    Ok(Some(checkpoint))
-}
-
 /// Reads a checkpoint, every file compared with its checksum first; of the optimizer this rank's shares.
 ///
 /// # Errors
@@ -53,7 +36,10 @@ pub fn load(folder: &Path, group: &Group, device: &Device) -> Result<Checkpoint,
     let path = folder.join("state.json");
     let state: State = serde_json::from_str(&fs_err::read_to_string(&path)?)
         .map_err(|error| TrainError::at(&path, &error.into()))?;
-    let optimizer = read_optimizer(&folder.join("optimizer.safetensors"), group, device)?;
+    let path = folder.join("optimizer.safetensors");
+    let whole = read_optimizer(&path)?;
+    let (model, optimizer) = AdamW::restore(model, whole, precision::parameters(device), group)
+        .map_err(|problem| TrainError::Checkpoint { path, problem })?;
     Ok(Checkpoint { config, model, optimizer, state })
 }
 
@@ -62,17 +48,17 @@ pub fn load(folder: &Path, group: &Group, device: &Device) -> Result<Checkpoint,
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
 pub fn load_model(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), TrainError> {
-    if folder.join("state.json").exists() {
+    if ["state.json", "manifest.json"].iter().any(|file| folder.join(file).exists()) {
         manifest::verify(folder)?;
     }
     Ok(uner_model::load(folder, device)?)
 }
 
-fn read_optimizer(path: &Path, group: &Group, device: &Device) -> Result<AdamW, TrainError> {
+fn read_optimizer(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
     let bytes = fs_err::read(path)?;
     let damaged = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     let tensors =
         file.iter().map(|(name, view)| (name.to_owned(), bytemuck::pod_collect_to_vec(view.data())));
-    AdamW::restore(tensors.collect(), group, device).map_err(damaged)
+    Ok(tensors.collect())
 }

@@ -160,6 +160,14 @@ impl Group {
         Ok(std::array::from_fn(|index| total[index]))
     }
 
+    /// For each of some questions, whether any rank says yes.
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub fn any<const N: usize>(&self, answers: [bool; N]) -> Result<[bool; N], TrainError> {
+        Ok(self.total(answers.map(|answer| f64::from(u8::from(answer))))?.map(|count| count > 0.0))
+    }
+
     /// Does this rank's part of the run. Where it fails or panics, the other ranks are told.
     ///
     /// # Errors
