@@ -19,7 +19,7 @@ use crate::assemble::{Assembled, assemble};
 use crate::plan::{DataSize, Numbers, Plan};
 use crate::progress::{Meter, duration};
 use crate::recipe::{self, Override};
-use crate::{Ending, eval, interrupt, mask, run_folder};
+use crate::{Ending, adapter, eval, interrupt, mask, run_folder};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
@@ -103,8 +103,9 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
 /// The model at the start of the run, or where it was left.
 fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Result<Progress> {
     if let Some(path) = resumed {
-        let found = checkpoint::load(path, device)?;
+        let found = checkpoint::load_onto(path, adapter::base(plan), device)?;
         found.state.check_resumable(&run.state(found.state.step), path)?;
+        adapter::check_resumable(&found.model, plan, path)?;
         tracing::info!("resuming after step {}", found.state.step);
         return Ok(Progress { model: found.model, optimizer: found.optimizer, step: found.state.step });
     }
@@ -112,6 +113,7 @@ fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Res
         Some(folder) => checkpoint::load_model(folder, device)?.1,
         None => random(run.model_config, run.seed, device),
     };
+    let model = adapter::attached(model, plan)?;
     Ok(Progress { model, optimizer: AdamW::default(), step: 0 })
 }
 

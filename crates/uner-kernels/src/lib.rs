@@ -9,6 +9,7 @@ pub mod attention;
 #[cfg(feature = "cube")]
 mod cube;
 pub mod device;
+pub mod dropout;
 #[cfg(feature = "flex")]
 mod flex;
 pub mod linear;
@@ -22,6 +23,7 @@ pub mod swiglu;
 
 pub use adamw::{AdamWState, AdamWStep, adamw};
 pub use attention::{Visibility, attention};
+pub use dropout::dropout;
 pub use linear::linear;
 pub use linear_cross_entropy::{Labels, linear_cross_entropy, token_losses};
 pub use rms_norm::{add_rms_norm, rms_norm};

@@ -5,8 +5,12 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use uner_kernels::{RotaryTable, Visibility, add_rms_norm, attention, linear, rms_norm, rope, swiglu};
+use uner_kernels::dropout::Draw;
+use uner_kernels::{
+    RotaryTable, Visibility, add_rms_norm, attention, dropout, linear, rms_norm, rope, swiglu,
+};
 
+use crate::adapter::Adapter;
 use crate::cache::LayerCache;
 use crate::config::LlamaConfig;
 use crate::weights::{Source, WeightsError};
@@ -18,6 +22,9 @@ pub struct Llama {
     pub model: Decoder,
     /// The head; `None` where it is the embedding.
     pub lm_head: Option<Linear>,
+    /// What is trained in place of all this, where there is something.
+    #[module(skip)]
+    pub adapter: Option<Adapter>,
 }
 
 /// Embedding, blocks and final norm.
@@ -81,6 +88,9 @@ pub struct Linear {
     /// `alpha / rank`.
     #[module(skip)]
     pub lora_scale: f64,
+    /// A number for this layer, from its name: what dropout draws by.
+    #[module(skip)]
+    pub place: u32,
 }
 
 /// One factor of an adapter.
@@ -108,6 +118,18 @@ pub struct Context<'a> {
     pub rotary: RotaryTable,
     /// Which token sees which.
     pub visibility: Visibility,
+    /// What is dropped from the inputs of an adapter; `None` outside of training.
+    pub dropout: Option<Dropout>,
+}
+
+/// Which inputs of an adapter are dropped: a function of these keys and of the layer, so that a block that is run again drops
+/// the same.
+#[derive(Debug, Clone)]
+pub struct Dropout {
+    /// One for every token, `[rows · tokens]`.
+    pub keys: Tensor<1, Int>,
+    /// Share of the inputs that become 0.
+    pub probability: f64,
 }
 
 impl<'a> Context<'a> {
@@ -120,7 +142,7 @@ impl<'a> Context<'a> {
         device: &Device,
     ) -> Self {
         let rotary = RotaryTable::new(positions, rows, &config.inverse_frequencies(), device);
-        Self { config, rows, rotary, visibility }
+        Self { config, rows, rotary, visibility, dropout: None }
     }
 }
 
@@ -141,7 +163,7 @@ impl Llama {
         } else {
             Some(Linear::build(source, "lm_head", vocab, hidden)?)
         };
-        Ok(Self { model: Decoder { embed_tokens, layers, norm }, lm_head })
+        Ok(Self { model: Decoder { embed_tokens, layers, norm }, lm_head, adapter: None })
     }
 
     /// The embedding of every token: `[tokens]` ids to `[tokens, hidden_size]`.
@@ -224,7 +246,7 @@ impl Block {
         let normed = self.input_layernorm.forward(hidden.clone(), context.config);
         let attended = self.self_attn.forward(normed, context, cache);
         let (hidden, normed) = self.post_attention_layernorm.forward_add(attended, hidden, context.config);
-        hidden.add(self.mlp.forward(normed))
+        hidden.add(self.mlp.forward(normed, context))
     }
 }
 
@@ -234,23 +256,24 @@ impl Attention {
         let rows = context.rows;
         let tokens = x.dims()[0] / rows;
         let heads = |x: Tensor<2>, count| x.reshape([rows, tokens, count, head_dim]);
-        let q = heads(self.q_proj.forward(x.clone()), num_attention_heads);
-        let k = heads(self.k_proj.forward(x.clone()), num_key_value_heads);
-        let v = heads(self.v_proj.forward(x), num_key_value_heads);
+        let q = heads(self.q_proj.forward(x.clone(), context), num_attention_heads);
+        let k = heads(self.k_proj.forward(x.clone(), context), num_key_value_heads);
+        let v = heads(self.v_proj.forward(x, context), num_key_value_heads);
         let (q, k) = (rope(q, &context.rotary), rope(k, &context.rotary));
         let (k, v) = match cache {
             Some(cache) => cache.append(k, v),
             None => (k, v),
         };
         let attended = attention(q, k, v, &context.visibility);
-        self.o_proj.forward(attended.reshape([rows * tokens, num_attention_heads * head_dim]))
+        let attended = attended.reshape([rows * tokens, num_attention_heads * head_dim]);
+        self.o_proj.forward(attended, context)
     }
 }
 
 impl Mlp {
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gated = swiglu(self.gate_proj.forward(x.clone()), self.up_proj.forward(x));
-        self.down_proj.forward(gated)
+    fn forward(&self, x: Tensor<2>, context: &Context) -> Tensor<2> {
+        let gated = swiglu(self.gate_proj.forward(x.clone(), context), self.up_proj.forward(x, context));
+        self.down_proj.forward(gated, context)
     }
 }
 
@@ -262,13 +285,20 @@ impl Linear {
         columns: usize,
     ) -> Result<Self, WeightsError> {
         let weight = Param::from_tensor(source.tensor(&format!("{name}.weight"), [rows, columns])?);
-        Ok(Self { weight, lora_A: None, lora_B: None, lora_scale: 1.0 })
+        let place = crc32fast::hash(name.as_bytes());
+        Ok(Self { weight, lora_A: None, lora_B: None, lora_scale: 1.0, place })
     }
 
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+    fn forward(&self, x: Tensor<2>, context: &Context) -> Tensor<2> {
         match (&self.lora_A, &self.lora_B) {
             (Some(down), Some(up)) => {
-                let low = linear(x.clone(), down.weight.val());
+                let kept = match &context.dropout {
+                    Some(Dropout { keys, probability }) => {
+                        dropout(x.clone(), keys, Draw { place: self.place, probability: *probability })
+                    }
+                    None => x.clone(),
+                };
+                let low = linear(kept, down.weight.val());
                 let change = linear(low, up.weight.val()).mul_scalar(self.lora_scale);
                 linear(x, self.weight.val()).add(change)
             }

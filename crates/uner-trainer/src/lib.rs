@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod gradients;
 pub mod loader;
+pub mod noise;
 pub mod optimizer;
 pub mod order;
 pub mod pack;

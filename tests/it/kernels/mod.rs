@@ -6,6 +6,7 @@
 
 mod attention;
 mod bf16_weights;
+mod dropout;
 mod elementwise;
 mod loss;
 

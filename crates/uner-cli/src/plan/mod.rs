@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use uner_data::{DataError, Dataset, DatasetRef, read};
 use uner_prompt::Template;
 
+use crate::adapter;
 use crate::model_source::ModelSource;
 use crate::recipe::{Recipe, RecipeError};
 
@@ -70,6 +71,7 @@ impl Plan {
         let model = ModelSource::find(&recipe.model)?;
         check_lengths(&recipe, &model)?;
         check_negatives(&recipe)?;
+        adapter::check(&recipe.model)?;
         let mut missing: Vec<Missing> = missing_model(&model).into_iter().collect();
         let mut look_up = |dataset: &DatasetRef, split: &str, for_training: bool| {
             let found = dataset.resolve().map_err(|error| RecipeError::Contradiction(error.to_string()))?;

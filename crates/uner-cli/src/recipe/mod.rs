@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use uner_data::{DatasetRef, Member, NegativeConfig};
 use uner_infer::InferConfig;
 use uner_kernels::device::DeviceName;
+use uner_model::AdapterConfig;
 use uner_trainer::TrainConfig;
 
 /// What a recipe file says.
@@ -69,6 +70,9 @@ pub struct ModelConfig {
     /// out, it is the one in the model folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
+    /// Optional: an adapter that is trained in place of the model. Left out, all of the model is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterConfig>,
 }
 
 /// The value of `model.weights` for random weights.

@@ -9,8 +9,9 @@ mod write;
 pub use error::WeightsError;
 pub use random::random;
 pub use read::{load, read_config};
-pub(crate) use read::{map_file, to_f32};
+pub(crate) use read::{map_file, open, to_f32, views, weight_files};
 pub use write::{MAX_SHARD_BYTES, save};
+pub(crate) use write::{dtype_of, stored, write_config, write_file, write_weights};
 
 use burn::tensor::Tensor;
 

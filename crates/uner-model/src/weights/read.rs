@@ -35,10 +35,26 @@ pub fn read_config(folder: &Path) -> Result<LlamaConfig, WeightsError> {
 /// named.
 pub fn load(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), WeightsError> {
     let config = read_config(folder)?;
-    let files = weight_files(folder)?;
-    let maps = files.into_iter().map(map_file).collect::<Result<Vec<_>, _>>()?;
+    let maps = open(folder)?;
+    let tensors = views(&maps, &config)?;
+    let mut source = Files { tensors, asked: BTreeSet::new(), problems: Vec::new(), device: device.clone() };
+    let model = Llama::build(&config, &mut source)?;
+    source.finish(folder)?;
+    Ok((config, model))
+}
+
+/// The weight files of a folder.
+pub(crate) fn open(folder: &Path) -> Result<Vec<(PathBuf, Mmap)>, WeightsError> {
+    weight_files(folder)?.into_iter().map(map_file).collect()
+}
+
+/// The tensors of weight files by name.
+pub(crate) fn views<'a>(
+    maps: &'a [(PathBuf, Mmap)],
+    config: &LlamaConfig,
+) -> Result<BTreeMap<String, TensorView<'a>>, WeightsError> {
     let mut tensors = BTreeMap::new();
-    for (path, map) in &maps {
+    for (path, map) in maps {
         let file = SafeTensors::deserialize(map)
             .map_err(|error| WeightsError::Torn { path: path.clone(), problem: error.to_string() })?;
         tensors.extend(file.tensors());
@@ -47,14 +63,11 @@ pub fn load(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), Weig
         // Files that hold a tied matrix once may hold it under either name.
         tensors.extend(tensors.get(HEAD).cloned().map(|head| (EMBEDDING.to_owned(), head)));
     }
-    let mut source = Files { tensors, asked: BTreeSet::new(), problems: Vec::new(), device: device.clone() };
-    let model = Llama::build(&config, &mut source)?;
-    source.finish(folder)?;
-    Ok((config, model))
+    Ok(tensors)
 }
 
 /// `model.safetensors`, or every shard that the index names.
-fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> {
+pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,

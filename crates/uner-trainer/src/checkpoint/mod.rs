@@ -3,6 +3,7 @@
 //! ```text
 //! checkpoints/<run>/latest                      the name of the newest whole checkpoint
 //! checkpoints/<run>/step-000500/config.json     with model.safetensors: the model as transformers reads it
+//!                              (or adapter_config.json with adapter_model.safetensors, as PEFT reads it, and base_model.json)
 //!                              /tokenizer.json  and other files that go with the model
 //!                              /optimizer.safetensors
 //!                              /state.json      step, data fingerprint, what must not change on resume
@@ -15,6 +16,6 @@ mod read;
 mod state;
 mod write;
 
-pub use read::{Checkpoint, latest, load, load_model};
+pub use read::{Checkpoint, latest, load, load_model, load_model_onto, load_onto, verify};
 pub use state::{FORMAT_VERSION, State};
 pub use write::{prune, save};

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 use uner_kernels::AdamWState;
-use uner_model::{Llama, LlamaConfig};
+use uner_model::adapter::CONFIG_FILE;
+use uner_model::{Llama, LlamaConfig, load_adapted};
 
 use super::manifest;
 use super::state::State;
@@ -49,7 +50,15 @@ pub fn latest(run: &Path) -> Result<Option<PathBuf>, TrainError> {
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
 pub fn load(folder: &Path, device: &Device) -> Result<Checkpoint, TrainError> {
-    let (config, model) = load_model(folder, device)?;
+    load_onto(folder, None, device)
+}
+
+/// [`load`] for a checkpoint of an adapter whose base may have moved to `base`.
+///
+/// # Errors
+/// As [`load`], and when the base is another model than the one that was adapted.
+pub fn load_onto(folder: &Path, base: Option<&Path>, device: &Device) -> Result<Checkpoint, TrainError> {
+    let (config, model) = load_model_onto(folder, base, device)?;
     let path = folder.join("state.json");
     let state: State = serde_json::from_str(&fs_err::read_to_string(&path)?)
         .map_err(|error| TrainError::at(&path, &error.into()))?;
@@ -58,15 +67,37 @@ pub fn load(folder: &Path, device: &Device) -> Result<Checkpoint, TrainError> {
     Ok(Checkpoint { config, model, optimizer, state })
 }
 
-/// Reads the model of a folder: a checkpoint of ours, verified, or any Hugging Face folder.
+/// Reads the model of a folder: a checkpoint of ours, verified, any Hugging Face folder, or an adapter as PEFT writes it,
+/// with the model that it belongs to.
 ///
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
 pub fn load_model(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), TrainError> {
-    if folder.join("state.json").exists() {
-        manifest::verify(folder)?;
+    load_model_onto(folder, None, device)
+}
+
+/// [`load_model`] for an adapter whose base may have moved to `base`.
+///
+/// # Errors
+/// As [`load_model`], and when the base is another model than the one that was adapted.
+pub fn load_model_onto(
+    folder: &Path,
+    base: Option<&Path>,
+    device: &Device,
+) -> Result<(LlamaConfig, Llama), TrainError> {
+    verify(folder)?;
+    if folder.join(CONFIG_FILE).exists() {
+        return Ok(load_adapted(folder, base, device)?);
     }
     Ok(uner_model::load(folder, device)?)
+}
+
+/// Compares every file of a checkpoint of ours with its checksum; another folder has none.
+///
+/// # Errors
+/// When it is unfinished or damaged.
+pub fn verify(folder: &Path) -> Result<(), TrainError> {
+    if folder.join("state.json").exists() { manifest::verify(folder) } else { Ok(()) }
 }
 
 fn read_optimizer(optimizer: &mut AdamW, path: &Path, device: &Device) -> Result<(), TrainError> {

@@ -78,7 +78,10 @@ fn write_files(
     state: &State,
     companions: &[PathBuf],
 ) -> Result<(), TrainError> {
-    uner_model::save(model, config, folder, MAX_SHARD_BYTES)?;
+    match uner_model::adapter::files(model) {
+        Some(adapter) => adapter.write(folder)?,
+        None => uner_model::save(model, config, folder, MAX_SHARD_BYTES)?,
+    }
     write_optimizer(optimizer, &folder.join("optimizer.safetensors"))?;
     let state = serde_json::to_string_pretty(state).map_err(std::io::Error::from)?;
     fs_err::write(folder.join("state.json"), state)?;

@@ -3,6 +3,7 @@
 
 mod adamw;
 mod attention;
+mod dropout;
 mod linear;
 mod linear_cross_entropy;
 mod rms_norm;
@@ -31,6 +32,7 @@ pub(super) fn calls() -> Vec<Call> {
     let ops = [
         adamw::calls,
         attention::calls,
+        dropout::calls,
         linear::calls,
         linear_cross_entropy::calls,
         rms_norm::calls,

@@ -1,0 +1,79 @@
+//! What recipes and commands do with adapters.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use uner_model::adapter::{Adapter, Base, CONFIG_FILE, attach};
+use uner_model::{AdapterConfig, Llama};
+
+use crate::plan::Plan;
+use crate::recipe::{ModelConfig, RANDOM, RecipeError};
+
+/// Refuses an adapter that cannot be trained.
+///
+/// # Errors
+/// Names the key at fault.
+pub(crate) fn check(model: &ModelConfig) -> Result<(), RecipeError> {
+    let Some(adapter) = &model.adapter else { return Ok(()) };
+    adapter.check().map_err(RecipeError::Contradiction)?;
+    if model.weights == RANDOM {
+        return Err(RecipeError::Contradiction(format!(
+            "`model.weights = \"{RANDOM}\"` goes with no adapter: an adapter changes a model that can be found again; set \
+             `model.weights` to a model folder, or take `[model.adapter]` out"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a folder holds an adapter and no model of its own.
+pub(crate) fn is_adapter(folder: &Path) -> bool {
+    folder.join(CONFIG_FILE).exists() && !folder.join("config.json").exists()
+}
+
+/// `--base` says something only where there is an adapter.
+pub(crate) fn refuse_needless_base(folder: &Path, base: Option<&Path>) -> Result<()> {
+    if base.is_some() && !folder.join(CONFIG_FILE).exists() {
+        bail!("`{}` is no adapter, so there is nothing for `--base` to name", folder.display());
+    }
+    Ok(())
+}
+
+/// The folder of the model that is adapted.
+pub(crate) fn base(plan: &Plan) -> Option<&Path> {
+    plan.recipe.model.adapter.as_ref().and(plan.model.folder.as_deref())
+}
+
+/// The model with the adapter of the plan, or as it is.
+pub(crate) fn attached(model: Llama, plan: &Plan) -> Result<Llama> {
+    match (&plan.recipe.model.adapter, base(plan)) {
+        (Some(config), Some(folder)) => {
+            let adapter = Adapter { config: config.clone(), base: Base::of(folder)? };
+            Ok(attach(model, adapter, plan.recipe.run.seed))
+        }
+        _ => Ok(model),
+    }
+}
+
+/// Refuses to go on with another adapter than that of the checkpoint at `path`.
+pub(crate) fn check_resumable(model: &Llama, plan: &Plan, path: &Path) -> Result<()> {
+    let (then, now) =
+        (model.adapter.as_ref().map(|adapter| &adapter.config), plan.recipe.model.adapter.as_ref());
+    if then == now {
+        return Ok(());
+    }
+    bail!(
+        "checkpoint `{}`: `model.adapter` was {} and is now {}; set it back, or start a new run",
+        path.display(),
+        described(then),
+        described(now)
+    )
+}
+
+/// The settings in words.
+pub(crate) fn described(config: Option<&AdapterConfig>) -> String {
+    let Some(AdapterConfig { rank, alpha, dropout, target_modules }) = config else {
+        return "absent".to_owned();
+    };
+    let targets: Vec<&str> = target_modules.iter().map(|target| target.name()).collect();
+    format!("rank {rank}, alpha {alpha}, dropout {dropout} on {}", targets.join(", "))
+}
