@@ -14,9 +14,10 @@ use uner_benches::{argument, seeded};
 use uner_kernels::attention::PADDING;
 use uner_kernels::device::DeviceName;
 use uner_kernels::dropout::Draw;
+use uner_kernels::quantized_linear::Form;
 use uner_kernels::{
-    AdamWState, AdamWStep, Labels, RotaryTable, Visibility, adamw, add_rms_norm, attention, dropout,
-    linear, linear_cross_entropy, rms_norm, rope, squared_norm, swiglu, token_losses,
+    AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, adamw, add_rms_norm, attention, dropout, linear,
+    linear_cross_entropy, rms_norm, rope, squared_norm, swiglu, token_losses,
 };
 
 /// That of the binaries.
@@ -29,13 +30,14 @@ const EPS: f64 = 1e-5;
 type Measure = fn(&Bench, &Preset);
 
 /// The ops by their directory, and whether they read weights.
-const OPS: [(&str, bool, Measure); 9] = [
+const OPS: [(&str, bool, Measure); 10] = [
     ("attention", false, bench_attention),
     ("rms_norm", true, bench_rms_norm),
     ("rope", false, bench_rope),
     ("swiglu", false, bench_swiglu),
     ("dropout", false, bench_dropout),
     ("linear", true, bench_linear),
+    ("quantized_linear", false, bench_quantized_linear),
     ("linear_cross_entropy", true, bench_linear_cross_entropy),
     ("squared_norm", true, bench_squared_norm),
     ("adamw", true, bench_adamw),
@@ -174,6 +176,22 @@ fn bench_linear(bench: &Bench, preset: &Preset) {
         bench.pass(&case, "forward", Cost::Bytes(input * output * stored), || {
             drop(linear(one.clone(), weight.clone()));
         });
+    }
+}
+
+fn bench_quantized_linear(bench: &Bench, preset: &Preset) {
+    for form in [Form::Int8, Form::Nf4] {
+        let Preset { tokens, hidden, intermediate, .. } = *preset;
+        let [x, dy] = [[tokens, hidden], [tokens, intermediate]].map(|shape| bench.random(shape));
+        let weight = QuantizedWeight::new(bench.random([intermediate, hidden]), form);
+        let flops = 2 * tokens * hidden * intermediate;
+        bench.passes(
+            &Case { op: "quantized_linear", shape: format!("{tokens}x{hidden}->{intermediate} {form:?}") },
+            Cost::Flops(flops),
+            Cost::Flops(flops),
+            || drop(quantized_linear(x.clone(), &weight)),
+            || backward(quantized_linear(leaf(&x), &weight), &dy),
+        );
     }
 }
 

@@ -54,7 +54,12 @@ fn three_adamw_steps_equal_peft() {
                 let what = format!("{what}, step {number}");
                 let mut gradients = Gradients::default();
                 let loss = accumulate(&model, &config, &batch, 1, &mut gradients).into_scalar::<f32>();
-                assert_relative(&what, f64::from(loss), &step["sum_loss_before"], setup.tolerance.loss * 10.0);
+                assert_relative(
+                    &what,
+                    f64::from(loss),
+                    &step["sum_loss_before"],
+                    setup.tolerance.loss * 10.0,
+                );
                 let norm = gradients.norm() / trained;
                 assert_relative(&what, norm, &step["grad_norm_before_clip"], setup.tolerance.norm);
                 let grad_scale = clip_factor(norm, 1.0) / trained;
@@ -140,14 +145,20 @@ fn rows() -> Vec<Vec<Tokens>> {
 }
 
 /// Summed loss and gradients over rows, `size` of them at a time, in the noise of a step.
-fn gradients(model: &Llama, rows: &[Vec<Tokens>], size: usize, kept: usize) -> (f32, BTreeMap<String, Vec<f32>>) {
+fn gradients(
+    model: &Llama,
+    rows: &[Vec<Tokens>],
+    size: usize,
+    kept: usize,
+) -> (f32, BTreeMap<String, Vec<f32>>) {
     let mut gradients = Gradients::default();
     let mut sum = 0.0;
     for rows in rows.chunks(size) {
         let batch = Batch { noise: Some(noise::of_step(3, 4)), ..Batch::new(rows) };
         sum += accumulate(model, &small_config(), &batch, kept, &mut gradients).into_scalar::<f32>();
     }
-    let values = gradients.iter().map(|(name, values)| (name.to_owned(), values.clone().try_into_vec_as().unwrap()));
+    let values =
+        gradients.iter().map(|(name, values)| (name.to_owned(), values.clone().try_into_vec_as().unwrap()));
     (sum, values.collect())
 }
 

@@ -34,8 +34,9 @@ fn dropout_on_every_device() {
 /// 1 where an element is kept, 0 where it is dropped.
 fn kept(draw: Draw, [rows, columns]: [usize; 2]) -> Vec<bool> {
     let device = cpu().device;
-    let y: Vec<f32> =
-        dropout(Tensor::ones([rows, columns], &device), &keys(rows, &device), draw).try_into_vec_as().unwrap();
+    let y: Vec<f32> = dropout(Tensor::ones([rows, columns], &device), &keys(rows, &device), draw)
+        .try_into_vec_as()
+        .unwrap();
     let scale = (1.0 / (1.0 - draw.probability)) as f32;
     assert!(y.iter().all(|y| *y == 0.0 || *y == scale), "other factors than 0 and {scale}");
     y.into_iter().map(|y| y != 0.0).collect()
@@ -61,7 +62,10 @@ fn as_many_are_dropped_as_should_be_and_places_are_independent() {
         // Neighbours, in a row and over rows.
         for distance in [1, size[1]] {
             let both = share(&|a, b| !a && !b, &first, &first[distance..]);
-            assert!((both - expected).abs() < 2.0 * allowed(expected) + 0.003, "{both} at a distance of {distance}");
+            assert!(
+                (both - expected).abs() < 2.0 * allowed(expected) + 0.003,
+                "{both} at a distance of {distance}"
+            );
         }
     }
 }

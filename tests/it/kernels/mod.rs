@@ -9,6 +9,7 @@ mod bf16_weights;
 mod dropout;
 mod elementwise;
 mod loss;
+mod quantized;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -10,7 +10,8 @@ use crate::{Desk, Outcome};
 const BASE: &str = "run/step-000004";
 const ADAPTER: &str = "adapted/step-000004";
 
-const SETTINGS: &str = "model.adapter={ rank = 2, alpha = 4, dropout = 0.1, target_modules = [\"q_proj\", \"down_proj\"] }";
+const SETTINGS: &str =
+    "model.adapter={ rank = 2, alpha = 4, dropout = 0.1, target_modules = [\"q_proj\", \"down_proj\"] }";
 const ASK: [&str; 4] = ["--text", "Tim Cook runs Apple.", "--types", "person"];
 
 /// A desk with a trained model.
@@ -64,7 +65,9 @@ fn an_adapter_is_trained_asked_and_exported() {
         desk.uner(&[&["export", "--model", "adapted", "--output", output][..], more].concat())
     };
     export("merged", &["--merge", "--max-shard-size", "50KB"]).succeeds();
-    for name in ["model.safetensors.index.json", "config.json", "tokenizer.json", "template.toml", "infer.toml"] {
+    for name in
+        ["model.safetensors.index.json", "config.json", "tokenizer.json", "template.toml", "infer.toml"]
+    {
         assert!(exists(&desk, &format!("merged/{name}")), "{name}");
     }
     assert!(!exists(&desk, "merged/adapter_config.json") && !exists(&desk, "merged.tmp"));
@@ -90,7 +93,10 @@ fn an_adapter_is_trained_asked_and_exported() {
 fn a_run_of_an_adapter_goes_on_bitwise_and_only_with_its_adapter() {
     let desk = with_base();
     train(&desk, &["eval.benchmarks=[]"], &[]).succeeds();
-    let expected = (losses(&desk, "adapted"), fs_err::read(desk.path(&format!("{ADAPTER}/adapter_model.safetensors"))).unwrap());
+    let expected = (
+        losses(&desk, "adapted"),
+        fs_err::read(desk.path(&format!("{ADAPTER}/adapter_model.safetensors"))).unwrap(),
+    );
     fs_err::remove_dir_all(desk.path(ADAPTER)).unwrap();
     desk.write("adapted/latest", "step-000002");
 
@@ -98,7 +104,10 @@ fn a_run_of_an_adapter_goes_on_bitwise_and_only_with_its_adapter() {
     train(&desk, &["eval.benchmarks=[]", other], &["--resume"])
         .fails(1, &["`model.adapter` was rank 2", "and is now rank 3", "start a new run"]);
     train(&desk, &["eval.benchmarks=[]"], &["--resume"]).succeeds();
-    let again = (losses(&desk, "adapted"), fs_err::read(desk.path(&format!("{ADAPTER}/adapter_model.safetensors"))).unwrap());
+    let again = (
+        losses(&desk, "adapted"),
+        fs_err::read(desk.path(&format!("{ADAPTER}/adapter_model.safetensors"))).unwrap(),
+    );
     assert_eq!(again.0, expected.0);
     assert!(again.1 == expected.1, "the adapter differs");
 }
@@ -110,9 +119,11 @@ fn a_base_that_moved_is_named_and_another_refused() {
     fs_err::rename(desk.path("run"), desk.path("moved")).unwrap();
     predict(&desk, &["adapted"]).fails(1, &["run/step-000004`, and there is no such folder", "`--base`"]);
     predict(&desk, &["adapted", "--base", "moved/step-000004"]).succeeds();
-    predict(&desk, &["adapted", "--base", "moved/step-000002"]).fails(1, &["was not trained on the model in"]);
+    predict(&desk, &["adapted", "--base", "moved/step-000002"])
+        .fails(1, &["was not trained on the model in"]);
     predict(&desk, &["moved", "--base", "moved/step-000002"]).fails(1, &["is no adapter"]);
-    let export = ["export", "--model", "adapted", "--output", "out", "--merge", "--base", "moved/step-000002"];
+    let export =
+        ["export", "--model", "adapted", "--output", "out", "--merge", "--base", "moved/step-000002"];
     desk.uner(&export).fails(1, &["was not trained on the model in"]);
     assert!(!exists(&desk, "out") && !exists(&desk, "out.tmp"));
 }
@@ -125,7 +136,8 @@ fn what_makes_no_sense_is_refused() {
     desk.train(&[&SETTINGS.replace("q_proj", "q_prj")]).fails(2, &["q_prj"]);
     desk.train(&[&SETTINGS.replace("rank = 2", "rank = 0")]).fails(2, &["`model.adapter.rank` is 0"]);
     desk.train(&["eval.benchmarks=[]"]).succeeds();
-    let export = |more: &[&str]| desk.uner(&[&["export", "--model", "run", "--output", "run"][..], more].concat());
+    let export =
+        |more: &[&str]| desk.uner(&[&["export", "--model", "run", "--output", "run"][..], more].concat());
     export(&[]).fails(1, &["`run` exists"]);
     export(&["--merge"]).fails(1, &["is no adapter, so there is nothing to merge"]);
     assert_eq!(export(&["--dtype", "int4"]).code, Some(2));

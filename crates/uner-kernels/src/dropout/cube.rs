@@ -53,12 +53,12 @@ fn drop_out<F: Float, N: Size>(
     let index = ABSOLUTE_POS;
     if index < y.len() {
         let start = mixed(u32::cast_from(keys[index / width]) ^ place);
-        let first = u32::cast_from(index % width) * comptime!(N::value() as u32);
+        let first = index % width * N::value();
         let values = Vector::<f32, N>::cast_from(x[index]);
         let mut out = Vector::<f32, N>::new(0.0f32);
         #[unroll]
         for lane in 0..N::value() {
-            let hash = mixed(start + (first + lane as u32) * STRIDE);
+            let hash = mixed(start + u32::cast_from(first + lane) * STRIDE);
             let factor = select(hash < threshold, 0.0f32, scale);
             out.insert(lane, values.extract(lane) * factor);
         }

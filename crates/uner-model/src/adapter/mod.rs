@@ -2,14 +2,15 @@
 //! (`adapter_config.json` and `adapter_model.safetensors`), and the model they were trained on.
 
 mod attach;
-mod base;
+mod fingerprint;
+
 pub(crate) mod peft;
 mod read;
 mod write;
 
 pub use attach::attach;
-pub(crate) use base::BASE_FILE;
-pub use base::{Base, base_of};
+pub(crate) use fingerprint::BASE_FILE;
+pub use fingerprint::{Base, base_of};
 pub use peft::CONFIG_FILE;
 pub use read::{load_adapted, load_adapter};
 pub use write::{AdapterFiles, files};
@@ -17,6 +18,8 @@ pub use write::{AdapterFiles, files};
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+
+use crate::LlamaConfig;
 
 /// What PEFT puts before a parameter's name.
 pub const PREFIX: &str = "base_model.model.";
@@ -95,6 +98,19 @@ impl AdapterConfig {
             return Err("`model.adapter.target_modules` is empty; name at least one layer".to_owned());
         }
         Ok(())
+    }
+
+    /// Trained numbers of the adapter on a model of these dimensions.
+    pub fn num_parameters(&self, model: &LlamaConfig) -> u64 {
+        let LlamaConfig { hidden_size: hidden, intermediate_size: inner, .. } = *model;
+        let queries = model.num_attention_heads * model.head_dim;
+        let keys = model.num_key_value_heads * model.head_dim;
+        let widths = self.target_modules.iter().map(|target| match target {
+            Target::QProj | Target::OProj => hidden + queries,
+            Target::KProj | Target::VProj => hidden + keys,
+            Target::GateProj | Target::UpProj | Target::DownProj => hidden + inner,
+        });
+        (model.num_hidden_layers * self.rank * widths.sum::<usize>()) as u64
     }
 
     /// What the adapter's term is multiplied by.

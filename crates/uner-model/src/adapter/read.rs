@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use safetensors::tensor::{SafeTensors, TensorView};
 
 use super::attach::matrix;
-use super::base::{Base, base_of};
+use super::fingerprint::{Base, base_of};
 use super::{Adapter, AdapterConfig, PREFIX, Target, peft};
 use crate::llama::{Linear, Matrix};
 use crate::weights::{self, WeightsError, map_file, to_f32};

@@ -6,6 +6,7 @@ mod attention;
 mod dropout;
 mod linear;
 mod linear_cross_entropy;
+mod quantized_linear;
 mod rms_norm;
 mod rope;
 mod squared_norm;
@@ -35,6 +36,7 @@ pub(super) fn calls() -> Vec<Call> {
         dropout::calls,
         linear::calls,
         linear_cross_entropy::calls,
+        quantized_linear::calls,
         rms_norm::calls,
         rope::calls,
         squared_norm::calls,
