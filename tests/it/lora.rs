@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device};
 use uner_model::adapter::{Adapter, Base, Target, attach, files};
 use uner_model::export::{self, Export};
 use uner_model::parameters::{map, visit};
-use uner_model::{AdapterConfig, Llama, load_adapted, load_adapter};
+use uner_model::{AdapterConfig, BaseForm, Llama, load_adapted, load_adapter, load_frozen};
 use uner_prompt::Tokens;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::optimizer::{Update, clip_factor};
@@ -295,6 +295,37 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
         let (second, losses) = run(parts.path(), progress, None);
         assert_eq!([first, losses].concat(), expected_losses, "stopped after {stop_after}");
         assert!(bits(&second) == bits(&expected), "stopped after {stop_after}");
+    }
+}
+
+/// Losses of ten steps on a base in fewer bits. The weights are normal ones, on which 8 bits have an error of 0.5 % and 4 bits of
+/// 9 %.
+#[test]
+fn a_base_in_fewer_bits_learns_alike_and_resumes_bitwise() {
+    let base = tempfile::tempdir().unwrap();
+    let plain = adapted(base.path(), 0.0);
+    let start = |form: Option<BaseForm>| {
+        let (_, model) = load_frozen(base.path(), form, &Device::flex()).unwrap();
+        let adapter =
+            Adapter { config: settings(0.0), base: Base { form, ..Base::of(base.path()).unwrap() } };
+        Progress { model: attach(model, adapter, 7), optimizer: AdamW::default(), step: 0 }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let begin = Progress { model: plain, optimizer: AdamW::default(), step: 0 };
+    let (_, expected) = run(folder.path(), begin, None);
+    let learnt = expected[0] - expected.last().unwrap();
+    for (form, allowed) in [(BaseForm::EightBit, 0.02), (BaseForm::FourBit, 0.25)] {
+        let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (end, losses) = run(whole.path(), start(Some(form)), None);
+        let worst = losses.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst <= allowed * learnt, "{form:?}: losses {losses:?} are off {expected:?} by {worst}");
+        assert!(losses != expected, "{form:?}: nothing was quantised");
+        let (_, first) = run(parts.path(), start(Some(form)), Some(5));
+        let found = checkpoint::load(&latest(parts.path()).unwrap().unwrap(), &Device::flex()).unwrap();
+        let progress = Progress { model: found.model, optimizer: found.optimizer, step: found.state.step };
+        let (again, rest) = run(parts.path(), progress, None);
+        assert_eq!([first, rest].concat(), losses, "{form:?}");
+        assert!(bits(&again) == bits(&end), "{form:?}");
     }
 }
 

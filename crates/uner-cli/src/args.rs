@@ -42,6 +42,9 @@ pub(crate) enum Command {
     /// Compute a model's logits, losses and gradients on given ids
     Probe(ProbeArgs),
     /// Write a trained model as a plain folder that other programs read
+    ///
+    /// For GGUF, run `convert_hf_to_gguf.py` of llama.cpp on the folder that this writes with `--merge` (or, for a model that is
+    /// no adapter, without).
     Export(ExportArgs),
     /// Say what this machine and this program can compute on, and try it
     Doctor(DoctorArgs),

@@ -1,13 +1,14 @@
 //! `uner export`: a trained model as a folder that other programs read.
 //!
-//! There is no GGUF: no crate that writes it also knows the tokenizer's part of it. `convert_hf_to_gguf.py` of llama.cpp reads
-//! the folder that is written here.
+//! There is no GGUF. Crates write its container (`ggus`, `gguf-rs-lib`, `candle-core`), but none what is in it for a LLaMA: its names
+//! of tensors and dimensions, the order of the rows of queries and keys, and the tokenizer. llama.cpp's `convert_hf_to_gguf.py`
+//! does, keeps up with the format, and reads the folder that is written here.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use safetensors::Dtype;
-use uner_model::adapter::{CONFIG_FILE, base_of};
+use uner_model::adapter::{CONFIG_FILE, base_form_of, base_of};
 use uner_model::export::{self, Export};
 use uner_trainer::checkpoint;
 
@@ -65,6 +66,11 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
         (None, true) => base_of(&folder).ok().flatten(),
         (None, false) => None,
     };
+    if args.merge && base_form_of(&folder)?.is_some() {
+        tracing::warn!(
+            "the adapter was trained on a base in fewer bits and is folded into the whole weights: outputs differ by their rounding"
+        );
+    }
     let unfinished = unfinished(output)?;
     let written = write(args, &folder, base.as_deref(), &unfinished);
     if let Err(error) = written {

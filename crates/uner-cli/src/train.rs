@@ -110,7 +110,7 @@ fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Res
         return Ok(Progress { model: found.model, optimizer: found.optimizer, step: found.state.step });
     }
     let model = match &plan.model.folder {
-        Some(folder) => checkpoint::load_model(folder, device)?.1,
+        Some(folder) => adapter::load_base(plan, folder, device)?,
         None => random(run.model_config, run.seed, device),
     };
     let model = adapter::attached(model, plan)?;

@@ -12,8 +12,8 @@ pub mod llama;
 pub mod parameters;
 pub mod weights;
 
-pub use adapter::{AdapterConfig, load_adapted, load_adapter};
+pub use adapter::{AdapterConfig, BaseForm, load_adapted, load_adapter};
 pub use cache::KvCache;
 pub use config::LlamaConfig;
 pub use llama::{Block, Context, Dropout, Llama};
-pub use weights::{WeightsError, load, save};
+pub use weights::{WeightsError, load, load_frozen, save};

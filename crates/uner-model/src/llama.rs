@@ -7,7 +7,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use uner_kernels::dropout::Draw;
 use uner_kernels::{
-    RotaryTable, Visibility, add_rms_norm, attention, dropout, linear, rms_norm, rope, swiglu,
+    QuantizedWeight, RotaryTable, Visibility, add_rms_norm, attention, dropout, linear, quantized_linear,
+    rms_norm, rope, swiglu,
 };
 
 use crate::adapter::Adapter;
@@ -79,8 +80,11 @@ pub struct Mlp {
 /// product `B·A` is never formed.
 #[derive(Module, Debug)]
 pub struct Linear {
-    /// `[out, in]`.
+    /// `[out, in]`; `[0, 0]` where it is frozen and quantised.
     pub weight: Param<Tensor<2>>,
+    /// The weight in fewer bits.
+    #[module(skip)]
+    pub quantized: Option<QuantizedWeight>,
     /// `[rank, in]`.
     pub lora_A: Option<Matrix>,
     /// `[out, rank]`.
@@ -209,10 +213,10 @@ impl Block {
         Ok(Self {
             input_layernorm: RmsNorm::build(source, &format!("{name}.input_layernorm"), hidden)?,
             self_attn: Attention {
-                q_proj: Linear::build(source, &format!("{name}.self_attn.q_proj"), queries, hidden)?,
-                k_proj: Linear::build(source, &format!("{name}.self_attn.k_proj"), keys, hidden)?,
-                v_proj: Linear::build(source, &format!("{name}.self_attn.v_proj"), keys, hidden)?,
-                o_proj: Linear::build(source, &format!("{name}.self_attn.o_proj"), hidden, queries)?,
+                q_proj: Linear::of_block(source, &format!("{name}.self_attn.q_proj"), queries, hidden)?,
+                k_proj: Linear::of_block(source, &format!("{name}.self_attn.k_proj"), keys, hidden)?,
+                v_proj: Linear::of_block(source, &format!("{name}.self_attn.v_proj"), keys, hidden)?,
+                o_proj: Linear::of_block(source, &format!("{name}.self_attn.o_proj"), hidden, queries)?,
             },
             post_attention_layernorm: RmsNorm::build(
                 source,
@@ -220,9 +224,9 @@ impl Block {
                 hidden,
             )?,
             mlp: Mlp {
-                gate_proj: Linear::build(source, &format!("{name}.mlp.gate_proj"), intermediate, hidden)?,
-                up_proj: Linear::build(source, &format!("{name}.mlp.up_proj"), intermediate, hidden)?,
-                down_proj: Linear::build(source, &format!("{name}.mlp.down_proj"), hidden, intermediate)?,
+                gate_proj: Linear::of_block(source, &format!("{name}.mlp.gate_proj"), intermediate, hidden)?,
+                up_proj: Linear::of_block(source, &format!("{name}.mlp.up_proj"), intermediate, hidden)?,
+                down_proj: Linear::of_block(source, &format!("{name}.mlp.down_proj"), hidden, intermediate)?,
             },
         })
     }
@@ -286,7 +290,7 @@ impl Linear {
     ) -> Result<Self, WeightsError> {
         let weight = Param::from_tensor(source.tensor(&format!("{name}.weight"), [rows, columns])?);
         let place = crc32fast::hash(name.as_bytes());
-        Ok(Self { weight, lora_A: None, lora_B: None, lora_scale: 1.0, place })
+        Ok(Self { weight, quantized: None, lora_A: None, lora_B: None, lora_scale: 1.0, place })
     }
 
     fn forward(&self, x: Tensor<2>, context: &Context) -> Tensor<2> {
@@ -300,10 +304,37 @@ impl Linear {
                 };
                 let low = linear(kept, down.weight.val());
                 let change = linear(low, up.weight.val()).mul_scalar(self.lora_scale);
-                linear(x, self.weight.val()).add(change)
+                self.product(x).add(change)
             }
-            _ => linear(x, self.weight.val()),
+            _ => self.product(x),
         }
+    }
+
+    /// `x · weightᵀ`, in whatever form the weight is.
+    fn product(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.quantized {
+            Some(weight) => quantized_linear(x, weight),
+            None => linear(x, self.weight.val()),
+        }
+    }
+
+    /// `[out, in]`.
+    pub(crate) fn dims(&self) -> [usize; 2] {
+        self.quantized.as_ref().map_or_else(|| self.weight.dims(), QuantizedWeight::dims)
+    }
+
+    /// The layer of a block: quantised where the source says so.
+    fn of_block(
+        source: &mut impl Source,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Self, WeightsError> {
+        let layer = Self::build(source, name, rows, columns)?;
+        let Some(form) = source.base_form() else { return Ok(layer) };
+        let weight = layer.weight.val();
+        let nothing = Param::from_tensor(Tensor::zeros([0, 0], &weight.device()));
+        Ok(Self { quantized: Some(QuantizedWeight::new(weight, form.into())), weight: nothing, ..layer })
     }
 }
 

@@ -39,7 +39,8 @@ fn errors_are_those_of_the_forms() {
     let weight = random([512, 512]);
     for (form, expected) in [(Form::Int8, 0.0054), (Form::Nf4, 0.092)] {
         let got = QuantizedWeight::new(weight.clone(), form).widened();
-        let squares = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
+        let squares =
+            |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
         let original = values(&weight);
         let error = squares(&mut got.iter().zip(&original).map(|(a, b)| a - b));
         let share = (error / squares(&mut original.iter().copied())).sqrt();

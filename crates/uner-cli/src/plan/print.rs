@@ -49,7 +49,10 @@ impl Plan {
     fn adapter_line(&self) -> Option<(&'static str, String)> {
         let config = self.recipe.model.adapter.as_ref()?;
         let number = count(config.num_parameters(&self.model.config));
-        Some(("adapter", format!("{}: {number} parameters", adapter::described(Some(config)))))
+        Some((
+            "adapter",
+            format!("{}: {number} parameters", adapter::described(Some((config, self.recipe.model.base)))),
+        ))
     }
 
     fn tokenizer_line(&self) -> String {

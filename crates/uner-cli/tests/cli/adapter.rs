@@ -90,6 +90,19 @@ fn an_adapter_is_trained_asked_and_exported() {
 }
 
 #[test]
+fn a_base_in_four_bits_is_trained_on_and_asked() {
+    let desk = with_base();
+    train(&desk, &["model.base=4bit", "eval.benchmarks=[]"], &[]).succeeds();
+    assert!(desk.read(&format!("{ADAPTER}/base_model.json")).contains("\"4bit\""));
+    predict(&desk, &["adapted"]).succeeds();
+    train(&desk, &["eval.benchmarks=[]", "train.max_steps=5"], &["--resume"])
+        .fails(1, &["of a base in 4 bits and is now"]);
+    let merged = desk.uner(&["export", "--model", "adapted", "--output", "merged", "--merge"]);
+    assert!(merged.succeeds().stderr.contains("trained on a base in fewer bits"), "{}", merged.stderr);
+    desk.train(&["run.dir=other", "model.base=4bit"]).fails(2, &["without `[model.adapter]`"]);
+}
+
+#[test]
 fn a_run_of_an_adapter_goes_on_bitwise_and_only_with_its_adapter() {
     let desk = with_base();
     train(&desk, &["eval.benchmarks=[]"], &[]).succeeds();

@@ -23,7 +23,9 @@ impl<B: QuantizedLinearKernels> Backward<B, 1> for QuantizedLinearBackward {
     }
 }
 
-impl<B: QuantizedLinearKernels + QuantizedLinearOps, C: CheckpointStrategy> QuantizedLinearOps for Autodiff<B, C> {
+impl<B: QuantizedLinearKernels + QuantizedLinearOps, C: CheckpointStrategy> QuantizedLinearOps
+    for Autodiff<B, C>
+{
     fn quantized_linear(
         x: FloatTensor<Self>,
         words: IntTensor<Self>,

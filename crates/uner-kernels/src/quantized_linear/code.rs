@@ -120,7 +120,8 @@ mod tests {
                         };
                         assert!((got - value).abs() <= off * 1.0001 + 1e-7, "{form:?}: {value} became {got}");
                     }
-                    let largest = |values: &[f32]| values.iter().fold(0f32, |max, value| max.max(value.abs()));
+                    let largest =
+                        |values: &[f32]| values.iter().fold(0f32, |max, value| max.max(value.abs()));
                     assert!((largest(got) - largest(values)).abs() < 1e-6, "{form:?}: the largest is exact");
                 }
             }

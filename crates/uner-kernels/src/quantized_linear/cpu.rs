@@ -6,7 +6,8 @@ use rayon::prelude::*;
 use super::code::widen_row;
 use super::{Layout, QuantizedLinearKernels};
 use crate::flex::{
-    Floats, Ints, Matrix, Store, contiguous, dims, ints, is_much, product, product_strided, slice, tensor, vectorized,
+    Floats, Ints, Matrix, Store, contiguous, dims, ints, is_much, product, product_strided, slice, tensor,
+    vectorized,
 };
 
 /// Elements of a panel: 16 MiB as f32, as for weights in bf16.

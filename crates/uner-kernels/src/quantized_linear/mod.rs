@@ -94,7 +94,10 @@ impl QuantizedWeight {
         let words = TensorData::new(words, [rows, layout.words()]);
         Self {
             words: Tensor::from_data(words, (&device, DType::I32)),
-            scales: Tensor::from_data(TensorData::new(scales, [rows, layout.blocks()]), (&device, DType::F32)),
+            scales: Tensor::from_data(
+                TensorData::new(scales, [rows, layout.blocks()]),
+                (&device, DType::F32),
+            ),
             layout,
         }
     }
@@ -180,7 +183,13 @@ impl QuantizedLinearOps for burn::backend::Flex {
 /// # Panics
 /// When the two `in` differ.
 pub fn quantized_linear(x: Tensor<2>, weight: &QuantizedWeight) -> Tensor<2> {
-    assert_eq!(x.dims()[1], weight.layout.columns, "`x` {:?} does not fit the weight {:?}", x.dims(), weight.layout);
+    assert_eq!(
+        x.dims()[1],
+        weight.layout.columns,
+        "`x` {:?} does not fit the weight {:?}",
+        x.dims(),
+        weight.layout
+    );
     Tensor::from_dispatch(<Dispatch as QuantizedLinearOps>::quantized_linear(
         x.into_dispatch(),
         weight.words.clone().into_dispatch(),

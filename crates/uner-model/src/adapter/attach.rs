@@ -27,7 +27,7 @@ pub fn attach(model: Llama, adapter: Adapter, seed: u64) -> Llama {
             if !config.target_modules.contains(&target) {
                 continue;
             }
-            let [out, input] = linear.weight.dims();
+            let [out, input] = linear.dims();
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             // Stream 0 of a seed is what random weights are drawn from.
             rng.set_stream((layer * Target::ALL.len() + place + 1) as u64);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
+use super::BaseForm;
 use super::peft::{self, CONFIG_FILE};
 use crate::weights::{WeightsError, map_file, read_config, weight_files};
 
@@ -21,6 +22,8 @@ pub struct Base {
     pub path: PathBuf,
     /// See [`Base::of`]; `None` for adapters that other programs wrote.
     pub fingerprint: Option<u32>,
+    /// What its layers were quantised to when the adapter was trained; `None` for not at all.
+    pub form: Option<BaseForm>,
 }
 
 /// `base_model.json`
@@ -30,6 +33,9 @@ struct BaseFile {
     fingerprint: String,
     /// What it was computed from, for readers of the file.
     fingerprint_of: String,
+    /// What its layers were quantised to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    form: Option<BaseForm>,
 }
 
 impl Base {
@@ -61,7 +67,7 @@ impl Base {
             }
         }
         let path = std::path::absolute(folder)?;
-        Ok(Self { path, fingerprint: Some(checksum.finalize()) })
+        Ok(Self { path, fingerprint: Some(checksum.finalize()), form: None })
     }
 
     /// The text of `base_model.json`; nothing without a fingerprint.
@@ -72,18 +78,14 @@ impl Base {
                 "CRC-32 of the dimensions and, for each weight file, its size, its header and the first 4096 \
                              bytes of every tensor"
                     .to_owned(),
+            form: self.form,
         };
         Some((BASE_FILE, serde_json::to_string_pretty(&file).expect("plain text is JSON")))
     }
 
     /// Refuses another model than the one that the adapter in `adapter` was trained on, where that is known.
     pub(crate) fn check(&self, adapter: &Path) -> Result<(), WeightsError> {
-        let path = adapter.join(BASE_FILE);
-        if !path.exists() {
-            return Ok(());
-        }
-        let file: BaseFile = serde_json::from_str(&fs_err::read_to_string(&path)?)
-            .map_err(|error| WeightsError::Json { path, problem: error.to_string() })?;
+        let Some(file) = BaseFile::read(adapter)? else { return Ok(()) };
         let found = format!("{:08x}", self.fingerprint.unwrap_or_default());
         if file.fingerprint == found {
             return Ok(());
@@ -95,6 +97,27 @@ impl Base {
             found,
         })
     }
+}
+
+impl BaseFile {
+    /// That of the adapter in `folder`, if it has one.
+    fn read(folder: &Path) -> Result<Option<Self>, WeightsError> {
+        let path = folder.join(BASE_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let file = serde_json::from_str(&fs_err::read_to_string(&path)?)
+            .map_err(|error| WeightsError::Json { path, problem: error.to_string() })?;
+        Ok(Some(file))
+    }
+}
+
+/// What the base of the adapter in `folder` was quantised to when it was trained.
+///
+/// # Errors
+/// When `base_model.json` cannot be read.
+pub fn base_form_of(folder: &Path) -> Result<Option<BaseForm>, WeightsError> {
+    Ok(BaseFile::read(folder)?.and_then(|file| file.form))
 }
 
 /// The folder of the model that the adapter in `folder` belongs to; `None` where there is no adapter in it.

@@ -10,7 +10,7 @@ mod write;
 
 pub use attach::attach;
 pub(crate) use fingerprint::BASE_FILE;
-pub use fingerprint::{Base, base_of};
+pub use fingerprint::{Base, base_form_of, base_of};
 pub use peft::CONFIG_FILE;
 pub use read::{load_adapted, load_adapter};
 pub use write::{AdapterFiles, files};
@@ -18,6 +18,7 @@ pub use write::{AdapterFiles, files};
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use uner_kernels::quantized_linear::Form;
 
 use crate::LlamaConfig;
 
@@ -116,6 +117,26 @@ impl AdapterConfig {
     /// What the adapter's term is multiplied by.
     pub fn scale(&self) -> f64 {
         self.alpha / self.rank as f64
+    }
+}
+
+/// How the layers of a frozen model are stored (`model.base` of a recipe).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BaseForm {
+    /// Whole numbers of 8 bits, a factor for each 64 of them.
+    #[serde(rename = "8bit")]
+    EightBit,
+    /// `NormalFloat` of 4 bits, a factor for each 64 of them.
+    #[serde(rename = "4bit")]
+    FourBit,
+}
+
+impl From<BaseForm> for Form {
+    fn from(form: BaseForm) -> Self {
+        match form {
+            BaseForm::EightBit => Self::Int8,
+            BaseForm::FourBit => Self::Nf4,
+        }
     }
 }
 

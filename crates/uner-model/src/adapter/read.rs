@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use safetensors::tensor::{SafeTensors, TensorView};
 
 use super::attach::matrix;
-use super::fingerprint::{Base, base_of};
+use super::fingerprint::{Base, base_form_of, base_of};
 use super::{Adapter, AdapterConfig, PREFIX, Target, peft};
 use crate::llama::{Linear, Matrix};
 use crate::weights::{self, WeightsError, map_file, to_f32};
@@ -27,9 +27,9 @@ pub fn load_adapted(
     let path = base.or(named.as_deref()).ok_or_else(|| {
         WeightsError::Io(std::io::Error::other(format!("`{}` holds no adapter", folder.display())))
     })?;
-    let base = Base::of(path)?;
+    let base = Base { form: base_form_of(folder)?, ..Base::of(path)? };
     base.check(folder)?;
-    let (config, model) = weights::load(path, device)?;
+    let (config, model) = weights::load_frozen(path, base.form, device)?;
     let mut model = load_adapter(model, folder, device)?;
     if let Some(adapter) = &mut model.adapter {
         adapter.base = base;
@@ -69,7 +69,7 @@ pub fn load_adapter(model: Llama, folder: &Path, device: &Device) -> Result<Llam
     if !problems.is_empty() {
         return Err(WeightsError::Adapter { path: folder.to_owned(), problems });
     }
-    let base = Base { path: config.base_model_name_or_path.into(), fingerprint: None };
+    let base = Base { path: config.base_model_name_or_path.into(), fingerprint: None, form: None };
     model.adapter = Some(Adapter { config: adapter, base });
     Ok(model)
 }
@@ -84,7 +84,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Gives `linear` the two factors stored under `name`; answers whether there are any.
     fn adapt(&mut self, linear: &mut Linear, name: &str, scale: f64) -> bool {
-        let [out, input] = linear.weight.dims();
+        let [out, input] = linear.dims();
         let (down, up) = (format!("{name}.lora_A.weight"), format!("{name}.lora_B.weight"));
         if !self.tensors.contains_key(&down) && !self.tensors.contains_key(&up) {
             return false;

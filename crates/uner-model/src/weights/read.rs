@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
 
 use super::{Source, WeightsError};
+use crate::adapter::BaseForm;
 use crate::{Llama, LlamaConfig};
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
@@ -34,10 +35,24 @@ pub fn read_config(folder: &Path) -> Result<LlamaConfig, WeightsError> {
 /// When a file is missing or torn, or when the weights do not fit `config.json`; then every parameter at fault is
 /// named.
 pub fn load(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), WeightsError> {
+    load_frozen(folder, None, device)
+}
+
+/// [`load`] for a model that stays as it is: the layers of its blocks are quantised as they come, one after the other, where
+/// `form` says so.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_frozen(
+    folder: &Path,
+    form: Option<BaseForm>,
+    device: &Device,
+) -> Result<(LlamaConfig, Llama), WeightsError> {
     let config = read_config(folder)?;
     let maps = open(folder)?;
     let tensors = views(&maps, &config)?;
-    let mut source = Files { tensors, asked: BTreeSet::new(), problems: Vec::new(), device: device.clone() };
+    let mut source =
+        Files { tensors, asked: BTreeSet::new(), problems: Vec::new(), device: device.clone(), form };
     let model = Llama::build(&config, &mut source)?;
     source.finish(folder)?;
     Ok((config, model))
@@ -102,9 +117,14 @@ struct Files<'a> {
     asked: BTreeSet<String>,
     problems: Vec<String>,
     device: Device,
+    form: Option<BaseForm>,
 }
 
 impl Source for Files<'_> {
+    fn base_form(&self) -> Option<BaseForm> {
+        self.form
+    }
+
     fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError> {
         self.asked.insert(name.to_owned());
         let values = match self.tensors.get(name) {
