@@ -13,6 +13,7 @@ mod evaluate;
 mod generate;
 mod golden;
 mod kernels;
+mod lora;
 mod mask;
 mod model;
 mod ner;

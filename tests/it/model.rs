@@ -82,5 +82,6 @@ pub(crate) fn batch_of_case(case: &Value) -> Batch {
         ids: ids.concat(),
         document: document.concat(),
         labels: labels.iter().flat_map(|row| row[1..].iter().copied().chain([IGNORE_INDEX])).collect(),
+        noise: None,
     }
 }

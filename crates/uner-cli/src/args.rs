@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use safetensors::Dtype;
 use uner_kernels::device::DeviceName;
 
 use crate::device::{self, Devices};
 use crate::probe::ProbeArgs;
 use crate::recipe::Override;
+use crate::{device, export};
 
 /// Open named-entity recognition by instruction tuning
 #[derive(Debug, Parser)]
@@ -40,6 +42,11 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     /// Compute a model's logits, losses and gradients on given ids
     Probe(ProbeArgs),
+    /// Write a trained model as a plain folder that other programs read
+    ///
+    /// For GGUF, run `convert_hf_to_gguf.py` of llama.cpp on the folder that this writes with `--merge` (or, for a model that is
+    /// no adapter, without).
+    Export(ExportArgs),
     /// Say what this machine and this program can compute on, and try it
     Doctor(DoctorArgs),
 }
@@ -99,9 +106,13 @@ pub(crate) struct PredictArgs {
 /// A trained model and how to ask it.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), or any Hugging Face folder
+    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any Hugging Face folder, or an
+    /// adapter of PEFT's
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
+    /// The model that an adapter belongs to [default: the one that the adapter names]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) base: Option<PathBuf>,
     /// The template it was trained with [default: the one in the folder]
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) template: Option<String>,
@@ -173,6 +184,28 @@ pub(crate) struct ScoreArgs {
     /// One `{"gold": [tag, …], "pred": [tag, …]}` a line
     #[arg(long, value_name = "SPANS.jsonl", conflicts_with_all = ["gold", "predictions"])]
     pub(crate) bio: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A checkpoint, a run's folder (its latest checkpoint), any Hugging Face folder, or an adapter of PEFT's
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Folder to write; it must not exist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Fold an adapter into its model; without this an adapter stays one
+    #[arg(long)]
+    pub(crate) merge: bool,
+    /// The model that an adapter belongs to [default: the one that the adapter names]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) base: Option<PathBuf>,
+    /// Element type of the weights [default: that of the model]
+    #[arg(long, value_name = "f32|bf16", value_parser = export::dtype)]
+    pub(crate) dtype: Option<Dtype>,
+    /// Largest file of weights
+    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = export::size)]
+    pub(crate) max_shard_size: usize,
 }
 
 #[derive(Debug, Args)]

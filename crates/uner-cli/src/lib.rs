@@ -3,6 +3,7 @@
 //!
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe, 130 after Ctrl-C.
 
+mod adapter;
 pub mod allocator;
 mod args;
 mod assemble;
@@ -14,6 +15,7 @@ mod doctor;
 mod during;
 mod encode;
 mod eval;
+mod export;
 mod interrupt;
 mod mask;
 mod model_folder;
@@ -104,6 +106,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<Ending> {
             let report = probe::run(args)?;
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         }
+        Command::Export(args) => export::run(args)?,
         Command::Doctor(args) => doctor::run(args, out)?,
         Command::Data(DataCommand::Stats(args)) => data::stats(args, out)?,
         Command::Data(DataCommand::Validate(args)) => data::validate(args, out)?,

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use uner_model::LlamaConfig;
 use uner_model::weights::read_config;
 
-use crate::builtin;
 use crate::recipe::{ModelConfig, RANDOM, RecipeError, TRAIN, nearest};
+use crate::{adapter, builtin};
 
 /// Keys of a file of `configs/models` besides those of `config.json`.
 const ABOUT: [&str; 3] = ["source", "licence", "obtain"];
@@ -52,6 +52,16 @@ impl ModelSource {
         let present = folder.as_ref().is_none_or(|folder| folder.is_dir());
         let named = model.config.as_deref().map(load_config).transpose()?;
         let (config, about) = match (&folder, named) {
+            (Some(folder), _) if present && adapter::is_adapter(folder) => {
+                return Err(RecipeError::Names {
+                    key: "model.weights",
+                    value: model.weights.clone(),
+                    problem:
+                        "it holds an adapter, and training starts from a whole model; make one of it with \
+                              `uner export --merge`"
+                            .to_owned(),
+                });
+            }
             (Some(folder), named) if present => {
                 let config = read_config(folder).map_err(|error| RecipeError::Names {
                     key: "model.weights",

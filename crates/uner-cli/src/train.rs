@@ -20,7 +20,7 @@ use crate::plan::{DataSize, Numbers, Plan};
 use crate::progress::{Meter, duration};
 use crate::ranks::{Rank, World, together};
 use crate::recipe::{self, Override};
-use crate::{Ending, during, eval, interrupt, mask, run_folder};
+use crate::{Ending, adapter, during, eval, interrupt, mask, run_folder};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
@@ -150,8 +150,9 @@ impl Job<'_> {
     /// The model at the start of the run, or where it was left.
     fn begin(&self, run: &Run, device: &Device) -> Result<Progress> {
         if let Some(path) = self.resumed {
-            let found = checkpoint::load(path, run.group, device)?;
+            let found = checkpoint::load_onto(path, adapter::base(self.plan), run.group, device)?;
             let state = found.state.clone();
+            adapter::check_resumable(&found.model, self.plan, path)?;
             let progress = Progress::from(found);
             state.check_resumable(&run.state(&progress), path)?;
             if run.group.is_first() {
@@ -160,10 +161,10 @@ impl Job<'_> {
             return Ok(progress);
         }
         let model = match &self.plan.model.folder {
-            Some(folder) => checkpoint::load_model(folder, device)?.1,
+            Some(folder) => adapter::load_base(self.plan, folder, device)?,
             None => random(run.model_config, run.seed, device),
         };
-        Ok(Progress::new(model, run.group))
+        Ok(Progress::new(adapter::attached(model, self.plan)?, run.group))
     }
 }
 
@@ -233,7 +234,7 @@ fn to_measure(plan: &Plan, progress: Progress, device: &Device) -> Result<Llama>
             // Before the other model is there: both may not fit.
             drop(progress);
             tracing::info!("measuring the best checkpoint, `{}`", best.display());
-            Ok(checkpoint::load_model(&best, device)?.1)
+            Ok(checkpoint::load_model_onto(&best, adapter::base(plan), device)?.1)
         }
         None => Ok(progress.model),
     }

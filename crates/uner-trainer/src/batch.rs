@@ -24,6 +24,8 @@ pub struct Batch {
     /// The next token's id where that is trained on, [`IGNORE_INDEX`] elsewhere: nothing is predicted across the
     /// border of two conversations.
     pub labels: Vec<i32>,
+    /// What the step drops inputs of an adapter by; `None` outside of training.
+    pub noise: Option<u64>,
 }
 
 impl Batch {
@@ -38,6 +40,7 @@ impl Batch {
             positions: Vec::with_capacity(size),
             document: Vec::with_capacity(size),
             labels: Vec::with_capacity(size),
+            noise: None,
         };
         for (row, end) in rows.iter().zip((length..).step_by(length.max(1))) {
             for (tokens, document) in row.iter().zip(0..) {

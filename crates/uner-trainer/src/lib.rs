@@ -12,6 +12,7 @@ pub mod event;
 pub mod gradients;
 pub mod group;
 pub mod loader;
+pub mod noise;
 pub mod optimizer;
 pub mod order;
 pub mod pack;

@@ -3,6 +3,7 @@
 use crate::batch::Batch;
 use crate::config::TrainConfig;
 use crate::group::Group;
+use crate::noise;
 use crate::order::permutation;
 use crate::pack::pack_tokens;
 use crate::store::TokenStore;
@@ -49,6 +50,7 @@ impl<'a> Loader<'a> {
     /// its own; packing, micro-batches and devices only lay out what was drawn.
     pub fn step(&self, step: u64) -> StepData {
         let per_epoch = self.config.steps_per_epoch(self.store.len());
+        let noise = Some(noise::of_step(self.seed, step));
         let (epoch, step) = (step / per_epoch, (step % per_epoch) as usize);
         let order = permutation(self.store.len(), self.seed, epoch, 0);
         let size = self.config.global_batch_size.min(order.len());
@@ -63,7 +65,9 @@ impl<'a> Loader<'a> {
             })
             .collect();
         let rows = pack_tokens(tokens, self.config.max_seq_len);
-        let micro_batches: Vec<Batch> = rows.chunks(self.config.micro_batch_rows).map(Batch::new).collect();
+        let micro_batches = rows.chunks(self.config.micro_batch_rows);
+        let micro_batches: Vec<Batch> =
+            micro_batches.map(|rows| Batch { noise, ..Batch::new(rows) }).collect();
         StepData {
             tokens: micro_batches.iter().map(Batch::num_tokens).sum(),
             trained_tokens: micro_batches.iter().map(Batch::num_trained).sum(),

@@ -14,6 +14,7 @@ use uner_model::{Block, Context, Llama, LlamaConfig};
 
 use crate::batch::Batch;
 use crate::gradients::Gradients;
+use crate::noise;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
@@ -41,7 +42,8 @@ pub fn accumulate(
 ) -> Tensor<1> {
     let weight = model.model.embed_tokens.weight.val();
     let device = weight.device();
-    let context = batch.context(config, &device);
+    let context =
+        Context { dropout: noise::dropout(model, batch, &device), ..batch.context(config, &device) };
     let recomputed = model.model.layers.len().saturating_sub(kept_blocks);
 
     let mut hidden = model.embed(&batch.ids);

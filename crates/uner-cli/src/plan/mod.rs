@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use uner_data::{DataError, Dataset, DatasetRef, read};
 use uner_prompt::Template;
 
+use crate::adapter;
 use crate::model_source::ModelSource;
 use crate::recipe::{Recipe, RecipeError};
 
@@ -72,6 +73,7 @@ impl Plan {
         check_lengths(&recipe, &model)?;
         check_negatives(&recipe)?;
         evaluation::check(&recipe)?;
+        adapter::check(&recipe.model)?;
         let mut missing: Vec<Missing> = missing_model(&model).into_iter().collect();
         let mut look_up = |dataset: &DatasetRef, split: &str, for_training: bool| {
             let found = dataset.resolve().map_err(|error| RecipeError::Contradiction(error.to_string()))?;

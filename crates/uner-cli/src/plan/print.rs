@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use uner_data::negative::Strategy;
 
 use super::{DataSize, Missing, Numbers, Plan};
+use crate::adapter;
 
 impl Plan {
     /// The plan as a text of `name  value` lines, what is missing last.
@@ -19,6 +20,7 @@ impl Plan {
             ("template", self.template.fingerprint()),
             ("size", size_line(numbers.data)),
         ];
+        lines.extend(self.adapter_line());
         lines.extend(self.step_lines(numbers));
         lines.push(("memory", memory_line(numbers, self.model.config.num_hidden_layers)));
         lines.push(("evaluation", self.evaluation_line()));
@@ -42,6 +44,15 @@ impl Plan {
             config.hidden_size,
             count(config.vocab_size as u64),
         )
+    }
+
+    fn adapter_line(&self) -> Option<(&'static str, String)> {
+        let config = self.recipe.model.adapter.as_ref()?;
+        let number = count(config.num_parameters(&self.model.config));
+        Some((
+            "adapter",
+            format!("{}: {number} parameters", adapter::described(Some((config, self.recipe.model.base)))),
+        ))
     }
 
     fn tokenizer_line(&self) -> String {

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uner_data::{DatasetRef, Member, NegativeConfig};
 use uner_infer::InferConfig;
+use uner_model::{AdapterConfig, BaseForm};
 use uner_trainer::TrainConfig;
 
 use crate::device::Devices;
@@ -69,6 +70,13 @@ pub struct ModelConfig {
     /// out, it is the one in the model folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
+    /// Optional: the bits that the layers of the frozen model under an adapter are stored in. Left out, they are stored as they
+    /// are trained in full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseForm>,
+    /// Optional: an adapter that is trained in place of the model. Left out, all of the model is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterConfig>,
 }
 
 /// The value of `model.weights` for random weights.

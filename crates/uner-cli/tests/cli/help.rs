@@ -16,6 +16,7 @@ fn help_texts() {
         "data encode",
         "score",
         "probe",
+        "export",
         "doctor",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();

@@ -3,6 +3,7 @@
 // Clippy lets helpers of tests unwrap where it knows that they are such.
 #![cfg(test)]
 
+mod adapter;
 mod bad_data;
 mod bad_recipes;
 mod commands;

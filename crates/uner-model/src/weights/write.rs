@@ -26,7 +26,7 @@ pub fn save(
     folder: &Path,
     max_shard_bytes: usize,
 ) -> Result<(), WeightsError> {
-    let dtype = dtype_of(config)?;
+    let dtype = dtype_of(config, &folder.join("config.json"))?;
     let mut parameters = Vec::new();
     visit(model, "", |parameter| {
         parameters.push((parameter.name.clone(), Pending { parameter, dtype }));
@@ -40,7 +40,7 @@ pub fn save(
 /// # Errors
 /// When `torch_dtype` is none of `float32`, `float16`, `bfloat16`.
 pub fn to_host(model: &Llama, config: &LlamaConfig) -> Result<Vec<(String, HostTensor)>, WeightsError> {
-    let dtype = dtype_of(config)?;
+    let dtype = dtype_of(config, Path::new("config.json"))?;
     let mut parameters = Vec::new();
     visit(model, "", |parameter| {
         parameters.push((parameter.name, HostTensor::read(parameter.values, parameter.shape, dtype)));
@@ -58,12 +58,25 @@ pub fn write(
     folder: &Path,
     max_shard_bytes: usize,
 ) -> Result<(), WeightsError> {
-    let config_path = folder.join("config.json");
-    let text = serde_json::to_string_pretty(config)
-        .map_err(|error| WeightsError::Json { path: config_path.clone(), problem: error.to_string() })?;
-    fs_err::write(config_path, text)?;
+    write_config(config, folder)?;
+    write_weights(parameters, folder, max_shard_bytes)
+}
 
-    let shards = split(parameters, max_shard_bytes);
+/// Writes `config.json`.
+pub(crate) fn write_config(config: &LlamaConfig, folder: &Path) -> Result<(), WeightsError> {
+    let path = folder.join("config.json");
+    let text = serde_json::to_string_pretty(config)
+        .map_err(|error| WeightsError::Json { path: path.clone(), problem: error.to_string() })?;
+    Ok(fs_err::write(path, text)?)
+}
+
+/// Writes named tensors into shards of at most `max_shard_bytes`, with an index where one file does not do.
+pub(crate) fn write_weights<V: View>(
+    tensors: Vec<(String, V)>,
+    folder: &Path,
+    max_shard_bytes: usize,
+) -> Result<(), WeightsError> {
+    let shards = split(tensors, max_shard_bytes);
     let count = shards.len();
     let mut weight_map = BTreeMap::new();
     let mut total_size = 0;
@@ -73,11 +86,11 @@ pub fn write(
         } else {
             format!("model-{number:05}-of-{count:05}.safetensors")
         };
-        for (name, parameter) in &shard {
-            total_size += parameter.data_len();
+        for (name, tensor) in &shard {
+            total_size += tensor.data_len();
             weight_map.insert(name.clone(), file.clone());
         }
-        write_shard(shard, &folder.join(file))?;
+        write_file(shard, &folder.join(file))?;
     }
     if count > 1 {
         let index = serde_json::json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
@@ -86,38 +99,50 @@ pub fn write(
     Ok(())
 }
 
-fn write_shard(shard: Vec<(String, impl View)>, path: &Path) -> Result<(), WeightsError> {
+/// Writes one file of tensors as transformers reads it.
+pub(crate) fn write_file<V: View>(tensors: Vec<(String, V)>, path: &Path) -> Result<(), WeightsError> {
     // transformers refuses files without this entry.
     let metadata = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
-    serialize_to_file(shard, Some(metadata), path).map_err(|error| {
+    serialize_to_file(tensors, Some(metadata), path).map_err(|error| {
         std::io::Error::other(format!("failed to write `{}`: {error}", path.display())).into()
     })
 }
 
-/// Parameters in order, a new shard whenever the next one would not fit.
-fn split<V: View>(parameters: Vec<(String, V)>, max_shard_bytes: usize) -> Vec<Vec<(String, V)>> {
+/// Tensors in order, a new shard whenever the next one would not fit.
+fn split<V: View>(tensors: Vec<(String, V)>, max_shard_bytes: usize) -> Vec<Vec<(String, V)>> {
     let mut shards = vec![Vec::new()];
     let mut size = 0;
-    for (name, parameter) in parameters {
+    for tensor in tensors {
+        let bytes = tensor.1.data_len();
         let last = shards.last_mut().expect("there is always a shard");
-        if size + parameter.data_len() > max_shard_bytes && !last.is_empty() {
-            size = parameter.data_len();
-            shards.push(vec![(name, parameter)]);
+        if size + bytes > max_shard_bytes && !last.is_empty() {
+            size = bytes;
+            shards.push(vec![tensor]);
         } else {
-            size += parameter.data_len();
-            last.push((name, parameter));
+            size += bytes;
+            last.push(tensor);
         }
     }
     shards
 }
 
-fn dtype_of(config: &LlamaConfig) -> Result<Dtype, WeightsError> {
+/// The values in a type that weights are stored in.
+pub(crate) fn stored(values: &[f32], dtype: Dtype) -> Vec<u8> {
+    match dtype {
+        Dtype::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
+        Dtype::BF16 => values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
+        _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    }
+}
+
+/// The type that `torch_dtype` names; `path` is the file it stands in.
+pub(crate) fn dtype_of(config: &LlamaConfig, path: &Path) -> Result<Dtype, WeightsError> {
     match config.torch_dtype.as_str() {
         "float32" => Ok(Dtype::F32),
         "float16" => Ok(Dtype::F16),
         "bfloat16" => Ok(Dtype::BF16),
         other => Err(WeightsError::Json {
-            path: "config.json".into(),
+            path: path.to_owned(),
             problem: format!("`torch_dtype` `{other}` cannot be written; use `float32` or `bfloat16`"),
         }),
     }

@@ -4,6 +4,7 @@
 //! checkpoints/<run>/latest                      the name of the newest whole checkpoint
 //!                   best                        the name of the best one, where the run compares them
 //! checkpoints/<run>/step-000500/config.json     with model.safetensors: the model as transformers reads it
+//!                              (or adapter_config.json with adapter_model.safetensors, as PEFT reads it, and base_model.json)
 //!                              /tokenizer.json  and other files that go with the model
 //!                              /optimizer.safetensors
 //!                              /state.json      step, data fingerprint, what must not change on resume
@@ -21,7 +22,7 @@ mod write;
 mod writer;
 
 pub use pointer::{best, latest, point_best};
-pub use read::{Checkpoint, load, load_model};
+pub use read::{Checkpoint, load, load_model, load_model_onto, load_onto, verify};
 pub use snapshot::Snapshot;
 pub use state::{FORMAT_VERSION, State};
 pub use write::{prune, save, sweep};

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
-use uner_model::{Llama, LlamaConfig};
+use uner_model::adapter::CONFIG_FILE;
+use uner_model::{Llama, LlamaConfig, load_adapted};
 
 use super::manifest;
 use super::state::State;
@@ -32,7 +33,20 @@ pub struct Checkpoint {
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
 pub fn load(folder: &Path, group: &Group, device: &Device) -> Result<Checkpoint, TrainError> {
-    let (config, model) = load_model(folder, device)?;
+    load_onto(folder, None, group, device)
+}
+
+/// [`load`] for a checkpoint of an adapter whose base may have moved to `base`.
+///
+/// # Errors
+/// As [`load`], and when the base is another model than the one that was adapted.
+pub fn load_onto(
+    folder: &Path,
+    base: Option<&Path>,
+    group: &Group,
+    device: &Device,
+) -> Result<Checkpoint, TrainError> {
+    let (config, model) = load_model_onto(folder, base, device)?;
     let path = folder.join("state.json");
     let state: State = serde_json::from_str(&fs_err::read_to_string(&path)?)
         .map_err(|error| TrainError::at(&path, &error.into()))?;
@@ -43,15 +57,38 @@ pub fn load(folder: &Path, group: &Group, device: &Device) -> Result<Checkpoint,
     Ok(Checkpoint { config, model, optimizer, state })
 }
 
-/// Reads the model of a folder: a checkpoint of ours, verified, or any Hugging Face folder.
+/// Reads the model of a folder: a checkpoint of ours, verified, any Hugging Face folder, or an adapter as PEFT writes it,
+/// with the model that it belongs to.
 ///
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
 pub fn load_model(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), TrainError> {
-    if ["state.json", "manifest.json"].iter().any(|file| folder.join(file).exists()) {
-        manifest::verify(folder)?;
+    load_model_onto(folder, None, device)
+}
+
+/// [`load_model`] for an adapter whose base may have moved to `base`.
+///
+/// # Errors
+/// As [`load_model`], and when the base is another model than the one that was adapted.
+pub fn load_model_onto(
+    folder: &Path,
+    base: Option<&Path>,
+    device: &Device,
+) -> Result<(LlamaConfig, Llama), TrainError> {
+    verify(folder)?;
+    if folder.join(CONFIG_FILE).exists() {
+        return Ok(load_adapted(folder, base, device)?);
     }
     Ok(uner_model::load(folder, device)?)
+}
+
+/// Compares every file of a checkpoint of ours with its checksum; another folder has none.
+///
+/// # Errors
+/// When it is unfinished or damaged.
+pub fn verify(folder: &Path) -> Result<(), TrainError> {
+    let is_ours = ["state.json", "manifest.json"].iter().any(|file| folder.join(file).exists());
+    if is_ours { manifest::verify(folder) } else { Ok(()) }
 }
 
 fn read_optimizer(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {

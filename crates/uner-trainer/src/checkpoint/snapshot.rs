@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::serialize_to_file;
+use uner_model::adapter::{self, AdapterFiles};
 use uner_model::weights::{self, HostTensor, MAX_SHARD_BYTES};
 use uner_model::{Llama, LlamaConfig};
 
@@ -16,10 +17,17 @@ use crate::error::TrainError;
 #[derive(Debug)]
 pub struct Snapshot {
     config: LlamaConfig,
-    weights: Vec<(String, HostTensor)>,
+    weights: Weights,
     optimizer: Vec<(String, HostTensor)>,
     pub(super) state: State,
     companions: Vec<PathBuf>,
+}
+
+/// What is trained: all weights, or an adapter's.
+#[derive(Debug)]
+enum Weights {
+    Whole(Vec<(String, HostTensor)>),
+    Adapter(AdapterFiles),
 }
 
 impl Snapshot {
@@ -37,7 +45,10 @@ impl Snapshot {
     ) -> Result<Self, TrainError> {
         Ok(Self {
             config: config.clone(),
-            weights: weights::to_host(model, config)?,
+            weights: match adapter::files(model) {
+                Some(files) => Weights::Adapter(files),
+                None => Weights::Whole(weights::to_host(model, config)?),
+            },
             optimizer: optimizer.into_iter().map(|(name, values)| (name, HostTensor::new(values))).collect(),
             state,
             companions: companions.to_vec(),
@@ -46,7 +57,10 @@ impl Snapshot {
 
     /// Writes all files, the manifest last, and syncs them.
     pub(super) fn write(self, folder: &Path) -> Result<(), TrainError> {
-        weights::write(self.weights, &self.config, folder, MAX_SHARD_BYTES)?;
+        match self.weights {
+            Weights::Whole(weights) => weights::write(weights, &self.config, folder, MAX_SHARD_BYTES)?,
+            Weights::Adapter(files) => files.write(folder)?,
+        }
         let path = folder.join("optimizer.safetensors");
         serialize_to_file(self.optimizer, None, &path)
             .map_err(|error| TrainError::at(&path, &std::io::Error::other(error)))?;
