@@ -12,12 +12,12 @@ use crate::{DURING, Desk, RECIPE};
 const KILLS: usize = 20;
 const SETS: [&str; 4] = ["train.max_steps=40", "train.epochs=4", "train.save_every=2", "eval.benchmarks=[]"];
 
-/// A recipe that saves, scores and compares all the time. The feed-forward layers are wide, so that writing takes as long
-/// as training.
+/// A recipe that saves, scores and compares all the time, with wide feed-forward layers, so that writing takes as long as
+/// training.
 fn desk() -> Desk {
     let desk = Desk::new();
     desk.write("tiny.toml", &format!("{RECIPE}{DURING}"));
-    desk.write("model.toml", &crate::MODEL.replace("intermediate_size = 64", "intermediate_size = 8192"));
+    desk.write("model.toml", &crate::MODEL.replace("intermediate_size = 64", "intermediate_size = 1024"));
     desk
 }
 
@@ -40,7 +40,7 @@ fn is_writing(desk: &Desk) -> bool {
 /// before.
 fn wait(desk: &Desk, child: &mut Child, random: &mut ChaCha8Rng) -> bool {
     let while_writing = random.random_bool(0.5);
-    let pause = Duration::from_millis(random.random_range(if while_writing { 0..15 } else { 100..1_000 }));
+    let pause = Duration::from_millis(random.random_range(if while_writing { 0..10 } else { 50..500 }));
     let mut due = (!while_writing).then(|| Instant::now() + pause);
     loop {
         if let Some(status) = child.try_wait().unwrap() {

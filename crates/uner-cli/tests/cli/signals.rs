@@ -69,10 +69,10 @@ fn between_checkpoints() {
 #[test]
 fn while_a_checkpoint_is_written() {
     let whole = Desk::new();
-    // Wide layers make a checkpoint of 100 MB.
-    let model = MODEL.replace("intermediate_size = 64", "intermediate_size = 32768");
+    // Wide layers make a checkpoint of 20 MB.
+    let model = MODEL.replace("intermediate_size = 64", "intermediate_size = 8192");
     whole.write("model.toml", &model);
-    let sets = ["train.max_steps=6", "train.epochs=4", "train.save_every=2", "eval.benchmarks=[]"];
+    let sets = ["train.max_steps=4", "train.epochs=4", "train.save_every=2", "eval.benchmarks=[]"];
     assert!(start(&whole, &sets, false).wait().unwrap().success());
     for signal in ["INT", "TERM"] {
         let desk = Desk::new();

@@ -21,7 +21,7 @@ mod write;
 mod writer;
 
 pub use pointer::{best, latest, point_best};
-pub use read::{Checkpoint, load, load_model};
+pub use read::{Checkpoint, load, load_model, verify_companions};
 pub use snapshot::Snapshot;
 pub use state::{FORMAT_VERSION, State};
 pub use write::{prune, save, sweep};
