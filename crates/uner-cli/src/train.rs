@@ -147,8 +147,7 @@ fn train(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> 
         }
         Ok(if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
-    let interrupted = interrupt::asked();
-    interrupt::stop_deferring();
+    let interrupted = interrupt::stop_deferring();
     drop(meter);
     let progress = trained?;
     tracing::info!("trained {} steps in {}", progress.step - first, duration(start.elapsed().as_secs_f64()));
