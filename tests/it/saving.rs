@@ -155,6 +155,38 @@ fn a_snapshot_is_not_changed_by_the_steps_after_it() {
     assert_eq!(bits(&checkpoint::load(&written, &Group::alone(), &Device::flex()).unwrap().into()), expected);
 }
 
+/// A large file in every checkpoint makes writing take longer than steps do.
+#[test]
+fn training_goes_on_while_a_checkpoint_is_written_and_the_next_one_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = folder.path().join("companion");
+    fs_err::write(&large, vec![1; 128 << 20]).unwrap();
+    let config = TrainConfig { max_steps: Some(7), validate_every: 0, keep_last: 1, ..config() };
+    let (model_config, store) = (small_config(), store(folder.path()));
+    let companions = [large];
+    let run = Run {
+        config: &config,
+        model_config: &model_config,
+        seed: 7,
+        store: &store,
+        validation: None,
+        kept_blocks: 3,
+        folder: folder.path(),
+        companions: &companions,
+        callbacks: Callbacks::default(),
+    };
+    let mut told = Vec::new();
+    train(&run, start(), &mut |event| {
+        told.push((matches!(event, Event::Saved { .. }), event.step()));
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
+    let place = |saved: bool, step: u64| told.iter().position(|event| *event == (saved, step)).unwrap();
+    assert!(place(false, 4) < place(true, 3), "step 4 waited for the checkpoint after step 3: {told:?}");
+    assert!(place(true, 3) < place(false, 7), "two checkpoints were under way: {told:?}");
+    assert!(place(true, 6) < place(true, 7), "{told:?}");
+}
+
 #[test]
 fn scoring_changes_nothing_that_is_trained_and_keeps_the_best() {
     let (plain, scored) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -44,13 +44,15 @@ pub(crate) fn refuse_second_run(folder: &Path) -> Result<()> {
 /// The checkpoint that `--resume` means: `latest`, or a path.
 ///
 /// # Errors
-/// [`RecipeError::NothingToResume`] when it is not there.
+/// [`RecipeError::NothingToResume`] when it is not there; when it is unfinished or what goes with its model is damaged.
 pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
-    if which != "latest" {
-        let path = PathBuf::from(which);
-        return if path.is_dir() { Ok(path) } else { Err(RecipeError::NothingToResume(path).into()) };
-    }
-    Ok(checkpoint::latest(folder)?.ok_or_else(|| RecipeError::NothingToResume(folder.to_owned()))?)
+    let (found, path) = match which {
+        "latest" => (checkpoint::latest(folder)?, folder),
+        path => (Some(PathBuf::from(path)).filter(|path| path.is_dir()), Path::new(path)),
+    };
+    let found = found.ok_or_else(|| RecipeError::NothingToResume(path.to_owned()))?;
+    checkpoint::verify_companions(&found)?;
+    Ok(found)
 }
 
 /// Writes what describes the run, and returns the files that go into every checkpoint.

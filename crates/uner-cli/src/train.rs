@@ -198,8 +198,7 @@ fn lead(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
         }
         Ok(asked_to_stop())
     });
-    let interrupted = interrupt::asked();
-    interrupt::stop_deferring();
+    let interrupted = interrupt::stop_deferring();
     drop(meter);
     let progress = trained?;
     tracing::info!("trained {} steps in {}", progress.step - first, duration(start.elapsed().as_secs_f64()));

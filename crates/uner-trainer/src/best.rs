@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `[train.best]`: the best checkpoint is kept beside the newest, and the file `best` names it.
+/// `[train.best]`: the best checkpoint is kept beside the newest, and the file `best` names it. A new best is saved at once,
+/// whatever `save_every` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestConfig {

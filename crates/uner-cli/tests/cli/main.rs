@@ -7,12 +7,14 @@ mod adapter;
 mod bad_data;
 mod bad_recipes;
 mod commands;
+mod damage;
 mod devices;
 mod golden;
 mod help;
 mod killed;
 mod ranks;
 mod runs;
+mod signals;
 // With both features its kernels would be SPIR-V, which software drivers do not survive.
 #[cfg(all(feature = "webgpu", not(feature = "vulkan")))]
 mod software_gpu;
@@ -72,6 +74,16 @@ benchmarks = [{ dataset = "demo", split = "test", limit = 2 }]
 const MODEL: &str = "hidden_size = 32\nintermediate_size = 64\nnum_hidden_layers = 2\nnum_attention_heads = 2\n\
                      vocab_size = 512\nmax_position_embeddings = 512\ntie_word_embeddings = true\n";
 
+/// F1 on four examples every other step, whose best checkpoint is kept.
+const DURING: &str = r#"
+[train.best]
+by = "f1"
+
+[eval.during]
+every = 2
+benchmarks = [{ dataset = "demo", split = "validation", limit = 1 }]
+"#;
+
 /// A folder with the recipe `tiny.toml`, in which the programs run.
 struct Desk(TempDir);
 
@@ -106,6 +118,32 @@ impl Desk {
     /// Runs `uner` with these arguments.
     fn uner(&self, args: &[&str]) -> Outcome {
         self.run(Command::new(env!("CARGO_BIN_EXE_uner")).args(args))
+    }
+
+    /// `uner-train` by `tiny.toml` with these keys set, not started yet.
+    #[cfg(unix)]
+    fn trainer(&self, overrides: &[&str], resume: bool) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uner-train"));
+        command.args(["--recipe", "tiny"]).args(overrides.iter().flat_map(|value| ["--set", value]));
+        command
+            .args(resume.then_some("--resume"))
+            .current_dir(self.0.path())
+            .stdout(std::process::Stdio::null());
+        command
+    }
+
+    /// The events of a run's metrics of one kind.
+    fn events(&self, kind: &str) -> Vec<serde_json::Value> {
+        let text = self.read("run/metrics.jsonl");
+        let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        events.filter(|event| event["event"] == kind).collect()
+    }
+
+    /// Names in the run's folder.
+    fn names(&self) -> Vec<String> {
+        let Ok(entries) = fs_err::read_dir(self.path("run")) else { return Vec::new() };
+        let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().into_string().unwrap()));
+        names.collect()
     }
 
     /// Trains by `tiny.toml` with these keys set.

@@ -22,7 +22,7 @@ mod write;
 mod writer;
 
 pub use pointer::{best, latest, point_best};
-pub use read::{Checkpoint, load, load_model, load_model_onto, load_onto, verify};
+pub use read::{Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_companions};
 pub use snapshot::Snapshot;
 pub use state::{FORMAT_VERSION, State};
 pub use write::{prune, save, sweep};

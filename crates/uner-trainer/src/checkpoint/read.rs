@@ -57,6 +57,14 @@ pub fn load_onto(
     Ok(Checkpoint { config, model, optimizer, state })
 }
 
+/// Compares what goes with the model of a checkpoint with its checksums, for those who read it before the model.
+///
+/// # Errors
+/// When the checkpoint is unfinished or such a file is damaged.
+pub fn verify_companions(folder: &Path) -> Result<(), TrainError> {
+    manifest::verify(folder, |file| !file.ends_with(".safetensors"))
+}
+
 /// Reads the model of a folder: a checkpoint of ours, verified, any Hugging Face folder, or an adapter as PEFT writes it,
 /// with the model that it belongs to.
 ///
@@ -88,7 +96,7 @@ pub fn load_model_onto(
 /// When it is unfinished or damaged.
 pub fn verify(folder: &Path) -> Result<(), TrainError> {
     let is_ours = ["state.json", "manifest.json"].iter().any(|file| folder.join(file).exists());
-    if is_ours { manifest::verify(folder) } else { Ok(()) }
+    if is_ours { manifest::verify(folder, |_| true) } else { Ok(()) }
 }
 
 fn read_optimizer(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
