@@ -40,6 +40,7 @@ pub(crate) fn train_config() -> TrainConfig {
         save_every: 1000,
         keep_last: 2,
         validate_every: 0,
+        guards: None,
     }
 }
 

@@ -8,7 +8,7 @@ use uner_model::parameters::visit;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::run::Progress;
 use uner_trainer::store::StoreWriter;
-use uner_trainer::{AdamW, Event, Run, Schedule, TokenStore, TrainConfig, train};
+use uner_trainer::{Event, Run, Schedule, TokenStore, TrainConfig, train};
 
 use crate::model::{conversation, small_config, small_model, train_config};
 
@@ -33,7 +33,7 @@ fn store(folder: &Path) -> TokenStore {
 }
 
 /// Every bit of weights and moments.
-fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
+pub(crate) fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
     let mut all = Vec::new();
     let to_bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
     visit(&progress.model, "", |parameter| {
@@ -67,6 +67,7 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
         kept_blocks: 1,
         folder,
         companions: &[],
+        deterministic: false,
     };
     let (mut losses, mut saved) = (Vec::new(), Vec::new());
     let progress = train(&run, progress, &mut |event| {
@@ -78,6 +79,7 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
                 }
             }
             Event::Validated { loss, .. } => losses.push(loss.to_bits()),
+            Event::Guarded(report) => panic!("{report:?}"),
             Event::Saved { path, .. } => saved.push(path.clone()),
         }
         Ok(ControlFlow::Continue(()))
@@ -87,12 +89,11 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
 }
 
 fn start() -> Progress {
-    Progress { model: small_model(5), optimizer: AdamW::default(), step: 0 }
+    Progress::new(small_model(5))
 }
 
 fn resume(folder: &Path) -> Progress {
-    let checkpoint = checkpoint::load(&latest(folder).unwrap().unwrap(), &Device::flex()).unwrap();
-    Progress { model: checkpoint.model, optimizer: checkpoint.optimizer, step: checkpoint.state.step }
+    checkpoint::load(&latest(folder).unwrap().unwrap(), &Device::flex()).unwrap().into()
 }
 
 #[test]
@@ -125,8 +126,7 @@ fn the_newest_checkpoints_are_kept_and_latest_names_the_last() {
 fn going_on_from_an_earlier_checkpoint_keeps_what_it_saves() {
     let folder = tempfile::tempdir().unwrap();
     let saved = run(folder.path(), start(), None).saved;
-    let earlier = checkpoint::load(&saved[1], &Device::flex()).unwrap();
-    let progress = Progress { model: earlier.model, optimizer: earlier.optimizer, step: earlier.state.step };
+    let progress = checkpoint::load(&saved[1], &Device::flex()).unwrap().into();
     let again = run(folder.path(), progress, Some(7)).saved.remove(0);
     assert_eq!(latest(folder.path()).unwrap().unwrap(), again);
     assert!(saved[3].exists());

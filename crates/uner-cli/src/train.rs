@@ -10,16 +10,18 @@ use uner_data::mix;
 use uner_eval::SeenMentions;
 use uner_infer::{Generator, Predictor};
 use uner_model::weights::random;
-use uner_trainer::event::{MetricsWriter, StepMetrics};
+use uner_trainer::event::StepMetrics;
+use uner_trainer::guards::{Answer, GuardReport};
 use uner_trainer::run::Progress;
-use uner_trainer::{AdamW, Event, Run, TrainError, checkpoint};
+use uner_trainer::{Event, Run, TrainError, checkpoint};
 
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
+use crate::monitor::Monitor;
 use crate::plan::{DataSize, Numbers, Plan};
 use crate::progress::{Meter, duration};
 use crate::recipe::{self, Override};
-use crate::{Ending, eval, interrupt, mask, run_folder};
+use crate::{Ending, eval, guards, interrupt, mask, profile, run_folder};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
@@ -33,8 +35,12 @@ pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
         mask::show(&plan, count, out)?;
         return Ok(Ending::Done);
     }
+    if let Some(steps) = args.profile {
+        profile::run(&plan, steps, out)?;
+        return Ok(Ending::Done);
+    }
     interrupt::watch()?;
-    start(&plan, args.resume.as_deref(), out)
+    start(&plan, args, out)
 }
 
 /// `--set`, and `--device`, which is short for one.
@@ -62,10 +68,10 @@ fn refuse_missing(plan: &Plan) -> Result<()> {
     bail!("{}", missing.join("\n       "));
 }
 
-fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Ending> {
+fn start(plan: &Plan, args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let folder = &plan.recipe.run.dir;
     let device = plan.recipe.run.device.open()?;
-    let resumed = match resume {
+    let resumed = match args.resume.as_deref() {
         Some(which) => Some(run_folder::to_resume(folder, which)?),
         None => None,
     };
@@ -88,11 +94,14 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
         kept_blocks: numbers.memory.kept_blocks,
         folder,
         companions: &[],
+        deterministic: args.deterministic,
     };
     let progress = begin(plan, &run, resumed.as_deref(), &device)?;
     // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
     let companions = run_folder::describe(plan, &assembled.tokenizer)?;
-    let Some(progress) = train(&Run { companions: &companions, ..run }, progress)? else {
+    let run = Run { companions: &companions, ..run };
+    let monitor = Monitor::open(&run, &progress, (plan.recipe.run.device, &device), &assembled.tokenizer)?;
+    let Some(progress) = train(&run, progress, monitor)? else {
         tracing::warn!("interrupted and saved; go on with `--resume`");
         return Ok(Ending::Interrupted);
     };
@@ -101,32 +110,37 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
 }
 
 /// The model at the start of the run, or where it was left.
-fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Result<Progress> {
+pub(crate) fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Result<Progress> {
     if let Some(path) = resumed {
         let found = checkpoint::load(path, device)?;
-        found.state.check_resumable(&run.state(found.state.step), path)?;
-        tracing::info!("resuming after step {}", found.state.step);
-        return Ok(Progress { model: found.model, optimizer: found.optimizer, step: found.state.step });
+        let then = found.state.clone();
+        let progress = Progress::from(found);
+        then.check_resumable(&run.state(&progress), path)?;
+        tracing::info!("resuming after step {}", progress.step);
+        return Ok(progress);
     }
     let model = match &plan.model.folder {
         Some(folder) => checkpoint::load_model(folder, device)?.1,
         None => random(run.model_config, run.seed, device),
     };
-    Ok(Progress { model, optimizer: AdamW::default(), step: 0 })
+    Ok(Progress::new(model))
 }
 
 /// Trains to the end; `None` when interrupted.
-fn train(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
+fn train(run: &Run, progress: Progress, mut monitor: Monitor) -> Result<Option<Progress>, TrainError> {
     let (first, total) = (progress.step, run.total_steps());
-    let mut metrics = MetricsWriter::open(run.folder, first)?;
     let mut meter = Meter::new(first, total);
     let start = std::time::Instant::now();
     let mut interrupted = false;
     interrupt::defer();
     let trained = uner_trainer::train(run, progress, &mut |event| {
-        metrics.write(event)?;
-        match event {
-            Event::Step(step) => meter.show(step.step, || step_line(step, total)),
+        match &monitor.write(event)? {
+            Event::Step(step) => {
+                // Saving and validating included, as the rest of the run will have them too.
+                let pace = start.elapsed().as_secs_f64() / (step.step - first) as f64;
+                meter.show(step.step, || step_line(step, pace * (total - step.step) as f64));
+            }
+            Event::Guarded(report) => meter.say(&guard_line(report)),
             Event::Validated { step, loss } => meter.say(&format!("step {step}: validation loss {loss:.4}")),
             Event::Saved { step, path } => meter.say(&format!("step {step}: saved `{}`", path.display())),
         }
@@ -141,15 +155,25 @@ fn train(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> 
     Ok((!unfinished).then_some(progress))
 }
 
-fn step_line(step: &StepMetrics, total: u64) -> String {
-    let left = (total - step.step) as f64 * step.seconds;
+fn guard_line(report: &GuardReport) -> String {
+    let done = match report.answer {
+        Answer::Stop => "stopping",
+        Answer::Skip => "the step is skipped",
+        Answer::Ignore => "the step is applied all the same",
+    };
+    let GuardReport { step, problem, .. } = report;
+    format!("step {step}: {problem}; {done}; its conversations are in `{}`", guards::file(*step))
+}
+
+fn step_line(step: &StepMetrics, left: f64) -> String {
     format!(
-        "epoch {:.2}  loss {:.4}  gradient {:.2}  lr {:.2e}  {:.0} tokens/s  {} left",
+        "epoch {:.2}  loss {:.4}  gradient {:.2}  lr {:.2e}  {:.0} tokens/s{}  {} left",
         step.epoch,
         step.loss,
         step.grad_norm,
         step.lr,
         step.tokens_per_second,
+        step.mfu.map(|mfu| format!("  MFU {:.0} %", 100.0 * mfu)).unwrap_or_default(),
         duration(left)
     )
 }

@@ -15,6 +15,7 @@ pub mod linear;
 pub mod linear_cross_entropy;
 #[cfg(feature = "cuda")]
 pub mod offline;
+pub mod profile;
 pub mod rms_norm;
 pub mod rope;
 pub mod squared_norm;

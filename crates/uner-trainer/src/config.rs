@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
+use crate::guards::GuardsConfig;
 
 /// How a model is trained. Every key has to be written: a recipe shows all it does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct TrainConfig {
     pub keep_last: usize,
     /// Steps between two computations of the validation loss; 0 for none.
     pub validate_every: u64,
+    /// Optional: what to do about steps that would spoil the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guards: Option<GuardsConfig>,
 }
 
 /// How the learning rate falls after the warm-up.
@@ -91,7 +95,7 @@ impl TrainConfig {
         if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
             return problem("weight_decay", "must not be negative", self.weight_decay);
         }
-        Ok(())
+        self.guards.map_or(Ok(()), |guards| guards.check())
     }
 
     /// Steps of one epoch over `conversations`: what is left over after whole steps waits for the next epoch's

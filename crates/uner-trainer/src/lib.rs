@@ -5,17 +5,23 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod config;
+pub mod determinism;
 pub mod error;
 pub mod event;
+pub mod flops;
 pub mod gradients;
+pub mod guards;
 pub mod loader;
 pub mod optimizer;
 pub mod order;
 pub mod pack;
+pub mod profile;
 pub mod run;
 pub mod schedule;
 pub mod step;
+pub mod stopwatch;
 pub mod store;
+pub mod tensorboard;
 
 pub use batch::Batch;
 pub use config::{Schedule, TrainConfig};

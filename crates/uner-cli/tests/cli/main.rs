@@ -10,6 +10,7 @@ mod devices;
 mod golden;
 mod help;
 mod killed;
+mod observe;
 mod runs;
 // With both features its kernels would be SPIR-V, which software drivers do not survive.
 #[cfg(all(feature = "webgpu", not(feature = "vulkan")))]
