@@ -76,8 +76,7 @@ impl Course {
     fn add(&mut self, event: &Value) {
         let number = |key: &str| event[key].as_f64();
         let Some(step) = number("step") else { return };
-        let put =
-            |series: &mut Series, value: Option<f64>| series.extend(value.map(|value| (step, value)));
+        let put = |series: &mut Series, value: Option<f64>| series.extend(value.map(|value| (step, value)));
         match event["event"].as_str() {
             Some("step") => {
                 put(&mut self.loss, number("loss"));
