@@ -149,7 +149,7 @@ fn short(value: f64) -> String {
         0.0 => "0".to_owned(),
         size if !(1e-3..1e5).contains(&size) => format!("{value:.1e}"),
         size if size >= 100.0 => format!("{value:.0}"),
-        _ => format!("{value:.3}"),
+        _ => format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned(),
     }
 }
 
@@ -177,14 +177,14 @@ mod tests {
         for points in [vec![(5.0, 0.0)], vec![(1.0, 2.0), (2.0, 2.0)]] {
             assert!(line(points).unwrap().contains("<svg"));
         }
-        assert_eq!([0.0, 2e-5, 1.5, 150.0, 1.2e6].map(short), ["0", "2.0e-5", "1.500", "150", "1.2e6"]);
+        assert_eq!([0.0, 2e-5, 1.5, 150.0, 1.2e6].map(short), ["0", "2.0e-5", "1.5", "150", "1.2e6"]);
     }
 
     #[test]
     fn axes_have_round_numbers_and_values_their_places() {
         let axis = Axis { low: 0.3, high: 2.1, start: 100.0, length: -50.0 };
         let ticks: Vec<String> = axis.ticks().map(short).collect();
-        assert_eq!(ticks, ["0.500", "1.000", "1.500", "2.000"]);
+        assert_eq!(ticks, ["0.5", "1", "1.5", "2"]);
         assert_eq!((axis.place(0.3), axis.place(2.1)), (100.0, 50.0));
         let svg = picture(&[Line { run: 1, points: vec![(1.0, 1.0), (3.0, 5.0)], pale: false }]).unwrap();
         assert!(svg.contains("stroke=\"#d6601e\""), "{svg}");

@@ -57,15 +57,15 @@ pub(super) fn page(courses: &[Course]) -> String {
         }
         if let Some(svg) = picture(&lines) {
             let Panel { title, caption, .. } = &panel;
-            let _ = write!(
+            let _ = writeln!(
                 html,
-                "<figure><h2>{title}</h2>\n{svg}\n<figcaption>{caption}</figcaption></figure>\n"
+                "<figure><h2>{title}</h2>\n{svg}\n<figcaption>{caption}</figcaption></figure>"
             );
         }
     }
     for course in courses.iter().filter(|course| !course.recipe.is_empty()) {
         let (name, recipe) = (escaped(&course.name), escaped(&course.recipe));
-        let _ = write!(html, "<details><summary>Recipe of {name}</summary><pre>{recipe}</pre></details>\n");
+        let _ = writeln!(html, "<details><summary>Recipe of {name}</summary><pre>{recipe}</pre></details>");
     }
     html + "</body></html>\n"
 }
