@@ -31,6 +31,7 @@ pub fn train_config(global_batch_size: usize, max_seq_len: usize, micro_batch_ro
         validate_every: 0,
         checkpoint: None,
         best: None,
+        guards: None,
     }
 }
 

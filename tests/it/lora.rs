@@ -243,6 +243,7 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> (Progress,
         folder,
         companions: &[],
         callbacks: Callbacks::default(),
+        deterministic: false,
         group: &Group::alone(),
     };
     let mut losses = Vec::new();

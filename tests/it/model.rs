@@ -42,6 +42,7 @@ pub(crate) fn train_config() -> TrainConfig {
         validate_every: 0,
         checkpoint: None,
         best: None,
+        guards: None,
     }
 }
 

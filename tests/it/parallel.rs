@@ -73,6 +73,7 @@ fn rank(folder: &Path, group: &Group, steps: u64) -> Result<Outcome, TrainError>
         folder,
         companions: &[],
         callbacks: Callbacks::default(),
+        deterministic: false,
         group,
     };
     let (mut done, mut validated, mut saved) = (Vec::new(), Vec::new(), 0);

@@ -69,6 +69,7 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
         companions: &[folder.join("companion")],
         callbacks: Callbacks::default(),
         group: &Group::alone(),
+        deterministic: false,
     };
     let (mut losses, mut saved) = (Vec::new(), Vec::new());
     let progress = train(&run, progress, &mut |event| {
@@ -80,6 +81,7 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
                 }
             }
             Event::Validated { loss, .. } => losses.push(loss.to_bits()),
+            Event::Guarded(report) => panic!("{report:?}"),
             Event::Saved { path, .. } => saved.push(path.clone()),
             Event::Scored { .. } | Event::Stopped { .. } => unreachable!("nothing is scored"),
         }

@@ -70,6 +70,7 @@ fn go_on(
         folder,
         companions: &[],
         callbacks,
+        deterministic: false,
         group: &Group::alone(),
     };
     let mut events = Vec::new();

@@ -31,6 +31,8 @@ pub(crate) struct TrainLine {
 pub(crate) enum Command {
     /// Train a model by a recipe and measure it
     Train(TrainArgs),
+    /// Draw the course of a run, or of several, into one HTML page
+    Report(ReportArgs),
     /// Measure a trained model on benchmarks
     Eval(EvalArgs),
     /// Ask a trained model for the entities in a text
@@ -71,6 +73,22 @@ pub(crate) struct TrainArgs {
     /// Print the first N encoded conversations, trained tokens in colour, and exit
     #[arg(long, value_name = "N")]
     pub(crate) show_mask: Option<usize>,
+    /// Compute every step twice and stop if the two differ in any bit; takes twice the time
+    #[arg(long)]
+    pub(crate) deterministic: bool,
+    /// Train N steps with every op timed, print where the time goes, and exit without saving
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) profile: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The folder of a run, finished or not; several are drawn over each other
+    #[arg(value_name = "RUN", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The page [default: `training.html` in the folder of the first run]
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -16,17 +16,22 @@ mod during;
 mod encode;
 mod eval;
 mod export;
+mod guards;
 mod interrupt;
 mod mask;
 mod model_folder;
 mod model_source;
+mod monitor;
 mod notes;
 pub mod plan;
 mod predict;
 pub mod probe;
+mod profile;
 mod progress;
 mod ranks;
+mod rate;
 pub mod recipe;
+mod report;
 mod run_folder;
 mod score;
 mod train;
@@ -99,6 +104,7 @@ fn talk_to_stderr() {
 fn run(command: &Command, out: &mut dyn Write) -> Result<Ending> {
     match command {
         Command::Train(args) => return train::run(args, out),
+        Command::Report(args) => report::run(args, out)?,
         Command::Eval(args) => eval::run(args, out)?,
         Command::Predict(args) => predict::run(args, out)?,
         Command::Score(args) => score::run(args, out)?,

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! checkpoints/<run>/recipe.toml        what was done, `--set` included
-//!                   metrics.jsonl      a line per step
+//!                   metrics.jsonl      a line per step, and events.out.tfevents… with the same for TensorBoard
+//!                   guards/            the conversations of steps that a guard has found
 //!                   tokenizer.json     (or tokenizer.model) and what else goes into every checkpoint:
 //!                   template.toml      the wording
 //!                   infer.toml         how answers are generated

@@ -11,16 +11,18 @@ use uner_eval::SeenMentions;
 use uner_infer::{Generator, Predictor};
 use uner_model::Llama;
 use uner_model::weights::random;
-use uner_trainer::event::{MetricsWriter, StepMetrics};
+use uner_trainer::event::StepMetrics;
+use uner_trainer::guards::{Answer, GuardReport};
 use uner_trainer::{Callbacks, Event, Interrupted, Progress, Run, Scoring, TrainError, checkpoint};
 
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
+use crate::monitor::Monitor;
 use crate::plan::{DataSize, Numbers, Plan};
 use crate::progress::{Meter, duration};
 use crate::ranks::{Rank, World, together};
 use crate::recipe::{self, Override};
-use crate::{Ending, adapter, during, eval, interrupt, mask, run_folder};
+use crate::{Ending, adapter, during, eval, guards, interrupt, mask, profile, run_folder};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
@@ -34,8 +36,12 @@ pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
         mask::show(&plan, count, out)?;
         return Ok(Ending::Done);
     }
+    if let Some(steps) = args.profile {
+        profile::run(&plan, steps, out)?;
+        return Ok(Ending::Done);
+    }
     interrupt::watch()?;
-    start(&plan, args.resume.as_deref(), out)
+    start(&plan, args, out)
 }
 
 /// `--set`, and `--device`, which is short for one.
@@ -65,17 +71,17 @@ fn refuse_missing(plan: &Plan) -> Result<()> {
 }
 
 /// Does this process's part of the run.
-fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Ending> {
+fn start(plan: &Plan, args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let world = World::join()?;
     let ranks = world.ranks(&plan.recipe.run.device)?;
-    start_ranks(plan, resume, &ranks, out).inspect_err(|error| world.give_up(error))
+    start_ranks(plan, args, &ranks, out).inspect_err(|error| world.give_up(error))
 }
 
-fn start_ranks(plan: &Plan, resume: Option<&str>, ranks: &[Rank], out: &mut dyn Write) -> Result<Ending> {
+fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &[Rank], out: &mut dyn Write) -> Result<Ending> {
     let folder = &plan.recipe.run.dir;
     let is_first = ranks[0].group.is_first();
     ranks.iter().try_for_each(|rank| rank.device.open().map(drop))?;
-    let resumed = match resume {
+    let resumed = match args.resume.as_deref() {
         Some(which) => Some(run_folder::to_resume(folder, which)?),
         None => None,
     };
@@ -101,6 +107,7 @@ fn start_ranks(plan: &Plan, resume: Option<&str>, ranks: &[Rank], out: &mut dyn 
         assembled: &assembled,
         kept_blocks: numbers.memory.kept_blocks,
         callbacks: Callbacks { scoring, interrupted: Some(Interrupted(&interrupt::asked)) },
+        deterministic: args.deterministic,
     };
     let Some(progress) = together(ranks, |rank| job.train(rank))? else {
         tracing::warn!("interrupted and saved; go on with `--resume`");
@@ -120,6 +127,7 @@ struct Job<'a> {
     assembled: &'a Assembled,
     kept_blocks: usize,
     callbacks: Callbacks<'a>,
+    deterministic: bool,
 }
 
 impl Job<'_> {
@@ -136,36 +144,40 @@ impl Job<'_> {
             folder: &plan.recipe.run.dir,
             companions: &[],
             callbacks: self.callbacks,
+            deterministic: self.deterministic,
             group: &rank.group,
         };
-        let progress = self.begin(&run, &rank.device.open()?)?;
+        let device = rank.device.open()?;
+        let progress = begin(plan, &run, self.resumed, &device)?;
         if !rank.group.is_first() {
             return Ok(follow(&run, progress)?);
         }
         // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
         let companions = run_folder::describe(plan, &self.assembled.tokenizer)?;
-        Ok(lead(&Run { companions: &companions, ..run }, progress)?)
+        let run = Run { companions: &companions, ..run };
+        let monitor = Monitor::open(&run, &progress, (rank.device, &device), &self.assembled.tokenizer)?;
+        Ok(lead(&run, progress, monitor)?)
     }
+}
 
-    /// The model at the start of the run, or where it was left.
-    fn begin(&self, run: &Run, device: &Device) -> Result<Progress> {
-        if let Some(path) = self.resumed {
-            let found = checkpoint::load_onto(path, adapter::base(self.plan), run.group, device)?;
-            let state = found.state.clone();
-            adapter::check_resumable(&found.model, self.plan, path)?;
-            let progress = Progress::from(found);
-            state.check_resumable(&run.state(&progress), path)?;
-            if run.group.is_first() {
-                tracing::info!("resuming after step {}", progress.step);
-            }
-            return Ok(progress);
+/// The model at the start of the run, or where it was left.
+pub(crate) fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Result<Progress> {
+    if let Some(path) = resumed {
+        let found = checkpoint::load_onto(path, adapter::base(plan), run.group, device)?;
+        let state = found.state.clone();
+        adapter::check_resumable(&found.model, plan, path)?;
+        let progress = Progress::from(found);
+        state.check_resumable(&run.state(&progress), path)?;
+        if run.group.is_first() {
+            tracing::info!("resuming after step {}", progress.step);
         }
-        let model = match &self.plan.model.folder {
-            Some(folder) => adapter::load_base(self.plan, folder, device)?,
-            None => random(run.model_config, run.seed, device),
-        };
-        Ok(Progress::new(adapter::attached(model, self.plan)?, run.group))
+        return Ok(progress);
     }
+    let model = match &plan.model.folder {
+        Some(folder) => adapter::load_base(plan, folder, device)?,
+        None => random(run.model_config, run.seed, device),
+    };
+    Ok(Progress::new(adapter::attached(model, plan)?, run.group))
 }
 
 /// Trains to the end without a word; `None` when interrupted.
@@ -179,16 +191,19 @@ fn asked_to_stop() -> ControlFlow<()> {
 }
 
 /// Trains to the end and tells of it; `None` when interrupted.
-fn lead(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
+fn lead(run: &Run, progress: Progress, mut monitor: Monitor) -> Result<Option<Progress>, TrainError> {
     let (first, total) = (progress.step, run.total_steps());
-    let mut metrics = MetricsWriter::open(run.folder, first)?;
     let mut meter = Meter::new(first, total);
     let start = std::time::Instant::now();
     interrupt::defer();
     let trained = uner_trainer::train(run, progress, &mut |event| {
-        metrics.write(event)?;
-        match event {
-            Event::Step(step) => meter.show(step.step, || step_line(step, total)),
+        match &monitor.write(event)? {
+            Event::Step(step) => {
+                // Saving and validating included, as the rest of the run will have them too.
+                let pace = start.elapsed().as_secs_f64() / (step.step - first) as f64;
+                meter.show(step.step, || step_line(step, pace * (total - step.step) as f64));
+            }
+            Event::Guarded(report) => meter.say(&guard_line(report)),
             Event::Validated { step, loss } => meter.say(&format!("step {step}: validation loss {loss:.4}")),
             Event::Scored { step, score, .. } => {
                 meter.say(&format!("step {step}: F1 {:.1} %", score * 100.0))
@@ -211,15 +226,25 @@ fn stopped_line(step: u64, best: Option<u64>) -> String {
     format!("step {step}: stopped, `train.best.patience` is at its end; {best}")
 }
 
-fn step_line(step: &StepMetrics, total: u64) -> String {
-    let left = (total - step.step) as f64 * step.seconds;
+fn guard_line(report: &GuardReport) -> String {
+    let done = match report.answer {
+        Answer::Stop => "stopping",
+        Answer::Skip => "the step is skipped",
+        Answer::Ignore => "the step is applied all the same",
+    };
+    let GuardReport { step, problem, .. } = report;
+    format!("step {step}: {problem}; {done}; its conversations are in `{}`", guards::file(*step))
+}
+
+fn step_line(step: &StepMetrics, left: f64) -> String {
     format!(
-        "epoch {:.2}  loss {:.4}  gradient {:.2}  lr {:.2e}  {:.0} tokens/s  {} left",
+        "epoch {:.2}  loss {:.4}  gradient {:.2}  lr {:.2e}  {:.0} tokens/s{}  {} left",
         step.epoch,
         step.loss,
         step.grad_norm,
         step.lr,
         step.tokens_per_second,
+        step.mfu.map(|mfu| format!("  MFU {:.0} %", 100.0 * mfu)).unwrap_or_default(),
         duration(left)
     )
 }

@@ -82,6 +82,18 @@ pub fn activations(weights: DType, device: &Device) -> DType {
     weights
 }
 
+/// How much of a device's memory is taken, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// By tensors.
+    pub in_use: u64,
+    /// By the allocator, tensors included.
+    pub reserved: u64,
+}
+
+/// Tells how much of a device's memory is taken at the moment.
+pub type MemoryGauge = Box<dyn Fn() -> MemoryUse>;
+
 /// The backends of this program, by the head of their names.
 pub const fn compiled() -> &'static [&'static str] {
     &[
@@ -131,6 +143,21 @@ impl DeviceName {
             Self::Flex => None,
             #[cfg(feature = "cube")]
             gpu => Some(gpu::properties(gpu)),
+            #[cfg(not(feature = "cube"))]
+            _ => None,
+        }
+    }
+
+    /// What tells how much memory the allocator of an opened device holds; `None` for `flex`, whose tensors are the process's
+    /// own memory. To be asked on the thread that computes.
+    ///
+    /// # Panics
+    /// When the driver refuses the device.
+    pub fn memory_gauge(self) -> Option<MemoryGauge> {
+        match self {
+            Self::Flex => None,
+            #[cfg(feature = "cube")]
+            gpu => Some(gpu::memory_gauge(gpu)),
             #[cfg(not(feature = "cube"))]
             _ => None,
         }

@@ -16,6 +16,7 @@ pub mod linear;
 pub mod linear_cross_entropy;
 #[cfg(feature = "cuda")]
 pub mod offline;
+pub mod profile;
 pub mod quantized_linear;
 pub mod rms_norm;
 pub mod rope;

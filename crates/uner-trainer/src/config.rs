@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::best::{BestConfig, Measure};
 use crate::error::TrainError;
+use crate::guards::GuardsConfig;
 
 /// How a model is trained. Every key has to be written: a recipe shows all it does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +49,9 @@ pub struct TrainConfig {
     /// Optional: what the best checkpoint is, and when a run that gets no better stops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<BestConfig>,
+    /// Optional: what to do about steps that would spoil the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guards: Option<GuardsConfig>,
 }
 
 /// `[train.checkpoint]`
@@ -112,7 +116,7 @@ impl TrainConfig {
             let problem = "is `validation-loss`, which `train.validate_every = 0` never computes".to_owned();
             return Err(TrainError::Config { key: "best.by", problem });
         }
-        Ok(())
+        self.guards.map_or(Ok(()), |guards| guards.check())
     }
 
     /// Steps of one epoch over `conversations`: what is left over after whole steps waits for the next epoch's

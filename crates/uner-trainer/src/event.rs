@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
+use crate::guards::GuardReport;
+use crate::stopwatch::Breakdown;
 
 /// What one optimizer step did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,21 @@ pub struct StepMetrics {
     pub data_wait_seconds: f64,
     /// `tokens / seconds`.
     pub tokens_per_second: f64,
+    /// Floating-point operations that the step needs, as [`crate::flops`] counts them.
+    #[serde(default)]
+    pub flops: f64,
+    /// Share of the device's measured matmul rate: `flops / seconds / rate`. `null` where that is not known.
+    #[serde(default)]
+    pub mfu: Option<f64>,
+    /// Bytes of memory in use after the step; on the CPU those of the process. `null` where nobody tells.
+    #[serde(default)]
+    pub memory_in_use: Option<u64>,
+    /// Bytes that the device's allocator holds. `null` on the CPU and where nobody tells.
+    #[serde(default)]
+    pub memory_reserved: Option<u64>,
+    /// Where the time went.
+    #[serde(default)]
+    pub breakdown: Breakdown,
 }
 
 /// What happens in a run; as JSON, a line of the file.
@@ -42,6 +59,8 @@ pub struct StepMetrics {
 pub enum Event {
     /// A step was applied.
     Step(StepMetrics),
+    /// A guard found something wrong with a step. Where it was skipped, there is no `Step` of its number.
+    Guarded(GuardReport),
     /// The validation loss after a step.
     Validated {
         /// The step.
@@ -116,6 +135,7 @@ impl Event {
     pub fn step(&self) -> u64 {
         match self {
             Self::Step(metrics) => metrics.step,
+            Self::Guarded(report) => report.step,
             Self::Validated { step, .. }
             | Self::Scored { step, .. }
             | Self::Stopped { step, .. }

@@ -27,6 +27,8 @@ pub struct StepData {
     pub tokens: usize,
     /// Tokens that carry loss: what the summed loss is divided by.
     pub trained_tokens: usize,
+    /// Pairs of tokens of which one sees the other.
+    pub pairs: u64,
     /// Queries dropped because the row was full.
     pub dropped_queries: usize,
 }
@@ -71,6 +73,7 @@ impl<'a> Loader<'a> {
         StepData {
             tokens: micro_batches.iter().map(Batch::num_tokens).sum(),
             trained_tokens: micro_batches.iter().map(Batch::num_trained).sum(),
+            pairs: micro_batches.iter().map(Batch::num_pairs).sum(),
             micro_batches,
             conversations,
             dropped_queries,

@@ -3,9 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Instant;
 
-use burn::tensor::Tensor;
 use uner_model::{Llama, LlamaConfig};
 
 use crate::best::Standing;
@@ -13,16 +11,16 @@ use crate::checkpoint::{self, Checkpoint, FORMAT_VERSION, State};
 use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::evaluation::{Callbacks, Evaluated, evaluate};
-use crate::event::{Event, StepMetrics};
-use crate::gradients::Gradients;
+use crate::event::Event;
+use crate::flops::Flops;
 use crate::group::Group;
+use crate::guards::GuardState;
 use crate::loader::{Loader, StepData};
-use crate::optimizer::{AdamW, Update, clip_factor};
+use crate::optimizer::AdamW;
 use crate::precision;
 use crate::saving::Saves;
-use crate::schedule::{factor, warmup_updates};
-use crate::step::{accumulate, beside_the_kernels};
 use crate::store::TokenStore;
+use crate::update::{Known, step, tell};
 
 /// Steps that are packed ahead of the one being trained.
 const PREFETCHED_STEPS: usize = 2;
@@ -48,11 +46,13 @@ pub struct Run<'a> {
     pub companions: &'a [PathBuf],
     /// What the loop asks of the program it runs in.
     pub callbacks: Callbacks<'a>,
+    /// Whether every step is computed twice and compared to the bit: twice the time, and twice the gradients in memory.
+    pub deterministic: bool,
     /// This rank among all.
     pub group: &'a Group,
 }
 
-/// A model on its way: weights, moments, the number of steps done, and how good it is so far.
+/// A model on its way: weights, moments, the number of steps done, how good it is so far, and what the guards remember.
 #[derive(Debug)]
 pub struct Progress {
     /// The weights.
@@ -63,6 +63,8 @@ pub struct Progress {
     pub step: u64,
     /// How good it is so far.
     pub standing: Standing,
+    /// What the guards remember.
+    pub guard: GuardState,
 }
 
 impl Progress {
@@ -70,7 +72,7 @@ impl Progress {
     pub fn new(model: Llama, group: &Group) -> Self {
         let parameters = precision::parameters(&model.head().device());
         let (model, optimizer) = AdamW::new(model, parameters, group);
-        Self { model, optimizer, step: 0, standing: Standing::default() }
+        Self { model, optimizer, step: 0, standing: Standing::default(), guard: GuardState::default() }
     }
 
     /// Whether a run has stopped before its end, with something left to be done when it is resumed.
@@ -83,7 +85,7 @@ impl Progress {
 impl From<Checkpoint> for Progress {
     fn from(found: Checkpoint) -> Self {
         let Checkpoint { model, optimizer, state, .. } = found;
-        Self { model, optimizer, step: state.step, standing: state.standing }
+        Self { model, optimizer, step: state.step, standing: state.standing, guard: state.guard }
     }
 }
 
@@ -101,6 +103,7 @@ impl Run<'_> {
             seed: self.seed,
             data_fingerprint: self.store.summary().fingerprint,
             standing: progress.standing,
+            guard: progress.guard.clone(),
             train: self.config.clone(),
         }
     }
@@ -115,7 +118,8 @@ pub type Listen<'a> = dyn FnMut(&Event) -> Result<ControlFlow<()>, TrainError> +
 /// Every rank trains with a run that differs in nothing but its group; the first one writes the checkpoints.
 ///
 /// # Errors
-/// When the loss or its gradient is not finite (the step is not applied), or when a checkpoint cannot be written.
+/// When a guard stops the run (the step is not applied), a step that is computed twice differs, another rank has failed, or a
+/// checkpoint cannot be written.
 pub fn train(run: &Run, progress: Progress, listen: &mut Listen) -> Result<Progress, TrainError> {
     if run.group.is_first() {
         checkpoint::sweep(run.folder)?;
@@ -147,15 +151,16 @@ fn steps(
     listen: &mut Listen,
 ) -> Result<Progress, TrainError> {
     let total = run.total_steps();
+    let known = Known { total, flops: Flops::new(&progress.model, run.model_config) };
     let mut stop = progress.standing.is_exhausted(run.config.best);
     if progress.standing.cut_short {
         stop = settle(run, &mut progress, false, saves, listen)?;
     }
     while progress.step < total && !stop {
-        let metrics;
-        (progress, metrics) = step(run, progress, receive, total)?;
-        let asked = listen(&Event::Step(metrics))?.is_break();
-        let asked = run.group.any([asked])? == [true];
+        let mut done;
+        (progress, done) = step(run, progress, receive, &known)?;
+        done.metrics.breakdown.save = saves.held_up();
+        let asked = run.group.any([tell(done, listen)?])? == [true];
         stop = settle(run, &mut progress, asked, saves, listen)?;
     }
     Ok(progress)
@@ -182,88 +187,4 @@ fn settle(
         saves.save(progress, listen)?;
     }
     Ok(stop)
-}
-
-/// One optimizer step. The weights are handed through, so that they can be updated in place.
-fn step(
-    run: &Run,
-    progress: Progress,
-    receive: &Receiver<StepData>,
-    total: u64,
-) -> Result<(Progress, StepMetrics), TrainError> {
-    let start = Instant::now();
-    let data = receive.recv().expect("the loader has a batch for every step");
-    let waited = start.elapsed();
-
-    let number = progress.step + 1;
-    let device = progress.model.head().device();
-    let work = || update(run, progress, &data, total);
-    // Ranks wait for each other, which threads that work for all of them must not.
-    let outcome = if run.group.is_alone() { beside_the_kernels(&device, work) } else { work() };
-    let (progress, Outcome { loss, grad_norm, lr }) = outcome?;
-
-    let seconds = start.elapsed().as_secs_f64();
-    let metrics = StepMetrics {
-        step: number,
-        epoch: number as f64 / run.config.steps_per_epoch(run.store.len()) as f64,
-        loss,
-        grad_norm,
-        lr,
-        tokens: data.tokens,
-        trained_tokens: data.trained_tokens,
-        rows: data.micro_batches.iter().map(|batch| batch.rows).sum(),
-        dropped_queries: data.dropped_queries,
-        seconds,
-        data_wait_seconds: waited.as_secs_f64(),
-        tokens_per_second: data.tokens as f64 / seconds,
-    };
-    Ok((progress, metrics))
-}
-
-/// What an update tells of itself.
-struct Outcome {
-    /// Mean loss of the trained tokens.
-    loss: f64,
-    /// Norm of its gradient, before clipping.
-    grad_norm: f64,
-    /// Learning rate.
-    lr: f64,
-}
-
-/// Forward, backward and AdamW.
-fn update(
-    run: &Run,
-    progress: Progress,
-    data: &StepData,
-    total: u64,
-) -> Result<(Progress, Outcome), TrainError> {
-    let Progress { model, mut optimizer, step, standing } = progress;
-    let mut gradients = Gradients::default();
-    let losses: Vec<Tensor<1>> = data
-        .share(run.group)
-        .map(|batch| accumulate(&model, run.model_config, batch, run.kept_blocks, &mut gradients))
-        .collect();
-    if losses.is_empty() {
-        gradients = Gradients::zeros(&model);
-    }
-    let gradients = gradients.reduce(run.group)?;
-    let loss = losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum::<f64>();
-    let [loss, squared_norm] = run.group.total([loss, gradients.squared_norm()])?;
-    // Summed over micro-batches and ranks, divided once: the mean over tokens, however they are laid out.
-    let trained = data.trained_tokens as f64;
-    let (loss, grad_norm) = (loss / trained, squared_norm.sqrt() / trained);
-    let number = step + 1;
-    for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
-        if !value.is_finite() {
-            let conversations = data.conversations.clone();
-            return Err(TrainError::NotFinite { step: number, what, value, conversations });
-        }
-    }
-
-    let warmup = warmup_updates(run.config.warmup_ratio, total);
-    let lr = run.config.lr * factor(run.config.schedule, step, warmup, total);
-    let grad_scale = clip_factor(grad_norm, run.config.max_grad_norm) / trained;
-    let update = Update { lr, step: number, grad_scale };
-    let model = optimizer.step(model, gradients, run.config, update, run.group)?;
-    Ok((Progress { model, optimizer, step: number, standing }, Outcome { loss, grad_norm, lr }))
 }

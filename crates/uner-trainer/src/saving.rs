@@ -14,6 +14,8 @@ pub(crate) struct Saves<'a> {
     last: Instant,
     /// Whether the listener asked to stop when it was told of a checkpoint, and nobody knows yet.
     asked: bool,
+    /// Seconds that saving has held the run up since the last step.
+    held_up: f64,
 }
 
 impl<'a> Saves<'a> {
@@ -23,6 +25,7 @@ impl<'a> Saves<'a> {
             writer: Writer::new(run.folder, run.config.keep_last),
             last: Instant::now(),
             asked: false,
+            held_up: 0.0,
         }
     }
 
@@ -38,6 +41,7 @@ impl<'a> Saves<'a> {
     /// Copies the run to the host and, on the first rank, lets it be written. The checkpoint before is waited for first, so
     /// that there is never more than one copy.
     pub(crate) fn save(&mut self, progress: &Progress, listen: &mut Listen) -> Result<(), TrainError> {
+        let start = Instant::now();
         self.asked |= self.finish(listen)?;
         let run = self.run;
         let Progress { model, optimizer, .. } = progress;
@@ -47,7 +51,13 @@ impl<'a> Saves<'a> {
             self.writer.start(Snapshot::take(model, run.model_config, optimizer, state, run.companions)?);
         }
         self.last = Instant::now();
+        self.held_up += start.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    /// Seconds that saving has held the run up since this was asked before.
+    pub(crate) fn held_up(&mut self) -> f64 {
+        std::mem::take(&mut self.held_up)
     }
 
     /// Tells of a checkpoint that has reached the disk meanwhile; whether the listener has asked to stop, then or when it was

@@ -8,6 +8,7 @@ fn help_texts() {
     for command in [
         "",
         "train",
+        "report",
         "eval",
         "predict",
         "data",

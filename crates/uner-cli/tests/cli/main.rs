@@ -12,6 +12,7 @@ mod devices;
 mod golden;
 mod help;
 mod killed;
+mod observe;
 mod ranks;
 mod runs;
 mod signals;

@@ -18,6 +18,8 @@ use burn::backend::{
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::profile::{Pass, timed};
+
 /// The kernels of a backend. `rows` and `targets` are those of [`Labels`], `[trained]`.
 pub trait LinearCrossEntropyKernels: Backend {
     /// The loss of each trained row, `[trained]`.
@@ -166,12 +168,14 @@ impl Labels {
 /// runtime, when `hidden` and `weight` differ in type.
 pub fn linear_cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Tensor<1> {
     check(&hidden, &weight, labels);
-    Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::linear_cross_entropy(
-        hidden.into_dispatch(),
-        weight.into_dispatch(),
-        labels.rows.clone().into_dispatch(),
-        labels.targets.clone().into_dispatch(),
-    ))
+    timed("linear_cross_entropy", Pass::Forward, || {
+        Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::linear_cross_entropy(
+            hidden.into_dispatch(),
+            weight.into_dispatch(),
+            labels.rows.clone().into_dispatch(),
+            labels.targets.clone().into_dispatch(),
+        ))
+    })
 }
 
 /// The loss of each trained row, without gradients.
@@ -183,12 +187,14 @@ pub fn linear_cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, labels: &Label
 /// As [`linear_cross_entropy`].
 pub fn token_losses(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Tensor<1> {
     check(&hidden, &weight, labels);
-    Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::token_losses(
-        hidden.into_dispatch(),
-        weight.into_dispatch(),
-        labels.rows.clone().into_dispatch(),
-        labels.targets.clone().into_dispatch(),
-    ))
+    timed("linear_cross_entropy", Pass::Forward, || {
+        Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::token_losses(
+            hidden.into_dispatch(),
+            weight.into_dispatch(),
+            labels.rows.clone().into_dispatch(),
+            labels.targets.clone().into_dispatch(),
+        ))
+    })
 }
 
 fn check(hidden: &Tensor<2>, weight: &Tensor<2>, labels: &Labels) {

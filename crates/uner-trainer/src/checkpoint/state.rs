@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::best::Standing;
 use crate::config::TrainConfig;
 use crate::error::TrainError;
+use crate::guards::GuardState;
 
 /// Version of the checkpoint layout.
 pub const FORMAT_VERSION: u32 = 1;
@@ -25,6 +26,9 @@ pub struct State {
     /// How good it is so far.
     #[serde(default)]
     pub standing: Standing,
+    /// What the guards remember.
+    #[serde(default)]
+    pub guard: GuardState,
     /// How the model is trained.
     pub train: TrainConfig,
 }
@@ -32,7 +36,8 @@ pub struct State {
 impl State {
     /// Refuses to go on from `self`, read at `path`, as `wanted`, where that would not be the same run.
     ///
-    /// What may differ: how long the run is, how often it saves and evaluates, what it compares, and how rows are laid out.
+    /// What may differ: how long the run is, how often it saves and evaluates, what it compares, how rows are laid out, and
+    /// what guards do about bad steps.
     ///
     /// # Errors
     /// Names what differs and both values.
