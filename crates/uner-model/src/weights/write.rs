@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::{View, serialize_to_file};
 
