@@ -122,7 +122,6 @@ impl Desk {
     }
 
     /// `uner-train` by `tiny.toml` with these keys set, not started yet.
-    #[cfg(unix)]
     fn trainer(&self, overrides: &[&str], resume: bool) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_uner-train"));
         command.args(["--recipe", "tiny"]).args(overrides.iter().flat_map(|value| ["--set", value]));
