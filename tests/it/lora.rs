@@ -329,6 +329,36 @@ fn a_base_in_fewer_bits_learns_alike_and_resumes_bitwise() {
     }
 }
 
+#[test]
+fn a_base_in_fewer_bits_is_the_same_on_every_device() {
+    let base = tempfile::tempdir().unwrap();
+    uner_model::save(&small_model(5), &small_config(), base.path(), usize::MAX).unwrap();
+    let batch = Batch::new(&rows());
+    for form in [BaseForm::EightBit, BaseForm::FourBit] {
+        let of = |device: &Device| {
+            let (config, model) = load_frozen(base.path(), Some(form), device).unwrap();
+            let adapter = Adapter { config: settings(0.0), base: Base::of(base.path()).unwrap() };
+            let model = attach(model, adapter, 7);
+            let mut gradients = Gradients::default();
+            let loss = accumulate(&model, &config, &batch, 1, &mut gradients).into_scalar::<f32>();
+            (f64::from(loss), gradients.norm())
+        };
+        let expected = of(&Device::flex());
+        for setup in devices() {
+            let got = of(&setup.device);
+            let off = |got: f64, expected: f64| (got / expected - 1.0).abs();
+            assert!(
+                off(got.0, expected.0) <= setup.tolerance.loss,
+                "{form:?} on {setup}: {got:?}, {expected:?}"
+            );
+            assert!(
+                off(got.1, expected.1) <= setup.tolerance.norm,
+                "{form:?} on {setup}: {got:?}, {expected:?}"
+            );
+        }
+    }
+}
+
 /// The same logits to the tolerance of a model's, and therefore the same loss.
 #[test]
 fn a_trained_adapter_written_read_and_merged_is_the_same_model() {
