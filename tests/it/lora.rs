@@ -298,8 +298,9 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
     }
 }
 
-/// Losses of ten steps on a base in fewer bits. The weights are normal ones, on which 8 bits have an error of 0.5 % and 4 bits of
-/// 9 %.
+/// Losses of ten steps and of validations on a base in fewer bits: within 1 % (8 bits) and 5 % (4 bits) of those on the whole base
+/// at every step, and as much is learnt, to a fifth. The weights are normal ones, on which 8 bits have an error of 0.6 % and
+/// 4 bits of 9 %.
 #[test]
 fn a_base_in_fewer_bits_learns_alike_and_resumes_bitwise() {
     let base = tempfile::tempdir().unwrap();
@@ -314,11 +315,13 @@ fn a_base_in_fewer_bits_learns_alike_and_resumes_bitwise() {
     let begin = Progress { model: plain, optimizer: AdamW::default(), step: 0 };
     let (_, expected) = run(folder.path(), begin, None);
     let learnt = expected[0] - expected.last().unwrap();
-    for (form, allowed) in [(BaseForm::EightBit, 0.02), (BaseForm::FourBit, 0.25)] {
+    for (form, allowed) in [(BaseForm::EightBit, 0.01), (BaseForm::FourBit, 0.05)] {
         let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (end, losses) = run(whole.path(), start(Some(form)), None);
-        let worst = losses.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        assert!(worst <= allowed * learnt, "{form:?}: losses {losses:?} are off {expected:?} by {worst}");
+        let worst = losses.iter().zip(&expected).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+        assert!(worst <= allowed, "{form:?}: losses {losses:?} are off {expected:?} by {worst}");
+        let share = (losses[0] - losses.last().unwrap()) / learnt;
+        assert!((share - 1.0).abs() < 0.2, "{form:?}: {share} of {learnt} was learnt");
         assert!(losses != expected, "{form:?}: nothing was quantised");
         let (_, first) = run(parts.path(), start(Some(form)), Some(5));
         let found = checkpoint::load(&latest(parts.path()).unwrap().unwrap(), &Device::flex()).unwrap();
