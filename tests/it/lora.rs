@@ -301,8 +301,9 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
     }
 }
 
-/// Losses of ten steps on a base in fewer bits. The weights are normal ones, on which 8 bits have an error of 0.5 % and 4 bits of
-/// 9 %.
+/// Losses of ten steps and of validations on a base in fewer bits: within 1 % (8 bits) and 5 % (4 bits) of those on the whole base
+/// at every step, and as much is learnt, to a fifth. The weights are normal ones, on which 8 bits have an error of 0.6 % and
+/// 4 bits of 9 %.
 #[test]
 fn a_base_in_fewer_bits_learns_alike_and_resumes_bitwise() {
     let base = tempfile::tempdir().unwrap();
@@ -317,11 +318,13 @@ fn a_base_in_fewer_bits_learns_alike_and_resumes_bitwise() {
     let begin = Progress::new(plain, &Group::alone());
     let (_, expected) = run(folder.path(), begin, None);
     let learnt = expected[0] - expected.last().unwrap();
-    for (form, allowed) in [(BaseForm::EightBit, 0.02), (BaseForm::FourBit, 0.25)] {
+    for (form, allowed) in [(BaseForm::EightBit, 0.01), (BaseForm::FourBit, 0.05)] {
         let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (end, losses) = run(whole.path(), start(Some(form)), None);
-        let worst = losses.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        assert!(worst <= allowed * learnt, "{form:?}: losses {losses:?} are off {expected:?} by {worst}");
+        let worst = losses.iter().zip(&expected).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+        assert!(worst <= allowed, "{form:?}: losses {losses:?} are off {expected:?} by {worst}");
+        let share = (losses[0] - losses.last().unwrap()) / learnt;
+        assert!((share - 1.0).abs() < 0.2, "{form:?}: {share} of {learnt} was learnt");
         assert!(losses != expected, "{form:?}: nothing was quantised");
         let (_, first) = run(parts.path(), start(Some(form)), Some(5));
         let saved = latest(parts.path()).unwrap().unwrap();
@@ -329,6 +332,36 @@ fn a_base_in_fewer_bits_learns_alike_and_resumes_bitwise() {
         let (again, rest) = run(parts.path(), progress, None);
         assert_eq!([first, rest].concat(), losses, "{form:?}");
         assert!(bits(&again) == bits(&end), "{form:?}");
+    }
+}
+
+#[test]
+fn a_base_in_fewer_bits_is_the_same_on_every_device() {
+    let base = tempfile::tempdir().unwrap();
+    uner_model::save(&small_model(5), &small_config(), base.path(), usize::MAX).unwrap();
+    let batch = Batch::new(&rows());
+    for form in [BaseForm::EightBit, BaseForm::FourBit] {
+        let of = |device: &Device| {
+            let (config, model) = load_frozen(base.path(), Some(form), device).unwrap();
+            let adapter = Adapter { config: settings(0.0), base: Base::of(base.path()).unwrap() };
+            let model = attach(model, adapter, 7);
+            let mut gradients = Gradients::default();
+            let loss = accumulate(&model, &config, &batch, 1, &mut gradients).into_scalar::<f32>();
+            (f64::from(loss), gradients.norm())
+        };
+        let expected = of(&Device::flex());
+        for setup in devices() {
+            let got = of(&setup.device);
+            let off = |got: f64, expected: f64| (got / expected - 1.0).abs();
+            assert!(
+                off(got.0, expected.0) <= setup.tolerance.loss,
+                "{form:?} on {setup}: {got:?}, {expected:?}"
+            );
+            assert!(
+                off(got.1, expected.1) <= setup.tolerance.norm,
+                "{form:?} on {setup}: {got:?}, {expected:?}"
+            );
+        }
     }
 }
 

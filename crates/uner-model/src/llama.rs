@@ -340,7 +340,7 @@ impl Linear {
         let layer = Self::build(source, name, rows, columns)?;
         let Some(form) = source.base_form() else { return Ok(layer) };
         let weight = layer.weight.val();
-        let nothing = Param::from_tensor(Tensor::zeros([0, 0], &weight.device()));
+        let nothing = Param::from_tensor(Tensor::empty([0, 0], &weight.device()));
         Ok(Self { quantized: Some(QuantizedWeight::new(weight, form.into())), weight: nothing, ..layer })
     }
 }

@@ -46,7 +46,7 @@ fn keys(batch: &Batch, noise: u64) -> Vec<i32> {
     keys
 }
 
-/// Mixes the bits of a number so that each of them depends on all (the finaliser of SplitMix64, Steele et al. 2014).
+/// Mixes the bits of a number so that each of them depends on all (the finaliser of `SplitMix64`, Steele et al. 2014).
 fn mixed(bits: u64) -> u64 {
     let bits = bits.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -31,19 +31,18 @@ fn quantized_linear_on_every_device() {
     }
 }
 
-/// Root mean square of the error of normal weights, as a share of theirs. 8 bits: a step is the largest of 64 (about 2.4
-/// standard deviations) / 127, and the error of rounding to it its 12th root; 4 bits: what was found here, near the 0.09 that
-/// blocks of 64 are known for.
+/// Root mean square of the error of normal weights, as a share of theirs: what the same computation in PyTorch gives, with the
+/// nearest code found by trying all. For 8 bits it is the largest of 64 numbers (about 2.6) / 127 / √12.
 #[test]
 fn errors_are_those_of_the_forms() {
     let weight = random([512, 512]);
-    for (form, expected) in [(Form::Int8, 0.0054), (Form::Nf4, 0.092)] {
+    for (form, expected) in [(Form::Int8, 0.0059), (Form::Nf4, 0.0921)] {
         let got = QuantizedWeight::new(weight.clone(), form).widened();
         let squares =
             |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
         let original = values(&weight);
         let error = squares(&mut got.iter().zip(&original).map(|(a, b)| a - b));
         let share = (error / squares(&mut original.iter().copied())).sqrt();
-        assert!((share / expected - 1.0).abs() < 0.05, "{form:?}: {share} instead of {expected}");
+        assert!((share / expected - 1.0).abs() < 0.02, "{form:?}: {share} instead of {expected}");
     }
 }
