@@ -17,7 +17,7 @@ struct Line {
     problem: String,
     /// Index into the training data.
     conversation: usize,
-    /// Mean loss of its trained tokens before the step; `null` where it is not finite.
+    /// Mean loss of its trained tokens; `null` where it is not finite.
     loss: Option<f64>,
     tokens: usize,
     trained_tokens: usize,
