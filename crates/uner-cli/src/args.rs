@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use uner_kernels::device::DeviceName;
 
 use crate::device;
+use crate::hub::Accepted;
 use crate::probe::ProbeArgs;
 use crate::recipe::Override;
 
@@ -58,6 +59,10 @@ pub(crate) struct TrainArgs {
     /// Go on with a run, from its latest or from the named checkpoint
     #[arg(long, value_name = "latest|PATH", num_args = 0..=1, default_missing_value = "latest")]
     pub(crate) resume: Option<String>,
+    /// Download the recipe's models and datasets from this repository of the Hugging Face hub: you have read and accept its
+    /// licence; may be repeated
+    #[arg(long, value_name = "hf:ORG/NAME")]
+    pub(crate) accept_licence: Vec<Accepted>,
     /// Print what would be done and exit
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -13,6 +13,7 @@ mod device;
 mod doctor;
 mod encode;
 mod eval;
+pub mod hub;
 mod interrupt;
 mod mask;
 mod model_folder;

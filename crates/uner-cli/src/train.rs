@@ -10,22 +10,26 @@ use uner_data::mix;
 use uner_eval::SeenMentions;
 use uner_infer::{Generator, Predictor};
 use uner_model::weights::random;
+use uner_trainer::config::AUTO;
 use uner_trainer::event::{MetricsWriter, StepMetrics};
+use uner_trainer::memory::Layout;
 use uner_trainer::run::Progress;
-use uner_trainer::{AdamW, Event, Run, TrainError, checkpoint};
+use uner_trainer::{AdamW, Event, Run, TrainConfig, TrainError, checkpoint};
 
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
 use crate::plan::{DataSize, Numbers, Plan};
 use crate::progress::{Meter, duration};
 use crate::recipe::{self, Override};
-use crate::{Ending, eval, interrupt, mask, run_folder};
+use crate::{Ending, eval, hub, interrupt, mask, run_folder};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
-    let plan = Plan::resolve(recipe::parse(&source, &overrides(args))?)?;
+    let plan = hub::resolve(recipe::parse(&source, &overrides(args))?, &args.accept_licence)?;
     if args.dry_run {
-        write!(out, "{}", plan.describe(&dry_numbers(&plan)?))?;
+        let numbers = dry_numbers(&plan)?;
+        write!(out, "{}", plan.describe(&numbers))?;
+        refuse_too_much(&numbers)?;
         return Ok(Ending::Done);
     }
     refuse_missing(&plan)?;
@@ -62,6 +66,26 @@ fn refuse_missing(plan: &Plan) -> Result<()> {
     bail!("{}", missing.join("\n       "));
 }
 
+/// Refuses what does not fit a device that is here. Of one that is elsewhere the memory is only assumed.
+fn refuse_too_much(numbers: &Numbers) -> Result<()> {
+    match numbers.problem() {
+        Some(problem) if numbers.budget.known => bail!("{problem}"),
+        _ => Ok(()),
+    }
+}
+
+/// The numbers of a run that begins, or goes on: then with the micro-batches that it had, so that it is the uninterrupted one.
+fn numbers(plan: &Plan, resumed: Option<&Path>, data: DataSize) -> Numbers {
+    let mut plan = plan.clone();
+    let rows = &mut plan.recipe.train.micro_batch_rows;
+    if *rows == AUTO
+        && let Some(had) = resumed.and_then(run_folder::micro_batch_rows)
+    {
+        *rows = had;
+    }
+    Numbers::new(&plan, data)
+}
+
 fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Ending> {
     let folder = &plan.recipe.run.dir;
     let device = plan.recipe.run.device.open()?;
@@ -77,15 +101,18 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
     tracing::info!("encoding the data");
     let assembled = assemble(plan, folder, tokenizer)?;
-    let numbers = Numbers::new(plan, assembled.train.summary().into());
+    let numbers = numbers(plan, resumed.as_deref(), assembled.train.summary().into());
     tracing::info!("{}", plan.describe(&numbers).trim_end());
+    refuse_too_much(&numbers)?;
+    let Layout { micro_batch_rows, kept_blocks } = numbers.choice.layout;
+    let config = TrainConfig { micro_batch_rows, ..plan.recipe.train.clone() };
     let run = Run {
-        config: &plan.recipe.train,
+        config: &config,
         model_config: &assembled.config,
         seed: plan.recipe.run.seed,
         store: &assembled.train,
         validation: assembled.validation.as_ref(),
-        kept_blocks: numbers.memory.kept_blocks,
+        kept_blocks,
         folder,
         companions: &[],
     };

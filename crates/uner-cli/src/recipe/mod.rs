@@ -53,6 +53,17 @@ pub struct RunConfig {
     /// Where the model is trained and measured.
     #[serde(with = "crate::device")]
     pub device: DeviceName,
+    /// Optional: what the plan may count on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryConfig>,
+}
+
+/// `[run.memory]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// GiB of a device that are planned with, where it has more, or is not here to be asked.
+    pub limit_gib: f64,
 }
 
 /// `[model]`
