@@ -1,8 +1,9 @@
 //! Every recipe and every model configuration of the repository loads and plans, without data or weights.
 
-use uner_cli::plan::{DataSize, Numbers, Plan};
+use uner_cli::plan::{DataSize, Machine, Numbers, Place, Plan, Speed};
 use uner_cli::recipe::{self, Override, Recipe, Source};
 use uner_cli::{builtin, recipe::RANDOM};
+use uner_trainer::memory::Sharding;
 
 use crate::shared::{repository, shared};
 
@@ -44,6 +45,43 @@ fn every_recipe_plans() {
     }
 }
 
+/// What the head of a recipe for GPUs says of them: 8 of 80 GB, sharing no more than they have to.
+fn hardware(name: &str) -> String {
+    let plan = Plan::resolve(load(name, &[])).unwrap();
+    let data = DataSize::Expected(plan.recipe.data.expected_conversations.unwrap());
+    let place = Place { name: plan.recipe.run.device, about: Err("elsewhere".to_owned()), available: None };
+    let on = |blocks| {
+        let sharding = Sharding { optimizer: 8, blocks };
+        Numbers::on(&plan, data, Machine { place: place.clone(), speed: Speed::ASSUMED, sharding })
+    };
+    let shared = [(on(1), "the optimizer's state"), (on(8), "the blocks and the optimizer's state")];
+    let (numbers, what) = shared.into_iter().find(|(numbers, _)| numbers.too_much.is_none()).unwrap();
+    let layout = numbers.choice.layout;
+    format!(
+        "# Hardware: 8 GPUs of 80 GB that share {what}.\n\
+         # Memory, estimated: {:.1} GiB a GPU (micro-batches of {} rows, graphs of {} of {} blocks kept).\n\
+         # Time, estimated: at most {:.1} hours of matrix products at {:.0} TFLOP/s a GPU, and what comes on top.\n",
+        numbers.choice.memory.total() as f64 / f64::from(1 << 30),
+        layout.micro_batch_rows,
+        layout.kept_blocks,
+        plan.model.config.num_hidden_layers,
+        numbers.seconds().unwrap() / 3600.0,
+        numbers.speed.rates.matmul / 1e12,
+    )
+}
+
+#[test]
+fn heads_of_recipes_for_gpus_say_what_the_plan_says() {
+    let mut wrong = Vec::new();
+    for name in builtin::recipe_names() {
+        let text = builtin::recipe(name).unwrap();
+        if text.contains("device = \"cuda") && !text.contains(&hardware(name)) {
+            wrong.push(format!("{name}:\n{}", hardware(name)));
+        }
+    }
+    assert!(wrong.is_empty(), "the heads should say:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_model_configuration_plans() {
     for name in builtin::model_names() {
@@ -51,7 +89,7 @@ fn every_model_configuration_plans() {
         let config = format!("model.config={name}");
         let recipe = load("quickstart", &[&weights, &config]);
         let plan = Plan::resolve(recipe).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(Numbers::new(&plan, DataSize::Unknown).num_parameters > 0);
+        assert!(Numbers::new(&plan, DataSize::Unknown).size.model() > 0);
     }
 }
 

@@ -7,9 +7,10 @@ use safetensors::Dtype;
 use uner_kernels::device::DeviceName;
 
 use crate::device::{self, Devices};
+use crate::export;
+use crate::hub::Accepted;
 use crate::probe::ProbeArgs;
 use crate::recipe::Override;
-use crate::{device, export};
 
 /// Open named-entity recognition by instruction tuning
 #[derive(Debug, Parser)]
@@ -67,6 +68,10 @@ pub(crate) struct TrainArgs {
     /// Go on with a run, from its latest or from the named checkpoint
     #[arg(long, value_name = "latest|PATH", num_args = 0..=1, default_missing_value = "latest")]
     pub(crate) resume: Option<String>,
+    /// Download the recipe's models and datasets from this repository of the Hugging Face hub: you have read and accept its
+    /// licence; may be repeated
+    #[arg(long, value_name = "hf:ORG/NAME")]
+    pub(crate) accept_licence: Vec<Accepted>,
     /// Print what would be done and exit
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -33,6 +33,11 @@ impl Devices {
         self.0[0]
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Those of one of several processes on a machine. GPUs are dealt out, the CPU is for all of them.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod encode;
 mod eval;
 mod export;
 mod guards;
+pub mod hub;
 mod interrupt;
 mod mask;
 mod model_folder;

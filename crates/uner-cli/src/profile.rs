@@ -5,8 +5,9 @@ use std::io::Write;
 
 use anyhow::Result;
 use uner_kernels::profile::Pass;
+use uner_trainer::memory::Layout;
 use uner_trainer::profile::{Profile, profile};
-use uner_trainer::{Callbacks, Group, Run};
+use uner_trainer::{Callbacks, Group, Run, TrainConfig};
 
 use crate::assemble::assemble;
 use crate::plan::{Numbers, Plan};
@@ -19,13 +20,15 @@ pub(crate) fn run(plan: &Plan, steps: u64, out: &mut dyn Write) -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let assembled = assemble(plan, scratch.path(), None)?;
     let numbers = Numbers::new(plan, assembled.train.summary().into());
+    let Layout { micro_batch_rows, kept_blocks } = numbers.choice.layout;
+    let config = TrainConfig { micro_batch_rows, ..plan.recipe.train.clone() };
     let run = Run {
-        config: &plan.recipe.train,
+        config: &config,
         model_config: &assembled.config,
         seed: plan.recipe.run.seed,
         store: &assembled.train,
         validation: None,
-        kept_blocks: numbers.memory.kept_blocks,
+        kept_blocks,
         folder: scratch.path(),
         companions: &[],
         callbacks: Callbacks::default(),

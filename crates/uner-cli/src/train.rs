@@ -11,9 +11,13 @@ use uner_eval::SeenMentions;
 use uner_infer::{Generator, Predictor};
 use uner_model::Llama;
 use uner_model::weights::random;
+use uner_trainer::config::AUTO;
 use uner_trainer::event::StepMetrics;
 use uner_trainer::guards::{Answer, GuardReport};
-use uner_trainer::{Callbacks, Event, Interrupted, Progress, Run, Scoring, TrainError, checkpoint};
+use uner_trainer::memory::Layout;
+use uner_trainer::{
+    Callbacks, Event, Group, Interrupted, Progress, Run, Scoring, TrainConfig, TrainError, checkpoint,
+};
 
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
@@ -22,13 +26,15 @@ use crate::plan::{DataSize, Numbers, Plan};
 use crate::progress::{Meter, duration};
 use crate::ranks::{Rank, World, together};
 use crate::recipe::{self, Override};
-use crate::{Ending, adapter, during, eval, guards, interrupt, mask, profile, run_folder};
+use crate::{Ending, adapter, during, eval, guards, hub, interrupt, mask, profile, run_folder};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
-    let plan = Plan::resolve(recipe::parse(&source, &overrides(args))?)?;
+    let plan = hub::resolve(recipe::parse(&source, &overrides(args))?, &args.accept_licence)?;
     if args.dry_run {
-        write!(out, "{}", plan.describe(&dry_numbers(&plan)?))?;
+        let numbers = dry_numbers(&plan)?;
+        write!(out, "{}", plan.describe(&numbers))?;
+        refuse_too_much(&numbers)?;
         return Ok(Ending::Done);
     }
     refuse_missing(&plan)?;
@@ -70,6 +76,26 @@ fn refuse_missing(plan: &Plan) -> Result<()> {
     bail!("{}", missing.join("\n       "));
 }
 
+/// Refuses what does not fit a device that is here. Of one that is elsewhere the memory is only assumed.
+fn refuse_too_much(numbers: &Numbers) -> Result<()> {
+    match numbers.problem() {
+        Some(problem) if numbers.budget.known => bail!("{problem}"),
+        _ => Ok(()),
+    }
+}
+
+/// The numbers of a run that begins, or goes on: then with the micro-batches that it had, so that it is the uninterrupted one.
+fn numbers(plan: &Plan, resumed: Option<&Path>, data: DataSize) -> Numbers {
+    let mut plan = plan.clone();
+    let rows = &mut plan.recipe.train.micro_batch_rows;
+    if *rows == AUTO
+        && let Some(had) = resumed.and_then(run_folder::micro_batch_rows)
+    {
+        *rows = had;
+    }
+    Numbers::new(&plan, data)
+}
+
 /// Does this process's part of the run.
 fn start(plan: &Plan, args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let world = World::join()?;
@@ -93,10 +119,11 @@ fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &[Rank], out: &mut dyn Writ
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
     tracing::info!("encoding the data");
     let assembled = assemble(plan, folder, tokenizer)?;
-    let numbers = Numbers::new(plan, assembled.train.summary().into());
+    let numbers = numbers(plan, resumed.as_deref(), assembled.train.summary().into());
     if is_first {
         tracing::info!("{}", plan.describe(&numbers).trim_end());
     }
+    refuse_too_much(&numbers)?;
     let score = |during, model: &Llama| during::score(plan, during, &assembled, model);
     let during = plan.recipe.eval.during.as_ref();
     let scores = during.map(|during| (during.every, move |model: &Llama| score(during, model)));
@@ -105,7 +132,7 @@ fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &[Rank], out: &mut dyn Writ
         plan,
         resumed: resumed.as_deref(),
         assembled: &assembled,
-        kept_blocks: numbers.memory.kept_blocks,
+        layout: numbers.choice.layout,
         callbacks: Callbacks { scoring, interrupted: Some(Interrupted(&interrupt::asked)) },
         deterministic: args.deterministic,
     };
@@ -125,7 +152,7 @@ struct Job<'a> {
     plan: &'a Plan,
     resumed: Option<&'a Path>,
     assembled: &'a Assembled,
-    kept_blocks: usize,
+    layout: Layout,
     callbacks: Callbacks<'a>,
     deterministic: bool,
 }
@@ -134,13 +161,15 @@ impl Job<'_> {
     /// One rank's part of the training; `None` when interrupted.
     fn train(&self, rank: &Rank) -> Result<Option<Progress>> {
         let plan = self.plan;
+        let Layout { micro_batch_rows, kept_blocks } = self.agreed_layout(&rank.group)?;
+        let config = TrainConfig { micro_batch_rows, ..plan.recipe.train.clone() };
         let run = Run {
-            config: &plan.recipe.train,
+            config: &config,
             model_config: &self.assembled.config,
             seed: plan.recipe.run.seed,
             store: &self.assembled.train,
             validation: self.assembled.validation.as_ref(),
-            kept_blocks: self.kept_blocks,
+            kept_blocks,
             folder: &plan.recipe.run.dir,
             companions: &[],
             callbacks: self.callbacks,
@@ -157,6 +186,15 @@ impl Job<'_> {
         let run = Run { companions: &companions, ..run };
         let monitor = Monitor::open(&run, &progress, (rank.device, &device), &self.assembled.tokenizer)?;
         Ok(lead(&run, progress, monitor)?)
+    }
+
+    /// The layout that the first rank has chosen from its memory: ranks share out micro-batches, so these have to be the same.
+    fn agreed_layout(&self, group: &Group) -> Result<Layout> {
+        let Layout { micro_batch_rows, kept_blocks } = self.layout;
+        let own =
+            [micro_batch_rows, kept_blocks].map(|number| if group.is_first() { number as f64 } else { 0.0 });
+        let [micro_batch_rows, kept_blocks] = group.total(own)?.map(|number| number as usize);
+        Ok(Layout { micro_batch_rows, kept_blocks })
     }
 }
 

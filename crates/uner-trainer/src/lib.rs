@@ -15,6 +15,7 @@ pub mod gradients;
 pub mod group;
 pub mod guards;
 pub mod loader;
+pub mod memory;
 pub mod noise;
 pub mod optimizer;
 pub mod order;

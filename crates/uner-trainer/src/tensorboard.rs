@@ -120,7 +120,8 @@ fn scalars(event: &Event) -> Vec<(&'static str, f64)> {
         Event::Step(metrics) => of_step(metrics),
         Event::Guarded(report) => vec![("guards/skipped", report.skipped as f64)],
         Event::Validated { loss, .. } => vec![("validation/loss", *loss)],
-        Event::Saved { .. } => Vec::new(),
+        Event::Scored { score, .. } => vec![("validation/f1", *score)],
+        Event::Saved { .. } | Event::Stopped { .. } => Vec::new(),
     }
 }
 

@@ -7,12 +7,15 @@ mod memory;
 mod numbers;
 mod place;
 mod print;
+mod print_numbers;
+mod speed;
 
-pub use memory::Memory;
+pub use memory::Budget;
 pub(crate) use memory::host_memory;
-pub use numbers::{DataSize, Numbers};
+pub use numbers::{DataSize, Machine, Numbers, Steps};
 pub use place::Place;
 pub(crate) use print::bytes;
+pub use speed::Speed;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +23,7 @@ use uner_data::{DataError, Dataset, DatasetRef, read};
 use uner_prompt::Template;
 
 use crate::adapter;
+use crate::hub::Source;
 use crate::model_source::ModelSource;
 use crate::recipe::{Recipe, RecipeError};
 
@@ -53,6 +57,8 @@ pub struct Missing {
     pub obtain: String,
     /// Its licence.
     pub licence: String,
+    /// Where on the hub it is, where it is there.
+    pub hub: Option<Source>,
     /// Whether training needs it; a benchmark is needed only afterwards.
     pub for_training: bool,
 }
@@ -149,6 +155,7 @@ fn missing_model(model: &ModelSource) -> Option<Missing> {
             or_unknown(&model.about.obtain)
         ),
         licence: or_unknown(&model.about.licence),
+        hub: model.hub.clone(),
         for_training: true,
     })
 }
@@ -166,8 +173,19 @@ fn missing_split(
             path,
             obtain,
             licence: if dataset.licence.is_empty() { "unknown".to_owned() } else { dataset.licence.clone() },
+            hub: on_hub(dataset, split, root)?,
             for_training,
         })),
         Err(error) => Err(RecipeError::Contradiction(error.to_string())),
     }
+}
+
+/// The repository that has the files of a split, where the description names one.
+fn on_hub(dataset: &Dataset, split: &str, root: &Path) -> Result<Option<Source>, RecipeError> {
+    if dataset.hub.is_empty() {
+        return Ok(None);
+    }
+    let files = dataset.files(split, root).map_err(|error| RecipeError::Contradiction(error.to_string()))?;
+    let names = files.iter().filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned()));
+    Ok(Some(Source::dataset(&dataset.hub, names.collect())))
 }

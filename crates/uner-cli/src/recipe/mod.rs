@@ -54,6 +54,17 @@ pub struct RunConfig {
     pub seed: u64,
     /// Where the model is trained, a rank on each, and on the first of them measured.
     pub device: Devices,
+    /// Optional: what the plan may count on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryConfig>,
+}
+
+/// `[run.memory]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// GiB of a device that are planned with, where it has more, or is not here to be asked.
+    pub limit_gib: f64,
 }
 
 /// `[model]`

@@ -36,7 +36,7 @@ fn uner_train_is_uner_train() {
     let help = desk.uner(&["train", "--help"]).stdout.replace("uner train", "uner-train");
     assert_eq!(
         uner_train("--help").succeeds().stdout,
-        format!("{help}  -V, --version                 Print version\n")
+        format!("{help}  -V, --version                       Print version\n")
     );
     assert!(uner_train("--version").succeeds().stdout.starts_with("uner-train "));
 }

@@ -108,10 +108,52 @@ fn a_torn_checkpoint_is_refused() {
 }
 
 #[test]
+fn micro_batches_are_chosen_once_and_kept_by_a_resumed_run() {
+    let desk = Desk::new();
+    let rows = |step: &str| {
+        let state: Value = serde_json::from_str(&desk.read(&format!("run/{step}/state.json"))).unwrap();
+        state["train"]["micro_batch_rows"].as_u64().unwrap()
+    };
+    desk.train(&["eval.benchmarks=[]", "train.micro_batch_rows=1"]).succeeds();
+    assert_eq!(rows("step-000002"), 1);
+    fs_err::remove_dir_all(desk.path(CHECKPOINT)).unwrap();
+    desk.write("run/latest", "step-000002");
+    let auto = ["--set", "eval.benchmarks=[]", "--set", "train.micro_batch_rows=auto"];
+    desk.uner(&[&["train", "--recipe", "tiny", "--resume"], &auto[..]].concat()).succeeds();
+    assert_eq!(rows("step-000004"), 1);
+    assert!(desk.read("run/recipe.toml").contains("micro_batch_rows = \"auto\""));
+
+    // A new run has all the memory it could want, and so the step in one micro-batch.
+    fs_err::remove_dir_all(desk.path("run")).unwrap();
+    desk.uner(&[&["train", "--recipe", "tiny"], &auto[..]].concat()).succeeds();
+    assert_eq!(rows("step-000004"), 2);
+}
+
+#[test]
+fn a_plan_that_does_not_fit_is_refused_with_what_would() {
+    let desk = Desk::new();
+    let limited = |gib: &str, more: &[&str]| {
+        let limit = format!("run.memory.limit_gib={gib}");
+        desk.uner(&[&["train", "--recipe", "tiny", "--set", &limit], more].concat())
+    };
+    let parts = [
+        "even in its smallest layout",
+        "the cheapest change that makes it fit: `train.micro_batch_rows` = 1",
+    ];
+    limited("0.0029", &[]).fails(1, &parts);
+    limited("0.0029", &["--dry-run"]).fails(1, &parts);
+    limited("0.0029", &["--dry-run", "--set", "train.micro_batch_rows=auto"]).succeeds();
+    limited("0.0001", &[]).fails(1, &["no single change makes it fit"]);
+    assert!(!desk.path("run/step-000002").exists());
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let desk = Desk::new();
     let outcome = desk.uner(&["train", "--recipe", "tiny", "--dry-run"]);
-    for part in ["40 conversations", "4 (10 an epoch", "4 conversations, about", "of 2 kept"] {
+    for part in
+        ["40 conversations", "4 (10 an epoch", "4 conversations, about", "graphs of 2 of 2 blocks kept"]
+    {
         assert!(outcome.succeeds().stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
     }
     assert!(!desk.path("run").exists());

@@ -105,6 +105,16 @@ impl LinearCrossEntropyOps for burn::backend::Flex {
     }
 }
 
+/// Bytes of the logits that exist at a time on the CPU, at most: so many that the weight is read a few times a step, not once a
+/// row.
+pub const CPU_LOGITS_BYTES: usize = 64 << 20;
+
+/// Bytes of the logits that exist at a time on a GPU, at most. They are f32 whatever the operands are: bf16 would round a logit
+/// of 20 to the nearest 1/8, and the loss with it. At 32,000 words 256 MiB are 2,048 rows, eight times what it takes for a
+/// product with the weight to be bound by arithmetic and not by reading the weight; each further chunk reads and writes the
+/// weight's gradient once more.
+pub const GPU_LOGITS_BYTES: usize = 256 << 20;
+
 /// Label of a row that is not trained.
 pub const IGNORE_INDEX: i32 = -100;
 
