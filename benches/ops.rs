@@ -17,7 +17,8 @@ use uner_kernels::dropout::Draw;
 use uner_kernels::quantized_linear::Form;
 use uner_kernels::{
     AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, adamw, add_rms_norm, attention,
-    dropout, linear, linear_cross_entropy, rms_norm, rope, squared_norm, swiglu, token_losses,
+    dropout, linear, linear_cross_entropy, quantized_linear, rms_norm, rope, squared_norm, swiglu,
+    token_losses,
 };
 
 /// That of the binaries.

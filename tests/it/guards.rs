@@ -115,7 +115,7 @@ fn poisoned_model() -> Llama {
         let width = shape[1];
         let row = POISON as usize * width;
         let device = Device::flex();
-        values.slice_assign([row..row + width], Tensor::full([width], f32::NAN, &device))
+        values.slice_assign(row..row + width, Tensor::full([width], f32::NAN, &device))
     })
 }
 

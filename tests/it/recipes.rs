@@ -49,7 +49,8 @@ fn every_recipe_plans() {
 fn hardware(name: &str) -> String {
     let plan = Plan::resolve(load(name, &[])).unwrap();
     let data = DataSize::Expected(plan.recipe.data.expected_conversations.unwrap());
-    let place = Place { name: plan.recipe.run.device, about: Err("elsewhere".to_owned()), available: None };
+    let place =
+        Place { name: plan.recipe.run.device.first(), about: Err("elsewhere".to_owned()), available: None };
     let on = |blocks| {
         let sharding = Sharding { optimizer: 8, blocks };
         Numbers::on(&plan, data, Machine { place: place.clone(), speed: Speed::ASSUMED, sharding })

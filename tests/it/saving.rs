@@ -107,9 +107,9 @@ impl Known {
         Self { models }
     }
 
-    fn score(&self, model: &Llama) -> Option<f64> {
+    fn score(&self, model: &Llama) -> f64 {
         let head = head(model);
-        Some(self.models.iter().find(|(known, _)| *known == head).expect("a model of this run").1)
+        self.models.iter().find(|(known, _)| *known == head).expect("a model of this run").1
     }
 }
 
@@ -175,6 +175,8 @@ fn training_goes_on_while_a_checkpoint_is_written_and_the_next_one_waits() {
         folder: folder.path(),
         companions: &companions,
         callbacks: Callbacks::default(),
+        deterministic: false,
+        group: &Group::alone(),
     };
     let mut told = Vec::new();
     train(&run, start(), &mut |event| {
@@ -193,7 +195,7 @@ fn scoring_changes_nothing_that_is_trained_and_keeps_the_best() {
     let (plain, scored) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let expected = go_on(plain.path(), &config(), start(), Callbacks::default(), |_| false);
     let known = Known::new();
-    let score = |model: &Llama| Ok(known.score(model));
+    let score = |model: &Llama| Ok(Some(known.score(model)));
     let callbacks = Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
     let told = go_on(scored.path(), &by_score(None), start(), callbacks, |_| false);
 
@@ -228,7 +230,7 @@ fn the_lowest_validation_loss_is_kept_too() {
 fn patience_ends_a_run_and_a_resumed_one_stays_ended() {
     let folder = tempfile::tempdir().unwrap();
     let known = Known::new();
-    let score = |model: &Llama| Ok(known.score(model));
+    let score = |model: &Llama| Ok(Some(known.score(model)));
     let callbacks = Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
     let told = go_on(folder.path(), &by_score(Some(2)), start(), callbacks, |_| false);
     // Step 6 is worse than step 4 and step 8 only as good.
@@ -246,7 +248,7 @@ fn patience_ends_a_run_and_a_resumed_one_stays_ended() {
 #[test]
 fn what_is_best_and_how_long_ago_survive_a_resume() {
     let known = Known::new();
-    let score = |model: &Llama| Ok(known.score(model));
+    let score = |model: &Llama| Ok(Some(known.score(model)));
     let callbacks = Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
     for stop_after in 1..8 {
         let folder = tempfile::tempdir().unwrap();
@@ -270,7 +272,11 @@ fn an_interrupt_during_an_evaluation_leaves_it_for_the_resumed_run() {
         let folder = tempfile::tempdir().unwrap();
         let asked = AtomicBool::new(false);
         let score = |model: &Llama| {
-            if validation || !asked.swap(true, Ordering::SeqCst) { Ok(None) } else { Ok(known.score(model)) }
+            if validation || !asked.swap(true, Ordering::SeqCst) {
+                Ok(None)
+            } else {
+                Ok(Some(known.score(model)))
+            }
         };
         let interrupted = || validation;
         let callbacks = Callbacks {
@@ -283,7 +289,7 @@ fn an_interrupt_during_an_evaluation_leaves_it_for_the_resumed_run() {
         assert!(progress.step == 2 && progress.standing.cut_short, "{:?}", progress.standing);
         assert_eq!((first.saved(), first.scores()), (vec![2], vec![]));
 
-        let score = |model: &Llama| Ok(known.score(model));
+        let score = |model: &Llama| Ok(Some(known.score(model)));
         let callbacks = Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
         let second = go_on(folder.path(), &config, resume(folder.path()), callbacks, |_| false);
         let whole = tempfile::tempdir().unwrap();

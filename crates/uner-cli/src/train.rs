@@ -244,7 +244,7 @@ fn lead(run: &Run, progress: Progress, mut monitor: Monitor) -> Result<Option<Pr
             Event::Guarded(report) => meter.say(&guard_line(report)),
             Event::Validated { step, loss } => meter.say(&format!("step {step}: validation loss {loss:.4}")),
             Event::Scored { step, score, .. } => {
-                meter.say(&format!("step {step}: F1 {:.1} %", score * 100.0))
+                meter.say(&format!("step {step}: F1 {:.1} %", score * 100.0));
             }
             Event::Stopped { step, best_step } => meter.say(&stopped_line(*step, *best_step)),
             Event::Saved { step, path } => meter.say(&format!("step {step}: saved `{}`", path.display())),

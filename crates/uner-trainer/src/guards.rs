@@ -4,6 +4,7 @@
 //! enters this window like any other, so that a loss that has moved for good is not refused for ever.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use uner_model::{Llama, LlamaConfig};
@@ -175,7 +176,7 @@ impl GuardState {
         self.skipped_in_a_row += 1;
         if self.skipped_in_a_row > MOST_SKIPPED_IN_A_ROW {
             finding.answer = Answer::Stop;
-            finding.problem += &format!(", after {MOST_SKIPPED_IN_A_ROW} steps in a row were skipped");
+            let _ = write!(finding.problem, ", after {MOST_SKIPPED_IN_A_ROW} steps in a row were skipped");
         }
     }
 }

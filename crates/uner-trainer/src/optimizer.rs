@@ -18,6 +18,9 @@ const FIRST: &str = "exp_avg.";
 const SECOND: &str = "exp_avg_sq.";
 const MASTER: &str = "master.";
 
+/// One tensor of a state, where it has it.
+type Part = fn(&AdamWState) -> Option<&Tensor<1>>;
+
 /// First and second moment of this rank's share of every parameter, and the f32 value of what is stored in a shorter type.
 #[derive(Debug, Default)]
 pub struct AdamW {
@@ -123,7 +126,7 @@ impl AdamW {
         group: &Group,
     ) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
         let mut whole = BTreeMap::new();
-        let kinds: [(&str, fn(&AdamWState) -> Option<&Tensor<1>>); 3] = [
+        let kinds: [(&str, Part); 3] = [
             (FIRST, |state| Some(&state.exp_avg)),
             (SECOND, |state| Some(&state.exp_avg_sq)),
             (MASTER, |state| state.master.as_ref()),

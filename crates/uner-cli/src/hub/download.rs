@@ -164,7 +164,7 @@ fn digest(path: &Path, mut hasher: impl Digest) -> Result<String> {
         let read = file.read(&mut buffer)?;
         if read == 0 {
             let bytes = hasher.finalize();
-            return Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+            return Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat());
         }
         hasher.update(&buffer[..read]);
     }

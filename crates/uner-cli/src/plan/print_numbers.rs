@@ -126,7 +126,7 @@ mod tests {
         let speed = Speed { rates, measured: Some([1024, 4096, 8192]) };
         let numbers = Numbers::on(&plan, data, Machine { place, speed, sharding: Sharding::NONE });
         let lines = numbers.lines(plan.model.config.num_hidden_layers);
-        lines.into_iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect()
+        lines.into_iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect::<Vec<_>>().concat()
     }
 
     #[test]

@@ -134,11 +134,12 @@ fn what_is_not_what_was_announced_is_refused() {
 #[test]
 fn a_dataset_comes_from_the_hub_too() {
     let desk = Desk::new();
-    let lines: String = (0..20)
+    let lines = (0..20)
         .map(|number| {
             format!("{{\"text\": \"Ann {number} ran.\", \"entities\": [{{\"start\": 0, \"end\": 3, \"label\": \"person\"}}]}}\n")
         })
-        .collect();
+        .collect::<Vec<String>>()
+        .concat();
     let hub = Hub::start([("train.jsonl".to_owned(), lines.into_bytes())]);
     let data = "data.train=[{ split = \"train\", dataset = { name = \"d\", hub = \"org/name\", licence = \"CC0\", \
                 format = { kind = \"jsonl\" }, splits = { train = \"d/train.jsonl\" } } }]";
@@ -174,5 +175,5 @@ fn sha256(content: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }

@@ -1,5 +1,6 @@
 //! A run that is killed without warning, again and again, ends as the run that was left alone.
 
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,9 @@ fn numbers(desk: &Desk, kind: &str, name: &str) -> Vec<(u64, String)> {
 }
 
 fn is_writing(desk: &Desk) -> bool {
-    desk.names().iter().any(|name| name.starts_with("step-") && name.ends_with(".tmp"))
+    desk.names()
+        .iter()
+        .any(|name| name.starts_with("step-") && Path::new(name).extension().is_some_and(|end| end == "tmp"))
 }
 
 /// Waits for a random moment of the run: any, or one at which a checkpoint is being written. False when the run was over

@@ -71,7 +71,7 @@ fn the_event_file_goes_on_when_a_run_is_resumed() {
     let whole = fs_err::read(desk.path("run").join(&name)).unwrap();
     desk.write("run/latest", "step-000002");
     desk.uner(&["train", "--recipe", "tiny", "--set", NO_SCORES, "--resume"]).succeeds();
-    assert_eq!(files(), [name.clone()]);
+    assert_eq!(files(), std::slice::from_ref(&name));
     let resumed = fs_err::read(desk.path("run").join(&name)).unwrap();
     // The same records but for times and speeds, which are as long.
     assert_eq!(resumed.len(), whole.len());

@@ -126,7 +126,7 @@ mod mpi {
         let mut started = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let start = Instant::now();
         while !desk.path("run/latest").exists() {
-            assert!(start.elapsed() < Duration::from_secs(60), "nothing was saved");
+            assert!(start.elapsed() < Duration::from_mins(1), "nothing was saved");
             std::thread::sleep(Duration::from_millis(20));
         }
         let processes = children(&started);

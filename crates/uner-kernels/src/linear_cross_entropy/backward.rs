@@ -63,7 +63,7 @@ where
                 let (hidden, weight) = (hidden.into_primitive(), weight.into_primitive());
                 let ([trained], [vocab, width]) = (rows.shape().dims(), weight.shape().dims());
                 // The logits, and a product of the same size for each gradient.
-                for _ in 0..1 + wanted.iter().filter(|wanted| **wanted).count() {
+                for _ in 0..=wanted.iter().filter(|wanted| **wanted).count() {
                     counted(trained, vocab, width);
                 }
                 let (loss, gradients) = B::loss_and_gradients(hidden, weight, rows, targets, wanted);

@@ -42,7 +42,6 @@ pub struct AdapterConfig {
 /// A layer that can have an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::enum_variant_names, reason = "the names of checkpoints")]
 pub enum Target {
     /// Queries.
     QProj,

@@ -46,6 +46,9 @@ impl AdapterFiles {
     ///
     /// # Errors
     /// When a file cannot be written.
+    ///
+    /// # Panics
+    /// When there are not as many values as a shape says.
     pub fn write(&self, folder: &Path) -> Result<(), WeightsError> {
         for (name, text) in &self.texts {
             fs_err::write(folder.join(name), text)?;

@@ -45,23 +45,23 @@ pub fn changes(setup: &Setup, rows: Rows, available: u64) -> Vec<Outcome> {
         (needed <= available).then_some(Outcome { change, needed })
     };
     let fewer = fewer_rows(setup, rows, available);
-    let shorter = (1..setup.row_length.div_ceil(SHORTEST)).rev().map(|steps| {
+    let mut shorter = (1..setup.row_length.div_ceil(SHORTEST)).rev().map(|steps| {
         let row_length = steps * SHORTEST;
         (Change::MaxSeqLen(row_length), Setup { row_length, ..*setup })
     });
-    let shorter = shorter.filter_map(fits).next();
+    let shorter = shorter.find_map(fits);
     let counts =
         || std::iter::successors(Some(2), |count| Some(2 * count)).take_while(|c| *c <= MOST_DEVICES);
-    let sharded = counts().map(|count| {
+    let mut sharded = counts().map(|count| {
         let sharding = Sharding { optimizer: count, blocks: setup.sharding.blocks };
         (Change::ShardedOptimizer(count), Setup { sharding, ..*setup })
     });
-    let owned = counts().map(|count| {
+    let mut owned = counts().map(|count| {
         let sharding = Sharding { optimizer: count, blocks: count };
         (Change::OwnedBlocks(count), Setup { sharding, ..*setup })
     });
     let others = other_storage(setup).into_iter().filter_map(fits);
-    let devices = sharded.filter_map(fits).next().or_else(|| owned.filter_map(fits).next());
+    let devices = sharded.find_map(fits).or_else(|| owned.find_map(fits));
     fewer.into_iter().chain(shorter).chain(others).chain(devices).collect()
 }
 

@@ -101,7 +101,7 @@ impl Shared {
             return write!(stream, "HTTP/1.1 404 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         };
         if fault == Fault::Redirect && !request.path.starts_with("/elsewhere/") {
-            let etag = self.checksum(name, content);
+            let etag = checksum(name, content);
             return write!(
                 stream,
                 "HTTP/1.1 302 Found\r\nX-Repo-Commit: {COMMIT}\r\nX-Linked-Etag: \"{etag}\"\r\nLocation: http://{}/elsewhere/{name}\r\n\
@@ -122,7 +122,7 @@ impl Shared {
             match line.split_once(": ") {
                 Some((name, value)) if name.eq_ignore_ascii_case("range") => value.clone_into(&mut range),
                 Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
-                    value.clone_into(&mut authorization)
+                    value.clone_into(&mut authorization);
                 }
                 _ if line.is_empty() => break,
                 _ => {}
@@ -162,16 +162,12 @@ impl Shared {
             stream,
             "HTTP/1.1 206 Partial Content\r\nX-Repo-Commit: {COMMIT}\r\nETag: \"{}\"\r\nContent-Range: bytes {first}-{}/{}\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n",
-            self.checksum(name, content),
+            checksum(name, content),
             end - 1,
             content.len(),
             part.len()
         )?;
         stream.write_all(&part[..sent])
-    }
-
-    fn checksum(&self, name: &str, content: &[u8]) -> String {
-        if name.ends_with(LARGE) { sha256(content) } else { git_name(content) }
     }
 
     /// What the hub's interface says of the repository.
@@ -190,4 +186,8 @@ impl Shared {
             .collect();
         json!({ "sha": COMMIT, "siblings": siblings, "cardData": { "license": "other", "license_name": "llama2" } }).to_string()
     }
+}
+
+fn checksum(name: &str, content: &[u8]) -> String {
+    if name.ends_with(LARGE) { sha256(content) } else { git_name(content) }
 }
