@@ -45,21 +45,24 @@ fn every_recipe_plans() {
     }
 }
 
-/// What the head of a recipe for GPUs says of them: 8 of 80 GB, sharing no more than they have to.
+/// What the head of a recipe for GPUs says of them: of 80 GB, or of as much as `run.memory` names.
 fn hardware(name: &str) -> String {
     let plan = Plan::resolve(load(name, &[])).unwrap();
     let data = DataSize::Expected(plan.recipe.data.expected_conversations.unwrap());
     let place =
         Place { name: plan.recipe.run.device.first(), about: Err("elsewhere".to_owned()), available: None };
-    let on = |blocks| {
-        let sharding = Sharding { optimizer: 8, blocks };
-        Numbers::on(&plan, data, Machine { place: place.clone(), speed: Speed::ASSUMED, sharding })
+    let count = plan.recipe.run.device.count();
+    let sharding = Sharding { optimizer: count, blocks: 1 };
+    let numbers = Numbers::on(&plan, data, Machine { place, speed: Speed::ASSUMED, sharding });
+    assert!(numbers.too_much.is_none(), "{name} does not fit");
+    let gigabytes = numbers.budget.available as f64 / 1e9;
+    let gpus = match count {
+        1 => format!("one GPU of {gigabytes:.0} GB"),
+        _ => format!("{count} GPUs of {gigabytes:.0} GB that share the optimizer's state"),
     };
-    let shared = [(on(1), "the optimizer's state"), (on(8), "the blocks and the optimizer's state")];
-    let (numbers, what) = shared.into_iter().find(|(numbers, _)| numbers.too_much.is_none()).unwrap();
     let layout = numbers.choice.layout;
     format!(
-        "# Hardware: 8 GPUs of 80 GB that share {what}.\n\
+        "# Hardware: {gpus}.\n\
          # Memory, estimated: {:.1} GiB a GPU (micro-batches of {} rows, graphs of {} of {} blocks kept).\n\
          # Time, estimated: at most {:.1} hours of matrix products at {:.0} TFLOP/s a GPU, and what comes on top.\n",
         numbers.choice.memory.total() as f64 / f64::from(1 << 30),

@@ -150,7 +150,9 @@ pub(crate) fn update(
 
     let mut watch = Stopwatch::start(&device);
     let gradients = gradients.reduce(run.group)?;
-    watch.lap(&mut breakdown.reduce);
+    if !run.group.is_alone() {
+        watch.lap(&mut breakdown.reduce);
+    }
     // Summed over micro-batches and ranks, divided once: the mean over tokens, however they are laid out.
     let trained = data.trained_tokens as f64;
     let [sum, squared_norm] = run.group.total([sum, gradients.squared_norm()])?;

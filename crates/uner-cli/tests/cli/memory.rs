@@ -40,7 +40,7 @@ const CASES: [Case; 2] = [
         row_length: 512,
         rows: 2,
         conversations: 24,
-        limit: 0.3,
+        limit: 0.42,
     },
 ];
 

@@ -8,6 +8,8 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 
+use crate::profile::{Pass, timed};
+
 use super::{Draw, DropoutKernels, DropoutOps};
 
 #[derive(Debug)]
@@ -18,7 +20,9 @@ impl<B: DropoutKernels> Backward<B, 1> for DropoutBackward {
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let (keys, draw) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |dy| B::drop_out(dy, keys, draw));
+        unary::<B, _>(ops.parents, ops.node, grads, |dy| {
+            timed("dropout", Pass::Backward, || B::drop_out(dy, keys, draw))
+        });
     }
 }
 

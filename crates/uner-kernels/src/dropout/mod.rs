@@ -17,6 +17,8 @@ use burn::backend::{
 };
 use burn::tensor::{Int, Tensor};
 
+use crate::profile::{Pass, timed};
+
 /// The fractional part of the golden ratio: what columns are apart before they are mixed.
 const STRIDE: u32 = 0x9E37_79B9;
 
@@ -102,9 +104,8 @@ pub fn dropout(x: Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) -> Tensor<2> {
     let [rows, _] = x.dims();
     assert_eq!(keys.dims(), [rows], "one key for each row of `x` {:?}", x.dims());
     assert!((0.0..1.0).contains(&draw.probability), "a probability of {}", draw.probability);
-    Tensor::from_dispatch(<Dispatch as DropoutOps>::dropout(
-        x.into_dispatch(),
-        keys.clone().into_dispatch(),
-        draw,
-    ))
+    timed("dropout", Pass::Forward, || {
+        let keys = keys.clone().into_dispatch();
+        Tensor::from_dispatch(<Dispatch as DropoutOps>::dropout(x.into_dispatch(), keys, draw))
+    })
 }

@@ -4,9 +4,11 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::{
-    Autodiff,
+    Autodiff, TensorMetadata,
     tensor::{FloatTensor, IntTensor},
 };
+
+use crate::profile::{Pass, counted, timed};
 
 use super::{Layout, QuantizedLinearKernels, QuantizedLinearOps};
 
@@ -19,7 +21,13 @@ impl<B: QuantizedLinearKernels> Backward<B, 1> for QuantizedLinearBackward {
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let (words, scales, layout) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |dy| B::quantized_backward_x(dy, words, scales, layout));
+        unary::<B, _>(ops.parents, ops.node, grads, |dy| {
+            timed("quantized_linear", Pass::Backward, || {
+                let [tokens, _] = dy.shape().dims();
+                counted(tokens, layout.columns, layout.rows);
+                B::quantized_backward_x(dy, words, scales, layout)
+            })
+        });
     }
 }
 

@@ -24,6 +24,8 @@ use burn::backend::{
 };
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
+use crate::profile::{Pass, counted, timed};
+
 /// Numbers that share a factor.
 pub const BLOCK: usize = 64;
 
@@ -190,10 +192,13 @@ pub fn quantized_linear(x: Tensor<2>, weight: &QuantizedWeight) -> Tensor<2> {
         x.dims(),
         weight.layout
     );
-    Tensor::from_dispatch(<Dispatch as QuantizedLinearOps>::quantized_linear(
-        x.into_dispatch(),
-        weight.words.clone().into_dispatch(),
-        weight.scales.clone().into_dispatch(),
-        weight.layout,
-    ))
+    timed("quantized_linear", Pass::Forward, || {
+        counted(x.dims()[0], weight.layout.rows, weight.layout.columns);
+        Tensor::from_dispatch(<Dispatch as QuantizedLinearOps>::quantized_linear(
+            x.into_dispatch(),
+            weight.words.clone().into_dispatch(),
+            weight.scales.clone().into_dispatch(),
+            weight.layout,
+        ))
+    })
 }

@@ -18,14 +18,10 @@ pub enum Change {
     MicroBatchRows(usize),
     /// Rows of so many tokens: longer conversations lose queries.
     MaxSeqLen(usize),
-    /// 8-bit moments.
-    EightBitMoments,
     /// An adapter of this rank on every layer.
     Adapter(usize, Base),
     /// Master weights and moments shared by so many devices.
     ShardedOptimizer(usize),
-    /// Blocks shared by so many devices too.
-    OwnedBlocks(usize),
 }
 
 /// A change and what the run would then take on a device, laid out to take the least.
@@ -50,18 +46,13 @@ pub fn changes(setup: &Setup, rows: Rows, available: u64) -> Vec<Outcome> {
         (Change::MaxSeqLen(row_length), Setup { row_length, ..*setup })
     });
     let shorter = shorter.find_map(fits);
-    let counts =
-        || std::iter::successors(Some(2), |count| Some(2 * count)).take_while(|c| *c <= MOST_DEVICES);
-    let mut sharded = counts().map(|count| {
+    let counts = std::iter::successors(Some(2), |count| Some(2 * count)).take_while(|c| *c <= MOST_DEVICES);
+    let mut sharded = counts.map(|count| {
         let sharding = Sharding { optimizer: count, blocks: setup.sharding.blocks };
         (Change::ShardedOptimizer(count), Setup { sharding, ..*setup })
     });
-    let mut owned = counts().map(|count| {
-        let sharding = Sharding { optimizer: count, blocks: count };
-        (Change::OwnedBlocks(count), Setup { sharding, ..*setup })
-    });
     let others = other_storage(setup).into_iter().filter_map(fits);
-    let devices = sharded.find_map(fits).or_else(|| owned.find_map(fits));
+    let devices = sharded.find_map(fits);
     fewer.into_iter().chain(shorter).chain(others).chain(devices).collect()
 }
 
@@ -81,13 +72,11 @@ fn other_storage<'a>(setup: &Setup<'a>) -> Vec<(Change, Setup<'a>)> {
         return Vec::new();
     }
     let plain = if setup.storage.activation < Storage::F32.activation { Base::Bf16 } else { Base::F32 };
-    let mut changed =
-        vec![(Change::EightBitMoments, Setup { storage: setup.storage.with_8bit_moments(), ..*setup })];
-    changed.extend([plain, Base::EightBit, Base::FourBit].map(|base| {
+    let on = |base| {
         let adapter = Some(Adapter::everywhere(RANK, base));
         (Change::Adapter(RANK, base), Setup { adapter, ..*setup })
-    }));
-    changed
+    };
+    [plain, Base::EightBit, Base::FourBit].map(on).to_vec()
 }
 
 impl fmt::Display for Change {
@@ -97,14 +86,12 @@ impl fmt::Display for Change {
             Self::MaxSeqLen(length) => {
                 write!(out, "`train.max_seq_len` = {length} (longer conversations lose queries)")
             }
-            Self::EightBitMoments => write!(out, "8-bit moments"),
             Self::Adapter(rank, base) => {
                 write!(out, "an adapter of rank {rank} on every layer, the model frozen in {base}")
             }
             Self::ShardedOptimizer(devices) => {
                 write!(out, "{devices} devices that share the optimizer's state")
             }
-            Self::OwnedBlocks(devices) => write!(out, "{devices} devices that share the blocks too"),
         }
     }
 }

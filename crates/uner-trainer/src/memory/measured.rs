@@ -135,7 +135,7 @@ fn config(shape: &Shape) -> LlamaConfig {
 fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
     let setup = Setup {
         model,
-        storage: Storage::F32,
+        storage: Storage { snapshot: 0.0, ..Storage::F32 },
         adapter: None,
         sharding: Sharding::NONE,
         row_length: shape.length,

@@ -82,6 +82,8 @@ pub struct Memory {
     pub head: u64,
     /// Gradients of activations, and matrices unpacked for a product.
     pub workspace: u64,
+    /// The copy of weights and moments that a checkpoint is written from.
+    pub checkpoint: u64,
 }
 
 impl Memory {
@@ -91,17 +93,18 @@ impl Memory {
         let held = held(setup, &size);
         let moments = moments(setup, &size, layout);
         let largest = moments.max_by_key(Self::total).unwrap_or_default();
-        Self { weights: held.weights, master: held.master, moments: held.moments, ..largest }
+        let Self { weights, master, moments, checkpoint, .. } = held;
+        Self { weights, master, moments, checkpoint, ..largest }
     }
 
     /// All of it.
     pub fn total(&self) -> u64 {
-        let Self { weights, master, moments, gradients, inputs, graphs, head, workspace } = *self;
-        weights + master + moments + gradients + inputs + graphs + head + workspace
+        let Self { weights, master, moments, gradients, inputs, graphs, head, workspace, checkpoint } = *self;
+        weights + master + moments + gradients + inputs + graphs + head + workspace + checkpoint
     }
 
     /// With their names, in the order in which they are shown.
-    pub fn categories(&self) -> [(&'static str, u64); 8] {
+    pub fn categories(&self) -> [(&'static str, u64); 9] {
         [
             ("weights", self.weights),
             ("master weights", self.master),
@@ -111,11 +114,12 @@ impl Memory {
             ("kept graphs", self.graphs),
             ("logits and head", self.head),
             ("workspace", self.workspace),
+            ("checkpoint", self.checkpoint),
         ]
     }
 }
 
-/// Weights, master weights and moments.
+/// Weights, master weights, moments, and their copy for a checkpoint.
 fn held(setup: &Setup, size: &Size) -> Memory {
     let Setup { storage, sharding, .. } = *setup;
     let others = (size.embeddings * size.embedding + size.norm) as f64;
@@ -137,6 +141,7 @@ fn held(setup: &Setup, size: &Size) -> Memory {
         weights: weights as u64,
         master: (storage.master * states) as u64,
         moments: (storage.moments * states) as u64,
+        checkpoint: (storage.snapshot * size.trained() as f64) as u64,
         ..Memory::default()
     }
 }

@@ -2,9 +2,7 @@
 
 use uner_model::LlamaConfig;
 
-/// Values of a moment that share one scale (Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization").
-const MOMENT_BLOCK: f64 = 256.0;
-/// Values of a frozen weight that do.
+/// Values of a packed weight that share one scale.
 const WEIGHT_BLOCK: f64 = 64.0;
 /// Bytes of an f32.
 const FLOAT: f64 = 4.0;
@@ -24,32 +22,40 @@ pub struct Storage {
     pub moments: f64,
     /// An activation, or the gradient of one.
     pub activation: f64,
+    /// What a checkpoint is written from while training goes on, where that copy is in the same memory.
+    pub snapshot: f64,
 }
 
 impl Storage {
-    /// Everything in f32: a CPU.
-    pub const F32: Self =
-        Self { parameter: FLOAT, gradient: FLOAT, master: 0.0, moments: 2.0 * FLOAT, activation: FLOAT };
+    /// Everything in f32: a CPU, where parameters and moments are copied for a checkpoint.
+    pub const F32: Self = Self {
+        parameter: FLOAT,
+        gradient: FLOAT,
+        master: 0.0,
+        moments: 2.0 * FLOAT,
+        activation: FLOAT,
+        snapshot: 3.0 * FLOAT,
+    };
 
     /// bf16 parameters and activations, f32 gradients, master weights and moments: a GPU.
-    pub const MIXED: Self =
-        Self { parameter: HALF, gradient: FLOAT, master: FLOAT, moments: 2.0 * FLOAT, activation: HALF };
+    pub const MIXED: Self = Self {
+        parameter: HALF,
+        gradient: FLOAT,
+        master: FLOAT,
+        moments: 2.0 * FLOAT,
+        activation: HALF,
+        snapshot: 0.0,
+    };
 
     /// That of a device, as the precision policy has it.
     pub fn of(is_host: bool) -> Self {
         if is_host { Self::F32 } else { Self::MIXED }
     }
-
-    /// The same with 8-bit moments: a byte for each, and an f32 scale for each block of them.
-    #[must_use]
-    pub fn with_8bit_moments(self) -> Self {
-        Self { moments: 2.0 * scaled(1.0, MOMENT_BLOCK), ..self }
-    }
 }
 
 /// Bytes of a value that has `bytes` of its own and a share of its block's scale.
-fn scaled(bytes: f64, block: f64) -> f64 {
-    bytes + FLOAT / block
+fn scaled(bytes: f64) -> f64 {
+    bytes + FLOAT / WEIGHT_BLOCK
 }
 
 /// A low-rank adapter on a frozen base.
@@ -89,8 +95,8 @@ impl Base {
         match self {
             Self::F32 => FLOAT,
             Self::Bf16 => HALF,
-            Self::EightBit => scaled(1.0, WEIGHT_BLOCK),
-            Self::FourBit => scaled(0.5, WEIGHT_BLOCK),
+            Self::EightBit => scaled(1.0),
+            Self::FourBit => scaled(0.5),
         }
     }
 

@@ -110,7 +110,6 @@ fn what_makes_it_fit_is_told_from_cheap_to_expensive() {
     assert_eq!(
         changes,
         [
-            Change::EightBitMoments,
             Change::Adapter(16, Base::Bf16),
             Change::Adapter(16, Base::EightBit),
             Change::Adapter(16, Base::FourBit),
