@@ -140,9 +140,9 @@ fn a_plan_that_does_not_fit_is_refused_with_what_would() {
         "even in its smallest layout",
         "the cheapest change that makes it fit: `train.micro_batch_rows` = 1",
     ];
-    limited("0.0029", &[]).fails(1, &parts);
-    limited("0.0029", &["--dry-run"]).fails(1, &parts);
-    limited("0.0029", &["--dry-run", "--set", "train.micro_batch_rows=auto"]).succeeds();
+    limited("0.00354", &[]).fails(1, &parts);
+    limited("0.00354", &["--dry-run"]).fails(1, &parts);
+    limited("0.00354", &["--dry-run", "--set", "train.micro_batch_rows=auto"]).succeeds();
     limited("0.0001", &[]).fails(1, &["no single change makes it fit"]);
     assert!(!desk.path("run/step-000002").exists());
 }
