@@ -25,7 +25,7 @@ REPEATS="${REPEATS:-3}"
 THREADS="${THREADS:-$(nproc)}"
 LABELS="${LABELS:-${UNER_SHARED:-../shared}/golden/tokenization/train.jsonl}"
 PRESET=cpu TIME=1 STEPS=7 WARM_UP=3
-OPS=(limits attention rms_norm rope swiglu linear linear_cross_entropy squared_norm adamw)
+OPS=(limits attention rms_norm rope swiglu dropout linear quantized_linear linear_cross_entropy squared_norm adamw)
 export RAYON_NUM_THREADS="$THREADS"
 
 # alternate NAME REPEAT OURS... -- PYTORCH...: the two take turns, and which is first changes.

@@ -27,7 +27,7 @@ PYTHON="${PYTHON:-python3}"
 OUT="${OUT:-target/gpu-suite}"
 REPEATS="${REPEATS:-3}"
 DEVICE=cuda:0 TORCH_DEVICE=cuda PRESET=7b DTYPE=bf16 FEATURES=cuda TIME=1
-OPS=(limits attention rms_norm rope swiglu linear linear_cross_entropy squared_norm adamw)
+OPS=(limits attention rms_norm rope swiglu dropout linear quantized_linear linear_cross_entropy squared_norm adamw)
 # The tests that run on `UNER_TEST_DEVICES`.
 MODULES=(devices kernels golden adamw step training)
 

@@ -19,7 +19,7 @@ PARTS = {
     "H100 PCIe": (756, 2000),
     "H100": (989, 3350),
 }
-COPIED = ("rms_norm", "rope", "swiglu", "squared_norm", "adamw")
+COPIED = ("rms_norm", "rope", "swiglu", "dropout", "squared_norm", "adamw")
 OPS = ("attention", *COPIED, "linear", "linear_cross_entropy")
 
 

@@ -7,15 +7,18 @@
 
 use std::process::ExitCode;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 use uner_benches::measure::{Bench, Case, Cost};
 use uner_benches::preset::{LONGEST, Preset, documents, preset};
 use uner_benches::{argument, seeded};
 use uner_kernels::attention::PADDING;
 use uner_kernels::device::DeviceName;
+use uner_kernels::dropout::Draw;
+use uner_kernels::quantized_linear::Form;
 use uner_kernels::{
-    AdamWState, AdamWStep, Labels, RotaryTable, Visibility, adamw, add_rms_norm, attention, linear,
-    linear_cross_entropy, rms_norm, rope, squared_norm, swiglu, token_losses,
+    AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, adamw, add_rms_norm, attention,
+    dropout, linear, linear_cross_entropy, quantized_linear, rms_norm, rope, squared_norm, swiglu,
+    token_losses,
 };
 
 /// That of the binaries.
@@ -28,12 +31,14 @@ const EPS: f64 = 1e-5;
 type Measure = fn(&Bench, &Preset);
 
 /// The ops by their directory, and whether they read weights.
-const OPS: [(&str, bool, Measure); 8] = [
+const OPS: [(&str, bool, Measure); 10] = [
     ("attention", false, bench_attention),
     ("rms_norm", true, bench_rms_norm),
     ("rope", false, bench_rope),
     ("swiglu", false, bench_swiglu),
+    ("dropout", false, bench_dropout),
     ("linear", true, bench_linear),
+    ("quantized_linear", false, bench_quantized_linear),
     ("linear_cross_entropy", true, bench_linear_cross_entropy),
     ("squared_norm", true, bench_squared_norm),
     ("adamw", true, bench_adamw),
@@ -138,6 +143,21 @@ fn bench_swiglu(bench: &Bench, preset: &Preset) {
     );
 }
 
+fn bench_dropout(bench: &Bench, preset: &Preset) {
+    let Preset { tokens, hidden, .. } = *preset;
+    let [x, dy] = std::array::from_fn(|_| bench.random([tokens, hidden]));
+    let keys = Tensor::<1, Int>::arange(0..tokens as i64, &bench.device);
+    let draw = Draw { place: 1, probability: 0.1 };
+    let bytes = tokens * hidden * bench.activation_bytes();
+    bench.passes(
+        &Case { op: "dropout", shape: format!("{tokens}x{hidden}") },
+        Cost::Bytes(2 * bytes),
+        Cost::Bytes(2 * bytes),
+        || drop(dropout(x.clone(), &keys, draw)),
+        || backward(dropout(leaf(&x), &keys, draw), &dy),
+    );
+}
+
 fn bench_linear(bench: &Bench, preset: &Preset) {
     for [input, output] in preset.products() {
         let tokens = preset.tokens;
@@ -157,6 +177,22 @@ fn bench_linear(bench: &Bench, preset: &Preset) {
         bench.pass(&case, "forward", Cost::Bytes(input * output * stored), || {
             drop(linear(one.clone(), weight.clone()));
         });
+    }
+}
+
+fn bench_quantized_linear(bench: &Bench, preset: &Preset) {
+    for form in [Form::Int8, Form::Nf4] {
+        let Preset { tokens, hidden, intermediate, .. } = *preset;
+        let [x, dy] = [[tokens, hidden], [tokens, intermediate]].map(|shape| bench.random(shape));
+        let weight = QuantizedWeight::new(bench.random([intermediate, hidden]), form);
+        let flops = 2 * tokens * hidden * intermediate;
+        bench.passes(
+            &Case { op: "quantized_linear", shape: format!("{tokens}x{hidden}->{intermediate} {form:?}") },
+            Cost::Flops(flops),
+            Cost::Flops(flops),
+            || drop(quantized_linear(x.clone(), &weight)),
+            || backward(quantized_linear(leaf(&x), &weight), &dy),
+        );
     }
 }
 

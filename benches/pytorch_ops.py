@@ -307,6 +307,17 @@ def swiglu(bench, preset):
     bench.eager_and_compiled(case, costs, lambda gate, up: F.silu(gate) * up, inputs, gradient)
 
 
+def dropout(bench, preset):
+    tokens, width = preset["tokens"], preset["hidden"]
+    amount = tokens * width * bench.bytes
+    x = bench.random(tokens, width, grad=True)
+    # PyTorch also keeps a mask of a byte an element, which is its own affair.
+    costs = (("bytes", 2 * amount), ("bytes", 2 * amount))
+    case = ("dropout", f"{tokens}x{width}")
+    gradient = (bench.random(tokens, width),)
+    bench.eager_and_compiled(case, costs, lambda x: F.dropout(x, 0.1), [x], gradient)
+
+
 def linear(bench, preset):
     tokens, hidden, width = preset["tokens"], preset["hidden"], preset["intermediate"]
     for inner, outer in [(hidden, hidden), (hidden, width), (width, hidden), (hidden, preset["vocab"])]:
@@ -426,7 +437,7 @@ def limits(bench, _preset):
     bench.one(("matmul", f"{size}^3"), "matmul", "forward", ("flops", 2 * size**3), lambda: a @ b)
 
 
-OPS = [limits, attention, rms_norm, rope, swiglu, linear, linear_cross_entropy, squared_norm, adamw]
+OPS = [limits, attention, rms_norm, rope, swiglu, dropout, linear, linear_cross_entropy, squared_norm, adamw]
 
 
 def main():

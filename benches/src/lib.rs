@@ -29,6 +29,9 @@ pub fn train_config(global_batch_size: usize, max_seq_len: usize, micro_batch_ro
         save_every: 1,
         keep_last: 1,
         validate_every: 0,
+        checkpoint: None,
+        best: None,
+        guards: None,
     }
 }
 

@@ -40,6 +40,9 @@ pub(crate) fn train_config() -> TrainConfig {
         save_every: 1000,
         keep_last: 2,
         validate_every: 0,
+        checkpoint: None,
+        best: None,
+        guards: None,
     }
 }
 
@@ -80,5 +83,6 @@ pub(crate) fn batch_of_case(case: &Value) -> Batch {
         ids: ids.concat(),
         document: document.concat(),
         labels: labels.iter().flat_map(|row| row[1..].iter().copied().chain([IGNORE_INDEX])).collect(),
+        noise: None,
     }
 }

@@ -10,9 +10,10 @@ use std::path::Path;
 use burn::tensor::Device;
 use uner_model::parameters::visit;
 use uner_trainer::checkpoint::{self, latest};
-use uner_trainer::run::Progress;
 use uner_trainer::store::StoreWriter;
-use uner_trainer::{AdamW, Event, Group, Run, StepMetrics, TokenStore, TrainConfig, TrainError, train};
+use uner_trainer::{
+    Callbacks, Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, train,
+};
 
 use crate::golden::assert_close;
 use crate::model::{conversation, small_config, small_model, train_config};
@@ -59,11 +60,8 @@ fn rank(folder: &Path, group: &Group, steps: u64) -> Result<Outcome, TrainError>
     let (config, model_config, store) =
         (config(steps), small_config(), store(&folder.join(group.rank().to_string())));
     let progress = match latest(folder)? {
-        Some(path) => {
-            let found = checkpoint::load(&path, group, &Device::flex())?;
-            Progress { model: found.model, optimizer: found.optimizer, step: found.state.step }
-        }
-        None => Progress { model: small_model(5), optimizer: AdamW::default(), step: 0 },
+        Some(path) => checkpoint::load(&path, group, &Device::flex())?.into(),
+        None => Progress::new(small_model(5), group),
     };
     let run = Run {
         config: &config,
@@ -74,6 +72,8 @@ fn rank(folder: &Path, group: &Group, steps: u64) -> Result<Outcome, TrainError>
         kept_blocks: 1,
         folder,
         companions: &[],
+        callbacks: Callbacks::default(),
+        deterministic: false,
         group,
     };
     let (mut done, mut validated, mut saved) = (Vec::new(), Vec::new(), 0);
@@ -82,6 +82,7 @@ fn rank(folder: &Path, group: &Group, steps: u64) -> Result<Outcome, TrainError>
             Event::Step(metrics) => done.push(metrics.clone()),
             Event::Validated { loss, .. } => validated.push(*loss),
             Event::Saved { .. } => saved += 1,
+            _ => {}
         }
         Ok(ControlFlow::Continue(()))
     })?;
@@ -89,7 +90,7 @@ fn rank(folder: &Path, group: &Group, steps: u64) -> Result<Outcome, TrainError>
     visit(&progress.model, "", |parameter| {
         weights.insert(parameter.name, parameter.values.try_into_vec_as().unwrap());
     });
-    let state = progress.optimizer.gathered(&progress.model, group)?;
+    let state = progress.optimizer.gathered(&progress.model, false, group)?;
     let held =
         weights.keys().filter_map(|name| progress.optimizer.moments(name)).map(|(first, _)| first.dims()[0]);
     Ok(Outcome { steps: done, validated, saved, state, held: held.sum(), weights })

@@ -1,8 +1,9 @@
 //! Every recipe and every model configuration of the repository loads and plans, without data or weights.
 
-use uner_cli::plan::{DataSize, Numbers, Plan};
+use uner_cli::plan::{DataSize, Machine, Numbers, Place, Plan, Speed};
 use uner_cli::recipe::{self, Override, Recipe, Source};
 use uner_cli::{builtin, recipe::RANDOM};
+use uner_trainer::memory::Sharding;
 
 use crate::shared::{repository, shared};
 
@@ -44,6 +45,47 @@ fn every_recipe_plans() {
     }
 }
 
+/// What the head of a recipe for GPUs says of them: of 80 GB, or of as much as `run.memory` names.
+fn hardware(name: &str) -> String {
+    let plan = Plan::resolve(load(name, &[])).unwrap();
+    let data = DataSize::Expected(plan.recipe.data.expected_conversations.unwrap());
+    let place =
+        Place { name: plan.recipe.run.device.first(), about: Err("elsewhere".to_owned()), available: None };
+    let count = plan.recipe.run.device.count();
+    let sharding = Sharding { optimizer: count, blocks: 1 };
+    let numbers = Numbers::on(&plan, data, Machine { place, speed: Speed::ASSUMED, sharding });
+    assert!(numbers.too_much.is_none(), "{name} does not fit");
+    let gigabytes = numbers.budget.available as f64 / 1e9;
+    let gpus = match count {
+        1 => format!("one GPU of {gigabytes:.0} GB"),
+        _ => format!("{count} GPUs of {gigabytes:.0} GB that share the optimizer's state"),
+    };
+    let layout = numbers.choice.layout;
+    format!(
+        "# Hardware: {gpus}.\n\
+         # Memory, estimated: {:.1} GiB a GPU (micro-batches of {} rows, graphs of {} of {} blocks kept).\n\
+         # Time, estimated: at most {:.1} hours of matrix products at {:.0} TFLOP/s a GPU, and what comes on top.\n",
+        numbers.choice.memory.total() as f64 / f64::from(1 << 30),
+        layout.micro_batch_rows,
+        layout.kept_blocks,
+        plan.model.config.num_hidden_layers,
+        numbers.seconds().unwrap() / 3600.0,
+        numbers.speed.rates.matmul / 1e12,
+    )
+}
+
+#[test]
+fn heads_of_recipes_for_gpus_say_what_the_plan_says() {
+    let mut wrong = Vec::new();
+    for name in builtin::recipe_names() {
+        let text = builtin::recipe(name).unwrap();
+        if text.contains("device = \"cuda") && !text.contains(&hardware(name)) {
+            wrong.push(format!("{name}:\n{}", hardware(name)));
+        }
+    }
+    assert!(wrong.is_empty(), "the heads should say:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_model_configuration_plans() {
     for name in builtin::model_names() {
@@ -51,7 +93,7 @@ fn every_model_configuration_plans() {
         let config = format!("model.config={name}");
         let recipe = load("quickstart", &[&weights, &config]);
         let plan = Plan::resolve(recipe).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(Numbers::new(&plan, DataSize::Unknown).num_parameters > 0);
+        assert!(Numbers::new(&plan, DataSize::Unknown).size.model() > 0);
     }
 }
 

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use uner_model::parameters::visit;
 use uner_trainer::checkpoint::{self, latest};
-use uner_trainer::run::Progress;
 use uner_trainer::store::StoreWriter;
-use uner_trainer::{AdamW, Event, Group, Run, Schedule, TokenStore, TrainConfig, train};
+use uner_trainer::{Callbacks, Event, Group, Progress, Run, Schedule, TokenStore, TrainConfig, train};
 
 use crate::model::{conversation, small_config, small_model, train_config};
 
-fn config() -> TrainConfig {
+pub(crate) fn config() -> TrainConfig {
     TrainConfig {
         epochs: 4.0,
         max_steps: Some(10),
@@ -26,14 +25,14 @@ fn config() -> TrainConfig {
     }
 }
 
-fn store(folder: &Path) -> TokenStore {
+pub(crate) fn store(folder: &Path) -> TokenStore {
     let mut writer = StoreWriter::new(folder, config().max_seq_len).unwrap();
     (0..17).for_each(|number| writer.push(&conversation(number, 2 + number % 4)).unwrap());
     writer.finish().unwrap()
 }
 
 /// Every bit of weights and moments.
-fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
+pub(crate) fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
     let mut all = Vec::new();
     let to_bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
     visit(&progress.model, "", |parameter| {
@@ -58,6 +57,7 @@ struct Outcome {
 fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
     let (config, model_config) = (config(), small_config());
     let store = store(folder);
+    fs_err::write(folder.join("companion"), "what goes with the model").unwrap();
     let run = Run {
         config: &config,
         model_config: &model_config,
@@ -66,8 +66,10 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
         validation: Some(&store),
         kept_blocks: 1,
         folder,
-        companions: &[],
+        companions: &[folder.join("companion")],
+        callbacks: Callbacks::default(),
         group: &Group::alone(),
+        deterministic: false,
     };
     let (mut losses, mut saved) = (Vec::new(), Vec::new());
     let progress = train(&run, progress, &mut |event| {
@@ -79,7 +81,9 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
                 }
             }
             Event::Validated { loss, .. } => losses.push(loss.to_bits()),
+            Event::Guarded(report) => panic!("{report:?}"),
             Event::Saved { path, .. } => saved.push(path.clone()),
+            Event::Scored { .. } | Event::Stopped { .. } => unreachable!("nothing is scored"),
         }
         Ok(ControlFlow::Continue(()))
     })
@@ -88,13 +92,11 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
 }
 
 fn start() -> Progress {
-    Progress { model: small_model(5), optimizer: AdamW::default(), step: 0 }
+    Progress::new(small_model(5), &Group::alone())
 }
 
 fn resume(folder: &Path) -> Progress {
-    let checkpoint =
-        checkpoint::load(&latest(folder).unwrap().unwrap(), &Group::alone(), &Device::flex()).unwrap();
-    Progress { model: checkpoint.model, optimizer: checkpoint.optimizer, step: checkpoint.state.step }
+    checkpoint::load(&latest(folder).unwrap().unwrap(), &Group::alone(), &Device::flex()).unwrap().into()
 }
 
 #[test]
@@ -127,8 +129,7 @@ fn the_newest_checkpoints_are_kept_and_latest_names_the_last() {
 fn going_on_from_an_earlier_checkpoint_keeps_what_it_saves() {
     let folder = tempfile::tempdir().unwrap();
     let saved = run(folder.path(), start(), None).saved;
-    let earlier = checkpoint::load(&saved[1], &Group::alone(), &Device::flex()).unwrap();
-    let progress = Progress { model: earlier.model, optimizer: earlier.optimizer, step: earlier.state.step };
+    let progress = checkpoint::load(&saved[1], &Group::alone(), &Device::flex()).unwrap().into();
     let again = run(folder.path(), progress, Some(7)).saved.remove(0);
     assert_eq!(latest(folder.path()).unwrap().unwrap(), again);
     assert!(saved[3].exists());
@@ -139,24 +140,34 @@ fn torn_truncated_and_flipped_checkpoints_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let saved = run(folder.path(), start(), Some(1)).saved.remove(0);
     let device = Device::flex();
-    for file in ["model.safetensors", "optimizer.safetensors", "state.json", "config.json"] {
-        let path = saved.join(file);
+    let entries = fs_err::read_dir(&saved).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = entries.collect();
+    assert_eq!(files.len(), 6, "{files:?}");
+    for path in files {
+        let file = path.file_name().unwrap().to_string_lossy();
         let whole = fs_err::read(&path).unwrap();
-        let mut flipped = whole.clone();
-        flipped[whole.len() / 2] ^= 1;
-        for (what, bytes) in [("flipped", &flipped[..]), ("truncated", &whole[..whole.len() / 2])] {
+        let mut damages = vec![("truncated", whole[..whole.len() / 2].to_vec()), ("emptied", Vec::new())];
+        for part in 0..20 {
+            let mut flipped = whole.clone();
+            flipped[whole.len() * part / 20] ^= 1 << (part % 8);
+            damages.push(("flipped", flipped));
+        }
+        for (what, bytes) in damages {
             fs_err::write(&path, bytes).unwrap();
             let message = checkpoint::load(&saved, &Group::alone(), &device).unwrap_err().to_string();
-            assert!(message.contains(&format!("`{file}` is damaged")), "{what}: {message}");
+            // A flipped manifest may say anything of any file, but never what is there.
+            let named = file == "manifest.json" || message.contains(&format!("`{file}` is damaged"));
+            assert!(named && message.contains("use an earlier one"), "{file} {what}: {message}");
         }
         fs_err::remove_file(&path).unwrap();
-        assert!(checkpoint::load(&saved, &Group::alone(), &device).is_err(), "{file} missing");
+        let message = checkpoint::load(&saved, &Group::alone(), &device).unwrap_err().to_string();
+        assert!(
+            message.contains(&*file) && message.contains("use an earlier one"),
+            "{file} missing: {message}"
+        );
         fs_err::write(&path, whole).unwrap();
     }
     checkpoint::load(&saved, &Group::alone(), &device).unwrap();
-    fs_err::remove_file(saved.join("manifest.json")).unwrap();
-    let message = checkpoint::load(&saved, &Group::alone(), &device).unwrap_err().to_string();
-    assert!(message.contains("never finished"), "{message}");
 }
 
 #[test]

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use safetensors::Dtype;
 use uner_kernels::device::DeviceName;
 
-use crate::device;
+use crate::device::{self, Devices};
+use crate::export;
+use crate::hub::Accepted;
 use crate::probe::ProbeArgs;
 use crate::recipe::Override;
 
@@ -29,6 +32,8 @@ pub(crate) struct TrainLine {
 pub(crate) enum Command {
     /// Train a model by a recipe and measure it
     Train(TrainArgs),
+    /// Draw the course of a run, or of several, into one HTML page
+    Report(ReportArgs),
     /// Measure a trained model on benchmarks
     Eval(EvalArgs),
     /// Ask a trained model for the entities in a text
@@ -40,6 +45,11 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     /// Compute a model's logits, losses and gradients on given ids
     Probe(ProbeArgs),
+    /// Write a trained model as a plain folder that other programs read
+    ///
+    /// For GGUF, run `convert_hf_to_gguf.py` of llama.cpp on the folder that this writes with `--merge` (or, for a model that is
+    /// no adapter, without).
+    Export(ExportArgs),
     /// Say what this machine and this program can compute on, and try it
     Doctor(DoctorArgs),
 }
@@ -53,17 +63,37 @@ pub(crate) struct TrainArgs {
     /// Set a key of the recipe to another value; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Override>,
-    #[arg(long, value_name = "DEVICE", value_parser = device::parse, help = device::HELP_OF_TRAIN)]
-    pub(crate) device: Option<DeviceName>,
+    #[arg(long, value_name = "DEVICE", help = device::HELP_OF_TRAIN)]
+    pub(crate) device: Option<Devices>,
     /// Go on with a run, from its latest or from the named checkpoint
     #[arg(long, value_name = "latest|PATH", num_args = 0..=1, default_missing_value = "latest")]
     pub(crate) resume: Option<String>,
+    /// Download the recipe's models and datasets from this repository of the Hugging Face hub: you have read and accept its
+    /// licence; may be repeated
+    #[arg(long, value_name = "hf:ORG/NAME")]
+    pub(crate) accept_licence: Vec<Accepted>,
     /// Print what would be done and exit
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Print the first N encoded conversations, trained tokens in colour, and exit
     #[arg(long, value_name = "N")]
     pub(crate) show_mask: Option<usize>,
+    /// Compute every step twice and stop if the two differ in any bit; takes twice the time
+    #[arg(long)]
+    pub(crate) deterministic: bool,
+    /// Train N steps with every op timed, print where the time goes, and exit without saving
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) profile: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The folder of a run, finished or not; several are drawn over each other
+    #[arg(value_name = "RUN", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The page [default: `training.html` in the folder of the first run]
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -99,9 +129,13 @@ pub(crate) struct PredictArgs {
 /// A trained model and how to ask it.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A checkpoint, a run's folder (its latest checkpoint), or any Hugging Face folder
+    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any Hugging Face folder, or an
+    /// adapter of PEFT's
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
+    /// The model that an adapter belongs to [default: the one that the adapter names]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) base: Option<PathBuf>,
     /// The template it was trained with [default: the one in the folder]
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) template: Option<String>,
@@ -173,6 +207,28 @@ pub(crate) struct ScoreArgs {
     /// One `{"gold": [tag, …], "pred": [tag, …]}` a line
     #[arg(long, value_name = "SPANS.jsonl", conflicts_with_all = ["gold", "predictions"])]
     pub(crate) bio: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A checkpoint, a run's folder (its latest checkpoint), any Hugging Face folder, or an adapter of PEFT's
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Folder to write; it must not exist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Fold an adapter into its model; without this an adapter stays one
+    #[arg(long)]
+    pub(crate) merge: bool,
+    /// The model that an adapter belongs to [default: the one that the adapter names]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) base: Option<PathBuf>,
+    /// Element type of the weights [default: that of the model]
+    #[arg(long, value_name = "f32|bf16", value_parser = export::dtype)]
+    pub(crate) dtype: Option<Dtype>,
+    /// Largest file of weights
+    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = export::size)]
+    pub(crate) max_shard_size: usize,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,9 @@
 //! Devices on the command line, in recipes and in plans.
 
-use serde::{Deserialize, Deserializer, Serializer, de};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 use uner_kernels::device::{DeviceError, DeviceName};
 
 use crate::recipe::nearest;
@@ -9,8 +12,7 @@ use crate::recipe::nearest;
 pub(crate) const HELP: &str =
     "Where to compute: `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N`, `cuda:N`";
 /// The same where a recipe has the device already.
-pub(crate) const HELP_OF_TRAIN: &str =
-    "Set `run.device`: `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N`, `cuda:N`";
+pub(crate) const HELP_OF_TRAIN: &str = "Set `run.device`: `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N`, `cuda:N`, several as `cuda:0-7`";
 
 /// What a slip is compared with.
 const NAMES: [&str; 8] = ["flex", "webgpu", "webgpu:cpu", "webgpu:0", "vulkan", "vulkan:0", "cuda", "cuda:0"];
@@ -20,14 +22,86 @@ pub(crate) fn parse(text: &str) -> Result<DeviceName, String> {
     text.parse().map_err(|error: DeviceError| format!("{error}{}", nearest(text, NAMES)))
 }
 
-/// For serde: `run.device` as text.
-pub(crate) fn serialize<S: Serializer>(name: &DeviceName, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(name)
+/// The devices of a run, a rank on each: `cuda:0`, `cuda:0-7`, `cuda:0,cuda:2`, `flex,flex`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Devices(Vec<DeviceName>);
+
+impl Devices {
+    /// The device of the first rank, by which the others are planned.
+    pub fn first(&self) -> DeviceName {
+        self.0[0]
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Those of one of several processes on a machine. GPUs are dealt out, the CPU is for all of them.
+    ///
+    /// # Errors
+    /// When there are not as many for one as for another.
+    pub(crate) fn of_process(&self, index: usize, count: usize) -> Result<Vec<DeviceName>, String> {
+        if self.0.iter().all(|name| name.is_host()) {
+            return Ok(self.0.clone());
+        }
+        if !self.0.len().is_multiple_of(count) {
+            return Err(format!(
+                "`run.device` names {} devices for {count} processes on this machine; name as many for each, such as `cuda:0-{}`",
+                self.0.len(),
+                count - 1
+            ));
+        }
+        let each = self.0.len() / count;
+        Ok(self.0[index * each..][..each].to_vec())
+    }
 }
 
-/// For serde: `run.device` from text.
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeviceName, D::Error> {
-    parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+impl FromStr for Devices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut names = Vec::new();
+        for part in text.split(',').map(str::trim) {
+            match part.split_once(':').and_then(|(backend, range)| Some((backend, range.split_once('-')?))) {
+                Some((backend, (first, last))) => {
+                    let bound = |text: &str| {
+                        text.parse::<usize>().map_err(|_| format!("`{part}`: `{text}` is no number"))
+                    };
+                    for index in bound(first)?..=bound(last)? {
+                        names.push(parse(&format!("{backend}:{index}"))?);
+                    }
+                }
+                None => names.push(parse(part)?),
+            }
+        }
+        if names.is_empty() {
+            return Err(format!("`{text}` names no device; the first number of a range is the smaller one"));
+        }
+        Ok(Self(names))
+    }
+}
+
+impl TryFrom<String> for Devices {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Devices> for String {
+    fn from(devices: Devices) -> Self {
+        devices.to_string()
+    }
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        out.write_str(&names.join(","))
+    }
 }
 
 #[cfg(test)]
@@ -44,5 +118,24 @@ mod tests {
             assert!(error.contains(&format!("; did you mean `{meant}")), "{error}");
         }
         assert!(!parse("toaster").unwrap_err().contains("did you mean"));
+    }
+
+    #[test]
+    fn several_devices_are_named_and_dealt_out() {
+        let devices = |text: &str| text.parse::<Devices>();
+        assert_eq!(devices("cuda:0-3").unwrap().to_string(), "cuda:0,cuda:1,cuda:2,cuda:3");
+        assert_eq!(devices("flex, flex").unwrap().of_process(1, 2).unwrap(), [DeviceName::Flex; 2]);
+        let four = devices("cuda:0-2,cuda:5").unwrap();
+        assert_eq!(four.first(), DeviceName::Cuda(0));
+        assert_eq!(four.of_process(1, 2).unwrap(), [DeviceName::Cuda(2), DeviceName::Cuda(5)]);
+        assert!(four.of_process(0, 3).unwrap_err().contains("4 devices for 3 processes"));
+        for (slip, problem) in [
+            ("cuda:3-1", "names no device"),
+            ("cuda:0-x", "`x` is no number"),
+            ("", "no device"),
+            ("flex,flx", "`flex`"),
+        ] {
+            assert!(devices(slip).unwrap_err().contains(problem), "{slip}: {}", devices(slip).unwrap_err());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Measuring a model on benchmarks: every type of a dataset is asked of every example of it.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Result;
@@ -23,7 +24,7 @@ const CHUNK: usize = 64;
 pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
     let benchmarks: Vec<Benchmark> = args.benchmark.iter().map(|name| benchmark(name, args.limit)).collect();
     let asked = Asked::load(&args.model)?;
-    let report = measure(&asked.predictor(), &benchmarks, &args.root, None)?;
+    let report = measure(&asked.predictor(), &benchmarks, &args.root, None, &mut metered())?;
     write!(out, "{}", report.terminal())?;
     write_report(args.output.as_ref().unwrap_or(&args.model.model), &report)
 }
@@ -34,13 +35,35 @@ fn benchmark(text: &str, limit: Option<usize>) -> Benchmark {
     Benchmark { dataset: DatasetRef::Name(dataset.to_owned()), split: split.to_owned(), limit }
 }
 
+/// What is told of a measurement's progress: the benchmark, and how many of its queries are answered of how many. It may
+/// break the measurement off.
+pub(crate) type Told<'a> = dyn FnMut(&str, u64, u64) -> ControlFlow<()> + 'a;
+
+/// Shows the progress, a meter for each benchmark.
+pub(crate) fn metered() -> impl FnMut(&str, u64, u64) -> ControlFlow<()> {
+    let mut meter: Option<Meter> = None;
+    move |dataset, done, total| {
+        if done == 0 {
+            meter = Some(Meter::new(0, total));
+        }
+        if let Some(meter) = &mut meter {
+            meter.show(done, || format!("queries of {dataset}"));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// Scores a model on every benchmark; one whose files are not there is in the report as missing. With the mentions of
 /// the training data, seen and unseen entities are scored apart.
+///
+/// # Errors
+/// [`InferError::Stopped`] when `told` breaks it off.
 pub(crate) fn measure(
     predictor: &Predictor,
     benchmarks: &[Benchmark],
     root: &Path,
     seen: Option<&SeenMentions>,
+    told: &mut Told,
 ) -> Result<Report> {
     let mut outcomes = Vec::new();
     for Benchmark { dataset, split, limit } in benchmarks {
@@ -51,7 +74,8 @@ pub(crate) fn measure(
             Ok(examples) => {
                 let world = World::of(&dataset, examples, limit)?;
                 let scorer = DatasetScorer::new(dataset.name.clone(), seen.cloned());
-                score(predictor, &dataset, &world, open()?.take(world.num_examples), scorer)?
+                let examples = open()?.take(world.num_examples);
+                score(predictor, (&dataset, &world), examples, scorer, told)?
             }
             Err(error @ DataError::MissingFile { .. }) => {
                 tracing::warn!("{error}");
@@ -93,13 +117,16 @@ impl World {
 
 fn score(
     predictor: &Predictor,
-    dataset: &Dataset,
-    world: &World,
+    (dataset, world): (&Dataset, &World),
     mut examples: impl Iterator<Item = Result<Example, DataError>>,
     mut scorer: DatasetScorer,
+    told: &mut Told,
 ) -> Result<Outcome> {
     let per_example = world.entity_types.len();
-    let mut meter = Meter::new(0, (world.num_examples * per_example) as u64);
+    let total = (world.num_examples * per_example) as u64;
+    if told(&dataset.name, 0, total).is_break() {
+        return Err(InferError::Stopped.into());
+    }
     let (mut done, mut num_long) = (0, 0);
     loop {
         let mut chunk = examples.by_ref().take(CHUNK).collect::<Result<Vec<Example>, _>>()?;
@@ -110,8 +137,8 @@ fn score(
             example.queries.clone_from(&world.entity_types);
         }
         let queries: Vec<Query> = chunk.iter().flat_map(|example| queries(example, &dataset.name)).collect();
-        let told = |now| meter.show((done + now) as u64, || format!("queries of {}", dataset.name));
-        let responses = answer(predictor, &queries, told, &mut num_long)?;
+        let answered = |now| told(&dataset.name, (done + now) as u64, total);
+        let responses = answer(predictor, &queries, answered, &mut num_long)?;
         for (example, responses) in chunk.iter().zip(responses.chunks(per_example.max(1))) {
             scorer.add(example, &predictions(example, responses))?;
         }
@@ -147,16 +174,16 @@ fn predictions(example: &Example, responses: &[Response]) -> Vec<QueryPrediction
 fn answer(
     predictor: &Predictor,
     queries: &[Query],
-    told: impl FnMut(usize),
+    answered: impl FnMut(usize) -> ControlFlow<()>,
     num_long: &mut usize,
 ) -> Result<Vec<Response>> {
-    match predictor.answer(queries, told) {
+    match predictor.answer(queries, answered) {
         Err(InferError::TooLong { .. }) => {}
         answered => return Ok(answered?),
     }
     let mut responses = Vec::with_capacity(queries.len());
     for query in queries {
-        match predictor.answer(std::slice::from_ref(query), |_| {}) {
+        match predictor.answer(std::slice::from_ref(query), |_| ControlFlow::Continue(())) {
             Err(InferError::TooLong { .. }) => {
                 *num_long += 1;
                 responses.push(Response { output: "[]".to_owned(), entities: Vec::new(), well_formed: true });

@@ -26,12 +26,14 @@ pub(crate) fn defer() {
     CAN_SAVE.store(true, Ordering::SeqCst);
 }
 
-/// From here on an interrupt ends the program again.
-pub(crate) fn stop_deferring() {
+/// From here on an interrupt ends the program again. Returns whether there was one before: the handler notes it before it looks
+/// whether there is a loop, so none falls in between.
+pub(crate) fn stop_deferring() -> bool {
     CAN_SAVE.store(false, Ordering::SeqCst);
+    ASKED.load(Ordering::SeqCst)
 }
 
-/// Whether there was an interrupt.
+/// Whether there was an interrupt that a loop has to answer.
 pub(crate) fn asked() -> bool {
-    ASKED.load(Ordering::SeqCst)
+    CAN_SAVE.load(Ordering::SeqCst) && ASKED.load(Ordering::SeqCst)
 }

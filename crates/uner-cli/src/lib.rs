@@ -3,26 +3,36 @@
 //!
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe, 130 after Ctrl-C.
 
+mod adapter;
 pub mod allocator;
 mod args;
 mod assemble;
 mod atomic;
 pub mod builtin;
 mod data;
-mod device;
+pub mod device;
 mod doctor;
+mod during;
 mod encode;
 mod eval;
+mod export;
+mod guards;
+pub mod hub;
 mod interrupt;
 mod mask;
 mod model_folder;
 mod model_source;
+mod monitor;
 mod notes;
 pub mod plan;
 mod predict;
 pub mod probe;
+mod profile;
 mod progress;
+mod ranks;
+mod rate;
 pub mod recipe;
+mod report;
 mod run_folder;
 mod score;
 mod train;
@@ -95,6 +105,7 @@ fn talk_to_stderr() {
 fn run(command: &Command, out: &mut dyn Write) -> Result<Ending> {
     match command {
         Command::Train(args) => return train::run(args, out),
+        Command::Report(args) => report::run(args, out)?,
         Command::Eval(args) => eval::run(args, out)?,
         Command::Predict(args) => predict::run(args, out)?,
         Command::Score(args) => score::run(args, out)?,
@@ -102,6 +113,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<Ending> {
             let report = probe::run(args)?;
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         }
+        Command::Export(args) => export::run(args)?,
         Command::Doctor(args) => doctor::run(args, out)?,
         Command::Data(DataCommand::Stats(args)) => data::stats(args, out)?,
         Command::Data(DataCommand::Validate(args)) => data::validate(args, out)?,

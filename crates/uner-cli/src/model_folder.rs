@@ -8,6 +8,7 @@ use uner_model::{Llama, LlamaConfig};
 use uner_prompt::{Template, Tokenizer};
 use uner_trainer::checkpoint;
 
+use crate::adapter;
 use crate::args::ModelArgs;
 use crate::run_folder::{INFER, TEMPLATE, tokenizer};
 
@@ -29,7 +30,9 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) fn load(args: &ModelArgs) -> Result<Self> {
         let folder = resolve(&args.model)?;
-        let (config, model) = checkpoint::load_model(&folder, &args.device.open()?)?;
+        adapter::refuse_needless_base(&folder, args.base.as_deref())?;
+        let (config, model) =
+            checkpoint::load_model_onto(&folder, args.base.as_deref(), &args.device.open()?)?;
         let mut infer = infer_config(&folder)?;
         if let Some(max_new_tokens) = args.max_new_tokens {
             infer.max_new_tokens = max_new_tokens;
@@ -48,15 +51,17 @@ impl Asked {
     }
 }
 
-/// A run's folder stands for its latest checkpoint.
-fn resolve(folder: &Path) -> Result<PathBuf> {
+/// A run's folder stands for its best checkpoint where it keeps one, else for its latest.
+pub(crate) fn resolve(folder: &Path) -> Result<PathBuf> {
     if !folder.is_dir() {
         bail!(
             "`{}` is not a folder; `--model` takes a checkpoint or a Hugging Face folder",
             folder.display()
         );
     }
-    Ok(checkpoint::latest(folder)?.unwrap_or_else(|| folder.to_owned()))
+    let best = checkpoint::best(folder)?;
+    let found = if best.is_some() { best } else { checkpoint::latest(folder)? };
+    Ok(found.unwrap_or_else(|| folder.to_owned()))
 }
 
 fn template(folder: &Path, named: Option<&str>) -> Result<Template> {

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use uner_model::LlamaConfig;
 use uner_model::weights::read_config;
 
+use crate::adapter;
 use crate::builtin;
+use crate::hub::Source;
 use crate::recipe::{ModelConfig, RANDOM, RecipeError, TRAIN, nearest};
 
 /// Keys of a file of `configs/models` besides those of `config.json`.
@@ -37,6 +39,8 @@ pub struct ModelSource {
     pub folder: Option<PathBuf>,
     /// Whether that folder exists.
     pub present: bool,
+    /// The repository of the hub that the weights come from, where it is one.
+    pub hub: Option<Source>,
     /// The tokenizer's file; `None` where it is trained on the spot.
     pub tokenizer: Option<PathBuf>,
 }
@@ -48,10 +52,24 @@ impl ModelSource {
     /// Random weights without dimensions or tokenizer, dimensions that do not exist or cannot be, a folder that is not
     /// there where nothing else gives the dimensions.
     pub fn find(model: &ModelConfig) -> Result<Self, RecipeError> {
-        let folder = (model.weights != RANDOM).then(|| PathBuf::from(&model.weights));
+        let hub = Source::model(&model.weights)
+            .map_err(|error| RecipeError::Contradiction(format!("`model.weights`: {error}")))?;
+        let cached = hub.as_ref().and_then(Source::cached);
+        let folder =
+            (model.weights != RANDOM).then(|| cached.unwrap_or_else(|| PathBuf::from(&model.weights)));
         let present = folder.as_ref().is_none_or(|folder| folder.is_dir());
         let named = model.config.as_deref().map(load_config).transpose()?;
         let (config, about) = match (&folder, named) {
+            (Some(folder), _) if present && adapter::is_adapter(folder) => {
+                return Err(RecipeError::Names {
+                    key: "model.weights",
+                    value: model.weights.clone(),
+                    problem:
+                        "it holds an adapter, and training starts from a whole model; make one of it with \
+                              `uner export --merge`"
+                            .to_owned(),
+                });
+            }
             (Some(folder), named) if present => {
                 let config = read_config(folder).map_err(|error| RecipeError::Names {
                     key: "model.weights",
@@ -78,7 +96,7 @@ impl ModelSource {
             }
         };
         let tokenizer = tokenizer_file(model, folder.as_deref())?;
-        Ok(Self { config, about, folder, present, tokenizer })
+        Ok(Self { config, about, folder, present, hub, tokenizer })
     }
 }
 

@@ -1,6 +1,7 @@
 //! `uner predict`: the entities of a text, as JSON.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
         args.types.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
     let query = |&entity_type| Query { text: &args.text, entity_type, dataset: None };
     let queries: Vec<Query> = types.iter().map(query).collect();
-    let responses = asked.predictor().answer(&queries, |_| {})?;
+    let responses = asked.predictor().answer(&queries, |_| ControlFlow::Continue(()))?;
     let unread = types.iter().zip(&responses).filter(|(_, response)| !response.well_formed);
     let malformed = unread.map(|(name, _)| *name).collect();
     let mut entities: Vec<Entity> = responses.into_iter().flat_map(|response| response.entities).collect();

@@ -22,7 +22,7 @@ use uner_trainer::{Batch, Gradients, checkpoint};
 /// What to compute.
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
-    /// Hugging Face model folder, or a checkpoint of a run
+    /// Hugging Face model folder, an adapter of PEFT's, or a checkpoint of a run
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
     /// An adapter as PEFT writes it; gradients are then its own, under the names of its file
@@ -97,7 +97,7 @@ pub fn run(args: &ProbeArgs) -> Result<ProbeReport> {
             "`{}` has no trained label, so there is no gradient",
             args.input.display()
         );
-        Some(gradients(&model, &config, &batch, args.adapter.is_some(), &mut tensors)?)
+        Some(gradients(&model, &config, &batch, &mut tensors)?)
     } else {
         None
     };
@@ -137,17 +137,11 @@ fn forward(model: &Llama, config: &LlamaConfig, batch: &Batch, tensors: &mut Ten
 
 /// Adds `grad.<parameter>` of the mean loss and returns their norm. One block keeps its graph and the others are run
 /// again, so that both ways of the backward pass are probed. The parameters of an adapter have the names of its file.
-fn gradients(
-    model: &Llama,
-    config: &LlamaConfig,
-    batch: &Batch,
-    adapted: bool,
-    tensors: &mut Tensors,
-) -> Result<f64> {
+fn gradients(model: &Llama, config: &LlamaConfig, batch: &Batch, tensors: &mut Tensors) -> Result<f64> {
     let mut gradients = Gradients::default();
     accumulate(model, config, batch, 1, &mut gradients);
     let scale = 1.0 / batch.num_trained() as f64;
-    let prefix = if adapted { adapter::PREFIX } else { "" };
+    let prefix = if model.adapter.is_some() { adapter::PREFIX } else { "" };
     let mut problem = None;
     visit(model, "", |parameter| {
         let Some(gradient) = gradients.get(&parameter.name) else { return };
@@ -234,6 +228,7 @@ impl Case {
             positions: of(&self.position_ids, &|column| column as i32),
             document,
             labels,
+            noise: None,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! checkpoints/<run>/recipe.toml        what was done, `--set` included
-//!                   metrics.jsonl      a line per step
+//!                   metrics.jsonl      a line per step, and events.out.tfevents… with the same for TensorBoard
+//!                   guards/            the conversations of steps that a guard has found
 //!                   tokenizer.json     (or tokenizer.model) and what else goes into every checkpoint:
 //!                   template.toml      the wording
 //!                   infer.toml         how answers are generated
@@ -44,13 +45,22 @@ pub(crate) fn refuse_second_run(folder: &Path) -> Result<()> {
 /// The checkpoint that `--resume` means: `latest`, or a path.
 ///
 /// # Errors
-/// [`RecipeError::NothingToResume`] when it is not there.
+/// [`RecipeError::NothingToResume`] when it is not there; when it is unfinished or what goes with its model is damaged.
 pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
-    if which != "latest" {
-        let path = PathBuf::from(which);
-        return if path.is_dir() { Ok(path) } else { Err(RecipeError::NothingToResume(path).into()) };
-    }
-    Ok(checkpoint::latest(folder)?.ok_or_else(|| RecipeError::NothingToResume(folder.to_owned()))?)
+    let (found, path) = match which {
+        "latest" => (checkpoint::latest(folder)?, folder),
+        path => (Some(PathBuf::from(path)).filter(|path| path.is_dir()), Path::new(path)),
+    };
+    let found = found.ok_or_else(|| RecipeError::NothingToResume(path.to_owned()))?;
+    checkpoint::verify_companions(&found)?;
+    Ok(found)
+}
+
+/// The rows of a micro-batch that a run had when it wrote this checkpoint; `None` where that cannot be read, which loading it
+/// will refuse.
+pub(crate) fn micro_batch_rows(folder: &Path) -> Option<usize> {
+    let state = fs_err::read(folder.join("state.json")).ok()?;
+    Some(serde_json::from_slice::<checkpoint::State>(&state).ok()?.train.micro_batch_rows)
 }
 
 /// Writes what describes the run, and returns the files that go into every checkpoint.

@@ -9,23 +9,32 @@ use burn::tensor::Device;
 use uner_data::mix;
 use uner_eval::SeenMentions;
 use uner_infer::{Generator, Predictor};
+use uner_model::Llama;
 use uner_model::weights::random;
-use uner_trainer::event::{MetricsWriter, StepMetrics};
-use uner_trainer::run::Progress;
-use uner_trainer::{AdamW, Event, Group, Run, TrainError, checkpoint};
+use uner_trainer::config::AUTO;
+use uner_trainer::event::StepMetrics;
+use uner_trainer::guards::{Answer, GuardReport};
+use uner_trainer::memory::Layout;
+use uner_trainer::{
+    Callbacks, Event, Group, Interrupted, Progress, Run, Scoring, TrainConfig, TrainError, checkpoint,
+};
 
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
+use crate::monitor::Monitor;
 use crate::plan::{DataSize, Numbers, Plan};
 use crate::progress::{Meter, duration};
+use crate::ranks::{Rank, World, together};
 use crate::recipe::{self, Override};
-use crate::{Ending, eval, interrupt, mask, run_folder};
+use crate::{Ending, adapter, during, eval, guards, hub, interrupt, mask, profile, run_folder};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
-    let plan = Plan::resolve(recipe::parse(&source, &overrides(args))?)?;
+    let plan = hub::resolve(recipe::parse(&source, &overrides(args))?, &args.accept_licence)?;
     if args.dry_run {
-        write!(out, "{}", plan.describe(&dry_numbers(&plan)?))?;
+        let numbers = dry_numbers(&plan)?;
+        write!(out, "{}", plan.describe(&numbers))?;
+        refuse_too_much(&numbers)?;
         return Ok(Ending::Done);
     }
     refuse_missing(&plan)?;
@@ -33,13 +42,18 @@ pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
         mask::show(&plan, count, out)?;
         return Ok(Ending::Done);
     }
+    if let Some(steps) = args.profile {
+        profile::run(&plan, steps, out)?;
+        return Ok(Ending::Done);
+    }
     interrupt::watch()?;
-    start(&plan, args.resume.as_deref(), out)
+    start(&plan, args, out)
 }
 
 /// `--set`, and `--device`, which is short for one.
 fn overrides(args: &TrainArgs) -> Vec<Override> {
-    let device = args.device.map(|name| format!("run.device={name}").parse().expect("a section and a name"));
+    let device =
+        args.device.as_ref().map(|name| format!("run.device={name}").parse().expect("a section and a name"));
     args.set.iter().cloned().chain(device).collect()
 }
 
@@ -62,14 +76,42 @@ fn refuse_missing(plan: &Plan) -> Result<()> {
     bail!("{}", missing.join("\n       "));
 }
 
-fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Ending> {
+/// Refuses what does not fit a device that is here. Of one that is elsewhere the memory is only assumed.
+fn refuse_too_much(numbers: &Numbers) -> Result<()> {
+    match numbers.problem() {
+        Some(problem) if numbers.budget.known => bail!("{problem}"),
+        _ => Ok(()),
+    }
+}
+
+/// The numbers of a run that begins, or goes on: then with the micro-batches that it had, so that it is the uninterrupted one.
+fn numbers(plan: &Plan, resumed: Option<&Path>, data: DataSize) -> Numbers {
+    let mut plan = plan.clone();
+    let rows = &mut plan.recipe.train.micro_batch_rows;
+    if *rows == AUTO
+        && let Some(had) = resumed.and_then(run_folder::micro_batch_rows)
+    {
+        *rows = had;
+    }
+    Numbers::new(&plan, data)
+}
+
+/// Does this process's part of the run.
+fn start(plan: &Plan, args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
+    let world = World::join()?;
+    let ranks = world.ranks(&plan.recipe.run.device)?;
+    start_ranks(plan, args, &ranks, out).inspect_err(|error| world.give_up(error))
+}
+
+fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &[Rank], out: &mut dyn Write) -> Result<Ending> {
     let folder = &plan.recipe.run.dir;
-    let device = plan.recipe.run.device.open()?;
-    let resumed = match resume {
+    let is_first = ranks[0].group.is_first();
+    ranks.iter().try_for_each(|rank| rank.device.open().map(drop))?;
+    let resumed = match args.resume.as_deref() {
         Some(which) => Some(run_folder::to_resume(folder, which)?),
         None => None,
     };
-    if resumed.is_none() {
+    if resumed.is_none() && is_first {
         run_folder::refuse_second_run(folder)?;
     }
     fs_err::create_dir_all(folder)?;
@@ -77,96 +119,203 @@ fn start(plan: &Plan, resume: Option<&str>, out: &mut dyn Write) -> Result<Endin
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
     tracing::info!("encoding the data");
     let assembled = assemble(plan, folder, tokenizer)?;
-    let numbers = Numbers::new(plan, assembled.train.summary().into());
-    tracing::info!("{}", plan.describe(&numbers).trim_end());
-    let run = Run {
-        config: &plan.recipe.train,
-        model_config: &assembled.config,
-        seed: plan.recipe.run.seed,
-        store: &assembled.train,
-        validation: assembled.validation.as_ref(),
-        kept_blocks: numbers.memory.kept_blocks,
-        folder,
-        companions: &[],
-        group: &Group::alone(),
+    let numbers = numbers(plan, resumed.as_deref(), assembled.train.summary().into());
+    if is_first {
+        tracing::info!("{}", plan.describe(&numbers).trim_end());
+    }
+    refuse_too_much(&numbers)?;
+    let score = |during, model: &Llama| during::score(plan, during, &assembled, model);
+    let during = plan.recipe.eval.during.as_ref();
+    let scores = during.map(|during| (during.every, move |model: &Llama| score(during, model)));
+    let scoring = scores.as_ref().map(|(every, score)| Scoring { every: *every, score });
+    let job = Job {
+        plan,
+        resumed: resumed.as_deref(),
+        assembled: &assembled,
+        layout: numbers.choice.layout,
+        callbacks: Callbacks { scoring, interrupted: Some(Interrupted(&interrupt::asked)) },
+        deterministic: args.deterministic,
     };
-    let progress = begin(plan, &run, resumed.as_deref(), &device)?;
-    // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
-    let companions = run_folder::describe(plan, &assembled.tokenizer)?;
-    let Some(progress) = train(&Run { companions: &companions, ..run }, progress)? else {
+    let Some(progress) = together(ranks, |rank| job.train(rank))? else {
         tracing::warn!("interrupted and saved; go on with `--resume`");
         return Ok(Ending::Interrupted);
     };
-    report(plan, &assembled, &progress, out)?;
+    if is_first {
+        let model = to_measure(plan, progress, &ranks[0].device.open()?)?;
+        report(plan, &assembled, &model, out)?;
+    }
     Ok(Ending::Done)
 }
 
+/// What the ranks of a process share.
+struct Job<'a> {
+    plan: &'a Plan,
+    resumed: Option<&'a Path>,
+    assembled: &'a Assembled,
+    layout: Layout,
+    callbacks: Callbacks<'a>,
+    deterministic: bool,
+}
+
+impl Job<'_> {
+    /// One rank's part of the training; `None` when interrupted.
+    fn train(&self, rank: &Rank) -> Result<Option<Progress>> {
+        let plan = self.plan;
+        let Layout { micro_batch_rows, kept_blocks } = self.agreed_layout(&rank.group)?;
+        let config = TrainConfig { micro_batch_rows, ..plan.recipe.train.clone() };
+        let run = Run {
+            config: &config,
+            model_config: &self.assembled.config,
+            seed: plan.recipe.run.seed,
+            store: &self.assembled.train,
+            validation: self.assembled.validation.as_ref(),
+            kept_blocks,
+            folder: &plan.recipe.run.dir,
+            companions: &[],
+            callbacks: self.callbacks,
+            deterministic: self.deterministic,
+            group: &rank.group,
+        };
+        let device = rank.device.open()?;
+        let progress = begin(plan, &run, self.resumed, &device)?;
+        if !rank.group.is_first() {
+            return Ok(follow(&run, progress)?);
+        }
+        // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
+        let companions = run_folder::describe(plan, &self.assembled.tokenizer)?;
+        let run = Run { companions: &companions, ..run };
+        let monitor = Monitor::open(&run, &progress, (rank.device, &device), &self.assembled.tokenizer)?;
+        Ok(lead(&run, progress, monitor)?)
+    }
+
+    /// The layout that the first rank has chosen from its memory: ranks share out micro-batches, so these have to be the same.
+    fn agreed_layout(&self, group: &Group) -> Result<Layout> {
+        let Layout { micro_batch_rows, kept_blocks } = self.layout;
+        let own =
+            [micro_batch_rows, kept_blocks].map(|number| if group.is_first() { number as f64 } else { 0.0 });
+        let [micro_batch_rows, kept_blocks] = group.total(own)?.map(|number| number as usize);
+        Ok(Layout { micro_batch_rows, kept_blocks })
+    }
+}
+
 /// The model at the start of the run, or where it was left.
-fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Result<Progress> {
+pub(crate) fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Result<Progress> {
     if let Some(path) = resumed {
-        let found = checkpoint::load(path, run.group, device)?;
-        found.state.check_resumable(&run.state(found.state.step), path)?;
-        tracing::info!("resuming after step {}", found.state.step);
-        return Ok(Progress { model: found.model, optimizer: found.optimizer, step: found.state.step });
+        let found = checkpoint::load_onto(path, adapter::base(plan), run.group, device)?;
+        let state = found.state.clone();
+        adapter::check_resumable(&found.model, plan, path)?;
+        let progress = Progress::from(found);
+        state.check_resumable(&run.state(&progress), path)?;
+        if run.group.is_first() {
+            tracing::info!("resuming after step {}", progress.step);
+        }
+        return Ok(progress);
     }
     let model = match &plan.model.folder {
-        Some(folder) => checkpoint::load_model(folder, device)?.1,
+        Some(folder) => adapter::load_base(plan, folder, device)?,
         None => random(run.model_config, run.seed, device),
     };
-    Ok(Progress { model, optimizer: AdamW::default(), step: 0 })
+    Ok(Progress::new(adapter::attached(model, plan)?, run.group))
 }
 
-/// Trains to the end; `None` when interrupted.
-fn train(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
+/// Trains to the end without a word; `None` when interrupted.
+fn follow(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
+    let progress = uner_trainer::train(run, progress, &mut |_| Ok(asked_to_stop()))?;
+    Ok((!progress.is_unfinished(run)).then_some(progress))
+}
+
+fn asked_to_stop() -> ControlFlow<()> {
+    if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// Trains to the end and tells of it; `None` when interrupted.
+fn lead(run: &Run, progress: Progress, mut monitor: Monitor) -> Result<Option<Progress>, TrainError> {
     let (first, total) = (progress.step, run.total_steps());
-    let mut metrics = MetricsWriter::open(run.folder, first)?;
     let mut meter = Meter::new(first, total);
     let start = std::time::Instant::now();
-    let mut interrupted = false;
     interrupt::defer();
     let trained = uner_trainer::train(run, progress, &mut |event| {
-        metrics.write(event)?;
-        match event {
-            Event::Step(step) => meter.show(step.step, || step_line(step, total)),
+        match &monitor.write(event)? {
+            Event::Step(step) => {
+                // Saving and validating included, as the rest of the run will have them too.
+                let pace = start.elapsed().as_secs_f64() / (step.step - first) as f64;
+                meter.show(step.step, || step_line(step, pace * (total - step.step) as f64));
+            }
+            Event::Guarded(report) => meter.say(&guard_line(report)),
             Event::Validated { step, loss } => meter.say(&format!("step {step}: validation loss {loss:.4}")),
+            Event::Scored { step, score, .. } => {
+                meter.say(&format!("step {step}: F1 {:.1} %", score * 100.0));
+            }
+            Event::Stopped { step, best_step } => meter.say(&stopped_line(*step, *best_step)),
             Event::Saved { step, path } => meter.say(&format!("step {step}: saved `{}`", path.display())),
         }
-        interrupted = interrupt::asked();
-        Ok(if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(asked_to_stop())
     });
-    interrupt::stop_deferring();
+    let interrupted = interrupt::stop_deferring();
     drop(meter);
     let progress = trained?;
-    let unfinished = interrupted && progress.step < total;
     tracing::info!("trained {} steps in {}", progress.step - first, duration(start.elapsed().as_secs_f64()));
-    Ok((!unfinished).then_some(progress))
+    Ok((!interrupted && !progress.is_unfinished(run)).then_some(progress))
 }
 
-fn step_line(step: &StepMetrics, total: u64) -> String {
-    let left = (total - step.step) as f64 * step.seconds;
+fn stopped_line(step: u64, best: Option<u64>) -> String {
+    let best =
+        best.map_or_else(|| "none was good".to_owned(), |best| format!("the best is that of step {best}"));
+    format!("step {step}: stopped, `train.best.patience` is at its end; {best}")
+}
+
+fn guard_line(report: &GuardReport) -> String {
+    let done = match report.answer {
+        Answer::Stop => "stopping",
+        Answer::Skip => "the step is skipped",
+        Answer::Ignore => "the step is applied all the same",
+    };
+    let GuardReport { step, problem, .. } = report;
+    format!("step {step}: {problem}; {done}; its conversations are in `{}`", guards::file(*step))
+}
+
+fn step_line(step: &StepMetrics, left: f64) -> String {
     format!(
-        "epoch {:.2}  loss {:.4}  gradient {:.2}  lr {:.2e}  {:.0} tokens/s  {} left",
+        "epoch {:.2}  loss {:.4}  gradient {:.2}  lr {:.2e}  {:.0} tokens/s{}  {} left",
         step.epoch,
         step.loss,
         step.grad_norm,
         step.lr,
         step.tokens_per_second,
+        step.mfu.map(|mfu| format!("  MFU {:.0} %", 100.0 * mfu)).unwrap_or_default(),
         duration(left)
     )
 }
 
+/// The model that the run is for: the best, where the recipe compares them, else the last.
+fn to_measure(plan: &Plan, progress: Progress, device: &Device) -> Result<Llama> {
+    let best = if plan.recipe.train.best.is_some() { checkpoint::best(&plan.recipe.run.dir)? } else { None };
+    let last = progress.standing.best.is_none_or(|best| best.step == progress.step);
+    match best.filter(|_| !last) {
+        Some(best) => {
+            // Before the other model is there: both may not fit.
+            drop(progress);
+            tracing::info!("measuring the best checkpoint, `{}`", best.display());
+            Ok(checkpoint::load_model_onto(&best, adapter::base(plan), device)?.1)
+        }
+        None => Ok(progress.model),
+    }
+}
+
 /// Measures the trained model, prints and writes the scores, and says what to try next.
-fn report(plan: &Plan, assembled: &Assembled, progress: &Progress, out: &mut dyn Write) -> Result<()> {
+fn report(plan: &Plan, assembled: &Assembled, model: &Llama, out: &mut dyn Write) -> Result<()> {
     let benchmarks = &plan.recipe.eval.benchmarks;
     let folder = &plan.recipe.run.dir;
     if !benchmarks.is_empty() {
         let predictor = Predictor {
-            generator: Generator { model: &progress.model, config: &assembled.config },
+            generator: Generator { model, config: &assembled.config },
             tokenizer: &assembled.tokenizer,
             template: &plan.template,
             config: plan.recipe.infer,
         };
-        let report = eval::measure(&predictor, benchmarks, &plan.recipe.data.root, Some(&seen(plan)?))?;
+        let seen = seen(plan)?;
+        let root = &plan.recipe.data.root;
+        let report = eval::measure(&predictor, benchmarks, root, Some(&seen), &mut eval::metered())?;
         run_folder::write_report(folder, &report)?;
         write!(out, "{}", report.terminal())?;
     }

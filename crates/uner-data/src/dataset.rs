@@ -26,6 +26,10 @@ pub struct Dataset {
     /// How to get its files.
     #[serde(default)]
     pub obtain: String,
+    /// The Hugging Face dataset that has its files, as `org/name`: those that are not under the data root are looked up in the
+    /// cache of the hub, by their names without folders. Nothing is downloaded by reading.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hub: String,
     /// The natural-language type of each label, in the order in which the types are asked. May be left out in formats
     /// whose labels are written for people (conversations, queries, JSON Lines, InstructUIE, GLiNER, demo): the
     /// labels are then used exactly as they are written.
@@ -169,9 +173,21 @@ impl Dataset {
                 known: known.join(", "),
             });
         };
-        Ok(match files {
-            Files::One(file) => vec![root.join(file)],
-            Files::Many(files) => files.iter().map(|file| root.join(file)).collect(),
-        })
+        let files = match files {
+            Files::One(file) => std::slice::from_ref(file),
+            Files::Many(files) => files,
+        };
+        Ok(files.iter().map(|file| self.file(file, root)).collect())
+    }
+
+    /// A file under the data root, or, where it is not there, in the cache of the hub.
+    fn file(&self, file: &Path, root: &Path) -> PathBuf {
+        let under_root = root.join(file);
+        if self.hub.is_empty() || under_root.exists() {
+            return under_root;
+        }
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let cached = hf_hub::Cache::from_env().dataset(self.hub.clone()).get(&name);
+        cached.unwrap_or(under_root)
     }
 }

@@ -26,6 +26,17 @@ pub struct Member {
     /// other one twice.
     #[serde(default = "one")]
     pub weight: f64,
+    /// Whether absent types are asked of its examples; not of a dataset that asks them itself.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub negatives: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(answer: &bool) -> bool {
+    *answer
 }
 
 fn one() -> f64 {

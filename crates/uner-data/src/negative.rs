@@ -41,6 +41,9 @@ pub struct NegativeConfig {
     /// that the data itself asks count. Closed world ignores the ratio.
     #[serde(default = "one")]
     pub ratio: f64,
+    /// Whether absent types that the data itself asks are left out first, so that the strategy alone decides which are asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drop_asked: bool,
 }
 
 fn one() -> f64 {
@@ -69,8 +72,11 @@ pub fn add_negatives(example: &mut Example, inventory: &TypeInventory, config: &
         config.ratio
     );
     let mut rng = stream(*b"negative", draw.seed, draw.epoch, draw.index);
-    let mut excluded: HashSet<String> = example.queries.iter().map(|query| fold(query)).collect();
     let present: HashSet<&str> = example.entities.iter().map(|entity| entity.entity_type.as_str()).collect();
+    if config.drop_asked {
+        example.queries.retain(|query| present.contains(query.as_str()));
+    }
+    let mut excluded: HashSet<String> = example.queries.iter().map(|query| fold(query)).collect();
     excluded.extend(present.iter().map(|entity_type| fold(entity_type)));
     let asked = example.queries.iter().filter(|query| !present.contains(query.as_str())).count();
     let wanted = wanted(present.len(), config.ratio, &mut rng).saturating_sub(asked);

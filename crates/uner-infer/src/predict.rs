@@ -1,5 +1,7 @@
 //! Asking a tuned model for the entities of any type in a text.
 
+use std::ops::ControlFlow;
+
 use serde::{Deserialize, Serialize};
 use uner_data::{Entity, align::align};
 use uner_prompt::{PromptError, Template, Tokenizer, encode_prompt, ner, parse_answer};
@@ -61,6 +63,9 @@ pub enum InferError {
         /// First characters of the text.
         start: String,
     },
+    /// Whoever was told of the progress did not want the rest.
+    #[error("stopped before all queries were answered")]
+    Stopped,
 }
 
 /// A tuned model with the tokenizer and the template it was tuned with.
@@ -78,14 +83,14 @@ pub struct Predictor<'a> {
 
 impl Predictor<'_> {
     /// Answers every query, in order. Queries are decoded in batches of similar length; `answered` is told the number
-    /// done after each batch.
+    /// done after each batch, and may break off.
     ///
     /// # Errors
-    /// When a query does not fit the model; none is decoded then.
+    /// When a query does not fit the model, and none is decoded then; or when `answered` breaks off.
     pub fn answer(
         &self,
         queries: &[Query],
-        mut answered: impl FnMut(usize),
+        mut answered: impl FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Response>, InferError> {
         let prompts = queries.iter().map(|query| self.prompt(query)).collect::<Result<Vec<_>, _>>()?;
         let mut by_length: Vec<usize> = (0..queries.len()).collect();
@@ -100,7 +105,9 @@ impl Predictor<'_> {
                 responses.push((index, self.response(&queries[index], &ids)?));
             }
             done += batch.len();
-            answered(done);
+            if answered(done).is_break() {
+                return Err(InferError::Stopped);
+            }
         }
         responses.sort_unstable_by_key(|(index, _)| *index);
         Ok(responses.into_iter().map(|(_, response)| response).collect())

@@ -71,6 +71,29 @@ pub struct Properties {
     pub floats: Vec<DType>,
 }
 
+/// The type of activations on a device, of a model with such weights: CPU kernels compute in f32 whatever weights are stored in.
+pub fn activations(weights: DType, device: &Device) -> DType {
+    #[cfg(feature = "flex")]
+    if *device == Device::flex() {
+        return DType::F32;
+    }
+    #[cfg(not(feature = "flex"))]
+    let _ = device;
+    weights
+}
+
+/// How much of a device's memory is taken, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// By tensors.
+    pub in_use: u64,
+    /// By the allocator, tensors included.
+    pub reserved: u64,
+}
+
+/// Tells how much of a device's memory is taken at the moment.
+pub type MemoryGauge = Box<dyn Fn() -> MemoryUse>;
+
 /// The backends of this program, by the head of their names.
 pub const fn compiled() -> &'static [&'static str] {
     &[
@@ -120,6 +143,21 @@ impl DeviceName {
             Self::Flex => None,
             #[cfg(feature = "cube")]
             gpu => Some(gpu::properties(gpu)),
+            #[cfg(not(feature = "cube"))]
+            _ => None,
+        }
+    }
+
+    /// What tells how much memory the allocator of an opened device holds; `None` for `flex`, whose tensors are the process's
+    /// own memory. To be asked on the thread that computes.
+    ///
+    /// # Panics
+    /// When the driver refuses the device.
+    pub fn memory_gauge(self) -> Option<MemoryGauge> {
+        match self {
+            Self::Flex => None,
+            #[cfg(feature = "cube")]
+            gpu => Some(gpu::memory_gauge(gpu)),
             #[cfg(not(feature = "cube"))]
             _ => None,
         }

@@ -195,6 +195,11 @@ impl<'a> Matrix<'a> {
         Self { data, rows, columns, row_stride: stride, column_stride: 1 }
     }
 
+    /// Its number of rows.
+    pub(crate) fn rows(self) -> usize {
+        self.rows
+    }
+
     /// `count` columns from `first`.
     pub(crate) fn columns(self, first: usize, count: usize) -> Self {
         assert!(first + count <= self.columns, "columns beyond the matrix");
@@ -233,7 +238,7 @@ pub(crate) fn product(out: &mut [f32], how: Store, a: Matrix, b: Matrix, scale: 
 const PARALLEL: usize = 192 * 192 * 192;
 
 /// Whether a product of `[m, k]` and `[k, n]` is worth the threads.
-fn is_much(m: usize, n: usize, k: usize) -> bool {
+pub(crate) fn is_much(m: usize, n: usize, k: usize) -> bool {
     m * n * k >= PARALLEL
 }
 
@@ -263,7 +268,7 @@ fn product_into(out: &mut Vec<f32>, a: Matrix, b: Matrix) {
 }
 
 /// As [`product`], into a matrix with the given number of elements from row to row: some columns of a wider one.
-fn product_strided(
+pub(crate) fn product_strided(
     (out, stride): (&mut [f32], usize),
     how: Store,
     a: Matrix,

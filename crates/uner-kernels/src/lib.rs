@@ -9,12 +9,15 @@ pub mod attention;
 #[cfg(feature = "cube")]
 mod cube;
 pub mod device;
+pub mod dropout;
 #[cfg(feature = "flex")]
 mod flex;
 pub mod linear;
 pub mod linear_cross_entropy;
 #[cfg(feature = "cuda")]
 pub mod offline;
+pub mod profile;
+pub mod quantized_linear;
 pub mod rms_norm;
 pub mod rope;
 pub mod squared_norm;
@@ -22,8 +25,10 @@ pub mod swiglu;
 
 pub use adamw::{AdamWState, AdamWStep, adamw};
 pub use attention::{Visibility, attention};
+pub use dropout::dropout;
 pub use linear::linear;
 pub use linear_cross_entropy::{Labels, linear_cross_entropy, token_losses};
+pub use quantized_linear::{QuantizedWeight, quantized_linear};
 pub use rms_norm::{add_rms_norm, rms_norm};
 pub use rope::{RotaryTable, rope};
 pub use squared_norm::squared_norm;

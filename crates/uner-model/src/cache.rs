@@ -1,7 +1,8 @@
 //! Keys and values of the tokens seen so far, so that decoding a token costs one token.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
+use crate::Llama;
 use crate::config::LlamaConfig;
 
 /// The cache of every layer.
@@ -26,12 +27,13 @@ pub struct LayerCache {
 }
 
 impl KvCache {
-    /// An empty cache for `rows` rows of up to `capacity` tokens.
-    pub fn new(config: &LlamaConfig, rows: usize, capacity: usize, device: &Device) -> Self {
+    /// An empty cache for `rows` rows of up to `capacity` tokens, on the device and in the type of the model's activations.
+    pub fn new(model: &Llama, config: &LlamaConfig, rows: usize, capacity: usize) -> Self {
+        let (device, dtype) = (model.head().device(), model.activations());
         let shape = [rows, capacity, config.num_key_value_heads, config.head_dim];
         let layer = || LayerCache {
-            keys: Tensor::zeros(shape, &device.clone()),
-            values: Tensor::zeros(shape, &device.clone()),
+            keys: Tensor::zeros(shape, (&device, dtype)),
+            values: Tensor::zeros(shape, (&device, dtype)),
             length: 0,
         };
         Self { layers: (0..config.num_hidden_layers).map(|_| layer()).collect() }

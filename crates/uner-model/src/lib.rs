@@ -6,13 +6,14 @@
 pub mod adapter;
 pub mod cache;
 pub mod config;
+pub mod export;
 #[expect(non_snake_case, reason = "field names are checkpoint names, and those of adapters have capitals")]
 pub mod llama;
 pub mod parameters;
 pub mod weights;
 
-pub use adapter::load_adapter;
+pub use adapter::{AdapterConfig, BaseForm, load_adapted, load_adapter};
 pub use cache::KvCache;
 pub use config::LlamaConfig;
-pub use llama::{Block, Context, Llama};
-pub use weights::{WeightsError, load, save};
+pub use llama::{Block, Context, Dropout, Llama};
+pub use weights::{WeightsError, load, load_frozen, save};

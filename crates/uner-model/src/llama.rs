@@ -4,9 +4,15 @@
 //! Tokens of all rows travel as one `[rows · tokens, hidden_size]` tensor; only attention sees rows.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use uner_kernels::{RotaryTable, Visibility, add_rms_norm, attention, linear, rms_norm, rope, swiglu};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use uner_kernels::device::activations;
+use uner_kernels::dropout::Draw;
+use uner_kernels::{
+    QuantizedWeight, RotaryTable, Visibility, add_rms_norm, attention, dropout, linear, quantized_linear,
+    rms_norm, rope, swiglu,
+};
 
+use crate::adapter::Adapter;
 use crate::cache::LayerCache;
 use crate::config::LlamaConfig;
 use crate::weights::{Source, WeightsError};
@@ -18,6 +24,9 @@ pub struct Llama {
     pub model: Decoder,
     /// The head; `None` where it is the embedding.
     pub lm_head: Option<Linear>,
+    /// What is trained in place of all this, where there is something.
+    #[module(skip)]
+    pub adapter: Option<Adapter>,
 }
 
 /// Embedding, blocks and final norm.
@@ -72,8 +81,11 @@ pub struct Mlp {
 /// product `B·A` is never formed.
 #[derive(Module, Debug)]
 pub struct Linear {
-    /// `[out, in]`.
+    /// `[out, in]`; `[0, 0]` where it is frozen and quantised.
     pub weight: Param<Tensor<2>>,
+    /// The weight in fewer bits.
+    #[module(skip)]
+    pub quantized: Option<QuantizedWeight>,
     /// `[rank, in]`.
     pub lora_A: Option<Matrix>,
     /// `[out, rank]`.
@@ -81,6 +93,9 @@ pub struct Linear {
     /// `alpha / rank`.
     #[module(skip)]
     pub lora_scale: f64,
+    /// A number for this layer, from its name: what dropout draws by.
+    #[module(skip)]
+    pub place: u32,
 }
 
 /// One factor of an adapter.
@@ -108,6 +123,18 @@ pub struct Context<'a> {
     pub rotary: RotaryTable,
     /// Which token sees which.
     pub visibility: Visibility,
+    /// What is dropped from the inputs of an adapter; `None` outside of training.
+    pub dropout: Option<Dropout>,
+}
+
+/// Which inputs of an adapter are dropped: a function of these keys and of the layer, so that a block that is run again drops
+/// the same.
+#[derive(Debug, Clone)]
+pub struct Dropout {
+    /// One for every token, `[rows · tokens]`.
+    pub keys: Tensor<1, Int>,
+    /// Share of the inputs that become 0.
+    pub probability: f64,
 }
 
 impl<'a> Context<'a> {
@@ -120,7 +147,7 @@ impl<'a> Context<'a> {
         device: &Device,
     ) -> Self {
         let rotary = RotaryTable::new(positions, rows, &config.inverse_frequencies(), device);
-        Self { config, rows, rotary, visibility }
+        Self { config, rows, rotary, visibility, dropout: None }
     }
 }
 
@@ -141,7 +168,7 @@ impl Llama {
         } else {
             Some(Linear::build(source, "lm_head", vocab, hidden)?)
         };
-        Ok(Self { model: Decoder { embed_tokens, layers, norm }, lm_head })
+        Ok(Self { model: Decoder { embed_tokens, layers, norm }, lm_head, adapter: None })
     }
 
     /// The embedding of every token: `[tokens]` ids to `[tokens, hidden_size]`.
@@ -149,7 +176,13 @@ impl Llama {
         let weight = self.model.embed_tokens.weight.val();
         let ids = TensorData::new(ids.to_vec(), [ids.len()]);
         let ids = Tensor::<1, Int>::from_data(ids, &weight.device());
-        weight.select(0, ids)
+        weight.select(0, ids).cast(self.activations())
+    }
+
+    /// The type that hidden states, keys and values have.
+    pub fn activations(&self) -> DType {
+        let weight = self.model.embed_tokens.weight.val();
+        activations(weight.dtype(), &weight.device())
     }
 
     /// The layer of the language-model head: the embedding where they are tied.
@@ -187,10 +220,10 @@ impl Block {
         Ok(Self {
             input_layernorm: RmsNorm::build(source, &format!("{name}.input_layernorm"), hidden)?,
             self_attn: Attention {
-                q_proj: Linear::build(source, &format!("{name}.self_attn.q_proj"), queries, hidden)?,
-                k_proj: Linear::build(source, &format!("{name}.self_attn.k_proj"), keys, hidden)?,
-                v_proj: Linear::build(source, &format!("{name}.self_attn.v_proj"), keys, hidden)?,
-                o_proj: Linear::build(source, &format!("{name}.self_attn.o_proj"), hidden, queries)?,
+                q_proj: Linear::of_block(source, &format!("{name}.self_attn.q_proj"), queries, hidden)?,
+                k_proj: Linear::of_block(source, &format!("{name}.self_attn.k_proj"), keys, hidden)?,
+                v_proj: Linear::of_block(source, &format!("{name}.self_attn.v_proj"), keys, hidden)?,
+                o_proj: Linear::of_block(source, &format!("{name}.self_attn.o_proj"), hidden, queries)?,
             },
             post_attention_layernorm: RmsNorm::build(
                 source,
@@ -198,9 +231,9 @@ impl Block {
                 hidden,
             )?,
             mlp: Mlp {
-                gate_proj: Linear::build(source, &format!("{name}.mlp.gate_proj"), intermediate, hidden)?,
-                up_proj: Linear::build(source, &format!("{name}.mlp.up_proj"), intermediate, hidden)?,
-                down_proj: Linear::build(source, &format!("{name}.mlp.down_proj"), hidden, intermediate)?,
+                gate_proj: Linear::of_block(source, &format!("{name}.mlp.gate_proj"), intermediate, hidden)?,
+                up_proj: Linear::of_block(source, &format!("{name}.mlp.up_proj"), intermediate, hidden)?,
+                down_proj: Linear::of_block(source, &format!("{name}.mlp.down_proj"), hidden, intermediate)?,
             },
         })
     }
@@ -224,7 +257,7 @@ impl Block {
         let normed = self.input_layernorm.forward(hidden.clone(), context.config);
         let attended = self.self_attn.forward(normed, context, cache);
         let (hidden, normed) = self.post_attention_layernorm.forward_add(attended, hidden, context.config);
-        hidden.add(self.mlp.forward(normed))
+        hidden.add(self.mlp.forward(normed, context))
     }
 }
 
@@ -234,23 +267,24 @@ impl Attention {
         let rows = context.rows;
         let tokens = x.dims()[0] / rows;
         let heads = |x: Tensor<2>, count| x.reshape([rows, tokens, count, head_dim]);
-        let q = heads(self.q_proj.forward(x.clone()), num_attention_heads);
-        let k = heads(self.k_proj.forward(x.clone()), num_key_value_heads);
-        let v = heads(self.v_proj.forward(x), num_key_value_heads);
+        let q = heads(self.q_proj.forward(x.clone(), context), num_attention_heads);
+        let k = heads(self.k_proj.forward(x.clone(), context), num_key_value_heads);
+        let v = heads(self.v_proj.forward(x, context), num_key_value_heads);
         let (q, k) = (rope(q, &context.rotary), rope(k, &context.rotary));
         let (k, v) = match cache {
             Some(cache) => cache.append(k, v),
             None => (k, v),
         };
         let attended = attention(q, k, v, &context.visibility);
-        self.o_proj.forward(attended.reshape([rows * tokens, num_attention_heads * head_dim]))
+        let attended = attended.reshape([rows * tokens, num_attention_heads * head_dim]);
+        self.o_proj.forward(attended, context)
     }
 }
 
 impl Mlp {
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gated = swiglu(self.gate_proj.forward(x.clone()), self.up_proj.forward(x));
-        self.down_proj.forward(gated)
+    fn forward(&self, x: Tensor<2>, context: &Context) -> Tensor<2> {
+        let gated = swiglu(self.gate_proj.forward(x.clone(), context), self.up_proj.forward(x, context));
+        self.down_proj.forward(gated, context)
     }
 }
 
@@ -262,18 +296,52 @@ impl Linear {
         columns: usize,
     ) -> Result<Self, WeightsError> {
         let weight = Param::from_tensor(source.tensor(&format!("{name}.weight"), [rows, columns])?);
-        Ok(Self { weight, lora_A: None, lora_B: None, lora_scale: 1.0 })
+        let place = crc32fast::hash(name.as_bytes());
+        Ok(Self { weight, quantized: None, lora_A: None, lora_B: None, lora_scale: 1.0, place })
     }
 
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+    fn forward(&self, x: Tensor<2>, context: &Context) -> Tensor<2> {
         match (&self.lora_A, &self.lora_B) {
             (Some(down), Some(up)) => {
-                let low = linear(x.clone(), down.weight.val());
+                let kept = match &context.dropout {
+                    Some(Dropout { keys, probability }) => {
+                        dropout(x.clone(), keys, Draw { place: self.place, probability: *probability })
+                    }
+                    None => x.clone(),
+                };
+                let low = linear(kept, down.weight.val());
                 let change = linear(low, up.weight.val()).mul_scalar(self.lora_scale);
-                linear(x, self.weight.val()).add(change)
+                self.product(x).add(change)
             }
-            _ => linear(x, self.weight.val()),
+            _ => self.product(x),
         }
+    }
+
+    /// `x · weightᵀ`, in whatever form the weight is.
+    fn product(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.quantized {
+            Some(weight) => quantized_linear(x, weight),
+            None => linear(x, self.weight.val()),
+        }
+    }
+
+    /// `[out, in]`.
+    pub(crate) fn dims(&self) -> [usize; 2] {
+        self.quantized.as_ref().map_or_else(|| self.weight.dims(), QuantizedWeight::dims)
+    }
+
+    /// The layer of a block: quantised where the source says so.
+    fn of_block(
+        source: &mut impl Source,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Self, WeightsError> {
+        let layer = Self::build(source, name, rows, columns)?;
+        let Some(form) = source.base_form() else { return Ok(layer) };
+        let weight = layer.weight.val();
+        let nothing = Param::from_tensor(Tensor::empty([0, 0], &weight.device()));
+        Ok(Self { quantized: Some(QuantizedWeight::new(weight, form.into())), weight: nothing, ..layer })
     }
 }
 

@@ -1,7 +1,8 @@
 //! Walking a model's parameters by checkpoint name.
 //!
 //! Tensors are handed over flat, `[n]`: what is done to parameters outside the model (accumulating, updating,
-//! saving) is element-wise, and one rank keeps it free of shape generics.
+//! saving) is element-wise, and one rank keeps it free of shape generics. What is empty, as the weight of a layer that is
+//! quantised, is no parameter and not shown.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
@@ -89,6 +90,9 @@ impl<F: FnMut(Parameter)> ModuleVisitor for Visitor<F> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let values = param.val();
         let shape = values.dims().to_vec();
+        if shape.contains(&0) {
+            return;
+        }
         (self.show)(Parameter { name: self.path.name(), shape, values: values.reshape([-1]) });
     }
 }
@@ -130,6 +134,9 @@ impl<F: FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if param.dims().contains(&0) {
+            return param;
+        }
         let name = self.path.name();
         param.map(|values| {
             let shape = values.dims();

@@ -24,6 +24,8 @@ pub struct Batch {
     /// The next token's id where that is trained on, [`IGNORE_INDEX`] elsewhere: nothing is predicted across the
     /// border of two conversations.
     pub labels: Vec<i32>,
+    /// What the step drops inputs of an adapter by; `None` outside of training.
+    pub noise: Option<u64>,
 }
 
 impl Batch {
@@ -38,6 +40,7 @@ impl Batch {
             positions: Vec::with_capacity(size),
             document: Vec::with_capacity(size),
             labels: Vec::with_capacity(size),
+            noise: None,
         };
         for (row, end) in rows.iter().zip((length..).step_by(length.max(1))) {
             for (tokens, document) in row.iter().zip(0..) {
@@ -75,6 +78,14 @@ impl Batch {
         self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
     }
 
+    /// Pairs of tokens of which one sees the other: what attention has to do.
+    pub fn num_pairs(&self) -> u64 {
+        let length = (self.document.len() / self.rows.max(1)).max(1);
+        let rows = self.document.chunks(length).flat_map(|row| row.chunk_by(|a, b| a == b));
+        let seen = rows.filter(|document| document[0] != PADDING).map(|document| document.len() as u64);
+        seen.map(|tokens| tokens * (tokens + 1) / 2).sum()
+    }
+
     /// What the model's blocks need to know of this batch.
     pub fn context<'a>(&self, config: &'a LlamaConfig, device: &Device) -> Context<'a> {
         let visibility = Visibility::packed(&self.document, self.rows, device);
@@ -108,5 +119,7 @@ mod tests {
         // The first token of the second conversation is marked as trained, but nothing may predict it.
         assert_eq!(batch.labels, [5, 6, -100, 7, -100, 8, -100, -100, -100, -100]);
         assert_eq!((batch.num_tokens(), batch.num_trained()), (7, 4));
+        // Conversations of 3, 2 and 2 tokens.
+        assert_eq!(batch.num_pairs(), 6 + 3 + 3);
     }
 }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::best::{BestConfig, Measure};
 use crate::error::TrainError;
+use crate::guards::GuardsConfig;
 
 /// How a model is trained. Every key has to be written: a recipe shows all it does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,7 +19,8 @@ pub struct TrainConfig {
     pub global_batch_size: usize,
     /// Tokens of a packed row; no conversation is longer.
     pub max_seq_len: usize,
-    /// Packed rows per forward and backward pass.
+    /// Packed rows per forward and backward pass; [`AUTO`], which is written `"auto"`, until the plan has chosen a number.
+    #[serde(with = "micro_batch_rows")]
     pub micro_batch_rows: usize,
     /// Peak learning rate.
     pub lr: f64,
@@ -41,7 +44,27 @@ pub struct TrainConfig {
     pub keep_last: usize,
     /// Steps between two computations of the validation loss; 0 for none.
     pub validate_every: u64,
+    /// Optional: how else checkpoints are saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointConfig>,
+    /// Optional: what the best checkpoint is, and when a run that gets no better stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<BestConfig>,
+    /// Optional: what to do about steps that would spoil the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guards: Option<GuardsConfig>,
 }
+
+/// `[train.checkpoint]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Saves also when the last checkpoint is so many minutes old.
+    pub minutes: f64,
+}
+
+/// The value of `micro_batch_rows` that asks the plan for the one that fits the device's memory.
+pub const AUTO: usize = 0;
 
 /// How the learning rate falls after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,11 +90,12 @@ impl TrainConfig {
             ("max_grad_norm", self.max_grad_norm),
             ("eps", self.eps),
             ("global_batch_size", self.global_batch_size as f64),
-            ("micro_batch_rows", self.micro_batch_rows as f64),
             ("max_seq_len", self.max_seq_len as f64),
             ("save_every", self.save_every as f64),
             ("keep_last", self.keep_last as f64),
             ("max_steps", self.max_steps.unwrap_or(1) as f64),
+            ("checkpoint.minutes", self.checkpoint.map_or(1.0, |checkpoint| checkpoint.minutes)),
+            ("best.patience", self.best.and_then(|best| best.patience).unwrap_or(1) as f64),
         ];
         let problem = |key, problem: &str, value: f64| {
             Err(TrainError::Config { key, problem: format!("{problem}, not {value}") })
@@ -91,7 +115,11 @@ impl TrainConfig {
         if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
             return problem("weight_decay", "must not be negative", self.weight_decay);
         }
-        Ok(())
+        if self.best.is_some_and(|best| best.by == Measure::ValidationLoss) && self.validate_every == 0 {
+            let problem = "is `validation-loss`, which `train.validate_every = 0` never computes".to_owned();
+            return Err(TrainError::Config { key: "best.by", problem });
+        }
+        self.guards.map_or(Ok(()), |guards| guards.check())
     }
 
     /// Steps of one epoch over `conversations`: what is left over after whole steps waits for the next epoch's
@@ -104,5 +132,49 @@ impl TrainConfig {
     pub fn total_steps(&self, conversations: usize) -> u64 {
         let steps = (self.epochs * self.steps_per_epoch(conversations) as f64).round().max(1.0) as u64;
         self.max_steps.map_or(steps, |max| steps.min(max))
+    }
+}
+
+/// `micro_batch_rows` in a recipe: a number from 1, or `"auto"`.
+mod micro_batch_rows {
+    use std::fmt;
+
+    use serde::{Deserializer, Serializer, de};
+
+    use super::AUTO;
+
+    pub(super) fn serialize<S: Serializer>(rows: &usize, serializer: S) -> Result<S::Ok, S::Error> {
+        if *rows == AUTO { serializer.serialize_str("auto") } else { serializer.serialize_u64(*rows as u64) }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+        struct RowsOrAuto;
+        impl de::Visitor<'_> for RowsOrAuto {
+            type Value = usize;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a whole number from 1, or \"auto\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, rows: i64) -> Result<usize, E> {
+                usize::try_from(rows)
+                    .ok()
+                    .filter(|rows| *rows > 0)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(rows), &self))
+            }
+
+            fn visit_u64<E: de::Error>(self, rows: u64) -> Result<usize, E> {
+                self.visit_i64(i64::try_from(rows).unwrap_or(0))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<usize, E> {
+                if text == "auto" {
+                    Ok(AUTO)
+                } else {
+                    Err(E::invalid_value(de::Unexpected::Str(text), &self))
+                }
+            }
+        }
+        deserializer.deserialize_any(RowsOrAuto)
     }
 }

@@ -2,6 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::determinism::Difference;
+use crate::guards::{GuardReport, Suspect};
+
+/// How many conversations or parameters a message names.
+const MOST_NAMED: usize = 16;
+
 /// A run that cannot start, go on, or be resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -28,20 +34,24 @@ pub enum TrainError {
         /// What is wrong with its value.
         problem: String,
     },
-    /// The loss or the gradient is no number any more.
+    /// A guard found a step that must not be applied.
     #[error(
-        "step {step}: the {what} is {value}; the step was not applied. Conversations of the step (indices into the \
-         training data): {conversations:?}. Lower `train.lr`, or look at these conversations"
+        "step {}: {}; the step was not applied. Its conversations (indices into the training data), those with the highest \
+         loss first: {}. Look at these, lower `train.lr`, or have such steps skipped (`train.guards`)",
+        .0.step, .0.problem, named(&.0.conversations)
     )]
-    NotFinite {
+    Guarded(Box<GuardReport>),
+    /// A step that was computed twice came out differently.
+    #[error(
+        "step {step}: computed twice from the same weights and data, it came out differently: {}. A kernel or a driver does \
+         not compute the same every time; report it with the device's name and version",
+        listed(.differences)
+    )]
+    NotDeterministic {
         /// Number of the step, from 1.
         step: u64,
-        /// `loss` or `gradient norm`.
-        what: &'static str,
-        /// NaN or infinity.
-        value: f64,
-        /// Indices of the step's conversations.
-        conversations: Vec<usize>,
+        /// What differs.
+        differences: Vec<Difference>,
     },
     /// Another rank cannot go on.
     #[error("rank {rank} stopped: {problem}")]
@@ -50,6 +60,20 @@ pub enum TrainError {
         rank: usize,
         /// What it said.
         problem: String,
+    },
+    /// The model could not be scored.
+    #[error("scoring the model failed")]
+    Scoring(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A checkpoint did not reach the disk.
+    #[error(
+        "the checkpoint after step {step} was not written: {problem}. Earlier checkpoints are as they were; see that there \
+         is room on the disk and that the folder can be written, and go on with `--resume`"
+    )]
+    NotSaved {
+        /// The step.
+        step: u64,
+        /// Why.
+        problem: Box<TrainError>,
     },
     /// A checkpoint that must not be trusted.
     #[error("checkpoint `{path}`: {problem}")]
@@ -66,4 +90,23 @@ impl TrainError {
     pub(crate) fn at(path: &Path, error: &std::io::Error) -> Self {
         std::io::Error::new(error.kind(), format!("`{}`: {error}", path.display())).into()
     }
+}
+
+fn named(conversations: &[Suspect]) -> String {
+    let name = |suspect: &Suspect| match suspect.loss {
+        Some(loss) => format!("{} (loss {loss:.4})", suspect.index),
+        None => format!("{} (no finite loss)", suspect.index),
+    };
+    few(conversations.iter().map(name), conversations.len())
+}
+
+fn listed(differences: &[Difference]) -> String {
+    few(differences.iter().map(ToString::to_string), differences.len())
+}
+
+fn few(names: impl Iterator<Item = String>, count: usize) -> String {
+    let names: Vec<String> = names.take(MOST_NAMED).collect();
+    let more = count - names.len();
+    let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
+    names.join(", ") + &rest
 }

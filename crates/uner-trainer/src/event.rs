@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
+use crate::guards::GuardReport;
+use crate::stopwatch::Breakdown;
 
 /// What one optimizer step did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,21 @@ pub struct StepMetrics {
     pub data_wait_seconds: f64,
     /// `tokens / seconds`.
     pub tokens_per_second: f64,
+    /// Floating-point operations that the step needs, as [`crate::flops`] counts them.
+    #[serde(default)]
+    pub flops: f64,
+    /// Share of the device's measured matmul rate: `flops / seconds / rate`. `null` where that is not known.
+    #[serde(default)]
+    pub mfu: Option<f64>,
+    /// Bytes of memory in use after the step; on the CPU those of the process. `null` where nobody tells.
+    #[serde(default)]
+    pub memory_in_use: Option<u64>,
+    /// Bytes that the device's allocator holds. `null` on the CPU and where nobody tells.
+    #[serde(default)]
+    pub memory_reserved: Option<u64>,
+    /// Where the time went.
+    #[serde(default)]
+    pub breakdown: Breakdown,
 }
 
 /// What happens in a run; as JSON, a line of the file.
@@ -42,6 +59,8 @@ pub struct StepMetrics {
 pub enum Event {
     /// A step was applied.
     Step(StepMetrics),
+    /// A guard found something wrong with a step. Where it was skipped, there is no `Step` of its number.
+    Guarded(GuardReport),
     /// The validation loss after a step.
     Validated {
         /// The step.
@@ -49,7 +68,23 @@ pub enum Event {
         /// Mean loss of the trained tokens of the validation set, nats.
         loss: f64,
     },
-    /// A checkpoint was written.
+    /// How good the model is at its task after a step.
+    Scored {
+        /// The step.
+        step: u64,
+        /// From 0 to 1.
+        score: f64,
+        /// How long that took, in seconds.
+        seconds: f64,
+    },
+    /// The run ends here, because it got no better for as many evaluations as the recipe waits.
+    Stopped {
+        /// The step.
+        step: u64,
+        /// The best one, if any was.
+        best_step: Option<u64>,
+    },
+    /// A checkpoint is on the disk.
     Saved {
         /// The step.
         step: u64,
@@ -96,11 +131,15 @@ impl MetricsWriter {
 }
 
 impl Event {
-    /// The number of the step that was the last one then.
+    /// The number of the step that it belongs to. A checkpoint is told of when it is on the disk, a step or more later.
     pub fn step(&self) -> u64 {
         match self {
             Self::Step(metrics) => metrics.step,
-            Self::Validated { step, .. } | Self::Saved { step, .. } => *step,
+            Self::Guarded(report) => report.step,
+            Self::Validated { step, .. }
+            | Self::Scored { step, .. }
+            | Self::Stopped { step, .. }
+            | Self::Saved { step, .. } => *step,
         }
     }
 }

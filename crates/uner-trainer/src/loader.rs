@@ -3,6 +3,7 @@
 use crate::batch::Batch;
 use crate::config::TrainConfig;
 use crate::group::Group;
+use crate::noise;
 use crate::order::permutation;
 use crate::pack::pack_tokens;
 use crate::store::TokenStore;
@@ -26,6 +27,8 @@ pub struct StepData {
     pub tokens: usize,
     /// Tokens that carry loss: what the summed loss is divided by.
     pub trained_tokens: usize,
+    /// Pairs of tokens of which one sees the other.
+    pub pairs: u64,
     /// Queries dropped because the row was full.
     pub dropped_queries: usize,
 }
@@ -49,6 +52,7 @@ impl<'a> Loader<'a> {
     /// its own; packing, micro-batches and devices only lay out what was drawn.
     pub fn step(&self, step: u64) -> StepData {
         let per_epoch = self.config.steps_per_epoch(self.store.len());
+        let noise = Some(noise::of_step(self.seed, step));
         let (epoch, step) = (step / per_epoch, (step % per_epoch) as usize);
         let order = permutation(self.store.len(), self.seed, epoch, 0);
         let size = self.config.global_batch_size.min(order.len());
@@ -63,10 +67,13 @@ impl<'a> Loader<'a> {
             })
             .collect();
         let rows = pack_tokens(tokens, self.config.max_seq_len);
-        let micro_batches: Vec<Batch> = rows.chunks(self.config.micro_batch_rows).map(Batch::new).collect();
+        let micro_batches = rows.chunks(self.config.micro_batch_rows);
+        let micro_batches: Vec<Batch> =
+            micro_batches.map(|rows| Batch { noise, ..Batch::new(rows) }).collect();
         StepData {
             tokens: micro_batches.iter().map(Batch::num_tokens).sum(),
             trained_tokens: micro_batches.iter().map(Batch::num_trained).sum(),
+            pairs: micro_batches.iter().map(Batch::num_pairs).sum(),
             micro_batches,
             conversations,
             dropped_queries,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use uner_kernels::{AdamWState, AdamWStep, adamw};
 use uner_model::Llama;
-use uner_model::parameters::{map, trained};
+use uner_model::parameters::{map, trained, visit};
 
 use crate::config::TrainConfig;
 use crate::error::TrainError;
@@ -17,6 +17,9 @@ use crate::group::Group;
 const FIRST: &str = "exp_avg.";
 const SECOND: &str = "exp_avg_sq.";
 const MASTER: &str = "master.";
+
+/// One tensor of a state, where it has it.
+type Part = fn(&AdamWState) -> Option<&Tensor<1>>;
 
 /// First and second moment of this rank's share of every parameter, and the f32 value of what is stored in a shorter type.
 #[derive(Debug, Default)]
@@ -111,19 +114,26 @@ impl AdamW {
         group.gather(share)
     }
 
-    /// Everything that is remembered, whole, by name in files; empty on all ranks but the first. Every rank has to call.
+    /// Everything that is remembered, whole, by name in files; empty on all ranks but the first. Every rank has to call. With
+    /// `masters`, the f32 values of all that is trained are among it: of a model whose files hold a shorter type.
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn gathered(&self, model: &Llama, group: &Group) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
+    pub fn gathered(
+        &self,
+        model: &Llama,
+        masters: bool,
+        group: &Group,
+    ) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
         let mut whole = BTreeMap::new();
-        let kinds: [(&str, fn(&AdamWState) -> Option<&Tensor<1>>); 3] = [
+        let kinds: [(&str, Part); 3] = [
             (FIRST, |state| Some(&state.exp_avg)),
             (SECOND, |state| Some(&state.exp_avg_sq)),
             (MASTER, |state| state.master.as_ref()),
         ];
-        for (name, _) in trained(model, "") {
-            let state = self.states.get(&name);
+        let trained = trained(model, "");
+        for (name, _) in &trained {
+            let state = self.states.get(name);
             for (kind, tensor) in kinds.iter().filter(|(kind, _)| self.has_masters || *kind != MASTER) {
                 let share = state.and_then(tensor).map_or_else(Vec::new, host);
                 let values = group.gather_values(share)?;
@@ -132,38 +142,50 @@ impl AdamW {
                 }
             }
         }
+        if masters && !self.has_masters && group.is_first() {
+            let trained: BTreeSet<String> = trained.into_iter().map(|(name, _)| name).collect();
+            visit(model, "", |parameter| {
+                if trained.contains(&parameter.name) {
+                    whole.insert(format!("{MASTER}{}", parameter.name), host(&parameter.values));
+                }
+            });
+        }
         Ok(whole)
     }
 
-    /// The state with which a run goes on: this rank's shares of what [`AdamW::gathered`] gave, whatever the number of ranks
-    /// was then.
+    /// The model and the state with which a run goes on: this rank's shares of what [`AdamW::gathered`] gave, whatever the
+    /// number of ranks was then. `model` is in f32; masters take the place of its values, which may be rounded.
     ///
     /// # Errors
     /// Names a tensor that is missing.
     pub fn restore(
+        model: Llama,
         mut whole: BTreeMap<String, Vec<f32>>,
+        parameters: DType,
         group: &Group,
-        device: &Device,
-    ) -> Result<Self, String> {
-        let has_masters = whole.keys().any(|key| key.starts_with(MASTER));
-        let names: Vec<String> =
-            whole.keys().filter_map(|key| key.strip_prefix(FIRST)).map(str::to_owned).collect();
-        let mut states = BTreeMap::new();
-        for name in names {
-            let mut tensor = |kind: &str| {
-                whole.remove(&format!("{kind}{name}")).map(|values| on_device(&values, group, device))
-            };
-            let missing = |kind: &str| format!("`{kind}{name}` is missing");
-            let state = AdamWState {
-                exp_avg: tensor(FIRST).ok_or_else(|| missing(FIRST))?,
-                exp_avg_sq: tensor(SECOND).ok_or_else(|| missing(SECOND))?,
-                master: tensor(MASTER),
-            };
-            if state.exp_avg.dims()[0] > 0 {
-                states.insert(name, state);
+    ) -> Result<(Llama, Self), String> {
+        let device = model.head().device();
+        let mut optimizer = Self { has_masters: parameters != DType::F32, states: BTreeMap::new() };
+        let mut missing = None;
+        let model = map(model, "", |name, _, values| {
+            let master = whole.remove(&format!("{MASTER}{name}")).map(|values| on_device(&values, &device));
+            let values = master.unwrap_or(values);
+            let mut moment = |kind: &str| whole.remove(&format!("{kind}{name}"));
+            let (first, second) = (moment(FIRST), moment(SECOND));
+            if let (Some(first), Some(second)) = (&first, &second) {
+                let share = group.share(values.dims()[0]);
+                let of = |values: &[f32]| on_device(&values[share.range()], &device);
+                if share.len > 0 {
+                    let master = optimizer.has_masters.then(|| share.of(values.clone()));
+                    let state = AdamWState { master, exp_avg: of(first), exp_avg_sq: of(second) };
+                    optimizer.states.insert(name.to_owned(), state);
+                }
+            } else if first.is_some() != second.is_some() {
+                missing = Some(format!("a moment of `{name}` is missing"));
             }
-        }
-        Ok(Self { states, has_masters })
+            values.cast(parameters)
+        });
+        missing.map_or(Ok((model, optimizer)), Err)
     }
 }
 
@@ -176,10 +198,8 @@ fn host(values: &Tensor<1>) -> Vec<f32> {
     values.clone().try_into_vec_as().expect("state is f32")
 }
 
-/// This rank's share of some values.
-fn on_device(values: &[f32], group: &Group, device: &Device) -> Tensor<1> {
-    let share = group.share(values.len());
-    Tensor::from_data(TensorData::new(values[share.range()].to_vec(), [share.len]), device)
+fn on_device(values: &[f32], device: &Device) -> Tensor<1> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), (device, DType::F32))
 }
 
 /// The factor that brings a gradient of this norm down to `max_norm`, 1 where it is shorter; as PyTorch computes it.

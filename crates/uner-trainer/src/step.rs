@@ -14,6 +14,7 @@ use uner_model::{Block, Context, Llama, LlamaConfig};
 
 use crate::batch::Batch;
 use crate::gradients::Gradients;
+use crate::noise;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
@@ -39,34 +40,66 @@ pub fn accumulate(
     kept_blocks: usize,
     gradients: &mut Gradients,
 ) -> Tensor<1> {
-    let weight = model.model.embed_tokens.weight.val();
-    let device = weight.device();
-    let context = batch.context(config, &device);
-    let recomputed = model.model.layers.len().saturating_sub(kept_blocks);
+    Forward::new(model, config, batch, kept_blocks).backward(gradients)
+}
 
-    let mut hidden = model.embed(&batch.ids);
-    let mut inputs = Vec::with_capacity(model.model.layers.len());
-    let mut kept = Vec::with_capacity(kept_blocks);
-    for (layer, block) in model.model.layers.iter().enumerate() {
-        inputs.push(hidden.clone());
-        if layer < recomputed {
-            hidden = block.forward(hidden, &context, None);
-        } else {
-            let graph = Graph::new(block, hidden, &context);
-            hidden = graph.output.clone().inner();
-            kept.push(graph);
+/// A micro-batch that has passed the blocks forward: what the way back needs.
+pub(crate) struct Forward<'a> {
+    model: &'a Llama,
+    config: &'a LlamaConfig,
+    batch: &'a Batch,
+    context: Context<'a>,
+    /// What went into each block.
+    inputs: Vec<Tensor<2>>,
+    /// The graphs of the last blocks.
+    kept: Vec<Graph>,
+    hidden: Tensor<2>,
+}
+
+impl<'a> Forward<'a> {
+    /// Embedding and blocks.
+    pub(crate) fn new(
+        model: &'a Llama,
+        config: &'a LlamaConfig,
+        batch: &'a Batch,
+        kept_blocks: usize,
+    ) -> Self {
+        let device = model.head().device();
+        let context =
+            Context { dropout: noise::dropout(model, batch, &device), ..batch.context(config, &device) };
+        let recomputed = model.model.layers.len().saturating_sub(kept_blocks);
+
+        let mut hidden = model.embed(&batch.ids);
+        let mut inputs = Vec::with_capacity(model.model.layers.len());
+        let mut kept = Vec::with_capacity(kept_blocks);
+        for (layer, block) in model.model.layers.iter().enumerate() {
+            inputs.push(hidden.clone());
+            if layer < recomputed {
+                hidden = block.forward(hidden, &context, None);
+            } else {
+                let graph = Graph::new(block, hidden, &context);
+                hidden = graph.output.clone().inner();
+                kept.push(graph);
+            }
         }
+        Self { model, config, batch, context, inputs, kept, hidden }
     }
 
-    let (loss, mut gradient) = head(model, config, hidden, &batch.labels(&device), gradients);
-    for (layer, (block, input)) in model.model.layers.iter().zip(inputs).enumerate().rev() {
-        let graph = kept.pop().unwrap_or_else(|| Graph::new(block, input, &context));
-        gradient = graph.backward(layer, gradient, gradients);
+    /// Head, loss and the way back: see [`accumulate`].
+    pub(crate) fn backward(self, gradients: &mut Gradients) -> Tensor<1> {
+        let Self { model, config, batch, context, inputs, mut kept, hidden } = self;
+        let weight = model.model.embed_tokens.weight.val();
+        let labels = batch.labels(&weight.device());
+        let (loss, mut gradient) = head(model, config, hidden, &labels, gradients);
+        for (layer, (block, input)) in model.model.layers.iter().zip(inputs).enumerate().rev() {
+            let graph = kept.pop().unwrap_or_else(|| Graph::new(block, input, &context));
+            gradient = graph.backward(layer, gradient, gradients);
+        }
+        if model.model.embed_tokens.clone().train().weight.val().is_require_grad() {
+            gradients.add_rows(EMBEDDING, weight.dims(), &batch.ids, gradient);
+        }
+        loss
     }
-    if model.model.embed_tokens.clone().train().weight.val().is_require_grad() {
-        gradients.add_rows(EMBEDDING, weight.dims(), &batch.ids, gradient);
-    }
-    loss
 }
 
 /// The summed loss of a batch, `[1]`, without gradients.

@@ -6,8 +6,10 @@
 
 mod attention;
 mod bf16_weights;
+mod dropout;
 mod elementwise;
 mod loss;
+mod quantized;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

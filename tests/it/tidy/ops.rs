@@ -24,22 +24,34 @@ struct Directory {
     parts: BTreeSet<String>,
     /// The text of `mod.rs`, empty without one.
     module: String,
+    /// The text of `backward.rs`, empty without one.
+    backward: String,
 }
 
 impl Directory {
     fn read(path: &Path) -> Self {
         let entries = fs_err::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
         let stem = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let module = path.join("mod.rs");
+        let text = |name: &str| fs_err::read_to_string(path.join(name)).unwrap_or_default();
         Self {
             name: stem(path),
             parts: entries.map(|entry| stem(&entry)).collect(),
-            module: if module.exists() { fs_err::read_to_string(module).unwrap() } else { String::new() },
+            module: text("mod.rs"),
+            backward: text("backward.rs"),
         }
     }
 
     fn is_op(&self) -> bool {
         self.parts.contains("reference")
+    }
+
+    /// Ways of this op that no profile would show.
+    fn untimed(&self) -> Vec<String> {
+        let forward = (&self.module, format!("timed(\"{}\", Pass::Forward", self.name), "mod.rs");
+        let backward = (&self.backward, format!("timed(\"{}\", Pass::Backward", self.name), "backward.rs");
+        let ways = if self.backward.is_empty() { vec![forward] } else { vec![forward, backward] };
+        let missing = ways.into_iter().filter(|(text, call, _)| !text.contains(call));
+        missing.map(|(_, call, file)| format!("`{}/{file}` does not call `{call}`", self.name)).collect()
     }
 
     /// What of an op's files is missing, too much, or not part of the program.
@@ -125,6 +137,19 @@ fn directories_of_ops_are_complete() {
 }
 
 #[test]
+fn every_op_is_timed() {
+    let ops: Vec<Directory> = directories().into_iter().filter(Directory::is_op).collect();
+    assert_tidy(&ops.iter().flat_map(Directory::untimed).collect::<Vec<_>>());
+    let mut untimed = Directory {
+        module: String::new(),
+        ..Directory::read(&repository().join("crates/uner-kernels/src/rope"))
+    };
+    assert_eq!(untimed.untimed().len(), 1);
+    untimed.backward = "timed(\"other\", Pass::Backward".to_owned();
+    assert_eq!(untimed.untimed().len(), 2);
+}
+
+#[test]
 fn every_op_is_measured() {
     let source = fs_err::read_to_string(repository().join("benches/ops.rs")).unwrap();
     assert_tidy(&differences(&ops(), &benched(&source), "the table `OPS` of benches/ops.rs"));
@@ -144,6 +169,7 @@ fn incomplete_directories_are_found() {
         name: "op".to_owned(),
         parts: parts.iter().map(ToString::to_string).collect(),
         module: declared(parts) + sentence,
+        backward: String::new(),
     };
     assert!(directory(&PARTS, DIFFERENTIABLE).problems().is_empty());
     assert!(directory(&PARTS[..3], WITHOUT_GRADIENT).problems().is_empty());

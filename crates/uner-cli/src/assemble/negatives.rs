@@ -13,6 +13,8 @@ pub(crate) struct Negatives {
     seed: u64,
     /// One inventory for all members, or one for each.
     inventories: Vec<TypeInventory>,
+    /// Of which members absent types are asked.
+    asked: Vec<bool>,
 }
 
 impl Negatives {
@@ -26,11 +28,16 @@ impl Negatives {
             }
             Strategy::ClosedWorld => closed_worlds(plan)?,
         };
-        Ok(Self { config, seed: plan.recipe.run.seed, inventories })
+        let asked = plan.recipe.data.train.iter().map(|member| member.negatives).collect();
+        Ok(Self { config, seed: plan.recipe.run.seed, inventories, asked })
     }
 
     /// Appends absent types to the queries of the example at `index` of the data, from member `member`.
     pub(crate) fn add(&self, example: &mut Example, member: usize, index: u64) {
+        // Validation data may have more members than training data.
+        if self.asked.get(member) == Some(&false) {
+            return;
+        }
         let inventory = self.inventories.get(member).unwrap_or(&self.inventories[0]);
         // Epoch 0 for all: every epoch has the same absent types, as the released data has.
         add_negatives(example, inventory, &self.config, Draw { seed: self.seed, epoch: 0, index });
@@ -41,7 +48,8 @@ impl Negatives {
 fn closed_worlds(plan: &Plan) -> Result<Vec<TypeInventory>> {
     let described = plan.train.iter().map(|dataset| TypeInventory::closed_world(&dataset.entity_types()));
     let mut inventories: Vec<TypeInventory> = described.collect();
-    if inventories.iter().any(TypeInventory::is_empty) {
+    let asked = plan.recipe.data.train.iter().map(|member| member.negatives);
+    if inventories.iter().zip(asked).any(|(inventory, asked)| asked && inventory.is_empty()) {
         let counted = count(plan, |member| member)?;
         for (inventory, counts) in inventories.iter_mut().zip(&counted) {
             if inventory.is_empty() {

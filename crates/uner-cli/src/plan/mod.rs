@@ -2,22 +2,28 @@
 //!
 //! A plan can be made before data and weights are there; it then says what is missing and how to get it.
 
+mod evaluation;
 mod memory;
 mod numbers;
 mod place;
 mod print;
+mod print_numbers;
+mod speed;
 
-pub use memory::Memory;
+pub use memory::Budget;
 pub(crate) use memory::host_memory;
-pub use numbers::{DataSize, Numbers};
+pub use numbers::{DataSize, Machine, Numbers, Steps};
 pub use place::Place;
 pub(crate) use print::bytes;
+pub use speed::Speed;
 
 use std::path::{Path, PathBuf};
 
 use uner_data::{DataError, Dataset, DatasetRef, read};
 use uner_prompt::Template;
 
+use crate::adapter;
+use crate::hub::Source;
 use crate::model_source::ModelSource;
 use crate::recipe::{Recipe, RecipeError};
 
@@ -51,6 +57,8 @@ pub struct Missing {
     pub obtain: String,
     /// Its licence.
     pub licence: String,
+    /// Where on the hub it is, where it is there.
+    pub hub: Option<Source>,
     /// Whether training needs it; a benchmark is needed only afterwards.
     pub for_training: bool,
 }
@@ -70,6 +78,8 @@ impl Plan {
         let model = ModelSource::find(&recipe.model)?;
         check_lengths(&recipe, &model)?;
         check_negatives(&recipe)?;
+        evaluation::check(&recipe)?;
+        adapter::check(&recipe.model)?;
         let mut missing: Vec<Missing> = missing_model(&model).into_iter().collect();
         let mut look_up = |dataset: &DatasetRef, split: &str, for_training: bool| {
             let found = dataset.resolve().map_err(|error| RecipeError::Contradiction(error.to_string()))?;
@@ -86,6 +96,10 @@ impl Plan {
         let benchmarks = recipe.eval.benchmarks.iter();
         let benchmarks = benchmarks.map(|benchmark| look_up(&benchmark.dataset, &benchmark.split, false));
         let benchmarks = benchmarks.collect::<Result<_, _>>()?;
+        // Training cannot go on without these.
+        for benchmark in recipe.eval.during.iter().flat_map(|during| &during.benchmarks) {
+            look_up(&benchmark.dataset, &benchmark.split, true)?;
+        }
         if train.is_empty() {
             return Err(RecipeError::Contradiction("`data.train` names no dataset".to_owned()));
         }
@@ -141,6 +155,7 @@ fn missing_model(model: &ModelSource) -> Option<Missing> {
             or_unknown(&model.about.obtain)
         ),
         licence: or_unknown(&model.about.licence),
+        hub: model.hub.clone(),
         for_training: true,
     })
 }
@@ -158,8 +173,19 @@ fn missing_split(
             path,
             obtain,
             licence: if dataset.licence.is_empty() { "unknown".to_owned() } else { dataset.licence.clone() },
+            hub: on_hub(dataset, split, root)?,
             for_training,
         })),
         Err(error) => Err(RecipeError::Contradiction(error.to_string())),
     }
+}
+
+/// The repository that has the files of a split, where the description names one.
+fn on_hub(dataset: &Dataset, split: &str, root: &Path) -> Result<Option<Source>, RecipeError> {
+    if dataset.hub.is_empty() {
+        return Ok(None);
+    }
+    let files = dataset.files(split, root).map_err(|error| RecipeError::Contradiction(error.to_string()))?;
+    let names = files.iter().filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned()));
+    Ok(Some(Source::dataset(&dataset.hub, names.collect())))
 }

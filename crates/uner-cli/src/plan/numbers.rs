@@ -1,13 +1,20 @@
 //! The arithmetic of a run.
 
-use uner_model::LlamaConfig;
+use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, GPU_LOGITS_BYTES};
+use uner_model::BaseForm;
+use uner_model::adapter::Target;
 use uner_trainer::TrainConfig;
+use uner_trainer::config::AUTO;
+use uner_trainer::memory::{
+    Adapter, Base, Choice, Flops, Outcome, Rows, Setup, Sharding, Size, Storage, changes, choose,
+};
 use uner_trainer::schedule::warmup_updates;
 use uner_trainer::store::Summary;
 
 use super::Plan;
-use super::memory::Memory;
+use super::memory::Budget;
 use super::place::Place;
+use super::speed::Speed;
 
 /// How much there is to train on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,19 +41,40 @@ impl From<&Summary> for DataSize {
     }
 }
 
+/// Where a run is carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Machine {
+    /// The device, or each of them.
+    pub place: Place,
+    /// How fast it is.
+    pub speed: Speed,
+    /// Over how many of them what is shared out.
+    pub sharding: Sharding,
+}
+
 /// Every derived number.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Numbers {
     /// How much there is to train on.
     pub data: DataSize,
-    /// Trainable numbers of the model.
-    pub num_parameters: u64,
+    /// Parameters of the model.
+    pub size: Size,
     /// Steps and what they see; `None` where the size of the data is unknown.
     pub steps: Option<Steps>,
     /// Where it runs.
     pub place: Place,
-    /// Memory.
-    pub memory: Memory,
+    /// What it may take there.
+    pub budget: Budget,
+    /// How fast it is there.
+    pub speed: Speed,
+    /// Devices that share the work.
+    pub devices: usize,
+    /// The layout and what it takes; where nothing fits, the one that takes the least.
+    pub choice: Choice,
+    /// Where nothing fits, what would: the cheapest change first. `None` where it fits.
+    pub too_much: Option<Vec<Outcome>>,
+    /// Operations of a token.
+    pub flops: Flops,
 }
 
 /// The length of a run.
@@ -63,26 +91,91 @@ pub struct Steps {
 }
 
 impl Numbers {
-    /// The arithmetic of a plan, on this machine.
+    /// The arithmetic of a plan, on this machine, whose device is measured for a fraction of a second where it is there.
     pub fn new(plan: &Plan, data: DataSize) -> Self {
-        let (train, config) = (&plan.recipe.train, &plan.model.config);
-        let num_parameters = num_parameters(config);
-        let place = Place::look(plan.recipe.run.device);
-        let memory = Memory::estimate(
-            config,
-            num_parameters,
-            train.micro_batch_rows,
-            train.max_seq_len,
-            place.available,
-        );
-        Self { data, num_parameters, steps: steps(train, data), place, memory }
+        let name = plan.recipe.run.device.first();
+        let speed = name.open().map_or(Speed::ASSUMED, |device| {
+            Speed::measure(name, &device, &plan.model.config, plan.recipe.train.max_seq_len)
+        });
+        let sharding = Sharding { optimizer: plan.recipe.run.device.count(), ..Sharding::NONE };
+        Self::on(plan, data, Machine { place: Place::look(name), speed, sharding })
     }
 
-    /// Floating-point operations of the run: 6 for each parameter and token (Kaplan et al. 2020), attention left out.
-    pub fn floating_point_operations(&self) -> Option<f64> {
-        let steps = self.steps?;
-        Some(6.0 * self.num_parameters as f64 * steps.total as f64 * steps.tokens)
+    /// The arithmetic of a plan on a machine.
+    pub fn on(plan: &Plan, data: DataSize, machine: Machine) -> Self {
+        let Machine { place, speed, sharding } = machine;
+        let limit = plan.recipe.run.memory.map(|memory| memory.limit_gib);
+        let budget = Budget::new(place.name, place.available, limit);
+        let steps = steps(&plan.recipe.train, data);
+        let setup = setup(plan, data, steps, sharding);
+        let rows = rows(&plan.recipe.train);
+        let chosen = choose(&setup, rows, speed.rates, budget.usable());
+        let too_much = chosen.is_err().then(|| changes(&setup, rows, budget.usable()));
+        let choice = chosen.unwrap_or_else(|smallest| smallest);
+        let flops = Flops::per_token(&setup, choice.layout, visible(&plan.recipe.train, data));
+        let size = Size::new(setup.model, setup.adapter.as_ref());
+        Self { data, size, steps, place, budget, speed, devices: sharding.devices(), choice, too_much, flops }
     }
+
+    /// Floating-point operations of the run, what is computed twice included.
+    pub fn operations(&self) -> Option<f64> {
+        let steps = self.steps?;
+        Some(self.flops.executed * steps.total as f64 * steps.tokens)
+    }
+
+    /// Seconds of the run if it did nothing but matrix products.
+    pub fn seconds(&self) -> Option<f64> {
+        Some(self.operations()? / self.speed.rates.matmul / self.devices as f64)
+    }
+}
+
+/// What memory depends on: what is trained, stored as the device computes.
+fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, sharding: Sharding) -> Setup<'_> {
+    let train = &plan.recipe.train;
+    let is_host = plan.recipe.run.device.first().is_host();
+    let rows = steps
+        .map_or(train.global_batch_size, |steps| (steps.tokens / train.max_seq_len as f64).ceil() as usize);
+    let trained_share = match data {
+        DataSize::Counted { tokens, trained_tokens, .. } => trained_tokens as f64 / tokens as f64,
+        DataSize::Expected(_) | DataSize::Unknown => 1.0,
+    };
+    Setup {
+        model: &plan.model.config,
+        storage: Storage::of(is_host),
+        adapter: adapter(plan, is_host),
+        sharding,
+        row_length: train.max_seq_len,
+        step_rows: rows.div_ceil(sharding.devices()).max(1),
+        trained_share,
+        logits_limit: if is_host { CPU_LOGITS_BYTES } else { GPU_LOGITS_BYTES },
+    }
+}
+
+/// The adapter that is trained, on a base as it is stored on the device.
+fn adapter(plan: &Plan, is_host: bool) -> Option<Adapter> {
+    let adapter = plan.recipe.model.adapter.as_ref()?;
+    let base = match plan.recipe.model.base {
+        Some(BaseForm::EightBit) => Base::EightBit,
+        Some(BaseForm::FourBit) => Base::FourBit,
+        None if is_host => Base::F32,
+        None => Base::Bf16,
+    };
+    // Both lists are in the order of a block.
+    let targets = Target::ALL.map(|target| adapter.target_modules.contains(&target));
+    Some(Adapter { rank: adapter.rank, targets, base })
+}
+
+fn rows(train: &TrainConfig) -> Rows {
+    if train.micro_batch_rows == AUTO { Rows::Auto } else { Rows::Fixed(train.micro_batch_rows) }
+}
+
+/// Tokens that a token sees on average, itself included: half of its conversation.
+fn visible(train: &TrainConfig, data: DataSize) -> f64 {
+    let length = match data {
+        DataSize::Counted { conversations, tokens, .. } => tokens as f64 / conversations as f64,
+        DataSize::Expected(_) | DataSize::Unknown => train.max_seq_len as f64,
+    };
+    length.min(train.max_seq_len as f64).midpoint(1.0)
 }
 
 fn steps(train: &TrainConfig, data: DataSize) -> Option<Steps> {
@@ -103,29 +196,9 @@ fn steps(train: &TrainConfig, data: DataSize) -> Option<Steps> {
     })
 }
 
-/// Embedding, blocks, final norm, and the head where it is not the embedding.
-fn num_parameters(config: &LlamaConfig) -> u64 {
-    let LlamaConfig { hidden_size: h, intermediate_size: i, vocab_size, num_hidden_layers, .. } = *config;
-    let queries = config.num_attention_heads * config.head_dim;
-    let keys = config.num_key_value_heads * config.head_dim;
-    let block = 2 * h * (queries + keys) + 3 * h * i + 2 * h;
-    let embeddings = if config.tie_word_embeddings { 1 } else { 2 };
-    (embeddings * vocab_size * h + num_hidden_layers * block + h) as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn config(name: &str) -> LlamaConfig {
-        toml::from_str(crate::builtin::model(name).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn parameters_are_those_published() {
-        assert_eq!(num_parameters(&config("llama-7b")), 6_738_415_616);
-        assert_eq!(num_parameters(&config("llama-13b")), 13_015_864_320);
-    }
 
     #[test]
     fn the_released_run_has_525_updates() {

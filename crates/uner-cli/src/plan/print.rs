@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use uner_data::negative::Strategy;
 
 use super::{DataSize, Missing, Numbers, Plan};
+use crate::adapter;
 
 impl Plan {
     /// The plan as a text of `name  value` lines, what is missing last.
@@ -19,8 +20,9 @@ impl Plan {
             ("template", self.template.fingerprint()),
             ("size", size_line(numbers.data)),
         ];
+        lines.extend(self.adapter_line());
         lines.extend(self.step_lines(numbers));
-        lines.push(("memory", memory_line(numbers, self.model.config.num_hidden_layers)));
+        lines.extend(numbers.lines(self.model.config.num_hidden_layers));
         lines.push(("evaluation", self.evaluation_line()));
         let mut text = String::new();
         for (name, value) in lines {
@@ -37,11 +39,20 @@ impl Plan {
         format!(
             "{}: {} parameters, {} layers of {}, vocabulary {}",
             self.recipe.model.weights,
-            count(numbers.num_parameters),
+            count(numbers.size.model()),
             config.num_hidden_layers,
             config.hidden_size,
             count(config.vocab_size as u64),
         )
+    }
+
+    fn adapter_line(&self) -> Option<(&'static str, String)> {
+        let config = self.recipe.model.adapter.as_ref()?;
+        let number = count(config.num_parameters(&self.model.config));
+        Some((
+            "adapter",
+            format!("{}: {number} parameters", adapter::described(Some((config, self.recipe.model.base)))),
+        ))
     }
 
     fn tokenizer_line(&self) -> String {
@@ -74,7 +85,6 @@ impl Plan {
             return vec![("steps", "unknown: set `data.expected_conversations`".to_owned())];
         };
         let bound = if matches!(numbers.data, DataSize::Counted { .. }) { "about" } else { "at most" };
-        let operations = numbers.floating_point_operations().unwrap_or_default();
         vec![
             (
                 "steps",
@@ -90,14 +100,12 @@ impl Plan {
             (
                 "a step",
                 format!(
-                    "{} conversations, {bound} {} tokens, in micro-batches of {} rows of {}",
+                    "{} conversations, {bound} {} tokens, in rows of {}",
                     train.global_batch_size,
                     count(steps.tokens as u64),
-                    train.micro_batch_rows,
                     train.max_seq_len
                 ),
             ),
-            ("compute", format!("{bound} {operations:.2e} floating-point operations")),
         ]
     }
 
@@ -125,24 +133,6 @@ fn size_line(data: DataSize) -> String {
         }
         DataSize::Unknown => "unknown: the data is not there".to_owned(),
     }
-}
-
-fn memory_line(numbers: &Numbers, layers: usize) -> String {
-    let memory = &numbers.memory;
-    let available = match memory.available {
-        Some(available) if memory.total > available => {
-            format!("{} available: TOO MUCH for this device", bytes(available))
-        }
-        Some(available) => format!("{} available", bytes(available)),
-        None => "an unknown amount".to_owned(),
-    };
-    format!(
-        "about {} of {available} (weights, gradients and moments {}; {} a block's graph, {} of {layers} kept)",
-        bytes(memory.total),
-        bytes(memory.states),
-        bytes(memory.block),
-        memory.kept_blocks,
-    )
 }
 
 impl fmt::Display for Missing {

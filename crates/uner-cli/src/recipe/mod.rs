@@ -19,8 +19,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uner_data::{DatasetRef, Member, NegativeConfig};
 use uner_infer::InferConfig;
-use uner_kernels::device::DeviceName;
+use uner_model::{AdapterConfig, BaseForm};
 use uner_trainer::TrainConfig;
+
+use crate::device::Devices;
 
 /// What a recipe file says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,9 +52,19 @@ pub struct RunConfig {
     pub dir: PathBuf,
     /// Seed of weights, negatives and orders.
     pub seed: u64,
-    /// Where the model is trained and measured.
-    #[serde(with = "crate::device")]
-    pub device: DeviceName,
+    /// Where the model is trained, a rank on each, and on the first of them measured.
+    pub device: Devices,
+    /// Optional: what the plan may count on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryConfig>,
+}
+
+/// `[run.memory]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// GiB of a device that are planned with, where it has more, or is not here to be asked.
+    pub limit_gib: f64,
 }
 
 /// `[model]`
@@ -69,6 +81,13 @@ pub struct ModelConfig {
     /// out, it is the one in the model folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
+    /// Optional: the bits that the layers of the frozen model under an adapter are stored in. Left out, they are stored as they
+    /// are trained in full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseForm>,
+    /// Optional: an adapter that is trained in place of the model. Left out, all of the model is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterConfig>,
 }
 
 /// The value of `model.weights` for random weights.
@@ -119,6 +138,19 @@ pub struct PromptConfig {
 #[serde(deny_unknown_fields)]
 pub struct EvalConfig {
     /// What the trained model is measured on at the end of the run. May be empty.
+    pub benchmarks: Vec<Benchmark>,
+    /// Optional: what it is measured on while it is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub during: Option<During>,
+}
+
+/// `[eval.during]`: F1 by generation while the model is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct During {
+    /// Steps between two measurements; the last step is always measured.
+    pub every: u64,
+    /// What is measured: few examples, since training waits. F1 is the macro average of the strict scores.
     pub benchmarks: Vec<Benchmark>,
 }
 

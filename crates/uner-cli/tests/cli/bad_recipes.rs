@@ -31,6 +31,24 @@ fn a_value_that_cannot_be_trained_with() {
 }
 
 #[test]
+fn what_is_compared_has_to_be_measured() {
+    let best = |by: &str| format!("validate_every = 2\n[train.best]\nby = \"{by}\"");
+    with("validate_every = 0", &best("f1"))
+        .fails(2, &["`train.best.by` is `f1`, but there is no `[eval.during]`"]);
+    with("validate_every = 0", &best("validation-loss")).fails(2, &["there is no `[[data.validation]]`"]);
+    with("validate_every = 0", &best("loss"))
+        .fails(2, &["`train.best.by` is `loss`", "`validation-loss`, `f1`"]);
+    let never = best("validation-loss").replace("validate_every = 2", "validate_every = 0");
+    with("validate_every = 0", &never)
+        .fails(2, &["`train.best.by` is `validation-loss`, which `train.validate_every"]);
+    with("validate_every = 0", "validate_every = 0\n[train.checkpoint]\nminutes = 0")
+        .fails(2, &["`train.checkpoint.minutes` must be a positive number, not 0"]);
+    with("[eval]", "[eval]\nduring = { every = 0, benchmarks = [] }").fails(2, &["`eval.during.every` is 0"]);
+    with("[eval]", "[eval]\nduring = { every = 1, benchmarks = [] }")
+        .fails(2, &["`eval.during.benchmarks` names no benchmark"]);
+}
+
+#[test]
 fn a_recipe_that_does_not_exist() {
     let desk = Desk::new();
     desk.uner(&["train", "--recipe", "quikstart"]).fails(2, &["`quikstart`", "did you mean `quickstart`?"]);

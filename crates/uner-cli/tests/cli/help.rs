@@ -8,6 +8,7 @@ fn help_texts() {
     for command in [
         "",
         "train",
+        "report",
         "eval",
         "predict",
         "data",
@@ -16,6 +17,7 @@ fn help_texts() {
         "data encode",
         "score",
         "probe",
+        "export",
         "doctor",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
@@ -34,7 +36,7 @@ fn uner_train_is_uner_train() {
     let help = desk.uner(&["train", "--help"]).stdout.replace("uner train", "uner-train");
     assert_eq!(
         uner_train("--help").succeeds().stdout,
-        format!("{help}  -V, --version                 Print version\n")
+        format!("{help}  -V, --version                       Print version\n")
     );
     assert!(uner_train("--version").succeeds().stdout.starts_with("uner-train "));
 }

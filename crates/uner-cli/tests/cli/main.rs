@@ -3,14 +3,21 @@
 // Clippy lets helpers of tests unwrap where it knows that they are such.
 #![cfg(test)]
 
+mod adapter;
 mod bad_data;
 mod bad_recipes;
 mod commands;
+mod damage;
 mod devices;
 mod golden;
 mod help;
+mod hub;
 mod killed;
+mod memory;
+mod observe;
+mod ranks;
 mod runs;
+mod signals;
 // With both features its kernels would be SPIR-V, which software drivers do not survive.
 #[cfg(all(feature = "webgpu", not(feature = "vulkan")))]
 mod software_gpu;
@@ -70,6 +77,16 @@ benchmarks = [{ dataset = "demo", split = "test", limit = 2 }]
 const MODEL: &str = "hidden_size = 32\nintermediate_size = 64\nnum_hidden_layers = 2\nnum_attention_heads = 2\n\
                      vocab_size = 512\nmax_position_embeddings = 512\ntie_word_embeddings = true\n";
 
+/// F1 on four examples every other step, whose best checkpoint is kept.
+const DURING: &str = r#"
+[train.best]
+by = "f1"
+
+[eval.during]
+every = 2
+benchmarks = [{ dataset = "demo", split = "validation", limit = 1 }]
+"#;
+
 /// A folder with the recipe `tiny.toml`, in which the programs run.
 struct Desk(TempDir);
 
@@ -106,6 +123,31 @@ impl Desk {
         self.run(Command::new(env!("CARGO_BIN_EXE_uner")).args(args))
     }
 
+    /// `uner-train` by `tiny.toml` with these keys set, not started yet.
+    fn trainer(&self, overrides: &[&str], resume: bool) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uner-train"));
+        command.args(["--recipe", "tiny"]).args(overrides.iter().flat_map(|value| ["--set", value]));
+        command
+            .args(resume.then_some("--resume"))
+            .current_dir(self.0.path())
+            .stdout(std::process::Stdio::null());
+        command
+    }
+
+    /// The events of a run's metrics of one kind.
+    fn events(&self, kind: &str) -> Vec<serde_json::Value> {
+        let text = self.read("run/metrics.jsonl");
+        let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        events.filter(|event| event["event"] == kind).collect()
+    }
+
+    /// Names in the run's folder.
+    fn names(&self) -> Vec<String> {
+        let Ok(entries) = fs_err::read_dir(self.path("run")) else { return Vec::new() };
+        let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().into_string().unwrap()));
+        names.collect()
+    }
+
     /// Trains by `tiny.toml` with these keys set.
     fn train(&self, overrides: &[&str]) -> Outcome {
         let sets = overrides.iter().flat_map(|value| ["--set", value]);
@@ -115,6 +157,10 @@ impl Desk {
     fn run(&self, command: &mut Command) -> Outcome {
         // Fixed, so that messages do not depend on who runs the tests.
         command.current_dir(self.0.path()).env_remove("RUST_LOG").env("COLUMNS", "100").env("NO_COLOR", "1");
+        // No test asks the network, nor looks into the cache of whoever runs it.
+        if !command.get_envs().any(|(name, _)| name == "HF_HOME") {
+            command.env("HF_HOME", self.path("hub")).env("HF_ENDPOINT", "http://127.0.0.1:9");
+        }
         let output = command.output().unwrap();
         Outcome {
             code: output.status.code(),

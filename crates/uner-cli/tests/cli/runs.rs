@@ -1,7 +1,5 @@
 //! Whole runs: what is printed, what is left on disk, what is refused afterwards.
 
-use std::process::Command;
-
 use serde_json::Value;
 
 use crate::{Desk, Outcome};
@@ -109,75 +107,53 @@ fn a_torn_checkpoint_is_refused() {
     desk.uner(&[&resume[..], &["run/step-000002"]].concat()).succeeds();
 }
 
-/// A disk cannot be filled without being root, but the size of a file can be limited: writing then fails in the middle of
-/// the weights, with `File too large` in place of `No space left on device`.
-#[cfg(unix)]
 #[test]
-fn a_full_disk_leaves_no_checkpoint_and_keeps_the_earlier_one() {
+fn micro_batches_are_chosen_once_and_kept_by_a_resumed_run() {
     let desk = Desk::new();
-    let limited = |kibibytes: u32, args: &str| {
-        // Blocks of `ulimit -f` are 512 bytes. Without the trap the signal ends the program before it can speak.
-        let blocks = 2 * kibibytes;
-        let script = format!(
-            "trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" train --recipe tiny --set eval.benchmarks=[] {args}"
-        );
-        desk.run(Command::new("/bin/sh").args(["-c", &script, env!("CARGO_BIN_EXE_uner")]))
+    let rows = |step: &str| {
+        let state: Value = serde_json::from_str(&desk.read(&format!("run/{step}/state.json"))).unwrap();
+        state["train"]["micro_batch_rows"].as_u64().unwrap()
     };
-    // The weights take 132 KiB, the encoded sentences less than 100.
-    limited(110, "").fails(1, &["model.safetensors", "File too large"]);
-    let left: Vec<String> = names(&desk, "run");
-    assert!(!left.iter().any(|name| name.starts_with("step-") || name == "latest"), "{left:?}");
-
-    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    desk.train(&["eval.benchmarks=[]", "train.micro_batch_rows=1"]).succeeds();
+    assert_eq!(rows("step-000002"), 1);
     fs_err::remove_dir_all(desk.path(CHECKPOINT)).unwrap();
     desk.write("run/latest", "step-000002");
-    limited(110, "--resume").fails(1, &["model.safetensors", "File too large"]);
-    let left = names(&desk, "run");
-    assert!(
-        left.contains(&"step-000002".to_owned()) && !left.iter().any(|name| name.starts_with("step-000004")),
-        "{left:?}"
-    );
-    assert_eq!(desk.read("run/latest"), "step-000002");
+    let auto = ["--set", "eval.benchmarks=[]", "--set", "train.micro_batch_rows=auto"];
+    desk.uner(&[&["train", "--recipe", "tiny", "--resume"], &auto[..]].concat()).succeeds();
+    assert_eq!(rows("step-000004"), 1);
+    assert!(desk.read("run/recipe.toml").contains("micro_batch_rows = \"auto\""));
+
+    // A new run has all the memory it could want, and so the step in one micro-batch.
+    fs_err::remove_dir_all(desk.path("run")).unwrap();
+    desk.uner(&[&["train", "--recipe", "tiny"], &auto[..]].concat()).succeeds();
+    assert_eq!(rows("step-000004"), 2);
 }
 
-fn names(desk: &Desk, folder: &str) -> Vec<String> {
-    let entries = fs_err::read_dir(desk.path(folder)).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
-
-#[cfg(unix)]
 #[test]
-fn an_interrupted_run_saves_and_can_go_on() {
+fn a_plan_that_does_not_fit_is_refused_with_what_would() {
     let desk = Desk::new();
-    let set =
-        ["train.max_steps=100000", "train.epochs=100000", "train.save_every=100000", "eval.benchmarks=[]"];
-    let sets: Vec<&str> = set.iter().flat_map(|value| ["--set", value]).collect();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_uner"))
-        .args(["train", "--recipe", "tiny"])
-        .args(&sets)
-        .current_dir(desk.path(""))
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let metrics = desk.path("run/metrics.jsonl");
-    let started = || fs_err::read_to_string(&metrics).is_ok_and(|text| text.lines().count() > 1);
-    while !started() {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    let saved = desk.read("run/latest");
-    let last = losses(&desk.read("run/metrics.jsonl")).last().unwrap().0;
-    assert_eq!(saved, format!("step-{last:06}"), "the last step that was done is the one saved");
+    let limited = |gib: &str, more: &[&str]| {
+        let limit = format!("run.memory.limit_gib={gib}");
+        desk.uner(&[&["train", "--recipe", "tiny", "--set", &limit], more].concat())
+    };
+    let parts = [
+        "even in its smallest layout",
+        "the cheapest change that makes it fit: `train.micro_batch_rows` = 1",
+    ];
+    limited("0.00354", &[]).fails(1, &parts);
+    limited("0.00354", &["--dry-run"]).fails(1, &parts);
+    limited("0.00354", &["--dry-run", "--set", "train.micro_batch_rows=auto"]).succeeds();
+    limited("0.0001", &[]).fails(1, &["no single change makes it fit"]);
+    assert!(!desk.path("run/step-000002").exists());
 }
 
 #[test]
 fn a_dry_run_writes_nothing() {
     let desk = Desk::new();
     let outcome = desk.uner(&["train", "--recipe", "tiny", "--dry-run"]);
-    for part in ["40 conversations", "4 (10 an epoch", "4 conversations, about", "of 2 kept"] {
+    for part in
+        ["40 conversations", "4 (10 an epoch", "4 conversations, about", "graphs of 2 of 2 blocks kept"]
+    {
         assert!(outcome.succeeds().stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
     }
     assert!(!desk.path("run").exists());

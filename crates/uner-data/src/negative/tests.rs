@@ -22,7 +22,7 @@ fn drawn(types: &[&str], strategy: Strategy, ratio: f64, index: u64) -> Vec<Stri
     let mut example = example(types);
     let num_present = example.queries.len();
     let draw = Draw { seed: 7, epoch: 0, index };
-    add_negatives(&mut example, &inventory(), &NegativeConfig { strategy, ratio }, draw);
+    add_negatives(&mut example, &inventory(), &NegativeConfig { strategy, ratio, drop_asked: false }, draw);
     example.queries.split_off(num_present)
 }
 
@@ -100,8 +100,23 @@ fn the_ratio_is_per_present_type_and_an_empty_passage_asks_something() {
 fn absent_types_the_data_asks_count() {
     let mut asked = example(&["person"]);
     asked.queries.push("Date".to_owned());
-    let config = NegativeConfig { strategy: Strategy::Frequency, ratio: 2.0 };
+    let config = NegativeConfig { strategy: Strategy::Frequency, ratio: 2.0, drop_asked: false };
     add_negatives(&mut asked, &inventory(), &config, Draw { seed: 0, epoch: 0, index: 0 });
     assert_eq!(asked.queries.len(), 3);
     assert!(["city", "song"].contains(&asked.queries[2].as_str()), "{:?}", asked.queries);
+}
+
+#[test]
+fn absent_types_the_data_asks_can_be_left_out() {
+    let drawn = |strategy| {
+        let mut asked = example(&["person"]);
+        asked.queries.push("Date".to_owned());
+        let config = NegativeConfig { strategy, ratio: 1.0, drop_asked: true };
+        add_negatives(&mut asked, &inventory(), &config, Draw { seed: 0, epoch: 0, index: 0 });
+        asked.queries
+    };
+    assert_eq!(drawn(Strategy::None), ["person"]);
+    assert_eq!(drawn(Strategy::Frequency).len(), 2);
+    // It may be drawn again, by its name in the inventory.
+    assert_eq!(drawn(Strategy::ClosedWorld), ["person", "date", "city", "song"]);
 }

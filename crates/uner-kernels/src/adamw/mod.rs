@@ -13,6 +13,8 @@ use burn::tensor::Tensor;
 #[cfg(feature = "cube")]
 use cubecl::prelude::*;
 
+use crate::profile::{Pass, timed};
+
 /// The operator. It has no gradient.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub trait AdamWOps: Backend {
@@ -129,7 +131,7 @@ pub fn adamw(
     }
     let (param, grad) = (param.into_dispatch(), grad.into_dispatch());
     let (exp_avg, exp_avg_sq) = (exp_avg.into_dispatch(), exp_avg_sq.into_dispatch());
-    let (param, master, exp_avg, exp_avg_sq) = match master {
+    let (param, master, exp_avg, exp_avg_sq) = timed("adamw", Pass::Forward, || match master {
         None => {
             let (param, exp_avg, exp_avg_sq) =
                 <Dispatch as AdamWOps>::adamw(param, grad, exp_avg, exp_avg_sq, *step);
@@ -141,7 +143,7 @@ pub fn adamw(
                 <Dispatch as AdamWOps>::adamw_with_master(param, master, grad, exp_avg, exp_avg_sq, *step);
             (param, Some(Tensor::from_dispatch(master)), exp_avg, exp_avg_sq)
         }
-    };
+    });
     let (exp_avg, exp_avg_sq) = (Tensor::from_dispatch(exp_avg), Tensor::from_dispatch(exp_avg_sq));
     (Tensor::from_dispatch(param), AdamWState { master, exp_avg, exp_avg_sq })
 }

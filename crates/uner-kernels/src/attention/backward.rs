@@ -11,6 +11,7 @@ use burn::backend::{
 };
 
 use super::{AttentionKernels, AttentionOps, Saved};
+use crate::profile::{Pass, timed};
 
 #[derive(Debug)]
 struct AttentionBackward;
@@ -23,7 +24,8 @@ impl<B: AttentionKernels> Backward<B, 3> for AttentionBackward {
         let dy = grads.consume::<B>(&ops.node);
         let (inputs, [y, lse], [document, branch]) = ops.state;
         let [q, k, v] = inputs.map(|node| checkpointer.retrieve_node_output(node));
-        let gradients = B::attention_backward(Saved { q, k, v, y, lse, document, branch }, dy);
+        let saved = Saved { q, k, v, y, lse, document, branch };
+        let gradients = timed("attention", Pass::Backward, || B::attention_backward(saved, dy));
         for (node, gradient) in ops.parents.into_iter().zip(gradients) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, gradient);

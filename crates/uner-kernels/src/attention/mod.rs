@@ -22,6 +22,8 @@ use burn::backend::{
 };
 use burn::tensor::Tensor;
 
+use crate::profile::{Pass, timed};
+
 /// Log-sum-exp of a query that sees nothing: so large that `exp(score - BLIND)` is 0, yet finite, because not every
 /// shader language has infinities.
 #[cfg(any(feature = "flex", feature = "cube"))]
@@ -129,11 +131,13 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visibility: &Visibili
     assert_eq!(heads % kv_heads, 0, "{heads} query heads are not a multiple of {kv_heads} key/value heads");
     assert_eq!(visibility.document().dims(), [rows, keys], "visibility does not fit `k` {:?}", k.dims());
     assert!(queries <= keys, "{queries} queries but only {keys} keys");
-    Tensor::from_dispatch(<Dispatch as AttentionOps>::attention_visible(
-        q.into_dispatch(),
-        k.into_dispatch(),
-        v.into_dispatch(),
-        visibility.document().clone().into_dispatch(),
-        visibility.branch().clone().into_dispatch(),
-    ))
+    timed("attention", Pass::Forward, || {
+        Tensor::from_dispatch(<Dispatch as AttentionOps>::attention_visible(
+            q.into_dispatch(),
+            k.into_dispatch(),
+            v.into_dispatch(),
+            visibility.document().clone().into_dispatch(),
+            visibility.branch().clone().into_dispatch(),
+        ))
+    })
 }

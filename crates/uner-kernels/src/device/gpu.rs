@@ -1,11 +1,12 @@
 //! The devices of the CubeCL runtimes.
 
 use burn::tensor::{DType, Device};
+use cubecl::MemoryScope;
 use cubecl::device::{CudaDevice, WgpuBackend, WgpuDevice, WgpuDeviceKind};
 use cubecl::features::Plane;
 use cubecl::ir::{ElemType, FloatKind};
 
-use super::{DeviceError, DeviceName, Properties, compiled};
+use super::{DeviceError, DeviceName, MemoryGauge, MemoryUse, Properties, compiled};
 
 /// What a kernel may be asked to compute with.
 const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
@@ -64,6 +65,15 @@ pub(super) fn properties(name: DeviceName) -> Properties {
         tensor_cores,
         floats: FLOATS.into_iter().filter(|&dtype| burn_device.supports_dtype(dtype)).collect(),
     }
+}
+
+/// See [`DeviceName::memory_gauge`].
+pub(super) fn memory_gauge(name: DeviceName) -> MemoryGauge {
+    let device = find(name).unwrap_or_else(|error| panic!("{error}"));
+    Box::new(move || {
+        let usage = device.client().memory_report(MemoryScope::Device).usage();
+        MemoryUse { in_use: usage.bytes_in_use, reserved: usage.bytes_reserved }
+    })
 }
 
 fn find(name: DeviceName) -> Result<cubecl::Device, DeviceError> {

@@ -4,9 +4,10 @@ use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::{Autodiff, tensor::FloatTensor};
+use burn::backend::{Autodiff, TensorMetadata, tensor::FloatTensor};
 
 use super::{LinearKernels, LinearOps};
+use crate::profile::{Pass, counted, timed};
 
 #[derive(Debug)]
 struct LinearBackward;
@@ -19,13 +20,24 @@ impl<B: LinearKernels> Backward<B, 2> for LinearBackward {
         let [x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
         let [x, weight] = ops.state;
+        let [tokens, output] = dy.shape().dims();
         if let (Some(node), Some(weight)) = (x_node, weight) {
-            let weight = checkpointer.retrieve_node_output(weight);
-            grads.register::<B>(node.id, B::linear_backward_x(dy.clone(), weight));
+            let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
+            let [_, input] = weight.shape().dims();
+            let dx = timed("linear", Pass::Backward, || {
+                counted(tokens, input, output);
+                B::linear_backward_x(dy.clone(), weight)
+            });
+            grads.register::<B>(node.id, dx);
         }
         if let (Some(node), Some(x)) = (weight_node, x) {
-            let x = checkpointer.retrieve_node_output(x);
-            grads.register::<B>(node.id, B::linear_backward_weight(dy, x));
+            let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
+            let [_, input] = x.shape().dims();
+            let dweight = timed("linear", Pass::Backward, || {
+                counted(output, input, tokens);
+                B::linear_backward_weight(dy, x)
+            });
+            grads.register::<B>(node.id, dweight);
         }
     }
 }

@@ -12,6 +12,8 @@ pub use reference::reference;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+use crate::profile::{Pass, counted, timed};
+
 /// The products of a backend.
 pub trait LinearKernels: Backend {
     /// `x · weightᵀ`.
@@ -63,5 +65,8 @@ impl LinearOps for burn::backend::Flex {
 /// When the two `in` differ, on a GPU runtime when the types do, and on the CPU for other types.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     assert_eq!(x.dims()[1], weight.dims()[1], "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
-    Tensor::from_dispatch(<Dispatch as LinearOps>::linear(x.into_dispatch(), weight.into_dispatch()))
+    timed("linear", Pass::Forward, || {
+        counted(x.dims()[0], weight.dims()[0], weight.dims()[1]);
+        Tensor::from_dispatch(<Dispatch as LinearOps>::linear(x.into_dispatch(), weight.into_dispatch()))
+    })
 }

@@ -4,11 +4,12 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{
-    Autodiff,
+    Autodiff, TensorMetadata,
     tensor::{FloatTensor, IntTensor},
 };
 
 use super::{LinearCrossEntropyKernels, LinearCrossEntropyOps};
+use crate::profile::{Pass, counted, timed};
 
 #[derive(Debug)]
 struct LinearCrossEntropyBackward;
@@ -21,7 +22,10 @@ impl<B: LinearCrossEntropyKernels> Backward<B, 2> for LinearCrossEntropyBackward
         let dloss = grads.consume::<B>(&ops.node);
         for (node, gradient) in ops.parents.into_iter().zip(ops.state) {
             if let (Some(node), Some(gradient)) = (node, gradient) {
-                grads.register::<B>(node.id, B::scale_gradient(gradient, dloss.clone()));
+                let gradient = timed("linear_cross_entropy", Pass::Backward, || {
+                    B::scale_gradient(gradient, dloss.clone())
+                });
+                grads.register::<B>(node.id, gradient);
             }
         }
     }
@@ -57,6 +61,11 @@ where
             OpsKind::Tracked(prep) => {
                 let wanted = [hidden.is_tracked(), weight.is_tracked()];
                 let (hidden, weight) = (hidden.into_primitive(), weight.into_primitive());
+                let ([trained], [vocab, width]) = (rows.shape().dims(), weight.shape().dims());
+                // The logits, and a product of the same size for each gradient.
+                for _ in 0..=wanted.iter().filter(|wanted| **wanted).count() {
+                    counted(trained, vocab, width);
+                }
                 let (loss, gradients) = B::loss_and_gradients(hidden, weight, rows, targets, wanted);
                 prep.finish(gradients, loss)
             }

@@ -3,14 +3,14 @@
 use burn::backend::{Flex, TensorMetadata, ops::FloatTensorOps};
 use rayon::prelude::*;
 
-use super::LinearCrossEntropyKernels;
+use super::{CPU_LOGITS_BYTES, LinearCrossEntropyKernels};
 use crate::flex::{
     Floats, Ints, Matrix, Store, Weight, contiguous, exp, ints, largest, new_product, product, slice, sum,
     tensor, vectorized,
 };
 
-/// Logits of a chunk: 64 MiB, so that the weight is read a few times a step, not once a row.
-const CHUNK_LOGITS: usize = 16 << 20;
+/// Logits of a chunk.
+const CHUNK_LOGITS: usize = CPU_LOGITS_BYTES / size_of::<f32>();
 
 impl LinearCrossEntropyKernels for Flex {
     fn losses(hidden: Floats, weight: Floats, rows: Ints, targets: Ints) -> Floats {

@@ -11,17 +11,11 @@ use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::ops::reshape;
 use cubecl::prelude::*;
 
-use super::LinearCrossEntropyKernels;
+use super::{GPU_LOGITS_BYTES, LinearCrossEntropyKernels};
 use crate::cube::{
     Floats, Ints, contiguous, dims, element, empty, plane_size, units_for, vector_size, zeros,
 };
 use crate::linear::cube::{accumulate, product, spread, transposed};
-
-/// Bytes of the logits of a chunk, at most. They are f32 whatever the operands are: bf16 would round a logit of 20 to the
-/// nearest 1/8, and the loss with it. At 32,000 words 256 MiB are 2,048 rows, eight times what it takes for a product with
-/// the weight to be bound by arithmetic and not by reading the weight; each further chunk reads and writes the weight's
-/// gradient once more.
-const CHUNK_BYTES: usize = 256 << 20;
 
 /// Rows of a chunk, at most: the row kernels start one cube each, and WebGPU no more than 65,535.
 const CHUNK_ROWS: usize = 32 << 10;
@@ -120,7 +114,7 @@ impl Head {
     /// The trained rows chunk by chunk, as ranges of `rows` and `targets`.
     fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
         let largest_buffer = self.hidden.client.properties().memory.max_page_size;
-        let bytes = CHUNK_BYTES.min(usize::try_from(largest_buffer).unwrap_or(usize::MAX));
+        let bytes = GPU_LOGITS_BYTES.min(usize::try_from(largest_buffer).unwrap_or(usize::MAX));
         let (count, size) = (self.count, chunk_rows(self.count, self.vocab, bytes));
         (0..count).step_by(size).map(move |first| first..count.min(first + size))
     }

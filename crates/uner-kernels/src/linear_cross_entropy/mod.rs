@@ -18,6 +18,8 @@ use burn::backend::{
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::profile::{Pass, timed};
+
 /// The kernels of a backend. `rows` and `targets` are those of [`Labels`], `[trained]`.
 pub trait LinearCrossEntropyKernels: Backend {
     /// The loss of each trained row, `[trained]`.
@@ -103,6 +105,16 @@ impl LinearCrossEntropyOps for burn::backend::Flex {
     }
 }
 
+/// Bytes of the logits that exist at a time on the CPU, at most: so many that the weight is read a few times a step, not once a
+/// row.
+pub const CPU_LOGITS_BYTES: usize = 64 << 20;
+
+/// Bytes of the logits that exist at a time on a GPU, at most. They are f32 whatever the operands are: bf16 would round a logit
+/// of 20 to the nearest 1/8, and the loss with it. At 32,000 words 256 MiB are 2,048 rows, eight times what it takes for a
+/// product with the weight to be bound by arithmetic and not by reading the weight; each further chunk reads and writes the
+/// weight's gradient once more.
+pub const GPU_LOGITS_BYTES: usize = 256 << 20;
+
 /// Label of a row that is not trained.
 pub const IGNORE_INDEX: i32 = -100;
 
@@ -166,12 +178,14 @@ impl Labels {
 /// runtime, when `hidden` and `weight` differ in type.
 pub fn linear_cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Tensor<1> {
     check(&hidden, &weight, labels);
-    Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::linear_cross_entropy(
-        hidden.into_dispatch(),
-        weight.into_dispatch(),
-        labels.rows.clone().into_dispatch(),
-        labels.targets.clone().into_dispatch(),
-    ))
+    timed("linear_cross_entropy", Pass::Forward, || {
+        Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::linear_cross_entropy(
+            hidden.into_dispatch(),
+            weight.into_dispatch(),
+            labels.rows.clone().into_dispatch(),
+            labels.targets.clone().into_dispatch(),
+        ))
+    })
 }
 
 /// The loss of each trained row, without gradients.
@@ -183,12 +197,14 @@ pub fn linear_cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, labels: &Label
 /// As [`linear_cross_entropy`].
 pub fn token_losses(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Tensor<1> {
     check(&hidden, &weight, labels);
-    Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::token_losses(
-        hidden.into_dispatch(),
-        weight.into_dispatch(),
-        labels.rows.clone().into_dispatch(),
-        labels.targets.clone().into_dispatch(),
-    ))
+    timed("linear_cross_entropy", Pass::Forward, || {
+        Tensor::from_dispatch(<Dispatch as LinearCrossEntropyOps>::token_losses(
+            hidden.into_dispatch(),
+            weight.into_dispatch(),
+            labels.rows.clone().into_dispatch(),
+            labels.targets.clone().into_dispatch(),
+        ))
+    })
 }
 
 fn check(hidden: &Tensor<2>, weight: &Tensor<2>, labels: &Labels) {

@@ -7,6 +7,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, tensor::FloatTensor};
 
 use super::{RmsNormKernels, RmsNormOps};
+use crate::profile::{Pass, timed};
 
 #[derive(Debug)]
 struct RmsNormBackward;
@@ -21,7 +22,9 @@ impl<B: RmsNormKernels> Backward<B, 2> for RmsNormBackward {
         let (x, weight, eps) = ops.state;
         let x = checkpointer.retrieve_node_output(x);
         let weight = checkpointer.retrieve_node_output(weight);
-        let (dx, dweight) = B::rms_norm_backward(x, weight, eps, dy, weight_node.is_some());
+        let (dx, dweight) = timed("rms_norm", Pass::Backward, || {
+            B::rms_norm_backward(x, weight, eps, dy, weight_node.is_some())
+        });
         if let Some(node) = x_node {
             grads.register::<B>(node.id, dx);
         }

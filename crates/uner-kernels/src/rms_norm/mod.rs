@@ -13,6 +13,8 @@ pub use reference::{reference, reference_add};
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+use crate::profile::{Pass, timed};
+
 /// The forward and the backward kernel of a backend.
 pub trait RmsNormKernels: Backend {
     /// The norm of each row.
@@ -91,7 +93,13 @@ impl RmsNormOps for burn::backend::Flex {
 /// When the two `hidden` differ.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
     check(&x, &weight);
-    Tensor::from_dispatch(<Dispatch as RmsNormOps>::rms_norm(x.into_dispatch(), weight.into_dispatch(), eps))
+    timed("rms_norm", Pass::Forward, || {
+        Tensor::from_dispatch(<Dispatch as RmsNormOps>::rms_norm(
+            x.into_dispatch(),
+            weight.into_dispatch(),
+            eps,
+        ))
+    })
 }
 
 /// The sum `h = x + residual` and its norm: returns `(h, rms_norm(h))`.
@@ -111,7 +119,8 @@ pub fn add_rms_norm(
     check(&x, &weight);
     assert_eq!(x.dims(), residual.dims(), "`x` and `residual` differ in shape");
     let (x, residual, weight) = (x.into_dispatch(), residual.into_dispatch(), weight.into_dispatch());
-    let (sum, y) = <Dispatch as RmsNormOps>::add_rms_norm(x, residual, weight, eps);
+    let (sum, y) =
+        timed("rms_norm", Pass::Forward, || <Dispatch as RmsNormOps>::add_rms_norm(x, residual, weight, eps));
     (Tensor::from_dispatch(sum), Tensor::from_dispatch(y))
 }
 

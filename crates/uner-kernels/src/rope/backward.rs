@@ -6,6 +6,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::{Autodiff, tensor::FloatTensor};
 
 use super::{RopeKernels, RopeOps};
+use crate::profile::{Pass, timed};
 
 #[derive(Debug)]
 struct RopeBackward;
@@ -16,7 +17,9 @@ impl<B: RopeKernels> Backward<B, 1> for RopeBackward {
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let (cos, sin) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |dy| B::rotate(dy, cos, sin, true));
+        unary::<B, _>(ops.parents, ops.node, grads, |dy| {
+            timed("rope", Pass::Backward, || B::rotate(dy, cos, sin, true))
+        });
     }
 }
 

@@ -13,6 +13,8 @@ pub use reference::reference;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::profile::{Pass, timed};
+
 /// The kernel of a backend.
 pub trait RopeKernels: Backend {
     /// Rotates `x` by its angles, or back by them: the rotation's transpose is the rotation back.
@@ -98,5 +100,7 @@ pub fn rope(x: Tensor<4>, table: &RotaryTable) -> Tensor<4> {
     let expected = [rows, tokens, head_dim / 2];
     assert_eq!(table.cos.dims(), expected, "the rotary table does not fit `x` {:?}", x.dims());
     let (cos, sin) = (table.cos.clone().into_dispatch(), table.sin.clone().into_dispatch());
-    Tensor::from_dispatch(<Dispatch as RopeOps>::rope(x.into_dispatch(), cos, sin))
+    timed("rope", Pass::Forward, || {
+        Tensor::from_dispatch(<Dispatch as RopeOps>::rope(x.into_dispatch(), cos, sin))
+    })
 }

@@ -12,6 +12,8 @@ pub use reference::reference;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+use crate::profile::{Pass, timed};
+
 /// The operator. It has no gradient.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub trait SquaredNormOps: Backend {
@@ -25,5 +27,7 @@ pub trait SquaredNormOps: Backend {
 /// - `values`: `[n]`
 /// - result: `[1]`, f32
 pub fn squared_norm(values: Tensor<1>) -> Tensor<1> {
-    Tensor::from_dispatch(<Dispatch as SquaredNormOps>::squared_norm(values.into_dispatch()))
+    timed("squared_norm", Pass::Forward, || {
+        Tensor::from_dispatch(<Dispatch as SquaredNormOps>::squared_norm(values.into_dispatch()))
+    })
 }

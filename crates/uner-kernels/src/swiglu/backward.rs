@@ -7,6 +7,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, tensor::FloatTensor};
 
 use super::{SwigluKernels, SwigluOps};
+use crate::profile::{Pass, timed};
 
 #[derive(Debug)]
 struct SwigluBackward;
@@ -21,7 +22,7 @@ impl<B: SwigluKernels> Backward<B, 2> for SwigluBackward {
         let (gate, up) = ops.state;
         let gate = checkpointer.retrieve_node_output(gate);
         let up = checkpointer.retrieve_node_output(up);
-        let (dgate, dup) = B::swiglu_backward(gate, up, dy);
+        let (dgate, dup) = timed("swiglu", Pass::Backward, || B::swiglu_backward(gate, up, dy));
         if let Some(node) = gate_node {
             grads.register::<B>(node.id, dgate);
         }

@@ -12,6 +12,8 @@ pub use reference::reference;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+use crate::profile::{Pass, timed};
+
 /// The forward and the backward kernel of a backend.
 pub trait SwigluKernels: Backend {
     /// `silu(gate) · up`.
@@ -54,5 +56,7 @@ impl SwigluOps for burn::backend::Flex {
 /// When the shapes differ.
 pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     assert_eq!(gate.dims(), up.dims(), "`gate` and `up` differ in shape");
-    Tensor::from_dispatch(<Dispatch as SwigluOps>::swiglu(gate.into_dispatch(), up.into_dispatch()))
+    timed("swiglu", Pass::Forward, || {
+        Tensor::from_dispatch(<Dispatch as SwigluOps>::swiglu(gate.into_dispatch(), up.into_dispatch()))
+    })
 }

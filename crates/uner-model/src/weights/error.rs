@@ -48,4 +48,29 @@ pub enum WeightsError {
         /// One sentence for every tensor that is missing, unexpected, or of another shape or type.
         problems: Vec<String>,
     },
+    /// The model that an adapter belongs to is not where the adapter says.
+    #[error(
+        "the adapter in `{adapter}` belongs to the model `{base}`, and there is no such folder; name the folder with `--base`"
+    )]
+    NoBase {
+        /// The adapter's folder.
+        adapter: PathBuf,
+        /// The folder that was looked for.
+        base: PathBuf,
+    },
+    /// The base is another model than the one that the adapter was trained on.
+    #[error(
+        "the adapter in `{adapter}` was not trained on the model in `{base}`: that model's fingerprint is {found}, expected \
+         {expected}; restore the model, or name another folder"
+    )]
+    OtherBase {
+        /// The adapter's folder.
+        adapter: PathBuf,
+        /// The base's folder.
+        base: PathBuf,
+        /// The fingerprint in the adapter's `base_model.json`.
+        expected: String,
+        /// That of the base.
+        found: String,
+    },
 }

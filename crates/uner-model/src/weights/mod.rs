@@ -2,17 +2,22 @@
 //! index), and random ones.
 
 mod error;
+mod host;
 mod random;
 mod read;
 mod write;
 
 pub use error::WeightsError;
+pub use host::HostTensor;
 pub use random::random;
-pub use read::{load, read_config};
-pub(crate) use read::{map_file, to_f32};
-pub use write::{MAX_SHARD_BYTES, save};
+pub use read::{load, load_frozen, read_config};
+pub(crate) use read::{map_file, open, to_f32, views, weight_files};
+pub use write::{MAX_SHARD_BYTES, save, to_host, write};
+pub(crate) use write::{dtype_of, stored, write_config, write_file, write_weights};
 
 use burn::tensor::Tensor;
+
+use crate::adapter::BaseForm;
 
 /// Where a model's parameters come from, asked for by checkpoint name and shape.
 pub trait Source {
@@ -21,6 +26,11 @@ pub trait Source {
     /// # Errors
     /// When it cannot be given.
     fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError>;
+
+    /// The form that the layers of blocks are quantised to, where they are.
+    fn base_form(&self) -> Option<BaseForm> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
 
 use super::{Source, WeightsError};
+use crate::adapter::BaseForm;
 use crate::{Llama, LlamaConfig};
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
@@ -34,11 +35,41 @@ pub fn read_config(folder: &Path) -> Result<LlamaConfig, WeightsError> {
 /// When a file is missing or torn, or when the weights do not fit `config.json`; then every parameter at fault is
 /// named.
 pub fn load(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), WeightsError> {
+    load_frozen(folder, None, device)
+}
+
+/// [`load`] for a model that stays as it is: the layers of its blocks are quantised as they come, one after the other, where
+/// `form` says so.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_frozen(
+    folder: &Path,
+    form: Option<BaseForm>,
+    device: &Device,
+) -> Result<(LlamaConfig, Llama), WeightsError> {
     let config = read_config(folder)?;
-    let files = weight_files(folder)?;
-    let maps = files.into_iter().map(map_file).collect::<Result<Vec<_>, _>>()?;
+    let maps = open(folder)?;
+    let tensors = views(&maps, &config)?;
+    let mut source =
+        Files { tensors, asked: BTreeSet::new(), problems: Vec::new(), device: device.clone(), form };
+    let model = Llama::build(&config, &mut source)?;
+    source.finish(folder)?;
+    Ok((config, model))
+}
+
+/// The weight files of a folder.
+pub(crate) fn open(folder: &Path) -> Result<Vec<(PathBuf, Mmap)>, WeightsError> {
+    weight_files(folder)?.into_iter().map(map_file).collect()
+}
+
+/// The tensors of weight files by name.
+pub(crate) fn views<'a>(
+    maps: &'a [(PathBuf, Mmap)],
+    config: &LlamaConfig,
+) -> Result<BTreeMap<String, TensorView<'a>>, WeightsError> {
     let mut tensors = BTreeMap::new();
-    for (path, map) in &maps {
+    for (path, map) in maps {
         let file = SafeTensors::deserialize(map)
             .map_err(|error| WeightsError::Torn { path: path.clone(), problem: error.to_string() })?;
         tensors.extend(file.tensors());
@@ -47,14 +78,11 @@ pub fn load(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), Weig
         // Files that hold a tied matrix once may hold it under either name.
         tensors.extend(tensors.get(HEAD).cloned().map(|head| (EMBEDDING.to_owned(), head)));
     }
-    let mut source = Files { tensors, asked: BTreeSet::new(), problems: Vec::new(), device: device.clone() };
-    let model = Llama::build(&config, &mut source)?;
-    source.finish(folder)?;
-    Ok((config, model))
+    Ok(tensors)
 }
 
 /// `model.safetensors`, or every shard that the index names.
-fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> {
+pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -89,9 +117,14 @@ struct Files<'a> {
     asked: BTreeSet<String>,
     problems: Vec<String>,
     device: Device,
+    form: Option<BaseForm>,
 }
 
 impl Source for Files<'_> {
+    fn base_form(&self) -> Option<BaseForm> {
+        self.form
+    }
+
     fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError> {
         self.asked.insert(name.to_owned());
         let values = match self.tensors.get(name) {

@@ -1,6 +1,5 @@
 //! Writing a Hugging Face model folder.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,14 +8,16 @@ use safetensors::Dtype;
 use safetensors::tensor::{View, serialize_to_file};
 
 use super::WeightsError;
-use crate::parameters::{Parameter, visit};
+use super::host::{HostTensor, Pending};
+use crate::parameters::visit;
 use crate::{Llama, LlamaConfig};
 
 /// Largest shard, in bytes, as transformers writes them.
 pub const MAX_SHARD_BYTES: usize = 5_000_000_000;
 
 /// Writes `config.json` and the weights, in the element type that `config.torch_dtype` names, split into shards of
-/// at most `max_shard_bytes` with an index where one file does not do. The folder must exist.
+/// at most `max_shard_bytes` with an index where one file does not do. The folder must exist. Each parameter is read
+/// from the device when it is written.
 ///
 /// # Errors
 /// When a file cannot be written, or when `torch_dtype` is none of `float32`, `float16`, `bfloat16`.
@@ -26,21 +27,57 @@ pub fn save(
     folder: &Path,
     max_shard_bytes: usize,
 ) -> Result<(), WeightsError> {
-    let config_path = folder.join("config.json");
-    let dtype = dtype_of(config).ok_or_else(|| WeightsError::Json {
-        path: config_path.clone(),
-        problem: format!(
-            "`torch_dtype` `{}` cannot be written; use `float32` or `bfloat16`",
-            config.torch_dtype
-        ),
-    })?;
-    let text = serde_json::to_string_pretty(config)
-        .map_err(|error| WeightsError::Json { path: config_path.clone(), problem: error.to_string() })?;
-    fs_err::write(config_path, text)?;
-
+    let dtype = dtype_of(config, &folder.join("config.json"))?;
     let mut parameters = Vec::new();
-    visit(model, "", |parameter| parameters.push(Written { parameter, dtype }));
-    let shards = split(parameters, max_shard_bytes);
+    visit(model, "", |parameter| {
+        parameters.push((parameter.name.clone(), Pending { parameter, dtype }));
+    });
+    write(parameters, config, folder, max_shard_bytes)
+}
+
+/// Copies all parameters to the host, in order, as [`write()`] takes them: what is trained on meanwhile does not change
+/// them, and any thread may write them.
+///
+/// # Errors
+/// When `torch_dtype` is none of `float32`, `float16`, `bfloat16`.
+pub fn to_host(model: &Llama, config: &LlamaConfig) -> Result<Vec<(String, HostTensor)>, WeightsError> {
+    let dtype = dtype_of(config, Path::new("config.json"))?;
+    let mut parameters = Vec::new();
+    visit(model, "", |parameter| {
+        parameters.push((parameter.name, HostTensor::read(parameter.values, parameter.shape, dtype)));
+    });
+    Ok(parameters)
+}
+
+/// Writes `config.json` and these parameters, as [`save`] does.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(
+    parameters: Vec<(String, impl View)>,
+    config: &LlamaConfig,
+    folder: &Path,
+    max_shard_bytes: usize,
+) -> Result<(), WeightsError> {
+    write_config(config, folder)?;
+    write_weights(parameters, folder, max_shard_bytes)
+}
+
+/// Writes `config.json`.
+pub(crate) fn write_config(config: &LlamaConfig, folder: &Path) -> Result<(), WeightsError> {
+    let path = folder.join("config.json");
+    let text = serde_json::to_string_pretty(config)
+        .map_err(|error| WeightsError::Json { path: path.clone(), problem: error.to_string() })?;
+    Ok(fs_err::write(path, text)?)
+}
+
+/// Writes named tensors into shards of at most `max_shard_bytes`, with an index where one file does not do.
+pub(crate) fn write_weights<V: View>(
+    tensors: Vec<(String, V)>,
+    folder: &Path,
+    max_shard_bytes: usize,
+) -> Result<(), WeightsError> {
+    let shards = split(tensors, max_shard_bytes);
     let count = shards.len();
     let mut weight_map = BTreeMap::new();
     let mut total_size = 0;
@@ -50,11 +87,11 @@ pub fn save(
         } else {
             format!("model-{number:05}-of-{count:05}.safetensors")
         };
-        for written in &shard {
-            total_size += written.data_len();
-            weight_map.insert(written.parameter.name.clone(), file.clone());
+        for (name, tensor) in &shard {
+            total_size += tensor.data_len();
+            weight_map.insert(name.clone(), file.clone());
         }
-        write_shard(shard, &folder.join(file))?;
+        write_file(shard, &folder.join(file))?;
     }
     if count > 1 {
         let index = serde_json::json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
@@ -63,66 +100,51 @@ pub fn save(
     Ok(())
 }
 
-fn write_shard(shard: Vec<Written>, path: &Path) -> Result<(), WeightsError> {
+/// Writes one file of tensors as transformers reads it.
+pub(crate) fn write_file<V: View>(tensors: Vec<(String, V)>, path: &Path) -> Result<(), WeightsError> {
     // transformers refuses files without this entry.
     let metadata = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
-    let named: Vec<_> = shard.into_iter().map(|written| (written.parameter.name.clone(), written)).collect();
-    serialize_to_file(named, Some(metadata), path).map_err(|error| {
+    serialize_to_file(tensors, Some(metadata), path).map_err(|error| {
         std::io::Error::other(format!("failed to write `{}`: {error}", path.display())).into()
     })
 }
 
-/// Parameters in order, a new shard whenever the next one would not fit.
-fn split(parameters: Vec<Written>, max_shard_bytes: usize) -> Vec<Vec<Written>> {
+/// Tensors in order, a new shard whenever the next one would not fit.
+fn split<V: View>(tensors: Vec<(String, V)>, max_shard_bytes: usize) -> Vec<Vec<(String, V)>> {
     let mut shards = vec![Vec::new()];
     let mut size = 0;
-    for written in parameters {
+    for tensor in tensors {
+        let bytes = tensor.1.data_len();
         let last = shards.last_mut().expect("there is always a shard");
-        if size + written.data_len() > max_shard_bytes && !last.is_empty() {
-            size = written.data_len();
-            shards.push(vec![written]);
+        if size + bytes > max_shard_bytes && !last.is_empty() {
+            size = bytes;
+            shards.push(vec![tensor]);
         } else {
-            size += written.data_len();
-            last.push(written);
+            size += bytes;
+            last.push(tensor);
         }
     }
     shards
 }
 
-fn dtype_of(config: &LlamaConfig) -> Option<Dtype> {
+/// The values in a type that weights are stored in.
+pub(crate) fn stored(values: &[f32], dtype: Dtype) -> Vec<u8> {
+    match dtype {
+        Dtype::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
+        Dtype::BF16 => values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
+        _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    }
+}
+
+/// The type that `torch_dtype` names; `path` is the file it stands in.
+pub(crate) fn dtype_of(config: &LlamaConfig, path: &Path) -> Result<Dtype, WeightsError> {
     match config.torch_dtype.as_str() {
-        "float32" => Some(Dtype::F32),
-        "float16" => Some(Dtype::F16),
-        "bfloat16" => Some(Dtype::BF16),
-        _ => None,
-    }
-}
-
-/// A parameter whose bytes are made when they are written, not before.
-struct Written {
-    parameter: Parameter,
-    dtype: Dtype,
-}
-
-impl View for Written {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.parameter.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let values: Vec<f32> = self.parameter.values.clone().try_into_vec_as().expect("parameters are f32");
-        Cow::Owned(match self.dtype {
-            Dtype::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
-            Dtype::BF16 => values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
-            _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        })
-    }
-
-    fn data_len(&self) -> usize {
-        self.parameter.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+        "float32" => Ok(Dtype::F32),
+        "float16" => Ok(Dtype::F16),
+        "bfloat16" => Ok(Dtype::BF16),
+        other => Err(WeightsError::Json {
+            path: path.to_owned(),
+            problem: format!("`torch_dtype` `{other}` cannot be written; use `float32` or `bfloat16`"),
+        }),
     }
 }

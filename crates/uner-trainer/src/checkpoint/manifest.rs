@@ -31,18 +31,18 @@ pub(super) fn write(folder: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Compares every file of the manifest with what is there.
-pub(super) fn verify(folder: &Path) -> Result<(), TrainError> {
+/// Compares every file of the manifest with what is there, or those whose names `concern` the reader.
+pub(super) fn verify(folder: &Path, concern: impl Fn(&str) -> bool) -> Result<(), TrainError> {
     let refuse = |problem: String| Err(TrainError::Checkpoint { path: folder.to_owned(), problem });
     let path = folder.join(MANIFEST);
     if !path.exists() {
         return refuse("it has no `manifest.json`, so it was never finished; use an earlier one".to_owned());
     }
-    let manifest: BTreeMap<String, Entry> = match serde_json::from_str(&fs_err::read_to_string(&path)?) {
+    let manifest: BTreeMap<String, Entry> = match serde_json::from_slice(&fs_err::read(&path)?) {
         Ok(manifest) => manifest,
         Err(error) => return refuse(format!("`manifest.json` is damaged ({error}); use an earlier one")),
     };
-    for (file, expected) in manifest {
+    for (file, expected) in manifest.into_iter().filter(|(file, _)| concern(file)) {
         let path = folder.join(&file);
         if !path.exists() {
             return refuse(format!("`{file}` is missing; use an earlier one"));

@@ -2,19 +2,28 @@
 //!
 //! ```text
 //! checkpoints/<run>/latest                      the name of the newest whole checkpoint
+//!                   best                        the name of the best one, where the run compares them
 //! checkpoints/<run>/step-000500/config.json     with model.safetensors: the model as transformers reads it
+//!                              (or adapter_config.json with adapter_model.safetensors, as PEFT reads it, and base_model.json)
 //!                              /tokenizer.json  and other files that go with the model
 //!                              /optimizer.safetensors
 //!                              /state.json      step, data fingerprint, what must not change on resume
 //!                              /manifest.json   size and CRC-32 of every other file; written last
 //! ```
-//! All of it is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is replaced.
+//! All of it is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is replaced, then `best`. The thread
+//! that trains only copies the run to the host ([`Snapshot`]); a [`Writer`] does the rest beside it.
 
 mod manifest;
+mod pointer;
 mod read;
+mod snapshot;
 mod state;
 mod write;
+mod writer;
 
-pub use read::{Checkpoint, latest, load, load_model};
+pub use pointer::{best, latest, point_best};
+pub use read::{Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_companions};
+pub use snapshot::Snapshot;
 pub use state::{FORMAT_VERSION, State};
-pub use write::{prune, save};
+pub use write::{prune, save, sweep};
+pub use writer::Writer;

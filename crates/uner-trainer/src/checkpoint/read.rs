@@ -1,16 +1,19 @@
 //! Reading a checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
-use uner_model::{Llama, LlamaConfig};
+use uner_model::adapter::CONFIG_FILE;
+use uner_model::{Llama, LlamaConfig, load_adapted};
 
 use super::manifest;
 use super::state::State;
 use crate::error::TrainError;
 use crate::group::Group;
 use crate::optimizer::AdamW;
+use crate::precision;
 
 /// A checkpoint in memory.
 #[derive(Debug)]
@@ -25,54 +28,82 @@ pub struct Checkpoint {
     pub state: State,
 }
 
-/// The newest checkpoint of a run, if it has one.
-///
-/// # Errors
-/// When `latest` cannot be read, or names a folder that is not there.
-pub fn latest(run: &Path) -> Result<Option<PathBuf>, TrainError> {
-    let pointer = run.join("latest");
-    if !pointer.exists() {
-        return Ok(None);
-    }
-    let checkpoint = run.join(fs_err::read_to_string(&pointer)?.trim());
-    if !checkpoint.is_dir() {
-        return Err(TrainError::Checkpoint {
-            path: checkpoint,
-            problem: "`latest` names it, but it is not there; name another with `--resume PATH`".to_owned(),
-        });
-    }
-    Ok(Some(checkpoint))
-}
-
 /// Reads a checkpoint, every file compared with its checksum first; of the optimizer this rank's shares.
 ///
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
 pub fn load(folder: &Path, group: &Group, device: &Device) -> Result<Checkpoint, TrainError> {
-    let (config, model) = load_model(folder, device)?;
+    load_onto(folder, None, group, device)
+}
+
+/// [`load`] for a checkpoint of an adapter whose base may have moved to `base`.
+///
+/// # Errors
+/// As [`load`], and when the base is another model than the one that was adapted.
+pub fn load_onto(
+    folder: &Path,
+    base: Option<&Path>,
+    group: &Group,
+    device: &Device,
+) -> Result<Checkpoint, TrainError> {
+    let (config, model) = load_model_onto(folder, base, device)?;
     let path = folder.join("state.json");
     let state: State = serde_json::from_str(&fs_err::read_to_string(&path)?)
         .map_err(|error| TrainError::at(&path, &error.into()))?;
-    let optimizer = read_optimizer(&folder.join("optimizer.safetensors"), group, device)?;
+    let path = folder.join("optimizer.safetensors");
+    let whole = read_optimizer(&path)?;
+    let (model, optimizer) = AdamW::restore(model, whole, precision::parameters(device), group)
+        .map_err(|problem| TrainError::Checkpoint { path, problem })?;
     Ok(Checkpoint { config, model, optimizer, state })
 }
 
-/// Reads the model of a folder: a checkpoint of ours, verified, or any Hugging Face folder.
+/// Compares what goes with the model of a checkpoint with its checksums, for those who read it before the model.
+///
+/// # Errors
+/// When the checkpoint is unfinished or such a file is damaged.
+pub fn verify_companions(folder: &Path) -> Result<(), TrainError> {
+    manifest::verify(folder, |file| !file.ends_with(".safetensors"))
+}
+
+/// Reads the model of a folder: a checkpoint of ours, verified, any Hugging Face folder, or an adapter as PEFT writes it,
+/// with the model that it belongs to.
 ///
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
 pub fn load_model(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), TrainError> {
-    if folder.join("state.json").exists() {
-        manifest::verify(folder)?;
+    load_model_onto(folder, None, device)
+}
+
+/// [`load_model`] for an adapter whose base may have moved to `base`.
+///
+/// # Errors
+/// As [`load_model`], and when the base is another model than the one that was adapted.
+pub fn load_model_onto(
+    folder: &Path,
+    base: Option<&Path>,
+    device: &Device,
+) -> Result<(LlamaConfig, Llama), TrainError> {
+    verify(folder)?;
+    if folder.join(CONFIG_FILE).exists() {
+        return Ok(load_adapted(folder, base, device)?);
     }
     Ok(uner_model::load(folder, device)?)
 }
 
-fn read_optimizer(path: &Path, group: &Group, device: &Device) -> Result<AdamW, TrainError> {
+/// Compares every file of a checkpoint of ours with its checksum; another folder has none.
+///
+/// # Errors
+/// When it is unfinished or damaged.
+pub fn verify(folder: &Path) -> Result<(), TrainError> {
+    let is_ours = ["state.json", "manifest.json"].iter().any(|file| folder.join(file).exists());
+    if is_ours { manifest::verify(folder, |_| true) } else { Ok(()) }
+}
+
+fn read_optimizer(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
     let bytes = fs_err::read(path)?;
     let damaged = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     let tensors =
         file.iter().map(|(name, view)| (name.to_owned(), bytemuck::pod_collect_to_vec(view.data())));
-    AdamW::restore(tensors.collect(), group, device).map_err(damaged)
+    Ok(tensors.collect())
 }

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::best::Standing;
 use crate::config::TrainConfig;
 use crate::error::TrainError;
+use crate::guards::GuardState;
 
 /// Version of the checkpoint layout.
 pub const FORMAT_VERSION: u32 = 1;
@@ -21,6 +23,12 @@ pub struct State {
     pub seed: u64,
     /// CRC-32 of the encoded training data: template, tokenizer, negatives and texts all count.
     pub data_fingerprint: u32,
+    /// How good it is so far.
+    #[serde(default)]
+    pub standing: Standing,
+    /// What the guards remember.
+    #[serde(default)]
+    pub guard: GuardState,
     /// How the model is trained.
     pub train: TrainConfig,
 }
@@ -28,7 +36,8 @@ pub struct State {
 impl State {
     /// Refuses to go on from `self`, read at `path`, as `wanted`, where that would not be the same run.
     ///
-    /// What may differ: how long the run is, how often it saves and validates, and how rows are laid out.
+    /// What may differ: how long the run is, how often it saves and evaluates, what it compares, how rows are laid out, and
+    /// what guards do about bad steps.
     ///
     /// # Errors
     /// Names what differs and both values.

@@ -1,96 +1,89 @@
 //! Writing a checkpoint.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use safetensors::Dtype;
-use safetensors::tensor::{View, serialize_to_file};
-use uner_model::weights::MAX_SHARD_BYTES;
-use uner_model::{Llama, LlamaConfig};
-
-use super::manifest;
-use super::state::State;
+use super::pointer::{aside, folder_name, is_folder_name, point_best, point_latest};
+use super::snapshot::Snapshot;
 use crate::error::TrainError;
 
-/// Writes checkpoint `step-NNNNNN` into the folder `run`, which must exist, and points `latest` to it. `companions`
-/// are copied in beside the weights; `optimizer` is what [`crate::AdamW::gathered`] gave. Whatever goes wrong, earlier checkpoints and `latest` stay as they are.
+/// Writes checkpoint `step-NNNNNN` into the folder `run`, which must exist, and points `latest` to it, and `best` where it
+/// is the best. Whatever goes wrong, earlier checkpoints and what names them stay as they are.
 ///
 /// # Errors
 /// When a file cannot be written, such as on a full disk; nothing of the checkpoint is left then.
-pub fn save(
-    run: &Path,
-    model: &Llama,
-    config: &LlamaConfig,
-    optimizer: &BTreeMap<String, Vec<f32>>,
-    state: &State,
-    companions: &[PathBuf],
-) -> Result<PathBuf, TrainError> {
-    let name = format!("step-{:06}", state.step);
-    let (unfinished, finished) = (run.join(format!("{name}.tmp")), run.join(&name));
+pub fn save(run: &Path, snapshot: Snapshot) -> Result<PathBuf, TrainError> {
+    let step = snapshot.state.step;
+    let best = snapshot.state.standing.best.map(|best| best.step);
+    let finished = run.join(folder_name(step));
+    let unfinished = finished.with_extension("tmp");
     remove_if_there(&unfinished)?;
     fs_err::create_dir(&unfinished)?;
-    let written = write_files(&unfinished, model, config, optimizer, state, companions);
+    let written = snapshot.write(&unfinished).and_then(|()| replace(&unfinished, &finished));
     if let Err(error) = written {
         // The first error is the one to tell; what cannot be removed now is removed by the next attempt.
         let _ = fs_err::remove_dir_all(&unfinished);
         return Err(error);
     }
-    remove_if_there(&finished)?;
-    fs_err::rename(&unfinished, &finished)?;
-    let latest = run.join("latest.tmp");
-    fs_err::write(&latest, &name)?;
-    fs_err::File::open(&latest)?.sync_all()?;
-    fs_err::rename(latest, run.join("latest"))?;
     fs_err::File::open(run)?.sync_all()?;
+    point_latest(run, step)?;
+    if best == Some(step) {
+        point_best(run, best)?;
+    }
     Ok(finished)
 }
 
-/// Removes all but the `keep` newest of a run's checkpoints up to `newest`. Later ones, which are there when a run went
-/// on from an earlier checkpoint than its last, are left alone.
+/// Moves a whole checkpoint to its final name. One of the same step, which `latest` may name, is there under one name or
+/// the other at any moment.
+fn replace(unfinished: &Path, finished: &Path) -> Result<(), TrainError> {
+    let old = aside(finished);
+    if finished.exists() {
+        remove_if_there(&old)?;
+        fs_err::rename(finished, &old)?;
+    }
+    fs_err::rename(unfinished, finished)?;
+    remove_if_there(&old)
+}
+
+/// Removes all but the `keep` newest of a run's checkpoints up to `newest`, the one after step `best` excepted. Later ones,
+/// which are there when a run went on from an earlier checkpoint than its last, are left alone.
 ///
 /// # Errors
 /// When a folder cannot be listed or removed.
-pub fn prune(newest: &Path, keep: usize) -> Result<(), TrainError> {
+pub fn prune(newest: &Path, keep: usize, best: Option<u64>) -> Result<(), TrainError> {
+    let best = best.map(folder_name);
     let mut checkpoints: Vec<PathBuf> = Vec::new();
     for entry in fs_err::read_dir(newest.parent().unwrap_or(newest))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.strip_prefix("step-").is_some_and(|step| step.bytes().all(|byte| byte.is_ascii_digit()))
-            && path.as_path() <= newest
-        {
+        if is_folder_name(&name) && path.as_path() <= newest {
             checkpoints.push(path);
         }
     }
     checkpoints.sort();
     for old in checkpoints.iter().rev().skip(keep) {
-        fs_err::remove_dir_all(old)?;
+        if best.as_ref().is_none_or(|best| !old.ends_with(best)) {
+            fs_err::remove_dir_all(old)?;
+        }
     }
     Ok(())
 }
 
-fn write_files(
-    folder: &Path,
-    model: &Llama,
-    config: &LlamaConfig,
-    optimizer: &BTreeMap<String, Vec<f32>>,
-    state: &State,
-    companions: &[PathBuf],
-) -> Result<(), TrainError> {
-    uner_model::save(model, config, folder, MAX_SHARD_BYTES)?;
-    write_optimizer(optimizer, &folder.join("optimizer.safetensors"))?;
-    let state = serde_json::to_string_pretty(state).map_err(std::io::Error::from)?;
-    fs_err::write(folder.join("state.json"), state)?;
-    for companion in companions {
-        fs_err::copy(companion, folder.join(companion.file_name().unwrap_or_default()))?;
+/// Removes what a run that died while it was writing left unfinished.
+///
+/// # Errors
+/// When a folder cannot be listed or removed.
+pub fn sweep(run: &Path) -> Result<(), TrainError> {
+    for entry in fs_err::read_dir(run)? {
+        let path = entry?.path();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let has_extension = |name: &str| path.extension().is_some_and(|extension| extension == name);
+        // What was moved aside is the checkpoint itself as long as nothing took its place.
+        let replaced = has_extension("old") && path.with_extension("").is_dir();
+        if path.is_dir() && is_folder_name(&stem) && (has_extension("tmp") || replaced) {
+            fs_err::remove_dir_all(path)?;
+        }
     }
-    manifest::write(folder)
-}
-
-fn write_optimizer(optimizer: &BTreeMap<String, Vec<f32>>, path: &Path) -> Result<(), TrainError> {
-    let tensors = optimizer.iter().map(|(name, values)| (name, Values { values, shape: [values.len()] }));
-    serialize_to_file(tensors, None, path)
-        .map_err(|error| TrainError::at(path, &std::io::Error::other(error)))
+    Ok(())
 }
 
 fn remove_if_there(folder: &Path) -> Result<(), TrainError> {
@@ -98,28 +91,4 @@ fn remove_if_there(folder: &Path) -> Result<(), TrainError> {
         fs_err::remove_dir_all(folder)?;
     }
     Ok(())
-}
-
-/// A tensor of the optimizer's.
-struct Values<'a> {
-    values: &'a [f32],
-    shape: [usize; 1],
-}
-
-impl View for Values<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(bytemuck::cast_slice(self.values))
-    }
-
-    fn data_len(&self) -> usize {
-        size_of_val(self.values)
-    }
 }

@@ -27,6 +27,8 @@ pub trait Processes: Send + Sync + std::fmt::Debug {
     fn rank(&self) -> usize;
     /// How many there are.
     fn count(&self) -> usize;
+    /// The number of this process among those on the same machine, and how many these are.
+    fn on_this_machine(&self) -> (usize, usize);
     /// The element-wise sum over all processes, in their order: the same bits on each.
     fn sum(&self, values: Vec<f32>) -> Vec<f32>;
     /// As [`Processes::sum`], of a few numbers in double precision.
@@ -156,6 +158,14 @@ impl Group {
             crew.processes.as_ref().map_or_else(|| total.clone(), |all| all.total(total.clone()))
         })?;
         Ok(std::array::from_fn(|index| total[index]))
+    }
+
+    /// For each of some questions, whether any rank says yes.
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub fn any<const N: usize>(&self, answers: [bool; N]) -> Result<[bool; N], TrainError> {
+        Ok(self.total(answers.map(|answer| f64::from(u8::from(answer))))?.map(|count| count > 0.0))
     }
 
     /// Does this rank's part of the run. Where it fails or panics, the other ranks are told.

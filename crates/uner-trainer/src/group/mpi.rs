@@ -20,6 +20,7 @@ pub struct Session(Universe);
 pub struct Mpi {
     rank: usize,
     count: usize,
+    local: (usize, usize),
     world: Mutex<World>,
 }
 
@@ -49,7 +50,10 @@ impl Session {
     /// All processes.
     pub fn processes(&self) -> Mpi {
         let world = self.0.world();
-        Mpi { rank: world.rank() as usize, count: world.size() as usize, world: Mutex::new(World(world)) }
+        let local = world.split_shared(world.rank());
+        let place = |all: &SimpleCommunicator| (all.rank() as usize, all.size() as usize);
+        let ((rank, count), local) = (place(&world), place(&local));
+        Mpi { rank, count, local, world: Mutex::new(World(world)) }
     }
 
     /// Ends every process at once.
@@ -102,6 +106,10 @@ impl Processes for Mpi {
 
     fn count(&self) -> usize {
         self.count
+    }
+
+    fn on_this_machine(&self) -> (usize, usize) {
+        self.local
     }
 
     fn sum(&self, values: Vec<f32>) -> Vec<f32> {

@@ -3,8 +3,10 @@
 
 mod adamw;
 mod attention;
+mod dropout;
 mod linear;
 mod linear_cross_entropy;
+mod quantized_linear;
 mod rms_norm;
 mod rope;
 mod squared_norm;
@@ -31,8 +33,10 @@ pub(super) fn calls() -> Vec<Call> {
     let ops = [
         adamw::calls,
         attention::calls,
+        dropout::calls,
         linear::calls,
         linear_cross_entropy::calls,
+        quantized_linear::calls,
         rms_norm::calls,
         rope::calls,
         squared_norm::calls,

@@ -1,0 +1,41 @@
+//! Measuring a model while it is trained: F1 by generation, every so many steps, on part of a benchmark.
+
+use std::ops::ControlFlow;
+
+use anyhow::{Context as _, Result};
+use uner_infer::{Generator, InferError, Predictor};
+use uner_model::Llama;
+use uner_trainer::TrainError;
+
+use crate::assemble::Assembled;
+use crate::plan::Plan;
+use crate::recipe::During;
+use crate::{eval, interrupt};
+
+/// The macro average of strict F1 over the benchmarks, from 0 to 1; `None` when an interrupt cut it short.
+pub(crate) fn score(
+    plan: &Plan,
+    during: &During,
+    assembled: &Assembled,
+    model: &Llama,
+) -> Result<Option<f64>, TrainError> {
+    let predictor = Predictor {
+        generator: Generator { model, config: &assembled.config },
+        tokenizer: &assembled.tokenizer,
+        template: &plan.template,
+        config: plan.recipe.infer,
+    };
+    match strict_f1(&predictor, plan, during) {
+        Ok(score) => Ok(Some(score)),
+        Err(error) if matches!(error.downcast_ref(), Some(InferError::Stopped)) => Ok(None),
+        Err(error) => Err(TrainError::Scoring(error.into())),
+    }
+}
+
+fn strict_f1(predictor: &Predictor, plan: &Plan, during: &During) -> Result<f64> {
+    let mut go_on = |_: &str, _, _| {
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let report = eval::measure(predictor, &during.benchmarks, &plan.recipe.data.root, None, &mut go_on)?;
+    Ok(report.macro_average.context("no benchmark of `eval.during` could be scored")?.strict_f1)
+}

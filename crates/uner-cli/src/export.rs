@@ -1,0 +1,135 @@
+//! `uner export`: a trained model as a folder that other programs read.
+//!
+//! There is no GGUF. Crates write its container (`ggus`, `gguf-rs-lib`, `candle-core`), but none what is in it for a LLaMA: its names
+//! of tensors and dimensions, the order of the rows of queries and keys, and the tokenizer. llama.cpp's `convert_hf_to_gguf.py`
+//! does, keeps up with the format, and reads the folder that is written here.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use safetensors::Dtype;
+use uner_model::adapter::{CONFIG_FILE, base_form_of, base_of};
+use uner_model::export::{self, Export};
+use uner_trainer::checkpoint;
+
+use crate::adapter::refuse_needless_base;
+use crate::args::ExportArgs;
+use crate::model_folder::resolve;
+use crate::run_folder::{INFER, TEMPLATE};
+
+/// What goes along with a model, where it is there.
+const COMPANIONS: [&str; 7] = [
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    TEMPLATE,
+    INFER,
+];
+
+/// The value of `--dtype`.
+pub(crate) fn dtype(name: &str) -> Result<Dtype, String> {
+    match name {
+        "f32" => Ok(Dtype::F32),
+        "bf16" => Ok(Dtype::BF16),
+        _ => Err("it must be `f32` or `bf16`".to_owned()),
+    }
+}
+
+/// The value of `--max-shard-size`: bytes, or with the decimal units that Hugging Face uses.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1)];
+    let (number, unit) = units
+        .iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)))
+        .unwrap_or((text, 1));
+    let bytes = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "it must be a size like `5GB`, `500MB`, or bytes".to_owned())
+}
+
+pub(crate) fn run(args: &ExportArgs) -> Result<()> {
+    let folder = resolve(&args.model)?;
+    refuse_needless_base(&folder, args.base.as_deref())?;
+    let is_adapter = folder.join(CONFIG_FILE).exists();
+    if args.merge && !is_adapter {
+        bail!("`{}` is no adapter, so there is nothing to merge; leave `--merge` out", folder.display());
+    }
+    let output = &args.output;
+    ensure!(!output.exists(), "`{}` exists; name a folder that does not", output.display());
+    checkpoint::verify(&folder)?;
+    let base = match (&args.base, is_adapter) {
+        (Some(base), _) => Some(base.clone()),
+        (None, true) if args.merge => base_of(&folder)?,
+        (None, true) => base_of(&folder).ok().flatten(),
+        (None, false) => None,
+    };
+    if args.merge && base_form_of(&folder)?.is_some() {
+        tracing::warn!(
+            "the adapter was trained on a base in fewer bits and is folded into the whole weights: outputs differ by their rounding"
+        );
+    }
+    let unfinished = unfinished(output)?;
+    let written = write(args, &folder, base.as_deref(), &unfinished);
+    if let Err(error) = written {
+        // The first error is the one to tell; what cannot be removed now is removed by the next attempt.
+        let _ = fs_err::remove_dir_all(&unfinished);
+        return Err(error);
+    }
+    fs_err::rename(&unfinished, output)?;
+    tracing::info!("wrote `{}`", output.display());
+    Ok(())
+}
+
+/// The folder that is written to until all is there, empty.
+fn unfinished(output: &Path) -> Result<PathBuf> {
+    let mut name = output.file_name().context("`--output` names no folder")?.to_owned();
+    name.push(".tmp");
+    let folder = output.with_file_name(name);
+    if folder.exists() {
+        fs_err::remove_dir_all(&folder)?;
+    }
+    fs_err::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+fn write(args: &ExportArgs, folder: &Path, base: Option<&Path>, output: &Path) -> Result<()> {
+    let adapter = folder.join(CONFIG_FILE).exists();
+    if adapter && !args.merge {
+        export::adapter(folder, args.dtype, output)?;
+    } else {
+        let (model, adapter) = if adapter { (base.unwrap_or(folder), Some(folder)) } else { (folder, None) };
+        export::model(
+            &Export { model, adapter, dtype: args.dtype, max_shard_bytes: args.max_shard_size },
+            output,
+        )?;
+    }
+    // An adapter of another program may have no tokenizer of its own.
+    for place in [Some(folder), base].into_iter().flatten() {
+        for name in COMPANIONS {
+            let (from, to) = (place.join(name), output.join(name));
+            if from.exists() && !to.exists() {
+                fs_err::copy(from, to)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_have_decimal_units() {
+        assert_eq!(
+            ["5GB", "500MB", "7 KB", "12"].map(size),
+            [Ok(5_000_000_000), Ok(500_000_000), Ok(7_000), Ok(12)]
+        );
+        for wrong in ["0GB", "5GiB", "x", "99999999999GB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The ranks of a run: which processes there are, and a thread for each device of this one.
+
+use anyhow::Result;
+use uner_kernels::device::DeviceName;
+use uner_trainer::group::Processes;
+use uner_trainer::{Group, TrainError};
+
+use crate::device::Devices;
+
+/// Where `mpirun` and `srun` say how many processes they have started.
+const COUNTS: [&str; 4] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_NTASKS"];
+
+/// All processes of a run.
+pub(crate) struct World {
+    #[cfg(feature = "mpi")]
+    session: Option<uner_trainer::group::Session>,
+}
+
+impl World {
+    /// Joins the others where this process was started as one of several.
+    pub(crate) fn join() -> Result<Self> {
+        let count = |name| std::env::var(name).ok()?.parse::<usize>().ok();
+        let started = COUNTS.into_iter().find_map(count).unwrap_or(1);
+        #[cfg(feature = "mpi")]
+        {
+            let session = if started > 1 { Some(uner_trainer::group::Session::start()) } else { None };
+            Ok(Self { session: session.transpose().map_err(anyhow::Error::msg)? })
+        }
+        #[cfg(not(feature = "mpi"))]
+        {
+            anyhow::ensure!(
+                started == 1,
+                "this is one of {started} processes, but the program was built without MPI: each would train on its own. Build \
+                 it with `--features mpi`, or start one process and name its devices in `run.device`"
+            );
+            Ok(Self {})
+        }
+    }
+
+    #[cfg(feature = "mpi")]
+    fn processes(&self) -> Option<Box<dyn Processes>> {
+        let session = self.session.as_ref()?;
+        Some(Box::new(session.processes()))
+    }
+
+    #[cfg(not(feature = "mpi"))]
+    #[expect(clippy::unused_self, reason = "as with MPI")]
+    fn processes(&self) -> Option<Box<dyn Processes>> {
+        None
+    }
+
+    /// The ranks of this process with their devices.
+    pub(crate) fn ranks(&self, devices: &Devices) -> Result<Vec<Rank>> {
+        let processes = self.processes();
+        let (index, count) = processes.as_ref().map_or((0, 1), |all| all.on_this_machine());
+        let names = devices.of_process(index, count).map_err(anyhow::Error::msg)?;
+        let groups = Group::all(names.len(), processes);
+        Ok(groups.into_iter().zip(names).map(|(group, device)| Rank { group, device }).collect())
+    }
+
+    /// Tells why and ends all processes, where there are others: none of them would come to an end by itself.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn give_up(&self, error: &anyhow::Error) {
+        if let Some(session) = &self.session {
+            tracing::error!("error: process {}: {error:#}", session.processes().rank());
+            session.abort(1);
+        }
+    }
+
+    /// Nothing: there are no others.
+    #[cfg(not(feature = "mpi"))]
+    #[expect(clippy::unused_self, reason = "as with MPI")]
+    pub(crate) fn give_up(&self, _error: &anyhow::Error) {}
+}
+
+/// A rank of this process.
+pub(crate) struct Rank {
+    pub(crate) group: Group,
+    pub(crate) device: DeviceName,
+}
+
+/// Does the work of each rank on a thread of its own, the first one's on this thread, whose result counts.
+///
+/// # Errors
+/// Where ranks fail, the error of the one that failed by itself, with its number.
+pub(crate) fn together<T: Send>(ranks: &[Rank], work: impl Fn(&Rank) -> Result<T> + Sync) -> Result<T> {
+    let work = |rank: &Rank| {
+        let result = rank.group.take_part(|| work(rank));
+        let name = || format!("rank {}", rank.group.rank());
+        if rank.group.is_alone() { result } else { result.map_err(|error| error.context(name())) }
+    };
+    let (first, others) = ranks.split_first().expect("a process has a rank");
+    std::thread::scope(|scope| {
+        let others: Vec<_> = others.iter().map(|rank| scope.spawn(|| work(rank))).collect();
+        let mut results = vec![work(first)];
+        results.extend(others.into_iter().map(|other| {
+            other.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a rank panicked; its message is above")))
+        }));
+        let own = |result: &Result<T>| {
+            let told = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(TrainError::Rank { .. }));
+            result.as_ref().is_err_and(|error| !told(error))
+        };
+        let cause = results.iter().position(own).unwrap_or(0);
+        results.swap_remove(cause)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranks(count: usize) -> Vec<Rank> {
+        let groups = Group::all(count, None).into_iter();
+        groups.map(|group| Rank { group, device: DeviceName::Flex }).collect()
+    }
+
+    #[test]
+    fn the_cause_is_told_not_what_followed_from_it() {
+        let work = |rank: &Rank| {
+            anyhow::ensure!(rank.group.rank() != 2, "the device is gone");
+            Ok(rank.group.total([1.0])?)
+        };
+        let error = together(&ranks(3), work).unwrap_err();
+        assert_eq!(format!("{error:#}"), "rank 2: the device is gone");
+        assert_eq!(together(&ranks(2), work).unwrap(), [2.0]);
+    }
+}

@@ -1,0 +1,144 @@
+//! What `metrics.jsonl` tells of a run, as series over steps.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+/// What the mean before counts in the smoothed loss; the rest is the step's own loss.
+pub(super) const SMOOTHING: f64 = 0.9;
+
+/// Step and value.
+pub(super) type Series = Vec<(f64, f64)>;
+
+/// The course of a run.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    /// The run's folder.
+    pub(super) name: String,
+    /// Its recipe as it was written; empty where there is none.
+    pub(super) recipe: String,
+    /// Mean loss of the trained tokens.
+    pub(super) loss: Series,
+    /// Norm of the gradient before clipping.
+    pub(super) grad_norm: Series,
+    /// Learning rate.
+    pub(super) lr: Series,
+    /// Tokens a second.
+    pub(super) speed: Series,
+    /// Share of the device's matmul rate, in percent.
+    pub(super) mfu: Series,
+    /// Loss of the validation set.
+    pub(super) validation: Series,
+    /// F1 of the evaluations on the way, in percent.
+    pub(super) score: Series,
+    /// Bytes in use at most.
+    pub(super) memory: f64,
+    /// Tokens of all steps.
+    pub(super) tokens: f64,
+    /// Seconds of all steps.
+    pub(super) seconds: f64,
+    /// Steps that a guard had skipped.
+    pub(super) skipped: usize,
+}
+
+impl Course {
+    /// Reads a run's folder.
+    ///
+    /// # Errors
+    /// When it has no metrics.
+    pub(super) fn read(run: &Path) -> Result<Self> {
+        let path = run.join("metrics.jsonl");
+        if !path.is_file() {
+            bail!("`{}` does not exist: name the folder of a run that has begun to train", path.display());
+        }
+        let text = fs_err::read_to_string(&path)?;
+        let recipe = run.join("recipe.toml");
+        let recipe = if recipe.is_file() { fs_err::read_to_string(recipe)? } else { String::new() };
+        let mut course = Self { name: run.display().to_string(), recipe, ..Self::default() };
+        let mut lines = text.lines().peekable();
+        let mut number = 0;
+        while let Some(line) = lines.next() {
+            number += 1;
+            match serde_json::from_str(line) {
+                Ok(event) => course.add(&event),
+                // A run that goes on may be writing it.
+                Err(_) if lines.peek().is_none() => {}
+                Err(error) => return Err(error).with_context(|| format!("{}:{number}", path.display())),
+            }
+        }
+        if course.loss.is_empty() {
+            bail!("`{}` has no step yet", path.display());
+        }
+        Ok(course)
+    }
+
+    fn add(&mut self, event: &Value) {
+        let number = |key: &str| event[key].as_f64();
+        let Some(step) = number("step") else { return };
+        let put = |series: &mut Series, value: Option<f64>| series.extend(value.map(|value| (step, value)));
+        match event["event"].as_str() {
+            Some("step") => {
+                put(&mut self.loss, number("loss"));
+                put(&mut self.grad_norm, number("grad_norm"));
+                put(&mut self.lr, number("lr"));
+                put(&mut self.speed, number("tokens_per_second"));
+                put(&mut self.mfu, number("mfu").map(|share| 100.0 * share));
+                self.memory = self.memory.max(number("memory_in_use").unwrap_or(0.0));
+                self.tokens += number("tokens").unwrap_or(0.0);
+                self.seconds += number("seconds").unwrap_or(0.0);
+            }
+            Some("validated") => put(&mut self.validation, number("loss")),
+            Some("scored") => put(&mut self.score, number("score").map(|score| 100.0 * score)),
+            Some("guarded") if event["answer"] == "skip" => self.skipped += 1,
+            _ => {}
+        }
+    }
+
+    /// The value of a key of the recipe, such as `run.device`; empty where it is not there.
+    pub(super) fn of_recipe(&self, section: &str, key: &str) -> String {
+        let recipe: Option<toml::Table> = self.recipe.parse().ok();
+        let value = recipe.as_ref().and_then(|recipe| recipe.get(section)?.get(key));
+        value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default()
+    }
+}
+
+/// The exponential moving mean of a series, corrected for its start at 0.
+pub(super) fn smoothed(series: &[(f64, f64)]) -> Series {
+    let (mut mean, mut weight) = (0.0, 0.0);
+    let step = |&(step, value): &(f64, f64)| {
+        mean = SMOOTHING * mean + (1.0 - SMOOTHING) * value;
+        weight = SMOOTHING * weight + (1.0 - SMOOTHING);
+        (step, mean / weight)
+    };
+    series.iter().map(step).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smoothed_loss_starts_at_the_first_and_follows() {
+        let steady: Series = (0..5).map(|step| (f64::from(step), 3.0)).collect();
+        assert!(smoothed(&steady).iter().all(|(_, value)| (value - 3.0).abs() < 1e-12));
+        let found = smoothed(&[(1.0, 1.0), (2.0, 2.0)]);
+        assert_eq!(found[0], (1.0, 1.0));
+        // (0.9 · 0.1 · 1 + 0.1 · 2) / 0.19
+        assert!((found[1].1 - 0.29 / 0.19).abs() < 1e-12);
+    }
+
+    #[test]
+    fn an_unfinished_line_is_left_out_and_a_broken_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |text: &str| fs_err::write(folder.path().join("metrics.jsonl"), text).unwrap();
+        let step = r#"{"event":"step","step":1,"loss":2.0,"tokens":10,"seconds":0.5,"mfu":null}"#;
+        write(&format!("{step}\n{{\"event\":\"scored\",\"step\":1,\"score\":0.25}}\n{{\"eve"));
+        let course = Course::read(folder.path()).unwrap();
+        assert_eq!((course.loss, course.score), (vec![(1.0, 2.0)], vec![(1.0, 25.0)]));
+        assert!(course.mfu.is_empty() && course.lr.is_empty());
+        write(&format!("{{\"eve\n{step}\n"));
+        let error = Course::read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl:1"), "{error}");
+    }
+}

@@ -1,0 +1,146 @@
+//! Disks that are full or cannot be written, and files that were changed: refused or survived, earlier checkpoints intact.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::{DURING, Desk, RECIPE};
+
+const RESUME: [&str; 6] = ["train", "--recipe", "tiny", "--set", "eval.benchmarks=[]", "--resume"];
+
+/// A run of four steps that was saved after the second and fourth; the second is the latest again.
+fn half_done() -> Desk {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    fs_err::remove_dir_all(desk.path("run/step-000004")).unwrap();
+    desk.write("run/latest", "step-000002");
+    desk
+}
+
+/// The second checkpoint is as it was, and the run can still be finished from it.
+fn assert_unharmed(desk: &Desk) {
+    assert_eq!(desk.read("run/latest"), "step-000002");
+    let names = desk.names();
+    assert!(!names.iter().any(|name| name.starts_with("step-000004")), "{names:?}");
+    desk.uner(&RESUME).succeeds();
+    let whole = Desk::new();
+    whole.train(&["eval.benchmarks=[]"]).succeeds();
+    let weights = |desk: &Desk| fs_err::read(desk.path("run/step-000004/model.safetensors")).unwrap();
+    assert!(weights(desk) == weights(&whole), "the weights differ");
+}
+
+/// A disk that can be filled by anyone: the size of a file is limited, and writing fails in the middle of the weights with
+/// `File too large` in place of `No space left on device`.
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_grow_leaves_no_checkpoint_and_keeps_the_earlier_one() {
+    let limited = |desk: &Desk, args: &str| {
+        // Blocks are of 512 bytes: the weights take 132 KiB, the encoded sentences less than 100. Without the trap the signal
+        // ends the program before it can speak.
+        let script = format!(
+            "trap '' XFSZ; ulimit -f 220; exec \"$0\" train --recipe tiny --set eval.benchmarks=[] {args}"
+        );
+        desk.run(Command::new("/bin/sh").args(["-c", &script, env!("CARGO_BIN_EXE_uner")]))
+    };
+    let parts = ["was not written", "model.safetensors", "File too large", "go on with `--resume`"];
+    let desk = Desk::new();
+    limited(&desk, "").fails(1, &parts);
+    let names = desk.names();
+    assert!(!names.iter().any(|name| name.starts_with("step-") || name == "latest"), "{names:?}");
+
+    let desk = half_done();
+    limited(&desk, "--resume").fails(1, &parts);
+    assert_unharmed(&desk);
+}
+
+/// Goes on with the run after `mount` and before `unmount`, in a mount namespace that ends with it. `None` where mounting is
+/// not permitted.
+#[cfg(target_os = "linux")]
+fn mounted(desk: &Desk, mount: &str, unmount: &str) -> Option<crate::Outcome> {
+    let permitted = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+    if !permitted.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: mounting is not permitted here");
+        return None;
+    }
+    let script = format!(
+        "{mount} || exit 99; \"$0\" train --recipe tiny --set eval.benchmarks=[] --resume; code=$?; {unmount} || exit 99; exit $code"
+    );
+    Some(desk.run(Command::new("unshare").args(["-m", "sh", "-c", &script, env!("CARGO_BIN_EXE_uner")])))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_keeps_the_earlier_checkpoint() {
+    let desk = half_done();
+    // A checkpoint takes 440 KiB: there is room for the one that is there, the encoded sentences, and part of another.
+    let mount = "mkdir small && mount -t tmpfs -o size=800k none small && cp -a run/. small && mount --bind small run";
+    let Some(outcome) = mounted(&desk, mount, "umount run && rm -r run && cp -a small run") else { return };
+    outcome.fails(1, &["the checkpoint after step 4 was not written", "No space left on device"]);
+    assert_unharmed(&desk);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_is_told_and_unharmed() {
+    let desk = half_done();
+    let mount = "mount --bind run run && mount -o remount,ro,bind run";
+    let Some(outcome) = mounted(&desk, mount, "umount run") else { return };
+    outcome.fails(1, &["`run`", "Read-only file system"]);
+    assert_unharmed(&desk);
+}
+
+fn flip(path: &Path, place: usize) {
+    let mut bytes = fs_err::read(path).unwrap();
+    let middle = bytes.len() * place / 11;
+    bytes[middle] ^= 4;
+    fs_err::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_in_any_file_is_refused_and_the_earlier_checkpoint_still_works() {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    let folder = desk.path("run/step-000004");
+    let entries = fs_err::read_dir(&folder).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert_eq!(files.len(), 9, "{files:?}");
+    for (file, place) in files.iter().zip(1..) {
+        let whole = fs_err::read(file).unwrap();
+        flip(file, place);
+        desk.uner(&RESUME).fails(1, &["run/step-000004", "use an earlier one"]);
+        desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"])
+            .fails(1, &["use an earlier one"]);
+        fs_err::write(file, whole).unwrap();
+    }
+    flip(&desk.path("run/latest"), 1);
+    desk.uner(&RESUME).fails(1, &["latest", "name one with `--resume PATH`"]);
+    desk.uner(&[&RESUME[..], &["run/step-000002"]].concat()).succeeds();
+    assert_eq!(desk.read("run/latest"), "step-000004");
+}
+
+#[test]
+fn the_best_checkpoint_is_kept_named_measured_and_asked() {
+    let desk = Desk::new();
+    desk.write("tiny.toml", &format!("{RECIPE}{DURING}").replace("keep_last = 2", "keep_last = 1"));
+    let outcome = desk.train(&["train.max_steps=6", "train.best.patience=2"]);
+    outcome.succeeds();
+    // So small a model finds nothing: the first score, 0, is the best, and two more end the run.
+    let scores: Vec<_> = desk.events("scored").iter().map(|event| event["score"].as_f64().unwrap()).collect();
+    assert_eq!(scores, [0.0, 0.0, 0.0], "{}", outcome.stderr);
+    assert_eq!(desk.read("run/best"), "step-000002");
+    assert_eq!(desk.read("run/latest"), "step-000006");
+    assert!(
+        outcome.stderr.contains("measuring the best checkpoint, `run/step-000002`"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(desk.events("stopped")[0]["best_step"], 2);
+    let mut checkpoints = desk.names();
+    checkpoints.retain(|name| name.starts_with("step-"));
+    checkpoints.sort();
+    assert_eq!(checkpoints, ["step-000002", "step-000006"]);
+
+    // The run's folder stands for its best checkpoint: the other may be gone.
+    fs_err::remove_dir_all(desk.path("run/step-000006")).unwrap();
+    desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"]).succeeds();
+}

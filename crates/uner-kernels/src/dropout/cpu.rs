@@ -1,0 +1,30 @@
+//! Dropout on the CPU: rows over threads.
+
+use burn::backend::{Flex, TensorMetadata};
+
+use super::{Draw, DropoutKernels, column_hash, start};
+use crate::flex::{Floats, Ints, contiguous, dims, ints, new_rows, slice, tensor};
+
+impl DropoutKernels for Flex {
+    fn drop_out(x: Floats, keys: Ints, draw: Draw) -> Floats {
+        let (x, keys) = (contiguous(x), ints(&keys));
+        let [_, columns] = dims(&x);
+        let (xs, scale, threshold) = (slice(&x), draw.scale(), draw.threshold());
+        let width = columns.max(1);
+        let ([y], _) = new_rows(
+            xs.len(),
+            width,
+            #[inline(always)]
+            |first, [y]| {
+                let rows = y.chunks_exact_mut(width).zip(xs[first * width..].chunks_exact(width));
+                for ((y, x), &key) in rows.zip(&keys[first..]) {
+                    let start = start(key, draw.place);
+                    for ((y, x), column) in y.iter_mut().zip(x).zip(0u32..) {
+                        *y = if column_hash(start, column) < threshold { 0.0 } else { x * scale };
+                    }
+                }
+            },
+        );
+        tensor(y, x.shape())
+    }
+}

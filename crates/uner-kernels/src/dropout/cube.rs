@@ -1,0 +1,75 @@
+//! Dropout on the GPU: one vector of a row's columns a unit.
+
+use burn::backend::{Cube, TensorMetadata};
+use burn::tensor::DType;
+use burn_cubecl::kernel::{cast, into_contiguous};
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+use super::{Draw, DropoutKernels, STRIDE, mix};
+use crate::cube::{Floats, Ints, contiguous, dims, element, elementwise, empty, vector_size};
+
+impl DropoutKernels for Cube {
+    fn drop_out(x: Floats, keys: Ints, draw: Draw) -> Floats {
+        let (x, keys) = (contiguous(x), into_contiguous(cast(keys, DType::I32)));
+        let [_, columns] = dims(&x);
+        let y = empty(&x, x.shape(), x.dtype());
+        let vector = vector_size(&x, columns);
+        let vectors = x.shape().num_elements() / vector;
+        if vectors == 0 {
+            return y;
+        }
+        let (cubes, units) = elementwise(vectors, &x.client);
+        drop_out::launch(
+            &x.client.clone(),
+            cubes,
+            units,
+            vector,
+            x.into_buffer_arg(),
+            keys.into_buffer_arg(),
+            y.clone().into_buffer_arg(),
+            mix(draw.place),
+            draw.threshold(),
+            draw.scale(),
+            columns / vector,
+            element(&y),
+        );
+        y
+    }
+}
+
+/// `place` is mixed already; `width` is a row in vectors.
+#[cube(launch, create_dummy_kernel)]
+fn drop_out<F: Float, N: Size>(
+    x: &[Vector<F, N>],
+    keys: &[i32],
+    y: &mut [Vector<F, N>],
+    place: u32,
+    threshold: u32,
+    scale: f32,
+    width: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    let index = ABSOLUTE_POS;
+    if index < y.len() {
+        let start = mixed(u32::cast_from(keys[index / width]) ^ place);
+        let first = index % width * N::value();
+        let values = Vector::<f32, N>::cast_from(x[index]);
+        let mut out = Vector::<f32, N>::new(0.0f32);
+        #[unroll]
+        for lane in 0..N::value() {
+            let hash = mixed(start + u32::cast_from(first + lane) * STRIDE);
+            let factor = select(hash < threshold, 0.0f32, scale);
+            out.insert(lane, values.extract(lane) * factor);
+        }
+        y[index] = Vector::<F, N>::cast_from(out);
+    }
+}
+
+/// [`mix`] on the device, where products of integers wrap around.
+#[cube]
+fn mixed(bits: u32) -> u32 {
+    let bits = (bits ^ (bits >> 16u32)) * 0x7FEB_352Du32;
+    let bits = (bits ^ (bits >> 15u32)) * 0x846C_A68Bu32;
+    bits ^ (bits >> 16u32)
+}

@@ -1,0 +1,111 @@
+//! Dropout (Srivastava et al. 2014) without a state: whether an element is dropped is a hash of its row's key, a number for
+//! the place in the network, and its column. Whoever computes it again, in the backward pass, on another device or in
+//! another order of the rows, drops the same elements, and no mask is kept.
+
+mod backward;
+#[cfg(feature = "flex")]
+mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
+mod reference;
+
+pub use reference::reference;
+
+use burn::backend::{
+    Backend, Dispatch, backend_extension,
+    tensor::{FloatTensor, IntTensor},
+};
+use burn::tensor::{Int, Tensor};
+
+use crate::profile::{Pass, timed};
+
+/// The fractional part of the golden ratio: what columns are apart before they are mixed.
+const STRIDE: u32 = 0x9E37_79B9;
+
+/// What is drawn, and how often.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw {
+    /// A number for the place in the network: places draw independently of each other.
+    pub place: u32,
+    /// Share of the elements that become 0.
+    pub probability: f64,
+}
+
+impl Draw {
+    /// Elements whose hash is below this are dropped.
+    fn threshold(self) -> u32 {
+        (self.probability * 2f64.powi(32)) as u32
+    }
+
+    /// What the others are multiplied by, so that the expectation stays.
+    fn scale(self) -> f32 {
+        (1.0 / (1.0 - self.probability)) as f32
+    }
+}
+
+/// Mixes the bits of a number so that each of them depends on all ("lowbias32", Wellons 2018, "Prospecting for Hash
+/// Functions").
+#[inline(always)]
+fn mix(bits: u32) -> u32 {
+    let bits = (bits ^ (bits >> 16)).wrapping_mul(0x7FEB_352D);
+    let bits = (bits ^ (bits >> 15)).wrapping_mul(0x846C_A68B);
+    bits ^ (bits >> 16)
+}
+
+/// The hash that the columns of a row start from.
+#[inline(always)]
+fn start(key: i32, place: u32) -> u32 {
+    mix(key as u32 ^ mix(place))
+}
+
+/// The hash of one column.
+#[inline(always)]
+fn column_hash(start: u32, column: u32) -> u32 {
+    mix(start.wrapping_add(column.wrapping_mul(STRIDE)))
+}
+
+/// The kernel of a backend.
+pub trait DropoutKernels: Backend {
+    /// Both directions: the gradient of what is kept is scaled like it, that of what is dropped is 0.
+    fn drop_out(x: FloatTensor<Self>, keys: IntTensor<Self>, draw: Draw) -> FloatTensor<Self>;
+}
+
+/// The differentiable operator.
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
+pub trait DropoutOps: Backend {
+    /// See [`dropout`].
+    fn dropout(x: FloatTensor<Self>, keys: IntTensor<Self>, draw: Draw) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "cube")]
+impl DropoutOps for burn::backend::Cube {
+    fn dropout(x: FloatTensor<Self>, keys: IntTensor<Self>, draw: Draw) -> FloatTensor<Self> {
+        Self::drop_out(x, keys, draw)
+    }
+}
+
+#[cfg(feature = "flex")]
+impl DropoutOps for burn::backend::Flex {
+    fn dropout(x: FloatTensor<Self>, keys: IntTensor<Self>, draw: Draw) -> FloatTensor<Self> {
+        Self::drop_out(x, keys, draw)
+    }
+}
+
+/// `x` with a share of its elements set to 0 and the others divided by one minus that share.
+///
+/// # Shapes
+/// - `x`: `[rows, columns]`
+/// - `keys`: `[rows]`, 32 bits each; rows with equal keys are dropped alike
+/// - returns `[rows, columns]` in the type of `x`
+///
+/// # Panics
+/// When there is not one key a row, or the probability is not at least 0 and below 1.
+pub fn dropout(x: Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) -> Tensor<2> {
+    let [rows, _] = x.dims();
+    assert_eq!(keys.dims(), [rows], "one key for each row of `x` {:?}", x.dims());
+    assert!((0.0..1.0).contains(&draw.probability), "a probability of {}", draw.probability);
+    timed("dropout", Pass::Forward, || {
+        let keys = keys.clone().into_dispatch();
+        Tensor::from_dispatch(<Dispatch as DropoutOps>::dropout(x.into_dispatch(), keys, draw))
+    })
+}

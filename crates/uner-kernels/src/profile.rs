@@ -1,0 +1,130 @@
+//! Where time goes, by op. Off unless somebody records: an op then only looks whether it is.
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use burn::tensor::Device;
+
+/// Which way an op runs. What a backward pass computes a second time is forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// The op itself. The loss forms its gradients here.
+    Forward,
+    /// Its gradients.
+    Backward,
+}
+
+/// What one op took, one way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OpTime {
+    /// The op, called as its directory.
+    pub op: &'static str,
+    /// Which way.
+    pub pass: Pass,
+    /// Calls.
+    pub calls: f64,
+    /// Seconds of all calls, from when the device was idle to when it is again.
+    pub seconds: f64,
+    /// Floating-point operations of its matrix products; 0 where none are counted.
+    pub flops: f64,
+}
+
+thread_local! {
+    static RECORDER: Cell<Option<Box<Recorder>>> = const { Cell::new(None) };
+    /// Operations since the innermost op that is timed began.
+    static FLOPS: Cell<f64> = const { Cell::new(0.0) };
+}
+
+struct Recorder {
+    device: Device,
+    ops: Vec<OpTime>,
+}
+
+/// Runs `work`, and says what each op that it called on this thread took. Each is waited for, so that it is its own time.
+pub fn record<R>(device: &Device, work: impl FnOnce() -> R) -> (R, Vec<OpTime>) {
+    RECORDER.set(Some(Box::new(Recorder { device: device.clone(), ops: Vec::new() })));
+    let result = work();
+    (result, RECORDER.take().map_or_else(Vec::new, |recorder| recorder.ops))
+}
+
+/// Runs an op, timed where somebody records. What an op calls inside is its own time.
+pub(crate) fn timed<R>(op: &'static str, pass: Pass, work: impl FnOnce() -> R) -> R {
+    let Some(mut recorder) = RECORDER.take() else { return work() };
+    // What fails here fails again, with a better message, where results are read.
+    let _ = recorder.device.sync();
+    FLOPS.set(0.0);
+    let start = Instant::now();
+    let result = work();
+    let _ = recorder.device.sync();
+    let time = OpTime { op, pass, calls: 1.0, seconds: start.elapsed().as_secs_f64(), flops: FLOPS.get() };
+    match recorder.ops.iter_mut().find(|known| (known.op, known.pass) == (op, pass)) {
+        Some(known) => known.add(&time),
+        None => recorder.ops.push(time),
+    }
+    RECORDER.set(Some(recorder));
+    result
+}
+
+/// Tells the op that is being timed of a product of `[m, k]` and `[k, n]`.
+pub(crate) fn counted(m: usize, n: usize, k: usize) {
+    FLOPS.set(FLOPS.get() + 2.0 * m as f64 * n as f64 * k as f64);
+}
+
+impl OpTime {
+    /// Adds another time of the same op.
+    pub fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.seconds += other.seconds;
+        self.flops += other.flops;
+    }
+
+    /// Multiplies all there is to add up.
+    pub fn scale(&mut self, factor: f64) {
+        self.calls *= factor;
+        self.seconds *= factor;
+        self.flops *= factor;
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Tensor;
+
+    use super::*;
+    use crate::{linear, swiglu};
+
+    #[test]
+    fn ops_are_timed_both_ways_and_only_where_somebody_records() {
+        let device = Device::flex();
+        let ones = |shape: [usize; 2]| Tensor::<2>::ones(shape, &device).autodiff().require_grad();
+        let (x, weight) = (ones([3, 4]), ones([5, 4]));
+        let work = || {
+            let y = linear(x.clone(), weight.clone());
+            swiglu(y.clone(), y).sum().backward()
+        };
+        let _ = work();
+        let (_, mut ops) = record(&device, work);
+        ops.sort_by_key(|time| (time.op, time.pass == Pass::Backward));
+        let found: Vec<_> = ops.iter().map(|time| (time.op, time.pass, time.calls, time.flops)).collect();
+        let product = 2.0 * 3.0 * 4.0 * 5.0;
+        assert_eq!(
+            found,
+            [
+                ("linear", Pass::Forward, 1.0, product),
+                ("linear", Pass::Backward, 2.0, 2.0 * product),
+                ("swiglu", Pass::Forward, 1.0, 0.0),
+                ("swiglu", Pass::Backward, 1.0, 0.0),
+            ]
+        );
+        assert!(ops.iter().all(|time| time.seconds > 0.0));
+        assert!(record(&device, || ()).1.is_empty());
+    }
+
+    #[test]
+    fn what_an_op_calls_is_its_own_time() {
+        let inner = || timed("inner", Pass::Forward, || counted(1, 1, 1));
+        let ((), ops) = record(&Device::flex(), || timed("outer", Pass::Forward, inner));
+        assert_eq!(ops.len(), 1);
+        assert_eq!((ops[0].op, ops[0].flops), ("outer", 2.0));
+    }
+}

@@ -1,0 +1,204 @@
+//! A linear layer with a frozen weight of 8 or 4 bits, and a factor for each block of 64 numbers of a row.
+//!
+//! - 8 bits: `w ≈ absmax / 127 · c`, `c` a whole number from -127 to 127.
+//! - 4 bits: `NormalFloat` (Dettmers et al. 2023, "`QLoRA`: Efficient Finetuning of Quantized LLMs", §3 and appendix E):
+//!   `w ≈ absmax · NF4[c]`, where `NF4` are 16 quantiles of a normal distribution, scaled to [-1, 1]. The factors stay f32;
+//!   they are not quantised again.
+//!
+//! Weights are widened where they are used: on the CPU a panel of rows at a time, on a GPU into a temporary of the type of
+//! `x`, which is gone after the product.
+
+mod backward;
+mod code;
+#[cfg(feature = "flex")]
+mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
+mod reference;
+
+pub use reference::reference;
+
+use burn::backend::{
+    Backend, Dispatch, backend_extension,
+    tensor::{FloatTensor, IntTensor},
+};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+
+use crate::profile::{Pass, counted, timed};
+
+/// Numbers that share a factor.
+pub const BLOCK: usize = 64;
+
+/// How a number is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A whole number of 8 bits.
+    Int8,
+    /// The index of a quantile, 4 bits.
+    Nf4,
+}
+
+impl Form {
+    /// Codes in a word of 32 bits, the first in the lowest bits.
+    pub(crate) fn per_word(self) -> usize {
+        match self {
+            Self::Int8 => 4,
+            Self::Nf4 => 8,
+        }
+    }
+}
+
+/// Form and shape of a weight, `[rows, columns]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// How its numbers are stored.
+    pub form: Form,
+    /// Outputs of the layer.
+    pub rows: usize,
+    /// Inputs of the layer. Rows are stored up to the end of their last block.
+    pub columns: usize,
+}
+
+impl Layout {
+    /// Blocks of a row.
+    pub(crate) fn blocks(self) -> usize {
+        self.columns.div_ceil(BLOCK)
+    }
+
+    /// Words of a row.
+    pub(crate) fn words(self) -> usize {
+        self.blocks() * BLOCK / self.form.per_word()
+    }
+}
+
+/// A quantised weight, `[out, in]`.
+///
+/// # Shapes
+/// Words `[out, words]`, factors `[out, blocks]`.
+#[derive(Debug, Clone)]
+pub struct QuantizedWeight {
+    words: Tensor<2, Int>,
+    scales: Tensor<2>,
+    layout: Layout,
+}
+
+impl QuantizedWeight {
+    /// The nearest codes to a weight, on its device. They are found on the CPU, where the numbers are on the way from a file
+    /// anyway.
+    ///
+    /// # Panics
+    /// When the device cannot be read.
+    pub fn new(weight: Tensor<2>, form: Form) -> Self {
+        let ([rows, columns], device) = (weight.dims(), weight.device());
+        let layout = Layout { form, rows, columns };
+        let values: Vec<f32> = weight.try_into_vec_as().expect("a weight that the device can give back");
+        let (words, scales) = code::quantized(&values, layout);
+        let words = TensorData::new(words, [rows, layout.words()]);
+        Self {
+            words: Tensor::from_data(words, (&device, DType::I32)),
+            scales: Tensor::from_data(
+                TensorData::new(scales, [rows, layout.blocks()]),
+                (&device, DType::F32),
+            ),
+            layout,
+        }
+    }
+
+    /// `[out, in]`.
+    pub fn dims(&self) -> [usize; 2] {
+        [self.layout.rows, self.layout.columns]
+    }
+
+    /// The weight that it stands for, f32, on the CPU.
+    ///
+    /// # Panics
+    /// When the device cannot be read.
+    pub fn widened(&self) -> Vec<f32> {
+        let readable = "a weight that the device can give back";
+        let words: Vec<i32> = self.words.clone().try_into_vec_as().expect(readable);
+        let scales: Vec<f32> = self.scales.clone().try_into_vec_as().expect(readable);
+        code::widened(&words, &scales, self.layout)
+    }
+}
+
+/// The products of a backend.
+pub trait QuantizedLinearKernels: Backend {
+    /// `x · weightᵀ`.
+    fn quantized_forward(
+        x: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        layout: Layout,
+    ) -> FloatTensor<Self>;
+    /// The gradient of `x`: `dy · weight`.
+    fn quantized_backward_x(
+        dy: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        layout: Layout,
+    ) -> FloatTensor<Self>;
+}
+
+/// The differentiable operator.
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
+pub trait QuantizedLinearOps: Backend {
+    /// See [`quantized_linear`].
+    fn quantized_linear(
+        x: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        layout: Layout,
+    ) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "cube")]
+impl QuantizedLinearOps for burn::backend::Cube {
+    fn quantized_linear(
+        x: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        layout: Layout,
+    ) -> FloatTensor<Self> {
+        Self::quantized_forward(x, words, scales, layout)
+    }
+}
+
+#[cfg(feature = "flex")]
+impl QuantizedLinearOps for burn::backend::Flex {
+    fn quantized_linear(
+        x: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        layout: Layout,
+    ) -> FloatTensor<Self> {
+        Self::quantized_forward(x, words, scales, layout)
+    }
+}
+
+/// `x · weightᵀ`. Only `x` has a gradient, and nothing is kept of it for that.
+///
+/// # Shapes
+/// - `x`: `[tokens, in]`
+/// - `weight`: `[out, in]`
+/// - returns `[tokens, out]` in the type of `x`
+///
+/// # Panics
+/// When the two `in` differ.
+pub fn quantized_linear(x: Tensor<2>, weight: &QuantizedWeight) -> Tensor<2> {
+    assert_eq!(
+        x.dims()[1],
+        weight.layout.columns,
+        "`x` {:?} does not fit the weight {:?}",
+        x.dims(),
+        weight.layout
+    );
+    timed("quantized_linear", Pass::Forward, || {
+        counted(x.dims()[0], weight.layout.rows, weight.layout.columns);
+        Tensor::from_dispatch(<Dispatch as QuantizedLinearOps>::quantized_linear(
+            x.into_dispatch(),
+            weight.words.clone().into_dispatch(),
+            weight.scales.clone().into_dispatch(),
+            weight.layout,
+        ))
+    })
+}

@@ -1,0 +1,53 @@
+//! A new adapter on a model.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, Uniform};
+
+use super::{Adapter, Target};
+use crate::Llama;
+use crate::llama::Matrix;
+
+/// Freezes a model and puts a new adapter onto the layers that its settings name. As PEFT does it, `A` is drawn from
+/// U(-1/√in, 1/√in), which is what `kaiming_uniform` with `a = √5` comes to, and `B` is 0: the model computes what it did.
+/// Each layer draws from a stream of its own, so what it gets does not depend on which others have an adapter.
+///
+/// # Panics
+/// When the settings cannot be used ([`super::AdapterConfig::check`]) or the model has an adapter.
+pub fn attach(model: Llama, adapter: Adapter, seed: u64) -> Llama {
+    assert!(model.adapter.is_none(), "the model has an adapter");
+    let config = &adapter.config;
+    config.check().unwrap_or_else(|problem| panic!("{problem}"));
+    let device = model.head().device();
+    let mut model = model.no_grad();
+    for (layer, block) in model.model.layers.iter_mut().enumerate() {
+        for (place, (target, (_, linear))) in Target::ALL.into_iter().zip(block.linears()).enumerate() {
+            if !config.target_modules.contains(&target) {
+                continue;
+            }
+            let [out, input] = linear.dims();
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            // Stream 0 of a seed is what random weights are drawn from.
+            rng.set_stream((layer * Target::ALL.len() + place + 1) as u64);
+            let down = uniform(&mut rng, [config.rank, input]);
+            linear.lora_A = Some(matrix(down, [config.rank, input], &device));
+            linear.lora_B = Some(matrix(vec![0.0; out * config.rank], [out, config.rank], &device));
+            linear.lora_scale = config.scale();
+        }
+    }
+    model.adapter = Some(adapter);
+    model
+}
+
+fn uniform(rng: &mut ChaCha8Rng, [rows, columns]: [usize; 2]) -> Vec<f32> {
+    let bound = 1.0 / (columns as f32).sqrt();
+    let uniform = Uniform::new(-bound, bound).expect("a layer has inputs");
+    (0..rows * columns).map(|_| uniform.sample(rng)).collect()
+}
+
+/// A parameter that is trained.
+pub(super) fn matrix(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Matrix {
+    Matrix { weight: Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device)) }
+}

@@ -1,0 +1,137 @@
+//! The model that an adapter belongs to. Its weights are not copied; they are named, and recognised by a fingerprint.
+
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+
+use super::BaseForm;
+use super::peft::{self, CONFIG_FILE};
+use crate::weights::{WeightsError, map_file, read_config, weight_files};
+
+/// Holds the fingerprint, beside the files of PEFT.
+pub(crate) const BASE_FILE: &str = "base_model.json";
+
+/// Bytes of every tensor that the fingerprint reads.
+const SAMPLE: usize = 4096;
+
+/// The model that an adapter belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// Its folder, absolute where it is known.
+    pub path: PathBuf,
+    /// See [`Base::of`]; `None` for adapters that other programs wrote.
+    pub fingerprint: Option<u32>,
+    /// What its layers were quantised to when the adapter was trained; `None` for not at all.
+    pub form: Option<BaseForm>,
+}
+
+/// `base_model.json`
+#[derive(Debug, Serialize, Deserialize)]
+struct BaseFile {
+    /// As eight hexadecimal digits.
+    fingerprint: String,
+    /// What it was computed from, for readers of the file.
+    fingerprint_of: String,
+    /// What its layers were quantised to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    form: Option<BaseForm>,
+}
+
+impl Base {
+    /// The model in `folder`. The fingerprint is the CRC-32 of its dimensions and, for each weight file, of the file's size,
+    /// its header (names, shapes and types of the tensors) and the first 4 KiB of every tensor: enough to tell a model
+    /// from one that was trained further, without reading all of it.
+    ///
+    /// # Errors
+    /// When a file is missing or torn.
+    pub fn of(folder: &Path) -> Result<Self, WeightsError> {
+        let mut checksum = crc32fast::Hasher::new();
+        let config = serde_json::to_vec(&read_config(folder)?)
+            .map_err(|error| WeightsError::Io(std::io::Error::other(error)))?;
+        checksum.update(&config);
+        for path in weight_files(folder)? {
+            let (path, map) = map_file(path)?;
+            let torn = |error: safetensors::SafeTensorError| WeightsError::Torn {
+                path: path.clone(),
+                problem: error.to_string(),
+            };
+            let (header, _) = SafeTensors::read_metadata(&map).map_err(torn)?;
+            let file = SafeTensors::deserialize(&map).map_err(torn)?;
+            checksum.update(&(map.len() as u64).to_le_bytes());
+            checksum.update(&map[..header + size_of::<u64>()]);
+            let mut tensors = file.tensors();
+            tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+            for (_, view) in tensors {
+                checksum.update(&view.data()[..view.data().len().min(SAMPLE)]);
+            }
+        }
+        let path = std::path::absolute(folder)?;
+        Ok(Self { path, fingerprint: Some(checksum.finalize()), form: None })
+    }
+
+    /// The text of `base_model.json`; nothing without a fingerprint.
+    pub(super) fn file(&self) -> Option<(&'static str, String)> {
+        let file = BaseFile {
+            fingerprint: format!("{:08x}", self.fingerprint?),
+            fingerprint_of:
+                "CRC-32 of the dimensions and, for each weight file, its size, its header and the first 4096 \
+                             bytes of every tensor"
+                    .to_owned(),
+            form: self.form,
+        };
+        Some((BASE_FILE, serde_json::to_string_pretty(&file).expect("plain text is JSON")))
+    }
+
+    /// Refuses another model than the one that the adapter in `adapter` was trained on, where that is known.
+    pub(crate) fn check(&self, adapter: &Path) -> Result<(), WeightsError> {
+        let Some(file) = BaseFile::read(adapter)? else { return Ok(()) };
+        let found = format!("{:08x}", self.fingerprint.unwrap_or_default());
+        if file.fingerprint == found {
+            return Ok(());
+        }
+        Err(WeightsError::OtherBase {
+            adapter: adapter.to_owned(),
+            base: self.path.clone(),
+            expected: file.fingerprint,
+            found,
+        })
+    }
+}
+
+impl BaseFile {
+    /// That of the adapter in `folder`, if it has one.
+    fn read(folder: &Path) -> Result<Option<Self>, WeightsError> {
+        let path = folder.join(BASE_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let file = serde_json::from_str(&fs_err::read_to_string(&path)?)
+            .map_err(|error| WeightsError::Json { path, problem: error.to_string() })?;
+        Ok(Some(file))
+    }
+}
+
+/// What the base of the adapter in `folder` was quantised to when it was trained.
+///
+/// # Errors
+/// When `base_model.json` cannot be read.
+pub fn base_form_of(folder: &Path) -> Result<Option<BaseForm>, WeightsError> {
+    Ok(BaseFile::read(folder)?.and_then(|file| file.form))
+}
+
+/// The folder of the model that the adapter in `folder` belongs to; `None` where there is no adapter in it.
+///
+/// # Errors
+/// When `adapter_config.json` cannot be read, or the folder that it names is not there.
+pub fn base_of(folder: &Path) -> Result<Option<PathBuf>, WeightsError> {
+    if !folder.join(CONFIG_FILE).exists() {
+        return Ok(None);
+    }
+    let base = PathBuf::from(peft::read(folder)?.base_model_name_or_path);
+    if base.is_dir() {
+        Ok(Some(base))
+    } else {
+        Err(WeightsError::NoBase { adapter: folder.to_owned(), base })
+    }
+}

@@ -1,0 +1,152 @@
+//! `LoRA` adapters (Hu et al. 2021): put onto a model to be trained, read and written as PEFT does it
+//! (`adapter_config.json` and `adapter_model.safetensors`), and the model they were trained on.
+
+mod attach;
+mod fingerprint;
+
+pub(crate) mod peft;
+mod read;
+mod write;
+
+pub use attach::attach;
+pub(crate) use fingerprint::BASE_FILE;
+pub use fingerprint::{Base, base_form_of, base_of};
+pub use peft::CONFIG_FILE;
+pub use read::{load_adapted, load_adapter};
+pub use write::{AdapterFiles, files};
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use uner_kernels::quantized_linear::Form;
+
+use crate::LlamaConfig;
+
+/// What PEFT puts before a parameter's name.
+pub const PREFIX: &str = "base_model.model.";
+
+/// `[model.adapter]` of a recipe: what is trained in place of the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterConfig {
+    /// Columns of the two factors.
+    pub rank: usize,
+    /// The adapter's term is multiplied by `alpha / rank`.
+    pub alpha: f64,
+    /// Share of the adapter's inputs that are set to 0 in training.
+    pub dropout: f64,
+    /// The layers of every block that get an adapter.
+    pub target_modules: BTreeSet<Target>,
+}
+
+/// A layer that can have an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Queries.
+    QProj,
+    /// Keys.
+    KProj,
+    /// Values.
+    VProj,
+    /// The output of attention.
+    OProj,
+    /// The gate of the feed-forward layer.
+    GateProj,
+    /// What is gated.
+    UpProj,
+    /// The output of the feed-forward layer.
+    DownProj,
+}
+
+impl Target {
+    /// All of them, in the order of a block.
+    pub const ALL: [Self; 7] =
+        [Self::QProj, Self::KProj, Self::VProj, Self::OProj, Self::GateProj, Self::UpProj, Self::DownProj];
+
+    /// The layer's name, without that of the module it lies in.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QProj => "q_proj",
+            Self::KProj => "k_proj",
+            Self::VProj => "v_proj",
+            Self::OProj => "o_proj",
+            Self::GateProj => "gate_proj",
+            Self::UpProj => "up_proj",
+            Self::DownProj => "down_proj",
+        }
+    }
+}
+
+impl AdapterConfig {
+    /// What makes these settings unusable, if anything.
+    ///
+    /// # Errors
+    /// A sentence that names the key and its value.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { rank, alpha, dropout, target_modules } = self;
+        if *rank == 0 {
+            return Err("`model.adapter.rank` is 0; it must be at least 1".to_owned());
+        }
+        if !(*alpha > 0.0 && alpha.is_finite()) {
+            return Err(format!("`model.adapter.alpha` is {alpha}; it must be a positive number"));
+        }
+        if !(0.0..1.0).contains(dropout) {
+            return Err(format!("`model.adapter.dropout` is {dropout}; it must be at least 0 and below 1"));
+        }
+        if target_modules.is_empty() {
+            return Err("`model.adapter.target_modules` is empty; name at least one layer".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Trained numbers of the adapter on a model of these dimensions.
+    pub fn num_parameters(&self, model: &LlamaConfig) -> u64 {
+        let LlamaConfig { hidden_size: hidden, intermediate_size: inner, .. } = *model;
+        let queries = model.num_attention_heads * model.head_dim;
+        let keys = model.num_key_value_heads * model.head_dim;
+        let widths = self.target_modules.iter().map(|target| match target {
+            Target::QProj | Target::OProj => hidden + queries,
+            Target::KProj | Target::VProj => hidden + keys,
+            Target::GateProj | Target::UpProj | Target::DownProj => hidden + inner,
+        });
+        (model.num_hidden_layers * self.rank * widths.sum::<usize>()) as u64
+    }
+
+    /// What the adapter's term is multiplied by.
+    pub fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+}
+
+/// How the layers of a frozen model are stored (`model.base` of a recipe).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BaseForm {
+    /// Whole numbers of 8 bits, a factor for each 64 of them.
+    #[serde(rename = "8bit")]
+    EightBit,
+    /// `NormalFloat` of 4 bits, a factor for each 64 of them.
+    #[serde(rename = "4bit")]
+    FourBit,
+}
+
+impl From<BaseForm> for Form {
+    fn from(form: BaseForm) -> Self {
+        match form {
+            BaseForm::EightBit => Self::Int8,
+            BaseForm::FourBit => Self::Nf4,
+        }
+    }
+}
+
+/// What a model with an adapter knows of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adapter {
+    /// Its settings.
+    pub config: AdapterConfig,
+    /// The model it belongs to.
+    pub base: Base,
+}
+
+#[cfg(test)]
+mod tests;

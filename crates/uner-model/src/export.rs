@@ -1,0 +1,239 @@
+//! Model folders out of model folders: another element type, other shards, an adapter folded in. Tensors go from file to file
+//! one at a time, so a model need not fit into memory.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use memmap2::Mmap;
+use safetensors::Dtype;
+use safetensors::tensor::{SafeTensors, TensorView, View};
+
+use crate::adapter::{BASE_FILE, Base, CONFIG_FILE, PREFIX, peft};
+use crate::weights::{
+    Source, WeightsError, dtype_of, map_file, open, read_config, stored, to_f32, views, write_config,
+    write_file, write_weights,
+};
+use crate::{Llama, LlamaConfig};
+
+/// What is to be exported, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Export<'a> {
+    /// A Hugging Face folder.
+    pub model: &'a Path,
+    /// An adapter of that model, to be folded in: `W + scale · B·A`, computed in f32 and rounded once.
+    pub adapter: Option<&'a Path>,
+    /// The element type of the weights; `None` for that of the model.
+    pub dtype: Option<Dtype>,
+    /// Largest file of weights, in bytes.
+    pub max_shard_bytes: usize,
+}
+
+/// Writes a plain Hugging Face folder: `config.json` and the weights. `output` must exist.
+///
+/// # Errors
+/// When a file is missing, torn or cannot be written, or when model, `config.json` and adapter do not fit each other; then
+/// every tensor at fault is named.
+pub fn model(export: &Export, output: &Path) -> Result<(), WeightsError> {
+    let config = read_config(export.model)?;
+    let dtype = match export.dtype {
+        Some(dtype) => dtype,
+        None => dtype_of(&config, &export.model.join("config.json"))?,
+    };
+    let maps = open(export.model)?;
+    let mut weights = views(&maps, &config)?;
+    let adapter = export.adapter.map(|folder| AdapterFile::open(folder, export.model)).transpose()?;
+    let mut factors = adapter.as_ref().map_or_else(|| Ok(AllFactors::default()), AdapterFile::factors)?;
+
+    let mut problems = Vec::new();
+    let mut tensors = Vec::new();
+    for (name, shape) in parameters(&config) {
+        let exported = checked(&name, &shape, weights.remove(&name))
+            .and_then(|weight| Ok(Exported { weight, factors: factors.take(&name, &shape)?, dtype }));
+        match exported {
+            Ok(exported) => tensors.push((name, exported)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    problems.extend(factors.tensors.keys().map(|name| format!("unexpected: `{name}`")));
+    if !problems.is_empty() {
+        return Err(WeightsError::Mismatch { path: export.model.to_owned(), problems });
+    }
+    let torch_dtype = match dtype {
+        Dtype::F16 => "float16",
+        Dtype::BF16 => "bfloat16",
+        _ => "float32",
+    };
+    write_config(&LlamaConfig { torch_dtype: torch_dtype.to_owned(), ..config }, output)?;
+    write_weights(tensors, output, export.max_shard_bytes)
+}
+
+/// Writes the adapter in `folder` as PEFT does, its factors as `dtype` or as they are. `output` must exist.
+///
+/// # Errors
+/// When a file is missing, torn or cannot be written.
+pub fn adapter(folder: &Path, dtype: Option<Dtype>, output: &Path) -> Result<(), WeightsError> {
+    peft::read(folder)?;
+    let (path, map) = map_file(folder.join(peft::TENSORS_FILE))?;
+    let torn = |problem: String| WeightsError::Torn { path: path.clone(), problem };
+    let file = SafeTensors::deserialize(&map).map_err(|error| torn(error.to_string()))?;
+    let mut tensors = file.tensors();
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if let Some((name, view)) = tensors.iter().find(|(_, view)| !is_float(view.dtype())) {
+        return Err(torn(format!("`{name}` has the type {:?}", view.dtype())));
+    }
+    let tensors = tensors.into_iter().map(|(name, weight)| {
+        let dtype = dtype.unwrap_or(weight.dtype());
+        (name, Exported { weight, factors: None, dtype })
+    });
+    write_file(tensors.collect(), &output.join(peft::TENSORS_FILE))?;
+    for name in [CONFIG_FILE, BASE_FILE] {
+        if folder.join(name).exists() {
+            fs_err::copy(folder.join(name), output.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// An opened adapter.
+struct AdapterFile {
+    path: PathBuf,
+    map: Mmap,
+    scale: f64,
+}
+
+/// The factors of an adapter that no layer has taken yet, by PEFT's names.
+#[derive(Default)]
+struct AllFactors<'a> {
+    tensors: BTreeMap<String, TensorView<'a>>,
+    scale: f64,
+}
+
+impl AdapterFile {
+    /// Opens the adapter in `folder`, which has to belong to the model in `base`.
+    fn open(folder: &Path, base: &Path) -> Result<Self, WeightsError> {
+        Base::of(base)?.check(folder)?;
+        let scale = peft::read(folder)?.scale();
+        let (path, map) = map_file(folder.join(peft::TENSORS_FILE))?;
+        Ok(Self { path, map, scale })
+    }
+
+    fn factors(&self) -> Result<AllFactors<'_>, WeightsError> {
+        let file = SafeTensors::deserialize(&self.map)
+            .map_err(|error| WeightsError::Torn { path: self.path.clone(), problem: error.to_string() })?;
+        Ok(AllFactors { tensors: file.tensors().into_iter().collect(), scale: self.scale })
+    }
+}
+
+impl<'a> AllFactors<'a> {
+    /// Takes those of the parameter `name`, `[out, in]`, where it has any.
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Option<Factors<'a>>, String> {
+        let layer = name.trim_end_matches(".weight");
+        let [down, up] = ["A", "B"].map(|factor| format!("{PREFIX}{layer}.lora_{factor}.weight"));
+        let found = (self.tensors.remove(&down), self.tensors.remove(&up));
+        if let (None, None) = found {
+            return Ok(None);
+        }
+        let rank = found.0.as_ref().map_or(0, |view| view.shape()[0]);
+        Ok(Some(Factors {
+            down: checked(&down, &[rank, shape[1]], found.0)?,
+            up: checked(&up, &[shape[0], rank], found.1)?,
+            scale: self.scale,
+        }))
+    }
+}
+
+/// The view, where it is there and of the given shape and a type that weights have.
+fn checked<'a>(name: &str, shape: &[usize], view: Option<TensorView<'a>>) -> Result<TensorView<'a>, String> {
+    match view {
+        None => Err(format!("missing: `{name}` {shape:?}")),
+        Some(view) if view.shape() != shape => {
+            Err(format!("`{name}` has the shape {:?}, expected {shape:?}", view.shape()))
+        }
+        Some(view) if !is_float(view.dtype()) => {
+            Err(format!("`{name}` has the type {:?}, expected F32, F16 or BF16", view.dtype()))
+        }
+        Some(view) => Ok(view),
+    }
+}
+
+fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
+}
+
+/// Name and shape of every parameter of a model, in the order in which it is built.
+fn parameters(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
+    #[derive(Default)]
+    struct Asked(Vec<(String, Vec<usize>)>);
+    impl Source for Asked {
+        fn tensor<const D: usize>(
+            &mut self,
+            name: &str,
+            shape: [usize; D],
+        ) -> Result<Tensor<D>, WeightsError> {
+            self.0.push((name.to_owned(), shape.to_vec()));
+            Ok(Tensor::empty([0; D], &Device::flex()))
+        }
+    }
+    let mut asked = Asked::default();
+    Llama::build(config, &mut asked).expect("it is given whatever it asks for");
+    asked.0
+}
+
+/// The two factors of a layer.
+struct Factors<'a> {
+    /// `[rank, in]`
+    down: TensorView<'a>,
+    /// `[out, rank]`
+    up: TensorView<'a>,
+    scale: f64,
+}
+
+/// A tensor whose bytes are made when they are written, not before.
+struct Exported<'a> {
+    weight: TensorView<'a>,
+    factors: Option<Factors<'a>>,
+    dtype: Dtype,
+}
+
+impl View for Exported<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.weight.shape()
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        if self.factors.is_none() && self.weight.dtype() == self.dtype {
+            return Cow::Borrowed(self.weight.data());
+        }
+        let mut values = floats(&self.weight);
+        if let Some(factors) = &self.factors {
+            values.iter_mut().zip(factors.product()).for_each(|(value, change)| *value += change);
+        }
+        Cow::Owned(stored(&values, self.dtype))
+    }
+
+    fn data_len(&self) -> usize {
+        self.weight.shape().iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
+}
+
+impl Factors<'_> {
+    /// `scale · B·A`, in order.
+    fn product(&self) -> Vec<f32> {
+        let matrix = |view: &TensorView| {
+            let data = TensorData::new(floats(view), [view.shape()[0], view.shape()[1]]);
+            Tensor::<2>::from_data(data, &Device::flex())
+        };
+        let product = matrix(&self.up).matmul(matrix(&self.down)).mul_scalar(self.scale);
+        product.try_into_vec_as().expect("a product of floats")
+    }
+}
+
+fn floats(view: &TensorView) -> Vec<f32> {
+    to_f32(view).expect("the type was checked")
+}

@@ -1,0 +1,92 @@
+//! Tensors as a safetensors file takes them.
+
+use std::borrow::Cow;
+
+use burn::tensor::{DType, Tensor, TensorData};
+use safetensors::Dtype;
+use safetensors::tensor::View;
+
+use crate::parameters::Parameter;
+
+/// A tensor on the host: plain numbers that no device and no later step changes, converted to the element type of the
+/// file when they are written.
+#[derive(Debug, Clone)]
+pub struct HostTensor {
+    values: TensorData,
+    shape: Vec<usize>,
+    dtype: Dtype,
+}
+
+impl HostTensor {
+    /// Numbers that are on the host already, in one dimension and f32.
+    pub fn new(values: Vec<f32>) -> Self {
+        let shape = vec![values.len()];
+        Self { values: TensorData::new(values, shape.clone()), shape, dtype: Dtype::F32 }
+    }
+
+    /// Reads `values`, `[n]`, from their device. The file will have them in this shape as `dtype`, which is `F32`,
+    /// `F16` or `BF16`.
+    ///
+    /// # Panics
+    /// When the device cannot be read.
+    pub fn read(values: Tensor<1>, shape: Vec<usize>, dtype: Dtype) -> Self {
+        Self { values: values.into_data(), shape, dtype }
+    }
+}
+
+impl View for HostTensor {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let dtype = float(self.dtype);
+        if self.values.dtype() == dtype {
+            return Cow::Borrowed(self.values.as_bytes());
+        }
+        Cow::Owned(self.values.clone().convert_dtype(dtype).as_bytes().to_vec())
+    }
+
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
+}
+
+/// A parameter whose numbers are read from the device when they are written, not before.
+pub(super) struct Pending {
+    pub(super) parameter: Parameter,
+    pub(super) dtype: Dtype,
+}
+
+impl View for Pending {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.parameter.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let values = self.parameter.values.clone().into_data();
+        Cow::Owned(values.convert_dtype(float(self.dtype)).as_bytes().to_vec())
+    }
+
+    fn data_len(&self) -> usize {
+        self.parameter.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
+}
+
+/// The same type in burn's words.
+fn float(dtype: Dtype) -> DType {
+    match dtype {
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        other => panic!("weights and moments are floats, not {other:?}"),
+    }
+}

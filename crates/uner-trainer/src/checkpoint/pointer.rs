@@ -1,0 +1,93 @@
+//! `latest` and `best`: small files that name a checkpoint of the same folder.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::TrainError;
+
+const LATEST: &str = "latest";
+const BEST: &str = "best";
+
+/// The newest checkpoint of a run, if it has one.
+///
+/// # Errors
+/// When `latest` cannot be read, is damaged, or names a folder that is not there.
+pub fn latest(run: &Path) -> Result<Option<PathBuf>, TrainError> {
+    read(run, LATEST)
+}
+
+/// The best checkpoint of a run, if it keeps one.
+///
+/// # Errors
+/// When `best` cannot be read, is damaged, or names a folder that is not there.
+pub fn best(run: &Path) -> Result<Option<PathBuf>, TrainError> {
+    read(run, BEST)
+}
+
+/// Lets `latest` name the checkpoint after `step`.
+pub(super) fn point_latest(run: &Path, step: u64) -> Result<(), TrainError> {
+    write(run, LATEST, &folder_name(step))
+}
+
+/// Lets `best` name the checkpoint after `step`, or nothing where there is none or its folder is gone. A run that goes on
+/// from an earlier checkpoint, or died between writing one and pointing at it, has to be put right.
+///
+/// # Errors
+/// When the file cannot be written or removed.
+pub fn point_best(run: &Path, step: Option<u64>) -> Result<(), TrainError> {
+    let name = step.map(folder_name).filter(|name| run.join(name).is_dir());
+    match name {
+        Some(name) => write(run, BEST, &name),
+        None if run.join(BEST).exists() => Ok(fs_err::remove_file(run.join(BEST))?),
+        None => Ok(()),
+    }
+}
+
+/// `step-000500`
+pub(super) fn folder_name(step: u64) -> String {
+    format!("step-{step:06}")
+}
+
+/// Whether a folder has the name of a finished checkpoint.
+pub(super) fn is_folder_name(name: &str) -> bool {
+    name.strip_prefix("step-")
+        .is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The folder that a checkpoint of the same step is moved to while a new one takes its place.
+pub(super) fn aside(checkpoint: &Path) -> PathBuf {
+    checkpoint.with_extension("old")
+}
+
+fn read(run: &Path, pointer: &str) -> Result<Option<PathBuf>, TrainError> {
+    let path = run.join(pointer);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = fs_err::read(&path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let name = text.trim();
+    let refuse = |path: PathBuf, problem: String| Err(TrainError::Checkpoint { path, problem });
+    if !is_folder_name(name) {
+        return refuse(
+            path,
+            format!("the file is damaged: `{name}` is no checkpoint; name one with `--resume PATH`"),
+        );
+    }
+    let checkpoint = run.join(name);
+    match [aside(&checkpoint), checkpoint.clone()].into_iter().rfind(|folder| folder.is_dir()) {
+        Some(folder) => Ok(Some(folder)),
+        None => refuse(
+            checkpoint,
+            format!("`{pointer}` names it, but it is not there; name another with `--resume PATH`"),
+        ),
+    }
+}
+
+fn write(run: &Path, pointer: &str, name: &str) -> Result<(), TrainError> {
+    let unfinished = run.join(format!("{pointer}.tmp"));
+    fs_err::write(&unfinished, name)?;
+    fs_err::File::open(&unfinished)?.sync_all()?;
+    fs_err::rename(unfinished, run.join(pointer))?;
+    fs_err::File::open(run)?.sync_all()?;
+    Ok(())
+}

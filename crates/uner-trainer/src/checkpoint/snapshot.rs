@@ -1,0 +1,74 @@
+//! A run as it was after a step, on the host.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::serialize_to_file;
+use uner_model::adapter::{self, AdapterFiles};
+use uner_model::weights::{self, HostTensor, MAX_SHARD_BYTES};
+use uner_model::{Llama, LlamaConfig};
+
+use super::manifest;
+use super::state::State;
+use crate::error::TrainError;
+
+/// Everything a checkpoint is made of, as plain data: taken on the thread that trains, since a device answers only that,
+/// and written on any other. The files are a function of it.
+#[derive(Debug)]
+pub struct Snapshot {
+    config: LlamaConfig,
+    weights: Weights,
+    optimizer: Vec<(String, HostTensor)>,
+    pub(super) state: State,
+    companions: Vec<PathBuf>,
+}
+
+/// What is trained: all weights, or an adapter's.
+#[derive(Debug)]
+enum Weights {
+    Whole(Vec<(String, HostTensor)>),
+    Adapter(AdapterFiles),
+}
+
+impl Snapshot {
+    /// Copies the model to the host. `optimizer` is what [`crate::AdamW::gathered`] gave; `companions` are files that are copied in beside the
+    /// weights when the checkpoint is written.
+    ///
+    /// # Errors
+    /// When `config.torch_dtype` cannot be written.
+    pub fn take(
+        model: &Llama,
+        config: &LlamaConfig,
+        optimizer: BTreeMap<String, Vec<f32>>,
+        state: State,
+        companions: &[PathBuf],
+    ) -> Result<Self, TrainError> {
+        Ok(Self {
+            config: config.clone(),
+            weights: match adapter::files(model) {
+                Some(files) => Weights::Adapter(files),
+                None => Weights::Whole(weights::to_host(model, config)?),
+            },
+            optimizer: optimizer.into_iter().map(|(name, values)| (name, HostTensor::new(values))).collect(),
+            state,
+            companions: companions.to_vec(),
+        })
+    }
+
+    /// Writes all files, the manifest last, and syncs them.
+    pub(super) fn write(self, folder: &Path) -> Result<(), TrainError> {
+        match self.weights {
+            Weights::Whole(weights) => weights::write(weights, &self.config, folder, MAX_SHARD_BYTES)?,
+            Weights::Adapter(files) => files.write(folder)?,
+        }
+        let path = folder.join("optimizer.safetensors");
+        serialize_to_file(self.optimizer, None, &path)
+            .map_err(|error| TrainError::at(&path, &std::io::Error::other(error)))?;
+        let state = serde_json::to_string_pretty(&self.state).map_err(std::io::Error::from)?;
+        fs_err::write(folder.join("state.json"), state)?;
+        for companion in &self.companions {
+            fs_err::copy(companion, folder.join(companion.file_name().unwrap_or_default()))?;
+        }
+        manifest::write(folder)
+    }
+}

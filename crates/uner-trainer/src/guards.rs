@@ -1,0 +1,307 @@
+//! Guards: what is done about a step that would spoil the model. A loss or gradient that is no number, or a loss that jumps.
+//!
+//! A jump is told by its z-score, `(loss - mean) / deviation`, against the losses of the steps before. The loss of a spike
+//! enters this window like any other, so that a loss that has moved for good is not refused for ever.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use uner_model::{Llama, LlamaConfig};
+
+use crate::batch::Batch;
+use crate::error::TrainError;
+use crate::step::loss;
+use crate::store::TokenStore;
+
+/// After so many steps in a row were skipped the run stops: it learns nothing any more.
+const MOST_SKIPPED_IN_A_ROW: u64 = 20;
+/// The deviation is taken to be at least this share of the mean: a loss that stood still has next to none.
+const LEAST_DEVIATION: f64 = 0.01;
+
+/// The optional `[train.guards]` table. Without it, a loss or gradient that is not finite stops the run and nothing else does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardsConfig {
+    /// What to do when the loss or the gradient norm is not finite: stop or skip.
+    pub non_finite: Answer,
+    /// What to do when the loss jumps.
+    pub spike: Answer,
+    /// How many standard deviations above the mean of the window are a jump.
+    pub spike_z: f64,
+    /// Steps of the window; no loss is a jump before as many were seen.
+    pub spike_window: usize,
+}
+
+/// What to do with a step that a guard has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// End the run with an error; the step is not applied.
+    Stop,
+    /// Leave weights and moments as they are and go on with the next step.
+    Skip,
+    /// Apply the step; it is only told.
+    Ignore,
+}
+
+/// What the guards remember from step to step; a checkpoint keeps it, so that a resumed run decides as the uninterrupted one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GuardState {
+    /// Steps skipped so far. Those that were applied are what the bias correction of the moments counts.
+    pub skipped: u64,
+    /// How many of them were the last ones without one that was applied.
+    pub skipped_in_a_row: u64,
+    /// Losses of the last steps, oldest first.
+    #[serde(with = "exact")]
+    window: VecDeque<f64>,
+}
+
+/// A step that a guard has found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Finding {
+    /// What is wrong, as a sentence without its end.
+    pub(crate) problem: String,
+    /// Standard deviations above the mean, for a jump.
+    pub(crate) z: Option<f64>,
+    /// What is done about it.
+    pub(crate) answer: Answer,
+}
+
+/// What is told of a step that a guard has found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GuardReport {
+    /// Number of the step, from 1.
+    pub step: u64,
+    /// What is wrong, as a sentence without its end.
+    pub problem: String,
+    /// Mean loss of the trained tokens, nats; `null` where it is not finite.
+    pub loss: Option<f64>,
+    /// Norm of its gradient; `null` where it is not finite.
+    pub grad_norm: Option<f64>,
+    /// How many standard deviations the loss is above the mean of the window, for a jump.
+    pub z: Option<f64>,
+    /// What is done about it.
+    pub answer: Answer,
+    /// Steps skipped so far, this one included.
+    pub skipped: u64,
+    /// The conversations of the step, those with the highest loss first.
+    pub conversations: Vec<Suspect>,
+}
+
+/// A conversation of a step that a guard has found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// Its index in the training data.
+    pub index: usize,
+    /// Mean loss of its trained tokens, nats, under the weights before the step, or after it where the step is applied all the
+    /// same; `null` where it is not finite.
+    pub loss: Option<f64>,
+}
+
+impl GuardsConfig {
+    /// Refuses what cannot be meant.
+    ///
+    /// # Errors
+    /// Names the first such key.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let problem = |key, problem: String| Err(TrainError::Config { key, problem });
+        if self.non_finite == Answer::Ignore {
+            let why = "must be \"stop\" or \"skip\": a step that is no number would end the model";
+            return problem("guards.non_finite", why.to_owned());
+        }
+        if !(self.spike_z > 0.0 && self.spike_z.is_finite()) {
+            return problem("guards.spike_z", format!("must be a positive number, not {}", self.spike_z));
+        }
+        if self.spike_window < 2 {
+            return problem("guards.spike_window", format!("must be at least 2, not {}", self.spike_window));
+        }
+        Ok(())
+    }
+}
+
+impl GuardState {
+    /// Looks at a step before it is applied, and remembers it.
+    pub(crate) fn judge(
+        &mut self,
+        config: Option<&GuardsConfig>,
+        loss: f64,
+        grad_norm: f64,
+    ) -> Option<Finding> {
+        let mut finding = not_finite(loss, grad_norm).map(|problem| {
+            let answer = config.map_or(Answer::Stop, |config| config.non_finite);
+            Finding { problem, z: None, answer }
+        });
+        if let Some(config) = config {
+            finding = finding.or_else(|| self.spike(config, loss));
+            self.remember(loss, config.spike_window);
+        }
+        self.count(finding.as_mut());
+        finding
+    }
+
+    fn spike(&self, config: &GuardsConfig, loss: f64) -> Option<Finding> {
+        let count = self.window.len();
+        if count < config.spike_window {
+            return None;
+        }
+        let mean = self.window.iter().sum::<f64>() / count as f64;
+        let variance = self.window.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>() / (count - 1) as f64;
+        let z = (loss - mean) / variance.sqrt().max(LEAST_DEVIATION * mean.abs()).max(f64::MIN_POSITIVE);
+        (z > config.spike_z).then(|| Finding {
+            problem: format!(
+                "the loss {loss:.4} is {z:.1} standard deviations above the mean {mean:.4} of the {count} steps before"
+            ),
+            z: Some(z),
+            answer: config.spike,
+        })
+    }
+
+    fn remember(&mut self, loss: f64, most: usize) {
+        if loss.is_finite() {
+            self.window.push_back(loss);
+        }
+        // A resumed run may have a shorter window.
+        while self.window.len() > most {
+            self.window.pop_front();
+        }
+    }
+
+    fn count(&mut self, finding: Option<&mut Finding>) {
+        let Some(finding) = finding.filter(|finding| finding.answer == Answer::Skip) else {
+            self.skipped_in_a_row = 0;
+            return;
+        };
+        self.skipped += 1;
+        self.skipped_in_a_row += 1;
+        if self.skipped_in_a_row > MOST_SKIPPED_IN_A_ROW {
+            finding.answer = Answer::Stop;
+            let _ = write!(finding.problem, ", after {MOST_SKIPPED_IN_A_ROW} steps in a row were skipped");
+        }
+    }
+}
+
+fn not_finite(loss: f64, grad_norm: f64) -> Option<String> {
+    let values = [("loss", loss), ("gradient norm", grad_norm)];
+    let (what, value) = values.into_iter().find(|(_, value)| !value.is_finite())?;
+    Some(format!("the {what} is {value}"))
+}
+
+/// The conversations at `indices` with their losses in epoch `epoch`, the highest first, what is not finite before all.
+pub(crate) fn suspects(
+    (model, config): (&Llama, &LlamaConfig),
+    store: &TokenStore,
+    indices: &[usize],
+    (seed, epoch): (u64, u64),
+) -> Vec<Suspect> {
+    let mut suspects: Vec<Suspect> = indices
+        .iter()
+        .map(|&index| {
+            let batch = Batch::new(&[vec![store.in_epoch(index, seed, epoch).0]]);
+            let sum = f64::from(loss(model, config, &batch).into_scalar::<f32>());
+            let mean = sum / batch.num_trained() as f64;
+            Suspect { index, loss: mean.is_finite().then_some(mean) }
+        })
+        .collect();
+    let height = |suspect: &Suspect| suspect.loss.unwrap_or(f64::INFINITY);
+    suspects.sort_by(|a, b| height(b).total_cmp(&height(a)));
+    suspects
+}
+
+/// Numbers as text that reads back bitwise, which JSON's numbers do not have to.
+mod exact {
+    use std::collections::VecDeque;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(values: &VecDeque<f64>, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_seq(values.iter().map(f64::to_string))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<VecDeque<f64>, D::Error> {
+        let texts = Vec::<String>::deserialize(input)?;
+        texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: GuardsConfig =
+        GuardsConfig { non_finite: Answer::Skip, spike: Answer::Skip, spike_z: 4.0, spike_window: 8 };
+
+    /// A state that has seen losses around 2.
+    fn seen(count: usize) -> GuardState {
+        let mut state = GuardState::default();
+        for index in 0..count {
+            let loss = 2.0 + 0.1 * (index % 3) as f64;
+            assert_eq!(state.judge(Some(&CONFIG), loss, 1.0), None);
+        }
+        state
+    }
+
+    #[test]
+    fn a_jump_is_found_once_the_window_is_full() {
+        assert_eq!(seen(7).judge(Some(&CONFIG), 9.0, 1.0), None);
+        let mut state = seen(20);
+        assert_eq!(state.judge(Some(&CONFIG), 2.4, 1.0), None, "within what is usual");
+        let found = state.judge(Some(&CONFIG), 9.0, 1.0).unwrap();
+        assert_eq!(found.answer, Answer::Skip);
+        assert!(found.z.unwrap() > 4.0 && found.problem.contains("of the 8 steps before"), "{found:?}");
+        assert_eq!(state.skipped, 1);
+        assert_eq!(state.judge(Some(&CONFIG), 0.0, 1.0), None, "a loss that falls is no spike");
+        assert_eq!(seen(20).judge(None, 9.0, 1.0), None, "no table, no spike");
+    }
+
+    #[test]
+    fn a_loss_that_has_moved_for_good_is_accepted() {
+        let mut state = seen(20);
+        let found = (0..10).filter(|_| state.judge(Some(&CONFIG), 9.0, 1.0).is_some()).count();
+        assert!((1..5).contains(&found), "{found} steps of ten were skipped");
+    }
+
+    #[test]
+    fn what_is_no_number_is_found_whatever_the_recipe_says() {
+        let found = GuardState::default().judge(None, f64::NAN, 1.0).unwrap();
+        assert_eq!((found.problem.as_str(), found.answer), ("the loss is NaN", Answer::Stop));
+        let found = GuardState::default().judge(Some(&CONFIG), 1.0, f64::INFINITY).unwrap();
+        assert_eq!((found.problem.as_str(), found.answer), ("the gradient norm is inf", Answer::Skip));
+    }
+
+    #[test]
+    fn a_run_that_only_skips_stops() {
+        let mut state = GuardState::default();
+        for _ in 0..MOST_SKIPPED_IN_A_ROW {
+            assert_eq!(state.judge(Some(&CONFIG), f64::NAN, 1.0).unwrap().answer, Answer::Skip);
+        }
+        let found = state.judge(Some(&CONFIG), f64::NAN, 1.0).unwrap();
+        assert_eq!(found.answer, Answer::Stop);
+        assert!(found.problem.ends_with("after 20 steps in a row were skipped"), "{}", found.problem);
+    }
+
+    #[test]
+    fn the_state_reads_back_bitwise() {
+        let mut state = seen(5);
+        for loss in [1.0 / 3.0, 2.0_f64.sqrt() * 1e-7, 123_456.789_012_345_67] {
+            state.remember(loss, 8);
+        }
+        let text = serde_json::to_string(&state).unwrap();
+        let again: GuardState = serde_json::from_str(&text).unwrap();
+        let bits = |state: &GuardState| state.window.iter().map(|loss| loss.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&again), bits(&state));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (bad, key) in [
+            (GuardsConfig { non_finite: Answer::Ignore, ..CONFIG }, "train.guards.non_finite"),
+            (GuardsConfig { spike_z: 0.0, ..CONFIG }, "train.guards.spike_z"),
+            (GuardsConfig { spike_window: 1, ..CONFIG }, "train.guards.spike_window"),
+        ] {
+            let error = bad.check().unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+        CONFIG.check().unwrap();
+    }
+}

@@ -1,0 +1,108 @@
+//! What makes a plan fit that does not.
+
+use std::fmt;
+
+use super::{Adapter, Base, Choice, Rows, Setup, Sharding, Storage};
+
+/// Rank of the adapter that is proposed, a usual one.
+const RANK: usize = 16;
+/// Rows are shortened in steps of so many tokens, and not below them: a passage with a question has more.
+const SHORTEST: usize = 128;
+/// Devices that are proposed, at most.
+const MOST_DEVICES: usize = 64;
+
+/// A change to a run, from cheap to expensive.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Change {
+    /// Micro-batches of so many rows: the same result, a little slower.
+    MicroBatchRows(usize),
+    /// Rows of so many tokens: longer conversations lose queries.
+    MaxSeqLen(usize),
+    /// An adapter of this rank on every layer.
+    Adapter(usize, Base),
+    /// Master weights and moments shared by so many devices.
+    ShardedOptimizer(usize),
+}
+
+/// A change and what the run would then take on a device, laid out to take the least.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// The change.
+    pub change: Change,
+    /// Bytes.
+    pub needed: u64,
+}
+
+/// What could be changed so that a run fits in `available` bytes of a device, from cheap to expensive; only what does make it
+/// fit, each by itself.
+pub fn changes(setup: &Setup, rows: Rows, available: u64) -> Vec<Outcome> {
+    let fits = |(change, setup): (Change, Setup)| {
+        let needed = Choice::smallest(&setup, 1).memory.total();
+        (needed <= available).then_some(Outcome { change, needed })
+    };
+    let fewer = fewer_rows(setup, rows, available);
+    let mut shorter = (1..setup.row_length.div_ceil(SHORTEST)).rev().map(|steps| {
+        let row_length = steps * SHORTEST;
+        (Change::MaxSeqLen(row_length), Setup { row_length, ..*setup })
+    });
+    let shorter = shorter.find_map(fits);
+    let counts = std::iter::successors(Some(2), |count| Some(2 * count)).take_while(|c| *c <= MOST_DEVICES);
+    let mut sharded = counts.map(|count| {
+        let sharding = Sharding { optimizer: count, blocks: setup.sharding.blocks };
+        (Change::ShardedOptimizer(count), Setup { sharding, ..*setup })
+    });
+    let others = other_storage(setup).into_iter().filter_map(fits);
+    let devices = sharded.find_map(fits);
+    fewer.into_iter().chain(shorter).chain(others).chain(devices).collect()
+}
+
+/// The most rows of a micro-batch that fit, fewer than the recipe says.
+fn fewer_rows(setup: &Setup, rows: Rows, available: u64) -> Option<Outcome> {
+    let Rows::Fixed(rows) = rows else { return None };
+    let found = (1..rows).rev().map(|rows| Outcome {
+        change: Change::MicroBatchRows(rows),
+        needed: Choice::smallest(setup, rows).memory.total(),
+    });
+    found.into_iter().find(|outcome| outcome.needed <= available)
+}
+
+/// The same run with its numbers stored otherwise.
+fn other_storage<'a>(setup: &Setup<'a>) -> Vec<(Change, Setup<'a>)> {
+    if setup.adapter.is_some() {
+        return Vec::new();
+    }
+    let plain = if setup.storage.activation < Storage::F32.activation { Base::Bf16 } else { Base::F32 };
+    let on = |base| {
+        let adapter = Some(Adapter::everywhere(RANK, base));
+        (Change::Adapter(RANK, base), Setup { adapter, ..*setup })
+    };
+    [plain, Base::EightBit, Base::FourBit].map(on).to_vec()
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::MicroBatchRows(rows) => write!(out, "`train.micro_batch_rows` = {rows}, or \"auto\""),
+            Self::MaxSeqLen(length) => {
+                write!(out, "`train.max_seq_len` = {length} (longer conversations lose queries)")
+            }
+            Self::Adapter(rank, base) => {
+                write!(out, "an adapter of rank {rank} on every layer, the model frozen in {base}")
+            }
+            Self::ShardedOptimizer(devices) => {
+                write!(out, "{devices} devices that share the optimizer's state")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::EightBit => "8 bits",
+            Self::FourBit => "4 bits",
+        })
+    }
+}

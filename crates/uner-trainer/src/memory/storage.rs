@@ -1,0 +1,174 @@
+//! What the memory plan needs to know of how a run stores its numbers and shares them out.
+
+use uner_model::LlamaConfig;
+
+/// Values of a packed weight that share one scale.
+const WEIGHT_BLOCK: f64 = 64.0;
+/// Bytes of an f32.
+const FLOAT: f64 = 4.0;
+/// Bytes of a bf16.
+const HALF: f64 = 2.0;
+
+/// Bytes of each kind of number: what a precision policy decides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Storage {
+    /// A trained parameter as the model computes with it.
+    pub parameter: f64,
+    /// Its gradient.
+    pub gradient: f64,
+    /// The f32 copy that updates are applied to; 0 where the parameter is its own.
+    pub master: f64,
+    /// Both moments together.
+    pub moments: f64,
+    /// An activation, or the gradient of one.
+    pub activation: f64,
+    /// What a checkpoint is written from while training goes on, where that copy is in the same memory.
+    pub snapshot: f64,
+}
+
+impl Storage {
+    /// Everything in f32: a CPU, where parameters and moments are copied for a checkpoint.
+    pub const F32: Self = Self {
+        parameter: FLOAT,
+        gradient: FLOAT,
+        master: 0.0,
+        moments: 2.0 * FLOAT,
+        activation: FLOAT,
+        snapshot: 3.0 * FLOAT,
+    };
+
+    /// bf16 parameters and activations, f32 gradients, master weights and moments: a GPU.
+    pub const MIXED: Self = Self {
+        parameter: HALF,
+        gradient: FLOAT,
+        master: FLOAT,
+        moments: 2.0 * FLOAT,
+        activation: HALF,
+        snapshot: 0.0,
+    };
+
+    /// That of a device, as the precision policy has it.
+    pub fn of(is_host: bool) -> Self {
+        if is_host { Self::F32 } else { Self::MIXED }
+    }
+}
+
+/// Bytes of a value that has `bytes` of its own and a share of its block's scale.
+fn scaled(bytes: f64) -> f64 {
+    bytes + FLOAT / WEIGHT_BLOCK
+}
+
+/// A low-rank adapter on a frozen base.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adapter {
+    /// Rank of its factors.
+    pub rank: usize,
+    /// Which layers have one, in the order of [`Matrix::ALL`].
+    pub targets: [bool; 7],
+    /// How the base is stored.
+    pub base: Base,
+}
+
+impl Adapter {
+    /// One on every layer of a block.
+    pub fn everywhere(rank: usize, base: Base) -> Self {
+        Self { rank, targets: [true; 7], base }
+    }
+}
+
+/// How frozen weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// f32.
+    F32,
+    /// bf16.
+    Bf16,
+    /// A byte for each value of a block's matrices and a scale for each block of values; the rest in bf16.
+    EightBit,
+    /// Half a byte, likewise.
+    FourBit,
+}
+
+impl Base {
+    /// Bytes of a value of a block's matrices.
+    pub(super) fn matrix_value(self) -> f64 {
+        match self {
+            Self::F32 => FLOAT,
+            Self::Bf16 => HALF,
+            Self::EightBit => scaled(1.0),
+            Self::FourBit => scaled(0.5),
+        }
+    }
+
+    /// Bytes of a value of the embedding, the head and the norms.
+    pub(super) fn other_value(self) -> f64 {
+        if self == Self::F32 { FLOAT } else { HALF }
+    }
+
+    /// Whether a matrix has to be unpacked before it can be multiplied with.
+    pub(super) fn is_packed(self) -> bool {
+        matches!(self, Self::EightBit | Self::FourBit)
+    }
+}
+
+/// Over how many devices what is shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sharding {
+    /// Ranks that each hold a share of the master weights and moments (`ZeRO` stage 1, Rajbhandari et al. 2020).
+    pub optimizer: usize,
+    /// Ranks that each own some of the blocks, their gradients and all that belongs to them; the others gather a block
+    /// just before it runs.
+    pub blocks: usize,
+}
+
+impl Sharding {
+    /// Everything on one device.
+    pub const NONE: Self = Self { optimizer: 1, blocks: 1 };
+
+    /// How many devices there are.
+    pub fn devices(self) -> usize {
+        self.optimizer.max(self.blocks)
+    }
+}
+
+/// The matrices of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matrix {
+    /// `q_proj`
+    Q,
+    /// `k_proj`
+    K,
+    /// `v_proj`
+    V,
+    /// `o_proj`
+    O,
+    /// `gate_proj`
+    Gate,
+    /// `up_proj`
+    Up,
+    /// `down_proj`
+    Down,
+}
+
+impl Matrix {
+    /// All, in the order in which they are used.
+    pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
+
+    /// `[in, out]`.
+    pub fn dims(self, model: &LlamaConfig) -> [usize; 2] {
+        let (h, i) = (model.hidden_size, model.intermediate_size);
+        let (q, k) = channels(model);
+        match self {
+            Self::Q => [h, q],
+            Self::K | Self::V => [h, k],
+            Self::O => [q, h],
+            Self::Gate | Self::Up => [h, i],
+            Self::Down => [i, h],
+        }
+    }
+}
+
+/// Channels of all query heads, and of all key (or value) heads.
+pub(super) fn channels(model: &LlamaConfig) -> (usize, usize) {
+    (model.num_attention_heads * model.head_dim, model.num_key_value_heads * model.head_dim)
+}

@@ -1,0 +1,125 @@
+//! Layouts, categories and advice on models whose numbers are known. That the estimate is what a run takes is tested by runs
+//! of the program (`crates/uner-cli/tests/cli/memory.rs`).
+
+use uner_model::LlamaConfig;
+
+use super::*;
+
+const GIB: u64 = 1 << 30;
+const RATES: Rates = Rates { matmul: 4e14, memory: 2e12 };
+
+pub(crate) fn llama(hidden: usize, intermediate: usize, layers: usize, heads: usize) -> LlamaConfig {
+    let text = format!(
+        r#"{{"hidden_size": {hidden}, "intermediate_size": {intermediate}, "num_hidden_layers": {layers},
+        "num_attention_heads": {heads}, "vocab_size": 32000, "tie_word_embeddings": false}}"#
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+pub(crate) fn llama_7b() -> LlamaConfig {
+    llama(4096, 11008, 32, 32)
+}
+
+pub(crate) fn llama_13b() -> LlamaConfig {
+    llama(5120, 13824, 40, 40)
+}
+
+fn setup(model: &LlamaConfig) -> Setup<'_> {
+    Setup {
+        model,
+        storage: Storage::MIXED,
+        adapter: None,
+        sharding: Sharding::NONE,
+        row_length: 1024,
+        step_rows: 64,
+        trained_share: 0.2,
+        logits_limit: 256 << 20,
+    }
+}
+
+#[test]
+fn bytes_of_a_parameter_are_18_in_mixed_precision() {
+    let model = llama_7b();
+    let memory = Memory::of(&setup(&model), Layout { micro_batch_rows: 1, kept_blocks: 0 });
+    let parameters = 6_738_415_616;
+    assert_eq!([memory.weights, memory.master, memory.moments], [2, 4, 8].map(|bytes| bytes * parameters));
+    // At the largest moment the gradients of one block, or of the head, exist beside their sum.
+    assert!((4 * parameters..5 * parameters).contains(&memory.gradients), "{memory:?}");
+    // 32 inputs of 1,024 tokens in bf16.
+    assert!(memory.inputs <= 32 * 1024 * 4096 * 2, "{memory:?}");
+    let all: u64 = memory.categories().into_iter().map(|(_, bytes)| bytes).sum();
+    assert_eq!(all, memory.total());
+}
+
+#[test]
+fn a_graph_has_what_the_backward_pass_reads() {
+    let model = llama_7b();
+    let setup = Setup { storage: Storage::F32, ..setup(&model) };
+    let (h, i, n) = (4096, 11008, 32);
+    let per_token = 4 * (3 * h + 4 * h + 3 * i + n);
+    assert_eq!(BlockCost::new(&setup, 2).graph() as usize, 2048 * per_token);
+    // With a frozen base and adapters on queries and values alone, gate, up and the last projection keep no input.
+    let adapter =
+        Adapter { rank: 8, targets: [true, false, true, false, false, false, false], base: Base::F32 };
+    let frozen = Setup { adapter: Some(adapter), ..setup };
+    let per_token = 4 * (2 * h + 4 * h + 2 * i + 2 * 8 + n);
+    assert_eq!(BlockCost::new(&frozen, 2).graph() as usize, 2048 * per_token);
+}
+
+#[test]
+fn more_memory_keeps_more_blocks_and_never_takes_more_than_there_is() {
+    let model = llama_7b();
+    let setup = setup(&model);
+    let mut lost_before = f64::INFINITY;
+    for gib in [140, 160, 180, 220, 400] {
+        let choice = choose(&setup, Rows::Auto, RATES, gib * GIB).unwrap();
+        assert!(choice.memory.total() <= gib * GIB, "{gib}: {choice:?}");
+        let lost = layout::lost(&setup, choice.layout, RATES);
+        assert!(lost <= lost_before, "{gib}: {choice:?}");
+        lost_before = lost;
+    }
+    let all = choose(&setup, Rows::Auto, RATES, 4000 * GIB).unwrap();
+    assert_eq!(all.layout, Layout { micro_batch_rows: 64, kept_blocks: 32 });
+    let fixed = choose(&setup, Rows::Fixed(2), RATES, 4000 * GIB).unwrap();
+    assert_eq!(fixed.layout, Layout { micro_batch_rows: 2, kept_blocks: 32 });
+}
+
+#[test]
+fn shares_fall_as_computed() {
+    let model = llama_7b();
+    let layout = Layout { micro_batch_rows: 1, kept_blocks: 0 };
+    let of = |optimizer, blocks| {
+        Memory::of(&Setup { sharding: Sharding { optimizer, blocks }, ..setup(&model) }, layout)
+    };
+    let (whole, zero, owned) = (of(1, 1), of(8, 1), of(8, 8));
+    assert_eq!((zero.master, zero.moments), (whole.master / 8, whole.moments / 8));
+    assert_eq!((zero.weights, zero.gradients), (whole.weights, whole.gradients));
+    let size = Size::new(&model, None);
+    let gathered = 2 * (size.block() * 4 + size.block());
+    assert_eq!(owned.weights, gathered + 2 * (2 * size.embedding + size.norm));
+    assert!(owned.gradients < whole.gradients / 3, "{owned:?}");
+}
+
+#[test]
+fn what_makes_it_fit_is_told_from_cheap_to_expensive() {
+    let model = llama_7b();
+    let setup = setup(&model);
+    assert!(choose(&setup, Rows::Fixed(64), RATES, 80 * GIB).is_err());
+    let found = changes(&setup, Rows::Fixed(64), 80 * GIB);
+    let changes: Vec<Change> = found.iter().map(|outcome| outcome.change).collect();
+    assert_eq!(
+        changes,
+        [
+            Change::Adapter(16, Base::Bf16),
+            Change::Adapter(16, Base::EightBit),
+            Change::Adapter(16, Base::FourBit),
+            Change::ShardedOptimizer(2),
+        ],
+        "{found:?}"
+    );
+    assert!(found.iter().all(|outcome| outcome.needed <= 80 * GIB));
+    // Where only the activations are too much, the cheapest change is the one that costs nothing.
+    let room = Choice::smallest(&setup, 8).memory.total();
+    let first = super::changes(&setup, Rows::Fixed(64), room)[0];
+    assert_eq!((first.change, first.needed), (Change::MicroBatchRows(8), room));
+}

@@ -1,0 +1,83 @@
+//! Dropout: the kernel drops what its reference drops, as often as it should, and differently in every place.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use uner_kernels::dropout;
+use uner_kernels::dropout::Draw;
+
+use super::{assert_same, random};
+use crate::devices::{cpu, devices};
+
+/// Keys with all their bits in use, those of negative numbers included.
+fn keys(rows: usize, device: &Device) -> Tensor<1, Int> {
+    let keys: Vec<i32> = (0..rows as i32).map(|row| row.wrapping_mul(0x5851_F42D)).collect();
+    Tensor::from_data(TensorData::new(keys, [rows]), device)
+}
+
+#[test]
+fn dropout_on_every_device() {
+    for [rows, columns] in [[1, 1], [7, 33], [33, 6], [65, 515], [3, 4096]] {
+        for (place, probability) in [(0, 0.1), (0xFFFF_0001, 0.5), (3, 0.0)] {
+            let draw = Draw { place, probability };
+            assert_same(
+                &format!("dropout {rows} {columns} {probability}"),
+                &[random([rows, columns])],
+                &random([rows, columns]),
+                |inputs, device| dropout(inputs[0].clone(), &keys(rows, device), draw),
+                |inputs, device| {
+                    uner_kernels::dropout::reference(inputs[0].clone(), &keys(rows, device), draw)
+                },
+            );
+        }
+    }
+}
+
+/// 1 where an element is kept, 0 where it is dropped.
+fn kept(draw: Draw, [rows, columns]: [usize; 2]) -> Vec<bool> {
+    let device = cpu().device;
+    let y: Vec<f32> = dropout(Tensor::ones([rows, columns], &device), &keys(rows, &device), draw)
+        .try_into_vec_as()
+        .unwrap();
+    let scale = (1.0 / (1.0 - draw.probability)) as f32;
+    assert!(y.iter().all(|y| *y == 0.0 || *y == scale), "other factors than 0 and {scale}");
+    y.into_iter().map(|y| y != 0.0).collect()
+}
+
+#[test]
+fn as_many_are_dropped_as_should_be_and_places_are_independent() {
+    let size = [400, 1000];
+    let count = (size[0] * size[1]) as f64;
+    for probability in [0.05, 0.3] {
+        let share = |agree: &dyn Fn(bool, bool) -> bool, a: &[bool], b: &[bool]| {
+            a.iter().zip(b).filter(|(a, b)| agree(**a, **b)).count() as f64 / count
+        };
+        let first = kept(Draw { place: 1, probability }, size);
+        let second = kept(Draw { place: 2, probability }, size);
+        // Six standard deviations of a binomial share.
+        let allowed = |share: f64| 6.0 * (share * (1.0 - share) / count).sqrt();
+        let dropped = share(&|a, _| !a, &first, &first);
+        assert!((dropped - probability).abs() < allowed(probability), "{dropped} of {probability}");
+        let both = share(&|a, b| !a && !b, &first, &second);
+        let expected = probability * probability;
+        assert!((both - expected).abs() < allowed(expected), "{both} of {expected} in both places");
+        // Neighbours, in a row and over rows.
+        for distance in [1, size[1]] {
+            let both = share(&|a, b| !a && !b, &first, &first[distance..]);
+            assert!(
+                (both - expected).abs() < 2.0 * allowed(expected) + 0.003,
+                "{both} at a distance of {distance}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_device_drops_the_same() {
+    let draw = Draw { place: 9, probability: 0.25 };
+    let expected = kept(draw, [65, 72]);
+    for setup in devices() {
+        let ones = Tensor::<2>::ones([65, 72], &setup.device);
+        let y: Vec<f32> = dropout(ones, &keys(65, &setup.device), draw).try_into_vec_as().unwrap();
+        let got: Vec<bool> = y.into_iter().map(|y| y != 0.0).collect();
+        assert!(got == expected, "{setup}");
+    }
+}
