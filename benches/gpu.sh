@@ -29,7 +29,7 @@ REPEATS="${REPEATS:-3}"
 DEVICE=cuda:0 TORCH_DEVICE=cuda PRESET=7b DTYPE=bf16 FEATURES=cuda TIME=1
 OPS=(limits attention rms_norm rope swiglu dropout linear quantized_linear linear_cross_entropy squared_norm adamw)
 # The tests that run on `UNER_TEST_DEVICES`.
-MODULES=(devices kernels golden adamw step training)
+MODULES=(devices kernels golden adamw step training precision lora)
 
 check_machine() {
     command -v nvidia-smi >/dev/null || fail "there is no NVIDIA driver: \`nvidia-smi\` is missing"

@@ -335,6 +335,17 @@ def linear(bench, preset):
         bench.one(("linear", f"1x{inner}->{outer}"), "eager", "forward", amount, decode)
 
 
+def quantized_linear(bench, preset):
+    """PyTorch has no such layer: the same one with a frozen weight of the type of `x`, which is what fewer bits cost time over."""
+    tokens, hidden, width = preset["tokens"], preset["hidden"], preset["intermediate"]
+    x, weight = bench.random(tokens, hidden, grad=True), bench.random(width, hidden)
+    cost = ("flops", 2 * tokens * hidden * width)
+    for form in ["Int8", "Nf4"]:
+        case = ("quantized_linear", f"{tokens}x{hidden}->{width} {form}")
+        gradient = (bench.random(tokens, width),)
+        bench.passes(case, "eager, not quantised", (cost, cost), lambda x: F.linear(x, weight), [x], gradient)
+
+
 def linear_cross_entropy(bench, preset):
     tokens, hidden, vocab = preset["tokens"], preset["hidden"], preset["vocab"]
     states, weight = bench.random(tokens, hidden, grad=True), bench.random(vocab, hidden)
@@ -437,7 +448,7 @@ def limits(bench, _preset):
     bench.one(("matmul", f"{size}^3"), "matmul", "forward", ("flops", 2 * size**3), lambda: a @ b)
 
 
-OPS = [limits, attention, rms_norm, rope, swiglu, dropout, linear, linear_cross_entropy, squared_norm, adamw]
+OPS = [limits, attention, rms_norm, rope, swiglu, dropout, linear, quantized_linear, linear_cross_entropy, squared_norm, adamw]
 
 
 def main():

@@ -1,15 +1,17 @@
 //! The arithmetic of a run.
 
+use burn::tensor::DType;
+use uner_kernels::device::DeviceName;
 use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, GPU_LOGITS_BYTES};
 use uner_model::BaseForm;
 use uner_model::adapter::Target;
-use uner_trainer::TrainConfig;
 use uner_trainer::config::AUTO;
 use uner_trainer::memory::{
     Adapter, Base, Choice, Flops, Outcome, Rows, Setup, Sharding, Size, Storage, changes, choose,
 };
 use uner_trainer::schedule::warmup_updates;
 use uner_trainer::store::Summary;
+use uner_trainer::{TrainConfig, precision};
 
 use super::Plan;
 use super::memory::Budget;
@@ -139,10 +141,11 @@ fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, sharding: Sharding) 
         DataSize::Counted { tokens, trained_tokens, .. } => trained_tokens as f64 / tokens as f64,
         DataSize::Expected(_) | DataSize::Unknown => 1.0,
     };
+    let storage = storage(plan.recipe.run.device.first());
     Setup {
         model: &plan.model.config,
-        storage: Storage::of(is_host),
-        adapter: adapter(plan, is_host),
+        storage,
+        adapter: adapter(plan, storage),
         sharding,
         row_length: train.max_seq_len,
         step_rows: rows.div_ceil(sharding.devices()).max(1),
@@ -151,14 +154,25 @@ fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, sharding: Sharding) 
     }
 }
 
+/// How a device stores what is trained on it, as the precision policy has it; a GPU that is not here is one with bf16.
+fn storage(name: DeviceName) -> Storage {
+    let is_short = name.open().map_or(!name.is_host(), |device| precision::parameters(&device) != DType::F32);
+    match (is_short, name.is_host()) {
+        (true, _) => Storage::MIXED,
+        (false, true) => Storage::F32,
+        // Checkpoints are written from the host's memory.
+        (false, false) => Storage { snapshot: 0.0, ..Storage::F32 },
+    }
+}
+
 /// The adapter that is trained, on a base as it is stored on the device.
-fn adapter(plan: &Plan, is_host: bool) -> Option<Adapter> {
+fn adapter(plan: &Plan, storage: Storage) -> Option<Adapter> {
     let adapter = plan.recipe.model.adapter.as_ref()?;
     let base = match plan.recipe.model.base {
         Some(BaseForm::EightBit) => Base::EightBit,
         Some(BaseForm::FourBit) => Base::FourBit,
-        None if is_host => Base::F32,
-        None => Base::Bf16,
+        None if storage.parameter < Storage::F32.parameter => Base::Bf16,
+        None => Base::F32,
     };
     // Both lists are in the order of a block.
     let targets = Target::ALL.map(|target| adapter.target_modules.contains(&target));

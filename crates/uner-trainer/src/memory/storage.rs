@@ -46,11 +46,6 @@ impl Storage {
         activation: HALF,
         snapshot: 0.0,
     };
-
-    /// That of a device, as the precision policy has it.
-    pub fn of(is_host: bool) -> Self {
-        if is_host { Self::F32 } else { Self::MIXED }
-    }
 }
 
 /// Bytes of a value that has `bytes` of its own and a share of its block's scale.
