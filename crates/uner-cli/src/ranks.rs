@@ -7,8 +7,9 @@ use uner_trainer::{Group, TrainError};
 
 use crate::device::Devices;
 
-/// Where `mpirun` and `srun` say how many processes they have started.
-const COUNTS: [&str; 4] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_NTASKS"];
+/// Where `mpirun` and `srun` say how many processes they have started. (`SLURM_NTASKS` is there in a batch script as well, whose
+/// own process is one alone.)
+const COUNTS: [&str; 4] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 /// All processes of a run.
 pub(crate) struct World {

@@ -7,6 +7,7 @@ use uner_kernels::device::DeviceName;
 use uner_kernels::linear;
 use uner_model::LlamaConfig;
 use uner_trainer::memory::Rates;
+use uner_trainer::precision;
 
 /// Assumed of a device that is not here: 200 TFLOP/s, about what a GPU of 2020 (A100) reaches in bf16, and 1.5 TB/s.
 const ASSUMED: Rates = Rates { matmul: 2e14, memory: 1.5e12 };
@@ -37,7 +38,7 @@ impl Speed {
         let most = if name.is_host() { HOST_PRODUCT } else { GPU_PRODUCT };
         let wanted = [tokens, model.hidden_size, model.intermediate_size];
         let [m, k, n] = std::array::from_fn(|index| wanted[index].min(most[index]));
-        let dtype = if name.is_host() { DType::F32 } else { DType::BF16 };
+        let dtype = precision::parameters(device);
         let (x, weight) = (numbers([m, k], device).cast(dtype), numbers([n, k], device).cast(dtype));
         let product = seconds(|| linear(x.clone(), weight.clone()));
         let (a, b) = (numbers(ADDED, device), numbers(ADDED, device));

@@ -31,8 +31,8 @@ enum Weights {
 }
 
 impl Snapshot {
-    /// Copies the model to the host. `optimizer` is what [`crate::AdamW::gathered`] gave; `companions` are files that are copied in beside the
-    /// weights when the checkpoint is written.
+    /// Copies the model to the host. `optimizer` is what [`crate::AdamW::gathered`] gave; `companions` are files that are copied
+    /// in beside the weights when the checkpoint is written.
     ///
     /// # Errors
     /// When `config.torch_dtype` cannot be written.
