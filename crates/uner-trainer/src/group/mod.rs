@@ -233,3 +233,32 @@ fn on_device(values: Vec<f32>, dtype: DType, device: &burn::tensor::Device) -> T
     let count = values.len();
     Tensor::from_data(TensorData::new(values, [count]), (device, dtype))
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    /// As parameters and gradients are on a GPU: sums are f32, what is gathered keeps its type and its bits.
+    #[test]
+    fn short_types_are_summed_in_f32_and_gathered_as_they_are() {
+        let device = Device::flex();
+        let values: Vec<f32> = (0..2 * BLOCK + 7).map(|index| (index % 251) as f32).collect();
+        std::thread::scope(|scope| {
+            for group in Group::all(2, None) {
+                let (device, values) = (&device, &values);
+                scope.spawn(move || {
+                    let gradient = on_device(values.clone(), DType::BF16, device);
+                    let share = group.share(values.len());
+                    let sum = group.reduce(gradient.clone()).unwrap();
+                    assert_eq!((sum.dtype(), sum.dims()), (DType::F32, [share.len]));
+                    let twice: Vec<f32> = values[share.range()].iter().map(|value| 2.0 * value).collect();
+                    assert_eq!(host(sum), twice);
+                    let whole = group.gather(share.of(gradient)).unwrap();
+                    assert_eq!((whole.dtype(), host(whole)), (DType::BF16, values.clone()));
+                });
+            }
+        });
+    }
+}
