@@ -48,6 +48,8 @@ const CASES: [Case; 2] = [
 #[derive(Debug)]
 struct Measured {
     planned: f64,
+    /// Of that, the copy that a checkpoint is written from.
+    checkpoint: f64,
     kept: String,
     peak: f64,
 }
@@ -66,7 +68,7 @@ fn a_run_takes_no_more_than_its_plan_counted_on() {
     let program = run(&tiny).peak;
     let mib = |bytes: f64| bytes / f64::from(1 << 20);
     for case in &CASES {
-        let Measured { planned, kept, peak } = run(case);
+        let Measured { planned, checkpoint, kept, peak } = run(case);
         let (taken, counted_on) = (mib(peak - program), mib(planned / HOST_SHARE));
         println!("{}, graphs of {kept}: planned {:.0} MiB, {taken:.0} MiB resident", case.name, mib(planned));
         assert!(
@@ -74,13 +76,10 @@ fn a_run_takes_no_more_than_its_plan_counted_on() {
             "{}: {taken:.0} MiB resident, {counted_on:.0} MiB counted on",
             case.name
         );
-        // A plan that counts on much too much would keep fewer blocks than it could.
-        assert!(
-            taken >= mib(planned) * 0.9,
-            "{}: {taken:.0} MiB resident of {:.0} planned",
-            case.name,
-            mib(planned)
-        );
+        // A plan that counts on much too much would keep fewer blocks than it could. Whether a checkpoint is still being written
+        // when a step takes the most is up to the disk.
+        let least = mib(planned - checkpoint) * 0.9;
+        assert!(taken >= least, "{}: {taken:.0} MiB resident, at least {least:.0} planned", case.name);
     }
 }
 
@@ -136,7 +135,8 @@ fn run(case: &Case) -> Measured {
         let line = talk.lines().find_map(|line| line.trim_start().strip_prefix(name));
         line.unwrap_or_else(|| panic!("no `{name}` in {talk}")).trim().to_owned()
     };
-    Measured { planned: bytes(&value("in all")), kept: kept(&value("layout")), peak }
+    let [planned, checkpoint] = ["in all", "checkpoint"].map(|name| bytes(&value(name)));
+    Measured { planned, checkpoint, kept: kept(&value("layout")), peak }
 }
 
 /// `graphs of 2 of 4 blocks kept` to `2 of 4 blocks`.
