@@ -271,7 +271,7 @@ fn start(base: &Path) -> Progress {
 fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
     let to_bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
     let mut all = Vec::new();
-    for (name, values) in values(&progress.model) {
+    for (name, values) in values(progress.model.held()) {
         if let Some((first, second)) = progress.optimizer.moments(&name) {
             for (kind, moment) in [("first", first), ("second", second)] {
                 all.push((format!("{kind} {name}"), to_bits(moment.clone().try_into_vec_as().unwrap())));

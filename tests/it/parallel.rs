@@ -1,4 +1,5 @@
-//! However many ranks there are, the run is the same: losses, gradient norms, weights and moments.
+//! However many ranks there are, and whether each holds the blocks whole or a share of them, the run is the same: losses,
+//! gradient norms, weights and moments.
 //!
 //! Tolerance: what is added up is the same, in another order, and AdamW divides by roots that are near zero at first. After ten
 //! steps of it, 1e-4 of a loss and 2e-4 of a tensor's largest entry.
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::Device;
 use uner_model::parameters::visit;
 use uner_trainer::checkpoint::{self, latest};
@@ -43,6 +45,15 @@ fn store(folder: &Path) -> TokenStore {
     writer.finish().unwrap()
 }
 
+/// How ranks hold the blocks of the model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Blocks {
+    Whole,
+    Divided,
+}
+
+use Blocks::{Divided, Whole};
+
 /// What a rank knows at the end.
 struct Outcome {
     steps: Vec<StepMetrics>,
@@ -51,17 +62,23 @@ struct Outcome {
     weights: Values,
     /// Of the first rank.
     state: Values,
-    /// Numbers of the optimizer that this rank holds.
-    held: usize,
+    /// Numbers of each moment that this rank holds.
+    moments: usize,
+    /// Numbers of the model that this rank holds.
+    parameters: usize,
 }
 
 /// One rank of a run, from the start or from the latest checkpoint in the folder.
-fn rank(folder: &Path, group: &Group, steps: u64) -> Result<Outcome, TrainError> {
+fn rank(folder: &Path, group: &Group, steps: u64, blocks: Blocks) -> Result<Outcome, TrainError> {
     let (config, model_config, store) =
         (config(steps), small_config(), store(&folder.join(group.rank().to_string())));
     let progress = match latest(folder)? {
         Some(path) => checkpoint::load(&path, group, &Device::flex())?.into(),
         None => Progress::new(small_model(5), group),
+    };
+    let progress = match blocks {
+        Blocks::Whole => progress,
+        Blocks::Divided => progress.divide(&model_config, group),
     };
     let run = Run {
         config: &config,
@@ -87,24 +104,27 @@ fn rank(folder: &Path, group: &Group, steps: u64) -> Result<Outcome, TrainError>
         Ok(ControlFlow::Continue(()))
     })?;
     let mut weights = Values::new();
-    visit(&progress.model, "", |parameter| {
+    visit(&*progress.model.whole(group)?, "", |parameter| {
         weights.insert(parameter.name, parameter.values.try_into_vec_as().unwrap());
     });
     let state = progress.optimizer.gathered(&progress.model, false, group)?;
-    let held =
+    let moments =
         weights.keys().filter_map(|name| progress.optimizer.moments(name)).map(|(first, _)| first.dims()[0]);
-    Ok(Outcome { steps: done, validated, saved, state, held: held.sum(), weights })
+    let (moments, parameters) = (moments.sum(), progress.model.num_held());
+    Ok(Outcome { steps: done, validated, saved, state, moments, parameters, weights })
 }
 
 /// All ranks of a run in one process.
-fn run(folder: &Path, ranks: usize, steps: u64) -> Vec<Outcome> {
+fn run(folder: &Path, ranks: usize, steps: u64, blocks: Blocks) -> Vec<Outcome> {
     for rank in 0..ranks {
         fs_err::create_dir_all(folder.join(rank.to_string())).unwrap();
     }
     std::thread::scope(|scope| {
         let handles: Vec<_> = Group::all(ranks, None)
             .into_iter()
-            .map(|group| scope.spawn(move || group.take_part(|| rank(folder, &group, steps)).unwrap()))
+            .map(|group| {
+                scope.spawn(move || group.take_part(|| rank(folder, &group, steps, blocks)).unwrap())
+            })
             .collect();
         handles.into_iter().map(|handle| handle.join().unwrap()).collect()
     })
@@ -135,18 +155,16 @@ fn assert_same_run(what: &str, got: &Outcome, expected: &Outcome) {
 #[test]
 fn any_number_of_ranks_trains_the_same_model() {
     let alone = tempfile::tempdir().unwrap();
-    let expected = run(alone.path(), 1, 10).remove(0);
+    let expected = run(alone.path(), 1, 10, Whole).remove(0);
     assert!(expected.steps[9].loss < expected.steps[0].loss);
     // 7 conversations a step in rows of their own: with more ranks some have more micro-batches, with 9 some have none.
-    for ranks in [2, 3, 9] {
+    for (ranks, blocks) in [2, 3, 9].into_iter().flat_map(|ranks| [(ranks, Whole), (ranks, Divided)]) {
         let folder = tempfile::tempdir().unwrap();
-        let outcomes = run(folder.path(), ranks, 10);
+        let outcomes = run(folder.path(), ranks, 10, blocks);
         for (number, outcome) in outcomes.iter().enumerate() {
-            assert_same_run(&format!("rank {number} of {ranks}"), outcome, &expected);
-            assert_eq!(
-                outcome.weights, outcomes[0].weights,
-                "rank {number} of {ranks} has weights of its own"
-            );
+            let what = format!("rank {number} of {ranks}, blocks {blocks:?}");
+            assert_same_run(&what, outcome, &expected);
+            assert_eq!(outcome.weights, outcomes[0].weights, "{what} has weights of its own");
             assert_eq!(outcome.saved, if number == 0 { expected.saved } else { 0 });
         }
         assert_values(&format!("moments of {ranks} ranks"), &outcomes[0].state, &expected.state);
@@ -154,49 +172,74 @@ fn any_number_of_ranks_trains_the_same_model() {
 }
 
 #[test]
-fn a_rank_holds_its_share_of_the_optimizer() {
-    let folder = tempfile::tempdir().unwrap();
-    let whole = run(folder.path(), 1, 1)[0].held;
-    for ranks in [2, 3] {
+fn a_rank_holds_its_share_of_the_optimizer_and_of_divided_blocks() {
+    let held = |ranks, blocks| {
         let folder = tempfile::tempdir().unwrap();
-        let held: Vec<usize> = run(folder.path(), ranks, 1).iter().map(|outcome| outcome.held).collect();
-        assert_eq!(held.iter().sum::<usize>(), whole, "{held:?}");
+        let outcomes = run(folder.path(), ranks, 1, blocks);
+        outcomes.iter().map(|outcome| [outcome.moments, outcome.parameters]).collect::<Vec<_>>()
+    };
+    let [moments, parameters] = held(1, Whole)[0];
+    let blocks: usize = small_model(5).model.layers.num_params();
+    for ranks in [2, 3] {
         // Shares are whole blocks of 256, and this model's matrices have 576 to 1,464 elements.
-        assert!(held.iter().all(|held| *held < whole * 2 / (ranks + 1)), "{held:?} of {whole}");
+        let is_share = |held: usize, whole: usize| held < whole * 2 / (ranks + 1);
+        for (division, counts) in [Whole, Divided].map(|blocks| (blocks, held(ranks, blocks))) {
+            assert_eq!(counts.iter().map(|[moments, _]| moments).sum::<usize>(), moments, "{counts:?}");
+            assert!(counts.iter().all(|[held, _]| is_share(*held, moments)), "{counts:?} of {moments}");
+            let of_blocks: Vec<usize> = counts.iter().map(|[_, held]| held - (parameters - blocks)).collect();
+            match division {
+                Whole => assert!(of_blocks.iter().all(|held| *held == blocks)),
+                Divided => {
+                    assert_eq!(of_blocks.iter().sum::<usize>(), blocks);
+                    assert!(
+                        of_blocks.iter().all(|held| is_share(*held, blocks)),
+                        "{of_blocks:?} of {blocks}"
+                    );
+                }
+            }
+        }
     }
 }
 
 #[test]
 fn a_run_goes_on_with_another_number_of_ranks() {
     let alone = tempfile::tempdir().unwrap();
-    let expected = run(alone.path(), 1, 10).remove(0);
-    for (before, after) in [(1, 2), (3, 1), (2, 3)] {
+    let expected = run(alone.path(), 1, 10, Whole).remove(0);
+    let changes = [
+        ((1, Whole), (2, Whole)),
+        ((3, Whole), (1, Whole)),
+        ((2, Divided), (3, Divided)),
+        ((3, Divided), (2, Whole)),
+    ];
+    for (before, after) in changes {
         let folder = tempfile::tempdir().unwrap();
-        run(folder.path(), before, 6);
-        let outcome = run(folder.path(), after, 10).remove(0);
+        run(folder.path(), before.0, 6, before.1);
+        let outcome = run(folder.path(), after.0, 10, after.1).remove(0);
         assert_eq!(outcome.steps[0].step, 7);
-        assert_values(&format!("{before} ranks, then {after}"), &outcome.weights, &expected.weights);
-        assert_values(&format!("moments, {before} ranks, then {after}"), &outcome.state, &expected.state);
+        assert_values(&format!("{before:?}, then {after:?}"), &outcome.weights, &expected.weights);
+        assert_values(&format!("moments, {before:?}, then {after:?}"), &outcome.state, &expected.state);
     }
 }
 
 #[test]
 fn the_same_ranks_train_the_same_bits() {
-    let outcomes = [0, 1].map(|_| {
+    for blocks in [Whole, Divided] {
+        let outcomes = [0, 1].map(|_| {
+            let folder = tempfile::tempdir().unwrap();
+            run(folder.path(), 3, 4, blocks).remove(0)
+        });
+        assert_eq!(outcomes[0].weights, outcomes[1].weights, "{blocks:?}");
+        // Interrupted and resumed as well.
         let folder = tempfile::tempdir().unwrap();
-        run(folder.path(), 3, 4).remove(0)
-    });
-    assert_eq!(outcomes[0].weights, outcomes[1].weights);
-    // Interrupted and resumed as well.
-    let folder = tempfile::tempdir().unwrap();
-    run(folder.path(), 3, 2);
-    assert_eq!(run(folder.path(), 3, 4)[0].weights, outcomes[0].weights);
+        run(folder.path(), 3, 2, blocks);
+        assert_eq!(run(folder.path(), 3, 4, blocks)[0].weights, outcomes[0].weights, "{blocks:?}");
+    }
 }
 
 #[test]
 fn a_rank_that_fails_stops_the_others_and_leaves_the_last_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    run(folder.path(), 2, 4);
+    run(folder.path(), 2, 4, Divided);
     let intact = latest(folder.path()).unwrap().unwrap();
     let start = std::time::Instant::now();
     let problems: Vec<String> = std::thread::scope(|scope| {
@@ -207,7 +250,7 @@ fn a_rank_that_fails_stops_the_others_and_leaves_the_last_checkpoint() {
                 scope.spawn(move || {
                     let work = || match group.rank() {
                         1 => Err(TrainError::from(std::io::Error::other("out of memory"))),
-                        _ => rank(folder, &group, 10).map(|_| ()),
+                        _ => rank(folder, &group, 10, Divided).map(|_| ()),
                     };
                     group.take_part(work).unwrap_err().to_string()
                 })

@@ -93,7 +93,7 @@ fn a_short_model_goes_on_from_its_masters_bitwise() {
     let group = &Group::alone();
     for parameters in [DType::BF16, DType::F32] {
         let run = Run::new(&Device::flex(), parameters).steps(3, 3e-3);
-        let whole = run.optimizer.gathered(&run.model, true, group).unwrap();
+        let whole = run.optimizer.gathered(&run.model.clone().into(), true, group).unwrap();
         // As files of a short type would give them.
         let rounded = |_: &str, _: &[usize], values: Tensor<1>| values.cast(DType::BF16).cast(DType::F32);
         let read = map(run.model.clone(), "", rounded);
@@ -109,7 +109,7 @@ fn a_short_model_goes_on_from_its_masters_bitwise() {
 #[test]
 fn a_lost_moment_is_told() {
     let run = Run::new(&Device::flex(), DType::F32).steps(1, 1e-3);
-    let mut whole = run.optimizer.gathered(&run.model, false, &Group::alone()).unwrap();
+    let mut whole = run.optimizer.gathered(&run.model.clone().into(), false, &Group::alone()).unwrap();
     whole.remove("exp_avg_sq.model.norm.weight").unwrap();
     let problem = AdamW::restore(run.model, whole, DType::F32, &Group::alone()).unwrap_err();
     assert_eq!(problem, "a moment of `model.norm.weight` is missing");

@@ -1,9 +1,8 @@
 //! Every recipe and every model configuration of the repository loads and plans, without data or weights.
 
-use uner_cli::plan::{DataSize, Machine, Numbers, Place, Plan, Speed};
+use uner_cli::plan::{DataSize, Machine, Numbers, Place, Plan, RankCount, Speed};
 use uner_cli::recipe::{self, Override, Recipe, Source};
 use uner_cli::{builtin, recipe::RANDOM};
-use uner_trainer::memory::Sharding;
 
 use crate::shared::{repository, shared};
 
@@ -37,7 +36,7 @@ fn every_recipe_plans() {
     for name in builtin::recipe_names() {
         let recipe = load(name, &[]);
         let plan = Plan::resolve(recipe.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let numbers = Numbers::new(&plan, DataSize::Expected(1_000));
+        let numbers = Numbers::new(&plan, DataSize::Expected(1_000), RankCount::of_one_process(&plan));
         let steps = numbers.steps.unwrap();
         assert!(steps.total > 0 && steps.warmup < steps.total, "{name}: {steps:?}");
         assert!(plan.describe(&numbers).contains("parameters"), "{name}");
@@ -52,15 +51,17 @@ fn hardware(name: &str) -> String {
     let place =
         Place { name: plan.recipe.run.device.first(), about: Err("elsewhere".to_owned()), available: None };
     let count = plan.recipe.run.device.count();
-    let sharding = Sharding { optimizer: count, blocks: 1 };
-    let numbers = Numbers::on(&plan, data, Machine { place, speed: Speed::ASSUMED, sharding });
+    let numbers = Numbers::on(&plan, data, Machine { place, speed: Speed::ASSUMED, ranks: count });
     assert!(numbers.too_much.is_none(), "{name} does not fit");
     let gigabytes = numbers.budget.available as f64 / 1e9;
-    let gpus = match count {
-        1 => format!("one GPU of {gigabytes:.0} GB"),
-        _ => format!("{count} GPUs of {gigabytes:.0} GB that share the optimizer's state"),
-    };
     let layout = numbers.choice.layout;
+    let gpus = match (count, layout.divided) {
+        (1, _) => format!("one GPU of {gigabytes:.0} GB"),
+        (_, false) => format!("{count} GPUs of {gigabytes:.0} GB that share the optimizer's state"),
+        (_, true) => {
+            format!("{count} GPUs of {gigabytes:.0} GB that share the optimizer's state and the blocks")
+        }
+    };
     format!(
         "# Hardware: {gpus}.\n\
          # Memory, estimated: {:.1} GiB a GPU (micro-batches of {} rows, graphs of {} of {} blocks kept).\n\
@@ -93,7 +94,7 @@ fn every_model_configuration_plans() {
         let config = format!("model.config={name}");
         let recipe = load("quickstart", &[&weights, &config]);
         let plan = Plan::resolve(recipe).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(Numbers::new(&plan, DataSize::Unknown).size.model() > 0);
+        assert!(Numbers::new(&plan, DataSize::Unknown, RankCount::of_one_process(&plan)).size.model() > 0);
     }
 }
 

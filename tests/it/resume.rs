@@ -35,7 +35,7 @@ pub(crate) fn store(folder: &Path) -> TokenStore {
 pub(crate) fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
     let mut all = Vec::new();
     let to_bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
-    visit(&progress.model, "", |parameter| {
+    visit(progress.model.held(), "", |parameter| {
         let (first, second) = progress.optimizer.moments(&parameter.name).unwrap();
         for (kind, values) in [("first", first), ("second", second)] {
             all.push((

@@ -102,7 +102,7 @@ impl Known {
             let config = TrainConfig { validate_every: 0, ..config() };
             let told =
                 go_on(folder.path(), &config, start(), Callbacks::default(), |event| event.step() == step);
-            models.push((head(&told.result.unwrap().model), score));
+            models.push((head(&told.result.unwrap().model.into_whole().unwrap()), score));
         }
         Self { models }
     }
@@ -141,7 +141,7 @@ fn a_snapshot_is_not_changed_by_the_steps_after_it() {
         .unwrap()
         .state;
     let snapshot = Snapshot::take(
-        &progress.model,
+        (&progress.model, &Group::alone()),
         &small_config(),
         progress.optimizer.gathered(&progress.model, false, &Group::alone()).unwrap(),
         state,

@@ -32,7 +32,7 @@ impl<'a> Monitor<'a> {
         (name, device): (DeviceName, &Device),
         tokenizer: &'a Tokenizer,
     ) -> Result<Self, TrainError> {
-        let rate = matmul_rate(&progress.model, device);
+        let rate = matmul_rate(progress.model.held(), device);
         tracing::info!(
             "the device multiplies matrices at {:.3} TFLOP/s, which MFU is a share of",
             rate / 1e12

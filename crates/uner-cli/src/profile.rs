@@ -10,7 +10,7 @@ use uner_trainer::profile::{Profile, profile};
 use uner_trainer::{Callbacks, Group, Run, TrainConfig};
 
 use crate::assemble::assemble;
-use crate::plan::{Numbers, Plan};
+use crate::plan::{Numbers, Plan, RankCount};
 use crate::rate::matmul_rate;
 use crate::train::begin;
 
@@ -19,8 +19,8 @@ pub(crate) fn run(plan: &Plan, steps: u64, out: &mut dyn Write) -> Result<()> {
     let device = plan.recipe.run.device.first().open()?;
     let scratch = tempfile::tempdir()?;
     let assembled = assemble(plan, scratch.path(), None)?;
-    let numbers = Numbers::new(plan, assembled.train.summary().into());
-    let Layout { micro_batch_rows, kept_blocks } = numbers.choice.layout;
+    let numbers = Numbers::new(plan, assembled.train.summary().into(), RankCount { all: 1, here: 1 });
+    let Layout { micro_batch_rows, kept_blocks, divided: _ } = numbers.choice.layout;
     let config = TrainConfig { micro_batch_rows, ..plan.recipe.train.clone() };
     let run = Run {
         config: &config,
@@ -36,7 +36,7 @@ pub(crate) fn run(plan: &Plan, steps: u64, out: &mut dyn Write) -> Result<()> {
         group: &Group::alone(),
     };
     let progress = begin(plan, &run, None, &device)?;
-    let rate = matmul_rate(&progress.model, &device);
+    let rate = matmul_rate(progress.model.held(), &device);
     let found = profile(&run, progress, steps)?;
     write!(out, "{}", table(&found, rate))?;
     Ok(())

@@ -17,6 +17,13 @@ pub(crate) struct World {
     session: Option<uner_trainer::group::Session>,
 }
 
+/// The ranks of this process.
+pub(crate) struct Ranks {
+    pub(crate) own: Vec<Rank>,
+    /// Those of all processes on this machine.
+    pub(crate) here: usize,
+}
+
 impl World {
     /// Joins the others where this process was started as one of several.
     pub(crate) fn join() -> Result<Self> {
@@ -51,19 +58,20 @@ impl World {
     }
 
     /// The ranks of this process with their devices.
-    pub(crate) fn ranks(&self, devices: &Devices) -> Result<Vec<Rank>> {
+    pub(crate) fn ranks(&self, devices: &Devices) -> Result<Ranks> {
         let processes = self.processes();
         let (index, count) = processes.as_ref().map_or((0, 1), |all| all.on_this_machine());
         let names = devices.of_process(index, count).map_err(anyhow::Error::msg)?;
-        let groups = Group::all(names.len(), processes);
-        Ok(groups.into_iter().zip(names).map(|(group, device)| Rank { group, device }).collect())
+        let here = count * names.len();
+        let groups = Group::all(names.len(), processes).into_iter();
+        Ok(Ranks { own: groups.zip(names).map(|(group, device)| Rank { group, device }).collect(), here })
     }
 
     /// Tells why and ends all processes, where there are others: none of them would come to an end by itself.
     #[cfg(feature = "mpi")]
     pub(crate) fn give_up(&self, error: &anyhow::Error) {
         if let Some(session) = &self.session {
-            tracing::error!("error: process {}: {error:#}", session.processes().rank());
+            tracing::error!("error: process {}: {error:#}", session.rank());
             session.abort(1);
         }
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use uner_data::mix;
 use uner_eval::SeenMentions;
@@ -22,9 +22,9 @@ use uner_trainer::{
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
 use crate::monitor::Monitor;
-use crate::plan::{DataSize, Numbers, Plan};
+use crate::plan::{DataSize, Numbers, Plan, RankCount};
 use crate::progress::{Meter, duration};
-use crate::ranks::{Rank, World, together};
+use crate::ranks::{Rank, Ranks, World, together};
 use crate::recipe::{self, Override};
 use crate::{Ending, adapter, during, eval, guards, hub, interrupt, mask, profile, run_folder};
 
@@ -65,7 +65,7 @@ fn dry_numbers(plan: &Plan) -> Result<Numbers> {
     } else {
         plan.recipe.data.expected_conversations.map_or(DataSize::Unknown, DataSize::Expected)
     };
-    Ok(Numbers::new(plan, size))
+    Ok(Numbers::new(plan, size, RankCount::of_one_process(plan)))
 }
 
 fn refuse_missing(plan: &Plan) -> Result<()> {
@@ -85,7 +85,7 @@ fn refuse_too_much(numbers: &Numbers) -> Result<()> {
 }
 
 /// The numbers of a run that begins, or goes on: then with the micro-batches that it had, so that it is the uninterrupted one.
-fn numbers(plan: &Plan, resumed: Option<&Path>, data: DataSize) -> Numbers {
+fn numbers(plan: &Plan, resumed: Option<&Path>, data: DataSize, ranks: RankCount) -> Numbers {
     let mut plan = plan.clone();
     let rows = &mut plan.recipe.train.micro_batch_rows;
     if *rows == AUTO
@@ -93,7 +93,7 @@ fn numbers(plan: &Plan, resumed: Option<&Path>, data: DataSize) -> Numbers {
     {
         *rows = had;
     }
-    Numbers::new(&plan, data)
+    Numbers::new(&plan, data, ranks)
 }
 
 /// Does this process's part of the run.
@@ -103,7 +103,8 @@ fn start(plan: &Plan, args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     start_ranks(plan, args, &ranks, out).inspect_err(|error| world.give_up(error))
 }
 
-fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &[Rank], out: &mut dyn Write) -> Result<Ending> {
+fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &Ranks, out: &mut dyn Write) -> Result<Ending> {
+    let Ranks { own: ranks, here } = ranks;
     let folder = &plan.recipe.run.dir;
     let is_first = ranks[0].group.is_first();
     ranks.iter().try_for_each(|rank| rank.device.open().map(drop))?;
@@ -119,7 +120,8 @@ fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &[Rank], out: &mut dyn Writ
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
     tracing::info!("encoding the data");
     let assembled = assemble(plan, folder, tokenizer)?;
-    let numbers = numbers(plan, resumed.as_deref(), assembled.train.summary().into());
+    let count = RankCount { all: ranks[0].group.world_size(), here: *here };
+    let numbers = numbers(plan, resumed.as_deref(), assembled.train.summary().into(), count);
     if is_first {
         tracing::info!("{}", plan.describe(&numbers).trim_end());
     }
@@ -161,7 +163,7 @@ impl Job<'_> {
     /// One rank's part of the training; `None` when interrupted.
     fn train(&self, rank: &Rank) -> Result<Option<Progress>> {
         let plan = self.plan;
-        let Layout { micro_batch_rows, kept_blocks } = self.agreed_layout(&rank.group)?;
+        let Layout { micro_batch_rows, kept_blocks, divided } = self.agreed_layout(&rank.group)?;
         let config = TrainConfig { micro_batch_rows, ..plan.recipe.train.clone() };
         let run = Run {
             config: &config,
@@ -177,7 +179,10 @@ impl Job<'_> {
             group: &rank.group,
         };
         let device = rank.device.open()?;
-        let progress = begin(plan, &run, self.resumed, &device)?;
+        let mut progress = begin(plan, &run, self.resumed, &device)?;
+        if divided {
+            progress = progress.divide(&self.assembled.config, &rank.group);
+        }
         if !rank.group.is_first() {
             return Ok(follow(&run, progress)?);
         }
@@ -190,11 +195,11 @@ impl Job<'_> {
 
     /// The layout that the first rank has chosen from its memory: ranks share out micro-batches, so these have to be the same.
     fn agreed_layout(&self, group: &Group) -> Result<Layout> {
-        let Layout { micro_batch_rows, kept_blocks } = self.layout;
-        let own =
-            [micro_batch_rows, kept_blocks].map(|number| if group.is_first() { number as f64 } else { 0.0 });
-        let [micro_batch_rows, kept_blocks] = group.total(own)?.map(|number| number as usize);
-        Ok(Layout { micro_batch_rows, kept_blocks })
+        let Layout { micro_batch_rows, kept_blocks, divided } = self.layout;
+        let own = [micro_batch_rows, kept_blocks, usize::from(divided)];
+        let own = own.map(|number| if group.is_first() { number as f64 } else { 0.0 });
+        let [micro_batch_rows, kept_blocks, divided] = group.total(own)?.map(|number| number as usize);
+        Ok(Layout { micro_batch_rows, kept_blocks, divided: divided > 0 })
     }
 }
 
@@ -289,17 +294,18 @@ fn step_line(step: &StepMetrics, left: f64) -> String {
 
 /// The model that the run is for: the best, where the recipe compares them, else the last.
 fn to_measure(plan: &Plan, progress: Progress, device: &Device) -> Result<Llama> {
-    let best = if plan.recipe.train.best.is_some() { checkpoint::best(&plan.recipe.run.dir)? } else { None };
-    let last = progress.standing.best.is_none_or(|best| best.step == progress.step);
-    match best.filter(|_| !last) {
-        Some(best) => {
-            // Before the other model is there: both may not fit.
-            drop(progress);
-            tracing::info!("measuring the best checkpoint, `{}`", best.display());
-            Ok(checkpoint::load_model_onto(&best, adapter::base(plan), device)?.1)
-        }
-        None => Ok(progress.model),
-    }
+    let folder = &plan.recipe.run.dir;
+    let best = if plan.recipe.train.best.is_some() { checkpoint::best(folder)? } else { None };
+    let is_last = progress.standing.best.is_none_or(|best| best.step == progress.step);
+    // Before another model is read, this one is let go: both may not fit.
+    let path = match (best, progress.model.into_whole()) {
+        (Some(best), _) if !is_last => best,
+        (_, Some(model)) => return Ok(model),
+        // Its blocks are divided among ranks that are gone; the run has ended with a checkpoint.
+        (_, None) => checkpoint::latest(folder)?.context("the run has no checkpoint to measure")?,
+    };
+    tracing::info!("measuring the checkpoint `{}`", path.display());
+    Ok(checkpoint::load_model_onto(&path, adapter::base(plan), device)?.1)
 }
 
 /// Measures the trained model, prints and writes the scores, and says what to try next.

@@ -213,7 +213,12 @@ impl Llama {
 }
 
 impl Block {
-    fn build(config: &LlamaConfig, source: &mut impl Source, name: &str) -> Result<Self, WeightsError> {
+    /// A block whose parameters come from `source`, asked for by checkpoint name and shape; `name` is the block's own, such as
+    /// `model.layers.3`.
+    ///
+    /// # Errors
+    /// What the source says of a parameter it cannot give.
+    pub fn build(config: &LlamaConfig, source: &mut impl Source, name: &str) -> Result<Self, WeightsError> {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
         let queries = config.num_attention_heads * config.head_dim;
         let keys = config.num_key_value_heads * config.head_dim;

@@ -74,16 +74,20 @@ pub(crate) fn evaluate(
         return Ok(Evaluated { better: false, stop: true });
     }
 
+    if !progress.standing.cut_short {
+        return Ok(Evaluated::default());
+    }
     let mut events = Vec::new();
+    let model = progress.model.whole(run.group)?;
     if validates {
-        let Some(loss) = validate(run, &progress.model)? else {
+        let Some(loss) = validate(run, &model)? else {
             return Ok(Evaluated { better: false, stop: true });
         };
         events.push((Measure::ValidationLoss, loss, Event::Validated { step, loss }));
     }
     if let Some(scoring) = scoring {
         let start = Instant::now();
-        let Some(score) = score(run, scoring, &progress.model)? else {
+        let Some(score) = score(run, scoring, &model)? else {
             return Ok(Evaluated { better: false, stop: true });
         };
         let seconds = start.elapsed().as_secs_f64();

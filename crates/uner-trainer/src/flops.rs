@@ -5,9 +5,9 @@
 //! every token, the head only the trained ones. Attention takes `4q` a visible pair of tokens and layer forward and twice
 //! that backward, with `q` query channels. Norms, activations, the embedding and what is computed a second time do not count.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
-use uner_model::{Llama, LlamaConfig};
+use uner_model::{AdapterConfig, LlamaConfig};
+
+use crate::memory::{Adapter, Base, Size};
 
 /// The floating-point operations of a model's training step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,18 +21,17 @@ pub struct Flops {
 }
 
 impl Flops {
-    /// Counts a model's weights, frozen ones apart.
-    pub fn new(model: &Llama, config: &LlamaConfig) -> Self {
-        let mut weights = Weights::default();
-        let layers = model.model.layers.clone().train();
-        layers.visit(&mut weights);
-        let mut head = Weights::default();
-        model.head_layer().clone().train().visit(&mut head);
-        let queries = config.num_attention_heads * config.head_dim;
+    /// Those of a model, frozen under an adapter where there is one.
+    pub fn new(model: &LlamaConfig, adapter: Option<&AdapterConfig>) -> Self {
+        // How the base is stored does not change what is computed with it.
+        let adapter = adapter.map(|adapter| Adapter::new(adapter, Base::F32));
+        let size = Size::new(model, adapter.as_ref());
+        let each = if adapter.is_some() { 4.0 } else { 6.0 };
+        let queries = model.num_attention_heads * model.head_dim;
         Self {
-            token: weights.operations,
-            trained: head.operations,
-            pair: 12.0 * (queries * config.num_hidden_layers) as f64,
+            token: each * (size.blocks * size.block_matrices) as f64 + 6.0 * size.adapter() as f64,
+            trained: each * size.embedding as f64,
+            pair: 12.0 * (queries * model.num_hidden_layers) as f64,
         }
     }
 
@@ -42,26 +41,9 @@ impl Flops {
     }
 }
 
-/// Adds up what the matrices of a module need for a token.
-#[derive(Default)]
-struct Weights {
-    operations: f64,
-}
-
-impl ModuleVisitor for Weights {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let values = param.val();
-        if D == 2 {
-            let each = if values.is_require_grad() { 6.0 } else { 4.0 };
-            self.operations += each * values.dims().iter().product::<usize>() as f64;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
-    use uner_model::weights::random;
+    use uner_model::adapter::Target;
 
     use super::*;
 
@@ -75,14 +57,16 @@ mod tests {
     #[test]
     fn six_for_each_number_and_token_and_four_where_it_is_frozen() {
         let config = config();
-        let model = random(&config, 1, &Device::flex());
         // A block has four matrices of 8 × 8 and three of 8 × 16.
         let block = 4 * 64 + 3 * 128;
-        let trained = Flops::new(&model, &config);
+        let trained = Flops::new(&config, None);
         assert_eq!(trained.of_step(10, 0, 0), f64::from(6 * 2 * block * 10));
         assert_eq!(trained.of_step(0, 3, 0), f64::from(6 * 32 * 8 * 3));
         assert_eq!(trained.of_step(0, 0, 5), f64::from(12 * 8 * 2 * 5));
-        let frozen = Flops::new(&model.no_grad(), &config);
-        assert_eq!(frozen.of_step(10, 3, 0), f64::from(4 * (2 * block * 10 + 32 * 8 * 3)));
+        // An adapter of rank 3 on `up_proj` has factors of 3 × 8 and 16 × 3 in each of two blocks.
+        let adapter =
+            AdapterConfig { rank: 3, alpha: 6.0, dropout: 0.0, target_modules: [Target::UpProj].into() };
+        let frozen = Flops::new(&config, Some(&adapter));
+        assert_eq!(frozen.of_step(10, 3, 0), f64::from((4 * block + 6 * 3 * 24) * 2 * 10 + 4 * 32 * 8 * 3));
     }
 }

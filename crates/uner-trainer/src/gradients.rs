@@ -12,60 +12,69 @@ use crate::group::Group;
 
 /// The gradient of the summed loss with respect to every parameter, flat, by checkpoint name.
 #[derive(Debug, Default)]
-pub struct Gradients(BTreeMap<String, Tensor<1>>);
+pub struct Gradients {
+    /// Of this rank's micro-batches, `[n]`.
+    own: BTreeMap<String, Tensor<1>>,
+    /// This rank's shares of what was summed over all ranks.
+    shares: BTreeMap<String, Tensor<1>>,
+}
 
 impl Gradients {
     /// Adds `[n]` to the gradient of `name`. What is added up is f32, whatever the type of the terms.
     pub fn add(&mut self, name: &str, gradient: Tensor<1>) {
-        let sum = match self.0.remove(name) {
-            Some(sum) => sum.cast(DType::F32).add(gradient.cast(DType::F32)),
-            None => gradient,
-        };
-        self.0.insert(name.to_owned(), sum);
+        add_to(&mut self.own, name, gradient);
+    }
+
+    /// Adds this rank's share of a sum over all ranks to that of `name`.
+    pub fn add_share(&mut self, name: &str, share: Tensor<1>) {
+        add_to(&mut self.shares, name, share);
     }
 
     /// Adds `rows`, `[tokens, hidden]`, to the rows `ids` of the gradient of a `shape` = `[vocab, hidden]` matrix: the
     /// backward pass of an embedding.
     pub fn add_rows(&mut self, name: &str, shape: [usize; 2], ids: &[i32], rows: Tensor<2>) {
-        let sum = match self.0.remove(name) {
+        let sum = match self.own.remove(name) {
             Some(sum) => sum.cast(DType::F32).reshape(shape),
             None => Tensor::zeros(shape, (&rows.device(), DType::F32)),
         };
         let rows = rows.cast(DType::F32);
         let ids = Tensor::<1, Int>::from_data(TensorData::new(ids.to_vec(), [ids.len()]), &rows.device());
         let sum = sum.select_assign(0, ids, rows, burn::tensor::IndexingUpdateOp::Add);
-        self.0.insert(name.to_owned(), sum.reshape([-1]));
+        self.own.insert(name.to_owned(), sum.reshape([-1]));
     }
 
-    /// The gradient of `name`, `[n]`.
+    /// The gradient of `name`, `[n]`, or this rank's share of it.
     pub fn get(&self, name: &str) -> Option<&Tensor<1>> {
-        self.0.get(name)
+        self.own.get(name).or_else(|| self.shares.get(name))
     }
 
-    /// Takes the gradient of `name`, `[n]`, out.
+    /// Takes the gradient of `name`, `[n]`, or this rank's share of it, out.
     pub fn take(&mut self, name: &str) -> Option<Tensor<1>> {
-        self.0.remove(name)
+        self.own.remove(name).or_else(|| self.shares.remove(name))
     }
 
-    /// All names and gradients, by name.
+    /// All names and gradients, or shares of them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor<1>)> {
-        self.0.iter().map(|(name, gradient)| (name.as_str(), gradient))
+        self.own.iter().chain(&self.shares).map(|(name, gradient)| (name.as_str(), gradient))
     }
 
-    /// Zero for every parameter that is trained: of a rank that has no rows in a step.
-    pub fn zeros(model: &Llama) -> Self {
+    /// Adds zero to every parameter of `model` that is trained: what a rank without rows in a step has to say.
+    pub fn add_zeros(&mut self, model: &Llama) {
         let device = model.head().device();
-        let zeros = |(name, count)| (name, Tensor::zeros([count], (&device, DType::F32)));
-        Self(trained(model, "").into_iter().map(zeros).collect())
+        for (name, count) in trained(model, "") {
+            self.add(&name, Tensor::zeros([count], (&device, DType::F32)));
+        }
     }
 
-    /// Sums each gradient over all ranks and keeps this rank's share of it.
+    /// Sums what is not summed yet over all ranks and keeps this rank's shares.
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn reduce(self, group: &Group) -> Result<Self, TrainError> {
-        let reduced = self.0.into_iter().map(|(name, gradient)| Ok((name, group.reduce(gradient)?)));
-        Ok(Self(reduced.collect::<Result<_, TrainError>>()?))
+    pub fn reduce(mut self, group: &Group) -> Result<Self, TrainError> {
+        for (name, gradient) in std::mem::take(&mut self.own) {
+            self.add_share(&name, group.reduce(gradient)?);
+        }
+        Ok(self)
     }
 
     /// The squared Euclidean norm over all parameters together, summed in f64. The device is read once.
@@ -74,7 +83,7 @@ impl Gradients {
     /// When the device cannot be read.
     pub fn squared_norm(&self) -> f64 {
         let squares: Vec<Tensor<1>> =
-            self.0.values().map(|gradient| squared_norm(gradient.clone())).collect();
+            self.iter().map(|(_, gradient)| squared_norm(gradient.clone())).collect();
         if squares.is_empty() {
             return 0.0;
         }
@@ -82,4 +91,12 @@ impl Gradients {
             Tensor::cat(squares, 0).try_into_vec_as().expect("floats that the device computed");
         squares.into_iter().map(f64::from).sum()
     }
+}
+
+fn add_to(sums: &mut BTreeMap<String, Tensor<1>>, name: &str, gradient: Tensor<1>) {
+    let sum = match sums.remove(name) {
+        Some(sum) => sum.cast(DType::F32).add(gradient.cast(DType::F32)),
+        None => gradient,
+    };
+    sums.insert(name.to_owned(), sum);
 }

@@ -38,6 +38,11 @@ impl StepData {
     pub fn share(&self, group: &Group) -> impl Iterator<Item = &Batch> {
         self.micro_batches.iter().skip(group.rank()).step_by(group.world_size())
     }
+
+    /// How many micro-batches the rank with the most has; every other has as many or one less.
+    pub fn rounds(&self, group: &Group) -> usize {
+        self.micro_batches.len().div_ceil(group.world_size())
+    }
 }
 
 impl<'a> Loader<'a> {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use uner_kernels::{AdamWState, AdamWStep, adamw};
 use uner_model::Llama;
-use uner_model::parameters::{map, trained, visit};
+use uner_model::parameters::{map, trained};
 
 use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::gradients::Gradients;
 use crate::group::Group;
+use crate::rank_model::RankModel;
 
 /// The tensors of a state, by what comes before a parameter's name in files.
 const FIRST: &str = "exp_avg.";
@@ -40,6 +41,16 @@ pub struct Update {
     pub grad_scale: f64,
 }
 
+impl Update {
+    /// The scalars for a parameter of this shape. Decay is for matrices only: norms and other vectors are left alone.
+    pub(crate) fn of(self, shape: &[usize], config: &TrainConfig) -> AdamWStep {
+        let TrainConfig { beta1, beta2, eps, .. } = *config;
+        let weight_decay = if shape.len() > 1 { config.weight_decay } else { 0.0 };
+        let Self { lr, step, grad_scale } = self;
+        AdamWStep { lr, beta1, beta2, eps, weight_decay, step, grad_scale }
+    }
+}
+
 impl AdamW {
     /// The state at the start of a run, and the model in the type it is to be trained in. Where that is shorter than f32, the
     /// values the model comes with are the masters: what rounding takes from them is not lost.
@@ -66,8 +77,7 @@ impl AdamW {
         self.states.get(name).map(|state| (&state.exp_avg, &state.exp_avg_sq))
     }
 
-    /// One update of every parameter that has a gradient, from this rank's shares of the gradients' sums. Decay is for
-    /// matrices only: norms and other vectors are left alone.
+    /// One update of every parameter that has a gradient, from this rank's shares of the gradients' sums.
     ///
     /// # Errors
     /// When another rank has failed; the model is of no use then.
@@ -82,13 +92,10 @@ impl AdamW {
         let mut failure = None;
         let model = map(model, "", |name, shape, values| {
             let Some(gradient) = gradients.take(name) else { return values };
-            let weight_decay = if shape.len() > 1 { config.weight_decay } else { 0.0 };
-            let TrainConfig { beta1, beta2, eps, .. } = *config;
-            let Update { lr, step, grad_scale } = update;
-            let scalars = AdamWStep { lr, beta1, beta2, eps, weight_decay, step, grad_scale };
             let (count, device, dtype) = (values.dims()[0], values.device(), values.dtype());
             let share = group.share(count).of(values);
-            self.update(name, share, gradient, &scalars, group).unwrap_or_else(|error| {
+            let share = self.update(name, share, gradient, &update.of(shape, config));
+            group.gather(share).unwrap_or_else(|error| {
                 failure.get_or_insert(error);
                 Tensor::zeros([count], (&device, dtype))
             })
@@ -96,22 +103,21 @@ impl AdamW {
         failure.map_or(Ok(model), Err)
     }
 
-    /// Updates a share, `[share]`, and returns the whole parameter, `[n]`.
-    fn update(
+    /// Updates a share of a parameter, `[share]`, from that of its gradient.
+    pub(crate) fn update(
         &mut self,
         name: &str,
         share: Tensor<1>,
         gradient: Tensor<1>,
         step: &AdamWStep,
-        group: &Group,
-    ) -> Result<Tensor<1>, TrainError> {
+    ) -> Tensor<1> {
         if share.dims()[0] == 0 {
-            return group.gather(share);
+            return share;
         }
         let state = self.states.remove(name).unwrap_or_else(|| fresh(&share));
         let (share, state) = adamw(share, gradient, state, step);
         self.states.insert(name.to_owned(), state);
-        group.gather(share)
+        share
     }
 
     /// Everything that is remembered, whole, by name in files; empty on all ranks but the first. Every rank has to call. With
@@ -119,9 +125,12 @@ impl AdamW {
     ///
     /// # Errors
     /// When another rank has failed.
+    ///
+    /// # Panics
+    /// When the device cannot be read.
     pub fn gathered(
         &self,
-        model: &Llama,
+        model: &RankModel,
         masters: bool,
         group: &Group,
     ) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
@@ -131,8 +140,8 @@ impl AdamW {
             (SECOND, |state| Some(&state.exp_avg_sq)),
             (MASTER, |state| state.master.as_ref()),
         ];
-        let trained = trained(model, "");
-        for (name, _) in &trained {
+        let trained = model.trained();
+        for name in &trained {
             let state = self.states.get(name);
             for (kind, tensor) in kinds.iter().filter(|(kind, _)| self.has_masters || *kind != MASTER) {
                 let share = state.and_then(tensor).map_or_else(Vec::new, host);
@@ -142,13 +151,14 @@ impl AdamW {
                 }
             }
         }
-        if masters && !self.has_masters && group.is_first() {
-            let trained: BTreeSet<String> = trained.into_iter().map(|(name, _)| name).collect();
-            visit(model, "", |parameter| {
-                if trained.contains(&parameter.name) {
-                    whole.insert(format!("{MASTER}{}", parameter.name), host(&parameter.values));
+        if masters && !self.has_masters {
+            let trained: BTreeSet<String> = trained.into_iter().collect();
+            model.read(group, |name, _, values| {
+                if trained.contains(&name) {
+                    let values = values.try_into_vec().expect("what is its own master is f32");
+                    whole.insert(format!("{MASTER}{name}"), values);
                 }
-            });
+            })?;
         }
         Ok(whole)
     }

@@ -37,7 +37,7 @@ pub struct Profile {
 /// # Errors
 /// As [`crate::train`].
 pub fn profile(run: &Run, mut progress: Progress, steps: u64) -> Result<Profile, TrainError> {
-    let device = progress.model.head().device();
+    let device = progress.model.device();
     let loader = Loader::new(run.store, run.config, run.seed);
     let mut found = Profile {
         steps,

@@ -18,6 +18,7 @@ use crate::guards::GuardState;
 use crate::loader::{Loader, StepData};
 use crate::optimizer::AdamW;
 use crate::precision;
+use crate::rank_model::RankModel;
 use crate::saving::Saves;
 use crate::store::TokenStore;
 use crate::update::{Known, step, tell};
@@ -56,7 +57,7 @@ pub struct Run<'a> {
 #[derive(Debug)]
 pub struct Progress {
     /// The weights.
-    pub model: Llama,
+    pub model: RankModel,
     /// The moments.
     pub optimizer: AdamW,
     /// Steps done.
@@ -72,7 +73,14 @@ impl Progress {
     pub fn new(model: Llama, group: &Group) -> Self {
         let parameters = precision::parameters(&model.head().device());
         let (model, optimizer) = AdamW::new(model, parameters, group);
+        let model = RankModel::from(model);
         Self { model, optimizer, step: 0, standing: Standing::default(), guard: GuardState::default() }
+    }
+
+    /// With the model's blocks divided among the ranks: see [`RankModel::divide`].
+    #[must_use]
+    pub fn divide(self, config: &LlamaConfig, group: &Group) -> Self {
+        Self { model: self.model.divide(config, group), ..self }
     }
 
     /// Whether a run has stopped before its end, with something left to be done when it is resumed.
@@ -85,7 +93,13 @@ impl Progress {
 impl From<Checkpoint> for Progress {
     fn from(found: Checkpoint) -> Self {
         let Checkpoint { model, optimizer, state, .. } = found;
-        Self { model, optimizer, step: state.step, standing: state.standing, guard: state.guard }
+        Self {
+            model: model.into(),
+            optimizer,
+            step: state.step,
+            standing: state.standing,
+            guard: state.guard,
+        }
     }
 }
 
@@ -151,7 +165,8 @@ fn steps(
     listen: &mut Listen,
 ) -> Result<Progress, TrainError> {
     let total = run.total_steps();
-    let known = Known { total, flops: Flops::new(&progress.model, run.model_config) };
+    let adapter = progress.model.held().adapter.as_ref().map(|adapter| &adapter.config);
+    let known = Known { total, flops: Flops::new(run.model_config, adapter) };
     let mut stop = progress.standing.is_exhausted(run.config.best);
     if progress.standing.cut_short {
         stop = settle(run, &mut progress, false, saves, listen)?;

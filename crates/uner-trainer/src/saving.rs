@@ -46,9 +46,11 @@ impl<'a> Saves<'a> {
         let run = self.run;
         let Progress { model, optimizer, .. } = progress;
         let optimizer = optimizer.gathered(model, run.model_config.torch_dtype != "float32", run.group)?;
+        let state = run.state(progress);
+        let snapshot =
+            Snapshot::take((model, run.group), run.model_config, optimizer, state, run.companions)?;
         if run.group.is_first() {
-            let state = run.state(progress);
-            self.writer.start(Snapshot::take(model, run.model_config, optimizer, state, run.companions)?);
+            self.writer.start(snapshot);
         }
         self.last = Instant::now();
         self.held_up += start.elapsed().as_secs_f64();

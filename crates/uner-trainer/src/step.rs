@@ -6,6 +6,8 @@
 //! 2016, "Training Deep Nets with Sublinear Memory Cost", with one segment a block), and each block's gradients are at
 //! hand the moment they are complete.
 
+use std::collections::BTreeMap;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use uner_kernels::{Labels, linear_cross_entropy, token_losses};
@@ -13,8 +15,11 @@ use uner_model::parameters::take_gradients;
 use uner_model::{Block, Context, Llama, LlamaConfig};
 
 use crate::batch::Batch;
+use crate::error::TrainError;
 use crate::gradients::Gradients;
+use crate::group::Group;
 use crate::noise;
+use crate::rank_model::RankModel;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
@@ -33,6 +38,9 @@ pub fn beside_the_kernels<R: Send>(device: &Device, work: impl FnOnce() -> R + S
 }
 
 /// Adds the gradients of the batch's summed loss to `gradients` and returns that sum, `[1]`. Frozen parameters get none.
+///
+/// # Panics
+/// When the device cannot compute.
 pub fn accumulate(
     model: &Llama,
     config: &LlamaConfig,
@@ -40,12 +48,38 @@ pub fn accumulate(
     kept_blocks: usize,
     gradients: &mut Gradients,
 ) -> Tensor<1> {
-    Forward::new(model, config, batch, kept_blocks).backward(gradients)
+    let (model, alone) = (RankModel::from(model.clone()), Group::alone());
+    let pass = Forward::new((&model, &alone), config, batch, kept_blocks);
+    pass.and_then(|pass| pass.backward(gradients)).expect("nobody else can fail")
+}
+
+/// A rank's part in a micro-batch that only others have: it hands out its shares of the blocks, and takes in those of their
+/// gradients, in the order of [`Forward`].
+pub(crate) fn stand_by(
+    (model, group): (&RankModel, &Group),
+    kept_blocks: usize,
+    gradients: &mut Gradients,
+) -> Result<(), TrainError> {
+    if !model.is_divided() {
+        return Ok(());
+    }
+    let blocks = model.num_blocks();
+    for layer in 0..blocks {
+        model.block(layer, group)?;
+    }
+    for layer in (0..blocks).rev() {
+        if layer < blocks.saturating_sub(kept_blocks) {
+            model.block(layer, group)?;
+        }
+        model.give(layer, BTreeMap::new(), group, gradients)?;
+    }
+    Ok(())
 }
 
 /// A micro-batch that has passed the blocks forward: what the way back needs.
 pub(crate) struct Forward<'a> {
-    model: &'a Llama,
+    model: &'a RankModel,
+    group: &'a Group,
     config: &'a LlamaConfig,
     batch: &'a Batch,
     context: Context<'a>,
@@ -58,47 +92,60 @@ pub(crate) struct Forward<'a> {
 
 impl<'a> Forward<'a> {
     /// Embedding and blocks.
+    ///
+    /// # Errors
+    /// Where blocks are divided: when another rank has failed.
     pub(crate) fn new(
-        model: &'a Llama,
+        (model, group): (&'a RankModel, &'a Group),
         config: &'a LlamaConfig,
         batch: &'a Batch,
         kept_blocks: usize,
-    ) -> Self {
-        let device = model.head().device();
-        let context =
-            Context { dropout: noise::dropout(model, batch, &device), ..batch.context(config, &device) };
-        let recomputed = model.model.layers.len().saturating_sub(kept_blocks);
+    ) -> Result<Self, TrainError> {
+        let device = model.device();
+        let dropout = noise::dropout(model.held(), batch, &device);
+        let context = Context { dropout, ..batch.context(config, &device) };
+        let blocks = model.num_blocks();
 
-        let mut hidden = model.embed(&batch.ids);
-        let mut inputs = Vec::with_capacity(model.model.layers.len());
+        let mut hidden = model.held().embed(&batch.ids);
+        let mut inputs = Vec::with_capacity(blocks);
         let mut kept = Vec::with_capacity(kept_blocks);
-        for (layer, block) in model.model.layers.iter().enumerate() {
+        for layer in 0..blocks {
+            let block = model.block(layer, group)?;
             inputs.push(hidden.clone());
-            if layer < recomputed {
+            if layer < blocks.saturating_sub(kept_blocks) {
                 hidden = block.forward(hidden, &context, None);
             } else {
-                let graph = Graph::new(block, hidden, &context);
+                let graph = Graph::new(block.into_owned(), hidden, &context);
                 hidden = graph.output.clone().inner();
                 kept.push(graph);
             }
         }
-        Self { model, config, batch, context, inputs, kept, hidden }
+        Ok(Self { model, group, config, batch, context, inputs, kept, hidden })
     }
 
     /// Head, loss and the way back: see [`accumulate`].
-    pub(crate) fn backward(self, gradients: &mut Gradients) -> Tensor<1> {
-        let Self { model, config, batch, context, inputs, mut kept, hidden } = self;
-        let weight = model.model.embed_tokens.weight.val();
-        let labels = batch.labels(&weight.device());
-        let (loss, mut gradient) = head(model, config, hidden, &labels, gradients);
-        for (layer, (block, input)) in model.model.layers.iter().zip(inputs).enumerate().rev() {
-            let graph = kept.pop().unwrap_or_else(|| Graph::new(block, input, &context));
-            gradient = graph.backward(layer, gradient, gradients);
+    ///
+    /// # Errors
+    /// Where blocks are divided: when another rank has failed.
+    pub(crate) fn backward(self, gradients: &mut Gradients) -> Result<Tensor<1>, TrainError> {
+        let Self { model, group, config, batch, context, inputs, mut kept, hidden } = self;
+        let labels = batch.labels(&model.device());
+        let (loss, mut gradient) = head(model.held(), config, hidden, &labels, gradients);
+        for (layer, input) in inputs.into_iter().enumerate().rev() {
+            let graph = match kept.pop() {
+                Some(graph) => graph,
+                None => Graph::new(model.block(layer, group)?.into_owned(), input, &context),
+            };
+            let found;
+            (found, gradient) = graph.backward(layer, gradient);
+            model.give(layer, found, group, gradients)?;
         }
+        let model = model.held();
+        let weight = model.model.embed_tokens.weight.val();
         if model.model.embed_tokens.clone().train().weight.val().is_require_grad() {
             gradients.add_rows(EMBEDDING, weight.dims(), &batch.ids, gradient);
         }
-        loss
+        Ok(loss)
     }
 }
 
@@ -132,20 +179,22 @@ fn head(
 }
 
 impl Graph {
-    fn new(block: &Block, input: Tensor<2>, context: &Context) -> Self {
-        let block = block.clone().train();
+    fn new(block: Block, input: Tensor<2>, context: &Context) -> Self {
+        let block = block.train();
         let input = input.autodiff().require_grad();
         let output = block.forward(input.clone(), context, None);
         Self { input, output, block }
     }
 
-    /// Adds the gradients of the block's parameters and returns that of its input, `[tokens, hidden_size]`.
-    fn backward(self, layer: usize, gradient: Tensor<2>, gradients: &mut Gradients) -> Tensor<2> {
+    /// The gradients of the block's parameters, `[n]`, by name, and that of its input, `[tokens, hidden_size]`.
+    fn backward(self, layer: usize, gradient: Tensor<2>) -> (BTreeMap<String, Tensor<1>>, Tensor<2>) {
         // The value of this sum is of no use; its gradient with respect to `output` is `gradient`, exactly.
         let mut graph = self.output.mul(gradient).sum().backward();
+        let mut found = BTreeMap::new();
         take_gradients(&self.block, &format!("model.layers.{layer}"), &mut graph, |name, gradient| {
-            gradients.add(name, gradient);
+            found.insert(name.to_owned(), gradient);
         });
-        self.input.grad_remove(&mut graph).expect("the input is a leaf of the block's graph")
+        let gradient = self.input.grad_remove(&mut graph).expect("the input is a leaf of the block's graph");
+        (found, gradient)
     }
 }

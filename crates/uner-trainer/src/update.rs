@@ -3,8 +3,7 @@
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor};
-use uner_model::Llama;
+use burn::tensor::Tensor;
 
 use crate::determinism::{differences, loss_difference};
 use crate::error::TrainError;
@@ -14,9 +13,10 @@ use crate::gradients::Gradients;
 use crate::guards::{Answer, Finding, GuardReport, suspects};
 use crate::loader::StepData;
 use crate::optimizer::{Update, clip_factor};
+use crate::rank_model::RankModel;
 use crate::run::{Listen, Progress, Run};
 use crate::schedule::{factor, warmup_updates};
-use crate::step::{Forward, beside_the_kernels};
+use crate::step::{Forward, beside_the_kernels, stand_by};
 use crate::stopwatch::{Breakdown, Stopwatch};
 
 /// What is known before the first step.
@@ -60,7 +60,7 @@ pub(crate) fn step(
     let waited = start.elapsed();
 
     let number = progress.step + 1;
-    let device = progress.model.head().device();
+    let device = progress.model.device();
     let work = || update(run, progress, &data, known.total);
     // Ranks wait for each other, which threads that work for all of them must not.
     let updated = if run.group.is_alone() { beside_the_kernels(&device, work) } else { work() };
@@ -86,7 +86,8 @@ pub(crate) fn step(
         memory_reserved: None,
         breakdown,
     };
-    let guarded = finding.map(|finding| report(run, &progress, finding, &metrics, &data.conversations));
+    let report = |finding| report(run, &progress, finding, &metrics, &data.conversations);
+    let guarded = finding.map(report).transpose()?;
     Ok((progress, Done { metrics, guarded }))
 }
 
@@ -97,11 +98,11 @@ fn report(
     finding: Finding,
     metrics: &StepMetrics,
     conversations: &[usize],
-) -> GuardReport {
+) -> Result<GuardReport, TrainError> {
     let Finding { problem, z, answer } = finding;
     let epoch = (metrics.step - 1) / run.config.steps_per_epoch(run.store.len());
-    let model = (&progress.model, run.model_config);
-    GuardReport {
+    let model = progress.model.whole(run.group)?;
+    Ok(GuardReport {
         step: metrics.step,
         problem,
         loss: Some(metrics.loss).filter(|loss| loss.is_finite()),
@@ -109,8 +110,8 @@ fn report(
         z,
         answer,
         skipped: progress.guard.skipped,
-        conversations: suspects(model, run.store, conversations, (run.seed, epoch)),
-    }
+        conversations: suspects((&model, run.model_config), run.store, conversations, (run.seed, epoch)),
+    })
 }
 
 /// What an update tells of itself.
@@ -136,11 +137,11 @@ pub(crate) fn update(
 ) -> Result<(Progress, Outcome), TrainError> {
     let Progress { model, mut optimizer, step, standing, mut guard } = progress;
     let number = step + 1;
-    let device = model.head().device();
+    let device = model.device();
     let mut breakdown = Breakdown::default();
-    let (sum, gradients) = forward_and_backward(run, &model, data, &device, &mut breakdown);
+    let (sum, gradients) = forward_and_backward(run, &model, data, &mut breakdown)?;
     if run.deterministic {
-        let (again, second) = forward_and_backward(run, &model, data, &device, &mut Breakdown::default());
+        let (again, second) = forward_and_backward(run, &model, data, &mut Breakdown::default())?;
         let mut differences = differences(&gradients, &second);
         differences.extend(loss_difference(sum, again));
         if !differences.is_empty() {
@@ -164,7 +165,7 @@ pub(crate) fn update(
         let grad_scale = clip_factor(grad_norm, run.config.max_grad_norm) / trained;
         // A skipped step is none to the moments.
         let update = Update { lr, step: number - guard.skipped, grad_scale };
-        optimizer.step(model, gradients, run.config, update, run.group)?
+        model.updated(&mut optimizer, gradients, run.config, update, run.group)?
     } else {
         model
     };
@@ -176,22 +177,25 @@ pub(crate) fn update(
 /// The summed loss of this rank's share of a step, and its gradients.
 fn forward_and_backward(
     run: &Run,
-    model: &Llama,
+    model: &RankModel,
     data: &StepData,
-    device: &Device,
     breakdown: &mut Breakdown,
-) -> (f64, Gradients) {
-    let mut watch = Stopwatch::start(device);
+) -> Result<(f64, Gradients), TrainError> {
+    let device = model.device();
+    let mut watch = Stopwatch::start(&device);
     let mut gradients = Gradients::default();
     let mut losses: Vec<Tensor<1>> = Vec::new();
     for batch in data.share(run.group) {
-        let pass = Forward::new(model, run.model_config, batch, run.kept_blocks);
+        let pass = Forward::new((model, run.group), run.model_config, batch, run.kept_blocks)?;
         watch.lap(&mut breakdown.forward);
-        losses.push(pass.backward(&mut gradients));
+        losses.push(pass.backward(&mut gradients)?);
         watch.lap(&mut breakdown.backward);
     }
-    if losses.is_empty() {
-        gradients = Gradients::zeros(model);
+    if losses.len() < data.rounds(run.group) {
+        stand_by((model, run.group), run.kept_blocks, &mut gradients)?;
     }
-    (losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum(), gradients)
+    if losses.is_empty() {
+        gradients.add_zeros(model.held());
+    }
+    Ok((losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum(), gradients))
 }

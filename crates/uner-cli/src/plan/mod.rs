@@ -12,7 +12,7 @@ mod speed;
 
 pub use memory::Budget;
 pub(crate) use memory::host_memory;
-pub use numbers::{DataSize, Machine, Numbers, Steps};
+pub use numbers::{DataSize, Machine, Numbers, RankCount, Steps};
 pub use place::Place;
 pub(crate) use print::bytes;
 pub use speed::Speed;

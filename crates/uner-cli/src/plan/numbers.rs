@@ -4,10 +4,9 @@ use burn::tensor::DType;
 use uner_kernels::device::DeviceName;
 use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, GPU_LOGITS_BYTES};
 use uner_model::BaseForm;
-use uner_model::adapter::Target;
 use uner_trainer::config::AUTO;
 use uner_trainer::memory::{
-    Adapter, Base, Choice, Flops, Outcome, Rows, Setup, Sharding, Size, Storage, changes, choose,
+    Adapter, Base, Choice, Flops, Outcome, Rows, Setup, Size, Storage, changes, choose,
 };
 use uner_trainer::schedule::warmup_updates;
 use uner_trainer::store::Summary;
@@ -50,8 +49,25 @@ pub struct Machine {
     pub place: Place,
     /// How fast it is.
     pub speed: Speed,
-    /// Over how many of them what is shared out.
-    pub sharding: Sharding,
+    /// Ranks that share the work.
+    pub ranks: usize,
+}
+
+/// How many ranks a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RankCount {
+    /// On all machines.
+    pub all: usize,
+    /// On this one.
+    pub here: usize,
+}
+
+impl RankCount {
+    /// Those of one process: one for each device that the recipe names.
+    pub fn of_one_process(plan: &Plan) -> Self {
+        let count = plan.recipe.run.device.count();
+        Self { all: count, here: count }
+    }
 }
 
 /// Every derived number.
@@ -69,8 +85,8 @@ pub struct Numbers {
     pub budget: Budget,
     /// How fast it is there.
     pub speed: Speed,
-    /// Devices that share the work.
-    pub devices: usize,
+    /// Ranks that share the work.
+    pub ranks: usize,
     /// The layout and what it takes; where nothing fits, the one that takes the least.
     pub choice: Choice,
     /// Where nothing fits, what would: the cheapest change first. `None` where it fits.
@@ -94,29 +110,33 @@ pub struct Steps {
 
 impl Numbers {
     /// The arithmetic of a plan, on this machine, whose device is measured for a fraction of a second where it is there.
-    pub fn new(plan: &Plan, data: DataSize) -> Self {
+    pub fn new(plan: &Plan, data: DataSize, ranks: RankCount) -> Self {
         let name = plan.recipe.run.device.first();
         let speed = name.open().map_or(Speed::ASSUMED, |device| {
             Speed::measure(name, &device, &plan.model.config, plan.recipe.train.max_seq_len)
         });
-        let sharding = Sharding { optimizer: plan.recipe.run.device.count(), ..Sharding::NONE };
-        Self::on(plan, data, Machine { place: Place::look(name), speed, sharding })
+        let mut place = Place::look(name);
+        if name.is_host() {
+            // The ranks of a machine share its memory.
+            place.available = place.available.map(|bytes| bytes / ranks.here as u64);
+        }
+        Self::on(plan, data, Machine { place, speed, ranks: ranks.all })
     }
 
     /// The arithmetic of a plan on a machine.
     pub fn on(plan: &Plan, data: DataSize, machine: Machine) -> Self {
-        let Machine { place, speed, sharding } = machine;
+        let Machine { place, speed, ranks } = machine;
         let limit = plan.recipe.run.memory.map(|memory| memory.limit_gib);
         let budget = Budget::new(place.name, place.available, limit);
         let steps = steps(&plan.recipe.train, data);
-        let setup = setup(plan, data, steps, sharding);
+        let setup = setup(plan, data, steps, ranks);
         let rows = rows(&plan.recipe.train);
         let chosen = choose(&setup, rows, speed.rates, budget.usable());
         let too_much = chosen.is_err().then(|| changes(&setup, rows, budget.usable()));
         let choice = chosen.unwrap_or_else(|smallest| smallest);
         let flops = Flops::per_token(&setup, choice.layout, visible(&plan.recipe.train, data));
         let size = Size::new(setup.model, setup.adapter.as_ref());
-        Self { data, size, steps, place, budget, speed, devices: sharding.devices(), choice, too_much, flops }
+        Self { data, size, steps, place, budget, speed, ranks, choice, too_much, flops }
     }
 
     /// Floating-point operations of the run, what is computed twice included.
@@ -127,12 +147,12 @@ impl Numbers {
 
     /// Seconds of the run if it did nothing but matrix products.
     pub fn seconds(&self) -> Option<f64> {
-        Some(self.operations()? / self.speed.rates.matmul / self.devices as f64)
+        Some(self.operations()? / self.speed.rates.matmul / self.ranks as f64)
     }
 }
 
 /// What memory depends on: what is trained, stored as the device computes.
-fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, sharding: Sharding) -> Setup<'_> {
+fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, ranks: usize) -> Setup<'_> {
     let train = &plan.recipe.train;
     let is_host = plan.recipe.run.device.first().is_host();
     let rows = steps
@@ -146,9 +166,9 @@ fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, sharding: Sharding) 
         model: &plan.model.config,
         storage,
         adapter: adapter(plan, storage),
-        sharding,
+        ranks,
         row_length: train.max_seq_len,
-        step_rows: rows.div_ceil(sharding.devices()).max(1),
+        step_rows: rows.div_ceil(ranks).max(1),
         trained_share,
         logits_limit: if is_host { CPU_LOGITS_BYTES } else { GPU_LOGITS_BYTES },
     }
@@ -174,9 +194,7 @@ fn adapter(plan: &Plan, storage: Storage) -> Option<Adapter> {
         None if storage.parameter < Storage::F32.parameter => Base::Bf16,
         None => Base::F32,
     };
-    // Both lists are in the order of a block.
-    let targets = Target::ALL.map(|target| adapter.target_modules.contains(&target));
-    Some(Adapter { rank: adapter.rank, targets, base })
+    Some(Adapter::new(adapter, base))
 }
 
 fn rows(train: &TrainConfig) -> Rows {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use uner_trainer::memory::Choice;
+use uner_trainer::memory::Layout;
 
 use super::print::{bytes, count};
 use super::{DataSize, Numbers, Steps};
@@ -42,10 +42,11 @@ impl Numbers {
     }
 
     fn layout_line(&self, layers: usize) -> String {
-        let Choice { layout, .. } = self.choice;
+        let Layout { micro_batch_rows, kept_blocks, divided } = self.choice.layout;
+        let ranks = self.ranks;
+        let whole = if divided { format!(", blocks divided among {ranks} ranks") } else { String::new() };
         format!(
-            "micro-batches of {} rows, graphs of {} of {layers} blocks kept, the others run again",
-            layout.micro_batch_rows, layout.kept_blocks
+            "micro-batches of {micro_batch_rows} rows, graphs of {kept_blocks} of {layers} blocks kept, the others run again{whole}"
         )
     }
 
@@ -110,7 +111,7 @@ fn operations(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use uner_kernels::device::DeviceName;
-    use uner_trainer::memory::{Rates, Sharding};
+    use uner_trainer::memory::Rates;
 
     use super::super::{Machine, Place, Plan, Speed};
     use super::*;
@@ -124,7 +125,7 @@ mod tests {
             Place { name: DeviceName::Cuda(0), about: Ok("a GPU".to_owned()), available: Some(available) };
         let rates = Rates { matmul: 6e14, memory: 2e12 };
         let speed = Speed { rates, measured: Some([1024, 4096, 8192]) };
-        let numbers = Numbers::on(&plan, data, Machine { place, speed, sharding: Sharding::NONE });
+        let numbers = Numbers::on(&plan, data, Machine { place, speed, ranks: 1 });
         let lines = numbers.lines(plan.model.config.num_hidden_layers);
         lines.into_iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect::<Vec<_>>().concat()
     }

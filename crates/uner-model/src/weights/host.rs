@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, TensorData};
 use safetensors::Dtype;
 use safetensors::tensor::View;
 
@@ -24,13 +24,10 @@ impl HostTensor {
         Self { values: TensorData::new(values, shape.clone()), shape, dtype: Dtype::F32 }
     }
 
-    /// Reads `values`, `[n]`, from their device. The file will have them in this shape as `dtype`, which is `F32`,
-    /// `F16` or `BF16`.
-    ///
-    /// # Panics
-    /// When the device cannot be read.
-    pub fn read(values: Tensor<1>, shape: Vec<usize>, dtype: Dtype) -> Self {
-        Self { values: values.into_data(), shape, dtype }
+    /// Numbers that were read from their device, `[n]`. The file will have them in this shape as `dtype`, which is `F32`, `F16`
+    /// or `BF16`.
+    pub fn of(values: TensorData, shape: Vec<usize>, dtype: Dtype) -> Self {
+        Self { values, shape, dtype }
     }
 }
 

@@ -12,8 +12,8 @@ pub use host::HostTensor;
 pub use random::random;
 pub use read::{load, load_frozen, read_config};
 pub(crate) use read::{map_file, open, to_f32, views, weight_files};
-pub use write::{MAX_SHARD_BYTES, save, to_host, write};
-pub(crate) use write::{dtype_of, stored, write_config, write_file, write_weights};
+pub use write::{MAX_SHARD_BYTES, dtype_of, save, write};
+pub(crate) use write::{stored, write_config, write_file, write_weights};
 
 use burn::tensor::Tensor;
 
@@ -21,7 +21,7 @@ use crate::adapter::BaseForm;
 
 /// Where a model's parameters come from, asked for by checkpoint name and shape.
 pub trait Source {
-    /// The parameter `name`, f32, on the model's device.
+    /// The parameter `name`, on the model's device. That of a file is f32.
     ///
     /// # Errors
     /// When it cannot be given.

@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{View, serialize_to_file};
 
 use super::WeightsError;
-use super::host::{HostTensor, Pending};
+use super::host::Pending;
 use crate::parameters::visit;
 use crate::{Llama, LlamaConfig};
 
@@ -33,20 +33,6 @@ pub fn save(
         parameters.push((parameter.name.clone(), Pending { parameter, dtype }));
     });
     write(parameters, config, folder, max_shard_bytes)
-}
-
-/// Copies all parameters to the host, in order, as [`write()`] takes them: what is trained on meanwhile does not change
-/// them, and any thread may write them.
-///
-/// # Errors
-/// When `torch_dtype` is none of `float32`, `float16`, `bfloat16`.
-pub fn to_host(model: &Llama, config: &LlamaConfig) -> Result<Vec<(String, HostTensor)>, WeightsError> {
-    let dtype = dtype_of(config, Path::new("config.json"))?;
-    let mut parameters = Vec::new();
-    visit(model, "", |parameter| {
-        parameters.push((parameter.name, HostTensor::read(parameter.values, parameter.shape, dtype)));
-    });
-    Ok(parameters)
 }
 
 /// Writes `config.json` and these parameters, as [`save`] does.
@@ -137,7 +123,10 @@ pub(crate) fn stored(values: &[f32], dtype: Dtype) -> Vec<u8> {
 }
 
 /// The type that `torch_dtype` names; `path` is the file it stands in.
-pub(crate) fn dtype_of(config: &LlamaConfig, path: &Path) -> Result<Dtype, WeightsError> {
+///
+/// # Errors
+/// When it is none of `float32`, `float16`, `bfloat16`.
+pub fn dtype_of(config: &LlamaConfig, path: &Path) -> Result<Dtype, WeightsError> {
     match config.torch_dtype.as_str() {
         "float32" => Ok(Dtype::F32),
         "float16" => Ok(Dtype::F16),

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::serialize_to_file;
+use uner_model::LlamaConfig;
 use uner_model::adapter::{self, AdapterFiles};
 use uner_model::weights::{self, HostTensor, MAX_SHARD_BYTES};
-use uner_model::{Llama, LlamaConfig};
 
 use super::manifest;
 use super::state::State;
 use crate::error::TrainError;
+use crate::group::Group;
+use crate::rank_model::RankModel;
 
 /// Everything a checkpoint is made of, as plain data: taken on the thread that trains, since a device answers only that,
 /// and written on any other. The files are a function of it.
@@ -31,23 +33,24 @@ enum Weights {
 }
 
 impl Snapshot {
-    /// Copies the model to the host. `optimizer` is what [`crate::AdamW::gathered`] gave; `companions` are files that are copied
-    /// in beside the weights when the checkpoint is written.
+    /// Copies the model to the host of the first rank; every rank has to call. `optimizer` is what [`crate::AdamW::gathered`] gave;
+    /// `companions` are files that are copied in beside the weights when the checkpoint is written.
     ///
     /// # Errors
-    /// When `config.torch_dtype` cannot be written.
+    /// When `config.torch_dtype` cannot be written, or another rank has failed.
     pub fn take(
-        model: &Llama,
+        model: (&RankModel, &Group),
         config: &LlamaConfig,
         optimizer: BTreeMap<String, Vec<f32>>,
         state: State,
         companions: &[PathBuf],
     ) -> Result<Self, TrainError> {
+        let (model, group) = model;
         Ok(Self {
             config: config.clone(),
-            weights: match adapter::files(model) {
+            weights: match adapter::files(model.held()) {
                 Some(files) => Weights::Adapter(files),
-                None => Weights::Whole(weights::to_host(model, config)?),
+                None => Weights::Whole(whole(model, config, group)?),
             },
             optimizer: optimizer.into_iter().map(|(name, values)| (name, HostTensor::new(values))).collect(),
             state,
@@ -71,4 +74,16 @@ impl Snapshot {
         }
         manifest::write(folder)
     }
+}
+
+/// All parameters on the host, as they are written: what is trained on meanwhile does not change them.
+fn whole(
+    model: &RankModel,
+    config: &LlamaConfig,
+    group: &Group,
+) -> Result<Vec<(String, HostTensor)>, TrainError> {
+    let dtype = weights::dtype_of(config, Path::new("config.json"))?;
+    let mut parameters = Vec::new();
+    model.read(group, |name, shape, values| parameters.push((name, HostTensor::of(values, shape, dtype))))?;
+    Ok(parameters)
 }

@@ -47,13 +47,18 @@ impl Session {
         Ok(Self(universe))
     }
 
-    /// All processes.
+    /// All processes; every one has to ask.
     pub fn processes(&self) -> Mpi {
         let world = self.0.world();
         let local = world.split_shared(world.rank());
         let place = |all: &SimpleCommunicator| (all.rank() as usize, all.size() as usize);
         let ((rank, count), local) = (place(&world), place(&local));
         Mpi { rank, count, local, world: Mutex::new(World(world)) }
+    }
+
+    /// The number of this process. Unlike [`Session::processes`], one process can ask this by itself.
+    pub fn rank(&self) -> usize {
+        self.0.world().rank() as usize
     }
 
     /// Ends every process at once.

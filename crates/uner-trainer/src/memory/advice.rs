@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Adapter, Base, Choice, Rows, Setup, Sharding, Storage};
+use super::{Adapter, Base, Choice, Rows, Setup, Storage};
 
 /// Rank of the adapter that is proposed, a usual one.
 const RANK: usize = 16;
@@ -20,8 +20,8 @@ pub enum Change {
     MaxSeqLen(usize),
     /// An adapter of this rank on every layer.
     Adapter(usize, Base),
-    /// Master weights and moments shared by so many devices.
-    ShardedOptimizer(usize),
+    /// So many devices, which share master weights and moments, and the blocks too where that is needed.
+    Devices(usize),
 }
 
 /// A change and what the run would then take on a device, laid out to take the least.
@@ -46,11 +46,9 @@ pub fn changes(setup: &Setup, rows: Rows, available: u64) -> Vec<Outcome> {
         (Change::MaxSeqLen(row_length), Setup { row_length, ..*setup })
     });
     let shorter = shorter.find_map(fits);
-    let counts = std::iter::successors(Some(2), |count| Some(2 * count)).take_while(|c| *c <= MOST_DEVICES);
-    let mut sharded = counts.map(|count| {
-        let sharding = Sharding { optimizer: count, blocks: setup.sharding.blocks };
-        (Change::ShardedOptimizer(count), Setup { sharding, ..*setup })
-    });
+    let counts = std::iter::successors(Some(2 * setup.ranks), |count| Some(2 * count))
+        .take_while(|c| *c <= MOST_DEVICES);
+    let mut sharded = counts.map(|count| (Change::Devices(count), Setup { ranks: count, ..*setup }));
     let others = other_storage(setup).into_iter().filter_map(fits);
     let devices = sharded.find_map(fits);
     fewer.into_iter().chain(shorter).chain(others).chain(devices).collect()
@@ -89,8 +87,11 @@ impl fmt::Display for Change {
             Self::Adapter(rank, base) => {
                 write!(out, "an adapter of rank {rank} on every layer, the model frozen in {base}")
             }
-            Self::ShardedOptimizer(devices) => {
-                write!(out, "{devices} devices that share the optimizer's state")
+            Self::Devices(devices) => {
+                write!(
+                    out,
+                    "{devices} devices, which share the optimizer's state and, where needed, the blocks"
+                )
             }
         }
     }

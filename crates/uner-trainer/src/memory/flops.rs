@@ -45,7 +45,7 @@ impl Flops {
 #[cfg(test)]
 mod tests {
     use super::super::tests::llama_7b;
-    use super::super::{Adapter, Base, Sharding, Storage};
+    use super::super::{Adapter, Base, Storage};
     use super::*;
 
     #[test]
@@ -55,13 +55,13 @@ mod tests {
             model: &model,
             storage: Storage::MIXED,
             adapter: None,
-            sharding: Sharding::NONE,
+            ranks: 1,
             row_length: 2048,
             step_rows: 1,
             trained_share: 1.0,
             logits_limit: 256 << 20,
         };
-        let kept = Layout { micro_batch_rows: 1, kept_blocks: 32 };
+        let kept = Layout { micro_batch_rows: 1, kept_blocks: 32, divided: false };
         let flops = Flops::per_token(&setup, kept, 1024.5);
         // 6,607,077,376 parameters are in matrices that are multiplied with (all but the embedding and the norms).
         let attention = 12.0 * 32.0 * 4096.0 * 1024.5;

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! (a sum is read, a term is read, a sum is written). Of equal ones the smallest micro-batch is taken. That a product over more
-//! tokens runs at a higher rate is left out: the rate is measured at one size.
+//! tokens runs at a higher rate is left out: the rate is measured at one size. Blocks are divided among the ranks where nothing
+//! else fits: they are sent three times a micro-batch then.
 
 use super::{Layout, Memory, Setup, Size};
 
@@ -45,14 +46,15 @@ pub struct Choice {
 }
 
 impl Choice {
-    fn new(setup: &Setup, micro_batch_rows: usize, kept_blocks: usize) -> Self {
-        let layout = Layout { micro_batch_rows, kept_blocks };
+    fn new(setup: &Setup, layout: Layout) -> Self {
         Self { layout, memory: Memory::of(setup, layout) }
     }
 
     /// The layout of these rows that takes the least.
     pub(super) fn smallest(setup: &Setup, micro_batch_rows: usize) -> Self {
-        Self::new(setup, micro_batch_rows, 0)
+        let of = |divided| Self::new(setup, Layout { micro_batch_rows, kept_blocks: 0, divided });
+        let choices = divisions(setup).iter().copied().map(of);
+        choices.min_by_key(|choice| choice.memory.total()).expect("a model can always be held whole")
     }
 }
 
@@ -68,15 +70,26 @@ pub fn choose(setup: &Setup, rows: Rows, rates: Rates, available: u64) -> Result
             std::iter::successors(Some(1), |rows| Some(rows * 2)).take_while(|rows| *rows <= most).collect()
         }
     };
-    let fitting = candidates.iter().filter_map(|&rows| most_kept(setup, rows, available));
-    let best = fitting.min_by(|a, b| lost(setup, a.layout, rates).total_cmp(&lost(setup, b.layout, rates)));
+    let best = divisions(setup).iter().find_map(|&divided| {
+        let fitting = candidates.iter().filter_map(|&rows| most_kept(setup, rows, divided, available));
+        fitting.min_by(|a, b| lost(setup, a.layout, rates).total_cmp(&lost(setup, b.layout, rates)))
+    });
     best.ok_or_else(|| Choice::smallest(setup, candidates[0]))
 }
 
+/// Whether blocks can be divided, what is better first: there have to be others, and the base of an adapter stays whole.
+fn divisions(setup: &Setup) -> &'static [bool] {
+    if setup.ranks > 1 && setup.adapter.is_none() { &[false, true] } else { &[false] }
+}
+
 /// The layout of these rows with the most kept blocks that fit.
-fn most_kept(setup: &Setup, rows: usize, available: u64) -> Option<Choice> {
-    let kept = 0..=setup.model.num_hidden_layers;
-    kept.rev().map(|kept| Choice::new(setup, rows, kept)).find(|choice| choice.memory.total() <= available)
+fn most_kept(setup: &Setup, micro_batch_rows: usize, divided: bool, available: u64) -> Option<Choice> {
+    let layouts = (0..=setup.model.num_hidden_layers).rev().map(|kept_blocks| Layout {
+        micro_batch_rows,
+        kept_blocks,
+        divided,
+    });
+    layouts.map(|layout| Choice::new(setup, layout)).find(|choice| choice.memory.total() <= available)
 }
 
 /// Seconds of a step that a layout with all the memory in the world would not need.

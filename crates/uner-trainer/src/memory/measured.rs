@@ -13,7 +13,7 @@ use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, IGNORE_INDEX};
 use uner_model::LlamaConfig;
 use uner_model::weights::random;
 
-use super::{Layout, Memory, Setup, Sharding, Storage};
+use super::{Layout, Memory, Setup, Storage};
 use crate::batch::Batch;
 use crate::config::TrainConfig;
 use crate::gradients::Gradients;
@@ -137,13 +137,14 @@ fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
         model,
         storage: Storage { snapshot: 0.0, ..Storage::F32 },
         adapter: None,
-        sharding: Sharding::NONE,
+        ranks: 1,
         row_length: shape.length,
         step_rows: shape.rows * shape.micro_batches,
         trained_share: 1.0 / TRAINED_ONE_OF as f64,
         logits_limit: CPU_LOGITS_BYTES,
     };
-    Memory::of(&setup, Layout { micro_batch_rows: shape.rows, kept_blocks: shape.kept }).total()
+    Memory::of(&setup, Layout { micro_batch_rows: shape.rows, kept_blocks: shape.kept, divided: false })
+        .total()
 }
 
 /// Bytes at the peak of two steps, the model included: the second step finds moments.

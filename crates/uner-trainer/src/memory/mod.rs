@@ -24,7 +24,7 @@ pub use advice::{Change, Outcome, changes};
 pub use flops::Flops;
 pub use layout::{Choice, Rates, Rows, choose};
 pub use size::Size;
-pub use storage::{Adapter, Base, Matrix, Sharding, Storage};
+pub use storage::{Adapter, Base, Matrix, Storage};
 
 use uner_model::LlamaConfig;
 
@@ -42,11 +42,11 @@ pub struct Setup<'a> {
     pub storage: Storage,
     /// The adapter that is trained in place of the model.
     pub adapter: Option<Adapter>,
-    /// Over how many devices what is shared out.
-    pub sharding: Sharding,
+    /// Ranks that each hold a share of the master weights and moments (`ZeRO` stage 1, Rajbhandari et al. 2020).
+    pub ranks: usize,
     /// Tokens of a row.
     pub row_length: usize,
-    /// Rows that one device has in a step, about.
+    /// Rows that one rank has in a step, about.
     pub step_rows: usize,
     /// Which share of the tokens carries loss, from 0 to 1: only their logits are computed.
     pub trained_share: f64,
@@ -61,6 +61,8 @@ pub struct Layout {
     pub micro_batch_rows: usize,
     /// Blocks, counted from the last, that keep their graph; the others run again in the backward pass.
     pub kept_blocks: usize,
+    /// Whether the blocks are divided among the ranks (`ZeRO` stage 3): see [`crate::RankModel`].
+    pub divided: bool,
 }
 
 /// Bytes on one device at the largest moment of a step.
@@ -90,8 +92,9 @@ impl Memory {
     /// The estimate for a layout.
     pub fn of(setup: &Setup, layout: Layout) -> Self {
         let size = Size::new(setup.model, setup.adapter.as_ref());
-        let held = held(setup, &size);
-        let moments = moments(setup, &size, layout);
+        let held = held(setup, &size, layout);
+        let whole = if layout.divided { whole(setup, &size, &held) } else { Memory::default() };
+        let moments = moments(setup, &size, layout).chain([whole]);
         let largest = moments.max_by_key(Self::total).unwrap_or_default();
         let Self { weights, master, moments, checkpoint, .. } = held;
         Self { weights, master, moments, checkpoint, ..largest }
@@ -120,12 +123,13 @@ impl Memory {
 }
 
 /// Weights, master weights, moments, and their copy for a checkpoint.
-fn held(setup: &Setup, size: &Size) -> Memory {
-    let Setup { storage, sharding, .. } = *setup;
+fn held(setup: &Setup, size: &Size, layout: Layout) -> Memory {
+    let Setup { storage, ranks, .. } = *setup;
     let others = (size.embeddings * size.embedding + size.norm) as f64;
-    // A block that another rank owns is gathered whole before it runs.
-    let gathered = if sharding.blocks > 1 { 1.0 } else { 0.0 };
-    let blocks = size.blocks as f64 / sharding.blocks as f64 + gathered;
+    let ranks = ranks as f64;
+    // A block that is divided is gathered before it runs, and stays for as long as its graph.
+    let gathered = layout.kept_blocks.max(1) as f64;
+    let blocks = if layout.divided { size.blocks as f64 / ranks + gathered } else { size.blocks as f64 };
     let weights = match &setup.adapter {
         None => storage.parameter * (blocks * size.block() as f64 + others),
         Some(Adapter { base, .. }) => {
@@ -135,7 +139,6 @@ fn held(setup: &Setup, size: &Size) -> Memory {
                 + storage.parameter * size.adapter() as f64
         }
     };
-    let ranks = sharding.devices() as f64;
     let states = size.trained() as f64 / ranks;
     Memory {
         weights: weights as u64,
@@ -144,6 +147,14 @@ fn held(setup: &Setup, size: &Size) -> Memory {
         checkpoint: (storage.snapshot * size.trained() as f64) as u64,
         ..Memory::default()
     }
+}
+
+/// What a model needs whose blocks are divided when they are not: before a run, when it is read in f32, and in evaluations, which
+/// gather all of it.
+fn whole(setup: &Setup, size: &Size, held: &Memory) -> Memory {
+    let model = size.model() as f64;
+    let read = Storage::F32.parameter * model - (held.weights + held.moments) as f64;
+    Memory { workspace: read.max(setup.storage.parameter * model) as u64, ..Memory::default() }
 }
 
 /// What each moment of the last micro-batch of a step needs on top of what is held.
@@ -180,11 +191,12 @@ impl Gradients {
         let full = setup.adapter.is_none();
         let block = bytes * if full { size.block() } else { size.block_adapter } as f64;
         let head = if full { bytes * size.embedding as f64 } else { 0.0 };
-        // The owner of a block keeps its gradients; the embedding, the head and the norm are everybody's.
         let others = if full { bytes * (size.embeddings * size.embedding + size.norm) as f64 } else { 0.0 };
-        let all = block * size.blocks as f64 / setup.sharding.blocks as f64 + others;
+        // Of a divided block the shares are kept; the embedding, the head and the norm are everybody's.
+        let block = if layout.divided { block / setup.ranks as f64 } else { block };
+        let all = block * size.blocks as f64 + others;
         let earlier = if layout.micro_batch_rows < setup.step_rows { all } else { 0.0 };
-        Self { all, earlier, head, block: block / setup.sharding.blocks as f64 }
+        Self { all, earlier, head, block }
     }
 
     /// Before the backward pass of block `index` of `blocks`.

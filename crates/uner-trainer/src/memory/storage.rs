@@ -1,6 +1,7 @@
 //! What the memory plan needs to know of how a run stores its numbers and shares them out.
 
-use uner_model::LlamaConfig;
+use uner_model::adapter::Target;
+use uner_model::{AdapterConfig, LlamaConfig};
 
 /// Values of a packed weight that share one scale.
 const WEIGHT_BLOCK: f64 = 64.0;
@@ -65,6 +66,13 @@ pub struct Adapter {
 }
 
 impl Adapter {
+    /// One as a recipe describes it, on a base that is stored like this.
+    pub fn new(config: &AdapterConfig, base: Base) -> Self {
+        // Both lists are in the order of a block.
+        let targets = Target::ALL.map(|target| config.target_modules.contains(&target));
+        Self { rank: config.rank, targets, base }
+    }
+
     /// One on every layer of a block.
     pub fn everywhere(rank: usize, base: Base) -> Self {
         Self { rank, targets: [true; 7], base }
@@ -103,26 +111,6 @@ impl Base {
     /// Whether a matrix has to be unpacked before it can be multiplied with.
     pub(super) fn is_packed(self) -> bool {
         matches!(self, Self::EightBit | Self::FourBit)
-    }
-}
-
-/// Over how many devices what is shared out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sharding {
-    /// Ranks that each hold a share of the master weights and moments (`ZeRO` stage 1, Rajbhandari et al. 2020).
-    pub optimizer: usize,
-    /// Ranks that each own some of the blocks, their gradients and all that belongs to them; the others gather a block
-    /// just before it runs.
-    pub blocks: usize,
-}
-
-impl Sharding {
-    /// Everything on one device.
-    pub const NONE: Self = Self { optimizer: 1, blocks: 1 };
-
-    /// How many devices there are.
-    pub fn devices(self) -> usize {
-        self.optimizer.max(self.blocks)
     }
 }
 

@@ -29,7 +29,7 @@ fn setup(model: &LlamaConfig) -> Setup<'_> {
         model,
         storage: Storage::MIXED,
         adapter: None,
-        sharding: Sharding::NONE,
+        ranks: 1,
         row_length: 1024,
         step_rows: 64,
         trained_share: 0.2,
@@ -40,7 +40,7 @@ fn setup(model: &LlamaConfig) -> Setup<'_> {
 #[test]
 fn bytes_of_a_parameter_are_18_in_mixed_precision() {
     let model = llama_7b();
-    let memory = Memory::of(&setup(&model), Layout { micro_batch_rows: 1, kept_blocks: 0 });
+    let memory = Memory::of(&setup(&model), Layout { micro_batch_rows: 1, kept_blocks: 0, divided: false });
     let parameters = 6_738_415_616;
     assert_eq!([memory.weights, memory.master, memory.moments], [2, 4, 8].map(|bytes| bytes * parameters));
     // At the largest moment the gradients of one block, or of the head, exist beside their sum.
@@ -79,19 +79,19 @@ fn more_memory_keeps_more_blocks_and_never_takes_more_than_there_is() {
         lost_before = lost;
     }
     let all = choose(&setup, Rows::Auto, RATES, 4000 * GIB).unwrap();
-    assert_eq!(all.layout, Layout { micro_batch_rows: 64, kept_blocks: 32 });
+    assert_eq!(all.layout, Layout { micro_batch_rows: 64, kept_blocks: 32, divided: false });
     let fixed = choose(&setup, Rows::Fixed(2), RATES, 4000 * GIB).unwrap();
-    assert_eq!(fixed.layout, Layout { micro_batch_rows: 2, kept_blocks: 32 });
+    assert_eq!(fixed.layout, Layout { micro_batch_rows: 2, kept_blocks: 32, divided: false });
 }
 
 #[test]
 fn shares_fall_as_computed() {
     let model = llama_7b();
-    let layout = Layout { micro_batch_rows: 1, kept_blocks: 0 };
-    let of = |optimizer, blocks| {
-        Memory::of(&Setup { sharding: Sharding { optimizer, blocks }, ..setup(&model) }, layout)
+    let of = |ranks, divided| {
+        let layout = Layout { micro_batch_rows: 1, kept_blocks: 0, divided };
+        Memory::of(&Setup { ranks, ..setup(&model) }, layout)
     };
-    let (whole, zero, owned) = (of(1, 1), of(8, 1), of(8, 8));
+    let (whole, zero, owned) = (of(1, false), of(8, false), of(8, true));
     assert_eq!((zero.master, zero.moments), (whole.master / 8, whole.moments / 8));
     assert_eq!((zero.weights, zero.gradients), (whole.weights, whole.gradients));
     let size = Size::new(&model, None);
@@ -113,7 +113,7 @@ fn what_makes_it_fit_is_told_from_cheap_to_expensive() {
             Change::Adapter(16, Base::Bf16),
             Change::Adapter(16, Base::EightBit),
             Change::Adapter(16, Base::FourBit),
-            Change::ShardedOptimizer(2),
+            Change::Devices(2),
         ],
         "{found:?}"
     );
