@@ -53,6 +53,52 @@ fn devices_of_one_process() {
     desk.train(&["run.device=flex,cuda:99"]).fails(1, &["`cuda:99`"]);
 }
 
+/// What makes the tiny run one whose blocks are most of its memory.
+fn deepen(desk: &Desk) {
+    let model = desk.read("model.toml").replace("num_hidden_layers = 2", "num_hidden_layers = 16");
+    let model = model.replace("hidden_size = 32", "hidden_size = 128");
+    desk.write("model.toml", &model.replace("intermediate_size = 64", "intermediate_size = 256"));
+}
+
+/// `run.memory.limit_gib` with which a run on `ranks` ranks just fits.
+fn least_limit(desk: &Desk, ranks: usize) -> String {
+    let device = format!("run.device={}", vec!["flex"; ranks].join(","));
+    let args =
+        ["train", "--recipe", "tiny", "--dry-run", "--set", "run.memory.limit_gib=0.001", "--set", &device];
+    let problem = desk.uner(&args).stderr;
+    let needed = problem.split_once("the run takes ").and_then(|(_, rest)| rest.split_once(" MiB"));
+    let needed: f64 = needed.unwrap_or_else(|| panic!("{problem}")).0.parse().unwrap();
+    // 0.65 of the host's memory is planned with.
+    format!("run.memory.limit_gib={}", 1.05 * needed / 0.65 / 1024.0)
+}
+
+#[test]
+fn blocks_are_divided_where_the_model_does_not_fit_otherwise() {
+    let desk = Desk::new();
+    deepen(&desk);
+    let keys = [
+        "train.micro_batch_rows=1",
+        "train.validate_every=2",
+        "data.validation=[{ dataset = \"demo\", split = \"validation\", cap = 4 }]",
+    ];
+    let run = |dir: &str, more: &[&str]| {
+        let dir = format!("run.dir={dir}");
+        let sets: Vec<&str> =
+            keys.iter().copied().chain([dir.as_str()]).chain(more.iter().copied()).collect();
+        desk.train(&sets)
+    };
+    run("one", &[]).succeeds();
+    let outcome = run("three", &["run.device=flex,flex,flex", &least_limit(&desk, 3)]);
+    outcome.succeeds();
+    assert!(outcome.stderr.contains("blocks divided among 3 ranks"), "{}", outcome.stderr);
+    assert!(
+        outcome.stdout.contains("strict F1 unseen"),
+        "the last checkpoint is measured: {}",
+        outcome.stdout
+    );
+    assert_same_run(&desk, "three", "one");
+}
+
 #[cfg(not(feature = "mpi"))]
 #[test]
 fn processes_without_mpi_are_refused() {
@@ -70,7 +116,7 @@ mod mpi {
     use std::process::{Child, Command, Stdio};
     use std::time::{Duration, Instant};
 
-    use super::{assert_same_run, metrics, weights};
+    use super::{assert_same_run, deepen, least_limit, metrics, weights};
     use crate::Desk;
 
     /// `uner-train` by `tiny.toml` in `processes` processes; `None` where there is no `mpirun`.
@@ -105,6 +151,20 @@ mod mpi {
             assert_eq!(outcome.stdout.matches("strict F1 unseen").count(), 1, "{}", outcome.stdout);
             assert_same_run(&desk, run, "one");
         }
+    }
+
+    #[test]
+    fn blocks_divided_among_two_processes() {
+        let desk = Desk::new();
+        deepen(&desk);
+        desk.train(&["run.dir=one", "train.micro_batch_rows=1"]).succeeds();
+        let limit = least_limit(&desk, 2);
+        let args = sets(&["run.dir=two", "train.micro_batch_rows=1", &limit]);
+        let Some(mut command) = mpirun(&desk, 2, &args) else { return };
+        let outcome = desk.run(&mut command);
+        outcome.succeeds();
+        assert!(outcome.stderr.contains("blocks divided among 2 ranks"), "{}", outcome.stderr);
+        assert_same_run(&desk, "two", "one");
     }
 
     /// The processes that `mpirun` started.

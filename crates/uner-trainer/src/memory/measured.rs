@@ -16,10 +16,12 @@ use uner_model::weights::random;
 use super::{Layout, Memory, Setup, Storage};
 use crate::batch::Batch;
 use crate::config::TrainConfig;
+use crate::error::TrainError;
 use crate::gradients::Gradients;
 use crate::group::Group;
 use crate::optimizer::{AdamW, Update};
-use crate::step::accumulate;
+use crate::rank_model::RankModel;
+use crate::step::Forward;
 
 /// How far the estimate may be off.
 const TOLERANCE: f64 = 0.1;
@@ -63,10 +65,12 @@ struct Shape {
     rows: usize,
     kept: usize,
     micro_batches: usize,
+    /// Ranks of one process, which then has the memory of all; their blocks are divided where there are several.
+    ranks: usize,
 }
 
 /// 5 to 35 million parameters, but for the micro-batches.
-const SHAPES: [Shape; 8] = [
+const SHAPES: [Shape; 10] = [
     shape("wide vocabulary", [256, 512, 2, 4, 4, 32_000], (256, 2, 2, 2)),
     shape("deep, kept", [256, 704, 12, 4, 4, 2_048], (512, 2, 12, 2)),
     shape("deep, recomputed", [256, 704, 12, 4, 4, 2_048], (512, 2, 0, 2)),
@@ -75,6 +79,8 @@ const SHAPES: [Shape; 8] = [
     shape("large micro-batch", [192, 512, 4, 6, 6, 1_024], (256, 8, 4, 2)),
     shape("mostly weights", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2)),
     Shape { tied: true, ..shape("one micro-batch, tied", [256, 512, 4, 4, 4, 16_000], (256, 4, 2, 1)) },
+    Shape { ranks: 2, ..shape("divided by two, recomputed", [256, 704, 16, 4, 4, 1_024], (256, 1, 0, 2)) },
+    Shape { ranks: 3, ..shape("divided by three, half kept", [256, 704, 16, 4, 4, 1_024], (256, 1, 8, 2)) },
 ];
 
 const fn shape(
@@ -82,7 +88,7 @@ const fn shape(
     model: [usize; 6],
     (length, rows, kept, micro_batches): (usize, usize, usize, usize),
 ) -> Shape {
-    Shape { name, model, tied: false, length, rows, kept, micro_batches }
+    Shape { name, model, tied: false, length, rows, kept, micro_batches, ranks: 1 }
 }
 
 #[test]
@@ -95,7 +101,7 @@ fn the_estimate_is_what_steps_allocate() {
     let mut off = Vec::new();
     for (index, shape) in SHAPES.iter().enumerate() {
         let model = config(shape);
-        let planned = estimate(shape, &model) as f64;
+        let planned = (shape.ranks as u64 * estimate(shape, &model)) as f64;
         let measured = in_its_own_process(index) as f64;
         let line = format!(
             "{}: planned {:.1} MiB, measured {:.1} MiB ({:+.1} %)",
@@ -137,19 +143,35 @@ fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
         model,
         storage: Storage { snapshot: 0.0, ..Storage::F32 },
         adapter: None,
-        ranks: 1,
+        ranks: shape.ranks,
         row_length: shape.length,
         step_rows: shape.rows * shape.micro_batches,
         trained_share: 1.0 / TRAINED_ONE_OF as f64,
         logits_limit: CPU_LOGITS_BYTES,
     };
-    Memory::of(&setup, Layout { micro_batch_rows: shape.rows, kept_blocks: shape.kept, divided: false })
-        .total()
+    Memory::of(
+        &setup,
+        Layout { micro_batch_rows: shape.rows, kept_blocks: shape.kept, divided: shape.ranks > 1 },
+    )
+    .total()
 }
 
 /// Bytes at the peak of two steps, the model included: the second step finds moments.
 fn measure(shape: &Shape) -> usize {
-    let model_config = config(shape);
+    let config = config(shape);
+    let before = LIVE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        for group in Group::all(shape.ranks, None) {
+            let config = &config;
+            scope.spawn(move || group.take_part(|| steps(shape, config, &group)).unwrap());
+        }
+    });
+    PEAK.load(Ordering::Relaxed) - before
+}
+
+/// Two steps of a rank.
+fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), TrainError> {
     let batch = batch(shape);
     let train: TrainConfig = serde_json::from_value(serde_json::json!({
         "epochs": 1.0, "global_batch_size": 1, "max_seq_len": shape.length, "micro_batch_rows": shape.rows, "lr": 1e-3,
@@ -157,21 +179,22 @@ fn measure(shape: &Shape) -> usize {
         "max_grad_norm": 1.0, "save_every": 1, "keep_last": 1, "validate_every": 0,
     }))
     .unwrap();
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let mut model = random(&model_config, 1, &Device::flex());
+    let mut model = RankModel::from(random(config, 1, &Device::flex())).divide(config, group);
     let mut optimizer = AdamW::default();
     for step in 1..=2 {
         let mut gradients = Gradients::default();
         for _ in 0..shape.micro_batches {
-            let loss = accumulate(&model, &model_config, &batch, shape.kept, &mut gradients);
-            assert!(loss.into_scalar::<f32>().is_finite());
+            let pass = Forward::new((&model, group), config, &batch, shape.kept)?;
+            assert!(pass.backward(&mut gradients)?.into_scalar::<f32>().is_finite());
         }
+        let gradients = gradients.reduce(group)?;
         assert!(gradients.squared_norm().is_finite());
         let update = Update { lr: 1e-3, step, grad_scale: 1e-3 };
-        model = optimizer.step(model, gradients, &train, update, &Group::alone()).unwrap();
+        model = model.updated(&mut optimizer, gradients, &train, update, group)?;
     }
-    PEAK.load(Ordering::Relaxed) - before
+    // As an evaluation does.
+    model.whole(group)?;
+    Ok(())
 }
 
 /// Full rows of conversations of 128 tokens.
