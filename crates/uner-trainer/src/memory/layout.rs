@@ -7,16 +7,20 @@
 //! ```text
 //! lost = recomputed blocks · 2 · parameters of a block · tokens of a step / matmul rate
 //!      + (micro-batches - 1) · 3 · bytes of all gradients / memory rate
+//!      + micro-batches · bytes of divided blocks that are sent / link rate
 //! ```
 //!
 //! (a sum is read, a term is read, a sum is written). Of equal ones the smallest micro-batch is taken. That a product over more
-//! tokens runs at a higher rate is left out: the rate is measured at one size. Blocks are divided among the ranks where nothing
-//! else fits: they are sent three times a micro-batch then.
+//! tokens runs at a higher rate is left out: the rate is measured at one size. Blocks are divided among the ranks only where nothing
+//! else fits.
 
 use super::{Layout, Memory, Setup, Size};
 
 /// Rows of a micro-batch, at most: beyond this nothing is gained.
 const MOST_ROWS: usize = 64;
+
+/// Bytes a second that a rank sends to others, assumed: sums are made in the host's memory, which a GPU reaches at about this rate.
+const LINK: f64 = 25e9;
 
 /// How fast a device is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,5 +104,17 @@ pub(super) fn lost(setup: &Setup, layout: Layout, rates: Rates) -> f64 {
     let again = recomputed as f64 * 2.0 * size.block_matrices as f64 * tokens;
     let micro_batches = setup.step_rows.div_ceil(layout.micro_batch_rows).max(1);
     let added = (micro_batches - 1) as f64 * 3.0 * setup.storage.gradient * size.trained() as f64;
-    again / rates.matmul + added / rates.memory
+    again / rates.matmul + added / rates.memory + micro_batches as f64 * sent(setup, &size, layout) / LINK
+}
+
+/// Bytes that a rank sends in a micro-batch where blocks are divided: its shares of their weights, once more for those that run
+/// again, and the gradients of the others' shares.
+fn sent(setup: &Setup, size: &Size, layout: Layout) -> f64 {
+    if !layout.divided {
+        return 0.0;
+    }
+    let Setup { storage, ranks, model, .. } = *setup;
+    let gathered = (2 * model.num_hidden_layers - layout.kept_blocks) as f64 * storage.parameter;
+    let reduced = size.blocks as f64 * storage.gradient;
+    (gathered + reduced) * size.block() as f64 * (1.0 - 1.0 / ranks as f64)
 }

@@ -65,6 +65,13 @@ pub struct Layout {
     pub divided: bool,
 }
 
+impl Layout {
+    /// Divided blocks that are whole at a time: each is gathered before it runs, and stays for as long as its graph.
+    fn gathered_blocks(self) -> f64 {
+        self.kept_blocks.max(1) as f64
+    }
+}
+
 /// Bytes on one device at the largest moment of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Memory {
@@ -93,7 +100,7 @@ impl Memory {
     pub fn of(setup: &Setup, layout: Layout) -> Self {
         let size = Size::new(setup.model, setup.adapter.as_ref());
         let held = held(setup, &size, layout);
-        let whole = if layout.divided { whole(setup, &size, &held) } else { Memory::default() };
+        let whole = if layout.divided { whole(setup, &size, &held, layout) } else { Memory::default() };
         let moments = moments(setup, &size, layout).chain([whole]);
         let largest = moments.max_by_key(Self::total).unwrap_or_default();
         let Self { weights, master, moments, checkpoint, .. } = held;
@@ -127,9 +134,8 @@ fn held(setup: &Setup, size: &Size, layout: Layout) -> Memory {
     let Setup { storage, ranks, .. } = *setup;
     let others = (size.embeddings * size.embedding + size.norm) as f64;
     let ranks = ranks as f64;
-    // A block that is divided is gathered before it runs, and stays for as long as its graph.
-    let gathered = layout.kept_blocks.max(1) as f64;
-    let blocks = if layout.divided { size.blocks as f64 / ranks + gathered } else { size.blocks as f64 };
+    let blocks = size.blocks as f64;
+    let blocks = if layout.divided { blocks / ranks + layout.gathered_blocks() } else { blocks };
     let weights = match &setup.adapter {
         None => storage.parameter * (blocks * size.block() as f64 + others),
         Some(Adapter { base, .. }) => {
@@ -151,10 +157,12 @@ fn held(setup: &Setup, size: &Size, layout: Layout) -> Memory {
 
 /// What a model needs whose blocks are divided when they are not: before a run, when it is read in f32, and in evaluations, which
 /// gather all of it.
-fn whole(setup: &Setup, size: &Size, held: &Memory) -> Memory {
+fn whole(setup: &Setup, size: &Size, held: &Memory, layout: Layout) -> Memory {
     let model = size.model() as f64;
     let read = Storage::F32.parameter * model - (held.weights + held.moments) as f64;
-    Memory { workspace: read.max(setup.storage.parameter * model) as u64, ..Memory::default() }
+    let gathered = setup.storage.parameter * layout.gathered_blocks() * size.block() as f64;
+    let evaluated = setup.storage.parameter * model - gathered;
+    Memory { workspace: read.max(evaluated) as u64, ..Memory::default() }
 }
 
 /// What each moment of the last micro-batch of a step needs on top of what is held.
