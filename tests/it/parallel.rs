@@ -7,16 +7,20 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::{Barrier, Mutex};
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
+use uner_kernels::device::have_nccl;
 use uner_model::parameters::visit;
 use uner_trainer::checkpoint::{self, latest};
+use uner_trainer::group::{Link, Nccl};
 use uner_trainer::store::StoreWriter;
 use uner_trainer::{
     Callbacks, Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, train,
 };
 
+use crate::devices::devices;
 use crate::golden::assert_close;
 use crate::model::{conversation, small_config, small_model, train_config};
 
@@ -114,13 +118,41 @@ fn rank(folder: &Path, group: &Group, steps: u64, blocks: Blocks) -> Result<Outc
     Ok(Outcome { steps: done, validated, saved, state, moments, parameters, weights })
 }
 
-/// All ranks of a run in one process.
+/// A link that sums as NCCL does, between devices of the CPU.
+#[derive(Debug)]
+struct Emulated {
+    parts: Mutex<Vec<Option<Tensor<1>>>>,
+    come: Barrier,
+    gone: Barrier,
+}
+
+impl Emulated {
+    fn new(ranks: usize) -> Self {
+        Self { parts: Mutex::new(vec![None; ranks]), come: Barrier::new(ranks), gone: Barrier::new(ranks) }
+    }
+}
+
+impl Link for Emulated {
+    fn sum(&self, seat: usize, values: Tensor<1>) -> Tensor<1> {
+        self.parts.lock().unwrap()[seat] = Some(values);
+        self.come.wait();
+        let parts: Vec<Tensor<1>> = self.parts.lock().unwrap().iter().flatten().cloned().collect();
+        self.gone.wait();
+        parts.into_iter().reduce(Tensor::add).unwrap()
+    }
+}
+
+/// All ranks of a run in one process, with sums on the host.
 fn run(folder: &Path, ranks: usize, steps: u64, blocks: Blocks) -> Vec<Outcome> {
-    for rank in 0..ranks {
+    run_all(folder, Group::all(ranks, None), steps, blocks)
+}
+
+fn run_all(folder: &Path, ranks: Vec<Group>, steps: u64, blocks: Blocks) -> Vec<Outcome> {
+    for rank in 0..ranks.len() {
         fs_err::create_dir_all(folder.join(rank.to_string())).unwrap();
     }
     std::thread::scope(|scope| {
-        let handles: Vec<_> = Group::all(ranks, None)
+        let handles: Vec<_> = ranks
             .into_iter()
             .map(|group| {
                 scope.spawn(move || group.take_part(|| rank(folder, &group, steps, blocks)).unwrap())
@@ -168,6 +200,39 @@ fn any_number_of_ranks_trains_the_same_model() {
             assert_eq!(outcome.saved, if number == 0 { expected.saved } else { 0 });
         }
         assert_values(&format!("moments of {ranks} ranks"), &outcomes[0].state, &expected.state);
+    }
+}
+
+#[test]
+fn ranks_whose_devices_are_linked_train_the_same_model() {
+    let alone = tempfile::tempdir().unwrap();
+    let expected = run(alone.path(), 1, 10, Whole).remove(0);
+    for (ranks, blocks) in [(2, Whole), (3, Divided)] {
+        let folder = tempfile::tempdir().unwrap();
+        let groups = Group::linked(ranks, Some(Box::new(Emulated::new(ranks))), None);
+        let outcomes = run_all(folder.path(), groups, 10, blocks);
+        for (number, outcome) in outcomes.iter().enumerate() {
+            let what = format!("rank {number} of {ranks}, blocks {blocks:?}, linked");
+            assert_same_run(&what, outcome, &expected);
+            assert_eq!(outcome.weights, outcomes[0].weights, "{what} has weights of its own");
+        }
+        assert_values(&format!("moments of {ranks} linked ranks"), &outcomes[0].state, &expected.state);
+    }
+}
+
+/// Of one device only: more than that need a machine that has them.
+#[test]
+fn nccl_gives_back_what_one_device_brings() {
+    let mut is_there = false;
+    for setup in devices().into_iter().filter(|setup| have_nccl(&[setup.name])) {
+        is_there = true;
+        let values: Vec<f32> = (0..1000).map(|index| index as f32).collect();
+        let tensor = Tensor::<1>::from_data(TensorData::new(values.clone(), [1000]), &setup.device);
+        let sum = Nccl::new(vec![setup.device]).sum(0, tensor);
+        assert_eq!(sum.try_into_vec_as::<f32>().unwrap(), values);
+    }
+    if !is_there {
+        eprintln!("SKIPPED: there is no CUDA device with NCCL");
     }
 }
 

@@ -1,8 +1,8 @@
 //! The ranks of a run: which processes there are, and a thread for each device of this one.
 
 use anyhow::Result;
-use uner_kernels::device::DeviceName;
-use uner_trainer::group::Processes;
+use uner_kernels::device::{DeviceName, have_nccl};
+use uner_trainer::group::{Link, Nccl, Processes};
 use uner_trainer::{Group, TrainError};
 
 use crate::device::Devices;
@@ -63,7 +63,7 @@ impl World {
         let (index, count) = processes.as_ref().map_or((0, 1), |all| all.on_this_machine());
         let names = devices.of_process(index, count).map_err(anyhow::Error::msg)?;
         let here = count * names.len();
-        let groups = Group::all(names.len(), processes).into_iter();
+        let groups = Group::linked(names.len(), link(&names)?, processes).into_iter();
         Ok(Ranks { own: groups.zip(names).map(|(group, device)| Rank { group, device }).collect(), here })
     }
 
@@ -80,6 +80,21 @@ impl World {
     #[cfg(not(feature = "mpi"))]
     #[expect(clippy::unused_self, reason = "as with MPI")]
     pub(crate) fn give_up(&self, _error: &anyhow::Error) {}
+}
+
+/// What connects the devices of this process; `None` where sums go through the host.
+fn link(names: &[DeviceName]) -> Result<Option<Box<dyn Link>>> {
+    if names.len() == 1 || names.iter().all(|name| name.is_host()) {
+        return Ok(None);
+    }
+    if !have_nccl(names) {
+        tracing::warn!(
+            "sums between the devices go through the host's memory: NCCL connects different CUDA devices only, and where it is installed"
+        );
+        return Ok(None);
+    }
+    let devices = names.iter().map(|name| Ok(name.open()?)).collect::<Result<_>>()?;
+    Ok(Some(Box::new(Nccl::new(devices))))
 }
 
 /// A rank of this process.

@@ -7,6 +7,7 @@ pub mod cuda;
 #[cfg(feature = "cube")]
 mod gpu;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -80,6 +81,24 @@ pub fn activations(weights: DType, device: &Device) -> DType {
     #[cfg(not(feature = "flex"))]
     let _ = device;
     weights
+}
+
+/// Whether NCCL can sum between these devices: different GPUs of CUDA, on a machine that has the library.
+pub fn have_nccl(names: &[DeviceName]) -> bool {
+    let mut found = BTreeSet::new();
+    let are_different =
+        names.iter().all(|name| matches!(name, DeviceName::Cuda(index) if found.insert(*index)));
+    are_different && has_nccl()
+}
+
+#[cfg(feature = "cuda")]
+fn has_nccl() -> bool {
+    cuda::has_nccl()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn has_nccl() -> bool {
+    false
 }
 
 /// How much of a device's memory is taken, in bytes.

@@ -95,7 +95,7 @@ impl AdamW {
             let (count, device, dtype) = (values.dims()[0], values.device(), values.dtype());
             let share = group.share(count).of(values);
             let share = self.update(name, share, gradient, &update.of(shape, config));
-            group.gather(share).unwrap_or_else(|error| {
+            group.gather(share, count).unwrap_or_else(|error| {
                 failure.get_or_insert(error);
                 Tensor::zeros([count], (&device, dtype))
             })

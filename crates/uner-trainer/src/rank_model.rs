@@ -45,6 +45,13 @@ struct Owned {
     share: Tensor<1>,
 }
 
+impl Owned {
+    /// Elements of the whole parameter.
+    fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 impl From<Llama> for RankModel {
     fn from(held: Llama) -> Self {
         Self { held, divided: None }
@@ -114,8 +121,9 @@ impl RankModel {
         let Some(Divided { config, blocks }) = &self.divided else {
             return Ok(Cow::Borrowed(&self.held.model.layers[layer]));
         };
-        let gather =
-            |(name, owned): (&String, &Owned)| Ok((name.clone(), group.gather(owned.share.clone())?));
+        let gather = |(name, owned): (&String, &Owned)| {
+            Ok((name.clone(), group.gather(owned.share.clone(), owned.count())?))
+        };
         let mut gathered = Gathered(blocks[layer].iter().map(gather).collect::<Result<_, TrainError>>()?);
         let block = Block::build(config, &mut gathered, &name(layer)).expect("all of the block was gathered");
         Ok(Cow::Owned(block))
@@ -154,8 +162,7 @@ impl RankModel {
             return Ok(());
         };
         for (name, owned) in &divided.blocks[layer] {
-            let count: usize = owned.shape.iter().product();
-            let nothing = || Tensor::zeros([count], (&owned.share.device(), DType::F32));
+            let nothing = || Tensor::zeros([owned.count()], (&owned.share.device(), DType::F32));
             let gradient = found.remove(name).unwrap_or_else(nothing);
             gradients.add_share(name, group.reduce(gradient)?);
         }

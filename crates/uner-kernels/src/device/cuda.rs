@@ -171,7 +171,7 @@ fn packages<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.join(" ")
 }
 
-fn has_nccl() -> bool {
+pub(super) fn has_nccl() -> bool {
     // SAFETY: only opens the library of each candidate name.
     #[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
     unsafe {

@@ -1,15 +1,18 @@
 //! The ranks of a run. Each has a device and a thread of its own; some share a process, and processes are joined by MPI
-//! (feature `mpi`). Sums are made on the host, rank after rank, so they are the same on every run and on every rank.
+//! (feature `mpi`). Sums are made on the host, rank after rank, so they are the same on every run and on every rank; or, where a
+//! [`Link`] connects the devices of a process, by these.
 //!
 //! State of the optimizer is never held twice: a rank owns a [`Share`] of every parameter (`ZeRO` stage 1, Rajbhandari et al.
 //! 2020). Gradients are summed to the owner of each share, the owner updates it, and the new values are gathered by all. This
 //! moves as many bytes as summing whole gradients on every rank would.
 
+mod link;
 mod meeting;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod share;
 
+pub use link::{Link, Nccl};
 #[cfg(feature = "mpi")]
 pub use mpi::{Mpi, Session};
 pub use share::{BLOCK, Share};
@@ -58,6 +61,7 @@ struct Member {
 struct Crew {
     values: Meeting<f32>,
     totals: Meeting<f64>,
+    link: Option<Box<dyn Link>>,
     processes: Option<Box<dyn Processes>>,
 }
 
@@ -72,14 +76,26 @@ impl Group {
     /// # Panics
     /// When there is no device.
     pub fn all(devices: usize, processes: Option<Box<dyn Processes>>) -> Vec<Self> {
+        Self::linked(devices, None, processes)
+    }
+
+    /// As [`Group::all`], of devices that a link connects.
+    ///
+    /// # Panics
+    /// When there is no device.
+    pub fn linked(
+        devices: usize,
+        link: Option<Box<dyn Link>>,
+        processes: Option<Box<dyn Processes>>,
+    ) -> Vec<Self> {
         assert!(devices > 0, "a process without a device");
         let (process, count) = processes.as_ref().map_or((0, 1), |all| (all.rank(), all.count()));
         let world_size = devices * count;
         if world_size == 1 {
             return vec![Self::alone()];
         }
-        let crew = Crew { values: Meeting::new(devices), totals: Meeting::new(devices), processes };
-        let crew = Arc::new(crew);
+        let (values, totals) = (Meeting::new(devices), Meeting::new(devices));
+        let crew = Arc::new(Crew { values, totals, link, processes });
         let member = |seat| Member { seat, crew: Arc::clone(&crew) };
         (0..devices)
             .map(|seat| Self { rank: process * devices + seat, world_size, crew: Some(member(seat)) })
@@ -118,21 +134,36 @@ impl Group {
     /// When another rank has failed.
     pub fn reduce(&self, gradient: Tensor<1>) -> Result<Tensor<1>, TrainError> {
         let Some(member) = &self.crew else { return Ok(gradient) };
-        let device = gradient.device();
-        let sum = member.meet_values(host(gradient), sum, |processes, values| processes.sum(values))?;
-        let share = self.share(sum.len());
+        let (device, share) = (gradient.device(), self.share(gradient.dims()[0]));
+        let part = match &member.crew.link {
+            None => host(gradient),
+            Some(link) => {
+                let sum = member.linked(&**link, gradient.cast(DType::F32))?;
+                if member.crew.processes.is_none() {
+                    return Ok(share.of(sum));
+                }
+                // One of those who have the sum brings it to the other processes.
+                if member.seat == 0 { host(sum) } else { vec![0.0; sum.dims()[0]] }
+            }
+        };
+        let sum = member.meet_values(part, sum, |processes, values| processes.sum(values))?;
         Ok(on_device(sum[share.range()].to_vec(), DType::F32, &device))
     }
 
-    /// The whole of what each rank has a share of: `[share]` to `[n]`, in the same type.
+    /// The whole, `[count]`, of what each rank has a share of, in the same type.
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn gather(&self, share: Tensor<1>) -> Result<Tensor<1>, TrainError> {
-        if self.crew.is_none() {
-            return Ok(share);
-        }
+    pub fn gather(&self, share: Tensor<1>, count: usize) -> Result<Tensor<1>, TrainError> {
+        let Some(member) = &self.crew else { return Ok(share) };
         let (device, dtype) = (share.device(), share.dtype());
+        if let (Some(link), None) = (&member.crew.link, &member.crew.processes) {
+            // To its own numbers everybody else adds zero.
+            let own = self.share(count);
+            let zeros = Tensor::zeros([count], (&device, dtype));
+            let part = if own.len > 0 { zeros.slice_assign([own.range()], share) } else { zeros };
+            return member.linked(&**link, part);
+        }
         let whole = self.gather_values(host(share))?;
         Ok(on_device(whole.to_vec(), dtype, &device))
     }
@@ -197,6 +228,12 @@ impl Group {
 }
 
 impl Member {
+    /// The sum over a link. All meet before it: who waits for a device cannot be told that another rank has failed.
+    fn linked(&self, link: &dyn Link, values: Tensor<1>) -> Result<Tensor<1>, TrainError> {
+        self.crew.totals.meet(self.seat, Vec::new(), |_| Vec::new())?;
+        Ok(link.sum(self.seat, values))
+    }
+
     fn meet_values(
         &self,
         part: Vec<f32>,
@@ -255,7 +292,7 @@ mod tests {
                     assert_eq!((sum.dtype(), sum.dims()), (DType::F32, [share.len]));
                     let twice: Vec<f32> = values[share.range()].iter().map(|value| 2.0 * value).collect();
                     assert_eq!(host(sum), twice);
-                    let whole = group.gather(share.of(gradient)).unwrap();
+                    let whole = group.gather(share.of(gradient), values.len()).unwrap();
                     assert_eq!((whole.dtype(), host(whole)), (DType::BF16, values.clone()));
                 });
             }

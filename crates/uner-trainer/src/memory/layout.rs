@@ -19,7 +19,7 @@ use super::{Layout, Memory, Setup, Size};
 /// Rows of a micro-batch, at most: beyond this nothing is gained.
 const MOST_ROWS: usize = 64;
 
-/// Bytes a second that a rank sends to others, assumed: sums are made in the host's memory, which a GPU reaches at about this rate.
+/// Bytes a second that a rank sends to others, assumed: what a GPU reaches through the host's memory. Between linked GPUs it is more.
 const LINK: f64 = 25e9;
 
 /// How fast a device is.
