@@ -51,7 +51,11 @@ fn hardware(name: &str) -> String {
     let place =
         Place { name: plan.recipe.run.device.first(), about: Err("elsewhere".to_owned()), available: None };
     let count = plan.recipe.run.device.count();
-    let numbers = Numbers::on(&plan, data, Machine { place, speed: Speed::ASSUMED, ranks: count });
+    let numbers = Numbers::on(
+        &plan,
+        data,
+        Machine { place, speed: Speed::ASSUMED, ranks: RankCount::of_one_process(&plan) },
+    );
     assert!(numbers.too_much.is_none(), "{name} does not fit");
     let gigabytes = numbers.budget.available as f64 / 1e9;
     let layout = numbers.choice.layout;

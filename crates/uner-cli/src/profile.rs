@@ -19,7 +19,8 @@ pub(crate) fn run(plan: &Plan, steps: u64, out: &mut dyn Write) -> Result<()> {
     let device = plan.recipe.run.device.first().open()?;
     let scratch = tempfile::tempdir()?;
     let assembled = assemble(plan, scratch.path(), None)?;
-    let numbers = Numbers::new(plan, assembled.train.summary().into(), RankCount { all: 1, here: 1 });
+    let numbers =
+        Numbers::new(plan, assembled.train.summary().into(), RankCount { all: 1, here: 1, divided: false });
     let Layout { micro_batch_rows, kept_blocks, divided: _ } = numbers.choice.layout;
     let config = TrainConfig { micro_batch_rows, ..plan.recipe.train.clone() };
     let run = Run {

@@ -56,11 +56,9 @@ pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
     Ok(found)
 }
 
-/// The rows of a micro-batch that a run had when it wrote this checkpoint; `None` where that cannot be read, which loading it
-/// will refuse.
-pub(crate) fn micro_batch_rows(folder: &Path) -> Option<usize> {
-    let state = fs_err::read(folder.join("state.json")).ok()?;
-    Some(serde_json::from_slice::<checkpoint::State>(&state).ok()?.train.micro_batch_rows)
+/// How a run was when it wrote this checkpoint; `None` where that cannot be read, which loading it will refuse.
+pub(crate) fn state(folder: &Path) -> Option<checkpoint::State> {
+    serde_json::from_slice(&fs_err::read(folder.join("state.json")).ok()?).ok()
 }
 
 /// Writes what describes the run, and returns the files that go into every checkpoint.

@@ -84,16 +84,16 @@ fn refuse_too_much(numbers: &Numbers) -> Result<()> {
     }
 }
 
-/// The numbers of a run that begins, or goes on: then with the micro-batches that it had, so that it is the uninterrupted one.
+/// The numbers of a run that begins, or goes on: then with the micro-batches and the division of blocks that it had, so that it is
+/// the uninterrupted one.
 fn numbers(plan: &Plan, resumed: Option<&Path>, data: DataSize, ranks: RankCount) -> Numbers {
+    let Some(had) = resumed.and_then(run_folder::state) else { return Numbers::new(plan, data, ranks) };
     let mut plan = plan.clone();
     let rows = &mut plan.recipe.train.micro_batch_rows;
-    if *rows == AUTO
-        && let Some(had) = resumed.and_then(run_folder::micro_batch_rows)
-    {
-        *rows = had;
+    if *rows == AUTO {
+        *rows = had.train.micro_batch_rows;
     }
-    Numbers::new(&plan, data, ranks)
+    Numbers::new(&plan, data, RankCount { divided: had.divided, ..ranks })
 }
 
 /// Does this process's part of the run.
@@ -120,7 +120,7 @@ fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &Ranks, out: &mut dyn Write
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
     tracing::info!("encoding the data");
     let assembled = assemble(plan, folder, tokenizer)?;
-    let count = RankCount { all: ranks[0].group.world_size(), here: *here };
+    let count = RankCount { all: ranks[0].group.world_size(), here: *here, divided: false };
     let numbers = numbers(plan, resumed.as_deref(), assembled.train.summary().into(), count);
     if is_first {
         tracing::info!("{}", plan.describe(&numbers).trim_end());

@@ -118,6 +118,7 @@ impl Run<'_> {
             data_fingerprint: self.store.summary().fingerprint,
             standing: progress.standing,
             guard: progress.guard.clone(),
+            divided: progress.model.is_divided(),
             train: self.config.clone(),
         }
     }

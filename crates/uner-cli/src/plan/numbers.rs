@@ -49,24 +49,26 @@ pub struct Machine {
     pub place: Place,
     /// How fast it is.
     pub speed: Speed,
-    /// Ranks that share the work.
-    pub ranks: usize,
+    /// The ranks that share the work.
+    pub ranks: RankCount,
 }
 
-/// How many ranks a run has.
+/// The ranks of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RankCount {
     /// On all machines.
     pub all: usize,
     /// On this one.
     pub here: usize,
+    /// Whether blocks are divided among them already, in a run that goes on.
+    pub divided: bool,
 }
 
 impl RankCount {
     /// Those of one process: one for each device that the recipe names.
     pub fn of_one_process(plan: &Plan) -> Self {
         let count = plan.recipe.run.device.count();
-        Self { all: count, here: count }
+        Self { all: count, here: count, divided: false }
     }
 }
 
@@ -120,7 +122,7 @@ impl Numbers {
             // The ranks of a machine share its memory.
             place.available = place.available.map(|bytes| bytes / ranks.here as u64);
         }
-        Self::on(plan, data, Machine { place, speed, ranks: ranks.all })
+        Self::on(plan, data, Machine { place, speed, ranks })
     }
 
     /// The arithmetic of a plan on a machine.
@@ -136,7 +138,7 @@ impl Numbers {
         let choice = chosen.unwrap_or_else(|smallest| smallest);
         let flops = Flops::per_token(&setup, choice.layout, visible(&plan.recipe.train, data));
         let size = Size::new(setup.model, setup.adapter.as_ref());
-        Self { data, size, steps, place, budget, speed, ranks, choice, too_much, flops }
+        Self { data, size, steps, place, budget, speed, ranks: ranks.all, choice, too_much, flops }
     }
 
     /// Floating-point operations of the run, what is computed twice included.
@@ -152,7 +154,7 @@ impl Numbers {
 }
 
 /// What memory depends on: what is trained, stored as the device computes.
-fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, ranks: usize) -> Setup<'_> {
+fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, ranks: RankCount) -> Setup<'_> {
     let train = &plan.recipe.train;
     let is_host = plan.recipe.run.device.first().is_host();
     let rows = steps
@@ -166,9 +168,10 @@ fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, ranks: usize) -> Set
         model: &plan.model.config,
         storage,
         adapter: adapter(plan, storage),
-        ranks,
+        ranks: ranks.all,
+        divided: ranks.divided,
         row_length: train.max_seq_len,
-        step_rows: rows.div_ceil(ranks).max(1),
+        step_rows: rows.div_ceil(ranks.all).max(1),
         trained_share,
         logits_limit: if is_host { CPU_LOGITS_BYTES } else { GPU_LOGITS_BYTES },
     }

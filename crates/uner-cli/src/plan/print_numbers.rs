@@ -113,7 +113,7 @@ mod tests {
     use uner_kernels::device::DeviceName;
     use uner_trainer::memory::Rates;
 
-    use super::super::{Machine, Place, Plan, Speed};
+    use super::super::{Machine, Place, Plan, RankCount, Speed};
     use super::*;
 
     /// The lines of the recipe `zero-shot` on a GPU of so many bytes.
@@ -125,7 +125,11 @@ mod tests {
             Place { name: DeviceName::Cuda(0), about: Ok("a GPU".to_owned()), available: Some(available) };
         let rates = Rates { matmul: 6e14, memory: 2e12 };
         let speed = Speed { rates, measured: Some([1024, 4096, 8192]) };
-        let numbers = Numbers::on(&plan, data, Machine { place, speed, ranks: 1 });
+        let numbers = Numbers::on(
+            &plan,
+            data,
+            Machine { place, speed, ranks: RankCount { all: 1, here: 1, divided: false } },
+        );
         let lines = numbers.lines(plan.model.config.num_hidden_layers);
         lines.into_iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect::<Vec<_>>().concat()
     }

@@ -97,6 +97,20 @@ fn blocks_are_divided_where_the_model_does_not_fit_otherwise() {
         outcome.stdout
     );
     assert_same_run(&desk, "three", "one");
+
+    // One that goes on with more memory stays divided: it is the uninterrupted one to the bit.
+    let limit = least_limit(&desk, 3);
+    let (device, half) = ("run.device=flex,flex,flex", "train.max_steps=2");
+    run("halves", &[device, half, &limit, "eval.benchmarks=[]", "train.schedule=constant"]).succeeds();
+    run("whole", &[device, &limit, "eval.benchmarks=[]", "train.schedule=constant"]).succeeds();
+    let sets = ["run.dir=halves", device, "eval.benchmarks=[]", "train.schedule=constant"];
+    let sets = keys.iter().copied().chain(sets).flat_map(|set| ["--set", set]);
+    let args: Vec<&str> = ["train", "--recipe", "tiny", "--resume"].into_iter().chain(sets).collect();
+    let outcome = desk.uner(&args);
+    outcome.succeeds();
+    assert!(outcome.stderr.contains("blocks divided among 3 ranks"), "{}", outcome.stderr);
+    let last = |run: &str| weights(&desk, &format!("{run}/step-000004"));
+    assert_eq!(last("halves"), last("whole"));
 }
 
 #[cfg(not(feature = "mpi"))]

@@ -29,6 +29,9 @@ pub struct State {
     /// What the guards remember.
     #[serde(default)]
     pub guard: GuardState,
+    /// Whether blocks are divided among the ranks: sums are in another order then.
+    #[serde(default)]
+    pub divided: bool,
     /// How the model is trained.
     pub train: TrainConfig,
 }

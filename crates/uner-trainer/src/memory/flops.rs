@@ -56,6 +56,7 @@ mod tests {
             storage: Storage::MIXED,
             adapter: None,
             ranks: 1,
+            divided: false,
             row_length: 2048,
             step_rows: 1,
             trained_share: 1.0,

@@ -83,7 +83,11 @@ pub fn choose(setup: &Setup, rows: Rows, rates: Rates, available: u64) -> Result
 
 /// Whether blocks can be divided, what is better first: there have to be others, and the base of an adapter stays whole.
 fn divisions(setup: &Setup) -> &'static [bool] {
-    if setup.ranks > 1 && setup.adapter.is_none() { &[false, true] } else { &[false] }
+    match setup {
+        Setup { ranks: 1, .. } | Setup { adapter: Some(_), .. } => &[false],
+        Setup { divided: true, .. } => &[true],
+        _ => &[false, true],
+    }
 }
 
 /// The layout of these rows with the most kept blocks that fit.

@@ -144,6 +144,7 @@ fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
         storage: Storage { snapshot: 0.0, ..Storage::F32 },
         adapter: None,
         ranks: shape.ranks,
+        divided: false,
         row_length: shape.length,
         step_rows: shape.rows * shape.micro_batches,
         trained_share: 1.0 / TRAINED_ONE_OF as f64,

@@ -44,6 +44,8 @@ pub struct Setup<'a> {
     pub adapter: Option<Adapter>,
     /// Ranks that each hold a share of the master weights and moments (`ZeRO` stage 1, Rajbhandari et al. 2020).
     pub ranks: usize,
+    /// Whether the blocks have to be divided, as they were before in a run that goes on; else where nothing else fits.
+    pub divided: bool,
     /// Tokens of a row.
     pub row_length: usize,
     /// Rows that one rank has in a step, about.

@@ -30,6 +30,7 @@ fn setup(model: &LlamaConfig) -> Setup<'_> {
         storage: Storage::MIXED,
         adapter: None,
         ranks: 1,
+        divided: false,
         row_length: 1024,
         step_rows: 64,
         trained_share: 0.2,
