@@ -215,8 +215,11 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
     /// Folder to write; it must not exist
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "gguf")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write one file in the format of llama.cpp; it must not exist
+    #[arg(long, value_name = "OUT.gguf", conflicts_with_all = ["output", "max_shard_size"])]
+    pub(crate) gguf: Option<PathBuf>,
     /// Fold an adapter into its model; without this an adapter stays one
     #[arg(long)]
     pub(crate) merge: bool,
