@@ -9,9 +9,8 @@ use uner_model::export::{self, Export};
 use uner_prompt::Tokenizer;
 use uner_trainer::checkpoint;
 
-use crate::adapter::refuse_needless_base;
 use crate::args::ExportArgs;
-use crate::model_folder::resolve;
+use crate::model_folder::find;
 use crate::model_source::tokenizer_in;
 use crate::run_folder::{INFER, TEMPLATE};
 use crate::{atomic, gguf};
@@ -50,15 +49,14 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
-    let folder = resolve(&args.model)?;
-    refuse_needless_base(&folder, args.base.as_deref())?;
+    let (folder, named) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
     let is_adapter = folder.join(CONFIG_FILE).exists();
     if args.merge && !is_adapter {
         bail!("`{}` is no adapter, so there is nothing to merge; leave `--merge` out", folder.display());
     }
     checkpoint::verify(&folder)?;
-    let base = match (&args.base, is_adapter) {
-        (Some(base), _) => Some(base.clone()),
+    let base = match (named, is_adapter) {
+        (Some(base), _) => Some(base),
         (None, true) if args.merge => base_of(&folder)?,
         (None, true) => base_of(&folder).ok().flatten(),
         (None, false) => None,
