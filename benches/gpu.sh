@@ -184,6 +184,8 @@ steps() {
         case "$kind" in
         full)
             our_steps full --mode full --seq "$SEQ" --rows "$ROWS"
+            run steps-full-profile timeout "$LIMIT" "$STEPS_PROGRAM" --device "$DEVICE" --preset "$PRESET" --seq "$SEQ" \
+                --rows "$ROWS" --profile
             pytorch_steps full "masters masters+compile autocast+compile" --mode full --seq "$SEQ" --rows "$ROWS"
             ;;
         lora)

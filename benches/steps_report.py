@@ -19,7 +19,7 @@ class Steps:
     """{(kind, variant): line} of those that ended, with the plan and the memory that the GPU had in use."""
 
     def __init__(self, folder):
-        self.lines, self.plans, self.data = [], {}, None
+        self.lines, self.plans, self.data, self.ops = [], {}, None, []
         for path in sorted((folder / "raw").glob("steps-*.jsonl")):
             kind = path.name.split("-")[1]
             for line in tables.lines([path]):
@@ -28,6 +28,8 @@ class Steps:
                     self.plans[kind] = line
                 elif line["what"] == "conversations":
                     self.data = line
+                elif line["what"] == "op":
+                    self.ops.append(line)
                 else:
                     self.lines.append(line)
 
@@ -82,6 +84,27 @@ def row(line, matmul):
     ]  # fmt: skip
 
 
+def show_ops(ops, matmul):
+    """Where a step of full fine-tuning goes, every op waited for, and how far its products are from the measured one."""
+    if not ops:
+        return
+    print("\nOne step of full fine-tuning by op, every op waited for:\n")
+    whole, other = ops[0]["step_seconds"], ops[0]["other_seconds"]
+
+    def rate(line):
+        return f"{line['flops_per_second'] / 1e12:.1f}" if line["flops_per_second"] else ""
+
+    def share(line):
+        return f"{line['flops_per_second'] / matmul / 1e12:.2f}" if matmul and line["flops_per_second"] else ""
+
+    rows = [
+        [line["op"], line["pass"], f"{line['calls']:.0f}", f"{line['seconds']:.4f}", f"{line['seconds'] / whole:.3f}", rate(line), share(line)]
+        for line in ops
+    ]
+    rows += [["other", "", "", f"{other:.4f}", f"{other / whole:.3f}", "", ""], ["step", "", "", f"{whole:.4f}", "1", "", ""]]
+    tables.print_table(["op", "pass", "calls", "seconds", "share", "TFLOP/s", "of the measured product"], rows)
+
+
 def show(steps, matmul):
     """Prints the tables; `matmul` is the measured product in TFLOP/s, None where it was not."""
     if not steps.lines and not steps.plans:
@@ -103,6 +126,7 @@ def show(steps, matmul):
     parts = ("forward", "backward", "optimizer", "data_wait")
     ours = [line for line in map(steps.ours, KINDS) if line]
     tables.print_table(["steps of", *parts], [[line["kind"], *(f"{line[p + '_seconds']:.4f}" for p in parts)] for line in ours])
+    show_ops(steps.ops, matmul)
     print("\nWhat the plan counted, GiB:\n")
     names = list(dict.fromkeys(name for plan in steps.plans.values() for name in plan["bytes"]))
     rows = [[kind, *(gib(plan["bytes"].get(name)) for name in names)] for kind, plan in steps.plans.items()]

@@ -6,6 +6,8 @@
 //! `--conversations FILE --batch N` trains on the conversations of `FILE` instead, `N` of them a step, packed into rows of `seq`.
 //! `--encode FILE --shared DIR [--count N] [--longest 1024]` writes that file from the shared data and computes nothing else.
 //!
+//! `--profile` times every op of three steps instead, and prints a line for each.
+//!
 //! Prints a line of JSON with the plan (bytes by category, the layout) before the first step, and one with the steps after the
 //! last. `--memory-gib` plans with less than the device has.
 
@@ -20,8 +22,10 @@ use std::path::Path;
 use serde_json::json;
 use uner_benches::{argument, train_config};
 use uner_kernels::device::DeviceName;
+use uner_kernels::profile::OpTime;
 use uner_model::LlamaConfig;
 use uner_trainer::memory::{Layout, Setup};
+use uner_trainer::profile::{Profile, profile};
 use uner_trainer::{
     Callbacks, Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, train,
 };
@@ -34,6 +38,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Steps before those that count: kernels are compiled and tuned in them, and memory is taken.
 const WARM_UP: usize = 3;
+/// Steps that `--profile` times.
+const PROFILED: u64 = 3;
 const SEED: u64 = 0;
 /// What the listener ends the run with.
 const MEASURED: &str = "all steps are measured";
@@ -95,8 +101,8 @@ impl Task {
         (mean * self.config.global_batch_size as f64 / self.config.max_seq_len as f64).ceil() as usize
     }
 
-    /// Warm-up and the steps that count, in the order in which they were done.
-    fn train(&self, scratch: &Path, layout: Layout) -> Vec<StepMetrics> {
+    /// Does something with a run of this layout and the model that it begins with.
+    fn run<T>(&self, scratch: &Path, layout: Layout, work: impl FnOnce(&Run, Progress) -> T) -> T {
         let device = self.name.open().unwrap_or_else(|error| panic!("{error}"));
         let config = TrainConfig { micro_batch_rows: layout.micro_batch_rows, ..self.config.clone() };
         let run = Run {
@@ -115,9 +121,14 @@ impl Task {
         let progress = Progress::new(model::random(&self.model, self.mode, &device), run.group);
         // What building the model left behind.
         device.memory_cleanup();
+        work(&run, progress)
+    }
+
+    /// Warm-up and the steps that count, in the order in which they were done.
+    fn train(&self, run: &Run, progress: Progress) -> Vec<StepMetrics> {
         let gauge = self.name.memory_gauge();
         let mut done: Vec<StepMetrics> = Vec::new();
-        let result = train(&run, progress, &mut |event| {
+        let result = train(run, progress, &mut |event| {
             if let Event::Step(metrics) = event {
                 let memory = gauge.as_ref().map(|read| read());
                 done.push(StepMetrics {
@@ -184,6 +195,20 @@ fn result(task: &Task, planned: &Planned, steps: &[StepMetrics]) -> serde_json::
     })
 }
 
+/// The line of an op: of one step, as a mean.
+fn op_line(op: &OpTime, of: &Profile) -> serde_json::Value {
+    json!({
+        "what": "op",
+        "op": op.op,
+        "pass": format!("{:?}", op.pass).to_lowercase(),
+        "calls": op.calls,
+        "seconds": op.seconds,
+        "flops_per_second": op.flops / op.seconds,
+        "step_seconds": of.seconds,
+        "other_seconds": of.other,
+    })
+}
+
 #[expect(clippy::print_stdout, reason = "the result")]
 fn main() {
     uner_cli::allocator::keep_freed_memory();
@@ -205,6 +230,13 @@ fn main() {
     let limit = argument("--memory-gib").map(|gib| gib.parse().expect("--memory-gib: a number of GiB"));
     let planned = layout::plan(task.name, &setup, limit);
     println!("{}", planned.line());
-    let done = task.train(scratch.path(), planned.layout());
-    println!("{}", result(&task, &planned, &done[WARM_UP..]));
+    task.run(scratch.path(), planned.layout(), |run, progress| {
+        if std::env::args().any(|argument| argument == "--profile") {
+            let found = profile(run, progress, PROFILED).unwrap_or_else(|error| panic!("{error}"));
+            found.ops.iter().for_each(|op| println!("{}", op_line(op, &found)));
+            return;
+        }
+        let done = task.train(run, progress);
+        println!("{}", result(&task, &planned, &done[WARM_UP..]));
+    });
 }

@@ -102,7 +102,9 @@ fn write_file(metadata: &Metadata, tensors: &[Tensor], file: &Path) -> Result<()
     for (tensor, info) in tensors.iter().zip(&infos) {
         writer.write_tensor_data_chunked(info, &*tensor.bytes())?;
     }
-    writer.finalize()
+    writer.finalize()?;
+    let file = writer.into_inner().into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    Ok(file.sync_all()?)
 }
 
 /// A tensor under its name in GGUF.
