@@ -19,7 +19,8 @@
 #   UNER_STEPS_BINARY   the bench `steps`, likewise
 #   UNER_CONVERSATIONS  lines of {ids, labels} to train on                        encoded from UNER_SHARED/data
 #   CONVERSATIONS       how many of them                                          768
-#   LIMIT               seconds that a program of `steps` may take                240
+#   LIMIT               seconds that a program of `steps` may take                280
+#   VARIANTS            of PyTorch in `steps`, such as "masters+compile"          all
 #   UNER_TEST_BINARY    the test program `it`, built with `cuda`, in place of cargo nextest
 #   UNER_SHARED         the folder that holds `golden` and `data`                 shared, beside the repository
 #   UNER_COMMIT         the commit, where there is no .git
@@ -34,10 +35,12 @@ PYTHON="${PYTHON:-python3}"
 OUT="${OUT:-target/gpu-suite}"
 REPEATS="${REPEATS:-3}"
 CONVERSATIONS="${CONVERSATIONS:-768}"
-LIMIT="${LIMIT:-240}"
+LIMIT="${LIMIT:-280}"
 DEVICE=cuda:0 TORCH_DEVICE=cuda PRESET=7b DTYPE=bf16 FEATURES=cuda TIME=1
 SEQ=2048 STEPS=20 ROWS=8 BATCH=64 PAD=1024
 STEP_KINDS=(full lora conversations)
+# What our program is told besides where the plan turned out to be too large.
+LESS=()
 OPS=(limits attention rms_norm rope swiglu dropout linear quantized_linear linear_cross_entropy squared_norm adamw)
 # The tests that run on `UNER_TEST_DEVICES`.
 MODULES=(devices kernels golden adamw step training precision lora)
@@ -140,7 +143,7 @@ sampled() {
     fi
     run "$name" timeout "$LIMIT" "$@"
     if [ -n "$sampler" ]; then
-        kill "$sampler"
+        kill "$sampler" 2>/dev/null || true
         wait "$sampler" || true
         sort -n "$file.samples" | tail -n 1 >"$file.memory"
         rm "$file.samples"
@@ -152,18 +155,20 @@ our_steps() {
     local name="steps-$1-ours" total
     local command=("$STEPS_PROGRAM" --device "$DEVICE" --preset "$PRESET" --steps "$STEPS" "${@:2}")
     rm -f "$OUT/raw/$name.retried"
+    LESS=()
     say "steps, $1: ours"
     sampled "$name" "${command[@]}"
     if [ ! -e "$OUT/raw/$name.failed" ] || [ "$TORCH_DEVICE" != cuda ]; then return; fi
     mv "$OUT/raw/$name.failed" "$OUT/raw/$name.retried"
     total="$(nvidia-smi --id=0 --query-gpu=memory.total --format=csv,noheader,nounits)"
-    sampled "$name" "${command[@]}" --memory-gib "$((total * 85 / 100 / 1024))"
+    LESS=(--memory-gib "$((total * 85 / 100 / 1024))")
+    sampled "$name" "${command[@]}" "${LESS[@]}"
 }
 
 # pytorch_steps NAME VARIANTS OPTIONS...: a run for each variant, `masters` or `autocast`, with `+compile` or without.
 pytorch_steps() {
     local variant command
-    for variant in $2; do
+    for variant in ${VARIANTS:-$2}; do
         say "steps, $1: PyTorch, $variant"
         command=("$PYTHON" benches/pytorch_steps.py --device "$TORCH_DEVICE" --preset "$PRESET" --precision "${variant%+compile}")
         if [ "$variant" != "${variant%+compile}" ]; then command+=(--compile); fi
@@ -185,7 +190,7 @@ steps() {
         full)
             our_steps full --mode full --seq "$SEQ" --rows "$ROWS"
             run steps-full-profile timeout "$LIMIT" "$STEPS_PROGRAM" --device "$DEVICE" --preset "$PRESET" --seq "$SEQ" \
-                --rows "$ROWS" --profile
+                --rows "$ROWS" --profile "${LESS[@]}"
             pytorch_steps full "masters masters+compile autocast+compile" --mode full --seq "$SEQ" --rows "$ROWS"
             ;;
         lora)

@@ -18,9 +18,13 @@ behind the text, where a causal model cannot see it, and a mask would take the f
 import argparse
 import gc
 import json
+import os
 import statistics
 import sys
 import time
+
+# Layouts are tried one after the other, and none should fail for holes that another left.
+os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 import torch
 import torch._dynamo
