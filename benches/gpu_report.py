@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+import steps_report
 import table as tables
 
 # Dense bf16 TFLOP/s and GB/s of memory by NVIDIA's data sheets (half of what they state with sparsity). The first name that
@@ -27,7 +28,7 @@ class Results:
     def __init__(self, folder):
         self.folder = folder
         self.environment = json.loads((folder / "environment.json").read_text())
-        self.paths = sorted((folder / "raw").glob("*.jsonl"))
+        self.paths = sorted(path for path in (folder / "raw").glob("*.jsonl") if not path.name.startswith("steps-"))
         shown, self.tiny = tables.parts(tables.lines(self.paths))
         self.medians = tables.medians(shown)
         self.dtype = shown[-1]["dtype"] if shown else "bf16"
@@ -95,11 +96,12 @@ def product_aims(results):
                 yield f"{name}: PyTorch's least memory over ours", 1.0, min(theirs) / ours["peak_mib"]
 
 
-def aims(results):
-    found = [*attention_aims(results), *copy_aims(results), *product_aims(results)]
+def aims(results, steps):
+    found = [*attention_aims(results), *copy_aims(results), *product_aims(results), *steps_report.aims(steps)]
     rows = [[name, f"≥ {wanted:g}", f"{got:.2f}", "yes" if got >= wanted else "**no**"] for name, wanted, got in found]
-    missing = [op for op in OPS if not any(name.split(" ")[0] == op for name, _, _ in found)]
-    return rows + [[op, "", "not measured", ""] for op in missing]
+    parts = (*OPS, *(f"steps-{kind}" for kind in steps_report.KINDS))
+    missing = [part for part in parts if not any(name.split(" ")[0] == part for name, _, _ in found)]
+    return rows + [[part, "", "not measured", ""] for part in missing]
 
 
 def environment(results):
@@ -136,7 +138,8 @@ def tests(folder):
 def failures(folder):
     failed = [f"- FAILED: `{path.read_text().strip()}`" for path in sorted((folder / "raw").glob("*.failed"))]
     told = [line for path in sorted((folder / "raw").glob("*-pytorch.err")) for line in path.read_text().splitlines()]
-    left_out = [line for line in told if line.split(" ")[0] in (*OPS, "copy", "matmul")]
+    left_out = [line for line in told if line.split(" ")[0] in (*OPS, "copy", "matmul") or line.startswith("out of memory: ")]
+    failed += [f"- Planned for less memory after: `{path.read_text().strip()}`" for path in sorted((folder / "raw").glob("*.retried"))]
     return failed + [f"- {line}" for line in dict.fromkeys(left_out)]
 
 
@@ -149,6 +152,8 @@ def rates(results):
 def main(folder):
     results = Results(folder)
     everything = {"environment": results.environment, "medians": list(rates(results))}
+    steps = steps_report.Steps(folder)
+    everything["steps"] = steps.lines
     everything["runs"] = list(tables.lines(results.paths))
     (folder / "gpu.json").write_text(json.dumps(everything, indent=1))
     gpu = results.environment["gpu"]
@@ -157,9 +162,11 @@ def main(folder):
     print(f"\n## Tests\n\n{tests(folder)}\n\n## Limits\n")
     tables.print_table(["limit", "stated by NVIDIA", "measured here", "share"], limits(results))
     print("\n## Aims\n\nThe aims are for an H200.\n")
-    tables.print_table(["aim", "wanted", "measured", "met"], aims(results))
+    tables.print_table(["aim", "wanted", "measured", "met"], aims(results, steps))
     print("\n## Ops\n")
     tables.ops(results.paths, results.peaks())
+    print("\n## Steps\n")
+    steps_report.show(steps, results.limit("tflops"))
     print("\n## Left out or failed\n")
     print("\n".join(failures(folder)) or "Nothing.")
 

@@ -39,6 +39,7 @@ run() {
     if ! "$@" >"$file.jsonl" 2>"$file.err"; then
         say "FAILED: $*"
         tail -n 5 "$file.err" >&2
-        echo "$*: $(tail -n 1 "$file.err")" >"$file.failed"
+        # Behind its message a panic notes how to get more.
+        echo "$*: $(grep -v '^note: run with' "$file.err" | tail -n 1)" >"$file.failed"
     fi
 }

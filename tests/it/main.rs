@@ -11,6 +11,7 @@ mod data;
 mod devices;
 mod evaluate;
 mod generate;
+mod gguf;
 mod golden;
 mod guards;
 mod kernels;

@@ -129,13 +129,16 @@ pub(crate) struct PredictArgs {
 /// A trained model and how to ask it.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any Hugging Face folder, or an
-    /// adapter of PEFT's
-    #[arg(long, value_name = "DIR")]
+    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any Hugging Face folder, an adapter
+    /// of PEFT's, or a repository of the Hugging Face hub
+    #[arg(long, value_name = "DIR|hf:ORG/NAME")]
     pub(crate) model: PathBuf,
     /// The model that an adapter belongs to [default: the one that the adapter names]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR|hf:ORG/NAME")]
     pub(crate) base: Option<PathBuf>,
+    /// Download from this repository of the Hugging Face hub: you have read and accept its licence; may be repeated
+    #[arg(long, value_name = "hf:ORG/NAME")]
+    pub(crate) accept_licence: Vec<Accepted>,
     /// The template it was trained with [default: the one in the folder]
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) template: Option<String>,
@@ -211,18 +214,25 @@ pub(crate) struct ScoreArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// A checkpoint, a run's folder (its latest checkpoint), any Hugging Face folder, or an adapter of PEFT's
-    #[arg(long, value_name = "DIR")]
+    /// A checkpoint, a run's folder (its latest checkpoint), any Hugging Face folder, an adapter of PEFT's, or a repository of the
+    /// Hugging Face hub
+    #[arg(long, value_name = "DIR|hf:ORG/NAME")]
     pub(crate) model: PathBuf,
     /// Folder to write; it must not exist
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "gguf")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write one file in the format of llama.cpp; it must not exist
+    #[arg(long, value_name = "OUT.gguf", conflicts_with_all = ["output", "max_shard_size"])]
+    pub(crate) gguf: Option<PathBuf>,
     /// Fold an adapter into its model; without this an adapter stays one
     #[arg(long)]
     pub(crate) merge: bool,
     /// The model that an adapter belongs to [default: the one that the adapter names]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR|hf:ORG/NAME")]
     pub(crate) base: Option<PathBuf>,
+    /// Download from this repository of the Hugging Face hub: you have read and accept its licence; may be repeated
+    #[arg(long, value_name = "hf:ORG/NAME")]
+    pub(crate) accept_licence: Vec<Accepted>,
     /// Element type of the weights [default: that of the model]
     #[arg(long, value_name = "f32|bf16", value_parser = export::dtype)]
     pub(crate) dtype: Option<Dtype>,

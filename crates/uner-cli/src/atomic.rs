@@ -8,10 +8,15 @@ use anyhow::Result;
 /// Writes a file by way of a temporary one beside it: when `write` fails, the disk is full, or the process dies, what
 /// was at `path` before stays.
 pub(crate) fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    replace(path, |unfinished| fill(unfinished, write))
+}
+
+/// [`write`] where `write` is told the temporary path and makes the file itself.
+pub(crate) fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".tmp");
     let unfinished = PathBuf::from(unfinished);
-    let written = fill(&unfinished, write).and_then(|()| Ok(fs_err::rename(&unfinished, path)?));
+    let written = write(&unfinished).and_then(|()| Ok(fs_err::rename(&unfinished, path)?));
     if written.is_err() {
         // The first error is the one to tell.
         let _ = fs_err::remove_file(&unfinished);

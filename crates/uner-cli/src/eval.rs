@@ -4,13 +4,14 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use uner_data::{DataError, Dataset, DatasetRef, Example, Examples, read};
 use uner_eval::report::{Outcome, Report};
 use uner_eval::{DatasetScorer, QueryPrediction, SeenMentions};
 use uner_infer::{InferError, Predictor, Query, Response};
 
 use crate::args::EvalArgs;
+use crate::hub;
 use crate::model_folder::Asked;
 use crate::notes;
 use crate::progress::Meter;
@@ -23,10 +24,22 @@ const CHUNK: usize = 64;
 /// `uner eval`
 pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
     let benchmarks: Vec<Benchmark> = args.benchmark.iter().map(|name| benchmark(name, args.limit)).collect();
+    let output = report_folder(args)?;
     let asked = Asked::load(&args.model)?;
     let report = measure(&asked.predictor(), &benchmarks, &args.root, None, &mut metered())?;
     write!(out, "{}", report.terminal())?;
-    write_report(args.output.as_ref().unwrap_or(&args.model.model), &report)
+    write_report(output, &report)
+}
+
+/// Where the report goes. The hub's cache is no place for it.
+fn report_folder(args: &EvalArgs) -> Result<&Path> {
+    let model = &args.model.model;
+    ensure!(
+        args.output.is_some() || !hub::is_named(model),
+        "`{}` has no folder of yours for the report; name one with `--output`",
+        model.display()
+    );
+    Ok(args.output.as_ref().unwrap_or(model))
 }
 
 /// `dataset` or `dataset:split`.

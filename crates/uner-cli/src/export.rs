@@ -1,8 +1,4 @@
-//! `uner export`: a trained model as a folder that other programs read.
-//!
-//! There is no GGUF. Crates write its container (`ggus`, `gguf-rs-lib`, `candle-core`), but none what is in it for a LLaMA: its names
-//! of tensors and dimensions, the order of the rows of queries and keys, and the tokenizer. llama.cpp's `convert_hf_to_gguf.py`
-//! does, keeps up with the format, and reads the folder that is written here.
+//! `uner export`: a trained model as a folder, or a file, that other programs read.
 
 use std::path::{Path, PathBuf};
 
@@ -10,12 +6,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use safetensors::Dtype;
 use uner_model::adapter::{CONFIG_FILE, base_form_of, base_of};
 use uner_model::export::{self, Export};
+use uner_prompt::Tokenizer;
 use uner_trainer::checkpoint;
 
-use crate::adapter::refuse_needless_base;
 use crate::args::ExportArgs;
-use crate::model_folder::resolve;
+use crate::model_folder::find;
+use crate::model_source::tokenizer_in;
 use crate::run_folder::{INFER, TEMPLATE};
+use crate::{atomic, gguf};
 
 /// What goes along with a model, where it is there.
 const COMPANIONS: [&str; 7] = [
@@ -51,17 +49,14 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
-    let folder = resolve(&args.model)?;
-    refuse_needless_base(&folder, args.base.as_deref())?;
+    let (folder, named) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
     let is_adapter = folder.join(CONFIG_FILE).exists();
     if args.merge && !is_adapter {
         bail!("`{}` is no adapter, so there is nothing to merge; leave `--merge` out", folder.display());
     }
-    let output = &args.output;
-    ensure!(!output.exists(), "`{}` exists; name a folder that does not", output.display());
     checkpoint::verify(&folder)?;
-    let base = match (&args.base, is_adapter) {
-        (Some(base), _) => Some(base.clone()),
+    let base = match (named, is_adapter) {
+        (Some(base), _) => Some(base),
         (None, true) if args.merge => base_of(&folder)?,
         (None, true) => base_of(&folder).ok().flatten(),
         (None, false) => None,
@@ -71,8 +66,42 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
             "the adapter was trained on a base in fewer bits and is folded into the whole weights: outputs differ by their rounding"
         );
     }
+    match (&args.gguf, &args.output) {
+        (Some(file), _) => to_file(args, &folder, base.as_deref(), file),
+        (None, Some(output)) => to_folder(args, &folder, base.as_deref(), output),
+        (None, None) => bail!("name what to write: `--output DIR`, or `--gguf OUT.gguf`"),
+    }
+}
+
+fn refuse_existing(output: &Path, what: &str) -> Result<()> {
+    ensure!(!output.exists(), "`{}` exists; name a {what} that does not", output.display());
+    Ok(())
+}
+
+fn to_file(args: &ExportArgs, folder: &Path, base: Option<&Path>, file: &Path) -> Result<()> {
+    refuse_existing(file, "file")?;
+    let adapter = folder.join(CONFIG_FILE).exists();
+    ensure!(
+        !adapter || args.merge,
+        "`{}` is an adapter, and a GGUF file holds a whole model; add `--merge`",
+        folder.display()
+    );
+    // An adapter of another program may have no tokenizer of its own.
+    let places = [Some(folder), base].into_iter().flatten();
+    let tokenizer =
+        places.map(tokenizer_in).find(|file| file.exists()).unwrap_or_else(|| tokenizer_in(folder));
+    let vocabulary = gguf::vocabulary(&Tokenizer::from_file(&tokenizer)?)?;
+    atomic::replace(file, |unfinished| {
+        Ok(uner_model::gguf::write(&source(args, folder, base), &vocabulary, unfinished)?)
+    })?;
+    tracing::info!("wrote `{}`", file.display());
+    Ok(())
+}
+
+fn to_folder(args: &ExportArgs, folder: &Path, base: Option<&Path>, output: &Path) -> Result<()> {
+    refuse_existing(output, "folder")?;
     let unfinished = unfinished(output)?;
-    let written = write(args, &folder, base.as_deref(), &unfinished);
+    let written = write(args, folder, base, &unfinished);
     if let Err(error) = written {
         // The first error is the one to tell; what cannot be removed now is removed by the next attempt.
         let _ = fs_err::remove_dir_all(&unfinished);
@@ -81,6 +110,13 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     fs_err::rename(&unfinished, output)?;
     tracing::info!("wrote `{}`", output.display());
     Ok(())
+}
+
+/// The model that is exported, and the adapter that is folded into it.
+fn source<'a>(args: &ExportArgs, folder: &'a Path, base: Option<&'a Path>) -> Export<'a> {
+    let adapter = folder.join(CONFIG_FILE).exists();
+    let (model, adapter) = if adapter { (base.unwrap_or(folder), Some(folder)) } else { (folder, None) };
+    Export { model, adapter, dtype: args.dtype, max_shard_bytes: args.max_shard_size }
 }
 
 /// The folder that is written to until all is there, empty.
@@ -100,11 +136,7 @@ fn write(args: &ExportArgs, folder: &Path, base: Option<&Path>, output: &Path) -
     if adapter && !args.merge {
         export::adapter(folder, args.dtype, output)?;
     } else {
-        let (model, adapter) = if adapter { (base.unwrap_or(folder), Some(folder)) } else { (folder, None) };
-        export::model(
-            &Export { model, adapter, dtype: args.dtype, max_shard_bytes: args.max_shard_size },
-            output,
-        )?;
+        export::model(&source(args, folder, base), output)?;
     }
     // An adapter of another program may have no tokenizer of its own.
     for place in [Some(folder), base].into_iter().flatten() {

@@ -16,6 +16,7 @@ mod during;
 mod encode;
 mod eval;
 mod export;
+mod gguf;
 mod guards;
 pub mod hub;
 mod interrupt;

@@ -10,6 +10,7 @@ use uner_trainer::checkpoint;
 
 use crate::adapter;
 use crate::args::ModelArgs;
+use crate::hub::{self, Accepted};
 use crate::run_folder::{INFER, TEMPLATE, tokenizer};
 
 /// Longest answer where the folder says nothing: what the released evaluation allows.
@@ -29,10 +30,8 @@ pub(crate) struct Asked {
 
 impl Asked {
     pub(crate) fn load(args: &ModelArgs) -> Result<Self> {
-        let folder = resolve(&args.model)?;
-        adapter::refuse_needless_base(&folder, args.base.as_deref())?;
-        let (config, model) =
-            checkpoint::load_model_onto(&folder, args.base.as_deref(), &args.device.open()?)?;
+        let (folder, base) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
+        let (config, model) = checkpoint::load_model_onto(&folder, base.as_deref(), &args.device.open()?)?;
         let mut infer = infer_config(&folder)?;
         if let Some(max_new_tokens) = args.max_new_tokens {
             infer.max_new_tokens = max_new_tokens;
@@ -51,11 +50,23 @@ impl Asked {
     }
 }
 
+/// The folders of a model and its base, wherever they are named to be; `--base` says something only where there is an adapter.
+pub(crate) fn find(
+    model: &Path,
+    base: Option<&Path>,
+    accepted: &[Accepted],
+) -> Result<(PathBuf, Option<PathBuf>)> {
+    let folder = resolve(&hub::folder(model, accepted)?)?;
+    adapter::refuse_needless_base(&folder, base)?;
+    let base = base.map(|base| hub::folder(base, accepted)).transpose()?;
+    Ok((folder, base))
+}
+
 /// A run's folder stands for its best checkpoint where it keeps one, else for its latest.
 pub(crate) fn resolve(folder: &Path) -> Result<PathBuf> {
     if !folder.is_dir() {
         bail!(
-            "`{}` is not a folder; `--model` takes a checkpoint or a Hugging Face folder",
+            "`{}` is not a folder; `--model` takes a checkpoint, a Hugging Face folder, or `hf:org/name`",
             folder.display()
         );
     }

@@ -36,6 +36,22 @@ pub struct Export<'a> {
 /// When a file is missing, torn or cannot be written, or when model, `config.json` and adapter do not fit each other; then
 /// every tensor at fault is named.
 pub fn model(export: &Export, output: &Path) -> Result<(), WeightsError> {
+    with_tensors(export, |config, dtype, tensors| {
+        let torch_dtype = match dtype {
+            Dtype::F16 => "float16",
+            Dtype::BF16 => "bfloat16",
+            _ => "float32",
+        };
+        write_config(&LlamaConfig { torch_dtype: torch_dtype.to_owned(), ..config.clone() }, output)?;
+        write_weights(tensors, output, export.max_shard_bytes)
+    })
+}
+
+/// Opens and checks a model with its adapter, and hands over its dimensions, the element type to write and every tensor by name.
+pub(crate) fn with_tensors(
+    export: &Export,
+    work: impl FnOnce(&LlamaConfig, Dtype, Vec<(String, Exported)>) -> Result<(), WeightsError>,
+) -> Result<(), WeightsError> {
     let config = read_config(export.model)?;
     let dtype = match export.dtype {
         Some(dtype) => dtype,
@@ -60,13 +76,7 @@ pub fn model(export: &Export, output: &Path) -> Result<(), WeightsError> {
     if !problems.is_empty() {
         return Err(WeightsError::Mismatch { path: export.model.to_owned(), problems });
     }
-    let torch_dtype = match dtype {
-        Dtype::F16 => "float16",
-        Dtype::BF16 => "bfloat16",
-        _ => "float32",
-    };
-    write_config(&LlamaConfig { torch_dtype: torch_dtype.to_owned(), ..config }, output)?;
-    write_weights(tensors, output, export.max_shard_bytes)
+    work(&config, dtype, tensors)
 }
 
 /// Writes the adapter in `folder` as PEFT does, its factors as `dtype` or as they are. `output` must exist.
@@ -191,10 +201,17 @@ struct Factors<'a> {
 }
 
 /// A tensor whose bytes are made when they are written, not before.
-struct Exported<'a> {
+pub(crate) struct Exported<'a> {
     weight: TensorView<'a>,
     factors: Option<Factors<'a>>,
     dtype: Dtype,
+}
+
+impl Exported<'_> {
+    /// The same in another element type.
+    pub(crate) fn stored_as(self, dtype: Dtype) -> Self {
+        Self { dtype, ..self }
+    }
 }
 
 impl View for Exported<'_> {

@@ -28,4 +28,4 @@ pub use error::PromptError;
 pub use fit::{Fitted, cut, fit, permute_queries};
 pub use render::{render, render_prompt, render_string};
 pub use template::Template;
-pub use tokenizer::{SpacePrefix, Tokenizer, TokenizerError};
+pub use tokenizer::{PieceKind, ScoredVocabulary, SpacePrefix, Tokenizer, TokenizerError};

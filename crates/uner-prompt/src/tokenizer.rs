@@ -9,10 +9,12 @@ mod config;
 mod hugging_face;
 mod merge;
 mod proto;
+mod scored;
 mod sentencepiece;
 mod train;
 
 use hugging_face::HuggingFace;
+pub use scored::{PieceKind, ScoredVocabulary};
 use sentencepiece::SentencePiece;
 use std::path::{Path, PathBuf};
 

@@ -9,12 +9,12 @@ mod offer;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use hf_hub::{Cache, Repo, RepoType};
 
 use crate::plan::Plan;
@@ -150,6 +150,28 @@ impl Source {
         let folder = if self.kind == Kind::Model { "" } else { "datasets/" };
         format!("https://huggingface.co/{folder}{}", self.id)
     }
+}
+
+/// Whether a command names a repository where it may also name a folder.
+pub(crate) fn is_named(model: &Path) -> bool {
+    model.to_str().is_some_and(|model| model.starts_with(PREFIX))
+}
+
+/// The folder of the model that a command names: in the cache, where that is `hf:org/name`, and downloaded if that is accepted.
+///
+/// # Errors
+/// When it is not there and not accepted, or cannot be downloaded.
+pub(crate) fn folder(model: &Path, accepted: &[Accepted]) -> Result<PathBuf> {
+    let named = model.to_str().map(Source::model).transpose()?.flatten();
+    let Some(source) = named else { return Ok(model.to_owned()) };
+    if let Some(folder) = source.cached() {
+        return Ok(folder);
+    }
+    if !source.is_accepted(accepted) {
+        bail!("{source} is not here: {}", source.terms());
+    }
+    source.download()?;
+    source.cached().with_context(|| format!("{source} was downloaded and is not whole in the cache"))
 }
 
 /// Looks a recipe up, downloading what is missing of it and accepted; of what is not accepted the plan then says how to accept

@@ -1,8 +1,33 @@
-//! Whether what a recipe compares is ever measured.
+//! What a recipe measures while it trains, and whether what it compares is ever measured.
 
-use uner_trainer::Measure;
+use uner_trainer::{BestConfig, Measure};
 
-use crate::recipe::{Recipe, RecipeError};
+use super::Steps;
+use crate::recipe::{Benchmark, During, Recipe, RecipeError};
+
+/// What is measured while the model is trained, where the recipe says so.
+pub(super) fn during_line(recipe: &Recipe, steps: Option<Steps>) -> Option<String> {
+    let During { every, benchmarks } = recipe.eval.during.as_ref()?;
+    let benchmarks: Vec<String> = benchmarks.iter().map(described).collect();
+    let times = steps.map_or_else(String::new, |steps| format!(" ({} times)", steps.total.div_ceil(*every)));
+    let best = match recipe.train.best {
+        Some(BestConfig { by: Measure::Score, patience }) => {
+            let stop = patience.map(|patience| {
+                format!(", and the run stops when {patience} measurements in a row were not better")
+            });
+            format!("; the best checkpoint is kept{}", stop.unwrap_or_default())
+        }
+        _ => String::new(),
+    };
+    Some(format!("F1 every {every} steps and after the last{times} on {}{best}", benchmarks.join(", ")))
+}
+
+fn described(benchmark: &Benchmark) -> String {
+    let Benchmark { dataset, split, limit } = benchmark;
+    let name = dataset.resolve().map_or_else(|_| "an unknown dataset".to_owned(), |dataset| dataset.name);
+    let limit = limit.map_or_else(String::new, |limit| format!(", the first {limit} examples"));
+    format!("{name} ({split}{limit})")
+}
 
 /// Refuses `[eval.during]` and `[train.best]` that do not fit together, or the data.
 pub(super) fn check(recipe: &Recipe) -> Result<(), RecipeError> {

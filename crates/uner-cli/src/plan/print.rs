@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use uner_data::negative::Strategy;
 
-use super::{DataSize, Missing, Numbers, Plan};
+use super::{DataSize, Missing, Numbers, Plan, evaluation};
 use crate::adapter;
 
 impl Plan {
@@ -23,6 +23,7 @@ impl Plan {
         lines.extend(self.adapter_line());
         lines.extend(self.step_lines(numbers));
         lines.extend(numbers.lines(self.model.config.num_hidden_layers));
+        lines.extend(evaluation::during_line(&self.recipe, numbers.steps).map(|line| ("in training", line)));
         lines.push(("evaluation", self.evaluation_line()));
         let mut text = String::new();
         for (name, value) in lines {

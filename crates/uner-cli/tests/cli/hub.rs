@@ -38,6 +38,13 @@ fn train(desk: &Desk, endpoint: &str, more: &[&str]) -> Outcome {
     desk.run(&mut command)
 }
 
+/// `uner` with these arguments and this hub.
+fn uner(desk: &Desk, endpoint: &str, args: &[&str]) -> Outcome {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_uner"));
+    command.args(args).env("HF_HOME", desk.path("hub")).env("HF_ENDPOINT", endpoint);
+    desk.run(&mut command)
+}
+
 const ACCEPT: [&str; 2] = ["--accept-licence", MODEL];
 
 #[test]
@@ -77,6 +84,30 @@ fn what_was_accepted_is_downloaded_once_and_works_offline() {
     fs_err::remove_dir_all(desk.path("run")).unwrap();
     train(&desk, server::NOBODY, &[]).succeeds();
     assert_eq!(hub.asked().len(), asked.len(), "the second run asked nothing");
+}
+
+#[test]
+fn a_model_of_the_hub_is_asked_measured_and_exported() {
+    let (desk, hub) = published();
+    let ask =
+        ["predict", "--model", MODEL, "--template", "zero-shot", "--text", "Ann ran.", "--types", "person"];
+    let parts = ["hf:org/name is not here: ", "licence: llama2", "`--accept-licence hf:org/name`"];
+    uner(&desk, &hub.endpoint(), &ask).fails(1, &parts);
+    assert!(!desk.path("hub").exists());
+    let outcome = uner(&desk, &hub.endpoint(), &[&ask[..], &ACCEPT].concat());
+    let answer = outcome.succeeds().stdout.clone();
+    assert!(answer.contains("\"text\": \"Ann ran.\""), "{answer}");
+
+    // From here on there is nobody to ask.
+    assert_eq!(uner(&desk, server::NOBODY, &ask).succeeds().stdout, answer);
+    let eval = ["eval", "--model", MODEL, "--template", "zero-shot", "--benchmark", "demo", "--limit", "1"];
+    uner(&desk, server::NOBODY, &eval).fails(1, &["no folder of yours for the report", "`--output`"]);
+    uner(&desk, server::NOBODY, &[&eval[..], &["--output", "scores"]].concat()).succeeds();
+    assert!(desk.path("scores/report.md").is_file() && !desk.path(MODEL).exists());
+    uner(&desk, server::NOBODY, &["export", "--model", MODEL, "--output", "copy"]).succeeds();
+    assert!(desk.path("copy/model.safetensors").is_file());
+    uner(&desk, server::NOBODY, &["predict", "--model", "hf:name", "--text", "x", "--types", "y"])
+        .fails(1, &["`hf:name` is no repository of the hub"]);
 }
 
 #[test]

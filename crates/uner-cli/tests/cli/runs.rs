@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Desk, Outcome};
+use crate::{DURING, Desk, Outcome};
 
 const CHECKPOINT: &str = "run/step-000004";
 
@@ -157,6 +157,19 @@ fn a_dry_run_writes_nothing() {
         assert!(outcome.succeeds().stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
     }
     assert!(!desk.path("run").exists());
+}
+
+#[test]
+fn a_dry_run_says_what_is_measured_in_training() {
+    let desk = Desk::new();
+    desk.write("tiny.toml", &format!("{}{DURING}", desk.read("tiny.toml")));
+    let sets = ["--set", "train.best.patience=3"];
+    let plan = desk.uner(&[&["train", "--recipe", "tiny", "--dry-run"][..], &sets].concat());
+    let line = "in training F1 every 2 steps and after the last (2 times) on demo (validation, the first 1 examples); the best \
+                checkpoint is kept, and the run stops when 3 measurements in a row were not better\n";
+    assert!(plan.succeeds().stdout.contains(line), "{}", plan.stdout);
+    let plan = Desk::new().uner(&["train", "--recipe", "tiny", "--dry-run"]);
+    assert!(!plan.succeeds().stdout.contains("in training"), "{}", plan.stdout);
 }
 
 #[test]

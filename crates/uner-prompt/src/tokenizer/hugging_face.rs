@@ -34,6 +34,11 @@ impl HuggingFace {
         Ok(Self { plain, special: OnceLock::new(), config })
     }
 
+    /// What `tokenizer.json` says.
+    pub(super) fn json(&self) -> Result<serde_json::Value, TokenizerError> {
+        serde_json::to_value(&self.plain).map_err(|error| TokenizerError::Text(error.to_string()))
+    }
+
     pub(super) fn special_ids(&self) -> Result<SpecialIds, String> {
         let bos = self.special_id("bos_token", &BOS)?;
         let eos = self.special_id("eos_token", &EOS)?;

@@ -42,6 +42,11 @@ impl SentencePiece {
         Ok(Self { file: file.to_vec(), vocabulary, pieces, special, space_prefix })
     }
 
+    /// The file it was read from.
+    pub(super) fn file(&self) -> &[u8] {
+        &self.file
+    }
+
     pub(super) fn special_ids(&self) -> SpecialIds {
         self.special
     }

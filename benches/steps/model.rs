@@ -1,0 +1,71 @@
+//! Models with random weights, drawn on the device: nothing is read, and nothing travels.
+
+use burn::tensor::{Device, Distribution, Tensor};
+use uner_model::adapter::{Adapter, Base, Target, attach};
+use uner_model::weights::Source;
+use uner_model::{AdapterConfig, Llama, LlamaConfig, WeightsError};
+use uner_trainer::precision;
+
+use crate::{Mode, SEED};
+
+/// Rank of the adapter, and what else `recipes/lora.toml` says of it.
+pub(crate) const RANK: usize = 16;
+const ALPHA: f64 = 32.0;
+const DROPOUT: f64 = 0.05;
+
+/// The dimensions of `7b`, or `tiny`: for trials, with all ids of the LLaMA tokenizer.
+pub(crate) fn config(preset: &str) -> LlamaConfig {
+    let text = match preset {
+        "7b" => {
+            r#"{"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
+            "vocab_size": 32000, "max_position_embeddings": 2048}"#
+        }
+        "tiny" => {
+            r#"{"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "vocab_size": 32000, "max_position_embeddings": 2048}"#
+        }
+        other => panic!("--preset {other}: it must be `7b` or `tiny`"),
+    };
+    serde_json::from_str(text).expect("valid")
+}
+
+/// A model for a run of this mode. What is trained comes in f32, since these values become the masters; what is frozen in the
+/// type it stays in, so that a model in f32 is never there beside it.
+pub(crate) fn random(config: &LlamaConfig, mode: Mode, device: &Device) -> Llama {
+    let mut source = OnDevice { device: device.clone(), mode, deviation: config.initializer_range };
+    let model = Llama::build(config, &mut source).expect("random weights are always at hand");
+    match mode {
+        Mode::Full => model,
+        Mode::Lora => attach(model, adapter(), SEED),
+    }
+}
+
+fn adapter() -> Adapter {
+    let config = AdapterConfig {
+        rank: RANK,
+        alpha: ALPHA,
+        dropout: DROPOUT,
+        target_modules: Target::ALL.into_iter().collect(),
+    };
+    Adapter { config, base: Base { path: "random".into(), fingerprint: None, form: None } }
+}
+
+struct OnDevice {
+    device: Device,
+    mode: Mode,
+    deviation: f64,
+}
+
+impl Source for OnDevice {
+    fn tensor<const D: usize>(&mut self, _name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError> {
+        let values = if D == 1 {
+            Tensor::ones(shape, &self.device)
+        } else {
+            Tensor::random(shape, Distribution::Normal(0.0, self.deviation), &self.device)
+        };
+        Ok(match self.mode {
+            Mode::Full => values,
+            Mode::Lora => values.cast(precision::parameters(&self.device)),
+        })
+    }
+}

@@ -1,0 +1,133 @@
+"""The part of gpu_report.py on training steps: what `steps/main.rs` and `pytorch_steps.py` printed, side by side.
+
+MFU is `floating-point operations of the step / its seconds / rate`, with the operations as `crates/uner-trainer/src/flops.rs`
+counts them (what is computed a second time does not count, padding of PyTorch's rows does), once of the product that was
+measured in the same run and once of 790 TFLOP/s.
+"""
+
+import json
+import re
+
+import table as tables
+
+KINDS = ("full", "lora", "conversations")
+STATED = 790e12
+GIB = 2**30
+
+
+class Steps:
+    """{(kind, variant): line} of those that ended, with the plan and the memory that the GPU had in use."""
+
+    def __init__(self, folder):
+        self.lines, self.plans, self.data, self.ops = [], {}, None, []
+        for path in sorted((folder / "raw").glob("steps-*.jsonl")):
+            kind = path.name.split("-")[1]
+            for line in tables.lines([path]):
+                line |= {"kind": kind, "used_mib": used(path.with_suffix(".memory"))}
+                if line["what"] == "plan":
+                    self.plans[kind] = line
+                elif line["what"] == "conversations":
+                    self.data = line
+                elif line["what"] == "op":
+                    self.ops.append(line)
+                else:
+                    self.lines.append(line)
+
+    def of(self, kind):
+        return sorted((line for line in self.lines if line["kind"] == kind), key=lambda line: line["variant"] != "uner")
+
+    def ours(self, kind):
+        return next((line for line in self.of(kind) if line["variant"] == "uner"), None)
+
+    def best(self, kind, figure):
+        """PyTorch's, by what is compared."""
+        others = [line for line in self.of(kind) if line["variant"] != "uner"]
+        return max(others, key=lambda line: line[figure], default=None)
+
+
+def used(path):
+    """MiB by nvidia-smi, the driver's own included; None where there is none."""
+    text = path.read_text().strip() if path.exists() else ""
+    return int(text) if re.fullmatch(r"\d+", text) else None
+
+
+def aims(steps):
+    for kind, figure, wanted in (
+        ("full", "tokens_per_second", 1.2), ("lora", "tokens_per_second", 1.2), ("conversations", "trained_tokens_per_second", 4.0),
+    ):  # fmt: skip
+        ours, theirs = steps.ours(kind), steps.best(kind, figure)
+        if ours and theirs:
+            name = figure.replace("_per_second", "/s").replace("_", " ")
+            yield f"steps-{kind} ours over PyTorch's best ({theirs['variant']}), {name}", wanted, ours[figure] / theirs[figure]
+        if ours and kind == "full":
+            yield "steps-full tokens/s", 9000, ours["tokens_per_second"]
+
+
+def gib(number):
+    return "" if number is None else f"{number / GIB:.1f}"
+
+
+def layout(line):
+    if line["variant"] == "uner":
+        return f"{line['micro_batch_rows']} rows of {line['seq']}, {line['kept_blocks']} graphs kept"
+    return f"{line['micro_batch_rows']} rows of {line['seq']}" + (", checkpoints" if line["checkpointing"] else "")
+
+
+def row(line, matmul):
+    rate = line["flops_per_second"]
+    return [
+        line["kind"], line["variant"], layout(line), str(line["steps"]), f"{line['median_step_seconds']:.3f}",
+        f"{line['tokens_per_second']:,.0f}", f"{line['trained_tokens_per_second']:,.0f}",
+        f"{rate / matmul / 1e12:.3f}" if matmul else "", f"{rate / STATED:.3f}",
+        gib(line["used_mib"] and line["used_mib"] * 2**20), gib(line.get("planned_bytes")), gib(line.get("reserved_bytes")),
+        gib(line.get("in_use_bytes") or line.get("allocated_bytes")),
+    ]  # fmt: skip
+
+
+def show_ops(ops, matmul):
+    """Where a step of full fine-tuning goes, every op waited for, and how far its products are from the measured one."""
+    if not ops:
+        return
+    print("\nOne step of full fine-tuning by op, every op waited for:\n")
+    whole, other = ops[0]["step_seconds"], ops[0]["other_seconds"]
+
+    def rate(line):
+        return f"{line['flops_per_second'] / 1e12:.1f}" if line["flops_per_second"] else ""
+
+    def share(line):
+        return f"{line['flops_per_second'] / matmul / 1e12:.2f}" if matmul and line["flops_per_second"] else ""
+
+    rows = [
+        [line["op"], line["pass"], f"{line['calls']:.0f}", f"{line['seconds']:.4f}", f"{line['seconds'] / whole:.3f}", rate(line), share(line)]
+        for line in ops
+    ]
+    rows += [["other", "", "", f"{other:.4f}", f"{other / whole:.3f}", "", ""], ["step", "", "", f"{whole:.4f}", "1", "", ""]]
+    tables.print_table(["op", "pass", "calls", "seconds", "share", "TFLOP/s", "of the measured product"], rows)
+
+
+def show(steps, matmul):
+    """Prints the tables; `matmul` is the measured product in TFLOP/s, None where it was not."""
+    if not steps.lines and not steps.plans:
+        print("Not run.")
+        return
+    head = [
+        "steps of", "variant", "micro-batch", "steps", "median step, s", "tokens/s", "trained tokens/s (all steps)",
+        "MFU of the measured product", "MFU of 790 TFLOP/s", "nvidia-smi's peak, GiB", "planned, GiB", "allocator's, GiB",
+        "in use, GiB (ours between steps, PyTorch's peak)",
+    ]  # fmt: skip
+    tables.print_table(head, [row(line, matmul) for kind in KINDS for line in steps.of(kind)])
+    if steps.data:
+        data = steps.data
+        print(
+            f"\nConversations: {data['conversations']:,} of {data['of']:,} of `{data['dataset']}`, {data['tokens']:,} tokens, "
+            f"{data['trained_tokens']:,} of them trained, the longest {data['longest']:,}."
+        )
+    print("\nWhere the median step of ours goes, seconds:\n")
+    parts = ("forward", "backward", "optimizer", "data_wait")
+    ours = [line for line in map(steps.ours, KINDS) if line]
+    tables.print_table(["steps of", *parts], [[line["kind"], *(f"{line[p + '_seconds']:.4f}" for p in parts)] for line in ours])
+    show_ops(steps.ops, matmul)
+    print("\nWhat the plan counted, GiB:\n")
+    names = list(dict.fromkeys(name for plan in steps.plans.values() for name in plan["bytes"]))
+    rows = [[kind, *(gib(plan["bytes"].get(name)) for name in names)] for kind, plan in steps.plans.items()]
+    tables.print_table(["steps of", *names], rows)

@@ -1,0 +1,30 @@
+//! The tokenizer of a model as `uner export --gguf` writes it.
+
+use anyhow::Result;
+use uner_model::gguf::{TokenKind, Vocabulary};
+use uner_prompt::{PieceKind, ScoredVocabulary, Tokenizer};
+
+/// The vocabulary of a tokenizer of LLaMA's kind.
+pub(crate) fn vocabulary(tokenizer: &Tokenizer) -> Result<Vocabulary> {
+    let ScoredVocabulary { pieces, space_prefix } = tokenizer.scored_vocabulary()?;
+    let unknown = pieces.iter().position(|(_, _, kind)| *kind == PieceKind::Unknown).map(|id| id as u32);
+    let tokens = pieces.into_iter().map(|(text, score, kind)| (text, score, token_kind(kind))).collect();
+    Ok(Vocabulary {
+        tokens,
+        bos: Some(tokenizer.bos()),
+        eos: Some(tokenizer.eos()),
+        unknown,
+        padding: Some(tokenizer.pad()),
+        space_prefix,
+    })
+}
+
+fn token_kind(kind: PieceKind) -> TokenKind {
+    match kind {
+        PieceKind::Normal => TokenKind::Normal,
+        PieceKind::Unknown => TokenKind::Unknown,
+        PieceKind::Control => TokenKind::Control,
+        PieceKind::UserDefined => TokenKind::UserDefined,
+        PieceKind::Byte => TokenKind::Byte,
+    }
+}

@@ -1,0 +1,296 @@
+//! One file in GGUF, the format of llama.cpp, out of a model folder: names, rows and metadata as llama.cpp's
+//! `convert_hf_to_gguf.py` has them for LLaMA. Tensors go from file to file one at a time.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::BufWriter;
+use std::path::Path;
+
+use gguf_rs_lib::GGUFError;
+use gguf_rs_lib::format::types::GGUFValueType;
+use gguf_rs_lib::format::{
+    GGUFHeader, Metadata,
+    metadata::{MetadataArray, MetadataValue},
+};
+use gguf_rs_lib::tensor::{TensorInfo, TensorShape, TensorType};
+use gguf_rs_lib::writer::GGUFStreamWriter;
+use safetensors::Dtype;
+use safetensors::tensor::View;
+
+use crate::LlamaConfig;
+use crate::export::{Export, Exported, with_tensors};
+use crate::weights::WeightsError;
+
+/// Tensors start at multiples of so many bytes, the format's default.
+const ALIGNMENT: u64 = 32;
+
+/// What a token is to llama.cpp (`llama_token_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum TokenKind {
+    /// Text.
+    Normal = 1,
+    /// Stands for what the vocabulary lacks.
+    Unknown = 2,
+    /// Not text, such as the beginning of a sequence.
+    Control = 3,
+    /// Text that is looked for before anything is split.
+    UserDefined = 4,
+    /// A row of the embedding that no token has.
+    Unused = 5,
+    /// One byte.
+    Byte = 6,
+}
+
+/// A SentencePiece vocabulary, in the order of its ids.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vocabulary {
+    /// Text, score and kind of every token. Of two neighbours that can be joined, the pair whose token has the highest score is
+    /// joined first.
+    pub tokens: Vec<(String, f32, TokenKind)>,
+    /// The token that begins a sequence.
+    pub bos: Option<u32>,
+    /// The token that ends one.
+    pub eos: Option<u32>,
+    /// What stands for what the vocabulary lacks.
+    pub unknown: Option<u32>,
+    /// Padding.
+    pub padding: Option<u32>,
+    /// Whether a space is put before a text.
+    pub space_prefix: bool,
+}
+
+/// Writes a model, an adapter folded in, with its vocabulary into `file`. Matrices have the element type of the export, norms
+/// are f32. `export.max_shard_bytes` has no meaning here: it is one file.
+///
+/// # Errors
+/// As [`crate::export::model`]; also when the model has what GGUF would store otherwise (rescaled rotary frequencies), or the
+/// vocabulary has more tokens than the embedding has rows.
+pub fn write(export: &Export, vocabulary: &Vocabulary, file: &Path) -> Result<(), WeightsError> {
+    with_tensors(export, |config, dtype, tensors| {
+        let metadata = metadata(config, dtype, vocabulary)
+            .map_err(|problem| WeightsError::Json { path: export.model.join("config.json"), problem })?;
+        let tensors: Vec<Tensor> = tensors
+            .into_iter()
+            .map(|(name, exported)| Tensor::new(&name, exported, config))
+            .collect::<Result<_, _>>()?;
+        write_file(&metadata, &tensors, file).map_err(|error| match error {
+            GGUFError::Io(error) => WeightsError::Io(error),
+            other => WeightsError::Io(std::io::Error::other(format!(
+                "failed to write `{}`: {other}",
+                file.display()
+            ))),
+        })
+    })
+}
+
+fn write_file(metadata: &Metadata, tensors: &[Tensor], file: &Path) -> Result<(), GGUFError> {
+    let mut offset = 0;
+    let infos: Vec<TensorInfo> = tensors
+        .iter()
+        .map(|tensor| {
+            let info = tensor.info(offset)?;
+            offset += (tensor.exported.data_len() as u64).next_multiple_of(ALIGNMENT);
+            Ok(info)
+        })
+        .collect::<Result<_, GGUFError>>()?;
+    let mut writer = GGUFStreamWriter::new(BufWriter::new(fs_err::File::create(file)?));
+    writer.write_header(&GGUFHeader::new(tensors.len() as u64, metadata.len() as u64))?;
+    writer.write_metadata(metadata)?;
+    writer.write_tensor_infos(&infos)?;
+    writer.align_for_tensor_data()?;
+    for (tensor, info) in tensors.iter().zip(&infos) {
+        writer.write_tensor_data_chunked(info, &*tensor.bytes())?;
+    }
+    writer.finalize()?;
+    let file = writer.into_inner().into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    Ok(file.sync_all()?)
+}
+
+/// A tensor under its name in GGUF.
+struct Tensor<'a> {
+    name: String,
+    exported: Exported<'a>,
+    /// Heads whose rows change their order; 0 for none.
+    heads: usize,
+}
+
+impl<'a> Tensor<'a> {
+    fn new(name: &str, exported: Exported<'a>, config: &LlamaConfig) -> Result<Self, WeightsError> {
+        let heads = match name {
+            name if name.ends_with(".q_proj.weight") => config.num_attention_heads,
+            name if name.ends_with(".k_proj.weight") => config.num_key_value_heads,
+            _ => 0,
+        };
+        let renamed = renamed(name).ok_or_else(|| {
+            WeightsError::Io(std::io::Error::other(format!("`{name}` has no name in GGUF")))
+        })?;
+        let dtype = if exported.shape().len() == 1 { Dtype::F32 } else { exported.dtype() };
+        Ok(Self { name: renamed, exported: exported.stored_as(dtype), heads })
+    }
+
+    /// The dimension that is contiguous comes first in GGUF.
+    fn info(&self, offset: u64) -> Result<TensorInfo, GGUFError> {
+        let shape = TensorShape::new(self.exported.shape().iter().rev().map(|&size| size as u64).collect())?;
+        let kind = match self.exported.dtype() {
+            Dtype::F16 => TensorType::F16,
+            Dtype::BF16 => TensorType::BF16,
+            _ => TensorType::F32,
+        };
+        Ok(TensorInfo::new(self.name.clone(), shape, kind, offset))
+    }
+
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        let bytes = self.exported.data();
+        if self.heads == 0 {
+            bytes
+        } else {
+            Cow::Owned(interleaved(&bytes, self.exported.shape()[0], self.heads))
+        }
+    }
+}
+
+/// The rows of each head in the order of llama.cpp, whose rotary embedding turns neighbouring channels where transformers turns
+/// channel `i` with `i + head_dim / 2`: row `2i + j` of a head is row `i + j · head_dim / 2` of the Hugging Face matrix.
+fn interleaved(bytes: &[u8], rows: usize, heads: usize) -> Vec<u8> {
+    let (row, half) = (bytes.len() / rows, rows / heads / 2);
+    let mut out = Vec::with_capacity(bytes.len());
+    for head in bytes.chunks_exact(2 * half * row) {
+        for i in 0..half {
+            out.extend_from_slice(&head[i * row..][..row]);
+            out.extend_from_slice(&head[(i + half) * row..][..row]);
+        }
+    }
+    out
+}
+
+/// The name of a parameter in GGUF.
+fn renamed(name: &str) -> Option<String> {
+    let whole = [
+        ("model.embed_tokens.weight", "token_embd.weight"),
+        ("model.norm.weight", "output_norm.weight"),
+        ("lm_head.weight", "output.weight"),
+    ];
+    if let Some((_, renamed)) = whole.iter().find(|(from, _)| *from == name) {
+        return Some((*renamed).to_owned());
+    }
+    let (layer, part) = name.strip_prefix("model.layers.")?.split_once('.')?;
+    let part = match part.strip_suffix(".weight")? {
+        "input_layernorm" => "attn_norm",
+        "self_attn.q_proj" => "attn_q",
+        "self_attn.k_proj" => "attn_k",
+        "self_attn.v_proj" => "attn_v",
+        "self_attn.o_proj" => "attn_output",
+        "post_attention_layernorm" => "ffn_norm",
+        "mlp.gate_proj" => "ffn_gate",
+        "mlp.up_proj" => "ffn_up",
+        "mlp.down_proj" => "ffn_down",
+        _ => return None,
+    };
+    Some(format!("blk.{layer}.{part}.weight"))
+}
+
+/// What stands before the tensors.
+fn metadata(config: &LlamaConfig, dtype: Dtype, vocabulary: &Vocabulary) -> Result<Metadata, String> {
+    if config.rope_scaling.is_some() {
+        return Err("`rope_scaling` is not exported to GGUF; convert the exported folder with llama.cpp's \
+                    `convert_hf_to_gguf.py`"
+            .to_owned());
+    }
+    let mut metadata = Metadata::new();
+    for (key, value) in dimensions(config, dtype) {
+        metadata.insert(key.to_owned(), value);
+    }
+    for (key, value) in tokenizer(config, vocabulary)? {
+        metadata.insert(format!("tokenizer.ggml.{key}"), value);
+    }
+    Ok(metadata)
+}
+
+fn dimensions(config: &LlamaConfig, dtype: Dtype) -> BTreeMap<&'static str, MetadataValue> {
+    let number = |number: usize| MetadataValue::U32(number as u32);
+    let text = |text: &str| MetadataValue::String(text.to_owned());
+    // `llama_ftype`: all f32, mostly f16, mostly bf16.
+    let file_type = match dtype {
+        Dtype::F16 => 1,
+        Dtype::BF16 => 32,
+        _ => 0,
+    };
+    BTreeMap::from([
+        ("general.architecture", text("llama")),
+        ("general.type", text("model")),
+        ("general.file_type", number(file_type)),
+        ("general.quantization_version", number(2)),
+        ("llama.context_length", number(config.max_position_embeddings)),
+        ("llama.embedding_length", number(config.hidden_size)),
+        ("llama.block_count", number(config.num_hidden_layers)),
+        ("llama.feed_forward_length", number(config.intermediate_size)),
+        ("llama.rope.dimension_count", number(config.head_dim)),
+        ("llama.rope.freq_base", MetadataValue::F32(config.rope_theta as f32)),
+        ("llama.attention.head_count", number(config.num_attention_heads)),
+        ("llama.attention.head_count_kv", number(config.num_key_value_heads)),
+        ("llama.attention.key_length", number(config.head_dim)),
+        ("llama.attention.value_length", number(config.head_dim)),
+        ("llama.attention.layer_norm_rms_epsilon", MetadataValue::F32(config.rms_norm_eps as f32)),
+        ("llama.vocab_size", number(config.vocab_size)),
+    ])
+}
+
+fn tokenizer(
+    config: &LlamaConfig,
+    vocabulary: &Vocabulary,
+) -> Result<Vec<(&'static str, MetadataValue)>, String> {
+    let (tokens, rows) = (&vocabulary.tokens, config.vocab_size);
+    if tokens.len() > rows {
+        return Err(format!("the tokenizer has {} tokens, and `vocab_size` is {rows}", tokens.len()));
+    }
+    // Rows that no token has need one: llama.cpp counts tokens.
+    let unused = (tokens.len()..rows).map(|id| (format!("[PAD{id}]"), 0.0, TokenKind::Unused));
+    let all: Vec<(String, f32, TokenKind)> = tokens.iter().cloned().chain(unused).collect();
+    let array = |kind, values: Vec<MetadataValue>| {
+        MetadataArray::new(kind, values)
+            .map(|array| MetadataValue::Array(Box::new(array)))
+            .map_err(|error| error.to_string())
+    };
+    let scores = all.iter().map(|(_, score, _)| MetadataValue::F32(*score)).collect();
+    let kinds = all.iter().map(|(_, _, kind)| MetadataValue::I32(*kind as i32)).collect();
+    let texts = all.iter().map(|(text, _, _)| MetadataValue::String(text.clone())).collect();
+    let mut found = vec![
+        ("model", MetadataValue::String("llama".to_owned())),
+        ("pre", MetadataValue::String("default".to_owned())),
+        ("tokens", array(GGUFValueType::String, texts)?),
+        ("scores", array(GGUFValueType::F32, scores)?),
+        ("token_type", array(GGUFValueType::I32, kinds)?),
+        ("add_bos_token", MetadataValue::Bool(true)),
+        ("add_eos_token", MetadataValue::Bool(false)),
+        ("add_space_prefix", MetadataValue::Bool(vocabulary.space_prefix)),
+    ];
+    let ids = [
+        ("bos_token_id", vocabulary.bos),
+        ("eos_token_id", vocabulary.eos),
+        ("unknown_token_id", vocabulary.unknown),
+        ("padding_token_id", vocabulary.padding),
+    ];
+    found.extend(ids.into_iter().filter_map(|(key, id)| Some((key, MetadataValue::U32(id?)))));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{interleaved, renamed};
+
+    #[test]
+    fn the_halves_of_each_head_are_interleaved() {
+        // Two heads of four rows, two bytes a row.
+        let rows: Vec<u8> = (0..8).flat_map(|row| [row, row]).collect();
+        let order: Vec<u8> = interleaved(&rows, 8, 2).into_iter().step_by(2).collect();
+        assert_eq!(order, [0, 2, 1, 3, 4, 6, 5, 7]);
+    }
+
+    #[test]
+    fn names_are_those_of_llama_cpp() {
+        assert_eq!(renamed("model.layers.12.mlp.down_proj.weight").unwrap(), "blk.12.ffn_down.weight");
+        assert_eq!(renamed("lm_head.weight").unwrap(), "output.weight");
+        assert_eq!(renamed("model.layers.1.self_attn.rotary_emb.inv_freq"), None);
+    }
+}
