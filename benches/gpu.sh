@@ -43,7 +43,7 @@ STEP_KINDS=(full lora conversations)
 LESS=()
 OPS=(limits attention rms_norm rope swiglu dropout linear quantized_linear linear_cross_entropy squared_norm adamw)
 # The tests that run on `UNER_TEST_DEVICES`.
-MODULES=(devices kernels golden adamw step training precision lora)
+MODULES=(devices kernels golden adamw step training precision lora parallel)
 
 check_machine() {
     command -v nvidia-smi >/dev/null || fail "there is no NVIDIA driver: \`nvidia-smi\` is missing"

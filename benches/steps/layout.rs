@@ -6,7 +6,7 @@ use uner_cli::plan::{Budget, Place, Speed};
 use uner_kernels::device::DeviceName;
 use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, GPU_LOGITS_BYTES};
 use uner_model::LlamaConfig;
-use uner_trainer::memory::{Adapter, Base, Choice, Layout, Rows, Setup, Sharding, Storage, choose};
+use uner_trainer::memory::{Adapter, Base, Choice, Layout, Rows, Setup, Storage, choose};
 use uner_trainer::precision;
 
 use crate::{Mode, model};
@@ -52,7 +52,8 @@ pub(crate) fn setup(name: DeviceName, model: &LlamaConfig, mode: Mode) -> Setup<
         model,
         storage,
         adapter: (mode == Mode::Lora).then(|| Adapter::everywhere(model::RANK, base)),
-        sharding: Sharding::NONE,
+        ranks: 1,
+        divided: false,
         row_length: 0,
         step_rows: 0,
         trained_share: 1.0,
