@@ -91,6 +91,7 @@ fn rank(folder: &Path, group: &Group, steps: u64) -> Result<Outcome, TrainError>
         weights.insert(parameter.name, parameter.values.try_into_vec_as().unwrap());
     });
     let state = progress.optimizer.gathered(&progress.model, false, group)?;
+    let state = state.into_iter().map(|(name, values)| (name, values.iter::<f32>().collect())).collect();
     let held =
         weights.keys().filter_map(|name| progress.optimizer.moments(name)).map(|(first, _)| first.dims()[0]);
     Ok(Outcome { steps: done, validated, saved, state, held: held.sum(), weights })

@@ -41,5 +41,6 @@ pub use gradients::Gradients;
 pub use group::Group;
 pub use loader::Loader;
 pub use optimizer::AdamW;
+pub use precision::{Policy, PrecisionConfig};
 pub use run::{Progress, Run, train};
 pub use store::TokenStore;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::TensorData;
 use safetensors::tensor::serialize_to_file;
 use uner_model::adapter::{self, AdapterFiles};
 use uner_model::weights::{self, HostTensor, MAX_SHARD_BYTES};
@@ -39,7 +40,7 @@ impl Snapshot {
     pub fn take(
         model: &Llama,
         config: &LlamaConfig,
-        optimizer: BTreeMap<String, Vec<f32>>,
+        optimizer: BTreeMap<String, TensorData>,
         state: State,
         companions: &[PathBuf],
     ) -> Result<Self, TrainError> {
