@@ -19,6 +19,7 @@ use crate::config::TrainConfig;
 use crate::gradients::Gradients;
 use crate::group::Group;
 use crate::optimizer::{AdamW, Update};
+use crate::precision::{MomentForm, Policy, PrecisionConfig, Rounding};
 use crate::step::accumulate;
 
 /// How far the estimate may be off.
@@ -63,10 +64,11 @@ struct Shape {
     rows: usize,
     kept: usize,
     micro_batches: usize,
+    precision: PrecisionConfig,
 }
 
 /// 5 to 35 million parameters, but for the micro-batches.
-const SHAPES: [Shape; 8] = [
+const SHAPES: [Shape; 9] = [
     shape("wide vocabulary", [256, 512, 2, 4, 4, 32_000], (256, 2, 2, 2)),
     shape("deep, kept", [256, 704, 12, 4, 4, 2_048], (512, 2, 12, 2)),
     shape("deep, recomputed", [256, 704, 12, 4, 4, 2_048], (512, 2, 0, 2)),
@@ -75,6 +77,10 @@ const SHAPES: [Shape; 8] = [
     shape("large micro-batch", [192, 512, 4, 6, 6, 1_024], (256, 8, 4, 2)),
     shape("mostly weights", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2)),
     Shape { tied: true, ..shape("one micro-batch, tied", [256, 512, 4, 4, 4, 16_000], (256, 4, 2, 1)) },
+    Shape {
+        precision: PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Nearest },
+        ..shape("mostly weights, moments of 8 bits", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2))
+    },
 ];
 
 const fn shape(
@@ -82,7 +88,8 @@ const fn shape(
     model: [usize; 6],
     (length, rows, kept, micro_batches): (usize, usize, usize, usize),
 ) -> Shape {
-    Shape { name, model, tied: false, length, rows, kept, micro_batches }
+    let precision = PrecisionConfig { moments: MomentForm::Float, rounding: Rounding::Nearest };
+    Shape { name, model, tied: false, length, rows, kept, micro_batches, precision }
 }
 
 #[test]
@@ -135,7 +142,7 @@ fn config(shape: &Shape) -> LlamaConfig {
 fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
     let setup = Setup {
         model,
-        storage: Storage { snapshot: 0.0, ..Storage::F32 },
+        storage: Storage { snapshot: 0.0, ..Storage::F32.with(shape.precision) },
         adapter: None,
         sharding: Sharding::NONE,
         row_length: shape.length,
@@ -158,8 +165,9 @@ fn measure(shape: &Shape) -> usize {
     .unwrap();
     let before = LIVE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
-    let mut model = random(&model_config, 1, &Device::flex());
-    let mut optimizer = AdamW::default();
+    let policy = Policy::new(Some(shape.precision), &Device::flex()).unwrap();
+    let (mut model, mut optimizer) =
+        AdamW::new(random(&model_config, 1, &Device::flex()), policy, &Group::alone());
     for step in 1..=2 {
         let mut gradients = Gradients::default();
         for _ in 0..shape.micro_batches {

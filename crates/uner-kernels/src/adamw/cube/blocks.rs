@@ -89,6 +89,7 @@ pub(super) fn update_blocks(param: &Floats, words: &Ints, grad: Floats, step: &A
         words.clone().into_buffer_arg(),
         Factors::new(step).to_launch(),
         Random::to_launch(step),
+        vector(count),
         param.dtype() == DType::BF16,
         element(&grad),
         element(param),
@@ -119,6 +120,7 @@ pub(super) fn update_blocks_with_master(
         words.clone().into_buffer_arg(),
         Factors::new(step).to_launch(),
         Random::to_launch(step),
+        vector(count),
         element(&grad),
         element(param),
     );
@@ -232,14 +234,14 @@ fn updated_held<N: Size>(
     let mut second = Vector::<f32, N>::new(0.0f32);
     #[unroll]
     for lane in 0..N::value() {
-        first.insert(lane, held.first[start + lane]);
-        second.insert(lane, held.second[start + lane]);
+        first.insert(lane, held.first[comptime!(start + lane)]);
+        second.insert(lane, held.second[comptime!(start + lane)]);
     }
     let value = updated::<N>(value, grad, &mut first, &mut second, factors);
     #[unroll]
     for lane in 0..N::value() {
-        held.first[start + lane] = first.extract(lane);
-        held.second[start + lane] = second.extract(lane);
+        held.first[comptime!(start + lane)] = first.extract(lane);
+        held.second[comptime!(start + lane)] = second.extract(lane);
     }
     value
 }
@@ -333,6 +335,7 @@ fn block_update<G: Float, P: Float, N: Size>(
     words: &mut [i32],
     factors: Factors,
     random: Random,
+    #[comptime] vector: usize,
     #[comptime] at_random: bool,
     #[define(G)] _grad_dtype: ElemType,
     #[define(P)] _param_dtype: ElemType,
@@ -341,12 +344,12 @@ fn block_update<G: Float, P: Float, N: Size>(
     let mut held = widen(words, block, exists);
     let first = block * BLOCK + UNIT_POS as usize * LANES;
     #[unroll]
-    for part in 0..comptime!(LANES / N::value()) {
-        let at = first / N::value() + part;
+    for part in 0..comptime!(LANES / vector) {
+        let at = first / vector + part;
         if at < param.len() {
             let (value, grad) =
                 (Vector::<f32, N>::cast_from(param[at]), Vector::<f32, N>::cast_from(grad[at]));
-            let value = updated_held::<N>(value, grad, &mut held, &factors, comptime!(part * N::value()));
+            let value = updated_held::<N>(value, grad, &mut held, &factors, comptime!(part * vector));
             if comptime!(at_random) {
                 param[at] = Vector::<P, N>::cast_from(by_chance::<N>(value, at * N::value(), &random));
             } else {
@@ -366,6 +369,7 @@ fn block_update_with_master<G: Float, P: Float, N: Size>(
     words: &mut [i32],
     factors: Factors,
     random: Random,
+    #[comptime] vector: usize,
     #[define(G)] _grad_dtype: ElemType,
     #[define(P)] _param_dtype: ElemType,
 ) {
@@ -373,12 +377,11 @@ fn block_update_with_master<G: Float, P: Float, N: Size>(
     let mut held = widen(words, block, exists);
     let first = block * BLOCK + UNIT_POS as usize * LANES;
     #[unroll]
-    for part in 0..comptime!(LANES / N::value()) {
-        let at = first / N::value() + part;
+    for part in 0..comptime!(LANES / vector) {
+        let at = first / vector + part;
         if at < param.len() {
             let grad = Vector::<f32, N>::cast_from(grad[at]);
-            let value =
-                updated_held::<N>(master[at], grad, &mut held, &factors, comptime!(part * N::value()));
+            let value = updated_held::<N>(master[at], grad, &mut held, &factors, comptime!(part * vector));
             master[at] = value;
             param[at] = Vector::<P, N>::cast_from(value);
         }
