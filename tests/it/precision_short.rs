@@ -15,6 +15,7 @@ use uner_trainer::precision::{MomentForm, Policy, PrecisionConfig, Rounding};
 use uner_trainer::step::{accumulate, loss};
 use uner_trainer::{AdamW, Batch, Callbacks, Event, Gradients, Group, Progress, Run, TrainConfig, train};
 
+use crate::devices::devices;
 use crate::model::{conversation, small_config, small_model, train_config};
 use crate::resume;
 
@@ -209,4 +210,18 @@ fn a_checkpoint_of_short_moments_is_short() {
         file.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
     assert_eq!(found, expected);
     assert!(file.iter().all(|(_, view)| view.dtype() == safetensors::Dtype::U8));
+}
+
+#[test]
+fn rounding_to_bf16_is_refused_where_there_is_none() {
+    for setup in devices() {
+        let is_there = setup.name.is_host() || setup.device.supports_dtype(DType::BF16);
+        let found = Policy::new(Some(SHORT), &setup.device);
+        assert_eq!(found.is_ok(), is_there, "{setup}");
+        if let Err(error) = found {
+            let message = error.to_string();
+            assert!(message.starts_with("`train.precision.rounding` is `stochastic`"), "{message}");
+        }
+        assert_eq!(Policy::new(Some(EIGHT_BIT), &setup.device).unwrap().moments, MomentForm::EightBit);
+    }
 }

@@ -39,13 +39,23 @@ fn ints(data: &TensorData) -> Tensor<1, Int> {
 /// Words as an earlier update has left them.
 fn words(count: usize) -> TensorData {
     let zeros = TensorData::new(vec![0i32; num_words(count)], [num_words(count)]);
-    let state = AdamWState { master: None, moments: Moments::EightBit { words: ints(&zeros) } };
     let (param, grad) = (random(count, DType::F32), random(count, DType::F32));
-    match reference(here(&param), here(&grad), state, &STEP).1.moments {
+    words_of(reference(here(&param), here(&grad), short(&zeros), &STEP).1)
+}
+
+fn short(words: &TensorData) -> AdamWState {
+    AdamWState { master: None, moments: Moments::EightBit { words: ints(words) } }
+}
+
+fn words_of(state: AdamWState) -> TensorData {
+    match state.moments {
         Moments::EightBit { words } => words.into_data(),
         Moments::Float { .. } => panic!("moments became f32"),
     }
 }
+
+/// Around the end of a block, and such that vectors divide them or do not.
+const COUNTS: [usize; 4] = [1, 255, 256, 3 * 256 + 20];
 
 #[test]
 fn eight_bit_moments_equal_the_reference() {
@@ -53,22 +63,53 @@ fn eight_bit_moments_equal_the_reference() {
     let types = [DType::F32, DType::BF16];
     let forms = types.into_iter().flat_map(|param| types.map(|grad| (param, grad)));
     for (order, (param, grad)) in forms.enumerate() {
-        for count in [1, 255, 256, 3 * 256 + 20] {
+        for count in COUNTS {
             emulator.order = order as u32;
+            let what = format!("{count} {param:?} {grad:?}");
             let (param, grad, words) = (random(count, param), random(count, grad), words(count));
-            let state = AdamWState { master: None, moments: Moments::EightBit { words: ints(&words) } };
-            let (expected, after) = reference(here(&param), here(&grad), state, &STEP);
+            let (expected, after) = reference(here(&param), here(&grad), short(&words), &STEP);
             let (ours, gradient, held) = (emulator.put(&param), emulator.put(&grad), emulator.put(&words));
-            let (got, got_words) = emulator
-                .run(|| Cube::adamw_8bit(ours, gradient, held, STEP))
-                .unwrap_or_else(|e| panic!("{e}"));
-            let Moments::EightBit { words } = after.moments else { panic!("moments became f32") };
-            let what = format!("{count} {:?} {:?}", param.dtype(), grad.dtype());
-            assert_eq!(emulator.fetch(&got_words), words.into_data(), "{what}: words");
-            let got = emulator.fetch(&got).convert_dtype(DType::F32);
+            let result = emulator.run(|| Cube::adamw_8bit(ours, gradient, held, STEP));
+            let (got, got_words) = result.unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(emulator.fetch(&got_words), words_of(after), "{what}: words");
             if param.dtype() == DType::BF16 {
-                assert_eq!(got, expected.into_data().convert_dtype(DType::F32), "{what}");
+                assert_eq!(emulator.fetch(&got), expected.into_data(), "{what}");
             }
         }
+    }
+}
+
+#[test]
+fn eight_bit_moments_beside_a_master_equal_the_reference() {
+    let Some(mut emulator) = Emulator::open() else { return };
+    for count in COUNTS {
+        let (master, grad) = (random(count, DType::F32), random(count, DType::BF16));
+        let (param, words) = (master.clone().convert_dtype(DType::BF16), words(count));
+        let state = AdamWState { master: Some(here(&master)), ..short(&words) };
+        let (_, after) = reference(here(&param), here(&grad), state, &STEP);
+        let [ours, full, gradient, held] = [&param, &master, &grad, &words].map(|data| emulator.put(data));
+        let result = emulator.run(|| Cube::adamw_8bit_with_master(ours, full, gradient, held, STEP));
+        let (got, full, got_words) = result.unwrap_or_else(|error| panic!("{count}: {error}"));
+        assert_eq!(emulator.fetch(&got_words), words_of(after), "{count}: words");
+        let full = emulator.fetch(&full).convert_dtype(DType::BF16);
+        assert_eq!(emulator.fetch(&got), full, "{count}: the parameter is not the master's");
+    }
+}
+
+#[test]
+fn rounding_at_random_equals_the_reference() {
+    let Some(mut emulator) = Emulator::open() else { return };
+    for count in COUNTS {
+        let (param, grad) = (random(count, DType::BF16), random(count, DType::F32));
+        let (first, second) =
+            (random(count, DType::F32), here(&random(count, DType::F32)).square().into_data());
+        let moments = Moments::Float { exp_avg: here(&first), exp_avg_sq: here(&second) };
+        let (expected, _) = reference(here(&param), here(&grad), AdamWState { master: None, moments }, &STEP);
+        let [ours, gradient, m, v] = [&param, &grad, &first, &second].map(|data| emulator.put(data));
+        let (got, ..) = emulator
+            .run(|| Cube::adamw(ours, gradient, m, v, STEP))
+            .unwrap_or_else(|error| panic!("{count}: {error}"));
+        assert_eq!(emulator.fetch(&got), expected.into_data(), "{count}");
+        assert_ne!(emulator.fetch(&got), param, "{count}: nothing changed");
     }
 }
