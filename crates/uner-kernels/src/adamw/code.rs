@@ -120,25 +120,40 @@ pub(super) fn rounded(bits: u32, random: u32) -> u32 {
     if bits & MAGNITUDE < INFINITE { bits + random } else { bits }
 }
 
-/// Both moments of a block.
+/// Both moments of a block. Here and in [`pack`] a loop does one thing to all 256, so that it becomes vector instructions.
 #[inline(always)]
 pub(super) fn widen(words: &[i32], first: &mut [f32; BLOCK], second: &mut [f32; BLOCK]) {
     let (codes, tops) = words.split_at(2 * CODE_WORDS);
     let (below_first, below_second) = below(tops[0] as u32);
     let (first_codes, second_codes) = codes.split_at(CODE_WORDS);
-    for (values, word) in first.chunks_exact_mut(4).zip(first_codes) {
-        for (value, code) in values.iter_mut().zip(word.to_le_bytes()) {
-            let (code, sign) = (u32::from(code) & FIRST, u32::from(code) >> 7 << 31);
-            let bits = below_first.wrapping_add(code) << DROPPED | sign;
-            *value = f32::from_bits(if code == 0 { 0 } else { bits });
+    for (value, code) in first.iter_mut().zip(unpacked(first_codes)) {
+        let (code, sign) = (code & FIRST, code >> 7 << 31);
+        let bits = below_first.wrapping_add(code) << DROPPED | sign;
+        *value = f32::from_bits(if code == 0 { 0 } else { bits });
+    }
+    for (value, code) in second.iter_mut().zip(unpacked(second_codes)) {
+        let bits = below_second.wrapping_add(code) << DROPPED;
+        *value = f32::from_bits(if code == 0 { 0 } else { bits });
+    }
+}
+
+/// The codes in the words of a moment.
+#[inline(always)]
+fn unpacked(words: &[i32]) -> [u32; BLOCK] {
+    let mut codes = [0; BLOCK];
+    for (codes, word) in codes.chunks_exact_mut(4).zip(words) {
+        for (code, byte) in codes.iter_mut().zip(word.to_le_bytes()) {
+            *code = u32::from(byte);
         }
     }
-    for (values, word) in second.chunks_exact_mut(4).zip(second_codes) {
-        for (value, code) in values.iter_mut().zip(word.to_le_bytes()) {
-            let code = u32::from(code);
-            let bits = below_second.wrapping_add(code) << DROPPED;
-            *value = f32::from_bits(if code == 0 { 0 } else { bits });
-        }
+    codes
+}
+
+/// The words of the codes of a moment.
+#[inline(always)]
+fn pack_codes(words: &mut [i32], codes: &[u32; BLOCK]) {
+    for (word, codes) in words.iter_mut().zip(codes.chunks_exact(4)) {
+        *word = (codes[0] | codes[1] << 8 | codes[2] << 16 | codes[3] << 24) as i32;
     }
 }
 
@@ -151,46 +166,41 @@ fn below(tops: u32) -> (u32, u32) {
 /// The words of a block's moments; those of a last block are fewer than 256.
 #[inline(always)]
 pub(super) fn pack(words: &mut [i32], first: &[f32], second: &[f32], draws: Draws) {
-    let mut tops = [LOWEST_TOP; 2];
-    for ((m, v), element) in first.iter().zip(second).zip(0..) {
+    let (mut first_random, mut second_random) = ([0; BLOCK], [0; BLOCK]);
+    for ((first, second), element) in first_random.iter_mut().zip(&mut second_random).zip(0..) {
         let draw = draws.of(element);
-        tops[0] = tops[0].max(rounded(m.to_bits() & MAGNITUDE, draw.first() << 4) >> DROPPED);
-        tops[1] = tops[1].max(rounded(v.to_bits() & MAGNITUDE, draw.second()) >> DROPPED);
+        (*first, *second) = (draw.first(), draw.second());
     }
-    let tops = tops[0] | tops[1] << 16;
+    let (mut first_top, mut second_top) = (LOWEST_TOP, LOWEST_TOP);
+    for (value, random) in first.iter().zip(&first_random) {
+        first_top = first_top.max(rounded(value.to_bits() & MAGNITUDE, random << 4) >> DROPPED);
+    }
+    for (value, random) in second.iter().zip(&second_random) {
+        second_top = second_top.max(rounded(value.to_bits() & MAGNITUDE, *random) >> DROPPED);
+    }
+    let tops = first_top | second_top << 16;
     let (below_first, below_second) = below(tops);
-    let (codes, last) = words.split_at_mut(2 * CODE_WORDS);
-    last[0] = tops as i32;
-    let (first_words, second_words) = codes.split_at_mut(CODE_WORDS);
-    for ((word, values), start) in first_words.iter_mut().zip(first.chunks(4)).zip((0..).step_by(4)) {
-        *word = packed(values, |value, place| {
-            first_code(value.to_bits(), draws.of(start + place).first(), below_first)
-        });
+    let (mut first_codes, mut second_codes) = ([0; BLOCK], [0; BLOCK]);
+    for ((code, value), random) in first_codes.iter_mut().zip(first).zip(first_random) {
+        *code = first_code(value.to_bits(), random, below_first);
     }
-    for ((word, values), start) in second_words.iter_mut().zip(second.chunks(4)).zip((0..).step_by(4)) {
-        *word = packed(values, |value, place| {
-            second_code(value.to_bits(), draws.of(start + place).second(), below_second)
-        });
+    for ((code, value), random) in second_codes.iter_mut().zip(second).zip(second_random) {
+        *code = second_code(value.to_bits(), random, below_second);
     }
-}
-
-/// Up to four codes in a word, the first in the lowest bits.
-#[inline(always)]
-fn packed(values: &[f32], code: impl Fn(f32, u32) -> u32) -> i32 {
-    values.iter().zip(0..).fold(0, |word, (value, place)| word | code(*value, place) << (8 * place)) as i32
+    pack_codes(&mut words[..CODE_WORDS], &first_codes);
+    pack_codes(&mut words[CODE_WORDS..2 * CODE_WORDS], &second_codes);
+    words[2 * CODE_WORDS] = tops as i32;
 }
 
 /// The code of a first moment.
 #[inline(always)]
 fn first_code(bits: u32, random: u32, below: u32) -> u32 {
     let magnitude = bits & MAGNITUDE;
-    let code = if magnitude >> DROPPED <= below {
-        // Both factors have few digits: the product is exact wherever it is computed.
-        let last = f32::from_bits((below + 1) << DROPPED) * (random as f32 / 65_536.0);
-        u32::from(magnitude >> DROPPED >= NORMAL && f32::from_bits(magnitude) > last)
-    } else {
-        (rounded(magnitude, random << 4) >> DROPPED) - below
-    };
+    // Both factors have few digits: the product is exact wherever it is computed.
+    let last = f32::from_bits((below + 1) << DROPPED) * (random as i32 as f32 / 65_536.0);
+    let is_last = magnitude >> DROPPED >= NORMAL && f32::from_bits(magnitude) > last;
+    let counted = (rounded(magnitude, random << 4) >> DROPPED).wrapping_sub(below);
+    let code = if magnitude >> DROPPED <= below { u32::from(is_last) } else { counted };
     if code == 0 { 0 } else { code | bits >> 31 << 7 }
 }
 
