@@ -6,6 +6,7 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use uner_kernels::adamw::{Moments, code};
+use uner_kernels::device::DeviceName;
 use uner_kernels::{AdamWState, AdamWStep, adamw};
 
 use super::adamw::STEP;
@@ -97,7 +98,7 @@ fn assert_updates(
 fn eight_bit_moments_on_every_device() {
     for count in COUNTS {
         for setup in setups(&TYPES) {
-            let on = (&setup.device, !setup.name.is_host());
+            let on = (&setup.device, setup.name != DeviceName::Flex);
             for types in [[setup.dtype; 2], [setup.dtype, DType::F32], [DType::F32, setup.dtype]] {
                 assert_updates(on, types, types[0] != DType::F32, count);
             }

@@ -3,6 +3,7 @@
 mod blocks;
 #[cfg(all(test, feature = "cuda"))]
 mod tests;
+mod unit;
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
