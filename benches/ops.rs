@@ -11,6 +11,7 @@ use burn::tensor::{DType, Int, Tensor};
 use uner_benches::measure::{Bench, Case, Cost};
 use uner_benches::preset::{LONGEST, Preset, documents, preset};
 use uner_benches::{argument, seeded};
+use uner_kernels::adamw::{Moments, code};
 use uner_kernels::attention::PADDING;
 use uner_kernels::device::DeviceName;
 use uner_kernels::dropout::Draw;
@@ -222,10 +223,30 @@ fn bench_squared_norm(bench: &Bench, preset: &Preset) {
 
 fn bench_adamw(bench: &Bench, preset: &Preset) {
     let count = preset.parameter;
-    let (param, grad) = (bench.weight([count]), bench.weight([count]));
     let zeros = || Tensor::<1>::zeros([count], &bench.device);
-    let master = (bench.dtype != DType::F32).then(|| param.clone().cast(DType::F32));
-    let mut state = Some((param, AdamWState { master, exp_avg: zeros(), exp_avg_sq: zeros() }));
+    let float = || Moments::Float { exp_avg: zeros(), exp_avg_sq: zeros() };
+    let short =
+        || Moments::EightBit { words: Tensor::zeros([code::num_words(count)], (&bench.device, DType::I32)) };
+    // f32: parameter and moments in and out, gradient in. bf16: the same with the master, 2 bytes of gradient in, 2 of
+    // parameter out; or without a master 2 of the parameter in as well.
+    let is_short = bench.dtype != DType::F32;
+    adamw_case(bench, "update", 28 * count, (count, is_short, float()));
+    adamw_case(bench, "update, 8-bit moments", 16 * count, (count, is_short, short()));
+    if is_short {
+        adamw_case(bench, "update, no master", 22 * count, (count, false, float()));
+        adamw_case(bench, "update, no master, 8-bit moments", 10 * count, (count, false, short()));
+    }
+}
+
+fn adamw_case(
+    bench: &Bench,
+    pass: &'static str,
+    bytes: usize,
+    (count, has_master, moments): (usize, bool, Moments),
+) {
+    let (param, grad) = (bench.weight([count]), bench.weight([count]));
+    let master = has_master.then(|| param.clone().cast(DType::F32));
+    let mut state = Some((param, AdamWState { master, moments }));
     let step = AdamWStep {
         lr: 1e-4,
         beta1: 0.9,
@@ -234,11 +255,11 @@ fn bench_adamw(bench: &Bench, preset: &Preset) {
         weight_decay: 0.1,
         step: 10,
         grad_scale: 1.0,
+        key: 0,
+        first: 0,
     };
-    // f32: parameter and moments in and out, gradient in. bf16: the same with the master, 2 bytes of gradient in, 2 of
-    // parameter out.
     let case = Case { op: "adamw", shape: count.to_string() };
-    bench.pass(&case, "update", Cost::Bytes(28 * count), || {
+    bench.pass(&case, pass, Cost::Bytes(bytes), || {
         let (param, before) = state.take().expect("put back below");
         state = Some(adamw(param, grad.clone(), before, &step));
     });

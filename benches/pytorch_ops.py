@@ -403,6 +403,7 @@ def squared_norm(bench, preset):
 
 
 def adamw(bench, preset):
+    # Moments of 8 bits and parameters without a master have no twin in PyTorch: ours stand alone in the report.
     count = preset["parameter"]
     case, cost = ("adamw", str(count)), ("bytes", 28 * count)
     master = bench.random(count, dtype=torch.float32).requires_grad_()

@@ -32,6 +32,7 @@ pub fn train_config(global_batch_size: usize, max_seq_len: usize, micro_batch_ro
         checkpoint: None,
         best: None,
         guards: None,
+        precision: None,
     }
 }
 

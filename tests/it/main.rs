@@ -23,6 +23,7 @@ mod official;
 mod overfit;
 mod parallel;
 mod precision;
+mod precision_short;
 mod profile;
 mod recipes;
 mod resume;

@@ -43,6 +43,7 @@ pub(crate) fn train_config() -> TrainConfig {
         checkpoint: None,
         best: None,
         guards: None,
+        precision: None,
     }
 }
 

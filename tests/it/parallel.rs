@@ -119,6 +119,7 @@ fn rank(
         weights.insert(parameter.name, parameter.values.try_into_vec_as().unwrap());
     });
     let state = progress.optimizer.gathered(&progress.model, false, group)?;
+    let state = state.into_iter().map(|(name, values)| (name, values.iter::<f32>().collect())).collect();
     let moments =
         weights.keys().filter_map(|name| progress.optimizer.moments(name)).map(|(first, _)| first.dims()[0]);
     let (moments, parameters) = (moments.sum(), progress.model.num_held());

@@ -9,7 +9,7 @@ use uner_model::weights::random;
 use uner_trainer::optimizer::{Update, clip_factor};
 use uner_trainer::pack::pack_tokens;
 use uner_trainer::step::accumulate;
-use uner_trainer::{AdamW, Batch, Gradients, Group, TrainConfig, precision};
+use uner_trainer::{AdamW, Batch, Gradients, Group, Policy, TrainConfig, precision};
 
 use crate::devices::setups;
 use crate::model::{conversation, small_config, small_model, train_config};
@@ -25,7 +25,8 @@ struct Run {
 
 impl Run {
     fn new(device: &Device, dtype: DType) -> Self {
-        let (model, optimizer) = AdamW::new(random(&small_config(), 7, device), dtype, &Group::alone());
+        let (model, optimizer) =
+            AdamW::new(random(&small_config(), 7, device), Policy::of(dtype), &Group::alone());
         Self { model, optimizer, losses: Vec::new() }
     }
 
@@ -97,7 +98,7 @@ fn a_short_model_goes_on_from_its_masters_bitwise() {
         // As files of a short type would give them.
         let rounded = |_: &str, _: &[usize], values: Tensor<1>| values.cast(DType::BF16).cast(DType::F32);
         let read = map(run.model.clone(), "", rounded);
-        let (model, optimizer) = AdamW::restore(read, whole, parameters, group).unwrap();
+        let (model, optimizer) = AdamW::restore(read, whole, Policy::of(parameters), group).unwrap();
         assert_eq!(weights(&model), weights(&run.model), "{parameters:?}");
         let resumed = Run { model, optimizer, losses: run.losses.clone() }.steps(3, 3e-3);
         let expected = run.steps(3, 3e-3);
@@ -111,7 +112,7 @@ fn a_lost_moment_is_told() {
     let run = Run::new(&Device::flex(), DType::F32).steps(1, 1e-3);
     let mut whole = run.optimizer.gathered(&run.model.clone().into(), false, &Group::alone()).unwrap();
     whole.remove("exp_avg_sq.model.norm.weight").unwrap();
-    let problem = AdamW::restore(run.model, whole, DType::F32, &Group::alone()).unwrap_err();
+    let problem = AdamW::restore(run.model, whole, Policy::default(), &Group::alone()).unwrap_err();
     assert_eq!(problem, "a moment of `model.norm.weight` is missing");
 }
 

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use uner_model::parameters::visit;
 use uner_trainer::checkpoint::{self, latest};
+use uner_trainer::precision::{MomentForm, Rounding};
 use uner_trainer::store::StoreWriter;
-use uner_trainer::{Callbacks, Event, Group, Progress, Run, Schedule, TokenStore, TrainConfig, train};
+use uner_trainer::{
+    Callbacks, Event, Group, PrecisionConfig, Progress, Run, Schedule, TokenStore, TrainConfig, train,
+};
 
 use crate::model::{conversation, small_config, small_model, train_config};
 
@@ -179,6 +182,18 @@ fn another_run_is_not_resumed() {
     other.train.lr = 0.5;
     let message = state.check_resumable(&other, &saved).unwrap_err().to_string();
     assert!(message.contains("`train.lr` was `0.001` and is now `0.5`"), "{message}");
+    let mut other = state.clone();
+    other.train.precision = Some(PrecisionConfig { moments: MomentForm::EightBit, ..Default::default() });
+    let message = state.check_resumable(&other, &saved).unwrap_err().to_string();
+    assert!(message.contains("`train.precision.moments` was `f32` and is now `8bit`"), "{message}");
+    other.train.precision = Some(PrecisionConfig { rounding: Rounding::Stochastic, ..Default::default() });
+    let message = state.check_resumable(&other, &saved).unwrap_err().to_string();
+    assert!(
+        message.contains("`train.precision.rounding` was `nearest` and is now `stochastic`"),
+        "{message}"
+    );
+    other.train.precision = Some(PrecisionConfig::default());
+    state.check_resumable(&other, &saved).unwrap();
     let mut other = state.clone();
     other.data_fingerprint ^= 1;
     let message = state.check_resumable(&other, &saved).unwrap_err().to_string();

@@ -16,7 +16,7 @@ use uner_trainer::event::StepMetrics;
 use uner_trainer::guards::{Answer, GuardReport};
 use uner_trainer::memory::Layout;
 use uner_trainer::{
-    Callbacks, Event, Group, Interrupted, Progress, Run, Scoring, TrainConfig, TrainError, checkpoint,
+    Callbacks, Event, Group, Interrupted, Policy, Progress, Run, Scoring, TrainConfig, TrainError, checkpoint,
 };
 
 use crate::args::TrainArgs;
@@ -216,11 +216,12 @@ pub(crate) fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Dev
         }
         return Ok(progress);
     }
+    let policy = Policy::new(run.config.precision, device)?;
     let model = match &plan.model.folder {
         Some(folder) => adapter::load_base(plan, folder, device)?,
         None => random(run.model_config, run.seed, device),
     };
-    Ok(Progress::new(adapter::attached(model, plan)?, run.group))
+    Ok(Progress::with(adapter::attached(model, plan)?, policy, run.group))
 }
 
 /// Trains to the end without a word; `None` when interrupted.

@@ -153,3 +153,11 @@ pub(crate) fn cube_sum(value: f32, #[comptime] units: usize, #[comptime] plane: 
     }
     partial
 }
+
+/// [`mix`](crate::hash::mix) on the device, where products of integers wrap around.
+#[cube]
+pub(crate) fn mixed(bits: u32) -> u32 {
+    let bits = (bits ^ (bits >> 16u32)) * 0x7FEB_352Du32;
+    let bits = (bits ^ (bits >> 15u32)) * 0x846C_A68Bu32;
+    bits ^ (bits >> 16u32)
+}

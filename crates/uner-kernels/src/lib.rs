@@ -12,6 +12,7 @@ pub mod device;
 pub mod dropout;
 #[cfg(feature = "flex")]
 mod flex;
+mod hash;
 pub mod linear;
 pub mod linear_cross_entropy;
 #[cfg(feature = "cuda")]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::best::{BestConfig, Measure};
 use crate::error::TrainError;
 use crate::guards::GuardsConfig;
+use crate::precision::PrecisionConfig;
 
 /// How a model is trained. Every key has to be written: a recipe shows all it does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +54,9 @@ pub struct TrainConfig {
     /// Optional: what to do about steps that would spoil the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guards: Option<GuardsConfig>,
+    /// Optional: what is stored in fewer bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<PrecisionConfig>,
 }
 
 /// `[train.checkpoint]`

@@ -42,6 +42,7 @@ pub use gradients::Gradients;
 pub use group::Group;
 pub use loader::Loader;
 pub use optimizer::AdamW;
+pub use precision::{Policy, PrecisionConfig};
 pub use rank_model::RankModel;
 pub use run::{Progress, Run, train};
 pub use store::TokenStore;

@@ -1,17 +1,131 @@
 //! What numbers are stored in. The policy, in one place:
 //!
-//! | | CPU, and GPUs without bf16 | GPU |
-//! |---|---|---|
-//! | parameters | f32 | bf16 |
-//! | master weights | the parameters | f32 |
-//! | activations, gradients of one micro-batch | f32 | bf16 |
-//! | statistics of norms and softmax, loss | f32 | f32 |
-//! | gradients of several micro-batches or ranks, their norm | f32 | f32 |
-//! | moments, the update | f32 | f32 |
+//! | | CPU, and GPUs without bf16 | GPU | `rounding = "stochastic"` | `moments = "8bit"` |
+//! |---|---|---|---|---|
+//! | parameters | f32 | bf16 | bf16 | |
+//! | master weights | the parameters | f32 | none: each update is rounded at random | |
+//! | activations, gradients of one micro-batch | f32 | bf16 | | |
+//! | statistics of norms and softmax, loss | f32 | f32 | | |
+//! | gradients of several micro-batches or ranks, their norm | f32 | f32 | | |
+//! | moments | f32 | f32 | | 8 bits each, [in blocks](uner_kernels::adamw::code) |
+//! | the update | f32 | f32 | | |
+//!
+//! The last two columns are what a recipe can choose, both or one; where they are empty the device decides.
+
+use std::fmt;
 
 use burn::tensor::{DType, Device};
+use serde::{Deserialize, Serialize};
 
-/// The type that parameters are stored in while they are trained on a device.
+use crate::error::TrainError;
+
+/// `[train.precision]`: what is stored in fewer bits than the device would have it. Without it nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrecisionConfig {
+    /// How moments are stored.
+    pub moments: MomentForm,
+    /// How the new value of a parameter becomes bf16.
+    pub rounding: Rounding,
+}
+
+/// How moments are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum MomentForm {
+    /// f32.
+    #[default]
+    #[serde(rename = "f32")]
+    Float,
+    /// 8 bits each.
+    #[serde(rename = "8bit")]
+    EightBit,
+}
+
+/// How the new value of a parameter becomes bf16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rounding {
+    /// To the nearest, from a master in f32 that has all of it. A device that computes in f32 rounds nothing.
+    #[default]
+    Nearest,
+    /// To one of the two neighbours by chance, so that the expectation is exact; there is no master.
+    Stochastic,
+}
+
+impl fmt::Display for MomentForm {
+    /// As a recipe has it.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(out)
+    }
+}
+
+impl fmt::Display for Rounding {
+    /// As a recipe has it.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(out)
+    }
+}
+
+/// What a run stores its numbers in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// The type of parameters.
+    pub parameters: DType,
+    /// That of moments.
+    pub moments: MomentForm,
+    /// Where parameters are shorter than f32, how they are rounded.
+    pub rounding: Rounding,
+}
+
+impl Default for Policy {
+    /// Everything in f32.
+    fn default() -> Self {
+        Self::of(DType::F32)
+    }
+}
+
+impl Policy {
+    /// Parameters of a type, with masters where that is not f32, and f32 moments.
+    pub fn of(parameters: DType) -> Self {
+        Self { parameters, moments: MomentForm::Float, rounding: Rounding::Nearest }
+    }
+
+    /// What a recipe asks for on a device.
+    ///
+    /// # Errors
+    /// When the device cannot store it.
+    pub fn new(config: Option<PrecisionConfig>, device: &Device) -> Result<Self, TrainError> {
+        let PrecisionConfig { moments, rounding } = config.unwrap_or_default();
+        let parameters = match rounding {
+            Rounding::Nearest => parameters(device),
+            Rounding::Stochastic if *device == Device::flex() || device.supports_dtype(DType::BF16) => {
+                DType::BF16
+            }
+            Rounding::Stochastic => {
+                let problem = "is `stochastic`, which rounds to bf16, and the device does not compute in bf16: choose \
+                     `nearest`, or a device with bf16";
+                return Err(TrainError::Config { key: "precision.rounding", problem: problem.to_owned() });
+            }
+        };
+        Ok(Self { parameters, moments, rounding })
+    }
+
+    /// Whether there are f32 masters beside the parameters.
+    pub fn has_masters(self) -> bool {
+        self.parameters != DType::F32 && self.rounding == Rounding::Nearest
+    }
+
+    /// Whether files of this type, as `torch_dtype` names it, do not have all that parameters have.
+    pub fn is_rounded_in(self, torch_dtype: &str) -> bool {
+        match torch_dtype {
+            "float32" => false,
+            "bfloat16" => self.parameters != DType::BF16,
+            _ => true,
+        }
+    }
+}
+
+/// The type that a device computes in, and that parameters are stored in where the recipe does not say otherwise.
 pub fn parameters(device: &Device) -> DType {
     if *device != Device::flex() && device.supports_dtype(DType::BF16) { DType::BF16 } else { DType::F32 }
 }

@@ -173,7 +173,7 @@ impl RankModel {
     ///
     /// # Errors
     /// When another rank has failed; the model is of no use then.
-    pub(crate) fn updated(
+    pub fn updated(
         self,
         optimizer: &mut AdamW,
         mut gradients: Gradients,
@@ -184,7 +184,8 @@ impl RankModel {
         let mut divided = self.divided;
         for (name, owned) in divided.iter_mut().flat_map(|divided| divided.blocks.iter_mut().flatten()) {
             let Some(gradient) = gradients.take(name) else { continue };
-            let step = update.of(&owned.shape, config);
+            let first = group.share(owned.count()).start;
+            let step = update.of((name, &owned.shape), first, config);
             // Handed over, so that it can be updated in place.
             let share = std::mem::replace(&mut owned.share, Tensor::empty([0], &gradient.device()));
             owned.share = optimizer.update(name, share, gradient, &step);

@@ -17,7 +17,7 @@ use crate::group::Group;
 use crate::guards::GuardState;
 use crate::loader::{Loader, StepData};
 use crate::optimizer::AdamW;
-use crate::precision;
+use crate::precision::{self, Policy};
 use crate::rank_model::RankModel;
 use crate::saving::Saves;
 use crate::store::TokenStore;
@@ -69,10 +69,15 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A model that is not trained yet, from weights in f32.
+    /// A model that is not trained yet, from weights in f32, stored as its device does where a recipe says nothing.
     pub fn new(model: Llama, group: &Group) -> Self {
-        let parameters = precision::parameters(&model.head().device());
-        let (model, optimizer) = AdamW::new(model, parameters, group);
+        let policy = Policy::of(precision::parameters(&model.head().device()));
+        Self::with(model, policy, group)
+    }
+
+    /// A model that is not trained yet, from weights in f32, stored as `policy` says.
+    pub fn with(model: Llama, policy: Policy, group: &Group) -> Self {
+        let (model, optimizer) = AdamW::new(model, policy, group);
         let model = RankModel::from(model);
         Self { model, optimizer, step: 0, standing: Standing::default(), guard: GuardState::default() }
     }

@@ -45,7 +45,8 @@ impl<'a> Saves<'a> {
         self.asked |= self.finish(listen)?;
         let run = self.run;
         let Progress { model, optimizer, .. } = progress;
-        let optimizer = optimizer.gathered(model, run.model_config.torch_dtype != "float32", run.group)?;
+        let masters = optimizer.policy().is_rounded_in(&run.model_config.torch_dtype);
+        let optimizer = optimizer.gathered(model, masters, run.group)?;
         let state = run.state(progress);
         let snapshot =
             Snapshot::take((model, run.group), run.model_config, optimizer, state, run.companions)?;

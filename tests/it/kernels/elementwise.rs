@@ -1,12 +1,10 @@
 //! The kernels without a matrix product: odd sizes, inputs that are not contiguous, inputs that want no gradient.
 
 use burn::tensor::{DType, Device, Tensor};
-use uner_kernels::{
-    AdamWState, AdamWStep, RotaryTable, adamw, add_rms_norm, rms_norm, rope, squared_norm, swiglu,
-};
+use uner_kernels::{RotaryTable, add_rms_norm, rms_norm, rope, squared_norm, swiglu};
 
-use super::{TYPES, assert_close, assert_same, differentiate, random, values};
-use crate::devices::{Setup, cpu, devices, fetch, setups};
+use super::{TYPES, assert_close, assert_same, differentiate, put, random, values};
+use crate::devices::{cpu, devices, fetch, setups};
 
 /// Odd sizes, a width that fills vectors but no power of two, and one of which a unit keeps many vectors.
 const ROWS: [[usize; 2]; 9] =
@@ -206,120 +204,6 @@ fn rope_on_every_device() {
             |inputs, device| rope(view(&inputs[0]), &table(device)),
             |inputs, device| uner_kernels::rope::reference(view(&inputs[0]), &table(device)),
         );
-    }
-}
-
-const STEP: AdamWStep =
-    AdamWStep { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.1, step: 3, grad_scale: 0.5 };
-
-struct Update {
-    param: Tensor<1>,
-    grad: Tensor<1>,
-    state: AdamWState,
-}
-
-impl Update {
-    fn random(count: usize) -> Self {
-        let (exp_avg, exp_avg_sq) = (random([count]), random([count]).square());
-        let state = AdamWState { master: None, exp_avg, exp_avg_sq };
-        Self { param: random([count]), grad: random([count]), state }
-    }
-
-    /// On buffers of its own; a parameter that is not f32 gets a master.
-    fn on(&self, device: &Device, [param, grad]: [DType; 2]) -> Self {
-        let float = |tensor: &Tensor<1>| put(tensor, device, DType::F32);
-        let state = AdamWState {
-            master: (param != DType::F32).then(|| float(&self.param)),
-            exp_avg: float(&self.state.exp_avg),
-            exp_avg_sq: float(&self.state.exp_avg_sq),
-        };
-        Self { param: put(&self.param, device, param), grad: put(&self.grad, device, grad), state }
-    }
-
-    fn held(&self) -> Vec<Tensor<1>> {
-        let state = &self.state;
-        let tensors = [&self.param, &self.grad, &state.exp_avg, &state.exp_avg_sq].into_iter();
-        tensors.chain(&state.master).cloned().collect()
-    }
-
-    fn run(self) -> (Tensor<1>, AdamWState) {
-        adamw(self.param, self.grad, self.state, &STEP)
-    }
-}
-
-fn all(param: &Tensor<1>, state: &AdamWState) -> Vec<Tensor<1>> {
-    let tensors = [param, &state.exp_avg, &state.exp_avg_sq].into_iter();
-    tensors.chain(&state.master).cloned().collect()
-}
-
-fn put(tensor: &Tensor<1>, device: &Device, dtype: DType) -> Tensor<1> {
-    Tensor::from_data(tensor.to_data(), (device, dtype))
-}
-
-/// `types` are those of the parameter and the gradient.
-fn assert_update(what: &str, update: &Update, setup: &Setup, types: [DType; 2]) {
-    let (flex, device) = (Device::flex(), &setup.device);
-    let rounded_grad = fetch(put(&update.grad, device, types[1]));
-    let theirs = update.on(&flex, [DType::F32; 2]);
-    let expected = uner_kernels::adamw::reference(theirs.param, rounded_grad, theirs.state, &STEP);
-
-    let shared = update.on(device, types);
-    let held = shared.held();
-    // As numbers: the data of a tensor is read from a GPU only when it is looked at, here after the update.
-    let before: Vec<_> = held.iter().map(values).collect();
-    let (param, state) = shared.run();
-    let after: Vec<_> = held.iter().map(values).collect();
-    assert_eq!(before, after, "{what}: a tensor that is held elsewhere was changed");
-
-    let alone = update.on(device, types).run();
-    for (got, alone) in all(&param, &state).into_iter().zip(all(&alone.0, &alone.1)) {
-        assert_eq!(got.into_data(), alone.into_data(), "{what}: in place and not differ");
-    }
-    assert_eq!(param.dtype(), types[0], "{what}: type of the parameter");
-    // Moments and master are f32 whatever the types; the parameter is the master, rounded.
-    let exact = cpu().tolerance.op;
-    let master = state.master.as_ref().unwrap_or(&param);
-    assert_eq!(state.master.is_some(), types[0] != DType::F32, "{what}: master");
-    assert_eq!(put(master, device, types[0]).into_data(), param.to_data(), "{what}: not the master's");
-    assert_close(&format!("{what}: parameter in f32"), master, &expected.0, exact);
-    assert_close(&format!("{what}: first moment"), &state.exp_avg, &expected.1.exp_avg, exact);
-    assert_close(&format!("{what}: second moment"), &state.exp_avg_sq, &expected.1.exp_avg_sq, exact);
-}
-
-/// On the CPU, too, parameters and gradients may be bf16.
-#[test]
-fn adamw_on_every_device() {
-    for count in [1, 7, 63, 515, 288 * 33, 70_000] {
-        let update = Update::random(count);
-        for setup in setups(&TYPES) {
-            for types in [[setup.dtype; 2], [setup.dtype, DType::F32], [DType::F32, setup.dtype]] {
-                assert_update(&format!("adamw {count} {types:?} on {setup}"), &update, &setup, types);
-            }
-        }
-        let cpu = &cpu();
-        for types in [[DType::BF16; 2], [DType::BF16, DType::F32], [DType::F32, DType::BF16]] {
-            assert_update(&format!("adamw {count} {types:?} on {cpu}"), &update, cpu, types);
-        }
-    }
-}
-
-/// As of a rank, which updates a part of each parameter.
-#[test]
-fn adamw_of_a_part_leaves_the_rest_alone() {
-    for setup in devices() {
-        let update = Update::random(1000);
-        let part = |tensor: &Tensor<1>| tensor.clone().narrow(0, 256, 512);
-        let whole = update.on(&setup.device, [setup.dtype; 2]);
-        let before = values(&whole.param);
-        let state = AdamWState {
-            master: whole.state.master.as_ref().map(part),
-            exp_avg: part(&whole.state.exp_avg),
-            exp_avg_sq: part(&whole.state.exp_avg_sq),
-        };
-        let (got, _) = adamw(part(&whole.param), part(&whole.grad), state, &STEP);
-        assert_eq!(values(&whole.param), before, "{setup}: the whole was changed");
-        let (expected, _) = update.on(&setup.device, [setup.dtype; 2]).run();
-        assert_eq!(values(&got), values(&expected)[256..768], "{setup}");
     }
 }
 

@@ -4,6 +4,8 @@
 //! Tolerances are those of [`crate::devices`], of the largest entry and of at least 0.1: both sides add up the same few
 //! hundred products of order 1 in another order, and where these cancel, what is left is their rounding.
 
+mod adamw;
+mod adamw_short;
 mod attention;
 mod bf16_weights;
 mod dropout;
@@ -29,6 +31,11 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
 
 fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     fetch(tensor.clone()).try_into_vec_as().expect("a float tensor")
+}
+
+/// The values of a tensor as another type on another device, in a buffer of its own.
+fn put(tensor: &Tensor<1>, device: &Device, dtype: DType) -> Tensor<1> {
+    Tensor::from_data(tensor.to_data(), (device, dtype))
 }
 
 fn assert_close<const D: usize>(what: &str, got: &Tensor<D>, expected: &Tensor<D>, tolerance: f32) {

@@ -163,7 +163,7 @@ fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, ranks: RankCount) ->
         DataSize::Counted { tokens, trained_tokens, .. } => trained_tokens as f64 / tokens as f64,
         DataSize::Expected(_) | DataSize::Unknown => 1.0,
     };
-    let storage = storage(plan.recipe.run.device.first());
+    let storage = storage(plan.recipe.run.device.first()).with(train.precision.unwrap_or_default());
     Setup {
         model: &plan.model.config,
         storage,
@@ -177,7 +177,7 @@ fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, ranks: RankCount) ->
     }
 }
 
-/// How a device stores what is trained on it, as the precision policy has it; a GPU that is not here is one with bf16.
+/// How a device stores what is trained on it where the recipe does not say otherwise; a GPU that is not here is one with bf16.
 fn storage(name: DeviceName) -> Storage {
     let is_short = name.open().map_or(!name.is_host(), |device| precision::parameters(&device) != DType::F32);
     match (is_short, name.is_host()) {

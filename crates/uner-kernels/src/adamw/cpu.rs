@@ -1,11 +1,17 @@
 //! The update on the CPU: one pass over parameter, gradient and moments, in place where nobody else holds them.
 
+mod blocks;
+
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::{DType, Element, TensorData, bf16};
+use bytemuck::Pod;
 use rayon::prelude::*;
 
+use self::blocks::{Moments, update_blocks};
+use super::code::Draws;
 use super::{AdamWOps, AdamWStep, Factors};
-use crate::flex::{Floats, Stored, Values, contiguous, in_order, slice, tensor, values, vectorized};
+use crate::flex::{Floats, Ints, Stored, Values, contiguous, in_order, values, vectorized};
 
 /// Elements of one piece of work.
 const PIECE: usize = 64 * 1024;
@@ -18,6 +24,13 @@ impl AdamWOps for Flex {
         exp_avg_sq: Floats,
         step: AdamWStep,
     ) -> (Floats, Floats, Floats) {
+        if param.dtype() == DType::BF16 {
+            let [mut exp_avg, mut exp_avg_sq] =
+                [exp_avg, exp_avg_sq].map(|moment| whole_buffer::<f32>(contiguous(moment)));
+            let moments = Moments::Float(exp_avg.storage_mut(), exp_avg_sq.storage_mut());
+            let param = updated_in_blocks(param, grad, moments, &step);
+            return (param, exp_avg, exp_avg_sq);
+        }
         let [param, exp_avg, exp_avg_sq] = updated([param, exp_avg, exp_avg_sq], grad, &step);
         (param, exp_avg, exp_avg_sq)
     }
@@ -34,11 +47,43 @@ impl AdamWOps for Flex {
         let param = Self::float_cast(master.clone(), param.dtype().into());
         (param, master, exp_avg, exp_avg_sq)
     }
+
+    fn adamw_8bit(param: Floats, grad: Floats, words: Ints, step: AdamWStep) -> (Floats, Ints) {
+        let mut words = whole_buffer::<i32>(words);
+        let param = updated_in_blocks(param, grad, Moments::EightBit(words.storage_mut()), &step);
+        (param, words)
+    }
+
+    fn adamw_8bit_with_master(
+        param: Floats,
+        master: Floats,
+        grad: Floats,
+        words: Ints,
+        step: AdamWStep,
+    ) -> (Floats, Floats, Ints) {
+        let (master, words) = Self::adamw_8bit(master, grad, words, step);
+        let param = Self::float_cast(master.clone(), param.dtype().into());
+        (param, master, words)
+    }
+}
+
+/// The parameter after the update of what is stored in blocks, or rounded at random.
+fn updated_in_blocks(param: Floats, grad: Floats, moments: Moments, step: &AdamWStep) -> Floats {
+    let (grad, factors, draws) = (in_order(grad), Factors::new(step), Draws::new(step));
+    if param.dtype() == DType::BF16 {
+        let mut param = whole_buffer::<bf16>(param);
+        update_blocks(param.storage_mut::<bf16>(), &grad, moments, draws, factors);
+        return param;
+    }
+    let mut param = whole_buffer::<f32>(contiguous(param));
+    update_blocks(param.storage_mut::<f32>(), &grad, moments, draws, factors);
+    param
 }
 
 /// Parameter, first and second moment after the update.
 fn updated(tensors: [Floats; 3], grad: Floats, step: &AdamWStep) -> [Floats; 3] {
-    let (mut tensors, grad, factors) = (tensors.map(whole_buffer), in_order(grad), Factors::new(step));
+    let mut tensors = tensors.map(|tensor| whole_buffer::<f32>(contiguous(tensor)));
+    let (grad, factors) = (in_order(grad), Factors::new(step));
     match values(&grad) {
         Values::F32(grad) => update_all(tensors.each_mut(), grad, factors),
         Values::Bf16(grad) => update_all(tensors.each_mut(), grad, factors),
@@ -47,12 +92,13 @@ fn updated(tensors: [Floats; 3], grad: Floats, step: &AdamWStep) -> [Floats; 3] 
 }
 
 /// The tensor, in order, as all of its buffer: a part of another one, such as a rank's share of a parameter, is copied.
-fn whole_buffer(tensor: Floats) -> Floats {
-    let tensor = contiguous(tensor);
-    if tensor.storage::<f32>().len() == slice(&tensor).len() {
+fn whole_buffer<T: Element + Pod>(tensor: Floats) -> Floats {
+    let tensor = in_order(tensor);
+    let values: &[T] = tensor.as_slice().expect("made contiguous");
+    if tensor.storage::<T>().len() == values.len() {
         return tensor;
     }
-    self::tensor(slice(&tensor).to_vec(), tensor.shape())
+    Floats::from_data(TensorData::new(values.to_vec(), tensor.shape()))
 }
 
 /// Updates parameter, first and second moment, pieces spread over the threads.

@@ -1,12 +1,17 @@
 //! The update on the GPU: one pass over gradient, parameter and moments, in place where nobody else holds them.
 
+mod blocks;
+#[cfg(all(test, feature = "cuda"))]
+mod tests;
+mod unit;
+
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::{AdamWOps, AdamWStep, Factors, FactorsLaunch};
-use crate::cube::{Floats, contiguous, element, elementwise, empty, owned, vector_size};
+use crate::cube::{Floats, Ints, contiguous, element, elementwise, empty, owned, vector_size};
 
 impl AdamWOps for Cube {
     fn adamw(
@@ -17,7 +22,9 @@ impl AdamWOps for Cube {
         step: AdamWStep,
     ) -> (Floats, Floats, Floats) {
         let (grad, tensors) = (contiguous(grad), [param, exp_avg, exp_avg_sq].map(owned));
-        if let Some(plan) = Plan::new(&tensors) {
+        if tensors[0].dtype() == DType::BF16 {
+            blocks::update_rounded(&tensors, grad, &step);
+        } else if let Some(plan) = Plan::new(&tensors) {
             let [values, first, second] = tensors.each_ref().map(|tensor| tensor.clone().into_buffer_arg());
             let Plan { cubes, units, vector } = plan;
             update::launch(
@@ -68,6 +75,24 @@ impl AdamWOps for Cube {
         let [master, exp_avg, exp_avg_sq] = tensors;
         (param, master, exp_avg, exp_avg_sq)
     }
+
+    fn adamw_8bit(param: Floats, grad: Floats, words: Ints, step: AdamWStep) -> (Floats, Ints) {
+        let (param, words) = (owned(param), blocks::owned_words(words));
+        blocks::update_blocks(&param, &words, grad, &step);
+        (param, words)
+    }
+
+    fn adamw_8bit_with_master(
+        param: Floats,
+        master: Floats,
+        grad: Floats,
+        words: Ints,
+        step: AdamWStep,
+    ) -> (Floats, Floats, Ints) {
+        let (param, master, words) = (overwritten(param), owned(master), blocks::owned_words(words));
+        blocks::update_blocks_with_master([&param, &master], &words, grad, &step);
+        (param, master, words)
+    }
 }
 
 /// How the elements of a parameter are spread over units.
@@ -82,9 +107,9 @@ impl Plan {
     ///
     /// # Panics
     /// When one of them is not f32.
-    fn new(tensors: &[Floats; 3]) -> Option<Self> {
+    fn new<const K: usize>(tensors: &[Floats; K]) -> Option<Self> {
         let types = tensors.each_ref().map(TensorMetadata::dtype);
-        assert_eq!(types, [DType::F32; 3], "the parameter or its master, and the moments, are f32");
+        assert_eq!(types, [DType::F32; K], "the parameter or its master, and the moments, are f32");
         let count = tensors[0].shape().num_elements();
         // As wide as suits the f32 tensors, which are most of what is moved.
         let vector = vector_size(&tensors[0], count);

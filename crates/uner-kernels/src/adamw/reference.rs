@@ -1,28 +1,150 @@
-//! The update in burn operations.
+//! The update in burn operations, and what is rounded at random written out with ordinary numbers.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Tensor, TensorData, bf16};
 
-use super::{AdamWState, AdamWStep};
+use super::code::{BLOCK, BLOCK_WORDS, Draws, moments};
+use super::{AdamWState, AdamWStep, Moments};
+
+/// Both moments of an update.
+struct Pair {
+    first: Tensor<1>,
+    second: Tensor<1>,
+}
 
 /// See [`super::adamw`].
+///
+/// # Panics
+/// When the device cannot be read.
 pub fn reference(
     param: Tensor<1>,
     grad: Tensor<1>,
     state: AdamWState,
     step: &AdamWStep,
 ) -> (Tensor<1>, AdamWState) {
-    let dtype = param.dtype();
+    let (dtype, device) = (param.dtype(), param.device());
     let keeps_master = state.master.is_some();
-    let master = state.master.unwrap_or(param);
+    let master = state.master.unwrap_or(param).cast(DType::F32);
+    let draws = Draws::new(step);
+    let is_short = matches!(state.moments, Moments::EightBit { .. });
+    let before = match state.moments {
+        Moments::Float { exp_avg, exp_avg_sq } => Pair { first: exp_avg, second: exp_avg_sq },
+        Moments::EightBit { words } => {
+            let words: Vec<i32> = words.try_into_vec_as().expect("words that the device can give back");
+            let (first, second) = moments(&words, master.dims()[0]);
+            let put = |values| floats(values, &master);
+            Pair { first: put(first), second: put(second) }
+        }
+    };
+    let (master, Pair { first, second }) = updated(master, grad, before, step);
+    let moments = if is_short {
+        let words = stored(&host(&first), &host(&second), draws);
+        let words = TensorData::new(words.clone(), [words.len()]);
+        Moments::EightBit { words: Tensor::from_data(words, (&device, DType::I32)) }
+    } else {
+        Moments::Float { exp_avg: first, exp_avg_sq: second }
+    };
+    if keeps_master || dtype == DType::F32 {
+        let param = master.clone().cast(dtype);
+        return (param, AdamWState { master: keeps_master.then_some(master), moments });
+    }
+    let values = host(&master).into_iter().zip(0..);
+    let rounded = values.map(|(value, element)| by_chance(value, draws.of(element).value()));
+    let param = floats(rounded.collect(), &master).cast(dtype);
+    (param, AdamWState { master: None, moments })
+}
+
+/// The update itself, in f32.
+fn updated(value: Tensor<1>, grad: Tensor<1>, before: Pair, step: &AdamWStep) -> (Tensor<1>, Pair) {
     let grad = grad.cast(DType::F32).mul_scalar(step.grad_scale);
-    let exp_avg = state.exp_avg.mul_scalar(step.beta1).add(grad.clone().mul_scalar(1.0 - step.beta1));
-    let exp_avg_sq = state.exp_avg_sq.mul_scalar(step.beta2).add(grad.square().mul_scalar(1.0 - step.beta2));
+    let first = before.first.mul_scalar(step.beta1).add(grad.clone().mul_scalar(1.0 - step.beta1));
+    let second = before.second.mul_scalar(step.beta2).add(grad.square().mul_scalar(1.0 - step.beta2));
 
     let correction1 = 1.0 - step.beta1.powi(step.step as i32);
     let correction2 = 1.0 - step.beta2.powi(step.step as i32);
-    let denominator = exp_avg_sq.clone().sqrt().div_scalar(correction2.sqrt()).add_scalar(step.eps);
-    let update = exp_avg.clone().div(denominator).mul_scalar(step.lr / correction1);
-    let master = master.mul_scalar(1.0 - step.lr * step.weight_decay).sub(update);
-    let param = master.clone().cast(dtype);
-    (param, AdamWState { master: keeps_master.then_some(master), exp_avg, exp_avg_sq })
+    let denominator = second.clone().sqrt().div_scalar(correction2.sqrt()).add_scalar(step.eps);
+    let update = first.clone().div(denominator).mul_scalar(step.lr / correction1);
+    (value.mul_scalar(1.0 - step.lr * step.weight_decay).sub(update), Pair { first, second })
+}
+
+fn host(values: &Tensor<1>) -> Vec<f32> {
+    values.clone().try_into_vec_as().expect("floats that the device can give back")
+}
+
+fn floats(values: Vec<f32>, like: &Tensor<1>) -> Tensor<1> {
+    Tensor::from_data(TensorData::new(values, like.dims()), (&like.device(), DType::F32))
+}
+
+/// One of the two bf16 next to a finite value: the further one where the value is more than the drawn share of the way there.
+fn by_chance(value: f32, random: u32) -> f32 {
+    let towards_zero = bf16::from_bits((value.to_bits() >> 16) as u16);
+    let away = bf16::from_bits(towards_zero.to_bits() + 1);
+    let near = f64::from(towards_zero.to_f32());
+    let share = (f64::from(value) - near) / (f64::from(away.to_f32()) - near);
+    if share + f64::from(random) / 65_536.0 >= 1.0 { away.to_f32() } else { towards_zero.to_f32() }
+}
+
+/// The words of moments.
+fn stored(first: &[f32], second: &[f32], draws: Draws) -> Vec<i32> {
+    let blocks = first.chunks(BLOCK).zip(second.chunks(BLOCK)).zip((0u32..).step_by(BLOCK));
+    blocks.flat_map(|((first, second), start)| block(first, second, draws.behind(start as usize))).collect()
+}
+
+fn block(first: &[f32], second: &[f32], draws: Draws) -> [i32; BLOCK_WORDS] {
+    let random = |bits: fn(super::code::Draw) -> f64| (0..).map(move |element| bits(draws.of(element)));
+    let firsts: Vec<(f32, f64)> =
+        first.iter().copied().zip(random(|draw| f64::from(draw.first()) / 65_536.0)).collect();
+    let seconds: Vec<(f32, f64)> =
+        second.iter().copied().zip(random(|draw| f64::from(draw.second()) / 1_048_576.0)).collect();
+    let (first_top, second_top) = (top(&firsts), top(&seconds));
+    let mut words = [0; BLOCK_WORDS];
+    words[BLOCK_WORDS - 1] = (first_top | second_top << 16) as i32;
+    for (element, &(value, random)) in firsts.iter().enumerate() {
+        let code = magnitude_code(value, random, (first_top, 127), false);
+        let sign = if code > 0 && value < 0.0 { 128 } else { 0 };
+        words[element / 4] |= ((code | sign) << (8 * (element % 4))) as i32;
+    }
+    for (element, &(value, random)) in seconds.iter().enumerate() {
+        let code = magnitude_code(value, random, (second_top, 255), true);
+        words[BLOCK / 4 + element / 4] |= (code << (8 * (element % 4))) as i32;
+    }
+    words
+}
+
+/// The number that an index stands for: 8 of them double it, in equal steps.
+fn number(index: u32) -> f64 {
+    f64::from(8 + index % 8) / 8.0 * 2f64.powi((index / 8) as i32 - 127)
+}
+
+/// The index of one of the two neighbours of a magnitude; 0 for what is not a normal number.
+fn index(value: f32, random: f64) -> u32 {
+    let magnitude = f64::from(value.abs());
+    if magnitude < f64::from(f32::MIN_POSITIVE) {
+        return 0;
+    }
+    let (mut low, mut high) = (8, 2040);
+    while high - low > 1 {
+        let middle = u32::midpoint(low, high);
+        if number(middle) <= magnitude { low = middle } else { high = middle }
+    }
+    let share = (magnitude - number(low)) / (number(high) - number(low));
+    if share + random >= 1.0 { high } else { low }
+}
+
+/// The largest index of a block.
+fn top(values: &[(f32, f64)]) -> u32 {
+    values.iter().map(|(value, random)| index(*value, *random)).fold(8 + 255, u32::max)
+}
+
+/// The code of a magnitude, of `codes` that count down from `top`.
+fn magnitude_code(value: f32, random: f64, (top, codes): (u32, u32), never_zero: bool) -> u32 {
+    let index = index(value, random);
+    let last = number(top - codes + 1);
+    let magnitude = f64::from(value.abs());
+    if index == 0 {
+        0
+    } else if magnitude >= last {
+        index - (top - codes)
+    } else {
+        u32::from(never_zero || magnitude > last * random)
+    }
 }

@@ -2,8 +2,9 @@
 
 use burn::backend::{Flex, TensorMetadata};
 
-use super::{Draw, DropoutKernels, column_hash, start};
+use super::{Draw, DropoutKernels, start};
 use crate::flex::{Floats, Ints, contiguous, dims, ints, new_rows, slice, tensor};
+use crate::hash::nth;
 
 impl DropoutKernels for Flex {
     fn drop_out(x: Floats, keys: Ints, draw: Draw) -> Floats {
@@ -20,7 +21,7 @@ impl DropoutKernels for Flex {
                 for ((y, x), &key) in rows.zip(&keys[first..]) {
                     let start = start(key, draw.place);
                     for ((y, x), column) in y.iter_mut().zip(x).zip(0u32..) {
-                        *y = if column_hash(start, column) < threshold { 0.0 } else { x * scale };
+                        *y = if nth(start, column) < threshold { 0.0 } else { x * scale };
                     }
                 }
             },

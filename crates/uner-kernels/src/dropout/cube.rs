@@ -6,8 +6,9 @@ use burn_cubecl::kernel::{cast, into_contiguous};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::{Draw, DropoutKernels, STRIDE, mix};
-use crate::cube::{Floats, Ints, contiguous, dims, element, elementwise, empty, vector_size};
+use super::{Draw, DropoutKernels};
+use crate::cube::{Floats, Ints, contiguous, dims, element, elementwise, empty, mixed, vector_size};
+use crate::hash::{STRIDE, mix};
 
 impl DropoutKernels for Cube {
     fn drop_out(x: Floats, keys: Ints, draw: Draw) -> Floats {
@@ -64,12 +65,4 @@ fn drop_out<F: Float, N: Size>(
         }
         y[index] = Vector::<F, N>::cast_from(out);
     }
-}
-
-/// [`mix`] on the device, where products of integers wrap around.
-#[cube]
-fn mixed(bits: u32) -> u32 {
-    let bits = (bits ^ (bits >> 16u32)) * 0x7FEB_352Du32;
-    let bits = (bits ^ (bits >> 15u32)) * 0x846C_A68Bu32;
-    bits ^ (bits >> 16u32)
 }

@@ -17,10 +17,8 @@ use burn::backend::{
 };
 use burn::tensor::{Int, Tensor};
 
+use crate::hash::mix;
 use crate::profile::{Pass, timed};
-
-/// The fractional part of the golden ratio: what columns are apart before they are mixed.
-const STRIDE: u32 = 0x9E37_79B9;
 
 /// What is drawn, and how often.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,25 +41,10 @@ impl Draw {
     }
 }
 
-/// Mixes the bits of a number so that each of them depends on all ("lowbias32", Wellons 2018, "Prospecting for Hash
-/// Functions").
-#[inline(always)]
-fn mix(bits: u32) -> u32 {
-    let bits = (bits ^ (bits >> 16)).wrapping_mul(0x7FEB_352D);
-    let bits = (bits ^ (bits >> 15)).wrapping_mul(0x846C_A68B);
-    bits ^ (bits >> 16)
-}
-
 /// The hash that the columns of a row start from.
 #[inline(always)]
 fn start(key: i32, place: u32) -> u32 {
     mix(key as u32 ^ mix(place))
-}
-
-/// The hash of one column.
-#[inline(always)]
-fn column_hash(start: u32, column: u32) -> u32 {
-    mix(start.wrapping_add(column.wrapping_mul(STRIDE)))
 }
 
 /// The kernel of a backend.

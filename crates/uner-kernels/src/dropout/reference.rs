@@ -2,7 +2,8 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::{Draw, column_hash, start};
+use super::{Draw, start};
+use crate::hash::nth;
 
 /// See [`super::dropout`].
 ///
@@ -11,7 +12,7 @@ use super::{Draw, column_hash, start};
 pub fn reference(x: Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) -> Tensor<2> {
     let [rows, columns] = x.dims();
     let keys: Vec<i32> = keys.clone().try_into_vec_as().expect("keys that the device can give back");
-    let kept = |key: i32, column: u32| column_hash(start(key, draw.place), column) >= draw.threshold();
+    let kept = |key: i32, column: u32| nth(start(key, draw.place), column) >= draw.threshold();
     let mask: Vec<f32> = keys
         .into_iter()
         .flat_map(|key| {

@@ -18,10 +18,17 @@ pub struct HostTensor {
 }
 
 impl HostTensor {
-    /// Numbers that are on the host already, in one dimension and f32.
-    pub fn new(values: Vec<f32>) -> Self {
-        let shape = vec![values.len()];
-        Self { values: TensorData::new(values, shape.clone()), shape, dtype: Dtype::F32 }
+    /// Numbers that are on the host already. The file will have them in their own type.
+    ///
+    /// # Panics
+    /// When they are neither f32 nor bytes.
+    pub fn new(values: TensorData) -> Self {
+        let dtype = match values.dtype() {
+            DType::F32 => Dtype::F32,
+            DType::U8 => Dtype::U8,
+            other => panic!("what an optimizer remembers is f32 or bytes, not {other:?}"),
+        };
+        Self { shape: values.shape().to_vec(), values, dtype }
     }
 
     /// Numbers that were read from their device, `[n]`. The file will have them in this shape as `dtype`, which is `F32`, `F16`
@@ -41,7 +48,7 @@ impl View for HostTensor {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let dtype = float(self.dtype);
+        let dtype = number(self.dtype);
         if self.values.dtype() == dtype {
             return Cow::Borrowed(self.values.as_bytes());
         }
@@ -70,7 +77,7 @@ impl View for Pending {
 
     fn data(&self) -> Cow<'_, [u8]> {
         let values = self.parameter.values.clone().into_data();
-        Cow::Owned(values.convert_dtype(float(self.dtype)).as_bytes().to_vec())
+        Cow::Owned(values.convert_dtype(number(self.dtype)).as_bytes().to_vec())
     }
 
     fn data_len(&self) -> usize {
@@ -79,11 +86,12 @@ impl View for Pending {
 }
 
 /// The same type in burn's words.
-fn float(dtype: Dtype) -> DType {
+fn number(dtype: Dtype) -> DType {
     match dtype {
         Dtype::F32 => DType::F32,
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,
-        other => panic!("weights and moments are floats, not {other:?}"),
+        Dtype::U8 => DType::U8,
+        other => panic!("weights are floats, and moments are these or bytes, not {other:?}"),
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::Device;
-use safetensors::SafeTensors;
+use burn::tensor::{Device, TensorData};
+use safetensors::{Dtype, SafeTensors};
 use uner_model::adapter::CONFIG_FILE;
 use uner_model::{Llama, LlamaConfig, load_adapted};
 
@@ -13,7 +13,7 @@ use super::state::State;
 use crate::error::TrainError;
 use crate::group::Group;
 use crate::optimizer::AdamW;
-use crate::precision;
+use crate::precision::Policy;
 
 /// A checkpoint in memory.
 #[derive(Debug)]
@@ -52,7 +52,8 @@ pub fn load_onto(
         .map_err(|error| TrainError::at(&path, &error.into()))?;
     let path = folder.join("optimizer.safetensors");
     let whole = read_optimizer(&path)?;
-    let (model, optimizer) = AdamW::restore(model, whole, precision::parameters(device), group)
+    let policy = Policy::new(state.train.precision, device)?;
+    let (model, optimizer) = AdamW::restore(model, whole, policy, group)
         .map_err(|problem| TrainError::Checkpoint { path, problem })?;
     Ok(Checkpoint { config, model, optimizer, state })
 }
@@ -99,11 +100,18 @@ pub fn verify(folder: &Path) -> Result<(), TrainError> {
     if is_ours { manifest::verify(folder, |_| true) } else { Ok(()) }
 }
 
-fn read_optimizer(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
+fn read_optimizer(path: &Path) -> Result<BTreeMap<String, TensorData>, TrainError> {
     let bytes = fs_err::read(path)?;
     let damaged = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let tensors =
-        file.iter().map(|(name, view)| (name.to_owned(), bytemuck::pod_collect_to_vec(view.data())));
-    Ok(tensors.collect())
+    let tensors = file.iter().map(|(name, view)| {
+        let shape = view.shape().to_vec();
+        let values = match view.dtype() {
+            Dtype::F32 => TensorData::new::<f32, _>(bytemuck::pod_collect_to_vec(view.data()), shape),
+            Dtype::U8 => TensorData::new(view.data().to_vec(), shape),
+            other => return Err(damaged(format!("`{name}` is {other:?}, not f32 or bytes"))),
+        };
+        Ok((name.to_owned(), values))
+    });
+    tensors.collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::TensorData;
 use safetensors::tensor::serialize_to_file;
 use uner_model::LlamaConfig;
 use uner_model::adapter::{self, AdapterFiles};
@@ -41,7 +42,7 @@ impl Snapshot {
     pub fn take(
         model: (&RankModel, &Group),
         config: &LlamaConfig,
-        optimizer: BTreeMap<String, Vec<f32>>,
+        optimizer: BTreeMap<String, TensorData>,
         state: State,
         companions: &[PathBuf],
     ) -> Result<Self, TrainError> {

@@ -60,6 +60,7 @@ impl State {
             ));
         }
         let (then, now) = (&self.train, &wanted.train);
+        let [before, after] = [then, now].map(|train| train.precision.unwrap_or_default());
         let fields = [
             ("run.seed", self.seed.to_string(), wanted.seed.to_string()),
             (
@@ -77,6 +78,8 @@ impl State {
             ("train.beta2", then.beta2.to_string(), now.beta2.to_string()),
             ("train.eps", then.eps.to_string(), now.eps.to_string()),
             ("train.max_grad_norm", then.max_grad_norm.to_string(), now.max_grad_norm.to_string()),
+            ("train.precision.moments", before.moments.to_string(), after.moments.to_string()),
+            ("train.precision.rounding", before.rounding.to_string(), after.rounding.to_string()),
         ];
         match fields.into_iter().find(|(_, then, now)| then != now) {
             None => Ok(()),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Adapter, Base, Choice, Rows, Setup, Storage};
+use crate::precision::{MomentForm, PrecisionConfig, Rounding};
 
 /// Rank of the adapter that is proposed, a usual one.
 const RANK: usize = 16;
@@ -16,6 +17,8 @@ const MOST_DEVICES: usize = 64;
 pub enum Change {
     /// Micro-batches of so many rows: the same result, a little slower.
     MicroBatchRows(usize),
+    /// Moments, and then parameters and their masters too, in fewer bits: nearly the same result.
+    Precision(PrecisionConfig),
     /// Rows of so many tokens: longer conversations lose queries.
     MaxSeqLen(usize),
     /// An adapter of this rank on every layer.
@@ -49,9 +52,10 @@ pub fn changes(setup: &Setup, rows: Rows, available: u64) -> Vec<Outcome> {
     let counts = std::iter::successors(Some(2 * setup.ranks), |count| Some(2 * count))
         .take_while(|c| *c <= MOST_DEVICES);
     let mut sharded = counts.map(|count| (Change::Devices(count), Setup { ranks: count, ..*setup }));
+    let precision = fewer_bits(setup).into_iter().filter_map(fits);
     let others = other_storage(setup).into_iter().filter_map(fits);
     let devices = sharded.find_map(fits);
-    fewer.into_iter().chain(shorter).chain(others).chain(devices).collect()
+    fewer.into_iter().chain(precision).chain(shorter).chain(others).chain(devices).collect()
 }
 
 /// The most rows of a micro-batch that fit, fewer than the recipe says.
@@ -62,6 +66,20 @@ fn fewer_rows(setup: &Setup, rows: Rows, available: u64) -> Option<Outcome> {
         needed: Choice::smallest(setup, rows).memory.total(),
     });
     found.into_iter().find(|outcome| outcome.needed <= available)
+}
+
+/// The same run with its state stored in fewer bits, the mildest first; only what is not done already.
+fn fewer_bits<'a>(setup: &Setup<'a>) -> Vec<(Change, Setup<'a>)> {
+    let short = |rounding| PrecisionConfig { moments: MomentForm::EightBit, rounding };
+    let mut found: Vec<(Change, Setup)> = Vec::new();
+    for config in [Rounding::Nearest, Rounding::Stochastic].map(short) {
+        let storage = setup.storage.with(config);
+        let last = found.last().map_or(setup.storage, |(_, setup)| setup.storage);
+        if storage != last {
+            found.push((Change::Precision(config), Setup { storage, ..*setup }));
+        }
+    }
+    found
 }
 
 /// The same run with its numbers stored otherwise.
@@ -81,6 +99,12 @@ impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::MicroBatchRows(rows) => write!(out, "`train.micro_batch_rows` = {rows}, or \"auto\""),
+            Self::Precision(PrecisionConfig { moments, rounding }) => {
+                write!(
+                    out,
+                    "`[train.precision]` with `moments = \"{moments}\"` and `rounding = \"{rounding}\"`"
+                )
+            }
             Self::MaxSeqLen(length) => {
                 write!(out, "`train.max_seq_len` = {length} (longer conversations lose queries)")
             }

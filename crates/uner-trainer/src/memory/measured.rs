@@ -20,6 +20,7 @@ use crate::error::TrainError;
 use crate::gradients::Gradients;
 use crate::group::Group;
 use crate::optimizer::{AdamW, Update};
+use crate::precision::{MomentForm, Policy, PrecisionConfig, Rounding};
 use crate::rank_model::RankModel;
 use crate::step::Forward;
 
@@ -65,12 +66,13 @@ struct Shape {
     rows: usize,
     kept: usize,
     micro_batches: usize,
+    precision: PrecisionConfig,
     /// Ranks of one process, which then has the memory of all; their blocks are divided where there are several.
     ranks: usize,
 }
 
 /// 5 to 35 million parameters, but for the micro-batches.
-const SHAPES: [Shape; 10] = [
+const SHAPES: [Shape; 11] = [
     shape("wide vocabulary", [256, 512, 2, 4, 4, 32_000], (256, 2, 2, 2)),
     shape("deep, kept", [256, 704, 12, 4, 4, 2_048], (512, 2, 12, 2)),
     shape("deep, recomputed", [256, 704, 12, 4, 4, 2_048], (512, 2, 0, 2)),
@@ -81,6 +83,10 @@ const SHAPES: [Shape; 10] = [
     Shape { tied: true, ..shape("one micro-batch, tied", [256, 512, 4, 4, 4, 16_000], (256, 4, 2, 1)) },
     Shape { ranks: 2, ..shape("divided by two, recomputed", [256, 704, 16, 4, 4, 1_024], (256, 1, 0, 2)) },
     Shape { ranks: 3, ..shape("divided by three, half kept", [256, 704, 16, 4, 4, 1_024], (256, 1, 8, 2)) },
+    Shape {
+        precision: PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Nearest },
+        ..shape("mostly weights, moments of 8 bits", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2))
+    },
 ];
 
 const fn shape(
@@ -88,7 +94,8 @@ const fn shape(
     model: [usize; 6],
     (length, rows, kept, micro_batches): (usize, usize, usize, usize),
 ) -> Shape {
-    Shape { name, model, tied: false, length, rows, kept, micro_batches, ranks: 1 }
+    let precision = PrecisionConfig { moments: MomentForm::Float, rounding: Rounding::Nearest };
+    Shape { name, model, tied: false, length, rows, kept, micro_batches, precision, ranks: 1 }
 }
 
 #[test]
@@ -141,7 +148,7 @@ fn config(shape: &Shape) -> LlamaConfig {
 fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
     let setup = Setup {
         model,
-        storage: Storage { snapshot: 0.0, ..Storage::F32 },
+        storage: Storage { snapshot: 0.0, ..Storage::F32.with(shape.precision) },
         adapter: None,
         ranks: shape.ranks,
         divided: false,
@@ -180,8 +187,9 @@ fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), Train
         "max_grad_norm": 1.0, "save_every": 1, "keep_last": 1, "validate_every": 0,
     }))
     .unwrap();
-    let mut model = RankModel::from(random(config, 1, &Device::flex())).divide(config, group);
-    let mut optimizer = AdamW::default();
+    let policy = Policy::new(Some(shape.precision), &Device::flex())?;
+    let (model, mut optimizer) = AdamW::new(random(config, 1, &Device::flex()), policy, group);
+    let mut model = RankModel::from(model).divide(config, group);
     for step in 1..=2 {
         let mut gradients = Gradients::default();
         for _ in 0..shape.micro_batches {

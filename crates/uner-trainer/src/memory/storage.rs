@@ -1,7 +1,10 @@
 //! What the memory plan needs to know of how a run stores its numbers and shares them out.
 
+use uner_kernels::adamw::code::{BLOCK, BLOCK_WORDS};
 use uner_model::adapter::Target;
 use uner_model::{AdapterConfig, LlamaConfig};
+
+use crate::precision::{MomentForm, PrecisionConfig, Rounding};
 
 /// Values of a packed weight that share one scale.
 const WEIGHT_BLOCK: f64 = 64.0;
@@ -47,6 +50,21 @@ impl Storage {
         activation: HALF,
         snapshot: 0.0,
     };
+
+    /// With what a recipe stores in fewer bits.
+    #[must_use]
+    pub fn with(self, config: PrecisionConfig) -> Self {
+        let moments = match config.moments {
+            MomentForm::Float => self.moments,
+            MomentForm::EightBit => FLOAT * BLOCK_WORDS as f64 / BLOCK as f64,
+        };
+        let (parameter, master) = match config.rounding {
+            Rounding::Nearest => (self.parameter, self.master),
+            Rounding::Stochastic => (HALF, 0.0),
+        };
+        let snapshot = if self.snapshot > 0.0 { parameter + moments } else { 0.0 };
+        Self { parameter, master, moments, snapshot, ..self }
+    }
 }
 
 /// Bytes of a value that has `bytes` of its own and a share of its block's scale.

@@ -4,6 +4,7 @@
 use uner_model::LlamaConfig;
 
 use super::*;
+use crate::precision::{MomentForm, PrecisionConfig, Rounding};
 
 const GIB: u64 = 1 << 30;
 const RATES: Rates = Rates { matmul: 4e14, memory: 2e12 };
@@ -50,6 +51,33 @@ fn bytes_of_a_parameter_are_18_in_mixed_precision() {
     assert!(memory.inputs <= 32 * 1024 * 4096 * 2, "{memory:?}");
     let all: u64 = memory.categories().into_iter().map(|(_, bytes)| bytes).sum();
     assert_eq!(all, memory.total());
+}
+
+fn precision(rounding: Rounding) -> PrecisionConfig {
+    PrecisionConfig { moments: MomentForm::EightBit, rounding }
+}
+
+/// 8-bit moments have a word of 32 bits for each block of 256 on top of their codes.
+#[test]
+fn fewer_bits_are_fewer_bytes() {
+    let bytes = |storage: Storage| [storage.parameter, storage.master, storage.moments, storage.snapshot];
+    let [masters, alone] = [Rounding::Nearest, Rounding::Stochastic].map(precision);
+    assert_eq!(bytes(Storage::MIXED.with(PrecisionConfig::default())), bytes(Storage::MIXED));
+    assert_eq!(bytes(Storage::MIXED.with(masters)), [2.0, 4.0, 2.015_625, 0.0]);
+    assert_eq!(bytes(Storage::MIXED.with(alone)), [2.0, 0.0, 2.015_625, 0.0]);
+    assert_eq!(bytes(Storage::F32.with(masters)), [4.0, 0.0, 2.015_625, 6.015_625]);
+    assert_eq!(bytes(Storage::F32.with(alone)), [2.0, 0.0, 2.015_625, 4.015_625]);
+}
+
+#[test]
+fn eight_bit_moments_are_enough_where_little_is_missing() {
+    let model = llama_7b();
+    let setup = setup(&model);
+    let found = changes(&setup, Rows::Auto, 80 * GIB)[0];
+    assert_eq!(found.change, Change::Precision(precision(Rounding::Nearest)), "{found:?}");
+    let done = Setup { storage: setup.storage.with(precision(Rounding::Stochastic)), ..setup };
+    let others = changes(&done, Rows::Auto, 10 * GIB);
+    assert!(others.iter().all(|outcome| !matches!(outcome.change, Change::Precision(_))), "{others:?}");
 }
 
 #[test]
@@ -111,6 +139,8 @@ fn what_makes_it_fit_is_told_from_cheap_to_expensive() {
     assert_eq!(
         changes,
         [
+            Change::Precision(precision(Rounding::Nearest)),
+            Change::Precision(precision(Rounding::Stochastic)),
             Change::Adapter(16, Base::Bf16),
             Change::Adapter(16, Base::EightBit),
             Change::Adapter(16, Base::FourBit),

@@ -2,29 +2,59 @@ use burn::backend::Cube;
 use burn::tensor::DType;
 
 use super::{Call, FLOATS, call, name, over};
+use crate::adamw::code::num_words;
 use crate::adamw::{AdamWOps, AdamWStep};
 
-const STEP: AdamWStep =
-    AdamWStep { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step: 1, grad_scale: 1.0 };
+const STEP: AdamWStep = AdamWStep {
+    lr: 1e-3,
+    beta1: 0.9,
+    beta2: 0.95,
+    eps: 1e-8,
+    weight_decay: 0.1,
+    step: 1,
+    grad_scale: 1.0,
+    key: 0,
+    first: 0,
+};
 /// Elements of a parameter: of a matrix, and so many that no vector divides them.
 const COUNTS: [usize; 2] = [4096 * 4096, 33 * 7];
+/// The types of a parameter without a master.
+const ALONE: [DType; 2] = [DType::F32, DType::BF16];
 
-/// Each type of gradient, without a master and with one for each type of parameter.
+/// Moments in f32 and in 8 bits, each type of gradient with each type of parameter, without a master and with one.
 pub(super) fn calls() -> Vec<Call> {
-    let own = over(&COUNTS).map(|(grad, count)| {
-        call(format!("gradient {} elements {count}", name(grad)), move |device| {
-            let f32 = || device.tensor([count], DType::F32);
-            Cube::adamw(f32(), device.tensor([count], grad), f32(), f32(), STEP);
+    let forms = |params: &'static [DType]| {
+        COUNTS.into_iter().flat_map(move |count| over(params).map(move |pair| (pair, count)))
+    };
+    let form = |what: &str, grad, param, count| {
+        format!("{what}gradient {} parameter {} elements {count}", name(grad), name(param))
+    };
+    let own = forms(&ALONE).map(|((grad, param), count)| {
+        call(form("", grad, param, count), move |device| {
+            let float = |dtype| device.tensor([count], dtype);
+            Cube::adamw(float(param), float(grad), float(DType::F32), float(DType::F32), STEP);
         })
     });
-    let pairs = COUNTS.into_iter().flat_map(|count| over(&FLOATS).map(move |pair| (pair, count)));
-    let master = pairs.map(|((grad, param), count)| {
-        let form = format!("gradient {} parameter {} elements {count}", name(grad), name(param));
-        call(form, move |device| {
-            let f32 = || device.tensor([count], DType::F32);
-            let (param, grad) = (device.tensor([count], param), device.tensor([count], grad));
-            Cube::adamw_with_master(param, f32(), grad, f32(), f32(), STEP);
+    let master = forms(&FLOATS).map(|((grad, param), count)| {
+        call(form("master, ", grad, param, count), move |device| {
+            let float = |dtype| device.tensor([count], dtype);
+            let f32 = || float(DType::F32);
+            Cube::adamw_with_master(float(param), f32(), float(grad), f32(), f32(), STEP);
         })
     });
-    own.chain(master).collect()
+    let short = forms(&ALONE).map(|((grad, param), count)| {
+        call(form("8 bits, ", grad, param, count), move |device| {
+            let float = |dtype| device.tensor([count], dtype);
+            let words = device.tensor([num_words(count)], DType::I32);
+            Cube::adamw_8bit(float(param), float(grad), words, STEP);
+        })
+    });
+    let short_master = forms(&FLOATS).map(|((grad, param), count)| {
+        call(form("8 bits, master, ", grad, param, count), move |device| {
+            let float = |dtype| device.tensor([count], dtype);
+            let words = device.tensor([num_words(count)], DType::I32);
+            Cube::adamw_8bit_with_master(float(param), float(DType::F32), float(grad), words, STEP);
+        })
+    });
+    own.chain(master).chain(short).chain(short_master).collect()
 }

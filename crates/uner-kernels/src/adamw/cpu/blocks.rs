@@ -1,0 +1,142 @@
+//! The update of moments in 8 bits, and of parameters that are rounded at random: a block at a time, through f32 on the stack.
+
+use burn::tensor::bf16;
+use rayon::prelude::*;
+
+use super::super::Factors;
+use super::super::code::{BLOCK, BLOCK_WORDS, Draw, Draws, num_words, pack, rounded, widen};
+use super::update;
+use crate::flex::{Floats, Stored, Values, values, vectorized};
+
+/// Blocks of one piece of work.
+const PIECE: usize = 64;
+
+/// Moments of some elements, as they are stored.
+pub(super) enum Moments<'a> {
+    /// First and second.
+    Float(&'a mut [f32], &'a mut [f32]),
+    /// Words of whole blocks.
+    EightBit(&'a mut [i32]),
+}
+
+impl Moments<'_> {
+    /// Those of so many blocks each.
+    fn pieces(self) -> Vec<Self> {
+        match self {
+            Self::Float(first, second) => {
+                let pieces = first.chunks_mut(PIECE * BLOCK).zip(second.chunks_mut(PIECE * BLOCK));
+                pieces.map(|(first, second)| Self::Float(first, second)).collect()
+            }
+            Self::EightBit(words) => words.chunks_mut(PIECE * BLOCK_WORDS).map(Self::EightBit).collect(),
+        }
+    }
+
+    /// Whether they are those of so many elements.
+    fn are_of(&self, elements: usize) -> bool {
+        match self {
+            Self::Float(first, second) => [first.len(), second.len()] == [elements; 2],
+            Self::EightBit(words) => words.len() == num_words(elements),
+        }
+    }
+}
+
+/// A type that parameters or their masters are stored in.
+pub(super) trait Parameter: Stored {
+    /// The value in this type, rounded at random where that is shorter.
+    fn rounded(value: f32, draw: Draw) -> Self;
+}
+
+impl Parameter for f32 {
+    #[inline(always)]
+    fn rounded(value: f32, _: Draw) -> Self {
+        value
+    }
+}
+
+impl Parameter for bf16 {
+    #[inline(always)]
+    fn rounded(value: f32, draw: Draw) -> Self {
+        Self::from_bits((rounded(value.to_bits(), draw.value()) >> 16) as u16)
+    }
+}
+
+/// Updates a parameter, or its master, and its moments.
+pub(super) fn update_blocks<P: Parameter>(
+    param: &mut [P],
+    grad: &Floats,
+    moments: Moments,
+    draws: Draws,
+    factors: Factors,
+) {
+    match values(grad) {
+        Values::F32(grad) => spread(param, grad, moments, draws, factors),
+        Values::Bf16(grad) => spread(param, grad, moments, draws, factors),
+    }
+}
+
+/// Pieces spread over the threads.
+fn spread<P: Parameter, G: Stored>(
+    param: &mut [P],
+    grad: &[G],
+    moments: Moments,
+    draws: Draws,
+    factors: Factors,
+) {
+    assert!(moments.are_of(param.len()) && grad.len() == param.len(), "moments own their buffers");
+    let pieces = param.par_chunks_mut(PIECE * BLOCK).zip(grad.par_chunks(PIECE * BLOCK));
+    pieces.zip(moments.pieces()).enumerate().for_each(|(index, ((param, grad), moments))| {
+        vectorized(
+            #[inline(always)]
+            || piece(param, grad, moments, draws.behind(index * PIECE * BLOCK), factors),
+        );
+    });
+}
+
+#[inline(always)]
+fn piece<P: Parameter, G: Stored>(
+    param: &mut [P],
+    grad: &[G],
+    moments: Moments,
+    draws: Draws,
+    factors: Factors,
+) {
+    let blocks = param.chunks_mut(BLOCK).zip(grad.chunks(BLOCK)).zip((0..).step_by(BLOCK));
+    match moments {
+        Moments::Float(first, second) => {
+            let moments = first.chunks_mut(BLOCK).zip(second.chunks_mut(BLOCK));
+            for (((param, grad), start), (first, second)) in blocks.zip(moments) {
+                block((param, draws.behind(start)), grad, first, second, factors);
+            }
+        }
+        Moments::EightBit(words) => {
+            for (((param, grad), start), words) in blocks.zip(words.chunks_exact_mut(BLOCK_WORDS)) {
+                let (mut first, mut second) = ([0.0; BLOCK], [0.0; BLOCK]);
+                widen(words, &mut first, &mut second);
+                let (first, second) = (&mut first[..grad.len()], &mut second[..grad.len()]);
+                let draws = draws.behind(start);
+                block((param, draws), grad, first, second, factors);
+                pack(words, first, second, draws);
+            }
+        }
+    }
+}
+
+/// One block, its moments in f32.
+#[inline(always)]
+fn block<P: Parameter, G: Stored>(
+    (param, draws): (&mut [P], Draws),
+    grad: &[G],
+    first: &mut [f32],
+    second: &mut [f32],
+    factors: Factors,
+) {
+    let mut values = [0.0; BLOCK];
+    let values = &mut values[..param.len()];
+    for (value, param) in values.iter_mut().zip(&*param) {
+        *value = param.widen();
+    }
+    update(values, grad, first, second, factors);
+    for ((param, value), element) in param.iter_mut().zip(values).zip(0..) {
+        *param = P::rounded(*value, draws.of(element));
+    }
+}

@@ -1,0 +1,115 @@
+//! The CUDA C++ of the kernels on the emulator equals the reference, with the parameters in bf16 that software adapters of WebGPU do
+//! not have, and touches no memory but its own.
+//!
+//! The host's compiler contracts no products and sums, so codes and rounded parameters are the reference's.
+
+use burn::backend::Cube;
+use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
+
+use super::super::code::num_words;
+use super::super::{AdamWOps, AdamWState, AdamWStep, Moments, reference};
+use crate::offline::emulator::Emulator;
+
+const STEP: AdamWStep = AdamWStep {
+    lr: 1e-2,
+    beta1: 0.9,
+    beta2: 0.999,
+    eps: 1e-8,
+    weight_decay: 0.1,
+    step: 3,
+    grad_scale: 0.5,
+    key: 0xFFFF_0001,
+    first: 512,
+};
+
+fn random(count: usize, dtype: DType) -> TensorData {
+    Tensor::<1>::random([count], Distribution::Normal(0.0, 1.0), &Device::flex())
+        .into_data()
+        .convert_dtype(dtype)
+}
+
+fn here(data: &TensorData) -> Tensor<1> {
+    Tensor::from_data(data.clone(), (&Device::flex(), data.dtype()))
+}
+
+fn ints(data: &TensorData) -> Tensor<1, Int> {
+    Tensor::from_data(data.clone(), (&Device::flex(), DType::I32))
+}
+
+/// Words as an earlier update has left them.
+fn words(count: usize) -> TensorData {
+    let zeros = TensorData::new(vec![0i32; num_words(count)], [num_words(count)]);
+    let (param, grad) = (random(count, DType::F32), random(count, DType::F32));
+    words_of(reference(here(&param), here(&grad), short(&zeros), &STEP).1)
+}
+
+fn short(words: &TensorData) -> AdamWState {
+    AdamWState { master: None, moments: Moments::EightBit { words: ints(words) } }
+}
+
+fn words_of(state: AdamWState) -> TensorData {
+    match state.moments {
+        Moments::EightBit { words } => words.into_data(),
+        Moments::Float { .. } => panic!("moments became f32"),
+    }
+}
+
+/// Around the end of a block, and such that vectors divide them or do not.
+const COUNTS: [usize; 4] = [1, 255, 256, 3 * 256 + 20];
+
+#[test]
+fn eight_bit_moments_equal_the_reference() {
+    let Some(mut emulator) = Emulator::open() else { return };
+    let types = [DType::F32, DType::BF16];
+    let forms = types.into_iter().flat_map(|param| types.map(|grad| (param, grad)));
+    for (order, (param, grad)) in forms.enumerate() {
+        for count in COUNTS {
+            emulator.order = order as u32;
+            let what = format!("{count} {param:?} {grad:?}");
+            let (param, grad, words) = (random(count, param), random(count, grad), words(count));
+            let (expected, after) = reference(here(&param), here(&grad), short(&words), &STEP);
+            let (ours, gradient, held) = (emulator.put(&param), emulator.put(&grad), emulator.put(&words));
+            let result = emulator.run(|| Cube::adamw_8bit(ours, gradient, held, STEP));
+            let (got, got_words) = result.unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(emulator.fetch(&got_words), words_of(after), "{what}: words");
+            if param.dtype() == DType::BF16 {
+                assert_eq!(emulator.fetch(&got), expected.into_data(), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn eight_bit_moments_beside_a_master_equal_the_reference() {
+    let Some(mut emulator) = Emulator::open() else { return };
+    for count in COUNTS {
+        let (master, grad) = (random(count, DType::F32), random(count, DType::BF16));
+        let (param, words) = (master.clone().convert_dtype(DType::BF16), words(count));
+        let state = AdamWState { master: Some(here(&master)), ..short(&words) };
+        let (_, after) = reference(here(&param), here(&grad), state, &STEP);
+        let [ours, full, gradient, held] = [&param, &master, &grad, &words].map(|data| emulator.put(data));
+        let result = emulator.run(|| Cube::adamw_8bit_with_master(ours, full, gradient, held, STEP));
+        let (got, full, got_words) = result.unwrap_or_else(|error| panic!("{count}: {error}"));
+        assert_eq!(emulator.fetch(&got_words), words_of(after), "{count}: words");
+        let full = emulator.fetch(&full).convert_dtype(DType::BF16);
+        assert_eq!(emulator.fetch(&got), full, "{count}: the parameter is not the master's");
+    }
+}
+
+#[test]
+fn rounding_at_random_equals_the_reference() {
+    let Some(mut emulator) = Emulator::open() else { return };
+    for count in COUNTS {
+        let (param, grad) = (random(count, DType::BF16), random(count, DType::F32));
+        let (first, second) =
+            (random(count, DType::F32), here(&random(count, DType::F32)).square().into_data());
+        let moments = Moments::Float { exp_avg: here(&first), exp_avg_sq: here(&second) };
+        let (expected, _) = reference(here(&param), here(&grad), AdamWState { master: None, moments }, &STEP);
+        let [ours, gradient, m, v] = [&param, &grad, &first, &second].map(|data| emulator.put(data));
+        let (got, ..) = emulator
+            .run(|| Cube::adamw(ours, gradient, m, v, STEP))
+            .unwrap_or_else(|error| panic!("{count}: {error}"));
+        assert_eq!(emulator.fetch(&got), expected.into_data(), "{count}");
+        assert_ne!(emulator.fetch(&got), param, "{count}: nothing changed");
+    }
+}

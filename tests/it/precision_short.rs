@@ -1,0 +1,241 @@
+//! Moments in 8 bits and parameters that are rounded at random train as f32 does, on any number of ranks and however often a run is
+//! resumed.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use uner_kernels::device::DeviceName;
+use uner_model::parameters::{map, trained, visit};
+use uner_model::{Llama, LlamaConfig};
+use uner_trainer::checkpoint::{self, latest};
+use uner_trainer::optimizer::{Update, clip_factor};
+use uner_trainer::pack::pack_tokens;
+use uner_trainer::precision::{MomentForm, Policy, PrecisionConfig, Rounding};
+use uner_trainer::step::{accumulate, loss};
+use uner_trainer::{
+    AdamW, Batch, Callbacks, Event, Gradients, Group, Progress, RankModel, Run, TrainConfig, train,
+};
+
+use crate::devices::devices;
+use crate::model::{conversation, small_config, small_model, train_config};
+use crate::resume;
+
+const SHORT: PrecisionConfig =
+    PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Stochastic };
+const EIGHT_BIT: PrecisionConfig =
+    PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Nearest };
+const STOCHASTIC: PrecisionConfig =
+    PrecisionConfig { moments: MomentForm::Float, rounding: Rounding::Stochastic };
+
+fn policy(config: PrecisionConfig) -> Policy {
+    Policy::new(Some(config), &Device::flex()).unwrap()
+}
+
+fn batches(numbers: std::ops::Range<u32>) -> Vec<Batch> {
+    let rows = pack_tokens(numbers.map(|number| conversation(number, 1 + number % 4)).collect(), 48);
+    rows.chunks(8).map(Batch::new).collect()
+}
+
+/// Trains on other conversations in every step; returns the loss on conversations that were never trained on. `after` is
+/// applied to the parameters behind each step.
+fn validation_loss(policy: Policy, lr: f64, steps: u32, after: impl Fn(Tensor<1>) -> Tensor<1>) -> f64 {
+    let (group, config) = (&Group::alone(), small_config());
+    let (mut model, mut optimizer) = AdamW::new(small_model(7), policy, group);
+    for step in 0..steps {
+        let mut gradients = Gradients::default();
+        let batches = batches(4 * step..4 * step + 4);
+        for batch in &batches {
+            accumulate(&model, &config, batch, 3, &mut gradients);
+        }
+        let trained = batches.iter().map(Batch::num_trained).sum::<usize>() as f64;
+        let grad_scale = clip_factor(gradients.squared_norm().sqrt() / trained, 1.0) / trained;
+        let update = Update { lr, step: u64::from(step) + 1, grad_scale };
+        model = optimizer.step(model, gradients, &train_config(), update, group).unwrap();
+        model = map(model, "", |_, _, values| after(values));
+    }
+    let batches = batches(100_000..100_032);
+    let sum: f64 =
+        batches.iter().map(|batch| f64::from(loss(&model, &config, batch).into_scalar::<f32>())).sum();
+    sum / batches.iter().map(Batch::num_trained).sum::<usize>() as f64
+}
+
+/// The tolerances: 10 % of the loss where it has fallen from 4.3 to 0.27, and 1 % where it has fallen to 3.2 only. Measured are at
+/// most 4.9 % and 0.3 %. The larger ones are of 8 bits, and below f32: a second moment that happens to be small makes a step longer
+/// by more than one that happens to be large makes it shorter.
+///
+/// Rounded to nearest without a master, most updates are lost: 1.15 and 4.06.
+#[test]
+fn short_moments_and_random_rounding_train_as_f32_does() {
+    let as_it_is = |values: Tensor<1>| values;
+    let nearest = |values: Tensor<1>| values.cast(DType::BF16).cast(DType::F32);
+    for (lr, tolerance, configs) in [(1e-3, 0.1, &[EIGHT_BIT, STOCHASTIC, SHORT][..]), (2e-4, 0.01, &[SHORT])]
+    {
+        let expected = validation_loss(Policy::default(), lr, 300, as_it_is);
+        for config in configs {
+            let got = validation_loss(policy(*config), lr, 300, as_it_is);
+            assert!((got / expected - 1.0).abs() < tolerance, "{config:?} at {lr}: {got}, f32 {expected}");
+        }
+        let lost = validation_loss(Policy::default(), lr, 300, nearest);
+        assert!(lost > 1.2 * expected, "to nearest at {lr}: {lost}, f32 {expected}");
+    }
+}
+
+/// Weights and what the optimizer remembers, whole, of a rank that has them.
+fn everything(model: &RankModel, optimizer: &AdamW, group: &Group) -> BTreeMap<String, TensorData> {
+    let mut all = optimizer.gathered(model, false, group).unwrap();
+    visit(&*model.whole(group).unwrap(), "", |parameter| {
+        all.insert(parameter.name, parameter.values.into_data());
+    });
+    all
+}
+
+/// The sum of these over the ranks is the same to the bit, however many there are: only the first has a gradient that is not
+/// zero.
+fn gradients(model: &Llama, step: u64, group: &Group) -> Gradients {
+    let mut gradients = Gradients::default();
+    for (name, count) in trained(model, "") {
+        let value = |index: usize| match (group.is_first(), index % 7) {
+            (false, _) | (_, 0) => 0.0,
+            (_, place) => {
+                ((index * 37 + step as usize * 11) % 101) as f32 * 10f32.powi(-(place as i32)) - 0.3
+            }
+        };
+        let values: Vec<f32> = (0..count).map(value).collect();
+        gradients.add(&name, Tensor::from_data(values.as_slice(), &Device::flex()));
+    }
+    gradients
+}
+
+/// So many steps on so many ranks, each of which begins with what `begin` makes; what the first rank has then.
+fn stepped(
+    ranks: usize,
+    steps: std::ops::RangeInclusive<u64>,
+    begin: impl Fn(&Group) -> (RankModel, AdamW) + Sync,
+) -> BTreeMap<String, TensorData> {
+    let rank = |group: &Group| {
+        let (mut model, mut optimizer) = begin(group);
+        for step in steps.clone() {
+            let gradients = gradients(&small_model(5), step, group).reduce(group).unwrap();
+            let update = Update { lr: 1e-3, step, grad_scale: 0.1 };
+            model = model.updated(&mut optimizer, gradients, &train_config(), update, group).unwrap();
+        }
+        everything(&model, &optimizer, group)
+    };
+    std::thread::scope(|scope| {
+        let groups = Group::all(ranks, None).into_iter();
+        let handles: Vec<_> = groups.map(|group| scope.spawn(move || rank(&group))).collect();
+        handles.into_iter().map(|handle| handle.join().unwrap()).collect::<Vec<_>>().remove(0)
+    })
+}
+
+/// What is drawn depends on the element's place in the parameter, not on the rank that owns it, nor on whether the others hold it
+/// too.
+#[test]
+fn any_number_of_ranks_updates_to_the_same_bits() {
+    for config in [EIGHT_BIT, STOCHASTIC, SHORT] {
+        let whole = |group: &Group| {
+            let (model, optimizer) = AdamW::new(small_model(5), policy(config), group);
+            (RankModel::from(model), optimizer)
+        };
+        let divided = |group: &Group| {
+            let (model, optimizer) = whole(group);
+            (model.divide(&small_config(), group), optimizer)
+        };
+        let expected = stepped(1, 1..=4, whole);
+        let middle = stepped(1, 1..=2, whole);
+        for ranks in [2, 3] {
+            assert!(stepped(ranks, 1..=4, whole) == expected, "{config:?}: {ranks} ranks");
+            assert!(stepped(ranks, 1..=4, divided) == expected, "{config:?}: {ranks} ranks, divided");
+            let resumed = stepped(ranks, 3..=4, |group| {
+                let model = map(small_model(5), "", |name, _, _| {
+                    Tensor::from_data(middle[name].clone(), (&Device::flex(), DType::F32))
+                });
+                let state = middle
+                    .clone()
+                    .into_iter()
+                    .filter(|(name, _)| !name.starts_with("model.") && name != "lm_head.weight");
+                let (model, optimizer) =
+                    AdamW::restore(model, state.collect(), policy(config), group).unwrap();
+                (RankModel::from(model), optimizer)
+            });
+            assert!(resumed == expected, "{config:?}: {ranks} ranks go on");
+        }
+    }
+}
+
+/// A run in a folder, from the start or from its latest checkpoint, until the step `last`.
+fn run(folder: &Path, precision: PrecisionConfig, torch_dtype: &str, last: u64) -> Progress {
+    let config = TrainConfig { precision: Some(precision), ..resume::config() };
+    let model_config = LlamaConfig { torch_dtype: torch_dtype.to_owned(), ..small_config() };
+    let (store, group) = (resume::store(folder), &Group::alone());
+    let progress = match latest(folder).unwrap() {
+        Some(path) => checkpoint::load(&path, group, &Device::flex()).unwrap().into(),
+        None => Progress::with(small_model(5), policy(precision), group),
+    };
+    let run = Run {
+        config: &config,
+        model_config: &model_config,
+        seed: 7,
+        store: &store,
+        validation: None,
+        kept_blocks: 1,
+        folder,
+        companions: &[],
+        callbacks: Callbacks::default(),
+        deterministic: false,
+        group,
+    };
+    train(&run, progress, &mut |event| match event {
+        Event::Step(metrics) if metrics.step == last => Ok(ControlFlow::Break(())),
+        _ => Ok(ControlFlow::Continue(())),
+    })
+    .unwrap()
+}
+
+#[test]
+fn stopped_and_resumed_is_bitwise_uninterrupted() {
+    let whole = |progress: &Progress| everything(&progress.model, &progress.optimizer, &Group::alone());
+    for precision in [EIGHT_BIT, STOCHASTIC, SHORT] {
+        for torch_dtype in ["float32", "float16", "bfloat16"] {
+            let (once, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let expected = run(once.path(), precision, torch_dtype, 10);
+            assert_eq!(run(parts.path(), precision, torch_dtype, 4).step, 4);
+            let resumed = run(parts.path(), precision, torch_dtype, 10);
+            assert_eq!((resumed.step, expected.step), (10, 10));
+            assert!(whole(&resumed) == whole(&expected), "{precision:?} in {torch_dtype}");
+        }
+    }
+}
+
+/// Of bf16 parameters in a bf16 file nothing else is needed than two bytes a parameter, in whole blocks, and a word for each block.
+#[test]
+fn a_checkpoint_of_short_moments_is_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let progress = run(folder.path(), SHORT, "bfloat16", 1);
+    let bytes = fs_err::read(latest(folder.path()).unwrap().unwrap().join("optimizer.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut expected = BTreeMap::new();
+    for (name, count) in trained(progress.model.held(), "") {
+        expected.insert(format!("moments_8bit.{name}"), vec![count.div_ceil(256) * 516]);
+    }
+    let found: BTreeMap<String, Vec<usize>> =
+        file.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
+    assert_eq!(found, expected);
+    assert!(file.iter().all(|(_, view)| view.dtype() == safetensors::Dtype::U8));
+}
+
+#[test]
+fn rounding_to_bf16_is_refused_where_there_is_none() {
+    for setup in devices() {
+        let is_there = setup.name == DeviceName::Flex || setup.device.supports_dtype(DType::BF16);
+        let found = Policy::new(Some(SHORT), &setup.device);
+        assert_eq!(found.is_ok(), is_there, "{setup}");
+        if let Err(error) = found {
+            let message = error.to_string();
+            assert!(message.starts_with("`train.precision.rounding` is `stochastic`"), "{message}");
+        }
+        assert_eq!(Policy::new(Some(EIGHT_BIT), &setup.device).unwrap().moments, MomentForm::EightBit);
+    }
+}
