@@ -299,13 +299,13 @@ fn to_measure(plan: &Plan, progress: Progress, device: &Device) -> Result<Llama>
     let best = if plan.recipe.train.best.is_some() { checkpoint::best(folder)? } else { None };
     let is_last = progress.standing.best.is_none_or(|best| best.step == progress.step);
     // Before another model is read, this one is let go: both may not fit.
-    let path = match (best, progress.model.into_whole()) {
-        (Some(best), _) if !is_last => best,
+    let (which, path) = match (best, progress.model.into_whole()) {
+        (Some(best), _) if !is_last => ("best", best),
         (_, Some(model)) => return Ok(model),
         // Its blocks are divided among ranks that are gone; the run has ended with a checkpoint.
-        (_, None) => checkpoint::latest(folder)?.context("the run has no checkpoint to measure")?,
+        (_, None) => ("last", checkpoint::latest(folder)?.context("the run has no checkpoint to measure")?),
     };
-    tracing::info!("measuring the checkpoint `{}`", path.display());
+    tracing::info!("measuring the {which} checkpoint, `{}`", path.display());
     Ok(checkpoint::load_model_onto(&path, adapter::base(plan), device)?.1)
 }
 

@@ -110,6 +110,7 @@ fn rounding_at_random_equals_the_reference() {
             .run(|| Cube::adamw(ours, gradient, m, v, STEP))
             .unwrap_or_else(|error| panic!("{count}: {error}"));
         assert_eq!(emulator.fetch(&got), expected.into_data(), "{count}");
-        assert_ne!(emulator.fetch(&got), param, "{count}: nothing changed");
+        // Of a few elements each may happen to stay.
+        assert!(count < 100 || emulator.fetch(&got) != param, "{count}: nothing changed");
     }
 }
