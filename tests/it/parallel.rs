@@ -15,7 +15,7 @@ use uner_kernels::device::have_nccl;
 use uner_model::parameters::visit;
 use uner_model::weights::random;
 use uner_trainer::checkpoint::{self, latest};
-use uner_trainer::group::{Link, Nccl};
+use uner_trainer::group::{Link, Nccl, Share};
 use uner_trainer::store::StoreWriter;
 use uner_trainer::{
     Callbacks, Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, precision,
@@ -245,6 +245,22 @@ fn ranks_on_any_device_train_the_same_model() {
             let off = (got.loss / expected.loss - 1.0).abs();
             assert!(off < tolerance, "{setup:?}, step {}: {} is not {}", got.step, got.loss, expected.loss);
         }
+    }
+}
+
+/// A slice is a view on every device: what a rank keeps of a parameter must not keep the parameter.
+#[test]
+fn a_share_that_is_kept_lets_go_of_the_rest() {
+    const COUNT: usize = 1 << 20;
+    for setup in devices() {
+        let Some(in_use) = setup.name.memory_gauge() else { continue };
+        let values = Tensor::<1>::ones([COUNT], &setup.device);
+        let whole = in_use().in_use;
+        let share = Share::new(COUNT, 1, 4).own(values);
+        setup.device.sync().unwrap();
+        let freed = whole.saturating_sub(in_use().in_use);
+        assert!(freed as usize > COUNT * size_of::<f32>() / 2, "{setup:?}: {freed} bytes of {COUNT} floats");
+        assert_eq!(share.sum().into_scalar::<f32>() as usize, COUNT / 4, "{setup:?}");
     }
 }
 

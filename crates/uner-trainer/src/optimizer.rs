@@ -60,7 +60,7 @@ impl AdamW {
         let model = map(model, "", |name, _, values| {
             let share = group.share(values.dims()[0]);
             if policy.has_masters() && trained.contains(name) && share.len > 0 {
-                let master = share.of(values.clone());
+                let master = share.own(values.clone());
                 let moments = zeros(&master, policy.moments);
                 let state = AdamWState { master: Some(master), moments };
                 optimizer.states.insert(name.to_owned(), state);
@@ -186,7 +186,7 @@ impl AdamW {
             let share = group.share(values.dims()[0]);
             match restored(&mut whole, name, policy.moments, (share, &values.device())) {
                 Ok(Some(moments)) if share.len > 0 => {
-                    let master = policy.has_masters().then(|| share.of(values.clone()));
+                    let master = policy.has_masters().then(|| share.own(values.clone()));
                     optimizer.states.insert(name.to_owned(), AdamWState { master, moments });
                 }
                 Ok(_) => {}

@@ -73,7 +73,7 @@ impl RankModel {
         let blocks = layers.into_iter().enumerate().map(|(layer, block)| {
             let mut shares = BTreeMap::new();
             visit(&block, &name(layer), |parameter| {
-                let share = group.share(parameter.values.dims()[0]).of(parameter.values);
+                let share = group.share(parameter.values.dims()[0]).own(parameter.values);
                 shares.insert(parameter.name, Owned { shape: parameter.shape, share });
             });
             shares

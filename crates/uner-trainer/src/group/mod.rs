@@ -140,7 +140,7 @@ impl Group {
             Some(link) => {
                 let sum = member.linked(&**link, gradient.cast(DType::F32))?;
                 if member.crew.processes.is_none() {
-                    return Ok(share.of(sum));
+                    return Ok(share.own(sum));
                 }
                 // One of those who have the sum brings it to the other processes.
                 if member.seat == 0 { host(sum) } else { vec![0.0; sum.dims()[0]] }

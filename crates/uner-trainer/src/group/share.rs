@@ -32,9 +32,18 @@ impl Share {
         self.start..self.start + self.len
     }
 
-    /// The share of a tensor, `[count]`; the tensor itself where the share is all of it.
+    /// The share of a tensor, `[count]`, for a moment: a view of it, which keeps all of its memory.
     pub fn of(self, values: Tensor<1>) -> Tensor<1> {
         if self.len == self.count { values } else { values.slice([self.range()]) }
+    }
+
+    /// The share of a tensor, `[count]`, to be kept: without the rest of it.
+    pub fn own(self, values: Tensor<1>) -> Tensor<1> {
+        if self.len == self.count {
+            return values;
+        }
+        let share = Tensor::zeros([self.len], (&values.device(), values.dtype()));
+        if self.len == 0 { share } else { share.slice_assign([0..self.len], self.of(values)) }
     }
 }
 
