@@ -43,7 +43,7 @@ impl Share {
             return values;
         }
         let share = Tensor::zeros([self.len], (&values.device(), values.dtype()));
-        if self.len == 0 { share } else { share.slice_assign([0..self.len], self.of(values)) }
+        if self.len == 0 { share } else { share.slice_assign(0..self.len, self.of(values)) }
     }
 }
 
