@@ -158,10 +158,9 @@ impl AdamW {
         }
         if masters && !self.policy.has_masters() {
             let trained: BTreeSet<String> = trained.into_iter().collect();
-            model.read(group, |name, _, values| {
-                if trained.contains(&name) {
-                    whole.insert(format!("{MASTER}{name}"), values.convert_dtype(DType::F32));
-                }
+            let is_trained = |name: &str| trained.contains(name);
+            model.read(is_trained, group, |name, _, values| {
+                whole.insert(format!("{MASTER}{name}"), values.convert_dtype(DType::F32));
             })?;
         }
         Ok(whole)

@@ -201,22 +201,26 @@ impl RankModel {
         held.chain(blocks.cloned()).collect()
     }
 
-    /// Shows every parameter to the first rank: its name, its shape and all its values, `[n]`, on the host. Every rank has to call.
+    /// Shows the parameters of `wanted` names to the first rank: name, shape and all values, `[n]`, on the host. Only these are read
+    /// from the device. Every rank has to call, and to want the same.
     ///
     /// # Errors
     /// When another rank has failed.
     pub(crate) fn read(
         &self,
+        wanted: impl Fn(&str) -> bool,
         group: &Group,
         mut show: impl FnMut(String, Vec<usize>, TensorData),
     ) -> Result<(), TrainError> {
         if group.is_first() {
             visit(&self.held, "", |parameter| {
-                show(parameter.name, parameter.shape, parameter.values.into_data());
+                if wanted(&parameter.name) {
+                    show(parameter.name, parameter.shape, parameter.values.into_data());
+                }
             });
         }
         let blocks = self.divided.iter().flat_map(|divided| divided.blocks.iter().flatten());
-        for (name, Owned { shape, share }) in blocks {
+        for (name, Owned { shape, share }) in blocks.filter(|(name, _)| wanted(name)) {
             let values = group.gather_values(share.clone().try_into_vec_as().expect("a float"))?;
             if group.is_first() {
                 let values = TensorData::new(values.to_vec(), [values.len()]);

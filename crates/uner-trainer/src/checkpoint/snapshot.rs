@@ -85,6 +85,10 @@ fn whole(
 ) -> Result<Vec<(String, HostTensor)>, TrainError> {
     let dtype = weights::dtype_of(config, Path::new("config.json"))?;
     let mut parameters = Vec::new();
-    model.read(group, |name, shape, values| parameters.push((name, HostTensor::of(values, shape, dtype))))?;
+    model.read(
+        |_| true,
+        group,
+        |name, shape, values| parameters.push((name, HostTensor::of(values, shape, dtype))),
+    )?;
     Ok(parameters)
 }

@@ -72,7 +72,7 @@ struct Shape {
 }
 
 /// 5 to 35 million parameters, but for the micro-batches.
-const SHAPES: [Shape; 11] = [
+const SHAPES: [Shape; 12] = [
     shape("wide vocabulary", [256, 512, 2, 4, 4, 32_000], (256, 2, 2, 2)),
     shape("deep, kept", [256, 704, 12, 4, 4, 2_048], (512, 2, 12, 2)),
     shape("deep, recomputed", [256, 704, 12, 4, 4, 2_048], (512, 2, 0, 2)),
@@ -86,6 +86,10 @@ const SHAPES: [Shape; 11] = [
     Shape {
         precision: PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Nearest },
         ..shape("mostly weights, moments of 8 bits", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2))
+    },
+    Shape {
+        precision: PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Stochastic },
+        ..shape("mostly weights, all of it short", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2))
     },
 ];
 
