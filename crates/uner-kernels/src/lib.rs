@@ -8,6 +8,8 @@ pub mod adamw;
 pub mod attention;
 #[cfg(feature = "cube")]
 mod cube;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod device;
 pub mod dropout;
 #[cfg(feature = "flex")]
