@@ -18,6 +18,8 @@ use super::shape::{Layout, Shape};
 
 /// Bytes of scratch memory that an algorithm may take: what NVIDIA advises for Hopper.
 const WORKSPACE: u64 = 32 << 20;
+/// Parts of a sum are added in f32, never in the type of the result.
+const REDUCTION: u32 = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
 /// Algorithms asked for, the library's favourite first.
 const CANDIDATES: usize = 8;
 
@@ -227,16 +229,16 @@ impl Description {
     }
 }
 
-/// What is asked of algorithms: little scratch memory, and no more alignment than the operands have.
+/// What is asked of algorithms: little scratch memory, sums in f32, and no more alignment than the operands have.
 fn preference(shape: &Shape) -> Result<cublasLtMatmulPreference_t, String> {
     let preference = create_matmul_pref().map_err(|error| error.to_string())?;
-    let bytes = [
-        (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, shape.b.alignment),
-        (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, shape.a.alignment),
-        (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape.alignment),
-        (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, shape.alignment),
+    let numbers = [
+        (Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, REDUCTION),
+        (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, shape.b.alignment as u32),
+        (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, shape.a.alignment as u32),
+        (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape.alignment as u32),
+        (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, shape.alignment as u32),
     ];
-    let alignments = bytes.map(|(attribute, bytes)| (attribute, bytes as u32));
     let set = |attribute, value: *const c_void, size| {
         // SAFETY: made above, not destroyed yet; `value` points to `size` bytes.
         #[expect(unsafe_code, reason = "a call of the library's C interface")]
@@ -245,8 +247,8 @@ fn preference(shape: &Shape) -> Result<cublasLtMatmulPreference_t, String> {
     };
     let (workspace, most) = (Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, WORKSPACE);
     set(workspace, (&raw const most).cast(), size_of::<u64>())?;
-    for (attribute, bytes) in alignments {
-        set(attribute, (&raw const bytes).cast(), size_of::<u32>())?;
+    for (attribute, number) in numbers {
+        set(attribute, (&raw const number).cast(), size_of::<u32>())?;
     }
     Ok(preference)
 }
