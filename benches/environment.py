@@ -1,15 +1,25 @@
 """What a measurement was made on, as JSON.
 
     python benches/environment.py record [COMMAND...]    # the machine, the versions, the commit, the command
+    python benches/environment.py stamp RECORD           # the card and the commit of such a record, in short
+    python benches/environment.py commit                 # the commit alone
+    python benches/environment.py has PACKAGE...         # fails where one is not installed
+    python benches/environment.py cuda-wheels            # where PyTorch's wheels have CUDA
     cargo bench --no-run --message-format json | python benches/environment.py executable
+
+PyTorch is not imported for any of this, which would take seconds each time.
 """
 
 import datetime
+import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 GPU = "name,driver_version,memory.total,power.limit,clocks.max.sm,clocks.sm,temperature.gpu,compute_mode"
 
@@ -37,26 +47,45 @@ def gpu():
 
 
 def commit():
-    """With `+` where files differ from it. A copy without `.git` is told by UNER_COMMIT."""
+    """With `+` where files differ from it. A pack, which has no `.git`, has it in a file."""
     found = output("git", "rev-parse", "HEAD")
-    if found is None:
-        return os.environ.get("UNER_COMMIT")
-    return found + ("+" if output("git", "status", "--porcelain", "--untracked-files=no") else "")
+    if found is not None:
+        return found + ("+" if output("git", "status", "--porcelain", "--untracked-files=no") else "")
+    packed = Path(__file__).parents[1] / "commit"
+    return packed.read_text().strip() if packed.exists() else None
+
+
+def package(name):
+    """The folder of an installed package; None where there is none."""
+    found = importlib.util.find_spec(name)
+    return Path(found.origin).parent if found and found.origin else None
+
+
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def versions():
-    import torch
+    torch = runpy.run_path(str(package("torch") / "version.py")) if package("torch") else {}
+    return {
+        "python": platform.python_version(),
+        "torch": torch.get("__version__"),
+        "cuda of torch": torch.get("cuda"),
+        "cudnn of torch": version("nvidia-cudnn-cu13"),
+        "transformers": version("transformers"),
+        "peft": version("peft"),
+        "rustc": output("rustc", "--version"),
+    }
 
-    found = {"python": platform.python_version(), "torch": torch.__version__, "cuda of torch": torch.version.cuda}
-    if torch.cuda.is_available():
-        found["cudnn of torch"] = torch.backends.cudnn.version()
-    try:
-        import transformers
 
-        found["transformers"] = transformers.__version__
-    except ImportError:
-        pass
-    return found | {"rustc": output("rustc", "--version")}
+def stamp(found):
+    """As in `NVIDIA H200, 1a2b3c4d5`."""
+    card = (found["gpu"] or {}).get("name", "no GPU")
+    commit = found["commit"] or "unknown commit"
+    return f"{card}, {commit[:9]}{'+' if commit.endswith('+') else ''}"
 
 
 def record(command):
@@ -74,16 +103,29 @@ def record(command):
     }
 
 
-def executable(lines):
-    """The program of the last message of cargo that has one."""
-    paths = [json.loads(line).get("executable") for line in lines if line.startswith("{")]
-    return next((path for path in reversed(paths) if path), "")
+def executable(lines, name=None):
+    """The program of cargo's last message that has one, of this target where one is named."""
+    messages = [json.loads(line) for line in lines if line.startswith("{")]
+    named = (message for message in reversed(messages) if name in (None, message.get("target", {}).get("name")))
+    return next((message["executable"] for message in named if message.get("executable")), "")
+
+
+def main(what, *words):
+    if what == "record":
+        print(json.dumps(record(" ".join(words)), indent=2))
+    elif what == "stamp":
+        print(stamp(json.loads(Path(words[0]).read_text())))
+    elif what == "commit":
+        print(commit() or "")
+    elif what == "has":
+        sys.exit(any(package(name) is None for name in words))
+    elif what == "cuda-wheels":
+        print(package("torch").parent / "nvidia" / "cu13" if package("torch") else "")
+    elif what == "executable":
+        print(executable(sys.stdin, *words))
+    else:
+        sys.exit(__doc__)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["record"]:
-        print(json.dumps(record(" ".join(sys.argv[2:])), indent=2))
-    elif sys.argv[1:] == ["executable"]:
-        print(executable(sys.stdin))
-    else:
-        sys.exit(__doc__)
+    main(*sys.argv[1:] or [""])

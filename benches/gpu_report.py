@@ -10,6 +10,7 @@ from pathlib import Path
 
 import steps_report
 import table as tables
+from gpu_summary import Tests, problems, sanitizer_texts
 
 # Dense bf16 TFLOP/s and GB/s of memory by NVIDIA's data sheets (half of what they state with sparsity). The first name that
 # occurs in that of nvidia-smi counts.
@@ -28,7 +29,7 @@ class Results:
     def __init__(self, folder):
         self.folder = folder
         self.environment = json.loads((folder / "environment.json").read_text())
-        self.paths = sorted(path for path in (folder / "raw").glob("*.jsonl") if not path.name.startswith("steps-"))
+        self.paths = sorted(path for kind in ("ops", "limits") for path in (folder / "raw").glob(f"{kind}-*.jsonl"))
         shown, self.tiny = tables.parts(tables.lines(self.paths))
         self.medians = tables.medians(shown)
         self.dtype = shown[-1]["dtype"] if shown else "bf16"
@@ -118,25 +119,40 @@ def limits(results):
     return rows
 
 
+def compared(results, steps):
+    """What there is of ours beside PyTorch's best, a row each."""
+    yield from steps_report.compared(steps, results.limit("tflops"))
+    stamps = {line["op"]: line.get("stamp", "") for line in tables.lines(results.paths)}
+    for key, variants in results.medians.items():
+        op, shape, dtype, step = key
+        others = {name: figures for name, figures in variants.items() if name != "uner"}
+        if "uner" in variants and step != "forward+backward":
+            ours = variants["uner"]
+            best = min(others, key=lambda name: others[name]["ms"], default=None)
+            theirs = f"{others[best]['ms']:.3f} ({best})" if best else "not measured"
+            ratio = f"{others[best]['ms'] / ours['ms']:.2f}" if best else ""
+            unit = next(unit for unit in tables.LIMITS if unit in ours)
+            top = results.limit(unit)
+            share = f"{ours[unit] / top:.2f}" if top else ""
+            yield [f"{op} {shape} {dtype}, {step}: ms", f"{ours['ms']:.3f}", theirs, ratio, share, stamps[op]]
+
+
 def tests(folder):
     """What the tests said: totals, devices and types, and what was skipped."""
-    log = folder / "tests.log"
-    if not log.exists():
+    found = Tests(folder)
+    if not found.names:
         return "Not run."
-    text = log.read_text(errors="replace")
-    status = (folder / "tests.status").read_text().strip()
-    totals = re.findall(r"^(?:test result:|\s*Summary) .*$", text, re.MULTILINE)
-    setups = sorted(set(re.findall(r"^\s*((?:flex|webgpu|vulkan|cuda)[\w:]* (?:F32|F16|BF16))$", text, re.MULTILINE)))
-    skipped = re.findall(r"^\s*SKIPPED.*$", text, re.MULTILINE)
-    parts = [f"{'Passed' if status == '0' else '**FAILED**'} (exit status {status})."]
-    parts += [total.strip() + "." for total in totals]
+    logs = "\n".join(map(found.log, found.names))
+    setups = sorted(set(re.findall(r"^\s*((?:flex|webgpu|vulkan|cuda)[\w:]* (?:F32|F16|BF16))$", logs, re.MULTILINE)))
+    parts = [f"{found.totals()}, on {(folder / 'tests/stamp').read_text().strip()}."]
     parts += [f"Devices and types: {', '.join(setups)}." if setups else "**No test named its device.**"]
-    parts += [f"**Skipped: {len(skipped)}**, first {skipped[0].strip()}." if skipped else "Nothing was skipped."]
+    skipped = found.skipped()
+    parts += [f"**Skipped:** {'; '.join(skipped)}." if skipped else "Nothing was skipped."]
     return " ".join(parts)
 
 
 def failures(folder):
-    failed = [f"- FAILED: `{path.read_text().strip()}`" for path in sorted((folder / "raw").glob("*.failed"))]
+    failed = [f"- FAILED: `{problem}`" for problem in problems(folder)]
     told = [line for path in sorted((folder / "raw").glob("*-pytorch.err")) for line in path.read_text().splitlines()]
     left_out = [line for line in told if line.split(" ")[0] in (*OPS, "copy", "matmul") or line.startswith("out of memory: ")]
     failed += [f"- Planned for less memory after: `{path.read_text().strip()}`" for path in sorted((folder / "raw").glob("*.retried"))]
@@ -161,12 +177,16 @@ def main(folder):
     tables.print_table(["what", "value"], environment(results))
     print(f"\n## Tests\n\n{tests(folder)}\n\n## Limits\n")
     tables.print_table(["limit", "stated by NVIDIA", "measured here", "share"], limits(results))
+    print("\n## Ours beside PyTorch\n\nAbove 1 where ours is faster; the limit is the copy or the product of the same run.\n")
+    tables.print_table(["what", "ours", "PyTorch's best", "ratio", "share of the limit", "card, commit"], compared(results, steps))
     print("\n## Aims\n\nThe aims are for an H200.\n")
     tables.print_table(["aim", "wanted", "measured", "met"], aims(results, steps))
     print("\n## Ops\n")
     tables.ops(results.paths, results.peaks())
     print("\n## Steps\n")
     steps_report.show(steps, results.limit("tflops"))
+    print("\n## Sanitizer\n")
+    print("\n".join(f"- {text}" for text in sanitizer_texts(folder)) or "Not run.")
     print("\n## Left out or failed\n")
     print("\n".join(failures(folder)) or "Nothing.")
 

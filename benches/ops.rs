@@ -1,9 +1,10 @@
 //! Every op, forward and backward, at the shapes of a preset, on a device that is named.
 //!
-//! `cargo bench -p uner-benches --bench ops -- [--device flex] [--dtype f32|bf16] [--preset cpu|7b|tiny] [--op NAME]
-//! [--seconds 1]` prints a line of JSON for every op, shape and pass; `pytorch_ops.py` prints the same of PyTorch, and
+//! `cargo bench -p uner-benches --bench ops -- [--device flex] [--dtype f32|bf16] [--preset cpu|7b|tiny|odd] [--op NAME]
+//! [--seconds 1 | --once]` prints a line of JSON for every op, shape and pass; `pytorch_ops.py` prints the same of PyTorch, and
 //! `table.py` joins them. `backward` is the difference of the two passes that are measured. On the CPU `--dtype bf16`
-//! concerns weights and gradients, so ops without a weight are left out.
+//! concerns weights and gradients, so ops without a weight are left out. `--once` launches every pass a single time and measures
+//! nothing, for a tool that checks what kernels touch and slows them down a hundredfold.
 
 use std::process::ExitCode;
 
@@ -280,10 +281,11 @@ fn measured() -> Result<(Bench, Preset), String> {
         return Err(format!("--dtype: `{device_name}` does not compute in {dtype:?}"));
     }
     let preset_name = named("--preset", "cpu");
-    let shapes =
-        preset(&preset_name).ok_or_else(|| format!("--preset: `{preset_name}` must be cpu, 7b or tiny"))?;
+    let shapes = preset(&preset_name)
+        .ok_or_else(|| format!("--preset: `{preset_name}` must be cpu, 7b, tiny or odd"))?;
     let seconds = named("--seconds", "1").parse().map_err(|error| format!("--seconds: {error}"))?;
-    Ok((Bench { device, device_name, preset: preset_name, dtype, seconds }, shapes))
+    let once = std::env::args().any(|argument| argument == "--once");
+    Ok((Bench { device, device_name, preset: preset_name, dtype, seconds, once }, shapes))
 }
 
 fn run() -> Result<(), String> {

@@ -12,7 +12,8 @@ each block (the same code for all of them).
 Which micro-batch, and whether activations are checkpointed, is found by trial: without checkpoints and with them, the largest
 micro-batch that the memory holds and half of it are timed for a step, and the fastest of these four counts. What did not fit is
 told on stderr. `--conversations` pads every row to `--pad`, as the released code does, and gives no attention mask: padding lies
-behind the text, where a causal model cannot see it, and a mask would take the fastest attention away. Prints a line of JSON.
+behind the text, where a causal model cannot see it, and a mask would take the fastest attention away. Prints a line of JSON
+behind every step that counts, of all of them so far: the last line is the result, also of a run that was cut off.
 """
 
 import argparse
@@ -22,6 +23,8 @@ import os
 import statistics
 import sys
 import time
+
+STARTED = time.perf_counter()
 
 # Layouts are tried one after the other, and none should fail for holes that another left.
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
@@ -34,7 +37,8 @@ PRESETS = {
     "tiny": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2},
 }
 VOCAB = 32_000
-WARM_UP = 3
+# Every layout was tried before, so that this only fills the allocator's pool.
+WARM_UP = 1
 TRIED_ROWS = 16
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -56,14 +60,14 @@ def arguments():
 
 
 def full_rows(options):
-    """As in `steps/conversations.rs`; every token is trained."""
+    """As in `steps/conversations.rs`; every token is trained. Also the tokens of every step."""
     places = torch.arange(options.rows * options.seq).reshape(options.rows, options.seq)
     ids = 3 + places * 7919 % (VOCAB - 3)
-    return [(ids, ids)], ids.numel()
+    return [(ids, ids)], [ids.numel()] * options.steps
 
 
 def conversations(options):
-    """Steps of padded rows, and the tokens that are no padding."""
+    """Steps of padded rows, and of each the tokens that are no padding."""
     with open(options.conversations) as file:
         lines = [json.loads(line) for line in file]
     ids, labels = (torch.full((len(lines), options.pad), fill) for fill in (0, -100))
@@ -72,7 +76,8 @@ def conversations(options):
         labels[row, : len(line["ids"])] = torch.tensor(line["labels"])
     whole = len(lines) // options.batch * options.batch
     steps = list(zip(ids[:whole].split(options.batch), labels[:whole].split(options.batch)))
-    return steps, sum(len(line["ids"]) for line in lines[:whole])
+    tokens = [len(line["ids"]) for line in lines[:whole]]
+    return steps, [sum(tokens[at : at + options.batch]) for at in range(0, whole, options.batch)]
 
 
 class Trainer:
@@ -104,6 +109,8 @@ class Trainer:
         # Drawn in f32 by a real run; here the values do not matter, their number does.
         self.trained = [p.detach().float() for p in self.parameters] if self.masters else self.parameters
         self.optimizer = torch.optim.AdamW(self.trained, lr=2e-5, weight_decay=0.0, fused=True)
+        # Trials of layouts that the memory does not hold are no part of the way to the first step.
+        self.first_step_seconds, self.lost_seconds = None, 0.0
 
     def checkpointing(self, on):
         if on:
@@ -143,6 +150,7 @@ class Trainer:
         self.update()
         loss = float(loss)
         self.wait()
+        self.first_step_seconds = self.first_step_seconds or time.perf_counter() - STARTED - self.lost_seconds
         return time.perf_counter() - start, loss
 
     def wait(self):
@@ -152,6 +160,7 @@ class Trainer:
     def trial(self, step, micro_batch, checkpointing):
         """Seconds of a step once it is warm; None where the memory does not hold it."""
         self.checkpointing(checkpointing)
+        start = time.perf_counter()
         try:
             return min(self.step(*step, micro_batch)[0] for _ in range(2))
         except torch.OutOfMemoryError:
@@ -161,6 +170,7 @@ class Trainer:
             parameter.grad = None
         gc.collect()
         torch.cuda.empty_cache()
+        self.lost_seconds += time.perf_counter() - start
         return None
 
     def choose(self, step):
@@ -220,24 +230,32 @@ def main():
     steps = data if options.conversations else data * options.steps
     for index in range(WARM_UP):
         trainer.step(*data[index % len(data)], micro_batch)
-    done = [trainer.step(*step, micro_batch) for step in steps]
+    layout = {
+        "micro_batch_rows": micro_batch, "checkpointing": checkpointing, "first_step_seconds": trainer.first_step_seconds,
+        "tried": [dict(zip(("seconds", "rows", "checkpointing"), one)) for one in tried],
+    }  # fmt: skip
+    done = []
+    for step in steps:
+        done.append(trainer.step(*step, micro_batch))
+        print(json.dumps(result(trainer, steps[: len(done)], tokens, done) | layout), flush=True)
+
+
+def result(trainer, steps, tokens, done):
+    """The line of the steps so far; `tokens` are those of every step that are no padding."""
+    options = trainer.options
     each = [seconds for seconds, _ in done]
     median, seconds = statistics.median(each), sum(each)
-    tokens *= 1 if options.conversations else options.steps
     trained = sum(int((labels[:, 1:] != -100).sum()) for _, labels in steps)
-    line = {
+    return {
         "what": "steps",
-        "variant": ("autocast" if trainer.options.mode == "lora" else options.precision) + " compiled" * options.compile,
+        "variant": ("autocast" if options.mode == "lora" else options.precision) + " compiled" * options.compile,
         "device": options.device, "preset": options.preset, "mode": options.mode,
-        "seq": options.pad if options.conversations else options.seq,
-        "micro_batch_rows": micro_batch, "checkpointing": checkpointing, "steps": len(steps), "tokens": tokens,
+        "seq": options.pad if options.conversations else options.seq, "steps": len(steps), "tokens": sum(tokens[: len(steps)]),
         "trained_tokens": trained, "rows": sum(len(ids) for ids, _ in steps), "seconds": seconds, "step_seconds": each,
-        "median_step_seconds": median, "tokens_per_second": tokens / len(steps) / median,
-        "trained_tokens_per_second": trained / seconds, "flops_per_second": trainer.flops(*data[0]) / median,
-        "last_loss": done[-1][1], "tried": [dict(zip(("seconds", "rows", "checkpointing"), one)) for one in tried],
-        **peaks(options.device),
+        "median_step_seconds": median, "tokens_per_second": sum(tokens[: len(steps)]) / len(steps) / median,
+        "trained_tokens_per_second": trained / seconds, "flops_per_second": trainer.flops(*steps[0]) / median,
+        "last_loss": done[-1][1], **peaks(options.device),
     }  # fmt: skip
-    print(json.dumps(line))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ counts them (what is computed a second time does not count, padding of PyTorch's
 measured in the same run and once of 790 TFLOP/s.
 """
 
-import json
 import re
 
 import table as tables
@@ -16,22 +15,25 @@ GIB = 2**30
 
 
 class Steps:
-    """{(kind, variant): line} of those that ended, with the plan and the memory that the GPU had in use."""
+    """{(kind, variant): line} of those that counted a step, with the plan and the memory that the GPU had in use."""
 
     def __init__(self, folder):
         self.lines, self.plans, self.data, self.ops = [], {}, None, []
         for path in sorted((folder / "raw").glob("steps-*.jsonl")):
-            kind = path.name.split("-")[1]
+            kind, steps = path.name.split("-")[1], None
             for line in tables.lines([path]):
                 line |= {"kind": kind, "used_mib": used(path.with_suffix(".memory"))}
-                if line["what"] == "plan":
+                if line["what"] == "plan" and kind in KINDS:
                     self.plans[kind] = line
                 elif line["what"] == "conversations":
                     self.data = line
                 elif line["what"] == "op":
                     self.ops.append(line)
-                else:
-                    self.lines.append(line)
+                elif line["what"] == "steps":
+                    # Of all steps so far: the last line has the most.
+                    steps = line
+            if steps:
+                self.lines.append(steps)
 
     def of(self, kind):
         return sorted((line for line in self.lines if line["kind"] == kind), key=lambda line: line["variant"] != "uner")
@@ -63,6 +65,22 @@ def aims(steps):
             yield "steps-full tokens/s", 9000, ours["tokens_per_second"]
 
 
+def compared(steps, matmul):
+    """(what, ours, PyTorch's best, ratio, share of the measured product, card and commit) of everything that ours did."""
+    for kind in KINDS:
+        figure = "trained_tokens_per_second" if kind == "conversations" else "tokens_per_second"
+        name = figure.replace("_per_second", "/s").replace("_", " ")
+        ours, theirs = steps.ours(kind), steps.best(kind, figure)
+        if ours:
+            best = f"{theirs[figure]:,.0f} ({theirs['variant']})" if theirs else "not measured"
+            ratio = f"{ours[figure] / theirs[figure]:.2f}" if theirs else ""
+            share = f"{ours['flops_per_second'] / matmul / 1e12:.3f}" if matmul else ""
+            yield [f"steps, {kind}: {name}", f"{ours[figure]:,.0f}", best, ratio, share, ours.get("stamp", "")]
+            first = min((line["first_step_seconds"] for line in steps.of(kind) if line is not ours), default=None)
+            best, ratio = (f"{first:.1f}", f"{first / ours['first_step_seconds']:.2f}") if first else ("not measured", "")
+            yield [f"steps, {kind}: s to the end of the first", f"{ours['first_step_seconds']:.1f}", best, ratio, "", ours.get("stamp", "")]
+
+
 def gib(number):
     return "" if number is None else f"{number / GIB:.1f}"
 
@@ -76,11 +94,11 @@ def layout(line):
 def row(line, matmul):
     rate = line["flops_per_second"]
     return [
-        line["kind"], line["variant"], layout(line), str(line["steps"]), f"{line['median_step_seconds']:.3f}",
+        line["kind"], line["variant"], layout(line), str(line["steps"]), f"{line['first_step_seconds']:.1f}", f"{line['median_step_seconds']:.3f}",
         f"{line['tokens_per_second']:,.0f}", f"{line['trained_tokens_per_second']:,.0f}",
         f"{rate / matmul / 1e12:.3f}" if matmul else "", f"{rate / STATED:.3f}",
         gib(line["used_mib"] and line["used_mib"] * 2**20), gib(line.get("planned_bytes")), gib(line.get("reserved_bytes")),
-        gib(line.get("in_use_bytes") or line.get("allocated_bytes")),
+        gib(line.get("in_use_bytes") or line.get("allocated_bytes")), line.get("stamp", ""),
     ]  # fmt: skip
 
 
@@ -107,13 +125,13 @@ def show_ops(ops, matmul):
 
 def show(steps, matmul):
     """Prints the tables; `matmul` is the measured product in TFLOP/s, None where it was not."""
-    if not steps.lines and not steps.plans:
+    if not steps.lines and not steps.plans and not steps.ops:
         print("Not run.")
         return
     head = [
-        "steps of", "variant", "micro-batch", "steps", "median step, s", "tokens/s", "trained tokens/s (all steps)",
+        "steps of", "variant", "micro-batch", "steps", "first step after, s", "median step, s", "tokens/s", "trained tokens/s (all steps)",
         "MFU of the measured product", "MFU of 790 TFLOP/s", "nvidia-smi's peak, GiB", "planned, GiB", "allocator's, GiB",
-        "in use, GiB (ours between steps, PyTorch's peak)",
+        "in use, GiB (ours between steps, PyTorch's peak)", "card, commit",
     ]  # fmt: skip
     tables.print_table(head, [row(line, matmul) for kind in KINDS for line in steps.of(kind)])
     if steps.data:

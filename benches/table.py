@@ -13,14 +13,20 @@ import math
 import statistics
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 LIMITS = {"gbytes_per_s": "copy", "tflops": "matmul"}
 
 
 def lines(paths):
-    for path in paths:
-        with open(path) as file:
-            yield from (json.loads(line) for line in file if line.startswith("{"))
+    """The records of files; with the stamp of a file, card and commit, where it has one. The last line of a program that was
+    killed may be half a line."""
+    for path in map(Path, paths):
+        stamp = path.with_suffix(".stamp")
+        extra = {"stamp": stamp.read_text().strip()} if stamp.exists() else {}
+        for line in path.read_text().splitlines():
+            if line.startswith("{") and line.endswith("}"):
+                yield json.loads(line) | extra
 
 
 def parts(records):

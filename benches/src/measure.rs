@@ -36,6 +36,8 @@ pub struct Bench {
     pub dtype: DType,
     /// Time to spend on each figure, once it is warm.
     pub seconds: f64,
+    /// Whether every pass is only launched, a single time.
+    pub once: bool,
 }
 
 /// An op at a shape.
@@ -74,8 +76,13 @@ impl Bench {
         values.cast(self.dtype)
     }
 
-    /// Measures and prints one pass; returns its milliseconds.
+    /// Measures and prints one pass; returns its milliseconds, 0 where it is only launched.
     pub fn pass(&self, case: &Case, pass: &str, cost: Cost, mut work: impl FnMut()) -> f64 {
+        if self.once {
+            work();
+            self.wait();
+            return 0.0;
+        }
         // On the CPU the allocator keeps what it once had, so only the first run shows what is needed. On a GPU the first
         // run tunes kernels, which takes memory of its own.
         let first = self.is_cpu().then(|| self.peak_mib(&mut work));

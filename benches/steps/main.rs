@@ -8,8 +8,9 @@
 //!
 //! `--profile` times every op of three steps instead, and prints a line for each.
 //!
-//! Prints a line of JSON with the plan (bytes by category, the layout) before the first step, and one with the steps after the
-//! last. `--memory-gib` plans with less than the device has.
+//! Prints a line of JSON with the plan (bytes by category, the layout) before the first step, and behind every step that counts
+//! one of all of them so far: the last line is the result, also of a run that was cut off. `--memory-gib` plans with less than
+//! the device has.
 
 mod conversations;
 mod layout;
@@ -18,6 +19,7 @@ mod model;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::json;
 use uner_benches::{argument, train_config};
@@ -60,6 +62,14 @@ struct Task {
     config: TrainConfig,
     store: TokenStore,
     steps: usize,
+    started: Instant,
+}
+
+/// The steps that count so far.
+struct Done<'a> {
+    steps: &'a [StepMetrics],
+    /// From the start of the program to the end of the first step: planning, weights, compiling and tuning.
+    first_step_seconds: f64,
 }
 
 fn number(name: &str, default: usize) -> usize {
@@ -68,7 +78,7 @@ fn number(name: &str, default: usize) -> usize {
 }
 
 impl Task {
-    fn of_arguments(scratch: &Path) -> Self {
+    fn of_arguments(scratch: &Path, started: Instant) -> Self {
         let preset = argument("--preset").unwrap_or_else(|| "tiny".to_owned());
         let model = model::config(&preset);
         let mode = match argument("--mode").as_deref() {
@@ -91,7 +101,7 @@ impl Task {
         };
         let name = argument("--device").unwrap_or_else(|| "flex".to_owned());
         let name = name.parse().unwrap_or_else(|error| panic!("--device: {error}"));
-        Self { name, preset, mode, model, config, store, steps }
+        Self { name, preset, mode, model, config, store, steps, started }
     }
 
     /// Rows of a step, as the plan counts them.
@@ -124,10 +134,11 @@ impl Task {
         work(&run, progress)
     }
 
-    /// Warm-up and the steps that count, in the order in which they were done.
-    fn train(&self, run: &Run, progress: Progress) -> Vec<StepMetrics> {
+    /// Warm-up and the steps that count; `print` is given these behind each of them.
+    fn train(&self, run: &Run, progress: Progress, print: impl Fn(&Done)) {
         let gauge = self.name.memory_gauge();
         let mut done: Vec<StepMetrics> = Vec::new();
+        let mut first_step_seconds = None;
         let result = train(run, progress, &mut |event| {
             if let Event::Step(metrics) = event {
                 let memory = gauge.as_ref().map(|read| read());
@@ -136,6 +147,11 @@ impl Task {
                     memory_reserved: memory.map(|memory| memory.reserved),
                     ..metrics.clone()
                 });
+                let first_step_seconds =
+                    *first_step_seconds.get_or_insert_with(|| self.started.elapsed().as_secs_f64());
+                if done.len() > WARM_UP {
+                    print(&Done { steps: &done[WARM_UP..], first_step_seconds });
+                }
             }
             if done.len() == WARM_UP + self.steps {
                 return Err(TrainError::Io(io::Error::other(MEASURED)));
@@ -143,7 +159,7 @@ impl Task {
             Ok(ControlFlow::Continue(()))
         });
         match result {
-            Err(TrainError::Io(error)) if error.to_string() == MEASURED => done,
+            Err(TrainError::Io(error)) if error.to_string() == MEASURED => {}
             Err(error) => panic!("{error}"),
             Ok(_) => panic!("the run has {} steps, and {} were to be measured", done.len(), self.steps),
         }
@@ -156,7 +172,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// The line of the steps that count.
-fn result(task: &Task, planned: &Planned, steps: &[StepMetrics]) -> serde_json::Value {
+fn result(task: &Task, planned: &Planned, done: &Done) -> serde_json::Value {
+    let steps = done.steps;
     let sum = |of: fn(&StepMetrics) -> f64| steps.iter().map(of).sum::<f64>();
     let seconds = sum(|step| step.seconds);
     let each: Vec<f64> = steps.iter().map(|step| step.seconds).collect();
@@ -172,6 +189,7 @@ fn result(task: &Task, planned: &Planned, steps: &[StepMetrics]) -> serde_json::
         "seq": task.config.max_seq_len,
         "micro_batch_rows": planned.layout().micro_batch_rows,
         "kept_blocks": planned.layout().kept_blocks,
+        "first_step_seconds": done.first_step_seconds,
         "steps": steps.len(),
         "tokens": sum(|step| step.tokens as f64),
         "trained_tokens": sum(|step| step.trained_tokens as f64),
@@ -211,6 +229,7 @@ fn op_line(op: &OpTime, of: &Profile) -> serde_json::Value {
 
 #[expect(clippy::print_stdout, reason = "the result")]
 fn main() {
+    let started = Instant::now();
     uner_cli::allocator::keep_freed_memory();
     if let Some(file) = argument("--encode") {
         let shared = argument("--shared").expect("--shared names the folder of the shared data");
@@ -219,7 +238,7 @@ fn main() {
         return;
     }
     let scratch = tempfile::tempdir().expect("a temporary folder");
-    let task = Task::of_arguments(scratch.path());
+    let task = Task::of_arguments(scratch.path(), started);
     let summary = task.store.summary();
     let setup = Setup {
         row_length: task.config.max_seq_len,
@@ -236,7 +255,6 @@ fn main() {
             found.ops.iter().for_each(|op| println!("{}", op_line(op, &found)));
             return;
         }
-        let done = task.train(run, progress);
-        println!("{}", result(&task, &planned, &done[WARM_UP..]));
+        task.train(run, progress, |done| println!("{}", result(&task, &planned, done)));
     });
 }

@@ -61,6 +61,9 @@ pub(crate) fn devices() -> Vec<Setup> {
 }
 
 /// Every device with each of these types that it computes in. The CPU kernels serve activations in f32 only.
+///
+/// CUDA is left out in f16. On an H200 burn's own sum of seven squares was off by 3 of 7.5, and AdamW gave NaN where it was not in
+/// place: what is wrong lies below our kernels, and bf16 is what a CUDA device trains in.
 pub(crate) fn setups(dtypes: &[DType]) -> Vec<Setup> {
     let named = std::env::var("UNER_TEST_DEVICES").ok();
     let names = named.as_deref().unwrap_or(USUAL).split(',');
@@ -81,8 +84,11 @@ fn open(name: DeviceName, required: bool) -> Option<(DeviceName, Device)> {
 }
 
 fn typed((name, device): &(DeviceName, Device), dtypes: &[DType]) -> Vec<Setup> {
-    let computes =
-        |dtype: DType| dtype == DType::F32 || *name != DeviceName::Flex && device.supports_dtype(dtype);
+    let computes = |dtype: DType| match (dtype, name) {
+        (DType::F32, _) => true,
+        (_, DeviceName::Flex) | (DType::F16, DeviceName::Cuda(_)) => false,
+        _ => device.supports_dtype(dtype),
+    };
     let served = dtypes.iter().copied().filter(|&dtype| computes(dtype));
     served
         .map(|dtype| {

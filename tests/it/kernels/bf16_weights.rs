@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Tensor};
 use uner_kernels::linear_cross_entropy::{IGNORE_INDEX, reference_token_losses};
 use uner_kernels::{Labels, linear, linear_cross_entropy, rms_norm, token_losses};
 
-use super::{assert_close, random};
+use super::{assert_close, random, refusal};
 use crate::devices::cpu;
 
 /// Equal, and f32.
@@ -121,12 +121,6 @@ fn linear_cross_entropy_reads_bf16() {
         let expected = reference_token_losses(h.clone(), weight.clone(), &labels);
         assert_equal("token losses", &token_losses(h, weight, &labels), &expected);
     }
-}
-
-/// What a refusal says.
-fn refusal(work: impl FnOnce() + std::panic::UnwindSafe) -> String {
-    let payload = std::panic::catch_unwind(work).expect_err("refused");
-    payload.downcast_ref::<String>().expect("a formatted message").clone()
 }
 
 #[test]

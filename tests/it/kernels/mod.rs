@@ -39,6 +39,12 @@ fn put(tensor: &Tensor<1>, device: &Device, dtype: DType) -> Tensor<1> {
     Tensor::from_data(tensor.to_data(), (device, dtype))
 }
 
+/// What a refusal says.
+fn refusal(work: impl FnOnce()) -> String {
+    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).expect_err("refused");
+    payload.downcast_ref::<String>().expect("a formatted message").clone()
+}
+
 fn assert_close<const D: usize>(what: &str, got: &Tensor<D>, expected: &Tensor<D>, tolerance: f32) {
     assert_eq!(got.dims(), expected.dims(), "{what}: shape");
     let (got, expected) = (values(got), values(expected));

@@ -1,0 +1,104 @@
+# Sourced by gpu.sh: programs within their limits, and what is kept of them whatever happens.
+# shellcheck shell=bash
+
+# Seconds between two savings: what a kill that cannot be caught may cost of the archive.
+SAVED_EVERY=5
+RUNNING="" SAVER="" SAMPLER=""
+
+# Seconds until the part's limit.
+left() {
+    echo $((ENDS - $(date +%s)))
+}
+
+# A line for the reader, with the seconds since the start, at once in the summary.
+note() {
+    printf '[%4d s] %s\n' $(($(date +%s) - STARTED)) "$*" | tee -a "$OUT/summary.txt" >&2
+}
+
+# The report and one archive of all lines and logs, of what there is so far. Files over 2 MiB are not part of it: the whole has to
+# travel, and only a program gone wild writes that much.
+save() {
+    if "$PYTHON" benches/gpu_report.py "$WORK" >"$OUT/gpu.md.tmp" 2>"$WORK/report.err"; then mv "$OUT/gpu.md.tmp" "$OUT/gpu.md"; fi
+    (cd "$WORK" && find . -type f -size -2048k ! -path './cwd/*' -print0 | tar czf "$OUT/results.tar.gz.tmp" --null --files-from=- 2>/dev/null) || true
+    mv "$OUT/results.tar.gz.tmp" "$OUT/results.tar.gz"
+    rm -f "$OUT/gpu.md.tmp"
+}
+
+begin() {
+    STARTED="${STARTED:-$(date +%s)}"
+    mkdir -p "$OUT" "$WORK/raw" "$WORK/tests"
+    : >"$OUT/summary.txt"
+    note "$COMMAND"
+    "$PYTHON" benches/environment.py record "$COMMAND" >"$WORK/environment.json"
+    STAMP="$("$PYTHON" benches/environment.py stamp "$WORK/environment.json")"
+    note "$STAMP"
+    trap finish EXIT
+    trap 'note "ended by a signal"; exit 143' TERM INT HUP
+    # As long as the suite itself is there, which a kill may end without a word.
+    while sleep "$SAVED_EVERY" && kill -0 "$$" 2>/dev/null; do save; done &
+    SAVER=$!
+}
+
+finish() {
+    local process
+    trap - EXIT
+    for process in "$RUNNING" "$SAMPLER" "$SAVER"; do
+        if [ -n "$process" ]; then kill "$process" 2>/dev/null && wait "$process" || true; fi
+    done 2>/dev/null
+    save
+    note "$OUT: summary.txt, gpu.md, results.tar.gz"
+}
+
+# limited NAME SECONDS COMMAND...: stdout to raw/NAME.jsonl, stderr to raw/NAME.err. A failure is told and noted, the rest goes on,
+# and what was printed before counts. In the background, so that a signal is heard while it runs.
+limited() {
+    local name="$1" seconds="$2" status=0 file="$WORK/raw/$1" began
+    shift 2
+    rm -f "$file".*
+    if [ "$seconds" -lt 1 ]; then
+        note "$name: left out, no time is left of its part"
+        return
+    fi
+    echo "$STAMP" >"$file.stamp"
+    began="$(date +%s)"
+    timeout --kill-after=5 "$seconds" "$@" >"$file.jsonl" 2>"$file.err" &
+    RUNNING=$!
+    wait "$RUNNING" || status=$?
+    RUNNING=""
+    case "$status" in
+    0) ;;
+    124 | 137) echo "cut off after $seconds s: $*" >"$file.failed" ;;
+    # Behind its message a panic notes how to get more.
+    *) echo "status $status: $*: $(grep -v '^note: run with' "$file.err" | tail -n 1)" >"$file.failed" ;;
+    esac
+    note "$name, $(($(date +%s) - began)) s" "$(cut -c1-300 "$file.failed" 2>/dev/null || true)"
+    "$PYTHON" benches/gpu_summary.py lines "$file.jsonl" | tee -a "$OUT/summary.txt" >&2
+}
+
+# sampled NAME SECONDS COMMAND...: as `limited`; the most MiB of the GPU that were taken meanwhile go to raw/NAME.memory.
+sampled() {
+    local samples="$WORK/samples"
+    if [ "$TORCH_DEVICE" = cuda ]; then
+        nvidia-smi --id=0 --query-gpu=memory.used --format=csv,noheader,nounits --loop-ms=100 >"$samples" &
+        SAMPLER=$!
+    fi
+    limited "$@"
+    if [ -n "$SAMPLER" ]; then
+        kill "$SAMPLER" 2>/dev/null || true
+        wait "$SAMPLER" 2>/dev/null || true
+        SAMPLER=""
+        sort -n "$samples" | tail -n 1 >"$WORK/raw/$1.memory"
+        rm "$samples"
+    fi
+}
+
+# What a part lacks, so that it is left out; the others go on.
+lacks() {
+    note "left out: $*"
+    echo "left out: $*" >"$WORK/raw/$PART.failed"
+    return 1
+}
+
+need_packages() {
+    "$PYTHON" benches/environment.py has "$@" || lacks "\`$PYTHON\` has not all of these packages; install them with pip: $*"
+}

@@ -1,0 +1,60 @@
+# Sourced by gpu.sh: every op, ours and PyTorch's.
+# shellcheck shell=bash
+
+# Products, attention, and what memory bounds. PyTorch measures a group in one process: importing it takes longer than measuring.
+GROUPS_OF_OPS=("linear linear_cross_entropy quantized_linear" "attention" "rms_norm rope swiglu dropout adamw squared_norm")
+read -ra OPS <<<"${GROUPS_OF_OPS[*]}"
+
+part_limits() {
+    need_packages torch || return 0
+    # shellcheck disable=SC2153 # of gpu.sh, beside the `preset` of a function below
+    limited limits-pytorch "$(left)" "$PYTHON" benches/pytorch_ops.py --device "$TORCH_DEVICE" --dtype "$DTYPE" --preset "$PRESET" \
+        --op limits --seconds "$TIME"
+}
+
+# part_ops [OP...]: first everything once, PyTorch eager; then PyTorch compiled, which takes long; then further rounds, of which
+# the median counts, and what starting a run costs on either side.
+part_ops() {
+    local groups=("${GROUPS_OF_OPS[@]}") round
+    if [ $# -gt 0 ]; then groups=("$*"); fi
+    need_program ops || return 0
+    rm -f "$WORK"/raw/ops-*
+    for round in $(seq "$REPEATS"); do
+        ops_round "$round" "$PRESET" "${groups[@]}"
+        if [ "$round" -eq 1 ] && [ "$PRESET" != tiny ]; then ops_round start tiny "${groups[@]}"; fi
+    done
+}
+
+# ops_round ROUND PRESET GROUP...
+ops_round() {
+    local round="$1" preset="$2" group op ops compile=()
+    shift 2
+    # The first round is in a hurry; which is first changes.
+    if [ "$round" != 1 ] && [ "$round" != start ]; then compile=(--compile); fi
+    for group in "$@"; do
+        read -ra ops <<<"$group"
+        if [ "${#compile[@]}" -gt 0 ]; then pytorch_ops "$round" "$preset" "${ops[@]}" "${compile[@]}"; fi
+        for op in "${ops[@]}"; do
+            limited "ops-$op-$preset-$round-ours" "$(share_left)" "${OURS[@]}" "$PROGRAM" --device "$DEVICE" --dtype "$DTYPE" \
+                --preset "$preset" --op "$op" --seconds "$TIME"
+        done
+        if [ "${#compile[@]}" -eq 0 ]; then pytorch_ops "$round" "$preset" "${ops[@]}"; fi
+    done
+}
+
+# pytorch_ops ROUND PRESET OP... [--compile]
+pytorch_ops() {
+    local round="$1" preset="$2" op options=()
+    need_packages torch || return 0
+    shift 2
+    for op in "$@"; do
+        if [ "$op" = --compile ]; then options+=("$op"); else options+=(--op "$op"); fi
+    done
+    limited "ops-${1}-$preset-$round-pytorch" "$(share_left)" "$PYTHON" benches/pytorch_ops.py --device "$TORCH_DEVICE" \
+        --dtype "$DTYPE" --preset "$preset" --seconds "$TIME" "${options[@]}"
+}
+
+# A third of what is left: one that hangs does not cost the others.
+share_left() {
+    echo $(($(left) / 3))
+}

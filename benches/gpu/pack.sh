@@ -1,0 +1,92 @@
+# Sourced by gpu.sh: a machine with a GPU and no Rust is given one file, which unpacks to a folder like a checkout's, with `bin`,
+# `shared`, `conversations.jsonl` and `commit` beside what git has.
+# shellcheck shell=bash
+
+# The path of the shared data.
+shared() {
+    if [ -n "${UNER_SHARED:-}" ]; then realpath "$UNER_SHARED"; elif [ -d bin ]; then echo "$PWD/shared"; else realpath -m ../shared; fi
+}
+
+# find_programs: their paths to PROGRAMS, and how ours are started to OURS. Where one is neither named nor in a pack, cargo builds all
+# in one go. CUDA is looked for only after that: cargo would build the CUDA crates again whenever CUDA_PATH changes. It is told to
+# ours alone, because PyTorch has its own.
+find_programs() {
+    local name variable path missing=()
+    declare -A variables=([it]=UNER_TEST_BINARY [ops]=UNER_OPS_BINARY [steps]=UNER_STEPS_BINARY [uner]=UNER_BINARY)
+    for name in "${!variables[@]}"; do
+        variable="${variables[$name]}"
+        path="${!variable:-}"
+        if [ -z "$path" ] && [ -x "bin/$name" ]; then path="bin/$name"; fi
+        if [ -z "$path" ]; then
+            missing+=("$name")
+        else
+            [ -x "$path" ] || fail "\`$path\` is no program"
+            PROGRAMS[$name]="$(realpath "$path")"
+        fi
+    done
+    if [ "${#missing[@]}" -gt 0 ]; then build_programs "${missing[@]}"; fi
+    find_cuda
+}
+
+# build_programs NAME...: with software WebGPU for rehearsals. Without cargo the parts that need one of them are left out.
+build_programs() {
+    local name built
+    if ! command -v cargo >/dev/null; then return; fi
+    built="$(cargo build --release --workspace --features webgpu,cuda --test it --bench ops --bench steps --bin uner --message-format json)" ||
+        fail "cargo did not build the programs"
+    for name in "$@"; do PROGRAMS[$name]="$("$PYTHON" benches/environment.py executable "$name" <<<"$built")"; done
+}
+
+# need_program NAME: its path to PROGRAM.
+need_program() {
+    PROGRAM="${PROGRAMS[$1]:-}"
+    [ -n "$PROGRAM" ] || lacks "there is no program \`$1\`, and no cargo to build it with"
+}
+
+find_cuda() {
+    local wheels cuda="${CUDA_PATH:-}"
+    wheels="$("$PYTHON" benches/environment.py cuda-wheels)"
+    if [ -z "$cuda" ]; then
+        if [ -d /usr/local/cuda ]; then cuda=/usr/local/cuda; elif [ -d "$wheels/include" ]; then cuda="$wheels"; fi
+    fi
+    OURS=(env UNER_SHARED="$(shared)" LD_LIBRARY_PATH="${cuda:-/usr/local/cuda}/lib64:$wheels/lib:${LD_LIBRARY_PATH:-}" ${cuda:+CUDA_PATH="$cuda"})
+}
+declare -A PROGRAMS=()
+OURS=()
+
+# pack PACK.tar.xz
+pack() {
+    local out program folder="$WORK/pack/uner"
+    [ $# -eq 1 ] || fail "pack: name the file to be written"
+    out="$(realpath -m "$1")"
+    find_programs
+    rm -rf "$WORK/pack" && mkdir -p "$folder/bin" "$folder/tests" "$folder/shared/data"
+    for program in it ops steps uner; do
+        [ -n "${PROGRAMS[$program]:-}" ] || fail "there is no program \`$program\`, and no cargo to build it with"
+        strip -o "$folder/bin/$program" "${PROGRAMS[$program]}"
+    done
+    cp -r Cargo.toml benches configs recipes "$folder"
+    find "$folder/benches" -name __pycache__ -prune -exec rm -r {} +
+    cp -r tests/Cargo.toml tests/fixtures "$folder/tests"
+    cp -r "$(shared)/golden" "$folder/shared"
+    cp -r "$(shared)/data/llama-tokenizer" "$(shared)/data/tinystories-656k" "$folder/shared/data"
+    "$folder/bin/steps" --encode "$folder/conversations.jsonl" --shared "$(shared)" --count "$CONVERSATIONS" --longest "$PAD" \
+        >"$folder/conversations.json"
+    "$PYTHON" benches/environment.py commit >"$folder/commit"
+    # Programs share most of their code: a window over all of them.
+    tar cf - -C "$WORK/pack" uner | xz --threads=0 --x86 --lzma2=preset=3 >"$out"
+    rm -rf "$WORK/pack"
+    say "$out, $(($(stat -c %s "$out") / 1000000)) MB"
+}
+
+# unpack_and_run PACK.tar.xz WHAT...: by the pack's own suite, which fits its programs. Python unpacks: xz may be missing.
+unpack_and_run() {
+    local pack="${1:-}" folder="${TMPDIR:-/tmp}/uner-gpu-suite" started
+    started="$(date +%s)"
+    [ -f "$pack" ] || fail "run: \`$pack\` is no file"
+    mkdir -p "$OUT" "$folder"
+    rm -rf "$folder/uner"
+    "$PYTHON" -c 'import sys, tarfile; tarfile.open(sys.argv[1], "r:xz").extractall(sys.argv[2], filter="data")' "$pack" "$folder"
+    export GPU_SUITE_STARTED="$started" OUT PYTHON WORK="${GPU_SUITE_WORK:-$folder/work}"
+    exec bash "$folder/uner/benches/gpu.sh" "${@:2}"
+}

@@ -1,0 +1,149 @@
+"""What gpu.sh tells as it goes, from its folder of raw lines and logs.
+
+    python benches/gpu_summary.py lines FILE.jsonl    # what a program printed, in short
+    python benches/gpu_summary.py tests FOLDER        # what passed, failed and was cut off
+    python benches/gpu_summary.py sanitizer FOLDER    # of every kernel and tool, the errors that were found
+    python benches/gpu_summary.py failed FOLDER       # fails where anything did
+"""
+
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import table as tables
+
+GIB = 2**30
+# How many of the slowest tests are named.
+SLOWEST = 5
+
+
+def steps_text(line):
+    memory = line.get("reserved_bytes")
+    parts = [
+        f"{line['tokens_per_second']:,.0f} tokens/s, {line['trained_tokens_per_second']:,.0f} trained tokens/s",
+        f"median of {line['steps']} steps {line['median_step_seconds']:.3f} s",
+        f"first step after {line['first_step_seconds']:.1f} s",
+        f"{line['micro_batch_rows']} rows of {line['seq']}",
+        f"{memory / GIB:.1f} GiB" if memory else "",
+        f"loss {line['last_loss']:.3f}",
+    ]
+    return f"{line['variant']}: " + ", ".join(part for part in parts if part)
+
+
+def op_text(line):
+    unit = next(unit for unit in tables.LIMITS if unit in line)
+    rate = tables.rate_text(unit, line[unit])
+    return f"{line['op']} {line['shape']}, {line['pass']}: {line['ms']:.3f} ms, {rate} ({line['variant']})"
+
+
+def texts(records):
+    """Of running results only the last."""
+    steps = [line for line in records if line.get("what") == "steps"]
+    for line in records:
+        what = line.get("what")
+        if what == "plan":
+            yield f"plan: {line['total_bytes'] / GIB:.1f} GiB, {line['micro_batch_rows']} rows, {line['kept_blocks']} graphs kept"
+        elif what == "op":
+            yield f"{line['op']}, {line['pass']}: {line['seconds']:.4f} s of {line['step_seconds']:.3f} s"
+        elif what is None and line["pass"] != "forward+backward" and line["preset"] != "tiny":
+            yield op_text(line)
+    if steps:
+        yield steps_text(steps[-1])
+
+
+class Tests:
+    """Names by how they ended; None where they were not run."""
+
+    def __init__(self, folder):
+        self.folder = folder / "tests"
+        listed = self.folder / "list"
+        self.names = listed.read_text().split() if listed.exists() else []
+        results = self.folder / "results"
+        lines = [line.split() for line in results.read_text().splitlines()] if results.exists() else []
+        self.status = {name: int(status) for status, _, name in lines}
+        self.seconds = {name: int(seconds) for _, seconds, name in lines}
+        self.failed = [name for name in self.names if self.status.get(name, 0) != 0]
+        # A test that was killed leaves no line, and one that was never begun no log.
+        self.cut_off = [name for name in self.names if name not in self.status]
+
+    def log(self, name):
+        path = self.folder / "logs" / f"{name.replace('::', '.')}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def reason(self, name):
+        """The message of a panic, whose place stands in the line before."""
+        found = re.search(r"panicked at .*:\n(.*)", self.log(name))
+        return found[1][:200] if found else (self.log(name).strip().splitlines() or ["nothing was printed"])[-1][:200]
+
+    def totals(self):
+        passed = len(self.names) - len(self.failed) - len(self.cut_off)
+        counts = {"passed": passed, "FAILED": len(self.failed), "cut off": len(self.cut_off)}
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "passed") + f" of {len(self.names)}"
+
+    def skipped(self):
+        lines = (line for name in self.names for line in self.log(name).splitlines() if line.startswith("SKIPPED"))
+        return [f"{line} ({count} times)" for line, count in Counter(lines).most_common()]
+
+    def texts(self):
+        yield f"tests: {self.totals()}"
+        yield from (f"FAILED {name}: {self.reason(name)}" for name in self.failed)
+        for name in self.cut_off:
+            yield f"cut off {name}" if self.log(name) else f"not begun {name}"
+        yield from self.skipped()
+        slowest = sorted(self.seconds, key=self.seconds.get, reverse=True)[:SLOWEST]
+        yield "slowest: " + ", ".join(f"{name} {self.seconds[name]} s" for name in slowest)
+
+
+def sanitized(folder):
+    """(tool, op, type, what was found) for everything that was to be looked at."""
+    for path in sorted((folder / "raw").glob("sanitizer-*.log")):
+        _, tool, op, dtype = path.stem.split("-")
+        found = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: (.*)", path.read_text(errors="replace"))
+        ended = path.with_suffix(".status")
+        status = ended.read_text().strip() if ended.exists() else None
+        yield tool, op, dtype, status, found[-1] if found else f"{path.read_text(errors='replace').strip()[-200:]}"
+
+
+def sanitizer_texts(folder):
+    """What is clean in one line for each tool, the rest one by one."""
+    all_found = list(sanitized(folder))
+    for tool in dict.fromkeys(tool for tool, *_ in all_found):
+        of_tool = [found for found in all_found if found[0] == tool]
+        clean = [f"{op} {dtype}" for _, op, dtype, status, _ in of_tool if status == "0"]
+        yield f"{tool}: {len(clean)} clean of {len(of_tool)}: {', '.join(clean)}"
+        for _, op, dtype, status, found in of_tool:
+            if status != "0":
+                yield f"{tool} {op} {dtype}: {'cut off' if status is None else f'FAILED (status {status})'}: {found}"
+
+
+def problems(folder):
+    """What failed or was cut off, a line each."""
+    yield from (path.read_text().strip() for path in sorted((folder / "raw").glob("*.failed")))
+    tests = Tests(folder)
+    yield from (f"test {name}: {tests.reason(name)}" for name in tests.failed)
+    yield from (f"test {name}: cut off" for name in tests.cut_off)
+    for tool, op, dtype, status, found in sanitized(folder):
+        if status != "0":
+            yield f"{tool} {op} {dtype}: {'cut off' if status is None else found}"
+
+
+def main(what, path):
+    if what == "lines":
+        found = texts(list(tables.lines([path])))
+    elif what == "tests":
+        found = Tests(path).texts()
+    elif what == "sanitizer":
+        found = sanitizer_texts(path)
+    elif what == "failed":
+        sys.exit(any(True for _ in problems(path)))
+    else:
+        sys.exit(__doc__)
+    for text in found:
+        print(f"         {text}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(sys.argv[1], Path(sys.argv[2]))
