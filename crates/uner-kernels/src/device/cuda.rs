@@ -13,6 +13,7 @@ use cudarc::{driver, nccl, nvrtc};
 
 use self::cublaslt::find_cublaslt;
 pub(crate) use self::cublaslt::has_cublaslt;
+pub(super) use self::cublaslt::tell_of_cublaslt;
 
 /// Where the compiler may lie in a toolkit.
 const NVRTC: [&str; 4] =

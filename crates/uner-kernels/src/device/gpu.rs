@@ -6,7 +6,7 @@ use cubecl::device::{CudaDevice, WgpuBackend, WgpuDevice, WgpuDeviceKind};
 use cubecl::features::Plane;
 use cubecl::ir::{ElemType, FloatKind};
 
-use super::{DeviceError, DeviceName, MemoryGauge, MemoryUse, Properties, compiled};
+use super::{DeviceError, DeviceName, MemoryGauge, MemoryUse, Properties, compiled, settings};
 
 /// What a kernel may be asked to compute with.
 const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
@@ -39,7 +39,9 @@ pub(super) fn open(name: DeviceName) -> Result<Device, DeviceError> {
     #[cfg(feature = "cuda")]
     if matches!(name, DeviceName::Cuda(_)) {
         super::cuda::check().map_err(|problem| DeviceError::Missing { name, problem })?;
+        super::cuda::tell_of_cublaslt();
     }
+    settings::set(name);
     find(name).map(Device::new)
 }
 

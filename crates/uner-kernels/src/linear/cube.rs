@@ -1,7 +1,9 @@
 //! The linear layer on the GPU runtimes, and the matrix products of the loss, behind two functions, [`product`] and
 //! [`accumulate`]: cuBLASLt on CUDA where it is installed, burn's autotuned kernels elsewhere.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
@@ -70,9 +72,23 @@ pub(crate) fn product(a: Floats, b: Floats, dtype: DType) -> Floats {
     // Trying every kernel takes a software adapter a minute for each new shape.
     let software = matches!(&a.device, Device::Wgpu(device) if device.kind == WgpuDeviceKind::Cpu);
     let strategy = if software { MatmulStrategy::Cube } else { MatmulStrategy::Autotune };
+    if !software {
+        tell_of_tuning([rows, terms, columns]);
+    }
     matmul(a, b, Some(out), strategy, dtype).unwrap_or_else(|error| {
         panic!("no kernel for a product [{rows}, {terms}] · [{terms}, {columns}]: {error:?}")
     })
+}
+
+/// Says what takes the time when a product of a new size is about to be tuned. burn tunes by powers of two, and remembers.
+fn tell_of_tuning(lengths: [usize; 3]) {
+    static TOLD: Mutex<BTreeSet<[usize; 3]>> = Mutex::new(BTreeSet::new());
+    let [rows, terms, columns] = lengths.map(usize::next_power_of_two);
+    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert([rows, terms, columns]) {
+        tracing::info!(
+            "the first product of about [{rows}, {terms}] · [{terms}, {columns}]: looking for the fastest kernel"
+        );
+    }
 }
 
 /// The matrix with rows and columns exchanged, as a view.

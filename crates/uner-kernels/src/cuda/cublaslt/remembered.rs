@@ -9,6 +9,7 @@ use cudarc::cublaslt::sys::{self, cublasLtMatmulAlgo_t};
 use fs_err::OpenOptions;
 
 use super::shape::Shape;
+use crate::device::settings::cache_folder;
 
 /// The algorithms of one kind of GPU and one version of the library, by the text of the classes of shapes they are for.
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ impl Remembered {
         let version = unsafe { sys::cublasLtGetVersion() };
         let gpu: String =
             gpu.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
-        let file = cache().map(|folder| folder.join(format!("products-{gpu}-cublaslt-{version}.txt")));
+        let file = cache_folder().map(|folder| folder.join(format!("products-{gpu}-cublaslt-{version}.txt")));
         let text = file.as_ref().and_then(|file| fs_err::read_to_string(file).ok()).unwrap_or_default();
         let mut known = HashMap::new();
         for (shape, code) in text.lines().filter_map(parse) {
@@ -66,11 +67,4 @@ fn parse(line: &str) -> Option<(String, cublasLtMatmulAlgo_t)> {
     let (shape, words) = line.split_once('\t')?;
     let words: Option<Vec<u64>> = words.split(' ').map(|word| u64::from_str_radix(word, 16).ok()).collect();
     Some((shape.to_owned(), cublasLtMatmulAlgo_t { data: words?.try_into().ok()? }))
-}
-
-/// The program's folder among the user's caches.
-fn cache() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
-    Some(caches.join("uner"))
 }

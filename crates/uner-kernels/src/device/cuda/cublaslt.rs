@@ -1,7 +1,7 @@
 //! cuBLASLt: where it may lie, and whether it can be opened.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 use cubecl::cuda::install::cuda_path;
 use cudarc::cublaslt::sys;
@@ -18,6 +18,16 @@ const IN_PACKAGES: [&str; 2] = ["nvidia/cu13/lib", "nvidia/cublas/lib"];
 pub(crate) fn has_cublaslt() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| find_cublaslt().is_ok())
+}
+
+/// Says once that the library is missing, where it is.
+pub(in crate::device) fn tell_of_cublaslt() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        if let Err(problem) = find_cublaslt() {
+            tracing::warn!("{problem}");
+        }
+    });
 }
 
 /// Opens the library: the loader's own, else a toolkit's, else that of PyTorch.
