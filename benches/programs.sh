@@ -10,17 +10,17 @@ say() {
     echo "== $*" >&2
 }
 
-# bench NAME PATH [FEATURES]: the program of a bench. PATH is one that was built already, or nothing; then cargo builds it.
+# bench NAME PATH: the program of a bench. PATH is one that was built already, or nothing; then cargo builds it.
 bench() {
-    local name="$1" built="$2" features="${3:-}" path
+    local name="$1" built="$2" path
     if [ -n "$built" ]; then
         [ -x "$built" ] || fail "\`$built\` is no program"
         realpath "$built"
         return
     fi
     command -v cargo >/dev/null || fail "there is no cargo to build the bench \`$name\` with; name a program that was built"
-    path="$(cargo bench --no-run --package uner-benches ${features:+--features "$features"} --bench "$name" \
-        --message-format json | "$PYTHON" benches/environment.py executable)"
+    path="$(cargo bench --no-run --package uner-benches --bench "$name" --message-format json |
+        "$PYTHON" benches/environment.py executable)"
     [ -n "$path" ] || fail "cargo did not build the bench \`$name\`"
     echo "$path"
 }
