@@ -155,6 +155,19 @@ impl DeviceName {
         }
     }
 
+    /// As [`DeviceName::open`], for what fills the memory: where the allocator cuts it into pages, these are large, and less of them
+    /// is lost. For the thread that computes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_for_training(self) -> Result<Device, DeviceError> {
+        match self {
+            #[cfg(feature = "cube")]
+            gpu if gpu != Self::Flex && compiled().contains(&gpu.backend()) => gpu::open_for_training(gpu),
+            other => other.open(),
+        }
+    }
+
     /// What is known of an opened device; `None` for `flex`, which is the machine itself.
     ///
     /// # Panics

@@ -28,7 +28,7 @@ pub mod swiglu;
 
 pub use adamw::{AdamWState, AdamWStep, adamw};
 pub use attention::{Visibility, attention};
-pub use dropout::dropout;
+pub use dropout::{dropout, dropped_linear};
 pub use linear::linear;
 pub use linear_cross_entropy::{Labels, linear_cross_entropy, token_losses};
 pub use quantized_linear::{QuantizedWeight, quantized_linear};
