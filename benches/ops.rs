@@ -9,18 +9,18 @@
 use std::process::ExitCode;
 
 use burn::tensor::{DType, Int, Tensor};
+use uner_benches::argument;
 use uner_benches::measure::{Bench, Case, Cost};
 use uner_benches::preset::{LONGEST, Preset, documents, preset};
-use uner_benches::{argument, seeded};
 use uner_kernels::adamw::{Moments, code};
 use uner_kernels::attention::PADDING;
 use uner_kernels::device::DeviceName;
 use uner_kernels::dropout::Draw;
 use uner_kernels::quantized_linear::Form;
 use uner_kernels::{
-    AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, adamw, add_rms_norm, attention,
-    dropout, linear, linear_cross_entropy, quantized_linear, rms_norm, rope, squared_norm, swiglu,
-    token_losses,
+    AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, accumulate, adamw, add_rms_norm,
+    add_rows, attention, dropout, linear, linear_cross_entropy, linear_sum, quantized_linear, rms_norm, rope,
+    seeded, squared_norms, swiglu, token_losses,
 };
 
 /// That of the binaries.
@@ -33,15 +33,18 @@ const EPS: f64 = 1e-5;
 type Measure = fn(&Bench, &Preset);
 
 /// The ops by their directory, and whether they read weights.
-const OPS: [(&str, bool, Measure); 10] = [
+const OPS: [(&str, bool, Measure); 13] = [
     ("attention", false, bench_attention),
     ("rms_norm", true, bench_rms_norm),
     ("rope", false, bench_rope),
     ("swiglu", false, bench_swiglu),
     ("dropout", false, bench_dropout),
     ("linear", true, bench_linear),
+    ("linear_sum", false, bench_linear_sum),
     ("quantized_linear", false, bench_quantized_linear),
     ("linear_cross_entropy", true, bench_linear_cross_entropy),
+    ("accumulate", true, bench_accumulate),
+    ("add_rows", false, bench_add_rows),
     ("squared_norm", true, bench_squared_norm),
     ("adamw", true, bench_adamw),
 ];
@@ -121,14 +124,17 @@ fn bench_rope(bench: &Bench, preset: &Preset) {
     let frequencies: Vec<f32> =
         (0..head_dim / 2).map(|pair| 10_000f32.powf(-2.0 * pair as f32 / head_dim as f32)).collect();
     let table = RotaryTable::new(&positions, 1, &frequencies, &bench.device);
-    let [x, dy] = std::array::from_fn(|_| bench.random([1, tokens, heads, head_dim]));
-    let bytes = tokens * heads * head_dim * bench.activation_bytes();
+    let [q, k, dq, dk] = std::array::from_fn(|_| bench.random([1, tokens, heads, head_dim]));
+    let bytes = 2 * tokens * heads * head_dim * bench.activation_bytes();
     bench.passes(
-        &Case { op: "rope", shape: format!("{tokens}x{heads}x{head_dim}") },
+        &Case { op: "rope", shape: format!("2x{tokens}x{heads}x{head_dim}") },
         Cost::Bytes(2 * bytes),
         Cost::Bytes(2 * bytes),
-        || drop(rope(x.clone(), &table)),
-        || backward(rope(leaf(&x), &table), &dy),
+        || drop(rope(q.clone(), k.clone(), &table)),
+        || {
+            let (q, k) = rope(leaf(&q), leaf(&k), &table);
+            drop(seeded(q, dq.clone()).add(seeded(k, dk.clone())).backward());
+        },
     );
 }
 
@@ -182,6 +188,21 @@ fn bench_linear(bench: &Bench, preset: &Preset) {
     }
 }
 
+fn bench_linear_sum(bench: &Bench, preset: &Preset) {
+    let Preset { tokens, hidden, intermediate, .. } = *preset;
+    let [x, dy] = [[tokens, hidden], [tokens, intermediate]].map(|shape| bench.random(shape));
+    let weight = bench.random([intermediate, hidden]);
+    let sum = Tensor::<2>::zeros([intermediate, hidden], (&bench.device, DType::F32));
+    let flops = 2 * tokens * hidden * intermediate;
+    bench.passes(
+        &Case { op: "linear_sum", shape: format!("{tokens}x{hidden}->{intermediate}") },
+        Cost::Flops(flops),
+        Cost::Flops(2 * flops),
+        || drop(linear_sum(x.clone(), weight.clone(), sum.clone())),
+        || backward(linear_sum(leaf(&x), weight.clone().autodiff(), leaf(&sum)), &dy),
+    );
+}
+
 fn bench_quantized_linear(bench: &Bench, preset: &Preset) {
     for form in [Form::Int8, Form::Nf4] {
         let Preset { tokens, hidden, intermediate, .. } = *preset;
@@ -213,12 +234,38 @@ fn bench_linear_cross_entropy(bench: &Bench, preset: &Preset) {
     );
 }
 
+fn bench_accumulate(bench: &Bench, preset: &Preset) {
+    let count = preset.parameter;
+    let terms = bench.weight([count]);
+    let mut sum = Some(Tensor::<1>::zeros([count], (&bench.device, DType::F32)));
+    let stored = if bench.dtype == DType::BF16 { 2 } else { 4 };
+    let case = Case { op: "accumulate", shape: count.to_string() };
+    bench.pass(&case, "forward", Cost::Bytes((8 + stored) * count), || {
+        sum = sum.take().map(|sum| accumulate(sum, terms.clone()));
+    });
+}
+
+fn bench_add_rows(bench: &Bench, preset: &Preset) {
+    let Preset { tokens, hidden, vocab, .. } = *preset;
+    let rows = bench.random([tokens, hidden]);
+    let mut sum = Some(Tensor::<2>::zeros([vocab, hidden], (&bench.device, DType::F32)));
+    // Words of a text: some are many times as frequent as others.
+    let ids: Vec<i32> =
+        (0..tokens).map(|token| (token * 7919 % vocab % (1 + token % vocab)) as i32).collect();
+    let distinct = ids.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let bytes = (tokens * bench.activation_bytes() + 8 * distinct) * hidden;
+    let case = Case { op: "add_rows", shape: format!("{tokens}x{hidden}->{vocab}") };
+    bench.pass(&case, "forward", Cost::Bytes(bytes), || {
+        sum = sum.take().map(|sum| add_rows(sum, &ids, rows.clone()));
+    });
+}
+
 fn bench_squared_norm(bench: &Bench, preset: &Preset) {
     let gradient = bench.weight([preset.parameter]);
     let stored = if bench.dtype == DType::BF16 { 2 } else { 4 };
     let case = Case { op: "squared_norm", shape: preset.parameter.to_string() };
     bench.pass(&case, "forward", Cost::Bytes(stored * preset.parameter), || {
-        drop(squared_norm(gradient.clone()));
+        drop(squared_norms(vec![gradient.clone()]));
     });
 }
 

@@ -291,10 +291,13 @@ def rope(bench, preset):
         first, second = x.chunk(2, -1)
         return x * cos + torch.cat([-second, first], -1) * sin
 
-    x = bench.random(1, tokens, heads, head_dim, grad=True)
-    costs = (("bytes", 2 * amount), ("bytes", 2 * amount))
-    case = ("rope", f"{tokens}x{heads}x{head_dim}")
-    bench.eager_and_compiled(case, costs, rotate, [x], (torch.randn_like(x),))
+    def both(q, k):
+        return rotate(q), rotate(k)
+
+    inputs = [bench.random(1, tokens, heads, head_dim, grad=True) for _ in range(2)]
+    costs = (("bytes", 4 * amount), ("bytes", 4 * amount))
+    case = ("rope", f"2x{tokens}x{heads}x{head_dim}")
+    bench.eager_and_compiled(case, costs, both, inputs, tuple(torch.randn_like(x) for x in inputs))
 
 
 def swiglu(bench, preset):

@@ -3,10 +3,8 @@
 pub mod measure;
 mod memory;
 pub mod preset;
-mod seed;
 
 pub use memory::peak_rss_mib;
-pub use seed::{SeedOps, seeded};
 
 use uner_trainer::{Schedule, TrainConfig};
 

@@ -43,6 +43,7 @@ fn a_profile_names_every_op_and_its_times_add_up() {
     let ops: BTreeSet<&str> = found.ops.iter().map(|time| time.op).collect();
     let expected = [
         "adamw",
+        "add_rows",
         "attention",
         "linear",
         "linear_cross_entropy",

@@ -11,6 +11,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, zeros_client};
 use burn_cubecl::ops::reshape;
 use cubecl::calculate_cube_count_elemwise;
+use cubecl::device::Device;
 use cubecl::features::Plane;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -36,13 +37,25 @@ pub(crate) fn contiguous(tensor: Floats) -> Floats {
         "kernels index with 32 bits, too few for a tensor of shape {:?}",
         tensor.shape()
     );
-    into_contiguous(tensor)
+    trimmed(into_contiguous(tensor))
+}
+
+/// A contiguous tensor whose buffer ends with its last element. CUDA's buffers may be longer, and kernels learn the number of
+/// elements from the buffer: what lies behind the last would be read as elements, and what lies behind shorter tensors of the
+/// same kernel would be written to.
+pub(crate) fn trimmed(mut tensor: Floats) -> Floats {
+    let used = (tensor.shape().num_elements() * tensor.dtype().size()) as u64;
+    let excess = tensor.handle.size_in_used() - used;
+    if excess > 0 {
+        tensor.handle = tensor.handle.offset_end(excess);
+    }
+    tensor
 }
 
 /// The tensor, contiguous and held by nobody else, so that a kernel may write over it; a copy where somebody does.
 pub(crate) fn owned(tensor: Floats) -> Floats {
     let tensor = contiguous(tensor);
-    if tensor.can_mut() { tensor } else { tensor.copy() }
+    if tensor.can_mut() { tensor } else { trimmed(tensor.copy()) }
 }
 
 /// An unwritten contiguous tensor on the device of `like`.
@@ -86,15 +99,22 @@ pub(crate) fn plane_size(client: &Client) -> usize {
     if fixed && properties.features.plane.contains(Plane::Ops) { hardware.plane_size_max as usize } else { 1 }
 }
 
+/// Whether kernels may have inline PTX there: CubeCL knows it in CUDA C++ alone.
+pub(crate) fn has_ptx(tensor: &Floats) -> bool {
+    matches!(tensor.device, Device::Cuda(_))
+}
+
 /// Units of a cube that works on one row of `vectors` vectors: a power of two, so that sums halve evenly.
 pub(crate) fn units_for(vectors: usize, client: &Client) -> usize {
     vectors.next_power_of_two().clamp(plane_size(client).max(32), 256)
 }
 
-/// The cubes that keep the device busy when each of them takes many rows: what its processors hold at once.
-pub(crate) fn cubes_for(rows: usize, client: &Client) -> usize {
+/// The cubes that keep the device busy when each of them takes many rows: as many as its processors hold at once, `each` of them
+/// so many, or a few less, so that all take equally many rows and end together.
+pub(crate) fn cubes_for(rows: usize, each: usize, client: &Client) -> usize {
     let processors = client.properties().hardware.num_streaming_multiprocessors.unwrap_or(8) as usize;
-    rows.clamp(1, 4 * processors)
+    let turns = rows.div_ceil(each * processors).max(1);
+    rows.div_ceil(turns).max(1)
 }
 
 /// Cubes, and units of each, for kernels whose units work on one of `count` vectors each; the last units may have none.
@@ -152,6 +172,67 @@ pub(crate) fn cube_sum(value: f32, #[comptime] units: usize, #[comptime] plane: 
         }
     }
     partial
+}
+
+/// As [`cube_sum`], of several values a unit and again and again: `shared` has [`shared_sums`] values, and `turn`, 0 and 1
+/// by turns, says which half of it is used. What the last call but one left there has been read by all who are past the
+/// synchronisation of the last, so one is enough.
+#[cube]
+pub(crate) fn cube_sums(
+    values: &mut Array<f32>,
+    shared: &mut Shared<[f32]>,
+    turn: usize,
+    #[comptime] count: usize,
+    #[comptime] units: usize,
+    #[comptime] plane: usize,
+) {
+    if comptime!(plane > 1) {
+        #[unroll]
+        for step in 0..comptime!(plane.ilog2()) {
+            #[unroll]
+            for value in 0..count {
+                values[value] += plane_shuffle_xor(values[value], comptime!(1u32 << step));
+            }
+        }
+    }
+    let terms = comptime!(units / plane);
+    if comptime!(terms > 1) {
+        let (unit, first) = (UNIT_POS as usize, turn * comptime!(count * terms));
+        if unit % plane == 0 {
+            #[unroll]
+            for value in 0..count {
+                shared[first + comptime!(value * terms) + unit / plane] = values[value];
+            }
+        }
+        sync_cube();
+        let mut active = comptime!(terms / 2).runtime();
+        while active >= 8 {
+            if unit < active {
+                #[unroll]
+                for value in 0..count {
+                    let at = first + comptime!(value * terms) + unit;
+                    let other = shared[at + active];
+                    shared[at] += other;
+                }
+            }
+            active /= 2;
+            sync_cube();
+        }
+        #[unroll]
+        for value in 0..count {
+            let mut total = 0.0f32;
+            #[unroll]
+            for term in 0..comptime!(terms.min(8)) {
+                total += shared[first + comptime!(value * terms) + term];
+            }
+            values[value] = total;
+        }
+    }
+}
+
+/// Values that [`cube_sums`] of `count` values has in shared memory.
+pub(crate) fn shared_sums(count: usize, units: usize, plane: usize) -> usize {
+    2 * count * (units / plane)
 }
 
 /// [`mix`](crate::hash::mix) on the device, where products of integers wrap around.

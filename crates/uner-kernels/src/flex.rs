@@ -10,7 +10,8 @@ use std::mem::MaybeUninit;
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::tensor::{DType, Shape, TensorData};
+use burn::tensor::{DType, Element, Shape, TensorData};
+use bytemuck::Pod;
 use rayon::prelude::*;
 
 /// A float tensor on the CPU.
@@ -325,6 +326,16 @@ unsafe fn multiply(
             parallelism,
         );
     }
+}
+
+/// The tensor, in order, as all of its buffer: a part of another one, such as a rank's share of a parameter, is copied.
+pub(crate) fn whole_buffer<T: Element + Pod>(tensor: Floats) -> Floats {
+    let tensor = in_order(tensor);
+    let values: &[T] = tensor.as_slice().expect("made contiguous");
+    if tensor.storage::<T>().len() == values.len() {
+        return tensor;
+    }
+    Floats::from_data(TensorData::new(values.to_vec(), tensor.shape()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! Nothing here knows of LLaMA, parameters, or files; shapes are named after their meaning, and every public
 //! function states them.
 
+pub mod accumulate;
 pub mod adamw;
+pub mod add_rows;
 pub mod attention;
 #[cfg(feature = "cube")]
 mod cube;
@@ -17,22 +19,28 @@ mod flex;
 mod hash;
 pub mod linear;
 pub mod linear_cross_entropy;
+pub mod linear_sum;
 #[cfg(feature = "cuda")]
 pub mod offline;
 pub mod profile;
 pub mod quantized_linear;
 pub mod rms_norm;
 pub mod rope;
+mod seeded;
 pub mod squared_norm;
 pub mod swiglu;
 
+pub use accumulate::accumulate;
 pub use adamw::{AdamWState, AdamWStep, adamw};
+pub use add_rows::add_rows;
 pub use attention::{Visibility, attention};
 pub use dropout::{dropout, dropped_linear};
 pub use linear::linear;
 pub use linear_cross_entropy::{Labels, linear_cross_entropy, token_losses};
+pub use linear_sum::linear_sum;
 pub use quantized_linear::{QuantizedWeight, quantized_linear};
-pub use rms_norm::{add_rms_norm, rms_norm};
+pub use rms_norm::{add_rms_norm, fork_rms_norm, rms_norm};
 pub use rope::{RotaryTable, rope};
-pub use squared_norm::squared_norm;
+pub use seeded::{SeedOps, seeded};
+pub use squared_norm::squared_norms;
 pub use swiglu::swiglu;

@@ -8,8 +8,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use uner_kernels::device::activations;
 use uner_kernels::dropout::Draw;
 use uner_kernels::{
-    QuantizedWeight, RotaryTable, Visibility, add_rms_norm, attention, dropped_linear, linear,
-    quantized_linear, rms_norm, rope, swiglu,
+    QuantizedWeight, RotaryTable, Visibility, add_rms_norm, attention, dropped_linear, fork_rms_norm, linear,
+    linear_sum, quantized_linear, rms_norm, rope, swiglu,
 };
 
 use crate::adapter::Adapter;
@@ -96,6 +96,10 @@ pub struct Linear {
     /// A number for this layer, from its name: what dropout draws by.
     #[module(skip)]
     pub place: u32,
+    /// `[out, in]`, f32: the sum that the gradient of the weight is to be added to, where there is one. It has that gradient then, and
+    /// the weight has none: see [`linear_sum`].
+    #[module(skip)]
+    pub gradient_sum: Option<Tensor<2>>,
 }
 
 /// One factor of an adapter.
@@ -243,8 +247,8 @@ impl Block {
         })
     }
 
-    /// The layers that an adapter can change, by their names in the block.
-    pub(crate) fn linears(&mut self) -> [(&'static str, &mut Linear); 7] {
+    /// The linear layers, by their names in the block.
+    pub fn linears(&mut self) -> [(&'static str, &mut Linear); 7] {
         let Self { self_attn, mlp, .. } = self;
         [
             ("self_attn.q_proj", &mut self_attn.q_proj),
@@ -259,7 +263,7 @@ impl Block {
 
     /// `[rows · tokens, hidden_size]` to the same.
     pub fn forward(&self, hidden: Tensor<2>, context: &Context, cache: Option<&mut LayerCache>) -> Tensor<2> {
-        let normed = self.input_layernorm.forward(hidden.clone(), context.config);
+        let (hidden, normed) = self.input_layernorm.forward_fork(hidden, context.config);
         let attended = self.self_attn.forward(normed, context, cache);
         let (hidden, normed) = self.post_attention_layernorm.forward_add(attended, hidden, context.config);
         hidden.add(self.mlp.forward(normed, context))
@@ -275,7 +279,7 @@ impl Attention {
         let q = heads(self.q_proj.forward(x.clone(), context), num_attention_heads);
         let k = heads(self.k_proj.forward(x.clone(), context), num_key_value_heads);
         let v = heads(self.v_proj.forward(x, context), num_key_value_heads);
-        let (q, k) = (rope(q, &context.rotary), rope(k, &context.rotary));
+        let (q, k) = rope(q, k, &context.rotary);
         let (k, v) = match cache {
             Some(cache) => cache.append(k, v),
             None => (k, v),
@@ -302,7 +306,8 @@ impl Linear {
     ) -> Result<Self, WeightsError> {
         let weight = Param::from_tensor(source.tensor(&format!("{name}.weight"), [rows, columns])?);
         let place = crc32fast::hash(name.as_bytes());
-        Ok(Self { weight, quantized: None, lora_A: None, lora_B: None, lora_scale: 1.0, place })
+        let (quantized, lora_A, lora_B, gradient_sum) = (None, None, None, None);
+        Ok(Self { weight, quantized, lora_A, lora_B, lora_scale: 1.0, place, gradient_sum })
     }
 
     fn forward(&self, x: Tensor<2>, context: &Context) -> Tensor<2> {
@@ -315,8 +320,8 @@ impl Linear {
                     }
                     None => linear(x.clone(), down.weight.val()),
                 };
-                let change = linear(low, up.weight.val()).mul_scalar(self.lora_scale);
-                self.product(x).add(change)
+                // Scaled where it is narrow.
+                self.product(x).add(linear(low.mul_scalar(self.lora_scale), up.weight.val()))
             }
             _ => self.product(x),
         }
@@ -324,9 +329,10 @@ impl Linear {
 
     /// `x · weightᵀ`, in whatever form the weight is.
     fn product(&self, x: Tensor<2>) -> Tensor<2> {
-        match &self.quantized {
-            Some(weight) => quantized_linear(x, weight),
-            None => linear(x, self.weight.val()),
+        match (&self.quantized, &self.gradient_sum) {
+            (Some(weight), _) => quantized_linear(x, weight),
+            (None, Some(sum)) => linear_sum(x, self.weight.val(), sum.clone()),
+            (None, None) => linear(x, self.weight.val()),
         }
     }
 
@@ -358,6 +364,11 @@ impl RmsNorm {
     /// `[tokens, hidden_size]` to the same.
     pub fn forward(&self, x: Tensor<2>, config: &LlamaConfig) -> Tensor<2> {
         rms_norm(x, self.weight.val(), config.rms_norm_eps)
+    }
+
+    /// `x` again, to be used on, and its norm.
+    fn forward_fork(&self, x: Tensor<2>, config: &LlamaConfig) -> (Tensor<2>, Tensor<2>) {
+        fork_rms_norm(x, self.weight.val(), config.rms_norm_eps)
     }
 
     fn forward_add(&self, x: Tensor<2>, residual: Tensor<2>, config: &LlamaConfig) -> (Tensor<2>, Tensor<2>) {

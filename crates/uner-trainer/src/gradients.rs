@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{DType, Int, Tensor, TensorData};
-use uner_kernels::squared_norm;
-use uner_model::Llama;
+use burn::tensor::{DType, Tensor};
+use uner_kernels::{accumulate, add_rows, squared_norms};
 use uner_model::parameters::trained;
+use uner_model::{Block, Llama};
 
 use crate::error::TrainError;
 use crate::group::Group;
@@ -37,10 +37,18 @@ impl Gradients {
             Some(sum) => sum.cast(DType::F32).reshape(shape),
             None => Tensor::zeros(shape, (&rows.device(), DType::F32)),
         };
-        let rows = rows.cast(DType::F32);
-        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids.to_vec(), [ids.len()]), &rows.device());
-        let sum = sum.select_assign(0, ids, rows, burn::tensor::IndexingUpdateOp::Add);
-        self.own.insert(name.to_owned(), sum.reshape([-1]));
+        self.own.insert(name.to_owned(), add_rows(sum, ids, rows).reshape([-1]));
+    }
+
+    /// Lends the sums of the gradients of a block's linear layers to it, so that its backward pass adds to them at once; what it makes
+    /// of them is [added](Self::add) again. The first gradients of a step are sums of nothing else, in the type that they have.
+    pub(crate) fn lend(&mut self, block: &mut Block, name: &str) {
+        for (layer, linear) in block.linears() {
+            if let Some(sum) = self.own.remove(&format!("{name}.{layer}.weight")) {
+                let sum = sum.cast(DType::F32).reshape(linear.weight.dims());
+                linear.gradient_sum = Some(sum.autodiff().require_grad());
+            }
+        }
     }
 
     /// The gradient of `name`, `[n]`, or this rank's share of it.
@@ -82,20 +90,19 @@ impl Gradients {
     /// # Panics
     /// When the device cannot be read.
     pub fn squared_norm(&self) -> f64 {
-        let squares: Vec<Tensor<1>> =
-            self.iter().map(|(_, gradient)| squared_norm(gradient.clone())).collect();
-        if squares.is_empty() {
+        let gradients: Vec<Tensor<1>> = self.iter().map(|(_, gradient)| gradient.clone()).collect();
+        if gradients.is_empty() {
             return 0.0;
         }
         let squares: Vec<f32> =
-            Tensor::cat(squares, 0).try_into_vec_as().expect("floats that the device computed");
+            squared_norms(gradients).try_into_vec_as().expect("floats that the device computed");
         squares.into_iter().map(f64::from).sum()
     }
 }
 
 fn add_to(sums: &mut BTreeMap<String, Tensor<1>>, name: &str, gradient: Tensor<1>) {
     let sum = match sums.remove(name) {
-        Some(sum) => sum.cast(DType::F32).add(gradient.cast(DType::F32)),
+        Some(sum) => accumulate(sum.cast(DType::F32), gradient),
         None => gradient,
     };
     sums.insert(name.to_owned(), sum);

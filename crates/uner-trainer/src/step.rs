@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use uner_kernels::{Labels, linear_cross_entropy, token_losses};
+use uner_kernels::{Labels, linear_cross_entropy, seeded, token_losses};
 use uner_model::parameters::take_gradients;
 use uner_model::{Block, Context, Llama, LlamaConfig};
 
@@ -28,6 +28,7 @@ struct Graph {
     input: Tensor<2>,
     output: Tensor<2>,
     block: Block,
+    name: String,
 }
 
 /// Runs `work`, which computes on `device`, where that is fastest. On the CPU that is one of the threads that kernels use: from
@@ -49,7 +50,8 @@ pub fn accumulate(
     gradients: &mut Gradients,
 ) -> Tensor<1> {
     let (model, alone) = (RankModel::from(model.clone()), Group::alone());
-    let pass = Forward::new((&model, &alone), config, batch, kept_blocks);
+    let prepared = Prepared::new(&model, config, batch);
+    let pass = Forward::new((&model, &alone), prepared, kept_blocks, gradients);
     pass.and_then(|pass| pass.backward(gradients)).expect("nobody else can fail")
 }
 
@@ -76,13 +78,27 @@ pub(crate) fn stand_by(
     Ok(())
 }
 
+/// A micro-batch on the device. To put it there takes the host some milliseconds, for which the device need not wait.
+pub(crate) struct Prepared<'a> {
+    batch: &'a Batch,
+    context: Context<'a>,
+    labels: Labels,
+}
+
+impl<'a> Prepared<'a> {
+    pub(crate) fn new(model: &RankModel, config: &'a LlamaConfig, batch: &'a Batch) -> Self {
+        let device = model.device();
+        let dropout = noise::dropout(model.held(), batch, &device);
+        let context = Context { dropout, ..batch.context(config, &device) };
+        Self { batch, context, labels: batch.labels(&device) }
+    }
+}
+
 /// A micro-batch that has passed the blocks forward: what the way back needs.
 pub(crate) struct Forward<'a> {
     model: &'a RankModel,
     group: &'a Group,
-    config: &'a LlamaConfig,
-    batch: &'a Batch,
-    context: Context<'a>,
+    prepared: Prepared<'a>,
     /// What went into each block.
     inputs: Vec<Tensor<2>>,
     /// The graphs of the last blocks.
@@ -91,36 +107,32 @@ pub(crate) struct Forward<'a> {
 }
 
 impl<'a> Forward<'a> {
-    /// Embedding and blocks.
+    /// Embedding and blocks. Those that keep their graph borrow the sums of their gradients until they have gone backward.
     ///
     /// # Errors
     /// Where blocks are divided: when another rank has failed.
     pub(crate) fn new(
         (model, group): (&'a RankModel, &'a Group),
-        config: &'a LlamaConfig,
-        batch: &'a Batch,
+        prepared: Prepared<'a>,
         kept_blocks: usize,
+        gradients: &mut Gradients,
     ) -> Result<Self, TrainError> {
-        let device = model.device();
-        let dropout = noise::dropout(model.held(), batch, &device);
-        let context = Context { dropout, ..batch.context(config, &device) };
-        let blocks = model.num_blocks();
-
-        let mut hidden = model.held().embed(&batch.ids);
+        let (context, blocks) = (&prepared.context, model.num_blocks());
+        let mut hidden = model.held().embed(&prepared.batch.ids);
         let mut inputs = Vec::with_capacity(blocks);
         let mut kept = Vec::with_capacity(kept_blocks);
         for layer in 0..blocks {
             let block = model.block(layer, group)?;
             inputs.push(hidden.clone());
             if layer < blocks.saturating_sub(kept_blocks) {
-                hidden = block.forward(hidden, &context, None);
+                hidden = block.forward(hidden, context, None);
             } else {
-                let graph = Graph::new(block.into_owned(), hidden, &context);
+                let graph = Graph::new((layer, block.into_owned()), hidden, context, gradients);
                 hidden = graph.output.clone().inner();
                 kept.push(graph);
             }
         }
-        Ok(Self { model, group, config, batch, context, inputs, kept, hidden })
+        Ok(Self { model, group, prepared, inputs, kept, hidden })
     }
 
     /// Head, loss and the way back: see [`accumulate`].
@@ -128,16 +140,19 @@ impl<'a> Forward<'a> {
     /// # Errors
     /// Where blocks are divided: when another rank has failed.
     pub(crate) fn backward(self, gradients: &mut Gradients) -> Result<Tensor<1>, TrainError> {
-        let Self { model, group, config, batch, context, inputs, mut kept, hidden } = self;
-        let labels = batch.labels(&model.device());
-        let (loss, mut gradient) = head(model.held(), config, hidden, &labels, gradients);
+        let Self { model, group, prepared: Prepared { batch, context, labels }, inputs, mut kept, hidden } =
+            self;
+        let (loss, mut gradient) = head(model.held(), context.config, hidden, &labels, gradients);
         for (layer, input) in inputs.into_iter().enumerate().rev() {
             let graph = match kept.pop() {
                 Some(graph) => graph,
-                None => Graph::new(model.block(layer, group)?.into_owned(), input, &context),
+                None => {
+                    let block = (layer, model.block(layer, group)?.into_owned());
+                    Graph::new(block, input, &context, gradients)
+                }
             };
             let found;
-            (found, gradient) = graph.backward(layer, gradient);
+            (found, gradient) = graph.backward(gradient);
             model.give(layer, found, group, gradients)?;
         }
         let model = model.held();
@@ -179,21 +194,33 @@ fn head(
 }
 
 impl Graph {
-    fn new(block: Block, input: Tensor<2>, context: &Context) -> Self {
-        let block = block.train();
+    fn new(
+        (layer, block): (usize, Block),
+        input: Tensor<2>,
+        context: &Context,
+        gradients: &mut Gradients,
+    ) -> Self {
+        let name = format!("model.layers.{layer}");
+        let mut block = block.train();
+        gradients.lend(&mut block, &name);
         let input = input.autodiff().require_grad();
         let output = block.forward(input.clone(), context, None);
-        Self { input, output, block }
+        Self { input, output, block, name }
     }
 
-    /// The gradients of the block's parameters, `[n]`, by name, and that of its input, `[tokens, hidden_size]`.
-    fn backward(self, layer: usize, gradient: Tensor<2>) -> (BTreeMap<String, Tensor<1>>, Tensor<2>) {
-        // The value of this sum is of no use; its gradient with respect to `output` is `gradient`, exactly.
-        let mut graph = self.output.mul(gradient).sum().backward();
+    /// The gradients of the block's parameters, `[n]`, by name, or the sums that they were added to, and the gradient of its input,
+    /// `[tokens, hidden_size]`.
+    fn backward(mut self, gradient: Tensor<2>) -> (BTreeMap<String, Tensor<1>>, Tensor<2>) {
+        let mut graph = seeded(self.output, gradient).backward();
         let mut found = BTreeMap::new();
-        take_gradients(&self.block, &format!("model.layers.{layer}"), &mut graph, |name, gradient| {
+        take_gradients(&self.block, &self.name, &mut graph, |name, gradient| {
             found.insert(name.to_owned(), gradient);
         });
+        for (layer, linear) in self.block.linears() {
+            if let Some(sum) = linear.gradient_sum.take().and_then(|sum| sum.grad_remove(&mut graph)) {
+                found.insert(format!("{}.{layer}.weight", self.name), sum.reshape([-1]));
+            }
+        }
         let gradient = self.input.grad_remove(&mut graph).expect("the input is a leaf of the block's graph");
         (found, gradient)
     }

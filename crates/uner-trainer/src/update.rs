@@ -16,7 +16,7 @@ use crate::optimizer::{Update, clip_factor};
 use crate::rank_model::RankModel;
 use crate::run::{Listen, Progress, Run};
 use crate::schedule::{factor, warmup_updates};
-use crate::step::{Forward, beside_the_kernels, stand_by};
+use crate::step::{Forward, Prepared, beside_the_kernels, stand_by};
 use crate::stopwatch::{Breakdown, Stopwatch};
 
 /// What is known before the first step.
@@ -185,10 +185,14 @@ fn forward_and_backward(
     let mut watch = Stopwatch::start(&device);
     let mut gradients = Gradients::default();
     let mut losses: Vec<Tensor<1>> = Vec::new();
-    for batch in data.share(run.group) {
-        let pass = Forward::new((model, run.group), run.model_config, batch, run.kept_blocks)?;
+    let mut batches = data.share(run.group).map(|batch| Prepared::new(model, run.model_config, batch));
+    let mut next = batches.next();
+    while let Some(batch) = next {
+        let pass = Forward::new((model, run.group), batch, run.kept_blocks, &mut gradients)?;
         watch.lap(&mut breakdown.forward);
         losses.push(pass.backward(&mut gradients)?);
+        // While the device is at work.
+        next = batches.next();
         watch.lap(&mut breakdown.backward);
     }
     if losses.len() < data.rounds(run.group) {

@@ -1,7 +1,9 @@
 //! The kernels without a matrix product: odd sizes, inputs that are not contiguous, inputs that want no gradient.
 
 use burn::tensor::{DType, Device, Tensor};
-use uner_kernels::{RotaryTable, add_rms_norm, rms_norm, rope, squared_norm, swiglu};
+use uner_kernels::{
+    RotaryTable, accumulate, add_rms_norm, add_rows, fork_rms_norm, rms_norm, rope, squared_norms, swiglu,
+};
 
 use super::{TYPES, assert_close, assert_same, differentiate, put, random, values};
 use crate::devices::{cpu, devices, fetch, setups};
@@ -50,14 +52,81 @@ fn add_rms_norm_on_every_device() {
     }
 }
 
-/// 65,535 cubes are the most that WebGPU starts.
+#[test]
+fn fork_rms_norm_on_every_device() {
+    for [tokens, hidden] in ROWS {
+        assert_same(
+            &format!("fork_rms_norm {tokens} {hidden}"),
+            &[random([tokens, hidden]), random([1, hidden])],
+            &random([tokens, 2 * hidden]),
+            |inputs, _| both(fork_rms_norm(inputs[0].clone(), inputs[1].clone().reshape([-1]), 1e-5).into()),
+            |inputs, _| {
+                let (x, weight) = (inputs[0].clone(), inputs[1].clone().reshape([-1]));
+                both([x.clone(), uner_kernels::rms_norm::reference(x, weight, 1e-5)])
+            },
+        );
+    }
+}
+
+/// What is normed is used twice more and the sum is normed again, as in a block.
+#[test]
+fn forks_of_forks_have_all_their_gradients() {
+    let [tokens, hidden] = [33, 65];
+    assert_same(
+        "forks in a row",
+        &[random([tokens, hidden]), random([1, hidden])],
+        &random([tokens, hidden]),
+        |inputs, _| {
+            let weight: Tensor<1> = inputs[1].clone().reshape([-1]);
+            let (x, y) = fork_rms_norm(inputs[0].clone(), weight.clone(), 1e-5);
+            let (h, z) = add_rms_norm(y.mul(x.clone()), x, weight, 1e-5);
+            h.clone().add(z.mul(h))
+        },
+        |inputs, _| {
+            let weight: Tensor<1> = inputs[1].clone().reshape([-1]);
+            let x = inputs[0].clone();
+            let y = uner_kernels::rms_norm::reference(x.clone(), weight.clone(), 1e-5);
+            let (h, z) = uner_kernels::rms_norm::reference_add(y.mul(x.clone()), x, weight, 1e-5);
+            h.clone().add(z.mul(h))
+        },
+    );
+}
+
+/// Of a norm whose input has no other use in what is differentiated, and of a graph that nobody differentiates.
+#[test]
+fn a_fork_may_end_in_its_norm() {
+    for setup in devices() {
+        let [x, weight] = [random([7, 33]), random([1, 33])].map(|input| setup.put(input));
+        let dy = setup.put(random([7, 33]));
+        let gradients = |fork: bool| {
+            differentiate(&[x.clone(), weight.clone()], &[true; 2], &dy, |inputs| {
+                let (x, weight) = (inputs[0].clone(), inputs[1].clone().reshape([-1]));
+                if fork { fork_rms_norm(x, weight, 1e-5).1 } else { rms_norm(x, weight, 1e-5) }
+            })
+        };
+        let data = |gradients: Vec<Option<Tensor<2>>>| {
+            gradients.into_iter().map(|gradient| gradient.map(Tensor::into_data)).collect::<Vec<_>>()
+        };
+        assert_eq!(data(gradients(true).gradients), data(gradients(false).gradients), "{setup}");
+        let tracked = x.clone().autodiff().require_grad();
+        drop(fork_rms_norm(tracked, weight.clone().autodiff().reshape([-1]), 1e-5));
+    }
+}
+
+/// There are more rows than cubes at once, so they take turns; the last ones have fewer.
 #[test]
 fn more_rows_than_cubes_take_turns() {
-    let (x, weight) = (random([70_001, 3]), random([3]));
-    let expected = uner_kernels::rms_norm::reference(x.clone(), weight.clone(), 1e-5);
-    for setup in devices() {
-        let got = rms_norm(setup.put(x.clone()), setup.put(weight.clone()), 1e-5);
-        assert_close(&format!("rms_norm of many rows on {setup}"), &got, &expected, setup.tolerance.op);
+    for [tokens, hidden] in [[70_001, 3], [515, 288]] {
+        assert_same(
+            &format!("rms_norm of many rows {tokens} {hidden}"),
+            &[random([tokens, hidden]), random([1, hidden])],
+            &random([tokens, 2 * hidden]).mul_scalar(1.0 / 16.0),
+            |inputs, _| both(fork_rms_norm(inputs[0].clone(), inputs[1].clone().reshape([-1]), 1e-5).into()),
+            |inputs, _| {
+                let (x, weight) = (inputs[0].clone(), inputs[1].clone().reshape([-1]));
+                both([x.clone(), uner_kernels::rms_norm::reference(x, weight, 1e-5)])
+            },
+        );
     }
 }
 
@@ -181,53 +250,141 @@ fn swiglu_of_large_gates_is_finite() {
     }
 }
 
+/// Queries and keys side by side, `[rows · tokens, channels]`.
+fn side_by_side([q, k]: [Tensor<4>; 2]) -> Tensor<2> {
+    let [rows, tokens, ..] = q.dims();
+    both([q, k].map(|x| x.reshape([(rows * tokens) as i32, -1])))
+}
+
 #[test]
 fn rope_on_every_device() {
-    for shape @ [rows, tokens, heads, head_dim] in
-        [[1, 1, 1, 2], [2, 7, 3, 10], [3, 63, 4, 16], [1, 127, 2, 64], [2, 33, 1, 80], [1, 65, 3, 128]]
-    {
+    for ([rows, tokens, heads, head_dim], keys) in [
+        ([1, 1, 1, 2], 1),
+        ([2, 7, 3, 10], 3),
+        ([3, 63, 4, 16], 2),
+        ([1, 127, 2, 64], 1),
+        ([2, 33, 1, 80], 1),
+        ([1, 65, 3, 128], 3),
+    ] {
         let positions: Vec<i32> = (0..rows * tokens).map(|index| (index * 7 % 129) as i32).collect();
         let frequencies: Vec<f32> = (0..head_dim / 2).map(|pair| 0.7f32.powi(pair as i32)).collect();
         let table = |device: &Device| RotaryTable::new(&positions, rows, &frequencies, device);
+        let reference = |q, k, device: &Device| {
+            side_by_side([q, k].map(|x| uner_kernels::rope::reference(x, &table(device))))
+        };
+        let dy = random([rows * tokens, (heads + keys) * head_dim]);
+        let shape = |heads| [rows, tokens, heads, head_dim];
+        let what = format!("rope {rows} {tokens} {heads} {keys} {head_dim}");
         assert_same(
-            &format!("rope {shape:?}"),
-            &[random(shape)],
-            &random(shape),
-            |inputs, device| rope(inputs[0].clone(), &table(device)),
-            |inputs, device| uner_kernels::rope::reference(inputs[0].clone(), &table(device)),
+            &what,
+            &[random(shape(heads)), random(shape(keys))],
+            &dy,
+            |inputs, device| side_by_side(rope(inputs[0].clone(), inputs[1].clone(), &table(device)).into()),
+            |inputs, device| reference(inputs[0].clone(), inputs[1].clone(), device),
         );
-        let view = |stored: &Tensor<4>| stored.clone().swap_dims(1, 2).narrow(2, 1, heads);
+        let view = |stored: &Tensor<4>, heads| stored.clone().swap_dims(1, 2).narrow(2, 1, heads);
+        let stored = |heads| random([rows, heads + 1, tokens, head_dim]);
         assert_same(
-            &format!("rope of a view {shape:?}"),
-            &[random([rows, heads + 1, tokens, head_dim])],
-            &random(shape),
-            |inputs, device| rope(view(&inputs[0]), &table(device)),
-            |inputs, device| uner_kernels::rope::reference(view(&inputs[0]), &table(device)),
+            &format!("{what} of views"),
+            &[stored(heads), stored(keys)],
+            &dy,
+            |inputs, device| {
+                let (q, k) = (view(&inputs[0], heads), view(&inputs[1], keys));
+                side_by_side(rope(q, k, &table(device)).into())
+            },
+            |inputs, device| reference(view(&inputs[0], heads), view(&inputs[1], keys), device),
         );
+    }
+}
+
+#[test]
+fn frozen_queries_or_keys_change_no_other_gradient() {
+    let (shape, positions): (_, Vec<i32>) = ([2, 7, 3, 10], (0..14).collect());
+    for setup in setups(&TYPES) {
+        let table = RotaryTable::new(&positions, 2, &[1.0, 0.7, 0.5, 0.2, 0.1], &setup.device);
+        let inputs = [random(shape), random(shape)].map(|input| setup.put(input));
+        let dy = setup.put(random([14, 60]));
+        let gradients = |tracked: [bool; 2]| {
+            let outcome = differentiate(&inputs, &tracked, &dy, |inputs| {
+                side_by_side(rope(inputs[0].clone(), inputs[1].clone(), &table).into())
+            });
+            outcome.gradients.into_iter().map(|gradient| gradient.map(Tensor::into_data)).collect::<Vec<_>>()
+        };
+        let all = gradients([true; 2]);
+        assert!(all.iter().all(Option::is_some), "{setup}");
+        assert_eq!(gradients([true, false]), [all[0].clone(), None], "{setup}");
+        assert_eq!(gradients([false, true]), [None, all[1].clone()], "{setup}");
     }
 }
 
 /// On the CPU, too, gradients may be bf16.
 #[test]
-fn squared_norm_on_every_device() {
-    for count in [1, 7, 63, 515, 288 * 33, 70_000, 3_000_001] {
-        let gradient = random([count]);
-        let (all, cpu) = (setups(&TYPES), cpu());
-        for (setup, dtype) in all.iter().map(|setup| (setup, setup.dtype)).chain([(&cpu, DType::BF16)]) {
-            let what = format!("squared_norm {count} {dtype:?} on {setup}");
-            let ours = put(&gradient, &setup.device, dtype);
+fn squared_norms_on_every_device() {
+    let gradients = [1, 7, 63, 515, 288 * 33, 70_000, 3_000_001].map(|count| random([count]));
+    let (all, cpu) = (setups(&TYPES), cpu());
+    for (setup, dtype) in all.iter().map(|setup| (setup, setup.dtype)).chain([(&cpu, DType::BF16)]) {
+        let what = format!("squared_norms {dtype:?} on {setup}");
+        let ours: Vec<_> = gradients.iter().map(|gradient| put(gradient, &setup.device, dtype)).collect();
+        let [got, again] = [0; 2].map(|_| squared_norms(ours.clone()));
+        assert_eq!((got.dtype(), got.dims()), (DType::F32, [ours.len()]), "{what}");
+        assert_eq!(got.to_data(), again.into_data(), "{what}: a second run differs");
+        for (ours, got) in ours.into_iter().zip(values(&got)) {
+            let what = format!("{what}, {} elements", ours.dims()[0]);
             let expected: f64 = values(&ours).iter().map(|value| f64::from(*value).powi(2)).sum();
-            let reference = uner_kernels::squared_norm::reference(fetch(ours.clone()));
-            let [got, again] = [0; 2].map(|_| squared_norm(ours.clone()));
-            assert_eq!((got.dtype(), got.dims()), (DType::F32, [1]), "{what}");
-            assert_close(&format!("{what}: reference"), &got, &reference, 1e-4);
+            let reference = values(&uner_kernels::squared_norm::reference(vec![fetch(ours.clone())]));
+            assert!((got / reference[0] - 1.0).abs() < 1e-4, "{what}: {got}, the reference {reference:?}");
             // Sums of at most a few thousand f32 one after the other, each off by half a unit in the last place.
-            let error = (f64::from(values(&got)[0]) / expected - 1.0).abs();
+            let error = (f64::from(got) / expected - 1.0).abs();
             assert!(error < 1e-5, "{what}: off by {error:e}");
-            assert_eq!(got.into_data(), again.into_data(), "{what}: a second run differs");
+            assert_eq!(values(&squared_norms(vec![ours])), [got], "{what}: others make a difference");
         }
     }
     for setup in devices() {
-        assert_eq!(values(&squared_norm(Tensor::empty([0], &setup.device))), [0.0], "{setup}");
+        let nothing = || Tensor::empty([0], &setup.device);
+        assert_eq!(values(&squared_norms(vec![nothing()])), [0.0], "{setup}");
+        let one = Tensor::ones([3], &setup.device);
+        assert_eq!(values(&squared_norms(vec![nothing(), one, nothing()])), [0.0, 3.0, 0.0], "{setup}");
+    }
+}
+
+#[test]
+fn accumulate_on_every_device() {
+    let (all, cpu) = (setups(&TYPES), cpu());
+    for count in [1, 7, 515, 70_000] {
+        for (setup, dtype) in all.iter().map(|setup| (setup, setup.dtype)).chain([(&cpu, DType::BF16)]) {
+            let what = format!("accumulate {count} {dtype:?} on {setup}");
+            let terms = put(&random([count]), &setup.device, dtype);
+            let sum = put(&random([count]), &setup.device, DType::F32);
+            let before = values(&sum);
+            let expected = uner_kernels::accumulate::reference(fetch(sum.clone()), fetch(terms.clone()));
+            let got = accumulate(sum.clone(), terms.clone());
+            assert_eq!(values(&got), values(&expected), "{what}");
+            assert_eq!(values(&sum), before, "{what}: what is held was changed");
+            let again = accumulate(sum, terms);
+            assert_eq!(values(&again), values(&expected), "{what}: in place");
+        }
+    }
+}
+
+#[test]
+fn add_rows_on_every_device() {
+    let (all, cpu) = (setups(&TYPES), cpu());
+    for [vocab, hidden, tokens] in [[1, 1, 1], [5, 33, 70], [70, 288, 33], [3, 2052, 7], [4, 8, 0]] {
+        // The last row gets none.
+        let ids: Vec<i32> = (0..tokens).map(|token| (token * token % (vocab - vocab / 2)) as i32).collect();
+        for (setup, dtype) in all.iter().map(|setup| (setup, setup.dtype)).chain([(&cpu, DType::BF16)]) {
+            let what = format!("add_rows {vocab} {hidden} {tokens} {dtype:?} on {setup}");
+            let on =
+                |tensor: Tensor<2>, dtype| Tensor::<2>::from_data(tensor.into_data(), (&setup.device, dtype));
+            let rows = on(random([tokens, hidden]), dtype);
+            let sum = on(random([vocab, hidden]), DType::F32);
+            let before = values(&sum);
+            let expected = uner_kernels::add_rows::reference(fetch(sum.clone()), &ids, fetch(rows.clone()));
+            let got = add_rows(sum.clone(), &ids, rows.clone());
+            assert_close(&what, &got, &expected, 1e-6);
+            assert_eq!(values(&sum), before, "{what}: what is held was changed");
+            let again = add_rows(sum, &ids, rows);
+            assert_eq!(values(&again), values(&got), "{what}: in place, and a second run, differ");
+        }
     }
 }

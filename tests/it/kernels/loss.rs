@@ -1,8 +1,8 @@
 //! The linear layer and the loss.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use uner_kernels::linear_cross_entropy::{IGNORE_INDEX, reference_token_losses};
-use uner_kernels::{Labels, linear, linear_cross_entropy, token_losses};
+use uner_kernels::{Labels, linear, linear_cross_entropy, linear_sum, token_losses};
 
 use super::{TYPES, assert_close, assert_same, assert_within, differentiate, random, values};
 use crate::devices::{devices, fetch, setups};
@@ -161,6 +161,41 @@ fn the_linear_layer_equals_its_reference() {
             |inputs, _| linear(inputs[0].clone(), inputs[1].clone()),
             |inputs, _| uner_kernels::linear::reference(inputs[0].clone(), inputs[1].clone()),
         );
+    }
+}
+
+/// Output and the gradient of `x` are those of the linear layer. The sum is added to twice, as by two micro-batches.
+#[test]
+fn the_linear_layer_with_a_sum_equals_its_reference() {
+    for [tokens, input, output] in [[1, 1, 1], [7, 33, 5], [63, 65, 127], [515, 10, 64]] {
+        let (x, weight) = (random([tokens, input]), random([output, input]));
+        let (dy, sum) = (random([tokens, output]), random([output, input]));
+        for setup in setups(&TYPES) {
+            let what = format!("linear_sum {tokens} {input} {output} on {setup}");
+            let (x, weight, dy) = (setup.put(x.clone()), setup.put(weight.clone()), setup.put(dy.clone()));
+            let held = Tensor::<2>::from_data(sum.to_data(), (&setup.device, DType::F32));
+            let run = |sum: Tensor<2>| {
+                let x = x.clone().autodiff().require_grad();
+                let leaf = sum.autodiff().require_grad();
+                let y = linear_sum(x.clone(), weight.clone().autodiff(), leaf.clone());
+                let mut graph = y.clone().mul(dy.clone().autodiff()).backward();
+                let [dx, sum] = [x, leaf].map(|leaf| leaf.grad_remove(&mut graph).expect("a gradient"));
+                (y.inner(), dx, sum)
+            };
+            let alone = |inputs: &[Tensor<2>]| linear(inputs[0].clone(), inputs[1].clone());
+            let expected = differentiate(&[x.clone(), weight.clone()], &[true; 2], &dy, alone);
+            let reference =
+                |sum| uner_kernels::linear_sum::reference(sum, fetch(dy.clone()), fetch(x.clone()));
+            let twice = reference(reference(fetch(held.clone())));
+
+            let (y, dx, once) = run(held);
+            assert_eq!(y.into_data(), expected.y.into_data(), "{what}: output");
+            let expected_dx = expected.gradients.into_iter().flatten().next().expect("tracked");
+            assert_eq!(dx.into_data(), expected_dx.into_data(), "{what}: gradient of `x`");
+            let (.., got) = run(once);
+            assert_eq!(got.dtype(), DType::F32, "{what}");
+            assert_close(&what, &got, &twice, setup.tolerance.op);
+        }
     }
 }
 

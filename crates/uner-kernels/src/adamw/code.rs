@@ -34,10 +34,23 @@ pub(super) const DROPPED: u32 = 20;
 pub(super) const NORMAL: u32 = 8;
 /// Tops are not below this, so that every code is a normal number.
 pub(super) const LOWEST_TOP: u32 = NORMAL + SECOND;
-/// The bits of infinity. What has at least these is left as it is.
+/// The bits of infinity.
 pub(super) const INFINITE: u32 = 0x7F80_0000;
 /// All but the sign.
 pub(super) const MAGNITUDE: u32 = 0x7FFF_FFFF;
+
+/// Neighbours that share a hash.
+pub(super) const SHARING: usize = 4;
+/// What they draw from it are numbers of a generator that multiplies modulo 2³² (L'Ecuyer 1999, "Tables of Linear Congruential
+/// Generators of Different Sizes and Good Lattice Structure"), whose upper bits are what counts: three numbers for each element.
+pub(super) const MULTIPLIER: u32 = 2_891_336_453;
+/// What it multiplies by from the first of them to each.
+pub(super) const LEAPS: [u32; SHARING] = [1, leap(3), leap(6), leap(9)];
+
+/// What the generator multiplies by in so many steps.
+const fn leap(steps: u32) -> u32 {
+    MULTIPLIER.wrapping_pow(steps)
+}
 
 /// Words that hold the moments of so many elements. The last block is whole, too.
 pub fn num_words(elements: usize) -> usize {
@@ -85,7 +98,11 @@ impl Draws {
     /// The draw of an element.
     #[inline(always)]
     pub(super) fn of(self, element: u32) -> Draw {
-        Draw(nth(self.start, self.first.wrapping_add(element)))
+        let place = self.first.wrapping_add(element);
+        // Without a table, so that it becomes vector instructions.
+        let odd = if place & 1 == 0 { 1 } else { LEAPS[1] };
+        let upper = if place & 2 == 0 { 1 } else { LEAPS[2] };
+        Draw(nth(self.start, place / SHARING as u32).wrapping_mul(odd).wrapping_mul(upper))
     }
 }
 
@@ -97,24 +114,30 @@ impl Draw {
     /// 16 bits for its value.
     #[inline(always)]
     pub(super) fn value(self) -> u32 {
-        self.0 & 0xFFFF
-    }
-
-    /// 16 bits for its first moment.
-    #[inline(always)]
-    pub(super) fn first(self) -> u32 {
         self.0 >> 16
     }
 
-    /// 20 bits for its second moment, which changes by less of a step at a time.
+    /// 20 bits for its first moment.
+    #[inline(always)]
+    pub(super) fn first(self) -> u32 {
+        self.0.wrapping_mul(leap(1)) >> 12
+    }
+
+    /// 20 bits for its second moment.
     #[inline(always)]
     pub(super) fn second(self) -> u32 {
-        mix(self.0) >> 12
+        self.0.wrapping_mul(leap(2)) >> 12
     }
 }
 
+/// The bits of a number without its sign; infinity where it is none, so that random bits can be added.
+#[inline(always)]
+pub(super) fn magnitude(bits: u32) -> u32 {
+    (bits & MAGNITUDE).min(INFINITE)
+}
+
 /// Rounds the bits of an f32 to one of the neighbours that lack the lower bits, which are added to with as many random ones; more
-/// likely to the nearer one. The lower bits are still to be dropped.
+/// likely to the nearer one. The lower bits are still to be dropped. What is no number is left as it is.
 #[inline(always)]
 pub(super) fn rounded(bits: u32, random: u32) -> u32 {
     if bits & MAGNITUDE < INFINITE { bits + random } else { bits }
@@ -173,10 +196,10 @@ pub(super) fn pack(words: &mut [i32], first: &[f32], second: &[f32], draws: Draw
     }
     let (mut first_top, mut second_top) = (LOWEST_TOP, LOWEST_TOP);
     for (value, random) in first.iter().zip(&first_random) {
-        first_top = first_top.max(rounded(value.to_bits() & MAGNITUDE, random << 4) >> DROPPED);
+        first_top = first_top.max((magnitude(value.to_bits()) + random) >> DROPPED);
     }
     for (value, random) in second.iter().zip(&second_random) {
-        second_top = second_top.max(rounded(value.to_bits() & MAGNITUDE, *random) >> DROPPED);
+        second_top = second_top.max((magnitude(value.to_bits()) + random) >> DROPPED);
     }
     let tops = first_top | second_top << 16;
     let (below_first, below_second) = below(tops);
@@ -195,11 +218,11 @@ pub(super) fn pack(words: &mut [i32], first: &[f32], second: &[f32], draws: Draw
 /// The code of a first moment.
 #[inline(always)]
 fn first_code(bits: u32, random: u32, below: u32) -> u32 {
-    let magnitude = bits & MAGNITUDE;
-    // Both factors have few digits: the product is exact wherever it is computed.
-    let last = f32::from_bits((below + 1) << DROPPED) * (random as i32 as f32 / 65_536.0);
+    let magnitude = magnitude(bits);
+    // The factors have 4 and 20 digits: the product is exact wherever it is computed.
+    let last = f32::from_bits((below + 1) << DROPPED) * (random as i32 as f32 / 1_048_576.0);
     let is_last = magnitude >> DROPPED >= NORMAL && f32::from_bits(magnitude) > last;
-    let counted = (rounded(magnitude, random << 4) >> DROPPED).wrapping_sub(below);
+    let counted = ((magnitude + random) >> DROPPED).wrapping_sub(below);
     let code = if magnitude >> DROPPED <= below { u32::from(is_last) } else { counted };
     if code == 0 { 0 } else { code | bits >> 31 << 7 }
 }
@@ -207,6 +230,7 @@ fn first_code(bits: u32, random: u32, below: u32) -> u32 {
 /// The code of a second moment.
 #[inline(always)]
 fn second_code(bits: u32, random: u32, below: u32) -> u32 {
-    let index = rounded(bits, random) >> DROPPED;
-    if bits >> DROPPED < NORMAL { 0 } else { index.max(below + 1) - below }
+    let magnitude = magnitude(bits);
+    let index = (magnitude + random) >> DROPPED;
+    if magnitude >> DROPPED < NORMAL { 0 } else { index.max(below + 1) - below }
 }

@@ -2,16 +2,15 @@
 
 mod blocks;
 
+use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::{Flex, TensorMetadata};
-use burn::tensor::{DType, Element, TensorData, bf16};
-use bytemuck::Pod;
+use burn::tensor::{DType, bf16};
 use rayon::prelude::*;
 
 use self::blocks::{Moments, update_blocks};
 use super::code::Draws;
 use super::{AdamWOps, AdamWStep, Factors};
-use crate::flex::{Floats, Ints, Stored, Values, contiguous, in_order, values, vectorized};
+use crate::flex::{Floats, Ints, Stored, Values, contiguous, in_order, values, vectorized, whole_buffer};
 
 /// Elements of one piece of work.
 const PIECE: usize = 64 * 1024;
@@ -89,16 +88,6 @@ fn updated(tensors: [Floats; 3], grad: Floats, step: &AdamWStep) -> [Floats; 3] 
         Values::Bf16(grad) => update_all(tensors.each_mut(), grad, factors),
     }
     tensors
-}
-
-/// The tensor, in order, as all of its buffer: a part of another one, such as a rank's share of a parameter, is copied.
-fn whole_buffer<T: Element + Pod>(tensor: Floats) -> Floats {
-    let tensor = in_order(tensor);
-    let values: &[T] = tensor.as_slice().expect("made contiguous");
-    if tensor.storage::<T>().len() == values.len() {
-        return tensor;
-    }
-    Floats::from_data(TensorData::new(values.to_vec(), tensor.shape()))
 }
 
 /// Updates parameter, first and second moment, pieces spread over the threads.

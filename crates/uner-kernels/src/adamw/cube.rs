@@ -11,7 +11,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::{AdamWOps, AdamWStep, Factors, FactorsLaunch};
-use crate::cube::{Floats, Ints, contiguous, element, elementwise, empty, owned, vector_size};
+use crate::cube::{Floats, Ints, contiguous, element, elementwise, empty, owned, trimmed, vector_size};
 
 impl AdamWOps for Cube {
     fn adamw(
@@ -121,7 +121,7 @@ impl Plan {
 /// A contiguous tensor of the same shape and type to write to: this one where nobody else holds it.
 fn overwritten(tensor: Floats) -> Floats {
     if tensor.can_mut() && tensor.is_contiguous() {
-        return tensor;
+        return trimmed(tensor);
     }
     empty(&tensor, tensor.shape(), tensor.dtype())
 }
@@ -139,6 +139,22 @@ fn all<N: Size>(value: f32) -> Vector<f32, N> {
     Vector::<f32, N>::new(value)
 }
 
+/// Updates the moments in place and returns them.
+#[cube]
+fn moments<N: Size>(
+    grad: Vector<f32, N>,
+    exp_avg: &mut Vector<f32, N>,
+    exp_avg_sq: &mut Vector<f32, N>,
+    factors: &Factors,
+) -> (Vector<f32, N>, Vector<f32, N>) {
+    let grad = grad * all::<N>(factors.grad);
+    let first = all::<N>(factors.beta1) * *exp_avg + all::<N>(factors.rest1) * grad;
+    let second = all::<N>(factors.beta2) * *exp_avg_sq + all::<N>(factors.rest2) * grad * grad;
+    *exp_avg = first;
+    *exp_avg_sq = second;
+    (first, second)
+}
+
 /// Updates the moments in place; returns the new value of the parameter.
 #[cube]
 fn updated<N: Size>(
@@ -148,13 +164,48 @@ fn updated<N: Size>(
     exp_avg_sq: &mut Vector<f32, N>,
     factors: &Factors,
 ) -> Vector<f32, N> {
-    let grad = grad * all::<N>(factors.grad);
-    let first = all::<N>(factors.beta1) * *exp_avg + all::<N>(factors.rest1) * grad;
-    let second = all::<N>(factors.beta2) * *exp_avg_sq + all::<N>(factors.rest2) * grad * grad;
-    *exp_avg = first;
-    *exp_avg_sq = second;
+    let (first, second) = moments::<N>(grad, exp_avg, exp_avg_sq, factors);
     let root = second.sqrt() * all::<N>(factors.root) + all::<N>(factors.eps);
     all::<N>(factors.keep) * value - all::<N>(factors.lr) * first / root
+}
+
+/// The same with NVIDIA's instructions for roots and reciprocals, which are off by two units in the last place and save a quarter of
+/// the instructions of an update that has many others.
+#[cube]
+fn updated_nearly<N: Size>(
+    value: Vector<f32, N>,
+    grad: Vector<f32, N>,
+    exp_avg: &mut Vector<f32, N>,
+    exp_avg_sq: &mut Vector<f32, N>,
+    factors: &Factors,
+) -> Vector<f32, N> {
+    let (first, second) = moments::<N>(grad, exp_avg, exp_avg_sq, factors);
+    let root = near_root::<N>(second) * all::<N>(factors.root) + all::<N>(factors.eps);
+    all::<N>(factors.keep) * value - all::<N>(factors.lr) * first * near_reciprocal::<N>(root)
+}
+
+#[cube]
+fn near_root<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    let mut out = Vector::<f32, N>::new(0.0f32);
+    #[unroll]
+    for lane in 0..N::value() {
+        let y: f32;
+        gpu_asm!("sqrt.approx.ftz.f32 {y}, {x};", y = out(_) y, x = in(_) x.extract(lane), options(pure, nomem));
+        out.insert(lane, y);
+    }
+    out
+}
+
+#[cube]
+fn near_reciprocal<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    let mut out = Vector::<f32, N>::new(0.0f32);
+    #[unroll]
+    for lane in 0..N::value() {
+        let y: f32;
+        gpu_asm!("rcp.approx.ftz.f32 {y}, {x};", y = out(_) y, x = in(_) x.extract(lane), options(pure, nomem));
+        out.insert(lane, y);
+    }
+    out
 }
 
 #[cube(launch, create_dummy_kernel)]

@@ -57,7 +57,9 @@ pub fn reference(
 fn updated(value: Tensor<1>, grad: Tensor<1>, before: Pair, step: &AdamWStep) -> (Tensor<1>, Pair) {
     let grad = grad.cast(DType::F32).mul_scalar(step.grad_scale);
     let first = before.first.mul_scalar(step.beta1).add(grad.clone().mul_scalar(1.0 - step.beta1));
-    let second = before.second.mul_scalar(step.beta2).add(grad.square().mul_scalar(1.0 - step.beta2));
+    // In this order, so that what is rounded at random afterwards is the kernels' to the bit.
+    let squares = grad.clone().mul_scalar(1.0 - step.beta2).mul(grad);
+    let second = before.second.mul_scalar(step.beta2).add(squares);
 
     let correction1 = 1.0 - step.beta1.powi(step.step as i32);
     let correction2 = 1.0 - step.beta2.powi(step.step as i32);
@@ -92,7 +94,7 @@ fn stored(first: &[f32], second: &[f32], draws: Draws) -> Vec<i32> {
 fn block(first: &[f32], second: &[f32], draws: Draws) -> [i32; BLOCK_WORDS] {
     let random = |bits: fn(super::code::Draw) -> f64| (0..).map(move |element| bits(draws.of(element)));
     let firsts: Vec<(f32, f64)> =
-        first.iter().copied().zip(random(|draw| f64::from(draw.first()) / 65_536.0)).collect();
+        first.iter().copied().zip(random(|draw| f64::from(draw.first()) / 1_048_576.0)).collect();
     let seconds: Vec<(f32, f64)> =
         second.iter().copied().zip(random(|draw| f64::from(draw.second()) / 1_048_576.0)).collect();
     let (first_top, second_top) = (top(&firsts), top(&seconds));

@@ -1,10 +1,14 @@
 //! What the checks refuse, on a kernel made for it.
 
 use burn::tensor::DType;
+use burn_cubecl::CubeDevice;
+use burn_cubecl::ops::numeric::empty_device_dtype;
 use cubecl::cuda::compiler::CudaBackend;
+use cubecl::device::CudaDevice;
 use cubecl::prelude::*;
 
 use super::*;
+use crate::cube::contiguous;
 
 #[cube(launch)]
 fn greedy(y: &mut [f32], #[comptime] floats: usize) {
@@ -119,4 +123,18 @@ fn labels_say_where_a_kernel_stands() {
     let taken = HashSet::from(["a f32".to_owned(), "a f32 #2".to_owned()]);
     assert_eq!(unused("a f32", &taken), "a f32 #3");
     assert_eq!(unused("a f16", &taken), "a f16");
+}
+
+/// CUDA pads what other ops allocate, and a kernel learns how many elements there are from the buffer.
+#[test]
+fn buffers_end_with_their_last_element() {
+    let (device, cuda) = (Recorder::of(Card::Hopper), CubeDevice::Cuda(CudaDevice { index: 0 }));
+    let cases = [(DType::BF16, 7), (DType::BF16, 515), (DType::F32, 7), (DType::F32, 1024)];
+    let padding = cases.map(|(dtype, count)| {
+        let tensor = empty_device_dtype(device.client.clone(), cuda.clone(), [count].into(), dtype);
+        let (allocated, bytes) = (tensor.handle.size_in_used(), (count * dtype.size()) as u64);
+        assert_eq!(contiguous(tensor).handle.size_in_used(), bytes, "{count} {dtype:?}");
+        allocated - bytes
+    });
+    assert!(padding.iter().any(|bytes| *bytes > 0), "nothing was padded: {padding:?}");
 }

@@ -1,7 +1,17 @@
-//! The backward pass. The statistics are computed again: one more pass over a row in cache, instead of a tensor kept.
+//! The backward pass. The statistics are computed again: one more pass over a row in cache, instead of a tensor kept. So is the
+//! output, where the projections need what they read: one more pass over memory.
+//!
+//! What is normed is used elsewhere, too: it is the residual. The two gradients would be added in a pass of their own over three
+//! tensors, so the one from elsewhere is left for the norm's kernel to add. A step has one output, hence the steps
+//! `x → y` and `y → x again`, of which the second one goes first on the way back: there it leaves its gradient, and passes none on.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::autodiff::NodeId;
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
+use burn::backend::autodiff::checkpoint::state::BackwardStates;
+use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, tensor::FloatTensor};
@@ -9,21 +19,33 @@ use burn::backend::{Autodiff, tensor::FloatTensor};
 use super::{RmsNormKernels, RmsNormOps};
 use crate::profile::{Pass, timed};
 
+/// Where the gradient of what was normed is left; it stays empty where only the norm is used.
+type Rest<B> = Arc<Mutex<Option<FloatTensor<B>>>>;
+
+/// What the backward pass needs to know.
+#[derive(Debug, Clone)]
+struct Normed<B: RmsNormKernels> {
+    x: NodeId,
+    weight: NodeId,
+    eps: f64,
+    rest: Rest<B>,
+}
+
 #[derive(Debug)]
 struct RmsNormBackward;
 
 impl<B: RmsNormKernels> Backward<B, 2> for RmsNormBackward {
-    /// `x`, `weight`, `eps`.
-    type State = (NodeId, NodeId, f64);
+    type State = Normed<B>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let [x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
-        let (x, weight, eps) = ops.state;
+        let Normed { x, weight, eps, rest } = ops.state;
+        let rest = rest.lock().unwrap_or_else(PoisonError::into_inner).take();
         let x = checkpointer.retrieve_node_output(x);
         let weight = checkpointer.retrieve_node_output(weight);
         let (dx, dweight) = timed("rms_norm", Pass::Backward, || {
-            B::rms_norm_backward(x, weight, eps, dy, weight_node.is_some())
+            B::rms_norm_backward(x, weight, eps, dy, rest, weight_node.is_some())
         });
         if let Some(node) = x_node {
             grads.register::<B>(node.id, dx);
@@ -49,17 +71,86 @@ impl<B: RmsNormKernels> Backward<B, 2> for AddBackward {
     }
 }
 
+/// What was normed, once more.
+#[derive(Debug)]
+struct AgainBackward;
+
+impl<B: RmsNormKernels> Backward<B, 1> for AgainBackward {
+    type State = Rest<B>;
+
+    fn backward(self, ops: Ops<Rest<B>, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        *ops.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
+    }
+}
+
+/// The output, for who needs it in the backward pass. The weight is held itself: where it is frozen the graph does not know it.
+#[derive(Debug)]
+struct Recompute<B: RmsNormKernels> {
+    x: NodeId,
+    weight: FloatTensor<B>,
+    eps: f64,
+}
+
+impl<B: RmsNormKernels> RetroForward for Recompute<B> {
+    fn forward(&self, states: &mut BackwardStates, out_node: NodeId) {
+        let x = states.get_state::<FloatTensor<B>>(&self.x);
+        let again = || B::rms_norm_forward(x, self.weight.clone(), self.eps);
+        states.save(out_node, timed("rms_norm", Pass::Forward, again));
+    }
+}
+
+/// `y`, the norm of `x`, as a step of the graph.
+fn normed<B: RmsNormKernels, C: CheckpointStrategy>(
+    x: &FloatTensor<Autodiff<B, C>>,
+    weight: &FloatTensor<Autodiff<B, C>>,
+    eps: f64,
+    y: FloatTensor<B>,
+    rest: &Rest<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    let recompute = Recompute::<B> { x: x.node().id(), weight: weight.primitive().clone(), eps };
+    let prep = RmsNormBackward.prepare::<BalancedCheckpointing>([x.node(), weight.node()]);
+    match prep.memory_bound().retro_forward(recompute).parents([x]).stateful() {
+        OpsKind::Tracked(mut prep) => {
+            let (x, weight) = (prep.checkpoint(x), prep.checkpoint(weight));
+            prep.finish(Normed { x, weight, eps, rest: rest.clone() }, y)
+        }
+        OpsKind::UnTracked(prep) => prep.finish(y),
+    }
+}
+
+/// `x` and `y`, its norm, as steps of the graph.
+fn forked<B: RmsNormKernels, C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<B, C>>,
+    weight: &FloatTensor<Autodiff<B, C>>,
+    eps: f64,
+    y: FloatTensor<B>,
+) -> (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>) {
+    let rest = Rest::<B>::default();
+    let y = normed::<B, C>(&x, weight, eps, y, &rest);
+    if !x.is_tracked() {
+        return (x, y);
+    }
+    let again = match AgainBackward.prepare::<C>([y.node()]).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => prep.finish(rest, x.into_primitive()),
+        OpsKind::UnTracked(prep) => prep.finish(x.into_primitive()),
+    };
+    (again, y)
+}
+
 impl<B: RmsNormKernels + RmsNormOps, C: CheckpointStrategy> RmsNormOps for Autodiff<B, C> {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
-        match RmsNormBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&x), prep.checkpoint(&weight), eps);
-                prep.finish(state, B::rms_norm_forward(x.into_primitive(), weight.into_primitive(), eps))
-            }
-            OpsKind::UnTracked(prep) => {
-                prep.finish(B::rms_norm_forward(x.into_primitive(), weight.into_primitive(), eps))
-            }
-        }
+        let y = B::rms_norm_forward(x.primitive().clone(), weight.primitive().clone(), eps);
+        normed::<B, C>(&x, &weight, eps, y, &Rest::<B>::default())
+    }
+
+    fn fork_rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let y = B::rms_norm_forward(x.primitive().clone(), weight.primitive().clone(), eps);
+        forked::<B, C>(x, &weight, eps, y)
     }
 
     fn add_rms_norm(
@@ -72,17 +163,9 @@ impl<B: RmsNormKernels + RmsNormOps, C: CheckpointStrategy> RmsNormOps for Autod
         let (sum, y) = B::add_rms_norm_forward(
             x.into_primitive(),
             residual.into_primitive(),
-            weight.clone().into_primitive(),
+            weight.primitive().clone(),
             eps,
         );
-        let sum = add.stateless(sum);
-        let y = match RmsNormBackward.prepare::<C>([sum.node(), weight.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&sum), prep.checkpoint(&weight), eps);
-                prep.finish(state, y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(y),
-        };
-        (sum, y)
+        forked::<B, C>(add.stateless(sum), &weight, eps, y)
     }
 }

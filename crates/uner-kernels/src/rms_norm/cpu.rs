@@ -44,17 +44,19 @@ impl RmsNormKernels for Flex {
     }
 
     /// With `r` the reciprocal root mean square: `dweight = Σ dy · x · r`, and
-    /// `dx = r · (dy · weight - x · r² · mean(dy · weight · x))`.
+    /// `dx = r · (dy · weight - x · r² · mean(dy · weight · x)) + rest`.
     fn rms_norm_backward(
         x: Floats,
         weight: Floats,
         eps: f64,
         dy: Floats,
+        rest: Option<Floats>,
         wants_weight: bool,
     ) -> (Floats, Option<Floats>) {
-        let (x, weight, dy) = (contiguous(x), in_order(weight), contiguous(dy));
+        let (x, weight, dy, rest) = (contiguous(x), in_order(weight), contiguous(dy), rest.map(contiguous));
         let [_, hidden] = dims(&x);
         let (xs, weights, dys) = (slice(&x), &*widened(&weight), slice(&dy));
+        let rests = rest.as_ref().map(slice);
         // One sum a piece, added up in order afterwards: the same result on any number of threads.
         let ([dx], dweights) = new_rows(
             xs.len(),
@@ -64,6 +66,9 @@ impl RmsNormKernels for Flex {
                 let mut dweight = vec![0.0; if wants_weight { hidden } else { 0 }];
                 let start = first * hidden;
                 backward_rows(dx, &mut dweight, &xs[start..], weights, eps, &dys[start..]);
+                if let Some(rests) = rests {
+                    dx.iter_mut().zip(&rests[start..]).for_each(|(dx, rest)| *dx += rest);
+                }
                 dweight
             },
         );

@@ -26,12 +26,13 @@ pub trait RmsNormKernels: Backend {
         weight: FloatTensor<Self>,
         eps: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
-    /// The gradients of `x` and, where it is wanted, of `weight`.
+    /// The gradients of `x`, to which `rest` is added where there is one, and, where it is wanted, of `weight`.
     fn rms_norm_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         eps: f64,
         dy: FloatTensor<Self>,
+        rest: Option<FloatTensor<Self>>,
         wants_weight: bool,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
 }
@@ -41,6 +42,12 @@ pub trait RmsNormKernels: Backend {
 pub trait RmsNormOps: Backend {
     /// See [`rms_norm`].
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+    /// See [`fork_rms_norm`].
+    fn fork_rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
     /// See [`add_rms_norm`].
     fn add_rms_norm(
         x: FloatTensor<Self>,
@@ -54,6 +61,14 @@ pub trait RmsNormOps: Backend {
 impl RmsNormOps for burn::backend::Cube {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
         Self::rms_norm_forward(x, weight, eps)
+    }
+
+    fn fork_rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        (x.clone(), Self::rms_norm_forward(x, weight, eps))
     }
 
     fn add_rms_norm(
@@ -70,6 +85,14 @@ impl RmsNormOps for burn::backend::Cube {
 impl RmsNormOps for burn::backend::Flex {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
         Self::rms_norm_forward(x, weight, eps)
+    }
+
+    fn fork_rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        (x.clone(), Self::rms_norm_forward(x, weight, eps))
     }
 
     fn add_rms_norm(
@@ -102,14 +125,30 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
     })
 }
 
-/// The sum `h = x + residual` and its norm: returns `(h, rms_norm(h))`.
+/// The norm of each row of what is used once more, beside it: returns `(x, rms_norm(x))`. The gradient of the `x` that is returned
+/// is added to that of the norm where this is formed, in one pass. Whoever uses `x` has to use both.
+///
+/// # Shapes
+/// - `x`, and both results: `[tokens, hidden]`
+/// - `weight`: `[hidden]`
+///
+/// # Panics
+/// When the two `hidden` differ; in the backward pass, when the norm has no part in what is differentiated and `x` has.
+pub fn fork_rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> (Tensor<2>, Tensor<2>) {
+    check(&x, &weight);
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    let (x, y) = timed("rms_norm", Pass::Forward, || <Dispatch as RmsNormOps>::fork_rms_norm(x, weight, eps));
+    (Tensor::from_dispatch(x), Tensor::from_dispatch(y))
+}
+
+/// The sum `h = x + residual` and its norm: returns `(h, rms_norm(h))`, to be used as [`fork_rms_norm`]'s.
 ///
 /// # Shapes
 /// - `x`, `residual`, and both results: `[tokens, hidden]`
 /// - `weight`: `[hidden]`
 ///
 /// # Panics
-/// When the shapes differ.
+/// When the shapes differ; in the backward pass, when the norm has no part in what is differentiated and `h` has.
 pub fn add_rms_norm(
     x: Tensor<2>,
     residual: Tensor<2>,

@@ -1,4 +1,9 @@
-//! The backward pass: the rotation back.
+//! The backward pass: the rotation back, of queries and keys at once.
+//!
+//! A step has one output, hence the steps `q, k → rotated q` and `rotated q → rotated k`. The second one goes first on the way back: it
+//! leaves its gradient for the other, which rotates both.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -8,12 +13,51 @@ use burn::backend::{Autodiff, tensor::FloatTensor};
 use super::{RopeKernels, RopeOps};
 use crate::profile::{Pass, timed};
 
-#[derive(Debug)]
-struct RopeBackward;
+/// What a rotation is by, `cos` and `sin`.
+type Angles<B> = (FloatTensor<B>, FloatTensor<B>);
+/// Where the gradient of the keys is left.
+type Keys<B> = Arc<Mutex<Option<FloatTensor<B>>>>;
 
-impl<B: RopeKernels> Backward<B, 1> for RopeBackward {
-    /// `cos` and `sin`.
-    type State = (FloatTensor<B>, FloatTensor<B>);
+/// Of queries and keys.
+#[derive(Debug)]
+struct BothBackward;
+
+impl<B: RopeKernels> Backward<B, 2> for BothBackward {
+    type State = (Angles<B>, Keys<B>);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let dq = grads.consume::<B>(&ops.node);
+        let ((cos, sin), keys) = ops.state;
+        let dk = keys.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let dk = dk.expect("queries and keys are used together");
+        let rotated = timed("rope", Pass::Backward, || B::rotate_both([dq, dk], cos, sin, true));
+        for (node, gradient) in ops.parents.into_iter().zip(rotated) {
+            if let Some(node) = node {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+/// Leaves the gradient of the rotated keys to [`BothBackward`].
+#[derive(Debug)]
+struct KeysBackward;
+
+impl<B: RopeKernels> Backward<B, 1> for KeysBackward {
+    type State = Keys<B>;
+
+    fn backward(self, ops: Ops<Keys<B>, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        *ops.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
+    }
+}
+
+/// Of queries or keys, where the others have no gradient.
+#[derive(Debug)]
+struct OneBackward;
+
+impl<B: RopeKernels> Backward<B, 1> for OneBackward {
+    type State = Angles<B>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let (cos, sin) = ops.state;
@@ -23,15 +67,40 @@ impl<B: RopeKernels> Backward<B, 1> for RopeBackward {
     }
 }
 
+/// `rotated`, made of `x`, as a step of the graph.
+fn alone<B: RopeKernels, C: CheckpointStrategy>(
+    x: &FloatTensor<Autodiff<B, C>>,
+    rotated: FloatTensor<B>,
+    angles: &Angles<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    match OneBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => prep.finish(angles.clone(), rotated),
+        OpsKind::UnTracked(prep) => prep.finish(rotated),
+    }
+}
+
 impl<B: RopeKernels + RopeOps, C: CheckpointStrategy> RopeOps for Autodiff<B, C> {
-    fn rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (cos, sin) = (cos.into_primitive(), sin.into_primitive());
-        match RopeBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let y = B::rotate(x.into_primitive(), cos.clone(), sin.clone(), false);
-                prep.finish((cos, sin), y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(B::rotate(x.into_primitive(), cos, sin, false)),
+    fn rope(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let angles = (cos.into_primitive(), sin.into_primitive());
+        let qk = [q.primitive().clone(), k.primitive().clone()];
+        let [rotated_q, rotated_k] = B::rotate_both(qk, angles.0.clone(), angles.1.clone(), false);
+        if !q.is_tracked() || !k.is_tracked() {
+            return (alone::<B, C>(&q, rotated_q, &angles), alone::<B, C>(&k, rotated_k, &angles));
         }
+        let keys = Keys::<B>::default();
+        let q = match BothBackward.prepare::<C>([q.node(), k.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((angles, keys.clone()), rotated_q),
+            OpsKind::UnTracked(prep) => prep.finish(rotated_q),
+        };
+        let k = match KeysBackward.prepare::<C>([q.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(keys, rotated_k),
+            OpsKind::UnTracked(prep) => prep.finish(rotated_k),
+        };
+        (q, k)
     }
 }

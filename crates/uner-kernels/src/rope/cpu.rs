@@ -35,4 +35,7 @@ impl RopeKernels for Flex {
         );
         tensor(y, x.shape())
     }
+    fn rotate_both([q, k]: [Floats; 2], cos: Floats, sin: Floats, back: bool) -> [Floats; 2] {
+        [Self::rotate(q, cos.clone(), sin.clone(), back), Self::rotate(k, cos, sin, back)]
+    }
 }

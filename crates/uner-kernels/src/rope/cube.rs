@@ -11,32 +11,85 @@ use crate::cube::{Floats, contiguous, dims, element, elementwise, empty, vector_
 
 impl RopeKernels for Cube {
     fn rotate(x: Floats, cos: Floats, sin: Floats, back: bool) -> Floats {
-        assert_eq!([cos.dtype(), sin.dtype()], [DType::F32; 2], "the rotary table is not f32");
-        let (x, cos, sin) = (contiguous(x), contiguous(cos), contiguous(sin));
-        let [rows, tokens, heads, head_dim] = dims(&x);
+        let ([cos, sin], x) = (table(cos, sin), contiguous(x));
         let y = empty(&x, x.shape(), x.dtype());
-        let vector = vector_size(&x, head_dim / 2);
-        let half = head_dim / 2 / vector;
-        let pairs = rows * tokens * heads * half;
-        if pairs == 0 {
+        let heads = Heads::new(&x);
+        if heads.pairs == 0 {
             return y;
         }
-        let (cubes, units) = elementwise(pairs, &x.client);
+        let (cubes, units) = elementwise(heads.pairs, &x.client);
         rotate::launch(
             &x.client.clone(),
             cubes,
             units,
-            vector,
+            heads.vector,
             x.into_buffer_arg(),
             cos.into_buffer_arg(),
             sin.into_buffer_arg(),
             y.clone().into_buffer_arg(),
-            if back { -1.0 } else { 1.0 },
-            heads,
-            half,
+            sign(back),
+            heads.heads,
+            heads.half,
             element(&y),
         );
         y
+    }
+
+    fn rotate_both([q, k]: [Floats; 2], cos: Floats, sin: Floats, back: bool) -> [Floats; 2] {
+        assert_eq!(q.dtype(), k.dtype(), "queries and keys differ in type");
+        let ([cos, sin], q, k) = (table(cos, sin), contiguous(q), contiguous(k));
+        let out = [&q, &k].map(|x| empty(x, x.shape(), x.dtype()));
+        let (queries, keys) = (Heads::new(&q), Heads::new(&k));
+        if queries.pairs == 0 || keys.pairs == 0 {
+            return out;
+        }
+        let (cubes, units) = elementwise(queries.pairs + keys.pairs, &q.client);
+        let [rotated_q, rotated_k] = out.each_ref().map(|out| out.clone().into_buffer_arg());
+        rotate_both::launch(
+            &q.client.clone(),
+            cubes,
+            units,
+            queries.vector,
+            q.into_buffer_arg(),
+            k.into_buffer_arg(),
+            cos.into_buffer_arg(),
+            sin.into_buffer_arg(),
+            rotated_q,
+            rotated_k,
+            sign(back),
+            [queries.heads, keys.heads],
+            queries.half,
+            element(&out[0]),
+        );
+        out
+    }
+}
+
+fn table(cos: Floats, sin: Floats) -> [Floats; 2] {
+    assert_eq!([cos.dtype(), sin.dtype()], [DType::F32; 2], "the rotary table is not f32");
+    [cos, sin].map(contiguous)
+}
+
+fn sign(back: bool) -> f32 {
+    if back { -1.0 } else { 1.0 }
+}
+
+/// Heads of a token and what units have to do.
+struct Heads {
+    heads: usize,
+    vector: usize,
+    /// Vectors of half a head.
+    half: usize,
+    /// Of all tokens: as many units.
+    pairs: usize,
+}
+
+impl Heads {
+    fn new(x: &Floats) -> Self {
+        let [rows, tokens, heads, head_dim] = dims(x);
+        let vector = vector_size(x, head_dim / 2);
+        let half = head_dim / 2 / vector;
+        Self { heads, vector, half, pairs: rows * tokens * heads * half }
     }
 }
 
@@ -52,17 +105,54 @@ fn rotate<F: Float, N: Size>(
     #[comptime] half: usize,
     #[define(F)] _dtype: ElemType,
 ) {
-    let pair = ABSOLUTE_POS;
-    if pair < y.len() / 2 {
-        // Heads are counted on over all tokens.
-        let (head, channel) = (pair / half, pair % half);
-        let first = head * comptime!(2 * half) + channel;
-        let second = first + half;
-        let angle = head / heads * half + channel;
-        let (cos, sin) = (cos[angle], sin[angle] * Vector::<f32, N>::new(sign));
-        let x1 = Vector::<f32, N>::cast_from(x[first]);
-        let x2 = Vector::<f32, N>::cast_from(x[second]);
-        y[first] = Vector::<F, N>::cast_from(x1 * cos - x2 * sin);
-        y[second] = Vector::<F, N>::cast_from(x2 * cos + x1 * sin);
+    if ABSOLUTE_POS < y.len() / 2 {
+        turn::<F, N>(x, cos, sin, y, ABSOLUTE_POS, sign, heads, half);
     }
+}
+
+/// The same of queries and, by the units behind, of keys; `heads` are those of both.
+#[cube(launch, create_dummy_kernel)]
+fn rotate_both<F: Float, N: Size>(
+    q: &[Vector<F, N>],
+    k: &[Vector<F, N>],
+    cos: &[Vector<f32, N>],
+    sin: &[Vector<f32, N>],
+    rotated_q: &mut [Vector<F, N>],
+    rotated_k: &mut [Vector<F, N>],
+    sign: f32,
+    #[comptime] heads: [usize; 2],
+    #[comptime] half: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    let queries = rotated_q.len() / 2;
+    if ABSOLUTE_POS < queries {
+        turn::<F, N>(q, cos, sin, rotated_q, ABSOLUTE_POS, sign, comptime!(heads[0]), half);
+    } else if ABSOLUTE_POS - queries < rotated_k.len() / 2 {
+        turn::<F, N>(k, cos, sin, rotated_k, ABSOLUTE_POS - queries, sign, comptime!(heads[1]), half);
+    }
+}
+
+/// Turns a pair of vectors.
+#[cube]
+#[expect(clippy::too_many_arguments, reason = "those of the kernel")]
+fn turn<F: Float, N: Size>(
+    x: &[Vector<F, N>],
+    cos: &[Vector<f32, N>],
+    sin: &[Vector<f32, N>],
+    y: &mut [Vector<F, N>],
+    pair: usize,
+    sign: f32,
+    #[comptime] heads: usize,
+    #[comptime] half: usize,
+) {
+    // Heads are counted on over all tokens.
+    let (head, channel) = (pair / half, pair % half);
+    let first = head * comptime!(2 * half) + channel;
+    let second = first + half;
+    let angle = head / heads * half + channel;
+    let (cos, sin) = (cos[angle], sin[angle] * Vector::<f32, N>::new(sign));
+    let x1 = Vector::<f32, N>::cast_from(x[first]);
+    let x2 = Vector::<f32, N>::cast_from(x[second]);
+    y[first] = Vector::<F, N>::cast_from(x1 * cos - x2 * sin);
+    y[second] = Vector::<F, N>::cast_from(x2 * cos + x1 * sin);
 }

@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::profile::{Pass, timed};
 
-/// The kernel of a backend.
+/// The kernels of a backend.
 pub trait RopeKernels: Backend {
     /// Rotates `x` by its angles, or back by them: the rotation's transpose is the rotation back.
     fn rotate(
@@ -24,26 +24,48 @@ pub trait RopeKernels: Backend {
         sin: FloatTensor<Self>,
         back: bool,
     ) -> FloatTensor<Self>;
+    /// The same of queries and keys at once.
+    fn rotate_both(
+        qk: [FloatTensor<Self>; 2],
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        back: bool,
+    ) -> [FloatTensor<Self>; 2];
 }
 
 /// The differentiable operator.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait RopeOps: Backend {
     /// See [`rope`].
-    fn rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn rope(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
 #[cfg(feature = "cube")]
 impl RopeOps for burn::backend::Cube {
-    fn rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::rotate(x, cos, sin, false)
+    fn rope(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        Self::rotate_both([q, k], cos, sin, false).into()
     }
 }
 
 #[cfg(feature = "flex")]
 impl RopeOps for burn::backend::Flex {
-    fn rope(x: FloatTensor<Self>, cos: FloatTensor<Self>, sin: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::rotate(x, cos, sin, false)
+    fn rope(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        Self::rotate_both([q, k], cos, sin, false).into()
     }
 }
 
@@ -67,13 +89,22 @@ impl RotaryTable {
     /// When `positions` does not hold `rows` equally long rows.
     pub fn new(positions: &[i32], rows: usize, inverse_frequencies: &[f32], device: &Device) -> Self {
         assert_eq!(positions.len() % rows, 0, "{} positions are not {rows} equal rows", positions.len());
-        let shape = [rows, positions.len() / rows, inverse_frequencies.len()];
-        let angles = positions.iter().flat_map(|&position| {
+        let half = inverse_frequencies.len();
+        let shape = [rows, positions.len() / rows, half];
+        // Every conversation of a batch has the same positions: each is worked out once.
+        let mut distinct = positions.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let angles = distinct.iter().flat_map(|&position| {
             inverse_frequencies.iter().map(move |frequency| position as f32 * frequency)
         });
         let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
-        let tensor = |values| Tensor::from_data(TensorData::new(values, shape), &device.clone());
-        Self { cos: tensor(cos), sin: tensor(sin) }
+        let of_position = |position| distinct.binary_search(position).expect("one of them") * half;
+        let tensor = |values: &[f32]| {
+            let values = positions.iter().flat_map(|position| &values[of_position(position)..][..half]);
+            Tensor::from_data(TensorData::new(values.copied().collect::<Vec<f32>>(), shape), &device.clone())
+        };
+        Self { cos: tensor(&cos), sin: tensor(&sin) }
     }
 
     /// `[rows, tokens, head_dim / 2]`.
@@ -87,20 +118,25 @@ impl RotaryTable {
     }
 }
 
-/// Rotates every head of every token by its position.
+/// Rotates every head of every token's query and key by its position. Both are used: by attention.
 ///
 /// # Shapes
-/// - `x`: `[rows, tokens, heads, head_dim]`
+/// - `q`: `[rows, tokens, heads, head_dim]`
+/// - `k`: `[rows, tokens, kv_heads, head_dim]`
 /// - returns the same
 ///
 /// # Panics
-/// When the table does not have the rows, tokens and half the `head_dim` of `x`.
-pub fn rope(x: Tensor<4>, table: &RotaryTable) -> Tensor<4> {
-    let [rows, tokens, _, head_dim] = x.dims();
-    let expected = [rows, tokens, head_dim / 2];
-    assert_eq!(table.cos.dims(), expected, "the rotary table does not fit `x` {:?}", x.dims());
+/// When the table does not have the rows, tokens and half the `head_dim` of `q` and `k`; in the backward pass, when only the keys have
+/// a part in what is differentiated.
+pub fn rope(q: Tensor<4>, k: Tensor<4>, table: &RotaryTable) -> (Tensor<4>, Tensor<4>) {
+    for x in [&q, &k] {
+        let [rows, tokens, _, head_dim] = x.dims();
+        let expected = [rows, tokens, head_dim / 2];
+        assert_eq!(table.cos.dims(), expected, "the rotary table does not fit {:?}", x.dims());
+    }
     let (cos, sin) = (table.cos.clone().into_dispatch(), table.sin.clone().into_dispatch());
-    timed("rope", Pass::Forward, || {
-        Tensor::from_dispatch(<Dispatch as RopeOps>::rope(x.into_dispatch(), cos, sin))
-    })
+    let (q, k) = timed("rope", Pass::Forward, || {
+        <Dispatch as RopeOps>::rope(q.into_dispatch(), k.into_dispatch(), cos, sin)
+    });
+    (Tensor::from_dispatch(q), Tensor::from_dispatch(k))
 }

@@ -1,19 +1,31 @@
-//! The sum on the CPU: pieces over threads, their sums added up in order and in f64.
+//! The sums on the CPU: pieces over threads, their sums added up in order and in f64.
 
 use burn::backend::Flex;
 use rayon::prelude::*;
 
-use super::SquaredNormOps;
-use crate::flex::{Floats, Stored, Values, in_order, rows_per_piece, sum, tensor, values, vectorized};
+use super::{PARTS, SquaredNormOps};
+use crate::flex::{Floats, Stored, Values, in_order, rows_per_piece, slice, sum, tensor, values, vectorized};
 
 impl SquaredNormOps for Flex {
-    fn squared_norm(tensor: Floats) -> Floats {
-        let tensor = in_order(tensor);
-        let total = match values(&tensor) {
-            Values::F32(values) => total(values),
-            Values::Bf16(values) => total(values),
-        };
-        self::tensor(vec![total as f32], [1])
+    /// One part is all.
+    fn squared_parts(values: Floats, parts: Floats, index: usize) -> Floats {
+        let count = slice(&parts).len();
+        let mut all = slice(&parts).to_vec();
+        all[index * PARTS] = squares(&in_order(values)) as f32;
+        tensor(all, [count])
+    }
+
+    fn sums_of_parts(parts: Floats) -> Floats {
+        let sums: Vec<f32> = slice(&parts).chunks(PARTS).map(|parts| parts[0]).collect();
+        let count = sums.len();
+        tensor(sums, [count])
+    }
+}
+
+fn squares(tensor: &Floats) -> f64 {
+    match values(tensor) {
+        Values::F32(values) => total(values),
+        Values::Bf16(values) => total(values),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::group::Group;
 use crate::optimizer::{AdamW, Update};
 use crate::precision::{MomentForm, Policy, PrecisionConfig, Rounding};
 use crate::rank_model::RankModel;
-use crate::step::Forward;
+use crate::step::{Forward, Prepared};
 
 /// How far the estimate may be off.
 const TOLERANCE: f64 = 0.1;
@@ -197,7 +197,8 @@ fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), Train
     for step in 1..=2 {
         let mut gradients = Gradients::default();
         for _ in 0..shape.micro_batches {
-            let pass = Forward::new((&model, group), config, &batch, shape.kept)?;
+            let prepared = Prepared::new(&model, config, &batch);
+            let pass = Forward::new((&model, group), prepared, shape.kept, &mut gradients)?;
             assert!(pass.backward(&mut gradients)?.into_scalar::<f32>().is_finite());
         }
         let gradients = gradients.reduce(group)?;

@@ -1,4 +1,4 @@
-//! The update of moments in 8 bits: one cube a block, four neighbours a unit; and of parameters that are rounded at random.
+//! The update of moments in 8 bits: a plane a block, eight elements a unit; and of parameters that are rounded at random.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::DType;
@@ -7,28 +7,25 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::super::code::{BLOCK, CODE_WORDS};
+use super::super::code::BLOCK;
 use super::super::{AdamWStep, Factors};
-use super::unit::{LANES, Random, by_chance, own_block, pack, updated_held, widen};
+use super::unit::{
+    Form, Held, Place, Random, TEAM, UNITS, Words, all_by_chance, draws, load, vector_by_chance,
+};
 use super::{Plan, updated};
-use crate::cube::{Floats, Ints, contiguous, element};
+use crate::cube::{Floats, Ints, contiguous, element, trimmed};
 
 /// The words, contiguous and held by nobody else.
 pub(super) fn owned_words(words: Ints) -> Ints {
     let words = into_contiguous(cast(words, DType::I32));
-    if words.can_mut() { words } else { words.copy() }
+    trimmed(if words.can_mut() { words } else { words.copy() })
 }
 
-/// Elements that one load moves: as many as a unit has, where the number of all can be divided like that.
-fn vector(elements: usize) -> usize {
-    if elements.is_multiple_of(LANES) { LANES } else { 1 }
-}
-
-/// A cube for each block; the last cubes may have none.
+/// Cubes of several blocks each; the last ones may have fewer or none.
 fn cubes_of(tensor: &Floats) -> (CubeCount, CubeDim) {
-    let units = CubeDim::new_1d(CODE_WORDS as u32);
+    let units = CubeDim::new_1d(UNITS as u32);
     let blocks = tensor.shape().num_elements().div_ceil(BLOCK);
-    (calculate_cube_count_elemwise(&tensor.client, blocks * CODE_WORDS, units), units)
+    (calculate_cube_count_elemwise(&tensor.client, blocks * TEAM, units), units)
 }
 
 /// Updates f32 moments and a bf16 parameter, all owned.
@@ -47,6 +44,7 @@ pub(super) fn update_rounded(tensors: &[Floats; 3], grad: Floats, step: &AdamWSt
         second.clone().into_buffer_arg(),
         Factors::new(step).to_launch(),
         Random::to_launch(step),
+        vector,
         element(&grad),
         element(param),
     );
@@ -55,22 +53,21 @@ pub(super) fn update_rounded(tensors: &[Floats; 3], grad: Floats, step: &AdamWSt
 /// Updates moments in 8 bits and a parameter without a master, all owned.
 pub(super) fn update_blocks(param: &Floats, words: &Ints, grad: Floats, step: &AdamWStep) {
     let grad = contiguous(grad);
-    let count = param.shape().num_elements();
-    if count == 0 {
+    if param.shape().num_elements() == 0 {
         return;
     }
-    let (cubes, units) = cubes_of(param);
+    let ((cubes, units), form) = (cubes_of(param), Form::of(param));
     block_update::launch(
         &param.client,
         cubes,
         units,
-        vector(count),
+        form.vector(),
         param.clone().into_buffer_arg(),
         grad.clone().into_buffer_arg(),
         words.clone().into_buffer_arg(),
         Factors::new(step).to_launch(),
         Random::to_launch(step),
-        vector(count),
+        form,
         param.dtype() == DType::BF16,
         element(&grad),
         element(param),
@@ -85,23 +82,22 @@ pub(super) fn update_blocks_with_master(
     step: &AdamWStep,
 ) {
     let grad = contiguous(grad);
-    let count = param.shape().num_elements();
-    if count == 0 {
+    if param.shape().num_elements() == 0 {
         return;
     }
-    let (cubes, units) = cubes_of(param);
+    let ((cubes, units), form) = (cubes_of(param), Form::of(param));
     block_update_with_master::launch(
         &param.client,
         cubes,
         units,
-        vector(count),
+        form.vector(),
         param.clone().into_buffer_arg(),
         master.clone().into_buffer_arg(),
         grad.clone().into_buffer_arg(),
         words.clone().into_buffer_arg(),
         Factors::new(step).to_launch(),
         Random::to_launch(step),
-        vector(count),
+        form,
         element(&grad),
         element(param),
     );
@@ -115,6 +111,7 @@ fn rounded_update<G: Float, P: Float, N: Size>(
     exp_avg_sq: &mut [Vector<f32, N>],
     factors: Factors,
     random: Random,
+    #[comptime] vector: usize,
     #[define(G)] _grad_dtype: ElemType,
     #[define(P)] _param_dtype: ElemType,
 ) {
@@ -122,7 +119,7 @@ fn rounded_update<G: Float, P: Float, N: Size>(
     if at < param.len() {
         let (value, grad) = (Vector::<f32, N>::cast_from(param[at]), Vector::<f32, N>::cast_from(grad[at]));
         let value = updated::<N>(value, grad, &mut exp_avg[at], &mut exp_avg_sq[at], &factors);
-        param[at] = Vector::<P, N>::cast_from(by_chance::<N>(value, at * N::value(), &random));
+        param[at] = Vector::<P, N>::cast_from(all_by_chance::<N>(value, at * vector, &random, vector));
     }
 }
 
@@ -133,29 +130,32 @@ fn block_update<G: Float, P: Float, N: Size>(
     words: &mut [i32],
     factors: Factors,
     random: Random,
-    #[comptime] vector: usize,
+    #[comptime] form: Form,
     #[comptime] at_random: bool,
     #[define(G)] _grad_dtype: ElemType,
     #[define(P)] _param_dtype: ElemType,
 ) {
-    let (block, exists) = own_block(words);
-    let mut held = widen(words, block, exists);
-    let first = block * BLOCK + UNIT_POS as usize * LANES;
+    let place = Place::new(words);
+    // All that is read is under way before any of it is needed.
+    let params = load::<P, N>(&*param, &place, form);
+    let grads = load::<G, N>(grad, &place, form);
+    let mut held = Held::widen(&Words::load(words, &place));
+    let draws = draws(&random, &place);
     #[unroll]
-    for part in 0..comptime!(LANES / vector) {
-        let at = first / vector + part;
+    for index in 0..comptime!(form.loads()) {
+        let start = comptime!(index * form.vector());
+        let value = Vector::<f32, N>::cast_from(params[index]);
+        let grad = Vector::<f32, N>::cast_from(grads[index]);
+        let mut value = held.update::<N>(value, grad, &factors, start, form);
+        if comptime!(at_random) {
+            value = vector_by_chance::<N>(value, &draws, start, comptime!(form.vector()));
+        }
+        let at = place.vector(index, comptime!(form.vector()));
         if at < param.len() {
-            let (value, grad) =
-                (Vector::<f32, N>::cast_from(param[at]), Vector::<f32, N>::cast_from(grad[at]));
-            let value = updated_held::<N>(value, grad, &mut held, &factors, comptime!(part * vector));
-            if comptime!(at_random) {
-                param[at] = Vector::<P, N>::cast_from(by_chance::<N>(value, at * N::value(), &random));
-            } else {
-                param[at] = Vector::<P, N>::cast_from(value);
-            }
+            param[at] = Vector::<P, N>::cast_from(value);
         }
     }
-    pack(words, block, exists, &held, &random);
+    held.pack(words, &place, &draws, form);
 }
 
 /// The same on the f32 master of a parameter in a shorter type, which is only written.
@@ -167,22 +167,24 @@ fn block_update_with_master<G: Float, P: Float, N: Size>(
     words: &mut [i32],
     factors: Factors,
     random: Random,
-    #[comptime] vector: usize,
+    #[comptime] form: Form,
     #[define(G)] _grad_dtype: ElemType,
     #[define(P)] _param_dtype: ElemType,
 ) {
-    let (block, exists) = own_block(words);
-    let mut held = widen(words, block, exists);
-    let first = block * BLOCK + UNIT_POS as usize * LANES;
+    let place = Place::new(words);
+    let masters = load::<f32, N>(&*master, &place, form);
+    let grads = load::<G, N>(grad, &place, form);
+    let mut held = Held::widen(&Words::load(words, &place));
+    let draws = draws(&random, &place);
     #[unroll]
-    for part in 0..comptime!(LANES / vector) {
-        let at = first / vector + part;
+    for index in 0..comptime!(form.loads()) {
+        let grad = Vector::<f32, N>::cast_from(grads[index]);
+        let value = held.update::<N>(masters[index], grad, &factors, comptime!(index * form.vector()), form);
+        let at = place.vector(index, comptime!(form.vector()));
         if at < param.len() {
-            let grad = Vector::<f32, N>::cast_from(grad[at]);
-            let value = updated_held::<N>(master[at], grad, &mut held, &factors, comptime!(part * vector));
             master[at] = value;
             param[at] = Vector::<P, N>::cast_from(value);
         }
     }
-    pack(words, block, exists, &held, &random);
+    held.pack(words, &place, &draws, form);
 }

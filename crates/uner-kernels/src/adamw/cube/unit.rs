@@ -1,18 +1,60 @@
-//! What a unit does with the moments in 8 bits of its four elements, and what is rounded at random: [`code`](super::super::code) on the
+//! What a unit does with the moments in 8 bits of its elements, and what is rounded at random: [`code`](super::super::code) on the
 //! device.
+//!
+//! Memory is fast enough here for some forty integer instructions an element, so what they cost decides. Hence a hash for four elements;
+//! and what is rare, numbers too small for a block's codes, is looked at only where a unit has one.
 
+use burn::backend::TensorMetadata;
 use cubecl::prelude::*;
 
 use super::super::code::{
-    BLOCK, BLOCK_WORDS, CODE_WORDS, DROPPED, Draws, FIRST, INFINITE, LOWEST_TOP, MAGNITUDE, NORMAL, SECOND,
+    BLOCK, BLOCK_WORDS, CODE_WORDS, DROPPED, Draws, FIRST, INFINITE, LEAPS, LOWEST_TOP, MAGNITUDE,
+    MULTIPLIER, NORMAL, SECOND, SHARING,
 };
 use super::super::{AdamWStep, Factors};
-use super::updated;
-use crate::cube::mixed;
+use super::{updated, updated_nearly};
+use crate::cube::{Floats, has_ptx, mixed, plane_size};
 use crate::hash::STRIDE;
 
-/// Elements of a unit: their codes are a word.
-pub(super) const LANES: usize = 4;
+/// Elements whose codes are a word. They share a hash, too.
+pub(super) const LANES: usize = SHARING;
+/// Words of a unit of each moment. They are half a block apart: so neighbouring units touch neighbouring words.
+const QUADS: usize = 2;
+/// Elements of a unit.
+pub(super) const ELEMENTS: usize = QUADS * LANES;
+/// Units of a block: a plane of NVIDIA's cards.
+pub(super) const TEAM: usize = BLOCK / ELEMENTS;
+/// Units of a cube.
+pub(super) const UNITS: usize = 256;
+
+/// What a kernel is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Form {
+    /// Elements that one load moves: as many as a word has codes, where the number of all can be divided like that.
+    vector: usize,
+    /// Units of a plane.
+    plane: usize,
+    has_ptx: bool,
+}
+
+impl Form {
+    /// That for a parameter.
+    pub(super) fn of(param: &Floats) -> Self {
+        let count = param.shape().num_elements();
+        let vector = if count.is_multiple_of(LANES) { LANES } else { 1 };
+        Self { vector, plane: plane_size(&param.client), has_ptx: has_ptx(param) }
+    }
+
+    /// Elements that one load moves.
+    pub(super) fn vector(self) -> usize {
+        self.vector
+    }
+
+    /// Loads of a unit.
+    pub(super) fn loads(self) -> usize {
+        ELEMENTS / self.vector
+    }
+}
 
 /// What the elements of an update draw, as [`Draws`].
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
@@ -28,40 +70,203 @@ impl Random {
     }
 }
 
-/// The random bits of an element.
+/// The hash of an element and those it shares it with.
 #[cube]
-fn draw(random: &Random, element: usize) -> u32 {
-    mixed(random.start + (random.first + u32::cast_from(element)) * STRIDE)
+fn hash(random: &Random, element: usize) -> u32 {
+    mixed(random.start + (random.first + u32::cast_from(element)) / comptime!(SHARING as u32) * STRIDE)
 }
 
-/// The 16 bits of a draw that are for the first moment.
+/// What the element draws that is `lane` behind one whose number four divides.
+#[cube]
+fn draw_of_lane(hash: u32, #[comptime] lane: usize) -> u32 {
+    hash * comptime!(LEAPS[lane])
+}
+
+/// What an element draws.
+#[cube]
+fn draw(random: &Random, element: usize) -> u32 {
+    let lane = (random.first + u32::cast_from(element)) % comptime!(SHARING as u32);
+    let mut leap = comptime!(LEAPS[0]).runtime();
+    #[unroll]
+    for other in 1..LANES {
+        leap = select(lane == comptime!(other as u32), comptime!(LEAPS[other]).runtime(), leap);
+    }
+    hash(random, element) * leap
+}
+
+/// The 20 bits of a draw that are for the first moment.
 #[cube]
 fn for_first(draw: u32) -> u32 {
-    draw >> 16u32
+    (draw * MULTIPLIER) >> 12u32
 }
 
 /// The 20 bits that are for the second moment.
 #[cube]
 fn for_second(draw: u32) -> u32 {
-    mixed(draw) >> 12u32
+    (draw * comptime!(MULTIPLIER.wrapping_mul(MULTIPLIER))) >> 12u32
 }
 
-/// As [`rounded`](super::super::code::rounded).
+/// A value as one of the two bf16 next to it, by chance.
 #[cube]
-fn rounded(bits: u32, random: u32) -> u32 {
-    select(bits & MAGNITUDE < INFINITE, bits + random, bits)
+fn by_chance(value: f32, draw: u32) -> f32 {
+    let bits = u32::reinterpret(value);
+    let bits = select(bits & MAGNITUDE < INFINITE, bits + (draw >> 16u32), bits);
+    f32::reinterpret(bits & 0xFFFF_0000u32)
 }
 
-/// Each value as one of the two bf16 next to it, by chance; the first of them is number `start` of the parameter's part.
+/// Each value as one of the two bf16 next to it; the first of them is number `start` of the parameter's part.
 #[cube]
-pub(super) fn by_chance<N: Size>(values: Vector<f32, N>, start: usize, random: &Random) -> Vector<f32, N> {
+pub(super) fn all_by_chance<N: Size>(
+    values: Vector<f32, N>,
+    start: usize,
+    random: &Random,
+    #[comptime] vector: usize,
+) -> Vector<f32, N> {
     let mut out = Vector::<f32, N>::new(0.0f32);
+    let shared = hash(random, start);
     #[unroll]
-    for lane in 0..N::value() {
-        let bits = rounded(u32::reinterpret(values.extract(lane)), draw(random, start + lane) & 0xFFFFu32);
-        out.insert(lane, f32::reinterpret(bits & 0xFFFF_0000u32));
+    for lane in 0..vector {
+        if comptime!(vector == LANES) {
+            out.insert(lane, by_chance(values.extract(lane), draw_of_lane(shared, lane)));
+        } else {
+            out.insert(lane, by_chance(values.extract(lane), draw(random, start + lane)));
+        }
     }
     out
+}
+
+/// Where a unit's elements are.
+#[derive(CubeType)]
+pub(super) struct Place {
+    block: usize,
+    /// Number of the unit in the block.
+    unit: usize,
+    /// Whether there is such a block.
+    exists: bool,
+}
+
+#[cube]
+impl Place {
+    pub(super) fn new(words: &mut [i32]) -> Self {
+        let block = CUBE_POS * comptime!(UNITS / TEAM) + UNIT_POS as usize / TEAM;
+        let exists = (block + 1) * BLOCK_WORDS <= words.len();
+        Place { block, unit: UNIT_POS as usize % TEAM, exists }
+    }
+
+    /// Number of the first element of a word.
+    fn element(&self, #[comptime] quad: usize) -> usize {
+        self.block * BLOCK + comptime!(quad * BLOCK / QUADS) + self.unit * LANES
+    }
+
+    /// Number of one of the unit's `ELEMENTS / vector` vectors.
+    pub(super) fn vector(&self, #[comptime] index: usize, #[comptime] vector: usize) -> usize {
+        let parts = comptime!(LANES / vector);
+        self.element(comptime!(index / parts)) / vector + comptime!(index % parts)
+    }
+
+    /// Number of a word of the first moments.
+    fn word(&self, #[comptime] quad: usize) -> usize {
+        self.block * BLOCK_WORDS + comptime!(quad * TEAM) + self.unit
+    }
+}
+
+/// The vectors of a unit, zero behind the last element.
+#[cube]
+pub(super) fn load<F: Float, N: Size>(
+    from: &[Vector<F, N>],
+    place: &Place,
+    #[comptime] form: Form,
+) -> Array<Vector<F, N>> {
+    let mut values = Array::<Vector<F, N>>::new(comptime!(form.loads()));
+    #[unroll]
+    for index in 0..comptime!(form.loads()) {
+        values[index] = Vector::<F, N>::new(F::from_int(0));
+        let at = place.vector(index, form.vector);
+        if at < from.len() {
+            values[index] = from[at];
+        }
+    }
+    values
+}
+
+/// What each of a unit's elements draws.
+#[cube]
+pub(super) fn draws(random: &Random, place: &Place) -> Array<u32> {
+    let mut draws = Array::<u32>::new(ELEMENTS);
+    #[unroll]
+    for quad in 0..QUADS {
+        let hash = hash(random, place.element(quad));
+        #[unroll]
+        for lane in 0..LANES {
+            draws[comptime!(quad * LANES + lane)] = draw_of_lane(hash, lane);
+        }
+    }
+    draws
+}
+
+/// Each value of a unit's vector as one of the two bf16 next to it; `start` is the number of the first among the unit's elements.
+#[cube]
+pub(super) fn vector_by_chance<N: Size>(
+    values: Vector<f32, N>,
+    draws: &Array<u32>,
+    #[comptime] start: usize,
+    #[comptime] vector: usize,
+) -> Vector<f32, N> {
+    let mut out = Vector::<f32, N>::new(0.0f32);
+    #[unroll]
+    for lane in 0..vector {
+        out.insert(lane, by_chance(values.extract(lane), draws[comptime!(start + lane)]));
+    }
+    out
+}
+
+/// A unit's words of a block, as they are stored.
+#[derive(CubeType)]
+pub(super) struct Words {
+    first: Array<u32>,
+    second: Array<u32>,
+    tops: u32,
+}
+
+#[cube]
+impl Words {
+    /// Zeros where there is no block.
+    pub(super) fn load(words: &mut [i32], place: &Place) -> Self {
+        let mut first = Array::<u32>::new(QUADS);
+        let mut second = Array::<u32>::new(QUADS);
+        let mut tops = 0u32;
+        #[unroll]
+        for quad in 0..QUADS {
+            first[quad] = 0u32;
+            second[quad] = 0u32;
+            if place.exists {
+                first[quad] = u32::reinterpret(words[place.word(quad)]);
+                second[quad] = u32::reinterpret(words[place.word(quad) + CODE_WORDS]);
+            }
+        }
+        if place.exists {
+            tops = u32::reinterpret(words[place.block * BLOCK_WORDS + comptime!(2 * CODE_WORDS)]);
+        }
+        Words { first, second, tops }
+    }
+
+    fn store(&self, words: &mut [i32], place: &Place) {
+        if place.exists {
+            #[unroll]
+            for quad in 0..QUADS {
+                words[place.word(quad)] = i32::reinterpret(self.first[quad]);
+                words[place.word(quad) + CODE_WORDS] = i32::reinterpret(self.second[quad]);
+            }
+            if place.unit == 0 {
+                words[place.block * BLOCK_WORDS + comptime!(2 * CODE_WORDS)] = i32::reinterpret(self.tops);
+            }
+        }
+    }
+
+    /// The indices that code 0 would stand for.
+    fn below(&self) -> (u32, u32) {
+        ((self.tops & 0xFFFFu32) - FIRST, (self.tops >> 16u32) - SECOND)
+    }
 }
 
 /// The moments of a unit's elements.
@@ -71,62 +276,128 @@ pub(super) struct Held {
     second: Array<f32>,
 }
 
-/// The cube's block, and whether there is one.
 #[cube]
-pub(super) fn own_block(words: &mut [i32]) -> (usize, bool) {
-    let block = CUBE_POS;
-    (block, (block + 1) * BLOCK_WORDS <= words.len())
+impl Held {
+    /// As [`widen`](super::super::code::widen).
+    pub(super) fn widen(words: &Words) -> Self {
+        let (below_first, below_second) = words.below();
+        let mut first = Array::<f32>::new(ELEMENTS);
+        let mut second = Array::<f32>::new(ELEMENTS);
+        #[unroll]
+        for quad in 0..QUADS {
+            let (firsts, seconds) = (words.first[quad], words.second[quad]);
+            #[unroll]
+            for lane in 0..LANES {
+                let shift = comptime!(8 * lane as u32);
+                let (code, sign) =
+                    ((firsts >> shift) & FIRST, (firsts << comptime!(24 - shift)) & 0x8000_0000u32);
+                let bits = select(code == 0u32, 0u32, (below_first + code) << DROPPED | sign);
+                first[comptime!(quad * LANES + lane)] = f32::reinterpret(bits);
+                let code = (seconds >> shift) & SECOND;
+                let bits = select(code == 0u32, 0u32, (below_second + code) << DROPPED);
+                second[comptime!(quad * LANES + lane)] = f32::reinterpret(bits);
+            }
+        }
+        Held { first, second }
+    }
+
+    /// The new value of a vector of parameters, `start` the number of the first among the unit's elements.
+    pub(super) fn update<N: Size>(
+        &mut self,
+        value: Vector<f32, N>,
+        grad: Vector<f32, N>,
+        factors: &Factors,
+        #[comptime] start: usize,
+        #[comptime] form: Form,
+    ) -> Vector<f32, N> {
+        let vector = comptime!(form.vector);
+        let mut first = Vector::<f32, N>::new(0.0f32);
+        let mut second = Vector::<f32, N>::new(0.0f32);
+        #[unroll]
+        for lane in 0..vector {
+            first.insert(lane, self.first[comptime!(start + lane)]);
+            second.insert(lane, self.second[comptime!(start + lane)]);
+        }
+        let mut value = value;
+        if comptime!(form.has_ptx) {
+            value = updated_nearly::<N>(value, grad, &mut first, &mut second, factors);
+        } else {
+            value = updated::<N>(value, grad, &mut first, &mut second, factors);
+        }
+        #[unroll]
+        for lane in 0..vector {
+            self.first[comptime!(start + lane)] = first.extract(lane);
+            self.second[comptime!(start + lane)] = second.extract(lane);
+        }
+        value
+    }
+
+    /// Stores a block's moments, as [`pack`](super::super::code::pack). Every unit has to call.
+    pub(super) fn pack(&self, words: &mut [i32], place: &Place, draws: &Array<u32>, #[comptime] form: Form) {
+        let mut firsts = Array::<u32>::new(ELEMENTS);
+        let mut seconds = Array::<u32>::new(ELEMENTS);
+        let mut first_top = comptime!(LOWEST_TOP << DROPPED).runtime();
+        let mut second_top = comptime!(LOWEST_TOP << DROPPED).runtime();
+        let mut first_least = INFINITE.runtime();
+        let mut second_least = INFINITE.runtime();
+        #[unroll]
+        for element in 0..ELEMENTS {
+            let (first, second) = (magnitude(self.first[element]), magnitude(self.second[element]));
+            first_least = smaller(first_least, first);
+            second_least = smaller(second_least, second);
+            firsts[element] = first + for_first(draws[element]);
+            seconds[element] = second + for_second(draws[element]);
+            first_top = larger(first_top, firsts[element]);
+            second_top = larger(second_top, seconds[element]);
+        }
+        let tops = team_tops(first_top >> DROPPED, second_top >> DROPPED, place.unit, form.plane);
+        let mut stored = Words { first: Array::<u32>::new(QUADS), second: Array::<u32>::new(QUADS), tops };
+        let (below_first, below_second) = stored.below();
+        #[unroll]
+        for quad in 0..QUADS {
+            let mut first = 0u32;
+            let mut second = 0u32;
+            #[unroll]
+            for lane in 0..LANES {
+                let (element, shift) = (comptime!(quad * LANES + lane), comptime!(8 * lane as u32));
+                let sign = u32::reinterpret(self.first[element]) >> 31u32;
+                first +=
+                    (((firsts[element] >> DROPPED) - below_first) << shift) + (sign << comptime!(shift + 7));
+                second += ((seconds[element] >> DROPPED) - below_second) << shift;
+            }
+            stored.first[quad] = first;
+            stored.second[quad] = second;
+        }
+        if first_least >> DROPPED <= below_first || second_least >> DROPPED <= below_second {
+            self.pack_small(&mut stored, draws);
+        }
+        stored.store(words, place);
+    }
+
+    /// The codes where some of the numbers may be too small for one.
+    fn pack_small(&self, stored: &mut Words, draws: &Array<u32>) {
+        let (below_first, below_second) = stored.below();
+        #[unroll]
+        for quad in 0..QUADS {
+            let mut first = 0u32;
+            let mut second = 0u32;
+            #[unroll]
+            for lane in 0..LANES {
+                let (element, shift) = (comptime!(quad * LANES + lane), comptime!(8 * lane as u32));
+                let draw = draws[element];
+                first |= first_code(self.first[element], for_first(draw), below_first) << shift;
+                second |= second_code(self.second[element], for_second(draw), below_second) << shift;
+            }
+            stored.first[quad] = first;
+            stored.second[quad] = second;
+        }
+    }
 }
 
-/// The moments of this unit's elements of a block, as [`widen`](super::super::code::widen); zeros where there is none.
+/// As [`magnitude`](super::super::code::magnitude).
 #[cube]
-pub(super) fn widen(words: &mut [i32], block: usize, exists: bool) -> Held {
-    let (start, unit) = (block * BLOCK_WORDS, UNIT_POS as usize);
-    let mut first_word = 0u32;
-    let mut second_word = 0u32;
-    let mut tops = 0u32;
-    if exists {
-        first_word = u32::reinterpret(words[start + unit]);
-        second_word = u32::reinterpret(words[start + CODE_WORDS + unit]);
-        tops = u32::reinterpret(words[start + 2 * CODE_WORDS]);
-    }
-    let (below_first, below_second) = ((tops & 0xFFFFu32) - FIRST, (tops >> 16u32) - SECOND);
-    let mut held = Held { first: Array::<f32>::new(LANES), second: Array::<f32>::new(LANES) };
-    #[unroll]
-    for lane in 0..LANES {
-        let shift = comptime!(8 * lane as u32);
-        let (code, sign) = ((first_word >> shift) & FIRST, ((first_word >> shift) & 0x80u32) << 24u32);
-        let bits = select(code == 0u32, 0u32, (below_first + code) << DROPPED | sign);
-        held.first[lane] = f32::reinterpret(bits);
-        let code = (second_word >> shift) & SECOND;
-        held.second[lane] = f32::reinterpret(select(code == 0u32, 0u32, (below_second + code) << DROPPED));
-    }
-    held
-}
-
-/// The new value of a vector of parameters, `lane` of the unit's elements the first of them.
-#[cube]
-pub(super) fn updated_held<N: Size>(
-    value: Vector<f32, N>,
-    grad: Vector<f32, N>,
-    held: &mut Held,
-    factors: &Factors,
-    #[comptime] start: usize,
-) -> Vector<f32, N> {
-    let mut first = Vector::<f32, N>::new(0.0f32);
-    let mut second = Vector::<f32, N>::new(0.0f32);
-    #[unroll]
-    for lane in 0..N::value() {
-        first.insert(lane, held.first[comptime!(start + lane)]);
-        second.insert(lane, held.second[comptime!(start + lane)]);
-    }
-    let value = updated::<N>(value, grad, &mut first, &mut second, factors);
-    #[unroll]
-    for lane in 0..N::value() {
-        held.first[comptime!(start + lane)] = first.extract(lane);
-        held.second[comptime!(start + lane)] = second.extract(lane);
-    }
-    value
+fn magnitude(value: f32) -> u32 {
+    smaller(u32::reinterpret(value) & MAGNITUDE, INFINITE)
 }
 
 /// The larger of two numbers.
@@ -135,78 +406,61 @@ fn larger(a: u32, b: u32) -> u32 {
     select(a > b, a, b)
 }
 
-/// The largest of what the units of a cube have, of each of two numbers below 2¹⁶, packed into one. Every unit has to call.
+/// The smaller of two numbers.
 #[cube]
-fn cube_tops(first: u32, second: u32) -> u32 {
-    let unit = UNIT_POS as usize;
-    let mut firsts = Shared::<[u32]>::new_slice(CODE_WORDS);
-    let mut seconds = Shared::<[u32]>::new_slice(CODE_WORDS);
-    firsts[unit] = first;
-    seconds[unit] = second;
-    sync_cube();
-    let mut active = comptime!(CODE_WORDS / 2).runtime();
-    while active > 0 {
-        if unit < active {
-            firsts[unit] = larger(firsts[unit], firsts[unit + active]);
-            seconds[unit] = larger(seconds[unit], seconds[unit + active]);
-        }
-        active /= 2;
-        sync_cube();
-    }
-    firsts[0] | seconds[0] << 16u32
+fn smaller(a: u32, b: u32) -> u32 {
+    select(a < b, a, b)
 }
 
-/// Stores a block's moments, as [`pack`](super::super::code::pack). Every unit has to call.
+/// The largest of what the units of a block have, of each of two numbers below 2¹⁶, packed into one. Every unit has to call.
 #[cube]
-pub(super) fn pack(words: &mut [i32], block: usize, exists: bool, held: &Held, random: &Random) {
-    let (start, unit) = (block * BLOCK_WORDS, UNIT_POS as usize);
-    let element = block * BLOCK + unit * LANES;
-    let mut first_top = LOWEST_TOP.runtime();
-    let mut second_top = LOWEST_TOP.runtime();
-    #[unroll]
-    for lane in 0..LANES {
-        let draw = draw(random, element + lane);
-        let first = rounded(u32::reinterpret(held.first[lane]) & MAGNITUDE, for_first(draw) << 4u32);
-        let second = rounded(u32::reinterpret(held.second[lane]) & MAGNITUDE, for_second(draw));
-        first_top = larger(first_top, first >> DROPPED);
-        second_top = larger(second_top, second >> DROPPED);
-    }
-    let tops = cube_tops(first_top, second_top);
-    let (below_first, below_second) = ((tops & 0xFFFFu32) - FIRST, (tops >> 16u32) - SECOND);
-    let mut first_word = 0u32;
-    let mut second_word = 0u32;
-    #[unroll]
-    for lane in 0..LANES {
-        let (draw, shift) = (draw(random, element + lane), comptime!(8 * lane as u32));
-        first_word |= first_code(held.first[lane], for_first(draw), below_first) << shift;
-        second_word |= second_code(held.second[lane], for_second(draw), below_second) << shift;
-    }
-    if exists {
-        words[start + unit] = i32::reinterpret(first_word);
-        words[start + CODE_WORDS + unit] = i32::reinterpret(second_word);
-        if unit == 0 {
-            words[start + 2 * CODE_WORDS] = i32::reinterpret(tops);
+fn team_tops(first: u32, second: u32, unit: usize, #[comptime] plane: usize) -> u32 {
+    let mut first = first;
+    let mut second = second;
+    if comptime!(plane == TEAM) {
+        #[unroll]
+        for step in 0..comptime!(TEAM.ilog2()) {
+            first = larger(first, plane_shuffle_xor(first, comptime!(1u32 << step)));
+            second = larger(second, plane_shuffle_xor(second, comptime!(1u32 << step)));
         }
+    } else {
+        let (own, start) = (UNIT_POS as usize, UNIT_POS as usize - unit);
+        let mut firsts = Shared::<[u32]>::new_slice(UNITS);
+        let mut seconds = Shared::<[u32]>::new_slice(UNITS);
+        firsts[own] = first;
+        seconds[own] = second;
+        sync_cube();
+        let mut active = comptime!(TEAM / 2).runtime();
+        while active > 0 {
+            if unit < active {
+                firsts[own] = larger(firsts[own], firsts[own + active]);
+                seconds[own] = larger(seconds[own], seconds[own + active]);
+            }
+            active /= 2;
+            sync_cube();
+        }
+        first = firsts[start];
+        second = seconds[start];
     }
+    first | second << 16u32
 }
 
 /// The code of a first moment, as [`first_code`](super::super::code).
 #[cube]
 fn first_code(value: f32, random: u32, below: u32) -> u32 {
-    let bits = u32::reinterpret(value);
-    let magnitude = bits & MAGNITUDE;
-    let share = f32::cast_from(random) * comptime!(1.0f32 / 65_536.0);
+    let magnitude = magnitude(value);
+    let share = f32::cast_from(random) * comptime!(1.0f32 / 1_048_576.0);
     let last = f32::reinterpret((below + 1u32) << DROPPED) * share;
     let is_last = magnitude >> DROPPED >= NORMAL && f32::reinterpret(magnitude) > last;
-    let counted = (rounded(magnitude, random << 4u32) >> DROPPED) - below;
+    let counted = ((magnitude + random) >> DROPPED) - below;
     let code = select(magnitude >> DROPPED <= below, select(is_last, 1u32, 0u32), counted);
-    select(code == 0u32, 0u32, code | ((bits >> 31u32) << 7u32))
+    select(code == 0u32, 0u32, code | ((u32::reinterpret(value) >> 31u32) << 7u32))
 }
 
 /// The code of a second moment, as [`second_code`](super::super::code).
 #[cube]
 fn second_code(value: f32, random: u32, below: u32) -> u32 {
-    let bits = u32::reinterpret(value);
-    let index = rounded(bits, random) >> DROPPED;
-    select(bits >> DROPPED < NORMAL, 0u32, larger(index, below + 1u32) - below)
+    let magnitude = magnitude(value);
+    let index = (magnitude + random) >> DROPPED;
+    select(magnitude >> DROPPED < NORMAL, 0u32, larger(index, below + 1u32) - below)
 }

@@ -1,7 +1,9 @@
 //! The calls that are recorded: each op of a GPU runtime, over the element types it serves, the sizes of the models that are
 //! trained and sizes that no vector divides.
 
+mod accumulate;
 mod adamw;
+mod add_rows;
 mod attention;
 mod dropout;
 mod linear;
@@ -31,6 +33,8 @@ const TOKENS: usize = 512;
 /// Every call, in the order of the table.
 pub(super) fn calls() -> Vec<Call> {
     let ops = [
+        accumulate::calls,
+        add_rows::calls,
         adamw::calls,
         attention::calls,
         dropout::calls,

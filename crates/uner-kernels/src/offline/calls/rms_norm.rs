@@ -24,7 +24,8 @@ fn passes(device: &Recorder, hidden: usize, dtype: DType, weight: DType) {
     let rows = || device.tensor([TOKENS, hidden], dtype);
     Cube::rms_norm_forward(rows(), weight.clone(), 1e-6);
     Cube::add_rms_norm_forward(rows(), rows(), weight.clone(), 1e-6);
-    for wants_weight in [true, false] {
-        Cube::rms_norm_backward(rows(), weight.clone(), 1e-6, rows(), wants_weight);
+    for (has_rest, wants_weight) in [(true, true), (true, false), (false, true), (false, false)] {
+        let rest = has_rest.then(rows);
+        Cube::rms_norm_backward(rows(), weight.clone(), 1e-6, rows(), rest, wants_weight);
     }
 }

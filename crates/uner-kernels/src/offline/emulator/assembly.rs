@@ -93,6 +93,8 @@ fn call(template: &str, operands: &str) -> String {
         "cvt.rn.bf16x2.f32" => ("pack", vec!["true"]),
         "cvt.rn.f16x2.f32" => ("pack", vec!["false"]),
         "ex2.approx.ftz.f32" => ("ex2", vec![]),
+        "sqrt.approx.ftz.f32" => ("root", vec![]),
+        "rcp.approx.ftz.f32" => ("reciprocal", vec![]),
         "shfl.sync.bfly.b32" => ("shuffle_xor", vec![constant(2)]),
         _ => panic!("`{template}` is not emulated"),
     };

@@ -103,6 +103,8 @@ inline void ex2(float& y, float x) {
     y = static_cast<float>(std::exp2(static_cast<double>(x)));
     if (std::fabs(y) < 1.17549435e-38f) y = 0;
 }
+inline void root(float& y, float x) { y = std::sqrt(x); }
+inline void reciprocal(float& y, float x) { y = 1.0f / x; }
 inline void shuffle_xor(uint32_t mask, float& other, float own) {
     other = as<float>(emulator_shuffle_xor(as<uint32_t>(own), mask));
 }
@@ -178,6 +180,11 @@ void launch(void (*kernel)(T...)) {
 #define blockIdx emulator_block()
 #define gridDim emulator_grid()
 #define __syncthreads() emulator_barrier()
+#define __activemask() 0xffffffffu
+template <class T>
+inline T __shfl_xor_sync(uint32_t, T value, uint32_t mask) {
+    return emulator::as<T>(emulator_shuffle_xor(emulator::as<uint32_t>(value), mask));
+}
 
 struct __nv_bfloat16 {
     uint16_t bits;

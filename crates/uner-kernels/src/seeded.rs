@@ -1,5 +1,5 @@
-//! The start of a backward pass: the gradient of an output is handed over as it is, without the product and the sum that
-//! would otherwise be timed with it.
+//! The start of a backward pass with a gradient that is at hand: it is handed over as it is. burn starts from a scalar, and the sum
+//! of a product has this gradient, too, but is ten passes over the output.
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -8,31 +8,29 @@ use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extensi
 use burn::tensor::{FloatDType, Tensor};
 
 /// The operator behind [`seeded`].
-#[backend_extension(
-    Cube: cfg(any(feature = "webgpu", feature = "vulkan", feature = "cuda")),
-    Flex,
-    Autodiff
-)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait SeedOps: Backend {
     /// See [`seeded`].
     fn hand_over(y: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-#[cfg(any(feature = "webgpu", feature = "vulkan", feature = "cuda"))]
+#[cfg(feature = "cube")]
 impl SeedOps for burn::backend::Cube {
     fn hand_over(y: FloatTensor<Self>, _dy: FloatTensor<Self>) -> FloatTensor<Self> {
-        zero::<Self>(&y)
+        scalar::<Self>(&y)
     }
 }
 
+#[cfg(feature = "flex")]
 impl SeedOps for burn::backend::Flex {
     fn hand_over(y: FloatTensor<Self>, _dy: FloatTensor<Self>) -> FloatTensor<Self> {
-        zero::<Self>(&y)
+        scalar::<Self>(&y)
     }
 }
 
-fn zero<B: Backend>(y: &FloatTensor<B>) -> FloatTensor<B> {
-    B::float_zeros([1].into(), &y.device(), FloatDType::F32)
+/// Of no value.
+fn scalar<B: Backend>(y: &FloatTensor<B>) -> FloatTensor<B> {
+    B::float_empty([1].into(), &y.device(), FloatDType::F32)
 }
 
 /// Keeps `dy`, which becomes the gradient of `y`.
@@ -61,7 +59,11 @@ impl<B: SeedOps, C: CheckpointStrategy> SeedOps for Autodiff<B, C> {
     }
 }
 
-/// A scalar of value 0 whose backward pass gives `y` the gradient `dy`.
+/// A scalar without a value whose backward pass gives `y` the gradient `dy`.
+///
+/// # Shapes
+/// - `y`, `dy`: the same
+/// - result: `[1]`, f32
 ///
 /// # Panics
 /// When the shapes differ.
@@ -69,4 +71,23 @@ pub fn seeded<const D: usize>(y: Tensor<D>, dy: Tensor<D>) -> Tensor<1> {
     assert_eq!(y.dims(), dy.dims(), "`y` and `dy` differ in shape");
     let dy = if dy.device().is_autodiff() { dy } else { dy.autodiff() };
     Tensor::from_dispatch(<Dispatch as SeedOps>::hand_over(y.into_dispatch(), dy.into_dispatch()))
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_gradient_is_the_one_that_was_handed_over() {
+        let device = Device::flex();
+        let dy = Tensor::<1>::from_data([3.0f32, -1.0], &device);
+        let x = Tensor::<1>::from_data([1.0f32, 2.0], &device).autodiff().require_grad();
+        let y = x.clone().mul_scalar(2.0);
+        // Others add to it.
+        let mut graph = seeded(y.clone(), dy.clone()).add(seeded(y, dy)).backward();
+        let gradient = x.grad_remove(&mut graph).expect("a gradient");
+        assert_eq!(gradient.into_data(), Tensor::<1>::from_data([12.0f32, -4.0], &device).into_data());
+    }
 }

@@ -1,0 +1,85 @@
+//! A linear layer whose weight's gradient is added to an f32 sum where it is formed: of several micro-batches, it would else be written
+//! in a shorter type, read again and added.
+
+mod backward;
+#[cfg(feature = "flex")]
+mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
+mod reference;
+
+pub use reference::reference;
+
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
+use burn::tensor::{DType, Tensor};
+
+use crate::linear::LinearKernels;
+use crate::profile::{Pass, counted, timed};
+
+/// The products of a backend.
+pub trait LinearSumKernels: LinearKernels {
+    /// `sum + dyᵀ · x`, in the memory of `sum` where the backend can write to it.
+    fn add_weight_gradient(
+        sum: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+/// The differentiable operator.
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
+pub trait LinearSumOps: Backend {
+    /// See [`linear_sum`].
+    fn linear_sum(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        sum: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "cube")]
+impl LinearSumOps for burn::backend::Cube {
+    fn linear_sum(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        _sum: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::linear_forward(x, weight)
+    }
+}
+
+#[cfg(feature = "flex")]
+impl LinearSumOps for burn::backend::Flex {
+    fn linear_sum(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        _sum: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::linear_forward(x, weight)
+    }
+}
+
+/// `x · weightᵀ`, as [`linear`](crate::linear()). The weight has no gradient; `sum` has, namely what it is, plus the gradient that the
+/// weight would have. On a GPU that is written over `sum`, whoever holds it: give it away.
+///
+/// # Shapes
+/// - `x`: `[tokens, in]`
+/// - `weight`: `[out, in]`
+/// - `sum`: `[out, in]`, f32
+/// - returns `[tokens, out]`
+///
+/// # Panics
+/// As [`linear`](crate::linear()), and when the sum has another shape than the weight or another type.
+pub fn linear_sum(x: Tensor<2>, weight: Tensor<2>, sum: Tensor<2>) -> Tensor<2> {
+    assert_eq!(x.dims()[1], weight.dims()[1], "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
+    assert_eq!(weight.dims(), sum.dims(), "shapes of a weight and of the sum of its gradients");
+    assert_eq!(sum.dtype(), DType::F32, "the type of a sum");
+    timed("linear_sum", Pass::Forward, || {
+        counted(x.dims()[0], weight.dims()[0], weight.dims()[1]);
+        Tensor::from_dispatch(<Dispatch as LinearSumOps>::linear_sum(
+            x.into_dispatch(),
+            weight.into_dispatch(),
+            sum.into_dispatch(),
+        ))
+    })
+}
