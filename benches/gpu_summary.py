@@ -72,9 +72,9 @@ class Tests:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def reason(self, name):
-        """The message of a panic, whose place stands in the line before."""
-        found = re.search(r"panicked at .*:\n(.*)", self.log(name))
-        return found[1][:200] if found else (self.log(name).strip().splitlines() or ["nothing was printed"])[-1][:200]
+        """The message of the last panic, whose place stands in the line before; those before it may have been expected."""
+        found = re.findall(r"panicked at .*:\n(.*)", self.log(name))
+        return found[-1][:200] if found else (self.log(name).strip().splitlines() or ["nothing was printed"])[-1][:200]
 
     def totals(self):
         passed = len(self.names) - len(self.failed) - len(self.cut_off)

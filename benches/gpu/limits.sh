@@ -49,7 +49,7 @@ finish() {
     note "$OUT: summary.txt, gpu.md, results.tar.gz"
 }
 
-# limited NAME SECONDS COMMAND...: stdout to raw/NAME.jsonl, stderr to raw/NAME.err. A failure is told and noted, the rest goes on,
+# limited NAME SECONDS COMMAND...: stdout to raw/NAME.jsonl, stderr to raw/NAME.err, the rest beside them. A failure is told and noted, the rest goes on,
 # and what was printed before counts. In the background, so that a signal is heard while it runs.
 limited() {
     local name="$1" seconds="$2" status=0 file="$WORK/raw/$1" began
@@ -60,6 +60,7 @@ limited() {
         return
     fi
     echo "$STAMP" >"$file.stamp"
+    echo "$*" >"$file.command"
     began="$(date +%s)"
     timeout --kill-after=5 "$seconds" "$@" >"$file.jsonl" 2>"$file.err" &
     RUNNING=$!
@@ -67,11 +68,11 @@ limited() {
     RUNNING=""
     case "$status" in
     0) ;;
-    124 | 137) echo "cut off after $seconds s: $*" >"$file.failed" ;;
+    124 | 137) echo "$name: cut off after $seconds s" >"$file.failed" ;;
     # Behind its message a panic notes how to get more.
-    *) echo "status $status: $*: $(grep -v '^note: run with' "$file.err" | tail -n 1)" >"$file.failed" ;;
+    *) echo "$name: status $status: $(grep -v '^note: run with' "$file.err" | tail -n 1)" >"$file.failed" ;;
     esac
-    note "$name, $(($(date +%s) - began)) s" "$(cut -c1-300 "$file.failed" 2>/dev/null || true)"
+    if [ -e "$file.failed" ]; then note "FAILED $(cut -c1-300 "$file.failed")"; else note "$name: $(($(date +%s) - began)) s"; fi
     "$PYTHON" benches/gpu_summary.py lines "$file.jsonl" | tee -a "$OUT/summary.txt" >&2
 }
 
