@@ -113,7 +113,7 @@ impl Task {
 
     /// Does something with a run of this layout and the model that it begins with.
     fn run<T>(&self, scratch: &Path, layout: Layout, work: impl FnOnce(&Run, Progress) -> T) -> T {
-        let device = self.name.open().unwrap_or_else(|error| panic!("{error}"));
+        let device = self.name.open_for_training().unwrap_or_else(|error| panic!("{error}"));
         let config = TrainConfig { micro_batch_rows: layout.micro_batch_rows, ..self.config.clone() };
         let run = Run {
             config: &config,

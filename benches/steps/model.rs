@@ -58,14 +58,17 @@ struct OnDevice {
 
 impl Source for OnDevice {
     fn tensor<const D: usize>(&mut self, _name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError> {
-        let values = if D == 1 {
-            Tensor::ones(shape, &self.device)
-        } else {
-            Tensor::random(shape, Distribution::Normal(0.0, self.deviation), &self.device)
+        let values = |()| {
+            let values: Tensor<D> = if D == 1 {
+                Tensor::ones(shape, &self.device)
+            } else {
+                Tensor::random(shape, Distribution::Normal(0.0, self.deviation), &self.device)
+            };
+            match self.mode {
+                Mode::Full => values,
+                Mode::Lora => values.cast(precision::parameters(&self.device)),
+            }
         };
-        Ok(match self.mode {
-            Mode::Full => values,
-            Mode::Lora => values.cast(precision::parameters(&self.device)),
-        })
+        Ok(self.device.memory_persistent_allocations((), values))
     }
 }

@@ -16,7 +16,7 @@ use crate::train::begin;
 
 /// Trains some steps in a folder that is gone afterwards, and prints the table.
 pub(crate) fn run(plan: &Plan, steps: u64, out: &mut dyn Write) -> Result<()> {
-    let device = plan.recipe.run.device.first().open()?;
+    let device = plan.recipe.run.device.first().open_for_training()?;
     let scratch = tempfile::tempdir()?;
     let assembled = assemble(plan, scratch.path(), None)?;
     let numbers =

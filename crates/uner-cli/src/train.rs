@@ -178,7 +178,7 @@ impl Job<'_> {
             deterministic: self.deterministic,
             group: &rank.group,
         };
-        let device = rank.device.open()?;
+        let device = rank.device.open_for_training()?;
         let mut progress = begin(plan, &run, self.resumed, &device)?;
         if divided {
             progress = progress.divide(&self.assembled.config, &rank.group);

@@ -6,6 +6,8 @@
 pub mod cuda;
 #[cfg(feature = "cube")]
 mod gpu;
+#[cfg(feature = "cube")]
+pub(crate) mod settings;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -150,6 +152,19 @@ impl DeviceName {
             #[cfg(feature = "cube")]
             gpu if gpu != Self::Flex && compiled().contains(&gpu.backend()) => gpu::open(gpu),
             other => Err(DeviceError::NotCompiled(other)),
+        }
+    }
+
+    /// As [`DeviceName::open`], for what fills the memory: where the allocator cuts it into pages, these are large, and less of them
+    /// is lost. For the thread that computes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_for_training(self) -> Result<Device, DeviceError> {
+        match self {
+            #[cfg(feature = "cube")]
+            gpu if gpu != Self::Flex && compiled().contains(&gpu.backend()) => gpu::open_for_training(gpu),
+            other => other.open(),
         }
     }
 

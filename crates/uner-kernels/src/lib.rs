@@ -8,6 +8,8 @@ pub mod adamw;
 pub mod attention;
 #[cfg(feature = "cube")]
 mod cube;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod device;
 pub mod dropout;
 #[cfg(feature = "flex")]
@@ -26,7 +28,7 @@ pub mod swiglu;
 
 pub use adamw::{AdamWState, AdamWStep, adamw};
 pub use attention::{Visibility, attention};
-pub use dropout::dropout;
+pub use dropout::{dropout, dropped_linear};
 pub use linear::linear;
 pub use linear_cross_entropy::{Labels, linear_cross_entropy, token_losses};
 pub use quantized_linear::{QuantizedWeight, quantized_linear};

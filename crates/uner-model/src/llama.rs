@@ -8,8 +8,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use uner_kernels::device::activations;
 use uner_kernels::dropout::Draw;
 use uner_kernels::{
-    QuantizedWeight, RotaryTable, Visibility, add_rms_norm, attention, dropout, linear, quantized_linear,
-    rms_norm, rope, swiglu,
+    QuantizedWeight, RotaryTable, Visibility, add_rms_norm, attention, dropped_linear, linear,
+    quantized_linear, rms_norm, rope, swiglu,
 };
 
 use crate::adapter::Adapter;
@@ -308,13 +308,13 @@ impl Linear {
     fn forward(&self, x: Tensor<2>, context: &Context) -> Tensor<2> {
         match (&self.lora_A, &self.lora_B) {
             (Some(down), Some(up)) => {
-                let kept = match &context.dropout {
+                let low = match &context.dropout {
                     Some(Dropout { keys, probability }) => {
-                        dropout(x.clone(), keys, Draw { place: self.place, probability: *probability })
+                        let draw = Draw { place: self.place, probability: *probability };
+                        dropped_linear(x.clone(), keys, down.weight.val(), draw)
                     }
-                    None => x.clone(),
+                    None => linear(x.clone(), down.weight.val()),
                 };
-                let low = linear(kept, down.weight.val());
                 let change = linear(low, up.weight.val()).mul_scalar(self.lora_scale);
                 self.product(x).add(change)
             }

@@ -60,12 +60,12 @@ impl AdamW {
         let model = map(model, "", |name, _, values| {
             let share = group.share(values.dims()[0]);
             if policy.has_masters() && trained.contains(name) && share.len > 0 {
-                let master = share.own(values.clone());
+                let master = lasting(values.clone(), |values| share.own(values).cast(DType::F32));
                 let moments = zeros(&master, policy.moments);
                 let state = AdamWState { master: Some(master), moments };
                 optimizer.states.insert(name.to_owned(), state);
             }
-            values.cast(policy.parameters)
+            lasting(values, |values| values.cast(policy.parameters))
         });
         (model, optimizer)
     }
@@ -191,22 +191,30 @@ impl AdamW {
                 Ok(_) => {}
                 Err(found) => problem = Some(found),
             }
-            values.cast(policy.parameters)
+            lasting(values, |values| values.cast(policy.parameters))
         });
         problem.map_or(Ok((model, optimizer)), Err)
     }
 }
 
+/// What `work` makes of `values` in memory of exactly its size: it stays for the whole run, and on a GPU would lie between what
+/// comes and goes.
+fn lasting<T: Send>(values: Tensor<1>, work: impl Fn(Tensor<1>) -> T + Send) -> T {
+    values.device().memory_persistent_allocations(values, work)
+}
+
 /// Moments before the first update.
 fn zeros(values: &Tensor<1>, form: MomentForm) -> Moments {
-    let ([count], device) = (values.dims(), values.device());
-    let float = || Tensor::zeros([count], (&device, DType::F32));
-    match form {
-        MomentForm::Float => Moments::Float { exp_avg: float(), exp_avg_sq: float() },
-        MomentForm::EightBit => {
-            Moments::EightBit { words: Tensor::zeros([code::num_words(count)], (&device, DType::I32)) }
+    lasting(values.clone(), |values| {
+        let ([count], device) = (values.dims(), values.device());
+        let float = || Tensor::zeros([count], (&device, DType::F32));
+        match form {
+            MomentForm::Float => Moments::Float { exp_avg: float(), exp_avg_sq: float() },
+            MomentForm::EightBit => {
+                Moments::EightBit { words: Tensor::zeros([code::num_words(count)], (&device, DType::I32)) }
+            }
         }
-    }
+    })
 }
 
 /// The factor that brings a gradient of this norm down to `max_norm`, 1 where it is shorter; as PyTorch computes it.

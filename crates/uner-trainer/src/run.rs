@@ -145,6 +145,8 @@ pub fn train(run: &Run, progress: Progress, listen: &mut Listen) -> Result<Progr
         checkpoint::sweep(run.folder)?;
         checkpoint::point_best(run.folder, progress.standing.best.map(|best| best.step))?;
     }
+    // What reading the model and building the optimizer's state left behind.
+    progress.model.device().memory_cleanup();
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(PREFETCHED_STEPS);
         let loader = Loader::new(run.store, run.config, run.seed);

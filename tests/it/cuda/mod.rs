@@ -20,8 +20,8 @@ fn folder(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from)
 }
 
-/// How many tensor-core instructions machine code has. (`HFMA2.MMA` is none: it moves a number.)
-fn count_hmma(tools: &Path, cubin: &[u8]) -> usize {
+/// How many tensor-core instructions machine code has, of planes or of warp groups. (`HFMA2.MMA` is none: it moves a number.)
+fn count_products(tools: &Path, cubin: &[u8]) -> usize {
     let file = tempfile::NamedTempFile::with_suffix(".cubin").unwrap();
     fs_err::write(file.path(), cubin).unwrap();
     let path = std::env::join_paths([tools]).unwrap();
@@ -34,16 +34,17 @@ fn count_hmma(tools: &Path, cubin: &[u8]) -> usize {
         "cuobjdump: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    text.split_whitespace().filter(|word| word.starts_with("HMMA.")).count()
+    let products = |word: &&str| word.starts_with("HMMA.") || word.starts_with("HGMMA.");
+    text.split_whitespace().filter(products).count()
 }
 
 fn uses_tensor_cores(source: &Source) -> bool {
-    source.text.contains("mma.sync.aligned") || source.text.contains("wmma::")
+    ["mma.sync.aligned", "wgmma.mma_async", "wmma::"].iter().any(|product| source.text.contains(product))
 }
 
 fn compiled(source: &Source, report: &Report, tools: Option<&Path>) -> Row {
     let hmma = match tools {
-        Some(tools) if uses_tensor_cores(source) => Some(count_hmma(tools, &report.cubin)),
+        Some(tools) if uses_tensor_cores(source) => Some(count_products(tools, &report.cubin)),
         None if uses_tensor_cores(source) => None,
         _ => Some(0),
     };

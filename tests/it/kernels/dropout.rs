@@ -1,8 +1,8 @@
 //! Dropout: the kernel drops what its reference drops, as often as it should, and differently in every place.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use uner_kernels::dropout;
 use uner_kernels::dropout::Draw;
+use uner_kernels::{dropout, dropped_linear};
 
 use super::{assert_same, random};
 use crate::devices::{cpu, devices};
@@ -28,6 +28,26 @@ fn dropout_on_every_device() {
                 },
             );
         }
+    }
+}
+
+#[test]
+fn a_linear_layer_behind_dropout_on_every_device() {
+    for [rows, input, output] in [[1, 1, 1], [7, 33, 5], [65, 128, 16], [130, 72, 40]] {
+        let draw = Draw { place: 5, probability: 0.25 };
+        // Of a size that keeps the results at about 1.
+        let small = (1.0 / input as f32).sqrt();
+        let weight = random([output, input]).mul_scalar(small);
+        assert_same(
+            &format!("dropped linear {rows} {input} {output}"),
+            &[random([rows, input]), weight],
+            &random([rows, output]),
+            |inputs, device| dropped_linear(inputs[0].clone(), &keys(rows, device), inputs[1].clone(), draw),
+            |inputs, device| {
+                let x = uner_kernels::dropout::reference(inputs[0].clone(), &keys(rows, device), draw);
+                uner_kernels::linear::reference(x, inputs[1].clone())
+            },
+        );
     }
 }
 

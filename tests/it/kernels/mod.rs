@@ -12,6 +12,7 @@ mod dropout;
 mod elementwise;
 mod loss;
 mod quantized;
+mod threads;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

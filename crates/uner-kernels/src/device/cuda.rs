@@ -1,5 +1,8 @@
-//! What CUDA needs on a machine: NVIDIA's driver, the compiler NVRTC and its headers, and NCCL for several GPUs. All of it
-//! is opened at run time, and the runtime panics at the first kernel where something is missing, so it is looked for first.
+//! What CUDA needs on a machine: NVIDIA's driver, the compiler NVRTC and its headers, cuBLASLt for fast products, and NCCL for
+//! several GPUs. All of it is opened at run time, and the runtime panics at the first kernel where something is missing, so it
+//! is looked for first.
+
+mod cublaslt;
 
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};
@@ -7,7 +10,10 @@ use std::sync::OnceLock;
 
 use cubecl::cuda::install::cuda_path;
 use cudarc::{driver, nccl, nvrtc};
-use libloading::Library;
+
+use self::cublaslt::find_cublaslt;
+pub(crate) use self::cublaslt::has_cublaslt;
+pub(super) use self::cublaslt::tell_of_cublaslt;
 
 /// Where the compiler may lie in a toolkit.
 const NVRTC: [&str; 4] =
@@ -36,16 +42,18 @@ pub struct Toolkit {
     /// The newest CUDA that the driver serves.
     pub driver: Result<Version, String>,
     /// The compiler.
-    pub nvrtc: Result<Nvrtc, String>,
+    pub nvrtc: Result<Library, String>,
     /// The folder of the headers.
     pub headers: Result<PathBuf, String>,
+    /// The library of matrix products; without it burn's own kernels compute them, at half the speed.
+    pub cublaslt: Result<Library, String>,
     /// Whether `libnccl.so.2` can be opened; needed for several GPUs only.
     pub nccl: bool,
 }
 
-/// The compiler from CUDA C++ to PTX.
+/// A library that was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nvrtc {
+pub struct Library {
     /// Its version.
     pub version: Version,
     /// The file, where the operating system tells.
@@ -64,6 +72,7 @@ pub fn toolkit() -> Toolkit {
         driver: find_driver(),
         nvrtc: find_nvrtc(),
         headers: find_headers(cuda_path()),
+        cublaslt: find_cublaslt(),
         nccl: has_nccl(),
     }
 }
@@ -106,7 +115,7 @@ fn find_driver() -> Result<Version, String> {
     Ok(Version { major: version / 1_000, minor: version % 1_000 / 10 })
 }
 
-fn find_nvrtc() -> Result<Nvrtc, String> {
+fn find_nvrtc() -> Result<Library, String> {
     open_own_nvrtc(cuda_path().as_deref());
     // SAFETY: only opens the library of each candidate name.
     #[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
@@ -122,19 +131,19 @@ fn find_nvrtc() -> Result<Nvrtc, String> {
     #[expect(unsafe_code, reason = "a call of NVRTC's C interface")]
     let status = unsafe { nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) };
     status.result().map_err(|error| format!("NVRTC does not tell its version: {error:?}"))?;
-    Ok(Nvrtc { version: Version { major, minor }, path: loaded("libnvrtc.so") })
+    Ok(Library { version: Version { major, minor }, path: loaded("libnvrtc.so") })
 }
 
 /// The runtime asks the loader for `libnvrtc.so.13`, which it does not find in a toolkit from wheels. A library that is
 /// loaded already answers to its name.
 fn open_own_nvrtc(root: Option<&Path>) {
-    static OPENED: OnceLock<Option<Library>> = OnceLock::new();
+    static OPENED: OnceLock<Option<libloading::Library>> = OnceLock::new();
     OPENED.get_or_init(|| {
         let root = root?;
         let file = NVRTC.iter().map(|file| root.join(file)).find(|file| file.is_file())?;
         // SAFETY: NVRTC, which the runtime is about to open anyway.
         #[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
-        let library = unsafe { Library::new(file) };
+        let library = unsafe { libloading::Library::new(file) };
         library.ok()
     });
 }

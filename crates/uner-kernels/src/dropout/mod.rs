@@ -7,8 +7,10 @@ mod backward;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+mod linear;
 mod reference;
 
+pub use linear::{DroppedLinearOps, dropped_linear};
 pub use reference::reference;
 
 use burn::backend::{
@@ -84,11 +86,15 @@ impl DropoutOps for burn::backend::Flex {
 /// # Panics
 /// When there is not one key a row, or the probability is not at least 0 and below 1.
 pub fn dropout(x: Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) -> Tensor<2> {
-    let [rows, _] = x.dims();
-    assert_eq!(keys.dims(), [rows], "one key for each row of `x` {:?}", x.dims());
-    assert!((0.0..1.0).contains(&draw.probability), "a probability of {}", draw.probability);
+    check(&x, keys, draw);
     timed("dropout", Pass::Forward, || {
         let keys = keys.clone().into_dispatch();
         Tensor::from_dispatch(<Dispatch as DropoutOps>::dropout(x.into_dispatch(), keys, draw))
     })
+}
+
+fn check(x: &Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) {
+    let [rows, _] = x.dims();
+    assert_eq!(keys.dims(), [rows], "one key for each row of `x` {:?}", x.dims());
+    assert!((0.0..1.0).contains(&draw.probability), "a probability of {}", draw.probability);
 }

@@ -1,7 +1,9 @@
-//! The linear layer on the GPU runtimes, and the matrix products of the loss: burn's autotuned kernels behind two
-//! functions, [`product`] and [`accumulate`].
+//! The linear layer on the GPU runtimes, and the matrix products of the loss, behind two functions, [`product`] and
+//! [`accumulate`]: cuBLASLt on CUDA where it is installed, burn's autotuned kernels elsewhere.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
@@ -11,6 +13,8 @@ use cubecl::prelude::*;
 
 use super::LinearKernels;
 use crate::cube::{Floats, dims, empty, vector_size, zeros};
+#[cfg(feature = "cuda")]
+use crate::cuda::cublaslt;
 
 /// Bytes of a product that [`accumulate`] holds before it is added: little beside the sum itself, and still hundreds of
 /// tiles for the product to spread over the device.
@@ -39,10 +43,9 @@ impl LinearKernels for Cube {
 /// The product `a · b` of `[m, k]` and `[k, n]`: a new contiguous `[m, n]` of type `dtype`, sums in f32. Where `k` is 0 it is
 /// zeros.
 ///
-/// All products of these ops go through here and [`accumulate`], so this is the seam for a vendor's library on CUDA:
-/// operands have one type, f32, f16 or bf16; each of them lies in rows or, made by [`transposed`], in columns, rows and
-/// columns possibly padded (`tensor.meta.strides()` says which); `dtype` is theirs or f32. With such a library `accumulate`
-/// is the same product with the old value added (`beta = 1`) and needs no slabs.
+/// All products of these ops go through here and [`accumulate`]. Operands have one type, f32, f16 or bf16; each of them lies in
+/// rows or, made by [`transposed`], in columns, rows and columns possibly padded (`tensor.meta.strides()` says which);
+/// `dtype` is theirs or f32.
 ///
 /// # Panics
 /// When the two `k` or the types differ.
@@ -59,14 +62,33 @@ pub(crate) fn product(a: Floats, b: Floats, dtype: DType) -> Floats {
     if rows * columns * terms == 0 {
         return zeros(&a, [rows, columns], dtype);
     }
+    // Without a place for it the result would have padded rows on CUDA.
+    let out = empty(&a, [rows, columns], dtype);
+    #[cfg(feature = "cuda")]
+    if cublaslt::serves(&out) {
+        cublaslt::multiply(&a, &b, &out, false);
+        return out;
+    }
     // Trying every kernel takes a software adapter a minute for each new shape.
     let software = matches!(&a.device, Device::Wgpu(device) if device.kind == WgpuDeviceKind::Cpu);
     let strategy = if software { MatmulStrategy::Cube } else { MatmulStrategy::Autotune };
-    // Without a place for it the result would have padded rows on CUDA.
-    let out = empty(&a, [rows, columns], dtype);
+    if !software {
+        tell_of_tuning([rows, terms, columns]);
+    }
     matmul(a, b, Some(out), strategy, dtype).unwrap_or_else(|error| {
         panic!("no kernel for a product [{rows}, {terms}] · [{terms}, {columns}]: {error:?}")
     })
+}
+
+/// Says what takes the time when a product of a new size is about to be tuned. burn tunes by powers of two, and remembers.
+fn tell_of_tuning(lengths: [usize; 3]) {
+    static TOLD: Mutex<BTreeSet<[usize; 3]>> = Mutex::new(BTreeSet::new());
+    let [rows, terms, columns] = lengths.map(usize::next_power_of_two);
+    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert([rows, terms, columns]) {
+        tracing::info!(
+            "the first product of about [{rows}, {terms}] · [{terms}, {columns}]: looking for the fastest kernel"
+        );
+    }
 }
 
 /// The matrix with rows and columns exchanged, as a view.
@@ -76,9 +98,17 @@ pub(crate) fn transposed(mut matrix: Floats) -> Floats {
 }
 
 /// `sum += a · b`, where `sum` is a contiguous `[m, n]` of f32 that nobody else holds. burn's kernels do not add to what is
-/// there, so the product is formed some rows at a time and added by a kernel of its own.
+/// there, so with them the product is formed some rows at a time and added by a kernel of its own.
 pub(crate) fn accumulate(sum: &Floats, a: &Floats, b: &Floats) {
-    let [_, columns] = dims(sum);
+    let ([rows, columns], [_, terms]) = (dims(sum), dims(a));
+    if rows * columns * terms == 0 {
+        return;
+    }
+    #[cfg(feature = "cuda")]
+    if cublaslt::serves(sum) {
+        cublaslt::multiply(a, b, sum, true);
+        return;
+    }
     let rows = SLAB_BYTES / size_of::<f32>() / columns.max(1);
     accumulate_slabs(sum, a, b, rows.next_multiple_of(SLAB_ROWS));
 }

@@ -29,7 +29,7 @@ pub use nvrtc::{Nvrtc, NvrtcError, Report};
 
 use calls::{Call, calls};
 use properties::compilation_options;
-use recorder::{Launch, Recorder};
+use recorder::{Card, Launch, Recorder};
 
 /// The CUDA C++ of one kernel.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ pub fn sources() -> Vec<Source> {
 }
 
 fn sources_of(calls: &[Call]) -> Vec<Source> {
-    let device = Recorder::new();
+    let device = Recorder::of(Card::Hopper);
     let launches = launches(&device, calls);
     let properties = device.client.properties();
     launches.into_par_iter().map(|(label, launch)| emit(label, &launch, properties)).collect()

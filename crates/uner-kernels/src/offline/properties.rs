@@ -60,9 +60,31 @@ pub(super) fn target_properties() -> TargetProperties {
     }
 }
 
-/// Limits and features. The name and the fingerprint are not the card's, so that nothing stored for one is mixed up with
+/// The cards whose properties are known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Card {
+    /// H100, of compute capability 9.0.
+    Hopper,
+    /// A100, of compute capability 8.0: of what kernels ask for it lacks bulk copies, clusters and part of the shared memory.
+    Ampere,
+}
+
+/// Limits and features of a card.
+pub(super) fn properties_of(card: Card) -> DeviceProperties {
+    let mut properties = device_properties();
+    if card == Card::Ampere {
+        properties.identity.fingerprint = "recorder_sm80".into();
+        properties.hardware.max_shared_memory_size = 166_912;
+        properties.hardware.num_streaming_multiprocessors = Some(108);
+        properties.features.tma = Default::default();
+        properties.features.cube_cluster = false;
+    }
+    properties
+}
+
+/// Those of [`Card::Hopper`]. The name and the fingerprint are not the card's, so that nothing stored for one is mixed up with
 /// what was recorded.
-pub(super) fn device_properties() -> DeviceProperties {
+fn device_properties() -> DeviceProperties {
     let memory = MemoryDeviceProperties::new(MEMORY / 4, ALIGNMENT).with_max_memory(MEMORY);
     let identity =
         DeviceIdentity { name: "recorder".into(), fingerprint: "recorder_sm90".into(), physical: None };

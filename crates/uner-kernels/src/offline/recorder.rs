@@ -22,11 +22,15 @@ use cubecl_server::server::{
 };
 use cubecl_server::storage::{ComputeStorage, ManagedResource, StorageHandle, StorageId};
 
-use super::properties::{ALIGNMENT, device_properties, target_properties};
+pub(crate) use super::properties::Card;
+use super::properties::{ALIGNMENT, properties_of, target_properties};
 use crate::cube::Floats;
 
 /// How long a profile says that it took: as long as autotuning wants one run to take, which it therefore does not repeat.
 const PROFILED: Duration = Duration::from_millis(20);
+
+/// The cards, by the number of their device.
+const CARDS: [Card; 2] = [Card::Hopper, Card::Ampere];
 
 /// What the server heard since recording began. A server is made by CubeCL, so there is no other way to hand it a place.
 static HEARD: Mutex<Vec<Launch>> = Mutex::new(Vec::new());
@@ -48,8 +52,9 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new() -> Self {
-        Self { client: Client::load::<RecordingServer>(DeviceId { type_id: 0, index_id: 0 }) }
+    pub(crate) fn of(card: Card) -> Self {
+        let number = CARDS.iter().position(|known| *known == card).expect("every card has a number");
+        Self { client: Client::load::<RecordingServer>(DeviceId { type_id: 0, index_id: number as u16 }) }
     }
 
     /// A contiguous tensor without memory.
@@ -58,12 +63,17 @@ impl Recorder {
         empty_device_contiguous_dtype(self.client.clone(), device, shape.into(), dtype)
     }
 
+    /// Waits until what was launched is heard.
+    pub(super) fn flush(&self) {
+        self.client.flush().expect("nothing runs, so nothing fails");
+    }
+
     /// What `call` launches, in order.
     pub(super) fn record(&self, call: impl FnOnce(&Self)) -> Vec<Launch> {
         let _alone = RECORDING.lock().unwrap_or_else(PoisonError::into_inner);
         heard().clear();
         call(self);
-        self.client.flush().expect("nothing runs, so nothing fails");
+        self.flush();
         std::mem::take(&mut *heard())
     }
 }
@@ -83,7 +93,7 @@ impl DeviceService for RecordingServer {
         let (utilities, _) = ServerUtilities::init(
             ServiceId::of::<Self>(device),
             "cuda",
-            device_properties(),
+            properties_of(CARDS[device.index_id as usize]),
             target_properties(),
             Arc::new(ServerLogger::default()),
             PitchedMemoryLayoutPolicy::new(ALIGNMENT as usize),

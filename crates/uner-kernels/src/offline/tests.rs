@@ -18,7 +18,7 @@ fn greedy(y: &mut [f32], #[comptime] floats: usize) {
 
 /// The launch of a kernel that takes so many floats of shared memory, and its source.
 fn recorded(floats: usize, cubes: CubeCount, units: CubeDim) -> (Launch, Source, Recorder) {
-    let device = Recorder::new();
+    let device = Recorder::of(Card::Hopper);
     let mut launches = device.record(|device| {
         let y = device.tensor([1024], DType::F32);
         greedy::launch(&device.client, cubes, units, y.into_buffer_arg(), floats);

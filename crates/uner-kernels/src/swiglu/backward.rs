@@ -1,7 +1,13 @@
-//! The backward pass. The activation is computed again from `gate` and `up`, which the projections keep anyway.
+//! The backward pass. Only `gate` and `up` are kept: the activation is computed again from them, here and where the next
+//! projection needs what it read. That is one more pass over memory for a tensor that need not be kept.
+
+use std::marker::PhantomData;
 
 use burn::backend::autodiff::NodeId;
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
+use burn::backend::autodiff::checkpoint::state::BackwardStates;
+use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, tensor::FloatTensor};
@@ -32,9 +38,26 @@ impl<B: SwigluKernels> Backward<B, 2> for SwigluBackward {
     }
 }
 
+/// The activation, for who needs it in the backward pass.
+#[derive(Debug)]
+struct Recompute<B> {
+    gate: NodeId,
+    up: NodeId,
+    backend: PhantomData<B>,
+}
+
+impl<B: SwigluKernels> RetroForward for Recompute<B> {
+    fn forward(&self, states: &mut BackwardStates, out_node: NodeId) {
+        let [gate, up] = [self.gate, self.up].map(|node| states.get_state::<FloatTensor<B>>(&node));
+        states.save(out_node, timed("swiglu", Pass::Forward, || B::swiglu_forward(gate, up)));
+    }
+}
+
 impl<B: SwigluKernels + SwigluOps, C: CheckpointStrategy> SwigluOps for Autodiff<B, C> {
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        match SwigluBackward.prepare::<C>([gate.node(), up.node()]).compute_bound().stateful() {
+        let recompute = Recompute::<B> { gate: gate.node().id(), up: up.node().id(), backend: PhantomData };
+        let prep = SwigluBackward.prepare::<BalancedCheckpointing>([gate.node(), up.node()]);
+        match prep.memory_bound().retro_forward(recompute).parents([&gate, &up]).stateful() {
             OpsKind::Tracked(mut prep) => {
                 let state = (prep.checkpoint(&gate), prep.checkpoint(&up));
                 prep.finish(state, B::swiglu_forward(gate.into_primitive(), up.into_primitive()))

@@ -1,7 +1,7 @@
 //! A new adapter on a model.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Uniform};
@@ -9,6 +9,7 @@ use rand_distr::{Distribution, Uniform};
 use super::{Adapter, Target};
 use crate::Llama;
 use crate::llama::Matrix;
+use crate::weights::lasting;
 
 /// Freezes a model and puts a new adapter onto the layers that its settings name. As PEFT does it, `A` is drawn from
 /// U(-1/√in, 1/√in), which is what `kaiming_uniform` with `a = √5` comes to, and `B` is 0: the model computes what it did.
@@ -49,5 +50,5 @@ fn uniform(rng: &mut ChaCha8Rng, [rows, columns]: [usize; 2]) -> Vec<f32> {
 
 /// A parameter that is trained.
 pub(super) fn matrix(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Matrix {
-    Matrix { weight: Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device)) }
+    Matrix { weight: Param::from_tensor(lasting(TensorData::new(values, shape), device)) }
 }

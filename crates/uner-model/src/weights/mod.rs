@@ -15,7 +15,7 @@ pub(crate) use read::{map_file, open, to_f32, views, weight_files};
 pub use write::{MAX_SHARD_BYTES, dtype_of, save, write};
 pub(crate) use write::{stored, write_config, write_file, write_weights};
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::adapter::BaseForm;
 
@@ -31,6 +31,12 @@ pub trait Source {
     fn base_form(&self) -> Option<BaseForm> {
         None
     }
+}
+
+/// Numbers on a device, in memory of exactly their size: they stay for as long as the model does, and among what comes and goes they
+/// would keep large pieces of a GPU's memory from being used again.
+pub(crate) fn lasting<const D: usize>(values: TensorData, device: &Device) -> Tensor<D> {
+    device.memory_persistent_allocations(values, |values| Tensor::from_data(values, device))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Normal};
 
-use super::{Source, WeightsError};
+use super::{Source, WeightsError, lasting};
 use crate::{Llama, LlamaConfig};
 
 /// A model with matrices from N(0, `initializer_range`²) and norms of 1, as transformers initialises LLaMA.
@@ -34,6 +34,6 @@ impl Source for Random {
         }
         let count = shape.iter().product();
         let values: Vec<f32> = (0..count).map(|_| self.normal.sample(&mut self.rng)).collect();
-        Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
+        Ok(lasting(TensorData::new(values, shape), &self.device))
     }
 }

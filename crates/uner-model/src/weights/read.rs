@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
 
-use super::{Source, WeightsError};
+use super::{Source, WeightsError, lasting};
 use crate::adapter::BaseForm;
 use crate::{Llama, LlamaConfig};
 
@@ -137,7 +137,7 @@ impl Source for Files<'_> {
             }),
         };
         Ok(match values {
-            Ok(values) => Tensor::from_data(TensorData::new(values, shape), &self.device),
+            Ok(values) => lasting(TensorData::new(values, shape), &self.device),
             Err(problem) => {
                 self.problems.push(problem);
                 Tensor::empty(shape, &self.device)

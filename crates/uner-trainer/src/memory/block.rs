@@ -3,13 +3,13 @@
 //! With `h` hidden, `q` query and `k` key/value channels, `i` intermediate and `n` heads, the backward pass of a block reads,
 //! for each token, beside the block's input:
 //!
-//! - `h`: what the projections of attention read, where one of them is trained;
 //! - `2q + 2k + n`: attention's rotated queries and keys, values, output, and log-sum-exp (`n`, f32);
 //! - `h`: the residual sum before the second norm;
-//! - `h`: what gate and up projection read, where one of them is trained;
-//! - `2i`: gate and up, from which the activation is computed again;
-//! - `i`: what the last projection reads, where it is trained;
+//! - `2i`: gate and up;
 //! - `rank` for each layer with an adapter: what its second factor reads.
+//!
+//! What trained projections read is computed again when the backward pass comes to them: the output of the two norms (`h`
+//! each) and the activation (`i`).
 
 use uner_model::LlamaConfig;
 
@@ -55,7 +55,7 @@ impl<'a> BlockCost<'a> {
     /// Bytes of the whole graph.
     pub(super) fn graph(&self) -> f64 {
         let (h, i) = (self.model.hidden_size, self.model.intermediate_size);
-        self.attention_graph() + self.activations(h + self.read_by_mlp() + 2 * i + self.read_by_down())
+        self.attention_graph() + self.activations(h + 2 * i)
     }
 
     /// What is left of the graph when the backward pass comes to attention.
@@ -65,7 +65,7 @@ impl<'a> BlockCost<'a> {
             .adapter
             .map_or(0, |adapter| adapter.targets.iter().filter(|target| **target).count() * adapter.rank);
         let log_sum_exp = self.tokens * self.model.num_attention_heads as f64 * 4.0;
-        self.activations(self.read_by_attention() + 2 * q + 2 * k + low_rank) + log_sum_exp
+        self.activations(2 * q + 2 * k + low_rank) + log_sum_exp
     }
 
     fn read_by_attention(&self) -> usize {
@@ -76,11 +76,7 @@ impl<'a> BlockCost<'a> {
         self.read([Matrix::Gate, Matrix::Up], self.model.hidden_size)
     }
 
-    fn read_by_down(&self) -> usize {
-        self.read([Matrix::Down], self.model.intermediate_size)
-    }
-
-    /// `width` where one of the matrices is trained: only then is what they read kept.
+    /// `width` where one of the matrices is trained: only then is what they read computed again.
     fn read<const N: usize>(&self, matrices: [Matrix; N], width: usize) -> usize {
         if matrices.into_iter().any(|matrix| self.trained(matrix) > 0.0) { width } else { 0 }
     }
@@ -116,8 +112,8 @@ impl<'a> BlockCost<'a> {
             // The block's output, its gradient, and the product of both that seeds the pass.
             moment(graph, 3 * h, &[]),
             // The activation: the gradient of the output, which also goes past the block, that of the activation, and those of
-            // gate and up.
-            moment(graph - self.activations(self.read_by_down()), h + 3 * i, &[Down]),
+            // gate and up, or, while the last projection's gradient is formed, the activation itself.
+            moment(graph, h + 3 * i, &[Down]),
             // The first of the two projections before it: its gradient's share of their common input is new.
             moment(after_mlp, 2 * h + 2 * i, &[Down, Up]),
             // The second one.

@@ -9,6 +9,7 @@ use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 use super::super::code::num_words;
 use super::super::{AdamWOps, AdamWState, AdamWStep, Moments, reference};
 use crate::offline::emulator::Emulator;
+use crate::offline::recorder::Card;
 
 const STEP: AdamWStep = AdamWStep {
     lr: 1e-2,
@@ -59,7 +60,7 @@ const COUNTS: [usize; 4] = [1, 255, 256, 3 * 256 + 20];
 
 #[test]
 fn eight_bit_moments_equal_the_reference() {
-    let Some(mut emulator) = Emulator::open() else { return };
+    let Some(mut emulator) = Emulator::open(Card::Hopper) else { return };
     let types = [DType::F32, DType::BF16];
     let forms = types.into_iter().flat_map(|param| types.map(|grad| (param, grad)));
     for (order, (param, grad)) in forms.enumerate() {
@@ -81,7 +82,7 @@ fn eight_bit_moments_equal_the_reference() {
 
 #[test]
 fn eight_bit_moments_beside_a_master_equal_the_reference() {
-    let Some(mut emulator) = Emulator::open() else { return };
+    let Some(mut emulator) = Emulator::open(Card::Hopper) else { return };
     for count in COUNTS {
         let (master, grad) = (random(count, DType::F32), random(count, DType::BF16));
         let (param, words) = (master.clone().convert_dtype(DType::BF16), words(count));
@@ -98,7 +99,7 @@ fn eight_bit_moments_beside_a_master_equal_the_reference() {
 
 #[test]
 fn rounding_at_random_equals_the_reference() {
-    let Some(mut emulator) = Emulator::open() else { return };
+    let Some(mut emulator) = Emulator::open(Card::Hopper) else { return };
     for count in COUNTS {
         let (param, grad) = (random(count, DType::BF16), random(count, DType::F32));
         let (first, second) =

@@ -27,9 +27,9 @@ impl Tiles {
 
 /// The gradients of a plane's keys and values.
 #[derive(CubeType)]
-struct Sums {
-    keys: Array<Accumulator>,
-    values: Array<Accumulator>,
+pub(super) struct Sums {
+    pub(super) keys: Array<Accumulator>,
+    pub(super) values: Array<Accumulator>,
 }
 
 /// The gradients of `k` and `v`.
@@ -53,6 +53,18 @@ pub(super) fn backward_keys<E: Float>(
     let base = shared_address(&shared);
     let place = Place::of_cube(packing, tiles);
     let sums = sweep::<E>(upstream, packing, &place, base, tiles);
+    write_sums::<E>(&sums, dk, dv, &place, tiles);
+}
+
+/// Writes the gradients of a plane's keys and values.
+#[cube]
+pub(super) fn write_sums<E: Float>(
+    sums: &Sums,
+    dk: &mut [Vector<E, Const<2>>],
+    dv: &mut [Vector<E, Const<2>>],
+    place: &Place,
+    #[comptime] tiles: Tiles,
+) {
     #[unroll]
     for r in 0..comptime!(2 * tiles.per_plane) {
         let key = place.lane_row(tiles) + r * 8;
@@ -93,7 +105,7 @@ fn start<E: Float>(
 
 /// The values of this lane's columns, from shared memory at `address`.
 #[cube]
-fn column_statistics(address: u32, #[comptime] tiles: Tiles) -> Array<f32> {
+pub(super) fn column_statistics(address: u32, #[comptime] tiles: Tiles) -> Array<f32> {
     let mut values = Array::<f32>::new(comptime!(tiles.statistics()));
     let lane = address + UNIT_POS % 4 * 8;
     #[unroll]
@@ -150,7 +162,7 @@ fn sweep<E: Float>(
 
 /// Whether some pair of the key tile at `place` and query block `block` may be invisible.
 #[cube]
-fn needs_mask(
+pub(super) fn needs_mask(
     packing: &Packing,
     place: &Place,
     block: usize,

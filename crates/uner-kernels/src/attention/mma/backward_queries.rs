@@ -47,7 +47,7 @@ pub(super) fn backward_queries<E: Float>(
 
 /// The values of this lane's queries in `[rows, heads, queries]`.
 #[cube]
-fn row_statistics(source: &[f32], place: &Place, #[comptime] tiles: Tiles) -> Array<f32> {
+pub(super) fn row_statistics(source: &[f32], place: &Place, #[comptime] tiles: Tiles) -> Array<f32> {
     let mut values = Array::<f32>::new(comptime!(tiles.statistics()));
     #[unroll]
     for r in 0..comptime!(tiles.statistics()) {

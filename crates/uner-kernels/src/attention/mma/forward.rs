@@ -132,7 +132,7 @@ fn sweep<E: Float>(
 
 /// Normalises the sums and writes them and the log-sum-exp.
 #[cube]
-fn finish<E: Float>(
+pub(super) fn finish<E: Float>(
     softmax: &Softmax,
     y: &mut [Vector<E, Const<2>>],
     lse: &mut [f32],

@@ -25,6 +25,9 @@ mod softmax;
 #[cfg(all(test, feature = "cuda"))]
 mod tests;
 mod tile;
+// Only CubeCL's compiler for CUDA knows the address of a tensor map.
+#[cfg(feature = "cuda")]
+mod warpgroup;
 
 use burn::backend::TensorMetadata;
 use burn::tensor::DType;
@@ -150,6 +153,12 @@ impl Call {
         call
     }
 
+    #[cfg(feature = "cuda")]
+    fn has_warp_groups(&self) -> bool {
+        let [_, _, _, head_dim] = dims(&self.q);
+        warpgroup::is_served(&self.q.client, head_dim)
+    }
+
     fn is_empty(&self) -> bool {
         self.rows * self.queries == 0
     }
@@ -203,6 +212,10 @@ impl Call {
 
     /// The output and its log-sum-exp.
     pub(super) fn forward(self) -> (Floats, Floats) {
+        #[cfg(feature = "cuda")]
+        if self.has_warp_groups() {
+            return warpgroup::forward(&self);
+        }
         let y = empty(&self.q, self.q.shape(), self.q.dtype());
         let lse = empty(&self.q, [self.rows, self.heads, self.queries], DType::F32);
         let tiles = self.forms.forward;
@@ -260,6 +273,10 @@ impl Call {
 
     /// The gradients of the keys and of the values; `saved` are `dy`, `lse` and [`Self::delta`].
     fn keys_and_values(&self, saved: [&Floats; 3]) -> [Floats; 2] {
+        #[cfg(feature = "cuda")]
+        if self.has_warp_groups() {
+            return warpgroup::keys_and_values(self, saved);
+        }
         let dk = empty(&self.k, self.k.shape(), self.k.dtype());
         let dv = empty(&self.v, self.v.shape(), self.v.dtype());
         let tiles = self.forms.keys;
@@ -279,6 +296,10 @@ impl Call {
 
     /// The gradient of the queries; `saved` as in [`Self::keys_and_values`].
     fn queries(&self, saved: [&Floats; 3]) -> Floats {
+        #[cfg(feature = "cuda")]
+        if self.has_warp_groups() {
+            return warpgroup::queries(self, saved);
+        }
         let dq = empty(&self.q, self.q.shape(), self.q.dtype());
         let tiles = self.forms.queries;
         backward_queries::backward_queries::launch(

@@ -24,7 +24,7 @@ pub(super) type Accumulator = Vector<f32, Const<4>>;
 
 /// The value of a variable.
 #[cube]
-fn value<T: Scalar>(variable: T) -> T {
+pub(super) fn value<T: Scalar>(variable: T) -> T {
     intrinsic!(|scope| { variable.read_value(scope).into() })
 }
 

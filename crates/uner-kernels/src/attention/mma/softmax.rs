@@ -38,20 +38,25 @@ impl Softmax {
         for m in 0..comptime!(tiles.per_plane) {
             let upper = self.rescale(scores, m, 0usize, tiles);
             let lower = self.rescale(scores, m, 1usize, tiles);
-            // Maxima settle early: mostly there is nothing to rescale.
-            if min(upper, lower) < 1.0 {
-                let factors = by_row(upper, lower);
-                #[unroll]
-                for d in 0..comptime!(tiles.head_tiles()) {
-                    let index = comptime!(m * tiles.head_tiles() + d);
-                    self.sums[index] *= factors;
-                }
+            self.shrink(m, upper, lower, tiles);
+        }
+    }
+
+    /// Multiplies the sums of row tile `m` by the factors of its rows.
+    pub(super) fn shrink(&mut self, #[comptime] m: usize, upper: f32, lower: f32, #[comptime] tiles: Tiles) {
+        // Maxima settle early: mostly there is nothing to rescale.
+        if min(upper, lower) < 1.0 {
+            let factors = by_row(upper, lower);
+            #[unroll]
+            for d in 0..comptime!(tiles.head_tiles()) {
+                let index = comptime!(m * tiles.head_tiles() + d);
+                self.sums[index] *= factors;
             }
         }
     }
 
     /// One row of [`Self::absorb`]: replaces its scores by weights; returns the factor for its earlier sums.
-    fn rescale(
+    pub(super) fn rescale(
         &mut self,
         scores: &mut Array<Accumulator>,
         #[comptime] m: usize,

@@ -1,4 +1,4 @@
-//! The kernels on the emulator equal `reference`, forward and every gradient, over odd lengths, packing, branches and groups
+//! The kernels on the emulator, those of older cards, equal `reference`, forward and every gradient, over odd lengths, packing, branches and groups
 //! of heads, touch no memory but their own and have no race; and what is chosen on which device.
 //!
 //! Tolerance: 2 units in the last of the element type's digits for the output, 4 for gradients, of the largest entry and of at
@@ -9,6 +9,7 @@ use std::iter::repeat_n;
 
 use burn::backend::Cube;
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
+use cubecl::client::Client;
 use cubecl::ir::{ElemType, FloatKind};
 
 use super::Forms;
@@ -18,22 +19,22 @@ use crate::attention::{AttentionKernels, BLIND, PADDING, Saved, reference};
 use crate::cube::Floats;
 use crate::device::DeviceName;
 use crate::offline::emulator::{Change, Emulator};
-use crate::offline::recorder::Recorder;
+use crate::offline::recorder::{Card, Recorder};
 
 /// Dimensions of a call.
 #[derive(Debug, Clone, Copy)]
-struct Shape {
-    rows: usize,
-    queries: usize,
-    keys: usize,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
+pub(super) struct Shape {
+    pub(super) rows: usize,
+    pub(super) queries: usize,
+    pub(super) keys: usize,
+    pub(super) heads: usize,
+    pub(super) kv_heads: usize,
+    pub(super) head_dim: usize,
 }
 
 /// Who sees whom.
 #[derive(Debug, Clone, Copy)]
-enum Packing {
+pub(super) enum Packing {
     Causal,
     Documents,
     OneTokenEach,
@@ -42,6 +43,7 @@ enum Packing {
     Nothing,
 }
 
+use Card::{Ampere, Hopper};
 use Packing::{Branches, Causal, Documents, Nothing, OneTokenEach, Padded};
 
 const PACKINGS: [Packing; 6] = [Causal, Documents, OneTokenEach, Padded, Branches, Nothing];
@@ -139,7 +141,12 @@ fn distance(got: &TensorData, expected: Tensor<4>, digits: f32) -> f32 {
     apart.map(far).fold(0.0, f32::max) / largest / digits
 }
 
-fn check(emulator: &mut Emulator, shape: Shape, packing: Packing, dtype: DType) -> Result<(), String> {
+pub(super) fn check(
+    emulator: &mut Emulator,
+    shape: Shape,
+    packing: Packing,
+    dtype: DType,
+) -> Result<(), String> {
     let (document, branch) = packing.tokens(shape);
     let seen = Visibility::branched(&document, &branch, shape.rows, &Device::flex());
     let tokens = [document, branch].map(|values| TensorData::new(values, [shape.rows, shape.keys]));
@@ -167,8 +174,8 @@ fn check(emulator: &mut Emulator, shape: Shape, packing: Packing, dtype: DType) 
 }
 
 /// Every packing over these numbers of keys, groups and rows in turn, some with fewer queries than keys.
-fn check_all(head_dim: usize, dtype: DType, lengths: &[usize]) {
-    let Some(mut emulator) = Emulator::open() else { return };
+pub(super) fn check_all(card: Card, head_dim: usize, dtype: DType, lengths: &[usize]) {
+    let Some(mut emulator) = Emulator::open(card) else { return };
     for (l, &keys) in lengths.iter().enumerate() {
         for (p, packing) in PACKINGS.into_iter().enumerate() {
             let turn = l + p;
@@ -187,17 +194,17 @@ fn check_all(head_dim: usize, dtype: DType, lengths: &[usize]) {
 
 #[test]
 fn bf16_heads_of_16_equal_the_reference() {
-    check_all(16, DType::BF16, &[1, 33, 65, 200]);
+    check_all(Ampere, 16, DType::BF16, &[1, 33, 65, 200]);
 }
 
 #[test]
 fn f16_heads_of_16_equal_the_reference() {
-    check_all(16, DType::F16, &[127]);
+    check_all(Ampere, 16, DType::F16, &[127]);
 }
 
 #[test]
 fn bf16_heads_of_64_equal_the_reference() {
-    check_all(64, DType::BF16, &[65]);
+    check_all(Ampere, 64, DType::BF16, &[65]);
 }
 
 /// Lengths of the tests that take minutes: `cargo nextest run --workspace --features webgpu,cuda --run-ignored only`.
@@ -206,44 +213,44 @@ const LENGTHS: [usize; 8] = [1, 7, 33, 63, 65, 127, 200, 515];
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_heads_of_16_equals_the_reference() {
-    check_all(16, DType::BF16, &LENGTHS);
-    check_all(16, DType::F16, &LENGTHS);
+    check_all(Ampere, 16, DType::BF16, &LENGTHS);
+    check_all(Ampere, 16, DType::F16, &LENGTHS);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_bf16_heads_of_64_equals_the_reference() {
-    check_all(64, DType::BF16, &LENGTHS);
+    check_all(Ampere, 64, DType::BF16, &LENGTHS);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_f16_heads_of_64_equals_the_reference() {
-    check_all(64, DType::F16, &LENGTHS);
+    check_all(Ampere, 64, DType::F16, &LENGTHS);
 }
 
 /// 80 elements are ten chunks, which do not divide the units of a cube.
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_bf16_heads_of_80_equals_the_reference() {
-    check_all(80, DType::BF16, &LENGTHS);
+    check_all(Ampere, 80, DType::BF16, &LENGTHS);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_bf16_heads_of_128_equals_the_reference() {
-    check_all(128, DType::BF16, &LENGTHS);
+    check_all(Ampere, 128, DType::BF16, &LENGTHS);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_f16_heads_of_128_equals_the_reference() {
-    check_all(128, DType::F16, &LENGTHS);
+    check_all(Ampere, 128, DType::F16, &LENGTHS);
 }
 
 #[test]
 fn the_order_of_cubes_and_planes_changes_nothing() {
-    let Some(mut emulator) = Emulator::open() else { return };
+    let Some(mut emulator) = Emulator::open(Ampere) else { return };
     let shape = Shape { rows: 1, queries: 150, keys: 200, heads: 4, kv_heads: 2, head_dim: 16 };
     let (document, branch) = Branches.tokens(shape);
     let tokens = [document, branch].map(|values| TensorData::new(values, [shape.rows, shape.keys]));
@@ -274,7 +281,7 @@ fn the_emulator_finds_faults() {
         ("no transposition", "backward_keys", |text| text.replacen("x4.trans.", "x4.", 1)),
     ];
     let shape = Shape { rows: 1, queries: 130, keys: 130, heads: 1, kv_heads: 1, head_dim: 16 };
-    let Some(mut emulator) = Emulator::open() else { return };
+    let Some(mut emulator) = Emulator::open(Ampere) else { return };
     check(&mut emulator, shape, Branches, DType::BF16).unwrap_or_else(|error| panic!("{error}"));
     for (what, kernel, change) in faults {
         emulator.set_fault(kernel, change);
@@ -289,16 +296,21 @@ fn float(kind: FloatKind) -> ElemType {
 
 #[test]
 fn a_card_with_tensor_cores_uses_them() {
-    let client = Recorder::new().client;
+    for card in [Ampere, Hopper] {
+        uses_tensor_cores(&Recorder::of(card).client);
+    }
+}
+
+fn uses_tensor_cores(client: &Client) {
     for kind in [FloatKind::BF16, FloatKind::F16] {
         for head_dim in [16, 64, 80, 128] {
-            assert_eq!(path(&client, float(kind), head_dim), Some(Path::TensorCores), "{kind:?} {head_dim}");
+            assert_eq!(path(client, float(kind), head_dim), Some(Path::TensorCores), "{kind:?} {head_dim}");
         }
         for head_dim in [8, 40, 144, 256] {
-            assert_eq!(path(&client, float(kind), head_dim), Some(Path::Portable { side: 64 }), "{head_dim}");
+            assert_eq!(path(client, float(kind), head_dim), Some(Path::Portable { side: 64 }), "{head_dim}");
         }
     }
-    assert_eq!(path(&client, float(FloatKind::F32), 64), Some(Path::Portable { side: 64 }));
+    assert_eq!(path(client, float(FloatKind::F32), 64), Some(Path::Portable { side: 64 }));
 }
 
 /// On each CUDA device that `UNER_TEST_DEVICES` names, as in `flex,cuda:0`, whose shared memory holds the tiles.

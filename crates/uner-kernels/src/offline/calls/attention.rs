@@ -3,7 +3,7 @@ use burn::tensor::DType;
 
 use super::{Call, TOKENS, call, name, over};
 use crate::attention::{AttentionKernels, Saved};
-use crate::offline::recorder::Recorder;
+use crate::offline::recorder::{Card, Recorder};
 
 /// Sizes of heads of the tests and of the models.
 const HEAD_DIMS: [usize; 5] = [10, 16, 64, 80, 128];
@@ -13,7 +13,8 @@ const GROUPS: [usize; 4] = [1, 2, 4, 8];
 const OTHER_HEADS: [usize; 2] = [32, 256];
 const KV_HEADS: usize = 2;
 
-/// Each head and group: forward with tiles full of queries and, as in decoding, with one query; backward.
+/// Each head and group: forward with tiles full of queries and, as in decoding, with one query; backward. Older cards have kernels
+/// of their own.
 pub(super) fn calls() -> Vec<Call> {
     let grouped = HEAD_DIMS.into_iter().flat_map(|head_dim| GROUPS.map(|group| [head_dim, group]));
     let heads: Vec<[usize; 2]> = grouped.chain(OTHER_HEADS.map(|head_dim| [head_dim, 1])).collect();
@@ -23,6 +24,9 @@ pub(super) fn calls() -> Vec<Call> {
             call(format!("{} head_dim {head_dim} group {group}", name(dtype)), move |device| {
                 passes(device, dtype, [1, TOKENS, KV_HEADS * group, head_dim]);
                 passes(device, dtype, [1, 1, KV_HEADS * group, head_dim]);
+                let older = Recorder::of(Card::Ampere);
+                passes(&older, dtype, [1, TOKENS, KV_HEADS * group, head_dim]);
+                older.flush();
             })
         })
         .collect()

@@ -20,11 +20,30 @@ char* emulator_shared();
 void emulator_barrier();
 void emulator_mma(float* d, const uint32_t* a, const uint32_t* b, const float* c, int bf16);
 void emulator_ldmatrix(uint32_t* out, uint32_t address, int transposed);
+void emulator_stmatrix(uint32_t address, const uint32_t* in, int transposed);
 uint32_t emulator_shuffle_xor(uint32_t value, uint32_t mask);
 void emulator_copy_async(uint32_t address, const void* source, uint32_t size, uint32_t bytes);
 void emulator_commit();
 void emulator_wait();
 void emulator_load_shared(void* out, uint32_t address, uint32_t size);
+void emulator_store_shared(uint32_t address, const void* value, uint32_t size);
+// Of warp groups, mbarriers and bulk copies (warpgroup.h).
+void emulator_warp_barrier();
+void emulator_named_barrier(uint32_t id, uint32_t threads, int waits);
+void emulator_proxy_fence();
+void emulator_mbarrier_init(uint32_t address, uint32_t count);
+void emulator_mbarrier_arrive(uint32_t address, uint32_t bytes);
+void emulator_mbarrier_arrive_behind_copies(uint32_t address);
+void emulator_mbarrier_wait(uint32_t address, uint32_t parity);
+void emulator_tensor_copy(uint32_t target, uint64_t map, const int32_t* at, uint32_t barrier);
+void emulator_wgmma_fence();
+void emulator_wgmma(int bf16, uint32_t columns, float** d, const uint32_t* a, uint64_t a_tile, uint64_t b_tile, int adds,
+                    int a_down, int b_down);
+void emulator_wgmma_commit();
+void emulator_wgmma_wait(uint32_t left);
+void emulator_settle(float* target, const float* value);
+// The next tensor map of the launch.
+void emulator_map(void* map);
 // The next buffer of the launch; the scalars and lengths.
 void* emulator_buffer(int output);
 void emulator_info(void* info, uint32_t size);
@@ -88,11 +107,51 @@ inline void shuffle_xor(uint32_t mask, float& other, float own) {
     other = as<float>(emulator_shuffle_xor(as<uint32_t>(own), mask));
 }
 
+inline void mbarrier_init(uint32_t count, uint32_t address) { emulator_mbarrier_init(address, count); }
+inline void mbarrier_arrive(uint32_t bytes, uint32_t address) { emulator_mbarrier_arrive(address, bytes); }
+inline void mbarrier_arrive_behind_copies(uint32_t address) { emulator_mbarrier_arrive_behind_copies(address); }
+inline void mbarrier_wait(uint32_t address, uint32_t parity) { emulator_mbarrier_wait(address, parity); }
+inline void named_barrier(uint32_t threads, bool waits, uint32_t id) { emulator_named_barrier(id, threads, waits); }
+inline void warp_barrier() { emulator_warp_barrier(); }
+inline void proxy_fence() { emulator_proxy_fence(); }
+inline void store_pair(uint32_t address, uint32_t first, uint32_t second) {
+    uint32_t pair[2] = {first, second};
+    emulator_store_shared(address, pair, 8);
+}
+inline void stmatrix(bool transposed, uint32_t offset, uint32_t address, uint32_t r0, uint32_t r1, uint32_t r2,
+                           uint32_t r3) {
+    uint32_t r[4] = {r0, r1, r2, r3};
+    emulator_stmatrix(address + offset, r, transposed);
+}
+inline void tensor_copy(uint32_t target, uint64_t map, int32_t x, int32_t y, int32_t z, int32_t w, uint32_t barrier) {
+    int32_t at[4] = {x, y, z, w};
+    emulator_tensor_copy(target, map, at, barrier);
+}
+// Moves of PTX also take what a product that was waited for left in a register.
+inline void settle(float& target, float value) { emulator_settle(&target, &value); }
+// A operand from registers, or from shared memory as B.
+template <class... D>
+inline void wgmma(bool bf16, bool a_down, bool b_down, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint64_t b,
+                  bool adds, D&... d) {
+    uint32_t a[4] = {a0, a1, a2, a3};
+    float* registers[] = {&d...};
+    emulator_wgmma(bf16, sizeof...(D) * 2, registers, a, 0, b, adds, a_down, b_down);
+}
+template <class... D>
+inline void wgmma(bool bf16, bool a_down, bool b_down, uint64_t a, uint64_t b, bool adds, D&... d) {
+    float* registers[] = {&d...};
+    emulator_wgmma(bf16, sizeof...(D) * 2, registers, nullptr, a, b, adds, a_down, b_down);
+}
+
 // --- the launch -----------------------------------------------------------------------------------------------------
 template <class T>
 T argument() {
     if constexpr (std::is_pointer_v<T>) {
         return static_cast<T>(emulator_buffer(!std::is_const_v<std::remove_pointer_t<T>>));
+    } else if constexpr (alignof(T) == 128) {  // nothing but a tensor map is aligned so
+        T map;
+        emulator_map(&map);
+        return map;
     } else {
         T info;
         emulator_info(&info, sizeof info);

@@ -2,6 +2,7 @@
 //! machine against a small stand-in for CUDA (`cuda.h`, `runtime.cpp`), launch by launch, with the buffers, cubes and scalars
 //! that the op's own launch code chose. It checks results, memory accesses and races; it says nothing of speed.
 
+mod assembly;
 mod program;
 
 use std::collections::HashMap;
@@ -12,12 +13,13 @@ use std::process::{Command, Stdio};
 use burn::backend::TensorMetadata;
 use burn::tensor::TensorData;
 use cubecl_core::prelude::KernelId;
-use cubecl_server::server::{BufferBinding, KernelResource};
+use cubecl_core::prelude::{OobFill, TensorMapFormat, TensorMapInterleave, TensorMapSwizzle, TiledArgs};
+use cubecl_server::server::{BufferBinding, KernelResource, TensorMapBinding};
 use tempfile::TempDir;
 
 use self::program::{COMPILER, Runtime};
 use super::emit;
-use super::recorder::{Launch, Recorder};
+use super::recorder::{Card, Launch, Recorder};
 use crate::cube::Floats;
 
 /// A change of a kernel's source.
@@ -41,7 +43,7 @@ pub(crate) struct Emulator {
 
 impl Emulator {
     /// None, and a word about it, where there is no C++ compiler.
-    pub(crate) fn open() -> Option<Self> {
+    pub(crate) fn open(card: Card) -> Option<Self> {
         if Command::new(COMPILER).arg("--version").stdout(Stdio::null()).status().is_err() {
             eprintln!("SKIPPED: there is no C++ compiler `{COMPILER}`");
             return None;
@@ -50,7 +52,7 @@ impl Emulator {
         let runtime = Runtime::build(folder.path());
         let (programs, memory) = (HashMap::new(), HashMap::new());
         Some(Self {
-            recorder: Recorder::new(),
+            recorder: Recorder::of(card),
             folder,
             runtime,
             programs,
@@ -110,7 +112,10 @@ impl Emulator {
             write!(arguments, "{number} ").expect("a string takes everything");
         }
         let buffers: Vec<_> = launch.arguments.resources.iter().map(buffer).collect();
-        let input = input(&launch.arguments.info.data, &buffers, &self.memory);
+        let maps: Vec<_> = launch.arguments.resources.iter().map(map).collect();
+        let info = &launch.arguments.info;
+        let (scalars, shapes) = info.data.split_at(info.dynamic_metadata_offset.min(info.data.len()));
+        let input = input([scalars, shapes], &buffers, &maps, &self.memory);
         let output = program::run(program, &arguments, &folder.join("input"), &input)
             .map_err(|error| format!("`{kernel}`: {error}"))?;
         let mut contents = &output[..];
@@ -134,13 +139,28 @@ fn identifier(binding: &BufferBinding) -> usize {
 }
 
 fn buffer(resource: &KernelResource) -> &BufferBinding {
-    match resource {
-        KernelResource::Buffer(binding) => {
-            assert_eq!(binding.offset_start.unwrap_or(0), 0, "views are not emulated");
-            binding
-        }
-        KernelResource::TensorMap(_) => panic!("tensor maps are not emulated"),
-    }
+    let (KernelResource::Buffer(binding) | KernelResource::TensorMap(TensorMapBinding { binding, .. })) =
+        resource;
+    assert_eq!(binding.offset_start.unwrap_or(0), 0, "views are not emulated");
+    binding
+}
+
+/// The numbers of a tensor map: its four dimensions, the bytes from one to the next of all but the first, its box; the innermost
+/// first. Nothing of a buffer.
+fn map(resource: &KernelResource) -> Vec<u64> {
+    let KernelResource::TensorMap(TensorMapBinding { map, .. }) = resource else { return Vec::new() };
+    let TensorMapFormat::Tiled(TiledArgs { tile_size }) = &map.format else {
+        panic!("only tiled maps are emulated");
+    };
+    let plain = map.swizzle == TensorMapSwizzle::B128
+        && map.interleave == TensorMapInterleave::None
+        && map.oob_fill == OobFill::Zero
+        && map.elem_stride.iter().all(|stride| *stride == 1);
+    assert!(plain && map.metadata.rank() == 4, "{map:?} is not emulated");
+    let (shape, strides) = (map.metadata.shape(), map.metadata.strides());
+    let bytes = strides.iter().rev().skip(1).map(|stride| stride * map.elem_ty.size());
+    let dimensions = shape.iter().rev().copied();
+    dimensions.chain(bytes).chain(tile_size.iter().rev().copied()).map(|number| number as u64).collect()
 }
 
 /// Bytes of a buffer without those that only fill up the allocation.
@@ -148,16 +168,28 @@ fn bytes(buffer: &BufferBinding) -> u64 {
     buffer.size - buffer.offset_end.unwrap_or(0)
 }
 
-/// What a program reads: scalars and lengths, and the buffers.
-fn input(info: &[u64], buffers: &[&BufferBinding], memory: &HashMap<usize, Vec<u8>>) -> Vec<u8> {
+/// What a program reads: scalars and lengths, and the buffers with their maps. Where a tensor has a map, the shapes and strides
+/// of all are a last buffer.
+fn input(
+    [info, shapes]: [&[u64]; 2],
+    buffers: &[&BufferBinding],
+    maps: &[Vec<u64>],
+    memory: &HashMap<usize, Vec<u8>>,
+) -> Vec<u8> {
     let mut input = (info.len() as u64 * 8).to_ne_bytes().to_vec();
     input.extend(info.iter().flat_map(|word| word.to_ne_bytes()));
-    input.extend((buffers.len() as u64).to_ne_bytes());
-    for buffer in buffers {
+    input.extend((buffers.len() as u64 + u64::from(!shapes.is_empty())).to_ne_bytes());
+    for (buffer, map) in buffers.iter().zip(maps) {
         let contents = memory.get(&identifier(buffer));
         input.extend(bytes(buffer).to_ne_bytes());
         input.extend(u64::from(contents.is_some()).to_ne_bytes());
         input.extend(contents.into_iter().flatten());
+        input.extend((map.len() as u64).to_ne_bytes());
+        input.extend(map.iter().flat_map(|number| number.to_ne_bytes()));
+    }
+    if !shapes.is_empty() {
+        let numbers = [shapes.len() as u64 * 8, 1].into_iter().chain(shapes.iter().copied()).chain([0]);
+        input.extend(numbers.flat_map(u64::to_ne_bytes));
     }
     input
 }

@@ -6,136 +6,19 @@
 // - global memory: every access lies inside one buffer of the launch and is aligned, and writes lie in outputs; no two
 //   blocks write the same byte; every byte of an output is written;
 // - shared memory: every access lies inside the launch's allocation, is aligned, reads only what was written, and no two
-//   threads access a word without a barrier between them if one of them writes;
+//   threads access a word without a barrier between them if one of them writes (machine.h);
 // - `cp.async`: the target may not be touched until the thread has waited; the copy happens at the wait, as late as it may;
-// - collectives of a warp (`mma`, `ldmatrix`, shuffles) and barriers: all threads arrive at the same one.
+// - collectives of a warp (`mma`, `ldmatrix`, shuffles) and barriers: all threads arrive at the same one;
+// - products of warp groups, mbarriers and bulk copies: see warpgroup.h.
 //
 // Arguments: blocks in x, y and z, threads, bytes of shared memory, and a number that picks the order of blocks and warps.
-// Input: the bytes of scalars and lengths and they, then for each buffer its bytes, whether its contents follow, and they.
+// Input: the bytes of scalars and lengths and they, then for each buffer its bytes, whether its contents follow, and they, and
+// of a tensor map how many numbers it has and they: dimensions, strides in bytes and box, the innermost first.
 // Output: the contents of all buffers. Counts are 64 bits wide.
-#include "cuda.h"
-
-#include <csetjmp>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <string>
-#include <sys/mman.h>
-#include <ucontext.h>
-#include <vector>
-
-void emulator_kernel();
+#include "machine.h"
+#include "warpgroup.h"
 
 namespace {
-
-using u32 = uint32_t;
-using u64 = uint64_t;
-
-constexpr u64 SPACING = 1ull << 35;     // from one buffer to the next: a wild 32-bit index stays between
-constexpr u64 ARENA = 32 * SPACING;
-constexpr u32 SHARED_MAX = 256 * 1024;
-constexpr u32 NOBODY = ~0u, SEVERAL = ~0u - 1;
-constexpr size_t STACK = 256 * 1024;
-
-struct Buffer {
-    char* data;
-    size_t bytes;
-    bool known;   // has contents
-    bool output;
-    std::vector<u32> writer;  // per byte: block + 1
-};
-struct Copy {
-    u32 address, size, bytes;
-    const char* source;
-    bool committed;
-};
-struct Collective {
-    u32 arrived, kind;
-    u32 in[32][6];
-};
-struct Fiber {
-    jmp_buf context;
-    u32 index, steps;  // steps: collectives passed, picks the slot
-    bool started, done;
-    std::vector<Copy> copies;
-    char* stack;
-};
-struct Word {
-    u32 writer = NOBODY, written = 0;  // thread and epoch of the last write
-    u32 reader = NOBODY, read = 0;     // thread (or SEVERAL) and epoch of the last read
-    u32 valid = 0;                     // per byte: was written
-    u32 flying = 0;                    // copies under way
-};
-
-char *arena, *shared;
-std::vector<Buffer> buffers;
-size_t next_buffer;
-std::vector<char> info;
-std::vector<Word> words;
-std::vector<Fiber> fibers;
-std::vector<Collective> slots;  // two per warp
-EmulatorIndex block, grid;
-u32 shared_bytes, order, number, epoch, arrived, alive;
-Fiber* current;
-jmp_buf scheduler;
-void (*body)(void*);
-void* argument;
-
-[[noreturn]] void fail(const std::string& what) {
-    std::fprintf(stderr, "%s (block %u,%u,%u", what.c_str(), block.x, block.y, block.z);
-    if (current) std::fprintf(stderr, " thread %u", current->index);
-    std::fprintf(stderr, ")\n");
-    std::exit(1);
-}
-
-void yield() {
-    if (_setjmp(current->context) == 0) _longjmp(scheduler, 1);
-}
-
-void check_shared(u32 address, u32 size, bool write) {
-    auto refuse = [&](const char* what) { fail(what + (" at byte " + std::to_string(address))); };
-    if (address % (size < 16 ? size : 16) != 0) refuse("misaligned shared address");
-    if (address + size > shared_bytes) refuse("shared memory out of bounds");
-    for (u32 i = address / 4; i <= (address + size - 1) / 4; ++i) {
-        Word& word = words[i];
-        u32 mask = 0;
-        for (u32 byte = 0; byte < 4; ++byte) mask |= (i * 4 + byte >= address && i * 4 + byte < address + size) << byte;
-        if (word.flying) refuse("shared memory touched while a copy is under way");
-        if (word.written == epoch && word.writer != current->index) refuse("shared memory race");
-        if (write) {
-            if (word.read == epoch && word.reader != current->index) refuse("shared memory written while others read");
-            word.writer = current->index, word.written = epoch, word.valid |= mask;
-        } else {
-            if ((word.valid & mask) != mask) refuse("uninitialised shared memory read");
-            word.reader = word.read == epoch && word.reader != current->index ? SEVERAL : current->index;
-            word.read = epoch;
-        }
-    }
-}
-
-void check_global(const char* address, u32 size, bool write) {
-    for (Buffer& buffer : buffers) {
-        if (address < buffer.data || address + size > buffer.data + buffer.bytes) continue;
-        if (reinterpret_cast<u64>(address) % size != 0) fail("misaligned global address");
-        if (write && !buffer.output) fail("write to an input");
-        for (u32 i = 0; write && i < size; ++i) {
-            u32& writer = buffer.writer[address - buffer.data + i];
-            if (writer && writer != number + 1) fail("two blocks write one byte of an output");
-            writer = number + 1;
-        }
-        return;
-    }
-    fail("global memory out of bounds");
-}
-
-void touch(void* pointer, u32 size, bool write) {
-    char* address = static_cast<char*>(pointer);
-    if (!current) return;
-    if (address >= shared && address < shared + SHARED_MAX)
-        check_shared(static_cast<u32>(address - shared), size, write);
-    else if (address >= arena && address < arena + ARENA)
-        check_global(address, size, write);
-}
 
 // All lanes of a warp leave their operands; what they compute of them they compute once the last has arrived.
 Collective& gather(u32 kind, const u32* values, u32 count) {
@@ -154,6 +37,7 @@ Collective& gather(u32 kind, const u32* values, u32 count) {
 void enter() {
     body(argument);
     if (!current->copies.empty()) fail("a thread ends with copies under way");
+    if (!current->read.empty()) fail("a thread ends with products under way");
     current->done = true;
     alive--;
     _longjmp(scheduler, 1);
@@ -177,13 +61,21 @@ void resume(Fiber& fiber) {
 
 void run_block() {
     u32 threads = static_cast<u32>(fibers.size()), warps = threads / 32, idle = 0;
-    std::fill(words.begin(), words.end(), Word());
+    for (Word& word : words) word = Word();
     std::memset(shared, 0xff, shared_bytes);
     for (Collective& slot : slots) slot.arrived = 0;
-    for (u32 i = 0; i < threads; ++i) fibers[i].index = i, fibers[i].steps = 0, fibers[i].started = fibers[i].done = false;
-    epoch = 1, arrived = 0, alive = threads;
+    const Clock nothing(threads + 1, 0);
+    for (u32 i = 0; i < threads; ++i) {
+        Fiber& fiber = fibers[i];
+        fiber.index = i, fiber.steps = 0, fiber.started = fiber.done = false;
+        fiber.past = {nothing, nothing};
+        fiber.past.known[i] = 1;
+    }
+    gathered = {nothing, nothing};
+    arrived = passed = 0, alive = threads;
+    start_groups();
     for (u32 round = 0; alive > 0; ++round) {
-        u32 before = alive + arrived + epoch, steps = 0, after = 0;
+        u32 before = alive + arrived + passed + moves, steps = 0, after = 0;
         u32 shift = (order * 2654435761u + round * (order + 1)) % warps;
         for (u32 w = 0; w < warps; ++w) {
             u32 warp = order & 1 ? (warps - 1 - w + shift) % warps : (w + shift) % warps;
@@ -195,9 +87,12 @@ void run_block() {
                 after += fiber.steps;
             }
         }
-        idle = after != steps || before != alive + arrived + epoch ? 0 : idle + 1;
+        idle = after != steps || before != alive + arrived + passed + moves ? 0 : idle + 1;
+        // Copies land as late as they may: when nobody can go on without them.
+        if (idle > 0 && land()) idle = 0;
         if (idle > 2) fail("threads wait for a collective or a barrier that the others do not reach");
     }
+    finish_groups();
 }
 
 void read(void* target, size_t bytes) {
@@ -218,9 +113,20 @@ EmulatorIndex emulator_grid() { return grid; }
 char* emulator_shared() { return shared; }
 
 void emulator_barrier() {
-    u32 entered = epoch;
-    if (++arrived == fibers.size()) arrived = 0, epoch++;
-    while (epoch == entered) yield();
+    u32 entered = passed;
+    join(gathered, current->past);
+    if (++arrived == fibers.size()) arrived = 0, passed++, released = gathered;
+    while (passed == entered) yield();
+    join(current->past, released);
+    tick();
+}
+
+void emulator_warp_barrier() {
+    Past& past = warps_past[current->index / 32];
+    join(past, current->past);
+    tick();
+    gather(6, &past.known[0], 0);
+    join(current->past, past);
 }
 
 // Fragments of `mma.m16n8k16`: see "Matrix Fragments for mma.m16n8k16" of the PTX ISA.
@@ -258,6 +164,19 @@ void emulator_ldmatrix(u32* out, u32 address, int transposed) {
     }
 }
 
+void emulator_stmatrix(u32 address, const u32* in, int transposed) {
+    u32 values[6] = {address, in[0], in[1], in[2], in[3], 0};
+    Collective& slot = gather(transposed ? 5 : 4, values, 6);
+    u32 lane = current->index % 32, m = lane / 8, row = lane % 8;
+    uint16_t elements[8];
+    for (u32 column = 0; column < 8; ++column) {
+        u32 owner = transposed ? column * 4 + row / 2 : row * 4 + column / 2;
+        elements[column] = static_cast<uint16_t>(slot.in[owner][1 + m] >> 16 * ((transposed ? row : column) % 2));
+    }
+    check_shared(address, 16, true);
+    std::memcpy(shared + address, elements, 16);
+}
+
 u32 emulator_shuffle_xor(u32 value, u32 mask) {
     return gather(16 + mask, &value, 1).in[current->index % 32 ^ mask][0];
 }
@@ -293,6 +212,11 @@ void emulator_wait() {
 void emulator_load_shared(void* out, u32 address, u32 size) {
     check_shared(address, size, false);
     std::memcpy(out, shared + address, size);
+}
+
+void emulator_store_shared(u32 address, const void* value, u32 size) {
+    check_shared(address, size, true);
+    std::memcpy(shared + address, value, size);
 }
 
 void* emulator_buffer(int output) {
@@ -359,6 +283,8 @@ int main(int, char** arguments) {
         mprotect(buffer.data, buffer.bytes + 4096, PROT_READ | PROT_WRITE);
         if (buffer.known) read(buffer.data, buffer.bytes);
         else std::memset(buffer.data, 0xff, buffer.bytes);
+        maps.emplace_back(read_count());
+        for (u64& number : maps.back()) number = read_count();
         buffers.push_back(buffer);
     }
     emulator_kernel();

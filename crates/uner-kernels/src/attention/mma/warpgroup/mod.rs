@@ -1,0 +1,159 @@
+//! The form of the kernels for Hopper (compute capability 9.0): the same passes and tables as [`mma`](super), with products of
+//! warp groups whose operands lie in shared memory (`wgmma`), tiles that the copy hardware brings (TMA), and a plane that does
+//! nothing but order them. FlashAttention-3 (Shah et al. 2024) is the model.
+//!
+//! # Limits
+//! Heads of 64 and 128 elements: rows of shared memory are 64 elements wide.
+
+mod backward;
+mod backward_keys;
+mod backward_queries;
+mod forward;
+mod keys;
+mod product;
+mod ptx;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+use burn::backend::TensorMetadata;
+use burn::tensor::DType;
+use cubecl::features::Tma;
+use cubecl::prelude::*;
+
+use self::backward::UpstreamLaunch;
+use self::product::PANEL;
+use self::ring::{Ring, UNITS};
+use super::Call;
+use super::tile::Axis;
+use crate::cube::{Floats, dims, element, empty};
+
+/// Whether this form serves heads of this size on the device, which serves [`mma`](super): cards of compute capability 9.0.
+/// `wgmma` came with it and went with it, so it is asked for by name; CubeCL has no other property that tells.
+pub(super) fn is_served(client: &Client, head_dim: usize) -> bool {
+    let properties = client.properties();
+    let hopper = properties.identity.fingerprint.ends_with("sm90");
+    hopper
+        && properties.features.tma.contains(Tma::Base)
+        && [PANEL, 2 * PANEL].contains(&head_dim)
+        && Forms::of(head_dim).shared_memory() <= properties.hardware.max_shared_memory_size
+}
+
+/// The layouts of the three kernels.
+struct Forms {
+    forward: Ring,
+    queries: Ring,
+    keys: Ring,
+}
+
+impl Forms {
+    fn of(head_dim: usize) -> Self {
+        Self {
+            forward: Ring::new(Axis::Queries, 1, keys::COLUMNS, keys::WORDS, head_dim),
+            queries: Ring::new(Axis::Queries, 2, keys::COLUMNS, keys::WORDS, head_dim),
+            keys: Ring::new(Axis::Keys, 2, backward_keys::COLUMNS, backward_keys::WORDS, head_dim),
+        }
+    }
+
+    /// Of a call.
+    fn of_call(call: &Call) -> Self {
+        let [_, _, _, head_dim] = dims(&call.q);
+        Self::of(head_dim)
+    }
+
+    /// Bytes of shared memory of the kernel that takes most.
+    fn shared_memory(self) -> usize {
+        self.forward.bytes().max(self.queries.bytes()).max(self.keys.bytes())
+    }
+}
+
+/// Boxes of `tokens` tokens of one head and one panel of a contiguous tensor `[rows, tokens, heads, head_dim]`.
+#[expect(unsafe_code, reason = "a map is made of a shape and strides")]
+fn map(tensor: &Floats, tokens: usize) -> TensorMapArg<Tiled> {
+    let [rows, length, heads, head_dim] = dims(tensor);
+    let strides = [length * heads * head_dim, heads * head_dim, head_dim, 1];
+    let handle = tensor.handle.clone();
+    // SAFETY: the tensor is contiguous, so these are its strides; where a dimension is 1 its own may be others.
+    let tensor_arg =
+        unsafe { TensorArg::from_raw_parts(handle, strides.into(), [rows, length, heads, head_dim].into()) };
+    let tile = TiledArgs { tile_size: [1, tokens, 1, PANEL].into() };
+    TensorMapArg::new(tile, tensor_arg, element(tensor))
+        .with_swizzle(TensorMapSwizzle::B128)
+        .with_prefetch(TensorMapPrefetch::B256)
+}
+
+/// The output and its log-sum-exp.
+pub(super) fn forward(call: &Call) -> (Floats, Floats) {
+    let ring = Forms::of_call(call).forward;
+    let y = empty(&call.q, call.q.shape(), call.q.dtype());
+    let lse = empty(&call.q, [call.rows, call.heads, call.queries], DType::F32);
+    if !call.is_empty() {
+        forward::forward::launch(
+            &call.q.client,
+            call.count(call.heads, call.queries, ring.tiles),
+            CubeDim::new_1d(UNITS as u32),
+            map(&call.q, ring.tiles.rows()),
+            map(&call.k, ring.tiles.columns),
+            map(&call.v, ring.tiles.columns),
+            call.packing(),
+            y.clone().into_buffer_arg(),
+            lse.clone().into_buffer_arg(),
+            ring,
+            element(&call.q),
+        );
+    }
+    (y, lse)
+}
+
+/// The inputs of a backward kernel; `saved` are `dy`, the log-sum-exp and `rowsum(dy ∘ y)`.
+fn upstream<E: Float>(call: &Call, [dy, lse, delta]: [&Floats; 3], ring: Ring) -> UpstreamLaunch<E> {
+    let (rows, columns) = (ring.tiles.rows(), ring.tiles.columns);
+    let (queries, keys) = match ring.tiles.stationary {
+        Axis::Queries => (rows, columns),
+        Axis::Keys => (columns, rows),
+    };
+    UpstreamLaunch::new(
+        map(&call.q, queries),
+        map(&call.k, keys),
+        map(&call.v, keys),
+        map(dy, queries),
+        lse.clone().into_buffer_arg(),
+        delta.clone().into_buffer_arg(),
+    )
+}
+
+/// The gradients of the keys and of the values; `saved` as in [`upstream`].
+pub(super) fn keys_and_values(call: &Call, saved: [&Floats; 3]) -> [Floats; 2] {
+    let dk = empty(&call.k, call.k.shape(), call.k.dtype());
+    let dv = empty(&call.v, call.v.shape(), call.v.dtype());
+    let ring = Forms::of_call(call).keys;
+    backward_keys::backward_keys::launch(
+        &call.q.client,
+        call.count(call.kv_heads, call.keys, ring.tiles),
+        CubeDim::new_1d(UNITS as u32),
+        upstream(call, saved, ring),
+        call.packing(),
+        dk.clone().into_buffer_arg(),
+        dv.clone().into_buffer_arg(),
+        ring,
+        element(&call.q),
+    );
+    [dk, dv]
+}
+
+/// The gradient of the queries; `saved` as in [`upstream`].
+pub(super) fn queries(call: &Call, saved: [&Floats; 3]) -> Floats {
+    let dq = empty(&call.q, call.q.shape(), call.q.dtype());
+    let ring = Forms::of_call(call).queries;
+    backward_queries::backward_queries::launch(
+        &call.q.client,
+        call.count(call.heads, call.queries, ring.tiles),
+        CubeDim::new_1d(UNITS as u32),
+        upstream(call, saved, ring),
+        call.packing(),
+        dq.clone().into_buffer_arg(),
+        ring,
+        element(&call.q),
+    );
+    dq
+}

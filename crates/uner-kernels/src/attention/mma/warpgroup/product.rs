@@ -1,0 +1,248 @@
+//! Products of a warp group, `wgmma`: 64 rows times up to 128 columns, operands in shared memory, the left one in registers if
+//! need be.
+//!
+//! Operands in shared memory are panels: rows of 64 elements, 128 bytes, in the 128-byte swizzle, as bulk copies leave
+//! them; a wider matrix is several panels one behind the other. A product may contract along the rows of a panel or down
+//! them. The accumulator of a plane is a row of those of `mma.m16n8k16` side by side, so masks, softmax and write-out are those
+//! of [`mma`](super::super).
+//!
+//! A product runs on while the planes go on. Its registers pass through [`finish`], which waits: nothing else may touch them
+//! before, and text in one piece is what keeps the compiler from putting anything between.
+
+use std::fmt::Write as _;
+
+use cubecl::ir::dialect::vector::CompositeExtractOp;
+use cubecl::ir::dialect::{InlineAsmOp, InputKind, InputSpec, MemoryClobbers, RegSpec};
+use cubecl::ir::types::VectorType;
+use cubecl::prelude::*;
+
+use super::super::ptx::{Accumulator, element_suffix, pack};
+
+/// Elements of a row of a panel.
+pub(super) const PANEL: usize = 64;
+/// Bytes of it.
+pub(super) const PANEL_BYTES: usize = 128;
+/// Upper half of a descriptor: eight rows of a panel take 1024 bytes; the 128-byte swizzle.
+const DESCRIPTOR: u32 = 1 << 30 | 1024 >> 4;
+
+/// How an operand in shared memory is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Operand {
+    /// Rows of each of its panels.
+    pub(super) rows: usize,
+    /// Whether the contraction goes down the rows of the panels, not along them.
+    pub(super) down: bool,
+}
+
+impl Operand {
+    /// Sixteenths of bytes from the operand's address to the elements of a step: 16 of the contracted axis.
+    const fn offset(self, step: usize) -> usize {
+        let bytes = if self.down {
+            step * 16 * PANEL_BYTES
+        } else {
+            let steps = PANEL / 16;
+            step / steps * self.rows * PANEL_BYTES + step % steps * 32
+        };
+        bytes / 16
+    }
+    /// The lower half of a descriptor but for the address: the way from one panel to the next where that is no step.
+    const fn leading(self) -> u32 {
+        let bytes = if self.down { self.rows * PANEL_BYTES } else { 16 };
+        (bytes as u32 / 16) << 16
+    }
+}
+
+/// The lower half of the descriptor of an operand at a shared address.
+#[cube]
+fn descriptor(address: u32, #[comptime] operand: Operand) -> u32 {
+    address / 16 + comptime!(operand.leading())
+}
+
+/// What a product multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Factors {
+    /// The left operand, 64 rows. None: in registers.
+    pub(super) a: Option<Operand>,
+    /// The right operand.
+    pub(super) b: Operand,
+    /// Columns: a multiple of 8, at most 128.
+    pub(super) columns: usize,
+    /// Steps of 16 along the contracted axis.
+    pub(super) steps: usize,
+}
+
+/// The statements of a product. Operands: the sums; if it `adds` to any, those; the words of A in registers or of its
+/// descriptor; that of B.
+fn text(factors: Factors, adds: bool, element: &str) -> String {
+    let Factors { a, b, columns, steps } = factors;
+    let sums = columns / 2;
+    let first = if adds { sums + 1 } else { 1 };
+    let last = first + if a.is_some() { 1 } else { 4 * steps };
+    let mut text = String::from("{ .reg .pred adds; .reg .b32 low, high; .reg .b64 a, b; ");
+    let mut add = |arguments: std::fmt::Arguments| text.write_fmt(arguments).expect("memory takes any text");
+    for sum in 0..if adds { sums } else { 0 } {
+        add(format_args!("mov.f32 %{sum}, ${}; ", sum + 1));
+    }
+    add(format_args!("mov.b32 high, {DESCRIPTOR}; wgmma.fence.sync.aligned; "));
+    for step in 0..steps {
+        if step < 2 {
+            add(format_args!("setp.ne.b32 adds, {}, 0; ", u32::from(adds || step > 0)));
+        }
+        if let Some(a) = a {
+            add(format_args!("add.s32 low, ${first}, {}; mov.b64 a, {{low, high}}; ", a.offset(step)));
+        }
+        add(format_args!("add.s32 low, ${last}, {}; mov.b64 b, {{low, high}}; ", b.offset(step)));
+        add(format_args!("wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{element}.{element} $0, "));
+        match a {
+            Some(a) => add(format_args!("a, b, adds, 1, 1, {}, {}; ", u32::from(a.down), u32::from(b.down))),
+            None => {
+                let word = |n| first + 4 * step + n;
+                add(format_args!(
+                    "{{${}, ${}, ${}, ${}}}, b, adds, 1, 1, {}; ",
+                    word(0),
+                    word(1),
+                    word(2),
+                    word(3),
+                    u32::from(b.down)
+                ));
+            }
+        }
+    }
+    text + "wgmma.commit_group.sync.aligned; }"
+}
+
+/// The statements of [`finish`]: the sums' new registers, their old ones.
+fn wait_text(sums: usize, left: usize) -> String {
+    let mut text = format!("{{ wgmma.wait_group.sync.aligned {left}; ");
+    for sum in 0..sums {
+        write!(text, "mov.f32 %{sum}, ${}; ", sum + 1).expect("memory takes any text");
+    }
+    // Every operand has to be named.
+    text + "/* $0 */ }"
+}
+
+/// Inline PTX with `results` f32 results; operands are numbered through: all results as one, floats, words.
+#[cube]
+#[expect(clippy::needless_pass_by_value, reason = "text is moved at compile time")]
+fn assembly(
+    #[comptime] text: String,
+    #[comptime] results: usize,
+    floats: Sequence<f32>,
+    words: Sequence<u32>,
+) -> Sequence<f32> {
+    intrinsic!(|scope| {
+        let floats = floats.into_iter().map(|float| float.read_value(scope));
+        let words = words.into_iter().map(|word| word.read_value(scope));
+        let inputs: Vec<_> = floats.chain(words).collect();
+        let specs = inputs.iter().map(|_| InputSpec::new(InputKind::In, RegSpec::Inferred)).collect();
+        let float = f32::__expand_as_type(scope);
+        let result = VectorType::get(scope.ctx_mut(), float, results).into();
+        let clobbers = MemoryClobbers::Readonly;
+        let op = InlineAsmOp::new(
+            scope.ctx_mut(),
+            vec![result],
+            vec![RegSpec::Inferred],
+            text,
+            clobbers,
+            inputs,
+            specs,
+        );
+        scope.register(&op);
+        let vector = op.results(scope.ctx())[0];
+        let mut values = Sequence::<f32>::__expand_new(scope);
+        for index in 0..results {
+            let op = CompositeExtractOp::new(scope.ctx_mut(), vector, index);
+            values.__expand_push_method(scope, scope.register_with_result(&op).into());
+        }
+        values
+    })
+}
+
+/// The registers of accumulators.
+#[cube]
+fn registers(sums: &mut Array<Accumulator>, #[comptime] count: usize) -> Sequence<f32> {
+    let mut floats = Sequence::<f32>::new();
+    #[unroll]
+    for i in 0..comptime!(count / 4) {
+        let tile = sums[i];
+        floats.push(tile.extract(0usize));
+        floats.push(tile.extract(1usize));
+        floats.push(tile.extract(2usize));
+        floats.push(tile.extract(3usize));
+    }
+    floats
+}
+
+/// Sets accumulators to registers.
+#[cube]
+fn set(sums: &mut Array<Accumulator>, registers: &Sequence<f32>, #[comptime] count: usize) {
+    #[unroll]
+    for i in 0..comptime!(count / 4) {
+        let mut tile = Accumulator::new(*registers.index(comptime!(4 * i)));
+        tile.insert(1usize, *registers.index(comptime!(4 * i + 1)));
+        tile.insert(2usize, *registers.index(comptime!(4 * i + 2)));
+        tile.insert(3usize, *registers.index(comptime!(4 * i + 3)));
+        sums[i] = tile;
+    }
+}
+
+/// Starts `sums = a · b`, or `sums += a · b` where it `adds`; operands at shared addresses.
+#[cube]
+pub(super) fn multiply<E: Float>(
+    sums: &mut Array<Accumulator>,
+    a: u32,
+    b: u32,
+    #[comptime] factors: Factors,
+    #[comptime] adds: bool,
+) {
+    let element = element_suffix::<E>().comptime();
+    let left = comptime!(factors.a.expect("the left operand lies in shared memory"));
+    let count = comptime!(factors.columns / 2);
+    let mut words = Sequence::<u32>::new();
+    words.push(descriptor(a, left));
+    words.push(descriptor(b, comptime!(factors.b)));
+    let before = registers(sums, comptime!(if adds { count } else { 0 }));
+    let results = assembly(comptime!(text(factors, adds, element)), count, before, words);
+    set(sums, &results, count);
+}
+
+/// Starts `sums += weights · b`, `b` at a shared address.
+#[cube]
+pub(super) fn multiply_weights<E: Float>(
+    sums: &mut Array<Accumulator>,
+    weights: &Array<u32>,
+    b: u32,
+    #[comptime] factors: Factors,
+) {
+    let element = element_suffix::<E>().comptime();
+    let mut words = Sequence::<u32>::new();
+    #[unroll]
+    for i in 0..comptime!(4 * factors.steps) {
+        words.push(weights[i]);
+    }
+    words.push(descriptor(b, comptime!(factors.b)));
+    let count = comptime!(factors.columns / 2);
+    let results = assembly(comptime!(text(factors, true, element)), count, registers(sums, count), words);
+    set(sums, &results, count);
+}
+
+/// Waits until at most `left` products that were started later than that of `sums` are under way.
+#[cube]
+pub(super) fn finish(sums: &mut Array<Accumulator>, #[comptime] count: usize, #[comptime] left: usize) {
+    let words = Sequence::<u32>::new();
+    let results = assembly(comptime!(wait_text(count, left)), count, registers(sums, count), words);
+    set(sums, &results, count);
+}
+
+/// Accumulators of `columns` columns, rounded, as the left operand of a product that contracts over those columns.
+#[cube]
+pub(super) fn operand<E: Float>(sums: &Array<Accumulator>, #[comptime] columns: usize) -> Array<u32> {
+    let mut words = Array::<u32>::new(comptime!(columns / 4));
+    #[unroll]
+    for i in 0..comptime!(columns / 8) {
+        let tile = sums[i];
+        words[2 * i] = pack::<E>(tile.extract(0usize), tile.extract(1usize));
+        words[2 * i + 1] = pack::<E>(tile.extract(2usize), tile.extract(3usize));
+    }
+    words
+}

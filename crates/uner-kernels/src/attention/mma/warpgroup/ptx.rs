@@ -1,0 +1,130 @@
+//! The PTX instructions of compute capability 9.0 that these kernels add: mbarriers, bulk copies of tiles, barriers of some
+//! planes, the hand-over of registers. Products have a file of their own ([`product`](super::product)).
+//!
+//! Addresses are 32-bit addresses of the shared window, as in [`ptx`](super::super::ptx).
+
+use cubecl::prelude::*;
+use cubecl_cpp::cuda::ptx::tensor_map_address;
+
+use super::super::ptx::value;
+
+/// Makes a barrier whose phase ends when `count` units have arrived and the expected bytes are there.
+#[cube]
+pub(super) fn make_barrier(barrier: u32, #[comptime] count: usize) {
+    gpu_asm!(
+        "mbarrier.init.shared::cta.b64 [{barrier}], {count};",
+        barrier = in(_) value::<u32>(barrier), count = const count, options(readonly),
+    );
+}
+
+/// Lets the copy hardware see the barriers that this unit made; the other units see them behind a barrier of the cube.
+#[cube]
+pub(super) fn publish_barriers() {
+    gpu_asm!("fence.mbarrier_init.release.cluster;", options(readonly));
+    fence_for_products();
+}
+
+/// Orders what this unit wrote to shared memory, or knows that others wrote, before what tensor cores and bulk copies do next.
+#[cube]
+pub(super) fn fence_for_products() {
+    gpu_asm!("fence.proxy.async.shared::cta;", options(readonly));
+}
+
+/// Arrives at a barrier.
+#[cube]
+pub(super) fn arrive(barrier: u32) {
+    gpu_asm!(
+        "mbarrier.arrive.shared::cta.b64 _, [{barrier}];",
+        barrier = in(_) value::<u32>(barrier), options(readonly),
+    );
+}
+
+/// Arrives at a barrier whose phase moreover waits for `bytes` of [`copy_tile`].
+#[cube]
+pub(super) fn arrive_expecting(barrier: u32, #[comptime] bytes: usize) {
+    gpu_asm!(
+        "mbarrier.arrive.expect_tx.shared::cta.b64 _, [{barrier}], {bytes};",
+        barrier = in(_) value::<u32>(barrier), bytes = const bytes, options(readonly),
+    );
+}
+
+/// Arrives at a barrier once the copies are done that this unit started with
+/// [`copy_word`](super::super::ptx::copy_word).
+#[cube]
+pub(super) fn arrive_behind_copies(barrier: u32) {
+    gpu_asm!(
+        "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [{barrier}];",
+        barrier = in(_) value::<u32>(barrier), options(readonly),
+    );
+}
+
+/// Waits for the end of the barrier's phases of this parity: 0 for the first, third and so on. At a new barrier the phase
+/// before the first, of parity 1, has ended.
+#[cube]
+pub(super) fn wait(barrier: u32, parity: u32) {
+    gpu_asm!(
+        "{{ .reg .pred done; again: mbarrier.try_wait.parity.shared::cta.b64 done, [{barrier}], {parity}; ",
+        "@done bra ready; bra again; ready: }}",
+        barrier = in(_) value::<u32>(barrier), parity = in(_) value::<u32>(parity), options(readonly),
+    );
+}
+
+/// Where a tile begins in a tensor `[rows, tokens, heads, head_dim]`.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Corner {
+    pub(super) row: i32,
+    pub(super) token: i32,
+    pub(super) head: i32,
+    pub(super) element: i32,
+}
+
+/// Starts the copy of a tile to shared memory at `target`, a multiple of 1024; its bytes are counted at `barrier`. What lies
+/// outside the tensor reads as zeros.
+#[cube]
+pub(super) fn copy_tile<E: Float>(target: u32, map: &TensorMap<E, Tiled>, at: &Corner, barrier: u32) {
+    let map = tensor_map_address::<E, Tiled>(map);
+    gpu_asm!(
+        "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes ",
+        "[{target}], [{map}, {{{element}, {head}, {token}, {row}}}], [{barrier}];",
+        target = in(_) value::<u32>(target), map = in(_) map,
+        element = in(_) value::<i32>(at.element), head = in(_) value::<i32>(at.head),
+        token = in(_) value::<i32>(at.token), row = in(_) value::<i32>(at.row),
+        barrier = in(_) value::<u32>(barrier), options(readonly),
+    );
+}
+
+/// Waits until `units` units are at barrier `number` (1 to 15) of the cube, this plane among them.
+#[cube]
+pub(super) fn meet(number: u32, #[comptime] units: usize) {
+    gpu_asm!(
+        "bar.sync {number}, {units};",
+        number = in(_) value::<u32>(number), units = const units, options(readonly),
+    );
+}
+
+/// Is at barrier `number` of the cube without waiting for the others.
+#[cube]
+pub(super) fn pass(number: u32, #[comptime] units: usize) {
+    gpu_asm!(
+        "bar.arrive {number}, {units};",
+        number = in(_) value::<u32>(number), units = const units, options(readonly),
+    );
+}
+
+/// Waits for the lanes of the plane.
+#[cube]
+pub(super) fn meet_lanes() {
+    gpu_asm!("bar.warp.sync 0xffffffff;", options(readonly));
+}
+
+/// Gives up registers above `count`, a multiple of 8. All four planes of a warp group call it.
+#[cube]
+pub(super) fn shrink_to(#[comptime] count: usize) {
+    gpu_asm!("setmaxnreg.dec.sync.aligned.u32 {count};", count = const count, options(readonly));
+}
+
+/// Takes registers, `count` in all, once others have given up enough.
+#[cube]
+pub(super) fn grow_to(#[comptime] count: usize) {
+    gpu_asm!("setmaxnreg.inc.sync.aligned.u32 {count};", count = const count, options(readonly));
+}

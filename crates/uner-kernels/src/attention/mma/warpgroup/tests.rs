@@ -1,0 +1,80 @@
+//! The kernels for Hopper on the emulator: as the tests of [`mma`](super::super), whose checks these are.
+
+use burn::tensor::DType;
+
+use super::super::tests::{Packing, Shape, check, check_all};
+use crate::offline::emulator::{Change, Emulator};
+use crate::offline::recorder::Card::Hopper;
+
+#[test]
+fn bf16_heads_of_64_equal_the_reference() {
+    check_all(Hopper, 64, DType::BF16, &[1, 65, 200]);
+}
+
+#[test]
+fn f16_heads_of_64_equal_the_reference() {
+    check_all(Hopper, 64, DType::F16, &[130]);
+}
+
+#[test]
+fn bf16_heads_of_128_equal_the_reference() {
+    check_all(Hopper, 128, DType::BF16, &[127, 300]);
+}
+
+/// As the ignored tests of [`mma`](super::super).
+const LENGTHS: [usize; 8] = [1, 7, 33, 63, 129, 255, 400, 515];
+
+#[test]
+#[ignore = "takes minutes"]
+fn every_length_of_bf16_heads_of_64_equals_the_reference() {
+    check_all(Hopper, 64, DType::BF16, &LENGTHS);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn every_length_of_f16_heads_of_64_equals_the_reference() {
+    check_all(Hopper, 64, DType::F16, &LENGTHS);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn every_length_of_bf16_heads_of_128_equals_the_reference() {
+    check_all(Hopper, 128, DType::BF16, &LENGTHS);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn every_length_of_f16_heads_of_128_equals_the_reference() {
+    check_all(Hopper, 128, DType::F16, &LENGTHS);
+}
+
+#[test]
+fn the_emulator_finds_faults() {
+    let early: Change =
+        |text| text.replace("wgmma.wait_group.sync.aligned 0", "wgmma.wait_group.sync.aligned 1");
+    let earlier: Change =
+        |text| text.replace("wgmma.wait_group.sync.aligned 1", "wgmma.wait_group.sync.aligned 2");
+    let faults: [(&str, &str, Change); 9] = [
+        ("a barrier counts too few", "forward", |text| text.replace("[%0], 33;", "[%0], 32;")),
+        ("no barrier between the groups' turns", "forward", |text| {
+            text.replacen("bar.arrive", "bar.sync", 2)
+        }),
+        ("no wait for a product", "forward", early),
+        ("a tile is given back too early", "forward", earlier),
+        ("no wait for a product", "backward_keys", early),
+        ("a tile is given back too early", "backward_keys", earlier),
+        ("no wait for a product", "backward_queries", early),
+        ("no transposition", "forward", |text| text.replace("adds, 1, 1, 1;", "adds, 1, 1, 0;")),
+        ("another operand", "forward", |text| {
+            text.replacen("add.s32 low, %64, 2;", "add.s32 low, %64, 4;", 1)
+        }),
+    ];
+    let shape = Shape { rows: 1, queries: 300, keys: 300, heads: 1, kv_heads: 1, head_dim: 64 };
+    let Some(mut emulator) = Emulator::open(Hopper) else { return };
+    check(&mut emulator, shape, Packing::Branches, DType::BF16).unwrap_or_else(|error| panic!("{error}"));
+    for (what, kernel, change) in faults {
+        emulator.set_fault(kernel, change);
+        let found = check(&mut emulator, shape, Packing::Branches, DType::BF16);
+        assert!(found.is_err(), "{what} in `{kernel}` is not found");
+    }
+}

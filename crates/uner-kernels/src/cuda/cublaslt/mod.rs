@@ -1,0 +1,180 @@
+//! Matrix products by NVIDIA's cuBLASLt, opened at run time: `out = a · b` and `out += a · b`, sums in f32.
+//!
+//! The first time that a shape of its class occurs, the best of the library's first few algorithms is found by running them
+//! ([`tune`]), and kept for this process and later ones ([`remembered`]).
+
+mod library;
+mod remembered;
+mod shape;
+mod tune;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use burn::backend::TensorMetadata;
+use cubecl::device::DeviceId;
+use cubecl::server::{Handle, ServerError};
+
+use self::library::{Addresses, Algorithm, Description, Library};
+use self::remembered::Remembered;
+use self::shape::Shape;
+use super::stream::{self, Buffers, Call};
+use crate::cube::Floats;
+use crate::device::cuda::has_cublaslt;
+
+/// Shapes that are kept described; what numbers of tokens there are is not known beforehand.
+const SHAPES: usize = 4096;
+
+/// How a product is computed.
+#[derive(Debug)]
+struct Product {
+    description: Description,
+    algorithm: Algorithm,
+}
+
+/// What is known on one device.
+#[derive(Debug)]
+struct Products {
+    library: Library,
+    remembered: Mutex<Remembered>,
+    known: Mutex<HashMap<Shape, Arc<Product>>>,
+}
+
+/// Whether products of this tensor are the library's: it lies on CUDA, and the library is there.
+pub(crate) fn serves(tensor: &Floats) -> bool {
+    stream::is_cuda(&tensor.client) && has_cublaslt()
+}
+
+/// `out = a · b`, or `out += a · b`. Factors are of one type and lie in rows or in columns; `out` is contiguous, of their type
+/// or f32, and none of the three is empty.
+///
+/// # Panics
+/// When the library has no algorithm for the shape. Errors on the device are found by whoever reads `out`.
+pub(crate) fn multiply(a: &Floats, b: &Floats, out: &Floats, adds: bool) {
+    let shape = Shape::of(a, b, out, adds);
+    let refused = |error: ServerError| -> ! { panic!("no product {shape}: {}", reason(error)) };
+    let products = products(out).unwrap_or_else(|error| refused(error));
+    let product = products.product(&shape, a, b, out).unwrap_or_else(|error| refused(error));
+    let buffers = buffers(&shape, [a, b, out], &out.handle, scratch(out, product.algorithm.workspace));
+    let library = products.library;
+    stream::submit(&out.client, buffers, move |call| {
+        let Product { description, algorithm } = &*product;
+        let started = library.multiply(description, algorithm, addresses(call, adds), call.stream);
+        started.map_err(|error| format!("the product {shape} failed: {error}"))
+    });
+}
+
+impl Products {
+    fn product(
+        &self,
+        shape: &Shape,
+        a: &Floats,
+        b: &Floats,
+        out: &Floats,
+    ) -> Result<Arc<Product>, ServerError> {
+        let known = lock(&self.known).get(shape).cloned();
+        if let Some(product) = known {
+            return Ok(product);
+        }
+        let product = Arc::new(self.learn(shape, a, b, out)?);
+        let mut known = lock(&self.known);
+        if known.len() == SHAPES {
+            known.clear();
+        }
+        // Of threads that looked at the same time all take what the first has found.
+        Ok(known.entry(*shape).or_insert(product).clone())
+    }
+
+    /// How to compute a shape: as another of its class, or by the fastest of the library's first few algorithms.
+    fn learn(&self, shape: &Shape, a: &Floats, b: &Floats, out: &Floats) -> Result<Product, ServerError> {
+        let (library, known) = (self.library, lock(&self.remembered).get(shape));
+        let (description, candidates) = stream::call(&out.client, Buffers::default(), |_| {
+            let description = Description::of(shape)?;
+            let known = known.and_then(|code| library.check(&description, code));
+            let candidates = match known {
+                Some(algorithm) => vec![algorithm],
+                None => library.candidates(shape, &description)?,
+            };
+            Ok((description, candidates))
+        })?;
+        let algorithm = match candidates[..] {
+            [] => return Err(stream::failure("the library has no algorithm".to_owned())),
+            [algorithm] => algorithm,
+            _ => self.fastest(shape, &description, &candidates, [a, b, out])?,
+        };
+        Ok(Product { description, algorithm })
+    }
+
+    fn fastest(
+        &self,
+        shape: &Shape,
+        description: &Description,
+        candidates: &[Algorithm],
+        operands: [&Floats; 3],
+    ) -> Result<Algorithm, ServerError> {
+        let (library, [_, _, out]) = (self.library, operands);
+        // A sum is formed elsewhere while algorithms are tried, since it may grow only once.
+        let elsewhere = shape.adds.then(|| out.client.empty(out.shape().num_elements() * out.dtype().size()));
+        let most = candidates.iter().map(|algorithm| algorithm.workspace).max().unwrap_or(0);
+        let target = elsewhere.as_ref().unwrap_or(&out.handle);
+        let buffers = buffers(shape, operands, target, scratch(out, most));
+        let algorithm = stream::call(&out.client, buffers, |call| {
+            tune::fastest(library, description, candidates, addresses(call, shape.adds), call.stream)
+        })?;
+        lock(&self.remembered).add(shape, algorithm.code);
+        Ok(algorithm)
+    }
+}
+
+/// What is known on the device of a tensor.
+fn products(tensor: &Floats) -> Result<Arc<Products>, ServerError> {
+    static DEVICES: Mutex<Option<HashMap<DeviceId, Arc<Products>>>> = Mutex::new(None);
+    let client = &tensor.client;
+    let mut devices = lock(&DEVICES);
+    let devices = devices.get_or_insert_default();
+    let id = client.service_id().device;
+    if let Some(products) = devices.get(&id) {
+        return Ok(products.clone());
+    }
+    let library = stream::call(client, Buffers::default(), |_| Library::open())?;
+    let remembered = Mutex::new(Remembered::read(&client.properties().identity.name));
+    let products = Arc::new(Products { library, remembered, known: Mutex::default() });
+    devices.insert(id, products.clone());
+    Ok(products)
+}
+
+/// Scratch memory for an algorithm, of the device's own allocator.
+fn scratch(out: &Floats, bytes: usize) -> Option<Handle> {
+    (bytes > 0).then(|| out.client.empty(bytes))
+}
+
+fn buffers(shape: &Shape, operands: [&Floats; 3], target: &Handle, workspace: Option<Handle>) -> Buffers {
+    let read = operands.iter().take(if shape.adds { 3 } else { 2 }).map(|operand| operand.handle.clone());
+    Buffers { read: read.collect(), written: std::iter::once(target.clone()).chain(workspace).collect() }
+}
+
+/// The order of [`buffers`].
+fn addresses(call: &Call, adds: bool) -> Addresses {
+    let given = &call.addresses;
+    let result = if adds { 3 } else { 2 };
+    Addresses {
+        a: given[0],
+        b: given[1],
+        // Also the sum that grows, where there is one.
+        old: given[2],
+        result: given[result],
+        workspace: given.get(result + 1).copied().unwrap_or(0),
+    }
+}
+
+fn reason(error: ServerError) -> String {
+    match error {
+        ServerError::Generic { reason, .. } => reason,
+        other => other.to_string(),
+    }
+}
+
+/// What a thread that panicked has left is whole: each change is a single insertion.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,4 @@
+//! NVIDIA's libraries beside CubeCL's kernels: on the same streams, in the same order, on the same buffers.
+
+pub(crate) mod cublaslt;
+mod stream;

@@ -1,0 +1,85 @@
+//! cuBLASLt: where it may lie, and whether it can be opened.
+
+use std::path::PathBuf;
+use std::sync::{Once, OnceLock};
+
+use cubecl::cuda::install::cuda_path;
+use cudarc::cublaslt::sys;
+
+use super::{Library, Version, loaded};
+
+/// Names of the library, the newest first.
+const NAMES: [&str; 2] = ["libcublasLt.so.13", "libcublasLt.so.12"];
+/// Where it lies in a toolkit, and in the folder of Python packages.
+const IN_TOOLKIT: [&str; 2] = ["lib64", "lib"];
+const IN_PACKAGES: [&str; 2] = ["nvidia/cu13/lib", "nvidia/cublas/lib"];
+
+/// Whether the library is there; looked for once.
+pub(crate) fn has_cublaslt() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| find_cublaslt().is_ok())
+}
+
+/// Says once that the library is missing, where it is.
+pub(in crate::device) fn tell_of_cublaslt() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        if let Err(problem) = find_cublaslt() {
+            tracing::warn!("{problem}");
+        }
+    });
+}
+
+/// Opens the library: the loader's own, else a toolkit's, else that of PyTorch.
+pub(super) fn find_cublaslt() -> Result<Library, String> {
+    if !is_present() {
+        let files = folders().into_iter().flat_map(|folder| NAMES.map(|name| folder.join(name)));
+        open(files.filter(|file| file.is_file()));
+    }
+    if !is_present() {
+        return Err("`libcublasLt.so` is neither in a folder of the loader, nor in `lib64` or `lib` of `CUDA_PATH`, nor beside \
+                    PyTorch; matrix products run at half the speed without it. Install the CUDA toolkit, or \
+                    `pip install nvidia-cublas` and set `CUDA_PATH` to the folder `nvidia/cu13` it makes"
+            .to_owned());
+    }
+    // SAFETY: the library is open; the function takes nothing and returns a number.
+    #[expect(unsafe_code, reason = "a call of the library's C interface")]
+    let version = unsafe { sys::cublasLtGetVersion() };
+    let version = Version { major: (version / 10_000) as i32, minor: (version / 100 % 100) as i32 };
+    Ok(Library { version, path: loaded("libcublasLt.so") })
+}
+
+fn is_present() -> bool {
+    // SAFETY: only opens the library of each candidate name.
+    #[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
+    unsafe {
+        sys::is_culib_present()
+    }
+}
+
+/// A library that is open answers to its name, whichever folder it came from; so it stays open.
+fn open(files: impl Iterator<Item = PathBuf>) {
+    for file in files {
+        // SAFETY: a library of NVIDIA, which is about to be used.
+        #[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
+        if let Ok(library) = unsafe { libloading::Library::new(file) } {
+            std::mem::forget(library);
+            return;
+        }
+    }
+}
+
+/// Folders that may hold the library: of the toolkit, and of the packages of the `python3` that the shell finds.
+fn folders() -> Vec<PathBuf> {
+    let toolkit = cuda_path().into_iter().flat_map(|root| IN_TOOLKIT.map(|folder| root.join(folder)));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let python = std::env::split_paths(&path).find(|folder| folder.join("python3").is_file());
+    let lib = python.and_then(|bin| Some(bin.parent()?.join("lib")));
+    let entries = lib.and_then(|lib| fs_err::read_dir(lib).ok()).into_iter().flatten().flatten();
+    let pythons =
+        entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("/lib/python3"));
+    let packages =
+        pythons.flat_map(|python| ["site-packages", "dist-packages"].map(|name| python.join(name)));
+    let packages = packages.flat_map(|folder| IN_PACKAGES.map(|part| folder.join(part)));
+    toolkit.chain(packages).collect()
+}

@@ -1,0 +1,192 @@
+//! From inline PTX to calls of `cuda.h`.
+
+/// Turns each `asm` statement into a call.
+pub(super) fn replace_assembly(source: &str) -> String {
+    let mut replaced = String::new();
+    let mut rest = source;
+    while let Some(at) = rest.find("asm ") {
+        let (before, statement) = rest.split_at(at);
+        let end = closing(statement, statement.find('(').expect("a statement has operands"));
+        let mut quoted = statement[..end].splitn(3, '"');
+        let (template, operands) = (quoted.nth(1).expect("a template"), quoted.next().expect("its end"));
+        replaced += before;
+        let template = template.replace("\\n", " ");
+        // A product is a block of statements; the others are an instruction each.
+        let translated =
+            if template.contains("wgmma.") { block(&template, operands) } else { call(&template, operands) };
+        replaced += &translated;
+        rest = &statement[end + 1..];
+    }
+    replaced + rest
+}
+
+/// The position of the parenthesis that closes the one at `open`.
+fn closing(text: &str, open: usize) -> usize {
+    let (mut depth, mut quoted) = (0, false);
+    let end = text.bytes().enumerate().skip(open).find(|(_, byte)| {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'(' if !quoted => depth += 1,
+            b')' if !quoted => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    end.expect("parentheses are closed").0
+}
+
+/// The C++ expressions in `: "=f"(a), "=f"(b) : "r"(c) : "memory"`, in order.
+fn expressions(operands: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = operands;
+    while let Some(at) = rest.find("\"(") {
+        let end = closing(rest, at + 1);
+        found.push(&rest[at + 2..end]);
+        rest = &rest[end + 1..];
+    }
+    found
+}
+
+/// The call of `cuda.h` for an instruction.
+fn call(template: &str, operands: &str) -> String {
+    let numbers: Vec<usize> = template
+        .split('%')
+        .skip(1)
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+        .collect();
+    let in_order = numbers.iter().copied().eq(0..numbers.len());
+    assert!(in_order || template.contains("cvta"), "`{template}` does not take its operands in order");
+    let offset =
+        template.split_once(" + ").map_or("0", |(_, rest)| rest.split(']').next().expect("an address"));
+    // What stands behind the nth comma.
+    let constant = |n: usize| template.split(", ").nth(n).expect("a constant").trim_end_matches(';');
+    let word = template.split([' ', ';']).next().unwrap_or_default();
+    let (name, leading) = match word {
+        "{" if template.contains("cvta.to.shared.u64") => ("cvta", vec![]),
+        "{" if template.contains("mbarrier.try_wait.parity") => ("mbarrier_wait", vec![]),
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" => ("mma", vec!["true"]),
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32" => ("mma", vec!["false"]),
+        "ldmatrix.sync.aligned.m8n8.x4.shared.b16" => ("ldmatrix", vec!["false", offset]),
+        "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16" => ("ldmatrix", vec!["true", offset]),
+        "stmatrix.sync.aligned.m8n8.x4.shared.b16" => ("stmatrix", vec!["false", offset]),
+        "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16" => ("stmatrix", vec!["true", offset]),
+        "cp.async.cg.shared.global" => ("copy_async", vec!["16", offset]),
+        "cp.async.ca.shared.global" => ("copy_async", vec!["4", offset]),
+        "cp.async.commit_group" => ("commit", vec![]),
+        "cp.async.wait_group" if template.contains(" 0") => ("wait", vec![]),
+        "cp.async.mbarrier.arrive.noinc.shared::cta.b64" => ("mbarrier_arrive_behind_copies", vec![]),
+        "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes" => {
+            ("tensor_copy", vec![])
+        }
+        "mbarrier.init.shared::cta.b64" => ("mbarrier_init", vec![constant(1)]),
+        "mbarrier.arrive.shared::cta.b64" => ("mbarrier_arrive", vec!["0"]),
+        "mbarrier.arrive.expect_tx.shared::cta.b64" => ("mbarrier_arrive", vec![constant(2)]),
+        "fence.proxy.async.shared::cta" => ("proxy_fence", vec![]),
+        // A kernel has the registers of its bounds here, and what one thread makes all see.
+        "setmaxnreg.inc.sync.aligned.u32"
+        | "setmaxnreg.dec.sync.aligned.u32"
+        | "fence.mbarrier_init.release.cluster" => return String::new(),
+        "bar.sync" => ("named_barrier", vec![constant(1), "true"]),
+        "bar.arrive" => ("named_barrier", vec![constant(1), "false"]),
+        "bar.warp.sync" => ("warp_barrier", vec![]),
+        "ld.shared.v2.f32" | "ld.shared.v2.s32" => ("load_pair", vec![offset]),
+        "cvt.rn.bf16x2.f32" => ("pack", vec!["true"]),
+        "cvt.rn.f16x2.f32" => ("pack", vec!["false"]),
+        "ex2.approx.ftz.f32" => ("ex2", vec![]),
+        "shfl.sync.bfly.b32" => ("shuffle_xor", vec![constant(2)]),
+        _ => panic!("`{template}` is not emulated"),
+    };
+    let arguments: Vec<_> = leading.into_iter().chain(expressions(operands)).collect();
+    format!("emulator::{name}({})", arguments.join(", "))
+}
+
+/// The statements of a block around products of warp groups, each as one of C++.
+fn block(template: &str, operands: &str) -> String {
+    let operands = expressions(operands);
+    let text = template.trim().trim_start_matches('{').trim_end_matches('}');
+    let text = text.split("/*").next().unwrap_or_default();
+    let statements = text.split(';').map(str::trim).filter(|statement| !statement.is_empty());
+    let translated: Vec<String> =
+        statements.map(|statement| translate_statement(statement, &operands)).collect();
+    format!("{{ {} }}", translated.join(" "))
+}
+
+fn translate_statement(statement: &str, operands: &[&str]) -> String {
+    let (name, rest) = statement.split_once(' ').unwrap_or((statement, ""));
+    let arguments = arguments(rest, operands);
+    let argument = |n: usize| arguments[n][0].as_str();
+    match name {
+        ".reg" => {
+            let (of, names) = rest.split_once(' ').expect("registers have names");
+            let declared = match of {
+                ".pred" => "bool",
+                ".b32" => "uint32_t",
+                ".b64" => "uint64_t",
+                _ => panic!("registers of {of} are not emulated"),
+            };
+            format!("{declared} {names};")
+        }
+        "add.s32" => format!("{} = {} + {};", argument(0), argument(1), argument(2)),
+        "setp.ne.b32" => format!("{} = {} != {};", argument(0), argument(1), argument(2)),
+        "mov.b32" => format!("{} = {};", argument(0), argument(1)),
+        "mov.b64" => {
+            format!("{} = uint64_t({}) << 32 | uint32_t({});", argument(0), arguments[1][1], arguments[1][0])
+        }
+        "mov.f32" => format!("emulator::settle({}, {});", argument(0), argument(1)),
+        "wgmma.fence.sync.aligned" => "emulator_wgmma_fence();".to_owned(),
+        "wgmma.commit_group.sync.aligned" => "emulator_wgmma_commit();".to_owned(),
+        "wgmma.wait_group.sync.aligned" => format!("emulator_wgmma_wait({});", argument(0)),
+        _ => product(name, &arguments),
+    }
+}
+
+/// What stands between the commas of a statement: one operand, or those in braces.
+fn arguments(text: &str, operands: &[&str]) -> Vec<Vec<String>> {
+    let value = |name: &str| match name.trim().strip_prefix('%') {
+        Some(number) => operands[number.parse::<usize>().expect("operands have numbers")].to_owned(),
+        None => name.trim().to_owned(),
+    };
+    let mut found = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let (inner, behind) = match rest.strip_prefix('{') {
+            Some(list) => list.split_once('}').expect("braces are closed"),
+            None => rest.split_at(rest.find(',').unwrap_or(rest.len())),
+        };
+        found.push(inner.split(',').map(value).collect());
+        rest = behind.trim_start_matches(',').trim();
+    }
+    found
+}
+
+/// `wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {..}, a, b, p, 1, 1, 0, 0`; an A operand in registers has no layout.
+fn product(name: &str, arguments: &[Vec<String>]) -> String {
+    let parts: Vec<&str> = name.split('.').collect();
+    let ["wgmma", "mma_async", "sync", "aligned", shape, "f32", a, b] = parts[..] else {
+        panic!("`{name}` is not emulated");
+    };
+    let columns: usize = shape
+        .strip_prefix("m64n")
+        .and_then(|rest| rest.strip_suffix("k16")?.parse().ok())
+        .unwrap_or_else(|| panic!("`{name}` is not emulated"));
+    let [d, rows, tile, adds, left, right, layouts @ ..] = arguments else {
+        panic!("`{name}` lacks operands")
+    };
+    assert!(
+        a == b && d.len() * 2 == columns && left[0] == "1" && right[0] == "1",
+        "`{name}` is not emulated"
+    );
+    let (a_down, b_down) = match layouts {
+        [of_b] => ("0", of_b[0].as_str()),
+        [of_a, of_b] => (of_a[0].as_str(), of_b[0].as_str()),
+        _ => panic!("`{name}` has {} layouts", layouts.len()),
+    };
+    let bf16 = if a == "bf16" { "true" } else { "false" };
+    format!(
+        "emulator::wgmma({bf16}, {a_down}, {b_down}, {}, {}, {}, {});",
+        rows.join(", "),
+        tile[0],
+        adds[0],
+        d.join(", ")
+    )
+}
