@@ -62,7 +62,7 @@ limited() {
     echo "$STAMP" >"$file.stamp"
     echo "$*" >"$file.command"
     began="$(date +%s)"
-    timeout --kill-after=5 "$seconds" "$@" >"$file.jsonl" 2>"$file.err" &
+    timeout --kill-after=3 "$seconds" "$@" >"$file.jsonl" 2>"$file.err" &
     RUNNING=$!
     wait "$RUNNING" || status=$?
     RUNNING=""

@@ -31,9 +31,8 @@ part_tests() {
 
 # side_by_side FUNCTION: for every line of stdin in a process of its own, until the part's limit.
 side_by_side() {
-
     # shellcheck disable=SC2016 # for the inner shell
-    timeout --kill-after=5 "$(left)" xargs -P "$JOBS" -L 1 "${OURS[@]}" bash -c '"$@"' _ "$1" <&0 >&2 &
+    timeout --kill-after=3 "$(left)" xargs -P "$JOBS" -L 1 "${OURS[@]}" bash -c '"$@"' _ "$1" <&0 >&2 &
     RUNNING=$!
     wait "$RUNNING" || true
     RUNNING=""
