@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # The tests that run on `UNER_TEST_DEVICES`; the kernels' and the longest first.
-MODULES=(kernels golden step devices adamw precision precision_short training lora parallel generate overfit)
+MODULES=(kernels golden step devices adamw precision precision_short training lora parallel)
 TOOLS=(memcheck racecheck)
 
 part_doctor() {
