@@ -53,7 +53,7 @@ COMMAND="benches/gpu.sh $*"
 PYTHON="${PYTHON:-python3}"
 JOBS="${JOBS:-$(nproc)}"
 OUT="$(realpath -m "${OUT:-target/gpu-suite}")"
-WORK="$(realpath -m "${WORK:-$OUT/work}")"
+WORK="$(realpath -m "${WORK:-target/gpu-suite/work}")"
 # Since the suite was asked for: unpacking counts, building does not.
 STARTED="${GPU_SUITE_STARTED:-}"
 DEVICE=cuda:0 TORCH_DEVICE=cuda PRESET=7b DTYPE=bf16 TIME=0.2 REPEATS=3

@@ -25,7 +25,7 @@ part_tests() {
     export -f one_test
     echo "$STAMP" >"$WORK/tests/stamp"
     side_by_side one_test <"$list"
-    "$PYTHON" benches/gpu_summary.py tests "$WORK" | tee -a "$OUT/summary.txt" >&2
+    summarize tests "$WORK"
     unset UNER_TEST_DEVICES CARGO_MANIFEST_DIR
 }
 
@@ -66,7 +66,7 @@ part_sanitizer() {
     export -f one_sanitized
     mkdir -p "$WORK/cwd"
     side_by_side one_sanitized <"$WORK/sanitizer.list"
-    "$PYTHON" benches/gpu_summary.py sanitizer "$WORK" | tee -a "$OUT/summary.txt" >&2
+    summarize sanitizer "$WORK"
 }
 
 # one_sanitized TOOL OP: in both types, because attention and products have kernels of their own for bf16.
