@@ -53,11 +53,11 @@ COMMAND="benches/gpu.sh $*"
 PYTHON="${PYTHON:-python3}"
 JOBS="${JOBS:-$(nproc)}"
 OUT="$(realpath -m "${OUT:-target/gpu-suite}")"
-WORK="$(realpath -m "${WORK:-$OUT/work}")"
+WORK="$(realpath -m "${WORK:-target/gpu-suite/work}")"
 # Since the suite was asked for: unpacking counts, building does not.
 STARTED="${GPU_SUITE_STARTED:-}"
 DEVICE=cuda:0 TORCH_DEVICE=cuda PRESET=7b DTYPE=bf16 TIME=0.2 REPEATS=3
-SEQ=2048 STEPS=8 ROWS=8 CONVERSATIONS=384 BATCH=64 PAD=1024
+SEQ=2048 STEPS=8 ROWS=8 CONVERSATIONS=384 BATCH=64 PAD=1024 PACKED=2048
 PARTS=(doctor tests limits full lora conversations ops profile sanitizer)
 # Seconds of a part, and its share of a budget. Those of the first three are never more than these.
 declare -A USUAL=([doctor]=10 [tests]=90 [limits]=25 [full]=180 [lora]=120 [conversations]=150 [ops]=150 [profile]=40 [sanitizer]=60)
@@ -130,7 +130,7 @@ parts() {
 rehearse() {
     OUT="$OUT/rehearsal" WORK="$WORK/rehearsal"
     DEVICE=webgpu:cpu TORCH_DEVICE=cpu PRESET=tiny DTYPE=f32 TIME=0 REPEATS=1
-    SEQ=1024 STEPS=2 ROWS=1 CONVERSATIONS=4 BATCH=2
+    SEQ=128 STEPS=2 ROWS=1 CONVERSATIONS=4 BATCH=2 PACKED=1024
     if [ $# -eq 0 ]; then set -- doctor limits full=uner,masters lora=uner,autocast conversations=uner,masters ops profile; fi
     parts "$@"
 }

@@ -72,9 +72,9 @@ class Tests:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def reason(self, name):
-        """The message of a panic, whose place stands in the line before."""
-        found = re.search(r"panicked at .*:\n(.*)", self.log(name))
-        return found[1][:200] if found else (self.log(name).strip().splitlines() or ["nothing was printed"])[-1][:200]
+        """The message of the last panic, whose place stands in the line before; those before it may have been expected."""
+        found = re.findall(r"panicked at .*:\n(.*)", self.log(name))
+        return found[-1][:200] if found else (self.log(name).strip().splitlines() or ["nothing was printed"])[-1][:200]
 
     def totals(self):
         passed = len(self.names) - len(self.failed) - len(self.cut_off)
@@ -96,13 +96,19 @@ class Tests:
 
 
 def sanitized(folder):
-    """(tool, op, type, what was found) for everything that was to be looked at."""
+    """(tool, op and type, whether it is clean, what was found) for everything that was begun. Clean is what ended without an error and
+    with a summary that counts none: which findings become an exit status is up to the tool."""
     for path in sorted((folder / "raw").glob("sanitizer-*.log")):
         _, tool, op, dtype = path.stem.split("-")
-        found = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: (.*)", path.read_text(errors="replace"))
-        ended = path.with_suffix(".status")
+        text, ended = path.read_text(errors="replace").strip(), path.with_suffix(".status")
         status = ended.read_text().strip() if ended.exists() else None
-        yield tool, op, dtype, status, found[-1] if found else f"{path.read_text(errors='replace').strip()[-200:]}"
+        counts = re.findall(r"SUMMARY: (.*)", text)
+        found = counts[-1] if counts else (text.splitlines() or ["nothing was printed"])[-1][:200]
+        if status is None:
+            found = "cut off"
+        elif status != "0":
+            found = f"status {status}: {found}"
+        yield tool, f"{op} {dtype}", status == "0" and bool(counts) and counts[-1].startswith("0 "), found
 
 
 def sanitizer_texts(folder):
@@ -110,11 +116,8 @@ def sanitizer_texts(folder):
     all_found = list(sanitized(folder))
     for tool in dict.fromkeys(tool for tool, *_ in all_found):
         of_tool = [found for found in all_found if found[0] == tool]
-        clean = [f"{op} {dtype}" for _, op, dtype, status, _ in of_tool if status == "0"]
-        yield f"{tool}: {len(clean)} clean of {len(of_tool)}: {', '.join(clean)}"
-        for _, op, dtype, status, found in of_tool:
-            if status != "0":
-                yield f"{tool} {op} {dtype}: {'cut off' if status is None else f'FAILED (status {status})'}: {found}"
+        yield f"{tool}: {sum(is_clean for *_, is_clean, _ in of_tool)} clean of {len(of_tool)}"
+        yield from (f"{tool} {op}: {found}" for _, op, is_clean, found in of_tool if not is_clean)
 
 
 def problems(folder):
@@ -123,9 +126,7 @@ def problems(folder):
     tests = Tests(folder)
     yield from (f"test {name}: {tests.reason(name)}" for name in tests.failed)
     yield from (f"test {name}: cut off" for name in tests.cut_off)
-    for tool, op, dtype, status, found in sanitized(folder):
-        if status != "0":
-            yield f"{tool} {op} {dtype}: {'cut off' if status is None else found}"
+    yield from (f"{tool} {op}: {found}" for tool, op, is_clean, found in sanitized(folder) if not is_clean)
 
 
 def main(what, path):

@@ -18,10 +18,12 @@ note() {
 # The report and one archive of all lines and logs, of what there is so far. Files over 2 MiB are not part of it: the whole has to
 # travel, and only a program gone wild writes that much.
 save() {
-    if "$PYTHON" benches/gpu_report.py "$WORK" >"$OUT/gpu.md.tmp" 2>"$WORK/report.err"; then mv "$OUT/gpu.md.tmp" "$OUT/gpu.md"; fi
-    (cd "$WORK" && find . -type f -size -2048k ! -path './cwd/*' -print0 | tar czf "$OUT/results.tar.gz.tmp" --null --files-from=- 2>/dev/null) || true
-    mv "$OUT/results.tar.gz.tmp" "$OUT/results.tar.gz"
-    rm -f "$OUT/gpu.md.tmp"
+    local report="$OUT/gpu.md.$BASHPID.tmp" archive="$OUT/results.$BASHPID.tmp"
+    if "$PYTHON" benches/gpu_report.py "$WORK" >"$report" 2>"$WORK/report.err"; then mv "$report" "$OUT/gpu.md"; fi
+    # A file that grows meanwhile is no failure.
+    (cd "$WORK" && find . -type f -size -2048k ! -path './cwd/*' -print0 | tar czf "$archive" --null --files-from=- 2>/dev/null) || true
+    mv "$archive" "$OUT/results.tar.gz"
+    rm -f "$report"
 }
 
 begin() {
@@ -45,12 +47,13 @@ finish() {
     for process in "$RUNNING" "$SAMPLER" "$SAVER"; do
         if [ -n "$process" ]; then kill "$process" 2>/dev/null && wait "$process" || true; fi
     done 2>/dev/null
+    rm -f "$OUT"/*.tmp
     save
     note "$OUT: summary.txt, gpu.md, results.tar.gz"
 }
 
-# limited NAME SECONDS COMMAND...: stdout to raw/NAME.jsonl, stderr to raw/NAME.err. A failure is told and noted, the rest goes on,
-# and what was printed before counts. In the background, so that a signal is heard while it runs.
+# limited NAME SECONDS COMMAND...: stdout to raw/NAME.jsonl, stderr to raw/NAME.err, what there is to know of them beside. A failure
+# is told and noted, the rest goes on, and what was printed before counts. In the background, so that a signal is heard meanwhile.
 limited() {
     local name="$1" seconds="$2" status=0 file="$WORK/raw/$1" began
     shift 2
@@ -60,19 +63,25 @@ limited() {
         return
     fi
     echo "$STAMP" >"$file.stamp"
+    echo "$*" >"$file.command"
     began="$(date +%s)"
-    timeout --kill-after=5 "$seconds" "$@" >"$file.jsonl" 2>"$file.err" &
+    timeout --kill-after=3 "$seconds" "$@" >"$file.jsonl" 2>"$file.err" &
     RUNNING=$!
     wait "$RUNNING" || status=$?
     RUNNING=""
     case "$status" in
     0) ;;
-    124 | 137) echo "cut off after $seconds s: $*" >"$file.failed" ;;
+    124 | 137) echo "$name: cut off after $seconds s" >"$file.failed" ;;
     # Behind its message a panic notes how to get more.
-    *) echo "status $status: $*: $(grep -v '^note: run with' "$file.err" | tail -n 1)" >"$file.failed" ;;
+    *) echo "$name: status $status: $(grep -v '^note: run with' "$file.err" | tail -n 1)" >"$file.failed" ;;
     esac
-    note "$name, $(($(date +%s) - began)) s" "$(cut -c1-300 "$file.failed" 2>/dev/null || true)"
-    "$PYTHON" benches/gpu_summary.py lines "$file.jsonl" | tee -a "$OUT/summary.txt" >&2
+    if [ -e "$file.failed" ]; then note "FAILED $(cut -c1-300 "$file.failed")"; else note "$name: $(($(date +%s) - began)) s"; fi
+    summarize lines "$file.jsonl"
+}
+
+# summarize WHAT PATH: to the reader and the summary. Nothing that could go wrong in it is worth the parts to come.
+summarize() {
+    "$PYTHON" benches/gpu_summary.py "$@" | tee -a "$OUT/summary.txt" >&2 || note "no summary of $2"
 }
 
 # sampled NAME SECONDS COMMAND...: as `limited`; the most MiB of the GPU that were taken meanwhile go to raw/NAME.memory.

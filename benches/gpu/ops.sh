@@ -22,6 +22,10 @@ part_ops() {
     for round in $(seq "$REPEATS"); do
         ops_round "$round" "$PRESET" "${groups[@]}"
         if [ "$round" -eq 1 ] && [ "$PRESET" != tiny ]; then ops_round start tiny "${groups[@]}"; fi
+        if [ "$(share_left)" -lt 1 ]; then
+            note "ops: no time is left in round $round of $REPEATS"
+            return
+        fi
     done
 }
 
@@ -32,6 +36,7 @@ ops_round() {
     # The first round is in a hurry; which is first changes.
     if [ "$round" != 1 ] && [ "$round" != start ]; then compile=(--compile); fi
     for group in "$@"; do
+        if [ "$(share_left)" -lt 1 ]; then return; fi
         read -ra ops <<<"$group"
         if [ "${#compile[@]}" -gt 0 ]; then pytorch_ops "$round" "$preset" "${ops[@]}" "${compile[@]}"; fi
         for op in "${ops[@]}"; do

@@ -49,7 +49,7 @@ find_cuda() {
     if [ -z "$cuda" ]; then
         if [ -d /usr/local/cuda ]; then cuda=/usr/local/cuda; elif [ -d "$wheels/include" ]; then cuda="$wheels"; fi
     fi
-    OURS=(env UNER_SHARED="$(shared)" LD_LIBRARY_PATH="${cuda:-/usr/local/cuda}/lib64:$wheels/lib:${LD_LIBRARY_PATH:-}" ${cuda:+CUDA_PATH="$cuda"})
+    OURS=(env RUST_BACKTRACE=0 UNER_SHARED="$(shared)" LD_LIBRARY_PATH="${cuda:-/usr/local/cuda}/lib64:$wheels/lib:${LD_LIBRARY_PATH:-}" ${cuda:+CUDA_PATH="$cuda"})
 }
 declare -A PROGRAMS=()
 OURS=()
@@ -87,6 +87,6 @@ unpack_and_run() {
     mkdir -p "$OUT" "$folder"
     rm -rf "$folder/uner"
     "$PYTHON" -c 'import sys, tarfile; tarfile.open(sys.argv[1], "r:xz").extractall(sys.argv[2], filter="data")' "$pack" "$folder"
-    export GPU_SUITE_STARTED="$started" OUT PYTHON WORK="${GPU_SUITE_WORK:-$folder/work}"
+    export GPU_SUITE_STARTED="$started" OUT PYTHON WORK="$folder/work"
     exec bash "$folder/uner/benches/gpu.sh" "${@:2}"
 }

@@ -59,9 +59,9 @@ find_conversations() {
 our_steps() {
     local name="steps-$1-ours" ends=$(($(date +%s) + $2))
     local command=("${OURS[@]}" "$PROGRAM" --device "$DEVICE" "${options[@]}")
-    if [ "$1" = conversations ]; then command+=(--seq "$SEQ"); fi
+    if [ "$1" = conversations ]; then command+=(--seq "$PACKED"); fi
     sampled "$name" "$2" "${command[@]}"
-    if ! grep -qs '^status' "$WORK/raw/$name.failed" || [ "$TORCH_DEVICE" != cuda ]; then return; fi
+    if ! grep -qs ': status ' "$WORK/raw/$name.failed" || [ "$TORCH_DEVICE" != cuda ]; then return; fi
     mv "$WORK/raw/$name.failed" "$WORK/$name.retried"
     sampled "$name" $((ends - $(date +%s))) "${command[@]}" --memory-gib "$(less_memory)"
     mv "$WORK/$name.retried" "$WORK/raw/$name.retried"

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # The tests that run on `UNER_TEST_DEVICES`; the kernels' and the longest first.
-MODULES=(kernels golden step devices adamw precision precision_short training lora parallel generate overfit)
+MODULES=(kernels golden step devices adamw precision precision_short training lora parallel)
 TOOLS=(memcheck racecheck)
 
 part_doctor() {
@@ -25,15 +25,14 @@ part_tests() {
     export -f one_test
     echo "$STAMP" >"$WORK/tests/stamp"
     side_by_side one_test <"$list"
-    "$PYTHON" benches/gpu_summary.py tests "$WORK" | tee -a "$OUT/summary.txt" >&2
+    summarize tests "$WORK"
     unset UNER_TEST_DEVICES CARGO_MANIFEST_DIR
 }
 
 # side_by_side FUNCTION: for every line of stdin in a process of its own, until the part's limit.
 side_by_side() {
-
     # shellcheck disable=SC2016 # for the inner shell
-    timeout --kill-after=5 "$(left)" xargs -P "$JOBS" -L 1 "${OURS[@]}" bash -c '"$@"' _ "$1" <&0 >&2 &
+    timeout --kill-after=3 "$(left)" xargs -P "$JOBS" -L 1 "${OURS[@]}" bash -c '"$@"' _ "$1" <&0 >&2 &
     RUNNING=$!
     wait "$RUNNING" || true
     RUNNING=""
@@ -67,7 +66,7 @@ part_sanitizer() {
     export -f one_sanitized
     mkdir -p "$WORK/cwd"
     side_by_side one_sanitized <"$WORK/sanitizer.list"
-    "$PYTHON" benches/gpu_summary.py sanitizer "$WORK" | tee -a "$OUT/summary.txt" >&2
+    summarize sanitizer "$WORK"
 }
 
 # one_sanitized TOOL OP: in both types, because attention and products have kernels of their own for bf16.
