@@ -195,10 +195,11 @@ fn absorb<E: Float>(sums: &mut Sums, packing: &Packing, place: &Place, at: &Step
     finish(&mut products, count, 1usize);
     let delta = column_statistics(words + 3 * step, tiles);
     score_gradients(&mut products, &scores, &delta, tiles);
+    // Only now are there registers for another operand.
+    finish(&mut sums.values, width, 0usize);
+    stage.release(at.base, SECOND, ring);
     let gradient_weights = operand::<E>(&products, COLUMNS);
     multiply_weights::<E>(&mut sums.keys, &gradient_weights, queries, comptime!(ring.down()));
-    finish(&mut sums.values, width, 1usize);
-    stage.release(at.base, SECOND, ring);
     finish(&mut sums.keys, width, 0usize);
     stage.release(at.base, FIRST, ring);
 }
