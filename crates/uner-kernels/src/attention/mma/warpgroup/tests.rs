@@ -62,7 +62,7 @@ fn the_emulator_finds_faults() {
         ("no wait for a product", "forward", early),
         ("a tile is given back too early", "forward", earlier),
         ("no wait for a product", "backward_keys", early),
-        ("a tile is given back too early", "backward_keys", earlier),
+        ("a tile is given back too early", "backward_queries", earlier),
         ("no wait for a product", "backward_queries", early),
         ("no transposition", "forward", |text| text.replace("adds, 1, 1, 1;", "adds, 1, 1, 0;")),
         ("another operand", "forward", |text| {
