@@ -8,7 +8,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::backward::{Upstream, score_gradients, weigh};
-use super::block::BLOCK;
+use super::block::{BLOCK, ENTRY};
 use super::copy::{copy_tile, copy_words};
 use super::mask::{hide, query_extent};
 use super::product::{
@@ -105,7 +105,7 @@ fn start<E: Float>(
 
 /// The values of this lane's columns, from shared memory at `address`.
 #[cube]
-pub(super) fn column_statistics(address: u32, #[comptime] tiles: Tiles) -> Array<f32> {
+fn column_statistics(address: u32, #[comptime] tiles: Tiles) -> Array<f32> {
     let mut values = Array::<f32>::new(comptime!(tiles.statistics()));
     let lane = address + UNIT_POS % 4 * 8;
     #[unroll]
@@ -162,7 +162,7 @@ fn sweep<E: Float>(
 
 /// Whether some pair of the key tile at `place` and query block `block` may be invisible.
 #[cube]
-pub(super) fn needs_mask(
+fn needs_mask(
     packing: &Packing,
     place: &Place,
     block: usize,
@@ -170,7 +170,7 @@ pub(super) fn needs_mask(
     #[comptime] tiles: Tiles,
 ) -> bool {
     let query_blocks = place.row * place.sizes.queries.div_ceil(BLOCK);
-    let query_document = packing.query_table[(query_blocks + block) * 2 + 1];
+    let query_document = packing.query_table[(query_blocks + block) * ENTRY + 1];
     let below = place.first + comptime!(tiles.rows()) <= place.offset + block * BLOCK + 1;
     let uniform = select(query_document == document, document != PADDING, false);
     !(below && uniform)

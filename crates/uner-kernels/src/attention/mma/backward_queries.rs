@@ -4,7 +4,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::backward::{Upstream, score_gradients, weigh};
-use super::block::BLOCK;
+use super::block::{BLOCK, ENTRY};
 use super::copy::copy_tile;
 use super::forward::start;
 use super::mask::{hide, key_extent};
@@ -88,7 +88,7 @@ fn sweep<E: Float>(
     let mut products = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
     let key_blocks = place.row * place.sizes.keys.div_ceil(BLOCK);
     for block in extent.begin..extent.end {
-        let key_document = packing.key_table[(key_blocks + block) * 2 + 1];
+        let key_document = packing.key_table[(key_blocks + block) * ENTRY + 1];
         let stage = stages + (block - extent.begin) as u32 % 2 * stage_bytes;
         wait_copies();
         sync_cube();

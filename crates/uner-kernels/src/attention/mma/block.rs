@@ -12,14 +12,17 @@ use crate::attention::PADDING;
 
 /// Tokens per block of the tables.
 pub(super) const BLOCK: usize = 64;
+/// Numbers of a table's entry.
+pub(super) const ENTRY: usize = 3;
 /// Units of a cube of [`query_blocks`] and [`key_blocks`].
 pub(super) const UNITS: usize = 256;
 
-/// Per query block the first key that any of its queries may see (`keys` if none) and its document.
+/// Per query block the first key that any of its queries may see (`keys` if none), its document and 0; per query the first key
+/// of its document, `i32::MAX` if it is padding.
 ///
-/// `table` is `[rows, ceil(queries / BLOCK), 2]`; one cube of [`UNITS`] per block (x) and row (y).
+/// `table` is `[rows, ceil(queries / BLOCK), ENTRY]`, `starts` `[rows, queries]`; one cube of [`UNITS`] per block (x) and row (y).
 #[cube(launch)]
-pub(super) fn query_blocks(document: &[i32], table: &mut [i32], sizes: Sizes) {
+pub(super) fn query_blocks(document: &[i32], table: &mut [i32], starts: &mut [i32], sizes: Sizes) {
     let row = CUBE_POS_Y as usize * sizes.keys;
     let first = sizes.keys - sizes.queries + CUBE_POS_X as usize * BLOCK;
     let end = min(first + BLOCK, sizes.keys);
@@ -43,20 +46,44 @@ pub(super) fn query_blocks(document: &[i32], table: &mut [i32], sizes: Sizes) {
         }
     }
     let reach = smallest(reach as i32);
-    write_entry(table, reach, uniform);
+    write_entry(table, reach, uniform, 0i32.runtime());
+    let token = first + UNIT_POS as usize;
+    if token < end {
+        let own = document[row + token];
+        let mut start = reach;
+        if own == PADDING {
+            start = i32::MAX.runtime();
+        } else if own != lead {
+            // It begins in this block.
+            let mut before = token;
+            while before > first && document[row + before - 1] == own {
+                before -= 1;
+            }
+            start = before as i32;
+        }
+        starts[CUBE_POS_Y as usize * sizes.queries + token + sizes.queries - sizes.keys] = start;
+    }
 }
 
-/// Per key block the end of the queries that may see any of its keys (0 if none) and its document, if every key is
-/// in branch 0.
+/// Per key block the end of the queries that may see any of its keys (0 if none), its document, if every key is
+/// in branch 0, and whether one is not (1 or 0); per key the end of its document's tokens, 0 if it is padding or no query is
+/// behind it.
 ///
-/// `table` is `[rows, ceil(keys / BLOCK), 2]`; one cube of [`UNITS`] per block (x) and row (y).
+/// `table` is `[rows, ceil(keys / BLOCK), ENTRY]`, `ends` `[rows, keys]`; one cube of [`UNITS`] per block (x) and row (y).
 #[cube(launch)]
-pub(super) fn key_blocks(document: &[i32], branch: &[i32], table: &mut [i32], sizes: Sizes) {
+pub(super) fn key_blocks(
+    document: &[i32],
+    branch: &[i32],
+    table: &mut [i32],
+    ends: &mut [i32],
+    sizes: Sizes,
+) {
     let row = CUBE_POS_Y as usize * sizes.keys;
     let offset = sizes.keys - sizes.queries;
     let first = CUBE_POS_X as usize * BLOCK;
     let end = min(first + BLOCK, sizes.keys);
     let mut last = PADDING.runtime();
+    let mut branched = 0i32.runtime();
     let mut uniform = document[row + first];
     for token in first..end {
         let own = document[row + token];
@@ -68,6 +95,7 @@ pub(super) fn key_blocks(document: &[i32], branch: &[i32], table: &mut [i32], si
         }
         if branch[row + token] != 0 {
             uniform = PADDING.runtime();
+            branched = 1i32.runtime();
         }
     }
     let mut reach = 0usize;
@@ -79,7 +107,22 @@ pub(super) fn key_blocks(document: &[i32], branch: &[i32], table: &mut [i32], si
         }
     }
     let reach = -smallest(-(reach as i32));
-    write_entry(table, reach, uniform);
+    write_entry(table, reach, uniform, branched);
+    let token = first + UNIT_POS as usize;
+    if token < end {
+        let own = document[row + token];
+        let mut behind = offset + reach as usize;
+        if own == PADDING {
+            behind = 0usize.runtime();
+        } else if own != last {
+            // It ends in this block.
+            behind = token + 1;
+            while behind < end && document[row + behind] == own {
+                behind += 1;
+            }
+        }
+        ends[row + token] = behind as i32;
+    }
 }
 
 /// The smallest `value` of the cube's units.
@@ -102,10 +145,11 @@ fn smallest(value: i32) -> i32 {
 
 /// Unit 0 writes the entry of this cube's block.
 #[cube]
-fn write_entry(table: &mut [i32], reach: i32, document: i32) {
+fn write_entry(table: &mut [i32], reach: i32, document: i32, branched: i32) {
     if UNIT_POS == 0 {
-        let entry = (CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X) as usize * 2;
+        let entry = (CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X) as usize * ENTRY;
         table[entry] = reach;
         table[entry + 1] = document;
+        table[entry + 2] = branched;
     }
 }

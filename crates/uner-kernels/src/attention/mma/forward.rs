@@ -4,7 +4,7 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::block::BLOCK;
+use super::block::{BLOCK, ENTRY};
 use super::copy::{copy_tile, copy_words};
 use super::mask::{hide, key_extent};
 use super::product::{
@@ -109,7 +109,7 @@ fn sweep<E: Float>(
     let mut scores = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
     let key_blocks = place.row * place.sizes.keys.div_ceil(BLOCK);
     for block in extent.begin..extent.end {
-        let key_document = packing.key_table[(key_blocks + block) * 2 + 1];
+        let key_document = packing.key_table[(key_blocks + block) * ENTRY + 1];
         let stage = stages + (block - extent.begin) as u32 % 2 * stage_bytes;
         wait_copies();
         sync_cube();

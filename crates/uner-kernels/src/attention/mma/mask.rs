@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::block::BLOCK;
+use super::block::{BLOCK, ENTRY};
 use super::ptx::{Accumulator, load_integers};
 use super::tile::{Axis, Packing, Place, Tiles};
 use crate::attention::PADDING;
@@ -23,12 +23,12 @@ pub(super) struct Extent {
 pub(super) fn key_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Extent {
     let count = place.sizes.queries.div_ceil(BLOCK);
     let first = place.first / BLOCK;
-    let mut reach = packing.query_table[(place.row * count + first) * 2];
-    let mut document = packing.query_table[(place.row * count + first) * 2 + 1];
+    let mut reach = packing.query_table[(place.row * count + first) * ENTRY];
+    let mut document = packing.query_table[(place.row * count + first) * ENTRY + 1];
     #[unroll]
     for part in 1..comptime!(tiles.rows() / BLOCK) {
         if first + part < count {
-            let entry = (place.row * count + first + part) * 2;
+            let entry = (place.row * count + first + part) * ENTRY;
             reach = min(reach, packing.query_table[entry]);
             if packing.query_table[entry + 1] != document {
                 document = PADDING.runtime();
@@ -44,12 +44,12 @@ pub(super) fn key_extent(packing: &Packing, place: &Place, #[comptime] tiles: Ti
 pub(super) fn query_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Extent {
     let count = place.sizes.keys.div_ceil(BLOCK);
     let first = place.first / BLOCK;
-    let mut reach = packing.key_table[(place.row * count + first) * 2];
-    let mut document = packing.key_table[(place.row * count + first) * 2 + 1];
+    let mut reach = packing.key_table[(place.row * count + first) * ENTRY];
+    let mut document = packing.key_table[(place.row * count + first) * ENTRY + 1];
     #[unroll]
     for part in 1..comptime!(tiles.rows() / BLOCK) {
         if first + part < count {
-            let entry = (place.row * count + first + part) * 2;
+            let entry = (place.row * count + first + part) * ENTRY;
             reach = max(reach, packing.key_table[entry]);
             if packing.key_table[entry + 1] != document {
                 document = PADDING.runtime();

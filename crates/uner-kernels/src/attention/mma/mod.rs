@@ -103,6 +103,9 @@ pub(super) struct Call {
     branch: Ints,
     query_table: Ints,
     key_table: Ints,
+    /// Of [`block::query_blocks`] and [`block::key_blocks`].
+    starts: Ints,
+    ends: Ints,
     rows: usize,
     queries: usize,
     keys: usize,
@@ -119,10 +122,15 @@ impl Call {
         let [_, keys, kv_heads, _] = dims(&k);
         let (document, branch) = (signed(document), signed(branch));
         let table = |tokens: usize| {
-            let shape = [rows, tokens.div_ceil(BLOCK), 2].into();
+            let shape = [rows, tokens.div_ceil(BLOCK), block::ENTRY].into();
             empty_device_contiguous_dtype(q.client.clone(), q.device.clone(), shape, DType::I32)
         };
         let (query_table, key_table) = (table(queries), table(keys));
+        let bounds = |tokens: usize| {
+            let shape = [rows, tokens].into();
+            empty_device_contiguous_dtype(q.client.clone(), q.device.clone(), shape, DType::I32)
+        };
+        let (starts, ends) = (bounds(queries), bounds(keys));
         let forms = Forms::of(head_dim);
         let (_, most_rows, most_tiles) = q.client.properties().hardware.max_cube_count;
         assert!(
@@ -142,6 +150,8 @@ impl Call {
             branch,
             query_table,
             key_table,
+            starts,
+            ends,
             rows,
             queries,
             keys,
@@ -197,6 +207,7 @@ impl Call {
             units,
             self.document.clone().into_buffer_arg(),
             self.query_table.clone().into_buffer_arg(),
+            self.starts.clone().into_buffer_arg(),
             self.sizes(),
         );
         block::key_blocks::launch(
@@ -206,6 +217,7 @@ impl Call {
             self.document.clone().into_buffer_arg(),
             self.branch.clone().into_buffer_arg(),
             self.key_table.clone().into_buffer_arg(),
+            self.ends.clone().into_buffer_arg(),
             self.sizes(),
         );
     }

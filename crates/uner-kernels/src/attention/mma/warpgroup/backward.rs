@@ -17,4 +17,6 @@ pub(in crate::attention::mma) struct Upstream<E: Float> {
     pub(super) lse: Box<[f32]>,
     /// `rowsum(dy ∘ y)`, `[rows, heads, queries]`.
     pub(super) delta: Box<[f32]>,
+    /// Starts of queries or ends of keys, whichever are stationary (see [`block`](super::super::block)).
+    pub(super) bounds: Box<[i32]>,
 }

@@ -5,13 +5,12 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::super::backward::{score_gradients, weigh};
-use super::super::backward_keys::{Sums, column_statistics, needs_mask, write_sums};
-use super::super::block::BLOCK;
-use super::super::mask::{hide, query_extent};
+use super::super::backward_keys::{Sums, write_sums};
+use super::super::block::{BLOCK, ENTRY};
+use super::super::mask::query_extent;
 use super::super::product::zeros;
-use super::super::ptx::shared_address;
-use super::super::tile::{Packing, Place};
+use super::super::ptx::{Accumulator, exp2, load_floats, shared_address};
+use super::super::tile::{Packing, Place, Tiles};
 use super::backward::Upstream;
 use super::product::{PANEL_BYTES, finish, multiply, multiply_weights, operand};
 use super::ptx::{Corner, arrive_behind_copies, arrive_expecting, grow_to, shrink_to, wait};
@@ -19,11 +18,15 @@ use super::ring::{
     CONSUMERS, COPYING, FIRST, GROUP_ROWS, MULTIPLYING, Ring, SECOND, Stage, copy_panels, copy_words,
     make_barriers, stationary_barrier,
 };
+use super::sight::{Sight, hide_branches};
+use crate::attention::PADDING;
 
-/// Queries of a tile.
-pub(super) const COLUMNS: usize = BLOCK;
-/// Words for each query: its document, branch, log-sum-exp and delta.
-pub(super) const WORDS: usize = 4;
+/// Queries of a tile: as many as the registers of a warp group leave room for.
+pub(super) const fn columns(head_dim: usize) -> usize {
+    if head_dim > 64 { 64 } else { 128 }
+}
+/// Words for each query: its branch, log-sum-exp and delta.
+pub(super) const WORDS: usize = 3;
 
 /// The query tiles that a cube visits, for each query head in turn.
 #[derive(CubeType, Clone, Copy)]
@@ -32,16 +35,18 @@ struct Stream {
     base: u32,
     /// The first block of queries.
     begin: usize,
-    /// Blocks.
+    /// Tiles.
     count: usize,
     /// Query heads.
     group: usize,
-    /// The document of all keys, [`PADDING`](crate::attention::PADDING) if there is no single one.
+    /// The document of all keys, [`PADDING`] if there is no single one or they have branches.
     document: i32,
+    /// Whether keys have branches.
+    branched: bool,
 }
 
 /// The gradients of `k` and `v`, as [`mma::backward_keys`](super::super::backward_keys::backward_keys); the inputs are maps of
-/// boxes of one head, 128 tokens of `k` and `v`, [`COLUMNS`] of `q` and `dy`.
+/// boxes of one head, 128 tokens of `k` and `v`, [`columns`] of `q` and `dy`.
 ///
 /// Cubes: x the key/value head, y the row, z the key tile (`ceil(keys / 128)`); [`UNITS`](super::ring::UNITS) units.
 #[cube(launch)]
@@ -58,13 +63,15 @@ pub(in crate::attention::mma) fn backward_keys<E: Float>(
     let tiles = comptime!(ring.tiles);
     let place = Place::of_cube(packing, tiles);
     let extent = query_extent(packing, &place, tiles);
-    let count = max(extent.end, extent.begin) - extent.begin;
+    let blocks = max(extent.end, extent.begin) - extent.begin;
+    let count = blocks.div_ceil(comptime!(tiles.columns / BLOCK));
     let group = place.sizes.heads / place.sizes.kv_heads;
-    let stream = Stream { base, begin: extent.begin, count, group, document: extent.document };
+    let branched = has_branches(packing, &place);
+    let stream = Stream { base, begin: extent.begin, count, group, document: extent.document, branched };
     make_barriers(base, ring);
     if UNIT_POS < comptime!(CONSUMERS as u32) {
         grow_to(MULTIPLYING);
-        let sums = sweep::<E>(packing, &place, &stream, ring);
+        let sums = sweep::<E>(upstream, packing, &place, &stream, ring);
         write_sums::<E>(&sums, dk, dv, &place, tiles);
     } else {
         shrink_to(COPYING);
@@ -103,13 +110,14 @@ fn fill<E: Float>(
     #[comptime] ring: Ring,
 ) {
     let base = stream.base;
-    let step = comptime!(4 * COLUMNS as u32);
+    let columns = comptime!(ring.tiles.columns);
+    let step = comptime!(4 * columns as u32);
     let mut number = 0u32;
     for member in 0..stream.group {
         let own = place.with_head(place.head + member);
-        for block in stream.begin..stream.begin + stream.count {
+        for tile in 0..stream.count {
             let stage = Stage::of(number);
-            let first = block * COLUMNS;
+            let first = stream.begin * BLOCK + tile * columns;
             let at = Corner {
                 row: place.row as i32,
                 token: first as i32,
@@ -119,11 +127,10 @@ fn fill<E: Float>(
             stage.fill::<E>(base, &upstream.q, &at, FIRST, ring);
             let (words, left) = (stage.words(base, ring), place.sizes.queries - first);
             let token = place.row * place.sizes.keys + place.offset + first;
-            copy_words::<i32>(words, &packing.document, token, left, COLUMNS);
-            copy_words::<i32>(words + step, &packing.branch, token, left, COLUMNS);
+            copy_words::<i32>(words, &packing.branch, token, left, columns);
             let statistic = own.statistics() + first;
-            copy_words::<f32>(words + 2 * step, &upstream.lse, statistic, left, COLUMNS);
-            copy_words::<f32>(words + 3 * step, &upstream.delta, statistic, left, COLUMNS);
+            copy_words::<f32>(words + step, &upstream.lse, statistic, left, columns);
+            copy_words::<f32>(words + 2 * step, &upstream.delta, statistic, left, columns);
             arrive_behind_copies(stage.full(base, FIRST, ring));
             stage.fill::<E>(base, &upstream.dy, &at, SECOND, ring);
             number += 1;
@@ -133,24 +140,56 @@ fn fill<E: Float>(
 
 /// The pass of a warp group over the tiles in the ring: the sums of `dsᵀ·q` and `pᵀ·dy`.
 #[cube]
-fn sweep<E: Float>(packing: &Packing, place: &Place, stream: &Stream, #[comptime] ring: Ring) -> Sums {
+fn sweep<E: Float>(
+    upstream: &Upstream<E>,
+    packing: &Packing,
+    place: &Place,
+    stream: &Stream,
+    #[comptime] ring: Ring,
+) -> Sums {
     let tiles = comptime!(ring.tiles);
     let base = stream.base;
     let keys = base + UNIT_POS / 128 * comptime!((GROUP_ROWS * PANEL_BYTES) as u32);
     let mut sums =
         Sums { keys: zeros(comptime!(tiles.head_tiles())), values: zeros(comptime!(tiles.head_tiles())) };
+    let sight = Sight::of_lane(&upstream.bounds, place, tiles);
     if stream.count > 0 {
         wait(stationary_barrier(base, ring), 0u32);
     }
     let mut number = 0u32;
     for _member in 0..stream.group {
-        for block in stream.begin..stream.begin + stream.count {
-            let masked = needs_mask(packing, place, block, stream.document, tiles);
-            absorb::<E>(&mut sums, packing, place, &Step { base, keys, number, block, masked }, ring);
+        for tile in 0..stream.count {
+            let block = stream.begin + tile * comptime!(tiles.columns / BLOCK);
+            let cut = is_cut(packing, place, stream, block, tiles);
+            let step = Step { base, keys, number, block, cut, branched: stream.branched };
+            absorb::<E>(&mut sums, packing, place, &sight, &step, ring);
             number += 1;
         }
     }
     sums
+}
+
+/// Whether some key of the group may not be seen by a query of the tile that begins at block `block`, branches aside.
+#[cube]
+fn is_cut(packing: &Packing, place: &Place, stream: &Stream, block: usize, #[comptime] tiles: Tiles) -> bool {
+    let blocks = place.sizes.queries.div_ceil(BLOCK);
+    let last = min(block + comptime!(tiles.columns / BLOCK - 1), blocks - 1);
+    let document = packing.query_table[(place.row * blocks + block) * ENTRY + 1];
+    let other = packing.query_table[(place.row * blocks + last) * ENTRY + 1];
+    let keys = place.first + (UNIT_POS / 128) as usize * comptime!(GROUP_ROWS);
+    let below = keys + comptime!(GROUP_ROWS) <= place.offset + block * BLOCK + 1;
+    let uniform = select(document == other, document == stream.document, false);
+    let open = select(uniform, document != PADDING, false);
+    !(below && open)
+}
+
+/// Whether some key of the tile has a branch.
+#[cube]
+fn has_branches(packing: &Packing, place: &Place) -> bool {
+    let blocks = place.sizes.keys.div_ceil(BLOCK);
+    let left = place.row * blocks + place.first / BLOCK;
+    let right = place.row * blocks + min(place.first / BLOCK + 1, blocks - 1);
+    packing.key_table[left * ENTRY + 2] + packing.key_table[right * ENTRY + 2] != 0
 }
 
 /// One query tile to absorb.
@@ -162,43 +201,108 @@ struct Step {
     keys: u32,
     /// Its number in the ring.
     number: u32,
-    /// Its query block.
+    /// Its first query block.
     block: usize,
-    /// Whether some pair may be invisible.
-    masked: bool,
+    /// Whether some pair may be out of sight.
+    cut: bool,
+    /// Whether keys have branches.
+    branched: bool,
 }
 
 /// Adds one query tile to the sums.
 #[cube]
-fn absorb<E: Float>(sums: &mut Sums, packing: &Packing, place: &Place, at: &Step, #[comptime] ring: Ring) {
+fn absorb<E: Float>(
+    sums: &mut Sums,
+    packing: &Packing,
+    place: &Place,
+    sight: &Sight,
+    at: &Step,
+    #[comptime] ring: Ring,
+) {
     let tiles = comptime!(ring.tiles);
-    let (count, width) = comptime!((COLUMNS / 2, tiles.head_dim / 2));
-    let step = comptime!(4 * COLUMNS as u32);
+    let (columns, count, width) = comptime!((tiles.columns, tiles.columns / 2, tiles.head_dim / 2));
+    let step = comptime!(4 * columns as u32);
     let stage = Stage::of(at.number);
     let words = stage.words(at.base, ring);
     let (queries, gradients) = (stage.tile(at.base, FIRST, ring), stage.tile(at.base, SECOND, ring));
     let mut scores = zeros(comptime!(tiles.column_tiles()));
     let mut products = zeros(comptime!(tiles.column_tiles()));
+    let values = at.keys + comptime!(ring.row_bytes() as u32);
+    // Wide tiles leave no registers for weights, which are an operand, and products at a time.
+    let late = comptime!(columns > BLOCK);
     stage.wait(at.base, FIRST, ring);
     multiply::<E>(&mut scores, at.keys, queries, comptime!(ring.along()), false);
     stage.wait(at.base, SECOND, ring);
-    let values = at.keys + comptime!(ring.row_bytes() as u32);
-    multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
-    finish(&mut scores, count, 1usize);
-    if at.masked {
-        hide(&mut scores, packing, place, words, place.offset + at.block * COLUMNS, tiles);
+    if comptime!(!late) {
+        multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
     }
-    let lse = column_statistics(words + 2 * step, tiles);
-    weigh(&mut scores, &lse, tiles);
-    let weights = operand::<E>(&scores, COLUMNS);
+    finish(&mut scores, count, comptime!(if late { 0usize } else { 1usize }));
+    if at.cut {
+        sight.hide(&mut scores, place.offset + at.block * BLOCK, tiles);
+    }
+    if at.branched {
+        hide_branches(&mut scores, packing, place, words, tiles);
+    }
+    weigh(&mut scores, words + step, tiles);
+    let weights = operand::<E>(&scores, columns);
     multiply_weights::<E>(&mut sums.values, &weights, gradients, comptime!(ring.down()));
-    finish(&mut products, count, 1usize);
-    let delta = column_statistics(words + 3 * step, tiles);
-    score_gradients(&mut products, &scores, &delta, tiles);
-    let gradient_weights = operand::<E>(&products, COLUMNS);
-    multiply_weights::<E>(&mut sums.keys, &gradient_weights, queries, comptime!(ring.down()));
-    finish(&mut sums.values, width, 1usize);
+    if late {
+        finish(&mut sums.values, width, 0usize);
+        multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
+        finish(&mut products, count, 0usize);
+        score_gradients(&mut products, &scores, words + 2 * step, tiles);
+    } else {
+        finish(&mut products, count, 1usize);
+        score_gradients(&mut products, &scores, words + 2 * step, tiles);
+        // Only now are there registers for another operand.
+        finish(&mut sums.values, width, 0usize);
+    }
     stage.release(at.base, SECOND, ring);
+    let gradient_weights = operand::<E>(&products, columns);
+    multiply_weights::<E>(&mut sums.keys, &gradient_weights, queries, comptime!(ring.down()));
     finish(&mut sums.keys, width, 0usize);
     stage.release(at.base, FIRST, ring);
+}
+
+/// Turns scores into weights, `exp(score · scale - lse)`; `address` is the shared address of the tile's log-sum-exps. They are
+/// read column by column, since there are registers for few.
+#[cube]
+fn weigh(scores: &mut Array<Accumulator>, address: u32, #[comptime] tiles: Tiles) {
+    let lane = address + UNIT_POS % 4 * 8;
+    let scale = comptime!(tiles.scale_log2());
+    #[unroll]
+    for n in 0..comptime!(tiles.column_tiles()) {
+        let lse = load_floats(lane, comptime!(n * 32)) * Vector::new(-std::f32::consts::LOG2_E);
+        let mut tile = scores[n];
+        #[unroll]
+        for e in 0..4usize {
+            let score = tile.extract(e);
+            tile.insert(e, exp2(fma(score, scale.runtime(), lse.extract(comptime!(e % 2)))));
+        }
+        scores[n] = tile;
+    }
+}
+
+/// Turns `products` (`v·dyᵀ`) into the gradients of the unscaled scores, `weights ∘ (products - delta)`; `address` is the shared
+/// address of the tile's deltas.
+#[cube]
+fn score_gradients(
+    products: &mut Array<Accumulator>,
+    weights: &Array<Accumulator>,
+    address: u32,
+    #[comptime] tiles: Tiles,
+) {
+    let lane = address + UNIT_POS % 4 * 8;
+    #[unroll]
+    for n in 0..comptime!(tiles.column_tiles()) {
+        let delta = load_floats(lane, comptime!(n * 32));
+        let mut tile = products[n];
+        let weight = weights[n];
+        #[unroll]
+        for e in 0..4usize {
+            let product = tile.extract(e);
+            tile.insert(e, weight.extract(e) * (product - delta.extract(comptime!(e % 2))));
+        }
+        products[n] = tile;
+    }
 }

@@ -10,13 +10,14 @@ use super::super::product::{write_row, zeros};
 use super::super::ptx::{Accumulator, shared_address};
 use super::super::tile::{Packing, Place};
 use super::backward::Upstream;
-use super::keys::{COLUMNS, Stream, fill, hide_unseen, needs_mask};
+use super::keys::{COLUMNS, Stream, fill, masked};
 use super::product::{PANEL_BYTES, finish, multiply, multiply_weights, operand};
 use super::ptx::{Corner, arrive_expecting, grow_to, shrink_to, wait};
 use super::ring::{
     CONSUMERS, COPYING, FIRST, GROUP_ROWS, MULTIPLYING, Ring, SECOND, Stage, copy_panels, make_barriers,
     stationary_barrier,
 };
+use super::sight::{Sight, hide_branches};
 
 /// The gradient of `q`, as [`mma::backward_queries`](super::super::backward_queries::backward_queries); the inputs are maps of
 /// boxes of 128 tokens of one head.
@@ -90,6 +91,7 @@ fn sweep<E: Float>(
     let gradients = queries + comptime!(ring.row_bytes() as u32);
     let lse = row_statistics(&upstream.lse, place, tiles);
     let delta = row_statistics(&upstream.delta, place, tiles);
+    let sight = Sight::of_lane(&upstream.bounds, place, tiles);
     let mut sums = zeros(comptime!(tiles.head_tiles()));
     let mut scores = zeros(comptime!(tiles.column_tiles()));
     let mut products = zeros(comptime!(tiles.column_tiles()));
@@ -98,15 +100,18 @@ fn sweep<E: Float>(
     }
     for number in 0..stream.count {
         let stage = Stage::of(number);
-        let masked = needs_mask(packing, place, stream, number);
+        let tile = masked(packing, place, stream, number);
         let (keys, values) = (stage.tile(base, FIRST, ring), stage.tile(base, SECOND, ring));
         stage.wait(base, FIRST, ring);
         multiply::<E>(&mut scores, queries, keys, comptime!(ring.along()), false);
         stage.wait(base, SECOND, ring);
         multiply::<E>(&mut products, gradients, values, comptime!(ring.along()), false);
         finish(&mut scores, comptime!(COLUMNS / 2), 1usize);
-        if masked {
-            hide_unseen(&mut scores, packing, place, stream, number, ring);
+        if tile.cut {
+            sight.hide(&mut scores, stream.token(number), tiles);
+        }
+        if tile.branched {
+            hide_branches(&mut scores, packing, place, stage.words(base, ring), tiles);
         }
         weigh(&mut scores, &lse, tiles);
         finish(&mut products, comptime!(COLUMNS / 2), 0usize);

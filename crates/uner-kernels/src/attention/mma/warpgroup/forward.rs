@@ -11,15 +11,17 @@ use super::super::product::zeros;
 use super::super::ptx::shared_address;
 use super::super::softmax::Softmax;
 use super::super::tile::{Packing, Place};
-use super::keys::{COLUMNS, Stream, fill, hide_unseen, needs_mask};
+use super::keys::{COLUMNS, Stream, fill, masked};
 use super::product::{PANEL_BYTES, finish, multiply, multiply_weights, operand};
 use super::ptx::{Corner, arrive_expecting, grow_to, meet, pass, shrink_to, wait};
 use super::ring::{
     CONSUMERS, COPYING, FIRST, GROUP_ROWS, MULTIPLYING, Ring, SECOND, Stage, copy_panels, make_barriers,
     stationary_barrier,
 };
+use super::sight::{Sight, hide_branches};
 
-/// As [`mma::forward`](super::super::forward::forward); the inputs are maps of boxes of 128 tokens of one head.
+/// As [`mma::forward`](super::super::forward::forward); the inputs are maps of boxes of 128 tokens of one head, `starts` those
+/// of [`query_blocks`](super::super::block::query_blocks).
 ///
 /// Cubes: x the head, y the row, z the query tile (`ceil(queries / 128)`), the longest first; [`UNITS`](super::ring::UNITS) units.
 #[cube(launch)]
@@ -28,6 +30,7 @@ pub(in crate::attention::mma) fn forward<E: Float>(
     k: &TensorMap<E, Tiled>,
     v: &TensorMap<E, Tiled>,
     packing: &Packing,
+    starts: &[i32],
     y: &mut [Vector<E, Const<2>>],
     lse: &mut [f32],
     #[comptime] ring: Ring,
@@ -40,7 +43,8 @@ pub(in crate::attention::mma) fn forward<E: Float>(
     make_barriers(base, ring);
     if UNIT_POS < comptime!(CONSUMERS as u32) {
         grow_to(MULTIPLYING);
-        let softmax = sweep::<E>(packing, &place, &stream, ring);
+        let sight = Sight::of_lane(starts, &place, comptime!(ring.tiles));
+        let softmax = sweep::<E>(packing, &place, &stream, &sight, ring);
         write_out::<E>(&softmax, y, lse, &place, comptime!(ring.tiles));
     } else {
         shrink_to(COPYING);
@@ -63,7 +67,13 @@ pub(in crate::attention::mma) fn forward<E: Float>(
 
 /// The pass of a warp group over the tiles in the ring.
 #[cube]
-fn sweep<E: Float>(packing: &Packing, place: &Place, stream: &Stream, #[comptime] ring: Ring) -> Softmax {
+fn sweep<E: Float>(
+    packing: &Packing,
+    place: &Place,
+    stream: &Stream,
+    sight: &Sight,
+    #[comptime] ring: Ring,
+) -> Softmax {
     let (base, count) = (stream.base, stream.count);
     let tiles = comptime!(ring.tiles);
     let group = UNIT_POS / 128;
@@ -74,12 +84,15 @@ fn sweep<E: Float>(packing: &Packing, place: &Place, stream: &Stream, #[comptime
     if count > 0 {
         wait(stationary_barrier(base, ring), 0u32);
         let stage = Stage::of(0u32);
-        let masked = needs_mask(packing, place, stream, 0u32);
+        let tile = masked(packing, place, stream, 0u32);
         stage.wait(base, FIRST, ring);
         multiply::<E>(&mut scores, queries, stage.tile(base, FIRST, ring), comptime!(ring.along()), false);
         finish(&mut scores, columns, 0usize);
-        if masked {
-            hide_unseen(&mut scores, packing, place, stream, 0u32, ring);
+        if tile.cut {
+            sight.hide(&mut scores, stream.token(0u32), tiles);
+        }
+        if tile.branched {
+            hide_branches(&mut scores, packing, place, stage.words(base, ring), tiles);
         }
         stage.release(base, FIRST, ring);
         // Nothing is summed yet that the factors could shrink.
@@ -93,7 +106,7 @@ fn sweep<E: Float>(packing: &Packing, place: &Place, stream: &Stream, #[comptime
         for number in 1..count {
             let stage = Stage::of(number);
             let before = Stage::of(number - 1);
-            let masked = needs_mask(packing, place, stream, number);
+            let tile = masked(packing, place, stream, number);
             stage.wait(base, FIRST, ring);
             meet(1 + group, comptime!(CONSUMERS));
             multiply::<E>(
@@ -110,8 +123,11 @@ fn sweep<E: Float>(packing: &Packing, place: &Place, stream: &Stream, #[comptime
                 pass(2 - group, comptime!(CONSUMERS));
             }
             finish(&mut scores, columns, 1usize);
-            if masked {
-                hide_unseen(&mut scores, packing, place, stream, number, ring);
+            if tile.cut {
+                sight.hide(&mut scores, stream.token(number), tiles);
+            }
+            if tile.branched {
+                hide_branches(&mut scores, packing, place, stage.words(base, ring), tiles);
             }
             stage.release(base, FIRST, ring);
             let upper = softmax.rescale(&mut scores, 0usize, 0usize, tiles);

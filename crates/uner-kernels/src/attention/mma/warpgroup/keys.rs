@@ -2,9 +2,8 @@
 
 use cubecl::prelude::*;
 
-use super::super::block::BLOCK;
-use super::super::mask::{Extent, hide};
-use super::super::ptx::Accumulator;
+use super::super::block::{BLOCK, ENTRY};
+use super::super::mask::Extent;
 use super::super::tile::{Packing, Place};
 use super::ptx::{Corner, arrive_behind_copies};
 use super::ring::{FIRST, GROUP_ROWS, Ring, SECOND, Stage, copy_words};
@@ -12,8 +11,8 @@ use crate::attention::PADDING;
 
 /// Keys of a tile.
 pub(super) const COLUMNS: usize = 128;
-/// Words for each key: its document and its branch.
-pub(super) const WORDS: usize = 2;
+/// Words for each key: its branch.
+pub(super) const WORDS: usize = 1;
 
 /// The key tiles that a cube visits.
 #[derive(CubeType, Clone, Copy)]
@@ -36,6 +35,11 @@ impl Stream {
         Stream { base, begin: extent.begin, count, document: extent.document }
     }
 
+    /// The key at which tile `number` begins.
+    pub(super) fn token(&self, number: u32) -> usize {
+        self.block(number) * BLOCK
+    }
+
     /// The block at which tile `number` begins.
     fn block(&self, number: u32) -> usize {
         self.begin + number as usize * comptime!(COLUMNS / BLOCK)
@@ -55,7 +59,7 @@ pub(super) fn fill<E: Float>(
     let base = stream.base;
     for number in 0..stream.count {
         let stage = Stage::of(number);
-        let token = stream.block(number) * BLOCK;
+        let token = stream.token(number);
         let at = Corner {
             row: place.row as i32,
             token: token as i32,
@@ -65,38 +69,33 @@ pub(super) fn fill<E: Float>(
         stage.fill::<E>(base, k, &at, FIRST, ring);
         let (words, index) = (stage.words(base, ring), place.row * place.sizes.keys + token);
         let left = max(place.sizes.keys, token) - token;
-        copy_words::<i32>(words, &packing.document, index, left, COLUMNS);
-        copy_words::<i32>(words + comptime!(4 * COLUMNS as u32), &packing.branch, index, left, COLUMNS);
+        copy_words::<i32>(words, &packing.branch, index, left, COLUMNS);
         arrive_behind_copies(stage.full(base, FIRST, ring));
         stage.fill::<E>(base, v, &at, SECOND, ring);
     }
 }
 
-/// Whether the group's queries may not see all of tile `number`.
-#[cube]
-pub(super) fn needs_mask(packing: &Packing, place: &Place, stream: &Stream, number: u32) -> bool {
-    let block = stream.block(number);
-    let blocks = place.sizes.keys.div_ceil(BLOCK);
-    let first = place.row * blocks;
-    let left = packing.key_table[(first + block) * 2 + 1];
-    let right = packing.key_table[(first + min(block + 1, blocks - 1)) * 2 + 1];
-    let query = place.offset + place.first + (UNIT_POS / 128) as usize * comptime!(GROUP_ROWS);
-    let below = block * BLOCK + comptime!(COLUMNS) <= query + 1;
-    let uniform = select(left == right, left == stream.document, false);
-    let open = select(uniform, stream.document != PADDING, false);
-    !(below && open)
+/// What the mask of a tile has to look at.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Masked {
+    /// Whether some key may be out of a query's sight.
+    pub(super) cut: bool,
+    /// Whether some key may be in another branch.
+    pub(super) branched: bool,
 }
 
-/// Hides the scores of tile `number` that the group's queries do not see.
+/// What the group's queries may not see of tile `number`.
 #[cube]
-pub(super) fn hide_unseen(
-    scores: &mut Array<Accumulator>,
-    packing: &Packing,
-    place: &Place,
-    stream: &Stream,
-    number: u32,
-    #[comptime] ring: Ring,
-) {
-    let words = Stage::of(number).words(stream.base, ring);
-    hide(scores, packing, place, words, stream.block(number) * BLOCK, comptime!(ring.tiles));
+pub(super) fn masked(packing: &Packing, place: &Place, stream: &Stream, number: u32) -> Masked {
+    let block = stream.block(number);
+    let blocks = place.sizes.keys.div_ceil(BLOCK);
+    let left = (place.row * blocks + block) * ENTRY;
+    let right = (place.row * blocks + min(block + 1, blocks - 1)) * ENTRY;
+    let (left_document, right_document) = (packing.key_table[left + 1], packing.key_table[right + 1]);
+    let query = place.offset + place.first + (UNIT_POS / 128) as usize * comptime!(GROUP_ROWS);
+    let below = block * BLOCK + comptime!(COLUMNS) <= query + 1;
+    let uniform = select(left_document == right_document, left_document == stream.document, false);
+    let open = select(uniform, stream.document != PADDING, false);
+    let branched = packing.key_table[left + 2] + packing.key_table[right + 2] != 0;
+    Masked { cut: !(below && open), branched }
 }

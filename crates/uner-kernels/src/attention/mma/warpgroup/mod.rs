@@ -13,6 +13,7 @@ mod keys;
 mod product;
 mod ptx;
 mod ring;
+mod sight;
 #[cfg(test)]
 mod tests;
 
@@ -51,7 +52,7 @@ impl Forms {
         Self {
             forward: Ring::new(Axis::Queries, 1, keys::COLUMNS, keys::WORDS, head_dim),
             queries: Ring::new(Axis::Queries, 2, keys::COLUMNS, keys::WORDS, head_dim),
-            keys: Ring::new(Axis::Keys, 2, backward_keys::COLUMNS, backward_keys::WORDS, head_dim),
+            keys: Ring::new(Axis::Keys, 2, backward_keys::columns(head_dim), backward_keys::WORDS, head_dim),
         }
     }
 
@@ -96,6 +97,7 @@ pub(super) fn forward(call: &Call) -> (Floats, Floats) {
             map(&call.k, ring.tiles.columns),
             map(&call.v, ring.tiles.columns),
             call.packing(),
+            call.starts.clone().into_buffer_arg(),
             y.clone().into_buffer_arg(),
             lse.clone().into_buffer_arg(),
             ring,
@@ -108,9 +110,9 @@ pub(super) fn forward(call: &Call) -> (Floats, Floats) {
 /// The inputs of a backward kernel; `saved` are `dy`, the log-sum-exp and `rowsum(dy ∘ y)`.
 fn upstream<E: Float>(call: &Call, [dy, lse, delta]: [&Floats; 3], ring: Ring) -> UpstreamLaunch<E> {
     let (rows, columns) = (ring.tiles.rows(), ring.tiles.columns);
-    let (queries, keys) = match ring.tiles.stationary {
-        Axis::Queries => (rows, columns),
-        Axis::Keys => (columns, rows),
+    let (queries, keys, bounds) = match ring.tiles.stationary {
+        Axis::Queries => (rows, columns, &call.starts),
+        Axis::Keys => (columns, rows, &call.ends),
     };
     UpstreamLaunch::new(
         map(&call.q, queries),
@@ -119,6 +121,7 @@ fn upstream<E: Float>(call: &Call, [dy, lse, delta]: [&Floats; 3], ring: Ring) -
         map(dy, queries),
         lse.clone().into_buffer_arg(),
         delta.clone().into_buffer_arg(),
+        bounds.clone().into_buffer_arg(),
     )
 }
 

@@ -56,13 +56,13 @@ fn the_emulator_finds_faults() {
         |text| text.replace("wgmma.wait_group.sync.aligned 1", "wgmma.wait_group.sync.aligned 2");
     let faults: [(&str, &str, Change); 9] = [
         ("a barrier counts too few", "forward", |text| text.replace("[%0], 33;", "[%0], 32;")),
-        ("no barrier between the groups' turns", "forward", |text| {
-            text.replacen("bar.arrive", "bar.sync", 2)
+        ("a turn is passed to too few", "forward", |text| {
+            text.replacen("bar.arrive %0, 256", "bar.arrive %0, 128", 1)
         }),
         ("no wait for a product", "forward", early),
         ("a tile is given back too early", "forward", earlier),
         ("no wait for a product", "backward_keys", early),
-        ("a tile is given back too early", "backward_keys", earlier),
+        ("a tile is given back too early", "backward_queries", earlier),
         ("no wait for a product", "backward_queries", early),
         ("no transposition", "forward", |text| text.replace("adds, 1, 1, 1;", "adds, 1, 1, 0;")),
         ("another operand", "forward", |text| {

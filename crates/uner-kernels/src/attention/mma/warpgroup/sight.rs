@@ -1,0 +1,101 @@
+//! The mask as an interval: tokens of a document stand together, so what a stationary token sees of the streamed axis, or is
+//! seen by, is a run of tokens. Branches cut holes into it, which are looked at only where there are any.
+
+use cubecl::prelude::*;
+
+use super::super::ptx::{Accumulator, load_integers};
+use super::super::tile::{Axis, Packing, Place, Tiles};
+
+/// The runs of this lane's two rows.
+#[derive(CubeType)]
+pub(super) struct Sight {
+    /// The first key position.
+    from: Array<i32>,
+    /// Positions.
+    count: Array<u32>,
+}
+
+#[cube]
+impl Sight {
+    /// `bounds` are the starts of queries or the ends of keys, see [`block`](super::super::block).
+    pub(super) fn of_lane(bounds: &[i32], place: &Place, #[comptime] tiles: Tiles) -> Sight {
+        let mut from = Array::<i32>::new(2usize);
+        let mut count = Array::<u32>::new(2usize);
+        #[unroll]
+        for r in 0..2usize {
+            let row = place.lane_row(tiles) + r * 8;
+            let (first, end) = if comptime!(matches!(tiles.stationary, Axis::Queries)) {
+                let inside = row < place.sizes.queries;
+                let start = bounds[place.row * place.sizes.queries + select(inside, row, 0usize)];
+                (start, select(inside, (place.offset + row + 1) as i32, 0i32))
+            } else {
+                let inside = row < place.sizes.keys;
+                let end = bounds[place.row * place.sizes.keys + select(inside, row, 0usize)];
+                (row as i32, select(inside, end, 0i32))
+            };
+            from[r] = first;
+            count[r] = select(first < end, (end - first) as u32, 0u32);
+        }
+        Sight { from, count }
+    }
+
+    /// Sets the scores of what is out of sight to negative infinity; `column` is the key position of the tile's first token.
+    pub(super) fn hide(&self, scores: &mut Array<Accumulator>, column: usize, #[comptime] tiles: Tiles) {
+        let first = column as i32 + (UNIT_POS % 4 * 2) as i32;
+        let upper = first - self.from[0usize];
+        let lower = first - self.from[1usize];
+        #[unroll]
+        for n in 0..comptime!(tiles.column_tiles()) {
+            let mut tile = scores[n];
+            #[unroll]
+            for e in 0..4usize {
+                let distance =
+                    if comptime!(e < 2) { upper } else { lower } + comptime!((n * 8 + e % 2) as i32);
+                // Before the run it is negative, which is a large number.
+                let seen = u32::reinterpret(distance) < self.count[comptime!(e / 2)];
+                let score = tile.extract(e);
+                tile.insert(e, select(seen, score, f32::NEG_INFINITY));
+            }
+            scores[n] = tile;
+        }
+    }
+}
+
+/// Sets the scores of pairs to negative infinity whose key is in a branch that is not the query's; `words` is the shared
+/// address of the branches of the streamed tile.
+#[cube]
+pub(super) fn hide_branches(
+    scores: &mut Array<Accumulator>,
+    packing: &Packing,
+    place: &Place,
+    words: u32,
+    #[comptime] tiles: Tiles,
+) {
+    let lane_words = words + UNIT_POS % 4 * 8;
+    let queries = comptime!(matches!(tiles.stationary, Axis::Queries));
+    let upper = own_branch(packing, place, 0usize, tiles);
+    let lower = own_branch(packing, place, 1usize, tiles);
+    #[unroll]
+    for n in 0..comptime!(tiles.column_tiles()) {
+        let branches = load_integers(lane_words, comptime!(n * 32));
+        let mut tile = scores[n];
+        #[unroll]
+        for e in 0..4usize {
+            let own = if comptime!(e < 2) { upper } else { lower };
+            let other = branches.extract(comptime!(e % 2));
+            let key = if queries { other } else { own };
+            let seen = select(own == other, true, key == 0);
+            let score = tile.extract(e);
+            tile.insert(e, select(seen, score, f32::NEG_INFINITY));
+        }
+        scores[n] = tile;
+    }
+}
+
+/// The branch of this lane's row `r`.
+#[cube]
+fn own_branch(packing: &Packing, place: &Place, #[comptime] r: usize, #[comptime] tiles: Tiles) -> i32 {
+    let row = place.lane_row(tiles) + r * 8;
+    let token = if comptime!(matches!(tiles.stationary, Axis::Queries)) { place.offset + row } else { row };
+    packing.branch[place.row * place.sizes.keys + min(token, place.sizes.keys - 1)]
+}
