@@ -18,9 +18,9 @@ use uner_kernels::device::DeviceName;
 use uner_kernels::dropout::Draw;
 use uner_kernels::quantized_linear::Form;
 use uner_kernels::{
-    AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, accumulate, adamw, add_rms_norm,
-    add_rows, attention, dropout, linear, linear_cross_entropy, linear_sum, quantized_linear, rms_norm, rope,
-    seeded, squared_norms, swiglu, token_losses,
+    AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, accumulate, adamw, add_linear,
+    add_rms_norm, add_rows, attention, dropout, linear, linear_cross_entropy, linear_sum, quantized_linear,
+    rms_norm, rope, seeded, squared_norms, swiglu, token_losses,
 };
 
 /// That of the binaries.
@@ -41,6 +41,7 @@ const OPS: [(&str, bool, Measure); 13] = [
     ("dropout", false, bench_dropout),
     ("linear", true, bench_linear),
     ("linear_sum", false, bench_linear_sum),
+    ("add_linear", false, bench_add_linear),
     ("quantized_linear", false, bench_quantized_linear),
     ("linear_cross_entropy", true, bench_linear_cross_entropy),
     ("accumulate", true, bench_accumulate),
@@ -186,6 +187,21 @@ fn bench_linear(bench: &Bench, preset: &Preset) {
             drop(linear(one.clone(), weight.clone()));
         });
     }
+}
+
+/// The change of an adapter of rank 16.
+fn bench_add_linear(bench: &Bench, preset: &Preset) {
+    let (Preset { tokens, hidden, .. }, rank) = (*preset, 16);
+    let [base, dy] = [0; 2].map(|_| bench.random([tokens, hidden]));
+    let (x, weight) = (bench.random([tokens, rank]), bench.random([hidden, rank]));
+    let bytes = 2 * tokens * hidden * bench.dtype.size();
+    bench.passes(
+        &Case { op: "add_linear", shape: format!("{tokens}x{rank}->{hidden}") },
+        Cost::Bytes(bytes),
+        Cost::Bytes(bytes),
+        || drop(add_linear(base.clone(), x.clone(), weight.clone())),
+        || backward(add_linear(leaf(&base), leaf(&x), leaf(&weight)), &dy),
+    );
 }
 
 fn bench_linear_sum(bench: &Bench, preset: &Preset) {

@@ -6,6 +6,7 @@
 
 pub mod accumulate;
 pub mod adamw;
+pub mod add_linear;
 pub mod add_rows;
 pub mod attention;
 #[cfg(feature = "cube")]
@@ -32,6 +33,7 @@ pub mod swiglu;
 
 pub use accumulate::accumulate;
 pub use adamw::{AdamWState, AdamWStep, adamw};
+pub use add_linear::add_linear;
 pub use add_rows::add_rows;
 pub use attention::{Visibility, attention};
 pub use dropout::{dropout, dropped_linear};

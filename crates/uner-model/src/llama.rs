@@ -8,8 +8,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use uner_kernels::device::activations;
 use uner_kernels::dropout::Draw;
 use uner_kernels::{
-    QuantizedWeight, RotaryTable, Visibility, add_rms_norm, attention, dropped_linear, fork_rms_norm, linear,
-    linear_sum, quantized_linear, rms_norm, rope, swiglu,
+    QuantizedWeight, RotaryTable, Visibility, add_linear, add_rms_norm, attention, dropped_linear,
+    fork_rms_norm, linear, linear_sum, quantized_linear, rms_norm, rope, swiglu,
 };
 
 use crate::adapter::Adapter;
@@ -321,7 +321,7 @@ impl Linear {
                     None => linear(x.clone(), down.weight.val()),
                 };
                 // Scaled where it is narrow.
-                self.product(x).add(linear(low.mul_scalar(self.lora_scale), up.weight.val()))
+                add_linear(self.product(x), low.mul_scalar(self.lora_scale), up.weight.val())
             }
             _ => self.product(x),
         }

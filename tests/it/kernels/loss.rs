@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use uner_kernels::linear_cross_entropy::{IGNORE_INDEX, reference_token_losses};
-use uner_kernels::{Labels, linear, linear_cross_entropy, linear_sum, token_losses};
+use uner_kernels::{Labels, add_linear, linear, linear_cross_entropy, linear_sum, token_losses};
 
 use super::{TYPES, assert_close, assert_same, assert_within, differentiate, random, values};
 use crate::devices::{devices, fetch, setups};
@@ -160,6 +160,22 @@ fn the_linear_layer_equals_its_reference() {
             &random([tokens, output]),
             |inputs, _| linear(inputs[0].clone(), inputs[1].clone()),
             |inputs, _| uner_kernels::linear::reference(inputs[0].clone(), inputs[1].clone()),
+        );
+    }
+}
+
+#[test]
+fn a_linear_layer_added_to_a_tensor_equals_its_reference() {
+    for [tokens, input, output] in [[1, 1, 1], [7, 33, 5], [63, 65, 127], [515, 16, 64]] {
+        assert_same(
+            &format!("add_linear {tokens} {input} {output}"),
+            &[random([tokens, output]), random([tokens, input]), random([output, input])],
+            &random([tokens, output]),
+            |inputs, _| add_linear(inputs[0].clone(), inputs[1].clone(), inputs[2].clone()),
+            |inputs, _| {
+                let [base, x, weight] = [0, 1, 2].map(|index| inputs[index].clone());
+                uner_kernels::add_linear::reference(base, x, weight)
+            },
         );
     }
 }

@@ -8,11 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
 use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
+use burn_cubecl::ops::numeric::add;
 use cubecl::device::{Device, WgpuDeviceKind};
 use cubecl::prelude::*;
 
 use super::LinearKernels;
-use crate::cube::{Floats, dims, empty, vector_size, zeros};
+use crate::cube::{Floats, contiguous, dims, empty, vector_size, zeros};
 #[cfg(feature = "cuda")]
 use crate::cuda::cublaslt;
 
@@ -66,7 +67,7 @@ pub(crate) fn product(a: Floats, b: Floats, dtype: DType) -> Floats {
     let out = empty(&a, [rows, columns], dtype);
     #[cfg(feature = "cuda")]
     if cublaslt::serves(&out) {
-        cublaslt::multiply(&a, &b, &out, false);
+        cublaslt::multiply(&a, &b, None, &out);
         return out;
     }
     // Trying every kernel takes a software adapter a minute for each new shape.
@@ -97,6 +98,19 @@ pub(crate) fn transposed(mut matrix: Floats) -> Floats {
     matrix
 }
 
+/// `base + a · b`, a new tensor of the type of all three.
+pub(crate) fn add_product(base: Floats, a: Floats, b: Floats) -> Floats {
+    let dtype = base.dtype();
+    #[cfg(feature = "cuda")]
+    if a.shape().num_elements() > 0 && b.shape().num_elements() > 0 && cublaslt::serves(&base) {
+        let base = contiguous(base);
+        let out = empty(&base, base.shape(), dtype);
+        cublaslt::multiply(&a, &b, Some(&base), &out);
+        return out;
+    }
+    add(base, product(a, b, dtype))
+}
+
 /// `sum += a · b`, where `sum` is a contiguous `[m, n]` of f32 that nobody else holds. burn's kernels do not add to what is
 /// there, so with them the product is formed some rows at a time and added by a kernel of its own.
 pub(crate) fn accumulate(sum: &Floats, a: &Floats, b: &Floats) {
@@ -106,7 +120,7 @@ pub(crate) fn accumulate(sum: &Floats, a: &Floats, b: &Floats) {
     }
     #[cfg(feature = "cuda")]
     if cublaslt::serves(sum) {
-        cublaslt::multiply(a, b, sum, true);
+        cublaslt::multiply(a, b, Some(sum), sum);
         return;
     }
     let rows = SLAB_BYTES / size_of::<f32>() / columns.max(1);

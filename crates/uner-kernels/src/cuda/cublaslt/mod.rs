@@ -1,4 +1,4 @@
-//! Matrix products by NVIDIA's cuBLASLt, opened at run time: `out = a · b` and `out += a · b`, sums in f32.
+//! Matrix products by NVIDIA's cuBLASLt, opened at run time: `out = a · b` and `out = old + a · b`, sums in f32.
 //!
 //! The first time that a shape of its class occurs, the best of the library's first few algorithms is found by running them
 //! ([`tune`]), and kept for this process and later ones ([`remembered`]).
@@ -32,6 +32,15 @@ struct Product {
     algorithm: Algorithm,
 }
 
+/// The tensors of a product.
+#[derive(Clone, Copy)]
+struct Operands<'a> {
+    a: &'a Floats,
+    b: &'a Floats,
+    old: Option<&'a Floats>,
+    out: &'a Floats,
+}
+
 /// What is known on one device.
 #[derive(Debug)]
 struct Products {
@@ -45,38 +54,32 @@ pub(crate) fn serves(tensor: &Floats) -> bool {
     stream::is_cuda(&tensor.client) && has_cublaslt()
 }
 
-/// `out = a · b`, or `out += a · b`. Factors are of one type and lie in rows or in columns; `out` is contiguous, of their type
-/// or f32, and none of the three is empty.
+/// `out = a · b`, or `out = old + a · b`, where `old` may be `out`. Factors are of one type and lie in rows or in columns; `old` and
+/// `out` are contiguous, of their type or f32; none of them is empty.
 ///
 /// # Panics
 /// When the library has no algorithm for the shape. Errors on the device are found by whoever reads `out`.
-pub(crate) fn multiply(a: &Floats, b: &Floats, out: &Floats, adds: bool) {
-    let shape = Shape::of(a, b, out, adds);
+pub(crate) fn multiply(a: &Floats, b: &Floats, old: Option<&Floats>, out: &Floats) {
+    let (shape, operands) = (Shape::of(a, b, old, out), Operands { a, b, old, out });
     let refused = |error: ServerError| -> ! { panic!("no product {shape}: {}", reason(error)) };
     let products = products(out).unwrap_or_else(|error| refused(error));
-    let product = products.product(&shape, a, b, out).unwrap_or_else(|error| refused(error));
-    let buffers = buffers(&shape, [a, b, out], &out.handle, scratch(out, product.algorithm.workspace));
+    let product = products.product(&shape, operands).unwrap_or_else(|error| refused(error));
+    let buffers = operands.buffers(&out.handle, scratch(out, product.algorithm.workspace));
     let library = products.library;
     stream::submit(&out.client, buffers, move |call| {
         let Product { description, algorithm } = &*product;
-        let started = library.multiply(description, algorithm, addresses(call, adds), call.stream);
+        let started = library.multiply(description, algorithm, addresses(call, shape.adds), call.stream);
         started.map_err(|error| format!("the product {shape} failed: {error}"))
     });
 }
 
 impl Products {
-    fn product(
-        &self,
-        shape: &Shape,
-        a: &Floats,
-        b: &Floats,
-        out: &Floats,
-    ) -> Result<Arc<Product>, ServerError> {
+    fn product(&self, shape: &Shape, operands: Operands) -> Result<Arc<Product>, ServerError> {
         let known = lock(&self.known).get(shape).cloned();
         if let Some(product) = known {
             return Ok(product);
         }
-        let product = Arc::new(self.learn(shape, a, b, out)?);
+        let product = Arc::new(self.learn(shape, operands)?);
         let mut known = lock(&self.known);
         if known.len() == SHAPES {
             known.clear();
@@ -86,9 +89,9 @@ impl Products {
     }
 
     /// How to compute a shape: as another of its class, or by the fastest of the library's first few algorithms.
-    fn learn(&self, shape: &Shape, a: &Floats, b: &Floats, out: &Floats) -> Result<Product, ServerError> {
+    fn learn(&self, shape: &Shape, operands: Operands) -> Result<Product, ServerError> {
         let (library, known) = (self.library, lock(&self.remembered).get(shape));
-        let (description, candidates) = stream::call(&out.client, Buffers::default(), |_| {
+        let (description, candidates) = stream::call(&operands.out.client, Buffers::default(), |_| {
             let description = Description::of(shape)?;
             let known = known.and_then(|code| library.check(&description, code));
             let candidates = match known {
@@ -100,7 +103,7 @@ impl Products {
         let algorithm = match candidates[..] {
             [] => return Err(stream::failure("the library has no algorithm".to_owned())),
             [algorithm] => algorithm,
-            _ => self.fastest(shape, &description, &candidates, [a, b, out])?,
+            _ => self.fastest(shape, &description, &candidates, operands)?,
         };
         Ok(Product { description, algorithm })
     }
@@ -110,14 +113,15 @@ impl Products {
         shape: &Shape,
         description: &Description,
         candidates: &[Algorithm],
-        operands: [&Floats; 3],
+        operands: Operands,
     ) -> Result<Algorithm, ServerError> {
-        let (library, [_, _, out]) = (self.library, operands);
-        // A sum is formed elsewhere while algorithms are tried, since it may grow only once.
-        let elsewhere = shape.adds.then(|| out.client.empty(out.shape().num_elements() * out.dtype().size()));
+        let (library, out) = (self.library, operands.out);
+        // What is added to is left alone while algorithms are tried, since it may grow only once.
+        let grows = operands.old.is_some_and(|old| std::ptr::eq(old, out));
+        let elsewhere = grows.then(|| out.client.empty(out.shape().num_elements() * out.dtype().size()));
         let most = candidates.iter().map(|algorithm| algorithm.workspace).max().unwrap_or(0);
         let target = elsewhere.as_ref().unwrap_or(&out.handle);
-        let buffers = buffers(shape, operands, target, scratch(out, most));
+        let buffers = operands.buffers(target, scratch(out, most));
         let algorithm = stream::call(&out.client, buffers, |call| {
             tune::fastest(library, description, candidates, addresses(call, shape.adds), call.stream)
         })?;
@@ -148,19 +152,22 @@ fn scratch(out: &Floats, bytes: usize) -> Option<Handle> {
     (bytes > 0).then(|| out.client.empty(bytes))
 }
 
-fn buffers(shape: &Shape, operands: [&Floats; 3], target: &Handle, workspace: Option<Handle>) -> Buffers {
-    let read = operands.iter().take(if shape.adds { 3 } else { 2 }).map(|operand| operand.handle.clone());
-    Buffers { read: read.collect(), written: std::iter::once(target.clone()).chain(workspace).collect() }
+impl Operands<'_> {
+    fn buffers(self, target: &Handle, workspace: Option<Handle>) -> Buffers {
+        let read = [Some(self.a), Some(self.b), self.old].into_iter().flatten();
+        let read = read.map(|operand| operand.handle.clone()).collect();
+        Buffers { read, written: std::iter::once(target.clone()).chain(workspace).collect() }
+    }
 }
 
-/// The order of [`buffers`].
+/// In the order of [`Operands::buffers`].
 fn addresses(call: &Call, adds: bool) -> Addresses {
     let given = &call.addresses;
     let result = if adds { 3 } else { 2 };
     Addresses {
         a: given[0],
         b: given[1],
-        // Also the sum that grows, where there is one.
+        // Of what is added to, or else the result's.
         old: given[2],
         result: given[result],
         workspace: given.get(result + 1).copied().unwrap_or(0),

@@ -23,9 +23,9 @@ pub(super) struct Shape {
     /// The type of both factors.
     pub(super) factors: DType,
     pub(super) result: DType,
-    /// Bytes that the address of the result is a multiple of.
+    /// Bytes that the address of the result is a multiple of, and of what it is added to.
     pub(super) alignment: u64,
-    /// Whether the product is added to what the result holds.
+    /// Whether the product is added to something.
     pub(super) adds: bool,
 }
 
@@ -41,11 +41,12 @@ pub(super) struct Layout {
 }
 
 impl Shape {
-    /// The shape of `out = a · b`, or of `out += a · b`; `out` is contiguous.
-    pub(super) fn of(a: &Floats, b: &Floats, out: &Floats, adds: bool) -> Self {
+    /// The shape of `out = a · b`, or of `out = old + a · b`; `old` and `out` are contiguous.
+    pub(super) fn of(a: &Floats, b: &Floats, old: Option<&Floats>, out: &Floats) -> Self {
         let ([rows, terms], [_, columns]) = (dims(a), dims(b));
         let (factors, result) = (a.dtype(), out.dtype());
-        let alignment = alignment(out, columns);
+        let (adds, of_old) = (old.is_some(), old.map_or(ALIGNMENT, |old| alignment(old, columns)));
+        let alignment = alignment(out, columns).min(of_old);
         Self { rows, columns, terms, a: Layout::of(a), b: Layout::of(b), factors, result, alignment, adds }
     }
 

@@ -1,0 +1,69 @@
+//! The backward pass: `dbase = dy`, `dx = dy · weight`, `dweight = dyᵀ · x`.
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::{Autodiff, TensorMetadata, tensor::FloatTensor};
+
+use super::{AddLinearKernels, AddLinearOps};
+use crate::profile::{Pass, counted, timed};
+
+#[derive(Debug)]
+struct AddLinearBackward;
+
+impl<B: AddLinearKernels> Backward<B, 3> for AddLinearBackward {
+    /// `x` and `weight`, each where the gradient of the other one is wanted.
+    type State = [Option<NodeId>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let [base_node, x_node, weight_node] = ops.parents;
+        let dy = grads.consume::<B>(&ops.node);
+        let [x, weight] = ops.state;
+        let [tokens, output] = dy.shape().dims();
+        if let (Some(node), Some(weight)) = (x_node, weight) {
+            let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
+            let [_, input] = weight.shape().dims();
+            let dx = timed("add_linear", Pass::Backward, || {
+                counted(tokens, input, output);
+                B::linear_backward_x(dy.clone(), weight)
+            });
+            grads.register::<B>(node.id, dx);
+        }
+        if let (Some(node), Some(x)) = (weight_node, x) {
+            let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
+            let [_, input] = x.shape().dims();
+            let dweight = timed("add_linear", Pass::Backward, || {
+                counted(output, input, tokens);
+                B::linear_backward_weight(dy.clone(), x)
+            });
+            grads.register::<B>(node.id, dweight);
+        }
+        if let Some(node) = base_node {
+            grads.register::<B>(node.id, dy);
+        }
+    }
+}
+
+impl<B: AddLinearKernels + AddLinearOps, C: CheckpointStrategy> AddLinearOps for Autodiff<B, C> {
+    fn add_linear(
+        base: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let forward = |base: FloatTensor<Self>, x: FloatTensor<Self>, weight: FloatTensor<Self>| {
+            B::add_linear_forward(base.into_primitive(), x.into_primitive(), weight.into_primitive())
+        };
+        let nodes = [base.node(), x.node(), weight.node()];
+        match AddLinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = [
+                    weight.is_tracked().then(|| prep.checkpoint(&x)),
+                    x.is_tracked().then(|| prep.checkpoint(&weight)),
+                ];
+                prep.finish(state, forward(base, x, weight))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(forward(base, x, weight)),
+        }
+    }
+}
