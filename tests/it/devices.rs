@@ -47,8 +47,9 @@ const TF32: Tolerance = Tolerance { op: 2e-3, forward: 5e-3, loss: 5e-4, norm: 3
 /// CPU is off (at worst logits 4.9e-3, loss 2.7e-4, norm 1.2e-3, gradients 1.04e-2).
 const F16: Tolerance = Tolerance { op: 2.5e-3, forward: 7.5e-3, loss: 4e-4, norm: 2e-3, gradient: 1.6e-2 };
 /// 7 bits of mantissa in every tensor. For models: half as much again as PyTorch in bf16 on a CPU is off (at worst logits
-/// 3.9e-2, loss 3.4e-3, norm 6.3e-3, gradients 0.113).
-const BF16: Tolerance = Tolerance { op: 2e-2, forward: 6e-2, loss: 5e-3, norm: 1e-2, gradient: 0.17 };
+/// 3.9e-2, loss 3.4e-3, gradients 0.113; norm 1.44e-2, of 30 runs whose weights were moved by less than bf16 tells apart, since
+/// rounding alone makes it 0.4 to 1 % too large).
+const BF16: Tolerance = Tolerance { op: 2e-2, forward: 6e-2, loss: 5e-3, norm: 2.2e-2, gradient: 0.17 };
 
 /// The CPU in f32: what the others are compared with, named or not.
 pub(crate) fn cpu() -> Setup {
