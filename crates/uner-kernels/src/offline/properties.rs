@@ -76,7 +76,7 @@ pub(super) fn properties_of(card: Card) -> DeviceProperties {
         properties.identity.fingerprint = "recorder_sm80".into();
         properties.hardware.max_shared_memory_size = 166_912;
         properties.hardware.num_streaming_multiprocessors = Some(108);
-        properties.features.tma = Default::default();
+        properties.features.tma.clear();
         properties.features.cube_cluster = false;
     }
     properties

@@ -119,13 +119,16 @@ fn normed<B: RmsNormKernels, C: CheckpointStrategy>(
     }
 }
 
+/// Two tensors of the graph.
+type Pair<B, C> = (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>);
+
 /// `x` and `y`, its norm, as steps of the graph.
 fn forked<B: RmsNormKernels, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
     weight: &FloatTensor<Autodiff<B, C>>,
     eps: f64,
     y: FloatTensor<B>,
-) -> (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>) {
+) -> Pair<B, C> {
     let rest = Rest::<B>::default();
     let y = normed::<B, C>(&x, weight, eps, y, &rest);
     if !x.is_tracked() {

@@ -28,7 +28,7 @@ impl RopeKernels for Cube {
             sin.into_buffer_arg(),
             y.clone().into_buffer_arg(),
             sign(back),
-            heads.heads,
+            heads.count,
             heads.half,
             element(&y),
         );
@@ -57,7 +57,7 @@ impl RopeKernels for Cube {
             rotated_q,
             rotated_k,
             sign(back),
-            [queries.heads, keys.heads],
+            [queries.count, keys.count],
             queries.half,
             element(&out[0]),
         );
@@ -76,7 +76,7 @@ fn sign(back: bool) -> f32 {
 
 /// Heads of a token and what units have to do.
 struct Heads {
-    heads: usize,
+    count: usize,
     vector: usize,
     /// Vectors of half a head.
     half: usize,
@@ -86,10 +86,10 @@ struct Heads {
 
 impl Heads {
     fn new(x: &Floats) -> Self {
-        let [rows, tokens, heads, head_dim] = dims(x);
+        let [rows, tokens, count, head_dim] = dims(x);
         let vector = vector_size(x, head_dim / 2);
         let half = head_dim / 2 / vector;
-        Self { heads, vector, half, pairs: rows * tokens * heads * half }
+        Self { count, vector, half, pairs: rows * tokens * count * half }
     }
 }
 

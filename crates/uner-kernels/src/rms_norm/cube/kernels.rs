@@ -46,9 +46,7 @@ fn store_row<F: Float, N: Size>(
     #[unroll]
     for slot in 0..comptime!(row.slots()) {
         let column = comptime!(slot * row.units) + UNIT_POS as usize;
-        if comptime!(row.is_full()) {
-            to[start + column] = values[slot];
-        } else if column < comptime!(row.width) {
+        if comptime!(row.is_full()) || column < comptime!(row.width) {
             to[start + column] = values[slot];
         }
     }

@@ -236,7 +236,7 @@ fn absorb<E: Float>(
     if comptime!(!late) {
         multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
     }
-    finish(&mut scores, count, comptime!(if late { 0usize } else { 1usize }));
+    finish(&mut scores, count, comptime!(usize::from(!late)));
     if at.cut {
         sight.hide(&mut scores, place.offset + at.block * BLOCK, tiles);
     }

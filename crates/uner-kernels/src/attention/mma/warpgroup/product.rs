@@ -9,6 +9,8 @@
 //! A product runs on while the planes go on. Its registers pass through [`finish`], which waits: nothing else may touch them
 //! before, and text in one piece is what keeps the compiler from putting anything between.
 
+#![expect(clippy::needless_pass_by_value, reason = "text and registers are named at compile time")]
+
 use std::fmt::Write as _;
 
 use cubecl::ir::dialect::vector::CompositeExtractOp;
@@ -93,19 +95,12 @@ fn text(factors: Factors, adds: bool, element: &str) -> String {
         }
         add(format_args!("add.s32 low, ${last}, {}; mov.b64 b, {{low, high}}; ", b.offset(step)));
         add(format_args!("wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{element}.{element} $0, "));
-        match a {
-            Some(a) => add(format_args!("a, b, adds, 1, 1, {}, {}; ", u32::from(a.down), u32::from(b.down))),
-            None => {
-                let word = |n| first + 4 * step + n;
-                add(format_args!(
-                    "{{${}, ${}, ${}, ${}}}, b, adds, 1, 1, {}; ",
-                    word(0),
-                    word(1),
-                    word(2),
-                    word(3),
-                    u32::from(b.down)
-                ));
-            }
+        let down = u32::from(b.down);
+        if let Some(a) = a {
+            add(format_args!("a, b, adds, 1, 1, {}, {down}; ", u32::from(a.down)));
+        } else {
+            let [one, two, three, four] = std::array::from_fn(|n| first + 4 * step + n);
+            add(format_args!("{{${one}, ${two}, ${three}, ${four}}}, b, adds, 1, 1, {down}; "));
         }
     }
     text + "wgmma.commit_group.sync.aligned; }"
@@ -123,7 +118,6 @@ fn wait_text(sums: usize, left: usize) -> String {
 
 /// Inline PTX with `results` f32 results; operands are numbered through: all results as one, floats, words.
 #[cube]
-#[expect(clippy::needless_pass_by_value, reason = "text is moved at compile time")]
 fn assembly(
     #[comptime] text: String,
     #[comptime] results: usize,
