@@ -6,6 +6,8 @@
 pub mod cuda;
 #[cfg(feature = "cube")]
 mod gpu;
+#[cfg(feature = "cuda")]
+mod pages;
 
 use std::collections::BTreeSet;
 use std::fmt;
