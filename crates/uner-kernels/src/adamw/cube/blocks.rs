@@ -20,12 +20,12 @@ pub(super) fn owned_words(words: Ints) -> Ints {
 }
 
 /// Elements that one load moves: as many as a unit has, where the number of all can be divided like that.
-fn vector(elements: usize) -> usize {
+pub(super) fn vector(elements: usize) -> usize {
     if elements.is_multiple_of(LANES) { LANES } else { 1 }
 }
 
 /// A cube for each block; the last cubes may have none.
-fn cubes_of(tensor: &Floats) -> (CubeCount, CubeDim) {
+pub(super) fn cubes_of(tensor: &Floats) -> (CubeCount, CubeDim) {
     let units = CubeDim::new_1d(CODE_WORDS as u32);
     let blocks = tensor.shape().num_elements().div_ceil(BLOCK);
     (calculate_cube_count_elemwise(&tensor.client, blocks * CODE_WORDS, units), units)
@@ -52,7 +52,7 @@ pub(super) fn update_rounded(tensors: &[Floats; 3], grad: Floats, step: &AdamWSt
     );
 }
 
-/// Updates moments in 8 bits and a parameter without a master, all owned.
+/// Updates moments in 8 bits and a parameter without a rest, all owned.
 pub(super) fn update_blocks(param: &Floats, words: &Ints, grad: Floats, step: &AdamWStep) {
     let grad = contiguous(grad);
     let count = param.shape().num_elements();
@@ -72,36 +72,6 @@ pub(super) fn update_blocks(param: &Floats, words: &Ints, grad: Floats, step: &A
         Random::to_launch(step),
         vector(count),
         param.dtype() == DType::BF16,
-        element(&grad),
-        element(param),
-    );
-}
-
-/// Updates moments in 8 bits and a master, owned; the parameter is written only.
-pub(super) fn update_blocks_with_master(
-    [param, master]: [&Floats; 2],
-    words: &Ints,
-    grad: Floats,
-    step: &AdamWStep,
-) {
-    let grad = contiguous(grad);
-    let count = param.shape().num_elements();
-    if count == 0 {
-        return;
-    }
-    let (cubes, units) = cubes_of(param);
-    block_update_with_master::launch(
-        &param.client,
-        cubes,
-        units,
-        vector(count),
-        param.clone().into_buffer_arg(),
-        master.clone().into_buffer_arg(),
-        grad.clone().into_buffer_arg(),
-        words.clone().into_buffer_arg(),
-        Factors::new(step).to_launch(),
-        Random::to_launch(step),
-        vector(count),
         element(&grad),
         element(param),
     );
@@ -153,35 +123,6 @@ fn block_update<G: Float, P: Float, N: Size>(
             } else {
                 param[at] = Vector::<P, N>::cast_from(value);
             }
-        }
-    }
-    pack(words, block, exists, &held, &random);
-}
-
-/// The same on the f32 master of a parameter in a shorter type, which is only written.
-#[cube(launch, create_dummy_kernel)]
-fn block_update_with_master<G: Float, P: Float, N: Size>(
-    param: &mut [Vector<P, N>],
-    master: &mut [Vector<f32, N>],
-    grad: &[Vector<G, N>],
-    words: &mut [i32],
-    factors: Factors,
-    random: Random,
-    #[comptime] vector: usize,
-    #[define(G)] _grad_dtype: ElemType,
-    #[define(P)] _param_dtype: ElemType,
-) {
-    let (block, exists) = own_block(words);
-    let mut held = widen(words, block, exists);
-    let first = block * BLOCK + UNIT_POS as usize * LANES;
-    #[unroll]
-    for part in 0..comptime!(LANES / vector) {
-        let at = first / vector + part;
-        if at < param.len() {
-            let grad = Vector::<f32, N>::cast_from(grad[at]);
-            let value = updated_held::<N>(master[at], grad, &mut held, &factors, comptime!(part * vector));
-            master[at] = value;
-            param[at] = Vector::<P, N>::cast_from(value);
         }
     }
     pack(words, block, exists, &held, &random);
