@@ -12,7 +12,7 @@ use burn::tensor::{DType, Int, Tensor};
 use uner_benches::argument;
 use uner_benches::measure::{Bench, Case, Cost};
 use uner_benches::preset::{LONGEST, Preset, documents, preset};
-use uner_kernels::adamw::{Moments, code};
+use uner_kernels::adamw::{Moments, code, parted};
 use uner_kernels::attention::PADDING;
 use uner_kernels::device::DeviceName;
 use uner_kernels::dropout::Draw;
@@ -291,11 +291,12 @@ fn bench_adamw(bench: &Bench, preset: &Preset) {
     let float = || Moments::Float { exp_avg: zeros(), exp_avg_sq: zeros() };
     let short =
         || Moments::EightBit { words: Tensor::zeros([code::num_words(count)], (&bench.device, DType::I32)) };
-    // f32: parameter and moments in and out, gradient in. bf16: the same with the master, 2 bytes of gradient in, 2 of
-    // parameter out; or without a master 2 of the parameter in as well.
+    // f32: parameter and moments in and out, gradient in. bf16: the same, where parameter and rest are the value, and 2 bytes of
+    // gradient; or without a rest.
     let is_short = bench.dtype != DType::F32;
-    adamw_case(bench, "update", 28 * count, (count, is_short, float()));
-    adamw_case(bench, "update, 8-bit moments", 16 * count, (count, is_short, short()));
+    let grad = if is_short { 2 } else { 4 };
+    adamw_case(bench, "update", (24 + grad) * count, (count, is_short, float()));
+    adamw_case(bench, "update, 8-bit moments", (12 + grad) * count, (count, is_short, short()));
     if is_short {
         adamw_case(bench, "update, no master", 22 * count, (count, false, float()));
         adamw_case(bench, "update, no master, 8-bit moments", 10 * count, (count, false, short()));
@@ -306,11 +307,16 @@ fn adamw_case(
     bench: &Bench,
     pass: &'static str,
     bytes: usize,
-    (count, has_master, moments): (usize, bool, Moments),
+    (count, has_rest, moments): (usize, bool, Moments),
 ) {
     let (param, grad) = (bench.weight([count]), bench.weight([count]));
-    let master = has_master.then(|| param.clone().cast(DType::F32));
-    let mut state = Some((param, AdamWState { master, moments }));
+    let (param, rest) = if has_rest {
+        let (param, rest) = parted(param, bench.dtype);
+        (param, Some(rest))
+    } else {
+        (param, None)
+    };
+    let mut state = Some((param, AdamWState { rest, moments }));
     let step = AdamWStep {
         lr: 1e-4,
         beta1: 0.9,

@@ -6,6 +6,8 @@
 pub mod cuda;
 #[cfg(feature = "cube")]
 mod gpu;
+#[cfg(feature = "cuda")]
+mod pages;
 #[cfg(feature = "cube")]
 pub(crate) mod settings;
 

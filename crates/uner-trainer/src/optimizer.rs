@@ -5,12 +5,12 @@ mod saved;
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{DType, Tensor, TensorData};
-use uner_kernels::adamw::{Moments, code};
+use uner_kernels::adamw::{Moments, code, parted};
 use uner_kernels::{AdamWState, AdamWStep, adamw};
 use uner_model::Llama;
 use uner_model::parameters::{map, trained};
 
-use self::saved::{MASTER, moment_kinds, on_device, restored, share};
+use self::saved::{MASTER, master, moment_kinds, on_device, restored, share};
 use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::gradients::Gradients;
@@ -18,7 +18,7 @@ use crate::group::Group;
 use crate::precision::{MomentForm, Policy};
 use crate::rank_model::RankModel;
 
-/// First and second moment of this rank's share of every parameter, and the f32 value of what has a master.
+/// First and second moment of this rank's share of every parameter, and what it lacks of its f32 value, its master.
 #[derive(Debug, Default)]
 pub struct AdamW {
     states: BTreeMap<String, AdamWState>,
@@ -58,16 +58,35 @@ impl AdamW {
         }
         let trained: BTreeSet<String> = trained(&model, "").into_iter().map(|(name, _)| name).collect();
         let model = map(model, "", |name, _, values| {
-            let share = group.share(values.dims()[0]);
-            if policy.has_masters() && trained.contains(name) && share.len > 0 {
-                let master = lasting(values.clone(), |values| share.own(values).cast(DType::F32));
-                let moments = zeros(&master, policy.moments);
-                let state = AdamWState { master: Some(master), moments };
-                optimizer.states.insert(name.to_owned(), state);
+            if policy.has_masters() && trained.contains(name) {
+                return optimizer.begin(name, values, group, |share| zeros(share, policy.moments));
             }
             lasting(values, |values| values.cast(policy.parameters))
         });
         (model, optimizer)
+    }
+
+    /// The parameter whose masters are `values`, `[n]`; the rests of this rank's share of them are kept, beside the moments.
+    fn begin(
+        &mut self,
+        name: &str,
+        values: Tensor<1>,
+        group: &Group,
+        moments: impl FnOnce(&Tensor<1>) -> Moments,
+    ) -> Tensor<1> {
+        let (share, dtype) = (group.share(values.dims()[0]), self.policy.parameters);
+        let part = |values| lasting(values, |values| parted(values, dtype));
+        if share.len == share.count {
+            let (param, rest) = part(values);
+            let state = AdamWState { rest: Some(rest), moments: moments(&param) };
+            self.states.insert(name.to_owned(), state);
+            return param;
+        }
+        if share.len > 0 {
+            let (own, rest) = part(share.of(values.clone()));
+            self.states.insert(name.to_owned(), AdamWState { rest: Some(rest), moments: moments(&own) });
+        }
+        part(values).0
     }
 
     /// What numbers are stored in.
@@ -123,7 +142,7 @@ impl AdamW {
         }
         let state = self.states.remove(name).unwrap_or_else(|| {
             assert!(!self.policy.has_masters(), "`{name}` has no master");
-            AdamWState { master: None, moments: zeros(&share, self.policy.moments) }
+            AdamWState { rest: None, moments: zeros(&share, self.policy.moments) }
         });
         let (share, state) = adamw(share, gradient, state, step);
         self.states.insert(name.to_owned(), state);
@@ -145,20 +164,25 @@ impl AdamW {
         group: &Group,
     ) -> Result<BTreeMap<String, TensorData>, TrainError> {
         let mut whole = BTreeMap::new();
-        let mut kinds = moment_kinds(self.policy.moments).to_vec();
-        kinds.extend(self.policy.has_masters().then_some(MASTER));
+        let kinds = moment_kinds(self.policy.moments);
         let trained = model.trained();
         for name in &trained {
-            for kind in &kinds {
+            for kind in kinds {
                 let share = share(self.states.get(name), kind);
                 if let Some(values) = saved::gathered(share, group)? {
                     whole.insert(format!("{kind}{name}"), values);
                 }
             }
         }
-        if masters && !self.policy.has_masters() {
-            let trained: BTreeSet<String> = trained.into_iter().collect();
-            let is_trained = |name: &str| trained.contains(name);
+        let trained: BTreeSet<String> = trained.into_iter().collect();
+        let is_trained = |name: &str| trained.contains(name);
+        if self.policy.has_masters() {
+            for (name, param) in model.shares(is_trained, group) {
+                if let Some(values) = saved::gathered(master(&param, self.states.get(&name)), group)? {
+                    whole.insert(format!("{MASTER}{name}"), values);
+                }
+            }
+        } else if masters {
             model.read(is_trained, group, |name, _, values| {
                 whole.insert(format!("{MASTER}{name}"), values.convert_dtype(DType::F32));
             })?;
@@ -184,9 +208,11 @@ impl AdamW {
             let values = master.map_or_else(|| values.clone(), |master| on_device(master, &values.device()));
             let share = group.share(values.dims()[0]);
             match restored(&mut whole, name, policy.moments, (share, &values.device())) {
+                Ok(Some(moments)) if policy.has_masters() => {
+                    return optimizer.begin(name, values, group, |_| moments);
+                }
                 Ok(Some(moments)) if share.len > 0 => {
-                    let master = policy.has_masters().then(|| share.own(values.clone()));
-                    optimizer.states.insert(name.to_owned(), AdamWState { master, moments });
+                    optimizer.states.insert(name.to_owned(), AdamWState { rest: None, moments });
                 }
                 Ok(_) => {}
                 Err(found) => problem = Some(found),

@@ -3,7 +3,7 @@
 //! | | CPU, and GPUs without bf16 | GPU | `rounding = "stochastic"` | `moments = "8bit"` |
 //! |---|---|---|---|---|
 //! | parameters | f32 | bf16 | bf16 | |
-//! | master weights | the parameters | f32 | none: each update is rounded at random | |
+//! | master weights | the parameters | f32: the parameters and [16 bits more](uner_kernels::adamw::rest) | none: each update is rounded at random | |
 //! | activations, gradients of one micro-batch | f32 | bf16 | | |
 //! | statistics of norms and softmax, loss | f32 | f32 | | |
 //! | gradients of several micro-batches or ranks, their norm | f32 | f32 | | |
@@ -110,7 +110,7 @@ impl Policy {
         Ok(Self { parameters, moments, rounding })
     }
 
-    /// Whether there are f32 masters beside the parameters.
+    /// Whether parameters have f32 masters, of which they are the upper half.
     pub fn has_masters(self) -> bool {
         self.parameters != DType::F32 && self.rounding == Rounding::Nearest
     }

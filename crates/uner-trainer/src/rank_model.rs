@@ -201,6 +201,21 @@ impl RankModel {
         held.chain(blocks.cloned()).collect()
     }
 
+    /// This rank's shares of the parameters of `wanted` names, `[share]`, in the same order on every rank.
+    pub(crate) fn shares(&self, wanted: impl Fn(&str) -> bool, group: &Group) -> Vec<(String, Tensor<1>)> {
+        let mut shares = Vec::new();
+        visit(&self.held, "", |parameter| {
+            if wanted(&parameter.name) {
+                let share = group.share(parameter.values.dims()[0]).of(parameter.values);
+                shares.push((parameter.name, share));
+            }
+        });
+        let blocks = self.divided.iter().flat_map(|divided| divided.blocks.iter().flatten());
+        let blocks = blocks.filter(|(name, _)| wanted(name));
+        shares.extend(blocks.map(|(name, owned)| (name.clone(), owned.share.clone())));
+        shares
+    }
+
     /// Shows the parameters of `wanted` names to the first rank: name, shape and all values, `[n]`, on the host. Only these are read
     /// from the device. Every rank has to call, and to want the same.
     ///

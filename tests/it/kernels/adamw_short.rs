@@ -9,7 +9,7 @@ use uner_kernels::adamw::{Moments, code};
 use uner_kernels::device::DeviceName;
 use uner_kernels::{AdamWState, AdamWStep, adamw};
 
-use super::adamw::STEP;
+use super::adamw::{Form, STEP, value};
 use super::{TYPES, put, random, values};
 use crate::devices::{cpu, devices, fetch, setups};
 
@@ -49,30 +49,25 @@ fn others(what: &str, got: &[f32], expected: &[f32]) -> usize {
     differ.count()
 }
 
-/// A few updates, each from where the one before has left the device, compared with the reference's. What is not f32 has a master
-/// or, in bf16, none.
-fn assert_updates(
-    (device, may_contract): (&Device, bool),
-    [param, grad]: [DType; 2],
-    has_master: bool,
-    count: usize,
-) {
-    let what = &format!("adamw {count} {param:?} {grad:?}, master {has_master}, on {device:?}");
+/// A few updates, each from where the one before has left the device, compared with the reference's.
+fn assert_updates((device, may_contract): (&Device, bool), form: Form, grad: DType, count: usize) {
+    let what = &format!("adamw {count} {form:?}, gradient {grad:?}, on {device:?}");
     let flex = Device::flex();
-    let mut value = put(&random([count]), device, param);
-    let mut master = has_master.then(|| put(&value, device, DType::F32));
+    let (mut param, mut rest) = form.store(&random([count]), device);
     let mut held = vec![0; code::num_words(count)];
     for step in 1..=3 {
         let step = AdamWStep { step, ..STEP };
         let gradient = put(&gradients(count), device, grad);
         let state = |device: &Device| {
-            let master = master.as_ref().map(|master| put(master, device, DType::F32));
-            AdamWState { master, moments: short(&held, device) }
+            let rest = rest
+                .as_ref()
+                .map(|rest: &Tensor<1, Int>| Tensor::from_data(rest.to_data(), (device, DType::I32)));
+            AdamWState { rest, moments: short(&held, device) }
         };
-        let before = put(&value, &flex, param);
+        let before = put(&param, &flex, form.param);
         let (expected, theirs) =
             uner_kernels::adamw::reference(before, fetch(gradient.clone()), state(&flex), &step);
-        let run = || adamw(put(&value, device, param), gradient.clone(), state(device), &step);
+        let run = || adamw(put(&param, device, form.param), gradient.clone(), state(device), &step);
         let ((got, ours), again) = (run(), run());
         assert_eq!(got.to_data(), again.0.into_data(), "{what}: a second run differs");
         assert_eq!(words(&ours), words(&again.1), "{what}: a second run differs");
@@ -82,15 +77,19 @@ fn assert_updates(
             let [expected_m, expected_v] = code::moments(&theirs_words, count).into();
             let differ = others(what, &m, &expected_m) + others(what, &v, &expected_v);
             assert!(differ * 1000 <= 2 * count, "{what}: {differ} moments of {count} differ");
-            if param == DType::BF16 {
+            if form.param == DType::BF16 && !form.has_rest {
                 let differ = others(what, &values(&got), &values(&expected));
                 assert!(differ * 1000 <= count, "{what}: {differ} of {count} differ");
             }
         } else {
             assert!(ours_words == theirs_words, "{what}: words");
         }
-        super::assert_close(what, &got, &expected, if param == DType::F32 { 2e-5 } else { 2e-2 });
-        (value, master, held) = (got, ours.master, ours_words);
+        let floats = |values: Vec<f32>| Tensor::<1>::from_data(values.as_slice(), &flex);
+        let (ours_value, theirs_value) = (value(&got, &ours), value(&expected, &theirs));
+        let is_exact = form.has_rest || form.param == DType::F32;
+        let tolerance = if is_exact { 2e-5 } else { 2e-2 };
+        super::assert_close(what, &floats(ours_value), &floats(theirs_value), tolerance);
+        (param, rest, held) = (got, ours.rest, ours_words);
     }
 }
 
@@ -99,19 +98,22 @@ fn eight_bit_moments_on_every_device() {
     for count in COUNTS {
         for setup in setups(&TYPES) {
             let on = (&setup.device, setup.name != DeviceName::Flex);
-            for types in [[setup.dtype; 2], [setup.dtype, DType::F32], [DType::F32, setup.dtype]] {
-                assert_updates(on, types, types[0] != DType::F32, count);
-            }
-            if setup.dtype == DType::BF16 {
-                assert_updates(on, [DType::BF16; 2], false, count);
+            for form in forms(setup.dtype) {
+                assert_updates(on, form, setup.dtype, count);
+                assert_updates(on, form, DType::F32, count);
             }
         }
-        let on = (&cpu().device, false);
-        for types in [[DType::BF16; 2], [DType::BF16, DType::F32], [DType::F32, DType::BF16]] {
-            assert_updates(on, types, types[0] != DType::F32, count);
-            assert_updates(on, types, false, count);
+        for form in forms(DType::BF16) {
+            assert_updates((&cpu().device, false), form, DType::BF16, count);
+            assert_updates((&cpu().device, false), form, DType::F32, count);
         }
     }
+}
+
+/// Those of a device that computes in this type, without a rest too.
+fn forms(dtype: DType) -> Vec<Form> {
+    let at_random = Form { param: DType::BF16, has_rest: false };
+    Form::all(dtype).into_iter().chain((dtype == DType::BF16).then_some(at_random)).collect()
 }
 
 /// With moments in f32.
@@ -125,7 +127,7 @@ fn rounding_at_random_on_every_device() {
             let state = |device: &Device| {
                 let zeros = || Tensor::zeros([count], (device, DType::F32));
                 let moments = Moments::Float { exp_avg: zeros(), exp_avg_sq: zeros() };
-                AdamWState { master: None, moments }
+                AdamWState { rest: None, moments }
             };
             let (got, _) = adamw(param.clone(), grad.clone(), state(&device), &STEP);
             let theirs = put(&param, &Device::flex(), DType::BF16);
@@ -149,7 +151,7 @@ fn parts_are_updated_as_the_whole_is() {
         let untouched = values(&param);
         let run = |start: usize, end: usize, before: &[i32], param: &Tensor<1>| {
             let part = |tensor: &Tensor<1>| tensor.clone().narrow(0, start, end - start);
-            let state = AdamWState { master: None, moments: short(before, &device) };
+            let state = AdamWState { rest: None, moments: short(before, &device) };
             let (param, state) = adamw(part(param), part(&grad), state, &AdamWStep { first: start, ..STEP });
             (values(&param), words(&state))
         };
@@ -173,7 +175,7 @@ fn what_is_held_is_not_changed() {
         let (count, device) = (515, &setup.device);
         let (param, grad) =
             (put(&random([count]), device, DType::F32), put(&gradients(count), device, DType::F32));
-        let state = AdamWState { master: None, moments: short(&vec![0; code::num_words(count)], device) };
+        let state = AdamWState { rest: None, moments: short(&vec![0; code::num_words(count)], device) };
         let (before, before_words) = (values(&param), words(&state));
         let (got, after) = adamw(param.clone(), grad.clone(), state.clone(), &STEP);
         let (got, after) = (values(&got), words(&after));
@@ -198,7 +200,7 @@ fn small_updates_add_up_when_they_are_rounded_at_random() {
     let count = 4096;
     let mut param = constant(1.0, count).cast(DType::BF16);
     let moments = Moments::Float { exp_avg: constant(0.0, count), exp_avg_sq: constant(0.0, count) };
-    let mut state = AdamWState { master: None, moments };
+    let mut state = AdamWState { rest: None, moments };
     for step in 1..=200 {
         let step = AdamWStep { lr: 1e-4, weight_decay: 0.0, step, ..STEP };
         (param, state) = adamw(param, constant(1.0, count), state, &step);
@@ -215,7 +217,7 @@ fn moments_decay_as_exact_ones_do() {
     let count = 4096;
     let step = AdamWStep { lr: 1e-4, beta1: 0.99, weight_decay: 0.0, grad_scale: 1.0, ..STEP };
     let mut state =
-        AdamWState { master: None, moments: short(&vec![0; code::num_words(count)], &Device::flex()) };
+        AdamWState { rest: None, moments: short(&vec![0; code::num_words(count)], &Device::flex()) };
     let mut param = constant(1.0, count);
     let gradient = |index: usize| if index == 0 { 1.0 } else { 0.0 };
     let mut start = (0.0, 0.0);
@@ -243,7 +245,7 @@ fn no_second_moment_is_lost_and_nothing_comes_of_nothing() {
     let gradient = Tensor::from_data(TensorData::new(gradients, [256]), (&Device::flex(), DType::F32));
     let zeros = || short(&vec![0; code::num_words(256)], &Device::flex());
     let step = AdamWStep { weight_decay: 0.0, grad_scale: 1.0, ..STEP };
-    let state = AdamWState { master: None, moments: zeros() };
+    let state = AdamWState { rest: None, moments: zeros() };
     let (param, state) = adamw(constant(0.0, 256), gradient, state, &step);
     let (_, second) = code::moments(&words(&state), 256);
     assert!(second.iter().all(|second| *second > 0.0), "{second:?}");
@@ -252,7 +254,7 @@ fn no_second_moment_is_lost_and_nothing_comes_of_nothing() {
     let moved = after.sub(param).abs().max().into_scalar::<f32>();
     assert!(moved < 0.1, "a parameter moved by {moved}");
 
-    let state = AdamWState { master: None, moments: zeros() };
+    let state = AdamWState { rest: None, moments: zeros() };
     let (param, state) = adamw(constant(3.0, 256), constant(0.0, 256), state, &step);
     assert_eq!(values(&param), [3.0; 256]);
     assert_eq!(code::moments(&words(&state), 256), (vec![0.0; 256], vec![0.0; 256]));

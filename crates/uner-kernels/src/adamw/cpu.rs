@@ -2,15 +2,17 @@
 
 mod blocks;
 
-use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;
-use burn::tensor::{DType, bf16};
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::{DType, TensorData, bf16};
 use rayon::prelude::*;
 
 use self::blocks::{Moments, update_blocks};
 use super::code::Draws;
-use super::{AdamWOps, AdamWStep, Factors};
-use crate::flex::{Floats, Ints, Stored, Values, contiguous, in_order, values, vectorized, whole_buffer};
+use super::{AdamWOps, AdamWStep, Factors, rest};
+use crate::flex::{
+    Floats, Ints, Stored, Values, contiguous, in_order, ints, slice, tensor, values, vectorized, whole_buffer,
+};
 
 /// Elements of one piece of work.
 const PIECE: usize = 64 * 1024;
@@ -34,17 +36,18 @@ impl AdamWOps for Flex {
         (param, exp_avg, exp_avg_sq)
     }
 
-    fn adamw_with_master(
+    fn adamw_with_rest(
         param: Floats,
-        master: Floats,
+        rest: Ints,
         grad: Floats,
         exp_avg: Floats,
         exp_avg_sq: Floats,
         step: AdamWStep,
-    ) -> (Floats, Floats, Floats, Floats) {
-        let [master, exp_avg, exp_avg_sq] = updated([master, exp_avg, exp_avg_sq], grad, &step);
-        let param = Self::float_cast(master.clone(), param.dtype().into());
-        (param, master, exp_avg, exp_avg_sq)
+    ) -> (Floats, Ints, Floats, Floats) {
+        let dtype = param.dtype();
+        let [value, exp_avg, exp_avg_sq] = updated([joined(param, &rest), exp_avg, exp_avg_sq], grad, &step);
+        let (param, rest) = Self::parted(value, dtype);
+        (param, rest, exp_avg, exp_avg_sq)
     }
 
     fn adamw_8bit(param: Floats, grad: Floats, words: Ints, step: AdamWStep) -> (Floats, Ints) {
@@ -53,17 +56,32 @@ impl AdamWOps for Flex {
         (param, words)
     }
 
-    fn adamw_8bit_with_master(
+    fn adamw_8bit_with_rest(
         param: Floats,
-        master: Floats,
+        rest: Ints,
         grad: Floats,
         words: Ints,
         step: AdamWStep,
-    ) -> (Floats, Floats, Ints) {
-        let (master, words) = Self::adamw_8bit(master, grad, words, step);
-        let param = Self::float_cast(master.clone(), param.dtype().into());
-        (param, master, words)
+    ) -> (Floats, Ints, Ints) {
+        let dtype = param.dtype();
+        let (value, words) = Self::adamw_8bit(joined(param, &rest), grad, words, step);
+        let (param, rest) = Self::parted(value, dtype);
+        (param, rest, words)
     }
+
+    fn parted(value: Floats, dtype: DType) -> (Floats, Ints) {
+        let value = contiguous(value);
+        let (params, words) = rest::parted(slice(&value));
+        let param = tensor(params, value.shape());
+        let words = TensorData::new(words.clone(), [words.len()]);
+        (Self::float_cast(param, dtype.into()), Ints::from_data(words))
+    }
+}
+
+/// The f32 values of a parameter and its rest. The CPU computes in f32 and trains without rests: these are for its tests.
+fn joined(param: Floats, words: &Ints) -> Floats {
+    let param = contiguous(Flex::float_cast(param, DType::F32.into()));
+    tensor(rest::joined(slice(&param), &ints(words)), param.shape())
 }
 
 /// The parameter after the update of what is stored in blocks, or rounded at random.

@@ -1,6 +1,7 @@
 //! The update on the GPU: one pass over gradient, parameter and moments, in place where nobody else holds them.
 
 mod blocks;
+mod rest;
 #[cfg(all(test, feature = "cuda"))]
 mod tests;
 mod unit;
@@ -11,7 +12,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::{AdamWOps, AdamWStep, Factors, FactorsLaunch};
-use crate::cube::{Floats, Ints, contiguous, element, elementwise, empty, owned, trimmed, vector_size};
+use crate::cube::{Floats, Ints, contiguous, element, elementwise, owned, vector_size};
 
 impl AdamWOps for Cube {
     fn adamw(
@@ -44,36 +45,18 @@ impl AdamWOps for Cube {
         (param, exp_avg, exp_avg_sq)
     }
 
-    fn adamw_with_master(
+    fn adamw_with_rest(
         param: Floats,
-        master: Floats,
+        rest: Ints,
         grad: Floats,
         exp_avg: Floats,
         exp_avg_sq: Floats,
         step: AdamWStep,
-    ) -> (Floats, Floats, Floats, Floats) {
-        let (grad, tensors) = (contiguous(grad), [master, exp_avg, exp_avg_sq].map(owned));
-        let param = overwritten(param);
-        if let Some(plan) = Plan::new(&tensors) {
-            let [values, first, second] = tensors.each_ref().map(|tensor| tensor.clone().into_buffer_arg());
-            let Plan { cubes, units, vector } = plan;
-            update_with_master::launch(
-                &grad.client.clone(),
-                cubes,
-                units,
-                vector,
-                param.clone().into_buffer_arg(),
-                values,
-                grad.clone().into_buffer_arg(),
-                first,
-                second,
-                Factors::new(&step).to_launch(),
-                element(&grad),
-                element(&param),
-            );
-        }
-        let [master, exp_avg, exp_avg_sq] = tensors;
-        (param, master, exp_avg, exp_avg_sq)
+    ) -> (Floats, Ints, Floats, Floats) {
+        let ([param, exp_avg, exp_avg_sq], rest) =
+            ([param, exp_avg, exp_avg_sq].map(owned), blocks::owned_words(rest));
+        rest::update(&param, &rest, grad, [&exp_avg, &exp_avg_sq], &step);
+        (param, rest, exp_avg, exp_avg_sq)
     }
 
     fn adamw_8bit(param: Floats, grad: Floats, words: Ints, step: AdamWStep) -> (Floats, Ints) {
@@ -82,16 +65,20 @@ impl AdamWOps for Cube {
         (param, words)
     }
 
-    fn adamw_8bit_with_master(
+    fn adamw_8bit_with_rest(
         param: Floats,
-        master: Floats,
+        rest: Ints,
         grad: Floats,
         words: Ints,
         step: AdamWStep,
-    ) -> (Floats, Floats, Ints) {
-        let (param, master, words) = (overwritten(param), owned(master), blocks::owned_words(words));
-        blocks::update_blocks_with_master([&param, &master], &words, grad, &step);
-        (param, master, words)
+    ) -> (Floats, Ints, Ints) {
+        let (param, [rest, words]) = (owned(param), [rest, words].map(blocks::owned_words));
+        rest::update_blocks(&param, &rest, &words, grad, &step);
+        (param, rest, words)
+    }
+
+    fn parted(value: Floats, dtype: DType) -> (Floats, Ints) {
+        rest::part(value, dtype)
     }
 }
 
@@ -103,27 +90,19 @@ struct Plan {
 }
 
 impl Plan {
-    /// For parameter or master, and moments; `None` where they have no elements.
+    /// For parameter and moments; `None` where they have no elements.
     ///
     /// # Panics
     /// When one of them is not f32.
     fn new<const K: usize>(tensors: &[Floats; K]) -> Option<Self> {
         let types = tensors.each_ref().map(TensorMetadata::dtype);
-        assert_eq!(types, [DType::F32; K], "the parameter or its master, and the moments, are f32");
+        assert_eq!(types, [DType::F32; K], "the parameter and the moments are f32");
         let count = tensors[0].shape().num_elements();
         // As wide as suits the f32 tensors, which are most of what is moved.
         let vector = vector_size(&tensors[0], count);
         let (cubes, units) = elementwise(count / vector, &tensors[0].client);
         (count > 0).then_some(Self { cubes, units, vector })
     }
-}
-
-/// A contiguous tensor of the same shape and type to write to: this one where nobody else holds it.
-fn overwritten(tensor: Floats) -> Floats {
-    if tensor.can_mut() && tensor.is_contiguous() {
-        return trimmed(tensor);
-    }
-    empty(&tensor, tensor.shape(), tensor.dtype())
 }
 
 impl Factors {
@@ -221,26 +200,5 @@ fn update<G: Float, N: Size>(
     if at < param.len() {
         let grad = Vector::<f32, N>::cast_from(grad[at]);
         param[at] = updated::<N>(param[at], grad, &mut exp_avg[at], &mut exp_avg_sq[at], &factors);
-    }
-}
-
-/// The same on the f32 master of a parameter in a shorter type, which is only written.
-#[cube(launch, create_dummy_kernel)]
-fn update_with_master<G: Float, P: Float, N: Size>(
-    param: &mut [Vector<P, N>],
-    master: &mut [Vector<f32, N>],
-    grad: &[Vector<G, N>],
-    exp_avg: &mut [Vector<f32, N>],
-    exp_avg_sq: &mut [Vector<f32, N>],
-    factors: Factors,
-    #[define(G)] _grad_dtype: ElemType,
-    #[define(P)] _param_dtype: ElemType,
-) {
-    let at = ABSOLUTE_POS;
-    if at < param.len() {
-        let grad = Vector::<f32, N>::cast_from(grad[at]);
-        let value = updated::<N>(master[at], grad, &mut exp_avg[at], &mut exp_avg_sq[at], &factors);
-        master[at] = value;
-        param[at] = Vector::<P, N>::cast_from(value);
     }
 }

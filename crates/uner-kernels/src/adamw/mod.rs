@@ -1,6 +1,7 @@
 //! AdamW (Loshchilov and Hutter 2019): Adam with decay decoupled from the gradient, arithmetic in f32. Moments are f32, or 8 bits
-//! each ([`code`]). Parameters are f32; or in a shorter type, rounded to nearest, beside an f32 master; or bf16 without one: then
-//! each update rounds to one of the two neighbours by chance, so that the expectation is exact and small updates are not lost.
+//! each ([`code`]). Parameters are f32; or bf16, rounded to nearest, beside the 16 bits that these lack of their f32 values
+//! ([`rest`]), the masters; or bf16 alone: then each update rounds to one of the two neighbours by chance, so that the expectation
+//! is exact and small updates are not lost.
 
 pub mod code;
 #[cfg(feature = "flex")]
@@ -8,6 +9,7 @@ mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 mod reference;
+pub mod rest;
 
 pub use reference::reference;
 
@@ -32,16 +34,15 @@ pub trait AdamWOps: Backend {
         exp_avg_sq: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-    /// See [`adamw`], of a parameter with a master, whose own value is not read: returns the new
-    /// `(param, master, exp_avg, exp_avg_sq)`.
-    fn adamw_with_master(
+    /// See [`adamw`], of a parameter with a rest: returns the new `(param, rest, exp_avg, exp_avg_sq)`.
+    fn adamw_with_rest(
         param: FloatTensor<Self>,
-        master: FloatTensor<Self>,
+        rest: IntTensor<Self>,
         grad: FloatTensor<Self>,
         exp_avg: FloatTensor<Self>,
         exp_avg_sq: FloatTensor<Self>,
         step: AdamWStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (FloatTensor<Self>, IntTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
     /// As [`AdamWOps::adamw`] with moments in 8 bits: returns the new `(param, words)`.
     fn adamw_8bit(
         param: FloatTensor<Self>,
@@ -49,21 +50,24 @@ pub trait AdamWOps: Backend {
         words: IntTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, IntTensor<Self>);
-    /// As [`AdamWOps::adamw_with_master`] with moments in 8 bits: returns the new `(param, master, words)`.
-    fn adamw_8bit_with_master(
+    /// As [`AdamWOps::adamw_with_rest`] with moments in 8 bits: returns the new `(param, rest, words)`.
+    fn adamw_8bit_with_rest(
         param: FloatTensor<Self>,
-        master: FloatTensor<Self>,
+        rest: IntTensor<Self>,
         grad: FloatTensor<Self>,
         words: IntTensor<Self>,
         step: AdamWStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, IntTensor<Self>);
+    ) -> (FloatTensor<Self>, IntTensor<Self>, IntTensor<Self>);
+    /// See [`parted`].
+    fn parted(value: FloatTensor<Self>, dtype: DType) -> (FloatTensor<Self>, IntTensor<Self>);
 }
 
 /// What AdamW remembers of one parameter.
 #[derive(Debug, Clone)]
 pub struct AdamWState {
-    /// The f32 value, `[n]`, of a parameter that is stored in a shorter type; `None` where the parameter itself is all there is.
-    pub master: Option<Tensor<1>>,
+    /// What a parameter in bf16 lacks of its f32 value, `[rest::num_words(n)]`, 32 bits each: see [`rest`]; `None` where the parameter
+    /// itself is all there is.
+    pub rest: Option<Tensor<1, Int>>,
     /// First and second moment.
     pub moments: Moments,
 }
@@ -153,7 +157,7 @@ impl Factors {
 /// - `param`, `grad`, state: `[n]`; the types of `param` and `grad` may differ
 ///
 /// # Panics
-/// When the lengths differ, or a parameter without a master is neither f32 nor bf16.
+/// When the lengths differ, or the parameter is neither f32 nor bf16.
 pub fn adamw(
     param: Tensor<1>,
     grad: Tensor<1>,
@@ -161,35 +165,46 @@ pub fn adamw(
     step: &AdamWStep,
 ) -> (Tensor<1>, AdamWState) {
     check(&param, &grad, &state);
-    let AdamWState { master, moments } = state;
+    let AdamWState { rest, moments } = state;
     let (param, grad) = (param.into_dispatch(), grad.into_dispatch());
-    let master = master.map(Tensor::into_dispatch);
-    let (param, master, moments) = timed("adamw", Pass::Forward, || match (master, moments) {
+    let rest = rest.map(Tensor::into_dispatch);
+    let (param, rest, moments) = timed("adamw", Pass::Forward, || match (rest, moments) {
         (None, Moments::Float { exp_avg, exp_avg_sq }) => {
             let (exp_avg, exp_avg_sq) = (exp_avg.into_dispatch(), exp_avg_sq.into_dispatch());
             let (param, exp_avg, exp_avg_sq) =
                 <Dispatch as AdamWOps>::adamw(param, grad, exp_avg, exp_avg_sq, *step);
             (param, None, float(exp_avg, exp_avg_sq))
         }
-        (Some(master), Moments::Float { exp_avg, exp_avg_sq }) => {
+        (Some(rest), Moments::Float { exp_avg, exp_avg_sq }) => {
             let (exp_avg, exp_avg_sq) = (exp_avg.into_dispatch(), exp_avg_sq.into_dispatch());
-            let (param, master, exp_avg, exp_avg_sq) =
-                <Dispatch as AdamWOps>::adamw_with_master(param, master, grad, exp_avg, exp_avg_sq, *step);
-            (param, Some(master), float(exp_avg, exp_avg_sq))
+            let (param, rest, exp_avg, exp_avg_sq) =
+                <Dispatch as AdamWOps>::adamw_with_rest(param, rest, grad, exp_avg, exp_avg_sq, *step);
+            (param, Some(rest), float(exp_avg, exp_avg_sq))
         }
         (None, Moments::EightBit { words }) => {
             let (param, words) =
                 <Dispatch as AdamWOps>::adamw_8bit(param, grad, words.into_dispatch(), *step);
             (param, None, eight_bit(words))
         }
-        (Some(master), Moments::EightBit { words }) => {
+        (Some(rest), Moments::EightBit { words }) => {
             let words = words.into_dispatch();
-            let (param, master, words) =
-                <Dispatch as AdamWOps>::adamw_8bit_with_master(param, master, grad, words, *step);
-            (param, Some(master), eight_bit(words))
+            let (param, rest, words) =
+                <Dispatch as AdamWOps>::adamw_8bit_with_rest(param, rest, grad, words, *step);
+            (param, Some(rest), eight_bit(words))
         }
     });
-    (Tensor::from_dispatch(param), AdamWState { master: master.map(Tensor::from_dispatch), moments })
+    (Tensor::from_dispatch(param), AdamWState { rest: rest.map(Tensor::from_dispatch), moments })
+}
+
+/// The values, `[n]`, as a parameter of type `dtype` and its rest, `[rest::num_words(n)]`. The type is bf16; or f32, whose lower
+/// 16 bits are then zeros, for devices without bf16.
+///
+/// # Panics
+/// When it is another type.
+pub fn parted(value: Tensor<1>, dtype: DType) -> (Tensor<1>, Tensor<1, Int>) {
+    assert!(matches!(dtype, DType::F32 | DType::BF16), "a parameter with a rest is bf16, not {dtype:?}");
+    let (param, rest) = <Dispatch as AdamWOps>::parted(value.cast(DType::F32).into_dispatch(), dtype);
+    (Tensor::from_dispatch(param), Tensor::from_dispatch(rest))
 }
 
 fn float(exp_avg: FloatTensor<Dispatch>, exp_avg_sq: FloatTensor<Dispatch>) -> Moments {
@@ -213,12 +228,9 @@ fn check(param: &Tensor<1>, grad: &Tensor<1>, state: &AdamWState) {
         }
         Moments::EightBit { words } => same("words of moments", words.dims(), code::num_words(count)),
     }
-    match &state.master {
-        Some(master) => same("master", master.dims(), count),
-        None => assert!(
-            matches!(param.dtype(), DType::F32 | DType::BF16),
-            "a parameter without a master is f32 or bf16, not {:?}",
-            param.dtype()
-        ),
+    if let Some(rest) = &state.rest {
+        same("words of rests", rest.dims(), rest::num_words(count));
     }
+    let dtype = param.dtype();
+    assert!(matches!(dtype, DType::F32 | DType::BF16), "a parameter is f32 or bf16, not {dtype:?}");
 }

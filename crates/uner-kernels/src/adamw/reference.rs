@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Tensor, TensorData, bf16};
 
 use super::code::{BLOCK, BLOCK_WORDS, Draws, moments};
-use super::{AdamWState, AdamWStep, Moments};
+use super::{AdamWState, AdamWStep, Moments, rest};
 
 /// Both moments of an update.
 struct Pair {
@@ -22,20 +22,26 @@ pub fn reference(
     step: &AdamWStep,
 ) -> (Tensor<1>, AdamWState) {
     let (dtype, device) = (param.dtype(), param.device());
-    let keeps_master = state.master.is_some();
-    let master = state.master.unwrap_or(param).cast(DType::F32);
+    let has_rest = state.rest.is_some();
+    let value = match state.rest {
+        Some(words) => {
+            let words: Vec<i32> = words.try_into_vec_as().expect("words that the device can give back");
+            floats(rest::joined(&host(&param), &words), &param)
+        }
+        None => param.cast(DType::F32),
+    };
     let draws = Draws::new(step);
     let is_short = matches!(state.moments, Moments::EightBit { .. });
     let before = match state.moments {
         Moments::Float { exp_avg, exp_avg_sq } => Pair { first: exp_avg, second: exp_avg_sq },
         Moments::EightBit { words } => {
             let words: Vec<i32> = words.try_into_vec_as().expect("words that the device can give back");
-            let (first, second) = moments(&words, master.dims()[0]);
-            let put = |values| floats(values, &master);
+            let (first, second) = moments(&words, value.dims()[0]);
+            let put = |values| floats(values, &value);
             Pair { first: put(first), second: put(second) }
         }
     };
-    let (master, Pair { first, second }) = updated(master, grad, before, step);
+    let (value, Pair { first, second }) = updated(value, grad, before, step);
     let moments = if is_short {
         let words = stored(&host(&first), &host(&second), draws);
         let words = TensorData::new(words.clone(), [words.len()]);
@@ -43,14 +49,20 @@ pub fn reference(
     } else {
         Moments::Float { exp_avg: first, exp_avg_sq: second }
     };
-    if keeps_master || dtype == DType::F32 {
-        let param = master.clone().cast(dtype);
-        return (param, AdamWState { master: keeps_master.then_some(master), moments });
+    if has_rest {
+        let (params, words) = rest::parted(&host(&value));
+        let param = floats(params, &value).cast(dtype);
+        let words = TensorData::new(words.clone(), [words.len()]);
+        let rest = Some(Tensor::from_data(words, (&device, DType::I32)));
+        return (param, AdamWState { rest, moments });
     }
-    let values = host(&master).into_iter().zip(0..);
+    if dtype == DType::F32 {
+        return (value, AdamWState { rest: None, moments });
+    }
+    let values = host(&value).into_iter().zip(0..);
     let rounded = values.map(|(value, element)| by_chance(value, draws.of(element).value()));
-    let param = floats(rounded.collect(), &master).cast(dtype);
-    (param, AdamWState { master: None, moments })
+    let param = floats(rounded.collect(), &value).cast(dtype);
+    (param, AdamWState { rest: None, moments })
 }
 
 /// The update itself, in f32.

@@ -1,17 +1,15 @@
 //! The devices of the CubeCL runtimes.
 
 use burn::tensor::{DType, Device};
+use cubecl::MemoryScope;
 use cubecl::device::{CudaDevice, WgpuBackend, WgpuDevice, WgpuDeviceKind};
 use cubecl::features::Plane;
 use cubecl::ir::{ElemType, FloatKind};
-use cubecl::{MemoryPoolKind, MemoryScope};
 
 use super::{DeviceError, DeviceName, MemoryGauge, MemoryUse, Properties, compiled, settings};
 
 /// What a kernel may be asked to compute with.
 const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
-/// Pages that a CUDA device's memory is cut into. The fewer they are, the less is lost at their ends, and the more in the last one.
-const PAGES: u64 = 64;
 /// Kinds of GPUs in the order in which they are counted.
 const GPUS: [WgpuDeviceKind; 4] = [
     WgpuDeviceKind::DiscreteGpu(0),
@@ -50,28 +48,11 @@ pub(super) fn open(name: DeviceName) -> Result<Device, DeviceError> {
 /// See [`DeviceName::open_for_training`].
 pub(super) fn open_for_training(name: DeviceName) -> Result<Device, DeviceError> {
     let device = open(name)?;
+    #[cfg(feature = "cuda")]
     if matches!(name, DeviceName::Cuda(_)) {
-        carve_large_pages(&find(name)?);
+        super::pages::carve_large(&find(name)?);
     }
     Ok(device)
-}
-
-/// Makes the allocator carve what this thread allocates from pages of a [`PAGES`]th of the memory. By itself it makes them hardly
-/// larger than the largest tensor so far: each then has room for one or two large ones, and an unused rest.
-fn carve_large_pages(device: &cubecl::Device) {
-    let client = device.client();
-    let Some(memory) = client.properties().memory.max_memory() else { return };
-    let page = memory / PAGES;
-    let report = client.memory_report(MemoryScope::CurrentStream);
-    let pools = report.streams.iter().flat_map(|stream| &stream.pools.dynamic);
-    let mut sizes = pools.filter_map(|pool| match pool.kind {
-        MemoryPoolKind::Adaptive { page_size, .. } => Some(page_size),
-        _ => None,
-    });
-    if !sizes.any(|size| size >= page) {
-        // The tensor goes at once, and the size stays.
-        drop(client.empty(page as usize));
-    }
 }
 
 /// See [`DeviceName::properties`].

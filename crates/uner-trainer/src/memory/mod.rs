@@ -79,7 +79,7 @@ impl Layout {
 pub struct Memory {
     /// Weights the model computes with.
     pub weights: u64,
-    /// Their f32 copies.
+    /// What they lack of their f32 values.
     pub master: u64,
     /// Both moments of the optimizer.
     pub moments: u64,

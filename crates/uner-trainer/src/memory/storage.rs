@@ -20,7 +20,7 @@ pub struct Storage {
     pub parameter: f64,
     /// Its gradient.
     pub gradient: f64,
-    /// The f32 copy that updates are applied to; 0 where the parameter is its own.
+    /// What the parameter lacks of the f32 value that updates are applied to; 0 where it is all there is.
     pub master: f64,
     /// Both moments together.
     pub moments: f64,
@@ -41,11 +41,11 @@ impl Storage {
         snapshot: 3.0 * FLOAT,
     };
 
-    /// bf16 parameters and activations, f32 gradients, master weights and moments: a GPU.
+    /// bf16 parameters and activations, f32 gradients and moments, and 16 bits for each parameter, with which it is an f32: a GPU.
     pub const MIXED: Self = Self {
         parameter: HALF,
         gradient: FLOAT,
-        master: FLOAT,
+        master: HALF,
         moments: 2.0 * FLOAT,
         activation: HALF,
         snapshot: 0.0,

@@ -40,11 +40,11 @@ fn setup(model: &LlamaConfig) -> Setup<'_> {
 }
 
 #[test]
-fn bytes_of_a_parameter_are_18_in_mixed_precision() {
+fn bytes_of_a_parameter_are_16_in_mixed_precision() {
     let model = llama_7b();
     let memory = Memory::of(&setup(&model), Layout { micro_batch_rows: 1, kept_blocks: 0, divided: false });
     let parameters = 6_738_415_616;
-    assert_eq!([memory.weights, memory.master, memory.moments], [2, 4, 8].map(|bytes| bytes * parameters));
+    assert_eq!([memory.weights, memory.master, memory.moments], [2, 2, 8].map(|bytes| bytes * parameters));
     // At the largest moment the gradients of one block, or of the head, exist beside their sum.
     assert!((4 * parameters..5 * parameters).contains(&memory.gradients), "{memory:?}");
     // 32 inputs of 1,024 tokens in bf16.
@@ -63,7 +63,7 @@ fn fewer_bits_are_fewer_bytes() {
     let bytes = |storage: Storage| [storage.parameter, storage.master, storage.moments, storage.snapshot];
     let [masters, alone] = [Rounding::Nearest, Rounding::Stochastic].map(precision);
     assert_eq!(bytes(Storage::MIXED.with(PrecisionConfig::default())), bytes(Storage::MIXED));
-    assert_eq!(bytes(Storage::MIXED.with(masters)), [2.0, 4.0, 2.015_625, 0.0]);
+    assert_eq!(bytes(Storage::MIXED.with(masters)), [2.0, 2.0, 2.015_625, 0.0]);
     assert_eq!(bytes(Storage::MIXED.with(alone)), [2.0, 0.0, 2.015_625, 0.0]);
     assert_eq!(bytes(Storage::F32.with(masters)), [4.0, 0.0, 2.015_625, 6.015_625]);
     assert_eq!(bytes(Storage::F32.with(alone)), [2.0, 0.0, 2.015_625, 4.015_625]);
@@ -111,6 +111,26 @@ fn more_memory_keeps_more_blocks_and_never_takes_more_than_there_is() {
     assert_eq!(all.layout, Layout { micro_batch_rows: 64, kept_blocks: 32, divided: false });
     let fixed = choose(&setup, Rows::Fixed(2), RATES, 4000 * GIB).unwrap();
     assert_eq!(fixed.layout, Layout { micro_batch_rows: 2, kept_blocks: 32, divided: false });
+}
+
+/// Rows of a micro-batch and kept graphs, were masters to repeat the parameters' 16 bits, and as they are. An 80 GB card then holds
+/// no 7B that is trained whole.
+#[test]
+fn what_masters_do_not_repeat_buys_rows_and_graphs() {
+    let model = llama_7b();
+    let setup = Setup { row_length: 2048, trained_share: 1.0, ..setup(&model) };
+    let layout = |storage, memory: u64| {
+        let choice = choose(&Setup { storage, ..setup }, Rows::Auto, RATES, memory / 10 * 9).ok()?;
+        Some((choice.layout.micro_batch_rows, choice.layout.kept_blocks))
+    };
+    let both = |storage: Storage, memory| {
+        [layout(Storage { master: 4.0, ..storage }, memory), layout(storage, memory)]
+    };
+    let (float, eight_bit) = (setup.storage, setup.storage.with(precision(Rounding::Nearest)));
+    let (h200, h100) = (150_754_820_096, 85_014_347_776);
+    assert_eq!(both(float, h200), [Some((2, 24)), Some((2, 32))]);
+    assert_eq!(both(eight_bit, h200), [Some((4, 32)), Some((8, 30))]);
+    assert_eq!(both(eight_bit, h100), [None, Some((1, 29))]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Element, Int, Tensor, TensorData};
 use uner_kernels::AdamWState;
-use uner_kernels::adamw::{Moments, code};
+use uner_kernels::adamw::{Moments, code, rest};
 
 use crate::error::TrainError;
 use crate::group::{Group, Share};
@@ -37,17 +37,23 @@ pub(super) enum Part {
 /// This rank's share of a tensor of a state; nothing where it has none.
 pub(super) fn share(state: Option<&AdamWState>, kind: &str) -> Part {
     let float = |values: Option<&Tensor<1>>| Part::Floats(values.map_or_else(Vec::new, host));
-    let Some(AdamWState { master, moments }) = state else {
+    let Some(AdamWState { moments, .. }) = state else {
         return if kind == EIGHT_BIT { Part::Words(Vec::new()) } else { float(None) };
     };
     match moments {
-        _ if kind == MASTER => float(master.as_ref()),
         Moments::Float { exp_avg, .. } if kind == FIRST => float(Some(exp_avg)),
         Moments::Float { exp_avg_sq, .. } => float(Some(exp_avg_sq)),
         Moments::EightBit { words } => {
             Part::Words(words.clone().try_into_vec_as().expect("words that the device can give back"))
         }
     }
+}
+
+/// This rank's share of the f32 values of a parameter, from that share of it and its rest; nothing where it has none.
+pub(super) fn master(param: &Tensor<1>, state: Option<&AdamWState>) -> Part {
+    let Some(AdamWState { rest: Some(rest), .. }) = state else { return Part::Floats(Vec::new()) };
+    let words: Vec<i32> = rest.clone().try_into_vec_as().expect("words that the device can give back");
+    Part::Floats(rest::joined(&host(param), &words))
 }
 
 /// The whole of what each rank has a share of, on the first rank and where anybody has one. Every rank has to call.
@@ -120,7 +126,7 @@ pub(super) fn restored(
 }
 
 fn host(values: &Tensor<1>) -> Vec<f32> {
-    values.clone().try_into_vec_as().expect("state is f32")
+    values.clone().try_into_vec_as().expect("floats that the device can give back")
 }
 
 pub(super) fn on_device(values: TensorData, device: &Device) -> Tensor<1> {

@@ -40,7 +40,7 @@ impl Moments<'_> {
     }
 }
 
-/// A type that parameters or their masters are stored in.
+/// A type that parameters or their f32 values are stored in.
 pub(super) trait Parameter: Stored {
     /// The value in this type, rounded at random where that is shorter.
     fn rounded(value: f32, draw: Draw) -> Self;
@@ -60,7 +60,7 @@ impl Parameter for bf16 {
     }
 }
 
-/// Updates a parameter, or its master, and its moments.
+/// Updates a parameter, or its f32 value, and its moments.
 pub(super) fn update_blocks<P: Parameter>(
     param: &mut [P],
     grad: &Floats,

@@ -22,7 +22,7 @@ pub(super) fn owned_words(words: Ints) -> Ints {
 }
 
 /// Cubes of several blocks each; the last ones may have fewer or none.
-fn cubes_of(tensor: &Floats) -> (CubeCount, CubeDim) {
+pub(super) fn cubes_of(tensor: &Floats) -> (CubeCount, CubeDim) {
     let units = CubeDim::new_1d(UNITS as u32);
     let blocks = tensor.shape().num_elements().div_ceil(BLOCK);
     (calculate_cube_count_elemwise(&tensor.client, blocks * TEAM, units), units)
@@ -50,7 +50,7 @@ pub(super) fn update_rounded(tensors: &[Floats; 3], grad: Floats, step: &AdamWSt
     );
 }
 
-/// Updates moments in 8 bits and a parameter without a master, all owned.
+/// Updates moments in 8 bits and a parameter without a rest, all owned.
 pub(super) fn update_blocks(param: &Floats, words: &Ints, grad: Floats, step: &AdamWStep) {
     let grad = contiguous(grad);
     if param.shape().num_elements() == 0 {
@@ -69,35 +69,6 @@ pub(super) fn update_blocks(param: &Floats, words: &Ints, grad: Floats, step: &A
         Random::to_launch(step),
         form,
         param.dtype() == DType::BF16,
-        element(&grad),
-        element(param),
-    );
-}
-
-/// Updates moments in 8 bits and a master, owned; the parameter is written only.
-pub(super) fn update_blocks_with_master(
-    [param, master]: [&Floats; 2],
-    words: &Ints,
-    grad: Floats,
-    step: &AdamWStep,
-) {
-    let grad = contiguous(grad);
-    if param.shape().num_elements() == 0 {
-        return;
-    }
-    let ((cubes, units), form) = (cubes_of(param), Form::of(param));
-    block_update_with_master::launch(
-        &param.client,
-        cubes,
-        units,
-        form.vector(),
-        param.clone().into_buffer_arg(),
-        master.clone().into_buffer_arg(),
-        grad.clone().into_buffer_arg(),
-        words.clone().into_buffer_arg(),
-        Factors::new(step).to_launch(),
-        Random::to_launch(step),
-        form,
         element(&grad),
         element(param),
     );
@@ -152,37 +123,6 @@ fn block_update<G: Float, P: Float, N: Size>(
         }
         let at = place.vector(index, comptime!(form.vector()));
         if at < param.len() {
-            param[at] = Vector::<P, N>::cast_from(value);
-        }
-    }
-    held.pack(words, &place, &draws, form);
-}
-
-/// The same on the f32 master of a parameter in a shorter type, which is only written.
-#[cube(launch, create_dummy_kernel)]
-fn block_update_with_master<G: Float, P: Float, N: Size>(
-    param: &mut [Vector<P, N>],
-    master: &mut [Vector<f32, N>],
-    grad: &[Vector<G, N>],
-    words: &mut [i32],
-    factors: Factors,
-    random: Random,
-    #[comptime] form: Form,
-    #[define(G)] _grad_dtype: ElemType,
-    #[define(P)] _param_dtype: ElemType,
-) {
-    let place = Place::new(words);
-    let masters = load::<f32, N>(&*master, &place, form);
-    let grads = load::<G, N>(grad, &place, form);
-    let mut held = Held::widen(&Words::load(words, &place));
-    let draws = draws(&random, &place);
-    #[unroll]
-    for index in 0..comptime!(form.loads()) {
-        let grad = Vector::<f32, N>::cast_from(grads[index]);
-        let value = held.update::<N>(masters[index], grad, &factors, comptime!(index * form.vector()), form);
-        let at = place.vector(index, comptime!(form.vector()));
-        if at < param.len() {
-            master[at] = value;
             param[at] = Vector::<P, N>::cast_from(value);
         }
     }

@@ -7,7 +7,7 @@ use burn::backend::Cube;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 
 use super::super::code::num_words;
-use super::super::{AdamWOps, AdamWState, AdamWStep, Moments, reference};
+use super::super::{AdamWOps, AdamWState, AdamWStep, Moments, reference, rest};
 use crate::offline::emulator::Emulator;
 use crate::offline::recorder::Card;
 
@@ -45,7 +45,7 @@ fn words(count: usize) -> TensorData {
 }
 
 fn short(words: &TensorData) -> AdamWState {
-    AdamWState { master: None, moments: Moments::EightBit { words: ints(words) } }
+    AdamWState { rest: None, moments: Moments::EightBit { words: ints(words) } }
 }
 
 fn words_of(state: AdamWState) -> TensorData {
@@ -80,20 +80,80 @@ fn eight_bit_moments_equal_the_reference() {
     }
 }
 
+/// A parameter in bf16 and its rest.
+fn parted(value: &TensorData) -> (TensorData, TensorData) {
+    let (param, words) = rest::parted(value.as_slice().expect("f32"));
+    let (count, length) = (param.len(), words.len());
+    (TensorData::new(param, [count]).convert_dtype(DType::BF16), TensorData::new(words, [length]))
+}
+
+/// The values of a parameter in bf16 with its rest.
+fn joined(param: &TensorData, rest: &TensorData) -> Vec<f32> {
+    let param = param.clone().convert_dtype(DType::F32);
+    rest::joined(param.as_slice().expect("f32"), rest.as_slice().expect("words"))
+}
+
+fn rest_of(state: AdamWState) -> TensorData {
+    state.rest.expect("it has a rest").into_data()
+}
+
 #[test]
-fn eight_bit_moments_beside_a_master_equal_the_reference() {
+fn values_are_parted_as_on_the_host() {
     let Some(mut emulator) = Emulator::open(Card::Hopper) else { return };
     for count in COUNTS {
-        let (master, grad) = (random(count, DType::F32), random(count, DType::BF16));
-        let (param, words) = (master.clone().convert_dtype(DType::BF16), words(count));
-        let state = AdamWState { master: Some(here(&master)), ..short(&words) };
-        let (_, after) = reference(here(&param), here(&grad), state, &STEP);
-        let [ours, full, gradient, held] = [&param, &master, &grad, &words].map(|data| emulator.put(data));
-        let result = emulator.run(|| Cube::adamw_8bit_with_master(ours, full, gradient, held, STEP));
-        let (got, full, got_words) = result.unwrap_or_else(|error| panic!("{count}: {error}"));
+        let value = random(count, DType::F32);
+        let held = emulator.put(&value);
+        let (param, rest) = emulator
+            .run(|| Cube::parted(held, DType::BF16))
+            .unwrap_or_else(|error| panic!("{count}: {error}"));
+        assert_eq!((emulator.fetch(&param), emulator.fetch(&rest)), parted(&value), "{count}");
+    }
+}
+
+#[test]
+fn eight_bit_moments_beside_a_rest_equal_the_reference() {
+    let Some(mut emulator) = Emulator::open(Card::Hopper) else { return };
+    for (count, grad) in COUNTS.into_iter().flat_map(|count| [(count, DType::F32), (count, DType::BF16)]) {
+        let ((param, rest), grad, words) =
+            (parted(&random(count, DType::F32)), random(count, grad), words(count));
+        let state = AdamWState { rest: Some(ints(&rest)), ..short(&words) };
+        let (expected, after) = reference(here(&param), here(&grad), state, &STEP);
+        let [ours, lower, gradient, held] = [&param, &rest, &grad, &words].map(|data| emulator.put(data));
+        let result = emulator.run(|| Cube::adamw_8bit_with_rest(ours, lower, gradient, held, STEP));
+        let (got, lower, got_words) = result.unwrap_or_else(|error| panic!("{count}: {error}"));
+        let (got, lower) = (emulator.fetch(&got), emulator.fetch(&lower));
+        let expected = joined(&expected.into_data(), &rest_of(after.clone()));
+        let values = joined(&got, &lower);
+        let length = values.len();
+        assert_eq!(
+            parted(&TensorData::new(values.clone(), [length])),
+            (got, lower),
+            "{count}: not the values'"
+        );
+        // Roots and reciprocals are not to the last bit.
+        let off = values.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-6, "{count}: off by {off}");
         assert_eq!(emulator.fetch(&got_words), words_of(after), "{count}: words");
-        let full = emulator.fetch(&full).convert_dtype(DType::BF16);
-        assert_eq!(emulator.fetch(&got), full, "{count}: the parameter is not the master's");
+    }
+}
+
+#[test]
+fn moments_beside_a_rest_equal_the_reference() {
+    let Some(mut emulator) = Emulator::open(Card::Hopper) else { return };
+    for (count, grad) in COUNTS.into_iter().flat_map(|count| [(count, DType::F32), (count, DType::BF16)]) {
+        let ((param, rest), grad) = (parted(&random(count, DType::F32)), random(count, grad));
+        let (first, second) =
+            (random(count, DType::F32), here(&random(count, DType::F32)).square().into_data());
+        let moments = Moments::Float { exp_avg: here(&first), exp_avg_sq: here(&second) };
+        let state = AdamWState { rest: Some(ints(&rest)), moments };
+        let (expected, after) = reference(here(&param), here(&grad), state, &STEP);
+        let [ours, lower, gradient, m, v] =
+            [&param, &rest, &grad, &first, &second].map(|data| emulator.put(data));
+        let (got, lower, ..) = emulator
+            .run(|| Cube::adamw_with_rest(ours, lower, gradient, m, v, STEP))
+            .unwrap_or_else(|error| panic!("{count}: {error}"));
+        assert_eq!(emulator.fetch(&got), expected.into_data(), "{count}: parameter");
+        assert_eq!(emulator.fetch(&lower), rest_of(after), "{count}: rest");
     }
 }
 
@@ -105,7 +165,7 @@ fn rounding_at_random_equals_the_reference() {
         let (first, second) =
             (random(count, DType::F32), here(&random(count, DType::F32)).square().into_data());
         let moments = Moments::Float { exp_avg: here(&first), exp_avg_sq: here(&second) };
-        let (expected, _) = reference(here(&param), here(&grad), AdamWState { master: None, moments }, &STEP);
+        let (expected, _) = reference(here(&param), here(&grad), AdamWState { rest: None, moments }, &STEP);
         let [ours, gradient, m, v] = [&param, &grad, &first, &second].map(|data| emulator.put(data));
         let (got, ..) = emulator
             .run(|| Cube::adamw(ours, gradient, m, v, STEP))

@@ -19,7 +19,7 @@ use crate::hash::STRIDE;
 /// Elements whose codes are a word. They share a hash, too.
 pub(super) const LANES: usize = SHARING;
 /// Words of a unit of each moment. They are half a block apart: so neighbouring units touch neighbouring words.
-const QUADS: usize = 2;
+pub(super) const QUADS: usize = 2;
 /// Elements of a unit.
 pub(super) const ELEMENTS: usize = QUADS * LANES;
 /// Units of a block: a plane of NVIDIA's cards.

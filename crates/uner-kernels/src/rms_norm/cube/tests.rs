@@ -8,6 +8,7 @@ use super::super::RmsNormKernels;
 use crate::cube::Floats;
 use crate::flex;
 use crate::offline::emulator::Emulator;
+use crate::offline::recorder::Card;
 
 const EPS: f64 = 1e-5;
 /// Rows that are no vectors, that leave units idle, and that fill them; more of them than two cubes for each of 132 processors.
@@ -34,7 +35,7 @@ fn assert_close(what: &str, got: TensorData, expected: &flex::Floats, tolerance:
 
 #[test]
 fn rows_that_take_turns_equal_those_of_the_cpu() {
-    let Some(mut emulator) = Emulator::open() else { return };
+    let Some(mut emulator) = Emulator::open(Card::Hopper) else { return };
     for ([rows, hidden], dtype) in
         SHAPES.into_iter().flat_map(|shape| [DType::F32, DType::BF16].map(|t| (shape, t)))
     {

@@ -1,0 +1,190 @@
+//! How a CUDA device's memory is cut up.
+//!
+//! CubeCL carves tensors from pages, and by itself makes these hardly larger than the largest tensor so far: each then has room for
+//! one or two large ones, and an unused rest. It cannot be told a size; but a size once asked for stays.
+
+use cubecl::{MemoryPoolKind, MemoryScope};
+
+/// Pages that the memory is cut into. The fewer they are, the less is lost at their ends, and the more in the last one.
+const PAGES: u64 = 64;
+
+/// Makes the allocator carve what this thread allocates from pages of a [`PAGES`]th of the memory. Each thread has pages of its own.
+pub(super) fn carve_large(device: &cubecl::Device) {
+    let client = device.client();
+    let Some(memory) = client.properties().memory.max_memory() else { return };
+    let page = memory / PAGES;
+    let report = client.memory_report(MemoryScope::CurrentStream);
+    let pools = report.streams.iter().flat_map(|stream| &stream.pools.dynamic);
+    let mut sizes = pools.filter_map(|pool| match pool.kind {
+        MemoryPoolKind::Adaptive { page_size, .. } => Some(page_size),
+        _ => None,
+    });
+    if !sizes.any(|size| size >= page) {
+        // The tensor goes at once, and the size stays.
+        drop(client.empty(page as usize));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cubecl::ir::MemoryDeviceProperties;
+    use cubecl_server::logging::ServerLogger;
+    use cubecl_server::memory_management::{
+        ErrorGraph, ManagedMemoryHandle, MemoryConfiguration, MemoryManagement, MemoryManagementOptions,
+        PageUpdate,
+    };
+    use cubecl_server::server::IoError;
+    use cubecl_server::storage::{ComputeStorage, StorageHandle, StorageId, StorageUtilization};
+
+    use super::PAGES;
+
+    /// An H200's.
+    const MEMORY: u64 = 150_754_820_096;
+
+    /// Device memory that nobody uses.
+    struct Unused;
+
+    impl ComputeStorage for Unused {
+        type Resource = ();
+
+        fn alignment(&self) -> usize {
+            512
+        }
+
+        fn get(&mut self, _: &StorageHandle) -> Result<(), IoError> {
+            Ok(())
+        }
+
+        fn alloc(&mut self, size: u64) -> Result<StorageHandle, IoError> {
+            Ok(StorageHandle::new(StorageId::new(), StorageUtilization { offset: 0, size }))
+        }
+
+        fn dealloc(&mut self, _: StorageId) {}
+
+        fn flush(&mut self) {}
+
+        fn bytes_allocated(&self) -> u64 {
+            0
+        }
+    }
+
+    /// CubeCL's pools, and the most that was in use and reserved.
+    struct Pools {
+        memory: MemoryManagement<Unused>,
+        most: [u64; 2],
+    }
+
+    impl Pools {
+        fn new() -> Self {
+            let properties = MemoryDeviceProperties::new(MEMORY / 4, 512).with_max_memory(MEMORY);
+            let memory = MemoryManagement::from_configuration(
+                Unused,
+                &properties,
+                MemoryConfiguration::default(),
+                Arc::new(ServerLogger::default()),
+                MemoryManagementOptions::new("pools"),
+            );
+            Self { memory, most: [0; 2] }
+        }
+
+        /// A tensor, which lives as long as what this returns.
+        fn tensor(&mut self, bytes: u64) -> ManagedMemoryHandle {
+            let found = self.memory.reserve(bytes, PageUpdate::Allow, &mut ErrorGraph::default());
+            let usage = self.memory.memory_report().usage();
+            self.most = [self.most[0].max(usage.bytes_in_use), self.most[1].max(usage.bytes_reserved)];
+            found.expect("there is no end to it")
+        }
+    }
+
+    /// Bytes of activations.
+    struct Sizes {
+        hidden: u64,
+        intermediate: u64,
+        low_rank: u64,
+        log_sum_exp: u64,
+    }
+
+    type Kept = Vec<ManagedMemoryHandle>;
+
+    /// An adapted layer: what its adapter keeps is pushed, its output comes back.
+    fn layer(
+        pools: &mut Pools,
+        sizes: &Sizes,
+        [input, output]: [u64; 2],
+        kept: &mut Kept,
+    ) -> ManagedMemoryHandle {
+        let dropped = pools.tensor(input);
+        kept.push(pools.tensor(sizes.low_rank));
+        drop(dropped);
+        let _change = pools.tensor(output);
+        pools.tensor(output)
+    }
+
+    /// A block of a model with adapters, forward: what its graph keeps, and its output.
+    fn forward(pools: &mut Pools, sizes: &Sizes) -> (Kept, ManagedMemoryHandle) {
+        let &Sizes { hidden, intermediate, log_sum_exp, .. } = sizes;
+        let mut kept = vec![pools.tensor(hidden)];
+        for is_rotated in [true, true, false] {
+            let output = layer(pools, sizes, [hidden; 2], &mut kept);
+            kept.push(if is_rotated { pools.tensor(hidden) } else { output });
+        }
+        kept.extend([hidden, log_sum_exp].map(|bytes| pools.tensor(bytes)));
+        let attended = layer(pools, sizes, [hidden; 2], &mut kept);
+        kept.extend([hidden; 2].map(|bytes| pools.tensor(bytes)));
+        drop(attended);
+        for _ in 0..2 {
+            let output = layer(pools, sizes, [hidden, intermediate], &mut kept);
+            kept.push(output);
+        }
+        kept.push(pools.tensor(intermediate));
+        let output = layer(pools, sizes, [intermediate, hidden], &mut kept);
+        (kept, output)
+    }
+
+    /// Its way back: gradients of what the graph keeps, which goes last to first.
+    fn backward(pools: &mut Pools, sizes: &Sizes, mut kept: Kept) {
+        for bytes in [sizes.intermediate, sizes.intermediate, sizes.hidden, sizes.hidden] {
+            let _gradients = [bytes, bytes].map(|bytes| pools.tensor(bytes));
+            kept.truncate(kept.len().saturating_sub(6));
+        }
+    }
+
+    /// Reserved over used bytes, at their most in two steps of 7B with `rows` rows of 2,048 tokens.
+    fn overhead(rows: u64, page: Option<u64>) -> f64 {
+        let mut pools = Pools::new();
+        if let Some(page) = page {
+            drop(pools.tensor(page));
+            pools.most = [0; 2];
+        }
+        let tokens = 2048 * rows;
+        let sizes = Sizes {
+            hidden: tokens * 4096 * 2,
+            intermediate: tokens * 11008 * 2,
+            low_rank: tokens * 16 * 2,
+            log_sum_exp: tokens * 32 * 4,
+        };
+        // A matrix in f32, as every run has one at some time.
+        drop(pools.tensor(32000 * 4096 * 4));
+        for _ in 0..2 {
+            let blocks: Vec<_> = (0..32).map(|_| forward(&mut pools, &sizes)).collect();
+            for (kept, output) in blocks.into_iter().rev() {
+                backward(&mut pools, &sizes, kept);
+                drop(output);
+            }
+        }
+        let [used, reserved] = pools.most;
+        reserved as f64 / used as f64
+    }
+
+    /// Whether this is still so, and how much it is, is up to CubeCL.
+    #[test]
+    fn large_pages_leave_less_unused() {
+        for rows in [4, 8, 12] {
+            let (large, own) = (overhead(rows, Some(MEMORY / PAGES)), overhead(rows, None));
+            assert!(large < 1.1, "{rows} rows: {large:.3}, of its own choice {own:.3}");
+            assert!(own > large, "{rows} rows: {large:.3}, of its own choice {own:.3}");
+        }
+    }
+}
