@@ -144,12 +144,11 @@ impl<'a> Forward<'a> {
             self;
         let (loss, mut gradient) = head(model.held(), context.config, hidden, &labels, gradients);
         for (layer, input) in inputs.into_iter().enumerate().rev() {
-            let graph = match kept.pop() {
-                Some(graph) => graph,
-                None => {
-                    let block = (layer, model.block(layer, group)?.into_owned());
-                    Graph::new(block, input, &context, gradients)
-                }
+            let graph = if let Some(graph) = kept.pop() {
+                graph
+            } else {
+                let block = (layer, model.block(layer, group)?.into_owned());
+                Graph::new(block, input, &context, gradients)
             };
             let found;
             (found, gradient) = graph.backward(gradient);

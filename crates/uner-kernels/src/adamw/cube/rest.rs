@@ -121,7 +121,7 @@ fn joined<P: Float, N: Size, W: Size>(
     let mut value = Vector::<f32, N>::new(0.0f32);
     #[unroll]
     for lane in 0..N::value() {
-        let word = rest.extract(comptime!((start + lane) / 2));
+        let word = rest.extract(comptime!((start + lane) >> 1));
         // The lower half is moved up, so that its sign is the word's.
         let up = if comptime!((start + lane) % 2 == 0) { word << 16i32 } else { word };
         let bits = u32::reinterpret(upper.extract(lane)) + u32::reinterpret(up >> 16i32);
@@ -142,7 +142,7 @@ fn part_into<N: Size, W: Size>(
     for lane in 0..N::value() {
         let (upper, lower) = parted(u32::reinterpret(value.extract(lane)));
         rounded.insert(lane, f32::reinterpret(upper));
-        let word = comptime!((start + lane) / 2);
+        let word = comptime!((start + lane) >> 1);
         let before = u32::reinterpret(rest.extract(word));
         let placed = before | lower << comptime!(16 * ((start + lane) % 2) as u32);
         rest.insert(word, i32::reinterpret(placed));

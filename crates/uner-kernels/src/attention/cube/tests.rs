@@ -12,6 +12,7 @@ use crate::attention::PADDING;
 use crate::device::DeviceName;
 
 /// The software adapter, on which plans are made; where it is missing a test says so and is skipped, unless it has to be there.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn device() -> Option<Device> {
     let name: DeviceName = "webgpu:cpu".parse().expect("the name of a device");
     match name.open() {
