@@ -33,7 +33,7 @@ const EPS: f64 = 1e-5;
 type Measure = fn(&Bench, &Preset);
 
 /// The ops by their directory, and whether they read weights.
-const OPS: [(&str, bool, Measure); 13] = [
+const OPS: [(&str, bool, Measure); 14] = [
     ("attention", false, bench_attention),
     ("rms_norm", true, bench_rms_norm),
     ("rope", false, bench_rope),
@@ -191,7 +191,8 @@ fn bench_linear(bench: &Bench, preset: &Preset) {
 
 /// The change of an adapter of rank 16.
 fn bench_add_linear(bench: &Bench, preset: &Preset) {
-    let (Preset { tokens, hidden, .. }, rank) = (*preset, 16);
+    let Preset { tokens, hidden, .. } = *preset;
+    let rank = 16;
     let [base, dy] = [0; 2].map(|_| bench.random([tokens, hidden]));
     let (x, weight) = (bench.random([tokens, rank]), bench.random([hidden, rank]));
     let bytes = 2 * tokens * hidden * bench.dtype.size();
