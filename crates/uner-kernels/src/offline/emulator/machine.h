@@ -90,7 +90,7 @@ std::vector<Word> words;
 std::vector<Fiber> fibers;
 std::vector<Collective> slots;  // two per warp
 EmulatorIndex block, grid;
-u32 shared_bytes, order, number, arrived, passed, alive;
+u32 shared_bytes, order, width, number, arrived, passed, alive;
 Past gathered, released;  // of the threads at the barrier of the block, and of those at the last one
 Fiber* current;
 jmp_buf scheduler;

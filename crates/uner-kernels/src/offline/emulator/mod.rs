@@ -106,9 +106,10 @@ impl Emulator {
             self.runtime.link(&source, change, &folder.join(format!("{kernel}{}", self.built)))
         });
         let (x, y, z) = launch.cube_count.expect("the count is known at launch");
-        let units = source.cube_dim.0 * source.cube_dim.1 * source.cube_dim.2;
+        // Cubes of the kernels have one dimension or two.
+        let (width, height, _) = source.cube_dim;
         let mut arguments = String::new();
-        for number in [x, y, z, units, source.shared_memory as u32, self.order] {
+        for number in [x, y, z, width * height, source.shared_memory as u32, self.order, width] {
             write!(arguments, "{number} ").expect("a string takes everything");
         }
         let buffers: Vec<_> = launch.arguments.resources.iter().map(buffer).collect();

@@ -11,7 +11,8 @@
 // - collectives of a warp (`mma`, `ldmatrix`, shuffles) and barriers: all threads arrive at the same one;
 // - products of warp groups, mbarriers and bulk copies: see warpgroup.h.
 //
-// Arguments: blocks in x, y and z, threads, bytes of shared memory, and a number that picks the order of blocks and warps.
+// Arguments: blocks in x, y and z, threads, bytes of shared memory, a number that picks the order of blocks and warps, and how
+// many threads a block has in x.
 // Input: the bytes of scalars and lengths and they, then for each buffer its bytes, whether its contents follow, and they, and
 // of a tensor map how many numbers it has and they: dimensions, strides in bytes and box, the innermost first.
 // Output: the contents of all buffers. Counts are 64 bits wide.
@@ -107,7 +108,7 @@ u64 read_count() {
 }  // namespace
 
 extern "C" {
-EmulatorIndex emulator_thread() { return {current->index, 0, 0}; }
+EmulatorIndex emulator_thread() { return {current->index % width, current->index / width, 0}; }
 EmulatorIndex emulator_block() { return block; }
 EmulatorIndex emulator_grid() { return grid; }
 char* emulator_shared() { return shared; }
@@ -269,7 +270,7 @@ void __tsan_write_range(void* p, size_t n) {
 int main(int, char** arguments) {
     auto count = [&](int i) { return static_cast<u32>(std::strtoul(arguments[i], nullptr, 10)); };
     grid = {count(1), count(2), count(3)};
-    shared_bytes = count(5), order = count(6);
+    shared_bytes = count(5), order = count(6), width = count(7);
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     arena = static_cast<char*>(mmap(nullptr, ARENA, PROT_NONE, flags, -1, 0));
     shared = static_cast<char*>(mmap(nullptr, SHARED_MAX, PROT_READ | PROT_WRITE, flags, -1, 0));
