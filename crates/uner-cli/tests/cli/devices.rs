@@ -135,7 +135,7 @@ fn what_cuda_lacks_is_told() {
     let text = headers["text"].as_str().unwrap();
     assert!(text.contains("lacks cuda_bf16.h, mma.h, crt/mma.h, cuda/barrier"), "{text}");
     assert!(text.contains("pip install nvidia-cuda-runtime nvidia-cuda-crt nvidia-cuda-cccl"), "{text}");
-    assert_eq!(report["cuda"].as_array().unwrap().len(), 4);
+    assert_eq!(report["cuda"].as_array().unwrap().len(), 5);
     if finding("driver")["ok"] == false {
         assert!(finding("driver")["text"].as_str().unwrap().contains("NVIDIA's driver"));
         desk.uner(&["doctor", "--device", "cuda"]).fails(1, &["`cuda:0` cannot be used: NVIDIA's driver"]);
