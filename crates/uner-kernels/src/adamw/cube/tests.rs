@@ -94,11 +94,11 @@ fn joined(param: &TensorData, rest: &TensorData) -> Vec<f32> {
 }
 
 /// Quotients and roots are not to the last bit the reference's, and so the values are not.
-fn assert_values(count: usize, got: (TensorData, TensorData), expected: &(TensorData, TensorData)) {
-    let [values, expected] = [&got, expected].map(|(param, rest)| joined(param, rest));
+fn assert_values(count: usize, got: &(TensorData, TensorData), expected: &(TensorData, TensorData)) {
+    let [values, expected] = [got, expected].map(|(param, rest)| joined(param, rest));
     let off = values.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(off < 1e-6, "{count}: off by {off}");
-    assert_eq!(parted(&TensorData::new(values, [count])), got, "{count}: not the values'");
+    assert_eq!(parted(&TensorData::new(values, [count])), *got, "{count}: not the values'");
 }
 
 fn rest_of(state: AdamWState) -> TensorData {
@@ -130,7 +130,7 @@ fn eight_bit_moments_beside_a_rest_equal_the_reference() {
         let result = emulator.run(|| Cube::adamw_8bit_with_rest(ours, lower, gradient, held, STEP));
         let (got, lower, got_words) = result.unwrap_or_else(|error| panic!("{count}: {error}"));
         let expected = (expected.into_data(), rest_of(after.clone()));
-        assert_values(count, (emulator.fetch(&got), emulator.fetch(&lower)), &expected);
+        assert_values(count, &(emulator.fetch(&got), emulator.fetch(&lower)), &expected);
         assert_eq!(emulator.fetch(&got_words), words_of(after), "{count}: words");
     }
 }
@@ -151,7 +151,7 @@ fn moments_beside_a_rest_equal_the_reference() {
             .run(|| Cube::adamw_with_rest(ours, lower, gradient, m, v, STEP))
             .unwrap_or_else(|error| panic!("{count}: {error}"));
         let expected = (expected.into_data(), rest_of(after));
-        assert_values(count, (emulator.fetch(&got), emulator.fetch(&lower)), &expected);
+        assert_values(count, &(emulator.fetch(&got), emulator.fetch(&lower)), &expected);
     }
 }
 
