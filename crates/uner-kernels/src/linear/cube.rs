@@ -1,4 +1,4 @@
-//! The linear layer on the GPU runtimes, and the matrix products of the loss, behind two functions, [`product`] and
+//! The linear layer on the GPU runtimes, and the matrix products of the loss, behind [`product`], [`add_product`] and
 //! [`accumulate`]: cuBLASLt on CUDA where it is installed, burn's autotuned kernels elsewhere.
 
 use std::collections::BTreeSet;
