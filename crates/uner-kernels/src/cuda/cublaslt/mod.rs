@@ -125,8 +125,9 @@ impl Products {
         let algorithm = stream::call(&out.client, buffers, |call| {
             tune::fastest(library, description, candidates, addresses(call, shape.adds), call.stream)
         })?;
-        lock(&self.remembered).add(shape, algorithm.code);
-        Ok(algorithm)
+        // Another thread may have looked at the same time: what is written down is also what is used.
+        let code = lock(&self.remembered).add(shape, algorithm.code);
+        Ok(candidates.iter().find(|candidate| candidate.code == code).copied().unwrap_or(algorithm))
     }
 }
 

@@ -42,14 +42,15 @@ impl Remembered {
         self.known.get(&shape.class().to_string()).copied()
     }
 
-    /// Remembers what was found first for the class of a shape. A cache that cannot be written is none.
-    pub(super) fn add(&mut self, shape: &Shape, code: cublasLtMatmulAlgo_t) {
+    /// Remembers what was found first for the class of a shape, and returns it. A cache that cannot be written is none.
+    pub(super) fn add(&mut self, shape: &Shape, code: cublasLtMatmulAlgo_t) -> cublasLtMatmulAlgo_t {
         let class = shape.class().to_string();
-        if self.known.contains_key(&class) {
-            return;
+        if let Some(first) = self.known.get(&class) {
+            return *first;
         }
         self.write(&class, code);
         self.known.insert(class, code);
+        code
     }
 
     fn write(&self, class: &str, code: cublasLtMatmulAlgo_t) {
