@@ -32,6 +32,8 @@
 #   JOBS     tests that run side by side                                      as many as there are processors
 #   CUDA_PATH           CUDA's compiler and headers                           /usr/local/cuda, else the wheels of PyTorch
 #   UNER_SHARED         the folder that holds `golden` and `data`             that of the pack, else `shared` beside the repository
+#   SANITIZER           for a pack: the folder of compute-sanitizer and its    no sanitizer in the pack
+#                       libraries, of a toolkit or NVIDIA's Python wheel
 #   UNER_TEST_BINARY, UNER_OPS_BINARY, UNER_STEPS_BINARY, UNER_BINARY
 #                       programs that were built elsewhere, with `cuda`       those of the pack, else cargo builds them
 set -euo pipefail

@@ -19,8 +19,8 @@ use uner_kernels::dropout::Draw;
 use uner_kernels::quantized_linear::Form;
 use uner_kernels::{
     AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, accumulate, adamw, add_linear,
-    add_rms_norm, add_rows, attention, dropout, linear, linear_cross_entropy, linear_sum, quantized_linear,
-    rms_norm, rope, seeded, squared_norms, swiglu, token_losses,
+    add_rms_norm, add_rows, attention, dropout, dropped_linear, linear, linear_cross_entropy, linear_sum,
+    quantized_linear, rms_norm, rope, seeded, squared_norms, swiglu, token_losses,
 };
 
 /// That of the binaries.
@@ -28,12 +28,14 @@ use uner_kernels::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EPS: f64 = 1e-5;
+/// Tensors whose norms are formed at a time.
+const NORMS: usize = 8;
 
 /// Measures an op at every size of a preset.
 type Measure = fn(&Bench, &Preset);
 
 /// The ops by their directory, and whether they read weights.
-const OPS: [(&str, bool, Measure); 14] = [
+const OPS: [(&str, bool, Measure); 15] = [
     ("attention", false, bench_attention),
     ("rms_norm", true, bench_rms_norm),
     ("rope", false, bench_rope),
@@ -42,6 +44,7 @@ const OPS: [(&str, bool, Measure); 14] = [
     ("linear", true, bench_linear),
     ("linear_sum", false, bench_linear_sum),
     ("add_linear", false, bench_add_linear),
+    ("dropped_linear", false, bench_dropped_linear),
     ("quantized_linear", false, bench_quantized_linear),
     ("linear_cross_entropy", true, bench_linear_cross_entropy),
     ("accumulate", true, bench_accumulate),
@@ -205,6 +208,24 @@ fn bench_add_linear(bench: &Bench, preset: &Preset) {
     );
 }
 
+/// The narrow layer of an adapter of rank 16, behind dropout.
+fn bench_dropped_linear(bench: &Bench, preset: &Preset) {
+    let Preset { tokens, hidden, .. } = *preset;
+    let rank = 16;
+    let (x, weight, dy) =
+        (bench.random([tokens, hidden]), bench.random([rank, hidden]), bench.random([tokens, rank]));
+    let keys = Tensor::<1, Int>::arange(0..tokens as i64, &bench.device);
+    let draw = Draw { place: 1, probability: 0.05 };
+    let bytes = tokens * hidden * bench.activation_bytes();
+    bench.passes(
+        &Case { op: "dropped_linear", shape: format!("{tokens}x{hidden}->{rank}") },
+        Cost::Bytes(bytes),
+        Cost::Bytes(2 * bytes),
+        || drop(dropped_linear(x.clone(), &keys, weight.clone(), draw)),
+        || backward(dropped_linear(leaf(&x), &keys, leaf(&weight), draw), &dy),
+    );
+}
+
 fn bench_linear_sum(bench: &Bench, preset: &Preset) {
     let Preset { tokens, hidden, intermediate, .. } = *preset;
     let [x, dy] = [[tokens, hidden], [tokens, intermediate]].map(|shape| bench.random(shape));
@@ -277,12 +298,13 @@ fn bench_add_rows(bench: &Bench, preset: &Preset) {
     });
 }
 
+/// Of several tensors in one go, as a step does it.
 fn bench_squared_norm(bench: &Bench, preset: &Preset) {
-    let gradient = bench.weight([preset.parameter]);
+    let gradients = vec![bench.weight([preset.parameter]); NORMS];
     let stored = if bench.dtype == DType::BF16 { 2 } else { 4 };
-    let case = Case { op: "squared_norm", shape: preset.parameter.to_string() };
-    bench.pass(&case, "forward", Cost::Bytes(stored * preset.parameter), || {
-        drop(squared_norms(vec![gradient.clone()]));
+    let case = Case { op: "squared_norm", shape: format!("{NORMS} x {}", preset.parameter) };
+    bench.pass(&case, "forward", Cost::Bytes(stored * NORMS * preset.parameter), || {
+        drop(squared_norms(gradients.clone()));
     });
 }
 

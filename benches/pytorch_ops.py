@@ -22,6 +22,7 @@ import torch.nn.functional as F
 
 EPS = 1e-5
 LONGEST = 400
+NORMS = 8
 PRESETS = {
     "cpu": {
         "tokens": 4 * 512, "hidden": 288, "intermediate": 768, "heads": 6, "head_dim": 48, "vocab": 32_000,
@@ -395,14 +396,15 @@ def linear_cross_entropy(bench, preset):
 
 
 def squared_norm(bench, preset):
+    # Of several tensors in one go, as a step does it. What norms in f32 of bf16 tensors there are, are of one tensor each.
     count = preset["parameter"]
-    gradient = bench.random(count)
-    case, cost = ("squared_norm", str(count)), ("bytes", count * gradient.element_size())
-    norm = torch.linalg.vector_norm
-    bench.one(case, "eager", "forward", cost, lambda: norm(gradient, dtype=torch.float32))
+    gradients = [bench.random(count)] * NORMS
+    case, cost = ("squared_norm", f"{NORMS} x {count}"), ("bytes", NORMS * count * gradients[0].element_size())
+    norms = lambda gradients: [torch.linalg.vector_norm(gradient, dtype=torch.float32) for gradient in gradients]
+    bench.one(case, "eager", "forward", cost, lambda: norms(gradients))
     if bench.compile:
-        compiled = torch.compile(lambda gradient: norm(gradient, dtype=torch.float32))
-        bench.one(case, "compile", "forward", cost, lambda: compiled(gradient))
+        compiled = torch.compile(norms)
+        bench.one(case, "compile", "forward", cost, lambda: compiled(gradients))
 
 
 def adamw(bench, preset):

@@ -3,7 +3,9 @@
 
 # Products, attention, and what memory bounds. PyTorch measures a group in one process: importing it takes longer than measuring.
 GROUPS_OF_OPS=("linear linear_cross_entropy quantized_linear" "attention" "rms_norm rope swiglu dropout adamw squared_norm")
-read -ra OPS <<<"${GROUPS_OF_OPS[*]}"
+# What PyTorch has no op for.
+OURS_ALONE=(linear_sum add_linear dropped_linear accumulate add_rows)
+read -ra OPS <<<"${GROUPS_OF_OPS[*]} ${OURS_ALONE[*]}"
 
 part_limits() {
     need_packages torch || return 0
@@ -15,7 +17,7 @@ part_limits() {
 # part_ops [OP...]: first everything once, PyTorch eager; then PyTorch compiled, which takes long; then further rounds, of which
 # the median counts, and what starting a run costs on either side.
 part_ops() {
-    local groups=("${GROUPS_OF_OPS[@]}") round
+    local groups=("${GROUPS_OF_OPS[@]}" "${OURS_ALONE[*]}") round
     if [ $# -gt 0 ]; then groups=("$*"); fi
     need_program ops || return 0
     rm -f "$WORK"/raw/ops-*
@@ -49,12 +51,17 @@ ops_round() {
 
 # pytorch_ops ROUND PRESET OP... [--compile]
 pytorch_ops() {
-    local round="$1" preset="$2" op options=()
+    local round="$1" preset="$2" op options=() ops=0
     need_packages torch || return 0
     shift 2
     for op in "$@"; do
-        if [ "$op" = --compile ]; then options+=("$op"); else options+=(--op "$op"); fi
+        if [ "$op" = --compile ]; then
+            options+=("$op")
+        elif [[ " ${OURS_ALONE[*]} " != *" $op "* ]]; then
+            options+=(--op "$op") ops=1
+        fi
     done
+    if [ "$ops" = 0 ]; then return; fi
     limited "ops-${1}-$preset-$round-pytorch" "$(share_left)" "$PYTHON" benches/pytorch_ops.py --device "$TORCH_DEVICE" \
         --dtype "$DTYPE" --preset "$preset" --seconds "$TIME" "${options[@]}"
 }

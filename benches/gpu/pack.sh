@@ -49,7 +49,7 @@ find_cuda() {
     if [ -z "$cuda" ]; then
         if [ -d /usr/local/cuda ]; then cuda=/usr/local/cuda; elif [ -d "$wheels/include" ]; then cuda="$wheels"; fi
     fi
-    OURS=(env RUST_BACKTRACE=0 UNER_SHARED="$(shared)" LD_LIBRARY_PATH="${cuda:-/usr/local/cuda}/lib64:$wheels/lib:${LD_LIBRARY_PATH:-}" ${cuda:+CUDA_PATH="$cuda"})
+    OURS=(env RUST_BACKTRACE=0 UNER_SHARED="$(shared)" LD_LIBRARY_PATH="${cuda:-/usr/local/cuda}/lib64:$wheels/lib:${wheels%/*}/nccl/lib:${LD_LIBRARY_PATH:-}" ${cuda:+CUDA_PATH="$cuda"})
 }
 declare -A PROGRAMS=()
 OURS=()
@@ -70,6 +70,10 @@ pack() {
     cp -r tests/Cargo.toml tests/fixtures "$folder/tests"
     cp -r "$(shared)/golden" "$folder/shared"
     cp -r "$(shared)/data/llama-tokenizer" "$(shared)/data/tinystories-656k" "$folder/shared/data"
+    if [ -n "${SANITIZER:-}" ]; then
+        [ -x "$SANITIZER/compute-sanitizer" ] || fail "\`$SANITIZER\` has no compute-sanitizer"
+        cp -r "$SANITIZER" "$folder/bin/compute-sanitizer"
+    fi
     "$folder/bin/steps" --encode "$folder/conversations.jsonl" --shared "$(shared)" --count "$CONVERSATIONS" --longest "$PAD" \
         >"$folder/conversations.json"
     "$PYTHON" benches/environment.py commit >"$folder/commit"

@@ -48,11 +48,19 @@ one_test() {
     echo "$status $(($(date +%s) - began)) $1" >>"$WORK/tests/results"
 }
 
+# Its path: that of the pack, of the toolkit or on PATH; nothing where there is none.
+find_sanitizer() {
+    local path
+    for path in "$PWD/bin/compute-sanitizer/compute-sanitizer" "${CUDA_PATH:-/usr/local/cuda}/bin/compute-sanitizer" compute-sanitizer; do
+        if command -v "$path"; then return; fi
+    done
+}
+
 # One small case of every kernel, an op a process, side by side: racecheck is slow.
 part_sanitizer() {
     local tools=("$@") tool op sanitizer
     if [ $# -eq 0 ]; then tools=("${TOOLS[@]}"); fi
-    sanitizer="$(command -v compute-sanitizer || command -v "${CUDA_PATH:-/usr/local/cuda}/bin/compute-sanitizer" || true)"
+    sanitizer="$(find_sanitizer)"
     if [ -z "$sanitizer" ]; then
         note "sanitizer: left out, there is no compute-sanitizer"
         return

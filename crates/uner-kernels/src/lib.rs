@@ -18,6 +18,7 @@ pub mod dropout;
 #[cfg(feature = "flex")]
 mod flex;
 mod hash;
+mod input;
 pub mod linear;
 pub mod linear_cross_entropy;
 pub mod linear_sum;
@@ -37,6 +38,7 @@ pub use add_linear::add_linear;
 pub use add_rows::add_rows;
 pub use attention::{Visibility, attention};
 pub use dropout::{dropout, dropped_linear};
+pub use input::{Input, InputGradient};
 pub use linear::linear;
 pub use linear_cross_entropy::{Labels, linear_cross_entropy, token_losses};
 pub use linear_sum::linear_sum;

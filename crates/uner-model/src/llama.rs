@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use uner_kernels::device::activations;
 use uner_kernels::dropout::Draw;
 use uner_kernels::{
-    QuantizedWeight, RotaryTable, Visibility, add_linear, add_rms_norm, attention, dropped_linear,
+    Input, QuantizedWeight, RotaryTable, Visibility, add_linear, add_rms_norm, attention, dropped_linear,
     fork_rms_norm, linear, linear_sum, quantized_linear, rms_norm, rope, swiglu,
 };
 
@@ -266,7 +266,7 @@ impl Block {
         let (hidden, normed) = self.input_layernorm.forward_fork(hidden, context.config);
         let attended = self.self_attn.forward(normed, context, cache);
         let (hidden, normed) = self.post_attention_layernorm.forward_add(attended, hidden, context.config);
-        hidden.add(self.mlp.forward(normed, context))
+        self.mlp.forward_onto(hidden, normed, context)
     }
 }
 
@@ -276,9 +276,10 @@ impl Attention {
         let rows = context.rows;
         let tokens = x.dims()[0] / rows;
         let heads = |x: Tensor<2>, count| x.reshape([rows, tokens, count, head_dim]);
-        let q = heads(self.q_proj.forward(x.clone(), context), num_attention_heads);
-        let k = heads(self.k_proj.forward(x.clone(), context), num_key_value_heads);
-        let v = heads(self.v_proj.forward(x, context), num_key_value_heads);
+        let x = Input::from(x);
+        let q = heads(self.q_proj.forward(&x, context), num_attention_heads);
+        let k = heads(self.k_proj.forward(&x, context), num_key_value_heads);
+        let v = heads(self.v_proj.forward(&x, context), num_key_value_heads);
         let (q, k) = rope(q, k, &context.rotary);
         let (k, v) = match cache {
             Some(cache) => cache.append(k, v),
@@ -286,14 +287,16 @@ impl Attention {
         };
         let attended = attention(q, k, v, &context.visibility);
         let attended = attended.reshape([rows * tokens, num_attention_heads * head_dim]);
-        self.o_proj.forward(attended, context)
+        self.o_proj.forward(&attended.into(), context)
     }
 }
 
 impl Mlp {
-    fn forward(&self, x: Tensor<2>, context: &Context) -> Tensor<2> {
-        let gated = swiglu(self.gate_proj.forward(x.clone(), context), self.up_proj.forward(x, context));
-        self.down_proj.forward(gated, context)
+    /// The sum of `base` and what the layers make of `x`.
+    fn forward_onto(&self, base: Tensor<2>, x: Tensor<2>, context: &Context) -> Tensor<2> {
+        let x = Input::from(x);
+        let gated = swiglu(self.gate_proj.forward(&x, context), self.up_proj.forward(&x, context));
+        self.down_proj.forward_onto(base, &gated.into(), context)
     }
 }
 
@@ -310,7 +313,7 @@ impl Linear {
         Ok(Self { weight, quantized, lora_A, lora_B, lora_scale: 1.0, place, gradient_sum })
     }
 
-    fn forward(&self, x: Tensor<2>, context: &Context) -> Tensor<2> {
+    fn forward(&self, x: &Input, context: &Context) -> Tensor<2> {
         match (&self.lora_A, &self.lora_B) {
             (Some(down), Some(up)) => {
                 let low = match &context.dropout {
@@ -327,8 +330,17 @@ impl Linear {
         }
     }
 
+    /// The sum of `base` and the layer's output: in one product where the layer is one.
+    fn forward_onto(&self, base: Tensor<2>, x: &Input, context: &Context) -> Tensor<2> {
+        if self.lora_A.is_none() && self.quantized.is_none() && self.gradient_sum.is_none() {
+            return add_linear(base, x.tensor.clone(), self.weight.val());
+        }
+        base.add(self.forward(x, context))
+    }
+
     /// `x · weightᵀ`, in whatever form the weight is.
-    fn product(&self, x: Tensor<2>) -> Tensor<2> {
+    fn product(&self, x: &Input) -> Tensor<2> {
+        let x = x.clone();
         match (&self.quantized, &self.gradient_sum) {
             (Some(weight), _) => quantized_linear(x, weight),
             (None, Some(sum)) => linear_sum(x, self.weight.val(), sum.clone()),

@@ -8,7 +8,7 @@ use super::{assert_same, random};
 use crate::devices::{cpu, devices};
 
 /// Keys with all their bits in use, those of negative numbers included.
-fn keys(rows: usize, device: &Device) -> Tensor<1, Int> {
+pub(super) fn keys(rows: usize, device: &Device) -> Tensor<1, Int> {
     let keys: Vec<i32> = (0..rows as i32).map(|row| row.wrapping_mul(0x5851_F42D)).collect();
     Tensor::from_data(TensorData::new(keys, [rows]), device)
 }

@@ -10,6 +10,7 @@ mod attention;
 mod bf16_weights;
 mod dropout;
 mod elementwise;
+mod input;
 mod loss;
 mod quantized;
 mod threads;

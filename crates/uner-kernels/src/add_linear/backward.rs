@@ -4,10 +4,10 @@ use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::{Autodiff, TensorMetadata, tensor::FloatTensor};
+use burn::backend::{Autodiff, tensor::FloatTensor};
 
 use super::{AddLinearKernels, AddLinearOps};
-use crate::profile::{Pass, counted, timed};
+use crate::linear::backward::{input_gradient, weight_gradient};
 
 #[derive(Debug)]
 struct AddLinearBackward;
@@ -20,24 +20,13 @@ impl<B: AddLinearKernels> Backward<B, 3> for AddLinearBackward {
         let [base_node, x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
         let [x, weight] = ops.state;
-        let [tokens, output] = dy.shape().dims();
         if let (Some(node), Some(weight)) = (x_node, weight) {
-            let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
-            let [_, input] = weight.shape().dims();
-            let dx = timed("add_linear", Pass::Backward, || {
-                counted(tokens, input, output);
-                B::linear_backward_x(dy.clone(), weight)
-            });
-            grads.register::<B>(node.id, dx);
+            let weight = checkpointer.retrieve_node_output(weight);
+            grads.register::<B>(node.id, input_gradient::<B>("add_linear", dy.clone(), weight, None));
         }
         if let (Some(node), Some(x)) = (weight_node, x) {
-            let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
-            let [_, input] = x.shape().dims();
-            let dweight = timed("add_linear", Pass::Backward, || {
-                counted(output, input, tokens);
-                B::linear_backward_weight(dy.clone(), x)
-            });
-            grads.register::<B>(node.id, dweight);
+            let x = checkpointer.retrieve_node_output(x);
+            grads.register::<B>(node.id, weight_gradient::<B>("add_linear", dy.clone(), x));
         }
         if let Some(node) = base_node {
             grads.register::<B>(node.id, dy);

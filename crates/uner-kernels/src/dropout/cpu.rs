@@ -2,9 +2,23 @@
 
 use burn::backend::{Flex, TensorMetadata};
 
-use super::{Draw, DropoutKernels, start};
+use super::{Draw, DropoutKernels, DroppedLinearKernels, start};
 use crate::flex::{Floats, Ints, contiguous, dims, ints, new_rows, slice, tensor};
 use crate::hash::nth;
+use crate::linear::LinearKernels;
+use crate::linear::cpu::added;
+
+impl DroppedLinearKernels for Flex {
+    fn dropped_linear_backward_x(
+        dy: Floats,
+        weight: Floats,
+        keys: Ints,
+        draw: Draw,
+        rest: Option<Floats>,
+    ) -> Floats {
+        added(Self::drop_out(Self::linear_backward_x(dy, weight, None), keys, draw), rest)
+    }
+}
 
 impl DropoutKernels for Flex {
     fn drop_out(x: Floats, keys: Ints, draw: Draw) -> Floats {

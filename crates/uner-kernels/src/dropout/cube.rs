@@ -1,5 +1,7 @@
 //! Dropout on the GPU: one vector of a row's columns a unit.
 
+mod product;
+
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
 use burn_cubecl::kernel::{cast, into_contiguous};
@@ -54,15 +56,28 @@ fn drop_out<F: Float, N: Size>(
     let index = ABSOLUTE_POS;
     if index < y.len() {
         let start = mixed(u32::cast_from(keys[index / width]) ^ place);
-        let first = index % width * N::value();
         let values = Vector::<f32, N>::cast_from(x[index]);
-        let mut out = Vector::<f32, N>::new(0.0f32);
-        #[unroll]
-        for lane in 0..N::value() {
-            let hash = mixed(start + u32::cast_from(first + lane) * STRIDE);
-            let factor = select(hash < threshold, 0.0f32, scale);
-            out.insert(lane, values.extract(lane) * factor);
-        }
-        y[index] = Vector::<F, N>::cast_from(out);
+        y[index] = Vector::<F, N>::cast_from(kept::<N>(values, start, index % width, threshold, scale));
     }
+}
+
+/// A vector of a row without what is dropped: `start` is the hash that the row's columns start from, `column` the vector's number in
+/// the row.
+#[cube]
+fn kept<N: Size>(
+    values: Vector<f32, N>,
+    start: u32,
+    column: usize,
+    threshold: u32,
+    scale: f32,
+) -> Vector<f32, N> {
+    let first = column * N::value();
+    let mut out = Vector::<f32, N>::new(0.0f32);
+    #[unroll]
+    for lane in 0..N::value() {
+        let hash = mixed(start + u32::cast_from(first + lane) * STRIDE);
+        let factor = select(hash < threshold, 0.0f32, scale);
+        out.insert(lane, values.extract(lane) * factor);
+    }
+    out
 }

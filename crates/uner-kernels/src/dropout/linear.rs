@@ -11,8 +11,23 @@ use burn::backend::{
 use burn::tensor::{Int, Tensor};
 
 use super::{Draw, DropoutKernels, check};
+use crate::input::{Input, InputGradient};
 use crate::linear::LinearKernels;
+use crate::linear::backward::weight_gradient;
 use crate::profile::{Pass, counted, timed};
+
+/// The backward kernel of a backend.
+pub trait DroppedLinearKernels: DropoutKernels + LinearKernels {
+    /// The gradient of `x`: `drop_out(dy · weight)`, added to `rest` where there is one, in its memory where the backend can write to
+    /// it.
+    fn dropped_linear_backward_x(
+        dy: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        keys: IntTensor<Self>,
+        draw: Draw,
+        rest: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self>;
+}
 
 /// The differentiable operator.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
@@ -23,6 +38,7 @@ pub trait DroppedLinearOps: Backend {
         keys: IntTensor<Self>,
         weight: FloatTensor<Self>,
         draw: Draw,
+        gradient: InputGradient,
     ) -> FloatTensor<Self>;
 }
 
@@ -33,6 +49,7 @@ impl DroppedLinearOps for burn::backend::Cube {
         keys: IntTensor<Self>,
         weight: FloatTensor<Self>,
         draw: Draw,
+        _gradient: InputGradient,
     ) -> FloatTensor<Self> {
         Self::linear_forward(Self::drop_out(x, keys, draw), weight)
     }
@@ -45,6 +62,7 @@ impl DroppedLinearOps for burn::backend::Flex {
         keys: IntTensor<Self>,
         weight: FloatTensor<Self>,
         draw: Draw,
+        _gradient: InputGradient,
     ) -> FloatTensor<Self> {
         Self::linear_forward(Self::drop_out(x, keys, draw), weight)
     }
@@ -60,58 +78,58 @@ struct State<B: Backend> {
     nodes: [Option<NodeId>; 2],
     keys: IntTensor<B>,
     draw: Draw,
+    gradient: InputGradient,
 }
 
-impl<B: DropoutKernels + LinearKernels> Backward<B, 2> for DroppedLinearBackward {
+impl<B: DroppedLinearKernels> Backward<B, 2> for DroppedLinearBackward {
     type State = State<B>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let [x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
-        let State { nodes: [x, weight], keys, draw } = ops.state;
-        let [tokens, output] = dy.shape().dims();
+        let State { nodes: [x, weight], keys, draw, gradient } = ops.state;
         if let (Some(node), Some(x)) = (weight_node, x) {
-            let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
-            let [_, input] = x.shape().dims();
-            let dweight = timed("dropped_linear", Pass::Backward, || {
-                counted(output, input, tokens);
-                B::linear_backward_weight(dy.clone(), B::drop_out(x, keys.clone(), draw))
-            });
-            grads.register::<B>(node.id, dweight);
+            let x = checkpointer.retrieve_node_output(x);
+            let x = timed("dropped_linear", Pass::Backward, || B::drop_out(x, keys.clone(), draw));
+            grads.register::<B>(node.id, weight_gradient::<B>("dropped_linear", dy.clone(), x));
         }
         if let (Some(node), Some(weight)) = (x_node, weight) {
             let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
-            let [_, input] = weight.shape().dims();
-            let dx = timed("dropped_linear", Pass::Backward, || {
-                counted(tokens, input, output);
-                B::drop_out(B::linear_backward_x(dy, weight), keys, draw)
+            gradient.add::<B>(node.id, grads, |rest| {
+                timed("dropped_linear", Pass::Backward, || {
+                    let ([tokens, output], [_, input]) = (dy.shape().dims::<2>(), weight.shape().dims::<2>());
+                    counted(tokens, input, output);
+                    B::dropped_linear_backward_x(dy, weight, keys, draw, rest)
+                })
             });
-            grads.register::<B>(node.id, dx);
         }
     }
 }
 
-impl<B: DropoutKernels + LinearKernels + DroppedLinearOps, C: CheckpointStrategy> DroppedLinearOps
-    for Autodiff<B, C>
-{
+impl<B: DroppedLinearKernels + DroppedLinearOps, C: CheckpointStrategy> DroppedLinearOps for Autodiff<B, C> {
     fn dropped_linear(
         x: FloatTensor<Self>,
         keys: IntTensor<Self>,
         weight: FloatTensor<Self>,
         draw: Draw,
+        gradient: InputGradient,
     ) -> FloatTensor<Self> {
         match DroppedLinearBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
+                if x.is_tracked() {
+                    gradient.expect_one();
+                }
                 let nodes = [
                     weight.is_tracked().then(|| prep.checkpoint(&x)),
                     x.is_tracked().then(|| prep.checkpoint(&weight)),
                 ];
-                let state = State { nodes, keys: keys.clone(), draw };
-                let y = B::dropped_linear(x.into_primitive(), keys, weight.into_primitive(), draw);
-                prep.finish(state, y)
+                let state = State { nodes, keys: keys.clone(), draw, gradient };
+                let x = B::drop_out(x.into_primitive(), keys, draw);
+                prep.finish(state, B::linear_forward(x, weight.into_primitive()))
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::dropped_linear(x.into_primitive(), keys, weight.into_primitive(), draw))
+                let x = B::drop_out(x.into_primitive(), keys, draw);
+                prep.finish(B::linear_forward(x, weight.into_primitive()))
             }
         }
     }
@@ -128,13 +146,19 @@ impl<B: DropoutKernels + LinearKernels + DroppedLinearOps, C: CheckpointStrategy
 ///
 /// # Panics
 /// When the two `in` differ, there is not one key a row, or the probability is not at least 0 and below 1.
-pub fn dropped_linear(x: Tensor<2>, keys: &Tensor<1, Int>, weight: Tensor<2>, draw: Draw) -> Tensor<2> {
+pub fn dropped_linear(
+    x: impl Into<Input>,
+    keys: &Tensor<1, Int>,
+    weight: Tensor<2>,
+    draw: Draw,
+) -> Tensor<2> {
+    let Input { tensor: x, gradient } = x.into();
     check(&x, keys, draw);
     let ([rows, input], [output, expected]) = (x.dims(), weight.dims());
     assert_eq!(input, expected, "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
     timed("dropped_linear", Pass::Forward, || {
         counted(rows, output, input);
         let (x, keys, weight) = (x.into_dispatch(), keys.clone().into_dispatch(), weight.into_dispatch());
-        Tensor::from_dispatch(<Dispatch as DroppedLinearOps>::dropped_linear(x, keys, weight, draw))
+        Tensor::from_dispatch(<Dispatch as DroppedLinearOps>::dropped_linear(x, keys, weight, draw, gradient))
     })
 }

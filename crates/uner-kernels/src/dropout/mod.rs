@@ -10,7 +10,7 @@ mod cube;
 mod linear;
 mod reference;
 
-pub use linear::{DroppedLinearOps, dropped_linear};
+pub use linear::{DroppedLinearKernels, DroppedLinearOps, dropped_linear};
 pub use reference::reference;
 
 use burn::backend::{

@@ -7,50 +7,72 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, TensorMetadata, tensor::FloatTensor};
 
 use super::{LinearKernels, LinearOps};
+use crate::input::InputGradient;
 use crate::profile::{Pass, counted, timed};
 
 #[derive(Debug)]
 struct LinearBackward;
 
 impl<B: LinearKernels> Backward<B, 2> for LinearBackward {
-    /// `x` and `weight`, each where the gradient of the other one is wanted.
-    type State = [Option<NodeId>; 2];
+    /// `x` and `weight`, each where the gradient of the other one is wanted, and the gradient of `x`.
+    type State = ([Option<NodeId>; 2], InputGradient);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let [x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
-        let [x, weight] = ops.state;
-        let [tokens, output] = dy.shape().dims();
+        let ([x, weight], gradient) = ops.state;
         if let (Some(node), Some(weight)) = (x_node, weight) {
-            let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
-            let [_, input] = weight.shape().dims();
-            let dx = timed("linear", Pass::Backward, || {
-                counted(tokens, input, output);
-                B::linear_backward_x(dy.clone(), weight)
-            });
-            grads.register::<B>(node.id, dx);
+            let weight = checkpointer.retrieve_node_output(weight);
+            let dy = dy.clone();
+            gradient.add::<B>(node.id, grads, |rest| input_gradient::<B>("linear", dy, weight, rest));
         }
         if let (Some(node), Some(x)) = (weight_node, x) {
-            let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
-            let [_, input] = x.shape().dims();
-            let dweight = timed("linear", Pass::Backward, || {
-                counted(output, input, tokens);
-                B::linear_backward_weight(dy, x)
-            });
-            grads.register::<B>(node.id, dweight);
+            let x = checkpointer.retrieve_node_output(x);
+            grads.register::<B>(node.id, weight_gradient::<B>("linear", dy, x));
         }
     }
 }
 
+/// `dy · weight`, added to `rest` where there is one, in the backward pass of `op`.
+pub(crate) fn input_gradient<B: LinearKernels>(
+    op: &'static str,
+    dy: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    rest: Option<FloatTensor<B>>,
+) -> FloatTensor<B> {
+    timed(op, Pass::Backward, || {
+        let ([tokens, output], [_, input]) = (dy.shape().dims::<2>(), weight.shape().dims::<2>());
+        counted(tokens, input, output);
+        B::linear_backward_x(dy, weight, rest)
+    })
+}
+
+/// `dyᵀ · x`, in the backward pass of `op`.
+pub(crate) fn weight_gradient<B: LinearKernels>(
+    op: &'static str,
+    dy: FloatTensor<B>,
+    x: FloatTensor<B>,
+) -> FloatTensor<B> {
+    timed(op, Pass::Backward, || {
+        let ([tokens, output], [_, input]) = (dy.shape().dims::<2>(), x.shape().dims::<2>());
+        counted(output, input, tokens);
+        B::linear_backward_weight(dy, x)
+    })
+}
+
 impl<B: LinearKernels + LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, gradient: InputGradient) -> FloatTensor<Self> {
         match LinearBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
-                let state = [
+                if x.is_tracked() {
+                    gradient.expect_one();
+                }
+                let nodes = [
                     weight.is_tracked().then(|| prep.checkpoint(&x)),
                     x.is_tracked().then(|| prep.checkpoint(&weight)),
                 ];
-                prep.finish(state, B::linear_forward(x.into_primitive(), weight.into_primitive()))
+                let y = B::linear_forward(x.into_primitive(), weight.into_primitive());
+                prep.finish((nodes, gradient), y)
             }
             OpsKind::UnTracked(prep) => {
                 prep.finish(B::linear_forward(x.into_primitive(), weight.into_primitive()))

@@ -1,9 +1,18 @@
 //! The linear layer on the CPU: f32 activations, the weight in the type it is stored in.
 
 use burn::backend::Flex;
+use burn::backend::ops::FloatTensorOps;
 
 use super::LinearKernels;
 use crate::flex::{Floats, Matrix, Weight, contiguous, dims, new_product, slice, tensor};
+
+/// `terms`, and what is to be added to them.
+pub(crate) fn added(terms: Floats, rest: Option<Floats>) -> Floats {
+    match rest {
+        Some(rest) => Flex::float_add(terms, rest),
+        None => terms,
+    }
+}
 
 impl LinearKernels for Flex {
     fn linear_forward(x: Floats, weight: Floats) -> Floats {
@@ -14,10 +23,11 @@ impl LinearKernels for Flex {
         tensor(y, [tokens, output])
     }
 
-    fn linear_backward_x(dy: Floats, weight: Floats) -> Floats {
+    fn linear_backward_x(dy: Floats, weight: Floats, rest: Option<Floats>) -> Floats {
         let (dy, weight) = (contiguous(dy), Weight::new(weight));
         let ([tokens, output], [_, input]) = (dims(&dy), weight.dims());
-        tensor(weight.applied_transposed(Matrix::new(slice(&dy), tokens, output, output)), [tokens, input])
+        let dx = weight.applied_transposed(Matrix::new(slice(&dy), tokens, output, output));
+        added(tensor(dx, [tokens, input]), rest)
     }
 
     fn linear_backward_weight(dy: Floats, x: Floats) -> Floats {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
 use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
-use burn_cubecl::ops::numeric::add;
+pub(crate) use burn_cubecl::ops::numeric::add;
 use cubecl::device::{Device, WgpuDeviceKind};
 use cubecl::prelude::*;
 
@@ -30,9 +30,12 @@ impl LinearKernels for Cube {
         product(x, transposed(weight), dtype)
     }
 
-    fn linear_backward_x(dy: Floats, weight: Floats) -> Floats {
+    fn linear_backward_x(dy: Floats, weight: Floats, rest: Option<Floats>) -> Floats {
         let dtype = dy.dtype();
-        product(dy, weight, dtype)
+        match rest {
+            Some(rest) => add_product(rest, dy, weight),
+            None => product(dy, weight, dtype),
+        }
     }
 
     fn linear_backward_weight(dy: Floats, x: Floats) -> Floats {
@@ -98,13 +101,13 @@ pub(crate) fn transposed(mut matrix: Floats) -> Floats {
     matrix
 }
 
-/// `base + a · b`, a new tensor of the type of all three.
+/// `base + a · b`, of the type of all three: in the memory of `base` where nobody else holds it.
 pub(crate) fn add_product(base: Floats, a: Floats, b: Floats) -> Floats {
     let dtype = base.dtype();
     #[cfg(feature = "cuda")]
     if a.shape().num_elements() > 0 && b.shape().num_elements() > 0 && cublaslt::serves(&base) {
         let base = contiguous(base);
-        let out = empty(&base, base.shape(), dtype);
+        let out = if base.can_mut() { base.clone() } else { empty(&base, base.shape(), dtype) };
         cublaslt::multiply(&a, &b, Some(&base), &out);
         return out;
     }

@@ -1,8 +1,8 @@
 //! A linear layer with the weight as checkpoints store it.
 
-mod backward;
+pub(crate) mod backward;
 #[cfg(feature = "flex")]
-mod cpu;
+pub(crate) mod cpu;
 #[cfg(feature = "cube")]
 pub(crate) mod cube;
 mod reference;
@@ -12,14 +12,19 @@ pub use reference::reference;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+use crate::input::{Input, InputGradient};
 use crate::profile::{Pass, counted, timed};
 
 /// The products of a backend.
 pub trait LinearKernels: Backend {
     /// `x · weightᵀ`.
     fn linear_forward(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The gradient of `x`: `dy · weight`.
-    fn linear_backward_x(dy: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The gradient of `x`: `dy · weight`, added to `rest` where there is one, in its memory where the backend can write to it.
+    fn linear_backward_x(
+        dy: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        rest: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self>;
     /// The gradient of the weight: `dyᵀ · x`.
     fn linear_backward_weight(dy: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
@@ -28,19 +33,27 @@ pub trait LinearKernels: Backend {
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait LinearOps: Backend {
     /// See [`linear`].
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, gradient: InputGradient) -> FloatTensor<Self>;
 }
 
 #[cfg(feature = "cube")]
 impl LinearOps for burn::backend::Cube {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        _gradient: InputGradient,
+    ) -> FloatTensor<Self> {
         Self::linear_forward(x, weight)
     }
 }
 
 #[cfg(feature = "flex")]
 impl LinearOps for burn::backend::Flex {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        _gradient: InputGradient,
+    ) -> FloatTensor<Self> {
         Self::linear_forward(x, weight)
     }
 }
@@ -63,10 +76,12 @@ impl LinearOps for burn::backend::Flex {
 ///
 /// # Panics
 /// When the two `in` differ, on a GPU runtime when the types do, and on the CPU for other types.
-pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+pub fn linear(x: impl Into<Input>, weight: Tensor<2>) -> Tensor<2> {
+    let Input { tensor: x, gradient } = x.into();
     assert_eq!(x.dims()[1], weight.dims()[1], "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
     timed("linear", Pass::Forward, || {
         counted(x.dims()[0], weight.dims()[0], weight.dims()[1]);
-        Tensor::from_dispatch(<Dispatch as LinearOps>::linear(x.into_dispatch(), weight.into_dispatch()))
+        let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+        Tensor::from_dispatch(<Dispatch as LinearOps>::linear(x, weight, gradient))
     })
 }

@@ -7,6 +7,8 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, TensorMetadata, tensor::FloatTensor};
 
 use super::{LinearSumKernels, LinearSumOps};
+use crate::input::InputGradient;
+use crate::linear::backward::input_gradient;
 use crate::profile::{Pass, counted, timed};
 
 #[derive(Debug)]
@@ -19,6 +21,7 @@ struct State<B: LinearSumKernels> {
     /// Where the gradient of `x` is wanted.
     weight: Option<NodeId>,
     sum: FloatTensor<B>,
+    gradient: InputGradient,
 }
 
 impl<B: LinearSumKernels> Backward<B, 2> for LinearSumBackward {
@@ -27,19 +30,16 @@ impl<B: LinearSumKernels> Backward<B, 2> for LinearSumBackward {
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let [x_node, sum_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
-        let State { x, weight, sum } = ops.state;
-        let ([tokens, _], [output, input]) = (dy.shape().dims::<2>(), sum.shape().dims());
+        let State { x, weight, sum, gradient } = ops.state;
         if let (Some(node), Some(weight)) = (x_node, weight) {
-            let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
-            let dx = timed("linear_sum", Pass::Backward, || {
-                counted(tokens, input, output);
-                B::linear_backward_x(dy.clone(), weight)
-            });
-            grads.register::<B>(node.id, dx);
+            let weight = checkpointer.retrieve_node_output(weight);
+            let dy = dy.clone();
+            gradient.add::<B>(node.id, grads, |rest| input_gradient::<B>("linear_sum", dy, weight, rest));
         }
         let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
         if let Some(node) = sum_node {
             let sum = timed("linear_sum", Pass::Backward, || {
+                let ([tokens, _], [output, input]) = (dy.shape().dims::<2>(), sum.shape().dims::<2>());
                 counted(output, input, tokens);
                 B::add_weight_gradient(sum, dy, x)
             });
@@ -53,13 +53,18 @@ impl<B: LinearSumKernels + LinearSumOps, C: CheckpointStrategy> LinearSumOps for
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         sum: FloatTensor<Self>,
+        gradient: InputGradient,
     ) -> FloatTensor<Self> {
         match LinearSumBackward.prepare::<C>([x.node(), sum.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
+                if x.is_tracked() {
+                    gradient.expect_one();
+                }
                 let state = State {
                     x: prep.checkpoint(&x),
                     weight: x.is_tracked().then(|| prep.checkpoint(&weight)),
                     sum: sum.into_primitive(),
+                    gradient,
                 };
                 prep.finish(state, B::linear_forward(x.into_primitive(), weight.into_primitive()))
             }

@@ -13,6 +13,7 @@ pub use reference::reference;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::{DType, Tensor};
 
+use crate::input::{Input, InputGradient};
 use crate::linear::LinearKernels;
 use crate::profile::{Pass, counted, timed};
 
@@ -34,6 +35,7 @@ pub trait LinearSumOps: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         sum: FloatTensor<Self>,
+        gradient: InputGradient,
     ) -> FloatTensor<Self>;
 }
 
@@ -43,6 +45,7 @@ impl LinearSumOps for burn::backend::Cube {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         _sum: FloatTensor<Self>,
+        _gradient: InputGradient,
     ) -> FloatTensor<Self> {
         Self::linear_forward(x, weight)
     }
@@ -54,6 +57,7 @@ impl LinearSumOps for burn::backend::Flex {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         _sum: FloatTensor<Self>,
+        _gradient: InputGradient,
     ) -> FloatTensor<Self> {
         Self::linear_forward(x, weight)
     }
@@ -70,7 +74,8 @@ impl LinearSumOps for burn::backend::Flex {
 ///
 /// # Panics
 /// As [`linear`](crate::linear()), and when the sum has another shape than the weight or another type.
-pub fn linear_sum(x: Tensor<2>, weight: Tensor<2>, sum: Tensor<2>) -> Tensor<2> {
+pub fn linear_sum(x: impl Into<Input>, weight: Tensor<2>, sum: Tensor<2>) -> Tensor<2> {
+    let Input { tensor: x, gradient } = x.into();
     assert_eq!(x.dims()[1], weight.dims()[1], "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
     assert_eq!(weight.dims(), sum.dims(), "shapes of a weight and of the sum of its gradients");
     assert_eq!(sum.dtype(), DType::F32, "the type of a sum");
@@ -80,6 +85,7 @@ pub fn linear_sum(x: Tensor<2>, weight: Tensor<2>, sum: Tensor<2>) -> Tensor<2> 
             x.into_dispatch(),
             weight.into_dispatch(),
             sum.into_dispatch(),
+            gradient,
         ))
     })
 }

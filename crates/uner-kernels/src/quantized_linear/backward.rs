@@ -2,12 +2,13 @@
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{
     Autodiff, TensorMetadata,
     tensor::{FloatTensor, IntTensor},
 };
 
+use crate::input::InputGradient;
 use crate::profile::{Pass, counted, timed};
 
 use super::{Layout, QuantizedLinearKernels, QuantizedLinearOps};
@@ -16,16 +17,18 @@ use super::{Layout, QuantizedLinearKernels, QuantizedLinearOps};
 struct QuantizedLinearBackward;
 
 impl<B: QuantizedLinearKernels> Backward<B, 1> for QuantizedLinearBackward {
-    /// Words, factors, layout.
-    type State = (IntTensor<B>, FloatTensor<B>, Layout);
+    /// Words, factors, layout, and the gradient of the input.
+    type State = (IntTensor<B>, FloatTensor<B>, Layout, InputGradient);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let (words, scales, layout) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |dy| {
+        let (words, scales, layout, gradient) = ops.state;
+        let (dy, [x_node]) = (grads.consume::<B>(&ops.node), ops.parents);
+        let Some(node) = x_node else { return };
+        gradient.add::<B>(node.id, grads, |rest| {
             timed("quantized_linear", Pass::Backward, || {
                 let [tokens, _] = dy.shape().dims();
                 counted(tokens, layout.columns, layout.rows);
-                B::quantized_backward_x(dy, words, scales, layout)
+                B::quantized_backward_x(dy, words, scales, layout, rest)
             })
         });
     }
@@ -39,12 +42,14 @@ impl<B: QuantizedLinearKernels + QuantizedLinearOps, C: CheckpointStrategy> Quan
         words: IntTensor<Self>,
         scales: FloatTensor<Self>,
         layout: Layout,
+        gradient: InputGradient,
     ) -> FloatTensor<Self> {
         let scales = scales.into_primitive();
         match QuantizedLinearBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
+                gradient.expect_one();
                 let y = B::quantized_forward(x.into_primitive(), words.clone(), scales.clone(), layout);
-                prep.finish((words, scales, layout), y)
+                prep.finish((words, scales, layout, gradient), y)
             }
             OpsKind::UnTracked(prep) => {
                 prep.finish(B::quantized_forward(x.into_primitive(), words, scales, layout))

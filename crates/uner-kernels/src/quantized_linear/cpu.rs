@@ -9,6 +9,7 @@ use crate::flex::{
     Floats, Ints, Matrix, Store, contiguous, dims, ints, is_much, product, product_strided, slice, tensor,
     vectorized,
 };
+use crate::linear::cpu::added;
 
 /// Elements of a panel: 16 MiB as f32, as for weights in bf16.
 const PANEL: usize = 4 << 20;
@@ -27,7 +28,13 @@ impl QuantizedLinearKernels for Flex {
         tensor(y, [tokens, layout.rows])
     }
 
-    fn quantized_backward_x(dy: Floats, words: Ints, scales: Floats, layout: Layout) -> Floats {
+    fn quantized_backward_x(
+        dy: Floats,
+        words: Ints,
+        scales: Floats,
+        layout: Layout,
+        rest: Option<Floats>,
+    ) -> Floats {
         let dy = contiguous(dy);
         let [tokens, output] = dims(&dy);
         let mut dx = vec![0.0; tokens * layout.columns];
@@ -36,7 +43,7 @@ impl QuantizedLinearKernels for Flex {
         for_panels(&words, scales, layout, |first, panel| {
             product(&mut dx, Store::Add, matrix.columns(first, panel.rows()), panel, 1.0, parallel);
         });
-        tensor(dx, [tokens, layout.columns])
+        added(tensor(dx, [tokens, layout.columns]), rest)
     }
 }
 

@@ -9,6 +9,7 @@ use cubecl::prelude::*;
 use super::code::NF4;
 use super::{BLOCK, Form, Layout, QuantizedLinearKernels};
 use crate::cube::{Floats, Ints, contiguous, element, empty};
+use crate::linear::LinearKernels;
 use crate::linear::cube::{product, spread, transposed};
 
 impl QuantizedLinearKernels for Cube {
@@ -18,10 +19,15 @@ impl QuantizedLinearKernels for Cube {
         product(x, transposed(weight), dtype)
     }
 
-    fn quantized_backward_x(dy: Floats, words: Ints, scales: Floats, layout: Layout) -> Floats {
-        let dtype = dy.dtype();
+    fn quantized_backward_x(
+        dy: Floats,
+        words: Ints,
+        scales: Floats,
+        layout: Layout,
+        rest: Option<Floats>,
+    ) -> Floats {
         let weight = widened(&dy, words, scales, layout);
-        product(dy, weight, dtype)
+        Self::linear_backward_x(dy, weight, rest)
     }
 }
 

@@ -24,6 +24,7 @@ use burn::backend::{
 };
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
+use crate::input::{Input, InputGradient};
 use crate::profile::{Pass, counted, timed};
 
 /// Numbers that share a factor.
@@ -130,12 +131,13 @@ pub trait QuantizedLinearKernels: Backend {
         scales: FloatTensor<Self>,
         layout: Layout,
     ) -> FloatTensor<Self>;
-    /// The gradient of `x`: `dy · weight`.
+    /// The gradient of `x`: `dy · weight`, added to `rest` where there is one.
     fn quantized_backward_x(
         dy: FloatTensor<Self>,
         words: IntTensor<Self>,
         scales: FloatTensor<Self>,
         layout: Layout,
+        rest: Option<FloatTensor<Self>>,
     ) -> FloatTensor<Self>;
 }
 
@@ -148,6 +150,7 @@ pub trait QuantizedLinearOps: Backend {
         words: IntTensor<Self>,
         scales: FloatTensor<Self>,
         layout: Layout,
+        gradient: InputGradient,
     ) -> FloatTensor<Self>;
 }
 
@@ -158,6 +161,7 @@ impl QuantizedLinearOps for burn::backend::Cube {
         words: IntTensor<Self>,
         scales: FloatTensor<Self>,
         layout: Layout,
+        _gradient: InputGradient,
     ) -> FloatTensor<Self> {
         Self::quantized_forward(x, words, scales, layout)
     }
@@ -170,6 +174,7 @@ impl QuantizedLinearOps for burn::backend::Flex {
         words: IntTensor<Self>,
         scales: FloatTensor<Self>,
         layout: Layout,
+        _gradient: InputGradient,
     ) -> FloatTensor<Self> {
         Self::quantized_forward(x, words, scales, layout)
     }
@@ -184,7 +189,8 @@ impl QuantizedLinearOps for burn::backend::Flex {
 ///
 /// # Panics
 /// When the two `in` differ.
-pub fn quantized_linear(x: Tensor<2>, weight: &QuantizedWeight) -> Tensor<2> {
+pub fn quantized_linear(x: impl Into<Input>, weight: &QuantizedWeight) -> Tensor<2> {
+    let Input { tensor: x, gradient } = x.into();
     assert_eq!(
         x.dims()[1],
         weight.layout.columns,
@@ -199,6 +205,7 @@ pub fn quantized_linear(x: Tensor<2>, weight: &QuantizedWeight) -> Tensor<2> {
             weight.words.clone().into_dispatch(),
             weight.scales.clone().into_dispatch(),
             weight.layout,
+            gradient,
         ))
     })
 }

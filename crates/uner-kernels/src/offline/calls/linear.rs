@@ -14,7 +14,7 @@ pub(super) fn calls() -> Vec<Call> {
                 let x = device.tensor([TOKENS, width], dtype);
                 let weight = device.tensor([width, width], dtype);
                 let dy = Cube::linear_forward(x.clone(), weight.clone());
-                Cube::linear_backward_x(dy.clone(), weight.clone());
+                Cube::linear_backward_x(dy.clone(), weight.clone(), None);
                 Cube::linear_backward_weight(dy, x.clone());
                 accumulate(&device.tensor([TOKENS, width], DType::F32), &x, &weight);
             })

@@ -14,7 +14,13 @@ pub(super) fn calls() -> Vec<Call> {
                 let words = || device.tensor([rows, layout.words()], DType::I32);
                 let scales = || device.tensor([rows, layout.blocks()], DType::F32);
                 Cube::quantized_forward(device.tensor([TOKENS, columns], dtype), words(), scales(), layout);
-                Cube::quantized_backward_x(device.tensor([TOKENS, rows], dtype), words(), scales(), layout);
+                Cube::quantized_backward_x(
+                    device.tensor([TOKENS, rows], dtype),
+                    words(),
+                    scales(),
+                    layout,
+                    None,
+                );
             })
         })
         .collect()
