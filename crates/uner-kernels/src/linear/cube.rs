@@ -107,7 +107,11 @@ pub(crate) fn add_product(base: Floats, a: Floats, b: Floats) -> Floats {
     #[cfg(feature = "cuda")]
     if a.shape().num_elements() > 0 && b.shape().num_elements() > 0 && cublaslt::serves(&base) {
         let base = contiguous(base);
-        let out = if base.can_mut() { base.clone() } else { empty(&base, base.shape(), dtype) };
+        if base.can_mut() {
+            cublaslt::multiply(&a, &b, Some(&base), &base);
+            return base;
+        }
+        let out = empty(&base, base.shape(), dtype);
         cublaslt::multiply(&a, &b, Some(&base), &out);
         return out;
     }
