@@ -12,6 +12,7 @@ use super::super::ptx::shared_address;
 use super::super::softmax::Softmax;
 use super::super::tile::{Packing, Place};
 use super::keys::{COLUMNS, Stream, fill, masked};
+use super::order::Order;
 use super::product::{PANEL_BYTES, finish, multiply, multiply_weights, operand};
 use super::ptx::{Corner, arrive_expecting, grow_to, meet, pass, shrink_to, wait};
 use super::ring::{
@@ -23,7 +24,7 @@ use super::sight::{Sight, hide_branches};
 /// As [`mma::forward`](super::super::forward::forward); the inputs are maps of boxes of 128 tokens of one head, `starts` those
 /// of [`query_blocks`](super::super::block::query_blocks).
 ///
-/// Cubes: x the head, y the row, z the query tile (`ceil(queries / 128)`), the longest first; [`UNITS`](super::ring::UNITS) units.
+/// Cubes: one for each query tile of 128 queries of one head, in their order; [`UNITS`](super::ring::UNITS) units.
 #[cube(launch)]
 pub(in crate::attention::mma) fn forward<E: Float>(
     q: &TensorMap<E, Tiled>,
@@ -31,6 +32,7 @@ pub(in crate::attention::mma) fn forward<E: Float>(
     v: &TensorMap<E, Tiled>,
     packing: &Packing,
     starts: &[i32],
+    order: &Order,
     y: &mut [Vector<E, Const<2>>],
     lse: &mut [f32],
     #[comptime] ring: Ring,
@@ -38,7 +40,7 @@ pub(in crate::attention::mma) fn forward<E: Float>(
 ) {
     let shared = Shared::<[u32]>::new_aligned_slice(comptime!(ring.bytes() / 4), 1024usize);
     let base = shared_address(&shared);
-    let place = Place::of_cube(packing, comptime!(ring.tiles));
+    let place = order.place(CUBE_POS_X as usize, packing, comptime!(ring.tiles));
     let stream = Stream::of(base, &key_extent(packing, &place, comptime!(ring.tiles)));
     make_barriers(base, ring);
     if UNIT_POS < comptime!(CONSUMERS as u32) {

@@ -10,6 +10,7 @@ mod backward_keys;
 mod backward_queries;
 mod forward;
 mod keys;
+mod order;
 mod product;
 mod ptx;
 mod ring;
@@ -89,15 +90,17 @@ pub(super) fn forward(call: &Call) -> (Floats, Floats) {
     let y = empty(&call.q, call.q.shape(), call.q.dtype());
     let lse = empty(&call.q, [call.rows, call.heads, call.queries], DType::F32);
     if !call.is_empty() {
+        let (order, tiles) = order::order(call, ring.tiles.rows());
         forward::forward::launch(
             &call.q.client,
-            call.count(call.heads, call.queries, ring.tiles),
+            CubeCount::new_1d(tiles as u32),
             CubeDim::new_1d(UNITS as u32),
             map(&call.q, ring.tiles.rows()),
             map(&call.k, ring.tiles.columns),
             map(&call.v, ring.tiles.columns),
             call.packing(),
             call.starts.clone().into_buffer_arg(),
+            order,
             y.clone().into_buffer_arg(),
             lse.clone().into_buffer_arg(),
             ring,
