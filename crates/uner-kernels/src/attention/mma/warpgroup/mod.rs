@@ -11,8 +11,10 @@ mod backward_queries;
 mod forward;
 mod keys;
 mod order;
+mod output;
 mod product;
 mod ptx;
+mod queue;
 mod ring;
 mod sight;
 #[cfg(test)]
@@ -51,7 +53,7 @@ struct Forms {
 impl Forms {
     fn of(head_dim: usize) -> Self {
         Self {
-            forward: Ring::new(Axis::Queries, 1, keys::COLUMNS, keys::WORDS, head_dim),
+            forward: Ring::new(Axis::Queries, queue::BUFFERS, keys::COLUMNS, keys::WORDS, head_dim),
             queries: Ring::new(Axis::Queries, 2, keys::COLUMNS, keys::WORDS, head_dim),
             keys: Ring::new(Axis::Keys, 2, backward_keys::columns(head_dim), backward_keys::WORDS, head_dim),
         }
@@ -65,7 +67,7 @@ impl Forms {
 
     /// Bytes of shared memory of the kernel that takes most.
     fn shared_memory(self) -> usize {
-        self.forward.bytes().max(self.queries.bytes()).max(self.keys.bytes())
+        queue::bytes(self.forward).max(self.queries.bytes()).max(self.keys.bytes())
     }
 }
 
@@ -84,6 +86,12 @@ fn map(tensor: &Floats, tokens: usize) -> TensorMapArg<Tiled> {
         .with_prefetch(TensorMapPrefetch::B256)
 }
 
+/// The processors of the device.
+fn processors(client: &Client) -> usize {
+    let processors = client.properties().hardware.num_streaming_multiprocessors;
+    processors.expect("CUDA tells how many processors a card has") as usize
+}
+
 /// The output and its log-sum-exp.
 pub(super) fn forward(call: &Call) -> (Floats, Floats) {
     let ring = Forms::of_call(call).forward;
@@ -93,7 +101,7 @@ pub(super) fn forward(call: &Call) -> (Floats, Floats) {
         let (order, tiles) = order::order(call, ring.tiles.rows());
         forward::forward::launch(
             &call.q.client,
-            CubeCount::new_1d(tiles as u32),
+            CubeCount::new_1d(tiles.min(processors(&call.q.client)) as u32),
             CubeDim::new_1d(UNITS as u32),
             map(&call.q, ring.tiles.rows()),
             map(&call.k, ring.tiles.columns),
@@ -101,6 +109,7 @@ pub(super) fn forward(call: &Call) -> (Floats, Floats) {
             call.packing(),
             call.starts.clone().into_buffer_arg(),
             order,
+            call.next.clone().into_buffer_arg(),
             y.clone().into_buffer_arg(),
             lse.clone().into_buffer_arg(),
             ring,

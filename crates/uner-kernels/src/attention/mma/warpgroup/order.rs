@@ -4,7 +4,9 @@
 use cubecl::prelude::*;
 
 use super::super::Call;
+use super::super::ptx::count_up;
 use super::super::tile::{Packing, Place, Tiles};
+use super::queue::place_at;
 use crate::cube::dims;
 
 /// Bytes of keys and values that are in use at a time: 32 MiB of the cache's 50, as in FlashAttention-3.
@@ -30,24 +32,31 @@ pub(super) fn order(call: &Call, rows: usize) -> (OrderLaunch, usize) {
 
 #[cube]
 impl Order {
+    /// Tiles.
+    pub(super) fn tiles(&self, packing: &Packing, #[comptime] tiles: Tiles) -> u32 {
+        (self.heads * packing.sizes.queries.div_ceil(comptime!(tiles.rows()))) as u32
+    }
+
     /// Where tile `number` of the order lies.
     pub(super) fn place(&self, number: usize, packing: &Packing, #[comptime] tiles: Tiles) -> Place {
-        let sizes = packing.sizes.duplicate();
-        let count = sizes.queries.div_ceil(comptime!(tiles.rows()));
+        let count = packing.sizes.queries.div_ceil(comptime!(tiles.rows()));
         let first = number / (self.together * count) * self.together;
         let together = min(self.together, self.heads - first);
         let within = number - first * count;
         let turn = within / together;
         let of_all = first + within - turn * together;
-        let row = of_all / sizes.heads;
-        let head = of_all - row * sizes.heads;
-        Place {
-            row,
-            head,
-            kv_head: head / (sizes.heads / sizes.kv_heads),
-            first: (count - 1 - turn) * comptime!(tiles.rows()),
-            offset: sizes.keys - sizes.queries,
-            sizes,
-        }
+        let row = of_all / packing.sizes.heads;
+        let head = of_all - row * packing.sizes.heads;
+        place_at(packing, row, head, (count - 1 - turn) * comptime!(tiles.rows()))
     }
+}
+
+/// A number that no other cube gets, from the count of those that were given: in the first lane of the plane, 0 in others.
+#[cube]
+pub(super) fn take(next: &mut [i32]) -> u32 {
+    let mut taken = 0u32;
+    if UNIT_POS % 32 == 0 {
+        taken = count_up(next);
+    }
+    taken
 }
