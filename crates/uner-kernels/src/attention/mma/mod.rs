@@ -106,6 +106,8 @@ pub(super) struct Call {
     /// Of [`block::query_blocks`] and [`block::key_blocks`].
     starts: Ints,
     ends: Ints,
+    /// Counts the tiles that the cubes of a kernel have taken.
+    next: Ints,
     rows: usize,
     queries: usize,
     keys: usize,
@@ -131,6 +133,7 @@ impl Call {
             empty_device_contiguous_dtype(q.client.clone(), q.device.clone(), shape, DType::I32)
         };
         let (starts, ends) = (bounds(queries), bounds(keys));
+        let next = empty(&q, [1], DType::I32);
         let forms = Forms::of(head_dim);
         let (_, most_rows, most_tiles) = q.client.properties().hardware.max_cube_count;
         assert!(
@@ -152,6 +155,7 @@ impl Call {
             key_table,
             starts,
             ends,
+            next,
             rows,
             queries,
             keys,
@@ -208,6 +212,7 @@ impl Call {
             self.document.clone().into_buffer_arg(),
             self.query_table.clone().into_buffer_arg(),
             self.starts.clone().into_buffer_arg(),
+            self.next.clone().into_buffer_arg(),
             self.sizes(),
         );
         block::key_blocks::launch(

@@ -95,6 +95,9 @@ fn call(template: &str, operands: &str) -> String {
         "ex2.approx.ftz.f32" => ("ex2", vec![]),
         "sqrt.approx.ftz.f32" => ("root", vec![]),
         "rcp.approx.ftz.f32" => ("reciprocal", vec![]),
+        "shfl.sync.idx.b32" if template.contains(", 0, 31,") => ("shuffle_first", vec![]),
+        "st.shared.v2.s32" => ("store_pair", vec![]),
+        "atom.relaxed.gpu.global.inc.u32" if template.contains("], 0x7fffffff;") => ("count_up", vec![]),
         "shfl.sync.bfly.b32" => ("shuffle_xor", vec![constant(2)]),
         _ => panic!("`{template}` is not emulated"),
     };

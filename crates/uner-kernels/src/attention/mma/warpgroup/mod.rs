@@ -10,8 +10,11 @@ mod backward_keys;
 mod backward_queries;
 mod forward;
 mod keys;
+mod order;
+mod output;
 mod product;
 mod ptx;
+mod queue;
 mod ring;
 mod sight;
 #[cfg(test)]
@@ -50,7 +53,7 @@ struct Forms {
 impl Forms {
     fn of(head_dim: usize) -> Self {
         Self {
-            forward: Ring::new(Axis::Queries, 1, keys::COLUMNS, keys::WORDS, head_dim),
+            forward: Ring::new(Axis::Queries, queue::BUFFERS, keys::COLUMNS, keys::WORDS, head_dim),
             queries: Ring::new(Axis::Queries, 2, keys::COLUMNS, keys::WORDS, head_dim),
             keys: Ring::new(Axis::Keys, 2, backward_keys::columns(head_dim), backward_keys::WORDS, head_dim),
         }
@@ -64,7 +67,7 @@ impl Forms {
 
     /// Bytes of shared memory of the kernel that takes most.
     fn shared_memory(self) -> usize {
-        self.forward.bytes().max(self.queries.bytes()).max(self.keys.bytes())
+        queue::bytes(self.forward).max(self.queries.bytes()).max(self.keys.bytes())
     }
 }
 
@@ -83,21 +86,30 @@ fn map(tensor: &Floats, tokens: usize) -> TensorMapArg<Tiled> {
         .with_prefetch(TensorMapPrefetch::B256)
 }
 
+/// The processors of the device.
+fn processors(client: &Client) -> usize {
+    let processors = client.properties().hardware.num_streaming_multiprocessors;
+    processors.expect("CUDA tells how many processors a card has") as usize
+}
+
 /// The output and its log-sum-exp.
 pub(super) fn forward(call: &Call) -> (Floats, Floats) {
     let ring = Forms::of_call(call).forward;
     let y = empty(&call.q, call.q.shape(), call.q.dtype());
     let lse = empty(&call.q, [call.rows, call.heads, call.queries], DType::F32);
     if !call.is_empty() {
+        let (order, tiles) = order::order(call, ring.tiles.rows());
         forward::forward::launch(
             &call.q.client,
-            call.count(call.heads, call.queries, ring.tiles),
+            CubeCount::new_1d(tiles.min(processors(&call.q.client)) as u32),
             CubeDim::new_1d(UNITS as u32),
             map(&call.q, ring.tiles.rows()),
             map(&call.k, ring.tiles.columns),
             map(&call.v, ring.tiles.columns),
             call.packing(),
             call.starts.clone().into_buffer_arg(),
+            order,
+            call.next.clone().into_buffer_arg(),
             y.clone().into_buffer_arg(),
             lse.clone().into_buffer_arg(),
             ring,

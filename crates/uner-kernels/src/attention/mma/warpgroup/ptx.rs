@@ -128,3 +128,24 @@ pub(super) fn shrink_to(#[comptime] count: usize) {
 pub(super) fn grow_to(#[comptime] count: usize) {
     gpu_asm!("setmaxnreg.inc.sync.aligned.u32 {count};", count = const count, options(readonly));
 }
+
+/// The value of the plane's first lane. All lanes of the plane take part.
+#[cube]
+pub(super) fn first_lane(own: u32) -> u32 {
+    let first: u32;
+    gpu_asm!(
+        "shfl.sync.idx.b32 {first}, {own}, 0, 31, 0xffffffff;",
+        first = out(_) first, own = in(_) value::<u32>(own), options(nomem),
+    );
+    first
+}
+
+/// Writes two adjacent i32 to shared memory.
+#[cube]
+pub(super) fn store_integers(address: u32, first: i32, second: i32) {
+    gpu_asm!(
+        "st.shared.v2.s32 [{address}], {{{first}, {second}}};",
+        address = in(_) value::<u32>(address),
+        first = in(_) value::<i32>(first), second = in(_) value::<i32>(second), options(readonly),
+    );
+}

@@ -150,6 +150,22 @@ impl Stage {
         wait(self.full(base, which, ring), self.parity);
     }
 
+    /// [`Self::wait`] once more, for a tile that is there, and not before `a` and `b` are known. The assembler would wait for a
+    /// product as soon as it is started and compute afterwards what is to be computed meanwhile; it moves nothing over the loop of
+    /// this wait.
+    pub(super) fn wait_behind(
+        &self,
+        base: u32,
+        #[comptime] which: usize,
+        a: f32,
+        b: f32,
+        #[comptime] ring: Ring,
+    ) {
+        // No sum has these bits, but that is for us to know.
+        let never = u32::reinterpret(a) & u32::reinterpret(b) == u32::MAX;
+        wait(self.full(base, which, ring), select(never, 1 - self.parity, self.parity));
+    }
+
     /// Gives a tile back to the plane that copies. All lanes of a plane call it.
     pub(super) fn release(&self, base: u32, #[comptime] which: usize, #[comptime] ring: Ring) {
         meet_lanes();

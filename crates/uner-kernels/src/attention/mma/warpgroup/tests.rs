@@ -4,11 +4,11 @@ use burn::tensor::DType;
 
 use super::super::tests::{Packing, Shape, check, check_all};
 use crate::offline::emulator::{Change, Emulator};
-use crate::offline::recorder::Card::Hopper;
+use crate::offline::recorder::Card::{Hopper, Part};
 
 #[test]
 fn bf16_heads_of_64_equal_the_reference() {
-    check_all(Hopper, 64, DType::BF16, &[1, 65, 200]);
+    check_all(Part, 64, DType::BF16, &[1, 65, 200]);
 }
 
 #[test]
@@ -18,7 +18,7 @@ fn f16_heads_of_64_equal_the_reference() {
 
 #[test]
 fn bf16_heads_of_128_equal_the_reference() {
-    check_all(Hopper, 128, DType::BF16, &[127, 300]);
+    check_all(Part, 128, DType::BF16, &[127, 300]);
 }
 
 /// As the ignored tests of [`mma`](super::super).
@@ -27,25 +27,25 @@ const LENGTHS: [usize; 8] = [1, 7, 33, 63, 129, 255, 400, 515];
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_bf16_heads_of_64_equals_the_reference() {
-    check_all(Hopper, 64, DType::BF16, &LENGTHS);
+    check_all(Part, 64, DType::BF16, &LENGTHS);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_f16_heads_of_64_equals_the_reference() {
-    check_all(Hopper, 64, DType::F16, &LENGTHS);
+    check_all(Part, 64, DType::F16, &LENGTHS);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_bf16_heads_of_128_equals_the_reference() {
-    check_all(Hopper, 128, DType::BF16, &LENGTHS);
+    check_all(Part, 128, DType::BF16, &LENGTHS);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_f16_heads_of_128_equals_the_reference() {
-    check_all(Hopper, 128, DType::F16, &LENGTHS);
+    check_all(Part, 128, DType::F16, &LENGTHS);
 }
 
 #[test]
@@ -76,5 +76,22 @@ fn the_emulator_finds_faults() {
         emulator.set_fault(kernel, change);
         let found = check(&mut emulator, shape, Packing::Branches, DType::BF16);
         assert!(found.is_err(), "{what} in `{kernel}` is not found");
+    }
+}
+
+#[test]
+fn the_emulator_finds_faults_between_query_tiles() {
+    let faults: [(&str, Change); 3] = [
+        ("queries are given back by too few", |text| text.replacen("[%0], 8;", "[%0], 1;", 1)),
+        ("queries wait for too many", |text| text.replacen("[%0], 1;", "[%0], 2;", 1)),
+        ("lanes exchange the same word twice", |text| text.replace("%1, 2, 31,", "%1, 1, 31,")),
+    ];
+    // 20 query tiles.
+    let shape = Shape { rows: 1, queries: 130, keys: 130, heads: 10, kv_heads: 1, head_dim: 64 };
+    let Some(mut emulator) = Emulator::open(Part) else { return };
+    for (what, change) in faults {
+        emulator.set_fault("forward", change);
+        let found = check(&mut emulator, shape, Packing::Causal, DType::BF16);
+        assert!(found.is_err(), "{what}: not found");
     }
 }
