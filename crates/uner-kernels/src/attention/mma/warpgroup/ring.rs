@@ -19,7 +19,8 @@ pub(super) const STAGES: usize = 2;
 pub(super) const PLANES: usize = 8;
 /// Units that multiply.
 pub(super) const CONSUMERS: usize = PLANES * 32;
-/// Units of a cube: those and a warp group of which one plane copies. (Registers change hands by warp groups only.)
+/// Units of a cube: those and a warp group of which one plane brings tiles; in the backward kernel two more take patches away.
+/// (Registers change hands by warp groups only.)
 pub(super) const UNITS: usize = CONSUMERS + 128;
 /// Rows of the stationary tile that a warp group owns.
 pub(super) const GROUP_ROWS: usize = 64;

@@ -48,27 +48,71 @@ fn every_length_of_f16_heads_of_128_equals_the_reference() {
     check_all(Part, 128, DType::F16, &LENGTHS);
 }
 
+/// A fault: what it is, the kernel, the change.
+type Fault = (&'static str, &'static str, Change);
+
+const NO_WAIT: Change =
+    |text| text.replace("wgmma.wait_group.sync.aligned 0", "wgmma.wait_group.sync.aligned 1");
+const EARLY: Change =
+    |text| text.replace("wgmma.wait_group.sync.aligned 1", "wgmma.wait_group.sync.aligned 2");
+
 #[test]
-fn the_emulator_finds_faults() {
-    let early: Change =
-        |text| text.replace("wgmma.wait_group.sync.aligned 0", "wgmma.wait_group.sync.aligned 1");
-    let earlier: Change =
-        |text| text.replace("wgmma.wait_group.sync.aligned 1", "wgmma.wait_group.sync.aligned 2");
-    let faults: [(&str, &str, Change); 9] = [
+fn the_emulator_finds_faults_of_forward() {
+    find([
         ("a barrier counts too few", "forward", |text| text.replace("[%0], 33;", "[%0], 32;")),
         ("a turn is passed to too few", "forward", |text| {
             text.replacen("bar.arrive %0, 256", "bar.arrive %0, 128", 1)
         }),
-        ("no wait for a product", "forward", early),
-        ("a tile is given back too early", "forward", earlier),
-        ("no wait for a product", "backward_keys", early),
-        ("a tile is given back too early", "backward_queries", earlier),
-        ("no wait for a product", "backward_queries", early),
+        ("no wait for a product", "forward", NO_WAIT),
+        ("a tile is given back too early", "forward", EARLY),
         ("no transposition", "forward", |text| text.replace("adds, 1, 1, 1;", "adds, 1, 1, 0;")),
         ("another operand", "forward", |text| {
             text.replacen("add.s32 low, %64, 2;", "add.s32 low, %64, 4;", 1)
         }),
-    ];
+    ]);
+}
+
+/// The text with the first fence behind the last `what` gone.
+fn without_fence_behind(text: &str, what: &str) -> String {
+    let (before, behind) = text.rsplit_once(what).expect("the kernel has it");
+    format!(
+        "{before}{what}{}",
+        behind.replacen("fence.proxy.async.shared::cta;", "bar.warp.sync 0xffffffff;", 1)
+    )
+}
+
+#[test]
+fn the_emulator_finds_faults_of_backward() {
+    find([
+        ("no wait for a product", "backward", NO_WAIT),
+        ("a patch is put away too early", "backward", EARLY),
+        ("no transposition", "backward", |text| text.replace("adds, 1, 1, 1, 1;", "adds, 1, 1, 0, 1;")),
+        ("score gradients without a fence", "backward", |text| without_fence_behind(text, "stmatrix")),
+        ("score gradients are read before all are there", "backward", |text| {
+            text.replacen("[%0], 8;", "[%0], 4;", 1)
+        }),
+        ("a patch without a fence", "backward", |text| without_fence_behind(text, "st.shared.v4")),
+        ("a patch is overwritten while it is fetched", "backward", |text| {
+            text.replace("cp.async.bulk.wait_group.read 0;", "cp.async.bulk.commit_group;")
+        }),
+    ]);
+}
+
+#[test]
+fn the_emulator_finds_faults_of_turns() {
+    find([
+        ("a turn that is not awaited", "backward", |text| text.replace("ld.acquire.gpu", "ld.relaxed.gpu")),
+        ("no fence behind a turn", "backward", |text| {
+            text.replace("fence.proxy.async.global;", "fence.proxy.async.shared::cta;")
+        }),
+        ("a turn ends too early", "backward", |text| {
+            text.replace("cp.async.bulk.wait_group 0;", "cp.async.bulk.commit_group;")
+        }),
+    ]);
+}
+
+/// Each fault makes a check fail that passes without.
+fn find<const N: usize>(faults: [Fault; N]) {
     let shape = Shape { rows: 1, queries: 300, keys: 300, heads: 1, kv_heads: 1, head_dim: 64 };
     let Some(mut emulator) = Emulator::open(Hopper) else { return };
     check(&mut emulator, shape, Packing::Branches, DType::BF16).unwrap_or_else(|error| panic!("{error}"));
