@@ -2,7 +2,7 @@
 //! the tile lies and which keys it visits. A cube works on tiles until a note tells of no keys.
 //!
 //! A buffer has a barrier that tells when the tile and its note are there, and one that tells when they may be overwritten. Round
-//! `n` of a buffer ends phase `n` of its barriers.
+//! `n` of a buffer ends phase `n` of its barriers. The ring's own barrier of stationary tiles, which come once, is not used.
 
 use cubecl::prelude::*;
 
