@@ -6,13 +6,14 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::super::backward_keys::write_sums;
+use super::super::backward_keys::Sums;
 use super::super::block::{BLOCK, ENTRY};
 use super::super::mask::{Extent, query_extent};
 use super::super::ptx::shared_address;
 use super::super::tile::{Packing, Place, Tiles};
 use super::absorb::sweep;
 use super::exchange::make_exchange;
+use super::output::write_row;
 use super::ptx::{Corner, arrive_behind_copies, arrive_expecting, grow_to, shrink_to};
 use super::queries::add_patches;
 use super::ring::{
@@ -64,7 +65,7 @@ pub(super) struct Stream {
 
 /// The gradients of `k` and `v`, as [`mma::backward_keys`](super::super::backward_keys::backward_keys), and the sums from which
 /// [`gather`](super::queries::gather) takes that of `q`; the inputs are maps of boxes of one head, 128 tokens of `k` and `v`,
-/// [`columns`] of `q` and `dy`.
+/// [`columns`] of `q` and `dy`; `dk` and `dv` are in vectors of eight elements.
 ///
 /// # Shapes
 /// - `sums`, `turns`: see [`gather`](super::queries::gather); `turns` are zeros
@@ -74,8 +75,8 @@ pub(super) struct Stream {
 pub(in crate::attention::mma) fn backward<E: Float>(
     upstream: &Upstream<E>,
     packing: &Packing,
-    dk: &mut [Vector<E, Const<2>>],
-    dv: &mut [Vector<E, Const<2>>],
+    dk: &mut [Vector<E, Const<8>>],
+    dv: &mut [Vector<E, Const<8>>],
     sums: &mut [f32],
     turns: &mut [u32],
     #[comptime] ring: Ring,
@@ -113,6 +114,26 @@ pub(in crate::attention::mma) fn backward<E: Float>(
                 add_patches(sums, turns, packing, &place, &stream, plane - 1, ring);
             }
         }
+    }
+}
+
+/// Writes the gradients of the warp group's keys and values.
+#[cube]
+fn write_sums<E: Float>(
+    own: &Sums,
+    dk: &mut [Vector<E, Const<8>>],
+    dv: &mut [Vector<E, Const<8>>],
+    place: &Place,
+    #[comptime] tiles: Tiles,
+) {
+    #[unroll]
+    for r in 0..2usize {
+        let key = place.lane_row(tiles) + r * 8;
+        let run = place.keys(key, tiles);
+        let inside = key < place.sizes.keys;
+        let start = run.base + key * run.stride;
+        write_row::<E>(dk, &own.keys, r, comptime!(tiles.scale()).runtime(), start, inside, tiles);
+        write_row::<E>(dv, &own.values, r, 1.0f32.runtime(), start, inside, tiles);
     }
 }
 

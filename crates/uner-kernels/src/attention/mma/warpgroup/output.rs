@@ -1,4 +1,6 @@
-//! The way of the sums into the output: normalised, rounded, 16 bytes of a row at a time.
+//! The way of sums into tensors: rounded, 16 bytes of a row at a time.
+//!
+//! [`write_row`] is for every row of 64 elements or more; [`write_out`] normalises what the forward pass has summed first.
 
 use cubecl::prelude::*;
 
@@ -48,13 +50,28 @@ pub(super) fn write_out<E: Float>(
             lse[place.statistics() + query] = select(seen, value, BLIND);
         }
         let run = place.queries(query, tiles);
-        let first = (run.base + query * run.stride) / 8 + (UNIT_POS % 4) as usize;
-        #[unroll]
-        for part in 0..comptime!(tiles.head_tiles() / 4) {
-            let words = chunk::<E>(sums, r, part, inverse);
-            if inside {
-                y[first + part * 4] = Vector::<E, Const<8>>::reinterpret(words);
-            }
+        write_row::<E>(y, sums, r, inverse, run.base + query * run.stride, inside, tiles);
+    }
+}
+
+/// Writes row `r` of the lane's two, times `factor`, to `target`, where it begins at element `start`; nothing unless `inside`. All
+/// lanes of the plane call it.
+#[cube]
+pub(super) fn write_row<E: Float>(
+    target: &mut [Vector<E, Const<8>>],
+    sums: &Array<Accumulator>,
+    #[comptime] r: usize,
+    factor: f32,
+    start: usize,
+    inside: bool,
+    #[comptime] tiles: Tiles,
+) {
+    let first = start / 8 + (UNIT_POS % 4) as usize;
+    #[unroll]
+    for part in 0..comptime!(tiles.head_tiles() / 4) {
+        let words = chunk::<E>(sums, r, part, factor);
+        if inside {
+            target[first + part * 4] = Vector::<E, Const<8>>::reinterpret(words);
         }
     }
 }
