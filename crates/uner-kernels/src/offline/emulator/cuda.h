@@ -23,7 +23,6 @@ void emulator_ldmatrix(uint32_t* out, uint32_t address, int transposed);
 void emulator_stmatrix(uint32_t address, const uint32_t* in, int transposed);
 uint32_t emulator_shuffle_xor(uint32_t value, uint32_t mask);
 uint32_t emulator_shuffle_first(uint32_t value);
-uint32_t emulator_count_up(uint32_t* counter);
 void emulator_copy_async(uint32_t address, const void* source, uint32_t size, uint32_t bytes);
 void emulator_commit();
 void emulator_wait();
@@ -118,10 +117,6 @@ inline void shuffle_xor(uint32_t mask, float& other, float own) {
     other = as<float>(emulator_shuffle_xor(as<uint32_t>(own), mask));
 }
 inline void shuffle_first(uint32_t& first, uint32_t own) { first = emulator_shuffle_first(own); }
-template <class T>
-inline void count_up(uint32_t& before, T* counter) {
-    before = emulator_count_up(reinterpret_cast<uint32_t*>(counter));
-}
 
 inline void mbarrier_init(uint32_t count, uint32_t address) { emulator_mbarrier_init(address, count); }
 inline void mbarrier_arrive(uint32_t bytes, uint32_t address) { emulator_mbarrier_arrive(address, bytes); }

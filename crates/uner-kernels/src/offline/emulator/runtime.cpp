@@ -188,12 +188,6 @@ u32 emulator_shuffle_xor(u32 value, u32 mask) {
 
 u32 emulator_shuffle_first(u32 value) { return gather(7, &value, 1).in[0][0]; }
 
-// Blocks may share it.
-u32 emulator_count_up(u32* counter) {
-    check_global(reinterpret_cast<const char*>(counter), 4, false);
-    return (*counter)++;
-}
-
 void emulator_copy_async(u32 address, const void* source, u32 size, u32 bytes) {
     if (bytes > size) fail("cp.async of more than its size");
     if (reinterpret_cast<u64>(source) % size != 0) fail("misaligned source of cp.async");
