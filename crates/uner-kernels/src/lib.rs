@@ -21,6 +21,7 @@ mod hash;
 pub mod linear;
 pub mod linear_cross_entropy;
 pub mod linear_sum;
+pub mod link;
 #[cfg(feature = "cuda")]
 pub mod offline;
 pub mod profile;
