@@ -35,7 +35,7 @@ const NORMS: usize = 8;
 type Measure = fn(&Bench, &Preset);
 
 /// The ops by their directory, and whether they read weights.
-const OPS: [(&str, bool, Measure); 15] = [
+const OPS: [(&str, bool, Measure); 14] = [
     ("attention", false, bench_attention),
     ("rms_norm", true, bench_rms_norm),
     ("rope", false, bench_rope),
@@ -44,7 +44,6 @@ const OPS: [(&str, bool, Measure); 15] = [
     ("linear", true, bench_linear),
     ("linear_sum", false, bench_linear_sum),
     ("add_linear", false, bench_add_linear),
-    ("dropped_linear", false, bench_dropped_linear),
     ("quantized_linear", false, bench_quantized_linear),
     ("linear_cross_entropy", true, bench_linear_cross_entropy),
     ("accumulate", true, bench_accumulate),
@@ -168,6 +167,16 @@ fn bench_dropout(bench: &Bench, preset: &Preset) {
         || drop(dropout(x.clone(), &keys, draw)),
         || backward(dropout(leaf(&x), &keys, draw), &dy),
     );
+    // Behind it the narrow layer of an adapter.
+    let (rank, weight) = (16, bench.random([16, hidden]));
+    let dlow = bench.random([tokens, rank]);
+    bench.passes(
+        &Case { op: "dropout", shape: format!("{tokens}x{hidden}->{rank}") },
+        Cost::Bytes(bytes),
+        Cost::Bytes(2 * bytes),
+        || drop(dropped_linear(x.clone(), &keys, weight.clone(), draw)),
+        || backward(dropped_linear(leaf(&x), &keys, leaf(&weight), draw), &dlow),
+    );
 }
 
 fn bench_linear(bench: &Bench, preset: &Preset) {
@@ -205,24 +214,6 @@ fn bench_add_linear(bench: &Bench, preset: &Preset) {
         Cost::Bytes(bytes),
         || drop(add_linear(base.clone(), x.clone(), weight.clone())),
         || backward(add_linear(leaf(&base), leaf(&x), leaf(&weight)), &dy),
-    );
-}
-
-/// The narrow layer of an adapter of rank 16, behind dropout.
-fn bench_dropped_linear(bench: &Bench, preset: &Preset) {
-    let Preset { tokens, hidden, .. } = *preset;
-    let rank = 16;
-    let (x, weight, dy) =
-        (bench.random([tokens, hidden]), bench.random([rank, hidden]), bench.random([tokens, rank]));
-    let keys = Tensor::<1, Int>::arange(0..tokens as i64, &bench.device);
-    let draw = Draw { place: 1, probability: 0.05 };
-    let bytes = tokens * hidden * bench.activation_bytes();
-    bench.passes(
-        &Case { op: "dropped_linear", shape: format!("{tokens}x{hidden}->{rank}") },
-        Cost::Bytes(bytes),
-        Cost::Bytes(2 * bytes),
-        || drop(dropped_linear(x.clone(), &keys, weight.clone(), draw)),
-        || backward(dropped_linear(leaf(&x), &keys, leaf(&weight), draw), &dy),
     );
 }
 

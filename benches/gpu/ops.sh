@@ -4,7 +4,7 @@
 # Products, attention, and what memory bounds. PyTorch measures a group in one process: importing it takes longer than measuring.
 GROUPS_OF_OPS=("linear linear_cross_entropy quantized_linear" "attention" "rms_norm rope swiglu dropout adamw squared_norm")
 # What PyTorch has no op for.
-OURS_ALONE=(linear_sum add_linear dropped_linear accumulate add_rows)
+OURS_ALONE=(linear_sum add_linear accumulate add_rows)
 read -ra OPS <<<"${GROUPS_OF_OPS[*]} ${OURS_ALONE[*]}"
 
 part_limits() {

@@ -43,6 +43,7 @@ fn a_profile_names_every_op_and_its_times_add_up() {
     let ops: BTreeSet<&str> = found.ops.iter().map(|time| time.op).collect();
     let expected = [
         "adamw",
+        "add_linear",
         "add_rows",
         "attention",
         "linear",
@@ -55,7 +56,7 @@ fn a_profile_names_every_op_and_its_times_add_up() {
     assert_eq!(ops.into_iter().collect::<Vec<_>>(), expected);
     let backward: BTreeSet<&str> =
         found.ops.iter().filter(|time| time.pass == Pass::Backward).map(|time| time.op).collect();
-    assert_eq!(backward.len(), 6, "all but the optimizer's: {backward:?}");
+    assert_eq!(backward.len(), 7, "all but the optimizer's: {backward:?}");
     let sum: f64 = found.ops.iter().map(|time| time.seconds).sum();
     assert!(found.other > 0.0 && found.ops.iter().all(|time| time.seconds > 0.0), "{found:?}");
     assert!((sum + found.other - found.seconds).abs() < 1e-9 * found.seconds, "{found:?}");

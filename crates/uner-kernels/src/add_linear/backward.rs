@@ -8,6 +8,7 @@ use burn::backend::{Autodiff, tensor::FloatTensor};
 
 use super::{AddLinearKernels, AddLinearOps};
 use crate::linear::backward::{input_gradient, weight_gradient};
+use crate::profile::{Pass, timed};
 
 #[derive(Debug)]
 struct AddLinearBackward;
@@ -22,11 +23,13 @@ impl<B: AddLinearKernels> Backward<B, 3> for AddLinearBackward {
         let [x, weight] = ops.state;
         if let (Some(node), Some(weight)) = (x_node, weight) {
             let weight = checkpointer.retrieve_node_output(weight);
-            grads.register::<B>(node.id, input_gradient::<B>("add_linear", dy.clone(), weight, None));
+            let dx = || input_gradient::<B>(dy.clone(), weight, None);
+            grads.register::<B>(node.id, timed("add_linear", Pass::Backward, dx));
         }
         if let (Some(node), Some(x)) = (weight_node, x) {
             let x = checkpointer.retrieve_node_output(x);
-            grads.register::<B>(node.id, weight_gradient::<B>("add_linear", dy.clone(), x));
+            let dweight = || weight_gradient::<B>(dy.clone(), x);
+            grads.register::<B>(node.id, timed("add_linear", Pass::Backward, dweight));
         }
         if let Some(node) = base_node {
             grads.register::<B>(node.id, dy);

@@ -90,8 +90,8 @@ impl<B: DroppedLinearKernels> Backward<B, 2> for DroppedLinearBackward {
         let State { nodes: [x, weight], keys, draw, gradient } = ops.state;
         if let (Some(node), Some(x)) = (weight_node, x) {
             let x = checkpointer.retrieve_node_output(x);
-            let x = timed("dropped_linear", Pass::Backward, || B::drop_out(x, keys.clone(), draw));
-            grads.register::<B>(node.id, weight_gradient::<B>("dropped_linear", dy.clone(), x));
+            let dweight = || weight_gradient::<B>(dy.clone(), B::drop_out(x, keys.clone(), draw));
+            grads.register::<B>(node.id, timed("dropped_linear", Pass::Backward, dweight));
         }
         if let (Some(node), Some(weight)) = (x_node, weight) {
             let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);

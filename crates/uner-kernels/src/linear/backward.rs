@@ -24,40 +24,33 @@ impl<B: LinearKernels> Backward<B, 2> for LinearBackward {
         if let (Some(node), Some(weight)) = (x_node, weight) {
             let weight = checkpointer.retrieve_node_output(weight);
             let dy = dy.clone();
-            gradient.add::<B>(node.id, grads, |rest| input_gradient::<B>("linear", dy, weight, rest));
+            let dx = |rest| timed("linear", Pass::Backward, || input_gradient::<B>(dy, weight, rest));
+            gradient.add::<B>(node.id, grads, dx);
         }
         if let (Some(node), Some(x)) = (weight_node, x) {
             let x = checkpointer.retrieve_node_output(x);
-            grads.register::<B>(node.id, weight_gradient::<B>("linear", dy, x));
+            let dweight = timed("linear", Pass::Backward, || weight_gradient::<B>(dy, x));
+            grads.register::<B>(node.id, dweight);
         }
     }
 }
 
-/// `dy · weight`, added to `rest` where there is one, in the backward pass of `op`.
+/// `dy · weight`, added to `rest` where there is one.
 pub(crate) fn input_gradient<B: LinearKernels>(
-    op: &'static str,
     dy: FloatTensor<B>,
     weight: FloatTensor<B>,
     rest: Option<FloatTensor<B>>,
 ) -> FloatTensor<B> {
-    timed(op, Pass::Backward, || {
-        let ([tokens, output], [_, input]) = (dy.shape().dims::<2>(), weight.shape().dims::<2>());
-        counted(tokens, input, output);
-        B::linear_backward_x(dy, weight, rest)
-    })
+    let ([tokens, output], [_, input]) = (dy.shape().dims::<2>(), weight.shape().dims::<2>());
+    counted(tokens, input, output);
+    B::linear_backward_x(dy, weight, rest)
 }
 
-/// `dyᵀ · x`, in the backward pass of `op`.
-pub(crate) fn weight_gradient<B: LinearKernels>(
-    op: &'static str,
-    dy: FloatTensor<B>,
-    x: FloatTensor<B>,
-) -> FloatTensor<B> {
-    timed(op, Pass::Backward, || {
-        let ([tokens, output], [_, input]) = (dy.shape().dims::<2>(), x.shape().dims::<2>());
-        counted(output, input, tokens);
-        B::linear_backward_weight(dy, x)
-    })
+/// `dyᵀ · x`.
+pub(crate) fn weight_gradient<B: LinearKernels>(dy: FloatTensor<B>, x: FloatTensor<B>) -> FloatTensor<B> {
+    let ([tokens, output], [_, input]) = (dy.shape().dims::<2>(), x.shape().dims::<2>());
+    counted(output, input, tokens);
+    B::linear_backward_weight(dy, x)
 }
 
 impl<B: LinearKernels + LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {

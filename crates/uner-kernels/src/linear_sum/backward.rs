@@ -34,7 +34,8 @@ impl<B: LinearSumKernels> Backward<B, 2> for LinearSumBackward {
         if let (Some(node), Some(weight)) = (x_node, weight) {
             let weight = checkpointer.retrieve_node_output(weight);
             let dy = dy.clone();
-            gradient.add::<B>(node.id, grads, |rest| input_gradient::<B>("linear_sum", dy, weight, rest));
+            let dx = |rest| timed("linear_sum", Pass::Backward, || input_gradient::<B>(dy, weight, rest));
+            gradient.add::<B>(node.id, grads, dx);
         }
         let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
         if let Some(node) = sum_node {

@@ -10,17 +10,17 @@ use cubecl::prelude::*;
 use super::super::block::BLOCK;
 use super::super::mask::{Extent, key_extent};
 use super::super::product::{clear, zeros};
-use super::super::ptx::shared_address;
+use super::super::ptx::{Accumulator, shared_address};
 use super::super::softmax::Softmax;
 use super::super::tile::{Packing, Place, Tiles};
 use super::keys::{COLUMNS, Stream, fill_stage, masked};
 use super::order::{Order, take};
-use super::output::{Total, write_out};
+use super::output::{Totals, write_out};
 use super::product::{finish, multiply, multiply_weights, operand};
 use super::ptx::{first_lane, grow_to, meet, pass, shrink_to};
 use super::queue::{Buffer, bytes, make_buffers, place_at};
 use super::ring::{CONSUMERS, COPYING, FIRST, MULTIPLYING, Ring, SECOND, Stage, make_barriers};
-use super::sight::{Sight, hide_branches};
+use super::sight::Sight;
 
 /// As [`mma::forward`](super::super::forward::forward); the inputs are maps of boxes of 128 tokens of one head, `starts` those
 /// of [`query_blocks`](super::super::block::query_blocks), `y` in vectors of eight elements. `next` is 0 and counts the query
@@ -99,6 +99,23 @@ fn visited(base: u32, packing: &Packing, place: &Place, #[comptime] tiles: Tiles
     Stream::of(base, &Extent { begin, end, document: extent.document })
 }
 
+/// The query tile that sums belong to.
+#[derive(CubeType, Clone, Copy)]
+struct Owner {
+    row: usize,
+    head: usize,
+    first: usize,
+}
+
+#[cube]
+impl Owner {
+    fn set(&mut self, place: &Place) {
+        self.row = place.row;
+        self.head = place.head;
+        self.first = place.first;
+    }
+}
+
 /// The work of a warp group.
 #[cube]
 fn sweep<E: Float>(
@@ -111,36 +128,16 @@ fn sweep<E: Float>(
 ) {
     let tiles = comptime!(ring.tiles);
     let group = UNIT_POS / 128;
-    let (columns, width) = comptime!((COLUMNS / 2, tiles.head_dim / 2));
     let mut softmax = Softmax::start(tiles);
     let mut scores = zeros(comptime!(tiles.column_tiles()));
     // Query tiles and key tiles so far, and the key tiles of this query tile.
     let mut turn = 0u32;
     let mut number = 1u32;
     let mut left = Buffer::of(turn).wait(base, ring);
-    // The first key tile of all has none before it.
+    let mut weights = first_weights::<E>(&mut softmax, &mut scores, packing, starts, base, ring);
     let note = Buffer::of(turn).read(base, packing, ring);
-    let sight = Sight::of_lane(starts, &note.place, tiles);
-    let stage = Stage::of(0u32);
-    let tile = masked(packing, &note.place, &note.stream, 0u32);
-    stage.wait(base, FIRST, ring);
-    let queries = Buffer::of(turn).queries(base, ring);
-    multiply::<E>(&mut scores, queries, stage.tile(base, FIRST, ring), comptime!(ring.along()), false);
-    finish(&mut scores, columns, 0usize);
-    if tile.cut {
-        sight.hide(&mut scores, note.stream.token(0u32), tiles);
-    }
-    if tile.branched {
-        hide_branches(&mut scores, packing, &note.place, stage.words(base, ring), tiles);
-    }
-    stage.release(base, FIRST, ring);
-    softmax.rescale(&mut scores, 0usize, 0usize, tiles);
-    softmax.rescale(&mut scores, 0usize, 1usize, tiles);
-    let mut weights = operand::<E>(&scores, COLUMNS);
     // Where the sums belong.
-    let mut row = note.place.row;
-    let mut head = note.place.head;
-    let mut first = note.place.first;
+    let mut owner = Owner { row: note.place.row, head: note.place.head, first: note.place.first };
     let mut begin = 1u32;
     // The first group is first.
     if group == 1 {
@@ -158,49 +155,28 @@ fn sweep<E: Float>(
         for part in begin..left {
             let stage = Stage::of(number);
             let before = Stage::of(number - 1);
-            let tile = masked(packing, &note.place, &note.stream, part);
-            stage.wait(base, FIRST, ring);
-            meet(1 + group, comptime!(CONSUMERS));
-            multiply::<E>(
-                &mut scores,
-                queries,
-                stage.tile(base, FIRST, ring),
-                comptime!(ring.along()),
-                false,
-            );
-            before.wait(base, SECOND, ring);
-            let values = before.tile(base, SECOND, ring);
-            multiply_weights::<E>(&mut softmax.sums, &weights, values, comptime!(ring.down()));
-            pass(2 - group, comptime!(CONSUMERS));
-            finish(&mut scores, columns, 1usize);
-            if tile.cut {
-                sight.hide(&mut scores, note.stream.token(part), tiles);
-            }
-            if tile.branched {
-                hide_branches(&mut scores, packing, &note.place, stage.words(base, ring), tiles);
-            }
+            let tile = masked(packing, &note.place, &note.stream, part, stage.words(base, ring));
+            multiply_both::<E>(&mut softmax, &mut scores, &weights, queries, number, base, ring);
+            tile.hide(&mut scores, packing, &note.place, &sight, tiles);
             stage.release(base, FIRST, ring);
             if part + 1 == left {
                 buffer.release(base, ring);
             }
             // Of the query tile before, where this is the first of one.
-            let upper_total = Total::of(&softmax, 0usize);
-            let lower_total = Total::of(&softmax, 1usize);
+            let totals = Totals::of(&softmax);
             if part == 0 {
                 softmax.restart(tiles);
             }
             let upper = softmax.rescale(&mut scores, 0usize, 0usize, tiles);
             let lower = softmax.rescale(&mut scores, 0usize, 1usize, tiles);
             before.wait_behind(base, SECOND, softmax.weights[0usize], softmax.weights[1usize], ring);
-            finish(&mut softmax.sums, width, 0usize);
+            finish(&mut softmax.sums, comptime!(tiles.head_dim / 2), 0usize);
             before.release(base, SECOND, ring);
             if part == 0 {
-                let place = place_at(packing, row, head, first);
-                write_out::<E>(&softmax.sums, &upper_total, &lower_total, y, lse, &place, tiles);
+                let place = place_at(packing, owner.row, owner.head, owner.first);
+                write_out::<E>(&softmax.sums, &totals, y, lse, &place, tiles);
                 clear(&mut softmax.sums, comptime!(tiles.head_tiles()));
-                row = note.place.row;
-                head = note.place.head;
-                first = note.place.first;
+                owner.set(&note.place);
             } else {
                 softmax.shrink(0usize, upper, lower, tiles);
             }
@@ -215,12 +191,61 @@ fn sweep<E: Float>(
     last.wait(base, SECOND, ring);
     let values = last.tile(base, SECOND, ring);
     multiply_weights::<E>(&mut softmax.sums, &weights, values, comptime!(ring.down()));
-    finish(&mut softmax.sums, width, 0usize);
-    let place = place_at(packing, row, head, first);
-    let (upper, lower) = (Total::of(&softmax, 0usize), Total::of(&softmax, 1usize));
-    write_out::<E>(&softmax.sums, &upper, &lower, y, lse, &place, tiles);
+    finish(&mut softmax.sums, comptime!(tiles.head_dim / 2), 0usize);
+    let place = place_at(packing, owner.row, owner.head, owner.first);
+    write_out::<E>(&softmax.sums, &Totals::of(&softmax), y, lse, &place, tiles);
     // The other group has passed it on once more.
     if group == 0 {
         meet(1u32, comptime!(CONSUMERS));
     }
+}
+
+/// The weights of the first key tile of all, which has none before it.
+#[cube]
+fn first_weights<E: Float>(
+    softmax: &mut Softmax,
+    scores: &mut Array<Accumulator>,
+    packing: &Packing,
+    starts: &[i32],
+    base: u32,
+    #[comptime] ring: Ring,
+) -> Array<u32> {
+    let tiles = comptime!(ring.tiles);
+    let (buffer, stage) = (Buffer::of(0u32), Stage::of(0u32));
+    let note = buffer.read(base, packing, ring);
+    let sight = Sight::of_lane(starts, &note.place, tiles);
+    let tile = masked(packing, &note.place, &note.stream, 0u32, stage.words(base, ring));
+    stage.wait(base, FIRST, ring);
+    let (queries, keys) = (buffer.queries(base, ring), stage.tile(base, FIRST, ring));
+    multiply::<E>(scores, queries, keys, comptime!(ring.along()), false);
+    finish(scores, comptime!(COLUMNS / 2), 0usize);
+    tile.hide(scores, packing, &note.place, &sight, tiles);
+    stage.release(base, FIRST, ring);
+    softmax.rescale(scores, 0usize, 0usize, tiles);
+    softmax.rescale(scores, 0usize, 1usize, tiles);
+    operand::<E>(scores, COLUMNS)
+}
+
+/// Starts the scores of key tile `number` and the sum of the values of the tile before, when it is the group's turn; waits for the
+/// scores.
+#[cube]
+fn multiply_both<E: Float>(
+    softmax: &mut Softmax,
+    scores: &mut Array<Accumulator>,
+    weights: &Array<u32>,
+    queries: u32,
+    number: u32,
+    base: u32,
+    #[comptime] ring: Ring,
+) {
+    let group = UNIT_POS / 128;
+    let (stage, before) = (Stage::of(number), Stage::of(number - 1));
+    stage.wait(base, FIRST, ring);
+    meet(1 + group, comptime!(CONSUMERS));
+    multiply::<E>(scores, queries, stage.tile(base, FIRST, ring), comptime!(ring.along()), false);
+    before.wait(base, SECOND, ring);
+    let values = before.tile(base, SECOND, ring);
+    multiply_weights::<E>(&mut softmax.sums, weights, values, comptime!(ring.down()));
+    pass(2 - group, comptime!(CONSUMERS));
+    finish(scores, comptime!(COLUMNS / 2), 1usize);
 }

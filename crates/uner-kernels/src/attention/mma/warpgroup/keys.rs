@@ -4,9 +4,11 @@ use cubecl::prelude::*;
 
 use super::super::block::{BLOCK, ENTRY};
 use super::super::mask::Extent;
-use super::super::tile::{Packing, Place};
+use super::super::ptx::Accumulator;
+use super::super::tile::{Packing, Place, Tiles};
 use super::ptx::{Corner, arrive_behind_copies};
 use super::ring::{FIRST, GROUP_ROWS, Ring, SECOND, Stage, copy_words};
+use super::sight::{Sight, hide_branches};
 use crate::attention::PADDING;
 
 /// Keys of a tile.
@@ -93,14 +95,38 @@ pub(super) fn fill_stage<E: Float>(
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Masked {
     /// Whether some key may be out of a query's sight.
-    pub(super) cut: bool,
+    cut: bool,
     /// Whether some key may be in another branch.
-    pub(super) branched: bool,
+    branched: bool,
+    /// The position of its first key.
+    token: usize,
+    /// The shared address of its branches.
+    words: u32,
 }
 
-/// What the group's queries may not see of tile `number`.
 #[cube]
-pub(super) fn masked(packing: &Packing, place: &Place, stream: &Stream, number: u32) -> Masked {
+impl Masked {
+    /// Sets the scores of what the lane's queries may not see to negative infinity.
+    pub(super) fn hide(
+        &self,
+        scores: &mut Array<Accumulator>,
+        packing: &Packing,
+        place: &Place,
+        sight: &Sight,
+        #[comptime] tiles: Tiles,
+    ) {
+        if self.cut {
+            sight.hide(scores, self.token, tiles);
+        }
+        if self.branched {
+            hide_branches(scores, packing, place, self.words, tiles);
+        }
+    }
+}
+
+/// What the group's queries may not see of tile `number`, whose branches are at the shared address `words`.
+#[cube]
+pub(super) fn masked(packing: &Packing, place: &Place, stream: &Stream, number: u32, words: u32) -> Masked {
     let block = stream.block(number);
     let blocks = place.sizes.keys.div_ceil(BLOCK);
     let left = (place.row * blocks + block) * ENTRY;
@@ -111,5 +137,5 @@ pub(super) fn masked(packing: &Packing, place: &Place, stream: &Stream, number: 
     let uniform = select(left_document == right_document, left_document == stream.document, false);
     let open = select(uniform, stream.document != PADDING, false);
     let branched = packing.key_table[left + 2] + packing.key_table[right + 2] != 0;
-    Masked { cut: !(below && open), branched }
+    Masked { cut: !(below && open), branched, token: stream.token(number), words }
 }

@@ -11,15 +11,33 @@ use crate::attention::BLIND;
 
 /// What the softmax of a row ends with: its largest score, and this lane's part of the sum of its weights.
 #[derive(CubeType, Clone, Copy)]
-pub(super) struct Total {
-    pub(super) largest: f32,
-    pub(super) weight: f32,
+struct Total {
+    largest: f32,
+    weight: f32,
 }
 
 #[cube]
 impl Total {
-    pub(super) fn of(softmax: &Softmax, #[comptime] r: usize) -> Total {
+    fn parts(&self) -> (f32, f32) {
+        (self.largest, self.weight)
+    }
+
+    fn of(softmax: &Softmax, #[comptime] r: usize) -> Total {
         Total { largest: value::<f32>(softmax.maxima[r]), weight: value::<f32>(softmax.weights[r]) }
+    }
+}
+
+/// Those of the lane's two rows.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Totals {
+    upper: Total,
+    lower: Total,
+}
+
+#[cube]
+impl Totals {
+    pub(super) fn of(softmax: &Softmax) -> Totals {
+        Totals { upper: Total::of(softmax, 0usize), lower: Total::of(softmax, 1usize) }
     }
 }
 
@@ -27,8 +45,7 @@ impl Total {
 #[cube]
 pub(super) fn write_out<E: Float>(
     sums: &Array<Accumulator>,
-    upper: &Total,
-    lower: &Total,
+    totals: &Totals,
     y: &mut [Vector<E, Const<8>>],
     lse: &mut [f32],
     place: &Place,
@@ -36,8 +53,7 @@ pub(super) fn write_out<E: Float>(
 ) {
     #[unroll]
     for r in 0..2usize {
-        let (largest, part) =
-            if comptime!(r == 0) { (upper.largest, upper.weight) } else { (lower.largest, lower.weight) };
+        let (largest, part) = if comptime!(r == 0) { totals.upper.parts() } else { totals.lower.parts() };
         let mut weight = part;
         weight += exchange(weight, 1u32);
         weight += exchange(weight, 2u32);
