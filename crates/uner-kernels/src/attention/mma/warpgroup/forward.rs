@@ -134,10 +134,9 @@ fn sweep<E: Float>(
     let mut turn = 0u32;
     let mut number = 1u32;
     let mut left = Buffer::of(turn).wait(base, ring);
-    let mut weights = first_weights::<E>(&mut softmax, &mut scores, packing, starts, base, ring);
-    let note = Buffer::of(turn).read(base, packing, ring);
     // Where the sums belong.
-    let mut owner = Owner { row: note.place.row, head: note.place.head, first: note.place.first };
+    let mut owner = first_scores::<E>(&mut softmax, &mut scores, packing, starts, base, ring);
+    let mut weights = operand::<E>(&scores, COLUMNS);
     let mut begin = 1u32;
     // The first group is first.
     if group == 1 {
@@ -200,16 +199,16 @@ fn sweep<E: Float>(
     }
 }
 
-/// The weights of the first key tile of all, which has none before it.
+/// The weights of the first key tile of all, which has none before it, in place of its scores; returns where they belong.
 #[cube]
-fn first_weights<E: Float>(
+fn first_scores<E: Float>(
     softmax: &mut Softmax,
     scores: &mut Array<Accumulator>,
     packing: &Packing,
     starts: &[i32],
     base: u32,
     #[comptime] ring: Ring,
-) -> Array<u32> {
+) -> Owner {
     let tiles = comptime!(ring.tiles);
     let (buffer, stage) = (Buffer::of(0u32), Stage::of(0u32));
     let note = buffer.read(base, packing, ring);
@@ -223,7 +222,7 @@ fn first_weights<E: Float>(
     stage.release(base, FIRST, ring);
     softmax.rescale(scores, 0usize, 0usize, tiles);
     softmax.rescale(scores, 0usize, 1usize, tiles);
-    operand::<E>(scores, COLUMNS)
+    Owner { row: note.place.row, head: note.place.head, first: note.place.first }
 }
 
 /// Starts the scores of key tile `number` and the sum of the values of the tile before, when it is the group's turn; waits for the
