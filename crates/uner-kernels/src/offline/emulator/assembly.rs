@@ -69,7 +69,9 @@ fn call(template: &str, operands: &str) -> String {
         "red.release.gpu.global.max.u32" => ("raise_word", vec![]),
         "atom.relaxed.gpu.global.add.u32" => ("count_up", vec![]),
         "cp.async.bulk.global.shared::cta.bulk_group" => ("bulk_write", vec!["false", constant(2)]),
-        "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32" => ("bulk_write", vec!["true", constant(2)]),
+        "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32" => {
+            ("bulk_write", vec!["true", constant(2)])
+        }
         "cp.async.bulk.commit_group" => ("bulk_commit", vec![]),
         "cp.async.bulk.wait_group.read" if template.contains(" 0;") => ("bulk_wait", vec!["true"]),
         "cp.async.bulk.wait_group" if template.contains(" 0;") => ("bulk_wait", vec!["false"]),
@@ -96,16 +98,20 @@ fn call(template: &str, operands: &str) -> String {
         "setmaxnreg.inc.sync.aligned.u32"
         | "setmaxnreg.dec.sync.aligned.u32"
         | "fence.mbarrier_init.release.cluster" => return String::new(),
+        "mov.u32" if template.contains("%tid.x") => ("unit", vec![]),
         "bar.sync" => ("named_barrier", vec![constant(1), "true"]),
         "bar.arrive" => ("named_barrier", vec![constant(1), "false"]),
         "bar.warp.sync" => ("warp_barrier", vec![]),
         "ld.shared.v2.f32" | "ld.shared.v2.s32" => ("load_pair", vec![offset]),
+        "st.shared.v2.s32" => ("store_pair", vec![offset]),
         "st.shared.v4.f32" => ("store_quad", vec![offset]),
         "cvt.rn.bf16x2.f32" => ("pack", vec!["true"]),
         "cvt.rn.f16x2.f32" => ("pack", vec!["false"]),
         "ex2.approx.ftz.f32" => ("ex2", vec![]),
         "sqrt.approx.ftz.f32" => ("root", vec![]),
         "rcp.approx.ftz.f32" => ("reciprocal", vec![]),
+        "redux.sync.or.b32" => ("any_lane", vec![]),
+        "shfl.sync.idx.b32" => ("shuffle", vec![constant(2)]),
         "shfl.sync.bfly.b32" => ("shuffle_xor", vec![constant(2)]),
         _ => panic!("`{template}` is not emulated"),
     };

@@ -18,7 +18,7 @@ use super::ring::{
     CONSUMERS, COPYING, FIRST, GROUP_ROWS, MULTIPLYING, Ring, SECOND, Stage, copy_panels, make_barriers,
     stationary_barrier,
 };
-use super::sight::{Sight, hide_branches};
+use super::sight::{Sight, hide_branches, own_branches};
 
 /// As [`mma::forward`](super::super::forward::forward); the inputs are maps of boxes of 128 tokens of one head, `starts` those
 /// of [`query_blocks`](super::super::block::query_blocks).
@@ -92,7 +92,9 @@ fn sweep<E: Float>(
             sight.hide(&mut scores, stream.token(0u32), tiles);
         }
         if tile.branched {
-            hide_branches(&mut scores, packing, place, stage.words(base, ring), tiles);
+            let branches = own_branches(packing, place, tiles);
+            let words = stage.words(base, ring);
+            hide_branches(&mut scores, branches[0usize], branches[1usize], words, tiles);
         }
         stage.release(base, FIRST, ring);
         // Nothing is summed yet that the factors could shrink.
@@ -127,7 +129,9 @@ fn sweep<E: Float>(
                 sight.hide(&mut scores, stream.token(number), tiles);
             }
             if tile.branched {
-                hide_branches(&mut scores, packing, place, stage.words(base, ring), tiles);
+                let branches = own_branches(packing, place, tiles);
+                let words = stage.words(base, ring);
+                hide_branches(&mut scores, branches[0usize], branches[1usize], words, tiles);
             }
             stage.release(base, FIRST, ring);
             let upper = softmax.rescale(&mut scores, 0usize, 0usize, tiles);

@@ -127,7 +127,8 @@ fn upstream<E: Float>(call: &Call, [dy, lse, delta]: [&Floats; 3], ring: Ring) -
 /// The gradients of the queries, keys and values; `saved` as in [`upstream`]. That of the queries is added up in f32, in a buffer
 /// of 4 bytes for each element of whole blocks of queries.
 pub(super) fn backward(call: &Call, saved: [&Floats; 3]) -> [Floats; 3] {
-    let [dq, dk, dv] = [&call.q, &call.k, &call.v].map(|tensor| empty(tensor, tensor.shape(), tensor.dtype()));
+    let [dq, dk, dv] =
+        [&call.q, &call.k, &call.v].map(|tensor| empty(tensor, tensor.shape(), tensor.dtype()));
     let ring = Forms::of_call(call).backward;
     let patches = call.rows * call.heads * call.queries.div_ceil(BLOCK) * ring.panels();
     let sums = empty(&call.q, [patches, PATCH], DType::F32);

@@ -51,8 +51,10 @@ fn every_length_of_f16_heads_of_128_equals_the_reference() {
 /// A fault: what it is, the kernel, the change.
 type Fault = (&'static str, &'static str, Change);
 
-const NO_WAIT: Change = |text| text.replace("wgmma.wait_group.sync.aligned 0", "wgmma.wait_group.sync.aligned 1");
-const EARLY: Change = |text| text.replace("wgmma.wait_group.sync.aligned 1", "wgmma.wait_group.sync.aligned 2");
+const NO_WAIT: Change =
+    |text| text.replace("wgmma.wait_group.sync.aligned 0", "wgmma.wait_group.sync.aligned 1");
+const EARLY: Change =
+    |text| text.replace("wgmma.wait_group.sync.aligned 1", "wgmma.wait_group.sync.aligned 2");
 
 #[test]
 fn the_emulator_finds_faults_of_forward() {
@@ -73,7 +75,10 @@ fn the_emulator_finds_faults_of_forward() {
 /// The text with the first fence behind the last `what` gone.
 fn without_fence_behind(text: &str, what: &str) -> String {
     let (before, behind) = text.rsplit_once(what).expect("the kernel has it");
-    format!("{before}{what}{}", behind.replacen("fence.proxy.async.shared::cta;", "bar.warp.sync 0xffffffff;", 1))
+    format!(
+        "{before}{what}{}",
+        behind.replacen("fence.proxy.async.shared::cta;", "bar.warp.sync 0xffffffff;", 1)
+    )
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Sums of many cubes in global memory, in a fixed order: each cube adds when its turn has come, so that the bits are the same on
 //! each run. The copy hardware adds (`cp.reduce.async.bulk`); a word beside each sum says whose turn it is.
 
-#![expect(unsafe_code, reason = "instructions take addresses; bounds are the caller's, as everywhere in a kernel")]
+#![expect(
+    unsafe_code,
+    reason = "instructions take addresses; bounds are the caller's, as everywhere in a kernel"
+)]
 
 use cubecl::prelude::*;
 
