@@ -45,6 +45,14 @@ pub enum NvrtcError {
         /// What the compiler says.
         log: String,
     },
+    /// The assembler waits for each product of warp groups where it stands, since it cannot tell that its registers are left alone.
+    #[error("`{label}`: products are serialized:\n{log}")]
+    Serialized {
+        /// The label of the source.
+        label: String,
+        /// What the compiler says.
+        log: String,
+    },
     /// The log lacks the numbers of the assembler.
     #[error("`{label}`: the log of the assembler has no numbers:\n{log}")]
     Log {
@@ -134,6 +142,9 @@ impl Nvrtc {
         let label = source.label.clone();
         if status != 0 {
             return Err(NvrtcError::Refused { label, status, log });
+        }
+        if log.contains("wgmma.mma_async instructions are serialized") {
+            return Err(NvrtcError::Serialized { label, log });
         }
         let report = parse(&log).ok_or(NvrtcError::Log { label, log })?;
         Ok(Report { cubin: program.cubin(), ..report })

@@ -2,11 +2,13 @@
 //
 // Blocks run one after the other, so a word for which a block waits was raised by a block before it, or never is. A copy that
 // adds must know, through such words and a fence, of every block that wrote there before it; one that does not add comes first.
+// Bulk copies read and write as late as they may, when no thread can go on without them (`finish_writes`).
 #pragma once
 #include "machine.h"
 
 namespace {
 
+u32 waiting, finished;                                // threads at a wait for their bulk copies, and rounds of such that ended
 std::map<char*, std::set<u32>> raised;               // word: the blocks of which it tells
 std::map<char*, std::pair<u32, std::set<u32>>> sums;  // bytes of a bulk copy, and the blocks that wrote there
 
@@ -39,6 +41,13 @@ void check_order(char* target, u32 bytes, bool adds) {
     for (u32 before : blocks)
         if (!current->before.count(before)) fail("a copy adds without knowing of another, or without a proxy fence");
     if (!blocks.insert(number).second) fail("a block adds twice to a sum");
+}
+
+// Lets the threads that wait for their bulk copies go on. Whether there were any.
+bool finish_writes() {
+    bool any = waiting > 0;
+    waiting = 0, finished += any;
+    return any;
 }
 
 }  // namespace
@@ -80,6 +89,9 @@ void emulator_bulk_commit() {
 }
 
 void emulator_bulk_wait(int read_only) {
+    u32 before = finished;
+    waiting++;
+    while (finished == before) yield();
     std::vector<Write> later;
     for (Write& write : current->writes) {
         if (write.committed && write.contents.empty()) {

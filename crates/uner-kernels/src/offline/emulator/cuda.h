@@ -22,7 +22,8 @@ void emulator_mma(float* d, const uint32_t* a, const uint32_t* b, const float* c
 void emulator_ldmatrix(uint32_t* out, uint32_t address, int transposed);
 void emulator_stmatrix(uint32_t address, const uint32_t* in, int transposed);
 uint32_t emulator_shuffle_xor(uint32_t value, uint32_t mask);
-uint32_t emulator_shuffle_first(uint32_t value);
+uint32_t emulator_shuffle(uint32_t value, uint32_t lane);
+uint32_t emulator_or(uint32_t value);
 void emulator_copy_async(uint32_t address, const void* source, uint32_t size, uint32_t bytes);
 void emulator_commit();
 void emulator_wait();
@@ -116,8 +117,10 @@ inline void reciprocal(float& y, float x) { y = 1.0f / x; }
 inline void shuffle_xor(uint32_t mask, float& other, float own) {
     other = as<float>(emulator_shuffle_xor(as<uint32_t>(own), mask));
 }
-inline void shuffle_first(uint32_t& first, uint32_t own) { first = emulator_shuffle_first(own); }
 
+inline void any_lane(uint32_t& any, uint32_t own) { any = emulator_or(own); }
+inline void unit(uint32_t& x) { x = emulator_thread().x; }
+inline void shuffle(uint32_t lane, uint32_t& other, uint32_t own) { other = emulator_shuffle(own, lane); }
 inline void mbarrier_init(uint32_t count, uint32_t address) { emulator_mbarrier_init(address, count); }
 inline void mbarrier_arrive(uint32_t bytes, uint32_t address) { emulator_mbarrier_arrive(address, bytes); }
 inline void mbarrier_arrive_behind_copies(uint32_t address) { emulator_mbarrier_arrive_behind_copies(address); }
@@ -125,9 +128,9 @@ inline void mbarrier_wait(uint32_t address, uint32_t parity) { emulator_mbarrier
 inline void named_barrier(uint32_t threads, bool waits, uint32_t id) { emulator_named_barrier(id, threads, waits); }
 inline void warp_barrier() { emulator_warp_barrier(); }
 inline void proxy_fence() { emulator_proxy_fence(); }
-inline void store_pair(uint32_t address, uint32_t first, uint32_t second) {
+inline void store_pair(uint32_t offset, uint32_t address, uint32_t first, uint32_t second) {
     uint32_t pair[2] = {first, second};
-    emulator_store_shared(address, pair, 8);
+    emulator_store_shared(address + offset, pair, 8);
 }
 inline void store_quad(uint32_t offset, uint32_t address, float first, float second, float third, float fourth) {
     float quad[4] = {first, second, third, fourth};

@@ -7,6 +7,7 @@
 // - Bulk copies land as late as they may, when no thread can go on without them (`land`).
 // - Operands are rows of 128 bytes in the 128-byte swizzle, the only layout of descriptors and tensor maps that is known here.
 #pragma once
+#include "blocks.h"
 #include "machine.h"
 
 namespace {
@@ -97,7 +98,7 @@ void arrive(u32 address) {
 
 // The first copy that is under way becomes true. Whether there was one.
 bool land() {
-    if (flights.empty()) return false;
+    if (flights.empty()) return finish_writes();
     size_t which = order & 1 ? flights.size() - 1 : 0;
     Flight flight = std::move(flights[which]);
     flights.erase(flights.begin() + static_cast<long>(which));

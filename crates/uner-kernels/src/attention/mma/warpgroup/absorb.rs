@@ -2,22 +2,22 @@
 //! rows, so that weights and their gradients go from accumulator to operand within registers; for the gradient of the queries the
 //! score gradients also go through shared memory, since each group has them for its keys alone.
 //!
-//! The last two products of a tile, `dsᵀ·q` and `ds·k`, run on into the next: their ends are waited for once its scores are
-//! under way, so that the tensor cores always have a product ahead.
+//! Products are started as early as registers allow, and waited for as late: `pᵀ·dy` runs while score gradients are exchanged,
+//! `dsᵀ·q` while the patch of the queries is put away, and on into the next tile, until its scores are under way.
 
 use cubecl::prelude::*;
 
 use super::super::backward_keys::Sums;
 use super::super::block::{BLOCK, ENTRY};
 use super::super::product::zeros;
-use super::super::ptx::{Accumulator, exp2, load_floats};
+use super::super::ptx::{Accumulator, exp2, load_floats, load_integers};
 use super::super::tile::{Packing, Place, Tiles};
 use super::backward::{Stream, Upstream};
-use super::exchange::{Slot, exchange_scores, patch_operands, release_scores};
+use super::exchange::{Slot, arrive_together, exchange_scores, own_keys, patch_operands, release_scores};
 use super::product::{PANEL, PANEL_BYTES, finish, multiply, multiply_weights, operand};
-use super::ptx::wait;
+use super::ptx::{any_lane, store_integers, wait};
 use super::ring::{FIRST, GROUP_ROWS, Ring, SECOND, Stage, stationary_barrier};
-use super::sight::{Sight, hide_branches};
+use super::sight::{Sight, hide_branches, own_branches};
 use crate::attention::PADDING;
 
 /// What a warp group adds up.
@@ -36,44 +36,53 @@ pub(super) fn sweep<E: Float>(
     packing: &Packing,
     place: &Place,
     stream: &Stream,
+    group: u32,
     #[comptime] ring: Ring,
 ) -> Sums {
     let tiles = comptime!(ring.tiles);
     let base = stream.base;
-    let keys = base + UNIT_POS / 128 * comptime!((GROUP_ROWS * PANEL_BYTES) as u32);
+    let keys = base + group * comptime!((GROUP_ROWS * PANEL_BYTES) as u32);
     let own =
         Sums { keys: zeros(comptime!(tiles.head_tiles())), values: zeros(comptime!(tiles.head_tiles())) };
     let mut sums = Gradients { own, patch: zeros(comptime!(PANEL / 8)) };
     let sight = Sight::of_lane(&upstream.ends, place, tiles);
+    let branches = own_branches(packing, place, tiles);
+    let words = own_keys(base, ring);
+    store_integers(words, 0usize, branches[0usize], branches[1usize]);
+    store_integers(words, 8usize, sight.count[0usize] as i32, sight.count[1usize] as i32);
     if stream.count > 0 {
         wait(stationary_barrier(base, ring), 0u32);
     }
-    let mut number = 0u32;
-    for _member in 0..stream.members {
-        for tile in 0..stream.count {
-            let block = stream.extent.begin + tile * comptime!(tiles.columns / BLOCK);
-            let cut = is_cut(packing, place, stream, block, tiles);
-            let step = Step { base, keys, number, block, cut, branched: stream.branched };
-            absorb::<E>(&mut sums, packing, place, &sight, &step, ring);
-            number += 1;
+    let mut block = stream.extent.begin;
+    for number in 0..(stream.members * stream.count) as u32 {
+        let cut = is_cut(packing, place, stream, group, block, tiles);
+        let step = Step { base, group, keys, number, block, cut };
+        absorb::<E>(&mut sums, place, &step, ring);
+        block += comptime!(tiles.columns / BLOCK);
+        if block >= stream.extent.end {
+            // The next query head.
+            block = stream.extent.begin;
         }
     }
     finish(&mut sums.own.keys, comptime!(tiles.head_dim / 2), 0usize);
-    finish(&mut sums.patch, comptime!(PANEL / 2), 0usize);
-    if number > 0 {
-        Slot::of(base, UNIT_POS / 128, number - 1, ring).put(&sums.patch);
-    }
     sums.own
 }
 
 /// Whether some key of the group may not be seen by a query of the tile that begins at block `block`, branches aside.
 #[cube]
-fn is_cut(packing: &Packing, place: &Place, stream: &Stream, block: usize, #[comptime] tiles: Tiles) -> bool {
+fn is_cut(
+    packing: &Packing,
+    place: &Place,
+    stream: &Stream,
+    group: u32,
+    block: usize,
+    #[comptime] tiles: Tiles,
+) -> bool {
     let blocks = place.sizes.queries.div_ceil(BLOCK);
     let last = min(block + comptime!(tiles.columns / BLOCK - 1), blocks - 1);
     let document = packing.query_table[(place.row * blocks + block) * ENTRY + 1];
     let other = packing.query_table[(place.row * blocks + last) * ENTRY + 1];
-    let keys = place.first + (UNIT_POS / 128) as usize * comptime!(GROUP_ROWS);
+    let keys = place.first + group as usize * comptime!(GROUP_ROWS);
     let below = keys + comptime!(GROUP_ROWS) <= place.offset + block * BLOCK + 1;
     let uniform = select(document == other, document == stream.extent.document, false);
     let open = select(uniform, document != PADDING, false);
@@ -85,6 +94,8 @@ fn is_cut(packing: &Packing, place: &Place, stream: &Stream, block: usize, #[com
 struct Step {
     /// Shared address of the ring.
     base: u32,
+    /// The warp group.
+    group: u32,
     /// Shared address of the group's keys; its values lie behind all keys.
     keys: u32,
     /// Its number in the ring.
@@ -93,20 +104,11 @@ struct Step {
     block: usize,
     /// Whether some pair may be out of sight.
     cut: bool,
-    /// Whether keys have branches.
-    branched: bool,
 }
 
-/// Adds one query tile to the sums, puts the patch of the tile before where it is fetched, and starts the patch of this one.
+/// Adds one query tile to the sums, and puts its patch where it is fetched.
 #[cube]
-fn absorb<E: Float>(
-    sums: &mut Gradients,
-    packing: &Packing,
-    place: &Place,
-    sight: &Sight,
-    at: &Step,
-    #[comptime] ring: Ring,
-) {
+fn absorb<E: Float>(sums: &mut Gradients, place: &Place, at: &Step, #[comptime] ring: Ring) {
     let tiles = comptime!(ring.tiles);
     let (columns, count, width) = comptime!((tiles.columns, tiles.columns / 2, tiles.head_dim / 2));
     let step = comptime!(4 * columns as u32);
@@ -116,56 +118,52 @@ fn absorb<E: Float>(
     let mut scores = zeros(comptime!(tiles.column_tiles()));
     let mut products = zeros(comptime!(tiles.column_tiles()));
     let values = at.keys + comptime!(ring.row_bytes() as u32);
-    // Wide tiles leave no registers for weights, which are an operand, and products at a time.
-    let late = comptime!(columns > BLOCK);
     stage.wait(at.base, FIRST, ring);
     multiply::<E>(&mut scores, at.keys, queries, comptime!(ring.along()), false);
-    finish_tile(sums, at, ring);
+    // The last product of the tile before has run on.
+    finish(&mut sums.own.keys, width, 1usize);
+    if at.number > 0 {
+        arrive_together(Stage::of(at.number - 1).empty(at.base, FIRST, ring));
+    }
     stage.wait(at.base, SECOND, ring);
+    // The mask of wide tiles needs the registers of the products.
+    let late = comptime!(columns > BLOCK);
     if comptime!(!late) {
         multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
     }
+    let own = load_integers(own_keys(at.base, ring), 0usize);
+    // Branch 0 is seen by all.
+    let branched = any_lane((own.extract(0usize) | own.extract(1usize)) as u32) != 0;
     finish(&mut scores, count, comptime!(usize::from(!late)));
     if at.cut {
+        let counts = load_integers(own_keys(at.base, ring), 8usize);
+        let (upper, lower) = (counts.extract(0usize) as u32, counts.extract(1usize) as u32);
+        let sight = Sight::of_keys(upper, lower, place, tiles);
         sight.hide(&mut scores, place.offset + at.block * BLOCK, tiles);
     }
-    if at.branched {
-        hide_branches(&mut scores, packing, place, words, tiles);
+    if branched {
+        let own = load_integers(own_keys(at.base, ring), 0usize);
+        hide_branches(&mut scores, own.extract(0usize), own.extract(1usize), words, tiles);
+    }
+    if late {
+        multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
     }
     weigh(&mut scores, words + step, tiles);
+    finish(&mut products, count, 0usize);
+    // Before the weights are an operand: there are no registers for both and the products.
+    score_gradients(&mut products, &scores, words + 2 * step, tiles);
     let weights = operand::<E>(&scores, columns);
     multiply_weights::<E>(&mut sums.own.values, &weights, gradients, comptime!(ring.down()));
-    if late {
-        finish(&mut sums.own.values, width, 0usize);
-        multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
-        finish(&mut products, count, 0usize);
-        score_gradients(&mut products, &scores, words + 2 * step, tiles);
-    } else {
-        finish(&mut products, count, 1usize);
-        score_gradients(&mut products, &scores, words + 2 * step, tiles);
-        // Only now are there registers for another operand.
-        finish(&mut sums.own.values, width, 0usize);
-    }
-    stage.release(at.base, SECOND, ring);
     let gradient_weights = operand::<E>(&products, columns);
-    multiply_weights::<E>(&mut sums.own.keys, &gradient_weights, queries, comptime!(ring.down()));
     exchange_scores(at.base, at.number, &gradient_weights, ring);
-    let (block_scores, panel_keys) = patch_operands(at.base, ring);
+    let (block_scores, panel_keys) = patch_operands(at.base, at.group, ring);
     multiply::<E>(&mut sums.patch, block_scores, panel_keys, comptime!(ring.patch()), false);
-}
-
-/// Waits for the products of the tile before, behind which one is under way, and puts its patch where it is fetched.
-#[cube]
-fn finish_tile(sums: &mut Gradients, at: &Step, #[comptime] ring: Ring) {
-    finish(&mut sums.own.keys, comptime!(ring.tiles.head_dim / 2), 2usize);
-    if at.number > 0 {
-        Stage::of(at.number - 1).release(at.base, FIRST, ring);
-    }
+    multiply_weights::<E>(&mut sums.own.keys, &gradient_weights, queries, comptime!(ring.down()));
+    finish(&mut sums.own.values, width, 2usize);
+    arrive_together(stage.empty(at.base, SECOND, ring));
     finish(&mut sums.patch, comptime!(PANEL / 2), 1usize);
-    if at.number > 0 {
-        release_scores(at.base, ring);
-        Slot::of(at.base, UNIT_POS / 128, at.number - 1, ring).put(&sums.patch);
-    }
+    release_scores(at.base, ring);
+    Slot::of(at.base, at.group, at.number, ring).put(&sums.patch);
 }
 
 /// Turns scores into weights, `exp(score · scale - lse)`; `address` is the shared address of the tile's log-sum-exps. They are

@@ -7,17 +7,17 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::super::backward_keys::Sums;
-use super::super::block::{BLOCK, ENTRY};
+use super::super::block::BLOCK;
 use super::super::mask::{Extent, query_extent};
 use super::super::ptx::shared_address;
 use super::super::tile::{Packing, Place, Tiles};
 use super::absorb::sweep;
 use super::exchange::make_exchange;
 use super::output::write_row;
-use super::ptx::{Corner, arrive_behind_copies, arrive_expecting, grow_to, shrink_to};
+use super::ptx::{Corner, arrive_behind_copies, arrive_expecting, grow_to, shrink_to, uniform};
 use super::queries::add_patches;
 use super::ring::{
-    CONSUMERS, COPYING, FIRST, MULTIPLYING, Ring, SECOND, Stage, copy_panels, copy_words, make_barriers,
+    COPYING, FIRST, MULTIPLYING, PLANES, Ring, SECOND, Stage, copy_panels, copy_words, make_barriers,
     stationary_barrier,
 };
 use super::turns::take_number;
@@ -59,8 +59,6 @@ pub(super) struct Stream {
     pub(super) count: usize,
     /// Query heads.
     pub(super) members: usize,
-    /// Whether keys have branches.
-    pub(super) branched: bool,
 }
 
 /// The gradients of `k` and `v`, as [`mma::backward_keys`](super::super::backward_keys::backward_keys), and the sums from which
@@ -95,23 +93,23 @@ pub(in crate::attention::mma) fn backward<E: Float>(
     let blocks = max(extent.end, extent.begin) - extent.begin;
     let count = blocks.div_ceil(comptime!(tiles.columns / BLOCK));
     let members = place.sizes.heads / place.sizes.kv_heads;
-    let branched = has_branches(packing, &place);
-    let stream = Stream { base, extent, count, members, branched };
-    if UNIT_POS < comptime!(CONSUMERS as u32) {
+    let stream = Stream { base, extent, count, members };
+    let plane = uniform(UNIT_POS / 32);
+    if plane < comptime!(PLANES as u32) {
         grow_to(MULTIPLYING);
-        let own = sweep::<E>(upstream, packing, &place, &stream, ring);
+        let own = sweep::<E>(upstream, packing, &place, &stream, plane / 4, ring);
         write_sums::<E>(&own, dk, dv, &place, tiles);
     } else {
         shrink_to(COPYING);
-        let plane = (UNIT_POS - comptime!(CONSUMERS as u32)) / 32;
+        let helper = plane - comptime!(PLANES as u32);
         if stream.count > 0 {
-            if plane == 0 {
+            if helper == 0 {
                 if UNIT_POS % 32 == 0 {
                     copy_keys::<E>(upstream, &place, base, ring);
                 }
                 fill::<E>(upstream, packing, &place, &stream, ring);
-            } else if plane < 3 && UNIT_POS % 32 == 0 {
-                add_patches(sums, turns, packing, &place, &stream, plane - 1, ring);
+            } else if helper < 3 && UNIT_POS % 32 == 0 {
+                add_patches(sums, turns, packing, &place, &stream, helper - 1, ring);
             }
         }
     }
@@ -151,15 +149,6 @@ fn numbered(packing: &Packing, number: usize, #[comptime] tiles: Tiles) -> Place
         offset: sizes.keys - sizes.queries,
         sizes,
     }
-}
-
-/// Whether some key of the tile has a branch.
-#[cube]
-fn has_branches(packing: &Packing, place: &Place) -> bool {
-    let blocks = place.sizes.keys.div_ceil(BLOCK);
-    let left = place.row * blocks + place.first / BLOCK;
-    let right = place.row * blocks + min(place.first / BLOCK + 1, blocks - 1);
-    packing.key_table[left * ENTRY + 2] + packing.key_table[right * ENTRY + 2] != 0
 }
 
 /// Starts the copies of the stationary tiles: keys, and behind them values.

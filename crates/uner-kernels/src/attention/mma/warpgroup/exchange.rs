@@ -11,7 +11,7 @@ use super::super::block::BLOCK;
 use super::super::ptx::Accumulator;
 use super::product::{Factors, Operand, PANEL, PANEL_BYTES};
 use super::ptx::{
-    arrive, fence_for_products, make_barrier, meet_lanes, store_accumulator, store_matrices, wait,
+    arrive, fence_for_products, make_barrier, meet_lanes, store_accumulator, store_matrices, unit_here, wait,
 };
 use super::ring::{CONSUMERS, GROUP_ROWS, PLANES, Ring};
 
@@ -42,9 +42,13 @@ impl Ring {
     const fn exchange_at(self) -> usize {
         self.patches_at() + GROUPS * SLOTS * PATCH_BYTES
     }
+    /// Where the words of [`own_keys`] begin.
+    const fn keys_at(self) -> usize {
+        self.exchange_at() + 16 * (1 + GROUPS * SLOTS)
+    }
     /// Where the number of the cube lies.
     pub(super) const fn number_at(self) -> usize {
-        self.exchange_at() + 16 * (1 + GROUPS * SLOTS)
+        self.keys_at() + 16 * CONSUMERS
     }
     /// Bytes of shared memory of the backward kernel.
     pub(super) const fn backward_bytes(self) -> usize {
@@ -73,11 +77,18 @@ pub(super) fn make_exchange(base: u32, #[comptime] ring: Ring) {
 
 /// Arrives at a barrier for the plane, once its lanes are here. All lanes call it.
 #[cube]
-fn arrive_together(barrier: u32) {
+pub(super) fn arrive_together(barrier: u32) {
     meet_lanes();
-    if UNIT_POS % 32 == 0 {
+    if unit_here() % 32 == 0 {
         arrive(barrier);
     }
+}
+
+/// Where this unit keeps what the mask has to know of its two keys, their branches and how many positions see them: there are no
+/// registers for that.
+#[cube]
+pub(super) fn own_keys(base: u32, #[comptime] ring: Ring) -> u32 {
+    base + comptime!(ring.keys_at() as u32) + unit_here() * 16
 }
 
 /// Hands the score gradients of this plane's keys over and waits for those of the others; `weights` are accumulators of
@@ -86,11 +97,12 @@ fn arrive_together(barrier: u32) {
 pub(super) fn exchange_scores(base: u32, number: u32, weights: &Array<u32>, #[comptime] ring: Ring) {
     let full = base + comptime!(ring.exchange_at() as u32);
     wait(full + 8, 1 - number % 2);
-    let lane = UNIT_POS % 32;
-    let key = UNIT_POS / 32 * 16 + lane % 16;
+    let unit = unit_here();
+    let lane = unit % 32;
+    let key = unit / 32 * 16 + lane % 16;
     let row = base + comptime!(ring.scores_at() as u32) + key * comptime!(PANEL_BYTES as u32);
     // The swizzle: chunk `c` of 16 bytes of row `r` lies where chunk `c ^ r % 8` would.
-    let address = row + (lane / 16 ^ lane % 8) * 16;
+    let address = row + ((lane / 16) ^ (lane % 8)) * 16;
     #[unroll]
     for pair in 0..comptime!(ring.tiles.columns / 16) {
         let (panel, chunk) = comptime!((pair / 4, pair % 4));
@@ -108,10 +120,10 @@ pub(super) fn release_scores(base: u32, #[comptime] ring: Ring) {
     arrive_together(base + comptime!(ring.exchange_at() as u32 + 8));
 }
 
-/// The shared addresses of this group's operands of [`Ring::patch`]: score gradients and keys, which lie at `base`.
+/// The shared addresses of a warp group's operands of [`Ring::patch`]: score gradients and keys, which lie at `base`.
 #[cube]
-pub(super) fn patch_operands(base: u32, #[comptime] ring: Ring) -> (u32, u32) {
-    let (group, panels) = (UNIT_POS / 128, comptime!(ring.panels() as u32));
+pub(super) fn patch_operands(base: u32, group: u32, #[comptime] ring: Ring) -> (u32, u32) {
+    let panels = comptime!(ring.panels() as u32);
     let bytes = comptime!(ring.score_bytes() as u32);
     let scores = base + comptime!(ring.scores_at() as u32) + group / panels * bytes;
     (scores, base + group % panels * bytes)
@@ -144,7 +156,7 @@ impl Slot {
     /// Puts the patch there, once the one before it is gone. All units of the warp group call it.
     pub(super) fn put(&self, patch: &Array<Accumulator>) {
         wait(self.full + 8, 1 - self.parity);
-        let address = self.patch + UNIT_POS % 128 * 16;
+        let address = self.patch + unit_here() % 128 * 16;
         #[unroll]
         for n in 0..comptime!(PANEL / 8) {
             store_accumulator(address, comptime!(n * 128 * 16), patch[n]);

@@ -8,7 +8,7 @@ use super::super::ptx::Accumulator;
 use super::super::tile::{Packing, Place, Tiles};
 use super::ptx::{Corner, arrive_behind_copies};
 use super::ring::{FIRST, GROUP_ROWS, Ring, SECOND, Stage, copy_words};
-use super::sight::{Sight, hide_branches};
+use super::sight::{Sight, hide_branches, own_branches};
 use crate::attention::PADDING;
 
 /// Keys of a tile.
@@ -119,7 +119,8 @@ impl Masked {
             sight.hide(scores, self.token, tiles);
         }
         if self.branched {
-            hide_branches(scores, packing, place, self.words, tiles);
+            let branches = own_branches(packing, place, tiles);
+            hide_branches(scores, branches[0usize], branches[1usize], self.words, tiles);
         }
     }
 }

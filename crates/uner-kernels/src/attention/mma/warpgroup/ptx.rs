@@ -112,6 +112,37 @@ pub(super) fn pass(number: u32, #[comptime] units: usize) {
     );
 }
 
+/// The value that lane 0 has, which the compiler then knows to be the same for all lanes of the plane: what is computed from it
+/// takes no registers of units. All lanes call it.
+#[cube]
+pub(super) fn uniform(own: u32) -> u32 {
+    let first: u32;
+    gpu_asm!(
+        "shfl.sync.idx.b32 {first}, {own}, 0, 31, 0xffffffff;",
+        first = out(_) first, own = in(_) value::<u32>(own), options(pure, nomem),
+    );
+    first
+}
+
+/// The bits that are set in `own` of some lane of the plane. All lanes call it.
+#[cube]
+pub(super) fn any_lane(own: u32) -> u32 {
+    let any: u32;
+    gpu_asm!(
+        "redux.sync.or.b32 {any}, {own}, 0xffffffff;",
+        any = out(_) any, own = in(_) value::<u32>(own), options(nomem),
+    );
+    any
+}
+
+/// [`UNIT_POS`], read where it is needed: what is computed from it takes no registers anywhere else.
+#[cube]
+pub(super) fn unit_here() -> u32 {
+    let unit: u32;
+    gpu_asm!("mov.u32 {unit}, %%tid.x;", unit = out(_) unit, options(nomem));
+    unit
+}
+
 /// Waits for the lanes of the plane.
 #[cube]
 pub(super) fn meet_lanes() {
@@ -141,16 +172,6 @@ pub(super) fn first_lane(own: u32) -> u32 {
     first
 }
 
-/// Writes two adjacent i32 to shared memory.
-#[cube]
-pub(super) fn store_integers(address: u32, first: i32, second: i32) {
-    gpu_asm!(
-        "st.shared.v2.s32 [{address}], {{{first}, {second}}};",
-        address = in(_) value::<u32>(address),
-        first = in(_) value::<i32>(first), second = in(_) value::<i32>(second), options(readonly),
-    );
-}
-
 /// Stores four 8x8 matrices of 16-bit elements; lane `l` names row `l % 8` of matrix `l / 8`.
 #[cube]
 pub(super) fn store_matrices(
@@ -176,6 +197,16 @@ pub(super) fn store_accumulator(address: u32, #[comptime] offset: usize, tile: A
         address = in(_) value::<u32>(address),
         one = in(_) tile.extract(0usize), two = in(_) tile.extract(1usize),
         three = in(_) tile.extract(2usize), four = in(_) tile.extract(3usize),
+        offset = const offset, options(readonly),
+    );
+}
+
+/// Stores two integers side by side.
+#[cube]
+pub(super) fn store_integers(address: u32, #[comptime] offset: usize, first: i32, second: i32) {
+    gpu_asm!(
+        "st.shared.v2.s32 [{address} + {offset}], {{{first}, {second}}};",
+        address = in(_) value::<u32>(address), first = in(_) value::<i32>(first), second = in(_) value::<i32>(second),
         offset = const offset, options(readonly),
     );
 }

@@ -48,11 +48,10 @@ pub(super) fn add_patches(
     group: u32,
     #[comptime] ring: Ring,
 ) {
-    let (panels, columns) = comptime!((ring.panels(), ring.tiles.columns));
+    let (panels, columns, rows) = comptime!((ring.panels(), ring.tiles.columns, ring.tiles.rows()));
     let next = next_extent(packing, place, comptime!(ring.tiles));
     let blocks = place.sizes.queries.div_ceil(BLOCK);
-    let turn = (place.sizes.keys.div_ceil(comptime!(ring.tiles.rows()))
-        - place.first / comptime!(ring.tiles.rows())) as u32;
+    let turn = (place.sizes.keys.div_ceil(rows) - place.first / rows) as u32;
     let mut number = 0u32;
     for member in 0..stream.members {
         let head = (place.row * place.sizes.heads + place.head + member) * blocks * panels;

@@ -123,9 +123,9 @@ impl Buffer {
         wait(self.empty(base, ring), 1 - self.parity);
         if UNIT_POS % 32 == 0 {
             let note = self.note(base, ring);
-            store_integers(note, place.row as i32, place.head as i32);
-            store_integers(note + 8, place.first as i32, stream.begin as i32);
-            store_integers(note + 16, stream.count as i32, stream.document);
+            store_integers(note, 0usize, place.row as i32, place.head as i32);
+            store_integers(note, 8usize, place.first as i32, stream.begin as i32);
+            store_integers(note, 16usize, stream.count as i32, stream.document);
             let at = Corner {
                 row: place.row as i32,
                 token: place.first as i32,
@@ -143,7 +143,7 @@ impl Buffer {
     pub(super) fn end(&self, base: u32, #[comptime] ring: Ring) {
         wait(self.empty(base, ring), 1 - self.parity);
         if UNIT_POS % 32 == 0 {
-            store_integers(self.note(base, ring) + 16, 0i32.runtime(), 0i32.runtime());
+            store_integers(self.note(base, ring), 16usize, 0i32.runtime(), 0i32.runtime());
             arrive(self.full(base, ring));
         }
     }

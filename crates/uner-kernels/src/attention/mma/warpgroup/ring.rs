@@ -142,7 +142,7 @@ impl Stage {
     }
 
     /// The barrier that tells when a tile may be overwritten.
-    fn empty(&self, base: u32, #[comptime] which: usize, #[comptime] ring: Ring) -> u32 {
+    pub(super) fn empty(&self, base: u32, #[comptime] which: usize, #[comptime] ring: Ring) -> u32 {
         self.full(base, which, ring) + 16
     }
 

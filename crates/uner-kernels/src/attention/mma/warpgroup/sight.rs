@@ -5,6 +5,7 @@ use cubecl::prelude::*;
 
 use super::super::ptx::{Accumulator, load_integers};
 use super::super::tile::{Axis, Packing, Place, Tiles};
+use super::ptx::unit_here;
 
 /// The runs of this lane's two rows.
 #[derive(CubeType)]
@@ -12,7 +13,7 @@ pub(super) struct Sight {
     /// The first key position.
     from: Array<i32>,
     /// Positions.
-    count: Array<u32>,
+    pub(super) count: Array<u32>,
 }
 
 #[cube]
@@ -23,7 +24,7 @@ impl Sight {
         let mut count = Array::<u32>::new(2usize);
         #[unroll]
         for r in 0..2usize {
-            let row = place.lane_row(tiles) + r * 8;
+            let row = own_row(place, tiles) + r * 8;
             let (first, end) = if comptime!(matches!(tiles.stationary, Axis::Queries)) {
                 let inside = row < place.sizes.queries;
                 let start = bounds[place.row * place.sizes.queries + select(inside, row, 0usize)];
@@ -36,6 +37,18 @@ impl Sight {
             from[r] = first;
             count[r] = select(first < end, (end - first) as u32, 0u32);
         }
+        Sight { from, count }
+    }
+
+    /// The same of keys, from the positions that [`Self::of_lane`] counted.
+    pub(super) fn of_keys(upper: u32, lower: u32, place: &Place, #[comptime] tiles: Tiles) -> Sight {
+        let row = own_row(place, tiles) as i32;
+        let mut from = Array::<i32>::new(2usize);
+        let mut count = Array::<u32>::new(2usize);
+        from[0usize] = row;
+        from[1usize] = row + 8;
+        count[0usize] = upper;
+        count[1usize] = lower;
         Sight { from, count }
     }
 
@@ -61,20 +74,18 @@ impl Sight {
     }
 }
 
-/// Sets the scores of pairs to negative infinity whose key is in a branch that is not the query's; `words` is the shared
-/// address of the branches of the streamed tile.
+/// Sets the scores of pairs to negative infinity whose key is in a branch that is not the query's; `upper` and `lower` are the
+/// branches of this lane's rows, `words` is the shared address of those of the streamed tile.
 #[cube]
 pub(super) fn hide_branches(
     scores: &mut Array<Accumulator>,
-    packing: &Packing,
-    place: &Place,
+    upper: i32,
+    lower: i32,
     words: u32,
     #[comptime] tiles: Tiles,
 ) {
     let lane_words = words + UNIT_POS % 4 * 8;
     let queries = comptime!(matches!(tiles.stationary, Axis::Queries));
-    let upper = own_branch(packing, place, 0usize, tiles);
-    let lower = own_branch(packing, place, 1usize, tiles);
     #[unroll]
     for n in 0..comptime!(tiles.column_tiles()) {
         let branches = load_integers(lane_words, comptime!(n * 32));
@@ -92,10 +103,27 @@ pub(super) fn hide_branches(
     }
 }
 
-/// The branch of this lane's row `r`.
+/// The branches of this lane's two rows.
 #[cube]
-fn own_branch(packing: &Packing, place: &Place, #[comptime] r: usize, #[comptime] tiles: Tiles) -> i32 {
-    let row = place.lane_row(tiles) + r * 8;
-    let token = if comptime!(matches!(tiles.stationary, Axis::Queries)) { place.offset + row } else { row };
-    packing.branch[place.row * place.sizes.keys + min(token, place.sizes.keys - 1)]
+pub(super) fn own_branches(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Array<i32> {
+    let mut branches = Array::<i32>::new(2usize);
+    #[unroll]
+    for r in 0..2usize {
+        let row = own_row(place, tiles) + r * 8;
+        let token =
+            if comptime!(matches!(tiles.stationary, Axis::Queries)) { place.offset + row } else { row };
+        branches[r] = packing.branch[place.row * place.sizes.keys + min(token, place.sizes.keys - 1)];
+    }
+    branches
+}
+
+/// [`Place::lane_row`]; of keys it is computed where it is needed, see [`unit_here`].
+#[cube]
+fn own_row(place: &Place, #[comptime] tiles: Tiles) -> usize {
+    if comptime!(matches!(tiles.stationary, Axis::Queries)) {
+        place.lane_row(tiles)
+    } else {
+        let unit = unit_here();
+        place.first + (unit / 32 * 16 + unit % 32 / 4) as usize
+    }
 }
