@@ -161,17 +161,6 @@ pub(super) fn grow_to(#[comptime] count: usize) {
     gpu_asm!("setmaxnreg.inc.sync.aligned.u32 {count};", count = const count, options(readonly));
 }
 
-/// The value of the plane's first lane. All lanes of the plane take part.
-#[cube]
-pub(super) fn first_lane(own: u32) -> u32 {
-    let first: u32;
-    gpu_asm!(
-        "shfl.sync.idx.b32 {first}, {own}, 0, 31, 0xffffffff;",
-        first = out(_) first, own = in(_) value::<u32>(own), options(nomem),
-    );
-    first
-}
-
 /// Stores four 8x8 matrices of 16-bit elements; lane `l` names row `l % 8` of matrix `l / 8`.
 #[cube]
 pub(super) fn store_matrices(
