@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uner_data::{Entity, align::align};
 use uner_prompt::{PromptError, Template, Tokenizer, encode_prompt, ner, parse_answer};
 
-use crate::generate::{Generator, Stop};
+use crate::generate::Generator;
 
 /// The `[infer]` section of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,8 +99,7 @@ impl Predictor<'_> {
         let mut done = 0;
         for batch in by_length.chunks(self.config.batch_size.max(1)) {
             let prompts: Vec<Vec<u32>> = batch.iter().map(|&index| prompts[index].clone()).collect();
-            let stop = Stop::At(self.tokenizer.eos());
-            let answers = self.generator.greedy(&prompts, self.config.max_new_tokens, stop);
+            let answers = self.generator.greedy(&prompts, self.config.max_new_tokens, |id| self.ends(id));
             for (&index, ids) in batch.iter().zip(answers) {
                 responses.push((index, self.response(&queries[index], &ids)?));
             }
@@ -111,6 +110,13 @@ impl Predictor<'_> {
         }
         responses.sort_unstable_by_key(|(index, _)| *index);
         Ok(responses.into_iter().map(|(_, response)| response).collect())
+    }
+
+    /// Whether a token ends an answer: by the tokenizer, by the model's files, or because it is none, only a row of the embedding.
+    fn ends(&self, id: u32) -> bool {
+        id == self.tokenizer.eos()
+            || self.generator.config.eos_token_id.contains(&id)
+            || id as usize >= self.tokenizer.vocab_size()
     }
 
     fn prompt(&self, query: &Query) -> Result<Vec<u32>, InferError> {

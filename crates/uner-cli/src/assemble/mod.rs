@@ -195,7 +195,7 @@ fn with_special_tokens(config: &LlamaConfig, tokenizer: &Tokenizer) -> Result<Ll
     let (bos, eos, pad) = (tokenizer.bos(), tokenizer.eos(), tokenizer.pad());
     Ok(LlamaConfig {
         bos_token_id: Some(bos),
-        eos_token_id: Some(eos),
+        eos_token_id: vec![eos],
         pad_token_id: Some(pad),
         ..config.clone()
     })

@@ -104,9 +104,9 @@ impl TryFrom<Map<String, Value>> for LlamaConfig {
             rope_scaling,
             tie_word_embeddings: keys.take("tie_word_embeddings")?.unwrap_or(false),
             initializer_range: keys.take("initializer_range")?.unwrap_or(0.02),
-            bos_token_id: token(&mut keys, "bos_token_id")?,
-            eos_token_id: token(&mut keys, "eos_token_id")?,
-            pad_token_id: token(&mut keys, "pad_token_id")?,
+            bos_token_id: tokens(&mut keys, "bos_token_id")?.first().copied(),
+            eos_token_id: tokens(&mut keys, "eos_token_id")?,
+            pad_token_id: tokens(&mut keys, "pad_token_id")?.first().copied(),
             torch_dtype: dtype(&mut keys)?,
         };
         keys.finish(&KEYS_THAT_DO_NOT_MATTER)?;
@@ -139,20 +139,24 @@ fn check_architecture(keys: &mut Keys) -> Result<(), String> {
     }
 }
 
-/// A token's id: the first where a file lists several, none where it is negative.
-fn token(keys: &mut Keys, key: &str) -> Result<Option<u32>, String> {
-    let id = match keys.take::<Value>(key)? {
-        Some(Value::Array(ids)) => ids.first().cloned(),
-        other => other,
+/// The ids of tokens: one or a list. Those below 0 say that there is none.
+fn tokens(keys: &mut Keys, key: &str) -> Result<Vec<u32>, String> {
+    let ids = match keys.take::<Value>(key)? {
+        None => Vec::new(),
+        Some(Value::Array(ids)) => ids,
+        Some(id) => vec![id],
     };
-    match id {
-        None => Ok(None),
-        Some(id) => match id.as_i64().map(u32::try_from) {
-            Some(Ok(id)) => Ok(Some(id)),
-            Some(Err(_)) if id.as_i64() < Some(0) => Ok(None),
-            _ => Err(format!("`{key}` is {id}, which is no token id")),
-        },
-    }
+    let there = |id: &Value| !id.as_i64().is_some_and(|id| id < 0);
+    let number = |id: Value| {
+        let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        number.ok_or_else(|| format!("`{key}` is {id}, which is no token id"))
+    };
+    ids.into_iter().filter(there).map(number).collect()
+}
+
+/// The ids of the tokens that end a sequence by `generation_config.json`, which may name more than `config.json`.
+pub(crate) fn ends_of_generation(file: Map<String, Value>) -> Result<Vec<u32>, String> {
+    tokens(&mut Keys::new("", file), "eos_token_id")
 }
 
 /// The element type: `torch_dtype`, which transformers 5 calls `dtype`.

@@ -1,11 +1,11 @@
 //! The model's dimensions, with the names and defaults of Hugging Face's `config.json`.
 
-mod file;
+pub(crate) mod file;
 mod rope;
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 pub use rope::RopeScaling;
@@ -49,12 +49,22 @@ pub struct LlamaConfig {
     pub initializer_range: f64,
     /// Beginning of sequence.
     pub bos_token_id: Option<u32>,
-    /// End of sequence (the first, where a file lists several).
-    pub eos_token_id: Option<u32>,
+    /// Each of them ends a sequence.
+    #[serde(serialize_with = "one_or_list")]
+    pub eos_token_id: Vec<u32>,
     /// Padding.
     pub pad_token_id: Option<u32>,
     /// Element type of the weights beside this file.
     pub torch_dtype: String,
+}
+
+/// As files have it: a number, or a list where there are several.
+fn one_or_list<S: Serializer>(ids: &[u32], serializer: S) -> Result<S::Ok, S::Error> {
+    match ids {
+        [] => serializer.serialize_none(),
+        [id] => serializer.serialize_u32(*id),
+        ids => ids.serialize(serializer),
+    }
 }
 
 impl LlamaConfig {

@@ -41,7 +41,9 @@ fn what_is_written_reads_back() {
         json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "truncate": false}),
     ];
     for rope_scaling in rescalings {
-        let config = accepted(&json!({"rope_scaling": rope_scaling, "pad_token_id": 3, "dtype": "bfloat16"}));
+        let config = accepted(
+            &json!({"rope_scaling": rope_scaling, "pad_token_id": 3, "eos_token_id": [2, 5], "dtype": "bfloat16"}),
+        );
         let written = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<LlamaConfig>(&written).unwrap(), config);
     }
@@ -74,7 +76,7 @@ fn harmless_spellings_are_accepted() {
     ] {
         assert_eq!(accepted(&keys), plain, "{keys}");
     }
-    assert_eq!(accepted(&json!({"eos_token_id": [7, 9]})).eos_token_id, Some(7));
+    assert_eq!(accepted(&json!({"eos_token_id": [7, 9, -1]})).eos_token_id, [7, 9]);
 }
 
 #[test]

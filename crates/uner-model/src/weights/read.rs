@@ -8,22 +8,39 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::{Source, Tensors, WeightsError, lasting};
 use crate::adapter::BaseForm;
+use crate::config::file::ends_of_generation;
 use crate::{Llama, LlamaConfig};
 
-/// Reads `config.json` of a model folder.
+/// Reads `config.json` of a model folder, and the ends of sequences that `generation_config.json` adds.
 ///
 /// # Errors
 /// When it is missing, not JSON, lacks a key, or describes something that is not a LLaMA.
 pub fn read_config(folder: &Path) -> Result<LlamaConfig, WeightsError> {
-    let path = folder.join("config.json");
-    let text = fs_err::read_to_string(&path)?;
-    let config: LlamaConfig = serde_json::from_str(&text)
-        .map_err(|error| WeightsError::Json { path: path.clone(), problem: error.to_string() })?;
-    config.check().map_err(|problem| WeightsError::Json { path, problem })?;
+    let mut config: LlamaConfig = read_json(folder.join("config.json"), |config: LlamaConfig| {
+        config.check()?;
+        Ok(config)
+    })?;
+    let generation = folder.join("generation_config.json");
+    if generation.exists() {
+        let more = read_json(generation, ends_of_generation)?;
+        let new: Vec<u32> = more.into_iter().filter(|id| !config.eos_token_id.contains(id)).collect();
+        config.eos_token_id.extend(new);
+    }
     Ok(config)
+}
+
+/// What `read` makes of a JSON file.
+fn read_json<T: DeserializeOwned, R>(
+    path: PathBuf,
+    read: impl FnOnce(T) -> Result<R, String>,
+) -> Result<R, WeightsError> {
+    let text = fs_err::read_to_string(&path)?;
+    let parsed = serde_json::from_str(&text).map_err(|error| error.to_string());
+    parsed.and_then(read).map_err(|problem| WeightsError::Json { path, problem })
 }
 
 /// Loads a model folder onto a device, as f32.
