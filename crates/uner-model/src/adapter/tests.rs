@@ -175,7 +175,8 @@ fn kinds_that_are_not_computed_are_refused_with_file_and_key() {
 fn a_pickled_adapter_is_told() {
     let (base, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     files(&adapted(base.path(), settings(), 7)).unwrap().write(out.path()).unwrap();
-    fs_err::rename(out.path().join("adapter_model.safetensors"), out.path().join("adapter_model.bin")).unwrap();
+    fs_err::rename(out.path().join("adapter_model.safetensors"), out.path().join("adapter_model.bin"))
+        .unwrap();
     let message = load_adapted(out.path(), None, &Device::flex()).unwrap_err().to_string();
     assert!(message.contains("adapter_model.bin` is pickled") && message.contains("AutoPeft"), "{message}");
 }

@@ -104,7 +104,11 @@ fn refusal(folder: &Path) -> String {
 }
 
 /// Writes the tensors of a model to `name` in `folder`, some of them changed, and others beside them.
-fn write_tensors(folder: &Path, name: &str, mut change: impl FnMut(&mut Vec<(String, Vec<usize>, Vec<f32>)>)) {
+fn write_tensors(
+    folder: &Path,
+    name: &str,
+    mut change: impl FnMut(&mut Vec<(String, Vec<usize>, Vec<f32>)>),
+) {
     let model = random(&config(), 1, &Device::flex());
     let mut tensors = Vec::new();
     visit(&model, "", |p| tensors.push((p.name, p.shape, p.values.try_into_vec_as().unwrap())));
@@ -124,7 +128,8 @@ fn write_dimensions(folder: &Path, config: &LlamaConfig) {
 fn tensors_that_nobody_reads_are_named_and_not_dropped() {
     let folder = tempfile::tempdir().unwrap();
     write_dimensions(folder.path(), &config());
-    for name in ["model.layers.0.self_attn.q_proj.bias", "score.weight", "model.layers.2.mlp.up_proj.weight"] {
+    for name in ["model.layers.0.self_attn.q_proj.bias", "score.weight", "model.layers.2.mlp.up_proj.weight"]
+    {
         write_tensors(folder.path(), "model.safetensors", |tensors| {
             tensors.push((name.to_owned(), vec![2], vec![1.0, 2.0]));
         });
@@ -146,7 +151,9 @@ fn a_tied_model_has_one_matrix_under_either_name_or_twice_the_same() {
     let named = |name: &'static str| move |tensor: &(String, Vec<usize>, Vec<f32>)| tensor.0 == name;
     let (embedding, head) = ("model.embed_tokens.weight", "lm_head.weight");
     for dropped in [embedding, head] {
-        write_tensors(folder.path(), "model.safetensors", |tensors| tensors.retain(|tensor| tensor.0 != dropped));
+        write_tensors(folder.path(), "model.safetensors", |tensors| {
+            tensors.retain(|tensor| tensor.0 != dropped)
+        });
         load(folder.path(), &Device::flex()).unwrap();
     }
     write_tensors(folder.path(), "model.safetensors", |tensors| {
@@ -184,7 +191,10 @@ fn pickled_and_quantised_weights_are_told_in_a_sentence() {
     for name in ["pytorch_model.bin", "consolidated.00.pth"] {
         fs_err::write(folder.path().join(name), "PK").unwrap();
         let message = refusal(folder.path());
-        assert!(message.contains(&format!("{name}` is pickled")) && message.contains("from_pretrained"), "{message}");
+        assert!(
+            message.contains(&format!("{name}` is pickled")) && message.contains("from_pretrained"),
+            "{message}"
+        );
         fs_err::remove_file(folder.path().join(name)).unwrap();
     }
     write_tensors(folder.path(), "model.safetensors", |tensors| {
@@ -213,7 +223,11 @@ fn a_long_list_of_problems_is_cut() {
 fn ends_of_sequences_are_those_of_both_files() {
     let folder = tempfile::tempdir().unwrap();
     write_dimensions(folder.path(), &LlamaConfig { eos_token_id: vec![2], ..config() });
-    fs_err::write(folder.path().join("generation_config.json"), r#"{"eos_token_id": [7, 2, 9], "top_p": 0.9}"#).unwrap();
+    fs_err::write(
+        folder.path().join("generation_config.json"),
+        r#"{"eos_token_id": [7, 2, 9], "top_p": 0.9}"#,
+    )
+    .unwrap();
     assert_eq!(read_config(folder.path()).unwrap().eos_token_id, [2, 7, 9]);
     fs_err::write(folder.path().join("generation_config.json"), r#"{"eos_token_id": "x"}"#).unwrap();
     let message = read_config(folder.path()).unwrap_err().to_string();
