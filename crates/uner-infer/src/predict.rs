@@ -33,7 +33,8 @@ pub struct Query<'a> {
 /// What the model answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The decoded answer as it came.
+    /// The decoded answer as it came; of one that holds all types, the list of this type's mentions, as templates that ask one type at
+    /// a time have it answered.
     pub output: String,
     /// The entities in it, in order, each at its place in the text; `None` for those that do not occur there.
     pub entities: Vec<Entity>,
@@ -159,12 +160,14 @@ impl Predictor<'_> {
         let output = self.tokenizer.decode(ids).map_err(PromptError::from)?;
         let types: Vec<&str> = asked.iter().map(|&index| queries[index].entity_type).collect();
         let (mentions, well_formed) = ner::read(&output, &types, self.template);
+        let is_shared = ner::asks_all_types(self.template);
         let response = |(&index, mentions): (&usize, Vec<String>)| {
             let Query { text, entity_type, .. } = queries[index];
+            let output = if is_shared { uner_prompt::answer(&mentions) } else { output.clone() };
             let spans = align(text, &mentions);
             let entity = |(text, span)| Entity { text, entity_type: entity_type.to_owned(), span };
             let entities = mentions.into_iter().zip(spans).map(entity).collect();
-            (index, Response { entities, well_formed, output: output.clone() })
+            (index, Response { entities, well_formed, output })
         };
         Ok(asked.iter().zip(mentions).map(response).collect())
     }

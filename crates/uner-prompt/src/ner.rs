@@ -53,12 +53,17 @@ pub fn prompt(text: &str, asked: &str, template: &Template, dataset_name: Option
     Conversation { messages }
 }
 
+/// Whether a prompt asks all types of a text, and an answer holds them.
+pub fn asks_all_types(template: &Template) -> bool {
+    match template.form {
+        Form::PerType => false,
+        Form::AllInOne | Form::InstructUie => true,
+    }
+}
+
 /// The types that one prompt asks: each its own, or all together where the form asks all at once.
 pub fn groups(template: &Template, types: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let size = match template.form {
-        Form::PerType => 1,
-        Form::AllInOne | Form::InstructUie => types.max(1),
-    };
+    let size = if asks_all_types(template) { types.max(1) } else { 1 };
     (0..types).step_by(size).map(move |first| first..(first + size).min(types))
 }
 
