@@ -21,6 +21,7 @@ use uner_trainer::{
 
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
+use crate::lock::RunLock;
 use crate::monitor::Monitor;
 use crate::plan::{DataSize, Numbers, Plan, RankCount};
 use crate::progress::{Meter, duration};
@@ -116,6 +117,7 @@ fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &Ranks, out: &mut dyn Write
         run_folder::refuse_second_run(folder)?;
     }
     fs_err::create_dir_all(folder)?;
+    let _lock = is_first.then(|| RunLock::hold(folder)).transpose()?;
     // A resumed run keeps its tokenizer, whatever became of the file it was read from.
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
     tracing::info!("encoding the data");
