@@ -4,18 +4,19 @@
 //! Tolerance: what is added up is the same, in another order, and AdamW divides by roots that are near zero at first. After ten
 //! steps of it, 1e-4 of a loss and 2e-4 of a tensor's largest entry.
 
+mod emulated;
+mod link;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Barrier, Mutex};
 
 use burn::module::Module;
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use uner_kernels::device::have_nccl;
+use burn::tensor::{DType, Device, Tensor};
 use uner_model::parameters::visit;
 use uner_model::weights::random;
 use uner_trainer::checkpoint::{self, latest};
-use uner_trainer::group::{Link, Nccl, Share};
+use uner_trainer::group::Share;
 use uner_trainer::store::StoreWriter;
 use uner_trainer::{
     Callbacks, Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, precision,
@@ -126,30 +127,6 @@ fn rank(
     Ok(Outcome { steps: done, validated, saved, state, moments, parameters, weights })
 }
 
-/// A link that sums as NCCL does, between devices of the CPU.
-#[derive(Debug)]
-struct Emulated {
-    parts: Mutex<Vec<Option<Tensor<1>>>>,
-    come: Barrier,
-    gone: Barrier,
-}
-
-impl Emulated {
-    fn new(ranks: usize) -> Self {
-        Self { parts: Mutex::new(vec![None; ranks]), come: Barrier::new(ranks), gone: Barrier::new(ranks) }
-    }
-}
-
-impl Link for Emulated {
-    fn sum(&self, seat: usize, values: Tensor<1>) -> Tensor<1> {
-        self.parts.lock().unwrap()[seat] = Some(values);
-        self.come.wait();
-        let parts: Vec<Tensor<1>> = self.parts.lock().unwrap().iter().flatten().cloned().collect();
-        self.gone.wait();
-        parts.into_iter().reduce(Tensor::add).unwrap()
-    }
-}
-
 /// All ranks of a run in one process, with sums on the host.
 fn run(folder: &Path, ranks: usize, steps: u64, blocks: Blocks) -> Vec<Outcome> {
     run_all(folder, Group::all(ranks, None), &Device::flex(), steps, blocks)
@@ -212,23 +189,6 @@ fn any_number_of_ranks_trains_the_same_model() {
     }
 }
 
-#[test]
-fn ranks_whose_devices_are_linked_train_the_same_model() {
-    let alone = tempfile::tempdir().unwrap();
-    let expected = run(alone.path(), 1, 10, Whole).remove(0);
-    for (ranks, blocks) in [(2, Whole), (3, Divided)] {
-        let folder = tempfile::tempdir().unwrap();
-        let groups = Group::linked(ranks, Some(Box::new(Emulated::new(ranks))), None);
-        let outcomes = run_all(folder.path(), groups, &Device::flex(), 10, blocks);
-        for (number, outcome) in outcomes.iter().enumerate() {
-            let what = format!("rank {number} of {ranks}, blocks {blocks:?}, linked");
-            assert_same_run(&what, outcome, &expected);
-            assert_eq!(outcome.weights, outcomes[0].weights, "{what} has weights of its own");
-        }
-        assert_values(&format!("moments of {ranks} linked ranks"), &outcomes[0].state, &expected.state);
-    }
-}
-
 /// Two ranks that share each device.
 #[test]
 fn ranks_on_any_device_train_the_same_model() {
@@ -261,22 +221,6 @@ fn a_share_that_is_kept_lets_go_of_the_rest() {
         let freed = whole.saturating_sub(in_use().in_use);
         assert!(freed as usize > COUNT * size_of::<f32>() / 2, "{setup:?}: {freed} bytes of {COUNT} floats");
         assert_eq!(share.sum().into_scalar::<f32>() as usize, COUNT / 4, "{setup:?}");
-    }
-}
-
-/// Of one device only: more than that need a machine that has them.
-#[test]
-fn nccl_gives_back_what_one_device_brings() {
-    let mut is_there = false;
-    for setup in devices().into_iter().filter(|setup| have_nccl(&[setup.name])) {
-        is_there = true;
-        let values: Vec<f32> = (0..1000).map(|index| index as f32).collect();
-        let tensor = Tensor::<1>::from_data(TensorData::new(values.clone(), [1000]), &setup.device);
-        let sum = Nccl::new(vec![setup.device]).sum(0, tensor);
-        assert_eq!(sum.try_into_vec_as::<f32>().unwrap(), values);
-    }
-    if !is_there {
-        eprintln!("SKIPPED: there is no CUDA device with NCCL");
     }
 }
 

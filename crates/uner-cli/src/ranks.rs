@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use uner_kernels::device::{DeviceName, have_nccl};
-use uner_trainer::group::{Link, Nccl, Processes};
+use uner_trainer::group::{Link, Processes, nccl};
 use uner_trainer::{Group, TrainError};
 
 use crate::device::Devices;
@@ -93,8 +93,7 @@ fn link(names: &[DeviceName]) -> Result<Option<Box<dyn Link>>> {
         );
         return Ok(None);
     }
-    let devices = names.iter().map(|name| Ok(name.open()?)).collect::<Result<_>>()?;
-    Ok(Some(Box::new(Nccl::new(devices))))
+    nccl(names).map(Some).map_err(anyhow::Error::msg)
 }
 
 /// A rank of this process.

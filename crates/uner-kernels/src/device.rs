@@ -97,7 +97,7 @@ pub fn have_nccl(names: &[DeviceName]) -> bool {
 
 #[cfg(feature = "cuda")]
 fn has_nccl() -> bool {
-    cuda::has_nccl()
+    cuda::nccl::has_nccl()
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -22,6 +22,7 @@ mod input;
 pub mod linear;
 pub mod linear_cross_entropy;
 pub mod linear_sum;
+pub mod link;
 #[cfg(feature = "cuda")]
 pub mod offline;
 pub mod profile;

@@ -1,6 +1,7 @@
 //! Summed gradients, by parameter.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{DType, Tensor};
 use uner_kernels::{accumulate, add_rows, squared_norms};
@@ -8,7 +9,7 @@ use uner_model::parameters::trained;
 use uner_model::{Block, Llama};
 
 use crate::error::TrainError;
-use crate::group::Group;
+use crate::group::{Group, Pending};
 
 /// The gradient of the summed loss with respect to every parameter, flat, by checkpoint name.
 #[derive(Debug, Default)]
@@ -17,17 +18,37 @@ pub struct Gradients {
     own: BTreeMap<String, Tensor<1>>,
     /// This rank's shares of what was summed over all ranks.
     shares: BTreeMap<String, Tensor<1>>,
+    /// Shares of sums that are under way, and their names.
+    coming: Option<(Vec<String>, Pending)>,
+}
+
+/// Parameters whose gradients are complete at the same time, in the order of the backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Final norm, and the head where it has weights of its own.
+    Head,
+    /// A block, the last one first.
+    Block(Reverse<usize>),
+    /// The embedding, and what else there is.
+    Embedding,
+}
+
+impl Stage {
+    /// That of a parameter.
+    fn of(name: &str) -> Self {
+        let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()?.parse().ok());
+        match layer {
+            Some(layer) => Self::Block(Reverse(layer)),
+            None if name.starts_with("model.norm.") || name.starts_with("lm_head.") => Self::Head,
+            None => Self::Embedding,
+        }
+    }
 }
 
 impl Gradients {
     /// Adds `[n]` to the gradient of `name`. What is added up is f32, whatever the type of the terms.
     pub fn add(&mut self, name: &str, gradient: Tensor<1>) {
         add_to(&mut self.own, name, gradient);
-    }
-
-    /// Adds this rank's share of a sum over all ranks to that of `name`.
-    pub fn add_share(&mut self, name: &str, share: Tensor<1>) {
-        add_to(&mut self.shares, name, share);
     }
 
     /// Adds `rows`, `[tokens, hidden]`, to the rows `ids` of the gradient of a `shape` = `[vocab, hidden]` matrix: the
@@ -74,14 +95,57 @@ impl Gradients {
         }
     }
 
-    /// Sums what is not summed yet over all ranks and keeps this rank's shares.
+    /// Starts to sum the gradients of a stage over all ranks. Nothing is added to them any more.
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub(crate) fn start(&mut self, stage: Stage, group: &Group) -> Result<(), TrainError> {
+        let (complete, rest) =
+            std::mem::take(&mut self.own).into_iter().partition(|(name, _)| Stage::of(name) == stage);
+        self.own = rest;
+        self.start_sums(complete, group)
+    }
+
+    /// Starts to sum these gradients over all ranks, to be added to this rank's shares. Those that were started before are waited
+    /// for: they have travelled while these were computed, and their memory is free again.
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub(crate) fn start_sums(
+        &mut self,
+        gradients: BTreeMap<String, Tensor<1>>,
+        group: &Group,
+    ) -> Result<(), TrainError> {
+        if gradients.is_empty() {
+            return Ok(());
+        }
+        let (names, gradients) = gradients.into_iter().unzip();
+        let pending = group.start_reduce(gradients)?;
+        self.settle();
+        self.coming = Some((names, pending));
+        Ok(())
+    }
+
+    /// Waits for the sums that are under way.
+    pub(crate) fn settle(&mut self) {
+        if let Some((names, pending)) = self.coming.take() {
+            for (name, share) in names.iter().zip(pending.wait()) {
+                add_to(&mut self.shares, name, share);
+            }
+        }
+    }
+
+    /// Sums what is not summed yet over all ranks and keeps this rank's shares. All ranks do so in the order of the stages, whatever
+    /// each has started before.
     ///
     /// # Errors
     /// When another rank has failed.
     pub fn reduce(mut self, group: &Group) -> Result<Self, TrainError> {
-        for (name, gradient) in std::mem::take(&mut self.own) {
-            self.add_share(&name, group.reduce(gradient)?);
+        let stages: BTreeSet<Stage> = self.own.keys().map(|name| Stage::of(name)).collect();
+        for stage in stages {
+            self.start(stage, group)?;
         }
+        self.settle();
         Ok(self)
     }
 

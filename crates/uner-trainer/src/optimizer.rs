@@ -1,5 +1,6 @@
 //! AdamW over a whole model, its state by checkpoint name. A rank updates its share of every parameter.
 
+mod ahead;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,19 +115,13 @@ impl AdamW {
         update: Update,
         group: &Group,
     ) -> Result<Llama, TrainError> {
-        let mut failure = None;
-        let model = map(model, "", |name, shape, values| {
-            let Some(gradient) = gradients.take(name) else { return values };
-            let (count, device, dtype) = (values.dims()[0], values.device(), values.dtype());
-            let share = group.share(count);
-            let scalars = update.of((name, shape), share.start, config);
-            let share = self.update(name, share.of(values), gradient, &scalars);
-            group.gather(share, count).unwrap_or_else(|error| {
-                failure.get_or_insert(error);
-                Tensor::zeros([count], (&device, dtype))
-            })
-        });
-        failure.map_or(Ok(model), Err)
+        if !group.is_alone() {
+            return ahead::step(self, model, gradients, config, update, group);
+        }
+        Ok(map(model, "", |name, shape, values| match gradients.take(name) {
+            Some(gradient) => self.update(name, values, gradient, &update.of((name, shape), 0, config)),
+            None => values,
+        }))
     }
 
     /// Updates a share of a parameter, `[share]`, from that of its gradient.

@@ -121,10 +121,9 @@ impl RankModel {
         let Some(Divided { config, blocks }) = &self.divided else {
             return Ok(Cow::Borrowed(&self.held.model.layers[layer]));
         };
-        let gather = |(name, owned): (&String, &Owned)| {
-            Ok((name.clone(), group.gather(owned.share.clone(), owned.count())?))
-        };
-        let mut gathered = Gathered(blocks[layer].iter().map(gather).collect::<Result<_, TrainError>>()?);
+        let shares = blocks[layer].values().map(|owned| (owned.share.clone(), owned.count())).collect();
+        let wholes = group.start_gather(shares)?.wait();
+        let mut gathered = Gathered(blocks[layer].keys().cloned().zip(wholes).collect());
         let block = Block::build(config, &mut gathered, &name(layer)).expect("all of the block was gathered");
         Ok(Cow::Owned(block))
     }
@@ -143,8 +142,8 @@ impl RankModel {
         Ok(Cow::Owned(whole))
     }
 
-    /// Adds the gradients of a block's parameters, by name and `[n]`, to `gradients`: what is divided is summed over all ranks
-    /// first, and then every rank has to call, with no gradients where it has none.
+    /// Adds the gradients of a block's parameters, by name and `[n]`, to `gradients`: what is divided starts to be summed over all
+    /// ranks, and then every rank has to call, with no gradients where it has none.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -163,10 +162,9 @@ impl RankModel {
         };
         for (name, owned) in &divided.blocks[layer] {
             let nothing = || Tensor::zeros([owned.count()], (&owned.share.device(), DType::F32));
-            let gradient = found.remove(name).unwrap_or_else(nothing);
-            gradients.add_share(name, group.reduce(gradient)?);
+            found.entry(name.clone()).or_insert_with(nothing);
         }
-        Ok(())
+        gradients.start_sums(found, group)
     }
 
     /// The model after an update: see [`AdamW::step`].

@@ -6,6 +6,7 @@
 //! 2016, "Training Deep Nets with Sublinear Memory Cost", with one segment a block), and each block's gradients are at
 //! hand the moment they are complete.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use burn::module::Module;
@@ -16,7 +17,7 @@ use uner_model::{Block, Context, Llama, LlamaConfig};
 
 use crate::batch::Batch;
 use crate::error::TrainError;
-use crate::gradients::Gradients;
+use crate::gradients::{Gradients, Stage};
 use crate::group::Group;
 use crate::noise;
 use crate::rank_model::RankModel;
@@ -52,7 +53,7 @@ pub fn accumulate(
     let (model, alone) = (RankModel::from(model.clone()), Group::alone());
     let prepared = Prepared::new(&model, config, batch);
     let pass = Forward::new((&model, &alone), prepared, kept_blocks, gradients);
-    pass.and_then(|pass| pass.backward(gradients)).expect("nobody else can fail")
+    pass.and_then(|pass| pass.backward(gradients, false)).expect("nobody else can fail")
 }
 
 /// A rank's part in a micro-batch that only others have: it hands out its shares of the blocks, and takes in those of their
@@ -135,14 +136,18 @@ impl<'a> Forward<'a> {
         Ok(Self { model, group, prepared, inputs, kept, hidden })
     }
 
-    /// Head, loss and the way back: see [`accumulate`].
+    /// Head, loss and the way back: see [`accumulate`]. Where this is the `last` pass of a step, gradients start to be summed over all
+    /// ranks as soon as they are there.
     ///
     /// # Errors
-    /// Where blocks are divided: when another rank has failed.
-    pub(crate) fn backward(self, gradients: &mut Gradients) -> Result<Tensor<1>, TrainError> {
+    /// Where ranks meet: when another rank has failed.
+    pub(crate) fn backward(self, gradients: &mut Gradients, last: bool) -> Result<Tensor<1>, TrainError> {
         let Self { model, group, prepared: Prepared { batch, context, labels }, inputs, mut kept, hidden } =
             self;
         let (loss, mut gradient) = head(model.held(), context.config, hidden, &labels, gradients);
+        if last {
+            gradients.start(Stage::Head, group)?;
+        }
         for (layer, input) in inputs.into_iter().enumerate().rev() {
             let graph = if let Some(graph) = kept.pop() {
                 graph
@@ -153,6 +158,9 @@ impl<'a> Forward<'a> {
             let found;
             (found, gradient) = graph.backward(gradient);
             model.give(layer, found, group, gradients)?;
+            if last {
+                gradients.start(Stage::Block(Reverse(layer)), group)?;
+            }
         }
         let model = model.held();
         let weight = model.model.embed_tokens.weight.val();

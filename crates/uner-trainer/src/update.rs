@@ -185,12 +185,17 @@ fn forward_and_backward(
     let mut watch = Stopwatch::start(&device);
     let mut gradients = Gradients::default();
     let mut losses: Vec<Tensor<1>> = Vec::new();
+    // Gradients that are computed twice are compared before they are summed. Where blocks are divided, ranks that stand by could not
+    // start what others start within a pass.
+    let starts = run.group.overlaps() && !run.deterministic && !model.is_divided();
+    let own = data.share(run.group).count();
     let mut batches = data.share(run.group).map(|batch| Prepared::new(model, run.model_config, batch));
     let mut next = batches.next();
     while let Some(batch) = next {
         let pass = Forward::new((model, run.group), batch, run.kept_blocks, &mut gradients)?;
         watch.lap(&mut breakdown.forward);
-        losses.push(pass.backward(&mut gradients)?);
+        let last = losses.len() + 1 == own;
+        losses.push(pass.backward(&mut gradients, starts && last)?);
         // While the device is at work.
         next = batches.next();
         watch.lap(&mut breakdown.backward);
@@ -201,5 +206,6 @@ fn forward_and_backward(
     if losses.is_empty() {
         gradients.add_zeros(model.held());
     }
+    gradients.settle();
     Ok((losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum(), gradients))
 }

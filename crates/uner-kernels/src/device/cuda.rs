@@ -3,13 +3,15 @@
 //! is looked for first.
 
 mod cublaslt;
+pub(crate) mod nccl;
+mod places;
 
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use cubecl::cuda::install::cuda_path;
-use cudarc::{driver, nccl, nvrtc};
+use cudarc::{driver, nvrtc};
 
 use self::cublaslt::find_cublaslt;
 pub(crate) use self::cublaslt::has_cublaslt;
@@ -73,7 +75,7 @@ pub fn toolkit() -> Toolkit {
         nvrtc: find_nvrtc(),
         headers: find_headers(cuda_path()),
         cublaslt: find_cublaslt(),
-        nccl: has_nccl(),
+        nccl: nccl::has_nccl(),
     }
 }
 
@@ -178,14 +180,6 @@ fn packages<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut names: Vec<&str> = names.collect();
     names.dedup();
     names.join(" ")
-}
-
-pub(super) fn has_nccl() -> bool {
-    // SAFETY: only opens the library of each candidate name.
-    #[expect(unsafe_code, reason = "opening a shared library runs its initialisers")]
-    unsafe {
-        nccl::sys::is_culib_present()
-    }
 }
 
 /// The file of a library of this process, from the list that Linux keeps.

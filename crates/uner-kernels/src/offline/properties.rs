@@ -65,6 +65,8 @@ pub(super) fn target_properties() -> TargetProperties {
 pub(crate) enum Card {
     /// H100, of compute capability 9.0.
     Hopper,
+    /// The smallest part that an H100 is divided into (MIG 1g.10gb): kernels that take work until there is none left take more.
+    Part,
     /// A100, of compute capability 8.0: of what kernels ask for it lacks bulk copies, clusters and part of the shared memory.
     Ampere,
 }
@@ -72,6 +74,9 @@ pub(crate) enum Card {
 /// Limits and features of a card.
 pub(super) fn properties_of(card: Card) -> DeviceProperties {
     let mut properties = device_properties();
+    if card == Card::Part {
+        properties.hardware.num_streaming_multiprocessors = Some(16);
+    }
     if card == Card::Ampere {
         properties.identity.fingerprint = "recorder_sm80".into();
         properties.hardware.max_shared_memory_size = 166_912;

@@ -30,7 +30,7 @@ use crate::cube::Floats;
 const PROFILED: Duration = Duration::from_millis(20);
 
 /// The cards, by the number of their device.
-const CARDS: [Card; 2] = [Card::Hopper, Card::Ampere];
+const CARDS: [Card; 3] = [Card::Hopper, Card::Ampere, Card::Part];
 
 /// What the server heard since recording began. A server is made by CubeCL, so there is no other way to hand it a place.
 static HEARD: Mutex<Vec<Launch>> = Mutex::new(Vec::new());

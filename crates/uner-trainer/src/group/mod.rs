@@ -4,18 +4,17 @@
 //!
 //! State of the optimizer is never held twice: a rank owns a [`Share`] of every parameter (`ZeRO` stage 1, Rajbhandari et al.
 //! 2020). Gradients are summed to the owner of each share, the owner updates it, and the new values are gathered by all. This
-//! moves as many bytes as summing whole gradients on every rank would.
+//! moves as many bytes as summing whole gradients on every rank would. Over a link both run beside what is computed next.
 
-mod link;
 mod meeting;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod share;
 
-pub use link::{Link, Nccl};
 #[cfg(feature = "mpi")]
 pub use mpi::{Mpi, Session};
 pub use share::{BLOCK, Share};
+pub use uner_kernels::link::{Cut, Link, Pending, nccl};
 
 use std::sync::Arc;
 
@@ -59,6 +58,7 @@ struct Member {
 /// The ranks of one process.
 #[derive(Debug)]
 struct Crew {
+    seats: usize,
     values: Meeting<f32>,
     totals: Meeting<f64>,
     link: Option<Box<dyn Link>>,
@@ -79,7 +79,7 @@ impl Group {
         Self::linked(devices, None, processes)
     }
 
-    /// As [`Group::all`], of devices that a link connects.
+    /// As [`Group::all`], of devices that a link connects, even where there is only one.
     ///
     /// # Panics
     /// When there is no device.
@@ -91,11 +91,11 @@ impl Group {
         assert!(devices > 0, "a process without a device");
         let (process, count) = processes.as_ref().map_or((0, 1), |all| (all.rank(), all.count()));
         let world_size = devices * count;
-        if world_size == 1 {
+        if world_size == 1 && link.is_none() {
             return vec![Self::alone()];
         }
         let (values, totals) = (Meeting::new(devices), Meeting::new(devices));
-        let crew = Arc::new(Crew { values, totals, link, processes });
+        let crew = Arc::new(Crew { seats: devices, values, totals, link, processes });
         let member = |seat| Member { seat, crew: Arc::clone(&crew) };
         (0..devices)
             .map(|seat| Self { rank: process * devices + seat, world_size, crew: Some(member(seat)) })
@@ -117,9 +117,14 @@ impl Group {
         self.rank == 0
     }
 
-    /// Whether it is the only one.
+    /// Whether it is the only one, and linked to nobody.
     pub fn is_alone(&self) -> bool {
         self.crew.is_none()
+    }
+
+    /// Whether what is started runs beside what is computed next.
+    pub fn overlaps(&self) -> bool {
+        self.crew.as_ref().is_some_and(|member| member.link().is_some())
     }
 
     /// What this rank owns of `count` elements.
@@ -127,45 +132,79 @@ impl Group {
         Share::new(count, self.rank, self.world_size)
     }
 
-    /// The sum over all ranks of this rank's share of a gradient: `[n]` to the share's length, in f32 where there is more
-    /// than one rank. Every rank has to call, in the same order.
+    /// The sum over all ranks of this rank's share of a gradient: see [`Group::start_reduce`].
     ///
     /// # Errors
     /// When another rank has failed.
     pub fn reduce(&self, gradient: Tensor<1>) -> Result<Tensor<1>, TrainError> {
-        let Some(member) = &self.crew else { return Ok(gradient) };
-        let (device, share) = (gradient.device(), self.share(gradient.dims()[0]));
-        let part = match &member.crew.link {
-            None => host(gradient),
-            Some(link) => {
-                let sum = member.linked(&**link, gradient.cast(DType::F32))?;
-                if member.crew.processes.is_none() {
-                    return Ok(share.own(sum));
-                }
-                // One of those who have the sum brings it to the other processes.
-                if member.seat == 0 { host(sum) } else { vec![0.0; sum.dims()[0]] }
-            }
-        };
-        let sum = member.meet_values(part, sum, |processes, values| processes.sum(values))?;
-        Ok(on_device(sum[share.range()].to_vec(), DType::F32, &device))
+        Ok(self.start_reduce(vec![gradient])?.wait().remove(0))
     }
 
-    /// The whole, `[count]`, of what each rank has a share of, in the same type.
+    /// Starts to add gradients up over all ranks, each `[n]` to this rank's share of the sum, in f32 where there is more than one
+    /// rank. Every rank has to call, in the same order. It is done on return where nothing [overlaps](Self::overlaps).
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub fn start_reduce(&self, gradients: Vec<Tensor<1>>) -> Result<Pending, TrainError> {
+        let Some(member) = &self.crew else { return Ok(Pending::done(gradients)) };
+        let crew = &member.crew;
+        let Some(link) = &crew.link else {
+            let share = |gradient| self.share_of_sum(member, gradient, sum);
+            return Ok(Pending::done(gradients.into_iter().map(share).collect::<Result<_, _>>()?));
+        };
+        let cut = |gradient: Tensor<1>| {
+            let edges = Share::edges(gradient.dims()[0], crew.seats);
+            Cut { values: gradient.cast(DType::F32), edges }
+        };
+        member.meet()?;
+        let pending = link.reduce_scatter(member.seat, gradients.into_iter().map(cut).collect());
+        if crew.processes.is_none() {
+            return Ok(pending);
+        }
+        // Together the ranks of the process have its sum, and bring it to the other processes.
+        let share = |part| self.share_of_sum(member, part, |parts| parts.concat());
+        Ok(Pending::done(pending.wait().into_iter().map(share).collect::<Result<_, _>>()?))
+    }
+
+    /// This rank's share of the sum over all processes, of what `combine` makes of the parts that the ranks of each bring.
+    fn share_of_sum(
+        &self,
+        member: &Member,
+        part: Tensor<1>,
+        combine: impl FnOnce(Vec<Vec<f32>>) -> Vec<f32>,
+    ) -> Result<Tensor<1>, TrainError> {
+        let device = part.device();
+        let sum = member.meet_values(host(part), combine, |processes, values| processes.sum(values))?;
+        Ok(on_device(sum[self.share(sum.len()).range()].to_vec(), DType::F32, &device))
+    }
+
+    /// The whole, `[count]`, of what each rank has a share of: see [`Group::start_gather`].
     ///
     /// # Errors
     /// When another rank has failed.
     pub fn gather(&self, share: Tensor<1>, count: usize) -> Result<Tensor<1>, TrainError> {
-        let Some(member) = &self.crew else { return Ok(share) };
-        let (device, dtype) = (share.device(), share.dtype());
-        if let (Some(link), None) = (&member.crew.link, &member.crew.processes) {
-            // To its own numbers everybody else adds zero.
-            let own = self.share(count);
-            let zeros = Tensor::zeros([count], (&device, dtype));
-            let part = if own.len > 0 { zeros.slice_assign([own.range()], share) } else { zeros };
-            return member.linked(&**link, part);
-        }
-        let whole = self.gather_values(host(share))?;
-        Ok(on_device(whole.to_vec(), dtype, &device))
+        Ok(self.start_gather(vec![(share, count)])?.wait().remove(0))
+    }
+
+    /// Starts to gather the wholes, `[count]`, of which each rank has shares, in their types. Every rank has to call, in the same
+    /// order. It is done on return where nothing [overlaps](Self::overlaps).
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub fn start_gather(&self, shares: Vec<(Tensor<1>, usize)>) -> Result<Pending, TrainError> {
+        let Some(member) = &self.crew else {
+            return Ok(Pending::done(shares.into_iter().map(|(share, _)| share).collect()));
+        };
+        let Some(link) = member.link() else {
+            let whole = |(share, _): (Tensor<1>, usize)| {
+                let (device, dtype) = (share.device(), share.dtype());
+                Ok(on_device(self.gather_values(host(share))?.to_vec(), dtype, &device))
+            };
+            return Ok(Pending::done(shares.into_iter().map(whole).collect::<Result<_, TrainError>>()?));
+        };
+        let cut = |(values, count)| Cut { values, edges: Share::edges(count, self.world_size) };
+        member.meet()?;
+        Ok(link.all_gather(member.seat, shares.into_iter().map(cut).collect()))
     }
 
     /// As [`Group::gather`], on the host.
@@ -223,15 +262,23 @@ impl Group {
         if let Some(Member { crew, .. }) = &self.crew {
             crew.values.fail(self.rank, problem);
             crew.totals.fail(self.rank, problem);
+            if let Some(link) = &crew.link {
+                link.abort();
+            }
         }
     }
 }
 
 impl Member {
-    /// The sum over a link. All meet before it: who waits for a device cannot be told that another rank has failed.
-    fn linked(&self, link: &dyn Link, values: Tensor<1>) -> Result<Tensor<1>, TrainError> {
-        self.crew.totals.meet(self.seat, Vec::new(), |_| Vec::new())?;
-        Ok(link.sum(self.seat, values))
+    /// The link, where it connects all ranks there are.
+    fn link(&self) -> Option<&dyn Link> {
+        let Crew { link, processes, .. } = &*self.crew;
+        link.as_deref().filter(|_| processes.is_none())
+    }
+
+    /// All ranks meet before they use the link: who waits for a device cannot be told that another rank has failed.
+    fn meet(&self) -> Result<(), TrainError> {
+        self.crew.totals.meet(self.seat, Vec::new(), |_| Vec::new()).map(|_| ())
     }
 
     fn meet_values(

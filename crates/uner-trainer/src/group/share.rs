@@ -21,10 +21,13 @@ pub struct Share {
 impl Share {
     /// What rank `rank` of `world_size` owns of `count` elements: as many blocks as the others, or one more.
     pub fn new(count: usize, rank: usize, world_size: usize) -> Self {
-        let blocks = count.div_ceil(BLOCK);
-        let edge = |rank: usize| (rank * blocks / world_size * BLOCK).min(count);
-        let (start, end) = (edge(rank), edge(rank + 1));
+        let (start, end) = (edge(count, rank, world_size), edge(count, rank + 1, world_size));
         Self { start, len: end - start, count }
+    }
+
+    /// Where the shares of `world_size` ranks in `count` elements begin, and where the last one ends.
+    pub fn edges(count: usize, world_size: usize) -> Vec<usize> {
+        (0..=world_size).map(|rank| edge(count, rank, world_size)).collect()
     }
 
     /// The elements.
@@ -45,6 +48,11 @@ impl Share {
         let share = Tensor::zeros([self.len], (&values.device(), values.dtype()));
         if self.len == 0 { share } else { share.slice_assign(0..self.len, self.of(values)) }
     }
+}
+
+fn edge(count: usize, rank: usize, world_size: usize) -> usize {
+    let blocks = count.div_ceil(BLOCK);
+    (rank * blocks / world_size * BLOCK).min(count)
 }
 
 #[cfg(test)]

@@ -20,9 +20,18 @@ pub(super) const UNITS: usize = 256;
 /// Per query block the first key that any of its queries may see (`keys` if none), its document and 0; per query the first key
 /// of its document, `i32::MAX` if it is padding.
 ///
-/// `table` is `[rows, ceil(queries / BLOCK), ENTRY]`, `starts` `[rows, queries]`; one cube of [`UNITS`] per block (x) and row (y).
+/// `table` is `[rows, ceil(queries / BLOCK), ENTRY]`, `starts` `[rows, queries]`; `next` is set to 0. One cube of [`UNITS`] per block (x) and row (y).
 #[cube(launch)]
-pub(super) fn query_blocks(document: &[i32], table: &mut [i32], starts: &mut [i32], sizes: Sizes) {
+pub(super) fn query_blocks(
+    document: &[i32],
+    table: &mut [i32],
+    starts: &mut [i32],
+    next: &mut [i32],
+    sizes: Sizes,
+) {
+    if CUBE_POS == 0 && UNIT_POS == 0 {
+        next[0] = 0i32.runtime();
+    }
     let row = CUBE_POS_Y as usize * sizes.keys;
     let first = sizes.keys - sizes.queries + CUBE_POS_X as usize * BLOCK;
     let end = min(first + BLOCK, sizes.keys);

@@ -3,7 +3,8 @@
 //! FlashAttention-2 (Dao 2023) in `mma.sync`, `ldmatrix` and `cp.async`, which CubeCL's C++ compiler for CUDA takes as inline
 //! PTX. Weights and score gradients are rounded to the element type before they are multiplied, as there and in cuDNN. A
 //! forward pass is three kernels: two small ones tabulate which blocks of tokens see which ([`block`]), then [`forward`]. The
-//! backward pass tabulates again and runs [`backward::delta`], [`backward_keys`] and [`backward_queries`].
+//! backward pass tabulates again and runs [`backward::delta`], [`backward_keys`] and [`backward_queries`]. Hopper has kernels of
+//! its own (`warpgroup`), of which one does the work of the last two.
 //!
 //! # Limits
 //! Besides what the device must have ([`is_served`]):
@@ -106,6 +107,8 @@ pub(super) struct Call {
     /// Of [`block::query_blocks`] and [`block::key_blocks`].
     starts: Ints,
     ends: Ints,
+    /// Counts the tiles that the cubes of a kernel have taken.
+    next: Ints,
     rows: usize,
     queries: usize,
     keys: usize,
@@ -131,6 +134,7 @@ impl Call {
             empty_device_contiguous_dtype(q.client.clone(), q.device.clone(), shape, DType::I32)
         };
         let (starts, ends) = (bounds(queries), bounds(keys));
+        let next = empty(&q, [1], DType::I32);
         let forms = Forms::of(head_dim);
         let (_, most_rows, most_tiles) = q.client.properties().hardware.max_cube_count;
         assert!(
@@ -152,6 +156,7 @@ impl Call {
             key_table,
             starts,
             ends,
+            next,
             rows,
             queries,
             keys,
@@ -208,6 +213,7 @@ impl Call {
             self.document.clone().into_buffer_arg(),
             self.query_table.clone().into_buffer_arg(),
             self.starts.clone().into_buffer_arg(),
+            self.next.clone().into_buffer_arg(),
             self.sizes(),
         );
         block::key_blocks::launch(
@@ -255,6 +261,10 @@ impl Call {
         let dy = contiguous(dy);
         let delta = self.delta(contiguous(y), dy.clone());
         let saved = [&dy, lse, &delta];
+        #[cfg(feature = "cuda")]
+        if self.has_warp_groups() {
+            return warpgroup::backward(&self, saved);
+        }
         let [dk, dv] = self.keys_and_values(saved);
         [self.queries(saved), dk, dv]
     }
@@ -285,10 +295,6 @@ impl Call {
 
     /// The gradients of the keys and of the values; `saved` are `dy`, `lse` and [`Self::delta`].
     fn keys_and_values(&self, saved: [&Floats; 3]) -> [Floats; 2] {
-        #[cfg(feature = "cuda")]
-        if self.has_warp_groups() {
-            return warpgroup::keys_and_values(self, saved);
-        }
         let dk = empty(&self.k, self.k.shape(), self.k.dtype());
         let dv = empty(&self.v, self.v.shape(), self.v.dtype());
         let tiles = self.forms.keys;
@@ -308,10 +314,6 @@ impl Call {
 
     /// The gradient of the queries; `saved` as in [`Self::keys_and_values`].
     fn queries(&self, saved: [&Floats; 3]) -> Floats {
-        #[cfg(feature = "cuda")]
-        if self.has_warp_groups() {
-            return warpgroup::queries(self, saved);
-        }
         let dq = empty(&self.q, self.q.shape(), self.q.dtype());
         let tiles = self.forms.queries;
         backward_queries::backward_queries::launch(

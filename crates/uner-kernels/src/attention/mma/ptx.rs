@@ -141,6 +141,18 @@ pub(super) fn wait_copies() {
     gpu_asm!("cp.async.wait_group 0;", options(readonly));
 }
 
+/// Adds 1 to a counter in global memory; returns what it was. Not `add`: of those the compiler makes one for the plane, and has
+/// the result sent to all lanes at once, when it is wanted much later.
+#[cube]
+pub(super) fn count_up(counter: &mut [i32]) -> u32 {
+    let before: u32;
+    gpu_asm!(
+        "atom.relaxed.gpu.global.inc.u32 {before}, [{pointer}], 0x7fffffff;",
+        before = out(_) before, pointer = mem_inout(_) unsafe { counter.as_mut_ptr_unchecked() }, options(explicit_mem),
+    );
+    before
+}
+
 /// Two adjacent f32 from shared memory.
 #[cube]
 pub(super) fn load_floats(address: u32, #[comptime] offset: usize) -> Vector<f32, Const<2>> {

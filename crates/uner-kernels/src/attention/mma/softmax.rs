@@ -32,6 +32,15 @@ impl Softmax {
         Softmax { sums: zeros(comptime!(tiles.per_plane * tiles.head_tiles())), maxima, weights }
     }
 
+    /// Forgets what was seen, the sums apart.
+    pub(super) fn restart(&mut self, #[comptime] tiles: Tiles) {
+        #[unroll]
+        for r in 0..comptime!(2 * tiles.per_plane) {
+            self.maxima[r] = f32::NEG_INFINITY.runtime();
+            self.weights[r] = 0.0f32.runtime();
+        }
+    }
+
     /// Turns the scores of one tile into weights relative to the new maxima, and rescales what was summed before.
     pub(super) fn absorb(&mut self, scores: &mut Array<Accumulator>, #[comptime] tiles: Tiles) {
         #[unroll]

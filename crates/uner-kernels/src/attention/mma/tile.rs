@@ -167,6 +167,18 @@ impl Place {
         }
     }
 
+    /// The tile of the same head that begins at `first`.
+    pub(super) fn with_first(&self, first: usize) -> Place {
+        Place {
+            row: self.row,
+            head: self.head,
+            kv_head: self.kv_head,
+            first,
+            offset: self.offset,
+            sizes: self.sizes.duplicate(),
+        }
+    }
+
     /// Index of query 0 of the head in `[rows, heads, queries]`.
     pub(super) fn statistics(&self) -> usize {
         (self.row * self.sizes.heads + self.head) * self.sizes.queries

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::sync::{Once, OnceLock};
 
-use cubecl::cuda::install::cuda_path;
 use cudarc::cublaslt::sys;
 
+use super::places::Places;
 use super::{Library, Version, loaded};
 
 /// Names of the library, the newest first.
 const NAMES: [&str; 2] = ["libcublasLt.so.13", "libcublasLt.so.12"];
 /// Where it lies in a toolkit, and in the folder of Python packages.
-const IN_TOOLKIT: [&str; 2] = ["lib64", "lib"];
-const IN_PACKAGES: [&str; 2] = ["nvidia/cu13/lib", "nvidia/cublas/lib"];
+const PLACES: Places =
+    Places { in_toolkit: &["lib64", "lib"], in_packages: &["nvidia/cu13/lib", "nvidia/cublas/lib"] };
 
 /// Whether the library is there; looked for once.
 pub(crate) fn has_cublaslt() -> bool {
@@ -33,7 +33,7 @@ pub(in crate::device) fn tell_of_cublaslt() {
 /// Opens the library: the loader's own, else a toolkit's, else that of PyTorch.
 pub(super) fn find_cublaslt() -> Result<Library, String> {
     if !is_present() {
-        let files = folders().into_iter().flat_map(|folder| NAMES.map(|name| folder.join(name)));
+        let files = PLACES.folders().into_iter().flat_map(|folder| NAMES.map(|name| folder.join(name)));
         open(files.filter(|file| file.is_file()));
     }
     if !is_present() {
@@ -67,19 +67,4 @@ fn open(files: impl Iterator<Item = PathBuf>) {
             return;
         }
     }
-}
-
-/// Folders that may hold the library: of the toolkit, and of the packages of the `python3` that the shell finds.
-fn folders() -> Vec<PathBuf> {
-    let toolkit = cuda_path().into_iter().flat_map(|root| IN_TOOLKIT.map(|folder| root.join(folder)));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let python = std::env::split_paths(&path).find(|folder| folder.join("python3").is_file());
-    let lib = python.and_then(|bin| Some(bin.parent()?.join("lib")));
-    let entries = lib.and_then(|lib| fs_err::read_dir(lib).ok()).into_iter().flatten().flatten();
-    let pythons =
-        entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("/lib/python3"));
-    let packages =
-        pythons.flat_map(|python| ["site-packages", "dist-packages"].map(|name| python.join(name)));
-    let packages = packages.flat_map(|folder| IN_PACKAGES.map(|part| folder.join(part)));
-    toolkit.chain(packages).collect()
 }

@@ -64,6 +64,17 @@ fn call(template: &str, operands: &str) -> String {
     let (name, leading) = match word {
         "{" if template.contains("cvta.to.shared.u64") => ("cvta", vec![]),
         "{" if template.contains("mbarrier.try_wait.parity") => ("mbarrier_wait", vec![]),
+        "{" if template.contains("ld.acquire.gpu.global.u32") => ("await_word", vec!["true"]),
+        "{" if template.contains("ld.relaxed.gpu.global.u32") => ("await_word", vec!["false"]),
+        "red.release.gpu.global.max.u32" => ("raise_word", vec![]),
+        "atom.relaxed.gpu.global.add.u32" => ("count_up", vec![]),
+        "cp.async.bulk.global.shared::cta.bulk_group" => ("bulk_write", vec!["false", constant(2)]),
+        "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32" => {
+            ("bulk_write", vec!["true", constant(2)])
+        }
+        "cp.async.bulk.commit_group" => ("bulk_commit", vec![]),
+        "cp.async.bulk.wait_group.read" if template.contains(" 0;") => ("bulk_wait", vec!["true"]),
+        "cp.async.bulk.wait_group" if template.contains(" 0;") => ("bulk_wait", vec!["false"]),
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" => ("mma", vec!["true"]),
         "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32" => ("mma", vec!["false"]),
         "ldmatrix.sync.aligned.m8n8.x4.shared.b16" => ("ldmatrix", vec!["false", offset]),
@@ -82,6 +93,7 @@ fn call(template: &str, operands: &str) -> String {
         "mbarrier.arrive.shared::cta.b64" => ("mbarrier_arrive", vec!["0"]),
         "mbarrier.arrive.expect_tx.shared::cta.b64" => ("mbarrier_arrive", vec![constant(2)]),
         "fence.proxy.async.shared::cta" => ("proxy_fence", vec![]),
+        "fence.proxy.async.global" => ("global_proxy_fence", vec![]),
         // A kernel has the registers of its bounds here, and what one thread makes all see.
         "setmaxnreg.inc.sync.aligned.u32"
         | "setmaxnreg.dec.sync.aligned.u32"
@@ -90,11 +102,15 @@ fn call(template: &str, operands: &str) -> String {
         "bar.arrive" => ("named_barrier", vec![constant(1), "false"]),
         "bar.warp.sync" => ("warp_barrier", vec![]),
         "ld.shared.v2.f32" | "ld.shared.v2.s32" => ("load_pair", vec![offset]),
+        "st.shared.v4.f32" => ("store_quad", vec![offset]),
         "cvt.rn.bf16x2.f32" => ("pack", vec!["true"]),
         "cvt.rn.f16x2.f32" => ("pack", vec!["false"]),
         "ex2.approx.ftz.f32" => ("ex2", vec![]),
         "sqrt.approx.ftz.f32" => ("root", vec![]),
         "rcp.approx.ftz.f32" => ("reciprocal", vec![]),
+        "shfl.sync.idx.b32" if template.contains(", 0, 31,") => ("shuffle_first", vec![]),
+        "st.shared.v2.s32" => ("store_pair", vec![]),
+        "atom.relaxed.gpu.global.inc.u32" if template.contains("], 0x7fffffff;") => ("count_up", vec![]),
         "shfl.sync.bfly.b32" => ("shuffle_xor", vec![constant(2)]),
         _ => panic!("`{template}` is not emulated"),
     };

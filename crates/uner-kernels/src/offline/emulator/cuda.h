@@ -22,6 +22,7 @@ void emulator_mma(float* d, const uint32_t* a, const uint32_t* b, const float* c
 void emulator_ldmatrix(uint32_t* out, uint32_t address, int transposed);
 void emulator_stmatrix(uint32_t address, const uint32_t* in, int transposed);
 uint32_t emulator_shuffle_xor(uint32_t value, uint32_t mask);
+uint32_t emulator_shuffle_first(uint32_t value);
 void emulator_copy_async(uint32_t address, const void* source, uint32_t size, uint32_t bytes);
 void emulator_commit();
 void emulator_wait();
@@ -35,6 +36,13 @@ void emulator_mbarrier_init(uint32_t address, uint32_t count);
 void emulator_mbarrier_arrive(uint32_t address, uint32_t bytes);
 void emulator_mbarrier_arrive_behind_copies(uint32_t address);
 void emulator_mbarrier_wait(uint32_t address, uint32_t parity);
+void emulator_bulk_write(void* target, uint32_t source, uint32_t bytes, int adds);
+void emulator_bulk_commit();
+void emulator_bulk_wait(int read_only);
+void emulator_global_proxy_fence();
+uint32_t emulator_count_up(void* word);
+void emulator_await_word(void* word, uint32_t value, int acquires);
+void emulator_raise_word(void* word, uint32_t value);
 void emulator_tensor_copy(uint32_t target, uint64_t map, const int32_t* at, uint32_t barrier);
 void emulator_wgmma_fence();
 void emulator_wgmma(int bf16, uint32_t columns, float** d, const uint32_t* a, uint64_t a_tile, uint64_t b_tile, int adds,
@@ -108,6 +116,7 @@ inline void reciprocal(float& y, float x) { y = 1.0f / x; }
 inline void shuffle_xor(uint32_t mask, float& other, float own) {
     other = as<float>(emulator_shuffle_xor(as<uint32_t>(own), mask));
 }
+inline void shuffle_first(uint32_t& first, uint32_t own) { first = emulator_shuffle_first(own); }
 
 inline void mbarrier_init(uint32_t count, uint32_t address) { emulator_mbarrier_init(address, count); }
 inline void mbarrier_arrive(uint32_t bytes, uint32_t address) { emulator_mbarrier_arrive(address, bytes); }
@@ -120,6 +129,19 @@ inline void store_pair(uint32_t address, uint32_t first, uint32_t second) {
     uint32_t pair[2] = {first, second};
     emulator_store_shared(address, pair, 8);
 }
+inline void store_quad(uint32_t offset, uint32_t address, float first, float second, float third, float fourth) {
+    float quad[4] = {first, second, third, fourth};
+    emulator_store_shared(address + offset, quad, 16);
+}
+inline void bulk_write(bool adds, uint32_t bytes, void* target, uint32_t source) {
+    emulator_bulk_write(target, source, bytes, adds);
+}
+inline void bulk_commit() { emulator_bulk_commit(); }
+inline void bulk_wait(bool read_only) { emulator_bulk_wait(read_only); }
+inline void global_proxy_fence() { emulator_global_proxy_fence(); }
+inline void count_up(uint32_t& before, void* word) { before = emulator_count_up(word); }
+inline void await_word(bool acquires, void* word, uint32_t value) { emulator_await_word(word, value, acquires); }
+inline void raise_word(void* word, uint32_t value) { emulator_raise_word(word, value); }
 inline void stmatrix(bool transposed, uint32_t offset, uint32_t address, uint32_t r0, uint32_t r1, uint32_t r2,
                            uint32_t r3) {
     uint32_t r[4] = {r0, r1, r2, r3};

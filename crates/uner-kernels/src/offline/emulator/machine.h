@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 #include <string>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -34,6 +35,7 @@ struct Buffer {
     size_t bytes;
     bool known;   // has contents
     bool output;
+    bool shares = false;      // blocks write to it together, in turns
     std::vector<u32> writer;  // per byte: block + 1
 };
 struct Copy {
@@ -56,6 +58,13 @@ struct Past {
 };
 void join(Past& past, const Past& other) { join(past.known, other.known), join(past.fenced, other.fenced); }
 
+// A bulk copy from shared to global memory: reads its source by a wait at the latest, and writes by a later one.
+struct Write {
+    u32 address, bytes;
+    char* target;
+    bool adds, committed;
+    std::vector<char> contents;
+};
 struct Product {  // of one thread
     u32 number, group;
     bool done;
@@ -72,13 +81,15 @@ struct Fiber {
     u32 group_steps, next_product, groups;
     std::vector<Product> products;
     std::vector<std::pair<u32, u32>> read;  // words under way to the tensor cores, and the group that reads them
+    std::vector<Write> writes;
+    std::set<u32> acquired, before;  // blocks that this thread knows to have written, and those its bulk copies come behind
 };
 struct Word {
     u32 writer = NOBODY, written = 0;             // thread and its count at the last write
     bool ordinary = false;                        // not written by a bulk copy
     u32 valid = 0;                                // per byte: was written
     u32 flying = 0;                               // copies under way
-    u32 multiplied = 0;                           // products under way that read it
+    u32 multiplied = 0;                           // products and bulk copies under way that read it
     std::vector<std::pair<u32, u32>> readers;     // since the last write: thread and its count
 };
 
@@ -118,7 +129,7 @@ void tick() { current->past.known[current->index]++; }
 void check_write(u32 i, const Clock& past, u32 self) {
     Word& word = words[i];
     if (word.flying) refuse("shared memory touched while a copy is under way", i);
-    if (word.multiplied) refuse("shared memory written while a product reads it", i);
+    if (word.multiplied) refuse("shared memory written while a product or a copy reads it", i);
     if (word.writer != NOBODY && word.writer != self && past[word.writer] < word.written) refuse("shared memory race", i);
     for (const auto& [reader, count] : word.readers)
         if (reader != self && past[reader] < count) refuse("shared memory written while others read", i);
@@ -154,19 +165,22 @@ void check_shared(u32 address, u32 size, bool write) {
     }
 }
 
-void check_global(const char* address, u32 size, bool write) {
-    for (Buffer& buffer : buffers) {
-        if (address < buffer.data || address + size > buffer.data + buffer.bytes) continue;
-        if (reinterpret_cast<u64>(address) % size != 0) fail("misaligned global address");
-        if (write && !buffer.output) fail("write to an input");
-        for (u32 i = 0; write && i < size; ++i) {
-            u32& writer = buffer.writer[address - buffer.data + i];
-            if (writer && writer != number + 1) fail("two blocks write one byte of an output");
-            writer = number + 1;
-        }
-        return;
-    }
+// The buffer in which all bytes lie.
+Buffer& buffer_of(const char* address, u32 size) {
+    for (Buffer& buffer : buffers)
+        if (address >= buffer.data && address + size <= buffer.data + buffer.bytes) return buffer;
     fail("global memory out of bounds");
+}
+
+void check_global(const char* address, u32 size, bool write) {
+    Buffer& buffer = buffer_of(address, size);
+    if (reinterpret_cast<u64>(address) % size != 0) fail("misaligned global address");
+    if (write && !buffer.output) fail("write to an input");
+    for (u32 i = 0; write && i < size; ++i) {
+        u32& writer = buffer.writer[address - buffer.data + i];
+        if (writer && writer != number + 1) fail("two blocks write one byte of an output");
+        writer = number + 1;
+    }
 }
 
 void touch(void* pointer, u32 size, bool write) {

@@ -100,6 +100,9 @@ impl Emulator {
         let source = emit(String::new(), launch, self.recorder.client.properties());
         let (id, folder) = (launch.kernel.id(), self.folder.path());
         let kernel = function_of(&id);
+        if let Ok(dir) = std::env::var("UNER_DUMP") {
+            fs_err::write(format!("{dir}/{}.cu", source.entry), &source.text).unwrap();
+        }
         let program = self.programs.entry(id.clone()).or_insert_with(|| {
             let change = self.fault.filter(|(faulty, _)| *faulty == kernel).map(|(_, change)| change);
             self.built += 1;

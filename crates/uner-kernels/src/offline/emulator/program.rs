@@ -21,6 +21,7 @@ impl Runtime {
         let source = folder.join("runtime.cpp");
         let files = [
             ("cuda.h", include_str!("cuda.h")),
+            ("blocks.h", include_str!("blocks.h")),
             ("machine.h", include_str!("machine.h")),
             ("warpgroup.h", include_str!("warpgroup.h")),
             ("runtime.cpp", include_str!("runtime.cpp")),

@@ -1,8 +1,35 @@
-//! What the two backward kernels share: their inputs.
+//! The backward kernel (FlashAttention-3, Shah et al. 2024): one cube per key tile of one key/value head, one pass over the live
+//! query tiles of each query head that reads it. A plane copies queries and gradients of the output into a ring, two warp groups
+//! of 64 keys each multiply ([`absorb`](super::absorb)), and a plane for each of these adds what they compute for the queries to
+//! sums in global memory ([`queries`](super::queries)).
 
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// The inputs of a backward kernel, as those of [`mma`](super::super::backward::Upstream).
+use super::super::backward_keys::Sums;
+use super::super::block::{BLOCK, ENTRY};
+use super::super::mask::{Extent, query_extent};
+use super::super::ptx::shared_address;
+use super::super::tile::{Packing, Place, Tiles};
+use super::absorb::sweep;
+use super::exchange::make_exchange;
+use super::output::write_row;
+use super::ptx::{Corner, arrive_behind_copies, arrive_expecting, grow_to, shrink_to};
+use super::queries::add_patches;
+use super::ring::{
+    CONSUMERS, COPYING, FIRST, MULTIPLYING, Ring, SECOND, Stage, copy_panels, copy_words, make_barriers,
+    stationary_barrier,
+};
+use super::turns::take_number;
+
+/// Queries of a tile: as many as the registers of a warp group leave room for.
+pub(super) const fn columns(head_dim: usize) -> usize {
+    if head_dim > 64 { 64 } else { 128 }
+}
+/// Words for each query: its branch, log-sum-exp and delta.
+pub(super) const WORDS: usize = 3;
+
+/// The inputs, as those of [`mma`](super::super::backward::Upstream).
 #[derive(CubeType, CubeLaunch)]
 pub(in crate::attention::mma) struct Upstream<E: Float> {
     /// Map of `[rows, queries, heads, head_dim]`.
@@ -17,6 +44,174 @@ pub(in crate::attention::mma) struct Upstream<E: Float> {
     pub(super) lse: Box<[f32]>,
     /// `rowsum(dy ∘ y)`, `[rows, heads, queries]`.
     pub(super) delta: Box<[f32]>,
-    /// Starts of queries or ends of keys, whichever are stationary (see [`block`](super::super::block)).
-    pub(super) bounds: Box<[i32]>,
+    /// Ends of keys (see [`block`](super::super::block)).
+    pub(super) ends: Box<[i32]>,
+}
+
+/// The query tiles that a cube visits, for each query head in turn.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Stream {
+    /// Shared address of the ring.
+    pub(super) base: u32,
+    /// The live blocks of queries.
+    pub(super) extent: Extent,
+    /// Tiles.
+    pub(super) count: usize,
+    /// Query heads.
+    pub(super) members: usize,
+    /// Whether keys have branches.
+    pub(super) branched: bool,
+}
+
+/// The gradients of `k` and `v`, as [`mma::backward_keys`](super::super::backward_keys::backward_keys), and the sums from which
+/// [`gather`](super::queries::gather) takes that of `q`; the inputs are maps of boxes of one head, 128 tokens of `k` and `v`,
+/// [`columns`] of `q` and `dy`; `dk` and `dv` are in vectors of eight elements.
+///
+/// # Shapes
+/// - `sums`, `turns`: see [`gather`](super::queries::gather); `turns` are zeros
+///
+/// Cubes: one per key/value head, row and key tile (`ceil(keys / 128)`), in any form; [`UNITS`](super::ring::UNITS) units.
+#[cube(launch)]
+pub(in crate::attention::mma) fn backward<E: Float>(
+    upstream: &Upstream<E>,
+    packing: &Packing,
+    dk: &mut [Vector<E, Const<8>>],
+    dv: &mut [Vector<E, Const<8>>],
+    sums: &mut [f32],
+    turns: &mut [u32],
+    #[comptime] ring: Ring,
+    #[define(E)] _element: ElemType,
+) {
+    let mut shared = Shared::<[u32]>::new_aligned_slice(comptime!(ring.backward_bytes() / 4), 1024usize);
+    let base = shared_address(&shared);
+    let tiles = comptime!(ring.tiles);
+    if UNIT_POS == 0 {
+        shared[comptime!(ring.number_at() / 4)] = take_number(turns, 0usize);
+        make_exchange(base, ring);
+    }
+    make_barriers(base, ring);
+    let place = numbered(packing, shared[comptime!(ring.number_at() / 4)] as usize, tiles);
+    let extent = query_extent(packing, &place, tiles);
+    let blocks = max(extent.end, extent.begin) - extent.begin;
+    let count = blocks.div_ceil(comptime!(tiles.columns / BLOCK));
+    let members = place.sizes.heads / place.sizes.kv_heads;
+    let branched = has_branches(packing, &place);
+    let stream = Stream { base, extent, count, members, branched };
+    if UNIT_POS < comptime!(CONSUMERS as u32) {
+        grow_to(MULTIPLYING);
+        let own = sweep::<E>(upstream, packing, &place, &stream, ring);
+        write_sums::<E>(&own, dk, dv, &place, tiles);
+    } else {
+        shrink_to(COPYING);
+        let plane = (UNIT_POS - comptime!(CONSUMERS as u32)) / 32;
+        if stream.count > 0 {
+            if plane == 0 {
+                if UNIT_POS % 32 == 0 {
+                    copy_keys::<E>(upstream, &place, base, ring);
+                }
+                fill::<E>(upstream, packing, &place, &stream, ring);
+            } else if plane < 3 && UNIT_POS % 32 == 0 {
+                add_patches(sums, turns, packing, &place, &stream, plane - 1, ring);
+            }
+        }
+    }
+}
+
+/// Writes the gradients of the warp group's keys and values.
+#[cube]
+fn write_sums<E: Float>(
+    own: &Sums,
+    dk: &mut [Vector<E, Const<8>>],
+    dv: &mut [Vector<E, Const<8>>],
+    place: &Place,
+    #[comptime] tiles: Tiles,
+) {
+    #[unroll]
+    for r in 0..2usize {
+        let key = place.lane_row(tiles) + r * 8;
+        let run = place.keys(key, tiles);
+        let inside = key < place.sizes.keys;
+        let start = run.base + key * run.stride;
+        write_row::<E>(dk, &own.keys, r, comptime!(tiles.scale()).runtime(), start, inside, tiles);
+        write_row::<E>(dv, &own.values, r, 1.0f32.runtime(), start, inside, tiles);
+    }
+}
+
+/// The tile of the cube that began as number `number`: tiles of a head from the last to the first, head by head, row by row.
+#[cube]
+fn numbered(packing: &Packing, number: usize, #[comptime] tiles: Tiles) -> Place {
+    let sizes = packing.sizes.duplicate();
+    let count = sizes.keys.div_ceil(comptime!(tiles.rows()));
+    let (kv_head, row) = (number / count % sizes.kv_heads, number / count / sizes.kv_heads);
+    Place {
+        row,
+        head: kv_head * (sizes.heads / sizes.kv_heads),
+        kv_head,
+        first: (count - 1 - number % count) * comptime!(tiles.rows()),
+        offset: sizes.keys - sizes.queries,
+        sizes,
+    }
+}
+
+/// Whether some key of the tile has a branch.
+#[cube]
+fn has_branches(packing: &Packing, place: &Place) -> bool {
+    let blocks = place.sizes.keys.div_ceil(BLOCK);
+    let left = place.row * blocks + place.first / BLOCK;
+    let right = place.row * blocks + min(place.first / BLOCK + 1, blocks - 1);
+    packing.key_table[left * ENTRY + 2] + packing.key_table[right * ENTRY + 2] != 0
+}
+
+/// Starts the copies of the stationary tiles: keys, and behind them values.
+#[cube]
+fn copy_keys<E: Float>(upstream: &Upstream<E>, place: &Place, base: u32, #[comptime] ring: Ring) {
+    let (bytes, rows) = comptime!((ring.row_bytes(), ring.tiles.rows()));
+    let at = Corner {
+        row: place.row as i32,
+        token: place.first as i32,
+        head: place.kv_head as i32,
+        element: 0i32.runtime(),
+    };
+    let barrier = stationary_barrier(base, ring);
+    arrive_expecting(barrier, comptime!(2 * bytes));
+    copy_panels::<E>(base, &upstream.k, &at, barrier, rows, ring);
+    copy_panels::<E>(base + comptime!(bytes as u32), &upstream.v, &at, barrier, rows, ring);
+}
+
+/// Fills the ring, tile by tile, as it becomes free.
+#[cube]
+fn fill<E: Float>(
+    upstream: &Upstream<E>,
+    packing: &Packing,
+    place: &Place,
+    stream: &Stream,
+    #[comptime] ring: Ring,
+) {
+    let base = stream.base;
+    let columns = comptime!(ring.tiles.columns);
+    let step = comptime!(4 * columns as u32);
+    let mut number = 0u32;
+    for member in 0..stream.members {
+        let own = place.with_head(place.head + member);
+        for tile in 0..stream.count {
+            let stage = Stage::of(number);
+            let first = stream.extent.begin * BLOCK + tile * columns;
+            let at = Corner {
+                row: place.row as i32,
+                token: first as i32,
+                head: own.head as i32,
+                element: 0i32.runtime(),
+            };
+            stage.fill::<E>(base, &upstream.q, &at, FIRST, ring);
+            let (words, left) = (stage.words(base, ring), place.sizes.queries - first);
+            let token = place.row * place.sizes.keys + place.offset + first;
+            copy_words::<i32>(words, &packing.branch, token, left, columns);
+            let statistic = own.statistics() + first;
+            copy_words::<f32>(words + step, &upstream.lse, statistic, left, columns);
+            copy_words::<f32>(words + 2 * step, &upstream.delta, statistic, left, columns);
+            arrive_behind_copies(stage.full(base, FIRST, ring));
+            stage.fill::<E>(base, &upstream.dy, &at, SECOND, ring);
+            number += 1;
+        }
+    }
 }

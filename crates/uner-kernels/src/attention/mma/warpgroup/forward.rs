@@ -1,29 +1,32 @@
-//! The forward kernel (FlashAttention-3, Shah et al. 2024): one cube per query tile of one head. A plane copies key and value
-//! tiles into a ring, two warp groups of 64 queries each multiply. The scores of a tile are computed while the values of the
-//! tile before are summed, and the two groups take turns, so that one multiplies while the other is at its softmax.
+//! The forward kernel (FlashAttention-3, Shah et al. 2024): as many cubes as the card has processors, each of which takes query
+//! tiles of one head until there are none left. A plane copies queries, keys and values, two warp groups of 64 queries each
+//! multiply. The scores of a tile are computed while the values of the tile before are summed, also where the one is a query
+//! tile's first and the other the last of the query tile before; and the two groups take turns, so that one multiplies while the
+//! other is at its softmax.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::super::forward::finish as write_out;
-use super::super::mask::key_extent;
-use super::super::product::zeros;
+use super::super::block::BLOCK;
+use super::super::mask::{Extent, key_extent};
+use super::super::product::{clear, zeros};
 use super::super::ptx::shared_address;
 use super::super::softmax::Softmax;
-use super::super::tile::{Packing, Place};
-use super::keys::{COLUMNS, Stream, fill, masked};
-use super::product::{PANEL_BYTES, finish, multiply, multiply_weights, operand};
-use super::ptx::{Corner, arrive_expecting, grow_to, meet, pass, shrink_to, wait};
-use super::ring::{
-    CONSUMERS, COPYING, FIRST, GROUP_ROWS, MULTIPLYING, Ring, SECOND, Stage, copy_panels, make_barriers,
-    stationary_barrier,
-};
+use super::super::tile::{Packing, Place, Tiles};
+use super::keys::{COLUMNS, Stream, fill_stage, masked};
+use super::order::{Order, take};
+use super::output::{Total, write_out};
+use super::product::{finish, multiply, multiply_weights, operand};
+use super::ptx::{first_lane, grow_to, meet, pass, shrink_to};
+use super::queue::{Buffer, bytes, make_buffers, place_at};
+use super::ring::{CONSUMERS, COPYING, FIRST, MULTIPLYING, Ring, SECOND, Stage, make_barriers};
 use super::sight::{Sight, hide_branches};
 
 /// As [`mma::forward`](super::super::forward::forward); the inputs are maps of boxes of 128 tokens of one head, `starts` those
-/// of [`query_blocks`](super::super::block::query_blocks).
+/// of [`query_blocks`](super::super::block::query_blocks), `y` in vectors of eight elements. `next` is 0 and counts the query
+/// tiles that were taken, those left out that cubes begin with.
 ///
-/// Cubes: x the head, y the row, z the query tile (`ceil(queries / 128)`), the longest first; [`UNITS`](super::ring::UNITS) units.
+/// Cubes: at most as many as there are query tiles of 128 queries of one head; [`UNITS`](super::ring::UNITS) units.
 #[cube(launch)]
 pub(in crate::attention::mma) fn forward<E: Float>(
     q: &TensorMap<E, Tiled>,
@@ -31,82 +34,131 @@ pub(in crate::attention::mma) fn forward<E: Float>(
     v: &TensorMap<E, Tiled>,
     packing: &Packing,
     starts: &[i32],
-    y: &mut [Vector<E, Const<2>>],
+    order: &Order,
+    next: &mut [i32],
+    y: &mut [Vector<E, Const<8>>],
     lse: &mut [f32],
     #[comptime] ring: Ring,
     #[define(E)] _element: ElemType,
 ) {
-    let shared = Shared::<[u32]>::new_aligned_slice(comptime!(ring.bytes() / 4), 1024usize);
+    let shared = Shared::<[u32]>::new_aligned_slice(comptime!(bytes(ring) / 4), 1024usize);
     let base = shared_address(&shared);
-    let place = Place::of_cube(packing, comptime!(ring.tiles));
-    let stream = Stream::of(base, &key_extent(packing, &place, comptime!(ring.tiles)));
+    make_buffers(base, ring);
     make_barriers(base, ring);
     if UNIT_POS < comptime!(CONSUMERS as u32) {
         grow_to(MULTIPLYING);
-        let sight = Sight::of_lane(starts, &place, comptime!(ring.tiles));
-        let softmax = sweep::<E>(packing, &place, &stream, &sight, ring);
-        write_out::<E>(&softmax, y, lse, &place, comptime!(ring.tiles));
+        sweep::<E>(packing, starts, y, lse, base, ring);
     } else {
         shrink_to(COPYING);
-        if UNIT_POS < comptime!(CONSUMERS as u32 + 32) && stream.count > 0 {
-            let at = Corner {
-                row: place.row as i32,
-                token: place.first as i32,
-                head: place.head as i32,
-                element: 0i32.runtime(),
-            };
-            if UNIT_POS % 32 == 0 {
-                let barrier = stationary_barrier(base, ring);
-                arrive_expecting(barrier, comptime!(ring.row_bytes()));
-                copy_panels::<E>(base, q, &at, barrier, comptime!(ring.tiles.rows()), ring);
-            }
-            fill::<E>(k, v, packing, &place, &stream, ring);
+        if UNIT_POS < comptime!(CONSUMERS as u32 + 32) {
+            deliver::<E>(q, k, v, packing, order, next, base, ring);
         }
     }
 }
 
-/// The pass of a warp group over the tiles in the ring.
+/// The work of the plane that copies.
+#[cube]
+fn deliver<E: Float>(
+    q: &TensorMap<E, Tiled>,
+    k: &TensorMap<E, Tiled>,
+    v: &TensorMap<E, Tiled>,
+    packing: &Packing,
+    order: &Order,
+    next: &mut [i32],
+    base: u32,
+    #[comptime] ring: Ring,
+) {
+    let tiles = comptime!(ring.tiles);
+    let count = order.tiles(packing, tiles);
+    let mut number = CUBE_POS_X;
+    // Query tiles and key tiles so far.
+    let mut turn = 0u32;
+    let mut filled = 0u32;
+    while number < count {
+        // Asked for early: the answer takes its time.
+        let following = take(next);
+        let place = order.place(number as usize, packing, tiles);
+        let stream = visited(base, packing, &place, tiles);
+        Buffer::of(turn).fill::<E>(q, &place, &stream, ring);
+        for tile in 0..stream.count {
+            fill_stage::<E>(k, v, packing, &place, &stream, tile, filled + tile, ring);
+        }
+        turn += 1;
+        filled += stream.count;
+        number = CUBE_COUNT_X + first_lane(following);
+    }
+    Buffer::of(turn).end(base, ring);
+}
+
+/// The key tiles that a query tile visits. Where its queries see nothing it is one, all of which is hidden.
+#[cube]
+fn visited(base: u32, packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Stream {
+    let extent = key_extent(packing, place, tiles);
+    let begin = min(extent.begin, place.sizes.keys.div_ceil(BLOCK) - 1);
+    let end = max(extent.end, begin + 1);
+    Stream::of(base, &Extent { begin, end, document: extent.document })
+}
+
+/// The work of a warp group.
 #[cube]
 fn sweep<E: Float>(
     packing: &Packing,
-    place: &Place,
-    stream: &Stream,
-    sight: &Sight,
+    starts: &[i32],
+    y: &mut [Vector<E, Const<8>>],
+    lse: &mut [f32],
+    base: u32,
     #[comptime] ring: Ring,
-) -> Softmax {
-    let (base, count) = (stream.base, stream.count);
+) {
     let tiles = comptime!(ring.tiles);
     let group = UNIT_POS / 128;
-    let queries = base + group * comptime!((GROUP_ROWS * PANEL_BYTES) as u32);
     let (columns, width) = comptime!((COLUMNS / 2, tiles.head_dim / 2));
     let mut softmax = Softmax::start(tiles);
     let mut scores = zeros(comptime!(tiles.column_tiles()));
-    if count > 0 {
-        wait(stationary_barrier(base, ring), 0u32);
-        let stage = Stage::of(0u32);
-        let tile = masked(packing, place, stream, 0u32);
-        stage.wait(base, FIRST, ring);
-        multiply::<E>(&mut scores, queries, stage.tile(base, FIRST, ring), comptime!(ring.along()), false);
-        finish(&mut scores, columns, 0usize);
-        if tile.cut {
-            sight.hide(&mut scores, stream.token(0u32), tiles);
+    // Query tiles and key tiles so far, and the key tiles of this query tile.
+    let mut turn = 0u32;
+    let mut number = 1u32;
+    let mut left = Buffer::of(turn).wait(base, ring);
+    // The first key tile of all has none before it.
+    let note = Buffer::of(turn).read(base, packing, ring);
+    let sight = Sight::of_lane(starts, &note.place, tiles);
+    let stage = Stage::of(0u32);
+    let tile = masked(packing, &note.place, &note.stream, 0u32);
+    stage.wait(base, FIRST, ring);
+    let queries = Buffer::of(turn).queries(base, ring);
+    multiply::<E>(&mut scores, queries, stage.tile(base, FIRST, ring), comptime!(ring.along()), false);
+    finish(&mut scores, columns, 0usize);
+    if tile.cut {
+        sight.hide(&mut scores, note.stream.token(0u32), tiles);
+    }
+    if tile.branched {
+        hide_branches(&mut scores, packing, &note.place, stage.words(base, ring), tiles);
+    }
+    stage.release(base, FIRST, ring);
+    softmax.rescale(&mut scores, 0usize, 0usize, tiles);
+    softmax.rescale(&mut scores, 0usize, 1usize, tiles);
+    let mut weights = operand::<E>(&scores, COLUMNS);
+    // Where the sums belong.
+    let mut row = note.place.row;
+    let mut head = note.place.head;
+    let mut first = note.place.first;
+    let mut begin = 1u32;
+    // The first group is first.
+    if group == 1 {
+        pass(1u32, comptime!(CONSUMERS));
+    }
+    while left > 0 {
+        let buffer = Buffer::of(turn);
+        let note = buffer.read(base, packing, ring);
+        let queries = buffer.queries(base, ring);
+        let sight = Sight::of_lane(starts, &note.place, tiles);
+        // The first query tile of all may be through with its key tiles.
+        if begin == left {
+            buffer.release(base, ring);
         }
-        if tile.branched {
-            hide_branches(&mut scores, packing, place, stage.words(base, ring), tiles);
-        }
-        stage.release(base, FIRST, ring);
-        // Nothing is summed yet that the factors could shrink.
-        softmax.rescale(&mut scores, 0usize, 0usize, tiles);
-        softmax.rescale(&mut scores, 0usize, 1usize, tiles);
-        let mut weights = operand::<E>(&scores, COLUMNS);
-        // The first group is first.
-        if group == 1 && count > 1 {
-            pass(1u32, comptime!(CONSUMERS));
-        }
-        for number in 1..count {
+        for part in begin..left {
             let stage = Stage::of(number);
             let before = Stage::of(number - 1);
-            let tile = masked(packing, place, stream, number);
+            let tile = masked(packing, &note.place, &note.stream, part);
             stage.wait(base, FIRST, ring);
             meet(1 + group, comptime!(CONSUMERS));
             multiply::<E>(
@@ -119,29 +171,56 @@ fn sweep<E: Float>(
             before.wait(base, SECOND, ring);
             let values = before.tile(base, SECOND, ring);
             multiply_weights::<E>(&mut softmax.sums, &weights, values, comptime!(ring.down()));
-            if group == 0 || number + 1 < count {
-                pass(2 - group, comptime!(CONSUMERS));
-            }
+            pass(2 - group, comptime!(CONSUMERS));
             finish(&mut scores, columns, 1usize);
             if tile.cut {
-                sight.hide(&mut scores, stream.token(number), tiles);
+                sight.hide(&mut scores, note.stream.token(part), tiles);
             }
             if tile.branched {
-                hide_branches(&mut scores, packing, place, stage.words(base, ring), tiles);
+                hide_branches(&mut scores, packing, &note.place, stage.words(base, ring), tiles);
             }
             stage.release(base, FIRST, ring);
+            if part + 1 == left {
+                buffer.release(base, ring);
+            }
+            // Of the query tile before, where this is the first of one.
+            let upper_total = Total::of(&softmax, 0usize);
+            let lower_total = Total::of(&softmax, 1usize);
+            if part == 0 {
+                softmax.restart(tiles);
+            }
             let upper = softmax.rescale(&mut scores, 0usize, 0usize, tiles);
             let lower = softmax.rescale(&mut scores, 0usize, 1usize, tiles);
+            before.wait_behind(base, SECOND, softmax.weights[0usize], softmax.weights[1usize], ring);
             finish(&mut softmax.sums, width, 0usize);
             before.release(base, SECOND, ring);
-            softmax.shrink(0usize, upper, lower, tiles);
+            if part == 0 {
+                let place = place_at(packing, row, head, first);
+                write_out::<E>(&softmax.sums, &upper_total, &lower_total, y, lse, &place, tiles);
+                clear(&mut softmax.sums, comptime!(tiles.head_tiles()));
+                row = note.place.row;
+                head = note.place.head;
+                first = note.place.first;
+            } else {
+                softmax.shrink(0usize, upper, lower, tiles);
+            }
             weights = operand::<E>(&scores, COLUMNS);
+            number += 1;
         }
-        let last = Stage::of(count - 1);
-        last.wait(base, SECOND, ring);
-        let values = last.tile(base, SECOND, ring);
-        multiply_weights::<E>(&mut softmax.sums, &weights, values, comptime!(ring.down()));
-        finish(&mut softmax.sums, width, 0usize);
+        begin = 0u32;
+        turn += 1;
+        left = Buffer::of(turn).wait(base, ring);
     }
-    softmax
+    let last = Stage::of(number - 1);
+    last.wait(base, SECOND, ring);
+    let values = last.tile(base, SECOND, ring);
+    multiply_weights::<E>(&mut softmax.sums, &weights, values, comptime!(ring.down()));
+    finish(&mut softmax.sums, width, 0usize);
+    let place = place_at(packing, row, head, first);
+    let (upper, lower) = (Total::of(&softmax, 0usize), Total::of(&softmax, 1usize));
+    write_out::<E>(&softmax.sums, &upper, &lower, y, lse, &place, tiles);
+    // The other group has passed it on once more.
+    if group == 0 {
+        meet(1u32, comptime!(CONSUMERS));
+    }
 }

@@ -20,11 +20,11 @@ pub(super) struct Stream {
     /// Shared address of the ring.
     pub(super) base: u32,
     /// The block of keys at which the first tile begins.
-    begin: usize,
+    pub(super) begin: usize,
     /// Tiles.
     pub(super) count: u32,
     /// The document of all queries, [`PADDING`] if there is no single one.
-    document: i32,
+    pub(super) document: i32,
 }
 
 #[cube]
@@ -56,23 +56,37 @@ pub(super) fn fill<E: Float>(
     stream: &Stream,
     #[comptime] ring: Ring,
 ) {
-    let base = stream.base;
     for number in 0..stream.count {
-        let stage = Stage::of(number);
-        let token = stream.token(number);
-        let at = Corner {
-            row: place.row as i32,
-            token: token as i32,
-            head: place.kv_head as i32,
-            element: 0i32.runtime(),
-        };
-        stage.fill::<E>(base, k, &at, FIRST, ring);
-        let (words, index) = (stage.words(base, ring), place.row * place.sizes.keys + token);
-        let left = max(place.sizes.keys, token) - token;
-        copy_words::<i32>(words, &packing.branch, index, left, COLUMNS);
-        arrive_behind_copies(stage.full(base, FIRST, ring));
-        stage.fill::<E>(base, v, &at, SECOND, ring);
+        fill_stage::<E>(k, v, packing, place, stream, number, number, ring);
     }
+}
+
+/// Fills the stage of round `round` of the ring, counted over all stages, with tile `number`.
+#[cube]
+pub(super) fn fill_stage<E: Float>(
+    k: &TensorMap<E, Tiled>,
+    v: &TensorMap<E, Tiled>,
+    packing: &Packing,
+    place: &Place,
+    stream: &Stream,
+    number: u32,
+    round: u32,
+    #[comptime] ring: Ring,
+) {
+    let (base, stage) = (stream.base, Stage::of(round));
+    let token = stream.token(number);
+    let at = Corner {
+        row: place.row as i32,
+        token: token as i32,
+        head: place.kv_head as i32,
+        element: 0i32.runtime(),
+    };
+    stage.fill::<E>(base, k, &at, FIRST, ring);
+    let (words, index) = (stage.words(base, ring), place.row * place.sizes.keys + token);
+    let left = max(place.sizes.keys, token) - token;
+    copy_words::<i32>(words, &packing.branch, index, left, COLUMNS);
+    arrive_behind_copies(stage.full(base, FIRST, ring));
+    stage.fill::<E>(base, v, &at, SECOND, ring);
 }
 
 /// What the mask of a tile has to look at.

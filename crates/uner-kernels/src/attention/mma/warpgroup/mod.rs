@@ -5,17 +5,22 @@
 //! # Limits
 //! Heads of 64 and 128 elements: rows of shared memory are 64 elements wide.
 
+mod absorb;
 mod backward;
-mod backward_keys;
-mod backward_queries;
+mod exchange;
 mod forward;
 mod keys;
+mod order;
+mod output;
 mod product;
 mod ptx;
+mod queries;
+mod queue;
 mod ring;
 mod sight;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use burn::backend::TensorMetadata;
 use burn::tensor::DType;
@@ -23,11 +28,14 @@ use cubecl::features::Tma;
 use cubecl::prelude::*;
 
 use self::backward::UpstreamLaunch;
+use self::exchange::PATCH;
 use self::product::PANEL;
+use self::queries::GATHER_UNITS;
 use self::ring::{Ring, UNITS};
 use super::Call;
+use super::block::BLOCK;
 use super::tile::Axis;
-use crate::cube::{Floats, dims, element, empty};
+use crate::cube::{Floats, dims, element, elementwise, empty};
 
 /// Whether this form serves heads of this size on the device, which serves [`mma`](super): cards of compute capability 9.0.
 /// `wgmma` came with it and went with it, so it is asked for by name; CubeCL has no other property that tells.
@@ -40,19 +48,17 @@ pub(super) fn is_served(client: &Client, head_dim: usize) -> bool {
         && Forms::of(head_dim).shared_memory() <= properties.hardware.max_shared_memory_size
 }
 
-/// The layouts of the three kernels.
+/// The layouts of the two kernels.
 struct Forms {
     forward: Ring,
-    queries: Ring,
-    keys: Ring,
+    backward: Ring,
 }
 
 impl Forms {
     fn of(head_dim: usize) -> Self {
         Self {
-            forward: Ring::new(Axis::Queries, 1, keys::COLUMNS, keys::WORDS, head_dim),
-            queries: Ring::new(Axis::Queries, 2, keys::COLUMNS, keys::WORDS, head_dim),
-            keys: Ring::new(Axis::Keys, 2, backward_keys::columns(head_dim), backward_keys::WORDS, head_dim),
+            forward: Ring::new(Axis::Queries, queue::BUFFERS, keys::COLUMNS, keys::WORDS, head_dim),
+            backward: Ring::new(Axis::Keys, 2, backward::columns(head_dim), backward::WORDS, head_dim),
         }
     }
 
@@ -64,7 +70,7 @@ impl Forms {
 
     /// Bytes of shared memory of the kernel that takes most.
     fn shared_memory(self) -> usize {
-        self.forward.bytes().max(self.queries.bytes()).max(self.keys.bytes())
+        queue::bytes(self.forward).max(self.backward.backward_bytes())
     }
 }
 
@@ -83,21 +89,30 @@ fn map(tensor: &Floats, tokens: usize) -> TensorMapArg<Tiled> {
         .with_prefetch(TensorMapPrefetch::B256)
 }
 
+/// The processors of the device.
+fn processors(client: &Client) -> usize {
+    let processors = client.properties().hardware.num_streaming_multiprocessors;
+    processors.expect("CUDA tells how many processors a card has") as usize
+}
+
 /// The output and its log-sum-exp.
 pub(super) fn forward(call: &Call) -> (Floats, Floats) {
     let ring = Forms::of_call(call).forward;
     let y = empty(&call.q, call.q.shape(), call.q.dtype());
     let lse = empty(&call.q, [call.rows, call.heads, call.queries], DType::F32);
     if !call.is_empty() {
+        let (order, tiles) = order::order(call, ring.tiles.rows());
         forward::forward::launch(
             &call.q.client,
-            call.count(call.heads, call.queries, ring.tiles),
+            CubeCount::new_1d(tiles.min(processors(&call.q.client)) as u32),
             CubeDim::new_1d(UNITS as u32),
             map(&call.q, ring.tiles.rows()),
             map(&call.k, ring.tiles.columns),
             map(&call.v, ring.tiles.columns),
             call.packing(),
             call.starts.clone().into_buffer_arg(),
+            order,
+            call.next.clone().into_buffer_arg(),
             y.clone().into_buffer_arg(),
             lse.clone().into_buffer_arg(),
             ring,
@@ -107,13 +122,9 @@ pub(super) fn forward(call: &Call) -> (Floats, Floats) {
     (y, lse)
 }
 
-/// The inputs of a backward kernel; `saved` are `dy`, the log-sum-exp and `rowsum(dy ∘ y)`.
+/// The inputs of the backward kernel; `saved` are `dy`, the log-sum-exp and `rowsum(dy ∘ y)`.
 fn upstream<E: Float>(call: &Call, [dy, lse, delta]: [&Floats; 3], ring: Ring) -> UpstreamLaunch<E> {
-    let (rows, columns) = (ring.tiles.rows(), ring.tiles.columns);
-    let (queries, keys, bounds) = match ring.tiles.stationary {
-        Axis::Queries => (rows, columns, &call.starts),
-        Axis::Keys => (columns, rows, &call.ends),
-    };
+    let (keys, queries) = (ring.tiles.rows(), ring.tiles.columns);
     UpstreamLaunch::new(
         map(&call.q, queries),
         map(&call.k, keys),
@@ -121,16 +132,22 @@ fn upstream<E: Float>(call: &Call, [dy, lse, delta]: [&Floats; 3], ring: Ring) -
         map(dy, queries),
         lse.clone().into_buffer_arg(),
         delta.clone().into_buffer_arg(),
-        bounds.clone().into_buffer_arg(),
+        call.ends.clone().into_buffer_arg(),
     )
 }
 
-/// The gradients of the keys and of the values; `saved` as in [`upstream`].
-pub(super) fn keys_and_values(call: &Call, saved: [&Floats; 3]) -> [Floats; 2] {
-    let dk = empty(&call.k, call.k.shape(), call.k.dtype());
-    let dv = empty(&call.v, call.v.shape(), call.v.dtype());
-    let ring = Forms::of_call(call).keys;
-    backward_keys::backward_keys::launch(
+/// The gradients of the queries, keys and values; `saved` as in [`upstream`]. That of the queries is added up in f32, in a buffer
+/// of 4 bytes for each element of whole blocks of queries.
+pub(super) fn backward(call: &Call, saved: [&Floats; 3]) -> [Floats; 3] {
+    let [dq, dk, dv] =
+        [&call.q, &call.k, &call.v].map(|tensor| empty(tensor, tensor.shape(), tensor.dtype()));
+    let ring = Forms::of_call(call).backward;
+    let patches = call.rows * call.heads * call.queries.div_ceil(BLOCK) * ring.panels();
+    let sums = empty(&call.q, [patches, PATCH], DType::F32);
+    let turns = empty(&call.q, [1 + patches], DType::U32);
+    let (cubes, units) = elementwise(1 + patches, &call.q.client);
+    queries::clear::launch(&call.q.client, cubes, units, turns.clone().into_buffer_arg());
+    backward::backward::launch(
         &call.q.client,
         call.count(call.kv_heads, call.keys, ring.tiles),
         CubeDim::new_1d(UNITS as u32),
@@ -138,25 +155,21 @@ pub(super) fn keys_and_values(call: &Call, saved: [&Floats; 3]) -> [Floats; 2] {
         call.packing(),
         dk.clone().into_buffer_arg(),
         dv.clone().into_buffer_arg(),
+        sums.clone().into_buffer_arg(),
+        turns.clone().into_buffer_arg(),
         ring,
         element(&call.q),
     );
-    [dk, dv]
-}
-
-/// The gradient of the queries; `saved` as in [`upstream`].
-pub(super) fn queries(call: &Call, saved: [&Floats; 3]) -> Floats {
-    let dq = empty(&call.q, call.q.shape(), call.q.dtype());
-    let ring = Forms::of_call(call).queries;
-    backward_queries::backward_queries::launch(
+    queries::gather::launch(
         &call.q.client,
-        call.count(call.heads, call.queries, ring.tiles),
-        CubeDim::new_1d(UNITS as u32),
-        upstream(call, saved, ring),
-        call.packing(),
+        CubeCount::Static(patches as u32, 1, 1),
+        CubeDim::new_1d(GATHER_UNITS as u32),
+        sums.into_buffer_arg(),
+        turns.into_buffer_arg(),
         dq.clone().into_buffer_arg(),
-        ring,
+        call.sizes(),
+        ring.tiles,
         element(&call.q),
     );
-    dq
+    [dq, dk, dv]
 }

@@ -1,12 +1,13 @@
 //! The PTX instructions of compute capability 9.0 that these kernels add: mbarriers, bulk copies of tiles, barriers of some
-//! planes, the hand-over of registers. Products have a file of their own ([`product`](super::product)).
+//! planes, the hand-over of registers. Products and turns have files of their own ([`product`](super::product),
+//! [`turns`](super::turns)).
 //!
 //! Addresses are 32-bit addresses of the shared window, as in [`ptx`](super::super::ptx).
 
 use cubecl::prelude::*;
 use cubecl_cpp::cuda::ptx::tensor_map_address;
 
-use super::super::ptx::value;
+use super::super::ptx::{Accumulator, value};
 
 /// Makes a barrier whose phase ends when `count` units have arrived and the expected bytes are there.
 #[cube]
@@ -127,4 +128,54 @@ pub(super) fn shrink_to(#[comptime] count: usize) {
 #[cube]
 pub(super) fn grow_to(#[comptime] count: usize) {
     gpu_asm!("setmaxnreg.inc.sync.aligned.u32 {count};", count = const count, options(readonly));
+}
+
+/// The value of the plane's first lane. All lanes of the plane take part.
+#[cube]
+pub(super) fn first_lane(own: u32) -> u32 {
+    let first: u32;
+    gpu_asm!(
+        "shfl.sync.idx.b32 {first}, {own}, 0, 31, 0xffffffff;",
+        first = out(_) first, own = in(_) value::<u32>(own), options(nomem),
+    );
+    first
+}
+
+/// Writes two adjacent i32 to shared memory.
+#[cube]
+pub(super) fn store_integers(address: u32, first: i32, second: i32) {
+    gpu_asm!(
+        "st.shared.v2.s32 [{address}], {{{first}, {second}}};",
+        address = in(_) value::<u32>(address),
+        first = in(_) value::<i32>(first), second = in(_) value::<i32>(second), options(readonly),
+    );
+}
+
+/// Stores four 8x8 matrices of 16-bit elements; lane `l` names row `l % 8` of matrix `l / 8`.
+#[cube]
+pub(super) fn store_matrices(
+    address: u32,
+    #[comptime] offset: usize,
+    words: &Array<u32>,
+    #[comptime] first: usize,
+) {
+    gpu_asm!(
+        "stmatrix.sync.aligned.m8n8.x4.shared.b16 [{address} + {offset}], {{{one}, {two}, {three}, {four}}};",
+        address = in(_) value::<u32>(address),
+        one = in(_) value::<u32>(words[first]), two = in(_) value::<u32>(words[first + 1]),
+        three = in(_) value::<u32>(words[first + 2]), four = in(_) value::<u32>(words[first + 3]),
+        offset = const offset, options(readonly),
+    );
+}
+
+/// Stores the four numbers of an accumulator side by side.
+#[cube]
+pub(super) fn store_accumulator(address: u32, #[comptime] offset: usize, tile: Accumulator) {
+    gpu_asm!(
+        "st.shared.v4.f32 [{address} + {offset}], {{{one}, {two}, {three}, {four}}};",
+        address = in(_) value::<u32>(address),
+        one = in(_) tile.extract(0usize), two = in(_) tile.extract(1usize),
+        three = in(_) tile.extract(2usize), four = in(_) tile.extract(3usize),
+        offset = const offset, options(readonly),
+    );
 }

@@ -19,7 +19,8 @@ pub(super) const STAGES: usize = 2;
 pub(super) const PLANES: usize = 8;
 /// Units that multiply.
 pub(super) const CONSUMERS: usize = PLANES * 32;
-/// Units of a cube: those and a warp group of which one plane copies. (Registers change hands by warp groups only.)
+/// Units of a cube: those and a warp group of which one plane brings tiles; in the backward kernel two more take patches away.
+/// (Registers change hands by warp groups only.)
 pub(super) const UNITS: usize = CONSUMERS + 128;
 /// Rows of the stationary tile that a warp group owns.
 pub(super) const GROUP_ROWS: usize = 64;
@@ -148,6 +149,22 @@ impl Stage {
     /// Waits until a tile is there, and its words with it.
     pub(super) fn wait(&self, base: u32, #[comptime] which: usize, #[comptime] ring: Ring) {
         wait(self.full(base, which, ring), self.parity);
+    }
+
+    /// [`Self::wait`] once more, for a tile that is there, and not before `a` and `b` are known. The assembler would wait for a
+    /// product as soon as it is started and compute afterwards what is to be computed meanwhile; it moves nothing over the loop of
+    /// this wait.
+    pub(super) fn wait_behind(
+        &self,
+        base: u32,
+        #[comptime] which: usize,
+        a: f32,
+        b: f32,
+        #[comptime] ring: Ring,
+    ) {
+        // No sum has these bits, but that is for us to know.
+        let never = u32::reinterpret(a) & u32::reinterpret(b) == u32::MAX;
+        wait(self.full(base, which, ring), select(never, 1 - self.parity, self.parity));
     }
 
     /// Gives a tile back to the plane that copies. All lanes of a plane call it.

@@ -1,0 +1,212 @@
+//! What the warp groups of the backward kernel do with a tile: the five products. Scores are computed transposed, keys down the
+//! rows, so that weights and their gradients go from accumulator to operand within registers; for the gradient of the queries the
+//! score gradients also go through shared memory, since each group has them for its keys alone.
+//!
+//! The last two products of a tile, `dsᵀ·q` and `ds·k`, run on into the next: their ends are waited for once its scores are
+//! under way, so that the tensor cores always have a product ahead.
+
+use cubecl::prelude::*;
+
+use super::super::backward_keys::Sums;
+use super::super::block::{BLOCK, ENTRY};
+use super::super::product::zeros;
+use super::super::ptx::{Accumulator, exp2, load_floats};
+use super::super::tile::{Packing, Place, Tiles};
+use super::backward::{Stream, Upstream};
+use super::exchange::{Slot, exchange_scores, patch_operands, release_scores};
+use super::product::{PANEL, PANEL_BYTES, finish, multiply, multiply_weights, operand};
+use super::ptx::wait;
+use super::ring::{FIRST, GROUP_ROWS, Ring, SECOND, Stage, stationary_barrier};
+use super::sight::{Sight, hide_branches};
+use crate::attention::PADDING;
+
+/// What a warp group adds up.
+#[derive(CubeType)]
+struct Gradients {
+    /// Those of its keys and values.
+    own: Sums,
+    /// Its patch of that of the queries of a tile.
+    patch: Array<Accumulator>,
+}
+
+/// The pass of a warp group over the tiles in the ring: the sums of `dsᵀ·q` and `pᵀ·dy`.
+#[cube]
+pub(super) fn sweep<E: Float>(
+    upstream: &Upstream<E>,
+    packing: &Packing,
+    place: &Place,
+    stream: &Stream,
+    #[comptime] ring: Ring,
+) -> Sums {
+    let tiles = comptime!(ring.tiles);
+    let base = stream.base;
+    let keys = base + UNIT_POS / 128 * comptime!((GROUP_ROWS * PANEL_BYTES) as u32);
+    let own =
+        Sums { keys: zeros(comptime!(tiles.head_tiles())), values: zeros(comptime!(tiles.head_tiles())) };
+    let mut sums = Gradients { own, patch: zeros(comptime!(PANEL / 8)) };
+    let sight = Sight::of_lane(&upstream.ends, place, tiles);
+    if stream.count > 0 {
+        wait(stationary_barrier(base, ring), 0u32);
+    }
+    let mut number = 0u32;
+    for _member in 0..stream.members {
+        for tile in 0..stream.count {
+            let block = stream.extent.begin + tile * comptime!(tiles.columns / BLOCK);
+            let cut = is_cut(packing, place, stream, block, tiles);
+            let step = Step { base, keys, number, block, cut, branched: stream.branched };
+            absorb::<E>(&mut sums, packing, place, &sight, &step, ring);
+            number += 1;
+        }
+    }
+    finish(&mut sums.own.keys, comptime!(tiles.head_dim / 2), 0usize);
+    finish(&mut sums.patch, comptime!(PANEL / 2), 0usize);
+    if number > 0 {
+        Slot::of(base, UNIT_POS / 128, number - 1, ring).put(&sums.patch);
+    }
+    sums.own
+}
+
+/// Whether some key of the group may not be seen by a query of the tile that begins at block `block`, branches aside.
+#[cube]
+fn is_cut(packing: &Packing, place: &Place, stream: &Stream, block: usize, #[comptime] tiles: Tiles) -> bool {
+    let blocks = place.sizes.queries.div_ceil(BLOCK);
+    let last = min(block + comptime!(tiles.columns / BLOCK - 1), blocks - 1);
+    let document = packing.query_table[(place.row * blocks + block) * ENTRY + 1];
+    let other = packing.query_table[(place.row * blocks + last) * ENTRY + 1];
+    let keys = place.first + (UNIT_POS / 128) as usize * comptime!(GROUP_ROWS);
+    let below = keys + comptime!(GROUP_ROWS) <= place.offset + block * BLOCK + 1;
+    let uniform = select(document == other, document == stream.extent.document, false);
+    let open = select(uniform, document != PADDING, false);
+    !(below && open)
+}
+
+/// One query tile to absorb.
+#[derive(CubeType)]
+struct Step {
+    /// Shared address of the ring.
+    base: u32,
+    /// Shared address of the group's keys; its values lie behind all keys.
+    keys: u32,
+    /// Its number in the ring.
+    number: u32,
+    /// Its first query block.
+    block: usize,
+    /// Whether some pair may be out of sight.
+    cut: bool,
+    /// Whether keys have branches.
+    branched: bool,
+}
+
+/// Adds one query tile to the sums, puts the patch of the tile before where it is fetched, and starts the patch of this one.
+#[cube]
+fn absorb<E: Float>(
+    sums: &mut Gradients,
+    packing: &Packing,
+    place: &Place,
+    sight: &Sight,
+    at: &Step,
+    #[comptime] ring: Ring,
+) {
+    let tiles = comptime!(ring.tiles);
+    let (columns, count, width) = comptime!((tiles.columns, tiles.columns / 2, tiles.head_dim / 2));
+    let step = comptime!(4 * columns as u32);
+    let stage = Stage::of(at.number);
+    let words = stage.words(at.base, ring);
+    let (queries, gradients) = (stage.tile(at.base, FIRST, ring), stage.tile(at.base, SECOND, ring));
+    let mut scores = zeros(comptime!(tiles.column_tiles()));
+    let mut products = zeros(comptime!(tiles.column_tiles()));
+    let values = at.keys + comptime!(ring.row_bytes() as u32);
+    // Wide tiles leave no registers for weights, which are an operand, and products at a time.
+    let late = comptime!(columns > BLOCK);
+    stage.wait(at.base, FIRST, ring);
+    multiply::<E>(&mut scores, at.keys, queries, comptime!(ring.along()), false);
+    finish_tile(sums, at, ring);
+    stage.wait(at.base, SECOND, ring);
+    if comptime!(!late) {
+        multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
+    }
+    finish(&mut scores, count, comptime!(usize::from(!late)));
+    if at.cut {
+        sight.hide(&mut scores, place.offset + at.block * BLOCK, tiles);
+    }
+    if at.branched {
+        hide_branches(&mut scores, packing, place, words, tiles);
+    }
+    weigh(&mut scores, words + step, tiles);
+    let weights = operand::<E>(&scores, columns);
+    multiply_weights::<E>(&mut sums.own.values, &weights, gradients, comptime!(ring.down()));
+    if late {
+        finish(&mut sums.own.values, width, 0usize);
+        multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
+        finish(&mut products, count, 0usize);
+        score_gradients(&mut products, &scores, words + 2 * step, tiles);
+    } else {
+        finish(&mut products, count, 1usize);
+        score_gradients(&mut products, &scores, words + 2 * step, tiles);
+        // Only now are there registers for another operand.
+        finish(&mut sums.own.values, width, 0usize);
+    }
+    stage.release(at.base, SECOND, ring);
+    let gradient_weights = operand::<E>(&products, columns);
+    multiply_weights::<E>(&mut sums.own.keys, &gradient_weights, queries, comptime!(ring.down()));
+    exchange_scores(at.base, at.number, &gradient_weights, ring);
+    let (block_scores, panel_keys) = patch_operands(at.base, ring);
+    multiply::<E>(&mut sums.patch, block_scores, panel_keys, comptime!(ring.patch()), false);
+}
+
+/// Waits for the products of the tile before, behind which one is under way, and puts its patch where it is fetched.
+#[cube]
+fn finish_tile(sums: &mut Gradients, at: &Step, #[comptime] ring: Ring) {
+    finish(&mut sums.own.keys, comptime!(ring.tiles.head_dim / 2), 2usize);
+    if at.number > 0 {
+        Stage::of(at.number - 1).release(at.base, FIRST, ring);
+    }
+    finish(&mut sums.patch, comptime!(PANEL / 2), 1usize);
+    if at.number > 0 {
+        release_scores(at.base, ring);
+        Slot::of(at.base, UNIT_POS / 128, at.number - 1, ring).put(&sums.patch);
+    }
+}
+
+/// Turns scores into weights, `exp(score · scale - lse)`; `address` is the shared address of the tile's log-sum-exps. They are
+/// read column by column, since there are registers for few.
+#[cube]
+fn weigh(scores: &mut Array<Accumulator>, address: u32, #[comptime] tiles: Tiles) {
+    let lane = address + UNIT_POS % 4 * 8;
+    let scale = comptime!(tiles.scale_log2());
+    #[unroll]
+    for n in 0..comptime!(tiles.column_tiles()) {
+        let lse = load_floats(lane, comptime!(n * 32)) * Vector::new(-std::f32::consts::LOG2_E);
+        let mut tile = scores[n];
+        #[unroll]
+        for e in 0..4usize {
+            let score = tile.extract(e);
+            tile.insert(e, exp2(fma(score, scale.runtime(), lse.extract(comptime!(e % 2)))));
+        }
+        scores[n] = tile;
+    }
+}
+
+/// Turns `products` (`v·dyᵀ`) into the gradients of the unscaled scores, `weights ∘ (products - delta)`; `address` is the shared
+/// address of the tile's deltas.
+#[cube]
+fn score_gradients(
+    products: &mut Array<Accumulator>,
+    weights: &Array<Accumulator>,
+    address: u32,
+    #[comptime] tiles: Tiles,
+) {
+    let lane = address + UNIT_POS % 4 * 8;
+    #[unroll]
+    for n in 0..comptime!(tiles.column_tiles()) {
+        let delta = load_floats(lane, comptime!(n * 32));
+        let mut tile = products[n];
+        let weight = weights[n];
+        #[unroll]
+        for e in 0..4usize {
+            let product = tile.extract(e);
+            tile.insert(e, weight.extract(e) * (product - delta.extract(comptime!(e % 2))));
+        }
+        products[n] = tile;
+    }
+}

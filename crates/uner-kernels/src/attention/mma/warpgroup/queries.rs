@@ -1,0 +1,141 @@
+//! The gradient of the queries, which every key tile adds to: its way from the patches of a cube into global memory.
+//!
+//! # Order
+//! The sums are f32, patch by patch, `[rows, heads, patch]`; a head's patches are those of its blocks of queries, panel by panel.
+//! Key tiles add in a fixed order, the last first. Beside each patch stands how far that is (`turns`, after the word that numbers
+//! the cubes): tile `t` of `n` waits until it is `n - t - 1`, then adds and raises it to `n - t`. If tile `t + 1` does not visit
+//! the patch none behind it does, since tokens of a document stand together: tile `t` is the first, waits for none, and writes
+//! instead of adding. So nobody has to fill the sums with zeros, and a patch whose turn is still 0 has not been visited.
+//!
+//! # No deadlock
+//! A cube waits for one cube alone, that of the next key tile of the same head, by the same extents
+//! ([`query_extent`](super::super::mask::query_extent)) from which that cube takes the patches it visits. Cubes take their tiles
+//! by the order in which they begin, the last tile of a head first: the other cube has begun, and cubes that have begun run to
+//! their end. While a cube waits its planes that multiply go on, until both slots of a patch are full. Under the causal mask a
+//! tile begins at its own queries, which the tiles behind it do not see or have long passed, so waits are short.
+
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+use super::super::block::BLOCK;
+use super::super::mask::{Extent, query_extent};
+use super::super::tile::{Packing, Place, Sizes, Tiles};
+use super::backward::Stream;
+use super::exchange::{PATCH, PATCH_BYTES, Slot};
+use super::product::PANEL;
+use super::ring::Ring;
+use super::turns::{add, await_turn, end_turn, wait_read, wait_written, write};
+
+/// Units of a cube of [`gather`]: one for eight columns of the rows of four units' accumulators.
+pub(super) const GATHER_UNITS: usize = PATCH / 16;
+
+/// Sets the turns to zero. Cubes and units: one unit for each word.
+#[cube(launch)]
+pub(in crate::attention::mma) fn clear(turns: &mut [u32]) {
+    if ABSOLUTE_POS < turns.len() {
+        turns[ABSOLUTE_POS] = 0u32;
+    }
+}
+
+/// Adds the patches of warp group `group` to `sums`, as they come into its slots. Of one unit, which is none of the group's.
+#[cube]
+pub(super) fn add_patches(
+    sums: &mut [f32],
+    turns: &mut [u32],
+    packing: &Packing,
+    place: &Place,
+    stream: &Stream,
+    group: u32,
+    #[comptime] ring: Ring,
+) {
+    let (panels, columns) = comptime!((ring.panels(), ring.tiles.columns));
+    let next = next_extent(packing, place, comptime!(ring.tiles));
+    let blocks = place.sizes.queries.div_ceil(BLOCK);
+    let turn = (place.sizes.keys.div_ceil(comptime!(ring.tiles.rows()))
+        - place.first / comptime!(ring.tiles.rows())) as u32;
+    let mut number = 0u32;
+    for member in 0..stream.members {
+        let head = (place.row * place.sizes.heads + place.head + member) * blocks * panels;
+        for tile in 0..stream.count {
+            let slot = Slot::of(stream.base, group, number, ring);
+            slot.wait();
+            let patch = (stream.extent.begin + tile * comptime!(columns / BLOCK)) * panels + group as usize;
+            // Wide tiles may end behind the last block.
+            if patch < stream.extent.end * panels {
+                let from = (head + patch) * PATCH;
+                if next.begin * panels <= patch && patch < next.end * panels {
+                    await_turn(turns, 1 + head + patch, turn - 1);
+                    add(sums, from, slot.patch, PATCH_BYTES);
+                } else {
+                    write(sums, from, slot.patch, PATCH_BYTES);
+                }
+                wait_read();
+                slot.release();
+                wait_written();
+                end_turn(turns, 1 + head + patch, turn);
+            } else {
+                slot.release();
+            }
+            number += 1;
+        }
+    }
+}
+
+/// The live query blocks of the key tile behind that at `place`; none if there is no such tile.
+#[cube]
+fn next_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Extent {
+    let first = place.first + comptime!(tiles.rows());
+    let inside = first < place.sizes.keys;
+    let next = place.with_first(select(inside, first, place.first));
+    let extent = query_extent(packing, &next, tiles);
+    Extent { begin: extent.begin, end: select(inside, extent.end, 0usize), document: extent.document }
+}
+
+/// `dq = scale · sums`, zeros where no key tile visits.
+///
+/// # Shapes
+/// - `sums`: `[rows, heads, ceil(queries / 64) · panels, PATCH]`, in vectors of four
+/// - `turns`: a word, and `[rows, heads, ceil(queries / 64) · panels]`
+/// - `dq`: `[rows, queries, heads, head_dim]`, in vectors of eight
+///
+/// Cubes: x, one per patch; [`GATHER_UNITS`] units.
+#[cube(launch)]
+pub(in crate::attention::mma) fn gather<E: Float>(
+    sums: &[Vector<f32, Const<4>>],
+    turns: &[u32],
+    dq: &mut [Vector<E, Const<8>>],
+    sizes: Sizes,
+    #[comptime] tiles: Tiles,
+    #[define(E)] _element: ElemType,
+) {
+    let panels = comptime!(tiles.head_dim / PANEL);
+    let (patch, unit) = (CUBE_POS_X as usize, UNIT_POS as usize);
+    let blocks = sizes.queries.div_ceil(BLOCK);
+    let (panel, block, head) = (patch % panels, patch / panels % blocks, patch / (panels * blocks));
+    let (row, head) = (head / sizes.heads, head % sizes.heads);
+    let visited = turns[1 + patch] != 0;
+    // Eight columns, and the four lanes that hold them of two rows.
+    let (chunk, lanes) = (unit % 8, unit / 8);
+    let from = patch * comptime!(PATCH / 4) + chunk * 128 + lanes * 4;
+    let mut upper = Vector::<f32, Const<8>>::new(0.0f32);
+    let mut lower = Vector::<f32, Const<8>>::new(0.0f32);
+    if visited {
+        #[unroll]
+        for lane in 0..4usize {
+            let tile = sums[from + lane] * Vector::new(comptime!(tiles.scale()));
+            upper.insert(comptime!(2 * lane), tile.extract(0usize));
+            upper.insert(comptime!(2 * lane + 1), tile.extract(1usize));
+            lower.insert(comptime!(2 * lane), tile.extract(2usize));
+            lower.insert(comptime!(2 * lane + 1), tile.extract(3usize));
+        }
+    }
+    let query = block * BLOCK + lanes / 8 * 16 + lanes % 8;
+    let width = comptime!(tiles.head_dim / 8);
+    let to = ((row * sizes.queries + query) * sizes.heads + head) * width + panel * 8 + chunk;
+    if query < sizes.queries {
+        dq[to] = Vector::cast_from(upper);
+    }
+    if query + 8 < sizes.queries {
+        dq[to + 8 * sizes.heads * width] = Vector::cast_from(lower);
+    }
+}

@@ -1,0 +1,53 @@
+//! Updating a model whose shares are spread over ranks: new values travel while the next ones are computed.
+
+use std::collections::VecDeque;
+
+use uner_model::Llama;
+use uner_model::parameters::{Parameter, map, visit};
+
+use super::{AdamW, Update};
+use crate::config::TrainConfig;
+use crate::error::TrainError;
+use crate::gradients::Gradients;
+use crate::group::{Group, Pending};
+
+/// Parameters whose new values may be under way at a time, each in memory beside the old one.
+const AHEAD: usize = 2;
+
+/// See [`AdamW::step`].
+pub(super) fn step(
+    optimizer: &mut AdamW,
+    model: Llama,
+    mut gradients: Gradients,
+    config: &TrainConfig,
+    update: Update,
+    group: &Group,
+) -> Result<Llama, TrainError> {
+    // In the order in which they are replaced.
+    let mut to_do = VecDeque::new();
+    visit(&model, "", |parameter| {
+        if let Some(gradient) = gradients.take(&parameter.name) {
+            to_do.push_back((parameter, gradient));
+        }
+    });
+    let mut start = || -> Result<Option<(String, Pending)>, TrainError> {
+        let Some((Parameter { name, shape, values }, gradient)) = to_do.pop_front() else { return Ok(None) };
+        let share = group.share(values.dims()[0]);
+        let scalars = update.of((&name, &shape), share.start, config);
+        let updated = optimizer.update(&name, share.of(values), gradient, &scalars);
+        Ok(Some((name, group.start_gather(vec![(updated, share.count)])?)))
+    };
+    let (mut under_way, mut failure) = (VecDeque::new(), None);
+    let model = map(model, "", |name, _, values| {
+        while failure.is_none() && under_way.len() < AHEAD {
+            match start() {
+                Ok(Some(started)) => under_way.push_back(started),
+                Ok(None) => break,
+                Err(error) => failure = Some(error),
+            }
+        }
+        let next = under_way.pop_front_if(|(next, _)| next == name);
+        next.map_or(values, |(_, pending)| pending.wait().remove(0))
+    });
+    failure.map_or(Ok(model), Err)
+}

@@ -1,0 +1,135 @@
+//! A link between devices of the CPU that keeps what NCCL promises, and no more.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use burn::tensor::Tensor;
+use uner_trainer::group::{Cut, Link, Pending};
+
+/// Nothing is added up before it is waited for, which takes some ranks longer than others; sums are formed in the order of the
+/// ranks. Calls that differ between the ranks, which NCCL would never return from, are an error.
+#[derive(Debug, Clone)]
+pub(super) struct Emulated(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// The seat and the number of a call that fails.
+    failing: Option<(usize, usize)>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Calls that each rank has made.
+    made: Vec<usize>,
+    calls: BTreeMap<usize, Call>,
+    aborted: bool,
+}
+
+#[derive(Debug)]
+struct Call {
+    kind: Kind,
+    /// By vector.
+    edges: Vec<Vec<usize>>,
+    /// What each rank brings, by vector; `None` until it has called.
+    parts: Vec<Option<Vec<Tensor<1>>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    ReduceScatter,
+    AllGather,
+}
+
+impl Emulated {
+    pub(super) fn new(ranks: usize) -> Self {
+        Self::failing(ranks, None)
+    }
+
+    /// One that fails a rank, by its seat, in a call, by its number.
+    pub(super) fn failing(ranks: usize, failing: Option<(usize, usize)>) -> Self {
+        let state = State { made: vec![0; ranks], calls: BTreeMap::new(), aborted: false };
+        Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), failing }))
+    }
+
+    /// Calls that a rank has made.
+    pub(super) fn made(&self, seat: usize) -> usize {
+        self.0.lock().made[seat]
+    }
+
+    fn start(&self, seat: usize, kind: Kind, cuts: Vec<Cut>) -> Pending {
+        let mut state = self.0.lock();
+        let ranks = state.made.len();
+        let number = state.made[seat];
+        assert_ne!(self.0.failing, Some((seat, number)), "a call that fails");
+        state.made[seat] += 1;
+        let (edges, values): (Vec<_>, Vec<_>) = cuts.into_iter().map(|cut| (cut.edges, cut.values)).unzip();
+        for (values, edges) in values.iter().zip(&edges) {
+            let expected = match kind {
+                Kind::ReduceScatter => edges[ranks],
+                Kind::AllGather => edges[seat + 1] - edges[seat],
+            };
+            assert_eq!(values.dims()[0], expected, "{kind:?} of {edges:?} by rank {seat}");
+        }
+        let new = || Call { kind, edges: edges.clone(), parts: vec![None; ranks] };
+        let call = state.calls.entry(number).or_insert_with(new);
+        assert_eq!((call.kind, &call.edges), (kind, &edges), "ranks differ in call {number}");
+        call.parts[seat] = Some(values);
+        self.0.changed.notify_all();
+        let shared = Arc::clone(&self.0);
+        Pending::new(move || shared.result(seat, number))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn result(&self, seat: usize, number: usize) -> Vec<Tensor<1>> {
+        std::thread::sleep(Duration::from_micros((seat * 7919 + number * 104_729) as u64 % 500));
+        let mut state = self.lock();
+        while !state.aborted && state.calls[&number].parts.iter().any(Option::is_none) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let Call { kind, edges, parts } = &state.calls[&number];
+        let parts: Vec<&Vec<Tensor<1>>> = parts.iter().flatten().collect();
+        let of_all = |vector: usize| parts.iter().map(move |values| values[vector].clone());
+        let results = edges.iter().enumerate().map(|(vector, edges)| match kind {
+            Kind::ReduceScatter => {
+                let sum = of_all(vector).reduce(Tensor::add).unwrap();
+                slice(sum, edges[seat], edges[seat + 1])
+            }
+            Kind::AllGather => {
+                let (filled, empty): (Vec<_>, Vec<_>) = of_all(vector).partition(|part| part.dims()[0] > 0);
+                if filled.is_empty() { empty[0].clone() } else { Tensor::cat(filled, 0) }
+            }
+        });
+        results.collect()
+    }
+}
+
+fn slice(values: Tensor<1>, start: usize, end: usize) -> Tensor<1> {
+    if start == end {
+        Tensor::zeros([0], (&values.device(), values.dtype()))
+    } else {
+        values.slice([start..end])
+    }
+}
+
+impl Link for Emulated {
+    fn reduce_scatter(&self, seat: usize, values: Vec<Cut>) -> Pending {
+        self.start(seat, Kind::ReduceScatter, values)
+    }
+
+    fn all_gather(&self, seat: usize, parts: Vec<Cut>) -> Pending {
+        self.start(seat, Kind::AllGather, parts)
+    }
+
+    fn abort(&self) {
+        self.0.lock().aborted = true;
+        self.0.changed.notify_all();
+    }
+}
