@@ -53,7 +53,9 @@ impl<'a> Tensors<'a> {
     fn add_file(&mut self, path: &Path, map: &'a Mmap) -> Result<(), WeightsError> {
         let file = SafeTensors::deserialize(map)
             .map_err(|error| WeightsError::Torn { path: path.to_owned(), problem: error.to_string() })?;
-        for (name, view) in file.tensors() {
+        let mut tensors = file.tensors();
+        tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (name, view) in tensors {
             match self.left.entry(name) {
                 Entry::Vacant(free) => drop(free.insert(view)),
                 Entry::Occupied(other) => {
