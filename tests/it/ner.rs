@@ -4,7 +4,9 @@ use crate::shared::shared;
 use serde::Deserialize;
 use serde_json::Value;
 use uner_data::{Entity, Example, Span};
-use uner_prompt::{Conversation, Template, answer, ner, parse_answer};
+use uner_prompt::{
+    Conversation, Template, answer, ner, parse_answer, parse_instructuie_answer, parse_typed_answer,
+};
 
 fn example() -> Example {
     let entity = |text: &str, entity_type: &str, start: usize| Entity {
@@ -75,6 +77,75 @@ fn prompts_are_the_start_of_conversations() {
         let asked = ner::prompt(&example.text, "person", &template, Some("conll")).messages;
         assert_eq!(asked, trained[..trained.len() - 1], "{}", template.name);
     }
+}
+
+/// Whatever a template writes as an answer it reads back, type by type: what is trained is what is scored.
+#[test]
+fn every_template_reads_what_it_writes() {
+    let entity = |text: &str, entity_type: &str, start: usize| Entity {
+        text: text.to_owned(),
+        entity_type: entity_type.to_owned(),
+        span: Some(Span { start, end: start + text.chars().count() }),
+    };
+    let hard = Example {
+        id: "2".to_owned(),
+        text: r#"Ann; Zoë: "x, [y]" None person person: z"#.to_owned(),
+        entities: vec![
+            entity("Ann", "person", 0),
+            entity("Zoë: \"x, [y]\"", "person", 5),
+            entity("None", "person name", 20),
+            entity("person: z", "person", 32),
+        ],
+        queries: ["person name", "person", "date"].map(str::to_owned).to_vec(),
+    };
+    let without = Example { entities: Vec::new(), ..hard.clone() };
+    for template in Template::names().map(|name| Template::load(name).expect("built in")) {
+        for example in [example(), hard.clone(), without.clone()] {
+            let conversation = ner::conversation(&example, &template, None);
+            let answers =
+                conversation.messages.iter().skip(usize::from(template.acknowledgement.is_some()) * 2);
+            let answers: Vec<&str> = answers.skip(1).step_by(2).map(|message| &*message.text).collect();
+            let groups: Vec<_> = ner::groups(&template, example.queries.len()).collect();
+            assert_eq!(answers.len(), groups.len(), "{}", template.name);
+            for (group, written) in groups.into_iter().zip(answers) {
+                let types: Vec<&str> = example.queries[group].iter().map(String::as_str).collect();
+                let (mentions, well_formed) = ner::read(written, &types, &template);
+                assert!(well_formed, "{}: {written}", template.name);
+                for (entity_type, got) in types.iter().zip(mentions) {
+                    let mut gold: Vec<&Entity> = example
+                        .entities
+                        .iter()
+                        .filter(|entity| entity.entity_type == **entity_type)
+                        .collect();
+                    gold.sort_by_key(|entity| entity.span);
+                    let gold: Vec<&str> = gold.into_iter().map(|entity| &*entity.text).collect();
+                    assert_eq!(got, gold, "{}: {entity_type} in {written}", template.name);
+                }
+            }
+        }
+    }
+}
+
+/// A model's own words around what is asked for, and what was cut off.
+#[test]
+fn answers_with_all_types_are_read_with_patience() {
+    let pairs = |text: &str| parse_typed_answer(text).entities;
+    let pair = |mention: &str, entity_type: &str| (mention.to_owned(), entity_type.to_owned());
+    assert_eq!(
+        pairs(r#"Here: [["Ann", "person"], ["Oslo", "city"]]."#),
+        [pair("Ann", "person"), pair("Oslo", "city")]
+    );
+    assert_eq!(pairs("[['Ann', 'person'], ['Os"), [pair("Ann", "person")]);
+    assert_eq!(pairs(r#"[["Ann", "person", "x"], ["Oslo", "city"], "lost"]"#), [pair("Oslo", "city")]);
+    assert_eq!(pairs("none"), []);
+    let read = |text: &str| parse_instructuie_answer(text, &["person", "city"]);
+    assert_eq!(
+        read(" person: Ann; Bo; city: Oslo").entities,
+        [pair("Ann; Bo", "person"), pair("Oslo", "city")]
+    );
+    assert!(read("None").well_formed && !read("").well_formed);
+    let other = read("animal: cat; city: Oslo");
+    assert_eq!((other.entities, other.well_formed), (vec![pair("Oslo", "city")], false));
 }
 
 #[test]

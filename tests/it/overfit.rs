@@ -1,7 +1,7 @@
 //! One batch, ten steps: the loss falls as expected and the model learns to say it.
 
 use burn::tensor::Device;
-use uner_infer::{Generator, Stop};
+use uner_infer::Generator;
 use uner_trainer::optimizer::{Update, clip_factor};
 use uner_trainer::step::accumulate;
 use uner_trainer::{AdamW, Batch, Gradients, Group};
@@ -33,7 +33,7 @@ fn one_batch_is_learnt_by_heart() {
     assert!(losses[149] < 0.02, "{losses:?}");
     let (prompt, rest) = tokens.ids.split_at(5);
     let generator = Generator { model: &model, config: &config };
-    let answers = generator.greedy(&[prompt.to_vec()], rest.len(), Stop::Never);
+    let answers = generator.greedy(&[prompt.to_vec()], rest.len(), |_| false);
     assert_eq!(answers[0], rest);
     assert_eq!(model.head().device(), Device::flex());
 }

@@ -178,27 +178,38 @@ fn another_run_is_not_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let saved = run(folder.path(), start(), Some(1)).saved.remove(0);
     let state = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap().state;
+    let resumed = |other: &checkpoint::State| state.check_resumable(other, 8, |_| false, &saved);
     let mut other = state.clone();
     other.train.lr = 0.5;
-    let message = state.check_resumable(&other, &saved).unwrap_err().to_string();
+    let message = resumed(&other).unwrap_err().to_string();
     assert!(message.contains("`train.lr` was `0.001` and is now `0.5`"), "{message}");
     let mut other = state.clone();
     other.train.precision = Some(PrecisionConfig { moments: MomentForm::EightBit, ..Default::default() });
-    let message = state.check_resumable(&other, &saved).unwrap_err().to_string();
+    let message = resumed(&other).unwrap_err().to_string();
     assert!(message.contains("`train.precision.moments` was `f32` and is now `8bit`"), "{message}");
     other.train.precision = Some(PrecisionConfig { rounding: Rounding::Stochastic, ..Default::default() });
-    let message = state.check_resumable(&other, &saved).unwrap_err().to_string();
+    let message = resumed(&other).unwrap_err().to_string();
     assert!(
         message.contains("`train.precision.rounding` was `nearest` and is now `stochastic`"),
         "{message}"
     );
     other.train.precision = Some(PrecisionConfig::default());
-    state.check_resumable(&other, &saved).unwrap();
+    assert_eq!(resumed(&other).unwrap(), None);
     let mut other = state.clone();
     other.data_fingerprint ^= 1;
-    let message = state.check_resumable(&other, &saved).unwrap_err().to_string();
+    let message = resumed(&other).unwrap_err().to_string();
     assert!(message.contains("the training data has changed"), "{message}");
     let mut longer = state.clone();
     longer.train.max_steps = Some(99);
-    state.check_resumable(&longer, &saved).unwrap();
+    let message = resumed(&longer).unwrap_err().to_string();
+    assert!(
+        message.contains("`train.max_steps` was") && message.contains("--set train.max_steps=99"),
+        "{message}"
+    );
+    let set = |key: &str| key == "train.max_steps";
+    state.check_resumable(&longer, 8, set, &saved).unwrap();
+    // What does not change the run may differ.
+    let mut other = state.clone();
+    (other.train.save_every, other.train.micro_batch_rows, other.train.validate_every) = (77, 3, 5);
+    assert_eq!(resumed(&other).unwrap(), None);
 }

@@ -9,6 +9,7 @@ use uner_data::{DataError, Dataset, DatasetRef, Example, Examples, read};
 use uner_eval::report::{Outcome, Report};
 use uner_eval::{DatasetScorer, QueryPrediction, SeenMentions};
 use uner_infer::{InferError, Predictor, Query, Response};
+use uner_prompt::ner;
 
 use crate::args::EvalArgs;
 use crate::hub;
@@ -195,11 +196,13 @@ fn answer(
         answered => return Ok(answered?),
     }
     let mut responses = Vec::with_capacity(queries.len());
-    for query in queries {
-        match predictor.answer(std::slice::from_ref(query), |_| ControlFlow::Continue(())) {
+    let together = ner::asks_all_types(predictor.template);
+    for queries in queries.chunk_by(|first, second| together && first.text == second.text) {
+        match predictor.answer(queries, |_| ControlFlow::Continue(())) {
             Err(InferError::TooLong { .. }) => {
-                *num_long += 1;
-                responses.push(Response { output: "[]".to_owned(), entities: Vec::new(), well_formed: true });
+                *num_long += queries.len();
+                let empty = Response { output: "[]".to_owned(), entities: Vec::new(), well_formed: true };
+                responses.extend(std::iter::repeat_n(empty, queries.len()));
             }
             answered => responses.extend(answered?),
         }

@@ -10,6 +10,7 @@ use uner_prompt::Tokenizer;
 use uner_trainer::checkpoint;
 
 use crate::args::ExportArgs;
+use crate::lock::refuse_held;
 use crate::model_folder::find;
 use crate::model_source::tokenizer_in;
 use crate::run_folder::{INFER, TEMPLATE};
@@ -49,6 +50,7 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
+    refuse_held(&args.model)?;
     let (folder, named) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
     let is_adapter = folder.join(CONFIG_FILE).exists();
     if args.merge && !is_adapter {

@@ -20,6 +20,7 @@ mod gguf;
 mod guards;
 pub mod hub;
 mod interrupt;
+mod lock;
 mod mask;
 mod model_folder;
 mod model_source;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use uner_infer::{Generator, InferConfig, Predictor};
 use uner_model::{Llama, LlamaConfig};
 use uner_prompt::{Template, Tokenizer};
@@ -36,8 +36,9 @@ impl Asked {
         if let Some(max_new_tokens) = args.max_new_tokens {
             infer.max_new_tokens = max_new_tokens;
         }
-        let template = template(&folder, args.template.as_deref())?;
-        Ok(Self { config, model, tokenizer: tokenizer(&folder)?, template, infer })
+        let (template, tokenizer) = (template(&folder, args.template.as_deref())?, tokenizer(&folder)?);
+        compare(&tokenizer, &config).with_context(|| format!("`{}`", folder.display()))?;
+        Ok(Self { config, model, tokenizer, template, infer })
     }
 
     pub(crate) fn predictor(&self) -> Predictor<'_> {
@@ -73,6 +74,28 @@ pub(crate) fn resolve(folder: &Path) -> Result<PathBuf> {
     let best = checkpoint::best(folder)?;
     let found = if best.is_some() { best } else { checkpoint::latest(folder)? };
     Ok(found.unwrap_or_else(|| folder.to_owned()))
+}
+
+/// Refuses a tokenizer with more tokens than the model has rows for, and says where the two do not agree.
+fn compare(tokenizer: &Tokenizer, config: &LlamaConfig) -> Result<()> {
+    let (tokens, rows) = (tokenizer.vocab_size(), config.vocab_size);
+    ensure!(
+        tokens <= rows,
+        "the tokenizer has {tokens} tokens, and the model's embedding {rows} rows (`vocab_size`): it is not the model's tokenizer"
+    );
+    if tokens < rows {
+        tracing::info!(
+            "{} rows of the embedding have no token: an answer ends where the model finds one",
+            rows - tokens
+        );
+    }
+    let (end, ends) = (tokenizer.eos(), &config.eos_token_id);
+    if !ends.is_empty() && !ends.contains(&end) {
+        tracing::warn!(
+            "the tokenizer ends a sequence with token {end}, and the model's files with {ends:?} (`eos_token_id`): answers end at each of them"
+        );
+    }
+    Ok(())
 }
 
 fn template(folder: &Path, named: Option<&str>) -> Result<Template> {

@@ -139,17 +139,27 @@ fn load_config(name: &str) -> Result<(Option<LlamaConfig>, About), RecipeError> 
 
 fn parse_config(text: &str) -> Result<(LlamaConfig, About), String> {
     let parsed = |error: toml::de::Error| error.to_string().trim_end().to_owned();
-    let table: toml::Table = text.parse().map_err(parsed)?;
-    let config: LlamaConfig = toml::from_str(text).map_err(parsed)?;
-    let known = serde_json::to_value(&config).map_err(|error| error.to_string())?;
-    let known: Vec<&str> =
-        known.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).chain(ABOUT).collect();
+    let mut table: toml::Table = text.parse().map_err(parsed)?;
+    let known = known_keys();
+    let known: Vec<&str> = known.iter().map(String::as_str).chain(ABOUT).collect();
     if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(format!("unknown key `{key}`{}", nearest(key, known.iter().copied())));
     }
+    table.retain(|key, _| !ABOUT.contains(&key));
+    let config: LlamaConfig = table.try_into().map_err(parsed)?;
     config.check()?;
     let about: About = toml::from_str(text).map_err(parsed)?;
     Ok((config, about))
+}
+
+/// The keys of a model's dimensions: those that the smallest file is written back with.
+fn known_keys() -> Vec<String> {
+    let smallest = serde_json::json!({
+        "hidden_size": 2, "intermediate_size": 1, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 1
+    });
+    let config: LlamaConfig = serde_json::from_value(smallest).expect("these keys are enough");
+    let written = serde_json::to_value(&config).expect("dimensions are JSON");
+    written.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
 }
 
 fn known_models() -> String {

@@ -9,7 +9,7 @@ use clap::Args;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 use serde::{Deserialize, Serialize};
-use uner_infer::{Generator, Stop};
+use uner_infer::Generator;
 use uner_kernels::attention::PADDING;
 pub use uner_kernels::device::DeviceName;
 use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
@@ -101,9 +101,9 @@ pub fn run(args: &ProbeArgs) -> Result<ProbeReport> {
     } else {
         None
     };
-    let generation = args.generate.map(|count| {
-        Generator { model: &model, config: &config }.greedy(&case.prompts(), count, Stop::Never)
-    });
+    let generation = args
+        .generate
+        .map(|count| Generator { model: &model, config: &config }.greedy(&case.prompts(), count, |_| false));
     write(&tensors, &args.output)?;
     let mean_loss = if num_trained_tokens == 0 { 0.0 } else { sum_loss / num_trained_tokens as f64 };
     Ok(ProbeReport { sum_loss, mean_loss, num_trained_tokens, grad_norm, generation })

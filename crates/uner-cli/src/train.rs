@@ -21,6 +21,7 @@ use uner_trainer::{
 
 use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble};
+use crate::lock::RunLock;
 use crate::monitor::Monitor;
 use crate::plan::{DataSize, Numbers, Plan, RankCount};
 use crate::progress::{Meter, duration};
@@ -116,6 +117,7 @@ fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &Ranks, out: &mut dyn Write
         run_folder::refuse_second_run(folder)?;
     }
     fs_err::create_dir_all(folder)?;
+    let _lock = is_first.then(|| RunLock::hold(folder)).transpose()?;
     // A resumed run keeps its tokenizer, whatever became of the file it was read from.
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
     tracing::info!("encoding the data");
@@ -132,7 +134,7 @@ fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &Ranks, out: &mut dyn Write
     let scoring = scores.as_ref().map(|(every, score)| Scoring { every: *every, score });
     let job = Job {
         plan,
-        resumed: resumed.as_deref(),
+        resumed: resumed.as_deref().map(|path| Resumed { path, set: &args.set }),
         assembled: &assembled,
         layout: numbers.choice.layout,
         callbacks: Callbacks { scoring, interrupted: Some(Interrupted(&interrupt::asked)) },
@@ -152,7 +154,7 @@ fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &Ranks, out: &mut dyn Write
 /// What the ranks of a process share.
 struct Job<'a> {
     plan: &'a Plan,
-    resumed: Option<&'a Path>,
+    resumed: Option<Resumed<'a>>,
     assembled: &'a Assembled,
     layout: Layout,
     callbacks: Callbacks<'a>,
@@ -203,16 +205,27 @@ impl Job<'_> {
     }
 }
 
+/// A checkpoint to go on from, and what the command line set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resumed<'a> {
+    path: &'a Path,
+    set: &'a [Override],
+}
+
 /// The model at the start of the run, or where it was left.
-pub(crate) fn begin(plan: &Plan, run: &Run, resumed: Option<&Path>, device: &Device) -> Result<Progress> {
-    if let Some(path) = resumed {
+pub(crate) fn begin(plan: &Plan, run: &Run, resumed: Option<Resumed>, device: &Device) -> Result<Progress> {
+    if let Some(Resumed { path, set }) = resumed {
         let found = checkpoint::load_onto(path, adapter::base(plan), run.group, device)?;
         let state = found.state.clone();
         adapter::check_resumable(&found.model, plan, path)?;
         let progress = Progress::from(found);
-        state.check_resumable(&run.state(&progress), path)?;
+        let is_set = |key: &str| set.iter().any(|override_| override_.sets(key));
+        let longer = state.check_resumable(&run.state(&progress), run.store.len(), is_set, path)?;
         if run.group.is_first() {
             tracing::info!("resuming after step {}", progress.step);
+            if let Some(longer) = longer {
+                tracing::warn!("{longer}");
+            }
         }
         return Ok(progress);
     }

@@ -5,15 +5,6 @@ use uner_kernels::Visibility;
 use uner_kernels::attention::PADDING;
 use uner_model::{Context, KvCache, Llama, LlamaConfig};
 
-/// When a row is finished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// At this token, which is not part of the answer, or after the maximum.
-    At(u32),
-    /// After the maximum only.
-    Never,
-}
-
 /// A model that continues prompts.
 #[derive(Debug, Clone, Copy)]
 pub struct Generator<'a> {
@@ -30,12 +21,17 @@ struct Rows {
 }
 
 impl Generator<'_> {
-    /// The most probable continuation of each prompt, token by token, of at most `max_new_tokens`. The first of equally
-    /// probable tokens wins.
+    /// The most probable continuation of each prompt, token by token, of at most `max_new_tokens`, up to a token that `ends` it,
+    /// which is not part of it. The first of equally probable tokens wins.
     ///
     /// # Panics
     /// When a prompt is empty.
-    pub fn greedy(&self, prompts: &[Vec<u32>], max_new_tokens: usize, stop: Stop) -> Vec<Vec<u32>> {
+    pub fn greedy(
+        &self,
+        prompts: &[Vec<u32>],
+        max_new_tokens: usize,
+        ends: impl Fn(u32) -> bool,
+    ) -> Vec<Vec<u32>> {
         let mut answers = vec![Vec::new(); prompts.len()];
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         if prompts.is_empty() || max_new_tokens == 0 {
@@ -49,7 +45,7 @@ impl Generator<'_> {
         let mut finished = vec![false; prompts.len()];
         for new_tokens in 1..=max_new_tokens {
             for ((answer, finished), &token) in answers.iter_mut().zip(&mut finished).zip(&next) {
-                *finished = *finished || Stop::At(token) == stop;
+                *finished = *finished || ends(token);
                 if !*finished {
                     answer.push(token);
                 }

@@ -5,5 +5,5 @@
 pub mod generate;
 pub mod predict;
 
-pub use generate::{Generator, Stop};
+pub use generate::Generator;
 pub use predict::{InferConfig, InferError, Predictor, Query, Response};

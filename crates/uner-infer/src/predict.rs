@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use uner_data::{Entity, align::align};
-use uner_prompt::{PromptError, Template, Tokenizer, encode_prompt, ner, parse_answer};
+use uner_prompt::{PromptError, Template, Tokenizer, encode_prompt, ner};
 
-use crate::generate::{Generator, Stop};
+use crate::generate::Generator;
 
 /// The `[infer]` section of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,11 +33,12 @@ pub struct Query<'a> {
 /// What the model answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The decoded answer as it came.
+    /// The decoded answer as it came; of one that holds all types, the list of this type's mentions, as templates that ask one type at
+    /// a time have it answered.
     pub output: String,
     /// The entities in it, in order, each at its place in the text; `None` for those that do not occur there.
     pub entities: Vec<Entity>,
-    /// Whether the answer was a whole JSON list.
+    /// Whether the answer was whole, as the template writes answers, and nothing else.
     pub well_formed: bool,
 }
 
@@ -82,8 +84,8 @@ pub struct Predictor<'a> {
 }
 
 impl Predictor<'_> {
-    /// Answers every query, in order. Queries are decoded in batches of similar length; `answered` is told the number
-    /// done after each batch, and may break off.
+    /// Answers every query, in order. Where the template asks all types at once, those of one text are one prompt. Prompts are decoded
+    /// in batches of similar length; `answered` is told the number of queries done after each batch, and may break off.
     ///
     /// # Errors
     /// When a query does not fit the model, and none is decoded then; or when `answered` breaks off.
@@ -92,20 +94,18 @@ impl Predictor<'_> {
         queries: &[Query],
         mut answered: impl FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Response>, InferError> {
-        let prompts = queries.iter().map(|query| self.prompt(query)).collect::<Result<Vec<_>, _>>()?;
-        let mut by_length: Vec<usize> = (0..queries.len()).collect();
+        let asked = self.asked(queries);
+        let prompts = asked.iter().map(|asked| self.prompt(asked, queries)).collect::<Result<Vec<_>, _>>()?;
+        let mut by_length: Vec<usize> = (0..asked.len()).collect();
         by_length.sort_by_key(|&index| prompts[index].len());
         let mut responses: Vec<(usize, Response)> = Vec::with_capacity(queries.len());
-        let mut done = 0;
         for batch in by_length.chunks(self.config.batch_size.max(1)) {
             let prompts: Vec<Vec<u32>> = batch.iter().map(|&index| prompts[index].clone()).collect();
-            let stop = Stop::At(self.tokenizer.eos());
-            let answers = self.generator.greedy(&prompts, self.config.max_new_tokens, stop);
+            let answers = self.generator.greedy(&prompts, self.config.max_new_tokens, |id| self.ends(id));
             for (&index, ids) in batch.iter().zip(answers) {
-                responses.push((index, self.response(&queries[index], &ids)?));
+                responses.extend(self.responses(&asked[index], queries, &ids)?);
             }
-            done += batch.len();
-            if answered(done).is_break() {
+            if answered(responses.len()).is_break() {
                 return Err(InferError::Stopped);
             }
         }
@@ -113,32 +113,62 @@ impl Predictor<'_> {
         Ok(responses.into_iter().map(|(_, response)| response).collect())
     }
 
-    fn prompt(&self, query: &Query) -> Result<Vec<u32>, InferError> {
-        let conversation = ner::prompt(query.text, query.entity_type, self.template, query.dataset);
+    /// The queries of each prompt, by their numbers: those of one text go together where the template asks all types at once.
+    fn asked(&self, queries: &[Query]) -> Vec<Vec<usize>> {
+        let mut of_text: IndexMap<(&str, Option<&str>), Vec<usize>> = IndexMap::new();
+        for (index, query) in queries.iter().enumerate() {
+            of_text.entry((query.text, query.dataset)).or_default().push(index);
+        }
+        let grouped =
+            |all: Vec<usize>| ner::groups(self.template, all.len()).map(move |group| all[group].to_vec());
+        of_text.into_values().flat_map(grouped).collect()
+    }
+
+    /// Whether a token ends an answer: by the tokenizer, by the model's files, or because it is none, only a row of the embedding.
+    fn ends(&self, id: u32) -> bool {
+        id == self.tokenizer.eos()
+            || self.generator.config.eos_token_id.contains(&id)
+            || id as usize >= self.tokenizer.vocab_size()
+    }
+
+    fn prompt(&self, asked: &[usize], queries: &[Query]) -> Result<Vec<u32>, InferError> {
+        let types: Vec<String> = asked.iter().map(|&index| queries[index].entity_type.to_owned()).collect();
+        let (Query { text, dataset, .. }, types) = (queries[asked[0]], ner::list_types(&types));
+        let conversation = ner::prompt(text, &types, self.template, dataset);
         let ids = encode_prompt(&conversation, self.template, self.tokenizer)?;
         let (max_new_tokens, window) =
             (self.config.max_new_tokens, self.generator.config.max_position_embeddings);
         if ids.len() + max_new_tokens > window {
             return Err(InferError::TooLong {
-                entity_type: query.entity_type.to_owned(),
+                entity_type: types,
                 tokens: ids.len(),
                 max_new_tokens,
                 window,
-                start: query.text.chars().take(40).collect(),
+                start: text.chars().take(40).collect(),
             });
         }
         Ok(ids)
     }
 
-    fn response(&self, query: &Query, ids: &[u32]) -> Result<Response, InferError> {
+    /// The response to each of the queries that a prompt asked.
+    fn responses(
+        &self,
+        asked: &[usize],
+        queries: &[Query],
+        ids: &[u32],
+    ) -> Result<Vec<(usize, Response)>, InferError> {
         let output = self.tokenizer.decode(ids).map_err(PromptError::from)?;
-        let parsed = parse_answer(&output);
-        let spans = align(query.text, &parsed.entities);
-        let entities = parsed.entities.into_iter().zip(spans).map(|(text, span)| Entity {
-            text,
-            entity_type: query.entity_type.to_owned(),
-            span,
-        });
-        Ok(Response { entities: entities.collect(), well_formed: parsed.well_formed, output })
+        let types: Vec<&str> = asked.iter().map(|&index| queries[index].entity_type).collect();
+        let (mentions, well_formed) = ner::read(&output, &types, self.template);
+        let is_shared = ner::asks_all_types(self.template);
+        let response = |(&index, mentions): (&usize, Vec<String>)| {
+            let Query { text, entity_type, .. } = queries[index];
+            let output = if is_shared { uner_prompt::answer(&mentions) } else { output.clone() };
+            let spans = align(text, &mentions);
+            let entity = |(text, span)| Entity { text, entity_type: entity_type.to_owned(), span };
+            let entities = mentions.into_iter().zip(spans).map(entity).collect();
+            (index, Response { entities, well_formed, output })
+        };
+        Ok(asked.iter().zip(mentions).map(response).collect())
     }
 }

@@ -2,7 +2,6 @@
 //! one at a time, so a model need not fit into memory.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -12,8 +11,8 @@ use safetensors::tensor::{SafeTensors, TensorView, View};
 
 use crate::adapter::{BASE_FILE, Base, CONFIG_FILE, PREFIX, peft};
 use crate::weights::{
-    Source, WeightsError, dtype_of, map_file, open, read_config, stored, to_f32, views, write_config,
-    write_file, write_weights,
+    Source, Tensors, WeightsError, dtype_of, open, read_config, stored, to_f32, write_config, write_file,
+    write_weights,
 };
 use crate::{Llama, LlamaConfig};
 
@@ -58,23 +57,21 @@ pub(crate) fn with_tensors(
         None => dtype_of(&config, &export.model.join("config.json"))?,
     };
     let maps = open(export.model)?;
-    let mut weights = views(&maps, &config)?;
+    let mut weights = Tensors::of_model(&maps, &config)?;
     let adapter = export.adapter.map(|folder| AdapterFile::open(folder, export.model)).transpose()?;
-    let mut factors = adapter.as_ref().map_or_else(|| Ok(AllFactors::default()), AdapterFile::factors)?;
-
-    let mut problems = Vec::new();
+    let mut factors = adapter.as_ref().map(AdapterFile::factors).transpose()?;
     let mut tensors = Vec::new();
     for (name, shape) in parameters(&config) {
-        let exported = checked(&name, &shape, weights.remove(&name))
-            .and_then(|weight| Ok(Exported { weight, factors: factors.take(&name, &shape)?, dtype }));
-        match exported {
-            Ok(exported) => tensors.push((name, exported)),
-            Err(problem) => problems.push(problem),
+        let own = factors.as_mut().and_then(|all| all.take(&name, &shape));
+        if let Some(weight) = weights.take(&name, &shape) {
+            tensors.push((name, Exported { weight, factors: own, dtype }));
         }
     }
-    problems.extend(factors.tensors.keys().map(|name| format!("unexpected: `{name}`")));
-    if !problems.is_empty() {
-        return Err(WeightsError::Mismatch { path: export.model.to_owned(), problems });
+    let path = export.model.to_owned();
+    weights.finish().map_err(|problems| WeightsError::Mismatch { path, problems })?;
+    if let (Some(factors), Some(folder)) = (factors, export.adapter) {
+        let path = folder.to_owned();
+        factors.tensors.finish().map_err(|problems| WeightsError::Adapter { path, problems })?;
     }
     work(&config, dtype, tensors)
 }
@@ -85,7 +82,7 @@ pub(crate) fn with_tensors(
 /// When a file is missing, torn or cannot be written.
 pub fn adapter(folder: &Path, dtype: Option<Dtype>, output: &Path) -> Result<(), WeightsError> {
     peft::read(folder)?;
-    let (path, map) = map_file(folder.join(peft::TENSORS_FILE))?;
+    let (path, map) = peft::open(folder)?;
     let torn = |problem: String| WeightsError::Torn { path: path.clone(), problem };
     let file = SafeTensors::deserialize(&map).map_err(|error| torn(error.to_string()))?;
     let mut tensors = file.tensors();
@@ -110,13 +107,14 @@ pub fn adapter(folder: &Path, dtype: Option<Dtype>, output: &Path) -> Result<(),
 struct AdapterFile {
     path: PathBuf,
     map: Mmap,
+    rank: usize,
     scale: f64,
 }
 
 /// The factors of an adapter that no layer has taken yet, by PEFT's names.
-#[derive(Default)]
 struct AllFactors<'a> {
-    tensors: BTreeMap<String, TensorView<'a>>,
+    tensors: Tensors<'a>,
+    rank: usize,
     scale: f64,
 }
 
@@ -124,47 +122,28 @@ impl AdapterFile {
     /// Opens the adapter in `folder`, which has to belong to the model in `base`.
     fn open(folder: &Path, base: &Path) -> Result<Self, WeightsError> {
         Base::of(base)?.check(folder)?;
-        let scale = peft::read(folder)?.scale();
-        let (path, map) = map_file(folder.join(peft::TENSORS_FILE))?;
-        Ok(Self { path, map, scale })
+        let config = peft::read(folder)?;
+        let (path, map) = peft::open(folder)?;
+        Ok(Self { path, map, rank: config.r, scale: config.scale() })
     }
 
     fn factors(&self) -> Result<AllFactors<'_>, WeightsError> {
-        let file = SafeTensors::deserialize(&self.map)
-            .map_err(|error| WeightsError::Torn { path: self.path.clone(), problem: error.to_string() })?;
-        Ok(AllFactors { tensors: file.tensors().into_iter().collect(), scale: self.scale })
+        let tensors = Tensors::of_file(&self.path, &self.map)?;
+        Ok(AllFactors { tensors, rank: self.rank, scale: self.scale })
     }
 }
 
 impl<'a> AllFactors<'a> {
     /// Takes those of the parameter `name`, `[out, in]`, where it has any.
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Option<Factors<'a>>, String> {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Option<Factors<'a>> {
         let layer = name.trim_end_matches(".weight");
         let [down, up] = ["A", "B"].map(|factor| format!("{PREFIX}{layer}.lora_{factor}.weight"));
-        let found = (self.tensors.remove(&down), self.tensors.remove(&up));
-        if let (None, None) = found {
-            return Ok(None);
+        if !self.tensors.contains(&down) && !self.tensors.contains(&up) {
+            return None;
         }
-        let rank = found.0.as_ref().map_or(0, |view| view.shape()[0]);
-        Ok(Some(Factors {
-            down: checked(&down, &[rank, shape[1]], found.0)?,
-            up: checked(&up, &[shape[0], rank], found.1)?,
-            scale: self.scale,
-        }))
-    }
-}
-
-/// The view, where it is there and of the given shape and a type that weights have.
-fn checked<'a>(name: &str, shape: &[usize], view: Option<TensorView<'a>>) -> Result<TensorView<'a>, String> {
-    match view {
-        None => Err(format!("missing: `{name}` {shape:?}")),
-        Some(view) if view.shape() != shape => {
-            Err(format!("`{name}` has the shape {:?}, expected {shape:?}", view.shape()))
-        }
-        Some(view) if !is_float(view.dtype()) => {
-            Err(format!("`{name}` has the type {:?}, expected F32, F16 or BF16", view.dtype()))
-        }
-        Some(view) => Ok(view),
+        let down = self.tensors.take(&down, &[self.rank, *shape.get(1)?]);
+        let up = self.tensors.take(&up, &[shape[0], self.rank]);
+        Some(Factors { down: down?, up: up?, scale: self.scale })
     }
 }
 
@@ -227,7 +206,7 @@ impl View for Exported<'_> {
         if self.factors.is_none() && self.weight.dtype() == self.dtype {
             return Cow::Borrowed(self.weight.data());
         }
-        let mut values = floats(&self.weight);
+        let mut values = to_f32(&self.weight);
         if let Some(factors) = &self.factors {
             values.iter_mut().zip(factors.product()).for_each(|(value, change)| *value += change);
         }
@@ -243,14 +222,10 @@ impl Factors<'_> {
     /// `scale · B·A`, in order.
     fn product(&self) -> Vec<f32> {
         let matrix = |view: &TensorView| {
-            let data = TensorData::new(floats(view), [view.shape()[0], view.shape()[1]]);
+            let data = TensorData::new(to_f32(view), [view.shape()[0], view.shape()[1]]);
             Tensor::<2>::from_data(data, &Device::flex())
         };
         let product = matrix(&self.up).matmul(matrix(&self.down)).mul_scalar(self.scale);
         product.try_into_vec_as().expect("a product of floats")
     }
-}
-
-fn floats(view: &TensorView) -> Vec<f32> {
-    to_f32(view).expect("the type was checked")
 }

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod config;
 pub mod export;
 pub mod gguf;
+mod keys;
 #[expect(non_snake_case, reason = "field names are checkpoint names, and those of adapters have capitals")]
 pub mod llama;
 pub mod parameters;

@@ -150,7 +150,8 @@ impl<'a> Context<'a> {
         visibility: Visibility,
         device: &Device,
     ) -> Self {
-        let rotary = RotaryTable::new(positions, rows, &config.inverse_frequencies(), device);
+        let rotary = RotaryTable::new(positions, rows, &config.inverse_frequencies(), device)
+            .scaled(config.rope_attention_factor());
         Self { config, rows, rotary, visibility, dropout: None }
     }
 }

@@ -58,6 +58,71 @@ pub fn parse_answer(output: &str) -> ParsedAnswer {
     ParsedAnswer { entities: lenient_items(&output[start + 1..]), well_formed: false }
 }
 
+/// What could be read of an answer that holds all types.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ParsedTypedAnswer {
+    /// Mentions and their types, in order, repetitions kept.
+    pub entities: Vec<(String, String)>,
+    /// Whether the output was what [`typed_answer`] or [`instructuie_answer`] writes, and nothing else.
+    pub well_formed: bool,
+}
+
+/// Reads the pairs out of an answer of the all-in-one form, as patiently as [`parse_answer`]: where it is not JSON, every pair of
+/// items between brackets counts, and one that was cut off is dropped. `parse_typed_answer(&typed_answer(x))` gives back `x`.
+pub fn parse_typed_answer(output: &str) -> ParsedTypedAnswer {
+    let Some(start) = output.find('[') else { return ParsedTypedAnswer::default() };
+    let mut values =
+        serde_json::Deserializer::from_str(&output[start..]).into_iter::<Vec<(String, String)>>();
+    if let Some(Ok(entities)) = values.next() {
+        let rest = &output[start + values.byte_offset()..];
+        let well_formed = output[..start].trim().is_empty() && rest.trim().is_empty();
+        return ParsedTypedAnswer { entities, well_formed };
+    }
+    let mut entities = Vec::new();
+    let mut rest = output[start + 1..].trim_start_matches(is_space_or_comma);
+    while let Some(inside) = rest.strip_prefix('[') {
+        let (items, after) = lenient_list(inside);
+        if let [mention, entity_type] = &items[..] {
+            entities.push((mention.clone(), entity_type.clone()));
+        }
+        rest = after.trim_start_matches(is_space_or_comma);
+    }
+    ParsedTypedAnswer { entities, well_formed: false }
+}
+
+/// Reads the pairs out of an answer of the InstructUIE form to a question for these `types`. A pair ends where `; ` and one of the
+/// types follow, so that mentions may hold semicolons and colons. What has none of the types before it is left out.
+/// `parse_instructuie_answer(&instructuie_answer(x), types)` gives back `x`, whose mentions have no such border inside.
+pub fn parse_instructuie_answer(output: &str, types: &[&str]) -> ParsedTypedAnswer {
+    let output = output.trim();
+    if output.is_empty() || output == "None" {
+        return ParsedTypedAnswer { entities: Vec::new(), well_formed: output == "None" };
+    }
+    // Of types that begin alike the longest counts.
+    let mut types = types.to_vec();
+    types.sort_by_key(|entity_type| std::cmp::Reverse(entity_type.len()));
+    let of_type = |text: &str| -> Option<(&str, usize)> {
+        let begins =
+            |entity_type: &&&str| text.strip_prefix(**entity_type).is_some_and(|rest| rest.starts_with(": "));
+        types.iter().find(begins).map(|entity_type| (*entity_type, entity_type.len() + 2))
+    };
+    let mut entities = Vec::new();
+    let (mut well_formed, mut rest) = (true, output);
+    while !rest.is_empty() {
+        let borders = rest.match_indices("; ").map(|(index, _)| index);
+        let end =
+            borders.into_iter().find(|index| of_type(&rest[index + 2..]).is_some()).unwrap_or(rest.len());
+        match of_type(rest) {
+            Some((entity_type, start)) if start < end => {
+                entities.push((rest[start..end].to_owned(), entity_type.to_owned()));
+            }
+            _ => well_formed = false,
+        }
+        rest = rest.get(end + 2..).unwrap_or_default();
+    }
+    ParsedTypedAnswer { entities, well_formed }
+}
+
 fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
@@ -89,18 +154,27 @@ fn json_string(text: &str) -> String {
 
 /// The items of a list that is not JSON, from behind its opening bracket up to its closing one, or to the end of the text.
 fn lenient_items(text: &str) -> Vec<String> {
+    lenient_list(text).0
+}
+
+/// As [`lenient_items`], and what follows the closing bracket.
+fn lenient_list(text: &str) -> (Vec<String>, &str) {
     let mut items = Vec::new();
     let mut rest = text.trim_start_matches(is_between);
     while let Some(first) = rest.chars().next() {
         let (item, after) = match first {
-            ']' => break,
+            ']' => return (items, &rest[1..]),
             '"' | '\'' => quoted_item(rest, first),
             _ => bare_item(rest),
         };
         items.extend(item.filter(|item| !item.is_empty()));
         rest = after.trim_start_matches(is_between);
     }
-    items
+    (items, "")
+}
+
+fn is_space_or_comma(character: char) -> bool {
+    character.is_whitespace() || character == ','
 }
 
 fn is_between(character: char) -> bool {

@@ -4,7 +4,7 @@
 //! ```text
 //! Example ── ner::conversation ──► Conversation ── render ──► [Segment] ── encode ──► Tokens ── fit ──► Fitted
 //! text, type ── ner::prompt ─────► Conversation ── render_prompt ────────── encode_prompt ──► ids
-//! generated text ── parse_answer ──► entities
+//! generated text ── ner::read ──────► entities
 //! ```
 //!
 //! A [`Template`] is data (`configs/templates/*.toml`), not code; a [`Tokenizer`] reads `tokenizer.json` and
@@ -21,7 +21,9 @@ pub mod render;
 pub mod template;
 pub mod tokenizer;
 
-pub use answer::{ParsedAnswer, answer, parse_answer};
+pub use answer::{
+    ParsedAnswer, ParsedTypedAnswer, answer, parse_answer, parse_instructuie_answer, parse_typed_answer,
+};
 pub use conversation::{Conversation, IGNORE_INDEX, Message, Role, Segment, Tokens};
 pub use encode::{encode, encode_prompt};
 pub use error::PromptError;

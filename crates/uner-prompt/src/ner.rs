@@ -1,6 +1,8 @@
 //! Named-entity recognition as a conversation: which turns ask what, and what the gold answers are.
 
-use crate::answer::{answer, instructuie_answer, typed_answer};
+use crate::answer::{
+    answer, instructuie_answer, parse_answer, parse_instructuie_answer, parse_typed_answer, typed_answer,
+};
 use crate::conversation::{Conversation, Message};
 use crate::pattern::fill;
 use crate::template::{Form, Template};
@@ -49,6 +51,38 @@ pub fn prompt(text: &str, asked: &str, template: &Template, dataset_name: Option
         messages.push(Message::user(question(asked, template)));
     }
     Conversation { messages }
+}
+
+/// Whether a prompt asks all types of a text, and an answer holds them.
+pub fn asks_all_types(template: &Template) -> bool {
+    match template.form {
+        Form::PerType => false,
+        Form::AllInOne | Form::InstructUie => true,
+    }
+}
+
+/// The types that one prompt asks: each its own, or all together where the form asks all at once.
+pub fn groups(template: &Template, types: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let size = if asks_all_types(template) { types.max(1) } else { 1 };
+    (0..types).step_by(size).map(move |first| first..(first + size).min(types))
+}
+
+/// Reads the answer to a prompt that asked `types`: the mentions of each of them, in order, and whether the answer was whole and
+/// nothing else. What has a type that was not asked is left out.
+pub fn read(output: &str, types: &[&str], template: &Template) -> (Vec<Vec<String>>, bool) {
+    let typed = match template.form {
+        Form::PerType => {
+            let parsed = parse_answer(output);
+            return (vec![parsed.entities], parsed.well_formed);
+        }
+        Form::AllInOne => parse_typed_answer(output),
+        Form::InstructUie => parse_instructuie_answer(output, types),
+    };
+    let mentions = |entity_type: &&str| {
+        let own = typed.entities.iter().filter(|(_, other)| other == entity_type);
+        own.map(|(mention, _)| mention.clone()).collect()
+    };
+    (types.iter().map(mentions).collect(), typed.well_formed)
 }
 
 /// The query about a type (or a list of types). Empty for [`Form::InstructUie`], which asks in the passage turn.

@@ -6,6 +6,7 @@ use crate::best::{BestConfig, Measure};
 use crate::error::TrainError;
 use crate::guards::GuardsConfig;
 use crate::precision::PrecisionConfig;
+use crate::schedule::{factor, warmup_updates};
 
 /// How a model is trained. Every key has to be written: a recipe shows all it does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,6 +131,12 @@ impl TrainConfig {
     /// order, as in the original; data smaller than a step make one step.
     pub fn steps_per_epoch(&self, conversations: usize) -> u64 {
         (conversations / self.global_batch_size).max(1) as u64
+    }
+
+    /// The learning rate of the step behind `step` of a run over `conversations`.
+    pub fn lr_at(&self, step: u64, conversations: usize) -> f64 {
+        let total = self.total_steps(conversations);
+        self.lr * factor(self.schedule, step, warmup_updates(self.warmup_ratio, total), total)
     }
 
     /// Steps of the run.

@@ -27,7 +27,7 @@ use crate::notes;
 use crate::plan::Plan;
 use crate::recipe::LongPassages;
 use chunks::in_chunks;
-use negatives::Negatives;
+use negatives::{AbsentTypes, Negatives};
 
 /// All a run trains on.
 #[derive(Debug)]
@@ -58,13 +58,13 @@ pub(crate) fn assemble(plan: &Plan, scratch: &Path, at_hand: Option<Tokenizer>) 
     let tokenizer = at_hand.map_or_else(|| tokenizer(plan, &negatives), Ok)?;
     let config = with_special_tokens(&plan.model.config, &tokenizer)?;
     warn_of_unknown_characters(&tokenizer)?;
-    let encoder = Encoder { plan, tokenizer: &tokenizer, negatives: &negatives, scratch };
-    let train = encoder.store(&plan.recipe.data.train).context("training data")?;
+    let encoder = Encoder { plan, tokenizer: &tokenizer, scratch };
+    let train = encoder.store(&plan.recipe.data.train, &negatives.train).context("training data")?;
     let validation = &plan.recipe.data.validation;
     let validation = if validation.is_empty() {
         None
     } else {
-        Some(encoder.store(validation).context("validation data")?)
+        Some(encoder.store(validation, &negatives.validation).context("validation data")?)
     };
     Ok(Assembled { tokenizer, config, train, validation })
 }
@@ -73,7 +73,7 @@ pub(crate) fn assemble(plan: &Plan, scratch: &Path, at_hand: Option<Tokenizer>) 
 pub(crate) fn first(plan: &Plan, count: usize) -> Result<(Tokenizer, Vec<Tokens>)> {
     let negatives = Negatives::of(plan)?;
     let tokenizer = tokenizer(plan, &negatives)?;
-    let examples = examples(plan, &plan.recipe.data.train, &negatives, |_| {})?;
+    let examples = examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?;
     let tokens = examples
         .take(count)
         .map(|questioned| Ok(encode(&questioned?.conversation(&plan.template), &plan.template, &tokenizer)?));
@@ -85,14 +85,14 @@ pub(crate) fn first(plan: &Plan, count: usize) -> Result<(Tokenizer, Vec<Tokens>
 fn examples<'a>(
     plan: &'a Plan,
     members: &[Member],
-    negatives: &'a Negatives,
+    absent: &'a AbsentTypes,
     at_end: fn(&Notes),
 ) -> Result<impl Iterator<Item = Result<Questioned>> + Send + use<'a>> {
     let mixture = mix(members, &plan.recipe.data.root, plan.recipe.run.seed)?;
     let names: Vec<String> = mixture.datasets().map(|dataset| dataset.name.clone()).collect();
     Ok(Noted { mixture, at_end }.zip(0..).map(move |(item, index)| {
         let (member, mut example) = item?;
-        negatives.add(&mut example, member, index);
+        absent.add(&mut example, member, index);
         Ok(Questioned { dataset: names[member].clone(), example })
     }))
 }
@@ -119,31 +119,26 @@ impl Iterator for Noted {
 struct Encoder<'a> {
     plan: &'a Plan,
     tokenizer: &'a Tokenizer,
-    negatives: &'a Negatives,
     scratch: &'a Path,
 }
 
 impl Encoder<'_> {
-    fn store(&self, members: &[Member]) -> Result<TokenStore> {
+    fn store(&self, members: &[Member], absent: &AbsentTypes) -> Result<TokenStore> {
         let mut writer = StoreWriter::new(self.scratch, self.plan.recipe.train.max_seq_len)?;
         let mut num_long = 0;
         let encode = |chunk: &[Questioned]| -> Vec<Result<Tokens, PromptError>> {
             chunk.par_iter().map(|questioned| self.encode(questioned)).collect()
         };
-        in_chunks(
-            examples(self.plan, members, self.negatives, notes::tell)?,
-            encode,
-            |questioned, tokens| {
-                let pushed = tokens.map_err(TrainError::from).and_then(|tokens| writer.push(&tokens));
-                match (pushed, self.plan.recipe.data.long_passages) {
-                    (Err(TrainError::Prompt(PromptError::TooLong { .. })), LongPassages::Drop) => {
-                        num_long += 1;
-                    }
-                    (pushed, _) => pushed.with_context(|| format!("example `{}`", questioned.example.id))?,
+        in_chunks(examples(self.plan, members, absent, notes::tell)?, encode, |questioned, tokens| {
+            let pushed = tokens.map_err(TrainError::from).and_then(|tokens| writer.push(&tokens));
+            match (pushed, self.plan.recipe.data.long_passages) {
+                (Err(TrainError::Prompt(PromptError::TooLong { .. })), LongPassages::Drop) => {
+                    num_long += 1;
                 }
-                Ok(())
-            },
-        )?;
+                (pushed, _) => pushed.with_context(|| format!("example `{}`", questioned.example.id))?,
+            }
+            Ok(())
+        })?;
         if num_long > 0 {
             tracing::warn!("{num_long} passages are longer than `train.max_seq_len` and were left out");
         }
@@ -195,7 +190,7 @@ fn with_special_tokens(config: &LlamaConfig, tokenizer: &Tokenizer) -> Result<Ll
     let (bos, eos, pad) = (tokenizer.bos(), tokenizer.eos(), tokenizer.pad());
     Ok(LlamaConfig {
         bos_token_id: Some(bos),
-        eos_token_id: Some(eos),
+        eos_token_id: vec![eos],
         pad_token_id: Some(pad),
         ..config.clone()
     })

@@ -2,56 +2,81 @@
 
 use anyhow::Result;
 use uner_data::negative::Strategy;
-use uner_data::{Draw, Example, NegativeConfig, TypeCounts, TypeInventory, add_negatives, mix};
+use uner_data::{
+    Dataset, Draw, Example, Member, NegativeConfig, TypeCounts, TypeInventory, add_negatives, mix,
+};
 
 use crate::plan::Plan;
 
 /// Where absent types are drawn from.
 #[derive(Debug)]
 pub(crate) struct Negatives {
+    /// Those of training data.
+    pub(crate) train: AbsentTypes,
+    /// Those of validation data.
+    pub(crate) validation: AbsentTypes,
+}
+
+/// Where the absent types of a mixture are drawn from.
+#[derive(Debug)]
+pub(crate) struct AbsentTypes {
     config: NegativeConfig,
     seed: u64,
-    /// One inventory for all members, or one for each.
-    inventories: Vec<TypeInventory>,
-    /// Of which members absent types are asked.
-    asked: Vec<bool>,
+    /// For each member; none where no absent types are asked of it.
+    inventories: Vec<Option<TypeInventory>>,
 }
 
 impl Negatives {
-    /// Takes the inventories of a plan's training data, reading it through where counts are needed.
+    /// Takes the inventories of a plan's data, reading it through where counts are needed.
     pub(crate) fn of(plan: &Plan) -> Result<Self> {
-        let config = plan.recipe.data.negatives.clone();
-        let inventories = match config.strategy {
-            Strategy::None => vec![TypeInventory::default()],
-            Strategy::Uniform | Strategy::Frequency => {
-                vec![TypeInventory::new(&count(plan, |_| 0)?.pop().unwrap_or_default())]
+        let data = &plan.recipe.data;
+        let [train, validation] = match data.negatives.strategy {
+            Strategy::None => {
+                [&data.train, &data.validation].map(|members| vec![TypeInventory::default(); members.len()])
             }
-            Strategy::ClosedWorld => closed_worlds(plan)?,
+            Strategy::Uniform | Strategy::Frequency => {
+                let mut counts = TypeCounts::default();
+                each(plan, &data.train, |_, example| counts.add(example))?;
+                let all = TypeInventory::new(&counts);
+                [&data.train, &data.validation].map(|members| vec![all.clone(); members.len()])
+            }
+            Strategy::ClosedWorld => [
+                closed_worlds(plan, &data.train, &plan.train)?,
+                closed_worlds(plan, &data.validation, &plan.validation)?,
+            ],
         };
-        let asked = plan.recipe.data.train.iter().map(|member| member.negatives).collect();
-        Ok(Self { config, seed: plan.recipe.run.seed, inventories, asked })
-    }
-
-    /// Appends absent types to the queries of the example at `index` of the data, from member `member`.
-    pub(crate) fn add(&self, example: &mut Example, member: usize, index: u64) {
-        // Validation data may have more members than training data.
-        if self.asked.get(member) == Some(&false) {
-            return;
-        }
-        let inventory = self.inventories.get(member).unwrap_or(&self.inventories[0]);
-        // Epoch 0 for all: every epoch has the same absent types, as the released data has.
-        add_negatives(example, inventory, &self.config, Draw { seed: self.seed, epoch: 0, index });
+        let absent = |members: &[Member], inventories: Vec<TypeInventory>| AbsentTypes {
+            config: data.negatives.clone(),
+            seed: plan.recipe.run.seed,
+            inventories: members
+                .iter()
+                .zip(inventories)
+                .map(|(member, own)| member.negatives.then_some(own))
+                .collect(),
+        };
+        Ok(Self { train: absent(&data.train, train), validation: absent(&data.validation, validation) })
     }
 }
 
-/// All types of each dataset: those of its description, or those that occur where labels are used as written.
-fn closed_worlds(plan: &Plan) -> Result<Vec<TypeInventory>> {
-    let described = plan.train.iter().map(|dataset| TypeInventory::closed_world(&dataset.entity_types()));
+impl AbsentTypes {
+    /// Appends absent types to the queries of the example at `index` of the data, from member `member`.
+    pub(crate) fn add(&self, example: &mut Example, member: usize, index: u64) {
+        if let Some(inventory) = &self.inventories[member] {
+            // Epoch 0 for all: every epoch has the same absent types, as the released data has.
+            add_negatives(example, inventory, &self.config, Draw { seed: self.seed, epoch: 0, index });
+        }
+    }
+}
+
+/// All types of the dataset of each member: those of its description, or those that occur where labels are used as written.
+fn closed_worlds(plan: &Plan, members: &[Member], datasets: &[Dataset]) -> Result<Vec<TypeInventory>> {
+    let described = datasets.iter().map(|dataset| TypeInventory::closed_world(&dataset.entity_types()));
     let mut inventories: Vec<TypeInventory> = described.collect();
-    let asked = plan.recipe.data.train.iter().map(|member| member.negatives);
-    if inventories.iter().zip(asked).any(|(inventory, asked)| asked && inventory.is_empty()) {
-        let counted = count(plan, |member| member)?;
-        for (inventory, counts) in inventories.iter_mut().zip(&counted) {
+    let lacks = |(member, inventory): (&Member, &TypeInventory)| member.negatives && inventory.is_empty();
+    if members.iter().zip(&inventories).any(lacks) {
+        let mut counts = vec![TypeCounts::default(); members.len()];
+        each(plan, members, |member, example| counts[member].add(example))?;
+        for (inventory, counts) in inventories.iter_mut().zip(&counts) {
             if inventory.is_empty() {
                 *inventory = TypeInventory::new(counts);
             }
@@ -60,13 +85,11 @@ fn closed_worlds(plan: &Plan) -> Result<Vec<TypeInventory>> {
     Ok(inventories)
 }
 
-/// Counts the mentions of the training data, each member's under the place that `place` gives it.
-fn count(plan: &Plan, place: impl Fn(usize) -> usize) -> Result<Vec<TypeCounts>> {
-    let mut counts = vec![TypeCounts::default(); plan.train.len()];
-    for item in mix(&plan.recipe.data.train, &plan.recipe.data.root, plan.recipe.run.seed)? {
+/// Shows every example of a mixture, and the number of its member.
+fn each(plan: &Plan, members: &[Member], mut show: impl FnMut(usize, &Example)) -> Result<()> {
+    for item in mix(members, &plan.recipe.data.root, plan.recipe.run.seed)? {
         let (member, example) = item?;
-        counts[place(member)].add(&example);
+        show(member, &example);
     }
-    counts.truncate((0..plan.train.len()).map(place).max().map_or(0, |last| last + 1));
-    Ok(counts)
+    Ok(())
 }

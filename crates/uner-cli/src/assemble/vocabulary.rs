@@ -13,11 +13,12 @@ pub(crate) fn tokenizer(plan: &Plan, negatives: &Negatives) -> Result<Tokenizer>
         return Tokenizer::from_file(file).with_context(|| format!("tokenizer `{}`", file.display()));
     }
     let mut problem = None;
-    let conversations = examples(plan, &plan.recipe.data.train, negatives, |_| {})?.map_while(|questioned| {
-        let segments = questioned
-            .and_then(|questioned| Ok(render(&questioned.conversation(&plan.template), &plan.template)?));
-        segments.map_err(|error| problem = Some(error)).ok()
-    });
+    let conversations =
+        examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?.map_while(|questioned| {
+            let segments = questioned
+                .and_then(|questioned| Ok(render(&questioned.conversation(&plan.template), &plan.template)?));
+            segments.map_err(|error| problem = Some(error)).ok()
+        });
     let texts = conversations.flatten().map(|segment| segment.text);
     let trained = Tokenizer::train(texts, plan.model.config.vocab_size);
     match problem {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_path_to_error::Segment;
-use toml::Table;
+use toml::{Table, Value};
 
 use super::locate::{line_at, line_of};
 use super::overrides::Reading;
@@ -66,6 +66,8 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
         for (override_, reading) in overrides.iter().zip(&readings) {
             override_.apply(&mut table, *reading);
         }
+        expand_home(&mut table)
+            .map_err(|problem| RecipeError::Key { place: source.origin.clone(), problem })?;
         let error = match serde_path_to_error::deserialize(table) {
             Ok(recipe) => return Ok(recipe),
             Err(error) => error,
@@ -78,6 +80,25 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
             }
             _ => return Err(key_error(source, culprit.map(|index| &overrides[index]), &error)),
         }
+    }
+}
+
+/// Puts the home folder where a text begins with `~/`, which no shell does in a file or behind `=`.
+fn expand_home(table: &mut Table) -> Result<(), String> {
+    table.iter_mut().try_for_each(|(_, value)| expand(value))
+}
+
+fn expand(value: &mut Value) -> Result<(), String> {
+    match value {
+        Value::String(text) if text == "~" || text.starts_with("~/") => {
+            let home =
+                std::env::home_dir().ok_or_else(|| format!("`{text}`: there is no home folder (`HOME`)"))?;
+            *text = home.join(text[1..].trim_start_matches('/')).display().to_string();
+            Ok(())
+        }
+        Value::Array(values) => values.iter_mut().try_for_each(expand),
+        Value::Table(table) => expand_home(table),
+        _ => Ok(()),
     }
 }
 

@@ -150,3 +150,12 @@ fn a_missing_recipe_is_named_with_the_nearest_one() {
     );
     assert!(find("no/such.toml").unwrap_err().to_string().contains("no/such.toml"));
 }
+
+#[test]
+fn a_tilde_is_the_home_folder() {
+    let home = std::env::home_dir().unwrap();
+    let recipe = set(&["run.dir=~/runs/x", "model.weights=~/llama", "data.root=~"]).unwrap();
+    assert_eq!((recipe.run.dir, recipe.data.root), (home.join("runs/x"), home.clone()));
+    assert_eq!(recipe.model.weights, home.join("llama").display().to_string());
+    assert_eq!(set(&["run.dir=a~/b"]).unwrap().run.dir, std::path::Path::new("a~/b"));
+}

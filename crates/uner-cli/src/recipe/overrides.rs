@@ -26,6 +26,13 @@ impl FromStr for Override {
     }
 }
 
+impl Override {
+    /// Whether it sets this key, such as `train.lr`.
+    pub fn sets(&self, key: &str) -> bool {
+        self.key.join(".") == key
+    }
+}
+
 impl fmt::Display for Override {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "--set {}={}", self.key.join("."), self.value)

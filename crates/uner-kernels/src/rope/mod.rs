@@ -107,6 +107,15 @@ impl RotaryTable {
         Self { cos: tensor(&cos), sin: tensor(&sin) }
     }
 
+    /// The same with every cosine and sine multiplied by `factor`, as YaRN wants it (Peng et al. 2023): what is rotated by it is scaled.
+    #[must_use]
+    pub fn scaled(self, factor: f32) -> Self {
+        if factor == 1.0 {
+            return self;
+        }
+        Self { cos: self.cos.mul_scalar(factor), sin: self.sin.mul_scalar(factor) }
+    }
+
     /// `[rows, tokens, head_dim / 2]`.
     pub fn cos(&self) -> &Tensor<3> {
         &self.cos

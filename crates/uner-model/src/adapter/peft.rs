@@ -1,37 +1,103 @@
 //! `adapter_config.json`.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde_json::json;
+use memmap2::Mmap;
+use serde_json::{Map, Value, json};
 
 use super::Adapter;
-use crate::weights::WeightsError;
+use crate::keys::{Keys, is_nothing};
+use crate::weights::{WeightsError, map_file};
 
 /// The settings of an adapter, and what tells a folder that holds one.
 pub const CONFIG_FILE: &str = "adapter_config.json";
 /// The factors.
 pub(crate) const TENSORS_FILE: &str = "adapter_model.safetensors";
 
-/// The keys that change what is computed.
-#[derive(Debug, Deserialize)]
+/// The factors as PEFT pickled them before.
+const PICKLED_FILE: &str = "adapter_model.bin";
+/// Keys that do not change what is computed from the factors in the file: where they came from, which layers had them, how they were
+/// trained.
+const KEYS_THAT_DO_NOT_MATTER: [&str; 22] = [
+    "arrow_config",
+    "auto_mapping",
+    "corda_config",
+    "ensure_weight_tying",
+    "eva_config",
+    "exclude_modules",
+    "inference_mode",
+    "layers_pattern",
+    "layers_to_transform",
+    "loftq_config",
+    "lora_ga_config",
+    "megatron_config",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "target_modules",
+    "task_type",
+    "unsloth_version",
+    "use_cache",
+    "velora_config",
+];
+/// Starts of the factors that leave the base as it is. Those that take something away from it (`PiSSA`, `OLoRA`, `CorDA`, `LoftQ`,
+/// LoRA-GA) make factors for another base than the one that the adapter names.
+const STARTS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
+
+/// What the settings say of the computation.
+#[derive(Debug)]
 pub(crate) struct PeftConfig {
-    peft_type: String,
-    #[serde(default)]
     pub(super) base_model_name_or_path: String,
-    pub(super) r: usize,
+    pub(crate) r: usize,
     lora_alpha: f64,
-    #[serde(default)]
     pub(super) lora_dropout: f64,
-    #[serde(default)]
     use_rslora: bool,
-    #[serde(default)]
-    use_dora: bool,
-    #[serde(default)]
-    rank_pattern: BTreeMap<String, usize>,
-    #[serde(default)]
-    alpha_pattern: BTreeMap<String, f64>,
+}
+
+impl TryFrom<Map<String, Value>> for PeftConfig {
+    type Error = String;
+
+    fn try_from(file: Map<String, Value>) -> Result<Self, String> {
+        let mut keys = Keys::new("", file);
+        let kind: String = keys.need("peft_type")?;
+        if kind != "LORA" {
+            return Err(format!("`peft_type` is `{kind}`, which is not served, only `LORA`"));
+        }
+        match keys.take::<Value>("init_lora_weights")? {
+            None | Some(Value::Bool(_)) => {}
+            Some(Value::String(start)) if STARTS.contains(&start.as_str()) => {}
+            Some(start) => {
+                return Err(format!(
+                    "`init_lora_weights` is {start}: such factors belong to a base from which their start was taken away; let PEFT \
+                     convert the adapter to a plain one (`path_initial_model_for_weight_conversion`), or merge it"
+                ));
+            }
+        }
+        if let Some(modules) = keys.take::<Value>("modules_to_save")?.filter(|modules| !is_nothing(modules)) {
+            return Err(format!(
+                "`modules_to_save` is {modules}: whole layers beside the factors are not served; let PEFT merge the adapter \
+                 (`merge_and_unload`)"
+            ));
+        }
+        match keys.take::<String>("bias")?.as_deref() {
+            None | Some("none") => {}
+            Some(bias) => return Err(format!("`bias` is `{bias}`: trained biases are not served")),
+        }
+        let config = Self {
+            base_model_name_or_path: keys.take("base_model_name_or_path")?.unwrap_or_default(),
+            r: keys.need("r")?,
+            lora_alpha: keys.need("lora_alpha")?,
+            lora_dropout: keys.take("lora_dropout")?.unwrap_or(0.0),
+            use_rslora: keys.take("use_rslora")?.unwrap_or(false),
+        };
+        if config.r == 0 {
+            return Err("`r` is 0".to_owned());
+        }
+        keys.finish(&KEYS_THAT_DO_NOT_MATTER)?;
+        Ok(config)
+    }
 }
 
 impl PeftConfig {
@@ -46,19 +112,19 @@ impl PeftConfig {
 pub(crate) fn read(folder: &Path) -> Result<PeftConfig, WeightsError> {
     let path = folder.join(CONFIG_FILE);
     let text = fs_err::read_to_string(&path)?;
-    let config: PeftConfig = serde_json::from_str(&text)
-        .map_err(|error| WeightsError::Json { path: path.clone(), problem: error.to_string() })?;
-    let refuse = |problem: &str| Err(WeightsError::Json { path: path.clone(), problem: problem.to_owned() });
-    if config.peft_type != "LORA" {
-        return refuse(&format!("`peft_type` `{}` is not served, only `LORA`", config.peft_type));
+    let file: Result<Map<String, Value>, _> = serde_json::from_str(&text);
+    file.map_err(|error| error.to_string())
+        .and_then(PeftConfig::try_from)
+        .map_err(|problem| WeightsError::Json { path, problem })
+}
+
+/// Opens the factors of an adapter.
+pub(crate) fn open(folder: &Path) -> Result<(PathBuf, Mmap), WeightsError> {
+    let (path, pickled) = (folder.join(TENSORS_FILE), folder.join(PICKLED_FILE));
+    if !path.exists() && pickled.exists() {
+        return Err(WeightsError::Pickled { path: pickled, made_by: "peft.AutoPeftModelForCausalLM" });
     }
-    if config.use_dora || !config.rank_pattern.is_empty() || !config.alpha_pattern.is_empty() {
-        return refuse("`use_dora`, `rank_pattern` and `alpha_pattern` are not served");
-    }
-    if config.r == 0 {
-        return refuse("`r` is 0");
-    }
-    Ok(config)
+    map_file(path)
 }
 
 /// The text of `adapter_config.json`, with the keys of PEFT's `LoraConfig` that say what is computed; every version of

@@ -1,17 +1,15 @@
 //! Reading adapters.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use safetensors::tensor::{SafeTensors, TensorView};
 
 use super::attach::matrix;
 use super::fingerprint::{Base, base_form_of, base_of};
 use super::{Adapter, AdapterConfig, PREFIX, Target, peft};
 use crate::llama::{Linear, Matrix};
-use crate::weights::{self, WeightsError, map_file, to_f32};
+use crate::weights::{self, Tensors, WeightsError, to_f32};
 use crate::{Llama, LlamaConfig};
 
 /// Loads the adapter in `folder` onto its base: the one in `base`, or the one that the adapter names.
@@ -45,10 +43,8 @@ pub fn load_adapted(
 pub fn load_adapter(model: Llama, folder: &Path, device: &Device) -> Result<Llama, WeightsError> {
     let config = peft::read(folder)?;
     let scale = config.scale();
-    let (path, map) = map_file(folder.join(peft::TENSORS_FILE))?;
-    let file = SafeTensors::deserialize(&map)
-        .map_err(|error| WeightsError::Torn { path, problem: error.to_string() })?;
-    let mut reader = Reader { tensors: file.tensors().into_iter().collect(), problems: Vec::new(), device };
+    let (path, map) = peft::open(folder)?;
+    let mut reader = Reader { tensors: Tensors::of_file(&path, &map)?, device };
     let mut adapter = AdapterConfig {
         rank: config.r,
         alpha: scale * config.r as f64,
@@ -58,38 +54,33 @@ pub fn load_adapter(model: Llama, folder: &Path, device: &Device) -> Result<Llam
     let mut model = model.no_grad();
     for (layer, block) in model.model.layers.iter_mut().enumerate() {
         for (target, (name, linear)) in Target::ALL.into_iter().zip(block.linears()) {
-            if reader.adapt(linear, &format!("{PREFIX}model.layers.{layer}.{name}"), scale) {
+            let name = format!("{PREFIX}model.layers.{layer}.{name}");
+            if reader.adapt(linear, &name, config.r, scale) {
                 adapter.target_modules.insert(target);
             }
         }
     }
-    let unexpected =
-        reader.tensors.iter().map(|(name, view)| format!("unexpected: `{name}` {:?}", view.shape()));
-    let problems: Vec<String> = reader.problems.into_iter().chain(unexpected).collect();
-    if !problems.is_empty() {
-        return Err(WeightsError::Adapter { path: folder.to_owned(), problems });
-    }
+    let fits = reader.tensors.finish();
+    fits.map_err(|problems| WeightsError::Adapter { path: folder.to_owned(), problems })?;
     let base = Base { path: config.base_model_name_or_path.into(), fingerprint: None, form: None };
     model.adapter = Some(Adapter { config: adapter, base });
     Ok(model)
 }
 
-/// The tensors of an adapter that nobody has asked for yet.
+/// The tensors of an adapter, on their way to a device.
 struct Reader<'a> {
-    tensors: BTreeMap<String, TensorView<'a>>,
-    problems: Vec<String>,
+    tensors: Tensors<'a>,
     device: &'a Device,
 }
 
 impl Reader<'_> {
     /// Gives `linear` the two factors stored under `name`; answers whether there are any.
-    fn adapt(&mut self, linear: &mut Linear, name: &str, scale: f64) -> bool {
+    fn adapt(&mut self, linear: &mut Linear, name: &str, rank: usize, scale: f64) -> bool {
         let [out, input] = linear.dims();
         let (down, up) = (format!("{name}.lora_A.weight"), format!("{name}.lora_B.weight"));
-        if !self.tensors.contains_key(&down) && !self.tensors.contains_key(&up) {
+        if !self.tensors.contains(&down) && !self.tensors.contains(&up) {
             return false;
         }
-        let rank = self.tensors.get(&down).map_or(0, |view| view.shape()[0]);
         linear.lora_A = self.factor(&down, [rank, input]);
         linear.lora_B = self.factor(&up, [out, rank]);
         linear.lora_scale = scale;
@@ -97,19 +88,7 @@ impl Reader<'_> {
     }
 
     fn factor(&mut self, name: &str, shape: [usize; 2]) -> Option<Matrix> {
-        let values = match self.tensors.remove(name) {
-            None => Err(format!("missing: `{name}` {shape:?}")),
-            Some(view) if view.shape() != shape => {
-                Err(format!("`{name}` has the shape {:?}, expected {shape:?}", view.shape()))
-            }
-            Some(view) => to_f32(&view).ok_or_else(|| format!("`{name}` has the type {:?}", view.dtype())),
-        };
-        match values {
-            Ok(values) => Some(matrix(values, shape, self.device)),
-            Err(problem) => {
-                self.problems.push(problem);
-                None
-            }
-        }
+        let view = self.tensors.take(name, &shape)?;
+        Some(matrix(to_f32(&view), shape, self.device))
     }
 }

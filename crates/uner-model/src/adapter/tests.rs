@@ -114,3 +114,69 @@ fn settings_that_cannot_work_are_named() {
         assert!(problem.contains(part), "{problem}");
     }
 }
+
+/// Changes `adapter_config.json` in `folder` by setting keys.
+fn set(folder: &Path, keys: &serde_json::Value) {
+    let path = folder.join(CONFIG_FILE);
+    let mut file: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
+    file.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    fs_err::write(path, file.to_string()).unwrap();
+}
+
+#[test]
+fn kinds_that_are_not_computed_are_refused_with_file_and_key() {
+    let (base, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let written = files(&adapted(base.path(), settings(), 7)).unwrap();
+    let refused = [
+        serde_json::json!({"init_lora_weights": "pissa_niter_4"}),
+        serde_json::json!({"init_lora_weights": "olora"}),
+        serde_json::json!({"init_lora_weights": "corda"}),
+        serde_json::json!({"init_lora_weights": "loftq"}),
+        serde_json::json!({"init_lora_weights": "lora_ga"}),
+        serde_json::json!({"alora_invocation_tokens": [5, 6]}),
+        serde_json::json!({"modules_to_save": ["lm_head"]}),
+        serde_json::json!({"trainable_token_indices": {"embed_tokens": [3]}}),
+        serde_json::json!({"rank_pattern": {"q_proj": 2}}),
+        serde_json::json!({"alpha_pattern": {"q_proj": 2}}),
+        serde_json::json!({"bias": "lora_only"}),
+        serde_json::json!({"lora_bias": true}),
+        serde_json::json!({"use_dora": true}),
+        serde_json::json!({"use_qalora": true}),
+        serde_json::json!({"fan_in_fan_out": true}),
+        serde_json::json!({"layer_replication": [[0, 1], [0, 2]]}),
+        serde_json::json!({"target_parameters": ["experts"]}),
+        serde_json::json!({"peft_type": "IA3"}),
+        serde_json::json!({"r": 0}),
+    ];
+    for keys in refused {
+        written.write(out.path()).unwrap();
+        set(out.path(), &keys);
+        let message = load_adapted(out.path(), None, &Device::flex()).unwrap_err().to_string();
+        let key = keys.as_object().unwrap().keys().next().unwrap();
+        assert!(message.contains(CONFIG_FILE) && message.contains(key), "{keys}: {message}");
+    }
+    let accepted = [
+        serde_json::json!({"init_lora_weights": "gaussian", "megatron_core": "megatron.core", "qalora_group_size": 16}),
+        serde_json::json!({"modules_to_save": [], "layers_to_transform": [0, 1], "layers_pattern": "layers"}),
+        serde_json::json!({"runtime_config": {"ephemeral_gpu_offload": false}, "trainable_token_indices": null}),
+    ];
+    for keys in accepted {
+        written.write(out.path()).unwrap();
+        set(out.path(), &keys);
+        load_adapted(out.path(), None, &Device::flex()).unwrap_or_else(|error| panic!("{keys}: {error}"));
+    }
+    written.write(out.path()).unwrap();
+    set(out.path(), &serde_json::json!({"r": 4}));
+    let message = load_adapted(out.path(), None, &Device::flex()).unwrap_err().to_string();
+    assert!(message.contains("has the shape [3, 8], expected [4, 8]"), "{message}");
+}
+
+#[test]
+fn a_pickled_adapter_is_told() {
+    let (base, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    files(&adapted(base.path(), settings(), 7)).unwrap().write(out.path()).unwrap();
+    fs_err::rename(out.path().join("adapter_model.safetensors"), out.path().join("adapter_model.bin"))
+        .unwrap();
+    let message = load_adapted(out.path(), None, &Device::flex()).unwrap_err().to_string();
+    assert!(message.contains("adapter_model.bin` is pickled") && message.contains("AutoPeft"), "{message}");
+}

@@ -32,8 +32,19 @@ pub enum WeightsError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder holds pickled weights.
+    #[error(
+        "`{path}` is pickled, which may run code when it is read, and is not read here: convert it, by transformers \
+         `{made_by}.from_pretrained(FOLDER).save_pretrained(OTHER)` (where it is trusted), or take the safetensors that most publishers have, too"
+    )]
+    Pickled {
+        /// The file.
+        path: PathBuf,
+        /// The class that reads it.
+        made_by: &'static str,
+    },
     /// The files and `config.json` do not describe the same model.
-    #[error("the weights in `{path}` do not fit its `config.json`:\n{}", problems.join("\n"))]
+    #[error("the weights in `{path}` do not fit its `config.json`:\n{}", listed(problems))]
     Mismatch {
         /// The folder.
         path: PathBuf,
@@ -41,7 +52,7 @@ pub enum WeightsError {
         problems: Vec<String>,
     },
     /// The adapter and the model do not fit each other.
-    #[error("the adapter in `{path}` does not fit the model:\n{}", problems.join("\n"))]
+    #[error("the adapter in `{path}` does not fit the model:\n{}", listed(problems))]
     Adapter {
         /// The adapter's folder.
         path: PathBuf,
@@ -73,4 +84,14 @@ pub enum WeightsError {
         /// That of the base.
         found: String,
     },
+}
+
+/// Some sentences, a line each, and how many more there are.
+fn listed(problems: &[String]) -> String {
+    const MOST: usize = 20;
+    let shown = problems[..problems.len().min(MOST)].join("\n");
+    match problems.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown}\nand {more} more"),
+    }
 }

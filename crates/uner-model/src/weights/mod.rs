@@ -5,13 +5,15 @@ mod error;
 mod host;
 mod random;
 mod read;
+mod tensors;
 mod write;
 
 pub use error::WeightsError;
 pub use host::HostTensor;
 pub use random::random;
 pub use read::{load, load_frozen, read_config};
-pub(crate) use read::{map_file, open, to_f32, views, weight_files};
+pub(crate) use read::{map_file, open, to_f32, weight_files};
+pub(crate) use tensors::Tensors;
 pub use write::{MAX_SHARD_BYTES, dtype_of, save, write};
 pub(crate) use write::{stored, write_config, write_file, write_weights};
 

@@ -6,27 +6,41 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use half::{bf16, f16};
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use super::{Source, WeightsError, lasting};
+use super::{Source, Tensors, WeightsError, lasting};
 use crate::adapter::BaseForm;
+use crate::config::file::ends_of_generation;
 use crate::{Llama, LlamaConfig};
 
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
-
-/// Reads `config.json` of a model folder.
+/// Reads `config.json` of a model folder, and the ends of sequences that `generation_config.json` adds.
 ///
 /// # Errors
 /// When it is missing, not JSON, lacks a key, or describes something that is not a LLaMA.
 pub fn read_config(folder: &Path) -> Result<LlamaConfig, WeightsError> {
-    let path = folder.join("config.json");
-    let text = fs_err::read_to_string(&path)?;
-    let config: LlamaConfig = serde_json::from_str(&text)
-        .map_err(|error| WeightsError::Json { path: path.clone(), problem: error.to_string() })?;
-    config.check().map_err(|problem| WeightsError::Json { path, problem })?;
+    let mut config: LlamaConfig = read_json(folder.join("config.json"), |config: LlamaConfig| {
+        config.check()?;
+        Ok(config)
+    })?;
+    let generation = folder.join("generation_config.json");
+    if generation.exists() {
+        let more = read_json(generation, ends_of_generation)?;
+        let new: Vec<u32> = more.into_iter().filter(|id| !config.eos_token_id.contains(id)).collect();
+        config.eos_token_id.extend(new);
+    }
     Ok(config)
+}
+
+/// What `read` makes of a JSON file.
+fn read_json<T: DeserializeOwned, R>(
+    path: PathBuf,
+    read: impl FnOnce(T) -> Result<R, String>,
+) -> Result<R, WeightsError> {
+    let text = fs_err::read_to_string(&path)?;
+    let parsed = serde_json::from_str(&text).map_err(|error| error.to_string());
+    parsed.and_then(read).map_err(|problem| WeightsError::Json { path, problem })
 }
 
 /// Loads a model folder onto a device, as f32.
@@ -50,11 +64,11 @@ pub fn load_frozen(
 ) -> Result<(LlamaConfig, Llama), WeightsError> {
     let config = read_config(folder)?;
     let maps = open(folder)?;
-    let tensors = views(&maps, &config)?;
-    let mut source =
-        Files { tensors, asked: BTreeSet::new(), problems: Vec::new(), device: device.clone(), form };
+    let tensors = Tensors::of_model(&maps, &config)?;
+    let mut source = Files { tensors, device: device.clone(), form };
     let model = Llama::build(&config, &mut source)?;
-    source.finish(folder)?;
+    let fits = source.tensors.finish();
+    fits.map_err(|problems| WeightsError::Mismatch { path: folder.to_owned(), problems })?;
     Ok((config, model))
 }
 
@@ -63,29 +77,15 @@ pub(crate) fn open(folder: &Path) -> Result<Vec<(PathBuf, Mmap)>, WeightsError> 
     weight_files(folder)?.into_iter().map(map_file).collect()
 }
 
-/// The tensors of weight files by name.
-pub(crate) fn views<'a>(
-    maps: &'a [(PathBuf, Mmap)],
-    config: &LlamaConfig,
-) -> Result<BTreeMap<String, TensorView<'a>>, WeightsError> {
-    let mut tensors = BTreeMap::new();
-    for (path, map) in maps {
-        let file = SafeTensors::deserialize(map)
-            .map_err(|error| WeightsError::Torn { path: path.clone(), problem: error.to_string() })?;
-        tensors.extend(file.tensors());
-    }
-    if config.tie_word_embeddings && !tensors.contains_key(EMBEDDING) {
-        // Files that hold a tied matrix once may hold it under either name.
-        tensors.extend(tensors.get(HEAD).cloned().map(|head| (EMBEDDING.to_owned(), head)));
-    }
-    Ok(tensors)
-}
-
-/// `model.safetensors`, or every shard that the index names.
+/// `model.safetensors`, or else every shard that the index names, as transformers takes them.
 pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
+    }
+    let single = folder.join("model.safetensors");
+    if single.exists() {
+        return Ok(vec![single]);
     }
     let index = folder.join("model.safetensors.index.json");
     if index.exists() {
@@ -95,11 +95,18 @@ pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> 
         let shards: BTreeSet<String> = weight_map.into_values().collect();
         return Ok(shards.into_iter().map(|shard| folder.join(shard)).collect());
     }
-    let single = folder.join("model.safetensors");
-    if single.exists() {
-        return Ok(vec![single]);
-    }
-    Err(WeightsError::NoWeights { path: folder.to_owned() })
+    Err(pickled(folder).unwrap_or_else(|| WeightsError::NoWeights { path: folder.to_owned() }))
+}
+
+/// The error of a folder whose weights are pickled, as `torch.save` writes them.
+fn pickled(folder: &Path) -> Option<WeightsError> {
+    const ENDINGS: [&str; 4] = ["bin", "pt", "pth", "ckpt"];
+    let mut files: Vec<PathBuf> =
+        fs_err::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    let is_pickled =
+        |path: &PathBuf| path.extension().is_some_and(|end| ENDINGS.iter().any(|other| end == *other));
+    Some(WeightsError::Pickled { path: files.into_iter().find(is_pickled)?, made_by: "AutoModelForCausalLM" })
 }
 
 pub(crate) fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
@@ -111,11 +118,9 @@ pub(crate) fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
     Ok((path, map))
 }
 
-/// Parameters out of mapped files. What does not fit is collected and told at the end, all at once.
+/// Parameters out of mapped files.
 struct Files<'a> {
-    tensors: BTreeMap<String, TensorView<'a>>,
-    asked: BTreeSet<String>,
-    problems: Vec<String>,
+    tensors: Tensors<'a>,
     device: Device,
     form: Option<BaseForm>,
 }
@@ -126,53 +131,24 @@ impl Source for Files<'_> {
     }
 
     fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError> {
-        self.asked.insert(name.to_owned());
-        let values = match self.tensors.get(name) {
-            None => Err(format!("missing: `{name}` {shape:?}")),
-            Some(view) if view.shape() != shape => {
-                Err(format!("`{name}` has the shape {:?}, expected {shape:?}", view.shape()))
-            }
-            Some(view) => to_f32(view).ok_or_else(|| {
-                format!("`{name}` has the type {:?}, expected F32, F16 or BF16", view.dtype())
-            }),
-        };
-        Ok(match values {
-            Ok(values) => lasting(TensorData::new(values, shape), &self.device),
-            Err(problem) => {
-                self.problems.push(problem);
-                Tensor::empty(shape, &self.device)
-            }
+        Ok(match self.tensors.take(name, &shape) {
+            Some(view) => lasting(TensorData::new(to_f32(&view), shape), &self.device),
+            None => Tensor::empty(shape, &self.device),
         })
     }
 }
 
-impl Files<'_> {
-    fn finish(mut self, folder: &Path) -> Result<(), WeightsError> {
-        for (name, view) in &self.tensors {
-            if !self.asked.contains(name) && !may_be_extra(name) {
-                self.problems.push(format!("unexpected: `{name}` {:?}", view.shape()));
-            }
-        }
-        if self.problems.is_empty() {
-            return Ok(());
-        }
-        Err(WeightsError::Mismatch { path: folder.to_owned(), problems: self.problems })
-    }
-}
-
-/// Early checkpoints store the rotary frequencies, and tied ones sometimes a copy of the embedding as head.
-fn may_be_extra(name: &str) -> bool {
-    name.ends_with("rotary_emb.inv_freq") || name == HEAD
-}
-
-/// The values of a view in f32; `None` for types that weights do not have.
-pub(crate) fn to_f32(view: &TensorView) -> Option<Vec<f32>> {
+/// The values of a view of f32, f16 or bf16 in f32.
+///
+/// # Panics
+/// When it has another type.
+pub(crate) fn to_f32(view: &TensorView) -> Vec<f32> {
     let data = view.data();
     let pairs = || data.chunks_exact(2).map(|bytes| [bytes[0], bytes[1]]);
     match view.dtype() {
-        Dtype::F32 => Some(bytemuck::pod_collect_to_vec(data)),
-        Dtype::F16 => Some(pairs().map(|bytes| f16::from_le_bytes(bytes).to_f32()).collect()),
-        Dtype::BF16 => Some(pairs().map(|bytes| bf16::from_le_bytes(bytes).to_f32()).collect()),
-        _ => None,
+        Dtype::F32 => bytemuck::pod_collect_to_vec(data),
+        Dtype::F16 => pairs().map(|bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
+        Dtype::BF16 => pairs().map(|bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
+        other => panic!("weights of the type {other:?}"),
     }
 }

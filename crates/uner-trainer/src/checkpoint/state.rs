@@ -1,8 +1,10 @@
 //! What a run must know to go on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::best::Standing;
 use crate::config::TrainConfig;
@@ -11,6 +13,12 @@ use crate::guards::GuardState;
 
 /// Version of the checkpoint layout.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// Keys of `[train]` that change how a run is laid out, saved and watched, but not what it computes.
+const MAY_DIFFER: [&str; 7] =
+    ["micro_batch_rows", "save_every", "keep_last", "validate_every", "checkpoint", "best", "guards"];
+/// Keys that say how long a run is.
+const LENGTH: [&str; 2] = ["train.epochs", "train.max_steps"];
 
 /// `state.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,12 +47,19 @@ pub struct State {
 impl State {
     /// Refuses to go on from `self`, read at `path`, as `wanted`, where that would not be the same run.
     ///
-    /// What may differ: how long the run is, how often it saves and evaluates, what it compares, how rows are laid out, and
-    /// what guards do about bad steps.
+    /// What may differ: how often it saves and evaluates, what it compares, how rows are laid out, and what guards do about bad
+    /// steps. How long it is may differ where `is_set` says that the key was set for this very resumption: over `conversations` the
+    /// learning rate depends on it, and what becomes of that is returned.
     ///
     /// # Errors
     /// Names what differs and both values.
-    pub fn check_resumable(&self, wanted: &State, path: &Path) -> Result<(), TrainError> {
+    pub fn check_resumable(
+        &self,
+        wanted: &State,
+        conversations: usize,
+        is_set: impl Fn(&str) -> bool,
+        path: &Path,
+    ) -> Result<Option<String>, TrainError> {
         let refuse = |problem: String| Err(TrainError::Checkpoint { path: path.to_owned(), problem });
         if self.format_version != wanted.format_version {
             return refuse(format!(
@@ -59,33 +74,66 @@ impl State {
                 self.data_fingerprint, wanted.data_fingerprint
             ));
         }
-        let (then, now) = (&self.train, &wanted.train);
-        let [before, after] = [then, now].map(|train| train.precision.unwrap_or_default());
-        let fields = [
-            ("run.seed", self.seed.to_string(), wanted.seed.to_string()),
-            (
-                "train.global_batch_size",
-                then.global_batch_size.to_string(),
-                now.global_batch_size.to_string(),
-            ),
-            ("train.max_seq_len", then.max_seq_len.to_string(), now.max_seq_len.to_string()),
-            ("train.lr", then.lr.to_string(), now.lr.to_string()),
-            ("train.schedule", format!("{:?}", then.schedule), format!("{:?}", now.schedule)),
-            ("train.epochs", then.epochs.to_string(), now.epochs.to_string()),
-            ("train.warmup_ratio", then.warmup_ratio.to_string(), now.warmup_ratio.to_string()),
-            ("train.weight_decay", then.weight_decay.to_string(), now.weight_decay.to_string()),
-            ("train.beta1", then.beta1.to_string(), now.beta1.to_string()),
-            ("train.beta2", then.beta2.to_string(), now.beta2.to_string()),
-            ("train.eps", then.eps.to_string(), now.eps.to_string()),
-            ("train.max_grad_norm", then.max_grad_norm.to_string(), now.max_grad_norm.to_string()),
-            ("train.precision.moments", before.moments.to_string(), after.moments.to_string()),
-            ("train.precision.rounding", before.rounding.to_string(), after.rounding.to_string()),
-        ];
-        match fields.into_iter().find(|(_, then, now)| then != now) {
-            None => Ok(()),
-            Some((key, then, now)) => refuse(format!(
-                "`{key}` was `{then}` and is now `{now}`; set it back, or start a new run with `model.weights` set to this folder"
-            )),
+        let seed = (self.seed != wanted.seed)
+            .then(|| ("run.seed".to_owned(), self.seed.to_string(), wanted.seed.to_string()));
+        let differences = seed.into_iter().chain(differences(&self.train, &wanted.train));
+        let mut longer = None;
+        for (key, then, now) in differences {
+            let changed = format!("`{key}` was `{then}` and is now `{now}`");
+            if !LENGTH.contains(&key.as_str()) {
+                return refuse(format!(
+                    "{changed}; set it back, or start a new run with `model.weights` set to this folder"
+                ));
+            }
+            let [before, after] = [self, wanted].map(|state| state.train.lr_at(self.step, conversations));
+            let rates = format!(
+                "the learning rate of the next step would have been {before:.3e} and will be {after:.3e}"
+            );
+            if !is_set(&key) {
+                return refuse(format!(
+                    "{changed}: {rates}; set it back, or say so again with `--set {key}={now}`"
+                ));
+            }
+            longer = (before != after).then(|| format!("{changed}: {rates}"));
         }
+        Ok(longer)
+    }
+}
+
+/// The keys of two configurations that differ, with both values, but for those that may.
+fn differences(
+    then: &TrainConfig,
+    now: &TrainConfig,
+) -> impl Iterator<Item = (String, String, String)> + use<> {
+    let [then, now] = [then, now].map(|config| {
+        // Not to write it means the defaults.
+        let config = TrainConfig { precision: Some(config.precision.unwrap_or_default()), ..config.clone() };
+        let mut keys = BTreeMap::new();
+        let value = serde_json::to_value(config).expect("a configuration is JSON");
+        for (key, value) in
+            value.as_object().into_iter().flatten().filter(|(key, _)| !MAY_DIFFER.contains(&key.as_str()))
+        {
+            flatten(&format!("train.{key}"), value, &mut keys);
+        }
+        keys
+    });
+    let all: BTreeSet<String> = then.keys().chain(now.keys()).cloned().collect();
+    let shown = |keys: &BTreeMap<String, String>, key: &str| {
+        keys.get(key).map_or("not set", String::as_str).to_owned()
+    };
+    all.into_iter()
+        .map(move |key| (shown(&then, &key), shown(&now, &key), key))
+        .filter(|(then, now, _)| then != now)
+        .map(|(then, now, key)| (key, then, now))
+}
+
+/// Every value of a table under its whole name.
+fn flatten(name: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(table) => {
+            table.iter().for_each(|(key, value)| flatten(&format!("{name}.{key}"), value, keys))
+        }
+        Value::String(text) => drop(keys.insert(name.to_owned(), text.clone())),
+        other => drop(keys.insert(name.to_owned(), other.to_string())),
     }
 }

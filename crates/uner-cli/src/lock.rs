@@ -1,0 +1,85 @@
+//! The lock of a run's folder. The operating system keeps it, so that it goes with the process that holds it, however that ends.
+
+use std::fs::{File, TryLockError};
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+/// The locked file in the folder; it says which process holds it.
+const FILE: &str = "lock";
+
+/// Held for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct RunLock {
+    _file: File,
+}
+
+impl RunLock {
+    /// Takes the lock of a run's folder.
+    ///
+    /// # Errors
+    /// When another process has it, which is named, or the file cannot be written.
+    pub(crate) fn hold(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE);
+        let mut options = fs_err::OpenOptions::new();
+        let (mut file, _) =
+            options.create(true).truncate(false).read(true).write(true).open(&path)?.into_parts();
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0)?;
+                write!(file, "{}", std::process::id())?;
+            }
+            Err(TryLockError::WouldBlock) => bail!("{}", held(folder)),
+            Err(TryLockError::Error(error)) => {
+                tracing::warn!(
+                    "`{}` cannot be locked ({error}): see that no second run uses the folder",
+                    path.display()
+                );
+            }
+        }
+        Ok(Self { _file: file })
+    }
+}
+
+/// Refuses what would read or change a folder while a run writes to it.
+///
+/// # Errors
+/// When another process holds its lock, which is named.
+pub(crate) fn refuse_held(folder: &Path) -> Result<()> {
+    let Ok(file) = fs_err::File::open(folder.join(FILE)) else { return Ok(()) };
+    match file.file().try_lock() {
+        Err(TryLockError::WouldBlock) => bail!("{}", held(folder)),
+        _ => Ok(()),
+    }
+}
+
+fn held(folder: &Path) -> String {
+    let process = fs_err::read_to_string(folder.join(FILE)).unwrap_or_default();
+    format!(
+        "`{}` is in use by a run, process {process}: wait for its end, stop it (it writes a checkpoint first), or name another folder",
+        folder.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_holder_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        refuse_held(folder.path()).unwrap();
+        let first = RunLock::hold(folder.path()).unwrap();
+        let expected = format!("process {}:", std::process::id());
+        for message in [
+            RunLock::hold(folder.path()).unwrap_err().to_string(),
+            refuse_held(folder.path()).unwrap_err().to_string(),
+        ] {
+            assert!(message.contains(&expected), "{message}");
+        }
+        drop(first);
+        refuse_held(folder.path()).unwrap();
+        RunLock::hold(folder.path()).unwrap();
+    }
+}

@@ -1,0 +1,251 @@
+//! `config.json` as files have it: early checkpoints lack keys, later ones renamed them. A key that is not known and has a value
+//! is refused, since it may change what the model computes.
+
+use serde_json::{Map, Value};
+
+use super::{LlamaConfig, RopeScaling};
+use crate::keys::{Keys, agreed};
+
+/// Keys that say nothing of what the model computes from given tokens: how it was made and saved, how transformers runs it, what
+/// its old versions kept for generation and for other tasks.
+const KEYS_THAT_DO_NOT_MATTER: [&str; 59] = [
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "_attn_implementation_internal",
+    "_commit_hash",
+    "_flash_attn_2_enabled",
+    "_name_or_path",
+    "attn_implementation",
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "chunk_size_feed_forward",
+    "cross_attention_hidden_size",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
+    "early_stopping",
+    "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty",
+    "finetuning_task",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "gradient_checkpointing",
+    "id2label",
+    "label2id",
+    "length_penalty",
+    "max_length",
+    "max_sequence_length",
+    "max_new_tokens",
+    "min_length",
+    "model_max_length",
+    "name_or_path",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "prefix",
+    "pretraining_tp",
+    "problem_type",
+    "remove_invalid_values",
+    "repetition_penalty",
+    "return_dict",
+    "return_dict_in_generate",
+    "sep_token_id",
+    "suppress_tokens",
+    "task_specific_params",
+    "temperature",
+    "tf_legacy_loss",
+    "tokenizer_class",
+    "top_k",
+    "top_p",
+    "torchscript",
+    "transformers.js_config",
+    "transformers_version",
+    "typical_p",
+    "unk_token_id",
+    "unsloth_version",
+    "use_cache",
+];
+/// Keys of a rescaling beside those that its type reads.
+const ROPE_KEYS_THAT_DO_NOT_MATTER: [&str; 1] = ["original_max_position_embeddings"];
+
+impl TryFrom<Map<String, Value>> for LlamaConfig {
+    type Error = String;
+
+    fn try_from(file: Map<String, Value>) -> Result<Self, String> {
+        let mut keys = Keys::new("", file);
+        if let Some(quantised) = keys.table("quantization_config")? {
+            return Err(quantised_weights(quantised));
+        }
+        check_architecture(&mut keys)?;
+        let hidden_size = keys.need("hidden_size")?;
+        let num_attention_heads: usize = keys.need("num_attention_heads")?;
+        let max_position_embeddings = keys.take("max_position_embeddings")?.unwrap_or(2048);
+        let (rope_theta, rope_scaling) = rope(&mut keys, max_position_embeddings)?;
+        let hidden_act: String = keys.take("hidden_act")?.unwrap_or_else(|| "silu".to_owned());
+        let config = Self {
+            architectures: vec!["LlamaForCausalLM".to_owned()],
+            model_type: keys.take("model_type")?.unwrap_or_else(|| "llama".to_owned()),
+            // Two names of one function.
+            hidden_act: if hidden_act == "swish" { "silu".to_owned() } else { hidden_act },
+            hidden_size,
+            intermediate_size: keys.need("intermediate_size")?,
+            num_hidden_layers: keys.need("num_hidden_layers")?,
+            num_attention_heads,
+            num_key_value_heads: keys.take("num_key_value_heads")?.unwrap_or(num_attention_heads),
+            head_dim: keys.take("head_dim")?.unwrap_or(hidden_size / num_attention_heads.max(1)),
+            vocab_size: keys.need("vocab_size")?,
+            max_position_embeddings,
+            rms_norm_eps: keys.take("rms_norm_eps")?.unwrap_or(1e-6),
+            rope_theta,
+            rope_scaling,
+            tie_word_embeddings: keys.take("tie_word_embeddings")?.unwrap_or(false),
+            initializer_range: keys.take("initializer_range")?.unwrap_or(0.02),
+            bos_token_id: tokens(&mut keys, "bos_token_id")?.first().copied(),
+            eos_token_id: tokens(&mut keys, "eos_token_id")?,
+            pad_token_id: tokens(&mut keys, "pad_token_id")?.first().copied(),
+            torch_dtype: dtype(&mut keys)?,
+        };
+        keys.finish(&KEYS_THAT_DO_NOT_MATTER)?;
+        Ok(config)
+    }
+}
+
+/// What a folder of quantised weights is, and what to do.
+fn quantised_weights(mut keys: Keys) -> String {
+    let method = keys
+        .take::<String>("quant_method")
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| "a method that is not named".to_owned());
+    format!(
+        "the weights are quantised by {method} (`quantization_config`), which is not read: take the model that it was made from, with f32, \
+         f16 or bf16 weights; `model.base` and `--base` quantise it here"
+    )
+}
+
+/// Refuses architectures whose heads or layers are others.
+fn check_architecture(keys: &mut Keys) -> Result<(), String> {
+    const KNOWN: [&str; 4] = ["LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel", "LLaMAModel"];
+    let named: Vec<String> = keys.take("architectures")?.unwrap_or_default();
+    match named.iter().find(|name| !KNOWN.contains(&name.as_str())) {
+        Some(other) => {
+            Err(format!("`architectures` names `{other}`, which is not served, only `LlamaForCausalLM`"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The ids of tokens: one or a list. Those below 0 say that there is none.
+fn tokens(keys: &mut Keys, key: &str) -> Result<Vec<u32>, String> {
+    let ids = match keys.take::<Value>(key)? {
+        None => Vec::new(),
+        Some(Value::Array(ids)) => ids,
+        Some(id) => vec![id],
+    };
+    let there = |id: &Value| !id.as_i64().is_some_and(|id| id < 0);
+    let number = |id: Value| {
+        let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        number.ok_or_else(|| format!("`{key}` is {id}, which is no token id"))
+    };
+    ids.into_iter().filter(there).map(number).collect()
+}
+
+/// The ids of the tokens that end a sequence by `generation_config.json`, which may name more than `config.json`.
+pub(crate) fn ends_of_generation(file: Map<String, Value>) -> Result<Vec<u32>, String> {
+    tokens(&mut Keys::new("", file), "eos_token_id")
+}
+
+/// The element type: `torch_dtype`, which transformers 5 calls `dtype`.
+fn dtype(keys: &mut Keys) -> Result<String, String> {
+    let plain = |name: Option<String>| name.map(|name| name.trim_start_matches("torch.").to_owned());
+    let (first, second) = (plain(keys.take("torch_dtype")?), plain(keys.take("dtype")?));
+    let dtype = agreed(["torch_dtype".to_owned(), "dtype".to_owned()], first, second)?;
+    Ok(dtype.unwrap_or_else(|| "float32".to_owned()))
+}
+
+/// The base of the rotary frequencies and their rescaling: `rope_theta` beside `rope_scaling`, or both in `rope_parameters`.
+fn rope(keys: &mut Keys, positions: usize) -> Result<(f64, Option<RopeScaling>), String> {
+    let mut theta = keys.take::<f64>("rope_theta")?;
+    let share = keys.take::<f64>("partial_rotary_factor")?;
+    check_share("partial_rotary_factor", share)?;
+    let original = keys.take::<usize>("original_max_position_embeddings")?;
+    let mut rescalings = [None, None];
+    for (name, found) in ["rope_scaling", "rope_parameters"].into_iter().zip(&mut rescalings) {
+        let Some(mut table) = keys.table(name)? else { continue };
+        let own = table.take("rope_theta")?;
+        theta = agreed(["rope_theta".to_owned(), format!("{name}.rope_theta")], theta, own)?;
+        *found = Some(rescaling(table, name, original, positions)?);
+    }
+    let [first, second] = rescalings;
+    let names = ["rope_scaling".to_owned(), "rope_parameters".to_owned()];
+    let scaling = agreed(names, first, second)?.flatten();
+    Ok((theta.unwrap_or(10_000.0), scaling))
+}
+
+/// The rescaling that a table describes; `None` for the type `default`. `original` is a context length given elsewhere.
+fn rescaling(
+    mut table: Keys,
+    name: &str,
+    original: Option<usize>,
+    positions: usize,
+) -> Result<Option<RopeScaling>, String> {
+    check_share(&format!("{name}.partial_rotary_factor"), table.take("partial_rotary_factor")?)?;
+    let kind: Option<String> = table.take_either(["rope_type", "type"])?;
+    let length = |table: &mut Keys| -> Result<usize, String> {
+        let own = table.take("original_max_position_embeddings")?;
+        Ok(original.or(own).unwrap_or(positions))
+    };
+    let scaling = match kind.as_deref() {
+        None | Some("default") => None,
+        Some("linear") => Some(RopeScaling::Linear { factor: table.need("factor")? }),
+        Some("llama3") => Some(RopeScaling::Llama3 {
+            factor: table.need("factor")?,
+            low_freq_factor: table.need("low_freq_factor")?,
+            high_freq_factor: table.need("high_freq_factor")?,
+            original_max_position_embeddings: length(&mut table)?,
+        }),
+        Some("yarn") => {
+            let original_max_position_embeddings = length(&mut table)?;
+            let stretched = positions as f64 / original_max_position_embeddings as f64;
+            let factor = table.take("factor")?.unwrap_or(stretched);
+            Some(RopeScaling::Yarn {
+                factor,
+                original_max_position_embeddings,
+                attention_factor: yarn_attention_factor(&mut table, factor)?,
+                beta_fast: table.take("beta_fast")?.filter(|turns| *turns != 0.0).unwrap_or(32.0),
+                beta_slow: table.take("beta_slow")?.filter(|turns| *turns != 0.0).unwrap_or(1.0),
+                truncate: table.take("truncate")?.unwrap_or(true),
+            })
+        }
+        Some(other) => {
+            return Err(format!(
+                "`{name}` is of the type `{other}`, which is not served: linear, llama3 and yarn are"
+            ));
+        }
+    };
+    table.finish(&ROPE_KEYS_THAT_DO_NOT_MATTER)?;
+    Ok(scaling)
+}
+
+/// Equation 22 of the paper, or what the file says.
+fn yarn_attention_factor(table: &mut Keys, factor: f64) -> Result<f64, String> {
+    let stated: Option<f64> = table.take("attention_factor")?;
+    let scales = [table.take::<f64>("mscale")?, table.take::<f64>("mscale_all_dim")?];
+    let scaled = |scale: f64| if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 };
+    Ok(stated.unwrap_or_else(|| match scales {
+        [Some(scale), Some(all)] if scale != 0.0 && all != 0.0 => scaled(scale) / scaled(all),
+        _ => scaled(1.0),
+    }))
+}
+
+/// Only whole heads are rotated.
+fn check_share(name: &str, share: Option<f64>) -> Result<(), String> {
+    match share {
+        Some(share) if share != 1.0 => Err(format!("`{name}` is {share}: heads are rotated as a whole here")),
+        _ => Ok(()),
+    }
+}

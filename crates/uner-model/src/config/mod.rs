@@ -1,0 +1,119 @@
+//! The model's dimensions, with the names and defaults of Hugging Face's `config.json`.
+
+pub(crate) mod file;
+mod rope;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+pub use rope::RopeScaling;
+
+/// What `config.json` says. Reads both layouts: `rope_theta` + `rope_scaling` + `torch_dtype` of published
+/// checkpoints, and `rope_parameters` + `dtype` of transformers 5. Writes the former.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub struct LlamaConfig {
+    /// Always `LlamaForCausalLM`.
+    pub architectures: Vec<String>,
+    /// Always `llama`.
+    pub model_type: String,
+    /// Always `silu`.
+    pub hidden_act: String,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; fewer than query heads in grouped-query attention.
+    pub num_key_value_heads: usize,
+    /// Channels of a head; not always `hidden_size / num_attention_heads`.
+    pub head_dim: usize,
+    /// Rows of the embedding and of the head.
+    pub vocab_size: usize,
+    /// Longest sequence the checkpoint was trained for.
+    pub max_position_embeddings: usize,
+    /// Added to the mean square in every norm.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Rescaling of the rotary frequencies.
+    pub rope_scaling: Option<RopeScaling>,
+    /// Whether the head is the embedding.
+    pub tie_word_embeddings: bool,
+    /// Standard deviation of random weights.
+    pub initializer_range: f64,
+    /// Beginning of sequence.
+    pub bos_token_id: Option<u32>,
+    /// Each of them ends a sequence.
+    #[serde(serialize_with = "one_or_list")]
+    pub eos_token_id: Vec<u32>,
+    /// Padding.
+    pub pad_token_id: Option<u32>,
+    /// Element type of the weights beside this file.
+    pub torch_dtype: String,
+}
+
+/// As files have it: a number, or a list where there are several.
+fn one_or_list<S: Serializer>(ids: &[u32], serializer: S) -> Result<S::Ok, S::Error> {
+    match ids {
+        [] => serializer.serialize_none(),
+        [id] => serializer.serialize_u32(*id),
+        ids => ids.serialize(serializer),
+    }
+}
+
+impl LlamaConfig {
+    /// The angular frequency of each of the `head_dim / 2` channel pairs, rescaled where the checkpoint says so.
+    pub fn inverse_frequencies(&self) -> Vec<f32> {
+        let frequency = |pair| 1.0 / (self.rope_theta as f32).powf(2.0 * pair as f32 / self.head_dim as f32);
+        let frequencies = (0..self.head_dim / 2).map(frequency).collect();
+        match self.rope_scaling {
+            Some(scaling) => scaling.rescaled(frequencies, self.rope_theta),
+            None => frequencies,
+        }
+    }
+
+    /// What cosines and sines of the rotations are multiplied by.
+    pub fn rope_attention_factor(&self) -> f32 {
+        self.rope_scaling.map_or(1.0, |scaling| scaling.attention_factor() as f32)
+    }
+
+    /// What makes these dimensions unusable, if anything.
+    ///
+    /// # Errors
+    /// A sentence that names the field and its value.
+    pub fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.num_key_value_heads),
+            ("vocab_size", self.vocab_size),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("`{name}` is 0"));
+        }
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
+            return Err(format!(
+                "`num_attention_heads` {} is not a multiple of `num_key_value_heads` {}",
+                self.num_attention_heads, self.num_key_value_heads
+            ));
+        }
+        if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
+            return Err(format!("`head_dim` {} is not a positive even number", self.head_dim));
+        }
+        if self.hidden_act != "silu" {
+            return Err(format!("`hidden_act` `{}` is not served; LLaMA has `silu`", self.hidden_act));
+        }
+        if self.model_type != "llama" {
+            return Err(format!("`model_type` `{}` is not served, only `llama`", self.model_type));
+        }
+        Ok(())
+    }
+}
