@@ -1,15 +1,20 @@
 //! JSON records of a file, one at a time, with the line where each starts.
 
-use std::{io::BufRead, path::Path};
+use std::io::{self, BufRead, Cursor, Read};
 
 use serde::de::DeserializeOwned;
 
+use super::python;
 use crate::{
     DataError, Problem,
     format::Container,
     lines::{self, Input, Lines},
     read::Context,
 };
+
+/// What a file is that should hold an array and starts with an object.
+const ONE_A_LINE: &str = "the file does not start with `[`: it is not a JSON array; where it holds one record a line, \
+                          set `container = \"lines\"` in the description's `[format]`";
 
 /// The bytes of one record.
 struct Record {
@@ -33,26 +38,43 @@ impl Records {
         }
     }
 
+    /// The records of a file that says by its start how it holds them: an array of objects or of arrays starts with
+    /// `[{` or `[[`, as no line does that is a record.
+    pub(super) fn detect(mut input: Input) -> io::Result<Self> {
+        let mut start = Vec::new();
+        let mut seen = (0, 0);
+        while seen.0 < 2 && input.by_ref().take(1).read_to_end(&mut start)? == 1 {
+            let byte = start[start.len() - 1];
+            if !byte.is_ascii_whitespace() {
+                seen = (seen.0 + 1, if seen.0 == 0 { byte } else { seen.1 });
+            }
+        }
+        let second = start.last().copied();
+        let is_array = seen == (2, b'[') && matches!(second, Some(b'{' | b'[' | b']'));
+        let container = if is_array { Container::Array } else { Container::Lines };
+        Ok(Self::new(container, Box::new(Cursor::new(start).chain(input))))
+    }
+
     /// The next record and its line. A record that is not a `T` is an error; the next call goes on after it.
     pub(super) fn next<T: DeserializeOwned>(
         &mut self,
         context: &Context<'_>,
     ) -> Option<Result<(usize, T), DataError>> {
         let record = match self {
-            Self::Array(elements) => elements.next(context.file)?,
-            Self::Lines { lines, index } => next_line(lines, index, context.file)?,
+            Self::Array(elements) => elements.next(context)?,
+            Self::Lines { lines, index } => next_line(lines, index, context)?,
         };
-        Some(record.and_then(|record| {
-            serde_json::from_slice(&record.bytes)
-                .map(|value| (record.line, value))
-                .map_err(|error| json_error(&record, &error, context))
-        }))
+        Some(record.and_then(|record| Ok((record.line, record.parse(context)?))))
     }
 }
 
-fn next_line(lines: &mut Lines, index: &mut usize, file: &Path) -> Option<Result<Record, DataError>> {
+fn next_line(
+    lines: &mut Lines,
+    index: &mut usize,
+    context: &Context<'_>,
+) -> Option<Result<Record, DataError>> {
     loop {
-        match lines.next(file)? {
+        match lines.next(context)? {
             Ok((_, line)) if line.trim().is_empty() => {}
             Ok((number, line)) => {
                 *index += 1;
@@ -63,12 +85,38 @@ fn next_line(lines: &mut Lines, index: &mut usize, file: &Path) -> Option<Result
     }
 }
 
-/// serde's place is inside the record; the file's is what helps.
-fn json_error(record: &Record, error: &serde_json::Error, context: &Context<'_>) -> DataError {
-    let message = error.to_string();
-    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    let line = record.line + error.line().saturating_sub(1);
-    context.malformed(line, Problem::Json(format!("record {}: {message}", record.index)))
+impl Record {
+    fn parse<T: DeserializeOwned>(&self, context: &Context<'_>) -> Result<T, DataError> {
+        let mut lines = self.bytes.split(|byte| *byte == b'\n').zip(self.line..);
+        lines.try_for_each(|(line, number)| context.decoded(line, number).map(|_| ()))?;
+        let json = std::str::from_utf8(&self.bytes).expect("every line of it is UTF-8");
+        let strict = python::strict(json).map_err(|(at, message)| {
+            let before = json[..at].bytes().filter(|byte| *byte == b'\n').count();
+            context.malformed(self.line + before, Problem::Json(self.message(&message)))
+        })?;
+        serde_json::from_str(&strict).map_err(|error| self.error(json, &error, context))
+    }
+
+    fn message(&self, message: &str) -> String {
+        format!("record {}: {message}", self.index)
+    }
+
+    /// serde's place is inside the record; the file's is what helps.
+    fn error(&self, json: &str, error: &serde_json::Error, context: &Context<'_>) -> DataError {
+        let message = error.to_string();
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        let mut message = self.message(message);
+        if error.is_syntax() && json.contains('\r') && !json.contains('\n') {
+            message.push_str(
+                "; the line holds `\\r`: where the file's lines end with it, convert them: `tr '\\r' '\\n'`",
+            );
+        } else if error.is_syntax() && json.starts_with('[') && self.index == 0 {
+            message.push_str(
+                "; where the file is one array, set `container = \"array\"` in the description's `[format]`",
+            );
+        }
+        context.malformed(self.line + error.line().saturating_sub(1), Problem::Json(message))
+    }
 }
 
 /// The elements of a JSON array: only their borders are found here, so that a malformed element does not hide those
@@ -88,7 +136,7 @@ enum State {
 }
 
 impl Elements {
-    fn next(&mut self, file: &Path) -> Option<Result<Record, DataError>> {
+    fn next(&mut self, context: &Context<'_>) -> Option<Result<Record, DataError>> {
         let found = self.element();
         if !matches!(found, Ok(Ok(Some(_)))) {
             self.state = State::End;
@@ -97,9 +145,9 @@ impl Elements {
             Ok(Ok(record)) => record.map(Ok),
             Ok(Err(message)) => {
                 let problem = Problem::Json(message.to_owned());
-                Some(Err(DataError::Malformed { file: file.to_owned(), line: self.line, problem }))
+                Some(Err(context.malformed(self.line, problem)))
             }
-            Err(error) => Some(Err(lines::named(file, &error))),
+            Err(error) => Some(Err(lines::named(context.file, &error))),
         }
     }
 
@@ -111,7 +159,7 @@ impl Elements {
         let first = self.skip_blanks()?;
         if self.state == State::Start {
             if first != Some(b'[') {
-                return Ok(Err("the file does not start with `[`: it is not a JSON array"));
+                return Ok(Err(ONE_A_LINE));
             }
             self.bump(b'[');
             self.state = State::Inside;
@@ -125,7 +173,11 @@ impl Elements {
                 Some(_) => return Ok(Err("`,` or `]` is expected after a record")),
                 None => return Ok(Err("the file ends inside its array")),
             }
-            self.skip_blanks()?;
+            let line = self.line;
+            if self.skip_blanks()? == Some(b']') {
+                self.line = line;
+                return Ok(Err("there is a comma before `]`"));
+            }
         }
         self.collect()
     }
