@@ -1,7 +1,7 @@
 //! How the files of a dataset are written. A reader does what these values say; nothing is guessed from a file.
 //! Only two things follow from a name: `.gz` files are decompressed, and a `.zip` in the path of standoff data is
-//! opened. And two from a file's first bytes: a byte order mark is left out, and text-with-spans records are those of
-//! one array where the file starts with one. `docs/datasets.md` describes every key for users.
+//! opened. And two from a file's first bytes: a byte order mark is left out, and the records of the formats
+//! without a key `container` are those of one array where the file starts with one. `docs/datasets.md` describes every key for users.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub enum Format {
     Doccano(Export),
     /// The official UniversalNER data: conversations of a passage and one query for each type.
     Conversations(Conversations),
-    /// JSON Lines of a passage, one type and the list of its mentions.
+    /// JSON Lines, or one JSON array, of a passage, one type and the list of its mentions.
     Queries(Queries),
     /// GLiNER: `{"tokenized_text": [token], "ner": [[first, last, label]]}`, `last` inclusive; the types of
     /// `ner_negatives` and `ner_labels` are asked, too.

@@ -193,7 +193,10 @@ fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
         Format::Conversations(format) => {
             Box::new(json::conversations::ConversationReader::new(format, input()?))
         }
-        Format::Queries(keys) => Box::new(json::queries::QueryReader::new(keys.clone(), input()?)),
+        Format::Queries(keys) => {
+            let reader = json::queries::QueryReader::new(keys.clone(), input()?);
+            Box::new(reader.map_err(|error| lines::named(file, &error))?)
+        }
         Format::Gliner(format) => Box::new(json::gliner::GlinerReader::new(format, input()?)),
         Format::Brat(format) => brat::open(format, file, &on_disk(file))?,
         Format::Demo(_) => unreachable!("the generated corpus has no files"),

@@ -1,6 +1,7 @@
 //! JSON formats. Arrays are read element by element, JSON Lines line by line.
 
 pub(crate) mod conversations;
+mod distinct;
 mod exports;
 pub(crate) mod gliner;
 pub(crate) mod instructuie;

@@ -110,7 +110,7 @@ impl Record {
             message.push_str(
                 "; the line holds `\\r`: where the file's lines end with it, convert them: `tr '\\r' '\\n'`",
             );
-        } else if error.is_syntax() && json.starts_with('[') && self.index == 0 {
+        } else if json.starts_with('[') && self.index == 0 {
             message.push_str(
                 "; where the file is one array, set `container = \"array\"` in the description's `[format]`",
             );

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{Records, exports, plain};
+use super::{Records, distinct::Distinct, exports, plain};
 use crate::{
     DataError, Example, Problem, Span,
     format::{Jsonl, Offsets},
@@ -94,7 +94,7 @@ impl Reader for SpanReader {
             if let Some((line, row)) = self.rows.pop_front() {
                 return Some(example(row, self.offsets, line, context));
             }
-            let (line, record): (usize, Value) = match self.records.next(context)? {
+            let (line, Distinct(record)) = match self.records.next(context)? {
                 Ok(record) => record,
                 Err(error) => return Some(Err(error)),
             };

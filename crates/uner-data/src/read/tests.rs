@@ -7,6 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::validate;
 
+mod entities;
+mod exports;
+mod files;
+
 const SPANS: &str = "kind = \"jsonl\"";
 const CONVERSATIONS: &str = "kind = \"conversations\"\ncontainer = \"lines\"";
 const COLUMNS: &str = "kind = \"columns\"\nseparator = \" \"\ntoken = 0\ntags = [1]\nscheme = \"bio\"";
@@ -299,13 +303,18 @@ fn gzip_is_read_and_a_torn_one_is_an_error() {
 }
 
 /// Every format that reads a file.
-const FORMATS: [&str; 8] = [
+const FORMATS: [&str; 13] = [
     SPANS,
     CONVERSATIONS,
     COLUMNS,
     "kind = \"conversations\"\ncontainer = \"array\"\nmerge = true",
     "kind = \"instructuie\"",
     "kind = \"gliner\"",
+    "kind = \"label-studio\"",
+    "kind = \"spacy\"\noffsets = \"utf-16\"",
+    "kind = \"prodigy\"\noffsets = \"bytes\"",
+    "kind = \"doccano\"",
+    "kind = \"columns\"\nseparator = \"whitespace\"\ntoken = 0\ntags = [1]\nscheme = \"bio\"\nencoding = \"utf-16\"",
     "kind = \"queries\"\ntext = \"t\"\nlabel = \"l\"\nanswer = \"a\"",
     "kind = \"columns\"\nseparator = \",\"\ntoken = 0\ntags = [1]\nscheme = \"iobes\"\nquoted = true",
 ];
@@ -333,6 +342,10 @@ fn garbage() -> impl Strategy<Value = Vec<u8>> {
         "\"sentence\": ",
         "\"entities\": []",
         "\"text\": \"a\"",
+        "\"spans\": [",
+        "NaN",
+        "\\ud83d",
+        "\"label\": ",
         "\"conversations\": []",
         "[0, 9, \"x\"]",
         "-1",
