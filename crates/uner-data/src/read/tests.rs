@@ -286,6 +286,17 @@ fn descriptions_are_checked() {
 }
 
 #[test]
+fn descriptions_of_the_documentation_are_sound() {
+    let page = include_str!("../../../../docs/datasets.md");
+    let blocks: Vec<&str> =
+        page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        Dataset::from_toml(block, "docs/datasets.md").unwrap();
+    }
+}
+
+#[test]
 fn gzip_is_read_and_a_torn_one_is_an_error() {
     use std::io::Write;
     let text = "Ada B-PER\n\n".repeat(2000);

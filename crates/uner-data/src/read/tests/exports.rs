@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn texts<'a>(items: &'a [Result<Example, String>]) -> Vec<(&'a str, Vec<Found<'a>>)> {
+fn texts(items: &[Result<Example, String>]) -> Vec<(&str, Vec<Found<'_>>)> {
     items.iter().map(|item| (item.as_ref().unwrap().text.as_str(), found(item))).collect()
 }
 
