@@ -32,7 +32,7 @@ pub enum DataError {
         nearest: String,
     },
     /// A dataset's description cannot be parsed.
-    #[error("dataset description `{origin}`: {message}")]
+    #[error("dataset description `{origin}`: {}", visible_lines(message))]
     Description {
         /// The file or built-in name.
         origin: String,
@@ -99,6 +99,11 @@ pub enum DataError {
 
 fn shown(path: &Path) -> String {
     visible(&path.to_string_lossy())
+}
+
+/// A message of several lines that quotes a file.
+fn visible_lines(message: &str) -> String {
+    message.split('\n').map(visible).collect::<Vec<String>>().join("\n")
 }
 
 /// What is wrong at one place of a data file.

@@ -60,7 +60,7 @@ impl Format {
 }
 
 /// What offsets into a text count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Offsets {
     /// Characters (Unicode scalar values), as Python does.

@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::visible;
+use crate::{format::Offsets, visible};
 
 /// A kind of inexactness.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -31,6 +31,8 @@ pub enum Note {
     MentionNotInText,
     /// Offsets that do not give the mention, replaced by an occurrence of it in the text.
     WrongPosition,
+    /// Offsets that give the mention in another unit than the description's, and are read in that.
+    OtherOffsets(Offsets),
     /// A mention in several pieces, represented by the range from its first to its last character.
     Discontinuous,
     /// A query asked twice of one passage: it is asked once, and the answers are joined.
@@ -55,6 +57,10 @@ impl fmt::Display for Note {
         let text = match self {
             Self::DroppedLabel(label) => {
                 return write!(out, "entities of the dropped label `{}`", visible(label));
+            }
+            Self::OtherOffsets(unit) => {
+                let (key, unit) = (unit.key(), unit.unit());
+                return write!(out, "offsets in {unit} (read so; set `offsets = \"{key}\"` in `[format]`)");
             }
             Self::InconsistentTag => "tags that break the scheme (read as conlleval reads them)",
             Self::EmptyMention => "entities of empty or blank tokens (left out)",

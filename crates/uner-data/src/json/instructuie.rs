@@ -56,9 +56,9 @@ fn example(
     context: &mut Context<'_>,
 ) -> Result<Example, DataError> {
     let text = Text::new(&item.sentence);
-    let stated: Vec<Option<Span>> =
+    let stated: Vec<Option<(Span, Offsets)>> =
         item.entities.iter().map(|mention| stated(mention, &text, offsets)).collect();
-    let mut places = Places::new(&item.sentence, stated.iter().flatten());
+    let mut places = Places::new(&item.sentence, stated.iter().flatten().map(|(span, _)| *span));
     let mut passage = Passage::new(&text);
     let mut problems = Vec::new();
     for (mention, stated) in item.entities.iter().zip(stated) {
@@ -70,7 +70,10 @@ fn example(
                 continue;
             }
         };
-        if let Some(span) = stated {
+        if let Some((span, unit)) = stated {
+            if unit != offsets {
+                context.note(Note::OtherOffsets(unit), line);
+            }
             problems.extend(passage.add(span, entity_type, line, context).err());
             continue;
         }
@@ -84,11 +87,14 @@ fn example(
     context.unless(problems, || Example::new(String::new(), item.sentence.clone(), passage.into_entities()))
 }
 
-/// The stated position, where it is the place of the mention.
-fn stated(mention: &Mention, text: &Text<'_>, offsets: Offsets) -> Option<Span> {
+/// The stated position, where it is the place of the mention, and the unit in which it is.
+fn stated(mention: &Mention, text: &Text<'_>, offsets: Offsets) -> Option<(Span, Offsets)> {
     let [start, end] = mention.pos[..] else { return None };
-    text.span(start, end, offsets)
-        .filter(|span| text.slice(*span) == mention.name && !mention.name.is_empty())
+    let mut units = std::iter::once(offsets).chain(Offsets::ALL);
+    units.find_map(|unit| {
+        let span = text.span(start, end, unit)?;
+        (!mention.name.is_empty() && text.slice(span) == mention.name).then_some((span, unit))
+    })
 }
 
 /// Where mentions without a right position stand: repeats of one take its occurrences in turn, those first that are not
@@ -100,8 +106,8 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    fn new<'s>(text: &'a str, taken: impl Iterator<Item = &'s Span>) -> Self {
-        Self { text, taken: taken.copied().collect(), left: HashMap::new() }
+    fn new(text: &'a str, taken: impl Iterator<Item = Span>) -> Self {
+        Self { text, taken: taken.collect(), left: HashMap::new() }
     }
 
     fn next(&mut self, mention: &str) -> Option<Span> {

@@ -19,6 +19,8 @@ const ONE_A_LINE: &str = "the file does not start with `[`: it is not a JSON arr
 /// The bytes of one record.
 struct Record {
     line: usize,
+    /// Bytes before it in that line.
+    column: usize,
     /// Its number in the file, from 0.
     index: usize,
     bytes: Vec<u8>,
@@ -33,7 +35,9 @@ pub(super) enum Records {
 impl Records {
     pub(super) fn new(container: Container, input: Input) -> Self {
         match container {
-            Container::Array => Self::Array(Elements { input, line: 1, index: 0, state: State::Start }),
+            Container::Array => {
+                Self::Array(Elements { input, line: 1, column: 0, index: 0, state: State::Start })
+            }
             Container::Lines => Self::Lines { lines: Lines::new(input), index: 0 },
         }
     }
@@ -78,7 +82,12 @@ fn next_line(
             Ok((_, line)) if line.trim().is_empty() => {}
             Ok((number, line)) => {
                 *index += 1;
-                return Some(Ok(Record { line: number, index: *index - 1, bytes: line.as_bytes().to_vec() }));
+                return Some(Ok(Record {
+                    line: number,
+                    column: 0,
+                    index: *index - 1,
+                    bytes: line.as_bytes().to_vec(),
+                }));
             }
             Err(error) => return Some(Err(error)),
         }
@@ -94,7 +103,7 @@ impl Record {
             let before = json[..at].bytes().filter(|byte| *byte == b'\n').count();
             context.malformed(self.line + before, Problem::Json(self.message(&message)))
         })?;
-        serde_json::from_str(&strict).map_err(|error| self.error(json, &error, context))
+        serde_json::from_str(&strict).map_err(|error| self.error(&strict, &error, context))
     }
 
     fn message(&self, message: &str) -> String {
@@ -106,6 +115,13 @@ impl Record {
         let message = error.to_string();
         let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
         let mut message = self.message(message);
+        if error.is_syntax() {
+            let written = json.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+            let at = written.floor_char_boundary(error.column().saturating_sub(1));
+            let before = if error.line() <= 1 { self.column } else { 0 };
+            let place: String = written[at..].chars().take(12).collect();
+            message = format!("{message} in column {} (`{place}`)", before + at + 1);
+        }
         if error.is_syntax() && json.contains('\r') && !json.contains('\n') {
             message.push_str(
                 "; the line holds `\\r`: where the file's lines end with it, convert them: `tr '\\r' '\\n'`",
@@ -124,6 +140,8 @@ impl Record {
 pub(super) struct Elements {
     input: Input,
     line: usize,
+    /// Bytes of the line that were read.
+    column: usize,
     index: usize,
     state: State,
 }
@@ -192,7 +210,7 @@ impl Elements {
 
     /// The bytes up to the end of the element that starts here.
     fn collect(&mut self) -> std::io::Result<Result<Option<Record>, &'static str>> {
-        let line = self.line;
+        let (line, column) = (self.line, self.column);
         let mut bytes = Vec::new();
         let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
         loop {
@@ -215,7 +233,7 @@ impl Elements {
             }
         }
         self.index += 1;
-        Ok(Ok(Some(Record { line, index: self.index - 1, bytes })))
+        Ok(Ok(Some(Record { line, column, index: self.index - 1, bytes })))
     }
 
     fn skip_blanks(&mut self) -> std::io::Result<Option<u8>> {
@@ -234,6 +252,7 @@ impl Elements {
     /// Steps over the byte that was peeked.
     fn bump(&mut self, byte: u8) {
         self.line += usize::from(byte == b'\n');
+        self.column = if byte == b'\n' { 0 } else { self.column + 1 };
         self.input.consume(1);
     }
 }

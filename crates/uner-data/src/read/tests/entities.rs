@@ -123,6 +123,21 @@ fn offsets_count_what_the_description_says() {
 }
 
 #[test]
+fn a_position_in_another_unit_is_not_looked_for() {
+    let content = r#"[{"sentence": "Bo 🚀 Bo", "entities": [{"name": "Bo", "type": "p", "pos": [6, 8]}]}]"#;
+    let (example, notes) = only("kind = \"instructuie\"", "", content);
+    assert_eq!(found(&example), [("Bo", "p", Some((5, 7)))]);
+    assert!(
+        notes
+            .to_string()
+            .starts_with("1 x offsets in UTF-16 code units (read so; set `offsets = \"utf-16\"`")
+    );
+    let (example, notes) = only("kind = \"instructuie\"\noffsets = \"utf-16\"", "", content);
+    assert_eq!(found(&example), [("Bo", "p", Some((5, 7)))]);
+    assert!(notes.is_empty());
+}
+
+#[test]
 fn gliner_asks_the_types_that_it_lists() {
     let content = r#"[{"tokenized_text": ["Bo"], "ner": [[0, 0, "p"]], "ner_negatives": ["date", "date", "p"]},
         {"tokenized_text": ["Al"], "ner": [], "ner_labels": ["p", "river"], "ner_negatives": null}]"#;

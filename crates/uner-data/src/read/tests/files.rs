@@ -146,6 +146,16 @@ fn slips_of_json_are_named() {
             r#"{"text": "Bo", "text": "Al", "entities": []}"#.to_owned(),
             "file:1: record 0: the key `text` occurs twice in one object".to_owned(),
         ),
+        (
+            SPANS,
+            r#"{"text": 'Bo', "entities": []}"#.to_owned(),
+            "file:1: record 0: expected value in column 10 (`'Bo', \"entit`)".to_owned(),
+        ),
+        (
+            instructuie,
+            format!("[{record},\n  {{\"sentence\": None}}]"),
+            "file:2: record 1: expected value in column 16 (`None}`)".to_owned(),
+        ),
         (SPANS, r#"{"text": NaN, "entities": []}"#.to_owned(), "file:1: the row has no string `text`".to_owned()),
     ] {
         let (items, _) = items(&dataset(format, ""), &content);
