@@ -126,13 +126,19 @@ impl Record {
             message.push_str(
                 "; the line holds `\\r`: where the file's lines end with it, convert them: `tr '\\r' '\\n'`",
             );
-        } else if json.starts_with('[') && self.index == 0 {
+        } else if self.index == 0 && starts_array(json) {
             message.push_str(
                 "; where the file is one array, set `container = \"array\"` in the description's `[format]`",
             );
         }
         context.malformed(self.line + error.line().saturating_sub(1), Problem::Json(message))
     }
+}
+
+/// Whether the first line of a file is rather the start of one array than a record.
+fn starts_array(json: &str) -> bool {
+    json.strip_prefix('[')
+        .is_some_and(|rest| matches!(rest.trim_start().chars().next(), None | Some('{' | '[')))
 }
 
 /// The elements of a JSON array: only their borders are found here, so that a malformed element does not hide those
