@@ -82,7 +82,8 @@ fn read_chunk(
 
 impl Encoder<'_> {
     fn line(&self, text: &str) -> Result<Encoded> {
-        let conversation: Conversation = serde_json::from_str(text)
+        // Some editors write a byte order mark at the start of a file.
+        let conversation: Conversation = serde_json::from_str(text.trim_start_matches('\u{feff}'))
             .context("not `{\"conversations\": [{\"from\": \"human\" or \"gpt\", \"value\": …}, …]}`")?;
         if self.args.inference {
             let ids = encode_prompt(&conversation, &self.template, &self.tokenizer)?;

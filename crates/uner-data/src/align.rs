@@ -4,6 +4,8 @@
 //! The k-th repeat of a string takes the k-th of its occurrences. Occurrences that stand as whole words come
 //! first, so that `He` is not found inside `The`; the others follow, so that nothing that is in the text is lost.
 
+use std::collections::HashMap;
+
 use crate::Span;
 
 /// One span for each mention, `None` where the text has no occurrence left for it.
@@ -14,13 +16,10 @@ use crate::Span;
 /// assert_eq!(spans, [Some(Span { start: 11, end: 13 }), Some(Span { start: 4, end: 6 })]);
 /// ```
 pub fn align(text: &str, mentions: &[String]) -> Vec<Option<Span>> {
+    let mut places: HashMap<&str, std::vec::IntoIter<Span>> = HashMap::new();
     mentions
         .iter()
-        .enumerate()
-        .map(|(index, mention)| {
-            let repeat = mentions[..index].iter().filter(|earlier| *earlier == mention).count();
-            occurrences(text, mention).get(repeat).copied()
-        })
+        .map(|mention| places.entry(mention).or_insert_with(|| occurrences(text, mention).into_iter()).next())
         .collect()
 }
 

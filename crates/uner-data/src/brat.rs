@@ -1,10 +1,10 @@
 //! brat standoff: each `x.txt` is a passage, `x.ann` beside it holds `T<n> TAB label start end TAB mention` rows,
 //! with offsets in characters and several ranges `start end;start end` for a discontinuous mention. Other rows
-//! (relations, events, notes) are no entities and are left alone.
+//! (relations, events, notes) are no entities and are left alone, as are hidden files and the copies that programs make.
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    io::Read,
+    io::{Cursor, Read},
     path::{Path, PathBuf},
 };
 
@@ -12,12 +12,18 @@ use zip::ZipArchive;
 
 use crate::{
     DataError, Entity, Example, Note, Problem, Span,
+    format::{Brat, Encoding, Offsets, Unannotated},
     lines::named,
-    read::{Context, Reader, entity},
+    passage::Passage,
+    read::{Context, Reader},
+    text::{Text, squeeze},
 };
 
+/// The byte order mark of UTF-8. brat counts it as a character of the text.
+const MARK: char = '\u{feff}';
+
 /// Opens a folder, or a folder inside the zip file that `on_disk` is.
-pub(crate) fn open(path: &Path, on_disk: &Path) -> Result<Box<dyn Reader>, DataError> {
+pub(crate) fn open(format: &Brat, path: &Path, on_disk: &Path) -> Result<Box<dyn Reader>, DataError> {
     let (store, names) = if on_disk.is_dir() {
         (Store::Folder(on_disk.to_owned()), folder(on_disk)?)
     } else {
@@ -28,11 +34,11 @@ pub(crate) fn open(path: &Path, on_disk: &Path) -> Result<Box<dyn Reader>, DataE
             .file_names()
             .filter_map(Result::ok)
             .map(|name| PathBuf::from(name.into_owned()))
-            .filter(|name| name.starts_with(&inside))
+            .filter(|name| name.strip_prefix(&inside).is_ok_and(is_visible))
             .collect();
         (Store::Zip(on_disk.to_owned(), archive), names)
     };
-    Ok(Box::new(BratReader { store, documents: documents(names), errors: VecDeque::new() }))
+    Ok(Box::new(BratReader { format: format.clone(), store, documents: documents(names) }))
 }
 
 enum Store {
@@ -48,7 +54,8 @@ impl Store {
         }
     }
 
-    fn text(&mut self, name: &Path) -> Result<String, DataError> {
+    /// A file as UTF-8. A byte order mark of UTF-8 is left where it is.
+    fn text(&mut self, name: &Path, encoding: Encoding) -> Result<String, DataError> {
         let path = self.path(name);
         let mut bytes = Vec::new();
         match self {
@@ -60,10 +67,20 @@ impl Store {
                 .map(|_| ())
                 .map_err(|error| named(&path, &error))?,
         }
-        String::from_utf8(bytes).map_err(|error| {
+        let has_mark = bytes.starts_with(b"\xef\xbb\xbf");
+        let mut decoded = if has_mark { MARK.to_string().into_bytes() } else { Vec::new() };
+        let input = encoding.decode(Box::new(Cursor::new(bytes)));
+        let malformed = |line, problem| DataError::Malformed { file: path.clone(), line, problem };
+        input
+            .map_err(|error| named(&path, &error))?
+            .map_err(|problem| malformed(1, problem))?
+            .read_to_end(&mut decoded)
+            .map_err(|error| named(&path, &error))?;
+        String::from_utf8(decoded).map_err(|error| {
             let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = sound.split(|byte| *byte == b'\n').count();
-            DataError::Malformed { file: path, line, problem: Problem::Encoding }
+            let column = sound.len() - sound.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let problem = encoding.problem(error.as_bytes()[sound.len()], column);
+            malformed(sound.split(|byte| *byte == b'\n').count(), problem)
         })
     }
 }
@@ -76,9 +93,9 @@ struct Document {
 }
 
 struct BratReader {
+    format: Brat,
     store: Store,
     documents: VecDeque<Document>,
-    errors: VecDeque<DataError>,
 }
 
 fn folder(root: &Path) -> Result<Vec<PathBuf>, DataError> {
@@ -86,14 +103,22 @@ fn folder(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     while let Some(folder) = left.pop() {
         for entry in fs_err::read_dir(folder)? {
             let path = entry?.path();
-            if path.is_dir() {
-                left.push(path);
-            } else if let Ok(name) = path.strip_prefix(root) {
-                names.push(name.to_owned());
+            match path.strip_prefix(root) {
+                Ok(name) if is_visible(name) && path.is_dir() => left.push(path),
+                Ok(name) if is_visible(name) => names.push(name.to_owned()),
+                _ => {}
             }
         }
     }
     Ok(names)
+}
+
+/// Whether a name is neither hidden nor that of a copy or lock that an editor or a file system keeps beside a file.
+fn is_visible(name: &Path) -> bool {
+    name.components().all(|component| {
+        let component = component.as_os_str().to_string_lossy();
+        component != "__MACOSX" && !component.starts_with(['.', '#']) && !component.starts_with("~$")
+    })
 }
 
 /// The documents, sorted by name so that every file system gives the same order.
@@ -113,97 +138,167 @@ fn documents(names: Vec<PathBuf>) -> VecDeque<Document> {
 }
 
 impl BratReader {
-    fn document(&mut self, document: &Document, context: &mut Context<'_>) -> Result<Example, DataError> {
-        let text_name = document.stem.with_added_extension("txt");
-        let annotation_name = document.stem.with_added_extension("ann");
-        let unpaired = |store: &Store, present: &Path, missing: &Path| DataError::Malformed {
-            file: store.path(present),
-            line: 1,
-            problem: Problem::Unpaired(
-                missing.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            ),
+    /// The example of a document; `None` for one that is left out.
+    fn document(
+        &mut self,
+        document: &Document,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Example>, DataError> {
+        let name = |extension| document.stem.with_added_extension(extension);
+        let base = |name: &Path| name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (text_file, annotation_file) = (self.store.path(&name("txt")), self.store.path(&name("ann")));
+        let mut context = Context {
+            dataset: context.dataset,
+            notes: &mut *context.notes,
+            further: &mut *context.further,
+            file: if document.has_annotations { &annotation_file } else { &text_file },
         };
         if !document.has_text {
-            return Err(unpaired(&self.store, &annotation_name, &text_name));
+            return Err(context.malformed(1, Problem::Unpaired(base(&text_file))));
+        }
+        if !document.has_annotations && self.format.unannotated == Unannotated::Error {
+            return Err(context.malformed(1, Problem::Unannotated(base(&annotation_file))));
         }
         if !document.has_annotations {
-            return Err(unpaired(&self.store, &text_name, &annotation_name));
+            context.note(Note::Unannotated, 1);
         }
-        let text = self.store.text(&text_name)?;
-        let annotations = self.store.text(&annotation_name)?;
-        let file = self.store.path(&annotation_name);
-        let mut context = Context { dataset: context.dataset, notes: &mut *context.notes, file: &file };
-        let mut entities = Vec::new();
-        for (index, row) in annotations.lines().enumerate().filter(|(_, row)| row.starts_with('T')) {
-            match annotation(row, &text, index + 1, &mut context) {
-                Ok(entity) => entities.extend(entity),
-                Err(error) => self.errors.push_back(error),
-            }
+        if !document.has_annotations && self.format.unannotated == Unannotated::Skip {
+            return Ok(None);
         }
-        entities
-            .sort_by_key(|entity: &Entity| entity.span.map(|span| (span.start, std::cmp::Reverse(span.end))));
-        Ok(Example::new(document.stem.to_string_lossy().into_owned(), text, entities))
+        let text = self.store.text(&name("txt"), self.format.encoding)?;
+        let annotations = if document.has_annotations {
+            self.store.text(&name("ann"), self.format.encoding)?
+        } else {
+            String::new()
+        };
+        let id = document.stem.to_string_lossy().into_owned();
+        example(id, &text, &annotations, self.format.offsets, &mut context).map(Some)
     }
 }
 
 impl Reader for BratReader {
     fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
         loop {
-            if let Some(error) = self.errors.pop_front() {
-                return Some(Err(error));
-            }
             let document = self.documents.pop_front()?;
-            let example = self.document(&document, context);
-            if self.errors.is_empty() {
+            if let Some(example) = self.document(&document, context).transpose() {
                 return Some(example);
             }
         }
     }
 }
 
-/// The entity of a row; `None` for a dropped label.
+/// A way to count the characters of a text: with or without the byte order mark before it.
+struct Reading<'a> {
+    text: Text<'a>,
+    /// Characters before the text of the example.
+    before: usize,
+}
+
+fn example(
+    id: String,
+    text: &str,
+    annotations: &str,
+    offsets: Offsets,
+    context: &mut Context<'_>,
+) -> Result<Example, DataError> {
+    let plain = text.strip_prefix(MARK).unwrap_or(text);
+    let mut readings = vec![Reading { text: Text::new(plain), before: 0 }];
+    if plain.len() < text.len() {
+        readings.insert(0, Reading { text: Text::new(text), before: 1 });
+    }
+    let whole = Text::new(plain);
+    let mut passage = Passage::new(&whole);
+    let mut problems = Vec::new();
+    let rows = annotations.strip_prefix(MARK).unwrap_or(annotations).lines().zip(1..);
+    for (row, line) in rows.filter(|(row, _)| row.starts_with('T')) {
+        let added = annotation(row, &readings, offsets, line, context).and_then(|found| {
+            found.map_or(Ok(()), |(span, entity_type)| passage.add(span, entity_type, line, context))
+        });
+        problems.extend(added.err());
+    }
+    let mut entities = passage.into_entities();
+    entities.sort_by_key(|entity: &Entity| entity.span.map(|span| (span.start, std::cmp::Reverse(span.end))));
+    context.unless(problems, || Example::new(id, plain.to_owned(), entities))
+}
+
+/// Span and type of a row; `None` for a dropped label.
 fn annotation(
     row: &str,
-    text: &str,
+    readings: &[Reading<'_>],
+    offsets: Offsets,
     line: usize,
     context: &mut Context<'_>,
-) -> Result<Option<Entity>, DataError> {
+) -> Result<Option<(Span, String)>, DataError> {
+    if row.trim_end().contains('\r') {
+        return Err(context.malformed(line, Problem::LineEnds { doubled: false, row: row.to_owned() }));
+    }
     let Some((label, pieces, stated)) = parse(row) else {
         return Err(context.malformed(line, Problem::Standoff(row.to_owned())));
     };
-    let (start, end) = (pieces[0].start, pieces.iter().map(|piece| piece.end).max().unwrap_or_default());
-    let span = Span { start, end };
-    let Some(found) = pieces.iter().map(|piece| piece.slice(text)).collect::<Option<Vec<&str>>>() else {
-        let (start, end, length) = (start as i64, end as i64, text.chars().count());
-        return Err(
-            context.malformed(line, Problem::SpanOutside { start, end, label: label.to_owned(), length })
-        );
+    let Some(span) = readings.iter().find_map(|reading| placed(&pieces, stated, reading, offsets)) else {
+        let last = readings.last().expect("a text is read in some way");
+        return Err(context.malformed(line, misplaced(label, &pieces, stated, last, offsets)));
     };
-    if squeeze(&found.concat()) != squeeze(stated) {
-        let found = found.join(" ");
-        return Err(
-            context.malformed(line, Problem::SpanText { start, end, found, stated: stated.to_owned() })
-        );
-    }
     let Some(entity_type) = context.entity_type(label, 1, line)? else { return Ok(None) };
     if pieces.len() > 1 {
         context.note(Note::Discontinuous, line);
     }
-    Ok(span.slice(text).map(|_| entity(text, span, entity_type)))
+    Ok(Some((span, entity_type)))
 }
 
+/// The range from the first to the last character of a mention, where its pieces are the mention that is stated. They
+/// may stand in any order: the mention keeps that of the text.
+fn placed(pieces: &[(i64, i64)], stated: &str, reading: &Reading<'_>, offsets: Offsets) -> Option<Span> {
+    let mut spans = pieces
+        .iter()
+        .map(|&(start, end)| reading.text.span(start, end, offsets))
+        .collect::<Option<Vec<Span>>>()?;
+    let written =
+        |spans: &[Span]| spans.iter().map(|span| squeeze(reading.text.slice(*span))).collect::<String>();
+    let as_listed = written(&spans);
+    spans.sort_unstable();
+    let stated = squeeze(stated);
+    if as_listed != stated && written(&spans) != stated {
+        return None;
+    }
+    let start = spans.first()?.start.saturating_sub(reading.before);
+    let end = spans.iter().map(|span| span.end).max()?.saturating_sub(reading.before);
+    Some(Span { start, end })
+}
+
+fn misplaced(
+    label: &str,
+    pieces: &[(i64, i64)],
+    stated: &str,
+    reading: &Reading<'_>,
+    offsets: Offsets,
+) -> Problem {
+    let start = pieces.iter().map(|piece| piece.0).min().unwrap_or_default();
+    let end = pieces.iter().map(|piece| piece.1).max().unwrap_or_default();
+    let fits = Offsets::ALL.into_iter().find(|unit| placed(pieces, stated, reading, *unit).is_some());
+    let found: Option<Vec<&str>> = pieces
+        .iter()
+        .map(|&(start, end)| Some(reading.text.slice(reading.text.span(start, end, offsets)?)))
+        .collect();
+    let (label, stated) = (label.to_owned(), stated.to_owned());
+    match found {
+        Some(found) => Problem::SpanText { start, end, found: found.join(" "), stated, fits },
+        None => {
+            Problem::SpanOutside { start, end, label, length: reading.text.length(offsets), offsets, fits }
+        }
+    }
+}
+
+/// The ranges of a mention, as they are listed.
+type Pieces = Vec<(i64, i64)>;
+
 /// Label, ranges and mention of a row.
-fn parse(row: &str) -> Option<(&str, Vec<Span>, &str)> {
+fn parse(row: &str) -> Option<(&str, Pieces, &str)> {
     let mut fields = row.splitn(3, '\t').skip(1);
     let (label, ranges) = fields.next()?.split_once(' ')?;
     let pieces = ranges.split(';').map(|range| {
         let (start, end) = range.split_once(' ')?;
-        Some(Span { start: start.parse().ok()?, end: end.parse().ok()? })
+        Some((start.parse().ok()?, end.parse().ok()?))
     });
-    Some((label, pieces.collect::<Option<Vec<Span>>>()?, fields.next()?))
-}
-
-/// Without blanks: brat writes line breaks and the gaps of discontinuous mentions as it likes.
-fn squeeze(text: &str) -> String {
-    text.chars().filter(|character| !character.is_whitespace()).collect()
+    Some((label, pieces.collect::<Option<Pieces>>()?, fields.next()?))
 }

@@ -1,6 +1,8 @@
 //! What can go wrong between a dataset's name and its examples.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::{format::Offsets, visible};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +11,7 @@ pub enum DataError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// A place in a data file that cannot be read. Readers go on after it.
-    #[error("{}:{line}: {problem}", file.display())]
+    #[error("{}:{line}: {}", shown(file), visible(&problem.to_string()))]
     Malformed {
         /// The file.
         file: PathBuf,
@@ -20,7 +22,8 @@ pub enum DataError {
     },
     /// A dataset that is neither built in nor a file.
     #[error(
-        "dataset `{name}` does not exist; did you mean `{nearest}`? (or give the path of a `.toml` file)"
+        "dataset `{}` does not exist; did you mean `{nearest}`? (or give the path of a `.toml` file)",
+        visible(name)
     )]
     UnknownDataset {
         /// The name asked for.
@@ -29,7 +32,7 @@ pub enum DataError {
         nearest: String,
     },
     /// A dataset's description cannot be parsed.
-    #[error("dataset description `{origin}`: {message}")]
+    #[error("dataset description `{origin}`: {}", visible_lines(message))]
     Description {
         /// The file or built-in name.
         origin: String,
@@ -37,7 +40,7 @@ pub enum DataError {
         message: String,
     },
     /// A dataset's description contradicts itself.
-    #[error("dataset `{dataset}`: {message}")]
+    #[error("dataset `{dataset}`: {}", visible(message))]
     Invalid {
         /// The dataset.
         dataset: String,
@@ -55,7 +58,10 @@ pub enum DataError {
         known: String,
     },
     /// A data file does not exist.
-    #[error("`{}` does not exist (split `{split}` of dataset `{dataset}`); how to get it: {obtain}", path.display())]
+    #[error(
+        "`{}` does not exist (split `{split}` of dataset `{dataset}`); how to get it: {obtain}",
+        shown(path)
+    )]
     MissingFile {
         /// The dataset.
         dataset: String,
@@ -67,7 +73,10 @@ pub enum DataError {
         obtain: String,
     },
     /// Two examples of a split with the same identifier.
-    #[error("id `{id}` occurs twice in split `{split}` of dataset `{dataset}`; ids must be unique")]
+    #[error(
+        "id `{}` occurs twice in split `{split}` of dataset `{dataset}`; ids must be unique",
+        visible(id)
+    )]
     RepeatedId {
         /// The dataset.
         dataset: String,
@@ -88,12 +97,50 @@ pub enum DataError {
     },
 }
 
+fn shown(path: &Path) -> String {
+    visible(&path.to_string_lossy())
+}
+
+/// A message of several lines that quotes a file.
+fn visible_lines(message: &str) -> String {
+    message.split('\n').map(visible).collect::<Vec<String>>().join("\n")
+}
+
 /// What is wrong at one place of a data file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// Bytes that are not UTF-8.
-    #[error("the line is not UTF-8")]
-    Encoding,
+    #[error(
+        "the line is not UTF-8: its byte {column} is {byte:#04x}; name the file's encoding in the description's \
+         `[format]`, such as `encoding = \"latin1\"`, or convert the file: `iconv -f latin1 -t utf-8`"
+    )]
+    NotUtf8 {
+        /// The first byte that is no part of a character.
+        byte: u8,
+        /// Its place in the line, from 1.
+        column: usize,
+    },
+    /// Bytes that are not of the encoding that the description names.
+    #[error("the line is not {0}, which the description names as `encoding`")]
+    OtherEncoding(&'static str),
+    /// A file that starts with the byte order mark of UTF-16.
+    #[error(
+        "the file starts with the byte order mark of UTF-16; set `encoding = \"utf-16\"` in the description's \
+         `[format]`, or convert the file: `iconv -f utf-16 -t utf-8`"
+    )]
+    Utf16,
+    /// Lines that do not end with LF or CRLF.
+    #[error(
+        "the row holds `\r`: its file's lines end with {}, not with `\n` or `\r\n`; convert them: `{}`: `{row}`",
+        if *doubled { r"`\r\r\n`" } else { r"`\r`" },
+        if *doubled { r"tr -d '\r'" } else { r"tr '\r' '\n'" }
+    )]
+    LineEnds {
+        /// Whether the carriage return stands at the end of the line.
+        doubled: bool,
+        /// The row, shortened.
+        row: String,
+    },
     /// A row that has not the columns of the others.
     #[error("{found} columns where {expected} are expected: `{row}`")]
     Columns {
@@ -120,29 +167,50 @@ pub enum Problem {
         /// The label.
         label: String,
     },
-    /// Offsets outside the text.
-    #[error("span {start}..{end} of `{label}` is not inside the text of {length} characters")]
+    /// Offsets outside the text, or inside a character.
+    #[error(
+        "span {start}..{end} of `{label}` is not inside the text of {length} {}{}{}", offsets.unit(),
+        if *offsets == Offsets::Characters { "" } else { ", or cuts a character" }, unit_hint(*fits)
+    )]
     SpanOutside {
-        /// First character.
+        /// First character, in the unit of the description.
         start: i64,
         /// One past the last.
         end: i64,
         /// The entity's label.
         label: String,
-        /// Characters of the text.
+        /// Length of the text in that unit.
         length: usize,
+        /// The unit.
+        offsets: Offsets,
+        /// The unit in which the offsets give the mention stated beside them.
+        fits: Option<Offsets>,
     },
     /// Offsets that give another string than the mention stated beside them.
-    #[error("span {start}..{end} is `{found}`, not `{stated}`")]
+    #[error("span {start}..{end} is `{found}`, not `{stated}`{}", unit_hint(*fits))]
     SpanText {
-        /// First character.
-        start: usize,
+        /// First character, in the unit of the description.
+        start: i64,
         /// One past the last.
-        end: usize,
+        end: i64,
         /// What stands there.
         found: String,
         /// What should.
         stated: String,
+        /// The unit in which the offsets do give the mention.
+        fits: Option<Offsets>,
+    },
+    /// A span without a character that can be seen.
+    #[error("span {start}..{end} of `{entity_type}` {}", blank_message(found))]
+    SpanBlank {
+        /// First character.
+        start: usize,
+        /// One past the last.
+        end: usize,
+        /// The entity's type.
+        entity_type: String,
+        /// What stands there.
+        found: String,
     },
     /// JSON that cannot be parsed or has not the fields it must have.
     #[error("{0}")]
@@ -156,4 +224,24 @@ pub enum Problem {
     /// An annotation file without its text, or the reverse.
     #[error("`{0}` is missing beside this file")]
     Unpaired(String),
+    /// A text without an annotation file.
+    #[error(
+        "`{0}` is missing beside this file; set `unannotated` in the description's `[format]` to `\"skip\"` where such \
+         files are no documents, or to `\"empty\"` where they have no entities"
+    )]
+    Unannotated(String),
+}
+
+fn unit_hint(fits: Option<Offsets>) -> String {
+    fits.map_or_else(String::new, |unit| {
+        format!(
+            "; it would be in {}: set `offsets = \"{}\"` in the description's `[format]`",
+            unit.unit(),
+            unit.key()
+        )
+    })
+}
+
+fn blank_message(found: &str) -> String {
+    if found.is_empty() { "is empty".to_owned() } else { format!("holds nothing but blanks (`{found}`)") }
 }

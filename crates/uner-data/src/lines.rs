@@ -7,20 +7,24 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::{DataError, Problem};
+use crate::{DataError, encoding::Encoding, read::Context};
 
-/// A buffered file; one whose name ends in `.gz` is decompressed.
+/// A buffered file as UTF-8, without a byte order mark.
 pub(crate) type Input = Box<dyn BufRead + Send>;
 
-pub(crate) fn open(file: &Path) -> Result<Input, DataError> {
+/// Opens a file; one whose name ends in `.gz` is decompressed.
+pub(crate) fn open(file: &Path, encoding: Encoding) -> Result<Input, DataError> {
     let raw = BufReader::with_capacity(1 << 16, fs_err::File::open(file)?);
-    if file.extension().is_some_and(|extension| extension == "gz") {
-        return Ok(Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw))));
-    }
-    Ok(Box::new(raw))
+    let plain: Input = if file.extension().is_some_and(|extension| extension == "gz") {
+        Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw)))
+    } else {
+        Box::new(raw)
+    };
+    let decoded = encoding.decode(plain).map_err(|error| named(file, &error))?;
+    decoded.map_err(|problem| DataError::Malformed { file: file.to_owned(), line: 1, problem })
 }
 
-/// The lines of an input without their ends (LF or CRLF); a byte order mark at the start is left out.
+/// The lines of an input without their ends (LF or CRLF).
 pub(crate) struct Lines {
     input: Input,
     buffer: Vec<u8>,
@@ -35,7 +39,7 @@ impl Lines {
 
     /// The next line with its number, from 1. A line that is not UTF-8 is an error and the next call goes on after
     /// it; after an error of the device there are no more lines.
-    pub(crate) fn next(&mut self, file: &Path) -> Option<Result<(usize, &str), DataError>> {
+    pub(crate) fn next(&mut self, context: &Context<'_>) -> Option<Result<(usize, &str), DataError>> {
         if self.finished {
             return None;
         }
@@ -48,24 +52,14 @@ impl Lines {
             Ok(_) => {}
             Err(error) => {
                 self.finished = true;
-                return Some(Err(named(file, &error)));
+                return Some(Err(named(context.file, &error)));
             }
         }
         self.number += 1;
         let mut line = self.buffer.as_slice();
         line = line.strip_suffix(b"\n").unwrap_or(line);
         line = line.strip_suffix(b"\r").unwrap_or(line);
-        if self.number == 1 {
-            line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
-        }
-        Some(match std::str::from_utf8(line) {
-            Ok(line) => Ok((self.number, line)),
-            Err(_) => Err(DataError::Malformed {
-                file: file.to_owned(),
-                line: self.number,
-                problem: Problem::Encoding,
-            }),
-        })
+        Some(context.decoded(line, self.number).map(|line| (self.number, line)))
     }
 }
 

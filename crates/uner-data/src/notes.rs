@@ -9,6 +9,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::{format::Offsets, visible};
+
 /// A kind of inexactness.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Note {
@@ -17,7 +19,7 @@ pub enum Note {
     /// A tag that breaks its scheme: one that continues an entity although none of its label is open starts one, as
     /// in conlleval; an IOBES entity without its last tag ends where it ends.
     InconsistentTag,
-    /// An entity whose tokens are all empty.
+    /// An entity whose tokens are all empty or blank.
     EmptyMention,
     /// A sentence left out because it is metadata by the dataset's description.
     MetadataSentence,
@@ -29,18 +31,39 @@ pub enum Note {
     MentionNotInText,
     /// Offsets that do not give the mention, replaced by an occurrence of it in the text.
     WrongPosition,
+    /// Offsets that give the mention in another unit than the description's, and are read in that.
+    OtherOffsets(Offsets),
     /// A mention in several pieces, represented by the range from its first to its last character.
     Discontinuous,
-    /// A query asked twice of one passage: the answers are joined.
+    /// A query asked twice of one passage: it is asked once, and the answers are joined.
     RepeatedQuery,
+    /// An entity given again: the same span with the same type, or a mention without offsets that was given more often
+    /// than the text holds it.
+    RepeatedEntity,
+    /// A span or mention with blanks at its ends, which were cut off.
+    BlankEdges,
+    /// A row that starts like a comment but has the columns and the tags of a token.
+    TaggedComment,
+    /// A standoff text without an annotation file, treated as the description says.
+    Unannotated,
+    /// A record that the annotator did not annotate, rejected or skipped.
+    NotAccepted,
+    /// An annotation of a text by a further annotator.
+    FurtherAnnotation,
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            Self::DroppedLabel(label) => return write!(out, "entities of the dropped label `{label}`"),
+            Self::DroppedLabel(label) => {
+                return write!(out, "entities of the dropped label `{}`", visible(label));
+            }
+            Self::OtherOffsets(unit) => {
+                let (key, unit) = (unit.key(), unit.unit());
+                return write!(out, "offsets in {unit} (read so; set `offsets = \"{key}\"` in `[format]`)");
+            }
             Self::InconsistentTag => "tags that break the scheme (read as conlleval reads them)",
-            Self::EmptyMention => "entities of empty tokens (left out)",
+            Self::EmptyMention => "entities of empty or blank tokens (left out)",
             Self::MetadataSentence => "metadata sentences (left out)",
             Self::MetadataEntity => "entities in metadata sentences (left out)",
             Self::ConversionDefect => "entities lost or changed by the official conversion's defects",
@@ -49,7 +72,15 @@ impl fmt::Display for Note {
             Self::Discontinuous => {
                 "discontinuous entities (the range from first to last character was taken)"
             }
-            Self::RepeatedQuery => "queries asked twice of one passage (answers joined)",
+            Self::RepeatedQuery => "queries asked twice of one passage (asked once, answers joined)",
+            Self::RepeatedEntity => "entities given again (taken once)",
+            Self::BlankEdges => "entities with blanks at their ends (cut off)",
+            Self::TaggedComment => "rows that start like comments but carry a tag (read as tokens)",
+            Self::Unannotated => "texts without an annotation file (treated as `unannotated` says)",
+            Self::NotAccepted => {
+                "records that were not annotated, rejected or skipped in the annotation tool (left out)"
+            }
+            Self::FurtherAnnotation => "annotations of a text by further annotators (left out)",
         };
         out.write_str(text)
     }
@@ -112,7 +143,13 @@ impl Notes {
 impl fmt::Display for Notes {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (note, found) in &self.by_kind {
-            writeln!(out, "{} x {note} (first at {}:{})", found.count, found.file.display(), found.line)?;
+            writeln!(
+                out,
+                "{} x {note} (first at {}:{})",
+                found.count,
+                visible(&found.file.to_string_lossy()),
+                found.line
+            )?;
         }
         Ok(())
     }

@@ -7,8 +7,15 @@ use std::{
 };
 
 use crate::{
-    DataError, Dataset, Entity, Example, Note, Notes, Problem, Span, brat, columns, dataset::Meaning, demo,
-    format::Format, json, lines,
+    DataError, Dataset, Example, Note, Notes, Problem, Span, brat, columns,
+    dataset::Meaning,
+    demo,
+    format::Format,
+    json::{
+        self,
+        spans::{Source, SpanReader},
+    },
+    lines,
 };
 
 /// Opens a split of a dataset. Paths of the description are relative to `root`.
@@ -39,6 +46,7 @@ pub fn read(dataset: &Dataset, split: &str, root: &Path) -> Result<Examples, Dat
         read: files.clone(),
         files: files.into(),
         reader,
+        further: VecDeque::new(),
         notes: Notes::default(),
         given: 0,
         failed: 0,
@@ -70,6 +78,8 @@ pub struct Examples {
     read: Vec<PathBuf>,
     files: VecDeque<PathBuf>,
     reader: Option<(PathBuf, Box<dyn Reader>)>,
+    /// What else is wrong with the example whose first problem was given.
+    further: VecDeque<DataError>,
     notes: Notes,
     given: usize,
     failed: usize,
@@ -93,9 +103,17 @@ impl Examples {
     }
 
     fn advance(&mut self) -> Option<Result<Example, DataError>> {
+        if let Some(error) = self.further.pop_front() {
+            return Some(Err(error));
+        }
         loop {
             if let Some((file, reader)) = &mut self.reader {
-                let mut context = Context { dataset: &self.dataset, notes: &mut self.notes, file };
+                let mut context = Context {
+                    dataset: &self.dataset,
+                    notes: &mut self.notes,
+                    further: &mut self.further,
+                    file,
+                };
                 if let Some(item) = reader.next(&mut context) {
                     return Some(item);
                 }
@@ -155,16 +173,32 @@ pub(crate) trait Reader: Send {
 }
 
 fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
+    let input = || lines::open(file, format.encoding());
     Ok(match format {
-        Format::Columns(columns) => Box::new(columns::ColumnReader::new(columns.clone(), lines::open(file)?)),
-        Format::Instructuie(_) => Box::new(json::instructuie::InstructuieReader::new(lines::open(file)?)),
-        Format::Jsonl(keys) => Box::new(json::spans::SpanReader::new(keys.clone(), lines::open(file)?)),
-        Format::Conversations(format) => {
-            Box::new(json::conversations::ConversationReader::new(format, lines::open(file)?))
+        Format::Columns(columns) => Box::new(columns::ColumnReader::new(columns.clone(), input()?)),
+        Format::Instructuie(format) => Box::new(json::instructuie::InstructuieReader::new(format, input()?)),
+        Format::Jsonl(keys) => {
+            Box::new(SpanReader::new(Source::Keys(keys.clone()), keys.offsets, file, input()?)?)
         }
-        Format::Queries(keys) => Box::new(json::queries::QueryReader::new(keys.clone(), lines::open(file)?)),
-        Format::Gliner(_) => Box::new(json::gliner::GlinerReader::new(lines::open(file)?)),
-        Format::Brat(_) => brat::open(file, &on_disk(file))?,
+        Format::LabelStudio(export) => {
+            Box::new(SpanReader::new(Source::LabelStudio, export.offsets, file, input()?)?)
+        }
+        Format::Spacy(export) => Box::new(SpanReader::new(Source::Spacy, export.offsets, file, input()?)?),
+        Format::Prodigy(export) => {
+            Box::new(SpanReader::new(Source::Prodigy, export.offsets, file, input()?)?)
+        }
+        Format::Doccano(export) => {
+            Box::new(SpanReader::new(Source::Doccano, export.offsets, file, input()?)?)
+        }
+        Format::Conversations(format) => {
+            Box::new(json::conversations::ConversationReader::new(format, input()?))
+        }
+        Format::Queries(keys) => {
+            let reader = json::queries::QueryReader::new(keys.clone(), input()?);
+            Box::new(reader.map_err(|error| lines::named(file, &error))?)
+        }
+        Format::Gliner(format) => Box::new(json::gliner::GlinerReader::new(format, input()?)),
+        Format::Brat(format) => brat::open(format, file, &on_disk(file))?,
         Format::Demo(_) => unreachable!("the generated corpus has no files"),
     })
 }
@@ -173,6 +207,7 @@ fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
 pub(crate) struct Context<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) notes: &'a mut Notes,
+    pub(crate) further: &'a mut VecDeque<DataError>,
     pub(crate) file: &'a Path,
 }
 
@@ -183,6 +218,26 @@ impl Context<'_> {
 
     pub(crate) fn malformed(&self, line: usize, problem: Problem) -> DataError {
         DataError::Malformed { file: self.file.to_owned(), line, problem }
+    }
+
+    /// An example, or the first of its problems; the others are given after it.
+    pub(crate) fn unless(
+        &mut self,
+        problems: Vec<DataError>,
+        example: impl FnOnce() -> Example,
+    ) -> Result<Example, DataError> {
+        let mut problems = problems.into_iter();
+        let Some(first) = problems.next() else { return Ok(example()) };
+        self.further.extend(problems);
+        Err(first)
+    }
+
+    /// A line as text.
+    pub(crate) fn decoded<'l>(&self, line: &'l [u8], number: usize) -> Result<&'l str, DataError> {
+        std::str::from_utf8(line).map_err(|error| {
+            let at = error.valid_up_to();
+            self.malformed(number, self.dataset.format.encoding().problem(line[at], at))
+        })
     }
 
     /// The natural-language type of a label; `None` for a dropped one, which is counted once for each entity.
@@ -241,12 +296,6 @@ impl Reader for DemoReader {
     fn next(&mut self, _: &mut Context<'_>) -> Option<Result<Example, DataError>> {
         self.examples.next().map(Ok)
     }
-}
-
-/// An entity at a span of the text; the caller has checked that the span is inside.
-pub(crate) fn entity(text: &str, span: Span, entity_type: String) -> Entity {
-    let mention = span.slice(text).expect("the span is inside the text").to_owned();
-    Entity { text: mention, entity_type, span: Some(span) }
 }
 
 #[cfg(test)]

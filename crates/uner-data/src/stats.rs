@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{DataError, Example, TypeCounts, TypeInventory};
+use crate::{DataError, Example, TypeCounts, TypeInventory, visible};
 
 /// Statistics of a split.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -161,7 +161,7 @@ impl fmt::Display for Stats {
         writeln!(out, "{} queries, {} of them negative\n", self.num_queries, self.num_negative_queries)?;
         writeln!(out, "{:<8} {:>7} {:>9} {:>7}  most frequent", "types", "unique", "entities", "share")?;
         for band in &self.bands {
-            let (share, examples) = (100.0 * band.share, band.examples.join(", "));
+            let (share, examples) = (100.0 * band.share, visible(&band.examples.join(", ")));
             writeln!(
                 out,
                 "{:<8} {:>7} {:>9} {share:>5.1} %  {examples}",

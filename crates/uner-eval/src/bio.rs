@@ -1,4 +1,4 @@
-//! Scores of a file of BIO tags (`uner score --bio`).
+//! Scores of a file of tags in BIO, IOBES or BILOU (`uner score --bio`).
 
 use std::path::Path;
 
@@ -11,7 +11,8 @@ use crate::{
     seqeval::{Reading, SeqevalCounts, SeqevalScore, Tag, entities},
 };
 
-/// What [`score_bio`] finds. Spans are those of seqeval's default reading but in `seqeval_strict_IOB2`.
+/// What [`score_bio`] finds. Spans are those of seqeval's default reading but in the strict score. (seqeval reads BILOU in
+/// its default mode as if `L-` and `U-` were no tags; here they are read as `E-` and `S-` are.)
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BioReport {
     /// Number of lines scored.
@@ -28,9 +29,33 @@ pub struct BioReport {
     pub per_type: IndexMap<String, SemevalScores>,
     /// seqeval in its default mode.
     pub seqeval_default: SeqevalScore,
-    /// seqeval in strict mode, scheme IOB2.
-    #[serde(rename = "seqeval_strict_IOB2")]
-    pub seqeval_strict_iob2: SeqevalScore,
+    /// seqeval in strict mode, of a file in BIO with the scheme IOB2.
+    #[serde(rename = "seqeval_strict_IOB2", default, skip_serializing_if = "Option::is_none")]
+    pub seqeval_strict_iob2: Option<SeqevalScore>,
+    /// The same of a file in IOBES.
+    #[serde(rename = "seqeval_strict_IOBES", default, skip_serializing_if = "Option::is_none")]
+    pub seqeval_strict_iobes: Option<SeqevalScore>,
+    /// The same of a file in BILOU.
+    #[serde(rename = "seqeval_strict_BILOU", default, skip_serializing_if = "Option::is_none")]
+    pub seqeval_strict_bilou: Option<SeqevalScore>,
+}
+
+/// The scheme of a file, by the letters of its tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Iobes,
+    Bilou,
+}
+
+impl Scheme {
+    /// The scheme of a tag that BIO does not have.
+    fn of(tag: &str) -> Option<Self> {
+        match tag.as_bytes() {
+            [b'E' | b'S', b'-', ..] => Some(Self::Iobes),
+            [b'L' | b'U', b'-', ..] => Some(Self::Bilou),
+            _ => None,
+        }
+    }
 }
 
 /// One line of the file.
@@ -46,19 +71,23 @@ struct Counts {
     overall: SemevalCounts,
     per_type: IndexMap<String, SemevalCounts>,
     default: SeqevalCounts,
-    strict: SeqevalCounts,
+    /// `None` for BIO, as long as no other tag was met.
+    scheme: Option<Scheme>,
+    strict_iob2: SeqevalCounts,
+    strict_iobes: SeqevalCounts,
 }
 
-/// Scores JSON Lines of `{"gold": [tag, …], "pred": [tag, …]}`, one sentence per line, tags in BIO.
+/// Scores JSON Lines of `{"gold": [tag, …], "pred": [tag, …]}`, one sentence per line, tags in BIO,
+/// IOBES or BILOU.
 ///
 /// # Errors
-/// A line that is not such an object, tags that are not BIO, and gold and predicted tags of different number, each
+/// A line that is not such an object, tags of no scheme or of two, and gold and predicted tags of different number, each
 /// with file and line.
 pub fn score_bio(path: &Path) -> Result<BioReport, EvalError> {
     let mut counts = Counts::default();
     for line in lines::read(path, "`{\"gold\": [tag, …], \"pred\": [tag, …]}`")? {
         let (place, line) = line?;
-        match read_tags(&line) {
+        match counts.join_scheme(&line).and_then(|()| read_tags(&line)) {
             Ok((gold, predicted)) => counts.add(&gold, &predicted),
             Err(problem) => return Err(place.error(problem)),
         }
@@ -79,9 +108,24 @@ fn read_tags(Line { gold, pred }: &Line) -> Result<(Vec<Tag>, Vec<Tag>), String>
 }
 
 impl Counts {
+    fn join_scheme(&mut self, Line { gold, pred }: &Line) -> Result<(), String> {
+        for tag in gold.iter().chain(pred) {
+            let scheme = Scheme::of(tag).or(self.scheme);
+            if self.scheme.is_some() && scheme != self.scheme {
+                return Err(format!(
+                    "`{tag}` mixes two schemes: IOBES has `E-` and `S-`, BILOU has `L-` and `U-`"
+                ));
+            }
+            self.scheme = scheme;
+        }
+        Ok(())
+    }
+
     fn add(&mut self, gold: &[Tag], predicted: &[Tag]) {
         let strict = |tags| entities(tags, Reading::StrictIob2);
-        self.strict.add(&strict(gold), &strict(predicted));
+        self.strict_iob2.add(&strict(gold), &strict(predicted));
+        let strict = |tags| entities(tags, Reading::StrictIobes);
+        self.strict_iobes.add(&strict(gold), &strict(predicted));
         let (gold, predicted) = (entities(gold, Reading::Default), entities(predicted, Reading::Default));
         self.default.add(&gold, &predicted);
         self.overall.merge(SemevalCounts::of_passage(&gold, &predicted));
@@ -100,7 +144,9 @@ impl Counts {
             ent_type,
             per_type: self.per_type.into_iter().map(|(name, counts)| (name, counts.score())).collect(),
             seqeval_default: self.default.score(),
-            seqeval_strict_iob2: self.strict.score(),
+            seqeval_strict_iob2: self.scheme.is_none().then(|| self.strict_iob2.score()),
+            seqeval_strict_iobes: (self.scheme == Some(Scheme::Iobes)).then(|| self.strict_iobes.score()),
+            seqeval_strict_bilou: (self.scheme == Some(Scheme::Bilou)).then(|| self.strict_iobes.score()),
         }
     }
 }

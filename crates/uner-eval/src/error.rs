@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use uner_data::visible;
+
 /// Why files or predictions could not be scored.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
@@ -9,7 +11,7 @@ pub enum EvalError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// A line is not what is expected.
-    #[error("`{}`:{line}: {problem}", path.display())]
+    #[error("`{}`:{line}: {}", path.display(), visible(problem))]
     Line {
         /// The file.
         path: PathBuf,
@@ -20,8 +22,8 @@ pub enum EvalError {
     },
     /// An item of the gold file is not one query.
     #[error(
-        "`{}`: item {item} (`{id}`) has `{turns}` turns; expected four: passage, acknowledgement, query, gold answer",
-        path.display()
+        "`{}`: item {item} (`{}`) has `{turns}` turns; expected four: passage, acknowledgement, query, gold answer",
+        path.display(), visible(id)
     )]
     Item {
         /// The file.

@@ -1,4 +1,4 @@
-//! JSON Lines, as every file of predictions is.
+//! JSON Lines, as every file of predictions is, read as Python reads them.
 
 use std::{
     io::{BufRead, BufReader},
@@ -6,8 +6,22 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uner_data::as_python_reads;
 
 use crate::EvalError;
+
+/// The byte order mark that some editors write at the start of a file.
+pub(crate) const MARK: char = '\u{feff}';
+
+/// JSON as Python's `json` reads it: with `NaN`, with lone surrogates, and of equal keys with the last.
+pub(crate) fn from_python<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
+    let json = as_python_reads(json);
+    // A struct refuses equal keys; a `Value` takes the last, but then no error has a place.
+    serde_json::from_str(&json).or_else(|error| {
+        serde_json::from_str::<Value>(&json).and_then(serde_json::from_value).map_err(|_| error)
+    })
+}
 
 /// The filled lines of a file, parsed, with the error that a complaint about each would be; `expected` describes a
 /// line.
@@ -21,7 +35,7 @@ pub(crate) fn read<T: DeserializeOwned>(
         let place = Place { path: path.clone(), line: index + 1 };
         match line {
             Ok(line) if line.trim().is_empty() => None,
-            Ok(line) => Some(match serde_json::from_str(&line) {
+            Ok(line) => Some(match from_python(line.trim_start_matches(MARK)) {
                 Ok(value) => Ok((place, value)),
                 Err(error) => Err(place.error(format!("{error}; expected {expected}"))),
             }),

@@ -1,9 +1,10 @@
 //! Scores of a file of queries and a file of model outputs (`uner score --gold`).
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uner_data::{Span, align::align};
 
 use crate::{
@@ -47,7 +48,7 @@ pub struct TypeScores {
 #[derive(Deserialize)]
 struct Item {
     #[serde(default)]
-    id: Option<String>,
+    id: Option<Value>,
     conversations: Vec<Turn>,
 }
 
@@ -60,7 +61,7 @@ struct Turn {
 #[derive(Deserialize)]
 struct Output {
     #[serde(default)]
-    id: Option<String>,
+    id: Option<Value>,
     output: String,
 }
 
@@ -94,7 +95,7 @@ struct Counts {
 /// The official score needs strings only. For the others, the strings of gold answer and output (read by the
 /// released parser, without its normalisation) are placed in the passage: the k-th repeat of a string in an answer
 /// takes the k-th of its occurrences. A predicted string that is not in the passage, or not often enough, has no
-/// span and can only be spurious; a gold one can only be missed. Consecutive queries about the same passage are
+/// span and can only be spurious; a gold one that is not in the passage can only be missed, and is counted once. Consecutive queries about the same passage are
 /// scored together, so that `exact`, `partial` and `ent_type` see what was found under a wrong type.
 ///
 /// # Errors
@@ -139,8 +140,13 @@ impl Counts {
         let (gold, predicted) = (mentions(&answer.value), mentions(response));
         self.n_unreadable_gold += usize::from(gold.is_none());
         self.n_unreadable_pred += usize::from(predicted.is_none());
-        let place = |mentions: Option<Vec<String>>| align(passage, &mentions.unwrap_or_default());
-        Query { passage, entity_type, gold: place(gold), predicted: place(predicted) }
+        let (gold, predicted) = (gold.unwrap_or_default(), predicted.unwrap_or_default());
+        Query {
+            passage,
+            entity_type,
+            gold: place_gold(passage, &gold),
+            predicted: align(passage, &predicted),
+        }
     }
 
     fn add_passage(&mut self, queries: &[Query]) {
@@ -176,6 +182,14 @@ impl Counts {
     }
 }
 
+/// The places of gold mentions; one that is given more often than the passage holds it is a repetition, not a further
+/// entity.
+fn place_gold(passage: &str, mentions: &[String]) -> Vec<Option<Span>> {
+    let mut given = HashSet::new();
+    let placed = mentions.iter().zip(align(passage, mentions));
+    placed.filter(|(mention, span)| given.insert(*mention) || span.is_some()).map(|(_, span)| span).collect()
+}
+
 /// The type a question asks for; a question of another form is its own type.
 fn entity_type(question: &str) -> &str {
     question
@@ -184,19 +198,27 @@ fn entity_type(question: &str) -> &str {
         .unwrap_or(question)
 }
 
+/// An id as text: some files have strings, others numbers.
+fn plain(id: &Value) -> String {
+    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
+}
+
 fn read_items(path: &Path) -> Result<Vec<Item>, EvalError> {
     let text = fs_err::read_to_string(path)?;
-    let items: Vec<Item> = serde_json::from_str(&text).map_err(|error| EvalError::Line {
-        path: path.to_owned(),
-        line: error.line(),
-        problem: format!("{error}; expected an array of `{{\"id\": …, \"conversations\": [four turns]}}`"),
-    })?;
+    let items: Vec<Item> =
+        lines::from_python(text.trim_start_matches(lines::MARK)).map_err(|error| EvalError::Line {
+            path: path.to_owned(),
+            line: error.line(),
+            problem: format!(
+                "{error}; expected an array of `{{\"id\": …, \"conversations\": [four turns]}}`"
+            ),
+        })?;
     for (index, item) in items.iter().enumerate() {
         if item.conversations.len() != 4 {
             return Err(EvalError::Item {
                 path: path.to_owned(),
                 item: index + 1,
-                id: item.id.clone().unwrap_or_default(),
+                id: item.id.as_ref().map(plain).unwrap_or_default(),
                 turns: item.conversations.len(),
             });
         }
@@ -208,9 +230,9 @@ fn read_outputs(path: &Path, items: &[Item]) -> Result<Vec<String>, EvalError> {
     let mut outputs = Vec::new();
     for line in lines::read(path, "`{\"output\": \"…\"}`")? {
         let (place, Output { id, output }) = line?;
-        let asked = items.get(outputs.len()).and_then(|item| item.id.as_ref());
-        if let (Some(asked), Some(answered)) = (asked, id)
-            && *asked != answered
+        let asked = items.get(outputs.len()).and_then(|item| item.id.as_ref()).map(plain);
+        if let (Some(asked), Some(answered)) = (asked, id.as_ref().map(plain))
+            && asked != answered
         {
             return Err(place.error(format!(
                 "the prediction is for `{answered}` but the query in its place is `{asked}`: keep the order of the queries"
@@ -220,3 +242,7 @@ fn read_outputs(path: &Path, items: &[Item]) -> Result<Vec<String>, EvalError> {
     }
     Ok(outputs)
 }
+
+#[cfg(test)]
+#[path = "queries_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
-//! Entity scores of tag sequences in the two readings of seqeval, which decide what a badly formed BIO sequence
-//! means: [`Reading::Default`] follows conlleval (an `I-` that continues nothing starts an entity), and
-//! [`Reading::StrictIob2`] starts entities at `B-` only.
+//! Entity scores of tag sequences in the readings of seqeval, which decide what a badly formed sequence means:
+//! [`Reading::Default`] follows conlleval (a tag that continues nothing starts an entity), the strict ones take only
+//! entities that are well formed in their scheme.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -18,11 +18,14 @@ use crate::{
 pub enum Reading {
     /// seqeval's default mode, that of conlleval.
     Default,
-    /// seqeval's `mode="strict", scheme=IOB2`.
+    /// seqeval's `mode="strict", scheme=IOB2`: an entity starts at `B-`.
     StrictIob2,
+    /// seqeval's `mode="strict"` with `scheme=IOBES` or, by other letters, `scheme=BILOU`: an entity is `B-` to `E-`, or
+    /// `S-`.
+    StrictIobes,
 }
 
-/// One BIO tag.
+/// One tag. The last tag of an entity is `E-` in IOBES and `L-` in BILOU, its only one `S-` and `U-`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tag {
     /// `O`
@@ -31,35 +34,92 @@ pub enum Tag {
     Begin(String),
     /// `I-type`
     Inside(String),
+    /// `E-type` or `L-type`
+    End(String),
+    /// `S-type` or `U-type`
+    Single(String),
 }
 
 impl FromStr for Tag {
     type Err = String;
 
     fn from_str(tag: &str) -> Result<Self, Self::Err> {
-        match tag.split_once('-') {
-            _ if tag == "O" => Ok(Self::Outside),
-            Some(("B", entity_type)) if !entity_type.is_empty() => Ok(Self::Begin(entity_type.to_owned())),
-            Some(("I", entity_type)) if !entity_type.is_empty() => Ok(Self::Inside(entity_type.to_owned())),
-            _ => Err(format!("`{tag}` is not a BIO tag: write `O`, `B-type` or `I-type`")),
+        let (prefix, entity_type) = match tag.split_once('-') {
+            _ if tag == "O" => return Ok(Self::Outside),
+            Some((prefix, entity_type)) if !entity_type.is_empty() => (prefix, entity_type.to_owned()),
+            _ => ("", String::new()),
+        };
+        match prefix {
+            "B" => Ok(Self::Begin(entity_type)),
+            "I" => Ok(Self::Inside(entity_type)),
+            "E" | "L" => Ok(Self::End(entity_type)),
+            "S" | "U" => Ok(Self::Single(entity_type)),
+            _ => Err(format!(
+                "`{tag}` is not a BIO tag: write `O`, `B-type` or `I-type`; or, in IOBES, `E-type` or `S-type`; or, in \
+                 BILOU, `L-type` or `U-type`"
+            )),
+        }
+    }
+}
+
+impl Tag {
+    fn entity_type(&self) -> Option<&str> {
+        match self {
+            Self::Outside => None,
+            Self::Begin(entity_type)
+            | Self::Inside(entity_type)
+            | Self::End(entity_type)
+            | Self::Single(entity_type) => Some(entity_type),
         }
     }
 }
 
 /// The entities of a sentence, in order; spans count tokens.
 pub fn entities(tags: &[Tag], reading: Reading) -> Vec<Mention<'_>> {
-    let mut found = Vec::new();
-    let mut start = 0;
+    let spans = match reading {
+        Reading::Default => default_spans(tags),
+        Reading::StrictIob2 => strict_spans(tags, false),
+        Reading::StrictIobes => strict_spans(tags, true),
+    };
+    let mention =
+        |span: Span| Some(Mention { span: Some(span), entity_type: tags[span.start].entity_type()? });
+    spans.into_iter().filter_map(mention).collect()
+}
+
+fn default_spans(tags: &[Tag]) -> Vec<Span> {
+    let (mut found, mut open) = (Vec::new(), None);
+    for (at, tag) in tags.iter().enumerate() {
+        let is_open = open.is_some_and(|start: usize| tags[start].entity_type() == tag.entity_type());
+        if !(is_open && matches!(tag, Tag::Inside(_) | Tag::End(_))) {
+            found.extend(open.map(|start| Span { start, end: at }));
+            open = tag.entity_type().map(|_| at);
+        }
+        if matches!(tag, Tag::End(_) | Tag::Single(_)) {
+            found.extend(open.take().map(|start| Span { start, end: at + 1 }));
+        }
+    }
+    found.extend(open.map(|start| Span { start, end: tags.len() }));
+    found
+}
+
+/// `is_closed` where an entity of several tokens needs its last tag.
+fn strict_spans(tags: &[Tag], is_closed: bool) -> Vec<Span> {
+    let (mut found, mut start) = (Vec::new(), 0);
     while start < tags.len() {
-        let ((Tag::Begin(entity_type), _) | (Tag::Inside(entity_type), Reading::Default)) =
-            (&tags[start], reading)
-        else {
-            start += 1;
-            continue;
-        };
-        let continues = |tag: &Tag| matches!(tag, Tag::Inside(inside) if inside == entity_type);
-        let end = start + 1 + tags[start + 1..].iter().take_while(|tag| continues(tag)).count();
-        found.push(Mention { span: Some(Span { start, end }), entity_type });
+        let mut end = start + 1;
+        match &tags[start] {
+            Tag::Begin(entity_type) => {
+                let inside = |tag: &Tag| matches!(tag, Tag::Inside(inside) if inside == entity_type);
+                end += tags[end..].iter().take_while(|tag| inside(tag)).count();
+                let is_ended = matches!(tags.get(end), Some(Tag::End(ended)) if ended == entity_type);
+                end += usize::from(is_closed && is_ended);
+                if is_ended || !is_closed {
+                    found.push(Span { start, end });
+                }
+            }
+            Tag::Single(_) if is_closed => found.push(Span { start, end }),
+            _ => {}
+        }
         start = end;
     }
     found
@@ -186,8 +246,20 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_are_not_bio_are_refused() {
-        for tag in ["", "B", "B-", "E-x", "o", "Bx"] {
+    fn the_last_tag_closes_an_entity() {
+        let tags = "B-x E-x E-x S-x S-x I-x O B-y I-y O U-z B-z L-z B-x I-x E-y";
+        let at = |start, end, entity_type: &str| (start, end, entity_type.to_owned());
+        let well_formed = [at(0, 2, "x"), at(3, 4, "x"), at(4, 5, "x"), at(10, 11, "z"), at(11, 13, "z")];
+        assert_eq!(spans(tags, Reading::StrictIobes), well_formed);
+        let rest = [at(2, 3, "x"), at(5, 6, "x"), at(7, 9, "y"), at(13, 15, "x"), at(15, 16, "y")];
+        let mut all = [&well_formed[..], &rest].concat();
+        all.sort_unstable();
+        assert_eq!(spans(tags, Reading::Default), all);
+    }
+
+    #[test]
+    fn tags_of_no_scheme_are_refused() {
+        for tag in ["", "B", "B-", "X-x", "o", "Bx", "E-"] {
             assert!(tag.parse::<Tag>().is_err(), "{tag}");
         }
         assert_eq!("B-x-y".parse(), Ok(Tag::Begin("x-y".to_owned())));

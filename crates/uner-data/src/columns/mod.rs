@@ -2,7 +2,7 @@
 //! errors, not as a shortened example.
 
 mod rows;
-mod tags;
+pub(crate) mod tags;
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,9 @@ use crate::{
     DataError, Entity, Example, Note, Span,
     format::{Columns, Defect},
     lines::Input,
-    read::{Context, Reader, entity, join},
+    passage::Passage,
+    read::{Context, Reader, join},
+    text::{Text, is_blank},
 };
 
 pub(crate) struct ColumnReader {
@@ -30,7 +32,7 @@ impl ColumnReader {
     }
 
     /// The next sentence, and whether it is the last one, which the official conversion loses.
-    fn sentence(&mut self, context: &Context<'_>) -> Option<(Sentence, bool)> {
+    fn sentence(&mut self, context: &mut Context<'_>) -> Option<(Sentence, bool)> {
         let next = self.rows.sentence(&self.format, context);
         if !self.format.defects.contains(&Defect::LastSentence) {
             return Some((next?, false));
@@ -106,7 +108,7 @@ impl ColumnReader {
     }
 }
 
-/// From token ranges to character ranges. Empty tokens at the ends of a mention are not part of it.
+/// From token ranges to character ranges. Empty and blank tokens at the ends of a mention are not part of it.
 fn place(
     text: &str,
     spans: &[Span],
@@ -114,17 +116,21 @@ fn place(
     rows: &[Row],
     context: &mut Context<'_>,
 ) -> Vec<Entity> {
-    let mut entities = Vec::with_capacity(mentions.len());
+    let text = Text::new(text);
+    let mut passage = Passage::new(&text);
     for (mention, entity_type) in mentions {
-        let mut filled = spans[mention.start..mention.end].iter().filter(|span| span.start < span.end);
+        let line = rows[mention.start].line;
+        let mut filled =
+            (mention.start..mention.end).filter(|&token| !rows[token].token.chars().all(is_blank));
         let Some(first) = filled.next() else {
-            context.note(Note::EmptyMention, rows[mention.start].line);
+            context.note(Note::EmptyMention, line);
             continue;
         };
         let last = filled.next_back().unwrap_or(first);
-        entities.push(entity(text, Span { start: first.start, end: last.end }, entity_type));
+        let span = Span { start: spans[first].start, end: spans[last].end };
+        passage.add(span, entity_type, line, context).expect("its tokens are not blank");
     }
-    entities
+    passage.into_entities()
 }
 
 impl Reader for ColumnReader {

@@ -1,7 +1,8 @@
 //! From lines to the rows of one sentence.
 
+use super::tags::Tag;
 use crate::{
-    DataError, Problem,
+    DataError, Note, Problem,
     format::Columns,
     lines::{Input, Lines},
     read::Context,
@@ -42,10 +43,10 @@ impl Rows {
     }
 
     /// The next sentence that has rows or errors.
-    pub(super) fn sentence(&mut self, format: &Columns, context: &Context<'_>) -> Option<Sentence> {
+    pub(super) fn sentence(&mut self, format: &Columns, context: &mut Context<'_>) -> Option<Sentence> {
         let mut sentence =
             Sentence { rows: self.carried.take().into_iter().collect(), ..Sentence::default() };
-        while let Some(line) = self.lines.next(context.file) {
+        while let Some(line) = self.lines.next(context) {
             let (number, line) = match line {
                 Ok(line) => line,
                 Err(error) => {
@@ -53,8 +54,14 @@ impl Rows {
                     continue;
                 }
             };
-            if number <= format.header || starts_with_any(line, &format.comment_rows) {
+            if number <= format.header {
                 continue;
+            }
+            if starts_with_any(line, &format.comment_rows) {
+                if !is_token(line, format, self.width) {
+                    continue;
+                }
+                context.note(Note::TaggedComment, number);
             }
             if is_break(line, format) {
                 if sentence.is_empty() {
@@ -85,14 +92,23 @@ fn is_break(line: &str, format: &Columns) -> bool {
         || starts_with_any(line, &format.document_rows)
 }
 
+/// Whether a row that starts like a comment is a token, such as a hashtag: it has as many columns as the others, and tags
+/// of the scheme.
+fn is_token(line: &str, format: &Columns, mut width: Option<usize>) -> bool {
+    row(line, 0, format, &mut width)
+        .is_ok_and(|row| row.tags.iter().all(|tag| Tag::parse(tag, format.scheme).is_ok()))
+}
+
 fn row(line: &str, number: usize, format: &Columns, width: &mut Option<usize>) -> Result<Row, Problem> {
+    if line.contains('\r') {
+        return Err(Problem::LineEnds { doubled: line.ends_with('\r'), row: shortened(line) });
+    }
     let mut fields = fields(line, format);
     let needed =
         format.tags.iter().chain([&format.token]).chain(&format.group).max().map_or(0, |last| last + 1);
     let expected = width.unwrap_or(needed);
     if fields.len() < needed || width.is_some_and(|width| width != fields.len()) {
-        let row = line.chars().take(60).collect();
-        return Err(Problem::Columns { expected, found: fields.len(), row });
+        return Err(Problem::Columns { expected, found: fields.len(), row: shortened(line) });
     }
     *width = Some(fields.len());
     let tags = format
@@ -104,12 +120,16 @@ fn row(line: &str, number: usize, format: &Columns, width: &mut Option<usize>) -
     Ok(Row { line: number, token: std::mem::take(&mut fields[format.token]), tags, group })
 }
 
+fn shortened(line: &str) -> String {
+    line.chars().take(60).collect()
+}
+
 fn fields(line: &str, format: &Columns) -> Vec<String> {
     if format.quoted {
         return quoted(line, format.separator.as_bytes()[0]);
     }
     if format.separator == "whitespace" {
-        return line.split_whitespace().map(str::to_owned).collect();
+        return line.split_ascii_whitespace().map(str::to_owned).collect();
     }
     line.split(format.separator.as_str()).map(str::to_owned).collect()
 }

@@ -7,7 +7,7 @@ use crate::{
 
 /// A tag with its label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tag<'a> {
+pub(crate) enum Tag<'a> {
     Outside,
     Begin(&'a str),
     Inside(&'a str),
@@ -16,13 +16,14 @@ pub(super) enum Tag<'a> {
 }
 
 impl<'a> Tag<'a> {
-    pub(super) fn parse(tag: &'a str, scheme: Scheme) -> Result<Self, Problem> {
+    pub(crate) fn parse(tag: &'a str, scheme: Scheme) -> Result<Self, Problem> {
         let malformed = || Problem::Tag {
             tag: tag.to_owned(),
             scheme: match scheme {
                 Scheme::Bio => "BIO (`O`, `B-label`, `I-label`)",
                 Scheme::Iob1 => "IOB1 (`O`, `B-label`, `I-label`)",
                 Scheme::Iobes => "IOBES (`O`, `B-label`, `I-label`, `E-label`, `S-label`)",
+                Scheme::Bilou => "BILOU (`O`, `B-label`, `I-label`, `L-label`, `U-label`)",
             },
         };
         if tag == "O" {
@@ -34,6 +35,8 @@ impl<'a> Tag<'a> {
             Some(("I", label)) => Ok(Self::Inside(label)),
             Some(("E", label)) if scheme == Scheme::Iobes => Ok(Self::End(label)),
             Some(("S", label)) if scheme == Scheme::Iobes => Ok(Self::Single(label)),
+            Some(("L", label)) if scheme == Scheme::Bilou => Ok(Self::End(label)),
+            Some(("U", label)) if scheme == Scheme::Bilou => Ok(Self::Single(label)),
             Some(_) => Err(malformed()),
         }
     }
@@ -41,23 +44,23 @@ impl<'a> Tag<'a> {
 
 /// A half-open range of tokens with its label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mention<'a> {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) label: &'a str,
+pub(crate) struct Mention<'a> {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) label: &'a str,
 }
 
 /// The mentions of one tag column, in order, with the tokens at which tags broke the scheme and those at which a
 /// reproduced defect lost or changed a mention.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Decoded<'a> {
-    pub(super) mentions: Vec<Mention<'a>>,
-    pub(super) inconsistent: Vec<usize>,
-    pub(super) defects: Vec<usize>,
+pub(crate) struct Decoded<'a> {
+    pub(crate) mentions: Vec<Mention<'a>>,
+    pub(crate) inconsistent: Vec<usize>,
+    pub(crate) defects: Vec<usize>,
 }
 
 /// Reads a sentence's tags as conlleval does: what continues no open entity of its label starts one.
-pub(super) fn decode<'a>(tags: &[Tag<'a>], scheme: Scheme, defects: &[Defect]) -> Decoded<'a> {
+pub(crate) fn decode<'a>(tags: &[Tag<'a>], scheme: Scheme, defects: &[Defect]) -> Decoded<'a> {
     let mut decoder = Decoder {
         scheme,
         loose_inside: defects.contains(&Defect::LooseInside),
@@ -123,9 +126,9 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Ends it without its own last tag, which IOBES asks for.
+    /// Ends it without its own last tag, which IOBES and BILOU ask for.
     fn cut(&mut self, end: usize) {
-        if self.open.is_some() && self.scheme == Scheme::Iobes {
+        if self.open.is_some() && matches!(self.scheme, Scheme::Iobes | Scheme::Bilou) {
             self.found.inconsistent.push(end - 1);
         }
         self.close(end);
@@ -162,6 +165,13 @@ mod tests {
         let found = decoded(&["B-A", "E-A", "E-A", "S-B", "B-A", "I-A", "O"], Scheme::Iobes, &[]);
         assert_eq!(ranges(&found), [(0, 2, "A"), (2, 3, "A"), (3, 4, "B"), (4, 6, "A")]);
         assert_eq!(found.inconsistent, [2, 5]);
+    }
+
+    #[test]
+    fn bilou_is_iobes_by_other_letters() {
+        let found = decoded(&["B-A", "L-A", "L-A", "U-B", "B-A", "I-A", "O"], Scheme::Bilou, &[]);
+        let expected = decoded(&["B-A", "E-A", "E-A", "S-B", "B-A", "I-A", "O"], Scheme::Iobes, &[]);
+        assert_eq!(found, expected);
     }
 
     #[test]

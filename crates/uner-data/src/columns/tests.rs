@@ -23,6 +23,8 @@ fn tags(label: Option<&str>, length: usize, scheme: &str, adjacent: bool) -> Vec
             let prefix = match (scheme, at == 0, at + 1 == length) {
                 ("iobes", true, true) => 'S',
                 ("iobes", false, true) => 'E',
+                ("bilou", true, true) => 'U',
+                ("bilou", false, true) => 'L',
                 ("iob1", true, _) if !adjacent => 'I',
                 (_, true, _) => 'B',
                 _ => 'I',
@@ -68,7 +70,7 @@ proptest! {
     #[test]
     fn every_scheme_is_read_back(
         sentences in prop::collection::vec(sentence(), 1..5),
-        scheme in prop::sample::select(vec!["bio", "iob1", "iobes"]),
+        scheme in prop::sample::select(vec!["bio", "iob1", "iobes", "bilou"]),
         separator in prop::sample::select(vec!["\t", " ", " ||| "]),
         end in prop::sample::select(vec!["\n", "\r\n"]),
     ) {

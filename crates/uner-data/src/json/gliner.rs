@@ -1,19 +1,26 @@
-//! GLiNER's files: tokens, and entities as `[first, last, label]` with `last` inclusive.
+//! GLiNER's files: tokens, and entities as `[first, last, label]` with `last` inclusive. Types that the file lists for
+//! asking (`ner_labels`, all of them; `ner_negatives`, absent ones) are asked behind those that occur.
 
 use serde::Deserialize;
 
-use super::{Records, entity};
+use super::{Records, ask};
 use crate::{
     DataError, Example, Problem, Span,
-    format::Container,
+    format::Gliner,
     lines::Input,
+    passage::Passage,
     read::{Context, Reader, join},
+    text::Text,
 };
 
 #[derive(Deserialize)]
 struct Item {
     tokenized_text: Vec<String>,
     ner: Vec<(i64, i64, String)>,
+    #[serde(default, alias = "negative")]
+    ner_negatives: Option<Vec<String>>,
+    #[serde(default, alias = "label")]
+    ner_labels: Option<Vec<String>>,
 }
 
 pub(crate) struct GlinerReader {
@@ -21,8 +28,8 @@ pub(crate) struct GlinerReader {
 }
 
 impl GlinerReader {
-    pub(crate) fn new(input: Input) -> Self {
-        Self { records: Records::new(Container::Array, input) }
+    pub(crate) fn new(format: &Gliner, input: Input) -> Self {
+        Self { records: Records::new(format.container, input) }
     }
 }
 
@@ -35,22 +42,36 @@ impl Reader for GlinerReader {
 
 fn example(item: &Item, line: usize, context: &mut Context<'_>) -> Result<Example, DataError> {
     let (text, tokens) = join(item.tokenized_text.iter().map(String::as_str));
-    let mut entities = Vec::with_capacity(item.ner.len());
+    let whole = Text::new(&text);
+    let mut passage = Passage::new(&whole);
+    let mut problems = Vec::new();
     for (first, last, label) in &item.ner {
         let token = |index: i64| usize::try_from(index).ok().and_then(|index| tokens.get(index));
-        let span = match (token(*first), token(*last)) {
-            (Some(first), Some(last)) if first.start < last.end => Span { start: first.start, end: last.end },
-            _ => {
-                let message = format!(
-                    "entity [{first}, {last}, \"{label}\"] is not a range of the {} tokens",
-                    tokens.len()
-                );
-                return Err(context.malformed(line, Problem::Json(message)));
-            }
+        let (Some(first), Some(last), true) = (token(*first), token(*last), first <= last) else {
+            let message = format!(
+                "entity [{first}, {last}, \"{label}\"] is not a range of the {} tokens",
+                tokens.len()
+            );
+            problems.push(context.malformed(line, Problem::Json(message)));
+            continue;
         };
-        if let Some(entity_type) = context.entity_type(label, 1, line)? {
-            entities.push(entity(&text, span, entity_type));
+        let span = Span { start: first.start, end: last.end };
+        let added = context.entity_type(label, 1, line).and_then(|entity_type| {
+            entity_type.map_or(Ok(()), |entity_type| passage.add(span, entity_type, line, context))
+        });
+        problems.extend(added.err());
+    }
+    let mut example = Example::new(String::new(), String::new(), passage.into_entities());
+    for label in item.ner_labels.iter().flatten() {
+        let Some(entity_type) = context.entity_type(label, 0, line)? else { continue };
+        if !example.queries.contains(&entity_type) {
+            example.queries.push(entity_type);
         }
     }
-    Ok(Example::new(String::new(), text, entities))
+    for label in item.ner_negatives.iter().flatten() {
+        let Some(entity_type) = context.entity_type(label, 0, line)? else { continue };
+        ask(&mut example.queries, entity_type, line, context);
+    }
+    example.text = text;
+    context.unless(problems, || example)
 }

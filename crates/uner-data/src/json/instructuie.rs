@@ -1,14 +1,19 @@
 //! InstructUIE's files. Their `pos` is not always the place of `name` (some published files have placeholders
 //! there), so it is checked, and the mention is looked for in the text where it is wrong.
 
+use std::collections::{HashMap, HashSet, VecDeque};
+
 use serde::Deserialize;
 
-use super::{Records, align, entity};
+use super::Records;
 use crate::{
-    DataError, Entity, Example, Note, Span,
-    format::Container,
+    DataError, Example, Note, Span,
+    align::occurrences,
+    format::{Instructuie, Offsets},
     lines::Input,
+    passage::{Passage, trimmed},
     read::{Context, Reader},
+    text::Text,
 };
 
 #[derive(Deserialize)]
@@ -28,40 +33,89 @@ struct Mention {
 
 pub(crate) struct InstructuieReader {
     records: Records,
+    offsets: Offsets,
 }
 
 impl InstructuieReader {
-    pub(crate) fn new(input: Input) -> Self {
-        Self { records: Records::new(Container::Array, input) }
+    pub(crate) fn new(format: &Instructuie, input: Input) -> Self {
+        Self { records: Records::new(format.container, input), offsets: format.offsets }
     }
 }
 
 impl Reader for InstructuieReader {
     fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
         let item = self.records.next(context)?;
-        Some(item.and_then(|(line, item)| example(item, line, context)))
+        Some(item.and_then(|(line, item)| example(&item, self.offsets, line, context)))
     }
 }
 
-fn example(item: Item, line: usize, context: &mut Context<'_>) -> Result<Example, DataError> {
-    let names: Vec<String> = item.entities.iter().map(|mention| mention.name.clone()).collect();
-    let found = align(&item.sentence, &names);
-    let mut entities = Vec::with_capacity(names.len());
-    for (mention, found) in item.entities.into_iter().zip(found) {
-        let Some(entity_type) = context.entity_type(&mention.label, 1, line)? else { continue };
-        if let Some(span) = stated(&mention, &item.sentence) {
-            entities.push(entity(&item.sentence, span, entity_type));
+fn example(
+    item: &Item,
+    offsets: Offsets,
+    line: usize,
+    context: &mut Context<'_>,
+) -> Result<Example, DataError> {
+    let text = Text::new(&item.sentence);
+    let stated: Vec<Option<(Span, Offsets)>> =
+        item.entities.iter().map(|mention| stated(mention, &text, offsets)).collect();
+    let mut places = Places::new(&item.sentence, stated.iter().flatten().map(|(span, _)| *span));
+    let mut passage = Passage::new(&text);
+    let mut problems = Vec::new();
+    for (mention, stated) in item.entities.iter().zip(stated) {
+        let entity_type = match context.entity_type(&mention.label, 1, line) {
+            Ok(Some(entity_type)) => entity_type,
+            Ok(None) => continue,
+            Err(error) => {
+                problems.push(error);
+                continue;
+            }
+        };
+        if let Some((span, unit)) = stated {
+            if unit != offsets {
+                context.note(Note::OtherOffsets(unit), line);
+            }
+            problems.extend(passage.add(span, entity_type, line, context).err());
             continue;
         }
-        context.note(if found.is_some() { Note::WrongPosition } else { Note::MentionNotInText }, line);
-        entities.push(Entity { text: mention.name, entity_type, span: found });
+        let name = trimmed(&mention.name, line, context);
+        let found = places.next(&name);
+        if found.is_some() {
+            context.note(Note::WrongPosition, line);
+        }
+        passage.add_placed(&name, found, entity_type, line, context);
     }
-    Ok(Example::new(String::new(), item.sentence, entities))
+    context.unless(problems, || Example::new(String::new(), item.sentence.clone(), passage.into_entities()))
 }
 
-/// The stated position, where it is the place of the mention.
-fn stated(mention: &Mention, text: &str) -> Option<Span> {
+/// The stated position, where it is the place of the mention, and the unit in which it is.
+fn stated(mention: &Mention, text: &Text<'_>, offsets: Offsets) -> Option<(Span, Offsets)> {
     let [start, end] = mention.pos[..] else { return None };
-    let span = Span { start: usize::try_from(start).ok()?, end: usize::try_from(end).ok()? };
-    (span.slice(text) == Some(&mention.name)).then_some(span)
+    let mut units = std::iter::once(offsets).chain(Offsets::ALL);
+    units.find_map(|unit| {
+        let span = text.span(start, end, unit)?;
+        (!mention.name.is_empty() && text.slice(span) == mention.name).then_some((span, unit))
+    })
+}
+
+/// Where mentions without a right position stand: repeats of one take its occurrences in turn, those first that are not
+/// stated to be an entity's. When all are taken, it is the last one again.
+struct Places<'a> {
+    text: &'a str,
+    taken: HashSet<Span>,
+    left: HashMap<String, VecDeque<Span>>,
+}
+
+impl<'a> Places<'a> {
+    fn new(text: &'a str, taken: impl Iterator<Item = Span>) -> Self {
+        Self { text, taken: taken.collect(), left: HashMap::new() }
+    }
+
+    fn next(&mut self, mention: &str) -> Option<Span> {
+        let left = self.left.entry(mention.to_owned()).or_insert_with(|| {
+            let (taken, free): (VecDeque<Span>, VecDeque<Span>) =
+                occurrences(self.text, mention).into_iter().partition(|span| self.taken.contains(span));
+            free.into_iter().chain(taken).collect()
+        });
+        if left.len() > 1 { left.pop_front() } else { left.front().copied() }
+    }
 }

@@ -1,19 +1,18 @@
 //! JSON formats. Arrays are read element by element, JSON Lines line by line.
 
 pub(crate) mod conversations;
+mod distinct;
+mod exports;
 pub(crate) mod gliner;
 pub(crate) mod instructuie;
+pub(crate) mod python;
 pub(crate) mod queries;
 mod records;
 pub(crate) mod spans;
 
 use records::Records;
 
-use crate::{
-    DataError, Entity, Example, Note,
-    align::align,
-    read::{Context, entity},
-};
+use crate::{DataError, Example, Note, passage::Passage, read::Context, text::Text};
 
 /// A query with its answer, before verbalisation.
 struct Asked {
@@ -29,26 +28,32 @@ fn asked_example(
     line: usize,
     context: &mut Context<'_>,
 ) -> Result<Example, DataError> {
-    let mut example = Example { id, text, entities: Vec::new(), queries: Vec::new() };
+    let whole = Text::new(&text);
+    let mut passage = Passage::new(&whole);
+    let mut queries: Vec<String> = Vec::new();
     for Asked { label, mentions } in asked {
         let Some(entity_type) = context.entity_type(&label, mentions.len(), line)? else { continue };
-        if example.queries.contains(&entity_type) {
-            context.note(Note::RepeatedQuery, line);
-        } else {
-            example.queries.push(entity_type.clone());
-        }
-        let spans = align(&example.text, &mentions);
-        for (mention, span) in mentions.into_iter().zip(spans) {
-            if span.is_none() {
-                context.note(Note::MentionNotInText, line);
-            }
-            example.entities.push(Entity { text: mention, entity_type: entity_type.clone(), span });
-        }
+        passage.add_answer(&mentions, &entity_type, line, context);
+        ask(&mut queries, entity_type, line, context);
     }
-    Ok(example)
+    let entities = passage.into_entities();
+    Ok(Example { id, text, entities, queries })
+}
+
+/// Asks a type, once.
+fn ask(queries: &mut Vec<String>, entity_type: String, line: usize, context: &mut Context<'_>) {
+    if queries.contains(&entity_type) {
+        context.note(Note::RepeatedQuery, line);
+    } else {
+        queries.push(entity_type);
+    }
 }
 
 /// A JSON value as text: identifiers are strings in some files and numbers in others.
 fn plain(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }

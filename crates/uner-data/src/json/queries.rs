@@ -1,11 +1,11 @@
-//! JSON Lines of one query each: a passage, a type and the list of its mentions (SLIMER's form of Pile-NER).
+//! One query a record, in JSON Lines or one array: a passage, a type and the list of its mentions (SLIMER's form of Pile-NER).
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{Asked, Records, asked_example};
+use super::{Asked, Records, asked_example, distinct::Distinct};
 use crate::{
     DataError, Example, Problem,
-    format::{Container, Queries},
+    format::Queries,
     lines::Input,
     read::{Context, Reader},
 };
@@ -16,15 +16,14 @@ pub(crate) struct QueryReader {
 }
 
 impl QueryReader {
-    pub(crate) fn new(keys: Queries, input: Input) -> Self {
-        Self { keys, records: Records::new(Container::Lines, input) }
+    pub(crate) fn new(keys: Queries, input: Input) -> std::io::Result<Self> {
+        Ok(Self { keys, records: Records::detect(input)? })
     }
 }
 
 impl Reader for QueryReader {
     fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
-        let row: Result<(usize, Map<String, Value>), DataError> = self.records.next(context)?;
-        Some(row.and_then(|(line, row)| {
+        Some(self.records.next(context)?.and_then(|(line, Distinct(row))| {
             let (text, asked) =
                 parse(&row, &self.keys).map_err(|message| context.malformed(line, Problem::Json(message)))?;
             asked_example(String::new(), text, vec![asked], line, context)
@@ -32,7 +31,7 @@ impl Reader for QueryReader {
     }
 }
 
-fn parse(row: &Map<String, Value>, keys: &Queries) -> Result<(String, Asked), String> {
+fn parse(row: &Value, keys: &Queries) -> Result<(String, Asked), String> {
     let string = |key: &str| {
         row.get(key)
             .and_then(Value::as_str)

@@ -1,9 +1,10 @@
 //! JSON records of a file, one at a time, with the line where each starts.
 
-use std::{io::BufRead, path::Path};
+use std::io::{self, BufRead, Cursor, Read};
 
 use serde::de::DeserializeOwned;
 
+use super::python;
 use crate::{
     DataError, Problem,
     format::Container,
@@ -11,9 +12,15 @@ use crate::{
     read::Context,
 };
 
+/// What a file is that should hold an array and starts with an object.
+const ONE_A_LINE: &str = "the file does not start with `[`: it is not a JSON array; where it holds one record a line, \
+                          set `container = \"lines\"` in the description's `[format]`";
+
 /// The bytes of one record.
 struct Record {
     line: usize,
+    /// Bytes before it in that line.
+    column: usize,
     /// Its number in the file, from 0.
     index: usize,
     bytes: Vec<u8>,
@@ -28,9 +35,28 @@ pub(super) enum Records {
 impl Records {
     pub(super) fn new(container: Container, input: Input) -> Self {
         match container {
-            Container::Array => Self::Array(Elements { input, line: 1, index: 0, state: State::Start }),
+            Container::Array => {
+                Self::Array(Elements { input, line: 1, column: 0, index: 0, state: State::Start })
+            }
             Container::Lines => Self::Lines { lines: Lines::new(input), index: 0 },
         }
+    }
+
+    /// The records of a file that says by its start how it holds them: an array of objects or of arrays starts with
+    /// `[{` or `[[`, as no line does that is a record.
+    pub(super) fn detect(mut input: Input) -> io::Result<Self> {
+        let mut start = Vec::new();
+        let mut seen = (0, 0);
+        while seen.0 < 2 && input.by_ref().take(1).read_to_end(&mut start)? == 1 {
+            let byte = start[start.len() - 1];
+            if !byte.is_ascii_whitespace() {
+                seen = (seen.0 + 1, if seen.0 == 0 { byte } else { seen.1 });
+            }
+        }
+        let second = start.last().copied();
+        let is_array = seen == (2, b'[') && matches!(second, Some(b'{' | b'[' | b']'));
+        let container = if is_array { Container::Array } else { Container::Lines };
+        Ok(Self::new(container, Box::new(Cursor::new(start).chain(input))))
     }
 
     /// The next record and its line. A record that is not a `T` is an error; the next call goes on after it.
@@ -39,36 +65,80 @@ impl Records {
         context: &Context<'_>,
     ) -> Option<Result<(usize, T), DataError>> {
         let record = match self {
-            Self::Array(elements) => elements.next(context.file)?,
-            Self::Lines { lines, index } => next_line(lines, index, context.file)?,
+            Self::Array(elements) => elements.next(context)?,
+            Self::Lines { lines, index } => next_line(lines, index, context)?,
         };
-        Some(record.and_then(|record| {
-            serde_json::from_slice(&record.bytes)
-                .map(|value| (record.line, value))
-                .map_err(|error| json_error(&record, &error, context))
-        }))
+        Some(record.and_then(|record| Ok((record.line, record.parse(context)?))))
     }
 }
 
-fn next_line(lines: &mut Lines, index: &mut usize, file: &Path) -> Option<Result<Record, DataError>> {
+fn next_line(
+    lines: &mut Lines,
+    index: &mut usize,
+    context: &Context<'_>,
+) -> Option<Result<Record, DataError>> {
     loop {
-        match lines.next(file)? {
+        match lines.next(context)? {
             Ok((_, line)) if line.trim().is_empty() => {}
             Ok((number, line)) => {
                 *index += 1;
-                return Some(Ok(Record { line: number, index: *index - 1, bytes: line.as_bytes().to_vec() }));
+                return Some(Ok(Record {
+                    line: number,
+                    column: 0,
+                    index: *index - 1,
+                    bytes: line.as_bytes().to_vec(),
+                }));
             }
             Err(error) => return Some(Err(error)),
         }
     }
 }
 
-/// serde's place is inside the record; the file's is what helps.
-fn json_error(record: &Record, error: &serde_json::Error, context: &Context<'_>) -> DataError {
-    let message = error.to_string();
-    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    let line = record.line + error.line().saturating_sub(1);
-    context.malformed(line, Problem::Json(format!("record {}: {message}", record.index)))
+impl Record {
+    fn parse<T: DeserializeOwned>(&self, context: &Context<'_>) -> Result<T, DataError> {
+        let mut lines = self.bytes.split(|byte| *byte == b'\n').zip(self.line..);
+        lines.try_for_each(|(line, number)| context.decoded(line, number).map(|_| ()))?;
+        let json = std::str::from_utf8(&self.bytes).expect("every line of it is UTF-8");
+        let strict = python::strict(json).map_err(|(at, message)| {
+            let before = json[..at].bytes().filter(|byte| *byte == b'\n').count();
+            context.malformed(self.line + before, Problem::Json(self.message(&message)))
+        })?;
+        serde_json::from_str(&strict).map_err(|error| self.error(&strict, &error, context))
+    }
+
+    fn message(&self, message: &str) -> String {
+        format!("record {}: {message}", self.index)
+    }
+
+    /// serde's place is inside the record; the file's is what helps.
+    fn error(&self, json: &str, error: &serde_json::Error, context: &Context<'_>) -> DataError {
+        let message = error.to_string();
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        let mut message = self.message(message);
+        if error.is_syntax() {
+            let written = json.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+            let at = written.floor_char_boundary(error.column().saturating_sub(1));
+            let before = if error.line() <= 1 { self.column } else { 0 };
+            let place: String = written[at..].chars().take(12).collect();
+            message = format!("{message} in column {} (`{place}`)", before + at + 1);
+        }
+        if error.is_syntax() && json.contains('\r') && !json.contains('\n') {
+            message.push_str(
+                "; the line holds `\\r`: where the file's lines end with it, convert them: `tr '\\r' '\\n'`",
+            );
+        } else if self.index == 0 && starts_array(json) {
+            message.push_str(
+                "; where the file is one array, set `container = \"array\"` in the description's `[format]`",
+            );
+        }
+        context.malformed(self.line + error.line().saturating_sub(1), Problem::Json(message))
+    }
+}
+
+/// Whether the first line of a file is rather the start of one array than a record.
+fn starts_array(json: &str) -> bool {
+    json.strip_prefix('[')
+        .is_some_and(|rest| matches!(rest.trim_start().chars().next(), None | Some('{' | '[')))
 }
 
 /// The elements of a JSON array: only their borders are found here, so that a malformed element does not hide those
@@ -76,6 +146,8 @@ fn json_error(record: &Record, error: &serde_json::Error, context: &Context<'_>)
 pub(super) struct Elements {
     input: Input,
     line: usize,
+    /// Bytes of the line that were read.
+    column: usize,
     index: usize,
     state: State,
 }
@@ -88,7 +160,7 @@ enum State {
 }
 
 impl Elements {
-    fn next(&mut self, file: &Path) -> Option<Result<Record, DataError>> {
+    fn next(&mut self, context: &Context<'_>) -> Option<Result<Record, DataError>> {
         let found = self.element();
         if !matches!(found, Ok(Ok(Some(_)))) {
             self.state = State::End;
@@ -97,9 +169,9 @@ impl Elements {
             Ok(Ok(record)) => record.map(Ok),
             Ok(Err(message)) => {
                 let problem = Problem::Json(message.to_owned());
-                Some(Err(DataError::Malformed { file: file.to_owned(), line: self.line, problem }))
+                Some(Err(context.malformed(self.line, problem)))
             }
-            Err(error) => Some(Err(lines::named(file, &error))),
+            Err(error) => Some(Err(lines::named(context.file, &error))),
         }
     }
 
@@ -111,7 +183,7 @@ impl Elements {
         let first = self.skip_blanks()?;
         if self.state == State::Start {
             if first != Some(b'[') {
-                return Ok(Err("the file does not start with `[`: it is not a JSON array"));
+                return Ok(Err(ONE_A_LINE));
             }
             self.bump(b'[');
             self.state = State::Inside;
@@ -125,7 +197,11 @@ impl Elements {
                 Some(_) => return Ok(Err("`,` or `]` is expected after a record")),
                 None => return Ok(Err("the file ends inside its array")),
             }
-            self.skip_blanks()?;
+            let line = self.line;
+            if self.skip_blanks()? == Some(b']') {
+                self.line = line;
+                return Ok(Err("there is a comma before `]`"));
+            }
         }
         self.collect()
     }
@@ -140,7 +216,7 @@ impl Elements {
 
     /// The bytes up to the end of the element that starts here.
     fn collect(&mut self) -> std::io::Result<Result<Option<Record>, &'static str>> {
-        let line = self.line;
+        let (line, column) = (self.line, self.column);
         let mut bytes = Vec::new();
         let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
         loop {
@@ -163,7 +239,7 @@ impl Elements {
             }
         }
         self.index += 1;
-        Ok(Ok(Some(Record { line, index: self.index - 1, bytes })))
+        Ok(Ok(Some(Record { line, column, index: self.index - 1, bytes })))
     }
 
     fn skip_blanks(&mut self) -> std::io::Result<Option<u8>> {
@@ -182,6 +258,7 @@ impl Elements {
     /// Steps over the byte that was peeked.
     fn bump(&mut self, byte: u8) {
         self.line += usize::from(byte == b'\n');
+        self.column = if byte == b'\n' { 0 } else { self.column + 1 };
         self.input.consume(1);
     }
 }

@@ -1,112 +1,183 @@
-//! JSON Lines of a text and its spans, under keys of the user's own.
+//! Texts with spans: rows under keys of the user's own, and the exports of annotation tools.
+
+use std::{collections::VecDeque, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{Records, entity, plain};
+use super::{Records, distinct::Distinct, exports, plain};
 use crate::{
-    DataError, Entity, Example, Problem, Span,
-    format::{Container, Jsonl},
-    lines::Input,
+    DataError, Example, Problem, Span,
+    format::{Jsonl, Offsets},
+    lines::{self, Input},
+    passage::Passage,
     read::{Context, Reader},
+    text::{Text, is_blank},
 };
 
+/// Who wrote a file, and so where its records have what.
+pub(crate) enum Source {
+    Keys(Jsonl),
+    LabelStudio,
+    Spacy,
+    Prodigy,
+    Doccano,
+}
+
+/// One annotated text of a record.
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) text: String,
+    /// Its mentions; what is wrong with one keeps the others from nothing.
+    pub(super) mentions: Vec<Result<Mention, String>>,
+}
+
+/// A mention with half-open offsets.
+pub(super) struct Mention {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) label: String,
+    pub(super) written: Option<String>,
+}
+
+impl Mention {
+    /// Its place, where the offsets are inside the text and give the mention as written, but for blanks at its ends.
+    fn span(&self, text: &Text<'_>, offsets: Offsets) -> Result<Span, Problem> {
+        let (start, end) = (self.start, self.end);
+        let is_stated = |span: Span| {
+            self.written.as_ref().is_none_or(|written| {
+                text.slice(span).trim_matches(is_blank) == written.trim_matches(is_blank)
+            })
+        };
+        let found = text.span(start, end, offsets);
+        if let Some(span) = found.filter(|span| is_stated(*span)) {
+            return Ok(span);
+        }
+        let would_fit = |unit: &Offsets| text.span(start, end, *unit).is_some_and(is_stated);
+        let fits = self.written.as_ref().and_then(|_| Offsets::ALL.into_iter().find(would_fit));
+        if let (Some(span), Some(stated)) = (found, &self.written) {
+            let (found, stated) = (text.slice(span).to_owned(), stated.clone());
+            return Err(Problem::SpanText { start, end, found, stated, fits });
+        }
+        let (label, length) = (self.label.clone(), text.length(offsets));
+        Err(Problem::SpanOutside { start, end, label, length, offsets, fits })
+    }
+}
+
 pub(crate) struct SpanReader {
-    keys: Jsonl,
+    source: Source,
+    offsets: Offsets,
     records: Records,
+    /// Further texts of the last record, with its line.
+    rows: VecDeque<(usize, Row)>,
 }
 
 impl SpanReader {
-    pub(crate) fn new(keys: Jsonl, input: Input) -> Self {
-        Self { keys, records: Records::new(Container::Lines, input) }
+    pub(crate) fn new(
+        source: Source,
+        offsets: Offsets,
+        file: &Path,
+        input: Input,
+    ) -> Result<Self, DataError> {
+        if file.extension().is_some_and(|extension| extension == "spacy") {
+            let message = "a `.spacy` file is binary: write its documents as JSON Lines with `json.dumps(doc.to_json())`";
+            let problem = Problem::Json(message.to_owned());
+            return Err(DataError::Malformed { file: file.to_owned(), line: 1, problem });
+        }
+        let records = Records::detect(input).map_err(|error| lines::named(file, &error))?;
+        Ok(Self { source, offsets, records, rows: VecDeque::new() })
     }
 }
 
 impl Reader for SpanReader {
     fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
-        let row: Result<(usize, Map<String, Value>), DataError> = self.records.next(context)?;
-        Some(row.and_then(|(line, row)| example(&row, &self.keys, line, context)))
-    }
-}
-
-fn example(
-    row: &Map<String, Value>,
-    keys: &Jsonl,
-    line: usize,
-    context: &mut Context<'_>,
-) -> Result<Example, DataError> {
-    let (text, listed) =
-        fields(row, keys).map_err(|message| context.malformed(line, Problem::Json(message)))?;
-    let mut entities: Vec<Entity> = Vec::with_capacity(listed.len());
-    for value in listed {
-        let placed = Mention::parse(value, keys)
-            .map_err(Problem::Json)
-            .and_then(|mention| mention.span(text).map(|span| (mention, span)));
-        let (mention, span) = placed.map_err(|problem| context.malformed(line, problem))?;
-        if let Some(entity_type) = context.entity_type(mention.label, 1, line)? {
-            entities.push(entity(text, span, entity_type));
+        loop {
+            if let Some((line, row)) = self.rows.pop_front() {
+                return Some(example(row, self.offsets, line, context));
+            }
+            let (line, Distinct(record)) = match self.records.next(context)? {
+                Ok(record) => record,
+                Err(error) => return Some(Err(error)),
+            };
+            let rows = match &self.source {
+                Source::Keys(keys) => row(&record, keys).map(|row| vec![row]),
+                Source::LabelStudio => exports::label_studio(&record, line, context),
+                Source::Spacy => exports::spacy(&record),
+                Source::Prodigy => exports::prodigy(&record, line, context),
+                Source::Doccano => exports::doccano(&record).map(|row| vec![row]),
+            };
+            match rows {
+                Ok(rows) => self.rows.extend(rows.into_iter().map(|row| (line, row))),
+                Err(message) => return Some(Err(context.malformed(line, Problem::Json(message)))),
+            }
         }
     }
-    let id = row.get(&keys.id).map_or_else(String::new, plain);
-    Ok(Example::new(id, text.to_owned(), entities))
 }
 
-/// The passage and the list of its entities.
-fn fields<'a>(row: &'a Map<String, Value>, keys: &Jsonl) -> Result<(&'a str, &'a [Value]), String> {
-    let text = row
-        .get(&keys.text)
-        .and_then(Value::as_str)
-        .ok_or_else(|| format!("the row has no string `{}`", keys.text))?;
-    let listed = row
+fn example(row: Row, offsets: Offsets, line: usize, context: &mut Context<'_>) -> Result<Example, DataError> {
+    let text = Text::new(&row.text);
+    let mut passage = Passage::new(&text);
+    let mut problems = Vec::new();
+    for mention in row.mentions {
+        let added =
+            mention.map_err(|message| context.malformed(line, Problem::Json(message))).and_then(|mention| {
+                let span =
+                    mention.span(&text, offsets).map_err(|problem| context.malformed(line, problem))?;
+                let Some(entity_type) = context.entity_type(&mention.label, 1, line)? else { return Ok(()) };
+                passage.add(span, entity_type, line, context)
+            });
+        problems.extend(added.err());
+    }
+    let entities = passage.into_entities();
+    context.unless(problems, || Example::new(row.id, row.text.clone(), entities))
+}
+
+/// A row under the user's keys, or spaCy's pair.
+fn row(record: &Value, keys: &Jsonl) -> Result<Row, String> {
+    if record.is_array() {
+        return exports::spacy_pair(record);
+    }
+    let record = record.as_object().ok_or_else(|| format!("`{record}` is not an object"))?;
+    let listed = record
         .get(&keys.entities)
         .and_then(Value::as_array)
         .ok_or_else(|| format!("the row has no list `{}`", keys.entities))?;
-    Ok((text, listed))
+    Ok(Row {
+        text: string(record, &keys.text)?,
+        id: record.get(&keys.id).map_or_else(String::new, plain),
+        mentions: listed.iter().flat_map(|value| mentions(value, keys)).collect(),
+    })
 }
 
-struct Mention<'a> {
-    start: i64,
-    end: i64,
-    label: &'a str,
-    written: Option<&'a str>,
+pub(super) fn string(record: &Map<String, Value>, key: &str) -> Result<String, String> {
+    let value = record.get(key).and_then(Value::as_str);
+    value.map(str::to_owned).ok_or_else(|| format!("the row has no string `{key}`"))
 }
 
-impl<'a> Mention<'a> {
-    fn parse(value: &'a Value, keys: &Jsonl) -> Result<Self, String> {
-        let field = |key: &str, index: usize| match value {
-            Value::Array(parts) if parts.len() == 3 => parts.get(index),
-            Value::Object(parts) => parts.get(key),
-            _ => None,
-        };
-        let number = |key: &str, index| {
-            field(key, index)
-                .and_then(Value::as_i64)
-                .ok_or_else(|| format!("entity `{value}` has no integer `{key}`"))
-        };
-        let label = field(&keys.label, 2)
-            .and_then(Value::as_str)
-            .ok_or_else(|| format!("entity `{value}` has no string `{}`", keys.label))?;
-        let written = value.get(&keys.mention).and_then(Value::as_str);
-        Ok(Self { start: number(&keys.start, 0)?, end: number(&keys.end, 1)?, label, written })
-    }
-
-    /// The span, which must be inside the text, not empty, and the mention as written where that is stated.
-    fn span(&self, text: &str) -> Result<Span, Problem> {
-        let outside = || Problem::SpanOutside {
-            start: self.start,
-            end: self.end,
-            label: self.label.to_owned(),
-            length: text.chars().count(),
-        };
-        let (Ok(start), Ok(end)) = (usize::try_from(self.start), usize::try_from(self.end)) else {
-            return Err(outside());
-        };
-        let span = Span { start, end };
-        let found = span.slice(text).filter(|found| !found.is_empty()).ok_or_else(outside)?;
-        match self.written {
-            Some(written) if written != found => {
-                Err(Problem::SpanText { start, end, found: found.to_owned(), stated: written.to_owned() })
-            }
-            _ => Ok(span),
+/// The mentions of an entity: one for each of its labels.
+pub(super) fn mentions(value: &Value, keys: &Jsonl) -> Vec<Result<Mention, String>> {
+    let field = |key: &str, index: usize| match value {
+        Value::Array(parts) if parts.len() >= 3 => parts.get(index),
+        Value::Object(parts) => parts.get(key),
+        _ => None,
+    };
+    let number = |key: &str, index| {
+        field(key, index)
+            .and_then(Value::as_i64)
+            .ok_or_else(|| format!("entity `{value}` has no integer `{key}`"))
+    };
+    let labels = match (field(&keys.label, 2), value.get("labels")) {
+        (Some(Value::String(label)), _) => vec![label.clone()],
+        (Some(Value::Array(labels)), _) | (None, Some(Value::Array(labels))) if !labels.is_empty() => {
+            labels.iter().filter_map(Value::as_str).map(str::to_owned).collect()
         }
+        _ => vec![],
+    };
+    if labels.is_empty() {
+        return vec![Err(format!("entity `{value}` has no string `{}`", keys.label))];
     }
+    let mention = |label: String| {
+        let written = value.get(&keys.mention).and_then(Value::as_str).map(str::to_owned);
+        Ok(Mention { start: number(&keys.start, 0)?, end: number(&keys.end, 1)?, label, written })
+    };
+    labels.into_iter().map(mention).collect()
 }

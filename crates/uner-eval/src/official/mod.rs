@@ -10,9 +10,9 @@
 //! count nothing. Where the original is peculiar (an entity that holds `]` loses the whole answer, articles and
 //! punctuation vanish, `The` becomes the empty string) so is this.
 //!
-//! Source: universal-ner/universal-ner, `src/eval/evaluate.py` and `get_response` of `src/utils.py`. Two known
-//! limits of the port: a lone surrogate escape (`\ud800`), which no Rust string can hold, makes an answer
-//! unreadable, and lower-casing follows the Unicode version of the Rust library, not Python's.
+//! Source: universal-ner/universal-ner, `src/eval/evaluate.py` and `get_response` of `src/utils.py`. A known limit of
+//! the port: lower-casing follows the Unicode version of the Rust library, not Python's. A lone surrogate (`\ud83d`),
+//! which Python's strings can hold, is a character of a private plane here ([`uner_data::as_python_reads`]).
 
 mod normalize;
 mod parse;

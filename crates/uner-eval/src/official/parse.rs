@@ -1,6 +1,7 @@
 //! From a model's text to strings.
 
 use super::{normalize, python::is_space};
+use crate::lines::from_python;
 
 /// What the released code takes from a generation: everything after the last `ASSISTANT:`, stripped.
 pub fn get_response(generated: &str) -> &str {
@@ -28,7 +29,7 @@ pub fn parse(answer: &str) -> Vec<String> {
 
 /// The strings of an answer as written, repeats kept. `None` where the released parser fails or finds nothing: the
 /// answer must start with `[`, the list ends at the first `]` on the same line, and all of it must be a JSON list
-/// of strings. (Python's `json.loads` also reads `NaN` and the like, but then fails on any item but a string.)
+/// of strings. (Python's `json.loads` also reads `NaN` and objects, but the parser fails on any item but a string.)
 pub fn mentions(answer: &str) -> Option<Vec<String>> {
     if !answer.starts_with('[') {
         return None;
@@ -37,5 +38,5 @@ pub fn mentions(answer: &str) -> Option<Vec<String>> {
     if list.contains('\n') {
         return None;
     }
-    serde_json::from_str(list).ok()
+    from_python(list).ok()
 }

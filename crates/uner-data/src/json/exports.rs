@@ -1,0 +1,174 @@
+//! The exports of annotation tools.
+
+use serde_json::{Map, Value};
+
+use super::{
+    plain,
+    spans::{Mention, Row, mentions, string},
+};
+use crate::{
+    Note,
+    columns::tags::{self, Tag},
+    format::{Jsonl, Scheme},
+    read::Context,
+};
+
+/// Label Studio's JSON (`data`, `annotations`) or JSON-MIN (the text and the lists of labelled spans). Of several
+/// annotations of a text, the ground truth is taken, or else the first.
+pub(super) fn label_studio(
+    record: &Value,
+    line: usize,
+    context: &mut Context<'_>,
+) -> Result<Vec<Row>, String> {
+    let record = object(record)?;
+    let id = record.get("id").map_or_else(String::new, plain);
+    let Some(data) = record.get("data").and_then(Value::as_object) else {
+        let listed = record.values().filter_map(Value::as_array).flatten();
+        let spans = listed.filter(|value| value.get("labels").is_some());
+        return Ok(vec![Row {
+            id,
+            text: string(record, "text")?,
+            mentions: spans.flat_map(region).collect(),
+        }]);
+    };
+    let text = match string(data, "text") {
+        Ok(text) => text,
+        Err(message) => only_string(data).ok_or(message)?,
+    };
+    let annotations = ["annotations", "completions"].iter().find_map(|key| record.get(*key)?.as_array());
+    let is_set = |annotation: &Value, key: &str| annotation.get(key).and_then(Value::as_bool) == Some(true);
+    let kept: Vec<&Value> =
+        annotations.into_iter().flatten().filter(|annotation| !is_set(annotation, "was_cancelled")).collect();
+    let taken = kept.iter().find(|annotation| is_set(annotation, "ground_truth")).or(kept.first());
+    let Some(annotation) = taken else {
+        context.note(Note::NotAccepted, line);
+        return Ok(Vec::new());
+    };
+    kept.iter().skip(1).for_each(|_| context.note(Note::FurtherAnnotation, line));
+    let results =
+        annotation.get("result").and_then(Value::as_array).ok_or("an annotation has no list `result`")?;
+    let values = results.iter().filter_map(|result| result.get("value"));
+    let spans = values.filter(|value| value.get("labels").is_some());
+    Ok(vec![Row { id, text, mentions: spans.flat_map(region).collect() }])
+}
+
+/// A labelled region. Label Studio writes the line breaks of its text as a backslash and an `n`.
+fn region(value: &Value) -> Vec<Result<Mention, String>> {
+    let mut found = mentions(value, &Jsonl::default());
+    for mention in found.iter_mut().flatten() {
+        mention.written = mention.written.take().map(|written| written.replace("\\n", "\n"));
+    }
+    found
+}
+
+fn only_string(data: &Map<String, Value>) -> Option<String> {
+    let mut strings = data.values().filter_map(Value::as_str);
+    let first = strings.next()?;
+    strings.next().is_none().then(|| first.to_owned())
+}
+
+/// spaCy's pair `[text, {"entities": […]}]`, a document as `Doc.to_json` writes it, or the paragraphs of its older
+/// training files.
+pub(super) fn spacy(record: &Value) -> Result<Vec<Row>, String> {
+    if record.is_array() {
+        return Ok(vec![spacy_pair(record)?]);
+    }
+    let record = object(record)?;
+    if let Some(paragraphs) = record.get("paragraphs").and_then(Value::as_array) {
+        return paragraphs.iter().map(paragraph).collect();
+    }
+    let listed = ["ents", "entities"].iter().find_map(|key| record.get(*key)?.as_array());
+    let listed = listed.ok_or("the record has no list `ents`, `entities` or `paragraphs`")?;
+    Ok(vec![Row { id: String::new(), text: string(record, "text")?, mentions: spans(listed) }])
+}
+
+pub(super) fn spacy_pair(record: &Value) -> Result<Row, String> {
+    let parts = match record.as_array().map(Vec::as_slice) {
+        Some([Value::String(text), annotations]) => Some((text, annotations)),
+        _ => None,
+    };
+    let parts = parts.and_then(|(text, annotations)| {
+        let listed = annotations.get("entities").unwrap_or(annotations);
+        Some((text.clone(), listed.as_array()?))
+    });
+    let (text, listed) = parts
+        .ok_or_else(|| format!("`{record}` is not `[text, {{\"entities\": [[start, end, label], …]}}]`"))?;
+    Ok(Row { id: String::new(), text, mentions: spans(listed) })
+}
+
+/// A paragraph: spans of its raw text, or a BILUO tag (`-` where it is unknown) for each token.
+fn paragraph(value: &Value) -> Result<Row, String> {
+    let paragraph = object(value)?;
+    let raw = paragraph.get("raw").and_then(Value::as_str);
+    if let (Some(raw), Some(listed)) = (raw, paragraph.get("entities").and_then(Value::as_array)) {
+        return Ok(Row { id: String::new(), text: raw.to_owned(), mentions: spans(listed) });
+    }
+    let sentences = paragraph.get("sentences").and_then(Value::as_array).into_iter().flatten();
+    let tokens: Vec<&Map<String, Value>> = sentences
+        .filter_map(|sentence| sentence.get("tokens")?.as_array())
+        .flatten()
+        .map(object)
+        .collect::<Result<_, _>>()?;
+    let words = tokens.iter().map(|token| string(token, "orth")).collect::<Result<Vec<String>, String>>()?;
+    let text = raw.map_or_else(|| words.join(" "), str::to_owned);
+    let places = places(&text, &words)?;
+    let tags = tokens.iter().map(|token| tag(token)).collect::<Result<Vec<Tag<'_>>, String>>()?;
+    let found = tags::decode(&tags, Scheme::Bilou, &[]);
+    let mention = |mention: &tags::Mention<'_>| {
+        let (start, end) = (places[mention.start].0, places[mention.end - 1].1);
+        Ok(Mention { start, end, label: mention.label.to_owned(), written: None })
+    };
+    Ok(Row { id: String::new(), mentions: found.mentions.iter().map(mention).collect(), text })
+}
+
+fn tag(token: &Map<String, Value>) -> Result<Tag<'_>, String> {
+    match token.get("ner").and_then(Value::as_str) {
+        None | Some("-" | "") => Ok(Tag::Outside),
+        Some(tag) => Tag::parse(tag, Scheme::Bilou).map_err(|problem| problem.to_string()),
+    }
+}
+
+/// The characters of each word in a text that holds the words in order.
+fn places(text: &str, words: &[String]) -> Result<Vec<(i64, i64)>, String> {
+    let (mut rest, mut at) = (text, 0);
+    let mut place = |word: &String| {
+        let found =
+            rest.find(word.as_str()).ok_or_else(|| format!("token `{word}` is not in its place in `raw`"))?;
+        let start = at + rest[..found].chars().count() as i64;
+        at = start + word.chars().count() as i64;
+        rest = &rest[found + word.len()..];
+        Ok((start, at))
+    };
+    words.iter().map(&mut place).collect()
+}
+
+/// A task of Prodigy. One that was rejected or ignored says nothing about its text.
+pub(super) fn prodigy(record: &Value, line: usize, context: &mut Context<'_>) -> Result<Vec<Row>, String> {
+    let record = object(record)?;
+    if record.get("answer").and_then(Value::as_str).is_some_and(|answer| answer != "accept") {
+        context.note(Note::NotAccepted, line);
+        return Ok(Vec::new());
+    }
+    let listed = record.get("spans").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    Ok(vec![Row { id: String::new(), text: string(record, "text")?, mentions: spans(listed) }])
+}
+
+/// A document of doccano: `label` or `labels` with arrays, or `entities` with objects; older versions call the text
+/// `data`.
+pub(super) fn doccano(record: &Value) -> Result<Row, String> {
+    let record = object(record)?;
+    let id = record.get("id").map_or_else(String::new, plain);
+    let text = string(record, "text").or_else(|message| string(record, "data").map_err(|_| message))?;
+    let listed = ["entities", "label", "labels"].iter().find_map(|key| record.get(*key)?.as_array());
+    let listed = listed.ok_or("the row has no list `label`, `labels` or `entities`")?;
+    let keys = Jsonl { start: "start_offset".to_owned(), end: "end_offset".to_owned(), ..Jsonl::default() };
+    Ok(Row { id, text, mentions: listed.iter().flat_map(|value| mentions(value, &keys)).collect() })
+}
+
+fn spans(listed: &[Value]) -> Vec<Result<Mention, String>> {
+    listed.iter().flat_map(|value| mentions(value, &Jsonl::default())).collect()
+}
+
+fn object(value: &Value) -> Result<&Map<String, Value>, String> {
+    value.as_object().ok_or_else(|| format!("`{value}` is not an object"))
+}

@@ -1,0 +1,121 @@
+//! The entities of one text: each span with a type is one entity, whatever the format and however often it is given.
+
+use std::collections::HashSet;
+
+use crate::{
+    DataError, Entity, Note, Problem, Span,
+    align::align,
+    read::Context,
+    text::{Text, is_blank},
+};
+
+pub(crate) struct Passage<'a> {
+    text: &'a Text<'a>,
+    entities: Vec<Entity>,
+    /// Span and type of every entity that has a span.
+    spans: HashSet<(Span, String)>,
+    /// Mention and type of every entity.
+    mentions: HashSet<(String, String)>,
+}
+
+impl<'a> Passage<'a> {
+    pub(crate) fn new(text: &'a Text<'a>) -> Self {
+        Self { text, entities: Vec::new(), spans: HashSet::new(), mentions: HashSet::new() }
+    }
+
+    pub(crate) fn into_entities(self) -> Vec<Entity> {
+        self.entities
+    }
+
+    /// Adds the entity at a span inside the text, without the blanks at its ends. A span of blanks is an error.
+    pub(crate) fn add(
+        &mut self,
+        span: Span,
+        entity_type: String,
+        line: usize,
+        context: &mut Context<'_>,
+    ) -> Result<(), DataError> {
+        let found = self.text.slice(span);
+        let mention = found.trim_matches(is_blank);
+        if mention.is_empty() {
+            let Span { start, end } = span;
+            let problem = Problem::SpanBlank { start, end, entity_type, found: found.to_owned() };
+            return Err(context.malformed(line, problem));
+        }
+        if mention.len() < found.len() {
+            context.note(Note::BlankEdges, line);
+        }
+        let left = found.chars().take_while(|&character| is_blank(character)).count();
+        let start = span.start + left;
+        self.keep(
+            mention,
+            Some(Span { start, end: start + mention.chars().count() }),
+            entity_type,
+            line,
+            context,
+        );
+        Ok(())
+    }
+
+    /// Adds an answer: mentions of one type, without offsets. The k-th repeat of a mention stands at the k-th of its
+    /// occurrences; one that the text does not hold has no span, and one given more often than the text holds it is
+    /// a repetition.
+    pub(crate) fn add_answer(
+        &mut self,
+        mentions: &[String],
+        entity_type: &str,
+        line: usize,
+        context: &mut Context<'_>,
+    ) {
+        let mentions: Vec<String> = mentions.iter().map(|mention| trimmed(mention, line, context)).collect();
+        let spans = align(self.text.as_str(), &mentions);
+        for (mention, span) in mentions.iter().zip(spans) {
+            self.add_placed(mention, span, entity_type.to_owned(), line, context);
+        }
+    }
+
+    /// Adds a mention where it was found by its text.
+    pub(crate) fn add_placed(
+        &mut self,
+        mention: &str,
+        span: Option<Span>,
+        entity_type: String,
+        line: usize,
+        context: &mut Context<'_>,
+    ) {
+        let key = (mention.to_owned(), entity_type);
+        if span.is_none() && self.mentions.contains(&key) {
+            context.note(Note::RepeatedEntity, line);
+            return;
+        }
+        if span.is_none() {
+            context.note(Note::MentionNotInText, line);
+        }
+        self.keep(mention, span, key.1, line, context);
+    }
+
+    fn keep(
+        &mut self,
+        mention: &str,
+        span: Option<Span>,
+        entity_type: String,
+        line: usize,
+        context: &mut Context<'_>,
+    ) {
+        if span.is_some_and(|span| !self.spans.insert((span, entity_type.clone()))) {
+            context.note(Note::RepeatedEntity, line);
+            return;
+        }
+        self.mentions.insert((mention.to_owned(), entity_type.clone()));
+        self.entities.push(Entity { text: mention.to_owned(), entity_type, span });
+    }
+}
+
+/// A mention without the blanks at its ends.
+pub(crate) fn trimmed(mention: &str, line: usize, context: &mut Context<'_>) -> String {
+    let kept = mention.trim_matches(is_blank);
+    if kept.len() < mention.len() {
+        context.note(Note::BlankEdges, line);
+    }
+    kept.to_owned()
+}

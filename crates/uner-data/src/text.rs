@@ -1,0 +1,107 @@
+//! A text with an index of its characters: a span is found without counting from the start, so that many spans of a
+//! long text take time in proportion to the text.
+
+use std::cell::OnceCell;
+
+use crate::{Span, format::Offsets};
+
+pub(crate) struct Text<'a> {
+    written: &'a str,
+    /// The byte at which each character starts, and the text's end. Empty for ASCII, where they are equal.
+    bytes: Vec<usize>,
+    /// The same in UTF-16 code units.
+    utf16: OnceCell<Vec<usize>>,
+}
+
+impl<'a> Text<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        let bytes = if text.is_ascii() { Vec::new() } else { borders(text, char::len_utf8) };
+        Self { written: text, bytes, utf16: OnceCell::new() }
+    }
+
+    pub(crate) fn as_str(&self) -> &'a str {
+        self.written
+    }
+
+    /// How long the text is in a unit.
+    pub(crate) fn length(&self, unit: Offsets) -> usize {
+        match unit {
+            _ if self.bytes.is_empty() => self.written.len(),
+            Offsets::Characters => self.bytes.len() - 1,
+            Offsets::Bytes => self.written.len(),
+            Offsets::Utf16 => self.utf16().last().copied().unwrap_or(0),
+        }
+    }
+
+    /// The span between two offsets of a unit; `None` when it ends before it starts, reaches outside the text or cuts
+    /// a character.
+    pub(crate) fn span(&self, start: i64, end: i64, unit: Offsets) -> Option<Span> {
+        let span = Span { start: self.character(start, unit)?, end: self.character(end, unit)? };
+        (span.start <= span.end).then_some(span)
+    }
+
+    /// The characters in a span, which must be inside the text.
+    pub(crate) fn slice(&self, span: Span) -> &'a str {
+        &self.written[self.byte(span.start)..self.byte(span.end)]
+    }
+
+    fn byte(&self, character: usize) -> usize {
+        if self.bytes.is_empty() { character } else { self.bytes[character] }
+    }
+
+    fn character(&self, offset: i64, unit: Offsets) -> Option<usize> {
+        let offset = usize::try_from(offset).ok()?;
+        match unit {
+            _ if self.bytes.is_empty() => (offset <= self.written.len()).then_some(offset),
+            Offsets::Characters => (offset < self.bytes.len()).then_some(offset),
+            Offsets::Bytes => self.bytes.binary_search(&offset).ok(),
+            Offsets::Utf16 => self.utf16().binary_search(&offset).ok(),
+        }
+    }
+
+    fn utf16(&self) -> &[usize] {
+        self.utf16.get_or_init(|| borders(self.written, char::len_utf16))
+    }
+}
+
+/// Where each character starts, and the end of the last, in the unit that `length` counts.
+fn borders(text: &str, length: fn(char) -> usize) -> Vec<usize> {
+    let mut end = 0;
+    let ends = text.chars().map(|character| {
+        end += length(character);
+        end
+    });
+    std::iter::once(0).chain(ends).collect()
+}
+
+/// White space, no-break spaces among it, and the characters without width that separate words or mark a byte order.
+pub(crate) fn is_blank(character: char) -> bool {
+    character.is_whitespace() || matches!(character, '\u{200b}' | '\u{2060}' | '\u{feff}')
+}
+
+/// Without its blanks: tools write line breaks and the gaps of a discontinuous mention as they like.
+pub(crate) fn squeeze(text: &str) -> String {
+    text.chars().filter(|&character| !is_blank(character)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_count_in_their_unit() {
+        let text = Text::new("é🚀 ab");
+        let found = |start, end, unit| text.span(start, end, unit).map(|span| text.slice(span));
+        assert_eq!(found(3, 5, Offsets::Characters), Some("ab"));
+        assert_eq!(found(4, 6, Offsets::Utf16), Some("ab"));
+        assert_eq!(found(7, 9, Offsets::Bytes), Some("ab"));
+        assert_eq!(found(2, 6, Offsets::Utf16), None, "inside a surrogate pair");
+        assert_eq!(found(1, 2, Offsets::Bytes), None, "inside a character");
+        assert_eq!(found(4, 7, Offsets::Utf16), None);
+        assert_eq!(found(-1, 1, Offsets::Characters), None);
+        assert_eq!(found(2, 1, Offsets::Characters), None);
+        let lengths = [Offsets::Characters, Offsets::Utf16, Offsets::Bytes].map(|unit| text.length(unit));
+        assert_eq!(lengths, [5, 6, 9]);
+        assert_eq!(Text::new("").span(0, 0, Offsets::Utf16), Some(Span { start: 0, end: 0 }));
+    }
+}

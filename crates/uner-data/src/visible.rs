@@ -1,0 +1,37 @@
+//! Text of a file in a message: characters that cannot be seen, or that steer a terminal, are written as escapes.
+
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
+/// The text with control characters, characters without width, direction marks, blanks other than the space, and
+/// private or unassigned characters as `\r` or `\u{200b}`.
+///
+/// ```
+/// assert_eq!(uner_data::visible("PER\r \u{1b}[31m\u{200b}é"), "PER\\r \\u{1b}[31m\\u{200b}é");
+/// ```
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_hidden(character) { shown.extend(character.escape_default()) } else { shown.push(character) }
+    }
+    shown
+}
+
+fn is_hidden(character: char) -> bool {
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
+    match character.general_category() {
+        GeneralCategory::Control
+        | GeneralCategory::Format
+        | GeneralCategory::LineSeparator
+        | GeneralCategory::ParagraphSeparator
+        | GeneralCategory::SpaceSeparator
+        | GeneralCategory::PrivateUse
+        | GeneralCategory::Unassigned => true,
+        // Fillers, joiners and variation selectors: letters and marks by category, without a glyph of their own.
+        _ => matches!(
+            character,
+            '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{ffa0}' | '\u{fe00}'..='\u{fe0f}'
+        ),
+    }
+}
