@@ -303,7 +303,8 @@ int main(int, char** arguments) {
     for (const Buffer& buffer : buffers) {
         size_t missing = 0;
         for (u32 writer : buffer.writer) missing += writer == 0;
-        if (missing && missing < buffer.bytes && !buffer.known && !buffer.shares) fail(std::to_string(missing) + " bytes of an output were not written");
+        bool partly = missing > 0 && missing < buffer.bytes && !buffer.known && !buffer.shares;
+        if (partly) fail(std::to_string(missing) + " bytes of an output were not written");
         std::fwrite(buffer.data, 1, buffer.bytes, stdout);
     }
 }

@@ -3,16 +3,19 @@
 //! # Order
 //! The sums are f32, patch by patch, `[rows, heads, patch]`; a head's patches are those of its blocks of queries, panel by panel.
 //! Key tiles add in a fixed order, the last first. Beside each patch stands how far that is (`turns`, after the word that numbers
-//! the cubes): tile `t` of `n` waits until it is `n - t - 1`, then adds and raises it to `n - t`. If tile `t + 1` does not visit
-//! the patch none behind it does, since tokens of a document stand together: tile `t` is the first, waits for none, and writes
-//! instead of adding. So nobody has to fill the sums with zeros, and a patch whose turn is still 0 has not been visited.
+//! the cubes): tile `t` of `n` waits until it is `n - t - 1`, then adds and raises it to `n - t`. The first tile waits for none,
+//! and writes instead of adding, so nobody fills the sums with zeros; a patch whose turn is still 0 has not been visited.
+//!
+//! Tile `t` is the first if tile `t + 1` does not visit the patch. No tile behind that one does then: a document of tile `t`
+//! reaches the queries of the patch, and since its tokens stand together, it also fills every tile between, but for the last that
+//! can see the patch, which may begin among its queries.
 //!
 //! # No deadlock
-//! A cube waits for one cube alone, that of the next key tile of the same head, by the same extents
-//! ([`query_extent`](super::super::mask::query_extent)) from which that cube takes the patches it visits. Cubes take their tiles
-//! by the order in which they begin, the last tile of a head first: the other cube has begun, and cubes that have begun run to
-//! their end. While a cube waits its planes that multiply go on, until both slots of a patch are full. Under the causal mask a
-//! tile begins at its own queries, which the tiles behind it do not see or have long passed, so waits are short.
+//! A cube waits for one cube alone, that of the next key tile of the same head, and only for patches which that cube visits by
+//! the same extents ([`query_extent`](super::super::mask::query_extent)). Cubes take their tiles by the order in which they
+//! begin, the last tile of a head first: the other cube has begun, and runs to its end, since the first of all waits for none.
+//! This holds whatever the tables say. While a cube waits, its planes that multiply go on until both slots of a patch are full.
+//! Under the causal mask a tile begins at its own queries, which the tiles behind it do not see or have passed: waits are short.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
