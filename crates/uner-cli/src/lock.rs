@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 /// The locked file in the folder; it says which process holds it.
 const FILE: &str = "lock";
@@ -23,8 +23,9 @@ impl RunLock {
     pub(crate) fn hold(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         let mut options = fs_err::OpenOptions::new();
+        let file = options.create(true).truncate(false).read(true).write(true).open(&path);
         let (mut file, _) =
-            options.create(true).truncate(false).read(true).write(true).open(&path)?.into_parts();
+            file.with_context(|| format!("`{}` cannot be used", folder.display()))?.into_parts();
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0)?;

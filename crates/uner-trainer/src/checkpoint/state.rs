@@ -86,6 +86,9 @@ impl State {
                 ));
             }
             let [before, after] = [self, wanted].map(|state| state.train.lr_at(self.step, conversations));
+            if before == after {
+                continue;
+            }
             let rates = format!(
                 "the learning rate of the next step would have been {before:.3e} and will be {after:.3e}"
             );
@@ -94,7 +97,7 @@ impl State {
                     "{changed}: {rates}; set it back, or say so again with `--set {key}={now}`"
                 ));
             }
-            longer = (before != after).then(|| format!("{changed}: {rates}"));
+            longer = Some(format!("{changed}: {rates}"));
         }
         Ok(longer)
     }
