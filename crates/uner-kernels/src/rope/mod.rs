@@ -107,7 +107,7 @@ impl RotaryTable {
         Self { cos: tensor(&cos), sin: tensor(&sin) }
     }
 
-    /// The same with every cosine and sine multiplied by `factor`, as YaRN wants it (Peng et al. 2023): what is rotated by it is scaled.
+    /// The same with every cosine and sine multiplied by `factor`, as `YaRN` wants it (Peng et al. 2023): what is rotated by it is scaled.
     #[must_use]
     pub fn scaled(self, factor: f32) -> Self {
         if factor == 1.0 {
