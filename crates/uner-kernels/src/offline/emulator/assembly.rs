@@ -110,7 +110,6 @@ fn call(template: &str, operands: &str) -> String {
         "ex2.approx.ftz.f32" => ("ex2", vec![]),
         "sqrt.approx.ftz.f32" => ("root", vec![]),
         "rcp.approx.ftz.f32" => ("reciprocal", vec![]),
-        "redux.sync.or.b32" => ("any_lane", vec![]),
         "shfl.sync.idx.b32" => ("shuffle", vec![constant(2)]),
         "atom.relaxed.gpu.global.inc.u32" if template.contains("], 0x7fffffff;") => ("count_up", vec![]),
         "shfl.sync.bfly.b32" => ("shuffle_xor", vec![constant(2)]),

@@ -23,7 +23,6 @@ void emulator_ldmatrix(uint32_t* out, uint32_t address, int transposed);
 void emulator_stmatrix(uint32_t address, const uint32_t* in, int transposed);
 uint32_t emulator_shuffle_xor(uint32_t value, uint32_t mask);
 uint32_t emulator_shuffle(uint32_t value, uint32_t lane);
-uint32_t emulator_or(uint32_t value);
 void emulator_copy_async(uint32_t address, const void* source, uint32_t size, uint32_t bytes);
 void emulator_commit();
 void emulator_wait();
@@ -118,7 +117,6 @@ inline void shuffle_xor(uint32_t mask, float& other, float own) {
     other = as<float>(emulator_shuffle_xor(as<uint32_t>(own), mask));
 }
 
-inline void any_lane(uint32_t& any, uint32_t own) { any = emulator_or(own); }
 inline void unit(uint32_t& x) { x = emulator_thread().x; }
 inline void shuffle(uint32_t lane, uint32_t& other, uint32_t own) { other = emulator_shuffle(own, lane); }
 inline void mbarrier_init(uint32_t count, uint32_t address) { emulator_mbarrier_init(address, count); }

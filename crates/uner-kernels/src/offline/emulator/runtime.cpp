@@ -188,11 +188,6 @@ u32 emulator_shuffle_xor(u32 value, u32 mask) {
 
 u32 emulator_shuffle(u32 value, u32 lane) { return gather(64 + lane, &value, 1).in[lane][0]; }
 
-u32 emulator_or(u32 value) {
-    const Collective& slot = gather(7, &value, 1);
-    return std::accumulate(slot.in, slot.in + 32, 0u, [](u32 any, const u32* own) { return any | own[0]; });
-}
-
 void emulator_copy_async(u32 address, const void* source, u32 size, u32 bytes) {
     if (bytes > size) fail("cp.async of more than its size");
     if (reinterpret_cast<u64>(source) % size != 0) fail("misaligned source of cp.async");

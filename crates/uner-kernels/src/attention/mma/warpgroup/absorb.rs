@@ -2,20 +2,22 @@
 //! rows, so that weights and their gradients go from accumulator to operand within registers; for the gradient of the queries the
 //! score gradients also go through shared memory, since each group has them for its keys alone.
 //!
-//! Products are started as early as registers allow, and waited for as late: `pᵀ·dy` runs while score gradients are exchanged,
-//! `dsᵀ·q` while the patch of the queries is put away, and on into the next tile, until its scores are under way.
+//! Products are started as early as registers allow, and waited for as late: weights are computed while `v·dyᵀ` runs, their
+//! gradients while `pᵀ·dy` runs, and `dsᵀ·q` runs while the patch of the queries is put away, and on into the next tile, until its
+//! scores are under way. The assembler moves a wait over arithmetic that does not need it, but not over the start of a product:
+//! so the product that needs the arithmetic is started before the wait.
 
 use cubecl::prelude::*;
 
 use super::super::backward_keys::Sums;
 use super::super::block::{BLOCK, ENTRY};
 use super::super::product::zeros;
-use super::super::ptx::{Accumulator, exp2, load_floats, load_integers};
+use super::super::ptx::{Accumulator, exp2, load_floats};
 use super::super::tile::{Packing, Place, Tiles};
-use super::backward::{Stream, Upstream};
-use super::exchange::{Slot, arrive_together, exchange_scores, own_keys, patch_operands, release_scores};
+use super::backward::{BRANCHED, Stream, Upstream};
+use super::exchange::{Slot, arrive_together, exchange_scores, patch_operands, release_scores};
 use super::product::{PANEL, PANEL_BYTES, finish, multiply, multiply_weights, operand};
-use super::ptx::{any_lane, store_integers, wait};
+use super::ptx::wait;
 use super::ring::{FIRST, GROUP_ROWS, Ring, SECOND, Stage, stationary_barrier};
 use super::sight::{Sight, hide_branches, own_branches};
 use crate::attention::PADDING;
@@ -46,29 +48,27 @@ pub(super) fn sweep<E: Float>(
         Sums { keys: zeros(comptime!(tiles.head_tiles())), values: zeros(comptime!(tiles.head_tiles())) };
     let mut sums = Gradients { own, patch: zeros(comptime!(PANEL / 8)) };
     let sight = Sight::of_lane(&upstream.ends, place, tiles);
-    let branches = own_branches(packing, place, tiles);
-    let words = own_keys(base, ring);
-    store_integers(words, 0usize, branches[0usize], branches[1usize]);
-    store_integers(words, 8usize, sight.count[0usize] as i32, sight.count[1usize] as i32);
+    // All of it under one condition: where sums that are under way meet those that never were, the assembler waits behind each
+    // instruction of every product.
     if stream.count > 0 {
         wait(stationary_barrier(base, ring), 0u32);
-    }
-    let mut block = stream.extent.begin;
-    for number in 0..(stream.members * stream.count) as u32 {
-        let cut = is_cut(packing, place, stream, group, block, tiles);
-        let step = Step { base, group, keys, number, block, cut };
-        absorb::<E>(&mut sums, place, &step, ring);
-        block += comptime!(tiles.columns / BLOCK);
-        if block >= stream.extent.end {
-            // The next query head.
-            block = stream.extent.begin;
+        let mut block = stream.extent.begin;
+        for number in 0..(stream.members * stream.count) as u32 {
+            let cut = is_cut(packing, place, stream, group, block, tiles);
+            let step = Step { base, group, keys, number, block, cut, branched: stream.document == BRANCHED };
+            absorb::<E>(&mut sums, packing, place, &sight, &step, ring);
+            block += comptime!(tiles.columns / BLOCK);
+            if block >= stream.extent.end {
+                // The next query head.
+                block = stream.extent.begin;
+            }
         }
+        finish(&mut sums.own.keys, comptime!(tiles.head_dim / 2), 0usize);
     }
-    finish(&mut sums.own.keys, comptime!(tiles.head_dim / 2), 0usize);
     sums.own
 }
 
-/// Whether some key of the group may not be seen by a query of the tile that begins at block `block`, branches aside.
+/// Whether some key of the group may not be seen by a query of the tile that begins at block `block`.
 #[cube]
 fn is_cut(
     packing: &Packing,
@@ -84,7 +84,7 @@ fn is_cut(
     let other = packing.query_table[(place.row * blocks + last) * ENTRY + 1];
     let keys = place.first + group as usize * comptime!(GROUP_ROWS);
     let below = keys + comptime!(GROUP_ROWS) <= place.offset + block * BLOCK + 1;
-    let uniform = select(document == other, document == stream.extent.document, false);
+    let uniform = select(document == other, document == stream.document, false);
     let open = select(uniform, document != PADDING, false);
     !(below && open)
 }
@@ -104,11 +104,20 @@ struct Step {
     block: usize,
     /// Whether some pair may be out of sight.
     cut: bool,
+    /// Whether keys have branches.
+    branched: bool,
 }
 
 /// Adds one query tile to the sums, and puts its patch where it is fetched.
 #[cube]
-fn absorb<E: Float>(sums: &mut Gradients, place: &Place, at: &Step, #[comptime] ring: Ring) {
+fn absorb<E: Float>(
+    sums: &mut Gradients,
+    packing: &Packing,
+    place: &Place,
+    sight: &Sight,
+    at: &Step,
+    #[comptime] ring: Ring,
+) {
     let tiles = comptime!(ring.tiles);
     let (columns, count, width) = comptime!((tiles.columns, tiles.columns / 2, tiles.head_dim / 2));
     let step = comptime!(4 * columns as u32);
@@ -126,34 +135,28 @@ fn absorb<E: Float>(sums: &mut Gradients, place: &Place, at: &Step, #[comptime] 
         arrive_together(Stage::of(at.number - 1).empty(at.base, FIRST, ring));
     }
     stage.wait(at.base, SECOND, ring);
-    // The mask of wide tiles needs the registers of the products.
-    let late = comptime!(columns > BLOCK);
-    if comptime!(!late) {
-        multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
-    }
-    let own = load_integers(own_keys(at.base, ring), 0usize);
-    // Branch 0 is seen by all.
-    let branched = any_lane((own.extract(0usize) | own.extract(1usize)) as u32) != 0;
-    finish(&mut scores, count, comptime!(usize::from(!late)));
+    multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
+    finish(&mut scores, count, 1usize);
     if at.cut {
-        let counts = load_integers(own_keys(at.base, ring), 8usize);
-        let (upper, lower) = (counts.extract(0usize) as u32, counts.extract(1usize) as u32);
-        let sight = Sight::of_keys(upper, lower, place, tiles);
-        sight.hide(&mut scores, place.offset + at.block * BLOCK, tiles);
+        sight.of_keys(place, tiles).hide(&mut scores, place.offset + at.block * BLOCK, tiles);
     }
-    if branched {
-        let own = load_integers(own_keys(at.base, ring), 0usize);
-        hide_branches(&mut scores, own.extract(0usize), own.extract(1usize), words, tiles);
-    }
-    if late {
-        multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
+    if at.branched {
+        let branches = own_branches(packing, place, tiles);
+        hide_branches(&mut scores, branches[0usize], branches[1usize], words, tiles);
     }
     weigh(&mut scores, words + step, tiles);
-    finish(&mut products, count, 0usize);
-    // Before the weights are an operand: there are no registers for both and the products.
-    score_gradients(&mut products, &scores, words + 2 * step, tiles);
+    // Wide tiles leave no registers for weights, which are an operand, while there are scores and products.
+    let wide = comptime!(columns > BLOCK);
+    if wide {
+        finish(&mut products, count, 0usize);
+        score_gradients(&mut products, &scores, words + 2 * step, tiles);
+    }
     let weights = operand::<E>(&scores, columns);
     multiply_weights::<E>(&mut sums.own.values, &weights, gradients, comptime!(ring.down()));
+    if comptime!(!wide) {
+        finish(&mut products, count, 1usize);
+        score_gradients(&mut products, &scores, words + 2 * step, tiles);
+    }
     let gradient_weights = operand::<E>(&products, columns);
     exchange_scores(at.base, at.number, &gradient_weights, ring);
     let (block_scores, panel_keys) = patch_operands(at.base, at.group, ring);

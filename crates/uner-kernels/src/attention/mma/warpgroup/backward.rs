@@ -7,25 +7,28 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::super::backward_keys::Sums;
-use super::super::block::BLOCK;
+use super::super::block::{BLOCK, ENTRY};
 use super::super::mask::{Extent, query_extent};
 use super::super::ptx::shared_address;
 use super::super::tile::{Packing, Place, Tiles};
 use super::absorb::sweep;
 use super::exchange::make_exchange;
 use super::output::write_row;
-use super::ptx::{Corner, arrive_behind_copies, arrive_expecting, grow_to, shrink_to, uniform};
+use super::ptx::{Corner, arrive_behind_copies, arrive_expecting, first_lane, grow_to, shrink_to};
 use super::queries::add_patches;
 use super::ring::{
     COPYING, FIRST, MULTIPLYING, PLANES, Ring, SECOND, Stage, copy_panels, copy_words, make_barriers,
     stationary_barrier,
 };
 use super::turns::take_number;
+use crate::attention::PADDING;
 
 /// Queries of a tile: as many as the registers of a warp group leave room for.
 pub(super) const fn columns(head_dim: usize) -> usize {
     if head_dim > 64 { 64 } else { 128 }
 }
+/// Not the number of a document.
+pub(super) const BRANCHED: i32 = PADDING - 1;
 /// Words for each query: its branch, log-sum-exp and delta.
 pub(super) const WORDS: usize = 3;
 
@@ -59,6 +62,9 @@ pub(super) struct Stream {
     pub(super) count: usize,
     /// Query heads.
     pub(super) members: usize,
+    /// The document of all tokens, [`PADDING`] if there is no single one, [`BRANCHED`] if some key has a branch: one word, since
+    /// there is no register for two.
+    pub(super) document: i32,
 }
 
 /// The gradients of `k` and `v`, as [`mma::backward_keys`](super::super::backward_keys::backward_keys), and the sums from which
@@ -88,13 +94,15 @@ pub(in crate::attention::mma) fn backward<E: Float>(
         make_exchange(base, ring);
     }
     make_barriers(base, ring);
-    let place = numbered(packing, shared[comptime!(ring.number_at() / 4)] as usize, tiles);
+    let number = first_lane(shared[comptime!(ring.number_at() / 4)]);
+    let place = numbered(packing, number as usize, tiles);
     let extent = query_extent(packing, &place, tiles);
     let blocks = max(extent.end, extent.begin) - extent.begin;
     let count = blocks.div_ceil(comptime!(tiles.columns / BLOCK));
     let members = place.sizes.heads / place.sizes.kv_heads;
-    let stream = Stream { base, extent, count, members };
-    let plane = uniform(UNIT_POS / 32);
+    let document = select(has_branches(packing, &place), BRANCHED, extent.document);
+    let stream = Stream { base, extent, count, members, document };
+    let plane = first_lane(UNIT_POS / 32);
     if plane < comptime!(PLANES as u32) {
         grow_to(MULTIPLYING);
         let own = sweep::<E>(upstream, packing, &place, &stream, plane / 4, ring);
@@ -149,6 +157,15 @@ fn numbered(packing: &Packing, number: usize, #[comptime] tiles: Tiles) -> Place
         offset: sizes.keys - sizes.queries,
         sizes,
     }
+}
+
+/// Whether some key of the tile has a branch.
+#[cube]
+fn has_branches(packing: &Packing, place: &Place) -> bool {
+    let blocks = place.sizes.keys.div_ceil(BLOCK);
+    let left = place.row * blocks + place.first / BLOCK;
+    let right = place.row * blocks + min(place.first / BLOCK + 1, blocks - 1);
+    packing.key_table[left * ENTRY + 2] + packing.key_table[right * ENTRY + 2] != 0
 }
 
 /// Starts the copies of the stationary tiles: keys, and behind them values.

@@ -42,13 +42,9 @@ impl Ring {
     const fn exchange_at(self) -> usize {
         self.patches_at() + GROUPS * SLOTS * PATCH_BYTES
     }
-    /// Where the words of [`own_keys`] begin.
-    const fn keys_at(self) -> usize {
-        self.exchange_at() + 16 * (1 + GROUPS * SLOTS)
-    }
     /// Where the number of the cube lies.
     pub(super) const fn number_at(self) -> usize {
-        self.keys_at() + 16 * CONSUMERS
+        self.exchange_at() + 16 * (1 + GROUPS * SLOTS)
     }
     /// Bytes of shared memory of the backward kernel.
     pub(super) const fn backward_bytes(self) -> usize {
@@ -82,13 +78,6 @@ pub(super) fn arrive_together(barrier: u32) {
     if unit_here() % 32 == 0 {
         arrive(barrier);
     }
-}
-
-/// Where this unit keeps what the mask has to know of its two keys, their branches and how many positions see them: there are no
-/// registers for that.
-#[cube]
-pub(super) fn own_keys(base: u32, #[comptime] ring: Ring) -> u32 {
-    base + comptime!(ring.keys_at() as u32) + unit_here() * 16
 }
 
 /// Hands the score gradients of this plane's keys over and waits for those of the others; `weights` are accumulators of

@@ -17,7 +17,7 @@ use super::keys::{COLUMNS, Stream, fill_stage, masked};
 use super::order::{Order, take};
 use super::output::{Totals, write_out};
 use super::product::{finish, multiply, multiply_weights, operand};
-use super::ptx::{grow_to, meet, pass, shrink_to, uniform};
+use super::ptx::{first_lane, grow_to, meet, pass, shrink_to};
 use super::queue::{Buffer, bytes, make_buffers, place_at};
 use super::ring::{CONSUMERS, COPYING, FIRST, MULTIPLYING, Ring, SECOND, Stage, make_barriers};
 use super::sight::Sight;
@@ -85,7 +85,7 @@ fn deliver<E: Float>(
         }
         turn += 1;
         filled += stream.count;
-        number = CUBE_COUNT_X + uniform(following);
+        number = CUBE_COUNT_X + first_lane(following);
     }
     Buffer::of(turn).end(base, ring);
 }

@@ -112,29 +112,6 @@ pub(super) fn pass(number: u32, #[comptime] units: usize) {
     );
 }
 
-/// The value that lane 0 has, which the compiler then knows to be the same for all lanes of the plane: what is computed from it
-/// takes no registers of units. All lanes call it.
-#[cube]
-pub(super) fn uniform(own: u32) -> u32 {
-    let first: u32;
-    gpu_asm!(
-        "shfl.sync.idx.b32 {first}, {own}, 0, 31, 0xffffffff;",
-        first = out(_) first, own = in(_) value::<u32>(own), options(pure, nomem),
-    );
-    first
-}
-
-/// The bits that are set in `own` of some lane of the plane. All lanes call it.
-#[cube]
-pub(super) fn any_lane(own: u32) -> u32 {
-    let any: u32;
-    gpu_asm!(
-        "redux.sync.or.b32 {any}, {own}, 0xffffffff;",
-        any = out(_) any, own = in(_) value::<u32>(own), options(nomem),
-    );
-    any
-}
-
 /// [`UNIT_POS`], read where it is needed: what is computed from it takes no registers anywhere else.
 #[cube]
 pub(super) fn unit_here() -> u32 {
@@ -159,6 +136,18 @@ pub(super) fn shrink_to(#[comptime] count: usize) {
 #[cube]
 pub(super) fn grow_to(#[comptime] count: usize) {
     gpu_asm!("setmaxnreg.inc.sync.aligned.u32 {count};", count = const count, options(readonly));
+}
+
+/// The value of the plane's first lane, which the compiler then knows to be the same for all lanes: what is computed from it
+/// takes no registers of units. All lanes of the plane take part.
+#[cube]
+pub(super) fn first_lane(own: u32) -> u32 {
+    let first: u32;
+    gpu_asm!(
+        "shfl.sync.idx.b32 {first}, {own}, 0, 31, 0xffffffff;",
+        first = out(_) first, own = in(_) value::<u32>(own), options(nomem),
+    );
+    first
 }
 
 /// Stores four 8x8 matrices of 16-bit elements; lane `l` names row `l % 8` of matrix `l / 8`.

@@ -13,7 +13,7 @@ pub(super) struct Sight {
     /// The first key position.
     from: Array<i32>,
     /// Positions.
-    pub(super) count: Array<u32>,
+    count: Array<u32>,
 }
 
 #[cube]
@@ -40,15 +40,16 @@ impl Sight {
         Sight { from, count }
     }
 
-    /// The same of keys, from the positions that [`Self::of_lane`] counted.
-    pub(super) fn of_keys(upper: u32, lower: u32, place: &Place, #[comptime] tiles: Tiles) -> Sight {
+    /// The same of keys, which are seen from their own places on: there are no registers to keep those between tiles.
+    pub(super) fn of_keys(&self, place: &Place, #[comptime] tiles: Tiles) -> Sight {
         let row = own_row(place, tiles) as i32;
         let mut from = Array::<i32>::new(2usize);
         let mut count = Array::<u32>::new(2usize);
-        from[0usize] = row;
-        from[1usize] = row + 8;
-        count[0usize] = upper;
-        count[1usize] = lower;
+        #[unroll]
+        for r in 0..2usize {
+            from[r] = row + comptime!(8 * r as i32);
+            count[r] = self.count[r];
+        }
         Sight { from, count }
     }
 
