@@ -34,7 +34,7 @@ pub enum WeightsError {
     },
     /// The folder holds pickled weights.
     #[error(
-        "`{path}` is pickled, which may run code when it is read, and is not read here: convert it, by transformers \
+        "`{path}` is pickled, which may run code when it is read, and is not read here: convert it, by \
          `{made_by}.from_pretrained(FOLDER).save_pretrained(OTHER)` (where it is trusted), or take the safetensors that most publishers have, too"
     )]
     Pickled {
