@@ -106,7 +106,10 @@ fn pickled(folder: &Path) -> Option<WeightsError> {
     files.sort();
     let is_pickled =
         |path: &PathBuf| path.extension().is_some_and(|end| ENDINGS.iter().any(|other| end == *other));
-    Some(WeightsError::Pickled { path: files.into_iter().find(is_pickled)?, made_by: "transformers.AutoModelForCausalLM" })
+    Some(WeightsError::Pickled {
+        path: files.into_iter().find(is_pickled)?,
+        made_by: "transformers.AutoModelForCausalLM",
+    })
 }
 
 pub(crate) fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
