@@ -167,7 +167,7 @@ impl Predictor<'_> {
             let spans = align(text, &mentions);
             let entity = |(text, span)| Entity { text, entity_type: entity_type.to_owned(), span };
             let entities = mentions.into_iter().zip(spans).map(entity).collect();
-            (index, Response { entities, well_formed, output })
+            (index, Response { output, entities, well_formed })
         };
         Ok(asked.iter().zip(mentions).map(response).collect())
     }

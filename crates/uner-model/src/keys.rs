@@ -45,7 +45,8 @@ impl Keys {
         T: DeserializeOwned + PartialEq + std::fmt::Debug,
     {
         let [first, second] = [self.take::<T>(names[0])?, self.take::<T>(names[1])?];
-        agreed(names.map(|name| format!("{}{name}", self.prefix)), first, second)
+        let [one, other] = names.map(|name| format!("{}{name}", self.prefix));
+        agreed(&[&one, &other], first, second)
     }
 
     /// A table; none where it is empty.
@@ -78,7 +79,7 @@ impl Keys {
 
 /// The one of two values that is there, or both where they are equal.
 pub(crate) fn agreed<T: PartialEq + std::fmt::Debug>(
-    names: [String; 2],
+    names: &[&str; 2],
     first: Option<T>,
     second: Option<T>,
 ) -> Result<Option<T>, String> {

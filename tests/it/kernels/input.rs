@@ -44,7 +44,7 @@ fn quantised_layers_and_those_with_sums_hand_it_on_too() {
     let (quantized, weight) = (QuantizedWeight::new(random([64, 64]), Form::Int8), random([64, 64]));
     let sum = Tensor::<2>::zeros([64, 64], (&cpu().device, DType::F32)).autodiff().require_grad();
     let gradient = |split: fn(&Input) -> Input| {
-        let outcome = differentiate(&[x.clone()], &[true], &dy, |inputs| {
+        let outcome = differentiate(std::slice::from_ref(&x), &[true], &dy, |inputs| {
             let x = Input::from(inputs[0].clone());
             let product = linear_sum(split(&x), weight.clone().autodiff(), sum.clone());
             product.add(quantized_linear(split(&x), &quantized))

@@ -115,7 +115,8 @@ fn slice(values: Tensor<1>, start: usize, end: usize) -> Tensor<1> {
     if start == end {
         Tensor::zeros([0], (&values.device(), values.dtype()))
     } else {
-        values.slice([start..end])
+        let own = start..end;
+        values.slice([own])
     }
 }
 

@@ -146,7 +146,7 @@ fn tokens(keys: &mut Keys, key: &str) -> Result<Vec<u32>, String> {
         Some(Value::Array(ids)) => ids,
         Some(id) => vec![id],
     };
-    let there = |id: &Value| !id.as_i64().is_some_and(|id| id < 0);
+    let there = |id: &Value| id.as_i64().is_none_or(|id| id >= 0);
     let number = |id: Value| {
         let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
         number.ok_or_else(|| format!("`{key}` is {id}, which is no token id"))
@@ -163,7 +163,7 @@ pub(crate) fn ends_of_generation(file: Map<String, Value>) -> Result<Vec<u32>, S
 fn dtype(keys: &mut Keys) -> Result<String, String> {
     let plain = |name: Option<String>| name.map(|name| name.trim_start_matches("torch.").to_owned());
     let (first, second) = (plain(keys.take("torch_dtype")?), plain(keys.take("dtype")?));
-    let dtype = agreed(["torch_dtype".to_owned(), "dtype".to_owned()], first, second)?;
+    let dtype = agreed(&["torch_dtype", "dtype"], first, second)?;
     Ok(dtype.unwrap_or_else(|| "float32".to_owned()))
 }
 
@@ -177,12 +177,11 @@ fn rope(keys: &mut Keys, positions: usize) -> Result<(f64, Option<RopeScaling>),
     for (name, found) in ["rope_scaling", "rope_parameters"].into_iter().zip(&mut rescalings) {
         let Some(mut table) = keys.table(name)? else { continue };
         let own = table.take("rope_theta")?;
-        theta = agreed(["rope_theta".to_owned(), format!("{name}.rope_theta")], theta, own)?;
+        theta = agreed(&["rope_theta", &format!("{name}.rope_theta")], theta, own)?;
         *found = Some(rescaling(table, name, original, positions)?);
     }
     let [first, second] = rescalings;
-    let names = ["rope_scaling".to_owned(), "rope_parameters".to_owned()];
-    let scaling = agreed(names, first, second)?.flatten();
+    let scaling = agreed(&["rope_scaling", "rope_parameters"], first, second)?.flatten();
     Ok((theta.unwrap_or(10_000.0), scaling))
 }
 

@@ -26,7 +26,7 @@ pub enum RopeScaling {
         /// Context length before the rescaling.
         original_max_position_embeddings: usize,
     },
-    /// Peng et al. 2023, "YaRN: Efficient Context Window Extension of Large Language Models".
+    /// Peng et al. 2023, "`YaRN`: Efficient Context Window Extension of Large Language Models".
     Yarn {
         /// How much longer the context became.
         factor: f64,

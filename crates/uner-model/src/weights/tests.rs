@@ -152,7 +152,7 @@ fn a_tied_model_has_one_matrix_under_either_name_or_twice_the_same() {
     let (embedding, head) = ("model.embed_tokens.weight", "lm_head.weight");
     for dropped in [embedding, head] {
         write_tensors(folder.path(), "model.safetensors", |tensors| {
-            tensors.retain(|tensor| tensor.0 != dropped)
+            tensors.retain(|tensor| tensor.0 != dropped);
         });
         load(folder.path(), &Device::flex()).unwrap();
     }
@@ -212,7 +212,9 @@ fn a_long_list_of_problems_is_cut() {
     let folder = tempfile::tempdir().unwrap();
     write_dimensions(folder.path(), &config());
     write_tensors(folder.path(), "model.safetensors", |tensors| {
-        tensors.iter_mut().for_each(|tensor| tensor.0.insert_str(0, "module."));
+        for tensor in tensors {
+            tensor.0.insert_str(0, "module.");
+        }
     });
     let message = refusal(folder.path());
     assert!(message.ends_with("more") && message.lines().count() == 22, "{message}");

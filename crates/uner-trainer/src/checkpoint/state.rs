@@ -134,7 +134,9 @@ fn differences(
 fn flatten(name: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(table) => {
-            table.iter().for_each(|(key, value)| flatten(&format!("{name}.{key}"), value, keys))
+            for (key, value) in table {
+                flatten(&format!("{name}.{key}"), value, keys);
+            }
         }
         Value::String(text) => drop(keys.insert(name.to_owned(), text.clone())),
         other => drop(keys.insert(name.to_owned(), other.to_string())),
