@@ -178,7 +178,7 @@ fn another_run_is_not_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let saved = run(folder.path(), start(), Some(1)).saved.remove(0);
     let state = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap().state;
-    let resumed = |other: &checkpoint::State| state.check_resumable(other, 8, |_| false, &saved);
+    let resumed = |other: &checkpoint::State| state.check_resumable(other, 800, |_| false, &saved);
     let mut other = state.clone();
     other.train.lr = 0.5;
     let message = resumed(&other).unwrap_err().to_string();
@@ -207,7 +207,8 @@ fn another_run_is_not_resumed() {
         "{message}"
     );
     let set = |key: &str| key == "train.max_steps";
-    state.check_resumable(&longer, 8, set, &saved).unwrap();
+    let told = state.check_resumable(&longer, 800, set, &saved).unwrap();
+    assert!(told.unwrap().contains("the learning rate of the next step"));
     // What does not change the run may differ.
     let mut other = state.clone();
     (other.train.save_every, other.train.micro_batch_rows, other.train.validate_every) = (77, 3, 5);

@@ -93,3 +93,51 @@ fn each(plan: &Plan, members: &[Member], mut show: impl FnMut(usize, &Example)) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::{Override, find, parse};
+
+    /// Two datasets with types of their own; validation data are the second one, and both in the other order.
+    #[test]
+    fn absent_types_of_validation_data_are_those_of_their_own_datasets() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, types) in [("people", ["person", "place"]), ("drugs", ["drug", "dose"])] {
+            let description = format!(
+                "name = \"{name}\"\n[format]\nkind = \"jsonl\"\n[splits]\ntrain = \"{name}.jsonl\"\n"
+            );
+            let [first, second] = types;
+            let line =
+                format!(r#"{{"text": "one two", "entities": [[0, 3, "{first}"], [4, 7, "{second}"]]}}"#);
+            fs_err::write(folder.path().join(format!("{name}.toml")), description).unwrap();
+            fs_err::write(folder.path().join(format!("{name}.jsonl")), line + "\n").unwrap();
+        }
+        let root = folder.path().display();
+        let member = |name: &str, more: &str| {
+            format!("{{ dataset = \"{root}/{name}.toml\", split = \"train\"{more} }}")
+        };
+        let (people, drugs) = (member("people", ""), member("drugs", ""));
+        let asked = |validation: &str, number: usize, entity_type: &str| {
+            let set = [
+                "data.negatives.strategy=closed-world".to_owned(),
+                format!("data.root={root}"),
+                format!("data.train=[{people}, {drugs}]"),
+                format!("data.validation=[{validation}]"),
+            ];
+            let set: Vec<Override> = set.iter().map(|text| text.parse().unwrap()).collect();
+            let plan = Plan::resolve(parse(&find("quickstart").unwrap(), &set).unwrap()).unwrap();
+            let negatives = Negatives::of(&plan).unwrap();
+            let (id, text, queries) = (String::new(), String::new(), vec![entity_type.to_owned()]);
+            let mut example = Example { id, text, entities: Vec::new(), queries };
+            negatives.validation.add(&mut example, number, 0);
+            example.queries
+        };
+        assert_eq!(asked(&drugs, 0, "drug"), ["drug", "dose"]);
+        let turned = format!("{drugs}, {people}");
+        assert_eq!(asked(&turned, 0, "dose"), ["dose", "drug"]);
+        assert_eq!(asked(&turned, 1, "person"), ["person", "place"]);
+        // The switch is the member's own, too.
+        assert_eq!(asked(&member("drugs", ", negatives = false"), 0, "drug"), ["drug"]);
+    }
+}
