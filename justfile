@@ -7,11 +7,11 @@ fmt:
 # Lints, as CI runs them.
 lint:
     cargo fmt --all --check
-    cargo clippy --workspace --features webgpu,cuda --all-targets -- -D warnings
+    cargo clippy --release --workspace --features webgpu,cuda --all-targets -- -D warnings
 
 # All tests, or those that match.
 test *args:
-    cargo nextest run --workspace --features webgpu,cuda {{args}}
+    cargo nextest run --release --workspace --features webgpu,cuda {{args}}
 
 # Measure; with PyTorch installed, also its training step.
 bench *args:

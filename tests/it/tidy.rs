@@ -5,6 +5,7 @@
 mod documents;
 mod ops;
 mod sources;
+mod units;
 mod workspace;
 
 /// Fails with all problems at once.

@@ -207,7 +207,7 @@ fn bf16_heads_of_64_equal_the_reference() {
     check_all(Ampere, 64, DType::BF16, &[65]);
 }
 
-/// Lengths of the tests that take minutes: `cargo nextest run --workspace --features webgpu,cuda --run-ignored only`.
+/// Lengths of the tests that take minutes: `cargo nextest run --release --workspace --features webgpu,cuda --run-ignored only`.
 const LENGTHS: [usize; 8] = [1, 7, 33, 63, 65, 127, 200, 515];
 
 #[test]

@@ -1,0 +1,201 @@
+//! burn is compiled once: every command of one set of features and one profile asks cargo for the same builds of it.
+//!
+//! Cargo compiles a crate once for each set of features that it, or anything it needs, has. `cargo build --unit-graph` lists
+//! what a command would compile and compiles nothing. It is unstable, so cargo is told to pass for a nightly one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::iter;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use super::assert_tidy;
+use crate::shared::repository;
+
+/// Crates that take minutes to compile.
+const SLOW: [&str; 3] = ["burn", "cubecl", "cubek"];
+
+#[derive(Deserialize)]
+struct Graph {
+    units: Vec<Unit>,
+}
+
+/// One compilation of a crate.
+#[derive(Deserialize)]
+struct Unit {
+    pkg_id: String,
+    target: Target,
+    profile: serde_json::Map<String, serde_json::Value>,
+    features: BTreeSet<String>,
+    mode: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    index: usize,
+}
+
+impl Unit {
+    /// `name@version`.
+    fn name(&self) -> &str {
+        self.pkg_id.rsplit(['#', '/']).next().unwrap()
+    }
+
+    /// Whether it is of this workspace.
+    fn is_ours(&self) -> bool {
+        self.pkg_id.starts_with("path+")
+    }
+
+    /// Everything that tells two compilations apart but what they need.
+    fn own_key(&self) -> String {
+        let mut profile = self.profile.clone();
+        // A bench and a release are compiled alike.
+        profile.remove("name");
+        let profile = serde_json::to_string(&profile).unwrap();
+        format!("{} {:?} {} {:?} {profile}", self.pkg_id, self.target.kind, self.mode, self.features)
+    }
+}
+
+/// What a command would compile.
+fn graph(command: &[&str]) -> Graph {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(repository())
+        // What cargo remembers of the compiler stays that of the stable one.
+        .envs([("RUSTC_BOOTSTRAP", "1".as_ref()), ("CARGO_TARGET_DIR", folder.path().as_os_str())])
+        .args(command)
+        .args(["--unit-graph", "-Z", "unstable-options"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A number for each compilation of a graph, of all that tells it apart and of the numbers of what it needs.
+fn numbers(graph: &Graph) -> Vec<u64> {
+    fn number(graph: &Graph, index: usize, known: &mut [Option<u64>]) -> u64 {
+        if let Some(known) = known[index] {
+            return known;
+        }
+        let unit = &graph.units[index];
+        let needs = unit.dependencies.iter().map(|dependency| number(graph, dependency.index, known));
+        let needs: BTreeSet<u64> = needs.collect();
+        let mut hasher = DefaultHasher::new();
+        (unit.own_key(), needs).hash(&mut hasher);
+        *known[index].insert(hasher.finish())
+    }
+    let mut known = vec![None; graph.units.len()];
+    (0..graph.units.len()).map(|index| number(graph, index, &mut known)).collect()
+}
+
+/// The slow compilations of a graph by their numbers.
+fn slow(graph: &Graph) -> BTreeMap<u64, &Unit> {
+    let units = numbers(graph).into_iter().zip(&graph.units);
+    units.filter(|(_, unit)| SLOW.iter().any(|prefix| unit.name().starts_with(prefix))).collect()
+}
+
+/// Slow crates that `command` compiles and `whole` does not, and what `whole` compiles with other features.
+fn second_builds(command: &str, graph: &Graph, whole: &Graph) -> Vec<String> {
+    let known = slow(whole);
+    let again: Vec<&str> = slow(graph)
+        .into_iter()
+        .filter(|(key, _)| !known.contains_key(key))
+        .map(|(_, unit)| unit.name())
+        .collect();
+    if again.is_empty() {
+        return Vec::new();
+    }
+    let keys: BTreeSet<String> = whole.units.iter().map(Unit::own_key).collect();
+    let other: Vec<&Unit> =
+        graph.units.iter().filter(|unit| !unit.is_ours() && !keys.contains(&unit.own_key())).collect();
+    vec![format!(
+        "`{command}` compiles {again:?} again; name in crates/workspace-hack what the whole workspace turns on of {:?}",
+        other.iter().map(|unit| (unit.name(), &unit.features)).collect::<Vec<_>>()
+    )]
+}
+
+/// Commands of one profile, the first of which compiles the whole workspace, with the features behind each.
+fn assert_built_once(commands: &[&str], features: &str) {
+    let graphs: Vec<Graph> = commands
+        .iter()
+        .map(|command| {
+            let words = command.split(' ').chain(features.split(' ')).filter(|word| !word.is_empty());
+            graph(&words.collect::<Vec<_>>())
+        })
+        .collect();
+    let whole = &graphs[0];
+    assert!(slow(whole).len() > 15, "the workspace needs burn, which is of more than 15 crates");
+    let problems: Vec<String> = commands
+        .iter()
+        .zip(&graphs)
+        .flat_map(|(command, graph)| second_builds(&format!("cargo {command} {features}"), graph, whole))
+        .collect();
+    assert_tidy(&problems);
+}
+
+/// What the README, the recipes of `just` and CI run, and single packages.
+const RELEASE: [&str; 9] = [
+    "test --release --workspace --no-run",
+    "build --release --bin uner-train",
+    "build --release --package uner-cli",
+    "bench --package uner-benches --no-run",
+    "bench --workspace --no-run",
+    "test --release -p uner-kernels --no-run",
+    "test --release -p uner-cli --no-run",
+    "test --release -p uner-tests --no-run",
+    "test --release -p uner-benches --no-run",
+];
+
+#[test]
+fn burn_is_built_once_for_the_cpu() {
+    assert_built_once(&RELEASE, "");
+    let packages =
+        ["uner-model", "uner-trainer", "uner-infer"].map(|package| format!("test -p {package} --no-run"));
+    let whole = iter::once("test --workspace --no-run");
+    assert_built_once(&whole.chain(packages.iter().map(String::as_str)).collect::<Vec<_>>(), "");
+}
+
+#[test]
+fn burn_is_built_once_with_gpus() {
+    assert_built_once(&RELEASE, "--features webgpu,cuda");
+}
+
+#[test]
+fn burn_is_not_built_again_for_mpi() {
+    let with = |features| graph(&["test", "--release", "--workspace", "--no-run", "--features", features]);
+    assert_tidy(&second_builds("the tests of MPI", &with("webgpu,cuda,mpi"), &with("webgpu,cuda")));
+}
+
+#[test]
+fn a_second_build_is_found() {
+    let unit = |name: &str, features: &[&str], dependencies: &[usize]| Unit {
+        pkg_id: format!("registry#{name}@1.0.0"),
+        target: Target { kind: vec!["lib".to_owned()] },
+        profile: serde_json::Map::from_iter([("name".to_owned(), "release".into())]),
+        features: features.iter().map(ToString::to_string).collect(),
+        mode: "build".to_owned(),
+        dependencies: dependencies.iter().map(|&index| Dependency { index }).collect(),
+    };
+    let graph = |features: &[&str]| Graph {
+        units: vec![
+            unit("burn-core", &[], &[1]),
+            unit("serde_json", features, &[]),
+            unit("clap", features, &[]),
+        ],
+    };
+    assert!(second_builds("cargo run", &graph(&["std"]), &graph(&["std"])).is_empty());
+    let found = second_builds("cargo run", &graph(&["std", "unbounded_depth"]), &graph(&["std"]));
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].contains("burn-core@1.0.0 again") && found[0].contains("unbounded_depth"),
+        "{}",
+        found[0]
+    );
+}
