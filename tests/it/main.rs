@@ -30,6 +30,7 @@ mod resume;
 mod saving;
 mod shared;
 mod step;
+mod templates;
 mod tidy;
 mod tokenizer;
 mod training;

@@ -215,9 +215,9 @@ fn rendered_zero_shot() {
     assert_eq!(
         bracketed(&Template::load("zero-shot").expect("built in")),
         "A virtual assistant answers questions from a user based on the provided text. USER: Text: Tim Cook runs Apple.\
-         |ASSISTANT:|I've read this text.⏎\
-         |USER: What describes person in the text?|ASSISTANT:|⟦[\"Tim Cook\"]⏎⟧\
-         |USER: What describes date in the text?|ASSISTANT:|⟦[]⏎⟧"
+         | ASSISTANT:| I've read this text.⏎\
+         |USER: What describes person in the text?| ASSISTANT:|⟦ [\"Tim Cook\"]⏎⟧\
+         |USER: What describes date in the text?| ASSISTANT:|⟦ []⏎⟧"
     );
 }
 
@@ -226,9 +226,9 @@ fn rendered_official() {
     assert_eq!(
         bracketed(&official()),
         "A virtual assistant answers questions from a user based on the provided paragraph. USER: Text: Tim Cook runs Apple.\
-         |ASSISTANT: |⟦I've read this text.⏎⟧\
-         |USER: What describes person in the text?|ASSISTANT: |⟦[\"Tim Cook\"]⏎⟧\
-         |USER: What describes date in the text?|ASSISTANT: |⟦[]⏎⟧"
+         | ASSISTANT: |⟦ I've read this text.⏎⟧\
+         |USER: What describes person in the text?| ASSISTANT: |⟦ [\"Tim Cook\"]⏎⟧\
+         |USER: What describes date in the text?| ASSISTANT: |⟦ []⏎⟧"
     );
 }
 
@@ -242,7 +242,7 @@ fn training_is_prompt_then_answer() {
         let conversation = tim_cook();
         let tokens = encode(&conversation, &template, &tokenizer).expect("well-formed");
         let prompt = encode_prompt(&conversation, &template, &tokenizer).expect("well-formed");
-        let answer = tokenizer.encode_segment("[]").expect("encodes");
+        let answer = tokenizer.encode_continuation(" []").expect("encodes");
         assert_eq!(tokens.ids, [prompt.clone(), answer, vec![tokenizer.eos()]].concat(), "{name}");
         assert!(tokens.loss_mask[prompt.len()..].iter().all(|trained| *trained), "{name}");
         assert!(!tokens.loss_mask[prompt.len() - 1], "{name}");

@@ -295,7 +295,6 @@ fn a_rank_that_fails_stops_the_others_and_leaves_the_last_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), 2, 4, Divided);
     let intact = latest(folder.path()).unwrap().unwrap();
-    let start = std::time::Instant::now();
     let problems: Vec<String> = std::thread::scope(|scope| {
         let handles: Vec<_> = Group::all(2, None)
             .into_iter()
@@ -313,7 +312,6 @@ fn a_rank_that_fails_stops_the_others_and_leaves_the_last_checkpoint() {
         handles.into_iter().map(|handle| handle.join().unwrap()).collect()
     });
     assert_eq!(problems[0], "rank 1 stopped: out of memory");
-    assert!(start.elapsed().as_secs() < 10);
     assert_eq!(latest(folder.path()).unwrap().unwrap(), intact);
     checkpoint::load(&intact, &Group::alone(), &Device::flex()).unwrap();
 }

@@ -206,6 +206,12 @@ fn another_run_is_not_resumed() {
         message.contains("`train.max_steps` was") && message.contains("--set train.max_steps=99"),
         "{message}"
     );
+    // Without a length it can only be set back.
+    let mut endless = state.clone();
+    endless.train.max_steps = None;
+    endless.train.epochs = 9.0;
+    let message = resumed(&endless).unwrap_err().to_string();
+    assert!(!message.contains("=not set"), "{message}");
     let set = |key: &str| key == "train.max_steps";
     let told = state.check_resumable(&longer, 800, set, &saved).unwrap();
     assert!(told.unwrap().contains("the learning rate of the next step"));

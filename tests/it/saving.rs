@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use uner_model::Llama;
-use uner_trainer::checkpoint::{self, Snapshot, best, latest};
+use uner_trainer::checkpoint::{self, RunId, Snapshot, best, latest};
 use uner_trainer::{
     BestConfig, Callbacks, CheckpointConfig, Event, Group, Interrupted, Measure, Progress, Run, Scoring,
     TrainConfig, TrainError, train,
@@ -207,6 +207,27 @@ fn scoring_changes_nothing_that_is_trained_and_keeps_the_best() {
     assert_eq!(folders(scored.path()), ["step-000004", "step-000010"]);
     assert_eq!(named(best(scored.path()).unwrap()), "step-000004");
     assert_eq!(named(latest(scored.path()).unwrap()), "step-000010");
+}
+
+#[test]
+fn checkpoints_name_their_run_and_those_of_others_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = RunId { folder: "elsewhere".into(), started: 1 };
+    let long = TrainConfig { keep_last: 1, ..config() };
+    let short = TrainConfig { max_steps: Some(4), ..long.clone() };
+    let first = Progress { run: Some(other.clone()), ..start() };
+    go_on(folder.path(), &short, first, Callbacks::default(), |_| false).result.unwrap();
+    assert_eq!(folders(folder.path()), ["step-000004"]);
+    let last = go_on(folder.path(), &long, start(), Callbacks::default(), |_| false).result.unwrap();
+    assert_eq!(folders(folder.path()), ["step-000004", "step-000010"]);
+    let run = |step: &str| {
+        let found = checkpoint::load(&folder.path().join(step), &Group::alone(), &Device::flex());
+        found.unwrap().state.run.unwrap()
+    };
+    assert_eq!(run("step-000004"), other);
+    assert_eq!(run("step-000010").folder, folder.path());
+    // A resumed run keeps its name.
+    assert_eq!(resume(folder.path()).run, last.run);
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) fn repository() -> &'static Path {
 
 /// A file or folder of the published material (real datasets, golden vectors of other implementations) that is
 /// not part of this repository. It is looked for in `UNER_SHARED`, else in `shared` beside the repository. Where it is missing
-/// the test says so on stderr and returns.
+/// the test says so on stderr and returns; with `UNER_REQUIRE_SHARED=1` it fails.
 pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let root = std::env::var_os("UNER_SHARED")
         .map_or_else(|| repository().parent().expect("a parent folder").join("shared"), PathBuf::from);
@@ -24,9 +24,10 @@ pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     if found.exists() {
         return Some(found);
     }
-    eprintln!(
-        "SKIPPED: `{}` does not exist; set UNER_SHARED to the folder that holds `{path}`",
-        found.display()
-    );
+    let missing =
+        format!("`{}` does not exist; set UNER_SHARED to the folder that holds `{path}`", found.display());
+    let required = std::env::var("UNER_REQUIRE_SHARED").is_ok_and(|value| value == "1");
+    assert!(!required, "{missing}");
+    eprintln!("SKIPPED: {missing}");
     None
 }

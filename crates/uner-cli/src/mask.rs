@@ -1,10 +1,10 @@
 //! `--show-mask`: encoded conversations with what is trained on made visible.
 
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
-use uner_prompt::{Tokenizer, Tokens};
+use uner_prompt::conversation::text;
+use uner_prompt::{Segment, Tokenizer, Tokens, decode};
 
 use crate::assemble;
 use crate::plan::Plan;
@@ -30,23 +30,16 @@ pub(crate) fn show(plan: &Plan, count: usize, out: &mut dyn Write) -> Result<()>
     Ok(())
 }
 
-/// The tokens as text, runs of trained ones set apart, `⏎` for the end-of-sequence token.
+/// The tokens as text, trained ones set apart, `⏎` for the end-of-sequence token.
 fn paint(tokens: &Tokens, tokenizer: &Tokenizer, style: Style) -> Result<String> {
     let (before, after) = match style {
         Style::Colour => ("\x1b[32m", "\x1b[0m"),
         Style::Brackets => ("⟦", "⟧"),
     };
-    let pairs: Vec<(u32, bool)> = tokens.ids.iter().copied().zip(tokens.loss_mask.iter().copied()).collect();
-    let mut text = String::new();
-    for run in pairs.chunk_by(|a, b| a.1 == b.1) {
-        let mut piece = String::new();
-        for turn in run.split_inclusive(|(id, _)| *id == tokenizer.eos()) {
-            let ids: Vec<u32> = turn.iter().map(|(id, _)| *id).collect();
-            let end = if ids.last() == Some(&tokenizer.eos()) { "⏎" } else { "" };
-            let _ = write!(piece, "{}{end}", tokenizer.decode(&ids)?);
-        }
-        let trained = run.first().is_some_and(|(_, trained)| *trained);
-        let _ = if trained { write!(text, "{before}{piece}{after}") } else { write!(text, " {piece} ") };
-    }
-    Ok(text.trim().to_owned())
+    let segments = decode(tokens, tokenizer)?;
+    let paint = |segment: Segment| {
+        let piece = text(std::slice::from_ref(&segment));
+        if segment.trained { format!("{before}{piece}{after}") } else { piece }
+    };
+    Ok(segments.into_iter().map(paint).collect())
 }

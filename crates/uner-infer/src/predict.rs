@@ -157,7 +157,9 @@ impl Predictor<'_> {
         queries: &[Query],
         ids: &[u32],
     ) -> Result<Vec<(usize, Response)>, InferError> {
-        let output = self.tokenizer.decode(ids).map_err(PromptError::from)?;
+        let text = self.tokenizer.decode(ids).map_err(PromptError::from)?;
+        // The blank between the assistant's name and its answer is generated, too; some tokenizers leave it out of a text's start.
+        let output = text.strip_prefix(' ').unwrap_or(&text).to_owned();
         let types: Vec<&str> = asked.iter().map(|&index| queries[index].entity_type).collect();
         let (mentions, well_formed) = ner::read(&output, &types, self.template);
         let is_shared = ner::asks_all_types(self.template);

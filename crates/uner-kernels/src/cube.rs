@@ -24,12 +24,12 @@ pub(crate) type Ints = IntTensor<Cube>;
 /// The tensor with its elements in order and without padded rows, copied only where they are not.
 ///
 /// # Panics
-/// When it is not f32, f16 or bf16, or has more elements than 32-bit indices reach.
+/// When it is not f32 or bf16, or has more elements than 32-bit indices reach.
 pub(crate) fn contiguous(tensor: Floats) -> Floats {
     let dtype = tensor.dtype();
     assert!(
-        matches!(dtype, DType::F32 | DType::F16 | DType::BF16),
-        "kernels serve f32, f16 and bf16, not {dtype:?} (a tensor of shape {:?})",
+        matches!(dtype, DType::F32 | DType::BF16),
+        "kernels serve f32 and bf16, not {dtype:?} (a tensor of shape {:?})",
         tensor.shape()
     );
     assert!(

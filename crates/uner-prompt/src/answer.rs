@@ -30,7 +30,7 @@ pub fn typed_answer<'a>(entities: impl Iterator<Item = (&'a str, &'a str)>) -> S
 }
 
 /// The answer of the InstructUIE form: `type: mention; type: mention`, or `None`. (The original puts a space before it,
-/// which here is the space mark the tokenizer gives every segment.)
+/// which here [`render`](crate::render) does.)
 pub fn instructuie_answer<'a>(entities: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let pairs: Vec<String> =
         entities.map(|(mention, entity_type)| format!("{entity_type}: {mention}")).collect();

@@ -63,6 +63,12 @@ pub struct Segment {
     pub end_of_turn: bool,
 }
 
+/// The segments as one text, `⏎` for each end of turn.
+pub fn text(segments: &[Segment]) -> String {
+    let end = |segment: &Segment| if segment.end_of_turn { "⏎" } else { "" };
+    segments.iter().flat_map(|segment| [segment.text.as_str(), end(segment)]).collect()
+}
+
 /// Token ids and their loss mask, built together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tokens {

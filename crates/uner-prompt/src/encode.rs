@@ -4,7 +4,7 @@ use crate::conversation::{Conversation, Segment, Tokens};
 use crate::error::PromptError;
 use crate::render::{render, render_prompt};
 use crate::template::Template;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, TokenizerError};
 
 /// Encodes a conversation for training: beginning-of-sequence, then segment by segment, end-of-sequence behind every
 /// assistant turn. Nothing is truncated; see [`crate::fit`] and [`crate::cut`].
@@ -31,18 +31,46 @@ pub fn encode_prompt(
     Ok(encode_segments(&render_prompt(conversation, template)?, template, tokenizer)?.ids)
 }
 
+/// Tokens as text: the segments that differ in loss, and those that an end of turn parts. For every template and every tokenizer
+/// that keeps blanks they are together the text of [`render`]'s segments.
+///
+/// # Errors
+/// An id is not in the vocabulary.
+pub fn decode(tokens: &Tokens, tokenizer: &Tokenizer) -> Result<Vec<Segment>, TokenizerError> {
+    let labelled: Vec<(u32, bool)> =
+        tokens.ids.iter().copied().zip(tokens.loss_mask.iter().copied()).collect();
+    let mut segments = Vec::new();
+    for turn in labelled.split_inclusive(|(id, _)| *id == tokenizer.eos()) {
+        // Only a text as a whole reads back with the right blanks: each segment is what its tokens add to it.
+        let (mut ids, mut read) = (Vec::with_capacity(turn.len()), String::new());
+        for run in turn.chunk_by(|a, b| a.1 == b.1) {
+            ids.extend(run.iter().map(|(id, _)| *id));
+            let text = tokenizer.decode(&ids)?;
+            let added = text.strip_prefix(&read).unwrap_or(&text).to_owned();
+            let end_of_turn = ids.last() == Some(&tokenizer.eos());
+            segments.push(Segment { text: added, trained: run[0].1, end_of_turn });
+            read = text;
+        }
+    }
+    Ok(segments)
+}
+
 fn encode_segments(
     segments: &[Segment],
     template: &Template,
     tokenizer: &Tokenizer,
 ) -> Result<Tokens, PromptError> {
     let mut tokens = Tokens { ids: vec![tokenizer.bos()], loss_mask: vec![false], exchanges: Vec::new() };
+    let mut continues = false;
     for segment in segments {
         let ids = if template.parse_special_tokens {
-            tokenizer.encode_with_special_tokens(&segment.text)?
+            tokenizer.encode_special(&segment.text, continues)?
+        } else if continues {
+            tokenizer.encode_continuation(&segment.text)?
         } else {
             tokenizer.encode_segment(&segment.text)?
         };
+        continues = !segment.end_of_turn;
         tokens.ids.extend(ids);
         if segment.end_of_turn {
             tokens.ids.push(tokenizer.eos());

@@ -25,7 +25,7 @@ pub use answer::{
     ParsedAnswer, ParsedTypedAnswer, answer, parse_answer, parse_instructuie_answer, parse_typed_answer,
 };
 pub use conversation::{Conversation, IGNORE_INDEX, Message, Role, Segment, Tokens};
-pub use encode::{encode, encode_prompt};
+pub use encode::{decode, encode, encode_prompt};
 pub use error::PromptError;
 pub use fit::{Fitted, cut, fit, permute_queries};
 pub use render::{render, render_prompt, render_string};

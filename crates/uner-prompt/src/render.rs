@@ -1,9 +1,10 @@
 //! Conversation → segments. The only place where template text meets message text.
 //!
-//! Training: every piece below is tokenised on its own, and carries loss where bracketed.
+//! Training: every segment below is tokenised on its own, and carries loss where bracketed. Together they are one text, the same
+//! under every tokenizer; a blank between two segments belongs to the second.
 //!
 //! ```text
-//! {system} USER: Text: {passage} │ ASSISTANT: │ {acknowledgement}⏎ │ USER: {question} │ ASSISTANT: │ [{answer}⏎] │ …
+//! {system} USER: Text: {passage}│ ASSISTANT:│ {acknowledgement}⏎│USER: {question}│ ASSISTANT:│[ {answer}⏎]│…
 //! ```
 //!
 //! (⏎ is the end-of-sequence token.) A prompt is the same pieces up to the last `ASSISTANT:`, so that training ids are
@@ -26,7 +27,7 @@ pub fn render(conversation: &Conversation, template: &Template) -> Result<Vec<Se
     for (exchange, turns) in messages.chunks_exact(2).enumerate() {
         let trained = exchange > 0 || template.acknowledgement.is_none() || template.train_acknowledgement;
         push_question(&mut segments, exchange, &turns[0].text, &template.system, template);
-        segments.push(Segment { text: turns[1].text.clone(), trained, end_of_turn: true });
+        segments.push(Segment { text: spaced(&turns[1].text), trained, end_of_turn: true });
     }
     Ok(segments)
 }
@@ -47,14 +48,14 @@ pub fn render_prompt(conversation: &Conversation, template: &Template) -> Result
     for (exchange, turns) in messages.chunks(2).enumerate() {
         push_question(&mut segments, exchange, &turns[0].text, system, template);
         if let Some(answer) = turns.get(1) {
-            segments.push(Segment { text: answer.text.clone(), trained: false, end_of_turn: true });
+            segments.push(Segment { text: spaced(&answer.text), trained: false, end_of_turn: true });
         }
     }
     Ok(segments)
 }
 
 /// The conversation as the one string that templates with `prompt_end_of_turn` feed the tokenizer; `None` for the other
-/// templates, whose text exists in segments only. An empty message leaves just the name of its side.
+/// templates, which feed it segments. An empty message leaves just the name of its side.
 ///
 /// # Errors
 /// As [`render`], but for the number of turns.
@@ -80,7 +81,14 @@ fn push_question(
     let separator = if system.is_empty() { "" } else { &template.separator };
     let opening = if exchange == 0 { format!("{system}{separator}") } else { String::new() };
     segments.push(untrained(format!("{opening}{}{message}", template.user_prefix())));
-    segments.push(untrained(template.assistant_prefix()));
+    if !template.roles.assistant.is_empty() {
+        segments.push(untrained(format!("{}{}", template.separator, template.assistant_prefix())));
+    }
+}
+
+/// A message behind the name of its side. An empty one leaves just the name.
+fn spaced(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(" {message}") }
 }
 
 fn untrained(text: String) -> Segment {

@@ -56,7 +56,7 @@ pub struct Template {
     /// A different line for inference; absent in every sane template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_at_inference: Option<String>,
-    /// Between the system line and the first turn; in a prompt of one string also behind each user turn.
+    /// Between the system line and the first turn, and between a user turn and the assistant's name.
     pub separator: String,
     /// The first user turn: `{passage}`, and for [`Form::InstructUie`] `{types}`.
     pub passage: String,
@@ -135,13 +135,9 @@ impl Template {
         if self.roles.user.is_empty() { String::new() } else { format!("{}: ", self.roles.user) }
     }
 
-    /// The assistant's name and colon, or nothing.
+    /// The assistant's name and colon.
     pub(crate) fn assistant_prefix(&self) -> String {
-        if self.roles.assistant.is_empty() {
-            String::new()
-        } else {
-            format!("{}:{}", self.roles.assistant, if self.trailing_space_token { " " } else { "" })
-        }
+        format!("{}:{}", self.roles.assistant, if self.trailing_space_token { " " } else { "" })
     }
 
     fn check(&self) -> Result<(), String> {

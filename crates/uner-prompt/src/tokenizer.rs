@@ -1,7 +1,7 @@
 //! Text → token ids, for Hugging Face's `tokenizer.json` and SentencePiece's `tokenizer.model`.
 //!
 //! A segment is always encoded on its own, without beginning- or end-of-sequence: those are added where a conversation
-//! is put together. Text of others is plain text: a literal `</s>` in it gives ordinary tokens, unless
+//! is put together. Some tokenizers (SentencePiece) put a blank before a text: only where the segment begins one. Text of others is plain text: a literal `</s>` in it gives ordinary tokens, unless
 //! [`Tokenizer::encode_with_special_tokens`] is asked for.
 
 mod cache;
@@ -63,7 +63,10 @@ pub enum SpacePrefix {
 pub struct Tokenizer {
     model: Model,
     special: config::SpecialIds,
+    /// Ids of segments that begin a text.
     segments: cache::SegmentCache,
+    /// Ids of those that continue one.
+    continuations: cache::SegmentCache,
 }
 
 #[derive(Debug)]
@@ -93,7 +96,12 @@ impl Tokenizer {
     }
 
     fn new(model: Model, special: config::SpecialIds) -> Self {
-        Self { model, special, segments: cache::SegmentCache::default() }
+        Self {
+            model,
+            special,
+            segments: cache::SegmentCache::default(),
+            continuations: cache::SegmentCache::default(),
+        }
     }
 
     /// The same tokenizer with the other rule for space marks behind special tokens. Nothing changes for a
@@ -126,8 +134,19 @@ impl Tokenizer {
     /// The tokenizer file defines steps that fail on this text.
     pub fn encode_segment(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         self.segments.get_or(text, |text| match &self.model {
-            Model::HuggingFace(model) => model.encode(text),
-            Model::SentencePiece(model) => Ok(model.encode(text)),
+            Model::HuggingFace(model) => model.encode(text, false),
+            Model::SentencePiece(model) => Ok(model.encode(text, false)),
+        })
+    }
+
+    /// As [`Self::encode_segment`], of a text that continues another: nothing is put before it.
+    ///
+    /// # Errors
+    /// As [`Self::encode_segment`].
+    pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        self.continuations.get_or(text, |text| match &self.model {
+            Model::HuggingFace(model) => model.encode(text, true),
+            Model::SentencePiece(model) => Ok(model.encode(text, true)),
         })
     }
 
@@ -136,9 +155,14 @@ impl Tokenizer {
     /// # Errors
     /// As [`Self::encode_segment`].
     pub fn encode_with_special_tokens(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        self.encode_special(text, false)
+    }
+
+    /// [`Self::encode_with_special_tokens`] of a text that begins or `continues` another.
+    pub(crate) fn encode_special(&self, text: &str, continues: bool) -> Result<Vec<u32>, TokenizerError> {
         match &self.model {
-            Model::HuggingFace(model) => model.encode_with_special_tokens(text),
-            Model::SentencePiece(model) => Ok(model.encode_with_special_tokens(text)),
+            Model::HuggingFace(model) => model.encode_with_special_tokens(text, continues),
+            Model::SentencePiece(model) => Ok(model.encode_with_special_tokens(text, continues)),
         }
     }
 

@@ -51,7 +51,7 @@ pub fn profile(run: &Run, mut progress: Progress, steps: u64) -> Result<Profile,
         let data = loader.step(number);
         let (result, ops, seconds) = beside_the_kernels(&device, || {
             let start = Instant::now();
-            let (result, ops) = record(&device, || update(run, progress, &data, WARM_UP + steps));
+            let (result, ops) = record(&device, || update(run, progress, &data));
             (result, ops, start.elapsed().as_secs_f64())
         });
         let outcome;

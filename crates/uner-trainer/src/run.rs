@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use uner_model::{Llama, LlamaConfig};
 
 use crate::best::Standing;
-use crate::checkpoint::{self, Checkpoint, FORMAT_VERSION, State};
+use crate::checkpoint::{self, Checkpoint, FORMAT_VERSION, RunId, State};
 use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::evaluation::{Callbacks, Evaluated, evaluate};
@@ -21,7 +21,7 @@ use crate::precision::{self, Policy};
 use crate::rank_model::RankModel;
 use crate::saving::Saves;
 use crate::store::TokenStore;
-use crate::update::{Known, step, tell};
+use crate::update::{step, tell};
 
 /// Steps that are packed ahead of the one being trained.
 const PREFETCHED_STEPS: usize = 2;
@@ -56,6 +56,8 @@ pub struct Run<'a> {
 /// A model on its way: weights, moments, the number of steps done, how good it is so far, and what the guards remember.
 #[derive(Debug)]
 pub struct Progress {
+    /// The run it is of; `None` before its first step.
+    pub run: Option<RunId>,
     /// The weights.
     pub model: RankModel,
     /// The moments.
@@ -79,7 +81,14 @@ impl Progress {
     pub fn with(model: Llama, policy: Policy, group: &Group) -> Self {
         let (model, optimizer) = AdamW::new(model, policy, group);
         let model = RankModel::from(model);
-        Self { model, optimizer, step: 0, standing: Standing::default(), guard: GuardState::default() }
+        Self {
+            run: None,
+            model,
+            optimizer,
+            step: 0,
+            standing: Standing::default(),
+            guard: GuardState::default(),
+        }
     }
 
     /// With the model's blocks divided among the ranks: see [`RankModel::divide`].
@@ -99,6 +108,7 @@ impl From<Checkpoint> for Progress {
     fn from(found: Checkpoint) -> Self {
         let Checkpoint { model, optimizer, state, .. } = found;
         Self {
+            run: state.run,
             model: model.into(),
             optimizer,
             step: state.step,
@@ -118,6 +128,7 @@ impl Run<'_> {
     pub fn state(&self, progress: &Progress) -> State {
         State {
             format_version: FORMAT_VERSION,
+            run: progress.run.clone(),
             step: progress.step,
             seed: self.seed,
             data_fingerprint: self.store.summary().fingerprint,
@@ -140,7 +151,8 @@ pub type Listen<'a> = dyn FnMut(&Event) -> Result<ControlFlow<()>, TrainError> +
 /// # Errors
 /// When a guard stops the run (the step is not applied), a step that is computed twice differs, another rank has failed, or a
 /// checkpoint cannot be written.
-pub fn train(run: &Run, progress: Progress, listen: &mut Listen) -> Result<Progress, TrainError> {
+pub fn train(run: &Run, mut progress: Progress, listen: &mut Listen) -> Result<Progress, TrainError> {
+    progress.run.get_or_insert_with(|| RunId::new(run.folder));
     if run.group.is_first() {
         checkpoint::sweep(run.folder)?;
         checkpoint::point_best(run.folder, progress.standing.best.map(|best| best.step))?;
@@ -174,14 +186,14 @@ fn steps(
 ) -> Result<Progress, TrainError> {
     let total = run.total_steps();
     let adapter = progress.model.held().adapter.as_ref().map(|adapter| &adapter.config);
-    let known = Known { total, flops: Flops::new(run.model_config, adapter) };
+    let flops = Flops::new(run.model_config, adapter);
     let mut stop = progress.standing.is_exhausted(run.config.best);
     if progress.standing.cut_short {
         stop = settle(run, &mut progress, false, saves, listen)?;
     }
     while progress.step < total && !stop {
         let mut done;
-        (progress, done) = step(run, progress, receive, &known)?;
+        (progress, done) = step(run, progress, receive, &flops)?;
         done.metrics.breakdown.save = saves.held_up();
         let asked = run.group.any([tell(done, listen)?])? == [true];
         stop = settle(run, &mut progress, asked, saves, listen)?;

@@ -15,17 +15,8 @@ use crate::loader::StepData;
 use crate::optimizer::{Update, clip_factor};
 use crate::rank_model::RankModel;
 use crate::run::{Listen, Progress, Run};
-use crate::schedule::{factor, warmup_updates};
 use crate::step::{Forward, Prepared, beside_the_kernels, stand_by};
 use crate::stopwatch::{Breakdown, Stopwatch};
-
-/// What is known before the first step.
-pub(crate) struct Known {
-    /// Steps from start to end.
-    pub(crate) total: u64,
-    /// What a step costs.
-    pub(crate) flops: Flops,
-}
 
 /// What is told of a step.
 pub(crate) struct Done {
@@ -53,7 +44,7 @@ pub(crate) fn step(
     run: &Run,
     progress: Progress,
     receive: &Receiver<StepData>,
-    known: &Known,
+    flops: &Flops,
 ) -> Result<(Progress, Done), TrainError> {
     let start = Instant::now();
     let data = receive.recv().expect("the loader has a batch for every step");
@@ -61,7 +52,7 @@ pub(crate) fn step(
 
     let number = progress.step + 1;
     let device = progress.model.device();
-    let work = || update(run, progress, &data, known.total);
+    let work = || update(run, progress, &data);
     // Ranks wait for each other, which threads that work for all of them must not.
     let updated = if run.group.is_alone() { beside_the_kernels(&device, work) } else { work() };
     let (progress, Outcome { loss, grad_norm, lr, finding, breakdown }) = updated?;
@@ -80,7 +71,7 @@ pub(crate) fn step(
         seconds,
         data_wait_seconds: waited.as_secs_f64(),
         tokens_per_second: data.tokens as f64 / seconds,
-        flops: known.flops.of_step(data.tokens, data.trained_tokens, data.pairs),
+        flops: flops.of_step(data.tokens, data.trained_tokens, data.pairs),
         mfu: None,
         memory_in_use: None,
         memory_reserved: None,
@@ -133,9 +124,8 @@ pub(crate) fn update(
     run: &Run,
     progress: Progress,
     data: &StepData,
-    total: u64,
 ) -> Result<(Progress, Outcome), TrainError> {
-    let Progress { model, mut optimizer, step, standing, mut guard } = progress;
+    let Progress { run: id, model, mut optimizer, step, standing, mut guard } = progress;
     let number = step + 1;
     let device = model.device();
     let mut breakdown = Breakdown::default();
@@ -159,8 +149,7 @@ pub(crate) fn update(
     let [sum, squared_norm] = run.group.total([sum, gradients.squared_norm()])?;
     let (loss, grad_norm) = (sum / trained, squared_norm.sqrt() / trained);
     let finding = guard.judge(run.config.guards.as_ref(), loss, grad_norm);
-    let warmup = warmup_updates(run.config.warmup_ratio, total);
-    let lr = run.config.lr * factor(run.config.schedule, step, warmup, total);
+    let lr = run.config.lr_at(step, run.store.len());
     let model = if finding.as_ref().is_none_or(|finding| finding.answer == Answer::Ignore) {
         let grad_scale = clip_factor(grad_norm, run.config.max_grad_norm) / trained;
         // A skipped step is none to the moments.
@@ -170,7 +159,7 @@ pub(crate) fn update(
         model
     };
     watch.lap(&mut breakdown.optimizer);
-    let progress = Progress { model, optimizer, step: number, standing, guard };
+    let progress = Progress { run: id, model, optimizer, step: number, standing, guard };
     Ok((progress, Outcome { loss, grad_norm, lr, finding, breakdown }))
 }
 

@@ -1,10 +1,10 @@
 //! Attention over odd shapes, packing and branches.
 //!
-//! On tensor cores weights and score gradients are rounded to the element type before they are multiplied; elsewhere f16 and
-//! bf16 round only the result and the output that the backward pass reads.
+//! On tensor cores weights and score gradients are rounded to the element type before they are multiplied; elsewhere
+//! bf16 rounds only the result and the output that the backward pass reads.
 //!
 //! Lengths go over the edges of all tiles (32 and 64 tokens, 128 on tensor cores). On a CUDA device that `UNER_TEST_DEVICES`
-//! names, heads of a multiple of 16 elements up to 128 run on tensor cores in f16 and bf16.
+//! names, heads of a multiple of 16 elements up to 128 run on tensor cores in bf16.
 
 use std::iter::repeat_n;
 

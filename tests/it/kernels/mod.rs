@@ -22,7 +22,7 @@ use burn::tensor::{DType, Device, Distribution, Tensor};
 use crate::devices::{fetch, setups};
 
 /// The types that kernels are tested in.
-const TYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+const TYPES: [DType; 2] = [DType::F32, DType::BF16];
 
 /// On the CPU, in f32; in a process of its own a test gets the same numbers every time.
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {

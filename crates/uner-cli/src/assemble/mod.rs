@@ -19,7 +19,10 @@ use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 use uner_data::{Example, Member, Notes, mix};
 use uner_model::LlamaConfig;
-use uner_prompt::{Conversation, PromptError, Template, Tokenizer, Tokens, encode, ner};
+use uner_prompt::conversation::text;
+use uner_prompt::{
+    Conversation, Message, PromptError, Template, Tokenizer, Tokens, decode, encode, ner, render,
+};
 use uner_trainer::store::StoreWriter;
 use uner_trainer::{TokenStore, TrainError};
 
@@ -57,7 +60,7 @@ pub(crate) fn assemble(plan: &Plan, scratch: &Path, at_hand: Option<Tokenizer>) 
     let negatives = Negatives::of(plan)?;
     let tokenizer = at_hand.map_or_else(|| tokenizer(plan, &negatives), Ok)?;
     let config = with_special_tokens(&plan.model.config, &tokenizer)?;
-    warn_of_unknown_characters(&tokenizer)?;
+    warn_of_changed_text(&tokenizer, &plan.template)?;
     let encoder = Encoder { plan, tokenizer: &tokenizer, scratch };
     let train = encoder.store(&plan.recipe.data.train, &negatives.train).context("training data")?;
     let validation = &plan.recipe.data.validation;
@@ -164,15 +167,22 @@ impl Encoder<'_> {
     }
 }
 
-/// Small vocabularies without byte pieces may lack the characters that every answer is made of. Training goes on, because
-/// mentions can still be learnt, but nobody should have to find out from a score of 0.
-fn warn_of_unknown_characters(tokenizer: &Tokenizer) -> Result<()> {
-    let answer = uner_prompt::answer(&["x", "y"]);
-    let read_back = tokenizer.decode(&tokenizer.encode_segment(&answer)?)?;
-    if read_back != answer {
+/// Some tokenizers do not keep a text: small vocabularies without byte pieces may lack the characters that every answer is made
+/// of, and tokenizers of words drop blanks. Training goes on, because mentions can still be learnt, but nobody should have to find
+/// out from a score of 0.
+fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()> {
+    let messages = ["passage", "reply", "question", &uner_prompt::answer(&["x", "y"])];
+    let message = |(turn, text): (usize, &&str)| {
+        if turn.is_multiple_of(2) { Message::user(*text) } else { Message::assistant(*text) }
+    };
+    let conversation = Conversation { messages: messages.iter().enumerate().map(message).collect() };
+    let written = text(&render(&conversation, template)?);
+    let read_back = text(&decode(&encode(&conversation, template, tokenizer)?, tokenizer)?);
+    if read_back != written {
         tracing::warn!(
-            "the tokenizer has no tokens for some characters of the answer `{answer}`, which reads back as `{read_back}`: the \
-             official score, which insists on brackets, will be 0; strict and partial scores read what there is"
+            "the tokenizer does not keep the text of the template: `{written}` reads back as `{read_back}`, which is what the model \
+             sees. Where brackets or quotes are missing, the official score, which insists on them, will be 0; strict and partial \
+             scores read what there is"
         );
     }
     Ok(())

@@ -19,7 +19,10 @@ pub(crate) fn tokenizer(plan: &Plan, negatives: &Negatives) -> Result<Tokenizer>
                 .and_then(|questioned| Ok(render(&questioned.conversation(&plan.template), &plan.template)?));
             segments.map_err(|error| problem = Some(error)).ok()
         });
-    let texts = conversations.flatten().map(|segment| segment.text);
+    // The trained tokenizer puts a blank before a text, so a segment's own is not counted a second time.
+    let texts = conversations
+        .flatten()
+        .map(|segment| segment.text.strip_prefix(' ').unwrap_or(&segment.text).to_owned());
     let trained = Tokenizer::train(texts, plan.model.config.vocab_size);
     match problem {
         Some(problem) => Err(problem.context("training data")),

@@ -7,16 +7,20 @@ use serde_json::{Value, json};
 
 use crate::{Desk, fixture};
 
-/// A file of the material that is not part of the repository; where it is missing the test says so and returns.
+/// A file of the material that is not part of the repository; where it is missing the test says so and returns,
+/// or fails with `UNER_REQUIRE_SHARED=1`.
 fn shared(path: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     let root = std::env::var_os("UNER_SHARED").map_or_else(beside, PathBuf::from);
     let found = root.join(path);
     if !found.exists() {
-        eprintln!(
-            "SKIPPED: `{}` does not exist; set UNER_SHARED to the folder that holds `{path}`",
+        let missing = format!(
+            "`{}` does not exist; set UNER_SHARED to the folder that holds `{path}`",
             found.display()
         );
+        let required = std::env::var("UNER_REQUIRE_SHARED").is_ok_and(|value| value == "1");
+        assert!(!required, "{missing}");
+        eprintln!("SKIPPED: {missing}");
         return None;
     }
     Some(found.canonicalize().unwrap())

@@ -206,9 +206,7 @@ mod mpi {
         let processes = children(&started);
         assert_eq!(processes.len(), 2);
         assert!(Command::new("kill").args(["-9", &processes[1]]).status().unwrap().success());
-        let killed = Instant::now();
         assert!(!started.wait().unwrap().success());
-        assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
         assert!(!desk.path("run/step-000060").exists(), "it was killed too late to show anything");
 
         let mut resumed = sets(&keys);

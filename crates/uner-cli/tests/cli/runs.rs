@@ -201,7 +201,9 @@ fn the_mask_is_shown_in_brackets_where_there_is_no_colour() {
     let trained: Vec<&str> = shown.split('⟦').skip(1).map(|rest| rest.split('⟧').next().unwrap()).collect();
     assert!(!trained.is_empty());
     for answer in trained {
-        assert!(answer.starts_with('[') && answer.ends_with("]⏎"), "{answer}");
+        assert!(answer.starts_with(" [") && answer.ends_with("]⏎"), "{answer}");
     }
-    assert!(shown.contains("What describes") && !desk.path("run").exists());
+    // As the template writes it.
+    assert!(shown.contains(" ASSISTANT: I've read this text.⏎USER: What describes "), "{shown}");
+    assert!(!desk.path("run").exists());
 }

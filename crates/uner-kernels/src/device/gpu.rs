@@ -9,7 +9,7 @@ use cubecl::ir::{ElemType, FloatKind};
 use super::{DeviceError, DeviceName, MemoryGauge, MemoryUse, Properties, compiled, settings};
 
 /// What a kernel may be asked to compute with.
-const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+const FLOATS: [DType; 2] = [DType::F32, DType::BF16];
 /// Kinds of GPUs in the order in which they are counted.
 const GPUS: [WgpuDeviceKind; 4] = [
     WgpuDeviceKind::DiscreteGpu(0),

@@ -47,7 +47,7 @@ impl LinearKernels for Cube {
 /// The product `a · b` of `[m, k]` and `[k, n]`: a new contiguous `[m, n]` of type `dtype`, sums in f32. Where `k` is 0 it is
 /// zeros.
 ///
-/// All products of these ops go through here and [`accumulate`]. Operands have one type, f32, f16 or bf16; each of them lies in
+/// All products of these ops go through here and [`accumulate`]. Operands have one type, f32 or bf16; each of them lies in
 /// rows or, made by [`transposed`], in columns, rows and columns possibly padded (`tensor.meta.strides()` says which);
 /// `dtype` is theirs or f32.
 ///

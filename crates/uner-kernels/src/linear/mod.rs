@@ -63,7 +63,7 @@ impl LinearOps for burn::backend::Flex {
 /// The gradient of the weight comes out as `[out, in]`, in order; through burn's own matmul it would be a transposed
 /// view that every later use copies. A frozen weight gets none, and then `x` is not kept for the backward pass either.
 ///
-/// On a GPU runtime both are f32, f16 or bf16, the same type, and so are the result and the gradients; sums are f32. On CUDA
+/// On a GPU runtime both are f32 or bf16, the same type, and so are the result and the gradients; sums are f32. On CUDA
 /// the products are cuBLASLt's; without that library they are burn's, which round f32 factors to TF32 (10 bits of mantissa).
 ///
 /// On the CPU `x` is f32 and the weight f32 or bf16; a bf16 weight is widened as it is read, a panel at a time, and its

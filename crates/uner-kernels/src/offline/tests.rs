@@ -106,7 +106,7 @@ fn names_that_change_are_masked() {
 #[test]
 fn the_same_call_gives_the_same_text() {
     // A small head of each op: expansion is slow without optimisation.
-    let forms = ["f32 hidden 7", "bf16 head_dim 16 group 2", "f16 hidden 7 vocab 33"];
+    let forms = ["f32 hidden 7", "bf16 head_dim 16 group 2", "bf16 hidden 7 vocab 33"];
     let calls: Vec<Call> = calls().into_iter().filter(|call| forms.contains(&call.form.as_str())).collect();
     assert_eq!(calls.len(), forms.len());
     let texts = || sources_of(&calls).iter().map(Source::stable_text).collect::<Vec<_>>();
@@ -122,7 +122,7 @@ fn labels_say_where_a_kernel_stands() {
     assert_eq!(function("attention::cube::backward::queries::Queries"), "attention/backward/queries");
     let taken = HashSet::from(["a f32".to_owned(), "a f32 #2".to_owned()]);
     assert_eq!(unused("a f32", &taken), "a f32 #3");
-    assert_eq!(unused("a f16", &taken), "a f16");
+    assert_eq!(unused("a bf16", &taken), "a bf16");
 }
 
 /// CUDA pads what other ops allocate, and a kernel learns how many elements there are from the buffer.

@@ -2,9 +2,10 @@
 
 use super::TokenizerError;
 use super::config::{self, Config, SpecialIds};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::OnceLock;
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
 
 /// Usual names, for a `tokenizer.json` that stands alone.
 const BOS: [&str; 3] = ["<s>", "<|begin_of_text|>", "<|startoftext|>"];
@@ -15,8 +16,10 @@ const EOS: [&str; 3] = ["</s>", "<|end_of_text|>", "<|endoftext|>"];
 pub(super) struct HuggingFace {
     /// Takes special tokens in a text as plain text.
     plain: tokenizers::Tokenizer,
-    /// Recognises them; made when first asked for.
-    special: OnceLock<tokenizers::Tokenizer>,
+    /// Puts no blank before a text; the same one where `plain` does not either.
+    inside: Option<tokenizers::Tokenizer>,
+    /// As these two, but special tokens are recognised; made when first asked for.
+    special: [OnceLock<tokenizers::Tokenizer>; 2],
     config: Config,
 }
 
@@ -31,7 +34,8 @@ impl HuggingFace {
         plain.with_truncation(None).map_err(|error| error.to_string())?;
         plain.with_padding(None);
         plain.set_encode_special_tokens(true);
-        Ok(Self { plain, special: OnceLock::new(), config })
+        let inside = without_prefix(&plain)?;
+        Ok(Self { plain, inside, special: [OnceLock::new(), OnceLock::new()], config })
     }
 
     /// What `tokenizer.json` says.
@@ -63,13 +67,22 @@ impl HuggingFace {
         })
     }
 
-    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        encode(&self.plain, text)
+    /// The tokenizer of a text that begins or `continues` another.
+    fn of(&self, continues: bool) -> &tokenizers::Tokenizer {
+        self.inside.as_ref().filter(|_| continues).unwrap_or(&self.plain)
     }
 
-    pub(super) fn encode_with_special_tokens(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let tokenizer = self.special.get_or_init(|| {
-            let mut tokenizer = self.plain.clone();
+    pub(super) fn encode(&self, text: &str, continues: bool) -> Result<Vec<u32>, TokenizerError> {
+        encode(self.of(continues), text)
+    }
+
+    pub(super) fn encode_with_special_tokens(
+        &self,
+        text: &str,
+        continues: bool,
+    ) -> Result<Vec<u32>, TokenizerError> {
+        let tokenizer = self.special[usize::from(continues)].get_or_init(|| {
+            let mut tokenizer = self.of(continues).clone();
             tokenizer.set_encode_special_tokens(false);
             tokenizer
         });
@@ -94,6 +107,43 @@ impl HuggingFace {
         fs_err::write(dir.join(config::FILE), text)?;
         Ok(())
     }
+}
+
+/// The tokenizer without the steps that put a blank before a text, or `None` where it has none.
+fn without_prefix(tokenizer: &tokenizers::Tokenizer) -> Result<Option<tokenizers::Tokenizer>, String> {
+    let file = |error: serde_json::Error| error.to_string();
+    let steps = [
+        serde_json::to_value(tokenizer.get_normalizer()).map_err(file)?,
+        serde_json::to_value(tokenizer.get_pre_tokenizer()).map_err(file)?,
+    ];
+    let [normalizer, pre_tokenizer] = steps.clone().map(drop_prefix);
+    if steps[0] == normalizer && steps[1] == pre_tokenizer {
+        return Ok(None);
+    }
+    let mut inside = tokenizer.clone();
+    inside.with_normalizer(serde_json::from_value::<Option<NormalizerWrapper>>(normalizer).map_err(file)?);
+    inside.with_pre_tokenizer(
+        serde_json::from_value::<Option<PreTokenizerWrapper>>(pre_tokenizer).map_err(file)?,
+    );
+    Ok(Some(inside))
+}
+
+/// A step of `tokenizer.json`, or a sequence of them, that puts nothing before a text.
+fn drop_prefix(mut step: Value) -> Value {
+    match step["type"].as_str() {
+        Some("Prepend") => return Value::Null,
+        Some("Metaspace") => step["prepend_scheme"] = json!("never"),
+        Some("ByteLevel") => step["add_prefix_space"] = json!(false),
+        Some("Sequence") => {
+            for steps in ["normalizers", "pretokenizers"] {
+                let Some(list) = step.get_mut(steps).and_then(Value::as_array_mut) else { continue };
+                let kept = std::mem::take(list).into_iter().map(drop_prefix);
+                *list = kept.filter(|step| !step.is_null()).collect();
+            }
+        }
+        _ => {}
+    }
+    step
 }
 
 fn encode(tokenizer: &tokenizers::Tokenizer, text: &str) -> Result<Vec<u32>, TokenizerError> {

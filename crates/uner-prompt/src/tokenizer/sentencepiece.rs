@@ -55,25 +55,24 @@ impl SentencePiece {
         self.vocabulary.len()
     }
 
-    pub(super) fn encode(&self, text: &str) -> Vec<u32> {
+    pub(super) fn encode(&self, text: &str, continues: bool) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 2);
-        self.push(text, true, &mut ids);
+        self.push(text, !continues, &mut ids);
         ids
     }
 
-    pub(super) fn encode_with_special_tokens(&self, text: &str) -> Vec<u32> {
+    pub(super) fn encode_with_special_tokens(&self, text: &str, continues: bool) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 2);
+        let prefixed = |ids: &[u32]| {
+            if ids.is_empty() { !continues } else { self.space_prefix == SpacePrefix::EveryPiece }
+        };
         let mut rest = text;
         while let Some((start, id, length)) = self.next_special(rest) {
-            self.push(
-                &rest[..start],
-                ids.is_empty() || self.space_prefix == SpacePrefix::EveryPiece,
-                &mut ids,
-            );
+            self.push(&rest[..start], prefixed(&ids), &mut ids);
             ids.push(id);
             rest = &rest[start + length..];
         }
-        self.push(rest, ids.is_empty() || self.space_prefix == SpacePrefix::EveryPiece, &mut ids);
+        self.push(rest, prefixed(&ids), &mut ids);
         ids
     }
 

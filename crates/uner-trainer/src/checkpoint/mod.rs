@@ -7,7 +7,7 @@
 //!                              (or adapter_config.json with adapter_model.safetensors, as PEFT reads it, and base_model.json)
 //!                              /tokenizer.json  and other files that go with the model
 //!                              /optimizer.safetensors
-//!                              /state.json      step, data fingerprint, what must not change on resume
+//!                              /state.json      the run, step, data fingerprint, what must not change on resume
 //!                              /manifest.json   size and CRC-32 of every other file; written last
 //! ```
 //! All of it is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is replaced, then `best`. The thread
@@ -24,6 +24,6 @@ mod writer;
 pub use pointer::{best, latest, point_best};
 pub use read::{Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_companions};
 pub use snapshot::Snapshot;
-pub use state::{FORMAT_VERSION, State};
+pub use state::{FORMAT_VERSION, RunId, State};
 pub use write::{prune, save, sweep};
 pub use writer::Writer;

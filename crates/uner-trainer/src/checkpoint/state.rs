@@ -1,7 +1,8 @@
 //! What a run must know to go on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,14 +18,46 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Keys of `[train]` that change how a run is laid out, saved and watched, but not what it computes.
 const MAY_DIFFER: [&str; 7] =
     ["micro_batch_rows", "save_every", "keep_last", "validate_every", "checkpoint", "best", "guards"];
+/// The value of a key that is not there.
+const UNSET: &str = "not set";
 /// Keys that say how long a run is.
 const LENGTH: [&str; 2] = ["train.epochs", "train.max_steps"];
+
+/// Names a run, from its first step to its last, however often it is resumed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunId {
+    /// The folder it began in.
+    pub folder: PathBuf,
+    /// When it began, in seconds since 1970.
+    pub started: u64,
+}
+
+impl RunId {
+    /// The name of a run that begins now.
+    pub(crate) fn new(folder: &Path) -> Self {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self { folder: folder.to_owned(), started }
+    }
+
+    /// The run that wrote a checkpoint; `None` where that cannot be read, or was written before runs had names.
+    pub(super) fn of(checkpoint: &Path) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Named {
+            run: Option<RunId>,
+        }
+        let text = fs_err::read(checkpoint.join("state.json")).ok()?;
+        serde_json::from_slice::<Named>(&text).ok()?.run
+    }
+}
 
 /// `state.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// [`FORMAT_VERSION`] of the writer.
     pub format_version: u32,
+    /// The run that wrote it.
+    #[serde(default)]
+    pub run: Option<RunId>,
     /// Steps done. The order of the data is a function of (seed, step), so this is also the cursor.
     pub step: u64,
     /// Seed of the run.
@@ -93,9 +126,14 @@ impl State {
                 "the learning rate of the next step would have been {before:.3e} and will be {after:.3e}"
             );
             if !is_set(&key) {
-                return refuse(format!(
-                    "{changed}: {rates}; set it back, or say so again with `--set {key}={now}`"
-                ));
+                let back =
+                    if then == UNSET { "take it out".to_owned() } else { format!("set it back to `{then}`") };
+                let again = if now == UNSET {
+                    String::new()
+                } else {
+                    format!(", or say so again with `--set {key}={now}`")
+                };
+                return refuse(format!("{changed}: {rates}; {back}{again}"));
             }
             longer = Some(format!("{changed}: {rates}"));
         }
@@ -121,9 +159,8 @@ fn differences(
         keys
     });
     let all: BTreeSet<String> = then.keys().chain(now.keys()).cloned().collect();
-    let shown = |keys: &BTreeMap<String, String>, key: &str| {
-        keys.get(key).map_or("not set", String::as_str).to_owned()
-    };
+    let shown =
+        |keys: &BTreeMap<String, String>, key: &str| keys.get(key).map_or(UNSET, String::as_str).to_owned();
     all.into_iter()
         .map(move |key| (shown(&then, &key), shown(&now, &key), key))
         .filter(|(then, now, _)| then != now)

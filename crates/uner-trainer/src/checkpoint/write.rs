@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::pointer::{aside, folder_name, is_folder_name, point_best, point_latest};
 use super::snapshot::Snapshot;
+use super::state::RunId;
 use crate::error::TrainError;
 
 /// Writes checkpoint `step-NNNNNN` into the folder `run`, which must exist, and points `latest` to it, and `best` where it
@@ -45,17 +46,18 @@ fn replace(unfinished: &Path, finished: &Path) -> Result<(), TrainError> {
 }
 
 /// Removes all but the `keep` newest of a run's checkpoints up to `newest`, the one after step `best` excepted. Later ones,
-/// which are there when a run went on from an earlier checkpoint than its last, are left alone.
+/// which are there when a run went on from an earlier checkpoint than its last, are left alone, and those of other runs.
 ///
 /// # Errors
 /// When a folder cannot be listed or removed.
 pub fn prune(newest: &Path, keep: usize, best: Option<u64>) -> Result<(), TrainError> {
     let best = best.map(folder_name);
+    let run = RunId::of(newest);
     let mut checkpoints: Vec<PathBuf> = Vec::new();
     for entry in fs_err::read_dir(newest.parent().unwrap_or(newest))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_folder_name(&name) && path.as_path() <= newest {
+        if is_folder_name(&name) && path.as_path() <= newest && RunId::of(&path) == run {
             checkpoints.push(path);
         }
     }

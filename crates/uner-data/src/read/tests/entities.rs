@@ -147,15 +147,12 @@ fn gliner_asks_the_types_that_it_lists() {
     assert_eq!(notes.count(&Note::RepeatedQuery), 2);
 }
 
-/// Texts that are not ASCII were counted from their start for every span: 18 seconds for this one.
+/// The time grows with the length of the text, not with that times the number of spans, which would be hours here.
 #[test]
-fn many_spans_take_time_in_proportion_to_the_text() {
-    let num_spans = 40_000;
+fn a_text_may_have_many_spans() {
+    let num_spans = 400_000;
     let entities: Vec<_> = (0..num_spans).map(|k| serde_json::json!([2 + 11 * k, 7 + 11 * k, "p"])).collect();
     let text = format!("é {}", "Okart saß. ".repeat(num_spans));
-    let started = std::time::Instant::now();
     let (example, _) = only(SPANS, "", &serde_json::json!({"text": text, "entities": entities}).to_string());
     assert_eq!(found(&example).len(), num_spans);
-    let seconds = started.elapsed().as_secs_f64();
-    assert!(seconds < 5.0, "{seconds} s");
 }

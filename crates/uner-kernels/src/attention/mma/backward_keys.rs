@@ -154,7 +154,7 @@ fn sweep<E: Float>(
             }
             let rows = base + UNIT_POS / 32 * comptime!((tiles.plane_rows() * tiles.stride()) as u32);
             let masked = needs_mask(packing, place, block, extent.document, tiles);
-            absorb::<E>(&mut sums, packing, place, &Step { rows, stage, block, masked }, tiles);
+            absorb(&mut sums, packing, place, &Step { rows, stage, block, masked }, tiles);
         }
     }
     sums
@@ -191,24 +191,24 @@ struct Step {
 
 /// Adds one query tile to the sums.
 #[cube]
-fn absorb<E: Float>(sums: &mut Sums, packing: &Packing, place: &Place, at: &Step, #[comptime] tiles: Tiles) {
+fn absorb(sums: &mut Sums, packing: &Packing, place: &Place, at: &Step, #[comptime] tiles: Tiles) {
     let bytes = comptime!(tiles.column_bytes() as u32);
     let step = comptime!(4 * tiles.columns as u32);
     let (along, down) = (lane_offset_along(tiles), lane_offset_down(tiles));
     let words = at.stage + 2 * bytes;
     let mut scores = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
-    multiply_transposed::<E>(&mut scores, at.rows + down, at.stage + along, tiles);
+    multiply_transposed(&mut scores, at.rows + down, at.stage + along, tiles);
     if at.masked {
         let column = place.offset + at.block * BLOCK;
         hide(&mut scores, packing, place, words, column, tiles);
     }
     let lse = column_statistics(words + 2 * step, tiles);
     weigh(&mut scores, &lse, tiles);
-    multiply_weights::<E>(&mut sums.values, &scores, at.stage + bytes + down, tiles);
+    multiply_weights(&mut sums.values, &scores, at.stage + bytes + down, tiles);
     let mut products = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
     let values = at.rows + comptime!(tiles.row_bytes() as u32) + down;
-    multiply_transposed::<E>(&mut products, values, at.stage + bytes + along, tiles);
+    multiply_transposed(&mut products, values, at.stage + bytes + along, tiles);
     let delta = column_statistics(words + 3 * step, tiles);
     score_gradients(&mut products, &scores, &delta, tiles);
-    multiply_weights::<E>(&mut sums.keys, &products, at.stage + down, tiles);
+    multiply_weights(&mut sums.keys, &products, at.stage + down, tiles);
 }

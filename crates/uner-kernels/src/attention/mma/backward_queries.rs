@@ -99,14 +99,14 @@ fn sweep<E: Float>(
             let next = stages + (block + 1 - extent.begin) as u32 % 2 * stage_bytes;
             start::<E>(&upstream.inputs, packing, place, next, block + 1, tiles);
         }
-        multiply_transposed::<E>(&mut scores, rows, stage + along, tiles);
+        multiply_transposed(&mut scores, rows, stage + along, tiles);
         if masked {
             hide(&mut scores, packing, place, stage + 2 * bytes, block * columns, tiles);
         }
         weigh(&mut scores, &lse, tiles);
-        multiply_transposed::<E>(&mut products, rows + row_bytes, stage + bytes + along, tiles);
+        multiply_transposed(&mut products, rows + row_bytes, stage + bytes + along, tiles);
         score_gradients(&mut products, &scores, &delta, tiles);
-        multiply_weights::<E>(&mut sums, &products, stage + down, tiles);
+        multiply_weights(&mut sums, &products, stage + down, tiles);
     }
     sums
 }

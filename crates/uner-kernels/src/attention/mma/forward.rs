@@ -120,12 +120,12 @@ fn sweep<E: Float>(
             let next = stages + (block + 1 - extent.begin) as u32 % 2 * stage_bytes;
             start::<E>(inputs, packing, place, next, block + 1, tiles);
         }
-        multiply_transposed::<E>(&mut scores, rows, stage + along, tiles);
+        multiply_transposed(&mut scores, rows, stage + along, tiles);
         if masked {
             hide(&mut scores, packing, place, stage + 2 * bytes, block * columns, tiles);
         }
         softmax.absorb(&mut scores, tiles);
-        multiply_weights::<E>(&mut softmax.sums, &scores, stage + bytes + down, tiles);
+        multiply_weights(&mut softmax.sums, &scores, stage + bytes + down, tiles);
     }
     softmax
 }

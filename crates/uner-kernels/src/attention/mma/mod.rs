@@ -1,4 +1,4 @@
-//! Attention on the tensor cores of NVIDIA cards: bf16 or f16 in and out, sums in f32.
+//! Attention on the tensor cores of NVIDIA cards: bf16 in and out, sums in f32.
 //!
 //! FlashAttention-2 (Dao 2023) in `mma.sync`, `ldmatrix` and `cp.async`, which CubeCL's C++ compiler for CUDA takes as inline
 //! PTX. Weights and score gradients are rounded to the element type before they are multiplied, as there and in cuDNN. A
@@ -49,7 +49,7 @@ const LARGEST_HEAD: usize = 128;
 /// Bytes that `cp.async` moves at a time, from and to multiples of them.
 const COPY: u64 = 16;
 
-/// Whether this module serves the element type and head on the device: bf16 or f16, heads of a multiple of 16 elements up to
+/// Whether this module serves the element type and head on the device: bf16, heads of a multiple of 16 elements up to
 /// 128, and a card of compute capability 8.0 or later whose shared memory holds the tiles (74 KiB for heads of 64 elements,
 /// 138 KiB for 128).
 pub(super) fn is_served(client: &Client, dtype: ElemType, head_dim: usize) -> bool {
@@ -57,14 +57,13 @@ pub(super) fn is_served(client: &Client, dtype: ElemType, head_dim: usize) -> bo
     let (matmul, hardware) = (&properties.features.matmul, &properties.hardware);
     let sums = ElemType::Float(FloatKind::F32);
     let product = MmaConfig { a_type: dtype, b_type: dtype, cd_type: sums, m: 16, n: 8, k: 16 };
-    let sixteen_bits = matches!(dtype, ElemType::Float(FloatKind::BF16 | FloatKind::F16));
     let has_instructions =
         matmul.mma.contains(&product) && matmul.ldmatrix.contains(&dtype) && properties.features.copy_async;
     let has_planes = (hardware.plane_size_min, hardware.plane_size_max) == (32, 32);
     let has_head = head_dim.is_multiple_of(16) && (16..=LARGEST_HEAD).contains(&head_dim);
     let has_alignment = properties.memory.alignment.is_multiple_of(COPY);
     let shared_memory = Forms::of(head_dim).shared_memory();
-    sixteen_bits
+    dtype == ElemType::Float(FloatKind::BF16)
         && has_instructions
         && has_planes
         && has_head

@@ -43,7 +43,7 @@ pub(super) fn clear(accumulators: &mut Array<Accumulator>, #[comptime] count: us
 /// `a` and `b` are shared addresses with [`lane_offset_down`] and [`lane_offset_along`] added. Accumulator
 /// `m * column_tiles + n` is the tile of row tile `m` and columns `8n..8n + 8`.
 #[cube]
-pub(super) fn multiply_transposed<E: Float>(
+pub(super) fn multiply_transposed(
     products: &mut Array<Accumulator>,
     a: u32,
     b: u32,
@@ -63,7 +63,7 @@ pub(super) fn multiply_transposed<E: Float>(
             let columns = load_matrices(b, comptime!(n * 16 * stride + step * 32));
             #[unroll]
             for m in 0..per_plane {
-                multiply_pair::<E>(products, comptime!(m * width + 2 * n), rows[m], columns);
+                multiply_pair(products, comptime!(m * width + 2 * n), rows[m], columns);
             }
         }
     }
@@ -71,11 +71,11 @@ pub(super) fn multiply_transposed<E: Float>(
 
 /// `sums += weights · b`, contracted over the streamed axis.
 ///
-/// `weights` are accumulators as [`multiply_transposed`] leaves them, rounded to `E` on the way: their layout is
+/// `weights` are accumulators as [`multiply_transposed`] leaves them, rounded to bf16 on the way: their layout is
 /// that of an A operand. `b` is a shared address with [`lane_offset_down`] added. Accumulator
 /// `m * head_tiles + d` of `sums` is the tile of row tile `m` and elements `8d..8d + 8` of the head.
 #[cube]
-pub(super) fn multiply_weights<E: Float>(
+pub(super) fn multiply_weights(
     sums: &mut Array<Accumulator>,
     weights: &Array<Accumulator>,
     b: u32,
@@ -88,14 +88,14 @@ pub(super) fn multiply_weights<E: Float>(
         #[unroll]
         for m in 0..per_plane {
             let first = comptime!(m * tiles.column_tiles() + 2 * step);
-            rows[m] = pack_operand::<E>(weights[first], weights[comptime!(first + 1)]);
+            rows[m] = pack_operand(weights[first], weights[comptime!(first + 1)]);
         }
         #[unroll]
         for d in 0..comptime!(width / 2) {
             let columns = load_transposed(b, comptime!(step * 16 * stride + d * 32));
             #[unroll]
             for m in 0..per_plane {
-                multiply_pair::<E>(sums, comptime!(m * width + 2 * d), rows[m], columns);
+                multiply_pair(sums, comptime!(m * width + 2 * d), rows[m], columns);
             }
         }
     }
@@ -103,25 +103,20 @@ pub(super) fn multiply_weights<E: Float>(
 
 /// Multiplies `a` into accumulators `first` and `first + 1`.
 #[cube]
-fn multiply_pair<E: Float>(
-    sums: &mut Array<Accumulator>,
-    #[comptime] first: usize,
-    a: Fragment,
-    columns: Fragment,
-) {
+fn multiply_pair(sums: &mut Array<Accumulator>, #[comptime] first: usize, a: Fragment, columns: Fragment) {
     let second = comptime!(first + 1);
-    sums[first] = multiply_accumulate::<E>(a, columns, 0usize, sums[first]);
-    sums[second] = multiply_accumulate::<E>(a, columns, 1usize, sums[second]);
+    sums[first] = multiply_accumulate(a, columns, 0usize, sums[first]);
+    sums[second] = multiply_accumulate(a, columns, 1usize, sums[second]);
 }
 
 /// The A operand made of two adjacent accumulators.
 #[cube]
-fn pack_operand<E: Float>(left: Accumulator, right: Accumulator) -> Fragment {
+fn pack_operand(left: Accumulator, right: Accumulator) -> Fragment {
     let mut operand = Fragment::new(0u32);
-    operand.insert(0usize, pack::<E>(left.extract(0usize), left.extract(1usize)));
-    operand.insert(1usize, pack::<E>(left.extract(2usize), left.extract(3usize)));
-    operand.insert(2usize, pack::<E>(right.extract(0usize), right.extract(1usize)));
-    operand.insert(3usize, pack::<E>(right.extract(2usize), right.extract(3usize)));
+    operand.insert(0usize, pack(left.extract(0usize), left.extract(1usize)));
+    operand.insert(1usize, pack(left.extract(2usize), left.extract(3usize)));
+    operand.insert(2usize, pack(right.extract(0usize), right.extract(1usize)));
+    operand.insert(3usize, pack(right.extract(2usize), right.extract(3usize)));
     operand
 }
 
@@ -141,6 +136,6 @@ pub(super) fn write_row<E: Float>(
         let tile = sums[comptime!(r / 2 * tiles.head_tiles() + d)];
         let low = tile.extract(comptime!(r % 2 * 2)) * factor;
         let high = tile.extract(comptime!(r % 2 * 2 + 1)) * factor;
-        target[pair + d * 4] = Vector::<E, Const<2>>::reinterpret(pack::<E>(low, high));
+        target[pair + d * 4] = Vector::<E, Const<2>>::reinterpret(pack(low, high));
     }
 }

@@ -40,32 +40,19 @@ pub(super) fn shared_address<E: CubePrimitive>(shared: &[E]) -> u32 {
     address
 }
 
-/// The PTX name of the 16-bit element type.
-#[cube]
-pub(super) fn element_suffix<E: Float>() -> comptime_type!(&'static str) {
-    intrinsic!(|scope| {
-        match E::elem_type(scope) {
-            cubecl::ir::ElemType::Float(cubecl::ir::FloatKind::BF16) => "bf16",
-            cubecl::ir::ElemType::Float(cubecl::ir::FloatKind::F16) => "f16",
-            other => panic!("the tensor-core kernels take bf16 and f16, not {other:?}"),
-        }
-    })
-}
-
-/// `d = a · b + c` for one 16x8 tile and 16 of the contracted axis.
+/// `d = a · b + c` of bf16 for one 16x8 tile and 16 of the contracted axis.
 ///
 /// `b` holds two tiles side by side, `side` (0 or 1) picks one.
 #[cube]
-pub(super) fn multiply_accumulate<E: Float>(
+pub(super) fn multiply_accumulate(
     a: Fragment,
     b: Fragment,
     #[comptime] side: usize,
     c: Accumulator,
 ) -> Accumulator {
-    let element = element_suffix::<E>().comptime();
     let d: Accumulator;
     gpu_asm!(
-        "mma.sync.aligned.m16n8k16.row.col.f32.{element}.{element}.f32 {d}, {{{a0}, {a1}, {a2}, {a3}}}, ",
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {d}, {{{a0}, {a1}, {a2}, {a3}}}, ",
         "{{{b0}, {b1}}}, {{{c0}, {c1}, {c2}, {c3}}};",
         d = out(_) d,
         a0 = in(_) a.extract(0usize), a1 = in(_) a.extract(1usize),
@@ -73,7 +60,7 @@ pub(super) fn multiply_accumulate<E: Float>(
         b0 = in(_) b.extract(comptime!(2 * side)), b1 = in(_) b.extract(comptime!(2 * side + 1)),
         c0 = in(_) c.extract(0usize), c1 = in(_) c.extract(1usize),
         c2 = in(_) c.extract(2usize), c3 = in(_) c.extract(3usize),
-        element = const element, options(nomem),
+        options(nomem),
     );
     d
 }
@@ -175,14 +162,13 @@ pub(super) fn load_integers(address: u32, #[comptime] offset: usize) -> Vector<i
     pair
 }
 
-/// `low` and `high` rounded to the nearest `E`, in one register.
+/// `low` and `high` rounded to the nearest bf16, in one register.
 #[cube]
-pub(super) fn pack<E: Float>(low: f32, high: f32) -> u32 {
-    let element = element_suffix::<E>().comptime();
+pub(super) fn pack(low: f32, high: f32) -> u32 {
     let packed: u32;
     gpu_asm!(
-        "cvt.rn.{element}x2.f32 {packed}, {high}, {low};",
-        packed = out(_) packed, high = in(_) value::<f32>(high), low = in(_) value::<f32>(low), element = const element,
+        "cvt.rn.bf16x2.f32 {packed}, {high}, {low};",
+        packed = out(_) packed, high = in(_) value::<f32>(high), low = in(_) value::<f32>(low),
         options(pure, nomem),
     );
     packed

@@ -91,13 +91,13 @@ struct Answer {
 }
 
 /// `q`, `k`, `v` and `dy` in the element type.
-fn inputs(shape: Shape, dtype: DType) -> [TensorData; 4] {
+fn inputs(shape: Shape) -> [TensorData; 4] {
     let Shape { rows, queries, keys, heads, kv_heads, head_dim } = shape;
     let (of_queries, of_keys) = ([rows, queries, heads, head_dim], [rows, keys, kv_heads, head_dim]);
     Device::flex().seed((keys * heads + queries) as u64);
     [of_queries, of_keys, of_keys, of_queries].map(|shape| {
         let tensor = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
-        tensor.into_data().convert_dtype(dtype)
+        tensor.into_data().convert_dtype(DType::BF16)
     })
 }
 
@@ -141,19 +141,14 @@ fn distance(got: &TensorData, expected: Tensor<4>, digits: f32) -> f32 {
     apart.map(far).fold(0.0, f32::max) / largest / digits
 }
 
-pub(super) fn check(
-    emulator: &mut Emulator,
-    shape: Shape,
-    packing: Packing,
-    dtype: DType,
-) -> Result<(), String> {
+pub(super) fn check(emulator: &mut Emulator, shape: Shape, packing: Packing) -> Result<(), String> {
     let (document, branch) = packing.tokens(shape);
     let seen = Visibility::branched(&document, &branch, shape.rows, &Device::flex());
     let tokens = [document, branch].map(|values| TensorData::new(values, [shape.rows, shape.keys]));
-    let inputs = inputs(shape, dtype);
+    let inputs = inputs(shape);
     let answer = emulate(emulator, &inputs, &tokens)?;
     let (expected, sees) = expect(&inputs, &seen);
-    let digits = if dtype == DType::BF16 { 2f32.powi(-8) } else { 2f32.powi(-11) };
+    let digits = 2f32.powi(-8);
     let limits = [("output", 2.0), ("gradient of q", 4.0), ("gradient of k", 4.0), ("gradient of v", 4.0)];
     for (((what, limit), got), expected) in limits.into_iter().zip(&answer.tensors).zip(expected) {
         let off = distance(got, expected, digits);
@@ -174,7 +169,7 @@ pub(super) fn check(
 }
 
 /// Every packing over these numbers of keys, groups and rows in turn, some with fewer queries than keys.
-pub(super) fn check_all(card: Card, head_dim: usize, dtype: DType, lengths: &[usize]) {
+pub(super) fn check_all(card: Card, head_dim: usize, lengths: &[usize]) {
     let Some(mut emulator) = Emulator::open(card) else { return };
     for (l, &keys) in lengths.iter().enumerate() {
         for (p, packing) in PACKINGS.into_iter().enumerate() {
@@ -186,25 +181,20 @@ pub(super) fn check_all(card: Card, head_dim: usize, dtype: DType, lengths: &[us
             let shape =
                 Shape { rows: 1 + turn % 2, queries, keys, heads: group * kv_heads, kv_heads, head_dim };
             emulator.order = turn as u32;
-            check(&mut emulator, shape, packing, dtype)
-                .unwrap_or_else(|error| panic!("{shape:?} {packing:?} {dtype:?}: {error}"));
+            check(&mut emulator, shape, packing)
+                .unwrap_or_else(|error| panic!("{shape:?} {packing:?}: {error}"));
         }
     }
 }
 
 #[test]
-fn bf16_heads_of_16_equal_the_reference() {
-    check_all(Ampere, 16, DType::BF16, &[1, 33, 65, 200]);
+fn heads_of_16_equal_the_reference() {
+    check_all(Ampere, 16, &[1, 33, 65, 127, 200]);
 }
 
 #[test]
-fn f16_heads_of_16_equal_the_reference() {
-    check_all(Ampere, 16, DType::F16, &[127]);
-}
-
-#[test]
-fn bf16_heads_of_64_equal_the_reference() {
-    check_all(Ampere, 64, DType::BF16, &[65]);
+fn heads_of_64_equal_the_reference() {
+    check_all(Ampere, 64, &[65]);
 }
 
 /// Lengths of the tests that take minutes: `cargo nextest run --release --workspace --features webgpu,cuda --run-ignored only`.
@@ -213,39 +203,26 @@ const LENGTHS: [usize; 8] = [1, 7, 33, 63, 65, 127, 200, 515];
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_heads_of_16_equals_the_reference() {
-    check_all(Ampere, 16, DType::BF16, &LENGTHS);
-    check_all(Ampere, 16, DType::F16, &LENGTHS);
+    check_all(Ampere, 16, &LENGTHS);
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn every_length_of_bf16_heads_of_64_equals_the_reference() {
-    check_all(Ampere, 64, DType::BF16, &LENGTHS);
-}
-
-#[test]
-#[ignore = "takes minutes"]
-fn every_length_of_f16_heads_of_64_equals_the_reference() {
-    check_all(Ampere, 64, DType::F16, &LENGTHS);
+fn every_length_of_heads_of_64_equals_the_reference() {
+    check_all(Ampere, 64, &LENGTHS);
 }
 
 /// 80 elements are ten chunks, which do not divide the units of a cube.
 #[test]
 #[ignore = "takes minutes"]
-fn every_length_of_bf16_heads_of_80_equals_the_reference() {
-    check_all(Ampere, 80, DType::BF16, &LENGTHS);
+fn every_length_of_heads_of_80_equals_the_reference() {
+    check_all(Ampere, 80, &LENGTHS);
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn every_length_of_bf16_heads_of_128_equals_the_reference() {
-    check_all(Ampere, 128, DType::BF16, &LENGTHS);
-}
-
-#[test]
-#[ignore = "takes minutes"]
-fn every_length_of_f16_heads_of_128_equals_the_reference() {
-    check_all(Ampere, 128, DType::F16, &LENGTHS);
+fn every_length_of_heads_of_128_equals_the_reference() {
+    check_all(Ampere, 128, &LENGTHS);
 }
 
 #[test]
@@ -254,7 +231,7 @@ fn the_order_of_cubes_and_planes_changes_nothing() {
     let shape = Shape { rows: 1, queries: 150, keys: 200, heads: 4, kv_heads: 2, head_dim: 16 };
     let (document, branch) = Branches.tokens(shape);
     let tokens = [document, branch].map(|values| TensorData::new(values, [shape.rows, shape.keys]));
-    let inputs = inputs(shape, DType::BF16);
+    let inputs = inputs(shape);
     let mut answers = [0, 3, 5].map(|order| {
         emulator.order = order;
         let answer = emulate(&mut emulator, &inputs, &tokens).unwrap_or_else(|error| panic!("{error}"));
@@ -282,10 +259,10 @@ fn the_emulator_finds_faults() {
     ];
     let shape = Shape { rows: 1, queries: 130, keys: 130, heads: 1, kv_heads: 1, head_dim: 16 };
     let Some(mut emulator) = Emulator::open(Ampere) else { return };
-    check(&mut emulator, shape, Branches, DType::BF16).unwrap_or_else(|error| panic!("{error}"));
+    check(&mut emulator, shape, Branches).unwrap_or_else(|error| panic!("{error}"));
     for (what, kernel, change) in faults {
         emulator.set_fault(kernel, change);
-        let found = check(&mut emulator, shape, Branches, DType::BF16);
+        let found = check(&mut emulator, shape, Branches);
         assert!(found.is_err(), "{what} in `{kernel}` is not found");
     }
 }
@@ -302,13 +279,12 @@ fn a_card_with_tensor_cores_uses_them() {
 }
 
 fn uses_tensor_cores(client: &Client) {
-    for kind in [FloatKind::BF16, FloatKind::F16] {
-        for head_dim in [16, 64, 80, 128] {
-            assert_eq!(path(client, float(kind), head_dim), Some(Path::TensorCores), "{kind:?} {head_dim}");
-        }
-        for head_dim in [8, 40, 144, 256] {
-            assert_eq!(path(client, float(kind), head_dim), Some(Path::Portable { side: 64 }), "{head_dim}");
-        }
+    for head_dim in [16, 64, 80, 128] {
+        assert_eq!(path(client, float(FloatKind::BF16), head_dim), Some(Path::TensorCores), "{head_dim}");
+    }
+    for head_dim in [8, 40, 144, 256] {
+        let chosen = path(client, float(FloatKind::BF16), head_dim);
+        assert_eq!(chosen, Some(Path::Portable { side: 64 }), "{head_dim}");
     }
     assert_eq!(path(client, float(FloatKind::F32), 64), Some(Path::Portable { side: 64 }));
 }

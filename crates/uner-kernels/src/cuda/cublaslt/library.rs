@@ -256,7 +256,6 @@ fn preference(shape: &Shape) -> Result<cublasLtMatmulPreference_t, String> {
 fn kind(dtype: DType) -> cudaDataType {
     match dtype {
         DType::F32 => cudaDataType::CUDA_R_32F,
-        DType::F16 => cudaDataType::CUDA_R_16F,
         DType::BF16 => cudaDataType::CUDA_R_16BF,
         other => panic!("no products of {other:?}"),
     }

@@ -148,7 +148,6 @@ impl Communicator {
         let size = dtype.size();
         let kind = match dtype {
             DType::F32 => Type::ncclFloat32,
-            DType::F16 => Type::ncclFloat16,
             DType::BF16 => Type::ncclBfloat16,
             other => return Err(format!("NCCL is not asked for {other:?}")),
         };

@@ -26,7 +26,7 @@ pub(super) struct Call {
 }
 
 /// The element types that every op serves.
-const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+const FLOATS: [DType; 2] = [DType::F32, DType::BF16];
 /// Tokens of a call. What is compiled does not depend on them.
 const TOKENS: usize = 512;
 

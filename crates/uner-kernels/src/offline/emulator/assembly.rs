@@ -75,8 +75,7 @@ fn call(template: &str, operands: &str) -> String {
         "cp.async.bulk.commit_group" => ("bulk_commit", vec![]),
         "cp.async.bulk.wait_group.read" if template.contains(" 0;") => ("bulk_wait", vec!["true"]),
         "cp.async.bulk.wait_group" if template.contains(" 0;") => ("bulk_wait", vec!["false"]),
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" => ("mma", vec!["true"]),
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32" => ("mma", vec!["false"]),
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" => ("mma", vec![]),
         "ldmatrix.sync.aligned.m8n8.x4.shared.b16" => ("ldmatrix", vec!["false", offset]),
         "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16" => ("ldmatrix", vec!["true", offset]),
         "stmatrix.sync.aligned.m8n8.x4.shared.b16" => ("stmatrix", vec!["false", offset]),
@@ -105,8 +104,7 @@ fn call(template: &str, operands: &str) -> String {
         "ld.shared.v2.f32" | "ld.shared.v2.s32" => ("load_pair", vec![offset]),
         "st.shared.v2.s32" => ("store_pair", vec![offset]),
         "st.shared.v4.f32" => ("store_quad", vec![offset]),
-        "cvt.rn.bf16x2.f32" => ("pack", vec!["true"]),
-        "cvt.rn.f16x2.f32" => ("pack", vec!["false"]),
+        "cvt.rn.bf16x2.f32" => ("pack", vec![]),
         "ex2.approx.ftz.f32" => ("ex2", vec![]),
         "sqrt.approx.ftz.f32" => ("root", vec![]),
         "rcp.approx.ftz.f32" => ("reciprocal", vec![]),
@@ -181,7 +179,7 @@ fn arguments(text: &str, operands: &[&str]) -> Vec<Vec<String>> {
 /// `wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {..}, a, b, p, 1, 1, 0, 0`; an A operand in registers has no layout.
 fn product(name: &str, arguments: &[Vec<String>]) -> String {
     let parts: Vec<&str> = name.split('.').collect();
-    let ["wgmma", "mma_async", "sync", "aligned", shape, "f32", a, b] = parts[..] else {
+    let ["wgmma", "mma_async", "sync", "aligned", shape, "f32", "bf16", "bf16"] = parts[..] else {
         panic!("`{name}` is not emulated");
     };
     let columns: usize = shape
@@ -191,18 +189,14 @@ fn product(name: &str, arguments: &[Vec<String>]) -> String {
     let [d, rows, tile, adds, left, right, layouts @ ..] = arguments else {
         panic!("`{name}` lacks operands")
     };
-    assert!(
-        a == b && d.len() * 2 == columns && left[0] == "1" && right[0] == "1",
-        "`{name}` is not emulated"
-    );
+    assert!(d.len() * 2 == columns && left[0] == "1" && right[0] == "1", "`{name}` is not emulated");
     let (a_down, b_down) = match layouts {
         [of_b] => ("0", of_b[0].as_str()),
         [of_a, of_b] => (of_a[0].as_str(), of_b[0].as_str()),
         _ => panic!("`{name}` has {} layouts", layouts.len()),
     };
-    let bf16 = if a == "bf16" { "true" } else { "false" };
     format!(
-        "emulator::wgmma({bf16}, {a_down}, {b_down}, {}, {}, {}, {});",
+        "emulator::wgmma({a_down}, {b_down}, {}, {}, {}, {});",
         rows.join(", "),
         tile[0],
         adds[0],

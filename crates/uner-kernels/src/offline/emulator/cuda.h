@@ -18,7 +18,7 @@ EmulatorIndex emulator_block();
 EmulatorIndex emulator_grid();
 char* emulator_shared();
 void emulator_barrier();
-void emulator_mma(float* d, const uint32_t* a, const uint32_t* b, const float* c, int bf16);
+void emulator_mma(float* d, const uint32_t* a, const uint32_t* b, const float* c);
 void emulator_ldmatrix(uint32_t* out, uint32_t address, int transposed);
 void emulator_stmatrix(uint32_t address, const uint32_t* in, int transposed);
 uint32_t emulator_shuffle_xor(uint32_t value, uint32_t mask);
@@ -45,7 +45,7 @@ void emulator_await_word(void* word, uint32_t value, int acquires);
 void emulator_raise_word(void* word, uint32_t value);
 void emulator_tensor_copy(uint32_t target, uint64_t map, const int32_t* at, uint32_t barrier);
 void emulator_wgmma_fence();
-void emulator_wgmma(int bf16, uint32_t columns, float** d, const uint32_t* a, uint64_t a_tile, uint64_t b_tile, int adds,
+void emulator_wgmma(uint32_t columns, float** d, const uint32_t* a, uint64_t a_tile, uint64_t b_tile, int adds,
                     int a_down, int b_down);
 void emulator_wgmma_commit();
 void emulator_wgmma_wait(uint32_t left);
@@ -60,7 +60,7 @@ void emulator_run(void (*body)(void*), void* context);
 
 namespace emulator {
 
-// --- 16-bit floats ------------------------------------------------------------------------------------------------
+// --- bf16 ---------------------------------------------------------------------------------------------------------
 template <class To, class From>
 inline To as(From from) {
     static_assert(sizeof(To) == sizeof(From), "the bits of one are those of the other");
@@ -73,18 +73,16 @@ inline uint16_t to_bf16(float x) {
     return x != x ? 0x7fff : (u + 0x7fff + (u >> 16 & 1)) >> 16;
 }
 inline float from_bf16(uint16_t u) { return as<float>(uint32_t(u) << 16); }
-inline uint16_t to_f16(float x) { return as<uint16_t>(static_cast<_Float16>(x)); }
-inline float from_f16(uint16_t u) { return static_cast<float>(as<_Float16>(u)); }
 
 // --- instructions, their operands in the order of PTX ---------------------------------------------------------------
 inline void cvta(uint32_t& window, const void* pointer) {
     window = static_cast<uint32_t>(static_cast<const char*>(pointer) - emulator_shared());
 }
-inline void mma(bool bf16, float& d0, float& d1, float& d2, float& d3, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+inline void mma(float& d0, float& d1, float& d2, float& d3, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                 uint32_t b0, uint32_t b1, float c0, float c1, float c2, float c3) {
     uint32_t a[4] = {a0, a1, a2, a3}, b[2] = {b0, b1};
     float c[4] = {c0, c1, c2, c3}, d[4];
-    emulator_mma(d, a, b, c, bf16);
+    emulator_mma(d, a, b, c);
     d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3];
 }
 inline void ldmatrix(bool transposed, uint32_t offset, uint32_t& r0, uint32_t& r1, uint32_t& r2, uint32_t& r3,
@@ -104,8 +102,8 @@ inline void load_pair(uint32_t offset, T& first, T& second, uint32_t address) {
     emulator_load_shared(pair, address + offset, 8);
     first = pair[0], second = pair[1];
 }
-inline void pack(bool bf16, uint32_t& packed, float high, float low) {
-    packed = bf16 ? uint32_t(to_bf16(high)) << 16 | to_bf16(low) : uint32_t(to_f16(high)) << 16 | to_f16(low);
+inline void pack(uint32_t& packed, float high, float low) {
+    packed = uint32_t(to_bf16(high)) << 16 | to_bf16(low);
 }
 inline void ex2(float& y, float x) {
     y = static_cast<float>(std::exp2(static_cast<double>(x)));
@@ -156,16 +154,16 @@ inline void tensor_copy(uint32_t target, uint64_t map, int32_t x, int32_t y, int
 inline void settle(float& target, float value) { emulator_settle(&target, &value); }
 // A operand from registers, or from shared memory as B.
 template <class... D>
-inline void wgmma(bool bf16, bool a_down, bool b_down, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint64_t b,
+inline void wgmma(bool a_down, bool b_down, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint64_t b,
                   bool adds, D&... d) {
     uint32_t a[4] = {a0, a1, a2, a3};
     float* registers[] = {&d...};
-    emulator_wgmma(bf16, sizeof...(D) * 2, registers, a, 0, b, adds, a_down, b_down);
+    emulator_wgmma(sizeof...(D) * 2, registers, a, 0, b, adds, a_down, b_down);
 }
 template <class... D>
-inline void wgmma(bool bf16, bool a_down, bool b_down, uint64_t a, uint64_t b, bool adds, D&... d) {
+inline void wgmma(bool a_down, bool b_down, uint64_t a, uint64_t b, bool adds, D&... d) {
     float* registers[] = {&d...};
-    emulator_wgmma(bf16, sizeof...(D) * 2, registers, nullptr, a, b, adds, a_down, b_down);
+    emulator_wgmma(sizeof...(D) * 2, registers, nullptr, a, b, adds, a_down, b_down);
 }
 
 // --- the launch -----------------------------------------------------------------------------------------------------
@@ -214,12 +212,6 @@ struct __nv_bfloat16 {
     __nv_bfloat16() = default;
     __nv_bfloat16(float x) : bits(emulator::to_bf16(x)) {}
     operator float() const { return emulator::from_bf16(bits); }
-};
-struct __half {
-    uint16_t bits;
-    __half() = default;
-    __half(float x) : bits(emulator::to_f16(x)) {}
-    operator float() const { return emulator::from_f16(bits); }
 };
 inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float log(float x) { return __builtin_logf(x); }

@@ -135,13 +135,12 @@ void emulator_warp_barrier() {
 }
 
 // Fragments of `mma.m16n8k16`: see "Matrix Fragments for mma.m16n8k16" of the PTX ISA.
-void emulator_mma(float* d, const u32* a, const u32* b, const float* c, int bf16) {
+void emulator_mma(float* d, const u32* a, const u32* b, const float* c) {
     u32 values[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
     Collective& slot = gather(1, values, 6);
     u32 lane = current->index % 32;
     auto half = [&](u32 word, u32 i) {
-        uint16_t bits = static_cast<uint16_t>(word >> 16 * i);
-        return static_cast<double>(bf16 ? emulator::from_bf16(bits) : emulator::from_f16(bits));
+        return static_cast<double>(emulator::from_bf16(static_cast<uint16_t>(word >> 16 * i)));
     };
     for (u32 i = 0; i < 4; ++i) {
         u32 row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;

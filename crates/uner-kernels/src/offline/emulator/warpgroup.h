@@ -14,7 +14,7 @@ namespace {
 
 struct Group {  // of 128 threads at a product
     u32 arrived;
-    bool bf16, adds, a_down, b_down;
+    bool adds, a_down, b_down;
     u32 columns;
     u64 a_tile, b_tile;
     u32 a[128][4];
@@ -158,12 +158,10 @@ void read_operand(u64 tile, bool down, u32 extent) {
     }
 }
 
-float number_of(uint16_t bits, bool bf16) { return bf16 ? emulator::from_bf16(bits) : emulator::from_f16(bits); }
-
 float shared_element(const Group& group, u64 tile, bool down, u32 i, u32 k) {
     uint16_t bits;
     std::memcpy(&bits, shared + element(tile, down, i, k), 2);
-    return number_of(bits, group.bf16);
+    return emulator::from_bf16(bits);
 }
 
 void multiply(Group& group) {
@@ -173,7 +171,7 @@ void multiply(Group& group) {
         for (u32 row = 0; row < 64; ++row) {
             u32 owner = row / 16 * 32 + row % 8 * 4 + k % 8 / 2, which = row % 16 / 8 + k / 8 * 2;
             uint16_t bits = static_cast<uint16_t>(group.a[owner][which] >> 16 * (k % 2));
-            a[row][k] = group.a_tile ? shared_element(group, group.a_tile, group.a_down, row, k) : number_of(bits, group.bf16);
+            a[row][k] = group.a_tile ? shared_element(group, group.a_tile, group.a_down, row, k) : emulator::from_bf16(bits);
         }
     }
     for (u32 thread = 0; thread < 128; ++thread) {
@@ -280,14 +278,14 @@ void emulator_tensor_copy(u32 target, u64 address, const int32_t* at, u32 barrie
 
 void emulator_wgmma_fence() { fenced[current->index] = true; }
 
-void emulator_wgmma(int bf16, u32 columns, float** d, const u32* a, u64 a_tile, u64 b_tile, int adds, int a_down, int b_down) {
+void emulator_wgmma(u32 columns, float** d, const u32* a, u64 a_tile, u64 b_tile, int adds, int a_down, int b_down) {
     Fiber& self = *current;
     if (!fenced[self.index]) fail("a product without wgmma.fence before it");
     u32 place = self.index % 128;
     Group& group = groups[self.index / 128 * 2 + self.group_steps % 2];
     Group& next = groups[self.index / 128 * 2 + (self.group_steps + 1) % 2];
     if (group.arrived == 0) {
-        group.bf16 = bf16, group.adds = adds, group.a_down = a_down, group.b_down = b_down;
+        group.adds = adds, group.a_down = a_down, group.b_down = b_down;
         group.columns = columns, group.a_tile = a_tile, group.b_tile = b_tile;
     }
     if (group.columns != columns || group.a_tile != a_tile || group.b_tile != b_tile || group.adds != (adds != 0)) fail("the warps of a group disagree on a product");

@@ -56,7 +56,7 @@ pub(super) fn sweep<E: Float>(
         for number in 0..(stream.members * stream.count) as u32 {
             let cut = is_cut(packing, place, stream, group, block, tiles);
             let step = Step { base, group, keys, number, block, cut, branched: stream.document == BRANCHED };
-            absorb::<E>(&mut sums, packing, place, &sight, &step, ring);
+            absorb(&mut sums, packing, place, &sight, &step, ring);
             block += comptime!(tiles.columns / BLOCK);
             if block >= stream.extent.end {
                 // The next query head.
@@ -110,7 +110,7 @@ struct Step {
 
 /// Adds one query tile to the sums, and puts its patch where it is fetched.
 #[cube]
-fn absorb<E: Float>(
+fn absorb(
     sums: &mut Gradients,
     packing: &Packing,
     place: &Place,
@@ -128,14 +128,14 @@ fn absorb<E: Float>(
     let mut products = zeros(comptime!(tiles.column_tiles()));
     let values = at.keys + comptime!(ring.row_bytes() as u32);
     stage.wait(at.base, FIRST, ring);
-    multiply::<E>(&mut scores, at.keys, queries, comptime!(ring.along()), false);
+    multiply(&mut scores, at.keys, queries, comptime!(ring.along()), false);
     // The last product of the tile before has run on.
     finish(&mut sums.own.keys, width, 1usize);
     if at.number > 0 {
         arrive_together(Stage::of(at.number - 1).empty(at.base, FIRST, ring));
     }
     stage.wait(at.base, SECOND, ring);
-    multiply::<E>(&mut products, values, gradients, comptime!(ring.along()), false);
+    multiply(&mut products, values, gradients, comptime!(ring.along()), false);
     finish(&mut scores, count, 1usize);
     if at.cut {
         sight.of_keys(place, tiles).hide(&mut scores, place.offset + at.block * BLOCK, tiles);
@@ -151,17 +151,17 @@ fn absorb<E: Float>(
         finish(&mut products, count, 0usize);
         score_gradients(&mut products, &scores, words + 2 * step, tiles);
     }
-    let weights = operand::<E>(&scores, columns);
-    multiply_weights::<E>(&mut sums.own.values, &weights, gradients, comptime!(ring.down()));
+    let weights = operand(&scores, columns);
+    multiply_weights(&mut sums.own.values, &weights, gradients, comptime!(ring.down()));
     if comptime!(!wide) {
         finish(&mut products, count, 1usize);
         score_gradients(&mut products, &scores, words + 2 * step, tiles);
     }
-    let gradient_weights = operand::<E>(&products, columns);
+    let gradient_weights = operand(&products, columns);
     exchange_scores(at.base, at.number, &gradient_weights, ring);
     let (block_scores, panel_keys) = patch_operands(at.base, at.group, ring);
-    multiply::<E>(&mut sums.patch, block_scores, panel_keys, comptime!(ring.patch()), false);
-    multiply_weights::<E>(&mut sums.own.keys, &gradient_weights, queries, comptime!(ring.down()));
+    multiply(&mut sums.patch, block_scores, panel_keys, comptime!(ring.patch()), false);
+    multiply_weights(&mut sums.own.keys, &gradient_weights, queries, comptime!(ring.down()));
     finish(&mut sums.own.values, width, 2usize);
     arrive_together(stage.empty(at.base, SECOND, ring));
     finish(&mut sums.patch, comptime!(PANEL / 2), 1usize);

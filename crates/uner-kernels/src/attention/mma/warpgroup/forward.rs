@@ -135,8 +135,8 @@ fn sweep<E: Float>(
     let mut number = 1u32;
     let mut left = Buffer::of(turn).wait(base, ring);
     // Where the sums belong.
-    let mut owner = first_scores::<E>(&mut softmax, &mut scores, packing, starts, base, ring);
-    let mut weights = operand::<E>(&scores, COLUMNS);
+    let mut owner = first_scores(&mut softmax, &mut scores, packing, starts, base, ring);
+    let mut weights = operand(&scores, COLUMNS);
     let mut begin = 1u32;
     // The first group is first.
     if group == 1 {
@@ -155,7 +155,7 @@ fn sweep<E: Float>(
             let stage = Stage::of(number);
             let before = Stage::of(number - 1);
             let tile = masked(packing, &note.place, &note.stream, part, stage.words(base, ring));
-            multiply_both::<E>(&mut softmax, &mut scores, &weights, queries, number, base, ring);
+            multiply_both(&mut softmax, &mut scores, &weights, queries, number, base, ring);
             tile.hide(&mut scores, packing, &note.place, &sight, tiles);
             stage.release(base, FIRST, ring);
             if part + 1 == left {
@@ -179,7 +179,7 @@ fn sweep<E: Float>(
             } else {
                 softmax.shrink(0usize, upper, lower, tiles);
             }
-            weights = operand::<E>(&scores, COLUMNS);
+            weights = operand(&scores, COLUMNS);
             number += 1;
         }
         begin = 0u32;
@@ -189,7 +189,7 @@ fn sweep<E: Float>(
     let last = Stage::of(number - 1);
     last.wait(base, SECOND, ring);
     let values = last.tile(base, SECOND, ring);
-    multiply_weights::<E>(&mut softmax.sums, &weights, values, comptime!(ring.down()));
+    multiply_weights(&mut softmax.sums, &weights, values, comptime!(ring.down()));
     finish(&mut softmax.sums, comptime!(tiles.head_dim / 2), 0usize);
     let place = place_at(packing, owner.row, owner.head, owner.first);
     write_out::<E>(&softmax.sums, &Totals::of(&softmax), y, lse, &place, tiles);
@@ -201,7 +201,7 @@ fn sweep<E: Float>(
 
 /// The weights of the first key tile of all, which has none before it, in place of its scores; returns where they belong.
 #[cube]
-fn first_scores<E: Float>(
+fn first_scores(
     softmax: &mut Softmax,
     scores: &mut Array<Accumulator>,
     packing: &Packing,
@@ -216,7 +216,7 @@ fn first_scores<E: Float>(
     let tile = masked(packing, &note.place, &note.stream, 0u32, stage.words(base, ring));
     stage.wait(base, FIRST, ring);
     let (queries, keys) = (buffer.queries(base, ring), stage.tile(base, FIRST, ring));
-    multiply::<E>(scores, queries, keys, comptime!(ring.along()), false);
+    multiply(scores, queries, keys, comptime!(ring.along()), false);
     finish(scores, comptime!(COLUMNS / 2), 0usize);
     tile.hide(scores, packing, &note.place, &sight, tiles);
     stage.release(base, FIRST, ring);
@@ -228,7 +228,7 @@ fn first_scores<E: Float>(
 /// Starts the scores of key tile `number` and the sum of the values of the tile before, when it is the group's turn; waits for the
 /// scores.
 #[cube]
-fn multiply_both<E: Float>(
+fn multiply_both(
     softmax: &mut Softmax,
     scores: &mut Array<Accumulator>,
     weights: &Array<u32>,
@@ -241,10 +241,10 @@ fn multiply_both<E: Float>(
     let (stage, before) = (Stage::of(number), Stage::of(number - 1));
     stage.wait(base, FIRST, ring);
     meet(1 + group, comptime!(CONSUMERS));
-    multiply::<E>(scores, queries, stage.tile(base, FIRST, ring), comptime!(ring.along()), false);
+    multiply(scores, queries, stage.tile(base, FIRST, ring), comptime!(ring.along()), false);
     before.wait(base, SECOND, ring);
     let values = before.tile(base, SECOND, ring);
-    multiply_weights::<E>(&mut softmax.sums, weights, values, comptime!(ring.down()));
+    multiply_weights(&mut softmax.sums, weights, values, comptime!(ring.down()));
     pass(2 - group, comptime!(CONSUMERS));
     finish(scores, comptime!(COLUMNS / 2), 1usize);
 }

@@ -85,7 +85,7 @@ pub(super) fn write_row<E: Float>(
     let first = start / 8 + (UNIT_POS % 4) as usize;
     #[unroll]
     for part in 0..comptime!(tiles.head_tiles() / 4) {
-        let words = chunk::<E>(sums, r, part, factor);
+        let words = chunk(sums, r, part, factor);
         if inside {
             target[first + part * 4] = Vector::<E, Const<8>>::reinterpret(words);
         }
@@ -95,7 +95,7 @@ pub(super) fn write_row<E: Float>(
 /// Eight elements of row `r`, times `factor`: of the four accumulators from `4 · part` on that whose number in them is the
 /// lane's in its four. A lane holds two elements of each, so the four lanes of a row exchange theirs.
 #[cube]
-fn chunk<E: Float>(
+fn chunk(
     sums: &Array<Accumulator>,
     #[comptime] r: usize,
     #[comptime] part: usize,
@@ -105,8 +105,7 @@ fn chunk<E: Float>(
     #[unroll]
     for i in 0..4usize {
         let tile = sums[comptime!(part * 4 + i)];
-        words[i] =
-            pack::<E>(tile.extract(comptime!(2 * r)) * factor, tile.extract(comptime!(2 * r + 1)) * factor);
+        words[i] = pack(tile.extract(comptime!(2 * r)) * factor, tile.extract(comptime!(2 * r + 1)) * factor);
     }
     swap(&mut words, 0usize, 1usize, 1u32);
     swap(&mut words, 2usize, 3usize, 1u32);

@@ -18,7 +18,7 @@ use cubecl::ir::dialect::{InlineAsmOp, InputKind, InputSpec, MemoryClobbers, Reg
 use cubecl::ir::types::VectorType;
 use cubecl::prelude::*;
 
-use super::super::ptx::{Accumulator, element_suffix, pack};
+use super::super::ptx::{Accumulator, pack};
 
 /// Elements of a row of a panel.
 pub(super) const PANEL: usize = 64;
@@ -75,7 +75,7 @@ pub(super) struct Factors {
 
 /// The statements of a product. Operands: the sums; if it `adds` to any, those; the words of A in registers or of its
 /// descriptor; that of B.
-fn text(factors: Factors, adds: bool, element: &str) -> String {
+fn text(factors: Factors, adds: bool) -> String {
     let Factors { a, b, columns, steps } = factors;
     let sums = columns / 2;
     let first = if adds { sums + 1 } else { 1 };
@@ -94,7 +94,7 @@ fn text(factors: Factors, adds: bool, element: &str) -> String {
             add(format_args!("add.s32 low, ${first}, {}; mov.b64 a, {{low, high}}; ", a.offset(step)));
         }
         add(format_args!("add.s32 low, ${last}, {}; mov.b64 b, {{low, high}}; ", b.offset(step)));
-        add(format_args!("wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{element}.{element} $0, "));
+        add(format_args!("wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.bf16.bf16 $0, "));
         let down = u32::from(b.down);
         if let Some(a) = a {
             add(format_args!("a, b, adds, 1, 1, {}, {down}; ", u32::from(a.down)));
@@ -182,33 +182,31 @@ fn set(sums: &mut Array<Accumulator>, registers: &Sequence<f32>, #[comptime] cou
 
 /// Starts `sums = a · b`, or `sums += a · b` where it `adds`; operands at shared addresses.
 #[cube]
-pub(super) fn multiply<E: Float>(
+pub(super) fn multiply(
     sums: &mut Array<Accumulator>,
     a: u32,
     b: u32,
     #[comptime] factors: Factors,
     #[comptime] adds: bool,
 ) {
-    let element = element_suffix::<E>().comptime();
     let left = comptime!(factors.a.expect("the left operand lies in shared memory"));
     let count = comptime!(factors.columns / 2);
     let mut words = Sequence::<u32>::new();
     words.push(descriptor(a, left));
     words.push(descriptor(b, comptime!(factors.b)));
     let before = registers(sums, comptime!(if adds { count } else { 0 }));
-    let results = assembly(comptime!(text(factors, adds, element)), count, before, words);
+    let results = assembly(comptime!(text(factors, adds)), count, before, words);
     set(sums, &results, count);
 }
 
 /// Starts `sums += weights · b`, `b` at a shared address.
 #[cube]
-pub(super) fn multiply_weights<E: Float>(
+pub(super) fn multiply_weights(
     sums: &mut Array<Accumulator>,
     weights: &Array<u32>,
     b: u32,
     #[comptime] factors: Factors,
 ) {
-    let element = element_suffix::<E>().comptime();
     let mut words = Sequence::<u32>::new();
     #[unroll]
     for i in 0..comptime!(4 * factors.steps) {
@@ -216,7 +214,7 @@ pub(super) fn multiply_weights<E: Float>(
     }
     words.push(descriptor(b, comptime!(factors.b)));
     let count = comptime!(factors.columns / 2);
-    let results = assembly(comptime!(text(factors, true, element)), count, registers(sums, count), words);
+    let results = assembly(comptime!(text(factors, true)), count, registers(sums, count), words);
     set(sums, &results, count);
 }
 
@@ -230,13 +228,13 @@ pub(super) fn finish(sums: &mut Array<Accumulator>, #[comptime] count: usize, #[
 
 /// Accumulators of `columns` columns, rounded, as the left operand of a product that contracts over those columns.
 #[cube]
-pub(super) fn operand<E: Float>(sums: &Array<Accumulator>, #[comptime] columns: usize) -> Array<u32> {
+pub(super) fn operand(sums: &Array<Accumulator>, #[comptime] columns: usize) -> Array<u32> {
     let mut words = Array::<u32>::new(comptime!(columns / 4));
     #[unroll]
     for i in 0..comptime!(columns / 8) {
         let tile = sums[i];
-        words[2 * i] = pack::<E>(tile.extract(0usize), tile.extract(1usize));
-        words[2 * i + 1] = pack::<E>(tile.extract(2usize), tile.extract(3usize));
+        words[2 * i] = pack(tile.extract(0usize), tile.extract(1usize));
+        words[2 * i + 1] = pack(tile.extract(2usize), tile.extract(3usize));
     }
     words
 }

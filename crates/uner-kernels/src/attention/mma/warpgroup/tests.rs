@@ -1,24 +1,17 @@
 //! The kernels for Hopper on the emulator: as the tests of [`mma`](super::super), whose checks these are.
 
-use burn::tensor::DType;
-
 use super::super::tests::{Packing, Shape, check, check_all};
 use crate::offline::emulator::{Change, Emulator};
 use crate::offline::recorder::Card::{Hopper, Part};
 
 #[test]
-fn bf16_heads_of_64_equal_the_reference() {
-    check_all(Part, 64, DType::BF16, &[1, 65, 200]);
+fn heads_of_64_equal_the_reference() {
+    check_all(Part, 64, &[1, 65, 130, 200]);
 }
 
 #[test]
-fn f16_heads_of_64_equal_the_reference() {
-    check_all(Hopper, 64, DType::F16, &[130]);
-}
-
-#[test]
-fn bf16_heads_of_128_equal_the_reference() {
-    check_all(Part, 128, DType::BF16, &[127, 300]);
+fn heads_of_128_equal_the_reference() {
+    check_all(Part, 128, &[127, 300]);
 }
 
 /// As the ignored tests of [`mma`](super::super).
@@ -26,26 +19,14 @@ const LENGTHS: [usize; 8] = [1, 7, 33, 63, 129, 255, 400, 515];
 
 #[test]
 #[ignore = "takes minutes"]
-fn every_length_of_bf16_heads_of_64_equals_the_reference() {
-    check_all(Part, 64, DType::BF16, &LENGTHS);
+fn every_length_of_heads_of_64_equals_the_reference() {
+    check_all(Part, 64, &LENGTHS);
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn every_length_of_f16_heads_of_64_equals_the_reference() {
-    check_all(Part, 64, DType::F16, &LENGTHS);
-}
-
-#[test]
-#[ignore = "takes minutes"]
-fn every_length_of_bf16_heads_of_128_equals_the_reference() {
-    check_all(Part, 128, DType::BF16, &LENGTHS);
-}
-
-#[test]
-#[ignore = "takes minutes"]
-fn every_length_of_f16_heads_of_128_equals_the_reference() {
-    check_all(Part, 128, DType::F16, &LENGTHS);
+fn every_length_of_heads_of_128_equals_the_reference() {
+    check_all(Part, 128, &LENGTHS);
 }
 
 /// A fault: what it is, the kernel, the change.
@@ -116,10 +97,10 @@ fn find<const N: usize>(faults: [Fault; N]) {
     // Two query heads for each key head: the buffers of the backward kernel are used again.
     let shape = Shape { rows: 1, queries: 300, keys: 300, heads: 2, kv_heads: 1, head_dim: 64 };
     let Some(mut emulator) = Emulator::open(Hopper) else { return };
-    check(&mut emulator, shape, Packing::Branches, DType::BF16).unwrap_or_else(|error| panic!("{error}"));
+    check(&mut emulator, shape, Packing::Branches).unwrap_or_else(|error| panic!("{error}"));
     for (what, kernel, change) in faults {
         emulator.set_fault(kernel, change);
-        let found = check(&mut emulator, shape, Packing::Branches, DType::BF16);
+        let found = check(&mut emulator, shape, Packing::Branches);
         assert!(found.is_err(), "{what} in `{kernel}` is not found");
     }
 }
@@ -136,7 +117,7 @@ fn the_emulator_finds_faults_between_query_tiles() {
     let Some(mut emulator) = Emulator::open(Part) else { return };
     for (what, change) in faults {
         emulator.set_fault("forward", change);
-        let found = check(&mut emulator, shape, Packing::Causal, DType::BF16);
+        let found = check(&mut emulator, shape, Packing::Causal);
         assert!(found.is_err(), "{what}: not found");
     }
 }

@@ -1,0 +1,138 @@
+//! Every template is one text under every kind of tokenizer: what is encoded reads back as what was rendered.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use uner_prompt::conversation::text;
+use uner_prompt::{Conversation, Message, Template, Tokenizer, decode, encode, encode_prompt, render};
+
+use crate::shared::shared;
+
+/// What the tokenizers below have pieces for, besides the words of the templates: ASCII, and characters of two to four bytes.
+const MESSAGES: &str = "[ -;=-~éß東😀]{0,24}";
+
+/// A name for messages, and a tokenizer of that kind.
+static TOKENIZERS: LazyLock<Vec<(&str, Tokenizer)>> = LazyLock::new(|| {
+    let words = "A virtual assistant answers questions. USER: Text: ASSISTANT: I've read this text. What describes [\"a\"]";
+    let mut all = vec![
+        ("BPE with a prefix", Tokenizer::train(std::iter::repeat_n(words, 20), 400).unwrap()),
+        ("byte-level BPE", read(&byte_level(false))),
+        ("byte-level BPE with a prefix", read(&byte_level(true))),
+        ("Unigram", read(&unigram("always"))),
+        ("Unigram with a prefix at the start", read(&unigram("first"))),
+    ];
+    if let Some(llama) = shared("data/llama-tokenizer/tokenizer.model") {
+        all.push(("SentencePiece", Tokenizer::from_file(&llama).unwrap()));
+    }
+    all
+});
+
+fn read(tokenizer: &Value) -> Tokenizer {
+    let folder = tempfile::tempdir().unwrap();
+    fs_err::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    Tokenizer::from_file(&folder.path().join("tokenizer.json")).unwrap()
+}
+
+/// A `tokenizer.json`.
+fn file(parts: &Value) -> Value {
+    let special = |(id, content): (usize, &str)| {
+        json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+               "special": true})
+    };
+    let mut file = json!({
+        "version": "1.0",
+        "added_tokens": ["<unk>", "<s>", "</s>"].into_iter().enumerate().map(special).collect::<Vec<_>>(),
+        "normalizer": null,
+        "post_processor": null,
+    });
+    file.as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
+    file
+}
+
+/// As GPT-2 and LLaMA 3: bytes as characters, blanks at the start of words, and no blank before a text unless `prefix`.
+fn byte_level(prefix: bool) -> Value {
+    let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let shown = (0..=255).filter(printable).map(char::from);
+    let hidden = (0..=255).filter(|byte| !printable(byte)).count() as u32;
+    let alphabet = shown.chain((0..hidden).map(|index| char::from_u32(256 + index).unwrap()));
+    let pieces = ["<unk>", "<s>", "</s>"].into_iter().map(str::to_owned).chain(alphabet.map(String::from));
+    let mut vocabulary: serde_json::Map<String, Value> =
+        pieces.enumerate().map(|(id, piece)| (piece, json!(id))).collect();
+    for piece in ["ĠA", "ĠAS", "Ġ["] {
+        vocabulary.insert(piece.to_owned(), json!(vocabulary.len()));
+    }
+    let level = |prefix: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": true});
+    file(&json!({
+        "pre_tokenizer": level(prefix),
+        "decoder": level(prefix),
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": ["Ġ A", "ĠA S", "Ġ ["]},
+    }))
+}
+
+/// As T5 and ALBERT: pieces with a score, a mark in the place of each blank.
+fn unigram(prepend: &str) -> Value {
+    let characters = (' '..='~').map(|character| if character == ' ' { '▁' } else { character });
+    let characters = characters.chain("éß東😀".chars()).map(|character| json!([character.to_string(), -5.0]));
+    let special = ["<unk>", "<s>", "</s>"].map(|piece| json!([piece, 0.0]));
+    let words = ["▁ASSISTANT:", "▁USER:", "▁text", "▁["].map(|piece| json!([piece, -2.0]));
+    let metaspace =
+        json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": prepend, "split": true});
+    file(&json!({
+        "pre_tokenizer": metaspace,
+        "decoder": metaspace,
+        "model": {"type": "Unigram", "unk_id": 0, "byte_fallback": false,
+                  "vocab": special.into_iter().chain(characters).chain(words).collect::<Vec<_>>()},
+    }))
+}
+
+proptest! {
+    #[test]
+    fn every_template_is_one_text(passage in MESSAGES, reply in MESSAGES, question in MESSAGES, answer in MESSAGES) {
+        let messages = vec![
+            Message::user(format!("Text: {passage}")),
+            Message::assistant(reply),
+            Message::user(question),
+            Message::assistant(answer),
+        ];
+        let conversation = Conversation { messages };
+        for name in Template::names() {
+            let template = Template::load(name).unwrap();
+            let rendered = text(&render(&conversation, &template).unwrap());
+            for (kind, tokenizer) in &*TOKENIZERS {
+                let tokens = encode(&conversation, &template, tokenizer).unwrap();
+                prop_assert_eq!(text(&decode(&tokens, tokenizer).unwrap()), &*rendered, "{} {}", name, kind);
+            }
+        }
+    }
+}
+
+/// LLaMA 3, SmolLM and Qwen put no blank before a segment, so the template's own has to reach the ids.
+#[test]
+fn byte_level_tokenizers_see_the_blanks_of_the_template() {
+    let tokenizer = read(&byte_level(false));
+    let template = Template::load("zero-shot").unwrap();
+    let messages = vec![
+        Message::user("Text: Ines Okart joined Ruvel Systems."),
+        Message::assistant("I've read this text."),
+        Message::user("What describes person in the text?"),
+        Message::assistant(r#"["Ines Okart"]"#),
+    ];
+    let conversation = Conversation { messages };
+    let tokens = encode(&conversation, &template, &tokenizer).unwrap();
+    let segments = decode(&tokens, &tokenizer).unwrap();
+    assert!(
+        text(&segments).ends_with(
+            "provided text. USER: Text: Ines Okart joined Ruvel Systems. ASSISTANT: I've read this text.⏎\
+             USER: What describes person in the text? ASSISTANT: [\"Ines Okart\"]⏎"
+        ),
+        "{segments:?}"
+    );
+    let trained: Vec<&str> =
+        segments.iter().filter(|segment| segment.trained).map(|segment| &*segment.text).collect();
+    assert_eq!(trained, [" [\"Ines Okart\"]"]);
+    // The answer's first token is the one that begins with its blank, and generation starts before it.
+    let prompt = encode_prompt(&conversation, &template, &tokenizer).unwrap();
+    assert_eq!(prompt, tokens.ids[..prompt.len()]);
+    assert_eq!(tokenizer.decode(&tokens.ids[prompt.len()..=prompt.len()]).unwrap(), " [");
+}
