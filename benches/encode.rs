@@ -44,7 +44,7 @@ fn conversation(rng: &mut ChaCha8Rng) -> serde_json::Value {
             if query % 2 == 0 { vec![words[place..place + 2].join(" ")] } else { Vec::new() };
         let question = format!("What describes {} {query} in the text?", word(rng));
         turns.push(serde_json::json!({"from": "human", "value": question}));
-        turns.push(serde_json::json!({"from": "gpt", "value": uner_prompt::answer(&mentions)}));
+        turns.push(serde_json::json!({"from": "gpt", "value": uner_prompt::answer(&mentions, uner_prompt::Characters::Ascii)}));
     }
     serde_json::json!({"conversations": turns})
 }

@@ -1,23 +1,34 @@
 //! Answers: what is written is read back, and what models write instead is read as far as it can be.
 
 use proptest::prelude::*;
+use uner_prompt::Characters::{self, Ascii, Utf8};
 use uner_prompt::{answer, parse_answer};
+
+fn characters() -> impl Strategy<Value = Characters> {
+    prop_oneof![Just(Ascii), Just(Utf8)]
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     /// The round trip, for every list of strings.
     #[test]
-    fn written_answers_are_read_back(mentions in prop::collection::vec(any::<String>(), 0..6)) {
-        let parsed = parse_answer(&answer(&mentions));
+    fn written_answers_are_read_back(
+        mentions in prop::collection::vec(any::<String>(), 0..6),
+        characters in characters(),
+    ) {
+        let parsed = parse_answer(&answer(&mentions, characters));
         prop_assert!(parsed.well_formed);
         prop_assert_eq!(parsed.entities, mentions);
     }
 
     /// The same over the characters that lists are made of.
     #[test]
-    fn brackets_and_quotes_are_read_back(mentions in prop::collection::vec(r#"[\[\]"', \\a\n😀é]{0,12}"#, 0..6)) {
-        let parsed = parse_answer(&answer(&mentions));
+    fn brackets_and_quotes_are_read_back(
+        mentions in prop::collection::vec(r#"[\[\]"', \\a\n😀é]{0,12}"#, 0..6),
+        characters in characters(),
+    ) {
+        let parsed = parse_answer(&answer(&mentions, characters));
         prop_assert!(parsed.well_formed);
         prop_assert_eq!(parsed.entities, mentions);
     }
@@ -25,12 +36,12 @@ proptest! {
     /// An answer cut anywhere gives the mentions that were complete.
     #[test]
     fn truncated_answers_lose_the_tail(mentions in prop::collection::vec("[a-z .]{1,8}", 1..5), cut in 1_usize..60) {
-        let full = answer(&mentions);
+        let full = answer(&mentions, Ascii);
         let cut = cut.min(full.len() - 1);
         let parsed = parse_answer(&full[..cut]);
         let complete = (0..=mentions.len())
             .rev()
-            .find(|n| answer(&mentions[..*n]).trim_end_matches(']').len() <= cut)
+            .find(|n| answer(&mentions[..*n], Ascii).trim_end_matches(']').len() <= cut)
             .unwrap_or(0);
         prop_assert_eq!(parsed.entities, &mentions[..complete]);
         prop_assert!(!parsed.well_formed);
@@ -45,10 +56,14 @@ proptest! {
 
 #[test]
 fn python_bytes() {
-    assert_eq!(answer(&[""; 0]), "[]");
-    assert_eq!(answer(&["Tim Cook", "Zoë"]), r#"["Tim Cook", "Zo\u00eb"]"#);
-    assert_eq!(answer(&["🇨🇭", "\u{7f}\u{1}"]), r#"["\ud83c\udde8\ud83c\udded", "\u007f\u0001"]"#);
-    assert_eq!(answer(&["a\"b\\c/\n\r\t\u{8}\u{c}"]), r#"["a\"b\\c/\n\r\t\b\f"]"#);
+    assert_eq!(answer(&[""; 0], Ascii), "[]");
+    assert_eq!(answer(&["Tim Cook", "Zoë"], Ascii), r#"["Tim Cook", "Zo\u00eb"]"#);
+    assert_eq!(answer(&["🇨🇭", "\u{7f}\u{1}"], Ascii), r#"["\ud83c\udde8\ud83c\udded", "\u007f\u0001"]"#);
+    assert_eq!(answer(&["Tim Cook", "Zoë", "東京 🇨🇭"], Utf8), r#"["Tim Cook", "Zoë", "東京 🇨🇭"]"#);
+    assert_eq!(answer(&["\u{7f}\u{1}"], Utf8), "[\"\u{7f}\\u0001\"]");
+    for characters in [Ascii, Utf8] {
+        assert_eq!(answer(&["a\"b\\c/\n\r\t\u{8}\u{c}"], characters), r#"["a\"b\\c/\n\r\t\b\f"]"#);
+    }
 }
 
 #[test]

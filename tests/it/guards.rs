@@ -214,22 +214,34 @@ fn a_jump_is_skipped_told_or_the_end() {
 
 #[test]
 fn a_resumed_run_skips_what_the_uninterrupted_one_skips() {
-    for case in [Case::odd(Answer::Skip), Case::poisoned(Some(SKIP))] {
-        let whole = tempfile::tempdir().unwrap();
-        let (expected, expected_seen) = case.run(whole.path(), case.start(), None);
-        let expected = expected.unwrap();
-        assert!(expected.guard.skipped > 0);
-        for stop_after in (1..expected.step).step_by(expected.step as usize / 6) {
-            let parts = tempfile::tempdir().unwrap();
-            let (_, mut seen) = case.run(parts.path(), case.start(), Some(stop_after));
-            let saved = latest(parts.path()).unwrap().unwrap();
-            let resumed = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap().into();
-            let (progress, rest) = case.run(parts.path(), resumed, None);
-            let progress = progress.unwrap();
-            seen.extend(rest);
-            assert_eq!(seen, expected_seen, "stopped after {stop_after}");
-            assert_eq!(progress.guard, expected.guard, "stopped after {stop_after}");
-            assert!(bits(&progress) == bits(&expected), "stopped after {stop_after}");
-        }
+    let case = Case::odd(Answer::Skip);
+    let whole = tempfile::tempdir().unwrap();
+    let (expected, expected_seen) = case.run(whole.path(), case.start(), None);
+    let expected = expected.unwrap();
+    assert!(expected.guard.skipped > 0);
+    for stop_after in (1..expected.step).step_by(expected.step as usize / 6) {
+        let parts = tempfile::tempdir().unwrap();
+        let (_, mut seen) = case.run(parts.path(), case.start(), Some(stop_after));
+        let saved = latest(parts.path()).unwrap().unwrap();
+        let resumed = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap().into();
+        let (progress, rest) = case.run(parts.path(), resumed, None);
+        let progress = progress.unwrap();
+        seen.extend(rest);
+        assert_eq!(seen, expected_seen, "stopped after {stop_after}");
+        assert_eq!(progress.guard, expected.guard, "stopped after {stop_after}");
+        assert!(bits(&progress) == bits(&expected), "stopped after {stop_after}");
     }
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_not_resumed_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = Case::poisoned(Some(SKIP));
+    case.run(folder.path(), case.start(), Some(1)).0.unwrap();
+    let saved = latest(folder.path()).unwrap().unwrap();
+    let message = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap_err().to_string();
+    assert!(
+        message.contains("`model.embed_tokens.weight` holds numbers that are infinite or none"),
+        "{message}"
+    );
 }

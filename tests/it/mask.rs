@@ -226,9 +226,9 @@ fn rendered_official() {
     assert_eq!(
         bracketed(&official()),
         "A virtual assistant answers questions from a user based on the provided paragraph. USER: Text: Tim Cook runs Apple.\
-         | ASSISTANT: |⟦ I've read this text.⏎⟧\
-         |USER: What describes person in the text?| ASSISTANT: |⟦ [\"Tim Cook\"]⏎⟧\
-         |USER: What describes date in the text?| ASSISTANT: |⟦ []⏎⟧"
+         |ASSISTANT: |⟦I've read this text.⏎⟧\
+         |USER: What describes person in the text?|ASSISTANT: |⟦[\"Tim Cook\"]⏎⟧\
+         |USER: What describes date in the text?|ASSISTANT: |⟦[]⏎⟧"
     );
 }
 

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use uner_data::{Entity, Example, Span};
 use uner_prompt::{
-    Conversation, Template, answer, ner, parse_answer, parse_instructuie_answer, parse_typed_answer,
+    Characters, Conversation, Template, answer, ner, parse_answer, parse_instructuie_answer,
+    parse_typed_answer,
 };
 
 fn example() -> Example {
@@ -42,13 +43,16 @@ fn one_query_per_type_in_text_order() {
         "Text: Ann met Zoë and Ann in Oslo",
         "I've read this text.",
         "What describes person in the text?",
-        r#"["Ann", "Zo\u00eb", "Ann"]"#,
+        r#"["Ann", "Zoë", "Ann"]"#,
         "What describes date in the text?",
         "[]",
         "What describes city in the text?",
         r#"["Oslo"]"#,
     ];
-    for template in ["zero-shot", "definition", "supervised", "official"] {
+    let mut official = expected;
+    official[3] = r#"["Ann", "Zo\u00eb", "Ann"]"#;
+    assert_eq!(texts("official", None), official);
+    for template in ["zero-shot", "definition", "supervised"] {
         assert_eq!(texts(template, None), expected, "{template}");
     }
     assert_eq!(texts("zero-shot", Some("conll")), expected, "only `supervised` names the dataset");
@@ -63,7 +67,7 @@ fn all_in_one() {
         "Text: Ann met Zoë and Ann in Oslo",
         "I've read this text.",
         "What describes each of these in the text: person, date, city?",
-        r#"[["Ann", "person"], ["Zo\u00eb", "person"], ["Ann", "person"], ["Oslo", "city"]]"#,
+        r#"[["Ann", "person"], ["Zoë", "person"], ["Ann", "person"], ["Oslo", "city"]]"#,
     ];
     assert_eq!(texts("all-in-one", None), expected);
 }
@@ -166,7 +170,7 @@ fn official_answers_survive_reading_and_writing() {
             let gold = &conversation.messages[3].text;
             let parsed = parse_answer(gold);
             assert!(parsed.well_formed, "{gold}");
-            assert_eq!(answer(&parsed.entities), *gold);
+            assert_eq!(answer(&parsed.entities, Characters::Ascii), *gold);
             num_answers += 1;
         }
     }

@@ -86,7 +86,9 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
             Event::Validated { loss, .. } => losses.push(loss.to_bits()),
             Event::Guarded(report) => panic!("{report:?}"),
             Event::Saved { path, .. } => saved.push(path.clone()),
-            Event::Scored { .. } | Event::Stopped { .. } => unreachable!("nothing is scored"),
+            Event::Scored { .. } | Event::Measured { .. } | Event::Stopped { .. } => {
+                unreachable!("nothing is scored")
+            }
         }
         Ok(ControlFlow::Continue(()))
     })

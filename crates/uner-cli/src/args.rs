@@ -50,6 +50,8 @@ pub(crate) enum Command {
     /// For GGUF, run `convert_hf_to_gguf.py` of llama.cpp on the folder that this writes with `--merge` (or, for a model that is
     /// no adapter, without).
     Export(ExportArgs),
+    /// Compare every file of a run's checkpoints with its checksum
+    Verify(VerifyArgs),
     /// Say what this machine and this program can compute on, and try it
     Doctor(DoctorArgs),
 }
@@ -97,6 +99,13 @@ pub(crate) struct ReportArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The folder of a run, or of one checkpoint
+    #[arg(value_name = "RUN")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -109,7 +118,7 @@ pub(crate) struct EvalArgs {
     /// Only the first N examples of each benchmark
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// Folder for `report.md` and `report.json` [default: the model's folder]
+    /// Folder for `report.md`, `report.json` and `predictions.jsonl` [default: `eval` in the model's folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -122,8 +131,14 @@ pub(crate) struct PredictArgs {
     #[arg(long)]
     pub(crate) text: String,
     /// Entity types in plain words, separated by commas
-    #[arg(long, value_name = "TYPE,…", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "TYPE,…", value_delimiter = ',', required_unless_present = "one_type")]
     pub(crate) types: Vec<String>,
+    /// An entity type, which may have commas; may be repeated
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) one_type: Vec<String>,
+    /// Also print each answer as the model wrote it
+    #[arg(long)]
+    pub(crate) raw: bool,
 }
 
 /// A trained model and how to ask it.

@@ -14,6 +14,9 @@ pub(crate) const HELP: &str =
 /// The same where a recipe has the device already.
 pub(crate) const HELP_OF_TRAIN: &str = "Set `run.device`: `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N`, `cuda:N`, several as `cuda:0-7`";
 
+/// More devices than any machine has.
+const MOST: usize = 1024;
+
 /// What a slip is compared with.
 const NAMES: [&str; 8] = ["flex", "webgpu", "webgpu:cpu", "webgpu:0", "vulkan", "vulkan:0", "cuda", "cuda:0"];
 
@@ -69,7 +72,13 @@ impl FromStr for Devices {
                     let bound = |text: &str| {
                         text.parse::<usize>().map_err(|_| format!("`{part}`: `{text}` is no number"))
                     };
-                    for index in bound(first)?..=bound(last)? {
+                    let (first, last) = (bound(first)?, bound(last)?);
+                    if last >= MOST {
+                        return Err(format!(
+                            "`{part}`: there are not {last} devices; at most {MOST} are counted"
+                        ));
+                    }
+                    for index in first..=last {
                         names.push(parse(&format!("{backend}:{index}"))?);
                     }
                 }

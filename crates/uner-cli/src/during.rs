@@ -36,6 +36,7 @@ fn strict_f1(predictor: &Predictor, plan: &Plan, during: &During) -> Result<f64>
     let mut go_on = |_: &str, _, _| {
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let report = eval::measure(predictor, &during.benchmarks, &plan.recipe.data.root, None, &mut go_on)?;
+    let report =
+        eval::measure(predictor, &during.benchmarks, &plan.recipe.data.root, None, None, &mut go_on)?;
     Ok(report.macro_average.context("no benchmark of `eval.during` could be scored")?.strict_f1)
 }

@@ -2,22 +2,24 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use uner_data::{DataError, Dataset, DatasetRef, Example, Examples, read};
+use serde::Serialize;
+use uner_data::{DataError, Dataset, DatasetRef, Entity, Example, Examples, read};
 use uner_eval::report::{Outcome, Report};
-use uner_eval::{DatasetScorer, QueryPrediction, SeenMentions};
+use uner_eval::{DatasetReport, DatasetScorer, QueryPrediction, SeenMentions};
 use uner_infer::{InferError, Predictor, Query, Response};
 use uner_prompt::ner;
 
 use crate::args::EvalArgs;
+use crate::atomic;
 use crate::hub;
 use crate::model_folder::Asked;
 use crate::notes;
 use crate::progress::Meter;
 use crate::recipe::Benchmark;
-use crate::run_folder::write_report;
+use crate::run_folder::{PREDICTIONS, recorded_training, write_report};
 
 /// Examples answered together, in batches: enough that queries of like length meet.
 const CHUNK: usize = 64;
@@ -25,22 +27,59 @@ const CHUNK: usize = 64;
 /// `uner eval`
 pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
     let benchmarks: Vec<Benchmark> = args.benchmark.iter().map(|name| benchmark(name, args.limit)).collect();
-    let output = report_folder(args)?;
+    let output = output_folder(args)?;
     let asked = Asked::load(&args.model)?;
-    let report = measure(&asked.predictor(), &benchmarks, &args.root, None, &mut metered())?;
+    warn_of_training_data(&args.model.model, &benchmarks);
+    let report = measure_into(&output, &asked.predictor(), &benchmarks, &args.root, None)?;
     write!(out, "{}", report.terminal())?;
-    write_report(output, &report)
+    ensure!(report.macro_average.is_some(), "no benchmark was scored: `{}` has why", output.display());
+    Ok(())
 }
 
-/// Where the report goes. The hub's cache is no place for it.
-fn report_folder(args: &EvalArgs) -> Result<&Path> {
+/// Where report and predictions go: beside what the model's own run wrote of itself. The hub's cache is no place for them.
+fn output_folder(args: &EvalArgs) -> Result<PathBuf> {
     let model = &args.model.model;
     ensure!(
         args.output.is_some() || !hub::is_named(model),
         "`{}` has no folder of yours for the report; name one with `--output`",
         model.display()
     );
-    Ok(args.output.as_ref().unwrap_or(model))
+    Ok(args.output.clone().unwrap_or_else(|| model.join("eval")))
+}
+
+/// A model knows the answers to what it was trained on.
+fn warn_of_training_data(model: &Path, benchmarks: &[Benchmark]) {
+    let trained = recorded_training(model);
+    for Benchmark { dataset, split, .. } in benchmarks {
+        let DatasetRef::Name(name) = dataset else { continue };
+        let is_recorded = trained.iter().any(|member| *member == (name.clone(), split.clone()));
+        if is_recorded || split == "train" {
+            let of = if is_recorded { "the model was trained on it" } else { "it is training data" };
+            tracing::warn!("`{name}:{split}` says nothing about other text: {of}");
+        }
+    }
+}
+
+/// Measures into a folder: `report.md`, `report.json`, and every answer in `predictions.jsonl`.
+///
+/// # Errors
+/// As [`measure`], and when the folder cannot be written.
+pub(crate) fn measure_into(
+    folder: &Path,
+    predictor: &Predictor,
+    benchmarks: &[Benchmark],
+    root: &Path,
+    seen: Option<&SeenMentions>,
+) -> Result<Report> {
+    fs_err::create_dir_all(folder)?;
+    let mut report = None;
+    atomic::write(&folder.join(PREDICTIONS), |out| {
+        report = Some(measure(predictor, benchmarks, root, seen, Some(out), &mut metered())?);
+        Ok(())
+    })?;
+    let report = report.expect("what was measured was written");
+    write_report(folder, &report)?;
+    Ok(report)
 }
 
 /// `dataset` or `dataset:split`.
@@ -68,7 +107,7 @@ pub(crate) fn metered() -> impl FnMut(&str, u64, u64) -> ControlFlow<()> {
 }
 
 /// Scores a model on every benchmark; one whose files are not there is in the report as missing. With the mentions of
-/// the training data, seen and unseen entities are scored apart.
+/// the training data, seen and unseen entities are scored apart. Every example's answers go to `answers` as a line of JSON.
 ///
 /// # Errors
 /// [`InferError::Stopped`] when `told` breaks it off.
@@ -77,6 +116,7 @@ pub(crate) fn measure(
     benchmarks: &[Benchmark],
     root: &Path,
     seen: Option<&SeenMentions>,
+    mut answers: Option<&mut dyn Write>,
     told: &mut Told,
 ) -> Result<Report> {
     let mut outcomes = Vec::new();
@@ -89,7 +129,8 @@ pub(crate) fn measure(
                 let world = World::of(&dataset, examples, limit)?;
                 let scorer = DatasetScorer::new(dataset.name.clone(), seen.cloned());
                 let examples = open()?.take(world.num_examples);
-                score(predictor, (&dataset, &world), examples, scorer, told)?
+                let answers = answers.as_mut().map(|out| &mut **out as &mut dyn Write);
+                score(predictor, (&dataset, split, &world), examples, scorer, answers, told)?
             }
             Err(error @ DataError::MissingFile { .. }) => {
                 tracing::warn!("{error}");
@@ -106,6 +147,8 @@ struct World {
     /// Every type of it.
     entity_types: Vec<String>,
     num_examples: usize,
+    /// Whether there are more examples than those.
+    is_part: bool,
 }
 
 impl World {
@@ -124,16 +167,18 @@ impl World {
                 }
             }
         }
+        let is_part = num_examples == limit && examples.next().is_some();
         notes::tell(examples.notes());
-        Ok(Self { entity_types, num_examples })
+        Ok(Self { entity_types, num_examples, is_part })
     }
 }
 
 fn score(
     predictor: &Predictor,
-    (dataset, world): (&Dataset, &World),
+    (dataset, split, world): (&Dataset, &str, &World),
     mut examples: impl Iterator<Item = Result<Example, DataError>>,
     mut scorer: DatasetScorer,
+    mut answers: Option<&mut dyn Write>,
     told: &mut Told,
 ) -> Result<Outcome> {
     let per_example = world.entity_types.len();
@@ -155,6 +200,10 @@ fn score(
         let responses = answer(predictor, &queries, answered, &mut num_long)?;
         for (example, responses) in chunk.iter().zip(responses.chunks(per_example.max(1))) {
             scorer.add(example, &predictions(example, responses))?;
+            if let Some(out) = &mut answers {
+                serde_json::to_writer(&mut *out, &Answered::new(&dataset.name, split, example, responses))?;
+                out.write_all(b"\n")?;
+            }
         }
         done += queries.len();
     }
@@ -164,7 +213,41 @@ fn score(
             dataset.name
         );
     }
-    Ok(Outcome::Scored(Box::new(scorer.finish())))
+    let report = DatasetReport { is_part: world.is_part, ..scorer.finish() };
+    Ok(Outcome::Scored(Box::new(report)))
+}
+
+/// A line of `predictions.jsonl`.
+#[derive(Serialize)]
+struct Answered<'a> {
+    dataset: &'a str,
+    split: &'a str,
+    id: &'a str,
+    text: &'a str,
+    answers: Vec<Answer<'a>>,
+}
+
+/// What was asked of a text and what came of it.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(rename = "type")]
+    entity_type: &'a str,
+    /// As the model wrote it; empty where the prompt did not fit the model.
+    raw: &'a str,
+    /// What was read of it: mentions with their spans.
+    entities: &'a [Entity],
+}
+
+impl<'a> Answered<'a> {
+    fn new(dataset: &'a str, split: &'a str, example: &'a Example, responses: &'a [Response]) -> Self {
+        let answer = |(entity_type, response): (&'a String, &'a Response)| Answer {
+            entity_type,
+            raw: &response.raw,
+            entities: &response.entities,
+        };
+        let answers = example.queries.iter().zip(responses).map(answer).collect();
+        Self { dataset, split, id: &example.id, text: &example.text, answers }
+    }
 }
 
 fn queries<'a>(example: &'a Example, dataset: &'a str) -> impl Iterator<Item = Query<'a>> {
@@ -201,7 +284,12 @@ fn answer(
         match predictor.answer(queries, |_| ControlFlow::Continue(())) {
             Err(InferError::TooLong { .. }) => {
                 *num_long += queries.len();
-                let empty = Response { output: "[]".to_owned(), entities: Vec::new(), well_formed: true };
+                let empty = Response {
+                    raw: String::new(),
+                    output: "[]".to_owned(),
+                    entities: Vec::new(),
+                    well_formed: true,
+                };
                 responses.extend(std::iter::repeat_n(empty, queries.len()));
             }
             answered => responses.extend(answered?),

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use safetensors::Dtype;
 use uner_model::adapter::{CONFIG_FILE, base_form_of, base_of};
 use uner_model::export::{self, Export};
+use uner_model::weights::inside;
 use uner_prompt::Tokenizer;
 use uner_trainer::checkpoint;
 
@@ -143,9 +144,9 @@ fn write(args: &ExportArgs, folder: &Path, base: Option<&Path>, output: &Path) -
     // An adapter of another program may have no tokenizer of its own.
     for place in [Some(folder), base].into_iter().flatten() {
         for name in COMPANIONS {
-            let (from, to) = (place.join(name), output.join(name));
-            if from.exists() && !to.exists() {
-                fs_err::copy(from, to)?;
+            let to = output.join(name);
+            if place.join(name).exists() && !to.exists() {
+                fs_err::copy(inside(place, name)?, to)?;
             }
         }
     }

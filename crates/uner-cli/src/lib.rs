@@ -28,6 +28,7 @@ mod monitor;
 mod notes;
 pub mod plan;
 mod predict;
+mod printable;
 pub mod probe;
 mod profile;
 mod progress;
@@ -38,6 +39,7 @@ mod report;
 mod run_folder;
 mod score;
 mod train;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -48,6 +50,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use args::{Command, CommandLine, DataCommand, TrainLine};
+use printable::Printable;
 use recipe::RecipeError;
 
 /// How a command ended that did not fail.
@@ -78,12 +81,12 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
         }
     };
     talk_to_stderr();
-    match run(&command, &mut io::stdout().lock()) {
+    match run(&command, &mut Printable(io::stdout().lock())) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(130),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(Printable(io::stderr()), "error: {error:#}");
             ExitCode::from(if error.is::<RecipeError>() { 2 } else { 1 })
         }
     }
@@ -99,8 +102,10 @@ fn talk_to_stderr() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .event_format(format)
-        .with_writer(io::stderr)
+        .with_writer(|| Printable(io::stderr()))
         .with_ansi(false)
+        // What cannot be said, because the reader or the terminal is gone, is dropped: saying so would fail as well, and panic.
+        .log_internal_errors(false)
         .try_init();
 }
 
@@ -116,6 +121,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<Ending> {
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         }
         Command::Export(args) => export::run(args)?,
+        Command::Verify(args) => verify::run(args, out)?,
         Command::Doctor(args) => doctor::run(args, out)?,
         Command::Data(DataCommand::Stats(args)) => data::stats(args, out)?,
         Command::Data(DataCommand::Validate(args)) => data::validate(args, out)?,

@@ -8,6 +8,7 @@ use uner_prompt::{Segment, Tokenizer, Tokens, decode};
 
 use crate::assemble;
 use crate::plan::Plan;
+use crate::printable::printable;
 
 /// How trained tokens are set apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,9 @@ pub(crate) fn show(plan: &Plan, count: usize, out: &mut dyn Write) -> Result<()>
     for (index, tokens) in conversations.iter().enumerate() {
         let (total, trained) = (tokens.ids.len(), tokens.num_trained());
         writeln!(out, "conversation {index}: {total} tokens, {trained} trained on")?;
-        writeln!(out, "{}\n", paint(tokens, &tokenizer, style)?)?;
+        let painted = paint(tokens, &tokenizer, style)?;
+        // Around `out`, which would show the colours as escapes.
+        writeln!(std::io::stdout(), "{painted}\n")?;
     }
     Ok(())
 }
@@ -38,7 +41,7 @@ fn paint(tokens: &Tokens, tokenizer: &Tokenizer, style: Style) -> Result<String>
     };
     let segments = decode(tokens, tokenizer)?;
     let paint = |segment: Segment| {
-        let piece = text(std::slice::from_ref(&segment));
+        let piece = printable(&text(std::slice::from_ref(&segment)));
         if segment.trained { format!("{before}{piece}{after}") } else { piece }
     };
     Ok(segments.into_iter().map(paint).collect())

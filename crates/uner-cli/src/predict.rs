@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use indexmap::IndexMap;
 use serde::Serialize;
 use uner_data::Entity;
 use uner_infer::Query;
@@ -15,24 +16,58 @@ use crate::model_folder::Asked;
 #[derive(Serialize)]
 struct Found<'a> {
     text: &'a str,
-    /// In text order; those that do not occur in the text have no span and come last.
+    /// In text order.
     entities: Vec<Entity>,
+    /// What the model named that does not occur in the text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ungrounded: Vec<Ungrounded>,
     /// Types whose answer was not a whole JSON list; what could be read of it is among the entities.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     malformed: Vec<&'a str>,
+    /// The answer to each type as the model wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<IndexMap<&'a str, String>>,
+}
+
+/// An entity without a place.
+#[derive(Serialize)]
+struct Ungrounded {
+    text: String,
+    entity_type: String,
 }
 
 pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
+    let types = types(args)?;
     let asked = Asked::load(&args.model)?;
-    let types: Vec<&str> =
-        args.types.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
     let query = |&entity_type| Query { text: &args.text, entity_type, dataset: None };
     let queries: Vec<Query> = types.iter().map(query).collect();
     let responses = asked.predictor().answer(&queries, |_| ControlFlow::Continue(()))?;
-    let unread = types.iter().zip(&responses).filter(|(_, response)| !response.well_formed);
-    let malformed = unread.map(|(name, _)| *name).collect();
-    let mut entities: Vec<Entity> = responses.into_iter().flat_map(|response| response.entities).collect();
-    entities.sort_by_key(|entity| (entity.span.is_none(), entity.span));
-    writeln!(out, "{}", serde_json::to_string_pretty(&Found { text: &args.text, entities, malformed })?)?;
+    let answers = || types.iter().copied().zip(&responses);
+    let malformed = answers().filter(|(_, response)| !response.well_formed).map(|(name, _)| name).collect();
+    let raw = args.raw.then(|| answers().map(|(name, response)| (name, response.raw.clone())).collect());
+    let all = responses.iter().flat_map(|response| response.entities.iter().cloned());
+    let (mut entities, others): (Vec<Entity>, Vec<Entity>) = all.partition(|entity| entity.span.is_some());
+    entities.sort_by_key(|entity| entity.span);
+    let ungrounded =
+        others.into_iter().map(|Entity { text, entity_type, .. }| Ungrounded { text, entity_type });
+    let found = Found { text: &args.text, entities, ungrounded: ungrounded.collect(), malformed, raw };
+    writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
     Ok(())
+}
+
+/// The types that are asked, each once.
+fn types(args: &PredictArgs) -> Result<Vec<&str>> {
+    let mut types: Vec<&str> = Vec::new();
+    for name in args.types.iter().chain(&args.one_type).map(|name| name.trim()) {
+        ensure!(
+            !name.is_empty(),
+            "an entity type is empty; name it in plain words, such as `--types person,city`"
+        );
+        if types.contains(&name) {
+            tracing::warn!("`{name}` is named twice and asked once");
+        } else {
+            types.push(name);
+        }
+    }
+    Ok(types)
 }

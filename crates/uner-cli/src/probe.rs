@@ -7,7 +7,7 @@ use crate::device;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use safetensors::Dtype;
-use safetensors::tensor::{TensorView, serialize_to_file};
+use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 use uner_infer::Generator;
 use uner_kernels::attention::PADDING;
@@ -15,6 +15,7 @@ pub use uner_kernels::device::DeviceName;
 use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
 use uner_kernels::token_losses;
 use uner_model::parameters::visit;
+use uner_model::weights::write_safetensors;
 use uner_model::{Llama, LlamaConfig, adapter, load_adapter};
 use uner_trainer::step::accumulate;
 use uner_trainer::{Batch, Gradients, checkpoint};
@@ -166,7 +167,7 @@ fn write(tensors: &Tensors, path: &Path) -> Result<()> {
             Ok((name.as_str(), view))
         })
         .collect::<Result<Vec<_>>>()?;
-    serialize_to_file(views, None, path).with_context(|| format!("cannot write `{}`", path.display()))
+    Ok(write_safetensors(views, [], path)?)
 }
 
 impl Case {

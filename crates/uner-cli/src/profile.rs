@@ -9,7 +9,7 @@ use uner_trainer::memory::Layout;
 use uner_trainer::profile::{Profile, profile};
 use uner_trainer::{Callbacks, Group, Run, TrainConfig};
 
-use crate::assemble::assemble;
+use crate::assemble::{assemble, scratch};
 use crate::plan::{Numbers, Plan, RankCount};
 use crate::rate::matmul_rate;
 use crate::train::begin;
@@ -17,7 +17,7 @@ use crate::train::begin;
 /// Trains some steps in a folder that is gone afterwards, and prints the table.
 pub(crate) fn run(plan: &Plan, steps: u64, out: &mut dyn Write) -> Result<()> {
     let device = plan.recipe.run.device.first().open_for_training()?;
-    let scratch = tempfile::tempdir()?;
+    let scratch = scratch()?;
     let assembled = assemble(plan, scratch.path(), None)?;
     let numbers =
         Numbers::new(plan, assembled.train.summary().into(), RankCount { all: 1, here: 1, divided: false });

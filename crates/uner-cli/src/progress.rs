@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::printable::printable;
+
 /// Between two lines where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -31,7 +33,7 @@ impl Meter {
     pub(crate) fn show(&mut self, done: u64, message: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
-            bar.set_message(message());
+            bar.set_message(printable(&message()));
         } else if done == self.total || self.last.elapsed() >= PAUSE {
             self.last = Instant::now();
             tracing::info!("{done}/{} {}", self.total, message());

@@ -9,23 +9,32 @@
 //!                   infer.toml         how answers are generated
 //!                   step-000500/       checkpoints, and latest
 //!                   report.md          scores, and report.json
+//!                   predictions.jsonl  the answers that were scored
+//!                   eval/              the same three files of `uner eval`
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use uner_eval::report::{Outcome, Report};
 use uner_prompt::Tokenizer;
-use uner_trainer::checkpoint;
+use uner_trainer::event::MetricsWriter;
+use uner_trainer::{Event, checkpoint};
 
 use crate::atomic;
 use crate::model_source::tokenizer_in;
 use crate::plan::Plan;
+use crate::printable::printable;
 use crate::recipe::RecipeError;
 
 /// The wording, in a run's folder and in every checkpoint.
 pub(crate) const TEMPLATE: &str = "template.toml";
 /// How answers are generated, in a run's folder and in every checkpoint.
 pub(crate) const INFER: &str = "infer.toml";
+
+/// Every answer of an evaluation.
+pub(crate) const PREDICTIONS: &str = "predictions.jsonl";
 
 const RECIPE: &str = "recipe.toml";
 /// What `Tokenizer::save` may write.
@@ -34,26 +43,50 @@ const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer.model", "tokeni
 /// Refuses to start a run where there is one. What was left by one that died before its first checkpoint is written over.
 ///
 /// # Errors
-/// [`RecipeError::RunExists`] when there is a checkpoint in it.
+/// [`RecipeError::RunExists`] when there is a checkpoint in it, whatever `latest` says.
 pub(crate) fn refuse_second_run(folder: &Path) -> Result<()> {
-    if checkpoint::latest(folder)?.is_some() {
-        return Err(RecipeError::RunExists(folder.to_owned()).into());
+    if checkpoint::all(folder)?.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(RecipeError::RunExists(folder.to_owned()).into())
 }
 
 /// The checkpoint that `--resume` means: `latest`, or a path.
 ///
 /// # Errors
-/// [`RecipeError::NothingToResume`] when it is not there; when it is unfinished or what goes with its model is damaged.
+/// [`RecipeError::NothingToResume`] when it is not there; when it is unfinished or damaged.
 pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
-    let (found, path) = match which {
-        "latest" => (checkpoint::latest(folder)?, folder),
-        path => (Some(PathBuf::from(path)).filter(|path| path.is_dir()), Path::new(path)),
-    };
-    let found = found.ok_or_else(|| RecipeError::NothingToResume(path.to_owned()))?;
-    checkpoint::verify_companions(&found)?;
+    if which == "latest" {
+        return newest(folder);
+    }
+    let found = PathBuf::from(which);
+    if !found.is_dir() {
+        return Err(RecipeError::NothingToResume(found).into());
+    }
+    checkpoint::verify(&found)?;
     Ok(found)
+}
+
+/// The checkpoint that `latest` names, or, where that is gone or damaged, the newest whole one.
+fn newest(folder: &Path) -> Result<PathBuf> {
+    let named = checkpoint::latest(folder).and_then(|found| {
+        found.as_deref().map_or(Ok(()), checkpoint::verify)?;
+        Ok(found)
+    });
+    let problem = match named {
+        Ok(Some(found)) => return Ok(found),
+        Ok(None) => format!("`{}` is missing", folder.join("latest").display()),
+        Err(problem) => problem.to_string(),
+    };
+    let all = checkpoint::all(folder)?;
+    if all.is_empty() {
+        return Err(RecipeError::NothingToResume(folder.to_owned()).into());
+    }
+    let whole = all.iter().rev().find(|path| checkpoint::verify(path).is_ok());
+    let found =
+        whole.with_context(|| format!("{problem}; no checkpoint of `{}` is whole", folder.display()))?;
+    tracing::warn!("{problem}; resuming from `{}`, the newest checkpoint that is whole", found.display());
+    Ok(found.clone())
 }
 
 /// How a run was when it wrote this checkpoint; `None` where that cannot be read, which loading it will refuse.
@@ -82,11 +115,34 @@ pub(crate) fn tokenizer(checkpoint: &Path) -> Result<Tokenizer> {
     Ok(Tokenizer::from_file(&tokenizer_in(checkpoint))?)
 }
 
+/// The datasets and splits that the recipe beside a model says it was trained on: none where there is no recipe of ours.
+pub(crate) fn recorded_training(model: &Path) -> Vec<(String, String)> {
+    let folders = [Some(model), model.parent()].into_iter().flatten();
+    let text = folders.map(|folder| folder.join(RECIPE)).find_map(|path| fs_err::read_to_string(path).ok());
+    let recipe: toml::Table = text.and_then(|text| text.parse().ok()).unwrap_or_default();
+    let members = recipe.get("data").and_then(|data| data.get("train")).and_then(toml::Value::as_array);
+    let of = |member: &toml::Value, key: &str| Some(member.get(key)?.as_str()?.to_owned());
+    let member = |member: &toml::Value| Some((of(member, "dataset")?, of(member, "split")?));
+    members.into_iter().flatten().filter_map(member).collect()
+}
+
+/// Adds the scores of a trained model to the course of its run.
+pub(crate) fn record_scores(folder: &Path, step: u64, report: &Report) -> Result<()> {
+    let mut scores = BTreeMap::new();
+    for outcome in &report.outcomes {
+        if let Outcome::Scored(scored) = outcome {
+            scores.insert(format!("{} official F1", scored.dataset), scored.official.f1);
+            scores.insert(format!("{} strict F1", scored.dataset), scored.strict.f1);
+        }
+    }
+    Ok(MetricsWriter::open(folder, step)?.write(&Event::Measured { step, scores })?)
+}
+
 /// Writes a report beside a run or model.
-pub(crate) fn write_report(folder: &Path, report: &uner_eval::report::Report) -> Result<()> {
+pub(crate) fn write_report(folder: &Path, report: &Report) -> Result<()> {
     fs_err::create_dir_all(folder)?;
     let json = serde_json::to_string_pretty(report)?;
     atomic::write(&folder.join("report.json"), |out| Ok(out.write_all(json.as_bytes())?))?;
-    let markdown = report.markdown();
+    let markdown = printable(&report.markdown());
     atomic::write(&folder.join("report.md"), |out| Ok(out.write_all(markdown.as_bytes())?))
 }

@@ -20,7 +20,7 @@ use uner_trainer::{
 };
 
 use crate::args::TrainArgs;
-use crate::assemble::{Assembled, assemble};
+use crate::assemble::{Assembled, assemble, scratch};
 use crate::lock::RunLock;
 use crate::monitor::Monitor;
 use crate::plan::{DataSize, Numbers, Plan, RankCount};
@@ -61,8 +61,8 @@ fn overrides(args: &TrainArgs) -> Vec<Override> {
 /// The arithmetic of a run that is only planned: counted where the data is there.
 fn dry_numbers(plan: &Plan) -> Result<Numbers> {
     let size = if plan.blocking().next().is_none() {
-        let scratch = std::env::temp_dir();
-        assemble(plan, &scratch, None)?.train.summary().into()
+        let scratch = scratch()?;
+        assemble(plan, scratch.path(), None)?.train.summary().into()
     } else {
         plan.recipe.data.expected_conversations.map_or(DataSize::Unknown, DataSize::Expected)
     };
@@ -145,8 +145,9 @@ fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &Ranks, out: &mut dyn Write
         return Ok(Ending::Interrupted);
     };
     if is_first {
+        let step = progress.step;
         let model = to_measure(plan, progress, &ranks[0].device.open()?)?;
-        report(plan, &assembled, &model, out)?;
+        report(plan, &assembled, (step, &model), out)?;
     }
     Ok(Ending::Done)
 }
@@ -267,6 +268,8 @@ fn lead(run: &Run, progress: Progress, mut monitor: Monitor) -> Result<Option<Pr
             }
             Event::Stopped { step, best_step } => meter.say(&stopped_line(*step, *best_step)),
             Event::Saved { step, path } => meter.say(&format!("step {step}: saved `{}`", path.display())),
+            // After the training.
+            Event::Measured { .. } => {}
         }
         Ok(asked_to_stop())
     });
@@ -323,7 +326,12 @@ fn to_measure(plan: &Plan, progress: Progress, device: &Device) -> Result<Llama>
 }
 
 /// Measures the trained model, prints and writes the scores, and says what to try next.
-fn report(plan: &Plan, assembled: &Assembled, model: &Llama, out: &mut dyn Write) -> Result<()> {
+fn report(
+    plan: &Plan,
+    assembled: &Assembled,
+    (step, model): (u64, &Llama),
+    out: &mut dyn Write,
+) -> Result<()> {
     let benchmarks = &plan.recipe.eval.benchmarks;
     let folder = &plan.recipe.run.dir;
     if !benchmarks.is_empty() {
@@ -335,8 +343,8 @@ fn report(plan: &Plan, assembled: &Assembled, model: &Llama, out: &mut dyn Write
         };
         let seen = seen(plan)?;
         let root = &plan.recipe.data.root;
-        let report = eval::measure(&predictor, benchmarks, root, Some(&seen), &mut eval::metered())?;
-        run_folder::write_report(folder, &report)?;
+        let report = eval::measure_into(folder, &predictor, benchmarks, root, Some(&seen))?;
+        run_folder::record_scores(folder, step, &report)?;
         write!(out, "{}", report.terminal())?;
     }
     if plan.is_synthetic() {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DataError, Dataset, DatasetRef, Example, Examples, Notes, read, stream::stream};
 
+/// Copies of an example, at most: more are a slip.
+const LARGEST_WEIGHT: f64 = 10_000.0;
+
 /// One dataset of a mixture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -124,9 +127,9 @@ impl Part {
     fn open(member: &Member, root: &Path, seed: u64, index: u64) -> Result<Self, DataError> {
         let dataset = member.dataset.resolve()?;
         let invalid = |message: String| Err(DataError::Invalid { dataset: dataset.name.clone(), message });
-        if !(member.weight > 0.0 && member.weight.is_finite()) {
+        if !(member.weight > 0.0 && member.weight <= LARGEST_WEIGHT) {
             return invalid(format!(
-                "its weight in the mixture is `{}`; it must be more than 0",
+                "its weight in the mixture is `{}`; it must be more than 0 and at most {LARGEST_WEIGHT}",
                 member.weight
             ));
         }

@@ -113,12 +113,14 @@ fn sample(
     wanted: usize,
     rng: &mut impl Rng,
 ) -> Vec<usize> {
-    let mut drawn = Vec::with_capacity(wanted.min(inventory.len()));
+    // There are no more to draw, whatever the ratio.
+    let wanted = wanted.min(inventory.len());
+    let mut drawn = Vec::with_capacity(wanted);
     if inventory.is_empty() {
         return drawn;
     }
     for _ in 0..wanted.saturating_mul(16) {
-        if drawn.len() == wanted.min(inventory.len()) {
+        if drawn.len() == wanted {
             return drawn;
         }
         let place = match weighting {

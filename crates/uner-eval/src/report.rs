@@ -194,11 +194,14 @@ fn beside_published(report: &Report) -> Table {
     let mut table = table(&["dataset", "F1", "system", "setting", "source"]);
     for outcome in &report.outcomes {
         let Some(numbers) = report.published.get(outcome.dataset()) else { continue };
-        let ours = match outcome {
-            Outcome::Scored(report) => percent(report.official.f1),
-            Outcome::Missing { .. } => "missing".to_owned(),
+        let (ours, setting) = match outcome {
+            Outcome::Scored(report) if report.is_part => {
+                (percent(report.official.f1), format!("only the first {} passages", report.num_examples))
+            }
+            Outcome::Scored(report) => (percent(report.official.f1), String::new()),
+            Outcome::Missing { .. } => ("missing".to_owned(), String::new()),
         };
-        table.add_row([outcome.dataset(), &ours, "this run", "", "official F1"]);
+        table.add_row([outcome.dataset(), &ours, "this run", &setting, "official F1"]);
         for Published { system, setting, f1, source } in numbers {
             table.add_row([outcome.dataset(), &f1.to_string(), system, setting, source]);
         }

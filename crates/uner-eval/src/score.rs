@@ -104,6 +104,7 @@ impl DatasetScorer {
         DatasetReport {
             dataset: self.dataset,
             num_examples: self.num_examples,
+            is_part: false,
             official: self.official.score(),
             strict,
             exact,
@@ -144,6 +145,9 @@ pub struct DatasetReport {
     pub dataset: String,
     /// Number of passages.
     pub num_examples: usize,
+    /// Whether the dataset has more than these: scores are not comparable with published ones then.
+    #[serde(default)]
+    pub is_part: bool,
     /// The score of the released evaluator.
     pub official: OfficialScore,
     /// Exact span and type.

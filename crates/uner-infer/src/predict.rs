@@ -33,8 +33,10 @@ pub struct Query<'a> {
 /// What the model answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The decoded answer as it came; of one that holds all types, the list of this type's mentions, as templates that ask one type at
-    /// a time have it answered.
+    /// The decoded answer as it came. One that holds all types is the answer to each of them.
+    pub raw: String,
+    /// The answer to this type alone: `raw`, or, of one that holds all types, the list of this type's mentions, as templates that ask
+    /// one type at a time have it answered.
     pub output: String,
     /// The entities in it, in order, each at its place in the text; `None` for those that do not occur there.
     pub entities: Vec<Entity>,
@@ -138,7 +140,7 @@ impl Predictor<'_> {
         let ids = encode_prompt(&conversation, self.template, self.tokenizer)?;
         let (max_new_tokens, window) =
             (self.config.max_new_tokens, self.generator.config.max_position_embeddings);
-        if ids.len() + max_new_tokens > window {
+        if ids.len().saturating_add(max_new_tokens) > window {
             return Err(InferError::TooLong {
                 entity_type: types,
                 tokens: ids.len(),
@@ -159,17 +161,21 @@ impl Predictor<'_> {
     ) -> Result<Vec<(usize, Response)>, InferError> {
         let text = self.tokenizer.decode(ids).map_err(PromptError::from)?;
         // The blank between the assistant's name and its answer is generated, too; some tokenizers leave it out of a text's start.
-        let output = text.strip_prefix(' ').unwrap_or(&text).to_owned();
+        let raw = text.strip_prefix(' ').unwrap_or(&text).to_owned();
         let types: Vec<&str> = asked.iter().map(|&index| queries[index].entity_type).collect();
-        let (mentions, well_formed) = ner::read(&output, &types, self.template);
+        let (mentions, well_formed) = ner::read(&raw, &types, self.template);
         let is_shared = ner::asks_all_types(self.template);
         let response = |(&index, mentions): (&usize, Vec<String>)| {
             let Query { text, entity_type, .. } = queries[index];
-            let output = if is_shared { uner_prompt::answer(&mentions) } else { output.clone() };
+            let output = if is_shared {
+                uner_prompt::answer(&mentions, self.template.answer_characters)
+            } else {
+                raw.clone()
+            };
             let spans = align(text, &mentions);
             let entity = |(text, span)| Entity { text, entity_type: entity_type.to_owned(), span };
             let entities = mentions.into_iter().zip(spans).map(entity).collect();
-            (index, Response { output, entities, well_formed })
+            (index, Response { raw: raw.clone(), output, entities, well_formed })
         };
         Ok(asked.iter().zip(mentions).map(response).collect())
     }

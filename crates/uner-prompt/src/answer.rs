@@ -1,10 +1,12 @@
 //! Answers, written and read.
 //!
-//! Written as Python's `json.dumps` writes a list (separators `, `, everything beyond ASCII as `\uXXXX`), because that is
-//! what the released data holds. Read with patience: a model's output may be wrapped in other words, quoted the Python
+//! Written as Python's `json.dumps` writes a list (separators `, `), with characters beyond ASCII as they are in the passage, or,
+//! as the released data has them, as `\uXXXX`. Both are read, with patience: a model's output may be wrapped in other words, quoted the Python
 //! way, or cut off. (The official parser, which gives up on the first oddity, belongs to scoring.)
 
 use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
 
 /// What could be read of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,18 +17,37 @@ pub struct ParsedAnswer {
     pub well_formed: bool,
 }
 
-/// The JSON list of mentions: `["Tim Cook", "Zo\u00eb"]`, byte for byte what `json.dumps(mentions)` gives.
-pub fn answer(mentions: &[impl AsRef<str>]) -> String {
-    list(mentions.iter().map(|mention| json_string(mention.as_ref())))
+/// How characters beyond ASCII are written in an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Characters {
+    /// As they are: `Zoë`, as `json.dumps(…, ensure_ascii=False)` writes it.
+    #[default]
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// As UTF-16 code units in lower-case hexadecimal: `Zo\u00eb`, as `json.dumps` does.
+    Ascii,
+}
+
+impl Characters {
+    /// Whether this is what is meant where nothing is said.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The JSON list of mentions: `["Tim Cook", "Zoë"]`, byte for byte what `json.dumps` gives.
+pub fn answer(mentions: &[impl AsRef<str>], characters: Characters) -> String {
+    list(mentions.iter().map(|mention| json_string(mention.as_ref(), characters)))
 }
 
 /// The answer of the all-in-one form: a JSON list of `["mention", "type"]` pairs.
-pub fn typed_answer<'a>(entities: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    list(
-        entities.map(|(mention, entity_type)| {
-            format!("[{}, {}]", json_string(mention), json_string(entity_type))
-        }),
-    )
+pub fn typed_answer<'a>(
+    entities: impl Iterator<Item = (&'a str, &'a str)>,
+    characters: Characters,
+) -> String {
+    let string = |text| json_string(text, characters);
+    list(entities.map(|(mention, entity_type)| format!("[{}, {}]", string(mention), string(entity_type))))
 }
 
 /// The answer of the InstructUIE form: `type: mention; type: mention`, or `None`. (The original puts a space before it,
@@ -38,7 +59,7 @@ pub fn instructuie_answer<'a>(entities: impl Iterator<Item = (&'a str, &'a str)>
 }
 
 /// Reads the mentions out of a generated answer. Never fails: what cannot be read is left out, and `well_formed` says
-/// whether anything was unusual. `parse_answer(&answer(x))` gives back `x` for every list of strings.
+/// whether anything was unusual. `parse_answer(&answer(x, …))` gives back `x` for every list of strings.
 ///
 /// Tolerated: text around the list, single quotes, bare words, quotes inside a mention, a missing end (the mention that
 /// was being written is dropped, since it may be incomplete), and, where an answer starts with a quoted mention, missing
@@ -68,7 +89,7 @@ pub struct ParsedTypedAnswer {
 }
 
 /// Reads the pairs out of an answer of the all-in-one form, as patiently as [`parse_answer`]: where it is not JSON, every pair of
-/// items between brackets counts, and one that was cut off is dropped. `parse_typed_answer(&typed_answer(x))` gives back `x`.
+/// items between brackets counts, and one that was cut off is dropped. `parse_typed_answer(&typed_answer(x, …))` gives back `x`.
 pub fn parse_typed_answer(output: &str) -> ParsedTypedAnswer {
     let Some(start) = output.find('[') else { return ParsedTypedAnswer::default() };
     let mut values =
@@ -127,8 +148,8 @@ fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
-/// Python's `json.dumps` of a string: characters beyond ASCII as UTF-16 code units in lower-case hexadecimal.
-fn json_string(text: &str) -> String {
+/// Python's `json.dumps` of a string.
+fn json_string(text: &str, characters: Characters) -> String {
     let mut json = String::with_capacity(text.len() + 2);
     json.push('"');
     for character in text.chars() {
@@ -141,6 +162,7 @@ fn json_string(text: &str) -> String {
             '\u{8}' => json.push_str("\\b"),
             '\u{c}' => json.push_str("\\f"),
             ' '..='~' => json.push(character),
+            '\u{7f}'.. if characters == Characters::Utf8 => json.push(character),
             _ => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
                     write!(json, "\\u{unit:04x}").expect("writing to a string does not fail");

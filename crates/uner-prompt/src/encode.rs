@@ -31,8 +31,9 @@ pub fn encode_prompt(
     Ok(encode_segments(&render_prompt(conversation, template)?, template, tokenizer)?.ids)
 }
 
-/// Tokens as text: the segments that differ in loss, and those that an end of turn parts. For every template and every tokenizer
-/// that keeps blanks they are together the text of [`render`]'s segments.
+/// Tokens as text: the segments that differ in loss, and those that an end of turn parts. For every tokenizer that keeps
+/// blanks, and every template but those that leave blanks to SentencePiece (`trailing_space_token`), they are together the text of
+/// [`render`]'s segments.
 ///
 /// # Errors
 /// An id is not in the vocabulary.
@@ -70,7 +71,7 @@ fn encode_segments(
         } else {
             tokenizer.encode_segment(&segment.text)?
         };
-        continues = !segment.end_of_turn;
+        continues = !segment.end_of_turn && !template.trailing_space_token;
         tokens.ids.extend(ids);
         if segment.end_of_turn {
             tokens.ids.push(tokenizer.eos());

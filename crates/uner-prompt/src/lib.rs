@@ -22,7 +22,8 @@ pub mod template;
 pub mod tokenizer;
 
 pub use answer::{
-    ParsedAnswer, ParsedTypedAnswer, answer, parse_answer, parse_instructuie_answer, parse_typed_answer,
+    Characters, ParsedAnswer, ParsedTypedAnswer, answer, parse_answer, parse_instructuie_answer,
+    parse_typed_answer,
 };
 pub use conversation::{Conversation, IGNORE_INDEX, Message, Role, Segment, Tokens};
 pub use encode::{decode, encode, encode_prompt};

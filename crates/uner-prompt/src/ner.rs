@@ -23,16 +23,15 @@ pub fn conversation(example: &Example, template: &Template, dataset_name: Option
                     .map(|entity| &*entity.text)
                     .collect();
                 messages.push(Message::user(question(query, template)));
-                messages.push(Message::assistant(answer(&mentions)));
+                messages.push(Message::assistant(answer(&mentions, template.answer_characters)));
             }
         }
         Form::AllInOne if example.queries.is_empty() => {}
         Form::AllInOne => {
             let entities = in_text_order(example, |entity| example.queries.contains(&entity.entity_type));
             messages.push(Message::user(question(&listed, template)));
-            messages.push(Message::assistant(typed_answer(
-                entities.map(|entity| (&*entity.text, &*entity.entity_type)),
-            )));
+            let pairs = entities.map(|entity| (&*entity.text, &*entity.entity_type));
+            messages.push(Message::assistant(typed_answer(pairs, template.answer_characters)));
         }
         Form::InstructUie => {
             let entities = in_text_order(example, |entity| example.queries.contains(&entity.entity_type));

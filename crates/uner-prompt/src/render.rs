@@ -27,7 +27,7 @@ pub fn render(conversation: &Conversation, template: &Template) -> Result<Vec<Se
     for (exchange, turns) in messages.chunks_exact(2).enumerate() {
         let trained = exchange > 0 || template.acknowledgement.is_none() || template.train_acknowledgement;
         push_question(&mut segments, exchange, &turns[0].text, &template.system, template);
-        segments.push(Segment { text: spaced(&turns[1].text), trained, end_of_turn: true });
+        segments.push(Segment { text: behind_name(&turns[1].text, template), trained, end_of_turn: true });
     }
     Ok(segments)
 }
@@ -48,7 +48,11 @@ pub fn render_prompt(conversation: &Conversation, template: &Template) -> Result
     for (exchange, turns) in messages.chunks(2).enumerate() {
         push_question(&mut segments, exchange, &turns[0].text, system, template);
         if let Some(answer) = turns.get(1) {
-            segments.push(Segment { text: spaced(&answer.text), trained: false, end_of_turn: true });
+            segments.push(Segment {
+                text: behind_name(&answer.text, template),
+                trained: false,
+                end_of_turn: true,
+            });
         }
     }
     Ok(segments)
@@ -82,13 +86,15 @@ fn push_question(
     let opening = if exchange == 0 { format!("{system}{separator}") } else { String::new() };
     segments.push(untrained(format!("{opening}{}{message}", template.user_prefix())));
     if !template.roles.assistant.is_empty() {
-        segments.push(untrained(format!("{}{}", template.separator, template.assistant_prefix())));
+        let separator = if template.trailing_space_token { "" } else { &template.separator };
+        segments.push(untrained(format!("{separator}{}", template.assistant_prefix())));
     }
 }
 
-/// A message behind the name of its side. An empty one leaves just the name.
-fn spaced(message: &str) -> String {
-    if message.is_empty() { String::new() } else { format!(" {message}") }
+/// A message behind the assistant's name. An empty one leaves just the name.
+fn behind_name(message: &str, template: &Template) -> String {
+    let separate = message.is_empty() || template.trailing_space_token;
+    if separate { message.to_owned() } else { format!(" {message}") }
 }
 
 fn untrained(text: String) -> Segment {

@@ -2,6 +2,7 @@
 //!
 //! The built-in ones are the files of `configs/templates`; any other TOML file with the same keys works by path.
 
+use crate::answer::Characters;
 use crate::error::PromptError;
 use crate::pattern::places;
 use serde::{Deserialize, Serialize};
@@ -69,7 +70,11 @@ pub struct Template {
     /// The query: `{type}`, or `{types}` for [`Form::AllInOne`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
-    /// Whether the assistant's name is tokenised as `ASSISTANT: ` (leaving a lone space token) or `ASSISTANT:`.
+    /// How answers in JSON write characters beyond ASCII.
+    #[serde(default, skip_serializing_if = "Characters::is_default")]
+    pub answer_characters: Characters,
+    /// Whether segments are as in the released code: the assistant's name is `ASSISTANT: `, which leaves a lone space token, and
+    /// each is tokenised as if it began a text, with no blank but the one that SentencePiece puts there.
     pub trailing_space_token: bool,
     /// Whether the acknowledgement carries loss.
     pub train_acknowledgement: bool,

@@ -6,6 +6,7 @@
 
 mod cache;
 mod config;
+mod guard;
 mod hugging_face;
 mod merge;
 mod proto;

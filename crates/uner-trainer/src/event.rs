@@ -1,5 +1,6 @@
 //! What happens in a run, and `metrics.jsonl`: one line per event, appended as they happen.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
@@ -77,6 +78,13 @@ pub enum Event {
         /// How long that took, in seconds.
         seconds: f64,
     },
+    /// How good the trained model is at each of its benchmarks, after the last step.
+    Measured {
+        /// The step.
+        step: u64,
+        /// By name, from 0 to 1.
+        scores: BTreeMap<String, f64>,
+    },
     /// The run ends here, because it got no better for as many evaluations as the recipe waits.
     Stopped {
         /// The step.
@@ -138,6 +146,7 @@ impl Event {
             Self::Guarded(report) => report.step,
             Self::Validated { step, .. }
             | Self::Scored { step, .. }
+            | Self::Measured { step, .. }
             | Self::Stopped { step, .. }
             | Self::Saved { step, .. } => *step,
         }

@@ -121,7 +121,7 @@ fn scalars(event: &Event) -> Vec<(&'static str, f64)> {
         Event::Guarded(report) => vec![("guards/skipped", report.skipped as f64)],
         Event::Validated { loss, .. } => vec![("validation/loss", *loss)],
         Event::Scored { score, .. } => vec![("validation/f1", *score)],
-        Event::Saved { .. } | Event::Stopped { .. } => Vec::new(),
+        Event::Measured { .. } | Event::Saved { .. } | Event::Stopped { .. } => Vec::new(),
     }
 }
 

@@ -167,16 +167,36 @@ impl Encoder<'_> {
     }
 }
 
+/// A folder for encoded data that are not kept.
+pub(crate) fn scratch() -> Result<tempfile::TempDir> {
+    let folder = std::env::temp_dir();
+    tempfile::tempdir_in(&folder).with_context(|| {
+        format!(
+            "the encoded data cannot be written to `{}`; set `TMPDIR` to a folder with room",
+            folder.display()
+        )
+    })
+}
+
 /// Some tokenizers do not keep a text: small vocabularies without byte pieces may lack the characters that every answer is made
 /// of, and tokenizers of words drop blanks. Training goes on, because mentions can still be learnt, but nobody should have to find
 /// out from a score of 0.
 fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()> {
-    let messages = ["passage", "reply", "question", &uner_prompt::answer(&["x", "y"])];
+    let messages =
+        ["passage", "reply", "question", &uner_prompt::answer(&["x", "y"], template.answer_characters)];
     let message = |(turn, text): (usize, &&str)| {
         if turn.is_multiple_of(2) { Message::user(*text) } else { Message::assistant(*text) }
     };
     let conversation = Conversation { messages: messages.iter().enumerate().map(message).collect() };
-    let written = text(&render(&conversation, template)?);
+    let mut segments = render(&conversation, template)?;
+    if template.trailing_space_token {
+        // The blanks that such a template leaves to SentencePiece.
+        for index in (1..segments.len()).filter(|&index| !segments[index - 1].end_of_turn).collect::<Vec<_>>()
+        {
+            segments[index].text.insert(0, ' ');
+        }
+    }
+    let written = text(&segments);
     let read_back = text(&decode(&encode(&conversation, template, tokenizer)?, tokenizer)?);
     if read_back != written {
         tracing::warn!(

@@ -1,5 +1,6 @@
 //! What `metrics.jsonl` tells of a run, as series over steps.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -32,6 +33,8 @@ pub(super) struct Course {
     pub(super) validation: Series,
     /// F1 of the evaluations on the way, in percent.
     pub(super) score: Series,
+    /// Scores of the trained model by name, in percent.
+    pub(super) measured: BTreeMap<String, f64>,
     /// Bytes in use at most.
     pub(super) memory: f64,
     /// Tokens of all steps.
@@ -90,6 +93,12 @@ impl Course {
             }
             Some("validated") => put(&mut self.validation, number("loss")),
             Some("scored") => put(&mut self.score, number("score").map(|score| 100.0 * score)),
+            Some("measured") => {
+                let scores = event["scores"].as_object().into_iter().flatten();
+                self.measured = scores
+                    .filter_map(|(name, score)| Some((name.clone(), 100.0 * score.as_f64()?)))
+                    .collect();
+            }
             Some("guarded") if event["answer"] == "skip" => self.skipped += 1,
             _ => {}
         }
@@ -133,8 +142,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |text: &str| fs_err::write(folder.path().join("metrics.jsonl"), text).unwrap();
         let step = r#"{"event":"step","step":1,"loss":2.0,"tokens":10,"seconds":0.5,"mfu":null}"#;
-        write(&format!("{step}\n{{\"event\":\"scored\",\"step\":1,\"score\":0.25}}\n{{\"eve"));
+        let measured = r#"{"event":"measured","step":1,"scores":{"demo strict F1":0.5}}"#;
+        write(&format!("{step}\n{{\"event\":\"scored\",\"step\":1,\"score\":0.25}}\n{measured}\n{{\"eve"));
         let course = Course::read(folder.path()).unwrap();
+        assert_eq!(course.measured["demo strict F1"], 50.0);
         assert_eq!((course.loss, course.score), (vec![(1.0, 2.0)], vec![(1.0, 25.0)]));
         assert!(course.mfu.is_empty() && course.lr.is_empty());
         write(&format!("{{\"eve\n{step}\n"));

@@ -1,5 +1,6 @@
 //! The page.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::course::{Course, SMOOTHING, Series, smoothed};
@@ -44,6 +45,7 @@ pub(super) fn page(courses: &[Course]) -> String {
          <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
     );
     html += &table(courses);
+    html += &scores(courses);
     for panel in panels() {
         let mut lines = Vec::new();
         for (run, course) in courses.iter().enumerate() {
@@ -142,6 +144,29 @@ fn table(courses: &[Course]) -> String {
             write!(html, "<tr><td><b style=\"color:{}\">■</b> {}</td>", colour(run), escaped(&course.name));
         for cell in cells {
             let _ = write!(html, "<td>{}</td>", escaped(&cell));
+        }
+        html += "</tr>\n";
+    }
+    html + "</table>\n"
+}
+
+/// The scores of the trained models: a row for each score, a column for each run. Nothing where there are none.
+fn scores(courses: &[Course]) -> String {
+    let names: BTreeSet<&String> = courses.iter().flat_map(|course| course.measured.keys()).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let mut html = String::from("<table><tr><th>Score of the trained model, %</th>");
+    for course in courses {
+        let _ = write!(html, "<th>{}</th>", escaped(&course.name));
+    }
+    html += "</tr>\n";
+    for name in names {
+        let _ = write!(html, "<tr><td>{}</td>", escaped(name));
+        for course in courses {
+            let score =
+                course.measured.get(name).map_or_else(|| "–".to_owned(), |score| format!("{score:.1}"));
+            let _ = write!(html, "<td>{score}</td>");
         }
         html += "</tr>\n";
     }

@@ -96,26 +96,50 @@ fn flip(path: &Path, place: usize) {
 }
 
 #[test]
-fn a_flipped_bit_in_any_file_is_refused_and_the_earlier_checkpoint_still_works() {
+fn a_flipped_bit_in_any_file_is_found_and_the_run_goes_on_from_the_checkpoint_before() {
     let desk = Desk::new();
     desk.train(&["eval.benchmarks=[]"]).succeeds();
+    let weights = fs_err::read(desk.path("run/step-000004/model.safetensors")).unwrap();
     let folder = desk.path("run/step-000004");
     let entries = fs_err::read_dir(&folder).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert_eq!(files.len(), 9, "{files:?}");
     for (file, place) in files.iter().zip(1..) {
-        let whole = fs_err::read(file).unwrap();
         flip(file, place);
-        desk.uner(&RESUME).fails(1, &["run/step-000004", "use an earlier one"]);
         desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"])
             .fails(1, &["use an earlier one"]);
-        fs_err::write(file, whole).unwrap();
+        desk.uner(&[&RESUME[..], &["run/step-000004"]].concat()).fails(1, &["run/step-000004"]);
+        desk.uner(&["verify", "run"]).fails(1, &["run/step-000004", "1 of 2 checkpoints"]);
+        let resumed = desk.uner(&RESUME);
+        assert_goes_on_from_the_second(resumed.succeeds(), file.to_str().unwrap());
+        assert!(weights == fs_err::read(desk.path("run/step-000004/model.safetensors")).unwrap());
     }
-    flip(&desk.path("run/latest"), 1);
-    desk.uner(&RESUME).fails(1, &["latest", "name one with `--resume PATH`"]);
-    desk.uner(&[&RESUME[..], &["run/step-000002"]].concat()).succeeds();
-    assert_eq!(desk.read("run/latest"), "step-000004");
+    assert!(desk.uner(&["verify", "run"]).succeeds().stdout.contains("run/step-000004"));
+}
+
+fn assert_goes_on_from_the_second(outcome: &crate::Outcome, what: &str) {
+    let said = "resuming from `run/step-000002`, the newest checkpoint that is whole";
+    assert!(outcome.stderr.contains(said), "{what}: {}", outcome.stderr);
+}
+
+#[test]
+fn a_run_without_a_name_for_its_latest_checkpoint_goes_on() {
+    let desk = half_done();
+    for damage in [None, Some("step-00000q"), Some("step-000004")] {
+        match damage {
+            None => fs_err::remove_file(desk.path("run/latest")).unwrap(),
+            Some(text) => desk.write("run/latest", text),
+        }
+        // A new run would write over it.
+        desk.train(&["eval.benchmarks=[]"]).fails(2, &["`run` already holds a run"]);
+        let resumed = desk.uner(&RESUME);
+        assert_goes_on_from_the_second(resumed.succeeds(), &format!("{damage:?}"));
+        assert_eq!(desk.read("run/latest"), "step-000004");
+        fs_err::remove_dir_all(desk.path("run/step-000004")).unwrap();
+    }
+    fs_err::remove_file(desk.path("run/step-000002/manifest.json")).unwrap();
+    desk.uner(&RESUME).fails(1, &["step-000004", "no checkpoint of `run` is whole"]);
 }
 
 #[test]

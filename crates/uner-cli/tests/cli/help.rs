@@ -18,6 +18,7 @@ fn help_texts() {
         "score",
         "probe",
         "export",
+        "verify",
         "doctor",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();

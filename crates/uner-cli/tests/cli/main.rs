@@ -12,6 +12,7 @@ mod devices;
 mod gguf;
 mod golden;
 mod help;
+mod hostile;
 mod hub;
 mod killed;
 mod memory;

@@ -14,11 +14,19 @@ fn a_run_from_recipe_to_prediction() {
     for part in ["strict F1 unseen", "The corpus is synthetic", "uner predict --model run --text '"] {
         assert!(outcome.stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
     }
-    for file in
-        ["recipe.toml", "metrics.jsonl", "latest", "report.md", "report.json", "step-000002/state.json"]
-    {
+    for file in [
+        "recipe.toml",
+        "metrics.jsonl",
+        "latest",
+        "report.md",
+        "report.json",
+        "predictions.jsonl",
+        "step-000002/state.json",
+    ] {
         assert!(desk.path("run").join(file).is_file(), "run/{file}");
     }
+    let measured = desk.read("run/metrics.jsonl").lines().last().map(str::to_owned).unwrap();
+    assert!(measured.contains("\"measured\"") && measured.contains("demo strict F1"), "{measured}");
     let steps =
         desk.read("run/metrics.jsonl").lines().filter(|line| line.contains("\"step\",\"step\":")).count();
     assert_eq!(steps, 4);
@@ -33,9 +41,46 @@ fn a_run_from_recipe_to_prediction() {
     outcome.fails(1, &["the prompt for `person` has ", "split the text, which starts with `a a a"]);
     let report = desk.uner(&["eval", "--model", "alone", "--benchmark", "demo:validation", "--limit", "2"]);
     assert!(report.succeeds().stdout.contains("demo by entity type"), "{}", report.stdout);
-    let json: Value = serde_json::from_str(&desk.read("alone/report.json")).unwrap();
+    let json: Value = serde_json::from_str(&desk.read("alone/eval/report.json")).unwrap();
     assert_eq!(json["outcomes"][0]["num_examples"], 2);
+    assert_eq!(json["outcomes"][0]["is_part"], true);
     assert_eq!(json["outcomes"][0]["per_type"].as_object().unwrap().len(), 7, "every type is asked");
+    let predictions = desk.read("alone/eval/predictions.jsonl");
+    let lines: Vec<Value> = predictions.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        assert_eq!((&line["dataset"], &line["split"]), (&"demo".into(), &"validation".into()));
+        let answers = line["answers"].as_array().unwrap();
+        assert!(answers.len() == 7 && answers.iter().all(|answer| answer["raw"].is_string()), "{answers:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_scored_or_says_nothing_is_told() {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    let eval =
+        |benchmark: &str| desk.uner(&["eval", "--model", "run", "--benchmark", benchmark, "--limit", "1"]);
+    let trained = eval("demo:train");
+    assert!(
+        trained.succeeds().stderr.contains("`demo:train` says nothing about other text"),
+        "{}",
+        trained.stderr
+    );
+    assert!(!eval("demo:validation").succeeds().stderr.contains("says nothing"));
+    eval("mit-restaurant").fails(1, &["no benchmark was scored", "run/eval"]);
+    assert!(desk.read("run/eval/report.md").contains("missing"));
+
+    let predict = |types: &[&str]| {
+        desk.uner(&[&["predict", "--model", "run", "--text", "Tim lives in Rome."], types].concat())
+    };
+    predict(&["--types", ""]).fails(1, &["an entity type is empty"]);
+    predict(&["--types", "person,,city"]).fails(1, &["an entity type is empty"]);
+    let twice = predict(&["--types", "person,person", "--type", "city, or town", "--raw"]);
+    assert!(twice.succeeds().stderr.contains("`person` is named twice"), "{}", twice.stderr);
+    let found: Value = serde_json::from_str(&twice.stdout).unwrap();
+    let raw: Vec<&String> = found["raw"].as_object().unwrap().keys().collect();
+    assert_eq!(raw, ["person", "city, or town"]);
 }
 
 fn predict(desk: &Desk) -> Outcome {
@@ -92,7 +137,7 @@ fn a_torn_checkpoint_is_refused() {
     let weights = desk.path(CHECKPOINT).join("model.safetensors");
     let bytes = fs_err::read(&weights).unwrap();
     fs_err::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
-    let resume = ["train", "--recipe", "tiny", "--set", "eval.benchmarks=[]", "--resume"];
+    let resume = ["train", "--recipe", "tiny", "--set", "eval.benchmarks=[]", "--resume", CHECKPOINT];
     let parts = ["step-000004", "`model.safetensors` is damaged", "use an earlier one"];
     desk.uner(&resume).fails(1, &parts);
     desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"]).fails(1, &parts);
@@ -103,8 +148,9 @@ fn a_torn_checkpoint_is_refused() {
     fs_err::write(&weights, flipped).unwrap();
     desk.uner(&resume).fails(1, &parts);
 
-    // The earlier one still works.
-    desk.uner(&[&resume[..], &["run/step-000002"]].concat()).succeeds();
+    // Without a name the earlier one is taken.
+    let resumed = desk.uner(&resume[..resume.len() - 1]);
+    assert!(resumed.succeeds().stderr.contains("resuming from `run/step-000002`"), "{}", resumed.stderr);
 }
 
 #[test]

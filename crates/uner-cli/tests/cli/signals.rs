@@ -131,3 +131,18 @@ fn while_the_model_is_scored() {
         assert_eq!(desk.read("run/best"), whole.read("run/best"), "{signal}");
     }
 }
+
+/// `nohup` has its program ignore the loss of the terminal.
+#[test]
+fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
+    let desk = Desk::new();
+    let script = "trap '' HUP; exec \"$0\" train --recipe tiny --set eval.benchmarks=[] --set train.epochs=6 --set train.max_steps=60 \
+                  --set train.save_every=1";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_uner")]).current_dir(desk.path("."));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until(&mut child, || desk.path("run/latest").exists());
+    send(&child, "HUP");
+    assert!(child.wait().unwrap().success());
+    assert_eq!(desk.read("run/latest"), "step-000060");
+}

@@ -104,8 +104,13 @@ fn row(line: &str, number: usize, format: &Columns, width: &mut Option<usize>) -
         return Err(Problem::LineEnds { doubled: line.ends_with('\r'), row: shortened(line) });
     }
     let mut fields = fields(line, format);
-    let needed =
-        format.tags.iter().chain([&format.token]).chain(&format.group).max().map_or(0, |last| last + 1);
+    let needed = format
+        .tags
+        .iter()
+        .chain([&format.token])
+        .chain(&format.group)
+        .max()
+        .map_or(0, |last| last.saturating_add(1));
     let expected = width.unwrap_or(needed);
     if fields.len() < needed || width.is_some_and(|width| width != fields.len()) {
         return Err(Problem::Columns { expected, found: fields.len(), row: shortened(line) });

@@ -41,7 +41,7 @@ fn what_cannot_be_is_refused() {
     let refused = |toml: &str| mix(&[member(toml)], Path::new("."), 0).err().unwrap().to_string();
     assert_eq!(
         refused("weight = 0"),
-        "dataset `demo`: its weight in the mixture is `0`; it must be more than 0"
+        "dataset `demo`: its weight in the mixture is `0`; it must be more than 0 and at most 10000"
     );
     assert_eq!(
         refused("cap = 0"),

@@ -99,6 +99,19 @@ impl LlamaConfig {
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("`{name}` is 0"));
         }
+        let sizes = positive.into_iter().chain([("head_dim", self.head_dim)]);
+        if let Some((name, value)) = sizes.into_iter().find(|(name, value)| *value > largest(name)) {
+            return Err(format!(
+                "`{name}` {value} is not that of a model; at most {} are read",
+                largest(name)
+            ));
+        }
+        if !(self.rope_theta > 0.0 && self.rope_theta.is_finite()) {
+            return Err(format!("`rope_theta` {} is not a positive number", self.rope_theta));
+        }
+        if !(self.rms_norm_eps >= 0.0 && self.rms_norm_eps.is_finite()) {
+            return Err(format!("`rms_norm_eps` {} is negative or not a number", self.rms_norm_eps));
+        }
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return Err(format!(
                 "`num_attention_heads` {} is not a multiple of `num_key_value_heads` {}",
@@ -115,5 +128,15 @@ impl LlamaConfig {
             return Err(format!("`model_type` `{}` is not served, only `llama`", self.model_type));
         }
         Ok(())
+    }
+}
+
+/// The largest size that is read: many times that of any model, so that products of sizes cannot overflow and a damaged file is not
+/// taken for a model without end.
+fn largest(name: &str) -> usize {
+    match name {
+        "num_hidden_layers" => 10_000,
+        "num_attention_heads" | "num_key_value_heads" | "head_dim" => 1 << 16,
+        _ => 1 << 24,
     }
 }

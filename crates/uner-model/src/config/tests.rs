@@ -54,6 +54,20 @@ fn dimensions_that_cannot_work_are_named() {
     let mut config = accepted(&json!({}));
     config.num_key_value_heads = 3;
     assert!(config.check().unwrap_err().contains("`num_key_value_heads` 3"));
+    for (key, value) in [
+        ("num_hidden_layers", json!(1_000_000)),
+        ("vocab_size", json!(1_u64 << 31)),
+        ("intermediate_size", json!(u64::MAX)),
+        ("num_attention_heads", json!(1_000_000_000)),
+        ("rope_theta", json!(-1.0)),
+        ("rope_theta", json!(0.0)),
+        ("rms_norm_eps", json!(-1e-6)),
+    ] {
+        let mut keys = json!({});
+        keys[key] = value;
+        let message = read(&keys).and_then(|config| config.check()).unwrap_err();
+        assert!(message.contains(key), "{key}: {message}");
+    }
 }
 
 #[test]

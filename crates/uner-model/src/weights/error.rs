@@ -26,6 +26,16 @@ pub enum WeightsError {
         /// What the parser says.
         problem: String,
     },
+    /// A file that the folder names lies somewhere else.
+    #[error(
+        "`{folder}` names the file `{name}`, which is not inside the folder: it is not read; copy it there if you trust it"
+    )]
+    Outside {
+        /// The folder.
+        folder: PathBuf,
+        /// The name.
+        name: String,
+    },
     /// The folder holds no weights.
     #[error("`{path}` holds neither `model.safetensors` nor `model.safetensors.index.json`")]
     NoWeights {

@@ -2,6 +2,7 @@
 //! index), and random ones.
 
 mod error;
+mod files;
 mod host;
 mod random;
 mod read;
@@ -9,6 +10,7 @@ mod tensors;
 mod write;
 
 pub use error::WeightsError;
+pub use files::{inside, write_safetensors};
 pub use host::HostTensor;
 pub use random::random;
 pub use read::{load, load_frozen, read_config};

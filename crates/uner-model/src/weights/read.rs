@@ -10,7 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Source, Tensors, WeightsError, lasting};
+use super::{Source, Tensors, WeightsError, inside, lasting};
 use crate::adapter::BaseForm;
 use crate::config::file::ends_of_generation;
 use crate::{Llama, LlamaConfig};
@@ -24,7 +24,7 @@ pub fn read_config(folder: &Path) -> Result<LlamaConfig, WeightsError> {
         config.check()?;
         Ok(config)
     })?;
-    let generation = folder.join("generation_config.json");
+    let generation = inside(folder, "generation_config.json")?;
     if generation.exists() {
         let more = read_json(generation, ends_of_generation)?;
         let new: Vec<u32> = more.into_iter().filter(|id| !config.eos_token_id.contains(id)).collect();
@@ -93,7 +93,7 @@ pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> 
         let Index { weight_map } = serde_json::from_str(&text)
             .map_err(|error| WeightsError::Json { path: index, problem: error.to_string() })?;
         let shards: BTreeSet<String> = weight_map.into_values().collect();
-        return Ok(shards.into_iter().map(|shard| folder.join(shard)).collect());
+        return shards.iter().map(|shard| inside(folder, shard)).collect();
     }
     Err(pickled(folder).unwrap_or_else(|| WeightsError::NoWeights { path: folder.to_owned() }))
 }
@@ -130,15 +130,27 @@ struct Files<'a> {
 
 impl Source for Files<'_> {
     fn base_form(&self) -> Option<BaseForm> {
-        self.form
+        self.form.filter(|_| !self.tensors.has_problems())
     }
 
     fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError> {
         Ok(match self.tensors.take(name, &shape) {
-            Some(view) => lasting(TensorData::new(to_f32(&view), shape), &self.device),
-            None => Tensor::empty(shape, &self.device),
+            Some(view) => {
+                let values = to_f32(&view);
+                if !are_finite(&values) {
+                    self.tensors.note(format!("`{name}` holds numbers that are infinite or none (NaN)"));
+                }
+                lasting(TensorData::new(values, shape), &self.device)
+            }
+            // The load will fail, and a wrong configuration may ask for any size.
+            None => Tensor::empty([0; D], &self.device),
         })
     }
+}
+
+/// Whether all are numbers. Whole groups are looked at, which the compiler turns into vector instructions.
+fn are_finite(values: &[f32]) -> bool {
+    values.chunks(1024).all(|group| group.iter().fold(true, |all, value| all & value.is_finite()))
 }
 
 /// The values of a view of f32, f16 or bf16 in f32.

@@ -82,6 +82,16 @@ impl<'a> Tensors<'a> {
         }
     }
 
+    /// Adds to what is wrong.
+    pub(crate) fn note(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    /// Whether something is wrong so far.
+    pub(crate) fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
     /// Whether there is a tensor of this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.left.contains_key(name)

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use safetensors::Dtype;
-use safetensors::tensor::{View, serialize_to_file};
+use safetensors::tensor::View;
 
-use super::WeightsError;
 use super::host::Pending;
+use super::{WeightsError, write_safetensors};
 use crate::parameters::visit;
 use crate::{Llama, LlamaConfig};
 
@@ -89,10 +89,7 @@ pub(crate) fn write_weights<V: View>(
 /// Writes one file of tensors as transformers reads it.
 pub(crate) fn write_file<V: View>(tensors: Vec<(String, V)>, path: &Path) -> Result<(), WeightsError> {
     // transformers refuses files without this entry.
-    let metadata = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
-    serialize_to_file(tensors, Some(metadata), path).map_err(|error| {
-        std::io::Error::other(format!("failed to write `{}`: {error}", path.display())).into()
-    })
+    Ok(write_safetensors(tensors, [("format".to_owned(), "pt".to_owned())], path)?)
 }
 
 /// Tensors in order, a new shard whenever the next one would not fit.

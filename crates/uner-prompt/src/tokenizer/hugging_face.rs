@@ -2,6 +2,7 @@
 
 use super::TokenizerError;
 use super::config::{self, Config, SpecialIds};
+use super::guard::guarded;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -18,6 +19,8 @@ pub(super) struct HuggingFace {
     plain: tokenizers::Tokenizer,
     /// Puts no blank before a text; the same one where `plain` does not either.
     inside: Option<tokenizers::Tokenizer>,
+    /// Whether reading a text back gives a blank that was put before it.
+    reads_prefix: bool,
     /// As these two, but special tokens are recognised; made when first asked for.
     special: [OnceLock<tokenizers::Tokenizer>; 2],
     config: Config,
@@ -25,7 +28,8 @@ pub(super) struct HuggingFace {
 
 impl HuggingFace {
     pub(super) fn read(bytes: &[u8], config: Config) -> Result<Self, String> {
-        let tokenizer = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| error.to_string())?;
+        let tokenizer =
+            guarded(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()))?;
         Self::new(tokenizer, config)
     }
 
@@ -35,7 +39,11 @@ impl HuggingFace {
         plain.with_padding(None);
         plain.set_encode_special_tokens(true);
         let inside = without_prefix(&plain)?;
-        Ok(Self { plain, inside, special: [OnceLock::new(), OnceLock::new()], config })
+        let mut tokenizer =
+            Self { plain, inside, reads_prefix: false, special: [OnceLock::new(), OnceLock::new()], config };
+        let read_back = tokenizer.encode("a", false).and_then(|ids| tokenizer.decode(&ids));
+        tokenizer.reads_prefix = read_back.is_ok_and(|text| text == " a");
+        Ok(tokenizer)
     }
 
     /// What `tokenizer.json` says.
@@ -90,7 +98,10 @@ impl HuggingFace {
     }
 
     pub(super) fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
-        self.plain.decode(ids, true).map_err(|error| TokenizerError::Text(error.to_string()))
+        let text = guarded(|| self.plain.decode(ids, true).map_err(|error| error.to_string()));
+        let text = text.map_err(TokenizerError::Text)?;
+        let prefix = if self.reads_prefix { " " } else { "" };
+        Ok(text.strip_prefix(prefix).map_or(text.clone(), str::to_owned))
     }
 
     pub(super) fn vocab_size(&self) -> usize {
@@ -147,7 +158,6 @@ fn drop_prefix(mut step: Value) -> Value {
 }
 
 fn encode(tokenizer: &tokenizers::Tokenizer, text: &str) -> Result<Vec<u32>, TokenizerError> {
-    let encoding =
-        tokenizer.encode_fast(text, false).map_err(|error| TokenizerError::Text(error.to_string()))?;
-    Ok(encoding.get_ids().to_vec())
+    let encoding = guarded(|| tokenizer.encode_fast(text, false).map_err(|error| error.to_string()));
+    Ok(encoding.map_err(TokenizerError::Text)?.get_ids().to_vec())
 }

@@ -21,7 +21,7 @@ mod state;
 mod write;
 mod writer;
 
-pub use pointer::{best, latest, point_best};
+pub use pointer::{all, best, latest, point_best};
 pub use read::{Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_companions};
 pub use snapshot::Snapshot;
 pub use state::{FORMAT_VERSION, RunId, State};

@@ -23,6 +23,24 @@ pub fn best(run: &Path) -> Result<Option<PathBuf>, TrainError> {
     read(run, BEST)
 }
 
+/// The checkpoints of a run's folder, whole or not, from the first step to the last.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn all(run: &Path) -> Result<Vec<PathBuf>, TrainError> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    if run.is_dir() {
+        for entry in fs_err::read_dir(run)? {
+            let path = entry?.path();
+            if path.is_dir() && path.file_name().is_some_and(|name| is_folder_name(&name.to_string_lossy())) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+    Ok(found)
+}
+
 /// Lets `latest` name the checkpoint after `step`.
 pub(super) fn point_latest(run: &Path, step: u64) -> Result<(), TrainError> {
     write(run, LATEST, &folder_name(step))

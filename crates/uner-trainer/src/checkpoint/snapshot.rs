@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
-use safetensors::tensor::serialize_to_file;
 use uner_model::LlamaConfig;
 use uner_model::adapter::{self, AdapterFiles};
 use uner_model::weights::{self, HostTensor, MAX_SHARD_BYTES};
@@ -66,8 +65,7 @@ impl Snapshot {
             Weights::Adapter(files) => files.write(folder)?,
         }
         let path = folder.join("optimizer.safetensors");
-        serialize_to_file(self.optimizer, None, &path)
-            .map_err(|error| TrainError::at(&path, &std::io::Error::other(error)))?;
+        weights::write_safetensors(self.optimizer, [], &path)?;
         let state = serde_json::to_string_pretty(&self.state).map_err(std::io::Error::from)?;
         fs_err::write(folder.join("state.json"), state)?;
         for companion in &self.companions {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::pointer::{aside, folder_name, is_folder_name, point_best, point_latest};
+use super::pointer::{all, aside, folder_name, is_folder_name, point_best, point_latest};
 use super::snapshot::Snapshot;
 use super::state::RunId;
 use crate::error::TrainError;
@@ -53,18 +53,14 @@ fn replace(unfinished: &Path, finished: &Path) -> Result<(), TrainError> {
 pub fn prune(newest: &Path, keep: usize, best: Option<u64>) -> Result<(), TrainError> {
     let best = best.map(folder_name);
     let run = RunId::of(newest);
-    let mut checkpoints: Vec<PathBuf> = Vec::new();
-    for entry in fs_err::read_dir(newest.parent().unwrap_or(newest))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_folder_name(&name) && path.as_path() <= newest && RunId::of(&path) == run {
-            checkpoints.push(path);
-        }
-    }
-    checkpoints.sort();
+    let mut checkpoints = all(newest.parent().unwrap_or(newest))?;
+    checkpoints.retain(|path| path.as_path() <= newest && RunId::of(path) == run);
     for old in checkpoints.iter().rev().skip(keep) {
         if best.as_ref().is_none_or(|best| !old.ends_with(best)) {
-            fs_err::remove_dir_all(old)?;
+            // One that is half removed never has the name of a whole one.
+            let unfinished = old.with_extension("tmp");
+            fs_err::rename(old, &unfinished)?;
+            fs_err::remove_dir_all(unfinished)?;
         }
     }
     Ok(())

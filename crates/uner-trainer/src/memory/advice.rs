@@ -61,11 +61,14 @@ pub fn changes(setup: &Setup, rows: Rows, available: u64) -> Vec<Outcome> {
 /// The most rows of a micro-batch that fit, fewer than the recipe says.
 fn fewer_rows(setup: &Setup, rows: Rows, available: u64) -> Option<Outcome> {
     let Rows::Fixed(rows) = rows else { return None };
-    let found = (1..rows).rev().map(|rows| Outcome {
-        change: Change::MicroBatchRows(rows),
-        needed: Choice::smallest(setup, rows).memory.total(),
-    });
-    found.into_iter().find(|outcome| outcome.needed <= available)
+    let needed = |rows| Choice::smallest(setup, rows).memory.total();
+    // More rows take more: the border is halved towards. `fit` rows do, `rows` do not.
+    let (mut fit, mut rows) = (0, rows);
+    while rows - fit > 1 {
+        let middle = fit.midpoint(rows);
+        if needed(middle) <= available { fit = middle } else { rows = middle }
+    }
+    (fit > 0).then(|| Outcome { change: Change::MicroBatchRows(fit), needed: needed(fit) })
 }
 
 /// The same run with its state stored in fewer bits, the mildest first; only what is not done already.

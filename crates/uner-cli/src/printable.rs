@@ -1,0 +1,52 @@
+//! What is written for people: control characters of data, names and paths, which a terminal would obey, become escapes such as
+//! `\u001b`, as JSON has them, so that JSON stays what it was.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// Whether a terminal shows the character, or ends a line or moves to a column for it.
+fn is_printable(character: char) -> bool {
+    !character.is_control() || matches!(character, '\n' | '\t')
+}
+
+/// The text with every other character escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_printable(character) {
+            shown.push(character);
+        } else {
+            let _ = write!(shown, "\\u{:04x}", u32::from(character));
+        }
+    }
+    shown
+}
+
+/// Escapes what goes through.
+#[derive(Debug)]
+pub(crate) struct Printable<W>(pub(crate) W);
+
+impl<W: Write> Write for Printable<W> {
+    /// All of it, or nothing: formatted text comes in pieces that are whole characters.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(printable(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_become_escapes_and_nothing_else() {
+        let mut out = Printable(Vec::new());
+        write!(out, "a\tZoë 東京\n\u{1b}]0;x\u{7}\u{9b}\r\u{7f}").unwrap();
+        let shown = String::from_utf8(out.0).unwrap();
+        assert_eq!(shown, "a\tZoë 東京\n\\u001b]0;x\\u0007\\u009b\\u000d\\u007f");
+    }
+}

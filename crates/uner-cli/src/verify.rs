@@ -1,0 +1,36 @@
+//! `uner verify`: whether a run's checkpoints are as they were written.
+
+use std::io::Write;
+
+use anyhow::{Result, ensure};
+use uner_trainer::checkpoint;
+
+use crate::args::VerifyArgs;
+
+/// A line for each checkpoint.
+pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<()> {
+    let folder = &args.folder;
+    let mut all = checkpoint::all(folder)?;
+    if all.is_empty() && folder.join("manifest.json").exists() {
+        all.push(folder.clone());
+    }
+    ensure!(!all.is_empty(), "`{}` is neither a run with checkpoints nor a checkpoint", folder.display());
+    let mut damaged = Vec::new();
+    for path in &all {
+        match checkpoint::verify(path) {
+            Ok(()) => writeln!(out, "`{}` is whole", path.display())?,
+            Err(problem) => damaged.push(problem.to_string()),
+        }
+    }
+    if let Err(problem) = checkpoint::latest(folder) {
+        damaged.push(problem.to_string());
+    }
+    ensure!(
+        damaged.is_empty(),
+        "{} of {} checkpoints are damaged, or what names them:\n       {}",
+        damaged.len(),
+        all.len(),
+        damaged.join("\n       ")
+    );
+    Ok(())
+}
