@@ -1,6 +1,7 @@
 //! What is saved beside the training, what is kept, and what evaluations in the loop decide and do not change.
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -207,6 +208,42 @@ fn scoring_changes_nothing_that_is_trained_and_keeps_the_best() {
     assert_eq!(folders(scored.path()), ["step-000004", "step-000010"]);
     assert_eq!(named(best(scored.path()).unwrap()), "step-000004");
     assert_eq!(named(latest(scored.path()).unwrap()), "step-000010");
+}
+
+#[test]
+fn a_listener_that_fails_or_panics_loses_no_step() {
+    let config = TrainConfig { save_every: 100, ..config() };
+    for panics in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let (model_config, store) = (small_config(), store(folder.path()));
+            let run = Run {
+                config: &config,
+                model_config: &model_config,
+                seed: 7,
+                store: &store,
+                validation: None,
+                kept_blocks: 1,
+                folder: folder.path(),
+                companions: &[],
+                callbacks: Callbacks::default(),
+                deterministic: false,
+                group: &Group::alone(),
+            };
+            train(&run, start(), &mut |event| match event {
+                Event::Step(metrics) if metrics.step == 5 && panics => panic!("nobody listens"),
+                Event::Step(metrics) if metrics.step == 5 => {
+                    Err(std::io::Error::other("the disk is full").into())
+                }
+                _ => Ok(ControlFlow::Continue(())),
+            })
+        }));
+        match outcome {
+            Ok(failed) => assert!(failed.unwrap_err().to_string().contains("the disk is full")),
+            Err(panic) => assert_eq!(panic.downcast_ref(), Some(&"nobody listens")),
+        }
+        assert_eq!(resume(folder.path()).step, 5);
+    }
 }
 
 #[test]

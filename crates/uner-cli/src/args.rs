@@ -77,6 +77,9 @@ pub(crate) struct TrainArgs {
     /// Print what would be done and exit
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// With `--dry-run`: exit with 3 where files are missing
+    #[arg(long, requires = "dry_run")]
+    pub(crate) strict: bool,
     /// Print the first N encoded conversations, trained tokens in colour, and exit
     #[arg(long, value_name = "N")]
     pub(crate) show_mask: Option<usize>,

@@ -29,18 +29,25 @@ pub(crate) fn validate(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
     let problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
     if args.json {
         let json = json!({
-            "num_examples": found.num_examples, "num_entities": found.num_entities, "problems": problems,
+            "num_examples": found.num_examples, "num_entities": found.num_entities, "num_problems": found.num_problems(),
+            "problems": problems,
         });
         writeln!(out, "{json:#}")?;
     } else {
         for problem in &problems {
             writeln!(out, "{problem}")?;
         }
+        for (first, count) in &found.more {
+            writeln!(out, "and {count} more of this kind: {first}")?;
+        }
         writeln!(out, "{} examples, {} entities", found.num_examples, found.num_entities)?;
     }
     notes::tell(&found.notes);
+    for doubt in found.doubts.to_string().lines() {
+        tracing::warn!("probably a slip: {doubt}");
+    }
     if !problems.is_empty() {
-        bail!("split `{}` of `{}` has {} problems", args.split, dataset.name, problems.len());
+        bail!("split `{}` of `{}` has {} problems", args.split, dataset.name, found.num_problems());
     }
     Ok(())
 }

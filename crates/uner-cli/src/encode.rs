@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 use serde::Serialize;
+use uner_data::regular;
 use uner_prompt::{Conversation, IGNORE_INDEX, Template, Tokenizer, cut, encode, encode_prompt, fit};
 
 use crate::args::EncodeArgs;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
         tracing::warn!("--official renders by the template `official`, not by `{}`", args.template);
     }
     let encoder = Encoder { template, tokenizer: Tokenizer::from_file(&args.tokenizer)?, args };
-    let mut lines = BufReader::new(fs_err::File::open(&args.input)?).lines().zip(1..);
+    let mut lines = BufReader::new(regular::open(&args.input)?).lines().zip(1..);
     let mut dropped_queries = 0;
     atomic::write(&args.output, |out| {
         loop {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use safetensors::Dtype;
 use uner_model::adapter::{CONFIG_FILE, base_form_of, base_of};
 use uner_model::export::{self, Export};
-use uner_model::weights::inside;
+use uner_model::weights::{self, inside};
 use uner_prompt::Tokenizer;
 use uner_trainer::checkpoint;
 
@@ -69,11 +69,29 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
             "the adapter was trained on a base in fewer bits and is folded into the whole weights: outputs differ by their rounding"
         );
     }
+    if args.merge {
+        warn_of_rounding(args, base.as_deref().unwrap_or(&folder))?;
+    }
     match (&args.gguf, &args.output) {
         (Some(file), _) => to_file(args, &folder, base.as_deref(), file),
         (None, Some(output)) => to_folder(args, &folder, base.as_deref(), output),
         (None, None) => bail!("name what to write: `--output DIR`, or `--gguf OUT.gguf`"),
     }
+}
+
+/// A merged weight is written in the type that is asked for, or in that of the base.
+fn warn_of_rounding(args: &ExportArgs, base: &Path) -> Result<()> {
+    let dtype = match args.dtype {
+        Some(dtype) => dtype,
+        None => weights::dtype_of(&weights::read_config(base)?, &base.join("config.json"))?,
+    };
+    if dtype != Dtype::F32 {
+        tracing::warn!(
+            "the merged weights are rounded to {dtype:?}: logits may differ by tenths from those of the adapter on its base; `--dtype f32` \
+             keeps them, in twice the bytes"
+        );
+    }
+    Ok(())
 }
 
 fn refuse_existing(output: &Path, what: &str) -> Result<()> {

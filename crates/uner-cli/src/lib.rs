@@ -1,7 +1,8 @@
 //! Recipes, plans, assembly and the command line: the only crate that knows TOML recipes, clap, `anyhow` and the
 //! terminal.
 //!
-//! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe, 130 after Ctrl-C.
+//! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe, 3 files missing (`--dry-run
+//! --strict`), 130 after Ctrl-C.
 
 mod adapter;
 pub mod allocator;
@@ -58,6 +59,8 @@ use recipe::RecipeError;
 enum Ending {
     Done,
     Interrupted,
+    /// Files are missing that a planned run needs.
+    Missing,
 }
 
 /// `uner`: parses the arguments, does what they say, tells what went wrong.
@@ -84,6 +87,7 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
     match run(&command, &mut Printable(io::stdout().lock())) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(130),
+        Ok(Ending::Missing) => ExitCode::from(3),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(Printable(io::stderr()), "error: {error:#}");

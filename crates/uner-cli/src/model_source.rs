@@ -28,6 +28,15 @@ pub struct About {
     pub obtain: String,
 }
 
+impl About {
+    /// What the file `config` says of its weights, where it is these: named like it. A `model.config` that was left over from another
+    /// recipe says nothing of one's own.
+    fn of_weights(self, config: &str, weights: &str) -> Self {
+        let config = Path::new(config).file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        if weights.to_lowercase().contains(&config) { self } else { Self::default() }
+    }
+}
+
 /// What a recipe says of its model, looked up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelSource {
@@ -58,7 +67,13 @@ impl ModelSource {
         let folder =
             (model.weights != RANDOM).then(|| cached.unwrap_or_else(|| PathBuf::from(&model.weights)));
         let present = folder.as_ref().is_none_or(|folder| folder.is_dir());
-        let named = model.config.as_deref().map(load_config).transpose()?;
+        let named = match &model.config {
+            Some(name) => {
+                let (config, about) = load_config(name)?;
+                Some((config, about.of_weights(name, &model.weights)))
+            }
+            None => None,
+        };
         let (config, about) = match (&folder, named) {
             (Some(folder), _) if present && adapter::is_adapter(folder) => {
                 return Err(RecipeError::Names {
@@ -70,15 +85,15 @@ impl ModelSource {
                             .to_owned(),
                 });
             }
-            (Some(folder), named) if present => {
+            (Some(folder), _) if present => {
                 let config = read_config(folder).map_err(|error| RecipeError::Names {
                     key: "model.weights",
                     value: model.weights.clone(),
                     problem: error.to_string(),
                 })?;
-                (config, named.unwrap_or_default().1)
+                (config, About::default())
             }
-            (_, Some((Some(config), about))) => (config, about),
+            (_, Some((config, about))) => (config, about),
             (Some(_), _) => {
                 return Err(RecipeError::Names {
                     key: "model.weights",
@@ -118,12 +133,12 @@ pub(crate) fn tokenizer_in(folder: &Path) -> PathBuf {
 }
 
 /// Dimensions by a name from `configs/models` or by path.
-fn load_config(name: &str) -> Result<(Option<LlamaConfig>, About), RecipeError> {
+fn load_config(name: &str) -> Result<(LlamaConfig, About), RecipeError> {
     let fault = |problem: String| RecipeError::Names { key: "model.config", value: name.to_owned(), problem };
     let text = match builtin::model(name) {
         Some(text) => text.to_owned(),
         None if Path::new(name).extension().is_some_and(|extension| extension == "toml") => {
-            fs_err::read_to_string(name).map_err(|error| fault(error.to_string()))?
+            uner_data::regular::read_to_string(name.as_ref()).map_err(|error| fault(error.to_string()))?
         }
         None => {
             let hint = nearest(name, builtin::model_names());
@@ -133,8 +148,7 @@ fn load_config(name: &str) -> Result<(Option<LlamaConfig>, About), RecipeError> 
             )));
         }
     };
-    let (config, about) = parse_config(&text).map_err(fault)?;
-    Ok((Some(config), about))
+    parse_config(&text).map_err(fault)
 }
 
 fn parse_config(text: &str) -> Result<(LlamaConfig, About), String> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::device;
+use crate::model_folder::resolve;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use safetensors::Dtype;
@@ -23,7 +24,7 @@ use uner_trainer::{Batch, Gradients, checkpoint};
 /// What to compute.
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
-    /// Hugging Face model folder, an adapter of PEFT's, or a checkpoint of a run
+    /// Hugging Face model folder, an adapter of PEFT's, a checkpoint, or a run's folder (its best checkpoint, else its latest)
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
     /// An adapter as PEFT writes it; gradients are then its own, under the names of its file
@@ -82,7 +83,7 @@ type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// When the model or the case cannot be read, the case does not fit the model, or the output cannot be written.
 pub fn run(args: &ProbeArgs) -> Result<ProbeReport> {
     let device = args.device.open()?;
-    let (config, model) = checkpoint::load_model(&args.model, &device)?;
+    let (config, model) = checkpoint::load_model(&resolve(&args.model)?, &device)?;
     let model = match &args.adapter {
         Some(folder) => load_adapter(model, folder, &device)?,
         None => model,
@@ -172,7 +173,7 @@ fn write(tensors: &Tensors, path: &Path) -> Result<()> {
 
 impl Case {
     fn read(path: &Path, vocab_size: usize) -> Result<Self> {
-        let text = fs_err::read_to_string(path)?;
+        let text = uner_data::regular::read_to_string(path)?;
         let case: Self =
             serde_json::from_str(&text).with_context(|| format!("`{}` is not a case", path.display()))?;
         let length = case.input_ids.first().map_or(0, Vec::len);

@@ -36,7 +36,8 @@ pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
         let numbers = dry_numbers(&plan)?;
         write!(out, "{}", plan.describe(&numbers))?;
         refuse_too_much(&numbers)?;
-        return Ok(Ending::Done);
+        let is_missing = args.strict && plan.blocking().next().is_some();
+        return Ok(if is_missing { Ending::Missing } else { Ending::Done });
     }
     refuse_missing(&plan)?;
     if let Some(count) = args.show_mask {
@@ -370,15 +371,31 @@ fn seen(plan: &Plan) -> Result<SeenMentions> {
 fn suggestion(plan: &Plan, folder: &Path) -> String {
     let (text, types) = example(plan)
         .unwrap_or_else(|| ("Tim Cook runs Apple.".to_owned(), "person,organization".to_owned()));
-    let (program, folder, text) = (program(), folder.display(), text.replace('\'', "'\\''"));
-    format!("{program} predict --model {folder} --text '{text}' --types '{types}'")
+    let folder = folder.to_string_lossy();
+    format!(
+        "{} predict --model {} --text {} --types {}",
+        program(),
+        quoted(&folder),
+        quoted(&text),
+        quoted(&types)
+    )
+}
+
+/// A word as a POSIX shell reads it back.
+fn quoted(word: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-+:@%".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// How `uner` is called: it lies beside this program, or was not built yet.
 fn program() -> String {
     let beside = std::env::current_exe().ok().map(|program| program.with_file_name("uner"));
     match beside.filter(|program| program.is_file()) {
-        Some(program) => program.display().to_string(),
+        Some(program) => quoted(&program.to_string_lossy()),
         None => "cargo run --release --bin uner --".to_owned(),
     }
 }

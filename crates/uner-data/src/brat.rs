@@ -16,6 +16,7 @@ use crate::{
     lines::named,
     passage::Passage,
     read::{Context, Reader},
+    regular,
     text::{Text, squeeze},
 };
 
@@ -28,7 +29,7 @@ pub(crate) fn open(format: &Brat, path: &Path, on_disk: &Path) -> Result<Box<dyn
         (Store::Folder(on_disk.to_owned()), folder(on_disk)?)
     } else {
         let archive =
-            ZipArchive::new(fs_err::File::open(on_disk)?).map_err(|error| named(on_disk, &error.into()))?;
+            ZipArchive::new(regular::open(on_disk)?).map_err(|error| named(on_disk, &error.into()))?;
         let inside = path.strip_prefix(on_disk).unwrap_or(Path::new("")).to_owned();
         let names = archive
             .file_names()
@@ -59,7 +60,7 @@ impl Store {
         let path = self.path(name);
         let mut bytes = Vec::new();
         match self {
-            Self::Folder(_) => bytes = fs_err::read(&path)?,
+            Self::Folder(_) => bytes = regular::read(&path)?,
             Self::Zip(_, archive) => archive
                 .by_name(&name.to_string_lossy())
                 .map_err(std::io::Error::from)

@@ -1,5 +1,6 @@
 //! What can go wrong between a dataset's name and its examples.
 
+use std::mem::{Discriminant, discriminant};
 use std::path::{Path, PathBuf};
 
 use crate::{format::Offsets, visible};
@@ -106,6 +107,29 @@ fn visible_lines(message: &str) -> String {
     message.split('\n').map(visible).collect::<Vec<String>>().join("\n")
 }
 
+/// A row that is one column and holds blanks is cut at another separator than the description names.
+fn other_separator(found: usize, row: &str) -> &'static str {
+    if found == 1 && row.trim().contains([' ', '\t']) {
+        "; where blanks or tabs part its columns, set `separator = \"whitespace\"` in the description's `[format]`"
+    } else {
+        ""
+    }
+}
+
+/// A kind of error.
+pub(crate) type Kind = (Discriminant<DataError>, Option<Discriminant<Problem>>);
+
+impl DataError {
+    /// The same for errors that differ in their place and values alone.
+    pub(crate) fn kind(&self) -> Kind {
+        let problem = match self {
+            Self::Malformed { problem, .. } => Some(discriminant(problem)),
+            _ => None,
+        };
+        (discriminant(self), problem)
+    }
+}
+
 /// What is wrong at one place of a data file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
@@ -142,7 +166,7 @@ pub enum Problem {
         row: String,
     },
     /// A row that has not the columns of the others.
-    #[error("{found} columns where {expected} are expected: `{row}`")]
+    #[error("{found} columns where {expected} are expected: `{row}`{}", other_separator(*found, row))]
     Columns {
         /// Columns the file's first row has, or that the description needs.
         expected: usize,

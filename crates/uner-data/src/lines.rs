@@ -7,14 +7,14 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::{DataError, encoding::Encoding, read::Context};
+use crate::{DataError, encoding::Encoding, read::Context, regular};
 
 /// A buffered file as UTF-8, without a byte order mark.
 pub(crate) type Input = Box<dyn BufRead + Send>;
 
 /// Opens a file; one whose name ends in `.gz` is decompressed.
 pub(crate) fn open(file: &Path, encoding: Encoding) -> Result<Input, DataError> {
-    let raw = BufReader::with_capacity(1 << 16, fs_err::File::open(file)?);
+    let raw = BufReader::with_capacity(1 << 16, regular::open(file)?);
     let plain: Input = if file.extension().is_some_and(|extension| extension == "gz") {
         Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw)))
     } else {

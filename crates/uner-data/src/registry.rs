@@ -8,7 +8,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::{DataError, Dataset};
+use crate::{DataError, Dataset, regular};
 
 static BUILTIN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/datasets");
 
@@ -30,7 +30,7 @@ pub fn names() -> Vec<&'static str> {
 /// [`Dataset::from_toml`].
 pub fn find(name: &str) -> Result<Dataset, DataError> {
     if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
-        return Dataset::from_toml(&fs_err::read_to_string(name)?, name);
+        return Dataset::from_toml(&regular::read_to_string(Path::new(name))?, name);
     }
     let Some(text) = BUILTIN.get_file(format!("{name}.toml")).and_then(|file| file.contents_utf8()) else {
         return Err(DataError::UnknownDataset { name: name.to_owned(), nearest: nearest(name).to_owned() });

@@ -1,8 +1,11 @@
 //! Reads a whole split and lists everything that is wrong with it.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
-use crate::{DataError, Dataset, Notes, read, stats::fingerprint};
+use crate::{DataError, Dataset, Notes, doubts::Doubts, error::Kind, read, stats::fingerprint};
 
 /// What a whole reading found.
 #[derive(Debug, Default)]
@@ -11,10 +14,47 @@ pub struct Validation {
     pub num_examples: usize,
     /// Their mentions.
     pub num_entities: usize,
-    /// Every problem in the order of the files, with file and line. Training refuses a split that has one.
+    /// The first problems of each kind in the order of the files, with file and line. Training refuses a split that has one.
     pub problems: Vec<DataError>,
+    /// How many more there are of a kind: the first of it, and a number.
+    pub more: Vec<(String, usize)>,
     /// What was read, but not exactly.
     pub notes: Notes,
+    /// What was read and is probably a slip.
+    pub doubts: Doubts,
+}
+
+/// Problems of one kind that are kept; of the others there is a number.
+const SHOWN: usize = 20;
+
+impl Validation {
+    /// Problems in all.
+    pub fn num_problems(&self) -> usize {
+        self.problems.len() + self.more.iter().map(|(_, count)| count).sum::<usize>()
+    }
+}
+
+/// The problems found so far, by kind.
+#[derive(Default)]
+struct Kinds(HashMap<Kind, (String, usize)>);
+
+impl Kinds {
+    /// Keeps a problem, or counts it where there are enough of its kind.
+    fn add(&mut self, error: DataError, problems: &mut Vec<DataError>) {
+        let (_, count) = self.0.entry(error.kind()).or_insert_with(|| (error.to_string(), 0));
+        *count += 1;
+        if *count <= SHOWN {
+            problems.push(error);
+        }
+    }
+
+    /// The first of each kind that there are more of, with their number.
+    fn more(self) -> Vec<(String, usize)> {
+        let mut more: Vec<(String, usize)> =
+            self.0.into_values().filter(|(_, count)| *count > SHOWN).collect();
+        more.sort();
+        more.into_iter().map(|(first, count)| (first, count - SHOWN)).collect()
+    }
 }
 
 /// Validates a split.
@@ -24,23 +64,24 @@ pub struct Validation {
 pub fn validate(dataset: &Dataset, split: &str, root: &Path) -> Result<Validation, DataError> {
     let mut examples = read(dataset, split, root)?;
     let mut found = Validation::default();
+    let mut kinds = Kinds::default();
     let mut ids = HashSet::new();
     for item in examples.by_ref() {
         match item {
             Ok(example) => {
                 found.num_examples += 1;
                 found.num_entities += example.entities.len();
+                found.doubts.look(&example);
                 if !ids.insert(fingerprint(&example.id)) {
-                    found.problems.push(DataError::RepeatedId {
-                        dataset: dataset.name.clone(),
-                        split: split.to_owned(),
-                        id: example.id,
-                    });
+                    let (dataset, split) = (dataset.name.clone(), split.to_owned());
+                    kinds.add(DataError::RepeatedId { dataset, split, id: example.id }, &mut found.problems);
                 }
             }
-            Err(error) => found.problems.push(error),
+            Err(error) => kinds.add(error, &mut found.problems),
         }
     }
+    found.doubts.finish();
+    found.more = kinds.more();
     found.notes = examples.notes().clone();
     Ok(found)
 }

@@ -18,6 +18,7 @@ use hugging_face::HuggingFace;
 pub use scored::{PieceKind, ScoredVocabulary};
 use sentencepiece::SentencePiece;
 use std::path::{Path, PathBuf};
+use uner_data::regular;
 
 /// What can go wrong with a tokenizer.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +84,7 @@ impl Tokenizer {
     /// # Errors
     /// The file is missing, is neither, or names no beginning- or end-of-sequence token.
     pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
-        let bytes = fs_err::read(path)?;
+        let bytes = regular::read(path)?;
         let config = config::read_beside(path)?;
         if path.extension().is_some_and(|extension| extension == "model") {
             let model = SentencePiece::read(&bytes, config::space_prefix(&config))

@@ -107,7 +107,7 @@ pub struct MetricsWriter(fs_err::File);
 
 impl MetricsWriter {
     /// Opens `metrics.jsonl` of a run for appending. Lines of steps after `step`, from a run that was killed later than
-    /// its last checkpoint, are removed first.
+    /// its last checkpoint, are removed first, and so are damaged ones.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -116,10 +116,11 @@ impl MetricsWriter {
         if path.exists() {
             let kept = run.join("metrics.jsonl.tmp");
             let mut out = fs_err::File::create(&kept)?;
-            for line in BufReader::new(fs_err::File::open(&path)?).lines() {
+            // A line that cannot be read is damaged; the others say what they said.
+            for line in BufReader::new(fs_err::File::open(&path)?).split(b'\n') {
                 let line = line?;
-                if serde_json::from_str::<Event>(&line).is_ok_and(|event| event.step() <= step) {
-                    writeln!(out, "{line}")?;
+                if serde_json::from_slice::<Event>(&line).is_ok_and(|event| event.step() <= step) {
+                    out.write_all(&[&line, &b"\n"[..]].concat())?;
                 }
             }
             fs_err::rename(kept, &path)?;

@@ -1,6 +1,7 @@
 //! The training loop. It has no modes: what to do was decided before it starts.
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -21,7 +22,7 @@ use crate::precision::{self, Policy};
 use crate::rank_model::RankModel;
 use crate::saving::Saves;
 use crate::store::TokenStore;
-use crate::update::{step, tell};
+use crate::update::{Done, step, tell};
 
 /// Steps that are packed ahead of the one being trained.
 const PREFETCHED_STEPS: usize = 2;
@@ -195,10 +196,22 @@ fn steps(
         let mut done;
         (progress, done) = step(run, progress, receive, &flops)?;
         done.metrics.breakdown.save = saves.held_up();
-        let asked = run.group.any([tell(done, listen)?])? == [true];
+        let asked = run.group.any([told(done, &progress, saves, listen)?])? == [true];
         stop = settle(run, &mut progress, asked, saves, listen)?;
     }
     Ok(progress)
+}
+
+/// [`tell`] of a step that is done. Where the listener fails or panics, the step is saved before its failure goes on: what it does
+/// with an event is no reason to lose a model. Other ranks would have to help, and do not know of it.
+fn told(done: Done, progress: &Progress, saves: &mut Saves, listen: &mut Listen) -> Result<bool, TrainError> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| tell(done, listen)));
+    if !matches!(outcome, Ok(Ok(_) | Err(TrainError::Guarded(_)))) && saves.is_alone() {
+        let mut silent = |_: &Event| Ok(ControlFlow::Continue(()));
+        // The first failure is the one to tell.
+        let _ = saves.save(progress, &mut silent).and_then(|()| saves.finish(&mut silent));
+    }
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// What follows a step: evaluations and checkpoints that are due. Returns whether the run ends here.

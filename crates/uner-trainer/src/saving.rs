@@ -29,6 +29,11 @@ impl<'a> Saves<'a> {
         }
     }
 
+    /// Whether no other rank has to take part.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.run.group.is_alone()
+    }
+
     /// Whether the step or the clock says that it is time.
     pub(crate) fn due(&self, step: u64) -> bool {
         let config = self.run.config;

@@ -51,8 +51,13 @@ impl Numbers {
     }
 
     fn flops_line(&self) -> String {
+        let each = if self.size.adapter() > 0 {
+            "4 for each frozen parameter, 6 for each of the adapter"
+        } else {
+            "6 for each parameter"
+        };
         format!(
-            "{} by the count of the literature (6 for each parameter, and attention), {} executed",
+            "{} by the count of the literature ({each}, and attention), {} executed",
             operations(self.flops.model),
             operations(self.flops.executed)
         )

@@ -26,7 +26,7 @@ pub struct Source {
 /// [`RecipeError::Unknown`], or [`RecipeError::Io`] for a path that cannot be read.
 pub fn find(name: &str) -> Result<Source, RecipeError> {
     let read = |path: &Path| -> Result<Source, RecipeError> {
-        Ok(Source { origin: path.display().to_string(), text: fs_err::read_to_string(path)? })
+        Ok(Source { origin: path.display().to_string(), text: uner_data::regular::read_to_string(path)? })
     };
     let path = Path::new(name);
     if path.components().count() > 1 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 /// What the mean before counts in the smoothed loss; the rest is the step's own loss.
@@ -55,20 +55,22 @@ impl Course {
         if !path.is_file() {
             bail!("`{}` does not exist: name the folder of a run that has begun to train", path.display());
         }
-        let text = fs_err::read_to_string(&path)?;
+        let text = fs_err::read(&path)?;
         let recipe = run.join("recipe.toml");
         let recipe = if recipe.is_file() { fs_err::read_to_string(recipe)? } else { String::new() };
         let mut course = Self { name: run.display().to_string(), recipe, ..Self::default() };
-        let mut lines = text.lines().peekable();
-        let mut number = 0;
-        while let Some(line) = lines.next() {
-            number += 1;
-            match serde_json::from_str(line) {
+        // What follows the last line end may be being written.
+        let mut lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
+        lines.pop();
+        let mut damaged = Vec::new();
+        for (line, number) in lines.into_iter().zip(1..) {
+            match serde_json::from_slice(line) {
                 Ok(event) => course.add(&event),
-                // A run that goes on may be writing it.
-                Err(_) if lines.peek().is_none() => {}
-                Err(error) => return Err(error).with_context(|| format!("{}:{number}", path.display())),
+                Err(_) => damaged.push(number),
             }
+        }
+        if let Some(first) = damaged.first() {
+            tracing::warn!("{}:{first}: {} damaged lines are left out", path.display(), damaged.len());
         }
         if course.loss.is_empty() {
             bail!("`{}` has no step yet", path.display());
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_line_is_left_out_and_a_broken_one_is_not() {
+    fn unfinished_and_damaged_lines_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let write = |text: &str| fs_err::write(folder.path().join("metrics.jsonl"), text).unwrap();
         let step = r#"{"event":"step","step":1,"loss":2.0,"tokens":10,"seconds":0.5,"mfu":null}"#;
@@ -149,7 +151,9 @@ mod tests {
         assert_eq!((course.loss, course.score), (vec![(1.0, 2.0)], vec![(1.0, 25.0)]));
         assert!(course.mfu.is_empty() && course.lr.is_empty());
         write(&format!("{{\"eve\n{step}\n"));
-        let error = Course::read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("metrics.jsonl:1"), "{error}");
+        assert_eq!(Course::read(folder.path()).unwrap().loss, [(1.0, 2.0)]);
+        fs_err::write(folder.path().join("metrics.jsonl"), [b"\xff\xfe\n", step.as_bytes(), b"\n"].concat())
+            .unwrap();
+        assert_eq!(Course::read(folder.path()).unwrap().loss, [(1.0, 2.0)]);
     }
 }

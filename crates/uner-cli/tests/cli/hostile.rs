@@ -113,6 +113,32 @@ fn files_out_of_the_folder_are_not_read() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_not_waited_for() {
+    let desk = exported();
+    let pipe = desk.path("pipe.jsonl");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    desk.write(
+        "e.toml",
+        "name = \"e\"\nformat = {kind = \"jsonl\"}\nsplits = {train = \"pipe.jsonl\", test = \"zero\"}\n",
+    );
+    std::os::unix::fs::symlink("/dev/zero", desk.path("zero")).unwrap();
+    for split in ["train", "test"] {
+        desk.uner(&["data", "stats", "e.toml", "--root", ".", "--split", split])
+            .fails(1, &["not a regular file"]);
+    }
+    desk.uner(&["train", "--recipe", "zero.toml"]).fails(2, &["zero.toml"]);
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        let (file, kept) = (desk.path("model").join(name), desk.path("kept"));
+        fs_err::rename(&file, &kept).unwrap();
+        std::os::unix::fs::symlink(&pipe, &file).unwrap();
+        predict(&desk, "model").fails(1, &[name, "not a regular file"]);
+        fs_err::remove_file(&file).unwrap();
+        fs_err::rename(&kept, &file).unwrap();
+    }
+}
+
 #[test]
 fn control_characters_are_shown_as_escapes() {
     let desk = Desk::new();

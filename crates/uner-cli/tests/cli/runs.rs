@@ -221,6 +221,9 @@ fn a_dry_run_says_what_is_measured_in_training() {
 #[test]
 fn a_dry_run_says_what_is_missing_and_how_to_get_it() {
     let desk = Desk::new();
+    let strict = desk.uner(&["train", "--recipe", "zero-shot", "--dry-run", "--strict"]);
+    assert_eq!(strict.code, Some(3), "{}", strict.stderr);
+    desk.uner(&["train", "--recipe", "tiny", "--dry-run", "--strict"]).succeeds();
     let outcome = desk.uner(&["train", "--recipe", "zero-shot", "--dry-run"]);
     for part in [
         "6,738,415,616 parameters",

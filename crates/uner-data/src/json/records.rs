@@ -107,7 +107,7 @@ impl Record {
     }
 
     fn message(&self, message: &str) -> String {
-        format!("record {}: {message}", self.index)
+        format!("record {}: {message}", self.index + 1)
     }
 
     /// serde's place is inside the record; the file's is what helps.

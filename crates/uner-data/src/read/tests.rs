@@ -182,7 +182,7 @@ fn instructuie_positions_are_checked() {
     assert_eq!(found(&items[1]), [("to", "a", Some((0, 2))), ("so", "a", None)]);
     assert_eq!(
         items[2].as_ref().unwrap_err(),
-        "file:4: record 2: invalid type: integer `3`, expected a string"
+        "file:4: record 3: invalid type: integer `3`, expected a string"
     );
     assert_eq!(items[3].as_ref().unwrap().text, "a ] \" { b");
     assert_eq!((notes.count(&Note::WrongPosition), notes.count(&Note::MentionNotInText)), (1, 1));

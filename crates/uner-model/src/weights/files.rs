@@ -24,6 +24,19 @@ pub fn inside(folder: &Path, name: &str) -> Result<PathBuf, WeightsError> {
     if found.starts_with(in_cache.unwrap_or(&root)) { Ok(path) } else { Err(outside()) }
 }
 
+/// Opens a file that ends: a pipe waits for whoever writes to it, and a device may have no end.
+///
+/// # Errors
+/// When it is not a regular file, or cannot be opened.
+pub(crate) fn open_regular(path: &Path) -> std::io::Result<fs_err::File> {
+    match fs_err::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(std::io::Error::other(format!("`{}` is not a regular file", path.display())))
+        }
+        _ => fs_err::File::open(path),
+    }
+}
+
 /// Writes a safetensors file with the rights that the user's umask gives: the library's own writer makes one that only its owner
 /// may read.
 ///

@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::files::open_regular;
 use super::{Source, Tensors, WeightsError, inside, lasting};
 use crate::adapter::BaseForm;
 use crate::config::file::ends_of_generation;
@@ -38,7 +39,7 @@ fn read_json<T: DeserializeOwned, R>(
     path: PathBuf,
     read: impl FnOnce(T) -> Result<R, String>,
 ) -> Result<R, WeightsError> {
-    let text = fs_err::read_to_string(&path)?;
+    let text = std::io::read_to_string(open_regular(&path)?)?;
     let parsed = serde_json::from_str(&text).map_err(|error| error.to_string());
     parsed.and_then(read).map_err(|problem| WeightsError::Json { path, problem })
 }
@@ -89,7 +90,7 @@ pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> 
     }
     let index = folder.join("model.safetensors.index.json");
     if index.exists() {
-        let text = fs_err::read_to_string(&index)?;
+        let text = std::io::read_to_string(open_regular(&index)?)?;
         let Index { weight_map } = serde_json::from_str(&text)
             .map_err(|error| WeightsError::Json { path: index, problem: error.to_string() })?;
         let shards: BTreeSet<String> = weight_map.into_values().collect();
@@ -113,7 +114,7 @@ fn pickled(folder: &Path) -> Option<WeightsError> {
 }
 
 pub(crate) fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
-    let file = fs_err::File::open(&path)?;
+    let file = open_regular(&path)?;
     // SAFETY: the map is read-only and lives for the load; a file that another process cuts short meanwhile is
     // beyond what any reader can guard.
     #[expect(unsafe_code, reason = "a 27 GB checkpoint is not read into memory twice")]

@@ -21,7 +21,7 @@ pub(super) struct SpecialIds {
 /// The config in the folder of `path`; empty if there is none.
 pub(super) fn read_beside(path: &Path) -> Result<Config, TokenizerError> {
     let path = path.with_file_name(FILE);
-    match fs_err::read(&path) {
+    match uner_data::regular::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| invalid(&path, error.to_string())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::new()),
         Err(error) => Err(error.into()),
