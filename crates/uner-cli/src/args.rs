@@ -115,13 +115,13 @@ pub(crate) struct EvalArgs {
     /// A benchmark, as `dataset` or `dataset:split` (default split: test); may be repeated
     #[arg(long, value_name = "DATASET[:SPLIT]", required = true)]
     pub(crate) benchmark: Vec<String>,
-    /// Folder that the datasets' files are relative to
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    pub(crate) root: PathBuf,
+    /// Folder that the datasets' files are relative to [default: that of the model's run, else `data`]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
     /// Only the first N examples of each benchmark
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// Folder for `report.md`, `report.json` and `predictions.jsonl` [default: `eval` in the model's folder]
+    /// Folder for `report.md`, `report.json` and `predictions.jsonl` [default: one in `eval` of the model's folder, named after the benchmarks]
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 }

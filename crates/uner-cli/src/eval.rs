@@ -19,7 +19,7 @@ use crate::model_folder::Asked;
 use crate::notes;
 use crate::progress::Meter;
 use crate::recipe::Benchmark;
-use crate::run_folder::{PREDICTIONS, recorded_training, write_report};
+use crate::run_folder::{PREDICTIONS, recorded_root, recorded_training, write_report};
 
 /// Examples answered together, in batches: enough that queries of like length meet.
 const CHUNK: usize = 64;
@@ -30,9 +30,11 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
     let output = output_folder(args)?;
     let asked = Asked::load(&args.model)?;
     warn_of_training_data(&args.model.model, &benchmarks);
-    let report = measure_into(&output, &asked.predictor(), &benchmarks, &args.root, None)?;
+    let root =
+        args.root.clone().or_else(|| recorded_root(&args.model.model)).unwrap_or_else(|| "data".into());
+    let report = measure_into(&output, &asked.predictor(), &benchmarks, &root, None, true)?;
     write!(out, "{}", report.terminal())?;
-    ensure!(report.macro_average.is_some(), "no benchmark was scored: `{}` has why", output.display());
+    tracing::info!("wrote `{}`", output.display());
     Ok(())
 }
 
@@ -44,7 +46,20 @@ fn output_folder(args: &EvalArgs) -> Result<PathBuf> {
         "`{}` has no folder of yours for the report; name one with `--output`",
         model.display()
     );
-    Ok(args.output.clone().unwrap_or_else(|| model.join("eval")))
+    Ok(args.output.clone().unwrap_or_else(|| model.join("eval").join(folder_name(args))))
+}
+
+/// The benchmarks of an evaluation as the name of a folder, so that one does not write over another: `demo-test-first-50`.
+fn folder_name(args: &EvalArgs) -> String {
+    let name = |text: &String| {
+        let Benchmark { dataset, split, .. } = benchmark(text, None);
+        let DatasetRef::Name(dataset) = dataset else { unreachable!("a name was read") };
+        let stem = Path::new(&dataset).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        format!("{stem}-{split}")
+    };
+    let names: Vec<String> = args.benchmark.iter().map(name).collect();
+    let limit = args.limit.map_or_else(String::new, |limit| format!("-first-{limit}"));
+    format!("{}{limit}", names.join("+"))
 }
 
 /// A model knows the answers to what it was trained on.
@@ -63,18 +78,21 @@ fn warn_of_training_data(model: &Path, benchmarks: &[Benchmark]) {
 /// Measures into a folder: `report.md`, `report.json`, and every answer in `predictions.jsonl`.
 ///
 /// # Errors
-/// As [`measure`], and when the folder cannot be written.
+/// As [`measure`], when the folder cannot be written, and where one score is `needed` and there is none: nothing is written then.
 pub(crate) fn measure_into(
     folder: &Path,
     predictor: &Predictor,
     benchmarks: &[Benchmark],
     root: &Path,
     seen: Option<&SeenMentions>,
+    needed: bool,
 ) -> Result<Report> {
     fs_err::create_dir_all(folder)?;
     let mut report = None;
     atomic::write(&folder.join(PREDICTIONS), |out| {
-        report = Some(measure(predictor, benchmarks, root, seen, Some(out), &mut metered())?);
+        let measured = measure(predictor, benchmarks, root, seen, Some(out), &mut metered())?;
+        ensure!(measured.macro_average.is_some() || !needed, "no benchmark was scored");
+        report = Some(measured);
         Ok(())
     })?;
     let report = report.expect("what was measured was written");

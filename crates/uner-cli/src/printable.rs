@@ -1,12 +1,13 @@
-//! What is written for people: control characters of data, names and paths, which a terminal would obey, become escapes such as
-//! `\u001b`, as JSON has them, so that JSON stays what it was.
+//! What is written for people: control characters of data, names and paths, which a terminal would obey, and marks that turn the
+//! direction of a line become escapes such as `\u001b`, as JSON has them, so that JSON stays what it was.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 /// Whether a terminal shows the character, or ends a line or moves to a column for it.
 fn is_printable(character: char) -> bool {
-    !character.is_control() || matches!(character, '\n' | '\t')
+    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    matches!(character, '\n' | '\t') || !(character.is_control() || turns)
 }
 
 /// The text with every other character escaped.

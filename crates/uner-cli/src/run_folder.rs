@@ -10,7 +10,7 @@
 //!                   step-000500/       checkpoints, and latest
 //!                   report.md          scores, and report.json
 //!                   predictions.jsonl  the answers that were scored
-//!                   eval/              the same three files of `uner eval`
+//!                   eval/demo-test/    the same three files of `uner eval`
 //! ```
 
 use std::collections::BTreeMap;
@@ -117,13 +117,23 @@ pub(crate) fn tokenizer(checkpoint: &Path) -> Result<Tokenizer> {
 
 /// The datasets and splits that the recipe beside a model says it was trained on: none where there is no recipe of ours.
 pub(crate) fn recorded_training(model: &Path) -> Vec<(String, String)> {
-    let folders = [Some(model), model.parent()].into_iter().flatten();
-    let text = folders.map(|folder| folder.join(RECIPE)).find_map(|path| fs_err::read_to_string(path).ok());
-    let recipe: toml::Table = text.and_then(|text| text.parse().ok()).unwrap_or_default();
+    let recipe = recorded_recipe(model);
     let members = recipe.get("data").and_then(|data| data.get("train")).and_then(toml::Value::as_array);
     let of = |member: &toml::Value, key: &str| Some(member.get(key)?.as_str()?.to_owned());
     let member = |member: &toml::Value| Some((of(member, "dataset")?, of(member, "split")?));
     members.into_iter().flatten().filter_map(member).collect()
+}
+
+/// The folder that the data of a model's run lay in.
+pub(crate) fn recorded_root(model: &Path) -> Option<PathBuf> {
+    Some(recorded_recipe(model).get("data")?.get("root")?.as_str()?.into())
+}
+
+/// The recipe beside a model or in the folder of its run, as far as it can be read.
+fn recorded_recipe(model: &Path) -> toml::Table {
+    let folders = [Some(model), model.parent()].into_iter().flatten();
+    let text = folders.map(|folder| folder.join(RECIPE)).find_map(|path| fs_err::read_to_string(path).ok());
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// Adds the scores of a trained model to the course of its run.

@@ -344,7 +344,7 @@ fn report(
         };
         let seen = seen(plan)?;
         let root = &plan.recipe.data.root;
-        let report = eval::measure_into(folder, &predictor, benchmarks, root, Some(&seen))?;
+        let report = eval::measure_into(folder, &predictor, benchmarks, root, Some(&seen), false)?;
         run_folder::record_scores(folder, step, &report)?;
         write!(out, "{}", report.terminal())?;
     }

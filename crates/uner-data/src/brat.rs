@@ -210,8 +210,8 @@ fn example(
     let whole = Text::new(plain);
     let mut passage = Passage::new(&whole);
     let mut problems = Vec::new();
-    let rows = annotations.strip_prefix(MARK).unwrap_or(annotations).lines().zip(1..);
-    for (row, line) in rows.filter(|(row, _)| row.starts_with('T')) {
+    let rows = annotations.trim_start_matches(MARK).lines().zip(1..);
+    for (row, line) in rows.filter(|(row, _)| !row.trim().is_empty() && !is_of_entities(row)) {
         let added = annotation(row, &readings, offsets, line, context).and_then(|found| {
             found.map_or(Ok(()), |(span, entity_type)| passage.add(span, entity_type, line, context))
         });
@@ -220,6 +220,12 @@ fn example(
     let mut entities = passage.into_entities();
     entities.sort_by_key(|entity: &Entity| entity.span.map(|span| (span.start, std::cmp::Reverse(span.end))));
     context.unless(problems, || Example::new(id, plain.to_owned(), entities))
+}
+
+/// Whether a row says something of entities and is none: a relation, event, attribute, modification, normalisation, equivalence or
+/// comment.
+fn is_of_entities(row: &str) -> bool {
+    row.starts_with(['R', 'E', 'A', 'M', 'N', '*', '#']) && row.contains('\t')
 }
 
 /// Span and type of a row; `None` for a dropped label.

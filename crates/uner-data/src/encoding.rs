@@ -126,6 +126,11 @@ impl<'de> Deserialize<'de> for Encoding {
         let name = String::deserialize(deserializer)?;
         // Python writes `latin-1` and `utf_8`, which are not names of the standard.
         let plain = name.replace(['-', '_'], "");
+        if ["ascii", "usascii"].contains(&plain.to_lowercase().as_str()) {
+            return Err(D::Error::custom(format!(
+                "`{name}` stands for windows-1252 in the WHATWG Encoding Standard; name that, or `utf-8`, which ASCII is a part of"
+            )));
+        }
         let found =
             [&name, &plain].into_iter().find_map(|label| encoding_rs::Encoding::for_label(label.as_bytes()));
         found.map(Self).ok_or_else(|| {

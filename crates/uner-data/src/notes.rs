@@ -50,6 +50,8 @@ pub enum Note {
     NotAccepted,
     /// An annotation of a text by a further annotator.
     FurtherAnnotation,
+    /// A region that an annotation tool marked and that is no labelled entity: without a label, rejected, of a group of spans.
+    OtherRegion,
 }
 
 impl fmt::Display for Note {
@@ -81,6 +83,7 @@ impl fmt::Display for Note {
                 "records that were not annotated, rejected or skipped in the annotation tool (left out)"
             }
             Self::FurtherAnnotation => "annotations of a text by further annotators (left out)",
+            Self::OtherRegion => "marked regions that are no labelled, accepted entities (left out)",
         };
         out.write_str(text)
     }

@@ -61,6 +61,7 @@ pub(crate) fn assemble(plan: &Plan, scratch: &Path, at_hand: Option<Tokenizer>) 
     let tokenizer = at_hand.map_or_else(|| tokenizer(plan, &negatives), Ok)?;
     let config = with_special_tokens(&plan.model.config, &tokenizer)?;
     warn_of_changed_text(&tokenizer, &plan.template)?;
+    warn_of_changed_data(plan, &negatives, &tokenizer).context("training data")?;
     let encoder = Encoder { plan, tokenizer: &tokenizer, scratch };
     let train = encoder.store(&plan.recipe.data.train, &negatives.train).context("training data")?;
     let validation = &plan.recipe.data.validation;
@@ -203,6 +204,36 @@ fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()
             "the tokenizer does not keep the text of the template: `{written}` reads back as `{read_back}`, which is what the model \
              sees. Where brackets or quotes are missing, the official score, which insists on them, will be 0; strict and partial \
              scores read what there is"
+        );
+    }
+    Ok(())
+}
+
+/// Looks at the first training conversations, too: their language may have characters that the tokenizer has no tokens for.
+fn warn_of_changed_data(plan: &Plan, negatives: &Negatives, tokenizer: &Tokenizer) -> Result<()> {
+    const LOOKED_AT: usize = 100;
+    let template = &plan.template;
+    if template.trailing_space_token {
+        return Ok(());
+    }
+    let (mut looked_at, mut changed, mut first) = (0, 0, None);
+    for questioned in examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?.take(LOOKED_AT) {
+        let conversation = questioned?.conversation(template);
+        let written = text(&render(&conversation, template)?);
+        let read_back = text(&decode(&encode(&conversation, template, tokenizer)?, tokenizer)?);
+        looked_at += 1;
+        if written != read_back {
+            changed += 1;
+            let place =
+                written.chars().zip(read_back.chars()).take_while(|(a, b)| a == b).count().saturating_sub(10);
+            let part = |text: &str| text.chars().skip(place).take(40).collect::<String>();
+            first.get_or_insert_with(|| (part(&written), part(&read_back)));
+        }
+    }
+    if let Some((written, read_back)) = first {
+        tracing::warn!(
+            "the tokenizer changes the text of {changed} of the first {looked_at} conversations: `{written}` reads back as `{read_back}`, \
+             which is what the model sees; take a model whose tokenizer knows the language"
         );
     }
     Ok(())

@@ -53,14 +53,16 @@ pub fn find(name: &str) -> Result<Source, RecipeError> {
 /// Reads a recipe with some keys set to other values.
 ///
 /// # Errors
-/// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault.
+/// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault; all keys that are missing or unknown at
+/// once.
 pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeError> {
-    let written: Table = source.text.parse().map_err(|error: toml::de::Error| RecipeError::Syntax {
+    let mut written: Table = source.text.parse().map_err(|error: toml::de::Error| RecipeError::Syntax {
         file: source.origin.clone(),
         line: error.span().map_or(1, |span| line_at(&source.text, span.start)),
         problem: error.message().to_owned(),
     })?;
     let mut readings = vec![Reading::Toml; overrides.len()];
+    let mut problems = Vec::new();
     loop {
         let mut table = written.clone();
         for (override_, reading) in overrides.iter().zip(&readings) {
@@ -69,7 +71,8 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
         expand_home(&mut table)
             .map_err(|problem| RecipeError::Key { place: source.origin.clone(), problem })?;
         let error = match serde_path_to_error::deserialize(table) {
-            Ok(recipe) => return Ok(recipe),
+            Ok(recipe) if problems.is_empty() => return Ok(recipe),
+            Ok(_) => return Err(together(source, problems)),
             Err(error) => error,
         };
         let culprit = overrides.iter().rposition(|override_| covers(override_, error.path()));
@@ -78,9 +81,54 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
             Some(index) if readings[index] == Reading::Toml && wants_text(&error, &overrides[index]) => {
                 readings[index] = Reading::Text;
             }
-            _ => return Err(key_error(source, culprit.map(|index| &overrides[index]), &error)),
+            _ => {
+                problems.push(key_error(source, culprit.map(|index| &overrides[index]), &error));
+                if culprit.is_some() || repair(&mut written, error.path(), error.inner().message()).is_none()
+                {
+                    return Err(together(source, problems));
+                }
+            }
         }
     }
+}
+
+/// Makes a table one that lacks this problem, to find the others: an unknown key goes, a missing one gets the value that a complete
+/// recipe has. `None` where that does not help.
+fn repair(table: &mut Table, path: &serde_path_to_error::Path, message: &str) -> Option<()> {
+    let name = message.split('`').nth(1)?;
+    let is_key = |segment: &Segment| matches!(segment, Segment::Map { .. });
+    let keys = path.iter().take_while(|segment| is_key(segment)).map(ToString::to_string);
+    let mut keys: Vec<String> = keys.collect();
+    if keys.last().is_some_and(|last| last == name) {
+        keys.pop();
+    }
+    let mut place = table;
+    for key in &keys {
+        place = place.get_mut(key)?.as_table_mut()?;
+    }
+    if message.starts_with("unknown field") {
+        return place.remove(name).map(drop);
+    }
+    if !message.starts_with("missing field") {
+        return None;
+    }
+    let complete: Table = builtin::recipe("quickstart")?.parse().ok()?;
+    let mut found = &complete;
+    for key in &keys {
+        found = found.get(key)?.as_table()?;
+    }
+    place.insert(name.to_owned(), found.get(name)?.clone());
+    Some(())
+}
+
+/// One error of several.
+fn together(source: &Source, mut problems: Vec<RecipeError>) -> RecipeError {
+    if problems.len() == 1 {
+        return problems.remove(0);
+    }
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let problem = format!("{} keys are missing or wrong:\n       {}", lines.len(), lines.join("\n       "));
+    RecipeError::Key { place: source.origin.clone(), problem }
 }
 
 /// Puts the home folder where a text begins with `~/`, which no shell does in a file or behind `=`.

@@ -33,7 +33,8 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
     let expected = format!(
         "recipes/quickstart.toml:{line}: unknown key `train.max_sequence_len`; did you mean `max_seq_len`?; known here are "
     );
-    assert!(message.starts_with(&expected), "{message}");
+    // And the key that it stands for is missing.
+    assert!(message.contains(&expected) && message.contains("`train.max_seq_len` is missing"), "{message}");
 }
 
 #[test]
@@ -41,7 +42,7 @@ fn an_unknown_section_is_named() {
     let (source, line) = with("[infer]", "[inference]");
     let message = message(&source);
     let expected = format!("recipes/quickstart.toml:{line}: unknown key `inference`; did you mean `infer`?");
-    assert!(message.starts_with(&expected), "{message}");
+    assert!(message.contains(&expected) && message.contains("`infer` is missing"), "{message}");
 }
 
 #[test]
@@ -79,6 +80,26 @@ fn a_missing_key_is_named_with_its_section() {
     assert_eq!(
         message(&source),
         format!("recipes/quickstart.toml:{section}: `train.lr` is missing; a recipe has to say it")
+    );
+}
+
+#[test]
+fn all_missing_and_unknown_keys_are_named_at_once() {
+    let text = "[run]\ndir = \"x\"\nsed = 1\n[modell]\n[train]\nlr = 1e-3\n";
+    let message = message(&Source { origin: "mine.toml".to_owned(), text: text.to_owned() });
+    for part in [
+        "`run.sed`",
+        "did you mean `seed`",
+        "`run.seed` is missing",
+        "`modell`",
+        "`data` is missing",
+        "`train.epochs` is missing",
+    ] {
+        assert!(message.contains(part), "`{part}` is not in {message}");
+    }
+    assert!(
+        message.starts_with("mine.toml: ") && message.contains(" keys are missing or wrong:"),
+        "{message}"
     );
 }
 

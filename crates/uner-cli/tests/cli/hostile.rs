@@ -182,7 +182,7 @@ fn control_characters_are_shown_as_escapes() {
             assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
         }
     }
-    assert!(!desk.read("run/eval/report.md").contains('\u{1b}'));
+    assert!(!desk.read("run/eval/e-test/report.md").contains('\u{1b}'));
     let stats = desk.uner(&["data", "stats", "e.toml", "--root", "."]);
     assert!(stats.succeeds().stdout.contains("\\u{1b}]0;OWNED\\u{7}"), "{}", stats.stdout);
 }

@@ -41,11 +41,12 @@ fn a_run_from_recipe_to_prediction() {
     outcome.fails(1, &["the prompt for `person` has ", "split the text, which starts with `a a a"]);
     let report = desk.uner(&["eval", "--model", "alone", "--benchmark", "demo:validation", "--limit", "2"]);
     assert!(report.succeeds().stdout.contains("demo by entity type"), "{}", report.stdout);
-    let json: Value = serde_json::from_str(&desk.read("alone/eval/report.json")).unwrap();
+    let json: Value =
+        serde_json::from_str(&desk.read("alone/eval/demo-validation-first-2/report.json")).unwrap();
     assert_eq!(json["outcomes"][0]["num_examples"], 2);
     assert_eq!(json["outcomes"][0]["is_part"], true);
     assert_eq!(json["outcomes"][0]["per_type"].as_object().unwrap().len(), 7, "every type is asked");
-    let predictions = desk.read("alone/eval/predictions.jsonl");
+    let predictions = desk.read("alone/eval/demo-validation-first-2/predictions.jsonl");
     let lines: Vec<Value> = predictions.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
     for line in lines {
@@ -68,8 +69,12 @@ fn what_cannot_be_scored_or_says_nothing_is_told() {
         trained.stderr
     );
     assert!(!eval("demo:validation").succeeds().stderr.contains("says nothing"));
-    eval("mit-restaurant").fails(1, &["no benchmark was scored", "run/eval"]);
-    assert!(desk.read("run/eval/report.md").contains("missing"));
+    let missing = eval("mit-restaurant");
+    missing.fails(1, &["no benchmark was scored"]);
+    assert!(missing.stderr.contains("mit-restaurant"), "{}", missing.stderr);
+    let written = |name: &str| desk.path(&format!("run/eval/{name}/report.md")).exists();
+    assert!(written("demo-train-first-1") && written("demo-validation-first-1"));
+    assert!(!written("mit-restaurant-test-first-1"));
 
     let predict = |types: &[&str]| {
         desk.uner(&[&["predict", "--model", "run", "--text", "Tim lives in Rome."], types].concat())

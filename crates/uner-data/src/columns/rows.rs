@@ -63,7 +63,12 @@ impl Rows {
                 }
                 context.note(Note::TaggedComment, number);
             }
-            if is_break(line, format) {
+            let is_document = starts_with_any(line, &format.document_rows);
+            let is_entity = is_document && is_entity(line, format, self.width);
+            if is_entity {
+                context.note(Note::TaggedComment, number);
+            }
+            if is_break(line, format) || (is_document && !is_entity) {
                 if sentence.is_empty() {
                     continue;
                 }
@@ -87,9 +92,13 @@ fn starts_with_any(line: &str, starts: &[String]) -> bool {
 }
 
 fn is_break(line: &str, format: &Columns) -> bool {
-    line.trim().is_empty()
-        || format.break_rows.iter().any(|row| row == line)
-        || starts_with_any(line, &format.document_rows)
+    line.trim().is_empty() || format.break_rows.iter().any(|row| row == line)
+}
+
+/// Whether a row that starts like one between documents is of an entity: those have the tag `O`, if any.
+fn is_entity(line: &str, format: &Columns, mut width: Option<usize>) -> bool {
+    let is_of_entity = |tag: &String| Tag::parse(tag, format.scheme).is_ok_and(|tag| tag != Tag::Outside);
+    row(line, 0, format, &mut width).is_ok_and(|row| row.tags.iter().any(is_of_entity))
 }
 
 /// Whether a row that starts like a comment is a token, such as a hashtag: it has as many columns as the others, and tags

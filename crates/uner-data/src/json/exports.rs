@@ -23,12 +23,11 @@ pub(super) fn label_studio(
     let record = object(record)?;
     let id = record.get("id").map_or_else(String::new, plain);
     let Some(data) = record.get("data").and_then(Value::as_object) else {
-        let listed = record.values().filter_map(Value::as_array).flatten();
-        let spans = listed.filter(|value| value.get("labels").is_some());
+        let listed: Vec<&Value> = record.values().filter_map(Value::as_array).flatten().collect();
         return Ok(vec![Row {
             id,
             text: string(record, "text")?,
-            mentions: spans.flat_map(region).collect(),
+            mentions: regions(&listed, line, context),
         }]);
     };
     let text = match string(data, "text") {
@@ -47,9 +46,30 @@ pub(super) fn label_studio(
     kept.iter().skip(1).for_each(|_| context.note(Note::FurtherAnnotation, line));
     let results =
         annotation.get("result").and_then(Value::as_array).ok_or("an annotation has no list `result`")?;
-    let values = results.iter().filter_map(|result| result.get("value"));
-    let spans = values.filter(|value| value.get("labels").is_some());
-    Ok(vec![Row { id, text, mentions: spans.flat_map(region).collect() }])
+    let values: Vec<&Value> = results.iter().filter_map(|result| result.get("value")).collect();
+    Ok(vec![Row { id, text, mentions: regions(&values, line, context) }])
+}
+
+/// The labelled regions of a text; those of hypertext stand where their offsets in all of it say. Other regions are counted; choices
+/// and the like are of the whole text.
+fn regions(values: &[&Value], line: usize, context: &mut Context<'_>) -> Vec<Result<Mention, String>> {
+    let mut found = Vec::new();
+    for value in values {
+        if value.get("labels").is_some() {
+            found.extend(region(value));
+        } else if let (Some(labels), Some(place)) = (value.get("hypertextlabels"), value.get("globalOffsets"))
+        {
+            let mut plain =
+                serde_json::json!({"start": place["start"], "end": place["end"], "labels": labels});
+            if let Some(text) = value.get("text") {
+                plain["text"] = text.clone();
+            }
+            found.extend(region(&plain));
+        } else if ["start", "startOffset", "end"].iter().any(|key| value.get(*key).is_some()) {
+            context.note(Note::OtherRegion, line);
+        }
+    }
+    found
 }
 
 /// A labelled region. Label Studio writes the line breaks of its text as a backslash and an `n`.
@@ -69,7 +89,7 @@ fn only_string(data: &Map<String, Value>) -> Option<String> {
 
 /// spaCy's pair `[text, {"entities": […]}]`, a document as `Doc.to_json` writes it, or the paragraphs of its older
 /// training files.
-pub(super) fn spacy(record: &Value) -> Result<Vec<Row>, String> {
+pub(super) fn spacy(record: &Value, line: usize, context: &mut Context<'_>) -> Result<Vec<Row>, String> {
     if record.is_array() {
         return Ok(vec![spacy_pair(record)?]);
     }
@@ -77,6 +97,8 @@ pub(super) fn spacy(record: &Value) -> Result<Vec<Row>, String> {
     if let Some(paragraphs) = record.get("paragraphs").and_then(Value::as_array) {
         return paragraphs.iter().map(paragraph).collect();
     }
+    let groups = record.get("spans").and_then(Value::as_object).into_iter().flat_map(Map::values);
+    groups.filter_map(Value::as_array).flatten().for_each(|_| context.note(Note::OtherRegion, line));
     let listed = ["ents", "entities"].iter().find_map(|key| record.get(*key)?.as_array());
     let listed = listed.ok_or("the record has no list `ents`, `entities` or `paragraphs`")?;
     Ok(vec![Row { id: String::new(), text: string(record, "text")?, mentions: spans(listed) }])
@@ -149,8 +171,15 @@ pub(super) fn prodigy(record: &Value, line: usize, context: &mut Context<'_>) ->
         context.note(Note::NotAccepted, line);
         return Ok(Vec::new());
     }
-    let listed = record.get("spans").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    Ok(vec![Row { id: String::new(), text: string(record, "text")?, mentions: spans(listed) }])
+    let listed = record.get("spans").and_then(Value::as_array).into_iter().flatten();
+    let is_taken =
+        |span: &&Value| span.get("answer").and_then(Value::as_str).is_none_or(|answer| answer == "accept");
+    let (taken, others): (Vec<&Value>, Vec<&Value>) = listed.partition(is_taken);
+    for _ in others {
+        context.note(Note::OtherRegion, line);
+    }
+    let mentions = taken.into_iter().flat_map(|value| mentions(value, &Jsonl::default())).collect();
+    Ok(vec![Row { id: String::new(), text: string(record, "text")?, mentions }])
 }
 
 /// A document of doccano: `label` or `labels` with arrays, or `entities` with objects; older versions call the text

@@ -101,7 +101,7 @@ impl Reader for SpanReader {
             let rows = match &self.source {
                 Source::Keys(keys) => row(&record, keys).map(|row| vec![row]),
                 Source::LabelStudio => exports::label_studio(&record, line, context),
-                Source::Spacy => exports::spacy(&record),
+                Source::Spacy => exports::spacy(&record, line, context),
                 Source::Prodigy => exports::prodigy(&record, line, context),
                 Source::Doccano => exports::doccano(&record).map(|row| vec![row]),
             };

@@ -112,7 +112,7 @@ fn spans_must_be_inside_and_what_they_say() {
         [
             "file:2: span 0..5 of `city` is not inside the text of 4 characters",
             "file:3: span 0..3 is `Rom`, not `Rome`",
-            "file:6: record 4: EOF while parsing an object",
+            "file:6: record 5: EOF while parsing an object",
             "file:7: the row has no string `text`",
         ]
     );

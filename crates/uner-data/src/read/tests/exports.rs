@@ -86,3 +86,26 @@ fn doccano() {
     assert_eq!(texts(&items), [("Ruvel Systems", vec![RUVEL]), ("Ruvel", vec![RUVEL]), ("Ruvel", vec![])]);
     assert_eq!(items[1].as_ref().unwrap().id, "2");
 }
+
+/// Regions as the tools write them that are no spans of plain text, or that nobody labelled or took.
+#[test]
+fn regions_that_are_no_entities_are_read_or_counted() {
+    let task = r#"[{"id": 1, "data": {"text": "Ruvel met Okart."}, "annotations": [{"result": [
+        {"value": {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "startOffset": 0, "endOffset": 5,
+                   "globalOffsets": {"start": 0, "end": 5}, "hypertextlabels": ["PER"]}},
+        {"value": {"start": 10, "end": 15, "text": "Okart"}},
+        {"value": {"choices": ["news"]}}, {"from_id": "a", "to_id": "b", "type": "relation"}]}]}]"#;
+    let (read, notes) = items(&dataset("kind = \"label-studio\"", ""), task);
+    assert_eq!(found(&read[0]), [("Ruvel", "PER", Some((0, 5)))]);
+    assert_eq!(notes.count(&Note::OtherRegion), 1);
+
+    let document = r#"{"text": "Ruvel met Okart.", "ents": [{"start": 0, "end": 5, "label": "PER"}], "spans": {"sc":
+                      [{"start": 10, "end": 15, "label": "PER"}]}}"#;
+    let (read, notes) = items(&dataset("kind = \"spacy\"", ""), &document.replace('\n', " "));
+    assert_eq!((found(&read[0]).len(), notes.count(&Note::OtherRegion)), (1, 1));
+
+    let task = r#"{"text": "Ruvel met Okart.", "answer": "accept", "spans": [{"start": 0, "end": 5, "label": "PER"},
+                  {"start": 10, "end": 15, "label": "PER", "answer": "reject"}]}"#;
+    let (read, notes) = items(&dataset("kind = \"prodigy\"", ""), &task.replace('\n', " "));
+    assert_eq!((found(&read[0]).len(), notes.count(&Note::OtherRegion)), (1, 1));
+}

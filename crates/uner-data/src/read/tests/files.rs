@@ -242,3 +242,60 @@ fn standoff_offsets_are_those_of_the_tool() {
     );
     assert!(errors[1].ends_with("a.ann:2: span 0..4 is `🚀 Bo`, not `Bo`"), "{}", errors[1]);
 }
+
+#[test]
+fn ascii_is_no_other_name_of_windows_1252() {
+    let text =
+        "name = \"own\"\n[format]\nkind = \"jsonl\"\nencoding = \"us-ascii\"\n[splits]\ntrain = \"file\"";
+    let message = Dataset::from_toml(text, "own").unwrap_err().to_string();
+    assert!(message.contains("`us-ascii`") && message.contains("`utf-8`"), "{message}");
+}
+
+#[test]
+fn a_row_of_an_entity_parts_no_documents() {
+    let format = format!("{COLUMNS}\ndocument_rows = [\"-DOCSTART-\"]");
+    let rows = "-DOCSTART- O\n\nAnn B-PER\n\n-DOCSTART-Okart B-PER\nmet O\n";
+    let (read, notes) = items(&dataset(&format, "types = { PER = \"person\" }"), rows);
+    assert_eq!((read.len(), found(&read[1])), (2, vec![("-DOCSTART-Okart", "person", Some((0, 15)))]));
+    assert_eq!(notes.count(&Note::TaggedComment), 1);
+}
+
+#[test]
+fn annotation_rows_of_no_kind_are_problems() {
+    let folder = tempfile::tempdir().unwrap();
+    let docs = folder.path().join("docs");
+    fs_err::create_dir(&docs).unwrap();
+    fs_err::write(docs.join("a.txt"), "Okart met Ruvel.").unwrap();
+    let brat = Dataset::from_toml(
+        "name = \"own\"\ntypes = { PER = \"person\" }\n[format]\nkind = \"brat\"\n[splits]\ntrain = \"docs\"",
+        "own",
+    )
+    .unwrap();
+    let good = "T2\tPER 10 15\tRuvel\nR1\tMet Arg1:T2 Arg2:T2\n#1\tAnnotatorNotes T2\tx\n*\tEquiv T2 T2\n\n";
+    for (row, problems, entities) in [
+        ("", 0, 1),
+        ("\u{feff}\u{feff}", 0, 1),
+        (" T1\tPER 0 5\tOkart\n", 0, 2),
+        ("t1\tPER 0 5\tOkart\n", 0, 2),
+        ("<<<<<<< HEAD\n", 1, 0),
+    ] {
+        fs_err::write(docs.join("a.ann"), format!("{row}{good}")).unwrap();
+        let found = validate(&brat, "train", folder.path()).unwrap();
+        assert_eq!((found.num_problems(), found.num_entities), (problems, entities), "{row:?}");
+    }
+}
+
+#[test]
+fn problems_of_a_kind_are_shown_up_to_twenty_and_counted() {
+    let rows = "Okart met Ruvel\n".repeat(50);
+    let folder = folder_with(rows.as_bytes());
+    let tabs = COLUMNS.replace("separator = \" \"", "separator = \"\\t\"");
+    let found = validate(&dataset(&tabs, "types = { PER = \"person\" }"), "train", folder.path()).unwrap();
+    assert!(found.num_problems() > 20 && found.problems.len() <= 20 + 1, "{found:?}");
+    let first = found.problems[0].to_string();
+    assert!(first.contains("1 columns") && first.contains("separator = \"whitespace\""), "{first}");
+    assert_eq!(
+        found.more.iter().map(|(_, count)| count).sum::<usize>() + found.problems.len(),
+        found.num_problems()
+    );
+}
