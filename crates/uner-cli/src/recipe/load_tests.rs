@@ -85,13 +85,13 @@ fn a_missing_key_is_named_with_its_section() {
 
 #[test]
 fn all_missing_and_unknown_keys_are_named_at_once() {
-    let text = "[run]\ndir = \"x\"\nsed = 1\n[modell]\n[train]\nlr = 1e-3\n";
+    let text = "[run]\ndir = \"x\"\nsed = 1\n[models]\n[train]\nlr = 1e-3\n";
     let message = message(&Source { origin: "mine.toml".to_owned(), text: text.to_owned() });
     for part in [
         "`run.sed`",
         "did you mean `seed`",
         "`run.seed` is missing",
-        "`modell`",
+        "`models`",
         "`data` is missing",
         "`train.epochs` is missing",
     ] {
