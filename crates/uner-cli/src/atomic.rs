@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 /// Writes a file by way of a temporary one beside it: when `write` fails, the disk is full, or the process dies, what
 /// was at `path` before stays.
@@ -13,6 +13,8 @@ pub(crate) fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()
 
 /// [`write`] where `write` is told the temporary path and makes the file itself.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let is_other = fs_err::metadata(path).is_ok_and(|found| !found.is_file());
+    ensure!(!is_other, "`{}` is not a regular file, and is not replaced by one", path.display());
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".tmp");
     let unfinished = PathBuf::from(unfinished);

@@ -79,7 +79,12 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
         Ok(command) => command,
         Err(error) => {
             // Help and version go to stdout and are no errors; clap knows.
-            let _ = error.print();
+            let text = error.render().to_string();
+            let _ = if error.use_stderr() {
+                write!(Printable(io::stderr()), "{text}")
+            } else {
+                write!(io::stdout(), "{text}")
+            };
             return ExitCode::from(error.exit_code() as u8);
         }
     };

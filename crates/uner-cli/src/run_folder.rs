@@ -13,11 +13,12 @@
 //!                   eval/demo-test/    the same three files of `uner eval`
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use uner_eval::report::{Outcome, Report};
+use uner_model::LlamaConfig;
 use uner_prompt::Tokenizer;
 use uner_trainer::event::MetricsWriter;
 use uner_trainer::{Event, checkpoint};
@@ -134,6 +135,82 @@ fn recorded_recipe(model: &Path) -> toml::Table {
     let folders = [Some(model), model.parent()].into_iter().flatten();
     let text = folders.map(|folder| folder.join(RECIPE)).find_map(|path| fs_err::read_to_string(path).ok());
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// Refuses to go on with a model of other dimensions than the checkpoint's: they would be written over its own.
+pub(crate) fn check_dimensions(then: &LlamaConfig, now: &LlamaConfig, checkpoint: &Path) -> Result<()> {
+    let table = |config| Ok::<_, anyhow::Error>(flat(&toml::Table::try_from(config)?));
+    let changed = differences(&table(then)?, &table(now)?);
+    ensure!(
+        changed.is_empty(),
+        "checkpoint `{}`: the model is another one: {}; set `model.weights` and `model.config` back, or start a new run",
+        checkpoint.display(),
+        changed.iter().map(|(_, change)| change.as_str()).collect::<Vec<_>>().join(", ")
+    );
+    Ok(())
+}
+
+/// Keys that may be others when a run goes on: where it computes, where its data lie (their content is compared), how it is measured and
+/// asked. `[train]` is compared with the checkpoint.
+const MAY_CHANGE: [&str; 8] = [
+    "run.dir",
+    "run.device",
+    "run.memory",
+    "data.root",
+    "data.expected_conversations",
+    "eval",
+    "infer",
+    "train",
+];
+
+/// Compares the recorded recipe of a run with the one that it goes on by. Other keys must be set on the command line, where
+/// `is_set` knows of them.
+pub(crate) fn check_recipe(plan: &Plan, is_set: impl Fn(&str) -> bool) -> Result<()> {
+    let Ok(text) = fs_err::read_to_string(plan.recipe.run.dir.join(RECIPE)) else { return Ok(()) };
+    let then: toml::Table = text.parse().unwrap_or_default();
+    let now = toml::Table::try_from(&plan.recipe)?;
+    for (key, change) in differences(&flat(&then), &flat(&now)) {
+        let may =
+            |name: &str| key == name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        if MAY_CHANGE.iter().any(|name| may(name)) {
+            continue;
+        }
+        ensure!(
+            is_set(&key),
+            "{change} in the recipe of this run; set it back, or say so again with `--set`"
+        );
+        tracing::warn!("{change} in the recipe of this run");
+    }
+    Ok(())
+}
+
+/// The values of a table under their whole names; lists are values.
+fn flat(table: &toml::Table) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(inner) => {
+                values.extend(flat(inner).into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+            }
+            other => drop(values.insert(name.clone(), other.to_string())),
+        }
+    }
+    values
+}
+
+/// Keys whose values differ, and how.
+fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let shown = |values: &BTreeMap<String, String>, key: &String| {
+        values.get(key).map_or_else(|| "is not set".to_owned(), |value| format!("is `{value}`"))
+    };
+    let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let changed = keys.into_iter().filter(|key| then.get(*key) != now.get(*key));
+    changed
+        .map(|key| {
+            let before = shown(then, key).replacen("is", "was", 1);
+            (key.clone(), format!("`{key}` {before} and {} now", shown(now, key)))
+        })
+        .collect()
 }
 
 /// Adds the scores of a trained model to the course of its run.

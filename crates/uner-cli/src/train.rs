@@ -220,6 +220,8 @@ pub(crate) fn begin(plan: &Plan, run: &Run, resumed: Option<Resumed>, device: &D
         let found = checkpoint::load_onto(path, adapter::base(plan), run.group, device)?;
         let state = found.state.clone();
         adapter::check_resumable(&found.model, plan, path)?;
+        run_folder::check_dimensions(&found.config, run.model_config, path)?;
+        run_folder::check_recipe(plan, |key| set.iter().any(|override_| override_.sets(key)))?;
         let progress = Progress::from(found);
         let is_set = |key: &str| set.iter().any(|override_| override_.sets(key));
         let longer = state.check_resumable(&run.state(&progress), run.store.len(), is_set, path)?;

@@ -93,7 +93,8 @@ pub fn add_negatives(example: &mut Example, inventory: &TypeInventory, config: &
 
 /// Absent types for a number of present ones.
 fn wanted(num_present: usize, ratio: f64, rng: &mut impl Rng) -> usize {
-    let expected = ratio * num_present.max(1) as f64;
+    // More than any inventory has, so that a number without measure stays one.
+    let expected = (ratio * num_present.max(1) as f64).min(1e15);
     let rounded = expected.floor() as usize + usize::from(rng.random_bool(expected.fract()));
     if num_present == 0 { rounded.max(1) } else { rounded }
 }

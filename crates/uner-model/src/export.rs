@@ -11,8 +11,8 @@ use safetensors::tensor::{SafeTensors, TensorView, View};
 
 use crate::adapter::{BASE_FILE, Base, CONFIG_FILE, PREFIX, peft};
 use crate::weights::{
-    Source, Tensors, WeightsError, dtype_of, open, read_config, stored, to_f32, write_config, write_file,
-    write_weights,
+    Source, Tensors, WeightsError, are_finite, dtype_of, open, read_config, stored, to_f32, write_config,
+    write_file, write_weights,
 };
 use crate::{Llama, LlamaConfig};
 
@@ -107,8 +107,7 @@ pub fn adapter(folder: &Path, dtype: Option<Dtype>, output: &Path) -> Result<(),
 struct AdapterFile {
     path: PathBuf,
     map: Mmap,
-    rank: usize,
-    scale: f64,
+    config: peft::PeftConfig,
 }
 
 /// The factors of an adapter that no layer has taken yet, by PEFT's names.
@@ -124,12 +123,13 @@ impl AdapterFile {
         Base::of(base)?.check(folder)?;
         let config = peft::read(folder)?;
         let (path, map) = peft::open(folder)?;
-        Ok(Self { path, map, rank: config.r, scale: config.scale() })
+        Ok(Self { path, map, config })
     }
 
     fn factors(&self) -> Result<AllFactors<'_>, WeightsError> {
-        let tensors = Tensors::of_file(&self.path, &self.map)?;
-        Ok(AllFactors { tensors, rank: self.rank, scale: self.scale })
+        let mut tensors = Tensors::of_file(&self.path, &self.map)?;
+        self.config.problems(tensors.names()).into_iter().for_each(|problem| tensors.note(problem));
+        Ok(AllFactors { tensors, rank: self.config.r, scale: self.config.scale() })
     }
 }
 
@@ -141,8 +141,14 @@ impl<'a> AllFactors<'a> {
         if !self.tensors.contains(&down) && !self.tensors.contains(&up) {
             return None;
         }
-        let down = self.tensors.take(&down, &[self.rank, *shape.get(1)?]);
-        let up = self.tensors.take(&up, &[shape[0], self.rank]);
+        let shapes = [[self.rank, *shape.get(1)?], [shape[0], self.rank]];
+        let [down, up] = [(down, shapes[0]), (up, shapes[1])].map(|(name, shape)| {
+            let view = self.tensors.take(&name, &shape);
+            if view.as_ref().is_some_and(|view| !are_finite(&to_f32(view))) {
+                self.tensors.note_not_finite(&name);
+            }
+            view
+        });
         Some(Factors { down: down?, up: up?, scale: self.scale })
     }
 }

@@ -124,6 +124,24 @@ fn assert_goes_on_from_the_second(outcome: &crate::Outcome, what: &str) {
 }
 
 #[test]
+fn a_step_without_its_manifest_or_with_an_empty_one_is_damaged() {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    let step = desk.path("run/step-000004");
+    for manifest in [None, Some("{}")] {
+        match manifest {
+            None => {
+                fs_err::remove_file(step.join("manifest.json")).unwrap();
+                fs_err::remove_file(step.join("state.json")).unwrap();
+            }
+            Some(text) => fs_err::write(step.join("manifest.json"), text).unwrap(),
+        }
+        desk.uner(&["verify", "run"]).fails(1, &["run/step-000004", "1 of 2 checkpoints"]);
+        assert_goes_on_from_the_second(desk.uner(&RESUME).succeeds(), &format!("{manifest:?}"));
+    }
+}
+
+#[test]
 fn a_run_without_a_name_for_its_latest_checkpoint_goes_on() {
     let desk = half_done();
     for damage in [None, Some("step-00000q"), Some("step-000004")] {

@@ -32,6 +32,7 @@ fn sizes_without_measure_are_refused_with_their_value() {
     dry(r#"data.train=[{dataset="demo",split="train",weight=1e9}]"#).fails(1, &["1000000000", "10000"]);
     // No more types are asked than there are.
     dry("data.negatives.ratio=1e18").succeeds();
+    dry("data.negatives.ratio=1e308").succeeds();
     dry("run.device=cuda:0-99999999999").fails(2, &["99999999999"]);
     let deep = crate::MODEL.lines().map(|line| match line.split_once(" = ") {
         Some(("num_hidden_layers", _)) => "num_hidden_layers = 1000000".to_owned(),
@@ -115,6 +116,17 @@ fn files_out_of_the_folder_are_not_read() {
 
 #[cfg(unix)]
 #[test]
+fn an_output_that_is_no_file_is_not_replaced() {
+    let desk = exported();
+    let pipe = desk.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    desk.uner(&["report", "run", "--output", "pipe"]).fails(1, &["`pipe` is not a regular file"]);
+    let kept = fs_err::metadata(&pipe).unwrap().file_type();
+    assert!(!kept.is_file() && !kept.is_dir());
+}
+
+#[cfg(unix)]
+#[test]
 fn pipes_and_devices_are_not_waited_for() {
     let desk = exported();
     let pipe = desk.path("pipe.jsonl");
@@ -175,11 +187,12 @@ fn control_characters_are_shown_as_escapes() {
         ]),
         desk.uner(&["predict", "--model", "run", "--text", evil, "--types", "a"]),
         desk.uner(&["predict", "--model", &named, "--text", "a", "--types", "a"]),
+        desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "a", "--device", "\u{9b}31mX"]),
         desk.uner(&["train", "--recipe", &named]),
     ];
     for outcome in shown {
         for text in [&outcome.stdout, &outcome.stderr] {
-            assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
+            assert!(!text.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{text:?}");
         }
     }
     assert!(!desk.read("run/eval/e-test/report.md").contains('\u{1b}'));

@@ -116,6 +116,23 @@ fn a_folder_with_a_run_is_refused_and_resumed() {
     assert_eq!(losses(&desk.read("run/metrics.jsonl")), metrics);
 
     let recipe = desk.read("run/recipe.toml");
+    let go_on = |from: &str, to: &str, more: &[&str]| {
+        desk.write("other.toml", &recipe.replace(from, to));
+        desk.uner(&[&["train", "--recipe", "other.toml", "--resume"], more].concat())
+    };
+    desk.write(
+        "long.toml",
+        &crate::MODEL.replace("max_position_embeddings = 512", "max_position_embeddings = 1024"),
+    );
+    let config = ("config = \"model.toml\"", "config = \"long.toml\"");
+    let parts = ["the model is another one", "`max_position_embeddings` was `512` and is `1024` now"];
+    go_on(config.0, config.1, &[]).fails(1, &parts);
+    go_on(config.0, config.1, &["--set", "model.config=long.toml"]).fails(1, &parts);
+    let passages = ("long_passages = \"error\"", "long_passages = \"drop\"");
+    go_on(passages.0, passages.1, &[]).fails(1, &["`data.long_passages` was `\"error\"`", "set it back"]);
+    let again = go_on(passages.0, passages.1, &["--set", "data.long_passages=drop"]);
+    assert!(again.succeeds().stderr.contains("`data.long_passages` was"), "{}", again.stderr);
+    desk.write("run/recipe.toml", &recipe);
     let other = desk.uner(&["train", "--recipe", "tiny", "--set", "train.lr=2e-3", "--resume"]);
     other.fails(1, &["`train.lr` was `0.001` and is now `0.002`"]);
     assert_eq!(desk.read("run/recipe.toml"), recipe, "a refused run leaves the folder as it was");

@@ -1,5 +1,6 @@
 //! `adapter_config.json`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Adapter;
 use crate::keys::{Keys, is_nothing};
-use crate::weights::{WeightsError, map_file};
+use crate::weights::{WeightsError, map_file, open_regular};
 
 /// The settings of an adapter, and what tells a folder that holds one.
 pub const CONFIG_FILE: &str = "adapter_config.json";
@@ -16,18 +17,15 @@ pub(crate) const TENSORS_FILE: &str = "adapter_model.safetensors";
 
 /// The factors as PEFT pickled them before.
 const PICKLED_FILE: &str = "adapter_model.bin";
-/// Keys that do not change what is computed from the factors in the file: where they came from, which layers had them, how they were
-/// trained.
-const KEYS_THAT_DO_NOT_MATTER: [&str; 22] = [
+/// Keys that do not change what is computed from the factors in the file: where they came from, how they were trained.
+const KEYS_THAT_DO_NOT_MATTER: [&str; 19] = [
     "arrow_config",
     "auto_mapping",
     "corda_config",
     "ensure_weight_tying",
     "eva_config",
-    "exclude_modules",
     "inference_mode",
     "layers_pattern",
-    "layers_to_transform",
     "loftq_config",
     "lora_ga_config",
     "megatron_config",
@@ -36,12 +34,14 @@ const KEYS_THAT_DO_NOT_MATTER: [&str; 22] = [
     "qalora_group_size",
     "revision",
     "runtime_config",
-    "target_modules",
     "task_type",
     "unsloth_version",
     "use_cache",
     "velora_config",
 ];
+/// Many times that of any adapter.
+const LARGEST_ALPHA: f64 = 1e6;
+
 /// Starts of the factors that leave the base as it is. Those that take something away from it (`PiSSA`, `OLoRA`, `CorDA`, `LoftQ`,
 /// LoRA-GA) make factors for another base than the one that the adapter names.
 const STARTS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
@@ -54,6 +54,10 @@ pub(crate) struct PeftConfig {
     lora_alpha: f64,
     pub(super) lora_dropout: f64,
     use_rslora: bool,
+    /// Which layers have factors: names, or a pattern, which says nothing here.
+    target_modules: Value,
+    exclude_modules: Value,
+    layers_to_transform: Value,
 }
 
 impl TryFrom<Map<String, Value>> for PeftConfig {
@@ -91,9 +95,15 @@ impl TryFrom<Map<String, Value>> for PeftConfig {
             lora_alpha: keys.need("lora_alpha")?,
             lora_dropout: keys.take("lora_dropout")?.unwrap_or(0.0),
             use_rslora: keys.take("use_rslora")?.unwrap_or(false),
+            target_modules: keys.take("target_modules")?.unwrap_or_default(),
+            exclude_modules: keys.take("exclude_modules")?.unwrap_or_default(),
+            layers_to_transform: keys.take("layers_to_transform")?.unwrap_or_default(),
         };
         if config.r == 0 {
             return Err("`r` is 0".to_owned());
+        }
+        if config.lora_alpha.abs() > LARGEST_ALPHA || config.lora_alpha.is_nan() {
+            return Err(format!("`lora_alpha` is {}, which is not that of an adapter", config.lora_alpha));
         }
         keys.finish(&KEYS_THAT_DO_NOT_MATTER)?;
         Ok(config)
@@ -101,6 +111,47 @@ impl TryFrom<Map<String, Value>> for PeftConfig {
 }
 
 impl PeftConfig {
+    /// Where the settings and the factors, by the names of their tensors, do not say the same: PEFT would leave such factors out, or
+    /// miss them.
+    pub(crate) fn problems<'a>(&self, tensors: impl Iterator<Item = &'a String>) -> Vec<String> {
+        let modules: BTreeSet<&str> = tensors.filter_map(|name| Some(name.split_once(".lora_")?.0)).collect();
+        let names = |list: &Value| -> Vec<String> {
+            let list = list.as_array().into_iter().flatten();
+            list.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let is = |module: &str, name: &String| module == name || module.ends_with(&format!(".{name}"));
+        let (targets, excluded) = (names(&self.target_modules), names(&self.exclude_modules));
+        let layers: Vec<u64> = match &self.layers_to_transform {
+            Value::Array(list) => list.iter().filter_map(Value::as_u64).collect(),
+            layer => layer.as_u64().into_iter().collect(),
+        };
+        let mut problems = Vec::new();
+        if modules.is_empty() {
+            problems.push("the file has no factors".to_owned());
+        }
+        for module in &modules {
+            let layer =
+                module.split_once(".layers.").and_then(|(_, rest)| rest.split('.').next()?.parse().ok());
+            let key = if !targets.is_empty() && !targets.iter().any(|name| is(module, name)) {
+                "target_modules"
+            } else if excluded.iter().any(|name| is(module, name)) {
+                "exclude_modules"
+            } else if !layers.is_empty() && layer.is_none_or(|layer: u64| !layers.contains(&layer)) {
+                "layers_to_transform"
+            } else {
+                continue;
+            };
+            problems.push(format!(
+                "`{module}` has factors, and `{key}` in `{CONFIG_FILE}` says that it has none"
+            ));
+        }
+        let without = targets.iter().filter(|name| !modules.iter().any(|module| is(module, name)));
+        problems.extend(without.map(|name| {
+            format!("`target_modules` in `{CONFIG_FILE}` names `{name}`, and no such layer has factors")
+        }));
+        problems
+    }
+
     /// What the adapter's term is multiplied by: `alpha / r`, or `alpha / sqrt(r)` for rank-stabilised adapters.
     pub(crate) fn scale(&self) -> f64 {
         let rank = self.r as f64;
@@ -111,7 +162,7 @@ impl PeftConfig {
 /// Reads the settings of an adapter.
 pub(crate) fn read(folder: &Path) -> Result<PeftConfig, WeightsError> {
     let path = folder.join(CONFIG_FILE);
-    let text = fs_err::read_to_string(&path)?;
+    let text = std::io::read_to_string(open_regular(&path)?)?;
     let file: Result<Map<String, Value>, _> = serde_json::from_str(&text);
     file.map_err(|error| error.to_string())
         .and_then(PeftConfig::try_from)

@@ -9,7 +9,7 @@ use super::attach::matrix;
 use super::fingerprint::{Base, base_form_of, base_of};
 use super::{Adapter, AdapterConfig, PREFIX, Target, peft};
 use crate::llama::{Linear, Matrix};
-use crate::weights::{self, Tensors, WeightsError, to_f32};
+use crate::weights::{self, Tensors, WeightsError, are_finite, to_f32};
 use crate::{Llama, LlamaConfig};
 
 /// Loads the adapter in `folder` onto its base: the one in `base`, or the one that the adapter names.
@@ -44,7 +44,9 @@ pub fn load_adapter(model: Llama, folder: &Path, device: &Device) -> Result<Llam
     let config = peft::read(folder)?;
     let scale = config.scale();
     let (path, map) = peft::open(folder)?;
-    let mut reader = Reader { tensors: Tensors::of_file(&path, &map)?, device };
+    let mut tensors = Tensors::of_file(&path, &map)?;
+    config.problems(tensors.names()).into_iter().for_each(|problem| tensors.note(problem));
+    let mut reader = Reader { tensors, device };
     let mut adapter = AdapterConfig {
         rank: config.r,
         alpha: scale * config.r as f64,
@@ -88,7 +90,10 @@ impl Reader<'_> {
     }
 
     fn factor(&mut self, name: &str, shape: [usize; 2]) -> Option<Matrix> {
-        let view = self.tensors.take(name, &shape)?;
-        Some(matrix(to_f32(&view), shape, self.device))
+        let values = to_f32(&self.tensors.take(name, &shape)?);
+        if !are_finite(&values) {
+            self.tensors.note_not_finite(name);
+        }
+        Some(matrix(values, shape, self.device))
     }
 }

@@ -147,6 +147,13 @@ fn kinds_that_are_not_computed_are_refused_with_file_and_key() {
         serde_json::json!({"target_parameters": ["experts"]}),
         serde_json::json!({"peft_type": "IA3"}),
         serde_json::json!({"r": 0}),
+        serde_json::json!({"lora_alpha": 1e308}),
+        // PEFT leaves out factors that the settings do not name, and misses those that are not there.
+        serde_json::json!({"target_modules": ["q_proj"]}),
+        serde_json::json!({"target_modules": ["q_proj", "down_proj", "lm_head"]}),
+        serde_json::json!({"exclude_modules": ["q_proj"]}),
+        serde_json::json!({"layers_to_transform": [1]}),
+        serde_json::json!({"layers_to_transform": 0}),
     ];
     for keys in refused {
         written.write(out.path()).unwrap();

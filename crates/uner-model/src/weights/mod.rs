@@ -10,11 +10,12 @@ mod tensors;
 mod write;
 
 pub use error::WeightsError;
+pub(crate) use files::open_regular;
 pub use files::{inside, write_safetensors};
 pub use host::HostTensor;
 pub use random::random;
+pub(crate) use read::{are_finite, map_file, open, to_f32, weight_files};
 pub use read::{load, load_frozen, read_config};
-pub(crate) use read::{map_file, open, to_f32, weight_files};
 pub(crate) use tensors::Tensors;
 pub use write::{MAX_SHARD_BYTES, dtype_of, save, write};
 pub(crate) use write::{stored, write_config, write_file, write_weights};

@@ -10,8 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::files::open_regular;
-use super::{Source, Tensors, WeightsError, inside, lasting};
+use super::{Source, Tensors, WeightsError, inside, lasting, open_regular};
 use crate::adapter::BaseForm;
 use crate::config::file::ends_of_generation;
 use crate::{Llama, LlamaConfig};
@@ -139,7 +138,7 @@ impl Source for Files<'_> {
             Some(view) => {
                 let values = to_f32(&view);
                 if !are_finite(&values) {
-                    self.tensors.note(format!("`{name}` holds numbers that are infinite or none (NaN)"));
+                    self.tensors.note_not_finite(name);
                 }
                 lasting(TensorData::new(values, shape), &self.device)
             }
@@ -150,7 +149,7 @@ impl Source for Files<'_> {
 }
 
 /// Whether all are numbers. Whole groups are looked at, which the compiler turns into vector instructions.
-fn are_finite(values: &[f32]) -> bool {
+pub(crate) fn are_finite(values: &[f32]) -> bool {
     values.chunks(1024).all(|group| group.iter().fold(true, |all, value| all & value.is_finite()))
 }
 

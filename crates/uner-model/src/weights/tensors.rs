@@ -87,6 +87,16 @@ impl<'a> Tensors<'a> {
         self.problems.push(problem);
     }
 
+    /// Adds that a tensor holds what is no number.
+    pub(crate) fn note_not_finite(&mut self, name: &str) {
+        self.note(format!("`{name}` holds numbers that are infinite or none (NaN)"));
+    }
+
+    /// The names of those that nobody has taken yet.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.left.keys()
+    }
+
     /// Whether something is wrong so far.
     pub(crate) fn has_problems(&self) -> bool {
         !self.problems.is_empty()

@@ -6,7 +6,7 @@ use super::guard::guarded;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::OnceLock;
-use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
+use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 
 /// Usual names, for a `tokenizer.json` that stands alone.
 const BOS: [&str; 3] = ["<s>", "<|begin_of_text|>", "<|startoftext|>"];
@@ -38,6 +38,14 @@ impl HuggingFace {
         plain.with_truncation(None).map_err(|error| error.to_string())?;
         plain.with_padding(None);
         plain.set_encode_special_tokens(true);
+        // For training a tokenizer's model: the same text would get other ids every time.
+        if let ModelWrapper::BPE(model) = plain.get_model()
+            && model.dropout.is_some_and(|dropout| dropout > 0.0)
+        {
+            let mut model = model.clone();
+            model.dropout = None;
+            plain.with_model(ModelWrapper::BPE(model));
+        }
         let inside = without_prefix(&plain)?;
         let mut tokenizer =
             Self { plain, inside, reads_prefix: false, special: [OnceLock::new(), OnceLock::new()], config };

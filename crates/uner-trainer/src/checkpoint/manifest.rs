@@ -42,6 +42,11 @@ pub(super) fn verify(folder: &Path, concern: impl Fn(&str) -> bool) -> Result<()
         Ok(manifest) => manifest,
         Err(error) => return refuse(format!("`manifest.json` is damaged ({error}); use an earlier one")),
     };
+    if let Some(file) =
+        ["state.json", "optimizer.safetensors"].iter().find(|file| !manifest.contains_key(**file))
+    {
+        return refuse(format!("`manifest.json` lacks `{file}`; use an earlier one"));
+    }
     for (file, expected) in manifest.into_iter().filter(|(file, _)| concern(file)) {
         let path = folder.join(&file);
         if !path.exists() {

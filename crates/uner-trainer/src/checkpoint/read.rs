@@ -9,6 +9,7 @@ use uner_model::adapter::CONFIG_FILE;
 use uner_model::{Llama, LlamaConfig, load_adapted};
 
 use super::manifest;
+use super::pointer::is_folder_name;
 use super::state::State;
 use crate::error::TrainError;
 use crate::group::Group;
@@ -96,7 +97,8 @@ pub fn load_model_onto(
 /// # Errors
 /// When it is unfinished or damaged.
 pub fn verify(folder: &Path) -> Result<(), TrainError> {
-    let is_ours = ["state.json", "manifest.json"].iter().any(|file| folder.join(file).exists());
+    let is_ours = ["state.json", "manifest.json"].iter().any(|file| folder.join(file).exists())
+        || folder.file_name().is_some_and(|name| is_folder_name(&name.to_string_lossy()));
     if is_ours { manifest::verify(folder, |_| true) } else { Ok(()) }
 }
 
