@@ -182,7 +182,11 @@ fn rope(keys: &mut Keys, positions: usize) -> Result<(f64, Option<RopeScaling>),
     }
     let [first, second] = rescalings;
     let scaling = agreed(&["rope_scaling", "rope_parameters"], first, second)?.flatten();
-    Ok((theta.unwrap_or(10_000.0), scaling))
+    let theta = theta.unwrap_or(10_000.0);
+    if matches!(scaling, Some(RopeScaling::Yarn { .. })) && theta <= 1.0 {
+        return Err(format!("`rope_theta` is {theta}: yarn divides by its logarithm"));
+    }
+    Ok((theta, scaling))
 }
 
 /// The rescaling that a table describes; `None` for the type `default`. `original` is a context length given elsewhere.
@@ -227,7 +231,33 @@ fn rescaling(
         }
     };
     table.finish(&ROPE_KEYS_THAT_DO_NOT_MATTER)?;
+    scaling.map_or(Ok(()), |scaling| check_scaling(name, scaling))?;
     Ok(scaling)
+}
+
+/// Frequencies are divided by these numbers, or by the difference of two.
+fn check_scaling(name: &str, scaling: RopeScaling) -> Result<(), String> {
+    let numbers = match scaling {
+        RopeScaling::Linear { factor } => vec![("factor", factor)],
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, .. } => vec![
+            ("factor", factor),
+            ("low_freq_factor", low_freq_factor),
+            ("high_freq_factor", high_freq_factor - low_freq_factor),
+        ],
+        RopeScaling::Yarn { factor, beta_fast, beta_slow, attention_factor, .. } => vec![
+            ("factor", factor),
+            ("beta_fast", beta_fast),
+            ("beta_slow", beta_slow),
+            ("attention_factor", attention_factor),
+        ],
+    };
+    match numbers.into_iter().find(|(_, number)| !(*number > 0.0 && number.is_finite())) {
+        Some(("high_freq_factor", _)) => {
+            Err(format!("`{name}.high_freq_factor` is not above `low_freq_factor`"))
+        }
+        Some((key, number)) => Err(format!("`{name}.{key}` is {number}; it must be a positive number")),
+        None => Ok(()),
+    }
 }
 
 /// Equation 22 of the paper, or what the file says.

@@ -127,6 +127,24 @@ fn rescalings_that_are_not_computed_or_contradict_each_other_are_refused() {
         &["long_factor"],
     );
     refused(&json!({"rope_scaling": {"factor": 2.0}}), &["`rope_scaling.factor` is 2.0"]);
+    // What transformers divides by.
+    refused(
+        &json!({"rope_scaling": {"rope_type": "linear", "factor": 0.0}}),
+        &["`rope_scaling.factor` is 0"],
+    );
+    refused(
+        &json!({"rope_scaling": {"rope_type": "yarn", "factor": -2.0}}),
+        &["`rope_scaling.factor` is -2"],
+    );
+    refused(
+        &json!({"rope_theta": 1.0, "rope_scaling": {"rope_type": "yarn", "factor": 2.0}}),
+        &["`rope_theta` is 1"],
+    );
+    for (low, high, key) in [(0.0, 4.0, "low_freq_factor"), (4.0, 4.0, "high_freq_factor")] {
+        let table =
+            json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": low, "high_freq_factor": high});
+        refused(&json!({"rope_scaling": table}), &[key]);
+    }
     refused(
         &json!({"rope_scaling": {"rope_type": "linear", "type": "yarn", "factor": 2.0}}),
         &["linear", "yarn", "contradict"],
