@@ -117,6 +117,10 @@ impl TrainConfig {
                 return problem(key, "must be at least 0 and below 1", value);
             }
         }
+        // A duration holds no more, and a thousand years are enough.
+        if let Some(checkpoint) = self.checkpoint.filter(|checkpoint| checkpoint.minutes > 525_600_000.0) {
+            return problem("checkpoint.minutes", "must be less than a thousand years", checkpoint.minutes);
+        }
         if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
             return problem("weight_decay", "must not be negative", self.weight_decay);
         }

@@ -37,9 +37,7 @@ impl<'a> Saves<'a> {
     /// Whether the step or the clock says that it is time.
     pub(crate) fn due(&self, step: u64) -> bool {
         let config = self.run.config;
-        // More minutes than there are in a duration are never over.
-        let duration = |minutes: f64| Duration::try_from_secs_f64(60.0 * minutes).unwrap_or(Duration::MAX);
-        let pause = config.checkpoint.map(|checkpoint| duration(checkpoint.minutes));
+        let pause = config.checkpoint.map(|checkpoint| Duration::from_secs_f64(60.0 * checkpoint.minutes));
         step.is_multiple_of(config.save_every)
             || step == self.run.total_steps()
             || pause.is_some_and(|pause| self.last.elapsed() >= pause)

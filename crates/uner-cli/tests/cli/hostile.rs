@@ -33,6 +33,8 @@ fn sizes_without_measure_are_refused_with_their_value() {
     // No more types are asked than there are.
     dry("data.negatives.ratio=1e18").succeeds();
     dry("data.negatives.ratio=1e308").succeeds();
+    desk.train(&["train.checkpoint={minutes=1e300}"])
+        .fails(2, &["train.checkpoint.minutes", "thousand years"]);
     dry("run.device=cuda:0-99999999999").fails(2, &["99999999999"]);
     let deep = crate::MODEL.lines().map(|line| match line.split_once(" = ") {
         Some(("num_hidden_layers", _)) => "num_hidden_layers = 1000000".to_owned(),
