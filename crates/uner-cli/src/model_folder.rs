@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use uner_data::regular;
 use uner_infer::{Generator, InferConfig, Predictor};
 use uner_model::{Llama, LlamaConfig};
 use uner_prompt::{Template, Tokenizer};
@@ -103,7 +104,7 @@ fn template(folder: &Path, named: Option<&str>) -> Result<Template> {
     match named {
         Some(name) => Ok(Template::load(name)?),
         None if file.exists() => {
-            Ok(Template::parse(&fs_err::read_to_string(&file)?, &file.display().to_string())?)
+            Ok(Template::parse(&regular::read_to_string(&file)?, &file.display().to_string())?)
         }
         None => bail!(
             "`{}` has no `{TEMPLATE}`; name the template the model was trained with by `--template` (`official` for the \
@@ -118,5 +119,5 @@ fn infer_config(folder: &Path) -> Result<InferConfig> {
     if !file.exists() {
         return Ok(InferConfig { max_new_tokens: MAX_NEW_TOKENS, batch_size: BATCH_SIZE });
     }
-    toml::from_str(&fs_err::read_to_string(&file)?).with_context(|| format!("`{}`", file.display()))
+    toml::from_str(&regular::read_to_string(&file)?).with_context(|| format!("`{}`", file.display()))
 }

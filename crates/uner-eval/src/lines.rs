@@ -29,7 +29,7 @@ pub(crate) fn read<T: DeserializeOwned>(
     path: &Path,
     expected: &'static str,
 ) -> Result<impl Iterator<Item = Result<(Place, T), EvalError>>, EvalError> {
-    let lines = BufReader::new(fs_err::File::open(path)?).lines();
+    let lines = BufReader::new(uner_data::regular::open(path)?).lines();
     let path = path.to_owned();
     Ok(lines.enumerate().filter_map(move |(index, line)| {
         let place = Place { path: path.clone(), line: index + 1 };

@@ -204,7 +204,7 @@ fn plain(id: &Value) -> String {
 }
 
 fn read_items(path: &Path) -> Result<Vec<Item>, EvalError> {
-    let text = fs_err::read_to_string(path)?;
+    let text = uner_data::regular::read_to_string(path)?;
     let items: Vec<Item> =
         lines::from_python(text.trim_start_matches(lines::MARK)).map_err(|error| EvalError::Line {
             path: path.to_owned(),

@@ -142,8 +142,13 @@ fn pipes_and_devices_are_not_waited_for() {
         desk.uner(&["data", "stats", "e.toml", "--root", ".", "--split", split])
             .fails(1, &["not a regular file"]);
     }
+    desk.uner(&["score", "--bio", "zero"]).fails(1, &["not a regular file"]);
+    desk.uner(&["score", "--bio", "pipe.jsonl"]).fails(1, &["not a regular file"]);
+    fs_err::remove_file(desk.path("run/latest")).unwrap();
+    std::os::unix::fs::symlink(&pipe, desk.path("run/latest")).unwrap();
+    predict(&desk, "run").fails(1, &["latest", "not a regular file"]);
     desk.uner(&["train", "--recipe", "zero.toml"]).fails(2, &["zero.toml"]);
-    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+    for name in ["config.json", "tokenizer.json", "model.safetensors", "template.toml", "infer.toml"] {
         let (file, kept) = (desk.path("model").join(name), desk.path("kept"));
         fs_err::rename(&file, &kept).unwrap();
         std::os::unix::fs::symlink(&pipe, &file).unwrap();

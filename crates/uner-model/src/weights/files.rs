@@ -28,7 +28,7 @@ pub fn inside(folder: &Path, name: &str) -> Result<PathBuf, WeightsError> {
 ///
 /// # Errors
 /// When it is not a regular file, or cannot be opened.
-pub(crate) fn open_regular(path: &Path) -> std::io::Result<fs_err::File> {
+pub fn open_regular(path: &Path) -> std::io::Result<fs_err::File> {
     match fs_err::metadata(path) {
         Ok(found) if !found.is_file() => {
             Err(std::io::Error::other(format!("`{}` is not a regular file", path.display())))

@@ -10,8 +10,7 @@ mod tensors;
 mod write;
 
 pub use error::WeightsError;
-pub(crate) use files::open_regular;
-pub use files::{inside, write_safetensors};
+pub use files::{inside, open_regular, write_safetensors};
 pub use host::HostTensor;
 pub use random::random;
 pub(crate) use read::{are_finite, map_file, open, to_f32, weight_files};

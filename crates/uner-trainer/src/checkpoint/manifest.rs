@@ -1,10 +1,11 @@
 //! Size and checksum of every file of a checkpoint.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use uner_model::weights::open_regular;
 
 use crate::error::TrainError;
 
@@ -38,10 +39,11 @@ pub(super) fn verify(folder: &Path, concern: impl Fn(&str) -> bool) -> Result<()
     if !path.exists() {
         return refuse("it has no `manifest.json`, so it was never finished; use an earlier one".to_owned());
     }
-    let manifest: BTreeMap<String, Entry> = match serde_json::from_slice(&fs_err::read(&path)?) {
-        Ok(manifest) => manifest,
-        Err(error) => return refuse(format!("`manifest.json` is damaged ({error}); use an earlier one")),
-    };
+    let manifest: BTreeMap<String, Entry> =
+        match serde_json::from_reader(BufReader::new(open_regular(&path)?)) {
+            Ok(manifest) => manifest,
+            Err(error) => return refuse(format!("`manifest.json` is damaged ({error}); use an earlier one")),
+        };
     if let Some(file) =
         ["state.json", "optimizer.safetensors"].iter().find(|file| !manifest.contains_key(**file))
     {
@@ -68,7 +70,7 @@ fn name(path: &Path) -> String {
 }
 
 fn measure(path: &Path) -> Result<Entry, TrainError> {
-    let mut file = fs_err::File::open(path)?;
+    let mut file = open_regular(path)?;
     let mut checksum = crc32fast::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;

@@ -1,6 +1,9 @@
 //! `latest` and `best`: small files that name a checkpoint of the same folder.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use uner_model::weights::open_regular;
 
 use crate::error::TrainError;
 
@@ -81,7 +84,9 @@ fn read(run: &Path, pointer: &str) -> Result<Option<PathBuf>, TrainError> {
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = fs_err::read(&path)?;
+    // A name is short, whatever the file is.
+    let mut bytes = Vec::new();
+    open_regular(&path)?.take(100).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     let name = text.trim();
     let refuse = |path: PathBuf, problem: String| Err(TrainError::Checkpoint { path, problem });
