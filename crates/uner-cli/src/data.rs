@@ -43,8 +43,8 @@ pub(crate) fn validate(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "{} examples, {} entities", found.num_examples, found.num_entities)?;
     }
     notes::tell(&found.notes);
-    for doubt in found.doubts.to_string().lines() {
-        tracing::warn!("probably a slip: {doubt}");
+    for warning in found.warnings.to_string().lines() {
+        tracing::warn!("probably a slip: {warning}");
     }
     if !problems.is_empty() {
         bail!("split `{}` of `{}` has {} problems", args.split, dataset.name, found.num_problems());

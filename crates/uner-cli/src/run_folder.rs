@@ -13,7 +13,7 @@
 //!                   eval/demo-test/    the same three files of `uner eval`
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -139,15 +139,18 @@ fn recorded_recipe(model: &Path) -> toml::Table {
 
 /// Refuses to go on with a model of other dimensions than the checkpoint's: they would be written over its own.
 pub(crate) fn check_dimensions(then: &LlamaConfig, now: &LlamaConfig, checkpoint: &Path) -> Result<()> {
-    let table = |config| Ok::<_, anyhow::Error>(flat(&toml::Table::try_from(config)?));
-    let changed = differences(&table(then)?, &table(now)?);
+    let changed = checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?);
     ensure!(
         changed.is_empty(),
         "checkpoint `{}`: the model is another one: {}; set `model.weights` and `model.config` back, or start a new run",
         checkpoint.display(),
-        changed.iter().map(|(_, change)| change.as_str()).collect::<Vec<_>>().join(", ")
+        changed.iter().map(change).collect::<Vec<_>>().join(", ")
     );
     Ok(())
+}
+
+fn change((key, then, now): &(String, String, String)) -> String {
+    format!("`{key}` was `{then}` and is now `{now}`")
 }
 
 /// Keys that may be others when a run goes on: where it computes, where its data lie (their content is compared), how it is measured and
@@ -169,48 +172,17 @@ pub(crate) fn check_recipe(plan: &Plan, is_set: impl Fn(&str) -> bool) -> Result
     let Ok(text) = fs_err::read_to_string(plan.recipe.run.dir.join(RECIPE)) else { return Ok(()) };
     let then: toml::Table = text.parse().unwrap_or_default();
     let now = toml::Table::try_from(&plan.recipe)?;
-    for (key, change) in differences(&flat(&then), &flat(&now)) {
-        let may =
-            |name: &str| key == name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-        if MAY_CHANGE.iter().any(|name| may(name)) {
+    for changed in checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?) {
+        let (key, change) = (&changed.0, change(&changed));
+        let covers =
+            |name: &&str| key == name || key.strip_prefix(*name).is_some_and(|rest| rest.starts_with('.'));
+        if MAY_CHANGE.iter().any(covers) {
             continue;
         }
-        ensure!(
-            is_set(&key),
-            "{change} in the recipe of this run; set it back, or say so again with `--set`"
-        );
+        ensure!(is_set(key), "{change} in the recipe of this run; set it back, or say so again with `--set`");
         tracing::warn!("{change} in the recipe of this run");
     }
     Ok(())
-}
-
-/// The values of a table under their whole names; lists are values.
-fn flat(table: &toml::Table) -> BTreeMap<String, String> {
-    let mut values = BTreeMap::new();
-    for (name, value) in table {
-        match value {
-            toml::Value::Table(inner) => {
-                values.extend(flat(inner).into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
-            }
-            other => drop(values.insert(name.clone(), other.to_string())),
-        }
-    }
-    values
-}
-
-/// Keys whose values differ, and how.
-fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let shown = |values: &BTreeMap<String, String>, key: &String| {
-        values.get(key).map_or_else(|| "is not set".to_owned(), |value| format!("is `{value}`"))
-    };
-    let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-    let changed = keys.into_iter().filter(|key| then.get(*key) != now.get(*key));
-    changed
-        .map(|key| {
-            let before = shown(then, key).replacen("is", "was", 1);
-            (key.clone(), format!("`{key}` {before} and {} now", shown(now, key)))
-        })
-        .collect()
 }
 
 /// Adds the scores of a trained model to the course of its run.

@@ -9,7 +9,6 @@ mod brat;
 mod columns;
 pub mod dataset;
 pub mod demo;
-pub mod doubts;
 mod encoding;
 mod error;
 pub mod example;
@@ -29,6 +28,7 @@ pub mod stream;
 mod text;
 pub mod validate;
 mod visible;
+pub mod warnings;
 
 pub use dataset::Dataset;
 pub use error::{DataError, Problem};

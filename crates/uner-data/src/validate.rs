@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use crate::{DataError, Dataset, Notes, doubts::Doubts, error::Kind, read, stats::fingerprint};
+use crate::{DataError, Dataset, Notes, error::Kind, read, stats::fingerprint, warnings::Warnings};
 
 /// What a whole reading found.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Validation {
     /// What was read, but not exactly.
     pub notes: Notes,
     /// What was read and is probably a slip.
-    pub doubts: Doubts,
+    pub warnings: Warnings,
 }
 
 /// Problems of one kind that are kept; of the others there is a number.
@@ -71,7 +71,7 @@ pub fn validate(dataset: &Dataset, split: &str, root: &Path) -> Result<Validatio
             Ok(example) => {
                 found.num_examples += 1;
                 found.num_entities += example.entities.len();
-                found.doubts.look(&example);
+                found.warnings.look(&example);
                 if !ids.insert(fingerprint(&example.id)) {
                     let (dataset, split) = (dataset.name.clone(), split.to_owned());
                     kinds.add(DataError::RepeatedId { dataset, split, id: example.id }, &mut found.problems);
@@ -80,7 +80,7 @@ pub fn validate(dataset: &Dataset, split: &str, root: &Path) -> Result<Validatio
             Err(error) => kinds.add(error, &mut found.problems),
         }
     }
-    found.doubts.finish();
+    found.warnings.finish();
     found.more = kinds.more();
     found.notes = examples.notes().clone();
     Ok(found)

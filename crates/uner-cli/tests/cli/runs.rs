@@ -125,11 +125,12 @@ fn a_folder_with_a_run_is_refused_and_resumed() {
         &crate::MODEL.replace("max_position_embeddings = 512", "max_position_embeddings = 1024"),
     );
     let config = ("config = \"model.toml\"", "config = \"long.toml\"");
-    let parts = ["the model is another one", "`max_position_embeddings` was `512` and is `1024` now"];
+    let parts = ["the model is another one", "`max_position_embeddings` was `512` and is now `1024`"];
     go_on(config.0, config.1, &[]).fails(1, &parts);
     go_on(config.0, config.1, &["--set", "model.config=long.toml"]).fails(1, &parts);
     let passages = ("long_passages = \"error\"", "long_passages = \"drop\"");
-    go_on(passages.0, passages.1, &[]).fails(1, &["`data.long_passages` was `\"error\"`", "set it back"]);
+    go_on(passages.0, passages.1, &[])
+        .fails(1, &["`data.long_passages` was `error` and is now `drop`", "set it back"]);
     let again = go_on(passages.0, passages.1, &["--set", "data.long_passages=drop"]);
     assert!(again.succeeds().stderr.contains("`data.long_passages` was"), "{}", again.stderr);
     desk.write("run/recipe.toml", &recipe);

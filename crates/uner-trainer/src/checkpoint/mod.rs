@@ -24,6 +24,6 @@ mod writer;
 pub use pointer::{all, best, latest, point_best};
 pub use read::{Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_companions};
 pub use snapshot::Snapshot;
-pub use state::{FORMAT_VERSION, RunId, State};
+pub use state::{FORMAT_VERSION, RunId, State, changed_keys};
 pub use write::{prune, save, sweep};
 pub use writer::Writer;

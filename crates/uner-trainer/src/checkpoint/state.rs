@@ -142,29 +142,33 @@ impl State {
 }
 
 /// The keys of two configurations that differ, with both values, but for those that may.
-fn differences(
-    then: &TrainConfig,
-    now: &TrainConfig,
-) -> impl Iterator<Item = (String, String, String)> + use<> {
+fn differences(then: &TrainConfig, now: &TrainConfig) -> Vec<(String, String, String)> {
     let [then, now] = [then, now].map(|config| {
         // Not to write it means the defaults.
         let config = TrainConfig { precision: Some(config.precision.unwrap_or_default()), ..config.clone() };
-        let mut keys = BTreeMap::new();
-        let value = serde_json::to_value(config).expect("a configuration is JSON");
-        for (key, value) in
-            value.as_object().into_iter().flatten().filter(|(key, _)| !MAY_DIFFER.contains(&key.as_str()))
-        {
-            flatten(&format!("train.{key}"), value, &mut keys);
+        let mut value = serde_json::to_value(config).expect("a configuration is JSON");
+        if let Value::Object(table) = &mut value {
+            table.retain(|key, _| !MAY_DIFFER.contains(&key.as_str()));
         }
+        serde_json::json!({"train": value})
+    });
+    changed_keys(&then, &now)
+}
+
+/// The keys of two tables whose values differ, by their whole names such as `train.lr`, with both values as text; a list is one
+/// value, and what is not there is `not set`.
+pub fn changed_keys(then: &Value, now: &Value) -> Vec<(String, String, String)> {
+    let [then, now] = [then, now].map(|value| {
+        let mut keys = BTreeMap::new();
+        flatten("", value, &mut keys);
         keys
     });
-    let all: BTreeSet<String> = then.keys().chain(now.keys()).cloned().collect();
-    let shown =
-        |keys: &BTreeMap<String, String>, key: &str| keys.get(key).map_or(UNSET, String::as_str).to_owned();
-    all.into_iter()
-        .map(move |key| (shown(&then, &key), shown(&now, &key), key))
-        .filter(|(then, now, _)| then != now)
-        .map(|(then, now, key)| (key, then, now))
+    let all: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let shown = |keys: &BTreeMap<String, String>, key: &String| {
+        keys.get(key).map_or(UNSET, String::as_str).to_owned()
+    };
+    let changed = all.into_iter().filter(|key| then.get(*key) != now.get(*key));
+    changed.map(|key| (key.clone(), shown(&then, key), shown(&now, key))).collect()
 }
 
 /// Every value of a table under its whole name.
@@ -172,7 +176,8 @@ fn flatten(name: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(table) => {
             for (key, value) in table {
-                flatten(&format!("{name}.{key}"), value, keys);
+                let whole = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                flatten(&whole, value, keys);
             }
         }
         Value::String(text) => drop(keys.insert(name.to_owned(), text.clone())),

@@ -5,11 +5,13 @@ use std::{
     fmt,
 };
 
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+
 use crate::{Example, Span, visible};
 
-/// A kind of doubt.
+/// A kind of warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Doubt {
+pub enum Warning {
     /// A span that begins or ends between two letters or digits of one word.
     CutWord,
     /// An entity that shares characters with one before it.
@@ -22,7 +24,7 @@ pub enum Doubt {
     AlikeTypes,
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for Warning {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::CutWord => "spans that begin or end inside a word",
@@ -34,19 +36,19 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// The doubts of a split: how often each kind, and the first.
+/// The warnings of a split: how often each kind, and the first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Doubts {
-    by_kind: BTreeMap<Doubt, (usize, String)>,
+pub struct Warnings {
+    by_kind: BTreeMap<Warning, (usize, String)>,
     types: BTreeSet<String>,
 }
 
-impl Doubts {
+impl Warnings {
     /// Looks at an example.
     pub(crate) fn look(&mut self, example: &Example) {
         let characters: Vec<char> = example.text.chars().collect();
         if example.text.trim().is_empty() {
-            self.add(Doubt::EmptyText, || example.id.clone());
+            self.add(Warning::EmptyText, || example.id.clone());
         }
         let mut entities: Vec<_> =
             example.entities.iter().filter_map(|entity| Some((entity.span?, entity))).collect();
@@ -55,17 +57,17 @@ impl Doubts {
         for (span, entity) in entities {
             let place = || format!("`{}` in {}", entity.text, example.id);
             if cuts_word(&characters, span) {
-                self.add(Doubt::CutWord, place);
+                self.add(Warning::CutWord, place);
             }
             if span.start < end {
-                self.add(Doubt::Overlap, place);
+                self.add(Warning::Overlap, place);
             }
             end = end.max(span.end);
         }
         let names = example.entities.iter().map(|entity| &entity.entity_type).chain(&example.queries);
         for name in names {
             if name.trim().is_empty() {
-                self.add(Doubt::EmptyType, || example.id.clone());
+                self.add(Warning::EmptyType, || example.id.clone());
             }
             if !self.types.contains(name) {
                 self.types.insert(name.clone());
@@ -80,25 +82,25 @@ impl Doubts {
             alike.entry(name.to_lowercase()).or_default().push(name);
         }
         for names in alike.into_values().filter(|names| names.len() > 1) {
-            self.add(Doubt::AlikeTypes, || format!("`{}`", names.join("`, `")));
+            self.add(Warning::AlikeTypes, || format!("`{}`", names.join("`, `")));
         }
     }
 
-    fn add(&mut self, doubt: Doubt, place: impl FnOnce() -> String) {
-        self.by_kind.entry(doubt).or_insert_with(|| (0, place())).0 += 1;
+    fn add(&mut self, warning: Warning, place: impl FnOnce() -> String) {
+        self.by_kind.entry(warning).or_insert_with(|| (0, place())).0 += 1;
     }
 
     /// How often there is one of this kind.
-    pub fn count(&self, doubt: Doubt) -> usize {
-        self.by_kind.get(&doubt).map_or(0, |(count, _)| *count)
+    pub fn count(&self, warning: Warning) -> usize {
+        self.by_kind.get(&warning).map_or(0, |(count, _)| *count)
     }
 }
 
 /// One line a kind: ``3 x spans that begin or end inside a word (first: `ldhof` in 7)``.
-impl fmt::Display for Doubts {
+impl fmt::Display for Warnings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (doubt, (count, first)) in &self.by_kind {
-            writeln!(out, "{count} x {doubt} (first: {})", visible(first))?;
+        for (warning, (count, first)) in &self.by_kind {
+            writeln!(out, "{count} x {warning} (first: {})", visible(first))?;
         }
         Ok(())
     }
@@ -107,9 +109,17 @@ impl fmt::Display for Doubts {
 fn cuts_word(text: &[char], span: Span) -> bool {
     let inside = |at: usize| {
         let before = at.checked_sub(1).and_then(|before| text.get(before));
-        before.zip(text.get(at)).is_some_and(|(before, after)| joins(*before) && joins(*after))
+        // A mark belongs to the character before it.
+        before
+            .zip(text.get(at))
+            .is_some_and(|(before, after)| is_mark(*after) || joins(*before) && joins(*after))
     };
     inside(span.start) || inside(span.end)
+}
+
+/// Whether a character is an accent or a vowel sign that combines with the one before it.
+fn is_mark(character: char) -> bool {
+    character.general_category_group() == GeneralCategoryGroup::Mark
 }
 
 /// Whether a character is part of a word that blanks part from others. Chinese, Japanese, Thai, Lao, Khmer, Burmese and Tibetan
@@ -125,7 +135,7 @@ fn joins(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Doubt, Doubts};
+    use super::{Warning, Warnings};
     use crate::{Entity, Example, Span};
 
     fn example(text: &str, spans: &[(usize, usize, &str)]) -> Example {
@@ -144,27 +154,28 @@ mod tests {
 
     #[test]
     fn slips_are_found_and_good_spans_are_not() {
-        let mut doubts = Doubts::default();
-        doubts.look(&example(
+        let mut warnings = Warnings::default();
+        warnings.look(&example(
             "Zoë Veldhof, B2B-Leiter; 東京都に住む",
             &[(0, 3, "person"), (4, 11, "person"), (25, 27, "city")],
         ));
-        doubts.look(&example("It's Ann's", &[(5, 8, "person")]));
-        doubts.finish();
-        assert_eq!(doubts.to_string(), "");
+        warnings.look(&example("It's Ann's", &[(5, 8, "person")]));
+        warnings.finish();
+        assert_eq!(warnings.to_string(), "");
 
-        doubts.look(&example("Zoë Veldhof", &[(1, 3, "Person"), (4, 11, "person"), (4, 9, " ")]));
-        doubts.look(&example(" \n", &[]));
-        doubts.finish();
-        for (doubt, count) in [
-            (Doubt::CutWord, 2),
-            (Doubt::Overlap, 1),
-            (Doubt::EmptyText, 1),
-            (Doubt::EmptyType, 1),
-            (Doubt::AlikeTypes, 1),
+        warnings.look(&example("Zoë Veldhof", &[(1, 3, "Person"), (4, 11, "person"), (4, 9, " ")]));
+        warnings.look(&example("Zoe\u{308}", &[(0, 3, "person")]));
+        warnings.look(&example(" \n", &[]));
+        warnings.finish();
+        for (warning, count) in [
+            (Warning::CutWord, 3),
+            (Warning::Overlap, 1),
+            (Warning::EmptyText, 1),
+            (Warning::EmptyType, 1),
+            (Warning::AlikeTypes, 1),
         ] {
-            assert_eq!(doubts.count(doubt), count, "{doubt}");
+            assert_eq!(warnings.count(warning), count, "{warning}");
         }
-        assert!(doubts.to_string().contains("(first: `oë` in 7)"), "{doubts}");
+        assert!(warnings.to_string().contains("(first: `oë` in 7)"), "{warnings}");
     }
 }
