@@ -71,7 +71,8 @@ impl Store {
         let has_mark = bytes.starts_with(b"\xef\xbb\xbf");
         let mut decoded = if has_mark { MARK.to_string().into_bytes() } else { Vec::new() };
         let input = encoding.decode(Box::new(Cursor::new(bytes)));
-        let malformed = |line, problem| DataError::Malformed { file: path.clone(), line, problem };
+        let malformed =
+            |line, problem| DataError::Malformed { file: path.clone(), line, record: None, problem };
         input
             .map_err(|error| named(&path, &error))?
             .map_err(|problem| malformed(1, problem))?
@@ -149,6 +150,7 @@ impl BratReader {
         let base = |name: &Path| name.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (text_file, annotation_file) = (self.store.path(&name("txt")), self.store.path(&name("ann")));
         let mut context = Context {
+            record: None,
             dataset: context.dataset,
             notes: &mut *context.notes,
             further: &mut *context.further,

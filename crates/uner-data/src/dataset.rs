@@ -40,8 +40,11 @@ pub struct Dataset {
     pub drop: Vec<String>,
     /// How the files are written.
     pub format: Format,
-    /// The files of each split, relative to the data root.
+    /// The files of each split, relative to the description's file, or to the data root where it has none of its own.
     pub splits: IndexMap<String, Files>,
+    /// The folder of the description's file, where it is a user's own.
+    #[serde(skip)]
+    pub folder: Option<PathBuf>,
 }
 
 /// From labels to natural-language types.
@@ -160,7 +163,7 @@ impl Dataset {
         found
     }
 
-    /// The paths of a split's files under a data root.
+    /// The paths of a split's files: in the folder of the description's own file, else under a data root.
     ///
     /// # Errors
     /// [`DataError::UnknownSplit`].
@@ -177,6 +180,7 @@ impl Dataset {
             Files::One(file) => std::slice::from_ref(file),
             Files::Many(files) => files,
         };
+        let root = self.folder.as_deref().unwrap_or(root);
         Ok(files.iter().map(|file| self.file(file, root)).collect())
     }
 

@@ -3,7 +3,7 @@
 use std::mem::{Discriminant, discriminant};
 use std::path::{Path, PathBuf};
 
-use crate::{format::Offsets, visible};
+use crate::{format::Offsets, visible, visible::is_hidden};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -12,12 +12,14 @@ pub enum DataError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// A place in a data file that cannot be read. Readers go on after it.
-    #[error("{}:{line}: {}", shown(file), visible(&problem.to_string()))]
+    #[error("{}:{line}: {}{}", shown(file), record_name(*record), middle_cut(visible(&problem.to_string())))]
     Malformed {
         /// The file.
         file: PathBuf,
         /// Its line, from 1.
         line: usize,
+        /// Its record in a JSON array, from 1.
+        record: Option<usize>,
         /// What is wrong there.
         problem: Problem,
     },
@@ -60,8 +62,9 @@ pub enum DataError {
     },
     /// A data file does not exist.
     #[error(
-        "`{}` does not exist (split `{split}` of dataset `{dataset}`); how to get it: {obtain}",
-        shown(path)
+        "`{}` does not exist (split `{split}` of dataset `{dataset}`); {}",
+        absolute(path),
+        how_to_get(obtain)
     )]
     MissingFile {
         /// The dataset.
@@ -70,7 +73,7 @@ pub enum DataError {
         split: String,
         /// Where the file was looked for.
         path: PathBuf,
-        /// How to get the dataset, from its description.
+        /// How to get the dataset, from its description; may be empty.
         obtain: String,
     },
     /// Two examples of a split with the same identifier.
@@ -100,6 +103,36 @@ pub enum DataError {
 
 fn shown(path: &Path) -> String {
     visible(&path.to_string_lossy())
+}
+
+/// The whole path: a relative one says too little where several folders are in play.
+fn absolute(path: &Path) -> String {
+    shown(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+}
+
+/// What to do about a file that is not there.
+fn how_to_get(obtain: &str) -> String {
+    if obtain.is_empty() {
+        "put it there, or correct `[splits]` of the description".to_owned()
+    } else {
+        format!("how to get it: {obtain}")
+    }
+}
+
+fn record_name(record: Option<usize>) -> String {
+    record.map_or_else(String::new, |number| format!("record {number}: "))
+}
+
+/// A message without the middle of a value that would fill the screen; what is wrong and what to do stand at its ends.
+fn middle_cut(message: String) -> String {
+    const END: usize = 400;
+    let num_characters = message.chars().count();
+    if num_characters <= 2 * END {
+        return message;
+    }
+    let start: String = message.chars().take(END).collect();
+    let end: String = message.chars().skip(num_characters - END).collect();
+    format!("{start} … {} characters … {end}", num_characters - 2 * END)
 }
 
 /// A message of several lines that quotes a file.
@@ -153,6 +186,12 @@ pub enum Problem {
          `[format]`, or convert the file: `iconv -f utf-16 -t utf-8`"
     )]
     Utf16,
+    /// A line or record that would fill the memory.
+    #[error("the {what} has more than 64 MiB; cut the file where its records end")]
+    Long {
+        /// `line` or `record`.
+        what: &'static str,
+    },
     /// Lines that do not end with LF or CRLF.
     #[error(
         "the row holds `\r`: its file's lines end with {}, not with `\n` or `\r\n`; convert them: `{}`: `{row}`",
@@ -185,7 +224,8 @@ pub enum Problem {
     },
     /// A label without a natural-language type.
     #[error(
-        "label `{label}` is not in the dataset's description; add `\"{label}\" = \"its name in plain words\"` to its `[types]` or `\"{label}\"` to its `drop`"
+        "label `{label}` is not in the dataset's description; add `\"{0}\" = \"its name in plain words\"` to its `[types]` or `\"{0}\"` to its `drop`",
+        toml_key(label)
     )]
     UnknownLabel {
         /// The label.
@@ -254,6 +294,19 @@ pub enum Problem {
          files are no documents, or to `\"empty\"` where they have no entities"
     )]
     Unannotated(String),
+}
+
+/// A label between the quotes of TOML, whose escapes are not Rust's.
+fn toml_key(label: &str) -> String {
+    let mut key = String::with_capacity(label.len());
+    for character in label.chars() {
+        match character {
+            '"' | '\\' => key.extend(['\\', character]),
+            _ if is_hidden(character) => key.extend(format!("\\U{:08X}", u32::from(character)).chars()),
+            _ => key.push(character),
+        }
+    }
+    key
 }
 
 fn unit_hint(fits: Option<Offsets>) -> String {

@@ -1,5 +1,6 @@
 //! One passage with its gold entities: the value every reader produces.
 
+use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
 
 /// A half-open range of characters (Unicode scalar values, not bytes) of a text.
@@ -58,12 +59,8 @@ pub struct Example {
 impl Example {
     /// An example whose queries are the types of its entities, in order of first occurrence.
     pub fn new(id: String, text: String, entities: Vec<Entity>) -> Self {
-        let mut queries: Vec<String> = Vec::new();
-        for entity in &entities {
-            if !queries.contains(&entity.entity_type) {
-                queries.push(entity.entity_type.clone());
-            }
-        }
+        let types: IndexSet<&String> = entities.iter().map(|entity| &entity.entity_type).collect();
+        let queries = types.into_iter().cloned().collect();
         Self { id, text, entities, queries }
     }
 

@@ -19,7 +19,7 @@ pub enum Format {
     /// JSON Lines, or one JSON array, of texts and their spans.
     Jsonl(Jsonl),
     /// Label Studio's JSON and JSON-MIN.
-    LabelStudio(Export),
+    LabelStudio(LabelStudio),
     /// spaCy's training data, and what `Doc.to_json` and the tool `docs_to_json` write (a `.spacy` file through them).
     Spacy(Export),
     /// Prodigy's `db-out`.
@@ -46,10 +46,8 @@ impl Format {
             Self::Columns(format) => format.encoding,
             Self::Instructuie(format) => format.encoding,
             Self::Jsonl(format) => format.encoding,
-            Self::LabelStudio(format)
-            | Self::Spacy(format)
-            | Self::Prodigy(format)
-            | Self::Doccano(format) => format.encoding,
+            Self::LabelStudio(format) => format.encoding,
+            Self::Spacy(format) | Self::Prodigy(format) | Self::Doccano(format) => format.encoding,
             Self::Conversations(format) => format.encoding,
             Self::Queries(format) => format.encoding,
             Self::Gliner(format) => format.encoding,
@@ -226,6 +224,21 @@ impl Default for Jsonl {
         let (offsets, encoding) = (Offsets::default(), Encoding::default());
         Self { text, entities, start, end, label, mention, id, offsets, encoding }
     }
+}
+
+/// Label Studio's exports.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelStudio {
+    /// Key of the text in a task's `data`, where that is not `text` and the task has further strings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// What `start` and `end` count.
+    #[serde(default, skip_serializing_if = "Offsets::is_default")]
+    pub offsets: Offsets,
+    /// The encoding of the files.
+    #[serde(default, skip_serializing_if = "Encoding::is_default")]
+    pub encoding: Encoding,
 }
 
 /// The export of an annotation tool; its keys are the tool's.

@@ -7,7 +7,10 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::{DataError, encoding::Encoding, read::Context, regular};
+use crate::{DataError, Problem, encoding::Encoding, read::Context, regular};
+
+/// Bytes of a line or of a JSON record, at most: a book has a million, and more is no text.
+pub(crate) const MOST_BYTES: u64 = 64 << 20;
 
 /// A buffered file as UTF-8, without a byte order mark.
 pub(crate) type Input = Box<dyn BufRead + Send>;
@@ -21,7 +24,7 @@ pub(crate) fn open(file: &Path, encoding: Encoding) -> Result<Input, DataError> 
         Box::new(raw)
     };
     let decoded = encoding.decode(plain).map_err(|error| named(file, &error))?;
-    decoded.map_err(|problem| DataError::Malformed { file: file.to_owned(), line: 1, problem })
+    decoded.map_err(|problem| DataError::Malformed { file: file.to_owned(), line: 1, record: None, problem })
 }
 
 /// The lines of an input without their ends (LF or CRLF).
@@ -44,7 +47,7 @@ impl Lines {
             return None;
         }
         self.buffer.clear();
-        match self.input.by_ref().read_until(b'\n', &mut self.buffer) {
+        match self.input.by_ref().take(MOST_BYTES).read_until(b'\n', &mut self.buffer) {
             Ok(0) => {
                 self.finished = true;
                 return None;
@@ -56,6 +59,10 @@ impl Lines {
             }
         }
         self.number += 1;
+        if self.buffer.len() as u64 == MOST_BYTES && self.buffer.last() != Some(&b'\n') {
+            self.finished = true;
+            return Some(Err(context.malformed(self.number, Problem::Long { what: "line" })));
+        }
         let mut line = self.buffer.as_slice();
         line = line.strip_suffix(b"\n").unwrap_or(line);
         line = line.strip_suffix(b"\r").unwrap_or(line);

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How absent types are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// None are.
@@ -25,6 +25,7 @@ pub enum Strategy {
     /// Every type of the inventory is equally likely.
     Uniform,
     /// A type is as likely as it is frequent in the inventory.
+    #[default]
     Frequency,
     /// All absent types of the inventory, in its order: for supervised data, whose annotators looked for every label.
     ClosedWorld,
@@ -35,6 +36,7 @@ pub enum Strategy {
 #[serde(deny_unknown_fields)]
 pub struct NegativeConfig {
     /// How they are drawn.
+    #[serde(default)]
     pub strategy: Strategy,
     /// Absent types for each present one; the fraction left over is a chance of one more. A passage without entities
     /// counts as having one present type and gets at least one absent one, so that it asks something. Absent types
@@ -44,6 +46,12 @@ pub struct NegativeConfig {
     /// Whether absent types that the data itself asks are left out first, so that the strategy alone decides which are asked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drop_asked: bool,
+}
+
+impl Default for NegativeConfig {
+    fn default() -> Self {
+        Self { strategy: Strategy::default(), ratio: one(), drop_asked: false }
+    }
 }
 
 fn one() -> f64 {

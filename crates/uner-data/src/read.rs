@@ -18,7 +18,7 @@ use crate::{
     lines,
 };
 
-/// Opens a split of a dataset. Paths of the description are relative to `root`.
+/// Opens a split of a dataset. Paths of a description without a file of its own are relative to `root`.
 ///
 /// # Errors
 /// An invalid description, an unknown split or a missing file. What is wrong inside the files comes as items of
@@ -31,7 +31,7 @@ pub fn read(dataset: &Dataset, split: &str, root: &Path) -> Result<Examples, Dat
             dataset: dataset.name.clone(),
             split: split.to_owned(),
             path: missing.clone(),
-            obtain: if dataset.obtain.is_empty() { "unknown".to_owned() } else { dataset.obtain.clone() },
+            obtain: dataset.obtain.clone(),
         });
     }
     let reader: Option<(PathBuf, Box<dyn Reader>)> = match &dataset.format {
@@ -113,6 +113,7 @@ impl Examples {
                     notes: &mut self.notes,
                     further: &mut self.further,
                     file,
+                    record: None,
                 };
                 if let Some(item) = reader.next(&mut context) {
                     return Some(item);
@@ -180,9 +181,12 @@ fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
         Format::Jsonl(keys) => {
             Box::new(SpanReader::new(Source::Keys(keys.clone()), keys.offsets, file, input()?)?)
         }
-        Format::LabelStudio(export) => {
-            Box::new(SpanReader::new(Source::LabelStudio, export.offsets, file, input()?)?)
-        }
+        Format::LabelStudio(export) => Box::new(SpanReader::new(
+            Source::LabelStudio(export.text.clone()),
+            export.offsets,
+            file,
+            input()?,
+        )?),
         Format::Spacy(export) => Box::new(SpanReader::new(Source::Spacy, export.offsets, file, input()?)?),
         Format::Prodigy(export) => {
             Box::new(SpanReader::new(Source::Prodigy, export.offsets, file, input()?)?)
@@ -209,6 +213,8 @@ pub(crate) struct Context<'a> {
     pub(crate) notes: &'a mut Notes,
     pub(crate) further: &'a mut VecDeque<DataError>,
     pub(crate) file: &'a Path,
+    /// The number of the record that is read, from 1, in a JSON array: an array may be one line.
+    pub(crate) record: Option<usize>,
 }
 
 impl Context<'_> {
@@ -217,7 +223,7 @@ impl Context<'_> {
     }
 
     pub(crate) fn malformed(&self, line: usize, problem: Problem) -> DataError {
-        DataError::Malformed { file: self.file.to_owned(), line, problem }
+        DataError::Malformed { file: self.file.to_owned(), line, record: self.record, problem }
     }
 
     /// An example, or the first of its problems; the others are given after it.

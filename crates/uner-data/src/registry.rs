@@ -30,7 +30,9 @@ pub fn names() -> Vec<&'static str> {
 /// [`Dataset::from_toml`].
 pub fn find(name: &str) -> Result<Dataset, DataError> {
     if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
-        return Dataset::from_toml(&regular::read_to_string(Path::new(name))?, name);
+        let mut dataset = Dataset::from_toml(&regular::read_to_string(Path::new(name))?, name)?;
+        dataset.folder = Path::new(name).parent().map(Path::to_owned);
+        return Ok(dataset);
     }
     let Some(text) = BUILTIN.get_file(format!("{name}.toml")).and_then(|file| file.contents_utf8()) else {
         return Err(DataError::UnknownDataset { name: name.to_owned(), nearest: nearest(name).to_owned() });

@@ -16,7 +16,7 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-fn is_hidden(character: char) -> bool {
+pub(crate) fn is_hidden(character: char) -> bool {
     if character.is_ascii() {
         return character.is_ascii_control();
     }

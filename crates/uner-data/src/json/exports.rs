@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
+    annotators::Annotators,
     plain,
     spans::{Mention, Row, mentions, string},
 };
@@ -13,26 +14,29 @@ use crate::{
     read::Context,
 };
 
-/// Label Studio's JSON (`data`, `annotations`) or JSON-MIN (the text and the lists of labelled spans). Of several
-/// annotations of a text, the ground truth is taken, or else the first.
+/// Label Studio's JSON (`data`, `annotations`) or JSON-MIN (the text and the lists of labelled spans, one record for each
+/// annotation). Of several annotations of a text, the ground truth is taken, or else the first.
 pub(super) fn label_studio(
     record: &Value,
+    text_key: Option<&str>,
+    annotators: &mut Annotators,
     line: usize,
     context: &mut Context<'_>,
 ) -> Result<Vec<Row>, String> {
     let record = object(record)?;
     let id = record.get("id").map_or_else(String::new, plain);
     let Some(data) = record.get("data").and_then(Value::as_object) else {
+        let text = string(record, text_key.unwrap_or("text"))?;
+        if annotators.is_further((&id, &text), record, ["annotation_id", "annotator"]) {
+            context.note(Note::FurtherAnnotation, line);
+            return Ok(Vec::new());
+        }
         let listed: Vec<&Value> = record.values().filter_map(Value::as_array).flatten().collect();
-        return Ok(vec![Row {
-            id,
-            text: string(record, "text")?,
-            mentions: regions(&listed, line, context),
-        }]);
+        return Ok(vec![Row { id, text, mentions: regions(&listed, line, context) }]);
     };
-    let text = match string(data, "text") {
-        Ok(text) => text,
-        Err(message) => only_string(data).ok_or(message)?,
+    let text = match text_key {
+        Some(key) => string(data, key)?,
+        None => string(data, "text").or_else(|message| only_string(data, message))?,
     };
     let annotations = ["annotations", "completions"].iter().find_map(|key| record.get(*key)?.as_array());
     let is_set = |annotation: &Value, key: &str| annotation.get(key).and_then(Value::as_bool) == Some(true);
@@ -81,10 +85,17 @@ fn region(value: &Value) -> Vec<Result<Mention, String>> {
     found
 }
 
-fn only_string(data: &Map<String, Value>) -> Option<String> {
-    let mut strings = data.values().filter_map(Value::as_str);
-    let first = strings.next()?;
-    strings.next().is_none().then(|| first.to_owned())
+fn only_string(data: &Map<String, Value>, message: String) -> Result<String, String> {
+    let strings: Vec<(&String, &str)> =
+        data.iter().filter_map(|(key, value)| Some((key, value.as_str()?))).collect();
+    match strings[..] {
+        [] => Err(message),
+        [(_, text)] => Ok(text.to_owned()),
+        _ => {
+            let keys: Vec<String> = strings.iter().map(|(key, _)| format!("`text = \"{key}\"`")).collect();
+            Err(format!("{message}; set one of {} in the description's `[format]`", keys.join(", ")))
+        }
+    }
 }
 
 /// spaCy's pair `[text, {"entities": […]}]`, a document as `Doc.to_json` writes it, or the paragraphs of its older
@@ -165,10 +176,20 @@ fn places(text: &str, words: &[String]) -> Result<Vec<(i64, i64)>, String> {
 }
 
 /// A task of Prodigy. One that was rejected or ignored says nothing about its text.
-pub(super) fn prodigy(record: &Value, line: usize, context: &mut Context<'_>) -> Result<Vec<Row>, String> {
+pub(super) fn prodigy(
+    record: &Value,
+    annotators: &mut Annotators,
+    line: usize,
+    context: &mut Context<'_>,
+) -> Result<Vec<Row>, String> {
     let record = object(record)?;
     if record.get("answer").and_then(Value::as_str).is_some_and(|answer| answer != "accept") {
         context.note(Note::NotAccepted, line);
+        return Ok(Vec::new());
+    }
+    let text = string(record, "text")?;
+    if annotators.is_further(&text, record, ["_annotator_id", "_session_id"]) {
+        context.note(Note::FurtherAnnotation, line);
         return Ok(Vec::new());
     }
     let listed = record.get("spans").and_then(Value::as_array).into_iter().flatten();
@@ -179,7 +200,7 @@ pub(super) fn prodigy(record: &Value, line: usize, context: &mut Context<'_>) ->
         context.note(Note::OtherRegion, line);
     }
     let mentions = taken.into_iter().flat_map(|value| mentions(value, &Jsonl::default())).collect();
-    Ok(vec![Row { id: String::new(), text: string(record, "text")?, mentions }])
+    Ok(vec![Row { id: String::new(), text, mentions }])
 }
 
 /// A document of doccano: `label` or `labels` with arrays, or `entities` with objects; older versions call the text

@@ -1,5 +1,6 @@
 //! JSON formats. Arrays are read element by element, JSON Lines line by line.
 
+mod annotators;
 pub(crate) mod conversations;
 mod distinct;
 mod exports;

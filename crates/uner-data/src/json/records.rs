@@ -62,13 +62,16 @@ impl Records {
     /// The next record and its line. A record that is not a `T` is an error; the next call goes on after it.
     pub(super) fn next<T: DeserializeOwned>(
         &mut self,
-        context: &Context<'_>,
+        context: &mut Context<'_>,
     ) -> Option<Result<(usize, T), DataError>> {
         let record = match self {
             Self::Array(elements) => elements.next(context)?,
             Self::Lines { lines, index } => next_line(lines, index, context)?,
         };
-        Some(record.and_then(|record| Ok((record.line, record.parse(context)?))))
+        Some(record.and_then(|record| {
+            context.record = matches!(self, Self::Array(_)).then_some(record.index + 1);
+            Ok((record.line, record.parse(context)?))
+        }))
     }
 }
 
@@ -101,20 +104,16 @@ impl Record {
         let json = std::str::from_utf8(&self.bytes).expect("every line of it is UTF-8");
         let strict = python::strict(json).map_err(|(at, message)| {
             let before = json[..at].bytes().filter(|byte| *byte == b'\n').count();
-            context.malformed(self.line + before, Problem::Json(self.message(&message)))
+            context.malformed(self.line + before, Problem::Json(message))
         })?;
         serde_json::from_str(&strict).map_err(|error| self.error(&strict, &error, context))
-    }
-
-    fn message(&self, message: &str) -> String {
-        format!("record {}: {message}", self.index + 1)
     }
 
     /// serde's place is inside the record; the file's is what helps.
     fn error(&self, json: &str, error: &serde_json::Error, context: &Context<'_>) -> DataError {
         let message = error.to_string();
         let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-        let mut message = self.message(message);
+        let mut message = message.to_owned();
         if error.is_syntax() {
             let written = json.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
             let at = written.floor_char_boundary(error.column().saturating_sub(1));
@@ -223,6 +222,9 @@ impl Elements {
             let Some(byte) = self.peek()? else { return Ok(Err("the file ends inside a record")) };
             if depth == 0 && !in_string && matches!(byte, b',' | b']') {
                 break;
+            }
+            if bytes.len() as u64 == lines::MOST_BYTES {
+                return Ok(Err("the record has more than 64 MiB; cut the file where its records end"));
             }
             bytes.push(byte);
             self.bump(byte);

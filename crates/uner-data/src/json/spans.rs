@@ -4,7 +4,7 @@ use std::{collections::VecDeque, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{Records, distinct::Distinct, exports, plain};
+use super::{Records, annotators::Annotators, distinct::Distinct, exports, plain};
 use crate::{
     DataError, Example, Problem, Span,
     format::{Jsonl, Offsets},
@@ -17,7 +17,8 @@ use crate::{
 /// Who wrote a file, and so where its records have what.
 pub(crate) enum Source {
     Keys(Jsonl),
-    LabelStudio,
+    /// With the key of the text, where the description names one.
+    LabelStudio(Option<String>),
     Spacy,
     Prodigy,
     Doccano,
@@ -67,8 +68,9 @@ pub(crate) struct SpanReader {
     source: Source,
     offsets: Offsets,
     records: Records,
-    /// Further texts of the last record, with its line.
-    rows: VecDeque<(usize, Row)>,
+    /// Further texts of the last record, with its line and number.
+    rows: VecDeque<(usize, Option<usize>, Row)>,
+    annotators: Annotators,
 }
 
 impl SpanReader {
@@ -81,17 +83,18 @@ impl SpanReader {
         if file.extension().is_some_and(|extension| extension == "spacy") {
             let message = "a `.spacy` file is binary: write its documents as JSON Lines with `json.dumps(doc.to_json())`";
             let problem = Problem::Json(message.to_owned());
-            return Err(DataError::Malformed { file: file.to_owned(), line: 1, problem });
+            return Err(DataError::Malformed { file: file.to_owned(), line: 1, record: None, problem });
         }
         let records = Records::detect(input).map_err(|error| lines::named(file, &error))?;
-        Ok(Self { source, offsets, records, rows: VecDeque::new() })
+        Ok(Self { source, offsets, records, rows: VecDeque::new(), annotators: Annotators::default() })
     }
 }
 
 impl Reader for SpanReader {
     fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
         loop {
-            if let Some((line, row)) = self.rows.pop_front() {
+            if let Some((line, record, row)) = self.rows.pop_front() {
+                context.record = record;
                 return Some(example(row, self.offsets, line, context));
             }
             let (line, Distinct(record)) = match self.records.next(context)? {
@@ -100,13 +103,15 @@ impl Reader for SpanReader {
             };
             let rows = match &self.source {
                 Source::Keys(keys) => row(&record, keys).map(|row| vec![row]),
-                Source::LabelStudio => exports::label_studio(&record, line, context),
+                Source::LabelStudio(text) => {
+                    exports::label_studio(&record, text.as_deref(), &mut self.annotators, line, context)
+                }
                 Source::Spacy => exports::spacy(&record, line, context),
-                Source::Prodigy => exports::prodigy(&record, line, context),
+                Source::Prodigy => exports::prodigy(&record, &mut self.annotators, line, context),
                 Source::Doccano => exports::doccano(&record).map(|row| vec![row]),
             };
             match rows {
-                Ok(rows) => self.rows.extend(rows.into_iter().map(|row| (line, row))),
+                Ok(rows) => self.rows.extend(rows.into_iter().map(|row| (line, context.record, row))),
                 Err(message) => return Some(Err(context.malformed(line, Problem::Json(message)))),
             }
         }

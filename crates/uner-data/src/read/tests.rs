@@ -112,7 +112,7 @@ fn spans_must_be_inside_and_what_they_say() {
         [
             "file:2: span 0..5 of `city` is not inside the text of 4 characters",
             "file:3: span 0..3 is `Rom`, not `Rome`",
-            "file:6: record 5: EOF while parsing an object",
+            "file:6: EOF while parsing an object",
             "file:7: the row has no string `text`",
         ]
     );
@@ -166,6 +166,17 @@ fn conversations_keep_their_queries_and_refuse_what_breaks_the_protocol() {
         ]
     );
     assert_eq!(found(&items[5]), [person("Jo", Some((0, 2)))]);
+}
+
+#[test]
+fn a_message_is_short_and_its_hint_can_be_pasted() {
+    let dataset = dataset(SPANS, "types = { city = \"city\" }");
+    let row = |label: &str| serde_json::json!({"text": "Rome", "entities": [[0, 4, label]]}).to_string();
+    let (items, _) = items(&dataset, &format!("{}\n{}", row("ci\u{a0}\"ty\""), row(&"x".repeat(3_000_000))));
+    let hint = items[0].as_ref().unwrap_err();
+    assert!(hint.contains(r#"add `"ci\U000000A0\"ty\"" = "its"#), "{hint}");
+    let long = items[1].as_ref().unwrap_err();
+    assert!(long.len() < 1000 && long.ends_with("`drop`"), "{long}");
 }
 
 #[test]

@@ -31,6 +31,21 @@ fn label_studio() {
 }
 
 #[test]
+fn label_studio_with_several_strings_needs_the_key_of_the_text() {
+    let task = r#"[{"id": 1, "data": {"body": "Ruvel", "title": "News"}, "annotations": [{"result": []}]},
+        {"id": 2, "data": {"body": "Ruvel", "title": "News"}, "annotations": [{"result": []}]}]"#
+        .replace('\n', "");
+    let (named, _) = items(&dataset("kind = \"label-studio\"\ntext = \"body\"", ""), &task);
+    assert_eq!(texts(&named), [("Ruvel", vec![]), ("Ruvel", vec![])]);
+    let (unnamed, _) = items(&dataset("kind = \"label-studio\"", ""), &task);
+    assert_eq!(
+        unnamed[1].as_ref().unwrap_err(),
+        "file:1: record 2: the row has no string `text`; set one of `text = \"body\"`, `text = \"title\"` in the \
+         description's `[format]`"
+    );
+}
+
+#[test]
 fn label_studio_min() {
     let row = r#"{"id": 1, "text": "Ruvel Systems", "label": [{"start": 0, "end": 5, "text": "Ruvel", "labels": ["ORG"]}]}"#;
     for format in ["kind = \"label-studio\"", "kind = \"jsonl\"\nentities = \"label\""] {
@@ -39,6 +54,13 @@ fn label_studio_min() {
             assert_eq!(texts(&items), [("Ruvel Systems", vec![RUVEL])], "{format}");
         }
     }
+    let annotators = format!(
+        "[{}, {}]",
+        row.replace("\"id\"", "\"annotator\": 1, \"id\""),
+        row.replace("\"id\"", "\"annotator\": 2, \"id\"")
+    );
+    let (taken, notes) = items(&dataset("kind = \"label-studio\"", ""), &annotators);
+    assert_eq!((texts(&taken).len(), notes.count(&Note::FurtherAnnotation)), (1, 1));
     let wrong = row.replace("\"end\": 5", "\"end\": 6");
     let (items, _) = items(&dataset("kind = \"label-studio\"", ""), &wrong.replace("Ruvel S", "🚀uvel S"));
     assert_eq!(items[0].as_ref().unwrap_err(), "file:1: span 0..6 is `🚀uvel `, not `Ruvel`");
@@ -71,10 +93,11 @@ fn prodigy() {
     let rows = r#"{"text": "Ruvel Systems", "spans": [{"start": 0, "end": 5, "label": "ORG", "token_start": 0}], "answer": "accept"}
         {"text": "b", "spans": [], "answer": "reject"}
         {"text": "c", "answer": "ignore"}
-        {"text": "d", "answer": "accept"}"#;
+        {"text": "d", "answer": "accept", "_session_id": "ner-ann"}
+        {"text": "d", "answer": "accept", "_session_id": "ner-bob"}"#;
     let (items, notes) = items(&dataset("kind = \"prodigy\"", ""), rows);
     assert_eq!(texts(&items), [("Ruvel Systems", vec![RUVEL]), ("d", vec![])]);
-    assert_eq!(notes.count(&Note::NotAccepted), 2);
+    assert_eq!((notes.count(&Note::NotAccepted), notes.count(&Note::FurtherAnnotation)), (2, 1));
 }
 
 #[test]

@@ -129,27 +129,27 @@ fn slips_of_json_are_named() {
              `container = \"lines\"` in the description's `[format]`"
                 .to_owned(),
         ),
-        (CONVERSATIONS, "[\n".to_owned(), format!("file:1: record 1: EOF while parsing a list{array}")),
+        (CONVERSATIONS, "[\n".to_owned(), format!("file:1: EOF while parsing a list{array}")),
         (
             SPANS,
             "{\"text\":\n1}".to_owned(),
-            "file:1: record 1: EOF while parsing a value".to_owned(),
+            "file:1: EOF while parsing a value".to_owned(),
         ),
         (
             SPANS,
             r#"{"text": "Ines \ud83d Okart", "entities": []}"#.to_owned(),
-            "file:1: record 1: the lone surrogate `\\ud83d` is half of a character; write the character, or both halves"
+            "file:1: the lone surrogate `\\ud83d` is half of a character; write the character, or both halves"
                 .to_owned(),
         ),
         (
             SPANS,
             r#"{"text": "Bo", "text": "Al", "entities": []}"#.to_owned(),
-            "file:1: record 1: the key `text` occurs twice in one object".to_owned(),
+            "file:1: the key `text` occurs twice in one object".to_owned(),
         ),
         (
             SPANS,
             r#"{"text": 'Bo', "entities": []}"#.to_owned(),
-            "file:1: record 1: expected value in column 10 (`'Bo', \"entit`)".to_owned(),
+            "file:1: expected value in column 10 (`'Bo', \"entit`)".to_owned(),
         ),
         (
             instructuie,
