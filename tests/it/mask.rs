@@ -237,7 +237,7 @@ fn rendered_official() {
 #[test]
 fn training_is_prompt_then_answer() {
     let tokenizer = small_tokenizer();
-    for name in Template::names().filter(|name| *name != "official") {
+    for name in Template::names().filter(|name| !["official", "chat"].contains(name)) {
         let template = Template::load(name).expect("built in");
         let conversation = tim_cook();
         let tokens = encode(&conversation, &template, &tokenizer).expect("well-formed");

@@ -97,13 +97,13 @@ proptest! {
             Message::assistant(answer),
         ];
         let conversation = Conversation { messages };
-        // The released code leaves blanks to SentencePiece.
-        for name in Template::names().filter(|name| *name != "official") {
+        // The released code leaves blanks to SentencePiece; a chat template is a model's.
+        for name in Template::names().filter(|name| !["official", "chat"].contains(name)) {
             let template = Template::load(name).unwrap();
             let rendered = text(&render(&conversation, &template).unwrap());
             for (kind, tokenizer) in &*TOKENIZERS {
                 let tokens = encode(&conversation, &template, tokenizer).unwrap();
-                prop_assert_eq!(text(&decode(&tokens, tokenizer).unwrap()), &*rendered, "{} {}", name, kind);
+                prop_assert_eq!(text(&decode(&tokens, &template, tokenizer).unwrap()), &*rendered, "{} {}", name, kind);
             }
         }
     }
@@ -122,7 +122,7 @@ fn byte_level_tokenizers_see_the_blanks_of_the_template() {
     ];
     let conversation = Conversation { messages };
     let tokens = encode(&conversation, &template, &tokenizer).unwrap();
-    let segments = decode(&tokens, &tokenizer).unwrap();
+    let segments = decode(&tokens, &template, &tokenizer).unwrap();
     assert!(
         text(&segments).ends_with(
             "provided text. USER: Text: Ines Okart joined Ruvel Systems. ASSISTANT: I've read this text.⏎\

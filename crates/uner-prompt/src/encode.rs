@@ -1,5 +1,6 @@
 //! Segments → token ids, with the loss mask built alongside.
 
+use crate::chat::Chat;
 use crate::conversation::{Conversation, Segment, Tokens};
 use crate::error::PromptError;
 use crate::render::{render, render_prompt};
@@ -16,7 +17,10 @@ pub fn encode(
     template: &Template,
     tokenizer: &Tokenizer,
 ) -> Result<Tokens, PromptError> {
-    encode_segments(&render(conversation, template)?, template, tokenizer)
+    match Chat::of(template, tokenizer) {
+        Some(chat) => chat.encode(conversation),
+        None => encode_segments(&render(conversation, template)?, template, tokenizer),
+    }
 }
 
 /// Encodes the prompt that asks the last user turn; generation continues right behind the last id.
@@ -28,27 +32,36 @@ pub fn encode_prompt(
     template: &Template,
     tokenizer: &Tokenizer,
 ) -> Result<Vec<u32>, PromptError> {
+    if let Some(chat) = Chat::of(template, tokenizer) {
+        return chat.encode_prompt(conversation);
+    }
     Ok(encode_segments(&render_prompt(conversation, template)?, template, tokenizer)?.ids)
 }
 
-/// Tokens as text: the segments that differ in loss, and those that an end of turn parts. For every tokenizer that keeps
+/// Tokens as text: the segments that differ in loss, and those that an end of turn parts; of chat templates with their special tokens.
+/// For every tokenizer that keeps
 /// blanks, and every template but those that leave blanks to SentencePiece (`trailing_space_token`), they are together the text of
 /// [`render`]'s segments.
 ///
 /// # Errors
 /// An id is not in the vocabulary.
-pub fn decode(tokens: &Tokens, tokenizer: &Tokenizer) -> Result<Vec<Segment>, TokenizerError> {
+pub fn decode(
+    tokens: &Tokens,
+    template: &Template,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<Segment>, TokenizerError> {
     let labelled: Vec<(u32, bool)> =
         tokens.ids.iter().copied().zip(tokens.loss_mask.iter().copied()).collect();
+    let is_chat = template.chat_template.is_some();
     let mut segments = Vec::new();
-    for turn in labelled.split_inclusive(|(id, _)| *id == tokenizer.eos()) {
+    for turn in labelled.split_inclusive(|(id, _)| *id == tokenizer.eos() && !is_chat) {
         // Only a text as a whole reads back with the right blanks: each segment is what its tokens add to it.
         let (mut ids, mut read) = (Vec::with_capacity(turn.len()), String::new());
         for run in turn.chunk_by(|a, b| a.1 == b.1) {
             ids.extend(run.iter().map(|(id, _)| *id));
-            let text = tokenizer.decode(&ids)?;
+            let text = if is_chat { tokenizer.decode_with_special(&ids) } else { tokenizer.decode(&ids) }?;
             let added = text.strip_prefix(&read).unwrap_or(&text).to_owned();
-            let end_of_turn = ids.last() == Some(&tokenizer.eos());
+            let end_of_turn = !is_chat && ids.last() == Some(&tokenizer.eos());
             segments.push(Segment { text: added, trained: run[0].1, end_of_turn });
             read = text;
         }

@@ -58,6 +58,9 @@ pub enum PromptError {
         /// The parser's message.
         reason: String,
     },
+    /// A model has no chat template, or conversations cannot be trained by it.
+    #[error("{0}")]
+    Chat(String),
     /// A file cannot be read.
     #[error(transparent)]
     Io(#[from] std::io::Error),

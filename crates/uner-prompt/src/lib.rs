@@ -11,6 +11,7 @@
 //! SentencePiece's `tokenizer.model`, or is trained on the spot.
 
 pub mod answer;
+pub mod chat;
 pub mod conversation;
 pub mod encode;
 pub mod error;
@@ -25,6 +26,7 @@ pub use answer::{
     Characters, ParsedAnswer, ParsedTypedAnswer, answer, parse_answer, parse_instructuie_answer,
     parse_typed_answer,
 };
+pub use chat::ChatTemplate;
 pub use conversation::{Conversation, IGNORE_INDEX, Message, Role, Segment, Tokens};
 pub use encode::{decode, encode, encode_prompt};
 pub use error::PromptError;

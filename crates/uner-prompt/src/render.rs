@@ -23,6 +23,9 @@ pub fn render(conversation: &Conversation, template: &Template) -> Result<Vec<Se
     if !messages.len().is_multiple_of(2) {
         return Err(PromptError::OddTurns(messages.len()));
     }
+    if template.chat_template.is_some() {
+        return Err(PromptError::Chat("a chat template renders whole texts, not segments".to_owned()));
+    }
     let mut segments = Vec::with_capacity(messages.len() / 2 * 3);
     for (exchange, turns) in messages.chunks_exact(2).enumerate() {
         let trained = exchange > 0 || template.acknowledgement.is_none() || template.train_acknowledgement;
@@ -125,7 +128,10 @@ fn one_string(messages: &[Message], system: &str, end_of_turn: &str, template: &
 }
 
 /// The messages up to and with the last user turn.
-fn asked<'a>(conversation: &'a Conversation, template: &Template) -> Result<&'a [Message], PromptError> {
+pub(crate) fn asked<'a>(
+    conversation: &'a Conversation,
+    template: &Template,
+) -> Result<&'a [Message], PromptError> {
     let messages = alternating(&conversation.messages, template.drop_leading_assistant)?;
     let end =
         messages.iter().rposition(|message| message.role == Role::User).ok_or(PromptError::NothingToAsk)?;
@@ -133,7 +139,10 @@ fn asked<'a>(conversation: &'a Conversation, template: &Template) -> Result<&'a 
 }
 
 /// Checks that user and assistant alternate and the user starts.
-fn alternating(messages: &[Message], drop_leading_assistant: bool) -> Result<&[Message], PromptError> {
+pub(crate) fn alternating(
+    messages: &[Message],
+    drop_leading_assistant: bool,
+) -> Result<&[Message], PromptError> {
     let messages = match messages.first() {
         None => return Err(PromptError::Empty),
         Some(first) if first.role == Role::User => messages,

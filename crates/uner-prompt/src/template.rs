@@ -3,15 +3,18 @@
 //! The built-in ones are the files of `configs/templates`; any other TOML file with the same keys works by path.
 
 use crate::answer::Characters;
+use crate::chat::{self, Chat, ChatTemplate};
 use crate::error::PromptError;
 use crate::pattern::places;
+use crate::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// The templates built into the binary, by name.
-const BUILT_IN: [(&str, &str); 6] = [
+const BUILT_IN: [(&str, &str); 7] = [
     ("zero-shot", include_str!("../../../configs/templates/zero-shot.toml")),
+    ("chat", include_str!("../../../configs/templates/chat.toml")),
     ("definition", include_str!("../../../configs/templates/definition.toml")),
     ("supervised", include_str!("../../../configs/templates/supervised.toml")),
     ("all-in-one", include_str!("../../../configs/templates/all-in-one.toml")),
@@ -52,6 +55,10 @@ pub struct Template {
     pub name: String,
     /// How types are asked.
     pub form: Form,
+    /// A chat template that puts the messages together, in place of the separator, the names and the ends of turns below. Empty: the
+    /// model's own, see [`Template::with_chat_of`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<ChatTemplate>,
     /// The line before the first turn. May be empty.
     pub system: String,
     /// A different line for inference; absent in every sane template.
@@ -116,6 +123,25 @@ impl Template {
             toml::from_str(text).map_err(|error| fault(error.to_string().trim_end().to_owned()))?;
         template.check().map_err(fault)?;
         Ok(template)
+    }
+
+    /// The same with the chat template of the model in a folder, where it is that which is meant.
+    ///
+    /// # Errors
+    /// The model has none.
+    pub fn with_chat_of(mut self, folder: &Path) -> Result<Self, PromptError> {
+        if self.chat_template.as_ref().is_some_and(ChatTemplate::is_unknown) {
+            self.chat_template = Some(chat::of_model(folder)?);
+        }
+        Ok(self)
+    }
+
+    /// The id that ends an answer.
+    ///
+    /// # Errors
+    /// A chat template ends it with no special token.
+    pub fn end_of_turn(&self, tokenizer: &Tokenizer) -> Result<u32, PromptError> {
+        Chat::of(self, tokenizer).map_or(Ok(tokenizer.eos()), |chat| chat.end_of_turn())
     }
 
     /// Names of the built-in templates.

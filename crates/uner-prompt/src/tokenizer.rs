@@ -185,6 +185,33 @@ impl Tokenizer {
         }
     }
 
+    /// The text of ids with their special tokens.
+    ///
+    /// # Errors
+    /// An id is not in the vocabulary.
+    pub fn decode_with_special(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        match &self.model {
+            Model::HuggingFace(model) => model.decode_with_special(ids),
+            Model::SentencePiece(model) => Ok(model.decode_with_special(ids)),
+        }
+    }
+
+    /// Start and length, in bytes, of the first special token that is written in a text; of several at one place the longest.
+    pub(crate) fn find_special(&self, text: &str) -> Option<(usize, usize)> {
+        match &self.model {
+            Model::HuggingFace(model) => model.find_special(text),
+            Model::SentencePiece(model) => model.next_special(text).map(|(start, _, length)| (start, length)),
+        }
+    }
+
+    /// How a token is written; empty for an id that has none.
+    pub(crate) fn token(&self, id: u32) -> String {
+        match &self.model {
+            Model::HuggingFace(model) => model.token(id),
+            Model::SentencePiece(model) => model.token(id),
+        }
+    }
+
     /// Beginning-of-sequence id.
     pub fn bos(&self) -> u32 {
         self.special.bos

@@ -12,6 +12,20 @@ use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 const BOS: [&str; 3] = ["<s>", "<|begin_of_text|>", "<|startoftext|>"];
 const EOS: [&str; 3] = ["</s>", "<|end_of_text|>", "<|endoftext|>"];
 
+/// How many times longer normalizers may make a text: a space becomes three bytes.
+const MOST_GROWTH: f64 = 100.0;
+
+/// How many times longer a step makes a text at most, but for what Unicode's own forms do.
+fn growth(step: &Value) -> f64 {
+    match step["type"].as_str() {
+        Some("Replace") => {
+            step["content"].as_str().map_or(1.0, |content| content.chars().count().max(1) as f64)
+        }
+        Some("Sequence") => step["normalizers"].as_array().into_iter().flatten().map(growth).product(),
+        _ => 1.0,
+    }
+}
+
 /// A tokenizer of the `tokenizers` crate and its configuration.
 #[derive(Debug)]
 pub(super) struct HuggingFace {
@@ -21,6 +35,10 @@ pub(super) struct HuggingFace {
     inside: Option<tokenizers::Tokenizer>,
     /// Whether reading a text back gives a blank that was put before it.
     reads_prefix: bool,
+    /// One more than the largest id: the crate copies its whole vocabulary to tell.
+    vocab_size: usize,
+    /// The special tokens as they are written.
+    special_texts: Vec<String>,
     /// As these two, but special tokens are recognised; made when first asked for.
     special: [OnceLock<tokenizers::Tokenizer>; 2],
     config: Config,
@@ -35,6 +53,13 @@ impl HuggingFace {
 
     /// Lengths are decided elsewhere and never silently, so truncation and padding of the file are switched off.
     pub(super) fn new(mut plain: tokenizers::Tokenizer, config: Config) -> Result<Self, String> {
+        let normalizer = serde_json::to_value(plain.get_normalizer()).map_err(|error| error.to_string())?;
+        if growth(&normalizer) > MOST_GROWTH {
+            return Err(format!(
+                "its normalizer makes a text up to {:.0e} times as long",
+                growth(&normalizer)
+            ));
+        }
         plain.with_truncation(None).map_err(|error| error.to_string())?;
         plain.with_padding(None);
         plain.set_encode_special_tokens(true);
@@ -47,8 +72,21 @@ impl HuggingFace {
             plain.with_model(ModelWrapper::BPE(model));
         }
         let inside = without_prefix(&plain)?;
-        let mut tokenizer =
-            Self { plain, inside, reads_prefix: false, special: [OnceLock::new(), OnceLock::new()], config };
+        let vocab_size = plain.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1);
+        let special_tokens = plain
+            .get_added_tokens_decoder()
+            .into_values()
+            .filter(|token| token.special && !token.content.is_empty());
+        let special_texts = special_tokens.map(|token| token.content).collect();
+        let mut tokenizer = Self {
+            plain,
+            inside,
+            reads_prefix: false,
+            vocab_size,
+            special_texts,
+            special: [OnceLock::new(), OnceLock::new()],
+            config,
+        };
         let read_back = tokenizer.encode("a", false).and_then(|ids| tokenizer.decode(&ids));
         tokenizer.reads_prefix = read_back.is_ok_and(|text| text == " a");
         Ok(tokenizer)
@@ -112,8 +150,24 @@ impl HuggingFace {
         Ok(text.strip_prefix(prefix).map_or(text.clone(), str::to_owned))
     }
 
+    /// As [`Self::decode`], with the special tokens as they are written.
+    pub(super) fn decode_with_special(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        let text = guarded(|| self.plain.decode(ids, false).map_err(|error| error.to_string()));
+        text.map_err(TokenizerError::Text)
+    }
+
+    /// Start and length of the first special token that is written in a text.
+    pub(super) fn find_special(&self, text: &str) -> Option<(usize, usize)> {
+        let found = self.special_texts.iter().filter_map(|token| Some((text.find(token)?, token.len())));
+        found.min_by_key(|(start, length)| (*start, std::cmp::Reverse(*length)))
+    }
+
+    pub(super) fn token(&self, id: u32) -> String {
+        self.plain.id_to_token(id).unwrap_or_default()
+    }
+
     pub(super) fn vocab_size(&self) -> usize {
-        self.plain.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
+        self.vocab_size
     }
 
     pub(super) fn save(&self, dir: &Path) -> Result<(), TokenizerError> {

@@ -77,7 +77,7 @@ impl SentencePiece {
     }
 
     /// Start, id and length of the first literal special token.
-    fn next_special(&self, text: &str) -> Option<(usize, u32, usize)> {
+    pub(super) fn next_special(&self, text: &str) -> Option<(usize, u32, usize)> {
         [self.special.pad, self.special.bos, self.special.eos]
             .into_iter()
             .filter_map(|id| {
@@ -111,6 +111,20 @@ impl SentencePiece {
         }
         let text = String::from_utf8_lossy(&bytes);
         text.strip_prefix(' ').unwrap_or(&text).to_owned()
+    }
+
+    /// As [`Self::decode`], with the special tokens as they are written.
+    pub(super) fn decode_with_special(&self, ids: &[u32]) -> String {
+        let is_special = |id: &u32| [self.special.bos, self.special.eos, self.special.pad].contains(id);
+        let piece = |run: &[u32]| match run {
+            [id] if is_special(id) => self.token(*id),
+            run => self.decode(run),
+        };
+        ids.chunk_by(|a, b| !is_special(a) && !is_special(b)).map(piece).collect()
+    }
+
+    pub(super) fn token(&self, id: u32) -> String {
+        self.vocabulary.get(id as usize).map_or_else(String::new, |(text, _)| text.clone())
     }
 
     pub(super) fn save(&self, dir: &Path) -> Result<(), TokenizerError> {

@@ -1,0 +1,65 @@
+//! Our wording as a chat template, so that other programs ask a model as it was trained.
+
+use serde_json::json;
+
+use super::ChatTemplate;
+use crate::template::Template;
+
+impl Template {
+    /// A chat template (Jinja) that writes what [`crate::render_prompt`] does; a chat template of its own where it has one.
+    pub fn as_chat_template(&self) -> String {
+        if let Some(own) = self.chat_template.as_ref().map(ChatTemplate::source) {
+            return own.to_owned();
+        }
+        let text = |text: &str| json!(text).to_string();
+        let system = text(self.system_at_inference.as_ref().unwrap_or(&self.system));
+        let separator = text(&self.separator);
+        let user = text(&self.user_prefix());
+        let names = if self.roles.assistant.is_empty() {
+            String::new()
+        } else {
+            format!("{}{}:", self.separator, self.roles.assistant)
+        };
+        let (answer, ask) = (text(&format!("{names} ")), text(&names));
+        let end = self.prompt_end_of_turn.as_ref().map_or("eos_token".to_owned(), |end| text(end));
+        format!(
+            "{{%- if messages[0]['role'] == 'system' -%}}{{%- set system = messages[0]['content'] -%}}{{%- set turns = messages[1:] -%}}\
+             {{%- else -%}}{{%- set system = {system} -%}}{{%- set turns = messages -%}}{{%- endif -%}}\n\
+             {{{{- bos_token -}}}}{{%- if system -%}}{{{{- system + {separator} -}}}}{{%- endif -%}}\n\
+             {{%- for message in turns -%}}\n\
+             {{%- if message['role'] == 'user' -%}}{{{{- {user} + message['content'] -}}}}\n\
+             {{%- else -%}}{{{{- {answer} + message['content'] + {end} -}}}}{{%- endif -%}}\n\
+             {{%- endfor -%}}\n\
+             {{%- if add_generation_prompt -%}}{{{{- {ask} -}}}}{{%- endif -%}}\n"
+        )
+    }
+
+    /// What to send to a server that applies the chat template, for people.
+    pub fn prompt_format(&self) -> String {
+        let fence = |name: &str, text: &str| format!("{name}:\n\n```text\n{text}\n```\n");
+        let mut messages = vec![fence("User", &self.passage)];
+        messages.extend(self.acknowledgement.iter().map(|text| fence("Assistant", text)));
+        messages.extend(self.question.iter().map(|text| fence("User", text)));
+        format!(
+            "# How to ask this model\n\n\
+             It was tuned by the template `{}` of uner; `template.toml` has all of it, and `uner predict --model .` asks it. Other programs\n\
+             (vLLM, llama.cpp, transformers) put messages together by `chat_template.jinja`. Send these, with your text and types in place of\n\
+             what is in braces, temperature 0{}:\n\n{}\n\
+             The answer is {}.\n",
+            self.name,
+            if self.question.is_some() { ", one request for each question" } else { "" },
+            messages.join("\n"),
+            self.answer_format(),
+        )
+    }
+
+    fn answer_format(&self) -> &'static str {
+        match self.form {
+            crate::template::Form::PerType => "a JSON list of the mentions, `[\"Tim Cook\"]`, or `[]`",
+            crate::template::Form::AllInOne => {
+                "a JSON list of pairs, `[[\"Tim Cook\", \"person\"]]`, or `[]`"
+            }
+            crate::template::Form::InstructUie => "`type: mention; type: mention`, or `None`",
+        }
+    }
+}

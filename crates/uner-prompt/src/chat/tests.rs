@@ -1,0 +1,174 @@
+use super::*;
+use crate::conversation::Role;
+use crate::{decode, encode, encode_prompt, fit};
+
+/// The shape that many models share.
+const CHATML: &str = "{% for message in messages %}\n{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}\
+                      {% endfor %}\n{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+/// LLaMA 2's: names in brackets, the system message inside the first turn, contents trimmed.
+const LLAMA2: &str = "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system = messages[0]['content'] %}{% endif %}\
+    {% for message in loop_messages %}{% if loop.index0 == 0 %}{% set content = '<<SYS>>\\n' + system + '\\n<</SYS>>\\n\\n' + message['content'] %}\
+    {% else %}{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}\
+    {% else %}{{ ' ' + content | trim + ' ' + eos_token }}{% endif %}{% endfor %}";
+
+fn template(chat: &str) -> Template {
+    Template {
+        chat_template: Some(ChatTemplate::new(chat.to_owned()).unwrap()),
+        ..Template::load("chat").unwrap()
+    }
+}
+
+/// Bytes as tokens, and three special ones.
+fn tokenizer() -> Tokenizer {
+    let folder = tempfile::tempdir().unwrap();
+    let special = |id: usize, content: &str| serde_json::json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
+    let alphabet = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet();
+    let mut alphabet: Vec<char> = alphabet.into_iter().collect();
+    alphabet.sort_unstable();
+    let vocab: serde_json::Map<String, serde_json::Value> =
+        alphabet.iter().enumerate().map(|(id, letter)| (letter.to_string(), id.into())).collect();
+    let step = serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    let json = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
+        "added_tokens": [special(256, "<|im_start|>"), special(257, "<|im_end|>"), special(258, "<s>")],
+        "pre_tokenizer": step, "decoder": step,
+        "model": {"type": "BPE", "vocab": vocab, "merges": []},
+    });
+    fs_err::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
+    let config = r#"{"bos_token": "<s>", "eos_token": "<|im_end|>"}"#;
+    fs_err::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+    Tokenizer::from_file(&folder.path().join("tokenizer.json")).unwrap()
+}
+
+fn conversation(passage: &str, answers: &[&str]) -> Conversation {
+    let mut messages =
+        vec![Message::user(format!("Text: {passage}")), Message::assistant("I've read this text.")];
+    for (number, answer) in answers.iter().enumerate() {
+        messages.push(Message::user(format!("What describes type {number} in the text?")));
+        messages.push(Message::assistant(*answer));
+    }
+    Conversation { messages }
+}
+
+/// The text of the tokens, what is trained on in brackets.
+fn bracketed(conversation: &Conversation, template: &Template) -> String {
+    let tokenizer = tokenizer();
+    let tokens = encode(conversation, template, &tokenizer).unwrap();
+    let segments = decode(&tokens, template, &tokenizer).unwrap();
+    let piece = |segment: crate::Segment| {
+        if segment.trained { format!("⟦{}⟧", segment.text) } else { segment.text }
+    };
+    segments.into_iter().map(piece).collect()
+}
+
+#[test]
+fn answers_and_what_ends_them_are_trained_on() {
+    let short = Template { system: String::new(), ..template(CHATML) };
+    assert_eq!(
+        bracketed(&conversation("Zoë ran.", &["[\"Zoë\"]", "[]"]), &short),
+        "<|im_start|>user\nText: Zoë ran.<|im_end|>\n<|im_start|>assistant\nI've read this text.<|im_end|>\n\
+         <|im_start|>user\nWhat describes type 0 in the text?<|im_end|>\n<|im_start|>assistant\n⟦[\"Zoë\"]<|im_end|>⟧\n\
+         <|im_start|>user\nWhat describes type 1 in the text?<|im_end|>\n<|im_start|>assistant\n⟦[]<|im_end|>⟧\n"
+    );
+    assert_eq!(
+        bracketed(&conversation("x", &["[\"x\"]"]), &Template { system: "S".to_owned(), ..template(LLAMA2) }),
+        "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nText: x [/INST] I've read this text. <|im_end|><s>[INST] What describes type 0 in the text? \
+         [/INST]⟦ [\"x\"] <|im_end|>⟧"
+    );
+}
+
+#[test]
+fn training_ids_are_prompt_ids_and_then_the_answers() {
+    let tokenizer = tokenizer();
+    for template in [template(CHATML), template(LLAMA2)] {
+        for passage in ["x", "  blank ends ", "a <|im_end|> in it", "line\nbreak"] {
+            let all = conversation(passage, &["[\"a\"]"]);
+            let tokens = encode(&all, &template, &tokenizer).unwrap();
+            let prompt = encode_prompt(&all, &template, &tokenizer).unwrap();
+            assert_eq!(tokens.ids[..prompt.len()], prompt);
+            assert!(tokens.loss_mask[..prompt.len()].iter().all(|trained| !trained));
+            assert!(tokens.loss_mask[prompt.len()]);
+            assert_eq!(tokens.exchanges.last(), Some(&tokens.ids.len()));
+            assert_eq!(fit(tokens.clone(), tokens.ids.len()).unwrap().tokens, tokens);
+        }
+    }
+    assert_eq!(template(CHATML).end_of_turn(&tokenizer).unwrap(), 257);
+}
+
+#[test]
+fn a_special_token_in_a_passage_is_plain_text() {
+    let (tokenizer, template) = (tokenizer(), template(CHATML));
+    let ids = |passage: &str| encode_prompt(&conversation(passage, &["[]"]), &template, &tokenizer).unwrap();
+    let specials = |passage: &str| ids(passage).into_iter().filter(|id| *id >= 256).count();
+    assert_eq!(specials("a <|im_end|><s> b"), specials("a b"));
+    let text = tokenizer.decode_with_special(&ids("a <|im_end|><s> b \u{f0000}")).unwrap();
+    assert!(text.contains("Text: a <|im_end|><s> b \u{f0000}<|im_end|>\n"), "{text}");
+}
+
+#[test]
+fn templates_that_cannot_be_trained_by_are_refused() {
+    let tokenizer = tokenizer();
+    let refused = |chat: &str| {
+        encode(&conversation("x", &["[\"x\"]"]), &template(chat), &tokenizer).unwrap_err().to_string()
+    };
+    let forgets = "{% for m in messages %}{% if m.role == 'user' or loop.last %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}";
+    assert!(refused(forgets).contains("once others follow"), "{}", refused(forgets));
+    let endless = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
+    assert!(refused(endless).contains("no special token"), "{}", refused(endless));
+    let shouting = "{% for m in messages %}{{ m.content | upper }}<|im_end|>{% endfor %}";
+    assert!(refused(shouting).contains("changes the assistant's message"), "{}", refused(shouting));
+    let raising = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}";
+    assert!(refused(raising).contains("no system role"), "{}", refused(raising));
+    let turning = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
+    assert!(refused(turning).contains("fuel"), "{}", refused(turning));
+    assert!(ChatTemplate::new("{% for %}".to_owned()).unwrap_err().contains("line 1"));
+}
+
+#[test]
+fn a_model_has_its_template_in_one_of_two_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = of_model(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("has no chat template"), "{message}");
+    let write = |name: &str, text: &str| fs_err::write(folder.path().join(name), text).unwrap();
+    write(
+        "tokenizer_config.json",
+        r#"{"chat_template": [{"name": "tool", "template": "t"}, {"name": "default", "template": "d"}]}"#,
+    );
+    assert_eq!(of_model(folder.path()).unwrap().source(), "d");
+    write("tokenizer_config.json", r#"{"chat_template": "one"}"#);
+    assert_eq!(of_model(folder.path()).unwrap().source(), "one");
+    write("chat_template.jinja", "two");
+    assert_eq!(of_model(folder.path()).unwrap().source(), "two");
+}
+
+#[test]
+fn tags_of_what_the_assistant_says_are_left_out() {
+    let chat = "{% for m in messages %}{%- if m.role == 'assistant' -%}{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}\
+                {%- else -%}{{ m.content }}{%- endif -%}{% endfor %}";
+    let template = ChatTemplate::new(chat.to_owned()).unwrap();
+    let messages = [Message { role: Role::Assistant, text: "x".to_owned() }];
+    assert_eq!(
+        template.render("", &messages, false, &[String::new(), String::new()]).unwrap(),
+        "x<|im_end|>"
+    );
+}
+
+/// What other programs render by the exported chat template is the text that was trained on.
+#[test]
+fn our_wording_is_exported_as_a_chat_template() {
+    let special = ["<s>".to_owned(), "</s>".to_owned()];
+    for name in Template::names().filter(|name| *name != "chat") {
+        let template = Template::load(name).unwrap();
+        let exported = ChatTemplate::new(template.as_chat_template()).unwrap();
+        let all = conversation("Zoë said \"{x}\".", &["[\"Zoë\"]"]).messages;
+        let messages = if template.acknowledgement.is_some() { &all[..3] } else { &all[..1] };
+        let prompt = Conversation { messages: messages.to_vec() };
+        let segments = crate::render_prompt(&prompt, &template).unwrap();
+        let expected = format!("<s>{}", crate::conversation::text(&segments).replace('⏎', "</s>"));
+        assert_eq!(exported.render("", messages, true, &special).unwrap(), expected, "{name}");
+        let other = exported.render("Another line.", messages, true, &special).unwrap();
+        assert!(other.starts_with("<s>Another line."), "{other}");
+        assert!(template.prompt_format().contains(&template.passage), "{name}");
+    }
+    assert_eq!(template(CHATML).as_chat_template(), CHATML);
+}
