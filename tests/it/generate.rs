@@ -19,7 +19,7 @@ fn cached_equals_uncached() {
     let (config, model, device) = (small_config(), small_model(8), Device::flex());
     let generator = Generator { model: &model, config: &config };
     for prompt in prompts() {
-        let got = generator.greedy(std::slice::from_ref(&prompt), 20, |_| false).remove(0);
+        let got = generator.greedy(std::slice::from_ref(&prompt), 20, |_| false).unwrap().remove(0);
         let mut ids: Vec<i32> = prompt.iter().map(|&id| id as i32).collect();
         for (place, &token) in got.iter().enumerate() {
             let positions: Vec<i32> = (0..ids.len() as i32).collect();
@@ -38,9 +38,9 @@ fn cached_equals_uncached() {
 fn alone_equals_in_a_batch() {
     let (config, model) = (small_config(), small_model(9));
     let generator = Generator { model: &model, config: &config };
-    let together = generator.greedy(&prompts(), 25, |_| false);
+    let together = generator.greedy(&prompts(), 25, |_| false).unwrap();
     for (prompt, answer) in prompts().into_iter().zip(together) {
-        assert_eq!(generator.greedy(std::slice::from_ref(&prompt), 25, |_| false)[0], answer);
+        assert_eq!(generator.greedy(std::slice::from_ref(&prompt), 25, |_| false).unwrap()[0], answer);
     }
 }
 
@@ -48,9 +48,9 @@ fn alone_equals_in_a_batch() {
 fn a_stop_token_ends_its_row_only() {
     let (config, model) = (small_config(), small_model(10));
     let generator = Generator { model: &model, config: &config };
-    let free = generator.greedy(&prompts(), 25, |_| false);
+    let free = generator.greedy(&prompts(), 25, |_| false).unwrap();
     let stop = free[2][3];
-    for (got, free) in generator.greedy(&prompts(), 25, |id| id == stop).iter().zip(&free) {
+    for (got, free) in generator.greedy(&prompts(), 25, |id| id == stop).unwrap().iter().zip(&free) {
         let expected: Vec<u32> = free.iter().copied().take_while(|&token| token != stop).collect();
         assert_eq!(got, &expected);
     }

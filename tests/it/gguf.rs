@@ -31,6 +31,7 @@ fn vocabulary(size: usize) -> Vocabulary {
         unknown: Some(0),
         padding: None,
         space_prefix: true,
+        chat_template: Some("{{ messages }}".to_owned()),
     }
 }
 
@@ -84,6 +85,7 @@ fn a_model_is_read_back_with_its_names_shapes_rows_and_dimensions() {
         assert_eq!(metadata.get_u64(key), Some(expected), "{key}");
     }
     assert_eq!(metadata.get_string("general.architecture"), Some("llama"));
+    assert_eq!(metadata.get_string("tokenizer.chat_template"), Some("{{ messages }}"));
     assert_eq!(metadata.get("llama.rope.freq_base"), Some(&MetadataValue::F32(5000.0)));
     assert_eq!(metadata.get("llama.attention.layer_norm_rms_epsilon"), Some(&MetadataValue::F32(1e-5)));
     // A token for each row of the embedding.

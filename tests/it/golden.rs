@@ -200,7 +200,7 @@ fn assert_generation(what: &str, model: &Llama, config: &LlamaConfig, case: &Val
         .collect();
     let expected: Vec<Vec<u32>> =
         case["generation"].as_array().unwrap().iter().map(|row| numbers(&row["new_tokens"])).collect();
-    let got = Generator { model, config }.greedy(&prompts, expected[0].len(), |_| false);
+    let got = Generator { model, config }.greedy(&prompts, expected[0].len(), |_| false).unwrap();
     assert_eq!(got, expected, "{what}");
 }
 
@@ -301,7 +301,7 @@ fn a_pretrained_checkpoint_speaks() {
     let mut prompt = vec![tokenizer.bos()];
     prompt.extend(tokenizer.encode_segment("Once upon a time, there was a little").unwrap());
     let generator = uner_infer::Generator { model: &model, config: &config };
-    let answer = generator.greedy(&[prompt], 24, |_| false).remove(0);
+    let answer = generator.greedy(&[prompt], 24, |_| false).unwrap().remove(0);
     let text = tokenizer.decode(&answer).unwrap();
     assert!(text.contains(" named "), "{text}");
 }

@@ -14,6 +14,7 @@ mod generate;
 mod gguf;
 mod golden;
 mod guards;
+mod hostile;
 mod kernels;
 mod lora;
 mod mask;

@@ -78,7 +78,7 @@ fn short_parameters_with_masters_train_as_f32_does() {
         }
         visit(&run.model, "", |parameter| assert_eq!(parameter.values.dtype(), dtype, "{}", parameter.name));
         let generator = Generator { model: &run.model, config: &small_config() };
-        assert_eq!(generator.greedy(&[vec![1, 5, 9], vec![1]], 4, |_| false)[0].len(), 4);
+        assert_eq!(generator.greedy(&[vec![1, 5, 9], vec![1]], 4, |_| false).unwrap()[0].len(), 4);
     }
 }
 

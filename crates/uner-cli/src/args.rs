@@ -50,7 +50,7 @@ pub(crate) enum Command {
     /// For GGUF, run `convert_hf_to_gguf.py` of llama.cpp on the folder that this writes with `--merge` (or, for a model that is
     /// no adapter, without).
     Export(ExportArgs),
-    /// Compare every file of a run's checkpoints with its checksum
+    /// Compare every file of a run's checkpoints, or of an exported model, with its checksum
     Verify(VerifyArgs),
     /// Say what this machine and this program can compute on, and try it
     Doctor(DoctorArgs),
@@ -103,7 +103,7 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The folder of a run, or of one checkpoint
+    /// The folder of a run, of one checkpoint, or of an exported model
     #[arg(value_name = "RUN")]
     pub(crate) folder: PathBuf,
 }
@@ -115,7 +115,8 @@ pub(crate) struct EvalArgs {
     /// A benchmark, as `dataset` or `dataset:split` (default split: test); may be repeated
     #[arg(long, value_name = "DATASET[:SPLIT]", required = true)]
     pub(crate) benchmark: Vec<String>,
-    /// Folder that the datasets' files are relative to [default: that of the model's run, else `data`]
+    /// Folder that the datasets' files are relative to [default: that of a description; for built-in datasets that of the model's run,
+    /// else `data`]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
     /// Only the first N examples of each benchmark
@@ -184,9 +185,9 @@ pub(crate) struct SplitArgs {
     /// Its split
     #[arg(long, default_value = "train")]
     pub(crate) split: String,
-    /// Folder that the dataset's files are relative to
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    pub(crate) root: PathBuf,
+    /// Folder that the dataset's files are relative to [default: that of the description, `data` for a built-in dataset]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,17 +1,18 @@
 //! `uner data stats` and `uner data validate`.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use uner_data::{read, registry};
+use uner_data::{Dataset, read, registry};
 
 use crate::args::SplitArgs;
 use crate::notes;
 
 pub(crate) fn stats(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
-    let dataset = registry::find(&args.dataset)?;
-    let mut examples = read(&dataset, &args.split, &args.root)?;
+    let (dataset, root) = find(args)?;
+    let mut examples = read(&dataset, &args.split, &root)?;
     let stats = uner_data::stats(examples.by_ref())?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&stats)?)?;
@@ -22,10 +23,19 @@ pub(crate) fn stats(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
+/// The dataset, and the folder of its files.
+fn find(args: &SplitArgs) -> Result<(Dataset, PathBuf)> {
+    let mut dataset = registry::find(&args.dataset)?;
+    if args.root.is_some() {
+        dataset.folder = None;
+    }
+    Ok((dataset, args.root.clone().unwrap_or_else(|| "data".into())))
+}
+
 /// Prints every problem; fails when there is one.
 pub(crate) fn validate(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
-    let dataset = registry::find(&args.dataset)?;
-    let found = uner_data::validate(&dataset, &args.split, &args.root)?;
+    let (dataset, root) = find(args)?;
+    let found = uner_data::validate(&dataset, &args.split, &root)?;
     let problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
     if args.json {
         let json = json!({

@@ -61,6 +61,12 @@ impl Devices {
     }
 }
 
+impl Default for Devices {
+    fn default() -> Self {
+        Self(vec![DeviceName::Flex])
+    }
+}
+
 impl FromStr for Devices {
     type Err = String;
 

@@ -32,10 +32,21 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
     warn_of_training_data(&args.model.model, &benchmarks);
     let root =
         args.root.clone().or_else(|| recorded_root(&args.model.model)).unwrap_or_else(|| "data".into());
+    let benchmarks = match &args.root {
+        Some(_) => benchmarks.into_iter().map(under_root).collect::<Result<Vec<_>>>()?,
+        None => benchmarks,
+    };
     let report = measure_into(&output, &asked.predictor(), &benchmarks, &root, None, true)?;
     write!(out, "{}", report.terminal())?;
     tracing::info!("wrote `{}`", output.display());
     Ok(())
+}
+
+/// A benchmark whose files are not beside its description but under the folder that was named.
+fn under_root(benchmark: Benchmark) -> Result<Benchmark> {
+    let mut dataset = benchmark.dataset.resolve()?;
+    dataset.folder = None;
+    Ok(Benchmark { dataset: DatasetRef::Inline(Box::new(dataset)), ..benchmark })
 }
 
 /// Where report and predictions go: beside what the model's own run wrote of itself. The hub's cache is no place for them.

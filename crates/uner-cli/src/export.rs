@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use safetensors::Dtype;
+use serde_json::Value;
+use uner_data::regular;
 use uner_model::adapter::{CONFIG_FILE, base_form_of, base_of};
 use uner_model::export::{self, Export};
 use uner_model::weights::{self, inside};
-use uner_prompt::Tokenizer;
+use uner_prompt::{Template, Tokenizer};
 use uner_trainer::checkpoint;
 
 use crate::args::ExportArgs;
@@ -18,15 +20,20 @@ use crate::run_folder::{INFER, TEMPLATE};
 use crate::{atomic, gguf};
 
 /// What goes along with a model, where it is there.
-const COMPANIONS: [&str; 7] = [
+const COMPANIONS: [&str; 8] = [
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "generation_config.json",
+    CHAT_TEMPLATE,
     TEMPLATE,
     INFER,
 ];
+
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
+/// How to ask the model, for people.
+const PROMPT_FORMAT: &str = "PROMPT.md";
 
 /// The value of `--dtype`.
 pub(crate) fn dtype(name: &str) -> Result<Dtype, String> {
@@ -111,7 +118,8 @@ fn to_file(args: &ExportArgs, folder: &Path, base: Option<&Path>, file: &Path) -
     let places = [Some(folder), base].into_iter().flatten();
     let tokenizer =
         places.map(tokenizer_in).find(|file| file.exists()).unwrap_or_else(|| tokenizer_in(folder));
-    let vocabulary = gguf::vocabulary(&Tokenizer::from_file(&tokenizer)?)?;
+    let chat_template = template_of(folder)?.map(|template| template.as_chat_template());
+    let vocabulary = gguf::vocabulary(&Tokenizer::from_file(&tokenizer)?, chat_template)?;
     atomic::replace(file, |unfinished| {
         Ok(uner_model::gguf::write(&source(args, folder, base), &vocabulary, unfinished)?)
     })?;
@@ -168,7 +176,33 @@ fn write(args: &ExportArgs, folder: &Path, base: Option<&Path>, output: &Path) -
             }
         }
     }
-    Ok(())
+    if let Some(template) = template_of(output)? {
+        write_prompt_format(&template, output)?;
+    }
+    Ok(checkpoint::write_sums(output)?)
+}
+
+/// The template that the model in a folder was trained by, where that is known.
+fn template_of(folder: &Path) -> Result<Option<Template>> {
+    let file = folder.join(TEMPLATE);
+    if !file.exists() {
+        return Ok(None);
+    }
+    Ok(Some(Template::parse(&regular::read_to_string(&file)?, &file.display().to_string())?))
+}
+
+/// Says other programs and people how to ask the model. The chat template is written twice: not every program knows its own file.
+fn write_prompt_format(template: &Template, output: &Path) -> Result<()> {
+    let chat_template = template.as_chat_template();
+    let config = output.join("tokenizer_config.json");
+    if config.exists() {
+        let mut keys: serde_json::Map<String, Value> = serde_json::from_slice(&fs_err::read(&config)?)
+            .with_context(|| format!("`{}`", config.display()))?;
+        keys.insert("chat_template".to_owned(), chat_template.clone().into());
+        fs_err::write(&config, serde_json::to_string_pretty(&keys)?)?;
+    }
+    fs_err::write(output.join(CHAT_TEMPLATE), chat_template)?;
+    Ok(fs_err::write(output.join(PROMPT_FORMAT), template.prompt_format())?)
 }
 
 #[cfg(test)]

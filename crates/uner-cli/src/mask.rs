@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use uner_prompt::conversation::text;
-use uner_prompt::{Segment, Tokenizer, Tokens, decode};
+use uner_prompt::{Segment, Template, Tokenizer, Tokens, decode};
 
 use crate::assemble;
 use crate::plan::Plan;
@@ -26,7 +26,7 @@ pub(crate) fn show(plan: &Plan, count: usize, out: &mut dyn Write) -> Result<()>
     for (index, tokens) in conversations.iter().enumerate() {
         let (total, trained) = (tokens.ids.len(), tokens.num_trained());
         writeln!(out, "conversation {index}: {total} tokens, {trained} trained on")?;
-        let painted = paint(tokens, &tokenizer, style)?;
+        let painted = paint(tokens, &plan.template, &tokenizer, style)?;
         // Around `out`, which would show the colours as escapes.
         writeln!(std::io::stdout(), "{painted}\n")?;
     }
@@ -34,12 +34,12 @@ pub(crate) fn show(plan: &Plan, count: usize, out: &mut dyn Write) -> Result<()>
 }
 
 /// The tokens as text, trained ones set apart, `⏎` for the end-of-sequence token.
-fn paint(tokens: &Tokens, tokenizer: &Tokenizer, style: Style) -> Result<String> {
+fn paint(tokens: &Tokens, template: &Template, tokenizer: &Tokenizer, style: Style) -> Result<String> {
     let (before, after) = match style {
         Style::Colour => ("\x1b[32m", "\x1b[0m"),
         Style::Brackets => ("⟦", "⟧"),
     };
-    let segments = decode(tokens, tokenizer)?;
+    let segments = decode(tokens, template, tokenizer)?;
     let paint = |segment: Segment| {
         let piece = printable(&text(std::slice::from_ref(&segment)));
         if segment.trained { format!("{before}{piece}{after}") } else { piece }

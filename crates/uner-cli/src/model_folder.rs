@@ -102,7 +102,7 @@ fn compare(tokenizer: &Tokenizer, config: &LlamaConfig) -> Result<()> {
 fn template(folder: &Path, named: Option<&str>) -> Result<Template> {
     let file = folder.join(TEMPLATE);
     match named {
-        Some(name) => Ok(Template::load(name)?),
+        Some(name) => Ok(Template::load(name)?.with_chat_of(folder)?),
         None if file.exists() => {
             Ok(Template::parse(&regular::read_to_string(&file)?, &file.display().to_string())?)
         }

@@ -58,7 +58,9 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
 /// The types that are asked, each once.
 fn types(args: &PredictArgs) -> Result<Vec<&str>> {
     let mut types: Vec<&str> = Vec::new();
-    for name in args.types.iter().chain(&args.one_type).map(|name| name.trim()) {
+    // The commas of Chinese and Japanese part types, too.
+    let listed = args.types.iter().flat_map(|names| names.split(['、', '，']));
+    for name in listed.chain(args.one_type.iter().map(String::as_str)).map(str::trim) {
         ensure!(
             !name.is_empty(),
             "an entity type is empty; name it in plain words, such as `--types person,city`"

@@ -105,7 +105,8 @@ pub fn run(args: &ProbeArgs) -> Result<ProbeReport> {
     };
     let generation = args
         .generate
-        .map(|count| Generator { model: &model, config: &config }.greedy(&case.prompts(), count, |_| false));
+        .map(|count| Generator { model: &model, config: &config }.greedy(&case.prompts(), count, |_| false))
+        .transpose()?;
     write(&tensors, &args.output)?;
     let mean_loss = if num_trained_tokens == 0 { 0.0 } else { sum_loss / num_trained_tokens as f64 };
     Ok(ProbeReport { sum_loss, mean_loss, num_trained_tokens, grad_norm, generation })

@@ -27,7 +27,7 @@ use crate::atomic;
 use crate::model_source::tokenizer_in;
 use crate::plan::Plan;
 use crate::printable::printable;
-use crate::recipe::RecipeError;
+use crate::recipe::{RecipeError, rebase};
 
 /// The wording, in a run's folder and in every checkpoint.
 pub(crate) const TEMPLATE: &str = "template.toml";
@@ -101,9 +101,16 @@ pub(crate) fn describe(plan: &Plan, tokenizer: &Tokenizer) -> Result<Vec<PathBuf
     tokenizer.save(folder)?;
     write_toml(&folder.join(TEMPLATE), &plan.template)?;
     write_toml(&folder.join(INFER), &plan.recipe.infer)?;
-    write_toml(&folder.join(RECIPE), &plan.recipe)?;
+    write_toml(&folder.join(RECIPE), &recorded(plan)?)?;
     let names = TOKENIZER_FILES.into_iter().chain([TEMPLATE, INFER]);
     Ok(names.map(|name| folder.join(name)).filter(|path| path.exists()).collect())
+}
+
+/// The recipe as a run keeps it: with whole paths, so that it means the same wherever it is read.
+fn recorded(plan: &Plan) -> Result<toml::Table> {
+    let mut recipe = toml::Table::try_from(&plan.recipe)?;
+    rebase(&mut recipe, &std::env::current_dir()?);
+    Ok(recipe)
 }
 
 fn write_toml(path: &Path, value: &impl serde::Serialize) -> Result<()> {
@@ -171,7 +178,7 @@ const MAY_CHANGE: [&str; 8] = [
 pub(crate) fn check_recipe(plan: &Plan, is_set: impl Fn(&str) -> bool) -> Result<()> {
     let Ok(text) = fs_err::read_to_string(plan.recipe.run.dir.join(RECIPE)) else { return Ok(()) };
     let then: toml::Table = text.parse().unwrap_or_default();
-    let now = toml::Table::try_from(&plan.recipe)?;
+    let now = recorded(plan)?;
     for changed in checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?) {
         let (key, change) = (&changed.0, change(&changed));
         let covers =

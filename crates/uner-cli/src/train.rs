@@ -23,7 +23,7 @@ use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble, scratch};
 use crate::lock::RunLock;
 use crate::monitor::Monitor;
-use crate::plan::{DataSize, Numbers, Plan, RankCount};
+use crate::plan::{DataSize, Numbers, Plan, RankCount, missing_lines};
 use crate::progress::{Meter, duration};
 use crate::ranks::{Rank, Ranks, World, together};
 use crate::recipe::{self, Override};
@@ -35,6 +35,9 @@ pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     if args.dry_run {
         let numbers = dry_numbers(&plan)?;
         write!(out, "{}", plan.describe(&numbers))?;
+        for default in recipe::defaults(&source, &overrides(args), &plan.recipe) {
+            writeln!(out, "{:<12}{default}", "default")?;
+        }
         refuse_too_much(&numbers)?;
         let is_missing = args.strict && plan.blocking().next().is_some();
         return Ok(if is_missing { Ending::Missing } else { Ending::Done });
@@ -71,7 +74,7 @@ fn dry_numbers(plan: &Plan) -> Result<Numbers> {
 }
 
 fn refuse_missing(plan: &Plan) -> Result<()> {
-    let missing: Vec<String> = plan.blocking().map(ToString::to_string).collect();
+    let missing = missing_lines(plan.blocking());
     if missing.is_empty() {
         return Ok(());
     }

@@ -11,10 +11,14 @@ use crate::args::VerifyArgs;
 pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<()> {
     let folder = &args.folder;
     let mut all = checkpoint::all(folder)?;
-    if all.is_empty() && folder.join("manifest.json").exists() {
+    if all.is_empty() && ["manifest.json", checkpoint::SUMS].iter().any(|file| folder.join(file).exists()) {
         all.push(folder.clone());
     }
-    ensure!(!all.is_empty(), "`{}` is neither a run with checkpoints nor a checkpoint", folder.display());
+    ensure!(
+        !all.is_empty(),
+        "`{}` is neither a run with checkpoints, nor a checkpoint or an exported model",
+        folder.display()
+    );
     let mut damaged = Vec::new();
     for path in &all {
         match checkpoint::verify(path) {

@@ -1,5 +1,6 @@
 //! Greedy decoding of many prompts at once with a KV cache.
 
+use crate::predict::InferError;
 use burn::tensor::{Device, Tensor};
 use uner_kernels::Visibility;
 use uner_kernels::attention::PADDING;
@@ -24,6 +25,9 @@ impl Generator<'_> {
     /// The most probable continuation of each prompt, token by token, of at most `max_new_tokens`, up to a token that `ends` it,
     /// which is not part of it. The first of equally probable tokens wins.
     ///
+    /// # Errors
+    /// [`InferError::NotFinite`].
+    ///
     /// # Panics
     /// When a prompt is empty.
     pub fn greedy(
@@ -31,17 +35,17 @@ impl Generator<'_> {
         prompts: &[Vec<u32>],
         max_new_tokens: usize,
         ends: impl Fn(u32) -> bool,
-    ) -> Vec<Vec<u32>> {
+    ) -> Result<Vec<Vec<u32>>, InferError> {
         let mut answers = vec![Vec::new(); prompts.len()];
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         if prompts.is_empty() || max_new_tokens == 0 {
-            return answers;
+            return Ok(answers);
         }
         assert!(prompts.iter().all(|prompt| !prompt.is_empty()), "a prompt has at least one token");
         let device = self.model.head().device();
         let mut cache = KvCache::new(self.model, self.config, prompts.len(), longest + max_new_tokens);
         let mut rows = Rows::new(prompts, longest);
-        let mut next = self.prefill(prompts, longest, &rows, &mut cache, &device);
+        let mut next = self.prefill(prompts, longest, &rows, &mut cache, &device)?;
         let mut finished = vec![false; prompts.len()];
         for new_tokens in 1..=max_new_tokens {
             for ((answer, finished), &token) in answers.iter_mut().zip(&mut finished).zip(&next) {
@@ -57,9 +61,9 @@ impl Generator<'_> {
             let ids: Vec<i32> = next.iter().map(|&token| token as i32).collect();
             let context = rows.context(self.config, &rows.positions, &device);
             let hidden = self.model.hidden(&ids, &context, Some(&mut cache.layers));
-            next = most_probable(self.model.logits(hidden));
+            next = most_probable(self.model.logits(hidden))?;
         }
-        answers
+        Ok(answers)
     }
 
     /// Reads all prompts into the cache and returns each one's first new token.
@@ -70,7 +74,7 @@ impl Generator<'_> {
         rows: &Rows,
         cache: &mut KvCache,
         device: &Device,
-    ) -> Vec<u32> {
+    ) -> Result<Vec<u32>, InferError> {
         let mut ids = Vec::with_capacity(prompts.len() * longest);
         let mut positions = Vec::with_capacity(ids.capacity());
         for prompt in prompts {
@@ -111,12 +115,15 @@ impl Rows {
 }
 
 /// `[n, vocab]` to the index of each row's largest entry, the first of equals.
-fn most_probable(logits: Tensor<2>) -> Vec<u32> {
+fn most_probable(logits: Tensor<2>) -> Result<Vec<u32>, InferError> {
     let [_, vocab] = logits.dims();
     let values: Vec<f32> = logits.try_into_vec_as().expect("logits are floats");
     let largest = |row: &[f32]| {
         let first = row.iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
         first.map_or(0, |(index, _)| index as u32)
     };
-    values.chunks_exact(vocab).map(largest).collect()
+    if values.chunks(1024).any(|group| !group.iter().fold(true, |all, value| all & value.is_finite())) {
+        return Err(InferError::NotFinite);
+    }
+    Ok(values.chunks_exact(vocab).map(largest).collect())
 }

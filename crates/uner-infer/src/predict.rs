@@ -11,12 +11,18 @@ use crate::generate::Generator;
 
 /// The `[infer]` section of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct InferConfig {
     /// Longest answer, in tokens.
     pub max_new_tokens: usize,
     /// Queries decoded together.
     pub batch_size: usize,
+}
+
+impl Default for InferConfig {
+    fn default() -> Self {
+        Self { max_new_tokens: 256, batch_size: 16 }
+    }
 }
 
 /// One type asked of one text.
@@ -67,6 +73,12 @@ pub enum InferError {
         /// First characters of the text.
         start: String,
     },
+    /// The model's output is no probability.
+    #[error(
+        "the model's logits are infinite or not numbers (NaN): its weights are damaged, or too large for what it computes in; \
+         `uner probe` shows which tensors are"
+    )]
+    NotFinite,
     /// Whoever was told of the progress did not want the rest.
     #[error("stopped before all queries were answered")]
     Stopped,
@@ -103,7 +115,7 @@ impl Predictor<'_> {
         let mut responses: Vec<(usize, Response)> = Vec::with_capacity(queries.len());
         for batch in by_length.chunks(self.config.batch_size.max(1)) {
             let prompts: Vec<Vec<u32>> = batch.iter().map(|&index| prompts[index].clone()).collect();
-            let answers = self.generator.greedy(&prompts, self.config.max_new_tokens, |id| self.ends(id));
+            let answers = self.generator.greedy(&prompts, self.config.max_new_tokens, |id| self.ends(id))?;
             for (&index, ids) in batch.iter().zip(answers) {
                 responses.extend(self.responses(&asked[index], queries, &ids)?);
             }

@@ -64,6 +64,9 @@ pub(crate) fn with_tensors(
     for (name, shape) in parameters(&config) {
         let own = factors.as_mut().and_then(|all| all.take(&name, &shape));
         if let Some(weight) = weights.take(&name, &shape) {
+            if is_float(weight.dtype()) && !are_finite(&to_f32(&weight)) {
+                weights.note_not_finite(&name);
+            }
             tensors.push((name, Exported { weight, factors: own, dtype }));
         }
     }

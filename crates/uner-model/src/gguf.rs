@@ -58,6 +58,8 @@ pub struct Vocabulary {
     pub padding: Option<u32>,
     /// Whether a space is put before a text.
     pub space_prefix: bool,
+    /// How messages are put together (Jinja).
+    pub chat_template: Option<String>,
 }
 
 /// Writes a model, an adapter folded in, with its vocabulary into `file`. Matrices have the element type of the export, norms
@@ -203,6 +205,9 @@ fn metadata(config: &LlamaConfig, dtype: Dtype, vocabulary: &Vocabulary) -> Resu
     }
     for (key, value) in tokenizer(config, vocabulary)? {
         metadata.insert(format!("tokenizer.ggml.{key}"), value);
+    }
+    if let Some(text) = &vocabulary.chat_template {
+        metadata.insert("tokenizer.chat_template".to_owned(), MetadataValue::String(text.clone()));
     }
     Ok(metadata)
 }

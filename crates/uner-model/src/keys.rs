@@ -59,7 +59,8 @@ impl Keys {
         Ok(table.filter(|table| !table.is_empty()).map(|table| Self::new(prefix, table)))
     }
 
-    /// Refuses every key that was not taken, is not among those that do `not_matter`, and has a value.
+    /// Refuses every key that was not taken, is not among those that do `not_matter`, and has a value. Keys that begin with `_` are
+    /// private to transformers: where a file came from, and how it was run.
     ///
     /// # Errors
     /// Each of them and its value.
@@ -67,7 +68,9 @@ impl Keys {
         let told: Vec<String> = self
             .left
             .iter()
-            .filter(|(key, value)| !is_nothing(value) && !not_matter.contains(&key.as_str()))
+            .filter(|(key, value)| {
+                !key.starts_with('_') && !is_nothing(value) && !not_matter.contains(&key.as_str())
+            })
             .map(|(key, value)| format!("`{}{key}` is {}", self.prefix, shortened(value)))
             .collect();
         if told.is_empty() {

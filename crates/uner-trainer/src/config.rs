@@ -8,9 +8,9 @@ use crate::guards::GuardsConfig;
 use crate::precision::PrecisionConfig;
 use crate::schedule::{factor, warmup_updates};
 
-/// How a model is trained. Every key has to be written: a recipe shows all it does.
+/// How a model is trained. Keys that are left out have the values of the paper, or of what works on any device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
     /// Passes over the data.
     pub epochs: f64,
@@ -58,6 +58,33 @@ pub struct TrainConfig {
     /// Optional: what is stored in fewer bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<PrecisionConfig>,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 3.0,
+            max_steps: None,
+            global_batch_size: 32,
+            max_seq_len: 1024,
+            micro_batch_rows: AUTO,
+            lr: 2e-5,
+            schedule: Schedule::Cosine,
+            warmup_ratio: 0.04,
+            weight_decay: 0.0,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            max_grad_norm: 1.0,
+            save_every: 500,
+            keep_last: 1,
+            validate_every: 0,
+            checkpoint: None,
+            best: None,
+            guards: None,
+            precision: None,
+        }
+    }
 }
 
 /// `[train.checkpoint]`
@@ -115,6 +142,12 @@ impl TrainConfig {
         {
             if !(0.0..1.0).contains(&value) {
                 return problem(key, "must be at least 0 and below 1", value);
+            }
+        }
+        // A last step is followed by no loss that would show it: its weights must at least be numbers.
+        for (key, value) in [("lr", self.lr), ("weight_decay", self.weight_decay)] {
+            if value > 1e30 {
+                return problem(key, "must be at most 1e30, beyond which weights overflow", value);
             }
         }
         // A duration holds no more, and a thousand years are enough.

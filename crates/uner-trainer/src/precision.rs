@@ -21,7 +21,7 @@ use crate::error::TrainError;
 
 /// `[train.precision]`: what is stored in fewer bits than the device would have it. Without it nothing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct PrecisionConfig {
     /// How moments are stored.
     pub moments: MomentForm,

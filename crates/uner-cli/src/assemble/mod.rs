@@ -59,7 +59,7 @@ impl Questioned {
 pub(crate) fn assemble(plan: &Plan, scratch: &Path, at_hand: Option<Tokenizer>) -> Result<Assembled> {
     let negatives = Negatives::of(plan)?;
     let tokenizer = at_hand.map_or_else(|| tokenizer(plan, &negatives), Ok)?;
-    let config = with_special_tokens(&plan.model.config, &tokenizer)?;
+    let config = with_special_tokens(&plan.model.config, &tokenizer, &plan.template)?;
     warn_of_changed_text(&tokenizer, &plan.template)?;
     warn_of_changed_data(plan, &negatives, &tokenizer).context("training data")?;
     let encoder = Encoder { plan, tokenizer: &tokenizer, scratch };
@@ -183,6 +183,10 @@ pub(crate) fn scratch() -> Result<tempfile::TempDir> {
 /// of, and tokenizers of words drop blanks. Training goes on, because mentions can still be learnt, but nobody should have to find
 /// out from a score of 0.
 fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()> {
+    // What a chat template writes is known once its tokenizer has read it.
+    if template.chat_template.is_some() {
+        return Ok(());
+    }
     let messages =
         ["passage", "reply", "question", &uner_prompt::answer(&["x", "y"], template.answer_characters)];
     let message = |(turn, text): (usize, &&str)| {
@@ -198,7 +202,7 @@ fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()
         }
     }
     let written = text(&segments);
-    let read_back = text(&decode(&encode(&conversation, template, tokenizer)?, tokenizer)?);
+    let read_back = text(&decode(&encode(&conversation, template, tokenizer)?, template, tokenizer)?);
     if read_back != written {
         tracing::warn!(
             "the tokenizer does not keep the text of the template: `{written}` reads back as `{read_back}`, which is what the model \
@@ -213,14 +217,14 @@ fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()
 fn warn_of_changed_data(plan: &Plan, negatives: &Negatives, tokenizer: &Tokenizer) -> Result<()> {
     const LOOKED_AT: usize = 100;
     let template = &plan.template;
-    if template.trailing_space_token {
+    if template.trailing_space_token || template.chat_template.is_some() {
         return Ok(());
     }
     let (mut looked_at, mut changed, mut first) = (0, 0, None);
     for questioned in examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?.take(LOOKED_AT) {
         let conversation = questioned?.conversation(template);
         let written = text(&render(&conversation, template)?);
-        let read_back = text(&decode(&encode(&conversation, template, tokenizer)?, tokenizer)?);
+        let read_back = text(&decode(&encode(&conversation, template, tokenizer)?, template, tokenizer)?);
         looked_at += 1;
         if written != read_back {
             changed += 1;
@@ -240,7 +244,11 @@ fn warn_of_changed_data(plan: &Plan, negatives: &Negatives, tokenizer: &Tokenize
 }
 
 /// The dimensions with the tokenizer's special tokens.
-fn with_special_tokens(config: &LlamaConfig, tokenizer: &Tokenizer) -> Result<LlamaConfig> {
+fn with_special_tokens(
+    config: &LlamaConfig,
+    tokenizer: &Tokenizer,
+    template: &Template,
+) -> Result<LlamaConfig> {
     let (ids, rows) = (tokenizer.vocab_size(), config.vocab_size);
     anyhow::ensure!(
         ids <= rows,
@@ -248,11 +256,8 @@ fn with_special_tokens(config: &LlamaConfig, tokenizer: &Tokenizer) -> Result<Ll
          set `model.tokenizer` to the tokenizer that belongs to the weights, or give random weights a `model.config` \
          with that many rows"
     );
-    let (bos, eos, pad) = (tokenizer.bos(), tokenizer.eos(), tokenizer.pad());
-    Ok(LlamaConfig {
-        bos_token_id: Some(bos),
-        eos_token_id: vec![eos],
-        pad_token_id: Some(pad),
-        ..config.clone()
-    })
+    let (bos, pad) = (tokenizer.bos(), tokenizer.pad());
+    let mut eos_token_id = vec![template.end_of_turn(tokenizer)?, tokenizer.eos()];
+    eos_token_id.dedup();
+    Ok(LlamaConfig { bos_token_id: Some(bos), eos_token_id, pad_token_id: Some(pad), ..config.clone() })
 }

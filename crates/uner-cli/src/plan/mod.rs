@@ -15,12 +15,13 @@ pub(crate) use memory::host_memory;
 pub use numbers::{DataSize, Machine, Numbers, RankCount, Steps};
 pub use place::Place;
 pub(crate) use print::bytes;
+pub use print::missing_lines;
 pub use speed::Speed;
 
 use std::path::{Path, PathBuf};
 
 use uner_data::{DataError, Dataset, DatasetRef, read};
-use uner_prompt::Template;
+use uner_prompt::{ChatTemplate, Template};
 
 use crate::adapter;
 use crate::hub::Source;
@@ -53,9 +54,9 @@ pub struct Missing {
     pub what: String,
     /// Where it was looked for.
     pub path: PathBuf,
-    /// How to get it and where to put it.
+    /// How to get it and where to put it; empty where nobody says.
     pub obtain: String,
-    /// Its licence.
+    /// Its licence; empty where nobody says.
     pub licence: String,
     /// Where on the hub it is, where it is there.
     pub hub: Option<Source>,
@@ -76,8 +77,10 @@ impl Plan {
             problem: error.to_string(),
         })?;
         let model = ModelSource::find(&recipe.model)?;
+        let template = own_chat_template(template, &model)?;
         check_lengths(&recipe, &model)?;
         check_negatives(&recipe)?;
+        check_numbers(&recipe)?;
         evaluation::check(&recipe)?;
         adapter::check(&recipe.model)?;
         let mut missing: Vec<Missing> = missing_model(&model).into_iter().collect();
@@ -118,6 +121,25 @@ impl Plan {
     }
 }
 
+/// The template with the model's own chat template, where that is meant and the model is there.
+fn own_chat_template(template: Template, model: &ModelSource) -> Result<Template, RecipeError> {
+    let fault = |problem: String| RecipeError::Names {
+        key: "prompt.template",
+        value: template.name.clone(),
+        problem,
+    };
+    if !template.chat_template.as_ref().is_some_and(ChatTemplate::is_unknown) {
+        return Ok(template);
+    }
+    let Some(folder) = model.tokenizer.as_deref().and_then(Path::parent) else {
+        return Err(fault("it is the model's own chat template, and random weights have none".to_owned()));
+    };
+    if !model.present {
+        return Ok(template);
+    }
+    template.clone().with_chat_of(folder).map_err(|error| fault(error.to_string()))
+}
+
 fn check_lengths(recipe: &Recipe, model: &ModelSource) -> Result<(), RecipeError> {
     let (length, window) = (recipe.train.max_seq_len, model.config.max_position_embeddings);
     if length > window {
@@ -136,6 +158,18 @@ fn check_lengths(recipe: &Recipe, model: &ModelSource) -> Result<(), RecipeError
     Ok(())
 }
 
+fn check_numbers(recipe: &Recipe) -> Result<(), RecipeError> {
+    if recipe.infer.batch_size == 0 {
+        return Err(RecipeError::Contradiction("`infer.batch_size` is 0; it must be at least 1".to_owned()));
+    }
+    match recipe.run.memory.map(|memory| memory.limit_gib) {
+        Some(limit) if !(limit > 0.0 && limit.is_finite()) => Err(RecipeError::Contradiction(format!(
+            "`run.memory.limit_gib` is {limit}; it must be a positive number"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn check_negatives(recipe: &Recipe) -> Result<(), RecipeError> {
     let ratio = recipe.data.negatives.ratio;
     if ratio >= 0.0 && ratio.is_finite() {
@@ -146,15 +180,18 @@ fn check_negatives(recipe: &Recipe) -> Result<(), RecipeError> {
 
 fn missing_model(model: &ModelSource) -> Option<Missing> {
     let folder = model.folder.as_ref().filter(|_| !model.present)?;
-    let or_unknown = |text: &str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
     Some(Missing {
         what: "the model's weights".to_owned(),
         path: folder.clone(),
-        obtain: format!(
-            "{} (`config.json`, the weights as safetensors, and the tokenizer go into this folder)",
-            or_unknown(&model.about.obtain)
-        ),
-        licence: or_unknown(&model.about.licence),
+        obtain: match model.about.obtain.as_str() {
+            "" => {
+                "put `config.json`, the weights as safetensors, and the tokenizer into this folder".to_owned()
+            }
+            obtain => format!(
+                "{obtain} (`config.json`, the weights as safetensors, and the tokenizer go into this folder)"
+            ),
+        },
+        licence: model.about.licence.clone(),
         hub: model.hub.clone(),
         for_training: true,
     })
@@ -172,7 +209,7 @@ fn missing_split(
             what: format!("split `{split}` of dataset `{}`", dataset.name),
             path,
             obtain,
-            licence: if dataset.licence.is_empty() { "unknown".to_owned() } else { dataset.licence.clone() },
+            licence: dataset.licence.clone(),
             hub: on_hub(dataset, split, root)?,
             for_training,
         })),

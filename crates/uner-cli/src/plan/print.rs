@@ -1,8 +1,10 @@
 //! A plan for people.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
+use indexmap::IndexMap;
 use uner_data::negative::Strategy;
+use uner_trainer::precision::{MomentForm, Rounding};
 
 use super::{DataSize, Missing, Numbers, Plan, evaluation};
 use crate::adapter;
@@ -24,13 +26,14 @@ impl Plan {
         lines.extend(self.step_lines(numbers));
         lines.extend(numbers.lines(self.model.config.num_hidden_layers));
         lines.extend(evaluation::during_line(&self.recipe, numbers.steps).map(|line| ("in training", line)));
+        lines.push(("disk", self.disk_line(numbers)));
         lines.push(("evaluation", self.evaluation_line()));
         let mut text = String::new();
         for (name, value) in lines {
             let _ = writeln!(text, "{name:<12}{value}");
         }
-        for missing in &self.missing {
-            let _ = writeln!(text, "{:<12}{missing}", "missing");
+        for line in missing_lines(&self.missing) {
+            let _ = writeln!(text, "{:<12}{line}", "missing");
         }
         text
     }
@@ -110,6 +113,32 @@ impl Plan {
         ]
     }
 
+    /// What the run's folder will take: checkpoints with all that resuming needs, one of them while the next is written, and the encoded
+    /// data.
+    fn disk_line(&self, numbers: &Numbers) -> String {
+        let train = &self.recipe.train;
+        let precision = train.precision.unwrap_or_default();
+        let width = |dtype: &str| if dtype == "float32" { 4 } else { 2 };
+        let moments = if precision.moments == MomentForm::EightBit { 2 } else { 8 };
+        let (stored, trained) = match self.recipe.model.adapter {
+            Some(_) => (4 * numbers.size.adapter(), numbers.size.adapter()),
+            None => (width(&self.model.config.torch_dtype) * numbers.size.model(), numbers.size.model()),
+        };
+        let is_rounded = self.recipe.model.adapter.is_none() && self.model.config.torch_dtype != "float32";
+        let masters = if is_rounded && precision.rounding == Rounding::Nearest { 4 } else { 0 };
+        let each = stored + (moments + masters) * trained;
+        let count_of = train.keep_last as u64 + 1 + u64::from(train.best.is_some());
+        let data = match numbers.data {
+            DataSize::Counted { tokens, .. } => format!(", and {} of encoded data", bytes(4 * tokens)),
+            _ => String::new(),
+        };
+        format!(
+            "{}: up to {count_of} checkpoints of {}{data}",
+            bytes(each.saturating_mul(count_of)),
+            bytes(each)
+        )
+    }
+
     fn evaluation_line(&self) -> String {
         let names = self.benchmarks.iter().zip(&self.recipe.eval.benchmarks);
         let names: Vec<String> =
@@ -136,15 +165,26 @@ fn size_line(data: DataSize) -> String {
     }
 }
 
-impl fmt::Display for Missing {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, path, obtain, licence, .. } = self;
-        write!(
-            out,
-            "{what}: `{}` does not exist; licence: {licence}; how to get it: {obtain}",
-            path.display()
-        )
+/// What is missing, and after all that comes from one source, how to get it.
+pub fn missing_lines<'a>(missing: impl IntoIterator<Item = &'a Missing>) -> Vec<String> {
+    let mut sources: IndexMap<(&str, &str), Vec<String>> = IndexMap::new();
+    for Missing { what, path, obtain, licence, .. } in missing {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let line = format!("{what}: `{}` does not exist", path.display());
+        sources.entry((licence, obtain)).or_default().push(line);
     }
+    let source = |((licence, obtain), mut lines): ((&str, &str), Vec<String>)| {
+        let licence = if licence.is_empty() { String::new() } else { format!("licence: {licence}; ") };
+        if obtain.is_empty() {
+            lines.push(format!(
+                "  {licence}put it there, or correct the path in the recipe or the description"
+            ));
+        } else {
+            lines.push(format!("  {licence}how to get it: {obtain}"));
+        }
+        lines
+    };
+    sources.into_iter().flat_map(source).collect()
 }
 
 /// A number with its thousands apart: 1,234,567.

@@ -1,12 +1,13 @@
 //! From a recipe's name to its values.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_path_to_error::Segment;
 use toml::{Table, Value};
 
 use super::locate::{line_at, line_of};
 use super::overrides::Reading;
+use super::paths::{folder_of, rebase};
 use super::{Override, Recipe, RecipeError, nearest};
 use crate::builtin;
 
@@ -17,6 +18,8 @@ pub struct Source {
     pub origin: String,
     /// The file.
     pub text: String,
+    /// What its paths are relative to; empty for the current folder.
+    pub folder: PathBuf,
 }
 
 /// Finds a recipe: a path as it is; a bare name in the current directory, then in `recipes/`, then among those built
@@ -26,7 +29,8 @@ pub struct Source {
 /// [`RecipeError::Unknown`], or [`RecipeError::Io`] for a path that cannot be read.
 pub fn find(name: &str) -> Result<Source, RecipeError> {
     let read = |path: &Path| -> Result<Source, RecipeError> {
-        Ok(Source { origin: path.display().to_string(), text: uner_data::regular::read_to_string(path)? })
+        let text = uner_data::regular::read_to_string(path)?;
+        Ok(Source { origin: path.display().to_string(), text, folder: folder_of(path) })
     };
     let path = Path::new(name);
     if path.components().count() > 1 {
@@ -40,7 +44,11 @@ pub fn find(name: &str) -> Result<Source, RecipeError> {
         }
     }
     if let Some(text) = builtin::recipe(stem) {
-        return Ok(Source { origin: format!("{stem} (built in)"), text: text.to_owned() });
+        return Ok(Source {
+            origin: format!("{stem} (built in)"),
+            text: text.to_owned(),
+            folder: PathBuf::new(),
+        });
     }
     let known = builtin::recipe_names();
     Err(RecipeError::Unknown {
@@ -50,7 +58,7 @@ pub fn find(name: &str) -> Result<Source, RecipeError> {
     })
 }
 
-/// Reads a recipe with some keys set to other values.
+/// Reads a recipe with some keys set to other values. Its paths are relative to its folder, those of overrides to the current one.
 ///
 /// # Errors
 /// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault; all keys that are missing or unknown at
@@ -61,6 +69,12 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
         line: error.span().map_or(1, |span| line_at(&source.text, span.start)),
         problem: error.message().to_owned(),
     })?;
+    let at_home = |problem| RecipeError::Key { place: source.origin.clone(), problem };
+    expand_home(&mut written).map_err(at_home)?;
+    if let Some(Value::Table(data)) = written.get_mut("data") {
+        data.entry("root").or_insert_with(|| "data".into());
+    }
+    rebase(&mut written, &source.folder);
     let mut readings = vec![Reading::Toml; overrides.len()];
     let mut problems = Vec::new();
     loop {
@@ -68,8 +82,7 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
         for (override_, reading) in overrides.iter().zip(&readings) {
             override_.apply(&mut table, *reading);
         }
-        expand_home(&mut table)
-            .map_err(|problem| RecipeError::Key { place: source.origin.clone(), problem })?;
+        expand_home(&mut table).map_err(at_home)?;
         let error = match serde_path_to_error::deserialize(table) {
             Ok(recipe) if problems.is_empty() => return Ok(recipe),
             Ok(_) => return Err(together(source, problems)),
@@ -88,6 +101,36 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
                     return Err(together(source, problems));
                 }
             }
+        }
+    }
+}
+
+/// The keys that neither a recipe nor the command line says, each as `train.lr = 2e-5`.
+///
+/// # Panics
+/// Never: what [`parse`] reads can be written.
+pub fn defaults(source: &Source, overrides: &[Override], recipe: &Recipe) -> Vec<String> {
+    let mut written: Table = source.text.parse().unwrap_or_default();
+    for override_ in overrides {
+        override_.apply(&mut written, Reading::Toml);
+    }
+    let mut found = Vec::new();
+    unwritten(&Table::try_from(recipe).expect("a recipe is TOML"), &written, "", &mut found);
+    found
+}
+
+fn unwritten(complete: &Table, written: &Table, section: &str, found: &mut Vec<String>) {
+    let empty = Table::new();
+    for (key, value) in complete {
+        match (value, written.get(key)) {
+            (Value::Table(inner), part) => {
+                let part = part.map_or(Some(&empty), Value::as_table).unwrap_or(&empty);
+                unwritten(inner, part, &format!("{section}{key}."), found);
+            }
+            // As people write it: 2e-5, not 0.00002.
+            (Value::Float(value), None) => found.push(format!("{section}{key} = {value:?}")),
+            (value, None) => found.push(format!("{section}{key} = {value}")),
+            _ => {}
         }
     }
 }

@@ -1,18 +1,20 @@
 //! A recipe: everything a run does, in one TOML file. What was written; what follows from it is in [`crate::plan`].
 //!
-//! Each section is the configuration of one crate, unknown keys are an error with the nearest known one, and every key
-//! but those marked optional has to be written, so that a recipe hides nothing.
+//! Each section is the configuration of one crate, and unknown keys are an error with the nearest known one. A key with one sensible
+//! value may be left out; a dry run prints what was. `docs/recipes.md` lists all keys for users.
 
 mod error;
 mod load;
 mod locate;
 mod overrides;
+mod paths;
 
 pub use error::RecipeError;
-pub use load::{Source, find, parse};
+pub use load::{Source, defaults, find, parse};
 pub use overrides::Override;
 
 pub(crate) use error::nearest;
+pub(crate) use paths::rebase;
 
 use std::path::PathBuf;
 
@@ -35,12 +37,16 @@ pub struct Recipe {
     /// On what.
     pub data: DataConfig,
     /// In which words.
+    #[serde(default)]
     pub prompt: PromptConfig,
     /// How.
+    #[serde(default)]
     pub train: TrainConfig,
     /// How answers are generated.
+    #[serde(default)]
     pub infer: InferConfig,
     /// What is measured at the end.
+    #[serde(default)]
     pub eval: EvalConfig,
 }
 
@@ -51,8 +57,10 @@ pub struct RunConfig {
     /// The run's folder.
     pub dir: PathBuf,
     /// Seed of weights, negatives and orders.
+    #[serde(default = "one")]
     pub seed: u64,
     /// Where the model is trained, a rank on each, and on the first of them measured.
+    #[serde(default)]
     pub device: Devices,
     /// Optional: what the plan may count on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,14 +107,17 @@ pub const TRAIN: &str = "train";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// The folder that the files of all datasets are relative to.
+    /// The folder that the files of all datasets but those described in files of their own are relative to.
+    #[serde(default = "data")]
     pub root: PathBuf,
     /// What to do with a passage that is too long for `train.max_seq_len`.
+    #[serde(default)]
     pub long_passages: LongPassages,
     /// Optional: conversations the training data gives. The plan is made from it as long as the files are not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_conversations: Option<usize>,
     /// Queries for absent types.
+    #[serde(default)]
     pub negatives: NegativeConfig,
     /// What is trained on.
     pub train: Vec<Member>,
@@ -116,10 +127,11 @@ pub struct DataConfig {
 }
 
 /// What to do with a passage that is too long for `train.max_seq_len` even with a single query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LongPassages {
     /// Stop, naming it.
+    #[default]
     Error,
     /// Leave it out and count it.
     Drop,
@@ -133,11 +145,26 @@ pub struct PromptConfig {
     pub template: String,
 }
 
+impl Default for PromptConfig {
+    fn default() -> Self {
+        Self { template: "zero-shot".to_owned() }
+    }
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn data() -> PathBuf {
+    "data".into()
+}
+
 /// `[eval]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalConfig {
     /// What the trained model is measured on at the end of the run. May be empty.
+    #[serde(default)]
     pub benchmarks: Vec<Benchmark>,
     /// Optional: what it is measured on while it is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]

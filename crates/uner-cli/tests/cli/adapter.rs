@@ -145,7 +145,7 @@ fn a_base_that_moved_is_named_and_another_refused() {
 fn what_makes_no_sense_is_refused() {
     let desk = Desk::new();
     desk.train(&[SETTINGS]).fails(2, &["`model.weights = \"random\"` goes with no adapter"]);
-    desk.train(&["model.adapter={ rank = 2 }"]).fails(2, &["model.adapter", "alpha"]);
+    desk.train(&["model.adapter={ rank = true }"]).fails(2, &["model.adapter.rank", "a whole number"]);
     desk.train(&[&SETTINGS.replace("q_proj", "q_prj")]).fails(2, &["q_prj"]);
     desk.train(&[&SETTINGS.replace("rank = 2", "rank = 0")]).fails(2, &["`model.adapter.rank` is 0"]);
     desk.train(&["eval.benchmarks=[]"]).succeeds();

@@ -164,3 +164,50 @@ fn a_model_that_cannot_be_asked() {
     let model = model.to_str().unwrap();
     ask(model, &[]).fails(1, &["no `template.toml`", "--template"]);
 }
+
+/// Other programs find the chat template where they look for it, and whoever changes a file is told.
+#[test]
+fn an_exported_model_says_how_it_is_asked_and_what_it_consists_of() {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    desk.uner(&["export", "--model", "run", "--output", "model"]).succeeds();
+    let jinja = desk.read("model/chat_template.jinja");
+    let config: serde_json::Value = serde_json::from_str(&desk.read("model/tokenizer_config.json")).unwrap();
+    assert_eq!(config["chat_template"], jinja);
+    assert!(desk.read("model/PROMPT.md").contains("What describes {type} in the text?"));
+    for file in ["config.json", "model.safetensors", "chat_template.jinja", "template.toml", "PROMPT.md"] {
+        assert!(desk.read("model/SHA256SUMS").contains(&format!("  {file}\n")), "{file}");
+    }
+    assert!(desk.uner(&["verify", "model"]).succeeds().stdout.contains("is whole"));
+    desk.write("model/PROMPT.md", "other");
+    desk.uner(&["verify", "model"]).fails(1, &["`PROMPT.md`", "SHA256SUMS"]);
+    desk.uner(&["predict", "--model", "model", "--text", "a", "--types", "b"])
+        .fails(1, &["`PROMPT.md`", "remove `SHA256SUMS`"]);
+}
+
+/// The model's own chat template, from the tokenizer's folder to what is trained on and what is exported.
+#[test]
+fn a_model_is_asked_by_its_own_chat_template() {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    desk.uner(&["export", "--model", "run", "--output", "base"]).succeeds();
+    let chat = "{% for m in messages %}{{ '[' + m['role'] + '] ' + m['content'] + eos_token }}{% endfor %}\
+                {% if add_generation_prompt %}{{ '[assistant] ' }}{% endif %}";
+    desk.write("base/chat_template.jinja", chat);
+    fs_err::remove_file(desk.path("base/SHA256SUMS")).unwrap();
+    desk.train(&["prompt.template=chat"])
+        .fails(2, &["`prompt.template = \"chat\"`", "random weights have none"]);
+    let recipe = crate::RECIPE
+        .replace("weights = \"random\"", "weights = \"base\"")
+        .replace("config = \"model.toml\"\n", "")
+        .replace("tokenizer = \"train\"\n", "")
+        .replace("dir = \"run\"", "dir = \"tuned\"")
+        .replace("template = \"zero-shot\"", "template = \"chat\"");
+    desk.write("chat.toml", &recipe);
+    let shown = desk.uner(&["train", "--recipe", "chat.toml", "--show-mask", "1"]);
+    assert!(shown.succeeds().stdout.contains("[assistant] ⟦["), "{}", shown.stdout);
+    desk.uner(&["train", "--recipe", "chat.toml"]).succeeds();
+    desk.uner(&["export", "--model", "tuned", "--output", "out"]).succeeds();
+    assert_eq!(desk.read("out/chat_template.jinja"), chat);
+    desk.uner(&["predict", "--model", "out", "--text", "a", "--types", "b"]).succeeds();
+}

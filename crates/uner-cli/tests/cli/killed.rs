@@ -1,7 +1,7 @@
 //! A run that is killed without warning, again and again, ends as the run that was left alone.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::{DURING, Desk, RECIPE};
 
-const KILLS: usize = 20;
-const SETS: [&str; 4] = ["train.max_steps=40", "train.epochs=4", "train.save_every=2", "eval.benchmarks=[]"];
+const KILLS: usize = 24;
+const SETS: [&str; 4] = ["train.max_steps=60", "train.epochs=6", "train.save_every=2", "eval.benchmarks=[]"];
 
 /// A recipe that saves, scores and compares all the time, with wide feed-forward layers, so that writing takes as long as
 /// training.
@@ -23,9 +23,17 @@ fn desk() -> Desk {
     desk
 }
 
-fn start(desk: &Desk) -> Child {
-    let resume = desk.path("run/latest").exists();
-    desk.trainer(&SETS, resume).stderr(Stdio::null()).spawn().unwrap()
+/// What stands before the program: nothing, what closes its stderr, and what outlives a terminal.
+const BEFORE: [&[&str]; 3] = [&[], &["sh", "-c", "exec \"$@\" 2>&-", "sh"], &["nohup"]];
+
+fn start(desk: &Desk, before: &[&str]) -> Child {
+    let mut run = desk.trainer(&SETS, desk.path("run/latest").exists());
+    if let [program, args @ ..] = before {
+        let mut wrapped = Command::new(program);
+        wrapped.args(args).arg(run.get_program()).args(run.get_args()).current_dir(desk.path(""));
+        run = wrapped;
+    }
+    run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// The losses and scores of a run's metrics, without the times.
@@ -34,42 +42,60 @@ fn numbers(desk: &Desk, kind: &str, name: &str) -> Vec<(u64, String)> {
     events.iter().map(|event| (event["step"].as_u64().unwrap(), event[name].to_string())).collect()
 }
 
-fn is_writing(desk: &Desk) -> bool {
-    desk.names()
-        .iter()
-        .any(|name| name.starts_with("step-") && Path::new(name).extension().is_some_and(|end| end == "tmp"))
+/// Folders that are not whole: of a checkpoint that is being written, or of an older one that is being removed.
+fn unfinished(desk: &Desk) -> Vec<String> {
+    let is_unfinished = |name: &String| {
+        name.starts_with("step-") && Path::new(name).extension().is_some_and(|end| end == "tmp")
+    };
+    desk.names().into_iter().filter(is_unfinished).collect()
 }
 
-/// Waits for a random moment of the run: any, or one at which a checkpoint is being written. False when the run was over
-/// before.
+fn latest(desk: &Desk) -> String {
+    fs_err::read_to_string(desk.path("run/latest")).unwrap_or_default()
+}
+
+fn is_writing(desk: &Desk) -> bool {
+    unfinished(desk).iter().any(|name| *name > latest(desk))
+}
+
+fn is_removing(desk: &Desk) -> bool {
+    unfinished(desk).iter().any(|name| *name < latest(desk))
+}
+
+/// Whether a moment has come.
+type Moment = fn(&Desk) -> bool;
+
+/// Waits for a random moment of the run: any, one at which a checkpoint is being written, or one at which an old one is being removed.
+/// False when the run was over before.
 fn wait(desk: &Desk, child: &mut Child, random: &mut ChaCha8Rng) -> bool {
-    let while_writing = random.random_bool(0.5);
-    let pause = Duration::from_millis(random.random_range(if while_writing { 0..10 } else { 50..500 }));
-    let mut due = (!while_writing).then(|| Instant::now() + pause);
+    /// What is waited for, and for how many microseconds at most behind it.
+    const MOMENTS: [(Moment, u64); 3] = [(|_| true, 500_000), (is_writing, 10_000), (is_removing, 300)];
+    let (is_moment, longest) = MOMENTS[random.random_range(0..MOMENTS.len())];
+    let pause = Duration::from_micros(random.random_range(0..longest));
+    let mut due = None;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success(), "a resumed run failed: {status}");
             return false;
         }
-        if due.is_none() && is_writing(desk) {
+        if due.is_none() && is_moment(desk) {
             due = Some(Instant::now() + pause);
         }
         if due.is_some_and(|due| Instant::now() >= due) {
             return true;
         }
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 #[test]
-fn killed_at_twenty_random_moments_and_resumed_is_bitwise_uninterrupted() {
+fn killed_at_random_moments_and_resumed_is_bitwise_uninterrupted() {
     let (whole, killed) = (desk(), desk());
-    assert!(start(&whole).wait().unwrap().success());
+    assert!(start(&whole, &[]).wait().unwrap().success());
 
     let mut random = ChaCha8Rng::seed_from_u64(20);
-    let (mut kills, mut torn) = (0, 0);
+    let (mut kills, mut torn, mut removed) = (0, 0, 0);
     while kills < KILLS {
-        let mut child = start(&killed);
+        let mut child = start(&killed, BEFORE[kills % BEFORE.len()]);
         if !wait(&killed, &mut child, &mut random) {
             break;
         }
@@ -77,20 +103,24 @@ fn killed_at_twenty_random_moments_and_resumed_is_bitwise_uninterrupted() {
         child.wait().unwrap();
         kills += 1;
         torn += usize::from(is_writing(&killed));
+        removed += usize::from(is_removing(&killed));
     }
-    assert!(start(&killed).wait().unwrap().success(), "the last resume failed");
+    assert!(start(&killed, &[]).wait().unwrap().success(), "the last resume failed");
 
-    println!("{kills} kills, {torn} of them while a checkpoint was written");
-    assert!(kills == KILLS && torn > 0, "{kills} kills, {torn} of them while a checkpoint was written");
+    let course = format!(
+        "{kills} kills, {torn} of them while a checkpoint was written, {removed} while one was removed"
+    );
+    println!("{course}");
+    assert!(kills == KILLS && torn > 0, "{course}");
     assert_eq!(numbers(&killed, "step", "loss"), numbers(&whole, "step", "loss"));
     assert_eq!(numbers(&killed, "scored", "score"), numbers(&whole, "scored", "score"));
     assert_eq!(killed.read("run/best"), whole.read("run/best"));
     for file in ["model.safetensors", "optimizer.safetensors"] {
-        let read = |desk: &Desk| fs_err::read(desk.path(&format!("run/step-000040/{file}"))).unwrap();
+        let read = |desk: &Desk| fs_err::read(desk.path(&format!("run/step-000060/{file}"))).unwrap();
         assert!(read(&killed) == read(&whole), "`{file}` differs after {kills} kills");
     }
     let state = |desk: &Desk| {
-        let mut state: Value = serde_json::from_str(&desk.read("run/step-000040/state.json")).unwrap();
+        let mut state: Value = serde_json::from_str(&desk.read("run/step-000060/state.json")).unwrap();
         // When the run began is all that tells the two apart.
         state["run"]["started"] = Value::Null;
         state

@@ -124,7 +124,9 @@ fn a_folder_with_a_run_is_refused_and_resumed() {
         "long.toml",
         &crate::MODEL.replace("max_position_embeddings = 512", "max_position_embeddings = 1024"),
     );
-    let config = ("config = \"model.toml\"", "config = \"long.toml\"");
+    let [is, becomes] =
+        ["model.toml", "long.toml"].map(|name| format!("config = \"{}\"", desk.path(name).display()));
+    let config = (is.as_str(), becomes.as_str());
     let parts = ["the model is another one", "`max_position_embeddings` was `512` and is now `1024`"];
     go_on(config.0, config.1, &[]).fails(1, &parts);
     go_on(config.0, config.1, &["--set", "model.config=long.toml"]).fails(1, &parts);

@@ -27,7 +27,7 @@ pub const PREFIX: &str = "base_model.model.";
 
 /// `[model.adapter]` of a recipe: what is trained in place of the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct AdapterConfig {
     /// Columns of the two factors.
     pub rank: usize,
@@ -37,6 +37,12 @@ pub struct AdapterConfig {
     pub dropout: f64,
     /// The layers of every block that get an adapter.
     pub target_modules: BTreeSet<Target>,
+}
+
+impl Default for AdapterConfig {
+    fn default() -> Self {
+        Self { rank: 16, alpha: 32.0, dropout: 0.05, target_modules: Target::ALL.into_iter().collect() }
+    }
 }
 
 /// A layer that can have an adapter.

@@ -8,13 +8,7 @@ use crate::keys::{Keys, agreed};
 
 /// Keys that say nothing of what the model computes from given tokens: how it was made and saved, how transformers runs it, what
 /// its old versions kept for generation and for other tasks.
-const KEYS_THAT_DO_NOT_MATTER: [&str; 59] = [
-    "_attn_implementation",
-    "_attn_implementation_autoset",
-    "_attn_implementation_internal",
-    "_commit_hash",
-    "_flash_attn_2_enabled",
-    "_name_or_path",
+const KEYS_THAT_DO_NOT_MATTER: [&str; 53] = [
     "attn_implementation",
     "bad_words_ids",
     "begin_suppress_tokens",

@@ -10,7 +10,7 @@
 //!                              /state.json      the run, step, data fingerprint, what must not change on resume
 //!                              /manifest.json   size and CRC-32 of every other file; written last
 //! ```
-//! All of it is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is replaced, then `best`. The thread
+//! An exported folder has `SHA256SUMS` in place of a manifest. All of it is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is replaced, then `best`. The thread
 //! that trains only copies the run to the host ([`Snapshot`]); a [`Writer`] does the rest beside it.
 
 mod manifest;
@@ -18,6 +18,7 @@ mod pointer;
 mod read;
 mod snapshot;
 mod state;
+mod sums;
 mod write;
 mod writer;
 
@@ -25,5 +26,6 @@ pub use pointer::{all, best, latest, point_best};
 pub use read::{Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_companions};
 pub use snapshot::Snapshot;
 pub use state::{FORMAT_VERSION, RunId, State, changed_keys};
+pub use sums::{SUMS, write_sums};
 pub use write::{prune, save, sweep};
 pub use writer::Writer;

@@ -13,6 +13,7 @@ use uner_model::{Llama, LlamaConfig, load_adapted};
 use super::manifest;
 use super::pointer::is_folder_name;
 use super::state::State;
+use super::sums::verify_sums;
 use crate::error::TrainError;
 use crate::group::Group;
 use crate::optimizer::AdamW;
@@ -94,14 +95,14 @@ pub fn load_model_onto(
     Ok(uner_model::load(folder, device)?)
 }
 
-/// Compares every file of a checkpoint of ours with its checksum; another folder has none.
+/// Compares every file of a checkpoint or of an exported folder with its checksum; other folders have none.
 ///
 /// # Errors
 /// When it is unfinished or damaged.
 pub fn verify(folder: &Path) -> Result<(), TrainError> {
     let is_ours = ["state.json", "manifest.json"].iter().any(|file| folder.join(file).exists())
         || folder.file_name().is_some_and(|name| is_folder_name(&name.to_string_lossy()));
-    if is_ours { manifest::verify(folder, |_| true) } else { Ok(()) }
+    if is_ours { manifest::verify(folder, |_| true) } else { verify_sums(folder) }
 }
 
 fn read_optimizer(path: &Path) -> Result<BTreeMap<String, TensorData>, TrainError> {
