@@ -106,8 +106,8 @@ proptest! {
     #[test]
     fn templates_and_chat_templates(changes in changes()) {
         let _ = Template::parse(&changed_text(include_str!("../../configs/templates/zero-shot.toml"), &changes), "x.toml");
-        let chat = Template::load("zero-shot").unwrap().as_chat_template();
-        let _ = ChatTemplate::new(changed_text(&chat, &changes));
+        let chat = "{% for m in messages %}{{ m['role'] + ': ' + m.content | trim + eos_token }}{% endfor %}{% if add_generation_prompt %}a:{% endif %}";
+        let _ = ChatTemplate::new(changed_text(chat, &changes));
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use uner_prompt::conversation::text;
-use uner_prompt::{Conversation, Message, Template, Tokenizer, decode, encode, encode_prompt, render};
+use uner_prompt::{
+    ChatTemplate, Conversation, Message, Template, Tokenizer, decode, encode, encode_prompt, render,
+};
 
 use crate::shared::shared;
 
@@ -104,6 +106,38 @@ proptest! {
             for (kind, tokenizer) in &*TOKENIZERS {
                 let tokens = encode(&conversation, &template, tokenizer).unwrap();
                 prop_assert_eq!(text(&decode(&tokens, &template, tokenizer).unwrap()), &*rendered, "{} {}", name, kind);
+            }
+        }
+    }
+}
+
+/// Texts whose ends are no blanks: those may join with what a template writes beside them.
+const WORDS: &str = "[a-zA-Zéß東😀.]{1,8}( [a-z0-9]{1,5}){0,3}";
+
+proptest! {
+    /// Other programs render a whole text by the exported chat template and tokenise it at once.
+    #[test]
+    fn exported_chat_templates_ask_with_the_same_ids(passage in WORDS, question in WORDS) {
+        for name in Template::names().filter(|name| *name != "chat") {
+            let template = Template::load(name).unwrap();
+            let turns = [&*passage, "I've read this text.", &*question];
+            let turns = if template.acknowledgement.is_some() { &turns[..] } else { &turns[..1] };
+            let message = |(turn, text): (usize, &&str)| {
+                if turn.is_multiple_of(2) { Message::user(*text) } else { Message::assistant(*text) }
+            };
+            let conversation = Conversation { messages: turns.iter().enumerate().map(message).collect() };
+            for (kind, tokenizer) in &*TOKENIZERS {
+                let Some(jinja) = template.as_chat_template(tokenizer).unwrap() else {
+                    prop_assert!(name == "official", "{} {}", name, kind);
+                    continue;
+                };
+                let exported = Template {
+                    chat_template: Some(ChatTemplate::new(jinja).unwrap()),
+                    system: String::new(),
+                    ..template.clone()
+                };
+                let ids = encode_prompt(&conversation, &exported, tokenizer).unwrap();
+                prop_assert_eq!(ids, encode_prompt(&conversation, &template, tokenizer).unwrap(), "{} {}", name, kind);
             }
         }
     }

@@ -118,8 +118,12 @@ fn to_file(args: &ExportArgs, folder: &Path, base: Option<&Path>, file: &Path) -
     let places = [Some(folder), base].into_iter().flatten();
     let tokenizer =
         places.map(tokenizer_in).find(|file| file.exists()).unwrap_or_else(|| tokenizer_in(folder));
-    let chat_template = template_of(folder)?.map(|template| template.as_chat_template());
-    let vocabulary = gguf::vocabulary(&Tokenizer::from_file(&tokenizer)?, chat_template)?;
+    let tokenizer = Tokenizer::from_file(&tokenizer)?;
+    let chat_template = match template_of(folder)? {
+        Some(template) => chat_template(&template, &tokenizer)?,
+        None => None,
+    };
+    let vocabulary = gguf::vocabulary(&tokenizer, chat_template)?;
     atomic::replace(file, |unfinished| {
         Ok(uner_model::gguf::write(&source(args, folder, base), &vocabulary, unfinished)?)
     })?;
@@ -191,9 +195,24 @@ fn template_of(folder: &Path) -> Result<Option<Template>> {
     Ok(Some(Template::parse(&regular::read_to_string(&file)?, &file.display().to_string())?))
 }
 
+/// How other programs put messages together for the model.
+fn chat_template(template: &Template, tokenizer: &Tokenizer) -> Result<Option<String>> {
+    let found = template.as_chat_template(tokenizer)?;
+    if found.is_none() {
+        tracing::warn!(
+            "no chat template is written: with this tokenizer other programs would not ask by the template `{}` with the tokens that the \
+             model was trained on",
+            template.name
+        );
+    }
+    Ok(found)
+}
+
 /// Says other programs and people how to ask the model. The chat template is written twice: not every program knows its own file.
 fn write_prompt_format(template: &Template, output: &Path) -> Result<()> {
-    let chat_template = template.as_chat_template();
+    let tokenizer = Tokenizer::from_file(&tokenizer_in(output))?;
+    let Some(chat_template) = chat_template(template, &tokenizer)? else { return Ok(()) };
+    fs_err::write(output.join(PROMPT_FORMAT), template.prompt_format())?;
     let config = output.join("tokenizer_config.json");
     if config.exists() {
         let mut keys: serde_json::Map<String, Value> = serde_json::from_slice(&fs_err::read(&config)?)
@@ -201,8 +220,7 @@ fn write_prompt_format(template: &Template, output: &Path) -> Result<()> {
         keys.insert("chat_template".to_owned(), chat_template.clone().into());
         fs_err::write(&config, serde_json::to_string_pretty(&keys)?)?;
     }
-    fs_err::write(output.join(CHAT_TEMPLATE), chat_template)?;
-    Ok(fs_err::write(output.join(PROMPT_FORMAT), template.prompt_format())?)
+    Ok(fs_err::write(output.join(CHAT_TEMPLATE), chat_template)?)
 }
 
 #[cfg(test)]

@@ -3,31 +3,59 @@
 use serde_json::json;
 
 use super::ChatTemplate;
+use crate::encode::encode_prompt;
+use crate::error::PromptError;
+use crate::ner;
 use crate::template::Template;
+use crate::tokenizer::Tokenizer;
+
+/// What may have to be written for the blank that a tokenizer puts at the start of a text, and behind an end of turn: nothing where it
+/// puts one behind special tokens, too, or never does; else a blank.
+const BLANKS: [&str; 2] = ["", " "];
 
 impl Template {
-    /// A chat template (Jinja) that writes what [`crate::render_prompt`] does; a chat template of its own where it has one.
-    pub fn as_chat_template(&self) -> String {
+    /// A chat template (Jinja) by which other programs, with this tokenizer, ask with the same ids as [`crate::encode_prompt`]; a chat
+    /// template of its own where it has one. `None` where a tokenizer reads the whole text otherwise than its segments.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn as_chat_template(&self, tokenizer: &Tokenizer) -> Result<Option<String>, PromptError> {
         if let Some(own) = self.chat_template.as_ref().map(ChatTemplate::source) {
-            return own.to_owned();
+            return Ok(Some(own.to_owned()));
         }
+        let names: Vec<String> = vec!["person".to_owned()];
+        let conversation = ner::prompt("Zoë met 3 friends.", &ner::list_types(&names), self, None);
+        let expected = encode_prompt(&conversation, self, tokenizer)?;
+        let special = [tokenizer.bos(), tokenizer.eos()].map(|id| tokenizer.token(id));
+        for blank in BLANKS {
+            let source = self.jinja(blank);
+            let chat = ChatTemplate::new(source.clone()).map_err(PromptError::Chat)?;
+            let text = chat.render("", &conversation.messages, true, &special).map_err(PromptError::Chat)?;
+            if tokenizer.encode_special(&text, false)? == expected {
+                return Ok(Some(source));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The chat template with this text at the start and behind each end of turn.
+    pub(super) fn jinja(&self, blank: &str) -> String {
         let text = |text: &str| json!(text).to_string();
         let system = text(self.system_at_inference.as_ref().unwrap_or(&self.system));
-        let separator = text(&self.separator);
-        let user = text(&self.user_prefix());
-        let names = if self.roles.assistant.is_empty() {
+        let (separator, blank, user) = (text(&self.separator), text(blank), text(&self.user_prefix()));
+        let name = if self.roles.assistant.is_empty() {
             String::new()
         } else {
             format!("{}{}:", self.separator, self.roles.assistant)
         };
-        let (answer, ask) = (text(&format!("{names} ")), text(&names));
+        let (answer, ask) = (text(&format!("{name} ")), text(&name));
         let end = self.prompt_end_of_turn.as_ref().map_or("eos_token".to_owned(), |end| text(end));
         format!(
             "{{%- if messages[0]['role'] == 'system' -%}}{{%- set system = messages[0]['content'] -%}}{{%- set turns = messages[1:] -%}}\
              {{%- else -%}}{{%- set system = {system} -%}}{{%- set turns = messages -%}}{{%- endif -%}}\n\
-             {{{{- bos_token -}}}}{{%- if system -%}}{{{{- system + {separator} -}}}}{{%- endif -%}}\n\
+             {{{{- bos_token + {blank} -}}}}{{%- if system -%}}{{{{- system + {separator} -}}}}{{%- endif -%}}\n\
              {{%- for message in turns -%}}\n\
-             {{%- if message['role'] == 'user' -%}}{{{{- {user} + message['content'] -}}}}\n\
+             {{%- if message['role'] == 'user' -%}}{{%- if not loop.first -%}}{{{{- {blank} -}}}}{{%- endif -%}}{{{{- {user} + message['content'] -}}}}\n\
              {{%- else -%}}{{{{- {answer} + message['content'] + {end} -}}}}{{%- endif -%}}\n\
              {{%- endfor -%}}\n\
              {{%- if add_generation_prompt -%}}{{{{- {ask} -}}}}{{%- endif -%}}\n"

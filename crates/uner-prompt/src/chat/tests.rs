@@ -159,7 +159,7 @@ fn our_wording_is_exported_as_a_chat_template() {
     let special = ["<s>".to_owned(), "</s>".to_owned()];
     for name in Template::names().filter(|name| *name != "chat") {
         let template = Template::load(name).unwrap();
-        let exported = ChatTemplate::new(template.as_chat_template()).unwrap();
+        let exported = ChatTemplate::new(template.jinja("")).unwrap();
         let all = conversation("Zoë said \"{x}\".", &["[\"Zoë\"]"]).messages;
         let messages = if template.acknowledgement.is_some() { &all[..3] } else { &all[..1] };
         let prompt = Conversation { messages: messages.to_vec() };
@@ -170,5 +170,8 @@ fn our_wording_is_exported_as_a_chat_template() {
         assert!(other.starts_with("<s>Another line."), "{other}");
         assert!(template.prompt_format().contains(&template.passage), "{name}");
     }
-    assert_eq!(template(CHATML).as_chat_template(), CHATML);
+    let tokenizer = tokenizer();
+    assert_eq!(template(CHATML).as_chat_template(&tokenizer).unwrap().as_deref(), Some(CHATML));
+    let zero_shot = Template::load("zero-shot").unwrap();
+    assert_eq!(zero_shot.as_chat_template(&tokenizer).unwrap(), Some(zero_shot.jinja("")));
 }
