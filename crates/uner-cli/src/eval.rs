@@ -78,7 +78,9 @@ fn warn_of_training_data(model: &Path, benchmarks: &[Benchmark]) {
     let trained = recorded_training(model);
     for Benchmark { dataset, split, .. } in benchmarks {
         let DatasetRef::Name(name) = dataset else { continue };
-        let is_recorded = trained.iter().any(|member| *member == (name.clone(), split.clone()));
+        // A run records whole paths.
+        let path = std::path::absolute(name).unwrap_or_default().to_string_lossy().into_owned();
+        let is_recorded = trained.iter().any(|(known, of)| of == split && (known == name || *known == path));
         if is_recorded || split == "train" {
             let of = if is_recorded { "the model was trained on it" } else { "it is training data" };
             tracing::warn!("`{name}:{split}` says nothing about other text: {of}");

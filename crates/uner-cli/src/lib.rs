@@ -49,6 +49,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
+use uner_data::middle_cut;
 
 use args::{Command, CommandLine, DataCommand, TrainLine};
 use printable::Printable;
@@ -73,6 +74,9 @@ pub fn main_of_train(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     carry_out(TrainLine::try_parse_from(args).map(|line| Command::Train(line.args)))
 }
 
+/// Characters that are kept at each end of an error's line.
+const LONGEST_END: usize = 4000;
+
 fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
     allocator::keep_freed_memory();
     let command = match command {
@@ -95,7 +99,9 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
         Ok(Ending::Missing) => ExitCode::from(3),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(Printable(io::stderr()), "error: {error:#}");
+            let message = format!("{error:#}");
+            let lines: Vec<String> = message.split('\n').map(|line| middle_cut(line, LONGEST_END)).collect();
+            let _ = writeln!(Printable(io::stderr()), "error: {}", lines.join("\n"));
             ExitCode::from(if error.is::<RecipeError>() { 2 } else { 1 })
         }
     }

@@ -37,6 +37,10 @@ impl Asked {
         if let Some(max_new_tokens) = args.max_new_tokens {
             infer.max_new_tokens = max_new_tokens;
         }
+        ensure!(
+            infer.max_new_tokens > 0,
+            "an answer of 0 tokens says nothing; `--max-new-tokens` is at least 1"
+        );
         let (template, tokenizer) = (template(&folder, args.template.as_deref())?, tokenizer(&folder)?);
         compare(&tokenizer, &config).with_context(|| format!("`{}`", folder.display()))?;
         Ok(Self { config, model, tokenizer, template, infer })

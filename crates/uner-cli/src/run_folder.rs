@@ -177,7 +177,9 @@ const MAY_CHANGE: [&str; 8] = [
 /// `is_set` knows of them.
 pub(crate) fn check_recipe(plan: &Plan, is_set: impl Fn(&str) -> bool) -> Result<()> {
     let Ok(text) = fs_err::read_to_string(plan.recipe.run.dir.join(RECIPE)) else { return Ok(()) };
-    let then: toml::Table = text.parse().unwrap_or_default();
+    let mut then: toml::Table = text.parse().unwrap_or_default();
+    // Records of earlier versions have the paths as they were written.
+    rebase(&mut then, &std::env::current_dir()?);
     let now = recorded(plan)?;
     for changed in checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?) {
         let (key, change) = (&changed.0, change(&changed));

@@ -3,7 +3,7 @@
 use std::mem::{Discriminant, discriminant};
 use std::path::{Path, PathBuf};
 
-use crate::{format::Offsets, visible, visible::is_hidden};
+use crate::{format::Offsets, middle_cut, visible, visible::is_hidden};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,7 @@ pub enum DataError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// A place in a data file that cannot be read. Readers go on after it.
-    #[error("{}:{line}: {}{}", shown(file), record_name(*record), middle_cut(visible(&problem.to_string())))]
+    #[error("{}:{line}: {}{}", shown(file), record_name(*record), middle_cut(&visible(&problem.to_string()), 400))]
     Malformed {
         /// The file.
         file: PathBuf,
@@ -121,18 +121,6 @@ fn how_to_get(obtain: &str) -> String {
 
 fn record_name(record: Option<usize>) -> String {
     record.map_or_else(String::new, |number| format!("record {number}: "))
-}
-
-/// A message without the middle of a value that would fill the screen; what is wrong and what to do stand at its ends.
-fn middle_cut(message: String) -> String {
-    const END: usize = 400;
-    let num_characters = message.chars().count();
-    if num_characters <= 2 * END {
-        return message;
-    }
-    let start: String = message.chars().take(END).collect();
-    let end: String = message.chars().skip(num_characters - END).collect();
-    format!("{start} … {} characters … {end}", num_characters - 2 * END)
 }
 
 /// A message of several lines that quotes a file.

@@ -42,4 +42,4 @@ pub use read::{Examples, read};
 pub use registry::DatasetRef;
 pub use stats::{Stats, stats};
 pub use validate::{Validation, validate};
-pub use visible::visible;
+pub use visible::{middle_cut, visible};

@@ -7,7 +7,9 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::{DataError, Problem, encoding::Encoding, read::Context, regular};
+use crate::{DataError, Note, Problem, encoding::Encoding, read::Context, regular};
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Bytes of a line or of a JSON record, at most: a book has a million, and more is no text.
 pub(crate) const MOST_BYTES: u64 = 64 << 20;
@@ -42,7 +44,9 @@ impl Lines {
 
     /// The next line with its number, from 1. A line that is not UTF-8 is an error and the next call goes on after
     /// it; after an error of the device there are no more lines.
-    pub(crate) fn next(&mut self, context: &Context<'_>) -> Option<Result<(usize, &str), DataError>> {
+    ///
+    /// A byte order mark at the start of a line is left out, as at the start of a file: files that have one were joined.
+    pub(crate) fn next(&mut self, context: &mut Context<'_>) -> Option<Result<(usize, &str), DataError>> {
         if self.finished {
             return None;
         }
@@ -66,6 +70,10 @@ impl Lines {
         let mut line = self.buffer.as_slice();
         line = line.strip_suffix(b"\n").unwrap_or(line);
         line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Some(rest) = line.strip_prefix(BYTE_ORDER_MARK) {
+            context.note(Note::ByteOrderMark, self.number);
+            line = rest;
+        }
         Some(context.decoded(line, self.number).map(|line| (self.number, line)))
     }
 }

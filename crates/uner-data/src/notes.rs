@@ -44,6 +44,8 @@ pub enum Note {
     BlankEdges,
     /// A row that starts like a comment but has the columns and the tags of a token.
     TaggedComment,
+    /// A byte order mark inside a file, at the start of a line.
+    ByteOrderMark,
     /// A standoff text without an annotation file, treated as the description says.
     Unannotated,
     /// A record that the annotator did not annotate, rejected or skipped.
@@ -78,6 +80,7 @@ impl fmt::Display for Note {
             Self::RepeatedEntity => "entities given again (taken once)",
             Self::BlankEdges => "entities with blanks at their ends (cut off)",
             Self::TaggedComment => "rows that start like comments but carry a tag (read as tokens)",
+            Self::ByteOrderMark => "byte order marks inside a file (left out)",
             Self::Unannotated => "texts without an annotation file (treated as `unannotated` says)",
             Self::NotAccepted => {
                 "records that were not annotated, rejected or skipped in the annotation tool (left out)"

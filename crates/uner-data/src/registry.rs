@@ -30,7 +30,7 @@ pub fn names() -> Vec<&'static str> {
 /// [`Dataset::from_toml`].
 pub fn find(name: &str) -> Result<Dataset, DataError> {
     if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
-        let mut dataset = Dataset::from_toml(&regular::read_to_string(Path::new(name))?, name)?;
+        let mut dataset = Dataset::from_toml(&regular::read_to_string(&std::path::absolute(name)?)?, name)?;
         dataset.folder = Path::new(name).parent().map(Path::to_owned);
         return Ok(dataset);
     }

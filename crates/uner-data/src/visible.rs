@@ -16,6 +16,18 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
+/// A message without the middle of a value that would fill the screen: what is wrong and what to do stand at its ends, of which so many
+/// characters are kept.
+pub fn middle_cut(message: &str, kept: usize) -> String {
+    let num_characters = message.chars().count();
+    if num_characters <= 2 * kept {
+        return message.to_owned();
+    }
+    let start: String = message.chars().take(kept).collect();
+    let end: String = message.chars().skip(num_characters - kept).collect();
+    format!("{start} … {} characters … {end}", num_characters - 2 * kept)
+}
+
 pub(crate) fn is_hidden(character: char) -> bool {
     if character.is_ascii() {
         return character.is_ascii_control();

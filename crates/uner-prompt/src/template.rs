@@ -108,7 +108,10 @@ impl Template {
         }
         let path = Path::new(name_or_path);
         if path.extension().is_some_and(|extension| extension == "toml") || path.is_file() {
-            return Self::parse(&uner_data::regular::read_to_string(path)?, name_or_path);
+            return Self::parse(
+                &uner_data::regular::read_to_string(&std::path::absolute(path)?)?,
+                name_or_path,
+            );
         }
         Err(unknown(name_or_path))
     }

@@ -70,6 +70,7 @@ impl Plan {
     /// # Errors
     /// Names the key at fault.
     pub fn resolve(recipe: Recipe) -> Result<Self, RecipeError> {
+        check_values(&recipe)?;
         recipe.train.check().map_err(|error| RecipeError::Contradiction(error.to_string()))?;
         let template = Template::load(&recipe.prompt.template).map_err(|error| RecipeError::Names {
             key: "prompt.template",
@@ -80,7 +81,6 @@ impl Plan {
         let template = own_chat_template(template, &model)?;
         check_lengths(&recipe, &model)?;
         check_negatives(&recipe)?;
-        check_numbers(&recipe)?;
         evaluation::check(&recipe)?;
         adapter::check(&recipe.model)?;
         let mut missing: Vec<Missing> = missing_model(&model).into_iter().collect();
@@ -158,7 +158,11 @@ fn check_lengths(recipe: &Recipe, model: &ModelSource) -> Result<(), RecipeError
     Ok(())
 }
 
-fn check_numbers(recipe: &Recipe) -> Result<(), RecipeError> {
+fn check_values(recipe: &Recipe) -> Result<(), RecipeError> {
+    let paths = [("run.dir", recipe.run.dir.as_os_str()), ("model.weights", recipe.model.weights.as_ref())];
+    if let Some((key, _)) = paths.iter().find(|(_, path)| path.is_empty()) {
+        return Err(RecipeError::Contradiction(format!("`{key}` is empty; name a folder")));
+    }
     if recipe.infer.batch_size == 0 {
         return Err(RecipeError::Contradiction("`infer.batch_size` is 0; it must be at least 1".to_owned()));
     }

@@ -29,7 +29,7 @@ pub struct Source {
 /// [`RecipeError::Unknown`], or [`RecipeError::Io`] for a path that cannot be read.
 pub fn find(name: &str) -> Result<Source, RecipeError> {
     let read = |path: &Path| -> Result<Source, RecipeError> {
-        let text = uner_data::regular::read_to_string(path)?;
+        let text = uner_data::regular::read_to_string(&std::path::absolute(path)?)?;
         Ok(Source { origin: path.display().to_string(), text, folder: folder_of(path) })
     };
     let path = Path::new(name);

@@ -78,7 +78,7 @@ impl Records {
 fn next_line(
     lines: &mut Lines,
     index: &mut usize,
-    context: &Context<'_>,
+    context: &mut Context<'_>,
 ) -> Option<Result<Record, DataError>> {
     loop {
         match lines.next(context)? {

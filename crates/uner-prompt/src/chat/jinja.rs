@@ -10,8 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::conversation::{Message, Role};
 
-/// Instructions that one rendering may take: a conversation takes some thousands.
-const FUEL: u64 = 10_000_000;
+/// Instructions and characters that one rendering may take: a conversation takes some ten thousand.
+const FUEL: u64 = 2_000_000;
+/// Bytes of a template; the longest that models have are some ten thousand.
+const MOST_BYTES: usize = 1 << 20;
 const NAME: &str = "chat";
 
 /// A chat template, compiled. Empty: that of the model, which is not known yet.
@@ -27,6 +29,12 @@ impl ChatTemplate {
     /// # Errors
     /// What is wrong, and in which line.
     pub fn new(source: String) -> Result<Self, String> {
+        if source.len() > MOST_BYTES {
+            return Err(format!(
+                "the chat template has {} bytes, and at most {MOST_BYTES} are read",
+                source.len()
+            ));
+        }
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| error.to_string())?);

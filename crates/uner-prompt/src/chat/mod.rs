@@ -38,8 +38,9 @@ const FILES: [&str; 2] = ["chat_template.jinja", "tokenizer_config.json"];
 /// There is none, or a file cannot be read.
 pub fn of_model(folder: &Path) -> Result<ChatTemplate, PromptError> {
     let [jinja, config] = FILES.map(|name| folder.join(name));
-    if jinja.exists() {
-        return ChatTemplate::new(regular::read_to_string(&jinja)?).map_err(|problem| fault(&jinja, problem));
+    let own = if jinja.exists() { regular::read_to_string(&jinja)? } else { String::new() };
+    if !own.trim().is_empty() {
+        return ChatTemplate::new(own).map_err(|problem| fault(&jinja, problem));
     }
     let text = if config.exists() { regular::read_to_string(&config)? } else { "{}".to_owned() };
     let value: serde_json::Value =
@@ -53,7 +54,7 @@ pub fn of_model(folder: &Path) -> Result<ChatTemplate, PromptError> {
         serde_json::Value::Array(list) => named_default(list),
         _ => None,
     };
-    let Some(source) = found else {
+    let Some(source) = found.filter(|source| !source.trim().is_empty()) else {
         return Err(PromptError::Chat(format!(
             "`{}` has no chat template: neither `{}` nor a `chat_template` in `{}`; take another template, such as `zero-shot`",
             folder.display(),

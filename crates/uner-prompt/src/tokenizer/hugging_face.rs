@@ -37,8 +37,9 @@ pub(super) struct HuggingFace {
     reads_prefix: bool,
     /// One more than the largest id: the crate copies its whole vocabulary to tell.
     vocab_size: usize,
-    /// The special tokens as they are written.
+    /// The special tokens as they are written, longer ones first, and the bytes that they begin with.
     special_texts: Vec<String>,
+    special_starts: Vec<u8>,
     /// As these two, but special tokens are recognised; made when first asked for.
     special: [OnceLock<tokenizers::Tokenizer>; 2],
     config: Config,
@@ -77,13 +78,18 @@ impl HuggingFace {
             .get_added_tokens_decoder()
             .into_values()
             .filter(|token| token.special && !token.content.is_empty());
-        let special_texts = special_tokens.map(|token| token.content).collect();
+        let mut special_texts: Vec<String> = special_tokens.map(|token| token.content).collect();
+        special_texts.sort_by_key(|text| (std::cmp::Reverse(text.len()), text.clone()));
+        let mut special_starts: Vec<u8> = special_texts.iter().map(|text| text.as_bytes()[0]).collect();
+        special_starts.sort_unstable();
+        special_starts.dedup();
         let mut tokenizer = Self {
             plain,
             inside,
             reads_prefix: false,
             vocab_size,
             special_texts,
+            special_starts,
             special: [OnceLock::new(), OnceLock::new()],
             config,
         };
@@ -158,8 +164,12 @@ impl HuggingFace {
 
     /// Start and length of the first special token that is written in a text.
     pub(super) fn find_special(&self, text: &str) -> Option<(usize, usize)> {
-        let found = self.special_texts.iter().filter_map(|token| Some((text.find(token)?, token.len())));
-        found.min_by_key(|(start, length)| (*start, std::cmp::Reverse(*length)))
+        let bytes = text.as_bytes();
+        let starts = |at: usize| {
+            let token = self.special_texts.iter().find(|token| bytes[at..].starts_with(token.as_bytes()))?;
+            Some((at, token.len()))
+        };
+        (0..bytes.len()).filter(|at| self.special_starts.contains(&bytes[*at])).find_map(starts)
     }
 
     pub(super) fn token(&self, id: u32) -> String {

@@ -1,12 +1,15 @@
 //! `SHA256SUMS` of an exported folder, as `sha256sum -c` reads it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use uner_model::weights::open_regular;
 
 use crate::error::TrainError;
+
+/// Bytes of it that are read: enough for ten thousand files.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Its name.
 pub const SUMS: &str = "SHA256SUMS";
@@ -26,31 +29,49 @@ pub fn write_sums(folder: &Path) -> Result<(), TrainError> {
     Ok(fs_err::write(folder.join(SUMS), lines.concat())?)
 }
 
-/// Compares the files that are there with their checksums, where the folder has any.
+/// Compares the files of a folder with their checksums, where it has any.
 ///
 /// # Errors
-/// When a file is another one.
+/// When a file is missing or another one, or the checksums are none.
 pub(super) fn verify_sums(folder: &Path) -> Result<(), TrainError> {
     let path = folder.join(SUMS);
     if !path.exists() {
         return Ok(());
     }
-    for line in BufReader::new(open_regular(&path)?).lines() {
-        let line = line?;
-        let Some((expected, name)) = line.split_once("  ") else { continue };
-        // A name alone: the files of this folder.
+    let refuse = |problem: String| {
+        let problem =
+            format!("{problem}; write the folder again, or remove `{SUMS}` where the change is meant");
+        Err(TrainError::Checkpoint { path: folder.to_owned(), problem })
+    };
+    let mut bytes = Vec::new();
+    open_regular(&path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    let lines = String::from_utf8_lossy(&bytes);
+    if lines.trim().is_empty() {
+        return refuse(format!("`{SUMS}` is empty"));
+    }
+    for (line, number) in lines.lines().zip(1..) {
+        let Some((expected, name)) = parse(line) else {
+            return refuse(format!("line {number} of `{SUMS}` is no checksum of a file of this folder"));
+        };
         let file = folder.join(name);
-        if file.parent() == Some(folder) && file.is_file() && sum(&file)? != expected {
-            return Err(TrainError::Checkpoint {
-                path: folder.to_owned(),
-                problem: format!(
-                    "`{name}` is damaged or was changed: its SHA-256 is not that in `{SUMS}`; write the folder again, or remove `{SUMS}` \
-                     where the change is meant"
-                ),
-            });
+        if !file.is_file() {
+            return refuse(format!("`{name}` is missing, which `{SUMS}` lists"));
+        }
+        if sum(&file)? != expected.to_lowercase() {
+            return refuse(format!(
+                "`{name}` is damaged or was changed: its SHA-256 is not that in `{SUMS}`"
+            ));
         }
     }
     Ok(())
+}
+
+/// Checksum and name of a line: two blanks between them, or a blank and the `*` of files that are read as they are.
+fn parse(line: &str) -> Option<(&str, &str)> {
+    let (sum, name) = line.split_once("  ").or_else(|| line.split_once(" *"))?;
+    let is_sum = sum.len() == 64 && sum.chars().all(|character| character.is_ascii_hexdigit());
+    let is_name = !name.is_empty() && Path::new(name).file_name().is_some_and(|only| only == name);
+    (is_sum && is_name).then_some((sum, name))
 }
 
 fn sum(path: &Path) -> Result<String, TrainError> {
@@ -71,23 +92,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_file_is_named_and_others_are_no_concern() {
+    fn a_changed_or_missing_file_is_named_and_others_are_no_concern() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs_err::write(folder.path().join(name), text).unwrap();
+        let refused = || verify_sums(folder.path()).unwrap_err().to_string();
         write("a.txt", "abc");
-        write("b.txt", "");
         verify_sums(folder.path()).unwrap();
         write_sums(folder.path()).unwrap();
         let lines = fs_err::read_to_string(folder.path().join(SUMS)).unwrap();
-        assert!(
-            lines.starts_with("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  a.txt\n"),
-            "{lines}"
-        );
-        verify_sums(folder.path()).unwrap();
+        assert_eq!(lines, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  a.txt\n");
         write("c.txt", "new");
-        fs_err::remove_file(folder.path().join("b.txt")).unwrap();
-        verify_sums(folder.path()).unwrap();
-        write("a.txt", "abd");
-        assert!(verify_sums(folder.path()).unwrap_err().to_string().contains("`a.txt` is damaged"));
+        for same in [
+            lines.clone(),
+            lines.replace("  ", " *"),
+            lines.replace('\n', "\r\n"),
+            lines.replace("ba78", "BA78"),
+        ] {
+            write(SUMS, &same);
+            verify_sums(folder.path()).unwrap();
+        }
+        for (other, said) in [
+            ("", "is empty"),
+            ("\0\0", "line 1 of `SHA256SUMS` is no checksum"),
+            (&lines.replace("a.txt", "../a.txt"), "line 1"),
+            (&lines.replace("a.txt", "/etc/passwd"), "line 1"),
+            (&format!("{lines}abc  a.txt"), "line 2"),
+            (&lines.replace("a.txt", "b.txt"), "`b.txt` is missing"),
+            (&lines.replace("ba78", "ba79"), "`a.txt` is damaged"),
+        ] {
+            write(SUMS, other);
+            assert!(refused().contains(said), "{other}: {}", refused());
+        }
     }
 }

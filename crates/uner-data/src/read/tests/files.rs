@@ -2,6 +2,18 @@
 
 use super::*;
 
+/// Files that were joined have the mark of the second in their middle.
+#[test]
+fn a_byte_order_mark_at_the_start_of_a_line_is_left_out_and_counted() {
+    let columns = dataset(COLUMNS, "types = \"as-written\"");
+    let (joined, notes) = items(&columns, "Ann B-x\n\n\u{feff}Bo B-x\n");
+    let texts: Vec<&str> = joined.iter().map(|item| item.as_ref().unwrap().text.as_str()).collect();
+    assert_eq!((texts, notes.count(&Note::ByteOrderMark)), (vec!["Ann", "Bo"], 1));
+    let lines = "{\"text\": \"Ann\", \"entities\": []}\n\u{feff}{\"text\": \"Bo\", \"entities\": []}\n";
+    let (joined, notes) = items(&dataset("kind = \"jsonl\"", ""), lines);
+    assert_eq!((joined[1].as_ref().unwrap().text.as_str(), notes.count(&Note::ByteOrderMark)), ("Bo", 1));
+}
+
 #[test]
 fn byte_order_marks_are_left_out() {
     let conversation = r#"{"conversations": [{"from": "human", "value": "Text: Jo"}, {"from": "gpt", "value": "ok"},
