@@ -8,8 +8,8 @@
 //! ├── answered: rendered up to the answer ──────────────────────────────────────┤
 //! ```
 //!
-//! The prompt must be the beginning of what is answered, and that of the whole; a template that renders earlier turns otherwise once
-//! later ones follow is refused. The text between two borders is tokenised at once, so that a prompt's ids are those of
+//! The prompt must be the beginning of the whole; a template that renders earlier turns otherwise once later ones follow is refused. An
+//! answer ends with the first special token behind it. The text between two borders is tokenised at once, so that a prompt's ids are those of
 //! transformers, and training ids are prompt ids followed by answer ids.
 
 mod export;
@@ -69,6 +69,13 @@ fn fault(path: &Path, reason: String) -> PromptError {
     PromptError::Template { path: path.display().to_string(), reason }
 }
 
+const MOVED: &str = "the chat template renders a turn otherwise once others follow it, so that a model would not be asked as it was \
+                     trained; take another template, such as `zero-shot`";
+
+/// What helps with templates that refuse a system message, or move it from turn to turn.
+const WITHOUT_SYSTEM: &str = "where it is the system message that does not fit, name a copy of `configs/templates/chat.toml` with \
+                              `system = \"\"`";
+
 /// What a template's chat template and a tokenizer make of conversations.
 pub(crate) struct Chat<'a> {
     jinja: &'a ChatTemplate,
@@ -88,17 +95,24 @@ impl<'a> Chat<'a> {
         if !messages.len().is_multiple_of(2) {
             return Err(PromptError::OddTurns(messages.len()));
         }
-        let (messages, literals) = Literals::hide(messages, self.tokenizer);
+        let (mut messages, literals) = Literals::hide(messages, self.tokenizer);
+        // Some templates close a conversation that nothing follows: the last turn is to be like the others.
+        messages.push(Message::user("a"));
         let whole = self.text(&messages, false)?;
         let mut writer = Writer::new(&literals, self.tokenizer);
         let mut written = 0;
         for (exchange, turns) in messages.chunks_exact(2).enumerate() {
             let end = 2 * (exchange + 1);
             let prompt = self.beginning(&messages[..end - 1], true, &whole)?;
-            let answered = self.beginning(&messages[..end], false, &whole)?;
+            // An answer that ends behind the next question was found in another turn.
+            if prompt < written {
+                return Err(PromptError::Chat(MOVED.to_owned()));
+            }
+            let trained = prompt + self.turn_length(&whole[prompt..], &turns[1])?;
+            let answered = self.text(&messages[..end], false)?;
+            let answered = if whole.starts_with(&answered) { answered.len().max(trained) } else { trained };
             if exchange > 0 || self.template.acknowledgement.is_none() || self.template.train_acknowledgement
             {
-                let trained = prompt + self.turn_length(&whole[prompt..answered], &turns[1])?;
                 writer.push(&whole[written..prompt], false)?;
                 writer.push(&whole[prompt..trained], true)?;
                 written = trained;
@@ -135,7 +149,13 @@ impl<'a> Chat<'a> {
         }
         let system = &self.template.system;
         let special = [self.tokenizer.bos(), self.tokenizer.eos()].map(|id| self.tokenizer.token(id));
-        self.jinja.render(system, messages, ask, &special).map_err(PromptError::Chat)
+        self.jinja.render(system, messages, ask, &special).map_err(|problem| {
+            PromptError::Chat(if system.is_empty() {
+                problem
+            } else {
+                format!("{problem}; {WITHOUT_SYSTEM}")
+            })
+        })
     }
 
     /// The length of a rendered beginning of a conversation, which must be how the whole begins.
@@ -144,11 +164,7 @@ impl<'a> Chat<'a> {
         if whole.starts_with(&text) {
             return Ok(text.len());
         }
-        Err(PromptError::Chat(
-            "the chat template renders a turn otherwise once others follow it, so that a model would not be asked as it was trained; \
-             take another template, such as `zero-shot`"
-                .to_owned(),
-        ))
+        Err(PromptError::Chat(format!("{MOVED}; {WITHOUT_SYSTEM}")))
     }
 
     /// Bytes of an assistant's turn, from its first character to the special token that ends it.

@@ -95,6 +95,20 @@ fn training_ids_are_prompt_ids_and_then_the_answers() {
     assert_eq!(template(CHATML).end_of_turn(&tokenizer).unwrap(), 257);
 }
 
+/// Phi's shape: a conversation that nothing follows is closed.
+#[test]
+fn what_closes_a_conversation_is_no_part_of_its_turns() {
+    let closing = "{% for m in messages %}{{ '<|im_start|>' + m.role + ' ' + m.content + '<|im_end|>\\n' }}{% endfor %}\
+                   {% if add_generation_prompt %}{{ '<|im_start|>assistant ' }}{% else %}{{ bos_token }}{% endif %}";
+    let short = Template { system: String::new(), ..template(closing) };
+    assert_eq!(
+        bracketed(&conversation("x", &["[]", "[]"]), &short),
+        "<|im_start|>user Text: x<|im_end|>\n<|im_start|>assistant I've read this text.<|im_end|>\n\
+         <|im_start|>user What describes type 0 in the text?<|im_end|>\n<|im_start|>assistant ⟦[]<|im_end|>⟧\n\
+         <|im_start|>user What describes type 1 in the text?<|im_end|>\n<|im_start|>assistant ⟦[]<|im_end|>⟧"
+    );
+}
+
 #[test]
 fn a_special_token_in_a_passage_is_plain_text() {
     let (tokenizer, template) = (tokenizer(), template(CHATML));
@@ -112,13 +126,20 @@ fn templates_that_cannot_be_trained_by_are_refused() {
         encode(&conversation("x", &["[\"x\"]"]), &template(chat), &tokenizer).unwrap_err().to_string()
     };
     let forgets = "{% for m in messages %}{% if m.role == 'user' or loop.last %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}";
-    assert!(refused(forgets).contains("once others follow"), "{}", refused(forgets));
+    assert!(refused(forgets).contains("changes the assistant's message"), "{}", refused(forgets));
+    let moving =
+        "{% for m in messages %}{% if loop.last %}now: {% endif %}{{ m.content }}<|im_end|>{% endfor %}";
+    assert!(refused(moving).contains("once others follow"), "{}", refused(moving));
     let endless = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
     assert!(refused(endless).contains("no special token"), "{}", refused(endless));
     let shouting = "{% for m in messages %}{{ m.content | upper }}<|im_end|>{% endfor %}";
     assert!(refused(shouting).contains("changes the assistant's message"), "{}", refused(shouting));
     let raising = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}";
-    assert!(refused(raising).contains("no system role"), "{}", refused(raising));
+    assert!(
+        refused(raising).contains("no system role (line 1); where it is the system message"),
+        "{}",
+        refused(raising)
+    );
     let turning = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
     assert!(refused(turning).contains("fuel"), "{}", refused(turning));
     assert!(ChatTemplate::new("{% for %}".to_owned()).unwrap_err().contains("line 1"));
