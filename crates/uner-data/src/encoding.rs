@@ -12,6 +12,14 @@ use crate::{Problem, lines::Input};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding(&'static encoding_rs::Encoding);
 
+/// How compressed files begin, by what, and what to do about it.
+const COMPRESSED: [(&[u8; 3], &str, &str); 4] = [
+    (b"\x1f\x8b\x08", "gzip", "give it a name that ends in `.gz`"),
+    (b"\x28\xb5\x2f", "zstd", "decompress it: `zstd -d`"),
+    (b"\xfd\x37\x7a", "xz", "decompress it: `xz -d`"),
+    (b"PK\x03", "zip", "unpack it: `unzip`"),
+];
+
 impl Default for Encoding {
     fn default() -> Self {
         Self(UTF_8)
@@ -42,12 +50,15 @@ impl Encoding {
     ///
     /// # Errors
     /// The outer error is the device's. The inner is [`Problem::Utf16`]: nothing says so in the description of a file
-    /// that starts with the mark of UTF-16.
+    /// that starts with the mark of UTF-16; or [`Problem::Compressed`].
     pub(crate) fn decode(self, mut input: Input) -> io::Result<Result<Input, Problem>> {
         let mut start = Vec::new();
         input.by_ref().take(3).read_to_end(&mut start)?;
         if start == b"\xef\xbb\xbf" {
             return Ok(Ok(input));
+        }
+        if let Some((_, format, advice)) = COMPRESSED.iter().find(|(magic, ..)| start == *magic) {
+            return Ok(Err(Problem::Compressed { format, advice }));
         }
         if self.is_default() && (start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff")) {
             return Ok(Err(Problem::Utf16));

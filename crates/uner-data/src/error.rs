@@ -3,6 +3,8 @@
 use std::mem::{Discriminant, discriminant};
 use std::path::{Path, PathBuf};
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::{format::Offsets, middle_cut, visible, visible::is_hidden};
 
 /// An error of this crate.
@@ -174,6 +176,14 @@ pub enum Problem {
          `[format]`, or convert the file: `iconv -f utf-16 -t utf-8`"
     )]
     Utf16,
+    /// A file that is compressed, and not named so.
+    #[error("the file is compressed by {format}; {advice}")]
+    Compressed {
+        /// By what.
+        format: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
     /// A line or record that would fill the memory.
     #[error("the {what} has more than 64 MiB; cut the file where its records end")]
     Long {
@@ -239,7 +249,7 @@ pub enum Problem {
         fits: Option<Offsets>,
     },
     /// Offsets that give another string than the mention stated beside them.
-    #[error("span {start}..{end} is `{found}`, not `{stated}`{}", unit_hint(*fits))]
+    #[error("span {start}..{end} is `{found}`, not `{stated}`{}{}", unit_hint(*fits), form_hint(found, stated))]
     SpanText {
         /// First character, in the unit of the description.
         start: i64,
@@ -295,6 +305,16 @@ fn toml_key(label: &str) -> String {
         }
     }
     key
+}
+
+/// Two texts that look the same on a screen.
+fn form_hint(found: &str, stated: &str) -> &'static str {
+    if found != stated && found.nfc().eq(stated.nfc()) {
+        "; the two differ in their Unicode normal form alone: convert the file to one, such as NFC by `uconv -x any-nfc`, and count its \
+         offsets again"
+    } else {
+        ""
+    }
 }
 
 fn unit_hint(fits: Option<Offsets>) -> String {

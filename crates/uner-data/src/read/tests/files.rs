@@ -2,6 +2,23 @@
 
 use super::*;
 
+#[test]
+fn compressed_files_and_other_normal_forms_are_named() {
+    let columns = dataset(COLUMNS, "types = \"as-written\"");
+    for (start, said) in [
+        (&b"\x1f\x8b\x08\0"[..], "compressed by gzip; give it a name that ends in `.gz`"),
+        (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+        (b"PK\x03\x04", "compressed by zip"),
+    ] {
+        let folder = folder_with(start);
+        let error = read(&columns, "train", folder.path()).unwrap().next().unwrap().unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    let row = "{\"text\": \"cafe\u{301}\", \"entities\": [{\"start\": 0, \"end\": 5, \"label\": \"x\", \"text\": \"caf\u{e9}\"}]}";
+    let (wrong, _) = items(&dataset(SPANS, ""), row);
+    assert!(wrong[0].as_ref().unwrap_err().contains("normal form"), "{:?}", wrong[0]);
+}
+
 /// Files that were joined have the mark of the second in their middle.
 #[test]
 fn a_byte_order_mark_at_the_start_of_a_line_is_left_out_and_counted() {
