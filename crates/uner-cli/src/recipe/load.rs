@@ -96,7 +96,9 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
             }
             _ => {
                 problems.push(key_error(source, culprit.map(|index| &overrides[index]), &error));
-                if culprit.is_some() || repair(&mut written, error.path(), error.inner().message()).is_none()
+                if problems.len() == MOST_PROBLEMS
+                    || culprit.is_some()
+                    || repair(&mut written, error.path(), error.inner().message()).is_none()
                 {
                     return Err(together(source, problems));
                 }
@@ -134,6 +136,9 @@ fn unwritten(complete: &Table, written: &Table, section: &str, found: &mut Vec<S
         }
     }
 }
+
+/// Problems that are looked for: the recipe is read once for each.
+const MOST_PROBLEMS: usize = 20;
 
 /// Makes a table one that lacks this problem, to find the others: an unknown key goes, a missing one gets the value that a complete
 /// recipe has. `None` where that does not help.

@@ -30,8 +30,9 @@ impl Template {
         for blank in BLANKS {
             let source = self.jinja(blank);
             let chat = ChatTemplate::new(source.clone()).map_err(PromptError::Chat)?;
-            let text = chat.render("", &conversation.messages, true, &special).map_err(PromptError::Chat)?;
-            if tokenizer.encode_special(&text, false)? == expected {
+            let text =
+                chat.render("", &[(&conversation.messages, true)], &special).map_err(PromptError::Chat)?;
+            if tokenizer.encode_special(&text.concat(), false)? == expected {
                 return Ok(Some(source));
             }
         }

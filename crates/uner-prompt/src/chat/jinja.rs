@@ -2,7 +2,9 @@
 //! strings, `raise_exception`. The date is not known, so that a prompt is the same tomorrow.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
@@ -11,10 +13,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::conversation::{Message, Role};
 
 /// Instructions and characters that one rendering may take: a conversation takes some ten thousand.
-const FUEL: u64 = 2_000_000;
-/// Bytes of a template; the longest that models have are some ten thousand.
-const MOST_BYTES: usize = 1 << 20;
+const FUEL: u64 = 1_000_000;
+/// Bytes of a template; the longest that models have are some twenty thousand.
+const MOST_BYTES: usize = 1 << 16;
+/// Bytes of stack: what a template of that size can nest is read and dropped by functions that call themselves.
+const STACK: usize = 1 << 29;
+/// How long a conversation is waited for: it takes milliseconds, and a template can do much in few instructions.
+const PATIENCE: Duration = Duration::from_secs(10);
 const NAME: &str = "chat";
+
+/// The beginning of a conversation, and whether the assistant is asked behind it.
+pub(super) type Beginning<'a> = (&'a [Message], bool);
 
 /// A chat template, compiled. Empty: that of the model, which is not known yet.
 #[derive(Clone)]
@@ -35,16 +44,13 @@ impl ChatTemplate {
                 source.len()
             ));
         }
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| error.to_string())?);
-        environment.set_fuel(Some(FUEL));
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, message))
-        });
+        if let Some(name) = loose_namespace(&source) {
+            return Err(format!(
+                "the chat template uses the namespace `{name}` as a value; only its attributes may be used"
+            ));
+        }
         let compiled = without_generation_blocks(&source);
-        environment.add_template_owned(NAME, compiled).map_err(|error| problem(&error))?;
+        let environment = apart(move || compile(compiled))?;
         Ok(Self { source, environment: Arc::new(environment) })
     }
 
@@ -58,24 +64,82 @@ impl ChatTemplate {
         &self.source
     }
 
+    /// The texts of some beginnings of a conversation.
     pub(super) fn render(
         &self,
         system: &str,
-        messages: &[Message],
-        ask: bool,
-        [bos, eos]: &[String; 2],
-    ) -> Result<String, String> {
+        beginnings: &[Beginning],
+        special: &[String; 2],
+    ) -> Result<Vec<String>, String> {
         let system = (!system.is_empty()).then(|| context! { role => "system", content => system });
         let message = |message: &Message| {
             let role = if message.role == Role::User { "user" } else { "assistant" };
             context! { role, content => &message.text }
         };
-        let messages: Vec<Value> = system.into_iter().chain(messages.iter().map(message)).collect();
-        let template = self.environment.get_template(NAME).map_err(|error| problem(&error))?;
-        template
-            .render(context! { messages, add_generation_prompt => ask, bos_token => bos, eos_token => eos })
-            .map_err(|error| problem(&error))
+        let [bos, eos] = special;
+        let context = |(messages, ask): &Beginning| {
+            let messages: Vec<Value> = system.iter().cloned().chain(messages.iter().map(message)).collect();
+            context! { messages, add_generation_prompt => ask, bos_token => bos, eos_token => eos }
+        };
+        let contexts: Vec<Value> = beginnings.iter().map(context).collect();
+        let environment = Arc::clone(&self.environment);
+        apart(move || {
+            let template = environment.get_template(NAME).map_err(|error| problem(&error))?;
+            contexts.iter().map(|context| template.render(context).map_err(|error| problem(&error))).collect()
+        })
     }
+}
+
+fn compile(source: String) -> Result<Environment<'static>, String> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(|error| error.to_string())?);
+    environment.set_fuel(Some(FUEL));
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, message))
+    });
+    // Without `indent`, which would write as many blanks as it says.
+    environment.add_filter("tojson", |value: Value, _: minijinja::value::Kwargs| {
+        serde_json::to_string(&value)
+            .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+    });
+    environment.add_template_owned(NAME, source).map_err(|error| problem(&error))?;
+    Ok(environment)
+}
+
+/// Does a template's work on a thread with a stack of its own. One that takes too long is left to itself: the program ends with the error.
+fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    let (send, receive) = mpsc::channel();
+    // Nobody may be left to hear the answer.
+    let run = move || send.send(work()).unwrap_or_default();
+    let thread = thread::Builder::new().name("chat template".to_owned()).stack_size(STACK).spawn(run);
+    thread.map_err(|error| format!("the chat template has no thread to run on: {error}"))?;
+    receive.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        Err(format!("the chat template takes more than {} s for one conversation", PATIENCE.as_secs()))
+    })
+}
+
+/// A namespace that is used as a value: it could hold itself, and be printed without end.
+fn loose_namespace(source: &str) -> Option<&str> {
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    let names = source.match_indices("namespace(").filter_map(|(at, _)| {
+        let before = source[..at].trim_end().strip_suffix('=')?.trim_end();
+        Some(&before[before.rfind(|character| !is_word(character)).map_or(0, |place| place + 1)..])
+    });
+    let is_loose = |name: &&str| {
+        source.match_indices(*name).any(|(at, _)| {
+            let rest = &source[at + name.len()..];
+            let is_whole = !source[..at].ends_with(|character| {
+                is_word(character) || character == '.' || character == '\'' || character == '"'
+            }) && !rest.starts_with(is_word);
+            let rest = rest.trim_start();
+            let is_made =
+                rest.strip_prefix('=').is_some_and(|rest| rest.trim_start().starts_with("namespace("));
+            is_whole && !is_made && !rest.starts_with('.')
+        })
+    };
+    names.filter(|name| !name.is_empty()).find(is_loose)
 }
 
 /// The tags with which transformers finds what the assistant says; it is found otherwise here.

@@ -26,6 +26,7 @@ use crate::render::{alternating, asked};
 use crate::template::Template;
 use crate::tokenizer::Tokenizer;
 
+use jinja::Beginning;
 pub use jinja::ChatTemplate;
 use literal::Literals;
 
@@ -98,19 +99,21 @@ impl<'a> Chat<'a> {
         let (mut messages, literals) = Literals::hide(messages, self.tokenizer);
         // Some templates close a conversation that nothing follows: the last turn is to be like the others.
         messages.push(Message::user("a"));
-        let whole = self.text(&messages, false)?;
+        let ends = (1..=messages.len() / 2).map(|exchange| 2 * exchange);
+        let beginnings = ends.flat_map(|end| [(&messages[..end - 1], true), (&messages[..end], false)]);
+        let mut texts = self.texts(&beginnings.chain([(&messages[..], false)]).collect::<Vec<_>>())?;
+        let whole = texts.pop().expect("it was asked for");
         let mut writer = Writer::new(&literals, self.tokenizer);
         let mut written = 0;
-        for (exchange, turns) in messages.chunks_exact(2).enumerate() {
-            let end = 2 * (exchange + 1);
-            let prompt = self.beginning(&messages[..end - 1], true, &whole)?;
+        for (exchange, (turns, texts)) in messages.chunks_exact(2).zip(texts.chunks_exact(2)).enumerate() {
+            let prompt = beginning(&texts[0], &whole)?;
             // An answer that ends behind the next question was found in another turn.
             if prompt < written {
                 return Err(PromptError::Chat(MOVED.to_owned()));
             }
             let trained = prompt + self.turn_length(&whole[prompt..], &turns[1])?;
-            let answered = self.text(&messages[..end], false)?;
-            let answered = if whole.starts_with(&answered) { answered.len().max(trained) } else { trained };
+            let is_beginning = whole.starts_with(&texts[1]);
+            let answered = if is_beginning { texts[1].len().max(trained) } else { trained };
             if exchange > 0 || self.template.acknowledgement.is_none() || self.template.train_acknowledgement
             {
                 writer.push(&whole[written..prompt], false)?;
@@ -128,43 +131,34 @@ impl<'a> Chat<'a> {
     pub(crate) fn encode_prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, PromptError> {
         let (messages, literals) = Literals::hide(asked(conversation, self.template)?, self.tokenizer);
         let mut writer = Writer::new(&literals, self.tokenizer);
-        writer.push(&self.text(&messages, true)?, false)?;
+        writer.push(&self.texts(&[(&messages, true)])?.concat(), false)?;
         Ok(writer.tokens.ids)
     }
 
     /// The special token that ends an assistant's turn.
     pub(crate) fn end_of_turn(&self) -> Result<u32, PromptError> {
         let messages = [Message::user("a"), Message::assistant("b")];
-        let whole = self.text(&messages, false)?;
-        let prompt = self.beginning(&messages[..1], true, &whole)?;
-        let turn = &whole[prompt..];
+        let texts = self.texts(&[(&messages[..1], true), (&messages, false)])?;
+        let turn = &texts[1][beginning(&texts[0], &texts[1])?..];
         let length = self.turn_length(turn, &messages[1])?;
         let ids = self.tokenizer.encode_special(&turn[..length], true)?;
         Ok(*ids.last().expect("a turn ends with a special token"))
     }
 
-    fn text(&self, messages: &[Message], ask: bool) -> Result<String, PromptError> {
+    /// The texts of some beginnings of a conversation.
+    fn texts(&self, beginnings: &[Beginning]) -> Result<Vec<String>, PromptError> {
         if self.jinja.is_unknown() {
             return Err(PromptError::Chat("the chat template of the model has not been read".to_owned()));
         }
         let system = &self.template.system;
         let special = [self.tokenizer.bos(), self.tokenizer.eos()].map(|id| self.tokenizer.token(id));
-        self.jinja.render(system, messages, ask, &special).map_err(|problem| {
+        self.jinja.render(system, beginnings, &special).map_err(|problem| {
             PromptError::Chat(if system.is_empty() {
                 problem
             } else {
                 format!("{problem}; {WITHOUT_SYSTEM}")
             })
         })
-    }
-
-    /// The length of a rendered beginning of a conversation, which must be how the whole begins.
-    fn beginning(&self, messages: &[Message], ask: bool, whole: &str) -> Result<usize, PromptError> {
-        let text = self.text(messages, ask)?;
-        if whole.starts_with(&text) {
-            return Ok(text.len());
-        }
-        Err(PromptError::Chat(format!("{MOVED}; {WITHOUT_SYSTEM}")))
     }
 
     /// Bytes of an assistant's turn, from its first character to the special token that ends it.
@@ -180,6 +174,14 @@ impl<'a> Chat<'a> {
         })?;
         Ok(after + start + length)
     }
+}
+
+/// The length of a beginning of a conversation, which must be how the whole begins.
+fn beginning(text: &str, whole: &str) -> Result<usize, PromptError> {
+    if whole.starts_with(text) {
+        return Ok(text.len());
+    }
+    Err(PromptError::Chat(format!("{MOVED}; {WITHOUT_SYSTEM}")))
 }
 
 /// Tokens as they are put together.

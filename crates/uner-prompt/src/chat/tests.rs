@@ -169,7 +169,7 @@ fn tags_of_what_the_assistant_says_are_left_out() {
     let template = ChatTemplate::new(chat.to_owned()).unwrap();
     let messages = [Message { role: Role::Assistant, text: "x".to_owned() }];
     assert_eq!(
-        template.render("", &messages, false, &[String::new(), String::new()]).unwrap(),
+        template.render("", &[(&messages, false)], &[String::new(), String::new()]).unwrap().concat(),
         "x<|im_end|>"
     );
 }
@@ -186,8 +186,8 @@ fn our_wording_is_exported_as_a_chat_template() {
         let prompt = Conversation { messages: messages.to_vec() };
         let segments = crate::render_prompt(&prompt, &template).unwrap();
         let expected = format!("<s>{}", crate::conversation::text(&segments).replace('⏎', "</s>"));
-        assert_eq!(exported.render("", messages, true, &special).unwrap(), expected, "{name}");
-        let other = exported.render("Another line.", messages, true, &special).unwrap();
+        assert_eq!(exported.render("", &[(messages, true)], &special).unwrap().concat(), expected, "{name}");
+        let other = exported.render("Another line.", &[(messages, true)], &special).unwrap().concat();
         assert!(other.starts_with("<s>Another line."), "{other}");
         assert!(template.prompt_format().contains(&template.passage), "{name}");
     }
@@ -195,4 +195,33 @@ fn our_wording_is_exported_as_a_chat_template() {
     assert_eq!(template(CHATML).as_chat_template(&tokenizer).unwrap().as_deref(), Some(CHATML));
     let zero_shot = Template::load("zero-shot").unwrap();
     assert_eq!(zero_shot.as_chat_template(&tokenizer).unwrap(), Some(zero_shot.jinja("")));
+}
+
+/// Templates that would fill the memory, take for ever, or nest until the stack ends.
+#[test]
+fn templates_that_harm_are_errors() {
+    let tokenizer = tokenizer();
+    let render = |chat: String| -> Result<(), String> {
+        let template = ChatTemplate::new(chat)?;
+        let template = Template { chat_template: Some(template), ..Template::load("chat").unwrap() };
+        let prompt = encode_prompt(&conversation("x", &["[]"]), &template, &tokenizer);
+        prompt.map(drop).map_err(|error| error.to_string())
+    };
+    for (what, chat) in [
+        ("size", "x".repeat(70_000)),
+        ("not", format!("{{{{ {}1 }}}}", "not ".repeat(16_000))),
+        ("plus", format!("{{{{ 1{} }}}}", "+1".repeat(30_000))),
+        ("filters", format!("{{{{ 'a'{} }}}}", "|upper".repeat(10_000))),
+        ("attributes", format!("{{{{ a{} }}}}", ".b".repeat(30_000))),
+        ("itself", "{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns.a }}".to_owned()),
+        ("each other", "{% set a = namespace() %}{% set b = namespace(x=a) %}{% set a.x = b %}{{ a == b }}".to_owned()),
+        ("lists", "{% set ns = namespace(s=[]) %}{% for i in range(9000) %}{% for j in range(9000) %}{% set ns.s = [ns.s] %}{% endfor %}{% endfor %}".to_owned()),
+        ("indent", "{{ messages | tojson(indent=1000000000) }}{{ 1 / 0 }}".to_owned()),
+    ] {
+        // The chains that a parser reads in a loop are no harm.
+        let outcome = render(chat);
+        assert!(outcome.is_err() || ["not", "plus", "filters"].contains(&what), "{what}: {outcome:?}");
+    }
+    let usual = "{% set ns = namespace(found=false) %}{% for m in messages %}{% set ns.found = true %}{{ m.content }}{% endfor %}";
+    render(usual.to_owned()).unwrap();
 }
