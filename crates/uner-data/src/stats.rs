@@ -85,8 +85,8 @@ pub fn stats(examples: impl IntoIterator<Item = Result<Example, DataError>>) -> 
         types.add(&example);
         num_duplicates += usize::from(!seen.insert(fingerprint(&example.text)));
         num_queries += example.queries.len();
-        num_negative_queries +=
-            example.queries.iter().filter(|query| example.mentions(query).next().is_none()).count();
+        let present: HashSet<&str> = example.entities.iter().map(|entity| &*entity.entity_type).collect();
+        num_negative_queries += example.queries.iter().filter(|query| !present.contains(&***query)).count();
         characters.push(example.text.chars().count());
         words.push(example.text.split_whitespace().count());
         entities.push(example.entities.len());

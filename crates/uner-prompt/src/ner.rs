@@ -1,5 +1,7 @@
 //! Named-entity recognition as a conversation: which turns ask what, and what the gold answers are.
 
+use std::collections::HashMap;
+
 use crate::answer::{
     answer, instructuie_answer, parse_answer, parse_instructuie_answer, parse_typed_answer, typed_answer,
 };
@@ -18,12 +20,14 @@ pub fn conversation(example: &Example, template: &Template, dataset_name: Option
     let mut messages = opening(&example.text, &listed, template, dataset_name);
     match template.form {
         Form::PerType => {
+            let mut mentions: HashMap<&str, Vec<&str>> = HashMap::new();
+            for entity in in_text_order(example, |_| true) {
+                mentions.entry(&entity.entity_type).or_default().push(&entity.text);
+            }
             for query in &example.queries {
-                let mentions: Vec<&str> = in_text_order(example, |entity| entity.entity_type == *query)
-                    .map(|entity| &*entity.text)
-                    .collect();
+                let mentions = mentions.get(query.as_str()).map_or(&[][..], Vec::as_slice);
                 messages.push(Message::user(question(query, template)));
-                messages.push(Message::assistant(answer(&mentions, template.answer_characters)));
+                messages.push(Message::assistant(answer(mentions, template.answer_characters)));
             }
         }
         Form::AllInOne if example.queries.is_empty() => {}
