@@ -1,9 +1,13 @@
 //! Cached = uncached, alone = in a batch, and a stop token ends a row without touching the others.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
-use uner_infer::Generator;
+use uner_infer::{Generator, InferConfig, Predictor, Query};
 use uner_kernels::Visibility;
-use uner_model::Context;
+use uner_model::weights::random;
+use uner_model::{Context, LlamaConfig};
+use uner_prompt::{Template, Tokenizer};
 
 use crate::model::{small_config, small_model};
 
@@ -54,4 +58,24 @@ fn a_stop_token_ends_its_row_only() {
         let expected: Vec<u32> = free.iter().copied().take_while(|&token| token != stop).collect();
         assert_eq!(got, &expected);
     }
+}
+
+/// The weights of a model whose logits overflow.
+#[test]
+fn logits_that_are_no_numbers_name_what_was_asked() {
+    let words = ["What describes person in the text?", "Ada met Bo in Rome."];
+    let tokenizer = Tokenizer::train(words.iter().cycle().take(40), 320).unwrap();
+    let vocab_size = tokenizer.vocab_size();
+    let config = LlamaConfig { vocab_size, initializer_range: 3e38, ..small_config() };
+    let model = random(&config, 1, &Device::flex());
+    let template = Template::load("zero-shot").unwrap();
+    let generator = Generator { model: &model, config: &config };
+    let infer = InferConfig { max_new_tokens: 2, batch_size: 8 };
+    let predictor = Predictor::new(generator, &tokenizer, &template, infer).unwrap();
+    let query = |text, entity_type| Query { text, entity_type, dataset: None };
+    let queries = [query("Ada met Bo in Rome, and then went home.", "city"), query("Ada met Bo.", "person")];
+    let error = predictor.answer(&queries, |_| ControlFlow::Continue(())).unwrap_err().to_string();
+    // The shorter prompt is the first row.
+    assert!(error.contains("logits are infinite or not numbers (NaN)"), "{error}");
+    assert!(error.ends_with("asked for `person` in the text that starts with `Ada met Bo.`"), "{error}");
 }

@@ -2,6 +2,7 @@
 //! end, is a defect. Readers of data have their own such test (`uner_data::read`).
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use proptest::prelude::*;
@@ -10,7 +11,8 @@ use uner_cli::{builtin, plan::Plan};
 use uner_model::weights::{MAX_SHARD_BYTES, random, read_config};
 use uner_model::{LlamaConfig, load, save};
 use uner_prompt::{
-    ChatTemplate, Template, Tokenizer, parse_answer, parse_instructuie_answer, parse_typed_answer,
+    ChatTemplate, Conversation, Message, Template, Tokenizer, encode, encode_prompt, parse_answer,
+    parse_instructuie_answer, parse_typed_answer,
 };
 
 /// A change to a text: where, as a share of its length; how much goes; what comes.
@@ -71,12 +73,13 @@ const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "model_type": "l
     "rope_theta": 10000.0, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192}, "rms_norm_eps": 1e-6, "torch_dtype": "float32", "eos_token_id": [2], "bos_token_id": 1}"#;
 
+static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
+    Tokenizer::train(["the cat sat on the mat", "a cat"].iter().cycle().take(40), 280).unwrap()
+});
+
 fn tokenizer_json() -> String {
     let folder = tempfile::tempdir().unwrap();
-    Tokenizer::train(["the cat sat on the mat", "a cat"].iter().cycle().take(40), 280)
-        .unwrap()
-        .save(folder.path())
-        .unwrap();
+    TOKENIZER.save(folder.path()).unwrap();
     fs_err::read_to_string(folder.path().join("tokenizer.json")).unwrap()
 }
 
@@ -107,15 +110,29 @@ proptest! {
     fn templates_and_chat_templates(changes in changes()) {
         let _ = Template::parse(&changed_text(include_str!("../../configs/templates/zero-shot.toml"), &changes), "x.toml");
         let chat = "{% for m in messages %}{{ m['role'] + ': ' + m.content | trim + eos_token }}{% endfor %}{% if add_generation_prompt %}a:{% endif %}";
-        let _ = ChatTemplate::new(changed_text(chat, &changes));
+        if let Ok(chat) = ChatTemplate::new(changed_text(chat, &changes)) {
+            let template = Template { chat_template: Some(chat), ..Template::load("chat").unwrap() };
+            let turns = ["Text: Zoë ran.", "I've read this text.", "What describes person?", "[\"Zoë\"]"];
+            let turn = |(turn, text): (usize, &str)| {
+                if turn.is_multiple_of(2) { Message::user(text) } else { Message::assistant(text) }
+            };
+            let conversation = Conversation { messages: turns.into_iter().enumerate().map(turn).collect() };
+            let _ = encode_prompt(&conversation, &template, &TOKENIZER);
+            if let Ok(tokens) = encode(&conversation, &template, &TOKENIZER) {
+                prop_assert_eq!(tokens.exchanges.last(), Some(&tokens.ids.len()));
+                prop_assert!(tokens.loss_mask.contains(&true));
+            }
+        }
     }
 
     #[test]
     fn configs(changes in changes()) {
         let folder = tempfile::tempdir().unwrap();
         fs_err::write(folder.path().join("config.json"), changed(CONFIG.as_bytes(), &changes)).unwrap();
+        // What is read is kept: written back, it reads as the same.
         if let Ok(config) = read_config(folder.path()) {
-            prop_assert!(config.check().is_ok());
+            fs_err::write(folder.path().join("config.json"), serde_json::to_string(&config).unwrap()).unwrap();
+            prop_assert_eq!(read_config(folder.path()).map_err(|error| error.to_string()), Ok(config));
         }
     }
 

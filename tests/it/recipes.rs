@@ -157,6 +157,29 @@ fn keys(table: &toml::Table, section: &str, found: &mut BTreeSet<String>) {
     }
 }
 
+/// Whether a recipe may have a key. One that it may not have is refused by its name.
+fn is_known(key: &str) -> bool {
+    let mut recipe: toml::Table =
+        "run.dir = \"x\"\nmodel.weights = \"y\"\ndata.train = [{ dataset = \"demo\", split = \"train\" }]\n"
+            .parse()
+            .unwrap();
+    // A table holds none of the values that keys have.
+    let nonsense = toml::Table::from_iter([("nonsense".to_owned(), true.into())]);
+    let mut at = &mut recipe;
+    let (sections, name) = key.rsplit_once('.').unwrap();
+    for section in sections.split('.') {
+        let value = at.entry(section).or_insert_with(|| toml::Table::new().into());
+        at = match value {
+            toml::Value::Array(list) => list[0].as_table_mut().unwrap(),
+            value => value.as_table_mut().unwrap(),
+        };
+    }
+    at.insert(name.to_owned(), nonsense.into());
+    let text = toml::to_string(&recipe).unwrap();
+    let error = recipe::parse(&Source { origin: "x.toml".to_owned(), text, folder: "".into() }, &[]);
+    !error.is_err_and(|error| error.to_string().replace("[0]", "").contains(&format!("unknown key `{key}`")))
+}
+
 #[test]
 fn every_key_and_every_default_is_documented() {
     let documented = documented();
@@ -166,6 +189,10 @@ fn every_key_and_every_default_is_documented() {
     }
     let unknown: Vec<&String> = written.iter().filter(|key| !documented.contains_key(*key)).collect();
     assert!(unknown.is_empty(), "docs/recipes.md lacks {unknown:?}");
+
+    // A key that is documented is one that a recipe may have: another value is refused by its type, an unknown key by its name.
+    let unheard: Vec<&String> = documented.keys().filter(|key| !is_known(key)).collect();
+    assert!(unheard.is_empty(), "docs/recipes.md has {unheard:?}, which no recipe may have");
 
     let text = "run.dir = \"x\"\nmodel = { weights = \"y\", adapter = {} }\ndata.train = [{ dataset = \"demo\", split = \"train\" }]\n";
     let source = Source { origin: "short.toml".to_owned(), text: text.to_owned(), folder: "".into() };

@@ -21,6 +21,7 @@ static TOKENIZERS: LazyLock<Vec<(&str, Tokenizer)>> = LazyLock::new(|| {
         ("BPE with a prefix", Tokenizer::train(std::iter::repeat_n(words, 20), 400).unwrap()),
         ("byte-level BPE", read(&byte_level(false))),
         ("byte-level BPE with a prefix", read(&byte_level(true))),
+        ("BPE with a prefix behind special tokens, too", read(&prepending())),
         ("Unigram", read(&unigram("always"))),
         ("Unigram with a prefix at the start", read(&unigram("first"))),
     ];
@@ -73,6 +74,33 @@ fn byte_level(prefix: bool) -> Value {
     }))
 }
 
+/// As LLaMA 2, Vicuna and `TinyLlama`: a mark before every text, behind special tokens, too, and in the place of each blank. Two line
+/// breaks are one piece.
+fn prepending() -> Value {
+    let marks = json!({"type": "Sequence", "normalizers": [
+        {"type": "Prepend", "prepend": "▁"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+    ]});
+    let bytes = (0..=255).map(|byte| format!("<0x{byte:02X}>"));
+    let characters = ('!'..='~').chain("▁\né".chars()).map(String::from);
+    let merges = [["▁", "["], ["▁", "T"], ["\n", "\n"]];
+    let pieces = ["<unk>", "<s>", "</s>"].into_iter().map(str::to_owned).chain(bytes).chain(characters);
+    let pieces = pieces.chain(merges.map(|pair| pair.concat()));
+    let vocabulary: serde_json::Map<String, Value> =
+        pieces.enumerate().map(|(id, piece)| (piece, json!(id))).collect();
+    file(&json!({
+        "normalizer": marks,
+        "pre_tokenizer": null,
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "ByteFallback"},
+            {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ]},
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": merges, "byte_fallback": true, "unk_token": "<unk>"},
+    }))
+}
+
 /// As T5 and ALBERT: pieces with a score, a mark in the place of each blank.
 fn unigram(prepend: &str) -> Value {
     let characters = (' '..='~').map(|character| if character == ' ' { '▁' } else { character });
@@ -106,6 +134,49 @@ proptest! {
             for (kind, tokenizer) in &*TOKENIZERS {
                 let tokens = encode(&conversation, &template, tokenizer).unwrap();
                 prop_assert_eq!(text(&decode(&tokens, &template, tokenizer).unwrap()), &*rendered, "{} {}", name, kind);
+            }
+        }
+    }
+}
+
+/// The shapes of models' chat templates: names between special tokens, and names as text around contents that are trimmed.
+const CHATS: [&str; 3] = [
+    "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}",
+    "{% for m in messages %}<s>{{ m.role }}<unk>\n\n{{ m.content | trim }}</s>{% endfor %}\
+     {% if add_generation_prompt %}<s>assistant<unk>\n\n{% endif %}",
+    "{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content | trim }} </s>{% else %}<s>[INST] {{ m.content | trim }} [/INST]\
+     {% endif %}{% endfor %}",
+];
+
+proptest! {
+    /// Every exchange is trained on behind the ids that ask it: those of its prompt as a whole.
+    #[test]
+    fn chat_templates_train_what_they_ask(passage in MESSAGES, questions in [MESSAGES; 2], answers in [MESSAGES; 2]) {
+        let opening = [Message::user(format!("Text: {passage}")), Message::assistant("I've read this text.")];
+        let questions = questions.map(|question| Message::user(format!("What? {question}")));
+        let exchanges = questions.iter().cloned().zip(answers.map(Message::assistant));
+        let messages = opening.iter().cloned().chain(exchanges.flat_map(|(question, answer)| [question, answer])).collect();
+        let conversation = Conversation { messages };
+        for (chat, jinja) in CHATS.iter().enumerate() {
+            let template = Template {
+                chat_template: Some(ChatTemplate::new((*jinja).to_owned()).unwrap()),
+                system: String::new(),
+                ..Template::load("chat").unwrap()
+            };
+            for (kind, tokenizer) in &*TOKENIZERS {
+                let tokens = encode(&conversation, &template, tokenizer).unwrap();
+                prop_assert_eq!(tokens.exchanges.len(), 3);
+                let start = tokens.exchanges[0];
+                for (question, ends) in questions.iter().zip(tokens.exchanges.windows(2)) {
+                    let asked = Conversation { messages: opening.iter().chain([question]).cloned().collect() };
+                    let prompt = encode_prompt(&asked, &template, tokenizer).unwrap();
+                    let own = ends[0] + prompt.len() - start;
+                    prop_assert_eq!(&tokens.ids[..start], &prompt[..start], "{} {}", chat, kind);
+                    prop_assert_eq!(&tokens.ids[ends[0]..own], &prompt[start..], "{} {}", chat, kind);
+                    prop_assert!(tokens.loss_mask[ends[0]..own].iter().all(|trained| !trained));
+                    prop_assert!(tokens.loss_mask[own..ends[1]].iter().all(|trained| *trained));
+                    prop_assert_eq!(tokens.ids[ends[1] - 1], tokenizer.eos());
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use anyhow::{Context as _, Result};
-use uner_infer::{Generator, InferError, Predictor};
+use uner_infer::{InferError, Predictor};
 use uner_model::Llama;
 use uner_trainer::TrainError;
 
@@ -19,12 +19,7 @@ pub(crate) fn score(
     assembled: &Assembled,
     model: &Llama,
 ) -> Result<Option<f64>, TrainError> {
-    let predictor = Predictor {
-        generator: Generator { model, config: &assembled.config },
-        tokenizer: &assembled.tokenizer,
-        template: &plan.template,
-        config: plan.recipe.infer,
-    };
+    let predictor = assembled.predictor(model, plan).map_err(|error| TrainError::Scoring(error.into()))?;
     match strict_f1(&predictor, plan, during) {
         Ok(score) => Ok(Some(score)),
         Err(error) if matches!(error.downcast_ref(), Some(InferError::Stopped)) => Ok(None),

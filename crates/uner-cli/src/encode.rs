@@ -35,7 +35,7 @@ struct Encoder<'a> {
 
 pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let template = Template::load(if args.official { "official" } else { &args.template })?
-        .with_chat_of(args.tokenizer.parent().unwrap_or(Path::new("")))?;
+        .with_chat_of(std::path::absolute(&args.tokenizer)?.parent().unwrap_or(Path::new("")))?;
     if args.official && args.template != "official" {
         tracing::warn!("--official renders by the template `official`, not by `{}`", args.template);
     }

@@ -18,7 +18,7 @@ use crate::hub;
 use crate::model_folder::Asked;
 use crate::notes;
 use crate::progress::Meter;
-use crate::recipe::Benchmark;
+use crate::recipe::{Benchmark, normal};
 use crate::run_folder::{PREDICTIONS, recorded_root, recorded_training, write_report};
 
 /// Examples answered together, in batches: enough that queries of like length meet.
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
         Some(_) => benchmarks.into_iter().map(under_root).collect::<Result<Vec<_>>>()?,
         None => benchmarks,
     };
-    let report = measure_into(&output, &asked.predictor(), &benchmarks, &root, None, true)?;
+    let report = measure_into(&output, &asked.predictor()?, &benchmarks, &root, None, true)?;
     write!(out, "{}", report.terminal())?;
     tracing::info!("wrote `{}`", output.display());
     Ok(())
@@ -78,9 +78,10 @@ fn warn_of_training_data(model: &Path, benchmarks: &[Benchmark]) {
     let trained = recorded_training(model);
     for Benchmark { dataset, split, .. } in benchmarks {
         let DatasetRef::Name(name) = dataset else { continue };
-        // A run records whole paths.
-        let path = std::path::absolute(name).unwrap_or_default().to_string_lossy().into_owned();
-        let is_recorded = trained.iter().any(|(known, of)| of == split && (known == name || *known == path));
+        // A run records whole paths, and names of built-in datasets.
+        let path = normal(&std::path::absolute(name).unwrap_or_default());
+        let is_same = |known: &String| known == name || normal(Path::new(known)) == path;
+        let is_recorded = trained.iter().any(|(known, of)| of == split && is_same(known));
         if is_recorded || split == "train" {
             let of = if is_recorded { "the model was trained on it" } else { "it is training data" };
             tracing::warn!("`{name}:{split}` says nothing about other text: {of}");

@@ -208,19 +208,28 @@ fn chat_template(template: &Template, tokenizer: &Tokenizer) -> Result<Option<St
     Ok(found)
 }
 
-/// Says other programs and people how to ask the model. The chat template is written twice: not every program knows its own file.
+/// Says other programs and people how to ask the model. The chat template is written twice, since not every program reads its own file.
+/// Without one that fits, that of the base goes: by it the model would be asked otherwise than it was trained.
 fn write_prompt_format(template: &Template, output: &Path) -> Result<()> {
     let tokenizer = Tokenizer::from_file(&tokenizer_in(output))?;
-    let Some(chat_template) = chat_template(template, &tokenizer)? else { return Ok(()) };
-    fs_err::write(output.join(PROMPT_FORMAT), template.prompt_format())?;
-    let config = output.join("tokenizer_config.json");
+    let chat_template = chat_template(template, &tokenizer)?;
+    let (file, config) = (output.join(CHAT_TEMPLATE), output.join("tokenizer_config.json"));
     if config.exists() {
         let mut keys: serde_json::Map<String, Value> = serde_json::from_slice(&fs_err::read(&config)?)
             .with_context(|| format!("`{}`", config.display()))?;
-        keys.insert("chat_template".to_owned(), chat_template.clone().into());
+        keys.remove("chat_template");
+        keys.extend(chat_template.iter().map(|text| ("chat_template".to_owned(), text.clone().into())));
         fs_err::write(&config, serde_json::to_string_pretty(&keys)?)?;
     }
-    Ok(fs_err::write(output.join(CHAT_TEMPLATE), chat_template)?)
+    match chat_template {
+        Some(text) => {
+            fs_err::write(output.join(PROMPT_FORMAT), template.prompt_format())?;
+            fs_err::write(file, text)?;
+        }
+        None if file.exists() => fs_err::remove_file(file)?,
+        None => {}
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -34,25 +34,24 @@ impl Asked {
         let (folder, base) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
         let (config, model) = checkpoint::load_model_onto(&folder, base.as_deref(), &args.device.open()?)?;
         let mut infer = infer_config(&folder)?;
-        if let Some(max_new_tokens) = args.max_new_tokens {
-            infer.max_new_tokens = max_new_tokens;
-        }
+        infer.max_new_tokens = args.max_new_tokens.unwrap_or(infer.max_new_tokens);
         ensure!(
             infer.max_new_tokens > 0,
-            "an answer of 0 tokens says nothing; `--max-new-tokens` is at least 1"
+            "an answer of 0 tokens says nothing; {} is at least 1",
+            if args.max_new_tokens.is_some() {
+                "`--max-new-tokens`".to_owned()
+            } else {
+                format!("`max_new_tokens` of `{}`", folder.join(INFER).display())
+            }
         );
         let (template, tokenizer) = (template(&folder, args.template.as_deref())?, tokenizer(&folder)?);
         compare(&tokenizer, &config).with_context(|| format!("`{}`", folder.display()))?;
         Ok(Self { config, model, tokenizer, template, infer })
     }
 
-    pub(crate) fn predictor(&self) -> Predictor<'_> {
-        Predictor {
-            generator: Generator { model: &self.model, config: &self.config },
-            tokenizer: &self.tokenizer,
-            template: &self.template,
-            config: self.infer,
-        }
+    pub(crate) fn predictor(&self) -> Result<Predictor<'_>> {
+        let generator = Generator { model: &self.model, config: &self.config };
+        Ok(Predictor::new(generator, &self.tokenizer, &self.template, self.infer)?)
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
     let asked = Asked::load(&args.model)?;
     let query = |&entity_type| Query { text: &args.text, entity_type, dataset: None };
     let queries: Vec<Query> = types.iter().map(query).collect();
-    let responses = asked.predictor().answer(&queries, |_| ControlFlow::Continue(()))?;
+    let responses = asked.predictor()?.answer(&queries, |_| ControlFlow::Continue(()))?;
     let answers = || types.iter().copied().zip(&responses);
     let malformed = answers().filter(|(_, response)| !response.well_formed).map(|(name, _)| name).collect();
     let raw = args.raw.then(|| answers().map(|(name, response)| (name, response.raw.clone())).collect());

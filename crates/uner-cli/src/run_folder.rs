@@ -13,7 +13,7 @@
 //!                   eval/demo-test/    the same three files of `uner eval`
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -27,7 +27,7 @@ use crate::atomic;
 use crate::model_source::tokenizer_in;
 use crate::plan::Plan;
 use crate::printable::printable;
-use crate::recipe::{RecipeError, rebase};
+use crate::recipe::{RecipeError, from_run, normalised, rebase};
 
 /// The wording, in a run's folder and in every checkpoint.
 pub(crate) const TEMPLATE: &str = "template.toml";
@@ -181,8 +181,17 @@ pub(crate) fn check_recipe(plan: &Plan, is_set: impl Fn(&str) -> bool) -> Result
     // Records of earlier versions have the paths as they were written.
     rebase(&mut then, &std::env::current_dir()?);
     let now = recorded(plan)?;
-    for changed in checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?) {
+    // A path is the same that leads to the same place, or, in a project that was moved, to the same place from the run.
+    let differ = |then: &toml::Table, now: &toml::Table| -> Result<_> {
+        Ok(checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?))
+    };
+    let moved: BTreeSet<String> =
+        differ(&from_run(then.clone()), &from_run(now.clone()))?.into_iter().map(|(key, ..)| key).collect();
+    for changed in differ(&normalised(then), &normalised(now))? {
         let (key, change) = (&changed.0, change(&changed));
+        if !moved.contains(key) {
+            continue;
+        }
         let covers =
             |name: &&str| key == name || key.strip_prefix(*name).is_some_and(|rest| rest.starts_with('.'));
         if MAY_CHANGE.iter().any(covers) {

@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use uner_data::mix;
 use uner_eval::SeenMentions;
-use uner_infer::{Generator, Predictor};
 use uner_model::Llama;
 use uner_model::weights::random;
 use uner_trainer::config::AUTO;
@@ -341,12 +340,7 @@ fn report(
     let benchmarks = &plan.recipe.eval.benchmarks;
     let folder = &plan.recipe.run.dir;
     if !benchmarks.is_empty() {
-        let predictor = Predictor {
-            generator: Generator { model, config: &assembled.config },
-            tokenizer: &assembled.tokenizer,
-            template: &plan.template,
-            config: plan.recipe.infer,
-        };
+        let predictor = assembled.predictor(model, plan)?;
         let seen = seen(plan)?;
         let root = &plan.recipe.data.root;
         let report = eval::measure_into(folder, &predictor, benchmarks, root, Some(&seen), false)?;

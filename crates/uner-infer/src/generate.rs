@@ -1,6 +1,5 @@
 //! Greedy decoding of many prompts at once with a KV cache.
 
-use crate::predict::InferError;
 use burn::tensor::{Device, Tensor};
 use uner_kernels::Visibility;
 use uner_kernels::attention::PADDING;
@@ -15,6 +14,17 @@ pub struct Generator<'a> {
     pub config: &'a LlamaConfig,
 }
 
+/// The model's output is not a probability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the model's logits are infinite or not numbers (NaN): its weights are damaged, or too large for what it computes in; `uner probe` \
+     shows which tensors are"
+)]
+pub struct NotFinite {
+    /// Index of its prompt.
+    pub row: usize,
+}
+
 /// The rows of a batch while they grow. Shorter prompts are padded on the left, so that all grow at the same index.
 struct Rows {
     document: Vec<Vec<i32>>,
@@ -26,7 +36,7 @@ impl Generator<'_> {
     /// which is not part of it. The first of equally probable tokens wins.
     ///
     /// # Errors
-    /// [`InferError::NotFinite`].
+    /// [`NotFinite`], for the first such row that has not ended.
     ///
     /// # Panics
     /// When a prompt is empty.
@@ -35,7 +45,7 @@ impl Generator<'_> {
         prompts: &[Vec<u32>],
         max_new_tokens: usize,
         ends: impl Fn(u32) -> bool,
-    ) -> Result<Vec<Vec<u32>>, InferError> {
+    ) -> Result<Vec<Vec<u32>>, NotFinite> {
         let mut answers = vec![Vec::new(); prompts.len()];
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         if prompts.is_empty() || max_new_tokens == 0 {
@@ -45,8 +55,9 @@ impl Generator<'_> {
         let device = self.model.head().device();
         let mut cache = KvCache::new(self.model, self.config, prompts.len(), longest + max_new_tokens);
         let mut rows = Rows::new(prompts, longest);
-        let mut next = self.prefill(prompts, longest, &rows, &mut cache, &device)?;
         let mut finished = vec![false; prompts.len()];
+        let logits = self.prefill(prompts, longest, &rows, &mut cache, &device);
+        let mut next = most_probable(logits, &finished)?;
         for new_tokens in 1..=max_new_tokens {
             for ((answer, finished), &token) in answers.iter_mut().zip(&mut finished).zip(&next) {
                 *finished = *finished || ends(token);
@@ -61,12 +72,12 @@ impl Generator<'_> {
             let ids: Vec<i32> = next.iter().map(|&token| token as i32).collect();
             let context = rows.context(self.config, &rows.positions, &device);
             let hidden = self.model.hidden(&ids, &context, Some(&mut cache.layers));
-            next = most_probable(self.model.logits(hidden))?;
+            next = most_probable(self.model.logits(hidden), &finished)?;
         }
         Ok(answers)
     }
 
-    /// Reads all prompts into the cache and returns each one's first new token.
+    /// Reads all prompts into the cache and returns the logits `[n, vocab]` of each one's first new token.
     fn prefill(
         &self,
         prompts: &[Vec<u32>],
@@ -74,7 +85,7 @@ impl Generator<'_> {
         rows: &Rows,
         cache: &mut KvCache,
         device: &Device,
-    ) -> Result<Vec<u32>, InferError> {
+    ) -> Tensor<2> {
         let mut ids = Vec::with_capacity(prompts.len() * longest);
         let mut positions = Vec::with_capacity(ids.capacity());
         for prompt in prompts {
@@ -86,7 +97,7 @@ impl Generator<'_> {
         let hidden = self.model.hidden(&ids, &context, Some(&mut cache.layers));
         let width = self.config.hidden_size;
         let last = hidden.reshape([prompts.len(), longest, width]).narrow(1, longest - 1, 1);
-        most_probable(self.model.logits(last.reshape([prompts.len(), width])))
+        self.model.logits(last.reshape([prompts.len(), width]))
     }
 }
 
@@ -114,16 +125,20 @@ impl Rows {
     }
 }
 
-/// `[n, vocab]` to the index of each row's largest entry, the first of equals.
-fn most_probable(logits: Tensor<2>) -> Result<Vec<u32>, InferError> {
+/// `[n, vocab]` to the index of each row's largest entry, the first of equals; of rows that are `finished`, any.
+fn most_probable(logits: Tensor<2>, finished: &[bool]) -> Result<Vec<u32>, NotFinite> {
     let [_, vocab] = logits.dims();
     let values: Vec<f32> = logits.try_into_vec_as().expect("logits are floats");
-    let largest = |row: &[f32]| {
-        let first = row.iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
-        first.map_or(0, |(index, _)| index as u32)
+    let is_finite = |row: &[f32]| {
+        row.chunks(1024).all(|group| group.iter().fold(true, |all, value| all & value.is_finite()))
     };
-    if values.chunks(1024).any(|group| !group.iter().fold(true, |all, value| all & value.is_finite())) {
-        return Err(InferError::NotFinite);
-    }
-    Ok(values.chunks_exact(vocab).map(largest).collect())
+    let largest = |(row, (values, finished)): (usize, (&[f32], &bool))| {
+        if !finished && !is_finite(values) {
+            return Err(NotFinite { row });
+        }
+        let pairs = values.iter().enumerate();
+        let first = pairs.reduce(|best, next| if next.1 > best.1 { next } else { best });
+        Ok(first.map_or(0, |(index, _)| index as u32))
+    };
+    values.chunks_exact(vocab).zip(finished).enumerate().map(largest).collect()
 }

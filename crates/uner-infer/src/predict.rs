@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uner_data::{Entity, align::align};
 use uner_prompt::{PromptError, Template, Tokenizer, encode_prompt, ner};
 
-use crate::generate::Generator;
+use crate::generate::{Generator, NotFinite};
 
 /// The `[infer]` section of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,12 +73,16 @@ pub enum InferError {
         /// First characters of the text.
         start: String,
     },
-    /// The model's output is no probability.
-    #[error(
-        "the model's logits are infinite or not numbers (NaN): its weights are damaged, or too large for what it computes in; \
-         `uner probe` shows which tensors are"
-    )]
-    NotFinite,
+    /// The model's output is not a probability.
+    #[error("{problem}; it was asked for `{entity_type}` in the text that starts with `{start}`")]
+    NotFinite {
+        /// Which row of its batch.
+        problem: NotFinite,
+        /// The type asked for.
+        entity_type: String,
+        /// First characters of the text.
+        start: String,
+    },
     /// Whoever was told of the progress did not want the rest.
     #[error("stopped before all queries were answered")]
     Stopped,
@@ -88,16 +92,32 @@ pub enum InferError {
 #[derive(Debug, Clone, Copy)]
 pub struct Predictor<'a> {
     /// The model.
-    pub generator: Generator<'a>,
+    generator: Generator<'a>,
     /// Its tokenizer.
-    pub tokenizer: &'a Tokenizer,
+    tokenizer: &'a Tokenizer,
     /// Its template.
     pub template: &'a Template,
     /// How to decode.
-    pub config: InferConfig,
+    config: InferConfig,
+    /// The token that the template ends an answer with.
+    end_of_turn: u32,
 }
 
-impl Predictor<'_> {
+impl<'a> Predictor<'a> {
+    /// A model that is asked by a template.
+    ///
+    /// # Errors
+    /// The model's chat template ends an answer with no special token.
+    pub fn new(
+        generator: Generator<'a>,
+        tokenizer: &'a Tokenizer,
+        template: &'a Template,
+        config: InferConfig,
+    ) -> Result<Self, PromptError> {
+        let end_of_turn = template.end_of_turn(tokenizer)?;
+        Ok(Self { generator, tokenizer, template, config, end_of_turn })
+    }
+
     /// Answers every query, in order. Where the template asks all types at once, those of one text are one prompt. Prompts are decoded
     /// in batches of similar length; `answered` is told the number of queries done after each batch, and may break off.
     ///
@@ -115,7 +135,12 @@ impl Predictor<'_> {
         let mut responses: Vec<(usize, Response)> = Vec::with_capacity(queries.len());
         for batch in by_length.chunks(self.config.batch_size.max(1)) {
             let prompts: Vec<Vec<u32>> = batch.iter().map(|&index| prompts[index].clone()).collect();
-            let answers = self.generator.greedy(&prompts, self.config.max_new_tokens, |id| self.ends(id))?;
+            let answers = self.generator.greedy(&prompts, self.config.max_new_tokens, |id| self.ends(id));
+            let answers = answers.map_err(|problem| {
+                let query = queries[asked[batch[problem.row]][0]];
+                let (entity_type, start) = (query.entity_type.to_owned(), start(query.text));
+                InferError::NotFinite { problem, entity_type, start }
+            })?;
             for (&index, ids) in batch.iter().zip(answers) {
                 responses.extend(self.responses(&asked[index], queries, &ids)?);
             }
@@ -138,9 +163,9 @@ impl Predictor<'_> {
         of_text.into_values().flat_map(grouped).collect()
     }
 
-    /// Whether a token ends an answer: by the tokenizer, by the model's files, or because it is none, only a row of the embedding.
+    /// Whether a token ends an answer: by the template, the tokenizer, the model's files, or because it is only a row of the embedding.
     fn ends(&self, id: u32) -> bool {
-        id == self.tokenizer.eos()
+        [self.end_of_turn, self.tokenizer.eos()].contains(&id)
             || self.generator.config.eos_token_id.contains(&id)
             || id as usize >= self.tokenizer.vocab_size()
     }
@@ -158,7 +183,7 @@ impl Predictor<'_> {
                 tokens: ids.len(),
                 max_new_tokens,
                 window,
-                start: text.chars().take(40).collect(),
+                start: start(text),
             });
         }
         Ok(ids)
@@ -191,4 +216,9 @@ impl Predictor<'_> {
         };
         Ok(asked.iter().zip(mentions).map(response).collect())
     }
+}
+
+/// The first characters of a text, by which it is found.
+fn start(text: &str) -> String {
+    text.chars().take(40).collect()
 }

@@ -38,10 +38,10 @@ pub fn encode_prompt(
     Ok(encode_segments(&render_prompt(conversation, template)?, template, tokenizer)?.ids)
 }
 
-/// Tokens as text: the segments that differ in loss, and those that an end of turn parts; of chat templates with their special tokens.
-/// For every tokenizer that keeps
-/// blanks, and every template but those that leave blanks to SentencePiece (`trailing_space_token`), they are together the text of
-/// [`render`]'s segments.
+/// Tokens as text: segments that differ in loss, or that an end of turn separates. Of chat templates they show the special tokens, too.
+///
+/// Together they are the text of [`render`]'s segments, for every tokenizer that keeps blanks, and every template but those that leave
+/// blanks to SentencePiece (`trailing_space_token`).
 ///
 /// # Errors
 /// An id is not in the vocabulary.

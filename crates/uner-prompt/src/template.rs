@@ -22,6 +22,16 @@ const BUILT_IN: [(&str, &str); 7] = [
     ("official", include_str!("../../../configs/templates/official.toml")),
 ];
 
+/// The keys of a template that say how messages are put together.
+pub const BESIDE_CHAT: [&str; 6] = [
+    "system_at_inference",
+    "separator",
+    "trailing_space_token",
+    "parse_special_tokens",
+    "prompt_end_of_turn",
+    "roles",
+];
+
 /// How entity types are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,7 +46,7 @@ pub enum Form {
 }
 
 /// What the two sides are called in the text. Empty: the message stands alone, without name and colon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Roles {
     /// The asking side.
@@ -55,8 +65,8 @@ pub struct Template {
     pub name: String,
     /// How types are asked.
     pub form: Form,
-    /// A chat template that puts the messages together, in place of the separator, the names and the ends of turns below. Empty: the
-    /// model's own, see [`Template::with_chat_of`].
+    /// A chat template that puts the messages together, in place of the [keys below](BESIDE_CHAT) that say how. Empty: the model's
+    /// own, see [`Template::with_chat_of`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<ChatTemplate>,
     /// The line before the first turn. May be empty.
@@ -65,6 +75,7 @@ pub struct Template {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_at_inference: Option<String>,
     /// Between the system line and the first turn, and between a user turn and the assistant's name.
+    #[serde(default)]
     pub separator: String,
     /// The first user turn: `{passage}`, and for [`Form::InstructUie`] `{types}`.
     pub passage: String,
@@ -82,18 +93,23 @@ pub struct Template {
     pub answer_characters: Characters,
     /// Whether segments are as in the released code: the assistant's name is `ASSISTANT: `, which leaves a lone space token, and
     /// each is tokenised as if it began a text, with no blank but the one that SentencePiece puts there.
+    #[serde(default)]
     pub trailing_space_token: bool,
     /// Whether the acknowledgement carries loss.
+    #[serde(default)]
     pub train_acknowledgement: bool,
     /// Whether `</s>` and the like inside a message become special tokens. Never right for text of others.
+    #[serde(default)]
     pub parse_special_tokens: bool,
     /// Whether a conversation that starts with the assistant loses that turn (else it is an error).
+    #[serde(default)]
     pub drop_leading_assistant: bool,
     /// If present, prompts are rendered as one string, in which this text ends the assistant's turns; if absent,
     /// segment by segment as in training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_end_of_turn: Option<String>,
     /// Names of the two sides.
+    #[serde(default)]
     pub roles: Roles,
 }
 
@@ -122,9 +138,10 @@ impl Template {
     /// [`PromptError::Template`]: unknown or missing keys, wrong types, a pattern without its place.
     pub fn parse(text: &str, path: &str) -> Result<Self, PromptError> {
         let fault = |reason: String| PromptError::Template { path: path.to_owned(), reason };
-        let template: Self =
-            toml::from_str(text).map_err(|error| fault(error.to_string().trim_end().to_owned()))?;
-        template.check().map_err(fault)?;
+        let parsed = |error: toml::de::Error| fault(error.to_string().trim_end().to_owned());
+        let template: Self = toml::from_str(text).map_err(parsed)?;
+        let keys: toml::Table = toml::from_str(text).map_err(parsed)?;
+        template.check(&keys).map_err(fault)?;
         Ok(template)
     }
 
@@ -164,6 +181,18 @@ impl Template {
         format!("{}-{short:012x}", self.name)
     }
 
+    /// Whether each of [`BESIDE_CHAT`] says something.
+    fn beside_chat(&self) -> [bool; BESIDE_CHAT.len()] {
+        [
+            self.system_at_inference.is_some(),
+            !self.separator.is_empty(),
+            self.trailing_space_token,
+            self.parse_special_tokens,
+            self.prompt_end_of_turn.is_some(),
+            self.roles != Roles::default(),
+        ]
+    }
+
     /// The user's name and colon, or nothing.
     pub(crate) fn user_prefix(&self) -> String {
         if self.roles.user.is_empty() { String::new() } else { format!("{}: ", self.roles.user) }
@@ -174,7 +203,17 @@ impl Template {
         format!("{}:{}", self.roles.assistant, if self.trailing_space_token { " " } else { "" })
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, keys: &toml::Table) -> Result<(), String> {
+        if self.chat_template.is_some() {
+            let idle = BESIDE_CHAT.iter().zip(self.beside_chat()).find(|(_, is_set)| *is_set);
+            if let Some((key, _)) = idle {
+                return Err(format!(
+                    "`{key}` does nothing beside `chat_template`, which puts the messages together; remove it"
+                ));
+            }
+        } else if let Some(key) = ["separator", "roles"].into_iter().find(|key| !keys.contains_key(*key)) {
+            return Err(format!("`{key}` is missing; a template that has no `chat_template` says it"));
+        }
         let multi = self.form == Form::InstructUie;
         let passage: &[&str] = if multi { &["types", "passage"] } else { &["passage"] };
         check_pattern("passage", &self.passage, passage)?;
@@ -279,6 +318,24 @@ mod tests {
             wrong_form,
             "template `mine.toml`: `question` has an unknown place `{type}`; expected `{types}`"
         );
+    }
+
+    #[test]
+    fn keys_that_do_nothing_are_refused() {
+        let chat = BUILT_IN[1].1;
+        for (key, line) in [
+            ("separator", "separator = \" \""),
+            ("trailing_space_token", "trailing_space_token = true"),
+            ("parse_special_tokens", "parse_special_tokens = true"),
+            ("prompt_end_of_turn", "prompt_end_of_turn = \"x\""),
+            ("system_at_inference", "system_at_inference = \"x\""),
+            ("roles", "roles = { user = \"USER\", assistant = \"\" }"),
+        ] {
+            let message = refused(&format!("{line}\n{chat}"));
+            assert!(message.contains(&format!("`{key}` does nothing beside `chat_template`")), "{message}");
+        }
+        let message = refused(&ZERO_SHOT.replace("separator = \" \"", ""));
+        assert!(message.contains("`separator` is missing"), "{message}");
     }
 
     #[test]

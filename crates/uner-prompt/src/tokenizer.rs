@@ -1,8 +1,8 @@
 //! Text → token ids, for Hugging Face's `tokenizer.json` and SentencePiece's `tokenizer.model`.
 //!
-//! A segment is always encoded on its own, without beginning- or end-of-sequence: those are added where a conversation
-//! is put together. Some tokenizers (SentencePiece) put a blank before a text: only where the segment begins one. Text of others is plain text: a literal `</s>` in it gives ordinary tokens, unless
-//! [`Tokenizer::encode_with_special_tokens`] is asked for.
+//! A segment is always encoded on its own, without beginning- or end-of-sequence: those are added where a conversation is put together.
+//! Some tokenizers (SentencePiece) put a blank before a text: only where the segment begins one. A literal `</s>` in a text gives ordinary
+//! tokens; only [`Tokenizer::encode_with_special_tokens`] reads it as a special token.
 
 mod cache;
 mod config;

@@ -18,7 +18,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 use uner_data::{Example, Member, Notes, mix};
-use uner_model::LlamaConfig;
+use uner_infer::{Generator, Predictor};
+use uner_model::{Llama, LlamaConfig};
 use uner_prompt::conversation::text;
 use uner_prompt::{
     Conversation, Message, PromptError, Template, Tokenizer, Tokens, decode, encode, ner, render,
@@ -40,6 +41,18 @@ pub(crate) struct Assembled {
     pub(crate) config: LlamaConfig,
     pub(crate) train: TokenStore,
     pub(crate) validation: Option<TokenStore>,
+}
+
+impl Assembled {
+    /// A model of the run, asked as it was trained.
+    pub(crate) fn predictor<'a>(
+        &'a self,
+        model: &'a Llama,
+        plan: &'a Plan,
+    ) -> Result<Predictor<'a>, PromptError> {
+        let generator = Generator { model, config: &self.config };
+        Predictor::new(generator, &self.tokenizer, &plan.template, plan.recipe.infer)
+    }
 }
 
 /// An example with the name of its dataset and its absent types.

@@ -78,7 +78,7 @@ impl Plan {
             problem: error.to_string(),
         })?;
         let model = ModelSource::find(&recipe.model)?;
-        let template = own_chat_template(template, &model)?;
+        let template = own_chat_template(template, &recipe.prompt.template, &model)?;
         check_lengths(&recipe, &model)?;
         check_negatives(&recipe)?;
         evaluation::check(&recipe)?;
@@ -122,22 +122,23 @@ impl Plan {
 }
 
 /// The template with the model's own chat template, where that is meant and the model is there.
-fn own_chat_template(template: Template, model: &ModelSource) -> Result<Template, RecipeError> {
-    let fault = |problem: String| RecipeError::Names {
-        key: "prompt.template",
-        value: template.name.clone(),
-        problem,
-    };
+fn own_chat_template(template: Template, name: &str, model: &ModelSource) -> Result<Template, RecipeError> {
+    let fault =
+        |problem: String| RecipeError::Names { key: "prompt.template", value: name.to_owned(), problem };
     if !template.chat_template.as_ref().is_some_and(ChatTemplate::is_unknown) {
         return Ok(template);
     }
     let Some(folder) = model.tokenizer.as_deref().and_then(Path::parent) else {
-        return Err(fault("it is the model's own chat template, and random weights have none".to_owned()));
+        return Err(fault(
+            "it is the model's own chat template, and a tokenizer that the run trains has none; name the tokenizer of a model by \
+             `model.tokenizer`, or take another template, such as `zero-shot`"
+                .to_owned(),
+        ));
     };
     if !model.present {
         return Ok(template);
     }
-    template.clone().with_chat_of(folder).map_err(|error| fault(error.to_string()))
+    template.with_chat_of(folder).map_err(|error| fault(error.to_string()))
 }
 
 fn check_lengths(recipe: &Recipe, model: &ModelSource) -> Result<(), RecipeError> {

@@ -1,6 +1,6 @@
 //! What the paths of a recipe are relative to.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use toml::{Table, Value};
 
@@ -22,16 +22,59 @@ pub(super) fn folder_of(recipe: &Path) -> PathBuf {
     }
 }
 
-/// Puts a folder before every relative path of a recipe: what a word could be a name of is a path if it ends in `.toml` or holds a `/`.
+/// Puts a folder before every relative path of a recipe. An empty text is not a path, and stays to be refused.
 pub(crate) fn rebase(recipe: &mut Table, folder: &Path) {
+    each_path(recipe, |text| {
+        if !text.is_empty() {
+            *text = folder.join(&*text).to_string_lossy().into_owned();
+        }
+    });
+}
+
+/// The recipe with its paths as they lead from the folder of its run: those of a project that was moved as a whole stay the same.
+pub(crate) fn from_run(mut recipe: Table) -> Table {
+    let run = recipe.get("run").and_then(|run| run.get("dir")).and_then(Value::as_str);
+    let run = normal(Path::new(run.unwrap_or_default()));
+    each_path(&mut recipe, |text| {
+        let path = normal(Path::new(&*text));
+        let shared = run.iter().zip(&path).take_while(|(a, b)| a == b).count();
+        let up = run.iter().skip(shared).map(|_| Component::ParentDir.as_os_str());
+        *text = up.chain(path.iter().skip(shared)).collect::<PathBuf>().to_string_lossy().into_owned();
+    });
+    recipe
+}
+
+/// The recipe with normal paths.
+pub(crate) fn normalised(mut recipe: Table) -> Table {
+    each_path(&mut recipe, |text| *text = normal(Path::new(&*text)).to_string_lossy().into_owned());
+    recipe
+}
+
+/// A path without `.`, and without `..` and the folder that it leads out of. For comparison only: where that folder is a link, `..` leads
+/// elsewhere.
+pub(crate) fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        let leads_out = component == Component::ParentDir
+            && matches!(normal.components().next_back(), Some(Component::Normal(_)));
+        if leads_out {
+            normal.pop();
+        } else if component != Component::CurDir {
+            normal.push(component);
+        }
+    }
+    normal
+}
+
+/// Changes every path of a recipe. A text that may also be a name is a path if it ends in `.toml` or holds a `/`.
+fn each_path(recipe: &mut Table, mut change: impl FnMut(&mut String)) {
     let is_file = |text: &str| {
         text.contains('/') || Path::new(text).extension().is_some_and(|extension| extension == "toml")
     };
-    let rebased = |text: &mut String| *text = folder.join(&*text).to_string_lossy().into_owned();
     let mut at = |keys: &[&str], is_path: &dyn Fn(&str) -> bool| {
         for text in texts(recipe, keys) {
             if is_path(text) {
-                rebased(text);
+                change(text);
             }
         }
     };
@@ -95,5 +138,27 @@ mod tests {
         let mut named: Table = "model.weights = \"hf:org/name\"\n".parse().unwrap();
         rebase(&mut named, Path::new("/p"));
         assert_eq!(named["model"]["weights"].as_str(), Some("hf:org/name"));
+        let mut empty: Table = "run.dir = \"\"\n".parse().unwrap();
+        rebase(&mut empty, Path::new("/p"));
+        assert_eq!(empty["run"]["dir"].as_str(), Some(""));
+    }
+
+    #[test]
+    fn a_moved_project_has_the_same_paths_from_its_run() {
+        let recipe = |project: &str| -> Table {
+            format!(
+                "run.dir = \"{project}/runs/x\"\nmodel.weights = \"{project}/./models/../models/x\"\nprompt.template = \"chat\"\n\
+                 data.root = \"/data\"\n"
+            )
+            .parse()
+            .unwrap()
+        };
+        let here = from_run(recipe("/a/b"));
+        assert_eq!(here["model"]["weights"].as_str(), Some("../../models/x"));
+        assert_eq!(here["prompt"]["template"].as_str(), Some("chat"));
+        assert_eq!(here["model"], from_run(recipe("/c"))["model"]);
+        assert_ne!(here["data"], from_run(recipe("/c"))["data"]);
+        assert_eq!(normal(Path::new("../a/./b/../../../c")), Path::new("../../c"));
+        assert_eq!(normal(Path::new("/a/../../b")), Path::new("/../b"));
     }
 }

@@ -185,6 +185,31 @@ fn an_exported_model_says_how_it_is_asked_and_what_it_consists_of() {
         .fails(1, &["`PROMPT.md`", "remove `SHA256SUMS`"]);
 }
 
+/// Where no chat template fits, that of the base goes: it would ask the model otherwise than it was trained.
+#[test]
+fn an_exported_model_has_no_chat_template_of_another() {
+    let desk = Desk::new();
+    let template = include_str!("../../../../configs/templates/zero-shot.toml");
+    let template = template
+        .replace("separator = \" \"", "separator = \"\"")
+        .replace("trailing_space_token = false", "trailing_space_token = true");
+    desk.write("own.toml", &template);
+    desk.train(&["eval.benchmarks=[]", "prompt.template=own.toml"]).succeeds();
+    let exported = desk.uner(&["export", "--model", "run", "--output", "one"]);
+    assert!(exported.succeeds().stderr.contains("no chat template is written"), "{}", exported.stderr);
+    let config: serde_json::Value = serde_json::from_str(&desk.read("one/tokenizer_config.json")).unwrap();
+    let mut with_chat = config.clone();
+    with_chat["chat_template"] = "{{ messages }}".into();
+    desk.write("one/tokenizer_config.json", &with_chat.to_string());
+    desk.write("one/chat_template.jinja", "{{ messages }}");
+    fs_err::remove_file(desk.path("one/SHA256SUMS")).unwrap();
+    desk.uner(&["export", "--model", "one", "--output", "two"]).succeeds();
+    let left: serde_json::Value = serde_json::from_str(&desk.read("two/tokenizer_config.json")).unwrap();
+    assert_eq!(left, config);
+    assert!(!desk.path("two/chat_template.jinja").exists() && !desk.path("two/PROMPT.md").exists());
+    desk.uner(&["verify", "two"]).succeeds();
+}
+
 /// The model's own chat template, from the tokenizer's folder to what is trained on and what is exported.
 #[test]
 fn a_model_is_asked_by_its_own_chat_template() {
@@ -196,7 +221,7 @@ fn a_model_is_asked_by_its_own_chat_template() {
     desk.write("base/chat_template.jinja", chat);
     fs_err::remove_file(desk.path("base/SHA256SUMS")).unwrap();
     desk.train(&["prompt.template=chat"])
-        .fails(2, &["`prompt.template = \"chat\"`", "random weights have none"]);
+        .fails(2, &["`prompt.template = \"chat\"`", "a tokenizer that the run trains has none"]);
     let recipe = crate::RECIPE
         .replace("weights = \"random\"", "weights = \"base\"")
         .replace("config = \"model.toml\"\n", "")
@@ -209,5 +234,24 @@ fn a_model_is_asked_by_its_own_chat_template() {
     desk.uner(&["train", "--recipe", "chat.toml"]).succeeds();
     desk.uner(&["export", "--model", "tuned", "--output", "out"]).succeeds();
     assert_eq!(desk.read("out/chat_template.jinja"), chat);
+    // Chat templates of models do not hold our system message.
+    let system = "System:\n\n```text\nA virtual assistant answers questions";
+    assert!(desk.read("out/PROMPT.md").contains(system), "{}", desk.read("out/PROMPT.md"));
+    desk.uner(&[
+        "data",
+        "encode",
+        "--input",
+        "none.json",
+        "--output",
+        "x",
+        "--template",
+        "chat",
+        "--tokenizer",
+        "tokenizer.json",
+    ])
+    .fails(
+        1,
+        &[&format!("`{}` has no chat template", desk.path("").display().to_string().trim_end_matches('/'))],
+    );
     desk.uner(&["predict", "--model", "out", "--text", "a", "--types", "b"]).succeeds();
 }

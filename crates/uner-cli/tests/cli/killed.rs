@@ -97,7 +97,8 @@ fn killed_at_random_moments_and_resumed_is_bitwise_uninterrupted() {
     while kills < KILLS {
         let mut child = start(&killed, BEFORE[kills % BEFORE.len()]);
         if !wait(&killed, &mut child, &mut random) {
-            break;
+            fs_err::remove_dir_all(killed.path("run")).unwrap();
+            continue;
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -111,7 +112,7 @@ fn killed_at_random_moments_and_resumed_is_bitwise_uninterrupted() {
         "{kills} kills, {torn} of them while a checkpoint was written, {removed} while one was removed"
     );
     println!("{course}");
-    assert!(kills == KILLS && torn > 0, "{course}");
+    assert!(torn > 0 && removed > 0, "{course}");
     assert_eq!(numbers(&killed, "step", "loss"), numbers(&whole, "step", "loss"));
     assert_eq!(numbers(&killed, "scored", "score"), numbers(&whole, "scored", "score"));
     assert_eq!(killed.read("run/best"), whole.read("run/best"));

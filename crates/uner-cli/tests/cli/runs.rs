@@ -141,6 +141,29 @@ fn a_folder_with_a_run_is_refused_and_resumed() {
     assert_eq!(desk.read("run/recipe.toml"), recipe, "a refused run leaves the folder as it was");
 }
 
+/// A recipe that is named otherwise, or moved with all of its project, is the same recipe.
+#[test]
+fn paths_that_lead_to_the_same_place_are_the_same() {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    let resume = |recipe: &str, sets: &[&str]| {
+        let all = [&["train", "--recipe", recipe, "--set", "eval.benchmarks=[]", "--resume"], sets].concat();
+        desk.uner(&all)
+    };
+    resume("./tiny.toml", &[]).succeeds();
+    resume("run/../tiny.toml", &[]).succeeds();
+    fs_err::create_dir(desk.path("moved")).unwrap();
+    for name in ["run", "tiny.toml", "model.toml"] {
+        fs_err::rename(desk.path(name), desk.path(&format!("moved/{name}"))).unwrap();
+    }
+    resume("moved/tiny.toml", &[]).succeeds();
+    fs_err::copy(desk.path("moved/model.toml"), desk.path("moved/model2.toml")).unwrap();
+    let text = desk.read("moved/tiny.toml").replace("model.toml", "model2.toml");
+    desk.write("moved/tiny.toml", &text);
+    resume("moved/tiny.toml", &[]).fails(1, &["`model.config` was", "set it back, or say so again"]);
+    resume("moved/tiny.toml", &["--set", "model.config=moved/model2.toml"]).succeeds();
+}
+
 /// The loss of every step, in the order of the file.
 fn losses(metrics: &str) -> Vec<(u64, String)> {
     let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

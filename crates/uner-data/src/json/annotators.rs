@@ -14,8 +14,8 @@ use super::plain;
 pub(super) struct Annotators(HashMap<u64, String>);
 
 impl Annotators {
-    /// Whether a text has been read as another annotator marked it. `keys` name the annotator in a record.
-    pub(super) fn is_further(
+    /// Whether a text was read before from another annotation, annotator or session: whichever of `keys` the record has says which.
+    pub(super) fn is_of_another(
         &mut self,
         text: impl Hash,
         record: &Map<String, Value>,

@@ -27,7 +27,7 @@ pub(super) fn label_studio(
     let id = record.get("id").map_or_else(String::new, plain);
     let Some(data) = record.get("data").and_then(Value::as_object) else {
         let text = string(record, text_key.unwrap_or("text"))?;
-        if annotators.is_further((&id, &text), record, ["annotation_id", "annotator"]) {
+        if annotators.is_of_another((&id, &text), record, ["annotation_id", "annotator"]) {
             context.note(Note::FurtherAnnotation, line);
             return Ok(Vec::new());
         }
@@ -188,7 +188,7 @@ pub(super) fn prodigy(
         return Ok(Vec::new());
     }
     let text = string(record, "text")?;
-    if annotators.is_further(&text, record, ["_annotator_id", "_session_id"]) {
+    if annotators.is_of_another(&text, record, ["_annotator_id", "_session_id"]) {
         context.note(Note::FurtherAnnotation, line);
         return Ok(Vec::new());
     }

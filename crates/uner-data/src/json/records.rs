@@ -36,7 +36,7 @@ impl Records {
     pub(super) fn new(container: Container, input: Input) -> Self {
         match container {
             Container::Array => {
-                Self::Array(Elements { input, line: 1, column: 0, index: 0, state: State::Start })
+                Self::Array(Elements { input, line: 1, column: 0, begun: 0, state: State::Start })
             }
             Container::Lines => Self::Lines { lines: Lines::new(input), index: 0 },
         }
@@ -68,10 +68,7 @@ impl Records {
             Self::Array(elements) => elements.next(context)?,
             Self::Lines { lines, index } => next_line(lines, index, context)?,
         };
-        Some(record.and_then(|record| {
-            context.record = matches!(self, Self::Array(_)).then_some(record.index + 1);
-            Ok((record.line, record.parse(context)?))
-        }))
+        Some(record.and_then(|record| Ok((record.line, record.parse(context)?))))
     }
 }
 
@@ -134,6 +131,10 @@ impl Record {
     }
 }
 
+fn json(problem: &str) -> Problem {
+    Problem::Json(problem.to_owned())
+}
+
 /// Whether the first line of a file is rather the start of one array than a record.
 fn starts_array(json: &str) -> bool {
     json.strip_prefix('[')
@@ -147,7 +148,8 @@ pub(super) struct Elements {
     line: usize,
     /// Bytes of the line that were read.
     column: usize,
-    index: usize,
+    /// How many records have begun.
+    begun: usize,
     state: State,
 }
 
@@ -159,30 +161,28 @@ enum State {
 }
 
 impl Elements {
-    fn next(&mut self, context: &Context<'_>) -> Option<Result<Record, DataError>> {
+    fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Record, DataError>> {
         let found = self.element();
+        context.record = (self.begun > 0).then_some(self.begun);
         if !matches!(found, Ok(Ok(Some(_)))) {
             self.state = State::End;
         }
         match found {
             Ok(Ok(record)) => record.map(Ok),
-            Ok(Err(message)) => {
-                let problem = Problem::Json(message.to_owned());
-                Some(Err(context.malformed(self.line, problem)))
-            }
+            Ok(Err(problem)) => Some(Err(context.malformed(self.line, problem))),
             Err(error) => Some(Err(lines::named(context.file, &error))),
         }
     }
 
     /// The outer error is the device's, the inner the file's.
-    fn element(&mut self) -> std::io::Result<Result<Option<Record>, &'static str>> {
+    fn element(&mut self) -> io::Result<Result<Option<Record>, Problem>> {
         if self.state == State::End {
             return Ok(Ok(None));
         }
         let first = self.skip_blanks()?;
         if self.state == State::Start {
             if first != Some(b'[') {
-                return Ok(Err(ONE_A_LINE));
+                return Ok(Err(json(ONE_A_LINE)));
             }
             self.bump(b'[');
             self.state = State::Inside;
@@ -193,38 +193,39 @@ impl Elements {
             match first {
                 Some(b']') => return self.finish(),
                 Some(b',') => self.bump(b','),
-                Some(_) => return Ok(Err("`,` or `]` is expected after a record")),
-                None => return Ok(Err("the file ends inside its array")),
+                Some(_) => return Ok(Err(json("`,` or `]` is expected after a record"))),
+                None => return Ok(Err(json("the file ends behind it, inside its array"))),
             }
             let line = self.line;
             if self.skip_blanks()? == Some(b']') {
                 self.line = line;
-                return Ok(Err("there is a comma before `]`"));
+                return Ok(Err(json("there is a comma before `]`")));
             }
         }
         self.collect()
     }
 
-    fn finish(&mut self) -> std::io::Result<Result<Option<Record>, &'static str>> {
+    fn finish(&mut self) -> io::Result<Result<Option<Record>, Problem>> {
         self.bump(b']');
         Ok(match self.skip_blanks()? {
             None => Ok(None),
-            Some(_) => Err("there is text after the array"),
+            Some(_) => Err(json("there is text after the array")),
         })
     }
 
     /// The bytes up to the end of the element that starts here.
-    fn collect(&mut self) -> std::io::Result<Result<Option<Record>, &'static str>> {
+    fn collect(&mut self) -> io::Result<Result<Option<Record>, Problem>> {
         let (line, column) = (self.line, self.column);
+        self.begun += 1;
         let mut bytes = Vec::new();
         let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
         loop {
-            let Some(byte) = self.peek()? else { return Ok(Err("the file ends inside a record")) };
+            let Some(byte) = self.peek()? else { return Ok(Err(json("the file ends inside a record"))) };
             if depth == 0 && !in_string && matches!(byte, b',' | b']') {
                 break;
             }
             if bytes.len() as u64 == lines::MOST_BYTES {
-                return Ok(Err("the record has more than 64 MiB; cut the file where its records end"));
+                return Ok(Err(Problem::Long { what: "record" }));
             }
             bytes.push(byte);
             self.bump(byte);
@@ -240,8 +241,7 @@ impl Elements {
                 break;
             }
         }
-        self.index += 1;
-        Ok(Ok(Some(Record { line, column, index: self.index - 1, bytes })))
+        Ok(Ok(Some(Record { line, column, index: self.begun - 1, bytes })))
     }
 
     fn skip_blanks(&mut self) -> std::io::Result<Option<u8>> {

@@ -204,10 +204,10 @@ fn torn_arrays_are_errors_and_what_came_before_is_read() {
     let dataset = dataset("kind = \"gliner\"", "");
     let whole = r#"[{"tokenized_text": ["a", "b"], "ner": [[0, 1, "x"]]}"#;
     for (rest, message) in [
-        ("", "file:1: the file ends inside its array"),
-        (", {\"tok", "file:1: the file ends inside a record"),
-        ("\n{}]", "file:2: `,` or `]` is expected after a record"),
-        ("] []", "file:1: there is text after the array"),
+        ("", "file:1: record 1: the file ends behind it, inside its array"),
+        (", {\"tok", "file:1: record 2: the file ends inside a record"),
+        ("\n{}]", "file:2: record 1: `,` or `]` is expected after a record"),
+        ("] []", "file:1: record 1: there is text after the array"),
     ] {
         let (items, _) = items(&dataset, &format!("{whole}{rest}"));
         assert_eq!(found(&items[0]), [("a b", "x", Some((0, 3)))]);

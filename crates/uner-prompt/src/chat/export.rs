@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::ChatTemplate;
+use super::jinja::{self, Beginning};
 use crate::encode::encode_prompt;
 use crate::error::PromptError;
 use crate::ner;
@@ -14,8 +15,9 @@ use crate::tokenizer::Tokenizer;
 const BLANKS: [&str; 2] = ["", " "];
 
 impl Template {
-    /// A chat template (Jinja) by which other programs, with this tokenizer, ask with the same ids as [`crate::encode_prompt`]; a chat
-    /// template of its own where it has one. `None` where a tokenizer reads the whole text otherwise than its segments.
+    /// A chat template (Jinja) by which other programs, with this tokenizer, ask with the same ids as [`crate::encode_prompt`]: the
+    /// template's own where it has one, to which the system message has to be sent. `None` where the tokenizer reads the whole text
+    /// otherwise than its segments.
     ///
     /// # Errors
     /// The tokenizer fails.
@@ -30,9 +32,9 @@ impl Template {
         for blank in BLANKS {
             let source = self.jinja(blank);
             let chat = ChatTemplate::new(source.clone()).map_err(PromptError::Chat)?;
-            let text =
-                chat.render("", &[(&conversation.messages, true)], &special).map_err(PromptError::Chat)?;
-            if tokenizer.encode_special(&text.concat(), false)? == expected {
+            let messages = conversation.messages.iter().map(jinja::message).collect();
+            let text = chat.render("", &[Beginning { messages, asks: true }], &special);
+            if tokenizer.encode_special(&text.map_err(PromptError::Chat)?.concat(), false)? == expected {
                 return Ok(Some(source));
             }
         }
@@ -66,7 +68,17 @@ impl Template {
     /// What to send to a server that applies the chat template, for people.
     pub fn prompt_format(&self) -> String {
         let fence = |name: &str, text: &str| format!("{name}:\n\n```text\n{text}\n```\n");
-        let mut messages = vec![fence("User", &self.passage)];
+        // A chat template of ours holds the system message.
+        let has_system = self.chat_template.is_some() && !self.system.is_empty();
+        let mut messages: Vec<String> =
+            has_system.then(|| fence("System", &self.system)).into_iter().collect();
+        messages.push(fence("User", &self.passage));
+        if let Some(passage) = &self.dataset_passage {
+            messages.push(format!(
+                "or, to ask as for one of the datasets it was tuned on,\n\n{}",
+                fence("User", passage)
+            ));
+        }
         messages.extend(self.acknowledgement.iter().map(|text| fence("Assistant", text)));
         messages.extend(self.question.iter().map(|text| fence("User", text)));
         format!(

@@ -2,7 +2,8 @@
 //! strings, `raise_exception`. The date is not known, so that a prompt is the same tomorrow.
 
 use std::fmt;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,14 +17,25 @@ use crate::conversation::{Message, Role};
 const FUEL: u64 = 1_000_000;
 /// Bytes of a template; the longest that models have are some twenty thousand.
 const MOST_BYTES: usize = 1 << 16;
-/// Bytes of stack: what a template of that size can nest is read and dropped by functions that call themselves.
+/// Bytes of stack: the parser is recursive, and only the template's size bounds how deep it nests.
 const STACK: usize = 1 << 29;
-/// How long a conversation is waited for: it takes milliseconds, and a template can do much in few instructions.
+/// How long a conversation may take. Usual templates take milliseconds, but single instructions can be slow.
 const PATIENCE: Duration = Duration::from_secs(10);
 const NAME: &str = "chat";
 
-/// The beginning of a conversation, and whether the assistant is asked behind it.
-pub(super) type Beginning<'a> = (&'a [Message], bool);
+/// The beginning of a conversation.
+pub(super) struct Beginning {
+    /// See [`message`].
+    pub(super) messages: Vec<Value>,
+    /// Whether the assistant is asked behind it.
+    pub(super) asks: bool,
+}
+
+/// A message as templates read it. Copies share its text.
+pub(super) fn message(message: &Message) -> Value {
+    let role = if message.role == Role::User { "user" } else { "assistant" };
+    context! { role, content => &message.text }
+}
 
 /// A chat template, compiled. Empty: that of the model, which is not known yet.
 #[derive(Clone)]
@@ -72,14 +84,10 @@ impl ChatTemplate {
         special: &[String; 2],
     ) -> Result<Vec<String>, String> {
         let system = (!system.is_empty()).then(|| context! { role => "system", content => system });
-        let message = |message: &Message| {
-            let role = if message.role == Role::User { "user" } else { "assistant" };
-            context! { role, content => &message.text }
-        };
         let [bos, eos] = special;
-        let context = |(messages, ask): &Beginning| {
-            let messages: Vec<Value> = system.iter().cloned().chain(messages.iter().map(message)).collect();
-            context! { messages, add_generation_prompt => ask, bos_token => bos, eos_token => eos }
+        let context = |Beginning { messages, asks }: &Beginning| {
+            let messages: Vec<Value> = system.iter().chain(messages).cloned().collect();
+            context! { messages, add_generation_prompt => asks, bos_token => bos, eos_token => eos }
         };
         let contexts: Vec<Value> = beginnings.iter().map(context).collect();
         let environment = Arc::clone(&self.environment);
@@ -108,15 +116,22 @@ fn compile(source: String) -> Result<Environment<'static>, String> {
     Ok(environment)
 }
 
-/// Does a template's work on a thread with a stack of its own. One that takes too long is left to itself: the program ends with the error.
+/// Runs `work` on a thread with a large stack. A thread cannot be stopped: one that takes too long ends with the program.
 fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
     let (send, receive) = mpsc::channel();
-    // Nobody may be left to hear the answer.
+    // Sending fails where the caller has given up.
     let run = move || send.send(work()).unwrap_or_default();
     let thread = thread::Builder::new().name("chat template".to_owned()).stack_size(STACK).spawn(run);
     thread.map_err(|error| format!("the chat template has no thread to run on: {error}"))?;
-    receive.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-        Err(format!("the chat template takes more than {} s for one conversation", PATIENCE.as_secs()))
+    receive.recv_timeout(PATIENCE).unwrap_or_else(|reason| {
+        Err(match reason {
+            RecvTimeoutError::Timeout => {
+                format!("the chat template takes more than {} s", PATIENCE.as_secs())
+            }
+            RecvTimeoutError::Disconnected => {
+                "the chat template ends its reader (a fault of `minijinja`)".to_owned()
+            }
+        })
     })
 }
 
@@ -125,7 +140,7 @@ fn loose_namespace(source: &str) -> Option<&str> {
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
     let names = source.match_indices("namespace(").filter_map(|(at, _)| {
         let before = source[..at].trim_end().strip_suffix('=')?.trim_end();
-        Some(&before[before.rfind(|character| !is_word(character)).map_or(0, |place| place + 1)..])
+        Some(&before[before.trim_end_matches(is_word).len()..])
     });
     let is_loose = |name: &&str| {
         source.match_indices(*name).any(|(at, _)| {
@@ -142,9 +157,24 @@ fn loose_namespace(source: &str) -> Option<&str> {
     names.filter(|name| !name.is_empty()).find(is_loose)
 }
 
-/// The tags with which transformers finds what the assistant says; it is found otherwise here.
+/// Makes plain blocks of those in which transformers finds what the assistant says: it is found otherwise here.
 fn without_generation_blocks(source: &str) -> String {
-    source.replace(" endgeneration ", " endif ").replace(" generation ", " if true ")
+    let mut plain = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%").map(|start| start + 2) {
+        let length = rest[start..].find("%}").unwrap_or(rest.len() - start);
+        let tag = &rest[start..start + length];
+        plain.push_str(&rest[..start]);
+        plain.push_str(&match tag
+            .trim_matches(|character: char| "-+".contains(character) || character.is_whitespace())
+        {
+            name @ "generation" => tag.replace(name, "if true"),
+            name @ "endgeneration" => tag.replace(name, "endif"),
+            _ => tag.to_owned(),
+        });
+        rest = &rest[start + length..];
+    }
+    plain + rest
 }
 
 fn problem(error: &Error) -> String {

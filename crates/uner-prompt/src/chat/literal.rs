@@ -30,6 +30,11 @@ impl Literals {
         (messages, found)
     }
 
+    /// A text with its special tokens back in place.
+    pub(super) fn restore(&self, text: &str) -> String {
+        self.split(text).into_iter().map(|(piece, _)| piece).collect()
+    }
+
     /// The pieces of a rendered text, and whether each is a special token of a message.
     pub(super) fn split<'a>(&'a self, text: &'a str) -> Vec<(&'a str, bool)> {
         let mut pieces = Vec::new();

@@ -1,16 +1,16 @@
 //! Conversations put together by a model's own chat template (Jinja), as `apply_chat_template` of transformers does.
 //!
-//! A chat template renders a whole conversation at once. What is trained on follows from rendering its beginnings:
+//! Every exchange is rendered behind the passage's, as it is asked later:
 //!
 //! ```text
-//! <user>passage<end><assistant>read<end><user>question<end><assistant>⟦answer<end>⟧…
-//! ├── prompt: rendered up to the question, asking ──────────────────┤
-//! ├── answered: rendered up to the answer ──────────────────────────────────────┤
+//! <user>passage<end><assistant>read<end>│<user>question<end><assistant>│⟦answer<end>⟧
+//! ├── passage ──────────────────────────┤
+//! ├── prompt ──────────────────────────────────────────────────────────┤
 //! ```
 //!
-//! The prompt must be the beginning of the whole; a template that renders earlier turns otherwise once later ones follow is refused. An
-//! answer ends with the first special token behind it. The text between two borders is tokenised at once, so that a prompt's ids are those of
-//! transformers, and training ids are prompt ids followed by answer ids.
+//! The passage's exchange and those of all questions, one behind the other, must be how the whole conversation is rendered; a template that
+//! renders a turn otherwise once others follow is refused. An answer ends with the first special token behind it, so that an exchange has
+//! the same ids whichever stands before it. A prompt's ids are those of transformers, and training ids are prompt ids and then answer ids.
 
 mod export;
 mod jinja;
@@ -18,6 +18,7 @@ mod literal;
 
 use std::path::Path;
 
+use minijinja::Value;
 use uner_data::regular;
 
 use crate::conversation::{Conversation, Message, Tokens};
@@ -70,18 +71,27 @@ fn fault(path: &Path, reason: String) -> PromptError {
     PromptError::Template { path: path.display().to_string(), reason }
 }
 
-const MOVED: &str = "the chat template renders a turn otherwise once others follow it, so that a model would not be asked as it was \
-                     trained; take another template, such as `zero-shot`";
+const MOVED: &str = "the chat template renders a turn otherwise once others follow it, so that a model would not be asked as it was trained";
+
+/// What helps with every template that a model cannot be trained by.
+const ANOTHER: &str = "take another template, such as `zero-shot`";
 
 /// What helps with templates that refuse a system message, or move it from turn to turn.
 const WITHOUT_SYSTEM: &str = "where it is the system message that does not fit, name a copy of `configs/templates/chat.toml` with \
                               `system = \"\"`";
 
-/// What a template's chat template and a tokenizer make of conversations.
+/// A template's chat template, and the tokenizer of its texts.
 pub(crate) struct Chat<'a> {
     jinja: &'a ChatTemplate,
     template: &'a Template,
     tokenizer: &'a Tokenizer,
+}
+
+/// An exchange as it is rendered behind the passage's: where its prompt ends, and where the special token that ends its answer does.
+struct Exchange<'a> {
+    text: &'a str,
+    prompt: usize,
+    end: usize,
 }
 
 impl<'a> Chat<'a> {
@@ -96,33 +106,34 @@ impl<'a> Chat<'a> {
         if !messages.len().is_multiple_of(2) {
             return Err(PromptError::OddTurns(messages.len()));
         }
-        let (mut messages, literals) = Literals::hide(messages, self.tokenizer);
-        // Some templates close a conversation that nothing follows: the last turn is to be like the others.
-        messages.push(Message::user("a"));
-        let ends = (1..=messages.len() / 2).map(|exchange| 2 * exchange);
-        let beginnings = ends.flat_map(|end| [(&messages[..end - 1], true), (&messages[..end], false)]);
-        let mut texts = self.texts(&beginnings.chain([(&messages[..], false)]).collect::<Vec<_>>())?;
-        let whole = texts.pop().expect("it was asked for");
+        let (messages, literals) = Literals::hide(messages, self.tokenizer);
+        let texts = self.texts(&beginnings(&messages))?;
+        let [asked @ .., whole] = &texts[..] else { unreachable!("the whole is rendered, too") };
         let mut writer = Writer::new(&literals, self.tokenizer);
-        let mut written = 0;
-        for (exchange, (turns, texts)) in messages.chunks_exact(2).zip(texts.chunks_exact(2)).enumerate() {
-            let prompt = beginning(&texts[0], &whole)?;
-            // An answer that ends behind the next question was found in another turn.
-            if prompt < written {
-                return Err(PromptError::Chat(MOVED.to_owned()));
+        let (mut passage, mut written) = ("", String::new());
+        for (number, (turns, texts)) in messages.chunks_exact(2).zip(asked.chunks_exact(2)).enumerate() {
+            let Exchange { text, prompt, end } = self.exchange(&texts[0], &texts[1], &turns[1], &literals)?;
+            // The passage's exchange is how all others begin.
+            let own = match text[..prompt].strip_prefix(passage) {
+                Some(own) => prompt - own.len(),
+                None => return Err(self.refused(MOVED)),
+            };
+            let trained =
+                number > 0 || self.template.acknowledgement.is_none() || self.template.train_acknowledgement;
+            if trained {
+                writer.push(&text[own..prompt], false)?;
+                writer.push(&text[prompt..end], true)?;
+            } else {
+                writer.push(&text[own..end], false)?;
             }
-            let trained = prompt + self.turn_length(&whole[prompt..], &turns[1])?;
-            let is_beginning = whole.starts_with(&texts[1]);
-            let answered = if is_beginning { texts[1].len().max(trained) } else { trained };
-            if exchange > 0 || self.template.acknowledgement.is_none() || self.template.train_acknowledgement
-            {
-                writer.push(&whole[written..prompt], false)?;
-                writer.push(&whole[prompt..trained], true)?;
-                written = trained;
-            }
-            writer.push(&whole[written..answered], false)?;
-            written = answered;
             writer.tokens.exchanges.push(writer.tokens.ids.len());
+            written.push_str(&text[own..end]);
+            if number == 0 {
+                passage = &text[..end];
+            }
+        }
+        if !whole.starts_with(&written) {
+            return Err(self.refused(MOVED));
         }
         Ok(writer.tokens)
     }
@@ -130,18 +141,19 @@ impl<'a> Chat<'a> {
     /// Encodes the prompt that asks the last user turn.
     pub(crate) fn encode_prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, PromptError> {
         let (messages, literals) = Literals::hide(asked(conversation, self.template)?, self.tokenizer);
+        let messages = messages.iter().map(jinja::message).collect();
         let mut writer = Writer::new(&literals, self.tokenizer);
-        writer.push(&self.texts(&[(&messages, true)])?.concat(), false)?;
+        writer.push(&self.texts(&[Beginning { messages, asks: true }])?.concat(), false)?;
         Ok(writer.tokens.ids)
     }
 
     /// The special token that ends an assistant's turn.
     pub(crate) fn end_of_turn(&self) -> Result<u32, PromptError> {
         let messages = [Message::user("a"), Message::assistant("b")];
-        let texts = self.texts(&[(&messages[..1], true), (&messages, false)])?;
-        let turn = &texts[1][beginning(&texts[0], &texts[1])?..];
-        let length = self.turn_length(turn, &messages[1])?;
-        let ids = self.tokenizer.encode_special(&turn[..length], true)?;
+        let (_, literals) = Literals::hide(&messages, self.tokenizer);
+        let texts = self.texts(&beginnings(&messages))?;
+        let Exchange { text, prompt, end } = self.exchange(&texts[0], &texts[1], &messages[1], &literals)?;
+        let ids = self.tokenizer.encode_special(&text[prompt..end], true)?;
         Ok(*ids.last().expect("a turn ends with a special token"))
     }
 
@@ -150,38 +162,57 @@ impl<'a> Chat<'a> {
         if self.jinja.is_unknown() {
             return Err(PromptError::Chat("the chat template of the model has not been read".to_owned()));
         }
-        let system = &self.template.system;
         let special = [self.tokenizer.bos(), self.tokenizer.eos()].map(|id| self.tokenizer.token(id));
-        self.jinja.render(system, beginnings, &special).map_err(|problem| {
-            PromptError::Chat(if system.is_empty() {
-                problem
-            } else {
-                format!("{problem}; {WITHOUT_SYSTEM}")
-            })
-        })
+        let texts = self.jinja.render(&self.template.system, beginnings, &special);
+        texts.map_err(|problem| self.refused(&problem))
     }
 
-    /// Bytes of an assistant's turn, from its first character to the special token that ends it.
-    fn turn_length(&self, turn: &str, message: &Message) -> Result<usize, PromptError> {
-        let content = message.text.trim();
-        let after = turn.find(content).map(|start| start + content.len()).ok_or_else(|| {
-            PromptError::Chat(format!("the chat template changes the assistant's message `{content}`"))
-        })?;
-        let (start, length) = self.tokenizer.find_special(&turn[after..]).ok_or_else(|| {
-            PromptError::Chat(
-                "the chat template ends the assistant's turn with no special token, so that nothing would end an answer".to_owned(),
-            )
-        })?;
-        Ok(after + start + length)
+    /// Finds the borders of an exchange, by its prompt and by its whole text with another turn behind it.
+    fn exchange<'t>(
+        &self,
+        prompt: &str,
+        text: &'t str,
+        answer: &Message,
+        literals: &Literals,
+    ) -> Result<Exchange<'t>, PromptError> {
+        let Some(turn) = text.strip_prefix(prompt) else { return Err(self.refused(MOVED)) };
+        let answer = answer.text.trim();
+        let Some(behind) = turn.find(answer).map(|start| start + answer.len()) else {
+            let shown: String = literals.restore(answer).chars().take(40).collect();
+            return Err(self.refused(&format!(
+                "the chat template changes the assistant's message, which starts with `{shown}`"
+            )));
+        };
+        let Some((start, length)) = self.tokenizer.find_special(&turn[behind..]) else {
+            return Err(self.refused(
+                "the chat template ends the assistant's turn with no special token, so that nothing would end an answer",
+            ));
+        };
+        Ok(Exchange { text, prompt: prompt.len(), end: prompt.len() + behind + start + length })
+    }
+
+    /// A chat template that a model cannot be trained by, and what may help.
+    fn refused(&self, problem: &str) -> PromptError {
+        let system =
+            if self.template.system.is_empty() { String::new() } else { format!("; {WITHOUT_SYSTEM}") };
+        PromptError::Chat(format!("{problem}; {ANOTHER}{system}"))
     }
 }
 
-/// The length of a beginning of a conversation, which must be how the whole begins.
-fn beginning(text: &str, whole: &str) -> Result<usize, PromptError> {
-    if whole.starts_with(text) {
-        return Ok(text.len());
-    }
-    Err(PromptError::Chat(format!("{MOVED}; {WITHOUT_SYSTEM}")))
+/// What is rendered of a conversation: of each exchange, behind the passage's, the prompt and the whole; then all of the conversation.
+/// Another turn follows what is whole, since some templates close a conversation that nothing follows.
+fn beginnings(messages: &[Message]) -> Vec<Beginning> {
+    let values: Vec<Value> = messages.iter().map(jinja::message).collect();
+    let next = jinja::message(&Message::user("a"));
+    let followed = |messages: &[Value]| [messages, std::slice::from_ref(&next)].concat();
+    let of_exchange = |number: usize| {
+        let passage = if number == 0 { &[] } else { &values[..2] };
+        let asked = [passage, &values[2 * number..=2 * number]].concat();
+        let answered = [passage, &values[2 * number..2 * number + 2]].concat();
+        [Beginning { messages: asked, asks: true }, Beginning { messages: followed(&answered), asks: false }]
+    };
+    let whole = Beginning { messages: followed(&values), asks: false };
+    (0..values.len() / 2).flat_map(of_exchange).chain([whole]).collect()
 }
 
 /// Tokens as they are put together.
@@ -212,18 +243,22 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// A piece as it is tokenised behind what is there.
+    /// A piece as it is tokenised behind the text so far, wherever a special token or nothing stands before it.
     fn encode(&mut self, piece: &str) -> Result<Vec<u32>, PromptError> {
-        let behind = match &self.before {
-            Some(token) => {
-                let mut ids = self.tokenizer.encode_special(&format!("{token}{piece}"), true)?;
-                ids.remove(0);
-                ids
-            }
-            None => self.tokenizer.encode_special(piece, !self.tokens.ids.is_empty())?,
-        };
-        self.before = self.last_special(piece);
-        Ok(behind)
+        let last = self.last_special(piece);
+        if let Some(token) = std::mem::replace(&mut self.before, last) {
+            let mut ids = self.tokenizer.encode_special(&format!("{token}{piece}"), false)?;
+            ids.remove(0);
+            return Ok(ids);
+        }
+        if self.tokens.ids.is_empty() {
+            return Ok(self.tokenizer.encode_special(piece, false)?);
+        }
+        // Only the text before the first special token continues another.
+        let special = self.tokenizer.find_special(piece).map_or(piece.len(), |(start, _)| start);
+        let mut ids = self.tokenizer.encode_continuation(&piece[..special])?;
+        ids.extend(self.tokenizer.encode_special(&piece[special..], false)?);
+        Ok(ids)
     }
 
     /// The special token that a text ends with.

@@ -50,6 +50,17 @@ fn conversation(passage: &str, answers: &[&str]) -> Conversation {
     Conversation { messages }
 }
 
+fn rendered(
+    template: &ChatTemplate,
+    system: &str,
+    messages: &[Message],
+    asks: bool,
+    special: &[String; 2],
+) -> String {
+    let messages = messages.iter().map(jinja::message).collect();
+    template.render(system, &[Beginning { messages, asks }], special).unwrap().concat()
+}
+
 /// The text of the tokens, what is trained on in brackets.
 fn bracketed(conversation: &Conversation, template: &Template) -> String {
     let tokenizer = tokenizer();
@@ -68,7 +79,7 @@ fn answers_and_what_ends_them_are_trained_on() {
         bracketed(&conversation("Zoë ran.", &["[\"Zoë\"]", "[]"]), &short),
         "<|im_start|>user\nText: Zoë ran.<|im_end|>\n<|im_start|>assistant\nI've read this text.<|im_end|>\n\
          <|im_start|>user\nWhat describes type 0 in the text?<|im_end|>\n<|im_start|>assistant\n⟦[\"Zoë\"]<|im_end|>⟧\n\
-         <|im_start|>user\nWhat describes type 1 in the text?<|im_end|>\n<|im_start|>assistant\n⟦[]<|im_end|>⟧\n"
+         <|im_start|>user\nWhat describes type 1 in the text?<|im_end|>\n<|im_start|>assistant\n⟦[]<|im_end|>⟧"
     );
     assert_eq!(
         bracketed(&conversation("x", &["[\"x\"]"]), &Template { system: "S".to_owned(), ..template(LLAMA2) }),
@@ -93,6 +104,17 @@ fn training_ids_are_prompt_ids_and_then_the_answers() {
         }
     }
     assert_eq!(template(CHATML).end_of_turn(&tokenizer).unwrap(), 257);
+}
+
+/// A text with a thousand questions: each is rendered behind the passage only.
+#[test]
+fn many_questions_are_exchanges_of_one_passage() {
+    let tokenizer = tokenizer();
+    let answers: Vec<String> = (0..1000).map(|number| format!("[\"{number}\"]")).collect();
+    let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
+    let tokens = encode(&conversation("A text.", &answers), &template(CHATML), &tokenizer).unwrap();
+    assert_eq!(tokens.exchanges.len(), 1001);
+    assert_eq!(tokens.exchanges.last(), Some(&tokens.ids.len()));
 }
 
 /// Phi's shape: a conversation that nothing follows is closed.
@@ -130,13 +152,16 @@ fn templates_that_cannot_be_trained_by_are_refused() {
     let moving =
         "{% for m in messages %}{% if loop.last %}now: {% endif %}{{ m.content }}<|im_end|>{% endfor %}";
     assert!(refused(moving).contains("once others follow"), "{}", refused(moving));
+    let shouting = "{% for m in messages %}{{ m.content | upper if m.content | length > 400 else m.content }}<|im_end|>{% endfor %}";
+    let long = encode(&conversation("x", &[&"long ".repeat(99)]), &template(shouting), &tokenizer);
+    let long = long.unwrap_err().to_string();
+    let start = format!("message, which starts with `{}`; take another", "long ".repeat(8));
+    assert!(long.contains(&start), "{long}");
     let endless = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
     assert!(refused(endless).contains("no special token"), "{}", refused(endless));
-    let shouting = "{% for m in messages %}{{ m.content | upper }}<|im_end|>{% endfor %}";
-    assert!(refused(shouting).contains("changes the assistant's message"), "{}", refused(shouting));
     let raising = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}";
     assert!(
-        refused(raising).contains("no system role (line 1); where it is the system message"),
+        refused(raising).contains("no system role (line 1); take another template, such as `zero-shot`; where it is the system message"),
         "{}",
         refused(raising)
     );
@@ -168,10 +193,11 @@ fn tags_of_what_the_assistant_says_are_left_out() {
                 {%- else -%}{{ m.content }}{%- endif -%}{% endfor %}";
     let template = ChatTemplate::new(chat.to_owned()).unwrap();
     let messages = [Message { role: Role::Assistant, text: "x".to_owned() }];
-    assert_eq!(
-        template.render("", &[(&messages, false)], &[String::new(), String::new()]).unwrap().concat(),
-        "x<|im_end|>"
-    );
+    assert_eq!(rendered(&template, "", &messages, false, &[String::new(), String::new()]), "x<|im_end|>");
+    let prose =
+        ChatTemplate::new("a generation {{ 1 }}{%-generation%} gap {% endgeneration -%}\n.".to_owned())
+            .unwrap();
+    assert_eq!(rendered(&prose, "", &[], false, &[String::new(), String::new()]), "a generation 1 gap .");
 }
 
 /// What other programs render by the exported chat template is the text that was trained on.
@@ -186,8 +212,8 @@ fn our_wording_is_exported_as_a_chat_template() {
         let prompt = Conversation { messages: messages.to_vec() };
         let segments = crate::render_prompt(&prompt, &template).unwrap();
         let expected = format!("<s>{}", crate::conversation::text(&segments).replace('⏎', "</s>"));
-        assert_eq!(exported.render("", &[(messages, true)], &special).unwrap().concat(), expected, "{name}");
-        let other = exported.render("Another line.", &[(messages, true)], &special).unwrap().concat();
+        assert_eq!(rendered(&exported, "", messages, true, &special), expected, "{name}");
+        let other = rendered(&exported, "Another line.", messages, true, &special);
         assert!(other.starts_with("<s>Another line."), "{other}");
         assert!(template.prompt_format().contains(&template.passage), "{name}");
     }
@@ -216,6 +242,8 @@ fn templates_that_harm_are_errors() {
         ("itself", "{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns.a }}".to_owned()),
         ("each other", "{% set a = namespace() %}{% set b = namespace(x=a) %}{% set a.x = b %}{{ a == b }}".to_owned()),
         ("lists", "{% set ns = namespace(s=[]) %}{% for i in range(9000) %}{% for j in range(9000) %}{% set ns.s = [ns.s] %}{% endfor %}{% endfor %}".to_owned()),
+        ("a character before it", "{% set“ns = namespace() %}{{ ns }}".to_owned()),
+        ("no name before it", "{{ = namespace() }}{{ namespace( }}".to_owned()),
         ("indent", "{{ messages | tojson(indent=1000000000) }}{{ 1 / 0 }}".to_owned()),
     ] {
         // The chains that a parser reads in a loop are no harm.

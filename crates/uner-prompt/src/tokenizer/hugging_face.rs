@@ -57,7 +57,7 @@ impl HuggingFace {
         let normalizer = serde_json::to_value(plain.get_normalizer()).map_err(|error| error.to_string())?;
         if growth(&normalizer) > MOST_GROWTH {
             return Err(format!(
-                "its normalizer makes a text up to {:.0e} times as long",
+                "its normalizer makes a text up to {:.0e} times as long; remove the `Replace` steps that do",
                 growth(&normalizer)
             ));
         }

@@ -10,8 +10,9 @@
 //!                              /state.json      the run, step, data fingerprint, what must not change on resume
 //!                              /manifest.json   size and CRC-32 of every other file; written last
 //! ```
-//! An exported folder has `SHA256SUMS` in place of a manifest. All of it is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is replaced, then `best`. The thread
-//! that trains only copies the run to the host ([`Snapshot`]); a [`Writer`] does the rest beside it.
+//! All of it is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is replaced, then `best`. The thread that trains
+//! only copies the run to the host ([`Snapshot`]); a [`Writer`] does the rest beside it. An exported folder has `SHA256SUMS` in place of a
+//! manifest.
 
 mod manifest;
 mod pointer;

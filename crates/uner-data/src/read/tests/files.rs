@@ -150,7 +150,7 @@ fn slips_of_json_are_named() {
     let record = r#"{"sentence": "Bo", "entities": []}"#;
     let array = "; where the file is one array, set `container = \"array\"` in the description's `[format]`";
     for (format, content, message) in [
-        (instructuie, format!("[\n{record},\n]"), "file:2: there is a comma before `]`".to_owned()),
+        (instructuie, format!("[\n{record},\n]"), "file:2: record 1: there is a comma before `]`".to_owned()),
         (
             instructuie,
             format!("{record}\n{record}\n"),
