@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use safetensors::Dtype;
 use uner_kernels::device::DeviceName;
@@ -10,7 +11,12 @@ use crate::device::{self, Devices};
 use crate::export;
 use crate::hub::Accepted;
 use crate::probe::ProbeArgs;
-use crate::recipe::Override;
+use crate::recipe::{Override, at_home};
+
+/// A path. Shells leave `~` behind a `=` as it is.
+pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|text| at_home(text.into()))
+}
 
 /// Open named-entity recognition by instruction tuning
 #[derive(Debug, Parser)]
@@ -94,17 +100,17 @@ pub(crate) struct TrainArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// The folder of a run, finished or not; several are drawn over each other
-    #[arg(value_name = "RUN", required = true)]
+    #[arg(value_name = "RUN", required = true, value_parser = path())]
     pub(crate) runs: Vec<PathBuf>,
     /// The page [default: `training.html` in the folder of the first run]
-    #[arg(long, value_name = "FILE.html")]
+    #[arg(long, value_name = "FILE.html", value_parser = path())]
     pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The folder of a run, of one checkpoint, or of an exported model
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = path())]
     pub(crate) folder: PathBuf,
 }
 
@@ -117,13 +123,13 @@ pub(crate) struct EvalArgs {
     pub(crate) benchmark: Vec<String>,
     /// Folder that the datasets' files are relative to [default: that of a description; for built-in datasets that of the model's run,
     /// else `data`]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) root: Option<PathBuf>,
     /// Only the first N examples of each benchmark
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
     /// Folder for `report.md`, `report.json` and `predictions.jsonl` [default: one in `eval` of the model's folder, named after the benchmarks]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) output: Option<PathBuf>,
 }
 
@@ -150,10 +156,10 @@ pub(crate) struct PredictArgs {
 pub(crate) struct ModelArgs {
     /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any Hugging Face folder, an adapter
     /// of PEFT's, or a repository of the Hugging Face hub
-    #[arg(long, value_name = "DIR|hf:ORG/NAME")]
+    #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
     pub(crate) model: PathBuf,
     /// The model that an adapter belongs to [default: the one that the adapter names]
-    #[arg(long, value_name = "DIR|hf:ORG/NAME")]
+    #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
     pub(crate) base: Option<PathBuf>,
     /// Download from this repository of the Hugging Face hub: you have read and accept its licence; may be repeated
     #[arg(long, value_name = "hf:ORG/NAME")]
@@ -186,7 +192,7 @@ pub(crate) struct SplitArgs {
     #[arg(long, default_value = "train")]
     pub(crate) split: String,
     /// Folder that the dataset's files are relative to [default: that of the description, `data` for a built-in dataset]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) root: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -199,13 +205,13 @@ pub(crate) struct EncodeArgs {
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) template: String,
     /// `tokenizer.json` or a SentencePiece `*.model`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) tokenizer: PathBuf,
     /// JSON Lines of `{"conversations": [{"from", "value"}, …]}`
-    #[arg(long, value_name = "CONVERSATIONS.jsonl")]
+    #[arg(long, value_name = "CONVERSATIONS.jsonl", value_parser = path())]
     pub(crate) input: PathBuf,
     /// JSON Lines of `{"ids": […], "labels": […]}`, in the same order
-    #[arg(long, value_name = "OUT.jsonl")]
+    #[arg(long, value_name = "OUT.jsonl", value_parser = path())]
     pub(crate) output: PathBuf,
     /// Drop queries from the end of a conversation that has more tokens [default: no limit]
     #[arg(long, value_name = "N")]
@@ -221,33 +227,33 @@ pub(crate) struct EncodeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArgs {
     /// Gold queries in the format of the official evaluation files
-    #[arg(long, value_name = "SUBSET.json", requires = "predictions", required_unless_present = "bio")]
+    #[arg(long, value_name = "SUBSET.json", requires = "predictions", required_unless_present = "bio", value_parser = path())]
     pub(crate) gold: Option<PathBuf>,
     /// One `{"output": "…"}` a line, in the order of the queries
-    #[arg(long, value_name = "PREDICTIONS.jsonl", requires = "gold")]
+    #[arg(long, value_name = "PREDICTIONS.jsonl", requires = "gold", value_parser = path())]
     pub(crate) predictions: Option<PathBuf>,
     /// One `{"gold": [tag, …], "pred": [tag, …]}` a line
-    #[arg(long, value_name = "SPANS.jsonl", conflicts_with_all = ["gold", "predictions"])]
+    #[arg(long, value_name = "SPANS.jsonl", conflicts_with_all = ["gold", "predictions"], value_parser = path())]
     pub(crate) bio: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// A checkpoint, a run's folder (its latest checkpoint), any Hugging Face folder, an adapter of PEFT's, or a repository of the
-    /// Hugging Face hub
-    #[arg(long, value_name = "DIR|hf:ORG/NAME")]
+    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any Hugging Face folder, an adapter
+    /// of PEFT's, or a repository of the Hugging Face hub
+    #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
     pub(crate) model: PathBuf,
     /// Folder to write; it must not exist
-    #[arg(long, value_name = "DIR", required_unless_present = "gguf")]
+    #[arg(long, value_name = "DIR", required_unless_present = "gguf", value_parser = path())]
     pub(crate) output: Option<PathBuf>,
     /// Write one file in the format of llama.cpp; it must not exist
-    #[arg(long, value_name = "OUT.gguf", conflicts_with_all = ["output", "max_shard_size"])]
+    #[arg(long, value_name = "OUT.gguf", conflicts_with_all = ["output", "max_shard_size"], value_parser = path())]
     pub(crate) gguf: Option<PathBuf>,
     /// Fold an adapter into its model; without this an adapter stays one
     #[arg(long)]
     pub(crate) merge: bool,
     /// The model that an adapter belongs to [default: the one that the adapter names]
-    #[arg(long, value_name = "DIR|hf:ORG/NAME")]
+    #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
     pub(crate) base: Option<PathBuf>,
     /// Download from this repository of the Hugging Face hub: you have read and accept its licence; may be repeated
     #[arg(long, value_name = "hf:ORG/NAME")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::args::path;
 use crate::device;
 use crate::model_folder::resolve;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -25,16 +26,16 @@ use uner_trainer::{Batch, Gradients, checkpoint};
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
     /// Hugging Face model folder, an adapter of PEFT's, a checkpoint, or a run's folder (its best checkpoint, else its latest)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub model: PathBuf,
     /// An adapter as PEFT writes it; gradients are then its own, under the names of its file
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub adapter: Option<PathBuf>,
     /// JSON with `input_ids` and, optionally, `attention_mask`, `labels`, `position_ids`, `segment_ids`
-    #[arg(long, value_name = "CASE.json")]
+    #[arg(long, value_name = "CASE.json", value_parser = path())]
     pub input: PathBuf,
     /// Where `logits`, `token_loss` and `grad.<parameter>` are written
-    #[arg(long, value_name = "OUT.safetensors")]
+    #[arg(long, value_name = "OUT.safetensors", value_parser = path())]
     pub output: PathBuf,
     /// Also compute the gradient of the mean loss
     #[arg(long)]

@@ -190,6 +190,9 @@ pub enum Problem {
         /// `line` or `record`.
         what: &'static str,
     },
+    /// Spans one inside the other, without end.
+    #[error("its entities have together more than 64 MiB of text; look for spans that take nearly all of it")]
+    Nested,
     /// Lines that do not end with LF or CRLF.
     #[error(
         "the row holds `\r`: its file's lines end with {}, not with `\n` or `\r\n`; convert them: `{}`: `{row}`",

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::{
     DataError, Entity, Note, Problem, Span,
     align::align,
+    lines::MOST_BYTES,
     read::Context,
     text::{Text, is_blank},
 };
@@ -16,18 +17,21 @@ pub(crate) struct Passage<'a> {
     spans: HashSet<(Span, String)>,
     /// Mention and type of every entity.
     mentions: HashSet<(String, String)>,
+    /// Bytes of the mentions at spans: those of nested spans may be many times the text's.
+    bytes: u64,
 }
 
 impl<'a> Passage<'a> {
     pub(crate) fn new(text: &'a Text<'a>) -> Self {
-        Self { text, entities: Vec::new(), spans: HashSet::new(), mentions: HashSet::new() }
+        Self { text, entities: Vec::new(), spans: HashSet::new(), mentions: HashSet::new(), bytes: 0 }
     }
 
     pub(crate) fn into_entities(self) -> Vec<Entity> {
         self.entities
     }
 
-    /// Adds the entity at a span inside the text, without the blanks at its ends. A span of blanks is an error.
+    /// Adds the entity at a span inside the text, without the blanks at its ends. A span of blanks is an error, and so is one by which
+    /// all mentions together are larger than a record may be.
     pub(crate) fn add(
         &mut self,
         span: Span,
@@ -41,6 +45,10 @@ impl<'a> Passage<'a> {
             let Span { start, end } = span;
             let problem = Problem::SpanBlank { start, end, entity_type, found: found.to_owned() };
             return Err(context.malformed(line, problem));
+        }
+        self.bytes += mention.len() as u64;
+        if self.bytes > MOST_BYTES {
+            return Err(context.malformed(line, Problem::Nested));
         }
         if mention.len() < found.len() {
             context.note(Note::BlankEdges, line);

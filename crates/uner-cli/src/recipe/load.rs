@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::locate::{line_at, line_of};
 use super::overrides::Reading;
-use super::paths::{folder_of, rebase};
+use super::paths::{at_home, folder_of, rebase};
 use super::{Override, Recipe, RecipeError, nearest};
 use crate::builtin;
 
@@ -32,9 +32,10 @@ pub fn find(name: &str) -> Result<Source, RecipeError> {
         let text = uner_data::regular::read_to_string(&std::path::absolute(path)?)?;
         Ok(Source { origin: path.display().to_string(), text, folder: folder_of(path) })
     };
-    let path = Path::new(name);
+    let path =
+        at_home(name.into()).map_err(|problem| RecipeError::Key { place: "--recipe".to_owned(), problem })?;
     if path.components().count() > 1 {
-        return read(path);
+        return read(&path);
     }
     let stem = name.strip_suffix(".toml").unwrap_or(name);
     let file = format!("{stem}.toml");
@@ -187,9 +188,7 @@ fn expand_home(table: &mut Table) -> Result<(), String> {
 fn expand(value: &mut Value) -> Result<(), String> {
     match value {
         Value::String(text) if text == "~" || text.starts_with("~/") => {
-            let home =
-                std::env::home_dir().ok_or_else(|| format!("`{text}`: there is no home folder (`HOME`)"))?;
-            *text = home.join(text[1..].trim_start_matches('/')).display().to_string();
+            *text = at_home(text.as_str().into())?.display().to_string();
             Ok(())
         }
         Value::Array(values) => values.iter_mut().try_for_each(expand),

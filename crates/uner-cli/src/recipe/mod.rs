@@ -14,7 +14,7 @@ pub use load::{Source, defaults, find, parse};
 pub use overrides::Override;
 
 pub(crate) use error::nearest;
-pub(crate) use paths::{from_run, normal, normalised, rebase};
+pub(crate) use paths::{at_home, from_run, normal, normalised, rebase};
 
 use std::path::PathBuf;
 

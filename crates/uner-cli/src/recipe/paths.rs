@@ -22,6 +22,14 @@ pub(super) fn folder_of(recipe: &Path) -> PathBuf {
     }
 }
 
+/// A path with the home folder in the place of a leading `~`.
+pub(crate) fn at_home(path: PathBuf) -> Result<PathBuf, String> {
+    let Ok(rest) = path.strip_prefix("~") else { return Ok(path) };
+    let home = std::env::home_dir()
+        .ok_or_else(|| format!("`{}`: there is no home folder (`HOME`)", path.display()))?;
+    Ok(home.components().chain(rest.components()).collect())
+}
+
 /// Puts a folder before every relative path of a recipe. An empty text is not a path, and stays to be refused.
 pub(crate) fn rebase(recipe: &mut Table, folder: &Path) {
     each_path(recipe, |text| {

@@ -1,5 +1,7 @@
 //! Commands without a run.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::{Desk, fixture};
@@ -183,6 +185,20 @@ fn an_exported_model_says_how_it_is_asked_and_what_it_consists_of() {
     desk.uner(&["verify", "model"]).fails(1, &["`PROMPT.md`", "SHA256SUMS"]);
     desk.uner(&["predict", "--model", "model", "--text", "a", "--types", "b"])
         .fails(1, &["`PROMPT.md`", "remove `SHA256SUMS`"]);
+}
+
+/// Shells leave `~` behind a `=` as it is.
+#[test]
+fn the_home_folder_may_stand_behind_an_equals_sign() {
+    let desk = Desk::new();
+    let uner = |args: &[&str]| {
+        desk.run(Command::new(env!("CARGO_BIN_EXE_uner")).args(args).env("HOME", desk.path("")))
+    };
+    uner(&["train", "--recipe=~/tiny.toml", "--set", "eval.benchmarks=[]"]).succeeds();
+    uner(&["export", "--model=~/run", "--output=~/out"]).succeeds();
+    assert!(desk.path("out/config.json").exists());
+    uner(&["report", "~/run", "--output=~/page.html"]).succeeds();
+    assert!(desk.path("page.html").exists() && !desk.path("~").exists());
 }
 
 /// Where no chat template fits, that of the base goes: it would ask the model otherwise than it was trained.

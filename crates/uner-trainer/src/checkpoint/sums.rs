@@ -1,5 +1,6 @@
 //! `SHA256SUMS` of an exported folder, as `sha256sum -c` reads it.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -49,10 +50,14 @@ pub(super) fn verify_sums(folder: &Path) -> Result<(), TrainError> {
     if lines.trim().is_empty() {
         return refuse(format!("`{SUMS}` is empty"));
     }
+    let mut seen = HashSet::new();
     for (line, number) in lines.lines().zip(1..) {
         let Some((expected, name)) = parse(line) else {
             return refuse(format!("line {number} of `{SUMS}` is no checksum of a file of this folder"));
         };
+        if !seen.insert(name) {
+            return refuse(format!("line {number} of `{SUMS}` names `{name}` again"));
+        }
         let file = folder.join(name);
         if !file.is_file() {
             return refuse(format!("`{name}` is missing, which `{SUMS}` lists"));
@@ -117,6 +122,7 @@ mod tests {
             (&lines.replace("a.txt", "../a.txt"), "line 1"),
             (&lines.replace("a.txt", "/etc/passwd"), "line 1"),
             (&format!("{lines}abc  a.txt"), "line 2"),
+            (&lines.repeat(2), "line 2 of `SHA256SUMS` names `a.txt` again"),
             (&lines.replace("a.txt", "b.txt"), "`b.txt` is missing"),
             (&lines.replace("ba78", "ba79"), "`a.txt` is damaged"),
         ] {

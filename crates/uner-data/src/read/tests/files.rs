@@ -198,6 +198,20 @@ fn slips_of_json_are_named() {
     assert!(notes.is_empty());
 }
 
+/// Spans one inside the other hold the text many times over.
+#[test]
+fn nested_spans_do_not_fill_the_memory() {
+    let text = "a".repeat(10_000);
+    let spans: Vec<String> = (0..8_000).map(|start| format!("[{start}, 10000, \"x\"]")).collect();
+    let row = |spans: &[String]| format!("{{\"text\": \"{text}\", \"entities\": [{}]}}", spans.join(", "));
+    let (few, _) = items(&dataset(SPANS, ""), &row(&spans));
+    assert_eq!(few[0].as_ref().unwrap().entities.len(), 8_000);
+    let others: Vec<String> = spans.iter().map(|span| span.replace('x', "y")).collect();
+    let (many, _) = items(&dataset(SPANS, ""), &row(&[spans, others].concat()));
+    let error = many[0].as_ref().unwrap_err();
+    assert!(error.starts_with("file:1: its entities have together more than 64 MiB of text"), "{error}");
+}
+
 #[test]
 fn hidden_files_and_copies_are_no_documents() {
     let folder = tempfile::tempdir().unwrap();
