@@ -2,11 +2,11 @@
 
 use burn::tensor::DType;
 use serde_json::json;
-use uner_cli::plan::{Budget, Place, Speed};
 use uner_kernels::device::DeviceName;
 use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, GPU_LOGITS_BYTES};
 use uner_model::LlamaConfig;
-use uner_trainer::memory::{Adapter, Base, Choice, Layout, Rows, Setup, Storage, choose};
+use uner_plan::cost::{Choice, Layout, OnFrozen, Rows, Setup, Storage, choose};
+use uner_plan::machine::{Budget, Place, Speed};
 use uner_trainer::precision;
 
 use crate::{Mode, model};
@@ -47,11 +47,10 @@ pub(crate) fn setup(name: DeviceName, model: &LlamaConfig, mode: Mode) -> Setup<
         (false, true) => Storage::F32,
         (false, false) => Storage { snapshot: 0.0, ..Storage::F32 },
     };
-    let base = if is_short { Base::Bf16 } else { Base::F32 };
     Setup {
         model,
         storage,
-        adapter: (mode == Mode::Lora).then(|| Adapter::everywhere(model::RANK, base)),
+        adapter: (mode == Mode::Lora).then(|| OnFrozen { adapter: &model::ADAPTER, base: None }),
         ranks: 1,
         divided: false,
         row_length: 0,

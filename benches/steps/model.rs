@@ -1,5 +1,7 @@
 //! Models with random weights, drawn on the device: nothing is read, and nothing travels.
 
+use std::sync::LazyLock;
+
 use burn::tensor::{Device, Distribution, Tensor};
 use uner_model::adapter::{Adapter, Base, Target, attach};
 use uner_model::weights::Source;
@@ -8,10 +10,13 @@ use uner_trainer::precision;
 
 use crate::{Mode, SEED};
 
-/// Rank of the adapter, and what else `recipes/lora.toml` says of it.
-pub(crate) const RANK: usize = 16;
-const ALPHA: f64 = 32.0;
-const DROPOUT: f64 = 0.05;
+/// As in `recipes/lora.toml`.
+pub(crate) static ADAPTER: LazyLock<AdapterConfig> = LazyLock::new(|| AdapterConfig {
+    rank: 16,
+    alpha: 32.0,
+    dropout: 0.05,
+    target_modules: Target::ALL.into_iter().collect(),
+});
 
 /// The dimensions of `7b`, or `tiny`: for trials, with all ids of the LLaMA tokenizer.
 pub(crate) fn config(preset: &str) -> LlamaConfig {
@@ -41,13 +46,7 @@ pub(crate) fn random(config: &LlamaConfig, mode: Mode, device: &Device) -> Llama
 }
 
 fn adapter() -> Adapter {
-    let config = AdapterConfig {
-        rank: RANK,
-        alpha: ALPHA,
-        dropout: DROPOUT,
-        target_modules: Target::ALL.into_iter().collect(),
-    };
-    Adapter { config, base: Base { path: "random".into(), fingerprint: None, form: None } }
+    Adapter { config: ADAPTER.clone(), base: Base { path: "random".into(), fingerprint: None, form: None } }
 }
 
 struct OnDevice {

@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use proptest::prelude::*;
-use uner_cli::recipe::{self, Source};
-use uner_cli::{builtin, plan::Plan};
 use uner_model::weights::{MAX_SHARD_BYTES, random, read_config};
 use uner_model::{LlamaConfig, load, save};
+use uner_plan::recipe::{self, Source};
+use uner_plan::{Plan, builtin};
 use uner_prompt::{
     ChatTemplate, Conversation, Message, Template, Tokenizer, encode, encode_prompt, parse_answer,
     parse_instructuie_answer, parse_typed_answer,

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uner_cli::plan::{DataSize, Machine, Numbers, Place, Plan, RankCount, Speed};
-use uner_cli::recipe::{self, Override, Recipe, Source};
-use uner_cli::{builtin, recipe::RANDOM};
+use uner_plan::machine::{Place, Speed};
+use uner_plan::plan::{DataSize, Machine, Numbers, Plan, RankCount};
+use uner_plan::recipe::{self, Override, Recipe, Source};
+use uner_plan::{builtin, recipe::RANDOM};
 
 use crate::shared::{repository, shared};
 

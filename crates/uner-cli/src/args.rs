@@ -6,12 +6,18 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use safetensors::Dtype;
 use uner_kernels::device::DeviceName;
+use uner_plan::machine::{self, Devices};
 
-use crate::device::{self, Devices};
 use crate::export;
-use crate::hub::Accepted;
 use crate::probe::ProbeArgs;
-use crate::recipe::{Override, at_home};
+use uner_plan::lookup::hub::Accepted;
+use uner_plan::recipe::{Override, at_home};
+
+/// What `--device` says of itself.
+pub(crate) const DEVICE_HELP: &str =
+    "Where to compute: `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N`, `cuda:N`";
+/// The same where a recipe has the device already.
+const HELP_OF_TRAIN: &str = "Set `run.device`: `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N`, `cuda:N`, several as `cuda:0-7`";
 
 /// A path. Shells leave `~` behind a `=` as it is.
 pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
@@ -71,7 +77,7 @@ pub(crate) struct TrainArgs {
     /// Set a key of the recipe to another value; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Override>,
-    #[arg(long, value_name = "DEVICE", help = device::HELP_OF_TRAIN)]
+    #[arg(long, value_name = "DEVICE", help = HELP_OF_TRAIN)]
     pub(crate) device: Option<Devices>,
     /// Go on with a run, from its latest or from the named checkpoint
     #[arg(long, value_name = "latest|PATH", num_args = 0..=1, default_missing_value = "latest")]
@@ -170,7 +176,7 @@ pub(crate) struct ModelArgs {
     /// Longest answer in tokens [default: as the folder's `infer.toml` says, else 256]
     #[arg(long, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
-    #[arg(long, value_name = "DEVICE", default_value = "flex", value_parser = device::parse, help = device::HELP)]
+    #[arg(long, value_name = "DEVICE", default_value = "flex", value_parser = machine::parse, help = DEVICE_HELP)]
     pub(crate) device: DeviceName,
 }
 
@@ -269,7 +275,7 @@ pub(crate) struct ExportArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Only this device
-    #[arg(long, value_name = "DEVICE", value_parser = device::parse)]
+    #[arg(long, value_name = "DEVICE", value_parser = machine::parse)]
     pub(crate) device: Option<DeviceName>,
     /// Print JSON
     #[arg(long)]

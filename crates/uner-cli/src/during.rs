@@ -8,9 +8,9 @@ use uner_model::Llama;
 use uner_trainer::TrainError;
 
 use crate::assemble::Assembled;
-use crate::plan::Plan;
-use crate::recipe::During;
 use crate::{eval, interrupt};
+use uner_plan::plan::Plan;
+use uner_plan::recipe::During;
 
 /// The macro average of strict F1 over the benchmarks, from 0 to 1; `None` when an interrupt cut it short.
 pub(crate) fn score(

@@ -14,12 +14,12 @@ use uner_prompt::ner;
 
 use crate::args::EvalArgs;
 use crate::atomic;
-use crate::hub;
 use crate::model_folder::Asked;
 use crate::notes;
 use crate::progress::Meter;
-use crate::recipe::{Benchmark, normal};
 use crate::run_folder::{PREDICTIONS, recorded_root, recorded_training, write_report};
+use uner_plan::lookup::hub;
+use uner_plan::recipe::{Benchmark, normal};
 
 /// Examples answered together, in batches: enough that queries of like length meet.
 const CHUNK: usize = 64;

@@ -15,9 +15,9 @@ use uner_trainer::checkpoint;
 use crate::args::ExportArgs;
 use crate::lock::refuse_held;
 use crate::model_folder::find;
-use crate::model_source::tokenizer_in;
 use crate::run_folder::{INFER, TEMPLATE};
 use crate::{atomic, gguf};
+use uner_plan::lookup::model::tokenizer_in;
 
 /// What goes along with a model, where it is there.
 const COMPANIONS: [&str; 8] = [

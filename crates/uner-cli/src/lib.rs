@@ -1,5 +1,4 @@
-//! Recipes, plans, assembly and the command line: the only crate that knows TOML recipes, clap, `anyhow` and the
-//! terminal.
+//! The command line: the only crate that knows clap and the terminal.
 //!
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe, 3 files missing (`--dry-run
 //! --strict`), 130 after Ctrl-C.
@@ -9,9 +8,7 @@ pub mod allocator;
 mod args;
 mod assemble;
 mod atomic;
-pub mod builtin;
 mod data;
-pub mod device;
 mod doctor;
 mod during;
 mod encode;
@@ -19,15 +16,12 @@ mod eval;
 mod export;
 mod gguf;
 mod guards;
-pub mod hub;
 mod interrupt;
 mod lock;
 mod mask;
 mod model_folder;
-mod model_source;
 mod monitor;
 mod notes;
-pub mod plan;
 mod predict;
 mod printable;
 pub mod probe;
@@ -35,7 +29,6 @@ mod profile;
 mod progress;
 mod ranks;
 mod rate;
-pub mod recipe;
 mod report;
 mod run_folder;
 mod score;
@@ -50,10 +43,10 @@ use anyhow::Result;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use uner_data::middle_cut;
+use uner_plan::recipe::RecipeError;
 
 use args::{Command, CommandLine, DataCommand, TrainLine};
 use printable::Printable;
-use recipe::RecipeError;
 
 /// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

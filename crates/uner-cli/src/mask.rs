@@ -7,8 +7,8 @@ use uner_prompt::conversation::text;
 use uner_prompt::{Segment, Template, Tokenizer, Tokens, decode};
 
 use crate::assemble;
-use crate::plan::Plan;
 use crate::printable::printable;
+use uner_plan::plan::Plan;
 
 /// How trained tokens are set apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

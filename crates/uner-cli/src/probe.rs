@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::args::path;
-use crate::device;
+use crate::args::{DEVICE_HELP, path};
 use crate::model_folder::resolve;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -19,6 +18,7 @@ use uner_kernels::token_losses;
 use uner_model::parameters::visit;
 use uner_model::weights::write_safetensors;
 use uner_model::{Llama, LlamaConfig, adapter, load_adapter};
+use uner_plan::machine;
 use uner_trainer::step::accumulate;
 use uner_trainer::{Batch, Gradients, checkpoint};
 
@@ -44,7 +44,7 @@ pub struct ProbeArgs {
     #[arg(long, value_name = "N")]
     pub generate: Option<usize>,
     /// Where to compute.
-    #[arg(long, value_name = "DEVICE", default_value = "flex", value_parser = device::parse, help = device::HELP)]
+    #[arg(long, value_name = "DEVICE", default_value = "flex", value_parser = machine::parse, help = DEVICE_HELP)]
     pub device: DeviceName,
 }
 

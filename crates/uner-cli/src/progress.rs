@@ -54,23 +54,3 @@ impl Drop for Meter {
         }
     }
 }
-
-/// A duration as people say it: `45 s`, `3 min 20 s`, `2 h 5 min`.
-pub(crate) fn duration(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes} min"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration;
-
-    #[test]
-    fn durations_read_well() {
-        assert_eq!([44.6, 200.0, 7_500.0].map(duration), ["45 s", "3 min 20 s", "2 h 5 min"]);
-    }
-}

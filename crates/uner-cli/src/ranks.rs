@@ -5,7 +5,7 @@ use uner_kernels::device::{DeviceName, have_nccl};
 use uner_trainer::group::{Link, Processes, nccl};
 use uner_trainer::{Group, TrainError};
 
-use crate::device::Devices;
+use uner_plan::machine::Devices;
 
 /// Where `mpirun` and `srun` say how many processes they have started. (`SLURM_NTASKS` is there in a batch script as well, whose
 /// own process is one alone.)

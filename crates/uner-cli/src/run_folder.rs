@@ -24,10 +24,10 @@ use uner_trainer::event::MetricsWriter;
 use uner_trainer::{Event, checkpoint};
 
 use crate::atomic;
-use crate::model_source::tokenizer_in;
-use crate::plan::Plan;
 use crate::printable::printable;
-use crate::recipe::{RecipeError, from_run, normalised, rebase};
+use uner_plan::lookup::model::tokenizer_in;
+use uner_plan::plan::Plan;
+use uner_plan::recipe::{RecipeError, from_run, normalised, rebase};
 
 /// The wording, in a run's folder and in every checkpoint.
 pub(crate) const TEMPLATE: &str = "template.toml";

@@ -10,10 +10,10 @@ use uner_data::mix;
 use uner_eval::SeenMentions;
 use uner_model::Llama;
 use uner_model::weights::random;
+use uner_plan::cost::Layout;
 use uner_trainer::config::AUTO;
 use uner_trainer::event::StepMetrics;
 use uner_trainer::guards::{Answer, GuardReport};
-use uner_trainer::memory::Layout;
 use uner_trainer::{
     Callbacks, Event, Group, Interrupted, Policy, Progress, Run, Scoring, TrainConfig, TrainError, checkpoint,
 };
@@ -22,15 +22,16 @@ use crate::args::TrainArgs;
 use crate::assemble::{Assembled, assemble, scratch};
 use crate::lock::RunLock;
 use crate::monitor::Monitor;
-use crate::plan::{DataSize, Numbers, Plan, RankCount, missing_lines};
-use crate::progress::{Meter, duration};
+use crate::progress::Meter;
 use crate::ranks::{Rank, Ranks, World, together};
-use crate::recipe::{self, Override};
-use crate::{Ending, adapter, during, eval, guards, hub, interrupt, mask, profile, run_folder};
+use crate::{Ending, adapter, during, eval, guards, interrupt, mask, profile, run_folder};
+use uner_plan::human::duration;
+use uner_plan::plan::{self, DataSize, Numbers, Plan, RankCount, missing_lines};
+use uner_plan::recipe::{self, Override};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
-    let plan = hub::resolve(recipe::parse(&source, &overrides(args))?, &args.accept_licence)?;
+    let plan = plan::resolve(recipe::parse(&source, &overrides(args))?, &args.accept_licence)?;
     if args.dry_run {
         let numbers = dry_numbers(&plan)?;
         write!(out, "{}", plan.describe(&numbers))?;

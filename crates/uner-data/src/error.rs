@@ -26,15 +26,12 @@ pub enum DataError {
         problem: Problem,
     },
     /// A dataset that is neither built in nor a file.
-    #[error(
-        "dataset `{}` does not exist; did you mean `{nearest}`? (or give the path of a `.toml` file)",
-        visible(name)
-    )]
+    #[error("dataset `{}` does not exist{hint} (or give the path of a `.toml` file)", visible(name))]
     UnknownDataset {
         /// The name asked for.
         name: String,
-        /// The nearest built-in name.
-        nearest: String,
+        /// `; did you mean `x`?`, or nothing.
+        hint: String,
     },
     /// A dataset's description cannot be parsed.
     #[error("dataset description `{origin}`: {}", visible_lines(message))]

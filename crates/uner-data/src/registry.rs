@@ -8,7 +8,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::{DataError, Dataset, regular};
+use crate::{DataError, Dataset, did_you_mean, regular};
 
 static BUILTIN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/datasets");
 
@@ -35,17 +35,12 @@ pub fn find(name: &str) -> Result<Dataset, DataError> {
         return Ok(dataset);
     }
     let Some(text) = BUILTIN.get_file(format!("{name}.toml")).and_then(|file| file.contents_utf8()) else {
-        return Err(DataError::UnknownDataset { name: name.to_owned(), nearest: nearest(name).to_owned() });
+        return Err(DataError::UnknownDataset {
+            name: name.to_owned(),
+            hint: did_you_mean(&name.to_lowercase(), names()),
+        });
     };
     Dataset::from_toml(text, name)
-}
-
-fn nearest(name: &str) -> &'static str {
-    let name = name.to_lowercase();
-    names()
-        .into_iter()
-        .max_by(|a, b| strsim::jaro_winkler(a, &name).total_cmp(&strsim::jaro_winkler(b, &name)))
-        .unwrap_or_default()
 }
 
 /// How a recipe names a dataset: `"crossner-ai"`, `"my/own.toml"`, or the description itself as a table.

@@ -161,7 +161,7 @@ fn is_float(dtype: Dtype) -> bool {
 }
 
 /// Name and shape of every parameter of a model, in the order in which it is built.
-fn parameters(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
+pub(crate) fn parameters(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
     #[derive(Default)]
     struct Asked(Vec<(String, Vec<usize>)>);
     impl Source for Asked {

@@ -7,15 +7,19 @@ pub mod adapter;
 pub mod cache;
 pub mod config;
 pub mod export;
+pub mod flops;
 pub mod gguf;
 mod keys;
 #[expect(non_snake_case, reason = "field names are checkpoint names, and those of adapters have capitals")]
 pub mod llama;
 pub mod parameters;
+pub mod size;
 pub mod weights;
 
 pub use adapter::{AdapterConfig, BaseForm, load_adapted, load_adapter};
 pub use cache::KvCache;
 pub use config::LlamaConfig;
+pub use flops::Flops;
 pub use llama::{Block, Context, Dropout, Llama};
+pub use size::Size;
 pub use weights::{WeightsError, load, load_frozen, save};

@@ -45,7 +45,7 @@ pub enum PromptError {
     UnknownTemplate {
         /// What was asked for.
         name: String,
-        /// ` (did you mean `x`?)`, or nothing.
+        /// `; did you mean `x`?`, or nothing.
         hint: String,
         /// Names built in.
         known: String,

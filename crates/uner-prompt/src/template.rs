@@ -10,6 +10,7 @@ use crate::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
+use uner_data::did_you_mean;
 
 /// The templates built into the binary, by name.
 const BUILT_IN: [(&str, &str); 7] = [
@@ -248,13 +249,9 @@ fn check_pattern(key: &str, pattern: &str, expected: &[&str]) -> Result<(), Stri
 }
 
 fn unknown(name: &str) -> PromptError {
-    let nearest = Template::names()
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .min()
-        .filter(|(distance, known)| *distance <= known.len() / 3)
-        .map_or_else(String::new, |(_, known)| format!(" (did you mean `{known}`?)"));
     let known = Template::names().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
-    PromptError::UnknownTemplate { name: name.to_owned(), hint: nearest, known }
+    let hint = did_you_mean(name, Template::names());
+    PromptError::UnknownTemplate { name: name.to_owned(), hint, known }
 }
 
 #[cfg(test)]
@@ -288,12 +285,11 @@ mod tests {
     fn unknown_names_get_a_hint() {
         let message = Template::load("zeroshot").expect_err("unknown").to_string();
         assert!(
-            message
-                .starts_with("unknown template `zeroshot` (did you mean `zero-shot`?); known: `zero-shot`"),
+            message.starts_with("unknown template `zeroshot`; did you mean `zero-shot`?; known: `zero-shot`"),
             "{message}"
         );
-        let message = Template::load("chatml").expect_err("unknown").to_string();
-        assert!(message.starts_with("unknown template `chatml`; known:"), "{message}");
+        let message = Template::load("qwerty").expect_err("unknown").to_string();
+        assert!(message.starts_with("unknown template `qwerty`; known:"), "{message}");
         assert!(
             Template::load("missing.toml").expect_err("no such file").to_string().contains("missing.toml")
         );

@@ -37,7 +37,7 @@ pub struct StepMetrics {
     pub data_wait_seconds: f64,
     /// `tokens / seconds`.
     pub tokens_per_second: f64,
-    /// Floating-point operations that the step needs, as [`crate::flops`] counts them.
+    /// Floating-point operations that the step needs, as [`uner_model::Flops`] counts them.
     #[serde(default)]
     pub flops: f64,
     /// Share of the device's measured matmul rate: `flops / seconds / rate`. `null` where that is not known.

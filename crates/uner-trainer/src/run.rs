@@ -13,7 +13,6 @@ use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::evaluation::{Callbacks, Evaluated, evaluate};
 use crate::event::Event;
-use crate::flops::Flops;
 use crate::group::Group;
 use crate::guards::GuardState;
 use crate::loader::{Loader, StepData};
@@ -23,6 +22,7 @@ use crate::rank_model::RankModel;
 use crate::saving::Saves;
 use crate::store::TokenStore;
 use crate::update::{Done, step, tell};
+use uner_model::Flops;
 
 /// Steps that are packed ahead of the one being trained.
 const PREFETCHED_STEPS: usize = 2;

@@ -51,9 +51,22 @@ pub fn accumulate(
     gradients: &mut Gradients,
 ) -> Tensor<1> {
     let (model, alone) = (RankModel::from(model.clone()), Group::alone());
-    let prepared = Prepared::new(&model, config, batch);
-    let pass = Forward::new((&model, &alone), prepared, kept_blocks, gradients);
-    pass.and_then(|pass| pass.backward(gradients, false)).expect("nobody else can fail")
+    accumulate_on_rank((&model, &alone), config, batch, kept_blocks, gradients).expect("nobody else can fail")
+}
+
+/// [`accumulate`] on one of several ranks, all of which take part.
+///
+/// # Errors
+/// Where blocks are divided: when another rank has failed.
+pub fn accumulate_on_rank(
+    (model, group): (&RankModel, &Group),
+    config: &LlamaConfig,
+    batch: &Batch,
+    kept_blocks: usize,
+    gradients: &mut Gradients,
+) -> Result<Tensor<1>, TrainError> {
+    let prepared = Prepared::new(model, config, batch);
+    Forward::new((model, group), prepared, kept_blocks, gradients)?.backward(gradients, false)
 }
 
 /// A rank's part in a micro-batch that only others have: it hands out its shares of the blocks, and takes in those of their

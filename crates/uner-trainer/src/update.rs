@@ -8,7 +8,6 @@ use burn::tensor::Tensor;
 use crate::determinism::{differences, loss_difference};
 use crate::error::TrainError;
 use crate::event::{Event, StepMetrics};
-use crate::flops::Flops;
 use crate::gradients::Gradients;
 use crate::guards::{Answer, Finding, GuardReport, suspects};
 use crate::loader::StepData;
@@ -17,6 +16,7 @@ use crate::rank_model::RankModel;
 use crate::run::{Listen, Progress, Run};
 use crate::step::{Forward, Prepared, beside_the_kernels, stand_by};
 use crate::stopwatch::{Breakdown, Stopwatch};
+use uner_model::Flops;
 
 /// What is told of a step.
 pub(crate) struct Done {

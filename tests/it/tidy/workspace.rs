@@ -7,15 +7,16 @@ use cargo_metadata::{CargoOpt, Metadata, MetadataCommand};
 use super::assert_tidy;
 use crate::shared::repository;
 
-/// What each crate may see: the layers of ARCHITECTURE.md.
-const LAYERS: [(&str, &[&str]); 8] = [
+/// The crates that each one sees: the layers of ARCHITECTURE.md.
+const LAYERS: [(&str, &[&str]); 9] = [
     ("uner-data", &[]),
     ("uner-kernels", &[]),
     ("uner-prompt", &["uner-data"]),
     ("uner-model", &["uner-kernels"]),
-    ("uner-trainer", &["uner-data", "uner-prompt", "uner-model", "uner-kernels"]),
+    ("uner-trainer", &["uner-prompt", "uner-model", "uner-kernels"]),
     ("uner-infer", &["uner-data", "uner-prompt", "uner-model", "uner-kernels"]),
-    ("uner-eval", &["uner-data", "uner-prompt", "uner-infer"]),
+    ("uner-eval", &["uner-data"]),
+    ("uner-plan", &["uner-data", "uner-prompt", "uner-model", "uner-kernels", "uner-trainer", "uner-infer"]),
     (
         "uner-cli",
         &[
@@ -26,6 +27,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "uner-trainer",
             "uner-infer",
             "uner-eval",
+            "uner-plan",
         ],
     ),
 ];
@@ -91,6 +93,15 @@ fn forbidden_edges(edges: &[Edge]) -> Vec<String> {
     .collect()
 }
 
+/// Edges of the layers that no manifest has.
+fn missing_edges(edges: &[Edge]) -> Vec<String> {
+    let pairs = LAYERS.iter().flat_map(|(from, allowed)| allowed.iter().map(move |to| (*from, *to)));
+    pairs
+        .filter(|(from, to)| !edges.iter().any(|edge| edge.from == *from && edge.to == *to))
+        .map(|(from, to)| format!("`{from}` does not depend on `{to}`"))
+        .collect()
+}
+
 /// Crates of the text world that name burn, and whoever but the kernels chooses a backend or turns features of burn
 /// on by default (`fusion` is among them).
 fn burn_problems(edges: &[Edge]) -> Vec<String> {
@@ -130,7 +141,8 @@ fn dependencies_point_down() {
         let known = OUTSIDE_THE_LAYERS.contains(&name) || LAYERS.iter().any(|(layer, _)| *layer == name);
         assert!(known, "`{name}` is in no layer");
     }
-    assert_tidy(&forbidden_edges(&edges(&metadata)));
+    let edges = edges(&metadata);
+    assert_tidy(&[forbidden_edges(&edges), missing_edges(&edges)].concat());
     assert_tidy(&burn_problems(&edges(&metadata)));
 }
 
@@ -204,6 +216,8 @@ fn bad_edges_are_found() {
     {
         assert_eq!(forbidden_edges(&[edge(from, to, &[], true)]).len(), 1, "{from} to {to}");
     }
+    assert!(missing_edges(&good).contains(&"`uner-cli` does not depend on `uner-plan`".to_owned()));
+    assert!(!missing_edges(&good).iter().any(|problem| problem.contains("`uner-prompt` does")));
     assert_eq!(burn_problems(&[edge("uner-data", "burn", &[], false)]).len(), 1);
     assert_eq!(burn_problems(&[edge("uner-model", "burn", &["flex"], false)]).len(), 1);
     assert_eq!(burn_problems(&[edge("uner-kernels", "burn", &["fusion"], true)]).len(), 2);

@@ -28,10 +28,10 @@ use uner_trainer::store::StoreWriter;
 use uner_trainer::{TokenStore, TrainError};
 
 use crate::notes;
-use crate::plan::Plan;
-use crate::recipe::LongPassages;
 use chunks::in_chunks;
 use negatives::{AbsentTypes, Negatives};
+use uner_plan::plan::Plan;
+use uner_plan::recipe::LongPassages;
 
 /// All a run trains on.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use uner_data::{
     Dataset, Draw, Example, Member, NegativeConfig, TypeCounts, TypeInventory, add_negatives, mix,
 };
 
-use crate::plan::Plan;
+use uner_plan::plan::Plan;
 
 /// Where absent types are drawn from.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ fn each(plan: &Plan, members: &[Member], mut show: impl FnMut(usize, &Example)) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{Override, find, parse};
+    use uner_plan::recipe::{Override, find, parse};
 
     /// Two datasets with types of their own; validation data are the second one, and both in the other order.
     #[test]

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use uner_prompt::{Tokenizer, render};
 
 use super::{Negatives, examples};
-use crate::plan::Plan;
+use uner_plan::plan::Plan;
 
 /// Reads the plan's tokenizer, or trains one on everything the model will see: the segments of the training
 /// conversations, so that the template's words and the answers' brackets get pieces of their own too.

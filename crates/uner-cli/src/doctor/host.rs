@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::plan::host_memory;
+use uner_plan::machine::host_memory;
 
 /// The processor and its memory.
 #[derive(Debug, Serialize)]

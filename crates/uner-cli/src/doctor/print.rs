@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::host::Cpu;
 use super::{DeviceReport, Facts, Report};
-use crate::plan::bytes;
+use uner_plan::human::bytes;
 
 /// Width of the names.
 const NAME: usize = 14;

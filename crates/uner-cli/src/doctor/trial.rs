@@ -7,7 +7,7 @@ use uner_kernels::rms_norm;
 
 use super::host::Cpu;
 use super::{DeviceReport, Facts};
-use crate::plan::host_memory;
+use uner_plan::machine::host_memory;
 
 /// Rows and their width: neither a power of two nor a multiple of a vector.
 const SHAPE: [usize; 2] = [7, 103];

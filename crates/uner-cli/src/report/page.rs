@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 
 use super::course::{Course, SMOOTHING, Series, smoothed};
 use super::draw::{Line, colour, picture};
-use crate::plan::bytes;
-use crate::progress::duration;
+use uner_plan::human::{bytes, duration};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1500px;margin:2em auto;padding:0 1em;color:#222}\
     h1{font-size:1.5em}h2{font-size:1.05em;margin:0}figure{display:inline-block;margin:0 1em 1.5em 0;vertical-align:top}\

@@ -1,5 +1,5 @@
 //! What a run takes of the machine's memory stays within what its plan counted on. That the estimate is right is tested where every
-//! allocation can be counted (`uner_trainer::memory`); resident memory is more, since the allocator keeps what was freed.
+//! allocation can be counted (`uner_plan::cost`); resident memory is more, since the allocator keeps what was freed.
 #![cfg(target_os = "linux")]
 
 use std::process::{Command, Stdio};

@@ -82,6 +82,20 @@ impl Target {
             Self::DownProj => "down_proj",
         }
     }
+
+    /// The widths that the layer reads and writes: `[in, out]`.
+    pub fn dims(self, model: &LlamaConfig) -> [usize; 2] {
+        let (hidden, inner) = (model.hidden_size, model.intermediate_size);
+        let queries = model.num_attention_heads * model.head_dim;
+        let keys = model.num_key_value_heads * model.head_dim;
+        match self {
+            Self::QProj => [hidden, queries],
+            Self::KProj | Self::VProj => [hidden, keys],
+            Self::OProj => [queries, hidden],
+            Self::GateProj | Self::UpProj => [hidden, inner],
+            Self::DownProj => [inner, hidden],
+        }
+    }
 }
 
 impl AdapterConfig {
@@ -104,19 +118,6 @@ impl AdapterConfig {
             return Err("`model.adapter.target_modules` is empty; name at least one layer".to_owned());
         }
         Ok(())
-    }
-
-    /// Trained numbers of the adapter on a model of these dimensions.
-    pub fn num_parameters(&self, model: &LlamaConfig) -> u64 {
-        let LlamaConfig { hidden_size: hidden, intermediate_size: inner, .. } = *model;
-        let queries = model.num_attention_heads * model.head_dim;
-        let keys = model.num_key_value_heads * model.head_dim;
-        let widths = self.target_modules.iter().map(|target| match target {
-            Target::QProj | Target::OProj => hidden + queries,
-            Target::KProj | Target::VProj => hidden + keys,
-            Target::GateProj | Target::UpProj | Target::DownProj => hidden + inner,
-        });
-        (model.num_hidden_layers * self.rank * widths.sum::<usize>()) as u64
     }
 
     /// What the adapter's term is multiplied by.

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use super::*;
 use crate::parameters::visit;
 use crate::weights::{MAX_SHARD_BYTES, random};
-use crate::{Llama, LlamaConfig};
+use crate::{Llama, LlamaConfig, Size};
 
 fn dimensions() -> LlamaConfig {
     serde_json::from_str(
@@ -48,10 +48,13 @@ fn a_new_adapter_is_uniform_and_zero_and_a_layer_does_not_depend_on_the_others()
     let model = adapted(folder.path(), settings(), 7);
     let found = factors(&model);
     assert_eq!(found.len(), 2 * 2 * 2);
-    assert_eq!(settings().num_parameters(&dimensions()), found.values().map(Vec::len).sum::<usize>() as u64);
+    assert_eq!(
+        Size::new(&dimensions(), Some(&settings())).adapter(),
+        found.values().map(Vec::len).sum::<usize>() as u64
+    );
     let all = AdapterConfig { target_modules: Target::ALL.into(), ..settings() };
     let number = factors(&adapted(folder.path(), all.clone(), 7)).values().map(Vec::len).sum::<usize>();
-    assert_eq!(all.num_parameters(&dimensions()), number as u64);
+    assert_eq!(Size::new(&dimensions(), Some(&all)).adapter(), number as u64);
     let down = &found["model.layers.1.mlp.down_proj.lora_A.weight"];
     assert_eq!(down.len(), 3 * 12);
     let bound = 1.0 / 12f32.sqrt();

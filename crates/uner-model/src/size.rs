@@ -1,0 +1,101 @@
+//! How many parameters a model has, part by part.
+
+use crate::LlamaConfig;
+use crate::adapter::{AdapterConfig, Target};
+
+/// Numbers of parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// The matrices of one block.
+    pub block_matrices: u64,
+    /// The norms of one block.
+    pub block_norms: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// The embedding, or the head: `vocab_size · hidden_size`.
+    pub embedding: u64,
+    /// 2 where the head is a matrix of its own, 1 where it is the embedding.
+    pub embeddings: u64,
+    /// The final norm.
+    pub norm: u64,
+    /// The adapter's factors of one block; 0 without an adapter.
+    pub block_adapter: u64,
+}
+
+impl Size {
+    /// Counts a model's parameters and its adapter's.
+    pub fn new(model: &LlamaConfig, adapter: Option<&AdapterConfig>) -> Self {
+        let matrix = |target: Target| target.dims(model).into_iter().product::<usize>() as u64;
+        let factors = |adapter: &AdapterConfig| {
+            let targets = adapter.target_modules.iter();
+            targets.map(|target| (adapter.rank * target.dims(model).iter().sum::<usize>()) as u64).sum()
+        };
+        Self {
+            block_matrices: Target::ALL.into_iter().map(matrix).sum(),
+            block_norms: 2 * model.hidden_size as u64,
+            blocks: model.num_hidden_layers as u64,
+            embedding: (model.vocab_size * model.hidden_size) as u64,
+            embeddings: if model.tie_word_embeddings { 1 } else { 2 },
+            norm: model.hidden_size as u64,
+            block_adapter: adapter.map_or(0, factors),
+        }
+    }
+
+    /// One block without its adapter.
+    pub fn block(&self) -> u64 {
+        self.block_matrices + self.block_norms
+    }
+
+    /// The model without its adapter.
+    pub fn model(&self) -> u64 {
+        self.blocks * self.block() + self.embeddings * self.embedding + self.norm
+    }
+
+    /// The adapter.
+    pub fn adapter(&self) -> u64 {
+        self.blocks * self.block_adapter
+    }
+
+    /// What is trained: the adapter where there is one, else all.
+    pub fn trained(&self) -> u64 {
+        if self.block_adapter > 0 { self.adapter() } else { self.model() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::parameters;
+
+    fn llama(hidden: usize, intermediate: usize, layers: usize, heads: usize) -> LlamaConfig {
+        let text = format!(
+            r#"{{"hidden_size": {hidden}, "intermediate_size": {intermediate}, "num_hidden_layers": {layers},
+            "num_attention_heads": {heads}, "vocab_size": 32000, "tie_word_embeddings": false}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn parameters_are_those_published() {
+        assert_eq!(Size::new(&llama(4096, 11008, 32, 32), None).model(), 6_738_415_616);
+        assert_eq!(Size::new(&llama(5120, 13824, 40, 40), None).model(), 13_015_864_320);
+    }
+
+    #[test]
+    fn parameters_are_those_that_a_model_is_built_of() {
+        let grouped = LlamaConfig { num_key_value_heads: 2, ..llama(24, 40, 3, 4) };
+        for config in [llama(24, 40, 3, 4), LlamaConfig { tie_word_embeddings: true, ..grouped }] {
+            let built =
+                parameters(&config).into_iter().map(|(_, shape)| shape.iter().product::<usize>() as u64);
+            assert_eq!(Size::new(&config, None).model(), built.sum::<u64>());
+        }
+    }
+
+    #[test]
+    fn an_adapter_on_queries_and_values_has_what_peft_says() {
+        // `print_trainable_parameters` of PEFT for rank 8 on q_proj and v_proj of LLaMA 7B.
+        let target_modules = [Target::QProj, Target::VProj].into();
+        let adapter = AdapterConfig { rank: 8, target_modules, ..AdapterConfig::default() };
+        assert_eq!(Size::new(&llama(4096, 11008, 32, 32), Some(&adapter)).trained(), 4_194_304);
+    }
+}

@@ -1,0 +1,269 @@
+//! How much memory a run takes, computed from its dimensions before it starts, and how it is laid out to fit.
+//!
+//! Held all the time: weights, master weights, moments. On top of that comes what the largest moment of a step needs. The
+//! moments are those of [`uner_trainer::step`], in their order: the head with its loss when all inputs and kept graphs are there; the
+//! backward pass of every block, whose graph goes as it is walked; the update, when all gradients are there. The first
+//! micro-batch of a step finds no gradients; each later one finds all of them, and adds to them a block at a time.
+//!
+//! What is not counted, because it does not grow with the model: the program, the tokenizer, the encoded data (a file), the
+//! tables of positions and visibility (tens of bytes a token), and the scores of one block of attention on each thread.
+
+mod advice;
+mod block;
+mod flops;
+mod layout;
+mod storage;
+
+#[cfg(test)]
+mod tests;
+
+pub use advice::{Change, Outcome, changes};
+pub use flops::TokenFlops;
+pub use layout::{Choice, Rates, Rows, choose};
+pub use storage::{OnFrozen, Storage};
+
+use uner_model::adapter::Target;
+use uner_model::{LlamaConfig, Size};
+
+use block::{BlockCost, Moment};
+
+/// Bytes of a logit: f32 whatever the operands are.
+const LOGIT: f64 = 4.0;
+
+/// All that memory depends on, but for the layout.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// The model's dimensions.
+    pub model: &'a LlamaConfig,
+    /// How its numbers are stored.
+    pub storage: Storage,
+    /// The adapter that is trained in place of the model.
+    pub adapter: Option<OnFrozen<'a>>,
+    /// Ranks that each hold a share of the master weights and moments (`ZeRO` stage 1, Rajbhandari et al. 2020).
+    pub ranks: usize,
+    /// Whether the blocks have to be divided, as they were before in a run that goes on; else where nothing else fits.
+    pub divided: bool,
+    /// Tokens of a row.
+    pub row_length: usize,
+    /// Rows that one rank has in a step, about.
+    pub step_rows: usize,
+    /// Which share of the tokens carries loss, from 0 to 1: only their logits are computed.
+    pub trained_share: f64,
+    /// Bytes of the logits that exist at a time, at most.
+    pub logits_limit: usize,
+}
+
+impl Setup<'_> {
+    /// Its numbers of parameters.
+    pub fn size(&self) -> Size {
+        Size::new(self.model, self.adapter.map(|frozen| frozen.adapter))
+    }
+}
+
+/// How a step is cut up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Rows of a micro-batch.
+    pub micro_batch_rows: usize,
+    /// Blocks, counted from the last, that keep their graph; the others run again in the backward pass.
+    pub kept_blocks: usize,
+    /// Whether the blocks are divided among the ranks (`ZeRO` stage 3): see [`uner_trainer::RankModel`].
+    pub divided: bool,
+}
+
+impl Layout {
+    /// Divided blocks that are whole at a time: each is gathered before it runs, and stays for as long as its graph.
+    fn gathered_blocks(self) -> f64 {
+        self.kept_blocks.max(1) as f64
+    }
+}
+
+/// Bytes on one device at the largest moment of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// Weights the model computes with.
+    pub weights: u64,
+    /// What they lack of their f32 values.
+    pub master: u64,
+    /// Both moments of the optimizer.
+    pub moments: u64,
+    /// Gradients of parameters.
+    pub gradients: u64,
+    /// The input of each block.
+    pub inputs: u64,
+    /// Graphs of blocks.
+    pub graphs: u64,
+    /// Logits, and what goes into and comes out of the head.
+    pub head: u64,
+    /// Gradients of activations, and matrices unpacked for a product.
+    pub workspace: u64,
+    /// The copy of weights and moments that a checkpoint is written from.
+    pub checkpoint: u64,
+}
+
+impl Memory {
+    /// The estimate for a layout.
+    pub fn of(setup: &Setup, layout: Layout) -> Self {
+        let size = setup.size();
+        let held = held(setup, &size, layout);
+        let whole = if layout.divided { whole(setup, &size, &held, layout) } else { Memory::default() };
+        let moments = moments(setup, &size, layout).chain([whole]);
+        let largest = moments.max_by_key(Self::total).unwrap_or_default();
+        let Self { weights, master, moments, checkpoint, .. } = held;
+        Self { weights, master, moments, checkpoint, ..largest }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        let Self { weights, master, moments, gradients, inputs, graphs, head, workspace, checkpoint } = *self;
+        weights + master + moments + gradients + inputs + graphs + head + workspace + checkpoint
+    }
+
+    /// With their names, in the order in which they are shown.
+    pub fn categories(&self) -> [(&'static str, u64); 9] {
+        [
+            ("weights", self.weights),
+            ("master weights", self.master),
+            ("moments", self.moments),
+            ("gradients", self.gradients),
+            ("block inputs", self.inputs),
+            ("kept graphs", self.graphs),
+            ("logits and head", self.head),
+            ("workspace", self.workspace),
+            ("checkpoint", self.checkpoint),
+        ]
+    }
+}
+
+/// Weights, master weights, moments, and their copy for a checkpoint.
+fn held(setup: &Setup, size: &Size, layout: Layout) -> Memory {
+    let Setup { storage, ranks, .. } = *setup;
+    let others = (size.embeddings * size.embedding + size.norm) as f64;
+    let ranks = ranks as f64;
+    let blocks = size.blocks as f64;
+    let blocks = if layout.divided { blocks / ranks + layout.gathered_blocks() } else { blocks };
+    let weights = match &setup.adapter {
+        None => storage.parameter * (blocks * size.block() as f64 + others),
+        Some(frozen) => {
+            let norms = blocks * size.block_norms as f64 + others;
+            frozen.matrix_value(storage) * blocks * size.block_matrices as f64
+                + frozen.other_value(storage) * norms
+                + storage.parameter * size.adapter() as f64
+        }
+    };
+    let states = size.trained() as f64 / ranks;
+    Memory {
+        weights: weights as u64,
+        master: (storage.master * states) as u64,
+        moments: (storage.moments * states) as u64,
+        checkpoint: (storage.snapshot * size.trained() as f64) as u64,
+        ..Memory::default()
+    }
+}
+
+/// What a model needs whose blocks are divided when they are not: before a run, when it is read in f32, and in evaluations, which
+/// gather all of it.
+fn whole(setup: &Setup, size: &Size, held: &Memory, layout: Layout) -> Memory {
+    let model = size.model() as f64;
+    let read = Storage::F32.parameter * model - (held.weights + held.moments) as f64;
+    let gathered = setup.storage.parameter * layout.gathered_blocks() * size.block() as f64;
+    let evaluated = setup.storage.parameter * model - gathered;
+    Memory { workspace: read.max(evaluated) as u64, ..Memory::default() }
+}
+
+/// What each moment of the last micro-batch of a step needs on top of what is held.
+fn moments<'a>(
+    setup: &'a Setup<'a>,
+    size: &'a Size,
+    layout: Layout,
+) -> impl Iterator<Item = Memory> + use<'a> {
+    let cost = BlockCost::new(setup, layout.micro_batch_rows);
+    let gradients = Gradients::new(setup, size, layout);
+    let blocks = setup.model.num_hidden_layers;
+    let head = head(setup, &cost, layout, &gradients);
+    let update = Memory { gradients: gradients.all as u64, ..Memory::default() };
+    let backward = (0..blocks).flat_map(move |index| block(setup, &cost, layout, &gradients, index));
+    [head, update].into_iter().chain(backward)
+}
+
+/// Bytes of gradients that exist before a part of the last micro-batch of a step.
+#[derive(Debug, Clone, Copy)]
+struct Gradients {
+    /// Of all parameters.
+    all: f64,
+    /// Of all parameters where an earlier micro-batch left them, else 0.
+    earlier: f64,
+    /// Of the head, while it is formed beside those.
+    head: f64,
+    /// Of one block.
+    block: f64,
+}
+
+impl Gradients {
+    fn new(setup: &Setup, size: &Size, layout: Layout) -> Self {
+        let bytes = setup.storage.gradient;
+        let full = setup.adapter.is_none();
+        let block = bytes * if full { size.block() } else { size.block_adapter } as f64;
+        let head = if full { bytes * size.embedding as f64 } else { 0.0 };
+        let others = if full { bytes * (size.embeddings * size.embedding + size.norm) as f64 } else { 0.0 };
+        // Of a divided block the shares are kept; the embedding, the head and the norm are everybody's.
+        let block = if layout.divided { block / setup.ranks as f64 } else { block };
+        let all = block * size.blocks as f64 + others;
+        let earlier = if layout.micro_batch_rows < setup.step_rows { all } else { 0.0 };
+        Self { all, earlier, head, block }
+    }
+
+    /// Before the backward pass of block `index` of `blocks`.
+    fn before(&self, index: usize, blocks: usize) -> f64 {
+        if self.earlier > 0.0 {
+            return self.earlier;
+        }
+        self.head + self.block * (blocks - 1 - index) as f64
+    }
+}
+
+/// The final norm, the head and the loss: every input and kept graph is there, none is gone yet.
+fn head(setup: &Setup, cost: &BlockCost, layout: Layout, gradients: &Gradients) -> Memory {
+    let (h, vocab) = (setup.model.hidden_size as f64, setup.model.vocab_size as f64);
+    let blocks = setup.model.num_hidden_layers;
+    let trained = (layout.micro_batch_rows * setup.row_length) as f64 * setup.trained_share;
+    let rows = trained.min((setup.logits_limit as f64 / LOGIT / vocab).floor().max(1.0)).ceil();
+    // On a GPU the gradient of the logits is written in the type of the operands; on the CPU it takes their place.
+    let dlogits = if setup.storage.activation < LOGIT { setup.storage.activation } else { 0.0 };
+    let chunk = rows * (vocab * (LOGIT + dlogits) + 2.0 * h * setup.storage.activation);
+    Memory {
+        gradients: (gradients.earlier + gradients.head) as u64,
+        inputs: (blocks as f64 * cost.activations(setup.model.hidden_size)) as u64,
+        graphs: (layout.kept_blocks as f64 * cost.graph()) as u64,
+        // The last block's output, its norm, and the gradient of that.
+        head: (chunk + 3.0 * cost.activations(setup.model.hidden_size)) as u64,
+        ..Memory::default()
+    }
+}
+
+/// The moments of the backward pass of block `index`: the blocks behind it are done, their inputs and graphs gone.
+fn block(
+    setup: &Setup,
+    cost: &BlockCost,
+    layout: Layout,
+    gradients: &Gradients,
+    index: usize,
+) -> impl Iterator<Item = Memory> + use<> {
+    let blocks = setup.model.num_hidden_layers;
+    let kept_before = (index + layout.kept_blocks).saturating_sub(blocks);
+    let (inputs, graphs) =
+        ((index + 1) as f64 * cost.activations(setup.model.hidden_size), kept_before as f64 * cost.graph());
+    let before = gradients.before(index, blocks);
+    // A packed weight is unpacked whole to be multiplied with.
+    let packed = setup.adapter.is_some_and(|frozen| frozen.base.is_some());
+    let widest =
+        Target::ALL.into_iter().map(|target| target.dims(setup.model).into_iter().product::<usize>());
+    let unpacked = if packed { widest.max().unwrap_or(0) as f64 * setup.storage.activation } else { 0.0 };
+    cost.backward().into_iter().map(move |Moment { graph, workspace, gradients }| Memory {
+        gradients: (before + gradients) as u64,
+        inputs: inputs as u64,
+        graphs: (graphs + graph) as u64,
+        workspace: (workspace + unpacked) as u64,
+        ..Memory::default()
+    })
+}

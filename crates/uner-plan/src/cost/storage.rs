@@ -1,0 +1,101 @@
+//! What the memory plan needs to know of how a run stores its numbers and shares them out.
+
+use uner_kernels::adamw::code::{BLOCK, BLOCK_WORDS};
+use uner_model::{AdapterConfig, BaseForm, LlamaConfig};
+use uner_trainer::precision::{MomentForm, PrecisionConfig, Rounding};
+
+/// Values of a packed weight that share one scale.
+const WEIGHT_BLOCK: f64 = 64.0;
+/// Bytes of an f32.
+const FLOAT: f64 = 4.0;
+/// Bytes of a bf16.
+const HALF: f64 = 2.0;
+
+/// Bytes of each kind of number: what a precision policy decides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Storage {
+    /// A trained parameter as the model computes with it.
+    pub parameter: f64,
+    /// Its gradient.
+    pub gradient: f64,
+    /// What the parameter lacks of the f32 value that updates are applied to; 0 where it is all there is.
+    pub master: f64,
+    /// Both moments together.
+    pub moments: f64,
+    /// An activation, or the gradient of one.
+    pub activation: f64,
+    /// What a checkpoint is written from while training goes on, where that copy is in the same memory.
+    pub snapshot: f64,
+}
+
+impl Storage {
+    /// Everything in f32: a CPU, where parameters and moments are copied for a checkpoint.
+    pub const F32: Self = Self {
+        parameter: FLOAT,
+        gradient: FLOAT,
+        master: 0.0,
+        moments: 2.0 * FLOAT,
+        activation: FLOAT,
+        snapshot: 3.0 * FLOAT,
+    };
+
+    /// bf16 parameters and activations, f32 gradients and moments, and 16 bits for each parameter, with which it is an f32: a GPU.
+    pub const MIXED: Self = Self {
+        parameter: HALF,
+        gradient: FLOAT,
+        master: HALF,
+        moments: 2.0 * FLOAT,
+        activation: HALF,
+        snapshot: 0.0,
+    };
+
+    /// With what a recipe stores in fewer bits.
+    #[must_use]
+    pub fn with(self, config: PrecisionConfig) -> Self {
+        let moments = match config.moments {
+            MomentForm::Float => self.moments,
+            MomentForm::EightBit => FLOAT * BLOCK_WORDS as f64 / BLOCK as f64,
+        };
+        let (parameter, master) = match config.rounding {
+            Rounding::Nearest => (self.parameter, self.master),
+            Rounding::Stochastic => (HALF, 0.0),
+        };
+        let snapshot = if self.snapshot > 0.0 { parameter + moments } else { 0.0 };
+        Self { parameter, master, moments, snapshot, ..self }
+    }
+}
+
+/// Bytes of a value that has `bytes` of its own and a share of its block's scale.
+fn scaled(bytes: f64) -> f64 {
+    bytes + FLOAT / WEIGHT_BLOCK
+}
+
+/// An adapter that is trained in place of the model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OnFrozen<'a> {
+    /// The adapter.
+    pub adapter: &'a AdapterConfig,
+    /// What the matrices of the frozen model's blocks are stored in; `None` for what parameters are.
+    pub base: Option<BaseForm>,
+}
+
+impl OnFrozen<'_> {
+    /// Bytes of a value of a block's matrices.
+    pub(super) fn matrix_value(self, storage: Storage) -> f64 {
+        match self.base {
+            None => storage.parameter,
+            Some(BaseForm::EightBit) => scaled(1.0),
+            Some(BaseForm::FourBit) => scaled(0.5),
+        }
+    }
+
+    /// Bytes of a value of the embedding, the head and the norms: bf16 beside packed matrices.
+    pub(super) fn other_value(self, storage: Storage) -> f64 {
+        if self.base.is_some() { HALF } else { storage.parameter }
+    }
+}
+
+/// Channels of all query heads, and of all key (or value) heads.
+pub(super) fn channels(model: &LlamaConfig) -> (usize, usize) {
+    (model.num_attention_heads * model.head_dim, model.num_key_value_heads * model.head_dim)
+}

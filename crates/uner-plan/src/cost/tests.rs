@@ -1,0 +1,174 @@
+//! Layouts, categories and advice on models whose numbers are known. That the estimate is what a run takes is tested by runs
+//! of the program (`crates/uner-cli/tests/cli/memory.rs`).
+
+use uner_model::{AdapterConfig, BaseForm};
+use uner_trainer::precision::{MomentForm, PrecisionConfig, Rounding};
+
+use super::*;
+
+const GIB: u64 = 1 << 30;
+const RATES: Rates = Rates { matmul: 4e14, memory: 2e12 };
+
+pub(crate) fn llama(hidden: usize, intermediate: usize, layers: usize, heads: usize) -> LlamaConfig {
+    let text = format!(
+        r#"{{"hidden_size": {hidden}, "intermediate_size": {intermediate}, "num_hidden_layers": {layers},
+        "num_attention_heads": {heads}, "vocab_size": 32000, "tie_word_embeddings": false}}"#
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+pub(crate) fn llama_7b() -> LlamaConfig {
+    llama(4096, 11008, 32, 32)
+}
+
+fn setup(model: &LlamaConfig) -> Setup<'_> {
+    Setup {
+        model,
+        storage: Storage::MIXED,
+        adapter: None,
+        ranks: 1,
+        divided: false,
+        row_length: 1024,
+        step_rows: 64,
+        trained_share: 0.2,
+        logits_limit: 256 << 20,
+    }
+}
+
+#[test]
+fn bytes_of_a_parameter_are_16_in_mixed_precision() {
+    let model = llama_7b();
+    let memory = Memory::of(&setup(&model), Layout { micro_batch_rows: 1, kept_blocks: 0, divided: false });
+    let parameters = 6_738_415_616;
+    assert_eq!([memory.weights, memory.master, memory.moments], [2, 2, 8].map(|bytes| bytes * parameters));
+    // At the largest moment the gradients of one block, or of the head, exist beside their sum.
+    assert!((4 * parameters..5 * parameters).contains(&memory.gradients), "{memory:?}");
+    // 32 inputs of 1,024 tokens in bf16.
+    assert!(memory.inputs <= 32 * 1024 * 4096 * 2, "{memory:?}");
+    let all: u64 = memory.categories().into_iter().map(|(_, bytes)| bytes).sum();
+    assert_eq!(all, memory.total());
+}
+
+fn precision(rounding: Rounding) -> PrecisionConfig {
+    PrecisionConfig { moments: MomentForm::EightBit, rounding }
+}
+
+/// 8-bit moments have a word of 32 bits for each block of 256 on top of their codes.
+#[test]
+fn fewer_bits_are_fewer_bytes() {
+    let bytes = |storage: Storage| [storage.parameter, storage.master, storage.moments, storage.snapshot];
+    let [masters, alone] = [Rounding::Nearest, Rounding::Stochastic].map(precision);
+    assert_eq!(bytes(Storage::MIXED.with(PrecisionConfig::default())), bytes(Storage::MIXED));
+    assert_eq!(bytes(Storage::MIXED.with(masters)), [2.0, 2.0, 2.015_625, 0.0]);
+    assert_eq!(bytes(Storage::MIXED.with(alone)), [2.0, 0.0, 2.015_625, 0.0]);
+    assert_eq!(bytes(Storage::F32.with(masters)), [4.0, 0.0, 2.015_625, 6.015_625]);
+    assert_eq!(bytes(Storage::F32.with(alone)), [2.0, 0.0, 2.015_625, 4.015_625]);
+}
+
+#[test]
+fn eight_bit_moments_are_enough_where_little_is_missing() {
+    let model = llama_7b();
+    let setup = setup(&model);
+    let found = changes(&setup, Rows::Auto, 80 * GIB)[0];
+    assert_eq!(found.change, Change::Precision(precision(Rounding::Nearest)), "{found:?}");
+    let done = Setup { storage: setup.storage.with(precision(Rounding::Stochastic)), ..setup };
+    let others = changes(&done, Rows::Auto, 10 * GIB);
+    assert!(others.iter().all(|outcome| !matches!(outcome.change, Change::Precision(_))), "{others:?}");
+}
+
+#[test]
+fn a_graph_has_what_the_backward_pass_reads() {
+    let model = llama_7b();
+    let setup = Setup { storage: Storage::F32, ..setup(&model) };
+    let (h, i, n) = (4096, 11008, 32);
+    let per_token = 4 * (h + 4 * h + 2 * i + n);
+    assert_eq!(BlockCost::new(&setup, 2).graph() as usize, 2048 * per_token);
+    // What projections read is computed again, whether they are trained or frozen; adapters keep what their second factors read.
+    let target_modules = [Target::QProj, Target::VProj].into();
+    let adapter = AdapterConfig { rank: 8, target_modules, ..AdapterConfig::default() };
+    let frozen = Setup { adapter: Some(OnFrozen { adapter: &adapter, base: None }), ..setup };
+    let per_token = 4 * (h + 4 * h + 2 * i + 2 * 8 + n);
+    assert_eq!(BlockCost::new(&frozen, 2).graph() as usize, 2048 * per_token);
+}
+
+#[test]
+fn more_memory_keeps_more_blocks_and_never_takes_more_than_there_is() {
+    let model = llama_7b();
+    let setup = setup(&model);
+    let mut lost_before = f64::INFINITY;
+    for gib in [140, 160, 180, 220, 400] {
+        let choice = choose(&setup, Rows::Auto, RATES, gib * GIB).unwrap();
+        assert!(choice.memory.total() <= gib * GIB, "{gib}: {choice:?}");
+        let lost = layout::lost(&setup, choice.layout, RATES);
+        assert!(lost <= lost_before, "{gib}: {choice:?}");
+        lost_before = lost;
+    }
+    let all = choose(&setup, Rows::Auto, RATES, 4000 * GIB).unwrap();
+    assert_eq!(all.layout, Layout { micro_batch_rows: 64, kept_blocks: 32, divided: false });
+    let fixed = choose(&setup, Rows::Fixed(2), RATES, 4000 * GIB).unwrap();
+    assert_eq!(fixed.layout, Layout { micro_batch_rows: 2, kept_blocks: 32, divided: false });
+}
+
+/// Rows of a micro-batch and kept graphs, were masters to repeat the parameters' 16 bits, and as they are. An 80 GB card then holds
+/// no 7B that is trained whole.
+#[test]
+fn what_masters_do_not_repeat_buys_rows_and_graphs() {
+    let model = llama_7b();
+    let setup = Setup { row_length: 2048, trained_share: 1.0, ..setup(&model) };
+    let layout = |storage, memory: u64| {
+        let choice = choose(&Setup { storage, ..setup }, Rows::Auto, RATES, memory / 10 * 9).ok()?;
+        Some((choice.layout.micro_batch_rows, choice.layout.kept_blocks))
+    };
+    let both = |storage: Storage, memory| {
+        [layout(Storage { master: 4.0, ..storage }, memory), layout(storage, memory)]
+    };
+    let (float, eight_bit) = (setup.storage, setup.storage.with(precision(Rounding::Nearest)));
+    let (h200, h100) = (150_754_820_096, 85_014_347_776);
+    let found = [both(float, h200), both(eight_bit, h200), both(eight_bit, h100)];
+    assert_eq!(
+        found,
+        [[Some((2, 32)), Some((4, 32))], [Some((8, 32)), Some((8, 32))], [None, Some((1, 32))]]
+    );
+}
+
+#[test]
+fn shares_fall_as_computed() {
+    let model = llama_7b();
+    let of = |ranks, divided| {
+        let layout = Layout { micro_batch_rows: 1, kept_blocks: 0, divided };
+        Memory::of(&Setup { ranks, ..setup(&model) }, layout)
+    };
+    let (whole, zero, owned) = (of(1, false), of(8, false), of(8, true));
+    assert_eq!((zero.master, zero.moments), (whole.master / 8, whole.moments / 8));
+    assert_eq!((zero.weights, zero.gradients), (whole.weights, whole.gradients));
+    let size = Size::new(&model, None);
+    let gathered = 2 * (size.block() * 4 + size.block());
+    assert_eq!(owned.weights, gathered + 2 * (2 * size.embedding + size.norm));
+    assert!(owned.gradients < whole.gradients / 3, "{owned:?}");
+}
+
+#[test]
+fn what_makes_it_fit_is_told_from_cheap_to_expensive() {
+    let model = llama_7b();
+    let setup = setup(&model);
+    assert!(choose(&setup, Rows::Fixed(64), RATES, 80 * GIB).is_err());
+    let found = changes(&setup, Rows::Fixed(64), 80 * GIB);
+    let changes: Vec<Change> = found.iter().map(|outcome| outcome.change).collect();
+    assert_eq!(
+        changes,
+        [
+            Change::Precision(precision(Rounding::Nearest)),
+            Change::Precision(precision(Rounding::Stochastic)),
+            Change::Adapter(None),
+            Change::Adapter(Some(BaseForm::EightBit)),
+            Change::Adapter(Some(BaseForm::FourBit)),
+            Change::Devices(2),
+        ],
+        "{found:?}"
+    );
+    assert!(found.iter().all(|outcome| outcome.needed <= 80 * GIB));
+    // Where only the activations are too much, the cheapest change is the one that costs nothing.
+    let room = Choice::smallest(&setup, 8).memory.total();
+    let first = super::changes(&setup, Rows::Fixed(64), room)[0];
+    assert_eq!((first.change, first.needed), (Change::MicroBatchRows(8), room));
+}

@@ -1,0 +1,18 @@
+//! What a run will do, decided before it starts.
+//!
+//! ```text
+//! Recipe (as written) ──► Plan (looked up: model, data, template) ──► Numbers (what it costs, and the layout that fits the machine)
+//! ```
+//!
+//! Knows nothing of the command line and of terminals: benches, tests and programs in Rust plan by it as `uner train` does.
+
+pub mod builtin;
+pub mod cost;
+pub mod human;
+pub mod lookup;
+pub mod machine;
+pub mod plan;
+pub mod recipe;
+
+pub use plan::{Numbers, Plan};
+pub use recipe::Recipe;

@@ -1,0 +1,197 @@
+//! The model a recipe starts from: its dimensions, known before its weights.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use uner_data::did_you_mean;
+use uner_model::LlamaConfig;
+use uner_model::weights::read_config;
+
+use super::adapter;
+use super::hub::Source;
+use crate::builtin;
+use crate::recipe::{ModelConfig, RANDOM, RecipeError, TRAIN};
+
+/// Keys of a file of `configs/models` besides those of `config.json`.
+const ABOUT: [&str; 3] = ["source", "licence", "obtain"];
+/// Files a tokenizer may be in, the first that exists.
+const TOKENIZER_FILES: [&str; 2] = ["tokenizer.json", "tokenizer.model"];
+
+/// Where a model's weights are published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// Its paper or web address.
+    pub source: String,
+    /// Its licence.
+    pub licence: String,
+    /// How to get its files.
+    pub obtain: String,
+}
+
+impl About {
+    /// What the file `config` says of its weights, where it is these: named like it. A `model.config` that was left over from another
+    /// recipe says nothing of one's own.
+    fn of_weights(self, config: &str, weights: &str) -> Self {
+        let config = Path::new(config).file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        if weights.to_lowercase().contains(&config) { self } else { Self::default() }
+    }
+}
+
+/// What a recipe says of its model, looked up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSource {
+    /// The dimensions.
+    pub config: LlamaConfig,
+    /// Where the weights come from, where a file of `configs/models` says so.
+    pub about: About,
+    /// The folder of the weights; `None` for random ones.
+    pub folder: Option<PathBuf>,
+    /// Whether that folder exists.
+    pub present: bool,
+    /// The repository of the hub that the weights come from, where it is one.
+    pub hub: Option<Source>,
+    /// The tokenizer's file; `None` where it is trained on the spot.
+    pub tokenizer: Option<PathBuf>,
+}
+
+impl ModelSource {
+    /// Looks up `[model]`.
+    ///
+    /// # Errors
+    /// Random weights without dimensions or tokenizer, dimensions that do not exist or cannot be, a folder that is not
+    /// there where nothing else gives the dimensions.
+    pub fn find(model: &ModelConfig) -> Result<Self, RecipeError> {
+        let hub = Source::model(&model.weights)
+            .map_err(|error| RecipeError::Contradiction(format!("`model.weights`: {error}")))?;
+        let cached = hub.as_ref().and_then(Source::cached);
+        let folder =
+            (model.weights != RANDOM).then(|| cached.unwrap_or_else(|| PathBuf::from(&model.weights)));
+        let present = folder.as_ref().is_none_or(|folder| folder.is_dir());
+        let named = match &model.config {
+            Some(name) => {
+                let (config, about) = load_config(name)?;
+                Some((config, about.of_weights(name, &model.weights)))
+            }
+            None => None,
+        };
+        let (config, about) = match (&folder, named) {
+            (Some(folder), _) if present && adapter::is_adapter(folder) => {
+                return Err(RecipeError::Names {
+                    key: "model.weights",
+                    value: model.weights.clone(),
+                    problem:
+                        "it holds an adapter, and training starts from a whole model; make one of it with \
+                              `uner export --merge`"
+                            .to_owned(),
+                });
+            }
+            (Some(folder), _) if present => {
+                let config = read_config(folder).map_err(|error| RecipeError::Names {
+                    key: "model.weights",
+                    value: model.weights.clone(),
+                    problem: error.to_string(),
+                })?;
+                (config, About::default())
+            }
+            (_, Some((config, about))) => (config, about),
+            (Some(_), _) => {
+                return Err(RecipeError::Names {
+                    key: "model.weights",
+                    value: model.weights.clone(),
+                    problem: "there is no such folder; it must hold `config.json`, the weights as safetensors, and a \
+                              tokenizer (or set it to `random` and give `model.config`)"
+                        .to_owned(),
+                });
+            }
+            (None, _) => {
+                return Err(RecipeError::Contradiction(format!(
+                    "`model.weights = \"{RANDOM}\"` needs the model's dimensions; set `model.config` to one of {}",
+                    known_models()
+                )));
+            }
+        };
+        let tokenizer = tokenizer_file(model, folder.as_deref())?;
+        Ok(Self { config, about, folder, present, hub, tokenizer })
+    }
+}
+
+fn tokenizer_file(model: &ModelConfig, folder: Option<&Path>) -> Result<Option<PathBuf>, RecipeError> {
+    match (model.tokenizer.as_deref(), folder) {
+        (Some(TRAIN), _) => Ok(None),
+        (Some(file), _) => Ok(Some(PathBuf::from(file))),
+        (None, Some(folder)) => Ok(Some(tokenizer_in(folder))),
+        (None, None) => Err(RecipeError::Contradiction(format!(
+            "`model.weights = \"{RANDOM}\"` comes without a tokenizer; set `model.tokenizer` to a file or to `{TRAIN}`"
+        ))),
+    }
+}
+
+/// The tokenizer file of a model folder, whether it exists or not.
+pub fn tokenizer_in(folder: &Path) -> PathBuf {
+    let mut files = TOKENIZER_FILES.iter().map(|file| folder.join(file));
+    files.find(|file| file.exists()).unwrap_or_else(|| folder.join(TOKENIZER_FILES[0]))
+}
+
+/// Dimensions by a name from `configs/models` or by path.
+fn load_config(name: &str) -> Result<(LlamaConfig, About), RecipeError> {
+    let fault = |problem: String| RecipeError::Names { key: "model.config", value: name.to_owned(), problem };
+    let text = match builtin::model(name) {
+        Some(text) => text.to_owned(),
+        None if Path::new(name).extension().is_some_and(|extension| extension == "toml") => {
+            uner_data::regular::read_to_string(name.as_ref()).map_err(|error| fault(error.to_string()))?
+        }
+        None => {
+            let hint = did_you_mean(name, builtin::model_names());
+            return Err(fault(format!(
+                "no such model{hint}; built in are {}, or give the path of a `.toml` file",
+                known_models()
+            )));
+        }
+    };
+    parse_config(&text).map_err(fault)
+}
+
+fn parse_config(text: &str) -> Result<(LlamaConfig, About), String> {
+    let parsed = |error: toml::de::Error| error.to_string().trim_end().to_owned();
+    let mut table: toml::Table = text.parse().map_err(parsed)?;
+    let known = known_keys();
+    let known: Vec<&str> = known.iter().map(String::as_str).chain(ABOUT).collect();
+    if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(format!("unknown key `{key}`{}", did_you_mean(key, known.iter().copied())));
+    }
+    table.retain(|key, _| !ABOUT.contains(&key));
+    let config: LlamaConfig = table.try_into().map_err(parsed)?;
+    config.check()?;
+    let about: About = toml::from_str(text).map_err(parsed)?;
+    Ok((config, about))
+}
+
+/// The keys of a model's dimensions: those that the smallest file is written back with.
+fn known_keys() -> Vec<String> {
+    let smallest = serde_json::json!({
+        "hidden_size": 2, "intermediate_size": 1, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 1
+    });
+    let config: LlamaConfig = serde_json::from_value(smallest).expect("these keys are enough");
+    let written = serde_json::to_value(&config).expect("dimensions are JSON");
+    written.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+}
+
+fn known_models() -> String {
+    builtin::model_names().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_config;
+
+    #[test]
+    fn unknown_keys_and_impossible_dimensions_are_named() {
+        let text = "hidden_size = 8\nintermediate_size = 8\nnum_hidden_layers = 1\nnum_attention_heads = 2\nvocab_size = 9\n";
+        assert_eq!(parse_config(text).unwrap().0.head_dim, 4);
+        let error = parse_config(&format!("{text}rope_tetha = 1.0\n")).unwrap_err();
+        assert_eq!(error, "unknown key `rope_tetha`; did you mean `rope_theta`?");
+        let error = parse_config(&format!("{text}num_key_value_heads = 3\n")).unwrap_err();
+        assert!(error.contains("`num_key_value_heads` 3"), "{error}");
+    }
+}

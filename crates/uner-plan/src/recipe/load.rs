@@ -1,0 +1,260 @@
+//! From a recipe's name to its values.
+
+use std::path::{Path, PathBuf};
+
+use serde_path_to_error::Segment;
+use toml::{Table, Value};
+use uner_data::did_you_mean;
+
+use super::locate::{line_at, line_of};
+use super::overrides::Reading;
+use super::paths::{at_home, folder_of, rebase};
+use super::{Override, Recipe, RecipeError};
+use crate::builtin;
+
+/// The text of a recipe and where it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Path of the file, or `quickstart (built in)`.
+    pub origin: String,
+    /// The file.
+    pub text: String,
+    /// What its paths are relative to; empty for the current folder.
+    pub folder: PathBuf,
+}
+
+/// Finds a recipe: a path as it is; a bare name in the current directory, then in `recipes/`, then among those built
+/// into the program.
+///
+/// # Errors
+/// [`RecipeError::Unknown`], or [`RecipeError::Io`] for a path that cannot be read.
+pub fn find(name: &str) -> Result<Source, RecipeError> {
+    let read = |path: &Path| -> Result<Source, RecipeError> {
+        let text = uner_data::regular::read_to_string(&std::path::absolute(path)?)?;
+        Ok(Source { origin: path.display().to_string(), text, folder: folder_of(path) })
+    };
+    let path =
+        at_home(name.into()).map_err(|problem| RecipeError::Key { place: "--recipe".to_owned(), problem })?;
+    if path.components().count() > 1 {
+        return read(&path);
+    }
+    let stem = name.strip_suffix(".toml").unwrap_or(name);
+    let file = format!("{stem}.toml");
+    for candidate in [Path::new(&file).to_owned(), Path::new("recipes").join(&file)] {
+        if candidate.is_file() {
+            return read(&candidate);
+        }
+    }
+    if let Some(text) = builtin::recipe(stem) {
+        return Ok(Source {
+            origin: format!("{stem} (built in)"),
+            text: text.to_owned(),
+            folder: PathBuf::new(),
+        });
+    }
+    let known = builtin::recipe_names();
+    Err(RecipeError::Unknown {
+        name: name.to_owned(),
+        hint: did_you_mean(stem, known.iter().copied()),
+        known: known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Reads a recipe with some keys set to other values. Its paths are relative to its folder, those of overrides to the current one.
+///
+/// # Errors
+/// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault; all keys that are missing or unknown at
+/// once.
+pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeError> {
+    let mut written: Table = source.text.parse().map_err(|error: toml::de::Error| RecipeError::Syntax {
+        file: source.origin.clone(),
+        line: error.span().map_or(1, |span| line_at(&source.text, span.start)),
+        problem: error.message().to_owned(),
+    })?;
+    let at_home = |problem| RecipeError::Key { place: source.origin.clone(), problem };
+    expand_home(&mut written).map_err(at_home)?;
+    if let Some(Value::Table(data)) = written.get_mut("data") {
+        data.entry("root").or_insert_with(|| "data".into());
+    }
+    rebase(&mut written, &source.folder);
+    let mut readings = vec![Reading::Toml; overrides.len()];
+    let mut problems = Vec::new();
+    loop {
+        let mut table = written.clone();
+        for (override_, reading) in overrides.iter().zip(&readings) {
+            override_.apply(&mut table, *reading);
+        }
+        expand_home(&mut table).map_err(at_home)?;
+        let error = match serde_path_to_error::deserialize(table) {
+            Ok(recipe) if problems.is_empty() => return Ok(recipe),
+            Ok(_) => return Err(together(source, problems)),
+            Err(error) => error,
+        };
+        let culprit = overrides.iter().rposition(|override_| covers(override_, error.path()));
+        match culprit {
+            // The key may want text that happens to look like a number: only the schema knows.
+            Some(index) if readings[index] == Reading::Toml && wants_text(&error, &overrides[index]) => {
+                readings[index] = Reading::Text;
+            }
+            _ => {
+                problems.push(key_error(source, culprit.map(|index| &overrides[index]), &error));
+                if problems.len() == MOST_PROBLEMS
+                    || culprit.is_some()
+                    || repair(&mut written, error.path(), error.inner().message()).is_none()
+                {
+                    return Err(together(source, problems));
+                }
+            }
+        }
+    }
+}
+
+/// The keys that neither a recipe nor the command line says, each as `train.lr = 2e-5`.
+///
+/// # Panics
+/// Never: what [`parse`] reads can be written.
+pub fn defaults(source: &Source, overrides: &[Override], recipe: &Recipe) -> Vec<String> {
+    let mut written: Table = source.text.parse().unwrap_or_default();
+    for override_ in overrides {
+        override_.apply(&mut written, Reading::Toml);
+    }
+    let mut found = Vec::new();
+    unwritten(&Table::try_from(recipe).expect("a recipe is TOML"), &written, "", &mut found);
+    found
+}
+
+fn unwritten(complete: &Table, written: &Table, section: &str, found: &mut Vec<String>) {
+    let empty = Table::new();
+    for (key, value) in complete {
+        match (value, written.get(key)) {
+            (Value::Table(inner), part) => {
+                let part = part.map_or(Some(&empty), Value::as_table).unwrap_or(&empty);
+                unwritten(inner, part, &format!("{section}{key}."), found);
+            }
+            // As people write it: 2e-5, not 0.00002.
+            (Value::Float(value), None) => found.push(format!("{section}{key} = {value:?}")),
+            (value, None) => found.push(format!("{section}{key} = {value}")),
+            _ => {}
+        }
+    }
+}
+
+/// Problems that are looked for: the recipe is read once for each.
+const MOST_PROBLEMS: usize = 20;
+
+/// Makes a table one that lacks this problem, to find the others: an unknown key goes, a missing one gets the value that a complete
+/// recipe has. `None` where that does not help.
+fn repair(table: &mut Table, path: &serde_path_to_error::Path, message: &str) -> Option<()> {
+    let name = message.split('`').nth(1)?;
+    let is_key = |segment: &Segment| matches!(segment, Segment::Map { .. });
+    let keys = path.iter().take_while(|segment| is_key(segment)).map(ToString::to_string);
+    let mut keys: Vec<String> = keys.collect();
+    if keys.last().is_some_and(|last| last == name) {
+        keys.pop();
+    }
+    let mut place = table;
+    for key in &keys {
+        place = place.get_mut(key)?.as_table_mut()?;
+    }
+    if message.starts_with("unknown field") {
+        return place.remove(name).map(drop);
+    }
+    if !message.starts_with("missing field") {
+        return None;
+    }
+    let complete: Table = builtin::recipe("quickstart")?.parse().ok()?;
+    let mut found = &complete;
+    for key in &keys {
+        found = found.get(key)?.as_table()?;
+    }
+    place.insert(name.to_owned(), found.get(name)?.clone());
+    Some(())
+}
+
+/// One error of several.
+fn together(source: &Source, mut problems: Vec<RecipeError>) -> RecipeError {
+    if problems.len() == 1 {
+        return problems.remove(0);
+    }
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let problem = format!("{} keys are missing or wrong:\n       {}", lines.len(), lines.join("\n       "));
+    RecipeError::Key { place: source.origin.clone(), problem }
+}
+
+/// Puts the home folder where a text begins with `~/`, which no shell does in a file or behind `=`.
+fn expand_home(table: &mut Table) -> Result<(), String> {
+    table.iter_mut().try_for_each(|(_, value)| expand(value))
+}
+
+fn expand(value: &mut Value) -> Result<(), String> {
+    match value {
+        Value::String(text) if text == "~" || text.starts_with("~/") => {
+            *text = at_home(text.as_str().into())?.display().to_string();
+            Ok(())
+        }
+        Value::Array(values) => values.iter_mut().try_for_each(expand),
+        Value::Table(table) => expand_home(table),
+        _ => Ok(()),
+    }
+}
+
+fn wants_text(error: &serde_path_to_error::Error<toml::de::Error>, override_: &Override) -> bool {
+    !override_.is_text() && error.inner().message().ends_with("string")
+}
+
+/// Whether an override wrote the value at `path`.
+fn covers(override_: &Override, path: &serde_path_to_error::Path) -> bool {
+    let names: Vec<&str> = path
+        .iter()
+        .map_while(|segment| match segment {
+            Segment::Map { key } => Some(key.as_str()),
+            _ => None,
+        })
+        .collect();
+    names.len() >= override_.key.len() && override_.key.iter().zip(names).all(|(a, b)| a == b)
+}
+
+fn key_error(
+    source: &Source,
+    culprit: Option<&Override>,
+    error: &serde_path_to_error::Error<toml::de::Error>,
+) -> RecipeError {
+    let place = match (culprit, line_of(&source.text, error.path())) {
+        (Some(culprit), _) => format!("`{culprit}`"),
+        (None, Some(line)) => format!("{}:{line}", source.origin),
+        (None, None) => source.origin.clone(),
+    };
+    let path = error.path().to_string();
+    RecipeError::Key { place, problem: explain(&path, error.inner().message()) }
+}
+
+/// serde's message in the words of a recipe.
+fn explain(path: &str, message: &str) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let section = |name: &str| {
+        let path = path.strip_suffix(name).map_or(path, |path| path.trim_end_matches('.'));
+        if path.is_empty() || path == "." { name.to_owned() } else { format!("{path}.{name}") }
+    };
+    if let (Some(_), [name, known @ ..]) = (message.strip_prefix("unknown field"), quoted.as_slice()) {
+        let known_list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let hint = did_you_mean(name, known.iter().copied());
+        return format!("unknown key `{}`{hint}; known here are {known_list}", section(name));
+    }
+    if let (Some(_), [name, ..]) = (message.strip_prefix("missing field"), quoted.as_slice()) {
+        return format!("`{}` is missing; a recipe has to say it", section(name));
+    }
+    if let (Some(_), [name, known @ ..]) = (message.strip_prefix("unknown variant"), quoted.as_slice()) {
+        let known_list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let hint = did_you_mean(name, known.iter().copied());
+        return format!("`{path}` is `{name}`{hint}; it must be one of {known_list}");
+    }
+    let message = ["f64", "usize", "u64", "u32"].iter().fold(message.to_owned(), |message, number| {
+        let words = if *number == "f64" { "a number" } else { "a whole number from 0" };
+        message.replace(&format!("expected {number}"), &format!("expected {words}"))
+    });
+    format!("`{path}`: {message}")
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

@@ -1,0 +1,228 @@
+//! The estimate against what steps allocate: every byte that the test asks the allocator for is counted.
+//!
+//! Each shape is measured in a process of its own, so that nothing but the step is counted. Memory that an allocator keeps after it
+//! was freed is not: how much that is, is a matter of the program and not of the plan.
+
+// Clippy lets helpers of tests unwrap where it knows that they are such.
+#![cfg(test)]
+
+use std::alloc::{GlobalAlloc, Layout as Block, System};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::tensor::Device;
+use uner_kernels::attention::PADDING;
+use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, IGNORE_INDEX};
+use uner_model::LlamaConfig;
+use uner_model::weights::random;
+
+use uner_plan::cost::{Layout, Memory, Setup, Storage};
+use uner_trainer::optimizer::Update;
+use uner_trainer::precision::{MomentForm, Policy, PrecisionConfig, Rounding};
+use uner_trainer::step::accumulate_on_rank;
+use uner_trainer::{AdamW, Batch, Gradients, Group, RankModel, TrainConfig, TrainError};
+
+/// How far the estimate may be off.
+const TOLERANCE: f64 = 0.1;
+/// Names the shape that a process measures.
+const SHAPE: &str = "UNER_MEASURED_SHAPE";
+/// One token of so many carries loss.
+const TRAINED_ONE_OF: usize = 8;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: hands everything on to the system's allocator.
+#[expect(unsafe_code, reason = "an allocator that counts")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, block: Block) -> *mut u8 {
+        let live = LIVE.fetch_add(block.size(), Ordering::Relaxed) + block.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        // SAFETY: as the caller says.
+        unsafe { System.alloc(block) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, block: Block) {
+        LIVE.fetch_sub(block.size(), Ordering::Relaxed);
+        // SAFETY: as the caller says.
+        unsafe { System.dealloc(pointer, block) }
+    }
+}
+
+/// A model, and how a step of it is cut up.
+struct Shape {
+    name: &'static str,
+    /// hidden, intermediate, layers, heads, key/value heads, vocabulary
+    model: [usize; 6],
+    tied: bool,
+    length: usize,
+    rows: usize,
+    kept: usize,
+    micro_batches: usize,
+    precision: PrecisionConfig,
+    /// Ranks of one process, which then has the memory of all; their blocks are divided where there are several.
+    ranks: usize,
+}
+
+/// 5 to 35 million parameters, but for the micro-batches.
+const SHAPES: [Shape; 12] = [
+    shape("wide vocabulary", [256, 512, 2, 4, 4, 32_000], (256, 2, 2, 2)),
+    shape("deep, kept", [256, 704, 12, 4, 4, 2_048], (512, 2, 12, 2)),
+    shape("deep, recomputed", [256, 704, 12, 4, 4, 2_048], (512, 2, 0, 2)),
+    shape("deep, half kept", [256, 704, 12, 4, 4, 2_048], (512, 2, 6, 2)),
+    shape("grouped heads, long rows", [512, 1_408, 4, 8, 2, 4_096], (1_024, 1, 1, 2)),
+    shape("large micro-batch", [192, 512, 4, 6, 6, 1_024], (256, 8, 4, 2)),
+    shape("mostly weights", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2)),
+    Shape { tied: true, ..shape("one micro-batch, tied", [256, 512, 4, 4, 4, 16_000], (256, 4, 2, 1)) },
+    Shape { ranks: 2, ..shape("divided by two, recomputed", [256, 704, 16, 4, 4, 1_024], (256, 1, 0, 2)) },
+    Shape { ranks: 3, ..shape("divided by three, half kept", [256, 704, 16, 4, 4, 1_024], (256, 1, 8, 2)) },
+    Shape {
+        precision: PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Nearest },
+        ..shape("mostly weights, moments of 8 bits", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2))
+    },
+    Shape {
+        precision: PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Stochastic },
+        ..shape("mostly weights, all of it short", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2))
+    },
+];
+
+const fn shape(
+    name: &'static str,
+    model: [usize; 6],
+    (length, rows, kept, micro_batches): (usize, usize, usize, usize),
+) -> Shape {
+    let precision = PrecisionConfig { moments: MomentForm::Float, rounding: Rounding::Nearest };
+    Shape { name, model, tied: false, length, rows, kept, micro_batches, precision, ranks: 1 }
+}
+
+#[test]
+fn the_estimate_is_what_steps_allocate() {
+    if let Ok(index) = std::env::var(SHAPE) {
+        let peak = measure(&SHAPES[index.parse::<usize>().unwrap()]);
+        println!("peak={peak}");
+        return;
+    }
+    let mut off = Vec::new();
+    for (index, shape) in SHAPES.iter().enumerate() {
+        let model = config(shape);
+        let planned = (shape.ranks as u64 * estimate(shape, &model)) as f64;
+        let measured = in_its_own_process(index) as f64;
+        let line = format!(
+            "{}: planned {:.1} MiB, measured {:.1} MiB ({:+.1} %)",
+            shape.name,
+            planned / f64::from(1 << 20),
+            measured / f64::from(1 << 20),
+            100.0 * (planned / measured - 1.0)
+        );
+        println!("{line}");
+        if (planned / measured - 1.0).abs() > TOLERANCE {
+            off.push(line);
+        }
+    }
+    assert!(off.is_empty(), "{off:#?}");
+}
+
+fn in_its_own_process(index: usize) -> usize {
+    let test = "the_estimate_is_what_steps_allocate";
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output =
+        command.args(["--exact", test, "--nocapture"]).env(SHAPE, index.to_string()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let found = text.lines().find_map(|line| line.split_once("peak=")?.1.trim().parse().ok());
+    found.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn config(shape: &Shape) -> LlamaConfig {
+    let [hidden_size, intermediate_size, layers, heads, key_value_heads, vocab_size] = shape.model;
+    let json = serde_json::json!({
+        "hidden_size": hidden_size, "intermediate_size": intermediate_size, "num_hidden_layers": layers,
+        "num_attention_heads": heads, "num_key_value_heads": key_value_heads, "vocab_size": vocab_size,
+        "tie_word_embeddings": shape.tied,
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
+    let setup = Setup {
+        model,
+        storage: Storage { snapshot: 0.0, ..Storage::F32.with(shape.precision) },
+        adapter: None,
+        ranks: shape.ranks,
+        divided: false,
+        row_length: shape.length,
+        step_rows: shape.rows * shape.micro_batches,
+        trained_share: 1.0 / TRAINED_ONE_OF as f64,
+        logits_limit: CPU_LOGITS_BYTES,
+    };
+    Memory::of(
+        &setup,
+        Layout { micro_batch_rows: shape.rows, kept_blocks: shape.kept, divided: shape.ranks > 1 },
+    )
+    .total()
+}
+
+/// Bytes at the peak of two steps, the model included: the second step finds moments.
+fn measure(shape: &Shape) -> usize {
+    let config = config(shape);
+    let before = LIVE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        for group in Group::all(shape.ranks, None) {
+            let config = &config;
+            scope.spawn(move || group.take_part(|| steps(shape, config, &group)).unwrap());
+        }
+    });
+    PEAK.load(Ordering::Relaxed) - before
+}
+
+/// Two steps of a rank.
+fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), TrainError> {
+    let batch = batch(shape);
+    let train: TrainConfig = serde_json::from_value(serde_json::json!({
+        "epochs": 1.0, "global_batch_size": 1, "max_seq_len": shape.length, "micro_batch_rows": shape.rows, "lr": 1e-3,
+        "schedule": "constant", "warmup_ratio": 0.0, "weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8,
+        "max_grad_norm": 1.0, "save_every": 1, "keep_last": 1, "validate_every": 0,
+    }))
+    .unwrap();
+    let policy = Policy::new(Some(shape.precision), &Device::flex())?;
+    let (model, mut optimizer) = AdamW::new(random(config, 1, &Device::flex()), policy, group);
+    let mut model = RankModel::from(model).divide(config, group);
+    for step in 1..=2 {
+        let mut gradients = Gradients::default();
+        for _ in 0..shape.micro_batches {
+            let loss = accumulate_on_rank((&model, group), config, &batch, shape.kept, &mut gradients)?;
+            assert!(loss.into_scalar::<f32>().is_finite());
+        }
+        let gradients = gradients.reduce(group)?;
+        assert!(gradients.squared_norm().is_finite());
+        let update = Update { lr: 1e-3, step, grad_scale: 1e-3 };
+        model = model.updated(&mut optimizer, gradients, &train, update, group)?;
+    }
+    // As an evaluation does.
+    model.whole(group)?;
+    Ok(())
+}
+
+/// Full rows of conversations of 128 tokens.
+fn batch(shape: &Shape) -> Batch {
+    let tokens = shape.rows * shape.length;
+    let vocabulary = shape.model[5];
+    let place = |index: usize| index % shape.length;
+    let label =
+        |index: usize| if index % TRAINED_ONE_OF == 0 { (index % vocabulary) as i32 } else { IGNORE_INDEX };
+    let document: Vec<i32> = (0..tokens).map(|index| (place(index) / 128) as i32).collect();
+    assert!(!document.contains(&PADDING));
+    Batch {
+        noise: None,
+        rows: shape.rows,
+        ids: (0..tokens).map(|index| (index * 31 % vocabulary) as i32).collect(),
+        positions: (0..tokens).map(|index| (place(index) % 128) as i32).collect(),
+        document,
+        labels: (0..tokens).map(label).collect(),
+    }
+}
