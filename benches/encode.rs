@@ -14,7 +14,7 @@ use uner_benches::{peak_rss_mib, train_config};
 use uner_data::{Dataset, Example, read};
 use uner_prompt::{Template, Tokenizer, encode, ner};
 use uner_trainer::Loader;
-use uner_trainer::store::StoreWriter;
+use uner_trainer::data::store::StoreWriter;
 
 const CONVERSATIONS: usize = 45_889;
 const QUERIES: usize = 8;

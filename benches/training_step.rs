@@ -11,8 +11,8 @@ use uner_benches::{argument, peak_rss_mib, train_config};
 use uner_model::LlamaConfig;
 use uner_model::weights::random;
 use uner_prompt::Tokens;
-use uner_trainer::optimizer::{Update, clip_factor};
-use uner_trainer::step::{accumulate, beside_the_kernels};
+use uner_trainer::step::forward_backward::{accumulate, beside_the_kernels};
+use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::{AdamW, Batch, Gradients, Group};
 
 /// That of the binaries.

@@ -15,7 +15,7 @@ use uner_data::{
 };
 use uner_prompt::{Template, Tokenizer, Tokens, encode, fit, ner};
 use uner_trainer::TokenStore;
-use uner_trainer::store::StoreWriter;
+use uner_trainer::data::store::StoreWriter;
 
 use crate::SEED;
 

@@ -7,7 +7,7 @@ use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, GPU_LOGITS_BYTES};
 use uner_model::LlamaConfig;
 use uner_plan::cost::{Choice, Layout, OnFrozen, Rows, Setup, Storage, choose};
 use uner_plan::machine::{Budget, Place, Speed};
-use uner_trainer::precision;
+use uner_trainer::step::precision;
 
 use crate::{Mode, model};
 

@@ -27,7 +27,7 @@ use uner_kernels::device::DeviceName;
 use uner_kernels::profile::OpTime;
 use uner_model::LlamaConfig;
 use uner_plan::cost::{Layout, Setup};
-use uner_trainer::profile::{Profile, profile};
+use uner_trainer::run::{Profile, profile};
 use uner_trainer::{
     Callbacks, Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, train,
 };

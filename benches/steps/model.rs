@@ -6,7 +6,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use uner_model::adapter::{Adapter, Base, Target, attach};
 use uner_model::weights::Source;
 use uner_model::{AdapterConfig, Llama, LlamaConfig, WeightsError};
-use uner_trainer::precision;
+use uner_trainer::step::precision;
 
 use crate::{Mode, SEED};
 

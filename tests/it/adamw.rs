@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use uner_model::Llama;
 use uner_model::parameters::visit;
-use uner_trainer::optimizer::{Update, clip_factor};
-use uner_trainer::schedule::{factor, warmup_updates};
-use uner_trainer::step::accumulate;
+use uner_trainer::step::forward_backward::accumulate;
+use uner_trainer::step::optimizer::{Update, clip_factor};
+use uner_trainer::step::schedule::{factor, warmup_updates};
 use uner_trainer::{AdamW, Gradients, Group, Schedule};
 
 use crate::devices::{Setup, devices};

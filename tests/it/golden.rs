@@ -16,7 +16,7 @@ use uner_kernels::device::DeviceName;
 use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
 use uner_kernels::token_losses;
 use uner_model::{Llama, LlamaConfig, adapter, parameters};
-use uner_trainer::step::accumulate;
+use uner_trainer::step::forward_backward::accumulate;
 use uner_trainer::{Batch, Gradients};
 
 use crate::devices::{Setup, Tolerance, cpu, devices, fetch, setups};

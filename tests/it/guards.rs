@@ -9,8 +9,8 @@ use uner_model::Llama;
 use uner_model::parameters::map;
 use uner_prompt::Tokens;
 use uner_trainer::checkpoint::{self, latest};
-use uner_trainer::guards::{Answer, GuardReport, GuardsConfig};
-use uner_trainer::store::StoreWriter;
+use uner_trainer::data::store::StoreWriter;
+use uner_trainer::{Answer, GuardReport, GuardsConfig};
 use uner_trainer::{Callbacks, Event, Group, Progress, Run, TrainConfig, TrainError, train};
 
 use crate::model::{conversation, small_config, small_model, train_config};

@@ -13,12 +13,13 @@ use uner_model::parameters::{map, visit};
 use uner_model::{AdapterConfig, BaseForm, Llama, load_adapted, load_adapter, load_frozen};
 use uner_prompt::Tokens;
 use uner_trainer::checkpoint::{self, latest};
-use uner_trainer::optimizer::{Update, clip_factor};
-use uner_trainer::pack::pack_tokens;
-use uner_trainer::step::{accumulate, loss};
-use uner_trainer::store::StoreWriter;
+use uner_trainer::data::dropout_keys;
+use uner_trainer::data::pack::pack_tokens;
+use uner_trainer::data::store::StoreWriter;
+use uner_trainer::step::forward_backward::{accumulate, loss};
+use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::{
-    AdamW, Batch, Callbacks, Event, Gradients, Group, Progress, Run, TokenStore, TrainConfig, noise, train,
+    AdamW, Batch, Callbacks, Event, Gradients, Group, Progress, Run, TokenStore, TrainConfig, train,
 };
 
 use crate::devices::{cpu, devices};
@@ -155,7 +156,7 @@ fn gradients(
     let mut gradients = Gradients::default();
     let mut sum = 0.0;
     for rows in rows.chunks(size) {
-        let batch = Batch { noise: Some(noise::of_step(3, 4)), ..Batch::new(rows) };
+        let batch = Batch { noise: Some(dropout_keys::of_step(3, 4)), ..Batch::new(rows) };
         sum += accumulate(model, &small_config(), &batch, kept, &mut gradients).into_scalar::<f32>();
     }
     let values =

@@ -2,8 +2,8 @@
 
 use burn::tensor::Device;
 use uner_infer::Generator;
-use uner_trainer::optimizer::{Update, clip_factor};
-use uner_trainer::step::accumulate;
+use uner_trainer::step::forward_backward::accumulate;
+use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::{AdamW, Batch, Gradients, Group};
 
 use crate::model::{conversation, small_config, small_model, train_config};

@@ -16,11 +16,11 @@ use burn::tensor::{DType, Device, Tensor};
 use uner_model::parameters::visit;
 use uner_model::weights::random;
 use uner_trainer::checkpoint::{self, latest};
-use uner_trainer::group::Share;
-use uner_trainer::store::StoreWriter;
+use uner_trainer::data::store::StoreWriter;
+use uner_trainer::distributed::Share;
+use uner_trainer::step::precision;
 use uner_trainer::{
-    Callbacks, Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, precision,
-    train,
+    Callbacks, Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, train,
 };
 
 use crate::devices::devices;

@@ -6,10 +6,11 @@ use uner_infer::Generator;
 use uner_model::Llama;
 use uner_model::parameters::{map, visit};
 use uner_model::weights::random;
-use uner_trainer::optimizer::{Update, clip_factor};
-use uner_trainer::pack::pack_tokens;
-use uner_trainer::step::accumulate;
-use uner_trainer::{AdamW, Batch, Gradients, Group, Policy, TrainConfig, precision};
+use uner_trainer::data::pack::pack_tokens;
+use uner_trainer::step::forward_backward::accumulate;
+use uner_trainer::step::optimizer::{Update, clip_factor};
+use uner_trainer::step::precision;
+use uner_trainer::{AdamW, Batch, Gradients, Group, Policy, TrainConfig};
 
 use crate::devices::setups;
 use crate::model::{conversation, small_config, small_model, train_config};

@@ -10,13 +10,13 @@ use uner_kernels::device::DeviceName;
 use uner_model::parameters::{map, trained, visit};
 use uner_model::{Llama, LlamaConfig};
 use uner_trainer::checkpoint::{self, latest};
-use uner_trainer::optimizer::{Update, clip_factor};
-use uner_trainer::pack::pack_tokens;
-use uner_trainer::precision::{MomentForm, Policy, PrecisionConfig, Rounding};
-use uner_trainer::step::{accumulate, loss};
+use uner_trainer::data::pack::pack_tokens;
+use uner_trainer::step::forward_backward::{accumulate, loss};
+use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::{
     AdamW, Batch, Callbacks, Event, Gradients, Group, Progress, RankModel, Run, TrainConfig, train,
 };
+use uner_trainer::{MomentForm, Policy, PrecisionConfig, Rounding};
 
 use crate::devices::devices;
 use crate::model::{conversation, small_config, small_model, train_config};

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use uner_kernels::profile::Pass;
-use uner_trainer::profile::profile;
-use uner_trainer::store::StoreWriter;
+use uner_trainer::data::store::StoreWriter;
+use uner_trainer::run::profile;
 use uner_trainer::{Callbacks, Event, Group, Progress, Run, TokenStore, TrainConfig, train};
 
 use crate::model::{conversation, small_config, small_model, train_config};

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use uner_model::parameters::visit;
 use uner_trainer::checkpoint::{self, latest};
-use uner_trainer::precision::{MomentForm, Rounding};
-use uner_trainer::store::StoreWriter;
+use uner_trainer::data::store::StoreWriter;
 use uner_trainer::{
     Callbacks, Event, Group, PrecisionConfig, Progress, Run, Schedule, TokenStore, TrainConfig, train,
 };
+use uner_trainer::{MomentForm, Rounding};
 
 use crate::model::{conversation, small_config, small_model, train_config};
 

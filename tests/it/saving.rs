@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use uner_model::Llama;
-use uner_trainer::checkpoint::{self, RunId, Snapshot, best, latest};
+use uner_trainer::RunId;
+use uner_trainer::checkpoint::{self, Snapshot, best, latest};
 use uner_trainer::{
     BestConfig, Callbacks, CheckpointConfig, Event, Group, Interrupted, Measure, Progress, Run, Scoring,
     TrainConfig, TrainError, train,

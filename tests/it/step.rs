@@ -12,8 +12,8 @@ use uner_model::Llama;
 use uner_model::parameters::take_gradients;
 use uner_model::weights::random;
 use uner_prompt::Tokens;
-use uner_trainer::pack::pack_tokens;
-use uner_trainer::step::{accumulate, loss};
+use uner_trainer::data::pack::pack_tokens;
+use uner_trainer::step::forward_backward::{accumulate, loss};
 use uner_trainer::{Batch, Gradients};
 
 use crate::devices::{Tolerance, cpu, devices};

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use uner_kernels::device::DeviceName;
 use uner_model::Llama;
 use uner_model::weights::random;
-use uner_trainer::optimizer::{Update, clip_factor};
-use uner_trainer::pack::pack_tokens;
-use uner_trainer::step::accumulate;
+use uner_trainer::data::pack::pack_tokens;
+use uner_trainer::step::forward_backward::accumulate;
+use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::{AdamW, Batch, Gradients, Group, TrainConfig};
 
 use crate::devices::{Setup, cpu, devices, fetch};

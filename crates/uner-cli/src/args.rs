@@ -8,9 +8,7 @@ use safetensors::Dtype;
 use uner_kernels::device::DeviceName;
 use uner_plan::machine::{self, Devices};
 
-use crate::export;
-use crate::probe::ProbeArgs;
-use uner_plan::lookup::hub::Accepted;
+use uner_plan::hub::Accepted;
 use uner_plan::recipe::{Override, at_home};
 
 /// What `--device` says of itself.
@@ -22,6 +20,28 @@ const HELP_OF_TRAIN: &str = "Set `run.device`: `flex` (the CPU), `webgpu:N`, `we
 /// A path. Shells leave `~` behind a `=` as it is.
 pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|text| at_home(text.into()))
+}
+
+/// The value of `--dtype`.
+fn dtype(name: &str) -> Result<Dtype, String> {
+    match name {
+        "f32" => Ok(Dtype::F32),
+        "bf16" => Ok(Dtype::BF16),
+        _ => Err("it must be `f32` or `bf16`".to_owned()),
+    }
+}
+
+/// The value of `--max-shard-size`: bytes, or with the decimal units that Hugging Face uses.
+fn size(text: &str) -> Result<usize, String> {
+    let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1)];
+    let (number, unit) = units
+        .iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)))
+        .unwrap_or((text, 1));
+    let bytes = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "it must be a size like `5GB`, `500MB`, or bytes".to_owned())
 }
 
 /// Open named-entity recognition by instruction tuning
@@ -265,10 +285,10 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "hf:ORG/NAME")]
     pub(crate) accept_licence: Vec<Accepted>,
     /// Element type of the weights [default: that of the model]
-    #[arg(long, value_name = "f32|bf16", value_parser = export::dtype)]
+    #[arg(long, value_name = "f32|bf16", value_parser = dtype)]
     pub(crate) dtype: Option<Dtype>,
     /// Largest file of weights
-    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = export::size)]
+    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size)]
     pub(crate) max_shard_size: usize,
 }
 
@@ -280,4 +300,46 @@ pub(crate) struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What `uner probe` computes.
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// Hugging Face model folder, an adapter of PEFT's, a checkpoint, or a run's folder (its best checkpoint, else its latest)
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub model: PathBuf,
+    /// An adapter as PEFT writes it; gradients are then its own, under the names of its file
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub adapter: Option<PathBuf>,
+    /// JSON with `input_ids` and, optionally, `attention_mask`, `labels`, `position_ids`, `segment_ids`
+    #[arg(long, value_name = "CASE.json", value_parser = path())]
+    pub input: PathBuf,
+    /// Where `logits`, `token_loss` and `grad.<parameter>` are written
+    #[arg(long, value_name = "OUT.safetensors", value_parser = path())]
+    pub output: PathBuf,
+    /// Also compute the gradient of the mean loss
+    #[arg(long)]
+    pub grads: bool,
+    /// Also continue each row greedily by this many tokens
+    #[arg(long, value_name = "N")]
+    pub generate: Option<usize>,
+    /// Where to compute.
+    #[arg(long, value_name = "DEVICE", default_value = "flex", value_parser = machine::parse, help = DEVICE_HELP)]
+    pub device: DeviceName,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_have_decimal_units() {
+        assert_eq!(
+            ["5GB", "500MB", "7 KB", "12"].map(size),
+            [Ok(5_000_000_000), Ok(500_000_000), Ok(7_000), Ok(12)]
+        );
+        for wrong in ["0GB", "5GiB", "x", "99999999999GB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
 }

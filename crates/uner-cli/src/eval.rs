@@ -18,7 +18,7 @@ use crate::model_folder::Asked;
 use crate::notes;
 use crate::progress::Meter;
 use crate::run_folder::{PREDICTIONS, recorded_root, recorded_training, write_report};
-use uner_plan::lookup::hub;
+use uner_plan::hub;
 use uner_plan::recipe::{Benchmark, normal};
 
 /// Examples answered together, in batches: enough that queries of like length meet.

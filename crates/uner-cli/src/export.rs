@@ -35,28 +35,6 @@ const CHAT_TEMPLATE: &str = "chat_template.jinja";
 /// How to ask the model, for people.
 const PROMPT_FORMAT: &str = "PROMPT.md";
 
-/// The value of `--dtype`.
-pub(crate) fn dtype(name: &str) -> Result<Dtype, String> {
-    match name {
-        "f32" => Ok(Dtype::F32),
-        "bf16" => Ok(Dtype::BF16),
-        _ => Err("it must be `f32` or `bf16`".to_owned()),
-    }
-}
-
-/// The value of `--max-shard-size`: bytes, or with the decimal units that Hugging Face uses.
-pub(crate) fn size(text: &str) -> Result<usize, String> {
-    let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1)];
-    let (number, unit) = units
-        .iter()
-        .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)))
-        .unwrap_or((text, 1));
-    let bytes = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
-    bytes
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| "it must be a size like `5GB`, `500MB`, or bytes".to_owned())
-}
-
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     refuse_held(&args.model)?;
     let (folder, named) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
@@ -230,20 +208,4 @@ fn write_prompt_format(template: &Template, output: &Path) -> Result<()> {
         None => {}
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_have_decimal_units() {
-        assert_eq!(
-            ["5GB", "500MB", "7 KB", "12"].map(size),
-            [Ok(5_000_000_000), Ok(500_000_000), Ok(7_000), Ok(12)]
-        );
-        for wrong in ["0GB", "5GiB", "x", "99999999999GB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 }

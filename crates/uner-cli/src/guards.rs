@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 use uner_prompt::Tokenizer;
-use uner_trainer::guards::GuardReport;
+use uner_trainer::GuardReport;
 use uner_trainer::{Run, TrainError};
 
 use crate::atomic;

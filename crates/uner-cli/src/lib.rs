@@ -32,6 +32,7 @@ mod rate;
 mod report;
 mod run_folder;
 mod score;
+mod start;
 mod train;
 mod verify;
 

@@ -12,7 +12,7 @@ use uner_trainer::checkpoint;
 use crate::adapter;
 use crate::args::ModelArgs;
 use crate::run_folder::{INFER, TEMPLATE, tokenizer};
-use uner_plan::lookup::hub::{self, Accepted};
+use uner_plan::hub::{self, Accepted};
 
 /// Longest answer where the folder says nothing: what the released evaluation allows.
 const MAX_NEW_TOKENS: usize = 256;

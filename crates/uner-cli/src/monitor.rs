@@ -5,9 +5,9 @@ use anyhow::Result;
 use burn::tensor::Device;
 use uner_kernels::device::{DeviceName, MemoryGauge};
 use uner_prompt::Tokenizer;
-use uner_trainer::event::{MetricsWriter, StepMetrics};
-use uner_trainer::run::Progress;
-use uner_trainer::tensorboard::EventFile;
+use uner_trainer::Progress;
+use uner_trainer::metrics::event::{MetricsWriter, StepMetrics};
+use uner_trainer::metrics::tensorboard::EventFile;
 use uner_trainer::{Event, Run, TrainError};
 
 use crate::guards;

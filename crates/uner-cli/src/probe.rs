@@ -1,12 +1,9 @@
 //! `uner probe`: a model's numbers on given ids, for comparison with other implementations.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::args::{DEVICE_HELP, path};
-use crate::model_folder::resolve;
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::Args;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
@@ -18,35 +15,11 @@ use uner_kernels::token_losses;
 use uner_model::parameters::visit;
 use uner_model::weights::write_safetensors;
 use uner_model::{Llama, LlamaConfig, adapter, load_adapter};
-use uner_plan::machine;
-use uner_trainer::step::accumulate;
+use uner_trainer::step::forward_backward::accumulate;
 use uner_trainer::{Batch, Gradients, checkpoint};
 
-/// What to compute.
-#[derive(Debug, Args)]
-pub struct ProbeArgs {
-    /// Hugging Face model folder, an adapter of PEFT's, a checkpoint, or a run's folder (its best checkpoint, else its latest)
-    #[arg(long, value_name = "DIR", value_parser = path())]
-    pub model: PathBuf,
-    /// An adapter as PEFT writes it; gradients are then its own, under the names of its file
-    #[arg(long, value_name = "DIR", value_parser = path())]
-    pub adapter: Option<PathBuf>,
-    /// JSON with `input_ids` and, optionally, `attention_mask`, `labels`, `position_ids`, `segment_ids`
-    #[arg(long, value_name = "CASE.json", value_parser = path())]
-    pub input: PathBuf,
-    /// Where `logits`, `token_loss` and `grad.<parameter>` are written
-    #[arg(long, value_name = "OUT.safetensors", value_parser = path())]
-    pub output: PathBuf,
-    /// Also compute the gradient of the mean loss
-    #[arg(long)]
-    pub grads: bool,
-    /// Also continue each row greedily by this many tokens
-    #[arg(long, value_name = "N")]
-    pub generate: Option<usize>,
-    /// Where to compute.
-    #[arg(long, value_name = "DEVICE", default_value = "flex", value_parser = machine::parse, help = DEVICE_HELP)]
-    pub device: DeviceName,
-}
+pub use crate::args::ProbeArgs;
+use crate::model_folder::resolve;
 
 /// What is told on stdout. Without labels the losses are 0.
 #[derive(Debug, Serialize)]

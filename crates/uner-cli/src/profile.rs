@@ -6,12 +6,12 @@ use std::io::Write;
 use anyhow::Result;
 use uner_kernels::profile::Pass;
 use uner_plan::cost::Layout;
-use uner_trainer::profile::{Profile, profile};
+use uner_trainer::run::{Profile, profile};
 use uner_trainer::{Callbacks, Group, Run, TrainConfig};
 
 use crate::assemble::{assemble, scratch};
 use crate::rate::matmul_rate;
-use crate::train::begin;
+use crate::start::begin;
 use uner_plan::plan::{Numbers, Plan, RankCount};
 
 /// Trains some steps in a folder that is gone afterwards, and prints the table.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use uner_kernels::device::{DeviceName, have_nccl};
-use uner_trainer::group::{Link, Processes, nccl};
+use uner_trainer::distributed::{Link, Processes, nccl};
 use uner_trainer::{Group, TrainError};
 
 use uner_plan::machine::Devices;
@@ -14,7 +14,7 @@ const COUNTS: [&str; 4] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_S
 /// All processes of a run.
 pub(crate) struct World {
     #[cfg(feature = "mpi")]
-    session: Option<uner_trainer::group::Session>,
+    session: Option<uner_trainer::distributed::Session>,
 }
 
 /// The ranks of this process.
@@ -31,7 +31,7 @@ impl World {
         let started = COUNTS.into_iter().find_map(count).unwrap_or(1);
         #[cfg(feature = "mpi")]
         {
-            let session = if started > 1 { Some(uner_trainer::group::Session::start()) } else { None };
+            let session = if started > 1 { Some(uner_trainer::distributed::Session::start()) } else { None };
             Ok(Self { session: session.transpose().map_err(anyhow::Error::msg)? })
         }
         #[cfg(not(feature = "mpi"))]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Distribution, Tensor};
 use uner_kernels::linear;
 use uner_model::Llama;
-use uner_trainer::step::beside_the_kernels;
+use uner_trainer::step::forward_backward::beside_the_kernels;
 
 /// The first size that is measured, and the largest.
 const SIZES: [usize; 2] = [512, 8192];

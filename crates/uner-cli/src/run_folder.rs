@@ -20,7 +20,7 @@ use anyhow::{Context as _, Result, ensure};
 use uner_eval::report::{Outcome, Report};
 use uner_model::LlamaConfig;
 use uner_prompt::Tokenizer;
-use uner_trainer::event::MetricsWriter;
+use uner_trainer::metrics::event::MetricsWriter;
 use uner_trainer::{Event, checkpoint};
 
 use crate::atomic;

@@ -9,13 +9,12 @@ use burn::tensor::Device;
 use uner_data::mix;
 use uner_eval::SeenMentions;
 use uner_model::Llama;
-use uner_model::weights::random;
 use uner_plan::cost::Layout;
 use uner_trainer::config::AUTO;
-use uner_trainer::event::StepMetrics;
-use uner_trainer::guards::{Answer, GuardReport};
+use uner_trainer::metrics::event::StepMetrics;
+use uner_trainer::{Answer, GuardReport};
 use uner_trainer::{
-    Callbacks, Event, Group, Interrupted, Policy, Progress, Run, Scoring, TrainConfig, TrainError, checkpoint,
+    Callbacks, Event, Group, Interrupted, Progress, Run, Scoring, TrainConfig, TrainError, checkpoint,
 };
 
 use crate::args::TrainArgs;
@@ -24,6 +23,7 @@ use crate::lock::RunLock;
 use crate::monitor::Monitor;
 use crate::progress::Meter;
 use crate::ranks::{Rank, Ranks, World, together};
+use crate::start::{Resumed, begin};
 use crate::{Ending, adapter, during, eval, guards, interrupt, mask, profile, run_folder};
 use uner_plan::human::duration;
 use uner_plan::plan::{self, DataSize, Numbers, Plan, RankCount, missing_lines};
@@ -210,44 +210,10 @@ impl Job<'_> {
     }
 }
 
-/// A checkpoint to go on from, and what the command line set.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Resumed<'a> {
-    path: &'a Path,
-    set: &'a [Override],
-}
-
-/// The model at the start of the run, or where it was left.
-pub(crate) fn begin(plan: &Plan, run: &Run, resumed: Option<Resumed>, device: &Device) -> Result<Progress> {
-    if let Some(Resumed { path, set }) = resumed {
-        let found = checkpoint::load_onto(path, adapter::base(plan), run.group, device)?;
-        let state = found.state.clone();
-        adapter::check_resumable(&found.model, plan, path)?;
-        run_folder::check_dimensions(&found.config, run.model_config, path)?;
-        run_folder::check_recipe(plan, |key| set.iter().any(|override_| override_.sets(key)))?;
-        let progress = Progress::from(found);
-        let is_set = |key: &str| set.iter().any(|override_| override_.sets(key));
-        let longer = state.check_resumable(&run.state(&progress), run.store.len(), is_set, path)?;
-        if run.group.is_first() {
-            tracing::info!("resuming after step {}", progress.step);
-            if let Some(longer) = longer {
-                tracing::warn!("{longer}");
-            }
-        }
-        return Ok(progress);
-    }
-    let policy = Policy::new(run.config.precision, device)?;
-    let model = match &plan.model.folder {
-        Some(folder) => adapter::load_base(plan, folder, device)?,
-        None => random(run.model_config, run.seed, device),
-    };
-    Ok(Progress::with(adapter::attached(model, plan)?, policy, run.group))
-}
-
 /// Trains to the end without a word; `None` when interrupted.
 fn follow(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
     let progress = uner_trainer::train(run, progress, &mut |_| Ok(asked_to_stop()))?;
-    Ok((!progress.is_unfinished(run)).then_some(progress))
+    Ok((!run.is_unfinished(&progress)).then_some(progress))
 }
 
 fn asked_to_stop() -> ControlFlow<()> {
@@ -283,7 +249,7 @@ fn lead(run: &Run, progress: Progress, mut monitor: Monitor) -> Result<Option<Pr
     drop(meter);
     let progress = trained?;
     tracing::info!("trained {} steps in {}", progress.step - first, duration(start.elapsed().as_secs_f64()));
-    Ok((!interrupted && !progress.is_unfinished(run)).then_some(progress))
+    Ok((!interrupted && !run.is_unfinished(&progress)).then_some(progress))
 }
 
 fn stopped_line(step: u64, best: Option<u64>) -> String {

@@ -8,6 +8,7 @@
 
 pub mod builtin;
 pub mod cost;
+pub mod hub;
 pub mod human;
 pub mod lookup;
 pub mod machine;

@@ -17,10 +17,10 @@ use uner_model::LlamaConfig;
 use uner_model::weights::random;
 
 use uner_plan::cost::{Layout, Memory, Setup, Storage};
-use uner_trainer::optimizer::Update;
-use uner_trainer::precision::{MomentForm, Policy, PrecisionConfig, Rounding};
-use uner_trainer::step::accumulate_on_rank;
+use uner_trainer::step::forward_backward::accumulate_on_rank;
+use uner_trainer::step::optimizer::Update;
 use uner_trainer::{AdamW, Batch, Gradients, Group, RankModel, TrainConfig, TrainError};
+use uner_trainer::{MomentForm, Policy, PrecisionConfig, Rounding};
 
 /// How far the estimate may be off.
 const TOLERANCE: f64 = 0.1;

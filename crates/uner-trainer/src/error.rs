@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::determinism::Difference;
-use crate::guards::{GuardReport, Suspect};
+use crate::config::ConfigError;
+use crate::report::{Difference, GuardReport, Suspect};
 
 /// How many conversations or parameters a message names.
 const MOST_NAMED: usize = 16;
@@ -27,13 +27,8 @@ pub enum TrainError {
         untrained: usize,
     },
     /// A number that cannot be trained with.
-    #[error("`train.{key}` {problem}")]
-    Config {
-        /// The key.
-        key: &'static str,
-        /// What is wrong with its value.
-        problem: String,
-    },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A guard found a step that must not be applied.
     #[error(
         "step {}: {}; the step was not applied. Its conversations (indices into the training data), those with the highest \

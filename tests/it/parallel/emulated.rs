@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use burn::tensor::Tensor;
-use uner_trainer::group::{Cut, Link, Pending};
+use uner_trainer::distributed::{Cut, Link, Pending};
 
 /// Nothing is added up before it is waited for, which takes some ranks longer than others; sums are formed in the order of the
 /// ranks. Calls that differ between the ranks, which NCCL would never return from, are an error.

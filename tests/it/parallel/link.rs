@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use uner_kernels::device::{DeviceName, have_nccl};
 use uner_trainer::Group;
-use uner_trainer::group::{BLOCK, Cut, Pending, Processes, Share, nccl};
-use uner_trainer::precision;
+use uner_trainer::distributed::{BLOCK, Cut, Pending, Processes, Share, nccl};
+use uner_trainer::step::precision;
 
 use super::emulated::Emulated;
 use super::{Blocks, Divided, Outcome, Whole, run, run_all};

@@ -24,7 +24,7 @@ use uner_prompt::conversation::text;
 use uner_prompt::{
     Conversation, Message, PromptError, Template, Tokenizer, Tokens, decode, encode, ner, render,
 };
-use uner_trainer::store::StoreWriter;
+use uner_trainer::data::store::StoreWriter;
 use uner_trainer::{TokenStore, TrainError};
 
 use crate::notes;

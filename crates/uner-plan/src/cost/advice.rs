@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use uner_model::{AdapterConfig, BaseForm};
-use uner_trainer::precision::{MomentForm, PrecisionConfig, Rounding};
+use uner_trainer::{MomentForm, PrecisionConfig, Rounding};
 
 use super::{Choice, OnFrozen, Rows, Setup};
 

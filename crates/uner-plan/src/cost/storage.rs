@@ -2,7 +2,7 @@
 
 use uner_kernels::adamw::code::{BLOCK, BLOCK_WORDS};
 use uner_model::{AdapterConfig, BaseForm, LlamaConfig};
-use uner_trainer::precision::{MomentForm, PrecisionConfig, Rounding};
+use uner_trainer::{MomentForm, PrecisionConfig, Rounding};
 
 /// Values of a packed weight that share one scale.
 const WEIGHT_BLOCK: f64 = 64.0;

@@ -2,7 +2,7 @@
 //! of the program (`crates/uner-cli/tests/cli/memory.rs`).
 
 use uner_model::{AdapterConfig, BaseForm};
-use uner_trainer::precision::{MomentForm, PrecisionConfig, Rounding};
+use uner_trainer::{MomentForm, PrecisionConfig, Rounding};
 
 use super::*;
 

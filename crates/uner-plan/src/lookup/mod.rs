@@ -1,5 +1,4 @@
-//! What a recipe names, found: the model, its adapter, and repositories of the Hugging Face hub.
+//! What a recipe names, found: the model and its adapter.
 
 pub mod adapter;
-pub mod hub;
 pub mod model;

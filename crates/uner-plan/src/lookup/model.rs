@@ -8,8 +8,8 @@ use uner_model::LlamaConfig;
 use uner_model::weights::read_config;
 
 use super::adapter;
-use super::hub::Source;
 use crate::builtin;
+use crate::hub::Source;
 use crate::recipe::{ModelConfig, RANDOM, RecipeError, TRAIN};
 
 /// Keys of a file of `configs/models` besides those of `config.json`.

@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use uner_kernels::device::DeviceName;
 use uner_kernels::linear;
 use uner_model::LlamaConfig;
-use uner_trainer::precision;
+use uner_trainer::step::precision;
 
 use crate::cost::Rates;
 

@@ -17,8 +17,8 @@ use anyhow::{Result, bail};
 use uner_data::{DataError, Dataset, DatasetRef, read};
 use uner_prompt::{ChatTemplate, Template};
 
+use crate::hub::{Accepted, Source};
 use crate::lookup::adapter;
-use crate::lookup::hub::{Accepted, Source};
 use crate::lookup::model::ModelSource;
 use crate::recipe::{Recipe, RecipeError};
 

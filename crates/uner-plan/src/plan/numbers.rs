@@ -4,10 +4,11 @@ use burn::tensor::DType;
 use uner_kernels::device::DeviceName;
 use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, GPU_LOGITS_BYTES};
 use uner_model::Size;
+use uner_trainer::TrainConfig;
 use uner_trainer::config::AUTO;
-use uner_trainer::schedule::warmup_updates;
-use uner_trainer::store::Summary;
-use uner_trainer::{TrainConfig, precision};
+use uner_trainer::data::store::Summary;
+use uner_trainer::step::precision;
+use uner_trainer::step::schedule::warmup_updates;
 
 use super::Plan;
 use crate::cost::{Choice, OnFrozen, Outcome, Rows, Setup, Storage, TokenFlops, changes, choose};

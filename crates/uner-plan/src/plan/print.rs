@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use indexmap::IndexMap;
 use uner_data::negative::Strategy;
-use uner_trainer::precision::{MomentForm, Rounding};
+use uner_trainer::{MomentForm, Rounding};
 
 use super::{DataSize, Missing, Numbers, Plan, evaluation};
 use crate::human::{bytes, count};

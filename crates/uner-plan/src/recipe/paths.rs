@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use toml::{Table, Value};
 
 use super::{RANDOM, TRAIN};
-use crate::lookup::hub;
+use crate::hub;
 
 /// The folder that a recipe's paths are relative to: its own, or, where that is called `recipes`, the one around it, so that
 /// `recipes/x.toml` names `data/` and `checkpoints/` beside `recipes/`.

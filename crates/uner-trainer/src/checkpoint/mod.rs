@@ -26,7 +26,7 @@ mod writer;
 pub use pointer::{all, best, latest, point_best};
 pub use read::{Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_companions};
 pub use snapshot::Snapshot;
-pub use state::{FORMAT_VERSION, RunId, State, changed_keys};
+pub use state::{FORMAT_VERSION, State, changed_keys};
 pub use sums::{SUMS, write_sums};
 pub use write::{prune, save, sweep};
 pub use writer::Writer;

@@ -14,10 +14,11 @@ use super::manifest;
 use super::pointer::is_folder_name;
 use super::state::State;
 use super::sums::verify_sums;
+use crate::distributed::Group;
 use crate::error::TrainError;
-use crate::group::Group;
-use crate::optimizer::AdamW;
-use crate::precision::Policy;
+use crate::state::Progress;
+use crate::step::optimizer::AdamW;
+use crate::step::precision::Policy;
 
 /// A checkpoint in memory.
 #[derive(Debug)]
@@ -119,4 +120,18 @@ fn read_optimizer(path: &Path) -> Result<BTreeMap<String, TensorData>, TrainErro
         Ok((name.to_owned(), values))
     });
     tensors.collect()
+}
+
+impl From<Checkpoint> for Progress {
+    fn from(found: Checkpoint) -> Self {
+        let Checkpoint { model, optimizer, state, .. } = found;
+        Self {
+            run: state.run,
+            model: model.into(),
+            optimizer,
+            step: state.step,
+            standing: state.standing,
+            guard: state.guard,
+        }
+    }
 }

@@ -10,9 +10,9 @@ use uner_model::weights::{self, HostTensor, MAX_SHARD_BYTES};
 
 use super::manifest;
 use super::state::State;
+use crate::distributed::Group;
 use crate::error::TrainError;
-use crate::group::Group;
-use crate::rank_model::RankModel;
+use crate::step::rank_model::RankModel;
 
 /// Everything a checkpoint is made of, as plain data: taken on the thread that trains, since a device answers only that,
 /// and written on any other. The files are a function of it.

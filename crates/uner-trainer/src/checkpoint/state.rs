@@ -1,16 +1,16 @@
 //! What a run must know to go on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::best::Standing;
 use crate::config::TrainConfig;
 use crate::error::TrainError;
-use crate::guards::GuardState;
+use crate::state::{RunId, Standing};
+use crate::step::guards::GuardState;
+use crate::step::schedule::lr_at;
 
 /// Version of the checkpoint layout.
 pub const FORMAT_VERSION: u32 = 1;
@@ -23,31 +23,14 @@ const UNSET: &str = "not set";
 /// Keys that say how long a run is.
 const LENGTH: [&str; 2] = ["train.epochs", "train.max_steps"];
 
-/// Names a run, from its first step to its last, however often it is resumed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunId {
-    /// The folder it began in.
-    pub folder: PathBuf,
-    /// When it began, in seconds since 1970.
-    pub started: u64,
-}
-
-impl RunId {
-    /// The name of a run that begins now.
-    pub(crate) fn new(folder: &Path) -> Self {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { folder: folder.to_owned(), started }
+/// The run that wrote a checkpoint; `None` where that cannot be read, or was written before runs had names.
+pub(super) fn run_of(checkpoint: &Path) -> Option<RunId> {
+    #[derive(Deserialize)]
+    struct Named {
+        run: Option<RunId>,
     }
-
-    /// The run that wrote a checkpoint; `None` where that cannot be read, or was written before runs had names.
-    pub(super) fn of(checkpoint: &Path) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Named {
-            run: Option<RunId>,
-        }
-        let text = fs_err::read(checkpoint.join("state.json")).ok()?;
-        serde_json::from_slice::<Named>(&text).ok()?.run
-    }
+    let text = fs_err::read(checkpoint.join("state.json")).ok()?;
+    serde_json::from_slice::<Named>(&text).ok()?.run
 }
 
 /// `state.json`.
@@ -118,7 +101,7 @@ impl State {
                     "{changed}; set it back, or start a new run with `model.weights` set to this folder"
                 ));
             }
-            let [before, after] = [self, wanted].map(|state| state.train.lr_at(self.step, conversations));
+            let [before, after] = [self, wanted].map(|state| lr_at(&state.train, self.step, conversations));
             if before == after {
                 continue;
             }

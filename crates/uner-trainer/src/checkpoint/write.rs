@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::pointer::{all, aside, folder_name, is_folder_name, point_best, point_latest};
 use super::snapshot::Snapshot;
-use super::state::RunId;
+use super::state::run_of;
 use crate::error::TrainError;
 
 /// Writes checkpoint `step-NNNNNN` into the folder `run`, which must exist, and points `latest` to it, and `best` where it
@@ -52,9 +52,9 @@ fn replace(unfinished: &Path, finished: &Path) -> Result<(), TrainError> {
 /// When a folder cannot be listed or removed.
 pub fn prune(newest: &Path, keep: usize, best: Option<u64>) -> Result<(), TrainError> {
     let best = best.map(folder_name);
-    let run = RunId::of(newest);
+    let run = run_of(newest);
     let mut checkpoints = all(newest.parent().unwrap_or(newest))?;
-    checkpoints.retain(|path| path.as_path() <= newest && RunId::of(path) == run);
+    checkpoints.retain(|path| path.as_path() <= newest && run_of(path) == run);
     for old in checkpoints.iter().rev().skip(keep) {
         if best.as_ref().is_none_or(|best| !old.ends_with(best)) {
             // One that is half removed never has the name of a whole one.

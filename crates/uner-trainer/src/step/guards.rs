@@ -9,41 +9,15 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use uner_model::{Llama, LlamaConfig};
 
-use crate::batch::Batch;
-use crate::error::TrainError;
-use crate::step::loss;
-use crate::store::TokenStore;
+use super::forward_backward::loss;
+use crate::config::{Answer, GuardsConfig};
+use crate::data::{Batch, TokenStore};
+use crate::report::Suspect;
 
 /// After so many steps in a row were skipped the run stops: it learns nothing any more.
 const MOST_SKIPPED_IN_A_ROW: u64 = 20;
 /// The deviation is taken to be at least this share of the mean: a loss that stood still has next to none.
 const LEAST_DEVIATION: f64 = 0.01;
-
-/// The optional `[train.guards]` table. Without it, a loss or gradient that is not finite stops the run and nothing else does.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GuardsConfig {
-    /// What to do when the loss or the gradient norm is not finite: stop or skip.
-    pub non_finite: Answer,
-    /// What to do when the loss jumps.
-    pub spike: Answer,
-    /// How many standard deviations above the mean of the window are a jump.
-    pub spike_z: f64,
-    /// Steps of the window; no loss is a jump before as many were seen.
-    pub spike_window: usize,
-}
-
-/// What to do with a step that a guard has found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Answer {
-    /// End the run with an error; the step is not applied.
-    Stop,
-    /// Leave weights and moments as they are and go on with the next step.
-    Skip,
-    /// Apply the step; it is only told.
-    Ignore,
-}
 
 /// What the guards remember from step to step; a checkpoint keeps it, so that a resumed run decides as the uninterrupted one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -66,58 +40,6 @@ pub(crate) struct Finding {
     pub(crate) z: Option<f64>,
     /// What is done about it.
     pub(crate) answer: Answer,
-}
-
-/// What is told of a step that a guard has found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GuardReport {
-    /// Number of the step, from 1.
-    pub step: u64,
-    /// What is wrong, as a sentence without its end.
-    pub problem: String,
-    /// Mean loss of the trained tokens, nats; `null` where it is not finite.
-    pub loss: Option<f64>,
-    /// Norm of its gradient; `null` where it is not finite.
-    pub grad_norm: Option<f64>,
-    /// How many standard deviations the loss is above the mean of the window, for a jump.
-    pub z: Option<f64>,
-    /// What is done about it.
-    pub answer: Answer,
-    /// Steps skipped so far, this one included.
-    pub skipped: u64,
-    /// The conversations of the step, those with the highest loss first.
-    pub conversations: Vec<Suspect>,
-}
-
-/// A conversation of a step that a guard has found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Suspect {
-    /// Its index in the training data.
-    pub index: usize,
-    /// Mean loss of its trained tokens, nats, under the weights before the step, or after it where the step is applied all the
-    /// same; `null` where it is not finite.
-    pub loss: Option<f64>,
-}
-
-impl GuardsConfig {
-    /// Refuses what cannot be meant.
-    ///
-    /// # Errors
-    /// Names the first such key.
-    pub fn check(&self) -> Result<(), TrainError> {
-        let problem = |key, problem: String| Err(TrainError::Config { key, problem });
-        if self.non_finite == Answer::Ignore {
-            let why = "must be \"stop\" or \"skip\": a step that is no number would end the model";
-            return problem("guards.non_finite", why.to_owned());
-        }
-        if !(self.spike_z > 0.0 && self.spike_z.is_finite()) {
-            return problem("guards.spike_z", format!("must be a positive number, not {}", self.spike_z));
-        }
-        if self.spike_window < 2 {
-            return problem("guards.spike_window", format!("must be at least 2, not {}", self.spike_window));
-        }
-        Ok(())
-    }
 }
 
 impl GuardState {

@@ -8,8 +8,8 @@ use uner_kernels::{accumulate, add_rows, squared_norms};
 use uner_model::parameters::trained;
 use uner_model::{Block, Llama};
 
+use crate::distributed::{Group, Pending};
 use crate::error::TrainError;
-use crate::group::{Group, Pending};
 
 /// The gradient of the summed loss with respect to every parameter, flat, by checkpoint name.
 #[derive(Debug, Default)]

@@ -12,59 +12,9 @@
 //!
 //! The last two columns are what a recipe can choose, both or one; where they are empty the device decides.
 
-use std::fmt;
-
 use burn::tensor::{DType, Device};
-use serde::{Deserialize, Serialize};
 
-use crate::error::TrainError;
-
-/// `[train.precision]`: what is stored in fewer bits than the device would have it. Without it nothing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PrecisionConfig {
-    /// How moments are stored.
-    pub moments: MomentForm,
-    /// How the new value of a parameter becomes bf16.
-    pub rounding: Rounding,
-}
-
-/// How moments are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum MomentForm {
-    /// f32.
-    #[default]
-    #[serde(rename = "f32")]
-    Float,
-    /// 8 bits each.
-    #[serde(rename = "8bit")]
-    EightBit,
-}
-
-/// How the new value of a parameter becomes bf16.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rounding {
-    /// To the nearest, from a master in f32 that has all of it. A device that computes in f32 rounds nothing.
-    #[default]
-    Nearest,
-    /// To one of the two neighbours by chance, so that the expectation is exact; there is no master.
-    Stochastic,
-}
-
-impl fmt::Display for MomentForm {
-    /// As a recipe has it.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(out)
-    }
-}
-
-impl fmt::Display for Rounding {
-    /// As a recipe has it.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(out)
-    }
-}
+use crate::config::{ConfigError, MomentForm, PrecisionConfig, Rounding};
 
 /// What a run stores its numbers in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +44,7 @@ impl Policy {
     ///
     /// # Errors
     /// When the device cannot store it.
-    pub fn new(config: Option<PrecisionConfig>, device: &Device) -> Result<Self, TrainError> {
+    pub fn new(config: Option<PrecisionConfig>, device: &Device) -> Result<Self, ConfigError> {
         let PrecisionConfig { moments, rounding } = config.unwrap_or_default();
         let parameters = match rounding {
             Rounding::Nearest => parameters(device),
@@ -104,7 +54,7 @@ impl Policy {
             Rounding::Stochastic => {
                 let problem = "is `stochastic`, which rounds to bf16, and the device does not compute in bf16: choose \
                      `nearest`, or a device with bf16";
-                return Err(TrainError::Config { key: "precision.rounding", problem: problem.to_owned() });
+                return Err(ConfigError { key: "precision.rounding", problem: problem.to_owned() });
             }
         };
         Ok(Self { parameters, moments, rounding })

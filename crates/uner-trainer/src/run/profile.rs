@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use uner_kernels::profile::{OpTime, record};
 
+use super::Run;
+use super::step::update;
+use crate::data::loader::Loader;
 use crate::error::TrainError;
-use crate::loader::Loader;
-use crate::run::{Progress, Run};
-use crate::step::beside_the_kernels;
-use crate::stopwatch::Breakdown;
-use crate::update::update;
+use crate::metrics::timing::Breakdown;
+use crate::state::Progress;
+use crate::step::forward_backward::beside_the_kernels;
 
 /// Steps before those that are measured: kernels are compiled and tuned in them, buffers allocated.
 const WARM_UP: u64 = 2;

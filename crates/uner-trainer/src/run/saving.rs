@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::{Listen, Run};
 use crate::checkpoint::{Snapshot, Writer};
 use crate::error::TrainError;
-use crate::event::Event;
-use crate::run::{Listen, Progress, Run};
+use crate::metrics::event::Event;
+use crate::state::Progress;
 
 /// The checkpoints of a run: the newest of them may still be on its way to the disk.
 pub(crate) struct Saves<'a> {

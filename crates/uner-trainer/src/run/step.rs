@@ -5,17 +5,21 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 
-use crate::determinism::{differences, loss_difference};
+use super::{Listen, Run};
+use crate::config::Answer;
+use crate::data::loader::StepData;
 use crate::error::TrainError;
-use crate::event::{Event, StepMetrics};
-use crate::gradients::Gradients;
-use crate::guards::{Answer, Finding, GuardReport, suspects};
-use crate::loader::StepData;
-use crate::optimizer::{Update, clip_factor};
-use crate::rank_model::RankModel;
-use crate::run::{Listen, Progress, Run};
-use crate::step::{Forward, Prepared, beside_the_kernels, stand_by};
-use crate::stopwatch::{Breakdown, Stopwatch};
+use crate::metrics::event::{Event, StepMetrics};
+use crate::metrics::timing::{Breakdown, Stopwatch};
+use crate::report::GuardReport;
+use crate::state::Progress;
+use crate::step::determinism::{differences, loss_difference};
+use crate::step::forward_backward::{Forward, Prepared, beside_the_kernels, stand_by};
+use crate::step::gradients::Gradients;
+use crate::step::guards::{Finding, suspects};
+use crate::step::optimizer::{Update, clip_factor};
+use crate::step::rank_model::RankModel;
+use crate::step::schedule::lr_at;
 use uner_model::Flops;
 
 /// What is told of a step.
@@ -149,7 +153,7 @@ pub(crate) fn update(
     let [sum, squared_norm] = run.group.total([sum, gradients.squared_norm()])?;
     let (loss, grad_norm) = (sum / trained, squared_norm.sqrt() / trained);
     let finding = guard.judge(run.config.guards.as_ref(), loss, grad_norm);
-    let lr = run.config.lr_at(step, run.store.len());
+    let lr = lr_at(run.config, step, run.store.len());
     let model = if finding.as_ref().is_none_or(|finding| finding.answer == Answer::Ignore) {
         let grad_scale = clip_factor(grad_norm, run.config.max_grad_norm) / trained;
         // A skipped step is none to the moments.

@@ -1,12 +1,24 @@
 //! The `[train]` section of a recipe.
 
+mod best;
+mod guards;
+mod precision;
+
+pub use best::{BestConfig, Measure};
+pub use guards::{Answer, GuardsConfig};
+pub use precision::{MomentForm, PrecisionConfig, Rounding};
+
 use serde::{Deserialize, Serialize};
 
-use crate::best::{BestConfig, Measure};
-use crate::error::TrainError;
-use crate::guards::GuardsConfig;
-use crate::precision::PrecisionConfig;
-use crate::schedule::{factor, warmup_updates};
+/// A number that cannot be trained with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`train.{key}` {problem}")]
+pub struct ConfigError {
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong with its value.
+    pub problem: String,
+}
 
 /// How a model is trained. Keys that are left out have the values of the paper, or of what works on any device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -115,7 +127,7 @@ impl TrainConfig {
     ///
     /// # Errors
     /// Names the first such key.
-    pub fn check(&self) -> Result<(), TrainError> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         let positive = [
             ("epochs", self.epochs),
             ("lr", self.lr),
@@ -130,7 +142,7 @@ impl TrainConfig {
             ("best.patience", self.best.and_then(|best| best.patience).unwrap_or(1) as f64),
         ];
         let problem = |key, problem: &str, value: f64| {
-            Err(TrainError::Config { key, problem: format!("{problem}, not {value}") })
+            Err(ConfigError { key, problem: format!("{problem}, not {value}") })
         };
         for (key, value) in positive {
             if !(value > 0.0 && value.is_finite()) {
@@ -159,7 +171,7 @@ impl TrainConfig {
         }
         if self.best.is_some_and(|best| best.by == Measure::ValidationLoss) && self.validate_every == 0 {
             let problem = "is `validation-loss`, which `train.validate_every = 0` never computes".to_owned();
-            return Err(TrainError::Config { key: "best.by", problem });
+            return Err(ConfigError { key: "best.by", problem });
         }
         self.guards.map_or(Ok(()), |guards| guards.check())
     }
@@ -168,12 +180,6 @@ impl TrainConfig {
     /// order, as in the original; data smaller than a step make one step.
     pub fn steps_per_epoch(&self, conversations: usize) -> u64 {
         (conversations / self.global_batch_size).max(1) as u64
-    }
-
-    /// The learning rate of the step behind `step` of a run over `conversations`.
-    pub fn lr_at(&self, step: u64, conversations: usize) -> f64 {
-        let total = self.total_steps(conversations);
-        self.lr * factor(self.schedule, step, warmup_updates(self.warmup_ratio, total), total)
     }
 
     /// Steps of the run.

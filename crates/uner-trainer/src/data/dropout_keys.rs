@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use uner_kernels::attention::PADDING;
 use uner_model::{Dropout, Llama};
 
-use crate::batch::Batch;
+use crate::data::batch::Batch;
 
 /// The number that the keys of a step start from.
 pub fn of_step(seed: u64, step: u64) -> u64 {

@@ -10,9 +10,9 @@ use burn::tensor::{DType, Device, Element, Int, Tensor, TensorData};
 use uner_kernels::AdamWState;
 use uner_kernels::adamw::{Moments, code, rest};
 
+use crate::config::MomentForm;
+use crate::distributed::{Group, Share};
 use crate::error::TrainError;
-use crate::group::{Group, Share};
-use crate::precision::MomentForm;
 
 /// The tensors of a state, by what comes before a parameter's name in files.
 const FIRST: &str = "exp_avg.";

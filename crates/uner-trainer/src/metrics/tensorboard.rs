@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prost::Message;
 
 use crate::error::TrainError;
-use crate::event::{Event, StepMetrics};
+use crate::metrics::event::{Event, StepMetrics};
 
 /// How the file is called, but for the time at which the run began. TensorBoard takes any name with `tfevents` in it.
 const NAME: &str = "events.out.tfevents";
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     /// What TensorBoard's own writer makes of the same records: see `tests/fixtures/tensorboard/make.py`.
-    const FIXTURE: &[u8] = include_bytes!("../../../tests/fixtures/tensorboard/scalars.tfevents");
+    const FIXTURE: &[u8] = include_bytes!("../../../../tests/fixtures/tensorboard/scalars.tfevents");
 
     fn scalar(tag: &str, value: f32) -> Scalar {
         Scalar { tag: tag.to_owned(), simple_value: Some(value) }

@@ -12,12 +12,13 @@ use uner_model::Llama;
 use uner_model::parameters::{map, trained};
 
 use self::saved::{MASTER, master, moment_kinds, on_device, restored, share};
+use crate::config::MomentForm;
 use crate::config::TrainConfig;
+use crate::distributed::Group;
 use crate::error::TrainError;
-use crate::gradients::Gradients;
-use crate::group::Group;
-use crate::precision::{MomentForm, Policy};
-use crate::rank_model::RankModel;
+use crate::step::gradients::Gradients;
+use crate::step::precision::Policy;
+use crate::step::rank_model::RankModel;
 
 /// First and second moment of this rank's share of every parameter, and what it lacks of its f32 value, its master.
 #[derive(Debug, Default)]

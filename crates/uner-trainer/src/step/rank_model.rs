@@ -1,7 +1,7 @@
 //! A model as one rank holds it.
 //!
 //! Usually that is all of it. The blocks of a model that is too large are divided: of each of their parameters a rank holds the
-//! [`Share`](crate::group::Share) that it updates anyway, and no more (`ZeRO` stage 3, Rajbhandari et al. 2020). All ranks gather a
+//! [`Share`](crate::distributed::Share) that it updates anyway, and no more (`ZeRO` stage 3, Rajbhandari et al. 2020). All ranks gather a
 //! block just before it runs, forward and once more on the way back, and sum its gradients to their owners as soon as they are
 //! there. Embedding, final norm and head stay whole.
 
@@ -15,10 +15,10 @@ use uner_model::weights::Source;
 use uner_model::{Block, Llama, LlamaConfig, WeightsError};
 
 use crate::config::TrainConfig;
+use crate::distributed::Group;
 use crate::error::TrainError;
-use crate::gradients::Gradients;
-use crate::group::Group;
-use crate::optimizer::{AdamW, Update};
+use crate::step::gradients::Gradients;
+use crate::step::optimizer::{AdamW, Update};
 
 /// A model as one rank holds it.
 #[derive(Debug)]

@@ -6,14 +6,14 @@
 //! 2020). Gradients are summed to the owner of each share, the owner updates it, and the new values are gathered by all. This
 //! moves as many bytes as summing whole gradients on every rank would. Over a link both run beside what is computed next.
 
-mod meeting;
 #[cfg(feature = "mpi")]
 mod mpi;
-mod share;
+mod rendezvous;
+mod shard;
 
 #[cfg(feature = "mpi")]
 pub use mpi::{Mpi, Session};
-pub use share::{BLOCK, Share};
+pub use shard::{BLOCK, Share};
 pub use uner_kernels::link::{Cut, Link, Pending, nccl};
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::error::TrainError;
-use meeting::Meeting;
+use rendezvous::Meeting;
 
 /// The processes of a run, as one of them sees them.
 pub trait Processes: Send + Sync + std::fmt::Debug {

@@ -5,23 +5,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use uner_model::{Llama, LlamaConfig};
+use uner_model::LlamaConfig;
 
-use crate::best::Standing;
-use crate::checkpoint::{self, Checkpoint, FORMAT_VERSION, RunId, State};
+use crate::checkpoint::{self, FORMAT_VERSION, State};
 use crate::config::TrainConfig;
 use crate::error::TrainError;
-use crate::evaluation::{Callbacks, Evaluated, evaluate};
-use crate::event::Event;
-use crate::group::Group;
-use crate::guards::GuardState;
-use crate::loader::{Loader, StepData};
-use crate::optimizer::AdamW;
-use crate::precision::{self, Policy};
-use crate::rank_model::RankModel;
-use crate::saving::Saves;
-use crate::store::TokenStore;
-use crate::update::{Done, step, tell};
+use crate::state::{Progress, RunId};
+mod evaluation;
+mod profile;
+mod saving;
+mod step;
+
+pub use evaluation::{Callbacks, Interrupted, Scoring};
+pub use profile::{Profile, profile};
+
+use crate::data::loader::{Loader, StepData};
+use crate::data::store::TokenStore;
+use crate::distributed::Group;
+use crate::metrics::event::Event;
+use evaluation::{Evaluated, evaluate};
+use saving::Saves;
+use step::{Done, step, tell};
 use uner_model::Flops;
 
 /// Steps that are packed ahead of the one being trained.
@@ -54,72 +58,13 @@ pub struct Run<'a> {
     pub group: &'a Group,
 }
 
-/// A model on its way: weights, moments, the number of steps done, how good it is so far, and what the guards remember.
-#[derive(Debug)]
-pub struct Progress {
-    /// The run it is of; `None` before its first step.
-    pub run: Option<RunId>,
-    /// The weights.
-    pub model: RankModel,
-    /// The moments.
-    pub optimizer: AdamW,
-    /// Steps done.
-    pub step: u64,
-    /// How good it is so far.
-    pub standing: Standing,
-    /// What the guards remember.
-    pub guard: GuardState,
-}
-
-impl Progress {
-    /// A model that is not trained yet, from weights in f32, stored as its device does where a recipe says nothing.
-    pub fn new(model: Llama, group: &Group) -> Self {
-        let policy = Policy::of(precision::parameters(&model.head().device()));
-        Self::with(model, policy, group)
-    }
-
-    /// A model that is not trained yet, from weights in f32, stored as `policy` says.
-    pub fn with(model: Llama, policy: Policy, group: &Group) -> Self {
-        let (model, optimizer) = AdamW::new(model, policy, group);
-        let model = RankModel::from(model);
-        Self {
-            run: None,
-            model,
-            optimizer,
-            step: 0,
-            standing: Standing::default(),
-            guard: GuardState::default(),
-        }
-    }
-
-    /// With the model's blocks divided among the ranks: see [`RankModel::divide`].
-    #[must_use]
-    pub fn divide(self, config: &LlamaConfig, group: &Group) -> Self {
-        Self { model: self.model.divide(config, group), ..self }
-    }
-
-    /// Whether a run has stopped before its end, with something left to be done when it is resumed.
-    pub fn is_unfinished(&self, run: &Run) -> bool {
-        let is_over = self.step >= run.total_steps() || self.standing.is_exhausted(run.config.best);
-        !is_over || self.standing.cut_short
-    }
-}
-
-impl From<Checkpoint> for Progress {
-    fn from(found: Checkpoint) -> Self {
-        let Checkpoint { model, optimizer, state, .. } = found;
-        Self {
-            run: state.run,
-            model: model.into(),
-            optimizer,
-            step: state.step,
-            standing: state.standing,
-            guard: state.guard,
-        }
-    }
-}
-
 impl Run<'_> {
+    /// Whether a run has stopped before its end, with something left to be done when it is resumed.
+    pub fn is_unfinished(&self, progress: &Progress) -> bool {
+        let is_over = progress.step >= self.total_steps() || progress.standing.is_exhausted(self.config.best);
+        !is_over || progress.standing.cut_short
+    }
+
     /// Steps from start to end.
     pub fn total_steps(&self) -> u64 {
         self.config.total_steps(self.store.len())

@@ -15,12 +15,12 @@ use uner_kernels::{Labels, linear_cross_entropy, seeded, token_losses};
 use uner_model::parameters::take_gradients;
 use uner_model::{Block, Context, Llama, LlamaConfig};
 
-use crate::batch::Batch;
+use crate::data::batch::Batch;
+use crate::data::dropout_keys;
+use crate::distributed::Group;
 use crate::error::TrainError;
-use crate::gradients::{Gradients, Stage};
-use crate::group::Group;
-use crate::noise;
-use crate::rank_model::RankModel;
+use crate::step::gradients::{Gradients, Stage};
+use crate::step::rank_model::RankModel;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
@@ -102,7 +102,7 @@ pub(crate) struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     pub(crate) fn new(model: &RankModel, config: &'a LlamaConfig, batch: &'a Batch) -> Self {
         let device = model.device();
-        let dropout = noise::dropout(model.held(), batch, &device);
+        let dropout = dropout_keys::dropout(model.held(), batch, &device);
         let context = Context { dropout, ..batch.context(config, &device) };
         Self { batch, context, labels: batch.labels(&device) }
     }

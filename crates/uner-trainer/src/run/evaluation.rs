@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use uner_model::Llama;
 
-use crate::best::Measure;
+use super::{Listen, Run};
+use crate::config::Measure;
+use crate::data::loader::in_order;
 use crate::error::TrainError;
-use crate::event::Event;
-use crate::loader::in_order;
-use crate::run::{Listen, Progress, Run};
-use crate::step::loss;
+use crate::metrics::event::Event;
+use crate::state::Progress;
+use crate::step::forward_backward::loss;
 
 /// What the loop asks of the program it runs in. By default, nothing.
 #[derive(Debug, Clone, Copy, Default)]

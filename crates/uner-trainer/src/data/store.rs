@@ -7,8 +7,8 @@ use std::path::Path;
 use memmap2::Mmap;
 use uner_prompt::{PromptError, Tokens, fit, permute_queries};
 
+use crate::data::shuffle::permutation;
 use crate::error::TrainError;
-use crate::order::permutation;
 
 /// The bit of a stored token that says it is trained on.
 const TRAINED: u32 = 1 << 31;

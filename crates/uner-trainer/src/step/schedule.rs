@@ -1,6 +1,12 @@
 //! The learning rate of every update.
 
-use crate::config::Schedule;
+use crate::config::{Schedule, TrainConfig};
+
+/// The learning rate of the step behind `step` of a run over `conversations`.
+pub fn lr_at(config: &TrainConfig, step: u64, conversations: usize) -> f64 {
+    let total = config.total_steps(conversations);
+    config.lr * factor(config.schedule, step, warmup_updates(config.warmup_ratio, total), total)
+}
 
 /// The factor on the peak learning rate at update `update` (from 0) of `total`, after a linear rise over the first
 /// `warmup` updates. Update 0 of a run with warm-up has the rate 0, as in transformers.

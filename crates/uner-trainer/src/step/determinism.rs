@@ -2,27 +2,8 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::gradients::Gradients;
-
-/// A parameter whose gradient was another the second time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
-    /// Its name in checkpoints, or `loss`.
-    pub name: String,
-    /// How many of its numbers differ.
-    pub differing: usize,
-    /// Of so many.
-    pub count: usize,
-    /// The largest difference; NaN where one of two is no number.
-    pub largest: f32,
-}
-
-impl std::fmt::Display for Difference {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, differing, count, largest } = self;
-        write!(out, "`{name}`: {differing} of {count} numbers, by at most {largest:e}")
-    }
-}
+use super::gradients::Gradients;
+use crate::report::Difference;
 
 /// Compares the gradients of two computations, bit by bit, in the order of their names. Reads all of them from the device.
 ///

@@ -1,12 +1,12 @@
 //! Which conversations a step trains on, and how they lie in rows: a pure function of (data, seed, step).
 
-use crate::batch::Batch;
 use crate::config::TrainConfig;
-use crate::group::Group;
-use crate::noise;
-use crate::order::permutation;
-use crate::pack::pack_tokens;
-use crate::store::TokenStore;
+use crate::data::batch::Batch;
+use crate::data::dropout_keys;
+use crate::data::pack::pack_tokens;
+use crate::data::shuffle::permutation;
+use crate::data::store::TokenStore;
+use crate::distributed::Group;
 
 /// Draws the conversations of any step.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,7 @@ impl<'a> Loader<'a> {
     /// its own; packing, micro-batches and devices only lay out what was drawn.
     pub fn step(&self, step: u64) -> StepData {
         let per_epoch = self.config.steps_per_epoch(self.store.len());
-        let noise = Some(noise::of_step(self.seed, step));
+        let noise = Some(dropout_keys::of_step(self.seed, step));
         let (epoch, step) = (step / per_epoch, (step % per_epoch) as usize);
         let order = permutation(self.store.len(), self.seed, epoch, 0);
         let size = self.config.global_batch_size.min(order.len());

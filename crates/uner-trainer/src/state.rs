@@ -1,28 +1,78 @@
-//! Which checkpoint is the best so far, and when a run that gets no better stops.
+//! The state of a run: the model with its optimizer, and how good it is so far.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use uner_model::{Llama, LlamaConfig};
 
-/// `[train.best]`: the best checkpoint is kept beside the newest, and the file `best` names it. A new best is saved at once,
-/// whatever `save_every` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BestConfig {
-    /// What is compared.
-    pub by: Measure,
-    /// Optional: stops the run after so many evaluations in a row that were not better than the best.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patience: Option<u64>,
+use crate::config::{BestConfig, Measure};
+use crate::distributed::Group;
+use crate::step::guards::GuardState;
+use crate::step::optimizer::AdamW;
+use crate::step::precision::{self, Policy};
+use crate::step::rank_model::RankModel;
+
+/// A model on its way: weights, moments, the number of steps done, how good it is so far, and what the guards remember.
+#[derive(Debug)]
+pub struct Progress {
+    /// The run it is of; `None` before its first step.
+    pub run: Option<RunId>,
+    /// The weights.
+    pub model: RankModel,
+    /// The moments.
+    pub optimizer: AdamW,
+    /// Steps done.
+    pub step: u64,
+    /// How good it is so far.
+    pub standing: Standing,
+    /// What the guards remember.
+    pub guard: GuardState,
 }
 
-/// What checkpoints are compared by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Measure {
-    /// The loss of the validation set; less is better.
-    ValidationLoss,
-    /// The score that [`Scoring`](crate::Scoring) gives; more is better.
-    #[serde(rename = "f1")]
-    Score,
+impl Progress {
+    /// A model that is not trained yet, from weights in f32, stored as its device does where a recipe says nothing.
+    pub fn new(model: Llama, group: &Group) -> Self {
+        let policy = Policy::of(precision::parameters(&model.head().device()));
+        Self::with(model, policy, group)
+    }
+
+    /// A model that is not trained yet, from weights in f32, stored as `policy` says.
+    pub fn with(model: Llama, policy: Policy, group: &Group) -> Self {
+        let (model, optimizer) = AdamW::new(model, policy, group);
+        let model = RankModel::from(model);
+        Self {
+            run: None,
+            model,
+            optimizer,
+            step: 0,
+            standing: Standing::default(),
+            guard: GuardState::default(),
+        }
+    }
+
+    /// With the model's blocks divided among the ranks: see [`RankModel::divide`].
+    #[must_use]
+    pub fn divide(self, config: &LlamaConfig, group: &Group) -> Self {
+        Self { model: self.model.divide(config, group), ..self }
+    }
+}
+
+/// Names a run, from its first step to its last, however often it is resumed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunId {
+    /// The folder it began in.
+    pub folder: PathBuf,
+    /// When it began, in seconds since 1970.
+    pub started: u64,
+}
+
+impl RunId {
+    /// The name of a run that begins now.
+    pub(crate) fn new(folder: &Path) -> Self {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self { folder: folder.to_owned(), started }
+    }
 }
 
 /// How good a run is so far. Part of every checkpoint, so that a resumed run goes on comparing where it was.
@@ -68,15 +118,6 @@ impl Standing {
     /// Whether the recipe's patience is at its end.
     pub fn is_exhausted(&self, config: Option<BestConfig>) -> bool {
         config.and_then(|config| config.patience).is_some_and(|patience| self.without_better >= patience)
-    }
-}
-
-impl Measure {
-    fn is_better(self, value: f64, best: f64) -> bool {
-        match self {
-            Self::ValidationLoss => value < best,
-            Self::Score => value > best,
-        }
     }
 }
 

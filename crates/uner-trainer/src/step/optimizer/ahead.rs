@@ -7,9 +7,9 @@ use uner_model::parameters::{Parameter, map, visit};
 
 use super::{AdamW, Update};
 use crate::config::TrainConfig;
+use crate::distributed::{Group, Pending};
 use crate::error::TrainError;
-use crate::gradients::Gradients;
-use crate::group::{Group, Pending};
+use crate::step::gradients::Gradients;
 
 /// Parameters whose new values may be under way at a time, each in memory beside the old one.
 const AHEAD: usize = 2;

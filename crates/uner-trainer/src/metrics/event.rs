@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::guards::GuardReport;
-use crate::stopwatch::Breakdown;
+use crate::metrics::timing::Breakdown;
+use crate::report::GuardReport;
 
 /// What one optimizer step did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,0 +1,10 @@
+//! What one optimizer step is made of: forward and backward block by block, gradients and their sums, guards, `AdamW`.
+
+pub mod determinism;
+pub mod forward_backward;
+pub mod gradients;
+pub mod guards;
+pub mod optimizer;
+pub mod precision;
+pub mod rank_model;
+pub mod schedule;
