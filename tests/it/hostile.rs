@@ -177,4 +177,15 @@ fn normalizers_that_multiply_a_text_are_refused() {
     fs_err::write(&file, json.to_string()).unwrap();
     let error = Tokenizer::from_file(&file).unwrap_err().to_string();
     assert!(error.contains("its normalizer makes a text up to 1e12 times as long"), "{error}");
+    // What it puts before a text counts, too; its special tokens are normalised while it is read.
+    let steps = [
+        serde_json::json!({"type": "Prepend", "prepend": "a".repeat(10_000)}),
+        serde_json::json!({"type": "Sequence", "normalizers": vec![serde_json::json!({"type": "Prepend", "prepend": "ab"}); 60]}),
+    ];
+    for step in steps {
+        json["normalizer"] = step;
+        fs_err::write(&file, json.to_string()).unwrap();
+        let error = Tokenizer::from_file(&file).unwrap_err().to_string();
+        assert!(error.contains("times as long; remove the `Replace` and `Prepend` steps"), "{error}");
+    }
 }

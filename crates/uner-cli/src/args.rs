@@ -1,5 +1,6 @@
 //! The command line. Flags are frozen by a test.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -153,7 +154,7 @@ pub(crate) struct EvalArgs {
     pub(crate) root: Option<PathBuf>,
     /// Only the first N examples of each benchmark
     #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<usize>,
+    pub(crate) limit: Option<NonZeroUsize>,
     /// Folder for `report.md`, `report.json` and `predictions.jsonl` [default: one in `eval` of the model's folder, named after the benchmarks]
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) output: Option<PathBuf>,

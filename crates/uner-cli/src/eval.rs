@@ -1,6 +1,7 @@
 //! Measuring a model on benchmarks: every type of a dataset is asked of every example of it.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,8 @@ const CHUNK: usize = 64;
 
 /// `uner eval`
 pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
-    let benchmarks: Vec<Benchmark> = args.benchmark.iter().map(|name| benchmark(name, args.limit)).collect();
+    let benchmarks: Vec<Benchmark> =
+        args.benchmark.iter().map(|name| benchmark(name, args.limit.map(NonZeroUsize::get))).collect();
     let output = output_folder(args)?;
     let asked = Asked::load(&args.model)?;
     warn_of_training_data(&args.model.model, &benchmarks);

@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// The locked file in the folder; it says which process holds it.
 const FILE: &str = "lock";
@@ -22,6 +22,9 @@ impl RunLock {
     /// When another process has it, which is named, or the file cannot be written.
     pub(crate) fn hold(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
+        if let Ok(found) = fs_err::symlink_metadata(&path) {
+            ensure!(found.is_file(), "`{}` is not a regular file; remove it", path.display());
+        }
         let mut options = fs_err::OpenOptions::new();
         let file = options.create(true).truncate(false).read(true).write(true).open(&path);
         let (mut file, _) =
@@ -48,7 +51,11 @@ impl RunLock {
 /// # Errors
 /// When another process holds its lock, which is named.
 pub(crate) fn refuse_held(folder: &Path) -> Result<()> {
-    let Ok(file) = fs_err::File::open(folder.join(FILE)) else { return Ok(()) };
+    let path = folder.join(FILE);
+    if !path.is_file() {
+        return Ok(());
+    }
+    let Ok(file) = fs_err::File::open(path) else { return Ok(()) };
     match file.file().try_lock() {
         Err(TryLockError::WouldBlock) => bail!("{}", held(folder)),
         _ => Ok(()),

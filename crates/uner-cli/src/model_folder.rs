@@ -11,7 +11,7 @@ use uner_trainer::checkpoint;
 
 use crate::adapter;
 use crate::args::ModelArgs;
-use crate::run_folder::{INFER, TEMPLATE, tokenizer};
+use crate::run_folder::{INFER, TEMPLATE, newest, tokenizer};
 use uner_plan::hub::{self, Accepted};
 
 /// Longest answer where the folder says nothing: what the released evaluation allows.
@@ -33,11 +33,13 @@ impl Asked {
     pub(crate) fn load(args: &ModelArgs) -> Result<Self> {
         let (folder, base) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
         let (config, model) = checkpoint::load_model_onto(&folder, base.as_deref(), &args.device.open()?)?;
-        let mut infer = infer_config(&folder)?;
+        let mut infer = infer_config(&folder, config.max_position_embeddings)?;
         infer.max_new_tokens = args.max_new_tokens.unwrap_or(infer.max_new_tokens);
+        let window = config.max_position_embeddings;
         ensure!(
-            infer.max_new_tokens > 0,
-            "an answer of 0 tokens says nothing; {} is at least 1",
+            (1..window).contains(&infer.max_new_tokens),
+            "an answer of {} tokens: {} must be at least 1, and less than the model was made for, {window} (`max_position_embeddings`)",
+            infer.max_new_tokens,
             if args.max_new_tokens.is_some() {
                 "`--max-new-tokens`".to_owned()
             } else {
@@ -75,9 +77,11 @@ pub(crate) fn resolve(folder: &Path) -> Result<PathBuf> {
             folder.display()
         );
     }
-    let best = checkpoint::best(folder)?;
-    let found = if best.is_some() { best } else { checkpoint::latest(folder)? };
-    Ok(found.unwrap_or_else(|| folder.to_owned()))
+    match checkpoint::best(folder)? {
+        Some(best) => Ok(best),
+        None if checkpoint::all(folder)?.is_empty() => Ok(folder.to_owned()),
+        None => newest(folder),
+    }
 }
 
 /// Refuses a tokenizer with more tokens than the model has rows for, and says where the two do not agree.
@@ -117,10 +121,14 @@ fn template(folder: &Path, named: Option<&str>) -> Result<Template> {
     }
 }
 
-fn infer_config(folder: &Path) -> Result<InferConfig> {
+/// How answers are generated: as the model's files say, or for other models up to what fits their window.
+fn infer_config(folder: &Path, window: usize) -> Result<InferConfig> {
     let file = folder.join(INFER);
     if !file.exists() {
-        return Ok(InferConfig { max_new_tokens: MAX_NEW_TOKENS, batch_size: BATCH_SIZE });
+        return Ok(InferConfig {
+            max_new_tokens: MAX_NEW_TOKENS.min(window.saturating_sub(1)),
+            batch_size: BATCH_SIZE,
+        });
     }
     toml::from_str(&regular::read_to_string(&file)?).with_context(|| format!("`{}`", file.display()))
 }

@@ -63,6 +63,13 @@ pub fn run(args: &ProbeArgs) -> Result<ProbeReport> {
         None => model,
     };
     let case = Case::read(&args.input, config.vocab_size)?;
+    let length = case.input_ids.iter().map(Vec::len).max().unwrap_or(0);
+    let (new, window) = (args.generate.unwrap_or(0), config.max_position_embeddings);
+    ensure!(
+        length.saturating_add(new) <= window,
+        "`{}`: {length} ids and {new} new ones; the model was made for {window} (`max_position_embeddings`)",
+        args.input.display()
+    );
     let batch = case.batch();
     let mut tensors = Tensors::new();
     let sum_loss = forward(&model, &config, &batch, &mut tensors)?;

@@ -16,7 +16,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use uner_data::regular;
 use uner_eval::report::{Outcome, Report};
 use uner_model::LlamaConfig;
 use uner_prompt::Tokenizer;
@@ -41,6 +42,23 @@ const RECIPE: &str = "recipe.toml";
 /// What `Tokenizer::save` may write.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer.model", "tokenizer_config.json"];
 
+/// Refuses to start a run in a folder of something else, whose files it would write over: a model, or a recipe of a user's.
+///
+/// # Errors
+/// Names what is there.
+pub(crate) fn refuse_other_folder(folder: &Path) -> Result<()> {
+    let is_run = folder.join(INFER).exists();
+    let found =
+        ["config.json", "model.safetensors", RECIPE].into_iter().find(|name| folder.join(name).exists());
+    match found {
+        Some(name) if !is_run || name != RECIPE => bail!(
+            "`run.dir` is `{}`, which holds `{name}` and is not the folder of a run; choose another folder by `--set run.dir=…`",
+            folder.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses to start a run where there is one. What was left by one that died before its first checkpoint is written over.
 ///
 /// # Errors
@@ -62,14 +80,20 @@ pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
     }
     let found = PathBuf::from(which);
     if !found.is_dir() {
-        return Err(RecipeError::NothingToResume(found).into());
+        let there: Vec<String> =
+            checkpoint::all(folder)?.iter().map(|path| format!("`{}`", path.display())).collect();
+        ensure!(!there.is_empty(), RecipeError::NothingToResume(found),);
+        bail!("checkpoint `{which}` does not exist; the run has {}", there.join(", "));
+    }
+    if !checkpoint::all(&found)?.is_empty() {
+        return newest(&found);
     }
     checkpoint::verify(&found)?;
     Ok(found)
 }
 
-/// The checkpoint that `latest` names, or, where that is gone or damaged, the newest whole one.
-fn newest(folder: &Path) -> Result<PathBuf> {
+/// The checkpoint that `latest` of a run names, or, where that is gone or damaged, the newest whole one.
+pub(crate) fn newest(folder: &Path) -> Result<PathBuf> {
     let named = checkpoint::latest(folder).and_then(|found| {
         found.as_deref().map_or(Ok(()), checkpoint::verify)?;
         Ok(found)
@@ -86,7 +110,7 @@ fn newest(folder: &Path) -> Result<PathBuf> {
     let whole = all.iter().rev().find(|path| checkpoint::verify(path).is_ok());
     let found =
         whole.with_context(|| format!("{problem}; no checkpoint of `{}` is whole", folder.display()))?;
-    tracing::warn!("{problem}; resuming from `{}`, the newest checkpoint that is whole", found.display());
+    tracing::warn!("{problem}; taking `{}`, the newest checkpoint that is whole", found.display());
     Ok(found.clone())
 }
 
@@ -140,12 +164,19 @@ pub(crate) fn recorded_root(model: &Path) -> Option<PathBuf> {
 /// The recipe beside a model or in the folder of its run, as far as it can be read.
 fn recorded_recipe(model: &Path) -> toml::Table {
     let folders = [Some(model), model.parent()].into_iter().flatten();
-    let text = folders.map(|folder| folder.join(RECIPE)).find_map(|path| fs_err::read_to_string(path).ok());
+    let text = folders.map(|folder| folder.join(RECIPE)).find_map(|path| regular::read_to_string(&path).ok());
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// Refuses to go on with a model of other dimensions than the checkpoint's: they would be written over its own.
 pub(crate) fn check_dimensions(then: &LlamaConfig, now: &LlamaConfig, checkpoint: &Path) -> Result<()> {
+    // Special tokens are those of the tokenizer, and the base of an adapter keeps what its own files say.
+    let now = LlamaConfig {
+        bos_token_id: then.bos_token_id,
+        eos_token_id: then.eos_token_id.clone(),
+        pad_token_id: then.pad_token_id,
+        ..now.clone()
+    };
     let changed = checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?);
     ensure!(
         changed.is_empty(),
@@ -176,7 +207,11 @@ const MAY_CHANGE: [&str; 8] = [
 /// Compares the recorded recipe of a run with the one that it goes on by. Other keys must be set on the command line, where
 /// `is_set` knows of them.
 pub(crate) fn check_recipe(plan: &Plan, is_set: impl Fn(&str) -> bool) -> Result<()> {
-    let Ok(text) = fs_err::read_to_string(plan.recipe.run.dir.join(RECIPE)) else { return Ok(()) };
+    let file = plan.recipe.run.dir.join(RECIPE);
+    if !file.exists() {
+        return Ok(());
+    }
+    let text = regular::read_to_string(&file)?;
     let mut then: toml::Table = text.parse().unwrap_or_default();
     // Records of earlier versions have the paths as they were written.
     rebase(&mut then, &std::env::current_dir()?);

@@ -119,6 +119,7 @@ fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &Ranks, out: &mut dyn Write
     };
     if resumed.is_none() && is_first {
         run_folder::refuse_second_run(folder)?;
+        run_folder::refuse_other_folder(folder)?;
     }
     fs_err::create_dir_all(folder)?;
     let _lock = is_first.then(|| RunLock::hold(folder)).transpose()?;

@@ -3,7 +3,7 @@
 //! (relations, events, notes) are no entities and are left alone, as are hidden files and the copies that programs make.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeSet, HashSet, VecDeque},
     io::{Cursor, Read},
     path::{Path, PathBuf},
 };
@@ -102,7 +102,12 @@ struct BratReader {
 
 fn folder(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     let (mut names, mut left) = (Vec::new(), vec![root.to_owned()]);
+    // Links may lead in circles: every folder is read once.
+    let mut seen = HashSet::new();
     while let Some(folder) = left.pop() {
+        if !seen.insert(fs_err::canonicalize(&folder)?) {
+            continue;
+        }
         for entry in fs_err::read_dir(folder)? {
             let path = entry?.path();
             match path.strip_prefix(root) {

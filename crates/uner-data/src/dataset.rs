@@ -126,6 +126,12 @@ impl Dataset {
             if columns.tags.is_empty() {
                 return invalid("`format.tags` names no column".to_owned());
             }
+            if columns.tags.contains(&columns.token) {
+                return invalid(format!(
+                    "`format.token` and `format.tags` both name column {}",
+                    columns.token
+                ));
+            }
             if columns.separator.is_empty() || (columns.quoted && columns.separator.len() != 1) {
                 return invalid(format!(
                     "`format.separator` is `{}`; it must be `whitespace` or a string, and one character where \

@@ -144,6 +144,8 @@ impl<'de> Deserialize<'de> for Encoding {
         }
         let found =
             [&name, &plain].into_iter().find_map(|label| encoding_rs::Encoding::for_label(label.as_bytes()));
+        // Which reads nothing: an encoding that the standard gave up for safety.
+        let found = found.filter(|found| *found != encoding_rs::REPLACEMENT);
         found.map(Self).ok_or_else(|| {
             D::Error::custom(format!(
                 "unknown encoding `{name}`; expected a name of the WHATWG Encoding Standard such as `utf-8`, `latin1`, \

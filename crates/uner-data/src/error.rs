@@ -50,7 +50,7 @@ pub enum DataError {
         message: String,
     },
     /// A split the dataset does not have.
-    #[error("dataset `{dataset}` has no split `{split}`; it has {known}")]
+    #[error("dataset `{dataset}` has no split `{split}`; it has {}", if known.is_empty() { "none: add `[splits]`" } else { known })]
     UnknownSplit {
         /// The dataset.
         dataset: String,

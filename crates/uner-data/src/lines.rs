@@ -19,6 +19,13 @@ pub(crate) type Input = Box<dyn BufRead + Send>;
 
 /// Opens a file; one whose name ends in `.gz` is decompressed.
 pub(crate) fn open(file: &Path, encoding: Encoding) -> Result<Input, DataError> {
+    if file.extension().is_some_and(|extension| extension == "spacy") {
+        let problem = Problem::Compressed {
+            format: "spaCy (`DocBin`)",
+            advice: "write its documents as JSON: `doc.to_json()` for each",
+        };
+        return Err(DataError::Malformed { file: file.to_owned(), line: 1, record: None, problem });
+    }
     let raw = BufReader::with_capacity(1 << 16, regular::open(file)?);
     let plain: Input = if file.extension().is_some_and(|extension| extension == "gz") {
         Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw)))

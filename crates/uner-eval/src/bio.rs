@@ -84,13 +84,17 @@ struct Counts {
 /// A line that is not such an object, tags of no scheme or of two, and gold and predicted tags of different number, each
 /// with file and line.
 pub fn score_bio(path: &Path) -> Result<BioReport, EvalError> {
-    let mut counts = Counts::default();
+    let (mut counts, mut is_empty) = (Counts::default(), true);
     for line in lines::read(path, "`{\"gold\": [tag, …], \"pred\": [tag, …]}`")? {
         let (place, line) = line?;
+        is_empty = false;
         match counts.join_scheme(&line).and_then(|()| read_tags(&line)) {
             Ok((gold, predicted)) => counts.add(&gold, &predicted),
             Err(problem) => return Err(place.error(problem)),
         }
+    }
+    if is_empty {
+        return Err(EvalError::Empty(path.to_owned()));
     }
     Ok(counts.report())
 }

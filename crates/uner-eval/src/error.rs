@@ -10,6 +10,9 @@ pub enum EvalError {
     /// A file could not be read; the message names it.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// Nothing to score.
+    #[error("`{}` holds nothing to score", .0.display())]
+    Empty(PathBuf),
     /// A line is not what is expected.
     #[error("`{}`:{line}: {}", path.display(), visible(problem))]
     Line {

@@ -67,7 +67,13 @@ pub(crate) fn with_tensors(
             if is_float(weight.dtype()) && !are_finite(&to_f32(&weight)) {
                 weights.note_not_finite(&name);
             }
-            tensors.push((name, Exported { weight, factors: own, dtype }));
+            let exported = Exported { weight, factors: own, dtype };
+            if exported.factors.is_some() && !are_finite(&exported.values()) {
+                weights.note(format!(
+                    "`{name}` with its adapter is not finite: the factors or the scale are too large"
+                ));
+            }
+            tensors.push((name, exported));
         }
     }
     let path = export.model.to_owned();
@@ -196,6 +202,15 @@ pub(crate) struct Exported<'a> {
 }
 
 impl Exported<'_> {
+    /// The weight with its adapter.
+    fn values(&self) -> Vec<f32> {
+        let mut values = to_f32(&self.weight);
+        if let Some(factors) = &self.factors {
+            values.iter_mut().zip(factors.product()).for_each(|(value, change)| *value += change);
+        }
+        values
+    }
+
     /// The same in another element type.
     pub(crate) fn stored_as(self, dtype: Dtype) -> Self {
         Self { dtype, ..self }
@@ -215,11 +230,7 @@ impl View for Exported<'_> {
         if self.factors.is_none() && self.weight.dtype() == self.dtype {
             return Cow::Borrowed(self.weight.data());
         }
-        let mut values = to_f32(&self.weight);
-        if let Some(factors) = &self.factors {
-            values.iter_mut().zip(factors.product()).for_each(|(value, change)| *value += change);
-        }
-        Cow::Owned(stored(&values, self.dtype))
+        Cow::Owned(stored(&self.values(), self.dtype))
     }
 
     fn data_len(&self) -> usize {

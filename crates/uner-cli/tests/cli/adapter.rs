@@ -159,3 +159,75 @@ fn what_makes_no_sense_is_refused() {
     let weights = format!("model.weights={ADAPTER}");
     train(&desk, &["run.dir=third", &weights], &[]).fails(2, &["holds an adapter", "uner export --merge"]);
 }
+
+/// The special tokens of a base's own files are nothing that a resumed adapter could change.
+#[test]
+fn an_adapter_is_resumed_whatever_special_tokens_its_base_names() {
+    let desk = with_base();
+    desk.uner(&["export", "--model", "run", "--output", "base"]).succeeds();
+    fs_err::remove_file(desk.path("base/SHA256SUMS")).unwrap();
+    let config: Value = serde_json::from_str(&desk.read("base/config.json")).unwrap();
+    let sets = ["eval.benchmarks=[]", "model.weights=base", "model.tokenizer=base/tokenizer.json"];
+    for (name, value) in [
+        ("pad_token_id", Value::Null),
+        ("bos_token_id", Value::Null),
+        ("eos_token_id", serde_json::json!([2, 5])),
+        ("eos_token_id", 7.into()),
+    ] {
+        let mut changed = config.clone();
+        changed[name] = value.clone();
+        desk.write("base/config.json", &changed.to_string());
+        let _ = fs_err::remove_dir_all(desk.path("adapted"));
+        train(&desk, &sets, &[]).succeeds();
+        fs_err::remove_dir_all(desk.path(ADAPTER)).unwrap();
+        let resumed = train(&desk, &sets, &["--resume"]);
+        assert!(
+            resumed.succeeds().stderr.contains("resuming after step 2"),
+            "{name} {value}: {}",
+            resumed.stderr
+        );
+    }
+    let mut outside = config.clone();
+    outside["eos_token_id"] = serde_json::json!([2, 99999]);
+    desk.write("base/config.json", &outside.to_string());
+    predict(&desk, &["base"])
+        .fails(1, &["`eos_token_id` 99999 is outside the embedding, which has 512 rows"]);
+}
+
+/// The base of an adapter is found beside it when all of a project is moved.
+#[test]
+fn an_adapter_finds_its_base_in_a_moved_project() {
+    let desk = with_base();
+    train(&desk, &["eval.benchmarks=[]"], &[]).succeeds();
+    let expected = predict(&desk, &["adapted"]).succeeds().stdout.clone();
+    fs_err::create_dir_all(desk.path("new/place")).unwrap();
+    for name in ["run", "adapted"] {
+        fs_err::rename(desk.path(name), desk.path(&format!("new/place/{name}"))).unwrap();
+    }
+    assert_eq!(predict(&desk, &["new/place/adapted"]).succeeds().stdout, expected);
+    // A model at that place that is another one is not taken for it.
+    let weights = desk.path(&format!("new/place/{BASE}/model.safetensors"));
+    let mut bytes = fs_err::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes.truncate(last - 3);
+    fs_err::write(&weights, bytes).unwrap();
+    predict(&desk, &["new/place/adapted"]).fails(1, &["there is no such folder", "`--base`"]);
+}
+
+#[test]
+fn a_merged_weight_that_overflows_is_not_written() {
+    let desk = with_base();
+    train(&desk, &["eval.benchmarks=[]"], &[]).succeeds();
+    desk.uner(&["export", "--model", "adapted", "--output", "adapter"]).succeeds();
+    let factors = desk.path("adapter/adapter_model.safetensors");
+    let mut bytes = fs_err::read(&factors).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for value in bytes[header..].chunks_exact_mut(4) {
+        value.copy_from_slice(&1e30_f32.to_le_bytes());
+    }
+    fs_err::write(&factors, bytes).unwrap();
+    fs_err::remove_file(desk.path("adapter/SHA256SUMS")).unwrap();
+    desk.uner(&["export", "--model", "adapter", "--merge", "--output", "merged"])
+        .fails(1, &["model.layers.0.", "with its adapter is not finite"]);
+    assert!(!exists(&desk, "merged"));
+}

@@ -107,8 +107,8 @@ fn a_flipped_bit_in_any_file_is_found_and_the_run_goes_on_from_the_checkpoint_be
     assert_eq!(files.len(), 9, "{files:?}");
     for (file, place) in files.iter().zip(1..) {
         flip(file, place);
-        desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"])
-            .fails(1, &["use an earlier one"]);
+        let asked = desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"]);
+        assert_goes_on_from_the_second(asked.succeeds(), file.to_str().unwrap());
         desk.uner(&[&RESUME[..], &["run/step-000004"]].concat()).fails(1, &["run/step-000004"]);
         desk.uner(&["verify", "run"]).fails(1, &["run/step-000004", "1 of 2 checkpoints"]);
         let resumed = desk.uner(&RESUME);
@@ -119,7 +119,7 @@ fn a_flipped_bit_in_any_file_is_found_and_the_run_goes_on_from_the_checkpoint_be
 }
 
 fn assert_goes_on_from_the_second(outcome: &crate::Outcome, what: &str) {
-    let said = "resuming from `run/step-000002`, the newest checkpoint that is whole";
+    let said = "taking `run/step-000002`, the newest checkpoint that is whole";
     assert!(outcome.stderr.contains(said), "{what}: {}", outcome.stderr);
 }
 
@@ -185,4 +185,83 @@ fn the_best_checkpoint_is_kept_named_measured_and_asked() {
     // The run's folder stands for its best checkpoint: the other may be gone.
     fs_err::remove_dir_all(desk.path("run/step-000006")).unwrap();
     desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"]).succeeds();
+}
+
+/// Commands that take a run take its newest whole checkpoint, as resuming does.
+#[test]
+fn a_run_is_asked_by_its_newest_whole_checkpoint() {
+    let desk = half_done();
+    let ask = || desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"]);
+    fs_err::remove_file(desk.path("run/latest")).unwrap();
+    let asked = ask();
+    assert!(
+        asked.succeeds().stderr.contains("`latest` is missing") || asked.stderr.contains("latest"),
+        "{}",
+        asked.stderr
+    );
+    let names = desk.names();
+    let newest = names.iter().filter(|name| name.starts_with("step-")).max().unwrap().clone();
+    desk.uner(&["train", "--recipe", "tiny", "--resume", "run/step-999999"])
+        .fails(1, &["checkpoint `run/step-999999` does not exist; the run has", &format!("`run/{newest}`")]);
+    desk.write("run/latest", "step-000777");
+    ask().succeeds();
+}
+
+/// Only regular files are read and written in a run's folder.
+#[test]
+fn odd_files_in_the_folder_of_a_run_are_refused_by_name() {
+    let desk = half_done();
+    let resume = || desk.uner(&["train", "--recipe", "tiny", "--resume"]);
+    for name in ["metrics.jsonl", "recipe.toml", "lock"] {
+        let path = desk.path(&format!("run/{name}"));
+        let kept = fs_err::read(&path).unwrap_or_default();
+        let _ = fs_err::remove_file(&path);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        resume().fails(1, &[&format!("run/{name}` is not a regular file")]);
+        fs_err::remove_file(&path).unwrap();
+        fs_err::write(&path, kept).unwrap();
+    }
+    desk.write("precious", "words");
+    fs_err::remove_file(desk.path("run/lock")).unwrap();
+    std::os::unix::fs::symlink(desk.path("precious"), desk.path("run/lock")).unwrap();
+    resume().fails(1, &["run/lock` is not a regular file"]);
+    assert_eq!(desk.read("precious"), "words");
+}
+
+/// A run is not begun in a folder of something else.
+#[test]
+fn a_run_writes_over_no_recipe_and_no_model() {
+    let desk = Desk::new();
+    desk.write("recipe.toml", &crate::RECIPE.replace("dir = \"run\"", "dir = \".\""));
+    let before = desk.read("recipe.toml");
+    desk.uner(&["train", "--recipe", "./recipe.toml"])
+        .fails(1, &["holds `recipe.toml` and is not the folder of a run"]);
+    assert_eq!(desk.read("recipe.toml"), before);
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    desk.uner(&["export", "--model", "run", "--output", "model"]).succeeds();
+    desk.train(&["run.dir=model"]).fails(1, &["holds `config.json`", "choose another folder"]);
+}
+
+#[test]
+fn probing_stays_inside_the_model_s_window() {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    desk.write("case.json", r#"{"input_ids": [[1, 2]]}"#);
+    let probe = |count: &str| {
+        desk.uner(&[
+            "probe",
+            "--model",
+            "run",
+            "--input",
+            "case.json",
+            "--output",
+            "x.safetensors",
+            "--generate",
+            count,
+        ])
+    };
+    probe("3").succeeds();
+    for count in ["511", "99999999999", "18446744073709551615"] {
+        probe(count).fails(1, &["2 ids and", count, "was made for 512"]);
+    }
 }

@@ -395,3 +395,28 @@ proptest! {
         }
     }
 }
+
+/// Links that lead back to a folder above.
+#[test]
+fn every_folder_of_brat_is_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    fs_err::create_dir(folder.path().join("a")).unwrap();
+    fs_err::write(folder.path().join("a/x.txt"), "Bo").unwrap();
+    fs_err::write(folder.path().join("a/x.ann"), "T1\tPER 0 2\tBo\n").unwrap();
+    for name in ["a/loop", "a/again", "b"] {
+        std::os::unix::fs::symlink(folder.path(), folder.path().join(name)).unwrap();
+    }
+    let text = "name = \"own\"\ntypes = { PER = \"person\" }\nformat = { kind = \"brat\" }\nsplits = { train = \".\" }";
+    let dataset = Dataset::from_toml(text, "own").unwrap();
+    assert_eq!(validate(&dataset, "train", folder.path()).unwrap().num_examples, 1);
+}
+
+#[test]
+fn a_docbin_is_no_text() {
+    let folder = tempfile::tempdir().unwrap();
+    fs_err::write(folder.path().join("x.spacy"), b"x\x9c\xff").unwrap();
+    let text = "name = \"own\"\nformat = { kind = \"spacy\" }\nsplits = { train = \"x.spacy\" }";
+    let dataset = Dataset::from_toml(text, "own").unwrap();
+    let error = validate(&dataset, "train", folder.path()).unwrap().problems[0].to_string();
+    assert!(error.contains("`doc.to_json()`"), "{error}");
+}

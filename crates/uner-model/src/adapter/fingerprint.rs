@@ -1,6 +1,6 @@
 //! The model that an adapter belongs to. Its weights are not copied; they are named, and recognised by a fingerprint.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -130,8 +130,25 @@ pub fn base_of(folder: &Path) -> Result<Option<PathBuf>, WeightsError> {
     }
     let base = PathBuf::from(peft::read(folder)?.base_model_name_or_path);
     if base.is_dir() {
-        Ok(Some(base))
-    } else {
-        Err(WeightsError::NoBase { adapter: folder.to_owned(), base })
+        return Ok(Some(base));
     }
+    let found = moved(&base, folder)?;
+    found.map(Some).ok_or_else(|| WeightsError::NoBase { adapter: folder.to_owned(), base })
+}
+
+/// The base of an adapter that was moved together with it: at the end of the old path from one of the folders above the adapter, and
+/// recognised by its fingerprint.
+fn moved(base: &Path, adapter: &Path) -> Result<Option<PathBuf>, WeightsError> {
+    if BaseFile::read(adapter)?.is_none() {
+        return Ok(None);
+    }
+    let adapter_folder = std::path::absolute(adapter)?;
+    let names: Vec<_> =
+        base.components().filter(|component| matches!(component, Component::Normal(_))).collect();
+    let ends = (1..names.len()).map(|skipped| names[skipped..].iter().collect::<PathBuf>());
+    let places = ends.flat_map(|end| {
+        adapter_folder.ancestors().skip(1).map(move |above| above.join(&end)).collect::<Vec<_>>()
+    });
+    let mut places = places.filter(|place| place.join("config.json").is_file());
+    Ok(places.find(|place| Base::of(place).is_ok_and(|base| base.check(adapter).is_ok())))
 }

@@ -108,8 +108,11 @@ impl AdapterConfig {
         if *rank == 0 {
             return Err("`model.adapter.rank` is 0; it must be at least 1".to_owned());
         }
-        if !(*alpha > 0.0 && alpha.is_finite()) {
-            return Err(format!("`model.adapter.alpha` is {alpha}; it must be a positive number"));
+        if !(*alpha > 0.0 && *alpha <= peft::LARGEST_ALPHA) {
+            return Err(format!(
+                "`model.adapter.alpha` is {alpha:?}; it must be a positive number, at most {:e}",
+                peft::LARGEST_ALPHA
+            ));
         }
         if !(0.0..1.0).contains(dropout) {
             return Err(format!("`model.adapter.dropout` is {dropout}; it must be at least 0 and below 1"));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
+use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::Adapter;
@@ -40,7 +41,7 @@ const KEYS_THAT_DO_NOT_MATTER: [&str; 19] = [
     "velora_config",
 ];
 /// Many times that of any adapter.
-const LARGEST_ALPHA: f64 = 1e6;
+pub(super) const LARGEST_ALPHA: f64 = 1e6;
 
 /// Starts of the factors that leave the base as it is. Those that take something away from it (`PiSSA`, `OLoRA`, `CorDA`, `LoftQ`,
 /// LoRA-GA) make factors for another base than the one that the adapter names.
@@ -54,7 +55,7 @@ pub(crate) struct PeftConfig {
     lora_alpha: f64,
     pub(super) lora_dropout: f64,
     use_rslora: bool,
-    /// Which layers have factors: names, or a pattern, which says nothing here.
+    /// Which layers have factors: names, or a pattern.
     target_modules: Value,
     exclude_modules: Value,
     layers_to_transform: Value,
@@ -121,6 +122,13 @@ impl PeftConfig {
         };
         let is = |module: &str, name: &String| module == name || module.ends_with(&format!(".{name}"));
         let (targets, excluded) = (names(&self.target_modules), names(&self.exclude_modules));
+        // As PEFT reads a text: a pattern that has to fit the whole name. One that this crate does not read says nothing.
+        let pattern = self.target_modules.as_str().filter(|text| *text != "all-linear");
+        let pattern = pattern.and_then(|text| Regex::new(&format!("^(?:{text})$")).ok());
+        let fits = |module: &str| {
+            let name = module.strip_prefix(super::PREFIX).unwrap_or(module);
+            pattern.as_ref().is_none_or(|pattern| pattern.is_match(name))
+        };
         let layers: Vec<u64> = match &self.layers_to_transform {
             Value::Array(list) => list.iter().filter_map(Value::as_u64).collect(),
             layer => layer.as_u64().into_iter().collect(),
@@ -132,7 +140,8 @@ impl PeftConfig {
         for module in &modules {
             let layer =
                 module.split_once(".layers.").and_then(|(_, rest)| rest.split('.').next()?.parse().ok());
-            let key = if !targets.is_empty() && !targets.iter().any(|name| is(module, name)) {
+            let is_target = targets.is_empty() || targets.iter().any(|name| is(module, name));
+            let key = if !is_target || !fits(module) {
                 "target_modules"
             } else if excluded.iter().any(|name| is(module, name)) {
                 "exclude_modules"

@@ -95,6 +95,7 @@ impl LlamaConfig {
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", self.num_key_value_heads),
             ("vocab_size", self.vocab_size),
+            ("max_position_embeddings", self.max_position_embeddings),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("`{name}` is 0"));
@@ -109,8 +110,19 @@ impl LlamaConfig {
         if !(self.rope_theta > 0.0 && self.rope_theta.is_finite()) {
             return Err(format!("`rope_theta` {} is not a positive number", self.rope_theta));
         }
-        if !(self.rms_norm_eps >= 0.0 && self.rms_norm_eps.is_finite()) {
-            return Err(format!("`rms_norm_eps` {} is negative or not a number", self.rms_norm_eps));
+        if !(self.rms_norm_eps >= 0.0 && (self.rms_norm_eps as f32).is_finite()) {
+            return Err(format!(
+                "`rms_norm_eps` {:e} is negative, or not a number of 32 bits",
+                self.rms_norm_eps
+            ));
+        }
+        let ends = self.eos_token_id.iter().map(|id| ("eos_token_id", *id));
+        let mut special = ends.chain(self.bos_token_id.map(|id| ("bos_token_id", id)));
+        if let Some((name, id)) = special.find(|(_, id)| *id as usize >= self.vocab_size) {
+            return Err(format!(
+                "`{name}` {id} is outside the embedding, which has {} rows (`vocab_size`)",
+                self.vocab_size
+            ));
         }
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return Err(format!(

@@ -26,6 +26,9 @@ pub enum WeightsError {
         /// What the parser says.
         problem: String,
     },
+    /// A file that is still to be fetched.
+    #[error("`{0}` is a pointer of Git LFS, not the file itself; fetch that: `git lfs pull`")]
+    Pointer(PathBuf),
     /// A file that the folder names lies somewhere else.
     #[error(
         "`{folder}` names the file `{name}`, which is not inside the folder: it is not read; copy it there if you trust it"
@@ -71,7 +74,8 @@ pub enum WeightsError {
     },
     /// The model that an adapter belongs to is not where the adapter says.
     #[error(
-        "the adapter in `{adapter}` belongs to the model `{base}`, and there is no such folder; name the folder with `--base`"
+        "the adapter in `{adapter}` belongs to the model {}, and there is no such folder; name the folder with `--base`",
+        if base.as_os_str().is_empty() { "that it does not name".to_owned() } else { format!("`{}`", base.display()) }
     )]
     NoBase {
         /// The adapter's folder.

@@ -118,6 +118,9 @@ pub(crate) fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
     // beyond what any reader can guard.
     #[expect(unsafe_code, reason = "a 27 GB checkpoint is not read into memory twice")]
     let map = unsafe { Mmap::map(file.file())? };
+    if map.starts_with(b"version https://git-lfs") {
+        return Err(WeightsError::Pointer(path));
+    }
     Ok((path, map))
 }
 

@@ -32,6 +32,10 @@ fn described(benchmark: &Benchmark) -> String {
 /// Refuses `[eval.during]` and `[train.best]` that do not fit together, or the data.
 pub(super) fn check(recipe: &Recipe) -> Result<(), RecipeError> {
     let contradiction = |problem: &str| Err(RecipeError::Contradiction(problem.to_owned()));
+    let during = recipe.eval.during.iter().flat_map(|during| &during.benchmarks);
+    if recipe.eval.benchmarks.iter().chain(during).any(|benchmark| benchmark.limit == Some(0)) {
+        return contradiction("the `limit` of a benchmark is 0; it must be at least 1, or leave it out");
+    }
     if let Some(during) = &recipe.eval.during {
         if during.every == 0 {
             return contradiction(

@@ -65,7 +65,10 @@ impl Plan {
     /// Names the key at fault.
     pub fn resolve(recipe: Recipe) -> Result<Self, RecipeError> {
         check_values(&recipe)?;
-        recipe.train.check().map_err(|error| RecipeError::Contradiction(error.to_string()))?;
+        let problems: Vec<String> = recipe.train.problems().iter().map(ToString::to_string).collect();
+        if !problems.is_empty() {
+            return Err(RecipeError::Contradiction(problems.join("\n       ")));
+        }
         let template = Template::load(&recipe.prompt.template).map_err(|error| RecipeError::Names {
             key: "prompt.template",
             value: recipe.prompt.template.clone(),

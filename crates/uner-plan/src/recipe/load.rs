@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_path_to_error::Segment;
 use toml::{Table, Value};
-use uner_data::did_you_mean;
+use uner_data::{did_you_mean, nearest};
 
 use super::locate::{line_at, line_of};
 use super::overrides::Reading;
@@ -142,33 +142,53 @@ fn unwritten(complete: &Table, written: &Table, section: &str, found: &mut Vec<S
 /// Problems that are looked for: the recipe is read once for each.
 const MOST_PROBLEMS: usize = 20;
 
-/// Makes a table one that lacks this problem, to find the others: an unknown key goes, a missing one gets the value that a complete
-/// recipe has. `None` where that does not help.
+/// Makes a table one that lacks this problem, to find the others: an unknown key goes, or is named as it was meant, and one that is
+/// missing or wrong gets the value that it has in a built-in recipe. `None` where that does not help.
 fn repair(table: &mut Table, path: &serde_path_to_error::Path, message: &str) -> Option<()> {
-    let name = message.split('`').nth(1)?;
-    let is_key = |segment: &Segment| matches!(segment, Segment::Map { .. });
-    let keys = path.iter().take_while(|segment| is_key(segment)).map(ToString::to_string);
-    let mut keys: Vec<String> = keys.collect();
-    if keys.last().is_some_and(|last| last == name) {
-        keys.pop();
+    let mut steps: Vec<&Segment> = path.iter().collect();
+    let (is_unknown, is_missing) =
+        (message.starts_with("unknown field"), message.starts_with("missing field"));
+    let name = if is_unknown || is_missing {
+        let name = message.split('`').nth(1)?;
+        steps.pop_if(|last| matches!(last, Segment::Map { key } if key == name));
+        name
+    } else {
+        let Segment::Map { key } = steps.pop()? else { return None };
+        key
+    };
+    let place = follow(table, &steps)?;
+    let value = place.remove(name);
+    if is_unknown {
+        // A slip is not missing as well.
+        let meant = nearest(name, message.split('`').skip(3).step_by(2));
+        place.extend(meant.zip(value).map(|(meant, value)| (meant.to_owned(), value)));
+    } else {
+        let good = builtin::recipe_names().into_iter().find_map(|recipe| {
+            let mut complete: Table = builtin::recipe(recipe)?.parse().ok()?;
+            follow(&mut complete, &steps)?.remove(name)
+        });
+        if is_missing && good.is_none() {
+            return None;
+        }
+        place.extend(good.map(|good| (name.to_owned(), good)));
     }
-    let mut place = table;
-    for key in &keys {
-        place = place.get_mut(key)?.as_table_mut()?;
-    }
-    if message.starts_with("unknown field") {
-        return place.remove(name).map(drop);
-    }
-    if !message.starts_with("missing field") {
-        return None;
-    }
-    let complete: Table = builtin::recipe("quickstart")?.parse().ok()?;
-    let mut found = &complete;
-    for key in &keys {
-        found = found.get(key)?.as_table()?;
-    }
-    place.insert(name.to_owned(), found.get(name)?.clone());
     Some(())
+}
+
+/// The table that steps into another lead to. Where a list is too short for its step, its last element is taken.
+fn follow<'a>(mut table: &'a mut Table, steps: &[&Segment]) -> Option<&'a mut Table> {
+    let mut steps = steps.iter();
+    while let Some(step) = steps.next() {
+        let Segment::Map { key } = step else { return None };
+        let mut value = table.get_mut(key)?;
+        while let Value::Array(list) = value {
+            let Some(Segment::Seq { index }) = steps.next() else { return None };
+            let last = list.len().checked_sub(1)?;
+            value = &mut list[(*index).min(last)];
+        }
+        table = value.as_table_mut()?;
+    }
+    Some(table)
 }
 
 /// One error of several.
@@ -249,7 +269,8 @@ fn explain(path: &str, message: &str) -> String {
         return format!("`{path}` is `{name}`{hint}; it must be one of {known_list}");
     }
     let message = ["f64", "usize", "u64", "u32"].iter().fold(message.to_owned(), |message, number| {
-        let words = if *number == "f64" { "a number" } else { "a whole number from 0" };
+        let words =
+            if *number == "f64" { "a number" } else { "a whole number from 0 to 9223372036854775807" };
         message.replace(&format!("expected {number}"), &format!("expected {words}"))
     });
     format!("`{path}`: {message}")

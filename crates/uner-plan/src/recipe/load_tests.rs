@@ -68,7 +68,7 @@ fn a_wrong_type_shows_the_value_and_what_is_expected() {
     assert_eq!(
         message(&source),
         format!(
-            "recipes/quickstart.toml:{line}: `run.seed`: invalid type: floating point `1.5`, expected a whole number from 0"
+            "recipes/quickstart.toml:{line}: `run.seed`: invalid type: floating point `1.5`, expected a whole number from 0 to 9223372036854775807"
         )
     );
 }
@@ -117,6 +117,33 @@ fn ten_lines_are_a_recipe_and_the_other_keys_are_told() {
 }
 
 #[test]
+fn all_that_is_wrong_is_named_at_once() {
+    let text = "[run]\n[model]\nweights = 3\n[[data.train]]\n[[data.train]]\ndataset = \"demo\"\n[[data.validation]]\n[train]\nlr = \"x\"\n\
+                epochs = \"y\"\nschedule = \"zz\"\n[train.guards]\n[train.best]\n[eval.during]\n[[eval.benchmarks]]\n";
+    let message =
+        message(&Source { origin: "mine.toml".to_owned(), text: text.to_owned(), folder: PathBuf::new() });
+    for part in [
+        "`run.dir` is missing",
+        "`model.weights`: invalid type",
+        "`data.train[0].dataset` is missing",
+        "`data.train[0].split` is missing",
+        "`data.train[1].split` is missing",
+        "`data.validation[0].dataset` is missing",
+        "`train.lr`: invalid type",
+        "`train.epochs`: invalid type",
+        "`train.schedule` is `zz`",
+        "`train.guards.non_finite` is missing",
+        "`train.guards.spike_window` is missing",
+        "`train.best.by` is missing",
+        "`eval.during.every` is missing",
+        "`eval.benchmarks[0].dataset` is missing",
+        "`eval.benchmarks[0].split` is missing",
+    ] {
+        assert!(message.contains(part), "`{part}` is not in {message}");
+    }
+}
+
+#[test]
 fn paths_of_overrides_are_relative_to_the_current_folder() {
     let source = Source { folder: "/project".into(), ..quickstart() };
     let recipe = parse(&source, &["run.dir=x".parse().unwrap()]).unwrap();
@@ -128,7 +155,9 @@ fn all_missing_and_unknown_keys_are_named_at_once() {
     let text = "[run]\ndir = \"x\"\nsed = 1\n[models]\n[train]\nlr = 1e-3\n";
     let message =
         message(&Source { origin: "mine.toml".to_owned(), text: text.to_owned(), folder: PathBuf::new() });
-    for part in ["`run.sed`", "did you mean `seed`", "`models`", "`data` is missing", "`model` is missing"] {
+    for part in
+        ["`run.sed`", "did you mean `seed`", "`models`", "`data` is missing", "`model.weights` is missing"]
+    {
         assert!(message.contains(part), "`{part}` is not in {message}");
     }
     assert!(

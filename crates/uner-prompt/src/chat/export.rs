@@ -23,7 +23,11 @@ impl Template {
     /// The tokenizer fails.
     pub fn as_chat_template(&self, tokenizer: &Tokenizer) -> Result<Option<String>, PromptError> {
         if let Some(own) = self.chat_template.as_ref().map(ChatTemplate::source) {
-            return Ok(Some(own.to_owned()));
+            // The model was trained without a date of today: other programs are not to write one either.
+            let undated = own
+                .replace("strftime_now is not defined", "true")
+                .replace("strftime_now is defined", "false");
+            return Ok(Some(undated));
         }
         let names: Vec<String> = vec!["person".to_owned()];
         let conversation = ner::prompt("Zoë met 3 friends.", &ner::list_types(&names), self, None);

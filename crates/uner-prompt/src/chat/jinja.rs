@@ -2,6 +2,7 @@
 //! strings, `raise_exception`. The date is not known, so that a prompt is the same tomorrow.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::ser::Formatter;
 
 use crate::conversation::{Message, Role};
 
@@ -109,11 +111,32 @@ fn compile(source: String) -> Result<Environment<'static>, String> {
     });
     // Without `indent`, which would write as many blanks as it says.
     environment.add_filter("tojson", |value: Value, _: minijinja::value::Kwargs| {
-        serde_json::to_string(&value)
-            .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+        let mut json = Vec::new();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut json, AsPython);
+        value
+            .serialize(&mut serializer)
+            .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+        Ok::<_, Error>(String::from_utf8(json).expect("JSON is UTF-8"))
     });
     environment.add_template_owned(NAME, source).map_err(|error| problem(&error))?;
     Ok(environment)
+}
+
+/// JSON with the blanks that Python's `json.dumps` writes.
+struct AsPython;
+
+impl Formatter for AsPython {
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { out.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { out.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
+    }
 }
 
 /// Runs `work` on a thread with a large stack. A thread cannot be stopped: one that takes too long ends with the program.

@@ -177,17 +177,24 @@ impl<'a> Chat<'a> {
     ) -> Result<Exchange<'t>, PromptError> {
         let Some(turn) = text.strip_prefix(prompt) else { return Err(self.refused(MOVED)) };
         let answer = answer.text.trim();
-        let Some(behind) = turn.find(answer).map(|start| start + answer.len()) else {
+        let changed = || {
             let shown: String = literals.restore(answer).chars().take(40).collect();
-            return Err(self.refused(&format!(
-                "the chat template changes the assistant's message, which starts with `{shown}`"
-            )));
+            PromptError::Chat(format!(
+                "the chat template changes the assistant's message, which starts with `{shown}`; {ANOTHER}"
+            ))
+        };
+        let Some(behind) = turn.find(answer).map(|start| start + answer.len()) else {
+            return Err(changed());
         };
         let Some((start, length)) = self.tokenizer.find_special(&turn[behind..]) else {
-            return Err(self.refused(
-                "the chat template ends the assistant's turn with no special token, so that nothing would end an answer",
-            ));
+            return Err(PromptError::Chat(format!(
+                "the chat template ends the assistant's turn with no special token, so that nothing would end an answer; {ANOTHER}"
+            )));
         };
+        // What the template writes of its own would be trained as part of the answer.
+        if !turn[behind..behind + start].trim().is_empty() {
+            return Err(changed());
+        }
         Ok(Exchange { text, prompt: prompt.len(), end: prompt.len() + behind + start + length })
     }
 

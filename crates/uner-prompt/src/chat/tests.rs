@@ -159,6 +159,8 @@ fn templates_that_cannot_be_trained_by_are_refused() {
     assert!(long.contains(&start), "{long}");
     let endless = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
     assert!(refused(endless).contains("no special token"), "{}", refused(endless));
+    let twice = "{% for m in messages %}{{ m.content }}|{{ m.content }}<|im_end|>{% endfor %}";
+    assert!(refused(twice).contains("changes the assistant's message"), "{}", refused(twice));
     let raising = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}";
     assert!(
         refused(raising).contains("no system role (line 1); take another template, such as `zero-shot`; where it is the system message"),
@@ -221,6 +223,23 @@ fn our_wording_is_exported_as_a_chat_template() {
     assert_eq!(template(CHATML).as_chat_template(&tokenizer).unwrap().as_deref(), Some(CHATML));
     let zero_shot = Template::load("zero-shot").unwrap();
     assert_eq!(zero_shot.as_chat_template(&tokenizer).unwrap(), Some(zero_shot.jinja("")));
+}
+
+/// As transformers renders them: JSON as Python writes it; and without a date of today, also where it is exported.
+#[test]
+fn templates_render_as_they_do_elsewhere() {
+    let special = [String::new(), String::new()];
+    let json =
+        ChatTemplate::new("{{ {'text': messages[0].content, 'list': [1, 2.5, true]} | tojson }}".to_owned())
+            .unwrap();
+    assert_eq!(
+        rendered(&json, "", &[Message::user("\"Zoë\" <b>")], false, &special),
+        r#"{"text": "\"Zoë\" <b>", "list": [1, 2.5, true]}"#
+    );
+    let dated =
+        template("{% if strftime_now is defined %}{{ strftime_now('%d') }}{% else %}26 Jul{% endif %}");
+    let exported = dated.as_chat_template(&tokenizer()).unwrap().unwrap();
+    assert_eq!(exported, "{% if false %}{{ strftime_now('%d') }}{% else %}26 Jul{% endif %}");
 }
 
 /// Templates that would fill the memory, take for ever, or nest until the stack ends.

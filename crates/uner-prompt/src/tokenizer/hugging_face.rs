@@ -15,15 +15,26 @@ const EOS: [&str; 3] = ["</s>", "<|end_of_text|>", "<|endoftext|>"];
 /// How many times longer normalizers may make a text: a space becomes three bytes.
 const MOST_GROWTH: f64 = 100.0;
 
-/// How many times longer a step makes a text at most, but for what Unicode's own forms do.
+/// How many times longer a step makes a text at most, but for what Unicode's own forms do. A text has at least one character.
 fn growth(step: &Value) -> f64 {
     match step["type"].as_str() {
+        Some("Prepend") => 1.0 + step["prepend"].as_str().map_or(0, |text| text.chars().count()) as f64,
         Some("Replace") => {
             step["content"].as_str().map_or(1.0, |content| content.chars().count().max(1) as f64)
         }
         Some("Sequence") => step["normalizers"].as_array().into_iter().flatten().map(growth).product(),
         _ => 1.0,
     }
+}
+
+fn check_growth(normalizer: &Value) -> Result<(), String> {
+    let growth = growth(normalizer);
+    if growth > MOST_GROWTH {
+        return Err(format!(
+            "its normalizer makes a text up to {growth:.0e} times as long; remove the `Replace` and `Prepend` steps that do"
+        ));
+    }
+    Ok(())
 }
 
 /// A tokenizer of the `tokenizers` crate and its configuration.
@@ -47,6 +58,9 @@ pub(super) struct HuggingFace {
 
 impl HuggingFace {
     pub(super) fn read(bytes: &[u8], config: Config) -> Result<Self, String> {
+        // Before it is built: its special tokens are normalised then.
+        let file: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        check_growth(&file["normalizer"])?;
         let tokenizer =
             guarded(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()))?;
         Self::new(tokenizer, config)
@@ -54,13 +68,6 @@ impl HuggingFace {
 
     /// Lengths are decided elsewhere and never silently, so truncation and padding of the file are switched off.
     pub(super) fn new(mut plain: tokenizers::Tokenizer, config: Config) -> Result<Self, String> {
-        let normalizer = serde_json::to_value(plain.get_normalizer()).map_err(|error| error.to_string())?;
-        if growth(&normalizer) > MOST_GROWTH {
-            return Err(format!(
-                "its normalizer makes a text up to {:.0e} times as long; remove the `Replace` steps that do",
-                growth(&normalizer)
-            ));
-        }
         plain.with_truncation(None).map_err(|error| error.to_string())?;
         plain.with_padding(None);
         plain.set_encode_special_tokens(true);

@@ -123,57 +123,51 @@ pub enum Schedule {
 }
 
 impl TrainConfig {
-    /// Refuses numbers that cannot be trained with.
-    ///
-    /// # Errors
-    /// Names the first such key.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let positive = [
-            ("epochs", self.epochs),
-            ("lr", self.lr),
-            ("max_grad_norm", self.max_grad_norm),
-            ("eps", self.eps),
-            ("global_batch_size", self.global_batch_size as f64),
-            ("max_seq_len", self.max_seq_len as f64),
-            ("save_every", self.save_every as f64),
-            ("keep_last", self.keep_last as f64),
-            ("max_steps", self.max_steps.unwrap_or(1) as f64),
-            ("checkpoint.minutes", self.checkpoint.map_or(1.0, |checkpoint| checkpoint.minutes)),
-            ("best.patience", self.best.and_then(|best| best.patience).unwrap_or(1) as f64),
-        ];
-        let problem = |key, problem: &str, value: f64| {
-            Err(ConfigError { key, problem: format!("{problem}, not {value}") })
-        };
-        for (key, value) in positive {
-            if !(value > 0.0 && value.is_finite()) {
-                return problem(key, "must be a positive number", value);
+    /// The numbers that cannot be trained with.
+    pub fn problems(&self) -> Vec<ConfigError> {
+        let mut found = Vec::new();
+        let mut refuse = |key, is_right: bool, problem: &str, value: f64| {
+            if !is_right {
+                // As people write it: 1e300, not with three hundred zeros.
+                let shown = if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") };
+                found.push(ConfigError { key, problem: format!("{problem}, not {shown}") });
             }
+        };
+        for (key, count) in [
+            ("global_batch_size", self.global_batch_size as u64),
+            ("max_seq_len", self.max_seq_len as u64),
+            ("save_every", self.save_every),
+            ("keep_last", self.keep_last as u64),
+            ("max_steps", self.max_steps.unwrap_or(1)),
+            ("best.patience", self.best.and_then(|best| best.patience).unwrap_or(1)),
+        ] {
+            refuse(key, count > 0, "must be a positive number", count as f64);
+        }
+        // Weights that were multiplied with more overflow, and a last step is followed by no loss that would show it.
+        for (key, value, most) in [
+            ("epochs", self.epochs, 1e9),
+            ("lr", self.lr, 1e30),
+            ("max_grad_norm", self.max_grad_norm, 1e30),
+            ("eps", self.eps, 1e30),
+            ("checkpoint.minutes", self.checkpoint.map_or(1.0, |checkpoint| checkpoint.minutes), 5e8),
+        ] {
+            // Computed with in 32 bits, where it must not be 0 either.
+            refuse(key, value as f32 > 0.0, "must be a positive number", value);
+            refuse(key, value <= most || value.is_nan(), &format!("must be at most {most:e}"), value);
         }
         for (key, value) in
             [("beta1", self.beta1), ("beta2", self.beta2), ("warmup_ratio", self.warmup_ratio)]
         {
-            if !(0.0..1.0).contains(&value) {
-                return problem(key, "must be at least 0 and below 1", value);
-            }
+            refuse(key, (0.0..1.0).contains(&value), "must be at least 0 and below 1", value);
         }
-        // A last step is followed by no loss that would show it: its weights must at least be numbers.
-        for (key, value) in [("lr", self.lr), ("weight_decay", self.weight_decay)] {
-            if value > 1e30 {
-                return problem(key, "must be at most 1e30, beyond which weights overflow", value);
-            }
-        }
-        // A duration holds no more, and a thousand years are enough.
-        if let Some(checkpoint) = self.checkpoint.filter(|checkpoint| checkpoint.minutes > 525_600_000.0) {
-            return problem("checkpoint.minutes", "must be less than a thousand years", checkpoint.minutes);
-        }
-        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            return problem("weight_decay", "must not be negative", self.weight_decay);
-        }
+        let decay = self.weight_decay;
+        refuse("weight_decay", (0.0..=1e30).contains(&decay), "must be a number from 0 to 1e30", decay);
         if self.best.is_some_and(|best| best.by == Measure::ValidationLoss) && self.validate_every == 0 {
             let problem = "is `validation-loss`, which `train.validate_every = 0` never computes".to_owned();
-            return Err(ConfigError { key: "best.by", problem });
+            found.push(ConfigError { key: "best.by", problem });
         }
-        self.guards.map_or(Ok(()), |guards| guards.check())
+        found.extend(self.guards.and_then(|guards| guards.check().err()));
+        found
     }
 
     /// Steps of one epoch over `conversations`: what is left over after whole steps waits for the next epoch's

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use uner_model::weights::open_regular;
+
 use crate::error::TrainError;
 use crate::metrics::timing::Breakdown;
 use crate::report::GuardReport;
@@ -117,7 +119,7 @@ impl MetricsWriter {
             let kept = run.join("metrics.jsonl.tmp");
             let mut out = fs_err::File::create(&kept)?;
             // A line that cannot be read is damaged; the others say what they said.
-            for line in BufReader::new(fs_err::File::open(&path)?).split(b'\n') {
+            for line in BufReader::new(open_regular(&path)?).split(b'\n') {
                 let line = line?;
                 if serde_json::from_slice::<Event>(&line).is_ok_and(|event| event.step() <= step) {
                     out.write_all(&[&line, &b"\n"[..]].concat())?;
