@@ -2,6 +2,7 @@
 //!
 //! Every check is a function from what it looks at to a list of problems, and is itself tested on something bad.
 
+mod circles;
 mod documents;
 mod ops;
 mod sources;

@@ -15,7 +15,7 @@ use crate::{
     format::{Brat, Encoding, Offsets, Unannotated},
     lines::named,
     passage::Passage,
-    read::{Context, Reader},
+    reader::{Context, Reader},
     regular,
     text::{Text, squeeze},
 };

@@ -7,15 +7,13 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::{DataError, Note, Problem, encoding::Encoding, read::Context, regular};
+pub(crate) use crate::decode::Input;
+use crate::{DataError, Note, Problem, encoding::Encoding, reader::Context, regular};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Bytes of a line or of a JSON record, at most: a book has a million, and more is no text.
 pub(crate) const MOST_BYTES: u64 = 64 << 20;
-
-/// A buffered file as UTF-8, without a byte order mark.
-pub(crate) type Input = Box<dyn BufRead + Send>;
 
 /// Opens a file; one whose name ends in `.gz` is decompressed.
 pub(crate) fn open(file: &Path, encoding: Encoding) -> Result<Input, DataError> {

@@ -6,7 +6,7 @@ use crate::{
     DataError, Entity, Note, Problem, Span,
     align::align,
     lines::MOST_BYTES,
-    read::Context,
+    reader::Context,
     text::{Text, is_blank},
 };
 

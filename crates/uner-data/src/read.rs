@@ -7,15 +7,14 @@ use std::{
 };
 
 use crate::{
-    DataError, Dataset, Example, Note, Notes, Problem, Span, brat, columns,
-    dataset::Meaning,
-    demo,
+    DataError, Dataset, Example, Notes, brat, columns, demo,
     format::Format,
     json::{
         self,
         spans::{Source, SpanReader},
     },
     lines,
+    reader::{Context, Reader},
 };
 
 /// Opens a split of a dataset. Paths of a description without a file of its own are relative to `root`.
@@ -168,11 +167,6 @@ impl Examples {
     }
 }
 
-/// A format's reader: one file, one example after the other. Readers leave `id` empty where the source has none.
-pub(crate) trait Reader: Send {
-    fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>>;
-}
-
 fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
     let input = || lines::open(file, format.encoding());
     Ok(match format {
@@ -205,83 +199,6 @@ fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
         Format::Brat(format) => brat::open(format, file, &on_disk(file))?,
         Format::Demo(_) => unreachable!("the generated corpus has no files"),
     })
-}
-
-/// What every reader needs besides its input.
-pub(crate) struct Context<'a> {
-    pub(crate) dataset: &'a Dataset,
-    pub(crate) notes: &'a mut Notes,
-    pub(crate) further: &'a mut VecDeque<DataError>,
-    pub(crate) file: &'a Path,
-    /// The number of the record that is read, from 1, in a JSON array: an array may be one line.
-    pub(crate) record: Option<usize>,
-}
-
-impl Context<'_> {
-    pub(crate) fn note(&mut self, note: Note, line: usize) {
-        self.notes.take(note, self.file, line);
-    }
-
-    pub(crate) fn malformed(&self, line: usize, problem: Problem) -> DataError {
-        DataError::Malformed { file: self.file.to_owned(), line, record: self.record, problem }
-    }
-
-    /// An example, or the first of its problems; the others are given after it.
-    pub(crate) fn unless(
-        &mut self,
-        problems: Vec<DataError>,
-        example: impl FnOnce() -> Example,
-    ) -> Result<Example, DataError> {
-        let mut problems = problems.into_iter();
-        let Some(first) = problems.next() else { return Ok(example()) };
-        self.further.extend(problems);
-        Err(first)
-    }
-
-    /// A line as text.
-    pub(crate) fn decoded<'l>(&self, line: &'l [u8], number: usize) -> Result<&'l str, DataError> {
-        std::str::from_utf8(line).map_err(|error| {
-            let at = error.valid_up_to();
-            self.malformed(number, self.dataset.format.encoding().problem(line[at], at))
-        })
-    }
-
-    /// The natural-language type of a label; `None` for a dropped one, which is counted once for each entity.
-    pub(crate) fn entity_type(
-        &mut self,
-        label: &str,
-        num_entities: usize,
-        line: usize,
-    ) -> Result<Option<String>, DataError> {
-        match self.dataset.meaning(label) {
-            Meaning::Type(name) => Ok(Some(name.to_owned())),
-            Meaning::Dropped => {
-                for _ in 0..num_entities {
-                    self.note(Note::DroppedLabel(label.to_owned()), line);
-                }
-                Ok(None)
-            }
-            Meaning::Unknown => Err(self.malformed(line, Problem::UnknownLabel { label: label.to_owned() })),
-        }
-    }
-}
-
-/// The text of tokens joined by one space, and the characters each token takes in it.
-pub(crate) fn join<'a>(tokens: impl Iterator<Item = &'a str>) -> (String, Vec<Span>) {
-    let mut text = String::new();
-    let mut spans = Vec::new();
-    let mut end = 0;
-    for (index, token) in tokens.enumerate() {
-        if index > 0 {
-            text.push(' ');
-            end += 1;
-        }
-        let start = end;
-        text.push_str(token);
-        end += token.chars().count();
-        spans.push(Span { start, end });
-    }
-    (text, spans)
 }
 
 struct DemoReader {

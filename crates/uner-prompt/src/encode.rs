@@ -7,6 +7,16 @@ use crate::render::{render, render_prompt};
 use crate::template::Template;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
+impl Template {
+    /// The id that ends an answer.
+    ///
+    /// # Errors
+    /// A chat template ends it with no special token.
+    pub fn end_of_turn(&self, tokenizer: &Tokenizer) -> Result<u32, PromptError> {
+        Chat::of(self, tokenizer).map_or(Ok(tokenizer.eos()), |chat| chat.end_of_turn())
+    }
+}
+
 /// Encodes a conversation for training: beginning-of-sequence, then segment by segment, end-of-sequence behind every
 /// assistant turn. Nothing is truncated; see [`crate::fit`] and [`crate::cut`].
 ///

@@ -11,11 +11,13 @@
 //! SentencePiece's `tokenizer.model`, or is trained on the spot.
 
 pub mod answer;
-pub mod chat;
+mod chat;
 pub mod conversation;
 pub mod encode;
 pub mod error;
+mod export;
 pub mod fit;
+pub mod jinja;
 pub mod ner;
 mod pattern;
 pub mod render;
@@ -26,11 +28,11 @@ pub use answer::{
     Characters, ParsedAnswer, ParsedTypedAnswer, answer, parse_answer, parse_instructuie_answer,
     parse_typed_answer,
 };
-pub use chat::ChatTemplate;
 pub use conversation::{Conversation, IGNORE_INDEX, Message, Role, Segment, Tokens};
 pub use encode::{decode, encode, encode_prompt};
 pub use error::PromptError;
 pub use fit::{Fitted, cut, fit, permute_queries};
+pub use jinja::ChatTemplate;
 pub use render::{render, render_prompt, render_string};
 pub use template::Template;
 pub use tokenizer::{PieceKind, ScoredVocabulary, SpacePrefix, Tokenizer, TokenizerError};

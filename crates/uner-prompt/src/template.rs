@@ -3,10 +3,9 @@
 //! The built-in ones are the files of `configs/templates`; any other TOML file with the same keys works by path.
 
 use crate::answer::Characters;
-use crate::chat::{self, Chat, ChatTemplate};
 use crate::error::PromptError;
+use crate::jinja::{ChatTemplate, of_model};
 use crate::pattern::places;
-use crate::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -152,17 +151,9 @@ impl Template {
     /// The model has none.
     pub fn with_chat_of(mut self, folder: &Path) -> Result<Self, PromptError> {
         if self.chat_template.as_ref().is_some_and(ChatTemplate::is_unknown) {
-            self.chat_template = Some(chat::of_model(folder)?);
+            self.chat_template = Some(of_model(folder)?);
         }
         Ok(self)
-    }
-
-    /// The id that ends an answer.
-    ///
-    /// # Errors
-    /// A chat template ends it with no special token.
-    pub fn end_of_turn(&self, tokenizer: &Tokenizer) -> Result<u32, PromptError> {
-        Chat::of(self, tokenizer).map_or(Ok(tokenizer.eos()), |chat| chat.end_of_turn())
     }
 
     /// Names of the built-in templates.

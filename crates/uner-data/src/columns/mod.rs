@@ -14,7 +14,7 @@ use crate::{
     format::{Columns, Defect},
     lines::Input,
     passage::Passage,
-    read::{Context, Reader, join},
+    reader::{Context, Reader, join},
     text::{Text, is_blank},
 };
 

@@ -5,7 +5,7 @@ use crate::{
     DataError, Note, Problem,
     format::Columns,
     lines::{Input, Lines},
-    read::Context,
+    reader::Context,
 };
 
 /// A token and its tags, with the tag map applied.

@@ -9,7 +9,7 @@ use crate::{
     DataError, Example, Problem,
     format::Conversations,
     lines::Input,
-    read::{Context, Reader},
+    reader::{Context, Reader},
 };
 
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@ use crate::{
     Note,
     columns::tags::{self, Tag},
     format::{Jsonl, Scheme},
-    read::Context,
+    reader::Context,
 };
 
 /// Label Studio's JSON (`data`, `annotations`) or JSON-MIN (the text and the lists of labelled spans, one record for each

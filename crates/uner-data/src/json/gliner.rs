@@ -9,7 +9,7 @@ use crate::{
     format::Gliner,
     lines::Input,
     passage::Passage,
-    read::{Context, Reader, join},
+    reader::{Context, Reader, join},
     text::Text,
 };
 

@@ -12,7 +12,7 @@ use crate::{
     format::{Instructuie, Offsets},
     lines::Input,
     passage::{Passage, trimmed},
-    read::{Context, Reader},
+    reader::{Context, Reader},
     text::Text,
 };
 

@@ -13,7 +13,7 @@ pub(crate) mod spans;
 
 use records::Records;
 
-use crate::{DataError, Example, Note, passage::Passage, read::Context, text::Text};
+use crate::{DataError, Example, Note, passage::Passage, reader::Context, text::Text};
 
 /// A query with its answer, before verbalisation.
 struct Asked {

@@ -7,7 +7,7 @@ use crate::{
     DataError, Example, Problem,
     format::Queries,
     lines::Input,
-    read::{Context, Reader},
+    reader::{Context, Reader},
 };
 
 pub(crate) struct QueryReader {

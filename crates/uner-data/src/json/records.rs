@@ -9,7 +9,7 @@ use crate::{
     DataError, Problem,
     format::Container,
     lines::{self, Input, Lines},
-    read::Context,
+    reader::Context,
 };
 
 /// What a file is that should hold an array and starts with an object.

@@ -10,7 +10,7 @@ use crate::{
     format::{Jsonl, Offsets},
     lines::{self, Input},
     passage::Passage,
-    read::{Context, Reader},
+    reader::{Context, Reader},
     text::{Text, is_blank},
 };
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::conversation::Role;
+use crate::jinja::of_model;
 use crate::{decode, encode, encode_prompt, fit};
 
 /// The shape that many models share.

@@ -1,6 +1,10 @@
 //! Jinja as transformers runs it: `messages`, `add_generation_prompt`, `bos_token`, `eos_token`, blocks trimmed, Python's methods of
 //! strings, `raise_exception`. The date is not known, so that a prompt is the same tomorrow.
 
+mod folder;
+
+pub(crate) use folder::of_model;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -26,15 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const NAME: &str = "chat";
 
 /// The beginning of a conversation.
-pub(super) struct Beginning {
+pub(crate) struct Beginning {
     /// See [`message`].
-    pub(super) messages: Vec<Value>,
+    pub(crate) messages: Vec<Value>,
     /// Whether the assistant is asked behind it.
-    pub(super) asks: bool,
+    pub(crate) asks: bool,
 }
 
 /// A message as templates read it. Copies share its text.
-pub(super) fn message(message: &Message) -> Value {
+pub(crate) fn message(message: &Message) -> Value {
     let role = if message.role == Role::User { "user" } else { "assistant" };
     context! { role, content => &message.text }
 }
@@ -79,7 +83,7 @@ impl ChatTemplate {
     }
 
     /// The texts of some beginnings of a conversation.
-    pub(super) fn render(
+    pub(crate) fn render(
         &self,
         system: &str,
         beginnings: &[Beginning],

@@ -2,10 +2,9 @@
 
 use serde_json::json;
 
-use super::ChatTemplate;
-use super::jinja::{self, Beginning};
 use crate::encode::encode_prompt;
 use crate::error::PromptError;
+use crate::jinja::{self, Beginning, ChatTemplate};
 use crate::ner;
 use crate::template::Template;
 use crate::tokenizer::Tokenizer;
@@ -46,7 +45,7 @@ impl Template {
     }
 
     /// The chat template with this text at the start and behind each end of turn.
-    pub(super) fn jinja(&self, blank: &str) -> String {
+    pub(crate) fn jinja(&self, blank: &str) -> String {
         let text = |text: &str| json!(text).to_string();
         let system = text(self.system_at_inference.as_ref().unwrap_or(&self.system));
         let (separator, blank, user) = (text(&self.separator), text(blank), text(&self.user_prefix()));
