@@ -27,6 +27,12 @@ fn a_wrong_type() {
 #[test]
 fn a_value_that_cannot_be_trained_with() {
     with("lr = 1e-3", "lr = -1").fails(2, &["`train.lr` must be a positive number, not -1"]);
+    with("lr = 1e-3", "lr = 1e-320").fails(2, &["`train.lr` must be a positive number, not 1e-320"]);
+    with("lr = 1e-3", "lr = 1e31\nbeta3 = 1").fails(2, &["unknown key `train.beta3`"]);
+    with("beta1 = 0.9\nbeta2 = 0.999", "beta1 = 5\nbeta2 = 7").fails(
+        2,
+        &["`train.beta1` must be at least 0", "`train.beta2` must be at least 0 and below 1, not 7"],
+    );
     with("ratio = 1.0", "ratio = -1").fails(2, &["`data.negatives.ratio` is -1"]);
 }
 

@@ -129,7 +129,8 @@ impl TrainConfig {
         let mut refuse = |key, is_right: bool, problem: &str, value: f64| {
             if !is_right {
                 // As people write it: 1e300, not with three hundred zeros.
-                let shown = if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") };
+                let is_short = value == 0.0 || (1e-6..1e15).contains(&value.abs());
+                let shown = if is_short { value.to_string() } else { format!("{value:e}") };
                 found.push(ConfigError { key, problem: format!("{problem}, not {shown}") });
             }
         };
