@@ -103,7 +103,8 @@ impl<'a> Chat<'a> {
 
     /// The special token that ends an assistant's turn.
     pub(crate) fn end_of_turn(&self) -> Result<u32, PromptError> {
-        let messages = [Message::user("a"), Message::assistant("b")];
+        // An answer that no name of the assistant holds.
+        let messages = [Message::user("a"), Message::assistant("[]")];
         let (_, literals) = Literals::hide(&messages, self.tokenizer);
         let texts = self.texts(&beginnings(&messages))?;
         let Exchange { text, prompt, end } = self.exchange(&texts[0], &texts[1], &messages[1], &literals)?;

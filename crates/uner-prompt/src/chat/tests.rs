@@ -105,6 +105,8 @@ fn training_ids_are_prompt_ids_and_then_the_answers() {
         }
     }
     assert_eq!(template(CHATML).end_of_turn(&tokenizer).unwrap(), 257);
+    let named = "{% for m in messages %}{{ 'Chatbot: ' if m.role == 'assistant' }}{{ m.content }}<|im_end|>{% endfor %}";
+    assert_eq!(template(named).end_of_turn(&tokenizer).unwrap(), 257);
 }
 
 /// A text with a thousand questions: each is rendered behind the passage only.
