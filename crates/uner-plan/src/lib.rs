@@ -4,7 +4,7 @@
 //! Recipe (as written) ──► Plan (looked up: model, data, template) ──► Numbers (what it costs, and the layout that fits the machine)
 //! ```
 //!
-//! Knows nothing of the command line and of terminals: benches, tests and programs in Rust plan by it as `uner train` does.
+//! Knows nothing of the command line: benches, tests and programs in Rust plan by it as `uner train` does.
 
 pub mod builtin;
 pub mod cost;
