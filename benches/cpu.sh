@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# The CPU beside PyTorch in one run, with as many threads: the training step with all tokens trained and with the loss mask of
-# NER, then every op. For a machine that does nothing else: the load is recorded.
+# The CPU beside PyTorch in one run, with as many threads: the training step with all tokens trained
+# and with the loss mask of NER, then every op. For a machine that does nothing else: the load is
+# recorded.
 #
 #   benches/cpu.sh                   all of it; the tables are OUT/cpu.md, the raw lines are OUT/raw
 #   benches/cpu.sh steps             only the training step
 #   benches/cpu.sh ops [OP...]       only the ops; `limits` is the copy and the product
-#   benches/cpu.sh rehearse          a step and the ops at tiny sizes: shows that all works, no figure of it means anything
+#   benches/cpu.sh rehearse          a step and the ops at tiny sizes: shows that all works
 #
 #   PYTHON              a Python with PyTorch and transformers                    python3
 #   OUT                 the folder for results                                    target/cpu-suite
 #   REPEATS             rounds of ours and PyTorch's                              3
 #   THREADS             of either side                                            all processors
-#   LABELS              JSON Lines with `labels`, for the mask (loss_mask.py)     golden/tokenization/train.jsonl of UNER_SHARED
+#   LABELS              JSON Lines with `labels`, for the mask (loss_mask.py)
+#                                           golden/tokenization/train.jsonl of UNER_SHARED
 #   UNER_OPS_BINARY, UNER_STEP_BINARY    the benches `ops` and `training_step`, in place of cargo
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -69,7 +71,8 @@ steps() {
         step all "$repeat"
         if [ -z "$mask" ]; then continue; fi
         step ner "$repeat" "$mask"
-        # What PyTorch gains where logits of untrained tokens are left out, which transformers does not do.
+        # What PyTorch gains where logits of untrained tokens are left out, which transformers does
+        # not do.
         run "selected-$repeat-pytorch" "$PYTHON" benches/pytorch_step.py --steps "$STEPS" --warm-up "$WARM_UP" \
             --threads "$THREADS" --mask "$mask" --selected-logits
     done

@@ -1,7 +1,9 @@
-//! From conversations in a file to packed rows, at the size of Pile-NER-type: 45,889 conversations of about 500 tokens.
+//! From conversations in a file to packed rows, at the size of Pile-NER-type: 45,889 conversations
+//! of about 500 tokens.
 //!
-//! `cargo bench -p uner-benches --bench encode -- TOKENIZER` generates the file once in a temporary folder, then reads,
-//! encodes, stores and packs it, and prints one line of JSON. `TOKENIZER` is a `tokenizer.model` or `tokenizer.json`.
+//! `cargo bench -p uner-benches --bench encode -- TOKENIZER` generates the file once in a temporary
+//! folder, then reads, encodes, stores and packs it, and prints one line of JSON. `TOKENIZER` is a
+//! `tokenizer.model` or `tokenizer.json`.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -22,8 +24,8 @@ const PASSAGE_WORDS: usize = 170;
 const CHUNK: usize = 1_000;
 
 const SYLLABLES: [&str; 24] = [
-    "an", "ber", "ca", "do", "el", "fin", "ga", "hor", "in", "jo", "ka", "lim", "mon", "ner", "or", "pra",
-    "qui", "ras", "sto", "ter", "un", "vi", "wal", "zen",
+    "an", "ber", "ca", "do", "el", "fin", "ga", "hor", "in", "jo", "ka", "lim", "mon", "ner", "or",
+    "pra", "qui", "ras", "sto", "ter", "un", "vi", "wal", "zen",
 ];
 
 fn word(rng: &mut ChaCha8Rng) -> String {
@@ -78,13 +80,14 @@ fn main() {
     let config = train_config(256, 1024, 2);
     let mut writer = StoreWriter::new(folder.path(), config.max_seq_len).expect("a temporary file");
     loop {
-        let chunk: Vec<Example> = examples.by_ref().take(CHUNK).collect::<Result<_, _>>().expect("valid");
+        let chunk: Vec<Example> =
+            examples.by_ref().take(CHUNK).collect::<Result<_, _>>().expect("valid");
         if chunk.is_empty() {
             break;
         }
-        let encoded = chunk
-            .par_iter()
-            .map(|example| encode(&ner::conversation(example, &template, None), &template, &tokenizer));
+        let encoded = chunk.par_iter().map(|example| {
+            encode(&ner::conversation(example, &template, None), &template, &tokenizer)
+        });
         for tokens in encoded.collect::<Vec<_>>() {
             writer.push(&tokens.expect("encodes")).expect("fits");
         }

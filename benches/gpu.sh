@@ -1,41 +1,44 @@
 #!/usr/bin/env bash
-# The GPU suite: every test of kernels and golden vectors on CUDA, then training steps of a 7B model and every op beside PyTorch,
-# then NVIDIA's sanitizer over every kernel. Its parts come in the order of what they tell, each within a limit of its own, and
-# whatever ends it, what was measured until then is in OUT.
+# The GPU suite: every test of kernels and golden vectors on CUDA, then training steps of a 7B model
+# and every op beside PyTorch, then NVIDIA's sanitizer over every kernel. Its parts come in the
+# order of what they tell, each within a limit of its own, and whatever ends it, what was measured
+# until then is in OUT.
 #
-#   benches/gpu.sh all [--minutes N]       every part; with a budget each gets its share, and what one leaves goes to the rest
+#   benches/gpu.sh all [--minutes N]       every part; with a budget each gets a share of it
 #   benches/gpu.sh PART[=WHAT,...][:SECONDS]...
 #                                          only these, in this order
 #   benches/gpu.sh rehearse [--minutes N] [PART...]
-#                                          at tiny sizes, ours on software WebGPU and PyTorch on the CPU: shows that the suite
-#                                          works, and no figure of it means anything
+#                                          at tiny sizes, ours on software WebGPU and PyTorch on the
+#                                          CPU: shows that the suite works, and no figure of it
+#                                          means anything
 #   benches/gpu.sh report                  only the report, of what WORK holds
-#   benches/gpu.sh pack PACK.tar.xz        where there is Rust: programs, test material and this suite in one file
+#   benches/gpu.sh pack PACK.tar.xz        where Rust is: programs, test material, this suite
 #   benches/gpu.sh run PACK.tar.xz ...     where there is none: any of the above, of a pack
 #
 #   doctor           what the program says of the machine
 #   tests[=MODULE]   the tests that name their device, each in a process of its own
 #   limits           the copy and the product that everything is a share of
-#   full[=SIDE]      steps of full fine-tuning: `uner`, and of PyTorch `masters`, `autocast`, both also with `+compile`
+#   full[=SIDE]      steps of full fine-tuning: `uner`; PyTorch's `masters`, `autocast`, `…+compile`
 #   lora[=SIDE]      steps with an adapter: `uner`, `autocast`, `autocast+compile`
-#   conversations[=SIDE]  one pass over conversations, ours packed, PyTorch's padded: `uner`, `masters`, `masters+compile`
+#   conversations[=SIDE]  one pass over conversations, ours packed, PyTorch's
+#                    padded: `uner`, `masters`, `masters+compile`
 #   ops[=OP]         one op, forward and backward
 #   profile          a step of full fine-tuning, op by op
 #   sanitizer[=TOOL] `memcheck` and `racecheck` over one small case of every kernel
 #
-# On the machine with the GPU it needs NVIDIA's driver, CUDA's compiler and headers, Python with PyTorch (for steps with
-# transformers and peft), and cargo only where no programs were built.
+# On the machine with the GPU it needs NVIDIA's driver, CUDA's compiler and headers, Python with
+# PyTorch (for steps with transformers and peft), and cargo only where no programs were built.
 #
 #   OUT      the folder for summary.txt, gpu.md and results.tar.gz            target/gpu-suite
 #   WORK     the folder for raw lines and logs, which results.tar.gz holds    target/gpu-suite/work
 #   PYTHON   a Python with PyTorch                                            python3
-#   JOBS     tests that run side by side                                      as many as there are processors
-#   CUDA_PATH           CUDA's compiler and headers                           /usr/local/cuda, else the wheels of PyTorch
-#   UNER_SHARED         the folder that holds `golden` and `data`             that of the pack, else `shared` beside the repository
-#   SANITIZER           for a pack: the folder of compute-sanitizer and its    no sanitizer in the pack
+#   JOBS     tests that run side by side                               as many as processors
+#   CUDA_PATH           CUDA's compiler and headers                /usr/local/cuda, or its wheels
+#   UNER_SHARED         the folder that holds `golden` and `data`  the pack's, or `../shared`
+#   SANITIZER           for a pack: the folder of compute-sanitizer and its    none in the pack
 #                       libraries, of a toolkit or NVIDIA's Python wheel
 #   UNER_TEST_BINARY, UNER_OPS_BINARY, UNER_STEPS_BINARY, UNER_BINARY
-#                       programs that were built elsewhere, with `cuda`       those of the pack, else cargo builds them
+#                       programs built elsewhere, with `cuda`      the pack's, or cargo builds them
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=benches/programs.sh

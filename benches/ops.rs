@@ -1,10 +1,14 @@
 //! Every op, forward and backward, at the shapes of a preset, on a device that is named.
 //!
-//! `cargo bench -p uner-benches --bench ops -- [--device flex] [--dtype f32|bf16] [--preset cpu|7b|tiny|odd] [--op NAME]
-//! [--seconds 1 | --once]` prints a line of JSON for every op, shape and pass; `pytorch_ops.py` prints the same of PyTorch, and
-//! `table.py` joins them. `backward` is the difference of the two passes that are measured. On the CPU `--dtype bf16`
-//! concerns weights and gradients, so ops without a weight are left out. `--once` launches every pass a single time and measures
-//! nothing, for a tool that checks what kernels touch and slows them down a hundredfold.
+//! ```text
+//! cargo bench -p uner-benches --bench ops -- [--device flex] [--dtype f32|bf16]
+//!     [--preset cpu|7b|tiny|odd] [--op NAME] [--seconds 1 | --once]
+//! ```
+//! prints a line of JSON for every op, shape and pass; `pytorch_ops.py` prints the same of PyTorch,
+//! and `table.py` joins them. `backward` is the difference of the two passes that are measured. On
+//! the CPU `--dtype bf16` concerns weights and gradients, so ops without a weight are left out.
+//! `--once` launches every pass a single time and measures nothing, for a tool that checks what
+//! kernels touch and slows them down a hundredfold.
 
 use std::process::ExitCode;
 
@@ -18,9 +22,10 @@ use uner_kernels::device::DeviceName;
 use uner_kernels::dropout::Draw;
 use uner_kernels::quantized_linear::Form;
 use uner_kernels::{
-    AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, accumulate, adamw, add_linear,
-    add_rms_norm, add_rows, attention, dropout, dropped_linear, linear, linear_cross_entropy, linear_sum,
-    quantized_linear, rms_norm, rope, seeded, squared_norms, swiglu, token_losses,
+    AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, accumulate, adamw,
+    add_linear, add_rms_norm, add_rows, attention, dropout, dropped_linear, linear,
+    linear_cross_entropy, linear_sum, quantized_linear, rms_norm, rope, seeded, squared_norms,
+    swiglu, token_losses,
 };
 
 /// That of the binaries.
@@ -73,19 +78,26 @@ fn bench_attention(bench: &Bench, preset: &Preset) {
         lengths.iter().zip(0..).flat_map(|(&length, document)| vec![document; length]).collect();
     let packed = Visibility::packed(&row, 1, &bench.device);
     attention_case(bench, preset, &packed, (pairs, "packed"));
-    let row = |&length: &usize| (0..LONGEST).map(move |token| if token < length { 0 } else { PADDING });
+    let row =
+        |&length: &usize| (0..LONGEST).map(move |token| if token < length { 0 } else { PADDING });
     let rows: Vec<i32> = lengths.iter().flat_map(row).collect();
     let padded = Visibility::packed(&rows, lengths.len(), &bench.device);
     attention_case(bench, preset, &padded, (pairs, "padded"));
 }
 
 /// `pairs` of a query and a key it sees are what counts as work.
-fn attention_case(bench: &Bench, preset: &Preset, visibility: &Visibility, (pairs, kind): (usize, &str)) {
+fn attention_case(
+    bench: &Bench,
+    preset: &Preset,
+    visibility: &Visibility,
+    (pairs, kind): (usize, &str),
+) {
     let [rows, length] = visibility.document().dims();
     let Preset { heads, head_dim, .. } = *preset;
     let shape = [rows, length, heads, head_dim];
     let [q, k, v, dy] = std::array::from_fn(|_| bench.random(shape));
-    let case = Case { op: "attention", shape: format!("{rows}x{length} {heads}x{head_dim} {kind}") };
+    let case =
+        Case { op: "attention", shape: format!("{rows}x{length} {heads}x{head_dim} {kind}") };
     let flops = 4 * pairs * heads * head_dim;
     bench.passes(
         &case,
@@ -124,8 +136,9 @@ fn bench_rms_norm(bench: &Bench, preset: &Preset) {
 fn bench_rope(bench: &Bench, preset: &Preset) {
     let Preset { tokens, heads, head_dim, .. } = *preset;
     let positions: Vec<i32> = (0..tokens as i32).collect();
-    let frequencies: Vec<f32> =
-        (0..head_dim / 2).map(|pair| 10_000f32.powf(-2.0 * pair as f32 / head_dim as f32)).collect();
+    let frequencies: Vec<f32> = (0..head_dim / 2)
+        .map(|pair| 10_000f32.powf(-2.0 * pair as f32 / head_dim as f32))
+        .collect();
     let table = RotaryTable::new(&positions, 1, &frequencies, &bench.device);
     let [q, k, dq, dk] = std::array::from_fn(|_| bench.random([1, tokens, heads, head_dim]));
     let bytes = 2 * tokens * heads * head_dim * bench.activation_bytes();
@@ -239,7 +252,10 @@ fn bench_quantized_linear(bench: &Bench, preset: &Preset) {
         let weight = QuantizedWeight::new(bench.random([intermediate, hidden]), form);
         let flops = 2 * tokens * hidden * intermediate;
         bench.passes(
-            &Case { op: "quantized_linear", shape: format!("{tokens}x{hidden}->{intermediate} {form:?}") },
+            &Case {
+                op: "quantized_linear",
+                shape: format!("{tokens}x{hidden}->{intermediate} {form:?}"),
+            },
             Cost::Flops(flops),
             Cost::Flops(flops),
             || drop(quantized_linear(x.clone(), &weight)),
@@ -303,10 +319,11 @@ fn bench_adamw(bench: &Bench, preset: &Preset) {
     let count = preset.parameter;
     let zeros = || Tensor::<1>::zeros([count], &bench.device);
     let float = || Moments::Float { exp_avg: zeros(), exp_avg_sq: zeros() };
-    let short =
-        || Moments::EightBit { words: Tensor::zeros([code::num_words(count)], (&bench.device, DType::I32)) };
-    // f32: parameter and moments in and out, gradient in. bf16: the same, where parameter and rest are the value, and 2 bytes of
-    // gradient; or without a rest.
+    let short = || Moments::EightBit {
+        words: Tensor::zeros([code::num_words(count)], (&bench.device, DType::I32)),
+    };
+    // f32: parameter and moments in and out, gradient in. bf16: the same, where parameter and rest
+    // are the value, and 2 bytes of gradient; or without a rest.
     let is_short = bench.dtype != DType::F32;
     let grad = if is_short { 2 } else { 4 };
     adamw_case(bench, "update", (24 + grad) * count, (count, is_short, float()));
@@ -374,7 +391,9 @@ fn measured() -> Result<(Bench, Preset), String> {
 fn run() -> Result<(), String> {
     let (bench, shapes) = measured()?;
     let chosen = argument("--op");
-    if let Some(chosen) = chosen.as_ref().filter(|chosen| OPS.iter().all(|(name, ..)| name != chosen)) {
+    if let Some(chosen) =
+        chosen.as_ref().filter(|chosen| OPS.iter().all(|(name, ..)| name != chosen))
+    {
         return Err(format!("--op: there is no op `{chosen}`"));
     }
     for (name, has_weight, measure) in OPS {

@@ -10,7 +10,8 @@ say() {
     echo "== $*" >&2
 }
 
-# bench NAME PATH: the program of a bench. PATH is one that was built already, or nothing; then cargo builds it.
+# bench NAME PATH: the program of a bench. PATH is one that was built already, or nothing; then
+# cargo builds it.
 bench() {
     local name="$1" built="$2" path
     if [ -n "$built" ]; then
@@ -31,7 +32,8 @@ need_torch() {
         fail "\`$PYTHON\` has no PyTorch; install it with \`$PYTHON -m pip install torch\`, or set PYTHON to another Python"
 }
 
-# run NAME COMMAND...: stdout to raw/NAME.jsonl, stderr to raw/NAME.err; a failure is told and noted, and the rest goes on.
+# run NAME COMMAND...: stdout to raw/NAME.jsonl, stderr to raw/NAME.err; a failure is told and
+# noted, and the rest goes on.
 run() {
     local file="$OUT/raw/$1"
     shift

@@ -1,8 +1,12 @@
-//! The training step (forward, loss, backward, clipping, AdamW) of a 24 M-parameter LLaMA on the CPU, for comparison with
-//! `pytorch_step.py` on the same shapes.
+//! The training step (forward, loss, backward, clipping, AdamW) of a 24 M-parameter LLaMA on the
+//! CPU, for comparison with `pytorch_step.py` on the same shapes.
 //!
-//! `cargo bench -p uner-benches --bench training_step -- [--mask mask.json] [--steps N] [--recompute]`
-//! prints one line of JSON; the median step counts. `mask.json` holds `[rows][positions]` of 0 and 1.
+//! ```text
+//! cargo bench -p uner-benches --bench training_step -- [--mask mask.json] [--steps N]
+//!     [--recompute]
+//! ```
+//! prints one line of JSON; the median step counts. `mask.json` holds `[rows][positions]` of 0 and
+//! 1.
 
 use std::time::Instant;
 
@@ -52,7 +56,8 @@ fn main() {
     });
     let steps: usize = argument("--steps").map_or(10, |steps| steps.parse().expect("a number"));
     let (config, train) = (model_config(), train_config(ROWS, LENGTH, ROWS));
-    let kept = if std::env::args().any(|a| a == "--recompute") { 0 } else { config.num_hidden_layers };
+    let kept =
+        if std::env::args().any(|a| a == "--recompute") { 0 } else { config.num_hidden_layers };
     let device = Device::flex();
     let mut model = random(&config, 0, &device);
     let batch = batch(mask.as_deref());
@@ -67,7 +72,8 @@ fn main() {
             let sum = accumulate(&model, &config, &batch, kept, &mut gradients);
             let loss = f64::from(sum.into_scalar::<f32>()) / trained;
             let grad_scale =
-                clip_factor(gradients.squared_norm().sqrt() / trained, train.max_grad_norm) / trained;
+                clip_factor(gradients.squared_norm().sqrt() / trained, train.max_grad_norm)
+                    / trained;
             (
                 optimizer
                     .step(

@@ -15,8 +15,8 @@ note() {
     printf '[%4d s] %s\n' $(($(date +%s) - STARTED)) "$*" | tee -a "$OUT/summary.txt" >&2
 }
 
-# The report and one archive of all lines and logs, of what there is so far. Files over 2 MiB are not part of it: the whole has to
-# travel, and only a program gone wild writes that much.
+# The report and one archive of all lines and logs, of what there is so far. Files over 2 MiB are
+# not part of it: the whole has to travel, and only a program gone wild writes that much.
 save() {
     local report="$OUT/gpu.md.$BASHPID.tmp" archive="$OUT/results.$BASHPID.tmp"
     if "$PYTHON" benches/gpu_report.py "$WORK" >"$report" 2>"$WORK/report.err"; then mv "$report" "$OUT/gpu.md"; fi
@@ -52,8 +52,9 @@ finish() {
     note "$OUT: summary.txt, gpu.md, results.tar.gz"
 }
 
-# limited NAME SECONDS COMMAND...: stdout to raw/NAME.jsonl, stderr to raw/NAME.err, what there is to know of them beside. A failure
-# is told and noted, the rest goes on, and what was printed before counts. In the background, so that a signal is heard meanwhile.
+# limited NAME SECONDS COMMAND...: stdout to raw/NAME.jsonl, stderr to raw/NAME.err, what there is
+# to know of them beside. A failure is told and noted, the rest goes on, and what was printed before
+# counts. In the background, so that a signal is heard meanwhile.
 limited() {
     local name="$1" seconds="$2" status=0 file="$WORK/raw/$1" began
     shift 2
@@ -79,12 +80,14 @@ limited() {
     summarize lines "$file.jsonl"
 }
 
-# summarize WHAT PATH: to the reader and the summary. Nothing that could go wrong in it is worth the parts to come.
+# summarize WHAT PATH: to the reader and the summary. Nothing that could go wrong in it is worth the
+# parts to come.
 summarize() {
     "$PYTHON" benches/gpu_summary.py "$@" | tee -a "$OUT/summary.txt" >&2 || note "no summary of $2"
 }
 
-# sampled NAME SECONDS COMMAND...: as `limited`; the most MiB of the GPU that were taken meanwhile go to raw/NAME.memory.
+# sampled NAME SECONDS COMMAND...: as `limited`; the most MiB of the GPU that were taken meanwhile
+# go to raw/NAME.memory.
 sampled() {
     local samples="$WORK/samples"
     if [ "$TORCH_DEVICE" = cuda ]; then

@@ -1,7 +1,8 @@
 # Sourced by gpu.sh: every op, ours and PyTorch's.
 # shellcheck shell=bash
 
-# Products, attention, and what memory bounds. PyTorch measures a group in one process: importing it takes longer than measuring.
+# Products, attention, and what memory bounds. PyTorch measures a group in one process: importing it
+# takes longer than measuring.
 GROUPS_OF_OPS=("linear linear_cross_entropy quantized_linear" "attention" "rms_norm rope swiglu dropout adamw squared_norm")
 # What PyTorch has no op for.
 OURS_ALONE=(linear_sum add_linear accumulate add_rows)
@@ -14,8 +15,8 @@ part_limits() {
         --op limits --seconds "$TIME"
 }
 
-# part_ops [OP...]: first everything once, PyTorch eager; then PyTorch compiled, which takes long; then further rounds, of which
-# the median counts, and what starting a run costs on either side.
+# part_ops [OP...]: first everything once, PyTorch eager; then PyTorch compiled, which takes long;
+# then further rounds, of which the median counts, and what starting a run costs on either side.
 part_ops() {
     local groups=("${GROUPS_OF_OPS[@]}" "${OURS_ALONE[*]}") round
     if [ $# -gt 0 ]; then groups=("$*"); fi

@@ -1,5 +1,5 @@
-# Sourced by gpu.sh: a machine with a GPU and no Rust is given one file, which unpacks to a folder like a checkout's, with `bin`,
-# `shared`, `conversations.jsonl` and `commit` beside what git has.
+# Sourced by gpu.sh: a machine with a GPU and no Rust is given one file, which unpacks to a folder
+# like a checkout's, with `bin`, `shared`, `conversations.jsonl` and `commit` beside what git has.
 # shellcheck shell=bash
 
 # The path of the shared data.
@@ -7,9 +7,10 @@ shared() {
     if [ -n "${UNER_SHARED:-}" ]; then realpath "$UNER_SHARED"; elif [ -d bin ]; then echo "$PWD/shared"; else realpath -m ../shared; fi
 }
 
-# find_programs: their paths to PROGRAMS, and how ours are started to OURS. Where one is neither named nor in a pack, cargo builds all
-# in one go. CUDA is looked for only after that: cargo would build the CUDA crates again whenever CUDA_PATH changes. It is told to
-# ours alone, because PyTorch has its own.
+# find_programs: their paths to PROGRAMS, and how ours are started to OURS. Where one is neither
+# named nor in a pack, cargo builds all in one go. CUDA is looked for only after that: cargo would
+# build the CUDA crates again whenever CUDA_PATH changes. It is told to ours alone, because PyTorch
+# has its own.
 find_programs() {
     local name variable path missing=()
     declare -A variables=([it]=UNER_TEST_BINARY [ops]=UNER_OPS_BINARY [steps]=UNER_STEPS_BINARY [uner]=UNER_BINARY)
@@ -28,7 +29,8 @@ find_programs() {
     find_cuda
 }
 
-# build_programs NAME...: with software WebGPU for rehearsals. Without cargo the parts that need one of them are left out.
+# build_programs NAME...: with software WebGPU for rehearsals. Without cargo the parts that need one
+# of them are left out.
 build_programs() {
     local name built
     if ! command -v cargo >/dev/null; then return; fi
@@ -77,13 +79,15 @@ pack() {
     "$folder/bin/steps" --encode "$folder/conversations.jsonl" --shared "$(shared)" --count "$CONVERSATIONS" --longest "$PAD" \
         >"$folder/conversations.json"
     "$PYTHON" benches/environment.py commit >"$folder/commit"
-    # The programs share most of their code: in a window that reaches back to the one before, all four take little more than one.
+    # The programs share most of their code: in a window that reaches back to the one before, all
+    # four take little more than one.
     tar cf - -C "$WORK/pack" uner | xz --threads=1 --lzma2=preset=3,dict=128MiB >"$out"
     rm -rf "$WORK/pack"
     say "$out, $(($(stat -c %s "$out") / 1000000)) MB"
 }
 
-# unpack_and_run PACK.tar.xz WHAT...: by the pack's own suite, which fits its programs. Python unpacks: xz may be missing.
+# unpack_and_run PACK.tar.xz WHAT...: by the pack's own suite, which fits its programs. Python
+# unpacks: xz may be missing.
 unpack_and_run() {
     local pack="${1:-}" folder="${TMPDIR:-/tmp}/uner-gpu-suite" started
     started="$(date +%s)"

@@ -1,7 +1,8 @@
 # Sourced by gpu.sh: training steps, ours and PyTorch's.
 # shellcheck shell=bash
 
-# What is compared where nothing is named. The first two are what a comparison needs; the others follow if there is time.
+# What is compared where nothing is named. The first two are what a comparison needs; the others
+# follow if there is time.
 declare -A SIDES=(
     [full]="uner masters masters+compile autocast+compile"
     [lora]="uner autocast autocast+compile"
@@ -55,7 +56,8 @@ find_conversations() {
     head -n "$CONVERSATIONS" "$packed" >"$WORK/conversations.jsonl"
 }
 
-# our_steps KIND SECONDS: in the layout of the plan; where that fails, once more with a plan for less memory, which is noted.
+# our_steps KIND SECONDS: in the layout of the plan; where that fails, once more with a plan for
+# less memory, which is noted.
 our_steps() {
     local name="steps-$1-ours" ends=$(($(date +%s) + $2))
     local command=("${OURS[@]}" "$PROGRAM" --device "$DEVICE" "${options[@]}")

@@ -11,8 +11,9 @@ part_doctor() {
     sed 's/^/         /' "$WORK/raw/doctor.jsonl" | tee -a "$OUT/summary.txt" >&2
 }
 
-# Each in a process of its own, as many side by side as there are processors: one that hangs or dies takes no other with it, and
-# nothing but itself waits for its kernels to be compiled. The CPU is named too: some tests compare the devices with the first.
+# Each in a process of its own, as many side by side as there are processors: one that hangs or dies
+# takes no other with it, and nothing but itself waits for its kernels to be compiled. The CPU is
+# named too: some tests compare the devices with the first.
 part_tests() {
     local modules=("$@") list="$WORK/tests/list" filter
     if [ $# -eq 0 ]; then modules=("${MODULES[@]}"); fi
@@ -38,8 +39,8 @@ side_by_side() {
     RUNNING=""
 }
 
-# one_test NAME: its log, and a line in `results` when it has ended. Tests of a module share the folder where tuned kernels are
-# remembered.
+# one_test NAME: its log, and a line in `results` when it has ended. Tests of a module share the
+# folder where tuned kernels are remembered.
 one_test() {
     local status=0 began log="$WORK/tests/logs/${1//::/.}.log" folder="$WORK/cwd/${1%::*}"
     mkdir -p "$folder"
@@ -77,7 +78,8 @@ part_sanitizer() {
     summarize sanitizer "$WORK"
 }
 
-# one_sanitized TOOL OP: in both types, because attention and products have kernels of their own for bf16.
+# one_sanitized TOOL OP: in both types, because attention and products have kernels of their own for
+# bf16.
 one_sanitized() {
     local dtype status file
     for dtype in bf16 f32; do

@@ -9,7 +9,11 @@ pub use memory::peak_rss_mib;
 use uner_trainer::{Schedule, TrainConfig};
 
 /// Training by the values of the zero-shot recipe with another layout of the data.
-pub fn train_config(global_batch_size: usize, max_seq_len: usize, micro_batch_rows: usize) -> TrainConfig {
+pub fn train_config(
+    global_batch_size: usize,
+    max_seq_len: usize,
+    micro_batch_rows: usize,
+) -> TrainConfig {
     TrainConfig {
         epochs: 1.0,
         max_steps: None,

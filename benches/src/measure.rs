@@ -1,6 +1,7 @@
-//! Timing of one op: batches of runs between two waits for the device, the median of the batches. A GPU works through a batch
-//! while the next runs are being launched, so a figure is the larger of what the GPU needs and what launching needs; the
-//! preset `tiny` on the same device shows the latter.
+//! Timing of one op: batches of runs between two waits for the device, the median of the batches. A
+//! GPU works through a batch while the next runs are being launched, so a figure is the larger of
+//! what the GPU needs and what launching needs; the preset `tiny` on the same device shows the
+//! latter.
 
 use std::time::Instant;
 
@@ -72,7 +73,8 @@ impl Bench {
 
     /// Small normal values in the type of weights.
     pub fn weight<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
-        let values: Tensor<D> = Tensor::random(shape, Distribution::Normal(0.0, 0.02), &self.device);
+        let values: Tensor<D> =
+            Tensor::random(shape, Distribution::Normal(0.0, 0.02), &self.device);
         values.cast(self.dtype)
     }
 
@@ -83,8 +85,8 @@ impl Bench {
             self.wait();
             return 0.0;
         }
-        // On the CPU the allocator keeps what it once had, so only the first run shows what is needed. On a GPU the first
-        // run tunes kernels, which takes memory of its own.
+        // On the CPU the allocator keeps what it once had, so only the first run shows what is
+        // needed. On a GPU the first run tunes kernels, which takes memory of its own.
         let first = self.is_cpu().then(|| self.peak_mib(&mut work));
         let ms = self.median_ms(&mut work);
         let peak = first.unwrap_or_else(|| self.peak_mib(&mut work));

@@ -21,8 +21,8 @@ pub(crate) struct Peak<'a> {
 }
 
 impl<'a> Peak<'a> {
-    /// On a GPU the pools are emptied first, so that what they hold at the end is what the run needed at once, the unused
-    /// rest of their pages included: an upper bound.
+    /// On a GPU the pools are emptied first, so that what they hold at the end is what the run
+    /// needed at once, the unused rest of their pages included: an upper bound.
     pub(crate) fn start(device: &'a Device) -> Self {
         device.memory_cleanup();
         let in_use = device.memory_pool_usage().map(|usage| mib(usage.bytes_in_use));

@@ -49,7 +49,8 @@ const SEVEN_BILLION: Preset = Preset {
     parameter: 4096 * 11_008,
 };
 
-/// So small that nothing but starting a run takes time: the least that a figure can be, and a trial of the programs.
+/// So small that nothing but starting a run takes time: the least that a figure can be, and a trial
+/// of the programs.
 const TINY: Preset = Preset {
     tokens: 16,
     hidden: 32,
@@ -62,8 +63,8 @@ const TINY: Preset = Preset {
     parameter: 512,
 };
 
-/// Small, and such that no tile and no vector divides the lengths: a kernel that goes over an edge does so here. The widths are
-/// those that have kernels of their own, on tensor cores as well.
+/// Small, and such that no tile and no vector divides the lengths: a kernel that goes over an edge
+/// does so here. The widths are those that have kernels of their own, on tensor cores as well.
 const ODD: Preset = Preset {
     tokens: 67,
     hidden: 80,
@@ -90,7 +91,8 @@ pub fn preset(name: &str) -> Option<Preset> {
     }
 }
 
-/// Documents of 50 to [`LONGEST`] tokens that fill a row; the last one is cut. `pytorch_ops.py` forms the same.
+/// Documents of 50 to [`LONGEST`] tokens that fill a row; the last one is cut. `pytorch_ops.py`
+/// forms the same.
 pub fn documents(length: usize) -> Vec<usize> {
     let mut left = length;
     let mut lengths = Vec::new();

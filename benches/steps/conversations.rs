@@ -1,5 +1,5 @@
-//! What is trained on: rows of random tokens, or conversations from a file of `{"ids", "labels"}`, a line each, as
-//! `uner data encode` writes them.
+//! What is trained on: rows of random tokens, or conversations from a file of `{"ids", "labels"}`,
+//! a line each, as `uner data encode` writes them.
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
@@ -27,8 +27,11 @@ pub(crate) fn full_rows(rows: usize, seq: usize, vocab: usize, scratch: &Path) -
     let mut writer = StoreWriter::new(scratch, seq).expect("a temporary file");
     for row in 0..rows {
         let id = |place: usize| (3 + (row * seq + place) * 7919 % (vocab - 3)) as u32;
-        let tokens =
-            Tokens { ids: (0..seq).map(id).collect(), loss_mask: vec![true; seq], exchanges: vec![seq] };
+        let tokens = Tokens {
+            ids: (0..seq).map(id).collect(),
+            loss_mask: vec![true; seq],
+            exchanges: vec![seq],
+        };
         writer.push(&tokens).expect("a row is as long as a row");
     }
     writer.finish().expect("not empty")
@@ -38,29 +41,42 @@ pub(crate) fn full_rows(rows: usize, seq: usize, vocab: usize, scratch: &Path) -
 pub(crate) fn read(file: &Path, scratch: &Path, seq: usize) -> TokenStore {
     let mut writer = StoreWriter::new(scratch, seq).expect("a temporary file");
     for line in BufReader::new(fs_err::File::open(file).expect("the conversations")).lines() {
-        let line: serde_json::Value = serde_json::from_str(&line.expect("text")).expect("a line of JSON");
-        let column =
-            |name: &str| line[name].as_array().expect("a list").iter().map(|id| id.as_i64().expect("an id"));
+        let line: serde_json::Value =
+            serde_json::from_str(&line.expect("text")).expect("a line of JSON");
+        let column = |name: &str| {
+            line[name].as_array().expect("a list").iter().map(|id| id.as_i64().expect("an id"))
+        };
         let ids: Vec<u32> = column("ids").map(|id| id as u32).collect();
         let exchanges = vec![ids.len()];
         writer
-            .push(&Tokens { ids, loss_mask: column("labels").map(|label| label >= 0).collect(), exchanges })
+            .push(&Tokens {
+                ids,
+                loss_mask: column("labels").map(|label| label >= 0).collect(),
+                exchanges,
+            })
             .expect("no longer than a row");
     }
     writer.finish().expect("not empty")
 }
 
-/// Writes `count` conversations of the shared data, drawn at random, encoded as a run would encode them: absent types by
-/// frequency, one for each present type; queries beyond `longest` tokens dropped, and passages that alone are longer left out.
-/// Returns what was written, as JSON.
-pub(crate) fn encode_shared(shared: &Path, file: &Path, count: usize, longest: usize) -> serde_json::Value {
+/// Writes `count` conversations of the shared data, drawn at random, encoded as a run would encode
+/// them: absent types by frequency, one for each present type; queries beyond `longest` tokens
+/// dropped, and passages that alone are longer left out. Returns what was written, as JSON.
+pub(crate) fn encode_shared(
+    shared: &Path,
+    file: &Path,
+    count: usize,
+    longest: usize,
+) -> serde_json::Value {
     let data = shared.join("data");
-    let tokenizer = Tokenizer::from_file(&data.join("llama-tokenizer/tokenizer.model")).expect("a tokenizer");
+    let tokenizer =
+        Tokenizer::from_file(&data.join("llama-tokenizer/tokenizer.model")).expect("a tokenizer");
     let template = Template::load("zero-shot").expect("built in");
     let encoded: Vec<Tokens> = questioned(&data)
         .par_iter()
         .filter_map(|example| {
-            let tokens = encode(&ner::conversation(example, &template, None), &template, &tokenizer);
+            let tokens =
+                encode(&ner::conversation(example, &template, None), &template, &tokenizer);
             Some(fit(tokens.expect("encodes"), longest).ok()?.tokens)
         })
         .filter(|tokens| tokens.num_trained() > 0)
@@ -70,7 +86,8 @@ pub(crate) fn encode_shared(shared: &Path, file: &Path, count: usize, longest: u
     chosen.truncate(count);
     let mut out = BufWriter::new(fs_err::File::create(file).expect("a file that can be written"));
     for tokens in &chosen {
-        writeln!(out, "{}", json!({"ids": tokens.ids, "labels": tokens.labels()})).expect("disk space");
+        writeln!(out, "{}", json!({"ids": tokens.ids, "labels": tokens.labels()}))
+            .expect("disk space");
     }
     out.flush().expect("disk space");
     let tokens: usize = chosen.iter().map(|tokens| tokens.ids.len()).sum();

@@ -1,4 +1,5 @@
-//! The plan of a run: by the arithmetic of `uner train --dry-run`, for a model that no recipe names.
+//! The plan of a run: by the arithmetic of `uner train --dry-run`, for a model that no recipe
+//! names.
 
 use burn::tensor::DType;
 use serde_json::json;
@@ -24,7 +25,8 @@ impl Planned {
     }
 
     pub(crate) fn line(&self) -> serde_json::Value {
-        let bytes = self.choice.memory.categories().map(|(name, bytes)| (name.to_owned(), bytes.into()));
+        let bytes =
+            self.choice.memory.categories().map(|(name, bytes)| (name.to_owned(), bytes.into()));
         json!({
             "what": "plan",
             "micro_batch_rows": self.layout().micro_batch_rows,
@@ -38,7 +40,8 @@ impl Planned {
     }
 }
 
-/// How a device stores a model of this mode; the rows and what of them is trained are the caller's to fill in.
+/// How a device stores a model of this mode; the rows and what of them is trained are the caller's
+/// to fill in.
 pub(crate) fn setup(name: DeviceName, model: &LlamaConfig, mode: Mode) -> Setup<'_> {
     let device = name.open().unwrap_or_else(|error| panic!("{error}"));
     let is_short = precision::parameters(&device) != DType::F32;
@@ -69,7 +72,11 @@ pub(crate) fn plan(name: DeviceName, setup: &Setup, limit_gib: Option<f64>) -> P
     let speed = Speed::measure(name, &device, setup.model, setup.row_length);
     let budget = Budget::new(name, Place::look(name).available, limit_gib);
     let choice = choose(setup, Rows::Auto, speed.rates, budget.usable()).unwrap_or_else(|least| {
-        panic!("nothing fits {} bytes; the least would be {}", budget.usable(), least.memory.total())
+        panic!(
+            "nothing fits {} bytes; the least would be {}",
+            budget.usable(),
+            least.memory.total()
+        )
     });
     Planned { choice, speed, budget }
 }

@@ -1,16 +1,20 @@
-//! Training steps of a LLaMA with random weights, full or with an adapter, through the loop that runs train by, in the layout
-//! that the plan chooses; `pytorch_steps.py` is its twin.
+//! Training steps of a LLaMA with random weights, full or with an adapter, through the loop that
+//! runs train by, in the layout that the plan chooses; `pytorch_steps.py` is its twin.
 //!
-//! `cargo bench -p uner-benches --bench steps -- --device cuda:0 --preset 7b|tiny --mode full|lora [--seq 2048] [--rows 8]
-//! [--steps 20] [--memory-gib N]` trains on rows of `seq` random tokens, all of them trained, `rows` of them a step.
-//! `--conversations FILE --batch N` trains on the conversations of `FILE` instead, `N` of them a step, packed into rows of `seq`.
-//! `--encode FILE --shared DIR [--count N] [--longest 1024]` writes that file from the shared data and computes nothing else.
+//! ```text
+//! cargo bench -p uner-benches --bench steps -- --device cuda:0 --preset 7b|tiny
+//!     --mode full|lora [--seq 2048] [--rows 8] [--steps 20] [--memory-gib N]
+//! ```
+//! trains on rows of `seq` random tokens, all of them trained, `rows` of them a step.
+//! `--conversations FILE --batch N` trains on the conversations of `FILE` instead, `N` of them a
+//! step, packed into rows of `seq`. `--encode FILE --shared DIR [--count N] [--longest 1024]`
+//! writes that file from the shared data and computes nothing else.
 //!
 //! `--profile` times every op of three steps instead, and prints a line for each.
 //!
-//! Prints a line of JSON with the plan (bytes by category, the layout) before the first step, and behind every step that counts
-//! one of all of them so far: the last line is the result, also of a run that was cut off. `--memory-gib` plans with less than
-//! the device has.
+//! Prints a line of JSON with the plan (bytes by category, the layout) before the first step, and
+//! behind every step that counts one of all of them so far: the last line is the result, also of a
+//! run that was cut off. `--memory-gib` plans with less than the device has.
 
 mod conversations;
 mod layout;
@@ -68,13 +72,15 @@ struct Task {
 /// The steps that count so far.
 struct Done<'a> {
     steps: &'a [StepMetrics],
-    /// From the start of the program to the end of the first step: planning, weights, compiling and tuning.
+    /// From the start of the program to the end of the first step: planning, weights, compiling and
+    /// tuning.
     first_step_seconds: f64,
 }
 
 fn number(name: &str, default: usize) -> usize {
-    argument(name)
-        .map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} {value}: a number")))
+    argument(name).map_or(default, |value| {
+        value.parse().unwrap_or_else(|_| panic!("{name} {value}: a number"))
+    })
 }
 
 impl Task {
@@ -88,7 +94,9 @@ impl Task {
         };
         let (seq, rows) = (number("--seq", 2048), number("--rows", 8));
         let (store, batch) = match argument("--conversations") {
-            Some(file) => (conversations::read(Path::new(&file), scratch, seq), number("--batch", 64)),
+            Some(file) => {
+                (conversations::read(Path::new(&file), scratch, seq), number("--batch", 64))
+            }
             None => (conversations::full_rows(rows, seq, model.vocab_size, scratch), rows),
         };
         let steps = number("--steps", 20);
@@ -108,13 +116,15 @@ impl Task {
     fn step_rows(&self) -> usize {
         let summary = self.store.summary();
         let mean = summary.tokens as f64 / summary.conversations as f64;
-        (mean * self.config.global_batch_size as f64 / self.config.max_seq_len as f64).ceil() as usize
+        (mean * self.config.global_batch_size as f64 / self.config.max_seq_len as f64).ceil()
+            as usize
     }
 
     /// Does something with a run of this layout and the model that it begins with.
     fn run<T>(&self, scratch: &Path, layout: Layout, work: impl FnOnce(&Run, Progress) -> T) -> T {
         let device = self.name.open_for_training().unwrap_or_else(|error| panic!("{error}"));
-        let config = TrainConfig { micro_batch_rows: layout.micro_batch_rows, ..self.config.clone() };
+        let config =
+            TrainConfig { micro_batch_rows: layout.micro_batch_rows, ..self.config.clone() };
         let run = Run {
             config: &config,
             model_config: &self.model,
@@ -161,7 +171,9 @@ impl Task {
         match result {
             Err(TrainError::Io(error)) if error.to_string() == MEASURED => {}
             Err(error) => panic!("{error}"),
-            Ok(_) => panic!("the run has {} steps, and {} were to be measured", done.len(), self.steps),
+            Ok(_) => {
+                panic!("the run has {} steps, and {} were to be measured", done.len(), self.steps)
+            }
         }
     }
 }
@@ -197,7 +209,8 @@ fn result(task: &Task, planned: &Planned, done: &Done) -> serde_json::Value {
         "seconds": seconds,
         "step_seconds": each,
         "median_step_seconds": median(each.clone()),
-        // Of the median step, where all have as many tokens; of all steps together, where they differ.
+        // Of the median step, where all have as many tokens; of all steps together, where they
+        // differ.
         "tokens_per_second": part(|step| step.tokens_per_second),
         "trained_tokens_per_second": sum(|step| step.trained_tokens as f64) / seconds,
         "flops_per_second": part(|step| step.flops / step.seconds),
@@ -234,7 +247,10 @@ fn main() {
     if let Some(file) = argument("--encode") {
         let shared = argument("--shared").expect("--shared names the folder of the shared data");
         let (count, longest) = (number("--count", 1024), number("--longest", 1024));
-        println!("{}", conversations::encode_shared(Path::new(&shared), Path::new(&file), count, longest));
+        println!(
+            "{}",
+            conversations::encode_shared(Path::new(&shared), Path::new(&file), count, longest)
+        );
         return;
     }
     let scratch = tempfile::tempdir().expect("a temporary folder");
@@ -246,7 +262,8 @@ fn main() {
         trained_share: summary.trained_tokens as f64 / summary.tokens as f64,
         ..layout::setup(task.name, &task.model, task.mode)
     };
-    let limit = argument("--memory-gib").map(|gib| gib.parse().expect("--memory-gib: a number of GiB"));
+    let limit =
+        argument("--memory-gib").map(|gib| gib.parse().expect("--memory-gib: a number of GiB"));
     let planned = layout::plan(task.name, &setup, limit);
     println!("{}", planned.line());
     task.run(scratch.path(), planned.layout(), |run, progress| {

@@ -34,8 +34,9 @@ pub(crate) fn config(preset: &str) -> LlamaConfig {
     serde_json::from_str(text).expect("valid")
 }
 
-/// A model for a run of this mode. What is trained comes in f32, since these values become the masters; what is frozen in the
-/// type it stays in, so that a model in f32 is never there beside it.
+/// A model for a run of this mode. What is trained comes in f32, since these values become the
+/// masters; what is frozen in the type it stays in, so that a model in f32 is never there beside
+/// it.
 pub(crate) fn random(config: &LlamaConfig, mode: Mode, device: &Device) -> Llama {
     let mut source = OnDevice { device: device.clone(), mode, deviation: config.initializer_range };
     let model = Llama::build(config, &mut source).expect("random weights are always at hand");
@@ -46,7 +47,10 @@ pub(crate) fn random(config: &LlamaConfig, mode: Mode, device: &Device) -> Llama
 }
 
 fn adapter() -> Adapter {
-    Adapter { config: ADAPTER.clone(), base: Base { path: "random".into(), fingerprint: None, form: None } }
+    Adapter {
+        config: ADAPTER.clone(),
+        base: Base { path: "random".into(), fingerprint: None, form: None },
+    }
 }
 
 struct OnDevice {
@@ -56,7 +60,11 @@ struct OnDevice {
 }
 
 impl Source for OnDevice {
-    fn tensor<const D: usize>(&mut self, _name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError> {
+    fn tensor<const D: usize>(
+        &mut self,
+        _name: &str,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>, WeightsError> {
         let values = |()| {
             let values: Tensor<D> = if D == 1 {
                 Tensor::ones(shape, &self.device)

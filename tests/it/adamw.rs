@@ -1,5 +1,5 @@
-//! Five AdamW steps through the training step equal PyTorch's, on every device, and the learning rates those of
-//! transformers.
+//! Five AdamW steps through the training step equal PyTorch's, on every device, and the learning
+//! rates those of transformers.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -27,9 +27,10 @@ struct Tolerance {
 }
 
 const F32: Tolerance = Tolerance { parameter: 1e-5, rms: 5e-6, moment: 1e-3 };
-/// Where products have TF32's 10 bits of mantissa: half as much again as PyTorch on a CPU is off when the factors of every
-/// product are rounded like that (at worst a parameter 2.0e-3 where the sign of its first gradient turns, rms 6.7e-5,
-/// moments 9.5e-3). Five steps at this learning rate move a parameter by up to 5e-3.
+/// Where products have TF32's 10 bits of mantissa: half as much again as PyTorch on a CPU is off
+/// when the factors of every product are rounded like that (at worst a parameter 2.0e-3 where the
+/// sign of its first gradient turns, rms 6.7e-5, moments 9.5e-3). Five steps at this learning rate
+/// move a parameter by up to 5e-3.
 const TF32: Tolerance = Tolerance { parameter: 3e-3, rms: 1e-4, moment: 1.5e-2 };
 
 fn values(model: &Llama) -> BTreeMap<String, Vec<f32>> {
@@ -57,11 +58,22 @@ fn assert_run(setup: &Setup, (root, folder): (&Path, &Path), run: &str, max_grad
         let mut gradients = Gradients::default();
         let loss = accumulate(&model, &config, &batch, 0, &mut gradients).into_scalar::<f32>();
         let loss = f64::from(loss);
-        assert_relative(&format!("{what}: loss"), loss, &step["sum_loss_before"], setup.tolerance.loss);
+        assert_relative(
+            &format!("{what}: loss"),
+            loss,
+            &step["sum_loss_before"],
+            setup.tolerance.loss,
+        );
         let norm = gradients.squared_norm().sqrt() / trained;
-        assert_relative(&format!("{what}: norm"), norm, &step["grad_norm_before_clip"], setup.tolerance.norm);
+        assert_relative(
+            &format!("{what}: norm"),
+            norm,
+            &step["grad_norm_before_clip"],
+            setup.tolerance.norm,
+        );
         let lr = step["lr"].as_f64().unwrap();
-        let update = Update { lr, step: number, grad_scale: clip_factor(norm, max_grad_norm) / trained };
+        let update =
+            Update { lr, step: number, grad_scale: clip_factor(norm, max_grad_norm) / trained };
         model = optimizer.step(model, gradients, &train, update, &Group::alone()).unwrap();
         for (name, got) in values(&model) {
             let at = &indices[&name];
@@ -78,21 +90,28 @@ fn assert_run(setup: &Setup, (root, folder): (&Path, &Path), run: &str, max_grad
     }
 }
 
-/// All parameters after the last step: their root mean square, and at most one entry in a thousand further off than a sampled
-/// one may be. Where a gradient is of rounding size, Adam's first steps are its sign, so single entries may differ.
+/// All parameters after the last step: their root mean square, and at most one entry in a thousand
+/// further off than a sampled one may be. Where a gradient is of rounding size, Adam's first steps
+/// are its sign, so single entries may differ.
 fn assert_whole(
     what: &str,
     got: &BTreeMap<String, Vec<f32>>,
     expected: &BTreeMap<String, (Vec<usize>, Vec<f32>)>,
     tolerance: &Tolerance,
 ) {
-    let pairs = got.iter().flat_map(|(name, got)| got.iter().zip(&expected[&format!("full.{name}")].1));
-    let differences: Vec<f64> = pairs.map(|(got, expected)| f64::from((got - expected).abs())).collect();
+    let pairs =
+        got.iter().flat_map(|(name, got)| got.iter().zip(&expected[&format!("full.{name}")].1));
+    let differences: Vec<f64> =
+        pairs.map(|(got, expected)| f64::from((got - expected).abs())).collect();
     let count = differences.len() as f64;
-    let rms = (differences.iter().map(|difference| difference * difference).sum::<f64>() / count).sqrt();
+    let rms =
+        (differences.iter().map(|difference| difference * difference).sum::<f64>() / count).sqrt();
     let limit = f64::from(tolerance.parameter);
     let far = differences.iter().filter(|difference| **difference > limit).count() as f64 / count;
-    assert!(rms <= tolerance.rms && far <= 1e-3, "{what}: rms {rms:e}, {far} of the entries far off");
+    assert!(
+        rms <= tolerance.rms && far <= 1e-3,
+        "{what}: rms {rms:e}, {far} of the entries far off"
+    );
 }
 
 fn assert_moments(
@@ -109,7 +128,12 @@ fn assert_moments(
             let sampled: Vec<f32> = at.iter().map(|&index| got[index]).collect();
             let expected = &expected[&format!("{moment}.{name}")].1;
             let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-            assert_close(&format!("{what} {moment} {name}"), &sampled, expected, tolerance.moment * largest);
+            assert_close(
+                &format!("{what} {moment} {name}"),
+                &sampled,
+                expected,
+                tolerance.moment * largest,
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Answers: what is written is read back, and what models write instead is read as far as it can be.
+//! Answers: what is written is read back, and what models write instead is read as far as it can
+//! be.
 
 use proptest::prelude::*;
 use uner_prompt::Characters::{self, Ascii, Utf8};
@@ -58,7 +59,10 @@ proptest! {
 fn python_bytes() {
     assert_eq!(answer(&[""; 0], Ascii), "[]");
     assert_eq!(answer(&["Tim Cook", "Zoë"], Ascii), r#"["Tim Cook", "Zo\u00eb"]"#);
-    assert_eq!(answer(&["🇨🇭", "\u{7f}\u{1}"], Ascii), r#"["\ud83c\udde8\ud83c\udded", "\u007f\u0001"]"#);
+    assert_eq!(
+        answer(&["🇨🇭", "\u{7f}\u{1}"], Ascii),
+        r#"["\ud83c\udde8\ud83c\udded", "\u007f\u0001"]"#
+    );
     assert_eq!(answer(&["Tim Cook", "Zoë", "東京 🇨🇭"], Utf8), r#"["Tim Cook", "Zoë", "東京 🇨🇭"]"#);
     assert_eq!(answer(&["\u{7f}\u{1}"], Utf8), "[\"\u{7f}\\u0001\"]");
     for characters in [Ascii, Utf8] {
@@ -104,6 +108,9 @@ fn malformed_answers() {
 #[test]
 fn a_quoted_list_without_brackets_is_read_and_prose_is_not() {
     let parsed = parse_answer(r#" "a", "b c""#);
-    assert_eq!((parsed.entities, parsed.well_formed), (vec!["a".to_owned(), "b c".to_owned()], false));
+    assert_eq!(
+        (parsed.entities, parsed.well_formed),
+        (vec!["a".to_owned(), "b c".to_owned()], false)
+    );
     assert_eq!(parse_answer(r#"He said "a", "b"."#).entities, Vec::<String>::new());
 }

@@ -1,5 +1,5 @@
-//! Every published dataset is read with the counts its publishers or an independent count give, and the official
-//! evaluation files are rebuilt exactly from the column files they were made from.
+//! Every published dataset is read with the counts its publishers or an independent count give, and
+//! the official evaluation files are rebuilt exactly from the column files they were made from.
 
 use std::path::Path;
 
@@ -11,7 +11,8 @@ use uner_data::{
 
 use crate::shared::shared;
 
-/// Dataset, split, examples, entities (those of dropped labels, and one of DDI that is given twice, included).
+/// Dataset, split, examples, entities (those of dropped labels, and one of DDI that is given twice,
+/// included).
 const COUNTS: [(&str, &str, usize, usize); 81] = [
     ("crossner-ai", "train", 100, 532),
     ("crossner-ai", "validation", 350, 1_549),
@@ -113,7 +114,11 @@ fn read_all(dataset: &Dataset, split: &str, root: &Path) -> (Vec<Example>, Notes
 }
 
 fn num_dropped(notes: &Notes) -> usize {
-    notes.iter().filter(|(note, _)| matches!(note, Note::DroppedLabel(_))).map(|(_, found)| found.count).sum()
+    notes
+        .iter()
+        .filter(|(note, _)| matches!(note, Note::DroppedLabel(_)))
+        .map(|(_, found)| found.count)
+        .sum()
 }
 
 fn assert_sound(example: &Example) {
@@ -143,10 +148,13 @@ fn published_counts() {
 #[test]
 fn every_split_of_the_registry_is_counted() {
     let counted = |name: &str| COUNTS.iter().any(|(counted, ..)| *counted == name);
-    // The generated corpus has its own tests, Pile-NER itself and InstructUIE's files are not at hand, the official files come below.
+    // The generated corpus has its own tests, Pile-NER itself and InstructUIE's files are not at
+    // hand, the official files come below.
     let elsewhere = |name: &str| {
         name == "demo"
-            || ["pile-ner-", "official-", "instructuie-"].iter().any(|prefix| name.starts_with(prefix))
+            || ["pile-ner-", "official-", "instructuie-"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
     };
     for name in registry::names() {
         let dataset = registry::find(name).unwrap();
@@ -198,7 +206,8 @@ fn sorted(mut strings: Vec<&str>) -> Vec<&str> {
 
 /// The (passage, type, mentions) triples of an official file, by its JSON alone.
 fn official_pairs(file: &Path) -> Vec<(String, String, Vec<String>)> {
-    let items: Vec<serde_json::Value> = serde_json::from_slice(&fs_err::read(file).unwrap()).unwrap();
+    let items: Vec<serde_json::Value> =
+        serde_json::from_slice(&fs_err::read(file).unwrap()).unwrap();
     let turn = |item: &serde_json::Value, index: usize| {
         item["conversations"][index]["value"].as_str().unwrap().to_owned()
     };
@@ -207,14 +216,16 @@ fn official_pairs(file: &Path) -> Vec<(String, String, Vec<String>)> {
         .map(|item| {
             let passage = turn(item, 0)["Text: ".len()..].to_owned();
             let query = turn(item, 2);
-            let entity_type = query["What describes ".len()..query.len() - " in the text?".len()].to_owned();
+            let entity_type =
+                query["What describes ".len()..query.len() - " in the text?".len()].to_owned();
             (passage, entity_type, serde_json::from_str(&turn(item, 3)).unwrap())
         })
         .collect()
 }
 
 fn assert_rebuilt(official: &str, columns: &str, defects: &[Defect], root: &Path) -> usize {
-    let uner_data::dataset::Files::One(file) = &registry::find(official).unwrap().splits["test"] else {
+    let uner_data::dataset::Files::One(file) = &registry::find(official).unwrap().splits["test"]
+    else {
         panic!("`{official}` has one file");
     };
     let expected = official_pairs(&root.join(file));
@@ -241,14 +252,17 @@ fn assert_rebuilt(official: &str, columns: &str, defects: &[Defect], root: &Path
 fn official_pairs_are_rebuilt_from_the_column_files() {
     let Some(root) = shared("data") else { return };
     let crossner = |domain: &str, defects: &[Defect]| {
-        let (official, columns) = (format!("official-crossner-{domain}"), format!("crossner-{domain}"));
+        let (official, columns) =
+            (format!("official-crossner-{domain}"), format!("crossner-{domain}"));
         assert_rebuilt(&official, &columns, defects, &root)
     };
     let inside = [Defect::LooseInside, Defect::OpenAtEnd];
-    let rebuilt: usize =
-        ["ai", "literature", "music", "science"].iter().map(|domain| crossner(domain, &inside)).sum();
-    let rebuilt =
-        rebuilt + crossner("politics", &[Defect::LooseInside, Defect::OpenAtEnd, Defect::LastSentence]);
+    let rebuilt: usize = ["ai", "literature", "music", "science"]
+        .iter()
+        .map(|domain| crossner(domain, &inside))
+        .sum();
+    let rebuilt = rebuilt
+        + crossner("politics", &[Defect::LooseInside, Defect::OpenAtEnd, Defect::LastSentence]);
     assert_eq!(rebuilt, 29_647);
     assert_eq!(
         assert_rebuilt("official-mit-restaurant", "mit-restaurant", &[Defect::LastSentence], &root),
@@ -260,7 +274,9 @@ fn official_pairs_are_rebuilt_from_the_column_files() {
 fn what_the_official_conversion_lost_is_counted() {
     let Some(root) = shared("data") else { return };
     // `misc` included: one of AI, one of literature.
-    for (domain, num_lost) in [("ai", 5), ("literature", 3), ("music", 2), ("politics", 1), ("science", 1)] {
+    for (domain, num_lost) in
+        [("ai", 5), ("literature", 3), ("music", 2), ("politics", 1), ("science", 1)]
+    {
         let mut dataset = registry::find(&format!("crossner-{domain}")).unwrap();
         let Format::Columns(format) = &mut dataset.format else { panic!("CrossNER is in columns") };
         format.defects = vec![Defect::OpenAtEnd];

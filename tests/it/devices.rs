@@ -1,8 +1,9 @@
 //! The devices that tests run on, what they compute in, and how close to exact they have to come.
 //!
-//! `UNER_TEST_DEVICES` names them, as in `flex,webgpu:cpu,cuda:0`; a device that is named there and cannot be opened fails
-//! the test. Without it they are the CPU and, where there is one, the software adapter of WebGPU; where that is missing
-//! the test says so on stderr and goes on, unless `UNER_REQUIRE_WEBGPU` is `1`, as it is in CI.
+//! `UNER_TEST_DEVICES` names them, as in `flex,webgpu:cpu,cuda:0`; a device that is named there and
+//! cannot be opened fails the test. Without it they are the CPU and, where there is one, the
+//! software adapter of WebGPU; where that is missing the test says so on stderr and goes on, unless
+//! `UNER_REQUIRE_WEBGPU` is `1`, as it is in CI.
 
 use std::fmt;
 
@@ -36,17 +37,22 @@ pub(crate) struct Tolerance {
     pub(crate) gradient: f32,
 }
 
-/// f32 throughout. Both sides add up the same f32 products in another order; the golden values are within a tenth of these
-/// of a float64 computation.
-const F32: Tolerance = Tolerance { op: 2e-5, forward: 2.5e-5, loss: 1e-5, norm: 1e-4, gradient: 1e-4 };
-/// On CUDA without cuBLASLt the factors of an f32 product are rounded to TF32, 10 bits of mantissa; burn has no switch for it.
-/// For models: half as much again as PyTorch in f32 on a CPU is off the golden values when the factors of every product
-/// are rounded like that (at worst logits 3.5e-3, loss 3.5e-4, norm 1.9e-3, gradients 9.9e-3).
-const TF32: Tolerance = Tolerance { op: 2e-3, forward: 5e-3, loss: 5e-4, norm: 3e-3, gradient: 1.5e-2 };
-/// 7 bits of mantissa in every tensor. For models: half as much again as PyTorch in bf16 on a CPU is off (at worst logits
-/// 3.9e-2, loss 3.4e-3, gradients 0.113; norm 1.44e-2, of 30 runs whose weights were moved by less than bf16 tells apart, since
-/// rounding alone makes it 0.4 to 1 % too large).
-const BF16: Tolerance = Tolerance { op: 2e-2, forward: 6e-2, loss: 5e-3, norm: 2.2e-2, gradient: 0.17 };
+/// f32 throughout. Both sides add up the same f32 products in another order; the golden values are
+/// within a tenth of these of a float64 computation.
+const F32: Tolerance =
+    Tolerance { op: 2e-5, forward: 2.5e-5, loss: 1e-5, norm: 1e-4, gradient: 1e-4 };
+/// On CUDA without cuBLASLt the factors of an f32 product are rounded to TF32, 10 bits of mantissa;
+/// burn has no switch for it. For models: half as much again as PyTorch in f32 on a CPU is off the
+/// golden values when the factors of every product are rounded like that (at worst logits 3.5e-3,
+/// loss 3.5e-4, norm 1.9e-3, gradients 9.9e-3).
+const TF32: Tolerance =
+    Tolerance { op: 2e-3, forward: 5e-3, loss: 5e-4, norm: 3e-3, gradient: 1.5e-2 };
+/// 7 bits of mantissa in every tensor. For models: half as much again as PyTorch in bf16 on a CPU
+/// is off (at worst logits 3.9e-2, loss 3.4e-3, gradients 0.113; norm 1.44e-2, of 30 runs whose
+/// weights were moved by less than bf16 tells apart, since rounding alone makes it 0.4 to 1 % too
+/// large).
+const BF16: Tolerance =
+    Tolerance { op: 2e-2, forward: 6e-2, loss: 5e-3, norm: 2.2e-2, gradient: 0.17 };
 
 /// The CPU in f32: what the others are compared with, named or not.
 pub(crate) fn cpu() -> Setup {
@@ -58,12 +64,17 @@ pub(crate) fn devices() -> Vec<Setup> {
     setups(&[DType::F32])
 }
 
-/// Every device with each of these types that it computes in. The CPU kernels serve activations in f32 only.
+/// Every device with each of these types that it computes in. The CPU kernels serve activations in
+/// f32 only.
 pub(crate) fn setups(dtypes: &[DType]) -> Vec<Setup> {
     let named = std::env::var("UNER_TEST_DEVICES").ok();
     let names = named.as_deref().unwrap_or(USUAL).split(',');
-    let names = names.map(|name| name.trim().parse::<DeviceName>().unwrap_or_else(|error| panic!("{error}")));
-    names.filter_map(|name| open(name, named.is_some())).flat_map(|opened| typed(&opened, dtypes)).collect()
+    let names = names
+        .map(|name| name.trim().parse::<DeviceName>().unwrap_or_else(|error| panic!("{error}")));
+    names
+        .filter_map(|name| open(name, named.is_some()))
+        .flat_map(|opened| typed(&opened, dtypes))
+        .collect()
 }
 
 fn open(name: DeviceName, required: bool) -> Option<(DeviceName, Device)> {
@@ -114,7 +125,8 @@ impl Setup {
         Tensor::from_data(tensor.into_data(), (&self.device, self.dtype))
     }
 
-    /// Whether its products have the precision of f32: what is chosen by comparing logits is then the same everywhere.
+    /// Whether its products have the precision of f32: what is chosen by comparing logits is then
+    /// the same everywhere.
     pub(crate) fn is_exact(&self) -> bool {
         self.dtype == DType::F32 && !rounds_to_tf32(self.name)
     }
@@ -134,8 +146,11 @@ pub(crate) fn fetch<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 #[test]
 fn the_cpu_is_always_tested_in_f32() {
     let all = setups(&[DType::F32, DType::BF16]);
-    let of_cpu: Vec<DType> =
-        all.iter().filter(|setup| setup.name == DeviceName::Flex).map(|setup| setup.dtype).collect();
+    let of_cpu: Vec<DType> = all
+        .iter()
+        .filter(|setup| setup.name == DeviceName::Flex)
+        .map(|setup| setup.dtype)
+        .collect();
     assert!(std::env::var_os("UNER_TEST_DEVICES").is_some() || of_cpu == [DType::F32]);
     for setup in all {
         println!("{setup}");

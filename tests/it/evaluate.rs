@@ -1,4 +1,5 @@
-//! Scores equal those of the released evaluators: golden vectors where they are at hand, and fixtures of our own.
+//! Scores equal those of the released evaluators: golden vectors where they are at hand, and
+//! fixtures of our own.
 
 use std::{
     collections::BTreeSet,
@@ -58,18 +59,26 @@ fn to_value(value: impl serde::Serialize) -> Value {
 }
 
 fn check_units(folder: &Path, expected_lines: [usize; 3]) {
-    let units =
-        ["parser", "normalize", "get_response"].map(|name| read_lines(&folder.join(format!("{name}.jsonl"))));
+    let units = ["parser", "normalize", "get_response"]
+        .map(|name| read_lines(&folder.join(format!("{name}.jsonl"))));
     assert_eq!(units.each_ref().map(Vec::len), expected_lines);
     let [parser, normalize, get_response] = units;
     for line in parser {
         assert_eq!(official::parse(string(&line, "text")), strings(&line["parsed"]), "{line}");
     }
     for line in normalize {
-        assert_eq!(official::normalize(string(&line, "text")), string(&line, "normalized"), "{line}");
+        assert_eq!(
+            official::normalize(string(&line, "text")),
+            string(&line, "normalized"),
+            "{line}"
+        );
     }
     for line in get_response {
-        assert_eq!(official::get_response(string(&line, "text")), string(&line, "response"), "{line}");
+        assert_eq!(
+            official::get_response(string(&line, "text")),
+            string(&line, "response"),
+            "{line}"
+        );
     }
 }
 
@@ -86,7 +95,8 @@ fn fixtures_units() {
 #[test]
 fn fixtures_scores() {
     let found =
-        score_queries(&fixtures().join("subset.json"), &fixtures().join("predictions.jsonl")).unwrap();
+        score_queries(&fixtures().join("subset.json"), &fixtures().join("predictions.jsonl"))
+            .unwrap();
     assert_figures(&to_value(found), &read(&fixtures().join("scores.json")), "queries");
     let found = score_bio(&fixtures().join("spans.jsonl")).unwrap();
     assert_figures(&to_value(found), &read(&fixtures().join("expected.json")), "bio");
@@ -111,7 +121,8 @@ fn queries(folder: &Path) -> Vec<[String; 4]> {
             let entity_type =
                 question.trim_start_matches("What describes ").trim_end_matches(" in the text?");
             let gold = string(&item["conversations"][3], "value");
-            [entity_type, string(prediction, "kind"), gold, string(prediction, "output")].map(str::to_owned)
+            [entity_type, string(prediction, "kind"), gold, string(prediction, "output")]
+                .map(str::to_owned)
         })
         .collect()
 }
@@ -130,8 +141,9 @@ fn official_score<'a>(
 fn check_official(folder: &Path) {
     let queries = queries(folder);
     let expected: Value = read(&folder.join("scores.json"));
-    let report =
-        to_value(score_queries(&folder.join("subset.json"), &folder.join("predictions.jsonl")).unwrap());
+    let report = to_value(
+        score_queries(&folder.join("subset.json"), &folder.join("predictions.jsonl")).unwrap(),
+    );
     assert_figures(&report["official"], &expected["official"], "official");
     for (entity_type, score) in expected["per_type"].as_object().unwrap() {
         assert_figures(&report["per_type"][entity_type]["official"], score, entity_type);
@@ -146,7 +158,11 @@ fn check_official(folder: &Path) {
     assert_figures(&perfect, &expected["golds_as_predictions"], "golds_as_predictions");
     for (kind, score) in expected["per_kind"].as_object().unwrap() {
         let of_kind = queries.iter().filter(|query| query[1] == *kind);
-        assert_figures(&official_score(of_kind, |query| official::get_response(&query[3])), score, kind);
+        assert_figures(
+            &official_score(of_kind, |query| official::get_response(&query[3])),
+            score,
+            kind,
+        );
     }
 }
 
@@ -170,7 +186,11 @@ fn span_scores_equal_seqeval_and_nervaluate() {
         }
         if let Some(nervaluate) = expected.get("nervaluate") {
             assert_figures(&found, &nervaluate["overall"], &format!("{name}.overall"));
-            assert_figures(&found["per_type"], &nervaluate["per_type"], &format!("{name}.per_type"));
+            assert_figures(
+                &found["per_type"],
+                &nervaluate["per_type"],
+                &format!("{name}.per_type"),
+            );
         }
     }
 }
@@ -179,7 +199,11 @@ fn span_scores_equal_seqeval_and_nervaluate() {
 fn instructuie_scores_equal_its_evaluator() {
     let Some(folder) = shared("golden/instructuie") else { return };
     for line in read_lines(&folder.join("format.jsonl")) {
-        assert_eq!(instructuie::format(string(&line, "text")), string(&line, "formatted"), "{line}");
+        assert_eq!(
+            instructuie::format(string(&line, "text")),
+            string(&line, "formatted"),
+            "{line}"
+        );
     }
     let mut counts = InstructUieCounts::default();
     for line in read_lines(&folder.join("predictions.jsonl")) {
@@ -263,12 +287,28 @@ fn bad_input_is_named_with_file_and_line() {
             format!("{good}\n\n{good}"),
             "has `1` queries but `/predictions.jsonl` has `2` predictions",
         ),
-        (gold.clone(), String::new(), "has `1` queries but `/predictions.jsonl` has `0` predictions"),
-        (gold.clone(), "\n{\"id\":\"q1\"}".to_owned(), "`/predictions.jsonl`:2: missing field `output`"),
+        (
+            gold.clone(),
+            String::new(),
+            "has `1` queries but `/predictions.jsonl` has `0` predictions",
+        ),
+        (
+            gold.clone(),
+            "\n{\"id\":\"q1\"}".to_owned(),
+            "`/predictions.jsonl`:2: missing field `output`",
+        ),
         (gold.clone(), "{".to_owned(), "`/predictions.jsonl`:1: EOF"),
-        (gold.clone(), good.replace("q1", "q2"), "`/predictions.jsonl`:1: the prediction is for `q2`"),
+        (
+            gold.clone(),
+            good.replace("q1", "q2"),
+            "`/predictions.jsonl`:1: the prediction is for `q2`",
+        ),
         ("[\n{}]".to_owned(), good.to_owned(), "`/gold.json`:2: missing field `conversations`"),
-        (r#"[{"conversations":[]}]"#.to_owned(), good.to_owned(), "`/gold.json`: item 1 (``) has `0` turns"),
+        (
+            r#"[{"conversations":[]}]"#.to_owned(),
+            good.to_owned(),
+            "`/gold.json`: item 1 (``) has `0` turns",
+        ),
     ];
     for (gold, predictions, expected) in cases {
         let found = complaint(&gold, &predictions);

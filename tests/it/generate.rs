@@ -27,8 +27,13 @@ fn cached_equals_uncached() {
         let mut ids: Vec<i32> = prompt.iter().map(|&id| id as i32).collect();
         for (place, &token) in got.iter().enumerate() {
             let positions: Vec<i32> = (0..ids.len() as i32).collect();
-            let context =
-                Context::new(&config, &positions, 1, Visibility::causal(1, ids.len(), &device), &device);
+            let context = Context::new(
+                &config,
+                &positions,
+                1,
+                Visibility::causal(1, ids.len(), &device),
+                &device,
+            );
             let hidden = model.hidden(&ids, &context, None).narrow(0, ids.len() - 1, 1);
             let logits: Vec<f32> = model.logits(hidden).try_into_vec_as().unwrap();
             let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
@@ -44,7 +49,10 @@ fn alone_equals_in_a_batch() {
     let generator = Generator { model: &model, config: &config };
     let together = generator.greedy(&prompts(), 25, |_| false).unwrap();
     for (prompt, answer) in prompts().into_iter().zip(together) {
-        assert_eq!(generator.greedy(std::slice::from_ref(&prompt), 25, |_| false).unwrap()[0], answer);
+        assert_eq!(
+            generator.greedy(std::slice::from_ref(&prompt), 25, |_| false).unwrap()[0],
+            answer
+        );
     }
 }
 
@@ -54,7 +62,8 @@ fn a_stop_token_ends_its_row_only() {
     let generator = Generator { model: &model, config: &config };
     let free = generator.greedy(&prompts(), 25, |_| false).unwrap();
     let stop = free[2][3];
-    for (got, free) in generator.greedy(&prompts(), 25, |id| id == stop).unwrap().iter().zip(&free) {
+    for (got, free) in generator.greedy(&prompts(), 25, |id| id == stop).unwrap().iter().zip(&free)
+    {
         let expected: Vec<u32> = free.iter().copied().take_while(|&token| token != stop).collect();
         assert_eq!(got, &expected);
     }
@@ -73,9 +82,13 @@ fn logits_that_are_no_numbers_name_what_was_asked() {
     let infer = InferConfig { max_new_tokens: 2, batch_size: 8 };
     let predictor = Predictor::new(generator, &tokenizer, &template, infer).unwrap();
     let query = |text, entity_type| Query { text, entity_type, dataset: None };
-    let queries = [query("Ada met Bo in Rome, and then went home.", "city"), query("Ada met Bo.", "person")];
+    let queries =
+        [query("Ada met Bo in Rome, and then went home.", "city"), query("Ada met Bo.", "person")];
     let error = predictor.answer(&queries, |_| ControlFlow::Continue(())).unwrap_err().to_string();
     // The shorter prompt is the first row.
     assert!(error.contains("logits are infinite or not numbers (NaN)"), "{error}");
-    assert!(error.ends_with("asked for `person` in the text that starts with `Ada met Bo.`"), "{error}");
+    assert!(
+        error.ends_with("asked for `person` in the text that starts with `Ada met Bo.`"),
+        "{error}"
+    );
 }

@@ -1,4 +1,5 @@
-//! `uner export --gguf`: what is written is read back by the crate's reader, and the vocabulary is that of llama.cpp's own file.
+//! `uner export --gguf`: what is written is read back by the crate's reader, and the vocabulary is
+//! that of llama.cpp's own file.
 
 use burn::tensor::Device;
 use gguf_rs_lib::format::metadata::{Metadata, MetadataValue};
@@ -63,8 +64,12 @@ fn a_model_is_read_back_with_its_names_shapes_rows_and_dimensions() {
     let model = random(&config, 3, &Device::flex());
     save(&model, &config, folder.path(), MAX_SHARD_BYTES).unwrap();
     let file = folder.path().join("model.gguf");
-    let export =
-        Export { model: folder.path(), adapter: None, dtype: None, max_shard_bytes: MAX_SHARD_BYTES };
+    let export = Export {
+        model: folder.path(),
+        adapter: None,
+        dtype: None,
+        max_shard_bytes: MAX_SHARD_BYTES,
+    };
     write(&export, &vocabulary(9), &file).unwrap();
 
     let mut reader = open_gguf_file(&file).unwrap();
@@ -87,7 +92,10 @@ fn a_model_is_read_back_with_its_names_shapes_rows_and_dimensions() {
     assert_eq!(metadata.get_string("general.architecture"), Some("llama"));
     assert_eq!(metadata.get_string("tokenizer.chat_template"), Some("{{ messages }}"));
     assert_eq!(metadata.get("llama.rope.freq_base"), Some(&MetadataValue::F32(5000.0)));
-    assert_eq!(metadata.get("llama.attention.layer_norm_rms_epsilon"), Some(&MetadataValue::F32(1e-5)));
+    assert_eq!(
+        metadata.get("llama.attention.layer_norm_rms_epsilon"),
+        Some(&MetadataValue::F32(1e-5))
+    );
     // A token for each row of the embedding.
     assert_eq!(array(&metadata, "tokenizer.ggml.tokens").len(), 11);
     assert_eq!(array(&metadata, "tokenizer.ggml.token_type")[10], MetadataValue::I32(5));
@@ -152,8 +160,8 @@ fn short_types_keep_their_norms_in_f32() {
 fn of_llama_cpp(path: &std::path::Path) -> Vec<(String, f32, PieceKind)> {
     let reader = open_gguf_file(path).unwrap();
     let metadata = reader.metadata();
-    let [tokens, scores, kinds] =
-        ["tokens", "scores", "token_type"].map(|key| array(metadata, &format!("tokenizer.ggml.{key}")));
+    let [tokens, scores, kinds] = ["tokens", "scores", "token_type"]
+        .map(|key| array(metadata, &format!("tokenizer.ggml.{key}")));
     let all = tokens.iter().zip(scores).zip(kinds).map(|((token, score), kind)| {
         let kind = match kind {
             MetadataValue::I32(2) => PieceKind::Unknown,
@@ -162,7 +170,9 @@ fn of_llama_cpp(path: &std::path::Path) -> Vec<(String, f32, PieceKind)> {
             _ => PieceKind::Normal,
         };
         match (token, score) {
-            (MetadataValue::String(token), MetadataValue::F32(score)) => (token.clone(), *score, kind),
+            (MetadataValue::String(token), MetadataValue::F32(score)) => {
+                (token.clone(), *score, kind)
+            }
             other => panic!("{other:?}"),
         }
     });
@@ -195,5 +205,10 @@ fn the_scores_of_a_tokenizer_json_are_in_the_order_of_its_merges() {
     assert_eq!([score("e▁"), score("d▁"), score("th")], [0.0, -1.0, -2.0]);
     assert_eq!(pieces[0].2, PieceKind::Unknown);
     assert_eq!(pieces[1].2, PieceKind::Control);
-    assert!(pieces.iter().filter(|(_, _, kind)| *kind == PieceKind::Byte).all(|(_, score, _)| *score == 0.0));
+    assert!(
+        pieces
+            .iter()
+            .filter(|(_, _, kind)| *kind == PieceKind::Byte)
+            .all(|(_, score, _)| *score == 0.0)
+    );
 }

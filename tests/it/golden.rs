@@ -1,7 +1,8 @@
-//! Logits, losses, gradients, optimizer steps and greedy generation equal Hugging Face transformers.
+//! Logits, losses, gradients, optimizer steps and greedy generation equal Hugging Face
+//! transformers.
 //!
-//! The same checks run over our own fixtures and, where present, over the larger golden vectors, on every device of
-//! [`crate::devices`], in f32 and in bf16.
+//! The same checks run over our own fixtures and, where present, over the larger golden vectors, on
+//! every device of [`crate::devices`], in f32 and in bf16.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,10 @@ const TYPES: [DType; 2] = [DType::F32, DType::BF16];
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 pub(crate) fn roots() -> Vec<PathBuf> {
-    [Some(repository().join("tests/fixtures/llama")), shared("golden")].into_iter().flatten().collect()
+    [Some(repository().join("tests/fixtures/llama")), shared("golden")]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 pub(crate) fn folders(root: &Path, kind: &str) -> Vec<PathBuf> {
@@ -46,8 +50,9 @@ pub(crate) fn json(path: &Path) -> Value {
 pub(crate) fn tensors(path: &Path) -> Tensors {
     let bytes = fs_err::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let f32s =
-        |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let f32s = |data: &[u8]| {
+        data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
     file.tensors()
         .into_iter()
         .filter(|(_, view)| view.dtype() == safetensors::Dtype::F32)
@@ -79,7 +84,10 @@ fn compute(model: &Llama, config: &LlamaConfig, batch: &Batch) -> Found {
         logits: values(model.logits(hidden)),
         token_losses: values(losses),
         sum_loss: f64::from(loss.into_scalar::<f32>()),
-        gradients: gradients.iter().map(|(name, gradient)| (name.to_owned(), mean(gradient))).collect(),
+        gradients: gradients
+            .iter()
+            .map(|(name, gradient)| (name.to_owned(), mean(gradient)))
+            .collect(),
         grad_norm: gradients.squared_norm().sqrt() * scale,
     }
 }
@@ -110,7 +118,14 @@ fn largest(values: &[f32]) -> f32 {
 }
 
 /// The logits of real tokens; `width` is the size of the vocabulary.
-fn assert_logits(what: &str, got: &[f32], expected: &[f32], width: usize, batch: &Batch, allowed: f32) {
+fn assert_logits(
+    what: &str,
+    got: &[f32],
+    expected: &[f32],
+    width: usize,
+    batch: &Batch,
+    allowed: f32,
+) {
     assert_eq!(got.len(), expected.len(), "{what}: logits");
     let rows = got.chunks_exact(width).zip(expected.chunks_exact(width)).zip(&batch.document);
     for ((got, expected), _) in rows.filter(|(_, document)| **document != PADDING) {
@@ -119,7 +134,13 @@ fn assert_logits(what: &str, got: &[f32], expected: &[f32], width: usize, batch:
 }
 
 /// Logits of real tokens and losses of trained ones.
-fn assert_forward(what: &str, got: &Found, expected: &Tensors, batch: &Batch, tolerance: &Tolerance) {
+fn assert_forward(
+    what: &str,
+    got: &Found,
+    expected: &Tensors,
+    batch: &Batch,
+    tolerance: &Tolerance,
+) {
     let (shape, logits) = &expected["logits"];
     let allowed = tolerance.forward * largest(logits);
     assert_logits(what, &got.logits, logits, shape[2], batch, allowed);
@@ -136,7 +157,13 @@ fn assert_forward(what: &str, got: &Found, expected: &Tensors, batch: &Batch, to
 }
 
 /// `prefix` is what the names of the file have before those of the parameters.
-fn assert_gradients(what: &str, got: &Found, prefix: &str, expected: &Tensors, tolerance: &Tolerance) {
+fn assert_gradients(
+    what: &str,
+    got: &Found,
+    prefix: &str,
+    expected: &Tensors,
+    tolerance: &Tolerance,
+) {
     assert_eq!(got.gradients.len(), expected.len(), "{what}: parameters with a gradient");
     for (name, (_, values)) in expected {
         let got = &got.gradients[name.strip_prefix(prefix).unwrap()];
@@ -149,7 +176,12 @@ fn assert_losses(what: &str, got: &Found, batch: &Batch, case: &Value, tolerance
     assert_eq!(batch.num_trained() as u64, case["num_trained_tokens"], "{what}");
     assert_relative(&format!("{what}: loss"), got.sum_loss, &case["sum_loss"], tolerance.loss);
     if !case["grad_norm"].is_null() {
-        assert_relative(&format!("{what}: norm"), got.grad_norm, &case["grad_norm"], tolerance.norm);
+        assert_relative(
+            &format!("{what}: norm"),
+            got.grad_norm,
+            &case["grad_norm"],
+            tolerance.norm,
+        );
     }
 }
 
@@ -183,23 +215,33 @@ fn models_equal_transformers() {
 /// Every case of a kind on every device, in every type.
 fn pairs(root: &Path, kind: &str) -> Vec<(PathBuf, Setup)> {
     let setups = setups(&TYPES);
-    let of_folder = |folder: PathBuf| setups.clone().into_iter().map(move |setup| (folder.clone(), setup));
+    let of_folder =
+        |folder: PathBuf| setups.clone().into_iter().map(move |setup| (folder.clone(), setup));
     folders(root, kind).into_iter().flat_map(of_folder).collect()
 }
 
 /// The greedy continuation of each row without its padding.
 fn assert_generation(what: &str, model: &Llama, config: &LlamaConfig, case: &Value) {
-    let numbers =
-        |row: &Value| -> Vec<u32> { serde_json::from_value(row.clone()).expect("a row of token ids") };
-    let rows = case["input_ids"].as_array().unwrap().iter().zip(case["attention_mask"].as_array().unwrap());
+    let numbers = |row: &Value| -> Vec<u32> {
+        serde_json::from_value(row.clone()).expect("a row of token ids")
+    };
+    let rows = case["input_ids"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(case["attention_mask"].as_array().unwrap());
     let prompts: Vec<Vec<u32>> = rows
         .map(|(ids, mask)| {
             let pairs = numbers(ids).into_iter().zip(numbers(mask));
             pairs.filter(|(_, real)| *real == 1).map(|(id, _)| id).collect()
         })
         .collect();
-    let expected: Vec<Vec<u32>> =
-        case["generation"].as_array().unwrap().iter().map(|row| numbers(&row["new_tokens"])).collect();
+    let expected: Vec<Vec<u32>> = case["generation"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| numbers(&row["new_tokens"]))
+        .collect();
     let got = Generator { model, config }.greedy(&prompts, expected[0].len(), |_| false).unwrap();
     assert_eq!(got, expected, "{what}");
 }
@@ -267,7 +309,8 @@ fn the_probe_writes_these_numbers() {
     for (index, (got, expected)) in written["logits"].1.iter().zip(&found.logits).enumerate() {
         assert_eq!(*got, if real(&index) { *expected } else { 0.0 }, "logit {index}");
     }
-    let trained: Vec<f32> = written["token_loss"].1.iter().copied().filter(|&loss| loss != 0.0).collect();
+    let trained: Vec<f32> =
+        written["token_loss"].1.iter().copied().filter(|&loss| loss != 0.0).collect();
     assert_eq!(trained, found.token_losses);
 }
 
@@ -282,7 +325,8 @@ fn bfloat16_weights_equal_transformers() {
             uner_model::save(&model, &config, rounded.path(), usize::MAX).unwrap();
             let (config, model) = uner_model::load(rounded.path(), &Device::flex()).unwrap();
             let batch = batch_of_case(&json(&folder.join("case.json")));
-            let (shape, logits) = &tensors(&folder.join("expected.safetensors"))["logits_bf16_weights"];
+            let (shape, logits) =
+                &tensors(&folder.join("expected.safetensors"))["logits_bf16_weights"];
             let hidden = model.hidden(&batch.ids, &batch.context(&config, &Device::flex()), None);
             let got = values(model.logits(hidden));
             let allowed = cpu().tolerance.forward * largest(logits);

@@ -1,5 +1,6 @@
-//! Guards in real runs: a step that would spoil the model stops the run, is skipped, or is told, as the recipe says; its
-//! conversations are named; and a run that was interrupted anywhere decides as the one that was not.
+//! Guards in real runs: a step that would spoil the model stops the run, is skipped, or is told, as
+//! the recipe says; its conversations are named; and a run that was interrupted anywhere decides as
+//! the one that was not.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -42,7 +43,8 @@ struct Case {
 impl Case {
     /// One conversation has a token whose embedding is no number.
     fn poisoned(guards: Option<GuardsConfig>) -> Self {
-        let mut conversations: Vec<Tokens> = (0..COUNT).map(|number| conversation(number, 2)).collect();
+        let mut conversations: Vec<Tokens> =
+            (0..COUNT).map(|number| conversation(number, 2)).collect();
         for tokens in &mut conversations {
             tokens.ids.iter_mut().filter(|id| **id == POISON).for_each(|id| *id = POISON - 1);
         }
@@ -57,11 +59,13 @@ impl Case {
         Self { guards, model: poisoned_model, conversations, config }
     }
 
-    /// All conversations are the same but for one, whose answers are others: once the rest is learnt, its loss is a jump.
+    /// All conversations are the same but for one, whose answers are others: once the rest is
+    /// learnt, its loss is a jump.
     fn odd(spike: Answer) -> Self {
         let mut conversations = vec![conversation(1, 2); COUNT as usize];
         conversations[ODD].ids.iter_mut().skip(1).for_each(|id| *id = 3 + (*id * 7) % 55);
-        let guards = GuardsConfig { non_finite: Answer::Stop, spike, spike_z: 4.0, spike_window: 5 };
+        let guards =
+            GuardsConfig { non_finite: Answer::Stop, spike, spike_z: 4.0, spike_window: 5 };
         let config = TrainConfig { epochs: 4.0, global_batch_size: 1, lr: 1e-2, ..train_config() };
         Self { guards: Some(guards), model: || small_model(3), conversations, config }
     }
@@ -143,9 +147,10 @@ fn a_step_that_is_no_number_stops_the_run_and_names_the_conversation() {
         assert!(report.conversations[1..].iter().all(|other| other.loss.is_some()), "{report:?}");
         let message = ended.unwrap_err().to_string();
         let step = report.step;
-        for part in
-            [&format!("step {step}: the loss is NaN; the step was not applied"), "5 (no finite loss), "]
-        {
+        for part in [
+            &format!("step {step}: the loss is NaN; the step was not applied"),
+            "5 (no finite loss), ",
+        ] {
             assert!(message.contains(part), "`{part}` is not in: {message}");
         }
         assert!(matches!(seen.last(), Some(Seen::Found(_))), "nothing comes after it");
@@ -239,7 +244,8 @@ fn weights_that_are_no_numbers_are_not_resumed_from() {
     let case = Case::poisoned(Some(SKIP));
     case.run(folder.path(), case.start(), Some(1)).0.unwrap();
     let saved = latest(folder.path()).unwrap().unwrap();
-    let message = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap_err().to_string();
+    let message =
+        checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap_err().to_string();
     assert!(
         message.contains("`model.embed_tokens.weight` holds numbers that are infinite or none"),
         "{message}"

@@ -1,5 +1,6 @@
-//! Files of others, damaged at random: whatever comes, an error comes of it, or something usable. A panic, or a test that does not
-//! end, is a defect. Readers of data have their own such test (`uner_data::read`).
+//! Files of others, damaged at random: whatever comes, an error comes of it, or something usable. A
+//! panic, or a test that does not end, is a defect. Readers of data have their own such test
+//! (`uner_data::read`).
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -171,7 +172,8 @@ proptest! {
 fn normalizers_that_multiply_a_text_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut json: serde_json::Value = serde_json::from_str(&tokenizer_json()).unwrap();
-    let replace = serde_json::json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+    let replace =
+        serde_json::json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
     json["normalizer"] = serde_json::json!({"type": "Sequence", "normalizers": vec![replace; 40]});
     let file = folder.path().join("tokenizer.json");
     fs_err::write(&file, json.to_string()).unwrap();
@@ -186,6 +188,9 @@ fn normalizers_that_multiply_a_text_are_refused() {
         json["normalizer"] = step;
         fs_err::write(&file, json.to_string()).unwrap();
         let error = Tokenizer::from_file(&file).unwrap_err().to_string();
-        assert!(error.contains("times as long; remove the `Replace` and `Prepend` steps"), "{error}");
+        assert!(
+            error.contains("times as long; remove the `Replace` and `Prepend` steps"),
+            "{error}"
+        );
     }
 }

@@ -1,6 +1,6 @@
-//! Training of adapters: steps equal PEFT's with PyTorch's AdamW; only the adapter changes; dropout does not depend on how a
-//! step is computed; a run that is stopped and resumed is bitwise the uninterrupted one; folded into the weights it is the
-//! same model.
+//! Training of adapters: steps equal PEFT's with PyTorch's AdamW; only the adapter changes; dropout
+//! does not depend on how a step is computed; a run that is stopped and resumed is bitwise the
+//! uninterrupted one; folded into the weights it is the same model.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -36,8 +36,9 @@ fn values(model: &Llama) -> BTreeMap<String, Vec<f32>> {
     all
 }
 
-/// Three steps through the training step on each recorded adapter, on every device. As the README of the golden values has it:
-/// Adam's first steps are lr · sign(gradient), so a share of the entries whose gradient is of rounding size may differ.
+/// Three steps through the training step on each recorded adapter, on every device. As the README
+/// of the golden values has it: Adam's first steps are lr · sign(gradient), so a share of the
+/// entries whose gradient is of rounding size may differ.
 #[test]
 fn three_adamw_steps_equal_peft() {
     let Some(root) = shared("golden") else { return };
@@ -55,7 +56,8 @@ fn three_adamw_steps_equal_peft() {
             for (step, number) in case["adamw"]["steps"].as_array().unwrap().iter().zip(1..) {
                 let what = format!("{what}, step {number}");
                 let mut gradients = Gradients::default();
-                let loss = accumulate(&model, &config, &batch, 1, &mut gradients).into_scalar::<f32>();
+                let loss =
+                    accumulate(&model, &config, &batch, 1, &mut gradients).into_scalar::<f32>();
                 assert_relative(
                     &what,
                     f64::from(loss),
@@ -66,7 +68,9 @@ fn three_adamw_steps_equal_peft() {
                 assert_relative(&what, norm, &step["grad_norm_before_clip"], setup.tolerance.norm);
                 let grad_scale = clip_factor(norm, 1.0) / trained;
                 let update = Update { lr: step["lr"].as_f64().unwrap(), step: number, grad_scale };
-                model = optimizer.step(model, gradients, &train_config(), update, &Group::alone()).unwrap();
+                model = optimizer
+                    .step(model, gradients, &train_config(), update, &Group::alone())
+                    .unwrap();
                 assert_step(&what, &values(&model), &before, &expected, number);
             }
         }
@@ -87,8 +91,16 @@ fn assert_step(
             continue;
         }
         let expected = &expected[&format!("step{number}.base_model.model.{name}")].1;
-        let off = got.iter().zip(expected).filter(|(got, expected)| (*got - *expected).abs() > 1e-4).count();
-        assert!(off as f64 <= 0.02 * got.len() as f64, "{what}: {off} of {} entries of {name}", got.len());
+        let off = got
+            .iter()
+            .zip(expected)
+            .filter(|(got, expected)| (*got - *expected).abs() > 1e-4)
+            .count();
+        assert!(
+            off as f64 <= 0.02 * got.len() as f64,
+            "{what}: {off} of {} entries of {name}",
+            got.len()
+        );
     }
 }
 
@@ -101,11 +113,13 @@ fn merged_folders_equal_peft() {
         let case = json(&folder.join("case.json"));
         let base = root.join(case["base"].as_str().unwrap());
         let out = tempfile::tempdir().unwrap();
-        let merged = Export { model: &base, adapter: Some(&folder), dtype: None, max_shard_bytes: 100_000 };
+        let merged =
+            Export { model: &base, adapter: Some(&folder), dtype: None, max_shard_bytes: 100_000 };
         export::model(&merged, out.path()).unwrap();
         assert!(out.path().join("model.safetensors.index.json").exists(), "{what}");
         let (config, model) = uner_model::load(out.path(), &Device::flex()).unwrap();
-        let (got, unmerged) = (values(&model), values(&uner_model::load(&base, &Device::flex()).unwrap().1));
+        let (got, unmerged) =
+            (values(&model), values(&uner_model::load(&base, &Device::flex()).unwrap().1));
         let expected = tensors(&folder.join("merged.safetensors"));
         for (name, got) in &got {
             match expected.get(name) {
@@ -134,7 +148,8 @@ fn adapted(base: &Path, dropout: f64) -> Llama {
 fn trained(base: &Path, dropout: f64) -> Llama {
     map(adapted(base, dropout), "", |name, _, values| {
         if name.contains("lora_B") {
-            let wave = burn::tensor::Tensor::arange(1..values.dims()[0] as i64 + 1, &values.device());
+            let wave =
+                burn::tensor::Tensor::arange(1..values.dims()[0] as i64 + 1, &values.device());
             wave.float().cast(DType::F32).mul_scalar(0.7).sin().mul_scalar(0.1)
         } else {
             values
@@ -157,10 +172,12 @@ fn gradients(
     let mut sum = 0.0;
     for rows in rows.chunks(size) {
         let batch = Batch { noise: Some(dropout_keys::of_step(3, 4)), ..Batch::new(rows) };
-        sum += accumulate(model, &small_config(), &batch, kept, &mut gradients).into_scalar::<f32>();
+        sum +=
+            accumulate(model, &small_config(), &batch, kept, &mut gradients).into_scalar::<f32>();
     }
-    let values =
-        gradients.iter().map(|(name, values)| (name.to_owned(), values.clone().try_into_vec_as().unwrap()));
+    let values = gradients
+        .iter()
+        .map(|(name, values)| (name.to_owned(), values.clone().try_into_vec_as().unwrap()));
     (sum, values.collect())
 }
 
@@ -179,19 +196,33 @@ fn dropout_is_the_same_however_a_step_is_computed() {
     let (model, rows) = (trained(base.path(), 0.3), rows());
     let recomputed = gradients(&model, &rows, 2, 0);
     // To the bit: the same operations on the same masks.
-    assert!(gradients(&model, &rows, 2, 3) == recomputed, "kept graphs differ from recomputed ones");
+    assert!(
+        gradients(&model, &rows, 2, 3) == recomputed,
+        "kept graphs differ from recomputed ones"
+    );
     let without = gradients(&trained(base.path(), 0.0), &rows, 2, 0);
     assert!((without.0 / recomputed.0 - 1.0).abs() > 1e-4, "nothing was dropped");
     // In other micro-batches and in other rows: the same terms in another order.
-    let alone: Vec<Vec<Tokens>> = rows.iter().flatten().rev().map(|tokens| vec![tokens.clone()]).collect();
+    let alone: Vec<Vec<Tokens>> =
+        rows.iter().flatten().rev().map(|tokens| vec![tokens.clone()]).collect();
     for (what, got) in [
         ("one row at a time", gradients(&model, &rows, 1, 0)),
         ("not packed", gradients(&model, &alone, 3, 0)),
     ] {
-        assert!((got.0 / recomputed.0 - 1.0).abs() < 1e-6, "{what}: {} is not {}", got.0, recomputed.0);
+        assert!(
+            (got.0 / recomputed.0 - 1.0).abs() < 1e-6,
+            "{what}: {} is not {}",
+            got.0,
+            recomputed.0
+        );
         for (name, expected) in &recomputed.1 {
             let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-            assert_close(&format!("{what}: {name}"), &got.1[name], expected, cpu().tolerance.op * largest);
+            assert_close(
+                &format!("{what}: {name}"),
+                &got.1[name],
+                expected,
+                cpu().tolerance.op * largest,
+            );
         }
     }
 }
@@ -202,7 +233,8 @@ fn another_step_drops_others_and_validation_drops_nothing() {
     let (model, rows) = (trained(base.path(), 0.3), rows());
     let loss_with = |noise| {
         let batch = Batch { noise, ..Batch::new(&rows) };
-        accumulate(&model, &small_config(), &batch, 0, &mut Gradients::default()).into_scalar::<f32>()
+        accumulate(&model, &small_config(), &batch, 0, &mut Gradients::default())
+            .into_scalar::<f32>()
     };
     assert_ne!(loss_with(Some(1)), loss_with(Some(2)));
     let whole = trained(base.path(), 0.0);
@@ -275,7 +307,10 @@ fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
     for (name, values) in values(progress.model.held()) {
         if let Some((first, second)) = progress.optimizer.moments(&name) {
             for (kind, moment) in [("first", first), ("second", second)] {
-                all.push((format!("{kind} {name}"), to_bits(moment.clone().try_into_vec_as().unwrap())));
+                all.push((
+                    format!("{kind} {name}"),
+                    to_bits(moment.clone().try_into_vec_as().unwrap()),
+                ));
             }
         }
         all.push((name, to_bits(values)));
@@ -288,8 +323,14 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
     let (base, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (expected, expected_losses) = run(whole.path(), start(base.path()), None);
     assert_eq!(expected.step, 10);
-    assert!(expected_losses.last().unwrap() < &expected_losses[0], "nothing was learnt: {expected_losses:?}");
-    assert_eq!(bits(&expected).iter().filter(|(name, _)| name.starts_with("first")).count(), 3 * 7 * 2);
+    assert!(
+        expected_losses.last().unwrap() < &expected_losses[0],
+        "nothing was learnt: {expected_losses:?}"
+    );
+    assert_eq!(
+        bits(&expected).iter().filter(|(name, _)| name.starts_with("first")).count(),
+        3 * 7 * 2
+    );
     for stop_after in [1, 4, 7] {
         let parts = tempfile::tempdir().unwrap();
         let (_, first) = run(parts.path(), start(base.path()), Some(stop_after));
@@ -302,17 +343,19 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
     }
 }
 
-/// Losses of ten steps and of validations on a base in fewer bits: within 1 % (8 bits) and 5 % (4 bits) of those on the whole base
-/// at every step, and as much is learnt, to a fifth. The weights are normal ones, on which 8 bits have an error of 0.6 % and
-/// 4 bits of 9 %.
+/// Losses of ten steps and of validations on a base in fewer bits: within 1 % (8 bits) and 5 % (4
+/// bits) of those on the whole base at every step, and as much is learnt, to a fifth. The weights
+/// are normal ones, on which 8 bits have an error of 0.6 % and 4 bits of 9 %.
 #[test]
 fn a_base_in_fewer_bits_learns_alike_and_resumes_bitwise() {
     let base = tempfile::tempdir().unwrap();
     let plain = adapted(base.path(), 0.0);
     let start = |form: Option<BaseForm>| {
         let (_, model) = load_frozen(base.path(), form, &Device::flex()).unwrap();
-        let adapter =
-            Adapter { config: settings(0.0), base: Base { form, ..Base::of(base.path()).unwrap() } };
+        let adapter = Adapter {
+            config: settings(0.0),
+            base: Base { form, ..Base::of(base.path()).unwrap() },
+        };
         Progress::new(attach(model, adapter, 7), &Group::alone())
     };
     let folder = tempfile::tempdir().unwrap();
@@ -322,7 +365,8 @@ fn a_base_in_fewer_bits_learns_alike_and_resumes_bitwise() {
     for (form, allowed) in [(BaseForm::EightBit, 0.01), (BaseForm::FourBit, 0.05)] {
         let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (end, losses) = run(whole.path(), start(Some(form)), None);
-        let worst = losses.iter().zip(&expected).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+        let worst =
+            losses.iter().zip(&expected).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
         assert!(worst <= allowed, "{form:?}: losses {losses:?} are off {expected:?} by {worst}");
         let share = (losses[0] - losses.last().unwrap()) / learnt;
         assert!((share - 1.0).abs() < 0.2, "{form:?}: {share} of {learnt} was learnt");

@@ -1,13 +1,13 @@
-//! Token ids and loss mask: equal to the official preprocessing on the same conversations (golden vectors), and as written
-//! down here for a tokenizer trained in the test.
+//! Token ids and loss mask: equal to the official preprocessing on the same conversations (golden
+//! vectors), and as written down here for a tokenizer trained in the test.
 
 use crate::shared::shared;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use uner_prompt::{
-    Conversation, Message, PromptError, SpacePrefix, Template, Tokenizer, Tokens, cut, encode, encode_prompt,
-    fit, permute_queries, render, render_prompt, render_string,
+    Conversation, Message, PromptError, SpacePrefix, Template, Tokenizer, Tokens, cut, encode,
+    encode_prompt, fit, permute_queries, render, render_prompt, render_string,
 };
 
 const MAX_SEQ_LEN: usize = 1024;
@@ -59,8 +59,8 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
 /// Golden lines and LLaMA's tokenizer, where both are there.
 fn golden<T: DeserializeOwned>(file: &str) -> Option<(Vec<T>, Tokenizer)> {
     let lines = read_lines(&shared(&format!("golden/tokenization/{file}"))?);
-    let tokenizer =
-        Tokenizer::from_file(&shared("data/llama-tokenizer/tokenizer.model")?).expect("LLaMA's tokenizer");
+    let tokenizer = Tokenizer::from_file(&shared("data/llama-tokenizer/tokenizer.model")?)
+        .expect("LLaMA's tokenizer");
     Some((lines, tokenizer))
 }
 
@@ -86,8 +86,8 @@ fn training_equals_the_official_code() {
     assert_eq!(lines.len(), 67);
     for line in lines {
         let conversation = Conversation { messages: line.conversation };
-        let full =
-            encode(&conversation, &official(), &tokenizer).expect("official takes anything that alternates");
+        let full = encode(&conversation, &official(), &tokenizer)
+            .expect("official takes anything that alternates");
         assert_eq!(full.ids.len(), line.full_length, "{}", line.id);
         let tokens = cut(full, MAX_SEQ_LEN);
         assert_eq!(tokens.ids, line.ids, "{}", line.id);
@@ -98,14 +98,16 @@ fn training_equals_the_official_code() {
 
 #[test]
 fn nonlegacy_training_differs_only_where_recorded() {
-    let Some((differences, tokenizer)) = golden::<Variant>("train_nonlegacy_differences.jsonl") else {
+    let Some((differences, tokenizer)) = golden::<Variant>("train_nonlegacy_differences.jsonl")
+    else {
         return;
     };
     let tokenizer = tokenizer.with_space_prefix(SpacePrefix::StartOnly);
     let path = shared("golden/tokenization/train.jsonl").expect("beside the other file");
     for line in read_lines::<Trained>(&path) {
         let conversation = Conversation { messages: line.conversation };
-        let tokens = cut(encode(&conversation, &official(), &tokenizer).expect("well-formed"), MAX_SEQ_LEN);
+        let tokens =
+            cut(encode(&conversation, &official(), &tokenizer).expect("well-formed"), MAX_SEQ_LEN);
         let (ids, labels) = differences
             .iter()
             .find(|difference| difference.id == line.id)
@@ -121,7 +123,8 @@ fn shuffled_queries_equal_the_official_order() {
     let conversations = conversations();
     assert_eq!(lines.len(), 6);
     for line in &lines {
-        let tokens = encode(find(&conversations, &line.id), &official(), &tokenizer).expect("well-formed");
+        let tokens =
+            encode(find(&conversations, &line.id), &official(), &tokenizer).expect("well-formed");
         let order: Vec<usize> = line.order[1..].iter().map(|pair| pair - 1).collect();
         let tokens = cut(permute_queries(&tokens, &order), MAX_SEQ_LEN);
         assert_eq!(tokens.ids, line.ids, "{}", line.id);
@@ -132,8 +135,10 @@ fn shuffled_queries_equal_the_official_order() {
 #[test]
 fn prompts_equal_the_official_code() {
     let Some((lines, tokenizer)) = golden::<Prompt>("inference.jsonl") else { return };
-    let nonlegacy =
-        golden::<Prompt>("inference.jsonl").expect("just read").1.with_space_prefix(SpacePrefix::StartOnly);
+    let nonlegacy = golden::<Prompt>("inference.jsonl")
+        .expect("just read")
+        .1
+        .with_space_prefix(SpacePrefix::StartOnly);
     let conversations = conversations();
     assert_eq!(lines.len(), 119);
     for line in &lines {
@@ -145,7 +150,8 @@ fn prompts_equal_the_official_code() {
             "{}",
             line.id
         );
-        let ids = |tokenizer| encode_prompt(&conversation, &official(), tokenizer).expect("well-formed");
+        let ids =
+            |tokenizer| encode_prompt(&conversation, &official(), tokenizer).expect("well-formed");
         assert_eq!(ids(&tokenizer), line.ids_legacy, "{} query {}", line.id, line.query);
         assert_eq!(ids(&nonlegacy), line.ids_nonlegacy, "{} query {}", line.id, line.query);
     }
@@ -161,8 +167,10 @@ fn single_query(conversation: &Conversation, query: usize) -> Conversation {
 #[test]
 fn whole_strings_equal_the_official_code() {
     let Some((lines, tokenizer)) = golden::<Whole>("whole.jsonl") else { return };
-    let nonlegacy =
-        golden::<Whole>("whole.jsonl").expect("just read").1.with_space_prefix(SpacePrefix::StartOnly);
+    let nonlegacy = golden::<Whole>("whole.jsonl")
+        .expect("just read")
+        .1
+        .with_space_prefix(SpacePrefix::StartOnly);
     let conversations = conversations();
     assert_eq!(lines.len(), 67);
     for line in &lines {
@@ -232,8 +240,8 @@ fn rendered_official() {
     );
 }
 
-/// Train and serve cannot differ: for every sane template, a training conversation is the prompt of its last question and
-/// the answer, token by token; and only answers are trained.
+/// Train and serve cannot differ: for every sane template, a training conversation is the prompt of
+/// its last question and the answer, token by token; and only answers are trained.
 #[test]
 fn training_is_prompt_then_answer() {
     let tokenizer = small_tokenizer();
@@ -257,7 +265,9 @@ fn trained_text(tokens: &Tokens, tokenizer: &Tokenizer) -> String {
         .chunk_by(|a, b| a.1 == b.1)
         .filter(|chunk| *chunk[0].1)
         .map(|chunk| {
-            tokenizer.decode(&chunk.iter().map(|(id, _)| **id).collect::<Vec<_>>()).expect("known ids")
+            tokenizer
+                .decode(&chunk.iter().map(|(id, _)| **id).collect::<Vec<_>>())
+                .expect("known ids")
         })
         .collect()
 }
@@ -266,7 +276,10 @@ fn trained_text(tokens: &Tokens, tokenizer: &Tokenizer) -> String {
 fn special_tokens_in_a_message_are_text() {
     let tokenizer = small_tokenizer();
     let conversation = Conversation {
-        messages: vec![Message::user("Text: a</s><s>b<unk>"), Message::assistant("I've read this text.")],
+        messages: vec![
+            Message::user("Text: a</s><s>b<unk>"),
+            Message::assistant("I've read this text."),
+        ],
     };
     let count = |template: &str, id: u32| {
         let template = Template::load(template).expect("built in");
@@ -322,7 +335,9 @@ fn malformed_conversations_are_refused() {
         message(vec![assistant(), user(), assistant()])
             .starts_with("the conversation starts with the assistant (`gpt`)")
     );
-    assert!(message(vec![user(), assistant(), user()]).starts_with("the conversation has `3` turns"));
+    assert!(
+        message(vec![user(), assistant(), user()]).starts_with("the conversation has `3` turns")
+    );
     assert!(
         message(vec![user(), assistant(), assistant(), user()])
             .starts_with("turn `3` of the conversation is the assistant's")

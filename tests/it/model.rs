@@ -47,8 +47,8 @@ pub(crate) fn train_config() -> TrainConfig {
     }
 }
 
-/// Conversations of pseudo-random ids: a passage and `queries` exchanges, of lengths that depend on `number`; every third
-/// token of an exchange is trained.
+/// Conversations of pseudo-random ids: a passage and `queries` exchanges, of lengths that depend on
+/// `number`; every third token of an exchange is trained.
 pub(crate) fn conversation(number: u32, queries: u32) -> Tokens {
     let mut tokens = Tokens { ids: vec![1], loss_mask: vec![false], exchanges: Vec::new() };
     let push = |count: u32, trains: bool, tokens: &mut Tokens| {
@@ -65,10 +65,11 @@ pub(crate) fn conversation(number: u32, queries: u32) -> Tokens {
     tokens
 }
 
-/// The batch of a golden case: rows of `input_ids` with `labels`, under `attention_mask` or with `position_ids` and
-/// `segment_ids`.
+/// The batch of a golden case: rows of `input_ids` with `labels`, under `attention_mask` or with
+/// `position_ids` and `segment_ids`.
 pub(crate) fn batch_of_case(case: &Value) -> Batch {
-    let rows = |key: &str| -> Option<Vec<Vec<i32>>> { serde_json::from_value(case[key].clone()).ok() };
+    let rows =
+        |key: &str| -> Option<Vec<Vec<i32>>> { serde_json::from_value(case[key].clone()).ok() };
     let [ids, labels] = ["input_ids", "labels"].map(|key| rows(key).unwrap());
     let length = ids[0].len() as i32;
     let positions =
@@ -83,7 +84,10 @@ pub(crate) fn batch_of_case(case: &Value) -> Batch {
         positions: positions.concat(),
         ids: ids.concat(),
         document: document.concat(),
-        labels: labels.iter().flat_map(|row| row[1..].iter().copied().chain([IGNORE_INDEX])).collect(),
+        labels: labels
+            .iter()
+            .flat_map(|row| row[1..].iter().copied().chain([IGNORE_INDEX]))
+            .collect(),
         noise: None,
     }
 }

@@ -1,4 +1,5 @@
-//! Entities as conversations: the forms of the official data, of the paper's variants and of InstructUIE.
+//! Entities as conversations: the forms of the official data, of the paper's variants and of
+//! InstructUIE.
 
 use crate::shared::shared;
 use serde::Deserialize;
@@ -83,7 +84,8 @@ fn prompts_are_the_start_of_conversations() {
     }
 }
 
-/// Whatever a template writes as an answer it reads back, type by type: what is trained is what is scored.
+/// Whatever a template writes as an answer it reads back, type by type: what is trained is what is
+/// scored.
 #[test]
 fn every_template_reads_what_it_writes() {
     let entity = |text: &str, entity_type: &str, start: usize| Entity {
@@ -106,9 +108,12 @@ fn every_template_reads_what_it_writes() {
     for template in Template::names().map(|name| Template::load(name).expect("built in")) {
         for example in [example(), hard.clone(), without.clone()] {
             let conversation = ner::conversation(&example, &template, None);
-            let answers =
-                conversation.messages.iter().skip(usize::from(template.acknowledgement.is_some()) * 2);
-            let answers: Vec<&str> = answers.skip(1).step_by(2).map(|message| &*message.text).collect();
+            let answers = conversation
+                .messages
+                .iter()
+                .skip(usize::from(template.acknowledgement.is_some()) * 2);
+            let answers: Vec<&str> =
+                answers.skip(1).step_by(2).map(|message| &*message.text).collect();
             let groups: Vec<_> = ner::groups(&template, example.queries.len()).collect();
             assert_eq!(answers.len(), groups.len(), "{}", template.name);
             for (group, written) in groups.into_iter().zip(answers) {
@@ -140,7 +145,10 @@ fn answers_with_all_types_are_read_with_patience() {
         [pair("Ann", "person"), pair("Oslo", "city")]
     );
     assert_eq!(pairs("[['Ann', 'person'], ['Os"), [pair("Ann", "person")]);
-    assert_eq!(pairs(r#"[["Ann", "person", "x"], ["Oslo", "city"], "lost"]"#), [pair("Oslo", "city")]);
+    assert_eq!(
+        pairs(r#"[["Ann", "person", "x"], ["Oslo", "city"], "lost"]"#),
+        [pair("Oslo", "city")]
+    );
     assert_eq!(pairs("none"), []);
     let read = |text: &str| parse_instructuie_answer(text, &["person", "city"]);
     assert_eq!(
@@ -163,9 +171,12 @@ fn official_answers_survive_reading_and_writing() {
         "CrossNER_science",
         "mit-restaurant",
     ] {
-        let Some(path) = shared(&format!("data/universal-ner/test_data/{name}.json")) else { return };
+        let Some(path) = shared(&format!("data/universal-ner/test_data/{name}.json")) else {
+            return;
+        };
         let text = fs_err::read_to_string(path).expect("a text file");
-        let conversations: Vec<Conversation> = serde_json::from_str(&text).expect("the official format");
+        let conversations: Vec<Conversation> =
+            serde_json::from_str(&text).expect("the official format");
         for conversation in &conversations {
             let gold = &conversation.messages[3].text;
             let parsed = parse_answer(gold);
@@ -194,7 +205,8 @@ struct Sentence {
     entities: Vec<Value>,
 }
 
-/// The built-in template is instruction 0; the other instructions and the task line are other patterns.
+/// The built-in template is instruction 0; the other instructions and the task line are other
+/// patterns.
 #[test]
 fn instructuie_prompts_equal_the_original() {
     let Some(folder) = shared("golden/instructuie") else { return };
@@ -202,14 +214,18 @@ fn instructuie_prompts_equal_the_original() {
     let sentences: Vec<Sentence> = serde_json::from_str(&read("examples.json")).expect("examples");
     let types: Vec<String> = serde_json::from_str(&read("labels.json")).expect("labels");
     let built_in = Template::load("instructuie").expect("built in");
-    let lines: Vec<InstructUie> =
-        read("prompts.jsonl").lines().map(|line| serde_json::from_str(line).expect("a prompt")).collect();
+    let lines: Vec<InstructUie> = read("prompts.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a prompt"))
+        .collect();
     assert_eq!(lines.len(), 58);
     let mut by_built_in = 0;
     for line in lines {
         let example = instructuie_example(&sentences[line.index], &types);
-        let pattern =
-            line.template.replacen(&ner::list_types(&types), "{types}", 1).replace("{0}", "{passage}");
+        let pattern = line
+            .template
+            .replacen(&ner::list_types(&types), "{types}", 1)
+            .replace("{0}", "{passage}");
         by_built_in += usize::from(pattern == built_in.passage);
         let named = |prefix: &str| format!("{prefix}Dataset:{{dataset}}\n{pattern}");
         for (prefix, plain, dataset) in [

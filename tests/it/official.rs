@@ -1,5 +1,5 @@
-//! Our own fixtures of the official preprocessing: ids, labels, official truncation and inference prompts, with a byte-level
-//! tokenizer, so that a clone that stands alone checks them.
+//! Our own fixtures of the official preprocessing: ids, labels, official truncation and inference
+//! prompts, with a byte-level tokenizer, so that a clone that stands alone checks them.
 
 use serde::Deserialize;
 use uner_prompt::{Conversation, Template, Tokenizer, cut, encode, encode_prompt, render};
@@ -37,7 +37,9 @@ fn ids_labels_and_prompts_equal_the_official_rules() {
         let segments = render(&line.conversation, &template).unwrap();
         let pieces: Vec<(String, bool)> = segments
             .into_iter()
-            .map(|segment| (segment.text + if segment.end_of_turn { "</s>" } else { "" }, segment.trained))
+            .map(|segment| {
+                (segment.text + if segment.end_of_turn { "</s>" } else { "" }, segment.trained)
+            })
             .collect();
         let expected: Vec<(String, bool)> =
             line.segments.into_iter().map(|piece| (piece.text, piece.trained)).collect();

@@ -1,8 +1,8 @@
-//! However many ranks there are, and whether each holds the blocks whole or a share of them, the run is the same: losses,
-//! gradient norms, weights and moments.
+//! However many ranks there are, and whether each holds the blocks whole or a share of them, the
+//! run is the same: losses, gradient norms, weights and moments.
 //!
-//! Tolerance: what is added up is the same, in another order, and AdamW divides by roots that are near zero at first. After ten
-//! steps of it, 1e-4 of a loss and 2e-4 of a tensor's largest entry.
+//! Tolerance: what is added up is the same, in another order, and AdamW divides by roots that are
+//! near zero at first. After ten steps of it, 1e-4 of a loss and 2e-4 of a tensor's largest entry.
 
 mod emulated;
 mod link;
@@ -120,9 +120,12 @@ fn rank(
         weights.insert(parameter.name, parameter.values.try_into_vec_as().unwrap());
     });
     let state = progress.optimizer.gathered(&progress.model, false, group)?;
-    let state = state.into_iter().map(|(name, values)| (name, values.iter::<f32>().collect())).collect();
-    let moments =
-        weights.keys().filter_map(|name| progress.optimizer.moments(name)).map(|(first, _)| first.dims()[0]);
+    let state =
+        state.into_iter().map(|(name, values)| (name, values.iter::<f32>().collect())).collect();
+    let moments = weights
+        .keys()
+        .filter_map(|name| progress.optimizer.moments(name))
+        .map(|(first, _)| first.dims()[0]);
     let (moments, parameters) = (moments.sum(), progress.model.num_held());
     Ok(Outcome { steps: done, validated, saved, state, moments, parameters, weights })
 }
@@ -132,7 +135,13 @@ fn run(folder: &Path, ranks: usize, steps: u64, blocks: Blocks) -> Vec<Outcome> 
     run_all(folder, Group::all(ranks, None), &Device::flex(), steps, blocks)
 }
 
-fn run_all(folder: &Path, ranks: Vec<Group>, device: &Device, steps: u64, blocks: Blocks) -> Vec<Outcome> {
+fn run_all(
+    folder: &Path,
+    ranks: Vec<Group>,
+    device: &Device,
+    steps: u64,
+    blocks: Blocks,
+) -> Vec<Outcome> {
     for rank in 0..ranks.len() {
         fs_err::create_dir_all(folder.join(rank.to_string())).unwrap();
     }
@@ -140,8 +149,9 @@ fn run_all(folder: &Path, ranks: Vec<Group>, device: &Device, steps: u64, blocks
         let handles: Vec<_> = ranks
             .into_iter()
             .map(|group| {
-                scope
-                    .spawn(move || group.take_part(|| rank(folder, (&group, device), steps, blocks)).unwrap())
+                scope.spawn(move || {
+                    group.take_part(|| rank(folder, (&group, device), steps, blocks)).unwrap()
+                })
             })
             .collect();
         handles.into_iter().map(|handle| handle.join().unwrap()).collect()
@@ -159,13 +169,22 @@ fn assert_values(what: &str, got: &Values, expected: &Values) {
 fn assert_same_run(what: &str, got: &Outcome, expected: &Outcome) {
     assert_eq!(got.steps.len(), expected.steps.len(), "{what}");
     for (got, expected) in got.steps.iter().zip(&expected.steps) {
-        for (name, a, b) in [("loss", got.loss, expected.loss), ("norm", got.grad_norm, expected.grad_norm)] {
+        for (name, a, b) in
+            [("loss", got.loss, expected.loss), ("norm", got.grad_norm, expected.grad_norm)]
+        {
             assert!((a / b - 1.0).abs() < LOSS, "{what}, step {}: {name} {a} is not {b}", got.step);
         }
-        assert_eq!((got.tokens, got.trained_tokens), (expected.tokens, expected.trained_tokens), "{what}");
+        assert_eq!(
+            (got.tokens, got.trained_tokens),
+            (expected.tokens, expected.trained_tokens),
+            "{what}"
+        );
     }
     for (got, expected) in got.validated.iter().zip(&expected.validated) {
-        assert!((got / expected - 1.0).abs() < LOSS, "{what}: validation loss {got} is not {expected}");
+        assert!(
+            (got / expected - 1.0).abs() < LOSS,
+            "{what}: validation loss {got} is not {expected}"
+        );
     }
     assert_values(what, &got.weights, &expected.weights);
 }
@@ -175,8 +194,11 @@ fn any_number_of_ranks_trains_the_same_model() {
     let alone = tempfile::tempdir().unwrap();
     let expected = run(alone.path(), 1, 10, Whole).remove(0);
     assert!(expected.steps[9].loss < expected.steps[0].loss);
-    // 7 conversations a step in rows of their own: with more ranks some have more micro-batches, with 9 some have none.
-    for (ranks, blocks) in [2, 3, 9].into_iter().flat_map(|ranks| [(ranks, Whole), (ranks, Divided)]) {
+    // 7 conversations a step in rows of their own: with more ranks some have more micro-batches,
+    // with 9 some have none.
+    for (ranks, blocks) in
+        [2, 3, 9].into_iter().flat_map(|ranks| [(ranks, Whole), (ranks, Divided)])
+    {
         let folder = tempfile::tempdir().unwrap();
         let outcomes = run(folder.path(), ranks, 10, blocks);
         for (number, outcome) in outcomes.iter().enumerate() {
@@ -195,7 +217,8 @@ fn ranks_on_any_device_train_the_same_model() {
     let alone = tempfile::tempdir().unwrap();
     let expected = run(alone.path(), 1, 4, Whole).remove(0);
     for setup in devices() {
-        // bf16 weights are 5e-3 off after one forward pass (see `devices`), and four updates start from there.
+        // bf16 weights are 5e-3 off after one forward pass (see `devices`), and four updates start
+        // from there.
         let is_f32 = precision::parameters(&setup.device) == DType::F32;
         let tolerance = if is_f32 { setup.tolerance.loss } else { 2e-2 };
         let folder = tempfile::tempdir().unwrap();
@@ -203,7 +226,13 @@ fn ranks_on_any_device_train_the_same_model() {
         assert_eq!(outcomes[0].weights, outcomes[1].weights, "{setup:?}");
         for (got, expected) in outcomes[0].steps.iter().zip(&expected.steps) {
             let off = (got.loss / expected.loss - 1.0).abs();
-            assert!(off < tolerance, "{setup:?}, step {}: {} is not {}", got.step, got.loss, expected.loss);
+            assert!(
+                off < tolerance,
+                "{setup:?}, step {}: {} is not {}",
+                got.step,
+                got.loss,
+                expected.loss
+            );
         }
     }
 }
@@ -219,7 +248,10 @@ fn a_share_that_is_kept_lets_go_of_the_rest() {
         let share = Share::new(COUNT, 1, 4).own(values);
         setup.device.sync().unwrap();
         let freed = whole.saturating_sub(in_use().in_use);
-        assert!(freed as usize > COUNT * size_of::<f32>() / 2, "{setup:?}: {freed} bytes of {COUNT} floats");
+        assert!(
+            freed as usize > COUNT * size_of::<f32>() / 2,
+            "{setup:?}: {freed} bytes of {COUNT} floats"
+        );
         let share: Vec<f32> = share.try_into_vec_as().unwrap();
         assert!(share.len() == COUNT / 4 && share.iter().all(|value| *value == 1.0), "{setup:?}");
     }
@@ -238,9 +270,17 @@ fn a_rank_holds_its_share_of_the_optimizer_and_of_divided_blocks() {
         // Shares are whole blocks of 256, and this model's matrices have 576 to 1,464 elements.
         let is_share = |held: usize, whole: usize| held < whole * 2 / (ranks + 1);
         for (division, counts) in [Whole, Divided].map(|blocks| (blocks, held(ranks, blocks))) {
-            assert_eq!(counts.iter().map(|[moments, _]| moments).sum::<usize>(), moments, "{counts:?}");
-            assert!(counts.iter().all(|[held, _]| is_share(*held, moments)), "{counts:?} of {moments}");
-            let of_blocks: Vec<usize> = counts.iter().map(|[_, held]| held - (parameters - blocks)).collect();
+            assert_eq!(
+                counts.iter().map(|[moments, _]| moments).sum::<usize>(),
+                moments,
+                "{counts:?}"
+            );
+            assert!(
+                counts.iter().all(|[held, _]| is_share(*held, moments)),
+                "{counts:?} of {moments}"
+            );
+            let of_blocks: Vec<usize> =
+                counts.iter().map(|[_, held]| held - (parameters - blocks)).collect();
             match division {
                 Whole => assert!(of_blocks.iter().all(|held| *held == blocks)),
                 Divided => {
@@ -271,7 +311,11 @@ fn a_run_goes_on_with_another_number_of_ranks() {
         let outcome = run(folder.path(), after.0, 10, after.1).remove(0);
         assert_eq!(outcome.steps[0].step, 7);
         assert_values(&format!("{before:?}, then {after:?}"), &outcome.weights, &expected.weights);
-        assert_values(&format!("moments, {before:?}, then {after:?}"), &outcome.state, &expected.state);
+        assert_values(
+            &format!("moments, {before:?}, then {after:?}"),
+            &outcome.state,
+            &expected.state,
+        );
     }
 }
 

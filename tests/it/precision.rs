@@ -1,5 +1,5 @@
-//! Parameters in a short type with f32 masters train as f32 ones do, and nothing that the masters know is lost on the way to a
-//! file and back.
+//! Parameters in a short type with f32 masters train as f32 ones do, and nothing that the masters
+//! know is lost on the way to a file and back.
 
 use burn::tensor::{DType, Device, Tensor};
 use uner_infer::Generator;
@@ -41,12 +41,16 @@ impl Run {
                 .map(|batch| accumulate(&self.model, &small_config(), batch, 1, &mut gradients))
                 .collect();
             let trained: usize = batches.iter().map(Batch::num_trained).sum();
-            let loss: f64 = losses.into_iter().map(|loss| f64::from(loss.into_scalar::<f32>())).sum();
+            let loss: f64 =
+                losses.into_iter().map(|loss| f64::from(loss.into_scalar::<f32>())).sum();
             self.losses.push(loss / trained as f64);
             let norm = gradients.squared_norm().sqrt() / trained as f64;
             let grad_scale = clip_factor(norm, 1.0) / trained as f64;
             let update = Update { lr, step: self.losses.len() as u64, grad_scale };
-            self.model = self.optimizer.step(self.model, gradients, &train, update, &Group::alone()).unwrap();
+            self.model = self
+                .optimizer
+                .step(self.model, gradients, &train, update, &Group::alone())
+                .unwrap();
         }
         self
     }
@@ -59,7 +63,9 @@ fn batches() -> Vec<Batch> {
 
 fn weights(model: &Llama) -> Vec<Vec<f32>> {
     let mut all = Vec::new();
-    visit(model, "", |parameter| all.push(parameter.values.cast(DType::F32).try_into_vec_as().unwrap()));
+    visit(model, "", |parameter| {
+        all.push(parameter.values.cast(DType::F32).try_into_vec_as().unwrap());
+    });
     all
 }
 
@@ -77,14 +83,17 @@ fn short_parameters_with_masters_train_as_f32_does() {
             let near = (got / expected - 1.0).abs() < TOLERANCE;
             assert!(near, "{dtype:?} on {device:?}, step {}: {got} is not {expected}", step + 1);
         }
-        visit(&run.model, "", |parameter| assert_eq!(parameter.values.dtype(), dtype, "{}", parameter.name));
+        visit(&run.model, "", |parameter| {
+            assert_eq!(parameter.values.dtype(), dtype, "{}", parameter.name);
+        });
         let generator = Generator { model: &run.model, config: &small_config() };
         assert_eq!(generator.greedy(&[vec![1, 5, 9], vec![1]], 4, |_| false).unwrap()[0].len(), 4);
     }
 }
 
-/// With the f32 values beside the parameters as a model of their own, and that rounded for every step: the same losses and weights,
-/// to the bit. (Values halfway between two bf16 lose their last bit in 16 bits, which shows in none of these.)
+/// With the f32 values beside the parameters as a model of their own, and that rounded for every
+/// step: the same losses and weights, to the bit. (Values halfway between two bf16 lose their last
+/// bit in 16 bits, which shows in none of these.)
 #[test]
 fn upper_halves_and_rests_train_as_whole_masters_do() {
     let (group, train) = (Group::alone(), TrainConfig { weight_decay: 0.1, ..train_config() });
@@ -127,9 +136,11 @@ fn a_short_model_goes_on_from_its_masters_bitwise() {
         let run = Run::new(&Device::flex(), parameters).steps(3, 3e-3);
         let whole = run.optimizer.gathered(&run.model.clone().into(), true, group).unwrap();
         // As files of a short type would give them.
-        let rounded = |_: &str, _: &[usize], values: Tensor<1>| values.cast(DType::BF16).cast(DType::F32);
+        let rounded =
+            |_: &str, _: &[usize], values: Tensor<1>| values.cast(DType::BF16).cast(DType::F32);
         let read = map(run.model.clone(), "", rounded);
-        let (model, optimizer) = AdamW::restore(read, whole, Policy::of(parameters), group).unwrap();
+        let (model, optimizer) =
+            AdamW::restore(read, whole, Policy::of(parameters), group).unwrap();
         assert_eq!(weights(&model), weights(&run.model), "{parameters:?}");
         let resumed = Run { model, optimizer, losses: run.losses.clone() }.steps(3, 3e-3);
         let expected = run.steps(3, 3e-3);
@@ -141,7 +152,8 @@ fn a_short_model_goes_on_from_its_masters_bitwise() {
 #[test]
 fn a_lost_moment_is_told() {
     let run = Run::new(&Device::flex(), DType::F32).steps(1, 1e-3);
-    let mut whole = run.optimizer.gathered(&run.model.clone().into(), false, &Group::alone()).unwrap();
+    let mut whole =
+        run.optimizer.gathered(&run.model.clone().into(), false, &Group::alone()).unwrap();
     whole.remove("exp_avg_sq.model.norm.weight").unwrap();
     let problem = AdamW::restore(run.model, whole, Policy::default(), &Group::alone()).unwrap_err();
     assert_eq!(problem, "a moment of `model.norm.weight` is missing");

@@ -1,5 +1,5 @@
-//! Moments in 8 bits and parameters that are rounded at random train as f32 does, on any number of ranks and however often a run is
-//! resumed.
+//! Moments in 8 bits and parameters that are rounded at random train as f32 does, on any number of
+//! ranks and however often a run is resumed.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -34,13 +34,19 @@ fn policy(config: PrecisionConfig) -> Policy {
 }
 
 fn batches(numbers: std::ops::Range<u32>) -> Vec<Batch> {
-    let rows = pack_tokens(numbers.map(|number| conversation(number, 1 + number % 4)).collect(), 48);
+    let rows =
+        pack_tokens(numbers.map(|number| conversation(number, 1 + number % 4)).collect(), 48);
     rows.chunks(8).map(Batch::new).collect()
 }
 
-/// Trains on other conversations in every step; returns the loss on conversations that were never trained on. `after` is
-/// applied to the parameters behind each step.
-fn validation_loss(policy: Policy, lr: f64, steps: u32, after: impl Fn(Tensor<1>) -> Tensor<1>) -> f64 {
+/// Trains on other conversations in every step; returns the loss on conversations that were never
+/// trained on. `after` is applied to the parameters behind each step.
+fn validation_loss(
+    policy: Policy,
+    lr: f64,
+    steps: u32,
+    after: impl Fn(Tensor<1>) -> Tensor<1>,
+) -> f64 {
     let (group, config) = (&Group::alone(), small_config());
     let (mut model, mut optimizer) = AdamW::new(small_model(7), policy, group);
     for step in 0..steps {
@@ -56,26 +62,33 @@ fn validation_loss(policy: Policy, lr: f64, steps: u32, after: impl Fn(Tensor<1>
         model = map(model, "", |_, _, values| after(values));
     }
     let batches = batches(100_000..100_032);
-    let sum: f64 =
-        batches.iter().map(|batch| f64::from(loss(&model, &config, batch).into_scalar::<f32>())).sum();
+    let sum: f64 = batches
+        .iter()
+        .map(|batch| f64::from(loss(&model, &config, batch).into_scalar::<f32>()))
+        .sum();
     sum / batches.iter().map(Batch::num_trained).sum::<usize>() as f64
 }
 
-/// The tolerances: 10 % of the loss where it has fallen from 4.3 to 0.27, and 1 % where it has fallen to 3.2 only. Measured are at
-/// most 4.9 % and 0.3 %. The larger ones are of 8 bits, and below f32: a second moment that happens to be small makes a step longer
-/// by more than one that happens to be large makes it shorter.
+/// The tolerances: 10 % of the loss where it has fallen from 4.3 to 0.27, and 1 % where it has
+/// fallen to 3.2 only. Measured are at most 4.9 % and 0.3 %. The larger ones are of 8 bits, and
+/// below f32: a second moment that happens to be small makes a step longer by more than one that
+/// happens to be large makes it shorter.
 ///
 /// Rounded to nearest without a master, most updates are lost: 1.15 and 4.06.
 #[test]
 fn short_moments_and_random_rounding_train_as_f32_does() {
     let as_it_is = |values: Tensor<1>| values;
     let nearest = |values: Tensor<1>| values.cast(DType::BF16).cast(DType::F32);
-    for (lr, tolerance, configs) in [(1e-3, 0.1, &[EIGHT_BIT, STOCHASTIC, SHORT][..]), (2e-4, 0.01, &[SHORT])]
+    for (lr, tolerance, configs) in
+        [(1e-3, 0.1, &[EIGHT_BIT, STOCHASTIC, SHORT][..]), (2e-4, 0.01, &[SHORT])]
     {
         let expected = validation_loss(Policy::default(), lr, 300, as_it_is);
         for config in configs {
             let got = validation_loss(policy(*config), lr, 300, as_it_is);
-            assert!((got / expected - 1.0).abs() < tolerance, "{config:?} at {lr}: {got}, f32 {expected}");
+            assert!(
+                (got / expected - 1.0).abs() < tolerance,
+                "{config:?} at {lr}: {got}, f32 {expected}"
+            );
         }
         let lost = validation_loss(Policy::default(), lr, 300, nearest);
         assert!(lost > 1.2 * expected, "to nearest at {lr}: {lost}, f32 {expected}");
@@ -91,8 +104,8 @@ fn everything(model: &RankModel, optimizer: &AdamW, group: &Group) -> BTreeMap<S
     all
 }
 
-/// The sum of these over the ranks is the same to the bit, however many there are: only the first has a gradient that is not
-/// zero.
+/// The sum of these over the ranks is the same to the bit, however many there are: only the first
+/// has a gradient that is not zero.
 fn gradients(model: &Llama, step: u64, group: &Group) -> Gradients {
     let mut gradients = Gradients::default();
     for (name, count) in trained(model, "") {
@@ -108,7 +121,8 @@ fn gradients(model: &Llama, step: u64, group: &Group) -> Gradients {
     gradients
 }
 
-/// So many steps on so many ranks, each of which begins with what `begin` makes; what the first rank has then.
+/// So many steps on so many ranks, each of which begins with what `begin` makes; what the first
+/// rank has then.
 fn stepped(
     ranks: usize,
     steps: std::ops::RangeInclusive<u64>,
@@ -119,7 +133,8 @@ fn stepped(
         for step in steps.clone() {
             let gradients = gradients(&small_model(5), step, group).reduce(group).unwrap();
             let update = Update { lr: 1e-3, step, grad_scale: 0.1 };
-            model = model.updated(&mut optimizer, gradients, &train_config(), update, group).unwrap();
+            model =
+                model.updated(&mut optimizer, gradients, &train_config(), update, group).unwrap();
         }
         everything(&model, &optimizer, group)
     };
@@ -130,8 +145,8 @@ fn stepped(
     })
 }
 
-/// What is drawn depends on the element's place in the parameter, not on the rank that owns it, nor on whether the others hold it
-/// too.
+/// What is drawn depends on the element's place in the parameter, not on the rank that owns it, nor
+/// on whether the others hold it too.
 #[test]
 fn any_number_of_ranks_updates_to_the_same_bits() {
     let masters = Policy::of(DType::BF16);
@@ -150,7 +165,10 @@ fn any_number_of_ranks_updates_to_the_same_bits() {
         let middle = stepped(1, 1..=2, whole);
         for ranks in [2, 3] {
             assert!(stepped(ranks, 1..=4, whole) == expected, "{policy:?}: {ranks} ranks");
-            assert!(stepped(ranks, 1..=4, divided) == expected, "{policy:?}: {ranks} ranks, divided");
+            assert!(
+                stepped(ranks, 1..=4, divided) == expected,
+                "{policy:?}: {ranks} ranks, divided"
+            );
             let resumed = stepped(ranks, 3..=4, |group| {
                 let model = map(small_model(5), "", |name, _, _| {
                     Tensor::from_data(middle[name].clone(), (&Device::flex(), DType::F32))
@@ -159,7 +177,8 @@ fn any_number_of_ranks_updates_to_the_same_bits() {
                     .clone()
                     .into_iter()
                     .filter(|(name, _)| !name.starts_with("model.") && name != "lm_head.weight");
-                let (model, optimizer) = AdamW::restore(model, state.collect(), policy, group).unwrap();
+                let (model, optimizer) =
+                    AdamW::restore(model, state.collect(), policy, group).unwrap();
                 (RankModel::from(model), optimizer)
             });
             assert!(resumed == expected, "{policy:?}: {ranks} ranks go on");
@@ -198,7 +217,8 @@ fn run(folder: &Path, precision: PrecisionConfig, torch_dtype: &str, last: u64) 
 
 #[test]
 fn stopped_and_resumed_is_bitwise_uninterrupted() {
-    let whole = |progress: &Progress| everything(&progress.model, &progress.optimizer, &Group::alone());
+    let whole =
+        |progress: &Progress| everything(&progress.model, &progress.optimizer, &Group::alone());
     for precision in [EIGHT_BIT, STOCHASTIC, SHORT] {
         for torch_dtype in ["float32", "float16", "bfloat16"] {
             let (once, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -211,12 +231,14 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
     }
 }
 
-/// Of bf16 parameters in a bf16 file nothing else is needed than two bytes a parameter, in whole blocks, and a word for each block.
+/// Of bf16 parameters in a bf16 file nothing else is needed than two bytes a parameter, in whole
+/// blocks, and a word for each block.
 #[test]
 fn a_checkpoint_of_short_moments_is_short() {
     let folder = tempfile::tempdir().unwrap();
     let progress = run(folder.path(), SHORT, "bfloat16", 1);
-    let bytes = fs_err::read(latest(folder.path()).unwrap().unwrap().join("optimizer.safetensors")).unwrap();
+    let bytes = fs_err::read(latest(folder.path()).unwrap().unwrap().join("optimizer.safetensors"))
+        .unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let mut expected = BTreeMap::new();
     for (name, count) in trained(progress.model.held(), "") {
@@ -238,6 +260,9 @@ fn rounding_to_bf16_is_refused_where_there_is_none() {
             let message = error.to_string();
             assert!(message.starts_with("`train.precision.rounding` is `stochastic`"), "{message}");
         }
-        assert_eq!(Policy::new(Some(EIGHT_BIT), &setup.device).unwrap().moments, MomentForm::EightBit);
+        assert_eq!(
+            Policy::new(Some(EIGHT_BIT), &setup.device).unwrap().moments,
+            MomentForm::EightBit
+        );
     }
 }

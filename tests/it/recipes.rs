@@ -1,4 +1,5 @@
-//! Every recipe and every model configuration of the repository loads and plans, without data or weights.
+//! Every recipe and every model configuration of the repository loads and plans, without data or
+//! weights.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,12 +35,20 @@ fn all_files_are_built_in() {
     }
 }
 
-/// The numbers of a plan on a machine that is not this one: its device has 80 GB, or what `run.memory` names.
+/// The numbers of a plan on a machine that is not this one: its device has 80 GB, or what
+/// `run.memory` names.
 fn numbers_elsewhere(plan: &Plan) -> Numbers {
-    let place =
-        Place { name: plan.recipe.run.device.first(), about: Err("elsewhere".to_owned()), available: None };
+    let place = Place {
+        name: plan.recipe.run.device.first(),
+        about: Err("elsewhere".to_owned()),
+        available: None,
+    };
     let data = DataSize::Expected(plan.recipe.data.expected_conversations.unwrap_or(1_000));
-    Numbers::on(plan, data, Machine { place, speed: Speed::ASSUMED, ranks: RankCount::of_one_process(plan) })
+    Numbers::on(
+        plan,
+        data,
+        Machine { place, speed: Speed::ASSUMED, ranks: RankCount::of_one_process(plan) },
+    )
 }
 
 /// What a dry run prints of each recipe, without data or weights.
@@ -67,7 +76,9 @@ fn hardware(name: &str) -> String {
         (1, _) => format!("one GPU of {gigabytes:.0} GB"),
         (_, false) => format!("{count} GPUs of {gigabytes:.0} GB that share the optimizer's state"),
         (_, true) => {
-            format!("{count} GPUs of {gigabytes:.0} GB that share the optimizer's state and the blocks")
+            format!(
+                "{count} GPUs of {gigabytes:.0} GB that share the optimizer's state and the blocks"
+            )
         }
     };
     format!(
@@ -102,7 +113,10 @@ fn every_model_configuration_plans() {
         let config = format!("model.config={name}");
         let recipe = load("quickstart", &[&weights, &config]);
         let plan = Plan::resolve(recipe).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(Numbers::new(&plan, DataSize::Unknown, RankCount::of_one_process(&plan)).size.model() > 0);
+        assert!(
+            Numbers::new(&plan, DataSize::Unknown, RankCount::of_one_process(&plan)).size.model()
+                > 0
+        );
     }
 }
 
@@ -133,13 +147,16 @@ fn every_key_is_explained_in_every_recipe() {
 fn documented() -> BTreeMap<String, String> {
     let text = fs_err::read_to_string(repository().join("docs/recipes.md")).unwrap();
     let cells = |row: &str| {
-        row.split(" | ").map(|cell| cell.trim_matches(['|', ' ', '`']).to_owned()).collect::<Vec<_>>()
+        row.split(" | ")
+            .map(|cell| cell.trim_matches(['|', ' ', '`']).to_owned())
+            .collect::<Vec<_>>()
     };
     let rows = text.lines().filter(|line| line.starts_with("| `")).map(cells);
     rows.map(|cells| (cells[0].clone(), cells[1].clone())).collect()
 }
 
-/// The keys of a table; of a list of tables, those of its entries. What is under a dataset is a description's.
+/// The keys of a table; of a list of tables, those of its entries. What is under a dataset is a
+/// description's.
 fn keys(table: &toml::Table, section: &str, found: &mut BTreeSet<String>) {
     for (key, value) in table {
         let name = format!("{section}{key}");
@@ -148,7 +165,9 @@ fn keys(table: &toml::Table, section: &str, found: &mut BTreeSet<String>) {
             toml::Value::Array(list) => list.iter().filter_map(toml::Value::as_table).collect(),
             _ => Vec::new(),
         };
-        if tables.is_empty() || ["data.validation", "eval.during.benchmarks"].contains(&name.as_str()) {
+        if tables.is_empty()
+            || ["data.validation", "eval.during.benchmarks"].contains(&name.as_str())
+        {
             found.insert(name);
         } else {
             for inner in tables {
@@ -177,8 +196,11 @@ fn is_known(key: &str) -> bool {
     }
     at.insert(name.to_owned(), nonsense.into());
     let text = toml::to_string(&recipe).unwrap();
-    let error = recipe::parse(&Source { origin: "x.toml".to_owned(), text, folder: "".into() }, &[]);
-    !error.is_err_and(|error| error.to_string().replace("[0]", "").contains(&format!("unknown key `{key}`")))
+    let error =
+        recipe::parse(&Source { origin: "x.toml".to_owned(), text, folder: "".into() }, &[]);
+    !error.is_err_and(|error| {
+        error.to_string().replace("[0]", "").contains(&format!("unknown key `{key}`"))
+    })
 }
 
 #[test]
@@ -188,15 +210,18 @@ fn every_key_and_every_default_is_documented() {
     for name in builtin::recipe_names() {
         keys(&builtin::recipe(name).unwrap().parse().unwrap(), "", &mut written);
     }
-    let unknown: Vec<&String> = written.iter().filter(|key| !documented.contains_key(*key)).collect();
+    let unknown: Vec<&String> =
+        written.iter().filter(|key| !documented.contains_key(*key)).collect();
     assert!(unknown.is_empty(), "docs/recipes.md lacks {unknown:?}");
 
-    // A key that is documented is one that a recipe may have: another value is refused by its type, an unknown key by its name.
+    // A key that is documented is one that a recipe may have: another value is refused by its type,
+    // an unknown key by its name.
     let unheard: Vec<&String> = documented.keys().filter(|key| !is_known(key)).collect();
     assert!(unheard.is_empty(), "docs/recipes.md has {unheard:?}, which no recipe may have");
 
     let text = "run.dir = \"x\"\nmodel = { weights = \"y\", adapter = {} }\ndata.train = [{ dataset = \"demo\", split = \"train\" }]\n";
-    let source = Source { origin: "short.toml".to_owned(), text: text.to_owned(), folder: "".into() };
+    let source =
+        Source { origin: "short.toml".to_owned(), text: text.to_owned(), folder: "".into() };
     let recipe = recipe::parse(&source, &[]).unwrap();
     let mut defaults = recipe::defaults(&source, &[], &recipe);
     defaults.retain(|default| {
@@ -214,8 +239,11 @@ fn what_a_run_writes_of_its_recipe_reads_back() {
     for name in builtin::recipe_names() {
         let recipe = load(name, &[]);
         let text = toml::to_string(&recipe).unwrap();
-        let again = recipe::parse(&Source { origin: "recipe.toml".to_owned(), text, folder: "".into() }, &[])
-            .unwrap();
+        let again = recipe::parse(
+            &Source { origin: "recipe.toml".to_owned(), text, folder: "".into() },
+            &[],
+        )
+        .unwrap();
         assert_eq!(again, recipe, "{name}");
     }
 }
@@ -225,7 +253,9 @@ fn recipes_for_published_data_find_it() {
     let Some(root) = shared("data") else { return };
     let root_override = format!("data.root={}", root.display());
     let weights = format!("model.weights={}", root.join("tinystories-656k").display());
-    for name in ["mit-restaurant", "tinystories-mit-restaurant", "tinystories-crossner", "supervised"] {
+    for name in
+        ["mit-restaurant", "tinystories-mit-restaurant", "tinystories-crossner", "supervised"]
+    {
         let mut overrides = vec![root_override.as_str()];
         if name.starts_with("tinystories") {
             overrides.push(&weights);

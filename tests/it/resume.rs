@@ -1,4 +1,5 @@
-//! A run that is killed and resumed is bitwise the run that was not; a checkpoint that is not whole never loads.
+//! A run that is killed and resumed is bitwise the run that was not; a checkpoint that is not whole
+//! never loads.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,8 @@ use uner_model::parameters::visit;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::data::store::StoreWriter;
 use uner_trainer::{
-    Callbacks, Event, Group, PrecisionConfig, Progress, Run, Schedule, TokenStore, TrainConfig, train,
+    Callbacks, Event, Group, PrecisionConfig, Progress, Run, Schedule, TokenStore, TrainConfig,
+    train,
 };
 use uner_trainer::{MomentForm, Rounding};
 
@@ -101,7 +103,9 @@ fn start() -> Progress {
 }
 
 fn resume(folder: &Path) -> Progress {
-    checkpoint::load(&latest(folder).unwrap().unwrap(), &Group::alone(), &Device::flex()).unwrap().into()
+    checkpoint::load(&latest(folder).unwrap().unwrap(), &Group::alone(), &Device::flex())
+        .unwrap()
+        .into()
 }
 
 #[test]
@@ -114,7 +118,11 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
         let first = run(parts.path(), start(), Some(stop_after));
         let second = run(parts.path(), resume(parts.path()), None);
         assert_eq!(second.progress.step, 10);
-        assert_eq!([first.losses, second.losses].concat(), expected.losses, "stopped after {stop_after}");
+        assert_eq!(
+            [first.losses, second.losses].concat(),
+            expected.losses,
+            "stopped after {stop_after}"
+        );
         assert_eq!(bits(&second.progress), bits(&expected.progress), "stopped after {stop_after}");
     }
 }
@@ -123,8 +131,11 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
 fn the_newest_checkpoints_are_kept_and_latest_names_the_last() {
     let folder = tempfile::tempdir().unwrap();
     let outcome = run(folder.path(), start(), None);
-    let names: Vec<String> =
-        outcome.saved.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    let names: Vec<String> = outcome
+        .saved
+        .iter()
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
     assert_eq!(names, ["step-000003", "step-000006", "step-000009", "step-000010"]);
     assert!(!outcome.saved[0].exists() && outcome.saved[1].exists());
     assert_eq!(latest(folder.path()).unwrap().unwrap(), outcome.saved[3]);
@@ -151,7 +162,8 @@ fn torn_truncated_and_flipped_checkpoints_are_refused_with_a_reason() {
     for path in files {
         let file = path.file_name().unwrap().to_string_lossy();
         let whole = fs_err::read(&path).unwrap();
-        let mut damages = vec![("truncated", whole[..whole.len() / 2].to_vec()), ("emptied", Vec::new())];
+        let mut damages =
+            vec![("truncated", whole[..whole.len() / 2].to_vec()), ("emptied", Vec::new())];
         for part in 0..20 {
             let mut flipped = whole.clone();
             flipped[whole.len() * part / 20] ^= 1 << (part % 8);
@@ -159,9 +171,11 @@ fn torn_truncated_and_flipped_checkpoints_are_refused_with_a_reason() {
         }
         for (what, bytes) in damages {
             fs_err::write(&path, bytes).unwrap();
-            let message = checkpoint::load(&saved, &Group::alone(), &device).unwrap_err().to_string();
+            let message =
+                checkpoint::load(&saved, &Group::alone(), &device).unwrap_err().to_string();
             // A flipped manifest may say anything of any file, but never what is there.
-            let named = file == "manifest.json" || message.contains(&format!("`{file}` is damaged"));
+            let named =
+                file == "manifest.json" || message.contains(&format!("`{file}` is damaged"));
             assert!(named && message.contains("use an earlier one"), "{file} {what}: {message}");
         }
         fs_err::remove_file(&path).unwrap();
@@ -186,10 +200,12 @@ fn another_run_is_not_resumed() {
     let message = resumed(&other).unwrap_err().to_string();
     assert!(message.contains("`train.lr` was `0.001` and is now `0.5`"), "{message}");
     let mut other = state.clone();
-    other.train.precision = Some(PrecisionConfig { moments: MomentForm::EightBit, ..Default::default() });
+    other.train.precision =
+        Some(PrecisionConfig { moments: MomentForm::EightBit, ..Default::default() });
     let message = resumed(&other).unwrap_err().to_string();
     assert!(message.contains("`train.precision.moments` was `f32` and is now `8bit`"), "{message}");
-    other.train.precision = Some(PrecisionConfig { rounding: Rounding::Stochastic, ..Default::default() });
+    other.train.precision =
+        Some(PrecisionConfig { rounding: Rounding::Stochastic, ..Default::default() });
     let message = resumed(&other).unwrap_err().to_string();
     assert!(
         message.contains("`train.precision.rounding` was `nearest` and is now `stochastic`"),

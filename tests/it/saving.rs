@@ -1,4 +1,5 @@
-//! What is saved beside the training, what is kept, and what evaluations in the loop decide and do not change.
+//! What is saved beside the training, what is kept, and what evaluations in the loop decide and do
+//! not change.
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,8 +11,8 @@ use uner_model::Llama;
 use uner_trainer::RunId;
 use uner_trainer::checkpoint::{self, Snapshot, best, latest};
 use uner_trainer::{
-    BestConfig, Callbacks, CheckpointConfig, Event, Group, Interrupted, Measure, Progress, Run, Scoring,
-    TrainConfig, TrainError, train,
+    BestConfig, Callbacks, CheckpointConfig, Event, Group, Interrupted, Measure, Progress, Run,
+    Scoring, TrainConfig, TrainError, train,
 };
 
 use crate::model::{small_config, small_model};
@@ -21,7 +22,11 @@ use crate::resume::{bits, config, store};
 const SCORES: [f64; 5] = [0.1, 0.5, 0.3, 0.5, 0.2];
 
 fn by_score(patience: Option<u64>) -> TrainConfig {
-    TrainConfig { best: Some(BestConfig { by: Measure::Score, patience }), keep_last: 1, ..config() }
+    TrainConfig {
+        best: Some(BestConfig { by: Measure::Score, patience }),
+        keep_last: 1,
+        ..config()
+    }
 }
 
 struct Told {
@@ -88,10 +93,13 @@ fn start() -> Progress {
 }
 
 fn resume(folder: &Path) -> Progress {
-    checkpoint::load(&latest(folder).unwrap().unwrap(), &Group::alone(), &Device::flex()).unwrap().into()
+    checkpoint::load(&latest(folder).unwrap().unwrap(), &Group::alone(), &Device::flex())
+        .unwrap()
+        .into()
 }
 
-/// The scores of [`SCORES`], told apart by the model alone, as real scores are: those of a run without scoring are looked up.
+/// The scores of [`SCORES`], told apart by the model alone, as real scores are: those of a run
+/// without scoring are looked up.
 struct Known {
     models: Vec<(Vec<u32>, f64)>,
 }
@@ -102,8 +110,9 @@ impl Known {
         for (&score, step) in SCORES.iter().zip((2..).step_by(2)) {
             let folder = tempfile::tempdir().unwrap();
             let config = TrainConfig { validate_every: 0, ..config() };
-            let told =
-                go_on(folder.path(), &config, start(), Callbacks::default(), |event| event.step() == step);
+            let told = go_on(folder.path(), &config, start(), Callbacks::default(), |event| {
+                event.step() == step
+            });
             models.push((head(&told.result.unwrap().model.into_whole().unwrap()), score));
         }
         Self { models }
@@ -121,8 +130,9 @@ fn head(model: &Llama) -> Vec<u32> {
 }
 
 fn folders(run: &Path) -> Vec<String> {
-    let entries =
-        fs_err::read_dir(run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let entries = fs_err::read_dir(run)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = entries.filter(|name| name.starts_with("step-")).collect();
     names.sort();
     names
@@ -136,12 +146,17 @@ fn named(pointer: Option<PathBuf>) -> String {
 fn a_snapshot_is_not_changed_by_the_steps_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let config = config();
-    let first = go_on(folder.path(), &config, start(), Callbacks::default(), |event| event.step() == 3);
+    let first =
+        go_on(folder.path(), &config, start(), Callbacks::default(), |event| event.step() == 3);
     let progress = first.result.unwrap();
     let expected = bits(&progress);
-    let state = checkpoint::load(&latest(folder.path()).unwrap().unwrap(), &Group::alone(), &Device::flex())
-        .unwrap()
-        .state;
+    let state = checkpoint::load(
+        &latest(folder.path()).unwrap().unwrap(),
+        &Group::alone(),
+        &Device::flex(),
+    )
+    .unwrap()
+    .state;
     let snapshot = Snapshot::take(
         (&progress.model, &Group::alone()),
         &small_config(),
@@ -152,10 +167,14 @@ fn a_snapshot_is_not_changed_by_the_steps_after_it() {
     .unwrap();
 
     let other = tempfile::tempdir().unwrap();
-    let last = go_on(other.path(), &config, progress, Callbacks::default(), |_| false).result.unwrap();
+    let last =
+        go_on(other.path(), &config, progress, Callbacks::default(), |_| false).result.unwrap();
     assert_ne!(bits(&last), expected);
     let written = checkpoint::save(other.path(), snapshot).unwrap();
-    assert_eq!(bits(&checkpoint::load(&written, &Group::alone(), &Device::flex()).unwrap().into()), expected);
+    assert_eq!(
+        bits(&checkpoint::load(&written, &Group::alone(), &Device::flex()).unwrap().into()),
+        expected
+    );
 }
 
 /// A large file in every checkpoint makes writing take longer than steps do.
@@ -186,8 +205,12 @@ fn training_goes_on_while_a_checkpoint_is_written_and_the_next_one_waits() {
         Ok(ControlFlow::Continue(()))
     })
     .unwrap();
-    let place = |saved: bool, step: u64| told.iter().position(|event| *event == (saved, step)).unwrap();
-    assert!(place(false, 4) < place(true, 3), "step 4 waited for the checkpoint after step 3: {told:?}");
+    let place =
+        |saved: bool, step: u64| told.iter().position(|event| *event == (saved, step)).unwrap();
+    assert!(
+        place(false, 4) < place(true, 3),
+        "step 4 waited for the checkpoint after step 3: {told:?}"
+    );
     assert!(place(true, 3) < place(false, 7), "two checkpoints were under way: {told:?}");
     assert!(place(true, 6) < place(true, 7), "{told:?}");
 }
@@ -198,13 +221,15 @@ fn scoring_changes_nothing_that_is_trained_and_keeps_the_best() {
     let expected = go_on(plain.path(), &config(), start(), Callbacks::default(), |_| false);
     let known = Known::new();
     let score = |model: &Llama| Ok(Some(known.score(model)));
-    let callbacks = Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
+    let callbacks =
+        Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
     let told = go_on(scored.path(), &by_score(None), start(), callbacks, |_| false);
 
     assert_eq!(told.losses(), expected.losses());
     assert_eq!(bits(told.result.as_ref().unwrap()), bits(expected.result.as_ref().unwrap()));
     assert_eq!(told.scores(), [(2, 0.1), (4, 0.5), (6, 0.3), (8, 0.5), (10, 0.2)]);
-    // A new best is saved at once, beside every third step; of the older ones only the best is kept.
+    // A new best is saved at once, beside every third step; of the older ones only the best is
+    // kept.
     assert_eq!(told.saved(), [2, 3, 4, 6, 9, 10]);
     assert_eq!(folders(scored.path()), ["step-000004", "step-000010"]);
     assert_eq!(named(best(scored.path()).unwrap()), "step-000004");
@@ -256,7 +281,8 @@ fn checkpoints_name_their_run_and_those_of_others_stay() {
     let first = Progress { run: Some(other.clone()), ..start() };
     go_on(folder.path(), &short, first, Callbacks::default(), |_| false).result.unwrap();
     assert_eq!(folders(folder.path()), ["step-000004"]);
-    let last = go_on(folder.path(), &long, start(), Callbacks::default(), |_| false).result.unwrap();
+    let last =
+        go_on(folder.path(), &long, start(), Callbacks::default(), |_| false).result.unwrap();
     assert_eq!(folders(folder.path()), ["step-000004", "step-000010"]);
     let run = |step: &str| {
         let found = checkpoint::load(&folder.path().join(step), &Group::alone(), &Device::flex());
@@ -273,7 +299,8 @@ fn the_lowest_validation_loss_is_kept_too() {
     let folder = tempfile::tempdir().unwrap();
     let best_by = BestConfig { by: Measure::ValidationLoss, patience: None };
     // Such steps lead away from the data sooner or later.
-    let config = TrainConfig { lr: 0.5, validate_every: 1, keep_last: 1, best: Some(best_by), ..config() };
+    let config =
+        TrainConfig { lr: 0.5, validate_every: 1, keep_last: 1, best: Some(best_by), ..config() };
     let told = go_on(folder.path(), &config, start(), Callbacks::default(), |_| false);
     let losses = told.events.iter().filter_map(|event| match event {
         Event::Validated { step, loss } => Some((*loss, *step)),
@@ -290,7 +317,8 @@ fn patience_ends_a_run_and_a_resumed_one_stays_ended() {
     let folder = tempfile::tempdir().unwrap();
     let known = Known::new();
     let score = |model: &Llama| Ok(Some(known.score(model)));
-    let callbacks = Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
+    let callbacks =
+        Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
     let told = go_on(folder.path(), &by_score(Some(2)), start(), callbacks, |_| false);
     // Step 6 is worse than step 4 and step 8 only as good.
     assert_eq!(told.result.unwrap().step, 8);
@@ -298,9 +326,11 @@ fn patience_ends_a_run_and_a_resumed_one_stays_ended() {
     assert!(told.events.contains(&stopped), "{:?}", told.events);
     assert_eq!(folders(folder.path()), ["step-000004", "step-000008"]);
 
-    let again = go_on(folder.path(), &by_score(Some(2)), resume(folder.path()), callbacks, |_| false);
+    let again =
+        go_on(folder.path(), &by_score(Some(2)), resume(folder.path()), callbacks, |_| false);
     assert_eq!((again.result.unwrap().step, again.events.len()), (8, 0));
-    let longer = go_on(folder.path(), &by_score(Some(3)), resume(folder.path()), callbacks, |_| false);
+    let longer =
+        go_on(folder.path(), &by_score(Some(3)), resume(folder.path()), callbacks, |_| false);
     assert_eq!(longer.result.unwrap().step, 10, "more patience goes on");
 }
 
@@ -308,22 +338,29 @@ fn patience_ends_a_run_and_a_resumed_one_stays_ended() {
 fn what_is_best_and_how_long_ago_survive_a_resume() {
     let known = Known::new();
     let score = |model: &Llama| Ok(Some(known.score(model)));
-    let callbacks = Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
+    let callbacks =
+        Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
     for stop_after in 1..8 {
         let folder = tempfile::tempdir().unwrap();
         let stops = |event: &Event| matches!(event, Event::Step(_)) && event.step() == stop_after;
         let first = go_on(folder.path(), &by_score(Some(2)), start(), callbacks, stops);
         // As if the run had died between the checkpoint and what names it.
         let _ = fs_err::remove_file(folder.path().join("best"));
-        let second = go_on(folder.path(), &by_score(Some(2)), resume(folder.path()), callbacks, |_| false);
+        let second =
+            go_on(folder.path(), &by_score(Some(2)), resume(folder.path()), callbacks, |_| false);
         let scores = [first.scores(), second.scores()].concat();
         assert_eq!(scores, [(2, 0.1), (4, 0.5), (6, 0.3), (8, 0.5)], "stopped after {stop_after}");
-        assert_eq!(named(best(folder.path()).unwrap()), "step-000004", "stopped after {stop_after}");
+        assert_eq!(
+            named(best(folder.path()).unwrap()),
+            "step-000004",
+            "stopped after {stop_after}"
+        );
         assert_eq!(second.result.unwrap().step, 8, "stopped after {stop_after}");
     }
 }
 
-/// Both kinds of evaluation: the first is interrupted by its callback, the second as the loop asks between batches.
+/// Both kinds of evaluation: the first is interrupted by its callback, the second as the loop asks
+/// between batches.
 #[test]
 fn an_interrupt_during_an_evaluation_leaves_it_for_the_resumed_run() {
     let known = Known::new();
@@ -349,7 +386,8 @@ fn an_interrupt_during_an_evaluation_leaves_it_for_the_resumed_run() {
         assert_eq!((first.saved(), first.scores()), (vec![2], vec![]));
 
         let score = |model: &Llama| Ok(Some(known.score(model)));
-        let callbacks = Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
+        let callbacks =
+            Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
         let second = go_on(folder.path(), &config, resume(folder.path()), callbacks, |_| false);
         let whole = tempfile::tempdir().unwrap();
         let expected = go_on(whole.path(), &config, start(), callbacks, |_| false);
@@ -388,7 +426,8 @@ fn a_checkpoint_that_cannot_be_written_ends_the_run_and_harms_nothing() {
     assert_eq!(named(latest(folder.path()).unwrap()), "step-000003");
 
     fs_err::remove_file(folder.path().join("step-000006.tmp")).unwrap();
-    let rest = go_on(folder.path(), &config(), resume(folder.path()), Callbacks::default(), |_| false);
+    let rest =
+        go_on(folder.path(), &config(), resume(folder.path()), Callbacks::default(), |_| false);
     let whole = tempfile::tempdir().unwrap();
     let expected = go_on(whole.path(), &config(), start(), Callbacks::default(), |_| false);
     assert_eq!(bits(&rest.result.unwrap()), bits(&expected.result.unwrap()));
@@ -397,7 +436,8 @@ fn a_checkpoint_that_cannot_be_written_ends_the_run_and_harms_nothing() {
 #[test]
 fn a_checkpoint_is_there_at_every_moment_of_its_replacement() {
     let folder = tempfile::tempdir().unwrap();
-    let told = go_on(folder.path(), &config(), start(), Callbacks::default(), |event| event.step() == 4);
+    let told =
+        go_on(folder.path(), &config(), start(), Callbacks::default(), |event| event.step() == 4);
     let expected = bits(&told.result.unwrap());
     let checkpoint = folder.path().join("step-000004");
     let (old, unfinished) = (checkpoint.with_extension("old"), checkpoint.with_extension("tmp"));

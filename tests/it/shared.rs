@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// The folder of this package. cargo and nextest say where it is; a test binary that was built elsewhere and carried to a
-/// machine without cargo is told by the same variable.
+/// The folder of this package. cargo and nextest say where it is; a test binary that was built
+/// elsewhere and carried to a machine without cargo is told by the same variable.
 static PACKAGE: LazyLock<PathBuf> = LazyLock::new(|| {
-    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 });
 
 /// The root of the repository.
@@ -14,18 +15,23 @@ pub(crate) fn repository() -> &'static Path {
     PACKAGE.parent().expect("the tests package has a parent folder")
 }
 
-/// A file or folder of the published material (real datasets, golden vectors of other implementations) that is
-/// not part of this repository. It is looked for in `UNER_SHARED`, else in `shared` beside the repository. Where it is missing
-/// the test says so on stderr and returns; with `UNER_REQUIRE_SHARED=1` it fails.
+/// A file or folder of the published material (real datasets, golden vectors of other
+/// implementations) that is not part of this repository. It is looked for in `UNER_SHARED`, else in
+/// `shared` beside the repository. Where it is missing the test says so on stderr and returns; with
+/// `UNER_REQUIRE_SHARED=1` it fails.
 pub(crate) fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("UNER_SHARED")
-        .map_or_else(|| repository().parent().expect("a parent folder").join("shared"), PathBuf::from);
+    let root = std::env::var_os("UNER_SHARED").map_or_else(
+        || repository().parent().expect("a parent folder").join("shared"),
+        PathBuf::from,
+    );
     let found = root.join(path);
     if found.exists() {
         return Some(found);
     }
-    let missing =
-        format!("`{}` does not exist; set UNER_SHARED to the folder that holds `{path}`", found.display());
+    let missing = format!(
+        "`{}` does not exist; set UNER_SHARED to the folder that holds `{path}`",
+        found.display()
+    );
     let required = std::env::var("UNER_REQUIRE_SHARED").is_ok_and(|value| value == "1");
     assert!(!required, "{missing}");
     eprintln!("SKIPPED: {missing}");

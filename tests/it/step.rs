@@ -1,5 +1,5 @@
-//! Layouts do not matter: packed = separate, accumulated = whole, layer-wise = whole-graph, in loss and in every gradient;
-//! the latter two on every device.
+//! Layouts do not matter: packed = separate, accumulated = whole, layer-wise = whole-graph, in loss
+//! and in every gradient; the latter two on every device.
 //!
 //! Tolerance that of a single op, of a gradient's largest entry: the same terms in another order.
 
@@ -36,7 +36,8 @@ fn run(model: &Llama, batches: &[Batch], kept_blocks: usize) -> (f64, Values) {
         .iter()
         .map(|batch| {
             f64::from(
-                accumulate(model, &small_config(), batch, kept_blocks, &mut gradients).into_scalar::<f32>(),
+                accumulate(model, &small_config(), batch, kept_blocks, &mut gradients)
+                    .into_scalar::<f32>(),
             )
         })
         .sum();
@@ -45,7 +46,12 @@ fn run(model: &Llama, batches: &[Batch], kept_blocks: usize) -> (f64, Values) {
 
 fn assert_same(what: &str, got: &(f64, Values), expected: &(f64, Values), tolerance: &Tolerance) {
     let loss = tolerance.loss / 10.0;
-    assert!((got.0 / expected.0 - 1.0).abs() < loss, "{what}: loss {} is not {}", got.0, expected.0);
+    assert!(
+        (got.0 / expected.0 - 1.0).abs() < loss,
+        "{what}: loss {} is not {}",
+        got.0,
+        expected.0
+    );
     assert_eq!(got.1.keys().collect::<Vec<_>>(), expected.1.keys().collect::<Vec<_>>(), "{what}");
     for (name, expected) in &expected.1 {
         let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));

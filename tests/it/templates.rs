@@ -1,4 +1,5 @@
-//! Every template is one text under every kind of tokenizer: what is encoded reads back as what was rendered.
+//! Every template is one text under every kind of tokenizer: what is encoded reads back as what was
+//! rendered.
 
 use std::sync::LazyLock;
 
@@ -11,7 +12,8 @@ use uner_prompt::{
 
 use crate::shared::shared;
 
-/// What the tokenizers below have pieces for, besides the words of the templates: ASCII, and characters of two to four bytes.
+/// What the tokenizers below have pieces for, besides the words of the templates: ASCII, and
+/// characters of two to four bytes.
 const MESSAGES: &str = "[ -;=-~éß東😀]{0,24}";
 
 /// A name for messages, and a tokenizer of that kind.
@@ -54,13 +56,15 @@ fn file(parts: &Value) -> Value {
     file
 }
 
-/// As GPT-2 and LLaMA 3: bytes as characters, blanks at the start of words, and no blank before a text unless `prefix`.
+/// As GPT-2 and LLaMA 3: bytes as characters, blanks at the start of words, and no blank before a
+/// text unless `prefix`.
 fn byte_level(prefix: bool) -> Value {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let shown = (0..=255).filter(printable).map(char::from);
     let hidden = (0..=255).filter(|byte| !printable(byte)).count() as u32;
     let alphabet = shown.chain((0..hidden).map(|index| char::from_u32(256 + index).unwrap()));
-    let pieces = ["<unk>", "<s>", "</s>"].into_iter().map(str::to_owned).chain(alphabet.map(String::from));
+    let pieces =
+        ["<unk>", "<s>", "</s>"].into_iter().map(str::to_owned).chain(alphabet.map(String::from));
     let mut vocabulary: serde_json::Map<String, Value> =
         pieces.enumerate().map(|(id, piece)| (piece, json!(id))).collect();
     for piece in ["ĠA", "ĠAS", "Ġ["] {
@@ -74,8 +78,8 @@ fn byte_level(prefix: bool) -> Value {
     }))
 }
 
-/// As LLaMA 2, Vicuna and `TinyLlama`: a mark before every text, behind special tokens, too, and in the place of each blank. Two line
-/// breaks are one piece.
+/// As LLaMA 2, Vicuna and `TinyLlama`: a mark before every text, behind special tokens, too, and in
+/// the place of each blank. Two line breaks are one piece.
 fn prepending() -> Value {
     let marks = json!({"type": "Sequence", "normalizers": [
         {"type": "Prepend", "prepend": "▁"},
@@ -84,7 +88,8 @@ fn prepending() -> Value {
     let bytes = (0..=255).map(|byte| format!("<0x{byte:02X}>"));
     let characters = ('!'..='~').chain("▁\né".chars()).map(String::from);
     let merges = [["▁", "["], ["▁", "T"], ["\n", "\n"]];
-    let pieces = ["<unk>", "<s>", "</s>"].into_iter().map(str::to_owned).chain(bytes).chain(characters);
+    let pieces =
+        ["<unk>", "<s>", "</s>"].into_iter().map(str::to_owned).chain(bytes).chain(characters);
     let pieces = pieces.chain(merges.map(|pair| pair.concat()));
     let vocabulary: serde_json::Map<String, Value> =
         pieces.enumerate().map(|(id, piece)| (piece, json!(id))).collect();
@@ -104,7 +109,8 @@ fn prepending() -> Value {
 /// As T5 and ALBERT: pieces with a score, a mark in the place of each blank.
 fn unigram(prepend: &str) -> Value {
     let characters = (' '..='~').map(|character| if character == ' ' { '▁' } else { character });
-    let characters = characters.chain("éß東😀".chars()).map(|character| json!([character.to_string(), -5.0]));
+    let characters =
+        characters.chain("éß東😀".chars()).map(|character| json!([character.to_string(), -5.0]));
     let special = ["<unk>", "<s>", "</s>"].map(|piece| json!([piece, 0.0]));
     let words = ["▁ASSISTANT:", "▁USER:", "▁text", "▁["].map(|piece| json!([piece, -2.0]));
     let metaspace =
@@ -139,7 +145,8 @@ proptest! {
     }
 }
 
-/// The shapes of models' chat templates: names between special tokens, and names as text around contents that are trimmed.
+/// The shapes of models' chat templates: names between special tokens, and names as text around
+/// contents that are trimmed.
 const CHATS: [&str; 3] = [
     "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}",
     "{% for m in messages %}<s>{{ m.role }}<unk>\n\n{{ m.content | trim }}</s>{% endfor %}\
@@ -214,7 +221,8 @@ proptest! {
     }
 }
 
-/// LLaMA 3, `SmolLM` and Qwen put no blank before a segment, so the template's own has to reach the ids.
+/// LLaMA 3, `SmolLM` and Qwen put no blank before a segment, so the template's own has to reach the
+/// ids.
 #[test]
 fn byte_level_tokenizers_see_the_blanks_of_the_template() {
     let tokenizer = read(&byte_level(false));
@@ -238,7 +246,8 @@ fn byte_level_tokenizers_see_the_blanks_of_the_template() {
     let trained: Vec<&str> =
         segments.iter().filter(|segment| segment.trained).map(|segment| &*segment.text).collect();
     assert_eq!(trained, [" [\"Ines Okart\"]"]);
-    // The answer's first token is the one that begins with its blank, and generation starts before it.
+    // The answer's first token is the one that begins with its blank, and generation starts before
+    // it.
     let prompt = encode_prompt(&conversation, &template, &tokenizer).unwrap();
     assert_eq!(prompt, tokens.ids[..prompt.len()]);
     assert_eq!(tokenizer.decode(&tokens.ids[prompt.len()..=prompt.len()]).unwrap(), " [");

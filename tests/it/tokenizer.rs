@@ -1,5 +1,5 @@
-//! Tokenizers: LLaMA's SentencePiece model against the encodings of llama.cpp and axolotl, `tokenizer.json`, and one
-//! trained in the test.
+//! Tokenizers: LLaMA's SentencePiece model against the encodings of llama.cpp and axolotl,
+//! `tokenizer.json`, and one trained in the test.
 
 use crate::shared::shared;
 use proptest::prelude::*;
@@ -8,14 +8,18 @@ use std::sync::LazyLock;
 use uner_prompt::{SpacePrefix, Tokenizer, TokenizerError};
 
 fn llama() -> Option<Tokenizer> {
-    Some(Tokenizer::from_file(&shared("data/llama-tokenizer/tokenizer.model")?).expect("LLaMA's tokenizer"))
+    Some(
+        Tokenizer::from_file(&shared("data/llama-tokenizer/tokenizer.model")?)
+            .expect("LLaMA's tokenizer"),
+    )
 }
 
 #[test]
 fn llama_ids_equal_llama_cpp() {
     let (Some(tokenizer), Some(folder)) = (llama(), shared("data/llama-cpp-vocab")) else { return };
     let read = |end: &str| {
-        fs_err::read_to_string(folder.join(format!("ggml-vocab-llama-spm.gguf.{end}"))).expect("a text file")
+        fs_err::read_to_string(folder.join(format!("ggml-vocab-llama-spm.gguf.{end}")))
+            .expect("a text file")
     };
     let (texts, expected) = (read("inp"), read("out"));
     let texts: Vec<&str> = texts.split("\n__ggml_vocab_test__\n").collect();
@@ -23,7 +27,8 @@ fn llama_ids_equal_llama_cpp() {
     let pairs: Vec<_> = texts.iter().zip(&expected).collect();
     assert_eq!((pairs.len(), expected.len()), (47, 47));
     for (text, expected) in pairs {
-        let expected: Vec<u32> = expected.split_whitespace().map(|id| id.parse().expect("an id")).collect();
+        let expected: Vec<u32> =
+            expected.split_whitespace().map(|id| id.parse().expect("an id")).collect();
         let ids = tokenizer.encode_segment(text).expect("any text encodes");
         assert_eq!(ids, expected, "{text:?}");
         assert_eq!(tokenizer.decode(&ids).expect("known ids"), **text);
@@ -45,10 +50,13 @@ struct Chat {
 /// Axolotl writes `</s>` as text behind each answer (its quirk), then the real one.
 #[test]
 fn llama_ids_equal_axolotl() {
-    let (Some(tokenizer), Some(folder)) = (llama(), shared("data/axolotl-fixtures")) else { return };
+    let (Some(tokenizer), Some(folder)) = (llama(), shared("data/axolotl-fixtures")) else {
+        return;
+    };
     let read = |name: &str| fs_err::read_to_string(folder.join(name)).expect("a text file");
     let chat: Chat = serde_json::from_str(&read("conversation.json")).expect("a conversation");
-    let expected: Axolotl = serde_json::from_str(&read("conversation.tokenized.json")).expect("ids");
+    let expected: Axolotl =
+        serde_json::from_str(&read("conversation.tokenized.json")).expect("ids");
     let encode = |text: &str| tokenizer.encode_segment(text).expect("any text encodes");
     let mut ids = vec![tokenizer.bos()];
     ids.extend(encode(
@@ -67,15 +75,22 @@ fn llama_ids_equal_axolotl() {
 #[test]
 fn space_marks_behind_special_tokens() {
     let Some(legacy) = llama() else { return };
-    assert_eq!(legacy.encode_with_special_tokens("a</s>USER").expect("encodes"), [263, 2, 3148, 1001]);
+    assert_eq!(
+        legacy.encode_with_special_tokens("a</s>USER").expect("encodes"),
+        [263, 2, 3148, 1001]
+    );
     let nonlegacy = legacy.with_space_prefix(SpacePrefix::StartOnly);
-    assert_eq!(nonlegacy.encode_with_special_tokens("a</s>USER").expect("encodes"), [263, 2, 11889]);
+    assert_eq!(
+        nonlegacy.encode_with_special_tokens("a</s>USER").expect("encodes"),
+        [263, 2, 11889]
+    );
     assert_eq!(nonlegacy.encode_with_special_tokens("</s> two").expect("encodes"), [2, 1023]);
 }
 
 #[test]
 fn other_sentencepiece_models_are_refused() {
-    for file in ["data/sentencepiece/python/test/test_model.model", "data/torchtune-assets/m.model"] {
+    for file in ["data/sentencepiece/python/test/test_model.model", "data/torchtune-assets/m.model"]
+    {
         let Some(path) = shared(file) else { return };
         let message = Tokenizer::from_file(&path).expect_err("a unigram model").to_string();
         assert!(message.contains("it is not a BPE model"), "{message}");
@@ -109,20 +124,27 @@ fn trained(vocab_size: usize) -> Tokenizer {
 #[test]
 fn training_is_deterministic_and_has_llamas_layout() {
     let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
-    let reversed =
-        Tokenizer::train(TEXTS.iter().rev().cycle().take(60), 360).expect("room for the characters");
+    let reversed = Tokenizer::train(TEXTS.iter().rev().cycle().take(60), 360)
+        .expect("room for the characters");
     trained(360).save(folders[0].path()).expect("saved");
     reversed.save(folders[1].path()).expect("saved");
-    let files =
-        folders.each_ref().map(|folder| fs_err::read(folder.path().join("tokenizer.json")).expect("a file"));
+    let files = folders
+        .each_ref()
+        .map(|folder| fs_err::read(folder.path().join("tokenizer.json")).expect("a file"));
     assert!(files[0] == files[1], "the same texts in another order give the same tokenizer");
     let file: serde_json::Value = serde_json::from_slice(&files[0]).expect("JSON");
     for (token, id) in [("<unk>", 0), ("<s>", 1), ("</s>", 2), ("<0x00>", 3), ("<0xFF>", 258)] {
         assert_eq!(file["model"]["vocab"][token], id, "{token}");
     }
     let tokenizer = trained(360);
-    assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.pad(), tokenizer.vocab_size()), (1, 2, 0, 360));
-    assert!(tokenizer.encode_segment("Tim Cook").expect("encodes").len() <= 4, "merges were learnt");
+    assert_eq!(
+        (tokenizer.bos(), tokenizer.eos(), tokenizer.pad(), tokenizer.vocab_size()),
+        (1, 2, 0, 360)
+    );
+    assert!(
+        tokenizer.encode_segment("Tim Cook").expect("encodes").len() <= 4,
+        "merges were learnt"
+    );
 }
 
 #[test]
@@ -131,8 +153,9 @@ fn saved_tokenizers_read_back() {
     let tokenizer = trained(360);
     tokenizer.save(folder.path()).expect("saved");
     let read = Tokenizer::from_file(&folder.path().join("tokenizer.json")).expect("read back");
-    let encode =
-        |tokenizer: &Tokenizer| tokenizer.encode_segment("Tim Cook flew 東京 </s>").expect("encodes");
+    let encode = |tokenizer: &Tokenizer| {
+        tokenizer.encode_segment("Tim Cook flew 東京 </s>").expect("encodes")
+    };
     assert_eq!(encode(&read), encode(&tokenizer));
     assert_eq!((read.bos(), read.eos(), read.pad()), (1, 2, 0));
 
@@ -170,7 +193,8 @@ fn unknown_files_are_named() {
 }
 
 proptest! {
-    /// What is encoded is decoded, for every text (each tokenizer puts one space before the text and takes it off again).
+    /// What is encoded is decoded, for every text (each tokenizer puts one space before the text
+    /// and takes it off again).
     #[test]
     fn texts_survive(text in "[ -~éß東😀\n\t]{0,40}") {
         static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| trained(360));

@@ -16,7 +16,8 @@ use crate::devices::{Setup, cpu, devices, fetch};
 use crate::golden::assert_close;
 use crate::model::{conversation, small_config, train_config};
 
-/// What the tolerance of a single step is multiplied by: a step from slightly other weights is slightly another step.
+/// What the tolerance of a single step is multiplied by: a step from slightly other weights is
+/// slightly another step.
 const DRIFT: f32 = 10.0;
 
 /// Loss per trained token and every gradient of a step.
@@ -47,7 +48,9 @@ fn gradients_of(model: &Llama, batch: &Batch) -> (Step, Gradients) {
     let loss = accumulate(model, &small_config(), batch, 1, &mut gradients).into_scalar::<f32>();
     let values = gradients
         .iter()
-        .map(|(name, gradient)| (name.to_owned(), fetch(gradient.clone()).try_into_vec_as().unwrap()))
+        .map(|(name, gradient)| {
+            (name.to_owned(), fetch(gradient.clone()).try_into_vec_as().unwrap())
+        })
         .collect();
     ((f64::from(loss) / batch.num_trained() as f64, values), gradients)
 }
@@ -57,14 +60,29 @@ fn ten_steps_are_those_of_the_cpu() {
     let expected = ten_steps(&cpu());
     assert!(expected[8].0 < 0.7 * expected[0].0, "nothing was learnt");
     for setup in devices().into_iter().filter(|setup| setup.name != DeviceName::Flex) {
-        let (loss, gradient) = (setup.tolerance.loss * f64::from(DRIFT), setup.tolerance.gradient * DRIFT);
+        let (loss, gradient) =
+            (setup.tolerance.loss * f64::from(DRIFT), setup.tolerance.gradient * DRIFT);
         for (number, (got, expected)) in ten_steps(&setup).iter().zip(&expected).enumerate() {
             let what = format!("step {} on {setup}", number + 1);
-            assert!((got.0 / expected.0 - 1.0).abs() <= loss, "{what}: loss {} is not {}", got.0, expected.0);
-            assert_eq!(got.1.keys().collect::<Vec<_>>(), expected.1.keys().collect::<Vec<_>>(), "{what}");
+            assert!(
+                (got.0 / expected.0 - 1.0).abs() <= loss,
+                "{what}: loss {} is not {}",
+                got.0,
+                expected.0
+            );
+            assert_eq!(
+                got.1.keys().collect::<Vec<_>>(),
+                expected.1.keys().collect::<Vec<_>>(),
+                "{what}"
+            );
             for (name, expected) in &expected.1 {
                 let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-                assert_close(&format!("{what}: {name}"), &got.1[name], expected, gradient * largest);
+                assert_close(
+                    &format!("{what}: {name}"),
+                    &got.1[name],
+                    expected,
+                    gradient * largest,
+                );
             }
         }
     }

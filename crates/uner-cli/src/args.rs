@@ -80,8 +80,8 @@ pub(crate) enum Command {
     Probe(ProbeArgs),
     /// Write a trained model as a plain folder that other programs read
     ///
-    /// For GGUF, run `convert_hf_to_gguf.py` of llama.cpp on the folder that this writes with `--merge` (or, for a model that is
-    /// no adapter, without).
+    /// For GGUF, run `convert_hf_to_gguf.py` of llama.cpp on the folder that this writes with
+    /// `--merge` (or, for a model that is no adapter, without).
     Export(ExportArgs),
     /// Compare every file of a run's checkpoints, or of an exported model, with its checksum
     Verify(VerifyArgs),
@@ -103,8 +103,8 @@ pub(crate) struct TrainArgs {
     /// Go on with a run, from its latest or from the named checkpoint
     #[arg(long, value_name = "latest|PATH", num_args = 0..=1, default_missing_value = "latest")]
     pub(crate) resume: Option<String>,
-    /// Download the recipe's models and datasets from this repository of the Hugging Face hub: you have read and accept its
-    /// licence; may be repeated
+    /// Download the recipe's models and datasets from this repository of the Hugging Face hub: you
+    /// have read and accept its licence; may be repeated
     #[arg(long, value_name = "hf:ORG/NAME")]
     pub(crate) accept_licence: Vec<Accepted>,
     /// Print what would be done and exit
@@ -148,14 +148,15 @@ pub(crate) struct EvalArgs {
     /// A benchmark, as `dataset` or `dataset:split` (default split: test); may be repeated
     #[arg(long, value_name = "DATASET[:SPLIT]", required = true)]
     pub(crate) benchmark: Vec<String>,
-    /// Folder that the datasets' files are relative to [default: that of a description; for built-in datasets that of the model's run,
-    /// else `data`]
+    /// Folder that the datasets' files are relative to [default: that of a description; for
+    /// built-in datasets that of the model's run, else `data`]
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) root: Option<PathBuf>,
     /// Only the first N examples of each benchmark
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<NonZeroUsize>,
-    /// Folder for `report.md`, `report.json` and `predictions.jsonl` [default: one in `eval` of the model's folder, named after the benchmarks]
+    /// Folder for `report.md`, `report.json` and `predictions.jsonl` [default: one in `eval` of the
+    /// model's folder, named after the benchmarks]
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) output: Option<PathBuf>,
 }
@@ -168,7 +169,12 @@ pub(crate) struct PredictArgs {
     #[arg(long)]
     pub(crate) text: String,
     /// Entity types in plain words, separated by commas
-    #[arg(long, value_name = "TYPE,…", value_delimiter = ',', required_unless_present = "one_type")]
+    #[arg(
+        long,
+        value_name = "TYPE,…",
+        value_delimiter = ',',
+        required_unless_present = "one_type"
+    )]
     pub(crate) types: Vec<String>,
     /// An entity type, which may have commas; may be repeated
     #[arg(long = "type", value_name = "TYPE")]
@@ -181,14 +187,15 @@ pub(crate) struct PredictArgs {
 /// A trained model and how to ask it.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any Hugging Face folder, an adapter
-    /// of PEFT's, or a repository of the Hugging Face hub
+    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any
+    /// Hugging Face folder, an adapter of PEFT's, or a repository of the Hugging Face hub
     #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
     pub(crate) model: PathBuf,
     /// The model that an adapter belongs to [default: the one that the adapter names]
     #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
     pub(crate) base: Option<PathBuf>,
-    /// Download from this repository of the Hugging Face hub: you have read and accept its licence; may be repeated
+    /// Download from this repository of the Hugging Face hub: you have read and accept its licence;
+    /// may be repeated
     #[arg(long, value_name = "hf:ORG/NAME")]
     pub(crate) accept_licence: Vec<Accepted>,
     /// The template it was trained with [default: the one in the folder]
@@ -218,7 +225,8 @@ pub(crate) struct SplitArgs {
     /// Its split
     #[arg(long, default_value = "train")]
     pub(crate) split: String,
-    /// Folder that the dataset's files are relative to [default: that of the description, `data` for a built-in dataset]
+    /// Folder that the dataset's files are relative to [default: that of the description, `data`
+    /// for a built-in dataset]
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) root: Option<PathBuf>,
     /// Print JSON
@@ -243,7 +251,8 @@ pub(crate) struct EncodeArgs {
     /// Drop queries from the end of a conversation that has more tokens [default: no limit]
     #[arg(long, value_name = "N")]
     pub(crate) max_seq_len: Option<usize>,
-    /// Exactly as the released code of UniversalNER: the template `official`, cut at N tokens (default 1024) anywhere
+    /// Exactly as the released code of UniversalNER: the template `official`, cut at N tokens
+    /// (default 1024) anywhere
     #[arg(long)]
     pub(crate) official: bool,
     /// The prompt that asks the last human turn, instead of a training conversation
@@ -266,8 +275,8 @@ pub(crate) struct ScoreArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any Hugging Face folder, an adapter
-    /// of PEFT's, or a repository of the Hugging Face hub
+    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any
+    /// Hugging Face folder, an adapter of PEFT's, or a repository of the Hugging Face hub
     #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
     pub(crate) model: PathBuf,
     /// Folder to write; it must not exist
@@ -282,7 +291,8 @@ pub(crate) struct ExportArgs {
     /// The model that an adapter belongs to [default: the one that the adapter names]
     #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
     pub(crate) base: Option<PathBuf>,
-    /// Download from this repository of the Hugging Face hub: you have read and accept its licence; may be repeated
+    /// Download from this repository of the Hugging Face hub: you have read and accept its licence;
+    /// may be repeated
     #[arg(long, value_name = "hf:ORG/NAME")]
     pub(crate) accept_licence: Vec<Accepted>,
     /// Element type of the weights [default: that of the model]
@@ -306,13 +316,15 @@ pub(crate) struct DoctorArgs {
 /// What `uner probe` computes.
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
-    /// Hugging Face model folder, an adapter of PEFT's, a checkpoint, or a run's folder (its best checkpoint, else its latest)
+    /// Hugging Face model folder, an adapter of PEFT's, a checkpoint, or a run's folder (its best
+    /// checkpoint, else its latest)
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub model: PathBuf,
     /// An adapter as PEFT writes it; gradients are then its own, under the names of its file
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub adapter: Option<PathBuf>,
-    /// JSON with `input_ids` and, optionally, `attention_mask`, `labels`, `position_ids`, `segment_ids`
+    /// JSON with `input_ids` and, optionally, `attention_mask`, `labels`, `position_ids`,
+    /// `segment_ids`
     #[arg(long, value_name = "CASE.json", value_parser = path())]
     pub input: PathBuf,
     /// Where `logits`, `token_loss` and `grad.<parameter>` are written

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-/// Writes a file by way of a temporary one beside it: when `write` fails, the disk is full, or the process dies, what
-/// was at `path` before stays.
+/// Writes a file by way of a temporary one beside it: when `write` fails, the disk is full, or the
+/// process dies, what was at `path` before stays.
 pub(crate) fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     replace(path, |unfinished| fill(unfinished, write))
 }

@@ -1,4 +1,5 @@
-//! Measuring a model while it is trained: F1 by generation, every so many steps, on part of a benchmark.
+//! Measuring a model while it is trained: F1 by generation, every so many steps, on part of a
+//! benchmark.
 
 use std::ops::ControlFlow;
 
@@ -12,14 +13,16 @@ use crate::{eval, interrupt};
 use uner_plan::plan::Plan;
 use uner_plan::recipe::During;
 
-/// The macro average of strict F1 over the benchmarks, from 0 to 1; `None` when an interrupt cut it short.
+/// The macro average of strict F1 over the benchmarks, from 0 to 1; `None` when an interrupt cut it
+/// short.
 pub(crate) fn score(
     plan: &Plan,
     during: &During,
     assembled: &Assembled,
     model: &Llama,
 ) -> Result<Option<f64>, TrainError> {
-    let predictor = assembled.predictor(model, plan).map_err(|error| TrainError::Scoring(error.into()))?;
+    let predictor =
+        assembled.predictor(model, plan).map_err(|error| TrainError::Scoring(error.into()))?;
     match strict_f1(&predictor, plan, during) {
         Ok(score) => Ok(Some(score)),
         Err(error) if matches!(error.downcast_ref(), Some(InferError::Stopped)) => Ok(None),
@@ -31,7 +34,13 @@ fn strict_f1(predictor: &Predictor, plan: &Plan, during: &During) -> Result<f64>
     let mut go_on = |_: &str, _, _| {
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let report =
-        eval::measure(predictor, &during.benchmarks, &plan.recipe.data.root, None, None, &mut go_on)?;
+    let report = eval::measure(
+        predictor,
+        &during.benchmarks,
+        &plan.recipe.data.root,
+        None,
+        None,
+        &mut go_on,
+    )?;
     Ok(report.macro_average.context("no benchmark of `eval.during` could be scored")?.strict_f1)
 }

@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 use serde::Serialize;
 use uner_data::regular;
-use uner_prompt::{Conversation, IGNORE_INDEX, Template, Tokenizer, cut, encode, encode_prompt, fit};
+use uner_prompt::{
+    Conversation, IGNORE_INDEX, Template, Tokenizer, cut, encode, encode_prompt, fit,
+};
 
 use crate::args::EncodeArgs;
 use crate::atomic;
@@ -86,7 +88,9 @@ impl Encoder<'_> {
     fn line(&self, text: &str) -> Result<Encoded> {
         // Some editors write a byte order mark at the start of a file.
         let conversation: Conversation = serde_json::from_str(text.trim_start_matches('\u{feff}'))
-            .context("not `{\"conversations\": [{\"from\": \"human\" or \"gpt\", \"value\": …}, …]}`")?;
+            .context(
+                "not `{\"conversations\": [{\"from\": \"human\" or \"gpt\", \"value\": …}, …]}`",
+            )?;
         if self.args.inference {
             let ids = encode_prompt(&conversation, &self.template, &self.tokenizer)?;
             return Ok(Encoded { labels: vec![IGNORE_INDEX; ids.len()], ids, dropped_queries: 0 });

@@ -27,13 +27,19 @@ const CHUNK: usize = 64;
 
 /// `uner eval`
 pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
-    let benchmarks: Vec<Benchmark> =
-        args.benchmark.iter().map(|name| benchmark(name, args.limit.map(NonZeroUsize::get))).collect();
+    let benchmarks: Vec<Benchmark> = args
+        .benchmark
+        .iter()
+        .map(|name| benchmark(name, args.limit.map(NonZeroUsize::get)))
+        .collect();
     let output = output_folder(args)?;
     let asked = Asked::load(&args.model)?;
     warn_of_training_data(&args.model.model, &benchmarks);
-    let root =
-        args.root.clone().or_else(|| recorded_root(&args.model.model)).unwrap_or_else(|| "data".into());
+    let root = args
+        .root
+        .clone()
+        .or_else(|| recorded_root(&args.model.model))
+        .unwrap_or_else(|| "data".into());
     let benchmarks = match &args.root {
         Some(_) => benchmarks.into_iter().map(under_root).collect::<Result<Vec<_>>>()?,
         None => benchmarks,
@@ -51,7 +57,8 @@ fn under_root(benchmark: Benchmark) -> Result<Benchmark> {
     Ok(Benchmark { dataset: DatasetRef::Inline(Box::new(dataset)), ..benchmark })
 }
 
-/// Where report and predictions go: beside what the model's own run wrote of itself. The hub's cache is no place for them.
+/// Where report and predictions go: beside what the model's own run wrote of itself. The hub's
+/// cache is no place for them.
 fn output_folder(args: &EvalArgs) -> Result<PathBuf> {
     let model = &args.model.model;
     ensure!(
@@ -62,12 +69,14 @@ fn output_folder(args: &EvalArgs) -> Result<PathBuf> {
     Ok(args.output.clone().unwrap_or_else(|| model.join("eval").join(folder_name(args))))
 }
 
-/// The benchmarks of an evaluation as the name of a folder, so that one does not write over another: `demo-test-first-50`.
+/// The benchmarks of an evaluation as the name of a folder, so that one does not write over
+/// another: `demo-test-first-50`.
 fn folder_name(args: &EvalArgs) -> String {
     let name = |text: &String| {
         let Benchmark { dataset, split, .. } = benchmark(text, None);
         let DatasetRef::Name(dataset) = dataset else { unreachable!("a name was read") };
-        let stem = Path::new(&dataset).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem =
+            Path::new(&dataset).file_stem().unwrap_or_default().to_string_lossy().into_owned();
         format!("{stem}-{split}")
     };
     let names: Vec<String> = args.benchmark.iter().map(name).collect();
@@ -85,7 +94,8 @@ fn warn_of_training_data(model: &Path, benchmarks: &[Benchmark]) {
         let is_same = |known: &String| known == name || normal(Path::new(known)) == path;
         let is_recorded = trained.iter().any(|(known, of)| of == split && is_same(known));
         if is_recorded || split == "train" {
-            let of = if is_recorded { "the model was trained on it" } else { "it is training data" };
+            let of =
+                if is_recorded { "the model was trained on it" } else { "it is training data" };
             tracing::warn!("`{name}:{split}` says nothing about other text: {of}");
         }
     }
@@ -94,7 +104,8 @@ fn warn_of_training_data(model: &Path, benchmarks: &[Benchmark]) {
 /// Measures into a folder: `report.md`, `report.json`, and every answer in `predictions.jsonl`.
 ///
 /// # Errors
-/// As [`measure`], when the folder cannot be written, and where one score is `needed` and there is none: nothing is written then.
+/// As [`measure`], when the folder cannot be written, and where one score is `needed` and there is
+/// none: nothing is written then.
 pub(crate) fn measure_into(
     folder: &Path,
     predictor: &Predictor,
@@ -122,8 +133,8 @@ fn benchmark(text: &str, limit: Option<usize>) -> Benchmark {
     Benchmark { dataset: DatasetRef::Name(dataset.to_owned()), split: split.to_owned(), limit }
 }
 
-/// What is told of a measurement's progress: the benchmark, and how many of its queries are answered of how many. It may
-/// break the measurement off.
+/// What is told of a measurement's progress: the benchmark, and how many of its queries are
+/// answered of how many. It may break the measurement off.
 pub(crate) type Told<'a> = dyn FnMut(&str, u64, u64) -> ControlFlow<()> + 'a;
 
 /// Shows the progress, a meter for each benchmark.
@@ -140,8 +151,9 @@ pub(crate) fn metered() -> impl FnMut(&str, u64, u64) -> ControlFlow<()> {
     }
 }
 
-/// Scores a model on every benchmark; one whose files are not there is in the report as missing. With the mentions of
-/// the training data, seen and unseen entities are scored apart. Every example's answers go to `answers` as a line of JSON.
+/// Scores a model on every benchmark; one whose files are not there is in the report as missing.
+/// With the mentions of the training data, seen and unseen entities are scored apart. Every
+/// example's answers go to `answers` as a line of JSON.
 ///
 /// # Errors
 /// [`InferError::Stopped`] when `told` breaks it off.
@@ -186,9 +198,11 @@ struct World {
 }
 
 impl World {
-    /// The types of the description; where it lists none, all that occur or are asked in the examples.
+    /// The types of the description; where it lists none, all that occur or are asked in the
+    /// examples.
     fn of(dataset: &Dataset, mut examples: Examples, limit: usize) -> Result<Self> {
-        let mut entity_types: Vec<String> = dataset.entity_types().into_iter().map(str::to_owned).collect();
+        let mut entity_types: Vec<String> =
+            dataset.entity_types().into_iter().map(str::to_owned).collect();
         let listed = !entity_types.is_empty();
         let mut num_examples = 0;
         for example in examples.by_ref().take(limit) {
@@ -229,13 +243,17 @@ fn score(
         for example in &mut chunk {
             example.queries.clone_from(&world.entity_types);
         }
-        let queries: Vec<Query> = chunk.iter().flat_map(|example| queries(example, &dataset.name)).collect();
+        let queries: Vec<Query> =
+            chunk.iter().flat_map(|example| queries(example, &dataset.name)).collect();
         let answered = |now| told(&dataset.name, (done + now) as u64, total);
         let responses = answer(predictor, &queries, answered, &mut num_long)?;
         for (example, responses) in chunk.iter().zip(responses.chunks(per_example.max(1))) {
             scorer.add(example, &predictions(example, responses))?;
             if let Some(out) = &mut answers {
-                serde_json::to_writer(&mut *out, &Answered::new(&dataset.name, split, example, responses))?;
+                serde_json::to_writer(
+                    &mut *out,
+                    &Answered::new(&dataset.name, split, example, responses),
+                )?;
                 out.write_all(b"\n")?;
             }
         }
@@ -273,7 +291,12 @@ struct Answer<'a> {
 }
 
 impl<'a> Answered<'a> {
-    fn new(dataset: &'a str, split: &'a str, example: &'a Example, responses: &'a [Response]) -> Self {
+    fn new(
+        dataset: &'a str,
+        split: &'a str,
+        example: &'a Example,
+        responses: &'a [Response],
+    ) -> Self {
         let answer = |(entity_type, response): (&'a String, &'a Response)| Answer {
             entity_type,
             raw: &response.raw,
@@ -285,8 +308,11 @@ impl<'a> Answered<'a> {
 }
 
 fn queries<'a>(example: &'a Example, dataset: &'a str) -> impl Iterator<Item = Query<'a>> {
-    let query =
-        move |entity_type: &'a String| Query { text: &example.text, entity_type, dataset: Some(dataset) };
+    let query = move |entity_type: &'a String| Query {
+        text: &example.text,
+        entity_type,
+        dataset: Some(dataset),
+    };
     example.queries.iter().map(query)
 }
 
@@ -300,8 +326,8 @@ fn predictions(example: &Example, responses: &[Response]) -> Vec<QueryPrediction
     pairs.map(prediction).collect()
 }
 
-/// Answers all queries. One that does not fit the model gets an empty answer and is counted: a single long passage is
-/// no reason to throw away an hour of evaluation.
+/// Answers all queries. One that does not fit the model gets an empty answer and is counted: a
+/// single long passage is no reason to throw away an hour of evaluation.
 fn answer(
     predictor: &Predictor,
     queries: &[Query],

@@ -40,7 +40,10 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let (folder, named) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
     let is_adapter = folder.join(CONFIG_FILE).exists();
     if args.merge && !is_adapter {
-        bail!("`{}` is no adapter, so there is nothing to merge; leave `--merge` out", folder.display());
+        bail!(
+            "`{}` is no adapter, so there is nothing to merge; leave `--merge` out",
+            folder.display()
+        );
     }
     checkpoint::verify(&folder)?;
     let base = match (named, is_adapter) {
@@ -114,7 +117,8 @@ fn to_folder(args: &ExportArgs, folder: &Path, base: Option<&Path>, output: &Pat
     let unfinished = unfinished(output)?;
     let written = write(args, folder, base, &unfinished);
     if let Err(error) = written {
-        // The first error is the one to tell; what cannot be removed now is removed by the next attempt.
+        // The first error is the one to tell; what cannot be removed now is removed by the next
+        // attempt.
         let _ = fs_err::remove_dir_all(&unfinished);
         return Err(error);
     }
@@ -126,7 +130,8 @@ fn to_folder(args: &ExportArgs, folder: &Path, base: Option<&Path>, output: &Pat
 /// The model that is exported, and the adapter that is folded into it.
 fn source<'a>(args: &ExportArgs, folder: &'a Path, base: Option<&'a Path>) -> Export<'a> {
     let adapter = folder.join(CONFIG_FILE).exists();
-    let (model, adapter) = if adapter { (base.unwrap_or(folder), Some(folder)) } else { (folder, None) };
+    let (model, adapter) =
+        if adapter { (base.unwrap_or(folder), Some(folder)) } else { (folder, None) };
     Export { model, adapter, dtype: args.dtype, max_shard_bytes: args.max_shard_size }
 }
 
@@ -186,17 +191,21 @@ fn chat_template(template: &Template, tokenizer: &Tokenizer) -> Result<Option<St
     Ok(found)
 }
 
-/// Says other programs and people how to ask the model. The chat template is written twice, since not every program reads its own file.
-/// Without one that fits, that of the base goes: by it the model would be asked otherwise than it was trained.
+/// Says other programs and people how to ask the model. The chat template is written twice, since
+/// not every program reads its own file. Without one that fits, that of the base goes: by it the
+/// model would be asked otherwise than it was trained.
 fn write_prompt_format(template: &Template, output: &Path) -> Result<()> {
     let tokenizer = Tokenizer::from_file(&tokenizer_in(output))?;
     let chat_template = chat_template(template, &tokenizer)?;
     let (file, config) = (output.join(CHAT_TEMPLATE), output.join("tokenizer_config.json"));
     if config.exists() {
-        let mut keys: serde_json::Map<String, Value> = serde_json::from_slice(&fs_err::read(&config)?)
-            .with_context(|| format!("`{}`", config.display()))?;
+        let mut keys: serde_json::Map<String, Value> =
+            serde_json::from_slice(&fs_err::read(&config)?)
+                .with_context(|| format!("`{}`", config.display()))?;
         keys.remove("chat_template");
-        keys.extend(chat_template.iter().map(|text| ("chat_template".to_owned(), text.clone().into())));
+        keys.extend(
+            chat_template.iter().map(|text| ("chat_template".to_owned(), text.clone().into())),
+        );
         fs_err::write(&config, serde_json::to_string_pretty(&keys)?)?;
     }
     match chat_template {

@@ -5,10 +5,15 @@ use uner_model::gguf::{TokenKind, Vocabulary};
 use uner_prompt::{PieceKind, ScoredVocabulary, Tokenizer};
 
 /// The vocabulary of a tokenizer of LLaMA's kind, and how messages are put together.
-pub(crate) fn vocabulary(tokenizer: &Tokenizer, chat_template: Option<String>) -> Result<Vocabulary> {
+pub(crate) fn vocabulary(
+    tokenizer: &Tokenizer,
+    chat_template: Option<String>,
+) -> Result<Vocabulary> {
     let ScoredVocabulary { pieces, space_prefix } = tokenizer.scored_vocabulary()?;
-    let unknown = pieces.iter().position(|(_, _, kind)| *kind == PieceKind::Unknown).map(|id| id as u32);
-    let tokens = pieces.into_iter().map(|(text, score, kind)| (text, score, token_kind(kind))).collect();
+    let unknown =
+        pieces.iter().position(|(_, _, kind)| *kind == PieceKind::Unknown).map(|id| id as u32);
+    let tokens =
+        pieces.into_iter().map(|(text, score, kind)| (text, score, token_kind(kind))).collect();
     Ok(Vocabulary {
         tokens,
         bos: Some(tokenizer.bos()),

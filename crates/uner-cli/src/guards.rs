@@ -1,4 +1,5 @@
-//! `guards/step-000123.jsonl` of a run: the conversations of a step that a guard has found, to be read by people.
+//! `guards/step-000123.jsonl` of a run: the conversations of a step that a guard has found, to be
+//! read by people.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,11 @@ pub(crate) fn file(step: u64) -> String {
 }
 
 /// Writes the file of a step and returns its path.
-pub(crate) fn write(run: &Run, tokenizer: &Tokenizer, report: &GuardReport) -> Result<PathBuf, TrainError> {
+pub(crate) fn write(
+    run: &Run,
+    tokenizer: &Tokenizer,
+    report: &GuardReport,
+) -> Result<PathBuf, TrainError> {
     let path = run.folder.join(file(report.step));
     let write = || -> Result<()> {
         fs_err::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;

@@ -10,11 +10,13 @@ use signal_hook::iterator::Signals;
 static CAN_SAVE: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Watches for Ctrl-C, for the request to terminate that batch systems send, and for the loss of the terminal from here on. What the
-/// parent has the program ignore, as `nohup` does, stays ignored.
+/// Watches for Ctrl-C, for the request to terminate that batch systems send, and for the loss of
+/// the terminal from here on. What the parent has the program ignore, as `nohup` does, stays
+/// ignored.
 pub(crate) fn watch() -> Result<()> {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
-    let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal, &status));
+    let heeded =
+        [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal, &status));
     let mut signals = Signals::new(heeded)?;
     std::thread::spawn(move || signals.forever().for_each(|_| interrupt()));
     Ok(())
@@ -30,7 +32,8 @@ fn interrupt() {
     tracing::warn!("interrupted: finishing the step and saving; interrupt again to stop at once");
 }
 
-/// Whether a process whose `/proc/…/status` this is ignores the signal. (`SigIgn` is a set of bits in hexadecimal.)
+/// Whether a process whose `/proc/…/status` this is ignores the signal. (`SigIgn` is a set of bits
+/// in hexadecimal.)
 fn is_ignored(signal: i32, status: &str) -> bool {
     let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
@@ -42,8 +45,8 @@ pub(crate) fn defer() {
     CAN_SAVE.store(true, Ordering::SeqCst);
 }
 
-/// From here on an interrupt ends the program again. Returns whether there was one before: the handler notes it before it looks
-/// whether there is a loop, so none falls in between.
+/// From here on an interrupt ends the program again. Returns whether there was one before: the
+/// handler notes it before it looks whether there is a loop, so none falls in between.
 pub(crate) fn stop_deferring() -> bool {
     CAN_SAVE.store(false, Ordering::SeqCst);
     ASKED.load(Ordering::SeqCst)
@@ -60,8 +63,12 @@ mod tests {
 
     #[test]
     fn ignored_signals_are_read() {
-        let status = "SigBlk:\t0000000000000002\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n";
-        assert_eq!([SIGHUP, SIGINT, SIGTERM].map(|signal| is_ignored(signal, status)), [true, false, false]);
+        let status =
+            "SigBlk:\t0000000000000002\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n";
+        assert_eq!(
+            [SIGHUP, SIGINT, SIGTERM].map(|signal| is_ignored(signal, status)),
+            [true, false, false]
+        );
         assert!(!is_ignored(SIGHUP, ""));
     }
 }

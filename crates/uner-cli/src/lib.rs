@@ -1,7 +1,7 @@
 //! The command line: the only crate that knows clap and the terminal.
 //!
-//! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe, 3 files missing (`--dry-run
-//! --strict`), 130 after Ctrl-C.
+//! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe, 3 files
+//! missing (`--dry-run --strict`), 130 after Ctrl-C.
 
 mod adapter;
 pub mod allocator;
@@ -94,26 +94,29 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let message = format!("{error:#}");
-            let lines: Vec<String> = message.split('\n').map(|line| middle_cut(line, LONGEST_END)).collect();
+            let lines: Vec<String> =
+                message.split('\n').map(|line| middle_cut(line, LONGEST_END)).collect();
             let _ = writeln!(Printable(io::stderr()), "error: {}", lines.join("\n"));
             ExitCode::from(if error.is::<RecipeError>() { 2 } else { 1 })
         }
     }
 }
 
-/// What is said on the way is log lines without decoration; `RUST_LOG` says how much. That a machine has no OpenGL is
-/// nobody's concern: it is only looked for where Vulkan has no GPU.
+/// What is said on the way is log lines without decoration; `RUST_LOG` says how much. That a
+/// machine has no OpenGL is nobody's concern: it is only looked for where Vulkan has no GPU.
 fn talk_to_stderr() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,wgpu_hal::gles=off,uner_cli=info"));
-    let format = tracing_subscriber::fmt::format().without_time().with_level(false).with_target(false);
+    let format =
+        tracing_subscriber::fmt::format().without_time().with_level(false).with_target(false);
     // Fails only when a program that calls this as a library has its own.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .event_format(format)
         .with_writer(|| Printable(io::stderr()))
         .with_ansi(false)
-        // What cannot be said, because the reader or the terminal is gone, is dropped: saying so would fail as well, and panic.
+        // What cannot be said, because the reader or the terminal is gone, is dropped: saying so
+        // would fail as well, and panic.
         .log_internal_errors(false)
         .try_init();
 }

@@ -1,4 +1,5 @@
-//! The lock of a run's folder. The operating system keeps it, so that it goes with the process that holds it, however that ends.
+//! The lock of a run's folder. The operating system keeps it, so that it goes with the process that
+//! holds it, however that ends.
 
 use std::fs::{File, TryLockError};
 use std::io::Write as _;

@@ -21,7 +21,8 @@ enum Style {
 
 pub(crate) fn show(plan: &Plan, count: usize, out: &mut dyn Write) -> Result<()> {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let style = if plain || !std::io::stdout().is_terminal() { Style::Brackets } else { Style::Colour };
+    let style =
+        if plain || !std::io::stdout().is_terminal() { Style::Brackets } else { Style::Colour };
     let (tokenizer, conversations) = assemble::first(plan, count)?;
     for (index, tokens) in conversations.iter().enumerate() {
         let (total, trained) = (tokens.ids.len(), tokens.num_trained());
@@ -34,7 +35,12 @@ pub(crate) fn show(plan: &Plan, count: usize, out: &mut dyn Write) -> Result<()>
 }
 
 /// The tokens as text, trained ones set apart, `⏎` for the end-of-sequence token.
-fn paint(tokens: &Tokens, template: &Template, tokenizer: &Tokenizer, style: Style) -> Result<String> {
+fn paint(
+    tokens: &Tokens,
+    template: &Template,
+    tokenizer: &Tokenizer,
+    style: Style,
+) -> Result<String> {
     let (before, after) = match style {
         Style::Colour => ("\x1b[32m", "\x1b[0m"),
         Style::Brackets => ("⟦", "⟧"),

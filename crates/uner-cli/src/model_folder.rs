@@ -32,7 +32,8 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) fn load(args: &ModelArgs) -> Result<Self> {
         let (folder, base) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
-        let (config, model) = checkpoint::load_model_onto(&folder, base.as_deref(), &args.device.open()?)?;
+        let (config, model) =
+            checkpoint::load_model_onto(&folder, base.as_deref(), &args.device.open()?)?;
         let mut infer = infer_config(&folder, config.max_position_embeddings)?;
         infer.max_new_tokens = args.max_new_tokens.unwrap_or(infer.max_new_tokens);
         let window = config.max_position_embeddings;
@@ -46,7 +47,8 @@ impl Asked {
                 format!("`max_new_tokens` of `{}`", folder.join(INFER).display())
             }
         );
-        let (template, tokenizer) = (template(&folder, args.template.as_deref())?, tokenizer(&folder)?);
+        let (template, tokenizer) =
+            (template(&folder, args.template.as_deref())?, tokenizer(&folder)?);
         compare(&tokenizer, &config).with_context(|| format!("`{}`", folder.display()))?;
         Ok(Self { config, model, tokenizer, template, infer })
     }
@@ -57,7 +59,8 @@ impl Asked {
     }
 }
 
-/// The folders of a model and its base, wherever they are named to be; `--base` says something only where there is an adapter.
+/// The folders of a model and its base, wherever they are named to be; `--base` says something only
+/// where there is an adapter.
 pub(crate) fn find(
     model: &Path,
     base: Option<&Path>,
@@ -84,7 +87,8 @@ pub(crate) fn resolve(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Refuses a tokenizer with more tokens than the model has rows for, and says where the two do not agree.
+/// Refuses a tokenizer with more tokens than the model has rows for, and says where the two do not
+/// agree.
 fn compare(tokenizer: &Tokenizer, config: &LlamaConfig) -> Result<()> {
     let (tokens, rows) = (tokenizer.vocab_size(), config.vocab_size);
     ensure!(
@@ -121,7 +125,8 @@ fn template(folder: &Path, named: Option<&str>) -> Result<Template> {
     }
 }
 
-/// How answers are generated: as the model's files say, or for other models up to what fits their window.
+/// How answers are generated: as the model's files say, or for other models up to what fits their
+/// window.
 fn infer_config(folder: &Path, window: usize) -> Result<InferConfig> {
     let file = folder.join(INFER);
     if !file.exists() {
@@ -130,5 +135,6 @@ fn infer_config(folder: &Path, window: usize) -> Result<InferConfig> {
             batch_size: BATCH_SIZE,
         });
     }
-    toml::from_str(&regular::read_to_string(&file)?).with_context(|| format!("`{}`", file.display()))
+    toml::from_str(&regular::read_to_string(&file)?)
+        .with_context(|| format!("`{}`", file.display()))
 }

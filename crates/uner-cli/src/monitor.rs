@@ -1,5 +1,6 @@
-//! What is kept of a run while it goes on: `metrics.jsonl`, the event file of TensorBoard, the conversations that guards
-//! found; and what only the program knows of a step: memory, and its share of the device's speed.
+//! What is kept of a run while it goes on: `metrics.jsonl`, the event file of TensorBoard, the
+//! conversations that guards found; and what only the program knows of a step: memory, and its
+//! share of the device's speed.
 
 use anyhow::Result;
 use burn::tensor::Device;
@@ -47,7 +48,8 @@ impl<'a> Monitor<'a> {
         })
     }
 
-    /// Writes an event down and returns it with what was added. To be called on the thread that computes.
+    /// Writes an event down and returns it with what was added. To be called on the thread that
+    /// computes.
     pub(crate) fn write(&mut self, event: &Event) -> Result<Event, TrainError> {
         let event = match event {
             Event::Step(metrics) => Event::Step(self.completed(metrics)),

@@ -21,7 +21,8 @@ struct Found<'a> {
     /// What the model named that does not occur in the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ungrounded: Vec<Ungrounded>,
-    /// Types whose answer was not a whole JSON list; what could be read of it is among the entities.
+    /// Types whose answer was not a whole JSON list; what could be read of it is among the
+    /// entities.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     malformed: Vec<&'a str>,
     /// The answer to each type as the model wrote it.
@@ -43,14 +44,18 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
     let queries: Vec<Query> = types.iter().map(query).collect();
     let responses = asked.predictor()?.answer(&queries, |_| ControlFlow::Continue(()))?;
     let answers = || types.iter().copied().zip(&responses);
-    let malformed = answers().filter(|(_, response)| !response.well_formed).map(|(name, _)| name).collect();
-    let raw = args.raw.then(|| answers().map(|(name, response)| (name, response.raw.clone())).collect());
+    let malformed =
+        answers().filter(|(_, response)| !response.well_formed).map(|(name, _)| name).collect();
+    let raw =
+        args.raw.then(|| answers().map(|(name, response)| (name, response.raw.clone())).collect());
     let all = responses.iter().flat_map(|response| response.entities.iter().cloned());
-    let (mut entities, others): (Vec<Entity>, Vec<Entity>) = all.partition(|entity| entity.span.is_some());
+    let (mut entities, others): (Vec<Entity>, Vec<Entity>) =
+        all.partition(|entity| entity.span.is_some());
     entities.sort_by_key(|entity| entity.span);
     let ungrounded =
         others.into_iter().map(|Entity { text, entity_type, .. }| Ungrounded { text, entity_type });
-    let found = Found { text: &args.text, entities, ungrounded: ungrounded.collect(), malformed, raw };
+    let found =
+        Found { text: &args.text, entities, ungrounded: ungrounded.collect(), malformed, raw };
     writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! What is written for people: control characters of data, names and paths, which a terminal would obey, and marks that turn the
-//! direction of a line become escapes such as `\u001b`, as JSON has them, so that JSON stays what it was.
+//! What is written for people: control characters of data, names and paths, which a terminal would
+//! obey, and marks that turn the direction of a line become escapes such as `\u001b`, as JSON has
+//! them, so that JSON stays what it was.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};

@@ -54,7 +54,8 @@ type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// Computes, writes the tensors to `args.output`, and returns what belongs on stdout.
 ///
 /// # Errors
-/// When the model or the case cannot be read, the case does not fit the model, or the output cannot be written.
+/// When the model or the case cannot be read, the case does not fit the model, or the output cannot
+/// be written.
 pub fn run(args: &ProbeArgs) -> Result<ProbeReport> {
     let device = args.device.open()?;
     let (config, model) = checkpoint::load_model(&resolve(&args.model)?, &device)?;
@@ -86,15 +87,24 @@ pub fn run(args: &ProbeArgs) -> Result<ProbeReport> {
     };
     let generation = args
         .generate
-        .map(|count| Generator { model: &model, config: &config }.greedy(&case.prompts(), count, |_| false))
+        .map(|count| {
+            Generator { model: &model, config: &config }.greedy(&case.prompts(), count, |_| false)
+        })
         .transpose()?;
     write(&tensors, &args.output)?;
-    let mean_loss = if num_trained_tokens == 0 { 0.0 } else { sum_loss / num_trained_tokens as f64 };
+    let mean_loss =
+        if num_trained_tokens == 0 { 0.0 } else { sum_loss / num_trained_tokens as f64 };
     Ok(ProbeReport { sum_loss, mean_loss, num_trained_tokens, grad_norm, generation })
 }
 
-/// Adds `logits` `[rows, length, vocab]` (0 at padding) and `token_loss` `[rows, length - 1]` (0 where not trained).
-fn forward(model: &Llama, config: &LlamaConfig, batch: &Batch, tensors: &mut Tensors) -> Result<f64> {
+/// Adds `logits` `[rows, length, vocab]` (0 at padding) and `token_loss` `[rows, length - 1]` (0
+/// where not trained).
+fn forward(
+    model: &Llama,
+    config: &LlamaConfig,
+    batch: &Batch,
+    tensors: &mut Tensors,
+) -> Result<f64> {
     let (rows, length) = (batch.rows, batch.ids.len() / batch.rows);
     let device = model.head().device();
     let hidden = model.hidden(&batch.ids, &batch.context(config, &device), None);
@@ -119,9 +129,15 @@ fn forward(model: &Llama, config: &LlamaConfig, batch: &Batch, tensors: &mut Ten
     Ok(losses.iter().copied().map(f64::from).sum())
 }
 
-/// Adds `grad.<parameter>` of the mean loss and returns their norm. One block keeps its graph and the others are run
-/// again, so that both ways of the backward pass are probed. The parameters of an adapter have the names of its file.
-fn gradients(model: &Llama, config: &LlamaConfig, batch: &Batch, tensors: &mut Tensors) -> Result<f64> {
+/// Adds `grad.<parameter>` of the mean loss and returns their norm. One block keeps its graph and
+/// the others are run again, so that both ways of the backward pass are probed. The parameters of
+/// an adapter have the names of its file.
+fn gradients(
+    model: &Llama,
+    config: &LlamaConfig,
+    batch: &Batch,
+    tensors: &mut Tensors,
+) -> Result<f64> {
     let mut gradients = Gradients::default();
     accumulate(model, config, batch, 1, &mut gradients);
     let scale = 1.0 / batch.num_trained() as f64;
@@ -131,7 +147,8 @@ fn gradients(model: &Llama, config: &LlamaConfig, batch: &Batch, tensors: &mut T
         let Some(gradient) = gradients.get(&parameter.name) else { return };
         match gradient.clone().mul_scalar(scale).try_into_vec_as::<f32>() {
             Ok(values) => {
-                tensors.insert(format!("grad.{prefix}{}", parameter.name), (parameter.shape, values));
+                tensors
+                    .insert(format!("grad.{prefix}{}", parameter.name), (parameter.shape, values));
             }
             Err(error) => problem = Some(error),
         }
@@ -156,8 +173,8 @@ fn write(tensors: &Tensors, path: &Path) -> Result<()> {
 impl Case {
     fn read(path: &Path, vocab_size: usize) -> Result<Self> {
         let text = uner_data::regular::read_to_string(path)?;
-        let case: Self =
-            serde_json::from_str(&text).with_context(|| format!("`{}` is not a case", path.display()))?;
+        let case: Self = serde_json::from_str(&text)
+            .with_context(|| format!("`{}` is not a case", path.display()))?;
         let length = case.input_ids.first().map_or(0, Vec::len);
         ensure!(length > 0, "`{}`: `input_ids` is empty", path.display());
         let arrays = [
@@ -171,17 +188,27 @@ impl Case {
             let fits = array.is_none_or(|rows| {
                 rows.len() == case.input_ids.len() && rows.iter().all(|row| row.len() == length)
             });
-            ensure!(fits, "`{}`: `{name}` is not {} rows of {length}", path.display(), case.input_ids.len());
+            ensure!(
+                fits,
+                "`{}`: `{name}` is not {} rows of {length}",
+                path.display(),
+                case.input_ids.len()
+            );
         }
         let inside = |id: &i32| (0..vocab_size as i32).contains(id);
-        for (name, array) in [("input_ids", Some(&case.input_ids)), ("labels", case.labels.as_ref())] {
+        for (name, array) in
+            [("input_ids", Some(&case.input_ids)), ("labels", case.labels.as_ref())]
+        {
             let outside = array
                 .into_iter()
                 .flatten()
                 .flatten()
                 .find(|id| !(inside(id) || name == "labels" && **id == IGNORE_INDEX));
             if let Some(id) = outside {
-                bail!("`{}`: `{name}` holds {id}, the vocabulary has {vocab_size} ids", path.display());
+                bail!(
+                    "`{}`: `{name}` holds {id}, the vocabulary has {vocab_size} ids",
+                    path.display()
+                );
             }
         }
         Ok(case)
@@ -192,7 +219,9 @@ impl Case {
         let length = self.input_ids[0].len();
         let of = |array: &Option<Vec<Vec<i32>>>, default: &dyn Fn(usize) -> i32| match array {
             Some(rows) => rows.concat(),
-            None => (0..self.input_ids.len() * length).map(|index| default(index % length)).collect(),
+            None => {
+                (0..self.input_ids.len() * length).map(|index| default(index % length)).collect()
+            }
         };
         let segments = of(&self.segment_ids, &|_| 0);
         let real = of(&self.attention_mask, &|_| 1);
@@ -201,7 +230,8 @@ impl Case {
             .zip(real)
             .map(|(segment, real)| if real == 0 { PADDING } else { segment })
             .collect();
-        let shifted = |row: &Vec<i32>| row[1..].iter().copied().chain([IGNORE_INDEX]).collect::<Vec<_>>();
+        let shifted =
+            |row: &Vec<i32>| row[1..].iter().copied().chain([IGNORE_INDEX]).collect::<Vec<_>>();
         let labels = match &self.labels {
             Some(rows) => rows.iter().flat_map(shifted).collect(),
             None => vec![IGNORE_INDEX; self.input_ids.len() * length],

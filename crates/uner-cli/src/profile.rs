@@ -19,8 +19,11 @@ pub(crate) fn run(plan: &Plan, steps: u64, out: &mut dyn Write) -> Result<()> {
     let device = plan.recipe.run.device.first().open_for_training()?;
     let scratch = scratch()?;
     let assembled = assemble(plan, scratch.path(), None)?;
-    let numbers =
-        Numbers::new(plan, assembled.train.summary().into(), RankCount { all: 1, here: 1, divided: false });
+    let numbers = Numbers::new(
+        plan,
+        assembled.train.summary().into(),
+        RankCount { all: 1, here: 1, divided: false },
+    );
     let Layout { micro_batch_rows, kept_blocks, divided: _ } = numbers.choice.layout;
     let config = TrainConfig { micro_batch_rows, ..plan.recipe.train.clone() };
     let run = Run {
@@ -43,7 +46,8 @@ pub(crate) fn run(plan: &Plan, steps: u64, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// The profile as text: parts of the step, then ops, longest first, with their share of the step's time.
+/// The profile as text: parts of the step, then ops, longest first, with their share of the step's
+/// time.
 fn table(profile: &Profile, rate: f64) -> String {
     let Profile { steps, seconds, tokens, breakdown, ops, other } = profile;
     let mut text = String::new();
@@ -58,14 +62,22 @@ fn table(profile: &Profile, rate: f64) -> String {
         1e3 * breakdown.optimizer,
         rate / 1e9,
     );
-    let _ = writeln!(text, "op                    pass        calls    ms a step       %   GFLOP/s");
+    let _ =
+        writeln!(text, "op                    pass        calls    ms a step       %   GFLOP/s");
     let mut line = |op: &str, pass: &str, calls: &str, time: f64, speed: &str| {
         let share = 100.0 * time / seconds;
-        let _ = writeln!(text, "{op:<21} {pass:<9} {calls:>7} {:>12.3} {share:>7.2} {speed:>9}", 1e3 * time);
+        let _ = writeln!(
+            text,
+            "{op:<21} {pass:<9} {calls:>7} {:>12.3} {share:>7.2} {speed:>9}",
+            1e3 * time
+        );
     };
     for time in ops {
-        let speed =
-            if time.flops > 0.0 { format!("{:.1}", time.flops / time.seconds / 1e9) } else { String::new() };
+        let speed = if time.flops > 0.0 {
+            format!("{:.1}", time.flops / time.seconds / 1e9)
+        } else {
+            String::new()
+        };
         line(time.op, pass(time.pass), &format!("{:.0}", time.calls), time.seconds, &speed);
     }
     line("other", "", "", *other, "");

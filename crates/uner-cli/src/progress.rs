@@ -21,7 +21,8 @@ impl Meter {
     /// A job of `total` parts, of which `done` are done already.
     pub(crate) fn new(done: u64, total: u64) -> Self {
         let bar = stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} [{elapsed} < {eta}]");
+            let style =
+                ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} [{elapsed} < {eta}]");
             let bar = ProgressBar::new(total).with_position(done);
             bar.set_style(style.expect("the template is well formed"));
             bar
@@ -29,7 +30,8 @@ impl Meter {
         Self { bar, total, last: Instant::now() }
     }
 
-    /// Tells that `done` parts are done; `message` says more about it and is made only when it is shown.
+    /// Tells that `done` parts are done; `message` says more about it and is made only when it is
+    /// shown.
     pub(crate) fn show(&mut self, done: u64, message: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {
             bar.set_position(done);

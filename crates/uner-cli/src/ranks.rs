@@ -7,9 +7,10 @@ use uner_trainer::{Group, TrainError};
 
 use uner_plan::machine::Devices;
 
-/// Where `mpirun` and `srun` say how many processes they have started. (`SLURM_NTASKS` is there in a batch script as well, whose
-/// own process is one alone.)
-const COUNTS: [&str; 4] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
+/// Where `mpirun` and `srun` say how many processes they have started. (`SLURM_NTASKS` is there in
+/// a batch script as well, whose own process is one alone.)
+const COUNTS: [&str; 4] =
+    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 /// All processes of a run.
 pub(crate) struct World {
@@ -31,7 +32,8 @@ impl World {
         let started = COUNTS.into_iter().find_map(count).unwrap_or(1);
         #[cfg(feature = "mpi")]
         {
-            let session = if started > 1 { Some(uner_trainer::distributed::Session::start()) } else { None };
+            let session =
+                if started > 1 { Some(uner_trainer::distributed::Session::start()) } else { None };
             Ok(Self { session: session.transpose().map_err(anyhow::Error::msg)? })
         }
         #[cfg(not(feature = "mpi"))]
@@ -64,10 +66,14 @@ impl World {
         let names = devices.of_process(index, count).map_err(anyhow::Error::msg)?;
         let here = count * names.len();
         let groups = Group::linked(names.len(), link(&names)?, processes).into_iter();
-        Ok(Ranks { own: groups.zip(names).map(|(group, device)| Rank { group, device }).collect(), here })
+        Ok(Ranks {
+            own: groups.zip(names).map(|(group, device)| Rank { group, device }).collect(),
+            here,
+        })
     }
 
-    /// Tells why and ends all processes, where there are others: none of them would come to an end by itself.
+    /// Tells why and ends all processes, where there are others: none of them would come to an end
+    /// by itself.
     #[cfg(feature = "mpi")]
     pub(crate) fn give_up(&self, error: &anyhow::Error) {
         if let Some(session) = &self.session {
@@ -102,11 +108,15 @@ pub(crate) struct Rank {
     pub(crate) device: DeviceName,
 }
 
-/// Does the work of each rank on a thread of its own, the first one's on this thread, whose result counts.
+/// Does the work of each rank on a thread of its own, the first one's on this thread, whose result
+/// counts.
 ///
 /// # Errors
 /// Where ranks fail, the error of the one that failed by itself, with its number.
-pub(crate) fn together<T: Send>(ranks: &[Rank], work: impl Fn(&Rank) -> Result<T> + Sync) -> Result<T> {
+pub(crate) fn together<T: Send>(
+    ranks: &[Rank],
+    work: impl Fn(&Rank) -> Result<T> + Sync,
+) -> Result<T> {
     let work = |rank: &Rank| {
         let result = rank.group.take_part(|| work(rank));
         let name = || format!("rank {}", rank.group.rank());
@@ -117,10 +127,14 @@ pub(crate) fn together<T: Send>(ranks: &[Rank], work: impl Fn(&Rank) -> Result<T
         let others: Vec<_> = others.iter().map(|rank| scope.spawn(|| work(rank))).collect();
         let mut results = vec![work(first)];
         results.extend(others.into_iter().map(|other| {
-            other.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a rank panicked; its message is above")))
+            other
+                .join()
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("a rank panicked; its message is above")))
         }));
         let own = |result: &Result<T>| {
-            let told = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(TrainError::Rank { .. }));
+            let told = |error: &anyhow::Error| {
+                matches!(error.downcast_ref(), Some(TrainError::Rank { .. }))
+            };
             result.as_ref().is_err_and(|error| !told(error))
         };
         let cause = results.iter().position(own).unwrap_or(0);

@@ -14,8 +14,9 @@ const ENOUGH: f64 = 5e-3;
 /// Products of each size; the fastest counts.
 const ROUNDS: usize = 4;
 
-/// Floating-point operations a second of the fastest square matrix product, in the type of the model's weights (in f32 on the
-/// CPU, whatever these are). The size is doubled until a product takes 5 ms, so that a slow device is not kept busy for long.
+/// Floating-point operations a second of the fastest square matrix product, in the type of the
+/// model's weights (in f32 on the CPU, whatever these are). The size is doubled until a product
+/// takes 5 ms, so that a slow device is not kept busy for long.
 pub(crate) fn matmul_rate(model: &Llama, device: &Device) -> f64 {
     let [mut size, largest] = SIZES;
     let mut fastest: f64 = 0.0;
@@ -31,7 +32,8 @@ pub(crate) fn matmul_rate(model: &Llama, device: &Device) -> f64 {
 
 fn product_seconds(model: &Llama, device: &Device, size: usize) -> f64 {
     let matrix = || {
-        let values = Tensor::<2>::random([size, size], Distribution::Uniform(-1.0, 1.0), &device.clone());
+        let values =
+            Tensor::<2>::random([size, size], Distribution::Uniform(-1.0, 1.0), &device.clone());
         if *device == Device::flex() { values } else { values.cast(model.head().dtype()) }
     };
     let (x, weight) = (matrix(), matrix());

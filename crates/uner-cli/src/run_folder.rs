@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! checkpoints/<run>/recipe.toml        what was done, `--set` included
-//!                   metrics.jsonl      a line per step, and events.out.tfevents… with the same for TensorBoard
+//!                   metrics.jsonl      a line per step; events.out.tfevents… for TensorBoard
 //!                   guards/            the conversations of steps that a guard has found
-//!                   tokenizer.json     (or tokenizer.model) and what else goes into every checkpoint:
+//!                   tokenizer.json     (or tokenizer.model); as the next two, in every checkpoint
 //!                   template.toml      the wording
 //!                   infer.toml         how answers are generated
 //!                   step-000500/       checkpoints, and latest
@@ -42,14 +42,16 @@ const RECIPE: &str = "recipe.toml";
 /// What `Tokenizer::save` may write.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer.model", "tokenizer_config.json"];
 
-/// Refuses to start a run in a folder of something else, whose files it would write over: a model, or a recipe of a user's.
+/// Refuses to start a run in a folder of something else, whose files it would write over: a model,
+/// or a recipe of a user's.
 ///
 /// # Errors
 /// Names what is there.
 pub(crate) fn refuse_other_folder(folder: &Path) -> Result<()> {
     let is_run = folder.join(INFER).exists();
-    let found =
-        ["config.json", "model.safetensors", RECIPE].into_iter().find(|name| folder.join(name).exists());
+    let found = ["config.json", "model.safetensors", RECIPE]
+        .into_iter()
+        .find(|name| folder.join(name).exists());
     match found {
         Some(name) if !is_run || name != RECIPE => bail!(
             "`run.dir` is `{}`, which holds `{name}` and is not the folder of a run; choose another folder by `--set run.dir=…`",
@@ -59,7 +61,8 @@ pub(crate) fn refuse_other_folder(folder: &Path) -> Result<()> {
     }
 }
 
-/// Refuses to start a run where there is one. What was left by one that died before its first checkpoint is written over.
+/// Refuses to start a run where there is one. What was left by one that died before its first
+/// checkpoint is written over.
 ///
 /// # Errors
 /// [`RecipeError::RunExists`] when there is a checkpoint in it, whatever `latest` says.
@@ -92,7 +95,8 @@ pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
     Ok(found)
 }
 
-/// The checkpoint that `latest` of a run names, or, where that is gone or damaged, the newest whole one.
+/// The checkpoint that `latest` of a run names, or, where that is gone or damaged, the newest whole
+/// one.
 pub(crate) fn newest(folder: &Path) -> Result<PathBuf> {
     let named = checkpoint::latest(folder).and_then(|found| {
         found.as_deref().map_or(Ok(()), checkpoint::verify)?;
@@ -108,13 +112,14 @@ pub(crate) fn newest(folder: &Path) -> Result<PathBuf> {
         return Err(RecipeError::NothingToResume(folder.to_owned()).into());
     }
     let whole = all.iter().rev().find(|path| checkpoint::verify(path).is_ok());
-    let found =
-        whole.with_context(|| format!("{problem}; no checkpoint of `{}` is whole", folder.display()))?;
+    let found = whole
+        .with_context(|| format!("{problem}; no checkpoint of `{}` is whole", folder.display()))?;
     tracing::warn!("{problem}; taking `{}`, the newest checkpoint that is whole", found.display());
     Ok(found.clone())
 }
 
-/// How a run was when it wrote this checkpoint; `None` where that cannot be read, which loading it will refuse.
+/// How a run was when it wrote this checkpoint; `None` where that cannot be read, which loading it
+/// will refuse.
 pub(crate) fn state(folder: &Path) -> Option<checkpoint::State> {
     serde_json::from_slice(&fs_err::read(folder.join("state.json")).ok()?).ok()
 }
@@ -147,10 +152,12 @@ pub(crate) fn tokenizer(checkpoint: &Path) -> Result<Tokenizer> {
     Ok(Tokenizer::from_file(&tokenizer_in(checkpoint))?)
 }
 
-/// The datasets and splits that the recipe beside a model says it was trained on: none where there is no recipe of ours.
+/// The datasets and splits that the recipe beside a model says it was trained on: none where there
+/// is no recipe of ours.
 pub(crate) fn recorded_training(model: &Path) -> Vec<(String, String)> {
     let recipe = recorded_recipe(model);
-    let members = recipe.get("data").and_then(|data| data.get("train")).and_then(toml::Value::as_array);
+    let members =
+        recipe.get("data").and_then(|data| data.get("train")).and_then(toml::Value::as_array);
     let of = |member: &toml::Value, key: &str| Some(member.get(key)?.as_str()?.to_owned());
     let member = |member: &toml::Value| Some((of(member, "dataset")?, of(member, "split")?));
     members.into_iter().flatten().filter_map(member).collect()
@@ -164,20 +171,29 @@ pub(crate) fn recorded_root(model: &Path) -> Option<PathBuf> {
 /// The recipe beside a model or in the folder of its run, as far as it can be read.
 fn recorded_recipe(model: &Path) -> toml::Table {
     let folders = [Some(model), model.parent()].into_iter().flatten();
-    let text = folders.map(|folder| folder.join(RECIPE)).find_map(|path| regular::read_to_string(&path).ok());
+    let text = folders
+        .map(|folder| folder.join(RECIPE))
+        .find_map(|path| regular::read_to_string(&path).ok());
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// Refuses to go on with a model of other dimensions than the checkpoint's: they would be written over its own.
-pub(crate) fn check_dimensions(then: &LlamaConfig, now: &LlamaConfig, checkpoint: &Path) -> Result<()> {
-    // Special tokens are those of the tokenizer, and the base of an adapter keeps what its own files say.
+/// Refuses to go on with a model of other dimensions than the checkpoint's: they would be written
+/// over its own.
+pub(crate) fn check_dimensions(
+    then: &LlamaConfig,
+    now: &LlamaConfig,
+    checkpoint: &Path,
+) -> Result<()> {
+    // Special tokens are those of the tokenizer, and the base of an adapter keeps what its own
+    // files say.
     let now = LlamaConfig {
         bos_token_id: then.bos_token_id,
         eos_token_id: then.eos_token_id.clone(),
         pad_token_id: then.pad_token_id,
         ..now.clone()
     };
-    let changed = checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?);
+    let changed =
+        checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?);
     ensure!(
         changed.is_empty(),
         "checkpoint `{}`: the model is another one: {}; set `model.weights` and `model.config` back, or start a new run",
@@ -191,8 +207,8 @@ fn change((key, then, now): &(String, String, String)) -> String {
     format!("`{key}` was `{then}` and is now `{now}`")
 }
 
-/// Keys that may be others when a run goes on: where it computes, where its data lie (their content is compared), how it is measured and
-/// asked. `[train]` is compared with the checkpoint.
+/// Keys that may be others when a run goes on: where it computes, where its data lie (their content
+/// is compared), how it is measured and asked. `[train]` is compared with the checkpoint.
 const MAY_CHANGE: [&str; 8] = [
     "run.dir",
     "run.device",
@@ -204,8 +220,8 @@ const MAY_CHANGE: [&str; 8] = [
     "train",
 ];
 
-/// Compares the recorded recipe of a run with the one that it goes on by. Other keys must be set on the command line, where
-/// `is_set` knows of them.
+/// Compares the recorded recipe of a run with the one that it goes on by. Other keys must be set on
+/// the command line, where `is_set` knows of them.
 pub(crate) fn check_recipe(plan: &Plan, is_set: impl Fn(&str) -> bool) -> Result<()> {
     let file = plan.recipe.run.dir.join(RECIPE);
     if !file.exists() {
@@ -216,23 +232,30 @@ pub(crate) fn check_recipe(plan: &Plan, is_set: impl Fn(&str) -> bool) -> Result
     // Records of earlier versions have the paths as they were written.
     rebase(&mut then, &std::env::current_dir()?);
     let now = recorded(plan)?;
-    // A path is the same that leads to the same place, or, in a project that was moved, to the same place from the run.
+    // A path is the same that leads to the same place, or, in a project that was moved, to the same
+    // place from the run.
     let differ = |then: &toml::Table, now: &toml::Table| -> Result<_> {
         Ok(checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?))
     };
-    let moved: BTreeSet<String> =
-        differ(&from_run(then.clone()), &from_run(now.clone()))?.into_iter().map(|(key, ..)| key).collect();
+    let moved: BTreeSet<String> = differ(&from_run(then.clone()), &from_run(now.clone()))?
+        .into_iter()
+        .map(|(key, ..)| key)
+        .collect();
     for changed in differ(&normalised(then), &normalised(now))? {
         let (key, change) = (&changed.0, change(&changed));
         if !moved.contains(key) {
             continue;
         }
-        let covers =
-            |name: &&str| key == name || key.strip_prefix(*name).is_some_and(|rest| rest.starts_with('.'));
+        let covers = |name: &&str| {
+            key == name || key.strip_prefix(*name).is_some_and(|rest| rest.starts_with('.'))
+        };
         if MAY_CHANGE.iter().any(covers) {
             continue;
         }
-        ensure!(is_set(key), "{change} in the recipe of this run; set it back, or say so again with `--set`");
+        ensure!(
+            is_set(key),
+            "{change} in the recipe of this run; set it back, or say so again with `--set`"
+        );
         tracing::warn!("{change} in the recipe of this run");
     }
     Ok(())

@@ -19,7 +19,12 @@ pub(crate) struct Resumed<'a> {
 }
 
 /// The model at the start of the run, or where it was left.
-pub(crate) fn begin(plan: &Plan, run: &Run, resumed: Option<Resumed>, device: &Device) -> Result<Progress> {
+pub(crate) fn begin(
+    plan: &Plan,
+    run: &Run,
+    resumed: Option<Resumed>,
+    device: &Device,
+) -> Result<Progress> {
     if let Some(Resumed { path, set }) = resumed {
         let found = checkpoint::load_onto(path, adapter::base(plan), run.group, device)?;
         let state = found.state.clone();

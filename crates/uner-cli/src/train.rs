@@ -14,7 +14,8 @@ use uner_trainer::config::AUTO;
 use uner_trainer::metrics::event::StepMetrics;
 use uner_trainer::{Answer, GuardReport};
 use uner_trainer::{
-    Callbacks, Event, Group, Interrupted, Progress, Run, Scoring, TrainConfig, TrainError, checkpoint,
+    Callbacks, Event, Group, Interrupted, Progress, Run, Scoring, TrainConfig, TrainError,
+    checkpoint,
 };
 
 use crate::args::TrainArgs;
@@ -57,8 +58,10 @@ pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
 
 /// `--set`, and `--device`, which is short for one.
 fn overrides(args: &TrainArgs) -> Vec<Override> {
-    let device =
-        args.device.as_ref().map(|name| format!("run.device={name}").parse().expect("a section and a name"));
+    let device = args
+        .device
+        .as_ref()
+        .map(|name| format!("run.device={name}").parse().expect("a section and a name"));
     args.set.iter().cloned().chain(device).collect()
 }
 
@@ -81,7 +84,8 @@ fn refuse_missing(plan: &Plan) -> Result<()> {
     bail!("{}", missing.join("\n       "));
 }
 
-/// Refuses what does not fit a device that is here. Of one that is elsewhere the memory is only assumed.
+/// Refuses what does not fit a device that is here. Of one that is elsewhere the memory is only
+/// assumed.
 fn refuse_too_much(numbers: &Numbers) -> Result<()> {
     match numbers.problem() {
         Some(problem) if numbers.budget.known => bail!("{problem}"),
@@ -89,10 +93,12 @@ fn refuse_too_much(numbers: &Numbers) -> Result<()> {
     }
 }
 
-/// The numbers of a run that begins, or goes on: then with the micro-batches and the division of blocks that it had, so that it is
-/// the uninterrupted one.
+/// The numbers of a run that begins, or goes on: then with the micro-batches and the division of
+/// blocks that it had, so that it is the uninterrupted one.
 fn numbers(plan: &Plan, resumed: Option<&Path>, data: DataSize, ranks: RankCount) -> Numbers {
-    let Some(had) = resumed.and_then(run_folder::state) else { return Numbers::new(plan, data, ranks) };
+    let Some(had) = resumed.and_then(run_folder::state) else {
+        return Numbers::new(plan, data, ranks);
+    };
     let mut plan = plan.clone();
     let rows = &mut plan.recipe.train.micro_batch_rows;
     if *rows == AUTO {
@@ -108,7 +114,12 @@ fn start(plan: &Plan, args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     start_ranks(plan, args, &ranks, out).inspect_err(|error| world.give_up(error))
 }
 
-fn start_ranks(plan: &Plan, args: &TrainArgs, ranks: &Ranks, out: &mut dyn Write) -> Result<Ending> {
+fn start_ranks(
+    plan: &Plan,
+    args: &TrainArgs,
+    ranks: &Ranks,
+    out: &mut dyn Write,
+) -> Result<Ending> {
     let Ranks { own: ranks, here } = ranks;
     let folder = &plan.recipe.run.dir;
     let is_first = ranks[0].group.is_first();
@@ -197,16 +208,19 @@ impl Job<'_> {
         // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
         let companions = run_folder::describe(plan, &self.assembled.tokenizer)?;
         let run = Run { companions: &companions, ..run };
-        let monitor = Monitor::open(&run, &progress, (rank.device, &device), &self.assembled.tokenizer)?;
+        let monitor =
+            Monitor::open(&run, &progress, (rank.device, &device), &self.assembled.tokenizer)?;
         Ok(lead(&run, progress, monitor)?)
     }
 
-    /// The layout that the first rank has chosen from its memory: ranks share out micro-batches, so these have to be the same.
+    /// The layout that the first rank has chosen from its memory: ranks share out micro-batches, so
+    /// these have to be the same.
     fn agreed_layout(&self, group: &Group) -> Result<Layout> {
         let Layout { micro_batch_rows, kept_blocks, divided } = self.layout;
         let own = [micro_batch_rows, kept_blocks, usize::from(divided)];
         let own = own.map(|number| if group.is_first() { number as f64 } else { 0.0 });
-        let [micro_batch_rows, kept_blocks, divided] = group.total(own)?.map(|number| number as usize);
+        let [micro_batch_rows, kept_blocks, divided] =
+            group.total(own)?.map(|number| number as usize);
         Ok(Layout { micro_batch_rows, kept_blocks, divided: divided > 0 })
     }
 }
@@ -222,7 +236,11 @@ fn asked_to_stop() -> ControlFlow<()> {
 }
 
 /// Trains to the end and tells of it; `None` when interrupted.
-fn lead(run: &Run, progress: Progress, mut monitor: Monitor) -> Result<Option<Progress>, TrainError> {
+fn lead(
+    run: &Run,
+    progress: Progress,
+    mut monitor: Monitor,
+) -> Result<Option<Progress>, TrainError> {
     let (first, total) = (progress.step, run.total_steps());
     let mut meter = Meter::new(first, total);
     let start = std::time::Instant::now();
@@ -235,12 +253,16 @@ fn lead(run: &Run, progress: Progress, mut monitor: Monitor) -> Result<Option<Pr
                 meter.show(step.step, || step_line(step, pace * (total - step.step) as f64));
             }
             Event::Guarded(report) => meter.say(&guard_line(report)),
-            Event::Validated { step, loss } => meter.say(&format!("step {step}: validation loss {loss:.4}")),
+            Event::Validated { step, loss } => {
+                meter.say(&format!("step {step}: validation loss {loss:.4}"));
+            }
             Event::Scored { step, score, .. } => {
                 meter.say(&format!("step {step}: F1 {:.1} %", score * 100.0));
             }
             Event::Stopped { step, best_step } => meter.say(&stopped_line(*step, *best_step)),
-            Event::Saved { step, path } => meter.say(&format!("step {step}: saved `{}`", path.display())),
+            Event::Saved { step, path } => {
+                meter.say(&format!("step {step}: saved `{}`", path.display()));
+            }
             // After the training.
             Event::Measured { .. } => {}
         }
@@ -249,13 +271,19 @@ fn lead(run: &Run, progress: Progress, mut monitor: Monitor) -> Result<Option<Pr
     let interrupted = interrupt::stop_deferring();
     drop(meter);
     let progress = trained?;
-    tracing::info!("trained {} steps in {}", progress.step - first, duration(start.elapsed().as_secs_f64()));
+    tracing::info!(
+        "trained {} steps in {}",
+        progress.step - first,
+        duration(start.elapsed().as_secs_f64())
+    );
     Ok((!interrupted && !run.is_unfinished(&progress)).then_some(progress))
 }
 
 fn stopped_line(step: u64, best: Option<u64>) -> String {
-    let best =
-        best.map_or_else(|| "none was good".to_owned(), |best| format!("the best is that of step {best}"));
+    let best = best.map_or_else(
+        || "none was good".to_owned(),
+        |best| format!("the best is that of step {best}"),
+    );
     format!("step {step}: stopped, `train.best.patience` is at its end; {best}")
 }
 
@@ -292,7 +320,9 @@ fn to_measure(plan: &Plan, progress: Progress, device: &Device) -> Result<Llama>
         (Some(best), _) if !is_last => ("best", best),
         (_, Some(model)) => return Ok(model),
         // Its blocks are divided among ranks that are gone; the run has ended with a checkpoint.
-        (_, None) => ("last", checkpoint::latest(folder)?.context("the run has no checkpoint to measure")?),
+        (_, None) => {
+            ("last", checkpoint::latest(folder)?.context("the run has no checkpoint to measure")?)
+        }
     };
     tracing::info!("measuring the {which} checkpoint, `{}`", path.display());
     Ok(checkpoint::load_model_onto(&path, adapter::base(plan), device)?.1)
@@ -350,7 +380,8 @@ fn suggestion(plan: &Plan, folder: &Path) -> String {
 
 /// A word as a POSIX shell reads it back.
 fn quoted(word: &str) -> String {
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-+:@%".contains(character);
+    let is_plain =
+        |character: char| character.is_ascii_alphanumeric() || "/._-+:@%".contains(character);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()
     } else {
@@ -376,7 +407,9 @@ fn example(plan: &Plan) -> Option<(String, String)> {
         None => (plan.train.first()?, plan.recipe.data.train.first()?.split.as_str()),
     };
     let examples = uner_data::read(dataset, split, root).ok()?;
-    let found =
-        examples.take(50).filter_map(Result::ok).max_by_key(|example| example.queries.len().min(3))?;
+    let found = examples
+        .take(50)
+        .filter_map(Result::ok)
+        .max_by_key(|example| example.queries.len().min(3))?;
     Some((found.text, found.queries.join(",")))
 }

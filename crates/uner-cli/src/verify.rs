@@ -11,7 +11,9 @@ use crate::args::VerifyArgs;
 pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<()> {
     let folder = &args.folder;
     let mut all = checkpoint::all(folder)?;
-    if all.is_empty() && ["manifest.json", checkpoint::SUMS].iter().any(|file| folder.join(file).exists()) {
+    if all.is_empty()
+        && ["manifest.json", checkpoint::SUMS].iter().any(|file| folder.join(file).exists())
+    {
         all.push(folder.clone());
     }
     ensure!(

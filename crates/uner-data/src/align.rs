@@ -1,8 +1,9 @@
-//! From mentions to spans: data that gives only strings (conversations, generated answers) has to be placed in
-//! the text.
+//! From mentions to spans: data that gives only strings (conversations, generated answers) has to
+//! be placed in the text.
 //!
-//! The k-th repeat of a string takes the k-th of its occurrences. Occurrences that stand as whole words come
-//! first, so that `He` is not found inside `The`; the others follow, so that nothing that is in the text is lost.
+//! The k-th repeat of a string takes the k-th of its occurrences. Occurrences that stand as whole
+//! words come first, so that `He` is not found inside `The`; the others follow, so that nothing
+//! that is in the text is lost.
 
 use std::collections::HashMap;
 
@@ -19,11 +20,14 @@ pub fn align(text: &str, mentions: &[String]) -> Vec<Option<Span>> {
     let mut places: HashMap<&str, std::vec::IntoIter<Span>> = HashMap::new();
     mentions
         .iter()
-        .map(|mention| places.entry(mention).or_insert_with(|| occurrences(text, mention).into_iter()).next())
+        .map(|mention| {
+            places.entry(mention).or_insert_with(|| occurrences(text, mention).into_iter()).next()
+        })
         .collect()
 }
 
-/// Where a string stands in a text, non-overlapping, whole words first. An empty string stands nowhere.
+/// Where a string stands in a text, non-overlapping, whole words first. An empty string stands
+/// nowhere.
 pub fn occurrences(text: &str, mention: &str) -> Vec<Span> {
     if mention.is_empty() {
         return Vec::new();

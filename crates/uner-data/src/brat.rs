@@ -1,6 +1,7 @@
-//! brat standoff: each `x.txt` is a passage, `x.ann` beside it holds `T<n> TAB label start end TAB mention` rows,
-//! with offsets in characters and several ranges `start end;start end` for a discontinuous mention. Other rows
-//! (relations, events, notes) are no entities and are left alone, as are hidden files and the copies that programs make.
+//! brat standoff: each `x.txt` is a passage, `x.ann` beside it holds
+//! `T<n> TAB label start end TAB mention` rows, with offsets in characters and several ranges
+//! `start end;start end` for a discontinuous mention. Other rows (relations, events, notes) are no
+//! entities and are left alone, as are hidden files and the copies that programs make.
 
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
@@ -24,12 +25,16 @@ use crate::{
 const MARK: char = '\u{feff}';
 
 /// Opens a folder, or a folder inside the zip file that `on_disk` is.
-pub(crate) fn open(format: &Brat, path: &Path, on_disk: &Path) -> Result<Box<dyn Reader>, DataError> {
+pub(crate) fn open(
+    format: &Brat,
+    path: &Path,
+    on_disk: &Path,
+) -> Result<Box<dyn Reader>, DataError> {
     let (store, names) = if on_disk.is_dir() {
         (Store::Folder(on_disk.to_owned()), folder(on_disk)?)
     } else {
-        let archive =
-            ZipArchive::new(regular::open(on_disk)?).map_err(|error| named(on_disk, &error.into()))?;
+        let archive = ZipArchive::new(regular::open(on_disk)?)
+            .map_err(|error| named(on_disk, &error.into()))?;
         let inside = path.strip_prefix(on_disk).unwrap_or(Path::new("")).to_owned();
         let names = archive
             .file_names()
@@ -71,8 +76,12 @@ impl Store {
         let has_mark = bytes.starts_with(b"\xef\xbb\xbf");
         let mut decoded = if has_mark { MARK.to_string().into_bytes() } else { Vec::new() };
         let input = encoding.decode(Box::new(Cursor::new(bytes)));
-        let malformed =
-            |line, problem| DataError::Malformed { file: path.clone(), line, record: None, problem };
+        let malformed = |line, problem| DataError::Malformed {
+            file: path.clone(),
+            line,
+            record: None,
+            problem,
+        };
         input
             .map_err(|error| named(&path, &error))?
             .map_err(|problem| malformed(1, problem))?
@@ -80,7 +89,8 @@ impl Store {
             .map_err(|error| named(&path, &error))?;
         String::from_utf8(decoded).map_err(|error| {
             let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let column = sound.len() - sound.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let column =
+                sound.len() - sound.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             let problem = encoding.problem(error.as_bytes()[sound.len()], column);
             malformed(sound.split(|byte| *byte == b'\n').count(), problem)
         })
@@ -120,18 +130,22 @@ fn folder(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(names)
 }
 
-/// Whether a name is neither hidden nor that of a copy or lock that an editor or a file system keeps beside a file.
+/// Whether a name is neither hidden nor that of a copy or lock that an editor or a file system
+/// keeps beside a file.
 fn is_visible(name: &Path) -> bool {
     name.components().all(|component| {
         let component = component.as_os_str().to_string_lossy();
-        component != "__MACOSX" && !component.starts_with(['.', '#']) && !component.starts_with("~$")
+        component != "__MACOSX"
+            && !component.starts_with(['.', '#'])
+            && !component.starts_with("~$")
     })
 }
 
 /// The documents, sorted by name so that every file system gives the same order.
 fn documents(names: Vec<PathBuf>) -> VecDeque<Document> {
     let names: BTreeSet<PathBuf> = names.into_iter().collect();
-    let is = |name: &Path, wanted: &str| name.extension().is_some_and(|extension| extension == wanted);
+    let is =
+        |name: &Path, wanted: &str| name.extension().is_some_and(|extension| extension == wanted);
     let stems: BTreeSet<PathBuf> = names
         .iter()
         .filter(|name| is(name, "txt") || is(name, "ann"))
@@ -140,7 +154,11 @@ fn documents(names: Vec<PathBuf>) -> VecDeque<Document> {
     let has = |stem: &Path, extension: &str| names.contains(&stem.with_added_extension(extension));
     stems
         .into_iter()
-        .map(|stem| Document { has_text: has(&stem, "txt"), has_annotations: has(&stem, "ann"), stem })
+        .map(|stem| Document {
+            has_text: has(&stem, "txt"),
+            has_annotations: has(&stem, "ann"),
+            stem,
+        })
         .collect()
 }
 
@@ -152,8 +170,10 @@ impl BratReader {
         context: &mut Context<'_>,
     ) -> Result<Option<Example>, DataError> {
         let name = |extension| document.stem.with_added_extension(extension);
-        let base = |name: &Path| name.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (text_file, annotation_file) = (self.store.path(&name("txt")), self.store.path(&name("ann")));
+        let base =
+            |name: &Path| name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (text_file, annotation_file) =
+            (self.store.path(&name("txt")), self.store.path(&name("ann")));
         let mut context = Context {
             record: None,
             dataset: context.dataset,
@@ -220,17 +240,20 @@ fn example(
     let rows = annotations.trim_start_matches(MARK).lines().zip(1..);
     for (row, line) in rows.filter(|(row, _)| !row.trim().is_empty() && !is_of_entities(row)) {
         let added = annotation(row, &readings, offsets, line, context).and_then(|found| {
-            found.map_or(Ok(()), |(span, entity_type)| passage.add(span, entity_type, line, context))
+            found
+                .map_or(Ok(()), |(span, entity_type)| passage.add(span, entity_type, line, context))
         });
         problems.extend(added.err());
     }
     let mut entities = passage.into_entities();
-    entities.sort_by_key(|entity: &Entity| entity.span.map(|span| (span.start, std::cmp::Reverse(span.end))));
+    entities.sort_by_key(|entity: &Entity| {
+        entity.span.map(|span| (span.start, std::cmp::Reverse(span.end)))
+    });
     context.unless(problems, || Example::new(id, plain.to_owned(), entities))
 }
 
-/// Whether a row says something of entities and is none: a relation, event, attribute, modification, normalisation, equivalence or
-/// comment.
+/// Whether a row says something of entities and is none: a relation, event, attribute,
+/// modification, normalisation, equivalence or comment.
 fn is_of_entities(row: &str) -> bool {
     row.starts_with(['R', 'E', 'A', 'M', 'N', '*', '#']) && row.contains('\t')
 }
@@ -244,12 +267,15 @@ fn annotation(
     context: &mut Context<'_>,
 ) -> Result<Option<(Span, String)>, DataError> {
     if row.trim_end().contains('\r') {
-        return Err(context.malformed(line, Problem::LineEnds { doubled: false, row: row.to_owned() }));
+        return Err(
+            context.malformed(line, Problem::LineEnds { doubled: false, row: row.to_owned() })
+        );
     }
     let Some((label, pieces, stated)) = parse(row) else {
         return Err(context.malformed(line, Problem::Standoff(row.to_owned())));
     };
-    let Some(span) = readings.iter().find_map(|reading| placed(&pieces, stated, reading, offsets)) else {
+    let Some(span) = readings.iter().find_map(|reading| placed(&pieces, stated, reading, offsets))
+    else {
         let last = readings.last().expect("a text is read in some way");
         return Err(context.malformed(line, misplaced(label, &pieces, stated, last, offsets)));
     };
@@ -260,15 +286,21 @@ fn annotation(
     Ok(Some((span, entity_type)))
 }
 
-/// The range from the first to the last character of a mention, where its pieces are the mention that is stated. They
-/// may stand in any order: the mention keeps that of the text.
-fn placed(pieces: &[(i64, i64)], stated: &str, reading: &Reading<'_>, offsets: Offsets) -> Option<Span> {
+/// The range from the first to the last character of a mention, where its pieces are the mention
+/// that is stated. They may stand in any order: the mention keeps that of the text.
+fn placed(
+    pieces: &[(i64, i64)],
+    stated: &str,
+    reading: &Reading<'_>,
+    offsets: Offsets,
+) -> Option<Span> {
     let mut spans = pieces
         .iter()
         .map(|&(start, end)| reading.text.span(start, end, offsets))
         .collect::<Option<Vec<Span>>>()?;
-    let written =
-        |spans: &[Span]| spans.iter().map(|span| squeeze(reading.text.slice(*span))).collect::<String>();
+    let written = |spans: &[Span]| {
+        spans.iter().map(|span| squeeze(reading.text.slice(*span))).collect::<String>()
+    };
     let as_listed = written(&spans);
     spans.sort_unstable();
     let stated = squeeze(stated);
@@ -289,7 +321,8 @@ fn misplaced(
 ) -> Problem {
     let start = pieces.iter().map(|piece| piece.0).min().unwrap_or_default();
     let end = pieces.iter().map(|piece| piece.1).max().unwrap_or_default();
-    let fits = Offsets::ALL.into_iter().find(|unit| placed(pieces, stated, reading, *unit).is_some());
+    let fits =
+        Offsets::ALL.into_iter().find(|unit| placed(pieces, stated, reading, *unit).is_some());
     let found: Option<Vec<&str>> = pieces
         .iter()
         .map(|&(start, end)| Some(reading.text.slice(reading.text.span(start, end, offsets)?)))
@@ -297,9 +330,14 @@ fn misplaced(
     let (label, stated) = (label.to_owned(), stated.to_owned());
     match found {
         Some(found) => Problem::SpanText { start, end, found: found.join(" "), stated, fits },
-        None => {
-            Problem::SpanOutside { start, end, label, length: reading.text.length(offsets), offsets, fits }
-        }
+        None => Problem::SpanOutside {
+            start,
+            end,
+            label,
+            length: reading.text.length(offsets),
+            offsets,
+            fits,
+        },
     }
 }
 

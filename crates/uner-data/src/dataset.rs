@@ -1,5 +1,5 @@
-//! The description of a dataset: where it comes from, how its files are written, which natural-language type each of
-//! its labels stands for.
+//! The description of a dataset: where it comes from, how its files are written, which
+//! natural-language type each of its labels stands for.
 
 use std::path::{Path, PathBuf};
 
@@ -26,13 +26,14 @@ pub struct Dataset {
     /// How to get its files.
     #[serde(default)]
     pub obtain: String,
-    /// The Hugging Face dataset that has its files, as `org/name`: those that are not under the data root are looked up in the
-    /// cache of the hub, by their names without folders. Nothing is downloaded by reading.
+    /// The Hugging Face dataset that has its files, as `org/name`: those that are not under the
+    /// data root are looked up in the cache of the hub, by their names without folders. Nothing is
+    /// downloaded by reading.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hub: String,
-    /// The natural-language type of each label, in the order in which the types are asked. May be left out in formats
-    /// whose labels are written for people (conversations, queries, JSON Lines, InstructUIE, GLiNER, demo): the
-    /// labels are then used exactly as they are written.
+    /// The natural-language type of each label, in the order in which the types are asked. May be
+    /// left out in formats whose labels are written for people (conversations, queries, JSON Lines,
+    /// InstructUIE, GLiNER, demo): the labels are then used exactly as they are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub types: Option<Types>,
     /// Labels that are left out, such as `misc`; their entities are counted.
@@ -40,7 +41,8 @@ pub struct Dataset {
     pub drop: Vec<String>,
     /// How the files are written.
     pub format: Format,
-    /// The files of each split, relative to the description's file, or to the data root where it has none of its own.
+    /// The files of each split, relative to the description's file, or to the data root where it
+    /// has none of its own.
     pub splits: IndexMap<String, Files>,
     /// The folder of the description's file, where it is a user's own.
     #[serde(skip)]
@@ -90,7 +92,8 @@ impl Dataset {
     /// Parses a description; `origin` names it in errors.
     ///
     /// # Errors
-    /// [`DataError::Description`] for malformed TOML, unknown or missing keys; otherwise as [`Dataset::check`].
+    /// [`DataError::Description`] for malformed TOML, unknown or missing keys; otherwise as
+    /// [`Dataset::check`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, DataError> {
         let dataset: Self = toml::from_str(text).map_err(|error| DataError::Description {
             origin: origin.to_owned(),
@@ -100,13 +103,14 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Checks what the types of the fields do not: a description given inline by a recipe needs it too, and
-    /// [`crate::read`] calls it.
+    /// Checks what the types of the fields do not: a description given inline by a recipe needs it
+    /// too, and [`crate::read`] calls it.
     ///
     /// # Errors
     /// [`DataError::Invalid`], naming what contradicts what.
     pub fn check(&self) -> Result<(), DataError> {
-        let invalid = |message: String| Err(DataError::Invalid { dataset: self.name.clone(), message });
+        let invalid =
+            |message: String| Err(DataError::Invalid { dataset: self.name.clone(), message });
         if self.types.is_none() && matches!(self.format, Format::Columns(_) | Format::Brat(_)) {
             return invalid(
                 "`types` is missing; give each label its name in plain words (`[types]`, `PER = \"person\"`), or \
@@ -116,7 +120,9 @@ impl Dataset {
         }
         if let Some(Types::Named(named)) = &self.types {
             if let Some((label, _)) = named.iter().find(|(_, name)| name.trim().is_empty()) {
-                return invalid(format!("the type of label `{label}` is empty; move the label to `drop`"));
+                return invalid(format!(
+                    "the type of label `{label}` is empty; move the label to `drop`"
+                ));
             }
             if let Some(label) = self.drop.iter().find(|label| named.contains_key(*label)) {
                 return invalid(format!("label `{label}` is in `types` and in `drop`"));
@@ -156,8 +162,9 @@ impl Dataset {
         }
     }
 
-    /// The natural-language types in the order in which they are asked, without repetition: the closed world of the
-    /// dataset. Empty where labels are used as written, since nothing lists them.
+    /// The natural-language types in the order in which they are asked, without repetition: the
+    /// closed world of the dataset. Empty where labels are used as written, since nothing lists
+    /// them.
     pub fn entity_types(&self) -> Vec<&str> {
         let Some(Types::Named(named)) = &self.types else { return Vec::new() };
         let mut found: Vec<&str> = Vec::with_capacity(named.len());
@@ -169,7 +176,8 @@ impl Dataset {
         found
     }
 
-    /// The paths of a split's files: in the folder of the description's own file, else under a data root.
+    /// The paths of a split's files: in the folder of the description's own file, else under a data
+    /// root.
     ///
     /// # Errors
     /// [`DataError::UnknownSplit`].

@@ -27,12 +27,13 @@ impl Encoding {
         }
     }
 
-    /// An input as UTF-8, without the byte order mark at its start. Bytes that are no character of the encoding come out
-    /// as one that is not UTF-8, so that whoever splits the lines finds the one that they are in.
+    /// An input as UTF-8, without the byte order mark at its start. Bytes that are no character of
+    /// the encoding come out as one that is not UTF-8, so that whoever splits the lines finds the
+    /// one that they are in.
     ///
     /// # Errors
-    /// The outer error is the device's. The inner is [`Problem::Utf16`]: nothing says so in the description of a file
-    /// that starts with the mark of UTF-16; or [`Problem::Compressed`].
+    /// The outer error is the device's. The inner is [`Problem::Utf16`]: nothing says so in the
+    /// description of a file that starts with the mark of UTF-16; or [`Problem::Compressed`].
     pub(crate) fn decode(self, mut input: Input) -> io::Result<Result<Input, Problem>> {
         let mut start = Vec::new();
         input.by_ref().take(3).read_to_end(&mut start)?;
@@ -50,7 +51,13 @@ impl Encoding {
             return Ok(Ok(whole));
         }
         let decoder = self.0.new_decoder();
-        Ok(Ok(Box::new(Decoding { input: whole, decoder, decoded: Vec::new(), given: 0, finished: false })))
+        Ok(Ok(Box::new(Decoding {
+            input: whole,
+            decoder,
+            decoded: Vec::new(),
+            given: 0,
+            finished: false,
+        })))
     }
 }
 
@@ -73,8 +80,11 @@ impl Decoding {
             let is_last = encoded.is_empty();
             let room = self.decoder.max_utf8_buffer_length_without_replacement(encoded.len());
             self.decoded.resize(room.unwrap_or(encoded.len()).max(16), 0);
-            let (result, read, written) =
-                self.decoder.decode_to_utf8_without_replacement(encoded, &mut self.decoded, is_last);
+            let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(
+                encoded,
+                &mut self.decoded,
+                is_last,
+            );
             self.input.consume(read);
             self.decoded.truncate(written);
             match result {

@@ -1,9 +1,10 @@
 //! A synthetic corpus that lets a first run train, evaluate and predict without any download.
 //!
-//! Sentences of four domains are filled with made-up names of seven entity types. Names may nest ("University of
-//! Calford" holds a city), some people are called like a city, and many capitalised words name nothing that is asked
-//! for. About half of the mentions in the validation and test splits never occur in training, so a model must learn
-//! to copy what the context points at. It measures that a pipeline works, not how good a model is on real text.
+//! Sentences of four domains are filled with made-up names of seven entity types. Names may nest
+//! ("University of Calford" holds a city), some people are called like a city, and many capitalised
+//! words name nothing that is asked for. About half of the mentions in the validation and test
+//! splits never occur in training, so a model must learn to copy what the context points at. It
+//! measures that a pipeline works, not how good a model is on real text.
 
 mod names;
 mod sentences;
@@ -20,7 +21,8 @@ use names::{Pool, SLOTS, Slot};
 pub const ENTITY_TYPES: [&str; 7] =
     ["person", "city", "organization", "medication", "medical condition", "song", "product"];
 
-/// The share of mentions in the validation and test splits that are drawn from names held out of training.
+/// The share of mentions in the validation and test splits that are drawn from names held out of
+/// training.
 const HELD_OUT_SHARE: f64 = 0.5;
 
 /// What can go wrong when asking for the demo corpus.
@@ -31,12 +33,15 @@ pub enum DemoError {
     UnknownSplit(String),
 }
 
-/// The sentences of a split (`train` 4,000, `validation` 300, `test` 400), the same on every machine for a seed.
-/// The example at an index depends on nothing but seed, split and index.
+/// The sentences of a split (`train` 4,000, `validation` 300, `test` 400), the same on every
+/// machine for a seed. The example at an index depends on nothing but seed, split and index.
 ///
 /// # Errors
 /// [`DemoError::UnknownSplit`] for any other split.
-pub fn examples(split: &str, seed: u64) -> Result<impl Iterator<Item = Example> + use<>, DemoError> {
+pub fn examples(
+    split: &str,
+    seed: u64,
+) -> Result<impl Iterator<Item = Example> + use<>, DemoError> {
     let (pool, name, num_examples) = match split {
         "train" => (Pool::Train, "train", 4_000),
         "validation" => (Pool::Validation, "validation", 300),
@@ -45,7 +50,8 @@ pub fn examples(split: &str, seed: u64) -> Result<impl Iterator<Item = Example> 
     };
     Ok((0..num_examples).map(move |index| {
         let rng = stream(seed, pool, index);
-        let draft = Draft { pool, rng, text: String::new(), entities: Vec::new(), names: Vec::new() };
+        let draft =
+            Draft { pool, rng, text: String::new(), entities: Vec::new(), names: Vec::new() };
         draft.write(format!("{name}_{index}"))
     }))
 }
@@ -57,7 +63,8 @@ fn stream(seed: u64, pool: Pool, index: u64) -> ChaCha8Rng {
     rng
 }
 
-/// A sentence in the making. All of its text is ASCII, so byte and character positions are the same.
+/// A sentence in the making. All of its text is ASCII, so byte and character positions are the
+/// same.
 struct Draft {
     pool: Pool,
     rng: ChaCha8Rng,
@@ -70,9 +77,11 @@ struct Draft {
 impl Draft {
     fn write(mut self, id: String) -> Example {
         let (_, sentences) = self.choose(sentences::DOMAINS);
-        for pattern in
-            [self.choose(sentences::OPENINGS), self.choose(sentences), self.choose(sentences::ENDINGS)]
-        {
+        for pattern in [
+            self.choose(sentences::OPENINGS),
+            self.choose(sentences),
+            self.choose(sentences::ENDINGS),
+        ] {
             self.expand(pattern);
         }
         self.text.push('.');
@@ -95,7 +104,8 @@ impl Draft {
         let mut rest = pattern;
         while let Some(at) = rest.find(['{', '[']) {
             let close = if rest[at..].starts_with('{') { '}' } else { ']' };
-            let (inside, after) = rest[at + 1..].split_once(close).expect("every bracket is closed");
+            let (inside, after) =
+                rest[at + 1..].split_once(close).expect("every bracket is closed");
             self.text.push_str(&rest[..at]);
             if close == '}' {
                 self.fill(inside);

@@ -26,7 +26,10 @@ pub enum DataError {
         problem: Problem,
     },
     /// A dataset that is neither built in nor a file.
-    #[error("dataset `{}` does not exist{hint} (or give the path of a `.toml` file)", visible(name))]
+    #[error(
+        "dataset `{}` does not exist{hint} (or give the path of a `.toml` file)",
+        visible(name)
+    )]
     UnknownDataset {
         /// The name asked for.
         name: String,
@@ -127,7 +130,8 @@ fn visible_lines(message: &str) -> String {
     message.split('\n').map(visible).collect::<Vec<String>>().join("\n")
 }
 
-/// A row that is one column and holds blanks is cut at another separator than the description names.
+/// A row that is one column and holds blanks is cut at another separator than the description
+/// names.
 fn other_separator(found: usize, row: &str) -> &'static str {
     if found == 1 && row.trim().contains([' ', '\t']) {
         "; where blanks or tabs part its columns, set `separator = \"whitespace\"` in the description's `[format]`"
@@ -188,7 +192,9 @@ pub enum Problem {
         what: &'static str,
     },
     /// Spans one inside the other, without end.
-    #[error("its entities have together more than 64 MiB of text; look for spans that take nearly all of it")]
+    #[error(
+        "its entities have together more than 64 MiB of text; look for spans that take nearly all of it"
+    )]
     Nested,
     /// Lines that do not end with LF or CRLF.
     #[error(
@@ -213,7 +219,9 @@ pub enum Problem {
         row: String,
     },
     /// A tag outside the scheme.
-    #[error("tag `{tag}` is not of the scheme {scheme}; correct the file or map the tag in `format.tag_map`")]
+    #[error(
+        "tag `{tag}` is not of the scheme {scheme}; correct the file or map the tag in `format.tag_map`"
+    )]
     Tag {
         /// The tag.
         tag: String,
@@ -300,7 +308,9 @@ fn toml_key(label: &str) -> String {
     for character in label.chars() {
         match character {
             '"' | '\\' => key.extend(['\\', character]),
-            _ if is_hidden(character) => key.extend(format!("\\U{:08X}", u32::from(character)).chars()),
+            _ if is_hidden(character) => {
+                key.extend(format!("\\U{:08X}", u32::from(character)).chars());
+            }
             _ => key.push(character),
         }
     }
@@ -328,5 +338,9 @@ fn unit_hint(fits: Option<Offsets>) -> String {
 }
 
 fn blank_message(found: &str) -> String {
-    if found.is_empty() { "is empty".to_owned() } else { format!("holds nothing but blanks (`{found}`)") }
+    if found.is_empty() {
+        "is empty".to_owned()
+    } else {
+        format!("holds nothing but blanks (`{found}`)")
+    }
 }

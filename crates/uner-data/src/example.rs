@@ -13,7 +13,8 @@ pub struct Span {
 }
 
 impl Span {
-    /// The characters of `text` in this span; `None` when it ends before it starts or reaches outside the text.
+    /// The characters of `text` in this span; `None` when it ends before it starts or reaches
+    /// outside the text.
     pub fn slice(self, text: &str) -> Option<&str> {
         let length = self.end.checked_sub(self.start)?;
         let start = byte_of(text, self.start)?;
@@ -22,7 +23,8 @@ impl Span {
     }
 }
 
-/// The byte at which the character with this index starts; the number of characters maps to the text's end.
+/// The byte at which the character with this index starts; the number of characters maps to the
+/// text's end.
 fn byte_of(text: &str, character: usize) -> Option<usize> {
     if text.is_ascii() {
         return (character <= text.len()).then_some(character);
@@ -37,8 +39,8 @@ pub struct Entity {
     pub text: String,
     /// Its natural-language type, such as `musical artist`.
     pub entity_type: String,
-    /// Where it stands. `None` only where a source gives mentions without offsets (conversation data) and the
-    /// mention does not occur in the text.
+    /// Where it stands. `None` only where a source gives mentions without offsets (conversation
+    /// data) and the mention does not occur in the text.
     pub span: Option<Span>,
 }
 
@@ -51,8 +53,9 @@ pub struct Example {
     pub text: String,
     /// Gold mentions, in the order of the source; repeated mentions are kept.
     pub entities: Vec<Entity>,
-    /// The entity types asked of the text, in order and without repetition. Readers put the types that occur
-    /// (and, where the source has them, the absent ones it asks); negative sampling appends absent types.
+    /// The entity types asked of the text, in order and without repetition. Readers put the types
+    /// that occur (and, where the source has them, the absent ones it asks); negative sampling
+    /// appends absent types.
     pub queries: Vec<String>,
 }
 

@@ -1,7 +1,8 @@
-//! How the files of a dataset are written. A reader does what these values say; nothing is guessed from a file.
-//! Only two things follow from a name: `.gz` files are decompressed, and a `.zip` in the path of standoff data is
-//! opened. And two from a file's first bytes: a byte order mark is left out, and the records of the formats
-//! without a key `container` are those of one array where the file starts with one. `docs/datasets.md` describes every key for users.
+//! How the files of a dataset are written. A reader does what these values say; nothing is guessed
+//! from a file. Only two things follow from a name: `.gz` files are decompressed, and a `.zip` in
+//! the path of standoff data is opened. And two from a file's first bytes: a byte order mark is
+//! left out, and the records of the formats without a key `container` are those of one array where
+//! the file starts with one. `docs/datasets.md` describes every key for users.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,8 @@ pub enum Format {
     Jsonl(Jsonl),
     /// Label Studio's JSON and JSON-MIN.
     LabelStudio(LabelStudio),
-    /// spaCy's training data, and what `Doc.to_json` and the tool `docs_to_json` write (a `.spacy` file through them).
+    /// spaCy's training data, and what `Doc.to_json` and the tool `docs_to_json` write (a `.spacy`
+    /// file through them).
     Spacy(Export),
     /// Prodigy's `db-out`.
     Prodigy(Export),
@@ -30,8 +32,8 @@ pub enum Format {
     Conversations(Conversations),
     /// JSON Lines, or one JSON array, of a passage, one type and the list of its mentions.
     Queries(Queries),
-    /// GLiNER: `{"tokenized_text": [token], "ner": [[first, last, label]]}`, `last` inclusive; the types of
-    /// `ner_negatives` and `ner_labels` are asked, too.
+    /// GLiNER: `{"tokenized_text": [token], "ner": [[first, last, label]]}`, `last` inclusive; the
+    /// types of `ner_negatives` and `ner_labels` are asked, too.
     Gliner(Gliner),
     /// brat standoff: `x.txt` with `x.ann`, in a folder or in a folder of a zip file.
     Brat(Brat),
@@ -58,13 +60,16 @@ impl Format {
 }
 
 /// What offsets into a text count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Offsets {
     /// Characters (Unicode scalar values), as Python does.
     #[default]
     Characters,
-    /// UTF-16 code units, as JavaScript, Java and C# do: a character beyond U+FFFF, such as an emoji, counts twice.
+    /// UTF-16 code units, as JavaScript, Java and C# do: a character beyond U+FFFF, such as an
+    /// emoji, counts twice.
     #[serde(rename = "utf-16", alias = "utf16")]
     Utf16,
     /// Bytes of UTF-8.
@@ -101,8 +106,8 @@ impl Offsets {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Columns {
-    /// What stands between columns: a string, or `whitespace` for any run of spaces and tabs. Other blanks, such as
-    /// U+00A0, are part of a token.
+    /// What stands between columns: a string, or `whitespace` for any run of spaces and tabs. Other
+    /// blanks, such as U+00A0, are part of a token.
     pub separator: String,
     /// The column of the token, from 0.
     pub token: usize,
@@ -125,7 +130,8 @@ pub struct Columns {
     /// Starts of rows that open a document (`-DOCSTART-`): they end a sentence and are left out.
     #[serde(default)]
     pub document_rows: Vec<String>,
-    /// Starts of rows that are left out wherever they stand, but for rows that have the columns and tags of a token.
+    /// Starts of rows that are left out wherever they stand, but for rows that have the columns and
+    /// tags of a token.
     #[serde(default)]
     pub comment_rows: Vec<String>,
     /// First tokens of sentences that are metadata and left out, counted.
@@ -159,9 +165,9 @@ pub enum Scheme {
     Bilou,
 }
 
-/// What the official evaluation files lost when they were made from column files. InstructUIE's conversion of
-/// CrossNER has the first two, that of CrossNER's politics and of the MIT sets the last. Each loss of an entity is
-/// counted in the notes.
+/// What the official evaluation files lost when they were made from column files. InstructUIE's
+/// conversion of CrossNER has the first two, that of CrossNER's politics and of the MIT sets the
+/// last. Each loss of an entity is counted in the notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Defect {
@@ -188,9 +194,10 @@ pub struct Instructuie {
     pub encoding: Encoding,
 }
 
-/// The keys of text-with-spans rows. An entity is an object with the keys below or an array `[start, end, label]`;
-/// `start` and `end` are half-open. An object may have a list `labels` instead of its label. A row may also be
-/// `[text, {"entities": […]}]`, as spaCy's training data is.
+/// The keys of text-with-spans rows. An entity is an object with the keys below or an array
+/// `[start, end, label]`; `start` and `end` are half-open. An object may have a list `labels`
+/// instead of its label. A row may also be `[text, {"entities": […]}]`, as spaCy's training data
+/// is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jsonl {
@@ -230,7 +237,8 @@ impl Default for Jsonl {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelStudio {
-    /// Key of the text in a task's `data`, where that is not `text` and the task has further strings.
+    /// Key of the text in a task's `data`, where that is not `text` and the task has further
+    /// strings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// What `start` and `end` count.
@@ -259,8 +267,8 @@ pub struct Export {
 pub struct Conversations {
     /// How the file holds its records.
     pub container: Container,
-    /// Whether neighbouring conversations about one passage are one example with all their queries, as long as no
-    /// query repeats: the official evaluation files ask one query a conversation.
+    /// Whether neighbouring conversations about one passage are one example with all their queries,
+    /// as long as no query repeats: the official evaluation files ask one query a conversation.
     #[serde(default)]
     pub merge: bool,
     /// The encoding of the files.

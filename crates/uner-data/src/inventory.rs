@@ -1,4 +1,5 @@
-//! The collection of all entity types of a training set, with their frequencies: what negative sampling draws from.
+//! The collection of all entity types of a training set, with their frequencies: what negative
+//! sampling draws from.
 
 use std::collections::HashMap;
 
@@ -6,8 +7,8 @@ use indexmap::IndexMap;
 
 use crate::Example;
 
-/// A type without case, blanks, `_` and `-`: `Medical_condition`, `medical condition` and `MedicalCondition` are one.
-/// LLM annotations write types in all of these ways.
+/// A type without case, blanks, `_` and `-`: `Medical_condition`, `medical condition` and
+/// `MedicalCondition` are one. LLM annotations write types in all of these ways.
 pub fn fold(entity_type: &str) -> String {
     entity_type
         .chars()
@@ -23,7 +24,8 @@ pub struct TypeCounts {
 }
 
 impl TypeCounts {
-    /// Counts the mentions of an example. A type that is only asked (a query without a mention) is not counted.
+    /// Counts the mentions of an example. A type that is only asked (a query without a mention) is
+    /// not counted.
     pub fn add(&mut self, example: &Example) {
         for entity in &example.entities {
             *self.counts.entry(entity.entity_type.clone()).or_default() += 1;
@@ -55,7 +57,8 @@ pub struct TypeInventory {
 }
 
 impl TypeInventory {
-    /// The types of counted mentions; spellings that [`fold`] to the same are one type under the most frequent one.
+    /// The types of counted mentions; spellings that [`fold`] to the same are one type under the
+    /// most frequent one.
     pub fn new(counts: &TypeCounts) -> Self {
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut found: Vec<(Entry, u64)> = Vec::new();
@@ -75,7 +78,8 @@ impl TypeInventory {
         Self::sorted(found.into_iter().map(|(entry, _)| entry).collect())
     }
 
-    /// The closed world of a dataset: every type of its description, each as frequent as the others.
+    /// The closed world of a dataset: every type of its description, each as frequent as the
+    /// others.
     pub fn closed_world(entity_types: &[&str]) -> Self {
         let mut counts = TypeCounts::default();
         for name in entity_types {
@@ -142,7 +146,11 @@ mod tests {
     fn counts(types: &[&str]) -> TypeCounts {
         let entities = types
             .iter()
-            .map(|name| Entity { text: "x".to_owned(), entity_type: (*name).to_owned(), span: None })
+            .map(|name| Entity {
+                text: "x".to_owned(),
+                entity_type: (*name).to_owned(),
+                span: None,
+            })
             .collect();
         let mut counts = TypeCounts::default();
         counts.add(&Example::new(String::new(), String::new(), entities));

@@ -1,8 +1,9 @@
 //! Examples and everything that produces them: readers of published formats, the dataset registry,
 //! negative sampling, mixtures and statistics. Knows nothing of tensors or templates.
 //!
-//! Reading never loses text or an entity silently: what cannot be represented exactly is counted ([`Notes`]), what
-//! cannot be read is an error with file and line ([`DataError`]). Spans are half-open character ranges of the text.
+//! Reading never loses text or an entity silently: what cannot be represented exactly is counted
+//! ([`Notes`]), what cannot be read is an error with file and line ([`DataError`]). Spans are
+//! half-open character ranges of the text.
 
 pub mod align;
 mod brat;

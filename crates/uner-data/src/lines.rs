@@ -31,7 +31,12 @@ pub(crate) fn open(file: &Path, encoding: Encoding) -> Result<Input, DataError> 
         Box::new(raw)
     };
     let decoded = encoding.decode(plain).map_err(|error| named(file, &error))?;
-    decoded.map_err(|problem| DataError::Malformed { file: file.to_owned(), line: 1, record: None, problem })
+    decoded.map_err(|problem| DataError::Malformed {
+        file: file.to_owned(),
+        line: 1,
+        record: None,
+        problem,
+    })
 }
 
 /// The lines of an input without their ends (LF or CRLF).
@@ -47,11 +52,15 @@ impl Lines {
         Self { input, buffer: Vec::new(), number: 0, finished: false }
     }
 
-    /// The next line with its number, from 1. A line that is not UTF-8 is an error and the next call goes on after
-    /// it; after an error of the device there are no more lines.
+    /// The next line with its number, from 1. A line that is not UTF-8 is an error and the next
+    /// call goes on after it; after an error of the device there are no more lines.
     ///
-    /// A byte order mark at the start of a line is left out, as at the start of a file: files that have one were joined.
-    pub(crate) fn next(&mut self, context: &mut Context<'_>) -> Option<Result<(usize, &str), DataError>> {
+    /// A byte order mark at the start of a line is left out, as at the start of a file: files that
+    /// have one were joined.
+    pub(crate) fn next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Option<Result<(usize, &str), DataError>> {
         if self.finished {
             return None;
         }
@@ -85,5 +94,8 @@ impl Lines {
 
 /// An input error that names the file: decompression hides it.
 pub(crate) fn named(file: &Path, error: &std::io::Error) -> DataError {
-    DataError::Io(std::io::Error::new(error.kind(), format!("cannot read `{}`: {error}", file.display())))
+    DataError::Io(std::io::Error::new(
+        error.kind(),
+        format!("cannot read `{}`: {error}", file.display()),
+    ))
 }

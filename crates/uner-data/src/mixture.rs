@@ -1,5 +1,6 @@
-//! Several datasets as one: a cap keeps a large dataset from drowning the others, a weight repeats or thins one.
-//! InstructUIE caps at 10,000 and takes the first; UniversalNER's supervised models cap at 10,000 at random.
+//! Several datasets as one: a cap keeps a large dataset from drowning the others, a weight repeats
+//! or thins one. InstructUIE caps at 10,000 and takes the first; UniversalNER's supervised models
+//! cap at 10,000 at random.
 
 use std::path::Path;
 
@@ -25,8 +26,8 @@ pub struct Member {
     /// Which ones, when it has more.
     #[serde(default)]
     pub take: Take,
-    /// How often each of them is given: 2 gives each twice, 0.5 every other one at random, 1.5 each once and every
-    /// other one twice.
+    /// How often each of them is given: 2 gives each twice, 0.5 every other one at random, 1.5 each
+    /// once and every other one twice.
     #[serde(default = "one")]
     pub weight: f64,
     /// Whether absent types are asked of its examples; not of a dataset that asks them itself.
@@ -53,15 +54,17 @@ pub enum Take {
     /// The first of the files, as InstructUIE does (and calls "random"). Nothing is held in memory.
     #[default]
     First,
-    /// A seeded random choice, in the order of the files. Reads the whole split first and holds `cap` examples.
+    /// A seeded random choice, in the order of the files. Reads the whole split first and holds
+    /// `cap` examples.
     Random,
 }
 
-/// Opens all members of a mixture; they are given one after the other, since training shuffles by (seed, epoch).
+/// Opens all members of a mixture; they are given one after the other, since training shuffles by
+/// (seed, epoch).
 ///
 /// # Errors
-/// As [`DatasetRef::resolve`] and [`read`]; [`DataError::Invalid`] for a weight that is not a positive number or a cap
-/// of 0.
+/// As [`DatasetRef::resolve`] and [`read`]; [`DataError::Invalid`] for a weight that is not a
+/// positive number or a cap of 0.
 pub fn mix(members: &[Member], root: &Path, seed: u64) -> Result<Mixture, DataError> {
     let parts = members
         .iter()
@@ -71,8 +74,9 @@ pub fn mix(members: &[Member], root: &Path, seed: u64) -> Result<Mixture, DataEr
     Ok(Mixture { parts, current: 0 })
 }
 
-/// The examples of a mixture, each with the index of its member. Ids are `dataset/id`, and `dataset/id#2` for the second
-/// copy that a weight gives. Errors come as they do from [`Examples`], but only from what the caps need to read.
+/// The examples of a mixture, each with the index of its member. Ids are `dataset/id`, and
+/// `dataset/id#2` for the second copy that a weight gives. Errors come as they do from
+/// [`Examples`], but only from what the caps need to read.
 pub struct Mixture {
     parts: Vec<Part>,
     current: usize,
@@ -126,7 +130,8 @@ struct Part {
 impl Part {
     fn open(member: &Member, root: &Path, seed: u64, index: u64) -> Result<Self, DataError> {
         let dataset = member.dataset.resolve()?;
-        let invalid = |message: String| Err(DataError::Invalid { dataset: dataset.name.clone(), message });
+        let invalid =
+            |message: String| Err(DataError::Invalid { dataset: dataset.name.clone(), message });
         if !(member.weight > 0.0 && member.weight <= LARGEST_WEIGHT) {
             return invalid(format!(
                 "its weight in the mixture is `{}`; it must be more than 0 and at most {LARGEST_WEIGHT}",
@@ -134,7 +139,9 @@ impl Part {
             ));
         }
         if member.cap == Some(0) {
-            return invalid("its cap in the mixture is 0; leave the dataset out instead".to_owned());
+            return invalid(
+                "its cap in the mixture is 0; leave the dataset out instead".to_owned(),
+            );
         }
         Ok(Self {
             examples: read(&dataset, &member.split, root)?,
@@ -202,7 +209,8 @@ impl Part {
         Some(item)
     }
 
-    /// `cap` examples of the whole split, each as likely as the others (Vitter's algorithm R), with all its errors.
+    /// `cap` examples of the whole split, each as likely as the others (Vitter's algorithm R), with
+    /// all its errors.
     fn reservoir(&mut self) -> Vec<Result<Example, DataError>> {
         let mut rng = stream(*b"mixtake ", self.seed, self.member, 0);
         let mut chosen: Vec<(usize, Example)> = Vec::new();

@@ -1,9 +1,11 @@
-//! Negative sampling: queries for types that are absent from a passage, whose answer is the empty list. Annotations
-//! by an LLM name only types that are present, and a model trained on them alone never learns to answer "none"
-//! (UniversalNER §3.2 and table 4: F1 31.5 without, 47.7 uniform, 53.4 by frequency).
+//! Negative sampling: queries for types that are absent from a passage, whose answer is the empty
+//! list. Annotations by an LLM name only types that are present, and a model trained on them alone
+//! never learns to answer "none" (UniversalNER §3.2 and table 4: F1 31.5 without, 47.7 uniform,
+//! 53.4 by frequency).
 //!
-//! The original draws from the types "that do not appear in the passage", which is read here as: not among the types
-//! annotated or already asked, spellings folded. How many it drew is unknown, so the number is a ratio.
+//! The original draws from the types "that do not appear in the passage", which is read here as:
+//! not among the types annotated or already asked, spellings folded. How many it drew is unknown,
+//! so the number is a ratio.
 
 use std::collections::HashSet;
 
@@ -27,7 +29,8 @@ pub enum Strategy {
     /// A type is as likely as it is frequent in the inventory.
     #[default]
     Frequency,
-    /// All absent types of the inventory, in its order: for supervised data, whose annotators looked for every label.
+    /// All absent types of the inventory, in its order: for supervised data, whose annotators
+    /// looked for every label.
     ClosedWorld,
 }
 
@@ -38,12 +41,14 @@ pub struct NegativeConfig {
     /// How they are drawn.
     #[serde(default)]
     pub strategy: Strategy,
-    /// Absent types for each present one; the fraction left over is a chance of one more. A passage without entities
-    /// counts as having one present type and gets at least one absent one, so that it asks something. Absent types
-    /// that the data itself asks count. Closed world ignores the ratio.
+    /// Absent types for each present one; the fraction left over is a chance of one more. A passage
+    /// without entities counts as having one present type and gets at least one absent one, so that
+    /// it asks something. Absent types that the data itself asks count. Closed world ignores the
+    /// ratio.
     #[serde(default = "one")]
     pub ratio: f64,
-    /// Whether absent types that the data itself asks are left out first, so that the strategy alone decides which are asked.
+    /// Whether absent types that the data itself asks are left out first, so that the strategy
+    /// alone decides which are asked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drop_asked: bool,
 }
@@ -63,7 +68,8 @@ fn one() -> f64 {
 pub struct Draw {
     /// The run's seed.
     pub seed: u64,
-    /// The pass over the data. A fixed number gives every epoch the same absent types, as the original has.
+    /// The pass over the data. A fixed number gives every epoch the same absent types, as the
+    /// original has.
     pub epoch: u64,
     /// The example's place in the data.
     pub index: u64,
@@ -73,14 +79,20 @@ pub struct Draw {
 ///
 /// # Panics
 /// If the ratio is negative or not finite.
-pub fn add_negatives(example: &mut Example, inventory: &TypeInventory, config: &NegativeConfig, draw: Draw) {
+pub fn add_negatives(
+    example: &mut Example,
+    inventory: &TypeInventory,
+    config: &NegativeConfig,
+    draw: Draw,
+) {
     assert!(
         config.ratio >= 0.0 && config.ratio.is_finite(),
         "the ratio is {}, not a number from 0",
         config.ratio
     );
     let mut rng = stream(*b"negative", draw.seed, draw.epoch, draw.index);
-    let present: HashSet<&str> = example.entities.iter().map(|entity| entity.entity_type.as_str()).collect();
+    let present: HashSet<&str> =
+        example.entities.iter().map(|entity| entity.entity_type.as_str()).collect();
     if config.drop_asked {
         example.queries.retain(|query| present.contains(query.as_str()));
     }
@@ -92,9 +104,9 @@ pub fn add_negatives(example: &mut Example, inventory: &TypeInventory, config: &
         Strategy::None => Vec::new(),
         Strategy::Uniform => sample(inventory, Weighting::Uniform, excluded, wanted, &mut rng),
         Strategy::Frequency => sample(inventory, Weighting::Frequency, excluded, wanted, &mut rng),
-        Strategy::ClosedWorld => {
-            (0..inventory.len()).filter(|&place| !excluded.contains(inventory.folded(place))).collect()
-        }
+        Strategy::ClosedWorld => (0..inventory.len())
+            .filter(|&place| !excluded.contains(inventory.folded(place)))
+            .collect(),
     };
     example.queries.extend(places.into_iter().map(|place| inventory.name(place).to_owned()));
 }
@@ -113,8 +125,9 @@ enum Weighting {
     Frequency,
 }
 
-/// Successive draws without replacement. Drawing from the whole inventory and discarding what is excluded is fast as
-/// long as little is excluded; when many draws fail, the rest is drawn from what is left, with the same distribution.
+/// Successive draws without replacement. Drawing from the whole inventory and discarding what is
+/// excluded is fast as long as little is excluded; when many draws fail, the rest is drawn from
+/// what is left, with the same distribution.
 fn sample(
     inventory: &TypeInventory,
     weighting: Weighting,

@@ -1,5 +1,5 @@
-//! What a reader could not represent exactly: counted, with the first place of each kind. Notes are not errors;
-//! the example was still read.
+//! What a reader could not represent exactly: counted, with the first place of each kind. Notes are
+//! not errors; the example was still read.
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +16,8 @@ use crate::{format::Offsets, visible};
 pub enum Note {
     /// An entity of a label that the dataset's description drops (the label is given).
     DroppedLabel(String),
-    /// A tag that breaks its scheme: one that continues an entity although none of its label is open starts one, as
-    /// in conlleval; an IOBES entity without its last tag ends where it ends.
+    /// A tag that breaks its scheme: one that continues an entity although none of its label is
+    /// open starts one, as in conlleval; an IOBES entity without its last tag ends where it ends.
     InconsistentTag,
     /// An entity whose tokens are all empty or blank.
     EmptyMention,
@@ -37,8 +37,8 @@ pub enum Note {
     Discontinuous,
     /// A query asked twice of one passage: it is asked once, and the answers are joined.
     RepeatedQuery,
-    /// An entity given again: the same span with the same type, or a mention without offsets that was given more often
-    /// than the text holds it.
+    /// An entity given again: the same span with the same type, or a mention without offsets that
+    /// was given more often than the text holds it.
     RepeatedEntity,
     /// A span or mention with blanks at its ends, which were cut off.
     BlankEdges,
@@ -52,7 +52,8 @@ pub enum Note {
     NotAccepted,
     /// An annotation of a text by a further annotator.
     FurtherAnnotation,
-    /// A region that an annotation tool marked and that is no labelled entity: without a label, rejected, of a group of spans.
+    /// A region that an annotation tool marked and that is no labelled entity: without a label,
+    /// rejected, of a group of spans.
     OtherRegion,
 }
 
@@ -64,19 +65,28 @@ impl fmt::Display for Note {
             }
             Self::OtherOffsets(unit) => {
                 let (key, unit) = (unit.key(), unit.unit());
-                return write!(out, "offsets in {unit} (read so; set `offsets = \"{key}\"` in `[format]`)");
+                return write!(
+                    out,
+                    "offsets in {unit} (read so; set `offsets = \"{key}\"` in `[format]`)"
+                );
             }
             Self::InconsistentTag => "tags that break the scheme (read as conlleval reads them)",
             Self::EmptyMention => "entities of empty or blank tokens (left out)",
             Self::MetadataSentence => "metadata sentences (left out)",
             Self::MetadataEntity => "entities in metadata sentences (left out)",
-            Self::ConversionDefect => "entities lost or changed by the official conversion's defects",
-            Self::MentionNotInText => "mentions that do not occur in their text (kept without a span)",
+            Self::ConversionDefect => {
+                "entities lost or changed by the official conversion's defects"
+            }
+            Self::MentionNotInText => {
+                "mentions that do not occur in their text (kept without a span)"
+            }
             Self::WrongPosition => "offsets that do not give their mention (placed by its text)",
             Self::Discontinuous => {
                 "discontinuous entities (the range from first to last character was taken)"
             }
-            Self::RepeatedQuery => "queries asked twice of one passage (asked once, answers joined)",
+            Self::RepeatedQuery => {
+                "queries asked twice of one passage (asked once, answers joined)"
+            }
             Self::RepeatedEntity => "entities given again (taken once)",
             Self::BlankEdges => "entities with blanks at their ends (cut off)",
             Self::TaggedComment => "rows that start like comments but carry a tag (read as tokens)",
@@ -86,7 +96,9 @@ impl fmt::Display for Note {
                 "records that were not annotated, rejected or skipped in the annotation tool (left out)"
             }
             Self::FurtherAnnotation => "annotations of a text by further annotators (left out)",
-            Self::OtherRegion => "marked regions that are no labelled, accepted entities (left out)",
+            Self::OtherRegion => {
+                "marked regions that are no labelled, accepted entities (left out)"
+            }
         };
         out.write_str(text)
     }
@@ -112,11 +124,10 @@ pub struct Notes {
 impl Notes {
     /// Takes a note.
     pub(crate) fn take(&mut self, note: Note, file: &Path, line: usize) {
-        self.by_kind.entry(note).and_modify(|found| found.count += 1).or_insert_with(|| Occurrences {
-            count: 1,
-            file: file.to_owned(),
-            line,
-        });
+        self.by_kind
+            .entry(note)
+            .and_modify(|found| found.count += 1)
+            .or_insert_with(|| Occurrences { count: 1, file: file.to_owned(), line });
     }
 
     /// Adds the notes of another reading.

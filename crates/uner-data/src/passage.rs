@@ -1,4 +1,5 @@
-//! The entities of one text: each span with a type is one entity, whatever the format and however often it is given.
+//! The entities of one text: each span with a type is one entity, whatever the format and however
+//! often it is given.
 
 use std::collections::HashSet;
 
@@ -23,15 +24,21 @@ pub(crate) struct Passage<'a> {
 
 impl<'a> Passage<'a> {
     pub(crate) fn new(text: &'a Text<'a>) -> Self {
-        Self { text, entities: Vec::new(), spans: HashSet::new(), mentions: HashSet::new(), bytes: 0 }
+        Self {
+            text,
+            entities: Vec::new(),
+            spans: HashSet::new(),
+            mentions: HashSet::new(),
+            bytes: 0,
+        }
     }
 
     pub(crate) fn into_entities(self) -> Vec<Entity> {
         self.entities
     }
 
-    /// Adds the entity at a span inside the text, without the blanks at its ends. A span of blanks is an error, and so is one by which
-    /// all mentions together are larger than a record may be.
+    /// Adds the entity at a span inside the text, without the blanks at its ends. A span of blanks
+    /// is an error, and so is one by which all mentions together are larger than a record may be.
     pub(crate) fn add(
         &mut self,
         span: Span,
@@ -65,9 +72,9 @@ impl<'a> Passage<'a> {
         Ok(())
     }
 
-    /// Adds an answer: mentions of one type, without offsets. The k-th repeat of a mention stands at the k-th of its
-    /// occurrences; one that the text does not hold has no span, and one given more often than the text holds it is
-    /// a repetition.
+    /// Adds an answer: mentions of one type, without offsets. The k-th repeat of a mention stands
+    /// at the k-th of its occurrences; one that the text does not hold has no span, and one given
+    /// more often than the text holds it is a repetition.
     pub(crate) fn add_answer(
         &mut self,
         mentions: &[String],
@@ -75,7 +82,8 @@ impl<'a> Passage<'a> {
         line: usize,
         context: &mut Context<'_>,
     ) {
-        let mentions: Vec<String> = mentions.iter().map(|mention| trimmed(mention, line, context)).collect();
+        let mentions: Vec<String> =
+            mentions.iter().map(|mention| trimmed(mention, line, context)).collect();
         let spans = align(self.text.as_str(), &mentions);
         for (mention, span) in mentions.iter().zip(spans) {
             self.add_placed(mention, span, entity_type.to_owned(), line, context);

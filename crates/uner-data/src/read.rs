@@ -17,11 +17,12 @@ use crate::{
     reader::{Context, Reader},
 };
 
-/// Opens a split of a dataset. Paths of a description without a file of its own are relative to `root`.
+/// Opens a split of a dataset. Paths of a description without a file of its own are relative to
+/// `root`.
 ///
 /// # Errors
-/// An invalid description, an unknown split or a missing file. What is wrong inside the files comes as items of
-/// [`Examples`].
+/// An invalid description, an unknown split or a missing file. What is wrong inside the files comes
+/// as items of [`Examples`].
 pub fn read(dataset: &Dataset, split: &str, root: &Path) -> Result<Examples, DataError> {
     dataset.check()?;
     let files = dataset.files(split, root)?;
@@ -53,7 +54,8 @@ pub fn read(dataset: &Dataset, split: &str, root: &Path) -> Result<Examples, Dat
     })
 }
 
-/// The part of a path that is a file or folder on disk: up to a zip file, where the path goes on inside one.
+/// The part of a path that is a file or folder on disk: up to a zip file, where the path goes on
+/// inside one.
 fn on_disk(path: &Path) -> PathBuf {
     let mut found = PathBuf::new();
     for component in path.components() {
@@ -68,9 +70,9 @@ fn on_disk(path: &Path) -> PathBuf {
 
 /// The examples of a split, in the order of its files.
 ///
-/// An item is an error where a place cannot be read: it names file and line, and the next item goes on after it, so
-/// that every problem can be listed. Who wants only sound data stops at the first. A split without a single item
-/// gives one [`DataError::Empty`].
+/// An item is an error where a place cannot be read: it names file and line, and the next item goes
+/// on after it, so that every problem can be listed. Who wants only sound data stops at the first.
+/// A split without a single item gives one [`DataError::Empty`].
 pub struct Examples {
     dataset: Arc<Dataset>,
     split: String,
@@ -171,7 +173,9 @@ fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
     let input = || lines::open(file, format.encoding());
     Ok(match format {
         Format::Columns(columns) => Box::new(columns::ColumnReader::new(columns.clone(), input()?)),
-        Format::Instructuie(format) => Box::new(json::instructuie::InstructuieReader::new(format, input()?)),
+        Format::Instructuie(format) => {
+            Box::new(json::instructuie::InstructuieReader::new(format, input()?))
+        }
         Format::Jsonl(keys) => {
             Box::new(SpanReader::new(Source::Keys(keys.clone()), keys.offsets, file, input()?)?)
         }
@@ -181,7 +185,9 @@ fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
             file,
             input()?,
         )?),
-        Format::Spacy(export) => Box::new(SpanReader::new(Source::Spacy, export.offsets, file, input()?)?),
+        Format::Spacy(export) => {
+            Box::new(SpanReader::new(Source::Spacy, export.offsets, file, input()?)?)
+        }
         Format::Prodigy(export) => {
             Box::new(SpanReader::new(Source::Prodigy, export.offsets, file, input()?)?)
         }

@@ -4,7 +4,8 @@ use std::{collections::VecDeque, path::Path};
 
 use crate::{DataError, Dataset, Example, Note, Notes, Problem, Span, dataset::Meaning};
 
-/// A format's reader: one file, one example after the other. Readers leave `id` empty where the source has none.
+/// A format's reader: one file, one example after the other. Readers leave `id` empty where the
+/// source has none.
 pub(crate) trait Reader: Send {
     fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>>;
 }
@@ -48,7 +49,8 @@ impl Context<'_> {
         })
     }
 
-    /// The natural-language type of a label; `None` for a dropped one, which is counted once for each entity.
+    /// The natural-language type of a label; `None` for a dropped one, which is counted once for
+    /// each entity.
     pub(crate) fn entity_type(
         &mut self,
         label: &str,
@@ -63,7 +65,9 @@ impl Context<'_> {
                 }
                 Ok(None)
             }
-            Meaning::Unknown => Err(self.malformed(line, Problem::UnknownLabel { label: label.to_owned() })),
+            Meaning::Unknown => {
+                Err(self.malformed(line, Problem::UnknownLabel { label: label.to_owned() }))
+            }
         }
     }
 }

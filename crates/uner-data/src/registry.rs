@@ -1,4 +1,5 @@
-//! The datasets uner knows: `configs/datasets/*.toml`, built into the binary, and a user's own files.
+//! The datasets uner knows: `configs/datasets/*.toml`, built into the binary, and a user's own
+//! files.
 
 use std::{fmt, path::Path};
 
@@ -26,15 +27,17 @@ pub fn names() -> Vec<&'static str> {
 /// A built-in dataset by its name, or a user's own by the path of its `.toml` file.
 ///
 /// # Errors
-/// [`DataError::UnknownDataset`] with the nearest name, [`DataError::Io`] for a file that cannot be read, and those of
-/// [`Dataset::from_toml`].
+/// [`DataError::UnknownDataset`] with the nearest name, [`DataError::Io`] for a file that cannot be
+/// read, and those of [`Dataset::from_toml`].
 pub fn find(name: &str) -> Result<Dataset, DataError> {
     if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
-        let mut dataset = Dataset::from_toml(&regular::read_to_string(&std::path::absolute(name)?)?, name)?;
+        let mut dataset =
+            Dataset::from_toml(&regular::read_to_string(&std::path::absolute(name)?)?, name)?;
         dataset.folder = Path::new(name).parent().map(Path::to_owned);
         return Ok(dataset);
     }
-    let Some(text) = BUILTIN.get_file(format!("{name}.toml")).and_then(|file| file.contents_utf8()) else {
+    let Some(text) = BUILTIN.get_file(format!("{name}.toml")).and_then(|file| file.contents_utf8())
+    else {
         return Err(DataError::UnknownDataset {
             name: name.to_owned(),
             hint: did_you_mean(&name.to_lowercase(), names()),
@@ -43,7 +46,8 @@ pub fn find(name: &str) -> Result<Dataset, DataError> {
     Dataset::from_toml(text, name)
 }
 
-/// How a recipe names a dataset: `"crossner-ai"`, `"my/own.toml"`, or the description itself as a table.
+/// How a recipe names a dataset: `"crossner-ai"`, `"my/own.toml"`, or the description itself as a
+/// table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum DatasetRef {
@@ -77,7 +81,9 @@ impl<'de> Deserialize<'de> for DatasetRef {
             type Value = DatasetRef;
 
             fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("a dataset's name, the path of its `.toml` file, or its description as a table")
+                out.write_str(
+                    "a dataset's name, the path of its `.toml` file, or its description as a table",
+                )
             }
 
             fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {

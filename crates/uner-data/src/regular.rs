@@ -53,7 +53,9 @@ mod tests {
         assert_eq!(read_to_string(&file).unwrap(), "text");
         assert_eq!(read(&file).unwrap(), b"text");
         assert!(open(&file).is_ok());
-        for other in [folder.path(), Path::new("/dev/zero")].into_iter().filter(|path| path.exists()) {
+        for other in
+            [folder.path(), Path::new("/dev/zero")].into_iter().filter(|path| path.exists())
+        {
             let message = read(other).unwrap_err().to_string();
             assert!(message.contains("is not a regular file"), "{message}");
             assert!(open(other).is_err() && read_to_string(other).is_err());

@@ -1,6 +1,7 @@
 //! Which known word a slip is meant to be.
 
-/// How alike two words must be, from 0 to 1 (Jaro-Winkler), for one to be taken for a slip of the other.
+/// How alike two words must be, from 0 to 1 (Jaro-Winkler), for one to be taken for a slip of the
+/// other.
 const ALIKE: f64 = 0.8;
 
 /// The known word that is most like `word`, where one is like it.

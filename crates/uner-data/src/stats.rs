@@ -1,6 +1,6 @@
-//! What a split looks like: how its entity types are distributed over head and tail, how long its texts are, how many
-//! of them repeat. The bands are those of UniversalNER's table 1, where the top 1 % of 13,020 types make 74 % of the
-//! mentions.
+//! What a split looks like: how its entity types are distributed over head and tail, how long its
+//! texts are, how many of them repeat. The bands are those of UniversalNER's table 1, where the top
+//! 1 % of 13,020 types make 74 % of the mentions.
 
 use std::{
     collections::HashSet,
@@ -75,7 +75,9 @@ pub struct Distribution {
 ///
 /// # Errors
 /// The first error of the examples; `uner data validate` lists them all.
-pub fn stats(examples: impl IntoIterator<Item = Result<Example, DataError>>) -> Result<Stats, DataError> {
+pub fn stats(
+    examples: impl IntoIterator<Item = Result<Example, DataError>>,
+) -> Result<Stats, DataError> {
     let mut types = TypeCounts::default();
     let mut seen = HashSet::new();
     let (mut characters, mut words, mut entities) = (Vec::new(), Vec::new(), Vec::new());
@@ -85,8 +87,10 @@ pub fn stats(examples: impl IntoIterator<Item = Result<Example, DataError>>) -> 
         types.add(&example);
         num_duplicates += usize::from(!seen.insert(fingerprint(&example.text)));
         num_queries += example.queries.len();
-        let present: HashSet<&str> = example.entities.iter().map(|entity| &*entity.entity_type).collect();
-        num_negative_queries += example.queries.iter().filter(|query| !present.contains(&***query)).count();
+        let present: HashSet<&str> =
+            example.entities.iter().map(|entity| &*entity.entity_type).collect();
+        num_negative_queries +=
+            example.queries.iter().filter(|query| !present.contains(&***query)).count();
         characters.push(example.text.chars().count());
         words.push(example.text.split_whitespace().count());
         entities.push(example.entities.len());
@@ -122,23 +126,27 @@ fn bands(ranked: &[(&str, u64)]) -> [Band; 3] {
     let percent = |share: f64| (ranked.len() as f64 * share).round() as usize;
     let head = percent(0.01).max(1).min(ranked.len());
     let middle = percent(0.1).max(head);
-    [("top 1 %", 0..head), ("1–10 %", head..middle), ("rest", middle..ranked.len())].map(|(name, range)| {
-        let types = &ranked[range];
-        let num_entities = types.iter().map(|(_, count)| count).sum();
-        Band {
-            name,
-            num_types: types.len(),
-            num_entities,
-            share: num_entities as f64 / total.max(1) as f64,
-            examples: types.iter().take(10).map(|(name, _)| (*name).to_owned()).collect(),
-        }
-    })
+    [("top 1 %", 0..head), ("1–10 %", head..middle), ("rest", middle..ranked.len())].map(
+        |(name, range)| {
+            let types = &ranked[range];
+            let num_entities = types.iter().map(|(_, count)| count).sum();
+            Band {
+                name,
+                num_types: types.len(),
+                num_entities,
+                share: num_entities as f64 / total.max(1) as f64,
+                examples: types.iter().take(10).map(|(name, _)| (*name).to_owned()).collect(),
+            }
+        },
+    )
 }
 
 impl Distribution {
     fn of(mut counts: Vec<usize>) -> Self {
         counts.sort_unstable();
-        let (Some(&min), Some(&max)) = (counts.first(), counts.last()) else { return Self::default() };
+        let (Some(&min), Some(&max)) = (counts.first(), counts.last()) else {
+            return Self::default();
+        };
         let rank = |share: f64| counts[((counts.len() as f64 * share).ceil() as usize).max(1) - 1];
         let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
         Self { min, mean, median: rank(0.5), p95: rank(0.95), max }
@@ -158,8 +166,16 @@ impl fmt::Display for Stats {
             "{} entities of {} types ({} when spellings are folded)",
             self.num_entities, self.num_types, self.num_folded_types
         )?;
-        writeln!(out, "{} queries, {} of them negative\n", self.num_queries, self.num_negative_queries)?;
-        writeln!(out, "{:<8} {:>7} {:>9} {:>7}  most frequent", "types", "unique", "entities", "share")?;
+        writeln!(
+            out,
+            "{} queries, {} of them negative\n",
+            self.num_queries, self.num_negative_queries
+        )?;
+        writeln!(
+            out,
+            "{:<8} {:>7} {:>9} {:>7}  most frequent",
+            "types", "unique", "entities", "share"
+        )?;
         for band in &self.bands {
             let (share, examples) = (100.0 * band.share, visible(&band.examples.join(", ")));
             writeln!(
@@ -189,7 +205,8 @@ mod tests {
     use crate::Entity;
 
     fn example(text: &str, types: &[String]) -> Example {
-        let entity = |name: &String| Entity { text: "x".to_owned(), entity_type: name.clone(), span: None };
+        let entity =
+            |name: &String| Entity { text: "x".to_owned(), entity_type: name.clone(), span: None };
         Example::new(String::new(), text.to_owned(), types.iter().map(entity).collect())
     }
 
@@ -210,15 +227,22 @@ mod tests {
             .collect();
         let mut negative = example("a b", &[]);
         negative.queries.push("date".to_owned());
-        let found = stats([example("é b c", &types), example("é b c", &[]), negative].map(Ok)).unwrap();
+        let found =
+            stats([example("é b c", &types), example("é b c", &[]), negative].map(Ok)).unwrap();
         let unique: Vec<usize> = found.bands.iter().map(|band| band.num_types).collect();
         let entities: Vec<u64> = found.bands.iter().map(|band| band.num_entities).collect();
         assert_eq!((unique, entities), (vec![2, 18, 180], vec![200, 180, 180]));
         assert_eq!(found.bands[0].examples, ["type 000", "type 001"]);
         assert!((found.bands[0].share - 200.0 / 560.0).abs() < 1e-12);
-        assert_eq!((found.num_examples, found.num_without_entities, found.num_duplicates), (3, 2, 1));
+        assert_eq!(
+            (found.num_examples, found.num_without_entities, found.num_duplicates),
+            (3, 2, 1)
+        );
         assert_eq!((found.num_queries, found.num_negative_queries), (201, 1));
-        assert_eq!(found.characters, Distribution { min: 3, mean: 13.0 / 3.0, median: 5, p95: 5, max: 5 });
+        assert_eq!(
+            found.characters,
+            Distribution { min: 3, mean: 13.0 / 3.0, median: 5, p95: 5, max: 5 }
+        );
         assert_eq!(found.entities.max, 560);
         assert!(
             found.to_string().contains("top 1 %        2       200  35.7 %  type 000, type 001"),

@@ -1,4 +1,5 @@
-//! Random streams keyed by what they are for, so that a draw depends on nothing that was drawn before it.
+//! Random streams keyed by what they are for, so that a draw depends on nothing that was drawn
+//! before it.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

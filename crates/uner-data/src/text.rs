@@ -1,5 +1,5 @@
-//! A text with an index of its characters: a span is found without counting from the start, so that many spans of a
-//! long text take time in proportion to the text.
+//! A text with an index of its characters: a span is found without counting from the start, so that
+//! many spans of a long text take time in proportion to the text.
 
 use std::cell::OnceCell;
 
@@ -7,7 +7,8 @@ use crate::{Span, format::Offsets};
 
 pub(crate) struct Text<'a> {
     written: &'a str,
-    /// The byte at which each character starts, and the text's end. Empty for ASCII, where they are equal.
+    /// The byte at which each character starts, and the text's end. Empty for ASCII, where they are
+    /// equal.
     bytes: Vec<usize>,
     /// The same in UTF-16 code units.
     utf16: OnceCell<Vec<usize>>,
@@ -33,8 +34,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The span between two offsets of a unit; `None` when it ends before it starts, reaches outside the text or cuts
-    /// a character.
+    /// The span between two offsets of a unit; `None` when it ends before it starts, reaches
+    /// outside the text or cuts a character.
     pub(crate) fn span(&self, start: i64, end: i64, unit: Offsets) -> Option<Span> {
         let span = Span { start: self.character(start, unit)?, end: self.character(end, unit)? };
         (span.start <= span.end).then_some(span)
@@ -74,12 +75,14 @@ fn borders(text: &str, length: fn(char) -> usize) -> Vec<usize> {
     std::iter::once(0).chain(ends).collect()
 }
 
-/// White space, no-break spaces among it, and the characters without width that separate words or mark a byte order.
+/// White space, no-break spaces among it, and the characters without width that separate words or
+/// mark a byte order.
 pub(crate) fn is_blank(character: char) -> bool {
     character.is_whitespace() || matches!(character, '\u{200b}' | '\u{2060}' | '\u{feff}')
 }
 
-/// Without its blanks: tools write line breaks and the gaps of a discontinuous mention as they like.
+/// Without its blanks: tools write line breaks and the gaps of a discontinuous mention as they
+/// like.
 pub(crate) fn squeeze(text: &str) -> String {
     text.chars().filter(|&character| !is_blank(character)).collect()
 }
@@ -100,7 +103,8 @@ mod tests {
         assert_eq!(found(4, 7, Offsets::Utf16), None);
         assert_eq!(found(-1, 1, Offsets::Characters), None);
         assert_eq!(found(2, 1, Offsets::Characters), None);
-        let lengths = [Offsets::Characters, Offsets::Utf16, Offsets::Bytes].map(|unit| text.length(unit));
+        let lengths =
+            [Offsets::Characters, Offsets::Utf16, Offsets::Bytes].map(|unit| text.length(unit));
         assert_eq!(lengths, [5, 6, 9]);
         assert_eq!(Text::new("").span(0, 0, Offsets::Utf16), Some(Span { start: 0, end: 0 }));
     }

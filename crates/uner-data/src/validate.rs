@@ -14,7 +14,8 @@ pub struct Validation {
     pub num_examples: usize,
     /// Their mentions.
     pub num_entities: usize,
-    /// The first problems of each kind in the order of the files, with file and line. Training refuses a split that has one.
+    /// The first problems of each kind in the order of the files, with file and line. Training
+    /// refuses a split that has one.
     pub problems: Vec<DataError>,
     /// How many more there are of a kind: the first of it, and a number.
     pub more: Vec<(String, usize)>,
@@ -74,7 +75,10 @@ pub fn validate(dataset: &Dataset, split: &str, root: &Path) -> Result<Validatio
                 found.warnings.look(&example);
                 if !ids.insert(fingerprint(&example.id)) {
                     let (dataset, split) = (dataset.name.clone(), split.to_owned());
-                    kinds.add(DataError::RepeatedId { dataset, split, id: example.id }, &mut found.problems);
+                    kinds.add(
+                        DataError::RepeatedId { dataset, split, id: example.id },
+                        &mut found.problems,
+                    );
                 }
             }
             Err(error) => kinds.add(error, &mut found.problems),

@@ -1,9 +1,10 @@
-//! Text of a file in a message: characters that cannot be seen, or that steer a terminal, are written as escapes.
+//! Text of a file in a message: characters that cannot be seen, or that steer a terminal, are
+//! written as escapes.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// The text with control characters, characters without width, direction marks, blanks other than the space, and
-/// private or unassigned characters as `\r` or `\u{200b}`.
+/// The text with control characters, characters without width, direction marks, blanks other than
+/// the space, and private or unassigned characters as `\r` or `\u{200b}`.
 ///
 /// ```
 /// assert_eq!(uner_data::visible("PER\r \u{1b}[31m\u{200b}é"), "PER\\r \\u{1b}[31m\\u{200b}é");
@@ -11,13 +12,17 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if is_hidden(character) { shown.extend(character.escape_default()) } else { shown.push(character) }
+        if is_hidden(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
     }
     shown
 }
 
-/// A message without the middle of a value that would fill the screen: what is wrong and what to do stand at its ends, of which so many
-/// characters are kept.
+/// A message without the middle of a value that would fill the screen: what is wrong and what to do
+/// stand at its ends, of which so many characters are kept.
 pub fn middle_cut(message: &str, kept: usize) -> String {
     let num_characters = message.chars().count();
     if num_characters <= 2 * kept {
@@ -40,7 +45,8 @@ pub(crate) fn is_hidden(character: char) -> bool {
         | GeneralCategory::SpaceSeparator
         | GeneralCategory::PrivateUse
         | GeneralCategory::Unassigned => true,
-        // Fillers, joiners and variation selectors: letters and marks by category, without a glyph of their own.
+        // Fillers, joiners and variation selectors: letters and marks by category, without a glyph
+        // of their own.
         _ => matches!(
             character,
             '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{ffa0}' | '\u{fe00}'..='\u{fe0f}'

@@ -1,4 +1,5 @@
-//! What can be read and trained on, and is probably a slip: spans that cut words, overlaps, names that differ in case only.
+//! What can be read and trained on, and is probably a slip: spans that cut words, overlaps, names
+//! that differ in case only.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,7 +65,8 @@ impl Warnings {
             }
             end = end.max(span.end);
         }
-        let names = example.entities.iter().map(|entity| &entity.entity_type).chain(&example.queries);
+        let names =
+            example.entities.iter().map(|entity| &entity.entity_type).chain(&example.queries);
         for name in names {
             if name.trim().is_empty() {
                 self.add(Warning::EmptyType, || example.id.clone());
@@ -122,8 +124,8 @@ fn is_mark(character: char) -> bool {
     character.general_category_group() == GeneralCategoryGroup::Mark
 }
 
-/// Whether a character is part of a word that blanks part from others. Chinese, Japanese, Thai, Lao, Khmer, Burmese and Tibetan
-/// are written without; Korean particles follow their noun.
+/// Whether a character is part of a word that blanks part from others. Chinese, Japanese, Thai,
+/// Lao, Khmer, Burmese and Tibetan are written without; Korean particles follow their noun.
 fn joins(character: char) -> bool {
     let without_blanks = matches!(
         u32::from(character),

@@ -11,8 +11,9 @@ use crate::{
     seqeval::{Reading, SeqevalCounts, SeqevalScore, Tag, entities},
 };
 
-/// What [`score_bio`] finds. Spans are those of seqeval's default reading but in the strict score. (seqeval reads BILOU in
-/// its default mode as if `L-` and `U-` were no tags; here they are read as `E-` and `S-` are.)
+/// What [`score_bio`] finds. Spans are those of seqeval's default reading but in the strict score.
+/// (seqeval reads BILOU in its default mode as if `L-` and `U-` were no tags; here they are read as
+/// `E-` and `S-` are.)
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BioReport {
     /// Number of lines scored.
@@ -81,8 +82,8 @@ struct Counts {
 /// IOBES or BILOU.
 ///
 /// # Errors
-/// A line that is not such an object, tags of no scheme or of two, and gold and predicted tags of different number, each
-/// with file and line.
+/// A line that is not such an object, tags of no scheme or of two, and gold and predicted tags of
+/// different number, each with file and line.
 pub fn score_bio(path: &Path) -> Result<BioReport, EvalError> {
     let (mut counts, mut is_empty) = (Counts::default(), true);
     for line in lines::read(path, "`{\"gold\": [tag, …], \"pred\": [tag, …]}`")? {
@@ -107,7 +108,8 @@ fn read_tags(Line { gold, pred }: &Line) -> Result<(Vec<Tag>, Vec<Tag>), String>
             pred.len()
         ));
     }
-    let parse = |tags: &[String]| tags.iter().map(|tag| tag.parse()).collect::<Result<Vec<Tag>, _>>();
+    let parse =
+        |tags: &[String]| tags.iter().map(|tag| tag.parse()).collect::<Result<Vec<Tag>, _>>();
     Ok((parse(gold)?, parse(pred)?))
 }
 
@@ -130,7 +132,8 @@ impl Counts {
         self.strict_iob2.add(&strict(gold), &strict(predicted));
         let strict = |tags| entities(tags, Reading::StrictIobes);
         self.strict_iobes.add(&strict(gold), &strict(predicted));
-        let (gold, predicted) = (entities(gold, Reading::Default), entities(predicted, Reading::Default));
+        let (gold, predicted) =
+            (entities(gold, Reading::Default), entities(predicted, Reading::Default));
         self.default.add(&gold, &predicted);
         self.overall.merge(SemevalCounts::of_passage(&gold, &predicted));
         add_per_type(&mut self.per_type, &gold, &predicted);
@@ -146,22 +149,34 @@ impl Counts {
             exact,
             partial,
             ent_type,
-            per_type: self.per_type.into_iter().map(|(name, counts)| (name, counts.score())).collect(),
+            per_type: self
+                .per_type
+                .into_iter()
+                .map(|(name, counts)| (name, counts.score()))
+                .collect(),
             seqeval_default: self.default.score(),
             seqeval_strict_iob2: self.scheme.is_none().then(|| self.strict_iob2.score()),
-            seqeval_strict_iobes: (self.scheme == Some(Scheme::Iobes)).then(|| self.strict_iobes.score()),
-            seqeval_strict_bilou: (self.scheme == Some(Scheme::Bilou)).then(|| self.strict_iobes.score()),
+            seqeval_strict_iobes: (self.scheme == Some(Scheme::Iobes))
+                .then(|| self.strict_iobes.score()),
+            seqeval_strict_bilou: (self.scheme == Some(Scheme::Bilou))
+                .then(|| self.strict_iobes.score()),
         }
     }
 }
 
 /// Counts each type of a passage alone.
-fn add_per_type(per_type: &mut IndexMap<String, SemevalCounts>, gold: &[Mention], predicted: &[Mention]) {
-    let mut types: Vec<&str> = gold.iter().chain(predicted).map(|mention| mention.entity_type).collect();
+fn add_per_type(
+    per_type: &mut IndexMap<String, SemevalCounts>,
+    gold: &[Mention],
+    predicted: &[Mention],
+) {
+    let mut types: Vec<&str> =
+        gold.iter().chain(predicted).map(|mention| mention.entity_type).collect();
     types.sort_unstable();
     types.dedup();
     for entity_type in types {
-        let counts = SemevalCounts::of_passage(&only(entity_type, gold), &only(entity_type, predicted));
+        let counts =
+            SemevalCounts::of_passage(&only(entity_type, gold), &only(entity_type, predicted));
         per_type.entry(entity_type.to_owned()).or_default().merge(counts);
     }
 }

@@ -1,8 +1,9 @@
-//! The metric of InstructUIE: answers are `type: name; type: name`, compared as sets of formatted strings.
+//! The metric of InstructUIE: answers are `type: name; type: name`, compared as sets of formatted
+//! strings.
 //!
-//! Kept as in the original (`src/evaluation/evaluator.py`, `EvaluatorNER`): `None` is an entity like any other, so
-//! that a right `None` is a hit; an empty answer is one empty entity; and `location` is rewritten to `located`
-//! everywhere.
+//! Kept as in the original (`src/evaluation/evaluator.py`, `EvaluatorNER`): `None` is an entity
+//! like any other, so that a right `None` is a hit; an empty answer is one empty entity; and
+//! `location` is rewritten to `located` everywhere.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +14,9 @@ use crate::{
     ratio::{f1, ratio},
 };
 
-/// The string normalisation: white space collapsed and removed around `, : ( ) . _ ; ' -`, lower case, braces
-/// deleted, repeated commas, stops and semicolons merged, `’` to `'`, `location` to `located`.
+/// The string normalisation: white space collapsed and removed around `, : ( ) . _ ; ' -`, lower
+/// case, braces deleted, repeated commas, stops and semicolons merged, `’` to `'`, `location` to
+/// `located`.
 pub fn format(text: &str) -> String {
     let spaced = official::split(text).collect::<Vec<_>>().join(" ");
     let tight = without_spaces_at_punctuation(&spaced).to_lowercase();

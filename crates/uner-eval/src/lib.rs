@@ -2,13 +2,16 @@
 //!
 //! Three scores stand side by side:
 //!
-//! - [`official`]: sets of normalised strings per query, bit for bit the evaluator released with UniversalNER;
+//! - [`official`]: sets of normalised strings per query, bit for bit the evaluator released with
+//!   UniversalNER;
 //! - *strict*: exact span and type, the usual entity-level F1 (the `strict` mode of [`semeval`]);
-//! - *partial*: the further SemEval-2013 modes, which give credit for overlaps and for types ([`semeval`]).
+//! - *partial*: the further SemEval-2013 modes, which give credit for overlaps and for types
+//!   ([`semeval`]).
 //!
-//! [`seqeval`] and [`instructuie`] are the two other conventions that published numbers were computed with.
-//! [`score_queries`] and [`score_bio`] score files; [`DatasetScorer`] scores a run example by example;
-//! [`report`] prints the results, with [`published`] numbers beside them and missing benchmarks named.
+//! [`seqeval`] and [`instructuie`] are the two other conventions that published numbers were
+//! computed with. [`score_queries`] and [`score_bio`] score files; [`DatasetScorer`] scores a run
+//! example by example; [`report`] prints the results, with [`published`] numbers beside them and
+//! missing benchmarks named.
 
 mod bio;
 mod error;

@@ -14,7 +14,8 @@ use crate::EvalError;
 /// The byte order mark that some editors write at the start of a file.
 pub(crate) const MARK: char = '\u{feff}';
 
-/// JSON as Python's `json` reads it: with `NaN`, with lone surrogates, and of equal keys with the last.
+/// JSON as Python's `json` reads it: with `NaN`, with lone surrogates, and of equal keys with the
+/// last.
 pub(crate) fn from_python<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
     let json = as_python_reads(json);
     // A struct refuses equal keys; a `Value` takes the last, but then no error has a place.
@@ -23,8 +24,8 @@ pub(crate) fn from_python<T: DeserializeOwned>(json: &str) -> Result<T, serde_js
     })
 }
 
-/// The filled lines of a file, parsed, with the error that a complaint about each would be; `expected` describes a
-/// line.
+/// The filled lines of a file, parsed, with the error that a complaint about each would be;
+/// `expected` describes a line.
 pub(crate) fn read<T: DeserializeOwned>(
     path: &Path,
     expected: &'static str,

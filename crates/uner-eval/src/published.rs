@@ -29,14 +29,16 @@ struct System {
     f1: IndexMap<String, f64>,
 }
 
-/// The published numbers for a dataset, in the order of the data file; none for a dataset that nobody reported.
-/// Names are compared by their letters and digits only, case ignored: `CrossNER AI`, `crossner-ai` and
-/// `CrossNER_AI` are the same, and so is `official-crossner-ai`, the released conversion of it.
+/// The published numbers for a dataset, in the order of the data file; none for a dataset that
+/// nobody reported. Names are compared by their letters and digits only, case ignored:
+/// `CrossNER AI`, `crossner-ai` and `CrossNER_AI` are the same, and so is `official-crossner-ai`,
+/// the released conversion of it.
 ///
 /// # Panics
 /// If the embedded data file is not well formed; a test reads it.
 pub fn published(dataset: &str) -> Vec<Published> {
-    let table: Table = toml::from_str(include_str!("published.toml")).expect("published.toml is well formed");
+    let table: Table =
+        toml::from_str(include_str!("published.toml")).expect("published.toml is well formed");
     let found = table.system.into_iter().filter_map(|System { name, setting, source, f1 }| {
         let (_, f1) = f1.into_iter().find(|(name, _)| key(name) == key(dataset))?;
         Some(Published { system: name, setting, f1, source })
@@ -79,7 +81,8 @@ mod tests {
     fn averages_of_the_tables_are_those_published() {
         let table: Table = toml::from_str(include_str!("published.toml")).unwrap();
         let average = |system: &str, setting: &str, digits: usize| {
-            let system = table.system.iter().find(|s| s.name == system && s.setting == setting).unwrap();
+            let system =
+                table.system.iter().find(|s| s.name == system && s.setting == setting).unwrap();
             let mean = system.f1.values().sum::<f64>() / system.f1.len() as f64;
             (system.f1.len(), format!("{mean:.digits$}"))
         };

@@ -28,7 +28,8 @@ pub struct QueryReport {
     pub ent_type: ModeScore,
     /// The same with the queries of one type only, in order of first query.
     pub per_type: IndexMap<String, TypeScores>,
-    /// Gold answers that the released parser cannot read; it counts them as empty, and so does every score here.
+    /// Gold answers that the released parser cannot read; it counts them as empty, and so does
+    /// every score here.
     pub n_unreadable_gold: usize,
     /// Outputs that the released parser cannot read, counted as empty.
     pub n_unreadable_pred: usize,
@@ -88,19 +89,22 @@ struct Counts {
     n_unreadable_pred: usize,
 }
 
-/// Scores model outputs against the official evaluation files: `gold` is a JSON array of `{"id", "conversations"}`
-/// with four turns (passage, acknowledgement, one query, gold answer), `predictions` JSON Lines of
-/// `{"output": "…"}` in the same order (an `id`, where both sides have one, must agree).
+/// Scores model outputs against the official evaluation files: `gold` is a JSON array of
+/// `{"id", "conversations"}` with four turns (passage, acknowledgement, one query, gold answer),
+/// `predictions` JSON Lines of `{"output": "…"}` in the same order (an `id`, where both sides have
+/// one, must agree).
 ///
-/// The official score needs strings only. For the others, the strings of gold answer and output (read by the
-/// released parser, without its normalisation) are placed in the passage: the k-th repeat of a string in an answer
-/// takes the k-th of its occurrences. A predicted string that is not in the passage, or not often enough, has no
-/// span and can only be spurious; a gold one that is not in the passage can only be missed, and is counted once. Consecutive queries about the same passage are
-/// scored together, so that `exact`, `partial` and `ent_type` see what was found under a wrong type.
+/// The official score needs strings only. For the others, the strings of gold answer and output
+/// (read by the released parser, without its normalisation) are placed in the passage: the k-th
+/// repeat of a string in an answer takes the k-th of its occurrences. A predicted string that is
+/// not in the passage, or not often enough, has no span and can only be spurious; a gold one that
+/// is not in the passage can only be missed, and is counted once. Consecutive queries about the
+/// same passage are scored together, so that `exact`, `partial` and `ent_type` see what was found
+/// under a wrong type.
 ///
 /// # Errors
-/// Files that cannot be read, that are not the JSON described, that lack `output`, or that do not pair up; with
-/// file and line.
+/// Files that cannot be read, that are not the JSON described, that lack `output`, or that do not
+/// pair up; with file and line.
 pub fn score_queries(gold: &Path, predictions: &Path) -> Result<QueryReport, EvalError> {
     let items = read_items(gold)?;
     let outputs = read_outputs(predictions, &items)?;
@@ -182,12 +186,15 @@ impl Counts {
     }
 }
 
-/// The places of gold mentions; one that is given more often than the passage holds it is a repetition, not a further
-/// entity.
+/// The places of gold mentions; one that is given more often than the passage holds it is a
+/// repetition, not a further entity.
 fn place_gold(passage: &str, mentions: &[String]) -> Vec<Option<Span>> {
     let mut given = HashSet::new();
     let placed = mentions.iter().zip(align(passage, mentions));
-    placed.filter(|(mention, span)| given.insert(*mention) || span.is_some()).map(|(_, span)| span).collect()
+    placed
+        .filter(|(mention, span)| given.insert(*mention) || span.is_some())
+        .map(|(_, span)| span)
+        .collect()
 }
 
 /// The type a question asks for; a question of another form is its own type.
@@ -206,12 +213,14 @@ fn plain(id: &Value) -> String {
 fn read_items(path: &Path) -> Result<Vec<Item>, EvalError> {
     let text = uner_data::regular::read_to_string(path)?;
     let items: Vec<Item> =
-        lines::from_python(text.trim_start_matches(lines::MARK)).map_err(|error| EvalError::Line {
-            path: path.to_owned(),
-            line: error.line(),
-            problem: format!(
-                "{error}; expected an array of `{{\"id\": …, \"conversations\": [four turns]}}`"
-            ),
+        lines::from_python(text.trim_start_matches(lines::MARK)).map_err(|error| {
+            EvalError::Line {
+                path: path.to_owned(),
+                line: error.line(),
+                problem: format!(
+                    "{error}; expected an array of `{{\"id\": …, \"conversations\": [four turns]}}`"
+                ),
+            }
         })?;
     for (index, item) in items.iter().enumerate() {
         if item.conversations.len() != 4 {

@@ -21,7 +21,8 @@ fn item(id: &Value, passage: &str, answer: &str) -> String {
 
 fn score(gold: &str, predictions: &str) -> Result<QueryReport, String> {
     let folder = tempfile::tempdir().unwrap();
-    let (gold_path, predictions_path) = (folder.path().join("gold"), folder.path().join("predictions"));
+    let (gold_path, predictions_path) =
+        (folder.path().join("gold"), folder.path().join("predictions"));
     fs_err::write(&gold_path, gold).unwrap();
     fs_err::write(&predictions_path, predictions).unwrap();
     score_queries(&gold_path, &predictions_path).map_err(|error| error.to_string())
@@ -31,7 +32,9 @@ fn score_tags(lines: &str) -> Result<Value, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tags");
     fs_err::write(&path, lines).unwrap();
-    score_bio(&path).map(|report| serde_json::to_value(report).unwrap()).map_err(|error| error.to_string())
+    score_bio(&path)
+        .map(|report| serde_json::to_value(report).unwrap())
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -50,7 +53,10 @@ fn ids_may_be_numbers_and_must_agree() {
     assert!(score(&gold, r#"{"id": "5", "output": "[]"}"#).is_ok());
     assert!(score(&gold, r#"{"id": null, "output": "[]"}"#).is_ok());
     let error = score(&gold, r#"{"id": 6, "output": "[]"}"#).unwrap_err();
-    assert!(error.contains("the prediction is for `6` but the query in its place is `5`"), "{error}");
+    assert!(
+        error.contains("the prediction is for `6` but the query in its place is `5`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -63,7 +69,8 @@ fn json_is_read_as_python_reads_it() {
     ] {
         assert_eq!(score(&gold, &prediction).unwrap().official.n_correct, 1, "{prediction}");
     }
-    // Python reads `NaN` in an answer, too, and then fails on it as on every item that is not a string.
+    // Python reads `NaN` in an answer, too, and then fails on it as on every item that is not a
+    // string.
     let report = score(&gold, r#"{"output": "[\"Ines Okart\", NaN]"}"#).unwrap();
     assert_eq!((report.official.n_pred, report.n_unreadable_pred), (0, 1));
     let twice = gold.replacen("{\"id\"", "{\"id\":\"b\",\"id\"", 1);
@@ -74,7 +81,8 @@ fn json_is_read_as_python_reads_it() {
 
 #[test]
 fn halves_of_characters_are_compared() {
-    let gold = format!("[{}]", item(&json!("a"), "Ines HALF", r#"["Ines \\ud83d", "\\ude80 Okart"]"#));
+    let gold =
+        format!("[{}]", item(&json!("a"), "Ines HALF", r#"["Ines \\ud83d", "\\ude80 Okart"]"#));
     let gold = gold.replace("HALF", r"\ud83d").replace(r"\\\\u", r"\\u");
     let same = score(&gold, r#"{"output": "[\"ines \\ud83d\", \"Okart\"]"}"#).unwrap();
     assert_eq!((same.official.n_correct, same.official.n_pred, same.official.n_gold), (1, 2, 2));
@@ -88,7 +96,8 @@ fn halves_of_characters_are_compared() {
 
 #[test]
 fn a_gold_mention_given_again_is_one_entity() {
-    let gold = format!("[{}]", item(&json!("a"), PASSAGE, r#"["Ines Okart", "Ines Okart", "Bo", "Bo"]"#));
+    let gold =
+        format!("[{}]", item(&json!("a"), PASSAGE, r#"["Ines Okart", "Ines Okart", "Bo", "Bo"]"#));
     let report = score(&gold, r#"{"output": "[\"Ines Okart\"]"}"#).unwrap();
     assert_eq!((report.strict.correct, report.strict.missed, report.strict.spurious), (1, 1, 0));
 }
@@ -109,9 +118,15 @@ fn tags_may_be_of_iobes_and_bilou() {
         let gold = format!("B-PER {end}-PER O {single}-LOC {single}-LOC");
         let pred = format!("B-PER I-PER O {single}-LOC {single}-LOC");
         let found = score_tags(&format!("{}\n{}", row("B-x", "O"), row(&gold, &pred))).unwrap();
-        assert_eq!((&found["strict"]["correct"], &found["strict"]["possible"]), (&json!(3), &json!(4)));
+        assert_eq!(
+            (&found["strict"]["correct"], &found["strict"]["possible"]),
+            (&json!(3), &json!(4))
+        );
         let strict = &found[&format!("seqeval_strict_{scheme}")]["report"];
-        assert_eq!((&strict["PER"]["recall"], &strict["LOC"]["recall"]), (&json!(0.0), &json!(1.0)));
+        assert_eq!(
+            (&strict["PER"]["recall"], &strict["LOC"]["recall"]),
+            (&json!(0.0), &json!(1.0))
+        );
         assert!(found.get("seqeval_strict_IOB2").is_none());
     }
     let error = score_tags(&row("S-x", "U-x")).unwrap_err();

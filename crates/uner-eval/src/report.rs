@@ -1,7 +1,7 @@
 //! Tables of an evaluation run: for the terminal, as Markdown and as JSON.
 //!
-//! Every benchmark that was asked for has its row: one that could not be scored says why, and the macro average
-//! says how many datasets it is over.
+//! Every benchmark that was asked for has its row: one that could not be scored says why, and the
+//! macro average says how many datasets it is over.
 
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use indexmap::IndexMap;
@@ -67,8 +67,9 @@ pub struct Report {
 impl Report {
     /// Averages the outcomes and looks up published numbers.
     pub fn new(outcomes: Vec<Outcome>) -> Self {
-        let numbers =
-            outcomes.iter().map(|outcome| (outcome.dataset().to_owned(), published(outcome.dataset())));
+        let numbers = outcomes
+            .iter()
+            .map(|outcome| (outcome.dataset().to_owned(), published(outcome.dataset())));
         let published = numbers.filter(|(_, numbers)| !numbers.is_empty()).collect();
         Self { macro_average: macro_average(&outcomes), published, outcomes }
     }
@@ -90,7 +91,10 @@ impl Report {
         }
         for outcome in &self.outcomes {
             if let Outcome::Scored(report) = outcome {
-                sections.push((format!("{} by entity type (percent)", report.dataset), by_type(report)));
+                sections.push((
+                    format!("{} by entity type (percent)", report.dataset),
+                    by_type(report),
+                ));
             }
         }
         if !self.published.is_empty() {
@@ -126,10 +130,19 @@ fn macro_average(outcomes: &[Outcome]) -> Option<MacroAverage> {
 
 /// One row per benchmark, the missing ones included, then the average.
 fn overview(report: &Report) -> Table {
-    let seen =
-        report.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Scored(r) if r.seen_split.is_some()));
-    let mut header =
-        vec!["dataset", "passages", "official F1", "strict P", "strict R", "strict F1", "partial F1"];
+    let seen = report
+        .outcomes
+        .iter()
+        .any(|outcome| matches!(outcome, Outcome::Scored(r) if r.seen_split.is_some()));
+    let mut header = vec![
+        "dataset",
+        "passages",
+        "official F1",
+        "strict P",
+        "strict R",
+        "strict F1",
+        "partial F1",
+    ];
     if seen {
         header.extend(["strict F1 seen", "strict F1 unseen"]);
     }
@@ -143,11 +156,15 @@ fn overview(report: &Report) -> Table {
         table.add_row(row);
     }
     if let Some(average) = report.macro_average {
-        let over =
-            format!("macro over {} of {}", average.num_scored, average.num_scored + average.num_missing);
+        let over = format!(
+            "macro over {} of {}",
+            average.num_scored,
+            average.num_scored + average.num_missing
+        );
         let [official, strict, partial] =
             [average.official_f1, average.strict_f1, average.partial_f1].map(percent);
-        let mut row = vec![over, String::new(), official, String::new(), String::new(), strict, partial];
+        let mut row =
+            vec![over, String::new(), official, String::new(), String::new(), strict, partial];
         row.resize(header.len(), String::new());
         table.add_row(row);
     }
@@ -171,19 +188,29 @@ fn scored_row(report: &DatasetReport) -> Vec<String> {
     row.extend([report.official.f1, precision, recall, f1, report.partial.f1].map(percent));
     if let Some(split) = report.seen_split {
         row.extend(
-            [split.seen, split.unseen].map(|part| format!("{} ({})", percent(part.f1), part.possible)),
+            [split.seen, split.unseen]
+                .map(|part| format!("{} ({})", percent(part.f1), part.possible)),
         );
     }
     row
 }
 
 fn by_type(report: &DatasetReport) -> Table {
-    let mut table =
-        table(&["entity type", "gold", "official F1", "strict P", "strict R", "strict F1", "partial F1"]);
+    let mut table = table(&[
+        "entity type",
+        "gold",
+        "official F1",
+        "strict P",
+        "strict R",
+        "strict F1",
+        "partial F1",
+    ]);
     for (name, scores) in &report.per_type {
         let ModeScore { precision, recall, f1, possible, .. } = scores.semeval.strict;
         let mut row = vec![name.clone(), possible.to_string()];
-        row.extend([scores.official.f1, precision, recall, f1, scores.semeval.partial.f1].map(percent));
+        row.extend(
+            [scores.official.f1, precision, recall, f1, scores.semeval.partial.f1].map(percent),
+        );
         table.add_row(row);
     }
     table
@@ -195,9 +222,10 @@ fn beside_published(report: &Report) -> Table {
     for outcome in &report.outcomes {
         let Some(numbers) = report.published.get(outcome.dataset()) else { continue };
         let (ours, setting) = match outcome {
-            Outcome::Scored(report) if report.is_part => {
-                (percent(report.official.f1), format!("only the first {} passages", report.num_examples))
-            }
+            Outcome::Scored(report) if report.is_part => (
+                percent(report.official.f1),
+                format!("only the first {} passages", report.num_examples),
+            ),
             Outcome::Scored(report) => (percent(report.official.f1), String::new()),
             Outcome::Missing { .. } => ("missing".to_owned(), String::new()),
         };

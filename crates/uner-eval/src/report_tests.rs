@@ -14,7 +14,11 @@ fn report() -> Report {
     let example = Example {
         id: "0".to_owned(),
         text: "Ada met Bo in Rome".to_owned(),
-        entities: vec![entity("Ada", "person", 0), entity("Bo", "person", 8), entity("Rome", "city", 14)],
+        entities: vec![
+            entity("Ada", "person", 0),
+            entity("Bo", "person", 8),
+            entity("Rome", "city", 14),
+        ],
         queries: vec!["person".to_owned(), "city".to_owned()],
     };
     let training = Example { entities: vec![entity("ADA", "person", 0)], ..example.clone() };
@@ -24,25 +28,39 @@ fn report() -> Report {
         entities,
     };
     let predictions = [
-        answer("person", "[\"Ada\", \"met\"]", vec![entity("Ada", "person", 0), entity("met", "person", 4)]),
+        answer(
+            "person",
+            "[\"Ada\", \"met\"]",
+            vec![entity("Ada", "person", 0), entity("met", "person", 4)],
+        ),
         answer("city", "[\"Rome\"]", vec![entity("Rome", "city", 14)]),
     ];
-    let mut scorer = DatasetScorer::new("mit-restaurant", Some(SeenMentions::from_iter([&training])));
+    let mut scorer =
+        DatasetScorer::new("mit-restaurant", Some(SeenMentions::from_iter([&training])));
     scorer.add(&example, &predictions).unwrap();
-    let missing = Outcome::Missing { dataset: "GENIA".to_owned(), reason: "no such file".to_owned() };
+    let missing =
+        Outcome::Missing { dataset: "GENIA".to_owned(), reason: "no such file".to_owned() };
     Report::new(vec![Outcome::Scored(Box::new(scorer.finish())), missing])
 }
 
 fn rows(text: &str, starting: &str) -> Vec<Vec<String>> {
     let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
-    text.lines().map(cells).filter(|cells| cells.get(1).is_some_and(|first| first == starting)).collect()
+    text.lines()
+        .map(cells)
+        .filter(|cells| cells.get(1).is_some_and(|first| first == starting))
+        .collect()
 }
 
 #[test]
 fn a_missing_benchmark_has_its_row_and_the_average_says_so() {
     let markdown = report().markdown();
-    let missing: Vec<String> = rows(&markdown, "GENIA").into_iter().map(|mut row| row.remove(2)).collect();
-    assert_eq!(missing[..3], ["missing", "no such file", "missing"], "in scores, reasons, published numbers");
+    let missing: Vec<String> =
+        rows(&markdown, "GENIA").into_iter().map(|mut row| row.remove(2)).collect();
+    assert_eq!(
+        missing[..3],
+        ["missing", "no such file", "missing"],
+        "in scores, reasons, published numbers"
+    );
     let average = &rows(&markdown, "macro over 1 of 2")[0];
     assert_eq!((average[3].as_str(), average[6].as_str()), ("66.7", "66.7"));
 }
@@ -51,7 +69,10 @@ fn a_missing_benchmark_has_its_row_and_the_average_says_so() {
 fn scores_stand_beside_published_ones() {
     let markdown = report().markdown();
     let ours = rows(&markdown, "mit-restaurant");
-    assert_eq!(ours[0][2..10], ["1", "66.7", "66.7", "66.7", "66.7", "66.7", "100.0 (1)", "50.0 (2)"]);
+    assert_eq!(
+        ours[0][2..10],
+        ["1", "66.7", "66.7", "66.7", "66.7", "66.7", "100.0 (1)", "50.0 (2)"]
+    );
     assert_eq!(ours[1][2..4], ["66.7", "this run"]);
     let bert = ours.iter().find(|row| row[3] == "BERT-base").unwrap();
     assert_eq!((bert[2].as_str(), bert[4].as_str()), ("81.02", "supervised"));

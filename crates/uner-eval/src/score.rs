@@ -17,7 +17,8 @@ pub struct QueryPrediction {
     pub entity_type: String,
     /// What was generated, as the official score reads it.
     pub output: String,
-    /// What the predictor made of it; strict and partial scores use only the spans and the asked type.
+    /// What the predictor made of it; strict and partial scores use only the spans and the asked
+    /// type.
     pub entities: Vec<Entity>,
 }
 
@@ -35,7 +36,8 @@ pub struct DatasetScorer {
 }
 
 impl DatasetScorer {
-    /// Starts a dataset. With the mentions of the training data, seen and unseen entities are also scored apart.
+    /// Starts a dataset. With the mentions of the training data, seen and unseen entities are also
+    /// scored apart.
     pub fn new(dataset: impl Into<String>, seen: Option<SeenMentions>) -> Self {
         Self {
             dataset: dataset.into(),
@@ -49,17 +51,25 @@ impl DatasetScorer {
         }
     }
 
-    /// Adds an example and the answers to its queries, one per query in the same order. Gold entities of types
-    /// that are not asked are not scored.
+    /// Adds an example and the answers to its queries, one per query in the same order. Gold
+    /// entities of types that are not asked are not scored.
     ///
     /// # Errors
     /// When the predictions do not answer exactly the example's queries.
-    pub fn add(&mut self, example: &Example, predictions: &[QueryPrediction]) -> Result<(), EvalError> {
-        if !example.queries.iter().eq(predictions.iter().map(|prediction| &prediction.entity_type)) {
+    pub fn add(
+        &mut self,
+        example: &Example,
+        predictions: &[QueryPrediction],
+    ) -> Result<(), EvalError> {
+        if !example.queries.iter().eq(predictions.iter().map(|prediction| &prediction.entity_type))
+        {
             return Err(EvalError::Queries {
                 id: example.id.clone(),
                 queries: example.queries.clone(),
-                answered: predictions.iter().map(|prediction| prediction.entity_type.clone()).collect(),
+                answered: predictions
+                    .iter()
+                    .map(|prediction| prediction.entity_type.clone())
+                    .collect(),
             });
         }
         let (mut all_gold, mut all_predicted) = (Vec::new(), Vec::new());
@@ -79,7 +89,8 @@ impl DatasetScorer {
     }
 
     fn add_query(&mut self, gold: &[&Entity], prediction: &QueryPrediction) {
-        let official = OfficialCounts::of_query(&gold_answer(gold), get_response(&prediction.output));
+        let official =
+            OfficialCounts::of_query(&gold_answer(gold), get_response(&prediction.output));
         let count = |keep: &dyn Fn(&Entity) -> bool| {
             let gold = gold.iter().copied().filter(|entity| keep(entity));
             let predicted = prediction.entities.iter().filter(|entity| keep(entity));
@@ -110,10 +121,10 @@ impl DatasetScorer {
             exact,
             partial,
             ent_type,
-            seen_split: self
-                .seen
-                .is_some()
-                .then(|| SeenSplit { seen: self.seen_counts.score(), unseen: self.unseen_counts.score() }),
+            seen_split: self.seen.is_some().then(|| SeenSplit {
+                seen: self.seen_counts.score(),
+                unseen: self.unseen_counts.score(),
+            }),
             per_type: self
                 .per_type
                 .into_iter()
@@ -130,7 +141,9 @@ fn mentions<'a>(
     entities: impl IntoIterator<Item = &'a Entity>,
     prediction: &'a QueryPrediction,
 ) -> impl Iterator<Item = Mention<'a>> {
-    entities.into_iter().map(|entity| Mention { span: entity.span, entity_type: &prediction.entity_type })
+    entities
+        .into_iter()
+        .map(|entity| Mention { span: entity.span, entity_type: &prediction.entity_type })
 }
 
 /// The gold answer as the official data writes it: a JSON list of the mentions in order.
@@ -164,10 +177,11 @@ pub struct DatasetReport {
     pub per_type: IndexMap<String, TypeScores>,
 }
 
-/// Strict scores of two disjoint parts of all gold and predicted entities. A part is decided by the text of the
-/// entity itself, gold or predicted: *seen* when some entity of the training data, of whatever type, reads the same
-/// in lower case. A false positive so counts against the part that its own text belongs to, and the correct, gold
-/// and predicted counts of the two parts add up to those of the whole.
+/// Strict scores of two disjoint parts of all gold and predicted entities. A part is decided by the
+/// text of the entity itself, gold or predicted: *seen* when some entity of the training data, of
+/// whatever type, reads the same in lower case. A false positive so counts against the part that
+/// its own text belongs to, and the correct, gold and predicted counts of the two parts add up to
+/// those of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SeenSplit {
     /// Entities whose text occurs as an entity in training.

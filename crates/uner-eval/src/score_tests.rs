@@ -11,12 +11,15 @@ use crate::{
 
 const TYPES: [&str; 3] = ["person", "city", "band"];
 
-/// Entities anywhere in a text of twelve characters, nested, repeated and overlapping ones included; some nowhere.
+/// Entities anywhere in a text of twelve characters, nested, repeated and overlapping ones
+/// included; some nowhere.
 fn any_mentions() -> impl Strategy<Value = Vec<Mention<'static>>> {
     let mention =
-        (0..9_usize, 1..4_usize, 0..3_usize, 0..8_u8).prop_map(|(start, length, kind, nowhere)| Mention {
-            span: (nowhere > 0).then_some(Span { start, end: start + length }),
-            entity_type: TYPES[kind],
+        (0..9_usize, 1..4_usize, 0..3_usize, 0..8_u8).prop_map(|(start, length, kind, nowhere)| {
+            Mention {
+                span: (nowhere > 0).then_some(Span { start, end: start + length }),
+                entity_type: TYPES[kind],
+            }
         });
     prop::collection::vec(mention, 0..6)
 }
@@ -92,7 +95,12 @@ fn entity(text: &str, entity_type: &str, start: usize) -> Entity {
 
 fn example(entities: Vec<Entity>) -> Example {
     let queries = vec!["person".to_owned(), "city".to_owned()];
-    Example { id: "e1".to_owned(), text: "Ada met Ada and Bo in Rome".to_owned(), entities, queries }
+    Example {
+        id: "e1".to_owned(),
+        text: "Ada met Ada and Bo in Rome".to_owned(),
+        entities,
+        queries,
+    }
 }
 
 fn answer(entity_type: &str, output: &str, entities: Vec<Entity>) -> QueryPrediction {
@@ -100,12 +108,16 @@ fn answer(entity_type: &str, output: &str, entities: Vec<Entity>) -> QueryPredic
 }
 
 fn scored(seen: Option<SeenMentions>) -> DatasetReport {
-    let gold = vec![entity("Ada", "person", 0), entity("Ada", "person", 8), entity("Bo", "person", 16)];
-    let gold = example([gold, vec![entity("Rome", "city", 22), entity("met", "event", 4)]].concat());
+    let gold =
+        vec![entity("Ada", "person", 0), entity("Ada", "person", 8), entity("Bo", "person", 16)];
+    let gold =
+        example([gold, vec![entity("Rome", "city", 22), entity("met", "event", 4)]].concat());
     let mut scorer = DatasetScorer::new("made-up", seen);
     let people = vec![entity("Ada", "person", 0), entity("Rome", "person", 22)];
-    let predictions =
-        [answer("person", "ASSISTANT: [\"ada\", \"Rome\"]", people), answer("city", "nothing", vec![])];
+    let predictions = [
+        answer("person", "ASSISTANT: [\"ada\", \"Rome\"]", people),
+        answer("city", "nothing", vec![]),
+    ];
     scorer.add(&gold, &predictions).unwrap();
     scorer.finish()
 }
@@ -114,9 +126,16 @@ fn scored(seen: Option<SeenMentions>) -> DatasetReport {
 fn official_counts_strings_and_strict_counts_mentions() {
     let report = scored(None);
     let official = report.official;
-    assert_eq!((official.n_correct, official.n_pred, official.n_gold, official.n_queries), (1, 2, 3, 2));
+    assert_eq!(
+        (official.n_correct, official.n_pred, official.n_gold, official.n_queries),
+        (1, 2, 3, 2)
+    );
     assert_eq!((report.strict.correct, report.strict.actual, report.strict.possible), (1, 2, 4));
-    assert_eq!((report.strict.incorrect, report.strict.missed), (1, 2), "`Rome` is found under a wrong type");
+    assert_eq!(
+        (report.strict.incorrect, report.strict.missed),
+        (1, 2),
+        "`Rome` is found under a wrong type"
+    );
     assert_eq!((report.exact.correct, report.exact.missed), (2, 2));
     assert_eq!(report.per_type["person"].semeval.strict.spurious, 1);
     assert_eq!(report.per_type["city"].official.n_gold, 1);
@@ -134,6 +153,7 @@ fn seen_and_unseen_are_told_apart_by_the_text_of_each_entity() {
 #[test]
 fn predictions_must_answer_the_queries() {
     let mut scorer = DatasetScorer::new("made-up", None);
-    let error = scorer.add(&example(vec![]), &[answer("city", "[]", vec![])]).unwrap_err().to_string();
+    let error =
+        scorer.add(&example(vec![]), &[answer("city", "[]", vec![])]).unwrap_err().to_string();
     assert!(error.contains("`e1`") && error.contains("person"), "{error}");
 }

@@ -7,24 +7,25 @@
 //! | partial | correct | correct | partial (½) | partial (½) |
 //! | `ent_type` | correct | incorrect | correct | incorrect |
 //!
-//! A gold entity that nothing claims is missed, a prediction that claims nothing is spurious. The definition leaves
-//! open who claims what where several overlap; nervaluate goes through the predictions from left to right, and so
-//! does this: each takes a free gold entity that makes it correct (in `ent_type` the one whose boundaries are
-//! nearest), else the first free one that it overlaps. Only one thing is done differently: in the modes that ask
-//! for right boundaries all correct pairs are taken first, so that a prediction never loses its exact match to an
-//! overlapping one before it. Among entities that do not overlap each other (every BIO tagging) that changes
-//! nothing; with nested ones it makes `strict` the plain span F1.
+//! A gold entity that nothing claims is missed, a prediction that claims nothing is spurious. The
+//! definition leaves open who claims what where several overlap; nervaluate goes through the
+//! predictions from left to right, and so does this: each takes a free gold entity that makes it
+//! correct (in `ent_type` the one whose boundaries are nearest), else the first free one that it
+//! overlaps. Only one thing is done differently: in the modes that ask for right boundaries all
+//! correct pairs are taken first, so that a prediction never loses its exact match to an
+//! overlapping one before it. Among entities that do not overlap each other (every BIO tagging)
+//! that changes nothing; with nested ones it makes `strict` the plain span F1.
 //!
-//! Any shared character (or token) is an overlap; nervaluate asks for 1 % of the gold entity, which differs for
-//! entities longer than a hundred.
+//! Any shared character (or token) is an overlap; nervaluate asks for 1 % of the gold entity, which
+//! differs for entities longer than a hundred.
 
 use serde::{Deserialize, Serialize};
 use uner_data::Span;
 
 use crate::ratio::{f1, ratio};
 
-/// A gold or predicted entity: its type and where it stands, in characters or in tokens. Without a span (a string
-/// that is not in the passage) it can only be missed or spurious.
+/// A gold or predicted entity: its type and where it stands, in characters or in tokens. Without a
+/// span (a string that is not in the passage) it can only be missed or spurious.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mention<'a> {
     /// Where it stands.
@@ -75,7 +76,18 @@ impl ModeCounts {
         let hits = correct as f64 + 0.5 * partial as f64;
         let (precision, recall) = (ratio(hits, actual as f64), ratio(hits, possible as f64));
         let f1 = f1(precision, recall);
-        ModeScore { precision, recall, f1, correct, incorrect, partial, missed, spurious, possible, actual }
+        ModeScore {
+            precision,
+            recall,
+            f1,
+            correct,
+            incorrect,
+            partial,
+            missed,
+            spurious,
+            possible,
+            actual,
+        }
     }
 }
 

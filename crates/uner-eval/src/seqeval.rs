@@ -1,6 +1,6 @@
-//! Entity scores of tag sequences in the readings of seqeval, which decide what a badly formed sequence means:
-//! [`Reading::Default`] follows conlleval (a tag that continues nothing starts an entity), the strict ones take only
-//! entities that are well formed in their scheme.
+//! Entity scores of tag sequences in the readings of seqeval, which decide what a badly formed
+//! sequence means: [`Reading::Default`] follows conlleval (a tag that continues nothing starts an
+//! entity), the strict ones take only entities that are well formed in their scheme.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -20,12 +20,13 @@ pub enum Reading {
     Default,
     /// seqeval's `mode="strict", scheme=IOB2`: an entity starts at `B-`.
     StrictIob2,
-    /// seqeval's `mode="strict"` with `scheme=IOBES` or, by other letters, `scheme=BILOU`: an entity is `B-` to `E-`, or
-    /// `S-`.
+    /// seqeval's `mode="strict"` with `scheme=IOBES` or, by other letters, `scheme=BILOU`: an
+    /// entity is `B-` to `E-`, or `S-`.
     StrictIobes,
 }
 
-/// One tag. The last tag of an entity is `E-` in IOBES and `L-` in BILOU, its only one `S-` and `U-`.
+/// One tag. The last tag of an entity is `E-` in IOBES and `L-` in BILOU, its only one `S-` and
+/// `U-`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tag {
     /// `O`
@@ -46,7 +47,9 @@ impl FromStr for Tag {
     fn from_str(tag: &str) -> Result<Self, Self::Err> {
         let (prefix, entity_type) = match tag.split_once('-') {
             _ if tag == "O" => return Ok(Self::Outside),
-            Some((prefix, entity_type)) if !entity_type.is_empty() => (prefix, entity_type.to_owned()),
+            Some((prefix, entity_type)) if !entity_type.is_empty() => {
+                (prefix, entity_type.to_owned())
+            }
             _ => ("", String::new()),
         };
         match prefix {
@@ -81,15 +84,17 @@ pub fn entities(tags: &[Tag], reading: Reading) -> Vec<Mention<'_>> {
         Reading::StrictIob2 => strict_spans(tags, false),
         Reading::StrictIobes => strict_spans(tags, true),
     };
-    let mention =
-        |span: Span| Some(Mention { span: Some(span), entity_type: tags[span.start].entity_type()? });
+    let mention = |span: Span| {
+        Some(Mention { span: Some(span), entity_type: tags[span.start].entity_type()? })
+    };
     spans.into_iter().filter_map(mention).collect()
 }
 
 fn default_spans(tags: &[Tag]) -> Vec<Span> {
     let (mut found, mut open) = (Vec::new(), None);
     for (at, tag) in tags.iter().enumerate() {
-        let is_open = open.is_some_and(|start: usize| tags[start].entity_type() == tag.entity_type());
+        let is_open =
+            open.is_some_and(|start: usize| tags[start].entity_type() == tag.entity_type());
         if !(is_open && matches!(tag, Tag::Inside(_) | Tag::End(_))) {
             found.extend(open.map(|start| Span { start, end: at }));
             open = tag.entity_type().map(|_| at);
@@ -109,9 +114,11 @@ fn strict_spans(tags: &[Tag], is_closed: bool) -> Vec<Span> {
         let mut end = start + 1;
         match &tags[start] {
             Tag::Begin(entity_type) => {
-                let inside = |tag: &Tag| matches!(tag, Tag::Inside(inside) if inside == entity_type);
+                let inside =
+                    |tag: &Tag| matches!(tag, Tag::Inside(inside) if inside == entity_type);
                 end += tags[end..].iter().take_while(|tag| inside(tag)).count();
-                let is_ended = matches!(tags.get(end), Some(Tag::End(ended)) if ended == entity_type);
+                let is_ended =
+                    matches!(tags.get(end), Some(Tag::End(ended)) if ended == entity_type);
                 end += usize::from(is_closed && is_ended);
                 if is_ended || !is_closed {
                     found.push(Span { start, end });
@@ -168,7 +175,10 @@ impl SeqevalCounts {
         let rows: Vec<SeqevalRow> = report.values().copied().collect();
         report.insert("micro avg".to_owned(), micro);
         report.insert("macro avg".to_owned(), mean(&rows, micro.support, |_| 1.0));
-        report.insert("weighted avg".to_owned(), mean(&rows, micro.support, |row| row.support as f64));
+        report.insert(
+            "weighted avg".to_owned(),
+            mean(&rows, micro.support, |row| row.support as f64),
+        );
         let SeqevalRow { precision, recall, f1, .. } = micro;
         SeqevalScore { precision, recall, f1, report }
     }
@@ -183,8 +193,9 @@ fn row(counts: TypeCounts) -> SeqevalRow {
 
 fn mean(rows: &[SeqevalRow], support: usize, weight: impl Fn(&SeqevalRow) -> f64) -> SeqevalRow {
     let total: f64 = rows.iter().map(&weight).sum();
-    let over =
-        |figure: fn(&SeqevalRow) -> f64| ratio(rows.iter().map(|row| weight(row) * figure(row)).sum(), total);
+    let over = |figure: fn(&SeqevalRow) -> f64| {
+        ratio(rows.iter().map(|row| weight(row) * figure(row)).sum(), total)
+    };
     SeqevalRow {
         precision: over(|row| row.precision),
         recall: over(|row| row.recall),
@@ -202,8 +213,8 @@ pub struct SeqevalScore {
     pub recall: f64,
     /// Micro F1.
     pub f1: f64,
-    /// Types in alphabetical order, then `micro avg`, `macro avg` (mean over types) and `weighted avg` (mean
-    /// weighted with the number of gold entities).
+    /// Types in alphabetical order, then `micro avg`, `macro avg` (mean over types) and
+    /// `weighted avg` (mean weighted with the number of gold entities).
     pub report: IndexMap<String, SeqevalRow>,
 }
 
@@ -249,7 +260,8 @@ mod tests {
     fn the_last_tag_closes_an_entity() {
         let tags = "B-x E-x E-x S-x S-x I-x O B-y I-y O U-z B-z L-z B-x I-x E-y";
         let at = |start, end, entity_type: &str| (start, end, entity_type.to_owned());
-        let well_formed = [at(0, 2, "x"), at(3, 4, "x"), at(4, 5, "x"), at(10, 11, "z"), at(11, 13, "z")];
+        let well_formed =
+            [at(0, 2, "x"), at(3, 4, "x"), at(4, 5, "x"), at(10, 11, "z"), at(11, 13, "z")];
         assert_eq!(spans(tags, Reading::StrictIobes), well_formed);
         let rest = [at(2, 3, "x"), at(5, 6, "x"), at(7, 9, "y"), at(13, 15, "x"), at(15, 16, "y")];
         let mut all = [&well_formed[..], &rest].concat();

@@ -25,15 +25,17 @@ pub struct NotFinite {
     pub row: usize,
 }
 
-/// The rows of a batch while they grow. Shorter prompts are padded on the left, so that all grow at the same index.
+/// The rows of a batch while they grow. Shorter prompts are padded on the left, so that all grow at
+/// the same index.
 struct Rows {
     document: Vec<Vec<i32>>,
     positions: Vec<i32>,
 }
 
 impl Generator<'_> {
-    /// The most probable continuation of each prompt, token by token, of at most `max_new_tokens`, up to a token that `ends` it,
-    /// which is not part of it. The first of equally probable tokens wins.
+    /// The most probable continuation of each prompt, token by token, of at most `max_new_tokens`,
+    /// up to a token that `ends` it, which is not part of it. The first of equally probable tokens
+    /// wins.
     ///
     /// # Errors
     /// [`NotFinite`], for the first such row that has not ended.
@@ -53,7 +55,8 @@ impl Generator<'_> {
         }
         assert!(prompts.iter().all(|prompt| !prompt.is_empty()), "a prompt has at least one token");
         let device = self.model.head().device();
-        let mut cache = KvCache::new(self.model, self.config, prompts.len(), longest + max_new_tokens);
+        let mut cache =
+            KvCache::new(self.model, self.config, prompts.len(), longest + max_new_tokens);
         let mut rows = Rows::new(prompts, longest);
         let mut finished = vec![false; prompts.len()];
         let logits = self.prefill(prompts, longest, &rows, &mut cache, &device);
@@ -77,7 +80,8 @@ impl Generator<'_> {
         Ok(answers)
     }
 
-    /// Reads all prompts into the cache and returns the logits `[n, vocab]` of each one's first new token.
+    /// Reads all prompts into the cache and returns the logits `[n, vocab]` of each one's first new
+    /// token.
     fn prefill(
         &self,
         prompts: &[Vec<u32>],
@@ -118,14 +122,20 @@ impl Rows {
         self.positions.iter_mut().for_each(|position| *position += 1);
     }
 
-    fn context<'a>(&self, config: &'a LlamaConfig, positions: &[i32], device: &Device) -> Context<'a> {
+    fn context<'a>(
+        &self,
+        config: &'a LlamaConfig,
+        positions: &[i32],
+        device: &Device,
+    ) -> Context<'a> {
         let rows = self.document.len();
         let visibility = Visibility::packed(&self.document.concat(), rows, device);
         Context::new(config, positions, rows, visibility, device)
     }
 }
 
-/// `[n, vocab]` to the index of each row's largest entry, the first of equals; of rows that are `finished`, any.
+/// `[n, vocab]` to the index of each row's largest entry, the first of equals; of rows that are
+/// `finished`, any.
 fn most_probable(logits: Tensor<2>, finished: &[bool]) -> Result<Vec<u32>, NotFinite> {
     let [_, vocab] = logits.dims();
     let values: Vec<f32> = logits.try_into_vec_as().expect("logits are floats");

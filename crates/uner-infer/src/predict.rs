@@ -41,10 +41,11 @@ pub struct Query<'a> {
 pub struct Response {
     /// The decoded answer as it came. One that holds all types is the answer to each of them.
     pub raw: String,
-    /// The answer to this type alone: `raw`, or, of one that holds all types, the list of this type's mentions, as templates that ask
-    /// one type at a time have it answered.
+    /// The answer to this type alone: `raw`, or, of one that holds all types, the list of this
+    /// type's mentions, as templates that ask one type at a time have it answered.
     pub output: String,
-    /// The entities in it, in order, each at its place in the text; `None` for those that do not occur there.
+    /// The entities in it, in order, each at its place in the text; `None` for those that do not
+    /// occur there.
     pub entities: Vec<Entity>,
     /// Whether the answer was whole, as the template writes answers, and nothing else.
     pub well_formed: bool,
@@ -118,24 +119,29 @@ impl<'a> Predictor<'a> {
         Ok(Self { generator, tokenizer, template, config, end_of_turn })
     }
 
-    /// Answers every query, in order. Where the template asks all types at once, those of one text are one prompt. Prompts are decoded
-    /// in batches of similar length; `answered` is told the number of queries done after each batch, and may break off.
+    /// Answers every query, in order. Where the template asks all types at once, those of one text
+    /// are one prompt. Prompts are decoded in batches of similar length; `answered` is told the
+    /// number of queries done after each batch, and may break off.
     ///
     /// # Errors
-    /// When a query does not fit the model, and none is decoded then; or when `answered` breaks off.
+    /// When a query does not fit the model, and none is decoded then; or when `answered` breaks
+    /// off.
     pub fn answer(
         &self,
         queries: &[Query],
         mut answered: impl FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Response>, InferError> {
         let asked = self.asked(queries);
-        let prompts = asked.iter().map(|asked| self.prompt(asked, queries)).collect::<Result<Vec<_>, _>>()?;
+        let prompts =
+            asked.iter().map(|asked| self.prompt(asked, queries)).collect::<Result<Vec<_>, _>>()?;
         let mut by_length: Vec<usize> = (0..asked.len()).collect();
         by_length.sort_by_key(|&index| prompts[index].len());
         let mut responses: Vec<(usize, Response)> = Vec::with_capacity(queries.len());
         for batch in by_length.chunks(self.config.batch_size.max(1)) {
-            let prompts: Vec<Vec<u32>> = batch.iter().map(|&index| prompts[index].clone()).collect();
-            let answers = self.generator.greedy(&prompts, self.config.max_new_tokens, |id| self.ends(id));
+            let prompts: Vec<Vec<u32>> =
+                batch.iter().map(|&index| prompts[index].clone()).collect();
+            let answers =
+                self.generator.greedy(&prompts, self.config.max_new_tokens, |id| self.ends(id));
             let answers = answers.map_err(|problem| {
                 let query = queries[asked[batch[problem.row]][0]];
                 let (entity_type, start) = (query.entity_type.to_owned(), start(query.text));
@@ -152,18 +158,21 @@ impl<'a> Predictor<'a> {
         Ok(responses.into_iter().map(|(_, response)| response).collect())
     }
 
-    /// The queries of each prompt, by their numbers: those of one text go together where the template asks all types at once.
+    /// The queries of each prompt, by their numbers: those of one text go together where the
+    /// template asks all types at once.
     fn asked(&self, queries: &[Query]) -> Vec<Vec<usize>> {
         let mut of_text: IndexMap<(&str, Option<&str>), Vec<usize>> = IndexMap::new();
         for (index, query) in queries.iter().enumerate() {
             of_text.entry((query.text, query.dataset)).or_default().push(index);
         }
-        let grouped =
-            |all: Vec<usize>| ner::groups(self.template, all.len()).map(move |group| all[group].to_vec());
+        let grouped = |all: Vec<usize>| {
+            ner::groups(self.template, all.len()).map(move |group| all[group].to_vec())
+        };
         of_text.into_values().flat_map(grouped).collect()
     }
 
-    /// Whether a token ends an answer: by the template, the tokenizer, the model's files, or because it is only a row of the embedding.
+    /// Whether a token ends an answer: by the template, the tokenizer, the model's files, or
+    /// because it is only a row of the embedding.
     fn ends(&self, id: u32) -> bool {
         [self.end_of_turn, self.tokenizer.eos()].contains(&id)
             || self.generator.config.eos_token_id.contains(&id)
@@ -171,7 +180,8 @@ impl<'a> Predictor<'a> {
     }
 
     fn prompt(&self, asked: &[usize], queries: &[Query]) -> Result<Vec<u32>, InferError> {
-        let types: Vec<String> = asked.iter().map(|&index| queries[index].entity_type.to_owned()).collect();
+        let types: Vec<String> =
+            asked.iter().map(|&index| queries[index].entity_type.to_owned()).collect();
         let (Query { text, dataset, .. }, types) = (queries[asked[0]], ner::list_types(&types));
         let conversation = ner::prompt(text, &types, self.template, dataset);
         let ids = encode_prompt(&conversation, self.template, self.tokenizer)?;
@@ -197,7 +207,8 @@ impl<'a> Predictor<'a> {
         ids: &[u32],
     ) -> Result<Vec<(usize, Response)>, InferError> {
         let text = self.tokenizer.decode(ids).map_err(PromptError::from)?;
-        // The blank between the assistant's name and its answer is generated, too; some tokenizers leave it out of a text's start.
+        // The blank between the assistant's name and its answer is generated, too; some tokenizers
+        // leave it out of a text's start.
         let raw = text.strip_prefix(' ').unwrap_or(&text).to_owned();
         let types: Vec<&str> = asked.iter().map(|&index| queries[index].entity_type).collect();
         let (mentions, well_formed) = ner::read(&raw, &types, self.template);

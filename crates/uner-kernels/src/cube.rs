@@ -1,7 +1,9 @@
-//! What the CubeCL kernels share: contiguous buffers in and out, the vector width, sums over a cube.
+//! What the CubeCL kernels share: contiguous buffers in and out, the vector width, sums over a
+//! cube.
 //!
-//! Bounds are not checked on the device, so every kernel guards its own indices. Every kernel has a form without plane
-//! (subgroup) operations; [`plane_size`] tells at launch whether the device has them.
+//! Bounds are not checked on the device, so every kernel guards its own indices. Every kernel has a
+//! form without plane (subgroup) operations; [`plane_size`] tells at launch whether the device has
+//! them.
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -40,9 +42,9 @@ pub(crate) fn contiguous(tensor: Floats) -> Floats {
     trimmed(into_contiguous(tensor))
 }
 
-/// A contiguous tensor whose buffer ends with its last element. CUDA's buffers may be longer, and kernels learn the number of
-/// elements from the buffer: what lies behind the last would be read as elements, and what lies behind shorter tensors of the
-/// same kernel would be written to.
+/// A contiguous tensor whose buffer ends with its last element. CUDA's buffers may be longer, and
+/// kernels learn the number of elements from the buffer: what lies behind the last would be read as
+/// elements, and what lies behind shorter tensors of the same kernel would be written to.
 pub(crate) fn trimmed(mut tensor: Floats) -> Floats {
     let used = (tensor.shape().num_elements() * tensor.dtype().size()) as u64;
     let excess = tensor.handle.size_in_used() - used;
@@ -52,7 +54,8 @@ pub(crate) fn trimmed(mut tensor: Floats) -> Floats {
     tensor
 }
 
-/// The tensor, contiguous and held by nobody else, so that a kernel may write over it; a copy where somebody does.
+/// The tensor, contiguous and held by nobody else, so that a kernel may write over it; a copy where
+/// somebody does.
 pub(crate) fn owned(tensor: Floats) -> Floats {
     let tensor = contiguous(tensor);
     if tensor.can_mut() { tensor } else { trimmed(tensor.copy()) }
@@ -84,19 +87,24 @@ pub(crate) fn dims<const D: usize>(tensor: &Floats) -> [usize; D] {
     tensor.shape().dims()
 }
 
-/// Elements that one load moves: the widest vector of the device that divides rows of `width` elements.
+/// Elements that one load moves: the widest vector of the device that divides rows of `width`
+/// elements.
 pub(crate) fn vector_size(tensor: &Floats, width: usize) -> usize {
     let sizes = tensor.client.io_optimized_vector_sizes(tensor.dtype().size());
     sizes.filter(|size| width.is_multiple_of(*size)).max().unwrap_or(1)
 }
 
-/// Units of a plane where the device has plane operations and one plane size; otherwise 1, which selects the form of a
-/// kernel without them.
+/// Units of a plane where the device has plane operations and one plane size; otherwise 1, which
+/// selects the form of a kernel without them.
 pub(crate) fn plane_size(client: &Client) -> usize {
     let properties = client.properties();
     let hardware = &properties.hardware;
     let fixed = hardware.plane_size_min == hardware.plane_size_max;
-    if fixed && properties.features.plane.contains(Plane::Ops) { hardware.plane_size_max as usize } else { 1 }
+    if fixed && properties.features.plane.contains(Plane::Ops) {
+        hardware.plane_size_max as usize
+    } else {
+        1
+    }
 }
 
 /// Whether kernels may have inline PTX there: CubeCL knows it in CUDA C++ alone.
@@ -104,20 +112,24 @@ pub(crate) fn has_ptx(tensor: &Floats) -> bool {
     matches!(tensor.device, Device::Cuda(_))
 }
 
-/// Units of a cube that works on one row of `vectors` vectors: a power of two, so that sums halve evenly.
+/// Units of a cube that works on one row of `vectors` vectors: a power of two, so that sums halve
+/// evenly.
 pub(crate) fn units_for(vectors: usize, client: &Client) -> usize {
     vectors.next_power_of_two().clamp(plane_size(client).max(32), 256)
 }
 
-/// The cubes that keep the device busy when each of them takes many rows: as many as its processors hold at once, `each` of them
-/// so many, or a few less, so that all take equally many rows and end together.
+/// The cubes that keep the device busy when each of them takes many rows: as many as its processors
+/// hold at once, `each` of them so many, or a few less, so that all take equally many rows and end
+/// together.
 pub(crate) fn cubes_for(rows: usize, each: usize, client: &Client) -> usize {
-    let processors = client.properties().hardware.num_streaming_multiprocessors.unwrap_or(8) as usize;
+    let processors =
+        client.properties().hardware.num_streaming_multiprocessors.unwrap_or(8) as usize;
     let turns = rows.div_ceil(each * processors).max(1);
     rows.div_ceil(turns).max(1)
 }
 
-/// Cubes, and units of each, for kernels whose units work on one of `count` vectors each; the last units may have none.
+/// Cubes, and units of each, for kernels whose units work on one of `count` vectors each; the last
+/// units may have none.
 pub(crate) fn elementwise(count: usize, client: &Client) -> (CubeCount, CubeDim) {
     let cube = CubeDim::new_1d(256);
     (calculate_cube_count_elemwise(client, count, cube), cube)
@@ -134,7 +146,8 @@ pub(crate) fn vector_total<N: Size>(vector: Vector<f32, N>) -> f32 {
     total
 }
 
-/// The sum of one value a unit, known to every unit of the cube. `units` is a power of two; every unit has to call.
+/// The sum of one value a unit, known to every unit of the cube. `units` is a power of two; every
+/// unit has to call.
 #[cube]
 pub(crate) fn cube_sum(value: f32, #[comptime] units: usize, #[comptime] plane: usize) -> f32 {
     let mut partial = value;
@@ -155,7 +168,8 @@ pub(crate) fn cube_sum(value: f32, #[comptime] units: usize, #[comptime] plane: 
             shared[unit / plane] = partial;
         }
         sync_cube();
-        // Halved until so few are left that every unit reads them faster than the cube synchronises once more.
+        // Halved until so few are left that every unit reads them faster than the cube synchronises
+        // once more.
         let mut active = comptime!(terms / 2).runtime();
         while active >= 8 {
             if unit < active {
@@ -174,9 +188,9 @@ pub(crate) fn cube_sum(value: f32, #[comptime] units: usize, #[comptime] plane: 
     partial
 }
 
-/// As [`cube_sum`], of several values a unit and again and again: `shared` has [`shared_sums`] values, and `turn`, 0 and 1
-/// by turns, says which half of it is used. What the last call but one left there has been read by all who are past the
-/// synchronisation of the last, so one is enough.
+/// As [`cube_sum`], of several values a unit and again and again: `shared` has [`shared_sums`]
+/// values, and `turn`, 0 and 1 by turns, says which half of it is used. What the last call but one
+/// left there has been read by all who are past the synchronisation of the last, so one is enough.
 #[cube]
 pub(crate) fn cube_sums(
     values: &mut Array<f32>,

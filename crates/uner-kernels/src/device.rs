@@ -1,6 +1,6 @@
-//! Devices by name. A name is a run-time value of recipes and of the command line; which backends a program has is decided
-//! when it is built. burn's own constructors succeed whatever the machine has and panic at the first tensor, so
-//! [`DeviceName::open`] looks first and says what is missing.
+//! Devices by name. A name is a run-time value of recipes and of the command line; which backends a
+//! program has is decided when it is built. burn's own constructors succeed whatever the machine
+//! has and panic at the first tensor, so [`DeviceName::open`] looks first and says what is missing.
 
 #[cfg(feature = "cuda")]
 pub mod cuda;
@@ -76,7 +76,8 @@ pub struct Properties {
     pub floats: Vec<DType>,
 }
 
-/// The type of activations on a device, of a model with such weights: CPU kernels compute in f32 whatever weights are stored in.
+/// The type of activations on a device, of a model with such weights: CPU kernels compute in f32
+/// whatever weights are stored in.
 pub fn activations(weights: DType, device: &Device) -> DType {
     #[cfg(feature = "flex")]
     if *device == Device::flex() {
@@ -87,7 +88,8 @@ pub fn activations(weights: DType, device: &Device) -> DType {
     weights
 }
 
-/// Whether NCCL can sum between these devices: different GPUs of CUDA, on a machine that has the library.
+/// Whether NCCL can sum between these devices: different GPUs of CUDA, on a machine that has the
+/// library.
 pub fn have_nccl(names: &[DeviceName]) -> bool {
     let mut found = BTreeSet::new();
     let are_different =
@@ -157,15 +159,17 @@ impl DeviceName {
         }
     }
 
-    /// As [`DeviceName::open`], for what fills the memory: where the allocator cuts it into pages, these are large, and less of them
-    /// is lost. For the thread that computes.
+    /// As [`DeviceName::open`], for what fills the memory: where the allocator cuts it into pages,
+    /// these are large, and less of them is lost. For the thread that computes.
     ///
     /// # Errors
     /// As there.
     pub fn open_for_training(self) -> Result<Device, DeviceError> {
         match self {
             #[cfg(feature = "cube")]
-            gpu if gpu != Self::Flex && compiled().contains(&gpu.backend()) => gpu::open_for_training(gpu),
+            gpu if gpu != Self::Flex && compiled().contains(&gpu.backend()) => {
+                gpu::open_for_training(gpu)
+            }
             other => other.open(),
         }
     }
@@ -184,8 +188,8 @@ impl DeviceName {
         }
     }
 
-    /// What tells how much memory the allocator of an opened device holds; `None` for `flex`, whose tensors are the process's
-    /// own memory. To be asked on the thread that computes.
+    /// What tells how much memory the allocator of an opened device holds; `None` for `flex`, whose
+    /// tensors are the process's own memory. To be asked on the thread that computes.
     ///
     /// # Panics
     /// When the driver refuses the device.
@@ -240,7 +244,9 @@ impl fmt::Display for DeviceName {
         match self {
             Self::Flex => out.write_str(backend),
             Self::WebGpuCpu => write!(out, "{backend}:cpu"),
-            Self::WebGpu(index) | Self::Vulkan(index) | Self::Cuda(index) => write!(out, "{backend}:{index}"),
+            Self::WebGpu(index) | Self::Vulkan(index) | Self::Cuda(index) => {
+                write!(out, "{backend}:{index}")
+            }
         }
     }
 }
@@ -285,7 +291,9 @@ fn advice(name: DeviceName) -> &'static str {
         DeviceName::WebGpuCpu => {
             "install a software driver (Debian and Ubuntu: `mesa-vulkan-drivers` and `libvulkan1`)"
         }
-        DeviceName::Vulkan(_) => "install the Vulkan driver of your GPU, or choose `flex` (the CPU)",
+        DeviceName::Vulkan(_) => {
+            "install the Vulkan driver of your GPU, or choose `flex` (the CPU)"
+        }
         DeviceName::Cuda(_) => "NVIDIA's driver sees no GPU; `nvidia-smi` should list one",
     }
 }
@@ -323,8 +331,8 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused() {
         for text in [
-            "", "cpu", "gpu", "flex:0", "flex:", "cuda:", "cuda:cpu", "cuda:-1", "cuda:+1", "cuda:0:1",
-            "CUDA",
+            "", "cpu", "gpu", "flex:0", "flex:", "cuda:", "cuda:cpu", "cuda:-1", "cuda:+1",
+            "cuda:0:1", "CUDA",
         ] {
             let error = text.parse::<DeviceName>().unwrap_err();
             assert_eq!(error, DeviceError::Unknown(text.to_owned()));
@@ -335,8 +343,12 @@ mod tests {
 
     #[test]
     fn a_backend_that_is_not_compiled_in_is_named_with_its_feature() {
-        for name in [DeviceName::WebGpu(0), DeviceName::WebGpuCpu, DeviceName::Vulkan(0), DeviceName::Cuda(0)]
-        {
+        for name in [
+            DeviceName::WebGpu(0),
+            DeviceName::WebGpuCpu,
+            DeviceName::Vulkan(0),
+            DeviceName::Cuda(0),
+        ] {
             if compiled().contains(&name.backend()) {
                 continue;
             }
@@ -366,7 +378,8 @@ mod tests {
     /// Whatever this machine has: a device that cannot be there is an error and no panic.
     #[test]
     fn absent_devices_are_errors() {
-        for name in [DeviceName::WebGpu(1_000), DeviceName::Vulkan(1_000), DeviceName::Cuda(1_000)] {
+        for name in [DeviceName::WebGpu(1_000), DeviceName::Vulkan(1_000), DeviceName::Cuda(1_000)]
+        {
             let error = name.open().unwrap_err();
             assert!(error.to_string().starts_with(&format!("`{name}`")), "{error}");
         }

@@ -1,5 +1,5 @@
-//! What the CPU kernels share: slices out of Flex tensors and back, rows spread over threads, vector instructions, a
-//! matrix product into a given buffer, weights in their stored type.
+//! What the CPU kernels share: slices out of Flex tensors and back, rows spread over threads,
+//! vector instructions, a matrix product into a given buffer, weights in their stored type.
 
 mod weight;
 
@@ -22,7 +22,8 @@ pub(crate) type Ints = IntTensor<Flex>;
 /// Elements a thread should have to itself before another one is worth waking.
 const PER_THREAD: usize = 16 * 1024;
 
-/// Numbers that are added up side by side, so that sums use vector registers: one AVX-512 register of f32.
+/// Numbers that are added up side by side, so that sums use vector registers: one AVX-512 register
+/// of f32.
 pub(crate) const LANES: usize = 16;
 
 /// The tensor with its elements in order, copied only where they are not.
@@ -31,7 +32,11 @@ pub(crate) const LANES: usize = 16;
 /// When it is not f32: on the CPU everything but weights is.
 pub(crate) fn contiguous(tensor: Floats) -> Floats {
     let (dtype, shape) = (tensor.dtype(), tensor.shape());
-    assert_eq!(dtype, DType::F32, "CPU kernels compute in f32: cast the tensor {shape:?} of {dtype:?}");
+    assert_eq!(
+        dtype,
+        DType::F32,
+        "CPU kernels compute in f32: cast the tensor {shape:?} of {dtype:?}"
+    );
     in_order(tensor)
 }
 
@@ -50,9 +55,12 @@ pub(crate) fn ints(tensor: &Ints) -> Vec<i32> {
     let tensor = if tensor.is_contiguous() { tensor.clone() } else { tensor.to_contiguous() };
     match tensor.dtype() {
         DType::I32 => tensor.as_slice::<i32>().expect("made contiguous").to_vec(),
-        DType::I64 => {
-            tensor.as_slice::<i64>().expect("made contiguous").iter().map(|&value| value as i32).collect()
-        }
+        DType::I64 => tensor
+            .as_slice::<i64>()
+            .expect("made contiguous")
+            .iter()
+            .map(|&value| value as i32)
+            .collect(),
         other => panic!("integer tensors are I32 or I64, not {other:?}"),
     }
 }
@@ -67,8 +75,9 @@ pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> Floats {
     Floats::from_data(TensorData::new(values, shape.into()))
 }
 
-/// Runs `work` with the widest vector instructions this processor has. Only what is inlined is compiled for them, and `work`
-/// is not unless it says `#[inline(always)]`: there is one copy of this function for each set of instructions.
+/// Runs `work` with the widest vector instructions this processor has. Only what is inlined is
+/// compiled for them, and `work` is not unless it says `#[inline(always)]`: there is one copy of
+/// this function for each set of instructions.
 #[inline]
 pub(crate) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
@@ -79,9 +88,10 @@ pub(crate) fn rows_per_piece(width: usize) -> usize {
     (PER_THREAD / width.max(1)).max(1)
 }
 
-/// `N` new buffers of `len` elements in rows of `width`. `work` is called with (index of the first row, these rows of each
-/// buffer, all 0), pieces of rows spread over the threads; its results come in the order of the rows. The pieces do not depend on
-/// the number of threads. `work` says `#[inline(always)]`, as for [`vectorized`].
+/// `N` new buffers of `len` elements in rows of `width`. `work` is called with (index of the first
+/// row, these rows of each buffer, all 0), pieces of rows spread over the threads; its results come
+/// in the order of the rows. The pieces do not depend on the number of threads. `work` says
+/// `#[inline(always)]`, as for [`vectorized`].
 pub(crate) fn new_rows<const N: usize, R: Send>(
     len: usize,
     width: usize,
@@ -89,8 +99,9 @@ pub(crate) fn new_rows<const N: usize, R: Send>(
 ) -> ([Vec<f32>; N], Vec<R>) {
     let rows = rows_per_piece(width);
     let mut buffers = [(); N].map(|()| Vec::with_capacity(len));
-    let mut chunks =
-        buffers.each_mut().map(|buffer| buffer.spare_capacity_mut()[..len].chunks_mut((rows * width).max(1)));
+    let mut chunks = buffers
+        .each_mut()
+        .map(|buffer| buffer.spare_capacity_mut()[..len].chunks_mut((rows * width).max(1)));
     let pieces: Vec<[&mut [MaybeUninit<f32>]; N]> = (0..chunks[0].len())
         .map(|_| chunks.each_mut().map(|chunks| chunks.next().expect("equally long buffers")))
         .collect();
@@ -129,8 +140,9 @@ fn cleared(piece: &mut [MaybeUninit<f32>]) -> &mut [f32] {
     }
 }
 
-/// The sum of `term` of the elements of equally long slices, [`LANES`] sums side by side. Arrays, not indices into slices: a
-/// check of bounds for each element would keep the compiler from using vector instructions.
+/// The sum of `term` of the elements of equally long slices, [`LANES`] sums side by side. Arrays,
+/// not indices into slices: a check of bounds for each element would keep the compiler from using
+/// vector instructions.
 #[inline(always)]
 pub(crate) fn sum<T: Copy, const N: usize>(slices: [&[T]; N], term: impl Fn([T; N]) -> f32) -> f32 {
     let count = slices[0].len();
@@ -160,8 +172,8 @@ pub(crate) fn largest(values: &[f32]) -> f32 {
     lanes.iter().chain(chunks.remainder()).fold(f32::NEG_INFINITY, |max, &value| max.max(value))
 }
 
-/// `e^x` to 2 units in the last place, in a form that the compiler turns into vector instructions (range reduction and
-/// polynomial of Cephes' `expf`). Below -87.3 it is 0.
+/// `e^x` to 2 units in the last place, in a form that the compiler turns into vector instructions
+/// (range reduction and polynomial of Cephes' `expf`). Below -87.3 it is 0.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     // Adding this rounds to a whole number, which then stands in the lowest bits.
@@ -175,7 +187,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
         p = p * r + coefficient;
     }
-    let value = (p * r * r + r + 1.0) * f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
+    let value =
+        (p * r * r + r + 1.0) * f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
     if x < -87.3 { 0.0 } else { value }
 }
 
@@ -192,7 +205,10 @@ pub(crate) struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     /// `rows × columns` with `stride` elements from row to row.
     pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
-        assert!(rows == 0 || (rows - 1) * stride + columns <= data.len(), "a matrix larger than its data");
+        assert!(
+            rows == 0 || (rows - 1) * stride + columns <= data.len(),
+            "a matrix larger than its data"
+        );
         Self { data, rows, columns, row_stride: stride, column_stride: 1 }
     }
 
@@ -204,7 +220,11 @@ impl<'a> Matrix<'a> {
     /// `count` columns from `first`.
     pub(crate) fn columns(self, first: usize, count: usize) -> Self {
         assert!(first + count <= self.columns, "columns beyond the matrix");
-        let data = if self.rows == 0 || count == 0 { &[] } else { &self.data[first * self.column_stride..] };
+        let data = if self.rows == 0 || count == 0 {
+            &[]
+        } else {
+            &self.data[first * self.column_stride..]
+        };
         Self { data, columns: count, ..self }
     }
 
@@ -230,7 +250,14 @@ pub(crate) enum Store {
 }
 
 /// `scale · a · b` into the contiguous matrix `out`, on one thread or on all.
-pub(crate) fn product(out: &mut [f32], how: Store, a: Matrix, b: Matrix, scale: f32, parallel: bool) {
+pub(crate) fn product(
+    out: &mut [f32],
+    how: Store,
+    a: Matrix,
+    b: Matrix,
+    scale: f32,
+    parallel: bool,
+) {
     assert_eq!(out.len(), a.rows * b.columns, "`out` is not {} × {}", a.rows, b.columns);
     product_strided((out, b.columns), how, a, b, scale, parallel);
 }
@@ -250,7 +277,8 @@ pub(crate) fn new_product(a: Matrix, b: Matrix) -> Vec<f32> {
     out
 }
 
-/// `a · b` as a contiguous matrix in place of what `out` holds; memory that it lacks is not cleared before it is written.
+/// `a · b` as a contiguous matrix in place of what `out` holds; memory that it lacks is not cleared
+/// before it is written.
 fn product_into(out: &mut Vec<f32>, a: Matrix, b: Matrix) {
     let size = a.rows * b.columns;
     out.clear();
@@ -259,7 +287,8 @@ fn product_into(out: &mut Vec<f32>, a: Matrix, b: Matrix) {
         return;
     }
     out.reserve_exact(size);
-    // SAFETY: there is room for `size` elements, all of which the product writes without reading them.
+    // SAFETY: there is room for `size` elements, all of which the product writes without reading
+    // them.
     #[expect(unsafe_code, reason = "memory that is not initialised before")]
     unsafe {
         let parallel = is_much(a.rows, b.columns, a.columns);
@@ -268,7 +297,8 @@ fn product_into(out: &mut Vec<f32>, a: Matrix, b: Matrix) {
     }
 }
 
-/// As [`product`], into a matrix with the given number of elements from row to row: some columns of a wider one.
+/// As [`product`], into a matrix with the given number of elements from row to row: some columns of
+/// a wider one.
 pub(crate) fn product_strided(
     (out, stride): (&mut [f32], usize),
     how: Store,
@@ -278,7 +308,12 @@ pub(crate) fn product_strided(
     parallel: bool,
 ) {
     let end = if a.rows == 0 { 0 } else { (a.rows - 1) * stride + b.columns };
-    assert!(b.columns <= stride && end <= out.len(), "{} × {} does not fit `out`", a.rows, b.columns);
+    assert!(
+        b.columns <= stride && end <= out.len(),
+        "{} × {} does not fit `out`",
+        a.rows,
+        b.columns
+    );
     // SAFETY: `out` was checked.
     #[expect(unsafe_code, reason = "see `multiply`")]
     unsafe {
@@ -289,7 +324,8 @@ pub(crate) fn product_strided(
 /// The product, into memory with `stride` elements from row to row.
 ///
 /// # Safety
-/// `out` has to have room for `a.rows` rows of `b.columns` elements, initialised ones if they are added to.
+/// `out` has to have room for `a.rows` rows of `b.columns` elements, initialised ones if they are
+/// added to.
 #[expect(unsafe_code, reason = "the matrix product of `gemm` takes pointers")]
 unsafe fn multiply(
     (out, stride): (*mut f32, usize),
@@ -302,7 +338,8 @@ unsafe fn multiply(
     assert_eq!(a.columns, b.rows, "inner dimensions");
     let parallelism = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
     let existing = if how == Store::Add { 1.0 } else { 0.0 };
-    // SAFETY: `Matrix::new` checked that both operands lie within their slices; the caller vouches for `out`.
+    // SAFETY: `Matrix::new` checked that both operands lie within their slices; the caller vouches
+    // for `out`.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -328,7 +365,8 @@ unsafe fn multiply(
     }
 }
 
-/// The tensor, in order, as all of its buffer: a part of another one, such as a rank's share of a parameter, is copied.
+/// The tensor, in order, as all of its buffer: a part of another one, such as a rank's share of a
+/// parameter, is copied.
 pub(crate) fn whole_buffer<T: Element + Pod>(tensor: Floats) -> Floats {
     let tensor = in_order(tensor);
     let values: &[T] = tensor.as_slice().expect("made contiguous");
@@ -366,7 +404,14 @@ mod tests {
         product(&mut out, Store::Add, a, Matrix::new(&b, 3, 1, 1), 2.0, false);
         assert_eq!(out, [643.0, 1309.0]);
         let mut out = [0.0; 3];
-        product(&mut out, Store::Replace, a.transposed(), Matrix::new(&b[..2], 2, 1, 1), 1.0, false);
+        product(
+            &mut out,
+            Store::Replace,
+            a.transposed(),
+            Matrix::new(&b[..2], 2, 1, 1),
+            1.0,
+            false,
+        );
         assert_eq!(out, [41.0, 52.0, 63.0]);
         assert_eq!(new_product(a, Matrix::new(&b, 3, 1, 1)), [321.0, 654.0]);
         assert_eq!(new_product(Matrix::new(&[], 2, 0, 0), Matrix::new(&[], 0, 1, 1)), [0.0; 2]);

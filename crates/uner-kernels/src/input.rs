@@ -1,6 +1,6 @@
-//! A tensor that several layers read. Each has a gradient of it, and burn would add them up in passes of their own, over three
-//! tensors each. These layers hand on what they have instead: each adds its own where this is formed, and the last one gives the
-//! sum to burn.
+//! A tensor that several layers read. Each has a gradient of it, and burn would add them up in
+//! passes of their own, over three tensors each. These layers hand on what they have instead: each
+//! adds its own where this is formed, and the last one gives the sum to burn.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,9 +10,10 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
-/// What layers read. Clones of it are the same input, so that their gradients are added up. The last layer to have one hands the sum
-/// over, so whoever differentiates the output of one of them has to differentiate those of all: else the input has no gradient.
-/// A tensor that only one layer reads turns into an input by itself.
+/// What layers read. Clones of it are the same input, so that their gradients are added up. The
+/// last layer to have one hands the sum over, so whoever differentiates the output of one of them
+/// has to differentiate those of all: else the input has no gradient. A tensor that only one layer
+/// reads turns into an input by itself.
 #[derive(Debug, Clone)]
 pub struct Input {
     /// `[tokens, in]`.
@@ -51,7 +52,8 @@ impl InputGradient {
         self.lock().readers += 1;
     }
 
-    /// Adds what a layer has: `add` gets the sum so far, where there is one. The last layer registers it as that of `node`.
+    /// Adds what a layer has: `add` gets the sum so far, where there is one. The last layer
+    /// registers it as that of `node`.
     pub(crate) fn add<B: Backend>(
         &self,
         node: NodeId,
@@ -60,7 +62,9 @@ impl InputGradient {
     ) {
         let mut sum = self.lock();
         let terms = sum.terms.take().map(|terms| {
-            *terms.downcast::<FloatTensor<B>>().expect("the gradients of one input are of one backend")
+            *terms
+                .downcast::<FloatTensor<B>>()
+                .expect("the gradients of one input are of one backend")
         });
         let total = add(terms);
         sum.readers -= 1;

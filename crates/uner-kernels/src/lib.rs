@@ -1,8 +1,8 @@
-//! Fused operators as plain functions on burn tensors: one op, one directory, each with its `reference` in
-//! ordinary burn operations, the oracle of its tests.
+//! Fused operators as plain functions on burn tensors: one op, one directory, each with its
+//! `reference` in ordinary burn operations, the oracle of its tests.
 //!
-//! Nothing here knows of LLaMA, parameters, or files; shapes are named after their meaning, and every public
-//! function states them.
+//! Nothing here knows of LLaMA, parameters, or files; shapes are named after their meaning, and
+//! every public function states them.
 
 pub mod accumulate;
 pub mod adamw;

@@ -1,18 +1,22 @@
-//! Collectives between the devices of one process: what their memory holds is added up or exchanged without the host. They start
-//! behind what computes their input and run beside what comes after; whoever uses a result waits for it first.
+//! Collectives between the devices of one process: what their memory holds is added up or exchanged
+//! without the host. They start behind what computes their input and run beside what comes after;
+//! whoever uses a result waits for it first.
 
 use burn::tensor::Tensor;
 
 use crate::device::DeviceName;
 
-/// What connects the devices of a process, one for each rank of it. The rank in `seat` calls from its own thread, and all of them
-/// make the same calls in the same order, of as many vectors that are cut alike.
+/// What connects the devices of a process, one for each rank of it. The rank in `seat` calls from
+/// its own thread, and all of them make the same calls in the same order, of as many vectors that
+/// are cut alike.
 pub trait Link: Send + Sync + std::fmt::Debug {
-    /// Starts to add up each vector, `[n]`, over the ranks, in its type. A rank gets its own part of each sum.
+    /// Starts to add up each vector, `[n]`, over the ranks, in its type. A rank gets its own part
+    /// of each sum.
     fn reduce_scatter(&self, seat: usize, values: Vec<Cut>) -> Pending;
     /// Starts to put each vector, `[n]`, together: a rank brings its own part and gets the whole.
     fn all_gather(&self, seat: usize, parts: Vec<Cut>) -> Pending;
-    /// Ends what is under way, with whatever results: a rank has failed that the others may be waiting for. Later calls fail.
+    /// Ends what is under way, with whatever results: a rank has failed that the others may be
+    /// waiting for. Later calls fail.
     fn abort(&self);
 }
 
@@ -25,7 +29,8 @@ pub struct Cut {
     pub edges: Vec<usize>,
 }
 
-/// What a collective will give. Whoever lets go of it without waiting gets nothing, and nothing is left behind.
+/// What a collective will give. Whoever lets go of it without waiting gets nothing, and nothing is
+/// left behind.
 #[must_use = "a result has to be waited for"]
 pub struct Pending(Box<dyn FnOnce() -> Vec<Tensor<1>> + Send>);
 

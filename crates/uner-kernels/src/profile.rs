@@ -40,7 +40,8 @@ struct Recorder {
     ops: Vec<OpTime>,
 }
 
-/// Runs `work`, and says what each op that it called on this thread took. Each is waited for, so that it is its own time.
+/// Runs `work`, and says what each op that it called on this thread took. Each is waited for, so
+/// that it is its own time.
 pub fn record<R>(device: &Device, work: impl FnOnce() -> R) -> (R, Vec<OpTime>) {
     RECORDER.set(Some(Box::new(Recorder { device: device.clone(), ops: Vec::new() })));
     let result = work();
@@ -56,7 +57,8 @@ pub(crate) fn timed<R>(op: &'static str, pass: Pass, work: impl FnOnce() -> R) -
     let start = Instant::now();
     let result = work();
     let _ = recorder.device.sync();
-    let time = OpTime { op, pass, calls: 1.0, seconds: start.elapsed().as_secs_f64(), flops: FLOPS.get() };
+    let time =
+        OpTime { op, pass, calls: 1.0, seconds: start.elapsed().as_secs_f64(), flops: FLOPS.get() };
     match recorder.ops.iter_mut().find(|known| (known.op, known.pass) == (op, pass)) {
         Some(known) => known.add(&time),
         None => recorder.ops.push(time),
@@ -105,7 +107,8 @@ mod tests {
         let _ = work();
         let (_, mut ops) = record(&device, work);
         ops.sort_by_key(|time| (time.op, time.pass == Pass::Backward));
-        let found: Vec<_> = ops.iter().map(|time| (time.op, time.pass, time.calls, time.flops)).collect();
+        let found: Vec<_> =
+            ops.iter().map(|time| (time.op, time.pass, time.calls, time.flops)).collect();
         let product = 2.0 * 3.0 * 4.0 * 5.0;
         assert_eq!(
             found,

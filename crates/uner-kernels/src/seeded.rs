@@ -1,10 +1,13 @@
-//! The start of a backward pass with a gradient that is at hand: it is handed over as it is. burn starts from a scalar, and the sum
-//! of a product has this gradient, too, but is ten passes over the output.
+//! The start of a backward pass with a gradient that is at hand: it is handed over as it is. burn
+//! starts from a scalar, and the sum of a product has this gradient, too, but is ten passes over
+//! the output.
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension, tensor::FloatTensor};
+use burn::backend::{
+    Autodiff, Backend, Dispatch, TensorMetadata, backend_extension, tensor::FloatTensor,
+};
 use burn::tensor::{FloatDType, Tensor};
 
 /// The operator behind [`seeded`].
@@ -40,7 +43,12 @@ struct SeedBackward;
 impl<B: Backend> Backward<B, 1> for SeedBackward {
     type State = FloatTensor<B>;
 
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
         drop(grads.consume::<B>(&ops.node));
         let [y] = ops.parents;
         if let Some(node) = y {
@@ -88,6 +96,9 @@ mod tests {
         // Others add to it.
         let mut graph = seeded(y.clone(), dy.clone()).add(seeded(y, dy)).backward();
         let gradient = x.grad_remove(&mut graph).expect("a gradient");
-        assert_eq!(gradient.into_data(), Tensor::<1>::from_data([12.0f32, -4.0], &device).into_data());
+        assert_eq!(
+            gradient.into_data(),
+            Tensor::<1>::from_data([12.0f32, -4.0], &device).into_data()
+        );
     }
 }

@@ -18,7 +18,8 @@ pub struct KvCache {
 /// The cache of one layer.
 ///
 /// # Shapes
-/// Keys and values: `[rows, capacity, num_key_value_heads, head_dim]`, of which the first `length` are filled.
+/// Keys and values: `[rows, capacity, num_key_value_heads, head_dim]`, of which the first `length`
+/// are filled.
 #[derive(Debug)]
 pub struct LayerCache {
     keys: Tensor<4>,
@@ -27,7 +28,8 @@ pub struct LayerCache {
 }
 
 impl KvCache {
-    /// An empty cache for `rows` rows of up to `capacity` tokens, on the device and in the type of the model's activations.
+    /// An empty cache for `rows` rows of up to `capacity` tokens, on the device and in the type of
+    /// the model's activations.
     pub fn new(model: &Llama, config: &LlamaConfig, rows: usize, capacity: usize) -> Self {
         let (device, dtype) = (model.head().device(), model.activations());
         let shape = [rows, capacity, config.num_key_value_heads, config.head_dim];
@@ -41,7 +43,8 @@ impl KvCache {
 }
 
 impl LayerCache {
-    /// Appends new keys and values, `[rows, tokens, num_key_value_heads, head_dim]`, and returns all so far.
+    /// Appends new keys and values, `[rows, tokens, num_key_value_heads, head_dim]`, and returns
+    /// all so far.
     ///
     /// # Panics
     /// When they do not fit the capacity.

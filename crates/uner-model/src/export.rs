@@ -1,5 +1,5 @@
-//! Model folders out of model folders: another element type, other shards, an adapter folded in. Tensors go from file to file
-//! one at a time, so a model need not fit into memory.
+//! Model folders out of model folders: another element type, other shards, an adapter folded in.
+//! Tensors go from file to file one at a time, so a model need not fit into memory.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use safetensors::tensor::{SafeTensors, TensorView, View};
 
 use crate::adapter::{BASE_FILE, Base, CONFIG_FILE, PREFIX, peft};
 use crate::weights::{
-    Source, Tensors, WeightsError, are_finite, dtype_of, open, read_config, stored, to_f32, write_config,
-    write_file, write_weights,
+    Source, Tensors, WeightsError, are_finite, dtype_of, open, read_config, stored, to_f32,
+    write_config, write_file, write_weights,
 };
 use crate::{Llama, LlamaConfig};
 
@@ -21,7 +21,8 @@ use crate::{Llama, LlamaConfig};
 pub struct Export<'a> {
     /// A Hugging Face folder.
     pub model: &'a Path,
-    /// An adapter of that model, to be folded in: `W + scale · B·A`, computed in f32 and rounded once.
+    /// An adapter of that model, to be folded in: `W + scale · B·A`, computed in f32 and rounded
+    /// once.
     pub adapter: Option<&'a Path>,
     /// The element type of the weights; `None` for that of the model.
     pub dtype: Option<Dtype>,
@@ -32,8 +33,8 @@ pub struct Export<'a> {
 /// Writes a plain Hugging Face folder: `config.json` and the weights. `output` must exist.
 ///
 /// # Errors
-/// When a file is missing, torn or cannot be written, or when model, `config.json` and adapter do not fit each other; then
-/// every tensor at fault is named.
+/// When a file is missing, torn or cannot be written, or when model, `config.json` and adapter do
+/// not fit each other; then every tensor at fault is named.
 pub fn model(export: &Export, output: &Path) -> Result<(), WeightsError> {
     with_tensors(export, |config, dtype, tensors| {
         let torch_dtype = match dtype {
@@ -41,12 +42,16 @@ pub fn model(export: &Export, output: &Path) -> Result<(), WeightsError> {
             Dtype::BF16 => "bfloat16",
             _ => "float32",
         };
-        write_config(&LlamaConfig { torch_dtype: torch_dtype.to_owned(), ..config.clone() }, output)?;
+        write_config(
+            &LlamaConfig { torch_dtype: torch_dtype.to_owned(), ..config.clone() },
+            output,
+        )?;
         write_weights(tensors, output, export.max_shard_bytes)
     })
 }
 
-/// Opens and checks a model with its adapter, and hands over its dimensions, the element type to write and every tensor by name.
+/// Opens and checks a model with its adapter, and hands over its dimensions, the element type to
+/// write and every tensor by name.
 pub(crate) fn with_tensors(
     export: &Export,
     work: impl FnOnce(&LlamaConfig, Dtype, Vec<(String, Exported)>) -> Result<(), WeightsError>,
@@ -58,7 +63,8 @@ pub(crate) fn with_tensors(
     };
     let maps = open(export.model)?;
     let mut weights = Tensors::of_model(&maps, &config)?;
-    let adapter = export.adapter.map(|folder| AdapterFile::open(folder, export.model)).transpose()?;
+    let adapter =
+        export.adapter.map(|folder| AdapterFile::open(folder, export.model)).transpose()?;
     let mut factors = adapter.as_ref().map(AdapterFile::factors).transpose()?;
     let mut tensors = Vec::new();
     for (name, shape) in parameters(&config) {
@@ -85,7 +91,8 @@ pub(crate) fn with_tensors(
     work(&config, dtype, tensors)
 }
 
-/// Writes the adapter in `folder` as PEFT does, its factors as `dtype` or as they are. `output` must exist.
+/// Writes the adapter in `folder` as PEFT does, its factors as `dtype` or as they are. `output`
+/// must exist.
 ///
 /// # Errors
 /// When a file is missing, torn or cannot be written.

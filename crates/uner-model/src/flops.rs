@@ -1,9 +1,12 @@
-//! How much arithmetic a training step needs, for the model FLOPs utilisation (MFU) of Chowdhery et al. 2022 (PaLM).
+//! How much arithmetic a training step needs, for the model FLOPs utilisation (MFU) of Chowdhery et
+//! al. 2022 (PaLM).
 //!
-//! A weight of `n` numbers takes `2n` floating-point operations for each token that passes it forward, `2n` for the gradient
-//! of what came in, and, where it is trained, `2n` for its own: 6 a number, 4 of a frozen one. The weights of the blocks see
-//! every token, the head only the trained ones. Attention takes `4q` a visible pair of tokens and layer forward and twice
-//! that backward, with `q` query channels. Norms, activations, the embedding and what is computed a second time do not count.
+//! A weight of `n` numbers takes `2n` floating-point operations for each token that passes it
+//! forward, `2n` for the gradient of what came in, and, where it is trained, `2n` for its own: 6 a
+//! number, 4 of a frozen one. The weights of the blocks see every token, the head only the trained
+//! ones. Attention takes `4q` a visible pair of tokens and layer forward and twice that backward,
+//! with `q` query channels. Norms, activations, the embedding and what is computed a second time do
+//! not count.
 
 use crate::adapter::AdapterConfig;
 use crate::{LlamaConfig, Size};
@@ -26,13 +29,15 @@ impl Flops {
         let each = if adapter.is_some() { 4.0 } else { 6.0 };
         let queries = model.num_attention_heads * model.head_dim;
         Self {
-            per_token: each * (size.blocks * size.block_matrices) as f64 + 6.0 * size.adapter() as f64,
+            per_token: each * (size.blocks * size.block_matrices) as f64
+                + 6.0 * size.adapter() as f64,
             per_trained_token: each * size.embedding as f64,
             per_pair: 12.0 * (queries * model.num_hidden_layers) as f64,
         }
     }
 
-    /// Those of a step with these tokens, trained tokens, and pairs of tokens of which one sees the other.
+    /// Those of a step with these tokens, trained tokens, and pairs of tokens of which one sees the
+    /// other.
     pub fn of_step(&self, tokens: usize, trained_tokens: usize, pairs: u64) -> f64 {
         self.per_token * tokens as f64
             + self.per_trained_token * trained_tokens as f64
@@ -63,9 +68,16 @@ mod tests {
         assert_eq!(trained.of_step(0, 3, 0), f64::from(6 * 32 * 8 * 3));
         assert_eq!(trained.of_step(0, 0, 5), f64::from(12 * 8 * 2 * 5));
         // An adapter of rank 3 on `up_proj` has factors of 3 × 8 and 16 × 3 in each of two blocks.
-        let adapter =
-            AdapterConfig { rank: 3, alpha: 6.0, dropout: 0.0, target_modules: [Target::UpProj].into() };
+        let adapter = AdapterConfig {
+            rank: 3,
+            alpha: 6.0,
+            dropout: 0.0,
+            target_modules: [Target::UpProj].into(),
+        };
         let frozen = Flops::new(&config, Some(&adapter));
-        assert_eq!(frozen.of_step(10, 3, 0), f64::from((4 * block + 6 * 3 * 24) * 2 * 10 + 4 * 32 * 8 * 3));
+        assert_eq!(
+            frozen.of_step(10, 3, 0),
+            f64::from((4 * block + 6 * 3 * 24) * 2 * 10 + 4 * 32 * 8 * 3)
+        );
     }
 }

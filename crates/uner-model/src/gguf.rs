@@ -1,5 +1,6 @@
-//! One file in GGUF, the format of llama.cpp, out of a model folder: names, rows and metadata as llama.cpp's
-//! `convert_hf_to_gguf.py` has them for LLaMA. Tensors go from file to file one at a time.
+//! One file in GGUF, the format of llama.cpp, out of a model folder: names, rows and metadata as
+//! llama.cpp's `convert_hf_to_gguf.py` has them for LLaMA. Tensors go from file to file one at a
+//! time.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -45,8 +46,8 @@ pub enum TokenKind {
 /// A SentencePiece vocabulary, in the order of its ids.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vocabulary {
-    /// Text, score and kind of every token. Of two neighbours that can be joined, the pair whose token has the highest score is
-    /// joined first.
+    /// Text, score and kind of every token. Of two neighbours that can be joined, the pair whose
+    /// token has the highest score is joined first.
     pub tokens: Vec<(String, f32, TokenKind)>,
     /// The token that begins a sequence.
     pub bos: Option<u32>,
@@ -62,16 +63,17 @@ pub struct Vocabulary {
     pub chat_template: Option<String>,
 }
 
-/// Writes a model, an adapter folded in, with its vocabulary into `file`. Matrices have the element type of the export, norms
-/// are f32. `export.max_shard_bytes` has no meaning here: it is one file.
+/// Writes a model, an adapter folded in, with its vocabulary into `file`. Matrices have the element
+/// type of the export, norms are f32. `export.max_shard_bytes` has no meaning here: it is one file.
 ///
 /// # Errors
-/// As [`crate::export::model`]; also when the model has what GGUF would store otherwise (rescaled rotary frequencies), or the
-/// vocabulary has more tokens than the embedding has rows.
+/// As [`crate::export::model`]; also when the model has what GGUF would store otherwise (rescaled
+/// rotary frequencies), or the vocabulary has more tokens than the embedding has rows.
 pub fn write(export: &Export, vocabulary: &Vocabulary, file: &Path) -> Result<(), WeightsError> {
     with_tensors(export, |config, dtype, tensors| {
-        let metadata = metadata(config, dtype, vocabulary)
-            .map_err(|problem| WeightsError::Json { path: export.model.join("config.json"), problem })?;
+        let metadata = metadata(config, dtype, vocabulary).map_err(|problem| {
+            WeightsError::Json { path: export.model.join("config.json"), problem }
+        })?;
         let tensors: Vec<Tensor> = tensors
             .into_iter()
             .map(|(name, exported)| Tensor::new(&name, exported, config))
@@ -133,7 +135,9 @@ impl<'a> Tensor<'a> {
 
     /// The dimension that is contiguous comes first in GGUF.
     fn info(&self, offset: u64) -> Result<TensorInfo, GGUFError> {
-        let shape = TensorShape::new(self.exported.shape().iter().rev().map(|&size| size as u64).collect())?;
+        let shape = TensorShape::new(
+            self.exported.shape().iter().rev().map(|&size| size as u64).collect(),
+        )?;
         let kind = match self.exported.dtype() {
             Dtype::F16 => TensorType::F16,
             Dtype::BF16 => TensorType::BF16,
@@ -152,8 +156,9 @@ impl<'a> Tensor<'a> {
     }
 }
 
-/// The rows of each head in the order of llama.cpp, whose rotary embedding turns neighbouring channels where transformers turns
-/// channel `i` with `i + head_dim / 2`: row `2i + j` of a head is row `i + j · head_dim / 2` of the Hugging Face matrix.
+/// The rows of each head in the order of llama.cpp, whose rotary embedding turns neighbouring
+/// channels where transformers turns channel `i` with `i + head_dim / 2`: row `2i + j` of a head is
+/// row `i + j · head_dim / 2` of the Hugging Face matrix.
 fn interleaved(bytes: &[u8], rows: usize, heads: usize) -> Vec<u8> {
     let (row, half) = (bytes.len() / rows, rows / heads / 2);
     let mut out = Vec::with_capacity(bytes.len());
@@ -193,11 +198,17 @@ fn renamed(name: &str) -> Option<String> {
 }
 
 /// What stands before the tensors.
-fn metadata(config: &LlamaConfig, dtype: Dtype, vocabulary: &Vocabulary) -> Result<Metadata, String> {
+fn metadata(
+    config: &LlamaConfig,
+    dtype: Dtype,
+    vocabulary: &Vocabulary,
+) -> Result<Metadata, String> {
     if config.rope_scaling.is_some() {
-        return Err("`rope_scaling` is not exported to GGUF; convert the exported folder with llama.cpp's \
+        return Err(
+            "`rope_scaling` is not exported to GGUF; convert the exported folder with llama.cpp's \
                     `convert_hf_to_gguf.py`"
-            .to_owned());
+                .to_owned(),
+        );
     }
     let mut metadata = Metadata::new();
     for (key, value) in dimensions(config, dtype) {
@@ -247,7 +258,10 @@ fn tokenizer(
 ) -> Result<Vec<(&'static str, MetadataValue)>, String> {
     let (tokens, rows) = (&vocabulary.tokens, config.vocab_size);
     if tokens.len() > rows {
-        return Err(format!("the tokenizer has {} tokens, and `vocab_size` is {rows}", tokens.len()));
+        return Err(format!(
+            "the tokenizer has {} tokens, and `vocab_size` is {rows}",
+            tokens.len()
+        ));
     }
     // Rows that no token has need one: llama.cpp counts tokens.
     let unused = (tokens.len()..rows).map(|id| (format!("[PAD{id}]"), 0.0, TokenKind::Unused));
@@ -294,7 +308,10 @@ mod tests {
 
     #[test]
     fn names_are_those_of_llama_cpp() {
-        assert_eq!(renamed("model.layers.12.mlp.down_proj.weight").unwrap(), "blk.12.ffn_down.weight");
+        assert_eq!(
+            renamed("model.layers.12.mlp.down_proj.weight").unwrap(),
+            "blk.12.ffn_down.weight"
+        );
         assert_eq!(renamed("lm_head.weight").unwrap(), "output.weight");
         assert_eq!(renamed("model.layers.1.self_attn.rotary_emb.inv_freq"), None);
     }

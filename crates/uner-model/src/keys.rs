@@ -1,4 +1,5 @@
-//! The keys of a JSON file or of a table in it, taken one by one: what is left in the end was read by nobody.
+//! The keys of a JSON file or of a table in it, taken one by one: what is left in the end was read
+//! by nobody.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -59,8 +60,9 @@ impl Keys {
         Ok(table.filter(|table| !table.is_empty()).map(|table| Self::new(prefix, table)))
     }
 
-    /// Refuses every key that was not taken, is not among those that do `not_matter`, and has a value. Keys that begin with `_` are
-    /// private to transformers: where a file came from, and how it was run.
+    /// Refuses every key that was not taken, is not among those that do `not_matter`, and has a
+    /// value. Keys that begin with `_` are private to transformers: where a file came from, and how
+    /// it was run.
     ///
     /// # Errors
     /// Each of them and its value.

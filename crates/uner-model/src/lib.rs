@@ -1,7 +1,7 @@
 //! LLaMA: the model, its KV cache, and Hugging Face weights in and out.
 //!
-//! Field names are checkpoint names and weights are `[out, in]`, so loading and saving copy bytes. Knows nothing of
-//! optimizers, data or runs.
+//! Field names are checkpoint names and weights are `[out, in]`, so loading and saving copy bytes.
+//! Knows nothing of optimizers, data or runs.
 
 pub mod adapter;
 pub mod cache;
@@ -10,7 +10,10 @@ pub mod export;
 pub mod flops;
 pub mod gguf;
 mod keys;
-#[expect(non_snake_case, reason = "field names are checkpoint names, and those of adapters have capitals")]
+#[expect(
+    non_snake_case,
+    reason = "field names are checkpoint names, and those of adapters have capitals"
+)]
 pub mod llama;
 pub mod parameters;
 pub mod size;

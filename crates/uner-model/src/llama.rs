@@ -1,15 +1,16 @@
-//! The model, top to bottom (Touvron et al. 2023): embedding, blocks of attention and gated feed-forward behind
-//! RMS norms, a final norm and the language-model head.
+//! The model, top to bottom (Touvron et al. 2023): embedding, blocks of attention and gated
+//! feed-forward behind RMS norms, a final norm and the language-model head.
 //!
-//! Tokens of all rows travel as one `[rows · tokens, hidden_size]` tensor; only attention sees rows.
+//! Tokens of all rows travel as one `[rows · tokens, hidden_size]` tensor; only attention sees
+//! rows.
 
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use uner_kernels::device::activations;
 use uner_kernels::dropout::Draw;
 use uner_kernels::{
-    Input, QuantizedWeight, RotaryTable, Visibility, add_linear, add_rms_norm, attention, dropped_linear,
-    fork_rms_norm, linear, linear_sum, quantized_linear, rms_norm, rope, swiglu,
+    Input, QuantizedWeight, RotaryTable, Visibility, add_linear, add_rms_norm, attention,
+    dropped_linear, fork_rms_norm, linear, linear_sum, quantized_linear, rms_norm, rope, swiglu,
 };
 
 use crate::adapter::Adapter;
@@ -77,8 +78,8 @@ pub struct Mlp {
     pub down_proj: Linear,
 }
 
-/// A bias-free matrix, `[out, in]`, and its low-rank adapter where it has one: `x·Wᵀ + s·(x·Aᵀ)·Bᵀ` (Hu et al. 2021). The
-/// product `B·A` is never formed.
+/// A bias-free matrix, `[out, in]`, and its low-rank adapter where it has one: `x·Wᵀ + s·(x·Aᵀ)·Bᵀ`
+/// (Hu et al. 2021). The product `B·A` is never formed.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[out, in]`; `[0, 0]` where it is frozen and quantised.
@@ -96,8 +97,8 @@ pub struct Linear {
     /// A number for this layer, from its name: what dropout draws by.
     #[module(skip)]
     pub place: u32,
-    /// `[out, in]`, f32: the sum that the gradient of the weight is to be added to, where there is one. It has that gradient then, and
-    /// the weight has none: see [`linear_sum`].
+    /// `[out, in]`, f32: the sum that the gradient of the weight is to be added to, where there is
+    /// one. It has that gradient then, and the weight has none: see [`linear_sum`].
     #[module(skip)]
     pub gradient_sum: Option<Tensor<2>>,
 }
@@ -131,8 +132,8 @@ pub struct Context<'a> {
     pub dropout: Option<Dropout>,
 }
 
-/// Which inputs of an adapter are dropped: a function of these keys and of the layer, so that a block that is run again drops
-/// the same.
+/// Which inputs of an adapter are dropped: a function of these keys and of the layer, so that a
+/// block that is run again drops the same.
 #[derive(Debug, Clone)]
 pub struct Dropout {
     /// One for every token, `[rows · tokens]`.
@@ -202,11 +203,18 @@ impl Llama {
 
     /// The normed hidden states of every token, `[rows · tokens, hidden_size]`, ready for the head.
     ///
-    /// With a cache, the tokens continue the cached ones, and their keys and values are appended to it.
-    pub fn hidden(&self, ids: &[i32], context: &Context, mut cache: Option<&mut [LayerCache]>) -> Tensor<2> {
+    /// With a cache, the tokens continue the cached ones, and their keys and values are appended to
+    /// it.
+    pub fn hidden(
+        &self,
+        ids: &[i32],
+        context: &Context,
+        mut cache: Option<&mut [LayerCache]>,
+    ) -> Tensor<2> {
         let mut hidden = self.embed(ids);
         for (layer, block) in self.model.layers.iter().enumerate() {
-            hidden = block.forward(hidden, context, cache.as_mut().map(|layers| &mut layers[layer]));
+            hidden =
+                block.forward(hidden, context, cache.as_mut().map(|layers| &mut layers[layer]));
         }
         self.model.norm.forward(hidden, context.config)
     }
@@ -218,22 +226,46 @@ impl Llama {
 }
 
 impl Block {
-    /// A block whose parameters come from `source`, asked for by checkpoint name and shape; `name` is the block's own, such as
-    /// `model.layers.3`.
+    /// A block whose parameters come from `source`, asked for by checkpoint name and shape; `name`
+    /// is the block's own, such as `model.layers.3`.
     ///
     /// # Errors
     /// What the source says of a parameter it cannot give.
-    pub fn build(config: &LlamaConfig, source: &mut impl Source, name: &str) -> Result<Self, WeightsError> {
+    pub fn build(
+        config: &LlamaConfig,
+        source: &mut impl Source,
+        name: &str,
+    ) -> Result<Self, WeightsError> {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
         let queries = config.num_attention_heads * config.head_dim;
         let keys = config.num_key_value_heads * config.head_dim;
         Ok(Self {
             input_layernorm: RmsNorm::build(source, &format!("{name}.input_layernorm"), hidden)?,
             self_attn: Attention {
-                q_proj: Linear::of_block(source, &format!("{name}.self_attn.q_proj"), queries, hidden)?,
-                k_proj: Linear::of_block(source, &format!("{name}.self_attn.k_proj"), keys, hidden)?,
-                v_proj: Linear::of_block(source, &format!("{name}.self_attn.v_proj"), keys, hidden)?,
-                o_proj: Linear::of_block(source, &format!("{name}.self_attn.o_proj"), hidden, queries)?,
+                q_proj: Linear::of_block(
+                    source,
+                    &format!("{name}.self_attn.q_proj"),
+                    queries,
+                    hidden,
+                )?,
+                k_proj: Linear::of_block(
+                    source,
+                    &format!("{name}.self_attn.k_proj"),
+                    keys,
+                    hidden,
+                )?,
+                v_proj: Linear::of_block(
+                    source,
+                    &format!("{name}.self_attn.v_proj"),
+                    keys,
+                    hidden,
+                )?,
+                o_proj: Linear::of_block(
+                    source,
+                    &format!("{name}.self_attn.o_proj"),
+                    hidden,
+                    queries,
+                )?,
             },
             post_attention_layernorm: RmsNorm::build(
                 source,
@@ -241,9 +273,24 @@ impl Block {
                 hidden,
             )?,
             mlp: Mlp {
-                gate_proj: Linear::of_block(source, &format!("{name}.mlp.gate_proj"), intermediate, hidden)?,
-                up_proj: Linear::of_block(source, &format!("{name}.mlp.up_proj"), intermediate, hidden)?,
-                down_proj: Linear::of_block(source, &format!("{name}.mlp.down_proj"), hidden, intermediate)?,
+                gate_proj: Linear::of_block(
+                    source,
+                    &format!("{name}.mlp.gate_proj"),
+                    intermediate,
+                    hidden,
+                )?,
+                up_proj: Linear::of_block(
+                    source,
+                    &format!("{name}.mlp.up_proj"),
+                    intermediate,
+                    hidden,
+                )?,
+                down_proj: Linear::of_block(
+                    source,
+                    &format!("{name}.mlp.down_proj"),
+                    hidden,
+                    intermediate,
+                )?,
             },
         })
     }
@@ -263,17 +310,29 @@ impl Block {
     }
 
     /// `[rows · tokens, hidden_size]` to the same.
-    pub fn forward(&self, hidden: Tensor<2>, context: &Context, cache: Option<&mut LayerCache>) -> Tensor<2> {
+    pub fn forward(
+        &self,
+        hidden: Tensor<2>,
+        context: &Context,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<2> {
         let (hidden, normed) = self.input_layernorm.forward_fork(hidden, context.config);
         let attended = self.self_attn.forward(normed, context, cache);
-        let (hidden, normed) = self.post_attention_layernorm.forward_add(attended, hidden, context.config);
+        let (hidden, normed) =
+            self.post_attention_layernorm.forward_add(attended, hidden, context.config);
         self.mlp.forward_onto(hidden, normed, context)
     }
 }
 
 impl Attention {
-    fn forward(&self, x: Tensor<2>, context: &Context, cache: Option<&mut LayerCache>) -> Tensor<2> {
-        let LlamaConfig { num_attention_heads, num_key_value_heads, head_dim, .. } = *context.config;
+    fn forward(
+        &self,
+        x: Tensor<2>,
+        context: &Context,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<2> {
+        let LlamaConfig { num_attention_heads, num_key_value_heads, head_dim, .. } =
+            *context.config;
         let rows = context.rows;
         let tokens = x.dims()[0] / rows;
         let heads = |x: Tensor<2>, count| x.reshape([rows, tokens, count, head_dim]);
@@ -365,7 +424,11 @@ impl Linear {
         let Some(form) = source.base_form() else { return Ok(layer) };
         let weight = layer.weight.val();
         let nothing = Param::from_tensor(Tensor::empty([0, 0], &weight.device()));
-        Ok(Self { quantized: Some(QuantizedWeight::new(weight, form.into())), weight: nothing, ..layer })
+        Ok(Self {
+            quantized: Some(QuantizedWeight::new(weight, form.into())),
+            weight: nothing,
+            ..layer
+        })
     }
 }
 
@@ -384,7 +447,12 @@ impl RmsNorm {
         fork_rms_norm(x, self.weight.val(), config.rms_norm_eps)
     }
 
-    fn forward_add(&self, x: Tensor<2>, residual: Tensor<2>, config: &LlamaConfig) -> (Tensor<2>, Tensor<2>) {
+    fn forward_add(
+        &self,
+        x: Tensor<2>,
+        residual: Tensor<2>,
+        config: &LlamaConfig,
+    ) -> (Tensor<2>, Tensor<2>) {
         add_rms_norm(x, residual, self.weight.val(), config.rms_norm_eps)
     }
 }

@@ -1,8 +1,8 @@
 //! Walking a model's parameters by checkpoint name.
 //!
-//! Tensors are handed over flat, `[n]`: what is done to parameters outside the model (accumulating, updating,
-//! saving) is element-wise, and one rank keeps it free of shape generics. What is empty, as the weight of a layer that is
-//! quantised, is no parameter and not shown.
+//! Tensors are handed over flat, `[n]`: what is done to parameters outside the model (accumulating,
+//! updating, saving) is element-wise, and one rank keeps it free of shape generics. What is empty,
+//! as the weight of a layer that is quantised, is no parameter and not shown.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
@@ -18,12 +18,14 @@ pub struct Parameter {
     pub values: Tensor<1>,
 }
 
-/// Shows every parameter of `module`, whose own name is `prefix` (empty for the whole model), in a fixed order.
+/// Shows every parameter of `module`, whose own name is `prefix` (empty for the whole model), in a
+/// fixed order.
 pub fn visit(module: &impl Module, prefix: &str, show: impl FnMut(Parameter)) {
     module.visit(&mut Visitor { path: Path::new(prefix), show });
 }
 
-/// Names and lengths of the parameters that get gradients: all, or under an adapter only its factors.
+/// Names and lengths of the parameters that get gradients: all, or under an adapter only its
+/// factors.
 pub fn trained<M: Module>(module: &M, prefix: &str) -> Vec<(String, usize)> {
     let mut names = Vec::new();
     // Only a module that is to be differentiated knows which of its parameters are.
@@ -32,8 +34,8 @@ pub fn trained<M: Module>(module: &M, prefix: &str) -> Vec<(String, usize)> {
     names
 }
 
-/// Replaces the values of every parameter of `module` by what `change` makes of its name, shape and values, `[n]` to
-/// `[n]`. The values are handed over, so that they can be changed in place.
+/// Replaces the values of every parameter of `module` by what `change` makes of its name, shape and
+/// values, `[n]` to `[n]`. The values are handed over, so that they can be changed in place.
 pub fn map<M: Module>(
     module: M,
     prefix: &str,

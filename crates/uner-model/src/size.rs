@@ -28,7 +28,9 @@ impl Size {
         let matrix = |target: Target| target.dims(model).into_iter().product::<usize>() as u64;
         let factors = |adapter: &AdapterConfig| {
             let targets = adapter.target_modules.iter();
-            targets.map(|target| (adapter.rank * target.dims(model).iter().sum::<usize>()) as u64).sum()
+            targets
+                .map(|target| (adapter.rank * target.dims(model).iter().sum::<usize>()) as u64)
+                .sum()
         };
         Self {
             block_matrices: Target::ALL.into_iter().map(matrix).sum(),
@@ -85,8 +87,9 @@ mod tests {
     fn parameters_are_those_that_a_model_is_built_of() {
         let grouped = LlamaConfig { num_key_value_heads: 2, ..llama(24, 40, 3, 4) };
         for config in [llama(24, 40, 3, 4), LlamaConfig { tie_word_embeddings: true, ..grouped }] {
-            let built =
-                parameters(&config).into_iter().map(|(_, shape)| shape.iter().product::<usize>() as u64);
+            let built = parameters(&config)
+                .into_iter()
+                .map(|(_, shape)| shape.iter().product::<usize>() as u64);
             assert_eq!(Size::new(&config, None).model(), built.sum::<u64>());
         }
     }

@@ -16,7 +16,11 @@ pub fn count(number: u64) -> String {
 /// Mebibytes or gibibytes.
 pub fn bytes(number: u64) -> String {
     let mebibytes = number as f64 / f64::from(1 << 20);
-    if mebibytes < 1024.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
+    if mebibytes < 1024.0 {
+        format!("{mebibytes:.0} MiB")
+    } else {
+        format!("{:.1} GiB", mebibytes / 1024.0)
+    }
 }
 
 /// A duration: `45 s`, `3 min 20 s`, `2 h 5 min`.

@@ -1,10 +1,11 @@
 //! What a run will do, decided before it starts.
 //!
 //! ```text
-//! Recipe (as written) ──► Plan (looked up: model, data, template) ──► Numbers (what it costs, and the layout that fits the machine)
+//! Recipe (as written) ──► Plan (looked up) ──► Numbers (its cost, and the layout that fits)
 //! ```
 //!
-//! Knows nothing of the command line: benches, tests and programs in Rust plan by it as `uner train` does.
+//! Knows nothing of the command line: benches, tests and programs in Rust plan by it as
+//! `uner train` does.
 
 pub mod builtin;
 pub mod cost;

@@ -1,7 +1,9 @@
-//! The estimate against what steps allocate: every byte that the test asks the allocator for is counted.
+//! The estimate against what steps allocate: every byte that the test asks the allocator for is
+//! counted.
 //!
-//! Each shape is measured in a process of its own, so that nothing but the step is counted. Memory that an allocator keeps after it
-//! was freed is not: how much that is, is a matter of the program and not of the plan.
+//! Each shape is measured in a process of its own, so that nothing but the step is counted. Memory
+//! that an allocator keeps after it was freed is not: how much that is, is a matter of the program
+//! and not of the plan.
 
 // Clippy lets helpers of tests unwrap where it knows that they are such.
 #![cfg(test)]
@@ -65,7 +67,8 @@ struct Shape {
     kept: usize,
     micro_batches: usize,
     precision: PrecisionConfig,
-    /// Ranks of one process, which then has the memory of all; their blocks are divided where there are several.
+    /// Ranks of one process, which then has the memory of all; their blocks are divided where there
+    /// are several.
     ranks: usize,
 }
 
@@ -78,15 +81,27 @@ const SHAPES: [Shape; 12] = [
     shape("grouped heads, long rows", [512, 1_408, 4, 8, 2, 4_096], (1_024, 1, 1, 2)),
     shape("large micro-batch", [192, 512, 4, 6, 6, 1_024], (256, 8, 4, 2)),
     shape("mostly weights", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2)),
-    Shape { tied: true, ..shape("one micro-batch, tied", [256, 512, 4, 4, 4, 16_000], (256, 4, 2, 1)) },
-    Shape { ranks: 2, ..shape("divided by two, recomputed", [256, 704, 16, 4, 4, 1_024], (256, 1, 0, 2)) },
-    Shape { ranks: 3, ..shape("divided by three, half kept", [256, 704, 16, 4, 4, 1_024], (256, 1, 8, 2)) },
+    Shape {
+        tied: true,
+        ..shape("one micro-batch, tied", [256, 512, 4, 4, 4, 16_000], (256, 4, 2, 1))
+    },
+    Shape {
+        ranks: 2,
+        ..shape("divided by two, recomputed", [256, 704, 16, 4, 4, 1_024], (256, 1, 0, 2))
+    },
+    Shape {
+        ranks: 3,
+        ..shape("divided by three, half kept", [256, 704, 16, 4, 4, 1_024], (256, 1, 8, 2))
+    },
     Shape {
         precision: PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Nearest },
         ..shape("mostly weights, moments of 8 bits", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2))
     },
     Shape {
-        precision: PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Stochastic },
+        precision: PrecisionConfig {
+            moments: MomentForm::EightBit,
+            rounding: Rounding::Stochastic,
+        },
         ..shape("mostly weights, all of it short", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2))
     },
 ];
@@ -130,8 +145,11 @@ fn the_estimate_is_what_steps_allocate() {
 fn in_its_own_process(index: usize) -> usize {
     let test = "the_estimate_is_what_steps_allocate";
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let output =
-        command.args(["--exact", test, "--nocapture"]).env(SHAPE, index.to_string()).output().unwrap();
+    let output = command
+        .args(["--exact", test, "--nocapture"])
+        .env(SHAPE, index.to_string())
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let found = text.lines().find_map(|line| line.split_once("peak=")?.1.trim().parse().ok());
     found.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
@@ -195,7 +213,8 @@ fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), Train
     for step in 1..=2 {
         let mut gradients = Gradients::default();
         for _ in 0..shape.micro_batches {
-            let loss = accumulate_on_rank((&model, group), config, &batch, shape.kept, &mut gradients)?;
+            let loss =
+                accumulate_on_rank((&model, group), config, &batch, shape.kept, &mut gradients)?;
             assert!(loss.into_scalar::<f32>().is_finite());
         }
         let gradients = gradients.reduce(group)?;
@@ -213,8 +232,9 @@ fn batch(shape: &Shape) -> Batch {
     let tokens = shape.rows * shape.length;
     let vocabulary = shape.model[5];
     let place = |index: usize| index % shape.length;
-    let label =
-        |index: usize| if index % TRAINED_ONE_OF == 0 { (index % vocabulary) as i32 } else { IGNORE_INDEX };
+    let label = |index: usize| {
+        if index % TRAINED_ONE_OF == 0 { (index % vocabulary) as i32 } else { IGNORE_INDEX }
+    };
     let document: Vec<i32> = (0..tokens).map(|index| (place(index) / 128) as i32).collect();
     assert!(!document.contains(&PADDING));
     Batch {

@@ -1,8 +1,9 @@
 //! Answers, written and read.
 //!
-//! Written as Python's `json.dumps` writes a list (separators `, `), with characters beyond ASCII as they are in the passage, or,
-//! as the released data has them, as `\uXXXX`. Both are read, with patience: a model's output may be wrapped in other words, quoted the Python
-//! way, or cut off. (The official parser, which gives up on the first oddity, belongs to scoring.)
+//! Written as Python's `json.dumps` writes a list (separators `, `), with characters beyond ASCII
+//! as they are in the passage, or, as the released data has them, as `\uXXXX`. Both are read, with
+//! patience: a model's output may be wrapped in other words, quoted the Python way, or cut off.
+//! (The official parser, which gives up on the first oddity, belongs to scoring.)
 
 use std::fmt::Write as _;
 
@@ -47,30 +48,37 @@ pub fn typed_answer<'a>(
     characters: Characters,
 ) -> String {
     let string = |text| json_string(text, characters);
-    list(entities.map(|(mention, entity_type)| format!("[{}, {}]", string(mention), string(entity_type))))
+    list(
+        entities.map(|(mention, entity_type)| {
+            format!("[{}, {}]", string(mention), string(entity_type))
+        }),
+    )
 }
 
-/// The answer of the InstructUIE form: `type: mention; type: mention`, or `None`. (The original puts a space before it,
-/// which here [`render`](crate::render) does.)
+/// The answer of the InstructUIE form: `type: mention; type: mention`, or `None`. (The original
+/// puts a space before it, which here [`render`](crate::render) does.)
 pub fn instructuie_answer<'a>(entities: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let pairs: Vec<String> =
         entities.map(|(mention, entity_type)| format!("{entity_type}: {mention}")).collect();
     if pairs.is_empty() { "None".to_owned() } else { pairs.join("; ") }
 }
 
-/// Reads the mentions out of a generated answer. Never fails: what cannot be read is left out, and `well_formed` says
-/// whether anything was unusual. `parse_answer(&answer(x, …))` gives back `x` for every list of strings.
+/// Reads the mentions out of a generated answer. Never fails: what cannot be read is left out, and
+/// `well_formed` says whether anything was unusual. `parse_answer(&answer(x, …))` gives back `x`
+/// for every list of strings.
 ///
-/// Tolerated: text around the list, single quotes, bare words, quotes inside a mention, a missing end (the mention that
-/// was being written is dropped, since it may be incomplete), and, where an answer starts with a quoted mention, missing
-/// brackets: some small vocabularies have no token for them.
+/// Tolerated: text around the list, single quotes, bare words, quotes inside a mention, a missing
+/// end (the mention that was being written is dropped, since it may be incomplete), and, where an
+/// answer starts with a quoted mention, missing brackets: some small vocabularies have no token for
+/// them.
 pub fn parse_answer(output: &str) -> ParsedAnswer {
     let Some(start) = output.find('[') else {
         let text = output.trim_start();
         let entities = if text.starts_with('"') { lenient_items(text) } else { Vec::new() };
         return ParsedAnswer { entities, well_formed: false };
     };
-    let mut values = serde_json::Deserializer::from_str(&output[start..]).into_iter::<Vec<String>>();
+    let mut values =
+        serde_json::Deserializer::from_str(&output[start..]).into_iter::<Vec<String>>();
     if let Some(Ok(entities)) = values.next() {
         let rest = &output[start + values.byte_offset()..];
         let well_formed = output[..start].trim().is_empty() && rest.trim().is_empty();
@@ -84,12 +92,14 @@ pub fn parse_answer(output: &str) -> ParsedAnswer {
 pub struct ParsedTypedAnswer {
     /// Mentions and their types, in order, repetitions kept.
     pub entities: Vec<(String, String)>,
-    /// Whether the output was what [`typed_answer`] or [`instructuie_answer`] writes, and nothing else.
+    /// Whether the output was what [`typed_answer`] or [`instructuie_answer`] writes, and nothing
+    /// else.
     pub well_formed: bool,
 }
 
-/// Reads the pairs out of an answer of the all-in-one form, as patiently as [`parse_answer`]: where it is not JSON, every pair of
-/// items between brackets counts, and one that was cut off is dropped. `parse_typed_answer(&typed_answer(x, …))` gives back `x`.
+/// Reads the pairs out of an answer of the all-in-one form, as patiently as [`parse_answer`]: where
+/// it is not JSON, every pair of items between brackets counts, and one that was cut off is
+/// dropped. `parse_typed_answer(&typed_answer(x, …))` gives back `x`.
 pub fn parse_typed_answer(output: &str) -> ParsedTypedAnswer {
     let Some(start) = output.find('[') else { return ParsedTypedAnswer::default() };
     let mut values =
@@ -111,9 +121,11 @@ pub fn parse_typed_answer(output: &str) -> ParsedTypedAnswer {
     ParsedTypedAnswer { entities, well_formed: false }
 }
 
-/// Reads the pairs out of an answer of the InstructUIE form to a question for these `types`. A pair ends where `; ` and one of the
-/// types follow, so that mentions may hold semicolons and colons. What has none of the types before it is left out.
-/// `parse_instructuie_answer(&instructuie_answer(x), types)` gives back `x`, whose mentions have no such border inside.
+/// Reads the pairs out of an answer of the InstructUIE form to a question for these `types`. A pair
+/// ends where `; ` and one of the types follow, so that mentions may hold semicolons and colons.
+/// What has none of the types before it is left out.
+/// `parse_instructuie_answer(&instructuie_answer(x), types)` gives back `x`, whose mentions have no
+/// such border inside.
 pub fn parse_instructuie_answer(output: &str, types: &[&str]) -> ParsedTypedAnswer {
     let output = output.trim();
     if output.is_empty() || output == "None" {
@@ -123,16 +135,19 @@ pub fn parse_instructuie_answer(output: &str, types: &[&str]) -> ParsedTypedAnsw
     let mut types = types.to_vec();
     types.sort_by_key(|entity_type| std::cmp::Reverse(entity_type.len()));
     let of_type = |text: &str| -> Option<(&str, usize)> {
-        let begins =
-            |entity_type: &&&str| text.strip_prefix(**entity_type).is_some_and(|rest| rest.starts_with(": "));
+        let begins = |entity_type: &&&str| {
+            text.strip_prefix(**entity_type).is_some_and(|rest| rest.starts_with(": "))
+        };
         types.iter().find(begins).map(|entity_type| (*entity_type, entity_type.len() + 2))
     };
     let mut entities = Vec::new();
     let (mut well_formed, mut rest) = (true, output);
     while !rest.is_empty() {
         let borders = rest.match_indices("; ").map(|(index, _)| index);
-        let end =
-            borders.into_iter().find(|index| of_type(&rest[index + 2..]).is_some()).unwrap_or(rest.len());
+        let end = borders
+            .into_iter()
+            .find(|index| of_type(&rest[index + 2..]).is_some())
+            .unwrap_or(rest.len());
         match of_type(rest) {
             Some((entity_type, start)) if start < end => {
                 entities.push((rest[start..end].to_owned(), entity_type.to_owned()));
@@ -174,7 +189,8 @@ fn json_string(text: &str, characters: Characters) -> String {
     json
 }
 
-/// The items of a list that is not JSON, from behind its opening bracket up to its closing one, or to the end of the text.
+/// The items of a list that is not JSON, from behind its opening bracket up to its closing one, or
+/// to the end of the text.
 fn lenient_items(text: &str) -> Vec<String> {
     lenient_list(text).0
 }
@@ -203,8 +219,8 @@ fn is_between(character: char) -> bool {
     character.is_whitespace() || matches!(character, ',' | '[')
 }
 
-/// A quoted item: it ends at the first unescaped quote that a comma, a bracket or the end of the text follows. `None` if
-/// it never ends.
+/// A quoted item: it ends at the first unescaped quote that a comma, a bracket or the end of the
+/// text follows. `None` if it never ends.
 fn quoted_item(text: &str, quote: char) -> (Option<String>, &str) {
     let mut escaped = false;
     for (index, character) in text.char_indices().skip(1) {
@@ -233,7 +249,8 @@ fn unescape(text: &str) -> String {
     serde_json::from_str(&json).unwrap_or_else(|_| text.to_owned())
 }
 
-/// Makes the inside of a leniently read string valid JSON as far as quotes go: `\'` → `'`, bare `"` → `\"`.
+/// Makes the inside of a leniently read string valid JSON as far as quotes go: `\'` → `'`, bare `"`
+/// → `\"`.
 fn escape_bare_quotes(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut characters = text.chars();

@@ -39,11 +39,12 @@ impl Message {
     }
 }
 
-/// A chat before templating: user and assistant alternate, the user starts. The first exchange is the passage and
-/// its acknowledgement; every further exchange is one query and its answer. (The `instructuie` form has no
-/// acknowledgement: its only exchange is the query.)
+/// A chat before templating: user and assistant alternate, the user starts. The first exchange is
+/// the passage and its acknowledgement; every further exchange is one query and its answer. (The
+/// `instructuie` form has no acknowledgement: its only exchange is the query.)
 ///
-/// Serialises as the official training data: `{"conversations": [{"from": "human", "value": "…"}, …]}`.
+/// Serialises as the official training data:
+/// `{"conversations": [{"from": "human", "value": "…"}, …]}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
     /// The turns, in order.
@@ -58,8 +59,8 @@ pub struct Segment {
     pub text: String,
     /// Whether its tokens carry loss.
     pub trained: bool,
-    /// Whether the end-of-sequence token follows (it carries loss as the text does). True for exactly the
-    /// assistant's turns, so it also ends an exchange.
+    /// Whether the end-of-sequence token follows (it carries loss as the text does). True for
+    /// exactly the assistant's turns, so it also ends an exchange.
     pub end_of_turn: bool,
 }
 
@@ -76,15 +77,15 @@ pub struct Tokens {
     pub ids: Vec<u32>,
     /// `true` where the token is trained on; as long as `ids`.
     pub loss_mask: Vec<bool>,
-    /// End (exclusive index into `ids`) of each exchange: the passage with its acknowledgement, then one per
-    /// query. Strictly increasing; the last entry is `ids.len()`. ([`crate::cut`] may drop the borders behind
-    /// its cut, but keeps this.)
+    /// End (exclusive index into `ids`) of each exchange: the passage with its acknowledgement,
+    /// then one per query. Strictly increasing; the last entry is `ids.len()`. ([`crate::cut`] may
+    /// drop the borders behind its cut, but keeps this.)
     pub exchanges: Vec<usize>,
 }
 
 impl Tokens {
-    /// The labels of the official data: the id itself where it is trained on, [`IGNORE_INDEX`] elsewhere; aligned
-    /// with `ids` (the shift by one belongs to the loss).
+    /// The labels of the official data: the id itself where it is trained on, [`IGNORE_INDEX`]
+    /// elsewhere; aligned with `ids` (the shift by one belongs to the loss).
     pub fn labels(&self) -> Vec<i64> {
         self.ids
             .iter()

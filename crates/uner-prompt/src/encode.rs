@@ -17,8 +17,9 @@ impl Template {
     }
 }
 
-/// Encodes a conversation for training: beginning-of-sequence, then segment by segment, end-of-sequence behind every
-/// assistant turn. Nothing is truncated; see [`crate::fit`] and [`crate::cut`].
+/// Encodes a conversation for training: beginning-of-sequence, then segment by segment,
+/// end-of-sequence behind every assistant turn. Nothing is truncated; see [`crate::fit`] and
+/// [`crate::cut`].
 ///
 /// # Errors
 /// The conversation is malformed (see [`render`]) or the tokenizer fails.
@@ -48,10 +49,11 @@ pub fn encode_prompt(
     Ok(encode_segments(&render_prompt(conversation, template)?, template, tokenizer)?.ids)
 }
 
-/// Tokens as text: segments that differ in loss, or that an end of turn separates. Of chat templates they show the special tokens, too.
+/// Tokens as text: segments that differ in loss, or that an end of turn separates. Of chat
+/// templates they show the special tokens, too.
 ///
-/// Together they are the text of [`render`]'s segments, for every tokenizer that keeps blanks, and every template but those that leave
-/// blanks to SentencePiece (`trailing_space_token`).
+/// Together they are the text of [`render`]'s segments, for every tokenizer that keeps blanks, and
+/// every template but those that leave blanks to SentencePiece (`trailing_space_token`).
 ///
 /// # Errors
 /// An id is not in the vocabulary.
@@ -65,11 +67,13 @@ pub fn decode(
     let is_chat = template.chat_template.is_some();
     let mut segments = Vec::new();
     for turn in labelled.split_inclusive(|(id, _)| *id == tokenizer.eos() && !is_chat) {
-        // Only a text as a whole reads back with the right blanks: each segment is what its tokens add to it.
+        // Only a text as a whole reads back with the right blanks: each segment is what its tokens
+        // add to it.
         let (mut ids, mut read) = (Vec::with_capacity(turn.len()), String::new());
         for run in turn.chunk_by(|a, b| a.1 == b.1) {
             ids.extend(run.iter().map(|(id, _)| *id));
-            let text = if is_chat { tokenizer.decode_with_special(&ids) } else { tokenizer.decode(&ids) }?;
+            let text =
+                if is_chat { tokenizer.decode_with_special(&ids) } else { tokenizer.decode(&ids) }?;
             let added = text.strip_prefix(&read).unwrap_or(&text).to_owned();
             let end_of_turn = !is_chat && ids.last() == Some(&tokenizer.eos());
             segments.push(Segment { text: added, trained: run[0].1, end_of_turn });
@@ -84,7 +88,8 @@ fn encode_segments(
     template: &Template,
     tokenizer: &Tokenizer,
 ) -> Result<Tokens, PromptError> {
-    let mut tokens = Tokens { ids: vec![tokenizer.bos()], loss_mask: vec![false], exchanges: Vec::new() };
+    let mut tokens =
+        Tokens { ids: vec![tokenizer.bos()], loss_mask: vec![false], exchanges: Vec::new() };
     let mut continues = false;
     for segment in segments {
         let ids = if template.parse_special_tokens {

@@ -1,6 +1,7 @@
 //! What can be wrong with a conversation or a template.
 
-/// A conversation that cannot be rendered, a template that cannot be read, or a passage that does not fit.
+/// A conversation that cannot be rendered, a template that cannot be read, or a passage that does
+/// not fit.
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {
     /// No messages at all.
@@ -12,7 +13,9 @@ pub enum PromptError {
     )]
     StartsWithAssistant,
     /// A question without an answer.
-    #[error("the conversation has `{0}` turns; every user turn needs an answer, so the number must be even")]
+    #[error(
+        "the conversation has `{0}` turns; every user turn needs an answer, so the number must be even"
+    )]
     OddTurns(usize),
     /// Two turns of the same side follow each other.
     #[error(

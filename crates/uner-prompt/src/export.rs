@@ -9,20 +9,23 @@ use crate::ner;
 use crate::template::Template;
 use crate::tokenizer::Tokenizer;
 
-/// What may have to be written for the blank that a tokenizer puts at the start of a text, and behind an end of turn: nothing where it
-/// puts one behind special tokens, too, or never does; else a blank.
+/// What may have to be written for the blank that a tokenizer puts at the start of a text, and
+/// behind an end of turn: nothing where it puts one behind special tokens, too, or never does; else
+/// a blank.
 const BLANKS: [&str; 2] = ["", " "];
 
 impl Template {
-    /// A chat template (Jinja) by which other programs, with this tokenizer, ask with the same ids as [`crate::encode_prompt`]: the
-    /// template's own where it has one, to which the system message has to be sent. `None` where the tokenizer reads the whole text
-    /// otherwise than its segments.
+    /// A chat template (Jinja) by which other programs, with this tokenizer, ask with the same ids
+    /// as [`crate::encode_prompt`]: the template's own where it has one, to which the system
+    /// message has to be sent. `None` where the tokenizer reads the whole text otherwise than its
+    /// segments.
     ///
     /// # Errors
     /// The tokenizer fails.
     pub fn as_chat_template(&self, tokenizer: &Tokenizer) -> Result<Option<String>, PromptError> {
         if let Some(own) = self.chat_template.as_ref().map(ChatTemplate::source) {
-            // The model was trained without a date of today: other programs are not to write one either.
+            // The model was trained without a date of today: other programs are not to write one
+            // either.
             let undated = own
                 .replace("strftime_now is not defined", "true")
                 .replace("strftime_now is defined", "false");
@@ -37,7 +40,9 @@ impl Template {
             let chat = ChatTemplate::new(source.clone()).map_err(PromptError::Chat)?;
             let messages = conversation.messages.iter().map(jinja::message).collect();
             let text = chat.render("", &[Beginning { messages, asks: true }], &special);
-            if tokenizer.encode_special(&text.map_err(PromptError::Chat)?.concat(), false)? == expected {
+            if tokenizer.encode_special(&text.map_err(PromptError::Chat)?.concat(), false)?
+                == expected
+            {
                 return Ok(Some(source));
             }
         }
@@ -48,7 +53,8 @@ impl Template {
     pub(crate) fn jinja(&self, blank: &str) -> String {
         let text = |text: &str| json!(text).to_string();
         let system = text(self.system_at_inference.as_ref().unwrap_or(&self.system));
-        let (separator, blank, user) = (text(&self.separator), text(blank), text(&self.user_prefix()));
+        let (separator, blank, user) =
+            (text(&self.separator), text(blank), text(&self.user_prefix()));
         let name = if self.roles.assistant.is_empty() {
             String::new()
         } else {
@@ -99,7 +105,9 @@ impl Template {
 
     fn answer_format(&self) -> &'static str {
         match self.form {
-            crate::template::Form::PerType => "a JSON list of the mentions, `[\"Tim Cook\"]`, or `[]`",
+            crate::template::Form::PerType => {
+                "a JSON list of the mentions, `[\"Tim Cook\"]`, or `[]`"
+            }
             crate::template::Form::AllInOne => {
                 "a JSON list of pairs, `[[\"Tim Cook\", \"person\"]]`, or `[]`"
             }

@@ -1,4 +1,5 @@
-//! What happens to encoded conversations before packing: a new order of the queries, and a maximal length.
+//! What happens to encoded conversations before packing: a new order of the queries, and a maximal
+//! length.
 
 use crate::conversation::Tokens;
 use crate::error::PromptError;
@@ -12,11 +13,12 @@ pub struct Fitted {
     pub dropped_queries: usize,
 }
 
-/// Shortens tokens to `max_seq_len` by dropping whole queries from the end. The passage is never shortened.
+/// Shortens tokens to `max_seq_len` by dropping whole queries from the end. The passage is never
+/// shortened.
 ///
 /// # Errors
-/// [`PromptError::TooLong`] if not even the passage with one query fits (a conversation that has no query fits if its
-/// passage does).
+/// [`PromptError::TooLong`] if not even the passage with one query fits (a conversation that has no
+/// query fits if its passage does).
 pub fn fit(mut tokens: Tokens, max_seq_len: usize) -> Result<Fitted, PromptError> {
     let num_exchanges = tokens.exchanges.len();
     let kept = tokens.exchanges.iter().take_while(|end| **end <= max_seq_len).count();
@@ -38,8 +40,8 @@ fn truncate(tokens: &mut Tokens, kept: usize) {
     tokens.loss_mask.truncate(length);
 }
 
-/// Cuts at `max_seq_len` as the released code does: anywhere, inside an answer or the passage too. What is left may carry
-/// no loss at all. Only for comparison with that code.
+/// Cuts at `max_seq_len` as the released code does: anywhere, inside an answer or the passage too.
+/// What is left may carry no loss at all. Only for comparison with that code.
 pub fn cut(mut tokens: Tokens, max_seq_len: usize) -> Tokens {
     if tokens.ids.len() > max_seq_len {
         tokens.ids.truncate(max_seq_len);
@@ -50,8 +52,9 @@ pub fn cut(mut tokens: Tokens, max_seq_len: usize) -> Tokens {
     tokens
 }
 
-/// The same conversation with its queries in another order, without tokenising again: query `order[i]` (from 0, the
-/// passage not counted) comes at place `i`. What a trainer calls before every epoch.
+/// The same conversation with its queries in another order, without tokenising again: query
+/// `order[i]` (from 0, the passage not counted) comes at place `i`. What a trainer calls before
+/// every epoch.
 ///
 /// # Panics
 /// If `order` is not a permutation of the queries.
@@ -59,7 +62,10 @@ pub fn permute_queries(tokens: &Tokens, order: &[usize]) -> Tokens {
     let num_queries = tokens.exchanges.len().saturating_sub(1);
     let mut seen = vec![false; num_queries];
     for query in order {
-        assert!(!std::mem::replace(&mut seen[*query], true), "query {query} occurs twice in order {order:?}");
+        assert!(
+            !std::mem::replace(&mut seen[*query], true),
+            "query {query} occurs twice in order {order:?}"
+        );
     }
     assert_eq!(order.len(), num_queries, "order {order:?} does not cover {num_queries} queries");
     let passage = tokens.exchanges.first().copied().unwrap_or(0);

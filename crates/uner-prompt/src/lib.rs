@@ -1,14 +1,16 @@
-//! The text protocol, both directions: example → conversation → segments → tokens with their loss mask, and
-//! answer → entities. Training and inference call the same functions, so they cannot drift apart.
+//! The text protocol, both directions: example → conversation → segments → tokens with their loss
+//! mask, and answer → entities. Training and inference call the same functions, so they cannot
+//! drift apart.
 //!
 //! ```text
-//! Example ── ner::conversation ──► Conversation ── render ──► [Segment] ── encode ──► Tokens ── fit ──► Fitted
+//! Example ── ner::conversation ──► Conversation ── render ──► [Segment]
+//!                                                  encode ──► Tokens ── fit ──► Fitted
 //! text, type ── ner::prompt ─────► Conversation ── render_prompt ────────── encode_prompt ──► ids
 //! generated text ── ner::read ──────► entities
 //! ```
 //!
-//! A [`Template`] is data (`configs/templates/*.toml`), not code; a [`Tokenizer`] reads `tokenizer.json` and
-//! SentencePiece's `tokenizer.model`, or is trained on the spot.
+//! A [`Template`] is data (`configs/templates/*.toml`), not code; a [`Tokenizer`] reads
+//! `tokenizer.json` and SentencePiece's `tokenizer.model`, or is trained on the spot.
 
 pub mod answer;
 mod chat;

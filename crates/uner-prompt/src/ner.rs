@@ -3,19 +3,25 @@
 use std::collections::HashMap;
 
 use crate::answer::{
-    answer, instructuie_answer, parse_answer, parse_instructuie_answer, parse_typed_answer, typed_answer,
+    answer, instructuie_answer, parse_answer, parse_instructuie_answer, parse_typed_answer,
+    typed_answer,
 };
 use crate::conversation::{Conversation, Message};
 use crate::pattern::fill;
 use crate::template::{Form, Template};
 use uner_data::{Entity, Example};
 
-/// An annotated passage as a training conversation: the passage with its acknowledgement, then every type of
-/// `example.queries` in order. An answer holds the mentions of its type in text order, repeated ones repeated, as the
-/// released data has them. Without queries only the passage exchange is left, which trains nothing.
+/// An annotated passage as a training conversation: the passage with its acknowledgement, then
+/// every type of `example.queries` in order. An answer holds the mentions of its type in text
+/// order, repeated ones repeated, as the released data has them. Without queries only the passage
+/// exchange is left, which trains nothing.
 ///
 /// `dataset_name` goes where the template has a place for it.
-pub fn conversation(example: &Example, template: &Template, dataset_name: Option<&str>) -> Conversation {
+pub fn conversation(
+    example: &Example,
+    template: &Template,
+    dataset_name: Option<&str>,
+) -> Conversation {
     let listed = list_types(&example.queries);
     let mut messages = opening(&example.text, &listed, template, dataset_name);
     match template.form {
@@ -32,13 +38,15 @@ pub fn conversation(example: &Example, template: &Template, dataset_name: Option
         }
         Form::AllInOne if example.queries.is_empty() => {}
         Form::AllInOne => {
-            let entities = in_text_order(example, |entity| example.queries.contains(&entity.entity_type));
+            let entities =
+                in_text_order(example, |entity| example.queries.contains(&entity.entity_type));
             messages.push(Message::user(question(&listed, template)));
             let pairs = entities.map(|entity| (&*entity.text, &*entity.entity_type));
             messages.push(Message::assistant(typed_answer(pairs, template.answer_characters)));
         }
         Form::InstructUie => {
-            let entities = in_text_order(example, |entity| example.queries.contains(&entity.entity_type));
+            let entities =
+                in_text_order(example, |entity| example.queries.contains(&entity.entity_type));
             let pairs = entities.map(|entity| (&*entity.text, &*entity.entity_type));
             messages.push(Message::assistant(instructuie_answer(pairs)));
         }
@@ -46,9 +54,15 @@ pub fn conversation(example: &Example, template: &Template, dataset_name: Option
     Conversation { messages }
 }
 
-/// The conversation that asks one thing of a text: `asked` is an entity type, or, for the forms that ask all types at
-/// once, their list ([`list_types`]). It ends with the user's turn; encode it with [`crate::encode_prompt`].
-pub fn prompt(text: &str, asked: &str, template: &Template, dataset_name: Option<&str>) -> Conversation {
+/// The conversation that asks one thing of a text: `asked` is an entity type, or, for the forms
+/// that ask all types at once, their list ([`list_types`]). It ends with the user's turn; encode it
+/// with [`crate::encode_prompt`].
+pub fn prompt(
+    text: &str,
+    asked: &str,
+    template: &Template,
+    dataset_name: Option<&str>,
+) -> Conversation {
     let mut messages = opening(text, asked, template, dataset_name);
     if template.question.is_some() {
         messages.push(Message::user(question(asked, template)));
@@ -70,8 +84,8 @@ pub fn groups(template: &Template, types: usize) -> impl Iterator<Item = std::op
     (0..types).step_by(size).map(move |first| first..(first + size).min(types))
 }
 
-/// Reads the answer to a prompt that asked `types`: the mentions of each of them, in order, and whether the answer was whole and
-/// nothing else. What has a type that was not asked is left out.
+/// Reads the answer to a prompt that asked `types`: the mentions of each of them, in order, and
+/// whether the answer was whole and nothing else. What has a type that was not asked is left out.
 pub fn read(output: &str, types: &[&str], template: &Template) -> (Vec<Vec<String>>, bool) {
     let typed = match template.form {
         Form::PerType => {
@@ -88,7 +102,8 @@ pub fn read(output: &str, types: &[&str], template: &Template) -> (Vec<Vec<Strin
     (types.iter().map(mentions).collect(), typed.well_formed)
 }
 
-/// The query about a type (or a list of types). Empty for [`Form::InstructUie`], which asks in the passage turn.
+/// The query about a type (or a list of types). Empty for [`Form::InstructUie`], which asks in the
+/// passage turn.
 pub fn question(asked: &str, template: &Template) -> String {
     template
         .question
@@ -97,7 +112,12 @@ pub fn question(asked: &str, template: &Template) -> String {
 }
 
 /// The first user turn.
-pub fn passage(text: &str, listed_types: &str, template: &Template, dataset_name: Option<&str>) -> String {
+pub fn passage(
+    text: &str,
+    listed_types: &str,
+    template: &Template,
+    dataset_name: Option<&str>,
+) -> String {
     match (&template.dataset_passage, dataset_name) {
         (Some(pattern), Some(name)) => {
             fill(pattern, &[("dataset", name), ("types", listed_types), ("passage", text)])
@@ -111,15 +131,24 @@ pub fn list_types(types: &[String]) -> String {
     types.join(", ")
 }
 
-fn opening(text: &str, listed_types: &str, template: &Template, dataset_name: Option<&str>) -> Vec<Message> {
+fn opening(
+    text: &str,
+    listed_types: &str,
+    template: &Template,
+    dataset_name: Option<&str>,
+) -> Vec<Message> {
     let mut messages = vec![Message::user(passage(text, listed_types, template, dataset_name))];
     messages.extend(template.acknowledgement.as_ref().map(Message::assistant));
     messages
 }
 
 /// Entities in the order of their spans; those without a span last, in the order of the source.
-fn in_text_order(example: &Example, asked: impl Fn(&Entity) -> bool) -> impl Iterator<Item = &Entity> {
-    let mut entities: Vec<&Entity> = example.entities.iter().filter(|entity| asked(entity)).collect();
+fn in_text_order(
+    example: &Example,
+    asked: impl Fn(&Entity) -> bool,
+) -> impl Iterator<Item = &Entity> {
+    let mut entities: Vec<&Entity> =
+        example.entities.iter().filter(|entity| asked(entity)).collect();
     entities.sort_by_key(|entity| (entity.span.is_none(), entity.span));
     entities.into_iter()
 }

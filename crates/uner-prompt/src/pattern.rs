@@ -1,10 +1,12 @@
 //! Patterns such as `What describes {type} in the text?`.
 
-/// Puts values into a pattern's `{name}` places in one pass: braces inside a value are text, never a place.
-/// Places that are not among `values` stay as they are ([`unknown_place`] finds them when a template is read).
+/// Puts values into a pattern's `{name}` places in one pass: braces inside a value are text, never
+/// a place. Places that are not among `values` stay as they are ([`unknown_place`] finds them when
+/// a template is read).
 pub(crate) fn fill(pattern: &str, values: &[(&str, &str)]) -> String {
-    let mut filled =
-        String::with_capacity(pattern.len() + values.iter().map(|(_, value)| value.len()).sum::<usize>());
+    let mut filled = String::with_capacity(
+        pattern.len() + values.iter().map(|(_, value)| value.len()).sum::<usize>(),
+    );
     let mut rest = pattern;
     while let Some(start) = rest.find('{') {
         filled.push_str(&rest[..start]);
@@ -27,7 +29,12 @@ pub(crate) fn fill(pattern: &str, values: &[(&str, &str)]) -> String {
 
 /// The places of a pattern, in order.
 pub(crate) fn places(pattern: &str) -> Vec<&str> {
-    pattern.split('{').skip(1).filter_map(|piece| piece.split_once('}')).map(|(name, _)| name).collect()
+    pattern
+        .split('{')
+        .skip(1)
+        .filter_map(|piece| piece.split_once('}'))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 #[cfg(test)]

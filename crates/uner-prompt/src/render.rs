@@ -1,14 +1,17 @@
 //! Conversation → segments. The only place where template text meets message text.
 //!
-//! Training: every segment below is tokenised on its own, and carries loss where bracketed. Together they are one text, the same
-//! under every tokenizer; a blank between two segments belongs to the second.
+//! Training: every segment below is tokenised on its own, and carries loss where bracketed.
+//! Together they are one text, the same under every tokenizer; a blank between two segments belongs
+//! to the second.
 //!
 //! ```text
-//! {system} USER: Text: {passage}│ ASSISTANT:│ {acknowledgement}⏎│USER: {question}│ ASSISTANT:│[ {answer}⏎]│…
+//! {system} USER: Text: {passage}│ ASSISTANT:│ {acknowledgement}⏎│
+//! USER: {question}│ ASSISTANT:│[ {answer}⏎]│…
 //! ```
 //!
-//! (⏎ is the end-of-sequence token.) A prompt is the same pieces up to the last `ASSISTANT:`, so that training ids are
-//! prompt ids followed by answer ids. The `official` template differs on purpose; see its file.
+//! (⏎ is the end-of-sequence token.) A prompt is the same pieces up to the last `ASSISTANT:`, so
+//! that training ids are prompt ids followed by answer ids. The `official` template differs on
+//! purpose; see its file.
 
 use crate::conversation::{Conversation, Message, Role, Segment};
 use crate::error::PromptError;
@@ -17,30 +20,44 @@ use crate::template::Template;
 /// Renders a conversation for training.
 ///
 /// # Errors
-/// The conversation is empty, starts with the assistant, does not alternate, or lacks its last answer.
-pub fn render(conversation: &Conversation, template: &Template) -> Result<Vec<Segment>, PromptError> {
+/// The conversation is empty, starts with the assistant, does not alternate, or lacks its last
+/// answer.
+pub fn render(
+    conversation: &Conversation,
+    template: &Template,
+) -> Result<Vec<Segment>, PromptError> {
     let messages = alternating(&conversation.messages, template.drop_leading_assistant)?;
     if !messages.len().is_multiple_of(2) {
         return Err(PromptError::OddTurns(messages.len()));
     }
     if template.chat_template.is_some() {
-        return Err(PromptError::Chat("a chat template renders whole texts, not segments".to_owned()));
+        return Err(PromptError::Chat(
+            "a chat template renders whole texts, not segments".to_owned(),
+        ));
     }
     let mut segments = Vec::with_capacity(messages.len() / 2 * 3);
     for (exchange, turns) in messages.chunks_exact(2).enumerate() {
-        let trained = exchange > 0 || template.acknowledgement.is_none() || template.train_acknowledgement;
+        let trained =
+            exchange > 0 || template.acknowledgement.is_none() || template.train_acknowledgement;
         push_question(&mut segments, exchange, &turns[0].text, &template.system, template);
-        segments.push(Segment { text: behind_name(&turns[1].text, template), trained, end_of_turn: true });
+        segments.push(Segment {
+            text: behind_name(&turns[1].text, template),
+            trained,
+            end_of_turn: true,
+        });
     }
     Ok(segments)
 }
 
-/// Renders the prompt that asks the last user turn: everything before it, the turn, and the assistant's name. An answer
-/// behind the last user turn is left out.
+/// Renders the prompt that asks the last user turn: everything before it, the turn, and the
+/// assistant's name. An answer behind the last user turn is left out.
 ///
 /// # Errors
 /// As [`render`]; also if no user turn is left.
-pub fn render_prompt(conversation: &Conversation, template: &Template) -> Result<Vec<Segment>, PromptError> {
+pub fn render_prompt(
+    conversation: &Conversation,
+    template: &Template,
+) -> Result<Vec<Segment>, PromptError> {
     let messages = asked(conversation, template)?;
     let system = template.system_at_inference.as_ref().unwrap_or(&template.system);
     if let Some(end_of_turn) = &template.prompt_end_of_turn {
@@ -61,8 +78,9 @@ pub fn render_prompt(conversation: &Conversation, template: &Template) -> Result
     Ok(segments)
 }
 
-/// The conversation as the one string that templates with `prompt_end_of_turn` feed the tokenizer; `None` for the other
-/// templates, which feed it segments. An empty message leaves just the name of its side.
+/// The conversation as the one string that templates with `prompt_end_of_turn` feed the tokenizer;
+/// `None` for the other templates, which feed it segments. An empty message leaves just the name of
+/// its side.
 ///
 /// # Errors
 /// As [`render`], but for the number of turns.
@@ -105,7 +123,12 @@ fn untrained(text: String) -> Segment {
 }
 
 /// `get_prompt` of the released code (`FastChat`'s two-separator style).
-fn one_string(messages: &[Message], system: &str, end_of_turn: &str, template: &Template) -> String {
+fn one_string(
+    messages: &[Message],
+    system: &str,
+    end_of_turn: &str,
+    template: &Template,
+) -> String {
     let mut text = format!("{system}{}", template.separator);
     for message in messages {
         let (name, end) = match message.role {
@@ -133,8 +156,10 @@ pub(crate) fn asked<'a>(
     template: &Template,
 ) -> Result<&'a [Message], PromptError> {
     let messages = alternating(&conversation.messages, template.drop_leading_assistant)?;
-    let end =
-        messages.iter().rposition(|message| message.role == Role::User).ok_or(PromptError::NothingToAsk)?;
+    let end = messages
+        .iter()
+        .rposition(|message| message.role == Role::User)
+        .ok_or(PromptError::NothingToAsk)?;
     Ok(&messages[..=end])
 }
 
@@ -152,7 +177,8 @@ pub(crate) fn alternating(
     if messages.is_empty() {
         return Err(PromptError::Empty);
     }
-    let expected = |index: usize| if index.is_multiple_of(2) { Role::User } else { Role::Assistant };
+    let expected =
+        |index: usize| if index.is_multiple_of(2) { Role::User } else { Role::Assistant };
     match messages.iter().enumerate().find(|(index, message)| message.role != expected(*index)) {
         None => Ok(messages),
         Some((index, message)) => Err(PromptError::NotAlternating {

@@ -1,6 +1,7 @@
 //! Templates as data: the wording and the switches that turn a conversation into text.
 //!
-//! The built-in ones are the files of `configs/templates`; any other TOML file with the same keys works by path.
+//! The built-in ones are the files of `configs/templates`; any other TOML file with the same keys
+//! works by path.
 
 use crate::answer::Characters;
 use crate::error::PromptError;
@@ -40,12 +41,14 @@ pub enum Form {
     PerType,
     /// One question for all types; the answer is a JSON list of `["mention", "type"]` pairs.
     AllInOne,
-    /// InstructUIE: one turn holds instruction, types and text; the answer is `type: mention; type: mention`.
+    /// InstructUIE: one turn holds instruction, types and text; the answer is
+    /// `type: mention; type: mention`.
     #[serde(rename = "instructuie")]
     InstructUie,
 }
 
-/// What the two sides are called in the text. Empty: the message stands alone, without name and colon.
+/// What the two sides are called in the text. Empty: the message stands alone, without name and
+/// colon.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Roles {
@@ -65,8 +68,8 @@ pub struct Template {
     pub name: String,
     /// How types are asked.
     pub form: Form,
-    /// A chat template that puts the messages together, in place of the [keys below](BESIDE_CHAT) that say how. Empty: the model's
-    /// own, see [`Template::with_chat_of`].
+    /// A chat template that puts the messages together, in place of the [keys below](BESIDE_CHAT)
+    /// that say how. Empty: the model's own, see [`Template::with_chat_of`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<ChatTemplate>,
     /// The line before the first turn. May be empty.
@@ -74,15 +77,18 @@ pub struct Template {
     /// A different line for inference; absent in every sane template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_at_inference: Option<String>,
-    /// Between the system line and the first turn, and between a user turn and the assistant's name.
+    /// Between the system line and the first turn, and between a user turn and the assistant's
+    /// name.
     #[serde(default)]
     pub separator: String,
     /// The first user turn: `{passage}`, and for [`Form::InstructUie`] `{types}`.
     pub passage: String,
-    /// The first user turn where a dataset is named: also `{dataset}`. Absent: the name is not used.
+    /// The first user turn where a dataset is named: also `{dataset}`. Absent: the name is not
+    /// used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset_passage: Option<String>,
-    /// The model's reply to the passage. Absent: the passage turn is answered at once ([`Form::InstructUie`]).
+    /// The model's reply to the passage. Absent: the passage turn is answered at once
+    /// ([`Form::InstructUie`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acknowledgement: Option<String>,
     /// The query: `{type}`, or `{types}` for [`Form::AllInOne`].
@@ -91,21 +97,23 @@ pub struct Template {
     /// How answers in JSON write characters beyond ASCII.
     #[serde(default, skip_serializing_if = "Characters::is_default")]
     pub answer_characters: Characters,
-    /// Whether segments are as in the released code: the assistant's name is `ASSISTANT: `, which leaves a lone space token, and
-    /// each is tokenised as if it began a text, with no blank but the one that SentencePiece puts there.
+    /// Whether segments are as in the released code: the assistant's name is `ASSISTANT: `, which
+    /// leaves a lone space token, and each is tokenised as if it began a text, with no blank but
+    /// the one that SentencePiece puts there.
     #[serde(default)]
     pub trailing_space_token: bool,
     /// Whether the acknowledgement carries loss.
     #[serde(default)]
     pub train_acknowledgement: bool,
-    /// Whether `</s>` and the like inside a message become special tokens. Never right for text of others.
+    /// Whether `</s>` and the like inside a message become special tokens. Never right for text of
+    /// others.
     #[serde(default)]
     pub parse_special_tokens: bool,
     /// Whether a conversation that starts with the assistant loses that turn (else it is an error).
     #[serde(default)]
     pub drop_leading_assistant: bool,
-    /// If present, prompts are rendered as one string, in which this text ends the assistant's turns; if absent,
-    /// segment by segment as in training.
+    /// If present, prompts are rendered as one string, in which this text ends the assistant's
+    /// turns; if absent, segment by segment as in training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_end_of_turn: Option<String>,
     /// Names of the two sides.
@@ -117,7 +125,8 @@ impl Template {
     /// The template of that name, or of the TOML file at that path.
     ///
     /// # Errors
-    /// [`PromptError::UnknownTemplate`] with the nearest name, [`PromptError::Template`] naming the faulty key.
+    /// [`PromptError::UnknownTemplate`] with the nearest name, [`PromptError::Template`] naming the
+    /// faulty key.
     pub fn load(name_or_path: &str) -> Result<Self, PromptError> {
         if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
             return Self::parse(text, name);
@@ -135,7 +144,8 @@ impl Template {
     /// Reads a template from TOML; `path` is for messages.
     ///
     /// # Errors
-    /// [`PromptError::Template`]: unknown or missing keys, wrong types, a pattern without its place.
+    /// [`PromptError::Template`]: unknown or missing keys, wrong types, a pattern without its
+    /// placeholder.
     pub fn parse(text: &str, path: &str) -> Result<Self, PromptError> {
         let fault = |reason: String| PromptError::Template { path: path.to_owned(), reason };
         let parsed = |error: toml::de::Error| fault(error.to_string().trim_end().to_owned());
@@ -161,8 +171,8 @@ impl Template {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
 
-    /// Name and a digest of all keys, such as `zero-shot-0f3a…`: what a checkpoint stores to be sure that it is
-    /// asked as it was trained.
+    /// Name and a digest of all keys, such as `zero-shot-0f3a…`: what a checkpoint stores to be
+    /// sure that it is asked as it was trained.
     ///
     /// # Panics
     /// Never: strings and booleans always serialise.
@@ -203,8 +213,12 @@ impl Template {
                     "`{key}` does nothing beside `chat_template`, which puts the messages together; remove it"
                 ));
             }
-        } else if let Some(key) = ["separator", "roles"].into_iter().find(|key| !keys.contains_key(*key)) {
-            return Err(format!("`{key}` is missing; a template that has no `chat_template` says it"));
+        } else if let Some(key) =
+            ["separator", "roles"].into_iter().find(|key| !keys.contains_key(*key))
+        {
+            return Err(format!(
+                "`{key}` is missing; a template that has no `chat_template` says it"
+            ));
         }
         let multi = self.form == Form::InstructUie;
         let passage: &[&str] = if multi { &["types", "passage"] } else { &["passage"] };
@@ -276,13 +290,18 @@ mod tests {
     fn unknown_names_get_a_hint() {
         let message = Template::load("zeroshot").expect_err("unknown").to_string();
         assert!(
-            message.starts_with("unknown template `zeroshot`; did you mean `zero-shot`?; known: `zero-shot`"),
+            message.starts_with(
+                "unknown template `zeroshot`; did you mean `zero-shot`?; known: `zero-shot`"
+            ),
             "{message}"
         );
         let message = Template::load("qwerty").expect_err("unknown").to_string();
         assert!(message.starts_with("unknown template `qwerty`; known:"), "{message}");
         assert!(
-            Template::load("missing.toml").expect_err("no such file").to_string().contains("missing.toml")
+            Template::load("missing.toml")
+                .expect_err("no such file")
+                .to_string()
+                .contains("missing.toml")
         );
     }
 
@@ -290,7 +309,8 @@ mod tests {
     fn faulty_templates_are_refused() {
         let unknown_key = refused(&ZERO_SHOT.replace("separator =", "seperator ="));
         assert!(
-            unknown_key.starts_with("template `mine.toml`: ") && unknown_key.contains("`seperator`"),
+            unknown_key.starts_with("template `mine.toml`: ")
+                && unknown_key.contains("`seperator`"),
             "{unknown_key}"
         );
         let no_place = refused(&ZERO_SHOT.replace("{type}", "person"));
@@ -319,7 +339,10 @@ mod tests {
             ("roles", "roles = { user = \"USER\", assistant = \"\" }"),
         ] {
             let message = refused(&format!("{line}\n{chat}"));
-            assert!(message.contains(&format!("`{key}` does nothing beside `chat_template`")), "{message}");
+            assert!(
+                message.contains(&format!("`{key}` does nothing beside `chat_template`")),
+                "{message}"
+            );
         }
         let message = refused(&ZERO_SHOT.replace("separator = \" \"", ""));
         assert!(message.contains("`separator` is missing"), "{message}");

@@ -1,8 +1,9 @@
 //! Text → token ids, for Hugging Face's `tokenizer.json` and SentencePiece's `tokenizer.model`.
 //!
-//! A segment is always encoded on its own, without beginning- or end-of-sequence: those are added where a conversation is put together.
-//! Some tokenizers (SentencePiece) put a blank before a text: only where the segment begins one. A literal `</s>` in a text gives ordinary
-//! tokens; only [`Tokenizer::encode_with_special_tokens`] reads it as a special token.
+//! A segment is always encoded on its own, without beginning- or end-of-sequence: those are added
+//! where a conversation is put together. Some tokenizers (SentencePiece) put a blank before a text:
+//! only where the segment begins one. A literal `</s>` in a text gives ordinary tokens; only
+//! [`Tokenizer::encode_with_special_tokens`] reads it as a special token.
 
 mod cache;
 mod config;
@@ -49,12 +50,12 @@ pub enum TokenizerError {
     },
 }
 
-/// Whether text behind a special token gets its own leading space mark (SentencePiece models only; a `tokenizer.json`
-/// says it itself). Hugging Face calls this `legacy`.
+/// Whether text behind a special token gets its own leading space mark (SentencePiece models only;
+/// a `tokenizer.json` says it itself). Hugging Face calls this `legacy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpacePrefix {
-    /// Every piece of text does, as in transformers 4.28, with which UniversalNER was trained: `</s>USER` gives
-    /// `</s>`, `▁USER`. (`legacy: true`, the default.)
+    /// Every piece of text does, as in transformers 4.28, with which UniversalNER was trained:
+    /// `</s>USER` gives `</s>`, `▁USER`. (`legacy: true`, the default.)
     EveryPiece,
     /// Only the start of the text does: `</s>USER` gives `</s>`, `USER`. (`legacy: false`.)
     StartOnly,
@@ -78,8 +79,8 @@ enum Model {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json` or a SentencePiece `*.model` (BPE). Special tokens and `legacy` come from the
-    /// `tokenizer_config.json` beside it, where there is one.
+    /// Reads a `tokenizer.json` or a SentencePiece `*.model` (BPE). Special tokens and `legacy`
+    /// come from the `tokenizer_config.json` beside it, where there is one.
     ///
     /// # Errors
     /// The file is missing, is neither, or names no beginning- or end-of-sequence token.
@@ -106,8 +107,8 @@ impl Tokenizer {
         }
     }
 
-    /// The same tokenizer with the other rule for space marks behind special tokens. Nothing changes for a
-    /// `tokenizer.json`.
+    /// The same tokenizer with the other rule for space marks behind special tokens. Nothing
+    /// changes for a `tokenizer.json`.
     #[must_use]
     pub fn with_space_prefix(mut self, space_prefix: SpacePrefix) -> Self {
         if let Model::SentencePiece(model) = &mut self.model {
@@ -116,8 +117,9 @@ impl Tokenizer {
         self
     }
 
-    /// Trains a LLaMA-like tokenizer: BPE over words with their leading space mark, byte fallback, `<unk>`, `<s>`, `</s>`
-    /// as ids 0, 1, 2 and the 256 bytes behind them. The same texts in any order give the same tokenizer.
+    /// Trains a LLaMA-like tokenizer: BPE over words with their leading space mark, byte fallback,
+    /// `<unk>`, `<s>`, `</s>` as ids 0, 1, 2 and the 256 bytes behind them. The same texts in any
+    /// order give the same tokenizer.
     ///
     /// # Errors
     /// `vocab_size` leaves no room for the characters of the texts.
@@ -152,7 +154,8 @@ impl Tokenizer {
         })
     }
 
-    /// Ids of a text in which literal special tokens (`</s>`) are recognised, as in the released code of UniversalNER.
+    /// Ids of a text in which literal special tokens (`</s>`) are recognised, as in the released
+    /// code of UniversalNER.
     ///
     /// # Errors
     /// As [`Self::encode_segment`].
@@ -161,7 +164,11 @@ impl Tokenizer {
     }
 
     /// [`Self::encode_with_special_tokens`] of a text that begins or `continues` another.
-    pub(crate) fn encode_special(&self, text: &str, continues: bool) -> Result<Vec<u32>, TokenizerError> {
+    pub(crate) fn encode_special(
+        &self,
+        text: &str,
+        continues: bool,
+    ) -> Result<Vec<u32>, TokenizerError> {
         match &self.model {
             Model::HuggingFace(model) => model.encode_with_special_tokens(text, continues),
             Model::SentencePiece(model) => Ok(model.encode_with_special_tokens(text, continues)),
@@ -196,11 +203,14 @@ impl Tokenizer {
         }
     }
 
-    /// Start and length, in bytes, of the first special token that is written in a text; of several at one place the longest.
+    /// Start and length, in bytes, of the first special token that is written in a text; of several
+    /// at one place the longest.
     pub(crate) fn find_special(&self, text: &str) -> Option<(usize, usize)> {
         match &self.model {
             Model::HuggingFace(model) => model.find_special(text),
-            Model::SentencePiece(model) => model.next_special(text).map(|(start, _, length)| (start, length)),
+            Model::SentencePiece(model) => {
+                model.next_special(text).map(|(start, _, length)| (start, length))
+            }
         }
     }
 
@@ -222,8 +232,8 @@ impl Tokenizer {
         self.special.eos
     }
 
-    /// Padding id: the configured one, else that of `<unk>`, else end-of-sequence. Padding carries no loss and is not
-    /// attended to, so any id will do.
+    /// Padding id: the configured one, else that of `<unk>`, else end-of-sequence. Padding carries
+    /// no loss and is not attended to, so any id will do.
     pub fn pad(&self) -> u32 {
         self.special.pad
     }
@@ -236,7 +246,8 @@ impl Tokenizer {
         }
     }
 
-    /// Writes `tokenizer.json` or `tokenizer.model`, and `tokenizer_config.json`, as transformers reads them.
+    /// Writes `tokenizer.json` or `tokenizer.model`, and `tokenizer_config.json`, as transformers
+    /// reads them.
     ///
     /// # Errors
     /// The folder cannot be written.

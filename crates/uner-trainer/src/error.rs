@@ -21,7 +21,9 @@ pub enum TrainError {
     #[error(transparent)]
     Weights(#[from] uner_model::WeightsError),
     /// There is nothing to train on.
-    #[error("the training data is empty: no conversation has a trained token ({untrained} had none)")]
+    #[error(
+        "the training data is empty: no conversation has a trained token ({untrained} had none)"
+    )]
     NoData {
         /// Conversations without a trained token.
         untrained: usize,

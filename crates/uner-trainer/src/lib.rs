@@ -1,6 +1,7 @@
 //! Packing, loading, the training step, the optimizer, checkpoints and metrics.
 //!
-//! Knows nothing of entities or recipes: tokens with their loss mask come in, events and checkpoints come out.
+//! Knows nothing of entities or recipes: tokens with their loss mask come in, events and
+//! checkpoints come out.
 
 pub mod checkpoint;
 pub mod config;
@@ -14,8 +15,8 @@ pub mod state;
 pub mod step;
 
 pub use config::{
-    Answer, BestConfig, CheckpointConfig, GuardsConfig, Measure, MomentForm, PrecisionConfig, Rounding,
-    Schedule, TrainConfig,
+    Answer, BestConfig, CheckpointConfig, GuardsConfig, Measure, MomentForm, PrecisionConfig,
+    Rounding, Schedule, TrainConfig,
 };
 pub use data::{Batch, Loader, TokenStore};
 pub use distributed::Group;

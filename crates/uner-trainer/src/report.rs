@@ -30,8 +30,8 @@ pub struct GuardReport {
 pub struct Suspect {
     /// Its index in the training data.
     pub index: usize,
-    /// Mean loss of its trained tokens, nats, under the weights before the step, or after it where the step is applied all the
-    /// same; `null` where it is not finite.
+    /// Mean loss of its trained tokens, nats, under the weights before the step, or after it where
+    /// the step is applied all the same; `null` where it is not finite.
     pub loss: Option<f64>,
 }
 

@@ -13,7 +13,8 @@ use crate::step::optimizer::AdamW;
 use crate::step::precision::{self, Policy};
 use crate::step::rank_model::RankModel;
 
-/// A model on its way: weights, moments, the number of steps done, how good it is so far, and what the guards remember.
+/// A model on its way: weights, moments, the number of steps done, how good it is so far, and what
+/// the guards remember.
 #[derive(Debug)]
 pub struct Progress {
     /// The run it is of; `None` before its first step.
@@ -31,7 +32,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A model that is not trained yet, from weights in f32, stored as its device does where a recipe says nothing.
+    /// A model that is not trained yet, from weights in f32, stored as its device does where a
+    /// recipe says nothing.
     pub fn new(model: Llama, group: &Group) -> Self {
         let policy = Policy::of(precision::parameters(&model.head().device()));
         Self::with(model, policy, group)
@@ -70,19 +72,22 @@ pub struct RunId {
 impl RunId {
     /// The name of a run that begins now.
     pub(crate) fn new(folder: &Path) -> Self {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let started =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self { folder: folder.to_owned(), started }
     }
 }
 
-/// How good a run is so far. Part of every checkpoint, so that a resumed run goes on comparing where it was.
+/// How good a run is so far. Part of every checkpoint, so that a resumed run goes on comparing
+/// where it was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// The best evaluation.
     pub best: Option<Best>,
     /// Evaluations since then.
     pub without_better: u64,
-    /// Whether the evaluations due after the last step are still to be done, because an interrupt came first.
+    /// Whether the evaluations due after the last step are still to be done, because an interrupt
+    /// came first.
     pub cut_short: bool,
 }
 
@@ -99,10 +104,12 @@ pub struct Best {
 }
 
 impl Standing {
-    /// Takes an evaluation in, and tells whether it is the best. Equally good is not better, and NaN is never the best.
+    /// Takes an evaluation in, and tells whether it is the best. Equally good is not better, and
+    /// NaN is never the best.
     pub(crate) fn judge(&mut self, by: Measure, step: u64, value: f64) -> bool {
         let better = match self.best {
-            // Another measure was compared before the run was resumed: its values say nothing about these.
+            // Another measure was compared before the run was resumed: its values say nothing about
+            // these.
             Some(best) if best.by == by => by.is_better(value, best.value),
             _ => value.is_finite(),
         };
@@ -117,11 +124,14 @@ impl Standing {
 
     /// Whether the recipe's patience is at its end.
     pub fn is_exhausted(&self, config: Option<BestConfig>) -> bool {
-        config.and_then(|config| config.patience).is_some_and(|patience| self.without_better >= patience)
+        config
+            .and_then(|config| config.patience)
+            .is_some_and(|patience| self.without_better >= patience)
     }
 }
 
-/// Numbers as text: JSON readers may miss the last bit of a number, and then a tie would be a new best after a resume.
+/// Numbers as text: JSON readers may miss the last bit of a number, and then a tie would be a new
+/// best after a resume.
 mod exact {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -141,13 +151,15 @@ mod tests {
 
     fn judged(by: Measure, values: &[f64]) -> (Vec<bool>, Standing) {
         let mut standing = Standing::default();
-        let better = values.iter().zip(1..).map(|(&value, step)| standing.judge(by, step, value)).collect();
+        let better =
+            values.iter().zip(1..).map(|(&value, step)| standing.judge(by, step, value)).collect();
         (better, standing)
     }
 
     #[test]
     fn less_loss_and_more_score_are_better_and_ties_and_nan_are_not() {
-        let (better, standing) = judged(Measure::ValidationLoss, &[f64::NAN, 2.0, 2.0, 1.5, f64::NAN, 1.6]);
+        let (better, standing) =
+            judged(Measure::ValidationLoss, &[f64::NAN, 2.0, 2.0, 1.5, f64::NAN, 1.6]);
         assert_eq!(better, [false, true, false, true, false, false]);
         assert_eq!(standing.best, Some(Best { by: Measure::ValidationLoss, step: 4, value: 1.5 }));
         assert_eq!(standing.without_better, 2);

@@ -1,4 +1,5 @@
-//! No kernel is forgotten: each function of the ops that can be launched is among those whose CUDA C++ is looked at.
+//! No kernel is forgotten: each function of the ops that can be launched is among those whose CUDA
+//! C++ is looked at.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -27,7 +28,10 @@ impl<'ast> Visit<'ast> for Launched {
     fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
         let launched = |attribute: &syn::Attribute| {
             attribute.path().is_ident("cube")
-                && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string().contains("launch"))
+                && attribute
+                    .meta
+                    .require_list()
+                    .is_ok_and(|list| list.tokens.to_string().contains("launch"))
         };
         if function.attrs.iter().any(launched) {
             self.0.push(function.sig.ident.to_string());
@@ -65,7 +69,9 @@ fn of_the_crate() -> BTreeSet<String> {
 fn missing<'a>(kernels: &BTreeSet<String>, labels: impl Iterator<Item = &'a str>) -> Vec<String> {
     let listed: BTreeSet<&str> = labels.filter_map(|label| label.split(' ').next()).collect();
     let missing = kernels.iter().filter(|kernel| !listed.contains(kernel.as_str()));
-    missing.map(|kernel| format!("{kernel}: no call in uner-kernels/src/offline/calls launches it")).collect()
+    missing
+        .map(|kernel| format!("{kernel}: no call in uner-kernels/src/offline/calls launches it"))
+        .collect()
 }
 
 /// Kernels of the crate that none of the sources is of.
@@ -83,7 +89,10 @@ fn kernels_are_found_and_tests_are_not() {
         #[cfg(test)] mod tests { #[cube(launch)] fn c() {} }";
     assert_eq!(kernels(Path::new("rope/cube.rs"), text), ["rope/a", "rope/b"]);
     assert_eq!(kernels(Path::new("attention/cube/mod.rs"), text), ["attention/a", "attention/b"]);
-    assert_eq!(kernels(Path::new("attention/cube/plan.rs"), text), ["attention/plan/a", "attention/plan/b"]);
+    assert_eq!(
+        kernels(Path::new("attention/cube/plan.rs"), text),
+        ["attention/plan/a", "attention/plan/b"]
+    );
 }
 
 #[test]

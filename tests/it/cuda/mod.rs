@@ -1,5 +1,6 @@
-//! The CUDA C++ of every kernel, without a GPU: it fits an H100, it is what was reviewed (`fixtures/cuda/kernels.tsv`),
-//! and where NVIDIA's compiler is at hand (`UNER_CUDA_SDK`) it compiles and has registers enough.
+//! The CUDA C++ of every kernel, without a GPU: it fits an H100, it is what was reviewed
+//! (`fixtures/cuda/kernels.tsv`), and where NVIDIA's compiler is at hand (`UNER_CUDA_SDK`) it
+//! compiles and has registers enough.
 
 mod complete;
 mod table;
@@ -20,14 +21,19 @@ fn folder(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from)
 }
 
-/// How many tensor-core instructions machine code has, of planes or of warp groups. (`HFMA2.MMA` is none: it moves a number.)
+/// How many tensor-core instructions machine code has, of planes or of warp groups. (`HFMA2.MMA` is
+/// none: it moves a number.)
 fn count_products(tools: &Path, cubin: &[u8]) -> usize {
     let file = tempfile::NamedTempFile::with_suffix(".cubin").unwrap();
     fs_err::write(file.path(), cubin).unwrap();
     let path = std::env::join_paths([tools]).unwrap();
+    let output = Command::new(tools.join("cuobjdump"))
+        .env("PATH", path)
+        .arg("-sass")
+        .arg(file.path())
+        .output();
     let output =
-        Command::new(tools.join("cuobjdump")).env("PATH", path).arg("-sass").arg(file.path()).output();
-    let output = output.unwrap_or_else(|error| panic!("UNER_CUDA_TOOLS, {}: {error}", tools.display()));
+        output.unwrap_or_else(|error| panic!("UNER_CUDA_TOOLS, {}: {error}", tools.display()));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && text.contains("Function : "),
@@ -39,7 +45,9 @@ fn count_products(tools: &Path, cubin: &[u8]) -> usize {
 }
 
 fn uses_tensor_cores(source: &Source) -> bool {
-    ["mma.sync.aligned", "wgmma.mma_async", "wmma::"].iter().any(|product| source.text.contains(product))
+    ["mma.sync.aligned", "wgmma.mma_async", "wmma::"]
+        .iter()
+        .any(|product| source.text.contains(product))
 }
 
 fn compiled(source: &Source, report: &Report, tools: Option<&Path>) -> Row {
@@ -59,8 +67,10 @@ fn defects(source: &Source, report: &Report, row: &Row) -> Vec<String> {
     let mut defects = Vec::new();
     // Other spills are the assembler's choice: the table has them.
     if report.short > 0 {
-        defects
-            .push(format!("{}: {} bytes of registers spill, even of a cube alone", row.label, report.short));
+        defects.push(format!(
+            "{}: {} bytes of registers spill, even of a cube alone",
+            row.label, report.short
+        ));
     }
     if uses_tensor_cores(source) && compiled.hmma == Some(0) {
         defects.push(format!("{}: its matrix products do not reach the tensor cores", row.label));
@@ -68,7 +78,8 @@ fn defects(source: &Source, report: &Report, row: &Row) -> Vec<String> {
     defects
 }
 
-/// The row of each kernel and what is wrong with them; nothing of what a compiler says where there is none.
+/// The row of each kernel and what is wrong with them; nothing of what a compiler says where there
+/// is none.
 fn reviewed(sources: &[Source]) -> (Vec<Row>, Vec<String>) {
     let Some(sdk) = folder("UNER_CUDA_SDK") else {
         assert!(!updating(), "to write the table, set UNER_CUDA_SDK and UNER_CUDA_TOOLS");
@@ -78,7 +89,9 @@ fn reviewed(sources: &[Source]) -> (Vec<Row>, Vec<String>) {
     let tools = folder("UNER_CUDA_TOOLS");
     if tools.is_none() {
         assert!(!updating(), "to write the table, set UNER_CUDA_TOOLS");
-        eprintln!("SKIPPED: tensor-core instructions; set UNER_CUDA_TOOLS to the folder of `cuobjdump`");
+        eprintln!(
+            "SKIPPED: tensor-core instructions; set UNER_CUDA_TOOLS to the folder of `cuobjdump`"
+        );
     }
     let nvrtc = Nvrtc::open(&sdk).unwrap_or_else(|error| panic!("UNER_CUDA_SDK: {error}"));
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
@@ -100,7 +113,8 @@ fn reviewed(sources: &[Source]) -> (Vec<Row>, Vec<String>) {
 fn every_kernel_is_listed_fits_the_card_and_is_as_reviewed() {
     let sources = sources();
     let mut problems = complete::unlisted(&sources);
-    let limits = sources.iter().flat_map(|source| source.problems.iter().map(move |limit| (source, limit)));
+    let limits =
+        sources.iter().flat_map(|source| source.problems.iter().map(move |limit| (source, limit)));
     problems.extend(limits.map(|(source, limit)| format!("{}: {limit}", source.label)));
     let (rows, defects) = reviewed(&sources);
     problems.extend(defects);
@@ -110,7 +124,9 @@ fn every_kernel_is_listed_fits_the_card_and_is_as_reviewed() {
     let differences = table::differences(&table::read(), &rows);
     if !differences.is_empty() {
         problems.extend(differences);
-        problems.push("If that is meant, write the table anew: see tests/fixtures/cuda/README.md".to_owned());
+        problems.push(
+            "If that is meant, write the table anew: see tests/fixtures/cuda/README.md".to_owned(),
+        );
     }
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }

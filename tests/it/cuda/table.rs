@@ -7,9 +7,11 @@ use uner_kernels::offline::Source;
 
 use crate::shared::repository;
 
-/// How far another release of the compiler may be from the table: the card hands out registers in eights.
+/// How far another release of the compiler may be from the table: the card hands out registers in
+/// eights.
 const REGISTER_TOLERANCE: usize = 8;
-const HEADER: &str = "kernel\tunits\tshared bytes\tsource\tregisters\tstack bytes\tspilled bytes\tHMMA";
+const HEADER: &str =
+    "kernel\tunits\tshared bytes\tsource\tregisters\tstack bytes\tspilled bytes\tHMMA";
 
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +54,15 @@ impl Row {
         let hmma = compiled.hmma.expect("the table is written after disassembling");
         let Self { label, units, shared_memory, source, .. } = self;
         let Compiled { registers, stack, spilled, .. } = compiled;
-        format!("{label}\t{units}\t{shared_memory}\t{source}\t{registers}\t{stack}\t{spilled}\t{hmma}")
+        format!(
+            "{label}\t{units}\t{shared_memory}\t{source}\t{registers}\t{stack}\t{spilled}\t{hmma}"
+        )
     }
 
     fn parse(line: &str) -> Self {
         let cells: Vec<_> = line.split('\t').collect();
-        let [label, units, shared_memory, source, registers, stack, spilled, hmma] = cells[..] else {
+        let [label, units, shared_memory, source, registers, stack, spilled, hmma] = cells[..]
+        else {
             panic!("a row of the table has {} cells: `{line}`", cells.len());
         };
         let compiled = Compiled {
@@ -86,7 +91,9 @@ impl Row {
         compare("units", self.units.to_string(), found.units.to_string());
         compare("shared bytes", self.shared_memory.to_string(), found.shared_memory.to_string());
         compare("source", self.source.clone(), found.source.clone());
-        let (Some(table), Some(compiled)) = (&self.compiled, &found.compiled) else { return differences };
+        let (Some(table), Some(compiled)) = (&self.compiled, &found.compiled) else {
+            return differences;
+        };
         if table.registers.abs_diff(compiled.registers) > REGISTER_TOLERANCE {
             compare("registers", table.registers.to_string(), compiled.registers.to_string());
         }
@@ -150,7 +157,10 @@ fn rows_survive_the_table_and_differences_are_found() {
     let found = [row("a/b f32", 49, 0), row("c/d bf16", 128, 12)];
     let expected = ["a/b f32: registers 49, in the table 40", "c/d bf16: HMMA 12, in the table 16"];
     assert_eq!(differences(&table, &found), expected);
-    let found = [Row { source: "0badcafe".into(), compiled: None, ..row("a/b f32", 0, 0) }, row("e/f", 1, 0)];
+    let found = [
+        Row { source: "0badcafe".into(), compiled: None, ..row("a/b f32", 0, 0) },
+        row("e/f", 1, 0),
+    ];
     assert_eq!(
         differences(&table, &found),
         [

@@ -38,7 +38,11 @@ impl Form {
     }
 
     /// Values as a parameter, and its rest.
-    pub(super) fn store(self, value: &Tensor<1>, device: &Device) -> (Tensor<1>, Option<Tensor<1, Int>>) {
+    pub(super) fn store(
+        self,
+        value: &Tensor<1>,
+        device: &Device,
+    ) -> (Tensor<1>, Option<Tensor<1, Int>>) {
         if self.has_rest {
             let (param, rest) = parted(put(value, device, DType::F32), self.param);
             return (param, Some(rest));
@@ -75,7 +79,8 @@ impl Update {
     /// On buffers of its own.
     fn on(&self, device: &Device, form: Form, grad: DType) -> Ready {
         let float = |tensor: &Tensor<1>| put(tensor, device, DType::F32);
-        let moments = Moments::Float { exp_avg: float(&self.first), exp_avg_sq: float(&self.second) };
+        let moments =
+            Moments::Float { exp_avg: float(&self.first), exp_avg_sq: float(&self.second) };
         let (param, rest) = form.store(&self.param, device);
         Ready { param, grad: put(&self.grad, device, grad), state: AdamWState { rest, moments } }
     }
@@ -121,8 +126,13 @@ fn assert_update(what: &str, update: &Update, setup: &Setup, form: Form, grad: D
     let expected = uner_kernels::adamw::reference(theirs.param, rounded_grad, theirs.state, &STEP);
 
     let shared = update.on(device, form, grad);
-    let held = Ready { param: shared.param.clone(), grad: shared.grad.clone(), state: shared.state.clone() };
-    // As numbers: the data of a tensor is read from a GPU only when it is looked at, here after the update.
+    let held = Ready {
+        param: shared.param.clone(),
+        grad: shared.grad.clone(),
+        state: shared.state.clone(),
+    };
+    // As numbers: the data of a tensor is read from a GPU only when it is looked at, here after the
+    // update.
     let before = held.all();
     let (param, state) = shared.run();
     assert!(before == held.all(), "{what}: a tensor that is held elsewhere was changed");
@@ -163,8 +173,8 @@ fn adamw_on_every_device() {
     }
 }
 
-/// A parameter and its rest become, update after update, what an f32 parameter becomes from the value that they are: the same bits,
-/// parted.
+/// A parameter and its rest become, update after update, what an f32 parameter becomes from the
+/// value that they are: the same bits, parted.
 #[test]
 fn a_rest_is_all_that_bf16_lacks() {
     let count = 4096 + 3;
@@ -181,7 +191,8 @@ fn a_rest_is_all_that_bf16_lacks() {
             whole = adamw(whole.0, grad.clone(), whole.1, &step);
             short = adamw(short.0, grad, short.1, &step);
             let (expected, what) = (values(&whole.0), format!("{dtype:?} on {device:?}, {step:?}"));
-            let rounded: Vec<f32> = expected.iter().map(|value| bf16::from_f32(*value).to_f32()).collect();
+            let rounded: Vec<f32> =
+                expected.iter().map(|value| bf16::from_f32(*value).to_f32()).collect();
             assert!(values(&short.0) == rounded, "{what}: parameter");
             let rest = words(short.1.rest.as_ref().expect("it has a rest"));
             assert!((rounded, rest) == rest::parted(&expected), "{what}: rest");

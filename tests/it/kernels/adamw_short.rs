@@ -1,8 +1,9 @@
 //! AdamW with moments in 8 bits and with parameters that are rounded at random.
 //!
-//! Codes and rounded parameters are compared one by one. On the CPU they are those of the reference. A GPU may contract a product and
-//! a sum, which changes the last of 24 digits before a number is rounded to 4 or 8 at random: one in a hundred thousand may go to
-//! the other neighbour. One in a thousand is allowed, and no further than that neighbour.
+//! Codes and rounded parameters are compared one by one. On the CPU they are those of the
+//! reference. A GPU may contract a product and a sum, which changes the last of 24 digits before a
+//! number is rounded to 4 or 8 at random: one in a hundred thousand may go to the other neighbour.
+//! One in a thousand is allowed, and no further than that neighbour.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use uner_kernels::adamw::{Moments, code};
@@ -49,7 +50,8 @@ fn others(what: &str, got: &[f32], expected: &[f32]) -> usize {
     differ.count()
 }
 
-/// A few updates, each from where the one before has left the device, compared with the reference's.
+/// A few updates, each from where the one before has left the device, compared with the
+/// reference's.
 fn assert_updates((device, may_contract): (&Device, bool), form: Form, grad: DType, count: usize) {
     let what = &format!("adamw {count} {form:?}, gradient {grad:?}, on {device:?}");
     let flex = Device::flex();
@@ -59,9 +61,9 @@ fn assert_updates((device, may_contract): (&Device, bool), form: Form, grad: DTy
         let step = AdamWStep { step, ..STEP };
         let gradient = put(&gradients(count), device, grad);
         let state = |device: &Device| {
-            let rest = rest
-                .as_ref()
-                .map(|rest: &Tensor<1, Int>| Tensor::from_data(rest.to_data(), (device, DType::I32)));
+            let rest = rest.as_ref().map(|rest: &Tensor<1, Int>| {
+                Tensor::from_data(rest.to_data(), (device, DType::I32))
+            });
             AdamWState { rest, moments: short(&held, device) }
         };
         let before = put(&param, &flex, form.param);
@@ -122,8 +124,10 @@ fn rounding_at_random_on_every_device() {
     let bf16 = setups(&TYPES).into_iter().filter(|setup| setup.dtype == DType::BF16);
     for device in bf16.map(|setup| setup.device).chain([cpu().device]) {
         for (count, grad) in [(1, DType::BF16), (515, DType::F32), (70_000, DType::BF16)] {
-            let (param, grad) =
-                (put(&random([count]), &device, DType::BF16), put(&gradients(count), &device, grad));
+            let (param, grad) = (
+                put(&random([count]), &device, DType::BF16),
+                put(&gradients(count), &device, grad),
+            );
             let state = |device: &Device| {
                 let zeros = || Tensor::zeros([count], (device, DType::F32));
                 let moments = Moments::Float { exp_avg: zeros(), exp_avg_sq: zeros() };
@@ -152,7 +156,8 @@ fn parts_are_updated_as_the_whole_is() {
         let run = |start: usize, end: usize, before: &[i32], param: &Tensor<1>| {
             let part = |tensor: &Tensor<1>| tensor.clone().narrow(0, start, end - start);
             let state = AdamWState { rest: None, moments: short(before, &device) };
-            let (param, state) = adamw(part(param), part(&grad), state, &AdamWStep { first: start, ..STEP });
+            let (param, state) =
+                adamw(part(param), part(&grad), state, &AdamWStep { first: start, ..STEP });
             (values(&param), words(&state))
         };
         let before = vec![0; code::num_words(count)];
@@ -175,13 +180,17 @@ fn what_is_held_is_not_changed() {
         let (count, device) = (515, &setup.device);
         let (param, grad) =
             (put(&random([count]), device, DType::F32), put(&gradients(count), device, DType::F32));
-        let state = AdamWState { rest: None, moments: short(&vec![0; code::num_words(count)], device) };
+        let state =
+            AdamWState { rest: None, moments: short(&vec![0; code::num_words(count)], device) };
         let (before, before_words) = (values(&param), words(&state));
         let (got, after) = adamw(param.clone(), grad.clone(), state.clone(), &STEP);
         let (got, after) = (values(&got), words(&after));
         assert!(values(&param) == before && words(&state) == before_words, "{setup}: changed");
         let (alone, alone_state) = adamw(param, grad, state, &STEP);
-        assert!(values(&alone) == got && words(&alone_state) == after, "{setup}: in place and not differ");
+        assert!(
+            values(&alone) == got && words(&alone_state) == after,
+            "{setup}: in place and not differ"
+        );
     }
 }
 
@@ -193,13 +202,15 @@ fn mean(values: &[f32]) -> f64 {
     values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64
 }
 
-/// Each update moves a parameter by 1e-4, a fortieth of what bf16 can tell apart below 1. Rounded to nearest it would stay where
-/// it is. After 200 updates the expectation is 0.98, and the standard deviation of the mean of so many parameters is 1.4e-4.
+/// Each update moves a parameter by 1e-4, a fortieth of what bf16 can tell apart below 1. Rounded
+/// to nearest it would stay where it is. After 200 updates the expectation is 0.98, and the
+/// standard deviation of the mean of so many parameters is 1.4e-4.
 #[test]
 fn small_updates_add_up_when_they_are_rounded_at_random() {
     let count = 4096;
     let mut param = constant(1.0, count).cast(DType::BF16);
-    let moments = Moments::Float { exp_avg: constant(0.0, count), exp_avg_sq: constant(0.0, count) };
+    let moments =
+        Moments::Float { exp_avg: constant(0.0, count), exp_avg_sq: constant(0.0, count) };
     let mut state = AdamWState { rest: None, moments };
     for step in 1..=200 {
         let step = AdamWStep { lr: 1e-4, weight_decay: 0.0, step, ..STEP };
@@ -209,15 +220,18 @@ fn small_updates_add_up_when_they_are_rounded_at_random() {
     assert!((got - 0.98).abs() < 6.0 * 1.4e-4, "{got}");
 }
 
-/// Without a gradient moments decay by a tenth and by a thousandth each step, the second ones by less than a tenth of what their
-/// codes can tell apart. The expectation is that of exact numbers; a second moment of 1 is off by about a quarter after a
-/// thousand steps, the mean of so many by 0.4 %.
+/// Without a gradient moments decay by a tenth and by a thousandth each step, the second ones by
+/// less than a tenth of what their codes can tell apart. The expectation is that of exact numbers;
+/// a second moment of 1 is off by about a quarter after a thousand steps, the mean of so many by
+/// 0.4 %.
 #[test]
 fn moments_decay_as_exact_ones_do() {
     let count = 4096;
     let step = AdamWStep { lr: 1e-4, beta1: 0.99, weight_decay: 0.0, grad_scale: 1.0, ..STEP };
-    let mut state =
-        AdamWState { rest: None, moments: short(&vec![0; code::num_words(count)], &Device::flex()) };
+    let mut state = AdamWState {
+        rest: None,
+        moments: short(&vec![0; code::num_words(count)], &Device::flex()),
+    };
     let mut param = constant(1.0, count);
     let gradient = |index: usize| if index == 0 { 1.0 } else { 0.0 };
     let mut start = (0.0, 0.0);
@@ -242,7 +256,8 @@ fn moments_decay_as_exact_ones_do() {
 fn no_second_moment_is_lost_and_nothing_comes_of_nothing() {
     let count = 256;
     let gradients: Vec<f32> = (0..count).map(|index| 10f32.powi(index % 36 - 17)).collect();
-    let gradient = Tensor::from_data(TensorData::new(gradients, [256]), (&Device::flex(), DType::F32));
+    let gradient =
+        Tensor::from_data(TensorData::new(gradients, [256]), (&Device::flex(), DType::F32));
     let zeros = || short(&vec![0; code::num_words(256)], &Device::flex());
     let step = AdamWStep { weight_decay: 0.0, grad_scale: 1.0, ..STEP };
     let state = AdamWState { rest: None, moments: zeros() };

@@ -1,10 +1,11 @@
 //! Attention over odd shapes, packing and branches.
 //!
-//! On tensor cores weights and score gradients are rounded to the element type before they are multiplied; elsewhere
-//! bf16 rounds only the result and the output that the backward pass reads.
+//! On tensor cores weights and score gradients are rounded to the element type before they are
+//! multiplied; elsewhere bf16 rounds only the result and the output that the backward pass reads.
 //!
-//! Lengths go over the edges of all tiles (32 and 64 tokens, 128 on tensor cores). On a CUDA device that `UNER_TEST_DEVICES`
-//! names, heads of a multiple of 16 elements up to 128 run on tensor cores in bf16.
+//! Lengths go over the edges of all tiles (32 and 64 tokens, 128 on tensor cores). On a CUDA device
+//! that `UNER_TEST_DEVICES` names, heads of a multiple of 16 elements up to 128 run on tensor cores
+//! in bf16.
 
 use std::iter::repeat_n;
 
@@ -48,7 +49,12 @@ impl Tokens {
 type Permute = fn(Tensor<4>) -> Tensor<4>;
 
 /// Compares with the reference; `view` turns what is stored into what is passed.
-fn assert_viewed(what: &str, tokens: &Tokens, [q, kv]: [[usize; 4]; 2], [view_q, view_kv]: [Permute; 2]) {
+fn assert_viewed(
+    what: &str,
+    tokens: &Tokens,
+    [q, kv]: [[usize; 4]; 2],
+    [view_q, view_kv]: [Permute; 2],
+) {
     let stored = [random(q), random(kv), random(kv)];
     let dy = random(view_q(stored[0].clone()).dims());
     let views = |inputs: &[Tensor<4>]| {
@@ -138,13 +144,15 @@ fn left_padded_attention_equals_its_reference() {
 
 #[test]
 fn branches_see_the_trunk_and_themselves() {
-    let branch = [vec![0; 40], vec![1; 20], vec![2; 25], vec![3; 1], vec![4; 200], vec![5; 150]].concat();
+    let branch =
+        [vec![0; 40], vec![1; 20], vec![2; 25], vec![3; 1], vec![4; 200], vec![5; 150]].concat();
     let tokens = Tokens { document: vec![0; branch.len()], branch, rows: 1 };
     for queries in [tokens.document.len(), 150, 1] {
         assert_same("branched", &tokens, [queries, 4, 2, 16]);
     }
     // Two documents with branches, the trunk going on between them.
-    let branch = [vec![0; 70], vec![1; 70], vec![0; 30], vec![2; 70], vec![0; 5], vec![1; 20]].concat();
+    let branch =
+        [vec![0; 70], vec![1; 70], vec![0; 30], vec![2; 70], vec![0; 5], vec![1; 20]].concat();
     let document = [vec![7; 240], vec![2; 25]].concat();
     assert_same("branched", &Tokens { document, branch, rows: 1 }, [265, 2, 1, 16]);
 }

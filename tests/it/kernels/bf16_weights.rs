@@ -1,8 +1,10 @@
-//! On the CPU, weights stored in bf16 under f32 activations: each op equals its `reference` on the same weight, forward
-//! and every gradient, over odd shapes; gradients of the weight come out in f32.
+//! On the CPU, weights stored in bf16 under f32 activations: each op equals its `reference` on the
+//! same weight, forward and every gradient, over odd shapes; gradients of the weight come out in
+//! f32.
 //!
-//! The oracle of the gradients is the reference on the widened weight: widening is exact, so both sides compute with the
-//! same numbers, while the reference on the bf16 weight itself would round its gradient. The tolerance is that of f32.
+//! The oracle of the gradients is the reference on the widened weight: widening is exact, so both
+//! sides compute with the same numbers, while the reference on the bf16 weight itself would round
+//! its gradient. The tolerance is that of f32.
 
 use burn::tensor::{DType, Device, Tensor};
 use uner_kernels::linear_cross_entropy::{IGNORE_INDEX, reference_token_losses};
@@ -28,7 +30,11 @@ fn differentiate<const W: usize, const Y: usize>(
     let y = op(x.clone(), weight.clone());
     let mut graph = y.clone().mul(dy.clone()).sum().backward();
     let gradient = "every input has a gradient";
-    (y.inner(), x.grad_remove(&mut graph).expect(gradient), weight.grad_remove(&mut graph).expect(gradient))
+    (
+        y.inner(),
+        x.grad_remove(&mut graph).expect(gradient),
+        weight.grad_remove(&mut graph).expect(gradient),
+    )
 }
 
 /// The gradient of `x` when the weight is frozen, as under an adapter.
@@ -62,15 +68,25 @@ fn assert_same<const W: usize, const Y: usize>(
     assert_equal(&format!("{what}: output"), &got.0, &expected.0);
     assert_equal(&format!("{what}: gradient of the input"), &got.1, &expected.1);
     assert_equal(&format!("{what}: gradient of the weight"), &got.2, &expected.2);
-    assert_equal(&format!("{what}: reference on bf16"), &reference(x.clone(), narrow.clone()), &got.0);
+    assert_equal(
+        &format!("{what}: reference on bf16"),
+        &reference(x.clone(), narrow.clone()),
+        &got.0,
+    );
     assert_equal(&format!("{what}: without autodiff"), &kernel(x.clone(), narrow.clone()), &got.0);
-    assert_equal(&format!("{what}: frozen"), &differentiate_frozen(x, narrow, &dy, &kernel), &got.1);
+    assert_equal(
+        &format!("{what}: frozen"),
+        &differentiate_frozen(x, narrow, &dy, &kernel),
+        &got.1,
+    );
 }
 
 #[test]
 fn linear_reads_bf16() {
-    let shapes = [[1, 1, 1], [7, 33, 5], [2, 17, 3], [3, 64, 515], [63, 65, 127], [515, 10, 64], [5, 16, 1]];
-    // The last two rows of shapes are more than one panel of 4 M elements, for one token and for many.
+    let shapes =
+        [[1, 1, 1], [7, 33, 5], [2, 17, 3], [3, 64, 515], [63, 65, 127], [515, 10, 64], [5, 16, 1]];
+    // The last two rows of shapes are more than one panel of 4 M elements, for one token and for
+    // many.
     for [tokens, input, output] in shapes.into_iter().chain([[1, 2050, 2561], [9, 2050, 2561]]) {
         assert_same(
             &format!("linear {tokens} {input} {output}"),
@@ -104,11 +120,16 @@ fn rms_norm_reads_bf16() {
 
 #[test]
 fn linear_cross_entropy_reads_bf16() {
-    for ([tokens, hidden, vocab], every) in
-        [([1, 3, 7], 1), ([33, 10, 515], 3), ([127, 64, 1000], 1), ([65, 16, 33], 64), ([40, 515, 9001], 1)]
-    {
-        let label =
-            |row: usize| if row.is_multiple_of(every) { (row * 31 % vocab) as i32 } else { IGNORE_INDEX };
+    for ([tokens, hidden, vocab], every) in [
+        ([1, 3, 7], 1),
+        ([33, 10, 515], 3),
+        ([127, 64, 1000], 1),
+        ([65, 16, 33], 64),
+        ([40, 515, 9001], 1),
+    ] {
+        let label = |row: usize| {
+            if row.is_multiple_of(every) { (row * 31 % vocab) as i32 } else { IGNORE_INDEX }
+        };
         let labels = Labels::new(&(0..tokens).map(label).collect::<Vec<_>>(), &Device::flex());
         assert_same(
             &format!("linear_cross_entropy {tokens} {hidden} {vocab}"),
@@ -132,7 +153,8 @@ fn other_types_are_refused_with_their_shape() {
     let message = refusal(|| drop(rms_norm(random([2, 3]).cast(DType::BF16), random([3]), 1e-5)));
     assert!(message.contains("[2, 3]") && message.contains("BF16"), "{message}");
     let labels = Labels::new(&[1, 2], &Device::flex());
-    let message =
-        refusal(move || drop(token_losses(random([2, 3]), random([5, 3]).cast(DType::F64), &labels)));
+    let message = refusal(move || {
+        drop(token_losses(random([2, 3]), random([5, 3]).cast(DType::F64), &labels));
+    });
     assert!(message.contains("[5, 3]") && message.contains("F64"), "{message}");
 }

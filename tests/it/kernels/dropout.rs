@@ -1,4 +1,5 @@
-//! Dropout: the kernel drops what its reference drops, as often as it should, and differently in every place.
+//! Dropout: the kernel drops what its reference drops, as often as it should, and differently in
+//! every place.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use uner_kernels::dropout::Draw;
@@ -42,9 +43,12 @@ fn a_linear_layer_behind_dropout_on_every_device() {
             &format!("dropped linear {rows} {input} {output}"),
             &[random([rows, input]), weight],
             &random([rows, output]),
-            |inputs, device| dropped_linear(inputs[0].clone(), &keys(rows, device), inputs[1].clone(), draw),
             |inputs, device| {
-                let x = uner_kernels::dropout::reference(inputs[0].clone(), &keys(rows, device), draw);
+                dropped_linear(inputs[0].clone(), &keys(rows, device), inputs[1].clone(), draw)
+            },
+            |inputs, device| {
+                let x =
+                    uner_kernels::dropout::reference(inputs[0].clone(), &keys(rows, device), draw);
                 uner_kernels::linear::reference(x, inputs[1].clone())
             },
         );

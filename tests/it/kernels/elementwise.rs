@@ -1,14 +1,17 @@
-//! The kernels without a matrix product: odd sizes, inputs that are not contiguous, inputs that want no gradient.
+//! The kernels without a matrix product: odd sizes, inputs that are not contiguous, inputs that
+//! want no gradient.
 
 use burn::tensor::{DType, Device, Tensor};
 use uner_kernels::{
-    RotaryTable, accumulate, add_rms_norm, add_rows, fork_rms_norm, rms_norm, rope, squared_norms, swiglu,
+    RotaryTable, accumulate, add_rms_norm, add_rows, fork_rms_norm, rms_norm, rope, squared_norms,
+    swiglu,
 };
 
 use super::{TYPES, assert_close, assert_same, differentiate, put, random, values};
 use crate::devices::{cpu, devices, fetch, setups};
 
-/// Odd sizes, a width that fills vectors but no power of two, and one of which a unit keeps many vectors.
+/// Odd sizes, a width that fills vectors but no power of two, and one of which a unit keeps many
+/// vectors.
 const ROWS: [[usize; 2]; 9] =
     [[1, 1], [7, 33], [33, 7], [63, 65], [127, 63], [65, 515], [515, 127], [33, 288], [3, 4096]];
 
@@ -22,7 +25,11 @@ fn rms_norm_on_every_device() {
             &random([tokens, hidden]),
             |inputs, _| rms_norm(inputs[0].clone(), inputs[1].clone().reshape([-1]), 1e-5),
             |inputs, _| {
-                uner_kernels::rms_norm::reference(inputs[0].clone(), inputs[1].clone().reshape([-1]), 1e-5)
+                uner_kernels::rms_norm::reference(
+                    inputs[0].clone(),
+                    inputs[1].clone().reshape([-1]),
+                    1e-5,
+                )
             },
         );
     }
@@ -46,7 +53,10 @@ fn add_rms_norm_on_every_device() {
             },
             |inputs, _| {
                 let [x, residual, weight] = [0, 1, 2].map(|index| inputs[index].clone());
-                both(uner_kernels::rms_norm::reference_add(x, residual, weight.reshape([-1]), 1e-5).into())
+                both(
+                    uner_kernels::rms_norm::reference_add(x, residual, weight.reshape([-1]), 1e-5)
+                        .into(),
+                )
             },
         );
     }
@@ -59,7 +69,9 @@ fn fork_rms_norm_on_every_device() {
             &format!("fork_rms_norm {tokens} {hidden}"),
             &[random([tokens, hidden]), random([1, hidden])],
             &random([tokens, 2 * hidden]),
-            |inputs, _| both(fork_rms_norm(inputs[0].clone(), inputs[1].clone().reshape([-1]), 1e-5).into()),
+            |inputs, _| {
+                both(fork_rms_norm(inputs[0].clone(), inputs[1].clone().reshape([-1]), 1e-5).into())
+            },
             |inputs, _| {
                 let (x, weight) = (inputs[0].clone(), inputs[1].clone().reshape([-1]));
                 both([x.clone(), uner_kernels::rms_norm::reference(x, weight, 1e-5)])
@@ -92,7 +104,8 @@ fn forks_of_forks_have_all_their_gradients() {
     );
 }
 
-/// Of a norm whose input has no other use in what is differentiated, and of a graph that nobody differentiates.
+/// Of a norm whose input has no other use in what is differentiated, and of a graph that nobody
+/// differentiates.
 #[test]
 fn a_fork_may_end_in_its_norm() {
     for setup in devices() {
@@ -105,7 +118,10 @@ fn a_fork_may_end_in_its_norm() {
             })
         };
         let data = |gradients: Vec<Option<Tensor<2>>>| {
-            gradients.into_iter().map(|gradient| gradient.map(Tensor::into_data)).collect::<Vec<_>>()
+            gradients
+                .into_iter()
+                .map(|gradient| gradient.map(Tensor::into_data))
+                .collect::<Vec<_>>()
         };
         assert_eq!(data(gradients(true).gradients), data(gradients(false).gradients), "{setup}");
         let tracked = x.clone().autodiff().require_grad();
@@ -121,7 +137,9 @@ fn more_rows_than_cubes_take_turns() {
             &format!("rms_norm of many rows {tokens} {hidden}"),
             &[random([tokens, hidden]), random([1, hidden])],
             &random([tokens, 2 * hidden]).mul_scalar(1.0 / 16.0),
-            |inputs, _| both(fork_rms_norm(inputs[0].clone(), inputs[1].clone().reshape([-1]), 1e-5).into()),
+            |inputs, _| {
+                both(fork_rms_norm(inputs[0].clone(), inputs[1].clone().reshape([-1]), 1e-5).into())
+            },
             |inputs, _| {
                 let (x, weight) = (inputs[0].clone(), inputs[1].clone().reshape([-1]));
                 both([x.clone(), uner_kernels::rms_norm::reference(x, weight, 1e-5)])
@@ -135,12 +153,13 @@ fn a_weight_may_have_another_type_than_the_rows() {
     for setup in setups(&TYPES) {
         let (x, dy) = (setup.put(random([33, 65])), setup.put(random([33, 65])));
         let weight = Tensor::<1>::from_data(random([65]).into_data(), (&setup.device, DType::F32));
-        let gradient = |x: Tensor<2>, weight: Tensor<1>, dy: Tensor<2>, norm: fn(_, _, f64) -> Tensor<2>| {
-            let weight = weight.autodiff().require_grad();
-            let y = norm(x.autodiff().require_grad(), weight.clone(), 1e-5);
-            let mut graph = y.clone().mul(dy).backward();
-            (y.inner(), weight.grad_remove(&mut graph).expect("a gradient"))
-        };
+        let gradient =
+            |x: Tensor<2>, weight: Tensor<1>, dy: Tensor<2>, norm: fn(_, _, f64) -> Tensor<2>| {
+                let weight = weight.autodiff().require_grad();
+                let y = norm(x.autodiff().require_grad(), weight.clone(), 1e-5);
+                let mut graph = y.clone().mul(dy).backward();
+                (y.inner(), weight.grad_remove(&mut graph).expect("a gradient"))
+            };
         let (y, dweight) = gradient(x.clone(), weight.clone(), dy.clone(), rms_norm);
         assert_eq!((y.dtype(), dweight.dtype()), (setup.dtype, DType::F32), "{setup}");
         let (expected_y, expected) =
@@ -154,18 +173,24 @@ fn a_weight_may_have_another_type_than_the_rows() {
 #[test]
 fn a_frozen_input_of_the_norm_changes_no_other_gradient() {
     for setup in setups(&TYPES) {
-        let inputs = [random([65, 33]), random([65, 33]), random([1, 33])].map(|input| setup.put(input));
+        let inputs =
+            [random([65, 33]), random([65, 33]), random([1, 33])].map(|input| setup.put(input));
         let dy = setup.put(random([65, 66]));
         let gradients = |tracked: [bool; 3]| {
             let outcome = differentiate(&inputs, &tracked, &dy, |inputs| {
                 let [x, residual, weight] = [0, 1, 2].map(|index| inputs[index].clone());
                 both(add_rms_norm(x, residual, weight.reshape([-1]), 1e-5).into())
             });
-            outcome.gradients.into_iter().map(|gradient| gradient.map(Tensor::into_data)).collect::<Vec<_>>()
+            outcome
+                .gradients
+                .into_iter()
+                .map(|gradient| gradient.map(Tensor::into_data))
+                .collect::<Vec<_>>()
         };
         let all = gradients([true; 3]);
         assert!(all.iter().all(Option::is_some), "{setup}");
-        for tracked in [[true, true, false], [true, false, false], [false, true, true], [false, false, true]]
+        for tracked in
+            [[true, true, false], [true, false, false], [false, true, true], [false, false, true]]
         {
             let expected: Vec<_> = all
                 .iter()
@@ -181,7 +206,8 @@ fn a_frozen_input_of_the_norm_changes_no_other_gradient() {
 fn inputs_that_are_not_contiguous() {
     let [tokens, hidden] = [33, 72];
     // The inputs are columns 3.. and rows ..33 of what is kept the other way around.
-    let view = |tensor: &Tensor<2>| tensor.clone().transpose().narrow(1, 3, hidden).narrow(0, 0, tokens);
+    let view =
+        |tensor: &Tensor<2>| tensor.clone().transpose().narrow(1, 3, hidden).narrow(0, 0, tokens);
     let stored = || random([hidden + 8, tokens + 2]);
     // The transposed result makes the gradient that comes in a view as well.
     let dy = random([hidden, tokens]);
@@ -223,7 +249,8 @@ fn swiglu_on_every_device() {
 
 #[test]
 fn swiglu_of_large_gates_is_finite() {
-    let gates: Vec<f32> = vec![-3e4, -200.0, -89.0, -88.0, -20.0, 0.0, 20.0, 88.0, 89.0, 200.0, 3e4];
+    let gates: Vec<f32> =
+        vec![-3e4, -200.0, -89.0, -88.0, -20.0, 0.0, 20.0, 88.0, 89.0, 200.0, 3e4];
     let width = gates.len();
     let gate = Tensor::<1>::from_data(gates.as_slice(), &Device::flex()).reshape([1, width]);
     // Compared entry by entry: these differ by orders of magnitude.
@@ -266,8 +293,10 @@ fn rope_on_every_device() {
         ([2, 33, 1, 80], 1),
         ([1, 65, 3, 128], 3),
     ] {
-        let positions: Vec<i32> = (0..rows * tokens).map(|index| (index * 7 % 129) as i32).collect();
-        let frequencies: Vec<f32> = (0..head_dim / 2).map(|pair| 0.7f32.powi(pair as i32)).collect();
+        let positions: Vec<i32> =
+            (0..rows * tokens).map(|index| (index * 7 % 129) as i32).collect();
+        let frequencies: Vec<f32> =
+            (0..head_dim / 2).map(|pair| 0.7f32.powi(pair as i32)).collect();
         let table = |device: &Device| RotaryTable::new(&positions, rows, &frequencies, device);
         let reference = |q, k, device: &Device| {
             side_by_side([q, k].map(|x| uner_kernels::rope::reference(x, &table(device))))
@@ -279,7 +308,9 @@ fn rope_on_every_device() {
             &what,
             &[random(shape(heads)), random(shape(keys))],
             &dy,
-            |inputs, device| side_by_side(rope(inputs[0].clone(), inputs[1].clone(), &table(device)).into()),
+            |inputs, device| {
+                side_by_side(rope(inputs[0].clone(), inputs[1].clone(), &table(device)).into())
+            },
             |inputs, device| reference(inputs[0].clone(), inputs[1].clone(), device),
         );
         let view = |stored: &Tensor<4>, heads| stored.clone().swap_dims(1, 2).narrow(2, 1, heads);
@@ -308,7 +339,11 @@ fn frozen_queries_or_keys_change_no_other_gradient() {
             let outcome = differentiate(&inputs, &tracked, &dy, |inputs| {
                 side_by_side(rope(inputs[0].clone(), inputs[1].clone(), &table).into())
             });
-            outcome.gradients.into_iter().map(|gradient| gradient.map(Tensor::into_data)).collect::<Vec<_>>()
+            outcome
+                .gradients
+                .into_iter()
+                .map(|gradient| gradient.map(Tensor::into_data))
+                .collect::<Vec<_>>()
         };
         let all = gradients([true; 2]);
         assert!(all.iter().all(Option::is_some), "{setup}");
@@ -322,28 +357,43 @@ fn frozen_queries_or_keys_change_no_other_gradient() {
 fn squared_norms_on_every_device() {
     let gradients = [1, 7, 63, 515, 288 * 33, 70_000, 3_000_001].map(|count| random([count]));
     let (all, cpu) = (setups(&TYPES), cpu());
-    for (setup, dtype) in all.iter().map(|setup| (setup, setup.dtype)).chain([(&cpu, DType::BF16)]) {
+    for (setup, dtype) in all.iter().map(|setup| (setup, setup.dtype)).chain([(&cpu, DType::BF16)])
+    {
         let what = format!("squared_norms {dtype:?} on {setup}");
-        let ours: Vec<_> = gradients.iter().map(|gradient| put(gradient, &setup.device, dtype)).collect();
+        let ours: Vec<_> =
+            gradients.iter().map(|gradient| put(gradient, &setup.device, dtype)).collect();
         let [got, again] = [0; 2].map(|_| squared_norms(ours.clone()));
         assert_eq!((got.dtype(), got.dims()), (DType::F32, [ours.len()]), "{what}");
         assert_eq!(got.to_data(), again.into_data(), "{what}: a second run differs");
         for (ours, got) in ours.into_iter().zip(values(&got)) {
             let what = format!("{what}, {} elements", ours.dims()[0]);
             let expected: f64 = values(&ours).iter().map(|value| f64::from(*value).powi(2)).sum();
-            let reference = values(&uner_kernels::squared_norm::reference(vec![fetch(ours.clone())]));
-            assert!((got / reference[0] - 1.0).abs() < 1e-4, "{what}: {got}, the reference {reference:?}");
-            // Sums of at most a few thousand f32 one after the other, each off by half a unit in the last place.
+            let reference =
+                values(&uner_kernels::squared_norm::reference(vec![fetch(ours.clone())]));
+            assert!(
+                (got / reference[0] - 1.0).abs() < 1e-4,
+                "{what}: {got}, the reference {reference:?}"
+            );
+            // Sums of at most a few thousand f32 one after the other, each off by half a unit in
+            // the last place.
             let error = (f64::from(got) / expected - 1.0).abs();
             assert!(error < 1e-5, "{what}: off by {error:e}");
-            assert_eq!(values(&squared_norms(vec![ours])), [got], "{what}: others make a difference");
+            assert_eq!(
+                values(&squared_norms(vec![ours])),
+                [got],
+                "{what}: others make a difference"
+            );
         }
     }
     for setup in devices() {
         let nothing = || Tensor::empty([0], &setup.device);
         assert_eq!(values(&squared_norms(vec![nothing()])), [0.0], "{setup}");
         let one = Tensor::ones([3], &setup.device);
-        assert_eq!(values(&squared_norms(vec![nothing(), one, nothing()])), [0.0, 3.0, 0.0], "{setup}");
+        assert_eq!(
+            values(&squared_norms(vec![nothing(), one, nothing()])),
+            [0.0, 3.0, 0.0],
+            "{setup}"
+        );
     }
 }
 
@@ -351,12 +401,15 @@ fn squared_norms_on_every_device() {
 fn accumulate_on_every_device() {
     let (all, cpu) = (setups(&TYPES), cpu());
     for count in [1, 7, 515, 70_000] {
-        for (setup, dtype) in all.iter().map(|setup| (setup, setup.dtype)).chain([(&cpu, DType::BF16)]) {
+        for (setup, dtype) in
+            all.iter().map(|setup| (setup, setup.dtype)).chain([(&cpu, DType::BF16)])
+        {
             let what = format!("accumulate {count} {dtype:?} on {setup}");
             let terms = put(&random([count]), &setup.device, dtype);
             let sum = put(&random([count]), &setup.device, DType::F32);
             let before = values(&sum);
-            let expected = uner_kernels::accumulate::reference(fetch(sum.clone()), fetch(terms.clone()));
+            let expected =
+                uner_kernels::accumulate::reference(fetch(sum.clone()), fetch(terms.clone()));
             let got = accumulate(sum.clone(), terms.clone());
             assert_eq!(values(&got), values(&expected), "{what}");
             assert_eq!(values(&sum), before, "{what}: what is held was changed");
@@ -369,17 +422,23 @@ fn accumulate_on_every_device() {
 #[test]
 fn add_rows_on_every_device() {
     let (all, cpu) = (setups(&TYPES), cpu());
-    for [vocab, hidden, tokens] in [[1, 1, 1], [5, 33, 70], [70, 288, 33], [3, 2052, 7], [4, 8, 0]] {
+    for [vocab, hidden, tokens] in [[1, 1, 1], [5, 33, 70], [70, 288, 33], [3, 2052, 7], [4, 8, 0]]
+    {
         // The last row gets none.
-        let ids: Vec<i32> = (0..tokens).map(|token| (token * token % (vocab - vocab / 2)) as i32).collect();
-        for (setup, dtype) in all.iter().map(|setup| (setup, setup.dtype)).chain([(&cpu, DType::BF16)]) {
+        let ids: Vec<i32> =
+            (0..tokens).map(|token| (token * token % (vocab - vocab / 2)) as i32).collect();
+        for (setup, dtype) in
+            all.iter().map(|setup| (setup, setup.dtype)).chain([(&cpu, DType::BF16)])
+        {
             let what = format!("add_rows {vocab} {hidden} {tokens} {dtype:?} on {setup}");
-            let on =
-                |tensor: Tensor<2>, dtype| Tensor::<2>::from_data(tensor.into_data(), (&setup.device, dtype));
+            let on = |tensor: Tensor<2>, dtype| {
+                Tensor::<2>::from_data(tensor.into_data(), (&setup.device, dtype))
+            };
             let rows = on(random([tokens, hidden]), dtype);
             let sum = on(random([vocab, hidden]), DType::F32);
             let before = values(&sum);
-            let expected = uner_kernels::add_rows::reference(fetch(sum.clone()), &ids, fetch(rows.clone()));
+            let expected =
+                uner_kernels::add_rows::reference(fetch(sum.clone()), &ids, fetch(rows.clone()));
             let got = add_rows(sum.clone(), &ids, rows.clone());
             assert_close(&what, &got, &expected, 1e-6);
             assert_eq!(values(&sum), before, "{what}: what is held was changed");

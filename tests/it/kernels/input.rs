@@ -1,4 +1,5 @@
-//! Layers that read one input: the gradient that each hands on to the next is, in the end, the sum that burn forms.
+//! Layers that read one input: the gradient that each hands on to the next is, in the end, the sum
+//! that burn forms.
 
 use burn::tensor::{DType, Tensor};
 use uner_kernels::dropout::Draw;
@@ -13,7 +14,9 @@ const DRAW: Draw = Draw { place: 7, probability: 0.25 };
 
 #[test]
 fn layers_that_read_one_input_on_every_device() {
-    for [tokens, width, output] in [[1, 1, 1], [7, 33, 5], [65, 128, 16], [130, 72, 40], [70, 1032, 32]] {
+    for [tokens, width, output] in
+        [[1, 1, 1], [7, 33, 5], [65, 128, 16], [130, 72, 40], [70, 1032, 32]]
+    {
         let small = (1.0 / width as f32).sqrt();
         let weight = || random([output, width]).mul_scalar(small);
         assert_same(
@@ -28,7 +31,8 @@ fn layers_that_read_one_input_on_every_device() {
             },
             |inputs, device| {
                 let [x, first, second, narrow] = [0, 1, 2, 3].map(|index| inputs[index].clone());
-                let dropped = uner_kernels::dropout::reference(x.clone(), &keys(tokens, device), DRAW);
+                let dropped =
+                    uner_kernels::dropout::reference(x.clone(), &keys(tokens, device), DRAW);
                 let product = uner_kernels::linear::reference(x.clone(), first)
                     .mul(uner_kernels::linear::reference(x, second));
                 product.add(uner_kernels::linear::reference(dropped, narrow))
@@ -41,7 +45,8 @@ fn layers_that_read_one_input_on_every_device() {
 #[test]
 fn quantised_layers_and_those_with_sums_hand_it_on_too() {
     let (x, dy) = (random([9, 64]), random([9, 64]));
-    let (quantized, weight) = (QuantizedWeight::new(random([64, 64]), Form::Int8), random([64, 64]));
+    let (quantized, weight) =
+        (QuantizedWeight::new(random([64, 64]), Form::Int8), random([64, 64]));
     let sum = Tensor::<2>::zeros([64, 64], (&cpu().device, DType::F32)).autodiff().require_grad();
     let gradient = |split: fn(&Input) -> Input| {
         let outcome = differentiate(std::slice::from_ref(&x), &[true], &dy, |inputs| {

@@ -1,8 +1,10 @@
-//! Every op, on every device and in every float type that it serves, equals its `reference` on the CPU in f32: output and
-//! every gradient, over odd shapes. Both get the same values, rounded to the type; a second run is equal to the bit.
+//! Every op, on every device and in every float type that it serves, equals its `reference` on the
+//! CPU in f32: output and every gradient, over odd shapes. Both get the same values, rounded to the
+//! type; a second run is equal to the bit.
 //!
-//! Tolerances are those of [`crate::devices`], of the largest entry and of at least 0.1: both sides add up the same few
-//! hundred products of order 1 in another order, and where these cancel, what is left is their rounding.
+//! Tolerances are those of [`crate::devices`], of the largest entry and of at least 0.1: both sides
+//! add up the same few hundred products of order 1 in another order, and where these cancel, what
+//! is left is their rounding.
 
 mod adamw;
 mod adamw_short;
@@ -42,7 +44,8 @@ fn put(tensor: &Tensor<1>, device: &Device, dtype: DType) -> Tensor<1> {
 
 /// What a refusal says.
 fn refusal(work: impl FnOnce()) -> String {
-    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).expect_err("refused");
+    let payload =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).expect_err("refused");
     payload.downcast_ref::<String>().expect("a formatted message").clone()
 }
 
@@ -61,8 +64,8 @@ struct Outcome<const D: usize, const Y: usize> {
     gradients: Vec<Option<Tensor<D>>>,
 }
 
-/// Runs `op` forward and, for the gradient `dy` of the result, backward. The product is not summed: what starts from it starts
-/// with ones, and a GPU would spend its time on tuning the sum.
+/// Runs `op` forward and, for the gradient `dy` of the result, backward. The product is not summed:
+/// what starts from it starts with ones, and a GPU would spend its time on tuning the sum.
 fn differentiate<const D: usize, const Y: usize>(
     inputs: &[Tensor<D>],
     tracked: &[bool],
@@ -76,7 +79,10 @@ fn differentiate<const D: usize, const Y: usize>(
     let inputs: Vec<_> = inputs.iter().zip(tracked).map(leaf).collect();
     let y = op(&inputs);
     let mut graph = y.clone().mul(dy.clone()).backward();
-    Outcome { y: y.inner(), gradients: inputs.iter().map(|input| input.grad_remove(&mut graph)).collect() }
+    Outcome {
+        y: y.inner(),
+        gradients: inputs.iter().map(|input| input.grad_remove(&mut graph)).collect(),
+    }
 }
 
 /// As [`assert_within`], for sums of a few hundred products.
@@ -90,9 +96,9 @@ fn assert_same<const D: usize, const Y: usize>(
     assert_within(1.0, what, inputs, dy, kernel, reference);
 }
 
-/// Compares a kernel with its reference on every device and in every type; both are told the device they run on. A gradient
-/// that the reference does not have is zero. `factor` times the tolerance is allowed: rounding grows with the square root of
-/// the number of products in a sum.
+/// Compares a kernel with its reference on every device and in every type; both are told the device
+/// they run on. A gradient that the reference does not have is zero. `factor` times the tolerance
+/// is allowed: rounding grows with the square root of the number of products in a sum.
 fn assert_within<const D: usize, const Y: usize>(
     factor: f32,
     what: &str,
@@ -115,12 +121,18 @@ fn assert_within<const D: usize, const Y: usize>(
         let expected = differentiate(&theirs, &all, &fetch(dy), |inputs| reference(inputs, &cpu));
         let tolerance = factor * setup.tolerance.op;
         assert_close(&format!("{what}: output"), &got.y, &expected.y, tolerance);
-        assert_close(&format!("{what}: output without autodiff"), &plain, &fetch(got.y.clone()), tolerance);
+        assert_close(
+            &format!("{what}: output without autodiff"),
+            &plain,
+            &fetch(got.y.clone()),
+            tolerance,
+        );
         assert_eq!(got.y.into_data(), again.y.into_data(), "{what}: a second run differs");
         let gradients = got.gradients.into_iter().zip(again.gradients).zip(expected.gradients);
         for (index, ((got, again), expected)) in gradients.enumerate() {
             let what = format!("{what}: gradient {index}");
-            let (got, again) = (got.expect("every input has a gradient"), again.expect("as before"));
+            let (got, again) =
+                (got.expect("every input has a gradient"), again.expect("as before"));
             let expected = expected.unwrap_or_else(|| theirs[index].zeros_like());
             assert_eq!(got.dtype(), setup.dtype, "{what}: type");
             assert_close(&what, &got, &expected, tolerance);

@@ -1,5 +1,5 @@
-//! Frozen weights of 8 and 4 bits: the layer is that of the weight it stands for, on every device, and that weight is as
-//! close to the original as the form allows.
+//! Frozen weights of 8 and 4 bits: the layer is that of the weight it stands for, on every device,
+//! and that weight is as close to the original as the form allows.
 
 use burn::tensor::Tensor;
 use uner_kernels::quantized_linear::Form;
@@ -8,7 +8,8 @@ use uner_kernels::{QuantizedWeight, quantized_linear};
 use super::{assert_within, random, values};
 
 /// Rows that end within a block, at its end, and several blocks.
-const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [7, 33, 70], [33, 65, 64], [65, 127, 515], [9, 96, 128]];
+const SHAPES: [[usize; 3]; 5] =
+    [[1, 1, 1], [7, 33, 70], [33, 65, 64], [65, 127, 515], [9, 96, 128]];
 
 #[test]
 fn quantized_linear_on_every_device() {
@@ -25,21 +26,25 @@ fn quantized_linear_on_every_device() {
                 &[random([tokens, input])],
                 &random([tokens, output]),
                 |inputs, device| quantized_linear(inputs[0].clone(), &on(device)),
-                |inputs, device| uner_kernels::quantized_linear::reference(inputs[0].clone(), &on(device)),
+                |inputs, device| {
+                    uner_kernels::quantized_linear::reference(inputs[0].clone(), &on(device))
+                },
             );
         }
     }
 }
 
-/// Root mean square of the error of normal weights, as a share of theirs: what the same computation in PyTorch gives, with the
-/// nearest code found by trying all. For 8 bits it is the largest of 64 numbers (about 2.6) / 127 / √12.
+/// Root mean square of the error of normal weights, as a share of theirs: what the same computation
+/// in PyTorch gives, with the nearest code found by trying all. For 8 bits it is the largest of 64
+/// numbers (about 2.6) / 127 / √12.
 #[test]
 fn errors_are_those_of_the_forms() {
     let weight = random([512, 512]);
     for (form, expected) in [(Form::Int8, 0.0059), (Form::Nf4, 0.0921)] {
         let got = QuantizedWeight::new(weight.clone(), form).widened();
-        let squares =
-            |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
+        let squares = |values: &mut dyn Iterator<Item = f32>| {
+            values.map(|v| f64::from(v).powi(2)).sum::<f64>()
+        };
         let original = values(&weight);
         let error = squares(&mut got.iter().zip(&original).map(|(a, b)| a - b));
         let share = (error / squares(&mut original.iter().copied())).sqrt();

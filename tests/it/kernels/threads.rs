@@ -1,5 +1,6 @@
-//! Several threads compute at a time, each with a stream of its own on a GPU, on tensors that others have made; buffers are let
-//! go as soon as the next op has been submitted. All get what one thread alone gets, to the bit.
+//! Several threads compute at a time, each with a stream of its own on a GPU, on tensors that
+//! others have made; buffers are let go as soon as the next op has been submitted. All get what one
+//! thread alone gets, to the bit.
 
 use burn::tensor::{Device, Tensor};
 use uner_kernels::{linear, rms_norm};
@@ -31,7 +32,8 @@ fn threads_do_not_disturb_each_other() {
         let weights: Vec<_> = weights.iter().map(|weight| setup.put(weight.clone())).collect();
         let inputs: Vec<_> = inputs.iter().map(|input| setup.put(input.clone())).collect();
         let scale = setup.put(scale.clone());
-        let alone: Vec<_> = inputs.iter().map(|input| values(&chain(input, &weights, &scale))).collect();
+        let alone: Vec<_> =
+            inputs.iter().map(|input| values(&chain(input, &weights, &scale))).collect();
         let beside: Vec<_> = std::thread::scope(|scope| {
             let start = |input| {
                 let (weights, scale) = (&weights, &scale);

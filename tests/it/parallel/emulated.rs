@@ -7,8 +7,9 @@ use std::time::Duration;
 use burn::tensor::Tensor;
 use uner_trainer::distributed::{Cut, Link, Pending};
 
-/// Nothing is added up before it is waited for, which takes some ranks longer than others; sums are formed in the order of the
-/// ranks. Calls that differ between the ranks, which NCCL would never return from, are an error.
+/// Nothing is added up before it is waited for, which takes some ranks longer than others; sums are
+/// formed in the order of the ranks. Calls that differ between the ranks, which NCCL would never
+/// return from, are an error.
 #[derive(Debug, Clone)]
 pub(super) struct Emulated(Arc<Shared>);
 
@@ -65,7 +66,8 @@ impl Emulated {
         let number = state.made[seat];
         assert_ne!(self.0.failing, Some((seat, number)), "a call that fails");
         state.made[seat] += 1;
-        let (edges, values): (Vec<_>, Vec<_>) = cuts.into_iter().map(|cut| (cut.edges, cut.values)).unzip();
+        let (edges, values): (Vec<_>, Vec<_>) =
+            cuts.into_iter().map(|cut| (cut.edges, cut.values)).unzip();
         for (values, edges) in values.iter().zip(&edges) {
             let expected = match kind {
                 Kind::ReduceScatter => edges[ranks],
@@ -103,7 +105,8 @@ impl Shared {
                 slice(sum, edges[seat], edges[seat + 1])
             }
             Kind::AllGather => {
-                let (filled, empty): (Vec<_>, Vec<_>) = of_all(vector).partition(|part| part.dims()[0] > 0);
+                let (filled, empty): (Vec<_>, Vec<_>) =
+                    of_all(vector).partition(|part| part.dims()[0] > 0);
                 if filled.is_empty() { empty[0].clone() } else { Tensor::cat(filled, 0) }
             }
         });

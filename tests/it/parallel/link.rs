@@ -13,7 +13,8 @@ use super::{Blocks, Divided, Outcome, Whole, run, run_all};
 use crate::devices::{Setup, devices};
 
 /// None, one, part of a block, a block, more than that, and what up to four ranks divide evenly.
-const COUNTS: [usize; 9] = [0, 1, 255, BLOCK, BLOCK + 1, 5 * BLOCK, 12 * BLOCK, 9 * BLOCK + 17, 1200 * BLOCK];
+const COUNTS: [usize; 9] =
+    [0, 1, 255, BLOCK, BLOCK + 1, 5 * BLOCK, 12 * BLOCK, 9 * BLOCK + 17, 1200 * BLOCK];
 
 fn linked(folder: &std::path::Path, ranks: usize, blocks: Blocks) -> Vec<Outcome> {
     let groups = Group::linked(ranks, Some(Box::new(Emulated::new(ranks))), None);
@@ -29,15 +30,22 @@ fn assert_same_bits(what: &str, got: &Outcome, expected: &Outcome) {
     assert_eq!(got.state, expected.state, "{what}: moments");
 }
 
-/// 7 conversations a step in rows of their own: with more ranks some have more micro-batches, with 9 some have none.
+/// 7 conversations a step in rows of their own: with more ranks some have more micro-batches, with
+/// 9 some have none.
 #[test]
 fn ranks_whose_devices_are_linked_train_the_same_bits() {
-    for (ranks, blocks) in [2, 3, 9].into_iter().flat_map(|ranks| [(ranks, Whole), (ranks, Divided)]) {
+    for (ranks, blocks) in
+        [2, 3, 9].into_iter().flat_map(|ranks| [(ranks, Whole), (ranks, Divided)])
+    {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let expected = run(folders[0].path(), ranks, 10, blocks);
         let outcomes = linked(folders[1].path(), ranks, blocks);
         for (number, (got, expected)) in outcomes.iter().zip(&expected).enumerate() {
-            assert_same_bits(&format!("rank {number} of {ranks}, blocks {blocks:?}"), got, expected);
+            assert_same_bits(
+                &format!("rank {number} of {ranks}, blocks {blocks:?}"),
+                got,
+                expected,
+            );
         }
     }
 }
@@ -64,8 +72,9 @@ fn read(values: Tensor<1>) -> Vec<f32> {
     values.try_into_vec_as().unwrap()
 }
 
-/// Sums and wholes of vectors of all lengths, exact, however the ranks are connected. Several are under way at a time, of which some
-/// are waited for late; what is let go of is written over at once.
+/// Sums and wholes of vectors of all lengths, exact, however the ranks are connected. Several are
+/// under way at a time, of which some are waited for late; what is let go of is written over at
+/// once.
 fn exchange(group: &Group, device: &Device, round: usize) {
     let ranks = group.world_size();
     let whole = |count| -> Vec<f32> {
@@ -79,7 +88,8 @@ fn exchange(group: &Group, device: &Device, round: usize) {
         sums.push_back((count, group.start_reduce(vec![gradient(), gradient()]).unwrap()));
         write_over(count);
         if sums.len() > 2 {
-            let next = if (number + round).is_multiple_of(2) { sums.pop_front() } else { sums.pop_back() };
+            let next =
+                if (number + round).is_multiple_of(2) { sums.pop_front() } else { sums.pop_back() };
             let (count, pending): (usize, Pending) = next.unwrap();
             let shares = pending.wait().into_iter().map(|share| (share, count)).collect();
             wholes.push_back((count, group.start_gather(shares).unwrap()));
@@ -88,7 +98,12 @@ fn exchange(group: &Group, device: &Device, round: usize) {
     }
     for (count, pending) in sums {
         for share in pending.wait() {
-            assert_eq!(read(share), whole(count)[group.share(count).range()], "{:?}", group.share(count));
+            assert_eq!(
+                read(share),
+                whole(count)[group.share(count).range()],
+                "{:?}",
+                group.share(count)
+            );
         }
     }
     for (count, pending) in wholes {
@@ -119,7 +134,8 @@ fn each_rank_gets_its_shares_whenever_it_waits() {
 #[test]
 fn cuda_devices_get_their_shares_by_nccl() {
     let cuda = devices().into_iter().filter(|setup| matches!(setup.name, DeviceName::Cuda(_)));
-    let (names, cuda): (Vec<DeviceName>, Vec<Device>) = cuda.map(|setup| (setup.name, setup.device)).unzip();
+    let (names, cuda): (Vec<DeviceName>, Vec<Device>) =
+        cuda.map(|setup| (setup.name, setup.device)).unzip();
     if cuda.is_empty() || !have_nccl(&names) {
         eprintln!("SKIPPED: there is no CUDA device with NCCL");
         return;
@@ -211,8 +227,9 @@ fn late(count: usize, round: usize, dtype: DType, device: &Device) -> Tensor<1> 
     tensor(&vector(count, round), device).cast(dtype) + zero
 }
 
-/// One device gets what it brings; what may go wrong is the order. Collectives start behind a long computation, their inputs are let
-/// go of at once, kernels write over whatever memory is free, and some results are never waited for.
+/// One device gets what it brings; what may go wrong is the order. Collectives start behind a long
+/// computation, their inputs are let go of at once, kernels write over whatever memory is free, and
+/// some results are never waited for.
 #[test]
 fn nccl_and_kernels_do_not_overtake_each_other() {
     with_nccl(|setup| {
@@ -220,9 +237,12 @@ fn nccl_and_kernels_do_not_overtake_each_other() {
         let mut results = Vec::new();
         for round in 0..24 {
             let mut under_way = VecDeque::new();
-            for (number, count) in [1, BLOCK + 1, 70_001, 1 << 20, 9 << 20].into_iter().enumerate() {
+            for (number, count) in [1, BLOCK + 1, 70_001, 1 << 20, 9 << 20].into_iter().enumerate()
+            {
                 let dtype = [DType::F32, DType::BF16][number % 2];
-                let cut = || vec![Cut { values: late(count, round, dtype, device), edges: vec![0, count] }];
+                let cut = || {
+                    vec![Cut { values: late(count, round, dtype, device), edges: vec![0, count] }]
+                };
                 let sums = link.reduce_scatter(0, cut());
                 drop(link.all_gather(0, cut()));
                 under_way.extend([(count, sums), (count, link.all_gather(0, cut()))]);
@@ -236,19 +256,24 @@ fn nccl_and_kernels_do_not_overtake_each_other() {
                 }
             }
             for (count, round, got) in results.drain(..) {
-                assert!(read(got) == vector(count, round), "{setup:?}: {count} elements in round {round}");
+                assert!(
+                    read(got) == vector(count, round),
+                    "{setup:?}: {count} elements in round {round}"
+                );
             }
         }
     });
 }
 
-/// The way of several devices, which differs from that of one that is alone. Not to the bit: which algorithm computes a product on CUDA
-/// may depend on where its operands lie.
+/// The way of several devices, which differs from that of one that is alone. Not to the bit: which
+/// algorithm computes a product on CUDA may depend on where its operands lie.
 #[test]
 fn a_device_linked_to_itself_trains_the_same_model() {
     with_nccl(|setup| {
         let emulated = || Group::linked(1, Some(Box::new(Emulated::new(1))), None);
-        for (blocks, others) in [(Whole, Group::all(1, None)), (Whole, emulated()), (Divided, emulated())] {
+        for (blocks, others) in
+            [(Whole, Group::all(1, None)), (Whole, emulated()), (Divided, emulated())]
+        {
             let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
             let expected = run_all(folders[0].path(), others, &setup.device, 6, blocks);
             let groups = Group::linked(1, Some(nccl(&[setup.name]).unwrap()), None);
@@ -271,7 +296,8 @@ fn nccl_that_was_told_to_stop_gives_an_error() {
         let link = nccl(&[setup.name]).unwrap();
         link.abort();
         let values = tensor(&vector(BLOCK, 0), &setup.device);
-        let got = link.reduce_scatter(0, vec![Cut { values, edges: vec![0, BLOCK] }]).wait().remove(0);
+        let got =
+            link.reduce_scatter(0, vec![Cut { values, edges: vec![0, BLOCK] }]).wait().remove(0);
         let read = || got.try_into_vec_as::<f32>();
         let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
         assert!(!matches!(read, Ok(Ok(_))), "{setup:?}");

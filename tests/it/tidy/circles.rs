@@ -1,4 +1,5 @@
-//! Imports inside a crate lead one way: no modules of it see each other, directly or through others.
+//! Imports inside a crate lead one way: no modules of it see each other, directly or through
+//! others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -101,17 +102,26 @@ fn graph(source: &Path) -> Graph {
         let name = path.strip_prefix(source).unwrap();
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
         let is_source = path.extension().is_some_and(|extension| extension == "rs");
-        if !is_source || name == Path::new("lib.rs") || name.starts_with("bin") || stem.ends_with("tests") {
+        if !is_source
+            || name == Path::new("lib.rs")
+            || name.starts_with("bin")
+            || stem.ends_with("tests")
+        {
             continue;
         }
-        let module = name.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned();
-        graph.entry(module).or_default().extend(Imports::of(&fs_err::read_to_string(&path).unwrap()));
+        let module =
+            name.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned();
+        graph
+            .entry(module)
+            .or_default()
+            .extend(Imports::of(&fs_err::read_to_string(&path).unwrap()));
     }
     let handed_on = handed_on(&root);
     let known: BTreeSet<String> = graph.keys().cloned().collect();
     for (module, seen) in &mut graph {
         let names = std::mem::take(seen).into_iter();
-        let modules = names.filter_map(|name| known.get(&name).or_else(|| handed_on.get(&name)).cloned());
+        let modules =
+            names.filter_map(|name| known.get(&name).or_else(|| handed_on.get(&name)).cloned());
         *seen = modules.filter(|name| name != module && known.contains(name)).collect();
     }
     graph
@@ -122,7 +132,9 @@ fn tied(mut graph: Graph) -> Vec<String> {
     loop {
         let names: BTreeSet<String> = graph.keys().cloned().collect();
         let seen: BTreeSet<String> = graph.values().flatten().cloned().collect();
-        graph.retain(|name, sees| seen.contains(name) && sees.iter().any(|other| names.contains(other)));
+        graph.retain(|name, sees| {
+            seen.contains(name) && sees.iter().any(|other| names.contains(other))
+        });
         if graph.len() == names.len() {
             return graph.into_keys().collect();
         }

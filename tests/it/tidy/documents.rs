@@ -24,9 +24,11 @@ struct Known {
 fn known() -> Known {
     let metadata = metadata();
     let packages = metadata.workspace_packages();
-    let targets = packages.iter().flat_map(|package| &package.targets).filter(|target| target.is_bin());
-    let recipes =
-        toml_files("recipes").into_iter().filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
+    let targets =
+        packages.iter().flat_map(|package| &package.targets).filter(|target| target.is_bin());
+    let recipes = toml_files("recipes")
+        .into_iter()
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
     Known {
         binaries: targets.map(|target| target.name.clone()).collect(),
         packages: packages.iter().map(|package| package.name.to_string()).collect(),
@@ -53,8 +55,8 @@ fn just_recipes(justfile: &str) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// The commands of the code blocks of a Markdown text: lines that start with one of our programs, without comments.
-/// A backslash at the end joins lines.
+/// The commands of the code blocks of a Markdown text: lines that start with one of our programs,
+/// without comments. A backslash at the end joins lines.
 fn commands(markdown: &str) -> Vec<String> {
     let blocks = markdown.split("```").skip(1).step_by(2);
     let lines = blocks.flat_map(|block| {
@@ -88,10 +90,13 @@ fn unknown_names(command: &str, known: &Known) -> Vec<String> {
         None => {}
     }
     // A path is the reader's own recipe.
-    let recipes =
-        after("--recipe").into_iter().filter(|name| !name.contains('/') && !name.starts_with("my-"));
-    let recipes: Vec<String> = recipes.map(|name| name.trim_end_matches(".toml").to_owned()).collect();
-    let features = after("--features").iter().flat_map(|list| list.split(',').map(str::to_owned)).collect();
+    let recipes = after("--recipe")
+        .into_iter()
+        .filter(|name| !name.contains('/') && !name.starts_with("my-"));
+    let recipes: Vec<String> =
+        recipes.map(|name| name.trim_end_matches(".toml").to_owned()).collect();
+    let features =
+        after("--features").iter().flat_map(|list| list.split(',').map(str::to_owned)).collect();
     let checks = [
         ("binary", binaries, &known.binaries),
         ("package", packages, &known.packages),
@@ -105,18 +110,23 @@ fn unknown_names(command: &str, known: &Known) -> Vec<String> {
     missing.map(|(kind, name)| format!("`{command}`: there is no {kind} `{name}`")).collect()
 }
 
-/// Whether the commands of the first screen are the two that a reader needs, CI runs the second, and lints what that
-/// builds: other features would build burn a second time.
+/// Whether the commands of the first screen are the two that a reader needs, CI runs the second,
+/// and lints what that builds: other features would build burn a second time.
 fn first_screen_problems(readme: &str, ci: &str) -> Vec<String> {
     let screen: Vec<&str> = readme.lines().take(FIRST_SCREEN).collect();
     let found = commands(&screen.join("\n"));
     let [_, test] = found.as_slice() else {
-        return vec![format!("the first screen of the README has {} commands instead of two", found.len())];
+        return vec![format!(
+            "the first screen of the README has {} commands instead of two",
+            found.len()
+        )];
     };
     let selection = test.split_once("run ").map_or("", |(_, selection)| selection);
     let lint = format!("cargo clippy {selection} --all-targets -- -D warnings");
-    let wanted = [(test.as_str(), "the README's test command"), (&lint, "the lints of the same build")];
-    let missing = wanted.iter().filter(|(command, _)| !ci.lines().any(|line| line.trim() == *command));
+    let wanted =
+        [(test.as_str(), "the README's test command"), (&lint, "the lints of the same build")];
+    let missing =
+        wanted.iter().filter(|(command, _)| !ci.lines().any(|line| line.trim() == *command));
     missing.map(|(command, what)| format!(".ci/run does not run {what}, `{command}`")).collect()
 }
 
@@ -136,7 +146,8 @@ fn readme_commands_exist() {
     let known = known();
     let found = commands(&read("README.md"));
     assert!(found.len() >= 8, "only {} commands were found in the README", found.len());
-    let problems: Vec<String> = found.iter().flat_map(|command| unknown_names(command, &known)).collect();
+    let problems: Vec<String> =
+        found.iter().flat_map(|command| unknown_names(command, &known)).collect();
     assert_tidy(&problems);
 }
 
@@ -145,7 +156,8 @@ fn the_first_screen_is_two_commands_and_ci_runs_the_second() {
     assert_tidy(&first_screen_problems(&read("README.md"), &read(".ci/run")));
 }
 
-/// What a user installs is what the kernels are compiled with in CI, but for the tools that only look at the result.
+/// What a user installs is what the kernels are compiled with in CI, but for the tools that only
+/// look at the result.
 #[test]
 fn the_wheels_of_the_readme_are_those_of_ci() {
     let (readme, ci) = (read("README.md"), read(".ci/run"));
@@ -180,15 +192,16 @@ fn recipes_and_configuration_parse() {
         assert!(!found.is_empty(), "`{folder}` holds no TOML file");
         files.extend(found);
     }
-    let problems: Vec<String> =
-        files.iter().filter_map(|path| toml_problem(path, &fs_err::read_to_string(path).unwrap())).collect();
+    let problems: Vec<String> = files
+        .iter()
+        .filter_map(|path| toml_problem(path, &fs_err::read_to_string(path).unwrap()))
+        .collect();
     assert_tidy(&problems);
 }
 
 #[test]
 fn commands_are_found_in_code_blocks_only() {
-    let text =
-        "`cargo x`\n```sh\ncargo run --bin uner \\\n  -- --recipe a  # why\n  just test\nls\n```\ncargo y\n";
+    let text = "`cargo x`\n```sh\ncargo run --bin uner \\\n  -- --recipe a  # why\n  just test\nls\n```\ncargo y\n";
     assert_eq!(commands(text), ["cargo run --bin uner -- --recipe a", "just test"]);
 }
 
@@ -200,7 +213,9 @@ fn unknown_names_are_found() {
         packages: set("uner-data"),
         recipes: set("quickstart"),
         features: set("cuda"),
-        just_recipes: just_recipes("set shell := [\"bash\"]\n# a comment: no\ntest *args:\n    cargo test\n"),
+        just_recipes: just_recipes(
+            "set shell := [\"bash\"]\n# a comment: no\ntest *args:\n    cargo test\n",
+        ),
     };
     for good in [
         "uner train --recipe quickstart",
@@ -226,8 +241,10 @@ fn unknown_names_are_found() {
 #[test]
 fn a_bad_first_screen_is_found() {
     let readme = "# uner\n```sh\nuner x\ncargo nextest run --features a\n```\n";
-    let (test, lint) =
-        ("cargo nextest run --features a", "cargo clippy --features a --all-targets -- -D warnings");
+    let (test, lint) = (
+        "cargo nextest run --features a",
+        "cargo clippy --features a --all-targets -- -D warnings",
+    );
     assert!(first_screen_problems(readme, &format!("set -e\n{lint}\n{test}\n")).is_empty());
     assert_eq!(first_screen_problems(readme, &format!("{lint}\n{test} --lib\n")).len(), 1);
     assert_eq!(first_screen_problems(readme, &format!("cargo clippy\n{test}\n")).len(), 1);

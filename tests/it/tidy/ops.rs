@@ -1,8 +1,8 @@
 //! One op, one directory, always the same files; a bench entry and a test of kernels for each.
 //!
-//! An op is a directory of `uner-kernels` with a `reference.rs`. It has `mod.rs`, `cpu.rs`, and `cube.rs` or a directory
-//! `cube`, and `mod.rs` calls its trait "The differentiable operator." where there is a `backward.rs` and "The operator. It has
-//! no gradient." where there is none.
+//! An op is a directory of `uner-kernels` with a `reference.rs`. It has `mod.rs`, `cpu.rs`, and
+//! `cube.rs` or a directory `cube`, and `mod.rs` calls its trait "The differentiable operator."
+//! where there is a `backward.rs` and "The operator. It has no gradient." where there is none.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -48,10 +48,13 @@ impl Directory {
     /// Ways of this op that no profile would show.
     fn untimed(&self) -> Vec<String> {
         let forward = (&self.module, format!("timed(\"{}\", Pass::Forward", self.name), "mod.rs");
-        let backward = (&self.backward, format!("timed(\"{}\", Pass::Backward", self.name), "backward.rs");
+        let backward =
+            (&self.backward, format!("timed(\"{}\", Pass::Backward", self.name), "backward.rs");
         let ways = if self.backward.is_empty() { vec![forward] } else { vec![forward, backward] };
         let missing = ways.into_iter().filter(|(text, call, _)| !text.contains(call));
-        missing.map(|(_, call, file)| format!("`{}/{file}` does not call `{call}`", self.name)).collect()
+        missing
+            .map(|(_, call, file)| format!("`{}/{file}` does not call `{call}`", self.name))
+            .collect()
     }
 
     /// What of an op's files is missing, too much, or not part of the program.
@@ -70,8 +73,14 @@ impl Directory {
         check(has("cpu"), "has no `cpu.rs`");
         check(has("cube"), "has no `cube.rs`");
         let states = |sentence: &str| self.module.lines().any(|line| line.trim() == sentence);
-        check(states(DIFFERENTIABLE) != states(WITHOUT_GRADIENT), "does not say whether it has a gradient");
-        check(has("backward") == states(DIFFERENTIABLE), "says other of its gradient than its files");
+        check(
+            states(DIFFERENTIABLE) != states(WITHOUT_GRADIENT),
+            "does not say whether it has a gradient",
+        );
+        check(
+            has("backward") == states(DIFFERENTIABLE),
+            "says other of its gradient than its files",
+        );
         for part in PARTS.iter().filter(|part| has(part)) {
             let declared = self.module.lines().any(|line| line.ends_with(&format!("mod {part};")));
             check(declared, &format!("does not declare `{part}`"));
@@ -83,14 +92,18 @@ impl Directory {
 /// Every directory of the kernels.
 fn directories() -> Vec<Directory> {
     let entries = fs_err::read_dir(repository().join("crates/uner-kernels/src")).unwrap();
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut paths: Vec<_> =
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
     paths.sort();
     paths.iter().map(|path| Directory::read(path)).collect()
 }
 
 fn ops() -> BTreeSet<String> {
-    let found: BTreeSet<String> =
-        directories().into_iter().filter(Directory::is_op).map(|directory| directory.name).collect();
+    let found: BTreeSet<String> = directories()
+        .into_iter()
+        .filter(Directory::is_op)
+        .map(|directory| directory.name)
+        .collect();
     assert!(found.len() >= 7, "only {found:?} were found");
     found
 }
@@ -158,7 +171,8 @@ fn every_op_is_measured() {
 #[test]
 fn every_op_is_compared_with_its_reference() {
     let files = fs_err::read_dir(repository().join("tests/it/kernels")).unwrap();
-    let source: String = files.map(|file| fs_err::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let source: String =
+        files.map(|file| fs_err::read_to_string(file.unwrap().path()).unwrap()).collect();
     assert_tidy(&differences(&ops(), &compared(&source, &ops()), "tests/it/kernels"));
 }
 

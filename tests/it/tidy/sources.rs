@@ -11,9 +11,21 @@ use crate::shared::repository;
 
 const MAX_FILE_LINES: usize = 500;
 const MAX_FUNCTION_LINES: usize = 80;
+/// Of a line of prose, as of a line of code (`rustfmt.toml`).
+pub(super) const MAX_WIDTH: usize = 100;
 /// Names that say nothing about what is inside.
-const REFUSED_NAMES: [&str; 10] =
-    ["utils", "helpers", "common", "misc", "manager", "processor", "handler", "base", "types", "impl"];
+const REFUSED_NAMES: [&str; 10] = [
+    "utils",
+    "helpers",
+    "common",
+    "misc",
+    "manager",
+    "processor",
+    "handler",
+    "base",
+    "types",
+    "impl",
+];
 
 /// Every Rust file of the workspace, sorted, relative to the repository.
 fn rust_files() -> Vec<PathBuf> {
@@ -42,6 +54,18 @@ fn long_file(path: &Path, text: &str) -> Vec<String> {
     vec![format!("{}: {lines} lines, at most {MAX_FILE_LINES} are allowed", path.display())]
 }
 
+/// Comment lines over the limit; code is rustfmt's matter. A table's row cannot be broken.
+fn wide_comments(path: &Path, text: &str) -> Vec<String> {
+    let wide = |line: &str| line.chars().count() > MAX_WIDTH;
+    let comment = |line: &str| line.trim_start().starts_with("//");
+    let row = |line: &str| line.trim_start().trim_start_matches(['/', '!']).starts_with(" |");
+    let lines = text.lines().zip(1..);
+    lines
+        .filter(|(line, _)| comment(line) && wide(line) && !row(line))
+        .map(|(_, number)| format!("{}:{number}: over {MAX_WIDTH} characters", path.display()))
+        .collect()
+}
+
 /// Functions, methods and trait methods over the limit, signature and closing brace included.
 fn long_functions(path: &Path, text: &str) -> Vec<String> {
     let mut found = Functions { path, problems: Vec::new() };
@@ -64,7 +88,8 @@ impl Functions<'_> {
         if lines > MAX_FUNCTION_LINES {
             let place = format!("{}:{first}", self.path.display());
             let name = &signature.ident;
-            self.problems.push(format!("{place}: `{name}` has {lines} lines, at most {MAX_FUNCTION_LINES}"));
+            self.problems
+                .push(format!("{place}: `{name}` has {lines} lines, at most {MAX_FUNCTION_LINES}"));
         }
     }
 }
@@ -91,7 +116,8 @@ impl<'ast> Visit<'ast> for Functions<'_> {
 /// Files, folders and inline modules with a refused name.
 fn refused_names(path: &Path, text: &str) -> Vec<String> {
     let parts = path.with_extension("");
-    let in_path = parts.iter().filter_map(|part| part.to_str()).filter(|part| REFUSED_NAMES.contains(part));
+    let in_path =
+        parts.iter().filter_map(|part| part.to_str()).filter(|part| REFUSED_NAMES.contains(part));
     let declared = text.lines().filter_map(|line| {
         let (_, after) = line.split_once("mod ").filter(|(before, _)| !before.contains("//"))?;
         let name = after.split(|c: char| !(c.is_alphanumeric() || c == '_')).next()?;
@@ -106,6 +132,20 @@ fn refused_names(path: &Path, text: &str) -> Vec<String> {
 #[test]
 fn files_are_short() {
     assert_tidy(&over_all_files(long_file));
+}
+
+#[test]
+fn comments_are_narrow() {
+    assert_tidy(&over_all_files(wide_comments));
+}
+
+#[test]
+fn a_wide_comment_is_found() {
+    let found = |text: &str| wide_comments(Path::new("wide.rs"), text).len();
+    let wide = "a ".repeat(60);
+    assert_eq!(found(&format!("//! {wide}")), 1);
+    assert_eq!(found(&format!("    // {wide}")), 1);
+    assert_eq!(found(&format!("/// | {wide} |\nlet x = \"{wide}\";\n// short")), 0);
 }
 
 #[test]

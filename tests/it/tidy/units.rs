@@ -1,7 +1,9 @@
-//! burn is compiled once: every command of one set of features and one profile asks cargo for the same builds of it.
+//! burn is compiled once: every command of one set of features and one profile asks cargo for the
+//! same builds of it.
 //!
-//! Cargo compiles a crate once for each set of features that it, or anything it needs, has. `cargo build --unit-graph` lists
-//! what a command would compile and compiles nothing. It is unstable, so cargo is told to pass for a nightly one.
+//! Cargo compiles a crate once for each set of features that it, or anything it needs, has.
+//! `cargo build --unit-graph` lists what a command would compile and compiles nothing. It is
+//! unstable, so cargo is told to pass for a nightly one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -54,7 +56,10 @@ impl Unit {
         // A bench and a release are compiled alike.
         profile.remove("name");
         let profile = serde_json::to_string(&profile).unwrap();
-        format!("{} {:?} {} {:?} {profile}", self.pkg_id, self.target.kind, self.mode, self.features)
+        format!(
+            "{} {:?} {} {:?} {profile}",
+            self.pkg_id, self.target.kind, self.mode, self.features
+        )
     }
 }
 
@@ -73,14 +78,16 @@ fn graph(command: &[&str]) -> Graph {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A number for each compilation of a graph, of all that tells it apart and of the numbers of what it needs.
+/// A number for each compilation of a graph, of all that tells it apart and of the numbers of what
+/// it needs.
 fn numbers(graph: &Graph) -> Vec<u64> {
     fn number(graph: &Graph, index: usize, known: &mut [Option<u64>]) -> u64 {
         if let Some(known) = known[index] {
             return known;
         }
         let unit = &graph.units[index];
-        let needs = unit.dependencies.iter().map(|dependency| number(graph, dependency.index, known));
+        let needs =
+            unit.dependencies.iter().map(|dependency| number(graph, dependency.index, known));
         let needs: BTreeSet<u64> = needs.collect();
         let mut hasher = DefaultHasher::new();
         (unit.own_key(), needs).hash(&mut hasher);
@@ -92,7 +99,8 @@ fn numbers(graph: &Graph) -> Vec<u64> {
 
 /// Where the slow compilations of a graph stand, by their numbers.
 fn slow(graph: &Graph) -> BTreeMap<u64, usize> {
-    let is_slow = |index: usize| SLOW.iter().any(|prefix| graph.units[index].name().starts_with(prefix));
+    let is_slow =
+        |index: usize| SLOW.iter().any(|prefix| graph.units[index].name().starts_with(prefix));
     let places = numbers(graph).into_iter().zip(0..);
     places.filter(|(_, index)| is_slow(*index)).collect()
 }
@@ -108,7 +116,8 @@ fn needs(graph: &Graph, mut open: Vec<usize>) -> BTreeSet<usize> {
     found
 }
 
-/// Slow crates that `command` compiles and `whole` does not, and what `whole` compiles with other features of what they need.
+/// Slow crates that `command` compiles and `whole` does not, and what `whole` compiles with other
+/// features of what they need.
 fn second_builds(command: &str, graph: &Graph, whole: &Graph) -> Vec<String> {
     let known = slow(whole);
     let again: Vec<usize> = slow(graph)
@@ -122,20 +131,23 @@ fn second_builds(command: &str, graph: &Graph, whole: &Graph) -> Vec<String> {
     let names: Vec<&str> = again.iter().map(|&index| graph.units[index].name()).collect();
     let keys: BTreeSet<String> = whole.units.iter().map(Unit::own_key).collect();
     let others = needs(graph, again).into_iter().map(|index| &graph.units[index]);
-    let others =
-        others.filter(|unit| !keys.contains(&unit.own_key())).map(|unit| (unit.name(), &unit.features));
+    let others = others
+        .filter(|unit| !keys.contains(&unit.own_key()))
+        .map(|unit| (unit.name(), &unit.features));
     vec![format!(
         "`{command}` compiles {names:?} again; name in crates/workspace-hack what the whole workspace turns on of {:?}",
         others.collect::<Vec<_>>()
     )]
 }
 
-/// Commands of one profile, the first of which compiles the whole workspace, with the features behind each.
+/// Commands of one profile, the first of which compiles the whole workspace, with the features
+/// behind each.
 fn assert_built_once(commands: &[&str], features: &str) {
     let graphs: Vec<Graph> = commands
         .iter()
         .map(|command| {
-            let words = command.split(' ').chain(features.split(' ')).filter(|word| !word.is_empty());
+            let words =
+                command.split(' ').chain(features.split(' ')).filter(|word| !word.is_empty());
             graph(&words.collect::<Vec<_>>())
         })
         .collect();
@@ -144,7 +156,9 @@ fn assert_built_once(commands: &[&str], features: &str) {
     let problems: Vec<String> = commands
         .iter()
         .zip(&graphs)
-        .flat_map(|(command, graph)| second_builds(&format!("cargo {command} {features}"), graph, whole))
+        .flat_map(|(command, graph)| {
+            second_builds(&format!("cargo {command} {features}"), graph, whole)
+        })
         .collect();
     assert_tidy(&problems);
 }
@@ -165,8 +179,8 @@ const RELEASE: [&str; 9] = [
 #[test]
 fn burn_is_built_once_for_the_cpu() {
     assert_built_once(&RELEASE, "");
-    let packages =
-        ["uner-model", "uner-trainer", "uner-infer"].map(|package| format!("test -p {package} --no-run"));
+    let packages = ["uner-model", "uner-trainer", "uner-infer"]
+        .map(|package| format!("test -p {package} --no-run"));
     let whole = iter::once("test --workspace --no-run");
     assert_built_once(&whole.chain(packages.iter().map(String::as_str)).collect::<Vec<_>>(), "");
 }
@@ -178,7 +192,8 @@ fn burn_is_built_once_with_gpus() {
 
 #[test]
 fn burn_is_not_built_again_for_mpi() {
-    let with = |features| graph(&["test", "--release", "--workspace", "--no-run", "--features", features]);
+    let with =
+        |features| graph(&["test", "--release", "--workspace", "--no-run", "--features", features]);
     assert_tidy(&second_builds("the tests of MPI", &with("webgpu,cuda,mpi"), &with("webgpu,cuda")));
 }
 

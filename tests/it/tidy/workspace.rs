@@ -16,7 +16,10 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("uner-trainer", &["uner-prompt", "uner-model", "uner-kernels"]),
     ("uner-infer", &["uner-data", "uner-prompt", "uner-model", "uner-kernels"]),
     ("uner-eval", &["uner-data"]),
-    ("uner-plan", &["uner-data", "uner-prompt", "uner-model", "uner-kernels", "uner-trainer", "uner-infer"]),
+    (
+        "uner-plan",
+        &["uner-data", "uner-prompt", "uner-model", "uner-kernels", "uner-trainer", "uner-infer"],
+    ),
     (
         "uner-cli",
         &[
@@ -95,15 +98,16 @@ fn forbidden_edges(edges: &[Edge]) -> Vec<String> {
 
 /// Edges of the layers that no manifest has.
 fn missing_edges(edges: &[Edge]) -> Vec<String> {
-    let pairs = LAYERS.iter().flat_map(|(from, allowed)| allowed.iter().map(move |to| (*from, *to)));
+    let pairs =
+        LAYERS.iter().flat_map(|(from, allowed)| allowed.iter().map(move |to| (*from, *to)));
     pairs
         .filter(|(from, to)| !edges.iter().any(|edge| edge.from == *from && edge.to == *to))
         .map(|(from, to)| format!("`{from}` does not depend on `{to}`"))
         .collect()
 }
 
-/// Crates of the text world that name burn, and whoever but the kernels chooses a backend or turns features of burn
-/// on by default (`fusion` is among them).
+/// Crates of the text world that name burn, and whoever but the kernels chooses a backend or turns
+/// features of burn on by default (`fusion` is among them).
 fn burn_problems(edges: &[Edge]) -> Vec<String> {
     let backends = ["flex", "ndarray", "cuda", "rocm", "wgpu", "vulkan", "metal", "cpu", "tch"];
     let to_burn = edges.iter().filter(|edge| edge.to == "burn" || edge.to.starts_with("burn-"));
@@ -116,20 +120,27 @@ fn burn_problems(edges: &[Edge]) -> Vec<String> {
             if edge.default_features {
                 problems.push(format!("`{}` takes default features of `{}`", edge.from, edge.to));
             }
-            let chosen =
-                edge.features.iter().filter(|f| f.as_str() == "fusion" || backends.contains(&f.as_str()));
-            problems.extend(chosen.map(|f| format!("`{}` turns `{f}` of `{}` on", edge.from, edge.to)));
+            let chosen = edge
+                .features
+                .iter()
+                .filter(|f| f.as_str() == "fusion" || backends.contains(&f.as_str()));
+            problems
+                .extend(chosen.map(|f| format!("`{}` turns `{f}` of `{}` on", edge.from, edge.to)));
             problems
         })
         .collect()
 }
 
-/// Resolved packages (name, features) of burn that fuse. The mere presence of `burn-fusion` says nothing: cargo lists
-/// what a weak dependency feature might bring in.
+/// Resolved packages (name, features) of burn that fuse. The mere presence of `burn-fusion` says
+/// nothing: cargo lists what a weak dependency feature might bring in.
 fn fusing<'a>(resolved: impl Iterator<Item = (&'a str, Vec<String>)>) -> Vec<String> {
     resolved
-        .filter(|(name, features)| name.starts_with("burn") && features.iter().any(|f| f == "fusion"))
-        .map(|(name, _)| format!("`{name}` is built with `fusion`, which has open wrong-result bugs"))
+        .filter(|(name, features)| {
+            name.starts_with("burn") && features.iter().any(|f| f == "fusion")
+        })
+        .map(|(name, _)| {
+            format!("`{name}` is built with `fusion`, which has open wrong-result bugs")
+        })
         .collect()
 }
 
@@ -138,7 +149,8 @@ fn dependencies_point_down() {
     let metadata = metadata();
     for package in metadata.workspace_packages() {
         let name = package.name.as_str();
-        let known = OUTSIDE_THE_LAYERS.contains(&name) || LAYERS.iter().any(|(layer, _)| *layer == name);
+        let known =
+            OUTSIDE_THE_LAYERS.contains(&name) || LAYERS.iter().any(|(layer, _)| *layer == name);
         assert!(known, "`{name}` is in no layer");
     }
     let edges = edges(&metadata);
@@ -161,7 +173,8 @@ fn llvm(lock: &str) -> Vec<String> {
 #[test]
 fn the_cuda_build_is_without_llvm() {
     let metadata = metadata_with_gpus();
-    let stand_in = metadata.packages.iter().find(|package| package.name.as_str() == "cubecl-llvm").unwrap();
+    let stand_in =
+        metadata.packages.iter().find(|package| package.name.as_str() == "cubecl-llvm").unwrap();
     assert_eq!(stand_in.manifest_path, repository().join("third_party/cubecl-llvm/Cargo.toml"));
     let nodes = &metadata.resolve.as_ref().unwrap().nodes;
     let features = |name: &str| {
@@ -176,10 +189,14 @@ fn the_cuda_build_is_without_llvm() {
 
 #[test]
 fn llvm_is_found() {
-    let lock =
-        |name: &str, source: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"1\"\n{source}\n");
+    let lock = |name: &str, source: &str| {
+        format!("[[package]]\nname = \"{name}\"\nversion = \"1\"\n{source}\n")
+    };
     let registry = "source = \"registry\"";
-    assert!(llvm(&lock("cubecl-llvm", "")).is_empty() && llvm(&lock("cubecl-cuda", registry)).is_empty());
+    assert!(
+        llvm(&lock("cubecl-llvm", "")).is_empty()
+            && llvm(&lock("cubecl-cuda", registry)).is_empty()
+    );
     for name in ["cubecl-llvm", "llvm-sys", "tracel-llvm-bundler"] {
         assert_eq!(llvm(&lock(name, registry)).len(), 1, "{name}");
     }
@@ -194,8 +211,9 @@ fn burn_does_not_fuse() {
         (metadata[&node.id].name.as_str(), features)
     });
     let resolved: Vec<(&str, Vec<String>)> = resolved.collect();
-    let cuda =
-        |(name, features): &(&str, Vec<String>)| *name == "burn" && features.contains(&"cuda".to_owned());
+    let cuda = |(name, features): &(&str, Vec<String>)| {
+        *name == "burn" && features.contains(&"cuda".to_owned())
+    };
     assert!(resolved.iter().any(cuda), "burn with CUDA is not in the graph");
     assert_tidy(&fusing(resolved.into_iter()));
 }
@@ -208,7 +226,10 @@ fn bad_edges_are_found() {
         features: features.iter().map(ToString::to_string).collect(),
         default_features,
     };
-    let good = [edge("uner-prompt", "uner-data", &[], true), edge("uner-kernels", "burn", &["std"], false)];
+    let good = [
+        edge("uner-prompt", "uner-data", &[], true),
+        edge("uner-kernels", "burn", &["std"], false),
+    ];
     assert!(forbidden_edges(&good).is_empty() && burn_problems(&good).is_empty());
     for (from, to) in
         [("uner-data", "uner-prompt"), ("uner-infer", "uner-trainer"), ("uner-new", "uner-data")]
@@ -224,8 +245,12 @@ fn bad_edges_are_found() {
 
 #[test]
 fn fusion_is_found() {
-    let node =
-        |name: &'static str, features: &[&str]| (name, features.iter().map(ToString::to_string).collect());
+    let node = |name: &'static str, features: &[&str]| {
+        (name, features.iter().map(ToString::to_string).collect())
+    };
     assert!(fusing([node("burn", &["std"]), node("serde", &["fusion"])].into_iter()).is_empty());
-    assert_eq!(fusing([node("burn", &["std"]), node("burn-core", &["std", "fusion"])].into_iter()).len(), 1);
+    assert_eq!(
+        fusing([node("burn", &["std"]), node("burn-core", &["std", "fusion"])].into_iter()).len(),
+        1
+    );
 }

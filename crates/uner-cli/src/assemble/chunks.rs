@@ -5,8 +5,8 @@ use anyhow::Result;
 /// Examples in memory at a time are twice this.
 const CHUNK: usize = 1_000;
 
-/// Reads `items` chunk by chunk, lets `work` make one result of each item of a chunk, and gives items and results to
-/// `take` in order. The first error ends it.
+/// Reads `items` chunk by chunk, lets `work` make one result of each item of a chunk, and gives
+/// items and results to `take` in order. The first error ends it.
 pub(super) fn in_chunks<T: Send + Sync, R: Send>(
     mut items: impl Iterator<Item = Result<T>> + Send,
     work: impl Fn(&[T]) -> Vec<R> + Sync,
@@ -42,7 +42,8 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, (0..2_500).collect::<Vec<_>>());
-        let failing = (0..1_500).map(|item| if item == 1_200 { anyhow::bail!("bad") } else { Ok(item) });
+        let failing =
+            (0..1_500).map(|item| if item == 1_200 { anyhow::bail!("bad") } else { Ok(item) });
         let mut taken = 0;
         let error = in_chunks(failing, double, |_, _| {
             taken += 1;

@@ -1,8 +1,11 @@
 //! Datasets to encoded conversations: what a plan needs before it can train.
 //!
 //! ```text
-//! datasets ──► examples ──► + absent types ──► conversations ──► tokens with their loss mask ──► store on disk
-//!            uner_data::mix  negatives          prompt::ner        prompt::encode (all cores)     trainer::store
+//! datasets ──► examples        uner_data::mix
+//!          ──► + absent types  negatives
+//!          ──► conversations   prompt::ner
+//!          ──► token ids, mask prompt::encode, on all cores
+//!          ──► store on disk   trainer::store
 //! ```
 //!
 //! Memory holds one chunk of examples at a time, besides the counts of entity types.
@@ -67,16 +70,21 @@ impl Questioned {
     }
 }
 
-/// Reads, encodes and stores the data of a plan; the files of the stores are in `scratch`. A `tokenizer` at hand is used
-/// instead of that of the plan.
-pub(crate) fn assemble(plan: &Plan, scratch: &Path, at_hand: Option<Tokenizer>) -> Result<Assembled> {
+/// Reads, encodes and stores the data of a plan; the files of the stores are in `scratch`. A
+/// `tokenizer` at hand is used instead of that of the plan.
+pub(crate) fn assemble(
+    plan: &Plan,
+    scratch: &Path,
+    at_hand: Option<Tokenizer>,
+) -> Result<Assembled> {
     let negatives = Negatives::of(plan)?;
     let tokenizer = at_hand.map_or_else(|| tokenizer(plan, &negatives), Ok)?;
     let config = with_special_tokens(&plan.model.config, &tokenizer, &plan.template)?;
     warn_of_changed_text(&tokenizer, &plan.template)?;
     warn_of_changed_data(plan, &negatives, &tokenizer).context("training data")?;
     let encoder = Encoder { plan, tokenizer: &tokenizer, scratch };
-    let train = encoder.store(&plan.recipe.data.train, &negatives.train).context("training data")?;
+    let train =
+        encoder.store(&plan.recipe.data.train, &negatives.train).context("training data")?;
     let validation = &plan.recipe.data.validation;
     let validation = if validation.is_empty() {
         None
@@ -91,14 +99,15 @@ pub(crate) fn first(plan: &Plan, count: usize) -> Result<(Tokenizer, Vec<Tokens>
     let negatives = Negatives::of(plan)?;
     let tokenizer = tokenizer(plan, &negatives)?;
     let examples = examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?;
-    let tokens = examples
-        .take(count)
-        .map(|questioned| Ok(encode(&questioned?.conversation(&plan.template), &plan.template, &tokenizer)?));
+    let tokens = examples.take(count).map(|questioned| {
+        Ok(encode(&questioned?.conversation(&plan.template), &plan.template, &tokenizer)?)
+    });
     let tokens = tokens.collect::<Result<_>>()?;
     Ok((tokenizer, tokens))
 }
 
-/// The examples of a mixture, absent types asked. `at_end` is told what reading them could not represent exactly.
+/// The examples of a mixture, absent types asked. `at_end` is told what reading them could not
+/// represent exactly.
 fn examples<'a>(
     plan: &'a Plan,
     members: &[Member],
@@ -146,18 +155,27 @@ impl Encoder<'_> {
         let encode = |chunk: &[Questioned]| -> Vec<Result<Tokens, PromptError>> {
             chunk.par_iter().map(|questioned| self.encode(questioned)).collect()
         };
-        in_chunks(examples(self.plan, members, absent, notes::tell)?, encode, |questioned, tokens| {
-            let pushed = tokens.map_err(TrainError::from).and_then(|tokens| writer.push(&tokens));
-            match (pushed, self.plan.recipe.data.long_passages) {
-                (Err(TrainError::Prompt(PromptError::TooLong { .. })), LongPassages::Drop) => {
-                    num_long += 1;
+        in_chunks(
+            examples(self.plan, members, absent, notes::tell)?,
+            encode,
+            |questioned, tokens| {
+                let pushed =
+                    tokens.map_err(TrainError::from).and_then(|tokens| writer.push(&tokens));
+                match (pushed, self.plan.recipe.data.long_passages) {
+                    (Err(TrainError::Prompt(PromptError::TooLong { .. })), LongPassages::Drop) => {
+                        num_long += 1;
+                    }
+                    (pushed, _) => {
+                        pushed.with_context(|| format!("example `{}`", questioned.example.id))?;
+                    }
                 }
-                (pushed, _) => pushed.with_context(|| format!("example `{}`", questioned.example.id))?,
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         if num_long > 0 {
-            tracing::warn!("{num_long} passages are longer than `train.max_seq_len` and were left out");
+            tracing::warn!(
+                "{num_long} passages are longer than `train.max_seq_len` and were left out"
+            );
         }
         let store = writer.finish()?;
         let summary = store.summary();
@@ -192,30 +210,38 @@ pub(crate) fn scratch() -> Result<tempfile::TempDir> {
     })
 }
 
-/// Some tokenizers do not keep a text: small vocabularies without byte pieces may lack the characters that every answer is made
-/// of, and tokenizers of words drop blanks. Training goes on, because mentions can still be learnt, but nobody should have to find
-/// out from a score of 0.
+/// Some tokenizers do not keep a text: small vocabularies without byte pieces may lack the
+/// characters that every answer is made of, and tokenizers of words drop blanks. Training goes on,
+/// because mentions can still be learnt, but nobody should have to find out from a score of 0.
 fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()> {
     // What a chat template writes is known once its tokenizer has read it.
     if template.chat_template.is_some() {
         return Ok(());
     }
-    let messages =
-        ["passage", "reply", "question", &uner_prompt::answer(&["x", "y"], template.answer_characters)];
+    let messages = [
+        "passage",
+        "reply",
+        "question",
+        &uner_prompt::answer(&["x", "y"], template.answer_characters),
+    ];
     let message = |(turn, text): (usize, &&str)| {
         if turn.is_multiple_of(2) { Message::user(*text) } else { Message::assistant(*text) }
     };
-    let conversation = Conversation { messages: messages.iter().enumerate().map(message).collect() };
+    let conversation =
+        Conversation { messages: messages.iter().enumerate().map(message).collect() };
     let mut segments = render(&conversation, template)?;
     if template.trailing_space_token {
         // The blanks that such a template leaves to SentencePiece.
-        for index in (1..segments.len()).filter(|&index| !segments[index - 1].end_of_turn).collect::<Vec<_>>()
+        for index in (1..segments.len())
+            .filter(|&index| !segments[index - 1].end_of_turn)
+            .collect::<Vec<_>>()
         {
             segments[index].text.insert(0, ' ');
         }
     }
     let written = text(&segments);
-    let read_back = text(&decode(&encode(&conversation, template, tokenizer)?, template, tokenizer)?);
+    let read_back =
+        text(&decode(&encode(&conversation, template, tokenizer)?, template, tokenizer)?);
     if read_back != written {
         tracing::warn!(
             "the tokenizer does not keep the text of the template: `{written}` reads back as `{read_back}`, which is what the model \
@@ -226,7 +252,8 @@ fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()
     Ok(())
 }
 
-/// Looks at the first training conversations, too: their language may have characters that the tokenizer has no tokens for.
+/// Looks at the first training conversations, too: their language may have characters that the
+/// tokenizer has no tokens for.
 fn warn_of_changed_data(plan: &Plan, negatives: &Negatives, tokenizer: &Tokenizer) -> Result<()> {
     const LOOKED_AT: usize = 100;
     let template = &plan.template;
@@ -234,15 +261,22 @@ fn warn_of_changed_data(plan: &Plan, negatives: &Negatives, tokenizer: &Tokenize
         return Ok(());
     }
     let (mut looked_at, mut changed, mut first) = (0, 0, None);
-    for questioned in examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?.take(LOOKED_AT) {
+    for questioned in
+        examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?.take(LOOKED_AT)
+    {
         let conversation = questioned?.conversation(template);
         let written = text(&render(&conversation, template)?);
-        let read_back = text(&decode(&encode(&conversation, template, tokenizer)?, template, tokenizer)?);
+        let read_back =
+            text(&decode(&encode(&conversation, template, tokenizer)?, template, tokenizer)?);
         looked_at += 1;
         if written != read_back {
             changed += 1;
-            let place =
-                written.chars().zip(read_back.chars()).take_while(|(a, b)| a == b).count().saturating_sub(10);
+            let place = written
+                .chars()
+                .zip(read_back.chars())
+                .take_while(|(a, b)| a == b)
+                .count()
+                .saturating_sub(10);
             let part = |text: &str| text.chars().skip(place).take(40).collect::<String>();
             first.get_or_insert_with(|| (part(&written), part(&read_back)));
         }
@@ -272,5 +306,10 @@ fn with_special_tokens(
     let (bos, pad) = (tokenizer.bos(), tokenizer.pad());
     let mut eos_token_id = vec![template.end_of_turn(tokenizer)?, tokenizer.eos()];
     eos_token_id.dedup();
-    Ok(LlamaConfig { bos_token_id: Some(bos), eos_token_id, pad_token_id: Some(pad), ..config.clone() })
+    Ok(LlamaConfig {
+        bos_token_id: Some(bos),
+        eos_token_id,
+        pad_token_id: Some(pad),
+        ..config.clone()
+    })
 }

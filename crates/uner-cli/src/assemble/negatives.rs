@@ -31,9 +31,8 @@ impl Negatives {
     pub(crate) fn of(plan: &Plan) -> Result<Self> {
         let data = &plan.recipe.data;
         let [train, validation] = match data.negatives.strategy {
-            Strategy::None => {
-                [&data.train, &data.validation].map(|members| vec![TypeInventory::default(); members.len()])
-            }
+            Strategy::None => [&data.train, &data.validation]
+                .map(|members| vec![TypeInventory::default(); members.len()]),
             Strategy::Uniform | Strategy::Frequency => {
                 let mut counts = TypeCounts::default();
                 each(plan, &data.train, |_, example| counts.add(example))?;
@@ -54,25 +53,41 @@ impl Negatives {
                 .map(|(member, own)| member.negatives.then_some(own))
                 .collect(),
         };
-        Ok(Self { train: absent(&data.train, train), validation: absent(&data.validation, validation) })
+        Ok(Self {
+            train: absent(&data.train, train),
+            validation: absent(&data.validation, validation),
+        })
     }
 }
 
 impl AbsentTypes {
-    /// Appends absent types to the queries of the example at `index` of the data, from member `member`.
+    /// Appends absent types to the queries of the example at `index` of the data, from member
+    /// `member`.
     pub(crate) fn add(&self, example: &mut Example, member: usize, index: u64) {
         if let Some(inventory) = &self.inventories[member] {
             // Epoch 0 for all: every epoch has the same absent types, as the released data has.
-            add_negatives(example, inventory, &self.config, Draw { seed: self.seed, epoch: 0, index });
+            add_negatives(
+                example,
+                inventory,
+                &self.config,
+                Draw { seed: self.seed, epoch: 0, index },
+            );
         }
     }
 }
 
-/// All types of the dataset of each member: those of its description, or those that occur where labels are used as written.
-fn closed_worlds(plan: &Plan, members: &[Member], datasets: &[Dataset]) -> Result<Vec<TypeInventory>> {
-    let described = datasets.iter().map(|dataset| TypeInventory::closed_world(&dataset.entity_types()));
+/// All types of the dataset of each member: those of its description, or those that occur where
+/// labels are used as written.
+fn closed_worlds(
+    plan: &Plan,
+    members: &[Member],
+    datasets: &[Dataset],
+) -> Result<Vec<TypeInventory>> {
+    let described =
+        datasets.iter().map(|dataset| TypeInventory::closed_world(&dataset.entity_types()));
     let mut inventories: Vec<TypeInventory> = described.collect();
-    let lacks = |(member, inventory): (&Member, &TypeInventory)| member.negatives && inventory.is_empty();
+    let lacks =
+        |(member, inventory): (&Member, &TypeInventory)| member.negatives && inventory.is_empty();
     if members.iter().zip(&inventories).any(lacks) {
         let mut counts = vec![TypeCounts::default(); members.len()];
         each(plan, members, |member, example| counts[member].add(example))?;
@@ -99,7 +114,8 @@ mod tests {
     use super::*;
     use uner_plan::recipe::{Override, find, parse};
 
-    /// Two datasets with types of their own; validation data are the second one, and both in the other order.
+    /// Two datasets with types of their own; validation data are the second one, and both in the
+    /// other order.
     #[test]
     fn absent_types_of_validation_data_are_those_of_their_own_datasets() {
         let folder = tempfile::tempdir().unwrap();
@@ -108,8 +124,9 @@ mod tests {
                 "name = \"{name}\"\n[format]\nkind = \"jsonl\"\n[splits]\ntrain = \"{name}.jsonl\"\n"
             );
             let [first, second] = types;
-            let line =
-                format!(r#"{{"text": "one two", "entities": [[0, 3, "{first}"], [4, 7, "{second}"]]}}"#);
+            let line = format!(
+                r#"{{"text": "one two", "entities": [[0, 3, "{first}"], [4, 7, "{second}"]]}}"#
+            );
             fs_err::write(folder.path().join(format!("{name}.toml")), description).unwrap();
             fs_err::write(folder.path().join(format!("{name}.jsonl")), line + "\n").unwrap();
         }

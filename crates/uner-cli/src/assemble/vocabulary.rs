@@ -6,28 +6,32 @@ use uner_prompt::{Tokenizer, render};
 use super::{Negatives, examples};
 use uner_plan::plan::Plan;
 
-/// Reads the plan's tokenizer, or trains one on everything the model will see: the segments of the training
-/// conversations, so that the template's words and the answers' brackets get pieces of their own too.
+/// Reads the plan's tokenizer, or trains one on everything the model will see: the segments of the
+/// training conversations, so that the template's words and the answers' brackets get pieces of
+/// their own too.
 pub(crate) fn tokenizer(plan: &Plan, negatives: &Negatives) -> Result<Tokenizer> {
     if let Some(file) = &plan.model.tokenizer {
-        return Tokenizer::from_file(file).with_context(|| format!("tokenizer `{}`", file.display()));
+        return Tokenizer::from_file(file)
+            .with_context(|| format!("tokenizer `{}`", file.display()));
     }
     let mut problem = None;
-    let conversations =
-        examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?.map_while(|questioned| {
-            let segments = questioned
-                .and_then(|questioned| Ok(render(&questioned.conversation(&plan.template), &plan.template)?));
+    let conversations = examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?
+        .map_while(|questioned| {
+            let segments = questioned.and_then(|questioned| {
+                Ok(render(&questioned.conversation(&plan.template), &plan.template)?)
+            });
             segments.map_err(|error| problem = Some(error)).ok()
         });
-    // The trained tokenizer puts a blank before a text, so a segment's own is not counted a second time.
+    // The trained tokenizer puts a blank before a text, so a segment's own is not counted a second
+    // time.
     let texts = conversations
         .flatten()
         .map(|segment| segment.text.strip_prefix(' ').unwrap_or(&segment.text).to_owned());
     let trained = Tokenizer::train(texts, plan.model.config.vocab_size);
     match problem {
         Some(problem) => Err(problem.context("training data")),
-        None => {
-            trained.context("the tokenizer cannot be trained on the spot (`model.tokenizer`, `vocab_size`)")
-        }
+        None => trained.context(
+            "the tokenizer cannot be trained on the spot (`model.tokenizer`, `vocab_size`)",
+        ),
     }
 }

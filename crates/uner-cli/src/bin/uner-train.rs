@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Every op of a step allocates its output; this allocator hands freed buffers on (`uner_cli::allocator`).
+/// Every op of a step allocates its output; this allocator hands freed buffers on
+/// (`uner_cli::allocator`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,5 +1,6 @@
-//! `uner doctor`: what this machine and this program can compute on. Every device is opened and a kernel is run on it, each
-//! in a process of its own: a driver that crashes takes only that process with it.
+//! `uner doctor`: what this machine and this program can compute on. Every device is opened and a
+//! kernel is run on it, each in a process of its own: a driver that crashes takes only that process
+//! with it.
 
 mod host;
 mod print;
@@ -112,8 +113,12 @@ fn all(json: bool, out: &mut dyn Write) -> Result<()> {
     } else {
         print::report(&report, out)?;
     }
-    let failed: Vec<&str> =
-        report.devices.iter().filter(|report| !report.ok).map(|report| report.device.as_str()).collect();
+    let failed: Vec<&str> = report
+        .devices
+        .iter()
+        .filter(|report| !report.ok)
+        .map(|report| report.device.as_str())
+        .collect();
     if !failed.is_empty() {
         bail!("devices that are there and cannot be used: {}", failed.join(", "));
     }
@@ -122,8 +127,10 @@ fn all(json: bool, out: &mut dyn Write) -> Result<()> {
 
 /// `uner doctor --device NAME` in another process.
 fn apart(name: DeviceName) -> Result<DeviceReport> {
-    let program = std::env::current_exe().context("this program's own path is needed to try devices")?;
-    let output = Command::new(program).args(["doctor", "--json", "--device", &name.to_string()]).output()?;
+    let program =
+        std::env::current_exe().context("this program's own path is needed to try devices")?;
+    let output =
+        Command::new(program).args(["doctor", "--json", "--device", &name.to_string()]).output()?;
     if let Ok(report) = serde_json::from_slice(&output.stdout) {
         return Ok(report);
     }
@@ -140,6 +147,7 @@ fn apart(name: DeviceName) -> Result<DeviceReport> {
 fn absent(present: &[DeviceName]) -> Vec<String> {
     let first = |backend: &&str| backend.parse::<DeviceName>().ok();
     let names = device::compiled().iter().filter_map(first);
-    let without = names.filter(|name| !present.iter().any(|there| there.backend() == name.backend()));
+    let without =
+        names.filter(|name| !present.iter().any(|there| there.backend() == name.backend()));
     without.filter_map(|name| Some(name.open().err()?.to_string())).collect()
 }

@@ -37,7 +37,11 @@ pub(super) fn device(report: &DeviceReport, out: &mut dyn Write) -> io::Result<(
 }
 
 fn cpu(cpu: &Cpu, out: &mut dyn Write) -> io::Result<()> {
-    line(out, "CPU", &format!("{}, {} threads, {}", cpu.model, cpu.threads, cpu.instructions.join(" ")))?;
+    line(
+        out,
+        "CPU",
+        &format!("{}, {} threads, {}", cpu.model, cpu.threads, cpu.instructions.join(" ")),
+    )?;
     line(out, "memory", &format!("{}, {} available", amount(cpu.memory), amount(cpu.available)))
 }
 

@@ -17,7 +17,11 @@ pub(super) fn findings() -> Vec<Finding> {
         _ => Ok(()),
     };
     let nvrtc = nvrtc.and_then(|nvrtc| fits.map(|()| library(&nvrtc)));
-    let nccl = if nccl { Ok("found") } else { Err("`libnccl.so.2` is not there; only several GPUs need it") };
+    let nccl = if nccl {
+        Ok("found")
+    } else {
+        Err("`libnccl.so.2` is not there; only several GPUs need it")
+    };
     vec![
         finding("driver", driver.map(|version| format!("serves CUDA up to {version}"))),
         finding("NVRTC", nvrtc),
@@ -28,6 +32,7 @@ pub(super) fn findings() -> Vec<Finding> {
 }
 
 fn library(library: &Library) -> String {
-    let path = library.path.as_ref().map_or_else(String::new, |path| format!(", `{}`", path.display()));
+    let path =
+        library.path.as_ref().map_or_else(String::new, |path| format!(", `{}`", path.display()));
     format!("{}{path}", library.version)
 }

@@ -22,7 +22,8 @@ const TOLERANCE: f32 = 1e-5;
 pub(super) fn device(name: DeviceName) -> Result<DeviceReport> {
     let device = name.open()?;
     let facts = facts(name.properties());
-    let off = difference(&device).with_context(|| format!("`{name}` does not give its results back"))?;
+    let off =
+        difference(&device).with_context(|| format!("`{name}` does not give its results back"))?;
     Ok(DeviceReport {
         device: name.to_string(),
         ok: off <= TOLERANCE,
@@ -34,8 +35,9 @@ pub(super) fn device(name: DeviceName) -> Result<DeviceReport> {
 /// The largest difference of a norm from its reference; infinite where something is not a number.
 fn difference(device: &Device) -> Result<f32> {
     let [rows, width] = SHAPE;
-    let ramp =
-        |count: usize, step: f32| (0..count).map(|index| (index as f32 * step).sin()).collect::<Vec<_>>();
+    let ramp = |count: usize, step: f32| {
+        (0..count).map(|index| (index as f32 * step).sin()).collect::<Vec<_>>()
+    };
     let (x, weight) = (ramp(rows * width, 0.7), ramp(width, 0.3));
     let inputs = |device: &Device| {
         (
@@ -64,7 +66,11 @@ fn facts(properties: Option<Properties>) -> Facts {
             shared_memory: Some(properties.shared_memory),
             plane: properties.plane,
             tensor_cores: properties.tensor_cores,
-            floats: properties.floats.iter().map(|dtype| format!("{dtype:?}").to_lowercase()).collect(),
+            floats: properties
+                .floats
+                .iter()
+                .map(|dtype| format!("{dtype:?}").to_lowercase())
+                .collect(),
         },
         None => Facts {
             name: Cpu::look().model,

@@ -53,7 +53,10 @@ impl Course {
     pub(super) fn read(run: &Path) -> Result<Self> {
         let path = run.join("metrics.jsonl");
         if !path.is_file() {
-            bail!("`{}` does not exist: name the folder of a run that has begun to train", path.display());
+            bail!(
+                "`{}` does not exist: name the folder of a run that has begun to train",
+                path.display()
+            );
         }
         let text = fs_err::read(&path)?;
         let recipe = run.join("recipe.toml");
@@ -70,7 +73,11 @@ impl Course {
             }
         }
         if let Some(first) = damaged.first() {
-            tracing::warn!("{}:{first}: {} damaged lines are left out", path.display(), damaged.len());
+            tracing::warn!(
+                "{}:{first}: {} damaged lines are left out",
+                path.display(),
+                damaged.len()
+            );
         }
         if course.loss.is_empty() {
             bail!("`{}` has no step yet", path.display());
@@ -81,7 +88,9 @@ impl Course {
     fn add(&mut self, event: &Value) {
         let number = |key: &str| event[key].as_f64();
         let Some(step) = number("step") else { return };
-        let put = |series: &mut Series, value: Option<f64>| series.extend(value.map(|value| (step, value)));
+        let put = |series: &mut Series, value: Option<f64>| {
+            series.extend(value.map(|value| (step, value)));
+        };
         match event["event"].as_str() {
             Some("step") => {
                 put(&mut self.loss, number("loss"));
@@ -110,7 +119,9 @@ impl Course {
     pub(super) fn of_recipe(&self, section: &str, key: &str) -> String {
         let recipe: Option<toml::Table> = self.recipe.parse().ok();
         let value = recipe.as_ref().and_then(|recipe| recipe.get(section)?.get(key));
-        value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default()
+        value
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            .unwrap_or_default()
     }
 }
 
@@ -145,15 +156,20 @@ mod tests {
         let write = |text: &str| fs_err::write(folder.path().join("metrics.jsonl"), text).unwrap();
         let step = r#"{"event":"step","step":1,"loss":2.0,"tokens":10,"seconds":0.5,"mfu":null}"#;
         let measured = r#"{"event":"measured","step":1,"scores":{"demo strict F1":0.5}}"#;
-        write(&format!("{step}\n{{\"event\":\"scored\",\"step\":1,\"score\":0.25}}\n{measured}\n{{\"eve"));
+        write(&format!(
+            "{step}\n{{\"event\":\"scored\",\"step\":1,\"score\":0.25}}\n{measured}\n{{\"eve"
+        ));
         let course = Course::read(folder.path()).unwrap();
         assert_eq!(course.measured["demo strict F1"], 50.0);
         assert_eq!((course.loss, course.score), (vec![(1.0, 2.0)], vec![(1.0, 25.0)]));
         assert!(course.mfu.is_empty() && course.lr.is_empty());
         write(&format!("{{\"eve\n{step}\n"));
         assert_eq!(Course::read(folder.path()).unwrap().loss, [(1.0, 2.0)]);
-        fs_err::write(folder.path().join("metrics.jsonl"), [b"\xff\xfe\n", step.as_bytes(), b"\n"].concat())
-            .unwrap();
+        fs_err::write(
+            folder.path().join("metrics.jsonl"),
+            [b"\xff\xfe\n", step.as_bytes(), b"\n"].concat(),
+        )
+        .unwrap();
         assert_eq!(Course::read(folder.path()).unwrap().loss, [(1.0, 2.0)]);
     }
 }

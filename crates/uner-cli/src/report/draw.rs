@@ -47,7 +47,10 @@ impl Axis {
     fn ticks(&self) -> impl Iterator<Item = f64> {
         let rough = (self.high - self.low) / TICKS;
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= rough);
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .map(|factor| factor * power)
+            .into_iter()
+            .find(|step| *step >= rough);
         let step = step.unwrap_or(rough);
         let (first, last) = ((self.low / step).ceil() as i64, (self.high / step).floor() as i64);
         (first..=last).map(move |count| count as f64 * step)
@@ -56,8 +59,12 @@ impl Axis {
 
 /// Draws lines over steps; `None` where there is no point.
 pub(super) fn picture(lines: &[Line]) -> Option<String> {
-    let all =
-        || lines.iter().flat_map(|line| line.points.iter().copied()).filter(|point| point.1.is_finite());
+    let all = || {
+        lines
+            .iter()
+            .flat_map(|line| line.points.iter().copied())
+            .filter(|point| point.1.is_finite())
+    };
     let (first, value) = all().next()?;
     let bounds = |pick: fn((f64, f64)) -> f64, start: f64| {
         all().map(pick).fold((start, start), |(low, high), value| (low.min(value), high.max(value)))
@@ -68,9 +75,14 @@ pub(super) fn picture(lines: &[Line]) -> Option<String> {
     let room = ((high - low) * 0.05).max(high.abs() * 1e-3).max(1e-12);
     let [left, right, above, below] = MARGINS;
     let [width, height] = SIZE;
-    let across = Axis { low: from, high: to.max(from + 1.0), start: left, length: width - left - right };
-    let up =
-        Axis { low: low - room, high: high + room, start: height - below, length: above + below - height };
+    let across =
+        Axis { low: from, high: to.max(from + 1.0), start: left, length: width - left - right };
+    let up = Axis {
+        low: low - room,
+        high: high + room,
+        start: height - below,
+        length: above + below - height,
+    };
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"sans-serif\" font-size=\"12\" fill=\"#444\">"
@@ -105,8 +117,10 @@ fn grid(svg: &mut String, across: &Axis, up: &Axis) {
             bottom + 18.0
         );
     }
-    let _ =
-        write!(svg, "<path d=\"M{left:.1} {top:.1}V{bottom:.1}H{right:.1}\" fill=\"none\" stroke=\"#888\"/>");
+    let _ = write!(
+        svg,
+        "<path d=\"M{left:.1} {top:.1}V{bottom:.1}H{right:.1}\" fill=\"none\" stroke=\"#888\"/>"
+    );
 }
 
 fn draw(svg: &mut String, line: &Line, across: &Axis, up: &Axis) {
@@ -130,9 +144,11 @@ fn draw(svg: &mut String, line: &Line, across: &Axis, up: &Axis) {
     svg.push_str("\"/>");
 }
 
-/// At most [`MOST_POINTS`] points: of each of equal pieces the lowest and the highest, so that spikes stay.
+/// At most [`MOST_POINTS`] points: of each of equal pieces the lowest and the highest, so that
+/// spikes stay.
 fn thinned(points: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
-    let piece = if points.len() <= MOST_POINTS { 1 } else { points.len().div_ceil(MOST_POINTS / 2) };
+    let piece =
+        if points.len() <= MOST_POINTS { 1 } else { points.len().div_ceil(MOST_POINTS / 2) };
     points.chunks(piece).flat_map(|piece| {
         let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
         let (low, high) = (piece.iter().min_by(by_value), piece.iter().max_by(by_value));
@@ -177,7 +193,10 @@ mod tests {
         for points in [vec![(5.0, 0.0)], vec![(1.0, 2.0), (2.0, 2.0)]] {
             assert!(line(points).unwrap().contains("<svg"));
         }
-        assert_eq!([0.0, 2e-5, 1.5, 150.0, 1.2e6].map(short), ["0", "2.0e-5", "1.5", "150", "1.2e6"]);
+        assert_eq!(
+            [0.0, 2e-5, 1.5, 150.0, 1.2e6].map(short),
+            ["0", "2.0e-5", "1.5", "150", "1.2e6"]
+        );
     }
 
     #[test]
@@ -186,7 +205,8 @@ mod tests {
         let ticks: Vec<String> = axis.ticks().map(short).collect();
         assert_eq!(ticks, ["0.5", "1", "1.5", "2"]);
         assert_eq!((axis.place(0.3), axis.place(2.1)), (100.0, 50.0));
-        let svg = picture(&[Line { run: 1, points: vec![(1.0, 1.0), (3.0, 5.0)], pale: false }]).unwrap();
+        let svg =
+            picture(&[Line { run: 1, points: vec![(1.0, 1.0), (3.0, 5.0)], pale: false }]).unwrap();
         assert!(svg.contains("stroke=\"#d6601e\""), "{svg}");
         // Left at the bottom to right at the top, a twentieth of the height off each edge.
         assert!(svg.contains("points=\"72.0,260.1 706.0,21.9 \""), "{svg}");

@@ -1,6 +1,7 @@
 //! `uner report`: the course of a run, or of several, as one HTML page with nothing beside it.
 //!
-//! Everything is read from the folder of the run: `metrics.jsonl`, of an unfinished run too, and `recipe.toml`.
+//! Everything is read from the folder of the run: `metrics.jsonl`, of an unfinished run too, and
+//! `recipe.toml`.
 
 mod course;
 mod draw;

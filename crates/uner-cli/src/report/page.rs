@@ -21,7 +21,11 @@ struct Panel {
 }
 
 impl Panel {
-    fn new(title: &'static str, caption: &str, lines: fn(&Course) -> Vec<(&Series, Smoothing)>) -> Self {
+    fn new(
+        title: &'static str,
+        caption: &str,
+        lines: fn(&Course) -> Vec<(&Series, Smoothing)>,
+    ) -> Self {
         Self { title, caption: caption.to_owned(), lines }
     }
 }
@@ -66,7 +70,10 @@ pub(super) fn page(courses: &[Course]) -> String {
     }
     for course in courses.iter().filter(|course| !course.recipe.is_empty()) {
         let (name, recipe) = (escaped(&course.name), escaped(&course.recipe));
-        let _ = writeln!(html, "<details><summary>Recipe of {name}</summary><pre>{recipe}</pre></details>");
+        let _ = writeln!(
+            html,
+            "<details><summary>Recipe of {name}</summary><pre>{recipe}</pre></details>"
+        );
     }
     html + "</body></html>\n"
 }
@@ -139,8 +146,12 @@ fn table(courses: &[Course]) -> String {
             if course.memory > 0.0 { bytes(course.memory as u64) } else { "–".to_owned() },
             course.skipped.to_string(),
         ];
-        let _ =
-            write!(html, "<tr><td><b style=\"color:{}\">■</b> {}</td>", colour(run), escaped(&course.name));
+        let _ = write!(
+            html,
+            "<tr><td><b style=\"color:{}\">■</b> {}</td>",
+            colour(run),
+            escaped(&course.name)
+        );
         for cell in cells {
             let _ = write!(html, "<td>{}</td>", escaped(&cell));
         }
@@ -149,9 +160,11 @@ fn table(courses: &[Course]) -> String {
     html + "</table>\n"
 }
 
-/// The scores of the trained models: a row for each score, a column for each run. Nothing where there are none.
+/// The scores of the trained models: a row for each score, a column for each run. Nothing where
+/// there are none.
 fn scores(courses: &[Course]) -> String {
-    let names: BTreeSet<&String> = courses.iter().flat_map(|course| course.measured.keys()).collect();
+    let names: BTreeSet<&String> =
+        courses.iter().flat_map(|course| course.measured.keys()).collect();
     if names.is_empty() {
         return String::new();
     }
@@ -163,8 +176,10 @@ fn scores(courses: &[Course]) -> String {
     for name in names {
         let _ = write!(html, "<tr><td>{}</td>", escaped(name));
         for course in courses {
-            let score =
-                course.measured.get(name).map_or_else(|| "–".to_owned(), |score| format!("{score:.1}"));
+            let score = course
+                .measured
+                .get(name)
+                .map_or_else(|| "–".to_owned(), |score| format!("{score:.1}"));
             let _ = write!(html, "<td>{score}</td>");
         }
         html += "</tr>\n";

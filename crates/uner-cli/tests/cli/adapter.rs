@@ -10,8 +10,7 @@ use crate::{Desk, Outcome};
 const BASE: &str = "run/step-000004";
 const ADAPTER: &str = "adapted/step-000004";
 
-const SETTINGS: &str =
-    "model.adapter={ rank = 2, alpha = 4, dropout = 0.1, target_modules = [\"q_proj\", \"down_proj\"] }";
+const SETTINGS: &str = "model.adapter={ rank = 2, alpha = 4, dropout = 0.1, target_modules = [\"q_proj\", \"down_proj\"] }";
 const ASK: [&str; 4] = ["--text", "Tim Cook runs Apple.", "--types", "person"];
 
 /// A desk with a trained model.
@@ -51,12 +50,15 @@ fn an_adapter_is_trained_asked_and_exported() {
     let line = "adapter     rank 2, alpha 4, dropout 0.1 on q_proj, down_proj: ";
     assert!(plan.succeeds().stdout.contains(line), "{}", plan.stdout);
     train(&desk, &[], &[]).succeeds();
-    for (name, is_there) in
-        [("adapter_config.json", true), ("adapter_model.safetensors", true), ("model.safetensors", false)]
-    {
+    for (name, is_there) in [
+        ("adapter_config.json", true),
+        ("adapter_model.safetensors", true),
+        ("model.safetensors", false),
+    ] {
         assert_eq!(exists(&desk, &format!("{ADAPTER}/{name}")), is_there, "{name}");
     }
-    let config: Value = serde_json::from_str(&desk.read(&format!("{ADAPTER}/adapter_config.json"))).unwrap();
+    let config: Value =
+        serde_json::from_str(&desk.read(&format!("{ADAPTER}/adapter_config.json"))).unwrap();
     assert_eq!(Path::new(config["base_model_name_or_path"].as_str().unwrap()), desk.path(BASE));
     let expected = predict(&desk, &["adapted"]).succeeds().stdout.clone();
     desk.uner(&["eval", "--model", "adapted", "--benchmark", "demo", "--limit", "2"]).succeeds();
@@ -65,16 +67,23 @@ fn an_adapter_is_trained_asked_and_exported() {
         desk.uner(&[&["export", "--model", "adapted", "--output", output][..], more].concat())
     };
     export("merged", &["--merge", "--max-shard-size", "50KB"]).succeeds();
-    for name in
-        ["model.safetensors.index.json", "config.json", "tokenizer.json", "template.toml", "infer.toml"]
-    {
+    for name in [
+        "model.safetensors.index.json",
+        "config.json",
+        "tokenizer.json",
+        "template.toml",
+        "infer.toml",
+    ] {
         assert!(exists(&desk, &format!("merged/{name}")), "{name}");
     }
     assert!(!exists(&desk, "merged/adapter_config.json") && !exists(&desk, "merged.tmp"));
     assert_eq!(predict(&desk, &["merged"]).succeeds().stdout, expected);
 
     export("adapter", &[]).succeeds();
-    assert!(exists(&desk, "adapter/adapter_model.safetensors") && exists(&desk, "adapter/tokenizer.json"));
+    assert!(
+        exists(&desk, "adapter/adapter_model.safetensors")
+            && exists(&desk, "adapter/tokenizer.json")
+    );
     assert!(!exists(&desk, "adapter/optimizer.safetensors"));
     assert_eq!(predict(&desk, &["adapter"]).succeeds().stdout, expected);
     let size = |name: &str| fs_err::metadata(desk.path(name)).unwrap().len();
@@ -98,7 +107,11 @@ fn a_base_in_four_bits_is_trained_on_and_asked() {
     train(&desk, &["eval.benchmarks=[]", "train.max_steps=5"], &["--resume"])
         .fails(1, &["of a base in 4 bits and is now"]);
     let merged = desk.uner(&["export", "--model", "adapted", "--output", "merged", "--merge"]);
-    assert!(merged.succeeds().stderr.contains("trained on a base in fewer bits"), "{}", merged.stderr);
+    assert!(
+        merged.succeeds().stderr.contains("trained on a base in fewer bits"),
+        "{}",
+        merged.stderr
+    );
     desk.train(&["run.dir=other", "model.base=4bit"]).fails(2, &["without `[model.adapter]`"]);
 }
 
@@ -130,13 +143,22 @@ fn a_base_that_moved_is_named_and_another_refused() {
     let desk = with_base();
     train(&desk, &["eval.benchmarks=[]"], &[]).succeeds();
     fs_err::rename(desk.path("run"), desk.path("moved")).unwrap();
-    predict(&desk, &["adapted"]).fails(1, &["run/step-000004`, and there is no such folder", "`--base`"]);
+    predict(&desk, &["adapted"])
+        .fails(1, &["run/step-000004`, and there is no such folder", "`--base`"]);
     predict(&desk, &["adapted", "--base", "moved/step-000004"]).succeeds();
     predict(&desk, &["adapted", "--base", "moved/step-000002"])
         .fails(1, &["was not trained on the model in"]);
     predict(&desk, &["moved", "--base", "moved/step-000002"]).fails(1, &["is no adapter"]);
-    let export =
-        ["export", "--model", "adapted", "--output", "out", "--merge", "--base", "moved/step-000002"];
+    let export = [
+        "export",
+        "--model",
+        "adapted",
+        "--output",
+        "out",
+        "--merge",
+        "--base",
+        "moved/step-000002",
+    ];
     desk.uner(&export).fails(1, &["was not trained on the model in"]);
     assert!(!exists(&desk, "out") && !exists(&desk, "out.tmp"));
 }
@@ -145,19 +167,23 @@ fn a_base_that_moved_is_named_and_another_refused() {
 fn what_makes_no_sense_is_refused() {
     let desk = Desk::new();
     desk.train(&[SETTINGS]).fails(2, &["`model.weights = \"random\"` goes with no adapter"]);
-    desk.train(&["model.adapter={ rank = true }"]).fails(2, &["model.adapter.rank", "a whole number"]);
+    desk.train(&["model.adapter={ rank = true }"])
+        .fails(2, &["model.adapter.rank", "a whole number"]);
     desk.train(&[&SETTINGS.replace("q_proj", "q_prj")]).fails(2, &["q_prj"]);
-    desk.train(&[&SETTINGS.replace("rank = 2", "rank = 0")]).fails(2, &["`model.adapter.rank` is 0"]);
+    desk.train(&[&SETTINGS.replace("rank = 2", "rank = 0")])
+        .fails(2, &["`model.adapter.rank` is 0"]);
     desk.train(&["eval.benchmarks=[]"]).succeeds();
-    let export =
-        |more: &[&str]| desk.uner(&[&["export", "--model", "run", "--output", "run"][..], more].concat());
+    let export = |more: &[&str]| {
+        desk.uner(&[&["export", "--model", "run", "--output", "run"][..], more].concat())
+    };
     export(&[]).fails(1, &["`run` exists"]);
     export(&["--merge"]).fails(1, &["is no adapter, so there is nothing to merge"]);
     assert_eq!(export(&["--dtype", "int4"]).code, Some(2));
     assert_eq!(export(&["--max-shard-size", "5GiB"]).code, Some(2));
     train(&desk, &["eval.benchmarks=[]"], &[]).succeeds();
     let weights = format!("model.weights={ADAPTER}");
-    train(&desk, &["run.dir=third", &weights], &[]).fails(2, &["holds an adapter", "uner export --merge"]);
+    train(&desk, &["run.dir=third", &weights], &[])
+        .fails(2, &["holds an adapter", "uner export --merge"]);
 }
 
 /// The special tokens of a base's own files are nothing that a resumed adapter could change.

@@ -4,7 +4,8 @@ use crate::{Desk, Outcome};
 
 const COLUMNS: &str = "name = \"mine\"\nobtain = \"ask me\"\n[types]\nPER = \"person\"\n[format]\nkind = \"columns\"\n\
                        separator = \"\\t\"\ntoken = 0\ntags = [1]\nscheme = \"bio\"\n[splits]\ntrain = \"train.data\"\n";
-const SPANS: &str = "name = \"mine\"\n[format]\nkind = \"jsonl\"\n[splits]\ntrain = \"train.data\"\n";
+const SPANS: &str =
+    "name = \"mine\"\n[format]\nkind = \"jsonl\"\n[splits]\ntrain = \"train.data\"\n";
 const CONVERSATIONS: &str = "name = \"mine\"\n[format]\nkind = \"conversations\"\ncontainer = \"lines\"\n[splits]\n\
                              train = \"train.data\"\n";
 
@@ -35,13 +36,13 @@ fn a_malformed_row() {
 
 #[test]
 fn a_label_that_the_description_does_not_have() {
-    train(COLUMNS, Some("Tim\tB-PER\nApple\tB-ORG\n")).fails(1, &["train.data:2: label `ORG`", "`[types]`"]);
+    train(COLUMNS, Some("Tim\tB-PER\nApple\tB-ORG\n"))
+        .fails(1, &["train.data:2: label `ORG`", "`[types]`"]);
 }
 
 #[test]
 fn a_span_outside_the_text() {
-    let data =
-        "{\"text\": \"Tim runs\", \"entities\": [{\"start\": 4, \"end\": 9, \"label\": \"person\"}]}\n";
+    let data = "{\"text\": \"Tim runs\", \"entities\": [{\"start\": 4, \"end\": 9, \"label\": \"person\"}]}\n";
     train(SPANS, Some(data)).fails(1, &["train.data:1: span 4..9 of `person`", "8 characters"]);
 }
 
@@ -53,7 +54,8 @@ fn a_conversation_that_starts_with_the_assistant() {
 
 #[test]
 fn an_empty_dataset() {
-    train(COLUMNS, Some("")).fails(1, &["split `train` of dataset `mine` has no examples", "train.data"]);
+    train(COLUMNS, Some(""))
+        .fails(1, &["split `train` of dataset `mine` has no examples", "train.data"]);
 }
 
 #[test]
@@ -73,7 +75,11 @@ fn a_passage_longer_than_the_window() {
     assert!(!desk.path("run/latest").exists());
     let outcome = desk.train(&["train.max_seq_len=40", "data.long_passages=drop"]);
     outcome.fails(1, &["training data is empty"]);
-    assert!(outcome.stderr.contains("40 passages are longer than `train.max_seq_len`"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("40 passages are longer than `train.max_seq_len`"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]

@@ -15,7 +15,8 @@ fn with(old: &str, new: &str) -> Outcome {
 
 #[test]
 fn an_unknown_key() {
-    with("lr = 1e-3", "lrr = 1e-3").fails(2, &["tiny.toml:27: unknown key `train.lrr`; did you mean `lr`?"]);
+    with("lr = 1e-3", "lrr = 1e-3")
+        .fails(2, &["tiny.toml:27: unknown key `train.lrr`; did you mean `lr`?"]);
 }
 
 #[test]
@@ -27,11 +28,15 @@ fn a_wrong_type() {
 #[test]
 fn a_value_that_cannot_be_trained_with() {
     with("lr = 1e-3", "lr = -1").fails(2, &["`train.lr` must be a positive number, not -1"]);
-    with("lr = 1e-3", "lr = 1e-320").fails(2, &["`train.lr` must be a positive number, not 1e-320"]);
+    with("lr = 1e-3", "lr = 1e-320")
+        .fails(2, &["`train.lr` must be a positive number, not 1e-320"]);
     with("lr = 1e-3", "lr = 1e31\nbeta3 = 1").fails(2, &["unknown key `train.beta3`"]);
     with("beta1 = 0.9\nbeta2 = 0.999", "beta1 = 5\nbeta2 = 7").fails(
         2,
-        &["`train.beta1` must be at least 0", "`train.beta2` must be at least 0 and below 1, not 7"],
+        &[
+            "`train.beta1` must be at least 0",
+            "`train.beta2` must be at least 0 and below 1, not 7",
+        ],
     );
     with("ratio = 1.0", "ratio = -1").fails(2, &["`data.negatives.ratio` is -1"]);
 }
@@ -41,7 +46,8 @@ fn what_is_compared_has_to_be_measured() {
     let best = |by: &str| format!("validate_every = 2\n[train.best]\nby = \"{by}\"");
     with("validate_every = 0", &best("f1"))
         .fails(2, &["`train.best.by` is `f1`, but there is no `[eval.during]`"]);
-    with("validate_every = 0", &best("validation-loss")).fails(2, &["there is no `[[data.validation]]`"]);
+    with("validate_every = 0", &best("validation-loss"))
+        .fails(2, &["there is no `[[data.validation]]`"]);
     with("validate_every = 0", &best("loss"))
         .fails(2, &["`train.best.by` is `loss`", "`validation-loss`, `f1`"]);
     let never = best("validation-loss").replace("validate_every = 2", "validate_every = 0");
@@ -49,7 +55,8 @@ fn what_is_compared_has_to_be_measured() {
         .fails(2, &["`train.best.by` is `validation-loss`, which `train.validate_every"]);
     with("validate_every = 0", "validate_every = 0\n[train.checkpoint]\nminutes = 0")
         .fails(2, &["`train.checkpoint.minutes` must be a positive number, not 0"]);
-    with("[eval]", "[eval]\nduring = { every = 0, benchmarks = [] }").fails(2, &["`eval.during.every` is 0"]);
+    with("[eval]", "[eval]\nduring = { every = 0, benchmarks = [] }")
+        .fails(2, &["`eval.during.every` is 0"]);
     with("[eval]", "[eval]\nduring = { every = 1, benchmarks = [] }")
         .fails(2, &["`eval.during.benchmarks` names no benchmark"]);
 }
@@ -57,7 +64,8 @@ fn what_is_compared_has_to_be_measured() {
 #[test]
 fn a_recipe_that_does_not_exist() {
     let desk = Desk::new();
-    desk.uner(&["train", "--recipe", "quikstart"]).fails(2, &["`quikstart`", "did you mean `quickstart`?"]);
+    desk.uner(&["train", "--recipe", "quikstart"])
+        .fails(2, &["`quikstart`", "did you mean `quickstart`?"]);
     desk.uner(&["train", "--recipe", "no/such.toml"]).fails(2, &["no/such.toml"]);
 }
 
@@ -65,7 +73,8 @@ fn a_recipe_that_does_not_exist() {
 fn a_dataset_that_does_not_exist() {
     with("dataset = \"demo\"", "dataset = \"mit-resturant\"")
         .fails(2, &["`mit-resturant`", "did you mean `mit-restaurant`?"]);
-    with("split = \"train\"", "split = \"dev\"").fails(2, &["`demo` has no split `dev`", "`validation`"]);
+    with("split = \"train\"", "split = \"dev\"")
+        .fails(2, &["`demo` has no split `dev`", "`validation`"]);
 }
 
 #[test]
@@ -86,7 +95,8 @@ fn a_model_that_does_not_exist() {
 
 #[test]
 fn a_row_longer_than_the_window() {
-    with("max_seq_len = 400", "max_seq_len = 1024").fails(2, &["`train.max_seq_len` is 1024", "512"]);
+    with("max_seq_len = 400", "max_seq_len = 1024")
+        .fails(2, &["`train.max_seq_len` is 1024", "512"]);
     with("max_new_tokens = 4", "max_new_tokens = 600").fails(2, &["`infer.max_new_tokens` is 600"]);
 }
 
@@ -98,7 +108,11 @@ fn a_vocabulary_larger_than_the_embedding() {
     let outcome = desk.train(&[&tokenizer]);
     outcome.fails(
         1,
-        &["vocabulary is larger than the embedding", "`vocab_size` of the model is 300", "model.tokenizer"],
+        &[
+            "vocabulary is larger than the embedding",
+            "`vocab_size` of the model is 300",
+            "model.tokenizer",
+        ],
     );
     assert!(!desk.path("run/latest").exists());
 }

@@ -28,7 +28,9 @@ fn conversation(queries: usize) -> String {
         json!({"from": "gpt", "value": "I've read this text."}),
     ];
     for query in 0..queries {
-        turns.push(json!({"from": "human", "value": format!("What describes thing {query} in the text?")}));
+        turns.push(
+            json!({"from": "human", "value": format!("What describes thing {query} in the text?")}),
+        );
         turns.push(json!({"from": "gpt", "value": "[\"Tim Cook\"]"}));
     }
     json!({"id": "ner_0", "conversations": turns}).to_string()
@@ -37,7 +39,8 @@ fn conversation(queries: usize) -> String {
 fn lines(desk: &Desk) -> Vec<(Vec<i64>, Vec<i64>)> {
     let text = desk.read("out.jsonl");
     let parsed = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let numbers = |value: &Value| value.as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect();
+    let numbers =
+        |value: &Value| value.as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect();
     parsed.map(|line| (numbers(&line["ids"]), numbers(&line["labels"]))).collect()
 }
 
@@ -121,8 +124,11 @@ fn scores_of_queries() {
             gold,
         ];
         let sides = ["human", "gpt", "human", "gpt"];
-        let turns: Vec<Value> =
-            sides.iter().zip(turns).map(|(from, value)| json!({"from": from, "value": value})).collect();
+        let turns: Vec<Value> = sides
+            .iter()
+            .zip(turns)
+            .map(|(from, value)| json!({"from": from, "value": value}))
+            .collect();
         json!({"id": "a_0", "conversations": turns})
     };
     desk.write("gold.json", &json!([item("[\"Tim Cook\"]")]).to_string());
@@ -140,7 +146,8 @@ fn scores_of_tags() {
     let desk = Desk::new();
     desk.write("tags.jsonl", "{\"gold\": [\"B-PER\", \"I-PER\"], \"pred\": [\"B-PER\", \"O\"]}\n");
     let json: Value =
-        serde_json::from_str(&desk.uner(&["score", "--bio", "tags.jsonl"]).succeeds().stdout).unwrap();
+        serde_json::from_str(&desk.uner(&["score", "--bio", "tags.jsonl"]).succeeds().stdout)
+            .unwrap();
     assert_eq!((&json["strict"]["f1"], &json["partial"]["f1"]), (&json!(0.0), &json!(0.5)));
 }
 
@@ -167,17 +174,21 @@ fn a_model_that_cannot_be_asked() {
     ask(model, &[]).fails(1, &["no `template.toml`", "--template"]);
 }
 
-/// Other programs find the chat template where they look for it, and whoever changes a file is told.
+/// Other programs find the chat template where they look for it, and whoever changes a file is
+/// told.
 #[test]
 fn an_exported_model_says_how_it_is_asked_and_what_it_consists_of() {
     let desk = Desk::new();
     desk.train(&["eval.benchmarks=[]"]).succeeds();
     desk.uner(&["export", "--model", "run", "--output", "model"]).succeeds();
     let jinja = desk.read("model/chat_template.jinja");
-    let config: serde_json::Value = serde_json::from_str(&desk.read("model/tokenizer_config.json")).unwrap();
+    let config: serde_json::Value =
+        serde_json::from_str(&desk.read("model/tokenizer_config.json")).unwrap();
     assert_eq!(config["chat_template"], jinja);
     assert!(desk.read("model/PROMPT.md").contains("What describes {type} in the text?"));
-    for file in ["config.json", "model.safetensors", "chat_template.jinja", "template.toml", "PROMPT.md"] {
+    for file in
+        ["config.json", "model.safetensors", "chat_template.jinja", "template.toml", "PROMPT.md"]
+    {
         assert!(desk.read("model/SHA256SUMS").contains(&format!("  {file}\n")), "{file}");
     }
     assert!(desk.uner(&["verify", "model"]).succeeds().stdout.contains("is whole"));
@@ -201,7 +212,8 @@ fn the_home_folder_may_stand_behind_an_equals_sign() {
     assert!(desk.path("page.html").exists() && !desk.path("~").exists());
 }
 
-/// Where no chat template fits, that of the base goes: it would ask the model otherwise than it was trained.
+/// Where no chat template fits, that of the base goes: it would ask the model otherwise than it was
+/// trained.
 #[test]
 fn an_exported_model_has_no_chat_template_of_another() {
     let desk = Desk::new();
@@ -212,21 +224,28 @@ fn an_exported_model_has_no_chat_template_of_another() {
     desk.write("own.toml", &template);
     desk.train(&["eval.benchmarks=[]", "prompt.template=own.toml"]).succeeds();
     let exported = desk.uner(&["export", "--model", "run", "--output", "one"]);
-    assert!(exported.succeeds().stderr.contains("no chat template is written"), "{}", exported.stderr);
-    let config: serde_json::Value = serde_json::from_str(&desk.read("one/tokenizer_config.json")).unwrap();
+    assert!(
+        exported.succeeds().stderr.contains("no chat template is written"),
+        "{}",
+        exported.stderr
+    );
+    let config: serde_json::Value =
+        serde_json::from_str(&desk.read("one/tokenizer_config.json")).unwrap();
     let mut with_chat = config.clone();
     with_chat["chat_template"] = "{{ messages }}".into();
     desk.write("one/tokenizer_config.json", &with_chat.to_string());
     desk.write("one/chat_template.jinja", "{{ messages }}");
     fs_err::remove_file(desk.path("one/SHA256SUMS")).unwrap();
     desk.uner(&["export", "--model", "one", "--output", "two"]).succeeds();
-    let left: serde_json::Value = serde_json::from_str(&desk.read("two/tokenizer_config.json")).unwrap();
+    let left: serde_json::Value =
+        serde_json::from_str(&desk.read("two/tokenizer_config.json")).unwrap();
     assert_eq!(left, config);
     assert!(!desk.path("two/chat_template.jinja").exists() && !desk.path("two/PROMPT.md").exists());
     desk.uner(&["verify", "two"]).succeeds();
 }
 
-/// The model's own chat template, from the tokenizer's folder to what is trained on and what is exported.
+/// The model's own chat template, from the tokenizer's folder to what is trained on and what is
+/// exported.
 #[test]
 fn a_model_is_asked_by_its_own_chat_template() {
     let desk = Desk::new();
@@ -267,7 +286,10 @@ fn a_model_is_asked_by_its_own_chat_template() {
     ])
     .fails(
         1,
-        &[&format!("`{}` has no chat template", desk.path("").display().to_string().trim_end_matches('/'))],
+        &[&format!(
+            "`{}` has no chat template",
+            desk.path("").display().to_string().trim_end_matches('/')
+        )],
     );
     desk.uner(&["predict", "--model", "out", "--text", "a", "--types", "b"]).succeeds();
 }

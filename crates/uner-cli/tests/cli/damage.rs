@@ -1,4 +1,5 @@
-//! Disks that are full or cannot be written, and files that were changed: refused or survived, earlier checkpoints intact.
+//! Disks that are full or cannot be written, and files that were changed: refused or survived,
+//! earlier checkpoints intact.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,18 +25,19 @@ fn assert_unharmed(desk: &Desk) {
     desk.uner(&RESUME).succeeds();
     let whole = Desk::new();
     whole.train(&["eval.benchmarks=[]"]).succeeds();
-    let weights = |desk: &Desk| fs_err::read(desk.path("run/step-000004/model.safetensors")).unwrap();
+    let weights =
+        |desk: &Desk| fs_err::read(desk.path("run/step-000004/model.safetensors")).unwrap();
     assert!(weights(desk) == weights(&whole), "the weights differ");
 }
 
-/// A disk that can be filled by anyone: the size of a file is limited, and writing fails in the middle of the weights with
-/// `File too large` in place of `No space left on device`.
+/// A disk that can be filled by anyone: the size of a file is limited, and writing fails in the
+/// middle of the weights with `File too large` in place of `No space left on device`.
 #[cfg(unix)]
 #[test]
 fn a_file_that_cannot_grow_leaves_no_checkpoint_and_keeps_the_earlier_one() {
     let limited = |desk: &Desk, args: &str| {
-        // Blocks are of 512 bytes: the weights take 132 KiB, the encoded sentences less than 100. Without the trap the signal
-        // ends the program before it can speak.
+        // Blocks are of 512 bytes: the weights take 132 KiB, the encoded sentences less than 100.
+        // Without the trap the signal ends the program before it can speak.
         let script = format!(
             "trap '' XFSZ; ulimit -f 220; exec \"$0\" train --recipe tiny --set eval.benchmarks=[] {args}"
         );
@@ -52,11 +54,12 @@ fn a_file_that_cannot_grow_leaves_no_checkpoint_and_keeps_the_earlier_one() {
     assert_unharmed(&desk);
 }
 
-/// Goes on with the run after `mount` and before `unmount`, in a mount namespace that ends with it. `None` where mounting is
-/// not permitted.
+/// Goes on with the run after `mount` and before `unmount`, in a mount namespace that ends with it.
+/// `None` where mounting is not permitted.
 #[cfg(target_os = "linux")]
 fn mounted(desk: &Desk, mount: &str, unmount: &str) -> Option<crate::Outcome> {
-    let permitted = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+    let permitted =
+        Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
     if !permitted.is_ok_and(|output| output.status.success()) {
         eprintln!("SKIPPED: mounting is not permitted here");
         return None;
@@ -64,16 +67,25 @@ fn mounted(desk: &Desk, mount: &str, unmount: &str) -> Option<crate::Outcome> {
     let script = format!(
         "{mount} || exit 99; \"$0\" train --recipe tiny --set eval.benchmarks=[] --resume; code=$?; {unmount} || exit 99; exit $code"
     );
-    Some(desk.run(Command::new("unshare").args(["-m", "sh", "-c", &script, env!("CARGO_BIN_EXE_uner")])))
+    Some(desk.run(Command::new("unshare").args([
+        "-m",
+        "sh",
+        "-c",
+        &script,
+        env!("CARGO_BIN_EXE_uner"),
+    ])))
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_keeps_the_earlier_checkpoint() {
     let desk = half_done();
-    // A checkpoint takes 440 KiB: there is room for the one that is there, the encoded sentences, and part of another.
+    // A checkpoint takes 440 KiB: there is room for the one that is there, the encoded sentences,
+    // and part of another.
     let mount = "mkdir small && mount -t tmpfs -o size=800k none small && cp -a run/. small && mount --bind small run";
-    let Some(outcome) = mounted(&desk, mount, "umount run && rm -r run && cp -a small run") else { return };
+    let Some(outcome) = mounted(&desk, mount, "umount run && rm -r run && cp -a small run") else {
+        return;
+    };
     outcome.fails(1, &["the checkpoint after step 4 was not written", "No space left on device"]);
     assert_unharmed(&desk);
 }
@@ -167,7 +179,8 @@ fn the_best_checkpoint_is_kept_named_measured_and_asked() {
     let outcome = desk.train(&["train.max_steps=6", "train.best.patience=2"]);
     outcome.succeeds();
     // So small a model finds nothing: the first score, 0, is the best, and two more end the run.
-    let scores: Vec<_> = desk.events("scored").iter().map(|event| event["score"].as_f64().unwrap()).collect();
+    let scores: Vec<_> =
+        desk.events("scored").iter().map(|event| event["score"].as_f64().unwrap()).collect();
     assert_eq!(scores, [0.0, 0.0, 0.0], "{}", outcome.stderr);
     assert_eq!(desk.read("run/best"), "step-000002");
     assert_eq!(desk.read("run/latest"), "step-000006");
@@ -196,8 +209,10 @@ fn a_run_is_asked_by_its_newest_whole_checkpoint() {
     assert_goes_on_from_the_second(ask().succeeds(), "without `latest`");
     let names = desk.names();
     let newest = names.iter().filter(|name| name.starts_with("step-")).max().unwrap().clone();
-    desk.uner(&["train", "--recipe", "tiny", "--resume", "run/step-999999"])
-        .fails(1, &["checkpoint `run/step-999999` does not exist; the run has", &format!("`run/{newest}`")]);
+    desk.uner(&["train", "--recipe", "tiny", "--resume", "run/step-999999"]).fails(
+        1,
+        &["checkpoint `run/step-999999` does not exist; the run has", &format!("`run/{newest}`")],
+    );
     desk.write("run/latest", "step-000777");
     assert_goes_on_from_the_second(ask().succeeds(), "a step that is not there");
 }

@@ -14,7 +14,8 @@ fn a_run_is_exported_to_one_file() {
     let file = fs_err::read(desk.path("model.gguf")).unwrap();
     assert!(file.starts_with(b"GGUF\x03\0\0\0"), "{:?}", &file[..8]);
     assert!(!desk.path("model.gguf.tmp").exists());
-    export(&desk, &["--gguf", "model.gguf"]).fails(1, &["`model.gguf` exists; name a file that does not"]);
+    export(&desk, &["--gguf", "model.gguf"])
+        .fails(1, &["`model.gguf` exists; name a file that does not"]);
     export(&desk, &["--gguf", "x.gguf", "--merge"]).fails(1, &["is no adapter"]);
     assert_eq!(export(&desk, &["--gguf", "x.gguf", "--output", "x"]).code, Some(2));
     assert_eq!(export(&desk, &[]).code, Some(2));

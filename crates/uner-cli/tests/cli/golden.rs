@@ -1,5 +1,5 @@
-//! The three commands that others check us with give the numbers of the released code and of other frameworks: over our
-//! own fixtures, and, where present, over the larger golden vectors.
+//! The three commands that others check us with give the numbers of the released code and of other
+//! frameworks: over our own fixtures, and, where present, over the larger golden vectors.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{Desk, fixture};
 
-/// A file of the material that is not part of the repository; where it is missing the test says so and returns,
-/// or fails with `UNER_REQUIRE_SHARED=1`.
+/// A file of the material that is not part of the repository; where it is missing the test says so
+/// and returns, or fails with `UNER_REQUIRE_SHARED=1`.
 fn shared(path: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     let root = std::env::var_os("UNER_SHARED").map_or_else(beside, PathBuf::from);
@@ -58,7 +58,16 @@ fn encode(desk: &Desk, tokenizer: &Path, conversations: &[Value], flags: &[&str]
         conversations.iter().map(|turns| json!({"conversations": turns}).to_string()).collect();
     desk.write("in.jsonl", &input.join("\n"));
     let tokenizer = tokenizer.to_str().unwrap();
-    let args = ["data", "encode", "--template", "official", "--tokenizer", tokenizer, "--input", "in.jsonl"];
+    let args = [
+        "data",
+        "encode",
+        "--template",
+        "official",
+        "--tokenizer",
+        tokenizer,
+        "--input",
+        "in.jsonl",
+    ];
     desk.uner(&[&args[..], &["--output", "out.jsonl"], flags].concat()).succeeds();
     let encoded = lines(&desk.read("out.jsonl"));
     assert_eq!(encoded.len(), conversations.len());
@@ -70,11 +79,17 @@ fn encoded_conversations_follow_the_rules_of_the_released_code() {
     let desk = Desk::new();
     let tokenizer = fixture("llama/masks/tokenizer.json");
     let expected = lines(&read(&fixture("llama/masks/conversations.jsonl")));
-    let conversations: Vec<Value> = expected.iter().map(|line| line["conversations"].clone()).collect();
+    let conversations: Vec<Value> =
+        expected.iter().map(|line| line["conversations"].clone()).collect();
     for limit in [1024, 96] {
-        let encoded =
-            encode(&desk, &tokenizer, &conversations, &["--official", "--max-seq-len", &limit.to_string()]);
-        let pairs = encoded.iter().zip(&expected).filter(|(_, expected)| expected["max_seq_len"] == limit);
+        let encoded = encode(
+            &desk,
+            &tokenizer,
+            &conversations,
+            &["--official", "--max-seq-len", &limit.to_string()],
+        );
+        let pairs =
+            encoded.iter().zip(&expected).filter(|(_, expected)| expected["max_seq_len"] == limit);
         assert!(pairs.clone().count() > 0);
         for (found, expected) in pairs {
             assert_eq!((&found["ids"], &found["labels"]), (&expected["ids"], &expected["labels"]));
@@ -95,8 +110,10 @@ fn encoded_conversations_are_those_of_the_released_code() {
     };
     let desk = Desk::new();
     let expected = lines(&read(&golden.join("train.jsonl")));
-    let conversations: Vec<Value> = expected.iter().map(|line| line["conversation"].clone()).collect();
-    let encoded = encode(&desk, &tokenizer, &conversations, &["--official", "--max-seq-len", "1024"]);
+    let conversations: Vec<Value> =
+        expected.iter().map(|line| line["conversation"].clone()).collect();
+    let encoded =
+        encode(&desk, &tokenizer, &conversations, &["--official", "--max-seq-len", "1024"]);
     for (found, expected) in encoded.iter().zip(&expected) {
         assert_eq!(
             (&found["ids"], &found["labels"]),
@@ -135,7 +152,8 @@ fn score(folder: &Path) -> Value {
 
 #[test]
 fn scores_are_those_of_the_released_evaluator() {
-    let goldens = ["CrossNER_AI", "mit-restaurant"].map(|name| shared(&format!("golden/evaluator/{name}")));
+    let goldens =
+        ["CrossNER_AI", "mit-restaurant"].map(|name| shared(&format!("golden/evaluator/{name}")));
     for folder in goldens.into_iter().flatten().chain([fixture("evaluator")]) {
         let expected: Value = serde_json::from_str(&read(&folder.join("scores.json"))).unwrap();
         let mut official = expected["official"].clone();
@@ -156,7 +174,12 @@ fn scores_of_tags_are_those_of_seqeval_and_nervaluate() {
         for mode in ["strict", "partial", "exact", "ent_type"] {
             for figure in ["precision", "recall", "f1"] {
                 let expected = &expected[name]["nervaluate"]["overall"][mode][figure];
-                assert_figures(&found[mode][figure], expected, 1e-9, &format!("{name}.{mode}.{figure}"));
+                assert_figures(
+                    &found[mode][figure],
+                    expected,
+                    1e-9,
+                    &format!("{name}.{mode}.{figure}"),
+                );
             }
         }
     }
@@ -170,7 +193,8 @@ fn a_probe_gives_the_numbers_of_transformers() {
         let expected: Value = serde_json::from_str(&read(&case)).unwrap();
         let desk = Desk::new();
         let [model, case] = [&folder, &case].map(|path| path.to_str().unwrap());
-        let args = ["probe", "--model", model, "--input", case, "--output", "out.safetensors", "--grads"];
+        let args =
+            ["probe", "--model", model, "--input", case, "--output", "out.safetensors", "--grads"];
         let outcome = desk.uner(&[&args[..], &["--generate", "24"]].concat());
         let found: Value = serde_json::from_str(&outcome.succeeds().stdout).unwrap();
         assert_figures(&found["sum_loss"], &expected["sum_loss"], 1e-3, "sum_loss");

@@ -1,4 +1,5 @@
-//! Input without measure or meant to harm: an error that names it, soon, and nothing that a terminal would obey.
+//! Input without measure or meant to harm: an error that names it, soon, and nothing that a
+//! terminal would obey.
 
 use std::fmt::Write as _;
 
@@ -30,11 +31,13 @@ fn sizes_without_measure_are_refused_with_their_value() {
     let desk = Desk::new();
     let dry = |set: &str| desk.uner(&["train", "--recipe", "tiny", "--dry-run", "--set", set]);
     dry("train.micro_batch_rows=1000000000").fails(1, &["train.micro_batch_rows"]);
-    dry(r#"data.train=[{dataset="demo",split="train",weight=1e9}]"#).fails(1, &["1000000000", "10000"]);
+    dry(r#"data.train=[{dataset="demo",split="train",weight=1e9}]"#)
+        .fails(1, &["1000000000", "10000"]);
     // No more types are asked than there are.
     dry("data.negatives.ratio=1e18").succeeds();
     dry("data.negatives.ratio=1e308").succeeds();
-    desk.train(&["train.checkpoint={minutes=1e300}"]).fails(2, &["train.checkpoint.minutes", "at most 5e8"]);
+    desk.train(&["train.checkpoint={minutes=1e300}"])
+        .fails(2, &["train.checkpoint.minutes", "at most 5e8"]);
     dry("run.device=cuda:0-99999999999").fails(2, &["99999999999"]);
     let deep = crate::MODEL.lines().map(|line| match line.split_once(" = ") {
         Some(("num_hidden_layers", _)) => "num_hidden_layers = 1000000".to_owned(),
@@ -47,7 +50,8 @@ fn sizes_without_measure_are_refused_with_their_value() {
                        tags = [18446744073709551615], scheme = \"bio\"}\nsplits = {train = \"x.tsv\"}\n";
     desk.write("x.toml", description);
     desk.write("x.tsv", "Ann\tB-PER\n");
-    desk.uner(&["data", "stats", "x.toml", "--root", "."]).fails(1, &["x.tsv:1", "18446744073709551615"]);
+    desk.uner(&["data", "stats", "x.toml", "--root", "."])
+        .fails(1, &["x.tsv:1", "18446744073709551615"]);
 }
 
 #[test]
@@ -87,7 +91,8 @@ fn numbers_that_are_none_are_named_with_their_tensor() {
 #[test]
 fn a_regular_expression_that_explodes_is_an_error() {
     let desk = exported();
-    let mut tokenizer: serde_json::Value = serde_json::from_str(&desk.read("model/tokenizer.json")).unwrap();
+    let mut tokenizer: serde_json::Value =
+        serde_json::from_str(&desk.read("model/tokenizer.json")).unwrap();
     tokenizer["pre_tokenizer"] = serde_json::json!({"type": "Split", "pattern": {"Regex": "(a+)+$|(?:a|aa)+b"}, "behavior": "Isolated", "invert": false});
     desk.write("model/tokenizer.json", &tokenizer.to_string());
     let outcome = predict(&desk, "model");
@@ -107,7 +112,8 @@ fn files_out_of_the_folder_are_not_read() {
     assert!(!desk.path("copy").exists());
     fs_err::remove_file(desk.path("model/generation_config.json")).unwrap();
 
-    fs_err::rename(desk.path("model/model.safetensors"), desk.path("elsewhere.safetensors")).unwrap();
+    fs_err::rename(desk.path("model/model.safetensors"), desk.path("elsewhere.safetensors"))
+        .unwrap();
     let absolute = desk.path("elsewhere.safetensors");
     for shard in ["../elsewhere.safetensors", absolute.to_str().unwrap()] {
         let index = serde_json::json!({"weight_map": {"model.norm.weight": shard}});
@@ -153,7 +159,9 @@ fn pipes_and_devices_are_not_waited_for() {
         asked.stderr
     );
     desk.uner(&["train", "--recipe", "zero.toml"]).fails(2, &["zero.toml"]);
-    for name in ["config.json", "tokenizer.json", "model.safetensors", "template.toml", "infer.toml"] {
+    for name in
+        ["config.json", "tokenizer.json", "model.safetensors", "template.toml", "infer.toml"]
+    {
         let (file, kept) = (desk.path("model").join(name), desk.path("kept"));
         fs_err::rename(&file, &kept).unwrap();
         std::os::unix::fs::symlink(&pipe, &file).unwrap();
@@ -199,7 +207,17 @@ fn control_characters_are_shown_as_escapes() {
         ]),
         desk.uner(&["predict", "--model", "run", "--text", evil, "--types", "a"]),
         desk.uner(&["predict", "--model", &named, "--text", "a", "--types", "a"]),
-        desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "a", "--device", "\u{9b}31mX"]),
+        desk.uner(&[
+            "predict",
+            "--model",
+            "run",
+            "--text",
+            "a",
+            "--types",
+            "a",
+            "--device",
+            "\u{9b}31mX",
+        ]),
         desk.uner(&["train", "--recipe", &named]),
     ];
     for outcome in shown {
@@ -224,7 +242,8 @@ fn talk_that_nobody_hears_ends_no_run() {
     let full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap().into_parts().0;
     for (name, stderr) in [("pipe", Stdio::from(writer)), ("full", Stdio::from(full))] {
         let dir = format!("run.dir={name}");
-        let status = desk.trainer(&[&sets[..], &[&dir]].concat(), false).stderr(stderr).status().unwrap();
+        let status =
+            desk.trainer(&[&sets[..], &[&dir]].concat(), false).stderr(stderr).status().unwrap();
         assert!(status.success(), "{name}: {status}");
         assert_eq!(desk.read(&format!("{name}/latest")), "step-000030");
     }

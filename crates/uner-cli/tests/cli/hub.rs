@@ -1,4 +1,5 @@
-//! Models and datasets from the hub, which is a server in this process: what is asked, refused, downloaded, gone on with.
+//! Models and datasets from the hub, which is a server in this process: what is asked, refused,
+//! downloaded, gone on with.
 
 mod server;
 
@@ -31,8 +32,10 @@ fn train(desk: &Desk, endpoint: &str, more: &[&str]) -> Outcome {
         .args(["train", "--recipe", "from-hub"])
         .args(sets.iter().flat_map(|set| ["--set", set]))
         .args(more);
-    // The recipe without the lines that are for random weights: the dimensions and the tokenizer come with the model.
-    let recipe = desk.read("tiny.toml").replace("config = \"model.toml\"\ntokenizer = \"train\"\n", "");
+    // The recipe without the lines that are for random weights: the dimensions and the tokenizer
+    // come with the model.
+    let recipe =
+        desk.read("tiny.toml").replace("config = \"model.toml\"\ntokenizer = \"train\"\n", "");
     desk.write("from-hub.toml", &recipe);
     command.env("HF_HOME", desk.path("hub")).env("HF_ENDPOINT", endpoint).env("HF_TOKEN", "secret");
     desk.run(&mut command)
@@ -89,8 +92,17 @@ fn what_was_accepted_is_downloaded_once_and_works_offline() {
 #[test]
 fn a_model_of_the_hub_is_asked_measured_and_exported() {
     let (desk, hub) = published();
-    let ask =
-        ["predict", "--model", MODEL, "--template", "zero-shot", "--text", "Ann ran.", "--types", "person"];
+    let ask = [
+        "predict",
+        "--model",
+        MODEL,
+        "--template",
+        "zero-shot",
+        "--text",
+        "Ann ran.",
+        "--types",
+        "person",
+    ];
     let parts = ["hf:org/name is not here: ", "licence: llama2", "`--accept-licence hf:org/name`"];
     uner(&desk, &hub.endpoint(), &ask).fails(1, &parts);
     assert!(!desk.path("hub").exists());
@@ -100,8 +112,19 @@ fn a_model_of_the_hub_is_asked_measured_and_exported() {
 
     // From here on there is nobody to ask.
     assert_eq!(uner(&desk, server::NOBODY, &ask).succeeds().stdout, answer);
-    let eval = ["eval", "--model", MODEL, "--template", "zero-shot", "--benchmark", "demo", "--limit", "1"];
-    uner(&desk, server::NOBODY, &eval).fails(1, &["no folder of yours for the report", "`--output`"]);
+    let eval = [
+        "eval",
+        "--model",
+        MODEL,
+        "--template",
+        "zero-shot",
+        "--benchmark",
+        "demo",
+        "--limit",
+        "1",
+    ];
+    uner(&desk, server::NOBODY, &eval)
+        .fails(1, &["no folder of yours for the report", "`--output`"]);
     uner(&desk, server::NOBODY, &[&eval[..], &["--output", "scores"]].concat()).succeeds();
     assert!(desk.path("scores/report.md").is_file() && !desk.path(MODEL).exists());
     uner(&desk, server::NOBODY, &["export", "--model", MODEL, "--output", "copy"]).succeeds();
@@ -117,7 +140,8 @@ fn a_refusal_says_what_to_do() {
     train(&desk, &hub.endpoint(), &ACCEPT)
         .fails(1, &["refuses access to hf:org/name (HTTP 401)", "HF_TOKEN"]);
     hub.set(Fault::Status(404));
-    train(&desk, &hub.endpoint(), &ACCEPT).fails(1, &["there is no hf:org/name on the hub", "HTTP 404"]);
+    train(&desk, &hub.endpoint(), &ACCEPT)
+        .fails(1, &["there is no hf:org/name on the hub", "HTTP 404"]);
 }
 
 #[test]
@@ -125,14 +149,19 @@ fn files_may_lie_elsewhere() {
     let (desk, hub) = published();
     hub.set(Fault::Redirect);
     train(&desk, &hub.endpoint(), &ACCEPT).succeeds();
-    assert!(hub.asked().iter().any(|line| line.starts_with("GET /elsewhere/")), "{:?}", hub.asked());
+    assert!(
+        hub.asked().iter().any(|line| line.starts_with("GET /elsewhere/")),
+        "{:?}",
+        hub.asked()
+    );
 }
 
 #[test]
 fn a_download_that_was_cut_off_is_gone_on_with() {
     let (desk, hub) = published();
     hub.set(Fault::Short);
-    train(&desk, &hub.endpoint(), &ACCEPT).fails(1, &["cut off", "the same command goes on with it"]);
+    train(&desk, &hub.endpoint(), &ACCEPT)
+        .fails(1, &["cut off", "the same command goes on with it"]);
     // A part of a model is no model.
     train(&desk, server::NOBODY, &[]).fails(1, &["`--accept-licence hf:org/name`"]);
     hub.set(Fault::None);
@@ -156,7 +185,8 @@ fn a_server_that_cannot_go_on_is_asked_again_from_the_start() {
 fn what_is_not_what_was_announced_is_refused() {
     let (desk, hub) = published();
     hub.set(Fault::Flipped);
-    train(&desk, &hub.endpoint(), &ACCEPT).fails(1, &["its checksum is ", "nothing of it was kept"]);
+    train(&desk, &hub.endpoint(), &ACCEPT)
+        .fails(1, &["its checksum is ", "nothing of it was kept"]);
     train(&desk, server::NOBODY, &[]).fails(1, &["`--accept-licence hf:org/name`"]);
     hub.set(Fault::None);
     train(&desk, &hub.endpoint(), &ACCEPT).succeeds();
@@ -176,7 +206,9 @@ fn a_dataset_comes_from_the_hub_too() {
                 format = { kind = \"jsonl\" }, splits = { train = \"d/train.jsonl\" } } }]";
     let run = |more: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_uner"));
-        command.args(["train", "--recipe", "tiny", "--set", data, "--set", "eval.benchmarks=[]"]).args(more);
+        command
+            .args(["train", "--recipe", "tiny", "--set", data, "--set", "eval.benchmarks=[]"])
+            .args(more);
         desk.run(command.env("HF_HOME", desk.path("hub")).env("HF_ENDPOINT", hub.endpoint()))
     };
     run(&[]).fails(

@@ -12,14 +12,18 @@ use serde_json::Value;
 use crate::{DURING, Desk, RECIPE};
 
 const KILLS: usize = 24;
-const SETS: [&str; 4] = ["train.max_steps=60", "train.epochs=6", "train.save_every=2", "eval.benchmarks=[]"];
+const SETS: [&str; 4] =
+    ["train.max_steps=60", "train.epochs=6", "train.save_every=2", "eval.benchmarks=[]"];
 
-/// A recipe that saves, scores and compares all the time, with wide feed-forward layers, so that writing takes as long as
-/// training.
+/// A recipe that saves, scores and compares all the time, with wide feed-forward layers, so that
+/// writing takes as long as training.
 fn desk() -> Desk {
     let desk = Desk::new();
     desk.write("tiny.toml", &format!("{RECIPE}{DURING}"));
-    desk.write("model.toml", &crate::MODEL.replace("intermediate_size = 64", "intermediate_size = 1024"));
+    desk.write(
+        "model.toml",
+        &crate::MODEL.replace("intermediate_size = 64", "intermediate_size = 1024"),
+    );
     desk
 }
 
@@ -42,7 +46,8 @@ fn numbers(desk: &Desk, kind: &str, name: &str) -> Vec<(u64, String)> {
     events.iter().map(|event| (event["step"].as_u64().unwrap(), event[name].to_string())).collect()
 }
 
-/// Folders that are not whole: of a checkpoint that is being written, or of an older one that is being removed.
+/// Folders that are not whole: of a checkpoint that is being written, or of an older one that is
+/// being removed.
 fn unfinished(desk: &Desk) -> Vec<String> {
     let is_unfinished = |name: &String| {
         name.starts_with("step-") && Path::new(name).extension().is_some_and(|end| end == "tmp")
@@ -65,11 +70,12 @@ fn is_removing(desk: &Desk) -> bool {
 /// Whether a moment has come.
 type Moment = fn(&Desk) -> bool;
 
-/// Waits for a random moment of the run: any, one at which a checkpoint is being written, or one at which an old one is being removed.
-/// False when the run was over before.
+/// Waits for a random moment of the run: any, one at which a checkpoint is being written, or one at
+/// which an old one is being removed. False when the run was over before.
 fn wait(desk: &Desk, child: &mut Child, random: &mut ChaCha8Rng) -> bool {
     /// What is waited for, and for how many microseconds at most behind it.
-    const MOMENTS: [(Moment, u64); 3] = [(|_| true, 500_000), (is_writing, 10_000), (is_removing, 300)];
+    const MOMENTS: [(Moment, u64); 3] =
+        [(|_| true, 500_000), (is_writing, 10_000), (is_removing, 300)];
     let (is_moment, longest) = MOMENTS[random.random_range(0..MOMENTS.len())];
     let pause = Duration::from_micros(random.random_range(0..longest));
     let mut due = None;
@@ -117,11 +123,13 @@ fn killed_at_random_moments_and_resumed_is_bitwise_uninterrupted() {
     assert_eq!(numbers(&killed, "scored", "score"), numbers(&whole, "scored", "score"));
     assert_eq!(killed.read("run/best"), whole.read("run/best"));
     for file in ["model.safetensors", "optimizer.safetensors"] {
-        let read = |desk: &Desk| fs_err::read(desk.path(&format!("run/step-000060/{file}"))).unwrap();
+        let read =
+            |desk: &Desk| fs_err::read(desk.path(&format!("run/step-000060/{file}"))).unwrap();
         assert!(read(&killed) == read(&whole), "`{file}` differs after {kills} kills");
     }
     let state = |desk: &Desk| {
-        let mut state: Value = serde_json::from_str(&desk.read("run/step-000060/state.json")).unwrap();
+        let mut state: Value =
+            serde_json::from_str(&desk.read("run/step-000060/state.json")).unwrap();
         // When the run began is all that tells the two apart.
         state["run"]["started"] = Value::Null;
         state

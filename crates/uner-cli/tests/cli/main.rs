@@ -128,7 +128,9 @@ impl Desk {
     /// `uner-train` by `tiny.toml` with these keys set, not started yet.
     fn trainer(&self, overrides: &[&str], resume: bool) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_uner-train"));
-        command.args(["--recipe", "tiny"]).args(overrides.iter().flat_map(|value| ["--set", value]));
+        command
+            .args(["--recipe", "tiny"])
+            .args(overrides.iter().flat_map(|value| ["--set", value]));
         command
             .args(resume.then_some("--resume"))
             .current_dir(self.0.path())
@@ -139,14 +141,16 @@ impl Desk {
     /// The events of a run's metrics of one kind.
     fn events(&self, kind: &str) -> Vec<serde_json::Value> {
         let text = self.read("run/metrics.jsonl");
-        let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let events =
+            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         events.filter(|event| event["event"] == kind).collect()
     }
 
     /// Names in the run's folder.
     fn names(&self) -> Vec<String> {
         let Ok(entries) = fs_err::read_dir(self.path("run")) else { return Vec::new() };
-        let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().into_string().unwrap()));
+        let names =
+            entries.filter_map(|entry| Some(entry.ok()?.file_name().into_string().unwrap()));
         names.collect()
     }
 
@@ -158,7 +162,11 @@ impl Desk {
 
     fn run(&self, command: &mut Command) -> Outcome {
         // Fixed, so that messages do not depend on who runs the tests.
-        command.current_dir(self.0.path()).env_remove("RUST_LOG").env("COLUMNS", "100").env("NO_COLOR", "1");
+        command
+            .current_dir(self.0.path())
+            .env_remove("RUST_LOG")
+            .env("COLUMNS", "100")
+            .env("NO_COLOR", "1");
         // No test asks the network, nor looks into the cache of whoever runs it.
         if !command.get_envs().any(|(name, _)| name == "HF_HOME") {
             command.env("HF_HOME", self.path("hub")).env("HF_ENDPOINT", "http://127.0.0.1:9");
@@ -178,7 +186,8 @@ impl Outcome {
     fn fails(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{}", self.stderr);
         let talk = format!("\n{}", self.stderr);
-        let (_, error) = talk.rsplit_once("\nerror: ").unwrap_or_else(|| panic!("no error in: {talk}"));
+        let (_, error) =
+            talk.rsplit_once("\nerror: ").unwrap_or_else(|| panic!("no error in: {talk}"));
         for part in parts {
             assert!(error.contains(part), "`{part}` is not in: {error}");
         }

@@ -1,5 +1,6 @@
-//! What a run takes of the machine's memory stays within what its plan counted on. That the estimate is right is tested where every
-//! allocation can be counted (`uner_plan::cost`); resident memory is more, since the allocator keeps what was freed.
+//! What a run takes of the machine's memory stays within what its plan counted on. That the
+//! estimate is right is tested where every allocation can be counted (`uner_plan::cost`); resident
+//! memory is more, since the allocator keeps what was freed.
 #![cfg(target_os = "linux")]
 
 use std::process::{Command, Stdio};
@@ -70,16 +71,24 @@ fn a_run_takes_no_more_than_its_plan_counted_on() {
     for case in &CASES {
         let Measured { planned, checkpoint, kept, peak } = run(case);
         let (taken, counted_on) = (mib(peak - program), mib(planned / HOST_SHARE));
-        println!("{}, graphs of {kept}: planned {:.0} MiB, {taken:.0} MiB resident", case.name, mib(planned));
+        println!(
+            "{}, graphs of {kept}: planned {:.0} MiB, {taken:.0} MiB resident",
+            case.name,
+            mib(planned)
+        );
         assert!(
             taken <= counted_on,
             "{}: {taken:.0} MiB resident, {counted_on:.0} MiB counted on",
             case.name
         );
-        // A plan that counts on much too much would keep fewer blocks than it could. Whether a checkpoint is still being written
-        // when a step takes the most is up to the disk.
+        // A plan that counts on much too much would keep fewer blocks than it could. Whether a
+        // checkpoint is still being written when a step takes the most is up to the disk.
         let least = mib(planned - checkpoint) * 0.9;
-        assert!(taken >= least, "{}: {taken:.0} MiB resident, at least {least:.0} planned", case.name);
+        assert!(
+            taken >= least,
+            "{}: {taken:.0} MiB resident, at least {least:.0} planned",
+            case.name
+        );
     }
 }
 

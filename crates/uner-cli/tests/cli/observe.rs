@@ -1,4 +1,5 @@
-//! What can be seen of a run: metrics, the event file, reports, profiles, and what guards write down.
+//! What can be seen of a run: metrics, the event file, reports, profiles, and what guards write
+//! down.
 
 use serde_json::Value;
 
@@ -20,8 +21,10 @@ fn every_step_says_what_it_took_and_a_report_draws_it() {
     assert_eq!(steps.len(), 6);
     for step in &steps {
         let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{step}"));
-        let parts: f64 =
-            ["forward", "backward", "optimizer"].iter().map(|part| number(&step["breakdown"][part])).sum();
+        let parts: f64 = ["forward", "backward", "optimizer"]
+            .iter()
+            .map(|part| number(&step["breakdown"][part]))
+            .sum();
         assert!(parts > 0.0 && parts <= number(&step["seconds"]), "{step}");
         assert!(number(&step["mfu"]) > 0.0 && number(&step["mfu"]) < 1.5, "{step}");
         assert!(number(&step["flops"]) > 0.0);
@@ -37,20 +40,31 @@ fn every_step_says_what_it_took_and_a_report_draws_it() {
     let outcome = desk.uner(&["report", "run"]);
     assert_eq!(outcome.succeeds().stdout, "run/training.html\n");
     let page = desk.read("run/training.html");
-    for part in
-        ["<title>Training: run</title>", "<h2>Loss</h2>", "<h2>Learning rate</h2>", "<h2>Gradient norm</h2>"]
-    {
+    for part in [
+        "<title>Training: run</title>",
+        "<h2>Loss</h2>",
+        "<h2>Learning rate</h2>",
+        "<h2>Gradient norm</h2>",
+    ] {
         assert!(page.contains(part), "`{part}` is not in the page");
     }
-    for part in
-        ["<h2>Tokens a second</h2>", "<h2>MFU</h2>", "<svg", "moving mean", "<td>flex</td>", "max_steps = 6"]
-    {
+    for part in [
+        "<h2>Tokens a second</h2>",
+        "<h2>MFU</h2>",
+        "<svg",
+        "moving mean",
+        "<td>flex</td>",
+        "max_steps = 6",
+    ] {
         assert!(page.contains(part), "`{part}` is not in the page");
     }
     assert!(!page.contains("<h2>F1</h2>"), "nothing was scored");
     let outside: Vec<&str> =
         page.split("http").skip(1).filter(|rest| !rest.starts_with("://www.w3.org")).collect();
-    assert!(outside.is_empty() && !page.contains("<script") && !page.contains("src="), "{outside:?}");
+    assert!(
+        outside.is_empty() && !page.contains("<script") && !page.contains("src="),
+        "{outside:?}"
+    );
 
     let both = desk.uner(&["report", "run", "run", "--output", "both.html"]);
     assert_eq!(both.succeeds().stdout, "both.html\n");
@@ -83,14 +97,23 @@ fn a_profile_names_every_op_and_writes_nothing() {
     let outcome = desk.uner(&["train", "--recipe", "tiny", "--profile", "2"]);
     let table = &outcome.succeeds().stdout;
     let mut shares = 0.0;
-    for op in
-        ["attention", "linear", "rms_norm", "rope", "swiglu", "linear_cross_entropy", "adamw", "squared_norm"]
-    {
+    for op in [
+        "attention",
+        "linear",
+        "rms_norm",
+        "rope",
+        "swiglu",
+        "linear_cross_entropy",
+        "adamw",
+        "squared_norm",
+    ] {
         assert!(table.lines().any(|line| line.split(' ').next() == Some(op)), "no {op} in {table}");
     }
-    let rows: Vec<&str> = table.lines().skip_while(|line| !line.starts_with("op ")).skip(1).collect();
+    let rows: Vec<&str> =
+        table.lines().skip_while(|line| !line.starts_with("op ")).skip(1).collect();
     for row in &rows[..rows.len() - 1] {
-        let numbers: Vec<f64> = row.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let numbers: Vec<f64> =
+            row.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         // Calls, milliseconds, share, and perhaps a speed; `other` has no calls.
         shares += if row.starts_with("other") { numbers[1] } else { numbers[2] };
     }
@@ -104,8 +127,9 @@ fn a_run_that_is_checked_is_the_run_that_is_not() {
     let (plain, checked) = (Desk::new(), Desk::new());
     plain.train(&[NO_SCORES]).succeeds();
     checked.uner(&["train", "--recipe", "tiny", "--set", NO_SCORES, "--deterministic"]).succeeds();
-    let losses =
-        |desk: &Desk| events(desk, "step").iter().map(|step| step["loss"].to_string()).collect::<Vec<_>>();
+    let losses = |desk: &Desk| {
+        events(desk, "step").iter().map(|step| step["loss"].to_string()).collect::<Vec<_>>()
+    };
     assert_eq!(losses(&checked), losses(&plain));
 }
 
@@ -115,7 +139,8 @@ const RUIN: &str = "train.lr=1e30";
 #[test]
 fn a_ruined_run_stops_and_writes_down_the_conversations() {
     let desk = Desk::new();
-    desk.train(&[NO_SCORES, RUIN]).fails(1, &["step 2: the gradient norm is NaN; the step was not applied"]);
+    desk.train(&[NO_SCORES, RUIN])
+        .fails(1, &["step 2: the gradient norm is NaN; the step was not applied"]);
     let lines: Vec<Value> = desk
         .read("run/guards/step-000002.jsonl")
         .lines()
@@ -138,7 +163,10 @@ fn a_ruined_run_goes_on_where_the_recipe_says_so() {
     let outcome = desk.train(&[NO_SCORES, RUIN, guards]);
     assert!(outcome.succeeds().stderr.contains("the step is skipped"), "{}", outcome.stderr);
     let told = events(&desk, "guarded");
-    assert_eq!(told.iter().map(|event| event["skipped"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        told.iter().map(|event| event["skipped"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     assert_eq!(events(&desk, "step").len(), 1);
     let bad = "train.guards={non_finite = \"ignore\", spike = \"ignore\", spike_z = 6.0, spike_window = 50}";
     desk.train(&[NO_SCORES, bad, "run.dir=other"]).fails(2, &["`train.guards.non_finite` must be"]);

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::Desk;
 
-/// Of a loss, and of a weight's largest entry: the same terms in another order, and few updates by AdamW.
+/// Of a loss, and of a weight's largest entry: the same terms in another order, and few updates by
+/// AdamW.
 const TOLERANCE: f64 = 1e-4;
 
 /// Losses and gradient norms of the steps of a run.
@@ -21,7 +22,9 @@ fn metrics(desk: &Desk, run: &str) -> Vec<[f64; 2]> {
 fn weights(desk: &Desk, checkpoint: &str) -> BTreeMap<String, Vec<f32>> {
     let bytes = fs_err::read(desk.path(checkpoint).join("model.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    file.iter().map(|(name, view)| (name.to_owned(), bytemuck::pod_collect_to_vec(view.data()))).collect()
+    file.iter()
+        .map(|(name, view)| (name.to_owned(), bytemuck::pod_collect_to_vec(view.data())))
+        .collect()
 }
 
 #[track_caller]
@@ -45,10 +48,20 @@ fn assert_same_run(desk: &Desk, run: &str, expected: &str) {
 fn devices_of_one_process() {
     let desk = Desk::new();
     desk.train(&["run.dir=one", "train.micro_batch_rows=1"]).succeeds();
-    let outcome = desk.train(&["run.dir=three", "run.device=flex,flex,flex", "train.micro_batch_rows=1"]);
+    let outcome =
+        desk.train(&["run.dir=three", "run.device=flex,flex,flex", "train.micro_batch_rows=1"]);
     outcome.succeeds();
-    assert!(outcome.stdout.contains("strict F1 unseen"), "the first rank measures: {}", outcome.stdout);
-    assert_eq!(outcome.stderr.matches("saved `three").count(), 2, "only one rank talks: {}", outcome.stderr);
+    assert!(
+        outcome.stdout.contains("strict F1 unseen"),
+        "the first rank measures: {}",
+        outcome.stdout
+    );
+    assert_eq!(
+        outcome.stderr.matches("saved `three").count(),
+        2,
+        "only one rank talks: {}",
+        outcome.stderr
+    );
     assert_same_run(&desk, "three", "one");
     desk.train(&["run.device=flex,cuda:99"]).fails(1, &["`cuda:99`"]);
 }
@@ -63,8 +76,16 @@ fn deepen(desk: &Desk) {
 /// `run.memory.limit_gib` with which a run on `ranks` ranks just fits.
 fn least_limit(desk: &Desk, ranks: usize) -> String {
     let device = format!("run.device={}", vec!["flex"; ranks].join(","));
-    let args =
-        ["train", "--recipe", "tiny", "--dry-run", "--set", "run.memory.limit_gib=0.001", "--set", &device];
+    let args = [
+        "train",
+        "--recipe",
+        "tiny",
+        "--dry-run",
+        "--set",
+        "run.memory.limit_gib=0.001",
+        "--set",
+        &device,
+    ];
     let problem = desk.uner(&args).stderr;
     let needed = problem.split_once("the run takes ").and_then(|(_, rest)| rest.split_once(" MiB"));
     let needed: f64 = needed.unwrap_or_else(|| panic!("{problem}")).0.parse().unwrap();
@@ -101,11 +122,13 @@ fn blocks_are_divided_where_the_model_does_not_fit_otherwise() {
     // One that goes on with more memory stays divided: it is the uninterrupted one to the bit.
     let limit = least_limit(&desk, 3);
     let (device, half) = ("run.device=flex,flex,flex", "train.max_steps=2");
-    run("halves", &[device, half, &limit, "eval.benchmarks=[]", "train.schedule=constant"]).succeeds();
+    run("halves", &[device, half, &limit, "eval.benchmarks=[]", "train.schedule=constant"])
+        .succeeds();
     run("whole", &[device, &limit, "eval.benchmarks=[]", "train.schedule=constant"]).succeeds();
     let sets = ["run.dir=halves", device, "eval.benchmarks=[]", "train.schedule=constant"];
     let sets = keys.iter().copied().chain(sets).flat_map(|set| ["--set", set]);
-    let args: Vec<&str> = ["train", "--recipe", "tiny", "--resume"].into_iter().chain(sets).collect();
+    let args: Vec<&str> =
+        ["train", "--recipe", "tiny", "--resume"].into_iter().chain(sets).collect();
     let outcome = desk.uner(&args);
     outcome.succeeds();
     assert!(outcome.stderr.contains("blocks divided among 3 ranks"), "{}", outcome.stderr);
@@ -119,7 +142,9 @@ fn processes_without_mpi_are_refused() {
     let desk = Desk::new();
     let args = ["train", "--recipe", "tiny"];
     let outcome = desk.run(
-        std::process::Command::new(env!("CARGO_BIN_EXE_uner")).args(args).env("OMPI_COMM_WORLD_SIZE", "4"),
+        std::process::Command::new(env!("CARGO_BIN_EXE_uner"))
+            .args(args)
+            .env("OMPI_COMM_WORLD_SIZE", "4"),
     );
     outcome.fails(1, &["one of 4 processes", "--features mpi"]);
     assert!(!desk.path("run").exists());
@@ -141,7 +166,8 @@ mod mpi {
             return None;
         }
         let mut command = Command::new("mpirun");
-        // More processes than processors, and containers whose user is root: OpenMPI wants to be asked twice.
+        // More processes than processors, and containers whose user is root: OpenMPI wants to be
+        // asked twice.
         command.args(["--oversubscribe", "--allow-run-as-root", "-n", &processes.to_string()]);
         command.arg(env!("CARGO_BIN_EXE_uner-train")).args(["--recipe", "tiny"]).args(args);
         command.current_dir(desk.path(".")).env("RAYON_NUM_THREADS", "1").env_remove("RUST_LOG");
@@ -156,7 +182,9 @@ mod mpi {
     fn two_processes_and_two_with_two_devices_each() {
         let desk = Desk::new();
         desk.train(&["run.dir=one", "train.micro_batch_rows=1"]).succeeds();
-        for (processes, run, device) in [(2, "two", "flex"), (2, "four", "flex,flex"), (3, "three", "flex")] {
+        for (processes, run, device) in
+            [(2, "two", "flex"), (2, "four", "flex,flex"), (3, "three", "flex")]
+        {
             let (dir, device) = (format!("run.dir={run}"), format!("run.device={device}"));
             let args = sets(&[&dir, &device, "train.micro_batch_rows=1"]);
             let Some(mut command) = mpirun(&desk, processes, &args) else { return };
@@ -183,14 +211,18 @@ mod mpi {
 
     /// The processes that `mpirun` started.
     fn children(of: &Child) -> Vec<String> {
-        let output = Command::new("pgrep").args(["-P", &of.id().to_string(), "uner-train"]).output().unwrap();
+        let output = Command::new("pgrep")
+            .args(["-P", &of.id().to_string(), "uner-train"])
+            .output()
+            .unwrap();
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
     #[test]
     fn a_killed_process_ends_the_others_and_the_run_goes_on_bitwise() {
         let desk = Desk::new();
-        let keys = ["train.epochs=30.0", "train.max_steps=60", "train.save_every=5", "eval.benchmarks=[]"];
+        let keys =
+            ["train.epochs=30.0", "train.max_steps=60", "train.save_every=5", "eval.benchmarks=[]"];
         let mut whole = sets(&keys);
         whole.extend(["--set", "run.dir=whole"]);
         let Some(mut command) = mpirun(&desk, 2, &whole) else { return };

@@ -11,7 +11,8 @@ fn a_run_from_recipe_to_prediction() {
     let desk = Desk::new();
     let outcome = desk.train(&[]);
     outcome.succeeds();
-    for part in ["strict F1 unseen", "The corpus is synthetic", "uner predict --model run --text '"] {
+    for part in ["strict F1 unseen", "The corpus is synthetic", "uner predict --model run --text '"]
+    {
         assert!(outcome.stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
     }
     for file in [
@@ -27,8 +28,11 @@ fn a_run_from_recipe_to_prediction() {
     }
     let measured = desk.read("run/metrics.jsonl").lines().last().map(str::to_owned).unwrap();
     assert!(measured.contains("\"measured\"") && measured.contains("demo strict F1"), "{measured}");
-    let steps =
-        desk.read("run/metrics.jsonl").lines().filter(|line| line.contains("\"step\",\"step\":")).count();
+    let steps = desk
+        .read("run/metrics.jsonl")
+        .lines()
+        .filter(|line| line.contains("\"step\",\"step\":"))
+        .count();
     assert_eq!(steps, 4);
 
     // The checkpoint is all that is needed: the rest of the run can go.
@@ -39,20 +43,29 @@ fn a_run_from_recipe_to_prediction() {
     let long = "a ".repeat(600);
     let outcome = desk.uner(&["predict", "--model", "alone", "--text", &long, "--types", "person"]);
     outcome.fails(1, &["the prompt for `person` has ", "split the text, which starts with `a a a"]);
-    let report = desk.uner(&["eval", "--model", "alone", "--benchmark", "demo:validation", "--limit", "2"]);
+    let report =
+        desk.uner(&["eval", "--model", "alone", "--benchmark", "demo:validation", "--limit", "2"]);
     assert!(report.succeeds().stdout.contains("demo by entity type"), "{}", report.stdout);
     let json: Value =
         serde_json::from_str(&desk.read("alone/eval/demo-validation-first-2/report.json")).unwrap();
     assert_eq!(json["outcomes"][0]["num_examples"], 2);
     assert_eq!(json["outcomes"][0]["is_part"], true);
-    assert_eq!(json["outcomes"][0]["per_type"].as_object().unwrap().len(), 7, "every type is asked");
+    assert_eq!(
+        json["outcomes"][0]["per_type"].as_object().unwrap().len(),
+        7,
+        "every type is asked"
+    );
     let predictions = desk.read("alone/eval/demo-validation-first-2/predictions.jsonl");
-    let lines: Vec<Value> = predictions.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> =
+        predictions.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
     for line in lines {
         assert_eq!((&line["dataset"], &line["split"]), (&"demo".into(), &"validation".into()));
         let answers = line["answers"].as_array().unwrap();
-        assert!(answers.len() == 7 && answers.iter().all(|answer| answer["raw"].is_string()), "{answers:?}");
+        assert!(
+            answers.len() == 7 && answers.iter().all(|answer| answer["raw"].is_string()),
+            "{answers:?}"
+        );
     }
 }
 
@@ -60,8 +73,9 @@ fn a_run_from_recipe_to_prediction() {
 fn what_cannot_be_scored_or_says_nothing_is_told() {
     let desk = Desk::new();
     desk.train(&["eval.benchmarks=[]"]).succeeds();
-    let eval =
-        |benchmark: &str| desk.uner(&["eval", "--model", "run", "--benchmark", benchmark, "--limit", "1"]);
+    let eval = |benchmark: &str| {
+        desk.uner(&["eval", "--model", "run", "--benchmark", benchmark, "--limit", "1"])
+    };
     let trained = eval("demo:train");
     assert!(
         trained.succeeds().stderr.contains("`demo:train` says nothing about other text"),
@@ -89,8 +103,15 @@ fn what_cannot_be_scored_or_says_nothing_is_told() {
 }
 
 fn predict(desk: &Desk) -> Outcome {
-    let outcome =
-        desk.uner(&["predict", "--model", "alone", "--text", "Tim lives in Rome.", "--types", "person,city"]);
+    let outcome = desk.uner(&[
+        "predict",
+        "--model",
+        "alone",
+        "--text",
+        "Tim lives in Rome.",
+        "--types",
+        "person,city",
+    ]);
     let json: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(json["text"], "Tim lives in Rome.");
     assert!(json["entities"].is_array());
@@ -107,7 +128,8 @@ fn a_folder_with_a_run_is_refused_and_resumed() {
 
     fs_err::remove_dir_all(desk.path(CHECKPOINT)).unwrap();
     desk.write("run/latest", "step-000002");
-    let resumed = desk.uner(&["train", "--recipe", "tiny", "--set", "eval.benchmarks=[]", "--resume"]);
+    let resumed =
+        desk.uner(&["train", "--recipe", "tiny", "--set", "eval.benchmarks=[]", "--resume"]);
     assert!(resumed.succeeds().stderr.contains("resuming after step 2"), "{}", resumed.stderr);
     assert!(
         whole == fs_err::read(desk.path("run/step-000004/model.safetensors")).unwrap(),
@@ -124,10 +146,11 @@ fn a_folder_with_a_run_is_refused_and_resumed() {
         "long.toml",
         &crate::MODEL.replace("max_position_embeddings = 512", "max_position_embeddings = 1024"),
     );
-    let [is, becomes] =
-        ["model.toml", "long.toml"].map(|name| format!("config = \"{}\"", desk.path(name).display()));
+    let [is, becomes] = ["model.toml", "long.toml"]
+        .map(|name| format!("config = \"{}\"", desk.path(name).display()));
     let config = (is.as_str(), becomes.as_str());
-    let parts = ["the model is another one", "`max_position_embeddings` was `512` and is now `1024`"];
+    let parts =
+        ["the model is another one", "`max_position_embeddings` was `512` and is now `1024`"];
     go_on(config.0, config.1, &[]).fails(1, &parts);
     go_on(config.0, config.1, &["--set", "model.config=long.toml"]).fails(1, &parts);
     let passages = ("long_passages = \"error\"", "long_passages = \"drop\"");
@@ -147,7 +170,8 @@ fn paths_that_lead_to_the_same_place_are_the_same() {
     let desk = Desk::new();
     desk.train(&["eval.benchmarks=[]"]).succeeds();
     let resume = |recipe: &str, sets: &[&str]| {
-        let all = [&["train", "--recipe", recipe, "--set", "eval.benchmarks=[]", "--resume"], sets].concat();
+        let all = [&["train", "--recipe", recipe, "--set", "eval.benchmarks=[]", "--resume"], sets]
+            .concat();
         desk.uner(&all)
     };
     resume("./tiny.toml", &[]).succeeds();
@@ -160,7 +184,8 @@ fn paths_that_lead_to_the_same_place_are_the_same() {
     fs_err::copy(desk.path("moved/model.toml"), desk.path("moved/model2.toml")).unwrap();
     let text = desk.read("moved/tiny.toml").replace("model.toml", "model2.toml");
     desk.write("moved/tiny.toml", &text);
-    resume("moved/tiny.toml", &[]).fails(1, &["`model.config` was", "set it back, or say so again"]);
+    resume("moved/tiny.toml", &[])
+        .fails(1, &["`model.config` was", "set it back, or say so again"]);
     resume("moved/tiny.toml", &["--set", "model.config=moved/model2.toml"]).succeeds();
 }
 
@@ -185,7 +210,8 @@ fn a_torn_checkpoint_is_refused() {
     let weights = desk.path(CHECKPOINT).join("model.safetensors");
     let bytes = fs_err::read(&weights).unwrap();
     fs_err::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
-    let resume = ["train", "--recipe", "tiny", "--set", "eval.benchmarks=[]", "--resume", CHECKPOINT];
+    let resume =
+        ["train", "--recipe", "tiny", "--set", "eval.benchmarks=[]", "--resume", CHECKPOINT];
     let parts = ["step-000004", "`model.safetensors` is damaged", "use an earlier one"];
     desk.uner(&resume).fails(1, &parts);
     let asked = desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"]);
@@ -206,7 +232,8 @@ fn a_torn_checkpoint_is_refused() {
 fn micro_batches_are_chosen_once_and_kept_by_a_resumed_run() {
     let desk = Desk::new();
     let rows = |step: &str| {
-        let state: Value = serde_json::from_str(&desk.read(&format!("run/{step}/state.json"))).unwrap();
+        let state: Value =
+            serde_json::from_str(&desk.read(&format!("run/{step}/state.json"))).unwrap();
         state["train"]["micro_batch_rows"].as_u64().unwrap()
     };
     desk.train(&["eval.benchmarks=[]", "train.micro_batch_rows=1"]).succeeds();
@@ -246,9 +273,12 @@ fn a_plan_that_does_not_fit_is_refused_with_what_would() {
 fn a_dry_run_writes_nothing() {
     let desk = Desk::new();
     let outcome = desk.uner(&["train", "--recipe", "tiny", "--dry-run"]);
-    for part in
-        ["40 conversations", "4 (10 an epoch", "4 conversations, about", "graphs of 2 of 2 blocks kept"]
-    {
+    for part in [
+        "40 conversations",
+        "4 (10 an epoch",
+        "4 conversations, about",
+        "graphs of 2 of 2 blocks kept",
+    ] {
         assert!(outcome.succeeds().stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
     }
     assert!(!desk.path("run").exists());
@@ -286,7 +316,10 @@ fn a_dry_run_says_what_is_missing_and_how_to_get_it() {
         assert!(outcome.succeeds().stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
     }
     let outcome = desk.uner(&["train", "--recipe", "zero-shot"]);
-    outcome.fails(1, &["models/llama-7b-hf` does not exist", "pile-ner-type/train.json` does not exist"]);
+    outcome.fails(
+        1,
+        &["models/llama-7b-hf` does not exist", "pile-ner-type/train.json` does not exist"],
+    );
 }
 
 #[test]
@@ -296,7 +329,8 @@ fn the_mask_is_shown_in_brackets_where_there_is_no_colour() {
     let shown = &outcome.succeeds().stdout;
     assert_eq!(shown.matches("tokens, ").count(), 2, "{shown}");
     // Only answers are trained on, with the token that ends them.
-    let trained: Vec<&str> = shown.split('⟦').skip(1).map(|rest| rest.split('⟧').next().unwrap()).collect();
+    let trained: Vec<&str> =
+        shown.split('⟦').skip(1).map(|rest| rest.split('⟧').next().unwrap()).collect();
     assert!(!trained.is_empty());
     for answer in trained {
         assert!(answer.starts_with(" [") && answer.ends_with("]⏎"), "{answer}");

@@ -1,4 +1,5 @@
-//! What a batch system or a user sends: the run finishes its step, saves, exits with 130, and can go on.
+//! What a batch system or a user sends: the run finishes its step, saves, exits with 130, and can
+//! go on.
 
 #![cfg(unix)]
 
@@ -16,7 +17,10 @@ fn start(desk: &Desk, sets: &[&str], resume: bool) -> Child {
 }
 
 fn send(child: &Child, signal: &str) {
-    let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+    let sent = Command::new("kill")
+        .args([&format!("-{signal}"), &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(sent.success());
 }
 
@@ -88,7 +92,10 @@ fn while_a_checkpoint_is_written() {
             !names.iter().any(|name| Path::new(name).extension().is_some_and(|end| end == "tmp")),
             "{names:?}"
         );
-        assert!(names.contains(&"step-000002".to_owned()), "what was being written was finished: {names:?}");
+        assert!(
+            names.contains(&"step-000002".to_owned()),
+            "what was being written was finished: {names:?}"
+        );
 
         assert!(start(&desk, &sets, true).wait().unwrap().success());
         assert_eq!(losses(&desk), losses(&whole), "{signal}");
@@ -123,10 +130,14 @@ fn while_the_model_is_scored() {
         assert!(start(&desk, &sets, true).wait().unwrap().success());
         let scores = |desk: &Desk| -> Vec<(String, String)> {
             let scored = desk.events("scored");
-            scored.iter().map(|event| (event["step"].to_string(), event["score"].to_string())).collect()
+            scored
+                .iter()
+                .map(|event| (event["step"].to_string(), event["score"].to_string()))
+                .collect()
         };
         assert_eq!((losses(&desk), scores(&desk)), (losses(&whole), scores(&whole)), "{signal}");
-        let weights = |desk: &Desk| fs_err::read(desk.path("run/step-000003/model.safetensors")).unwrap();
+        let weights =
+            |desk: &Desk| fs_err::read(desk.path("run/step-000003/model.safetensors")).unwrap();
         assert!(weights(&desk) == weights(&whole), "{signal}: the weights differ");
         assert_eq!(desk.read("run/best"), whole.read("run/best"), "{signal}");
     }

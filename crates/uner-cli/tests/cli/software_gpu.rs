@@ -18,7 +18,10 @@ fn desk() -> Option<Desk> {
 
 fn close(what: &str, got: &Value, expected: &Value, tolerance: f64) {
     let (got, expected) = (got.as_f64().unwrap(), expected.as_f64().unwrap());
-    assert!((got - expected).abs() <= tolerance * expected.abs(), "{what}: {got} is not {expected}");
+    assert!(
+        (got - expected).abs() <= tolerance * expected.abs(),
+        "{what}: {got} is not {expected}"
+    );
 }
 
 /// The metrics of the steps of a run.
@@ -38,12 +41,14 @@ fn a_run_from_recipe_to_prediction() {
     let (cpu, gpu) = (steps(&desk, "cpu"), steps(&desk, "gpu"));
     assert_eq!((cpu.len(), gpu.len()), (4, 4));
     for (gpu, cpu) in gpu.iter().zip(&cpu) {
-        // f32 on both, sums in another order, four updates by AdamW, which divides by roots near zero at first.
+        // f32 on both, sums in another order, four updates by AdamW, which divides by roots near
+        // zero at first.
         close("loss", &gpu["loss"], &cpu["loss"], 1e-4);
         close("gradient norm", &gpu["grad_norm"], &cpu["grad_norm"], 1e-3);
     }
     let predict = |device: &str| {
-        let args = ["predict", "--model", "gpu", "--text", "Tim lives in Rome.", "--types", "person,city"];
+        let args =
+            ["predict", "--model", "gpu", "--text", "Tim lives in Rome.", "--types", "person,city"];
         desk.uner(&[&args[..], &["--device", device]].concat()).succeeds().stdout.clone()
     };
     assert_eq!(predict("webgpu:cpu"), predict("flex"));
@@ -60,8 +65,16 @@ fn a_run_from_recipe_to_prediction() {
     ];
     assert!(desk.uner(&args).succeeds().stdout.contains("demo by entity type"));
     // Saved by one device, continued by the other.
-    let resume =
-        ["train", "--recipe", "tiny", "--resume", "--set", "run.dir=gpu", "--set", "train.max_steps=5"];
+    let resume = [
+        "train",
+        "--recipe",
+        "tiny",
+        "--resume",
+        "--set",
+        "run.dir=gpu",
+        "--set",
+        "train.max_steps=5",
+    ];
     desk.uner(&[&resume[..], &["--set", "eval.benchmarks=[]"]].concat()).succeeds();
     assert_eq!(steps(&desk, "gpu").len(), 5);
 }
@@ -82,7 +95,8 @@ fn a_probe() {
             "--output",
             "out.safetensors",
         ];
-        let outcome = desk.uner(&[&args[..], &["--grads", "--generate", "4", "--device", device]].concat());
+        let outcome =
+            desk.uner(&[&args[..], &["--grads", "--generate", "4", "--device", device]].concat());
         serde_json::from_str(&outcome.succeeds().stdout).unwrap()
     };
     let (gpu, cpu) = (probe("webgpu:cpu"), probe("flex"));

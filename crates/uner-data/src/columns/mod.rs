@@ -1,5 +1,5 @@
-//! Column files: one token a row, sentences between blank rows. A sentence with a malformed row is given as its
-//! errors, not as a shortened example.
+//! Column files: one token a row, sentences between blank rows. A sentence with a malformed row is
+//! given as its errors, not as a shortened example.
 
 mod rows;
 pub(crate) mod tags;
@@ -45,7 +45,12 @@ impl ColumnReader {
         Some((sentence, self.ahead.is_none()))
     }
 
-    fn example(&mut self, sentence: Sentence, is_lost: bool, context: &mut Context<'_>) -> Option<Example> {
+    fn example(
+        &mut self,
+        sentence: Sentence,
+        is_lost: bool,
+        context: &mut Context<'_>,
+    ) -> Option<Example> {
         self.errors.extend(sentence.errors);
         let rows = sentence.rows;
         let layers = self.layers(&rows, context);
@@ -84,7 +89,8 @@ impl ColumnReader {
         layers
     }
 
-    /// The mentions of all layers with their natural-language types: by start, the outer before the inner.
+    /// The mentions of all layers with their natural-language types: by start, the outer before the
+    /// inner.
     fn entities<'a>(
         &mut self,
         rows: &[Row],
@@ -93,8 +99,14 @@ impl ColumnReader {
     ) -> Vec<(Mention<'a>, String)> {
         let mut found = Vec::new();
         for layer in layers {
-            layer.inconsistent.iter().for_each(|&at| context.note(Note::InconsistentTag, rows[at].line));
-            layer.defects.iter().for_each(|&at| context.note(Note::ConversionDefect, rows[at].line));
+            layer
+                .inconsistent
+                .iter()
+                .for_each(|&at| context.note(Note::InconsistentTag, rows[at].line));
+            layer
+                .defects
+                .iter()
+                .for_each(|&at| context.note(Note::ConversionDefect, rows[at].line));
             for mention in &layer.mentions {
                 match context.entity_type(mention.label, 1, rows[mention.start].line) {
                     Ok(Some(entity_type)) => found.push((*mention, entity_type)),
@@ -108,7 +120,8 @@ impl ColumnReader {
     }
 }
 
-/// From token ranges to character ranges. Empty and blank tokens at the ends of a mention are not part of it.
+/// From token ranges to character ranges. Empty and blank tokens at the ends of a mention are not
+/// part of it.
 fn place(
     text: &str,
     spans: &[Span],

@@ -43,7 +43,11 @@ impl Rows {
     }
 
     /// The next sentence that has rows or errors.
-    pub(super) fn sentence(&mut self, format: &Columns, context: &mut Context<'_>) -> Option<Sentence> {
+    pub(super) fn sentence(
+        &mut self,
+        format: &Columns,
+        context: &mut Context<'_>,
+    ) -> Option<Sentence> {
         let mut sentence =
             Sentence { rows: self.carried.take().into_iter().collect(), ..Sentence::default() };
         while let Some(line) = self.lines.next(context) {
@@ -95,20 +99,27 @@ fn is_break(line: &str, format: &Columns) -> bool {
     line.trim().is_empty() || format.break_rows.iter().any(|row| row == line)
 }
 
-/// Whether a row that starts like one between documents is of an entity: those have the tag `O`, if any.
+/// Whether a row that starts like one between documents is of an entity: those have the tag `O`, if
+/// any.
 fn is_entity(line: &str, format: &Columns, mut width: Option<usize>) -> bool {
-    let is_of_entity = |tag: &String| Tag::parse(tag, format.scheme).is_ok_and(|tag| tag != Tag::Outside);
+    let is_of_entity =
+        |tag: &String| Tag::parse(tag, format.scheme).is_ok_and(|tag| tag != Tag::Outside);
     row(line, 0, format, &mut width).is_ok_and(|row| row.tags.iter().any(is_of_entity))
 }
 
-/// Whether a row that starts like a comment is a token, such as a hashtag: it has as many columns as the others, and tags
-/// of the scheme.
+/// Whether a row that starts like a comment is a token, such as a hashtag: it has as many columns
+/// as the others, and tags of the scheme.
 fn is_token(line: &str, format: &Columns, mut width: Option<usize>) -> bool {
     row(line, 0, format, &mut width)
         .is_ok_and(|row| row.tags.iter().all(|tag| Tag::parse(tag, format.scheme).is_ok()))
 }
 
-fn row(line: &str, number: usize, format: &Columns, width: &mut Option<usize>) -> Result<Row, Problem> {
+fn row(
+    line: &str,
+    number: usize,
+    format: &Columns,
+    width: &mut Option<usize>,
+) -> Result<Row, Problem> {
     if line.contains('\r') {
         return Err(Problem::LineEnds { doubled: line.ends_with('\r'), row: shortened(line) });
     }
@@ -148,7 +159,8 @@ fn fields(line: &str, format: &Columns) -> Vec<String> {
     line.split(format.separator.as_str()).map(str::to_owned).collect()
 }
 
-/// One csv record. A quoted field cannot span rows here: the quote that is never closed takes the rest of its row.
+/// One csv record. A quoted field cannot span rows here: the quote that is never closed takes the
+/// rest of its row.
 fn quoted(line: &str, separator: u8) -> Vec<String> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)

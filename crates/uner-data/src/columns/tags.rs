@@ -50,8 +50,8 @@ pub(crate) struct Mention<'a> {
     pub(crate) label: &'a str,
 }
 
-/// The mentions of one tag column, in order, with the tokens at which tags broke the scheme and those at which a
-/// reproduced defect lost or changed a mention.
+/// The mentions of one tag column, in order, with the tokens at which tags broke the scheme and
+/// those at which a reproduced defect lost or changed a mention.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decoded<'a> {
     pub(crate) mentions: Vec<Mention<'a>>,
@@ -59,7 +59,8 @@ pub(crate) struct Decoded<'a> {
     pub(crate) defects: Vec<usize>,
 }
 
-/// Reads a sentence's tags as conlleval does: what continues no open entity of its label starts one.
+/// Reads a sentence's tags as conlleval does: what continues no open entity of its label starts
+/// one.
 pub(crate) fn decode<'a>(tags: &[Tag<'a>], scheme: Scheme, defects: &[Defect]) -> Decoded<'a> {
     let mut decoder = Decoder {
         scheme,
@@ -170,7 +171,8 @@ mod tests {
     #[test]
     fn bilou_is_iobes_by_other_letters() {
         let found = decoded(&["B-A", "L-A", "L-A", "U-B", "B-A", "I-A", "O"], Scheme::Bilou, &[]);
-        let expected = decoded(&["B-A", "E-A", "E-A", "S-B", "B-A", "I-A", "O"], Scheme::Iobes, &[]);
+        let expected =
+            decoded(&["B-A", "E-A", "E-A", "S-B", "B-A", "I-A", "O"], Scheme::Iobes, &[]);
         assert_eq!(found, expected);
     }
 

@@ -1,9 +1,10 @@
 //! The names of the demo corpus, and which split may use which.
 //!
-//! A made-up name has two or three parts. Each combination of parts belongs to exactly one [`Pool`], decided by the sum
-//! of the positions of its parts modulo 5. So every part occurs in training, while no name of a held-out pool does:
-//! what a model can know of a held-out name is its pieces. There are hundreds of names of most kinds, too many to learn
-//! by heart in a few minutes: what pays is to copy them out of the text.
+//! A made-up name has two or three parts. Each combination of parts belongs to exactly one
+//! [`Pool`], decided by the sum of the positions of its parts modulo 5. So every part occurs in
+//! training, while no name of a held-out pool does: what a model can know of a held-out name is its
+//! pieces. There are hundreds of names of most kinds, too many to learn by heart in a few minutes:
+//! what pays is to copy them out of the text.
 
 /// A disjoint share of all made-up names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +59,8 @@ pub(super) struct Slot {
     pub(super) entity_type: &'static str,
     /// Where made-up names come from.
     pub(super) parts: &'static Parts,
-    /// Wordings, given out by the position of the made-up name. The name replaces `*`, or `{city}` where it is a
-    /// city inside the entity.
+    /// Wordings, given out by the position of the made-up name. The name replaces `*`, or `{city}`
+    /// where it is a city inside the entity.
     pub(super) forms: &'static [&'static str],
 }
 
@@ -72,7 +73,8 @@ impl Slot {
 
 const PLACES: Parts = Parts {
     starts: &[
-        "Bal", "Bren", "Cor", "Dar", "Fen", "Gar", "Kel", "Lor", "Mar", "Nor", "Pel", "Ros", "Tor", "Wal",
+        "Bal", "Bren", "Cor", "Dar", "Fen", "Gar", "Kel", "Lor", "Mar", "Nor", "Pel", "Ros", "Tor",
+        "Wal",
     ],
     middles: &["", "ing", "er", "el", "en", "ow"],
     ends: &["bury", "dale", "ford", "gate", "ham", "holm", "mouth", "port", "ton", "worth"],
@@ -80,8 +82,8 @@ const PLACES: Parts = Parts {
 
 const SURNAMES: Parts = Parts {
     starts: &[
-        "Ander", "Berg", "Castel", "Dom", "Eris", "Ferr", "Gold", "Haas", "Ivan", "Jans", "Klein", "Lind",
-        "Mon", "Nil",
+        "Ander", "Berg", "Castel", "Dom", "Eris", "Ferr", "Gold", "Haas", "Ivan", "Jans", "Klein",
+        "Lind", "Mon", "Nil",
     ],
     middles: &["", "el", "or", "an", "in"],
     ends: &["ano", "berg", "ez", "ini", "man", "ov", "ques", "sen", "ski", "stein"],
@@ -101,12 +103,13 @@ const AILMENTS: Parts = Parts {
 
 const TITLES: Parts = Parts {
     starts: &[
-        "Silver ", "Broken ", "Golden ", "Quiet ", "Burning ", "Hidden ", "Lonely ", "Paper ", "Crystal ",
-        "Frozen ", "Little ", "Purple ",
+        "Silver ", "Broken ", "Golden ", "Quiet ", "Burning ", "Hidden ", "Lonely ", "Paper ",
+        "Crystal ", "Frozen ", "Little ", "Purple ",
     ],
     middles: &[""],
     ends: &[
-        "River", "Morning", "Garden", "Window", "Mountain", "Summer", "Shadow", "Mirror", "Bridge", "Island",
+        "River", "Morning", "Garden", "Window", "Mountain", "Summer", "Shadow", "Mirror", "Bridge",
+        "Island",
     ],
 };
 
@@ -117,23 +120,34 @@ const BRANDS: Parts = Parts {
 };
 
 const FULL_NAMES: &[&str] = &[
-    "Adam *", "Alice *", "Boris *", "Carla *", "Chen *", "Elena *", "Farid *", "Greta *", "Hugo *", "Ines *",
-    "Jonas *", "Karim *", "Laura *", "Maria *", "Nadia *", "Oscar *", "Rita *", "Sofia *", "Tom *", "Yuki *",
+    "Adam *", "Alice *", "Boris *", "Carla *", "Chen *", "Elena *", "Farid *", "Greta *", "Hugo *",
+    "Ines *", "Jonas *", "Karim *", "Laura *", "Maria *", "Nadia *", "Oscar *", "Rita *",
+    "Sofia *", "Tom *", "Yuki *",
 ];
 
-/// Every slot. A city and the organizations named after it share their names, and so do people and companies; some
-/// people are called like a city.
+/// Every slot. A city and the organizations named after it share their names, and so do people and
+/// companies; some people are called like a city.
 pub(super) const SLOTS: &[Slot] = &[
     slot("person", "person", &SURNAMES, FULL_NAMES),
     slot("surname", "person", &SURNAMES, &["*"]),
     slot("namesake", "person", &PLACES, &["*"]),
     slot("city", "city", &PLACES, &["*"]),
-    slot("school", "organization", &PLACES, &["University of {city}", "* College", "{city} University"]),
+    slot(
+        "school",
+        "organization",
+        &PLACES,
+        &["University of {city}", "* College", "{city} University"],
+    ),
     slot("hospital", "organization", &PLACES, &["{city} General Hospital", "* Clinic"]),
     slot("airline", "organization", &PLACES, &["* Airlines", "Air *"]),
     slot("orchestra", "organization", &PLACES, &["{city} Symphony Orchestra", "* Quartet"]),
     slot("label", "organization", &SURNAMES, &["* Records", "* Music"]),
-    slot("company", "organization", &SURNAMES, &["* Motors", "* and Partners", "* Systems", "* Group"]),
+    slot(
+        "company",
+        "organization",
+        &SURNAMES,
+        &["* Motors", "* and Partners", "* Systems", "* Group"],
+    ),
     slot("bank", "organization", &PLACES, &["Bank of {city}", "* Capital"]),
     slot("medication", "medication", &DRUGS, &["*"]),
     slot("condition", "medical condition", &AILMENTS, &["*", "chronic *"]),

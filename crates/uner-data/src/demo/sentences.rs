@@ -1,10 +1,11 @@
 //! The sentences of the demo corpus.
 //!
-//! In a sentence `{slot}` is a name (see [`super::names::SLOTS`]) or a word from [`WORDS`], and `[a|b]` is one of
-//! several wordings. The context alone tells what a name is that people and cities share.
+//! In a sentence `{slot}` is a name (see [`super::names::SLOTS`]) or a word from [`WORDS`], and
+//! `[a|b]` is one of several wordings. The context alone tells what a name is that people and
+//! cities share.
 
-/// Domains and their sentences, without the final full stop; the first letter is made a capital later. No sentence
-/// starts with a medication or a condition, which are written in lower case.
+/// Domains and their sentences, without the final full stop; the first letter is made a capital
+/// later. No sentence starts with a medication or a condition, which are written in lower case.
 pub(super) const DOMAINS: &[(&str, &[&str])] =
     &[("medicine", MEDICINE), ("travel", TRAVEL), ("music", MUSIC), ("business", BUSINESS)];
 

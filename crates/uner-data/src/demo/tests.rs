@@ -36,7 +36,10 @@ fn the_seed_decides_everything() {
         "sizes of the splits"
     );
     // Frozen: another machine or version must not change a corpus that results were reported on.
-    assert_eq!(split("test", 0)[0].text, "Ms. Brenerbury wrote Burning Morning on a train from Darerbury.");
+    assert_eq!(
+        split("test", 0)[0].text,
+        "Ms. Brenerbury wrote Burning Morning on a train from Darerbury."
+    );
     assert_eq!(
         split("test", 0)[7].text,
         "Passengers for Flight 70 should go to Gate A and show a Travel Card, the letter said."
@@ -46,15 +49,19 @@ fn the_seed_decides_everything() {
 #[test]
 fn about_half_of_the_test_mentions_never_occur_in_training() {
     let train = split("train", 0);
-    let known: BTreeSet<(&str, &str)> =
-        mentions(&train).map(|entity| (entity.entity_type.as_str(), entity.text.as_str())).collect();
+    let known: BTreeSet<(&str, &str)> = mentions(&train)
+        .map(|entity| (entity.entity_type.as_str(), entity.text.as_str()))
+        .collect();
     for name in ["validation", "test"] {
         let held_out = split(name, 0);
         for entity_type in ENTITY_TYPES {
-            let mine: Vec<&Entity> = mentions(&held_out).filter(|e| e.entity_type == entity_type).collect();
-            let unseen = mine.iter().filter(|e| !known.contains(&(entity_type, e.text.as_str()))).count();
+            let mine: Vec<&Entity> =
+                mentions(&held_out).filter(|e| e.entity_type == entity_type).collect();
+            let unseen =
+                mine.iter().filter(|e| !known.contains(&(entity_type, e.text.as_str()))).count();
             let share = unseen as f64 / mine.len() as f64;
-            // An organization is a name and a wording: a known name in a wording it never had is new, too.
+            // An organization is a name and a wording: a known name in a wording it never had is
+            // new, too.
             assert!((0.25..=0.85).contains(&share), "{name}, {entity_type}: {share}");
         }
         let unseen = mentions(&held_out)
@@ -67,7 +74,8 @@ fn about_half_of_the_test_mentions_never_occur_in_training() {
 
 #[test]
 fn held_out_names_are_new_but_their_pieces_are_not() {
-    let corpus: String = split("train", 0).iter().map(|example| example.text.clone() + "\n").collect();
+    let corpus: String =
+        split("train", 0).iter().map(|example| example.text.clone() + "\n").collect();
     let words: BTreeSet<&str> = corpus.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     for slot in SLOTS {
         let train: BTreeSet<String> = slot.parts.names(Pool::Train).into_iter().collect();
@@ -95,7 +103,10 @@ fn types_are_all_frequent_and_sentences_of_modest_length() {
     let total: usize = counts.values().sum();
     assert_eq!(counts.len(), ENTITY_TYPES.len());
     for (entity_type, count) in &counts {
-        assert!((0.04..0.3).contains(&(*count as f64 / total as f64)), "{entity_type}: {count} of {total}");
+        assert!(
+            (0.04..0.3).contains(&(*count as f64 / total as f64)),
+            "{entity_type}: {count} of {total}"
+        );
     }
     let mut per_sentence = [0; 5];
     for example in &train {
@@ -124,9 +135,14 @@ fn cities_nest_in_organizations() {
     let train = split("train", 0);
     let nested = train.iter().filter(|example| {
         let spans = |entity_type: &'static str| {
-            example.entities.iter().filter(move |e| e.entity_type == entity_type).filter_map(|e| e.span)
+            example
+                .entities
+                .iter()
+                .filter(move |e| e.entity_type == entity_type)
+                .filter_map(|e| e.span)
         };
-        spans("city").any(|city| spans("organization").any(|o| o.start <= city.start && city.end <= o.end))
+        spans("city")
+            .any(|city| spans("organization").any(|o| o.start <= city.start && city.end <= o.end))
     });
     assert!(nested.count() > 300);
 }

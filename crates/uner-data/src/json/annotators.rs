@@ -9,12 +9,14 @@ use serde_json::{Map, Value};
 
 use super::plain;
 
-/// The annotator whose record of a text came first, by a hash of what identifies the text: an export may be large.
+/// The annotator whose record of a text came first, by a hash of what identifies the text: an
+/// export may be large.
 #[derive(Default)]
 pub(super) struct Annotators(HashMap<u64, String>);
 
 impl Annotators {
-    /// Whether a text was read before from another annotation, annotator or session: whichever of `keys` the record has says which.
+    /// Whether a text was read before from another annotation, annotator or session: whichever of
+    /// `keys` the record has says which.
     pub(super) fn is_of_another(
         &mut self,
         text: impl Hash,

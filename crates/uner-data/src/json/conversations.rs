@@ -1,5 +1,5 @@
-//! The official UniversalNER data: `Text: …`, an acknowledgement, then `What describes <type> in the text?` with
-//! a JSON list as the answer, any number of times.
+//! The official UniversalNER data: `Text: …`, an acknowledgement, then
+//! `What describes <type> in the text?` with a JSON list as the answer, any number of times.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -43,7 +43,12 @@ pub(crate) struct ConversationReader {
 
 impl ConversationReader {
     pub(crate) fn new(format: &Conversations, input: Input) -> Self {
-        Self { records: Records::new(format.container, input), merge: format.merge, open: None, error: None }
+        Self {
+            records: Records::new(format.container, input),
+            merge: format.merge,
+            open: None,
+            error: None,
+        }
     }
 
     fn single(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
@@ -105,7 +110,10 @@ fn parse(turns: &[Turn]) -> Result<(String, Vec<Asked>), String> {
     }
     let (pairs, rest) = turns.as_chunks::<2>();
     let Some(([first, _], queries)) = pairs.split_first().filter(|_| rest.is_empty()) else {
-        return Err(format!("it has {} turns; they must come in pairs, the passage first", turns.len()));
+        return Err(format!(
+            "it has {} turns; they must come in pairs, the passage first",
+            turns.len()
+        ));
     };
     let asked = queries.iter().map(|[query, answer]| parse_query(&query.value, &answer.value));
     Ok((passage(&first.value)?.to_owned(), asked.collect::<Result<_, _>>()?))
@@ -115,7 +123,8 @@ fn parse(turns: &[Turn]) -> Result<(String, Vec<Asked>), String> {
 fn passage(turn: &str) -> Result<&str, String> {
     let after_dataset = turn.strip_prefix("Dataset: ").and_then(|rest| rest.split_once('\n'));
     let text = after_dataset.map_or(turn, |(_, text)| text.strip_prefix(' ').unwrap_or(text));
-    text.strip_prefix("Text: ").ok_or_else(|| "its first turn does not start with `Text: `".to_owned())
+    text.strip_prefix("Text: ")
+        .ok_or_else(|| "its first turn does not start with `Text: `".to_owned())
 }
 
 fn parse_query(query: &str, answer: &str) -> Result<Asked, String> {

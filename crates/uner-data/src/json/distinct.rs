@@ -61,7 +61,9 @@ impl<'de> Visitor<'de> for DistinctVisitor {
         let mut map = Map::new();
         while let Some((key, Distinct(value))) = entries.next_entry::<String, Distinct>()? {
             if map.contains_key(&key) {
-                return Err(A::Error::custom(format!("the key `{key}` occurs twice in one object")));
+                return Err(A::Error::custom(format!(
+                    "the key `{key}` occurs twice in one object"
+                )));
             }
             map.insert(key, value);
         }

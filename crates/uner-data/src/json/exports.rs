@@ -14,8 +14,9 @@ use crate::{
     reader::Context,
 };
 
-/// Label Studio's JSON (`data`, `annotations`) or JSON-MIN (the text and the lists of labelled spans, one record for each
-/// annotation). Of several annotations of a text, the ground truth is taken, or else the first.
+/// Label Studio's JSON (`data`, `annotations`) or JSON-MIN (the text and the lists of labelled
+/// spans, one record for each annotation). Of several annotations of a text, the ground truth is
+/// taken, or else the first.
 pub(super) fn label_studio(
     record: &Value,
     text_key: Option<&str>,
@@ -38,30 +39,42 @@ pub(super) fn label_studio(
         Some(key) => string(data, key)?,
         None => string(data, "text").or_else(|message| only_string(data, message))?,
     };
-    let annotations = ["annotations", "completions"].iter().find_map(|key| record.get(*key)?.as_array());
-    let is_set = |annotation: &Value, key: &str| annotation.get(key).and_then(Value::as_bool) == Some(true);
-    let kept: Vec<&Value> =
-        annotations.into_iter().flatten().filter(|annotation| !is_set(annotation, "was_cancelled")).collect();
+    let annotations =
+        ["annotations", "completions"].iter().find_map(|key| record.get(*key)?.as_array());
+    let is_set =
+        |annotation: &Value, key: &str| annotation.get(key).and_then(Value::as_bool) == Some(true);
+    let kept: Vec<&Value> = annotations
+        .into_iter()
+        .flatten()
+        .filter(|annotation| !is_set(annotation, "was_cancelled"))
+        .collect();
     let taken = kept.iter().find(|annotation| is_set(annotation, "ground_truth")).or(kept.first());
     let Some(annotation) = taken else {
         context.note(Note::NotAccepted, line);
         return Ok(Vec::new());
     };
     kept.iter().skip(1).for_each(|_| context.note(Note::FurtherAnnotation, line));
-    let results =
-        annotation.get("result").and_then(Value::as_array).ok_or("an annotation has no list `result`")?;
+    let results = annotation
+        .get("result")
+        .and_then(Value::as_array)
+        .ok_or("an annotation has no list `result`")?;
     let values: Vec<&Value> = results.iter().filter_map(|result| result.get("value")).collect();
     Ok(vec![Row { id, text, mentions: regions(&values, line, context) }])
 }
 
-/// The labelled regions of a text; those of hypertext stand where their offsets in all of it say. Other regions are counted; choices
-/// and the like are of the whole text.
-fn regions(values: &[&Value], line: usize, context: &mut Context<'_>) -> Vec<Result<Mention, String>> {
+/// The labelled regions of a text; those of hypertext stand where their offsets in all of it say.
+/// Other regions are counted; choices and the like are of the whole text.
+fn regions(
+    values: &[&Value],
+    line: usize,
+    context: &mut Context<'_>,
+) -> Vec<Result<Mention, String>> {
     let mut found = Vec::new();
     for value in values {
         if value.get("labels").is_some() {
             found.extend(region(value));
-        } else if let (Some(labels), Some(place)) = (value.get("hypertextlabels"), value.get("globalOffsets"))
+        } else if let (Some(labels), Some(place)) =
+            (value.get("hypertextlabels"), value.get("globalOffsets"))
         {
             let mut plain =
                 serde_json::json!({"start": place["start"], "end": place["end"], "labels": labels});
@@ -92,15 +105,23 @@ fn only_string(data: &Map<String, Value>, message: String) -> Result<String, Str
         [] => Err(message),
         [(_, text)] => Ok(text.to_owned()),
         _ => {
-            let keys: Vec<String> = strings.iter().map(|(key, _)| format!("`text = \"{key}\"`")).collect();
-            Err(format!("{message}; set one of {} in the description's `[format]`", keys.join(", ")))
+            let keys: Vec<String> =
+                strings.iter().map(|(key, _)| format!("`text = \"{key}\"`")).collect();
+            Err(format!(
+                "{message}; set one of {} in the description's `[format]`",
+                keys.join(", ")
+            ))
         }
     }
 }
 
-/// spaCy's pair `[text, {"entities": […]}]`, a document as `Doc.to_json` writes it, or the paragraphs of its older
-/// training files.
-pub(super) fn spacy(record: &Value, line: usize, context: &mut Context<'_>) -> Result<Vec<Row>, String> {
+/// spaCy's pair `[text, {"entities": […]}]`, a document as `Doc.to_json` writes it, or the
+/// paragraphs of its older training files.
+pub(super) fn spacy(
+    record: &Value,
+    line: usize,
+    context: &mut Context<'_>,
+) -> Result<Vec<Row>, String> {
     if record.is_array() {
         return Ok(vec![spacy_pair(record)?]);
     }
@@ -109,7 +130,10 @@ pub(super) fn spacy(record: &Value, line: usize, context: &mut Context<'_>) -> R
         return paragraphs.iter().map(paragraph).collect();
     }
     let groups = record.get("spans").and_then(Value::as_object).into_iter().flat_map(Map::values);
-    groups.filter_map(Value::as_array).flatten().for_each(|_| context.note(Note::OtherRegion, line));
+    groups
+        .filter_map(Value::as_array)
+        .flatten()
+        .for_each(|_| context.note(Note::OtherRegion, line));
     let listed = ["ents", "entities"].iter().find_map(|key| record.get(*key)?.as_array());
     let listed = listed.ok_or("the record has no list `ents`, `entities` or `paragraphs`")?;
     Ok(vec![Row { id: String::new(), text: string(record, "text")?, mentions: spans(listed) }])
@@ -124,8 +148,9 @@ pub(super) fn spacy_pair(record: &Value) -> Result<Row, String> {
         let listed = annotations.get("entities").unwrap_or(annotations);
         Some((text.clone(), listed.as_array()?))
     });
-    let (text, listed) = parts
-        .ok_or_else(|| format!("`{record}` is not `[text, {{\"entities\": [[start, end, label], …]}}]`"))?;
+    let (text, listed) = parts.ok_or_else(|| {
+        format!("`{record}` is not `[text, {{\"entities\": [[start, end, label], …]}}]`")
+    })?;
     Ok(Row { id: String::new(), text, mentions: spans(listed) })
 }
 
@@ -142,7 +167,10 @@ fn paragraph(value: &Value) -> Result<Row, String> {
         .flatten()
         .map(object)
         .collect::<Result<_, _>>()?;
-    let words = tokens.iter().map(|token| string(token, "orth")).collect::<Result<Vec<String>, String>>()?;
+    let words = tokens
+        .iter()
+        .map(|token| string(token, "orth"))
+        .collect::<Result<Vec<String>, String>>()?;
     let text = raw.map_or_else(|| words.join(" "), str::to_owned);
     let places = places(&text, &words)?;
     let tags = tokens.iter().map(|token| tag(token)).collect::<Result<Vec<Tag<'_>>, String>>()?;
@@ -165,8 +193,9 @@ fn tag(token: &Map<String, Value>) -> Result<Tag<'_>, String> {
 fn places(text: &str, words: &[String]) -> Result<Vec<(i64, i64)>, String> {
     let (mut rest, mut at) = (text, 0);
     let mut place = |word: &String| {
-        let found =
-            rest.find(word.as_str()).ok_or_else(|| format!("token `{word}` is not in its place in `raw`"))?;
+        let found = rest
+            .find(word.as_str())
+            .ok_or_else(|| format!("token `{word}` is not in its place in `raw`"))?;
         let start = at + rest[..found].chars().count() as i64;
         at = start + word.chars().count() as i64;
         rest = &rest[found + word.len()..];
@@ -193,8 +222,9 @@ pub(super) fn prodigy(
         return Ok(Vec::new());
     }
     let listed = record.get("spans").and_then(Value::as_array).into_iter().flatten();
-    let is_taken =
-        |span: &&Value| span.get("answer").and_then(Value::as_str).is_none_or(|answer| answer == "accept");
+    let is_taken = |span: &&Value| {
+        span.get("answer").and_then(Value::as_str).is_none_or(|answer| answer == "accept")
+    };
     let (taken, others): (Vec<&Value>, Vec<&Value>) = listed.partition(is_taken);
     for _ in others {
         context.note(Note::OtherRegion, line);
@@ -203,15 +233,21 @@ pub(super) fn prodigy(
     Ok(vec![Row { id: String::new(), text, mentions }])
 }
 
-/// A document of doccano: `label` or `labels` with arrays, or `entities` with objects; older versions call the text
-/// `data`.
+/// A document of doccano: `label` or `labels` with arrays, or `entities` with objects; older
+/// versions call the text `data`.
 pub(super) fn doccano(record: &Value) -> Result<Row, String> {
     let record = object(record)?;
     let id = record.get("id").map_or_else(String::new, plain);
-    let text = string(record, "text").or_else(|message| string(record, "data").map_err(|_| message))?;
-    let listed = ["entities", "label", "labels"].iter().find_map(|key| record.get(*key)?.as_array());
+    let text =
+        string(record, "text").or_else(|message| string(record, "data").map_err(|_| message))?;
+    let listed =
+        ["entities", "label", "labels"].iter().find_map(|key| record.get(*key)?.as_array());
     let listed = listed.ok_or("the row has no list `label`, `labels` or `entities`")?;
-    let keys = Jsonl { start: "start_offset".to_owned(), end: "end_offset".to_owned(), ..Jsonl::default() };
+    let keys = Jsonl {
+        start: "start_offset".to_owned(),
+        end: "end_offset".to_owned(),
+        ..Jsonl::default()
+    };
     Ok(Row { id, text, mentions: listed.iter().flat_map(|value| mentions(value, &keys)).collect() })
 }
 

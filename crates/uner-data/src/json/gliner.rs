@@ -1,5 +1,6 @@
-//! GLiNER's files: tokens, and entities as `[first, last, label]` with `last` inclusive. Types that the file lists for
-//! asking (`ner_labels`, all of them; `ner_negatives`, absent ones) are asked behind those that occur.
+//! GLiNER's files: tokens, and entities as `[first, last, label]` with `last` inclusive. Types that
+//! the file lists for asking (`ner_labels`, all of them; `ner_negatives`, absent ones) are asked
+//! behind those that occur.
 
 use serde::Deserialize;
 

@@ -1,5 +1,6 @@
-//! InstructUIE's files. Their `pos` is not always the place of `name` (some published files have placeholders
-//! there), so it is checked, and the mention is looked for in the text where it is wrong.
+//! InstructUIE's files. Their `pos` is not always the place of `name` (some published files have
+//! placeholders there), so it is checked, and the mention is looked for in the text where it is
+//! wrong.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -84,7 +85,9 @@ fn example(
         }
         passage.add_placed(&name, found, entity_type, line, context);
     }
-    context.unless(problems, || Example::new(String::new(), item.sentence.clone(), passage.into_entities()))
+    context.unless(problems, || {
+        Example::new(String::new(), item.sentence.clone(), passage.into_entities())
+    })
 }
 
 /// The stated position, where it is the place of the mention, and the unit in which it is.
@@ -97,8 +100,8 @@ fn stated(mention: &Mention, text: &Text<'_>, offsets: Offsets) -> Option<(Span,
     })
 }
 
-/// Where mentions without a right position stand: repeats of one take its occurrences in turn, those first that are not
-/// stated to be an entity's. When all are taken, it is the last one again.
+/// Where mentions without a right position stand: repeats of one take its occurrences in turn,
+/// those first that are not stated to be an entity's. When all are taken, it is the last one again.
 struct Places<'a> {
     text: &'a str,
     taken: HashSet<Span>,
@@ -112,8 +115,9 @@ impl<'a> Places<'a> {
 
     fn next(&mut self, mention: &str) -> Option<Span> {
         let left = self.left.entry(mention.to_owned()).or_insert_with(|| {
-            let (taken, free): (VecDeque<Span>, VecDeque<Span>) =
-                occurrences(self.text, mention).into_iter().partition(|span| self.taken.contains(span));
+            let (taken, free): (VecDeque<Span>, VecDeque<Span>) = occurrences(self.text, mention)
+                .into_iter()
+                .partition(|span| self.taken.contains(span));
             free.into_iter().chain(taken).collect()
         });
         if left.len() > 1 { left.pop_front() } else { left.front().copied() }

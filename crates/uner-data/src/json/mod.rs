@@ -21,7 +21,8 @@ struct Asked {
     mentions: Vec<String>,
 }
 
-/// A passage with asked labels: every mention is placed in the text, and every label is a query, absent ones too.
+/// A passage with asked labels: every mention is placed in the text, and every label is a query,
+/// absent ones too.
 fn asked_example(
     id: String,
     text: String,
@@ -33,7 +34,9 @@ fn asked_example(
     let mut passage = Passage::new(&whole);
     let mut queries: Vec<String> = Vec::new();
     for Asked { label, mentions } in asked {
-        let Some(entity_type) = context.entity_type(&label, mentions.len(), line)? else { continue };
+        let Some(entity_type) = context.entity_type(&label, mentions.len(), line)? else {
+            continue;
+        };
         passage.add_answer(&mentions, &entity_type, line, context);
         ask(&mut queries, entity_type, line, context);
     }

@@ -1,5 +1,6 @@
-//! What Python's `json` reads and writes beyond JSON: `NaN`, `Infinity` and `-Infinity`, and the escape of half a
-//! character (`\ud83d`, a lone surrogate), which Python's strings can hold and Rust's cannot.
+//! What Python's `json` reads and writes beyond JSON: `NaN`, `Infinity` and `-Infinity`, and the
+//! escape of half a character (`\ud83d`, a lone surrogate), which Python's strings can hold and
+//! Rust's cannot.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -11,7 +12,8 @@ enum Oddity {
     LoneSurrogate(u32),
 }
 
-/// JSON text with `null` for numbers that are not finite: pandas and `json.dumps` write them where a value is missing.
+/// JSON text with `null` for numbers that are not finite: pandas and `json.dumps` write them where
+/// a value is missing.
 ///
 /// # Errors
 /// Names the first lone surrogate with the byte at which it stands.
@@ -28,9 +30,10 @@ pub(crate) fn strict(json: &str) -> Result<Cow<'_, str>, (usize, String)> {
     Ok(rewritten(json, &oddities))
 }
 
-/// JSON text that Rust reads to what Python reads from the original, for scores that must be the same: numbers that are
-/// not finite become `null`, and each lone surrogate a character of its own of a private plane (U+10F800 and up), which
-/// Python treats alike: neither a letter nor a space, with no other case.
+/// JSON text that Rust reads to what Python reads from the original, for scores that must be the
+/// same: numbers that are not finite become `null`, and each lone surrogate a character of its own
+/// of a private plane (U+10F800 and up), which Python treats alike: neither a letter nor a space,
+/// with no other case.
 ///
 /// ```
 /// assert_eq!(uner_data::as_python_reads(r#"["\ud83d", NaN]"#), "[\"\u{10f83d}\", null]");
@@ -48,7 +51,9 @@ fn rewritten<'a>(json: &'a str, oddities: &[(Range<usize>, Oddity)]) -> Cow<'a, 
         rewritten.push_str(&json[end..range.start]);
         match oddity {
             Oddity::NotFinite => rewritten.push_str("null"),
-            Oddity::LoneSurrogate(unit) => rewritten.extend(char::from_u32(0x10_f800 + (unit - 0xd800))),
+            Oddity::LoneSurrogate(unit) => {
+                rewritten.extend(char::from_u32(0x10_f800 + (unit - 0xd800)));
+            }
         }
         end = range.end;
     }
@@ -79,7 +84,9 @@ fn oddities(json: &str) -> Vec<(Range<usize>, Oddity)> {
                 _ => 2,
             },
             _ if in_string => 1,
-            _ => match ["NaN", "Infinity", "-Infinity"].iter().find(|name| rest.starts_with(name.as_bytes()))
+            _ => match ["NaN", "Infinity", "-Infinity"]
+                .iter()
+                .find(|name| rest.starts_with(name.as_bytes()))
             {
                 Some(name) => {
                     found.push((at..at + name.len(), Oddity::NotFinite));
@@ -105,14 +112,18 @@ mod tests {
 
     #[test]
     fn only_what_is_odd_is_rewritten() {
-        for json in
-            [r#"{"a": "NaN", "b": "\ud83d\ude80", "c": "\\ud83d Infinity"}"#, r#"["\"NaN\"", "\\\\ud83d"]"#]
-        {
+        for json in [
+            r#"{"a": "NaN", "b": "\ud83d\ude80", "c": "\\ud83d Infinity"}"#,
+            r#"["\"NaN\"", "\\\\ud83d"]"#,
+        ] {
             assert_eq!(as_python_reads(json), json);
             assert_eq!(strict(json).unwrap(), json);
         }
         assert_eq!(as_python_reads("[NaN, -Infinity,Infinity]"), "[null, null,null]");
-        assert_eq!(as_python_reads(r#"["\ude80\ud83d\u0041"]"#), "[\"\u{10fe80}\u{10f83d}\\u0041\"]");
+        assert_eq!(
+            as_python_reads(r#"["\ude80\ud83d\u0041"]"#),
+            "[\"\u{10fe80}\u{10f83d}\\u0041\"]"
+        );
         assert_eq!(strict(r#"{"é": "\ud83d"}"#).unwrap_err().0, 8);
     }
 }

@@ -1,4 +1,5 @@
-//! One query a record, in JSON Lines or one array: a passage, a type and the list of its mentions (SLIMER's form of Pile-NER).
+//! One query a record, in JSON Lines or one array: a passage, a type and the list of its mentions
+//! (SLIMER's form of Pile-NER).
 
 use serde_json::Value;
 
@@ -24,8 +25,8 @@ impl QueryReader {
 impl Reader for QueryReader {
     fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
         Some(self.records.next(context)?.and_then(|(line, Distinct(row))| {
-            let (text, asked) =
-                parse(&row, &self.keys).map_err(|message| context.malformed(line, Problem::Json(message)))?;
+            let (text, asked) = parse(&row, &self.keys)
+                .map_err(|message| context.malformed(line, Problem::Json(message)))?;
             asked_example(String::new(), text, vec![asked], line, context)
         }))
     }

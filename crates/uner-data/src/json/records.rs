@@ -42,8 +42,8 @@ impl Records {
         }
     }
 
-    /// The records of a file that says by its start how it holds them: an array of objects or of arrays starts with
-    /// `[{` or `[[`, as no line does that is a record.
+    /// The records of a file that says by its start how it holds them: an array of objects or of
+    /// arrays starts with `[{` or `[[`, as no line does that is a record.
     pub(super) fn detect(mut input: Input) -> io::Result<Self> {
         let mut start = Vec::new();
         let mut seen = (0, 0);
@@ -59,7 +59,8 @@ impl Records {
         Ok(Self::new(container, Box::new(Cursor::new(start).chain(input))))
     }
 
-    /// The next record and its line. A record that is not a `T` is an error; the next call goes on after it.
+    /// The next record and its line. A record that is not a `T` is an error; the next call goes on
+    /// after it.
     pub(super) fn next<T: DeserializeOwned>(
         &mut self,
         context: &mut Context<'_>,
@@ -109,7 +110,8 @@ impl Record {
     /// serde's place is inside the record; the file's is what helps.
     fn error(&self, json: &str, error: &serde_json::Error, context: &Context<'_>) -> DataError {
         let message = error.to_string();
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        let message =
+            message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
         let mut message = message.to_owned();
         if error.is_syntax() {
             let written = json.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
@@ -141,8 +143,8 @@ fn starts_array(json: &str) -> bool {
         .is_some_and(|rest| matches!(rest.trim_start().chars().next(), None | Some('{' | '[')))
 }
 
-/// The elements of a JSON array: only their borders are found here, so that a malformed element does not hide those
-/// after it and no more than one element is in memory.
+/// The elements of a JSON array: only their borders are found here, so that a malformed element
+/// does not hide those after it and no more than one element is in memory.
 pub(super) struct Elements {
     input: Input,
     line: usize,
@@ -220,7 +222,9 @@ impl Elements {
         let mut bytes = Vec::new();
         let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
         loop {
-            let Some(byte) = self.peek()? else { return Ok(Err(json("the file ends inside a record"))) };
+            let Some(byte) = self.peek()? else {
+                return Ok(Err(json("the file ends inside a record")));
+            };
             if depth == 0 && !in_string && matches!(byte, b',' | b']') {
                 break;
             }

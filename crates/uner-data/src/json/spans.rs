@@ -41,7 +41,8 @@ pub(super) struct Mention {
 }
 
 impl Mention {
-    /// Its place, where the offsets are inside the text and give the mention as written, but for blanks at its ends.
+    /// Its place, where the offsets are inside the text and give the mention as written, but for
+    /// blanks at its ends.
     fn span(&self, text: &Text<'_>, offsets: Offsets) -> Result<Span, Problem> {
         let (start, end) = (self.start, self.end);
         let is_stated = |span: Span| {
@@ -83,10 +84,21 @@ impl SpanReader {
         if file.extension().is_some_and(|extension| extension == "spacy") {
             let message = "a `.spacy` file is binary: write its documents as JSON Lines with `json.dumps(doc.to_json())`";
             let problem = Problem::Json(message.to_owned());
-            return Err(DataError::Malformed { file: file.to_owned(), line: 1, record: None, problem });
+            return Err(DataError::Malformed {
+                file: file.to_owned(),
+                line: 1,
+                record: None,
+                problem,
+            });
         }
         let records = Records::detect(input).map_err(|error| lines::named(file, &error))?;
-        Ok(Self { source, offsets, records, rows: VecDeque::new(), annotators: Annotators::default() })
+        Ok(Self {
+            source,
+            offsets,
+            records,
+            rows: VecDeque::new(),
+            annotators: Annotators::default(),
+        })
     }
 }
 
@@ -103,31 +115,46 @@ impl Reader for SpanReader {
             };
             let rows = match &self.source {
                 Source::Keys(keys) => row(&record, keys).map(|row| vec![row]),
-                Source::LabelStudio(text) => {
-                    exports::label_studio(&record, text.as_deref(), &mut self.annotators, line, context)
-                }
+                Source::LabelStudio(text) => exports::label_studio(
+                    &record,
+                    text.as_deref(),
+                    &mut self.annotators,
+                    line,
+                    context,
+                ),
                 Source::Spacy => exports::spacy(&record, line, context),
                 Source::Prodigy => exports::prodigy(&record, &mut self.annotators, line, context),
                 Source::Doccano => exports::doccano(&record).map(|row| vec![row]),
             };
             match rows {
-                Ok(rows) => self.rows.extend(rows.into_iter().map(|row| (line, context.record, row))),
+                Ok(rows) => {
+                    self.rows.extend(rows.into_iter().map(|row| (line, context.record, row)));
+                }
                 Err(message) => return Some(Err(context.malformed(line, Problem::Json(message)))),
             }
         }
     }
 }
 
-fn example(row: Row, offsets: Offsets, line: usize, context: &mut Context<'_>) -> Result<Example, DataError> {
+fn example(
+    row: Row,
+    offsets: Offsets,
+    line: usize,
+    context: &mut Context<'_>,
+) -> Result<Example, DataError> {
     let text = Text::new(&row.text);
     let mut passage = Passage::new(&text);
     let mut problems = Vec::new();
     for mention in row.mentions {
-        let added =
-            mention.map_err(|message| context.malformed(line, Problem::Json(message))).and_then(|mention| {
-                let span =
-                    mention.span(&text, offsets).map_err(|problem| context.malformed(line, problem))?;
-                let Some(entity_type) = context.entity_type(&mention.label, 1, line)? else { return Ok(()) };
+        let added = mention
+            .map_err(|message| context.malformed(line, Problem::Json(message)))
+            .and_then(|mention| {
+                let span = mention
+                    .span(&text, offsets)
+                    .map_err(|problem| context.malformed(line, problem))?;
+                let Some(entity_type) = context.entity_type(&mention.label, 1, line)? else {
+                    return Ok(());
+                };
                 passage.add(span, entity_type, line, context)
             });
         problems.extend(added.err());
@@ -172,7 +199,9 @@ pub(super) fn mentions(value: &Value, keys: &Jsonl) -> Vec<Result<Mention, Strin
     };
     let labels = match (field(&keys.label, 2), value.get("labels")) {
         (Some(Value::String(label)), _) => vec![label.clone()],
-        (Some(Value::Array(labels)), _) | (None, Some(Value::Array(labels))) if !labels.is_empty() => {
+        (Some(Value::Array(labels)), _) | (None, Some(Value::Array(labels)))
+            if !labels.is_empty() =>
+        {
             labels.iter().filter_map(Value::as_str).map(str::to_owned).collect()
         }
         _ => vec![],

@@ -14,7 +14,8 @@ fn ids(members: &[Member], seed: u64) -> Vec<(usize, String)> {
 #[test]
 fn caps_take_the_first_or_a_seeded_choice_in_order() {
     let first = ids(&[member("cap = 3"), member("cap = 2")], 0);
-    let expected = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)].map(|(m, i)| (m, format!("demo/test_{i}")));
+    let expected =
+        [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)].map(|(m, i)| (m, format!("demo/test_{i}")));
     assert_eq!(first, expected);
 
     let chosen = ids(&[member("cap = 50\ntake = \"random\"")], 1);
@@ -47,7 +48,8 @@ fn what_cannot_be_is_refused() {
         refused("cap = 0"),
         "dataset `demo`: its cap in the mixture is 0; leave the dataset out instead"
     );
-    let unknown =
-        toml::from_str::<Member>("dataset = \"demo\"\nsplit = \"test\"\ncaps = 3").unwrap_err().to_string();
+    let unknown = toml::from_str::<Member>("dataset = \"demo\"\nsplit = \"test\"\ncaps = 3")
+        .unwrap_err()
+        .to_string();
     assert!(unknown.contains("unknown field `caps`"), "{unknown}");
 }

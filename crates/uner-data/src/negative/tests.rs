@@ -22,12 +22,18 @@ fn drawn(types: &[&str], strategy: Strategy, ratio: f64, index: u64) -> Vec<Stri
     let mut example = example(types);
     let num_present = example.queries.len();
     let draw = Draw { seed: 7, epoch: 0, index };
-    add_negatives(&mut example, &inventory(), &NegativeConfig { strategy, ratio, drop_asked: false }, draw);
+    add_negatives(
+        &mut example,
+        &inventory(),
+        &NegativeConfig { strategy, ratio, drop_asked: false },
+        draw,
+    );
     example.queries.split_off(num_present)
 }
 
 fn shares(strategy: Strategy) -> Vec<f64> {
-    let draws: Vec<String> = (0..20_000).flat_map(|index| drawn(&["Person"], strategy, 1.0, index)).collect();
+    let draws: Vec<String> =
+        (0..20_000).flat_map(|index| drawn(&["Person"], strategy, 1.0, index)).collect();
     ["person", "date", "city", "song"]
         .iter()
         .map(|name| draws.iter().filter(|drawn| drawn == name).count() as f64 / draws.len() as f64)
@@ -77,15 +83,16 @@ fn draws_are_keyed_and_without_repetition() {
         assert_eq!(found, drawn(&["date"], Strategy::Frequency, 3.0, index));
     }
     assert!(
-        (1..50)
-            .any(|index| drawn(&[], Strategy::Uniform, 1.0, 0) != drawn(&[], Strategy::Uniform, 1.0, index))
+        (1..50).any(|index| drawn(&[], Strategy::Uniform, 1.0, 0)
+            != drawn(&[], Strategy::Uniform, 1.0, index))
     );
 }
 
 #[test]
 fn the_ratio_is_per_present_type_and_an_empty_passage_asks_something() {
     let mean = |types: &[&str], ratio| {
-        (0..4_000).map(|index| drawn(types, Strategy::Uniform, ratio, index).len()).sum::<usize>() as f64
+        (0..4_000).map(|index| drawn(types, Strategy::Uniform, ratio, index).len()).sum::<usize>()
+            as f64
             / 4_000.0
     };
     assert!((mean(&["person", "date"], 0.75) - 1.5).abs() < 0.03);

@@ -1,4 +1,5 @@
-//! Bad input, each with its place and what to do; and the formats of which no published file is at hand.
+//! Bad input, each with its place and what to do; and the formats of which no published file is at
+//! hand.
 
 use std::path::PathBuf;
 
@@ -14,7 +15,8 @@ mod files;
 
 const SPANS: &str = "kind = \"jsonl\"";
 const CONVERSATIONS: &str = "kind = \"conversations\"\ncontainer = \"lines\"";
-const COLUMNS: &str = "kind = \"columns\"\nseparator = \" \"\ntoken = 0\ntags = [1]\nscheme = \"bio\"";
+const COLUMNS: &str =
+    "kind = \"columns\"\nseparator = \" \"\ntoken = 0\ntags = [1]\nscheme = \"bio\"";
 
 fn dataset(format: &str, types: &str) -> Dataset {
     let text = format!("name = \"own\"\n{types}\n[format]\n{format}\n[splits]\ntrain = \"file\"");
@@ -35,8 +37,10 @@ fn items(dataset: &Dataset, content: &str) -> (Vec<Result<Example, String>>, Not
     let folder = folder_with(content.as_bytes());
     let prefix = format!("{}/", folder.path().display());
     let mut examples = read(dataset, "train", folder.path()).unwrap();
-    let items =
-        examples.by_ref().map(|item| item.map_err(|error| error.to_string().replace(&prefix, ""))).collect();
+    let items = examples
+        .by_ref()
+        .map(|item| item.map_err(|error| error.to_string().replace(&prefix, "")))
+        .collect();
     (items, examples.notes().clone())
 }
 
@@ -44,15 +48,19 @@ fn found(example: &Result<Example, String>) -> Vec<Found<'_>> {
     let entities = &example.as_ref().unwrap().entities;
     entities
         .iter()
-        .map(|e| (e.text.as_str(), e.entity_type.as_str(), e.span.map(|span| (span.start, span.end))))
+        .map(|e| {
+            (e.text.as_str(), e.entity_type.as_str(), e.span.map(|span| (span.start, span.end)))
+        })
         .collect()
 }
 
 #[test]
 fn malformed_rows_are_named_and_the_other_sentences_read() {
     let dataset = dataset(COLUMNS, "types = { PER = \"person\" }");
-    let (items, _) =
-        items(&dataset, "Ada B-PER\n\nBob B-PER\nruns\nfar X-PER\n\nEve B-ORG\r\n\r\nDan B-PER\r\n");
+    let (items, _) = items(
+        &dataset,
+        "Ada B-PER\n\nBob B-PER\nruns\nfar X-PER\n\nEve B-ORG\r\n\r\nDan B-PER\r\n",
+    );
     assert_eq!(found(&items[0]), [("Ada", "person", Some((0, 3)))]);
     assert_eq!(items[1].as_ref().unwrap_err(), "file:4: 1 columns where 2 are expected: `runs`");
     assert_eq!(
@@ -74,7 +82,8 @@ fn every_option_of_columns() {
     let format = "kind = \"columns\"\nseparator = \"whitespace\"\ntoken = 1\ntags = [2, 3]\nscheme = \"iobes\"\n\
                   header = 1\ncomment_rows = [\"# \"]\ntag_map = { _ = \"O\" }";
     let dataset = dataset(format, "types = \"as-written\"");
-    let (items, notes) = items(&dataset, "id form ner\n# x\n1  New B-a S-b\n2\tYork E-a _\n\n1 é S-a _\n");
+    let (items, notes) =
+        items(&dataset, "id form ner\n# x\n1  New B-a S-b\n2\tYork E-a _\n\n1 é S-a _\n");
     assert_eq!(found(&items[0]), [("New York", "a", Some((0, 8))), ("New", "b", Some((0, 3)))]);
     assert_eq!(items[0].as_ref().unwrap().id, "train_0");
     assert_eq!(found(&items[1]), [("é", "a", Some((0, 1)))]);
@@ -83,10 +92,12 @@ fn every_option_of_columns() {
 
 #[test]
 fn the_lost_last_sentence_is_lost_and_counted() {
-    let dataset = dataset(&format!("{COLUMNS}\ndefects = [\"last-sentence\"]"), "types = \"as-written\"");
+    let dataset =
+        dataset(&format!("{COLUMNS}\ndefects = [\"last-sentence\"]"), "types = \"as-written\"");
     for end in ["", "\n", "\n\n\n"] {
         let (items, notes) = items(&dataset, &format!("a B-x\n\nb B-x\n\nc B-x{end}"));
-        let texts: Vec<&str> = items.iter().map(|item| item.as_ref().unwrap().text.as_str()).collect();
+        let texts: Vec<&str> =
+            items.iter().map(|item| item.as_ref().unwrap().text.as_str()).collect();
         assert_eq!(texts, ["a", "b"]);
         assert_eq!(notes.count(&Note::ConversionDefect), 1);
     }
@@ -105,9 +116,13 @@ fn spans_must_be_inside_and_what_they_say() {
         r#"{"txt": "Rome", "entities": []}"#,
     ];
     let (items, notes) = items(&dataset, &rows.join("\n"));
-    assert_eq!(found(&items[0]), [("Zoë", "person", Some((0, 3))), ("Rome", "city", Some((8, 12)))]);
+    assert_eq!(
+        found(&items[0]),
+        [("Zoë", "person", Some((0, 3))), ("Rome", "city", Some((8, 12)))]
+    );
     assert_eq!(items[0].as_ref().unwrap().id, "7");
-    let errors: Vec<&str> = items.iter().filter_map(|item| item.as_ref().err()).map(String::as_str).collect();
+    let errors: Vec<&str> =
+        items.iter().filter_map(|item| item.as_ref().err()).map(String::as_str).collect();
     assert_eq!(
         errors,
         [
@@ -124,8 +139,10 @@ fn spans_must_be_inside_and_what_they_say() {
 #[test]
 fn conversations_keep_their_queries_and_refuse_what_breaks_the_protocol() {
     let row = |turns: &[(&str, &str)]| {
-        let turns: Vec<_> =
-            turns.iter().map(|(from, value)| serde_json::json!({"from": from, "value": value})).collect();
+        let turns: Vec<_> = turns
+            .iter()
+            .map(|(from, value)| serde_json::json!({"from": from, "value": value}))
+            .collect();
         serde_json::json!({"id": "a", "conversations": turns}).to_string()
     };
     let read = ("gpt", "I've read this text.");
@@ -155,7 +172,8 @@ fn conversations_keep_their_queries_and_refuse_what_breaks_the_protocol() {
     );
     assert_eq!(items[0].as_ref().unwrap().queries, ["person", "date"]);
     assert_eq!((notes.count(&Note::RepeatedEntity), notes.count(&Note::MentionNotInText)), (1, 0));
-    let errors: Vec<&str> = items.iter().filter_map(|item| item.as_ref().err()).map(String::as_str).collect();
+    let errors: Vec<&str> =
+        items.iter().filter_map(|item| item.as_ref().err()).map(String::as_str).collect();
     assert_eq!(
         errors,
         [
@@ -172,8 +190,10 @@ fn conversations_keep_their_queries_and_refuse_what_breaks_the_protocol() {
 #[test]
 fn a_message_is_short_and_its_hint_can_be_pasted() {
     let dataset = dataset(SPANS, "types = { city = \"city\" }");
-    let row = |label: &str| serde_json::json!({"text": "Rome", "entities": [[0, 4, label]]}).to_string();
-    let (items, _) = items(&dataset, &format!("{}\n{}", row("ci\u{a0}\"ty\""), row(&"x".repeat(3_000_000))));
+    let row =
+        |label: &str| serde_json::json!({"text": "Rome", "entities": [[0, 4, label]]}).to_string();
+    let (items, _) =
+        items(&dataset, &format!("{}\n{}", row("ci\u{a0}\"ty\""), row(&"x".repeat(3_000_000))));
     let hint = items[0].as_ref().unwrap_err();
     assert!(hint.contains(r#"add `"ci\U000000A0\"ty\"" = "its"#), "{hint}");
     let long = items[1].as_ref().unwrap_err();
@@ -288,8 +308,11 @@ fn descriptions_are_checked() {
         error(&format!("name = \"a\"\n[format]\n{SPANS}\ntxt = \"b\"\n{rest}"))
             .contains("unknown field `txt`")
     );
-    assert!(error(&format!("name = \"a\"\n[format]\n{COLUMNS}\n{rest}")).contains("`types` is missing"));
-    let both = format!("name = \"a\"\ndrop = [\"x\"]\n[types]\nx = \"y\"\n[format]\n{SPANS}\n{rest}");
+    assert!(
+        error(&format!("name = \"a\"\n[format]\n{COLUMNS}\n{rest}")).contains("`types` is missing")
+    );
+    let both =
+        format!("name = \"a\"\ndrop = [\"x\"]\n[types]\nx = \"y\"\n[format]\n{SPANS}\n{rest}");
     assert_eq!(error(&both), "dataset `a`: label `x` is in `types` and in `drop`");
     assert_eq!(
         crate::registry::find("crosner-ai").unwrap_err().to_string(),
@@ -321,7 +344,8 @@ fn gzip_is_read_and_a_torn_one_is_an_error() {
     fs_err::write(folder.path().join("file.gz"), &bytes).unwrap();
     assert_eq!(read(&dataset, "train", folder.path()).unwrap().map(Result::unwrap).count(), 2000);
     fs_err::write(folder.path().join("file.gz"), &bytes[..bytes.len() / 2]).unwrap();
-    let torn = read(&dataset, "train", folder.path()).unwrap().find_map(Result::err).unwrap().to_string();
+    let torn =
+        read(&dataset, "train", folder.path()).unwrap().find_map(Result::err).unwrap().to_string();
     assert!(torn.contains("file.gz"), "{torn}");
 }
 

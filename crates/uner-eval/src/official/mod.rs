@@ -1,18 +1,20 @@
-//! The score of the released UniversalNER evaluator, bit for bit: per query, gold and predicted answers are parsed
-//! ([`parse`]) into sets of normalised strings ([`normalize`]); hits are counted over all queries (micro).
+//! The score of the released UniversalNER evaluator, bit for bit: per query, gold and predicted
+//! answers are parsed ([`parse`]) into sets of normalised strings ([`normalize`]); hits are counted
+//! over all queries (micro).
 //!
 //! ```text
 //! precision = correct / (predicted + 1e-10)      recall = correct / (gold + 1e-10)
 //! f1 = 2 · precision · recall / (precision + recall + 1e-10)
 //! ```
 //!
-//! Spans play no part, the same string may be right for several types, and queries whose answers are both empty
-//! count nothing. Where the original is peculiar (an entity that holds `]` loses the whole answer, articles and
-//! punctuation vanish, `The` becomes the empty string) so is this.
+//! Spans play no part, the same string may be right for several types, and queries whose answers
+//! are both empty count nothing. Where the original is peculiar (an entity that holds `]` loses the
+//! whole answer, articles and punctuation vanish, `The` becomes the empty string) so is this.
 //!
-//! Source: universal-ner/universal-ner, `src/eval/evaluate.py` and `get_response` of `src/utils.py`. A known limit of
-//! the port: lower-casing follows the Unicode version of the Rust library, not Python's. A lone surrogate (`\ud83d`),
-//! which Python's strings can hold, is a character of a private plane here ([`uner_data::as_python_reads`]).
+//! Source: universal-ner/universal-ner, `src/eval/evaluate.py` and `get_response` of
+//! `src/utils.py`. A known limit of the port: lower-casing follows the Unicode version of the Rust
+//! library, not Python's. A lone surrogate (`\ud83d`), which Python's strings can hold, is a
+//! character of a private plane here ([`uner_data::as_python_reads`]).
 
 mod normalize;
 mod parse;
@@ -41,8 +43,8 @@ pub struct OfficialCounts {
 }
 
 impl OfficialCounts {
-    /// The counts of one query: the gold answer and the model's response, both as text. Apply [`get_response`]
-    /// to what a model wrote first.
+    /// The counts of one query: the gold answer and the model's response, both as text. Apply
+    /// [`get_response`] to what a model wrote first.
     pub fn of_query(gold_answer: &str, response: &str) -> Self {
         let (gold, predicted) = (parse(gold_answer), parse(response));
         Self {

@@ -2,8 +2,8 @@
 
 use super::python::{is_word, split};
 
-/// Lower case; ASCII punctuation deleted (no space takes its place); the words `a`, `an`, `the` replaced by a space;
-/// white space collapsed.
+/// Lower case; ASCII punctuation deleted (no space takes its place); the words `a`, `an`, `the`
+/// replaced by a space; white space collapsed.
 ///
 /// ```
 /// use uner_eval::official::normalize;

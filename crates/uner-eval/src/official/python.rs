@@ -7,14 +7,17 @@ pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
-/// `\w` of Python's `re`: letters and numbers by general category (`²` and `½` are in, combining marks are not)
-/// and the underscore.
+/// `\w` of Python's `re`: letters and numbers by general category (`²` and `½` are in, combining
+/// marks are not) and the underscore.
 pub(crate) fn is_word(c: char) -> bool {
     match c {
         '_' => true,
         c if c.is_ascii() => c.is_ascii_alphanumeric(),
         c => {
-            matches!(c.general_category_group(), GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number)
+            matches!(
+                c.general_category_group(),
+                GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number
+            )
         }
     }
 }

@@ -30,7 +30,11 @@ impl AccumulateOps for Cube {
 }
 
 #[cube(launch, create_dummy_kernel)]
-fn add<T: Float, N: Size>(terms: &[Vector<T, N>], sum: &mut [Vector<f32, N>], #[define(T)] _dtype: ElemType) {
+fn add<T: Float, N: Size>(
+    terms: &[Vector<T, N>],
+    sum: &mut [Vector<f32, N>],
+    #[define(T)] _dtype: ElemType,
+) {
     let at = ABSOLUTE_POS;
     if at < sum.len() {
         sum[at] += Vector::<f32, N>::cast_from(terms[at]);

@@ -1,4 +1,5 @@
-//! Terms added to an f32 sum, in place and in one pass whatever type they have: the gradients of a step's micro-batches.
+//! Terms added to an f32 sum, in place and in one pass whatever type they have: the gradients of a
+//! step's micro-batches.
 
 #[cfg(feature = "flex")]
 mod cpu;

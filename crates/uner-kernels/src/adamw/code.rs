@@ -1,25 +1,30 @@
 //! How moments are stored in 8 bits, and what is drawn to round without a bias.
 //!
-//! A magnitude is kept to the first three digits behind the leading one: the upper bits of its f32, its *index*. A block of 256
-//! elements has one *top* for each moment, the largest index in it, and a code counts down from there: 127 or 255 is the top, each
-//! code below it is the next smaller index (8 of them halve the number), and 0 is zero. So 127 codes of the first moment, beside
-//! its sign, reach down to 2⁻¹⁶ of the block's largest, and 255 of the second to 2⁻³², whose root is 2⁻¹⁶ too.
+//! A magnitude is kept to the first three digits behind the leading one: the upper bits of its f32,
+//! its *index*. A block of 256 elements has one *top* for each moment, the largest index in it, and
+//! a code counts down from there: 127 or 255 is the top, each code below it is the next smaller
+//! index (8 of them halve the number), and 0 is zero. So 127 codes of the first moment, beside its
+//! sign, reach down to 2⁻¹⁶ of the block's largest, and 255 of the second to 2⁻³², whose root is
+//! 2⁻¹⁶ too.
 //!
-//! Unlike with a factor for each block (Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization"), the numbers that
-//! can be stored do not move with the block's largest. What has not changed is thus stored as it was, and what changes by a
-//! thousandth, as second moments do, is stored as it was almost always and as its neighbour now and then: rounding is to either
-//! neighbour by chance, so that the expectation is exact. Rounded to the nearest, second moments would never decay.
+//! Unlike with a factor for each block (Dettmers et al. 2022, "8-bit Optimizers via Block-wise
+//! Quantization"), the numbers that can be stored do not move with the block's largest. What has
+//! not changed is thus stored as it was, and what changes by a thousandth, as second moments do, is
+//! stored as it was almost always and as its neighbour now and then: rounding is to either
+//! neighbour by chance, so that the expectation is exact. Rounded to the nearest, second moments
+//! would never decay.
 //!
-//! A second moment that is not zero never becomes zero, since updates are divided by its root: below the last code it is the last
-//! code. A first moment there is zero or the last code, by chance. Numbers below 2⁻¹²⁶ are zero.
+//! A second moment that is not zero never becomes zero, since updates are divided by its root:
+//! below the last code it is the last code. A first moment there is zero or the last code, by
+//! chance. Numbers below 2⁻¹²⁶ are zero.
 
 use super::AdamWStep;
 use crate::hash::{mix, nth};
 
 /// Elements that share a top.
 pub const BLOCK: usize = 256;
-/// Words of 32 bits of a block: four codes each of the first moments, of the second, and both tops, the first moments' in the
-/// lower half.
+/// Words of 32 bits of a block: four codes each of the first moments, of the second, and both tops,
+/// the first moments' in the lower half.
 pub const BLOCK_WORDS: usize = 2 * CODE_WORDS + 1;
 
 /// Words of the codes of one moment of a block.
@@ -41,8 +46,9 @@ pub(super) const MAGNITUDE: u32 = 0x7FFF_FFFF;
 
 /// Neighbours that share a hash.
 pub(super) const SHARING: usize = 4;
-/// What they draw from it are numbers of a generator that multiplies modulo 2³² (L'Ecuyer 1999, "Tables of Linear Congruential
-/// Generators of Different Sizes and Good Lattice Structure"), whose upper bits are what counts: three numbers for each element.
+/// What they draw from it are numbers of a generator that multiplies modulo 2³² (L'Ecuyer 1999,
+/// "Tables of Linear Congruential Generators of Different Sizes and Good Lattice Structure"), whose
+/// upper bits are what counts: three numbers for each element.
 pub(super) const MULTIPLIER: u32 = 2_891_336_453;
 /// What it multiplies by from the first of them to each.
 pub(super) const LEAPS: [u32; SHARING] = [1, leap(3), leap(6), leap(9)];
@@ -130,20 +136,23 @@ impl Draw {
     }
 }
 
-/// The bits of a number without its sign; infinity where it is none, so that random bits can be added.
+/// The bits of a number without its sign; infinity where it is none, so that random bits can be
+/// added.
 #[inline(always)]
 pub(super) fn magnitude(bits: u32) -> u32 {
     (bits & MAGNITUDE).min(INFINITE)
 }
 
-/// Rounds the bits of an f32 to one of the neighbours that lack the lower bits, which are added to with as many random ones; more
-/// likely to the nearer one. The lower bits are still to be dropped. What is no number is left as it is.
+/// Rounds the bits of an f32 to one of the neighbours that lack the lower bits, which are added to
+/// with as many random ones; more likely to the nearer one. The lower bits are still to be dropped.
+/// What is no number is left as it is.
 #[inline(always)]
 pub(super) fn rounded(bits: u32, random: u32) -> u32 {
     if bits & MAGNITUDE < INFINITE { bits + random } else { bits }
 }
 
-/// Both moments of a block. Here and in [`pack`] a loop does one thing to all 256, so that it becomes vector instructions.
+/// Both moments of a block. Here and in [`pack`] a loop does one thing to all 256, so that it
+/// becomes vector instructions.
 #[inline(always)]
 pub(super) fn widen(words: &[i32], first: &mut [f32; BLOCK], second: &mut [f32; BLOCK]) {
     let (codes, tops) = words.split_at(2 * CODE_WORDS);
@@ -180,7 +189,8 @@ fn pack_codes(words: &mut [i32], codes: &[u32; BLOCK]) {
     }
 }
 
-/// The indices that code 0 would stand for, from a block's tops. (Of a block that was never written both tops are 0.)
+/// The indices that code 0 would stand for, from a block's tops. (Of a block that was never written
+/// both tops are 0.)
 #[inline(always)]
 fn below(tops: u32) -> (u32, u32) {
     ((tops & 0xFFFF).wrapping_sub(FIRST), (tops >> 16).wrapping_sub(SECOND))

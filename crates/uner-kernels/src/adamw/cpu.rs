@@ -1,4 +1,5 @@
-//! The update on the CPU: one pass over parameter, gradient and moments, in place where nobody else holds them.
+//! The update on the CPU: one pass over parameter, gradient and moments, in place where nobody else
+//! holds them.
 
 mod blocks;
 
@@ -11,7 +12,8 @@ use self::blocks::{Moments, update_blocks};
 use super::code::Draws;
 use super::{AdamWOps, AdamWStep, Factors, rest};
 use crate::flex::{
-    Floats, Ints, Stored, Values, contiguous, in_order, ints, slice, tensor, values, vectorized, whole_buffer,
+    Floats, Ints, Stored, Values, contiguous, in_order, ints, slice, tensor, values, vectorized,
+    whole_buffer,
 };
 
 /// Elements of one piece of work.
@@ -45,7 +47,8 @@ impl AdamWOps for Flex {
         step: AdamWStep,
     ) -> (Floats, Ints, Floats, Floats) {
         let dtype = param.dtype();
-        let [value, exp_avg, exp_avg_sq] = updated([joined(param, &rest), exp_avg, exp_avg_sq], grad, &step);
+        let [value, exp_avg, exp_avg_sq] =
+            updated([joined(param, &rest), exp_avg, exp_avg_sq], grad, &step);
         let (param, rest) = Self::parted(value, dtype);
         (param, rest, exp_avg, exp_avg_sq)
     }
@@ -78,7 +81,8 @@ impl AdamWOps for Flex {
     }
 }
 
-/// The f32 values of a parameter and its rest. The CPU computes in f32 and trains without rests: these are for its tests.
+/// The f32 values of a parameter and its rest. The CPU computes in f32 and trains without rests:
+/// these are for its tests.
 fn joined(param: Floats, words: &Ints) -> Floats {
     let param = contiguous(Flex::float_cast(param, DType::F32.into()));
     tensor(rest::joined(slice(&param), &ints(words)), param.shape())
@@ -112,7 +116,8 @@ fn updated(tensors: [Floats; 3], grad: Floats, step: &AdamWStep) -> [Floats; 3] 
 fn update_all<G: Stored>(tensors: [&mut Floats; 3], grad: &[G], factors: Factors) {
     let whole = tensors.each_ref().map(|tensor| tensor.storage::<f32>().len());
     assert_eq!(whole, [grad.len(); 3], "parameter and moments own their buffers");
-    let [values, first, second] = tensors.map(|tensor| tensor.storage_mut::<f32>().par_chunks_mut(PIECE));
+    let [values, first, second] =
+        tensors.map(|tensor| tensor.storage_mut::<f32>().par_chunks_mut(PIECE));
     values.zip(grad.par_chunks(PIECE)).zip(first).zip(second).for_each(
         |(((values, grad), first), second)| {
             vectorized(

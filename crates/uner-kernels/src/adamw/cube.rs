@@ -1,4 +1,5 @@
-//! The update on the GPU: one pass over gradient, parameter and moments, in place where nobody else holds them.
+//! The update on the GPU: one pass over gradient, parameter and moments, in place where nobody else
+//! holds them.
 
 mod blocks;
 mod rest;
@@ -26,7 +27,8 @@ impl AdamWOps for Cube {
         if tensors[0].dtype() == DType::BF16 {
             blocks::update_rounded(&tensors, grad, &step);
         } else if let Some(plan) = Plan::new(&tensors) {
-            let [values, first, second] = tensors.each_ref().map(|tensor| tensor.clone().into_buffer_arg());
+            let [values, first, second] =
+                tensors.each_ref().map(|tensor| tensor.clone().into_buffer_arg());
             let Plan { cubes, units, vector } = plan;
             update::launch(
                 &grad.client.clone(),
@@ -148,8 +150,8 @@ fn updated<N: Size>(
     all::<N>(factors.keep) * value - all::<N>(factors.lr) * first / root
 }
 
-/// The same with NVIDIA's instructions for roots and reciprocals, which are off by two units in the last place and save a quarter of
-/// the instructions of an update that has many others.
+/// The same with NVIDIA's instructions for roots and reciprocals, which are off by two units in the
+/// last place and save a quarter of the instructions of an update that has many others.
 #[cube]
 fn updated_nearly<N: Size>(
     value: Vector<f32, N>,

@@ -1,6 +1,7 @@
-//! AdamW (Loshchilov and Hutter 2019): Adam with decay decoupled from the gradient, arithmetic in f32. Moments are f32, or 8 bits
-//! each ([`code`]). Parameters are f32; or bf16, rounded to nearest, beside the 16 bits that these lack of their f32 values
-//! ([`rest`]), the masters; or bf16 alone: then each update rounds to one of the two neighbours by chance, so that the expectation
+//! AdamW (Loshchilov and Hutter 2019): Adam with decay decoupled from the gradient, arithmetic in
+//! f32. Moments are f32, or 8 bits each ([`code`]). Parameters are f32; or bf16, rounded to
+//! nearest, beside the 16 bits that these lack of their f32 values ([`rest`]), the masters; or bf16
+//! alone: then each update rounds to one of the two neighbours by chance, so that the expectation
 //! is exact and small updates are not lost.
 
 pub mod code;
@@ -26,7 +27,8 @@ use crate::profile::{Pass, timed};
 /// The operator. It has no gradient.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub trait AdamWOps: Backend {
-    /// See [`adamw`], of an f32 parameter, or of a bf16 one, which is rounded at random: returns the new `(param, exp_avg, exp_avg_sq)`.
+    /// See [`adamw`], of an f32 parameter, or of a bf16 one, which is rounded at random: returns
+    /// the new `(param, exp_avg, exp_avg_sq)`.
     fn adamw(
         param: FloatTensor<Self>,
         grad: FloatTensor<Self>,
@@ -34,7 +36,8 @@ pub trait AdamWOps: Backend {
         exp_avg_sq: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-    /// See [`adamw`], of a parameter with a rest: returns the new `(param, rest, exp_avg, exp_avg_sq)`.
+    /// See [`adamw`], of a parameter with a rest: returns the new
+    /// `(param, rest, exp_avg, exp_avg_sq)`.
     fn adamw_with_rest(
         param: FloatTensor<Self>,
         rest: IntTensor<Self>,
@@ -50,7 +53,8 @@ pub trait AdamWOps: Backend {
         words: IntTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, IntTensor<Self>);
-    /// As [`AdamWOps::adamw_with_rest`] with moments in 8 bits: returns the new `(param, rest, words)`.
+    /// As [`AdamWOps::adamw_with_rest`] with moments in 8 bits: returns the new
+    /// `(param, rest, words)`.
     fn adamw_8bit_with_rest(
         param: FloatTensor<Self>,
         rest: IntTensor<Self>,
@@ -65,8 +69,8 @@ pub trait AdamWOps: Backend {
 /// What AdamW remembers of one parameter.
 #[derive(Debug, Clone)]
 pub struct AdamWState {
-    /// What a parameter in bf16 lacks of its f32 value, `[rest::num_words(n)]`, 32 bits each: see [`rest`]; `None` where the parameter
-    /// itself is all there is.
+    /// What a parameter in bf16 lacks of its f32 value, `[rest::num_words(n)]`, 32 bits each: see
+    /// [`rest`]; `None` where the parameter itself is all there is.
     pub rest: Option<Tensor<1, Int>>,
     /// First and second moment.
     pub moments: Moments,
@@ -74,7 +78,10 @@ pub struct AdamWState {
 
 /// First and second moment of a parameter.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each parameter, not for each element")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each parameter, not for each element"
+)]
 pub enum Moments {
     /// In f32, each `[n]`.
     Float {
@@ -107,7 +114,8 @@ pub struct AdamWStep {
     pub step: u64,
     /// Factor on the gradient: 1 / trained tokens × clip factor.
     pub grad_scale: f64,
-    /// A number for the parameter: what is rounded at random draws by this, the number of the update and that of the element.
+    /// A number for the parameter: what is rounded at random draws by this, the number of the
+    /// update and that of the element.
     pub key: u32,
     /// The number of the first element within the parameter, where this is a part of one.
     pub first: usize,
@@ -151,7 +159,8 @@ impl Factors {
     }
 }
 
-/// One update: returns the new parameter and state, in the buffers of the old ones where nobody else holds these.
+/// One update: returns the new parameter and state, in the buffers of the old ones where nobody
+/// else holds these.
 ///
 /// # Shapes
 /// - `param`, `grad`, state: `[n]`; the types of `param` and `grad` may differ
@@ -177,8 +186,9 @@ pub fn adamw(
         }
         (Some(rest), Moments::Float { exp_avg, exp_avg_sq }) => {
             let (exp_avg, exp_avg_sq) = (exp_avg.into_dispatch(), exp_avg_sq.into_dispatch());
-            let (param, rest, exp_avg, exp_avg_sq) =
-                <Dispatch as AdamWOps>::adamw_with_rest(param, rest, grad, exp_avg, exp_avg_sq, *step);
+            let (param, rest, exp_avg, exp_avg_sq) = <Dispatch as AdamWOps>::adamw_with_rest(
+                param, rest, grad, exp_avg, exp_avg_sq, *step,
+            );
             (param, Some(rest), float(exp_avg, exp_avg_sq))
         }
         (None, Moments::EightBit { words }) => {
@@ -196,19 +206,26 @@ pub fn adamw(
     (Tensor::from_dispatch(param), AdamWState { rest: rest.map(Tensor::from_dispatch), moments })
 }
 
-/// The values, `[n]`, as a parameter of type `dtype` and its rest, `[rest::num_words(n)]`. The type is bf16; or f32, whose lower
-/// 16 bits are then zeros, for devices without bf16.
+/// The values, `[n]`, as a parameter of type `dtype` and its rest, `[rest::num_words(n)]`. The type
+/// is bf16; or f32, whose lower 16 bits are then zeros, for devices without bf16.
 ///
 /// # Panics
 /// When it is another type.
 pub fn parted(value: Tensor<1>, dtype: DType) -> (Tensor<1>, Tensor<1, Int>) {
-    assert!(matches!(dtype, DType::F32 | DType::BF16), "a parameter with a rest is bf16, not {dtype:?}");
-    let (param, rest) = <Dispatch as AdamWOps>::parted(value.cast(DType::F32).into_dispatch(), dtype);
+    assert!(
+        matches!(dtype, DType::F32 | DType::BF16),
+        "a parameter with a rest is bf16, not {dtype:?}"
+    );
+    let (param, rest) =
+        <Dispatch as AdamWOps>::parted(value.cast(DType::F32).into_dispatch(), dtype);
     (Tensor::from_dispatch(param), Tensor::from_dispatch(rest))
 }
 
 fn float(exp_avg: FloatTensor<Dispatch>, exp_avg_sq: FloatTensor<Dispatch>) -> Moments {
-    Moments::Float { exp_avg: Tensor::from_dispatch(exp_avg), exp_avg_sq: Tensor::from_dispatch(exp_avg_sq) }
+    Moments::Float {
+        exp_avg: Tensor::from_dispatch(exp_avg),
+        exp_avg_sq: Tensor::from_dispatch(exp_avg_sq),
+    }
 }
 
 fn eight_bit(words: IntTensor<Dispatch>) -> Moments {
@@ -226,7 +243,9 @@ fn check(param: &Tensor<1>, grad: &Tensor<1>, state: &AdamWState) {
             same("first moment", exp_avg.dims(), count);
             same("second moment", exp_avg_sq.dims(), count);
         }
-        Moments::EightBit { words } => same("words of moments", words.dims(), code::num_words(count)),
+        Moments::EightBit { words } => {
+            same("words of moments", words.dims(), code::num_words(count));
+        }
     }
     if let Some(rest) = &state.rest {
         same("words of rests", rest.dims(), rest::num_words(count));

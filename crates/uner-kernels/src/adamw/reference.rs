@@ -25,7 +25,8 @@ pub fn reference(
     let has_rest = state.rest.is_some();
     let value = match state.rest {
         Some(words) => {
-            let words: Vec<i32> = words.try_into_vec_as().expect("words that the device can give back");
+            let words: Vec<i32> =
+                words.try_into_vec_as().expect("words that the device can give back");
             floats(rest::joined(&host(&param), &words), &param)
         }
         None => param.cast(DType::F32),
@@ -35,7 +36,8 @@ pub fn reference(
     let before = match state.moments {
         Moments::Float { exp_avg, exp_avg_sq } => Pair { first: exp_avg, second: exp_avg_sq },
         Moments::EightBit { words } => {
-            let words: Vec<i32> = words.try_into_vec_as().expect("words that the device can give back");
+            let words: Vec<i32> =
+                words.try_into_vec_as().expect("words that the device can give back");
             let (first, second) = moments(&words, value.dims()[0]);
             let put = |values| floats(values, &value);
             Pair { first: put(first), second: put(second) }
@@ -88,7 +90,8 @@ fn floats(values: Vec<f32>, like: &Tensor<1>) -> Tensor<1> {
     Tensor::from_data(TensorData::new(values, like.dims()), (&like.device(), DType::F32))
 }
 
-/// One of the two bf16 next to a finite value: the further one where the value is more than the drawn share of the way there.
+/// One of the two bf16 next to a finite value: the further one where the value is more than the
+/// drawn share of the way there.
 fn by_chance(value: f32, random: u32) -> f32 {
     let towards_zero = bf16::from_bits((value.to_bits() >> 16) as u16);
     let away = bf16::from_bits(towards_zero.to_bits() + 1);
@@ -100,11 +103,14 @@ fn by_chance(value: f32, random: u32) -> f32 {
 /// The words of moments.
 fn stored(first: &[f32], second: &[f32], draws: Draws) -> Vec<i32> {
     let blocks = first.chunks(BLOCK).zip(second.chunks(BLOCK)).zip((0u32..).step_by(BLOCK));
-    blocks.flat_map(|((first, second), start)| block(first, second, draws.behind(start as usize))).collect()
+    blocks
+        .flat_map(|((first, second), start)| block(first, second, draws.behind(start as usize)))
+        .collect()
 }
 
 fn block(first: &[f32], second: &[f32], draws: Draws) -> [i32; BLOCK_WORDS] {
-    let random = |bits: fn(super::code::Draw) -> f64| (0..).map(move |element| bits(draws.of(element)));
+    let random =
+        |bits: fn(super::code::Draw) -> f64| (0..).map(move |element| bits(draws.of(element)));
     let firsts: Vec<(f32, f64)> =
         first.iter().copied().zip(random(|draw| f64::from(draw.first()) / 1_048_576.0)).collect();
     let seconds: Vec<(f32, f64)> =

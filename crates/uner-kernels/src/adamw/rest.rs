@@ -1,10 +1,13 @@
-//! How the f32 value of a parameter is kept whose model computes in bf16: the parameter is the value rounded to nearest, ties to
-//! even, and the *rest* is what that lacks, 16 bits. Both together are the value, so nothing is stored twice.
+//! How the f32 value of a parameter is kept whose model computes in bf16: the parameter is the
+//! value rounded to nearest, ties to even, and the *rest* is what that lacks, 16 bits. Both
+//! together are the value, so nothing is stored twice.
 //!
-//! As integers, the bits of a value less those of the bf16 before 16 zeros are between −2¹⁵ and 2¹⁵: one number more than 16 bits
-//! with a sign can tell. The largest is left out. Only a value exactly halfway to the next bf16, whose own bf16 is the even one
-//! below, has it, and is stored as its neighbour: it loses a unit in the last place of an f32, half of what the arithmetic of an
-//! update may. Values below 2⁻¹²⁶ are zero, since devices may take them for that, and what is not finite has no rest.
+//! As integers, the bits of a value less those of the bf16 before 16 zeros are between −2¹⁵ and
+//! 2¹⁵: one number more than 16 bits with a sign can tell. The largest is left out. Only a value
+//! exactly halfway to the next bf16, whose own bf16 is the even one below, has it, and is stored as
+//! its neighbour: it loses a unit in the last place of an f32, half of what the arithmetic of an
+//! update may. Values below 2⁻¹²⁶ are zero, since devices may take them for that, and what is not
+//! finite has no rest.
 
 use super::code::{INFINITE, MAGNITUDE};
 
@@ -29,9 +32,15 @@ pub fn num_words(elements: usize) -> usize {
 /// # Panics
 /// When there are other than [`num_words`] words.
 pub fn joined(params: &[f32], words: &[i32]) -> Vec<f32> {
-    assert_eq!(words.len(), num_words(params.len()), "words of the rests of {} elements", params.len());
+    assert_eq!(
+        words.len(),
+        num_words(params.len()),
+        "words of the rests of {} elements",
+        params.len()
+    );
     let rests = words.iter().flat_map(|word| [*word as i16, (*word >> 16) as i16]);
-    let join = |param: &f32, rest: i16| f32::from_bits(param.to_bits().wrapping_add_signed(rest.into()));
+    let join =
+        |param: &f32, rest: i16| f32::from_bits(param.to_bits().wrapping_add_signed(rest.into()));
     params.iter().zip(rests).map(|(param, rest)| join(param, rest)).collect()
 }
 
@@ -68,7 +77,9 @@ mod tests {
     /// Values around what is special, and all lower halves of some upper ones.
     fn values() -> Vec<f32> {
         let uppers = [0x0080, 0x3F80, 0x3F81, 0x7F7E, 0x7F7F, 0x8080, 0xBDCC, 0xBDCD, 0xFF7F];
-        let all = uppers.into_iter().flat_map(|upper| (0..=0xFFFFu32).map(move |lower| upper << 16 | lower));
+        let all = uppers
+            .into_iter()
+            .flat_map(|upper| (0..=0xFFFFu32).map(move |lower| upper << 16 | lower));
         all.map(f32::from_bits).collect()
     }
 
@@ -97,8 +108,14 @@ mod tests {
 
     #[test]
     fn what_is_no_normal_number_has_no_rest() {
-        let cases =
-            [0.0, -0.0, f32::from_bits(1), -f32::from_bits(0x007F_FFFF), f32::INFINITY, f32::NEG_INFINITY];
+        let cases = [
+            0.0,
+            -0.0,
+            f32::from_bits(1),
+            -f32::from_bits(0x007F_FFFF),
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+        ];
         let (params, words) = parted(&cases);
         assert_eq!(words, [0; 4]);
         let joined = joined(&params, &words);

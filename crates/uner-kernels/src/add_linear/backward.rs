@@ -17,7 +17,12 @@ impl<B: AddLinearKernels> Backward<B, 3> for AddLinearBackward {
     /// `x` and `weight`, each where the gradient of the other one is wanted.
     type State = [Option<NodeId>; 2];
 
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let [base_node, x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
         let [x, weight] = ops.state;
@@ -44,7 +49,11 @@ impl<B: AddLinearKernels + AddLinearOps, C: CheckpointStrategy> AddLinearOps for
         weight: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let forward = |base: FloatTensor<Self>, x: FloatTensor<Self>, weight: FloatTensor<Self>| {
-            B::add_linear_forward(base.into_primitive(), x.into_primitive(), weight.into_primitive())
+            B::add_linear_forward(
+                base.into_primitive(),
+                x.into_primitive(),
+                weight.into_primitive(),
+            )
         };
         let nodes = [base.node(), x.node(), weight.node()];
         match AddLinearBackward.prepare::<C>(nodes).compute_bound().stateful() {

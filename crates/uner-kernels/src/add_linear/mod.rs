@@ -1,4 +1,5 @@
-//! A linear layer whose output is added to a tensor where it is formed: an adapter's change to what its layer computes.
+//! A linear layer whose output is added to a tensor where it is formed: an adapter's change to what
+//! its layer computes.
 
 mod backward;
 #[cfg(feature = "flex")]

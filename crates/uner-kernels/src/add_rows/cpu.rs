@@ -1,4 +1,5 @@
-//! The sum on the CPU: one row after the other, since there are far fewer of them than a matrix has.
+//! The sum on the CPU: one row after the other, since there are far fewer of them than a matrix
+//! has.
 
 use burn::backend::Flex;
 use burn::tensor::DType;

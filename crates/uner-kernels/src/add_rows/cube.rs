@@ -1,4 +1,5 @@
-//! The sum on the GPU: cubes for each row that something is added to, whose units have a vector of columns each.
+//! The sum on the GPU: cubes for each row that something is added to, whose units have a vector of
+//! columns each.
 
 use burn::backend::{Cube, TensorMetadata};
 use burn_cubecl::kernel::into_contiguous;
@@ -19,7 +20,8 @@ impl AddRowsOps for Cube {
         let vector = vector_size(&sum, width);
         let width = width / vector;
         let units = units_for(width, &sum.client);
-        let [tokens, ids, starts] = [tokens, ids, starts].map(|ints| into_contiguous(ints).into_buffer_arg());
+        let [tokens, ids, starts] =
+            [tokens, ids, starts].map(|ints| into_contiguous(ints).into_buffer_arg());
         add::launch(
             &sum.client,
             CubeCount::Static(groups as u32, width.div_ceil(units) as u32, 1),

@@ -1,5 +1,5 @@
-//! Rows added to rows of a matrix: the backward pass of an embedding. Several may be added to the same one, in the order in which they
-//! come, so that repeat runs are equal.
+//! Rows added to rows of a matrix: the backward pass of an embedding. Several may be added to the
+//! same one, in the order in which they come, so that repeat runs are equal.
 
 #[cfg(feature = "flex")]
 mod cpu;
@@ -20,7 +20,8 @@ use crate::profile::{Pass, timed};
 /// The operator. It has no gradient.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub trait AddRowsOps: Backend {
-    /// See [`add_rows`]: row `ids[g]` of `sum` gets the sum of the rows `tokens[starts[g]..starts[g + 1]]`; no two `ids` are equal.
+    /// See [`add_rows`]: row `ids[g]` of `sum` gets the sum of the rows
+    /// `tokens[starts[g]..starts[g + 1]]`; no two `ids` are equal.
     fn add_rows(
         sum: FloatTensor<Self>,
         rows: FloatTensor<Self>,
@@ -30,7 +31,8 @@ pub trait AddRowsOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-/// `sum`, with row `t` of `rows` added to its row `ids[t]`, in its memory where nobody else holds it.
+/// `sum`, with row `t` of `rows` added to its row `ids[t]`, in its memory where nobody else holds
+/// it.
 ///
 /// # Shapes
 /// - `sum`: `[vocab, hidden]`, f32
@@ -57,7 +59,8 @@ pub fn add_rows(sum: Tensor<2>, ids: &[i32], rows: Tensor<2>) -> Tensor<2> {
     let [tokens, ids, starts] = grouped(ids).map(|values| {
         let count = values.len();
         let device = rows.device();
-        Tensor::<1, Int>::from_data(TensorData::new(values, [count]), (&device, DType::I32)).into_dispatch()
+        Tensor::<1, Int>::from_data(TensorData::new(values, [count]), (&device, DType::I32))
+            .into_dispatch()
     });
     timed("add_rows", Pass::Forward, || {
         let (sum, rows) = (sum.into_dispatch(), rows.into_dispatch());
@@ -65,7 +68,8 @@ pub fn add_rows(sum: Tensor<2>, ids: &[i32], rows: Tensor<2>) -> Tensor<2> {
     })
 }
 
-/// The numbers of the tokens by id, each id once, and where its tokens start; behind the last one, where they end.
+/// The numbers of the tokens by id, each id once, and where its tokens start; behind the last one,
+/// where they end.
 fn grouped(ids: &[i32]) -> [Vec<i32>; 3] {
     let mut tokens: Vec<i32> = (0..).take(ids.len()).collect();
     tokens.sort_by_key(|token| ids[*token as usize]);

@@ -1,5 +1,6 @@
-//! The backward pass. Kept are the inputs, the output (which the projection after it keeps anyway) and one number a query
-//! and head, the log-sum-exp; the probabilities are computed again, block by block.
+//! The backward pass. Kept are the inputs, the output (which the projection after it keeps anyway)
+//! and one number a query and head, the log-sum-exp; the probabilities are computed again, block by
+//! block.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -20,7 +21,12 @@ impl<B: AttentionKernels> Backward<B, 3> for AttentionBackward {
     /// `q`, `k` and `v`; the output and its log-sum-exp; `document` and `branch`.
     type State = ([NodeId; 3], [FloatTensor<B>; 2], [IntTensor<B>; 2]);
 
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let dy = grads.consume::<B>(&ops.node);
         let (inputs, [y, lse], [document, branch]) = ops.state;
         let [q, k, v] = inputs.map(|node| checkpointer.retrieve_node_output(node));
@@ -46,7 +52,11 @@ impl<B: AttentionKernels + AttentionOps, C: CheckpointStrategy> AttentionOps for
             let (q, k, v) = (q.into_primitive(), k.into_primitive(), v.into_primitive());
             B::attention_forward(q, k, v, document.clone(), branch.clone())
         };
-        match AttentionBackward.prepare::<C>([q.node(), k.node(), v.node()]).compute_bound().stateful() {
+        match AttentionBackward
+            .prepare::<C>([q.node(), k.node(), v.node()])
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(mut prep) => {
                 let inputs = [prep.checkpoint(&q), prep.checkpoint(&k), prep.checkpoint(&v)];
                 let (y, lse) = forward(q, k, v);

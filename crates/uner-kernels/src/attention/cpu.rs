@@ -1,6 +1,7 @@
-//! Attention on the CPU: one key/value head of one row is one piece of work; inside it, blocks of queries against the
-//! range of keys that any of them can see. Scores exist for one block at a time, and keys before the first visible one
-//! or after the last are never touched, so a packed row costs its documents, not its square.
+//! Attention on the CPU: one key/value head of one row is one piece of work; inside it, blocks of
+//! queries against the range of keys that any of them can see. Scores exist for one block at a
+//! time, and keys before the first visible one or after the last are never touched, so a packed row
+//! costs its documents, not its square.
 
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
@@ -9,31 +10,42 @@ use rayon::prelude::*;
 use super::visibility::PADDING;
 use super::{AttentionKernels, BLIND, Saved};
 use crate::flex::{
-    Floats, Ints, Matrix, Store, contiguous, dims, exp, ints, largest, new_rows, product, slice, sum, tensor,
-    vectorized,
+    Floats, Ints, Matrix, Store, contiguous, dims, exp, ints, largest, new_rows, product, slice,
+    sum, tensor, vectorized,
 };
 
-/// Queries of a block: enough to keep the matrix products busy, few enough for the scores to stay in cache.
+/// Queries of a block: enough to keep the matrix products busy, few enough for the scores to stay
+/// in cache.
 const BLOCK: usize = 64;
 
 impl AttentionKernels for Flex {
-    fn attention_forward(q: Floats, k: Floats, v: Floats, document: Ints, branch: Ints) -> (Floats, Floats) {
+    fn attention_forward(
+        q: Floats,
+        k: Floats,
+        v: Floats,
+        document: Ints,
+        branch: Ints,
+    ) -> (Floats, Floats) {
         let inputs = Inputs::new(q, k, v, &document, &branch);
         let Shape { rows, queries, heads, head_dim, .. } = inputs.shape;
-        #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime only")]
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is of one lifetime only"
+        )]
         let outputs = inputs.for_groups(
             #[inline(always)]
             |group| group.forward(),
         );
-        let y: Vec<_> = outputs.iter().flat_map(|(y, _)| y.chunks_exact(queries * head_dim)).collect();
+        let y: Vec<_> =
+            outputs.iter().flat_map(|(y, _)| y.chunks_exact(queries * head_dim)).collect();
         let y = tensor(interleave(&y, queries, heads, head_dim), inputs.q.shape());
         let lse = outputs.iter().flat_map(|(_, lse)| lse).copied().collect();
         (y, tensor(lse, [rows, heads, queries]))
     }
 
-    /// With `P` the probabilities: `dv = Pᵀ·dy`, `dP = dy·vᵀ`, `dS = P ∘ (dP - rowsum(dy ∘ y))`, `dq = dS·k`,
-    /// `dk = dSᵀ·q`. The query heads of a group are added up one after the other, so the result is the same on
-    /// every run.
+    /// With `P` the probabilities: `dv = Pᵀ·dy`, `dP = dy·vᵀ`, `dS = P ∘ (dP - rowsum(dy ∘ y))`,
+    /// `dq = dS·k`, `dk = dSᵀ·q`. The query heads of a group are added up one after the other, so
+    /// the result is the same on every run.
     fn attention_backward(saved: Saved<Self>, dy: Floats) -> [Floats; 3] {
         let inputs = Inputs::new(saved.q, saved.k, saved.v, &saved.document, &saved.branch);
         let (y, dy) = (contiguous(saved.y), contiguous(dy));
@@ -136,14 +148,19 @@ impl Inputs {
     }
 }
 
-/// For each token of a row, where its document starts; a padding token starts behind itself: it sees nothing.
+/// For each token of a row, where its document starts; a padding token starts behind itself: it
+/// sees nothing.
 fn first_of_document(row: &[i32]) -> Vec<usize> {
     let mut first = std::collections::BTreeMap::new();
     row.iter()
         .enumerate()
         .map(
             |(index, &document)| {
-                if document == PADDING { index + 1 } else { *first.entry(document).or_insert(index) }
+                if document == PADDING {
+                    index + 1
+                } else {
+                    *first.entry(document).or_insert(index)
+                }
             },
         )
         .collect()
@@ -187,7 +204,8 @@ impl Group<'_> {
         Matrix::new(&data[offset..], block.count, head_dim, stride)
     }
 
-    /// The output of the group, `[heads, queries, head_dim]`, and its log-sum-exp, `[heads, queries]`.
+    /// The output of the group, `[heads, queries, head_dim]`, and its log-sum-exp,
+    /// `[heads, queries]`.
     #[inline(always)]
     fn forward(&self) -> (Vec<f32>, Vec<f32>) {
         let Shape { queries, head_dim, .. } = self.inputs.shape;
@@ -208,7 +226,8 @@ impl Group<'_> {
         (y, lse)
     }
 
-    /// `q·kᵀ / sqrt(head_dim)` of a block, `[queries, keys]`; minus infinity where nothing is visible.
+    /// `q·kᵀ / sqrt(head_dim)` of a block, `[queries, keys]`; minus infinity where nothing is
+    /// visible.
     #[inline(always)]
     fn scores(&self, head: usize, block: &Block) -> Vec<f32> {
         let Shape { queries, keys, head_dim, .. } = self.inputs.shape;
@@ -217,8 +236,11 @@ impl Group<'_> {
         let q = self.queries(slice(&self.inputs.q), head, block);
         product(&mut scores, Store::Replace, q, self.keys(block).transposed(), scale, false);
         let tokens = self.row * keys..(self.row + 1) * keys;
-        let (document, branch) = (&self.inputs.document[tokens.clone()], &self.inputs.branch[tokens]);
-        for (row, query) in scores.chunks_exact_mut(block.keys.len()).zip(keys - queries + block.first..) {
+        let (document, branch) =
+            (&self.inputs.document[tokens.clone()], &self.inputs.branch[tokens]);
+        for (row, query) in
+            scores.chunks_exact_mut(block.keys.len()).zip(keys - queries + block.first..)
+        {
             // A padding query may stand before everything that its block can see.
             let visible = (query + 1).saturating_sub(block.keys.start);
             row[visible..].fill(f32::NEG_INFINITY);
@@ -239,7 +261,8 @@ impl Group<'_> {
         let scale = 1.0 / (head_dim as f32).sqrt();
         for (head, dq) in self.heads.clone().zip(gradient.dq.chunks_exact_mut(queries * head_dim)) {
             for block in self.blocks() {
-                let lse = &output.lse[(self.row * heads + head) * queries + block.first..][..block.count];
+                let lse =
+                    &output.lse[(self.row * heads + head) * queries + block.first..][..block.count];
                 let mut probabilities = self.scores(head, &block);
                 for (row, &lse) in probabilities.chunks_exact_mut(block.keys.len()).zip(lse) {
                     for score in row {
@@ -252,11 +275,25 @@ impl Group<'_> {
                 product(&mut gradient.dv[range.clone()], Store::Add, transposed, dy, 1.0, false);
 
                 let mut dscores = vec![0.0; probabilities.len()];
-                product(&mut dscores, Store::Replace, dy, self.values(&block).transposed(), 1.0, false);
+                product(
+                    &mut dscores,
+                    Store::Replace,
+                    dy,
+                    self.values(&block).transposed(),
+                    1.0,
+                    false,
+                );
                 softmax_backward(&mut dscores, &probabilities, &self.delta(output, head, &block));
 
                 let dq = &mut dq[block.first * head_dim..][..block.count * head_dim];
-                product(dq, Store::Replace, block.matrix(&dscores), self.keys(&block), scale, false);
+                product(
+                    dq,
+                    Store::Replace,
+                    block.matrix(&dscores),
+                    self.keys(&block),
+                    scale,
+                    false,
+                );
                 let q = self.queries(slice(&self.inputs.q), head, &block);
                 let transposed = block.matrix(&dscores).transposed();
                 product(&mut gradient.dk[range], Store::Add, transposed, q, scale, false);
@@ -265,7 +302,8 @@ impl Group<'_> {
         gradient
     }
 
-    /// `rowsum(dy ∘ y)` of the queries of a block: how much the gradient points along the output itself.
+    /// `rowsum(dy ∘ y)` of the queries of a block: how much the gradient points along the output
+    /// itself.
     #[inline(always)]
     fn delta(&self, output: &Output, head: usize, block: &Block) -> Vec<f32> {
         let Shape { queries, heads, head_dim, .. } = self.inputs.shape;
@@ -291,8 +329,9 @@ impl Block {
 fn hide(scores: &mut [f32], document: &[i32], branch: &[i32]) {
     let (Some(&own_document), Some(&own_branch)) = (document.last(), branch.last()) else { return };
     for ((score, &document), &branch) in scores.iter_mut().zip(document).zip(branch) {
-        let visible =
-            document == own_document && own_document != PADDING && (branch == 0 || branch == own_branch);
+        let visible = document == own_document
+            && own_document != PADDING
+            && (branch == 0 || branch == own_branch);
         *score = if visible { *score } else { f32::NEG_INFINITY };
     }
 }
@@ -316,8 +355,8 @@ fn softmax(scores: &mut [f32]) -> f32 {
     max + total.ln()
 }
 
-/// `dscores` from the gradient of the probabilities to that of the scores, in place. The row sums of `P ∘ dP` that this
-/// subtracts are `rowsum(dy ∘ y)`, as `y = P·v`: `delta`, one a query.
+/// `dscores` from the gradient of the probabilities to that of the scores, in place. The row sums
+/// of `P ∘ dP` that this subtracts are `rowsum(dy ∘ y)`, as `y = P·v`: `delta`, one a query.
 #[inline(always)]
 fn softmax_backward(dscores: &mut [f32], probabilities: &[f32], delta: &[f32]) {
     let keys = dscores.len() / delta.len();

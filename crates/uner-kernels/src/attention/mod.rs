@@ -1,7 +1,7 @@
 //! Scaled dot-product attention under the [`Visibility`] rule, with grouped-query heads.
 //!
-//! `softmax(q·kᵀ / sqrt(head_dim) + mask)·v` (Vaswani et al. 2017), where query head `n` reads key/value head
-//! `n / (heads / kv_heads)`. A query to which nothing is visible gets zeros.
+//! `softmax(q·kᵀ / sqrt(head_dim) + mask)·v` (Vaswani et al. 2017), where query head `n` reads
+//! key/value head `n / (heads / kv_heads)`. A query to which nothing is visible gets zeros.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -24,8 +24,8 @@ use burn::tensor::Tensor;
 
 use crate::profile::{Pass, timed};
 
-/// Log-sum-exp of a query that sees nothing: so large that `exp(score - BLIND)` is 0, yet finite, because not every
-/// shader language has infinities.
+/// Log-sum-exp of a query that sees nothing: so large that `exp(score - BLIND)` is 0, yet finite,
+/// because not every shader language has infinities.
 #[cfg(any(feature = "flex", feature = "cube"))]
 pub(crate) const BLIND: f32 = 1e30;
 
@@ -33,8 +33,9 @@ pub(crate) const BLIND: f32 = 1e30;
 pub trait AttentionKernels: Backend {
     /// See [`attention`]; `document` and `branch` are those of the [`Visibility`].
     ///
-    /// Returns the output and the log-sum-exp of each query's scaled scores, f32 `[rows, heads, queries]`, from which
-    /// the backward pass gets the probabilities back: `exp(score - lse)`. Where nothing is visible it is 1e30.
+    /// Returns the output and the log-sum-exp of each query's scaled scores, f32
+    /// `[rows, heads, queries]`, from which the backward pass gets the probabilities back:
+    /// `exp(score - lse)`. Where nothing is visible it is 1e30.
     fn attention_forward(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -112,8 +113,8 @@ impl AttentionOps for burn::backend::Flex {
 /// - `visibility`: `[rows, keys]`; the queries are the last `queries` of the keys
 /// - returns `[rows, queries, heads, head_dim]`
 ///
-/// Heads stay behind the sequence, as the projections write them and the output projection reads them, so that no
-/// implementation has to transpose.
+/// Heads stay behind the sequence, as the projections write them and the output projection reads
+/// them, so that no implementation has to transpose.
 ///
 /// # Panics
 /// When the shapes do not fit each other.
@@ -128,8 +129,17 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visibility: &Visibili
         q.dims(),
         k.dims()
     );
-    assert_eq!(heads % kv_heads, 0, "{heads} query heads are not a multiple of {kv_heads} key/value heads");
-    assert_eq!(visibility.document().dims(), [rows, keys], "visibility does not fit `k` {:?}", k.dims());
+    assert_eq!(
+        heads % kv_heads,
+        0,
+        "{heads} query heads are not a multiple of {kv_heads} key/value heads"
+    );
+    assert_eq!(
+        visibility.document().dims(),
+        [rows, keys],
+        "visibility does not fit `k` {:?}",
+        k.dims()
+    );
     assert!(queries <= keys, "{queries} queries but only {keys} keys");
     timed("attention", Pass::Forward, || {
         Tensor::from_dispatch(<Dispatch as AttentionOps>::attention_visible(

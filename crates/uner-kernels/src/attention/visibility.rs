@@ -7,18 +7,19 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 /// Document of a padding token: it sees nothing and nothing sees it.
 pub const PADDING: i32 = -1;
 
-/// Token *j* is visible to token *i* when `j <= i`, `document[j] == document[i]` (and is not [`PADDING`]), and
-/// `branch[j] == 0 || branch[j] == branch[i]`.
+/// Token *j* is visible to token *i* when `j <= i`, `document[j] == document[i]` (and is not
+/// [`PADDING`]), and `branch[j] == 0 || branch[j] == branch[i]`.
 ///
-/// The tokens of a document stand together: no other document and no padding comes between them, so that what a token can
-/// see begins where its document begins.
+/// The tokens of a document stand together: no other document and no padding comes between them, so
+/// that what a token can see begins where its document begins.
 ///
-/// One document and one branch is plain causal attention; a packed row is many documents; a passage followed by
-/// independent questions is branch 0 followed by branches 1..n.
+/// One document and one branch is plain causal attention; a packed row is many documents; a passage
+/// followed by independent questions is branch 0 followed by branches 1..n.
 ///
 /// # Shapes
-/// Both tensors are `[rows, keys]`. The queries of a call are the last `queries` tokens of the `keys`, which is how
-/// a KV cache is read: `queries < keys` while decoding, `queries == keys` otherwise.
+/// Both tensors are `[rows, keys]`. The queries of a call are the last `queries` tokens of the
+/// `keys`, which is how a KV cache is read: `queries < keys` while decoding, `queries == keys`
+/// otherwise.
 #[derive(Debug, Clone)]
 pub struct Visibility {
     document: Tensor<2, Int>,
@@ -37,7 +38,8 @@ impl Visibility {
     /// Documents and branches, row by row.
     ///
     /// # Panics
-    /// When the two slices do not hold `rows` equally long rows, or a document comes again after another one or padding.
+    /// When the two slices do not hold `rows` equally long rows, or a document comes again after
+    /// another one or padding.
     pub fn branched(document: &[i32], branch: &[i32], rows: usize, device: &Device) -> Self {
         assert_eq!(document.len(), branch.len(), "`document` and `branch` differ in length");
         assert_eq!(document.len() % rows, 0, "{} tokens are not {rows} equal rows", document.len());
@@ -74,10 +76,15 @@ impl Visibility {
         let device = self.document.device();
         let first = keys - queries;
         let column = |tensor: &Tensor<2, Int>| {
-            tensor.clone().narrow(1, first, queries).reshape([rows, queries, 1]).expand([rows, queries, keys])
+            tensor
+                .clone()
+                .narrow(1, first, queries)
+                .reshape([rows, queries, 1])
+                .expand([rows, queries, keys])
         };
-        let row =
-            |tensor: &Tensor<2, Int>| tensor.clone().reshape([rows, 1, keys]).expand([rows, queries, keys]);
+        let row = |tensor: &Tensor<2, Int>| {
+            tensor.clone().reshape([rows, 1, keys]).expand([rows, queries, keys])
+        };
         let query_idx = Tensor::<1, Int>::arange(first as i64..keys as i64, &device)
             .reshape([1, queries, 1])
             .expand([rows, queries, keys]);
@@ -95,6 +102,10 @@ impl Visibility {
 fn assert_together(row: &[i32]) {
     let mut seen = BTreeSet::new();
     for run in row.chunk_by(|a, b| a == b).filter(|run| run[0] != PADDING) {
-        assert!(seen.insert(run[0]), "the tokens of document {} of a row do not stand together", run[0]);
+        assert!(
+            seen.insert(run[0]),
+            "the tokens of document {} of a row do not stand together",
+            run[0]
+        );
     }
 }

@@ -1,12 +1,15 @@
 //! Calls of a CUDA library on a stream of CubeCL.
 //!
-//! Every device has one thread that submits its work, and every thread that computes has a stream there. A call that is
-//! submitted to that thread as a kernel is, with the buffers it reads and writes named, is ordered as a kernel is: behind the
-//! work of its own stream, behind the producers of buffers of other streams, and before any reuse of the buffers. The host
-//! waits for nothing. A call that fails leaves its error on the buffers it should have written, where a later read finds it.
+//! Every device has one thread that submits its work, and every thread that computes has a stream
+//! there. A call that is submitted to that thread as a kernel is, with the buffers it reads and
+//! writes named, is ordered as a kernel is: behind the work of its own stream, behind the producers
+//! of buffers of other streams, and before any reuse of the buffers. The host waits for nothing. A
+//! call that fails leaves its error on the buffers it should have written, where a later read finds
+//! it.
 //!
-//! A call [beside](submit_beside) the thread's own stream starts behind what is on that stream so far, and what comes later is
-//! ordered behind the call only when its guard is let go of. Until then the guard holds the buffers.
+//! A call [beside](submit_beside) the thread's own stream starts behind what is on that stream so
+//! far, and what comes later is ordered behind the call only when its guard is let go of. Until
+//! then the guard holds the buffers.
 
 use std::any::TypeId;
 use std::sync::mpsc::{Receiver, channel};
@@ -19,7 +22,9 @@ use cubecl_core::environment::backtrace::BackTrace;
 use cubecl_core::environment::stream::StreamId;
 use cubecl_server::command::DeviceStream;
 use cubecl_server::runtime::Runtime;
-use cubecl_server::stream::{EventStreamBackend, ExecuteScope, MultiStream, ResolvedStreams, WriteScoped};
+use cubecl_server::stream::{
+    EventStreamBackend, ExecuteScope, MultiStream, ResolvedStreams, WriteScoped,
+};
 use cudarc::driver::sys::CUstream;
 
 type Server = <CudaRuntime as Runtime>::Server;
@@ -42,7 +47,8 @@ pub(super) struct Buffers {
     pub(super) written: Vec<Handle>,
 }
 
-/// What a call is given: the stream, and the addresses of the buffers it reads, then of those it writes.
+/// What a call is given: the stream, and the addresses of the buffers it reads, then of those it
+/// writes.
 pub(super) struct Call {
     pub(super) stream: CUstream,
     pub(super) addresses: Vec<u64>,
@@ -53,7 +59,8 @@ pub(super) fn is_cuda(client: &Client) -> bool {
     client.service_id().service == TypeId::of::<Server>()
 }
 
-/// Submits a call and goes on. An error of it is found by whoever reads what it should have written.
+/// Submits a call and goes on. An error of it is found by whoever reads what it should have
+/// written.
 pub(super) fn submit(
     client: &Client,
     buffers: Buffers,
@@ -78,17 +85,20 @@ pub(super) fn call<R: Send>(
 ) -> Result<R, ServerError> {
     let stream = StreamId::current();
     let bindings = Bindings::of(buffers);
-    device(client).submit_blocking(move |server| bindings.call(server, stream, call)).unwrap_or_resume()
+    device(client)
+        .submit_blocking(move |server| bindings.call(server, stream, call))
+        .unwrap_or_resume()
 }
 
-/// A stream for calls beside those of the threads that compute. It is one of CubeCL's, because CubeCL waits for all of these before
-/// it moves a buffer.
+/// A stream for calls beside those of the threads that compute. It is one of CubeCL's, because
+/// CubeCL waits for all of these before it moves a buffer.
 pub(super) fn side_stream() -> StreamId {
     StreamId::allocate()
 }
 
-/// Submits a call on the stream `side` and goes on. The call is made even where what it reads was never written, because other
-/// devices may wait for it; an error is then found by whoever reads what it should have written.
+/// Submits a call on the stream `side` and goes on. The call is made even where what it reads was
+/// never written, because other devices may wait for it; an error is then found by whoever reads
+/// what it should have written.
 pub(super) fn submit_beside(
     client: &Client,
     side: StreamId,
@@ -105,8 +115,9 @@ pub(super) fn submit_beside(
     InFlight(Some(Held { client: client.clone(), buffers, told }))
 }
 
-/// A call beside the caller's stream. Dropping this puts what the caller submits from then on behind the call, and only then lets
-/// go of the buffers, so that no later kernel gets their memory too early.
+/// A call beside the caller's stream. Dropping this puts what the caller submits from then on
+/// behind the call, and only then lets go of the buffers, so that no later kernel gets their memory
+/// too early.
 pub(super) struct InFlight(Option<Held>);
 
 struct Held {
@@ -128,8 +139,9 @@ impl Drop for InFlight {
         let bindings = Bindings::of(buffers);
         device(&client).submit(move |server| {
             // The device's thread works in order: the call was made, or will never be.
-            let started =
-                told.try_recv().unwrap_or_else(|_| Err(failure("the call was not made".to_owned())));
+            let started = told
+                .try_recv()
+                .unwrap_or_else(|_| Err(failure("the call was not made".to_owned())));
             // The error is on the buffers now.
             let _ = bindings.wait(server, stream, started);
         });
@@ -170,7 +182,8 @@ impl Bindings {
         let outcome = scope.execute(|server| {
             trusted?;
             let bindings: Vec<BufferBinding> = read.into_iter().chain(written).collect();
-            // Held until the call has been made: buffers of other streams are released behind what is on the stream then.
+            // Held until the call has been made: buffers of other streams are released behind what
+            // is on the stream then.
             let mut streams = server.write_streams().resolve(stream, bindings.iter())?;
             let addresses = addresses(&mut streams, bindings)?;
             let given = Call { stream: streams.current().signal(), addresses };

@@ -1,6 +1,6 @@
-//! What CUDA needs on a machine: NVIDIA's driver, the compiler NVRTC and its headers, cuBLASLt for fast products, and NCCL for
-//! several GPUs. All of it is opened at run time, and the runtime panics at the first kernel where something is missing, so it
-//! is looked for first.
+//! What CUDA needs on a machine: NVIDIA's driver, the compiler NVRTC and its headers, cuBLASLt for
+//! fast products, and NCCL for several GPUs. All of it is opened at run time, and the runtime
+//! panics at the first kernel where something is missing, so it is looked for first.
 
 mod cublaslt;
 pub(crate) mod nccl;
@@ -20,7 +20,8 @@ pub(super) use self::cublaslt::tell_of_cublaslt;
 /// Where the compiler may lie in a toolkit.
 const NVRTC: [&str; 4] =
     ["lib/libnvrtc.so.13", "lib64/libnvrtc.so.13", "lib/libnvrtc.so.12", "lib64/libnvrtc.so.12"];
-/// Headers that kernels include, in `include` or `include/cccl`, and the Python wheel that has each.
+/// Headers that kernels include, in `include` or `include/cccl`, and the Python wheel that has
+/// each.
 const HEADERS: [(&str, &str); 5] = [
     ("cuda_fp16.h", "nvidia-cuda-runtime"),
     ("cuda_bf16.h", "nvidia-cuda-runtime"),
@@ -47,7 +48,8 @@ pub struct Toolkit {
     pub nvrtc: Result<Library, String>,
     /// The folder of the headers.
     pub headers: Result<PathBuf, String>,
-    /// The library of matrix products; without it burn's own kernels compute them, at half the speed.
+    /// The library of matrix products; without it burn's own kernels compute them, at half the
+    /// speed.
     pub cublaslt: Result<Library, String>,
     /// Whether `libnccl.so.2` can be opened; needed for several GPUs only.
     pub nccl: bool,
@@ -113,7 +115,9 @@ fn find_driver() -> Result<Version, String> {
     // SAFETY: writes one integer, which outlives the call.
     #[expect(unsafe_code, reason = "a call of the driver's C interface")]
     let status = unsafe { driver::sys::cuDriverGetVersion(&raw mut version) };
-    status.result().map_err(|error| format!("NVIDIA's driver does not tell its version: {error}"))?;
+    status
+        .result()
+        .map_err(|error| format!("NVIDIA's driver does not tell its version: {error}"))?;
     Ok(Version { major: version / 1_000, minor: version % 1_000 / 10 })
 }
 
@@ -136,8 +140,8 @@ fn find_nvrtc() -> Result<Library, String> {
     Ok(Library { version: Version { major, minor }, path: loaded("libnvrtc.so") })
 }
 
-/// The runtime asks the loader for `libnvrtc.so.13`, which it does not find in a toolkit from wheels. A library that is
-/// loaded already answers to its name.
+/// The runtime asks the loader for `libnvrtc.so.13`, which it does not find in a toolkit from
+/// wheels. A library that is loaded already answers to its name.
 fn open_own_nvrtc(root: Option<&Path>) {
     static OPENED: OnceLock<Option<libloading::Library>> = OnceLock::new();
     OPENED.get_or_init(|| {
@@ -159,8 +163,9 @@ fn find_headers(root: Option<PathBuf>) -> Result<PathBuf, String> {
         ));
     };
     let include = root.join("include");
-    let there =
-        |header: &str| [&include, &include.join("cccl")].iter().any(|folder| folder.join(header).is_file());
+    let there = |header: &str| {
+        [&include, &include.join("cccl")].iter().any(|folder| folder.join(header).is_file())
+    };
     let missing: Vec<_> = HEADERS.iter().filter(|(header, _)| !there(header)).collect();
     if missing.is_empty() {
         return Ok(include);
@@ -235,7 +240,8 @@ mod tests {
         }
         let problem = find_headers(Some(root.path().to_owned())).unwrap_err();
         assert!(
-            problem.contains("lacks crt/mma.h; ") && problem.contains("pip install nvidia-cuda-crt`"),
+            problem.contains("lacks crt/mma.h; ")
+                && problem.contains("pip install nvidia-cuda-crt`"),
             "{problem}"
         );
         write("crt/mma.h");

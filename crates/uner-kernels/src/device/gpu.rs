@@ -20,15 +20,20 @@ const GPUS: [WgpuDeviceKind; 4] = [
 
 /// Every device of every runtime in this program.
 pub(super) fn present() -> Vec<DeviceName> {
-    let starts = [DeviceName::WebGpu(0), DeviceName::WebGpuCpu, DeviceName::Vulkan(0), DeviceName::Cuda(0)]
-        .into_iter();
-    starts.filter(|name| compiled().contains(&name.backend())).flat_map(|name| peers(name).0).collect()
+    let starts =
+        [DeviceName::WebGpu(0), DeviceName::WebGpuCpu, DeviceName::Vulkan(0), DeviceName::Cuda(0)]
+            .into_iter();
+    starts
+        .filter(|name| compiled().contains(&name.backend()))
+        .flat_map(|name| peers(name).0)
+        .collect()
 }
 
 /// See [`DeviceName::open`]; the program has the backend.
 pub(super) fn open(name: DeviceName) -> Result<Device, DeviceError> {
     if name == DeviceName::WebGpuCpu && cfg!(feature = "vulkan") {
-        // Mesa 22.3 and 25.0 die of a signal when they are given a compute pipeline of CubeCL's SPIR-V.
+        // Mesa 22.3 and 25.0 die of a signal when they are given a compute pipeline of CubeCL's
+        // SPIR-V.
         return Err(DeviceError::Missing {
             name,
             problem: "with the feature `vulkan` kernels become SPIR-V, which crashes software drivers; use a program built \
@@ -100,7 +105,9 @@ fn find(name: DeviceName) -> Result<cubecl::Device, DeviceError> {
 /// All devices of the same kind of name, in order.
 fn peers(name: DeviceName) -> (Vec<DeviceName>, Vec<cubecl::Device>) {
     let adapters = |kinds: &[WgpuDeviceKind], backend| -> Vec<cubecl::Device> {
-        let seeds = kinds.iter().map(|kind| cubecl::Device::Wgpu(WgpuDevice::new(kind.clone()).on(backend)));
+        let seeds = kinds
+            .iter()
+            .map(|kind| cubecl::Device::Wgpu(WgpuDevice::new(kind.clone()).on(backend)));
         seeds.flat_map(|seed| alike(&seed)).collect()
     };
     let (named, devices): (fn(usize) -> DeviceName, _) = match name {

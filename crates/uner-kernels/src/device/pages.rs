@@ -1,14 +1,17 @@
 //! How a CUDA device's memory is cut up.
 //!
-//! CubeCL carves tensors from pages, and by itself makes these hardly larger than the largest tensor so far: each then has room for
-//! one or two large ones, and an unused rest. It cannot be told a size; but a size once asked for stays.
+//! CubeCL carves tensors from pages, and by itself makes these hardly larger than the largest
+//! tensor so far: each then has room for one or two large ones, and an unused rest. It cannot be
+//! told a size; but a size once asked for stays.
 
 use cubecl::{MemoryPoolKind, MemoryScope};
 
-/// Pages that the memory is cut into. The fewer they are, the less is lost at their ends, and the more in the last one.
+/// Pages that the memory is cut into. The fewer they are, the less is lost at their ends, and the
+/// more in the last one.
 const PAGES: u64 = 64;
 
-/// Makes the allocator carve what this thread allocates from pages of a [`PAGES`]th of the memory. Each thread has pages of its own.
+/// Makes the allocator carve what this thread allocates from pages of a [`PAGES`]th of the memory.
+/// Each thread has pages of its own.
 pub(super) fn carve_large(device: &cubecl::Device) {
     let client = device.client();
     let Some(memory) = client.properties().memory.max_memory() else { return };
@@ -32,8 +35,8 @@ mod tests {
     use cubecl::ir::MemoryDeviceProperties;
     use cubecl_server::logging::ServerLogger;
     use cubecl_server::memory_management::{
-        ErrorGraph, ManagedMemoryHandle, MemoryConfiguration, MemoryManagement, MemoryManagementOptions,
-        PageUpdate,
+        ErrorGraph, ManagedMemoryHandle, MemoryConfiguration, MemoryManagement,
+        MemoryManagementOptions, PageUpdate,
     };
     use cubecl_server::server::IoError;
     use cubecl_server::storage::{ComputeStorage, StorageHandle, StorageId, StorageUtilization};
@@ -93,7 +96,8 @@ mod tests {
         fn tensor(&mut self, bytes: u64) -> ManagedMemoryHandle {
             let found = self.memory.reserve(bytes, PageUpdate::Allow, &mut ErrorGraph::default());
             let usage = self.memory.memory_report().usage();
-            self.most = [self.most[0].max(usage.bytes_in_use), self.most[1].max(usage.bytes_reserved)];
+            self.most =
+                [self.most[0].max(usage.bytes_in_use), self.most[1].max(usage.bytes_reserved)];
             found.expect("there is no end to it")
         }
     }

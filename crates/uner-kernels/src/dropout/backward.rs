@@ -18,7 +18,12 @@ struct DropoutBackward;
 impl<B: DropoutKernels> Backward<B, 1> for DropoutBackward {
     type State = (IntTensor<B>, Draw);
 
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
         let (keys, draw) = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |dy| {
             timed("dropout", Pass::Backward, || B::drop_out(dy, keys, draw))

@@ -9,7 +9,9 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::{Draw, DropoutKernels};
-use crate::cube::{Floats, Ints, contiguous, dims, element, elementwise, empty, mixed, vector_size};
+use crate::cube::{
+    Floats, Ints, contiguous, dims, element, elementwise, empty, mixed, vector_size,
+};
 use crate::hash::{STRIDE, mix};
 
 impl DropoutKernels for Cube {
@@ -57,12 +59,13 @@ fn drop_out<F: Float, N: Size>(
     if index < y.len() {
         let start = mixed(u32::cast_from(keys[index / width]) ^ place);
         let values = Vector::<f32, N>::cast_from(x[index]);
-        y[index] = Vector::<F, N>::cast_from(kept::<N>(values, start, index % width, threshold, scale));
+        y[index] =
+            Vector::<F, N>::cast_from(kept::<N>(values, start, index % width, threshold, scale));
     }
 }
 
-/// A vector of a row without what is dropped: `start` is the hash that the row's columns start from, `column` the vector's number in
-/// the row.
+/// A vector of a row without what is dropped: `start` is the hash that the row's columns start
+/// from, `column` the vector's number in the row.
 #[cube]
 fn kept<N: Size>(
     values: Vector<f32, N>,

@@ -1,4 +1,5 @@
-//! A linear layer behind dropout that keeps what came before it: what is dropped is computed again on the way back.
+//! A linear layer behind dropout that keeps what came before it: what is dropped is computed again
+//! on the way back.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -18,8 +19,8 @@ use crate::profile::{Pass, counted, timed};
 
 /// The backward kernel of a backend.
 pub trait DroppedLinearKernels: DropoutKernels + LinearKernels {
-    /// The gradient of `x`: `drop_out(dy · weight)`, added to `rest` where there is one, in its memory where the backend can write to
-    /// it.
+    /// The gradient of `x`: `drop_out(dy · weight)`, added to `rest` where there is one, in its
+    /// memory where the backend can write to it.
     fn dropped_linear_backward_x(
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -84,7 +85,12 @@ struct State<B: Backend> {
 impl<B: DroppedLinearKernels> Backward<B, 2> for DroppedLinearBackward {
     type State = State<B>;
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let [x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
         let State { nodes: [x, weight], keys, draw, gradient } = ops.state;
@@ -97,7 +103,8 @@ impl<B: DroppedLinearKernels> Backward<B, 2> for DroppedLinearBackward {
             let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
             gradient.add::<B>(node.id, grads, |rest| {
                 timed("dropped_linear", Pass::Backward, || {
-                    let ([tokens, output], [_, input]) = (dy.shape().dims::<2>(), weight.shape().dims::<2>());
+                    let ([tokens, output], [_, input]) =
+                        (dy.shape().dims::<2>(), weight.shape().dims::<2>());
                     counted(tokens, input, output);
                     B::dropped_linear_backward_x(dy, weight, keys, draw, rest)
                 })
@@ -106,7 +113,9 @@ impl<B: DroppedLinearKernels> Backward<B, 2> for DroppedLinearBackward {
     }
 }
 
-impl<B: DroppedLinearKernels + DroppedLinearOps, C: CheckpointStrategy> DroppedLinearOps for Autodiff<B, C> {
+impl<B: DroppedLinearKernels + DroppedLinearOps, C: CheckpointStrategy> DroppedLinearOps
+    for Autodiff<B, C>
+{
     fn dropped_linear(
         x: FloatTensor<Self>,
         keys: IntTensor<Self>,
@@ -114,7 +123,11 @@ impl<B: DroppedLinearKernels + DroppedLinearOps, C: CheckpointStrategy> DroppedL
         draw: Draw,
         gradient: InputGradient,
     ) -> FloatTensor<Self> {
-        match DroppedLinearBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
+        match DroppedLinearBackward
+            .prepare::<C>([x.node(), weight.node()])
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(mut prep) => {
                 if x.is_tracked() {
                     gradient.expect_one();
@@ -135,8 +148,8 @@ impl<B: DroppedLinearKernels + DroppedLinearOps, C: CheckpointStrategy> DroppedL
     }
 }
 
-/// `linear(dropout(x), weight)`. Kept for the backward pass is `x`, which several layers share, and not a copy for each of them with
-/// other elements dropped.
+/// `linear(dropout(x), weight)`. Kept for the backward pass is `x`, which several layers share, and
+/// not a copy for each of them with other elements dropped.
 ///
 /// # Shapes
 /// - `x`: `[rows, in]`
@@ -145,7 +158,8 @@ impl<B: DroppedLinearKernels + DroppedLinearOps, C: CheckpointStrategy> DroppedL
 /// - returns `[rows, out]`
 ///
 /// # Panics
-/// When the two `in` differ, there is not one key a row, or the probability is not at least 0 and below 1.
+/// When the two `in` differ, there is not one key a row, or the probability is not at least 0 and
+/// below 1.
 pub fn dropped_linear(
     x: impl Into<Input>,
     keys: &Tensor<1, Int>,
@@ -158,7 +172,10 @@ pub fn dropped_linear(
     assert_eq!(input, expected, "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
     timed("dropped_linear", Pass::Forward, || {
         counted(rows, output, input);
-        let (x, keys, weight) = (x.into_dispatch(), keys.clone().into_dispatch(), weight.into_dispatch());
-        Tensor::from_dispatch(<Dispatch as DroppedLinearOps>::dropped_linear(x, keys, weight, draw, gradient))
+        let (x, keys, weight) =
+            (x.into_dispatch(), keys.clone().into_dispatch(), weight.into_dispatch());
+        Tensor::from_dispatch(<Dispatch as DroppedLinearOps>::dropped_linear(
+            x, keys, weight, draw, gradient,
+        ))
     })
 }

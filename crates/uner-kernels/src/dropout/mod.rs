@@ -1,6 +1,7 @@
-//! Dropout (Srivastava et al. 2014) without a state: whether an element is dropped is a hash of its row's key, a number for
-//! the place in the network, and its column. Whoever computes it again, in the backward pass, on another device or in
-//! another order of the rows, drops the same elements, and no mask is kept.
+//! Dropout (Srivastava et al. 2014) without a state: whether an element is dropped is a hash of its
+//! row's key, a number for the place in the network, and its column. Whoever computes it again, in
+//! the backward pass, on another device or in another order of the rows, drops the same elements,
+//! and no mask is kept.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -51,7 +52,8 @@ fn start(key: i32, place: u32) -> u32 {
 
 /// The kernel of a backend.
 pub trait DropoutKernels: Backend {
-    /// Both directions: the gradient of what is kept is scaled like it, that of what is dropped is 0.
+    /// Both directions: the gradient of what is kept is scaled like it, that of what is dropped is
+    /// 0.
     fn drop_out(x: FloatTensor<Self>, keys: IntTensor<Self>, draw: Draw) -> FloatTensor<Self>;
 }
 

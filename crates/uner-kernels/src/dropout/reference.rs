@@ -11,12 +11,14 @@ use crate::hash::nth;
 /// When the keys cannot be read back.
 pub fn reference(x: Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) -> Tensor<2> {
     let [rows, columns] = x.dims();
-    let keys: Vec<i32> = keys.clone().try_into_vec_as().expect("keys that the device can give back");
+    let keys: Vec<i32> =
+        keys.clone().try_into_vec_as().expect("keys that the device can give back");
     let kept = |key: i32, column: u32| nth(start(key, draw.place), column) >= draw.threshold();
     let mask: Vec<f32> = keys
         .into_iter()
         .flat_map(|key| {
-            (0..columns as u32).map(move |column| if kept(key, column) { draw.scale() } else { 0.0 })
+            (0..columns as u32)
+                .map(move |column| if kept(key, column) { draw.scale() } else { 0.0 })
         })
         .collect();
     let mask = Tensor::<2>::from_data(TensorData::new(mask, [rows, columns]), &x.device());

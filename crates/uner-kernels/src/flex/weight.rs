@@ -1,5 +1,5 @@
-//! A weight on the CPU in the type it is stored in: f32, or bf16, which is widened where it is used, a panel of rows at
-//! a time, so that no whole f32 copy of it ever exists.
+//! A weight on the CPU in the type it is stored in: f32, or bf16, which is widened where it is
+//! used, a panel of rows at a time, so that no whole f32 copy of it ever exists.
 
 use std::borrow::Cow;
 
@@ -12,12 +12,12 @@ use super::{
     product_strided, rows_per_piece, vectorized,
 };
 
-/// Elements of a panel: 16 MiB as f32. A product over so many rows passes over its result no more often than one over
-/// a whole f32 weight.
+/// Elements of a panel: 16 MiB as f32. A product over so many rows passes over its result no more
+/// often than one over a whole f32 weight.
 const PANEL: usize = 4 << 20;
 
-/// Rows of `x` up to which each row of the weight is multiplied straight from its storage. With more of them the
-/// products pay for the widening.
+/// Rows of `x` up to which each row of the weight is multiplied straight from its storage. With
+/// more of them the products pay for the widening.
 const FEW: usize = 4;
 
 /// Rows of the weight that share one pass over a row of `x`.
@@ -138,7 +138,9 @@ impl Weight {
     pub(crate) fn apply_transposed(&self, dy: Matrix, out: &mut [f32]) {
         let parallel = self.is_much(dy.rows);
         match values(&self.tensor) {
-            Values::F32(weight) => product(out, Store::Replace, dy, self.matrix(weight), 1.0, parallel),
+            Values::F32(weight) => {
+                product(out, Store::Replace, dy, self.matrix(weight), 1.0, parallel);
+            }
             Values::Bf16(weight) => {
                 let mut how = Store::Replace;
                 self.for_panels(weight, |first, panel| {
@@ -197,14 +199,20 @@ fn dot_products<W: Stored>(out: &mut [f32], x: Matrix, weight: &[W], rows: usize
                     let weight = &weight[group * ROWS * columns..][..out.len() / x.rows * columns];
                     for n in 0..x.rows {
                         let sums = dots(x_row(n), weight);
-                        out.iter_mut().skip(n).step_by(x.rows).zip(sums).for_each(|(out, sum)| *out = sum);
+                        out.iter_mut()
+                            .skip(n)
+                            .step_by(x.rows)
+                            .zip(sums)
+                            .for_each(|(out, sum)| *out = sum);
                     }
                 }
             },
         );
     });
     for (n, out) in out.chunks_exact_mut(rows.max(1)).enumerate() {
-        out.iter_mut().zip(by_row.iter().skip(n).step_by(x.rows)).for_each(|(out, sum)| *out = *sum);
+        out.iter_mut()
+            .zip(by_row.iter().skip(n).step_by(x.rows))
+            .for_each(|(out, sum)| *out = *sum);
     }
 }
 

@@ -14,17 +14,24 @@ use crate::profile::{Pass, counted, timed};
 struct LinearBackward;
 
 impl<B: LinearKernels> Backward<B, 2> for LinearBackward {
-    /// `x` and `weight`, each where the gradient of the other one is wanted, and the gradient of `x`.
+    /// `x` and `weight`, each where the gradient of the other one is wanted, and the gradient of
+    /// `x`.
     type State = ([Option<NodeId>; 2], InputGradient);
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let [x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
         let ([x, weight], gradient) = ops.state;
         if let (Some(node), Some(weight)) = (x_node, weight) {
             let weight = checkpointer.retrieve_node_output(weight);
             let dy = dy.clone();
-            let dx = |rest| timed("linear", Pass::Backward, || input_gradient::<B>(dy, weight, rest));
+            let dx =
+                |rest| timed("linear", Pass::Backward, || input_gradient::<B>(dy, weight, rest));
             gradient.add::<B>(node.id, grads, dx);
         }
         if let (Some(node), Some(x)) = (weight_node, x) {
@@ -47,14 +54,21 @@ pub(crate) fn input_gradient<B: LinearKernels>(
 }
 
 /// `dyᵀ · x`.
-pub(crate) fn weight_gradient<B: LinearKernels>(dy: FloatTensor<B>, x: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn weight_gradient<B: LinearKernels>(
+    dy: FloatTensor<B>,
+    x: FloatTensor<B>,
+) -> FloatTensor<B> {
     let ([tokens, output], [_, input]) = (dy.shape().dims::<2>(), x.shape().dims::<2>());
     counted(output, input, tokens);
     B::linear_backward_weight(dy, x)
 }
 
 impl<B: LinearKernels + LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, gradient: InputGradient) -> FloatTensor<Self> {
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: InputGradient,
+    ) -> FloatTensor<Self> {
         match LinearBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 if x.is_tracked() {

@@ -34,6 +34,9 @@ impl LinearKernels for Flex {
         let (dy, x) = (contiguous(dy), contiguous(x));
         let ([tokens, output], [_, input]) = (dims(&dy), dims(&x));
         let dy = Matrix::new(slice(&dy), tokens, output, output);
-        tensor(new_product(dy.transposed(), Matrix::new(slice(&x), tokens, input, input)), [output, input])
+        tensor(
+            new_product(dy.transposed(), Matrix::new(slice(&x), tokens, input, input)),
+            [output, input],
+        )
     }
 }

@@ -1,4 +1,5 @@
-//! The linear layer on the GPU runtimes, and the matrix products of the loss, behind [`product`], [`add_product`] and
+//! The linear layer on the GPU runtimes, and the matrix products of the loss, behind [`product`],
+//! [`add_product`] and
 //! [`accumulate`]: cuBLASLt on CUDA where it is installed, burn's autotuned kernels elsewhere.
 
 use std::collections::BTreeSet;
@@ -17,11 +18,12 @@ use crate::cube::{Floats, contiguous, dims, empty, vector_size, zeros};
 #[cfg(feature = "cuda")]
 use crate::cuda::cublaslt;
 
-/// Bytes of a product that [`accumulate`] holds before it is added: little beside the sum itself, and still hundreds of
-/// tiles for the product to spread over the device.
+/// Bytes of a product that [`accumulate`] holds before it is added: little beside the sum itself,
+/// and still hundreds of tiles for the product to spread over the device.
 const SLAB_BYTES: usize = 64 << 20;
 
-/// Rows of a slab are a multiple of this many, so that every slab starts at an aligned address (512 bytes on CUDA).
+/// Rows of a slab are a multiple of this many, so that every slab starts at an aligned address (512
+/// bytes on CUDA).
 const SLAB_ROWS: usize = 256;
 
 impl LinearKernels for Cube {
@@ -44,12 +46,12 @@ impl LinearKernels for Cube {
     }
 }
 
-/// The product `a · b` of `[m, k]` and `[k, n]`: a new contiguous `[m, n]` of type `dtype`, sums in f32. Where `k` is 0 it is
-/// zeros.
+/// The product `a · b` of `[m, k]` and `[k, n]`: a new contiguous `[m, n]` of type `dtype`, sums in
+/// f32. Where `k` is 0 it is zeros.
 ///
-/// All products of these ops go through here and [`accumulate`]. Operands have one type, f32 or bf16; each of them lies in
-/// rows or, made by [`transposed`], in columns, rows and columns possibly padded (`tensor.meta.strides()` says which);
-/// `dtype` is theirs or f32.
+/// All products of these ops go through here and [`accumulate`]. Operands have one type, f32 or
+/// bf16; each of them lies in rows or, made by [`transposed`], in columns, rows and columns
+/// possibly padded (`tensor.meta.strides()` says which); `dtype` is theirs or f32.
 ///
 /// # Panics
 /// When the two `k` or the types differ.
@@ -84,7 +86,8 @@ pub(crate) fn product(a: Floats, b: Floats, dtype: DType) -> Floats {
     })
 }
 
-/// Says what takes the time when a product of a new size is about to be tuned. burn tunes by powers of two, and remembers.
+/// Says what takes the time when a product of a new size is about to be tuned. burn tunes by powers
+/// of two, and remembers.
 fn tell_of_tuning(lengths: [usize; 3]) {
     static TOLD: Mutex<BTreeSet<[usize; 3]>> = Mutex::new(BTreeSet::new());
     let [rows, terms, columns] = lengths.map(usize::next_power_of_two);
@@ -118,8 +121,9 @@ pub(crate) fn add_product(base: Floats, a: Floats, b: Floats) -> Floats {
     add(base, product(a, b, dtype))
 }
 
-/// `sum += a · b`, where `sum` is a contiguous `[m, n]` of f32 that nobody else holds. burn's kernels do not add to what is
-/// there, so with them the product is formed some rows at a time and added by a kernel of its own.
+/// `sum += a · b`, where `sum` is a contiguous `[m, n]` of f32 that nobody else holds. burn's
+/// kernels do not add to what is there, so with them the product is formed some rows at a time and
+/// added by a kernel of its own.
 pub(crate) fn accumulate(sum: &Floats, a: &Floats, b: &Floats) {
     let ([rows, columns], [_, terms]) = (dims(sum), dims(a));
     if rows * columns * terms == 0 {
@@ -155,28 +159,39 @@ fn accumulate_slabs(sum: &Floats, a: &Floats, b: &Floats, slab: usize) {
     }
 }
 
-/// Some rows of a matrix as a view. Where it lies in rows, those before have to fill whole aligned pieces of memory; where
-/// it lies in columns, `rows.start` has to.
+/// Some rows of a matrix as a view. Where it lies in rows, those before have to fill whole aligned
+/// pieces of memory; where it lies in columns, `rows.start` has to.
 fn rows_of(matrix: &Floats, rows: Range<usize>) -> Floats {
     let mut view = matrix.clone();
     let start = (rows.start * matrix.meta.strides()[0] * matrix.dtype().size()) as u64;
     let alignment = matrix.client.properties().memory.alignment;
-    assert!(start.is_multiple_of(alignment), "row {} of {:?} is not aligned", rows.start, matrix.shape());
+    assert!(
+        start.is_multiple_of(alignment),
+        "row {} of {:?} is not aligned",
+        rows.start,
+        matrix.shape()
+    );
     view.handle = view.handle.offset_start(start);
     view.meta.shape_mut()[0] = rows.len();
     view
 }
 
-/// Cubes for a kernel over `count` elements in which each unit takes every so many: fewer than the 65,535 that WebGPU
-/// starts along one dimension, and enough for any device.
+/// Cubes for a kernel over `count` elements in which each unit takes every so many: fewer than the
+/// 65,535 that WebGPU starts along one dimension, and enough for any device.
 pub(crate) fn spread(count: usize) -> (CubeCount, CubeDim) {
     let cubes = count.div_ceil(256).min(16 << 10);
     (CubeCount::Static(cubes as u32, 1, 1), CubeDim::new_1d(256))
 }
 
-/// Adds `count` vectors to those of `sum` from `first` on. Neighbouring units touch neighbouring vectors.
+/// Adds `count` vectors to those of `sum` from `first` on. Neighbouring units touch neighbouring
+/// vectors.
 #[cube(launch, create_dummy_kernel)]
-fn add_into<N: Size>(terms: &[Vector<f32, N>], sum: &mut [Vector<f32, N>], first: usize, count: usize) {
+fn add_into<N: Size>(
+    terms: &[Vector<f32, N>],
+    sum: &mut [Vector<f32, N>],
+    first: usize,
+    count: usize,
+) {
     for index in range_stepped(ABSOLUTE_POS, count, CUBE_COUNT * (CUBE_DIM as usize)) {
         let old = sum[first + index];
         sum[first + index] = old + terms[index];

@@ -19,7 +19,8 @@ use crate::profile::{Pass, counted, timed};
 pub trait LinearKernels: Backend {
     /// `x · weightᵀ`.
     fn linear_forward(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The gradient of `x`: `dy · weight`, added to `rest` where there is one, in its memory where the backend can write to it.
+    /// The gradient of `x`: `dy · weight`, added to `rest` where there is one, in its memory where
+    /// the backend can write to it.
     fn linear_backward_x(
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -33,7 +34,11 @@ pub trait LinearKernels: Backend {
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait LinearOps: Backend {
     /// See [`linear`].
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, gradient: InputGradient) -> FloatTensor<Self>;
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: InputGradient,
+    ) -> FloatTensor<Self>;
 }
 
 #[cfg(feature = "cube")]
@@ -60,14 +65,16 @@ impl LinearOps for burn::backend::Flex {
 
 /// `x · weightᵀ`.
 ///
-/// The gradient of the weight comes out as `[out, in]`, in order; through burn's own matmul it would be a transposed
-/// view that every later use copies. A frozen weight gets none, and then `x` is not kept for the backward pass either.
+/// The gradient of the weight comes out as `[out, in]`, in order; through burn's own matmul it
+/// would be a transposed view that every later use copies. A frozen weight gets none, and then `x`
+/// is not kept for the backward pass either.
 ///
-/// On a GPU runtime both are f32 or bf16, the same type, and so are the result and the gradients; sums are f32. On CUDA
-/// the products are cuBLASLt's; without that library they are burn's, which round f32 factors to TF32 (10 bits of mantissa).
+/// On a GPU runtime both are f32 or bf16, the same type, and so are the result and the gradients;
+/// sums are f32. On CUDA the products are cuBLASLt's; without that library they are burn's, which
+/// round f32 factors to TF32 (10 bits of mantissa).
 ///
-/// On the CPU `x` is f32 and the weight f32 or bf16; a bf16 weight is widened as it is read, a panel at a time, and its
-/// gradient is f32.
+/// On the CPU `x` is f32 and the weight f32 or bf16; a bf16 weight is widened as it is read, a
+/// panel at a time, and its gradient is f32.
 ///
 /// # Shapes
 /// - `x`: `[tokens, in]`
@@ -78,7 +85,13 @@ impl LinearOps for burn::backend::Flex {
 /// When the two `in` differ, on a GPU runtime when the types do, and on the CPU for other types.
 pub fn linear(x: impl Into<Input>, weight: Tensor<2>) -> Tensor<2> {
     let Input { tensor: x, gradient } = x.into();
-    assert_eq!(x.dims()[1], weight.dims()[1], "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
+    assert_eq!(
+        x.dims()[1],
+        weight.dims()[1],
+        "`x` {:?} does not fit `weight` {:?}",
+        x.dims(),
+        weight.dims()
+    );
     timed("linear", Pass::Forward, || {
         counted(x.dims()[0], weight.dims()[0], weight.dims()[1]);
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());

@@ -18,7 +18,12 @@ impl<B: LinearCrossEntropyKernels> Backward<B, 2> for LinearCrossEntropyBackward
     /// The gradients of `hidden` and `weight` for a loss gradient of 1, where they are wanted.
     type State = [Option<FloatTensor<B>>; 2];
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
         let dloss = grads.consume::<B>(&ops.node);
         for (node, gradient) in ops.parents.into_iter().zip(ops.state) {
             if let (Some(node), Some(gradient)) = (node, gradient) {
@@ -66,15 +71,18 @@ where
                 for _ in 0..=wanted.iter().filter(|wanted| **wanted).count() {
                     counted(trained, vocab, width);
                 }
-                let (loss, gradients) = B::loss_and_gradients(hidden, weight, rows, targets, wanted);
+                let (loss, gradients) =
+                    B::loss_and_gradients(hidden, weight, rows, targets, wanted);
                 prep.finish(gradients, loss)
             }
-            OpsKind::UnTracked(prep) => prep.finish(<B as LinearCrossEntropyOps>::linear_cross_entropy(
-                hidden.into_primitive(),
-                weight.into_primitive(),
-                rows,
-                targets,
-            )),
+            OpsKind::UnTracked(prep) => {
+                prep.finish(<B as LinearCrossEntropyOps>::linear_cross_entropy(
+                    hidden.into_primitive(),
+                    weight.into_primitive(),
+                    rows,
+                    targets,
+                ))
+            }
         }
     }
 }

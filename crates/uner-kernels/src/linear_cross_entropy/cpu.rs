@@ -1,12 +1,13 @@
-//! The loss on the CPU: logits of one chunk of trained rows at a time, turned into their own gradient in place.
+//! The loss on the CPU: logits of one chunk of trained rows at a time, turned into their own
+//! gradient in place.
 
 use burn::backend::{Flex, TensorMetadata, ops::FloatTensorOps};
 use rayon::prelude::*;
 
 use super::{CPU_LOGITS_BYTES, LinearCrossEntropyKernels};
 use crate::flex::{
-    Floats, Ints, Matrix, Store, Weight, contiguous, exp, ints, largest, new_product, product, slice, sum,
-    tensor, vectorized,
+    Floats, Ints, Matrix, Store, Weight, contiguous, exp, ints, largest, new_product, product,
+    slice, sum, tensor, vectorized,
 };
 
 /// Logits of a chunk.
@@ -109,8 +110,15 @@ impl Head {
             for &row in rows {
                 gathered.extend_from_slice(&hidden[row as usize * self.width..][..self.width]);
             }
-            self.weight.apply(Matrix::new(&gathered, rows.len(), self.width, self.width), &mut logits);
-            work(Chunk { rows, targets, gathered: &gathered, logits: &mut logits, vocab: self.vocab });
+            self.weight
+                .apply(Matrix::new(&gathered, rows.len(), self.width, self.width), &mut logits);
+            work(Chunk {
+                rows,
+                targets,
+                gathered: &gathered,
+                logits: &mut logits,
+                vocab: self.vocab,
+            });
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The loss on the GPU runtimes: the trained rows of `hidden` a chunk at a time; a chunk's logits become its losses and
-//! their own gradient in one kernel, and all matrix products are those of [`crate::linear`].
+//! The loss on the GPU runtimes: the trained rows of `hidden` a chunk at a time; a chunk's logits
+//! become its losses and their own gradient in one kernel, and all matrix products are those of
+//! [`crate::linear`].
 
 mod kernels;
 
@@ -45,7 +46,8 @@ impl LinearCrossEntropyKernels for Cube {
         }
         let head = Head::new(hidden, weight, rows, targets);
         let losses = empty(&head.hidden, [head.count], DType::F32);
-        let dhidden = hidden_wanted.then(|| zeros(&head.hidden, head.hidden.shape(), head.hidden.dtype()));
+        let dhidden =
+            hidden_wanted.then(|| zeros(&head.hidden, head.hidden.shape(), head.hidden.dtype()));
         let mut dweight = None;
         for chunk in head.chunks() {
             let gathered = head.gathered(&chunk);
@@ -84,7 +86,8 @@ impl LinearCrossEntropyKernels for Cube {
     }
 }
 
-/// The operands of a call: `hidden` `[tokens, width]`, `weight` `[vocab, width]`, `rows` and `targets` `[count]`.
+/// The operands of a call: `hidden` `[tokens, width]`, `weight` `[vocab, width]`, `rows` and
+/// `targets` `[count]`.
 struct Head {
     hidden: Floats,
     weight: Floats,
@@ -162,8 +165,9 @@ impl Head {
         );
     }
 
-    /// Fills the chunk's part of `losses` and returns the gradient of the logits, `softmax(logits) - onehot(target)`, in the
-    /// type of the operands; in f32 it takes the place of the logits.
+    /// Fills the chunk's part of `losses` and returns the gradient of the logits,
+    /// `softmax(logits) - onehot(target)`, in the type of the operands; in f32 it takes the place
+    /// of the logits.
     fn losses_and_dlogits(&self, logits: Floats, chunk: &Range<usize>, losses: &Floats) -> Floats {
         let (client, vector) = (logits.client.clone(), vector_size(&logits, self.vocab));
         let units = units_for(self.vocab / vector, &client);
@@ -208,8 +212,8 @@ impl Head {
         );
     }
 
-    /// The weight's gradient with that of a chunk added. It is f32 where there are several chunks, and else at once of the
-    /// weight's type.
+    /// The weight's gradient with that of a chunk added. It is f32 where there are several chunks,
+    /// and else at once of the weight's type.
     fn grow(&self, dweight: Option<Floats>, dlogits: Floats, gathered: Floats) -> Floats {
         let all = dims::<2>(&gathered)[0] == self.count;
         match dweight {
@@ -236,7 +240,8 @@ impl Head {
     }
 }
 
-/// Rows of a chunk. The chunks are about equal: a small last one would be a product of another shape, tuned for itself.
+/// Rows of a chunk. The chunks are about equal: a small last one would be a product of another
+/// shape, tuned for itself.
 fn chunk_rows(count: usize, vocab: usize, bytes: usize) -> usize {
     let most = (bytes / size_of::<f32>() / vocab.max(1)).clamp(1, CHUNK_ROWS);
     let most = if most > TILE_ROWS { most - most % TILE_ROWS } else { most };
@@ -282,7 +287,10 @@ mod tests {
         for count in [1, 63, 515, 2049, 40_000] {
             for vocab in [1, 33, 32_001, 128_256] {
                 let rows = chunk_rows(count, vocab, 128 * mib);
-                assert!(rows * vocab * 4 <= 128 * mib && rows <= CHUNK_ROWS, "{count} {vocab}: {rows}");
+                assert!(
+                    rows * vocab * 4 <= 128 * mib && rows <= CHUNK_ROWS,
+                    "{count} {vocab}: {rows}"
+                );
             }
         }
     }

@@ -1,7 +1,8 @@
-//! The language-model head and its loss in one: `-log softmax(hidden · weightᵀ)[label]`, for the trained rows only.
+//! The language-model head and its loss in one: `-log softmax(hidden · weightᵀ)[label]`, for the
+//! trained rows only.
 //!
-//! Rows without a label never reach the matmul, and the logits of the others exist a chunk at a time, so memory is
-//! `chunk × vocab`, not `tokens × vocab`.
+//! Rows without a label never reach the matmul, and the logits of the others exist a chunk at a
+//! time, so memory is `chunk × vocab`, not `tokens × vocab`.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -29,8 +30,9 @@ pub trait LinearCrossEntropyKernels: Backend {
         rows: IntTensor<Self>,
         targets: IntTensor<Self>,
     ) -> FloatTensor<Self>;
-    /// The summed loss, `[1]`, f32, and those of its gradients that are `wanted`: with respect to `hidden` and `weight`, in
-    /// their types. The gradients are formed while a chunk's logits are at hand, so that these are computed once.
+    /// The summed loss, `[1]`, f32, and those of its gradients that are `wanted`: with respect to
+    /// `hidden` and `weight`, in their types. The gradients are formed while a chunk's logits are
+    /// at hand, so that these are computed once.
     fn loss_and_gradients(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -105,14 +107,15 @@ impl LinearCrossEntropyOps for burn::backend::Flex {
     }
 }
 
-/// Bytes of the logits that exist at a time on the CPU, at most: so many that the weight is read a few times a step, not once a
-/// row.
+/// Bytes of the logits that exist at a time on the CPU, at most: so many that the weight is read a
+/// few times a step, not once a row.
 pub const CPU_LOGITS_BYTES: usize = 64 << 20;
 
-/// Bytes of the logits that exist at a time on a GPU, at most. They are f32 whatever the operands are: bf16 would round a logit
-/// of 20 to the nearest 1/8, and the loss with it. At 32,000 words 256 MiB are 2,048 rows, eight times what it takes for a
-/// product with the weight to be bound by arithmetic and not by reading the weight; each further chunk reads and writes the
-/// weight's gradient once more.
+/// Bytes of the logits that exist at a time on a GPU, at most. They are f32 whatever the operands
+/// are: bf16 would round a logit of 20 to the nearest 1/8, and the loss with it. At 32,000 words
+/// 256 MiB are 2,048 rows, eight times what it takes for a product with the weight to be bound by
+/// arithmetic and not by reading the weight; each further chunk reads and writes the weight's
+/// gradient once more.
 pub const GPU_LOGITS_BYTES: usize = 256 << 20;
 
 /// Label of a row that is not trained.
@@ -129,7 +132,8 @@ pub struct Labels {
     count: usize,
     /// Rows with and without a label.
     tokens: usize,
-    /// The size of the smallest vocabulary that has all the targets. Kernels do not check indices: this does.
+    /// The size of the smallest vocabulary that has all the targets. Kernels do not check indices:
+    /// this does.
     vocab: usize,
 }
 
@@ -145,7 +149,8 @@ impl Labels {
             .map(|(row, &label)| (row, label))
             .collect();
         let smallest_vocab = |&(row, target): &(i32, i32)| {
-            usize::try_from(target).unwrap_or_else(|_| panic!("row {row} has the label {target}")) + 1
+            usize::try_from(target).unwrap_or_else(|_| panic!("row {row} has the label {target}"))
+                + 1
         };
         let tensor = |values: Vec<i32>| {
             let count = values.len();
@@ -174,8 +179,8 @@ impl Labels {
 /// - returns `[1]`, f32; 0 when no row is trained
 ///
 /// # Panics
-/// When the two `hidden` differ, there is not one label for each of the `tokens`, or a label is not below `vocab`; on a GPU
-/// runtime, when `hidden` and `weight` differ in type.
+/// When the two `hidden` differ, there is not one label for each of the `tokens`, or a label is not
+/// below `vocab`; on a GPU runtime, when `hidden` and `weight` differ in type.
 pub fn linear_cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Tensor<1> {
     check(&hidden, &weight, labels);
     timed("linear_cross_entropy", Pass::Forward, || {
@@ -209,7 +214,13 @@ pub fn token_losses(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Te
 
 fn check(hidden: &Tensor<2>, weight: &Tensor<2>, labels: &Labels) {
     let ([tokens, width], [vocab, weight_width]) = (hidden.dims(), weight.dims());
-    assert_eq!(width, weight_width, "`hidden` {:?} does not fit `weight` {:?}", hidden.dims(), weight.dims());
+    assert_eq!(
+        width,
+        weight_width,
+        "`hidden` {:?} does not fit `weight` {:?}",
+        hidden.dims(),
+        weight.dims()
+    );
     assert_eq!(tokens, labels.tokens, "{} labels for `hidden` {:?}", labels.tokens, hidden.dims());
     assert!(labels.vocab <= vocab, "label {} with `weight` {:?}", labels.vocab - 1, weight.dims());
 }

@@ -27,20 +27,28 @@ struct State<B: LinearSumKernels> {
 impl<B: LinearSumKernels> Backward<B, 2> for LinearSumBackward {
     type State = State<B>;
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let [x_node, sum_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
         let State { x, weight, sum, gradient } = ops.state;
         if let (Some(node), Some(weight)) = (x_node, weight) {
             let weight = checkpointer.retrieve_node_output(weight);
             let dy = dy.clone();
-            let dx = |rest| timed("linear_sum", Pass::Backward, || input_gradient::<B>(dy, weight, rest));
+            let dx = |rest| {
+                timed("linear_sum", Pass::Backward, || input_gradient::<B>(dy, weight, rest))
+            };
             gradient.add::<B>(node.id, grads, dx);
         }
         let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
         if let Some(node) = sum_node {
             let sum = timed("linear_sum", Pass::Backward, || {
-                let ([tokens, _], [output, input]) = (dy.shape().dims::<2>(), sum.shape().dims::<2>());
+                let ([tokens, _], [output, input]) =
+                    (dy.shape().dims::<2>(), sum.shape().dims::<2>());
                 counted(output, input, tokens);
                 B::add_weight_gradient(sum, dy, x)
             });

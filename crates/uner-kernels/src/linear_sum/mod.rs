@@ -1,5 +1,5 @@
-//! A linear layer whose weight's gradient is added to an f32 sum where it is formed: of several micro-batches, it would else be written
-//! in a shorter type, read again and added.
+//! A linear layer whose weight's gradient is added to an f32 sum where it is formed: of several
+//! micro-batches, it would else be written in a shorter type, read again and added.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -63,8 +63,9 @@ impl LinearSumOps for burn::backend::Flex {
     }
 }
 
-/// `x · weightᵀ`, as [`linear`](crate::linear()). The weight has no gradient; `sum` has, namely what it is, plus the gradient that the
-/// weight would have. On a GPU that is written over `sum`, whoever holds it: give it away.
+/// `x · weightᵀ`, as [`linear`](crate::linear()). The weight has no gradient; `sum` has, namely
+/// what it is, plus the gradient that the weight would have. On a GPU that is written over `sum`,
+/// whoever holds it: give it away.
 ///
 /// # Shapes
 /// - `x`: `[tokens, in]`
@@ -73,10 +74,17 @@ impl LinearSumOps for burn::backend::Flex {
 /// - returns `[tokens, out]`
 ///
 /// # Panics
-/// As [`linear`](crate::linear()), and when the sum has another shape than the weight or another type.
+/// As [`linear`](crate::linear()), and when the sum has another shape than the weight or another
+/// type.
 pub fn linear_sum(x: impl Into<Input>, weight: Tensor<2>, sum: Tensor<2>) -> Tensor<2> {
     let Input { tensor: x, gradient } = x.into();
-    assert_eq!(x.dims()[1], weight.dims()[1], "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
+    assert_eq!(
+        x.dims()[1],
+        weight.dims()[1],
+        "`x` {:?} does not fit `weight` {:?}",
+        x.dims(),
+        weight.dims()
+    );
     assert_eq!(weight.dims(), sum.dims(), "shapes of a weight and of the sum of its gradients");
     assert_eq!(sum.dtype(), DType::F32, "the type of a sum");
     timed("linear_sum", Pass::Forward, || {

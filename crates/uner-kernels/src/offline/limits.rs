@@ -8,7 +8,11 @@ use super::Source;
 use super::recorder::Launch;
 
 /// Every limit that the launch exceeds, and every matrix instruction that the card does not have.
-pub(super) fn problems(source: &Source, launch: &Launch, properties: &DeviceProperties) -> Vec<String> {
+pub(super) fn problems(
+    source: &Source,
+    launch: &Launch,
+    properties: &DeviceProperties,
+) -> Vec<String> {
     let hardware = &properties.hardware;
     let (x, y, z) = source.cube_dim;
     let mut problems = Vec::new();
@@ -35,7 +39,12 @@ pub(super) fn problems(source: &Source, launch: &Launch, properties: &DeviceProp
 
 /// `shape.row.col.d.a.b.c` of each instruction on floats that the card has.
 fn matrix_instructions(properties: &DeviceProperties) -> BTreeSet<String> {
-    let floats = properties.features.matmul.mma.iter().filter(|mma| matches!(mma.a_type, ElemType::Float(_)));
+    let floats = properties
+        .features
+        .matmul
+        .mma
+        .iter()
+        .filter(|mma| matches!(mma.a_type, ElemType::Float(_)));
     floats
         .map(|mma| {
             let (a, b, cd) = (mma.a_type, mma.b_type, mma.cd_type);

@@ -1,13 +1,15 @@
-//! The CUDA C++ of every kernel, without a GPU: what the CUDA runtime would compile on an H100, and NVRTC to compile it.
+//! The CUDA C++ of every kernel, without a GPU: what the CUDA runtime would compile on an H100, and
+//! NVRTC to compile it.
 //!
-//! The ops are called on a device that has the properties of the card and runs nothing (`recorder`). It keeps the
-//! launches that reach it: the same kernels with the same vector sizes, cubes and comptime arguments that the card would be
-//! given, since the same code chose them. Each is then expanded and emitted as the runtime does it. An op therefore does
-//! nothing for this; a new op, or a new form of one, is a call in `calls`.
+//! The ops are called on a device that has the properties of the card and runs nothing
+//! (`recorder`). It keeps the launches that reach it: the same kernels with the same vector sizes,
+//! cubes and comptime arguments that the card would be given, since the same code chose them. Each
+//! is then expanded and emitted as the runtime does it. An op therefore does nothing for this; a
+//! new op, or a new form of one, is a call in `calls`.
 //!
-//! What it proves: every kernel expands, fits the card, compiles and assembles, and how many registers it takes. What it
-//! does not: results, races, anything that happens at run time.
-//! Tests can run the same launches on the CPU (`emulator`).
+//! What it proves: every kernel expands, fits the card, compiles and assembles, and how many
+//! registers it takes. What it does not: results, races, anything that happens at run time. Tests
+//! can run the same launches on the CPU (`emulator`).
 
 mod calls;
 #[cfg(test)]
@@ -34,9 +36,11 @@ use recorder::{Card, Launch, Recorder};
 /// The CUDA C++ of one kernel.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Op, file and function of the kernel, element type and form: `attention/backward/queries bf16 head_dim 64 group 1`.
+    /// Op, file and function of the kernel, element type and form:
+    /// `attention/backward/queries bf16 head_dim 64 group 1`.
     pub label: String,
-    /// The name of the entry function. Its last part is a hash that another build of the same source may change.
+    /// The name of the entry function. Its last part is a hash that another build of the same
+    /// source may change.
     pub entry: String,
     /// The translation unit.
     pub text: String,
@@ -49,8 +53,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// The text with names that do not change: the entry function's has a hash in it, and the values of shared memory are
-    /// numbered in the order of a hash map (cubecl-opt 0.11.3, `AllocateSharedMemoryBlockPass`), so from call to call.
+    /// The text with names that do not change: the entry function's has a hash in it, and the
+    /// values of shared memory are numbered in the order of a hash map (cubecl-opt 0.11.3,
+    /// `AllocateSharedMemoryBlockPass`), so from call to call.
     pub fn stable_text(&self) -> String {
         let masked = self.text.replace(&self.entry, "kernel");
         let mut numbers = HashMap::new();
@@ -78,7 +83,8 @@ fn value_number(name: &str) -> Option<(&str, &str)> {
     (is_number && (prefix.is_empty() || prefix.ends_with('_'))).then_some((prefix, number))
 }
 
-/// The CUDA C++ of every kernel of this crate, each instance once, under the label of the first call that launches it.
+/// The CUDA C++ of every kernel of this crate, each instance once, under the label of the first
+/// call that launches it.
 ///
 /// # Panics
 /// When a kernel does not expand or CUDA C++ cannot say it: a defect of the kernel.
@@ -113,8 +119,9 @@ fn launches(device: &Recorder, calls: &[Call]) -> Vec<(String, Launch)> {
     launches
 }
 
-/// Where the function stands that a kernel's type was generated from: op, file and name, `attention/backward/queries`. The
-/// type lies in a module of the function's name; `cube` is left out, since all of them are there.
+/// Where the function stands that a kernel's type was generated from: op, file and name,
+/// `attention/backward/queries`. The type lies in a module of the function's name; `cube` is left
+/// out, since all of them are there.
 fn function(path: &str) -> String {
     let path = path.split('<').next().unwrap_or(path);
     let mut modules: Vec<&str> = path.split("::").filter(|module| *module != "cube").collect();
@@ -130,8 +137,8 @@ fn unused(label: &str, taken: &HashSet<String>) -> String {
 }
 
 fn emit(label: String, launch: &Launch, properties: &DeviceProperties) -> Source {
-    let definition =
-        define_kernel(&*launch.kernel).unwrap_or_else(|error| panic!("`{label}` does not expand: {error}"));
+    let definition = define_kernel(&*launch.kernel)
+        .unwrap_or_else(|error| panic!("`{label}` does not expand: {error}"));
     let entry = definition.settings.kernel_name.clone();
     let kernel = CppCompiler::<Cuda>::default()
         .compile(definition, &compilation_options())

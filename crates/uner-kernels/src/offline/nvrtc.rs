@@ -45,7 +45,8 @@ pub enum NvrtcError {
         /// What the compiler says.
         log: String,
     },
-    /// The assembler waits for each product of warp groups where it stands, since it cannot tell that its registers are left alone.
+    /// The assembler waits for each product of warp groups where it stands, since it cannot tell
+    /// that its registers are left alone.
     #[error("`{label}`: products are serialized:\n{log}")]
     Serialized {
         /// The label of the source.
@@ -74,8 +75,8 @@ pub struct Report {
     pub spill_stores: usize,
     /// Bytes read from spilled registers, all instructions together.
     pub spill_loads: usize,
-    /// Bytes that spill even if one cube has a processor to itself: the registers do not suffice. Other spills make room for
-    /// another cube.
+    /// Bytes that spill even if one cube has a processor to itself: the registers do not suffice.
+    /// Other spills make room for another cube.
     pub short: usize,
     /// The machine code, an ELF file.
     pub cubin: Vec<u8>,
@@ -122,7 +123,8 @@ impl Nvrtc {
         sources.par_iter().map(|source| self.compile(source)).collect()
     }
 
-    /// Compiles and assembles with the options of the runtime; what spills, a second time, for [`Report::short`].
+    /// Compiles and assembles with the options of the runtime; what spills, a second time, for
+    /// [`Report::short`].
     ///
     /// # Errors
     /// When the compiler or the assembler refuses the source.
@@ -151,7 +153,8 @@ impl Nvrtc {
     }
 }
 
-/// The options of `CudaContext::compile_to_ptx` in cubecl-cuda 0.11.3, and the numbers of the assembler.
+/// The options of `CudaContext::compile_to_ptx` in cubecl-cuda 0.11.3, and the numbers of the
+/// assembler.
 fn options(include: &Path) -> Vec<CString> {
     let options = [
         format!("--gpu-architecture={ARCHITECTURE}"),
@@ -166,13 +169,16 @@ fn options(include: &Path) -> Vec<CString> {
 /// The text of a source with the bounds of a launch that is content with one cube per processor.
 pub(super) fn alone(source: &Source) -> String {
     let (x, y, z) = source.cube_dim;
-    let (bounds, one_cube) =
-        (format!("__launch_bounds__({})", x * y * z), format!("__launch_bounds__({}, 1)", x * y * z));
+    let (bounds, one_cube) = (
+        format!("__launch_bounds__({})", x * y * z),
+        format!("__launch_bounds__({}, 1)", x * y * z),
+    );
     assert!(source.text.contains(&bounds), "`{}` has no `{bounds}`", source.label);
     source.text.replace(&bounds, &one_cube)
 }
 
-/// The numbers in a log of `ptxas -v`: the most registers of any function, and the bytes of all of them.
+/// The numbers in a log of `ptxas -v`: the most registers of any function, and the bytes of all of
+/// them.
 fn parse(log: &str) -> Option<Report> {
     let before = |line: &str, what: &str| {
         let words = line.split_once(what)?.0;
@@ -196,8 +202,14 @@ type Strings = *const *const c_char;
 
 /// The functions of `nvrtc.h` that are used.
 struct Functions {
-    create:
-        unsafe extern "C" fn(*mut Pointer, *const c_char, *const c_char, c_int, Strings, Strings) -> c_int,
+    create: unsafe extern "C" fn(
+        *mut Pointer,
+        *const c_char,
+        *const c_char,
+        c_int,
+        Strings,
+        Strings,
+    ) -> c_int,
     compile: unsafe extern "C" fn(Pointer, c_int, Strings) -> c_int,
     destroy: unsafe extern "C" fn(*mut Pointer) -> c_int,
     log: (SizeOf, BytesOf),
@@ -210,7 +222,10 @@ impl Functions {
             create: function(library, c"nvrtcCreateProgram")?,
             compile: function(library, c"nvrtcCompileProgram")?,
             destroy: function(library, c"nvrtcDestroyProgram")?,
-            log: (function(library, c"nvrtcGetProgramLogSize")?, function(library, c"nvrtcGetProgramLog")?),
+            log: (
+                function(library, c"nvrtcGetProgramLogSize")?,
+                function(library, c"nvrtcGetProgramLog")?,
+            ),
             cubin: (function(library, c"nvrtcGetCUBINSize")?, function(library, c"nvrtcGetCUBIN")?),
         })
     }
@@ -233,16 +248,23 @@ impl<'a> Program<'a> {
         let text = CString::new(text).expect("generated code has no NUL");
         let mut pointer = std::ptr::null_mut();
         let none = std::ptr::null();
-        #[expect(unsafe_code, reason = "NVRTC copies the text, which ends with a NUL; there are no headers")]
-        let status =
-            unsafe { (functions.create)(&raw mut pointer, text.as_ptr(), none, 0, none.cast(), none.cast()) };
+        #[expect(
+            unsafe_code,
+            reason = "NVRTC copies the text, which ends with a NUL; there are no headers"
+        )]
+        let status = unsafe {
+            (functions.create)(&raw mut pointer, text.as_ptr(), none, 0, none.cast(), none.cast())
+        };
         assert_eq!(status, 0, "NVRTC makes no program");
         Self { functions, pointer }
     }
 
     fn compile(&self, options: &[CString]) -> i32 {
         let options: Vec<_> = options.iter().map(|option| option.as_ptr()).collect();
-        #[expect(unsafe_code, reason = "the program lives, and so do the options, which end with a NUL")]
+        #[expect(
+            unsafe_code,
+            reason = "the program lives, and so do the options, which end with a NUL"
+        )]
         unsafe {
             (self.functions.compile)(self.pointer, options.len() as c_int, options.as_ptr())
         }
@@ -263,7 +285,10 @@ impl<'a> Program<'a> {
         let status = unsafe { size_of(self.pointer, &raw mut size) };
         assert_eq!(status, 0, "NVRTC has no such output");
         let mut bytes = vec![0u8; size];
-        #[expect(unsafe_code, reason = "the program lives, and NVRTC writes as many bytes as it said")]
+        #[expect(
+            unsafe_code,
+            reason = "the program lives, and NVRTC writes as many bytes as it said"
+        )]
         let status = unsafe { bytes_of(self.pointer, bytes.as_mut_ptr().cast()) };
         assert_eq!(status, 0, "NVRTC has no such output");
         bytes
@@ -293,8 +318,13 @@ ptxas info    : Used 58 registers, used 1 barriers
 
     #[test]
     fn numbers_are_read_from_the_log() {
-        let report =
-            Report { registers: 58, stack: 8, spill_stores: 244, spill_loads: 248, ..Report::default() };
+        let report = Report {
+            registers: 58,
+            stack: 8,
+            spill_stores: 244,
+            spill_loads: 248,
+            ..Report::default()
+        };
         assert_eq!(parse(LOG), Some(report));
         assert_eq!(parse("ptxas info    : 0 bytes gmem\n"), None);
     }

@@ -1,8 +1,8 @@
 //! What a card of compute capability 9.0 (H100, H200) tells the CUDA runtime of CubeCL.
 //!
-//! A transcription of `CudaServer::init` and `CudaRuntime::target_properties` of cubecl-cuda 0.11.3 (`src/runtime.rs`) with
-//! the backend `Cpp`, to be read again with each new version: a feature that is missing here takes a kernel down another
-//! branch than on the card.
+//! A transcription of `CudaServer::init` and `CudaRuntime::target_properties` of cubecl-cuda 0.11.3
+//! (`src/runtime.rs`) with the backend `Cpp`, to be read again with each new version: a feature
+//! that is missing here takes a kernel down another branch than on the card.
 
 use cubecl::cmma::MatrixLayout;
 use cubecl::features::{AtomicUsage, ComplexUsage, Features, Plane, Tma, TypeUsage};
@@ -65,9 +65,11 @@ pub(super) fn target_properties() -> TargetProperties {
 pub(crate) enum Card {
     /// H100, of compute capability 9.0.
     Hopper,
-    /// The smallest part that an H100 is divided into (MIG 1g.10gb): kernels that take work until there is none left take more.
+    /// The smallest part that an H100 is divided into (MIG 1g.10gb): kernels that take work until
+    /// there is none left take more.
     Part,
-    /// A100, of compute capability 8.0: of what kernels ask for it lacks bulk copies, clusters and part of the shared memory.
+    /// A100, of compute capability 8.0: of what kernels ask for it lacks bulk copies, clusters and
+    /// part of the shared memory.
     Ampere,
 }
 
@@ -87,14 +89,22 @@ pub(super) fn properties_of(card: Card) -> DeviceProperties {
     properties
 }
 
-/// Those of [`Card::Hopper`]. The name and the fingerprint are not the card's, so that nothing stored for one is mixed up with
-/// what was recorded.
+/// Those of [`Card::Hopper`]. The name and the fingerprint are not the card's, so that nothing
+/// stored for one is mixed up with what was recorded.
 fn device_properties() -> DeviceProperties {
     let memory = MemoryDeviceProperties::new(MEMORY / 4, ALIGNMENT).with_max_memory(MEMORY);
-    let identity =
-        DeviceIdentity { name: "recorder".into(), fingerprint: "recorder_sm90".into(), physical: None };
-    let mut properties =
-        DeviceProperties::new(Features::default(), memory, hardware(), TimingMethod::Device, identity);
+    let identity = DeviceIdentity {
+        name: "recorder".into(),
+        fingerprint: "recorder_sm90".into(),
+        physical: None,
+    };
+    let mut properties = DeviceProperties::new(
+        Features::default(),
+        memory,
+        hardware(),
+        TimingMethod::Device,
+        identity,
+    );
     register_types(&mut properties);
     register_atomics(&mut properties);
     register_features(&mut properties);
@@ -175,7 +185,10 @@ fn register_features(properties: &mut DeviceProperties) {
 
 fn register_matrices(properties: &mut DeviceProperties) {
     let architecture = CudaArchitecture { version: 90, tensor_cores: true };
-    register_wmma_features(CudaCmmaCompiler::Cpp.supported_cmma_combinations(&architecture), properties);
+    register_wmma_features(
+        CudaCmmaCompiler::Cpp.supported_cmma_combinations(&architecture),
+        properties,
+    );
     register_mma_features(supported_mma_combinations(&architecture), properties);
     register_scaled_mma_features(supported_scaled_mma_combinations(&architecture), properties);
 }

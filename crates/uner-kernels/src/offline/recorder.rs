@@ -1,4 +1,5 @@
-//! A device that runs nothing: it has the properties of a card and keeps the launches that reach it.
+//! A device that runs nothing: it has the properties of a card and keeps the launches that reach
+//! it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,10 +16,12 @@ use cubecl_core::profile::{Duration, Instant, ProfileDuration};
 use cubecl_server::allocator::PitchedMemoryLayoutPolicy;
 use cubecl_server::dry_run::LaunchMode;
 use cubecl_server::logging::ServerLogger;
-use cubecl_server::memory_management::{ManagedMemoryHandle, MemoryAllocationMode, StreamMemoryReport};
+use cubecl_server::memory_management::{
+    ManagedMemoryHandle, MemoryAllocationMode, StreamMemoryReport,
+};
 use cubecl_server::server::{
-    BufferBinding, CopyDescriptor, CubeCount, IoError, KernelArguments, ProfileError, ProfilingToken, Server,
-    ServerCommunication, ServerError, ServerStorage, ServerUtilities,
+    BufferBinding, CopyDescriptor, CubeCount, IoError, KernelArguments, ProfileError,
+    ProfilingToken, Server, ServerCommunication, ServerError, ServerStorage, ServerUtilities,
 };
 use cubecl_server::storage::{ComputeStorage, ManagedResource, StorageHandle, StorageId};
 
@@ -26,13 +29,15 @@ pub(crate) use super::properties::Card;
 use super::properties::{ALIGNMENT, properties_of, target_properties};
 use crate::cube::Floats;
 
-/// How long a profile says that it took: as long as autotuning wants one run to take, which it therefore does not repeat.
+/// How long a profile says that it took: as long as autotuning wants one run to take, which it
+/// therefore does not repeat.
 const PROFILED: Duration = Duration::from_millis(20);
 
 /// The cards, by the number of their device.
 const CARDS: [Card; 3] = [Card::Hopper, Card::Ampere, Card::Part];
 
-/// What the server heard since recording began. A server is made by CubeCL, so there is no other way to hand it a place.
+/// What the server heard since recording began. A server is made by CubeCL, so there is no other
+/// way to hand it a place.
 static HEARD: Mutex<Vec<Launch>> = Mutex::new(Vec::new());
 /// Held while launches are recorded, so that two threads do not hear each other's.
 static RECORDING: Mutex<()> = Mutex::new(());
@@ -53,8 +58,14 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn of(card: Card) -> Self {
-        let number = CARDS.iter().position(|known| *known == card).expect("every card has a number");
-        Self { client: Client::load::<RecordingServer>(DeviceId { type_id: 0, index_id: number as u16 }) }
+        let number =
+            CARDS.iter().position(|known| *known == card).expect("every card has a number");
+        Self {
+            client: Client::load::<RecordingServer>(DeviceId {
+                type_id: 0,
+                index_id: number as u16,
+            }),
+        }
     }
 
     /// A contiguous tensor without memory.
@@ -136,7 +147,12 @@ impl Server for RecordingServer {
         self.utilities.clone()
     }
 
-    fn initialize_memory(&mut self, _: ManagedMemoryHandle, _: u64, _: StreamId) -> Result<(), ServerError> {
+    fn initialize_memory(
+        &mut self,
+        _: ManagedMemoryHandle,
+        _: u64,
+        _: StreamId,
+    ) -> Result<(), ServerError> {
         Ok(())
     }
 
@@ -179,9 +195,13 @@ impl Server for RecordingServer {
         Ok(ProfilingToken { id: 0 })
     }
 
-    /// The same time whatever ran, so that burn's autotuning takes the same choice each time; were it none, it would measure
-    /// ever longer runs.
-    fn end_profile(&mut self, _: StreamId, _: ProfilingToken) -> Result<ProfileDuration, ProfileError> {
+    /// The same time whatever ran, so that burn's autotuning takes the same choice each time; were
+    /// it none, it would measure ever longer runs.
+    fn end_profile(
+        &mut self,
+        _: StreamId,
+        _: ProfilingToken,
+    ) -> Result<ProfileDuration, ProfileError> {
         let start = Instant::now();
         Ok(ProfileDuration::new_system_time(start, start + PROFILED))
     }
@@ -221,7 +241,11 @@ impl ComputeStorage for NoStorage {
 impl ServerStorage for RecordingServer {
     type Storage = NoStorage;
 
-    fn get_resource(&mut self, _: BufferBinding, _: StreamId) -> Result<ManagedResource<()>, ServerError> {
+    fn get_resource(
+        &mut self,
+        _: BufferBinding,
+        _: StreamId,
+    ) -> Result<ManagedResource<()>, ServerError> {
         unreachable!("nobody asks a recorder for its memory")
     }
 }

@@ -69,7 +69,10 @@ fn what_the_card_refuses_is_a_problem() {
         problems(232_448 / 4 + 1, one(), CubeDim::new_1d(32)),
         ["bytes of shared memory: 232452, at most 232448"]
     );
-    assert_eq!(problems(8, one(), CubeDim::new_2d(32, 33)), ["units of a cube: 1056, at most 1024"]);
+    assert_eq!(
+        problems(8, one(), CubeDim::new_2d(32, 33)),
+        ["units of a cube: 1056, at most 1024"]
+    );
     assert_eq!(problems(8, one(), CubeDim::new_3d(8, 1, 65)), ["units in z: 65, at most 64"]);
     assert_eq!(
         problems(8, CubeCount::Static(1, 65_536, 1), CubeDim::new_1d(32)),
@@ -107,7 +110,8 @@ fn names_that_change_are_masked() {
 fn the_same_call_gives_the_same_text() {
     // A small head of each op: expansion is slow without optimisation.
     let forms = ["f32 hidden 7", "bf16 head_dim 16 group 2", "bf16 hidden 7 vocab 33"];
-    let calls: Vec<Call> = calls().into_iter().filter(|call| forms.contains(&call.form.as_str())).collect();
+    let calls: Vec<Call> =
+        calls().into_iter().filter(|call| forms.contains(&call.form.as_str())).collect();
     assert_eq!(calls.len(), forms.len());
     let texts = || sources_of(&calls).iter().map(Source::stable_text).collect::<Vec<_>>();
     let first = texts();
@@ -119,13 +123,17 @@ fn the_same_call_gives_the_same_text() {
 #[test]
 fn labels_say_where_a_kernel_stands() {
     assert_eq!(function("rms_norm::cube::forward::Forward<bf16, a::N>"), "rms_norm/forward");
-    assert_eq!(function("attention::cube::backward::queries::Queries"), "attention/backward/queries");
+    assert_eq!(
+        function("attention::cube::backward::queries::Queries"),
+        "attention/backward/queries"
+    );
     let taken = HashSet::from(["a f32".to_owned(), "a f32 #2".to_owned()]);
     assert_eq!(unused("a f32", &taken), "a f32 #3");
     assert_eq!(unused("a bf16", &taken), "a bf16");
 }
 
-/// CUDA pads what other ops allocate, and a kernel learns how many elements there are from the buffer.
+/// CUDA pads what other ops allocate, and a kernel learns how many elements there are from the
+/// buffer.
 #[test]
 fn buffers_end_with_their_last_element() {
     let (device, cuda) = (Recorder::of(Card::Hopper), CubeDevice::Cuda(CudaDevice { index: 0 }));

@@ -20,7 +20,12 @@ impl<B: QuantizedLinearKernels> Backward<B, 1> for QuantizedLinearBackward {
     /// Words, factors, layout, and the gradient of the input.
     type State = (IntTensor<B>, FloatTensor<B>, Layout, InputGradient);
 
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
         let (words, scales, layout, gradient) = ops.state;
         let (dy, [x_node]) = (grads.consume::<B>(&ops.node), ops.parents);
         let Some(node) = x_node else { return };
@@ -48,7 +53,8 @@ impl<B: QuantizedLinearKernels + QuantizedLinearOps, C: CheckpointStrategy> Quan
         match QuantizedLinearBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 gradient.expect_one();
-                let y = B::quantized_forward(x.into_primitive(), words.clone(), scales.clone(), layout);
+                let y =
+                    B::quantized_forward(x.into_primitive(), words.clone(), scales.clone(), layout);
                 prep.finish((words, scales, layout, gradient), y)
             }
             OpsKind::UnTracked(prep) => {

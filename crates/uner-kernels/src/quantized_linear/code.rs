@@ -28,7 +28,9 @@ pub(super) const NF4: [f32; 16] = [
 pub(super) fn quantized(weight: &[f32], layout: Layout) -> (Vec<i32>, Vec<f32>) {
     let mut words = vec![0; layout.rows * layout.words()];
     let mut scales = vec![0.0; layout.rows * layout.blocks()];
-    let rows = words.par_chunks_mut(layout.words().max(1)).zip(scales.par_chunks_mut(layout.blocks().max(1)));
+    let rows = words
+        .par_chunks_mut(layout.words().max(1))
+        .zip(scales.par_chunks_mut(layout.blocks().max(1)));
     rows.zip(weight.par_chunks(layout.columns.max(1))).for_each(|((words, scales), row)| {
         let blocks = words.chunks_mut(BLOCK / layout.form.per_word()).zip(scales);
         for ((words, scale), block) in blocks.zip(row.chunks(BLOCK)) {
@@ -52,7 +54,8 @@ fn pack(words: &mut [i32], block: &[f32], inverse: f32, form: Form) {
             Form::Nf4 => nearest(value * inverse),
         });
         let bits = 32 / form.per_word();
-        *word = codes.zip(0..).fold(0u32, |word, (code, place)| word | code << (bits * place)) as i32;
+        *word =
+            codes.zip(0..).fold(0u32, |word, (code, place)| word | code << (bits * place)) as i32;
     }
 }
 
@@ -102,27 +105,37 @@ mod tests {
 
     #[test]
     fn what_is_widened_is_the_nearest_that_can_be_stored() {
-        let values: Vec<f32> = (0..3 * 150).map(|index| ((index * 37 % 101) as f32 - 50.0) * 0.013).collect();
+        let values: Vec<f32> =
+            (0..3 * 150).map(|index| ((index * 37 % 101) as f32 - 50.0) * 0.013).collect();
         for form in [Form::Int8, Form::Nf4] {
             let layout = Layout { form, rows: 3, columns: 150 };
             let (words, scales) = quantized(&values, layout);
             assert_eq!((words.len(), scales.len()), (3 * 192 / form.per_word(), 3 * 3));
             let got = widened(&words, &scales, layout);
             for (row, (got, values)) in got.chunks(150).zip(values.chunks(150)).enumerate() {
-                for (block, (got, values)) in got.chunks(BLOCK).zip(values.chunks(BLOCK)).enumerate() {
+                for (block, (got, values)) in
+                    got.chunks(BLOCK).zip(values.chunks(BLOCK)).enumerate()
+                {
                     let scale = scales[row * 3 + block];
                     for (got, value) in got.iter().zip(values) {
                         let off = match form {
                             Form::Int8 => 0.5 * scale,
-                            Form::Nf4 => {
-                                NF4.iter().fold(f32::MAX, |best, code| best.min((code * scale - value).abs()))
-                            }
+                            Form::Nf4 => NF4.iter().fold(f32::MAX, |best, code| {
+                                best.min((code * scale - value).abs())
+                            }),
                         };
-                        assert!((got - value).abs() <= off * 1.0001 + 1e-7, "{form:?}: {value} became {got}");
+                        assert!(
+                            (got - value).abs() <= off * 1.0001 + 1e-7,
+                            "{form:?}: {value} became {got}"
+                        );
                     }
-                    let largest =
-                        |values: &[f32]| values.iter().fold(0f32, |max, value| max.max(value.abs()));
-                    assert!((largest(got) - largest(values)).abs() < 1e-6, "{form:?}: the largest is exact");
+                    let largest = |values: &[f32]| {
+                        values.iter().fold(0f32, |max, value| max.max(value.abs()))
+                    };
+                    assert!(
+                        (largest(got) - largest(values)).abs() < 1e-6,
+                        "{form:?}: the largest is exact"
+                    );
                 }
             }
         }

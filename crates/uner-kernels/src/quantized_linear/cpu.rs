@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use super::code::widen_row;
 use super::{Layout, QuantizedLinearKernels};
 use crate::flex::{
-    Floats, Ints, Matrix, Store, contiguous, dims, ints, is_much, product, product_strided, slice, tensor,
-    vectorized,
+    Floats, Ints, Matrix, Store, contiguous, dims, ints, is_much, product, product_strided, slice,
+    tensor, vectorized,
 };
 use crate::linear::cpu::added;
 
@@ -57,7 +57,8 @@ fn for_panels(words: &Ints, scales: Floats, layout: Layout, mut work: impl FnMut
     let (row_words, row_scales) = (layout.words(), layout.blocks());
     let panel_rows = (PANEL / columns).clamp(1, rows);
     let mut buffer = vec![0.0; panel_rows * columns];
-    let panels = words.chunks(panel_rows * row_words).zip(slice(&scales).chunks(panel_rows * row_scales));
+    let panels =
+        words.chunks(panel_rows * row_words).zip(slice(&scales).chunks(panel_rows * row_scales));
     for (index, (words, scales)) in panels.enumerate() {
         let count = words.len() / row_words;
         let buffer = &mut buffer[..count * columns];

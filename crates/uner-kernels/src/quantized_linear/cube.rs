@@ -56,7 +56,8 @@ fn widened(like: &Floats, words: Ints, scales: Floats, layout: Layout) -> Floats
     weight
 }
 
-/// Each unit widens every so many words; `row_words` are those of a row, whose last ones may lie beyond its columns.
+/// Each unit widens every so many words; `row_words` are those of a row, whose last ones may lie
+/// beyond its columns.
 #[cube(launch, create_dummy_kernel)]
 fn widen<F: Float>(
     words: &[i32],

@@ -1,12 +1,13 @@
-//! A linear layer with a frozen weight of 8 or 4 bits, and a factor for each block of 64 numbers of a row.
+//! A linear layer with a frozen weight of 8 or 4 bits, and a factor for each block of 64 numbers of
+//! a row.
 //!
 //! - 8 bits: `w ≈ absmax / 127 · c`, `c` a whole number from -127 to 127.
-//! - 4 bits: `NormalFloat` (Dettmers et al. 2023, "`QLoRA`: Efficient Finetuning of Quantized LLMs", §3 and appendix E):
-//!   `w ≈ absmax · NF4[c]`, where `NF4` are 16 quantiles of a normal distribution, scaled to [-1, 1]. The factors stay f32;
-//!   they are not quantised again.
+//! - 4 bits: `NormalFloat` (Dettmers et al. 2023, "`QLoRA`: Efficient Finetuning of Quantized
+//!   LLMs", §3 and appendix E): `w ≈ absmax · NF4[c]`, where `NF4` are 16 quantiles of a normal
+//!   distribution, scaled to [-1, 1]. The factors stay f32; they are not quantised again.
 //!
-//! Weights are widened where they are used: on the CPU a panel of rows at a time, on a GPU into a temporary of the type of
-//! `x`, which is gone after the product.
+//! Weights are widened where they are used: on the CPU a panel of rows at a time, on a GPU into a
+//! temporary of the type of `x`, which is gone after the product.
 
 mod backward;
 mod code;
@@ -84,15 +85,16 @@ pub struct QuantizedWeight {
 }
 
 impl QuantizedWeight {
-    /// The nearest codes to a weight, on its device. They are found on the CPU, where the numbers are on the way from a file
-    /// anyway.
+    /// The nearest codes to a weight, on its device. They are found on the CPU, where the numbers
+    /// are on the way from a file anyway.
     ///
     /// # Panics
     /// When the device cannot be read.
     pub fn new(weight: Tensor<2>, form: Form) -> Self {
         let ([rows, columns], device) = (weight.dims(), weight.device());
         let layout = Layout { form, rows, columns };
-        let values: Vec<f32> = weight.try_into_vec_as().expect("a weight that the device can give back");
+        let values: Vec<f32> =
+            weight.try_into_vec_as().expect("a weight that the device can give back");
         let (words, scales) = code::quantized(&values, layout);
         let words = TensorData::new(words, [rows, layout.words()]);
         Self {

@@ -1,9 +1,11 @@
-//! The backward pass. The statistics are computed again: one more pass over a row in cache, instead of a tensor kept. So is the
-//! output, where the projections need what they read: one more pass over memory.
+//! The backward pass. The statistics are computed again: one more pass over a row in cache, instead
+//! of a tensor kept. So is the output, where the projections need what they read: one more pass
+//! over memory.
 //!
-//! What is normed is used elsewhere, too: it is the residual. The two gradients would be added in a pass of their own over three
-//! tensors, so the one from elsewhere is left for the norm's kernel to add. A step has one output, hence the steps
-//! `x → y` and `y → x again`, of which the second one goes first on the way back: there it leaves its gradient, and passes none on.
+//! What is normed is used elsewhere, too: it is the residual. The two gradients would be added in a
+//! pass of their own over three tensors, so the one from elsewhere is left for the norm's kernel to
+//! add. A step has one output, hence the steps `x → y` and `y → x again`, of which the second one
+//! goes first on the way back: there it leaves its gradient, and passes none on.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -37,7 +39,12 @@ struct RmsNormBackward;
 impl<B: RmsNormKernels> Backward<B, 2> for RmsNormBackward {
     type State = Normed<B>;
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let [x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
         let Normed { x, weight, eps, rest } = ops.state;
@@ -78,13 +85,19 @@ struct AgainBackward;
 impl<B: RmsNormKernels> Backward<B, 1> for AgainBackward {
     type State = Rest<B>;
 
-    fn backward(self, ops: Ops<Rest<B>, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Rest<B>, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
         let gradient = grads.consume::<B>(&ops.node);
         *ops.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
     }
 }
 
-/// The output, for who needs it in the backward pass. The weight is held itself: where it is frozen the graph does not know it.
+/// The output, for who needs it in the backward pass. The weight is held itself: where it is frozen
+/// the graph does not know it.
 #[derive(Debug)]
 struct Recompute<B: RmsNormKernels> {
     x: NodeId,

@@ -16,7 +16,9 @@ impl RmsNormKernels for Flex {
             hidden,
             #[inline(always)]
             |first, [y]| {
-                for (y, x) in y.chunks_exact_mut(hidden).zip(xs[first * hidden..].chunks_exact(hidden)) {
+                for (y, x) in
+                    y.chunks_exact_mut(hidden).zip(xs[first * hidden..].chunks_exact(hidden))
+                {
                     let scale = reciprocal_root(x, eps);
                     for ((y, &x), &weight) in y.iter_mut().zip(x).zip(weights) {
                         *y = x * scale * weight;
@@ -27,7 +29,12 @@ impl RmsNormKernels for Flex {
         tensor(y, x.shape())
     }
 
-    fn add_rms_norm_forward(x: Floats, residual: Floats, weight: Floats, eps: f64) -> (Floats, Floats) {
+    fn add_rms_norm_forward(
+        x: Floats,
+        residual: Floats,
+        weight: Floats,
+        eps: f64,
+    ) -> (Floats, Floats) {
         let (x, residual, weight) = (contiguous(x), contiguous(residual), in_order(weight));
         let [_, hidden] = dims(&x);
         let (xs, residuals, weights) = (slice(&x), slice(&residual), &*widened(&weight));
@@ -53,7 +60,8 @@ impl RmsNormKernels for Flex {
         rest: Option<Floats>,
         wants_weight: bool,
     ) -> (Floats, Option<Floats>) {
-        let (x, weight, dy, rest) = (contiguous(x), in_order(weight), contiguous(dy), rest.map(contiguous));
+        let (x, weight, dy, rest) =
+            (contiguous(x), in_order(weight), contiguous(dy), rest.map(contiguous));
         let [_, hidden] = dims(&x);
         let (xs, weights, dys) = (slice(&x), &*widened(&weight), slice(&dy));
         let rests = rest.as_ref().map(slice);
@@ -88,7 +96,9 @@ impl RmsNormKernels for Flex {
 fn add_rows(h: &mut [f32], y: &mut [f32], x: &[f32], residual: &[f32], weight: &[f32], eps: f64) {
     let hidden = weight.len();
     let inputs = x.chunks_exact(hidden).zip(residual.chunks_exact(hidden));
-    for ((h, y), (x, residual)) in h.chunks_exact_mut(hidden).zip(y.chunks_exact_mut(hidden)).zip(inputs) {
+    for ((h, y), (x, residual)) in
+        h.chunks_exact_mut(hidden).zip(y.chunks_exact_mut(hidden)).zip(inputs)
+    {
         for i in 0..hidden {
             h[i] = x[i] + residual[i];
         }
@@ -101,7 +111,14 @@ fn add_rows(h: &mut [f32], y: &mut [f32], x: &[f32], residual: &[f32], weight: &
 
 /// Fills `dx` and adds these rows to the weight's gradient, which is empty where it is not wanted.
 #[inline(always)]
-fn backward_rows(dx: &mut [f32], dweight: &mut [f32], x: &[f32], weight: &[f32], eps: f64, dy: &[f32]) {
+fn backward_rows(
+    dx: &mut [f32],
+    dweight: &mut [f32],
+    x: &[f32],
+    weight: &[f32],
+    eps: f64,
+    dy: &[f32],
+) {
     let hidden = weight.len();
     let rows = dx.chunks_exact_mut(hidden).zip(x.chunks_exact(hidden)).zip(dy.chunks_exact(hidden));
     for ((dx, x), dy) in rows {

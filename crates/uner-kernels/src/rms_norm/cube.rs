@@ -1,5 +1,6 @@
-//! The norm on the GPU: as many cubes as the device holds at once take row after row, which they read once. Backward they keep their
-//! part of the weight's gradient, summed by a second kernel in a fixed order.
+//! The norm on the GPU: as many cubes as the device holds at once take row after row, which they
+//! read once. Backward they keep their part of the weight's gradient, summed by a second kernel in
+//! a fixed order.
 
 mod kernels;
 #[cfg(all(test, feature = "cuda"))]
@@ -14,8 +15,9 @@ use crate::cube::{
     Floats, contiguous, cubes_for, dims, element, empty, plane_size, units_for, vector_size, zeros,
 };
 
-/// Cubes that a processor holds at once, by the registers they need. Each of them has a row under way of 8 KB, where there are 4096
-/// channels in bf16, from each tensor that it reads; for all of the memory's speed a processor of an H100 needs 30 KB under way.
+/// Cubes that a processor holds at once, by the registers they need. Each of them has a row under
+/// way of 8 KB, where there are 4096 channels in bf16, from each tensor that it reads; for all of
+/// the memory's speed a processor of an H100 needs 30 KB under way.
 const FORWARD_CUBES: usize = 4;
 const BACKWARD_CUBES: usize = 2;
 
@@ -41,7 +43,12 @@ impl RmsNormKernels for Cube {
         y
     }
 
-    fn add_rms_norm_forward(x: Floats, residual: Floats, weight: Floats, eps: f64) -> (Floats, Floats) {
+    fn add_rms_norm_forward(
+        x: Floats,
+        residual: Floats,
+        weight: Floats,
+        eps: f64,
+    ) -> (Floats, Floats) {
         assert_eq!(x.dtype(), residual.dtype(), "`x` and `residual` differ in type");
         let (x, residual, weight) = (contiguous(x), contiguous(residual), contiguous(weight));
         let (sum, y) = (empty(&x, x.shape(), x.dtype()), empty(&x, x.shape(), x.dtype()));
@@ -79,14 +86,17 @@ impl RmsNormKernels for Cube {
             "`x` {:?}, gradients {types:?}",
             x.dtype()
         );
-        let (x, weight, dy, rest) = (contiguous(x), contiguous(weight), contiguous(dy), rest.map(contiguous));
+        let (x, weight, dy, rest) =
+            (contiguous(x), contiguous(weight), contiguous(dy), rest.map(contiguous));
         let dx = empty(&x, x.shape(), x.dtype());
         let [_, hidden] = dims(&x);
         let Some(launch) = RowLaunch::new(&x, BACKWARD_CUBES) else {
             return (dx, wants_weight.then(|| zeros(&weight, weight.shape(), weight.dtype())));
         };
-        // What is not touched still has to be bound to a buffer, and what is only read to one that was written.
-        let partials = empty(&x, if wants_weight { [launch.cubes, hidden] } else { [1, 8] }, DType::F32);
+        // What is not touched still has to be bound to a buffer, and what is only read to one that
+        // was written.
+        let partials =
+            empty(&x, if wants_weight { [launch.cubes, hidden] } else { [1, 8] }, DType::F32);
         let has_rest = rest.is_some();
         let rest = rest.unwrap_or_else(|| dy.clone());
         kernels::backward::launch(

@@ -1,5 +1,5 @@
-//! Root-mean-square normalisation (Zhang and Sennrich 2019), alone or together with the residual addition before
-//! it: `y = x / sqrt(mean(x²) + eps) · weight`, statistics in f32.
+//! Root-mean-square normalisation (Zhang and Sennrich 2019), alone or together with the residual
+//! addition before it: `y = x / sqrt(mean(x²) + eps) · weight`, statistics in f32.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -18,7 +18,11 @@ use crate::profile::{Pass, timed};
 /// The forward and the backward kernel of a backend.
 pub trait RmsNormKernels: Backend {
     /// The norm of each row.
-    fn rms_norm_forward(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+    fn rms_norm_forward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self>;
     /// The sum of `x` and `residual`, and the norm of each of its rows.
     fn add_rms_norm_forward(
         x: FloatTensor<Self>,
@@ -26,7 +30,8 @@ pub trait RmsNormKernels: Backend {
         weight: FloatTensor<Self>,
         eps: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
-    /// The gradients of `x`, to which `rest` is added where there is one, and, where it is wanted, of `weight`.
+    /// The gradients of `x`, to which `rest` is added where there is one, and, where it is wanted,
+    /// of `weight`.
     fn rms_norm_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -125,30 +130,36 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
     })
 }
 
-/// The norm of each row of what is used once more, beside it: returns `(x, rms_norm(x))`. The gradient of the `x` that is returned
-/// is added to that of the norm where this is formed, in one pass. Whoever uses `x` has to use both.
+/// The norm of each row of what is used once more, beside it: returns `(x, rms_norm(x))`. The
+/// gradient of the `x` that is returned is added to that of the norm where this is formed, in one
+/// pass. Whoever uses `x` has to use both.
 ///
 /// # Shapes
 /// - `x`, and both results: `[tokens, hidden]`
 /// - `weight`: `[hidden]`
 ///
 /// # Panics
-/// When the two `hidden` differ; in the backward pass, when the norm has no part in what is differentiated and `x` has.
+/// When the two `hidden` differ; in the backward pass, when the norm has no part in what is
+/// differentiated and `x` has.
 pub fn fork_rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> (Tensor<2>, Tensor<2>) {
     check(&x, &weight);
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
-    let (x, y) = timed("rms_norm", Pass::Forward, || <Dispatch as RmsNormOps>::fork_rms_norm(x, weight, eps));
+    let (x, y) = timed("rms_norm", Pass::Forward, || {
+        <Dispatch as RmsNormOps>::fork_rms_norm(x, weight, eps)
+    });
     (Tensor::from_dispatch(x), Tensor::from_dispatch(y))
 }
 
-/// The sum `h = x + residual` and its norm: returns `(h, rms_norm(h))`, to be used as [`fork_rms_norm`]'s.
+/// The sum `h = x + residual` and its norm: returns `(h, rms_norm(h))`, to be used as
+/// [`fork_rms_norm`]'s.
 ///
 /// # Shapes
 /// - `x`, `residual`, and both results: `[tokens, hidden]`
 /// - `weight`: `[hidden]`
 ///
 /// # Panics
-/// When the shapes differ; in the backward pass, when the norm has no part in what is differentiated and `h` has.
+/// When the shapes differ; in the backward pass, when the norm has no part in what is
+/// differentiated and `h` has.
 pub fn add_rms_norm(
     x: Tensor<2>,
     residual: Tensor<2>,
@@ -157,12 +168,20 @@ pub fn add_rms_norm(
 ) -> (Tensor<2>, Tensor<2>) {
     check(&x, &weight);
     assert_eq!(x.dims(), residual.dims(), "`x` and `residual` differ in shape");
-    let (x, residual, weight) = (x.into_dispatch(), residual.into_dispatch(), weight.into_dispatch());
-    let (sum, y) =
-        timed("rms_norm", Pass::Forward, || <Dispatch as RmsNormOps>::add_rms_norm(x, residual, weight, eps));
+    let (x, residual, weight) =
+        (x.into_dispatch(), residual.into_dispatch(), weight.into_dispatch());
+    let (sum, y) = timed("rms_norm", Pass::Forward, || {
+        <Dispatch as RmsNormOps>::add_rms_norm(x, residual, weight, eps)
+    });
     (Tensor::from_dispatch(sum), Tensor::from_dispatch(y))
 }
 
 fn check(x: &Tensor<2>, weight: &Tensor<1>) {
-    assert_eq!(x.dims()[1], weight.dims()[0], "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
+    assert_eq!(
+        x.dims()[1],
+        weight.dims()[0],
+        "`x` {:?} does not fit `weight` {:?}",
+        x.dims(),
+        weight.dims()
+    );
 }

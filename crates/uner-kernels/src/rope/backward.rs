@@ -1,7 +1,7 @@
 //! The backward pass: the rotation back, of queries and keys at once.
 //!
-//! A step has one output, hence the steps `q, k → rotated q` and `rotated q → rotated k`. The second one goes first on the way back: it
-//! leaves its gradient for the other, which rotates both.
+//! A step has one output, hence the steps `q, k → rotated q` and `rotated q → rotated k`. The
+//! second one goes first on the way back: it leaves its gradient for the other, which rotates both.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,7 +25,12 @@ struct BothBackward;
 impl<B: RopeKernels> Backward<B, 2> for BothBackward {
     type State = (Angles<B>, Keys<B>);
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
         let dq = grads.consume::<B>(&ops.node);
         let ((cos, sin), keys) = ops.state;
         let dk = keys.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -46,7 +51,12 @@ struct KeysBackward;
 impl<B: RopeKernels> Backward<B, 1> for KeysBackward {
     type State = Keys<B>;
 
-    fn backward(self, ops: Ops<Keys<B>, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Keys<B>, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
         let gradient = grads.consume::<B>(&ops.node);
         *ops.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
     }
@@ -59,7 +69,12 @@ struct OneBackward;
 impl<B: RopeKernels> Backward<B, 1> for OneBackward {
     type State = Angles<B>;
 
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
         let (cos, sin) = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |dy| {
             timed("rope", Pass::Backward, || B::rotate(dy, cos, sin, true))

@@ -1,5 +1,5 @@
-//! The rotation on the GPU: a unit turns one vector of channels together with the vector of their partners, half a head
-//! further on.
+//! The rotation on the GPU: a unit turns one vector of channels together with the vector of their
+//! partners, half a head further on.
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
@@ -128,7 +128,16 @@ fn rotate_both<F: Float, N: Size>(
     if ABSOLUTE_POS < queries {
         turn::<F, N>(q, cos, sin, rotated_q, ABSOLUTE_POS, sign, comptime!(heads[0]), half);
     } else if ABSOLUTE_POS - queries < rotated_k.len() / 2 {
-        turn::<F, N>(k, cos, sin, rotated_k, ABSOLUTE_POS - queries, sign, comptime!(heads[1]), half);
+        turn::<F, N>(
+            k,
+            cos,
+            sin,
+            rotated_k,
+            ABSOLUTE_POS - queries,
+            sign,
+            comptime!(heads[1]),
+            half,
+        );
     }
 }
 

@@ -1,5 +1,5 @@
-//! Rotary position embedding (Su et al. 2021) in the rotate-half layout of Hugging Face checkpoints: the pair of
-//! channel `c` is `c + head_dim / 2`, not its neighbour.
+//! Rotary position embedding (Su et al. 2021) in the rotate-half layout of Hugging Face
+//! checkpoints: the pair of channel `c` is `c + head_dim / 2`, not its neighbour.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -82,13 +82,23 @@ pub struct RotaryTable {
 impl RotaryTable {
     /// The table of `rows` equally long rows of positions, given row by row.
     ///
-    /// `inverse_frequencies` has `head_dim / 2` entries. The angles are formed in f32, as the checkpoints' own
-    /// code forms them; their cosine and sine are then exact to f32.
+    /// `inverse_frequencies` has `head_dim / 2` entries. The angles are formed in f32, as the
+    /// checkpoints' own code forms them; their cosine and sine are then exact to f32.
     ///
     /// # Panics
     /// When `positions` does not hold `rows` equally long rows.
-    pub fn new(positions: &[i32], rows: usize, inverse_frequencies: &[f32], device: &Device) -> Self {
-        assert_eq!(positions.len() % rows, 0, "{} positions are not {rows} equal rows", positions.len());
+    pub fn new(
+        positions: &[i32],
+        rows: usize,
+        inverse_frequencies: &[f32],
+        device: &Device,
+    ) -> Self {
+        assert_eq!(
+            positions.len() % rows,
+            0,
+            "{} positions are not {rows} equal rows",
+            positions.len()
+        );
         let half = inverse_frequencies.len();
         let shape = [rows, positions.len() / rows, half];
         // Every conversation of a batch has the same positions: each is worked out once.
@@ -98,16 +108,22 @@ impl RotaryTable {
         let angles = distinct.iter().flat_map(|&position| {
             inverse_frequencies.iter().map(move |frequency| position as f32 * frequency)
         });
-        let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
+        let (cos, sin): (Vec<f32>, Vec<f32>) =
+            angles.map(|angle| (angle.cos(), angle.sin())).unzip();
         let of_position = |position| distinct.binary_search(position).expect("one of them") * half;
         let tensor = |values: &[f32]| {
-            let values = positions.iter().flat_map(|position| &values[of_position(position)..][..half]);
-            Tensor::from_data(TensorData::new(values.copied().collect::<Vec<f32>>(), shape), &device.clone())
+            let values =
+                positions.iter().flat_map(|position| &values[of_position(position)..][..half]);
+            Tensor::from_data(
+                TensorData::new(values.copied().collect::<Vec<f32>>(), shape),
+                &device.clone(),
+            )
         };
         Self { cos: tensor(&cos), sin: tensor(&sin) }
     }
 
-    /// The same with every cosine and sine multiplied by `factor`, as `YaRN` wants it (Peng et al. 2023): what is rotated by it is scaled.
+    /// The same with every cosine and sine multiplied by `factor`, as `YaRN` wants it (Peng et al.
+    /// 2023): what is rotated by it is scaled.
     #[must_use]
     pub fn scaled(self, factor: f32) -> Self {
         if factor == 1.0 {
@@ -135,8 +151,8 @@ impl RotaryTable {
 /// - returns the same
 ///
 /// # Panics
-/// When the table does not have the rows, tokens and half the `head_dim` of `q` and `k`; in the backward pass, when only the keys have
-/// a part in what is differentiated.
+/// When the table does not have the rows, tokens and half the `head_dim` of `q` and `k`; in the
+/// backward pass, when only the keys have a part in what is differentiated.
 pub fn rope(q: Tensor<4>, k: Tensor<4>, table: &RotaryTable) -> (Tensor<4>, Tensor<4>) {
     for x in [&q, &k] {
         let [rows, tokens, _, head_dim] = x.dims();

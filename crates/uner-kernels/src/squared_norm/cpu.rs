@@ -4,7 +4,9 @@ use burn::backend::Flex;
 use rayon::prelude::*;
 
 use super::{PARTS, SquaredNormOps};
-use crate::flex::{Floats, Stored, Values, in_order, rows_per_piece, slice, sum, tensor, values, vectorized};
+use crate::flex::{
+    Floats, Stored, Values, in_order, rows_per_piece, slice, sum, tensor, values, vectorized,
+};
 
 impl SquaredNormOps for Flex {
     /// One part is all.

@@ -1,5 +1,5 @@
-//! The sums on the GPU: as many cubes as the device holds at once each add up a part of a tensor, tensor after tensor; then a cube for
-//! each tensor adds up its parts.
+//! The sums on the GPU: as many cubes as the device holds at once each add up a part of a tensor,
+//! tensor after tensor; then a cube for each tensor adds up its parts.
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
@@ -8,15 +8,16 @@ use cubecl::prelude::*;
 
 use super::{PARTS, SquaredNormOps};
 use crate::cube::{
-    Floats, contiguous, cube_sum, cubes_for, element, empty, owned, plane_size, units_for, vector_size,
-    vector_total,
+    Floats, contiguous, cube_sum, cubes_for, element, empty, owned, plane_size, units_for,
+    vector_size, vector_total,
 };
 
 /// Units of a cube.
 const UNITS: usize = 256;
 /// Cubes that a processor has at once.
 const CUBES: usize = 4;
-/// Loads that a unit has under way at once: with that many units, enough for all of the memory's speed.
+/// Loads that a unit has under way at once: with that many units, enough for all of the memory's
+/// speed.
 const LOADS: usize = 4;
 
 impl SquaredNormOps for Cube {
@@ -59,7 +60,8 @@ impl SquaredNormOps for Cube {
     }
 }
 
-/// Cube `i` writes the sum of squares of every vector that its units meet on their way through all, to `sums[first + i]`.
+/// Cube `i` writes the sum of squares of every vector that its units meet on their way through all,
+/// to `sums[first + i]`.
 #[cube(launch, create_dummy_kernel)]
 fn partial_sums<F: Float, N: Size>(
     values: &[Vector<F, N>],

@@ -1,5 +1,6 @@
-//! The backward pass. Only `gate` and `up` are kept: the activation is computed again from them, here and where the next
-//! projection needs what it read. That is one more pass over memory for a tensor that need not be kept.
+//! The backward pass. Only `gate` and `up` are kept: the activation is computed again from them,
+//! here and where the next projection needs what it read. That is one more pass over memory for a
+//! tensor that need not be kept.
 
 use std::marker::PhantomData;
 
@@ -22,7 +23,12 @@ impl<B: SwigluKernels> Backward<B, 2> for SwigluBackward {
     /// `gate` and `up`.
     type State = (NodeId, NodeId);
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let [gate_node, up_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
         let (gate, up) = ops.state;
@@ -55,7 +61,8 @@ impl<B: SwigluKernels> RetroForward for Recompute<B> {
 
 impl<B: SwigluKernels + SwigluOps, C: CheckpointStrategy> SwigluOps for Autodiff<B, C> {
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        let recompute = Recompute::<B> { gate: gate.node().id(), up: up.node().id(), backend: PhantomData };
+        let recompute =
+            Recompute::<B> { gate: gate.node().id(), up: up.node().id(), backend: PhantomData };
         let prep = SwigluBackward.prepare::<BalancedCheckpointing>([gate.node(), up.node()]);
         match prep.memory_bound().retro_forward(recompute).parents([&gate, &up]).stateful() {
             OpsKind::Tracked(mut prep) => {

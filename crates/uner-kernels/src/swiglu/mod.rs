@@ -57,6 +57,9 @@ impl SwigluOps for burn::backend::Flex {
 pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     assert_eq!(gate.dims(), up.dims(), "`gate` and `up` differ in shape");
     timed("swiglu", Pass::Forward, || {
-        Tensor::from_dispatch(<Dispatch as SwigluOps>::swiglu(gate.into_dispatch(), up.into_dispatch()))
+        Tensor::from_dispatch(<Dispatch as SwigluOps>::swiglu(
+            gate.into_dispatch(),
+            up.into_dispatch(),
+        ))
     })
 }

@@ -11,9 +11,10 @@ use crate::Llama;
 use crate::llama::Matrix;
 use crate::weights::lasting;
 
-/// Freezes a model and puts a new adapter onto the layers that its settings name. As PEFT does it, `A` is drawn from
-/// U(-1/√in, 1/√in), which is what `kaiming_uniform` with `a = √5` comes to, and `B` is 0: the model computes what it did.
-/// Each layer draws from a stream of its own, so what it gets does not depend on which others have an adapter.
+/// Freezes a model and puts a new adapter onto the layers that its settings name. As PEFT does it,
+/// `A` is drawn from U(-1/√in, 1/√in), which is what `kaiming_uniform` with `a = √5` comes to, and
+/// `B` is 0: the model computes what it did. Each layer draws from a stream of its own, so what it
+/// gets does not depend on which others have an adapter.
 ///
 /// # Panics
 /// When the settings cannot be used ([`super::AdapterConfig::check`]) or the model has an adapter.
@@ -24,7 +25,9 @@ pub fn attach(model: Llama, adapter: Adapter, seed: u64) -> Llama {
     let device = model.head().device();
     let mut model = model.no_grad();
     for (layer, block) in model.model.layers.iter_mut().enumerate() {
-        for (place, (target, (_, linear))) in Target::ALL.into_iter().zip(block.linears()).enumerate() {
+        for (place, (target, (_, linear))) in
+            Target::ALL.into_iter().zip(block.linears()).enumerate()
+        {
             if !config.target_modules.contains(&target) {
                 continue;
             }

@@ -1,4 +1,5 @@
-//! The model that an adapter belongs to. Its weights are not copied; they are named, and recognised by a fingerprint.
+//! The model that an adapter belongs to. Its weights are not copied; they are named, and recognised
+//! by a fingerprint.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -39,9 +40,10 @@ struct BaseFile {
 }
 
 impl Base {
-    /// The model in `folder`. The fingerprint is the CRC-32 of its dimensions and, for each weight file, of the file's size,
-    /// its header (names, shapes and types of the tensors) and the first 4 KiB of every tensor: enough to tell a model
-    /// from one that was trained further, without reading all of it.
+    /// The model in `folder`. The fingerprint is the CRC-32 of its dimensions and, for each weight
+    /// file, of the file's size, its header (names, shapes and types of the tensors) and the first
+    /// 4 KiB of every tensor: enough to tell a model from one that was trained further, without
+    /// reading all of it.
     ///
     /// # Errors
     /// When a file is missing or torn.
@@ -83,7 +85,8 @@ impl Base {
         Some((BASE_FILE, serde_json::to_string_pretty(&file).expect("plain text is JSON")))
     }
 
-    /// Refuses another model than the one that the adapter in `adapter` was trained on, where that is known.
+    /// Refuses another model than the one that the adapter in `adapter` was trained on, where that
+    /// is known.
     pub(crate) fn check(&self, adapter: &Path) -> Result<(), WeightsError> {
         let Some(file) = BaseFile::read(adapter)? else { return Ok(()) };
         let found = format!("{:08x}", self.fingerprint.unwrap_or_default());
@@ -120,7 +123,8 @@ pub fn base_form_of(folder: &Path) -> Result<Option<BaseForm>, WeightsError> {
     Ok(BaseFile::read(folder)?.and_then(|file| file.form))
 }
 
-/// The folder of the model that the adapter in `folder` belongs to; `None` where there is no adapter in it.
+/// The folder of the model that the adapter in `folder` belongs to; `None` where there is no
+/// adapter in it.
 ///
 /// # Errors
 /// When `adapter_config.json` cannot be read, or the folder that it names is not there.
@@ -136,8 +140,8 @@ pub fn base_of(folder: &Path) -> Result<Option<PathBuf>, WeightsError> {
     found.map(Some).ok_or_else(|| WeightsError::NoBase { adapter: folder.to_owned(), base })
 }
 
-/// The base of an adapter that was moved together with it: at the end of the old path from one of the folders above the adapter, and
-/// recognised by its fingerprint.
+/// The base of an adapter that was moved together with it: at the end of the old path from one of
+/// the folders above the adapter, and recognised by its fingerprint.
 fn moved(base: &Path, adapter: &Path) -> Result<Option<PathBuf>, WeightsError> {
     if BaseFile::read(adapter)?.is_none() {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! `LoRA` adapters (Hu et al. 2021): put onto a model to be trained, read and written as PEFT does it
-//! (`adapter_config.json` and `adapter_model.safetensors`), and the model they were trained on.
+//! `LoRA` adapters (Hu et al. 2021): put onto a model to be trained, read and written as PEFT does
+//! it (`adapter_config.json` and `adapter_model.safetensors`), and the model they were trained on.
 
 mod attach;
 mod fingerprint;
@@ -41,7 +41,12 @@ pub struct AdapterConfig {
 
 impl Default for AdapterConfig {
     fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, dropout: 0.05, target_modules: Target::ALL.into_iter().collect() }
+        Self {
+            rank: 16,
+            alpha: 32.0,
+            dropout: 0.05,
+            target_modules: Target::ALL.into_iter().collect(),
+        }
     }
 }
 
@@ -67,8 +72,15 @@ pub enum Target {
 
 impl Target {
     /// All of them, in the order of a block.
-    pub const ALL: [Self; 7] =
-        [Self::QProj, Self::KProj, Self::VProj, Self::OProj, Self::GateProj, Self::UpProj, Self::DownProj];
+    pub const ALL: [Self; 7] = [
+        Self::QProj,
+        Self::KProj,
+        Self::VProj,
+        Self::OProj,
+        Self::GateProj,
+        Self::UpProj,
+        Self::DownProj,
+    ];
 
     /// The layer's name, without that of the module it lies in.
     pub fn name(self) -> &'static str {
@@ -115,10 +127,14 @@ impl AdapterConfig {
             ));
         }
         if !(0.0..1.0).contains(dropout) {
-            return Err(format!("`model.adapter.dropout` is {dropout}; it must be at least 0 and below 1"));
+            return Err(format!(
+                "`model.adapter.dropout` is {dropout}; it must be at least 0 and below 1"
+            ));
         }
         if target_modules.is_empty() {
-            return Err("`model.adapter.target_modules` is empty; name at least one layer".to_owned());
+            return Err(
+                "`model.adapter.target_modules` is empty; name at least one layer".to_owned()
+            );
         }
         Ok(())
     }

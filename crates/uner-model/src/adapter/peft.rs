@@ -18,7 +18,8 @@ pub(crate) const TENSORS_FILE: &str = "adapter_model.safetensors";
 
 /// The factors as PEFT pickled them before.
 const PICKLED_FILE: &str = "adapter_model.bin";
-/// Keys that do not change what is computed from the factors in the file: where they came from, how they were trained.
+/// Keys that do not change what is computed from the factors in the file: where they came from, how
+/// they were trained.
 const KEYS_THAT_DO_NOT_MATTER: [&str; 19] = [
     "arrow_config",
     "auto_mapping",
@@ -43,8 +44,9 @@ const KEYS_THAT_DO_NOT_MATTER: [&str; 19] = [
 /// Many times that of any adapter.
 pub(super) const LARGEST_ALPHA: f64 = 1e6;
 
-/// Starts of the factors that leave the base as it is. Those that take something away from it (`PiSSA`, `OLoRA`, `CorDA`, `LoftQ`,
-/// LoRA-GA) make factors for another base than the one that the adapter names.
+/// Starts of the factors that leave the base as it is. Those that take something away from it
+/// (`PiSSA`, `OLoRA`, `CorDA`, `LoftQ`, LoRA-GA) make factors for another base than the one that
+/// the adapter names.
 const STARTS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
 
 /// What the settings say of the computation.
@@ -80,7 +82,9 @@ impl TryFrom<Map<String, Value>> for PeftConfig {
                 ));
             }
         }
-        if let Some(modules) = keys.take::<Value>("modules_to_save")?.filter(|modules| !is_nothing(modules)) {
+        if let Some(modules) =
+            keys.take::<Value>("modules_to_save")?.filter(|modules| !is_nothing(modules))
+        {
             return Err(format!(
                 "`modules_to_save` is {modules}: whole layers beside the factors are not served; let PEFT merge the adapter \
                  (`merge_and_unload`)"
@@ -104,7 +108,10 @@ impl TryFrom<Map<String, Value>> for PeftConfig {
             return Err("`r` is 0".to_owned());
         }
         if config.lora_alpha.abs() > LARGEST_ALPHA || config.lora_alpha.is_nan() {
-            return Err(format!("`lora_alpha` is {}, which is not that of an adapter", config.lora_alpha));
+            return Err(format!(
+                "`lora_alpha` is {}, which is not that of an adapter",
+                config.lora_alpha
+            ));
         }
         keys.finish(&KEYS_THAT_DO_NOT_MATTER)?;
         Ok(config)
@@ -112,17 +119,20 @@ impl TryFrom<Map<String, Value>> for PeftConfig {
 }
 
 impl PeftConfig {
-    /// Where the settings and the factors, by the names of their tensors, do not say the same: PEFT would leave such factors out, or
-    /// miss them.
+    /// Where the settings and the factors, by the names of their tensors, do not say the same: PEFT
+    /// would leave such factors out, or miss them.
     pub(crate) fn problems<'a>(&self, tensors: impl Iterator<Item = &'a String>) -> Vec<String> {
-        let modules: BTreeSet<&str> = tensors.filter_map(|name| Some(name.split_once(".lora_")?.0)).collect();
+        let modules: BTreeSet<&str> =
+            tensors.filter_map(|name| Some(name.split_once(".lora_")?.0)).collect();
         let names = |list: &Value| -> Vec<String> {
             let list = list.as_array().into_iter().flatten();
             list.filter_map(Value::as_str).map(str::to_owned).collect()
         };
-        let is = |module: &str, name: &String| module == name || module.ends_with(&format!(".{name}"));
+        let is =
+            |module: &str, name: &String| module == name || module.ends_with(&format!(".{name}"));
         let (targets, excluded) = (names(&self.target_modules), names(&self.exclude_modules));
-        // As PEFT reads a text: a pattern that has to fit the whole name. One that this crate does not read says nothing.
+        // As PEFT reads a text: a pattern that has to fit the whole name. One that this crate does
+        // not read says nothing.
         let pattern = self.target_modules.as_str().filter(|text| *text != "all-linear");
         let pattern = pattern.and_then(|text| Regex::new(&format!("^(?:{text})$")).ok());
         let fits = |module: &str| {
@@ -138,14 +148,16 @@ impl PeftConfig {
             problems.push("the file has no factors".to_owned());
         }
         for module in &modules {
-            let layer =
-                module.split_once(".layers.").and_then(|(_, rest)| rest.split('.').next()?.parse().ok());
+            let layer = module
+                .split_once(".layers.")
+                .and_then(|(_, rest)| rest.split('.').next()?.parse().ok());
             let is_target = targets.is_empty() || targets.iter().any(|name| is(module, name));
             let key = if !is_target || !fits(module) {
                 "target_modules"
             } else if excluded.iter().any(|name| is(module, name)) {
                 "exclude_modules"
-            } else if !layers.is_empty() && layer.is_none_or(|layer: u64| !layers.contains(&layer)) {
+            } else if !layers.is_empty() && layer.is_none_or(|layer: u64| !layers.contains(&layer))
+            {
                 "layers_to_transform"
             } else {
                 continue;
@@ -156,12 +168,15 @@ impl PeftConfig {
         }
         let without = targets.iter().filter(|name| !modules.iter().any(|module| is(module, name)));
         problems.extend(without.map(|name| {
-            format!("`target_modules` in `{CONFIG_FILE}` names `{name}`, and no such layer has factors")
+            format!(
+                "`target_modules` in `{CONFIG_FILE}` names `{name}`, and no such layer has factors"
+            )
         }));
         problems
     }
 
-    /// What the adapter's term is multiplied by: `alpha / r`, or `alpha / sqrt(r)` for rank-stabilised adapters.
+    /// What the adapter's term is multiplied by: `alpha / r`, or `alpha / sqrt(r)` for
+    /// rank-stabilised adapters.
     pub(crate) fn scale(&self) -> f64 {
         let rank = self.r as f64;
         self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
@@ -182,18 +197,22 @@ pub(crate) fn read(folder: &Path) -> Result<PeftConfig, WeightsError> {
 pub(crate) fn open(folder: &Path) -> Result<(PathBuf, Mmap), WeightsError> {
     let (path, pickled) = (folder.join(TENSORS_FILE), folder.join(PICKLED_FILE));
     if !path.exists() && pickled.exists() {
-        return Err(WeightsError::Pickled { path: pickled, made_by: "peft.AutoPeftModelForCausalLM" });
+        return Err(WeightsError::Pickled {
+            path: pickled,
+            made_by: "peft.AutoPeftModelForCausalLM",
+        });
     }
     map_file(path)
 }
 
-/// The text of `adapter_config.json`, with the keys of PEFT's `LoraConfig` that say what is computed; every version of
-/// PEFT knows them.
+/// The text of `adapter_config.json`, with the keys of PEFT's `LoraConfig` that say what is
+/// computed; every version of PEFT knows them.
 pub(super) fn text(adapter: &Adapter) -> String {
     let config = &adapter.config;
     let targets: Vec<&str> = config.target_modules.iter().map(|target| target.name()).collect();
     // PEFT writes a whole number where it is one, and some readers insist on it.
-    let alpha = if config.alpha.fract() == 0.0 { json!(config.alpha as i64) } else { json!(config.alpha) };
+    let alpha =
+        if config.alpha.fract() == 0.0 { json!(config.alpha as i64) } else { json!(config.alpha) };
     let value = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

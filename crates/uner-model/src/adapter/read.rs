@@ -12,10 +12,12 @@ use crate::llama::{Linear, Matrix};
 use crate::weights::{self, Tensors, WeightsError, are_finite, to_f32};
 use crate::{Llama, LlamaConfig};
 
-/// Loads the adapter in `folder` onto its base: the one in `base`, or the one that the adapter names.
+/// Loads the adapter in `folder` onto its base: the one in `base`, or the one that the adapter
+/// names.
 ///
 /// # Errors
-/// As [`weights::load`] and [`load_adapter`], and when the base is not there or not the model that was adapted.
+/// As [`weights::load`] and [`load_adapter`], and when the base is not there or not the model that
+/// was adapted.
 pub fn load_adapted(
     folder: &Path,
     base: Option<&Path>,
@@ -38,8 +40,8 @@ pub fn load_adapted(
 /// Puts the adapter in `folder` onto a model and freezes everything else.
 ///
 /// # Errors
-/// When a file is missing or torn, when the adapter is of a kind that is not served, or when it does not fit the model;
-/// then every tensor at fault is named.
+/// When a file is missing or torn, when the adapter is of a kind that is not served, or when it
+/// does not fit the model; then every tensor at fault is named.
 pub fn load_adapter(model: Llama, folder: &Path, device: &Device) -> Result<Llama, WeightsError> {
     let config = peft::read(folder)?;
     let scale = config.scale();

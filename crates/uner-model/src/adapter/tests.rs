@@ -53,7 +53,8 @@ fn a_new_adapter_is_uniform_and_zero_and_a_layer_does_not_depend_on_the_others()
         found.values().map(Vec::len).sum::<usize>() as u64
     );
     let all = AdapterConfig { target_modules: Target::ALL.into(), ..settings() };
-    let number = factors(&adapted(folder.path(), all.clone(), 7)).values().map(Vec::len).sum::<usize>();
+    let number =
+        factors(&adapted(folder.path(), all.clone(), 7)).values().map(Vec::len).sum::<usize>();
     assert_eq!(Size::new(&dimensions(), Some(&all)).adapter(), number as u64);
     let down = &found["model.layers.1.mlp.down_proj.lora_A.weight"];
     assert_eq!(down.len(), 3 * 12);
@@ -61,7 +62,10 @@ fn a_new_adapter_is_uniform_and_zero_and_a_layer_does_not_depend_on_the_others()
     let largest = down.iter().fold(0f32, |largest, value| largest.max(value.abs()));
     assert!(largest <= bound && largest > 0.8 * bound, "{largest} of {bound}");
     assert!(
-        found.iter().filter(|(name, _)| name.contains("lora_B")).all(|(_, b)| b.iter().all(|b| *b == 0.0))
+        found
+            .iter()
+            .filter(|(name, _)| name.contains("lora_B"))
+            .all(|(_, b)| b.iter().all(|b| *b == 0.0))
     );
 
     let only = AdapterConfig { target_modules: [Target::DownProj].into(), ..settings() };
@@ -88,8 +92,13 @@ fn another_base_is_refused_and_a_missing_one_named() {
     let (base, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     files(&adapted(base.path(), settings(), 7)).unwrap().write(out.path()).unwrap();
     // Trained further: the same names, shapes and sizes.
-    crate::save(&random(&dimensions(), 2, &Device::flex()), &dimensions(), base.path(), MAX_SHARD_BYTES)
-        .unwrap();
+    crate::save(
+        &random(&dimensions(), 2, &Device::flex()),
+        &dimensions(),
+        base.path(),
+        MAX_SHARD_BYTES,
+    )
+    .unwrap();
     let message = load_adapted(out.path(), None, &Device::flex()).unwrap_err().to_string();
     assert!(message.contains("was not trained on the model in"), "{message}");
     let path = base.path().display().to_string();
@@ -121,7 +130,8 @@ fn settings_that_cannot_work_are_named() {
 /// Changes `adapter_config.json` in `folder` by setting keys.
 fn set(folder: &Path, keys: &serde_json::Value) {
     let path = folder.join(CONFIG_FILE);
-    let mut file: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
+    let mut file: serde_json::Value =
+        serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
     file.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
     fs_err::write(path, file.to_string()).unwrap();
 }
@@ -151,7 +161,8 @@ fn kinds_that_are_not_computed_are_refused_with_file_and_key() {
         serde_json::json!({"peft_type": "IA3"}),
         serde_json::json!({"r": 0}),
         serde_json::json!({"lora_alpha": 1e308}),
-        // PEFT leaves out factors that the settings do not name, and misses those that are not there.
+        // PEFT leaves out factors that the settings do not name, and misses those that are not
+        // there.
         serde_json::json!({"target_modules": ["q_proj"]}),
         serde_json::json!({"target_modules": ["q_proj", "down_proj", "lm_head"]}),
         serde_json::json!({"exclude_modules": ["q_proj"]}),
@@ -173,7 +184,8 @@ fn kinds_that_are_not_computed_are_refused_with_file_and_key() {
     for keys in accepted {
         written.write(out.path()).unwrap();
         set(out.path(), &keys);
-        load_adapted(out.path(), None, &Device::flex()).unwrap_or_else(|error| panic!("{keys}: {error}"));
+        load_adapted(out.path(), None, &Device::flex())
+            .unwrap_or_else(|error| panic!("{keys}: {error}"));
     }
     written.write(out.path()).unwrap();
     set(out.path(), &serde_json::json!({"r": 4}));
@@ -185,8 +197,14 @@ fn kinds_that_are_not_computed_are_refused_with_file_and_key() {
 fn a_pickled_adapter_is_told() {
     let (base, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     files(&adapted(base.path(), settings(), 7)).unwrap().write(out.path()).unwrap();
-    fs_err::rename(out.path().join("adapter_model.safetensors"), out.path().join("adapter_model.bin"))
-        .unwrap();
+    fs_err::rename(
+        out.path().join("adapter_model.safetensors"),
+        out.path().join("adapter_model.bin"),
+    )
+    .unwrap();
     let message = load_adapted(out.path(), None, &Device::flex()).unwrap_err().to_string();
-    assert!(message.contains("adapter_model.bin` is pickled") && message.contains("AutoPeft"), "{message}");
+    assert!(
+        message.contains("adapter_model.bin` is pickled") && message.contains("AutoPeft"),
+        "{message}"
+    );
 }

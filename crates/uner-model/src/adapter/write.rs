@@ -14,7 +14,8 @@ use crate::weights::{WeightsError, write_file};
 /// The files of an adapter, on the host: another thread can write them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterFiles {
-    /// Names and texts: `adapter_config.json`, and `base_model.json` with the fingerprint of the base.
+    /// Names and texts: `adapter_config.json`, and `base_model.json` with the fingerprint of the
+    /// base.
     pub texts: Vec<(&'static str, String)>,
     /// `adapter_model.safetensors`: PEFT's name, shape and values of each factor.
     pub tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
@@ -26,7 +27,8 @@ pub struct AdapterFiles {
 /// When the device cannot be read.
 pub fn files(model: &Llama) -> Option<AdapterFiles> {
     let adapter: &Adapter = model.adapter.as_ref()?;
-    let texts = [(CONFIG_FILE, peft::text(adapter))].into_iter().chain(adapter.base.file()).collect();
+    let texts =
+        [(CONFIG_FILE, peft::text(adapter))].into_iter().chain(adapter.base.file()).collect();
     let mut tensors = Vec::new();
     visit(model, "", |parameter| {
         if parameter.name.contains(".lora_") {

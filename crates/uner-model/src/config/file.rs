@@ -1,13 +1,13 @@
-//! `config.json` as files have it: early checkpoints lack keys, later ones renamed them. A key that is not known and has a value
-//! is refused, since it may change what the model computes.
+//! `config.json` as files have it: early checkpoints lack keys, later ones renamed them. A key that
+//! is not known and has a value is refused, since it may change what the model computes.
 
 use serde_json::{Map, Value};
 
 use super::{LlamaConfig, RopeScaling};
 use crate::keys::{Keys, agreed};
 
-/// Keys that say nothing of what the model computes from given tokens: how it was made and saved, how transformers runs it, what
-/// its old versions kept for generation and for other tasks.
+/// Keys that say nothing of what the model computes from given tokens: how it was made and saved,
+/// how transformers runs it, what its old versions kept for generation and for other tasks.
 const KEYS_THAT_DO_NOT_MATTER: [&str; 53] = [
     "attn_implementation",
     "bad_words_ids",
@@ -126,9 +126,9 @@ fn check_architecture(keys: &mut Keys) -> Result<(), String> {
     const KNOWN: [&str; 4] = ["LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel", "LLaMAModel"];
     let named: Vec<String> = keys.take("architectures")?.unwrap_or_default();
     match named.iter().find(|name| !KNOWN.contains(&name.as_str())) {
-        Some(other) => {
-            Err(format!("`architectures` names `{other}`, which is not served, only `LlamaForCausalLM`"))
-        }
+        Some(other) => Err(format!(
+            "`architectures` names `{other}`, which is not served, only `LlamaForCausalLM`"
+        )),
         None => Ok(()),
     }
 }
@@ -148,20 +148,23 @@ fn tokens(keys: &mut Keys, key: &str) -> Result<Vec<u32>, String> {
     ids.into_iter().filter(there).map(number).collect()
 }
 
-/// The ids of the tokens that end a sequence by `generation_config.json`, which may name more than `config.json`.
+/// The ids of the tokens that end a sequence by `generation_config.json`, which may name more than
+/// `config.json`.
 pub(crate) fn ends_of_generation(file: Map<String, Value>) -> Result<Vec<u32>, String> {
     tokens(&mut Keys::new("", file), "eos_token_id")
 }
 
 /// The element type: `torch_dtype`, which transformers 5 calls `dtype`.
 fn dtype(keys: &mut Keys) -> Result<String, String> {
-    let plain = |name: Option<String>| name.map(|name| name.trim_start_matches("torch.").to_owned());
+    let plain =
+        |name: Option<String>| name.map(|name| name.trim_start_matches("torch.").to_owned());
     let (first, second) = (plain(keys.take("torch_dtype")?), plain(keys.take("dtype")?));
     let dtype = agreed(&["torch_dtype", "dtype"], first, second)?;
     Ok(dtype.unwrap_or_else(|| "float32".to_owned()))
 }
 
-/// The base of the rotary frequencies and their rescaling: `rope_theta` beside `rope_scaling`, or both in `rope_parameters`.
+/// The base of the rotary frequencies and their rescaling: `rope_theta` beside `rope_scaling`, or
+/// both in `rope_parameters`.
 fn rope(keys: &mut Keys, positions: usize) -> Result<(f64, Option<RopeScaling>), String> {
     let mut theta = keys.take::<f64>("rope_theta")?;
     let share = keys.take::<f64>("partial_rotary_factor")?;
@@ -183,7 +186,8 @@ fn rope(keys: &mut Keys, positions: usize) -> Result<(f64, Option<RopeScaling>),
     Ok((theta, scaling))
 }
 
-/// The rescaling that a table describes; `None` for the type `default`. `original` is a context length given elsewhere.
+/// The rescaling that a table describes; `None` for the type `default`. `original` is a context
+/// length given elsewhere.
 fn rescaling(
     mut table: Keys,
     name: &str,
@@ -249,7 +253,9 @@ fn check_scaling(name: &str, scaling: RopeScaling) -> Result<(), String> {
         Some(("high_freq_factor", _)) => {
             Err(format!("`{name}.high_freq_factor` is not above `low_freq_factor`"))
         }
-        Some((key, number)) => Err(format!("`{name}.{key}` is {number}; it must be a positive number")),
+        Some((key, number)) => {
+            Err(format!("`{name}.{key}` is {number}; it must be a positive number"))
+        }
         None => Ok(()),
     }
 }
@@ -268,7 +274,9 @@ fn yarn_attention_factor(table: &mut Keys, factor: f64) -> Result<f64, String> {
 /// Only whole heads are rotated.
 fn check_share(name: &str, share: Option<f64>) -> Result<(), String> {
     match share {
-        Some(share) if share != 1.0 => Err(format!("`{name}` is {share}: heads are rotated as a whole here")),
+        Some(share) if share != 1.0 => {
+            Err(format!("`{name}` is {share}: heads are rotated as a whole here"))
+        }
         _ => Ok(()),
     }
 }

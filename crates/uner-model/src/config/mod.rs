@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 pub use rope::RopeScaling;
 
-/// What `config.json` says. Reads both layouts: `rope_theta` + `rope_scaling` + `torch_dtype` of published
-/// checkpoints, and `rope_parameters` + `dtype` of transformers 5. Writes the former.
+/// What `config.json` says. Reads both layouts: `rope_theta` + `rope_scaling` + `torch_dtype` of
+/// published checkpoints, and `rope_parameters` + `dtype` of transformers 5. Writes the former.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct LlamaConfig {
@@ -68,9 +68,11 @@ fn one_or_list<S: Serializer>(ids: &[u32], serializer: S) -> Result<S::Ok, S::Er
 }
 
 impl LlamaConfig {
-    /// The angular frequency of each of the `head_dim / 2` channel pairs, rescaled where the checkpoint says so.
+    /// The angular frequency of each of the `head_dim / 2` channel pairs, rescaled where the
+    /// checkpoint says so.
     pub fn inverse_frequencies(&self) -> Vec<f32> {
-        let frequency = |pair| 1.0 / (self.rope_theta as f32).powf(2.0 * pair as f32 / self.head_dim as f32);
+        let frequency =
+            |pair| 1.0 / (self.rope_theta as f32).powf(2.0 * pair as f32 / self.head_dim as f32);
         let frequencies = (0..self.head_dim / 2).map(frequency).collect();
         match self.rope_scaling {
             Some(scaling) => scaling.rescaled(frequencies, self.rope_theta),
@@ -101,7 +103,8 @@ impl LlamaConfig {
             return Err(format!("`{name}` is 0"));
         }
         let sizes = positive.into_iter().chain([("head_dim", self.head_dim)]);
-        if let Some((name, value)) = sizes.into_iter().find(|(name, value)| *value > largest(name)) {
+        if let Some((name, value)) = sizes.into_iter().find(|(name, value)| *value > largest(name))
+        {
             return Err(format!(
                 "`{name}` {value} is not that of a model; at most {} are read",
                 largest(name)
@@ -134,7 +137,10 @@ impl LlamaConfig {
             return Err(format!("`head_dim` {} is not a positive even number", self.head_dim));
         }
         if self.hidden_act != "silu" {
-            return Err(format!("`hidden_act` `{}` is not served; LLaMA has `silu`", self.hidden_act));
+            return Err(format!(
+                "`hidden_act` `{}` is not served; LLaMA has `silu`",
+                self.hidden_act
+            ));
         }
         if self.model_type != "llama" {
             return Err(format!("`model_type` `{}` is not served, only `llama`", self.model_type));
@@ -143,8 +149,8 @@ impl LlamaConfig {
     }
 }
 
-/// The largest size that is read: many times that of any model, so that products of sizes cannot overflow and a damaged file is not
-/// taken for a model without end.
+/// The largest size that is read: many times that of any model, so that products of sizes cannot
+/// overflow and a damaged file is not taken for a model without end.
 fn largest(name: &str) -> usize {
     match name {
         "num_hidden_layers" => 10_000,

@@ -1,5 +1,5 @@
-//! How a checkpoint's rotary frequencies are rescaled for contexts longer than those of its training, as
-//! `modeling_rope_utils.py` of transformers does it.
+//! How a checkpoint's rotary frequencies are rescaled for contexts longer than those of its
+//! training, as `modeling_rope_utils.py` of transformers does it.
 
 use std::f64::consts::{PI, TAU};
 
@@ -9,8 +9,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(tag = "rope_type", rename_all = "lowercase")]
 pub enum RopeScaling {
-    /// Positions are interpolated (Chen et al. 2023, "Extending Context Window of Large Language Models via Positional
-    /// Interpolation").
+    /// Positions are interpolated (Chen et al. 2023, "Extending Context Window of Large Language
+    /// Models via Positional Interpolation").
     Linear {
         /// How much longer the context became.
         factor: f64,
@@ -44,25 +44,37 @@ pub enum RopeScaling {
 }
 
 impl RopeScaling {
-    /// The angular frequencies of the channel pairs of a head, from those without rescaling; `theta` is their base.
+    /// The angular frequencies of the channel pairs of a head, from those without rescaling;
+    /// `theta` is their base.
     pub(super) fn rescaled(self, frequencies: Vec<f32>, theta: f64) -> Vec<f32> {
         match self {
             Self::Linear { factor } => {
                 frequencies.into_iter().map(|frequency| frequency / factor as f32).collect()
             }
-            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+            Self::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings,
+            } => {
                 let limits = [low_freq_factor, high_freq_factor];
                 let original = original_max_position_embeddings as f64;
                 let rescaled = |frequency| llama3(frequency, factor, limits, original);
                 frequencies.into_iter().map(rescaled).collect()
             }
             Self::Yarn {
-                factor, original_max_position_embeddings, beta_fast, beta_slow, truncate, ..
+                factor,
+                original_max_position_embeddings,
+                beta_fast,
+                beta_slow,
+                truncate,
+                ..
             } => {
                 let pairs = frequencies.len();
                 let channels = (2 * pairs) as f64;
                 let original = original_max_position_embeddings as f64;
-                let channel = |turns: f64| channels * (original / (turns * TAU)).ln() / (2.0 * theta.ln());
+                let channel =
+                    |turns: f64| channels * (original / (turns * TAU)).ln() / (2.0 * theta.ln());
                 let [mut low, mut high] = [channel(beta_fast), channel(beta_slow)];
                 if truncate {
                     (low, high) = (low.floor(), high.ceil());
@@ -71,7 +83,8 @@ impl RopeScaling {
                 if low == high {
                     high += 0.001;
                 }
-                let interpolated = |pair: usize| ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0) as f32;
+                let interpolated =
+                    |pair: usize| ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0) as f32;
                 let rescaled = |(pair, frequency): (usize, f32)| {
                     let share = interpolated(pair);
                     frequency / factor as f32 * share + frequency * (1.0 - share)

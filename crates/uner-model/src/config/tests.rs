@@ -105,23 +105,34 @@ fn a_key_that_may_change_what_is_computed_is_refused_with_its_value() {
         &json!({"architectures": ["LlamaForSequenceClassification"]}),
         &["LlamaForSequenceClassification"],
     );
-    refused(&json!({"quantization_config": {"quant_method": "gptq", "bits": 4}}), &["quantised by gptq"]);
-    refused(&json!({"torch_dtype": "float16", "dtype": "bfloat16"}), &["float16", "bfloat16", "contradict"]);
+    refused(
+        &json!({"quantization_config": {"quant_method": "gptq", "bits": 4}}),
+        &["quantised by gptq"],
+    );
+    refused(
+        &json!({"torch_dtype": "float16", "dtype": "bfloat16"}),
+        &["float16", "bfloat16", "contradict"],
+    );
     refused(&json!({"hidden_size": "64"}), &["`hidden_size` is \"64\""]);
     refused(&json!({"eos_token_id": "</s>"}), &["`eos_token_id` is \"</s>\""]);
     refused(&json!({"partial_rotary_factor": 0.5}), &["`partial_rotary_factor` is 0.5"]);
-    let problem = serde_json::from_value::<LlamaConfig>(json!({"hidden_size": 64})).unwrap_err().to_string();
+    let problem =
+        serde_json::from_value::<LlamaConfig>(json!({"hidden_size": 64})).unwrap_err().to_string();
     assert!(problem.contains("`num_attention_heads` is missing"), "{problem}");
 }
 
 #[test]
 fn rescalings_that_are_not_computed_or_contradict_each_other_are_refused() {
-    for (name, kind) in [("rope_scaling", "dynamic"), ("rope_parameters", "longrope"), ("rope_scaling", "su")]
+    for (name, kind) in
+        [("rope_scaling", "dynamic"), ("rope_parameters", "longrope"), ("rope_scaling", "su")]
     {
         let kinds = if name == "rope_scaling" { "type" } else { "rope_type" };
         refused(&json!({name: {kinds: kind, "factor": 2.0}}), &[name, kind]);
     }
-    refused(&json!({"rope_scaling": {"rope_type": "linear"}}), &["`rope_scaling.factor` is missing"]);
+    refused(
+        &json!({"rope_scaling": {"rope_type": "linear"}}),
+        &["`rope_scaling.factor` is missing"],
+    );
     refused(
         &json!({"rope_scaling": {"rope_type": "linear", "factor": 2.0, "long_factor": [1.5]}}),
         &["long_factor"],
@@ -141,8 +152,7 @@ fn rescalings_that_are_not_computed_or_contradict_each_other_are_refused() {
         &["`rope_theta` is 1"],
     );
     for (low, high, key) in [(0.0, 4.0, "low_freq_factor"), (4.0, 4.0, "high_freq_factor")] {
-        let table =
-            json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": low, "high_freq_factor": high});
+        let table = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": low, "high_freq_factor": high});
         refused(&json!({"rope_scaling": table}), &[key]);
     }
     refused(
@@ -156,7 +166,8 @@ fn rescalings_that_are_not_computed_or_contradict_each_other_are_refused() {
     let linear = |factor: f64| json!({"type": "linear", "factor": factor});
     refused(&json!({"rope_scaling": linear(2.0), "rope_parameters": linear(4.0)}), &["contradict"]);
     assert_eq!(
-        accepted(&json!({"rope_scaling": linear(2.0), "rope_parameters": linear(2.0)})).rope_scaling,
+        accepted(&json!({"rope_scaling": linear(2.0), "rope_parameters": linear(2.0)}))
+            .rope_scaling,
         Some(RopeScaling::Linear { factor: 2.0 })
     );
 }
@@ -164,17 +175,43 @@ fn rescalings_that_are_not_computed_or_contradict_each_other_are_refused() {
 /// Frequencies and factors of transformers 5.17, of a model with 512 positions.
 #[test]
 fn rescaled_frequencies_are_those_of_transformers() {
-    let yarn =
-        [1.0, 0.237_170_82, 0.049_999_997, 0.007_905_695, 0.002_5, 0.000_790_569_5, 0.000_25, 7.905_695e-5];
+    let yarn = [
+        1.0,
+        0.237_170_82,
+        0.049_999_997,
+        0.007_905_695,
+        0.002_5,
+        0.000_790_569_5,
+        0.000_25,
+        7.905_695e-5,
+    ];
     let cases = [
         (
             json!({"rope_scaling": {"type": "linear", "factor": 2.0}}),
-            [0.5, 0.158_113_88, 0.05, 0.015_811_39, 0.005, 0.001_581_138_9, 0.000_5, 0.000_158_113_9],
+            [
+                0.5,
+                0.158_113_88,
+                0.05,
+                0.015_811_39,
+                0.005,
+                0.001_581_138_9,
+                0.000_5,
+                0.000_158_113_9,
+            ],
             1.0,
         ),
         (
             json!({"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}}),
-            [1.0, 0.316_227_76, 0.1, 0.018_496_677, 0.001_25, 0.000_395_284_73, 0.000_125, 3.952_847_3e-5],
+            [
+                1.0,
+                0.316_227_76,
+                0.1,
+                0.018_496_677,
+                0.001_25,
+                0.000_395_284_73,
+                0.000_125,
+                3.952_847_3e-5,
+            ],
             1.0,
         ),
         (

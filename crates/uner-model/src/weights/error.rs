@@ -61,7 +61,8 @@ pub enum WeightsError {
     Mismatch {
         /// The folder.
         path: PathBuf,
-        /// One sentence for every parameter that is missing, unexpected, or of another shape or type.
+        /// One sentence for every parameter that is missing, unexpected, or of another shape or
+        /// type.
         problems: Vec<String>,
     },
     /// The adapter and the model do not fit each other.

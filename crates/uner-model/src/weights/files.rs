@@ -7,9 +7,9 @@ use safetensors::tensor::{View, serialize_to_file};
 
 use super::WeightsError;
 
-/// The path of a file that a model folder names. It must lie in the folder, whatever the name says and links point to; a folder of
-/// the hub's cache, `models--org--name/snapshots/…`, links to files of the same repository. A file that does not exist is left
-/// for its reader to name.
+/// The path of a file that a model folder names. It must lie in the folder, whatever the name says
+/// and links point to; a folder of the hub's cache, `models--org--name/snapshots/…`, links to files
+/// of the same repository. A file that does not exist is left for its reader to name.
 ///
 /// # Errors
 /// [`WeightsError::Outside`].
@@ -19,8 +19,11 @@ pub fn inside(folder: &Path, name: &str) -> Result<PathBuf, WeightsError> {
     if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
         return Err(outside());
     }
-    let (Ok(root), Ok(found)) = (folder.canonicalize(), path.canonicalize()) else { return Ok(path) };
-    let in_cache = root.parent().filter(|parent| parent.ends_with("snapshots")).and_then(Path::parent);
+    let (Ok(root), Ok(found)) = (folder.canonicalize(), path.canonicalize()) else {
+        return Ok(path);
+    };
+    let in_cache =
+        root.parent().filter(|parent| parent.ends_with("snapshots")).and_then(Path::parent);
     if found.starts_with(in_cache.unwrap_or(&root)) { Ok(path) } else { Err(outside()) }
 }
 
@@ -37,8 +40,8 @@ pub fn open_regular(path: &Path) -> std::io::Result<fs_err::File> {
     }
 }
 
-/// Writes a safetensors file with the rights that the user's umask gives: the library's own writer makes one that only its owner
-/// may read.
+/// Writes a safetensors file with the rights that the user's umask gives: the library's own writer
+/// makes one that only its owner may read.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -50,8 +53,9 @@ pub fn write_safetensors<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
     let rights = fs_err::File::create(path)?.metadata()?.permissions();
     let metadata: HashMap<String, String> = metadata.into_iter().collect();
     let metadata = Some(metadata).filter(|metadata| !metadata.is_empty());
-    serialize_to_file(tensors, metadata, path)
-        .map_err(|error| std::io::Error::other(format!("failed to write `{}`: {error}", path.display())))?;
+    serialize_to_file(tensors, metadata, path).map_err(|error| {
+        std::io::Error::other(format!("failed to write `{}`: {error}", path.display()))
+    })?;
     fs_err::set_permissions(path, rights)
 }
 
@@ -81,8 +85,10 @@ mod tests {
             std::os::unix::fs::symlink("../secret", folder.join("link")).unwrap();
             assert!(inside(&folder, "link").is_err());
             // As the hub's cache has them.
-            let (snapshot, blobs) =
-                (root.path().join("models--o--n/snapshots/1"), root.path().join("models--o--n/blobs"));
+            let (snapshot, blobs) = (
+                root.path().join("models--o--n/snapshots/1"),
+                root.path().join("models--o--n/blobs"),
+            );
             fs_err::create_dir_all(&snapshot).unwrap();
             fs_err::create_dir_all(&blobs).unwrap();
             fs_err::write(blobs.join("x"), "").unwrap();

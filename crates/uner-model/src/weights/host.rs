@@ -8,8 +8,8 @@ use safetensors::tensor::View;
 
 use crate::parameters::Parameter;
 
-/// A tensor on the host: plain numbers that no device and no later step changes, converted to the element type of the
-/// file when they are written.
+/// A tensor on the host: plain numbers that no device and no later step changes, converted to the
+/// element type of the file when they are written.
 #[derive(Debug, Clone)]
 pub struct HostTensor {
     values: TensorData,
@@ -31,8 +31,8 @@ impl HostTensor {
         Self { shape: values.shape().to_vec(), values, dtype }
     }
 
-    /// Numbers that were read from their device, `[n]`. The file will have them in this shape as `dtype`, which is `F32`, `F16`
-    /// or `BF16`.
+    /// Numbers that were read from their device, `[n]`. The file will have them in this shape as
+    /// `dtype`, which is `F32`, `F16` or `BF16`.
     pub fn of(values: TensorData, shape: Vec<usize>, dtype: Dtype) -> Self {
         Self { values, shape, dtype }
     }

@@ -1,5 +1,5 @@
-//! Weights in and out: Hugging Face folders (`config.json` and safetensors, in one file or in shards with an
-//! index), and random ones.
+//! Weights in and out: Hugging Face folders (`config.json` and safetensors, in one file or in
+//! shards with an index), and random ones.
 
 mod error;
 mod files;
@@ -29,7 +29,11 @@ pub trait Source {
     ///
     /// # Errors
     /// When it cannot be given.
-    fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError>;
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>, WeightsError>;
 
     /// The form that the layers of blocks are quantised to, where they are.
     fn base_form(&self) -> Option<BaseForm> {
@@ -37,8 +41,9 @@ pub trait Source {
     }
 }
 
-/// Numbers on a device, in memory of exactly their size: they stay for as long as the model does, and among what comes and goes they
-/// would keep large pieces of a GPU's memory from being used again.
+/// Numbers on a device, in memory of exactly their size: they stay for as long as the model does,
+/// and among what comes and goes they would keep large pieces of a GPU's memory from being used
+/// again.
 pub(crate) fn lasting<const D: usize>(values: TensorData, device: &Device) -> Tensor<D> {
     device.memory_persistent_allocations(values, |values| Tensor::from_data(values, device))
 }

@@ -8,13 +8,15 @@ use rand_distr::{Distribution, Normal};
 use super::{Source, WeightsError, lasting};
 use crate::{Llama, LlamaConfig};
 
-/// A model with matrices from N(0, `initializer_range`²) and norms of 1, as transformers initialises LLaMA.
+/// A model with matrices from N(0, `initializer_range`²) and norms of 1, as transformers
+/// initialises LLaMA.
 ///
 /// # Panics
 /// When `initializer_range` is negative or not finite.
 pub fn random(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
     let mut source = Random {
-        normal: Normal::new(0.0, config.initializer_range as f32).expect("a finite standard deviation"),
+        normal: Normal::new(0.0, config.initializer_range as f32)
+            .expect("a finite standard deviation"),
         rng: ChaCha8Rng::seed_from_u64(seed),
         device: device.clone(),
     };
@@ -28,7 +30,11 @@ struct Random {
 }
 
 impl Source for Random {
-    fn tensor<const D: usize>(&mut self, _name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError> {
+    fn tensor<const D: usize>(
+        &mut self,
+        _name: &str,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>, WeightsError> {
         if D == 1 {
             return Ok(Tensor::ones(shape, &self.device));
         }

@@ -15,7 +15,8 @@ use crate::adapter::BaseForm;
 use crate::config::file::ends_of_generation;
 use crate::{Llama, LlamaConfig};
 
-/// Reads `config.json` of a model folder, and the ends of sequences that `generation_config.json` adds.
+/// Reads `config.json` of a model folder, and the ends of sequences that `generation_config.json`
+/// adds.
 ///
 /// # Errors
 /// When it is missing, not JSON, lacks a key, or describes something that is not a LLaMA.
@@ -27,7 +28,8 @@ pub fn read_config(folder: &Path) -> Result<LlamaConfig, WeightsError> {
     let generation = inside(folder, "generation_config.json")?;
     if generation.exists() {
         let more = read_json(generation, ends_of_generation)?;
-        let new: Vec<u32> = more.into_iter().filter(|id| !config.eos_token_id.contains(id)).collect();
+        let new: Vec<u32> =
+            more.into_iter().filter(|id| !config.eos_token_id.contains(id)).collect();
         config.eos_token_id.extend(new);
     }
     Ok(config)
@@ -46,14 +48,14 @@ fn read_json<T: DeserializeOwned, R>(
 /// Loads a model folder onto a device, as f32.
 ///
 /// # Errors
-/// When a file is missing or torn, or when the weights do not fit `config.json`; then every parameter at fault is
-/// named.
+/// When a file is missing or torn, or when the weights do not fit `config.json`; then every
+/// parameter at fault is named.
 pub fn load(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), WeightsError> {
     load_frozen(folder, None, device)
 }
 
-/// [`load`] for a model that stays as it is: the layers of its blocks are quantised as they come, one after the other, where
-/// `form` says so.
+/// [`load`] for a model that stays as it is: the layers of its blocks are quantised as they come,
+/// one after the other, where `form` says so.
 ///
 /// # Errors
 /// As [`load`].
@@ -104,8 +106,9 @@ fn pickled(folder: &Path) -> Option<WeightsError> {
     let mut files: Vec<PathBuf> =
         fs_err::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
-    let is_pickled =
-        |path: &PathBuf| path.extension().is_some_and(|end| ENDINGS.iter().any(|other| end == *other));
+    let is_pickled = |path: &PathBuf| {
+        path.extension().is_some_and(|end| ENDINGS.iter().any(|other| end == *other))
+    };
     Some(WeightsError::Pickled {
         path: files.into_iter().find(is_pickled)?,
         made_by: "transformers.AutoModelForCausalLM",
@@ -114,8 +117,8 @@ fn pickled(folder: &Path) -> Option<WeightsError> {
 
 pub(crate) fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
     let file = open_regular(&path)?;
-    // SAFETY: the map is read-only and lives for the load; a file that another process cuts short meanwhile is
-    // beyond what any reader can guard.
+    // SAFETY: the map is read-only and lives for the load; a file that another process cuts short
+    // meanwhile is beyond what any reader can guard.
     #[expect(unsafe_code, reason = "a 27 GB checkpoint is not read into memory twice")]
     let map = unsafe { Mmap::map(file.file())? };
     if map.starts_with(b"version https://git-lfs") {
@@ -136,7 +139,11 @@ impl Source for Files<'_> {
         self.form.filter(|_| !self.tensors.has_problems())
     }
 
-    fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError> {
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>, WeightsError> {
         Ok(match self.tensors.take(name, &shape) {
             Some(view) => {
                 let values = to_f32(&view);
@@ -151,7 +158,8 @@ impl Source for Files<'_> {
     }
 }
 
-/// Whether all are numbers. Whole groups are looked at, which the compiler turns into vector instructions.
+/// Whether all are numbers. Whole groups are looked at, which the compiler turns into vector
+/// instructions.
 pub(crate) fn are_finite(values: &[f32]) -> bool {
     values.chunks(1024).all(|group| group.iter().fold(true, |all, value| all & value.is_finite()))
 }

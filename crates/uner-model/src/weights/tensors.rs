@@ -1,4 +1,5 @@
-//! The tensors of a model folder, each taken once by name and shape: the one check that loading, export and merging go through.
+//! The tensors of a model folder, each taken once by name and shape: the one check that loading,
+//! export and merging go through.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,11 +13,13 @@ use crate::LlamaConfig;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
-/// What the names of quantised weights end with, as `GPTQ`, AWQ, bitsandbytes and compressed-tensors have them.
+/// What the names of quantised weights end with, as `GPTQ`, AWQ, bitsandbytes and
+/// compressed-tensors have them.
 const QUANTISED: [&str; 7] =
     [".qweight", ".qzeros", ".g_idx", ".SCB", ".absmax", ".weight_packed", ".weight_scale"];
 
-/// Those that nobody has taken yet. What does not fit is collected and told at the end, all at once.
+/// Those that nobody has taken yet. What does not fit is collected and told at the end, all at
+/// once.
 pub(crate) struct Tensors<'a> {
     left: BTreeMap<String, TensorView<'a>>,
     problems: Vec<String>,
@@ -27,7 +30,10 @@ impl<'a> Tensors<'a> {
     ///
     /// # Errors
     /// When a file is torn.
-    pub(crate) fn of_model(maps: &'a [(PathBuf, Mmap)], config: &LlamaConfig) -> Result<Self, WeightsError> {
+    pub(crate) fn of_model(
+        maps: &'a [(PathBuf, Mmap)],
+        config: &LlamaConfig,
+    ) -> Result<Self, WeightsError> {
         let mut tensors = Self { left: BTreeMap::new(), problems: Vec::new() };
         for (path, map) in maps {
             tensors.add_file(path, map)?;
@@ -51,8 +57,10 @@ impl<'a> Tensors<'a> {
     }
 
     fn add_file(&mut self, path: &Path, map: &'a Mmap) -> Result<(), WeightsError> {
-        let file = SafeTensors::deserialize(map)
-            .map_err(|error| WeightsError::Torn { path: path.to_owned(), problem: error.to_string() })?;
+        let file = SafeTensors::deserialize(map).map_err(|error| WeightsError::Torn {
+            path: path.to_owned(),
+            problem: error.to_string(),
+        })?;
         let mut tensors = file.tensors();
         tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (name, view) in tensors {
@@ -70,7 +78,8 @@ impl<'a> Tensors<'a> {
         Ok(())
     }
 
-    /// Makes the head the embedding. Files that hold a tied matrix once may hold it under either name.
+    /// Makes the head the embedding. Files that hold a tied matrix once may hold it under either
+    /// name.
     fn tie(&mut self) {
         let Some(head) = self.left.remove(HEAD) else { return };
         match self.left.get(EMBEDDING) {
@@ -107,7 +116,8 @@ impl<'a> Tensors<'a> {
         self.left.contains_key(name)
     }
 
-    /// The tensor, where it is there and of this shape and a type that weights have; else a problem is noted.
+    /// The tensor, where it is there and of this shape and a type that weights have; else a problem
+    /// is noted.
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Option<TensorView<'a>> {
         let problem = match self.left.remove(name) {
             None => format!("missing: `{name}` {shape:?}"),

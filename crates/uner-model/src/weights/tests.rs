@@ -34,7 +34,10 @@ fn what_is_saved_loads_bit_for_bit_whole_or_in_shards() {
         let (read, loaded) = load(folder.path(), &Device::flex()).unwrap();
         assert_eq!(read, config());
         assert_eq!(values(&loaded), values(&model));
-        assert_eq!(folder.path().join("model.safetensors.index.json").exists(), max_shard_bytes == 500);
+        assert_eq!(
+            folder.path().join("model.safetensors.index.json").exists(),
+            max_shard_bytes == 500
+        );
     }
 }
 
@@ -61,16 +64,25 @@ fn half_precision_files_are_rounded_once() {
 fn every_parameter_at_fault_is_named() {
     let folder = tempfile::tempdir().unwrap();
     saved(folder.path(), MAX_SHARD_BYTES);
-    let other = LlamaConfig { num_hidden_layers: 3, vocab_size: 12, intermediate_size: 12, ..config() };
-    fs_err::write(folder.path().join("config.json"), serde_json::to_string(&other).unwrap()).unwrap();
+    let other =
+        LlamaConfig { num_hidden_layers: 3, vocab_size: 12, intermediate_size: 12, ..config() };
+    fs_err::write(folder.path().join("config.json"), serde_json::to_string(&other).unwrap())
+        .unwrap();
     let message = load(folder.path(), &Device::flex()).unwrap_err().to_string();
     assert!(message.contains("missing: `model.layers.2.mlp.up_proj.weight` [12, 8]"), "{message}");
-    assert!(message.contains("`lm_head.weight` has the shape [11, 8], expected [12, 8]"), "{message}");
+    assert!(
+        message.contains("`lm_head.weight` has the shape [11, 8], expected [12, 8]"),
+        "{message}"
+    );
 
     let fewer = LlamaConfig { num_hidden_layers: 1, ..config() };
-    fs_err::write(folder.path().join("config.json"), serde_json::to_string(&fewer).unwrap()).unwrap();
+    fs_err::write(folder.path().join("config.json"), serde_json::to_string(&fewer).unwrap())
+        .unwrap();
     let message = load(folder.path(), &Device::flex()).unwrap_err().to_string();
-    assert!(message.contains("unexpected: `model.layers.1.mlp.up_proj.weight` [12, 8]"), "{message}");
+    assert!(
+        message.contains("unexpected: `model.layers.1.mlp.up_proj.weight` [12, 8]"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -96,14 +108,19 @@ fn torn_files_and_missing_shards_are_named() {
 fn refusal(folder: &Path) -> String {
     let out = tempfile::tempdir().unwrap();
     let loaded = load(folder, &Device::flex()).map(|_| ()).unwrap_err().to_string();
-    let export =
-        crate::export::Export { model: folder, adapter: None, dtype: None, max_shard_bytes: MAX_SHARD_BYTES };
+    let export = crate::export::Export {
+        model: folder,
+        adapter: None,
+        dtype: None,
+        max_shard_bytes: MAX_SHARD_BYTES,
+    };
     let exported = crate::export::model(&export, out.path()).unwrap_err().to_string();
     assert_eq!(loaded, exported);
     loaded
 }
 
-/// Writes the tensors of a model to `name` in `folder`, some of them changed, and others beside them.
+/// Writes the tensors of a model to `name` in `folder`, some of them changed, and others beside
+/// them.
 fn write_tensors(
     folder: &Path,
     name: &str,
@@ -115,7 +132,11 @@ fn write_tensors(
     change(&mut tensors);
     let views = tensors.iter().map(|(name, shape, values)| {
         let bytes = bytemuck::cast_slice(values);
-        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
+        (
+            name,
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes)
+                .unwrap(),
+        )
     });
     safetensors::serialize_to_file(views, None, &folder.join(name)).unwrap();
 }
@@ -128,8 +149,11 @@ fn write_dimensions(folder: &Path, config: &LlamaConfig) {
 fn tensors_that_nobody_reads_are_named_and_not_dropped() {
     let folder = tempfile::tempdir().unwrap();
     write_dimensions(folder.path(), &config());
-    for name in ["model.layers.0.self_attn.q_proj.bias", "score.weight", "model.layers.2.mlp.up_proj.weight"]
-    {
+    for name in [
+        "model.layers.0.self_attn.q_proj.bias",
+        "score.weight",
+        "model.layers.2.mlp.up_proj.weight",
+    ] {
         write_tensors(folder.path(), "model.safetensors", |tensors| {
             tensors.push((name.to_owned(), vec![2], vec![1.0, 2.0]));
         });
@@ -148,7 +172,8 @@ fn tensors_that_nobody_reads_are_named_and_not_dropped() {
 fn a_tied_model_has_one_matrix_under_either_name_or_twice_the_same() {
     let folder = tempfile::tempdir().unwrap();
     write_dimensions(folder.path(), &LlamaConfig { tie_word_embeddings: true, ..config() });
-    let named = |name: &'static str| move |tensor: &(String, Vec<usize>, Vec<f32>)| tensor.0 == name;
+    let named =
+        |name: &'static str| move |tensor: &(String, Vec<usize>, Vec<f32>)| tensor.0 == name;
     let (embedding, head) = ("model.embed_tokens.weight", "lm_head.weight");
     for dropped in [embedding, head] {
         write_tensors(folder.path(), "model.safetensors", |tensors| {
@@ -179,9 +204,13 @@ fn of_two_sets_of_weights_the_single_file_counts_and_a_tensor_twice_is_named() {
         write_tensors(folder.path(), name, |_| {});
     }
     fs_err::remove_file(folder.path().join("model.safetensors")).unwrap();
-    fs_err::write(&index, r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#).unwrap();
+    fs_err::write(&index, r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#)
+        .unwrap();
     let message = refusal(folder.path());
-    assert!(message.contains("`lm_head.weight` is in") && message.contains("two.safetensors"), "{message}");
+    assert!(
+        message.contains("`lm_head.weight` is in") && message.contains("two.safetensors"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -203,7 +232,10 @@ fn pickled_and_quantised_weights_are_told_in_a_sentence() {
         }
     });
     let message = refusal(folder.path());
-    assert!(message.contains("are quantised (`model.layers.0.mlp.down_proj.qweight`)"), "{message}");
+    assert!(
+        message.contains("are quantised (`model.layers.0.mlp.down_proj.qweight`)"),
+        "{message}"
+    );
     assert_eq!(message.lines().count(), 2, "{message}");
 }
 
@@ -231,7 +263,11 @@ fn ends_of_sequences_are_those_of_both_files() {
     )
     .unwrap();
     assert_eq!(read_config(folder.path()).unwrap().eos_token_id, [2, 7, 9]);
-    fs_err::write(folder.path().join("generation_config.json"), r#"{"eos_token_id": "x"}"#).unwrap();
+    fs_err::write(folder.path().join("generation_config.json"), r#"{"eos_token_id": "x"}"#)
+        .unwrap();
     let message = read_config(folder.path()).unwrap_err().to_string();
-    assert!(message.contains("generation_config.json") && message.contains("`eos_token_id`"), "{message}");
+    assert!(
+        message.contains("generation_config.json") && message.contains("`eos_token_id`"),
+        "{message}"
+    );
 }

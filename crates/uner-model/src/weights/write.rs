@@ -15,12 +15,13 @@ use crate::{Llama, LlamaConfig};
 /// Largest shard, in bytes, as transformers writes them.
 pub const MAX_SHARD_BYTES: usize = 5_000_000_000;
 
-/// Writes `config.json` and the weights, in the element type that `config.torch_dtype` names, split into shards of
-/// at most `max_shard_bytes` with an index where one file does not do. The folder must exist. Each parameter is read
-/// from the device when it is written.
+/// Writes `config.json` and the weights, in the element type that `config.torch_dtype` names, split
+/// into shards of at most `max_shard_bytes` with an index where one file does not do. The folder
+/// must exist. Each parameter is read from the device when it is written.
 ///
 /// # Errors
-/// When a file cannot be written, or when `torch_dtype` is none of `float32`, `float16`, `bfloat16`.
+/// When a file cannot be written, or when `torch_dtype` is none of `float32`, `float16`,
+/// `bfloat16`.
 pub fn save(
     model: &Llama,
     config: &LlamaConfig,
@@ -57,7 +58,8 @@ pub(crate) fn write_config(config: &LlamaConfig, folder: &Path) -> Result<(), We
     Ok(fs_err::write(path, text)?)
 }
 
-/// Writes named tensors into shards of at most `max_shard_bytes`, with an index where one file does not do.
+/// Writes named tensors into shards of at most `max_shard_bytes`, with an index where one file does
+/// not do.
 pub(crate) fn write_weights<V: View>(
     tensors: Vec<(String, V)>,
     folder: &Path,
@@ -87,7 +89,10 @@ pub(crate) fn write_weights<V: View>(
 }
 
 /// Writes one file of tensors as transformers reads it.
-pub(crate) fn write_file<V: View>(tensors: Vec<(String, V)>, path: &Path) -> Result<(), WeightsError> {
+pub(crate) fn write_file<V: View>(
+    tensors: Vec<(String, V)>,
+    path: &Path,
+) -> Result<(), WeightsError> {
     // transformers refuses files without this entry.
     Ok(write_safetensors(tensors, [("format".to_owned(), "pt".to_owned())], path)?)
 }
@@ -114,7 +119,9 @@ fn split<V: View>(tensors: Vec<(String, V)>, max_shard_bytes: usize) -> Vec<Vec<
 pub(crate) fn stored(values: &[f32], dtype: Dtype) -> Vec<u8> {
     match dtype {
         Dtype::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
-        Dtype::BF16 => values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
+        Dtype::BF16 => {
+            values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect()
+        }
         _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
     }
 }
@@ -130,7 +137,9 @@ pub fn dtype_of(config: &LlamaConfig, path: &Path) -> Result<Dtype, WeightsError
         "bfloat16" => Ok(Dtype::BF16),
         other => Err(WeightsError::Json {
             path: path.to_owned(),
-            problem: format!("`torch_dtype` `{other}` cannot be written; use `float32` or `bfloat16`"),
+            problem: format!(
+                "`torch_dtype` `{other}` cannot be written; use `float32` or `bfloat16`"
+            ),
         }),
     }
 }

@@ -11,7 +11,8 @@ use super::{Choice, OnFrozen, Rows, Setup};
 
 /// The adapter that is proposed, a usual one on every layer.
 static ADAPTER: LazyLock<AdapterConfig> = LazyLock::new(AdapterConfig::default);
-/// Rows are shortened in steps of so many tokens, and not below them: a passage with a question has more.
+/// Rows are shortened in steps of so many tokens, and not below them: a passage with a question has
+/// more.
 const SHORTEST: usize = 128;
 /// Devices that are proposed, at most.
 const MOST_DEVICES: usize = 64;
@@ -25,9 +26,11 @@ pub enum Change {
     Precision(PrecisionConfig),
     /// Rows of so many tokens: longer conversations lose queries.
     MaxSeqLen(usize),
-    /// An adapter of the usual rank on every layer of a model that is frozen in so many bits, or as it is computed with.
+    /// An adapter of the usual rank on every layer of a model that is frozen in so many bits, or as
+    /// it is computed with.
     Adapter(Option<BaseForm>),
-    /// So many devices, which share master weights and moments, and the blocks too where that is needed.
+    /// So many devices, which share master weights and moments, and the blocks too where that is
+    /// needed.
     Devices(usize),
 }
 
@@ -40,8 +43,8 @@ pub struct Outcome {
     pub needed: u64,
 }
 
-/// What could be changed so that a run fits in `available` bytes of a device, from cheap to expensive; only what does make it
-/// fit, each by itself.
+/// What could be changed so that a run fits in `available` bytes of a device, from cheap to
+/// expensive; only what does make it fit, each by itself.
 pub fn changes(setup: &Setup, rows: Rows, available: u64) -> Vec<Outcome> {
     let fits = |(change, setup): (Change, Setup)| {
         let needed = Choice::smallest(&setup, 1).memory.total();
@@ -55,7 +58,8 @@ pub fn changes(setup: &Setup, rows: Rows, available: u64) -> Vec<Outcome> {
     let shorter = shorter.find_map(fits);
     let counts = std::iter::successors(Some(2 * setup.ranks), |count| Some(2 * count))
         .take_while(|c| *c <= MOST_DEVICES);
-    let mut sharded = counts.map(|count| (Change::Devices(count), Setup { ranks: count, ..*setup }));
+    let mut sharded =
+        counts.map(|count| (Change::Devices(count), Setup { ranks: count, ..*setup }));
     let precision = fewer_bits(setup).into_iter().filter_map(fits);
     let others = other_storage(setup).into_iter().filter_map(fits);
     let devices = sharded.find_map(fits);
@@ -75,7 +79,8 @@ fn fewer_rows(setup: &Setup, rows: Rows, available: u64) -> Option<Outcome> {
     (fit > 0).then(|| Outcome { change: Change::MicroBatchRows(fit), needed: needed(fit) })
 }
 
-/// The same run with its state stored in fewer bits, the mildest first; only what is not done already.
+/// The same run with its state stored in fewer bits, the mildest first; only what is not done
+/// already.
 fn fewer_bits<'a>(setup: &Setup<'a>) -> Vec<(Change, Setup<'a>)> {
     let short = |rounding| PrecisionConfig { moments: MomentForm::EightBit, rounding };
     let mut found: Vec<(Change, Setup)> = Vec::new();
@@ -104,7 +109,9 @@ fn other_storage<'a>(setup: &Setup<'a>) -> Vec<(Change, Setup<'a>)> {
 impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::MicroBatchRows(rows) => write!(out, "`train.micro_batch_rows` = {rows}, or \"auto\""),
+            Self::MicroBatchRows(rows) => {
+                write!(out, "`train.micro_batch_rows` = {rows}, or \"auto\"")
+            }
             Self::Precision(PrecisionConfig { moments, rounding }) => {
                 write!(
                     out,
@@ -120,7 +127,11 @@ impl fmt::Display for Change {
                     Some(BaseForm::EightBit) => " in 8 bits",
                     Some(BaseForm::FourBit) => " in 4 bits",
                 };
-                write!(out, "an adapter of rank {} on every layer, the model frozen{base}", ADAPTER.rank)
+                write!(
+                    out,
+                    "an adapter of rank {} on every layer, the model frozen{base}",
+                    ADAPTER.rank
+                )
             }
             Self::Devices(devices) => {
                 write!(

@@ -1,15 +1,16 @@
 //! What one block takes: its graph while it is kept, and what its backward pass needs on top of it.
 //!
-//! With `h` hidden, `q` query and `k` key/value channels, `i` intermediate and `n` heads, the backward pass of a block reads,
-//! for each token, beside the block's input:
+//! With `h` hidden, `q` query and `k` key/value channels, `i` intermediate and `n` heads, the
+//! backward pass of a block reads, for each token, beside the block's input:
 //!
-//! - `2q + 2k + n`: attention's rotated queries and keys, values, output, and log-sum-exp (`n`, f32);
+//! - `2q + 2k + n`: attention's rotated queries and keys, values, output, and log-sum-exp (`n`,
+//!   f32);
 //! - `h`: the residual sum before the second norm;
 //! - `2i`: gate and up;
 //! - `rank` for each layer with an adapter: what its second factor reads.
 //!
-//! What trained projections read is computed again when the backward pass comes to them: the output of the two norms (`h`
-//! each) and the activation (`i`).
+//! What trained projections read is computed again when the backward pass comes to them: the output
+//! of the two norms (`h` each) and the activation (`i`).
 
 use uner_model::adapter::Target;
 use uner_model::{AdapterConfig, LlamaConfig};
@@ -62,7 +63,8 @@ impl<'a> BlockCost<'a> {
     /// What is left of the graph when the backward pass comes to attention.
     fn attention_graph(&self) -> f64 {
         let (q, k) = channels(self.model);
-        let low_rank = self.adapter.map_or(0, |adapter| adapter.target_modules.len() * adapter.rank);
+        let low_rank =
+            self.adapter.map_or(0, |adapter| adapter.target_modules.len() * adapter.rank);
         let log_sum_exp = self.tokens * self.model.num_attention_heads as f64 * 4.0;
         self.activations(2 * q + 2 * k + low_rank) + log_sum_exp
     }
@@ -111,14 +113,17 @@ impl<'a> BlockCost<'a> {
         [
             // The block's output, its gradient, and the product of both that seeds the pass.
             moment(graph, 3 * h, &[]),
-            // The activation: the gradient of the output, which also goes past the block, that of the activation, and those of
-            // gate and up, or, while the last projection's gradient is formed, the activation itself.
+            // The activation: the gradient of the output, which also goes past the block, that of
+            // the activation, and those of gate and up, or, while the last projection's gradient is
+            // formed, the activation itself.
             moment(graph, h + 3 * i, &[Down]),
-            // The first of the two projections before it: its gradient's share of their common input is new.
+            // The first of the two projections before it: its gradient's share of their common
+            // input is new.
             moment(after_mlp, 2 * h + 2 * i, &[Down, Up]),
             // The second one.
             moment(after_mlp, 3 * h + i, &[Down, Up, Gate]),
-            // Attention: the gradient of its output, and those of its inputs once by head and once interleaved.
+            // Attention: the gradient of its output, and those of its inputs once by head and once
+            // interleaved.
             moment(self.attention_graph(), h + 3 * q + 4 * k, &[Down, Up, Gate, O]),
             // The three projections before it.
             moment(self.activations(self.read_by_attention()), 3 * h + q, &Target::ALL),

@@ -7,9 +7,11 @@ use super::{Layout, Setup};
 /// Operations of one token of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TokenFlops {
-    /// What the model needs, whoever trains it ([`Flops`]). What "model FLOPs utilisation" divides by.
+    /// What the model needs, whoever trains it ([`Flops`]). What "model FLOPs utilisation" divides
+    /// by.
     pub model: f64,
-    /// What is computed: attention's scores once more in the backward pass, and the blocks that keep no graph twice.
+    /// What is computed: attention's scores once more in the backward pass, and the blocks that
+    /// keep no graph twice.
     pub executed: f64,
 }
 
@@ -21,11 +23,15 @@ impl TokenFlops {
         let attention = flops.per_pair * visible;
         let others = flops.per_token + flops.per_trained_token * setup.trained_share;
         let recomputed = (setup.model.num_hidden_layers - layout.kept_blocks) as f64;
-        // A sixth of attention's backward pass; of the forward pass, which is a third of all, a block's share.
+        // A sixth of attention's backward pass; of the forward pass, which is a third of all, a
+        // block's share.
         let scores_again = attention / 6.0;
         let block = 2.0 * (size.block_matrices + size.block_adapter) as f64
             + attention / 3.0 / setup.model.num_hidden_layers as f64;
-        Self { model: others + attention, executed: others + attention + scores_again + recomputed * block }
+        Self {
+            model: others + attention,
+            executed: others + attention + scores_again + recomputed * block,
+        }
     }
 }
 
@@ -53,7 +59,8 @@ mod tests {
         };
         let kept = Layout { micro_batch_rows: 1, kept_blocks: 32, divided: false };
         let flops = TokenFlops::new(&setup, kept, 1024.5);
-        // 6,607,077,376 parameters are in matrices that are multiplied with (all but the embedding and the norms).
+        // 6,607,077,376 parameters are in matrices that are multiplied with (all but the embedding
+        // and the norms).
         let attention = 12.0 * 32.0 * 4096.0 * 1024.5;
         assert_eq!(flops.model, 6.0 * 6_607_077_376.0 + attention);
         assert_eq!(flops.executed, 6.0 * 6_607_077_376.0 + attention * 14.0 / 12.0);

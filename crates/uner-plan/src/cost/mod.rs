@@ -1,12 +1,16 @@
-//! How much memory a run takes, computed from its dimensions before it starts, and how it is laid out to fit.
+//! How much memory a run takes, computed from its dimensions before it starts, and how it is laid
+//! out to fit.
 //!
-//! Held all the time: weights, master weights, moments. On top of that comes what the largest moment of a step needs. The
-//! moments are those of [`uner_trainer::step`], in their order: the head with its loss when all inputs and kept graphs are there; the
-//! backward pass of every block, whose graph goes as it is walked; the update, when all gradients are there. The first
-//! micro-batch of a step finds no gradients; each later one finds all of them, and adds to them a block at a time.
+//! Held all the time: weights, master weights, moments. On top of that comes what the largest
+//! moment of a step needs. The moments are those of [`uner_trainer::step`], in their order: the
+//! head with its loss when all inputs and kept graphs are there; the backward pass of every block,
+//! whose graph goes as it is walked; the update, when all gradients are there. The first
+//! micro-batch of a step finds no gradients; each later one finds all of them, and adds to them a
+//! block at a time.
 //!
-//! What is not counted, because it does not grow with the model: the program, the tokenizer, the encoded data (a file), the
-//! tables of positions and visibility (tens of bytes a token), and the scores of one block of attention on each thread.
+//! What is not counted, because it does not grow with the model: the program, the tokenizer, the
+//! encoded data (a file), the tables of positions and visibility (tens of bytes a token), and the
+//! scores of one block of attention on each thread.
 
 mod advice;
 mod block;
@@ -39,9 +43,11 @@ pub struct Setup<'a> {
     pub storage: Storage,
     /// The adapter that is trained in place of the model.
     pub adapter: Option<OnFrozen<'a>>,
-    /// Ranks that each hold a share of the master weights and moments (`ZeRO` stage 1, Rajbhandari et al. 2020).
+    /// Ranks that each hold a share of the master weights and moments (`ZeRO` stage 1, Rajbhandari
+    /// et al. 2020).
     pub ranks: usize,
-    /// Whether the blocks have to be divided, as they were before in a run that goes on; else where nothing else fits.
+    /// Whether the blocks have to be divided, as they were before in a run that goes on; else where
+    /// nothing else fits.
     pub divided: bool,
     /// Tokens of a row.
     pub row_length: usize,
@@ -65,14 +71,17 @@ impl Setup<'_> {
 pub struct Layout {
     /// Rows of a micro-batch.
     pub micro_batch_rows: usize,
-    /// Blocks, counted from the last, that keep their graph; the others run again in the backward pass.
+    /// Blocks, counted from the last, that keep their graph; the others run again in the backward
+    /// pass.
     pub kept_blocks: usize,
-    /// Whether the blocks are divided among the ranks (`ZeRO` stage 3): see [`uner_trainer::RankModel`].
+    /// Whether the blocks are divided among the ranks (`ZeRO` stage 3): see
+    /// [`uner_trainer::RankModel`].
     pub divided: bool,
 }
 
 impl Layout {
-    /// Divided blocks that are whole at a time: each is gathered before it runs, and stays for as long as its graph.
+    /// Divided blocks that are whole at a time: each is gathered before it runs, and stays for as
+    /// long as its graph.
     fn gathered_blocks(self) -> f64 {
         self.kept_blocks.max(1) as f64
     }
@@ -106,7 +115,8 @@ impl Memory {
     pub fn of(setup: &Setup, layout: Layout) -> Self {
         let size = setup.size();
         let held = held(setup, &size, layout);
-        let whole = if layout.divided { whole(setup, &size, &held, layout) } else { Memory::default() };
+        let whole =
+            if layout.divided { whole(setup, &size, &held, layout) } else { Memory::default() };
         let moments = moments(setup, &size, layout).chain([whole]);
         let largest = moments.max_by_key(Self::total).unwrap_or_default();
         let Self { weights, master, moments, checkpoint, .. } = held;
@@ -115,7 +125,17 @@ impl Memory {
 
     /// All of it.
     pub fn total(&self) -> u64 {
-        let Self { weights, master, moments, gradients, inputs, graphs, head, workspace, checkpoint } = *self;
+        let Self {
+            weights,
+            master,
+            moments,
+            gradients,
+            inputs,
+            graphs,
+            head,
+            workspace,
+            checkpoint,
+        } = *self;
         weights + master + moments + gradients + inputs + graphs + head + workspace + checkpoint
     }
 
@@ -161,8 +181,8 @@ fn held(setup: &Setup, size: &Size, layout: Layout) -> Memory {
     }
 }
 
-/// What a model needs whose blocks are divided when they are not: before a run, when it is read in f32, and in evaluations, which
-/// gather all of it.
+/// What a model needs whose blocks are divided when they are not: before a run, when it is read in
+/// f32, and in evaluations, which gather all of it.
 fn whole(setup: &Setup, size: &Size, held: &Memory, layout: Layout) -> Memory {
     let model = size.model() as f64;
     let read = Storage::F32.parameter * model - (held.weights + held.moments) as f64;
@@ -182,7 +202,8 @@ fn moments<'a>(
     let blocks = setup.model.num_hidden_layers;
     let head = head(setup, &cost, layout, &gradients);
     let update = Memory { gradients: gradients.all as u64, ..Memory::default() };
-    let backward = (0..blocks).flat_map(move |index| block(setup, &cost, layout, &gradients, index));
+    let backward =
+        (0..blocks).flat_map(move |index| block(setup, &cost, layout, &gradients, index));
     [head, update].into_iter().chain(backward)
 }
 
@@ -205,8 +226,10 @@ impl Gradients {
         let full = setup.adapter.is_none();
         let block = bytes * if full { size.block() } else { size.block_adapter } as f64;
         let head = if full { bytes * size.embedding as f64 } else { 0.0 };
-        let others = if full { bytes * (size.embeddings * size.embedding + size.norm) as f64 } else { 0.0 };
-        // Of a divided block the shares are kept; the embedding, the head and the norm are everybody's.
+        let others =
+            if full { bytes * (size.embeddings * size.embedding + size.norm) as f64 } else { 0.0 };
+        // Of a divided block the shares are kept; the embedding, the head and the norm are
+        // everybody's.
         let block = if layout.divided { block / setup.ranks as f64 } else { block };
         let all = block * size.blocks as f64 + others;
         let earlier = if layout.micro_batch_rows < setup.step_rows { all } else { 0.0 };
@@ -228,7 +251,8 @@ fn head(setup: &Setup, cost: &BlockCost, layout: Layout, gradients: &Gradients) 
     let blocks = setup.model.num_hidden_layers;
     let trained = (layout.micro_batch_rows * setup.row_length) as f64 * setup.trained_share;
     let rows = trained.min((setup.logits_limit as f64 / LOGIT / vocab).floor().max(1.0)).ceil();
-    // On a GPU the gradient of the logits is written in the type of the operands; on the CPU it takes their place.
+    // On a GPU the gradient of the logits is written in the type of the operands; on the CPU it
+    // takes their place.
     let dlogits = if setup.storage.activation < LOGIT { setup.storage.activation } else { 0.0 };
     let chunk = rows * (vocab * (LOGIT + dlogits) + 2.0 * h * setup.storage.activation);
     Memory {
@@ -241,7 +265,8 @@ fn head(setup: &Setup, cost: &BlockCost, layout: Layout, gradients: &Gradients) 
     }
 }
 
-/// The moments of the backward pass of block `index`: the blocks behind it are done, their inputs and graphs gone.
+/// The moments of the backward pass of block `index`: the blocks behind it are done, their inputs
+/// and graphs gone.
 fn block(
     setup: &Setup,
     cost: &BlockCost,
@@ -251,14 +276,18 @@ fn block(
 ) -> impl Iterator<Item = Memory> + use<> {
     let blocks = setup.model.num_hidden_layers;
     let kept_before = (index + layout.kept_blocks).saturating_sub(blocks);
-    let (inputs, graphs) =
-        ((index + 1) as f64 * cost.activations(setup.model.hidden_size), kept_before as f64 * cost.graph());
+    let (inputs, graphs) = (
+        (index + 1) as f64 * cost.activations(setup.model.hidden_size),
+        kept_before as f64 * cost.graph(),
+    );
     let before = gradients.before(index, blocks);
     // A packed weight is unpacked whole to be multiplied with.
     let packed = setup.adapter.is_some_and(|frozen| frozen.base.is_some());
-    let widest =
-        Target::ALL.into_iter().map(|target| target.dims(setup.model).into_iter().product::<usize>());
-    let unpacked = if packed { widest.max().unwrap_or(0) as f64 * setup.storage.activation } else { 0.0 };
+    let widest = Target::ALL
+        .into_iter()
+        .map(|target| target.dims(setup.model).into_iter().product::<usize>());
+    let unpacked =
+        if packed { widest.max().unwrap_or(0) as f64 * setup.storage.activation } else { 0.0 };
     cost.backward().into_iter().map(move |Moment { graph, workspace, gradients }| Memory {
         gradients: (before + gradients) as u64,
         inputs: inputs as u64,

@@ -18,13 +18,15 @@ pub struct Storage {
     pub parameter: f64,
     /// Its gradient.
     pub gradient: f64,
-    /// What the parameter lacks of the f32 value that updates are applied to; 0 where it is all there is.
+    /// What the parameter lacks of the f32 value that updates are applied to; 0 where it is all
+    /// there is.
     pub master: f64,
     /// Both moments together.
     pub moments: f64,
     /// An activation, or the gradient of one.
     pub activation: f64,
-    /// What a checkpoint is written from while training goes on, where that copy is in the same memory.
+    /// What a checkpoint is written from while training goes on, where that copy is in the same
+    /// memory.
     pub snapshot: f64,
 }
 
@@ -39,7 +41,8 @@ impl Storage {
         snapshot: 3.0 * FLOAT,
     };
 
-    /// bf16 parameters and activations, f32 gradients and moments, and 16 bits for each parameter, with which it is an f32: a GPU.
+    /// bf16 parameters and activations, f32 gradients and moments, and 16 bits for each parameter,
+    /// with which it is an f32: a GPU.
     pub const MIXED: Self = Self {
         parameter: HALF,
         gradient: FLOAT,
@@ -75,7 +78,8 @@ fn scaled(bytes: f64) -> f64 {
 pub struct OnFrozen<'a> {
     /// The adapter.
     pub adapter: &'a AdapterConfig,
-    /// What the matrices of the frozen model's blocks are stored in; `None` for what parameters are.
+    /// What the matrices of the frozen model's blocks are stored in; `None` for what parameters
+    /// are.
     pub base: Option<BaseForm>,
 }
 

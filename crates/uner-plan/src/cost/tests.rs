@@ -1,5 +1,5 @@
-//! Layouts, categories and advice on models whose numbers are known. That the estimate is what a run takes is tested by runs
-//! of the program (`crates/uner-cli/tests/cli/memory.rs`).
+//! Layouts, categories and advice on models whose numbers are known. That the estimate is what a
+//! run takes is tested by runs of the program (`crates/uner-cli/tests/cli/memory.rs`).
 
 use uner_model::{AdapterConfig, BaseForm};
 use uner_trainer::{MomentForm, PrecisionConfig, Rounding};
@@ -9,7 +9,12 @@ use super::*;
 const GIB: u64 = 1 << 30;
 const RATES: Rates = Rates { matmul: 4e14, memory: 2e12 };
 
-pub(crate) fn llama(hidden: usize, intermediate: usize, layers: usize, heads: usize) -> LlamaConfig {
+pub(crate) fn llama(
+    hidden: usize,
+    intermediate: usize,
+    layers: usize,
+    heads: usize,
+) -> LlamaConfig {
     let text = format!(
         r#"{{"hidden_size": {hidden}, "intermediate_size": {intermediate}, "num_hidden_layers": {layers},
         "num_attention_heads": {heads}, "vocab_size": 32000, "tie_word_embeddings": false}}"#
@@ -38,9 +43,13 @@ fn setup(model: &LlamaConfig) -> Setup<'_> {
 #[test]
 fn bytes_of_a_parameter_are_16_in_mixed_precision() {
     let model = llama_7b();
-    let memory = Memory::of(&setup(&model), Layout { micro_batch_rows: 1, kept_blocks: 0, divided: false });
+    let memory =
+        Memory::of(&setup(&model), Layout { micro_batch_rows: 1, kept_blocks: 0, divided: false });
     let parameters = 6_738_415_616;
-    assert_eq!([memory.weights, memory.master, memory.moments], [2, 2, 8].map(|bytes| bytes * parameters));
+    assert_eq!(
+        [memory.weights, memory.master, memory.moments],
+        [2, 2, 8].map(|bytes| bytes * parameters)
+    );
     // At the largest moment the gradients of one block, or of the head, exist beside their sum.
     assert!((4 * parameters..5 * parameters).contains(&memory.gradients), "{memory:?}");
     // 32 inputs of 1,024 tokens in bf16.
@@ -56,7 +65,8 @@ fn precision(rounding: Rounding) -> PrecisionConfig {
 /// 8-bit moments have a word of 32 bits for each block of 256 on top of their codes.
 #[test]
 fn fewer_bits_are_fewer_bytes() {
-    let bytes = |storage: Storage| [storage.parameter, storage.master, storage.moments, storage.snapshot];
+    let bytes =
+        |storage: Storage| [storage.parameter, storage.master, storage.moments, storage.snapshot];
     let [masters, alone] = [Rounding::Nearest, Rounding::Stochastic].map(precision);
     assert_eq!(bytes(Storage::MIXED.with(PrecisionConfig::default())), bytes(Storage::MIXED));
     assert_eq!(bytes(Storage::MIXED.with(masters)), [2.0, 2.0, 2.015_625, 0.0]);
@@ -73,7 +83,10 @@ fn eight_bit_moments_are_enough_where_little_is_missing() {
     assert_eq!(found.change, Change::Precision(precision(Rounding::Nearest)), "{found:?}");
     let done = Setup { storage: setup.storage.with(precision(Rounding::Stochastic)), ..setup };
     let others = changes(&done, Rows::Auto, 10 * GIB);
-    assert!(others.iter().all(|outcome| !matches!(outcome.change, Change::Precision(_))), "{others:?}");
+    assert!(
+        others.iter().all(|outcome| !matches!(outcome.change, Change::Precision(_))),
+        "{others:?}"
+    );
 }
 
 #[test]
@@ -83,7 +96,8 @@ fn a_graph_has_what_the_backward_pass_reads() {
     let (h, i, n) = (4096, 11008, 32);
     let per_token = 4 * (h + 4 * h + 2 * i + n);
     assert_eq!(BlockCost::new(&setup, 2).graph() as usize, 2048 * per_token);
-    // What projections read is computed again, whether they are trained or frozen; adapters keep what their second factors read.
+    // What projections read is computed again, whether they are trained or frozen; adapters keep
+    // what their second factors read.
     let target_modules = [Target::QProj, Target::VProj].into();
     let adapter = AdapterConfig { rank: 8, target_modules, ..AdapterConfig::default() };
     let frozen = Setup { adapter: Some(OnFrozen { adapter: &adapter, base: None }), ..setup };
@@ -109,14 +123,15 @@ fn more_memory_keeps_more_blocks_and_never_takes_more_than_there_is() {
     assert_eq!(fixed.layout, Layout { micro_batch_rows: 2, kept_blocks: 32, divided: false });
 }
 
-/// Rows of a micro-batch and kept graphs, were masters to repeat the parameters' 16 bits, and as they are. An 80 GB card then holds
-/// no 7B that is trained whole.
+/// Rows of a micro-batch and kept graphs, were masters to repeat the parameters' 16 bits, and as
+/// they are. An 80 GB card then holds no 7B that is trained whole.
 #[test]
 fn what_masters_do_not_repeat_buys_rows_and_graphs() {
     let model = llama_7b();
     let setup = Setup { row_length: 2048, trained_share: 1.0, ..setup(&model) };
     let layout = |storage, memory: u64| {
-        let choice = choose(&Setup { storage, ..setup }, Rows::Auto, RATES, memory / 10 * 9).ok()?;
+        let choice =
+            choose(&Setup { storage, ..setup }, Rows::Auto, RATES, memory / 10 * 9).ok()?;
         Some((choice.layout.micro_batch_rows, choice.layout.kept_blocks))
     };
     let both = |storage: Storage, memory| {

@@ -1,7 +1,8 @@
 //! Files of a repository into the hub's cache, checked.
 //!
-//! All files come from one commit, and the branch is pointed at it last: a download that was cut off is not taken for a model.
-//! A file that is there in part is gone on with; one that turns out wrong is removed and fetched once more.
+//! All files come from one commit, and the branch is pointed at it last: a download that was cut
+//! off is not taken for a model. A file that is there in part is gone on with; one that turns out
+//! wrong is removed and fetched once more.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -48,7 +49,10 @@ pub(super) fn wanted(names: &[String]) -> Result<Vec<String>, String> {
     }
     let tokenizer = TOKENIZERS.into_iter().find(|name| has(name));
     let tokenizer = tokenizer.ok_or_else(|| {
-        format!("there is neither of {} in it", TOKENIZERS.map(|name| format!("`{name}`")).join(" and "))
+        format!(
+            "there is neither of {} in it",
+            TOKENIZERS.map(|name| format!("`{name}`")).join(" and ")
+        )
     })?;
     let optional = OPTIONAL.into_iter().filter(|name| has(name));
     let small = [CONFIG, tokenizer].into_iter().chain(optional).map(str::to_owned);
@@ -68,7 +72,12 @@ pub(super) fn is_complete(folder: &Path) -> bool {
 /// The shards that an index names.
 fn shards(index: &[u8]) -> Option<BTreeSet<String>> {
     let index: serde_json::Value = serde_json::from_slice(index).ok()?;
-    index.get("weight_map")?.as_object()?.values().map(|shard| Some(shard.as_str()?.to_owned())).collect()
+    index
+        .get("weight_map")?
+        .as_object()?
+        .values()
+        .map(|shard| Some(shard.as_str()?.to_owned()))
+        .collect()
 }
 
 /// Downloads every file of an offer that is not there.
@@ -88,7 +97,8 @@ pub(super) fn all(source: &Source, offer: &Offer) -> Result<()> {
     Ok(())
 }
 
-/// Downloads a file; once more from its start where what is there of it cannot be gone on with, or comes out wrong.
+/// Downloads a file; once more from its start where what is there of it cannot be gone on with, or
+/// comes out wrong.
 fn one(source: &Source, repo: &ApiRepo, cache: &Cache, file: &Offered) -> Result<()> {
     let first = fetch(repo, file);
     let error = match first {
@@ -103,7 +113,8 @@ fn one(source: &Source, repo: &ApiRepo, cache: &Cache, file: &Offered) -> Result
         Err(Failure::Refused(error)) => Err(refused(source, error)),
         Err(Failure::Damaged(error)) => {
             forget(source, cache, file)?;
-            Err(error.context("what came twice is not what the hub announced; nothing of it was kept"))
+            Err(error
+                .context("what came twice is not what the hub announced; nothing of it was kept"))
         }
     }
 }
@@ -120,7 +131,9 @@ fn fetch(repo: &ApiRepo, file: &Offered) -> Result<(), Failure> {
     match repo.download(&file.name) {
         Ok(path) => check(&path, file).map_err(Failure::Damaged),
         // More is there than there should be, or all of it: nothing is left to ask for.
-        Err(ApiError::InvalidResume) => Err(Failure::Damaged(anyhow!("the part that was there is too long"))),
+        Err(ApiError::InvalidResume) => {
+            Err(Failure::Damaged(anyhow!("the part that was there is too long")))
+        }
         Err(ApiError::RequestError(error)) if matches!(*error, ureq::Error::StatusCode(416)) => {
             Err(Failure::Damaged(anyhow!("the part that was there cannot be gone on with")))
         }
@@ -131,9 +144,8 @@ fn fetch(repo: &ApiRepo, file: &Offered) -> Result<(), Failure> {
 fn refused(source: &Source, error: ApiError) -> anyhow::Error {
     match error {
         ApiError::RequestError(error) => explain(source, *error),
-        error => {
-            anyhow::Error::new(error).context("the download was cut off; the same command goes on with it")
-        }
+        error => anyhow::Error::new(error)
+            .context("the download was cut off; the same command goes on with it"),
     }
 }
 

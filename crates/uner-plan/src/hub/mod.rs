@@ -1,8 +1,8 @@
 //! Models and datasets from the Hugging Face hub: `hf:org/name`.
 //!
-//! What is in the hub's cache (`HF_HOME`) is used as it is, online or not. What is not there is downloaded only after its
-//! licence was accepted on the command line; without that the program says what the licence is, how large the files are, and
-//! what to type.
+//! What is in the hub's cache (`HF_HOME`) is used as it is, online or not. What is not there is
+//! downloaded only after its licence was accepted on the command line; without that the program
+//! says what the licence is, how large the files are, and what to type.
 
 mod download;
 mod offer;
@@ -57,7 +57,9 @@ impl FromStr for Accepted {
     type Err = NotASource;
 
     fn from_str(text: &str) -> Result<Self, NotASource> {
-        Source::model(text)?.map(|source| Self(source.id)).ok_or_else(|| NotASource(text.to_owned()))
+        Source::model(text)?
+            .map(|source| Self(source.id))
+            .ok_or_else(|| NotASource(text.to_owned()))
     }
 }
 
@@ -75,7 +77,8 @@ impl Source {
     pub fn model(weights: &str) -> Result<Option<Self>, NotASource> {
         let Some(id) = weights.strip_prefix(PREFIX) else { return Ok(None) };
         let is_name = |name: &str| {
-            let plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+            let plain =
+                |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
             !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
         };
         match id.split_once('/') {
@@ -133,13 +136,16 @@ impl Source {
         )
     }
 
-    /// Asks what there is to say, but not for ever: a network that swallows everything must not hold up a dry run.
+    /// Asks what there is to say, but not for ever: a network that swallows everything must not
+    /// hold up a dry run.
     fn ask_in_time(&self) -> Result<Offer> {
         let (send, receive) = mpsc::channel();
         let source = self.clone();
         // Nobody may be left to hear the answer.
         std::thread::spawn(move || send.send(Offer::ask(&source)).ok());
-        receive.recv_timeout(PATIENCE).unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()))
+        receive
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()))
     }
 
     /// Its page for people.
@@ -154,7 +160,8 @@ pub fn is_named(model: &Path) -> bool {
     model.to_str().is_some_and(|model| model.starts_with(PREFIX))
 }
 
-/// The folder of the model that a command names: in the cache, where that is `hf:org/name`, and downloaded if that is accepted.
+/// The folder of the model that a command names: in the cache, where that is `hf:org/name`, and
+/// downloaded if that is accepted.
 ///
 /// # Errors
 /// When it is not there and not accepted, or cannot be downloaded.
@@ -168,7 +175,9 @@ pub fn folder(model: &Path, accepted: &[Accepted]) -> Result<PathBuf> {
         bail!("{source} is not here: {}", source.terms());
     }
     source.download()?;
-    source.cached().with_context(|| format!("{source} was downloaded and is not whole in the cache"))
+    source
+        .cached()
+        .with_context(|| format!("{source} was downloaded and is not whole in the cache"))
 }
 
 #[cfg(test)]

@@ -74,14 +74,17 @@ impl Offer {
         let api = api()?;
         let request = api.repo(source.repo(BRANCH)).info_request().query("blobs", "true");
         let mut response = request.call().map_err(|error| explain(source, error))?;
-        let answer: Answer =
-            response.body_mut().read_json().with_context(|| format!("what the hub says of {source}"))?;
+        let answer: Answer = response
+            .body_mut()
+            .read_json()
+            .with_context(|| format!("what the hub says of {source}"))?;
         Self::new(source, answer)
     }
 
     fn new(source: &Source, answer: Answer) -> Result<Self> {
         let licence = answer.licence();
-        let names: Vec<String> = answer.siblings.iter().map(|sibling| sibling.name.clone()).collect();
+        let names: Vec<String> =
+            answer.siblings.iter().map(|sibling| sibling.name.clone()).collect();
         let wanted = match &source.kind {
             Kind::Model => wanted(&names).map_err(|problem| anyhow!("{source}: {problem}"))?,
             Kind::Dataset(files) => files.clone(),
@@ -121,7 +124,9 @@ impl Answer {
             serde_json::Value::String(name) => Some(name.clone()),
             several => Some(several.to_string()),
         });
-        written.or_else(|| self.tags.iter().find_map(|tag| tag.strip_prefix("license:").map(str::to_owned)))
+        written.or_else(|| {
+            self.tags.iter().find_map(|tag| tag.strip_prefix("license:").map(str::to_owned))
+        })
     }
 }
 
@@ -138,7 +143,8 @@ impl Sibling {
 
 /// The hub as users have set it up: `HF_ENDPOINT`, `HF_HOME` and the token in it, `HF_TOKEN`.
 pub(super) fn api() -> Result<Api> {
-    let builder = ApiBuilder::from_env().with_progress(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    let builder =
+        ApiBuilder::from_env().with_progress(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     let builder = match std::env::var("HF_TOKEN") {
         Ok(token) if !token.trim().is_empty() => builder.with_token(Some(token.trim().to_owned())),
         _ => builder,
@@ -155,7 +161,9 @@ pub(super) fn explain(source: &Source, error: ureq::Error) -> anyhow::Error {
              set HF_TOKEN to a token of yours"
         ),
         ureq::Error::StatusCode(404) => {
-            anyhow!("there is no {source} on the hub, or no such file in it (HTTP 404); look at {page}")
+            anyhow!(
+                "there is no {source} on the hub, or no such file in it (HTTP 404); look at {page}"
+            )
         }
         error => anyhow::Error::new(error).context(format!("the hub cannot be asked for {source}")),
     }
@@ -192,7 +200,8 @@ mod tests {
         let offer = Offer::new(&source, serde_json::from_str(&bare).unwrap()).unwrap();
         assert_eq!(offer.licence.as_deref(), Some("mit"));
         let pickled = ANSWER.replace("model.safetensors", "pytorch_model.bin");
-        let error = Offer::new(&source, serde_json::from_str(&pickled).unwrap()).unwrap_err().to_string();
+        let error =
+            Offer::new(&source, serde_json::from_str(&pickled).unwrap()).unwrap_err().to_string();
         assert!(error.contains("no safetensors"), "{error}");
     }
 }

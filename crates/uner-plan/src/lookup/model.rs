@@ -30,10 +30,11 @@ pub struct About {
 }
 
 impl About {
-    /// What the file `config` says of its weights, where it is these: named like it. A `model.config` that was left over from another
-    /// recipe says nothing of one's own.
+    /// What the file `config` says of its weights, where it is these: named like it. A
+    /// `model.config` that was left over from another recipe says nothing of one's own.
     fn of_weights(self, config: &str, weights: &str) -> Self {
-        let config = Path::new(config).file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        let config =
+            Path::new(config).file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
         if weights.to_lowercase().contains(&config) { self } else { Self::default() }
     }
 }
@@ -59,14 +60,14 @@ impl ModelSource {
     /// Looks up `[model]`.
     ///
     /// # Errors
-    /// Random weights without dimensions or tokenizer, dimensions that do not exist or cannot be, a folder that is not
-    /// there where nothing else gives the dimensions.
+    /// Random weights without dimensions or tokenizer, dimensions that do not exist or cannot be, a
+    /// folder that is not there where nothing else gives the dimensions.
     pub fn find(model: &ModelConfig) -> Result<Self, RecipeError> {
         let hub = Source::model(&model.weights)
             .map_err(|error| RecipeError::Contradiction(format!("`model.weights`: {error}")))?;
         let cached = hub.as_ref().and_then(Source::cached);
-        let folder =
-            (model.weights != RANDOM).then(|| cached.unwrap_or_else(|| PathBuf::from(&model.weights)));
+        let folder = (model.weights != RANDOM)
+            .then(|| cached.unwrap_or_else(|| PathBuf::from(&model.weights)));
         let present = folder.as_ref().is_none_or(|folder| folder.is_dir());
         let named = match &model.config {
             Some(name) => {
@@ -116,7 +117,10 @@ impl ModelSource {
     }
 }
 
-fn tokenizer_file(model: &ModelConfig, folder: Option<&Path>) -> Result<Option<PathBuf>, RecipeError> {
+fn tokenizer_file(
+    model: &ModelConfig,
+    folder: Option<&Path>,
+) -> Result<Option<PathBuf>, RecipeError> {
     match (model.tokenizer.as_deref(), folder) {
         (Some(TRAIN), _) => Ok(None),
         (Some(file), _) => Ok(Some(PathBuf::from(file))),
@@ -135,11 +139,16 @@ pub fn tokenizer_in(folder: &Path) -> PathBuf {
 
 /// Dimensions by a name from `configs/models` or by path.
 fn load_config(name: &str) -> Result<(LlamaConfig, About), RecipeError> {
-    let fault = |problem: String| RecipeError::Names { key: "model.config", value: name.to_owned(), problem };
+    let fault = |problem: String| RecipeError::Names {
+        key: "model.config",
+        value: name.to_owned(),
+        problem,
+    };
     let text = match builtin::model(name) {
         Some(text) => text.to_owned(),
         None if Path::new(name).extension().is_some_and(|extension| extension == "toml") => {
-            uner_data::regular::read_to_string(name.as_ref()).map_err(|error| fault(error.to_string()))?
+            uner_data::regular::read_to_string(name.as_ref())
+                .map_err(|error| fault(error.to_string()))?
         }
         None => {
             let hint = did_you_mean(name, builtin::model_names());

@@ -12,7 +12,8 @@ use uner_data::did_you_mean;
 const MOST: usize = 1024;
 
 /// What a slip is compared with.
-const NAMES: [&str; 8] = ["flex", "webgpu", "webgpu:cpu", "webgpu:0", "vulkan", "vulkan:0", "cuda", "cuda:0"];
+const NAMES: [&str; 8] =
+    ["flex", "webgpu", "webgpu:cpu", "webgpu:0", "vulkan", "vulkan:0", "cuda", "cuda:0"];
 
 /// Reads a name.
 ///
@@ -38,7 +39,8 @@ impl Devices {
         self.0.len()
     }
 
-    /// Those of one of several processes on a machine. GPUs are dealt out, the CPU is for all of them.
+    /// Those of one of several processes on a machine. GPUs are dealt out, the CPU is for all of
+    /// them.
     ///
     /// # Errors
     /// When there are not as many for one as for another.
@@ -70,10 +72,14 @@ impl FromStr for Devices {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut names = Vec::new();
         for part in text.split(',').map(str::trim) {
-            match part.split_once(':').and_then(|(backend, range)| Some((backend, range.split_once('-')?))) {
+            match part
+                .split_once(':')
+                .and_then(|(backend, range)| Some((backend, range.split_once('-')?)))
+            {
                 Some((backend, (first, last))) => {
                     let bound = |text: &str| {
-                        text.parse::<usize>().map_err(|_| format!("`{part}`: `{text}` is no number"))
+                        text.parse::<usize>()
+                            .map_err(|_| format!("`{part}`: `{text}` is no number"))
                     };
                     let (first, last) = (bound(first)?, bound(last)?);
                     if last >= MOST {
@@ -89,7 +95,9 @@ impl FromStr for Devices {
             }
         }
         if names.is_empty() {
-            return Err(format!("`{text}` names no device; the first number of a range is the smaller one"));
+            return Err(format!(
+                "`{text}` names no device; the first number of a range is the smaller one"
+            ));
         }
         Ok(Self(names))
     }
@@ -122,9 +130,12 @@ mod tests {
 
     #[test]
     fn slips_are_told_with_what_was_meant() {
-        for (slip, meant) in
-            [("cdua:0", "cuda:0"), ("webgpu:cpuu", "webgpu:cpu"), ("flx", "flex"), ("cuda0", "cuda")]
-        {
+        for (slip, meant) in [
+            ("cdua:0", "cuda:0"),
+            ("webgpu:cpuu", "webgpu:cpu"),
+            ("flx", "flex"),
+            ("cuda0", "cuda"),
+        ] {
             let error = parse(slip).unwrap_err();
             assert!(error.starts_with(&format!("`{slip}` is no device; ")), "{error}");
             assert!(error.contains(&format!("; did you mean `{meant}")), "{error}");
@@ -147,7 +158,11 @@ mod tests {
             ("", "no device"),
             ("flex,flx", "`flex`"),
         ] {
-            assert!(devices(slip).unwrap_err().contains(problem), "{slip}: {}", devices(slip).unwrap_err());
+            assert!(
+                devices(slip).unwrap_err().contains(problem),
+                "{slip}: {}",
+                devices(slip).unwrap_err()
+            );
         }
     }
 }

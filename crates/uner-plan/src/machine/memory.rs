@@ -2,10 +2,12 @@
 
 use uner_kernels::device::DeviceName;
 
-/// Share of a GPU's memory that is planned with: the estimate of what is in use is within 10 % of it.
+/// Share of a GPU's memory that is planned with: the estimate of what is in use is within 10 % of
+/// it.
 const GPU_SHARE: f64 = 0.9;
-/// Share of the host's memory that is planned with. The allocator keeps what was freed for the next step (`uner_cli::allocator`):
-/// in runs of 5 to 20 million parameters a third more was resident than in use, and up to two fifths.
+/// Share of the host's memory that is planned with. The allocator keeps what was freed for the next
+/// step (`uner_cli::allocator`): in runs of 5 to 20 million parameters a third more was resident
+/// than in use, and up to two fifths.
 const HOST_SHARE: f64 = 0.65;
 /// Assumed of a host that does not say what it has.
 const ASSUMED_HOST: u64 = 4 << 30;
@@ -26,7 +28,8 @@ pub struct Budget {
 impl Budget {
     /// From what a device says of itself and the recipe's limit in GiB.
     ///
-    /// A limit counts where it is less than the device has, and where the device is not here to be asked.
+    /// A limit counts where it is less than the device has, and where the device is not here to be
+    /// asked.
     pub fn new(device: DeviceName, found: Option<u64>, limit_gib: Option<f64>) -> Self {
         let limit = limit_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
         let available = match (found, limit) {
@@ -46,8 +49,8 @@ impl Budget {
     }
 }
 
-/// An entry of `/proc/meminfo` in bytes, such as `MemAvailable`, what can be used without swapping; `None` where there is
-/// no such file.
+/// An entry of `/proc/meminfo` in bytes, such as `MemAvailable`, what can be used without swapping;
+/// `None` where there is no such file.
 pub fn host_memory(entry: &str) -> Option<u64> {
     parse_memory(&fs_err::read_to_string("/proc/meminfo").ok()?, entry)
 }

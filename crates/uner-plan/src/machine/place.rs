@@ -11,7 +11,8 @@ use super::memory::host_memory;
 pub struct Place {
     /// Its name.
     pub name: DeviceName,
-    /// Its part, or why it cannot be used here: a plan may be made elsewhere than where it is carried out.
+    /// Its part, or why it cannot be used here: a plan may be made elsewhere than where it is
+    /// carried out.
     pub about: Result<String, String>,
     /// Bytes that can be used, where that is known.
     pub available: Option<u64>,

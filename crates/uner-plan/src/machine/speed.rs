@@ -10,7 +10,8 @@ use uner_trainer::step::precision;
 
 use crate::cost::Rates;
 
-/// Assumed of a device that is not here: 200 TFLOP/s, about what a GPU of 2020 (A100) reaches in bf16, and 1.5 TB/s.
+/// Assumed of a device that is not here: 200 TFLOP/s, about what a GPU of 2020 (A100) reaches in
+/// bf16, and 1.5 TB/s.
 const ASSUMED: Rates = Rates { matmul: 2e14, memory: 1.5e12 };
 /// Dimensions of the product that is measured, at most: on a CPU it takes a tenth of a second then.
 const HOST_PRODUCT: [usize; 3] = [512, 2048, 2048];
@@ -40,7 +41,8 @@ impl Speed {
         let wanted = [tokens, model.hidden_size, model.intermediate_size];
         let [m, k, n] = std::array::from_fn(|index| wanted[index].min(most[index]));
         let dtype = precision::parameters(device);
-        let (x, weight) = (numbers([m, k], device).cast(dtype), numbers([n, k], device).cast(dtype));
+        let (x, weight) =
+            (numbers([m, k], device).cast(dtype), numbers([n, k], device).cast(dtype));
         let product = seconds(|| linear(x.clone(), weight.clone()));
         let (a, b) = (numbers(ADDED, device), numbers(ADDED, device));
         let addition = seconds(|| a.clone().add(b.clone()));
@@ -53,12 +55,14 @@ impl Speed {
 
 /// Numbers that are not all alike: a GPU multiplies zeros with less power, and so faster.
 fn numbers([rows, columns]: [usize; 2], device: &Device) -> Tensor<2> {
-    let values =
-        (0..rows * columns).map(|index| (index * 7919 % 1009) as f32 / 1009.0 - 0.5).collect::<Vec<_>>();
+    let values = (0..rows * columns)
+        .map(|index| (index * 7919 % 1009) as f32 / 1009.0 - 0.5)
+        .collect::<Vec<_>>();
     Tensor::from_data(TensorData::new(values, [rows, columns]), device)
 }
 
-/// Seconds of one `work`. The device works off what it is given in order: reading a number of the last result waits for all.
+/// Seconds of one `work`. The device works off what it is given in order: reading a number of the
+/// last result waits for all.
 fn seconds(work: impl Fn() -> Tensor<2>) -> f64 {
     let wait = |result: Tensor<2>| result.slice([0..1, 0..1]).cast(DType::F32).into_scalar::<f32>();
     wait(work());

@@ -9,7 +9,8 @@ use crate::recipe::{Benchmark, During, Recipe, RecipeError};
 pub(super) fn during_line(recipe: &Recipe, steps: Option<Steps>) -> Option<String> {
     let During { every, benchmarks } = recipe.eval.during.as_ref()?;
     let benchmarks: Vec<String> = benchmarks.iter().map(described).collect();
-    let times = steps.map_or_else(String::new, |steps| format!(" ({} times)", steps.total.div_ceil(*every)));
+    let times = steps
+        .map_or_else(String::new, |steps| format!(" ({} times)", steps.total.div_ceil(*every)));
     let best = match recipe.train.best {
         Some(BestConfig { by: Measure::Score, patience }) => {
             let stop = patience.map(|patience| {
@@ -19,12 +20,16 @@ pub(super) fn during_line(recipe: &Recipe, steps: Option<Steps>) -> Option<Strin
         }
         _ => String::new(),
     };
-    Some(format!("F1 every {every} steps and after the last{times} on {}{best}", benchmarks.join(", ")))
+    Some(format!(
+        "F1 every {every} steps and after the last{times} on {}{best}",
+        benchmarks.join(", ")
+    ))
 }
 
 fn described(benchmark: &Benchmark) -> String {
     let Benchmark { dataset, split, limit } = benchmark;
-    let name = dataset.resolve().map_or_else(|_| "an unknown dataset".to_owned(), |dataset| dataset.name);
+    let name =
+        dataset.resolve().map_or_else(|_| "an unknown dataset".to_owned(), |dataset| dataset.name);
     let limit = limit.map_or_else(String::new, |limit| format!(", the first {limit} examples"));
     format!("{name} ({split}{limit})")
 }
@@ -34,7 +39,9 @@ pub(super) fn check(recipe: &Recipe) -> Result<(), RecipeError> {
     let contradiction = |problem: &str| Err(RecipeError::Contradiction(problem.to_owned()));
     let during = recipe.eval.during.iter().flat_map(|during| &during.benchmarks);
     if recipe.eval.benchmarks.iter().chain(during).any(|benchmark| benchmark.limit == Some(0)) {
-        return contradiction("the `limit` of a benchmark is 0; it must be at least 1, or leave it out");
+        return contradiction(
+            "the `limit` of a benchmark is 0; it must be at least 1, or leave it out",
+        );
     }
     if let Some(during) = &recipe.eval.during {
         if during.every == 0 {

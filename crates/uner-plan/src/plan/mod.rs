@@ -1,6 +1,7 @@
 //! What a run will do: a recipe with everything looked up and every derived number filled in.
 //!
-//! A plan can be made before data and weights are there; it then says what is missing and how to get it.
+//! A plan can be made before data and weights are there; it then says what is missing and how to
+//! get it.
 
 mod evaluation;
 mod numbers;
@@ -65,15 +66,17 @@ impl Plan {
     /// Names the key at fault.
     pub fn resolve(recipe: Recipe) -> Result<Self, RecipeError> {
         check_values(&recipe)?;
-        let problems: Vec<String> = recipe.train.problems().iter().map(ToString::to_string).collect();
+        let problems: Vec<String> =
+            recipe.train.problems().iter().map(ToString::to_string).collect();
         if !problems.is_empty() {
             return Err(RecipeError::Contradiction(problems.join("\n       ")));
         }
-        let template = Template::load(&recipe.prompt.template).map_err(|error| RecipeError::Names {
-            key: "prompt.template",
-            value: recipe.prompt.template.clone(),
-            problem: error.to_string(),
-        })?;
+        let template =
+            Template::load(&recipe.prompt.template).map_err(|error| RecipeError::Names {
+                key: "prompt.template",
+                value: recipe.prompt.template.clone(),
+                problem: error.to_string(),
+            })?;
         let model = ModelSource::find(&recipe.model)?;
         let template = own_chat_template(template, &recipe.prompt.template, &model)?;
         check_lengths(&recipe, &model)?;
@@ -82,7 +85,8 @@ impl Plan {
         adapter::check(&recipe.model)?;
         let mut missing: Vec<Missing> = missing_model(&model).into_iter().collect();
         let mut look_up = |dataset: &DatasetRef, split: &str, for_training: bool| {
-            let found = dataset.resolve().map_err(|error| RecipeError::Contradiction(error.to_string()))?;
+            let found =
+                dataset.resolve().map_err(|error| RecipeError::Contradiction(error.to_string()))?;
             missing.extend(missing_split(&found, split, &recipe.data.root, for_training)?);
             Ok::<Dataset, RecipeError>(found)
         };
@@ -94,7 +98,8 @@ impl Plan {
         };
         let (train, validation) = (members(&recipe.data.train)?, members(&recipe.data.validation)?);
         let benchmarks = recipe.eval.benchmarks.iter();
-        let benchmarks = benchmarks.map(|benchmark| look_up(&benchmark.dataset, &benchmark.split, false));
+        let benchmarks =
+            benchmarks.map(|benchmark| look_up(&benchmark.dataset, &benchmark.split, false));
         let benchmarks = benchmarks.collect::<Result<_, _>>()?;
         // Training cannot go on without these.
         for benchmark in recipe.eval.during.iter().flat_map(|during| &during.benchmarks) {
@@ -108,7 +113,8 @@ impl Plan {
 
     /// Whether every benchmark is made up.
     pub fn is_synthetic(&self) -> bool {
-        let generated = |dataset: &Dataset| matches!(dataset.format, uner_data::format::Format::Demo(_));
+        let generated =
+            |dataset: &Dataset| matches!(dataset.format, uner_data::format::Format::Demo(_));
         !self.benchmarks.is_empty() && self.benchmarks.iter().all(generated)
     }
 
@@ -118,8 +124,8 @@ impl Plan {
     }
 }
 
-/// Looks a recipe up, downloading what is missing of it and accepted; of what is not accepted the plan then says how to accept
-/// it.
+/// Looks a recipe up, downloading what is missing of it and accepted; of what is not accepted the
+/// plan then says how to accept it.
 ///
 /// # Errors
 /// As [`Plan::resolve`], and when something cannot be downloaded.
@@ -136,8 +142,10 @@ pub fn resolve(recipe: Recipe, accepted: &[Accepted]) -> Result<Plan> {
         }
     }
     let mut plan = Plan::resolve(recipe)?;
-    let missing: BTreeSet<Source> = plan.missing.iter().filter_map(|missing| missing.hub.clone()).collect();
-    let (wanted, others): (Vec<_>, Vec<_>) = missing.into_iter().partition(|hub| hub.is_accepted(accepted));
+    let missing: BTreeSet<Source> =
+        plan.missing.iter().filter_map(|missing| missing.hub.clone()).collect();
+    let (wanted, others): (Vec<_>, Vec<_>) =
+        missing.into_iter().partition(|hub| hub.is_accepted(accepted));
     for source in &wanted {
         source.download()?;
     }
@@ -146,7 +154,9 @@ pub fn resolve(recipe: Recipe, accepted: &[Accepted]) -> Result<Plan> {
     }
     for source in &others {
         let terms = source.terms();
-        for missing in plan.missing.iter_mut().filter(|missing| missing.hub.as_ref() == Some(source)) {
+        for missing in
+            plan.missing.iter_mut().filter(|missing| missing.hub.as_ref() == Some(source))
+        {
             missing.obtain.clone_from(&terms);
         }
     }
@@ -154,9 +164,16 @@ pub fn resolve(recipe: Recipe, accepted: &[Accepted]) -> Result<Plan> {
 }
 
 /// The template with the model's own chat template, where that is meant and the model is there.
-fn own_chat_template(template: Template, name: &str, model: &ModelSource) -> Result<Template, RecipeError> {
-    let fault =
-        |problem: String| RecipeError::Names { key: "prompt.template", value: name.to_owned(), problem };
+fn own_chat_template(
+    template: Template,
+    name: &str,
+    model: &ModelSource,
+) -> Result<Template, RecipeError> {
+    let fault = |problem: String| RecipeError::Names {
+        key: "prompt.template",
+        value: name.to_owned(),
+        problem,
+    };
     if !template.chat_template.as_ref().is_some_and(ChatTemplate::is_unknown) {
         return Ok(template);
     }
@@ -192,17 +209,20 @@ fn check_lengths(recipe: &Recipe, model: &ModelSource) -> Result<(), RecipeError
 }
 
 fn check_values(recipe: &Recipe) -> Result<(), RecipeError> {
-    let paths = [("run.dir", recipe.run.dir.as_os_str()), ("model.weights", recipe.model.weights.as_ref())];
+    let paths =
+        [("run.dir", recipe.run.dir.as_os_str()), ("model.weights", recipe.model.weights.as_ref())];
     if let Some((key, _)) = paths.iter().find(|(_, path)| path.is_empty()) {
         return Err(RecipeError::Contradiction(format!("`{key}` is empty; name a folder")));
     }
     if recipe.infer.batch_size == 0 {
-        return Err(RecipeError::Contradiction("`infer.batch_size` is 0; it must be at least 1".to_owned()));
+        return Err(RecipeError::Contradiction(
+            "`infer.batch_size` is 0; it must be at least 1".to_owned(),
+        ));
     }
     match recipe.run.memory.map(|memory| memory.limit_gib) {
-        Some(limit) if !(limit > 0.0 && limit.is_finite()) => Err(RecipeError::Contradiction(format!(
-            "`run.memory.limit_gib` is {limit}; it must be a positive number"
-        ))),
+        Some(limit) if !(limit > 0.0 && limit.is_finite()) => Err(RecipeError::Contradiction(
+            format!("`run.memory.limit_gib` is {limit}; it must be a positive number"),
+        )),
         _ => Ok(()),
     }
 }
@@ -212,7 +232,9 @@ fn check_negatives(recipe: &Recipe) -> Result<(), RecipeError> {
     if ratio >= 0.0 && ratio.is_finite() {
         return Ok(());
     }
-    Err(RecipeError::Contradiction(format!("`data.negatives.ratio` is {ratio}; it must be a number from 0")))
+    Err(RecipeError::Contradiction(format!(
+        "`data.negatives.ratio` is {ratio}; it must be a number from 0"
+    )))
 }
 
 fn missing_model(model: &ModelSource) -> Option<Missing> {
@@ -222,7 +244,8 @@ fn missing_model(model: &ModelSource) -> Option<Missing> {
         path: folder.clone(),
         obtain: match model.about.obtain.as_str() {
             "" => {
-                "put `config.json`, the weights as safetensors, and the tokenizer into this folder".to_owned()
+                "put `config.json`, the weights as safetensors, and the tokenizer into this folder"
+                    .to_owned()
             }
             obtain => format!(
                 "{obtain} (`config.json`, the weights as safetensors, and the tokenizer go into this folder)"
@@ -259,7 +282,10 @@ fn on_hub(dataset: &Dataset, split: &str, root: &Path) -> Result<Option<Source>,
     if dataset.hub.is_empty() {
         return Ok(None);
     }
-    let files = dataset.files(split, root).map_err(|error| RecipeError::Contradiction(error.to_string()))?;
-    let names = files.iter().filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned()));
+    let files = dataset
+        .files(split, root)
+        .map_err(|error| RecipeError::Contradiction(error.to_string()))?;
+    let names =
+        files.iter().filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned()));
     Ok(Some(Source::dataset(&dataset.hub, names.collect())))
 }

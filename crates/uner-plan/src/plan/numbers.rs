@@ -103,12 +103,14 @@ pub struct Steps {
     pub total: u64,
     /// Of those, how many with a rising learning rate.
     pub warmup: u64,
-    /// Tokens of a step, padding not counted: the mean where the data were counted, else the most there can be.
+    /// Tokens of a step, padding not counted: the mean where the data were counted, else the most
+    /// there can be.
     pub tokens: f64,
 }
 
 impl Numbers {
-    /// The arithmetic of a plan, on this machine, whose device is measured for a fraction of a second where it is there.
+    /// The arithmetic of a plan, on this machine, whose device is measured for a fraction of a
+    /// second where it is there.
     pub fn new(plan: &Plan, data: DataSize, ranks: RankCount) -> Self {
         let name = plan.recipe.run.device.first();
         let speed = name.open().map_or(Speed::ASSUMED, |device| {
@@ -154,8 +156,9 @@ impl Numbers {
 fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, ranks: RankCount) -> Setup<'_> {
     let train = &plan.recipe.train;
     let is_host = plan.recipe.run.device.first().is_host();
-    let rows = steps
-        .map_or(train.global_batch_size, |steps| (steps.tokens / train.max_seq_len as f64).ceil() as usize);
+    let rows = steps.map_or(train.global_batch_size, |steps| {
+        (steps.tokens / train.max_seq_len as f64).ceil() as usize
+    });
     let trained_share = match data {
         DataSize::Counted { tokens, trained_tokens, .. } => trained_tokens as f64 / tokens as f64,
         DataSize::Expected(_) | DataSize::Unknown => 1.0,
@@ -174,9 +177,11 @@ fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, ranks: RankCount) ->
     }
 }
 
-/// How a device stores what is trained on it where the recipe does not say otherwise; a GPU that is not here is one with bf16.
+/// How a device stores what is trained on it where the recipe does not say otherwise; a GPU that is
+/// not here is one with bf16.
 fn storage(name: DeviceName) -> Storage {
-    let is_short = name.open().map_or(!name.is_host(), |device| precision::parameters(&device) != DType::F32);
+    let is_short =
+        name.open().map_or(!name.is_host(), |device| precision::parameters(&device) != DType::F32);
     match (is_short, name.is_host()) {
         (true, _) => Storage::MIXED,
         (false, true) => Storage::F32,

@@ -26,7 +26,9 @@ impl Plan {
         lines.extend(self.adapter_line(numbers));
         lines.extend(self.step_lines(numbers));
         lines.extend(numbers.lines(self.model.config.num_hidden_layers));
-        lines.extend(evaluation::during_line(&self.recipe, numbers.steps).map(|line| ("in training", line)));
+        lines.extend(
+            evaluation::during_line(&self.recipe, numbers.steps).map(|line| ("in training", line)),
+        );
         lines.push(("disk", self.disk_line(numbers)));
         lines.push(("evaluation", self.evaluation_line()));
         let mut text = String::new();
@@ -56,7 +58,10 @@ impl Plan {
         let number = count(numbers.size.adapter());
         Some((
             "adapter",
-            format!("{}: {number} parameters", adapter::described(Some((config, self.recipe.model.base)))),
+            format!(
+                "{}: {number} parameters",
+                adapter::described(Some((config, self.recipe.model.base)))
+            ),
         ))
     }
 
@@ -79,8 +84,12 @@ impl Plan {
         match negatives.strategy {
             Strategy::None => "none but those in the data".to_owned(),
             Strategy::ClosedWorld => "all absent types of each dataset".to_owned(),
-            Strategy::Uniform => format!("{} for each present type, drawn uniformly", negatives.ratio),
-            Strategy::Frequency => format!("{} for each present type, drawn by frequency", negatives.ratio),
+            Strategy::Uniform => {
+                format!("{} for each present type, drawn uniformly", negatives.ratio)
+            }
+            Strategy::Frequency => {
+                format!("{} for each present type, drawn by frequency", negatives.ratio)
+            }
         }
     }
 
@@ -89,7 +98,8 @@ impl Plan {
         let Some(steps) = numbers.steps else {
             return vec![("steps", "unknown: set `data.expected_conversations`".to_owned())];
         };
-        let bound = if matches!(numbers.data, DataSize::Counted { .. }) { "about" } else { "at most" };
+        let bound =
+            if matches!(numbers.data, DataSize::Counted { .. }) { "about" } else { "at most" };
         vec![
             (
                 "steps",
@@ -114,8 +124,8 @@ impl Plan {
         ]
     }
 
-    /// What the run's folder will take: checkpoints with all that resuming needs, one of them while the next is written, and the encoded
-    /// data.
+    /// What the run's folder will take: checkpoints with all that resuming needs, one of them while
+    /// the next is written, and the encoded data.
     fn disk_line(&self, numbers: &Numbers) -> String {
         let train = &self.recipe.train;
         let precision = train.precision.unwrap_or_default();
@@ -123,14 +133,19 @@ impl Plan {
         let moments = if precision.moments == MomentForm::EightBit { 2 } else { 8 };
         let (stored, trained) = match self.recipe.model.adapter {
             Some(_) => (4 * numbers.size.adapter(), numbers.size.adapter()),
-            None => (width(&self.model.config.torch_dtype) * numbers.size.model(), numbers.size.model()),
+            None => {
+                (width(&self.model.config.torch_dtype) * numbers.size.model(), numbers.size.model())
+            }
         };
-        let is_rounded = self.recipe.model.adapter.is_none() && self.model.config.torch_dtype != "float32";
+        let is_rounded =
+            self.recipe.model.adapter.is_none() && self.model.config.torch_dtype != "float32";
         let masters = if is_rounded && precision.rounding == Rounding::Nearest { 4 } else { 0 };
         let each = stored + (moments + masters) * trained;
         let count_of = train.keep_last as u64 + 1 + u64::from(train.best.is_some());
         let data = match numbers.data {
-            DataSize::Counted { tokens, .. } => format!(", and {} of encoded data", bytes(4 * tokens)),
+            DataSize::Counted { tokens, .. } => {
+                format!(", and {} of encoded data", bytes(4 * tokens))
+            }
             _ => String::new(),
         };
         format!(
@@ -142,8 +157,9 @@ impl Plan {
 
     fn evaluation_line(&self) -> String {
         let names = self.benchmarks.iter().zip(&self.recipe.eval.benchmarks);
-        let names: Vec<String> =
-            names.map(|(dataset, benchmark)| format!("{} ({})", dataset.name, benchmark.split)).collect();
+        let names: Vec<String> = names
+            .map(|(dataset, benchmark)| format!("{} ({})", dataset.name, benchmark.split))
+            .collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 }
@@ -175,7 +191,8 @@ pub fn missing_lines<'a>(missing: impl IntoIterator<Item = &'a Missing>) -> Vec<
         sources.entry((licence, obtain)).or_default().push(line);
     }
     let source = |((licence, obtain), mut lines): ((&str, &str), Vec<String>)| {
-        let licence = if licence.is_empty() { String::new() } else { format!("licence: {licence}; ") };
+        let licence =
+            if licence.is_empty() { String::new() } else { format!("licence: {licence}; ") };
         if obtain.is_empty() {
             lines.push(format!(
                 "  {licence}put it there, or correct the path in the recipe or the description"

@@ -42,7 +42,8 @@ impl Numbers {
     fn layout_line(&self, layers: usize) -> String {
         let Layout { micro_batch_rows, kept_blocks, divided } = self.choice.layout;
         let ranks = self.ranks;
-        let whole = if divided { format!(", blocks divided among {ranks} ranks") } else { String::new() };
+        let whole =
+            if divided { format!(", blocks divided among {ranks} ranks") } else { String::new() };
         format!(
             "micro-batches of {micro_batch_rows} rows, graphs of {kept_blocks} of {layers} blocks kept, the others run again{whole}"
         )
@@ -116,9 +117,16 @@ mod tests {
     fn lines(available: u64) -> String {
         let recipe = toml::from_str(crate::builtin::recipe("zero-shot").unwrap()).unwrap();
         let plan = Plan::resolve(recipe).unwrap();
-        let data = DataSize::Counted { conversations: 45_000, tokens: 36_000_000, trained_tokens: 6_000_000 };
-        let place =
-            Place { name: DeviceName::Cuda(0), about: Ok("a GPU".to_owned()), available: Some(available) };
+        let data = DataSize::Counted {
+            conversations: 45_000,
+            tokens: 36_000_000,
+            trained_tokens: 6_000_000,
+        };
+        let place = Place {
+            name: DeviceName::Cuda(0),
+            about: Ok("a GPU".to_owned()),
+            available: Some(available),
+        };
         let rates = Rates { matmul: 6e14, memory: 2e12 };
         let speed = Speed { rates, measured: Some([1024, 4096, 8192]) };
         let numbers = Numbers::on(
@@ -127,7 +135,11 @@ mod tests {
             Machine { place, speed, ranks: RankCount { all: 1, here: 1, divided: false } },
         );
         let lines = numbers.lines(plan.model.config.num_hidden_layers);
-        lines.into_iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect::<Vec<_>>().concat()
+        lines
+            .into_iter()
+            .map(|(name, value)| format!("{name:<12}{value}\n"))
+            .collect::<Vec<_>>()
+            .concat()
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
     /// There is no recipe of this name.
-    #[error("recipe `{name}` does not exist here, in `recipes/`, or built in{hint}; built in are {known}")]
+    #[error(
+        "recipe `{name}` does not exist here, in `recipes/`, or built in{hint}; built in are {known}"
+    )]
     Unknown {
         /// The name asked for.
         name: String,

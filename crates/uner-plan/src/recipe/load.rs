@@ -23,8 +23,8 @@ pub struct Source {
     pub folder: PathBuf,
 }
 
-/// Finds a recipe: a path as it is; a bare name in the current directory, then in `recipes/`, then among those built
-/// into the program.
+/// Finds a recipe: a path as it is; a bare name in the current directory, then in `recipes/`, then
+/// among those built into the program.
 ///
 /// # Errors
 /// [`RecipeError::Unknown`], or [`RecipeError::Io`] for a path that cannot be read.
@@ -33,8 +33,8 @@ pub fn find(name: &str) -> Result<Source, RecipeError> {
         let text = uner_data::regular::read_to_string(&std::path::absolute(path)?)?;
         Ok(Source { origin: path.display().to_string(), text, folder: folder_of(path) })
     };
-    let path =
-        at_home(name.into()).map_err(|problem| RecipeError::Key { place: "--recipe".to_owned(), problem })?;
+    let path = at_home(name.into())
+        .map_err(|problem| RecipeError::Key { place: "--recipe".to_owned(), problem })?;
     if path.components().count() > 1 {
         return read(&path);
     }
@@ -60,17 +60,19 @@ pub fn find(name: &str) -> Result<Source, RecipeError> {
     })
 }
 
-/// Reads a recipe with some keys set to other values. Its paths are relative to its folder, those of overrides to the current one.
+/// Reads a recipe with some keys set to other values. Its paths are relative to its folder, those
+/// of overrides to the current one.
 ///
 /// # Errors
-/// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault; all keys that are missing or unknown at
-/// once.
+/// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault; all
+/// keys that are missing or unknown at once.
 pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeError> {
-    let mut written: Table = source.text.parse().map_err(|error: toml::de::Error| RecipeError::Syntax {
-        file: source.origin.clone(),
-        line: error.span().map_or(1, |span| line_at(&source.text, span.start)),
-        problem: error.message().to_owned(),
-    })?;
+    let mut written: Table =
+        source.text.parse().map_err(|error: toml::de::Error| RecipeError::Syntax {
+            file: source.origin.clone(),
+            line: error.span().map_or(1, |span| line_at(&source.text, span.start)),
+            problem: error.message().to_owned(),
+        })?;
     let at_home = |problem| RecipeError::Key { place: source.origin.clone(), problem };
     expand_home(&mut written).map_err(at_home)?;
     if let Some(Value::Table(data)) = written.get_mut("data") {
@@ -93,7 +95,9 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
         let culprit = overrides.iter().rposition(|override_| covers(override_, error.path()));
         match culprit {
             // The key may want text that happens to look like a number: only the schema knows.
-            Some(index) if readings[index] == Reading::Toml && wants_text(&error, &overrides[index]) => {
+            Some(index)
+                if readings[index] == Reading::Toml && wants_text(&error, &overrides[index]) =>
+            {
                 readings[index] = Reading::Text;
             }
             _ => {
@@ -142,8 +146,9 @@ fn unwritten(complete: &Table, written: &Table, section: &str, found: &mut Vec<S
 /// Problems that are looked for: the recipe is read once for each.
 const MOST_PROBLEMS: usize = 20;
 
-/// Makes a table one that lacks this problem, to find the others: an unknown key goes, or is named as it was meant, and one that is
-/// missing or wrong gets the value that it has in a built-in recipe. `None` where that does not help.
+/// Makes a table one that lacks this problem, to find the others: an unknown key goes, or is named
+/// as it was meant, and one that is missing or wrong gets the value that it has in a built-in
+/// recipe. `None` where that does not help.
 fn repair(table: &mut Table, path: &serde_path_to_error::Path, message: &str) -> Option<()> {
     let mut steps: Vec<&Segment> = path.iter().collect();
     let (is_unknown, is_missing) =
@@ -175,7 +180,8 @@ fn repair(table: &mut Table, path: &serde_path_to_error::Path, message: &str) ->
     Some(())
 }
 
-/// The table that steps into another lead to. Where a list is too short for its step, its last element is taken.
+/// The table that steps into another lead to. Where a list is too short for its step, its last
+/// element is taken.
 fn follow<'a>(mut table: &'a mut Table, steps: &[&Segment]) -> Option<&'a mut Table> {
     let mut steps = steps.iter();
     while let Some(step) = steps.next() {
@@ -197,7 +203,8 @@ fn together(source: &Source, mut problems: Vec<RecipeError>) -> RecipeError {
         return problems.remove(0);
     }
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    let problem = format!("{} keys are missing or wrong:\n       {}", lines.len(), lines.join("\n       "));
+    let problem =
+        format!("{} keys are missing or wrong:\n       {}", lines.len(), lines.join("\n       "));
     RecipeError::Key { place: source.origin.clone(), problem }
 }
 
@@ -255,24 +262,34 @@ fn explain(path: &str, message: &str) -> String {
         let path = path.strip_suffix(name).map_or(path, |path| path.trim_end_matches('.'));
         if path.is_empty() || path == "." { name.to_owned() } else { format!("{path}.{name}") }
     };
-    if let (Some(_), [name, known @ ..]) = (message.strip_prefix("unknown field"), quoted.as_slice()) {
-        let known_list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if let (Some(_), [name, known @ ..]) =
+        (message.strip_prefix("unknown field"), quoted.as_slice())
+    {
+        let known_list =
+            known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let hint = did_you_mean(name, known.iter().copied());
         return format!("unknown key `{}`{hint}; known here are {known_list}", section(name));
     }
     if let (Some(_), [name, ..]) = (message.strip_prefix("missing field"), quoted.as_slice()) {
         return format!("`{}` is missing; a recipe has to say it", section(name));
     }
-    if let (Some(_), [name, known @ ..]) = (message.strip_prefix("unknown variant"), quoted.as_slice()) {
-        let known_list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if let (Some(_), [name, known @ ..]) =
+        (message.strip_prefix("unknown variant"), quoted.as_slice())
+    {
+        let known_list =
+            known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let hint = did_you_mean(name, known.iter().copied());
         return format!("`{path}` is `{name}`{hint}; it must be one of {known_list}");
     }
-    let message = ["f64", "usize", "u64", "u32"].iter().fold(message.to_owned(), |message, number| {
-        let words =
-            if *number == "f64" { "a number" } else { "a whole number from 0 to 9223372036854775807" };
-        message.replace(&format!("expected {number}"), &format!("expected {words}"))
-    });
+    let message =
+        ["f64", "usize", "u64", "u32"].iter().fold(message.to_owned(), |message, number| {
+            let words = if *number == "f64" {
+                "a number"
+            } else {
+                "a whole number from 0 to 9223372036854775807"
+            };
+            message.replace(&format!("expected {number}"), &format!("expected {words}"))
+        });
     format!("`{path}`: {message}")
 }
 

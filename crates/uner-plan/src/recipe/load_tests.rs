@@ -41,7 +41,8 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
 fn an_unknown_section_is_named() {
     let (source, line) = with("[infer]", "[inference]");
     let message = message(&source);
-    let expected = format!("recipes/quickstart.toml:{line}: unknown key `inference`; did you mean `infer`?");
+    let expected =
+        format!("recipes/quickstart.toml:{line}: unknown key `inference`; did you mean `infer`?");
     assert!(message.starts_with(&expected), "{message}");
 }
 
@@ -99,8 +100,11 @@ split = "test"
 
 #[test]
 fn ten_lines_are_a_recipe_and_the_other_keys_are_told() {
-    let source =
-        Source { origin: "mine.toml".to_owned(), text: SHORTEST.to_owned(), folder: "/project".into() };
+    let source = Source {
+        origin: "mine.toml".to_owned(),
+        text: SHORTEST.to_owned(),
+        folder: "/project".into(),
+    };
     assert_eq!(source.text.trim().lines().count(), 10);
     let device: Override = "run.device=webgpu:cpu".parse().unwrap();
     let recipe = parse(&source, std::slice::from_ref(&device)).unwrap();
@@ -108,9 +112,12 @@ fn ten_lines_are_a_recipe_and_the_other_keys_are_told() {
     assert_eq!(recipe.data.root, Path::new("/project/data"));
     assert_eq!(recipe.model.weights, "/project/models/base");
     let defaults = defaults(&source, &[device], &recipe);
-    for key in
-        ["run.seed = 1", "prompt.template = \"zero-shot\"", "train.lr = 2e-5", "train.schedule = \"cosine\""]
-    {
+    for key in [
+        "run.seed = 1",
+        "prompt.template = \"zero-shot\"",
+        "train.lr = 2e-5",
+        "train.schedule = \"cosine\"",
+    ] {
         assert!(defaults.iter().any(|default| default == key), "`{key}` is not in {defaults:#?}");
     }
     assert!(defaults.iter().all(|default| !default.starts_with("run.d")), "{defaults:#?}");
@@ -120,8 +127,11 @@ fn ten_lines_are_a_recipe_and_the_other_keys_are_told() {
 fn all_that_is_wrong_is_named_at_once() {
     let text = "[run]\n[model]\nweights = 3\n[[data.train]]\n[[data.train]]\ndataset = \"demo\"\n[[data.validation]]\n[train]\nlr = \"x\"\n\
                 epochs = \"y\"\nschedule = \"zz\"\n[train.guards]\n[train.best]\n[eval.during]\n[[eval.benchmarks]]\n";
-    let message =
-        message(&Source { origin: "mine.toml".to_owned(), text: text.to_owned(), folder: PathBuf::new() });
+    let message = message(&Source {
+        origin: "mine.toml".to_owned(),
+        text: text.to_owned(),
+        folder: PathBuf::new(),
+    });
     for part in [
         "`run.dir` is missing",
         "`model.weights`: invalid type",
@@ -153,11 +163,18 @@ fn paths_of_overrides_are_relative_to_the_current_folder() {
 #[test]
 fn all_missing_and_unknown_keys_are_named_at_once() {
     let text = "[run]\ndir = \"x\"\nsed = 1\n[models]\n[train]\nlr = 1e-3\n";
-    let message =
-        message(&Source { origin: "mine.toml".to_owned(), text: text.to_owned(), folder: PathBuf::new() });
-    for part in
-        ["`run.sed`", "did you mean `seed`", "`models`", "`data` is missing", "`model.weights` is missing"]
-    {
+    let message = message(&Source {
+        origin: "mine.toml".to_owned(),
+        text: text.to_owned(),
+        folder: PathBuf::new(),
+    });
+    for part in [
+        "`run.sed`",
+        "did you mean `seed`",
+        "`models`",
+        "`data` is missing",
+        "`model.weights` is missing",
+    ] {
         assert!(message.contains(part), "`{part}` is not in {message}");
     }
     assert!(
@@ -206,7 +223,10 @@ fn overrides_are_typed_by_the_schema() {
     assert_eq!((train.lr, train.epochs, train.max_steps), (2e-5, 2.0, Some(7)));
     assert_eq!((train.save_every, train.global_batch_size, train.max_seq_len), (3, 5, 128));
     assert_eq!((recipe.run.dir.to_str(), recipe.run.seed), (Some("2024"), 9));
-    assert_eq!((recipe.model.weights.as_str(), recipe.data.root.to_str()), ("some/folder", Some("my data")));
+    assert_eq!(
+        (recipe.model.weights.as_str(), recipe.data.root.to_str()),
+        ("some/folder", Some("my data"))
+    );
     assert_eq!(recipe.eval.benchmarks[0].limit, Some(3));
 }
 
@@ -229,7 +249,8 @@ fn a_wrong_override_is_named_as_it_was_written() {
 fn a_missing_recipe_is_named_with_the_nearest_one() {
     let message = find("quikstart").unwrap_err().to_string();
     assert!(
-        message.contains("`quikstart` does not exist") && message.contains("did you mean `quickstart`?"),
+        message.contains("`quikstart` does not exist")
+            && message.contains("did you mean `quickstart`?"),
         "{message}"
     );
     assert!(find("no/such.toml").unwrap_err().to_string().contains("no/such.toml"));

@@ -3,8 +3,8 @@
 use serde_path_to_error::{Path, Segment};
 use toml::de::{DeTable, DeValue};
 
-/// The line, from 1, on which the last part of `path` that the file has is written. `None` for a file without any of
-/// it.
+/// The line, from 1, on which the last part of `path` that the file has is written. `None` for a
+/// file without any of it.
 pub(super) fn line_of(text: &str, path: &Path) -> Option<usize> {
     let table = DeTable::parse(text).ok()?.into_inner();
     let mut segments = path.iter();

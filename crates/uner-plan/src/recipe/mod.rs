@@ -1,7 +1,9 @@
-//! A recipe: everything a run does, in one TOML file. What was written; what follows from it is in [`crate::plan`].
+//! A recipe: everything a run does, in one TOML file. What was written; what follows from it is in
+//! [`crate::plan`].
 //!
-//! Each section is the configuration of one crate, and unknown keys are an error with the nearest known one. A key with one sensible
-//! value may be left out; a dry run prints what was. `docs/recipes.md` lists all keys for users.
+//! Each section is the configuration of one crate, and unknown keys are an error with the nearest
+//! known one. A key with one sensible value may be left out; a dry run prints what was.
+//! `docs/recipes.md` lists all keys for users.
 
 mod error;
 mod load;
@@ -80,19 +82,21 @@ pub struct MemoryConfig {
 pub struct ModelConfig {
     /// A model folder, or `random`.
     pub weights: String,
-    /// Optional, needed by random weights: a name from `configs/models`, or the path of such a file. With a model
-    /// folder, it is what the plan is made from as long as the folder is not there.
+    /// Optional, needed by random weights: a name from `configs/models`, or the path of such a
+    /// file. With a model folder, it is what the plan is made from as long as the folder is not
+    /// there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
-    /// Optional: a tokenizer file, or `train` for one trained on the spot, as large as the model's vocabulary. Left
-    /// out, it is the one in the model folder.
+    /// Optional: a tokenizer file, or `train` for one trained on the spot, as large as the model's
+    /// vocabulary. Left out, it is the one in the model folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
-    /// Optional: the bits that the layers of the frozen model under an adapter are stored in. Left out, they are stored as they
-    /// are trained in full.
+    /// Optional: the bits that the layers of the frozen model under an adapter are stored in. Left
+    /// out, they are stored as they are trained in full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<BaseForm>,
-    /// Optional: an adapter that is trained in place of the model. Left out, all of the model is trained.
+    /// Optional: an adapter that is trained in place of the model. Left out, all of the model is
+    /// trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<AdapterConfig>,
 }
@@ -106,13 +110,15 @@ pub const TRAIN: &str = "train";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// The folder that the files of all datasets but those described in files of their own are relative to.
+    /// The folder that the files of all datasets but those described in files of their own are
+    /// relative to.
     #[serde(default = "data")]
     pub root: PathBuf,
     /// What to do with a passage that is too long for `train.max_seq_len`.
     #[serde(default)]
     pub long_passages: LongPassages,
-    /// Optional: conversations the training data gives. The plan is made from it as long as the files are not there.
+    /// Optional: conversations the training data gives. The plan is made from it as long as the
+    /// files are not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_conversations: Option<usize>,
     /// Queries for absent types.
@@ -176,7 +182,8 @@ pub struct EvalConfig {
 pub struct During {
     /// Steps between two measurements; the last step is always measured.
     pub every: u64,
-    /// What is measured: few examples, since training waits. F1 is the macro average of the strict scores.
+    /// What is measured: few examples, since training waits. F1 is the macro average of the strict
+    /// scores.
     pub benchmarks: Vec<Benchmark>,
 }
 

@@ -20,7 +20,8 @@ impl FromStr for Override {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text.split_once('=').ok_or("write it as `key=value`, such as `train.lr=1e-5`")?;
+        let (key, value) =
+            text.split_once('=').ok_or("write it as `key=value`, such as `train.lr=1e-5`")?;
         let key: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
         if key.len() < 2 || key.len() > DEEPEST || key.iter().any(String::is_empty) {
             return Err("the key is a section and a name, such as `train.lr`".to_owned());

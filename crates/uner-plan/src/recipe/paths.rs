@@ -7,12 +7,16 @@ use toml::{Table, Value};
 use super::{RANDOM, TRAIN};
 use crate::hub;
 
-/// The folder that a recipe's paths are relative to: its own, or, where that is called `recipes`, the one around it, so that
-/// `recipes/x.toml` names `data/` and `checkpoints/` beside `recipes/`.
+/// The folder that a recipe's paths are relative to: its own, or, where that is called `recipes`,
+/// the one around it, so that `recipes/x.toml` names `data/` and `checkpoints/` beside `recipes/`.
 pub(super) fn folder_of(recipe: &Path) -> PathBuf {
     let parent = recipe.parent().unwrap_or(Path::new(""));
     let whole = std::path::absolute(recipe).ok();
-    if whole.as_deref().and_then(Path::parent).and_then(Path::file_name).is_none_or(|name| name != "recipes")
+    if whole
+        .as_deref()
+        .and_then(Path::parent)
+        .and_then(Path::file_name)
+        .is_none_or(|name| name != "recipes")
     {
         return parent.to_owned();
     }
@@ -33,7 +37,8 @@ pub fn at_home(path: PathBuf) -> Result<PathBuf, String> {
     Ok(home.components().chain(rest.components()).collect())
 }
 
-/// Puts a folder before every relative path of a recipe. An empty text is not a path, and stays to be refused.
+/// Puts a folder before every relative path of a recipe. An empty text is not a path, and stays to
+/// be refused.
 pub fn rebase(recipe: &mut Table, folder: &Path) {
     each_path(recipe, |text| {
         if !text.is_empty() {
@@ -42,7 +47,8 @@ pub fn rebase(recipe: &mut Table, folder: &Path) {
     });
 }
 
-/// The recipe with its paths as they lead from the folder of its run: those of a project that was moved as a whole stay the same.
+/// The recipe with its paths as they lead from the folder of its run: those of a project that was
+/// moved as a whole stay the same.
 pub fn from_run(mut recipe: Table) -> Table {
     let run = recipe.get("run").and_then(|run| run.get("dir")).and_then(Value::as_str);
     let run = normal(Path::new(run.unwrap_or_default()));
@@ -50,7 +56,8 @@ pub fn from_run(mut recipe: Table) -> Table {
         let path = normal(Path::new(&*text));
         let shared = run.iter().zip(&path).take_while(|(a, b)| a == b).count();
         let up = run.iter().skip(shared).map(|_| Component::ParentDir.as_os_str());
-        *text = up.chain(path.iter().skip(shared)).collect::<PathBuf>().to_string_lossy().into_owned();
+        *text =
+            up.chain(path.iter().skip(shared)).collect::<PathBuf>().to_string_lossy().into_owned();
     });
     recipe
 }
@@ -61,8 +68,8 @@ pub fn normalised(mut recipe: Table) -> Table {
     recipe
 }
 
-/// A path without `.`, and without `..` and the folder that it leads out of. For comparison only: where that folder is a link, `..` leads
-/// elsewhere.
+/// A path without `.`, and without `..` and the folder that it leads out of. For comparison only:
+/// where that folder is a link, `..` leads elsewhere.
 pub fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {
@@ -77,10 +84,12 @@ pub fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// Changes every path of a recipe. A text that may also be a name is a path if it ends in `.toml` or holds a `/`.
+/// Changes every path of a recipe. A text that may also be a name is a path if it ends in `.toml`
+/// or holds a `/`.
 fn each_path(recipe: &mut Table, mut change: impl FnMut(&mut String)) {
     let is_file = |text: &str| {
-        text.contains('/') || Path::new(text).extension().is_some_and(|extension| extension == "toml")
+        text.contains('/')
+            || Path::new(text).extension().is_some_and(|extension| extension == "toml")
     };
     let mut at = |keys: &[&str], is_path: &dyn Fn(&str) -> bool| {
         for text in texts(recipe, keys) {
@@ -111,9 +120,11 @@ fn texts<'a>(table: &'a mut Table, keys: &[&str]) -> Vec<&'a mut String> {
     match table.get_mut(*key) {
         Some(Value::String(text)) if rest.is_empty() => vec![text],
         Some(Value::Table(inner)) => texts(inner, rest),
-        Some(Value::Array(values)) => {
-            values.iter_mut().filter_map(Value::as_table_mut).flat_map(|inner| texts(inner, rest)).collect()
-        }
+        Some(Value::Array(values)) => values
+            .iter_mut()
+            .filter_map(Value::as_table_mut)
+            .flat_map(|inner| texts(inner, rest))
+            .collect(),
         _ => Vec::new(),
     }
 }

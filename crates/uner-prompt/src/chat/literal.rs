@@ -1,9 +1,11 @@
-//! Special tokens that stand in a message: plain text, though the text around them is a template's, whose special tokens are meant.
+//! Special tokens that stand in a message: plain text, though the text around them is a template's,
+//! whose special tokens are meant.
 
 use crate::conversation::Message;
 use crate::tokenizer::Tokenizer;
 
-/// The characters that stand for a special token while a template is rendered: Unicode leaves them to programs.
+/// The characters that stand for a special token while a template is rendered: Unicode leaves them
+/// to programs.
 const FIRST: u32 = 0xf_0000;
 const LAST: u32 = 0xf_fffd;
 
@@ -39,10 +41,12 @@ impl Literals {
     pub(super) fn split<'a>(&'a self, text: &'a str) -> Vec<(&'a str, bool)> {
         let mut pieces = Vec::new();
         let mut rest = text;
-        while let Some((start, character)) =
-            rest.char_indices().find(|(_, character)| self.0.iter().any(|(hidden, _)| hidden == character))
+        while let Some((start, character)) = rest
+            .char_indices()
+            .find(|(_, character)| self.0.iter().any(|(hidden, _)| hidden == character))
         {
-            let (_, token) = self.0.iter().find(|(hidden, _)| *hidden == character).expect("it was found");
+            let (_, token) =
+                self.0.iter().find(|(hidden, _)| *hidden == character).expect("it was found");
             pieces.extend([(&rest[..start], false), (token.as_str(), true)]);
             rest = &rest[start + character.len_utf8()..];
         }

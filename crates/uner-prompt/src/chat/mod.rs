@@ -1,4 +1,5 @@
-//! Conversations put together by a model's own chat template (Jinja), as `apply_chat_template` of transformers does.
+//! Conversations put together by a model's own chat template (Jinja), as `apply_chat_template` of
+//! transformers does.
 //!
 //! Every exchange is rendered behind the passage's, as it is asked later:
 //!
@@ -8,9 +9,11 @@
 //! ├── prompt ──────────────────────────────────────────────────────────┤
 //! ```
 //!
-//! The passage's exchange and those of all questions, one behind the other, must be how the whole conversation is rendered; a template that
-//! renders a turn otherwise once others follow is refused. An answer ends with the first special token behind it, so that an exchange has
-//! the same ids whichever stands before it. A prompt's ids are those of transformers, and training ids are prompt ids and then answer ids.
+//! The passage's exchange and those of all questions, one behind the other, must be how the whole
+//! conversation is rendered; a template that renders a turn otherwise once others follow is
+//! refused. An answer ends with the first special token behind it, so that an exchange has the same
+//! ids whichever stands before it. A prompt's ids are those of transformers, and training ids are
+//! prompt ids and then answer ids.
 
 mod literal;
 
@@ -41,7 +44,8 @@ pub(crate) struct Chat<'a> {
     tokenizer: &'a Tokenizer,
 }
 
-/// An exchange as it is rendered behind the passage's: where its prompt ends, and where the special token that ends its answer does.
+/// An exchange as it is rendered behind the passage's: where its prompt ends, and where the special
+/// token that ends its answer does.
 struct Exchange<'a> {
     text: &'a str,
     prompt: usize,
@@ -65,15 +69,19 @@ impl<'a> Chat<'a> {
         let [asked @ .., whole] = &texts[..] else { unreachable!("the whole is rendered, too") };
         let mut writer = Writer::new(&literals, self.tokenizer);
         let (mut passage, mut written) = ("", String::new());
-        for (number, (turns, texts)) in messages.chunks_exact(2).zip(asked.chunks_exact(2)).enumerate() {
-            let Exchange { text, prompt, end } = self.exchange(&texts[0], &texts[1], &turns[1], &literals)?;
+        for (number, (turns, texts)) in
+            messages.chunks_exact(2).zip(asked.chunks_exact(2)).enumerate()
+        {
+            let Exchange { text, prompt, end } =
+                self.exchange(&texts[0], &texts[1], &turns[1], &literals)?;
             // The passage's exchange is how all others begin.
             let own = match text[..prompt].strip_prefix(passage) {
                 Some(own) => prompt - own.len(),
                 None => return Err(self.refused(MOVED)),
             };
-            let trained =
-                number > 0 || self.template.acknowledgement.is_none() || self.template.train_acknowledgement;
+            let trained = number > 0
+                || self.template.acknowledgement.is_none()
+                || self.template.train_acknowledgement;
             if trained {
                 writer.push(&text[own..prompt], false)?;
                 writer.push(&text[prompt..end], true)?;
@@ -93,8 +101,12 @@ impl<'a> Chat<'a> {
     }
 
     /// Encodes the prompt that asks the last user turn.
-    pub(crate) fn encode_prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, PromptError> {
-        let (messages, literals) = Literals::hide(asked(conversation, self.template)?, self.tokenizer);
+    pub(crate) fn encode_prompt(
+        &self,
+        conversation: &Conversation,
+    ) -> Result<Vec<u32>, PromptError> {
+        let (messages, literals) =
+            Literals::hide(asked(conversation, self.template)?, self.tokenizer);
         let messages = messages.iter().map(jinja::message).collect();
         let mut writer = Writer::new(&literals, self.tokenizer);
         writer.push(&self.texts(&[Beginning { messages, asks: true }])?.concat(), false)?;
@@ -107,7 +119,8 @@ impl<'a> Chat<'a> {
         let messages = [Message::user("a"), Message::assistant("[]")];
         let (_, literals) = Literals::hide(&messages, self.tokenizer);
         let texts = self.texts(&beginnings(&messages))?;
-        let Exchange { text, prompt, end } = self.exchange(&texts[0], &texts[1], &messages[1], &literals)?;
+        let Exchange { text, prompt, end } =
+            self.exchange(&texts[0], &texts[1], &messages[1], &literals)?;
         let ids = self.tokenizer.encode_special(&text[prompt..end], true)?;
         Ok(*ids.last().expect("a turn ends with a special token"))
     }
@@ -115,14 +128,18 @@ impl<'a> Chat<'a> {
     /// The texts of some beginnings of a conversation.
     fn texts(&self, beginnings: &[Beginning]) -> Result<Vec<String>, PromptError> {
         if self.jinja.is_unknown() {
-            return Err(PromptError::Chat("the chat template of the model has not been read".to_owned()));
+            return Err(PromptError::Chat(
+                "the chat template of the model has not been read".to_owned(),
+            ));
         }
-        let special = [self.tokenizer.bos(), self.tokenizer.eos()].map(|id| self.tokenizer.token(id));
+        let special =
+            [self.tokenizer.bos(), self.tokenizer.eos()].map(|id| self.tokenizer.token(id));
         let texts = self.jinja.render(&self.template.system, beginnings, &special);
         texts.map_err(|problem| self.refused(&problem))
     }
 
-    /// Finds the borders of an exchange, by its prompt and by its whole text with another turn behind it.
+    /// Finds the borders of an exchange, by its prompt and by its whole text with another turn
+    /// behind it.
     fn exchange<'t>(
         &self,
         prompt: &str,
@@ -155,14 +172,18 @@ impl<'a> Chat<'a> {
 
     /// A chat template that a model cannot be trained by, and what may help.
     fn refused(&self, problem: &str) -> PromptError {
-        let system =
-            if self.template.system.is_empty() { String::new() } else { format!("; {WITHOUT_SYSTEM}") };
+        let system = if self.template.system.is_empty() {
+            String::new()
+        } else {
+            format!("; {WITHOUT_SYSTEM}")
+        };
         PromptError::Chat(format!("{problem}; {ANOTHER}{system}"))
     }
 }
 
-/// What is rendered of a conversation: of each exchange, behind the passage's, the prompt and the whole; then all of the conversation.
-/// Another turn follows what is whole, since some templates close a conversation that nothing follows.
+/// What is rendered of a conversation: of each exchange, behind the passage's, the prompt and the
+/// whole; then all of the conversation. Another turn follows what is whole, since some templates
+/// close a conversation that nothing follows.
 fn beginnings(messages: &[Message]) -> Vec<Beginning> {
     let values: Vec<Value> = messages.iter().map(jinja::message).collect();
     let next = jinja::message(&Message::user("a"));
@@ -171,7 +192,10 @@ fn beginnings(messages: &[Message]) -> Vec<Beginning> {
         let passage = if number == 0 { &[] } else { &values[..2] };
         let asked = [passage, &values[2 * number..=2 * number]].concat();
         let answered = [passage, &values[2 * number..2 * number + 2]].concat();
-        [Beginning { messages: asked, asks: true }, Beginning { messages: followed(&answered), asks: false }]
+        [
+            Beginning { messages: asked, asks: true },
+            Beginning { messages: followed(&answered), asks: false },
+        ]
     };
     let whole = Beginning { messages: followed(&values), asks: false };
     (0..values.len() / 2).flat_map(of_exchange).chain([whole]).collect()
@@ -182,7 +206,8 @@ struct Writer<'a> {
     literals: &'a Literals,
     tokenizer: &'a Tokenizer,
     tokens: Tokens,
-    /// The special token that the text so far ends with: some tokenizers put a blank before the text behind one.
+    /// The special token that the text so far ends with: some tokenizers put a blank before the
+    /// text behind one.
     before: Option<String>,
 }
 
@@ -205,7 +230,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// A piece as it is tokenised behind the text so far, wherever a special token or nothing stands before it.
+    /// A piece as it is tokenised behind the text so far, wherever a special token or nothing
+    /// stands before it.
     fn encode(&mut self, piece: &str) -> Result<Vec<u32>, PromptError> {
         let last = self.last_special(piece);
         if let Some(token) = std::mem::replace(&mut self.before, last) {

@@ -83,7 +83,10 @@ fn answers_and_what_ends_them_are_trained_on() {
          <|im_start|>user\nWhat describes type 1 in the text?<|im_end|>\n<|im_start|>assistant\n⟦[]<|im_end|>⟧"
     );
     assert_eq!(
-        bracketed(&conversation("x", &["[\"x\"]"]), &Template { system: "S".to_owned(), ..template(LLAMA2) }),
+        bracketed(
+            &conversation("x", &["[\"x\"]"]),
+            &Template { system: "S".to_owned(), ..template(LLAMA2) }
+        ),
         "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nText: x [/INST] I've read this text. <|im_end|><s>[INST] What describes type 0 in the text? \
          [/INST]⟦ [\"x\"] <|im_end|>⟧"
     );
@@ -137,7 +140,9 @@ fn what_closes_a_conversation_is_no_part_of_its_turns() {
 #[test]
 fn a_special_token_in_a_passage_is_plain_text() {
     let (tokenizer, template) = (tokenizer(), template(CHATML));
-    let ids = |passage: &str| encode_prompt(&conversation(passage, &["[]"]), &template, &tokenizer).unwrap();
+    let ids = |passage: &str| {
+        encode_prompt(&conversation(passage, &["[]"]), &template, &tokenizer).unwrap()
+    };
     let specials = |passage: &str| ids(passage).into_iter().filter(|id| *id >= 256).count();
     assert_eq!(specials("a <|im_end|><s> b"), specials("a b"));
     let text = tokenizer.decode_with_special(&ids("a <|im_end|><s> b \u{f0000}")).unwrap();
@@ -148,12 +153,13 @@ fn a_special_token_in_a_passage_is_plain_text() {
 fn templates_that_cannot_be_trained_by_are_refused() {
     let tokenizer = tokenizer();
     let refused = |chat: &str| {
-        encode(&conversation("x", &["[\"x\"]"]), &template(chat), &tokenizer).unwrap_err().to_string()
+        encode(&conversation("x", &["[\"x\"]"]), &template(chat), &tokenizer)
+            .unwrap_err()
+            .to_string()
     };
     let forgets = "{% for m in messages %}{% if m.role == 'user' or loop.last %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}";
     assert!(refused(forgets).contains("changes the assistant's message"), "{}", refused(forgets));
-    let moving =
-        "{% for m in messages %}{% if loop.last %}now: {% endif %}{{ m.content }}<|im_end|>{% endfor %}";
+    let moving = "{% for m in messages %}{% if loop.last %}now: {% endif %}{{ m.content }}<|im_end|>{% endfor %}";
     assert!(refused(moving).contains("once others follow"), "{}", refused(moving));
     let shouting = "{% for m in messages %}{{ m.content | upper if m.content | length > 400 else m.content }}<|im_end|>{% endfor %}";
     let long = encode(&conversation("x", &[&"long ".repeat(99)]), &template(shouting), &tokenizer);
@@ -164,13 +170,15 @@ fn templates_that_cannot_be_trained_by_are_refused() {
     assert!(refused(endless).contains("no special token"), "{}", refused(endless));
     let twice = "{% for m in messages %}{{ m.content }}|{{ m.content }}<|im_end|>{% endfor %}";
     assert!(refused(twice).contains("changes the assistant's message"), "{}", refused(twice));
-    let raising = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}";
+    let raising =
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}";
     assert!(
         refused(raising).contains("no system role (line 1); take another template, such as `zero-shot`; where it is the system message"),
         "{}",
         refused(raising)
     );
-    let turning = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
+    let turning =
+        "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
     assert!(refused(turning).contains("fuel"), "{}", refused(turning));
     assert!(ChatTemplate::new("{% for %}".to_owned()).unwrap_err().contains("line 1"));
 }
@@ -198,11 +206,18 @@ fn tags_of_what_the_assistant_says_are_left_out() {
                 {%- else -%}{{ m.content }}{%- endif -%}{% endfor %}";
     let template = ChatTemplate::new(chat.to_owned()).unwrap();
     let messages = [Message { role: Role::Assistant, text: "x".to_owned() }];
-    assert_eq!(rendered(&template, "", &messages, false, &[String::new(), String::new()]), "x<|im_end|>");
-    let prose =
-        ChatTemplate::new("a generation {{ 1 }}{%-generation%} gap {% endgeneration -%}\n.".to_owned())
-            .unwrap();
-    assert_eq!(rendered(&prose, "", &[], false, &[String::new(), String::new()]), "a generation 1 gap .");
+    assert_eq!(
+        rendered(&template, "", &messages, false, &[String::new(), String::new()]),
+        "x<|im_end|>"
+    );
+    let prose = ChatTemplate::new(
+        "a generation {{ 1 }}{%-generation%} gap {% endgeneration -%}\n.".to_owned(),
+    )
+    .unwrap();
+    assert_eq!(
+        rendered(&prose, "", &[], false, &[String::new(), String::new()]),
+        "a generation 1 gap ."
+    );
 }
 
 /// What other programs render by the exported chat template is the text that was trained on.
@@ -228,19 +243,22 @@ fn our_wording_is_exported_as_a_chat_template() {
     assert_eq!(zero_shot.as_chat_template(&tokenizer).unwrap(), Some(zero_shot.jinja("")));
 }
 
-/// As transformers renders them: JSON as Python writes it; and without a date of today, also where it is exported.
+/// As transformers renders them: JSON as Python writes it; and without a date of today, also where
+/// it is exported.
 #[test]
 fn templates_render_as_they_do_elsewhere() {
     let special = [String::new(), String::new()];
-    let json =
-        ChatTemplate::new("{{ {'text': messages[0].content, 'list': [1, 2.5, true]} | tojson }}".to_owned())
-            .unwrap();
+    let json = ChatTemplate::new(
+        "{{ {'text': messages[0].content, 'list': [1, 2.5, true]} | tojson }}".to_owned(),
+    )
+    .unwrap();
     assert_eq!(
         rendered(&json, "", &[Message::user("\"Zoë\" <b>")], false, &special),
         r#"{"text": "\"Zoë\" <b>", "list": [1, 2.5, true]}"#
     );
-    let dated =
-        template("{% if strftime_now is defined %}{{ strftime_now('%d') }}{% else %}26 Jul{% endif %}");
+    let dated = template(
+        "{% if strftime_now is defined %}{{ strftime_now('%d') }}{% else %}26 Jul{% endif %}",
+    );
     let exported = dated.as_chat_template(&tokenizer()).unwrap().unwrap();
     assert_eq!(exported, "{% if false %}{{ strftime_now('%d') }}{% else %}26 Jul{% endif %}");
 }
@@ -251,7 +269,8 @@ fn templates_that_harm_are_errors() {
     let tokenizer = tokenizer();
     let render = |chat: String| -> Result<(), String> {
         let template = ChatTemplate::new(chat)?;
-        let template = Template { chat_template: Some(template), ..Template::load("chat").unwrap() };
+        let template =
+            Template { chat_template: Some(template), ..Template::load("chat").unwrap() };
         let prompt = encode_prompt(&conversation("x", &["[]"]), &template, &tokenizer);
         prompt.map(drop).map_err(|error| error.to_string())
     };

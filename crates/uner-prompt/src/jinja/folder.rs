@@ -7,7 +7,8 @@ use uner_data::regular;
 use super::ChatTemplate;
 use crate::error::PromptError;
 
-/// The files of a model folder that may hold its chat template; the first is taken where both do, as transformers does.
+/// The files of a model folder that may hold its chat template; the first is taken where both do,
+/// as transformers does.
 const FILES: [&str; 2] = ["chat_template.jinja", "tokenizer_config.json"];
 
 /// The chat template of the model in a folder.

@@ -1,5 +1,6 @@
-//! Jinja as transformers runs it: `messages`, `add_generation_prompt`, `bos_token`, `eos_token`, blocks trimmed, Python's methods of
-//! strings, `raise_exception`. The date is not known, so that a prompt is the same tomorrow.
+//! Jinja as transformers runs it: `messages`, `add_generation_prompt`, `bos_token`, `eos_token`,
+//! blocks trimmed, Python's methods of strings, `raise_exception`. The date is not known, so that a
+//! prompt is the same tomorrow.
 
 mod folder;
 
@@ -25,7 +26,8 @@ const FUEL: u64 = 1_000_000;
 const MOST_BYTES: usize = 1 << 16;
 /// Bytes of stack: the parser is recursive, and only the template's size bounds how deep it nests.
 const STACK: usize = 1 << 29;
-/// How long a conversation may take. Usual templates take milliseconds, but single instructions can be slow.
+/// How long a conversation may take. Usual templates take milliseconds, but single instructions can
+/// be slow.
 const PATIENCE: Duration = Duration::from_secs(10);
 const NAME: &str = "chat";
 
@@ -99,7 +101,10 @@ impl ChatTemplate {
         let environment = Arc::clone(&self.environment);
         apart(move || {
             let template = environment.get_template(NAME).map_err(|error| problem(&error))?;
-            contexts.iter().map(|context| template.render(context).map_err(|error| problem(&error))).collect()
+            contexts
+                .iter()
+                .map(|context| template.render(context).map_err(|error| problem(&error)))
+                .collect()
         })
     }
 }
@@ -130,11 +135,19 @@ fn compile(source: String) -> Result<Environment<'static>, String> {
 struct AsPython;
 
 impl Formatter for AsPython {
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+    fn begin_array_value<W: ?Sized + io::Write>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         if first { Ok(()) } else { out.write_all(b", ") }
     }
 
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         if first { Ok(()) } else { out.write_all(b", ") }
     }
 
@@ -143,12 +156,16 @@ impl Formatter for AsPython {
     }
 }
 
-/// Runs `work` on a thread with a large stack. A thread cannot be stopped: one that takes too long ends with the program.
-fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+/// Runs `work` on a thread with a large stack. A thread cannot be stopped: one that takes too long
+/// ends with the program.
+fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
     let (send, receive) = mpsc::channel();
     // Sending fails where the caller has given up.
     let run = move || send.send(work()).unwrap_or_default();
-    let thread = thread::Builder::new().name("chat template".to_owned()).stack_size(STACK).spawn(run);
+    let thread =
+        thread::Builder::new().name("chat template".to_owned()).stack_size(STACK).spawn(run);
     thread.map_err(|error| format!("the chat template has no thread to run on: {error}"))?;
     receive.recv_timeout(PATIENCE).unwrap_or_else(|reason| {
         Err(match reason {
@@ -176,15 +193,17 @@ fn loose_namespace(source: &str) -> Option<&str> {
                 is_word(character) || character == '.' || character == '\'' || character == '"'
             }) && !rest.starts_with(is_word);
             let rest = rest.trim_start();
-            let is_made =
-                rest.strip_prefix('=').is_some_and(|rest| rest.trim_start().starts_with("namespace("));
+            let is_made = rest
+                .strip_prefix('=')
+                .is_some_and(|rest| rest.trim_start().starts_with("namespace("));
             is_whole && !is_made && !rest.starts_with('.')
         })
     };
     names.filter(|name| !name.is_empty()).find(is_loose)
 }
 
-/// Makes plain blocks of those in which transformers finds what the assistant says: it is found otherwise here.
+/// Makes plain blocks of those in which transformers finds what the assistant says: it is found
+/// otherwise here.
 fn without_generation_blocks(source: &str) -> String {
     let mut plain = String::with_capacity(source.len());
     let mut rest = source;

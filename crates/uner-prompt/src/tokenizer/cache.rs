@@ -1,5 +1,5 @@
-//! Ids of short segments: a template's constant pieces, the questions about frequent types, `[]`. Most segments of a
-//! dataset are repetitions, and encoding one costs far more than finding it.
+//! Ids of short segments: a template's constant pieces, the questions about frequent types, `[]`.
+//! Most segments of a dataset are repetitions, and encoding one costs far more than finding it.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};

@@ -22,7 +22,9 @@ pub(super) struct SpecialIds {
 pub(super) fn read_beside(path: &Path) -> Result<Config, TokenizerError> {
     let path = path.with_file_name(FILE);
     match uner_data::regular::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| invalid(&path, error.to_string())),
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map_err(|error| invalid(&path, error.to_string()))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::new()),
         Err(error) => Err(error.into()),
     }

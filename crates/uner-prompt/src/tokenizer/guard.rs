@@ -1,4 +1,5 @@
-//! Panics of the `tokenizers` crate as errors: a file may hold regular expressions that its engine gives up on, for one.
+//! Panics of the `tokenizers` crate as errors: a file may hold regular expressions that its engine
+//! gives up on, for one.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -25,7 +26,9 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, 
     // The tokenizer is only read.
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     CAUGHT.set(false);
-    outcome.unwrap_or_else(|payload| Err(format!("the text cannot be tokenised: {}", message(&*payload))))
+    outcome.unwrap_or_else(|payload| {
+        Err(format!("the text cannot be tokenised: {}", message(&*payload)))
+    })
 }
 
 fn message(payload: &(dyn Any + Send)) -> &str {

@@ -15,14 +15,19 @@ const EOS: [&str; 3] = ["</s>", "<|end_of_text|>", "<|endoftext|>"];
 /// How many times longer normalizers may make a text: a space becomes three bytes.
 const MOST_GROWTH: f64 = 100.0;
 
-/// How many times longer a step makes a text at most, but for what Unicode's own forms do. A text has at least one character.
+/// How many times longer a step makes a text at most, but for what Unicode's own forms do. A text
+/// has at least one character.
 fn growth(step: &Value) -> f64 {
     match step["type"].as_str() {
-        Some("Prepend") => 1.0 + step["prepend"].as_str().map_or(0, |text| text.chars().count()) as f64,
+        Some("Prepend") => {
+            1.0 + step["prepend"].as_str().map_or(0, |text| text.chars().count()) as f64
+        }
         Some("Replace") => {
             step["content"].as_str().map_or(1.0, |content| content.chars().count().max(1) as f64)
         }
-        Some("Sequence") => step["normalizers"].as_array().into_iter().flatten().map(growth).product(),
+        Some("Sequence") => {
+            step["normalizers"].as_array().into_iter().flatten().map(growth).product()
+        }
         _ => 1.0,
     }
 }
@@ -48,7 +53,8 @@ pub(super) struct HuggingFace {
     reads_prefix: bool,
     /// One more than the largest id: the crate copies its whole vocabulary to tell.
     vocab_size: usize,
-    /// The special tokens as they are written, longer ones first, and the bytes that they begin with.
+    /// The special tokens as they are written, longer ones first, and the bytes that they begin
+    /// with.
     special_texts: Vec<String>,
     special_starts: Vec<u8>,
     /// As these two, but special tokens are recognised; made when first asked for.
@@ -61,12 +67,14 @@ impl HuggingFace {
         // Before it is built: its special tokens are normalised then.
         let file: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         check_growth(&file["normalizer"])?;
-        let tokenizer =
-            guarded(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()))?;
+        let tokenizer = guarded(|| {
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| error.to_string())
+        })?;
         Self::new(tokenizer, config)
     }
 
-    /// Lengths are decided elsewhere and never silently, so truncation and padding of the file are switched off.
+    /// Lengths are decided elsewhere and never silently, so truncation and padding of the file are
+    /// switched off.
     pub(super) fn new(mut plain: tokenizers::Tokenizer, config: Config) -> Result<Self, String> {
         plain.with_truncation(None).map_err(|error| error.to_string())?;
         plain.with_padding(None);
@@ -87,7 +95,8 @@ impl HuggingFace {
             .filter(|token| token.special && !token.content.is_empty());
         let mut special_texts: Vec<String> = special_tokens.map(|token| token.content).collect();
         special_texts.sort_by_key(|text| (std::cmp::Reverse(text.len()), text.clone()));
-        let mut special_starts: Vec<u8> = special_texts.iter().map(|text| text.as_bytes()[0]).collect();
+        let mut special_starts: Vec<u8> =
+            special_texts.iter().map(|text| text.as_bytes()[0]).collect();
         special_starts.sort_unstable();
         special_starts.dedup();
         let mut tokenizer = Self {
@@ -113,7 +122,8 @@ impl HuggingFace {
     pub(super) fn special_ids(&self) -> Result<SpecialIds, String> {
         let bos = self.special_id("bos_token", &BOS)?;
         let eos = self.special_id("eos_token", &EOS)?;
-        let pad = config::token(&self.config, "pad_token").and_then(|token| self.plain.token_to_id(token));
+        let pad = config::token(&self.config, "pad_token")
+            .and_then(|token| self.plain.token_to_id(token));
         let pad = pad.or_else(|| self.plain.token_to_id("<unk>")).unwrap_or(eos);
         Ok(SpecialIds { bos, eos, pad })
     }
@@ -173,7 +183,10 @@ impl HuggingFace {
     pub(super) fn find_special(&self, text: &str) -> Option<(usize, usize)> {
         let bytes = text.as_bytes();
         let starts = |at: usize| {
-            let token = self.special_texts.iter().find(|token| bytes[at..].starts_with(token.as_bytes()))?;
+            let token = self
+                .special_texts
+                .iter()
+                .find(|token| bytes[at..].starts_with(token.as_bytes()))?;
             Some((at, token.len()))
         };
         (0..bytes.len()).filter(|at| self.special_starts.contains(&bytes[*at])).find_map(starts)
@@ -188,7 +201,8 @@ impl HuggingFace {
     }
 
     pub(super) fn save(&self, dir: &Path) -> Result<(), TokenizerError> {
-        let text = self.plain.to_string(true).map_err(|error| TokenizerError::Text(error.to_string()))?;
+        let text =
+            self.plain.to_string(true).map_err(|error| TokenizerError::Text(error.to_string()))?;
         fs_err::write(dir.join("tokenizer.json"), text)?;
         let mut config = self.config.clone();
         config.entry("tokenizer_class").or_insert_with(|| json!("PreTrainedTokenizerFast"));
@@ -200,7 +214,9 @@ impl HuggingFace {
 }
 
 /// The tokenizer without the steps that put a blank before a text, or `None` where it has none.
-fn without_prefix(tokenizer: &tokenizers::Tokenizer) -> Result<Option<tokenizers::Tokenizer>, String> {
+fn without_prefix(
+    tokenizer: &tokenizers::Tokenizer,
+) -> Result<Option<tokenizers::Tokenizer>, String> {
     let file = |error: serde_json::Error| error.to_string();
     let steps = [
         serde_json::to_value(tokenizer.get_normalizer()).map_err(file)?,
@@ -211,7 +227,9 @@ fn without_prefix(tokenizer: &tokenizers::Tokenizer) -> Result<Option<tokenizers
         return Ok(None);
     }
     let mut inside = tokenizer.clone();
-    inside.with_normalizer(serde_json::from_value::<Option<NormalizerWrapper>>(normalizer).map_err(file)?);
+    inside.with_normalizer(
+        serde_json::from_value::<Option<NormalizerWrapper>>(normalizer).map_err(file)?,
+    );
     inside.with_pre_tokenizer(
         serde_json::from_value::<Option<PreTokenizerWrapper>>(pre_tokenizer).map_err(file)?,
     );
@@ -226,7 +244,9 @@ fn drop_prefix(mut step: Value) -> Value {
         Some("ByteLevel") => step["add_prefix_space"] = json!(false),
         Some("Sequence") => {
             for steps in ["normalizers", "pretokenizers"] {
-                let Some(list) = step.get_mut(steps).and_then(Value::as_array_mut) else { continue };
+                let Some(list) = step.get_mut(steps).and_then(Value::as_array_mut) else {
+                    continue;
+                };
                 let kept = std::mem::take(list).into_iter().map(drop_prefix);
                 *list = kept.filter(|step| !step.is_null()).collect();
             }
@@ -237,6 +257,7 @@ fn drop_prefix(mut step: Value) -> Value {
 }
 
 fn encode(tokenizer: &tokenizers::Tokenizer, text: &str) -> Result<Vec<u32>, TokenizerError> {
-    let encoding = guarded(|| tokenizer.encode_fast(text, false).map_err(|error| error.to_string()));
+    let encoding =
+        guarded(|| tokenizer.encode_fast(text, false).map_err(|error| error.to_string()));
     Ok(encoding.map_err(TokenizerError::Text)?.get_ids().to_vec())
 }

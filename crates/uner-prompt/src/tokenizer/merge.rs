@@ -1,5 +1,6 @@
-//! The merge loop of SentencePiece's BPE: start from characters, merge the neighbours that make the best-scored piece,
-//! the leftmost first, until no two neighbours make a piece; characters without a piece become bytes.
+//! The merge loop of SentencePiece's BPE: start from characters, merge the neighbours that make the
+//! best-scored piece, the leftmost first, until no two neighbours make a piece; characters without
+//! a piece become bytes.
 
 use super::sentencepiece::SPACE_MARK;
 use std::cmp::Reverse;
@@ -22,8 +23,8 @@ pub(super) struct Pieces {
     texts: HashMap<Box<str>, (u32, u32)>,
     /// Ids of the 256 bytes.
     bytes: Vec<u32>,
-    /// No piece has a space mark behind another character, so no merge crosses the start of a word, and words can be
-    /// merged one by one: the same result with far smaller heaps.
+    /// No piece has a space mark behind another character, so no merge crosses the start of a word,
+    /// and words can be merged one by one: the same result with far smaller heaps.
     words_apart: bool,
 }
 
@@ -39,8 +40,9 @@ impl Pieces {
             }
         }
         scored.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let words_apart =
-            scored.iter().all(|(text, ..)| !text.trim_start_matches(SPACE_MARK).contains(SPACE_MARK));
+        let words_apart = scored
+            .iter()
+            .all(|(text, ..)| !text.trim_start_matches(SPACE_MARK).contains(SPACE_MARK));
         let mut rank = 0;
         let mut texts = HashMap::with_capacity(scored.len());
         for (index, (text, score, id)) in scored.iter().enumerate() {
@@ -49,8 +51,10 @@ impl Pieces {
             }
             texts.insert((*text).into(), (*id, rank));
         }
-        let bytes =
-            bytes.into_iter().collect::<Option<Vec<u32>>>().ok_or("it lacks some of the 256 byte pieces")?;
+        let bytes = bytes
+            .into_iter()
+            .collect::<Option<Vec<u32>>>()
+            .ok_or("it lacks some of the 256 byte pieces")?;
         Ok(Self { texts, bytes, words_apart })
     }
 }
@@ -72,7 +76,8 @@ pub(super) fn merge(text: &str, pieces: &Pieces, ids: &mut Vec<u32>) {
     merge_word(&text[start..], pieces, ids);
 }
 
-/// A run of characters that is, or may become, a piece. `start == end`: merged into its left neighbour.
+/// A run of characters that is, or may become, a piece. `start == end`: merged into its left
+/// neighbour.
 struct Symbol {
     start: usize,
     end: usize,
@@ -156,7 +161,8 @@ mod tests {
     use super::{Piece, Pieces, merge};
     use proptest::prelude::*;
 
-    /// Ids 0..256 are the bytes; behind them the pieces, best first, but for the last two, which share a score.
+    /// Ids 0..256 are the bytes; behind them the pieces, best first, but for the last two, which
+    /// share a score.
     fn pieces(texts: &[&'static str]) -> Pieces {
         let scored = texts
             .iter()

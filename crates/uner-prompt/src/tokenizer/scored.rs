@@ -1,4 +1,5 @@
-//! A vocabulary as SentencePiece has it: a score for every piece, by which pairs are joined. What other programs' files hold.
+//! A vocabulary as SentencePiece has it: a score for every piece, by which pairs are joined. What
+//! other programs' files hold.
 
 use prost::Message;
 use serde_json::Value;
@@ -24,15 +25,16 @@ pub enum PieceKind {
 /// Pieces by id, and what is done to a text before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoredVocabulary {
-    /// Text, score and kind. Of two neighbouring pairs, the one whose piece has the higher score is joined first.
+    /// Text, score and kind. Of two neighbouring pairs, the one whose piece has the higher score is
+    /// joined first.
     pub pieces: Vec<(String, f32, PieceKind)>,
     /// Whether a space is put before a text.
     pub space_prefix: bool,
 }
 
 impl Tokenizer {
-    /// The vocabulary with scores: those of a SentencePiece model, or such as give the order of the merges in a
-    /// `tokenizer.json`, which lists the ways to make a piece one after the other.
+    /// The vocabulary with scores: those of a SentencePiece model, or such as give the order of the
+    /// merges in a `tokenizer.json`, which lists the ways to make a piece one after the other.
     ///
     /// # Errors
     /// When the tokenizer is not LLaMA's kind: BPE with byte fallback.
@@ -42,7 +44,9 @@ impl Tokenizer {
             Model::HuggingFace(model) => of_json(&model.json()?),
         };
         found.map_err(|problem| {
-            TokenizerError::Text(format!("it cannot be written as a SentencePiece vocabulary: {problem}"))
+            TokenizerError::Text(format!(
+                "it cannot be written as a SentencePiece vocabulary: {problem}"
+            ))
         })
     }
 }
@@ -72,8 +76,8 @@ fn of_json(file: &Value) -> Result<ScoredVocabulary, String> {
     let vocabulary = model["vocab"].as_object().ok_or("it has no `model.vocab`")?;
     let added = file["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
     let entries = vocabulary.iter().map(|(text, id)| (text.as_str(), id));
-    let entries =
-        entries.chain(added.iter().map(|token| (token["content"].as_str().unwrap_or(""), &token["id"])));
+    let entries = entries
+        .chain(added.iter().map(|token| (token["content"].as_str().unwrap_or(""), &token["id"])));
     let mut texts: Vec<Option<&str>> = Vec::new();
     for (text, id) in entries {
         let id = id.as_u64().ok_or_else(|| format!("the id of `{text}` is {id}"))? as usize;
@@ -96,7 +100,10 @@ fn of_json(file: &Value) -> Result<ScoredVocabulary, String> {
         };
         Ok((text.to_owned(), score, kind))
     });
-    Ok(ScoredVocabulary { pieces: pieces.collect::<Result<_, String>>()?, space_prefix: space_prefix(file) })
+    Ok(ScoredVocabulary {
+        pieces: pieces.collect::<Result<_, String>>()?,
+        space_prefix: space_prefix(file),
+    })
 }
 
 /// 0 for the piece that is made first, -1 for the second.
@@ -141,8 +148,10 @@ fn kind(text: &str, unknown: Option<&str>, added: &[Value]) -> PieceKind {
 /// Whether the normalizer or the pre-tokenizer puts a space mark before a text.
 fn space_prefix(file: &Value) -> bool {
     fn any(part: &Value) -> bool {
-        let parts =
-            ["normalizers", "pretokenizers"].into_iter().filter_map(|key| part[key].as_array()).flatten();
+        let parts = ["normalizers", "pretokenizers"]
+            .into_iter()
+            .filter_map(|key| part[key].as_array())
+            .flatten();
         part["type"] == "Prepend"
             || part["type"] == "Metaspace" && part["prepend_scheme"] != "never"
             || parts.into_iter().any(any)

@@ -1,8 +1,8 @@
 //! SentencePiece BPE as LLaMA 1 and 2 use it, byte fallback included (Kudo and Richardson 2018).
 //!
-//! Own code, because the ids must be exact: SentencePiece takes the leftmost of equally good merges, while a list of
-//! merge rules (what `tokenizer.json` holds) also orders the ways to make one piece, and so differs on runs of one
-//! character.
+//! Own code, because the ids must be exact: SentencePiece takes the leftmost of equally good
+//! merges, while a list of merge rules (what `tokenizer.json` holds) also orders the ways to make
+//! one piece, and so differs on runs of one character.
 
 use super::config::{self, SpecialIds};
 use super::merge::{Pieces, merge};
@@ -29,8 +29,8 @@ pub(super) struct SentencePiece {
 
 impl SentencePiece {
     pub(super) fn read(file: &[u8], space_prefix: SpacePrefix) -> Result<Self, String> {
-        let proto =
-            ModelProto::decode(file).map_err(|error| format!("not a SentencePiece model: {error}"))?;
+        let proto = ModelProto::decode(file)
+            .map_err(|error| format!("not a SentencePiece model: {error}"))?;
         check(&proto)?;
         let vocabulary: Vec<(String, i32)> = proto
             .pieces
@@ -95,7 +95,9 @@ impl SentencePiece {
         if space_prefix {
             marked.push(SPACE_MARK);
         }
-        marked.extend(text.chars().map(|character| if character == ' ' { SPACE_MARK } else { character }));
+        marked.extend(
+            text.chars().map(|character| if character == ' ' { SPACE_MARK } else { character }),
+        );
         merge(&marked, &self.pieces, ids);
     }
 
@@ -115,7 +117,8 @@ impl SentencePiece {
 
     /// As [`Self::decode`], with the special tokens as they are written.
     pub(super) fn decode_with_special(&self, ids: &[u32]) -> String {
-        let is_special = |id: &u32| [self.special.bos, self.special.eos, self.special.pad].contains(id);
+        let is_special =
+            |id: &u32| [self.special.bos, self.special.eos, self.special.pad].contains(id);
         let piece = |run: &[u32]| match run {
             [id] if is_special(id) => self.token(*id),
             run => self.decode(run),
@@ -147,7 +150,8 @@ impl SentencePiece {
     }
 }
 
-/// What merging needs of a piece: its text and score, or the byte it stands for. Control pieces are never made from text.
+/// What merging needs of a piece: its text and score, or the byte it stands for. Control pieces are
+/// never made from text.
 fn scored_piece(piece: &Piece) -> super::merge::Piece<'_> {
     match piece.kind.unwrap_or(NORMAL) {
         NORMAL => super::merge::Piece::Text(piece.text(), piece.score()),
@@ -172,10 +176,9 @@ fn check(proto: &ModelProto) -> Result<(), String> {
         (normalizer.add_dummy_prefix == Some(false), "it puts no space before the text"),
         (normalizer.remove_extra_whitespaces != Some(false), "it removes white space"),
         (
-            proto
-                .pieces
-                .iter()
-                .any(|piece| ![NORMAL, UNKNOWN, CONTROL, BYTE].contains(&piece.kind.unwrap_or(NORMAL))),
+            proto.pieces.iter().any(|piece| {
+                ![NORMAL, UNKNOWN, CONTROL, BYTE].contains(&piece.kind.unwrap_or(NORMAL))
+            }),
             "it has user-defined or unused pieces",
         ),
     ];
@@ -188,7 +191,10 @@ fn check(proto: &ModelProto) -> Result<(), String> {
 }
 
 /// Padding is `<unk>`, as in the released code.
-fn special_ids(trainer: Option<&TrainerSpec>, vocabulary: &[(String, i32)]) -> Result<SpecialIds, String> {
+fn special_ids(
+    trainer: Option<&TrainerSpec>,
+    vocabulary: &[(String, i32)],
+) -> Result<SpecialIds, String> {
     let trainer = trainer.cloned().unwrap_or_default();
     let valid = |name: &str, id: i32| {
         let id = u32::try_from(id).ok().filter(|id| (*id as usize) < vocabulary.len());

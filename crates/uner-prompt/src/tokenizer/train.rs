@@ -17,7 +17,8 @@ const SPECIAL: [&str; 3] = ["<unk>", "<s>", "</s>"];
 /// Share of all characters that get a piece of their own; the rarest are spelt in bytes.
 const CHARACTER_COVERAGE: f64 = 0.9995;
 
-/// What merges never cross: a word is letters, or one digit, or other characters, each with its space mark.
+/// What merges never cross: a word is letters, or one digit, or other characters, each with its
+/// space mark.
 const WORD: &str = r"▁?[\p{L}\p{M}]+|▁?\p{N}|▁?[^▁\p{L}\p{M}\p{N}]+|▁";
 
 pub(super) fn train(
@@ -33,15 +34,21 @@ pub(super) fn train(
         .chain((0..=255_u8).map(|byte| format!("<0x{byte:02X}>")))
         .collect();
     if vocab_size < first_ids.len() + alphabet.len() {
-        return Err(TokenizerError::VocabularyTooSmall { vocab_size, num_characters: alphabet.len() });
+        return Err(TokenizerError::VocabularyTooSmall {
+            vocab_size,
+            num_characters: alphabet.len(),
+        });
     }
     let model = train_model(&words, &alphabet, &first_ids, vocab_size).map_err(text_error)?;
     let file = tokenizer_json(&model).to_string();
     HuggingFace::read(file.as_bytes(), config()).map_err(TokenizerError::Text)
 }
 
-/// Cuts the texts as the finished tokenizer will, and counts. Ordered, so that nothing depends on hashing.
-fn count_words(texts: impl Iterator<Item = impl AsRef<str>>) -> tokenizers::Result<BTreeMap<String, u64>> {
+/// Cuts the texts as the finished tokenizer will, and counts. Ordered, so that nothing depends on
+/// hashing.
+fn count_words(
+    texts: impl Iterator<Item = impl AsRef<str>>,
+) -> tokenizers::Result<BTreeMap<String, u64>> {
     let empty = tokenizer_json(&json!({"type": "BPE", "vocab": {}, "merges": []}));
     let cutter = tokenizers::Tokenizer::from_bytes(empty.to_string())?;
     let (normalizer, pre_tokenizer) = (cutter.get_normalizer(), cutter.get_pre_tokenizer());
@@ -94,8 +101,11 @@ fn train_model(
     vocab_size: usize,
 ) -> tokenizers::Result<Value> {
     let special = first_ids.iter().map(|token| AddedToken::from(token.clone(), true)).collect();
-    let mut trainer =
-        BpeTrainerBuilder::new().vocab_size(vocab_size).special_tokens(special).show_progress(false).build();
+    let mut trainer = BpeTrainerBuilder::new()
+        .vocab_size(vocab_size)
+        .special_tokens(special)
+        .show_progress(false)
+        .build();
     let covered = words.iter().flat_map(|(word, count)| {
         word.split(|character| !alphabet.contains(&character))
             .filter(|part| !part.is_empty())
@@ -111,7 +121,8 @@ fn train_model(
     Ok(model)
 }
 
-/// The steps around the model are those of LLaMA's own `tokenizer.json`, but for the cutting into words.
+/// The steps around the model are those of LLaMA's own `tokenizer.json`, but for the cutting into
+/// words.
 fn tokenizer_json(model: &Value) -> Value {
     let added = SPECIAL.iter().enumerate().map(|(id, content)| {
         json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})

@@ -32,17 +32,22 @@ pub(super) fn write(folder: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Compares every file of the manifest with what is there, or those whose names `concern` the reader.
+/// Compares every file of the manifest with what is there, or those whose names `concern` the
+/// reader.
 pub(super) fn verify(folder: &Path, concern: impl Fn(&str) -> bool) -> Result<(), TrainError> {
     let refuse = |problem: String| Err(TrainError::Checkpoint { path: folder.to_owned(), problem });
     let path = folder.join(MANIFEST);
     if !path.exists() {
-        return refuse("it has no `manifest.json`, so it was never finished; use an earlier one".to_owned());
+        return refuse(
+            "it has no `manifest.json`, so it was never finished; use an earlier one".to_owned(),
+        );
     }
     let manifest: BTreeMap<String, Entry> =
         match serde_json::from_reader(BufReader::new(open_regular(&path)?)) {
             Ok(manifest) => manifest,
-            Err(error) => return refuse(format!("`manifest.json` is damaged ({error}); use an earlier one")),
+            Err(error) => {
+                return refuse(format!("`manifest.json` is damaged ({error}); use an earlier one"));
+            }
         };
     if let Some(file) =
         ["state.json", "optimizer.safetensors"].iter().find(|file| !manifest.contains_key(**file))

@@ -1,18 +1,20 @@
-//! Checkpoints: a Hugging Face folder with optimizer state, written so that a torn one can never be taken for whole.
+//! Checkpoints: a Hugging Face folder with optimizer state, written so that a torn one can never be
+//! taken for whole.
 //!
 //! ```text
 //! checkpoints/<run>/latest                      the name of the newest whole checkpoint
-//!                   best                        the name of the best one, where the run compares them
-//! checkpoints/<run>/step-000500/config.json     with model.safetensors: the model as transformers reads it
-//!                              (or adapter_config.json with adapter_model.safetensors, as PEFT reads it, and base_model.json)
+//!                   best                        the name of the best one, if the run compares them
+//! checkpoints/<run>/step-000500/config.json     with model.safetensors, as transformers reads it;
+//!                                              or adapter_config.json, base_model.json with
+//!                                              adapter_model.safetensors, as PEFT reads it
 //!                              /tokenizer.json  and other files that go with the model
 //!                              /optimizer.safetensors
-//!                              /state.json      the run, step, data fingerprint, what must not change on resume
+//!                              /state.json      the run, step, fingerprint of the data, settings
 //!                              /manifest.json   size and CRC-32 of every other file; written last
 //! ```
-//! All of it is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is replaced, then `best`. The thread that trains
-//! only copies the run to the host ([`Snapshot`]); a [`Writer`] does the rest beside it. An exported folder has `SHA256SUMS` in place of a
-//! manifest.
+//! All of it is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is
+//! replaced, then `best`. The thread that trains only copies the run to the host ([`Snapshot`]); a
+//! [`Writer`] does the rest beside it. An exported folder has `SHA256SUMS` in place of a manifest.
 
 mod manifest;
 mod pointer;
@@ -24,7 +26,9 @@ mod write;
 mod writer;
 
 pub use pointer::{all, best, latest, point_best};
-pub use read::{Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_companions};
+pub use read::{
+    Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_companions,
+};
 pub use snapshot::Snapshot;
 pub use state::{FORMAT_VERSION, State, changed_keys};
 pub use sums::{SUMS, write_sums};

@@ -35,7 +35,9 @@ pub fn all(run: &Path) -> Result<Vec<PathBuf>, TrainError> {
     if run.is_dir() {
         for entry in fs_err::read_dir(run)? {
             let path = entry?.path();
-            if path.is_dir() && path.file_name().is_some_and(|name| is_folder_name(&name.to_string_lossy())) {
+            if path.is_dir()
+                && path.file_name().is_some_and(|name| is_folder_name(&name.to_string_lossy()))
+            {
                 found.push(path);
             }
         }
@@ -49,8 +51,9 @@ pub(super) fn point_latest(run: &Path, step: u64) -> Result<(), TrainError> {
     write(run, LATEST, &folder_name(step))
 }
 
-/// Lets `best` name the checkpoint after `step`, or nothing where there is none or its folder is gone. A run that goes on
-/// from an earlier checkpoint, or died between writing one and pointing at it, has to be put right.
+/// Lets `best` name the checkpoint after `step`, or nothing where there is none or its folder is
+/// gone. A run that goes on from an earlier checkpoint, or died between writing one and pointing at
+/// it, has to be put right.
 ///
 /// # Errors
 /// When the file cannot be written or removed.
@@ -93,7 +96,9 @@ fn read(run: &Path, pointer: &str) -> Result<Option<PathBuf>, TrainError> {
     if !is_folder_name(name) {
         return refuse(
             path,
-            format!("the file is damaged: `{name}` is no checkpoint; name one with `--resume PATH`"),
+            format!(
+                "the file is damaged: `{name}` is no checkpoint; name one with `--resume PATH`"
+            ),
         );
     }
     let checkpoint = run.join(name);

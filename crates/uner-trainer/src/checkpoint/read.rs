@@ -33,7 +33,8 @@ pub struct Checkpoint {
     pub state: State,
 }
 
-/// Reads a checkpoint, every file compared with its checksum first; of the optimizer this rank's shares.
+/// Reads a checkpoint, every file compared with its checksum first; of the optimizer this rank's
+/// shares.
 ///
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
@@ -63,7 +64,8 @@ pub fn load_onto(
     Ok(Checkpoint { config, model, optimizer, state })
 }
 
-/// Compares what goes with the model of a checkpoint with its checksums, for those who read it before the model.
+/// Compares what goes with the model of a checkpoint with its checksums, for those who read it
+/// before the model.
 ///
 /// # Errors
 /// When the checkpoint is unfinished or such a file is damaged.
@@ -71,8 +73,8 @@ pub fn verify_companions(folder: &Path) -> Result<(), TrainError> {
     manifest::verify(folder, |file| !file.ends_with(".safetensors"))
 }
 
-/// Reads the model of a folder: a checkpoint of ours, verified, any Hugging Face folder, or an adapter as PEFT writes it,
-/// with the model that it belongs to.
+/// Reads the model of a folder: a checkpoint of ours, verified, any Hugging Face folder, or an
+/// adapter as PEFT writes it, with the model that it belongs to.
 ///
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
@@ -96,7 +98,8 @@ pub fn load_model_onto(
     Ok(uner_model::load(folder, device)?)
 }
 
-/// Compares every file of a checkpoint or of an exported folder with its checksum; other folders have none.
+/// Compares every file of a checkpoint or of an exported folder with its checksum; other folders
+/// have none.
 ///
 /// # Errors
 /// When it is unfinished or damaged.
@@ -113,7 +116,9 @@ fn read_optimizer(path: &Path) -> Result<BTreeMap<String, TensorData>, TrainErro
     let tensors = file.iter().map(|(name, view)| {
         let shape = view.shape().to_vec();
         let values = match view.dtype() {
-            Dtype::F32 => TensorData::new::<f32, _>(bytemuck::pod_collect_to_vec(view.data()), shape),
+            Dtype::F32 => {
+                TensorData::new::<f32, _>(bytemuck::pod_collect_to_vec(view.data()), shape)
+            }
             Dtype::U8 => TensorData::new(view.data().to_vec(), shape),
             other => return Err(damaged(format!("`{name}` is {other:?}, not f32 or bytes"))),
         };

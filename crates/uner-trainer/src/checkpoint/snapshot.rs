@@ -14,8 +14,8 @@ use crate::distributed::Group;
 use crate::error::TrainError;
 use crate::step::rank_model::RankModel;
 
-/// Everything a checkpoint is made of, as plain data: taken on the thread that trains, since a device answers only that,
-/// and written on any other. The files are a function of it.
+/// Everything a checkpoint is made of, as plain data: taken on the thread that trains, since a
+/// device answers only that, and written on any other. The files are a function of it.
 #[derive(Debug)]
 pub struct Snapshot {
     config: LlamaConfig,
@@ -33,8 +33,9 @@ enum Weights {
 }
 
 impl Snapshot {
-    /// Copies the model to the host of the first rank; every rank has to call. `optimizer` is what [`crate::AdamW::gathered`] gave;
-    /// `companions` are files that are copied in beside the weights when the checkpoint is written.
+    /// Copies the model to the host of the first rank; every rank has to call. `optimizer` is what
+    /// [`crate::AdamW::gathered`] gave; `companions` are files that are copied in beside the
+    /// weights when the checkpoint is written.
     ///
     /// # Errors
     /// When `config.torch_dtype` cannot be written, or another rank has failed.
@@ -52,7 +53,10 @@ impl Snapshot {
                 Some(files) => Weights::Adapter(files),
                 None => Weights::Whole(whole(model, config, group)?),
             },
-            optimizer: optimizer.into_iter().map(|(name, values)| (name, HostTensor::new(values))).collect(),
+            optimizer: optimizer
+                .into_iter()
+                .map(|(name, values)| (name, HostTensor::new(values)))
+                .collect(),
             state,
             companions: companions.to_vec(),
         })
@@ -61,7 +65,9 @@ impl Snapshot {
     /// Writes all files, the manifest last, and syncs them.
     pub(super) fn write(self, folder: &Path) -> Result<(), TrainError> {
         match self.weights {
-            Weights::Whole(weights) => weights::write(weights, &self.config, folder, MAX_SHARD_BYTES)?,
+            Weights::Whole(weights) => {
+                weights::write(weights, &self.config, folder, MAX_SHARD_BYTES)?;
+            }
             Weights::Adapter(files) => files.write(folder)?,
         }
         let path = folder.join("optimizer.safetensors");
@@ -75,7 +81,8 @@ impl Snapshot {
     }
 }
 
-/// All parameters on the host, as they are written: what is trained on meanwhile does not change them.
+/// All parameters on the host, as they are written: what is trained on meanwhile does not change
+/// them.
 fn whole(
     model: &RankModel,
     config: &LlamaConfig,

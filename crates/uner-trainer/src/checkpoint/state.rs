@@ -15,15 +15,24 @@ use crate::step::schedule::lr_at;
 /// Version of the checkpoint layout.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Keys of `[train]` that change how a run is laid out, saved and watched, but not what it computes.
-const MAY_DIFFER: [&str; 7] =
-    ["micro_batch_rows", "save_every", "keep_last", "validate_every", "checkpoint", "best", "guards"];
+/// Keys of `[train]` that change how a run is laid out, saved and watched, but not what it
+/// computes.
+const MAY_DIFFER: [&str; 7] = [
+    "micro_batch_rows",
+    "save_every",
+    "keep_last",
+    "validate_every",
+    "checkpoint",
+    "best",
+    "guards",
+];
 /// The value of a key that is not there.
 const UNSET: &str = "not set";
 /// Keys that say how long a run is.
 const LENGTH: [&str; 2] = ["train.epochs", "train.max_steps"];
 
-/// The run that wrote a checkpoint; `None` where that cannot be read, or was written before runs had names.
+/// The run that wrote a checkpoint; `None` where that cannot be read, or was written before runs
+/// had names.
 pub(super) fn run_of(checkpoint: &Path) -> Option<RunId> {
     #[derive(Deserialize)]
     struct Named {
@@ -61,11 +70,13 @@ pub struct State {
 }
 
 impl State {
-    /// Refuses to go on from `self`, read at `path`, as `wanted`, where that would not be the same run.
+    /// Refuses to go on from `self`, read at `path`, as `wanted`, where that would not be the same
+    /// run.
     ///
-    /// What may differ: how often it saves and evaluates, what it compares, how rows are laid out, and what guards do about bad
-    /// steps. How long it is may differ where `is_set` says that the key was set for this very resumption: over `conversations` the
-    /// learning rate depends on it, and what becomes of that is returned.
+    /// What may differ: how often it saves and evaluates, what it compares, how rows are laid out,
+    /// and what guards do about bad steps. How long it is may differ where `is_set` says that the
+    /// key was set for this very resumption: over `conversations` the learning rate depends on it,
+    /// and what becomes of that is returned.
     ///
     /// # Errors
     /// Names what differs and both values.
@@ -76,7 +87,8 @@ impl State {
         is_set: impl Fn(&str) -> bool,
         path: &Path,
     ) -> Result<Option<String>, TrainError> {
-        let refuse = |problem: String| Err(TrainError::Checkpoint { path: path.to_owned(), problem });
+        let refuse =
+            |problem: String| Err(TrainError::Checkpoint { path: path.to_owned(), problem });
         if self.format_version != wanted.format_version {
             return refuse(format!(
                 "it has the format version {}, this program writes {}; resume with the program that wrote it",
@@ -101,7 +113,8 @@ impl State {
                     "{changed}; set it back, or start a new run with `model.weights` set to this folder"
                 ));
             }
-            let [before, after] = [self, wanted].map(|state| lr_at(&state.train, self.step, conversations));
+            let [before, after] =
+                [self, wanted].map(|state| lr_at(&state.train, self.step, conversations));
             if before == after {
                 continue;
             }
@@ -109,8 +122,11 @@ impl State {
                 "the learning rate of the next step would have been {before:.3e} and will be {after:.3e}"
             );
             if !is_set(&key) {
-                let back =
-                    if then == UNSET { "take it out".to_owned() } else { format!("set it back to `{then}`") };
+                let back = if then == UNSET {
+                    "take it out".to_owned()
+                } else {
+                    format!("set it back to `{then}`")
+                };
                 let again = if now == UNSET {
                     String::new()
                 } else {
@@ -128,7 +144,8 @@ impl State {
 fn differences(then: &TrainConfig, now: &TrainConfig) -> Vec<(String, String, String)> {
     let [then, now] = [then, now].map(|config| {
         // Not to write it means the defaults.
-        let config = TrainConfig { precision: Some(config.precision.unwrap_or_default()), ..config.clone() };
+        let config =
+            TrainConfig { precision: Some(config.precision.unwrap_or_default()), ..config.clone() };
         let mut value = serde_json::to_value(config).expect("a configuration is JSON");
         if let Value::Object(table) = &mut value {
             table.retain(|key, _| !MAY_DIFFER.contains(&key.as_str()));
@@ -138,8 +155,8 @@ fn differences(then: &TrainConfig, now: &TrainConfig) -> Vec<(String, String, St
     changed_keys(&then, &now)
 }
 
-/// The keys of two tables whose values differ, by their whole names such as `train.lr`, with both values as text; a list is one
-/// value, and what is not there is `not set`.
+/// The keys of two tables whose values differ, by their whole names such as `train.lr`, with both
+/// values as text; a list is one value, and what is not there is `not set`.
 pub fn changed_keys(then: &Value, now: &Value) -> Vec<(String, String, String)> {
     let [then, now] = [then, now].map(|value| {
         let mut keys = BTreeMap::new();

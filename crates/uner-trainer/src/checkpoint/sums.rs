@@ -40,8 +40,9 @@ pub(super) fn verify_sums(folder: &Path) -> Result<(), TrainError> {
         return Ok(());
     }
     let refuse = |problem: String| {
-        let problem =
-            format!("{problem}; write the folder again, or remove `{SUMS}` where the change is meant");
+        let problem = format!(
+            "{problem}; write the folder again, or remove `{SUMS}` where the change is meant"
+        );
         Err(TrainError::Checkpoint { path: folder.to_owned(), problem })
     };
     let mut bytes = Vec::new();
@@ -53,7 +54,9 @@ pub(super) fn verify_sums(folder: &Path) -> Result<(), TrainError> {
     let mut seen = HashSet::new();
     for (line, number) in lines.lines().zip(1..) {
         let Some((expected, name)) = parse(line) else {
-            return refuse(format!("line {number} of `{SUMS}` is no checksum of a file of this folder"));
+            return refuse(format!(
+                "line {number} of `{SUMS}` is no checksum of a file of this folder"
+            ));
         };
         if !seen.insert(name) {
             return refuse(format!("line {number} of `{SUMS}` names `{name}` again"));
@@ -71,7 +74,8 @@ pub(super) fn verify_sums(folder: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Checksum and name of a line: two blanks between them, or a blank and the `*` of files that are read as they are.
+/// Checksum and name of a line: two blanks between them, or a blank and the `*` of files that are
+/// read as they are.
 fn parse(line: &str) -> Option<(&str, &str)> {
     let (sum, name) = line.split_once("  ").or_else(|| line.split_once(" *"))?;
     let is_sum = sum.len() == 64 && sum.chars().all(|character| character.is_ascii_hexdigit());
@@ -85,7 +89,8 @@ fn sum(path: &Path) -> Result<String, TrainError> {
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {
-            let bytes: Vec<String> = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            let bytes: Vec<String> =
+                sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
             return Ok(bytes.concat());
         }
         sum.update(&buffer[..read]);
@@ -105,7 +110,10 @@ mod tests {
         verify_sums(folder.path()).unwrap();
         write_sums(folder.path()).unwrap();
         let lines = fs_err::read_to_string(folder.path().join(SUMS)).unwrap();
-        assert_eq!(lines, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  a.txt\n");
+        assert_eq!(
+            lines,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  a.txt\n"
+        );
         write("c.txt", "new");
         for same in [
             lines.clone(),

@@ -7,8 +7,9 @@ use super::snapshot::Snapshot;
 use super::state::run_of;
 use crate::error::TrainError;
 
-/// Writes checkpoint `step-NNNNNN` into the folder `run`, which must exist, and points `latest` to it, and `best` where it
-/// is the best. Whatever goes wrong, earlier checkpoints and what names them stay as they are.
+/// Writes checkpoint `step-NNNNNN` into the folder `run`, which must exist, and points `latest` to
+/// it, and `best` where it is the best. Whatever goes wrong, earlier checkpoints and what names
+/// them stay as they are.
 ///
 /// # Errors
 /// When a file cannot be written, such as on a full disk; nothing of the checkpoint is left then.
@@ -21,7 +22,8 @@ pub fn save(run: &Path, snapshot: Snapshot) -> Result<PathBuf, TrainError> {
     fs_err::create_dir(&unfinished)?;
     let written = snapshot.write(&unfinished).and_then(|()| replace(&unfinished, &finished));
     if let Err(error) = written {
-        // The first error is the one to tell; what cannot be removed now is removed by the next attempt.
+        // The first error is the one to tell; what cannot be removed now is removed by the next
+        // attempt.
         let _ = fs_err::remove_dir_all(&unfinished);
         return Err(error);
     }
@@ -33,8 +35,8 @@ pub fn save(run: &Path, snapshot: Snapshot) -> Result<PathBuf, TrainError> {
     Ok(finished)
 }
 
-/// Moves a whole checkpoint to its final name. One of the same step, which `latest` may name, is there under one name or
-/// the other at any moment.
+/// Moves a whole checkpoint to its final name. One of the same step, which `latest` may name, is
+/// there under one name or the other at any moment.
 fn replace(unfinished: &Path, finished: &Path) -> Result<(), TrainError> {
     let old = aside(finished);
     if finished.exists() {
@@ -45,8 +47,9 @@ fn replace(unfinished: &Path, finished: &Path) -> Result<(), TrainError> {
     remove_if_there(&old)
 }
 
-/// Removes all but the `keep` newest of a run's checkpoints up to `newest`, the one after step `best` excepted. Later ones,
-/// which are there when a run went on from an earlier checkpoint than its last, are left alone, and those of other runs.
+/// Removes all but the `keep` newest of a run's checkpoints up to `newest`, the one after step
+/// `best` excepted. Later ones, which are there when a run went on from an earlier checkpoint than
+/// its last, are left alone, and those of other runs.
 ///
 /// # Errors
 /// When a folder cannot be listed or removed.
@@ -74,7 +77,8 @@ pub fn sweep(run: &Path) -> Result<(), TrainError> {
     for entry in fs_err::read_dir(run)? {
         let path = entry?.path();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let has_extension = |name: &str| path.extension().is_some_and(|extension| extension == name);
+        let has_extension =
+            |name: &str| path.extension().is_some_and(|extension| extension == name);
         // What was moved aside is the checkpoint itself as long as nothing took its place.
         let replaced = has_extension("old") && path.with_extension("").is_dir();
         if path.is_dir() && is_folder_name(&stem) && (has_extension("tmp") || replaced) {

@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `[train.best]`: the best checkpoint is kept beside the newest, and the file `best` names it. A new best is saved at once,
-/// whatever `save_every` says.
+/// `[train.best]`: the best checkpoint is kept beside the newest, and the file `best` names it. A
+/// new best is saved at once, whatever `save_every` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestConfig {
     /// What is compared.
     pub by: Measure,
-    /// Optional: stops the run after so many evaluations in a row that were not better than the best.
+    /// Optional: stops the run after so many evaluations in a row that were not better than the
+    /// best.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
-/// The optional `[train.guards]` table. Without it, a loss or gradient that is not finite stops the run and nothing else does.
+/// The optional `[train.guards]` table. Without it, a loss or gradient that is not finite stops the
+/// run and nothing else does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuardsConfig {
@@ -42,10 +43,16 @@ impl GuardsConfig {
             return problem("guards.non_finite", why.to_owned());
         }
         if !(self.spike_z > 0.0 && self.spike_z.is_finite()) {
-            return problem("guards.spike_z", format!("must be a positive number, not {}", self.spike_z));
+            return problem(
+                "guards.spike_z",
+                format!("must be a positive number, not {}", self.spike_z),
+            );
         }
         if self.spike_window < 2 {
-            return problem("guards.spike_window", format!("must be at least 2, not {}", self.spike_window));
+            return problem(
+                "guards.spike_window",
+                format!("must be at least 2, not {}", self.spike_window),
+            );
         }
         Ok(())
     }

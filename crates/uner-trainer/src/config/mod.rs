@@ -20,7 +20,8 @@ pub struct ConfigError {
     pub problem: String,
 }
 
-/// How a model is trained. Keys that are left out have the values of the paper, or of what works on any device.
+/// How a model is trained. Keys that are left out have the values of the paper, or of what works on
+/// any device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
@@ -33,7 +34,8 @@ pub struct TrainConfig {
     pub global_batch_size: usize,
     /// Tokens of a packed row; no conversation is longer.
     pub max_seq_len: usize,
-    /// Packed rows per forward and backward pass; [`AUTO`], which is written `"auto"`, until the plan has chosen a number.
+    /// Packed rows per forward and backward pass; [`AUTO`], which is written `"auto"`, until the
+    /// plan has chosen a number.
     #[serde(with = "micro_batch_rows")]
     pub micro_batch_rows: usize,
     /// Peak learning rate.
@@ -144,17 +146,27 @@ impl TrainConfig {
         ] {
             refuse(key, count > 0, "must be a positive number", count as f64);
         }
-        // Weights that were multiplied with more overflow, and a last step is followed by no loss that would show it.
+        // Weights that were multiplied with more overflow, and a last step is followed by no loss
+        // that would show it.
         for (key, value, most) in [
             ("epochs", self.epochs, 1e9),
             ("lr", self.lr, 1e30),
             ("max_grad_norm", self.max_grad_norm, 1e30),
             ("eps", self.eps, 1e30),
-            ("checkpoint.minutes", self.checkpoint.map_or(1.0, |checkpoint| checkpoint.minutes), 5e8),
+            (
+                "checkpoint.minutes",
+                self.checkpoint.map_or(1.0, |checkpoint| checkpoint.minutes),
+                5e8,
+            ),
         ] {
             // Computed with in 32 bits, where it must not be 0 either.
             refuse(key, value as f32 > 0.0, "must be a positive number", value);
-            refuse(key, value <= most || value.is_nan(), &format!("must be at most {most:e}"), value);
+            refuse(
+                key,
+                value <= most || value.is_nan(),
+                &format!("must be at most {most:e}"),
+                value,
+            );
         }
         for (key, value) in
             [("beta1", self.beta1), ("beta2", self.beta2), ("warmup_ratio", self.warmup_ratio)]
@@ -162,24 +174,33 @@ impl TrainConfig {
             refuse(key, (0.0..1.0).contains(&value), "must be at least 0 and below 1", value);
         }
         let decay = self.weight_decay;
-        refuse("weight_decay", (0.0..=1e30).contains(&decay), "must be a number from 0 to 1e30", decay);
-        if self.best.is_some_and(|best| best.by == Measure::ValidationLoss) && self.validate_every == 0 {
-            let problem = "is `validation-loss`, which `train.validate_every = 0` never computes".to_owned();
+        refuse(
+            "weight_decay",
+            (0.0..=1e30).contains(&decay),
+            "must be a number from 0 to 1e30",
+            decay,
+        );
+        if self.best.is_some_and(|best| best.by == Measure::ValidationLoss)
+            && self.validate_every == 0
+        {
+            let problem =
+                "is `validation-loss`, which `train.validate_every = 0` never computes".to_owned();
             found.push(ConfigError { key: "best.by", problem });
         }
         found.extend(self.guards.and_then(|guards| guards.check().err()));
         found
     }
 
-    /// Steps of one epoch over `conversations`: what is left over after whole steps waits for the next epoch's
-    /// order, as in the original; data smaller than a step make one step.
+    /// Steps of one epoch over `conversations`: what is left over after whole steps waits for the
+    /// next epoch's order, as in the original; data smaller than a step make one step.
     pub fn steps_per_epoch(&self, conversations: usize) -> u64 {
         (conversations / self.global_batch_size).max(1) as u64
     }
 
     /// Steps of the run.
     pub fn total_steps(&self, conversations: usize) -> u64 {
-        let steps = (self.epochs * self.steps_per_epoch(conversations) as f64).round().max(1.0) as u64;
+        let steps =
+            (self.epochs * self.steps_per_epoch(conversations) as f64).round().max(1.0) as u64;
         self.max_steps.map_or(steps, |max| steps.min(max))
     }
 }
@@ -193,10 +214,16 @@ mod micro_batch_rows {
     use super::AUTO;
 
     pub(super) fn serialize<S: Serializer>(rows: &usize, serializer: S) -> Result<S::Ok, S::Error> {
-        if *rows == AUTO { serializer.serialize_str("auto") } else { serializer.serialize_u64(*rows as u64) }
+        if *rows == AUTO {
+            serializer.serialize_str("auto")
+        } else {
+            serializer.serialize_u64(*rows as u64)
+        }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<usize, D::Error> {
         struct RowsOrAuto;
         impl de::Visitor<'_> for RowsOrAuto {
             type Value = usize;

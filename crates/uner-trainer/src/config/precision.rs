@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// `[train.precision]`: what is stored in fewer bits than the device would have it. Without it nothing is.
+/// `[train.precision]`: what is stored in fewer bits than the device would have it. Without it
+/// nothing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrecisionConfig {
@@ -30,10 +31,12 @@ pub enum MomentForm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rounding {
-    /// To the nearest, from a master in f32 that has all of it. A device that computes in f32 rounds nothing.
+    /// To the nearest, from a master in f32 that has all of it. A device that computes in f32
+    /// rounds nothing.
     #[default]
     Nearest,
-    /// To one of the two neighbours by chance, so that the expectation is exact; there is no master.
+    /// To one of the two neighbours by chance, so that the expectation is exact; there is no
+    /// master.
     Stochastic,
 }
 

@@ -21,8 +21,8 @@ pub struct Batch {
     pub positions: Vec<i32>,
     /// Number of the conversation in its row; [`PADDING`] at padding.
     pub document: Vec<i32>,
-    /// The next token's id where that is trained on, [`IGNORE_INDEX`] elsewhere: nothing is predicted across the
-    /// border of two conversations.
+    /// The next token's id where that is trained on, [`IGNORE_INDEX`] elsewhere: nothing is
+    /// predicted across the border of two conversations.
     pub labels: Vec<i32>,
     /// What the step drops inputs of an adapter by; `None` outside of training.
     pub noise: Option<u64>,
@@ -57,7 +57,8 @@ impl Batch {
         self.positions.extend(0..length as i32);
         self.document.extend(std::iter::repeat_n(document, length));
         let next = tokens.ids.iter().zip(&tokens.loss_mask).skip(1);
-        self.labels.extend(next.map(|(&id, &trained)| if trained { id as i32 } else { IGNORE_INDEX }));
+        self.labels
+            .extend(next.map(|(&id, &trained)| if trained { id as i32 } else { IGNORE_INDEX }));
         self.labels.push(IGNORE_INDEX);
     }
 
@@ -82,7 +83,8 @@ impl Batch {
     pub fn num_pairs(&self) -> u64 {
         let length = (self.document.len() / self.rows.max(1)).max(1);
         let rows = self.document.chunks(length).flat_map(|row| row.chunk_by(|a, b| a == b));
-        let seen = rows.filter(|document| document[0] != PADDING).map(|document| document.len() as u64);
+        let seen =
+            rows.filter(|document| document[0] != PADDING).map(|document| document.len() as u64);
         seen.map(|tokens| tokens * (tokens + 1) / 2).sum()
     }
 
@@ -116,7 +118,8 @@ mod tests {
         assert_eq!(batch.ids, [1, 5, 6, 1, 7, 1, 8, 0, 0, 0]);
         assert_eq!(batch.positions, [0, 1, 2, 0, 1, 0, 1, 0, 0, 0]);
         assert_eq!(batch.document, [0, 0, 0, 1, 1, 0, 0, -1, -1, -1]);
-        // The first token of the second conversation is marked as trained, but nothing may predict it.
+        // The first token of the second conversation is marked as trained, but nothing may predict
+        // it.
         assert_eq!(batch.labels, [5, 6, -100, 7, -100, 8, -100, -100, -100, -100]);
         assert_eq!((batch.num_tokens(), batch.num_trained()), (7, 4));
         // Conversations of 3, 2 and 2 tokens.

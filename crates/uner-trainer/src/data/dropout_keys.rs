@@ -1,6 +1,6 @@
-//! What dropout draws by. Every token has a key that depends on the run's seed, the step, the conversation it belongs to (by
-//! its ids) and its position there, and on nothing else: a resumed run, a block that is run again, and other rows, micro-batches
-//! or devices drop the same.
+//! What dropout draws by. Every token has a key that depends on the run's seed, the step, the
+//! conversation it belongs to (by its ids) and its position there, and on nothing else: a resumed
+//! run, a block that is run again, and other rows, micro-batches or devices drop the same.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use uner_kernels::attention::PADDING;
@@ -46,7 +46,8 @@ fn keys(batch: &Batch, noise: u64) -> Vec<i32> {
     keys
 }
 
-/// Mixes the bits of a number so that each of them depends on all (the finaliser of `SplitMix64`, Steele et al. 2014).
+/// Mixes the bits of a number so that each of them depends on all (the finaliser of `SplitMix64`,
+/// Steele et al. 2014).
 fn mixed(bits: u64) -> u64 {
     let bits = bits.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,4 +1,5 @@
-//! Which conversations a step trains on, and how they lie in rows: a pure function of (data, seed, step).
+//! Which conversations a step trains on, and how they lie in rows: a pure function of (data, seed,
+//! step).
 
 use crate::config::TrainConfig;
 use crate::data::batch::Batch;
@@ -53,8 +54,9 @@ impl<'a> Loader<'a> {
 
     /// The data of step `step` (from 0).
     ///
-    /// A step has exactly `global_batch_size` conversations (or all, where there are fewer). Every epoch has an order of
-    /// its own; packing, micro-batches and devices only lay out what was drawn.
+    /// A step has exactly `global_batch_size` conversations (or all, where there are fewer). Every
+    /// epoch has an order of its own; packing, micro-batches and devices only lay out what was
+    /// drawn.
     pub fn step(&self, step: u64) -> StepData {
         let per_epoch = self.config.steps_per_epoch(self.store.len());
         let noise = Some(dropout_keys::of_step(self.seed, step));
@@ -86,10 +88,15 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// All conversations of a store in their own order, packed step by step: what a validation loss is computed on.
-pub fn in_order<'a>(store: &'a TokenStore, config: &'a TrainConfig) -> impl Iterator<Item = Batch> + 'a {
+/// All conversations of a store in their own order, packed step by step: what a validation loss is
+/// computed on.
+pub fn in_order<'a>(
+    store: &'a TokenStore,
+    config: &'a TrainConfig,
+) -> impl Iterator<Item = Batch> + 'a {
     let indices: Vec<usize> = (0..store.len()).collect();
-    let chunks: Vec<Vec<usize>> = indices.chunks(config.global_batch_size).map(<[usize]>::to_vec).collect();
+    let chunks: Vec<Vec<usize>> =
+        indices.chunks(config.global_batch_size).map(<[usize]>::to_vec).collect();
     chunks.into_iter().flat_map(move |chunk| {
         let tokens = chunk.into_iter().map(|index| store.in_epoch(index, 0, 0).0).collect();
         let rows = pack_tokens(tokens, config.max_seq_len);

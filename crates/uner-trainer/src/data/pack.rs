@@ -2,8 +2,9 @@
 
 use uner_prompt::Tokens;
 
-/// Puts each length into a row, first-fit decreasing: the longest first, each into the first row with room. Returns
-/// the indices of every row. Deterministic, and at most 11/9 of the fewest rows possible (Johnson 1973).
+/// Puts each length into a row, first-fit decreasing: the longest first, each into the first row
+/// with room. Returns the indices of every row. Deterministic, and at most 11/9 of the fewest rows
+/// possible (Johnson 1973).
 ///
 /// # Panics
 /// When a length exceeds `max_seq_len`.
@@ -37,7 +38,9 @@ pub fn pack_tokens(conversations: Vec<Tokens>, max_seq_len: usize) -> Vec<Vec<To
     let mut conversations: Vec<Option<Tokens>> = conversations.into_iter().map(Some).collect();
     pack(&lengths, max_seq_len)
         .into_iter()
-        .map(|row| row.into_iter().map(|index| conversations[index].take().expect("packed once")).collect())
+        .map(|row| {
+            row.into_iter().map(|index| conversations[index].take().expect("packed once")).collect()
+        })
         .collect()
 }
 
@@ -59,7 +62,8 @@ mod tests {
             let mut packed: Vec<usize> = rows.concat();
             packed.sort_unstable();
             prop_assert_eq!(packed, (0..lengths.len()).collect::<Vec<_>>());
-            // No two neighbouring rows could have been one: the bound that makes packing worth its name.
+            // No two neighbouring rows could have been one: the bound that makes packing worth its
+            // name.
             let total: usize = lengths.iter().sum();
             prop_assert!(rows.len() <= 2 * total.div_ceil(64).max(1));
         }

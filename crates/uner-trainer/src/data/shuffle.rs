@@ -1,12 +1,12 @@
-//! Random orders by construction: every draw has its own stream, keyed by what it is for, so that no draw depends on
-//! how many came before it.
+//! Random orders by construction: every draw has its own stream, keyed by what it is for, so that
+//! no draw depends on how many came before it.
 
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-/// A permutation of `0..n` from the stream of (`seed`, `epoch`, `index`). Index 0 is the order of the
-/// conversations of an epoch, `i + 1` the order of the queries of conversation `i`.
+/// A permutation of `0..n` from the stream of (`seed`, `epoch`, `index`). Index 0 is the order of
+/// the conversations of an epoch, `i + 1` the order of the queries of conversation `i`.
 pub fn permutation(n: usize, seed: u64, epoch: u64, index: u64) -> Vec<usize> {
     let mut key = [0; 32];
     for (place, value) in key.chunks_exact_mut(8).zip([seed, epoch, index]) {
@@ -28,7 +28,8 @@ mod tests {
         sorted.sort_unstable();
         assert_eq!(sorted, (0..50).collect::<Vec<_>>());
         assert_eq!(permutation(50, 1, 2, 3), order);
-        for other in [permutation(50, 0, 2, 3), permutation(50, 1, 0, 3), permutation(50, 1, 2, 0)] {
+        for other in [permutation(50, 0, 2, 3), permutation(50, 1, 0, 3), permutation(50, 1, 2, 0)]
+        {
             assert_ne!(other, order);
         }
     }

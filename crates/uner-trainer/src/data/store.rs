@@ -1,5 +1,5 @@
-//! Every encoded conversation of a training set, in a file: memory holds an index of 16 bytes a conversation, however
-//! long the texts are.
+//! Every encoded conversation of a training set, in a file: memory holds an index of 16 bytes a
+//! conversation, however long the texts are.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -15,8 +15,8 @@ const TRAINED: u32 = 1 << 31;
 
 /// Encoded conversations on disk, read by index.
 ///
-/// The file has no name and disappears with the process. One record: the ends of the exchanges, then the ids, each
-/// with its loss mask in the highest bit, all little-endian u32.
+/// The file has no name and disappears with the process. One record: the ends of the exchanges,
+/// then the ids, each with its loss mask in the highest bit, all little-endian u32.
 #[derive(Debug)]
 pub struct TokenStore {
     map: Mmap,
@@ -62,7 +62,8 @@ pub struct StoreWriter {
 }
 
 impl StoreWriter {
-    /// A store in an unnamed file of `folder`, for conversations that will be cut to `max_seq_len` tokens.
+    /// A store in an unnamed file of `folder`, for conversations that will be cut to `max_seq_len`
+    /// tokens.
     ///
     /// # Errors
     /// When the file cannot be made.
@@ -78,8 +79,8 @@ impl StoreWriter {
         })
     }
 
-    /// Appends a conversation. Queries that do not fit behind the passage even alone are left out and counted, so
-    /// that whatever order the queries get later, at least one fits.
+    /// Appends a conversation. Queries that do not fit behind the passage even alone are left out
+    /// and counted, so that whatever order the queries get later, at least one fits.
     ///
     /// # Errors
     /// [`PromptError::TooLong`] when no query fits; an I/O error when the disk is full.
@@ -128,9 +129,17 @@ impl StoreWriter {
         self.summary.fingerprint = self.checksum.finalize();
         let file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         // SAFETY: the file has no name, so nobody else can change it.
-        #[expect(unsafe_code, reason = "tokens that are not being read should not count as memory in use")]
+        #[expect(
+            unsafe_code,
+            reason = "tokens that are not being read should not count as memory in use"
+        )]
         let map = unsafe { Mmap::map(&file)? };
-        Ok(TokenStore { map, records: self.records, max_seq_len: self.max_seq_len, summary: self.summary })
+        Ok(TokenStore {
+            map,
+            records: self.records,
+            max_seq_len: self.max_seq_len,
+            summary: self.summary,
+        })
     }
 }
 
@@ -168,20 +177,23 @@ impl TokenStore {
     }
 
     /// Conversation `index` as epoch `epoch` trains on it: its queries in the order drawn from
-    /// (`seed`, `epoch`, `index`), those that no longer fit dropped from the end. Also returns how many were dropped.
+    /// (`seed`, `epoch`, `index`), those that no longer fit dropped from the end. Also returns how
+    /// many were dropped.
     ///
     /// # Panics
     /// When there is no such conversation.
     pub fn in_epoch(&self, index: usize, seed: u64, epoch: u64) -> (Tokens, usize) {
         let tokens = self.get(index);
-        let order = permutation(tokens.exchanges.len().saturating_sub(1), seed, epoch, index as u64 + 1);
+        let order =
+            permutation(tokens.exchanges.len().saturating_sub(1), seed, epoch, index as u64 + 1);
         let fitted = fit(permute_queries(&tokens, &order), self.max_seq_len)
             .expect("what is pushed fits with any one of its queries");
         (fitted.tokens, fitted.dropped_queries)
     }
 }
 
-/// The conversation without the queries that do not fit behind its passage even alone, and their number.
+/// The conversation without the queries that do not fit behind its passage even alone, and their
+/// number.
 fn drop_overlong(tokens: &Tokens, max_seq_len: usize) -> Result<(Tokens, usize), PromptError> {
     let passage = tokens.exchanges.first().copied().unwrap_or(0);
     let ranges = tokens.exchanges.windows(2).map(|pair| pair[0]..pair[1]);
@@ -211,10 +223,14 @@ fn drop_overlong(tokens: &Tokens, max_seq_len: usize) -> Result<(Tokens, usize),
 mod tests {
     use super::*;
 
-    /// A passage of `passage` tokens and queries of the given lengths, the last token of each trained.
+    /// A passage of `passage` tokens and queries of the given lengths, the last token of each
+    /// trained.
     fn conversation(passage: usize, queries: &[usize]) -> Tokens {
-        let mut tokens =
-            Tokens { ids: vec![7; passage], loss_mask: vec![false; passage], exchanges: vec![passage] };
+        let mut tokens = Tokens {
+            ids: vec![7; passage],
+            loss_mask: vec![false; passage],
+            exchanges: vec![passage],
+        };
         for (number, &length) in queries.iter().enumerate() {
             tokens.ids.extend(vec![10 + number as u32; length]);
             tokens.loss_mask.extend(vec![false; length - 1]);
@@ -255,7 +271,10 @@ mod tests {
         let mut writer = StoreWriter::new(&std::env::temp_dir(), 10).unwrap();
         writer.push(&conversation(4, &[9, 2])).unwrap();
         let error = writer.push(&conversation(9, &[3, 2])).unwrap_err().to_string();
-        assert!(error.contains("need `11` tokens") && error.contains("max_seq_len `10`"), "{error}");
+        assert!(
+            error.contains("need `11` tokens") && error.contains("max_seq_len `10`"),
+            "{error}"
+        );
         let store = writer.finish().unwrap();
         assert_eq!(store.summary().overlong_queries, 1);
         assert_eq!(store.get(0).ids, [7, 7, 7, 7, 11, 11]);

@@ -1,10 +1,12 @@
-//! The ranks of a run. Each has a device and a thread of its own; some share a process, and processes are joined by MPI
-//! (feature `mpi`). Sums are made on the host, rank after rank, so they are the same on every run and on every rank; or, where a
-//! [`Link`] connects the devices of a process, by these.
+//! The ranks of a run. Each has a device and a thread of its own; some share a process, and
+//! processes are joined by MPI (feature `mpi`). Sums are made on the host, rank after rank, so they
+//! are the same on every run and on every rank; or, where a [`Link`] connects the devices of a
+//! process, by these.
 //!
-//! State of the optimizer is never held twice: a rank owns a [`Share`] of every parameter (`ZeRO` stage 1, Rajbhandari et al.
-//! 2020). Gradients are summed to the owner of each share, the owner updates it, and the new values are gathered by all. This
-//! moves as many bytes as summing whole gradients on every rank would. Over a link both run beside what is computed next.
+//! State of the optimizer is never held twice: a rank owns a [`Share`] of every parameter (`ZeRO`
+//! stage 1, Rajbhandari et al. 2020). Gradients are summed to the owner of each share, the owner
+//! updates it, and the new values are gathered by all. This moves as many bytes as summing whole
+//! gradients on every rank would. Over a link both run beside what is computed next.
 
 #[cfg(feature = "mpi")]
 mod mpi;
@@ -71,7 +73,8 @@ impl Group {
         Self { rank: 0, world_size: 1, crew: None }
     }
 
-    /// The ranks of this process, one for each of its `devices`; those of other processes come before or behind them.
+    /// The ranks of this process, one for each of its `devices`; those of other processes come
+    /// before or behind them.
     ///
     /// # Panics
     /// When there is no device.
@@ -98,7 +101,11 @@ impl Group {
         let crew = Arc::new(Crew { seats: devices, values, totals, link, processes });
         let member = |seat| Member { seat, crew: Arc::clone(&crew) };
         (0..devices)
-            .map(|seat| Self { rank: process * devices + seat, world_size, crew: Some(member(seat)) })
+            .map(|seat| Self {
+                rank: process * devices + seat,
+                world_size,
+                crew: Some(member(seat)),
+            })
             .collect()
     }
 
@@ -140,8 +147,9 @@ impl Group {
         Ok(self.start_reduce(vec![gradient])?.wait().remove(0))
     }
 
-    /// Starts to add gradients up over all ranks, each `[n]` to this rank's share of the sum, in f32 where there is more than one
-    /// rank. Every rank has to call, in the same order. It is done on return where nothing [overlaps](Self::overlaps).
+    /// Starts to add gradients up over all ranks, each `[n]` to this rank's share of the sum, in
+    /// f32 where there is more than one rank. Every rank has to call, in the same order. It is done
+    /// on return where nothing [overlaps](Self::overlaps).
     ///
     /// # Errors
     /// When another rank has failed.
@@ -166,7 +174,8 @@ impl Group {
         Ok(Pending::done(pending.wait().into_iter().map(share).collect::<Result<_, _>>()?))
     }
 
-    /// This rank's share of the sum over all processes, of what `combine` makes of the parts that the ranks of each bring.
+    /// This rank's share of the sum over all processes, of what `combine` makes of the parts that
+    /// the ranks of each bring.
     fn share_of_sum(
         &self,
         member: &Member,
@@ -174,7 +183,8 @@ impl Group {
         combine: impl FnOnce(Vec<Vec<f32>>) -> Vec<f32>,
     ) -> Result<Tensor<1>, TrainError> {
         let device = part.device();
-        let sum = member.meet_values(host(part), combine, |processes, values| processes.sum(values))?;
+        let sum =
+            member.meet_values(host(part), combine, |processes, values| processes.sum(values))?;
         Ok(on_device(sum[self.share(sum.len()).range()].to_vec(), DType::F32, &device))
     }
 
@@ -186,8 +196,9 @@ impl Group {
         Ok(self.start_gather(vec![(share, count)])?.wait().remove(0))
     }
 
-    /// Starts to gather the wholes, `[count]`, of which each rank has shares, in their types. Every rank has to call, in the same
-    /// order. It is done on return where nothing [overlaps](Self::overlaps).
+    /// Starts to gather the wholes, `[count]`, of which each rank has shares, in their types. Every
+    /// rank has to call, in the same order. It is done on return where nothing
+    /// [overlaps](Self::overlaps).
     ///
     /// # Errors
     /// When another rank has failed.
@@ -200,7 +211,9 @@ impl Group {
                 let (device, dtype) = (share.device(), share.dtype());
                 Ok(on_device(self.gather_values(host(share))?.to_vec(), dtype, &device))
             };
-            return Ok(Pending::done(shares.into_iter().map(whole).collect::<Result<_, TrainError>>()?));
+            return Ok(Pending::done(
+                shares.into_iter().map(whole).collect::<Result<_, TrainError>>()?,
+            ));
         };
         let cut = |(values, count)| Cut { values, edges: Share::edges(count, self.world_size) };
         member.meet()?;
@@ -242,7 +255,10 @@ impl Group {
     ///
     /// # Errors
     /// Those of `work`.
-    pub fn take_part<T, E: std::fmt::Display>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    pub fn take_part<T, E: std::fmt::Display>(
+        &self,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         struct Alarm<'a>(&'a Group, Option<String>);
         impl Drop for Alarm<'_> {
             fn drop(&mut self) {
@@ -257,7 +273,8 @@ impl Group {
         result
     }
 
-    /// Lets the other ranks of this process know that this one cannot go on: whoever waits for it, or will, gets an error.
+    /// Lets the other ranks of this process know that this one cannot go on: whoever waits for it,
+    /// or will, gets an error.
     fn fail(&self, problem: &str) {
         if let Some(Member { crew, .. }) = &self.crew {
             crew.values.fail(self.rank, problem);
@@ -276,7 +293,8 @@ impl Member {
         link.as_deref().filter(|_| processes.is_none())
     }
 
-    /// All ranks meet before they use the link: who waits for a device cannot be told that another rank has failed.
+    /// All ranks meet before they use the link: who waits for a device cannot be told that another
+    /// rank has failed.
     fn meet(&self) -> Result<(), TrainError> {
         self.crew.totals.meet(self.seat, Vec::new(), |_| Vec::new()).map(|_| ())
     }
@@ -324,7 +342,8 @@ mod tests {
 
     use super::*;
 
-    /// As parameters and gradients are on a GPU: sums are f32, what is gathered keeps its type and its bits.
+    /// As parameters and gradients are on a GPU: sums are f32, what is gathered keeps its type and
+    /// its bits.
     #[test]
     fn short_types_are_summed_in_f32_and_gathered_as_they_are() {
         let device = Device::flex();
@@ -337,7 +356,8 @@ mod tests {
                     let share = group.share(values.len());
                     let sum = group.reduce(gradient.clone()).unwrap();
                     assert_eq!((sum.dtype(), sum.dims()), (DType::F32, [share.len]));
-                    let twice: Vec<f32> = values[share.range()].iter().map(|value| 2.0 * value).collect();
+                    let twice: Vec<f32> =
+                        values[share.range()].iter().map(|value| 2.0 * value).collect();
                     assert_eq!(host(sum), twice);
                     let whole = group.gather(share.of(gradient), values.len()).unwrap();
                     assert_eq!((whole.dtype(), host(whole)), (DType::BF16, values.clone()));

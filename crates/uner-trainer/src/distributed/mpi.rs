@@ -1,7 +1,8 @@
 //! Processes joined by MPI, started by `mpirun` or `srun`.
 //!
-//! MPI may add up in any order; here every process adds up its part of the elements in the order of the processes
-//! (`MPI_Alltoallv`, then `MPI_Allgatherv`), so the sums are the same on every run, for the same number of bytes.
+//! MPI may add up in any order; here every process adds up its part of the elements in the order of
+//! the processes (`MPI_Alltoallv`, then `MPI_Allgatherv`), so the sums are the same on every run,
+//! for the same number of bytes.
 
 use std::sync::Mutex;
 
@@ -13,7 +14,8 @@ use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence};
 
 use super::Processes;
 
-/// MPI, from its start to its end. To be kept, by the thread that started it, until all that uses it is gone.
+/// MPI, from its start to its end. To be kept, by the thread that started it, until all that uses
+/// it is gone.
 pub struct Session(Universe);
 
 /// The processes that were started together.
@@ -26,8 +28,8 @@ pub struct Mpi {
 
 struct World(SimpleCommunicator);
 
-// SAFETY: a communicator is a handle that any thread may use; MPI was asked to allow calls from several threads, one at a time
-// (`MPI_THREAD_SERIALIZED`), which the mutex around it sees to.
+// SAFETY: a communicator is a handle that any thread may use; MPI was asked to allow calls from
+// several threads, one at a time (`MPI_THREAD_SERIALIZED`), which the mutex around it sees to.
 #[expect(unsafe_code, reason = "the handle is a pointer in some implementations")]
 unsafe impl Send for World {}
 
@@ -56,7 +58,8 @@ impl Session {
         Mpi { rank, count, local, world: Mutex::new(World(world)) }
     }
 
-    /// The number of this process. Unlike [`Session::processes`], one process can ask this by itself.
+    /// The number of this process. Unlike [`Session::processes`], one process can ask this by
+    /// itself.
     pub fn rank(&self) -> usize {
         self.0.world().rank() as usize
     }
@@ -69,7 +72,10 @@ impl Session {
 
 impl std::fmt::Debug for Mpi {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Mpi").field("rank", &self.rank).field("count", &self.count).finish_non_exhaustive()
+        out.debug_struct("Mpi")
+            .field("rank", &self.rank)
+            .field("count", &self.count)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,14 +85,19 @@ impl Mpi {
         (0..=self.count).map(|process| process * len / self.count).collect()
     }
 
-    fn summed<T: Equivalence + Copy + Default + std::ops::AddAssign>(&self, values: &[T]) -> Vec<T> {
+    fn summed<T: Equivalence + Copy + Default + std::ops::AddAssign>(
+        &self,
+        values: &[T],
+    ) -> Vec<T> {
         let edges = self.edges(values.len());
         let sizes: Vec<usize> = edges.windows(2).map(|edge| edge[1] - edge[0]).collect();
         let own = sizes[self.rank];
         let mut parts = vec![T::default(); own * self.count];
         let world = &self.world.lock().expect("no thread panicked inside MPI").0;
-        let (counts, starts) = (ints(sizes.iter().copied()), ints(edges[..self.count].iter().copied()));
-        let even = (ints(vec![own; self.count]), ints((0..self.count).map(|process| process * own)));
+        let (counts, starts) =
+            (ints(sizes.iter().copied()), ints(edges[..self.count].iter().copied()));
+        let even =
+            (ints(vec![own; self.count]), ints((0..self.count).map(|process| process * own)));
         world.all_to_all_varcount_into(
             &Partition::new(values, &counts[..], &starts[..]),
             &mut PartitionMut::new(&mut parts[..], &even.0[..], &even.1[..]),

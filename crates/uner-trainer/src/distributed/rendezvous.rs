@@ -1,4 +1,5 @@
-//! Where the ranks of a process meet: each brings its part, the last to come combines them, all get the result.
+//! Where the ranks of a process meet: each brings its part, the last to come combines them, all get
+//! the result.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -31,7 +32,8 @@ impl<T: Send> Meeting<T> {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Waits for all others and returns what the last of them made of the parts, in the order of the seats.
+    /// Waits for all others and returns what the last of them made of the parts, in the order of
+    /// the seats.
     ///
     /// # Errors
     /// When a rank has failed.
@@ -61,7 +63,8 @@ impl<T: Send> Meeting<T> {
         Ok(Arc::clone(&state.result))
     }
 
-    /// Everybody who waits now or comes later is told that `rank` has failed; the first failure counts.
+    /// Everybody who waits now or comes later is told that `rank` has failed; the first failure
+    /// counts.
     pub(super) fn fail(&self, rank: usize, problem: &str) {
         self.lock().failure.get_or_insert((rank, problem.to_owned()));
         self.changed.notify_all();
@@ -85,7 +88,8 @@ mod tests {
                 let meeting = &meeting;
                 scope.spawn(move || {
                     for round in 0..200 {
-                        let got = meeting.meet(seat, vec![seat * round], |parts| parts.concat()).unwrap();
+                        let got =
+                            meeting.meet(seat, vec![seat * round], |parts| parts.concat()).unwrap();
                         assert_eq!(*got, [0, round, 2 * round]);
                     }
                 });

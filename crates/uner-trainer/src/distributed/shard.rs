@@ -7,7 +7,8 @@ use burn::tensor::Tensor;
 /// Elements that are never divided: the blocks of 8-bit moments have one scale each.
 pub const BLOCK: usize = 256;
 
-/// Some whole blocks of a parameter's elements; the last one may be cut short by the parameter's end.
+/// Some whole blocks of a parameter's elements; the last one may be cut short by the parameter's
+/// end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     /// The first element.
@@ -19,13 +20,15 @@ pub struct Share {
 }
 
 impl Share {
-    /// What rank `rank` of `world_size` owns of `count` elements: as many blocks as the others, or one more.
+    /// What rank `rank` of `world_size` owns of `count` elements: as many blocks as the others, or
+    /// one more.
     pub fn new(count: usize, rank: usize, world_size: usize) -> Self {
         let (start, end) = (edge(count, rank, world_size), edge(count, rank + 1, world_size));
         Self { start, len: end - start, count }
     }
 
-    /// Where the shares of `world_size` ranks in `count` elements begin, and where the last one ends.
+    /// Where the shares of `world_size` ranks in `count` elements begin, and where the last one
+    /// ends.
     pub fn edges(count: usize, world_size: usize) -> Vec<usize> {
         (0..=world_size).map(|rank| edge(count, rank, world_size)).collect()
     }
@@ -67,8 +70,12 @@ mod tests {
                     (0..world_size).map(|rank| Share::new(count, rank, world_size)).collect();
                 let elements: Vec<usize> = shares.iter().flat_map(|share| share.range()).collect();
                 assert_eq!(elements, (0..count).collect::<Vec<_>>());
-                let blocks: Vec<usize> = shares.iter().map(|share| share.len.div_ceil(BLOCK)).collect();
-                assert!(blocks.iter().max().unwrap() - blocks.iter().min().unwrap() <= 1, "{blocks:?}");
+                let blocks: Vec<usize> =
+                    shares.iter().map(|share| share.len.div_ceil(BLOCK)).collect();
+                assert!(
+                    blocks.iter().max().unwrap() - blocks.iter().min().unwrap() <= 1,
+                    "{blocks:?}"
+                );
                 assert!(shares.iter().all(|share| share.start % BLOCK == 0 || share.len == 0));
             }
         }

@@ -42,10 +42,12 @@ pub struct StepMetrics {
     /// Floating-point operations that the step needs, as [`uner_model::Flops`] counts them.
     #[serde(default)]
     pub flops: f64,
-    /// Share of the device's measured matmul rate: `flops / seconds / rate`. `null` where that is not known.
+    /// Share of the device's measured matmul rate: `flops / seconds / rate`. `null` where that is
+    /// not known.
     #[serde(default)]
     pub mfu: Option<f64>,
-    /// Bytes of memory in use after the step; on the CPU those of the process. `null` where nobody tells.
+    /// Bytes of memory in use after the step; on the CPU those of the process. `null` where nobody
+    /// tells.
     #[serde(default)]
     pub memory_in_use: Option<u64>,
     /// Bytes that the device's allocator holds. `null` on the CPU and where nobody tells.
@@ -62,7 +64,8 @@ pub struct StepMetrics {
 pub enum Event {
     /// A step was applied.
     Step(StepMetrics),
-    /// A guard found something wrong with a step. Where it was skipped, there is no `Step` of its number.
+    /// A guard found something wrong with a step. Where it was skipped, there is no `Step` of its
+    /// number.
     Guarded(GuardReport),
     /// The validation loss after a step.
     Validated {
@@ -108,8 +111,8 @@ pub enum Event {
 pub struct MetricsWriter(fs_err::File);
 
 impl MetricsWriter {
-    /// Opens `metrics.jsonl` of a run for appending. Lines of steps after `step`, from a run that was killed later than
-    /// its last checkpoint, are removed first, and so are damaged ones.
+    /// Opens `metrics.jsonl` of a run for appending. Lines of steps after `step`, from a run that
+    /// was killed later than its last checkpoint, are removed first, and so are damaged ones.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -142,7 +145,8 @@ impl MetricsWriter {
 }
 
 impl Event {
-    /// The number of the step that it belongs to. A checkpoint is told of when it is on the disk, a step or more later.
+    /// The number of the step that it belongs to. A checkpoint is told of when it is on the disk, a
+    /// step or more later.
     pub fn step(&self) -> u64 {
         match self {
             Self::Step(metrics) => metrics.step,

@@ -1,4 +1,5 @@
-//! What a run writes of its course: events as JSON Lines and for `TensorBoard`, and where the time of a step goes.
+//! What a run writes of its course: events as JSON Lines and for `TensorBoard`, and where the time
+//! of a step goes.
 
 pub mod event;
 pub mod tensorboard;

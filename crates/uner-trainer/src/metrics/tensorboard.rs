@@ -1,8 +1,9 @@
-//! The event file that TensorBoard reads: `events.out.tfevents.…`, scalars of every step, in TensorFlow's record format.
+//! The event file that TensorBoard reads: `events.out.tfevents.…`, scalars of every step, in
+//! TensorFlow's record format.
 //!
-//! One record: the length of its message as a little-endian u64, a checksum of these eight bytes, the message, a checksum of
-//! it. A checksum is CRC-32C, rotated and shifted by a constant. The first message names the version, all others hold
-//! scalars of a step.
+//! One record: the length of its message as a little-endian u64, a checksum of these eight bytes,
+//! the message, a checksum of it. A checksum is CRC-32C, rotated and shifted by a constant. The
+//! first message names the version, all others hold scalars of a step.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use prost::Message;
 use crate::error::TrainError;
 use crate::metrics::event::{Event, StepMetrics};
 
-/// How the file is called, but for the time at which the run began. TensorBoard takes any name with `tfevents` in it.
+/// How the file is called, but for the time at which the run began. TensorBoard takes any name with
+/// `tfevents` in it.
 const NAME: &str = "events.out.tfevents";
 /// What the first message says.
 const VERSION: &str = "brain.Event:2";
@@ -56,8 +58,9 @@ struct Scalar {
 pub struct EventFile(fs_err::File);
 
 impl EventFile {
-    /// Opens the event file of a run for appending, and makes one where there is none. Records of steps after `step`, from a
-    /// run that was killed later than its last checkpoint, are removed first, and so is a record that was not finished.
+    /// Opens the event file of a run for appending, and makes one where there is none. Records of
+    /// steps after `step`, from a run that was killed later than its last checkpoint, are removed
+    /// first, and so is a record that was not finished.
     ///
     /// # Errors
     /// When a file cannot be read or written.
@@ -77,8 +80,11 @@ impl EventFile {
         };
         let mut file = fs_err::OpenOptions::new().create(true).append(true).open(path)?;
         if file.metadata()?.len() == 0 {
-            let first =
-                Record { wall_time: now(), file_version: Some(VERSION.to_owned()), ..Record::default() };
+            let first = Record {
+                wall_time: now(),
+                file_version: Some(VERSION.to_owned()),
+                ..Record::default()
+            };
             file.write_all(&framed(&first))?;
         }
         Ok(Self(file))
@@ -95,7 +101,12 @@ impl EventFile {
             .collect();
         if !value.is_empty() {
             let summary = Some(Summary { value });
-            let record = Record { wall_time: now(), step: event.step() as i64, summary, ..Record::default() };
+            let record = Record {
+                wall_time: now(),
+                step: event.step() as i64,
+                summary,
+                ..Record::default()
+            };
             self.0.write_all(&framed(&record))?;
         }
         Ok(())
@@ -147,7 +158,10 @@ fn of_step(metrics: &StepMetrics) -> Vec<(&'static str, f64)> {
         ("memory/in_use", metrics.memory_in_use.map(|bytes| bytes as f64)),
         ("memory/reserved", metrics.memory_reserved.map(|bytes| bytes as f64)),
     ];
-    known.into_iter().chain(unsure.into_iter().filter_map(|(tag, value)| Some((tag, value?)))).collect()
+    known
+        .into_iter()
+        .chain(unsure.into_iter().filter_map(|(tag, value)| Some((tag, value?))))
+        .collect()
 }
 
 fn now() -> f64 {
@@ -166,7 +180,8 @@ fn framed(record: &Record) -> Vec<u8> {
     bytes
 }
 
-/// CRC-32C, masked as TensorFlow does it, so that the checksum of data that holds checksums is none of them.
+/// CRC-32C, masked as TensorFlow does it, so that the checksum of data that holds checksums is none
+/// of them.
 fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -190,8 +205,10 @@ fn records(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], Record)> {
 mod tests {
     use super::*;
 
-    /// What TensorBoard's own writer makes of the same records: see `tests/fixtures/tensorboard/make.py`.
-    const FIXTURE: &[u8] = include_bytes!("../../../../tests/fixtures/tensorboard/scalars.tfevents");
+    /// What TensorBoard's own writer makes of the same records: see
+    /// `tests/fixtures/tensorboard/make.py`.
+    const FIXTURE: &[u8] =
+        include_bytes!("../../../../tests/fixtures/tensorboard/scalars.tfevents");
 
     fn scalar(tag: &str, value: f32) -> Scalar {
         Scalar { tag: tag.to_owned(), simple_value: Some(value) }

@@ -5,14 +5,15 @@ use std::time::Instant;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// Seconds of a step by what was done in them. What is missing to the step's time is waiting for data and everything small.
+/// Seconds of a step by what was done in them. What is missing to the step's time is waiting for
+/// data and everything small.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Breakdown {
     /// Embedding and blocks.
     pub forward: f64,
-    /// The head with its loss, whose gradient is formed with it, and the blocks backward, with the forward pass of those
-    /// that did not keep their graph.
+    /// The head with its loss, whose gradient is formed with it, and the blocks backward, with the
+    /// forward pass of those that did not keep their graph.
     pub backward: f64,
     /// Adding up losses and gradients over devices; 0 on one.
     pub reduce: f64,
@@ -34,8 +35,8 @@ impl<'a> Stopwatch<'a> {
         Self { device, last: Instant::now() }
     }
 
-    /// Adds the time since the last lap to `seconds`, once the device has done all it was given. That it waits here costs the
-    /// launch of one kernel: little beside a pass over a micro-batch.
+    /// Adds the time since the last lap to `seconds`, once the device has done all it was given.
+    /// That it waits here costs the launch of one kernel: little beside a pass over a micro-batch.
     pub(crate) fn lap(&mut self, seconds: &mut f64) {
         // What fails here fails again, with a better message, where results are read.
         let _ = self.device.sync();

@@ -1,5 +1,5 @@
-//! What is measured between two steps. Nothing of it reaches the weights, the moments or an order: the run trains the same
-//! with and without.
+//! What is measured between two steps. Nothing of it reaches the weights, the moments or an order:
+//! the run trains the same with and without.
 
 use std::fmt;
 use std::time::Instant;
@@ -19,8 +19,8 @@ use crate::step::forward_backward::loss;
 pub struct Callbacks<'a> {
     /// How good the model is at its task.
     pub scoring: Option<Scoring<'a>>,
-    /// Whether the run is to save and stop: looked at during evaluations, which may be longer than anyone waits. Between
-    /// steps, the listener is asked.
+    /// Whether the run is to save and stop: looked at during evaluations, which may be longer than
+    /// anyone waits. Between steps, the listener is asked.
     pub interrupted: Option<Interrupted<'a>>,
 }
 
@@ -29,7 +29,8 @@ pub struct Callbacks<'a> {
 pub struct Scoring<'a> {
     /// Steps between two of them; the last step is always scored.
     pub every: u64,
-    /// Scores a model; `None` when an interrupt cut it short. The same model always has the same score.
+    /// Scores a model; `None` when an interrupt cut it short. The same model always has the same
+    /// score.
     pub score: &'a (dyn Fn(&Llama) -> Result<Option<f64>, TrainError> + Sync),
 }
 
@@ -58,8 +59,8 @@ pub(crate) struct Evaluated {
     pub(crate) stop: bool,
 }
 
-/// Does the evaluations that are due after the last step, and tells of them once all are done. When the run is `asked` to
-/// stop, before or meanwhile, they are left for when it is resumed.
+/// Does the evaluations that are due after the last step, and tells of them once all are done. When
+/// the run is `asked` to stop, before or meanwhile, they are left for when it is resumed.
 pub(crate) fn evaluate(
     run: &Run,
     progress: &mut Progress,
@@ -109,16 +110,18 @@ pub(crate) fn evaluate(
 /// The score of the model, which the first rank computes; `None` when an interrupt cut it short.
 fn score(run: &Run, scoring: Scoring, model: &Llama) -> Result<Option<f64>, TrainError> {
     let own = if run.group.is_first() { (scoring.score)(model)? } else { None };
-    let [score, is_there] = run.group.total([own.unwrap_or(0.0), f64::from(u8::from(own.is_some()))])?;
+    let [score, is_there] =
+        run.group.total([own.unwrap_or(0.0), f64::from(u8::from(own.is_some()))])?;
     Ok((is_there > 0.0).then_some(score))
 }
 
-/// The mean loss of the trained tokens of the validation set, of which each rank computes its share; `None` when an interrupt
-/// cut it short.
+/// The mean loss of the trained tokens of the validation set, of which each rank computes its
+/// share; `None` when an interrupt cut it short.
 fn validate(run: &Run, model: &Llama) -> Result<Option<f64>, TrainError> {
     let Some(store) = run.validation else { return Ok(None) };
     let (mut sum, mut trained, mut cut_short) = (0.0, 0, false);
-    for batch in in_order(store, run.config).skip(run.group.rank()).step_by(run.group.world_size()) {
+    for batch in in_order(store, run.config).skip(run.group.rank()).step_by(run.group.world_size())
+    {
         cut_short = run.callbacks.interrupted.is_some_and(|Interrupted(asked)| asked());
         if cut_short {
             break;
@@ -126,6 +129,7 @@ fn validate(run: &Run, model: &Llama) -> Result<Option<f64>, TrainError> {
         sum += f64::from(loss(model, run.model_config, &batch).into_scalar::<f32>());
         trained += batch.num_trained();
     }
-    let [sum, trained, cut_short] = run.group.total([sum, trained as f64, f64::from(u8::from(cut_short))])?;
+    let [sum, trained, cut_short] =
+        run.group.total([sum, trained as f64, f64::from(u8::from(cut_short))])?;
     Ok((cut_short == 0.0).then_some(sum / trained))
 }

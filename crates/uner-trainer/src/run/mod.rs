@@ -52,7 +52,8 @@ pub struct Run<'a> {
     pub companions: &'a [PathBuf],
     /// What the loop asks of the program it runs in.
     pub callbacks: Callbacks<'a>,
-    /// Whether every step is computed twice and compared to the bit: twice the time, and twice the gradients in memory.
+    /// Whether every step is computed twice and compared to the bit: twice the time, and twice the
+    /// gradients in memory.
     pub deterministic: bool,
     /// This rank among all.
     pub group: &'a Group,
@@ -61,7 +62,8 @@ pub struct Run<'a> {
 impl Run<'_> {
     /// Whether a run has stopped before its end, with something left to be done when it is resumed.
     pub fn is_unfinished(&self, progress: &Progress) -> bool {
-        let is_over = progress.step >= self.total_steps() || progress.standing.is_exhausted(self.config.best);
+        let is_over =
+            progress.step >= self.total_steps() || progress.standing.is_exhausted(self.config.best);
         !is_over || progress.standing.cut_short
     }
 
@@ -89,15 +91,21 @@ impl Run<'_> {
 /// What is told of every event. `Break` asks the run to save and return early.
 pub type Listen<'a> = dyn FnMut(&Event) -> Result<ControlFlow<()>, TrainError> + 'a;
 
-/// Trains from `progress` to the last step, or until the recipe's patience is at its end, telling `listen` of every event.
-/// When it answers `Break`, on any rank, the run saves and returns early. All checkpoints are on the disk when this returns.
+/// Trains from `progress` to the last step, or until the recipe's patience is at its end, telling
+/// `listen` of every event. When it answers `Break`, on any rank, the run saves and returns early.
+/// All checkpoints are on the disk when this returns.
 ///
-/// Every rank trains with a run that differs in nothing but its group; the first one writes the checkpoints.
+/// Every rank trains with a run that differs in nothing but its group; the first one writes the
+/// checkpoints.
 ///
 /// # Errors
-/// When a guard stops the run (the step is not applied), a step that is computed twice differs, another rank has failed, or a
-/// checkpoint cannot be written.
-pub fn train(run: &Run, mut progress: Progress, listen: &mut Listen) -> Result<Progress, TrainError> {
+/// When a guard stops the run (the step is not applied), a step that is computed twice differs,
+/// another rank has failed, or a checkpoint cannot be written.
+pub fn train(
+    run: &Run,
+    mut progress: Progress,
+    listen: &mut Listen,
+) -> Result<Progress, TrainError> {
     progress.run.get_or_insert_with(|| RunId::new(run.folder));
     if run.group.is_first() {
         checkpoint::sweep(run.folder)?;
@@ -110,7 +118,9 @@ pub fn train(run: &Run, mut progress: Progress, listen: &mut Listen) -> Result<P
         let loader = Loader::new(run.store, run.config, run.seed);
         let ahead = progress.step..run.total_steps();
         // Ends when the receiver is dropped, whichever way this closure is left.
-        scope.spawn(move || ahead.map(|step| loader.step(step)).try_for_each(|data| send.send(data)));
+        scope.spawn(move || {
+            ahead.map(|step| loader.step(step)).try_for_each(|data| send.send(data))
+        });
 
         let mut saves = Saves::new(run);
         let trained = steps(run, progress, &receive, &mut saves, listen);
@@ -147,9 +157,15 @@ fn steps(
     Ok(progress)
 }
 
-/// [`tell`] of a step that is done. Where the listener fails or panics, the step is saved before its failure goes on: what it does
-/// with an event is no reason to lose a model. Other ranks would have to help, and do not know of it.
-fn told(done: Done, progress: &Progress, saves: &mut Saves, listen: &mut Listen) -> Result<bool, TrainError> {
+/// [`tell`] of a step that is done. Where the listener fails or panics, the step is saved before
+/// its failure goes on: what it does with an event is no reason to lose a model. Other ranks would
+/// have to help, and do not know of it.
+fn told(
+    done: Done,
+    progress: &Progress,
+    saves: &mut Saves,
+    listen: &mut Listen,
+) -> Result<bool, TrainError> {
     let outcome = catch_unwind(AssertUnwindSafe(|| tell(done, listen)));
     if !matches!(outcome, Ok(Ok(_) | Err(TrainError::Guarded(_)))) && saves.is_alone() {
         let mut silent = |_: &Event| Ok(ControlFlow::Continue(()));
@@ -159,7 +175,8 @@ fn told(done: Done, progress: &Progress, saves: &mut Saves, listen: &mut Listen)
     outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// What follows a step: evaluations and checkpoints that are due. Returns whether the run ends here.
+/// What follows a step: evaluations and checkpoints that are due. Returns whether the run ends
+/// here.
 fn settle(
     run: &Run,
     progress: &mut Progress,

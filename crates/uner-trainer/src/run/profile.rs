@@ -32,8 +32,8 @@ pub struct Profile {
     pub other: f64,
 }
 
-/// Trains some steps after a warm-up, each op waited for and timed, and saves nothing. That ops are waited for makes a step on
-/// a GPU slower than it is in a run.
+/// Trains some steps after a warm-up, each op waited for and timed, and saves nothing. That ops are
+/// waited for makes a step on a GPU slower than it is in a run.
 ///
 /// # Errors
 /// As [`crate::train`].

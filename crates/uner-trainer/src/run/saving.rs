@@ -38,15 +38,20 @@ impl<'a> Saves<'a> {
     /// Whether the step or the clock says that it is time.
     pub(crate) fn due(&self, step: u64) -> bool {
         let config = self.run.config;
-        let pause = config.checkpoint.map(|checkpoint| Duration::from_secs_f64(60.0 * checkpoint.minutes));
+        let pause =
+            config.checkpoint.map(|checkpoint| Duration::from_secs_f64(60.0 * checkpoint.minutes));
         step.is_multiple_of(config.save_every)
             || step == self.run.total_steps()
             || pause.is_some_and(|pause| self.last.elapsed() >= pause)
     }
 
-    /// Copies the run to the host and, on the first rank, lets it be written. The checkpoint before is waited for first, so
-    /// that there is never more than one copy.
-    pub(crate) fn save(&mut self, progress: &Progress, listen: &mut Listen) -> Result<(), TrainError> {
+    /// Copies the run to the host and, on the first rank, lets it be written. The checkpoint before
+    /// is waited for first, so that there is never more than one copy.
+    pub(crate) fn save(
+        &mut self,
+        progress: &Progress,
+        listen: &mut Listen,
+    ) -> Result<(), TrainError> {
         let start = Instant::now();
         self.asked |= self.finish(listen)?;
         let run = self.run;
@@ -69,8 +74,8 @@ impl<'a> Saves<'a> {
         std::mem::take(&mut self.held_up)
     }
 
-    /// Tells of a checkpoint that has reached the disk meanwhile; whether the listener has asked to stop, then or when it was
-    /// told of the one before.
+    /// Tells of a checkpoint that has reached the disk meanwhile; whether the listener has asked to
+    /// stop, then or when it was told of the one before.
     ///
     /// # Errors
     /// When it could not be written.

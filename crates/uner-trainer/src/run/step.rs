@@ -86,7 +86,8 @@ pub(crate) fn step(
     Ok((progress, Done { metrics, guarded }))
 }
 
-/// What is told of a step that a guard has found. Its weights are still those before the step, but where it is applied.
+/// What is told of a step that a guard has found. Its weights are still those before the step, but
+/// where it is applied.
 fn report(
     run: &Run,
     progress: &Progress,
@@ -105,7 +106,12 @@ fn report(
         z,
         answer,
         skipped: progress.guard.skipped,
-        conversations: suspects((&model, run.model_config), run.store, conversations, (run.seed, epoch)),
+        conversations: suspects(
+            (&model, run.model_config),
+            run.store,
+            conversations,
+            (run.seed, epoch),
+        ),
     })
 }
 
@@ -148,7 +154,8 @@ pub(crate) fn update(
     if !run.group.is_alone() {
         watch.lap(&mut breakdown.reduce);
     }
-    // Summed over micro-batches and ranks, divided once: the mean over tokens, however they are laid out.
+    // Summed over micro-batches and ranks, divided once: the mean over tokens, however they are
+    // laid out.
     let trained = data.trained_tokens as f64;
     let [sum, squared_norm] = run.group.total([sum, gradients.squared_norm()])?;
     let (loss, grad_norm) = (sum / trained, squared_norm.sqrt() / trained);
@@ -178,11 +185,12 @@ fn forward_and_backward(
     let mut watch = Stopwatch::start(&device);
     let mut gradients = Gradients::default();
     let mut losses: Vec<Tensor<1>> = Vec::new();
-    // Gradients that are computed twice are compared before they are summed. Where blocks are divided, ranks that stand by could not
-    // start what others start within a pass.
+    // Gradients that are computed twice are compared before they are summed. Where blocks are
+    // divided, ranks that stand by could not start what others start within a pass.
     let starts = run.group.overlaps() && !run.deterministic && !model.is_divided();
     let own = data.share(run.group).count();
-    let mut batches = data.share(run.group).map(|batch| Prepared::new(model, run.model_config, batch));
+    let mut batches =
+        data.share(run.group).map(|batch| Prepared::new(model, run.model_config, batch));
     let mut next = batches.next();
     while let Some(batch) = next {
         let pass = Forward::new((model, run.group), batch, run.kept_blocks, &mut gradients)?;

@@ -1,11 +1,13 @@
-//! The check of `--deterministic`: a step computed twice has the same loss and gradients, to the bit.
+//! The check of `--deterministic`: a step computed twice has the same loss and gradients, to the
+//! bit.
 
 use burn::tensor::{Tensor, TensorData};
 
 use super::gradients::Gradients;
 use crate::report::Difference;
 
-/// Compares the gradients of two computations, bit by bit, in the order of their names. Reads all of them from the device.
+/// Compares the gradients of two computations, bit by bit, in the order of their names. Reads all
+/// of them from the device.
 ///
 /// # Panics
 /// When the device cannot be read.
@@ -67,7 +69,10 @@ mod tests {
     fn gradients(values: &[(&str, [f32; 3])]) -> Gradients {
         let mut gradients = Gradients::default();
         for (name, values) in values {
-            gradients.add(name, Tensor::from_data(TensorData::new(values.to_vec(), [3]), &Device::flex()));
+            gradients.add(
+                name,
+                Tensor::from_data(TensorData::new(values.to_vec(), [3]), &Device::flex()),
+            );
         }
         gradients
     }
@@ -90,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_gradient_that_is_missing_is_a_difference() {
-        let (both, one) = (gradients(&[("a", [1.0; 3]), ("b", [1.0; 3])]), gradients(&[("a", [1.0; 3])]));
+        let (both, one) =
+            (gradients(&[("a", [1.0; 3]), ("b", [1.0; 3])]), gradients(&[("a", [1.0; 3])]));
         assert_eq!(differences(&both, &one)[0].name, "b");
         assert_eq!(differences(&one, &both)[0].name, "b");
     }

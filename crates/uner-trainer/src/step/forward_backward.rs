@@ -1,10 +1,11 @@
 //! Loss and gradients of a micro-batch, block by block.
 //!
-//! Every block is its own autodiff graph. Going forward, the block's input is kept, and for the last `kept_blocks`
-//! blocks the graph too; going backward, a graph that was not kept is rebuilt from the input, seeded with the gradient
-//! of the block's output, and let go as soon as its gradients are taken. Memory is bounded by one block (Chen et al.
-//! 2016, "Training Deep Nets with Sublinear Memory Cost", with one segment a block), and each block's gradients are at
-//! hand the moment they are complete.
+//! Every block is its own autodiff graph. Going forward, the block's input is kept, and for the
+//! last `kept_blocks` blocks the graph too; going backward, a graph that was not kept is rebuilt
+//! from the input, seeded with the gradient of the block's output, and let go as soon as its
+//! gradients are taken. Memory is bounded by one block (Chen et al. 2016, "Training Deep Nets with
+//! Sublinear Memory Cost", with one segment a block), and each block's gradients are at hand the
+//! moment they are complete.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -24,7 +25,8 @@ use crate::step::rank_model::RankModel;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// One block's autodiff graph: input leaf, output, and the block whose parameters are the other leaves.
+/// One block's autodiff graph: input leaf, output, and the block whose parameters are the other
+/// leaves.
 struct Graph {
     input: Tensor<2>,
     output: Tensor<2>,
@@ -32,14 +34,16 @@ struct Graph {
     name: String,
 }
 
-/// Runs `work`, which computes on `device`, where that is fastest. On the CPU that is one of the threads that kernels use: from
-/// any other, each kernel has to wake one and be woken by it. `work` must not wait for what these threads compute for somebody
-/// else. A GPU's work stays on the caller's thread, since each thread has a queue of its own there.
+/// Runs `work`, which computes on `device`, where that is fastest. On the CPU that is one of the
+/// threads that kernels use: from any other, each kernel has to wake one and be woken by it. `work`
+/// must not wait for what these threads compute for somebody else. A GPU's work stays on the
+/// caller's thread, since each thread has a queue of its own there.
 pub fn beside_the_kernels<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
     if *device == Device::flex() { rayon::scope(|_| work()) } else { work() }
 }
 
-/// Adds the gradients of the batch's summed loss to `gradients` and returns that sum, `[1]`. Frozen parameters get none.
+/// Adds the gradients of the batch's summed loss to `gradients` and returns that sum, `[1]`. Frozen
+/// parameters get none.
 ///
 /// # Panics
 /// When the device cannot compute.
@@ -51,7 +55,8 @@ pub fn accumulate(
     gradients: &mut Gradients,
 ) -> Tensor<1> {
     let (model, alone) = (RankModel::from(model.clone()), Group::alone());
-    accumulate_on_rank((&model, &alone), config, batch, kept_blocks, gradients).expect("nobody else can fail")
+    accumulate_on_rank((&model, &alone), config, batch, kept_blocks, gradients)
+        .expect("nobody else can fail")
 }
 
 /// [`accumulate`] on one of several ranks, all of which take part.
@@ -69,8 +74,8 @@ pub fn accumulate_on_rank(
     Forward::new((model, group), prepared, kept_blocks, gradients)?.backward(gradients, false)
 }
 
-/// A rank's part in a micro-batch that only others have: it hands out its shares of the blocks, and takes in those of their
-/// gradients, in the order of [`Forward`].
+/// A rank's part in a micro-batch that only others have: it hands out its shares of the blocks, and
+/// takes in those of their gradients, in the order of [`Forward`].
 pub(crate) fn stand_by(
     (model, group): (&RankModel, &Group),
     kept_blocks: usize,
@@ -92,7 +97,8 @@ pub(crate) fn stand_by(
     Ok(())
 }
 
-/// A micro-batch on the device. To put it there takes the host some milliseconds, for which the device need not wait.
+/// A micro-batch on the device. To put it there takes the host some milliseconds, for which the
+/// device need not wait.
 pub(crate) struct Prepared<'a> {
     batch: &'a Batch,
     context: Context<'a>,
@@ -121,7 +127,8 @@ pub(crate) struct Forward<'a> {
 }
 
 impl<'a> Forward<'a> {
-    /// Embedding and blocks. Those that keep their graph borrow the sums of their gradients until they have gone backward.
+    /// Embedding and blocks. Those that keep their graph borrow the sums of their gradients until
+    /// they have gone backward.
     ///
     /// # Errors
     /// Where blocks are divided: when another rank has failed.
@@ -149,14 +156,24 @@ impl<'a> Forward<'a> {
         Ok(Self { model, group, prepared, inputs, kept, hidden })
     }
 
-    /// Head, loss and the way back: see [`accumulate`]. Where this is the `last` pass of a step, gradients start to be summed over all
-    /// ranks as soon as they are there.
+    /// Head, loss and the way back: see [`accumulate`]. Where this is the `last` pass of a step,
+    /// gradients start to be summed over all ranks as soon as they are there.
     ///
     /// # Errors
     /// Where ranks meet: when another rank has failed.
-    pub(crate) fn backward(self, gradients: &mut Gradients, last: bool) -> Result<Tensor<1>, TrainError> {
-        let Self { model, group, prepared: Prepared { batch, context, labels }, inputs, mut kept, hidden } =
-            self;
+    pub(crate) fn backward(
+        self,
+        gradients: &mut Gradients,
+        last: bool,
+    ) -> Result<Tensor<1>, TrainError> {
+        let Self {
+            model,
+            group,
+            prepared: Prepared { batch, context, labels },
+            inputs,
+            mut kept,
+            hidden,
+        } = self;
         let (loss, mut gradient) = head(model.held(), context.config, hidden, &labels, gradients);
         if last {
             gradients.start(Stage::Head, group)?;
@@ -228,8 +245,8 @@ impl Graph {
         Self { input, output, block, name }
     }
 
-    /// The gradients of the block's parameters, `[n]`, by name, or the sums that they were added to, and the gradient of its input,
-    /// `[tokens, hidden_size]`.
+    /// The gradients of the block's parameters, `[n]`, by name, or the sums that they were added
+    /// to, and the gradient of its input, `[tokens, hidden_size]`.
     fn backward(mut self, gradient: Tensor<2>) -> (BTreeMap<String, Tensor<1>>, Tensor<2>) {
         let mut graph = seeded(self.output, gradient).backward();
         let mut found = BTreeMap::new();
@@ -237,11 +254,14 @@ impl Graph {
             found.insert(name.to_owned(), gradient);
         });
         for (layer, linear) in self.block.linears() {
-            if let Some(sum) = linear.gradient_sum.take().and_then(|sum| sum.grad_remove(&mut graph)) {
+            if let Some(sum) =
+                linear.gradient_sum.take().and_then(|sum| sum.grad_remove(&mut graph))
+            {
                 found.insert(format!("{}.{layer}.weight", self.name), sum.reshape([-1]));
             }
         }
-        let gradient = self.input.grad_remove(&mut graph).expect("the input is a leaf of the block's graph");
+        let gradient =
+            self.input.grad_remove(&mut graph).expect("the input is a leaf of the block's graph");
         (found, gradient)
     }
 }

@@ -36,7 +36,9 @@ pub(crate) enum Stage {
 impl Stage {
     /// That of a parameter.
     fn of(name: &str) -> Self {
-        let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()?.parse().ok());
+        let layer = name
+            .strip_prefix("model.layers.")
+            .and_then(|rest| rest.split('.').next()?.parse().ok());
         match layer {
             Some(layer) => Self::Block(Reverse(layer)),
             None if name.starts_with("model.norm.") || name.starts_with("lm_head.") => Self::Head,
@@ -46,13 +48,14 @@ impl Stage {
 }
 
 impl Gradients {
-    /// Adds `[n]` to the gradient of `name`. What is added up is f32, whatever the type of the terms.
+    /// Adds `[n]` to the gradient of `name`. What is added up is f32, whatever the type of the
+    /// terms.
     pub fn add(&mut self, name: &str, gradient: Tensor<1>) {
         add_to(&mut self.own, name, gradient);
     }
 
-    /// Adds `rows`, `[tokens, hidden]`, to the rows `ids` of the gradient of a `shape` = `[vocab, hidden]` matrix: the
-    /// backward pass of an embedding.
+    /// Adds `rows`, `[tokens, hidden]`, to the rows `ids` of the gradient of a `shape` =
+    /// `[vocab, hidden]` matrix: the backward pass of an embedding.
     pub fn add_rows(&mut self, name: &str, shape: [usize; 2], ids: &[i32], rows: Tensor<2>) {
         let sum = match self.own.remove(name) {
             Some(sum) => sum.cast(DType::F32).reshape(shape),
@@ -61,8 +64,9 @@ impl Gradients {
         self.own.insert(name.to_owned(), add_rows(sum, ids, rows).reshape([-1]));
     }
 
-    /// Lends the sums of the gradients of a block's linear layers to it, so that its backward pass adds to them at once; what it makes
-    /// of them is [added](Self::add) again. The first gradients of a step are sums of nothing else, in the type that they have.
+    /// Lends the sums of the gradients of a block's linear layers to it, so that its backward pass
+    /// adds to them at once; what it makes of them is [added](Self::add) again. The first gradients
+    /// of a step are sums of nothing else, in the type that they have.
     pub(crate) fn lend(&mut self, block: &mut Block, name: &str) {
         for (layer, linear) in block.linears() {
             if let Some(sum) = self.own.remove(&format!("{name}.{layer}.weight")) {
@@ -87,7 +91,8 @@ impl Gradients {
         self.own.iter().chain(&self.shares).map(|(name, gradient)| (name.as_str(), gradient))
     }
 
-    /// Adds zero to every parameter of `model` that is trained: what a rank without rows in a step has to say.
+    /// Adds zero to every parameter of `model` that is trained: what a rank without rows in a step
+    /// has to say.
     pub fn add_zeros(&mut self, model: &Llama) {
         let device = model.head().device();
         for (name, count) in trained(model, "") {
@@ -100,14 +105,16 @@ impl Gradients {
     /// # Errors
     /// When another rank has failed.
     pub(crate) fn start(&mut self, stage: Stage, group: &Group) -> Result<(), TrainError> {
-        let (complete, rest) =
-            std::mem::take(&mut self.own).into_iter().partition(|(name, _)| Stage::of(name) == stage);
+        let (complete, rest) = std::mem::take(&mut self.own)
+            .into_iter()
+            .partition(|(name, _)| Stage::of(name) == stage);
         self.own = rest;
         self.start_sums(complete, group)
     }
 
-    /// Starts to sum these gradients over all ranks, to be added to this rank's shares. Those that were started before are waited
-    /// for: they have travelled while these were computed, and their memory is free again.
+    /// Starts to sum these gradients over all ranks, to be added to this rank's shares. Those that
+    /// were started before are waited for: they have travelled while these were computed, and their
+    /// memory is free again.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -135,8 +142,8 @@ impl Gradients {
         }
     }
 
-    /// Sums what is not summed yet over all ranks and keeps this rank's shares. All ranks do so in the order of the stages, whatever
-    /// each has started before.
+    /// Sums what is not summed yet over all ranks and keeps this rank's shares. All ranks do so in
+    /// the order of the stages, whatever each has started before.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -149,7 +156,8 @@ impl Gradients {
         Ok(self)
     }
 
-    /// The squared Euclidean norm over all parameters together, summed in f64. The device is read once.
+    /// The squared Euclidean norm over all parameters together, summed in f64. The device is read
+    /// once.
     ///
     /// # Panics
     /// When the device cannot be read.

@@ -1,7 +1,9 @@
-//! Guards: what is done about a step that would spoil the model. A loss or gradient that is no number, or a loss that jumps.
+//! Guards: what is done about a step that would spoil the model. A loss or gradient that is no
+//! number, or a loss that jumps.
 //!
-//! A jump is told by its z-score, `(loss - mean) / deviation`, against the losses of the steps before. The loss of a spike
-//! enters this window like any other, so that a loss that has moved for good is not refused for ever.
+//! A jump is told by its z-score, `(loss - mean) / deviation`, against the losses of the steps
+//! before. The loss of a spike enters this window like any other, so that a loss that has moved for
+//! good is not refused for ever.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -16,13 +18,16 @@ use crate::report::Suspect;
 
 /// After so many steps in a row were skipped the run stops: it learns nothing any more.
 const MOST_SKIPPED_IN_A_ROW: u64 = 20;
-/// The deviation is taken to be at least this share of the mean: a loss that stood still has next to none.
+/// The deviation is taken to be at least this share of the mean: a loss that stood still has next
+/// to none.
 const LEAST_DEVIATION: f64 = 0.01;
 
-/// What the guards remember from step to step; a checkpoint keeps it, so that a resumed run decides as the uninterrupted one.
+/// What the guards remember from step to step; a checkpoint keeps it, so that a resumed run decides
+/// as the uninterrupted one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GuardState {
-    /// Steps skipped so far. Those that were applied are what the bias correction of the moments counts.
+    /// Steps skipped so far. Those that were applied are what the bias correction of the moments
+    /// counts.
     pub skipped: u64,
     /// How many of them were the last ones without one that was applied.
     pub skipped_in_a_row: u64,
@@ -68,8 +73,10 @@ impl GuardState {
             return None;
         }
         let mean = self.window.iter().sum::<f64>() / count as f64;
-        let variance = self.window.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>() / (count - 1) as f64;
-        let z = (loss - mean) / variance.sqrt().max(LEAST_DEVIATION * mean.abs()).max(f64::MIN_POSITIVE);
+        let variance =
+            self.window.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>() / (count - 1) as f64;
+        let z = (loss - mean)
+            / variance.sqrt().max(LEAST_DEVIATION * mean.abs()).max(f64::MIN_POSITIVE);
         (z > config.spike_z).then(|| Finding {
             problem: format!(
                 "the loss {loss:.4} is {z:.1} standard deviations above the mean {mean:.4} of the {count} steps before"
@@ -98,7 +105,10 @@ impl GuardState {
         self.skipped_in_a_row += 1;
         if self.skipped_in_a_row > MOST_SKIPPED_IN_A_ROW {
             finding.answer = Answer::Stop;
-            let _ = write!(finding.problem, ", after {MOST_SKIPPED_IN_A_ROW} steps in a row were skipped");
+            let _ = write!(
+                finding.problem,
+                ", after {MOST_SKIPPED_IN_A_ROW} steps in a row were skipped"
+            );
         }
     }
 }
@@ -109,7 +119,8 @@ fn not_finite(loss: f64, grad_norm: f64) -> Option<String> {
     Some(format!("the {what} is {value}"))
 }
 
-/// The conversations at `indices` with their losses in epoch `epoch`, the highest first, what is not finite before all.
+/// The conversations at `indices` with their losses in epoch `epoch`, the highest first, what is
+/// not finite before all.
 pub(crate) fn suspects(
     (model, config): (&Llama, &LlamaConfig),
     store: &TokenStore,
@@ -136,11 +147,16 @@ mod exact {
 
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(values: &VecDeque<f64>, out: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        values: &VecDeque<f64>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
         out.collect_seq(values.iter().map(f64::to_string))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<VecDeque<f64>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        input: D,
+    ) -> Result<VecDeque<f64>, D::Error> {
         let texts = Vec::<String>::deserialize(input)?;
         texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
     }
@@ -150,8 +166,12 @@ mod exact {
 mod tests {
     use super::*;
 
-    const CONFIG: GuardsConfig =
-        GuardsConfig { non_finite: Answer::Skip, spike: Answer::Skip, spike_z: 4.0, spike_window: 8 };
+    const CONFIG: GuardsConfig = GuardsConfig {
+        non_finite: Answer::Skip,
+        spike: Answer::Skip,
+        spike_z: 4.0,
+        spike_window: 8,
+    };
 
     /// A state that has seen losses around 2.
     fn seen(count: usize) -> GuardState {
@@ -170,7 +190,10 @@ mod tests {
         assert_eq!(state.judge(Some(&CONFIG), 2.4, 1.0), None, "within what is usual");
         let found = state.judge(Some(&CONFIG), 9.0, 1.0).unwrap();
         assert_eq!(found.answer, Answer::Skip);
-        assert!(found.z.unwrap() > 4.0 && found.problem.contains("of the 8 steps before"), "{found:?}");
+        assert!(
+            found.z.unwrap() > 4.0 && found.problem.contains("of the 8 steps before"),
+            "{found:?}"
+        );
         assert_eq!(state.skipped, 1);
         assert_eq!(state.judge(Some(&CONFIG), 0.0, 1.0), None, "a loss that falls is no spike");
         assert_eq!(seen(20).judge(None, 9.0, 1.0), None, "no table, no spike");
@@ -188,7 +211,10 @@ mod tests {
         let found = GuardState::default().judge(None, f64::NAN, 1.0).unwrap();
         assert_eq!((found.problem.as_str(), found.answer), ("the loss is NaN", Answer::Stop));
         let found = GuardState::default().judge(Some(&CONFIG), 1.0, f64::INFINITY).unwrap();
-        assert_eq!((found.problem.as_str(), found.answer), ("the gradient norm is inf", Answer::Skip));
+        assert_eq!(
+            (found.problem.as_str(), found.answer),
+            ("the gradient norm is inf", Answer::Skip)
+        );
     }
 
     #[test]
@@ -199,7 +225,11 @@ mod tests {
         }
         let found = state.judge(Some(&CONFIG), f64::NAN, 1.0).unwrap();
         assert_eq!(found.answer, Answer::Stop);
-        assert!(found.problem.ends_with("after 20 steps in a row were skipped"), "{}", found.problem);
+        assert!(
+            found.problem.ends_with("after 20 steps in a row were skipped"),
+            "{}",
+            found.problem
+        );
     }
 
     #[test]
@@ -210,7 +240,8 @@ mod tests {
         }
         let text = serde_json::to_string(&state).unwrap();
         let again: GuardState = serde_json::from_str(&text).unwrap();
-        let bits = |state: &GuardState| state.window.iter().map(|loss| loss.to_bits()).collect::<Vec<_>>();
+        let bits =
+            |state: &GuardState| state.window.iter().map(|loss| loss.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&again), bits(&state));
     }
 

@@ -10,7 +10,8 @@
 //! | moments | f32 | f32 | | 8 bits each, [in blocks](uner_kernels::adamw::code) |
 //! | the update | f32 | f32 | | |
 //!
-//! The last two columns are what a recipe can choose, both or one; where they are empty the device decides.
+//! The last two columns are what a recipe can choose, both or one; where they are empty the device
+//! decides.
 
 use burn::tensor::{DType, Device};
 
@@ -48,7 +49,9 @@ impl Policy {
         let PrecisionConfig { moments, rounding } = config.unwrap_or_default();
         let parameters = match rounding {
             Rounding::Nearest => parameters(device),
-            Rounding::Stochastic if *device == Device::flex() || device.supports_dtype(DType::BF16) => {
+            Rounding::Stochastic
+                if *device == Device::flex() || device.supports_dtype(DType::BF16) =>
+            {
                 DType::BF16
             }
             Rounding::Stochastic => {
@@ -75,7 +78,12 @@ impl Policy {
     }
 }
 
-/// The type that a device computes in, and that parameters are stored in where the recipe does not say otherwise.
+/// The type that a device computes in, and that parameters are stored in where the recipe does not
+/// say otherwise.
 pub fn parameters(device: &Device) -> DType {
-    if *device != Device::flex() && device.supports_dtype(DType::BF16) { DType::BF16 } else { DType::F32 }
+    if *device != Device::flex() && device.supports_dtype(DType::BF16) {
+        DType::BF16
+    } else {
+        DType::F32
+    }
 }

@@ -1,8 +1,9 @@
 //! A model as one rank holds it.
 //!
-//! Usually that is all of it. The blocks of a model that is too large are divided: of each of their parameters a rank holds the
-//! [`Share`](crate::distributed::Share) that it updates anyway, and no more (`ZeRO` stage 3, Rajbhandari et al. 2020). All ranks gather a
-//! block just before it runs, forward and once more on the way back, and sum its gradients to their owners as soon as they are
+//! Usually that is all of it. The blocks of a model that is too large are divided: of each of their
+//! parameters a rank holds the [`Share`](crate::distributed::Share) that it updates anyway, and no
+//! more (`ZeRO` stage 3, Rajbhandari et al. 2020). All ranks gather a block just before it runs,
+//! forward and once more on the way back, and sum its gradients to their owners as soon as they are
 //! there. Embedding, final norm and head stay whole.
 
 use std::borrow::Cow;
@@ -109,7 +110,10 @@ impl RankModel {
 
     /// How many of its numbers this rank holds.
     pub fn num_held(&self) -> usize {
-        let blocks = self.divided.iter().flat_map(|divided| divided.blocks.iter().flat_map(BTreeMap::values));
+        let blocks = self
+            .divided
+            .iter()
+            .flat_map(|divided| divided.blocks.iter().flat_map(BTreeMap::values));
         self.held.num_params() + blocks.map(|owned| owned.share.dims()[0]).sum::<usize>()
     }
 
@@ -121,10 +125,12 @@ impl RankModel {
         let Some(Divided { config, blocks }) = &self.divided else {
             return Ok(Cow::Borrowed(&self.held.model.layers[layer]));
         };
-        let shares = blocks[layer].values().map(|owned| (owned.share.clone(), owned.count())).collect();
+        let shares =
+            blocks[layer].values().map(|owned| (owned.share.clone(), owned.count())).collect();
         let wholes = group.start_gather(shares)?.wait();
         let mut gathered = Gathered(blocks[layer].keys().cloned().zip(wholes).collect());
-        let block = Block::build(config, &mut gathered, &name(layer)).expect("all of the block was gathered");
+        let block = Block::build(config, &mut gathered, &name(layer))
+            .expect("all of the block was gathered");
         Ok(Cow::Owned(block))
     }
 
@@ -142,8 +148,9 @@ impl RankModel {
         Ok(Cow::Owned(whole))
     }
 
-    /// Adds the gradients of a block's parameters, by name and `[n]`, to `gradients`: what is divided starts to be summed over all
-    /// ranks, and then every rank has to call, with no gradients where it has none.
+    /// Adds the gradients of a block's parameters, by name and `[n]`, to `gradients`: what is
+    /// divided starts to be summed over all ranks, and then every rank has to call, with no
+    /// gradients where it has none.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -180,7 +187,9 @@ impl RankModel {
         group: &Group,
     ) -> Result<Self, TrainError> {
         let mut divided = self.divided;
-        for (name, owned) in divided.iter_mut().flat_map(|divided| divided.blocks.iter_mut().flatten()) {
+        for (name, owned) in
+            divided.iter_mut().flat_map(|divided| divided.blocks.iter_mut().flatten())
+        {
             let Some(gradient) = gradients.take(name) else { continue };
             let first = group.share(owned.count()).start;
             let step = update.of((name, &owned.shape), first, config);
@@ -195,12 +204,18 @@ impl RankModel {
     /// Names of all that is trained, the same on every rank.
     pub(crate) fn trained(&self) -> Vec<String> {
         let held = trained(&self.held, "").into_iter().map(|(name, _)| name);
-        let blocks = self.divided.iter().flat_map(|divided| divided.blocks.iter().flat_map(BTreeMap::keys));
+        let blocks =
+            self.divided.iter().flat_map(|divided| divided.blocks.iter().flat_map(BTreeMap::keys));
         held.chain(blocks.cloned()).collect()
     }
 
-    /// This rank's shares of the parameters of `wanted` names, `[share]`, in the same order on every rank.
-    pub(crate) fn shares(&self, wanted: impl Fn(&str) -> bool, group: &Group) -> Vec<(String, Tensor<1>)> {
+    /// This rank's shares of the parameters of `wanted` names, `[share]`, in the same order on
+    /// every rank.
+    pub(crate) fn shares(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        group: &Group,
+    ) -> Vec<(String, Tensor<1>)> {
         let mut shares = Vec::new();
         visit(&self.held, "", |parameter| {
             if wanted(&parameter.name) {
@@ -214,8 +229,9 @@ impl RankModel {
         shares
     }
 
-    /// Shows the parameters of `wanted` names to the first rank: name, shape and all values, `[n]`, on the host. Only these are read
-    /// from the device. Every rank has to call, and to want the same.
+    /// Shows the parameters of `wanted` names to the first rank: name, shape and all values, `[n]`,
+    /// on the host. Only these are read from the device. Every rank has to call, and to want the
+    /// same.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -248,7 +264,11 @@ impl RankModel {
 struct Gathered(BTreeMap<String, Tensor<1>>);
 
 impl Source for Gathered {
-    fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, WeightsError> {
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>, WeightsError> {
         Ok(self.0.remove(name).expect("the shares were made of the same parameters").reshape(shape))
     }
 }

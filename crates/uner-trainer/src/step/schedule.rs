@@ -8,8 +8,9 @@ pub fn lr_at(config: &TrainConfig, step: u64, conversations: usize) -> f64 {
     config.lr * factor(config.schedule, step, warmup_updates(config.warmup_ratio, total), total)
 }
 
-/// The factor on the peak learning rate at update `update` (from 0) of `total`, after a linear rise over the first
-/// `warmup` updates. Update 0 of a run with warm-up has the rate 0, as in transformers.
+/// The factor on the peak learning rate at update `update` (from 0) of `total`, after a linear rise
+/// over the first `warmup` updates. Update 0 of a run with warm-up has the rate 0, as in
+/// transformers.
 pub fn factor(schedule: Schedule, update: u64, warmup: u64, total: u64) -> f64 {
     if update < warmup {
         return update as f64 / warmup as f64;

@@ -1,4 +1,5 @@
-//! A hub of one repository, `org/name`, as far as the program asks it, with the faults that servers have.
+//! A hub of one repository, `org/name`, as far as the program asks it, with the faults that servers
+//! have.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -86,7 +87,10 @@ impl Shared {
         let request = self.read(&stream)?;
         let fault = *self.fault.lock().unwrap();
         if let Fault::Status(status) = fault {
-            return write!(stream, "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return write!(
+                stream,
+                "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
         }
         if request.path.starts_with("/api/") {
             let answer = self.answer();
@@ -98,7 +102,10 @@ impl Shared {
         }
         let name = request.path.rsplit('/').next().unwrap_or_default();
         let Some(content) = self.files.get(name) else {
-            return write!(stream, "HTTP/1.1 404 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return write!(
+                stream,
+                "HTTP/1.1 404 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
         };
         if fault == Fault::Redirect && !request.path.starts_with("/elsewhere/") {
             let etag = checksum(name, content);
@@ -120,7 +127,9 @@ impl Shared {
         for line in lines {
             let line = line?;
             match line.split_once(": ") {
-                Some((name, value)) if name.eq_ignore_ascii_case("range") => value.clone_into(&mut range),
+                Some((name, value)) if name.eq_ignore_ascii_case("range") => {
+                    value.clone_into(&mut range);
+                }
                 Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
                     value.clone_into(&mut authorization);
                 }
@@ -147,17 +156,24 @@ impl Shared {
         let is_large = name.ends_with(LARGE);
         let (first, last) = request.range.unwrap_or((0, None));
         // Whoever asks for one byte wants to know the size.
-        let first = if fault == Fault::IgnoresRange && is_large && last.is_none() { 0 } else { first };
+        let first =
+            if fault == Fault::IgnoresRange && is_large && last.is_none() { 0 } else { first };
         if first >= content.len() {
-            return write!(stream, "HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return write!(
+                stream,
+                "HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
         }
         let end = last.map_or(content.len(), |last| (last + 1).min(content.len()));
         let mut part = content[first..end].to_vec();
         if fault == Fault::Flipped && is_large {
             part[0] ^= 1;
         }
-        let sent =
-            if fault == Fault::Short && is_large && part.len() > 1 { part.len() / 2 } else { part.len() };
+        let sent = if fault == Fault::Short && is_large && part.len() > 1 {
+            part.len() / 2
+        } else {
+            part.len()
+        };
         write!(
             stream,
             "HTTP/1.1 206 Partial Content\r\nX-Repo-Commit: {COMMIT}\r\nETag: \"{}\"\r\nContent-Range: bytes {first}-{}/{}\r\n\

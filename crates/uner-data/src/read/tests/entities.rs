@@ -19,7 +19,8 @@ fn an_entity_given_again_is_given_once() {
         [(SPANS, spans), ("kind = \"gliner\"", tokens), ("kind = \"instructuie\"", pieces)]
     {
         let (example, notes) = only(format, "", content);
-        let expected = [("Bo", "p", Some((0, 2))), ("Bo", "p", Some((7, 9))), ("Bo", "q", Some((0, 2)))];
+        let expected =
+            [("Bo", "p", Some((0, 2))), ("Bo", "p", Some((7, 9))), ("Bo", "q", Some((0, 2)))];
         assert_eq!(found(&example), expected, "{format}");
         assert_eq!(notes.count(&Note::RepeatedEntity), 1, "{format}");
         let shown = notes.to_string();
@@ -32,7 +33,8 @@ fn an_entity_given_again_is_given_once() {
 
 #[test]
 fn labels_of_one_type_are_one_entity() {
-    let format = "kind = \"columns\"\nseparator = \" \"\ntoken = 0\ntags = [1, 2]\nscheme = \"bio\"";
+    let format =
+        "kind = \"columns\"\nseparator = \" \"\ntoken = 0\ntags = [1, 2]\nscheme = \"bio\"";
     let types = "types = { GPE = \"place\", LOC = \"place\" }";
     let (example, notes) = only(format, types, "Ruvel B-GPE B-LOC\nValley I-GPE I-LOC\n");
     assert_eq!(found(&example), [("Ruvel Valley", "place", Some((0, 12)))]);
@@ -50,14 +52,15 @@ fn a_query_asked_again_is_asked_once() {
         ("gpt", "[\"Jo\", \"Jo\", \"Al\", \"Al\"]"),
     ];
     let turns = turns.map(|(from, value)| serde_json::json!({"from": from, "value": value}));
-    let (example, notes) = only(CONVERSATIONS, "", &serde_json::json!({"conversations": turns}).to_string());
+    let (example, notes) =
+        only(CONVERSATIONS, "", &serde_json::json!({"conversations": turns}).to_string());
     assert_eq!(
         found(&example),
         [("Jo", "person", Some((0, 2))), ("Jo", "person", Some((7, 9))), ("Al", "person", None)]
     );
     assert_eq!(example.unwrap().queries, ["person"]);
-    let counts =
-        [Note::RepeatedQuery, Note::RepeatedEntity, Note::MentionNotInText].map(|note| notes.count(&note));
+    let counts = [Note::RepeatedQuery, Note::RepeatedEntity, Note::MentionNotInText]
+        .map(|note| notes.count(&note));
     assert_eq!(counts, [1, 2, 1]);
 }
 
@@ -80,7 +83,8 @@ fn blanks_at_the_ends_are_cut_off_and_blanks_are_no_entity() {
     assert_eq!(found(&example), [("Bo", "p", Some((3, 5))), ("Al", "p", Some((11, 13)))]);
     assert_eq!(notes.count(&Note::BlankEdges), 2);
 
-    let row = r#"{"text": "a  Bo \n", "entities": [[1, 3, "p"], [3, 5, "p"], [5, 7, "q"], [4, 4, "r"]]}"#;
+    let row =
+        r#"{"text": "a  Bo \n", "entities": [[1, 3, "p"], [3, 5, "p"], [5, 7, "q"], [4, 4, "r"]]}"#;
     let (items, _) = items(&dataset(SPANS, ""), row);
     let errors: Vec<&str> = items.iter().map(|item| item.as_ref().unwrap_err().as_str()).collect();
     assert_eq!(
@@ -95,7 +99,8 @@ fn blanks_at_the_ends_are_cut_off_and_blanks_are_no_entity() {
 
 #[test]
 fn blank_tokens_are_no_mention() {
-    let (example, notes) = only(COLUMNS, "types = \"as-written\"", "\u{a0} B-x\nBo B-x\n\u{a0} I-x\n");
+    let (example, notes) =
+        only(COLUMNS, "types = \"as-written\"", "\u{a0} B-x\nBo B-x\n\u{a0} I-x\n");
     assert_eq!(found(&example), [("Bo", "x", Some((2, 4)))]);
     assert_eq!(notes.count(&Note::EmptyMention), 1);
 }
@@ -103,8 +108,7 @@ fn blank_tokens_are_no_mention() {
 #[test]
 fn offsets_count_what_the_description_says() {
     let plain = r#"{"text": "🚀🚀 Zoë ran", "entities": [[5, 8, "p"]]}"#;
-    let stated =
-        r#"{"text": "🚀🚀 Zoë ran", "entities": [{"start": 5, "end": 8, "label": "p", "text": "Zoë"}]}"#;
+    let stated = r#"{"text": "🚀🚀 Zoë ran", "entities": [{"start": 5, "end": 8, "label": "p", "text": "Zoë"}]}"#;
     for row in [plain, stated] {
         let (example, _) = only(&format!("{SPANS}\noffsets = \"utf-16\""), "", row);
         assert_eq!(found(&example), [("Zoë", "p", Some((3, 6)))]);
@@ -117,14 +121,17 @@ fn offsets_count_what_the_description_says() {
          description's `[format]`"
     );
     assert_eq!(
-        only(&format!("{SPANS}\noffsets = \"utf-16\""), "", &plain.replace("5, 8", "3, 5")).0.unwrap_err(),
+        only(&format!("{SPANS}\noffsets = \"utf-16\""), "", &plain.replace("5, 8", "3, 5"))
+            .0
+            .unwrap_err(),
         "file:1: span 3..5 of `p` is not inside the text of 12 UTF-16 code units, or cuts a character"
     );
 }
 
 #[test]
 fn a_position_in_another_unit_is_not_looked_for() {
-    let content = r#"[{"sentence": "Bo 🚀 Bo", "entities": [{"name": "Bo", "type": "p", "pos": [6, 8]}]}]"#;
+    let content =
+        r#"[{"sentence": "Bo 🚀 Bo", "entities": [{"name": "Bo", "type": "p", "pos": [6, 8]}]}]"#;
     let (example, notes) = only("kind = \"instructuie\"", "", content);
     assert_eq!(found(&example), [("Bo", "p", Some((5, 7)))]);
     assert!(
@@ -147,12 +154,15 @@ fn gliner_asks_the_types_that_it_lists() {
     assert_eq!(notes.count(&Note::RepeatedQuery), 2);
 }
 
-/// The time grows with the length of the text, not with that times the number of spans, which would be hours here.
+/// The time grows with the length of the text, not with that times the number of spans, which would
+/// be hours here.
 #[test]
 fn a_text_may_have_many_spans() {
     let num_spans = 400_000;
-    let entities: Vec<_> = (0..num_spans).map(|k| serde_json::json!([2 + 11 * k, 7 + 11 * k, "p"])).collect();
+    let entities: Vec<_> =
+        (0..num_spans).map(|k| serde_json::json!([2 + 11 * k, 7 + 11 * k, "p"])).collect();
     let text = format!("é {}", "Okart saß. ".repeat(num_spans));
-    let (example, _) = only(SPANS, "", &serde_json::json!({"text": text, "entities": entities}).to_string());
+    let (example, _) =
+        only(SPANS, "", &serde_json::json!({"text": text, "entities": entities}).to_string());
     assert_eq!(found(&example).len(), num_spans);
 }

@@ -32,9 +32,10 @@ fn label_studio() {
 
 #[test]
 fn label_studio_with_several_strings_needs_the_key_of_the_text() {
-    let task = r#"[{"id": 1, "data": {"body": "Ruvel", "title": "News"}, "annotations": [{"result": []}]},
+    let task =
+        r#"[{"id": 1, "data": {"body": "Ruvel", "title": "News"}, "annotations": [{"result": []}]},
         {"id": 2, "data": {"body": "Ruvel", "title": "News"}, "annotations": [{"result": []}]}]"#
-        .replace('\n', "");
+            .replace('\n', "");
     let (named, _) = items(&dataset("kind = \"label-studio\"\ntext = \"body\"", ""), &task);
     assert_eq!(texts(&named), [("Ruvel", vec![]), ("Ruvel", vec![])]);
     let (unnamed, _) = items(&dataset("kind = \"label-studio\"", ""), &task);
@@ -62,14 +63,16 @@ fn label_studio_min() {
     let (taken, notes) = items(&dataset("kind = \"label-studio\"", ""), &annotators);
     assert_eq!((texts(&taken).len(), notes.count(&Note::FurtherAnnotation)), (1, 1));
     let wrong = row.replace("\"end\": 5", "\"end\": 6");
-    let (items, _) = items(&dataset("kind = \"label-studio\"", ""), &wrong.replace("Ruvel S", "🚀uvel S"));
+    let (items, _) =
+        items(&dataset("kind = \"label-studio\"", ""), &wrong.replace("Ruvel S", "🚀uvel S"));
     assert_eq!(items[0].as_ref().unwrap_err(), "file:1: span 0..6 is `🚀uvel `, not `Ruvel`");
 }
 
 #[test]
 fn spacy() {
     let pair = r#"["Ruvel Systems", {"entities": [[0, 5, "ORG"]]}]"#;
-    let document = r#"{"text": "Ruvel", "ents": [{"start": 0, "end": 5, "label": "ORG"}], "tokens": []}"#;
+    let document =
+        r#"{"text": "Ruvel", "ents": [{"start": 0, "end": 5, "label": "ORG"}], "tokens": []}"#;
     let paragraphs = r#"{"id": 0, "paragraphs": [
         {"raw": "Zoë Ruvel, hired.", "sentences": [{"tokens": [{"orth": "Zoë", "ner": "B-PER"},
             {"orth": "Ruvel", "ner": "L-PER"}, {"orth": ",", "ner": "O"}, {"orth": "hired", "ner": "-"}]}]},
@@ -82,7 +85,8 @@ fn spacy() {
     let (training, _) = items(&spacy, &format!("[{paragraphs}]"));
     let person = vec![("Zoë Ruvel", "PER", Some((0, 9)))];
     assert_eq!(texts(&training), [("Zoë Ruvel, hired.", person), ("Ruvel", vec![RUVEL])]);
-    let (as_spans, _) = items(&dataset("kind = \"jsonl\"\nentities = \"label\"", ""), &format!("[{pair}]"));
+    let (as_spans, _) =
+        items(&dataset("kind = \"jsonl\"\nentities = \"label\"", ""), &format!("[{pair}]"));
     assert_eq!(texts(&as_spans), [("Ruvel Systems", vec![RUVEL])]);
     let (bad, _) = items(&spacy, r#"["Ruvel", {"cats": {}}]"#);
     assert!(bad[0].as_ref().unwrap_err().contains("is not `[text, {\"entities\""), "{bad:?}");
@@ -106,11 +110,15 @@ fn doccano() {
         {"id": 2, "text": "Ruvel", "entities": [{"id": 4, "label": "ORG", "start_offset": 0, "end_offset": 5}], "relations": []}
         {"id": 3, "data": "Ruvel", "labels": []}"#;
     let (items, _) = items(&dataset("kind = \"doccano\"", ""), rows);
-    assert_eq!(texts(&items), [("Ruvel Systems", vec![RUVEL]), ("Ruvel", vec![RUVEL]), ("Ruvel", vec![])]);
+    assert_eq!(
+        texts(&items),
+        [("Ruvel Systems", vec![RUVEL]), ("Ruvel", vec![RUVEL]), ("Ruvel", vec![])]
+    );
     assert_eq!(items[1].as_ref().unwrap().id, "2");
 }
 
-/// Regions as the tools write them that are no spans of plain text, or that nobody labelled or took.
+/// Regions as the tools write them that are no spans of plain text, or that nobody labelled or
+/// took.
 #[test]
 fn regions_that_are_no_entities_are_read_or_counted() {
     let task = r#"[{"id": 1, "data": {"text": "Ruvel met Okart."}, "annotations": [{"result": [

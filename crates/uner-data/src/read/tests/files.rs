@@ -11,7 +11,12 @@ fn compressed_files_and_other_normal_forms_are_named() {
         (b"PK\x03\x04", "compressed by zip"),
     ] {
         let folder = folder_with(start);
-        let error = read(&columns, "train", folder.path()).unwrap().next().unwrap().unwrap_err().to_string();
+        let error = read(&columns, "train", folder.path())
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(said), "{error}");
     }
     let row = "{\"text\": \"e\u{301}\", \"entities\": [{\"start\": 0, \"end\": 2, \"label\": \"x\", \"text\": \"\u{e9}\"}]}";
@@ -26,9 +31,13 @@ fn a_byte_order_mark_at_the_start_of_a_line_is_left_out_and_counted() {
     let (joined, notes) = items(&columns, "Ann B-x\n\n\u{feff}Bo B-x\n");
     let texts: Vec<&str> = joined.iter().map(|item| item.as_ref().unwrap().text.as_str()).collect();
     assert_eq!((texts, notes.count(&Note::ByteOrderMark)), (vec!["Ann", "Bo"], 1));
-    let lines = "{\"text\": \"Ann\", \"entities\": []}\n\u{feff}{\"text\": \"Bo\", \"entities\": []}\n";
+    let lines =
+        "{\"text\": \"Ann\", \"entities\": []}\n\u{feff}{\"text\": \"Bo\", \"entities\": []}\n";
     let (joined, notes) = items(&dataset("kind = \"jsonl\"", ""), lines);
-    assert_eq!((joined[1].as_ref().unwrap().text.as_str(), notes.count(&Note::ByteOrderMark)), ("Bo", 1));
+    assert_eq!(
+        (joined[1].as_ref().unwrap().text.as_str(), notes.count(&Note::ByteOrderMark)),
+        ("Bo", 1)
+    );
 }
 
 #[test]
@@ -37,7 +46,8 @@ fn byte_order_marks_are_left_out() {
         {"from": "human", "value": "What describes x in the text?"}, {"from": "gpt", "value": "[\"Jo\"]"}]}"#;
     let queries = "kind = \"queries\"\ntext = \"t\"\nlabel = \"l\"\nanswer = \"a\"";
     let gliner = r#"{"tokenized_text": ["Jo"], "ner": [[0, 0, "x"]]}"#;
-    let instructuie = r#"{"sentence": "Jo", "entities": [{"name": "Jo", "type": "x", "pos": [0, 2]}]}"#;
+    let instructuie =
+        r#"{"sentence": "Jo", "entities": [{"name": "Jo", "type": "x", "pos": [0, 2]}]}"#;
     for (format, content) in [
         (COLUMNS, "Jo B-x\n".to_owned()),
         (SPANS, r#"{"text": "Jo", "entities": [[0, 2, "x"]]}"#.to_owned()),
@@ -49,7 +59,8 @@ fn byte_order_marks_are_left_out() {
         ("kind = \"gliner\"\ncontainer = \"lines\"", gliner.to_owned()),
         ("kind = \"instructuie\"", format!("[{instructuie}]")),
     ] {
-        let (items, notes) = items(&dataset(format, "types = \"as-written\""), &format!("\u{feff}{content}"));
+        let (items, notes) =
+            items(&dataset(format, "types = \"as-written\""), &format!("\u{feff}{content}"));
         assert_eq!(found(&items[0]), [("Jo", "x", Some((0, 2)))], "{format}");
         assert!(items.len() == 1 && notes.is_empty(), "{format}: {items:?} {notes}");
     }
@@ -65,7 +76,8 @@ fn other_encodings_are_read_by_their_key() {
             .map(|item| item.map(|example| example.text).map_err(|error| error.to_string()))
             .collect::<Vec<_>>()
     };
-    let utf16 = |text: &str, to: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to).collect::<Vec<u8>>();
+    let utf16 =
+        |text: &str, to: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to).collect::<Vec<u8>>();
     let text = "José B-x\n\n🚀 O\n";
     for (bytes, encoding) in [
         (utf16(&format!("\u{feff}{text}"), u16::to_le_bytes), "utf-16"),
@@ -78,7 +90,10 @@ fn other_encodings_are_read_by_their_key() {
     }
     let latin1 = b"Jos\xe9 B-x\n\nMa O\n";
     for encoding in ["latin1", "latin-1", "iso-8859-1", "cp1252"] {
-        assert_eq!(read_as(latin1, &format!("\nencoding = \"{encoding}\""))[0], Ok("José".to_owned()));
+        assert_eq!(
+            read_as(latin1, &format!("\nencoding = \"{encoding}\""))[0],
+            Ok("José".to_owned())
+        );
     }
     let error = read_as(latin1, "")[0].clone().unwrap_err();
     assert!(error.contains("file:1: the line is not UTF-8: its byte 4 is 0xe9"), "{error}");
@@ -130,7 +145,10 @@ fn messages_show_what_cannot_be_seen() {
                    `tr -d '\\r'`";
     assert_eq!(errors("Ines B-PER\r\r\n\r\r\n"), [format!("file:1: {doubled}: `Ines B-PER\\r`")]);
     let [error] = &errors("Ines B-PER\rOkart I-PER\r\rmet O\r")[..] else { panic!("one line") };
-    assert!(error.contains("lines end with `\\r`, not") && error.contains("tr '\\r' '\\n'"), "{error}");
+    assert!(
+        error.contains("lines end with `\\r`, not") && error.contains("tr '\\r' '\\n'"),
+        "{error}"
+    );
     for (label, shown) in [
         ("PER\u{1b}[2K", "`PER\\u{1b}[2K`"),
         ("PER\u{200b}", "`PER\\u{200b}`"),
@@ -191,7 +209,8 @@ fn slips_of_json_are_named() {
         let error = items.iter().find_map(|item| item.as_ref().err()).unwrap();
         assert_eq!(*error, message, "{content}");
     }
-    let row = r#"{"id": NaN, "text": "NaN \"NaN\" 🚀", "entities": [[0, 3, "x"]], "score": -Infinity}"#;
+    let row =
+        r#"{"id": NaN, "text": "NaN \"NaN\" 🚀", "entities": [[0, 3, "x"]], "score": -Infinity}"#;
     let (items, notes) = items(&dataset(SPANS, ""), row);
     assert_eq!(found(&items[0]), [("NaN", "x", Some((0, 3)))]);
     assert_eq!(items[0].as_ref().unwrap().id, "train_0");
@@ -203,13 +222,18 @@ fn slips_of_json_are_named() {
 fn nested_spans_do_not_fill_the_memory() {
     let text = "a".repeat(10_000);
     let spans: Vec<String> = (0..8_000).map(|start| format!("[{start}, 10000, \"x\"]")).collect();
-    let row = |spans: &[String]| format!("{{\"text\": \"{text}\", \"entities\": [{}]}}", spans.join(", "));
+    let row = |spans: &[String]| {
+        format!("{{\"text\": \"{text}\", \"entities\": [{}]}}", spans.join(", "))
+    };
     let (few, _) = items(&dataset(SPANS, ""), &row(&spans));
     assert_eq!(few[0].as_ref().unwrap().entities.len(), 8_000);
     let others: Vec<String> = spans.iter().map(|span| span.replace('x', "y")).collect();
     let (many, _) = items(&dataset(SPANS, ""), &row(&[spans, others].concat()));
     let error = many[0].as_ref().unwrap_err();
-    assert!(error.starts_with("file:1: its entities have together more than 64 MiB of text"), "{error}");
+    assert!(
+        error.starts_with("file:1: its entities have together more than 64 MiB of text"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -249,7 +273,10 @@ fn hidden_files_and_copies_are_no_documents() {
     );
     for (value, num_examples) in [("skip", 1), ("empty", 2)] {
         let found = validate(&format!("unannotated = \"{value}\""));
-        assert_eq!((found.num_examples, found.num_entities, found.problems.len()), (num_examples, 1, 0));
+        assert_eq!(
+            (found.num_examples, found.num_entities, found.problems.len()),
+            (num_examples, 1, 0)
+        );
         assert_eq!(found.notes.count(&Note::Unannotated), 1);
     }
 }
@@ -269,27 +296,31 @@ fn standoff_offsets_are_those_of_the_tool() {
     };
     // brat counts a byte order mark as a character, other tools do not.
     for offsets in ["1 6", "0 5"] {
-        let items = validate("\u{feff}Ruvel Systems", &format!("\u{feff}T1\tx {offsets}\tRuvel\n"), "");
+        let items =
+            validate("\u{feff}Ruvel Systems", &format!("\u{feff}T1\tx {offsets}\tRuvel\n"), "");
         assert_eq!(items[0].as_ref().unwrap().text, "Ruvel Systems");
         assert_eq!(found(&items[0]), [("Ruvel", "x", Some((0, 5)))]);
     }
-    let items =
-        validate("left and right lung", "T1\tx 15 19;0 4\tlung left\nT2\tx 0 4;15 19\tleft lung\n", "");
+    let items = validate(
+        "left and right lung",
+        "T1\tx 15 19;0 4\tlung left\nT2\tx 0 4;15 19\tleft lung\n",
+        "",
+    );
     assert_eq!(found(&items[0]), [("left and right lung", "x", Some((0, 19)))]);
     let items = validate("🚀 Bo", "T1\tx 3 5\tBo\n", "offsets = \"utf-16\"");
     assert_eq!(found(&items[0]), [("Bo", "x", Some((2, 4)))]);
     let items = validate("🚀 Bo", "T1\tx 3 5\tBo\nT2\tx 0 1;2 4\tBo\n", "");
     let errors: Vec<&str> = items.iter().map(|item| item.as_ref().unwrap_err().as_str()).collect();
     assert!(
-        errors[0].contains("a.ann:1: span 3..5 of `x`") && errors[0].contains("set `offsets = \"utf-16\"`")
+        errors[0].contains("a.ann:1: span 3..5 of `x`")
+            && errors[0].contains("set `offsets = \"utf-16\"`")
     );
     assert!(errors[1].ends_with("a.ann:2: span 0..4 is `🚀 Bo`, not `Bo`"), "{}", errors[1]);
 }
 
 #[test]
 fn ascii_is_no_other_name_of_windows_1252() {
-    let text =
-        "name = \"own\"\n[format]\nkind = \"jsonl\"\nencoding = \"us-ascii\"\n[splits]\ntrain = \"file\"";
+    let text = "name = \"own\"\n[format]\nkind = \"jsonl\"\nencoding = \"us-ascii\"\n[splits]\ntrain = \"file\"";
     let message = Dataset::from_toml(text, "own").unwrap_err().to_string();
     assert!(message.contains("`us-ascii`") && message.contains("`utf-8`"), "{message}");
 }
@@ -299,7 +330,10 @@ fn a_row_of_an_entity_parts_no_documents() {
     let format = format!("{COLUMNS}\ndocument_rows = [\"-DOCSTART-\"]");
     let rows = "-DOCSTART- O\n\nAnn B-PER\n\n-DOCSTART-Okart B-PER\nmet O\n";
     let (read, notes) = items(&dataset(&format, "types = { PER = \"person\" }"), rows);
-    assert_eq!((read.len(), found(&read[1])), (2, vec![("-DOCSTART-Okart", "person", Some((0, 15)))]));
+    assert_eq!(
+        (read.len(), found(&read[1])),
+        (2, vec![("-DOCSTART-Okart", "person", Some((0, 15)))])
+    );
     assert_eq!(notes.count(&Note::TaggedComment), 1);
 }
 
@@ -333,7 +367,8 @@ fn problems_of_a_kind_are_shown_up_to_twenty_and_counted() {
     let rows = "Okart met Ruvel\n".repeat(50);
     let folder = folder_with(rows.as_bytes());
     let tabs = COLUMNS.replace("separator = \" \"", "separator = \"\\t\"");
-    let found = validate(&dataset(&tabs, "types = { PER = \"person\" }"), "train", folder.path()).unwrap();
+    let found =
+        validate(&dataset(&tabs, "types = { PER = \"person\" }"), "train", folder.path()).unwrap();
     assert!(found.num_problems() > 20 && found.problems.len() <= 20 + 1, "{found:?}");
     let first = found.problems[0].to_string();
     assert!(first.contains("1 columns") && first.contains("separator = \"whitespace\""), "{first}");

@@ -1,4 +1,5 @@
-//! The update of moments in 8 bits, and of parameters that are rounded at random: a block at a time, through f32 on the stack.
+//! The update of moments in 8 bits, and of parameters that are rounded at random: a block at a
+//! time, through f32 on the stack.
 
 use burn::tensor::bf16;
 use rayon::prelude::*;
@@ -27,7 +28,9 @@ impl Moments<'_> {
                 let pieces = first.chunks_mut(PIECE * BLOCK).zip(second.chunks_mut(PIECE * BLOCK));
                 pieces.map(|(first, second)| Self::Float(first, second)).collect()
             }
-            Self::EightBit(words) => words.chunks_mut(PIECE * BLOCK_WORDS).map(Self::EightBit).collect(),
+            Self::EightBit(words) => {
+                words.chunks_mut(PIECE * BLOCK_WORDS).map(Self::EightBit).collect()
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! The update of moments in 8 bits: a plane a block, eight elements a unit; and of parameters that are rounded at random.
+//! The update of moments in 8 bits: a plane a block, eight elements a unit; and of parameters that
+//! are rounded at random.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::DType;
@@ -32,7 +33,9 @@ pub(super) fn cubes_of(tensor: &Floats) -> (CubeCount, CubeDim) {
 pub(super) fn update_rounded(tensors: &[Floats; 3], grad: Floats, step: &AdamWStep) {
     let grad = contiguous(grad);
     let [param, first, second] = tensors;
-    let Some(Plan { cubes, units, vector }) = Plan::new(&[first.clone(), second.clone()]) else { return };
+    let Some(Plan { cubes, units, vector }) = Plan::new(&[first.clone(), second.clone()]) else {
+        return;
+    };
     rounded_update::launch(
         &param.client,
         cubes,
@@ -88,9 +91,11 @@ fn rounded_update<G: Float, P: Float, N: Size>(
 ) {
     let at = ABSOLUTE_POS;
     if at < param.len() {
-        let (value, grad) = (Vector::<f32, N>::cast_from(param[at]), Vector::<f32, N>::cast_from(grad[at]));
+        let (value, grad) =
+            (Vector::<f32, N>::cast_from(param[at]), Vector::<f32, N>::cast_from(grad[at]));
         let value = updated::<N>(value, grad, &mut exp_avg[at], &mut exp_avg_sq[at], &factors);
-        param[at] = Vector::<P, N>::cast_from(all_by_chance::<N>(value, at * vector, &random, vector));
+        param[at] =
+            Vector::<P, N>::cast_from(all_by_chance::<N>(value, at * vector, &random, vector));
     }
 }
 

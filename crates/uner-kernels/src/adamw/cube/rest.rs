@@ -1,5 +1,5 @@
-//! The update of a parameter whose f32 value is in itself and its rest, four elements a unit: [`rest`](super::super::rest) on the
-//! device.
+//! The update of a parameter whose f32 value is in itself and its rest, four elements a unit:
+//! [`rest`](super::super::rest) on the device.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::DType;
@@ -14,9 +14,11 @@ use super::unit::{Form, Held, LANES, Place, QUADS, Random, Words, draws, load};
 use super::updated;
 use crate::cube::{Floats, Ints, contiguous, element, elementwise, empty, trimmed};
 
-const _: () = assert!(UNIT == LANES, "the rests stored together are of the elements whose codes are a word");
+const _: () =
+    assert!(UNIT == LANES, "the rests stored together are of the elements whose codes are a word");
 
-/// Elements that one load moves: as many as a unit has, where the number of all can be divided like that.
+/// Elements that one load moves: as many as a unit has, where the number of all can be divided like
+/// that.
 fn vector(elements: usize) -> usize {
     if elements.is_multiple_of(UNIT) { UNIT } else { 1 }
 }
@@ -46,7 +48,13 @@ pub(super) fn part(value: Floats, dtype: DType) -> (Floats, Ints) {
 }
 
 /// Updates f32 moments, and a parameter with its rest, all owned.
-pub(super) fn update(param: &Floats, rest: &Ints, grad: Floats, moments: [&Floats; 2], step: &AdamWStep) {
+pub(super) fn update(
+    param: &Floats,
+    rest: &Ints,
+    grad: Floats,
+    moments: [&Floats; 2],
+    step: &AdamWStep,
+) {
     let (grad, count) = (contiguous(grad), param.shape().num_elements());
     if count == 0 {
         return;
@@ -74,7 +82,13 @@ pub(super) fn update(param: &Floats, rest: &Ints, grad: Floats, moments: [&Float
 }
 
 /// Updates moments in 8 bits, and a parameter with its rest, all owned.
-pub(super) fn update_blocks(param: &Floats, rest: &Ints, words: &Ints, grad: Floats, step: &AdamWStep) {
+pub(super) fn update_blocks(
+    param: &Floats,
+    rest: &Ints,
+    words: &Ints,
+    grad: Floats,
+    step: &AdamWStep,
+) {
     let grad = contiguous(grad);
     if param.shape().num_elements() == 0 {
         return;
@@ -130,7 +144,8 @@ fn joined<P: Float, N: Size, W: Size>(
     value
 }
 
-/// Puts the rests of some values into a unit's words, which are 0 there, and returns the values rounded to bf16.
+/// Puts the rests of some values into a unit's words, which are 0 there, and returns the values
+/// rounded to bf16.
 #[cube]
 fn part_into<N: Size, W: Size>(
     value: Vector<f32, N>,
@@ -196,7 +211,8 @@ fn update_with_rest<G: Float, P: Float, N: Size, W: Size>(
                 let start = comptime!(part * vector);
                 let value = joined::<P, N, W>(param[at], before, start);
                 let grad = Vector::<f32, N>::cast_from(grad[at]);
-                let value = updated::<N>(value, grad, &mut exp_avg[at], &mut exp_avg_sq[at], &factors);
+                let value =
+                    updated::<N>(value, grad, &mut exp_avg[at], &mut exp_avg_sq[at], &factors);
                 param[at] = Vector::<P, N>::cast_from(part_into::<N, W>(value, &mut after, start));
             }
         }
@@ -204,7 +220,8 @@ fn update_with_rest<G: Float, P: Float, N: Size, W: Size>(
     }
 }
 
-/// The rests of a unit of a block, zero behind the last. They lie together as the codes of a word do.
+/// The rests of a unit of a block, zero behind the last. They lie together as the codes of a word
+/// do.
 #[cube]
 fn load_rests<W: Size>(rest: &[Vector<i32, W>], place: &Place) -> Array<Vector<i32, W>> {
     let mut rests = Array::<Vector<i32, W>>::new(QUADS);
@@ -247,7 +264,8 @@ fn block_update_with_rest<G: Float, P: Float, N: Size, W: Size>(
             let index = comptime!(quad * UNIT / form.vector() + part);
             let value = joined::<P, N, W>(params[index], rests[quad], start);
             let grad = Vector::<f32, N>::cast_from(grads[index]);
-            let value = held.update::<N>(value, grad, &factors, comptime!(quad * UNIT + start), form);
+            let value =
+                held.update::<N>(value, grad, &factors, comptime!(quad * UNIT + start), form);
             let rounded = part_into::<N, W>(value, &mut after, start);
             let at = place.vector(index, comptime!(form.vector()));
             if at < param.len() {

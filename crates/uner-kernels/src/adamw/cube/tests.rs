@@ -1,7 +1,8 @@
-//! The CUDA C++ of the kernels on the emulator equals the reference, with the parameters in bf16 that software adapters of WebGPU do
-//! not have, and touches no memory but its own.
+//! The CUDA C++ of the kernels on the emulator equals the reference, with the parameters in bf16
+//! that software adapters of WebGPU do not have, and touches no memory but its own.
 //!
-//! The host's compiler contracts no products and sums, so codes and rounded parameters are the reference's.
+//! The host's compiler contracts no products and sums, so codes and rounded parameters are the
+//! reference's.
 
 use burn::backend::Cube;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
@@ -69,7 +70,8 @@ fn eight_bit_moments_equal_the_reference() {
             let what = format!("{count} {param:?} {grad:?}");
             let (param, grad, words) = (random(count, param), random(count, grad), words(count));
             let (expected, after) = reference(here(&param), here(&grad), short(&words), &STEP);
-            let (ours, gradient, held) = (emulator.put(&param), emulator.put(&grad), emulator.put(&words));
+            let (ours, gradient, held) =
+                (emulator.put(&param), emulator.put(&grad), emulator.put(&words));
             let result = emulator.run(|| Cube::adamw_8bit(ours, gradient, held, STEP));
             let (got, got_words) = result.unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_eq!(emulator.fetch(&got_words), words_of(after), "{what}: words");
@@ -94,7 +96,11 @@ fn joined(param: &TensorData, rest: &TensorData) -> Vec<f32> {
 }
 
 /// Quotients and roots are not to the last bit the reference's, and so the values are not.
-fn assert_values(count: usize, got: &(TensorData, TensorData), expected: &(TensorData, TensorData)) {
+fn assert_values(
+    count: usize,
+    got: &(TensorData, TensorData),
+    expected: &(TensorData, TensorData),
+) {
     let [values, expected] = [got, expected].map(|(param, rest)| joined(param, rest));
     let off = values.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(off < 1e-6, "{count}: off by {off}");
@@ -121,12 +127,15 @@ fn values_are_parted_as_on_the_host() {
 #[test]
 fn eight_bit_moments_beside_a_rest_equal_the_reference() {
     let Some(mut emulator) = Emulator::open(Card::Hopper) else { return };
-    for (count, grad) in COUNTS.into_iter().flat_map(|count| [(count, DType::F32), (count, DType::BF16)]) {
+    for (count, grad) in
+        COUNTS.into_iter().flat_map(|count| [(count, DType::F32), (count, DType::BF16)])
+    {
         let ((param, rest), grad, words) =
             (parted(&random(count, DType::F32)), random(count, grad), words(count));
         let state = AdamWState { rest: Some(ints(&rest)), ..short(&words) };
         let (expected, after) = reference(here(&param), here(&grad), state, &STEP);
-        let [ours, lower, gradient, held] = [&param, &rest, &grad, &words].map(|data| emulator.put(data));
+        let [ours, lower, gradient, held] =
+            [&param, &rest, &grad, &words].map(|data| emulator.put(data));
         let result = emulator.run(|| Cube::adamw_8bit_with_rest(ours, lower, gradient, held, STEP));
         let (got, lower, got_words) = result.unwrap_or_else(|error| panic!("{count}: {error}"));
         let expected = (expected.into_data(), rest_of(after.clone()));
@@ -138,7 +147,9 @@ fn eight_bit_moments_beside_a_rest_equal_the_reference() {
 #[test]
 fn moments_beside_a_rest_equal_the_reference() {
     let Some(mut emulator) = Emulator::open(Card::Hopper) else { return };
-    for (count, grad) in COUNTS.into_iter().flat_map(|count| [(count, DType::F32), (count, DType::BF16)]) {
+    for (count, grad) in
+        COUNTS.into_iter().flat_map(|count| [(count, DType::F32), (count, DType::BF16)])
+    {
         let ((param, rest), grad) = (parted(&random(count, DType::F32)), random(count, grad));
         let (first, second) =
             (random(count, DType::F32), here(&random(count, DType::F32)).square().into_data());
@@ -163,8 +174,10 @@ fn rounding_at_random_equals_the_reference() {
         let (first, second) =
             (random(count, DType::F32), here(&random(count, DType::F32)).square().into_data());
         let moments = Moments::Float { exp_avg: here(&first), exp_avg_sq: here(&second) };
-        let (expected, _) = reference(here(&param), here(&grad), AdamWState { rest: None, moments }, &STEP);
-        let [ours, gradient, m, v] = [&param, &grad, &first, &second].map(|data| emulator.put(data));
+        let (expected, _) =
+            reference(here(&param), here(&grad), AdamWState { rest: None, moments }, &STEP);
+        let [ours, gradient, m, v] =
+            [&param, &grad, &first, &second].map(|data| emulator.put(data));
         let (got, ..) = emulator
             .run(|| Cube::adamw(ours, gradient, m, v, STEP))
             .unwrap_or_else(|error| panic!("{count}: {error}"));

@@ -1,8 +1,9 @@
-//! What a unit does with the moments in 8 bits of its elements, and what is rounded at random: [`code`](super::super::code) on the
-//! device.
+//! What a unit does with the moments in 8 bits of its elements, and what is rounded at random:
+//! [`code`](super::super::code) on the device.
 //!
-//! Memory is fast enough here for some forty integer instructions an element, so what they cost decides. Hence a hash for four elements;
-//! and what is rare, numbers too small for a block's codes, is looked at only where a unit has one.
+//! Memory is fast enough here for some forty integer instructions an element, so what they cost
+//! decides. Hence a hash for four elements; and what is rare, numbers too small for a block's
+//! codes, is looked at only where a unit has one.
 
 use burn::backend::TensorMetadata;
 use cubecl::prelude::*;
@@ -18,7 +19,8 @@ use crate::hash::STRIDE;
 
 /// Elements whose codes are a word. They share a hash, too.
 pub(super) const LANES: usize = SHARING;
-/// Words of a unit of each moment. They are half a block apart: so neighbouring units touch neighbouring words.
+/// Words of a unit of each moment. They are half a block apart: so neighbouring units touch
+/// neighbouring words.
 pub(super) const QUADS: usize = 2;
 /// Elements of a unit.
 pub(super) const ELEMENTS: usize = QUADS * LANES;
@@ -30,7 +32,8 @@ pub(super) const UNITS: usize = 256;
 /// What a kernel is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Form {
-    /// Elements that one load moves: as many as a word has codes, where the number of all can be divided like that.
+    /// Elements that one load moves: as many as a word has codes, where the number of all can be
+    /// divided like that.
     vector: usize,
     /// Units of a plane.
     plane: usize,
@@ -73,7 +76,10 @@ impl Random {
 /// The hash of an element and those it shares it with.
 #[cube]
 fn hash(random: &Random, element: usize) -> u32 {
-    mixed(random.start + (random.first + u32::cast_from(element)) / comptime!(SHARING as u32) * STRIDE)
+    mixed(
+        random.start
+            + (random.first + u32::cast_from(element)) / comptime!(SHARING as u32) * STRIDE,
+    )
 }
 
 /// What the element draws that is `lane` behind one whose number four divides.
@@ -114,7 +120,8 @@ fn by_chance(value: f32, draw: u32) -> f32 {
     f32::reinterpret(bits & 0xFFFF_0000u32)
 }
 
-/// Each value as one of the two bf16 next to it; the first of them is number `start` of the parameter's part.
+/// Each value as one of the two bf16 next to it; the first of them is number `start` of the
+/// parameter's part.
 #[cube]
 pub(super) fn all_by_chance<N: Size>(
     values: Vector<f32, N>,
@@ -204,7 +211,8 @@ pub(super) fn draws(random: &Random, place: &Place) -> Array<u32> {
     draws
 }
 
-/// Each value of a unit's vector as one of the two bf16 next to it; `start` is the number of the first among the unit's elements.
+/// Each value of a unit's vector as one of the two bf16 next to it; `start` is the number of the
+/// first among the unit's elements.
 #[cube]
 pub(super) fn vector_by_chance<N: Size>(
     values: Vector<f32, N>,
@@ -258,7 +266,8 @@ impl Words {
                 words[place.word(quad) + CODE_WORDS] = i32::reinterpret(self.second[quad]);
             }
             if place.unit == 0 {
-                words[place.block * BLOCK_WORDS + comptime!(2 * CODE_WORDS)] = i32::reinterpret(self.tops);
+                words[place.block * BLOCK_WORDS + comptime!(2 * CODE_WORDS)] =
+                    i32::reinterpret(self.tops);
             }
         }
     }
@@ -301,7 +310,8 @@ impl Held {
         Held { first, second }
     }
 
-    /// The new value of a vector of parameters, `start` the number of the first among the unit's elements.
+    /// The new value of a vector of parameters, `start` the number of the first among the unit's
+    /// elements.
     pub(super) fn update<N: Size>(
         &mut self,
         value: Vector<f32, N>,
@@ -333,7 +343,13 @@ impl Held {
     }
 
     /// Stores a block's moments, as [`pack`](super::super::code::pack). Every unit has to call.
-    pub(super) fn pack(&self, words: &mut [i32], place: &Place, draws: &Array<u32>, #[comptime] form: Form) {
+    pub(super) fn pack(
+        &self,
+        words: &mut [i32],
+        place: &Place,
+        draws: &Array<u32>,
+        #[comptime] form: Form,
+    ) {
         let mut firsts = Array::<u32>::new(ELEMENTS);
         let mut seconds = Array::<u32>::new(ELEMENTS);
         let mut first_top = comptime!(LOWEST_TOP << DROPPED).runtime();
@@ -351,7 +367,8 @@ impl Held {
             second_top = larger(second_top, seconds[element]);
         }
         let tops = team_tops(first_top >> DROPPED, second_top >> DROPPED, place.unit, form.plane);
-        let mut stored = Words { first: Array::<u32>::new(QUADS), second: Array::<u32>::new(QUADS), tops };
+        let mut stored =
+            Words { first: Array::<u32>::new(QUADS), second: Array::<u32>::new(QUADS), tops };
         let (below_first, below_second) = stored.below();
         #[unroll]
         for quad in 0..QUADS {
@@ -361,8 +378,8 @@ impl Held {
             for lane in 0..LANES {
                 let (element, shift) = (comptime!(quad * LANES + lane), comptime!(8 * lane as u32));
                 let sign = u32::reinterpret(self.first[element]) >> 31u32;
-                first +=
-                    (((firsts[element] >> DROPPED) - below_first) << shift) + (sign << comptime!(shift + 7));
+                first += (((firsts[element] >> DROPPED) - below_first) << shift)
+                    + (sign << comptime!(shift + 7));
                 second += ((seconds[element] >> DROPPED) - below_second) << shift;
             }
             stored.first[quad] = first;
@@ -386,7 +403,8 @@ impl Held {
                 let (element, shift) = (comptime!(quad * LANES + lane), comptime!(8 * lane as u32));
                 let draw = draws[element];
                 first |= first_code(self.first[element], for_first(draw), below_first) << shift;
-                second |= second_code(self.second[element], for_second(draw), below_second) << shift;
+                second |=
+                    second_code(self.second[element], for_second(draw), below_second) << shift;
             }
             stored.first[quad] = first;
             stored.second[quad] = second;
@@ -412,7 +430,8 @@ fn smaller(a: u32, b: u32) -> u32 {
     select(a < b, a, b)
 }
 
-/// The largest of what the units of a block have, of each of two numbers below 2¹⁶, packed into one. Every unit has to call.
+/// The largest of what the units of a block have, of each of two numbers below 2¹⁶, packed into
+/// one. Every unit has to call.
 #[cube]
 fn team_tops(first: u32, second: u32, unit: usize, #[comptime] plane: usize) -> u32 {
     let mut first = first;

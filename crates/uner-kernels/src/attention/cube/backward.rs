@@ -1,9 +1,10 @@
-//! The backward pass (FlashAttention-2, Dao 2023) in three kernels: [`delta`], then [`keys_and_values`], where a cube has one
-//! tile of keys and walks over the queries that see any of them, and [`queries`], the other way round. Every gradient is
-//! summed by one cube in a fixed order: no atomics, the same result on every run.
+//! The backward pass (FlashAttention-2, Dao 2023) in three kernels: [`delta`], then
+//! [`keys_and_values`], where a cube has one tile of keys and walks over the queries that see any
+//! of them, and [`queries`], the other way round. Every gradient is summed by one cube in a fixed
+//! order: no atomics, the same result on every run.
 //!
-//! With `P = exp(scale · q·kᵀ - lse)`: `dv = Pᵀ·dy`, `dP = dy·vᵀ`, `dS = scale · P ∘ (dP - delta)`, `dk = dSᵀ·q`,
-//! `dq = dS·k`.
+//! With `P = exp(scale · q·kᵀ - lse)`: `dv = Pᵀ·dy`, `dP = dy·vᵀ`, `dS = scale · P ∘ (dP - delta)`,
+//! `dk = dSᵀ·q`, `dq = dS·k`.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -14,8 +15,8 @@ use super::plan::{EVERYTHING, NOTHING, Plan};
 use super::tile::{HIDDEN_BELOW, Heads, SIDE, Tiles, UNITS, accumulate, row_products, zeros};
 use crate::cube::vector_total;
 
-/// `rowsum(dy ∘ y)`, beside the log-sum-exp of the same row: `statistics[row, head, query]` is the pair of them. One cube per
-/// [`SIDE`] queries, head and row; [`SIDE`] units a query.
+/// `rowsum(dy ∘ y)`, beside the log-sum-exp of the same row: `statistics[row, head, query]` is the
+/// pair of them. One cube per [`SIDE`] queries, head and row; [`SIDE`] units a query.
 #[cube(launch)]
 pub(super) fn delta<F: Float, N: Size>(
     y: &[Vector<F, N>],
@@ -85,7 +86,8 @@ impl RowStatistics {
         RowStatistics { lse, delta }
     }
 
-    /// Scores to probabilities, and the gradient of the probabilities to that of the scores, both in place.
+    /// Scores to probabilities, and the gradient of the probabilities to that of the scores, both
+    /// in place.
     fn differentiate(
         &self,
         scores: &mut Array<f32>,
@@ -100,7 +102,8 @@ impl RowStatistics {
             for j in 0..columns {
                 let at = i * columns + j;
                 let score = scores[at];
-                let probability = select(score < HIDDEN_BELOW, 0.0f32, (score * scale - self.lse[i]).exp());
+                let probability =
+                    select(score < HIDDEN_BELOW, 0.0f32, (score * scale - self.lse[i]).exp());
                 scores[at] = probability;
                 gradients[at] = probability * (gradients[at] - self.delta[i]) * scale;
             }
@@ -125,7 +128,8 @@ pub(super) fn keys_and_values<F: Float, N: Size>(
     #[comptime] tiles: Tiles,
     #[define(F)] _dtype: ElemType,
 ) {
-    let (row, kv_head, kv_heads) = (CUBE_POS_Z as usize, CUBE_POS_Y as usize, CUBE_COUNT_Y as usize);
+    let (row, kv_head, kv_heads) =
+        (CUBE_POS_Z as usize, CUBE_POS_Y as usize, CUBE_COUNT_Y as usize);
     let of_queries = Heads::of_queries(row, kv_head, queries, kv_heads, tiles);
     let of_keys = Heads::of_keys(row, kv_head, keys, kv_heads, tiles);
     let key = CUBE_POS_X as usize * tiles.keys;
@@ -218,7 +222,8 @@ pub(super) fn queries<F: Float, N: Size>(
     #[comptime] tiles: Tiles,
     #[define(F)] _dtype: ElemType,
 ) {
-    let (row, kv_head, kv_heads) = (CUBE_POS_Z as usize, CUBE_POS_Y as usize, CUBE_COUNT_Y as usize);
+    let (row, kv_head, kv_heads) =
+        (CUBE_POS_Z as usize, CUBE_POS_Y as usize, CUBE_COUNT_Y as usize);
     let of_queries = Heads::of_queries(row, kv_head, queries, kv_heads, tiles);
     let of_keys = Heads::of_keys(row, kv_head, keys, kv_heads, tiles);
     let tile = from_behind(CUBE_COUNT_X as usize, CUBE_POS_X as usize) * tiles.rows;

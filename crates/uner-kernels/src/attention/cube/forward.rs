@@ -1,15 +1,18 @@
-//! The forward pass (FlashAttention-2, Dao 2023): a cube has one tile of queries and walks over the keys that any of them
-//! sees, with a running maximum and sum per row.
+//! The forward pass (FlashAttention-2, Dao 2023): a cube has one tile of queries and walks over the
+//! keys that any of them sees, with a running maximum and sum per row.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::mask::Sight;
 use super::plan::{EVERYTHING, NOTHING, Plan};
-use super::tile::{HIDDEN, HIDDEN_BELOW, Heads, SIDE, Tiles, UNITS, accumulate, row_products, zeros};
+use super::tile::{
+    HIDDEN, HIDDEN_BELOW, Heads, SIDE, Tiles, UNITS, accumulate, row_products, zeros,
+};
 use crate::attention::BLIND;
 
-/// The tokens that a tile of queries stands at and the keys that any of them can see, `[first, last, from, to)`.
+/// The tokens that a tile of queries stands at and the keys that any of them can see,
+/// `[first, last, from, to)`.
 #[cube]
 pub(super) fn reach(
     plan: (&[i32], Plan),
@@ -24,7 +27,8 @@ pub(super) fn reach(
     (first, last, plan.1.start(plan.0, first), plan.1.end(plan.0, last).min(last + 1))
 }
 
-/// The running softmax of one row, shared by the units of [`RowSums::lanes`] neighbours, each with a part of the keys.
+/// The running softmax of one row, shared by the units of [`RowSums::lanes`] neighbours, each with
+/// a part of the keys.
 #[derive(CubeType)]
 struct RowSums {
     max: f32,
@@ -47,7 +51,8 @@ pub(super) fn forward<F: Float, N: Size>(
     #[comptime] tiles: Tiles,
     #[define(F)] _dtype: ElemType,
 ) {
-    let (row, kv_head, kv_heads) = (CUBE_POS_Z as usize, CUBE_POS_Y as usize, CUBE_COUNT_Y as usize);
+    let (row, kv_head, kv_heads) =
+        (CUBE_POS_Z as usize, CUBE_POS_Y as usize, CUBE_COUNT_Y as usize);
     let of_queries = Heads::of_queries(row, kv_head, queries, kv_heads, tiles);
     let of_keys = Heads::of_keys(row, kv_head, keys, kv_heads, tiles);
     // Late queries see most, so their tiles come first.
@@ -115,7 +120,12 @@ pub(super) fn from_behind(count: usize, position: usize) -> usize {
 
 /// Writes a unit's entries of a tile of scores where all units see them.
 #[cube]
-pub(super) fn share(scores: &mut Shared<[f32]>, entries: &Array<f32>, scale: f32, #[comptime] tiles: Tiles) {
+pub(super) fn share(
+    scores: &mut Shared<[f32]>,
+    entries: &Array<f32>,
+    scale: f32,
+    #[comptime] tiles: Tiles,
+) {
     let columns = comptime!(tiles.keys / SIDE);
     let (x, y) = (UNIT_POS as usize % SIDE, UNIT_POS as usize / SIDE);
     #[unroll]
@@ -147,8 +157,8 @@ fn rescale_block<N: Size>(
 
 #[cube]
 impl RowSums {
-    /// Turns a tile of scores into weights relative to the maximum so far; `rescale` is what the weights of earlier tiles
-    /// have to be multiplied by.
+    /// Turns a tile of scores into weights relative to the maximum so far; `rescale` is what the
+    /// weights of earlier tiles have to be multiplied by.
     fn take(
         &mut self,
         scores: &mut Shared<[f32]>,

@@ -1,4 +1,5 @@
-//! The mask of a tile, tested entry by entry: only where a tile is neither wholly visible nor wholly hidden.
+//! The mask of a tile, tested entry by entry: only where a tile is neither wholly visible nor
+//! wholly hidden.
 
 use cubecl::prelude::*;
 
@@ -15,8 +16,8 @@ pub(super) struct Sight {
 
 #[cube]
 impl Sight {
-    /// The sight of the rows that the unit has in the tile of queries that begins at row `first` of `count`. `offset` is the
-    /// token of the first query.
+    /// The sight of the rows that the unit has in the tile of queries that begins at row `first` of
+    /// `count`. `offset` is the token of the first query.
     pub(super) fn of_tile(
         plan: (&[i32], Plan),
         first: usize,

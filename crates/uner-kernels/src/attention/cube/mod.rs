@@ -1,5 +1,6 @@
-//! Attention on the GPU. The kernels of this module are portable: shared memory and f32 arithmetic, no plane operations, no
-//! tensor cores; they run wherever CubeCL does. Where the device has what [`mma`] asks for, that runs instead.
+//! Attention on the GPU. The kernels of this module are portable: shared memory and f32 arithmetic,
+//! no plane operations, no tensor cores; they run wherever CubeCL does. Where the device has what
+//! [`mma`] asks for, that runs instead.
 
 mod backward;
 mod forward;
@@ -97,7 +98,13 @@ impl Call {
         let (client, dtype) = (q.client.clone(), element(&q));
         let vector = vector_size(&q, head_dim).min(4);
         let group = heads / kv_heads;
-        let tiles = Tiles { rows: side, keys: side, group, width: head_dim / vector, chunk: CHUNK / vector };
+        let tiles = Tiles {
+            rows: side,
+            keys: side,
+            group,
+            width: head_dim / vector,
+            chunk: CHUNK / vector,
+        };
         let scale = 1.0 / (head_dim as f32).sqrt();
         let (q, k, v, plan) = (contiguous(q), contiguous(k), contiguous(v), plan(document, branch));
         Self { q, k, v, plan, client, rows, queries, keys, kv_heads, scale, vector, tiles, dtype }
@@ -229,7 +236,13 @@ impl Call {
 }
 
 impl AttentionKernels for Cube {
-    fn attention_forward(q: Floats, k: Floats, v: Floats, document: Ints, branch: Ints) -> (Floats, Floats) {
+    fn attention_forward(
+        q: Floats,
+        k: Floats,
+        v: Floats,
+        document: Ints,
+        branch: Ints,
+    ) -> (Floats, Floats) {
         match path_of([&q, &k, &v]) {
             Path::TensorCores => mma::Call::new([q, k, v], document, branch).forward(),
             Path::Portable { side } => Call::new([q, k, v], document, branch, side).forward(),
@@ -240,7 +253,9 @@ impl AttentionKernels for Cube {
         let Saved { q, k, v, y, lse, document, branch } = saved;
         match path_of([&q, &k, &v]) {
             Path::TensorCores => mma::Call::new([q, k, v], document, branch).backward(y, &lse, dy),
-            Path::Portable { side } => Call::new([q, k, v], document, branch, side).backward(y, lse, dy),
+            Path::Portable { side } => {
+                Call::new([q, k, v], document, branch, side).backward(y, lse, dy)
+            }
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What is visible, reduced to ranges, so that the kernels walk over live tiles only.
 //!
-//! A document's tokens stand together, hence the keys that query *i* can see begin at `start[i]` and end at *i*, and the
-//! queries that see key *j* begin at *j* and end before `end[j]`. Both grow along the row: the first entry of a tile of
-//! queries and the last of a tile of keys bound the whole tile. Branches cut holes into these ranges; they are found by the
-//! lowest and highest branch of each block of [`BLOCK`] tokens.
+//! A document's tokens stand together, hence the keys that query *i* can see begin at `start[i]`
+//! and end at *i*, and the queries that see key *j* begin at *j* and end before `end[j]`. Both grow
+//! along the row: the first entry of a tile of queries and the last of a tile of keys bound the
+//! whole tile. Branches cut holes into these ranges; they are found by the lowest and highest
+//! branch of each block of [`BLOCK`] tokens.
 //!
-//! One row of the plan: `start[keys]`, `end[keys]`, `branch[keys]`, `lowest[blocks]`, `highest[blocks]`. At padding,
-//! `start` is where the next document starts and `end` where the one before it ended: nothing is in reach, and both still grow.
+//! One row of the plan: `start[keys]`, `end[keys]`, `branch[keys]`, `lowest[blocks]`,
+//! `highest[blocks]`. At padding, `start` is where the next document starts and `end` where the one
+//! before it ended: nothing is in reach, and both still grow.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::DType;
@@ -28,8 +30,12 @@ pub(super) fn plan(document: Ints, branch: Ints) -> Ints {
     let [rows, keys] = document.shape().dims();
     let (document, branch) = (signed(document), signed(branch));
     let (client, device) = (document.client.clone(), document.device.clone());
-    let plan =
-        empty_device_contiguous_dtype(client.clone(), device, [rows, plan_width(keys)].into(), DType::I32);
+    let plan = empty_device_contiguous_dtype(
+        client.clone(),
+        device,
+        [rows, plan_width(keys)].into(),
+        DType::I32,
+    );
     write_plan::launch(
         &client,
         CubeCount::Static(rows as u32, 1, 1),
@@ -68,8 +74,8 @@ fn starts(document: &[i32], row: usize, token: usize, keys: usize) -> bool {
     starts
 }
 
-/// One cube a row. Each unit takes a stretch of tokens and learns from the others where the stretch's first document
-/// started and where its last one ends.
+/// One cube a row. Each unit takes a stretch of tokens and learns from the others where the
+/// stretch's first document started and where its last one ends.
 #[cube(launch)]
 fn write_plan(document: &[i32], branch: &[i32], plan: &mut [i32], keys: usize) {
     let (row, unit) = (CUBE_POS_X as usize, UNIT_POS as usize);
@@ -191,8 +197,8 @@ impl Plan {
         plan[blocks + first / BLOCK].max(plan[blocks + last / BLOCK])
     }
 
-    /// How much of the keys from `key` on, `count` of them, the queries at `first..=last` see. At most [`BLOCK`] keys and
-    /// [`BLOCK`] queries; keys and queries lie within each other's range.
+    /// How much of the keys from `key` on, `count` of them, the queries at `first..=last` see. At
+    /// most [`BLOCK`] keys and [`BLOCK`] queries; keys and queries lie within each other's range.
     pub(super) fn visible(
         &self,
         plan: &[i32],
@@ -211,7 +217,8 @@ impl Plan {
             }
         } else if lowest > 0 || highest < 0 {
             // No key is of the trunk, so only those of the queries' own branches count.
-            if highest < self.lowest(plan, first, last) || self.highest(plan, first, last) < lowest {
+            if highest < self.lowest(plan, first, last) || self.highest(plan, first, last) < lowest
+            {
                 visible = NOTHING.runtime();
             }
         }

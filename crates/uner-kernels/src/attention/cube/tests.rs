@@ -1,5 +1,5 @@
-//! The walks of the kernels, counted on the host with the functions and the plan that the kernels use: every visible pair is
-//! visited, and no tile is without one.
+//! The walks of the kernels, counted on the host with the functions and the plan that the kernels
+//! use: every visible pair is visited, and no tile is without one.
 
 use burn::backend::Cube;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -11,7 +11,8 @@ use super::tile::Tiles;
 use crate::attention::PADDING;
 use crate::device::DeviceName;
 
-/// The software adapter, on which plans are made; where it is missing a test says so and is skipped, unless it has to be there.
+/// The software adapter, on which plans are made; where it is missing a test says so and is
+/// skipped, unless it has to be there.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn device() -> Option<Device> {
     let name: DeviceName = "webgpu:cpu".parse().expect("the name of a device");
@@ -37,7 +38,13 @@ struct Row {
 }
 
 impl Row {
-    fn new(device: &Device, document: Vec<i32>, branch: Vec<i32>, queries: usize, group: usize) -> Self {
+    fn new(
+        device: &Device,
+        document: Vec<i32>,
+        branch: Vec<i32>,
+        queries: usize,
+        group: usize,
+    ) -> Self {
         let put = |values: &[i32]| {
             let data = TensorData::new(values.to_vec(), [1, values.len()]);
             let tensor = Tensor::<2, Int>::from_data(data, device);
@@ -50,7 +57,13 @@ impl Row {
     }
 
     /// Documents of the given lengths, then padding.
-    fn packed(device: &Device, lengths: &[usize], keys: usize, queries: usize, group: usize) -> Self {
+    fn packed(
+        device: &Device,
+        lengths: &[usize],
+        keys: usize,
+        queries: usize,
+        group: usize,
+    ) -> Self {
         let of = |(&length, id): (&usize, i32)| std::iter::repeat_n(id, length);
         let mut document: Vec<i32> = lengths.iter().zip(5..).flat_map(of).collect();
         document.resize(keys, PADDING);
@@ -72,13 +85,15 @@ impl Row {
         key <= query && same && (self.branch[key] == 0 || self.branch[key] == self.branch[query])
     }
 
-    /// The tiles of scores that are computed, each by its first row and its first key, while walking along the keys.
+    /// The tiles of scores that are computed, each by its first row and its first key, while
+    /// walking along the keys.
     fn along_keys(&self) -> Vec<(usize, usize)> {
         let seen = Plan::of_row(0, self.keys());
         let mut walked = Vec::new();
         for row in (0..self.rows()).step_by(self.tiles.rows) {
             let offset = self.keys() - self.queries;
-            let (first, last, from, to) = reach((&self.plan[..], seen), row, self.rows(), offset, self.tiles);
+            let (first, last, from, to) =
+                reach((&self.plan[..], seen), row, self.rows(), offset, self.tiles);
             for key in (from..to).step_by(self.tiles.keys) {
                 let visible = seen.visible(&self.plan, key, self.tiles.keys, first, last);
                 self.check(row, key, visible);
@@ -99,7 +114,8 @@ impl Row {
             let (from, to) = readers((&self.plan[..], seen), key, self.keys(), offset, self.tiles);
             for row in (from..to).step_by(self.tiles.rows) {
                 let first = offset + row / self.tiles.group;
-                let last = offset + ((row + self.tiles.rows).min(self.rows()) - 1) / self.tiles.group;
+                let last =
+                    offset + ((row + self.tiles.rows).min(self.rows()) - 1) / self.tiles.group;
                 let visible = seen.visible(&self.plan, key, self.tiles.keys, first, last);
                 self.check(row, key, visible);
                 if visible != NOTHING {
@@ -120,7 +136,10 @@ impl Row {
 
     fn check(&self, row: usize, key: usize, visible: u32) {
         let pairs = self.pairs(row, key).count();
-        assert!(visible != NOTHING || pairs == 0, "{pairs} visible pairs at {row} {key} are left out");
+        assert!(
+            visible != NOTHING || pairs == 0,
+            "{pairs} visible pairs at {row} {key} are left out"
+        );
         let all = (self.rows() - row).min(self.tiles.rows) * self.tiles.keys;
         assert!(
             visible != EVERYTHING || pairs == all,
@@ -128,7 +147,8 @@ impl Row {
         );
     }
 
-    /// Tiles that either walk computes, after checking that it covers what is visible and computes no dead tile.
+    /// Tiles that either walk computes, after checking that it covers what is visible and computes
+    /// no dead tile.
     fn walks(&self) -> [usize; 2] {
         let every = (0..self.rows()).flat_map(|row| (0..self.keys()).map(move |key| (row, key)));
         let expected: Vec<_> = every.filter(|&(row, key)| self.visible(row, key)).collect();
@@ -140,7 +160,12 @@ impl Row {
             }
             covered.sort_unstable();
             covered.dedup();
-            assert!(covered == expected, "{} of {} pairs are visited", covered.len(), expected.len());
+            assert!(
+                covered == expected,
+                "{} of {} pairs are visited",
+                covered.len(),
+                expected.len()
+            );
             walked.len()
         })
     }
@@ -165,9 +190,15 @@ fn a_packed_row_costs_its_documents() {
     let row = Row::packed(&device, &lengths, keys, keys, 1);
     let blocks = keys.div_ceil(64);
     let [along_keys, along_queries] = row.walks();
-    // A tile reaches into at most one tile more, where a document goes on; the row of padding costs nothing.
-    assert!(along_keys <= 2 * blocks && along_queries <= 2 * blocks, "{along_keys} {along_queries} {blocks}");
-    for row in [Row::packed(&device, &[1; 500], 515, 515, 1), Row::packed(&device, &[1; 500], 515, 515, 4)] {
+    // A tile reaches into at most one tile more, where a document goes on; the row of padding costs
+    // nothing.
+    assert!(
+        along_keys <= 2 * blocks && along_queries <= 2 * blocks,
+        "{along_keys} {along_queries} {blocks}"
+    );
+    for row in
+        [Row::packed(&device, &[1; 500], 515, 515, 1), Row::packed(&device, &[1; 500], 515, 515, 4)]
+    {
         let tiles = (500 * row.tiles.group).div_ceil(64);
         assert_eq!(row.walks()[0], tiles);
     }

@@ -1,8 +1,8 @@
-//! Tiles: rows of a head brought into shared memory, and the two products on them, each unit with a small block of the
-//! result in registers.
+//! Tiles: rows of a head brought into shared memory, and the two products on them, each unit with a
+//! small block of the result in registers.
 //!
-//! The units of a cube form a square of [`SIDE`] × [`SIDE`]: unit `(x, y)` has the entries whose row is `y` and whose column
-//! is `x`, modulo `SIDE`. In shared memory everything is f32.
+//! The units of a cube form a square of [`SIDE`] × [`SIDE`]: unit `(x, y)` has the entries whose
+//! row is `y` and whose column is `x`, modulo `SIDE`. In shared memory everything is f32.
 
 use cubecl::prelude::*;
 
@@ -18,9 +18,9 @@ pub(super) const HIDDEN_BELOW: f32 = -1e27;
 
 /// The sizes of a kernel, all known when it is compiled.
 ///
-/// The query heads that share a key/value head are rows of one tile: row `n` is query `n / group` of head `n % group`. So
-/// keys and values are read once for all of them, a single query still fills several rows, and the gradients of keys and
-/// values sum over the group in one loop.
+/// The query heads that share a key/value head are rows of one tile: row `n` is query `n / group`
+/// of head `n % group`. So keys and values are read once for all of them, a single query still
+/// fills several rows, and the gradients of keys and values sum over the group in one loop.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Tiles {
     /// Rows of a tile of queries.
@@ -41,7 +41,8 @@ impl Tiles {
         (self.rows + self.keys) * (self.chunk + 1)
     }
 
-    /// Entries from one row of scores to the next; off the power of two, so that rows start in different banks.
+    /// Entries from one row of scores to the next; off the power of two, so that rows start in
+    /// different banks.
     pub(super) fn score_stride(self) -> usize {
         self.keys + 4
     }
@@ -83,7 +84,8 @@ pub(super) struct Heads {
 
 #[cube]
 impl Heads {
-    /// The query heads of a key/value head, in a tensor `[rows, tokens, kv_heads * group, head_dim]`.
+    /// The query heads of a key/value head, in a tensor
+    /// `[rows, tokens, kv_heads * group, head_dim]`.
     pub(super) fn of_queries(
         row: usize,
         kv_head: usize,
@@ -124,7 +126,12 @@ impl Heads {
     }
 
     /// One vector of a row; zeros outside.
-    fn load<F: Float, N: Size>(&self, tensor: &[Vector<F, N>], row: usize, column: usize) -> Vector<f32, N> {
+    fn load<F: Float, N: Size>(
+        &self,
+        tensor: &[Vector<F, N>],
+        row: usize,
+        column: usize,
+    ) -> Vector<f32, N> {
         let mut value = Vector::<f32, N>::new(0.0f32);
         if row < self.count && column < self.width {
             value = Vector::<f32, N>::cast_from(tensor[self.vector(row) + column]);
@@ -132,9 +139,9 @@ impl Heads {
         value
     }
 
-    /// Brings rows into the stage, a chunk of vectors of each, from `column` on; `part` is where in the stage, how many rows,
-    /// and the vectors of a chunk. In the stage, rows are one vector apart more than they are long, for the sake of the
-    /// banks.
+    /// Brings rows into the stage, a chunk of vectors of each, from `column` on; `part` is where in
+    /// the stage, how many rows, and the vectors of a chunk. In the stage, rows are one vector
+    /// apart more than they are long, for the sake of the banks.
     fn stage_chunk<F: Float, N: Size>(
         &self,
         tensor: &[Vector<F, N>],
@@ -146,7 +153,8 @@ impl Heads {
         let (offset, count, chunk) = comptime!(part);
         for index in range_stepped(UNIT_POS as usize, comptime!(count * chunk), UNITS) {
             let (row, own) = (index / chunk, index % chunk);
-            stage[offset + row * (chunk + 1) + own] = self.load::<F, N>(tensor, first + row, column + own);
+            stage[offset + row * (chunk + 1) + own] =
+                self.load::<F, N>(tensor, first + row, column + own);
         }
     }
 
@@ -164,7 +172,8 @@ impl Heads {
         }
     }
 
-    /// Writes the rows from `first` on that a unit has accumulated: `count` rows a cube, each times `scale` of its row.
+    /// Writes the rows from `first` on that a unit has accumulated: `count` rows a cube, each times
+    /// `scale` of its row.
     pub(super) fn store<F: Float, N: Size>(
         &self,
         tensor: &mut [Vector<F, N>],
@@ -190,8 +199,8 @@ impl Heads {
     }
 }
 
-/// The products of each row of a tile of queries with each key of a tile: entry `[i, j]` of the unit is at
-/// `i * (keys / SIDE) + j`. Every unit of the cube has to call.
+/// The products of each row of a tile of queries with each key of a tile: entry `[i, j]` of the
+/// unit is at `i * (keys / SIDE) + j`. Every unit of the cube has to call.
 #[cube]
 pub(super) fn row_products<F: Float, N: Size>(
     stage: &mut Shared<[Vector<f32, N>]>,
@@ -233,9 +242,9 @@ pub(super) fn row_products<F: Float, N: Size>(
     products
 }
 
-/// Adds the product of a matrix of weights with rows of a tensor to what a unit has: `count` rows of result a cube, summed
-/// over `terms` rows from `first` on. The weight of term `t` for row `r` is at `r * stride_row + t * stride_term`. Every
-/// unit of the cube has to call.
+/// Adds the product of a matrix of weights with rows of a tensor to what a unit has: `count` rows
+/// of result a cube, summed over `terms` rows from `first` on. The weight of term `t` for row `r`
+/// is at `r * stride_row + t * stride_term`. Every unit of the cube has to call.
 #[cube]
 pub(super) fn accumulate<F: Float, N: Size>(
     block: &mut Array<Vector<f32, N>>,
@@ -275,7 +284,10 @@ pub(super) fn accumulate<F: Float, N: Size>(
 
 /// A unit's block of results, zeros: `count` rows a cube.
 #[cube]
-pub(super) fn zeros<N: Size>(#[comptime] count: usize, #[comptime] tiles: Tiles) -> Array<Vector<f32, N>> {
+pub(super) fn zeros<N: Size>(
+    #[comptime] count: usize,
+    #[comptime] tiles: Tiles,
+) -> Array<Vector<f32, N>> {
     let size = comptime!(count / SIDE * tiles.columns());
     let mut block = Array::<Vector<f32, N>>::new(size);
     #[unroll]

@@ -1,8 +1,9 @@
 //! What the two backward kernels share: their inputs, the per-query term, and the score gradients.
 //!
-//! With the weights `p = exp(s - lse)` recomputed from the scores, `dv = pᵀ·dy`, `ds = p ∘ (dy·vᵀ - delta)`,
-//! `dq = scale · ds·k` and `dk = scale · dsᵀ·q`, where `delta = rowsum(dy ∘ y)` (FlashAttention-2, Dao 2023). `dq`
-//! and `dk`, `dv` come from separate kernels, each summing in a fixed order: no atomics, the same bits on each run.
+//! With the weights `p = exp(s - lse)` recomputed from the scores, `dv = pᵀ·dy`,
+//! `ds = p ∘ (dy·vᵀ - delta)`, `dq = scale · ds·k` and `dk = scale · dsᵀ·q`, where
+//! `delta = rowsum(dy ∘ y)` (FlashAttention-2, Dao 2023). `dq` and `dk`, `dv` come from separate
+//! kernels, each summing in a fixed order: no atomics, the same bits on each run.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -30,7 +31,8 @@ pub(super) struct Upstream<E: Float> {
 }
 
 impl Tiles {
-    /// Bytes of shared memory of a backward kernel whose stages take `stage` bytes: two stationary tiles, two stages.
+    /// Bytes of shared memory of a backward kernel whose stages take `stage` bytes: two stationary
+    /// tiles, two stages.
     pub(super) const fn backward_bytes(self, stage: usize) -> usize {
         2 * self.row_bytes() + 2 * stage
     }
@@ -79,7 +81,8 @@ pub(super) fn delta<E: Float>(
 
 /// Turns scores into weights: `exp(score · scale - lse)`.
 ///
-/// `lse` holds a value per accumulator element: of the row if queries are stationary, else of the column.
+/// `lse` holds a value per accumulator element: of the row if queries are stationary, else of the
+/// column.
 #[cube]
 pub(super) fn weigh(scores: &mut Array<Accumulator>, lse: &Array<f32>, #[comptime] tiles: Tiles) {
     let scale = comptime!(tiles.scale_log2());
@@ -102,7 +105,8 @@ pub(super) fn weigh(scores: &mut Array<Accumulator>, lse: &Array<f32>, #[comptim
     }
 }
 
-/// Turns `products` (`dy·vᵀ`) into the gradients of the unscaled scores: `weights ∘ (products - delta)`.
+/// Turns `products` (`dy·vᵀ`) into the gradients of the unscaled scores:
+/// `weights ∘ (products - delta)`.
 #[cube]
 pub(super) fn score_gradients(
     products: &mut Array<Accumulator>,

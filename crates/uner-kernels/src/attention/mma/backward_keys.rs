@@ -1,8 +1,8 @@
-//! The gradients of keys and values: one cube per key tile of one key/value head, one pass over the live query tiles
-//! of each query head that reads it.
+//! The gradients of keys and values: one cube per key tile of one key/value head, one pass over the
+//! live query tiles of each query head that reads it.
 //!
-//! Scores are computed transposed, keys down the rows: a plane then owns its rows of both gradients and the weights
-//! go from accumulator to operand within its registers.
+//! Scores are computed transposed, keys down the rows: a plane then owns its rows of both gradients
+//! and the weights go from accumulator to operand within its registers.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -19,7 +19,8 @@ use super::tile::{Packing, Place, Tiles};
 use crate::attention::PADDING;
 
 impl Tiles {
-    /// Bytes of one stage of queries and their gradients: two streamed tiles and four words per token.
+    /// Bytes of one stage of queries and their gradients: two streamed tiles and four words per
+    /// token.
     pub(super) const fn query_stage_bytes(self) -> usize {
         2 * self.column_bytes() + 16 * self.columns
     }
@@ -37,8 +38,9 @@ pub(super) struct Sums {
 /// # Shapes
 /// - `dk`, `dv`: `[rows, keys, kv_heads, head_dim]`, in pairs of elements
 ///
-/// Cubes: x the key/value head, y the row, z the key tile (`ceil(keys / tiles.rows())`); `planes · 32` units. Keys are
-/// stationary, `tiles.rows()` is a multiple of [`BLOCK`], `tiles.columns` is [`BLOCK`].
+/// Cubes: x the key/value head, y the row, z the key tile (`ceil(keys / tiles.rows())`);
+/// `planes · 32` units. Keys are stationary, `tiles.rows()` is a multiple of [`BLOCK`],
+/// `tiles.columns` is [`BLOCK`].
 #[cube(launch)]
 pub(super) fn backward_keys<E: Float>(
     upstream: &Upstream<E>,
@@ -150,9 +152,17 @@ fn sweep<E: Float>(
             let next = place.with_head(place.head + member + select(last, 1usize, 0usize));
             if next.head < place.head + group {
                 let following = select(last, extent.begin, block + 1);
-                start::<E>(upstream, packing, &next, stages + parity * stage_bytes, following, tiles);
+                start::<E>(
+                    upstream,
+                    packing,
+                    &next,
+                    stages + parity * stage_bytes,
+                    following,
+                    tiles,
+                );
             }
-            let rows = base + UNIT_POS / 32 * comptime!((tiles.plane_rows() * tiles.stride()) as u32);
+            let rows =
+                base + UNIT_POS / 32 * comptime!((tiles.plane_rows() * tiles.stride()) as u32);
             let masked = needs_mask(packing, place, block, extent.document, tiles);
             absorb(&mut sums, packing, place, &Step { rows, stage, block, masked }, tiles);
         }

@@ -1,4 +1,5 @@
-//! The gradient of the queries: one cube per query tile of one head, one pass over the live key tiles.
+//! The gradient of the queries: one cube per query tile of one head, one pass over the live key
+//! tiles.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -20,8 +21,9 @@ use crate::attention::PADDING;
 /// # Shapes
 /// - `dq`: `[rows, queries, heads, head_dim]`, in pairs of elements
 ///
-/// Cubes: x the head, y the row, z the query tile (`ceil(queries / tiles.rows())`), the longest first; `planes · 32`
-/// units. Queries are stationary, `tiles.rows()` is a multiple of [`BLOCK`], `tiles.columns` is [`BLOCK`].
+/// Cubes: x the head, y the row, z the query tile (`ceil(queries / tiles.rows())`), the longest
+/// first; `planes · 32` units. Queries are stationary, `tiles.rows()` is a multiple of [`BLOCK`],
+/// `tiles.columns` is [`BLOCK`].
 #[cube(launch)]
 pub(super) fn backward_queries<E: Float>(
     upstream: &Upstream<E>,
@@ -47,7 +49,11 @@ pub(super) fn backward_queries<E: Float>(
 
 /// The values of this lane's queries in `[rows, heads, queries]`.
 #[cube]
-pub(super) fn row_statistics(source: &[f32], place: &Place, #[comptime] tiles: Tiles) -> Array<f32> {
+pub(super) fn row_statistics(
+    source: &[f32],
+    place: &Place,
+    #[comptime] tiles: Tiles,
+) -> Array<f32> {
     let mut values = Array::<f32>::new(comptime!(tiles.statistics()));
     #[unroll]
     for r in 0..comptime!(tiles.statistics()) {
@@ -68,7 +74,8 @@ fn sweep<E: Float>(
     #[comptime] tiles: Tiles,
 ) -> Array<Accumulator> {
     let (columns, bytes) = comptime!((tiles.columns, tiles.column_bytes() as u32));
-    let (stage_bytes, row_bytes) = comptime!((tiles.stage_bytes() as u32, tiles.row_bytes() as u32));
+    let (stage_bytes, row_bytes) =
+        comptime!((tiles.stage_bytes() as u32, tiles.row_bytes() as u32));
     let plane_bytes = comptime!((tiles.plane_rows() * tiles.stride()) as u32);
     let (along, down) = (lane_offset_along(tiles), lane_offset_down(tiles));
     let rows = base + UNIT_POS / 32 * plane_bytes + down;

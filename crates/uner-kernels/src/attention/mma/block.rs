@@ -1,9 +1,11 @@
-//! Which blocks of tokens can see which: the small tables that let the kernels visit live tiles only.
+//! Which blocks of tokens can see which: the small tables that let the kernels visit live tiles
+//! only.
 //!
-//! Tokens of one document are contiguous in a packed row, so what a block may see ends where the document of one
-//! of its ends does. A block whose tokens all belong to one document, keys moreover to branch 0, names it: where a
-//! query block and a key block below the diagonal name the same document, every query sees every key. [`PADDING`] in the
-//! place of the document says that there is no single one.
+//! Tokens of one document are contiguous in a packed row, so what a block may see ends where the
+//! document of one of its ends does. A block whose tokens all belong to one document, keys moreover
+//! to branch 0, names it: where a query block and a key block below the diagonal name the same
+//! document, every query sees every key. [`PADDING`] in the place of the document says that there
+//! is no single one.
 
 use cubecl::prelude::*;
 
@@ -17,10 +19,11 @@ pub(super) const ENTRY: usize = 3;
 /// Units of a cube of [`query_blocks`] and [`key_blocks`].
 pub(super) const UNITS: usize = 256;
 
-/// Per query block the first key that any of its queries may see (`keys` if none), its document and 0; per query the first key
-/// of its document, `i32::MAX` if it is padding.
+/// Per query block the first key that any of its queries may see (`keys` if none), its document and
+/// 0; per query the first key of its document, `i32::MAX` if it is padding.
 ///
-/// `table` is `[rows, ceil(queries / BLOCK), ENTRY]`, `starts` `[rows, queries]`; `next` is set to 0. One cube of [`UNITS`] per block (x) and row (y).
+/// `table` is `[rows, ceil(queries / BLOCK), ENTRY]`, `starts` `[rows, queries]`; `next` is set to
+/// 0. One cube of [`UNITS`] per block (x) and row (y).
 #[cube(launch)]
 pub(super) fn query_blocks(
     document: &[i32],
@@ -74,11 +77,12 @@ pub(super) fn query_blocks(
     }
 }
 
-/// Per key block the end of the queries that may see any of its keys (0 if none), its document, if every key is
-/// in branch 0, and whether one is not (1 or 0); per key the end of its document's tokens, 0 if it is padding or no query is
-/// behind it.
+/// Per key block the end of the queries that may see any of its keys (0 if none), its document, if
+/// every key is in branch 0, and whether one is not (1 or 0); per key the end of its document's
+/// tokens, 0 if it is padding or no query is behind it.
 ///
-/// `table` is `[rows, ceil(keys / BLOCK), ENTRY]`, `ends` `[rows, keys]`; one cube of [`UNITS`] per block (x) and row (y).
+/// `table` is `[rows, ceil(keys / BLOCK), ENTRY]`, `ends` `[rows, keys]`; one cube of [`UNITS`] per
+/// block (x) and row (y).
 #[cube(launch)]
 pub(super) fn key_blocks(
     document: &[i32],

@@ -1,5 +1,5 @@
-//! The forward kernel: one cube per query tile of one head, one pass over the live key tiles (FlashAttention-2,
-//! Dao 2023): scores stay in registers, the softmax is renormalised on the way.
+//! The forward kernel: one cube per query tile of one head, one pass over the live key tiles
+//! (FlashAttention-2, Dao 2023): scores stay in registers, the softmax is renormalised on the way.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -37,14 +37,16 @@ pub(super) struct Inputs<E: Float> {
     pub(super) v: Box<[E]>,
 }
 
-/// `y = softmax(q·kᵀ·scale)·v` over the visible keys, and the log-sum-exp of the scaled visible scores.
+/// `y = softmax(q·kᵀ·scale)·v` over the visible keys, and the log-sum-exp of the scaled visible
+/// scores.
 ///
 /// # Shapes
 /// - `y`: `[rows, queries, heads, head_dim]`, in pairs of elements
 /// - `lse`: `[rows, heads, queries]`; `BLIND` where a query sees nothing, its `y` is zero
 ///
-/// Cubes: x the head, y the row, z the query tile (`ceil(queries / tiles.rows())`), the longest first; `planes · 32`
-/// units. `tiles.rows()` must be a multiple of [`BLOCK`], `tiles.columns` must be [`BLOCK`].
+/// Cubes: x the head, y the row, z the query tile (`ceil(queries / tiles.rows())`), the longest
+/// first; `planes · 32` units. `tiles.rows()` must be a multiple of [`BLOCK`], `tiles.columns` must
+/// be [`BLOCK`].
 #[cube(launch)]
 pub(super) fn forward<E: Float>(
     inputs: &Inputs<E>,
@@ -83,7 +85,8 @@ pub(super) fn start<E: Float>(
     commit_copies();
 }
 
-/// The pass over the live key tiles. The queries go to shared memory at `base`, the stages behind them.
+/// The pass over the live key tiles. The queries go to shared memory at `base`, the stages behind
+/// them.
 #[cube]
 fn sweep<E: Float>(
     inputs: &Inputs<E>,

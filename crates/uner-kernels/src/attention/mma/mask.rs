@@ -80,8 +80,8 @@ fn sees(query: &Token, key: &Token) -> bool {
     select(open, together, false)
 }
 
-/// This lane's stationary token of row `r`; padding, and what lies behind the row of the batch, stands where it sees
-/// nothing and is seen by none.
+/// This lane's stationary token of row `r`; padding, and what lies behind the row of the batch,
+/// stands where it sees nothing and is seen by none.
 #[cube]
 fn stationary_token(
     packing: &Packing,
@@ -100,13 +100,17 @@ fn stationary_token(
     let index = place.row * place.sizes.keys + select(inside, position, 0usize);
     let document = packing.document[index];
     let real = select(document == PADDING, false, inside);
-    Token { position: select(real, position as i32, alone), document, branch: packing.branch[index] }
+    Token {
+        position: select(real, position as i32, alone),
+        document,
+        branch: packing.branch[index],
+    }
 }
 
 /// Sets the scores of pairs that do not see each other to negative infinity.
 ///
-/// `words` is the shared address of the documents of the streamed tile, its branches lie `4 · columns` bytes behind;
-/// `column` is the key position of its first token.
+/// `words` is the shared address of the documents of the streamed tile, its branches lie
+/// `4 · columns` bytes behind; `column` is the key position of its first token.
 #[cube]
 pub(super) fn hide(
     scores: &mut Array<Accumulator>,
@@ -116,7 +120,8 @@ pub(super) fn hide(
     column: usize,
     #[comptime] tiles: Tiles,
 ) {
-    // Both rows of a tile at a time: one row at a time costs the forward kernel registers, and spills at 128.
+    // Both rows of a tile at a time: one row at a time costs the forward kernel registers, and
+    // spills at 128.
     #[unroll]
     for m in 0..comptime!(tiles.per_plane) {
         let upper = stationary_token(packing, place, comptime!(2 * m), tiles);
@@ -126,7 +131,8 @@ pub(super) fn hide(
     }
 }
 
-/// [`hide`] for row `r` (see [`Softmax`](super::softmax::Softmax) for the numbering), whose token is `stationary`.
+/// [`hide`] for row `r` (see [`Softmax`](super::softmax::Softmax) for the numbering), whose token
+/// is `stationary`.
 #[cube]
 fn hide_row(
     scores: &mut Array<Accumulator>,

@@ -1,17 +1,19 @@
 //! Attention on the tensor cores of NVIDIA cards: bf16 in and out, sums in f32.
 //!
-//! FlashAttention-2 (Dao 2023) in `mma.sync`, `ldmatrix` and `cp.async`, which CubeCL's C++ compiler for CUDA takes as inline
-//! PTX. Weights and score gradients are rounded to the element type before they are multiplied, as there and in cuDNN. A
-//! forward pass is three kernels: two small ones tabulate which blocks of tokens see which ([`block`]), then [`forward`]. The
-//! backward pass tabulates again and runs [`backward::delta`], [`backward_keys`] and [`backward_queries`]. Hopper has kernels of
-//! its own (`warpgroup`), of which one does the work of the last two.
+//! FlashAttention-2 (Dao 2023) in `mma.sync`, `ldmatrix` and `cp.async`, which CubeCL's C++
+//! compiler for CUDA takes as inline PTX. Weights and score gradients are rounded to the element
+//! type before they are multiplied, as there and in cuDNN. A forward pass is three kernels: two
+//! small ones tabulate which blocks of tokens see which ([`block`]), then [`forward`]. The backward
+//! pass tabulates again and runs [`backward::delta`], [`backward_keys`] and [`backward_queries`].
+//! Hopper has kernels of its own (`warpgroup`), of which one does the work of the last two.
 //!
 //! # Limits
 //! Besides what the device must have ([`is_served`]):
 //! - The tokens of a document stand together, which [`Visibility`](crate::Visibility) promises.
-//! - At most 65,535 rows, and as many tiles of 128 tokens a row; tensors of fewer than `2^32` elements.
-//! - Buffers begin at multiples of 16 bytes: views that do not begin at a multiple of the device's alignment are copied by
-//!   burn when they are cut.
+//! - At most 65,535 rows, and as many tiles of 128 tokens a row; tensors of fewer than `2^32`
+//!   elements.
+//! - Buffers begin at multiples of 16 bytes: views that do not begin at a multiple of the device's
+//!   alignment are copied by burn when they are cut.
 
 mod backward;
 mod backward_keys;
@@ -49,16 +51,17 @@ const LARGEST_HEAD: usize = 128;
 /// Bytes that `cp.async` moves at a time, from and to multiples of them.
 const COPY: u64 = 16;
 
-/// Whether this module serves the element type and head on the device: bf16, heads of a multiple of 16 elements up to
-/// 128, and a card of compute capability 8.0 or later whose shared memory holds the tiles (74 KiB for heads of 64 elements,
-/// 138 KiB for 128).
+/// Whether this module serves the element type and head on the device: bf16, heads of a multiple of
+/// 16 elements up to 128, and a card of compute capability 8.0 or later whose shared memory holds
+/// the tiles (74 KiB for heads of 64 elements, 138 KiB for 128).
 pub(super) fn is_served(client: &Client, dtype: ElemType, head_dim: usize) -> bool {
     let properties = client.properties();
     let (matmul, hardware) = (&properties.features.matmul, &properties.hardware);
     let sums = ElemType::Float(FloatKind::F32);
     let product = MmaConfig { a_type: dtype, b_type: dtype, cd_type: sums, m: 16, n: 8, k: 16 };
-    let has_instructions =
-        matmul.mma.contains(&product) && matmul.ldmatrix.contains(&dtype) && properties.features.copy_async;
+    let has_instructions = matmul.mma.contains(&product)
+        && matmul.ldmatrix.contains(&dtype)
+        && properties.features.copy_async;
     let has_planes = (hardware.plane_size_min, hardware.plane_size_max) == (32, 32);
     let has_head = head_dim.is_multiple_of(16) && (16..=LARGEST_HEAD).contains(&head_dim);
     let has_alignment = properties.memory.alignment.is_multiple_of(COPY);
@@ -81,7 +84,8 @@ struct Forms {
 
 impl Forms {
     fn of(head_dim: usize) -> Self {
-        let forward = Tiles { stationary: Axis::Queries, head_dim, planes: 4, per_plane: 2, columns: BLOCK };
+        let forward =
+            Tiles { stationary: Axis::Queries, head_dim, planes: 4, per_plane: 2, columns: BLOCK };
         let queries = Tiles { planes: 8, per_plane: 1, ..forward };
         Self { forward, queries, keys: Tiles { stationary: Axis::Keys, ..queries } }
     }
@@ -203,7 +207,8 @@ impl Call {
         if self.is_empty() {
             return;
         }
-        let count = |tokens: usize| CubeCount::Static(tokens.div_ceil(BLOCK) as u32, self.rows as u32, 1);
+        let count =
+            |tokens: usize| CubeCount::Static(tokens.div_ceil(BLOCK) as u32, self.rows as u32, 1);
         let units = CubeDim::new_1d(block::UNITS as u32);
         block::query_blocks::launch(
             &self.q.client,
@@ -255,7 +260,8 @@ impl Call {
     /// The gradients of the queries, keys and values.
     pub(super) fn backward(self, y: Floats, lse: &Floats, dy: Floats) -> [Floats; 3] {
         if self.is_empty() {
-            return [&self.q, &self.k, &self.v].map(|tensor| zeros(tensor, tensor.shape(), tensor.dtype()));
+            return [&self.q, &self.k, &self.v]
+                .map(|tensor| zeros(tensor, tensor.shape(), tensor.dtype()));
         }
         let dy = contiguous(dy);
         let delta = self.delta(contiguous(y), dy.clone());

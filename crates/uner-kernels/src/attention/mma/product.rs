@@ -2,19 +2,22 @@
 
 use cubecl::prelude::*;
 
-use super::ptx::{Accumulator, Fragment, load_matrices, load_transposed, multiply_accumulate, pack};
+use super::ptx::{
+    Accumulator, Fragment, load_matrices, load_transposed, multiply_accumulate, pack,
+};
 use super::tile::Tiles;
 
-/// The byte offset at which this lane reads a 16x16 block whose 8x8 matrices are ordered first down the rows, then
-/// along the row: an A operand, and transposed the B operands of two tiles that contract over the rows.
+/// The byte offset at which this lane reads a 16x16 block whose 8x8 matrices are ordered first down
+/// the rows, then along the row: an A operand, and transposed the B operands of two tiles that
+/// contract over the rows.
 #[cube]
 pub(super) fn lane_offset_down(#[comptime] tiles: Tiles) -> u32 {
     let lane = UNIT_POS % 32;
     (lane % 16) * comptime!(tiles.stride() as u32) + (lane / 16) * 16
 }
 
-/// The byte offset at which this lane reads a 16x16 block whose 8x8 matrices are ordered first along the row, then
-/// down the rows: the B operands of two tiles that contract along the row.
+/// The byte offset at which this lane reads a 16x16 block whose 8x8 matrices are ordered first
+/// along the row, then down the rows: the B operands of two tiles that contract along the row.
 #[cube]
 pub(super) fn lane_offset_along(#[comptime] tiles: Tiles) -> u32 {
     let lane = UNIT_POS % 32;
@@ -40,8 +43,8 @@ pub(super) fn clear(accumulators: &mut Array<Accumulator>, #[comptime] count: us
 
 /// `products = a · bᵀ` of a plane's rows and a streamed tile, contracted over the head.
 ///
-/// `a` and `b` are shared addresses with [`lane_offset_down`] and [`lane_offset_along`] added. Accumulator
-/// `m * column_tiles + n` is the tile of row tile `m` and columns `8n..8n + 8`.
+/// `a` and `b` are shared addresses with [`lane_offset_down`] and [`lane_offset_along`] added.
+/// Accumulator `m * column_tiles + n` is the tile of row tile `m` and columns `8n..8n + 8`.
 #[cube]
 pub(super) fn multiply_transposed(
     products: &mut Array<Accumulator>,
@@ -49,7 +52,8 @@ pub(super) fn multiply_transposed(
     b: u32,
     #[comptime] tiles: Tiles,
 ) {
-    let (per_plane, width, stride) = comptime!((tiles.per_plane, tiles.column_tiles(), tiles.stride()));
+    let (per_plane, width, stride) =
+        comptime!((tiles.per_plane, tiles.column_tiles(), tiles.stride()));
     clear(products, comptime!(per_plane * width));
     let mut rows = Array::<Fragment>::new(per_plane);
     #[unroll]
@@ -71,9 +75,10 @@ pub(super) fn multiply_transposed(
 
 /// `sums += weights · b`, contracted over the streamed axis.
 ///
-/// `weights` are accumulators as [`multiply_transposed`] leaves them, rounded to bf16 on the way: their layout is
-/// that of an A operand. `b` is a shared address with [`lane_offset_down`] added. Accumulator
-/// `m * head_tiles + d` of `sums` is the tile of row tile `m` and elements `8d..8d + 8` of the head.
+/// `weights` are accumulators as [`multiply_transposed`] leaves them, rounded to bf16 on the way:
+/// their layout is that of an A operand. `b` is a shared address with [`lane_offset_down`] added.
+/// Accumulator `m * head_tiles + d` of `sums` is the tile of row tile `m` and elements `8d..8d + 8`
+/// of the head.
 #[cube]
 pub(super) fn multiply_weights(
     sums: &mut Array<Accumulator>,
@@ -81,7 +86,8 @@ pub(super) fn multiply_weights(
     b: u32,
     #[comptime] tiles: Tiles,
 ) {
-    let (per_plane, width, stride) = comptime!((tiles.per_plane, tiles.head_tiles(), tiles.stride()));
+    let (per_plane, width, stride) =
+        comptime!((tiles.per_plane, tiles.head_tiles(), tiles.stride()));
     let mut rows = Array::<Fragment>::new(per_plane);
     #[unroll]
     for step in 0..comptime!(tiles.columns / 16) {
@@ -103,7 +109,12 @@ pub(super) fn multiply_weights(
 
 /// Multiplies `a` into accumulators `first` and `first + 1`.
 #[cube]
-fn multiply_pair(sums: &mut Array<Accumulator>, #[comptime] first: usize, a: Fragment, columns: Fragment) {
+fn multiply_pair(
+    sums: &mut Array<Accumulator>,
+    #[comptime] first: usize,
+    a: Fragment,
+    columns: Fragment,
+) {
     let second = comptime!(first + 1);
     sums[first] = multiply_accumulate(a, columns, 0usize, sums[first]);
     sums[second] = multiply_accumulate(a, columns, 1usize, sums[second]);
@@ -120,8 +131,8 @@ fn pack_operand(left: Accumulator, right: Accumulator) -> Fragment {
     operand
 }
 
-/// Writes row `r` of a plane's sums (see [`Softmax`](super::softmax::Softmax) for the numbering), each times
-/// `factor`; `pair` is the index of this lane's first pair of elements in `target`.
+/// Writes row `r` of a plane's sums (see [`Softmax`](super::softmax::Softmax) for the numbering),
+/// each times `factor`; `pair` is the index of this lane's first pair of elements in `target`.
 #[cube]
 pub(super) fn write_row<E: Float>(
     target: &mut [Vector<E, Const<2>>],

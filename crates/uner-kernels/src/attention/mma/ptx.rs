@@ -1,14 +1,16 @@
 //! The PTX instructions the attention kernels are made of, one `#[cube]` function each.
 //!
-//! All shared memory of these kernels is reached through 32-bit shared-window addresses and never through CubeCL
-//! slices: `ldmatrix`, `cp.async` and `ld.shared` take such an address directly, and every tile offset then folds
-//! into the instruction's immediate. Needs the CUDA C++ compiler of CubeCL (`gpu_asm!` is lowered by it alone) and
-//! compute capability 8.0.
+//! All shared memory of these kernels is reached through 32-bit shared-window addresses and never
+//! through CubeCL slices: `ldmatrix`, `cp.async` and `ld.shared` take such an address directly, and
+//! every tile offset then folds into the instruction's immediate. Needs the CUDA C++ compiler of
+//! CubeCL (`gpu_asm!` is lowered by it alone) and compute capability 8.0.
 //!
-//! Fragment layouts are those of `mma.m16n8k16` (PTX ISA, "Matrix Fragments for mma.m16n8k16"): with
-//! `g = lane / 4` and `t = lane % 4`, an accumulator holds `(g, 2t)`, `(g, 2t + 1)`, `(g + 8, 2t)`, `(g + 8, 2t + 1)`.
+//! Fragment layouts are those of `mma.m16n8k16` (PTX ISA, "Matrix Fragments for mma.m16n8k16"):
+//! with `g = lane / 4` and `t = lane % 4`, an accumulator holds `(g, 2t)`, `(g, 2t + 1)`,
+//! `(g + 8, 2t)`, `(g + 8, 2t + 1)`.
 //!
-//! `gpu_asm!` hands a mutable local over by its address, so every operand goes through [`value`] or `extract`.
+//! `gpu_asm!` hands a mutable local over by its address, so every operand goes through [`value`] or
+//! `extract`.
 
 #![expect(
     unsafe_code,
@@ -17,7 +19,8 @@
 
 use cubecl::prelude::*;
 
-/// Four 32-bit registers of packed 16-bit elements: an A operand, or the B operands of two adjacent tiles.
+/// Four 32-bit registers of packed 16-bit elements: an A operand, or the B operands of two adjacent
+/// tiles.
 pub(super) type Fragment = Vector<u32, Const<4>>;
 /// The f32 accumulator of one 16x8 tile.
 pub(super) type Accumulator = Vector<f32, Const<4>>;
@@ -65,7 +68,8 @@ pub(super) fn multiply_accumulate(
     d
 }
 
-/// Four 8x8 matrices of 16-bit elements from shared memory; lane `l` names row `l % 8` of matrix `l / 8`.
+/// Four 8x8 matrices of 16-bit elements from shared memory; lane `l` names row `l % 8` of matrix
+/// `l / 8`.
 #[cube]
 pub(super) fn load_matrices(address: u32, #[comptime] offset: usize) -> Fragment {
     let fragment: Fragment;
@@ -87,8 +91,8 @@ pub(super) fn load_transposed(address: u32, #[comptime] offset: usize) -> Fragme
     fragment
 }
 
-/// Starts a copy of 16 bytes at `source[index]` to shared memory; of these only the first `bytes` (0 or 16) are
-/// read, the rest is zeros.
+/// Starts a copy of 16 bytes at `source[index]` to shared memory; of these only the first `bytes`
+/// (0 or 16) are read, the rest is zeros.
 #[cube]
 pub(super) fn copy_chunk<E: Float>(
     address: u32,
@@ -105,7 +109,8 @@ pub(super) fn copy_chunk<E: Float>(
     );
 }
 
-/// Starts a copy of the 4-byte element `source[index]` to shared memory; `bytes` is 4, or 0 for a zero.
+/// Starts a copy of the 4-byte element `source[index]` to shared memory; `bytes` is 4, or 0 for a
+/// zero.
 #[cube]
 pub(super) fn copy_word<T: Numeric>(address: u32, source: &[T], index: usize, bytes: u32) {
     gpu_asm!(
@@ -128,8 +133,9 @@ pub(super) fn wait_copies() {
     gpu_asm!("cp.async.wait_group 0;", options(readonly));
 }
 
-/// Adds 1 to a counter in global memory; returns what it was. Not `add`: of those the compiler makes one for the plane, and has
-/// the result sent to all lanes at once, when it is wanted much later.
+/// Adds 1 to a counter in global memory; returns what it was. Not `add`: of those the compiler
+/// makes one for the plane, and has the result sent to all lanes at once, when it is wanted much
+/// later.
 #[cube]
 pub(super) fn count_up(counter: &mut [i32]) -> u32 {
     let before: u32;

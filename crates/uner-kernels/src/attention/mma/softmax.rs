@@ -6,7 +6,8 @@ use super::product::zeros;
 use super::ptx::{Accumulator, exchange, exp2};
 use super::tile::Tiles;
 
-/// The running state of a plane's rows. A lane holds the rows `g` and `g + 8` of every row tile, numbered in order.
+/// The running state of a plane's rows. A lane holds the rows `g` and `g + 8` of every row tile,
+/// numbered in order.
 #[derive(CubeType)]
 pub(super) struct Softmax {
     /// Unnormalised weighted sums of values.
@@ -41,7 +42,8 @@ impl Softmax {
         }
     }
 
-    /// Turns the scores of one tile into weights relative to the new maxima, and rescales what was summed before.
+    /// Turns the scores of one tile into weights relative to the new maxima, and rescales what was
+    /// summed before.
     pub(super) fn absorb(&mut self, scores: &mut Array<Accumulator>, #[comptime] tiles: Tiles) {
         #[unroll]
         for m in 0..comptime!(tiles.per_plane) {
@@ -52,7 +54,13 @@ impl Softmax {
     }
 
     /// Multiplies the sums of row tile `m` by the factors of its rows.
-    pub(super) fn shrink(&mut self, #[comptime] m: usize, upper: f32, lower: f32, #[comptime] tiles: Tiles) {
+    pub(super) fn shrink(
+        &mut self,
+        #[comptime] m: usize,
+        upper: f32,
+        lower: f32,
+        #[comptime] tiles: Tiles,
+    ) {
         // Maxima settle early: mostly there is nothing to rescale.
         if min(upper, lower) < 1.0 {
             let factors = by_row(upper, lower);
@@ -64,7 +72,8 @@ impl Softmax {
         }
     }
 
-    /// One row of [`Self::absorb`]: replaces its scores by weights; returns the factor for its earlier sums.
+    /// One row of [`Self::absorb`]: replaces its scores by weights; returns the factor for its
+    /// earlier sums.
     pub(super) fn rescale(
         &mut self,
         scores: &mut Array<Accumulator>,
@@ -78,12 +87,15 @@ impl Softmax {
         #[unroll]
         for n in 0..width {
             let tile = scores[comptime!(m * width + n)];
-            largest =
-                max(largest, max(tile.extract(comptime!(2 * half)), tile.extract(comptime!(2 * half + 1))));
+            largest = max(
+                largest,
+                max(tile.extract(comptime!(2 * half)), tile.extract(comptime!(2 * half + 1))),
+            );
         }
         largest = max(largest, exchange(largest, 1u32));
         largest = max(largest, exchange(largest, 2u32));
-        // A row that has seen nothing keeps a finite reference, so that its masked scores give zeros, not NaN.
+        // A row that has seen nothing keeps a finite reference, so that its masked scores give
+        // zeros, not NaN.
         let reference = select(largest == f32::NEG_INFINITY, 0.0f32, largest);
         let scale = comptime!(tiles.scale_log2());
         let shift = -reference * scale;

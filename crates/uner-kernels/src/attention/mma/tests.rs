@@ -1,9 +1,11 @@
-//! The kernels on the emulator, those of older cards, equal `reference`, forward and every gradient, over odd lengths, packing, branches and groups
-//! of heads, touch no memory but their own and have no race; and what is chosen on which device.
+//! The kernels on the emulator, those of older cards, equal `reference`, forward and every
+//! gradient, over odd lengths, packing, branches and groups of heads, touch no memory but their own
+//! and have no race; and what is chosen on which device.
 //!
-//! Tolerance: 2 units in the last of the element type's digits for the output, 4 for gradients, of the largest entry and of at
-//! least 1. The weights and the output are rounded, and the gradients depend on the rounded output: `dy·vᵀ - rowsum(dy ∘ y)` is a
-//! difference of terms of order 1, so where it is small, as in documents of a few tokens, only their rounding is left.
+//! Tolerance: 2 units in the last of the element type's digits for the output, 4 for gradients, of
+//! the largest entry and of at least 1. The weights and the output are rounded, and the gradients
+//! depend on the rounded output: `dy·vᵀ - rowsum(dy ∘ y)` is a difference of terms of order 1, so
+//! where it is small, as in documents of a few tokens, only their rounding is left.
 
 use std::iter::repeat_n;
 
@@ -93,7 +95,8 @@ struct Answer {
 /// `q`, `k`, `v` and `dy` in the element type.
 fn inputs(shape: Shape) -> [TensorData; 4] {
     let Shape { rows, queries, keys, heads, kv_heads, head_dim } = shape;
-    let (of_queries, of_keys) = ([rows, queries, heads, head_dim], [rows, keys, kv_heads, head_dim]);
+    let (of_queries, of_keys) =
+        ([rows, queries, heads, head_dim], [rows, keys, kv_heads, head_dim]);
     Device::flex().seed((keys * heads + queries) as u64);
     [of_queries, of_keys, of_keys, of_queries].map(|shape| {
         let tensor = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
@@ -108,8 +111,9 @@ fn emulate(
 ) -> Result<Answer, String> {
     let [q, k, v, dy] = inputs.each_ref().map(|data| emulator.put(data));
     let [document, branch] = tokens.each_ref().map(|data| emulator.put(data));
-    let (y, lse) = emulator
-        .run(|| Cube::attention_forward(q.clone(), k.clone(), v.clone(), document.clone(), branch.clone()))?;
+    let (y, lse) = emulator.run(|| {
+        Cube::attention_forward(q.clone(), k.clone(), v.clone(), document.clone(), branch.clone())
+    })?;
     let saved = Saved { q, k, v, y: y.clone(), lse: lse.clone(), document, branch };
     let [dq, dk, dv] = emulator.run(|| Cube::attention_backward(saved, dy))?;
     let fetch = |tensor: &Floats| emulator.fetch(tensor);
@@ -119,23 +123,27 @@ fn emulate(
 /// The output and the gradients, and whether each query sees something, `[rows, queries]`.
 fn expect(inputs: &[TensorData; 4], seen: &Visibility) -> ([Tensor<4>; 4], Vec<bool>) {
     let device = Device::flex();
-    let values = |data: &TensorData| Tensor::<4>::from_data(data.clone().convert_dtype(DType::F32), &device);
+    let values =
+        |data: &TensorData| Tensor::<4>::from_data(data.clone().convert_dtype(DType::F32), &device);
     let [q, k, v] = [0, 1, 2].map(|input| values(&inputs[input]).autodiff().require_grad());
     let dy = values(&inputs[3]);
     let [_, queries, _, _] = dy.dims();
     let y = reference(q.clone(), k.clone(), v.clone(), seen);
     let mut graph = y.clone().mul(dy).sum().backward();
-    let gradients = [q, k, v].map(|input| input.grad_remove(&mut graph).expect("every input has a gradient"));
+    let gradients =
+        [q, k, v].map(|input| input.grad_remove(&mut graph).expect("every input has a gradient"));
     let [dq, dk, dv] = gradients;
     let sees = seen.mask(queries).any_dim(2).into_data().iter::<bool>().collect();
     ([y.inner(), dq, dk, dv], sees)
 }
 
-/// How far `got` is from `expected` in units of the last digit, of the largest entry and of at least 1.
+/// How far `got` is from `expected` in units of the last digit, of the largest entry and of at
+/// least 1.
 fn distance(got: &TensorData, expected: Tensor<4>, digits: f32) -> f32 {
     let expected = expected.into_data();
     let largest = expected.iter::<f32>().fold(1.0f32, |largest, value| largest.max(value.abs()));
-    let apart = got.iter::<f32>().zip(expected.iter::<f32>()).map(|(got, expected)| (got - expected).abs());
+    let apart =
+        got.iter::<f32>().zip(expected.iter::<f32>()).map(|(got, expected)| (got - expected).abs());
     // A value that is not a number is infinitely far off.
     let far = |apart: f32| if apart.is_nan() { f32::INFINITY } else { apart };
     apart.map(far).fold(0.0, f32::max) / largest / digits
@@ -149,7 +157,8 @@ pub(super) fn check(emulator: &mut Emulator, shape: Shape, packing: Packing) -> 
     let answer = emulate(emulator, &inputs, &tokens)?;
     let (expected, sees) = expect(&inputs, &seen);
     let digits = 2f32.powi(-8);
-    let limits = [("output", 2.0), ("gradient of q", 4.0), ("gradient of k", 4.0), ("gradient of v", 4.0)];
+    let limits =
+        [("output", 2.0), ("gradient of q", 4.0), ("gradient of k", 4.0), ("gradient of v", 4.0)];
     for (((what, limit), got), expected) in limits.into_iter().zip(&answer.tensors).zip(expected) {
         let off = distance(got, expected, digits);
         if off > limit {
@@ -168,7 +177,8 @@ pub(super) fn check(emulator: &mut Emulator, shape: Shape, packing: Packing) -> 
     Ok(())
 }
 
-/// Every packing over these numbers of keys, groups and rows in turn, some with fewer queries than keys.
+/// Every packing over these numbers of keys, groups and rows in turn, some with fewer queries than
+/// keys.
 pub(super) fn check_all(card: Card, head_dim: usize, lengths: &[usize]) {
     let Some(mut emulator) = Emulator::open(card) else { return };
     for (l, &keys) in lengths.iter().enumerate() {
@@ -178,8 +188,14 @@ pub(super) fn check_all(card: Card, head_dim: usize, lengths: &[usize]) {
             let kv_heads = if group < 4 && keys < 300 { 1 + p % 2 } else { 1 };
             let group = if keys < 300 { group } else { 1 + p % 2 };
             let queries = if turn % 3 == 0 { 1 + keys / 3 } else { keys };
-            let shape =
-                Shape { rows: 1 + turn % 2, queries, keys, heads: group * kv_heads, kv_heads, head_dim };
+            let shape = Shape {
+                rows: 1 + turn % 2,
+                queries,
+                keys,
+                heads: group * kv_heads,
+                kv_heads,
+                head_dim,
+            };
             emulator.order = turn as u32;
             check(&mut emulator, shape, packing)
                 .unwrap_or_else(|error| panic!("{shape:?} {packing:?}: {error}"));
@@ -197,7 +213,8 @@ fn heads_of_64_equal_the_reference() {
     check_all(Ampere, 64, &[65]);
 }
 
-/// Lengths of the tests that take minutes: `cargo nextest run --release --workspace --features webgpu,cuda --run-ignored only`.
+/// Lengths of the tests that take minutes:
+/// `cargo nextest run --release --workspace --features webgpu,cuda --run-ignored only`.
 const LENGTHS: [usize; 8] = [1, 7, 33, 63, 65, 127, 200, 515];
 
 #[test]
@@ -234,7 +251,8 @@ fn the_order_of_cubes_and_planes_changes_nothing() {
     let inputs = inputs(shape);
     let mut answers = [0, 3, 5].map(|order| {
         emulator.order = order;
-        let answer = emulate(&mut emulator, &inputs, &tokens).unwrap_or_else(|error| panic!("{error}"));
+        let answer =
+            emulate(&mut emulator, &inputs, &tokens).unwrap_or_else(|error| panic!("{error}"));
         (answer.tensors, answer.lse)
     });
     let last = answers[2].clone();
@@ -253,7 +271,10 @@ fn the_emulator_finds_faults() {
         }),
         ("another operand", "backward_queries", |text| text.replacen("[%4 + 768]", "[%4 + 0]", 1)),
         ("a copy behind the end", "backward_keys", |text| {
-            text.replace("cp.async.cg.shared.global [%0 + 0]", "cp.async.cg.shared.global [%0 + 900000]")
+            text.replace(
+                "cp.async.cg.shared.global [%0 + 0]",
+                "cp.async.cg.shared.global [%0 + 900000]",
+            )
         }),
         ("no transposition", "backward_keys", |text| text.replacen("x4.trans.", "x4.", 1)),
     ];
@@ -280,7 +301,11 @@ fn a_card_with_tensor_cores_uses_them() {
 
 fn uses_tensor_cores(client: &Client) {
     for head_dim in [16, 64, 80, 128] {
-        assert_eq!(path(client, float(FloatKind::BF16), head_dim), Some(Path::TensorCores), "{head_dim}");
+        assert_eq!(
+            path(client, float(FloatKind::BF16), head_dim),
+            Some(Path::TensorCores),
+            "{head_dim}"
+        );
     }
     for head_dim in [8, 40, 144, 256] {
         let chosen = path(client, float(FloatKind::BF16), head_dim);
@@ -289,7 +314,8 @@ fn uses_tensor_cores(client: &Client) {
     assert_eq!(path(client, float(FloatKind::F32), 64), Some(Path::Portable { side: 64 }));
 }
 
-/// On each CUDA device that `UNER_TEST_DEVICES` names, as in `flex,cuda:0`, whose shared memory holds the tiles.
+/// On each CUDA device that `UNER_TEST_DEVICES` names, as in `flex,cuda:0`, whose shared memory
+/// holds the tiles.
 #[test]
 fn named_cuda_devices_use_tensor_cores() {
     let named = std::env::var("UNER_TEST_DEVICES").unwrap_or_default();

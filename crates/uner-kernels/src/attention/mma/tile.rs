@@ -1,4 +1,5 @@
-//! The geometry of tiles: what a launch fixes at compile time, and where a cube's tile lies in the tensors.
+//! The geometry of tiles: what a launch fixes at compile time, and where a cube's tile lies in the
+//! tensors.
 
 use cubecl::prelude::*;
 
@@ -39,8 +40,8 @@ impl Tiles {
     pub(super) const fn plane_rows(self) -> usize {
         self.per_plane * 16
     }
-    /// Bytes from one token to the next in shared memory. An odd number of 16-byte chunks, so that the eight rows
-    /// of an `ldmatrix` lie in eight different bank groups.
+    /// Bytes from one token to the next in shared memory. An odd number of 16-byte chunks, so that
+    /// the eight rows of an `ldmatrix` lie in eight different bank groups.
     pub(super) const fn stride(self) -> usize {
         self.head_dim * 2 + 16
     }
@@ -129,8 +130,8 @@ pub(super) struct Place {
 
 #[cube]
 impl Place {
-    /// The tile of this cube, from its place in the grid: x is the head (of the stationary axis), y the row, z the
-    /// tile. The longest come first, which are the last queries but the first keys.
+    /// The tile of this cube, from its place in the grid: x is the head (of the stationary axis), y
+    /// the row, z the tile. The longest come first, which are the last queries but the first keys.
     pub(super) fn of_cube(packing: &Packing, #[comptime] tiles: Tiles) -> Place {
         let sizes = packing.sizes.duplicate();
         let group = sizes.heads / sizes.kv_heads;
@@ -152,7 +153,9 @@ impl Place {
 
     /// The first row of this lane: row `g` of its plane's first row tile.
     pub(super) fn lane_row(&self, #[comptime] tiles: Tiles) -> usize {
-        self.first + (UNIT_POS / 32) as usize * comptime!(tiles.plane_rows()) + (UNIT_POS % 32 / 4) as usize
+        self.first
+            + (UNIT_POS / 32) as usize * comptime!(tiles.plane_rows())
+            + (UNIT_POS % 32 / 4) as usize
     }
 
     /// The same tile for another query head of the group.

@@ -4,13 +4,15 @@ use std::ffi::c_void;
 
 use burn::tensor::DType;
 use cudarc::cublaslt::result::{
-    create_handle, create_matmul_desc, create_matmul_pref, create_matrix_layout, destroy_matmul_desc,
-    destroy_matmul_pref, destroy_matrix_layout, matmul, set_matmul_desc_attribute, set_matmul_pref_attribute,
+    create_handle, create_matmul_desc, create_matmul_pref, create_matrix_layout,
+    destroy_matmul_desc, destroy_matmul_pref, destroy_matrix_layout, matmul,
+    set_matmul_desc_attribute, set_matmul_pref_attribute,
 };
 use cudarc::cublaslt::sys::{
     self, cublasComputeType_t, cublasLtHandle_t, cublasLtMatmulAlgo_t, cublasLtMatmulDesc_t,
-    cublasLtMatmulDescAttributes_t as Attribute, cublasLtMatmulHeuristicResult_t, cublasLtMatmulPreference_t,
-    cublasLtMatmulPreferenceAttributes_t as Preference, cublasLtMatrixLayout_t, cudaDataType,
+    cublasLtMatmulDescAttributes_t as Attribute, cublasLtMatmulHeuristicResult_t,
+    cublasLtMatmulPreference_t, cublasLtMatmulPreferenceAttributes_t as Preference,
+    cublasLtMatrixLayout_t, cudaDataType,
 };
 use cudarc::driver::sys::CUstream;
 
@@ -19,7 +21,8 @@ use super::shape::{Layout, Shape};
 /// Bytes of scratch memory that an algorithm may take: what NVIDIA advises for Hopper.
 const WORKSPACE: u64 = 32 << 20;
 /// Parts of a sum are added in f32, never in the type of the result.
-const REDUCTION: u32 = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
+const REDUCTION: u32 =
+    sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
 /// Algorithms asked for, the library's favourite first.
 const CANDIDATES: usize = 8;
 
@@ -34,7 +37,8 @@ pub(super) struct Algorithm {
     pub(super) workspace: usize,
 }
 
-/// A shape in the library's terms. The library counts in columns, so it is told of the transposed product `bᵀ · aᵀ`.
+/// A shape in the library's terms. The library counts in columns, so it is told of the transposed
+/// product `bᵀ · aᵀ`.
 #[derive(Debug)]
 pub(super) struct Description {
     operation: cublasLtMatmulDesc_t,
@@ -67,8 +71,8 @@ impl Drop for Description {
     }
 }
 
-// SAFETY: the library's documentation allows a handle to be used by several threads, and nothing writes to a description once
-// it has been made.
+// SAFETY: the library's documentation allows a handle to be used by several threads, and nothing
+// writes to a description once it has been made.
 #[expect(unsafe_code, reason = "pointers to objects of the library")]
 unsafe impl Send for Library {}
 // SAFETY: as above.
@@ -97,7 +101,8 @@ impl Library {
         let mut found = Vec::with_capacity(CANDIDATES);
         let mut count = 0;
         let Description { operation, a, b, result, .. } = *description;
-        // SAFETY: the objects are alive; `found` has room for as many as are asked for, and is as long as the library says.
+        // SAFETY: the objects are alive; `found` has room for as many as are asked for, and is as
+        // long as the library says.
         #[expect(unsafe_code, reason = "calls of the library's C interface")]
         let status = unsafe {
             let found: *mut cublasLtMatmulHeuristicResult_t = found.as_mut_ptr();
@@ -118,19 +123,29 @@ impl Library {
         // SAFETY: made above and used no more.
         #[expect(unsafe_code, reason = "a call of the library's C interface")]
         let released = unsafe { destroy_matmul_pref(preference) };
-        status.result().and(released).map_err(|error| format!("no algorithm for {shape}: {error}"))?;
+        status
+            .result()
+            .and(released)
+            .map_err(|error| format!("no algorithm for {shape}: {error}"))?;
         // SAFETY: the library wrote `count` entries.
         #[expect(unsafe_code, reason = "the library fills a buffer")]
         unsafe {
             found.set_len(count as usize);
         }
-        let usable =
-            found.into_iter().filter(|entry: &cublasLtMatmulHeuristicResult_t| entry.state.result().is_ok());
-        Ok(usable.map(|entry| Algorithm { code: entry.algo, workspace: entry.workspaceSize }).collect())
+        let usable = found
+            .into_iter()
+            .filter(|entry: &cublasLtMatmulHeuristicResult_t| entry.state.result().is_ok());
+        Ok(usable
+            .map(|entry| Algorithm { code: entry.algo, workspace: entry.workspaceSize })
+            .collect())
     }
 
     /// The same algorithm, if the library still has it for this shape.
-    pub(super) fn check(self, description: &Description, code: cublasLtMatmulAlgo_t) -> Option<Algorithm> {
+    pub(super) fn check(
+        self,
+        description: &Description,
+        code: cublasLtMatmulAlgo_t,
+    ) -> Option<Algorithm> {
         let Description { operation, a, b, result, .. } = *description;
         let mut found = std::mem::MaybeUninit::<cublasLtMatmulHeuristicResult_t>::zeroed();
         // SAFETY: the objects are alive, and the library writes one entry.
@@ -203,10 +218,12 @@ impl Description {
         };
         let a = factor(&shape.a, rows, terms).map_err(refused)?;
         let b = factor(&shape.b, terms, columns).map_err(refused)?;
-        let result = create_matrix_layout(kind(shape.result), columns as u64, rows as u64, columns as i64);
+        let result =
+            create_matrix_layout(kind(shape.result), columns as u64, rows as u64, columns as i64);
         let result = result.map_err(refused)?;
         // Sums in f32, of f32 factors as they are: not rounded to TF32.
-        let operation = create_matmul_desc(cublasComputeType_t::CUBLAS_COMPUTE_32F, cudaDataType::CUDA_R_32F);
+        let operation =
+            create_matmul_desc(cublasComputeType_t::CUBLAS_COMPUTE_32F, cudaDataType::CUDA_R_32F);
         let operation = operation.map_err(refused)?;
         for (attribute, layout) in [
             (Attribute::CUBLASLT_MATMUL_DESC_TRANSA, shape.b),
@@ -229,7 +246,8 @@ impl Description {
     }
 }
 
-/// What is asked of algorithms: little scratch memory, sums in f32, and no more alignment than the operands have.
+/// What is asked of algorithms: little scratch memory, sums in f32, and no more alignment than the
+/// operands have.
 fn preference(shape: &Shape) -> Result<cublasLtMatmulPreference_t, String> {
     let preference = create_matmul_pref().map_err(|error| error.to_string())?;
     let numbers = [

@@ -1,7 +1,8 @@
-//! Matrix products by NVIDIA's cuBLASLt, opened at run time: `out = a · b` and `out = old + a · b`, sums in f32.
+//! Matrix products by NVIDIA's cuBLASLt, opened at run time: `out = a · b` and `out = old + a · b`,
+//! sums in f32.
 //!
-//! The first time that a shape of its class occurs, the best of the library's first few algorithms is found by running them
-//! ([`tune`]), and kept for this process and later ones ([`remembered`]).
+//! The first time that a shape of its class occurs, the best of the library's first few algorithms
+//! is found by running them ([`tune`]), and kept for this process and later ones ([`remembered`]).
 
 mod library;
 mod remembered;
@@ -54,11 +55,13 @@ pub(crate) fn serves(tensor: &Floats) -> bool {
     stream::is_cuda(&tensor.client) && has_cublaslt()
 }
 
-/// `out = a · b`, or `out = old + a · b`, where `old` may be `out`. Factors are of one type and lie in rows or in columns; `old` and
-/// `out` are contiguous, of their type or f32; none of them is empty.
+/// `out = a · b`, or `out = old + a · b`, where `old` may be `out`. Factors are of one type and lie
+/// in rows or in columns; `old` and `out` are contiguous, of their type or f32; none of them is
+/// empty.
 ///
 /// # Panics
-/// When the library has no algorithm for the shape. Errors on the device are found by whoever reads `out`.
+/// When the library has no algorithm for the shape. Errors on the device are found by whoever reads
+/// `out`.
 pub(crate) fn multiply(a: &Floats, b: &Floats, old: Option<&Floats>, out: &Floats) {
     let (shape, operands) = (Shape::of(a, b, old, out), Operands { a, b, old, out });
     let refused = |error: ServerError| -> ! { panic!("no product {shape}: {}", reason(error)) };
@@ -68,7 +71,8 @@ pub(crate) fn multiply(a: &Floats, b: &Floats, old: Option<&Floats>, out: &Float
     let library = products.library;
     stream::submit(&out.client, buffers, move |call| {
         let Product { description, algorithm } = &*product;
-        let started = library.multiply(description, algorithm, addresses(call, shape.adds), call.stream);
+        let started =
+            library.multiply(description, algorithm, addresses(call, shape.adds), call.stream);
         started.map_err(|error| format!("the product {shape} failed: {error}"))
     });
 }
@@ -88,18 +92,20 @@ impl Products {
         Ok(known.entry(*shape).or_insert(product).clone())
     }
 
-    /// How to compute a shape: as another of its class, or by the fastest of the library's first few algorithms.
+    /// How to compute a shape: as another of its class, or by the fastest of the library's first
+    /// few algorithms.
     fn learn(&self, shape: &Shape, operands: Operands) -> Result<Product, ServerError> {
         let (library, known) = (self.library, lock(&self.remembered).get(shape));
-        let (description, candidates) = stream::call(&operands.out.client, Buffers::default(), |_| {
-            let description = Description::of(shape)?;
-            let known = known.and_then(|code| library.check(&description, code));
-            let candidates = match known {
-                Some(algorithm) => vec![algorithm],
-                None => library.candidates(shape, &description)?,
-            };
-            Ok((description, candidates))
-        })?;
+        let (description, candidates) =
+            stream::call(&operands.out.client, Buffers::default(), |_| {
+                let description = Description::of(shape)?;
+                let known = known.and_then(|code| library.check(&description, code));
+                let candidates = match known {
+                    Some(algorithm) => vec![algorithm],
+                    None => library.candidates(shape, &description)?,
+                };
+                Ok((description, candidates))
+            })?;
         let algorithm = match candidates[..] {
             [] => return Err(stream::failure("the library has no algorithm".to_owned())),
             [algorithm] => algorithm,
@@ -118,14 +124,22 @@ impl Products {
         let (library, out) = (self.library, operands.out);
         // What is added to is left alone while algorithms are tried, since it may grow only once.
         let grows = operands.old.is_some_and(|old| std::ptr::eq(old, out));
-        let elsewhere = grows.then(|| out.client.empty(out.shape().num_elements() * out.dtype().size()));
+        let elsewhere =
+            grows.then(|| out.client.empty(out.shape().num_elements() * out.dtype().size()));
         let most = candidates.iter().map(|algorithm| algorithm.workspace).max().unwrap_or(0);
         let target = elsewhere.as_ref().unwrap_or(&out.handle);
         let buffers = operands.buffers(target, scratch(out, most));
         let algorithm = stream::call(&out.client, buffers, |call| {
-            tune::fastest(library, description, candidates, addresses(call, shape.adds), call.stream)
+            tune::fastest(
+                library,
+                description,
+                candidates,
+                addresses(call, shape.adds),
+                call.stream,
+            )
         })?;
-        // Another thread may have looked at the same time: what is written down is also what is used.
+        // Another thread may have looked at the same time: what is written down is also what is
+        // used.
         let code = lock(&self.remembered).add(shape, algorithm.code);
         Ok(candidates.iter().find(|candidate| candidate.code == code).copied().unwrap_or(algorithm))
     }

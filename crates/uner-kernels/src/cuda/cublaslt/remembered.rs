@@ -1,5 +1,5 @@
-//! What was found fastest, kept in a file of the user's cache: another process does not look again, and, since it takes the same
-//! algorithm, computes the same bits.
+//! What was found fastest, kept in a file of the user's cache: another process does not look again,
+//! and, since it takes the same algorithm, computes the same bits.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -11,7 +11,8 @@ use fs_err::OpenOptions;
 use super::shape::Shape;
 use crate::device::settings::cache_folder;
 
-/// The algorithms of one kind of GPU and one version of the library, by the text of the classes of shapes they are for.
+/// The algorithms of one kind of GPU and one version of the library, by the text of the classes of
+/// shapes they are for.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     known: HashMap<String, cublasLtMatmulAlgo_t>,
@@ -20,16 +21,18 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    /// What is known for a GPU of this name; nothing where there is no file, or no folder for one. Lines that are not whole
-    /// are left out.
+    /// What is known for a GPU of this name; nothing where there is no file, or no folder for one.
+    /// Lines that are not whole are left out.
     pub(super) fn read(gpu: &str) -> Self {
         // SAFETY: takes nothing and returns a number.
         #[expect(unsafe_code, reason = "a call of the library's C interface")]
         let version = unsafe { sys::cublasLtGetVersion() };
         let gpu: String =
             gpu.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
-        let file = cache_folder().map(|folder| folder.join(format!("products-{gpu}-cublaslt-{version}.txt")));
-        let text = file.as_ref().and_then(|file| fs_err::read_to_string(file).ok()).unwrap_or_default();
+        let file = cache_folder()
+            .map(|folder| folder.join(format!("products-{gpu}-cublaslt-{version}.txt")));
+        let text =
+            file.as_ref().and_then(|file| fs_err::read_to_string(file).ok()).unwrap_or_default();
         let mut known = HashMap::new();
         for (shape, code) in text.lines().filter_map(parse) {
             // Of two processes that looked at the same time all take what the first has found.
@@ -42,8 +45,13 @@ impl Remembered {
         self.known.get(&shape.class().to_string()).copied()
     }
 
-    /// Remembers what was found first for the class of a shape, and returns it. A cache that cannot be written is none.
-    pub(super) fn add(&mut self, shape: &Shape, code: cublasLtMatmulAlgo_t) -> cublasLtMatmulAlgo_t {
+    /// Remembers what was found first for the class of a shape, and returns it. A cache that cannot
+    /// be written is none.
+    pub(super) fn add(
+        &mut self,
+        shape: &Shape,
+        code: cublasLtMatmulAlgo_t,
+    ) -> cublasLtMatmulAlgo_t {
         let class = shape.class().to_string();
         if let Some(first) = self.known.get(&class) {
             return *first;
@@ -66,6 +74,7 @@ impl Remembered {
 
 fn parse(line: &str) -> Option<(String, cublasLtMatmulAlgo_t)> {
     let (shape, words) = line.split_once('\t')?;
-    let words: Option<Vec<u64>> = words.split(' ').map(|word| u64::from_str_radix(word, 16).ok()).collect();
+    let words: Option<Vec<u64>> =
+        words.split(' ').map(|word| u64::from_str_radix(word, 16).ok()).collect();
     Some((shape.to_owned(), cublasLtMatmulAlgo_t { data: words?.try_into().ok()? }))
 }

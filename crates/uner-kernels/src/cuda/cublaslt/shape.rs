@@ -7,7 +7,8 @@ use burn::tensor::DType;
 
 use crate::cube::{Floats, dims};
 
-/// The alignment that algorithms are asked for at most, in bytes; CubeCL's buffers start at multiples of it.
+/// The alignment that algorithms are asked for at most, in bytes; CubeCL's buffers start at
+/// multiples of it.
 const ALIGNMENT: u64 = 256;
 /// Lengths up to this one have a class of their own.
 const EXACT: usize = 16;
@@ -47,12 +48,22 @@ impl Shape {
         let (factors, result) = (a.dtype(), out.dtype());
         let (adds, of_old) = (old.is_some(), old.map_or(ALIGNMENT, |old| alignment(old, columns)));
         let alignment = alignment(out, columns).min(of_old);
-        Self { rows, columns, terms, a: Layout::of(a), b: Layout::of(b), factors, result, alignment, adds }
+        Self {
+            rows,
+            columns,
+            terms,
+            a: Layout::of(a),
+            b: Layout::of(b),
+            factors,
+            result,
+            alignment,
+            adds,
+        }
     }
 
-    /// The shapes that share an algorithm: lengths count in quarters of a power of two, strides by their alignment alone. Rows
-    /// and terms that are numbers of tokens are others in every batch, and to look for the fastest each time would cost more
-    /// than it saves.
+    /// The shapes that share an algorithm: lengths count in quarters of a power of two, strides by
+    /// their alignment alone. Rows and terms that are numbers of tokens are others in every batch,
+    /// and to look for the fastest each time would cost more than it saves.
     pub(super) fn class(&self) -> Self {
         let [rows, columns, terms] = [self.rows, self.columns, self.terms].map(rounded);
         let [a, b] = [self.a, self.b].map(|layout| Layout { stride: 0, ..layout });
@@ -62,7 +73,11 @@ impl Shape {
 
 /// The next quarter of a power of two.
 fn rounded(length: usize) -> usize {
-    if length <= EXACT { length } else { length.next_multiple_of((length.next_power_of_two() / 8).max(1)) }
+    if length <= EXACT {
+        length
+    } else {
+        length.next_multiple_of((length.next_power_of_two() / 8).max(1))
+    }
 }
 
 impl Layout {
@@ -83,7 +98,8 @@ impl Layout {
     }
 }
 
-/// Bytes that the addresses of rows, or columns, so many elements apart are multiples of, as far as algorithms care.
+/// Bytes that the addresses of rows, or columns, so many elements apart are multiples of, as far as
+/// algorithms care.
 fn alignment(tensor: &Floats, stride: usize) -> u64 {
     let start = tensor.handle.offset_start.unwrap_or(0);
     let step = (stride * tensor.dtype().size()) as u64;
@@ -131,7 +147,10 @@ mod tests {
     fn lengths_are_classed_by_quarters_of_a_power_of_two() {
         assert_eq!([1, 7, 16].map(rounded), [1, 7, 16]);
         assert_eq!([17, 20, 21, 32, 33].map(rounded), [20, 20, 24, 32, 40]);
-        assert_eq!([2047, 2048, 2049, 11_008, 32_000].map(rounded), [2048, 2048, 2560, 12_288, 32_768]);
+        assert_eq!(
+            [2047, 2048, 2049, 11_008, 32_000].map(rounded),
+            [2048, 2048, 2560, 12_288, 32_768]
+        );
         for length in 1..20_000 {
             let rounded = rounded(length);
             assert!(rounded >= length && rounded * 4 <= length * 5 + 4, "{length}: {rounded}");

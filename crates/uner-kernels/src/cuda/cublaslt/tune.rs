@@ -7,10 +7,12 @@ use super::library::{Addresses, Algorithm, Description, Library};
 
 /// Milliseconds of the device that a shape may cost.
 const BUDGET: f32 = 20.0;
-/// How much faster than the library's favourite another algorithm has to be: what clocks do not explain.
+/// How much faster than the library's favourite another algorithm has to be: what clocks do not
+/// explain.
 const MARGIN: f32 = 0.97;
 
-/// The fastest of these algorithms for operands that lie there. Each is run twice, and the second time counts. The host waits.
+/// The fastest of these algorithms for operands that lie there. Each is run twice, and the second
+/// time counts. The host waits.
 pub(super) fn fastest(
     library: Library,
     description: &Description,
@@ -42,12 +44,17 @@ struct Watch([CUevent; 2]);
 
 impl Watch {
     fn new() -> Result<Self, String> {
-        let create = || event::create(CUevent_flags::CU_EVENT_DEFAULT).map_err(|error| error.to_string());
+        let create =
+            || event::create(CUevent_flags::CU_EVENT_DEFAULT).map_err(|error| error.to_string());
         Ok(Self([create()?, create()?]))
     }
 
     /// Milliseconds that the device spends on what `work` puts on the stream.
-    fn time(&self, stream: CUstream, work: impl FnOnce() -> Result<(), String>) -> Result<f32, String> {
+    fn time(
+        &self,
+        stream: CUstream,
+        work: impl FnOnce() -> Result<(), String>,
+    ) -> Result<f32, String> {
         let [start, end] = self.0;
         let told = |error: cudarc::driver::DriverError| error.to_string();
         // SAFETY: the events live as long as `self`, and the caller's stream for longer.

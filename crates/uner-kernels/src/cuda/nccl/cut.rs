@@ -1,8 +1,9 @@
 //! Which operations of NCCL a collective of a vector is, by where the vector is cut.
 //!
-//! Shares are whole blocks of 256 elements, so they differ by a block where the ranks do not divide the blocks evenly. NCCL's
-//! reduce-scatter and all-gather want equal parts; others are one reduction or broadcast for each part, which move as many bytes,
-//! in one group. Padding to equal parts would cost a copy of every vector instead.
+//! Shares are whole blocks of 256 elements, so they differ by a block where the ranks do not divide
+//! the blocks evenly. NCCL's reduce-scatter and all-gather want equal parts; others are one
+//! reduction or broadcast for each part, which move as many bytes, in one group. Padding to equal
+//! parts would cost a copy of every vector instead.
 
 /// An operation on elements of one vector. `root` is the rank that gets or gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +18,9 @@ pub(super) enum Operation {
 pub(super) fn reduce_scatter(edges: &[usize]) -> Vec<Operation> {
     match equal(edges) {
         Some(len) => vec![Operation::ReduceScatter { len }],
-        None => parts(edges).map(|(start, len, root)| Operation::Reduce { start, len, root }).collect(),
+        None => {
+            parts(edges).map(|(start, len, root)| Operation::Reduce { start, len, root }).collect()
+        }
     }
 }
 
@@ -25,7 +28,9 @@ pub(super) fn reduce_scatter(edges: &[usize]) -> Vec<Operation> {
 pub(super) fn all_gather(edges: &[usize]) -> Vec<Operation> {
     match equal(edges) {
         Some(len) => vec![Operation::AllGather { len }],
-        None => parts(edges).map(|(start, len, root)| Operation::Broadcast { start, len, root }).collect(),
+        None => parts(edges)
+            .map(|(start, len, root)| Operation::Broadcast { start, len, root })
+            .collect(),
     }
 }
 
@@ -56,7 +61,10 @@ mod tests {
         );
         assert_eq!(
             all_gather(&[0, 512, 768]),
-            [Broadcast { start: 0, len: 512, root: 0 }, Broadcast { start: 512, len: 256, root: 1 }]
+            [
+                Broadcast { start: 0, len: 512, root: 0 },
+                Broadcast { start: 512, len: 256, root: 1 }
+            ]
         );
         assert_eq!(reduce_scatter(&[0, 0, 0]), []);
     }

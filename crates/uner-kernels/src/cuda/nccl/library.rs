@@ -42,9 +42,17 @@ struct Functions {
         Handle,
         CUstream,
     ) -> Status,
-    all_gather: unsafe extern "C" fn(*const c_void, *mut c_void, usize, Type, Handle, CUstream) -> Status,
-    broadcast:
-        unsafe extern "C" fn(*const c_void, *mut c_void, usize, Type, c_int, Handle, CUstream) -> Status,
+    all_gather:
+        unsafe extern "C" fn(*const c_void, *mut c_void, usize, Type, Handle, CUstream) -> Status,
+    broadcast: unsafe extern "C" fn(
+        *const c_void,
+        *mut c_void,
+        usize,
+        Type,
+        c_int,
+        Handle,
+        CUstream,
+    ) -> Status,
 }
 
 /// One collective of one vector.
@@ -69,7 +77,8 @@ pub(super) struct Communicator {
 #[derive(Debug, Clone, Copy)]
 struct Place(Handle);
 
-// SAFETY: a communicator may be used by any thread, by one at a time, which the mutex around it sees to.
+// SAFETY: a communicator may be used by any thread, by one at a time, which the mutex around it
+// sees to.
 #[expect(unsafe_code, reason = "a pointer to an object of the library")]
 unsafe impl Send for Place {}
 
@@ -79,22 +88,27 @@ unsafe impl Send for Place {}
 /// When the library is missing or refuses them.
 pub(super) fn connect(devices: &[c_int]) -> Result<Vec<Communicator>, String> {
     let library = library().ok_or("`libnccl.so.2` cannot be opened")?;
-    let functions =
-        Functions::of(library).map_err(|error| format!("`libnccl.so.2` lacks a function: {error}"))?;
+    let functions = Functions::of(library)
+        .map_err(|error| format!("`libnccl.so.2` lacks a function: {error}"))?;
     let mut handles = vec![std::ptr::null_mut(); devices.len()];
     // SAFETY: there is room for as many handles as there are devices.
     #[expect(unsafe_code, reason = "a call of the library's C interface")]
-    let status =
-        unsafe { (functions.connect)(handles.as_mut_ptr(), devices.len() as c_int, devices.as_ptr()) };
+    let status = unsafe {
+        (functions.connect)(handles.as_mut_ptr(), devices.len() as c_int, devices.as_ptr())
+    };
     functions.check("connects no devices", status)?;
     let communicator = |handle| Communicator { functions, handle: Mutex::new(Some(Place(handle))) };
     Ok(handles.into_iter().map(communicator).collect())
 }
 
 impl Functions {
-    #[expect(unsafe_code, reason = "the library's functions have the types that its header gives them")]
+    #[expect(
+        unsafe_code,
+        reason = "the library's functions have the types that its header gives them"
+    )]
     fn of(library: &Library) -> Result<Self, libloading::Error> {
-        // SAFETY: the names and types are those of `nccl.h`, the same in all versions from 2.2 on; the library stays open.
+        // SAFETY: the names and types are those of `nccl.h`, the same in all versions from 2.2 on;
+        // the library stays open.
         unsafe {
             Ok(Self {
                 connect: *library.get(b"ncclCommInitAll")?,
@@ -135,7 +149,8 @@ impl Communicator {
         #[expect(unsafe_code, reason = "a call of the library's C interface")]
         let status = unsafe { (self.functions.start)() };
         self.functions.check("starts no group", status)?;
-        let started = transfers.iter().try_for_each(|transfer| self.add(transfer, (handle, stream)));
+        let started =
+            transfers.iter().try_for_each(|transfer| self.add(transfer, (handle, stream)));
         // SAFETY: takes nothing; a group was started.
         #[expect(unsafe_code, reason = "a call of the library's C interface")]
         let status = unsafe { (self.functions.end)() };
@@ -153,8 +168,9 @@ impl Communicator {
         };
         let (sent, received) = (sent as *const c_void, received as *mut c_void);
         let sum = ncclRedOp_t::ncclSum;
-        // SAFETY: the addresses are of buffers of the device, which are kept until the stream has passed the group's end and are as
-        // long as the edges say that the operations were made of; a rank that receives nothing from a reduction needs no buffer.
+        // SAFETY: the addresses are of buffers of the device, which are kept until the stream has
+        // passed the group's end and are as long as the edges say that the operations were made of;
+        // a rank that receives nothing from a reduction needs no buffer.
         #[expect(unsafe_code, reason = "calls of the library's C interface")]
         let status = unsafe {
             match operation {
@@ -165,7 +181,9 @@ impl Communicator {
                     let part = sent.byte_add(start * size);
                     reduce(part, received, len, kind, sum, root as c_int, handle, stream)
                 }
-                Operation::AllGather { len } => all_gather(sent, received, len, kind, handle, stream),
+                Operation::AllGather { len } => {
+                    all_gather(sent, received, len, kind, handle, stream)
+                }
                 Operation::Broadcast { start, len, root } => {
                     let part = received.byte_add(start * size);
                     broadcast(sent, part, len, kind, root as c_int, handle, stream)
@@ -175,15 +193,17 @@ impl Communicator {
         self.functions.check(&format!("refused {operation:?}"), status)
     }
 
-    /// Ends what is under way. A communicator that another thread is using at the moment is left alone: it would be pulled away from
-    /// under it.
+    /// Ends what is under way. A communicator that another thread is using at the moment is left
+    /// alone: it would be pulled away from under it.
     pub(super) fn abort(&self) {
         let handle = match self.handle.try_lock() {
             Ok(handle) => Some(handle),
             Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         };
-        if let Some(Place(handle)) = handle.and_then(|mut handle: MutexGuard<Option<Place>>| handle.take()) {
+        if let Some(Place(handle)) =
+            handle.and_then(|mut handle: MutexGuard<Option<Place>>| handle.take())
+        {
             // SAFETY: made by the library, and used no more. Nothing can be done about an error.
             #[expect(unsafe_code, reason = "a call of the library's C interface")]
             let _ = unsafe { (self.functions.abort)(handle) };

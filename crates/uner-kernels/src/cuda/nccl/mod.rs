@@ -44,7 +44,8 @@ impl Nccl {
             other => Err(format!("NCCL connects CUDA devices, and `{other}` is none")),
         };
         let numbers: Vec<c_int> = devices.iter().map(number).collect::<Result<_, _>>()?;
-        let seat = |communicator| Seat { communicator: Arc::new(communicator), stream: side_stream() };
+        let seat =
+            |communicator| Seat { communicator: Arc::new(communicator), stream: side_stream() };
         Ok(Self(connect(&numbers)?.into_iter().map(seat).collect()))
     }
 
@@ -99,7 +100,8 @@ impl Seat {
         let num_read = buffers.read.len();
         Some(submit_beside(client, self.stream, buffers, move |call| {
             let (read, written) = call.addresses.split_at(num_read);
-            let transfers: Vec<Transfer> = jobs.iter().map(|job| job.transfer(read, written)).collect();
+            let transfers: Vec<Transfer> =
+                jobs.iter().map(|job| job.transfer(read, written)).collect();
             communicator.start(&transfers, call.stream)
         }))
     }

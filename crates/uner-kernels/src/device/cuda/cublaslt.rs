@@ -11,8 +11,10 @@ use super::{Library, Version, loaded};
 /// Names of the library, the newest first.
 const NAMES: [&str; 2] = ["libcublasLt.so.13", "libcublasLt.so.12"];
 /// Where it lies in a toolkit, and in the folder of Python packages.
-const PLACES: Places =
-    Places { in_toolkit: &["lib64", "lib"], in_packages: &["nvidia/cu13/lib", "nvidia/cublas/lib"] };
+const PLACES: Places = Places {
+    in_toolkit: &["lib64", "lib"],
+    in_packages: &["nvidia/cu13/lib", "nvidia/cublas/lib"],
+};
 
 /// Whether the library is there; looked for once.
 pub(crate) fn has_cublaslt() -> bool {
@@ -33,7 +35,8 @@ pub(in crate::device) fn tell_of_cublaslt() {
 /// Opens the library: the loader's own, else a toolkit's, else that of PyTorch.
 pub(super) fn find_cublaslt() -> Result<Library, String> {
     if !is_present() {
-        let files = PLACES.folders().into_iter().flat_map(|folder| NAMES.map(|name| folder.join(name)));
+        let files =
+            PLACES.folders().into_iter().flat_map(|folder| NAMES.map(|name| folder.join(name)));
         open(files.filter(|file| file.is_file()));
     }
     if !is_present() {

@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use super::places::Places;
 
-/// Its name. That of CubeCL's own binding is without the number, which only development packages install.
+/// Its name. That of CubeCL's own binding is without the number, which only development packages
+/// install.
 const NAME: &str = "libnccl.so.2";
 /// Where it lies in a toolkit or beside one of Python packages, and in the folder of these.
 const PLACES: Places =
@@ -20,8 +21,11 @@ pub(in crate::device) fn has_nccl() -> bool {
 pub(crate) fn library() -> Option<&'static libloading::Library> {
     static FOUND: OnceLock<Option<libloading::Library>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
-        let files =
-            PLACES.folders().into_iter().map(|folder| folder.join(NAME)).filter(|file| file.is_file());
+        let files = PLACES
+            .folders()
+            .into_iter()
+            .map(|folder| folder.join(NAME))
+            .filter(|file| file.is_file());
         std::iter::once(PathBuf::from(NAME)).chain(files).find_map(open)
     });
     found.as_ref()

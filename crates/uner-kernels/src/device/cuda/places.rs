@@ -19,11 +19,13 @@ impl Places {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let python = std::env::split_paths(&path).find(|folder| folder.join("python3").is_file());
         let lib = python.and_then(|bin| Some(bin.parent()?.join("lib")));
-        let entries = lib.and_then(|lib| fs_err::read_dir(lib).ok()).into_iter().flatten().flatten();
-        let pythons =
-            entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("/lib/python3"));
-        let packages =
-            pythons.flat_map(|python| ["site-packages", "dist-packages"].map(|name| python.join(name)));
+        let entries =
+            lib.and_then(|lib| fs_err::read_dir(lib).ok()).into_iter().flatten().flatten();
+        let pythons = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.to_string_lossy().contains("/lib/python3"));
+        let packages = pythons
+            .flat_map(|python| ["site-packages", "dist-packages"].map(|name| python.join(name)));
         toolkit.chain(packages.flat_map(|folder| below(folder, self.in_packages))).collect()
     }
 }

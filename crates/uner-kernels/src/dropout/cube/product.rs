@@ -1,5 +1,6 @@
-//! The gradient of what is dropped before a layer of few outputs, an adapter's: the product, what is dropped from it and the sum
-//! with what other layers have, in one pass over memory. Formed one after the other they are five.
+//! The gradient of what is dropped before a layer of few outputs, an adapter's: the product, what
+//! is dropped from it and the sum with what other layers have, in one pass over memory. Formed one
+//! after the other they are five.
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
@@ -72,8 +73,9 @@ impl DroppedLinearKernels for Cube {
     }
 }
 
-/// A unit keeps its columns of the weight and goes through the rows of its cube; `place` is mixed already, `width` is a row of `dx` in
-/// vectors. Rows behind the last one are read again and not written.
+/// A unit keeps its columns of the weight and goes through the rows of its cube; `place` is mixed
+/// already, `width` is a row of `dx` in vectors. Rows behind the last one are read again and not
+/// written.
 #[cube(launch, create_dummy_kernel)]
 fn add_dropped<F: Float, N: Size>(
     dy: &[F],

@@ -1,5 +1,5 @@
-//! What runs on the device: one cube a row of logits, two passes over it. Indices of rows and targets were checked on the
-//! host, where `Labels` was made.
+//! What runs on the device: one cube a row of logits, two passes over it. Indices of rows and
+//! targets were checked on the host, where `Labels` was made.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -40,7 +40,8 @@ pub(super) fn scatter<F: Float, N: Size>(
     }
 }
 
-/// The loss of each row: `losses[first + row] = log Σ exp(logits[row]) - logits[row][targets[first + row]]`.
+/// The loss of each row:
+/// `losses[first + row] = log Σ exp(logits[row]) - logits[row][targets[first + row]]`.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn losses<N: Size>(
     logits: &[Vector<f32, N>],
@@ -60,7 +61,8 @@ pub(super) fn losses<N: Size>(
     }
 }
 
-/// The loss of each row, and `dlogits = softmax(logits) - onehot(target)`; `dlogits` may be `logits`.
+/// The loss of each row, and `dlogits = softmax(logits) - onehot(target)`; `dlogits` may be
+/// `logits`.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn losses_and_dlogits<F: Float, N: Size>(
     logits: &[Vector<f32, N>],
@@ -81,7 +83,8 @@ pub(super) fn losses_and_dlogits<F: Float, N: Size>(
     if UNIT_POS == 0 {
         losses[first + row] = sum.ln() - (own - peak);
     }
-    // From here on the row changes, and every unit has to have read `own`; the other reads are a unit's own columns.
+    // From here on the row changes, and every unit has to have read `own`; the other reads are a
+    // unit's own columns.
     sync_cube();
     let scale = Vector::<f32, N>::new(1.0f32 / sum);
     for column in range_stepped(UNIT_POS as usize, width, units) {
@@ -109,8 +112,8 @@ fn logit<N: Size>(logits: &[Vector<f32, N>], start: usize, target: usize) -> f32
     value
 }
 
-/// The largest logit of a row, and the sum of `exp(logit - largest)`: one pass, in which each unit rescales its sum when it
-/// meets a larger logit.
+/// The largest logit of a row, and the sum of `exp(logit - largest)`: one pass, in which each unit
+/// rescales its sum when it meets a larger logit.
 #[cube]
 fn softmax_terms<N: Size>(
     logits: &[Vector<f32, N>],
@@ -137,7 +140,8 @@ fn softmax_terms<N: Size>(
     (peak, cube_sum(sum * (largest - peak).exp(), units, plane))
 }
 
-/// The largest of one value a unit, known to every unit of the cube. `units` is a power of two; every unit has to call.
+/// The largest of one value a unit, known to every unit of the cube. `units` is a power of two;
+/// every unit has to call.
 #[cube]
 fn cube_max(value: f32, #[comptime] units: usize, #[comptime] plane: usize) -> f32 {
     let mut partial = value;
@@ -172,8 +176,8 @@ fn cube_max(value: f32, #[comptime] units: usize, #[comptime] plane: usize) -> f
     partial
 }
 
-/// The sum of `count` terms by one cube, in sums of sums: the error grows with the length of a sum, at most 32 terms for the
-/// first 256 × 32 × 32 of them.
+/// The sum of `count` terms by one cube, in sums of sums: the error grows with the length of a sum,
+/// at most 32 terms for the first 256 × 32 × 32 of them.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn total(
     terms: &[f32],
@@ -197,8 +201,8 @@ pub(super) fn total(
     }
 }
 
-/// `gradient *= dloss`, `count` vectors. A loss is nearly always differentiated for itself, with a `dloss` of 1: then
-/// nothing is read or written.
+/// `gradient *= dloss`, `count` vectors. A loss is nearly always differentiated for itself, with a
+/// `dloss` of 1: then nothing is read or written.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn scale<F: Float, N: Size>(
     gradient: &mut [Vector<F, N>],

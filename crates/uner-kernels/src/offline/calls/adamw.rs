@@ -23,7 +23,8 @@ const ALONE: [DType; 2] = [DType::F32, DType::BF16];
 /// The type of one with a rest.
 const SHORT: [DType; 1] = [DType::BF16];
 
-/// Moments in f32 and in 8 bits, each type of gradient with each type of parameter, without a rest and with one.
+/// Moments in f32 and in 8 bits, each type of gradient with each type of parameter, without a rest
+/// and with one.
 pub(super) fn calls() -> Vec<Call> {
     let forms = |params: &'static [DType]| {
         COUNTS.into_iter().flat_map(move |count| over(params).map(move |pair| (pair, count)))
@@ -40,7 +41,8 @@ pub(super) fn calls() -> Vec<Call> {
     let rest = forms(&SHORT).map(|((grad, param), count)| {
         call(form("rest, ", grad, param, count), move |device| {
             let float = |dtype| device.tensor([count], dtype);
-            let (f32, rest) = (|| float(DType::F32), device.tensor([rest::num_words(count)], DType::I32));
+            let (f32, rest) =
+                (|| float(DType::F32), device.tensor([rest::num_words(count)], DType::I32));
             Cube::adamw_with_rest(float(param), rest, float(grad), f32(), f32(), STEP);
         })
     });
@@ -54,8 +56,8 @@ pub(super) fn calls() -> Vec<Call> {
     let short_rest = forms(&SHORT).map(|((grad, param), count)| {
         call(form("8 bits, rest, ", grad, param, count), move |device| {
             let float = |dtype| device.tensor([count], dtype);
-            let [rest, words] =
-                [rest::num_words(count), num_words(count)].map(|words| device.tensor([words], DType::I32));
+            let [rest, words] = [rest::num_words(count), num_words(count)]
+                .map(|words| device.tensor([words], DType::I32));
             Cube::adamw_8bit_with_rest(float(param), rest, float(grad), words, STEP);
         })
     });

@@ -9,12 +9,13 @@ use crate::offline::recorder::{Card, Recorder};
 const HEAD_DIMS: [usize; 5] = [10, 16, 64, 80, 128];
 /// Query heads per key/value head.
 const GROUPS: [usize; 4] = [1, 2, 4, 8];
-/// Heads of the smallest models, and the largest head that is served, each with its own keys and values.
+/// Heads of the smallest models, and the largest head that is served, each with its own keys and
+/// values.
 const OTHER_HEADS: [usize; 2] = [32, 256];
 const KV_HEADS: usize = 2;
 
-/// Each head and group: forward with tiles full of queries and, as in decoding, with one query; backward. Older cards have kernels
-/// of their own.
+/// Each head and group: forward with tiles full of queries and, as in decoding, with one query;
+/// backward. Older cards have kernels of their own.
 pub(super) fn calls() -> Vec<Call> {
     let grouped = HEAD_DIMS.into_iter().flat_map(|head_dim| GROUPS.map(|group| [head_dim, group]));
     let heads: Vec<[usize; 2]> = grouped.chain(OTHER_HEADS.map(|head_dim| [head_dim, 1])).collect();
@@ -38,6 +39,7 @@ fn passes(device: &Recorder, dtype: DType, [rows, queries, heads, head_dim]: [us
     let keys = || device.tensor([rows, TOKENS, KV_HEADS, head_dim], dtype);
     let ints = || device.tensor([rows, TOKENS], DType::I32);
     let (k, v, document, branch) = (keys(), keys(), ints(), ints());
-    let (y, lse) = Cube::attention_forward(q.clone(), k.clone(), v.clone(), document.clone(), branch.clone());
+    let (y, lse) =
+        Cube::attention_forward(q.clone(), k.clone(), v.clone(), document.clone(), branch.clone());
     Cube::attention_backward(Saved { q, k, v, y, lse, document, branch }, dy);
 }

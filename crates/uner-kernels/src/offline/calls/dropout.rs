@@ -4,20 +4,31 @@ use burn::tensor::DType;
 use super::{Call, call, name, over};
 use crate::dropout::{Draw, DropoutKernels, DroppedLinearKernels};
 
-/// Rows of the models that are trained, and such that a vector has 2 or 1 elements. Both directions are one kernel. The gradient of
-/// an adapter's input alone, and with what it is added to.
+/// Rows of the models that are trained, and such that a vector has 2 or 1 elements. Both directions
+/// are one kernel. The gradient of an adapter's input alone, and with what it is added to.
 pub(super) fn calls() -> Vec<Call> {
     let draw = Draw { place: 1, probability: 0.1 };
     let rows = over(&[4_096, 6, 7]).map(move |(dtype, columns)| {
         call(format!("{} columns {columns}", name(dtype)), move |device| {
-            Cube::drop_out(device.tensor([33, columns], dtype), device.tensor([33], DType::I32), draw);
+            Cube::drop_out(
+                device.tensor([33, columns], dtype),
+                device.tensor([33], DType::I32),
+                draw,
+            );
         })
     });
     let adapters = over(&[(4_096, 16), (7, 5)]).map(move |(dtype, (columns, rank))| {
         call(format!("{} columns {columns} rank {rank}", name(dtype)), move |device| {
             let dx = |rest| {
-                let (dy, weight) = (device.tensor([33, rank], dtype), device.tensor([rank, columns], dtype));
-                Cube::dropped_linear_backward_x(dy, weight, device.tensor([33], DType::I32), draw, rest)
+                let (dy, weight) =
+                    (device.tensor([33, rank], dtype), device.tensor([rank, columns], dtype));
+                Cube::dropped_linear_backward_x(
+                    dy,
+                    weight,
+                    device.tensor([33], DType::I32),
+                    draw,
+                    rest,
+                )
             };
             dx(Some(dx(None)));
         })

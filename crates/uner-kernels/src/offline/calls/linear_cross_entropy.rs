@@ -13,7 +13,8 @@ struct Head {
     trained: usize,
 }
 
-/// The heads of the models, the large ones with more rows than one chunk has, and one that no vector divides.
+/// The heads of the models, the large ones with more rows than one chunk has, and one that no
+/// vector divides.
 const HEADS: [Head; 5] = [
     Head { hidden: 4096, vocab: 32_000, trained: 4096 },
     Head { hidden: 5120, vocab: 32_000, trained: 4096 },

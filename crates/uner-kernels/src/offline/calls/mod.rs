@@ -1,5 +1,5 @@
-//! The calls that are recorded: each op of a GPU runtime, over the element types it serves, the sizes of the models that are
-//! trained and sizes that no vector divides.
+//! The calls that are recorded: each op of a GPU runtime, over the element types it serves, the
+//! sizes of the models that are trained and sizes that no vector divides.
 
 mod accumulate;
 mod adamw;

@@ -6,14 +6,20 @@ use crate::quantized_linear::{Form, Layout, QuantizedLinearKernels};
 
 /// A layer of a model, and one whose rows end within a block. Both directions widen by one kernel.
 pub(super) fn calls() -> Vec<Call> {
-    let forms = over(&[(Form::Int8, [4_096, 4_096]), (Form::Nf4, [4_096, 4_096]), (Form::Nf4, [33, 70])]);
+    let forms =
+        over(&[(Form::Int8, [4_096, 4_096]), (Form::Nf4, [4_096, 4_096]), (Form::Nf4, [33, 70])]);
     forms
         .map(|(dtype, (form, [rows, columns]))| {
             let layout = Layout { form, rows, columns };
             call(format!("{} {form:?} {rows}x{columns}", name(dtype)), move |device| {
                 let words = || device.tensor([rows, layout.words()], DType::I32);
                 let scales = || device.tensor([rows, layout.blocks()], DType::F32);
-                Cube::quantized_forward(device.tensor([TOKENS, columns], dtype), words(), scales(), layout);
+                Cube::quantized_forward(
+                    device.tensor([TOKENS, columns], dtype),
+                    words(),
+                    scales(),
+                    layout,
+                );
                 Cube::quantized_backward_x(
                     device.tensor([TOKENS, rows], dtype),
                     words(),

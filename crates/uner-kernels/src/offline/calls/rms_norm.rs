@@ -9,7 +9,9 @@ use crate::rms_norm::RmsNormKernels;
 pub(super) fn calls() -> Vec<Call> {
     let alike = over(&[128, 288, 4096, 5120, 7]);
     let alike = alike.map(|(dtype, hidden)| {
-        call(format!("{} hidden {hidden}", name(dtype)), move |device| passes(device, hidden, dtype, dtype))
+        call(format!("{} hidden {hidden}", name(dtype)), move |device| {
+            passes(device, hidden, dtype, dtype);
+        })
     });
     let mixed = over(&FLOATS).filter(|(dtype, weight)| dtype != weight);
     let mixed = mixed.map(|(dtype, weight)| {

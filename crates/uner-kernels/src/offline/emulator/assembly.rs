@@ -8,12 +8,16 @@ pub(super) fn replace_assembly(source: &str) -> String {
         let (before, statement) = rest.split_at(at);
         let end = closing(statement, statement.find('(').expect("a statement has operands"));
         let mut quoted = statement[..end].splitn(3, '"');
-        let (template, operands) = (quoted.nth(1).expect("a template"), quoted.next().expect("its end"));
+        let (template, operands) =
+            (quoted.nth(1).expect("a template"), quoted.next().expect("its end"));
         replaced += before;
         let template = template.replace("\\n", " ");
         // A product is a block of statements; the others are an instruction each.
-        let translated =
-            if template.contains("wgmma.") { block(&template, operands) } else { call(&template, operands) };
+        let translated = if template.contains("wgmma.") {
+            block(&template, operands)
+        } else {
+            call(&template, operands)
+        };
         replaced += &translated;
         rest = &statement[end + 1..];
     }
@@ -55,11 +59,16 @@ fn call(template: &str, operands: &str) -> String {
         .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
         .collect();
     let in_order = numbers.iter().copied().eq(0..numbers.len());
-    assert!(in_order || template.contains("cvta"), "`{template}` does not take its operands in order");
-    let offset =
-        template.split_once(" + ").map_or("0", |(_, rest)| rest.split(']').next().expect("an address"));
+    assert!(
+        in_order || template.contains("cvta"),
+        "`{template}` does not take its operands in order"
+    );
+    let offset = template
+        .split_once(" + ")
+        .map_or("0", |(_, rest)| rest.split(']').next().expect("an address"));
     // What stands behind the nth comma.
-    let constant = |n: usize| template.split(", ").nth(n).expect("a constant").trim_end_matches(';');
+    let constant =
+        |n: usize| template.split(", ").nth(n).expect("a constant").trim_end_matches(';');
     let word = template.split([' ', ';']).next().unwrap_or_default();
     let (name, leading) = match word {
         "{" if template.contains("cvta.to.shared.u64") => ("cvta", vec![]),
@@ -84,7 +93,9 @@ fn call(template: &str, operands: &str) -> String {
         "cp.async.ca.shared.global" => ("copy_async", vec!["4", offset]),
         "cp.async.commit_group" => ("commit", vec![]),
         "cp.async.wait_group" if template.contains(" 0") => ("wait", vec![]),
-        "cp.async.mbarrier.arrive.noinc.shared::cta.b64" => ("mbarrier_arrive_behind_copies", vec![]),
+        "cp.async.mbarrier.arrive.noinc.shared::cta.b64" => {
+            ("mbarrier_arrive_behind_copies", vec![])
+        }
         "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes" => {
             ("tensor_copy", vec![])
         }
@@ -109,7 +120,9 @@ fn call(template: &str, operands: &str) -> String {
         "sqrt.approx.ftz.f32" => ("root", vec![]),
         "rcp.approx.ftz.f32" => ("reciprocal", vec![]),
         "shfl.sync.idx.b32" => ("shuffle", vec![constant(2)]),
-        "atom.relaxed.gpu.global.inc.u32" if template.contains("], 0x7fffffff;") => ("count_up", vec![]),
+        "atom.relaxed.gpu.global.inc.u32" if template.contains("], 0x7fffffff;") => {
+            ("count_up", vec![])
+        }
         "shfl.sync.bfly.b32" => ("shuffle_xor", vec![constant(2)]),
         _ => panic!("`{template}` is not emulated"),
     };
@@ -147,7 +160,12 @@ fn translate_statement(statement: &str, operands: &[&str]) -> String {
         "setp.ne.b32" => format!("{} = {} != {};", argument(0), argument(1), argument(2)),
         "mov.b32" => format!("{} = {};", argument(0), argument(1)),
         "mov.b64" => {
-            format!("{} = uint64_t({}) << 32 | uint32_t({});", argument(0), arguments[1][1], arguments[1][0])
+            format!(
+                "{} = uint64_t({}) << 32 | uint32_t({});",
+                argument(0),
+                arguments[1][1],
+                arguments[1][0]
+            )
         }
         "mov.f32" => format!("emulator::settle({}, {});", argument(0), argument(1)),
         "wgmma.fence.sync.aligned" => "emulator_wgmma_fence();".to_owned(),
@@ -160,7 +178,9 @@ fn translate_statement(statement: &str, operands: &[&str]) -> String {
 /// What stands between the commas of a statement: one operand, or those in braces.
 fn arguments(text: &str, operands: &[&str]) -> Vec<Vec<String>> {
     let value = |name: &str| match name.trim().strip_prefix('%') {
-        Some(number) => operands[number.parse::<usize>().expect("operands have numbers")].to_owned(),
+        Some(number) => {
+            operands[number.parse::<usize>().expect("operands have numbers")].to_owned()
+        }
         None => name.trim().to_owned(),
     };
     let mut found = Vec::new();
@@ -176,7 +196,8 @@ fn arguments(text: &str, operands: &[&str]) -> Vec<Vec<String>> {
     found
 }
 
-/// `wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {..}, a, b, p, 1, 1, 0, 0`; an A operand in registers has no layout.
+/// `wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {..}, a, b, p, 1, 1, 0, 0`; an A operand
+/// in registers has no layout.
 fn product(name: &str, arguments: &[Vec<String>]) -> String {
     let parts: Vec<&str> = name.split('.').collect();
     let ["wgmma", "mma_async", "sync", "aligned", shape, "f32", "bf16", "bf16"] = parts[..] else {
@@ -189,7 +210,10 @@ fn product(name: &str, arguments: &[Vec<String>]) -> String {
     let [d, rows, tile, adds, left, right, layouts @ ..] = arguments else {
         panic!("`{name}` lacks operands")
     };
-    assert!(d.len() * 2 == columns && left[0] == "1" && right[0] == "1", "`{name}` is not emulated");
+    assert!(
+        d.len() * 2 == columns && left[0] == "1" && right[0] == "1",
+        "`{name}` is not emulated"
+    );
     let (a_down, b_down) = match layouts {
         [of_b] => ("0", of_b[0].as_str()),
         [of_a, of_b] => (of_a[0].as_str(), of_b[0].as_str()),

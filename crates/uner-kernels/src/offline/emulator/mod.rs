@@ -1,6 +1,7 @@
-//! The kernels of a call, run on the CPU: the CUDA C++ that the card would be given, compiled by the C++ compiler of the
-//! machine against a small stand-in for CUDA (`cuda.h`, `runtime.cpp`), launch by launch, with the buffers, cubes and scalars
-//! that the op's own launch code chose. It checks results, memory accesses and races; it says nothing of speed.
+//! The kernels of a call, run on the CPU: the CUDA C++ that the card would be given, compiled by
+//! the C++ compiler of the machine against a small stand-in for CUDA (`cuda.h`, `runtime.cpp`),
+//! launch by launch, with the buffers, cubes and scalars that the op's own launch code chose. It
+//! checks results, memory accesses and races; it says nothing of speed.
 
 mod assembly;
 mod program;
@@ -13,7 +14,9 @@ use std::process::{Command, Stdio};
 use burn::backend::TensorMetadata;
 use burn::tensor::TensorData;
 use cubecl_core::prelude::KernelId;
-use cubecl_core::prelude::{OobFill, TensorMapFormat, TensorMapInterleave, TensorMapSwizzle, TiledArgs};
+use cubecl_core::prelude::{
+    OobFill, TensorMapFormat, TensorMapInterleave, TensorMapSwizzle, TiledArgs,
+};
 use cubecl_server::server::{BufferBinding, KernelResource, TensorMapBinding};
 use tempfile::TempDir;
 
@@ -101,7 +104,8 @@ impl Emulator {
         let (id, folder) = (launch.kernel.id(), self.folder.path());
         let kernel = function_of(&id);
         let program = self.programs.entry(id.clone()).or_insert_with(|| {
-            let change = self.fault.filter(|(faulty, _)| *faulty == kernel).map(|(_, change)| change);
+            let change =
+                self.fault.filter(|(faulty, _)| *faulty == kernel).map(|(_, change)| change);
             self.built += 1;
             self.runtime.link(&source, change, &folder.join(format!("{kernel}{}", self.built)))
         });
@@ -115,7 +119,8 @@ impl Emulator {
         let buffers: Vec<_> = launch.arguments.resources.iter().map(buffer).collect();
         let maps: Vec<_> = launch.arguments.resources.iter().map(map).collect();
         let info = &launch.arguments.info;
-        let (scalars, shapes) = info.data.split_at(info.dynamic_metadata_offset.min(info.data.len()));
+        let (scalars, shapes) =
+            info.data.split_at(info.dynamic_metadata_offset.min(info.data.len()));
         let input = input([scalars, shapes], &buffers, &maps, &self.memory);
         let output = program::run(program, &arguments, &folder.join("input"), &input)
             .map_err(|error| format!("`{kernel}`: {error}"))?;
@@ -129,7 +134,8 @@ impl Emulator {
     }
 }
 
-/// The function that a kernel's type was generated from: the type lies in a module of the function's name.
+/// The function that a kernel's type was generated from: the type lies in a module of the
+/// function's name.
 fn function_of(id: &KernelId) -> &'static str {
     let path = id.type_name().split('<').next().unwrap_or_default();
     path.rsplit("::").nth(1).unwrap_or(path)
@@ -140,16 +146,18 @@ fn identifier(binding: &BufferBinding) -> usize {
 }
 
 fn buffer(resource: &KernelResource) -> &BufferBinding {
-    let (KernelResource::Buffer(binding) | KernelResource::TensorMap(TensorMapBinding { binding, .. })) =
-        resource;
+    let (KernelResource::Buffer(binding)
+    | KernelResource::TensorMap(TensorMapBinding { binding, .. })) = resource;
     assert_eq!(binding.offset_start.unwrap_or(0), 0, "views are not emulated");
     binding
 }
 
-/// The numbers of a tensor map: its four dimensions, the bytes from one to the next of all but the first, its box; the innermost
-/// first. Nothing of a buffer.
+/// The numbers of a tensor map: its four dimensions, the bytes from one to the next of all but the
+/// first, its box; the innermost first. Nothing of a buffer.
 fn map(resource: &KernelResource) -> Vec<u64> {
-    let KernelResource::TensorMap(TensorMapBinding { map, .. }) = resource else { return Vec::new() };
+    let KernelResource::TensorMap(TensorMapBinding { map, .. }) = resource else {
+        return Vec::new();
+    };
     let TensorMapFormat::Tiled(TiledArgs { tile_size }) = &map.format else {
         panic!("only tiled maps are emulated");
     };
@@ -161,7 +169,11 @@ fn map(resource: &KernelResource) -> Vec<u64> {
     let (shape, strides) = (map.metadata.shape(), map.metadata.strides());
     let bytes = strides.iter().rev().skip(1).map(|stride| stride * map.elem_ty.size());
     let dimensions = shape.iter().rev().copied();
-    dimensions.chain(bytes).chain(tile_size.iter().rev().copied()).map(|number| number as u64).collect()
+    dimensions
+        .chain(bytes)
+        .chain(tile_size.iter().rev().copied())
+        .map(|number| number as u64)
+        .collect()
 }
 
 /// Bytes of a buffer without those that only fill up the allocation.
@@ -169,8 +181,8 @@ fn bytes(buffer: &BufferBinding) -> u64 {
     buffer.size - buffer.offset_end.unwrap_or(0)
 }
 
-/// What a program reads: scalars and lengths, and the buffers with their maps. Where a tensor has a map, the shapes and strides
-/// of all are a last buffer.
+/// What a program reads: scalars and lengths, and the buffers with their maps. Where a tensor has a
+/// map, the shapes and strides of all are a last buffer.
 fn input(
     [info, shapes]: [&[u64]; 2],
     buffers: &[&BufferBinding],
@@ -189,7 +201,8 @@ fn input(
         input.extend(map.iter().flat_map(|number| number.to_ne_bytes()));
     }
     if !shapes.is_empty() {
-        let numbers = [shapes.len() as u64 * 8, 1].into_iter().chain(shapes.iter().copied()).chain([0]);
+        let numbers =
+            [shapes.len() as u64 * 8, 1].into_iter().chain(shapes.iter().copied()).chain([0]);
         input.extend(numbers.flat_map(u64::to_ne_bytes));
     }
     input

@@ -29,7 +29,8 @@ impl Runtime {
         for (name, text) in files {
             fs_err::write(folder.join(name), text).expect("the folder is ours");
         }
-        let runtime = Self { object: folder.join("runtime.o"), include: format!("-I{}", folder.display()) };
+        let runtime =
+            Self { object: folder.join("runtime.o"), include: format!("-I{}", folder.display()) };
         compile(
             &["-std=c++17", "-O2", "-c", "-DEMULATOR_RUNTIME", &runtime.include],
             &[&source],
@@ -44,7 +45,8 @@ impl Runtime {
         let text = change.map_or_else(|| source.text.clone(), |change| change(&source.text));
         assert!(change.is_none() || text != source.text, "the change changes nothing");
         fs_err::write(&file, translate(&text, &source.entry)).expect("the folder is ours");
-        let flags = ["-std=c++17", "-O1", "-c", "-fsanitize=thread", "-fpermissive", "-w", &self.include];
+        let flags =
+            ["-std=c++17", "-O1", "-c", "-fsanitize=thread", "-fpermissive", "-w", &self.include];
         compile(&flags, &[&file], &object);
         let program = path.with_extension("program");
         compile(&[], &[&object, &self.object], &program);
@@ -62,11 +64,17 @@ fn compile(flags: &[&str], inputs: &[&Path], output: &Path) {
 ///
 /// # Errors
 /// What it says on stderr where it fails.
-pub(super) fn run(program: &Path, arguments: &str, file: &Path, input: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn run(
+    program: &Path,
+    arguments: &str,
+    file: &Path,
+    input: &[u8],
+) -> Result<Vec<u8>, String> {
     fs_err::write(file, input).expect("the folder is ours");
     let input = fs_err::File::open(file).expect("it was just written").into_file();
     let done = Command::new(program).args(arguments.split_whitespace()).stdin(input).output();
-    let done = done.unwrap_or_else(|error| panic!("`{}` does not start: {error}", program.display()));
+    let done =
+        done.unwrap_or_else(|error| panic!("`{}` does not start: {error}", program.display()));
     if done.status.success() {
         return Ok(done.stdout);
     }
@@ -86,8 +94,12 @@ fn translate(source: &str, entry: &str) -> String {
         lines.push(match line.strip_prefix("extern __shared__") {
             Some(rest) => {
                 let (declaration, tail) = rest.split_once(';').expect("a declaration ends");
-                let name = declaration.split('[').next().and_then(|left| left.split(' ').next_back());
-                format!("char* const {} = emulator_shared();\n{tail}", name.expect("an array has a name"))
+                let name =
+                    declaration.split('[').next().and_then(|left| left.split(' ').next_back());
+                format!(
+                    "char* const {} = emulator_shared();\n{tail}",
+                    name.expect("an array has a name")
+                )
             }
             None => line.to_owned(),
         });

@@ -1,5 +1,5 @@
-//! What runs on the device. A cube takes row after row and keeps one in registers; the next one is under way from memory while the
-//! sums of this one meet, so that memory never waits for them.
+//! What runs on the device. A cube takes row after row and keeps one in registers; the next one is
+//! under way from memory while the sums of this one meet, so that memory never waits for them.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -64,7 +64,8 @@ fn copy_row<F: Float, N: Size>(
     }
 }
 
-/// The vector at which the row begins that a cube takes after row `index`; behind the last one that row once more.
+/// The vector at which the row begins that a cube takes after row `index`; behind the last one that
+/// row once more.
 #[cube]
 fn start_of_next(index: usize, rows: usize, #[comptime] row: Row) -> usize {
     let next = index + CUBE_COUNT_X as usize;
@@ -112,7 +113,9 @@ fn store_normed<F: Float, W: Float, N: Size>(
     let mut normed = Array::<Vector<F, N>>::new(comptime!(row.slots()));
     #[unroll]
     for slot in 0..comptime!(row.slots()) {
-        let value = Vector::<f32, N>::cast_from(x[slot]) * scale * Vector::<f32, N>::cast_from(weight[slot]);
+        let value = Vector::<f32, N>::cast_from(x[slot])
+            * scale
+            * Vector::<f32, N>::cast_from(weight[slot]);
         normed[slot] = Vector::<F, N>::cast_from(value);
     }
     store_row::<F, N>(&normed, y, start, row);
@@ -169,7 +172,8 @@ pub(super) fn add_forward<F: Float, W: Float, N: Size>(
         #[unroll]
         for slot in 0..comptime!(row.slots()) {
             values[slot] = Vector::<F, N>::cast_from(
-                Vector::<f32, N>::cast_from(values[slot]) + Vector::<f32, N>::cast_from(others[slot]),
+                Vector::<f32, N>::cast_from(values[slot])
+                    + Vector::<f32, N>::cast_from(others[slot]),
             );
         }
         let start = index * comptime!(row.width);
@@ -218,8 +222,9 @@ impl<F: Float, N: Size> Slopes<F, N> {
     }
 }
 
-/// With `r` the reciprocal root mean square: `dx = r · (dy · weight - x · r² · mean(dy · weight · x))`, plus `rest` where there is one,
-/// and of the weight's gradient `Σ dy · x · r` the part of this cube's rows.
+/// With `r` the reciprocal root mean square:
+/// `dx = r · (dy · weight - x · r² · mean(dy · weight · x))`, plus `rest` where there is one, and
+/// of the weight's gradient `Σ dy · x · r` the part of this cube's rows.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn backward<F: Float, W: Float, N: Size>(
     x: &[Vector<F, N>],
@@ -248,7 +253,8 @@ pub(super) fn backward<F: Float, W: Float, N: Size>(
     }
     let mut sums = Array::<f32>::new(2usize);
     for index in range_stepped(CUBE_POS_X as usize, rows, CUBE_COUNT_X as usize) {
-        let ahead = Slopes::<F, N>::load(x, dy, rest, start_of_next(index, rows, row), row, has_rest);
+        let ahead =
+            Slopes::<F, N>::load(x, dy, rest, start_of_next(index, rows, row), row, has_rest);
         let mut products = Vector::<f32, N>::new(0.0f32);
         #[unroll]
         for slot in 0..comptime!(row.slots()) {
@@ -286,8 +292,8 @@ pub(super) fn backward<F: Float, W: Float, N: Size>(
     }
 }
 
-/// The sum of each column of `[rows, columns]`: neighbouring units read neighbouring columns, and those of a column take every so
-/// many rows.
+/// The sum of each column of `[rows, columns]`: neighbouring units read neighbouring columns, and
+/// those of a column take every so many rows.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn column_sums<F: Float>(
     terms: &[f32],

@@ -1,5 +1,6 @@
-//! The CUDA C++ of the kernels on the emulator: more rows than there are cubes at once, so that these take turns, in the types that
-//! software adapters of WebGPU do not have. It touches no memory but its own, and nothing races.
+//! The CUDA C++ of the kernels on the emulator: more rows than there are cubes at once, so that
+//! these take turns, in the types that software adapters of WebGPU do not have. It touches no
+//! memory but its own, and nothing races.
 
 use burn::backend::{Cube, Flex, TensorMetadata};
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
@@ -11,7 +12,8 @@ use crate::offline::emulator::Emulator;
 use crate::offline::recorder::Card;
 
 const EPS: f64 = 1e-5;
-/// Rows that are no vectors, that leave units idle, and that fill them; more of them than two cubes for each of 132 processors.
+/// Rows that are no vectors, that leave units idle, and that fill them; more of them than two cubes
+/// for each of 132 processors.
 const SHAPES: [[usize; 2]; 4] = [[300, 33], [600, 72], [3, 4096], [300, 512]];
 
 fn random(shape: [usize; 2], dtype: DType) -> TensorData {
@@ -44,16 +46,24 @@ fn rows_that_take_turns_equal_those_of_the_cpu() {
         let what = format!("{rows} {hidden} {dtype:?}");
         let [x, residual, dy] = std::array::from_fn(|_| random([rows, hidden], dtype));
         let weight = random([1, hidden], dtype);
-        let flat = |data: &TensorData| TensorData::from_bytes_vec(data.as_bytes().to_vec(), [hidden], dtype);
+        let flat = |data: &TensorData| {
+            TensorData::from_bytes_vec(data.as_bytes().to_vec(), [hidden], dtype)
+        };
         let mut put = |data: &TensorData| -> Floats { emulator.put(data) };
         let [ours, other, slopes, scale] = [&x, &residual, &dy, &flat(&weight)].map(&mut put);
 
-        let forward = || Cube::add_rms_norm_forward(ours.clone(), other.clone(), scale.clone(), EPS);
+        let forward =
+            || Cube::add_rms_norm_forward(ours.clone(), other.clone(), scale.clone(), EPS);
         let (sum, y) = emulator.run(forward).unwrap_or_else(|error| panic!("{what}: {error}"));
         let (expected_sum, expected_y) =
             Flex::add_rms_norm_forward(here(&x), here(&residual), here(&flat(&weight)), EPS);
         assert_close(&format!("{what}: sum"), emulator.fetch(&sum), &expected_sum, tolerance);
-        assert_close(&format!("{what}: norm of the sum"), emulator.fetch(&y), &expected_y, tolerance);
+        assert_close(
+            &format!("{what}: norm of the sum"),
+            emulator.fetch(&y),
+            &expected_y,
+            tolerance,
+        );
 
         let forward = || Cube::rms_norm_forward(ours.clone(), scale.clone(), EPS);
         let y = emulator.run(forward).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -63,9 +73,18 @@ fn rows_that_take_turns_equal_those_of_the_cpu() {
         for has_rest in [false, true] {
             let what = format!("{what}, something to add: {has_rest}");
             let rest = has_rest.then(|| other.clone());
-            let backward =
-                || Cube::rms_norm_backward(ours.clone(), scale.clone(), EPS, slopes.clone(), rest, true);
-            let (dx, dweight) = emulator.run(backward).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let backward = || {
+                Cube::rms_norm_backward(
+                    ours.clone(),
+                    scale.clone(),
+                    EPS,
+                    slopes.clone(),
+                    rest,
+                    true,
+                )
+            };
+            let (dx, dweight) =
+                emulator.run(backward).unwrap_or_else(|error| panic!("{what}: {error}"));
             let rest = has_rest.then(|| here(&residual));
             let (expected, expected_dweight) =
                 Flex::rms_norm_backward(here(&x), here(&flat(&weight)), EPS, here(&dy), rest, true);

@@ -1,4 +1,5 @@
-//! Updating a model whose shares are spread over ranks: new values travel while the next ones are computed.
+//! Updating a model whose shares are spread over ranks: new values travel while the next ones are
+//! computed.
 
 use std::collections::VecDeque;
 
@@ -31,7 +32,9 @@ pub(super) fn step(
         }
     });
     let mut start = || -> Result<Option<(String, Pending)>, TrainError> {
-        let Some((Parameter { name, shape, values }, gradient)) = to_do.pop_front() else { return Ok(None) };
+        let Some((Parameter { name, shape, values }, gradient)) = to_do.pop_front() else {
+            return Ok(None);
+        };
         let share = group.share(values.dims()[0]);
         let scalars = update.of((&name, &shape), share.start, config);
         let updated = optimizer.update(&name, share.of(values), gradient, &scalars);

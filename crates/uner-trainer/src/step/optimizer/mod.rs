@@ -1,4 +1,5 @@
-//! AdamW over a whole model, its state by checkpoint name. A rank updates its share of every parameter.
+//! AdamW over a whole model, its state by checkpoint name. A rank updates its share of every
+//! parameter.
 
 mod ahead;
 mod saved;
@@ -20,7 +21,8 @@ use crate::step::gradients::Gradients;
 use crate::step::precision::Policy;
 use crate::step::rank_model::RankModel;
 
-/// First and second moment of this rank's share of every parameter, and what it lacks of its f32 value, its master.
+/// First and second moment of this rank's share of every parameter, and what it lacks of its f32
+/// value, its master.
 #[derive(Debug, Default)]
 pub struct AdamW {
     states: BTreeMap<String, AdamWState>,
@@ -39,9 +41,14 @@ pub struct Update {
 }
 
 impl Update {
-    /// The scalars for the elements of a parameter of this name and shape from `first` on. Decay is for matrices only: norms and
-    /// other vectors are left alone.
-    pub(crate) fn of(self, (name, shape): (&str, &[usize]), first: usize, config: &TrainConfig) -> AdamWStep {
+    /// The scalars for the elements of a parameter of this name and shape from `first` on. Decay is
+    /// for matrices only: norms and other vectors are left alone.
+    pub(crate) fn of(
+        self,
+        (name, shape): (&str, &[usize]),
+        first: usize,
+        config: &TrainConfig,
+    ) -> AdamWStep {
         let TrainConfig { beta1, beta2, eps, .. } = *config;
         let weight_decay = if shape.len() > 1 { config.weight_decay } else { 0.0 };
         let Self { lr, step, grad_scale } = self;
@@ -51,14 +58,16 @@ impl Update {
 }
 
 impl AdamW {
-    /// The state at the start of a run, and the model in the type it is to be trained in. Where it gets masters, the values the
-    /// model comes with are these: what rounding takes from them is not lost.
+    /// The state at the start of a run, and the model in the type it is to be trained in. Where it
+    /// gets masters, the values the model comes with are these: what rounding takes from them is
+    /// not lost.
     pub fn new(model: Llama, policy: Policy, group: &Group) -> (Llama, Self) {
         let mut optimizer = Self { policy, ..Self::default() };
         if policy.parameters == DType::F32 {
             return (model, optimizer);
         }
-        let trained: BTreeSet<String> = trained(&model, "").into_iter().map(|(name, _)| name).collect();
+        let trained: BTreeSet<String> =
+            trained(&model, "").into_iter().map(|(name, _)| name).collect();
         let model = map(model, "", |name, _, values| {
             if policy.has_masters() && trained.contains(name) {
                 return optimizer.begin(name, values, group, |share| zeros(share, policy.moments));
@@ -68,7 +77,8 @@ impl AdamW {
         (model, optimizer)
     }
 
-    /// The parameter whose masters are `values`, `[n]`; the rests of this rank's share of them are kept, beside the moments.
+    /// The parameter whose masters are `values`, `[n]`; the rests of this rank's share of them are
+    /// kept, beside the moments.
     fn begin(
         &mut self,
         name: &str,
@@ -86,7 +96,8 @@ impl AdamW {
         }
         if share.len > 0 {
             let (own, rest) = part(share.of(values.clone()));
-            self.states.insert(name.to_owned(), AdamWState { rest: Some(rest), moments: moments(&own) });
+            self.states
+                .insert(name.to_owned(), AdamWState { rest: Some(rest), moments: moments(&own) });
         }
         part(values).0
     }
@@ -96,7 +107,8 @@ impl AdamW {
         self.policy
     }
 
-    /// First and second moment of this rank's share of a parameter, once it had an update, where they are f32.
+    /// First and second moment of this rank's share of a parameter, once it had an update, where
+    /// they are f32.
     pub fn moments(&self, name: &str) -> Option<(&Tensor<1>, &Tensor<1>)> {
         match &self.states.get(name)?.moments {
             Moments::Float { exp_avg, exp_avg_sq } => Some((exp_avg, exp_avg_sq)),
@@ -104,7 +116,8 @@ impl AdamW {
         }
     }
 
-    /// One update of every parameter that has a gradient, from this rank's shares of the gradients' sums.
+    /// One update of every parameter that has a gradient, from this rank's shares of the gradients'
+    /// sums.
     ///
     /// # Errors
     /// When another rank has failed; the model is of no use then.
@@ -120,7 +133,9 @@ impl AdamW {
             return ahead::step(self, model, gradients, config, update, group);
         }
         Ok(map(model, "", |name, shape, values| match gradients.take(name) {
-            Some(gradient) => self.update(name, values, gradient, &update.of((name, shape), 0, config)),
+            Some(gradient) => {
+                self.update(name, values, gradient, &update.of((name, shape), 0, config))
+            }
             None => values,
         }))
     }
@@ -145,8 +160,9 @@ impl AdamW {
         share
     }
 
-    /// Everything that is remembered, whole, by name in files; empty on all ranks but the first. Every rank has to call. With
-    /// `masters`, the f32 values of all that is trained are among it: of a model whose files do not have all of these.
+    /// Everything that is remembered, whole, by name in files; empty on all ranks but the first.
+    /// Every rank has to call. With `masters`, the f32 values of all that is trained are among it:
+    /// of a model whose files do not have all of these.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -174,7 +190,9 @@ impl AdamW {
         let is_trained = |name: &str| trained.contains(name);
         if self.policy.has_masters() {
             for (name, param) in model.shares(is_trained, group) {
-                if let Some(values) = saved::gathered(master(&param, self.states.get(&name)), group)? {
+                if let Some(values) =
+                    saved::gathered(master(&param, self.states.get(&name)), group)?
+                {
                     whole.insert(format!("{MASTER}{name}"), values);
                 }
             }
@@ -186,8 +204,9 @@ impl AdamW {
         Ok(whole)
     }
 
-    /// The model and the state with which a run goes on: this rank's shares of what [`AdamW::gathered`] gave, whatever the
-    /// number of ranks was then. `model` is in f32; masters take the place of its values, which may be rounded.
+    /// The model and the state with which a run goes on: this rank's shares of what
+    /// [`AdamW::gathered`] gave, whatever the number of ranks was then. `model` is in f32; masters
+    /// take the place of its values, which may be rounded.
     ///
     /// # Errors
     /// Names a tensor that is missing or of another length than its parameter's.
@@ -201,7 +220,8 @@ impl AdamW {
         let mut problem = None;
         let model = map(model, "", |name, _, values| {
             let master = whole.remove(&format!("{MASTER}{name}"));
-            let values = master.map_or_else(|| values.clone(), |master| on_device(master, &values.device()));
+            let values =
+                master.map_or_else(|| values.clone(), |master| on_device(master, &values.device()));
             let share = group.share(values.dims()[0]);
             match restored(&mut whole, name, policy.moments, (share, &values.device())) {
                 Ok(Some(moments)) if policy.has_masters() => {
@@ -219,8 +239,8 @@ impl AdamW {
     }
 }
 
-/// What `work` makes of `values` in memory of exactly its size: it stays for the whole run, and on a GPU would lie between what
-/// comes and goes.
+/// What `work` makes of `values` in memory of exactly its size: it stays for the whole run, and on
+/// a GPU would lie between what comes and goes.
 fn lasting<T: Send>(values: Tensor<1>, work: impl Fn(Tensor<1>) -> T + Send) -> T {
     values.device().memory_persistent_allocations(values, work)
 }
@@ -232,14 +252,15 @@ fn zeros(values: &Tensor<1>, form: MomentForm) -> Moments {
         let float = || Tensor::zeros([count], (&device, DType::F32));
         match form {
             MomentForm::Float => Moments::Float { exp_avg: float(), exp_avg_sq: float() },
-            MomentForm::EightBit => {
-                Moments::EightBit { words: Tensor::zeros([code::num_words(count)], (&device, DType::I32)) }
-            }
+            MomentForm::EightBit => Moments::EightBit {
+                words: Tensor::zeros([code::num_words(count)], (&device, DType::I32)),
+            },
         }
     })
 }
 
-/// The factor that brings a gradient of this norm down to `max_norm`, 1 where it is shorter; as PyTorch computes it.
+/// The factor that brings a gradient of this norm down to `max_norm`, 1 where it is shorter; as
+/// PyTorch computes it.
 pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
     (max_norm / (norm + 1e-6)).min(1.0)
 }

@@ -1,7 +1,7 @@
 //! What the optimizer remembers as a checkpoint has it: whole, on the host.
 //!
-//! Moments in f32 are two tensors of a parameter's length. Those in 8 bits are one of bytes: their words, block by block, the lowest
-//! byte first.
+//! Moments in f32 are two tensors of a parameter's length. Those in 8 bits are one of bytes: their
+//! words, block by block, the lowest byte first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,20 +43,23 @@ pub(super) fn share(state: Option<&AdamWState>, kind: &str) -> Part {
     match moments {
         Moments::Float { exp_avg, .. } if kind == FIRST => float(Some(exp_avg)),
         Moments::Float { exp_avg_sq, .. } => float(Some(exp_avg_sq)),
-        Moments::EightBit { words } => {
-            Part::Words(words.clone().try_into_vec_as().expect("words that the device can give back"))
-        }
+        Moments::EightBit { words } => Part::Words(
+            words.clone().try_into_vec_as().expect("words that the device can give back"),
+        ),
     }
 }
 
-/// This rank's share of the f32 values of a parameter, from that share of it and its rest; nothing where it has none.
+/// This rank's share of the f32 values of a parameter, from that share of it and its rest; nothing
+/// where it has none.
 pub(super) fn master(param: &Tensor<1>, state: Option<&AdamWState>) -> Part {
     let Some(AdamWState { rest: Some(rest), .. }) = state else { return Part::Floats(Vec::new()) };
-    let words: Vec<i32> = rest.clone().try_into_vec_as().expect("words that the device can give back");
+    let words: Vec<i32> =
+        rest.clone().try_into_vec_as().expect("words that the device can give back");
     Part::Floats(rest::joined(&host(param), &words))
 }
 
-/// The whole of what each rank has a share of, on the first rank and where anybody has one. Every rank has to call.
+/// The whole of what each rank has a share of, on the first rank and where anybody has one. Every
+/// rank has to call.
 pub(super) fn gathered(part: Part, group: &Group) -> Result<Option<TensorData>, TrainError> {
     let values = match part {
         Part::Words(words) if group.is_alone() => return Ok(filled(bytes(&words))),
@@ -103,7 +106,9 @@ pub(super) fn restored(
     };
     if form == MomentForm::EightBit {
         let words = |elements: usize| code::num_words(elements);
-        let Some(found) = take(EIGHT_BIT, words(share.count) * size_of::<i32>())? else { return Ok(None) };
+        let Some(found) = take(EIGHT_BIT, words(share.count) * size_of::<i32>())? else {
+            return Ok(None);
+        };
         // Shares are whole blocks.
         let (start, count) = (words(share.start), words(share.len));
         let bytes = &found.as_bytes()[start * size_of::<i32>()..][..count * size_of::<i32>()];
@@ -114,8 +119,9 @@ pub(super) fn restored(
     match (take(FIRST, share.count)?, take(SECOND, share.count)?) {
         (Some(first), Some(second)) => {
             let own = |values: TensorData| {
-                let values =
-                    values.as_slice::<f32>().map_err(|_| format!("a moment of `{name}` is not f32"))?;
+                let values = values
+                    .as_slice::<f32>()
+                    .map_err(|_| format!("a moment of `{name}` is not f32"))?;
                 Ok::<_, String>(on_device(TensorData::from(&values[share.range()]), device))
             };
             Ok(Some(Moments::Float { exp_avg: own(first)?, exp_avg_sq: own(second)? }))

@@ -1,11 +1,13 @@
-//! What the warp groups of the backward kernel do with a tile: the five products. Scores are computed transposed, keys down the
-//! rows, so that weights and their gradients go from accumulator to operand within registers; for the gradient of the queries the
-//! score gradients also go through shared memory, since each group has them for its keys alone.
+//! What the warp groups of the backward kernel do with a tile: the five products. Scores are
+//! computed transposed, keys down the rows, so that weights and their gradients go from accumulator
+//! to operand within registers; for the gradient of the queries the score gradients also go through
+//! shared memory, since each group has them for its keys alone.
 //!
-//! Products are started as early as registers allow, and waited for as late: weights are computed while `v·dyᵀ` runs, their
-//! gradients while `pᵀ·dy` runs, and `dsᵀ·q` runs while the patch of the queries is put away, and on into the next tile, until its
-//! scores are under way. The assembler moves a wait over arithmetic that does not need it, but not over the start of a product:
-//! so the product that needs the arithmetic is started before the wait.
+//! Products are started as early as registers allow, and waited for as late: weights are computed
+//! while `v·dyᵀ` runs, their gradients while `pᵀ·dy` runs, and `dsᵀ·q` runs while the patch of the
+//! queries is put away, and on into the next tile, until its scores are under way. The assembler
+//! moves a wait over arithmetic that does not need it, but not over the start of a product: so the
+//! product that needs the arithmetic is started before the wait.
 
 use cubecl::prelude::*;
 
@@ -44,18 +46,28 @@ pub(super) fn sweep<E: Float>(
     let tiles = comptime!(ring.tiles);
     let base = stream.base;
     let keys = base + group * comptime!((GROUP_ROWS * PANEL_BYTES) as u32);
-    let own =
-        Sums { keys: zeros(comptime!(tiles.head_tiles())), values: zeros(comptime!(tiles.head_tiles())) };
+    let own = Sums {
+        keys: zeros(comptime!(tiles.head_tiles())),
+        values: zeros(comptime!(tiles.head_tiles())),
+    };
     let mut sums = Gradients { own, patch: zeros(comptime!(PANEL / 8)) };
     let sight = Sight::of_lane(&upstream.ends, place, tiles);
-    // All of it under one condition: where sums that are under way meet those that never were, the assembler waits behind each
-    // instruction of every product.
+    // All of it under one condition: where sums that are under way meet those that never were, the
+    // assembler waits behind each instruction of every product.
     if stream.count > 0 {
         wait(stationary_barrier(base, ring), 0u32);
         let mut block = stream.extent.begin;
         for number in 0..(stream.members * stream.count) as u32 {
             let cut = is_cut(packing, place, stream, group, block, tiles);
-            let step = Step { base, group, keys, number, block, cut, branched: stream.document == BRANCHED };
+            let step = Step {
+                base,
+                group,
+                keys,
+                number,
+                block,
+                cut,
+                branched: stream.document == BRANCHED,
+            };
             absorb(&mut sums, packing, place, &sight, &step, ring);
             block += comptime!(tiles.columns / BLOCK);
             if block >= stream.extent.end {
@@ -68,7 +80,8 @@ pub(super) fn sweep<E: Float>(
     sums.own
 }
 
-/// Whether some key of the group may not be seen by a query of the tile that begins at block `block`.
+/// Whether some key of the group may not be seen by a query of the tile that begins at block
+/// `block`.
 #[cube]
 fn is_cut(
     packing: &Packing,
@@ -123,7 +136,8 @@ fn absorb(
     let step = comptime!(4 * columns as u32);
     let stage = Stage::of(at.number);
     let words = stage.words(at.base, ring);
-    let (queries, gradients) = (stage.tile(at.base, FIRST, ring), stage.tile(at.base, SECOND, ring));
+    let (queries, gradients) =
+        (stage.tile(at.base, FIRST, ring), stage.tile(at.base, SECOND, ring));
     let mut scores = zeros(comptime!(tiles.column_tiles()));
     let mut products = zeros(comptime!(tiles.column_tiles()));
     let values = at.keys + comptime!(ring.row_bytes() as u32);
@@ -145,7 +159,8 @@ fn absorb(
         hide_branches(&mut scores, branches[0usize], branches[1usize], words, tiles);
     }
     weigh(&mut scores, words + step, tiles);
-    // Wide tiles leave no registers for weights, which are an operand, while there are scores and products.
+    // Wide tiles leave no registers for weights, which are an operand, while there are scores and
+    // products.
     let wide = comptime!(columns > BLOCK);
     if wide {
         finish(&mut products, count, 0usize);
@@ -169,8 +184,8 @@ fn absorb(
     Slot::of(at.base, at.group, at.number, ring).put(&sums.patch);
 }
 
-/// Turns scores into weights, `exp(score · scale - lse)`; `address` is the shared address of the tile's log-sum-exps. They are
-/// read column by column, since there are registers for few.
+/// Turns scores into weights, `exp(score · scale - lse)`; `address` is the shared address of the
+/// tile's log-sum-exps. They are read column by column, since there are registers for few.
 #[cube]
 fn weigh(scores: &mut Array<Accumulator>, address: u32, #[comptime] tiles: Tiles) {
     let lane = address + UNIT_POS % 4 * 8;
@@ -188,8 +203,8 @@ fn weigh(scores: &mut Array<Accumulator>, address: u32, #[comptime] tiles: Tiles
     }
 }
 
-/// Turns `products` (`v·dyᵀ`) into the gradients of the unscaled scores, `weights ∘ (products - delta)`; `address` is the shared
-/// address of the tile's deltas.
+/// Turns `products` (`v·dyᵀ`) into the gradients of the unscaled scores,
+/// `weights ∘ (products - delta)`; `address` is the shared address of the tile's deltas.
 #[cube]
 fn score_gradients(
     products: &mut Array<Accumulator>,

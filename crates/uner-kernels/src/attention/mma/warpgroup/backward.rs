@@ -1,7 +1,8 @@
-//! The backward kernel (FlashAttention-3, Shah et al. 2024): one cube per key tile of one key/value head, one pass over the live
-//! query tiles of each query head that reads it. A plane copies queries and gradients of the output into a ring, two warp groups
-//! of 64 keys each multiply ([`absorb`](super::absorb)), and a plane for each of these adds what they compute for the queries to
-//! sums in global memory ([`queries`](super::queries)).
+//! The backward kernel (FlashAttention-3, Shah et al. 2024): one cube per key tile of one key/value
+//! head, one pass over the live query tiles of each query head that reads it. A plane copies
+//! queries and gradients of the output into a ring, two warp groups of 64 keys each multiply
+//! ([`absorb`](super::absorb)), and a plane for each of these adds what they compute for the
+//! queries to sums in global memory ([`queries`](super::queries)).
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -17,8 +18,8 @@ use super::output::write_row;
 use super::ptx::{Corner, arrive_behind_copies, arrive_expecting, first_lane, grow_to, shrink_to};
 use super::queries::add_patches;
 use super::ring::{
-    COPYING, FIRST, MULTIPLYING, PLANES, Ring, SECOND, Stage, copy_panels, copy_words, make_barriers,
-    stationary_barrier,
+    COPYING, FIRST, MULTIPLYING, PLANES, Ring, SECOND, Stage, copy_panels, copy_words,
+    make_barriers, stationary_barrier,
 };
 use super::turns::take_number;
 use crate::attention::PADDING;
@@ -62,19 +63,22 @@ pub(super) struct Stream {
     pub(super) count: usize,
     /// Query heads.
     pub(super) members: usize,
-    /// The document of all tokens, [`PADDING`] if there is no single one, [`BRANCHED`] if some key has a branch: one word, since
-    /// there is no register for two.
+    /// The document of all tokens, [`PADDING`] if there is no single one, [`BRANCHED`] if some key
+    /// has a branch: one word, since there is no register for two.
     pub(super) document: i32,
 }
 
-/// The gradients of `k` and `v`, as [`mma::backward_keys`](super::super::backward_keys::backward_keys), and the sums from which
-/// [`gather`](super::queries::gather) takes that of `q`; the inputs are maps of boxes of one head, 128 tokens of `k` and `v`,
-/// [`columns`] of `q` and `dy`; `dk` and `dv` are in vectors of eight elements.
+/// The gradients of `k` and `v`, as
+/// [`mma::backward_keys`](super::super::backward_keys::backward_keys), and the sums from which
+/// [`gather`](super::queries::gather) takes that of `q`; the inputs are maps of boxes of one head,
+/// 128 tokens of `k` and `v`, [`columns`] of `q` and `dy`; `dk` and `dv` are in vectors of eight
+/// elements.
 ///
 /// # Shapes
 /// - `sums`, `turns`: see [`gather`](super::queries::gather); `turns` are zeros
 ///
-/// Cubes: one per key/value head, row and key tile (`ceil(keys / 128)`), in any form; [`UNITS`](super::ring::UNITS) units.
+/// Cubes: one per key/value head, row and key tile (`ceil(keys / 128)`), in any form;
+/// [`UNITS`](super::ring::UNITS) units.
 #[cube(launch)]
 pub(in crate::attention::mma) fn backward<E: Float>(
     upstream: &Upstream<E>,
@@ -86,7 +90,8 @@ pub(in crate::attention::mma) fn backward<E: Float>(
     #[comptime] ring: Ring,
     #[define(E)] _element: ElemType,
 ) {
-    let mut shared = Shared::<[u32]>::new_aligned_slice(comptime!(ring.backward_bytes() / 4), 1024usize);
+    let mut shared =
+        Shared::<[u32]>::new_aligned_slice(comptime!(ring.backward_bytes() / 4), 1024usize);
     let base = shared_address(&shared);
     let tiles = comptime!(ring.tiles);
     if UNIT_POS == 0 {
@@ -143,7 +148,8 @@ fn write_sums<E: Float>(
     }
 }
 
-/// The tile of the cube that began as number `number`: tiles of a head from the last to the first, head by head, row by row.
+/// The tile of the cube that began as number `number`: tiles of a head from the last to the first,
+/// head by head, row by row.
 #[cube]
 fn numbered(packing: &Packing, number: usize, #[comptime] tiles: Tiles) -> Place {
     let sizes = packing.sizes.duplicate();

@@ -1,9 +1,11 @@
-//! What the backward kernel has in shared memory behind the ring: the gradients of a tile's scores, which each warp group computes
-//! for its keys and both read for all, and patches of the gradient of the queries on their way out.
+//! What the backward kernel has in shared memory behind the ring: the gradients of a tile's scores,
+//! which each warp group computes for its keys and both read for all, and patches of the gradient
+//! of the queries on their way out.
 //!
-//! Score gradients lie as panels of a row for each key and 64 queries. There is one buffer for them, and [`SLOTS`] for the
-//! patches of each group; every buffer has a barrier that tells when it is full, and one that tells when it may be overwritten.
-//! Filling number `n` of a buffer ends phase `n` of its barriers.
+//! Score gradients lie as panels of a row for each key and 64 queries. There is one buffer for
+//! them, and [`SLOTS`] for the patches of each group; every buffer has a barrier that tells when it
+//! is full, and one that tells when it may be overwritten. Filling number `n` of a buffer ends
+//! phase `n` of its barriers.
 
 use cubecl::prelude::*;
 
@@ -11,7 +13,8 @@ use super::super::block::BLOCK;
 use super::super::ptx::Accumulator;
 use super::product::{Factors, Operand, PANEL, PANEL_BYTES};
 use super::ptx::{
-    arrive, fence_for_products, make_barrier, meet_lanes, store_accumulator, store_matrices, unit_here, wait,
+    arrive, fence_for_products, make_barrier, meet_lanes, store_accumulator, store_matrices,
+    unit_here, wait,
 };
 use super::ring::{CONSUMERS, GROUP_ROWS, PLANES, Ring};
 
@@ -19,8 +22,9 @@ use super::ring::{CONSUMERS, GROUP_ROWS, PLANES, Ring};
 const GROUPS: usize = CONSUMERS / 128;
 /// Buffers for patches of a warp group.
 const SLOTS: usize = 2;
-/// Numbers of a patch: the gradients of 64 elements of the head of a block of queries, which a warp group computes of each tile.
-/// They lie as accumulators do: eight tiles of eight columns, of each the four numbers of unit 0, those of unit 1 and so on.
+/// Numbers of a patch: the gradients of 64 elements of the head of a block of queries, which a warp
+/// group computes of each tile. They lie as accumulators do: eight tiles of eight columns, of each
+/// the four numbers of unit 0, those of unit 1 and so on.
 pub(super) const PATCH: usize = BLOCK * PANEL;
 /// Bytes of it.
 pub(super) const PATCH_BYTES: usize = 4 * PATCH;
@@ -50,7 +54,8 @@ impl Ring {
     pub(super) const fn backward_bytes(self) -> usize {
         self.number_at() + 8
     }
-    /// The product of a block's score gradients and the keys, down both: a column for each element of a panel.
+    /// The product of a block's score gradients and the keys, down both: a column for each element
+    /// of a panel.
     pub(super) const fn patch(self) -> Factors {
         let operand = Operand { rows: self.tiles.rows(), down: true };
         Factors { a: Some(operand), b: operand, columns: PANEL, steps: self.tiles.rows() / 16 }
@@ -80,10 +85,15 @@ pub(super) fn arrive_together(barrier: u32) {
     }
 }
 
-/// Hands the score gradients of this plane's keys over and waits for those of the others; `weights` are accumulators of
-/// transposed scores as an operand, `number` is that of the tile.
+/// Hands the score gradients of this plane's keys over and waits for those of the others; `weights`
+/// are accumulators of transposed scores as an operand, `number` is that of the tile.
 #[cube]
-pub(super) fn exchange_scores(base: u32, number: u32, weights: &Array<u32>, #[comptime] ring: Ring) {
+pub(super) fn exchange_scores(
+    base: u32,
+    number: u32,
+    weights: &Array<u32>,
+    #[comptime] ring: Ring,
+) {
     let full = base + comptime!(ring.exchange_at() as u32);
     wait(full + 8, 1 - number % 2);
     let unit = unit_here();
@@ -96,7 +106,12 @@ pub(super) fn exchange_scores(base: u32, number: u32, weights: &Array<u32>, #[co
     for pair in 0..comptime!(ring.tiles.columns / 16) {
         let (panel, chunk) = comptime!((pair / 4, pair % 4));
         let offset = comptime!(panel * ring.score_bytes());
-        store_matrices(address ^ comptime!(32 * chunk as u32), offset, weights, comptime!(4 * pair));
+        store_matrices(
+            address ^ comptime!(32 * chunk as u32),
+            offset,
+            weights,
+            comptime!(4 * pair),
+        );
     }
     fence_for_products();
     arrive_together(full);
@@ -109,7 +124,8 @@ pub(super) fn release_scores(base: u32, #[comptime] ring: Ring) {
     arrive_together(base + comptime!(ring.exchange_at() as u32 + 8));
 }
 
-/// The shared addresses of a warp group's operands of [`Ring::patch`]: score gradients and keys, which lie at `base`.
+/// The shared addresses of a warp group's operands of [`Ring::patch`]: score gradients and keys,
+/// which lie at `base`.
 #[cube]
 pub(super) fn patch_operands(base: u32, group: u32, #[comptime] ring: Ring) -> (u32, u32) {
     let panels = comptime!(ring.panels() as u32);
@@ -123,7 +139,8 @@ pub(super) fn patch_operands(base: u32, group: u32, #[comptime] ring: Ring) -> (
 pub(super) struct Slot {
     /// The shared address of the patch.
     pub(super) patch: u32,
-    /// The barrier that tells when it is there; behind it that which tells when it may be overwritten.
+    /// The barrier that tells when it is there; behind it that which tells when it may be
+    /// overwritten.
     full: u32,
     /// The parity of the filling.
     parity: u32,
@@ -136,7 +153,9 @@ impl Slot {
         let slots = comptime!(SLOTS as u32);
         let slot = group * slots + number % slots;
         Slot {
-            patch: base + comptime!(ring.patches_at() as u32) + slot * comptime!(PATCH_BYTES as u32),
+            patch: base
+                + comptime!(ring.patches_at() as u32)
+                + slot * comptime!(PATCH_BYTES as u32),
             full: base + comptime!(ring.exchange_at() as u32 + 16) + slot * 16,
             parity: number / slots % 2,
         }

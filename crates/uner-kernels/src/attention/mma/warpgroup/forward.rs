@@ -1,8 +1,9 @@
-//! The forward kernel (FlashAttention-3, Shah et al. 2024): as many cubes as the card has processors, each of which takes query
-//! tiles of one head until there are none left. A plane copies queries, keys and values, two warp groups of 64 queries each
-//! multiply. The scores of a tile are computed while the values of the tile before are summed, also where the one is a query
-//! tile's first and the other the last of the query tile before; and the two groups take turns, so that one multiplies while the
-//! other is at its softmax.
+//! The forward kernel (FlashAttention-3, Shah et al. 2024): as many cubes as the card has
+//! processors, each of which takes query tiles of one head until there are none left. A plane
+//! copies queries, keys and values, two warp groups of 64 queries each multiply. The scores of a
+//! tile are computed while the values of the tile before are summed, also where the one is a query
+//! tile's first and the other the last of the query tile before; and the two groups take turns, so
+//! that one multiplies while the other is at its softmax.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -22,11 +23,13 @@ use super::queue::{Buffer, bytes, make_buffers, place_at};
 use super::ring::{CONSUMERS, COPYING, FIRST, MULTIPLYING, Ring, SECOND, Stage, make_barriers};
 use super::sight::Sight;
 
-/// As [`mma::forward`](super::super::forward::forward); the inputs are maps of boxes of 128 tokens of one head, `starts` those
-/// of [`query_blocks`](super::super::block::query_blocks), `y` in vectors of eight elements. `next` is 0 and counts the query
-/// tiles that were taken, those left out that cubes begin with.
+/// As [`mma::forward`](super::super::forward::forward); the inputs are maps of boxes of 128 tokens
+/// of one head, `starts` those of [`query_blocks`](super::super::block::query_blocks), `y` in
+/// vectors of eight elements. `next` is 0 and counts the query tiles that were taken, those left
+/// out that cubes begin with.
 ///
-/// Cubes: at most as many as there are query tiles of 128 queries of one head; [`UNITS`](super::ring::UNITS) units.
+/// Cubes: at most as many as there are query tiles of 128 queries of one head;
+/// [`UNITS`](super::ring::UNITS) units.
 #[cube(launch)]
 pub(in crate::attention::mma) fn forward<E: Float>(
     q: &TensorMap<E, Tiled>,
@@ -90,7 +93,8 @@ fn deliver<E: Float>(
     Buffer::of(turn).end(base, ring);
 }
 
-/// The key tiles that a query tile visits. Where its queries see nothing it is one, all of which is hidden.
+/// The key tiles that a query tile visits. Where its queries see nothing it is one, all of which is
+/// hidden.
 #[cube]
 fn visited(base: u32, packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Stream {
     let extent = key_extent(packing, place, tiles);
@@ -168,7 +172,13 @@ fn sweep<E: Float>(
             }
             let upper = softmax.rescale(&mut scores, 0usize, 0usize, tiles);
             let lower = softmax.rescale(&mut scores, 0usize, 1usize, tiles);
-            before.wait_behind(base, SECOND, softmax.weights[0usize], softmax.weights[1usize], ring);
+            before.wait_behind(
+                base,
+                SECOND,
+                softmax.weights[0usize],
+                softmax.weights[1usize],
+                ring,
+            );
             finish(&mut softmax.sums, comptime!(tiles.head_dim / 2), 0usize);
             before.release(base, SECOND, ring);
             if part == 0 {
@@ -199,7 +209,8 @@ fn sweep<E: Float>(
     }
 }
 
-/// The weights of the first key tile of all, which has none before it, in place of its scores; returns where they belong.
+/// The weights of the first key tile of all, which has none before it, in place of its scores;
+/// returns where they belong.
 #[cube]
 fn first_scores(
     softmax: &mut Softmax,
@@ -225,8 +236,8 @@ fn first_scores(
     Owner { row: note.place.row, head: note.place.head, first: note.place.first }
 }
 
-/// Starts the scores of key tile `number` and the sum of the values of the tile before, when it is the group's turn; waits for the
-/// scores.
+/// Starts the scores of key tile `number` and the sum of the values of the tile before, when it is
+/// the group's turn; waits for the scores.
 #[cube]
 fn multiply_both(
     softmax: &mut Softmax,

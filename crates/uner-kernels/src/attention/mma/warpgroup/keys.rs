@@ -1,4 +1,5 @@
-//! The key tiles that the kernels with stationary queries visit: how they come into the ring, and their mask.
+//! The key tiles that the kernels with stationary queries visit: how they come into the ring, and
+//! their mask.
 
 use cubecl::prelude::*;
 
@@ -125,14 +126,22 @@ impl Masked {
     }
 }
 
-/// What the group's queries may not see of tile `number`, whose branches are at the shared address `words`.
+/// What the group's queries may not see of tile `number`, whose branches are at the shared address
+/// `words`.
 #[cube]
-pub(super) fn masked(packing: &Packing, place: &Place, stream: &Stream, number: u32, words: u32) -> Masked {
+pub(super) fn masked(
+    packing: &Packing,
+    place: &Place,
+    stream: &Stream,
+    number: u32,
+    words: u32,
+) -> Masked {
     let block = stream.block(number);
     let blocks = place.sizes.keys.div_ceil(BLOCK);
     let left = (place.row * blocks + block) * ENTRY;
     let right = (place.row * blocks + min(block + 1, blocks - 1)) * ENTRY;
-    let (left_document, right_document) = (packing.key_table[left + 1], packing.key_table[right + 1]);
+    let (left_document, right_document) =
+        (packing.key_table[left + 1], packing.key_table[right + 1]);
     let query = place.offset + place.first + (UNIT_POS / 128) as usize * comptime!(GROUP_ROWS);
     let below = block * BLOCK + comptime!(COLUMNS) <= query + 1;
     let uniform = select(left_document == right_document, left_document == stream.document, false);

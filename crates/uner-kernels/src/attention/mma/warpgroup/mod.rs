@@ -1,6 +1,7 @@
-//! The form of the kernels for Hopper (compute capability 9.0): the same passes and tables as [`mma`](super), with products of
-//! warp groups whose operands lie in shared memory (`wgmma`), tiles that the copy hardware brings (TMA), and a plane that does
-//! nothing but order them. FlashAttention-3 (Shah et al. 2024) is the model.
+//! The form of the kernels for Hopper (compute capability 9.0): the same passes and tables as
+//! [`mma`](super), with products of warp groups whose operands lie in shared memory (`wgmma`),
+//! tiles that the copy hardware brings (TMA), and a plane that does nothing but order them.
+//! FlashAttention-3 (Shah et al. 2024) is the model.
 //!
 //! # Limits
 //! Heads of 64 and 128 elements: rows of shared memory are 64 elements wide.
@@ -37,8 +38,9 @@ use super::block::BLOCK;
 use super::tile::Axis;
 use crate::cube::{Floats, dims, element, elementwise, empty};
 
-/// Whether this form serves heads of this size on the device, which serves [`mma`](super): cards of compute capability 9.0.
-/// `wgmma` came with it and went with it, so it is asked for by name; CubeCL has no other property that tells.
+/// Whether this form serves heads of this size on the device, which serves [`mma`](super): cards of
+/// compute capability 9.0. `wgmma` came with it and went with it, so it is asked for by name;
+/// CubeCL has no other property that tells.
 pub(super) fn is_served(client: &Client, head_dim: usize) -> bool {
     let properties = client.properties();
     let hopper = properties.identity.fingerprint.ends_with("sm90");
@@ -58,7 +60,13 @@ impl Forms {
     fn of(head_dim: usize) -> Self {
         Self {
             forward: Ring::new(Axis::Queries, queue::BUFFERS, keys::COLUMNS, keys::WORDS, head_dim),
-            backward: Ring::new(Axis::Keys, 2, backward::columns(head_dim), backward::WORDS, head_dim),
+            backward: Ring::new(
+                Axis::Keys,
+                2,
+                backward::columns(head_dim),
+                backward::WORDS,
+                head_dim,
+            ),
         }
     }
 
@@ -74,15 +82,18 @@ impl Forms {
     }
 }
 
-/// Boxes of `tokens` tokens of one head and one panel of a contiguous tensor `[rows, tokens, heads, head_dim]`.
+/// Boxes of `tokens` tokens of one head and one panel of a contiguous tensor
+/// `[rows, tokens, heads, head_dim]`.
 #[expect(unsafe_code, reason = "a map is made of a shape and strides")]
 fn map(tensor: &Floats, tokens: usize) -> TensorMapArg<Tiled> {
     let [rows, length, heads, head_dim] = dims(tensor);
     let strides = [length * heads * head_dim, heads * head_dim, head_dim, 1];
     let handle = tensor.handle.clone();
-    // SAFETY: the tensor is contiguous, so these are its strides; where a dimension is 1 its own may be others.
-    let tensor_arg =
-        unsafe { TensorArg::from_raw_parts(handle, strides.into(), [rows, length, heads, head_dim].into()) };
+    // SAFETY: the tensor is contiguous, so these are its strides; where a dimension is 1 its own
+    // may be others.
+    let tensor_arg = unsafe {
+        TensorArg::from_raw_parts(handle, strides.into(), [rows, length, heads, head_dim].into())
+    };
     let tile = TiledArgs { tile_size: [1, tokens, 1, PANEL].into() };
     TensorMapArg::new(tile, tensor_arg, element(tensor))
         .with_swizzle(TensorMapSwizzle::B128)
@@ -123,7 +134,11 @@ pub(super) fn forward(call: &Call) -> (Floats, Floats) {
 }
 
 /// The inputs of the backward kernel; `saved` are `dy`, the log-sum-exp and `rowsum(dy ∘ y)`.
-fn upstream<E: Float>(call: &Call, [dy, lse, delta]: [&Floats; 3], ring: Ring) -> UpstreamLaunch<E> {
+fn upstream<E: Float>(
+    call: &Call,
+    [dy, lse, delta]: [&Floats; 3],
+    ring: Ring,
+) -> UpstreamLaunch<E> {
     let (keys, queries) = (ring.tiles.rows(), ring.tiles.columns);
     UpstreamLaunch::new(
         map(&call.q, queries),
@@ -136,8 +151,8 @@ fn upstream<E: Float>(call: &Call, [dy, lse, delta]: [&Floats; 3], ring: Ring) -
     )
 }
 
-/// The gradients of the queries, keys and values; `saved` as in [`upstream`]. That of the queries is added up in f32, in a buffer
-/// of 4 bytes for each element of whole blocks of queries.
+/// The gradients of the queries, keys and values; `saved` as in [`upstream`]. That of the queries
+/// is added up in f32, in a buffer of 4 bytes for each element of whole blocks of queries.
 pub(super) fn backward(call: &Call, saved: [&Floats; 3]) -> [Floats; 3] {
     let [dq, dk, dv] =
         [&call.q, &call.k, &call.v].map(|tensor| empty(tensor, tensor.shape(), tensor.dtype()));

@@ -1,5 +1,6 @@
-//! The order of the query tiles of a call: some heads at a time, so many that their keys and values stay in the second-level
-//! cache while all their tiles pass; of these the longest tiles first, so that what is left at the end is short.
+//! The order of the query tiles of a call: some heads at a time, so many that their keys and values
+//! stay in the second-level cache while all their tiles pass; of these the longest tiles first, so
+//! that what is left at the end is short.
 
 use cubecl::prelude::*;
 
@@ -9,10 +10,12 @@ use super::super::tile::{Packing, Place, Tiles};
 use super::queue::place_at;
 use crate::cube::dims;
 
-/// Bytes of keys and values that are in use at a time: 32 MiB of the cache's 50, as in FlashAttention-3.
+/// Bytes of keys and values that are in use at a time: 32 MiB of the cache's 50, as in
+/// FlashAttention-3.
 const CACHED: usize = 32 << 20;
 
-/// Which heads go together. A head of a row counts as one; those of a row stand side by side, row by row.
+/// Which heads go together. A head of a row counts as one; those of a row stand side by side, row
+/// by row.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 pub(super) struct Order {
     /// Heads, those of all rows together.
@@ -38,7 +41,12 @@ impl Order {
     }
 
     /// Where tile `number` of the order lies.
-    pub(super) fn place(&self, number: usize, packing: &Packing, #[comptime] tiles: Tiles) -> Place {
+    pub(super) fn place(
+        &self,
+        number: usize,
+        packing: &Packing,
+        #[comptime] tiles: Tiles,
+    ) -> Place {
         let count = packing.sizes.queries.div_ceil(comptime!(tiles.rows()));
         let first = number / (self.together * count) * self.together;
         let together = min(self.together, self.heads - first);
@@ -51,7 +59,8 @@ impl Order {
     }
 }
 
-/// A number that no other cube gets, from the count of those that were given: in the first lane of the plane, 0 in others.
+/// A number that no other cube gets, from the count of those that were given: in the first lane of
+/// the plane, 0 in others.
 #[cube]
 pub(super) fn take(next: &mut [i32]) -> u32 {
     let mut taken = 0u32;

@@ -1,6 +1,7 @@
 //! The way of sums into tensors: rounded, 16 bytes of a row at a time.
 //!
-//! [`write_row`] is for every row of 64 elements or more; [`write_out`] normalises what the forward pass has summed first.
+//! [`write_row`] is for every row of 64 elements or more; [`write_out`] normalises what the forward
+//! pass has summed first.
 
 use cubecl::prelude::*;
 
@@ -9,7 +10,8 @@ use super::super::softmax::Softmax;
 use super::super::tile::{Place, Tiles};
 use crate::attention::BLIND;
 
-/// What the softmax of a row ends with: its largest score, and this lane's part of the sum of its weights.
+/// What the softmax of a row ends with: its largest score, and this lane's part of the sum of its
+/// weights.
 #[derive(CubeType, Clone, Copy)]
 struct Total {
     largest: f32,
@@ -53,7 +55,8 @@ pub(super) fn write_out<E: Float>(
 ) {
     #[unroll]
     for r in 0..2usize {
-        let (largest, part) = if comptime!(r == 0) { totals.upper.parts() } else { totals.lower.parts() };
+        let (largest, part) =
+            if comptime!(r == 0) { totals.upper.parts() } else { totals.lower.parts() };
         let mut weight = part;
         weight += exchange(weight, 1u32);
         weight += exchange(weight, 2u32);
@@ -70,8 +73,8 @@ pub(super) fn write_out<E: Float>(
     }
 }
 
-/// Writes row `r` of the lane's two, times `factor`, to `target`, where it begins at element `start`; nothing unless `inside`. All
-/// lanes of the plane call it.
+/// Writes row `r` of the lane's two, times `factor`, to `target`, where it begins at element
+/// `start`; nothing unless `inside`. All lanes of the plane call it.
 #[cube]
 pub(super) fn write_row<E: Float>(
     target: &mut [Vector<E, Const<8>>],
@@ -92,8 +95,9 @@ pub(super) fn write_row<E: Float>(
     }
 }
 
-/// Eight elements of row `r`, times `factor`: of the four accumulators from `4 · part` on that whose number in them is the
-/// lane's in its four. A lane holds two elements of each, so the four lanes of a row exchange theirs.
+/// Eight elements of row `r`, times `factor`: of the four accumulators from `4 · part` on that
+/// whose number in them is the lane's in its four. A lane holds two elements of each, so the four
+/// lanes of a row exchange theirs.
 #[cube]
 fn chunk(
     sums: &Array<Accumulator>,
@@ -105,7 +109,10 @@ fn chunk(
     #[unroll]
     for i in 0..4usize {
         let tile = sums[comptime!(part * 4 + i)];
-        words[i] = pack(tile.extract(comptime!(2 * r)) * factor, tile.extract(comptime!(2 * r + 1)) * factor);
+        words[i] = pack(
+            tile.extract(comptime!(2 * r)) * factor,
+            tile.extract(comptime!(2 * r + 1)) * factor,
+        );
     }
     swap(&mut words, 0usize, 1usize, 1u32);
     swap(&mut words, 2usize, 3usize, 1u32);
@@ -119,10 +126,15 @@ fn chunk(
     eight
 }
 
-/// A step of a transposition: between lanes whose numbers differ by `mask`, the one with the bit gives its word `low` for the
-/// other's word `high`.
+/// A step of a transposition: between lanes whose numbers differ by `mask`, the one with the bit
+/// gives its word `low` for the other's word `high`.
 #[cube]
-fn swap(words: &mut Array<u32>, #[comptime] low: usize, #[comptime] high: usize, #[comptime] mask: u32) {
+fn swap(
+    words: &mut Array<u32>,
+    #[comptime] low: usize,
+    #[comptime] high: usize,
+    #[comptime] mask: u32,
+) {
     let has_bit = UNIT_POS & mask != 0;
     let given = select(has_bit, words[low], words[high]);
     let taken = u32::reinterpret(exchange(f32::reinterpret(given), mask));

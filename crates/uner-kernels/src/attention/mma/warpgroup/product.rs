@@ -1,13 +1,14 @@
-//! Products of a warp group, `wgmma`: 64 rows times up to 128 columns, operands in shared memory, the left one in registers if
-//! need be.
+//! Products of a warp group, `wgmma`: 64 rows times up to 128 columns, operands in shared memory,
+//! the left one in registers if need be.
 //!
-//! Operands in shared memory are panels: rows of 64 elements, 128 bytes, in the 128-byte swizzle, as bulk copies leave
-//! them; a wider matrix is several panels one behind the other. A product may contract along the rows of a panel or down
-//! them. The accumulator of a plane is a row of those of `mma.m16n8k16` side by side, so masks, softmax and write-out are those
-//! of [`mma`](super::super).
+//! Operands in shared memory are panels: rows of 64 elements, 128 bytes, in the 128-byte swizzle,
+//! as bulk copies leave them; a wider matrix is several panels one behind the other. A product may
+//! contract along the rows of a panel or down them. The accumulator of a plane is a row of those of
+//! `mma.m16n8k16` side by side, so masks, softmax and write-out are those of [`mma`](super::super).
 //!
-//! A product runs on while the planes go on. Its registers pass through [`finish`], which waits: nothing else may touch them
-//! before, and text in one piece is what keeps the compiler from putting anything between.
+//! A product runs on while the planes go on. Its registers pass through [`finish`], which waits:
+//! nothing else may touch them before, and text in one piece is what keeps the compiler from
+//! putting anything between.
 
 #![expect(clippy::needless_pass_by_value, reason = "text and registers are named at compile time")]
 
@@ -37,7 +38,8 @@ pub(super) struct Operand {
 }
 
 impl Operand {
-    /// Sixteenths of bytes from the operand's address to the elements of a step: 16 of the contracted axis.
+    /// Sixteenths of bytes from the operand's address to the elements of a step: 16 of the
+    /// contracted axis.
     const fn offset(self, step: usize) -> usize {
         let bytes = if self.down {
             step * 16 * PANEL_BYTES
@@ -47,7 +49,8 @@ impl Operand {
         };
         bytes / 16
     }
-    /// The lower half of a descriptor but for the address: the way from one panel to the next where that is no step.
+    /// The lower half of a descriptor but for the address: the way from one panel to the next where
+    /// that is no step.
     const fn leading(self) -> u32 {
         let bytes = if self.down { self.rows * PANEL_BYTES } else { 16 };
         (bytes as u32 / 16) << 16
@@ -73,15 +76,16 @@ pub(super) struct Factors {
     pub(super) steps: usize,
 }
 
-/// The statements of a product. Operands: the sums; if it `adds` to any, those; the words of A in registers or of its
-/// descriptor; that of B.
+/// The statements of a product. Operands: the sums; if it `adds` to any, those; the words of A in
+/// registers or of its descriptor; that of B.
 fn text(factors: Factors, adds: bool) -> String {
     let Factors { a, b, columns, steps } = factors;
     let sums = columns / 2;
     let first = if adds { sums + 1 } else { 1 };
     let last = first + if a.is_some() { 1 } else { 4 * steps };
     let mut text = String::from("{ .reg .pred adds; .reg .b32 low, high; .reg .b64 a, b; ");
-    let mut add = |arguments: std::fmt::Arguments| text.write_fmt(arguments).expect("memory takes any text");
+    let mut add =
+        |arguments: std::fmt::Arguments| text.write_fmt(arguments).expect("memory takes any text");
     for sum in 0..if adds { sums } else { 0 } {
         add(format_args!("mov.f32 %{sum}, ${}; ", sum + 1));
     }
@@ -91,7 +95,10 @@ fn text(factors: Factors, adds: bool) -> String {
             add(format_args!("setp.ne.b32 adds, {}, 0; ", u32::from(adds || step > 0)));
         }
         if let Some(a) = a {
-            add(format_args!("add.s32 low, ${first}, {}; mov.b64 a, {{low, high}}; ", a.offset(step)));
+            add(format_args!(
+                "add.s32 low, ${first}, {}; mov.b64 a, {{low, high}}; ",
+                a.offset(step)
+            ));
         }
         add(format_args!("add.s32 low, ${last}, {}; mov.b64 b, {{low, high}}; ", b.offset(step)));
         add(format_args!("wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.bf16.bf16 $0, "));
@@ -116,7 +123,8 @@ fn wait_text(sums: usize, left: usize) -> String {
     text + "/* $0 */ }"
 }
 
-/// Inline PTX with `results` f32 results; operands are numbered through: all results as one, floats, words.
+/// Inline PTX with `results` f32 results; operands are numbered through: all results as one,
+/// floats, words.
 #[cube]
 fn assembly(
     #[comptime] text: String,
@@ -128,7 +136,8 @@ fn assembly(
         let floats = floats.into_iter().map(|float| float.read_value(scope));
         let words = words.into_iter().map(|word| word.read_value(scope));
         let inputs: Vec<_> = floats.chain(words).collect();
-        let specs = inputs.iter().map(|_| InputSpec::new(InputKind::In, RegSpec::Inferred)).collect();
+        let specs =
+            inputs.iter().map(|_| InputSpec::new(InputKind::In, RegSpec::Inferred)).collect();
         let float = f32::__expand_as_type(scope);
         let result = VectorType::get(scope.ctx_mut(), float, results).into();
         let clobbers = MemoryClobbers::Readonly;
@@ -220,13 +229,18 @@ pub(super) fn multiply_weights(
 
 /// Waits until at most `left` products that were started later than that of `sums` are under way.
 #[cube]
-pub(super) fn finish(sums: &mut Array<Accumulator>, #[comptime] count: usize, #[comptime] left: usize) {
+pub(super) fn finish(
+    sums: &mut Array<Accumulator>,
+    #[comptime] count: usize,
+    #[comptime] left: usize,
+) {
     let words = Sequence::<u32>::new();
     let results = assembly(comptime!(wait_text(count, left)), count, registers(sums, count), words);
     set(sums, &results, count);
 }
 
-/// Accumulators of `columns` columns, rounded, as the left operand of a product that contracts over those columns.
+/// Accumulators of `columns` columns, rounded, as the left operand of a product that contracts over
+/// those columns.
 #[cube]
 pub(super) fn operand(sums: &Array<Accumulator>, #[comptime] columns: usize) -> Array<u32> {
     let mut words = Array::<u32>::new(comptime!(columns / 4));

@@ -1,6 +1,6 @@
-//! The PTX instructions of compute capability 9.0 that these kernels add: mbarriers, bulk copies of tiles, barriers of some
-//! planes, the hand-over of registers. Products and turns have files of their own ([`product`](super::product),
-//! [`turns`](super::turns)).
+//! The PTX instructions of compute capability 9.0 that these kernels add: mbarriers, bulk copies of
+//! tiles, barriers of some planes, the hand-over of registers. Products and turns have files of
+//! their own ([`product`](super::product), [`turns`](super::turns)).
 //!
 //! Addresses are 32-bit addresses of the shared window, as in [`ptx`](super::super::ptx).
 
@@ -9,7 +9,8 @@ use cubecl_cpp::cuda::ptx::tensor_map_address;
 
 use super::super::ptx::{Accumulator, value};
 
-/// Makes a barrier whose phase ends when `count` units have arrived and the expected bytes are there.
+/// Makes a barrier whose phase ends when `count` units have arrived and the expected bytes are
+/// there.
 #[cube]
 pub(super) fn make_barrier(barrier: u32, #[comptime] count: usize) {
     gpu_asm!(
@@ -18,14 +19,16 @@ pub(super) fn make_barrier(barrier: u32, #[comptime] count: usize) {
     );
 }
 
-/// Lets the copy hardware see the barriers that this unit made; the other units see them behind a barrier of the cube.
+/// Lets the copy hardware see the barriers that this unit made; the other units see them behind a
+/// barrier of the cube.
 #[cube]
 pub(super) fn publish_barriers() {
     gpu_asm!("fence.mbarrier_init.release.cluster;", options(readonly));
     fence_for_products();
 }
 
-/// Orders what this unit wrote to shared memory, or knows that others wrote, before what tensor cores and bulk copies do next.
+/// Orders what this unit wrote to shared memory, or knows that others wrote, before what tensor
+/// cores and bulk copies do next.
 #[cube]
 pub(super) fn fence_for_products() {
     gpu_asm!("fence.proxy.async.shared::cta;", options(readonly));
@@ -59,8 +62,8 @@ pub(super) fn arrive_behind_copies(barrier: u32) {
     );
 }
 
-/// Waits for the end of the barrier's phases of this parity: 0 for the first, third and so on. At a new barrier the phase
-/// before the first, of parity 1, has ended.
+/// Waits for the end of the barrier's phases of this parity: 0 for the first, third and so on. At a
+/// new barrier the phase before the first, of parity 1, has ended.
 #[cube]
 pub(super) fn wait(barrier: u32, parity: u32) {
     gpu_asm!(
@@ -79,10 +82,15 @@ pub(super) struct Corner {
     pub(super) element: i32,
 }
 
-/// Starts the copy of a tile to shared memory at `target`, a multiple of 1024; its bytes are counted at `barrier`. What lies
-/// outside the tensor reads as zeros.
+/// Starts the copy of a tile to shared memory at `target`, a multiple of 1024; its bytes are
+/// counted at `barrier`. What lies outside the tensor reads as zeros.
 #[cube]
-pub(super) fn copy_tile<E: Float>(target: u32, map: &TensorMap<E, Tiled>, at: &Corner, barrier: u32) {
+pub(super) fn copy_tile<E: Float>(
+    target: u32,
+    map: &TensorMap<E, Tiled>,
+    at: &Corner,
+    barrier: u32,
+) {
     let map = tensor_map_address::<E, Tiled>(map);
     gpu_asm!(
         "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes ",
@@ -112,7 +120,8 @@ pub(super) fn pass(number: u32, #[comptime] units: usize) {
     );
 }
 
-/// [`UNIT_POS`], read where it is needed: what is computed from it takes no registers anywhere else.
+/// [`UNIT_POS`], read where it is needed: what is computed from it takes no registers anywhere
+/// else.
 #[cube]
 pub(super) fn unit_here() -> u32 {
     let unit: u32;
@@ -138,8 +147,8 @@ pub(super) fn grow_to(#[comptime] count: usize) {
     gpu_asm!("setmaxnreg.inc.sync.aligned.u32 {count};", count = const count, options(readonly));
 }
 
-/// The value of the plane's first lane, which the compiler then knows to be the same for all lanes: what is computed from it
-/// takes no registers of units. All lanes of the plane take part.
+/// The value of the plane's first lane, which the compiler then knows to be the same for all lanes:
+/// what is computed from it takes no registers of units. All lanes of the plane take part.
 #[cube]
 pub(super) fn first_lane(own: u32) -> u32 {
     let first: u32;

@@ -1,21 +1,28 @@
-//! The gradient of the queries, which every key tile adds to: its way from the patches of a cube into global memory.
+//! The gradient of the queries, which every key tile adds to: its way from the patches of a cube
+//! into global memory.
 //!
 //! # Order
-//! The sums are f32, patch by patch, `[rows, heads, patch]`; a head's patches are those of its blocks of queries, panel by panel.
-//! Key tiles add in a fixed order, the last first. Beside each patch stands how far that is (`turns`, after the word that numbers
-//! the cubes): tile `t` of `n` waits until it is `n - t - 1`, then adds and raises it to `n - t`. The first tile waits for none,
-//! and writes instead of adding, so nobody fills the sums with zeros; a patch whose turn is still 0 has not been visited.
+//! The sums are f32, patch by patch, `[rows, heads, patch]`; a head's patches are those of its
+//! blocks of queries, panel by panel. Key tiles add in a fixed order, the last first. Beside each
+//! patch stands how far that is (`turns`, after the word that numbers the cubes): tile `t` of `n`
+//! waits until it is `n - t - 1`, then adds and raises it to `n - t`. The first tile waits for
+//! none, and writes instead of adding, so nobody fills the sums with zeros; a patch whose turn is
+//! still 0 has not been visited.
 //!
-//! Tile `t` is the first if tile `t + 1` does not visit the patch. No tile behind that one does then: a document of tile `t`
-//! reaches the queries of the patch, and since its tokens stand together, it also fills every tile between, but for the last that
-//! can see the patch, which may begin among its queries.
+//! Tile `t` is the first if tile `t + 1` does not visit the patch. No tile behind that one does
+//! then: a document of tile `t` reaches the queries of the patch, and since its tokens stand
+//! together, it also fills every tile between, but for the last that can see the patch, which may
+//! begin among its queries.
 //!
 //! # No deadlock
-//! A cube waits for one cube alone, that of the next key tile of the same head, and only for patches which that cube visits by
-//! the same extents ([`query_extent`](super::super::mask::query_extent)). Cubes take their tiles by the order in which they
-//! begin, the last tile of a head first: the other cube has begun, and runs to its end, since the first of all waits for none.
-//! This holds whatever the tables say. While a cube waits, its planes that multiply go on until both slots of a patch are full.
-//! Under the causal mask a tile begins at its own queries, which the tiles behind it do not see or have passed: waits are short.
+//! A cube waits for one cube alone, that of the next key tile of the same head, and only for
+//! patches which that cube visits by the same extents
+//! ([`query_extent`](super::super::mask::query_extent)). Cubes take their tiles by the order in
+//! which they begin, the last tile of a head first: the other cube has begun, and runs to its end,
+//! since the first of all waits for none. This holds whatever the tables say. While a cube waits,
+//! its planes that multiply go on until both slots of a patch are full. Under the causal mask a
+//! tile begins at its own queries, which the tiles behind it do not see or have passed: waits are
+//! short.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -40,7 +47,8 @@ pub(in crate::attention::mma) fn clear(turns: &mut [u32]) {
     }
 }
 
-/// Adds the patches of warp group `group` to `sums`, as they come into its slots. Of one unit, which is none of the group's.
+/// Adds the patches of warp group `group` to `sums`, as they come into its slots. Of one unit,
+/// which is none of the group's.
 #[cube]
 pub(super) fn add_patches(
     sums: &mut [f32],
@@ -61,7 +69,8 @@ pub(super) fn add_patches(
         for tile in 0..stream.count {
             let slot = Slot::of(stream.base, group, number, ring);
             slot.wait();
-            let patch = (stream.extent.begin + tile * comptime!(columns / BLOCK)) * panels + group as usize;
+            let patch =
+                (stream.extent.begin + tile * comptime!(columns / BLOCK)) * panels + group as usize;
             // Wide tiles may end behind the last block.
             if patch < stream.extent.end * panels {
                 let from = (head + patch) * PATCH;
@@ -90,7 +99,11 @@ fn next_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Ex
     let inside = first < place.sizes.keys;
     let next = place.with_first(select(inside, first, place.first));
     let extent = query_extent(packing, &next, tiles);
-    Extent { begin: extent.begin, end: select(inside, extent.end, 0usize), document: extent.document }
+    Extent {
+        begin: extent.begin,
+        end: select(inside, extent.end, 0usize),
+        document: extent.document,
+    }
 }
 
 /// `dq = scale · sums`, zeros where no key tile visits.

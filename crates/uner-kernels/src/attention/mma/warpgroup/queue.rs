@@ -1,8 +1,10 @@
-//! How the plane that copies hands query tiles to the planes that multiply: two buffers in turn, each with a note that says where
-//! the tile lies and which keys it visits. A cube works on tiles until a note tells of no keys.
+//! How the plane that copies hands query tiles to the planes that multiply: two buffers in turn,
+//! each with a note that says where the tile lies and which keys it visits. A cube works on tiles
+//! until a note tells of no keys.
 //!
-//! A buffer has a barrier that tells when the tile and its note are there, and one that tells when they may be overwritten. Round
-//! `n` of a buffer ends phase `n` of its barriers. The ring's own barrier of stationary tiles, which come once, is not used.
+//! A buffer has a barrier that tells when the tile and its note are there, and one that tells when
+//! they may be overwritten. Round `n` of a buffer ends phase `n` of its barriers. The ring's own
+//! barrier of stationary tiles, which come once, is not used.
 
 use cubecl::prelude::*;
 
@@ -10,7 +12,9 @@ use super::super::ptx::load_integers;
 use super::super::tile::{Packing, Place};
 use super::keys::Stream;
 use super::product::PANEL_BYTES;
-use super::ptx::{Corner, arrive, arrive_expecting, make_barrier, meet_lanes, store_integers, wait};
+use super::ptx::{
+    Corner, arrive, arrive_expecting, make_barrier, meet_lanes, store_integers, wait,
+};
 use super::ring::{GROUP_ROWS, PLANES, Ring, copy_panels};
 
 /// Buffers: the stationary tiles of the ring.
@@ -81,7 +85,8 @@ impl Buffer {
         self.full(base, ring) + 8
     }
 
-    /// Waits until the tile and its note are there. Returns how many tiles of keys it visits, none behind the last tile.
+    /// Waits until the tile and its note are there. Returns how many tiles of keys it visits, none
+    /// behind the last tile.
     pub(super) fn wait(&self, base: u32, #[comptime] ring: Ring) -> u32 {
         wait(self.full(base, ring), self.parity);
         u32::cast_from(load_integers(self.note(base, ring), 16usize).extract(0usize))
@@ -90,8 +95,11 @@ impl Buffer {
     /// The note, which is there.
     pub(super) fn read(&self, base: u32, packing: &Packing, #[comptime] ring: Ring) -> Note {
         let note = self.note(base, ring);
-        let (which, first, keys) =
-            (load_integers(note, 0usize), load_integers(note, 8usize), load_integers(note, 16usize));
+        let (which, first, keys) = (
+            load_integers(note, 0usize),
+            load_integers(note, 8usize),
+            load_integers(note, 16usize),
+        );
         let (row, head) = (which.extract(0usize) as usize, which.extract(1usize) as usize);
         let place = place_at(packing, row, head, first.extract(0usize) as usize);
         let stream = Stream {
@@ -111,7 +119,8 @@ impl Buffer {
         }
     }
 
-    /// Waits until the buffer may be overwritten, writes the note and starts the copy of the tile. Of the plane that copies.
+    /// Waits until the buffer may be overwritten, writes the note and starts the copy of the tile.
+    /// Of the plane that copies.
     pub(super) fn fill<E: Float>(
         &self,
         q: &TensorMap<E, Tiled>,

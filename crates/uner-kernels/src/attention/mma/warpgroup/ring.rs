@@ -1,8 +1,10 @@
-//! The shared memory of a cube: tiles that stay, a ring of stages for pairs of tiles that stream, and the barriers by which the
-//! planes that copy and those that multiply hand the stages to each other.
+//! The shared memory of a cube: tiles that stay, a ring of stages for pairs of tiles that stream,
+//! and the barriers by which the planes that copy and those that multiply hand the stages to each
+//! other.
 //!
-//! Both tiles of a stage have a barrier of their own that tells when the tile is there, and one that tells when it may be
-//! overwritten. With the first tile come words of its tokens. Round `n` of a stage ends phase `n` of its barriers.
+//! Both tiles of a stage have a barrier of their own that tells when the tile is there, and one
+//! that tells when it may be overwritten. With the first tile come words of its tokens. Round `n`
+//! of a stage ends phase `n` of its barriers.
 
 use cubecl::prelude::*;
 
@@ -19,8 +21,8 @@ pub(super) const STAGES: usize = 2;
 pub(super) const PLANES: usize = 8;
 /// Units that multiply.
 pub(super) const CONSUMERS: usize = PLANES * 32;
-/// Units of a cube: those and a warp group of which one plane brings tiles; in the backward kernel two more take patches away.
-/// (Registers change hands by warp groups only.)
+/// Units of a cube: those and a warp group of which one plane brings tiles; in the backward kernel
+/// two more take patches away. (Registers change hands by warp groups only.)
 pub(super) const UNITS: usize = CONSUMERS + 128;
 /// Rows of the stationary tile that a warp group owns.
 pub(super) const GROUP_ROWS: usize = 64;
@@ -42,8 +44,8 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// Of a kernel with `stationary` tiles of 128 tokens of an axis, which streams tiles of `columns` tokens with `words` words
-    /// each.
+    /// Of a kernel with `stationary` tiles of 128 tokens of an axis, which streams tiles of
+    /// `columns` tokens with `words` words each.
     pub(super) const fn new(
         axis: Axis,
         stationary: usize,
@@ -54,13 +56,15 @@ impl Ring {
         let tiles = Tiles { stationary: axis, head_dim, planes: PLANES, per_plane: 1, columns };
         Self { tiles, stationary, words }
     }
-    /// The product of stationary and streamed tokens along the head: a column for each streamed token.
+    /// The product of stationary and streamed tokens along the head: a column for each streamed
+    /// token.
     pub(super) const fn along(self) -> Factors {
         let a = Operand { rows: self.tiles.rows(), down: false };
         let b = Operand { rows: self.tiles.columns, down: false };
         Factors { a: Some(a), b, columns: self.tiles.columns, steps: self.tiles.head_dim / 16 }
     }
-    /// The product of weights of streamed tokens, in registers, and those tokens: a column for each element of the head.
+    /// The product of weights of streamed tokens, in registers, and those tokens: a column for each
+    /// element of the head.
     pub(super) const fn down(self) -> Factors {
         let b = Operand { rows: self.tiles.columns, down: true };
         Factors { a: None, b, columns: self.tiles.head_dim, steps: self.tiles.columns / 16 }
@@ -128,7 +132,8 @@ impl Stage {
     /// The address of a tile.
     pub(super) fn tile(&self, base: u32, #[comptime] which: usize, #[comptime] ring: Ring) -> u32 {
         let bytes = comptime!(ring.column_bytes() as u32);
-        base + comptime!((ring.stages_at() + which * ring.column_bytes()) as u32) + self.number * 2 * bytes
+        base + comptime!((ring.stages_at() + which * ring.column_bytes()) as u32)
+            + self.number * 2 * bytes
     }
 
     /// The address of the words.
@@ -151,9 +156,9 @@ impl Stage {
         wait(self.full(base, which, ring), self.parity);
     }
 
-    /// [`Self::wait`] once more, for a tile that is there, and not before `a` and `b` are known. The assembler would wait for a
-    /// product as soon as it is started and compute afterwards what is to be computed meanwhile; it moves nothing over the loop of
-    /// this wait.
+    /// [`Self::wait`] once more, for a tile that is there, and not before `a` and `b` are known.
+    /// The assembler would wait for a product as soon as it is started and compute afterwards what
+    /// is to be computed meanwhile; it moves nothing over the loop of this wait.
     pub(super) fn wait_behind(
         &self,
         base: u32,
@@ -175,7 +180,8 @@ impl Stage {
         }
     }
 
-    /// Waits until a tile may be overwritten, and starts its copy. Of the plane that copies; `token` is the tile's first.
+    /// Waits until a tile may be overwritten, and starts its copy. Of the plane that copies;
+    /// `token` is the tile's first.
     pub(super) fn fill<E: Float>(
         &self,
         base: u32,
@@ -234,7 +240,12 @@ pub(super) fn copy_panels<E: Float>(
     for panel in 0..comptime!(ring.panels()) {
         let element = comptime!((panel * PANEL) as i32).runtime();
         let corner = Corner { row: at.row, token: at.token, head: at.head, element };
-        copy_tile::<E>(target + comptime!((panel * tokens * PANEL_BYTES) as u32), map, &corner, barrier);
+        copy_tile::<E>(
+            target + comptime!((panel * tokens * PANEL_BYTES) as u32),
+            map,
+            &corner,
+            barrier,
+        );
     }
 }
 

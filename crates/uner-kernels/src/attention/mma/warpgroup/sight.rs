@@ -1,5 +1,6 @@
-//! The mask as an interval: tokens of a document stand together, so what a stationary token sees of the streamed axis, or is
-//! seen by, is a run of tokens. Branches cut holes into it, which are looked at only where there are any.
+//! The mask as an interval: tokens of a document stand together, so what a stationary token sees of
+//! the streamed axis, or is seen by, is a run of tokens. Branches cut holes into it, which are
+//! looked at only where there are any.
 
 use cubecl::prelude::*;
 
@@ -40,7 +41,8 @@ impl Sight {
         Sight { from, count }
     }
 
-    /// The same of keys, which are seen from their own places on: there are no registers to keep those between tiles.
+    /// The same of keys, which are seen from their own places on: there are no registers to keep
+    /// those between tiles.
     pub(super) fn of_keys(&self, place: &Place, #[comptime] tiles: Tiles) -> Sight {
         let row = own_row(place, tiles) as i32;
         let mut from = Array::<i32>::new(2usize);
@@ -53,8 +55,14 @@ impl Sight {
         Sight { from, count }
     }
 
-    /// Sets the scores of what is out of sight to negative infinity; `column` is the key position of the tile's first token.
-    pub(super) fn hide(&self, scores: &mut Array<Accumulator>, column: usize, #[comptime] tiles: Tiles) {
+    /// Sets the scores of what is out of sight to negative infinity; `column` is the key position
+    /// of the tile's first token.
+    pub(super) fn hide(
+        &self,
+        scores: &mut Array<Accumulator>,
+        column: usize,
+        #[comptime] tiles: Tiles,
+    ) {
         let first = column as i32 + (UNIT_POS % 4 * 2) as i32;
         let upper = first - self.from[0usize];
         let lower = first - self.from[1usize];
@@ -63,8 +71,8 @@ impl Sight {
             let mut tile = scores[n];
             #[unroll]
             for e in 0..4usize {
-                let distance =
-                    if comptime!(e < 2) { upper } else { lower } + comptime!((n * 8 + e % 2) as i32);
+                let distance = if comptime!(e < 2) { upper } else { lower }
+                    + comptime!((n * 8 + e % 2) as i32);
                 // Before the run it is negative, which is a large number.
                 let seen = u32::reinterpret(distance) < self.count[comptime!(e / 2)];
                 let score = tile.extract(e);
@@ -75,8 +83,9 @@ impl Sight {
     }
 }
 
-/// Sets the scores of pairs to negative infinity whose key is in a branch that is not the query's; `upper` and `lower` are the
-/// branches of this lane's rows, `words` is the shared address of those of the streamed tile.
+/// Sets the scores of pairs to negative infinity whose key is in a branch that is not the query's;
+/// `upper` and `lower` are the branches of this lane's rows, `words` is the shared address of those
+/// of the streamed tile.
 #[cube]
 pub(super) fn hide_branches(
     scores: &mut Array<Accumulator>,
@@ -106,14 +115,22 @@ pub(super) fn hide_branches(
 
 /// The branches of this lane's two rows.
 #[cube]
-pub(super) fn own_branches(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Array<i32> {
+pub(super) fn own_branches(
+    packing: &Packing,
+    place: &Place,
+    #[comptime] tiles: Tiles,
+) -> Array<i32> {
     let mut branches = Array::<i32>::new(2usize);
     #[unroll]
     for r in 0..2usize {
         let row = own_row(place, tiles) + r * 8;
-        let token =
-            if comptime!(matches!(tiles.stationary, Axis::Queries)) { place.offset + row } else { row };
-        branches[r] = packing.branch[place.row * place.sizes.keys + min(token, place.sizes.keys - 1)];
+        let token = if comptime!(matches!(tiles.stationary, Axis::Queries)) {
+            place.offset + row
+        } else {
+            row
+        };
+        branches[r] =
+            packing.branch[place.row * place.sizes.keys + min(token, place.sizes.keys - 1)];
     }
     branches
 }

@@ -1,4 +1,5 @@
-//! The kernels for Hopper on the emulator: as the tests of [`mma`](super::super), whose checks these are.
+//! The kernels for Hopper on the emulator: as the tests of [`mma`](super::super), whose checks
+//! these are.
 
 use super::super::tests::{Packing, Shape, check, check_all};
 use crate::offline::emulator::{Change, Emulator};
@@ -67,8 +68,12 @@ fn the_emulator_finds_faults_of_backward() {
     find([
         ("no wait for a product", "backward", NO_WAIT),
         ("a patch is put away too early", "backward", EARLY),
-        ("no transposition", "backward", |text| text.replace("adds, 1, 1, 1, 1;", "adds, 1, 1, 0, 1;")),
-        ("score gradients without a fence", "backward", |text| without_fence_behind(text, "stmatrix")),
+        ("no transposition", "backward", |text| {
+            text.replace("adds, 1, 1, 1, 1;", "adds, 1, 1, 0, 1;")
+        }),
+        ("score gradients without a fence", "backward", |text| {
+            without_fence_behind(text, "stmatrix")
+        }),
         ("score gradients are read before all are there", "backward", |text| {
             text.replacen("[%0], 8;", "[%0], 4;", 1)
         }),
@@ -82,7 +87,9 @@ fn the_emulator_finds_faults_of_backward() {
 #[test]
 fn the_emulator_finds_faults_of_turns() {
     find([
-        ("a turn that is not awaited", "backward", |text| text.replace("ld.acquire.gpu", "ld.relaxed.gpu")),
+        ("a turn that is not awaited", "backward", |text| {
+            text.replace("ld.acquire.gpu", "ld.relaxed.gpu")
+        }),
         ("no fence behind a turn", "backward", |text| {
             text.replace("fence.proxy.async.global;", "fence.proxy.async.shared::cta;")
         }),

@@ -1,5 +1,6 @@
-//! Sums of many cubes in global memory, in a fixed order: each cube adds when its turn has come, so that the bits are the same on
-//! each run. The copy hardware adds (`cp.reduce.async.bulk`); a word beside each sum says whose turn it is.
+//! Sums of many cubes in global memory, in a fixed order: each cube adds when its turn has come, so
+//! that the bits are the same on each run. The copy hardware adds (`cp.reduce.async.bulk`); a word
+//! beside each sum says whose turn it is.
 
 #![expect(
     unsafe_code,
@@ -10,8 +11,8 @@ use cubecl::prelude::*;
 
 use super::super::ptx::value;
 
-/// How many cubes came here before this one. A cube that waits only for cubes with smaller numbers waits for cubes that run,
-/// in whichever order the card starts them.
+/// How many cubes came here before this one. A cube that waits only for cubes with smaller numbers
+/// waits for cubes that run, in whichever order the card starts them.
 #[cube]
 pub(super) fn take_number(word: &mut [u32], index: usize) -> u32 {
     let number: u32;
@@ -24,7 +25,8 @@ pub(super) fn take_number(word: &mut [u32], index: usize) -> u32 {
     number
 }
 
-/// Waits until `turns[index]` is at least `turn`, and lets this unit's bulk copies see what was written before.
+/// Waits until `turns[index]` is at least `turn`, and lets this unit's bulk copies see what was
+/// written before.
 #[cube]
 pub(super) fn await_turn(turns: &mut [u32], index: usize, turn: u32) {
     gpu_asm!(
@@ -46,7 +48,8 @@ pub(super) fn end_turn(turns: &mut [u32], index: usize, turn: u32) {
     );
 }
 
-/// Starts the copy of `bytes` bytes at the shared address `source` to `target[index]` and what lies behind.
+/// Starts the copy of `bytes` bytes at the shared address `source` to `target[index]` and what lies
+/// behind.
 #[cube]
 pub(super) fn write(target: &mut [f32], index: usize, source: u32, #[comptime] bytes: usize) {
     gpu_asm!(
