@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# The CPU beside PyTorch in one run, with as many threads: the training step with all tokens trained
-# and with the loss mask of NER, then every op. For a machine that does nothing else: the load is
-# recorded.
+# Compares uner with PyTorch on the CPU, with the same number of threads: the training step with all
+# tokens trained and with the loss mask of NER, then every op. Run it on an idle machine; the load
+# is recorded.
 #
-#   benches/cpu.sh                   all of it; the tables are OUT/cpu.md, the raw lines are OUT/raw
+#   benches/cpu.sh                   everything; tables go to OUT/cpu.md, raw lines to OUT/raw
 #   benches/cpu.sh steps             only the training step
 #   benches/cpu.sh ops [OP...]       only the ops; `limits` is the copy and the product
-#   benches/cpu.sh rehearse          a step and the ops at tiny sizes: shows that all works
+#   benches/cpu.sh rehearse          a step and the ops at tiny sizes, to test the suite
 #
 #   PYTHON              a Python with PyTorch and transformers                    python3
-#   OUT                 the folder for results                                    target/cpu-suite
-#   REPEATS             rounds of ours and PyTorch's                              3
-#   THREADS             of either side                                            all processors
+#   OUT                 folder of the results                                     target/cpu-suite
+#   REPEATS             number of rounds of ours and PyTorch's                    3
+#   THREADS             threads of either side                                    all processors
 #   LABELS              JSON Lines with `labels`, for the mask (loss_mask.py)
 #                                           golden/tokenization/train.jsonl of UNER_SHARED
-#   UNER_OPS_BINARY, UNER_STEP_BINARY    the benches `ops` and `training_step`, in place of cargo
+#   UNER_OPS_BINARY, UNER_STEP_BINARY    built benches `ops` and `training_step`, instead of cargo
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=benches/programs.sh
@@ -27,10 +27,11 @@ REPEATS="${REPEATS:-3}"
 THREADS="${THREADS:-$(nproc)}"
 LABELS="${LABELS:-${UNER_SHARED:-../shared}/golden/tokenization/train.jsonl}"
 PRESET=cpu TIME=1 STEPS=7 WARM_UP=3
-OPS=(limits attention rms_norm rope swiglu dropout linear quantized_linear linear_cross_entropy squared_norm adamw)
+OPS=(limits attention rms_norm rope swiglu dropout linear quantized_linear linear_cross_entropy
+    squared_norm adamw)
 export RAYON_NUM_THREADS="$THREADS"
 
-# alternate NAME REPEAT OURS... -- PYTORCH...: the two take turns, and which is first changes.
+# alternate NAME REPEAT OURS... -- PYTORCH...: runs both; which is first alternates by round.
 alternate() {
     local name="$1" repeat="$2" ours=()
     shift 2
@@ -59,7 +60,8 @@ step() {
 
 steps() {
     local repeat mask=""
-    "$PYTHON" -c 'import transformers' 2>/dev/null || fail "\`$PYTHON\` has no transformers; install it with pip"
+    "$PYTHON" -c 'import transformers' 2>/dev/null ||
+        fail "\`$PYTHON\` has no transformers; install it with pip"
     STEP_PROGRAM="$(bench training_step "${UNER_STEP_BINARY:-}")"
     if [ -f "$LABELS" ]; then
         mask="$OUT/mask.json"
@@ -71,10 +73,9 @@ steps() {
         step all "$repeat"
         if [ -z "$mask" ]; then continue; fi
         step ner "$repeat" "$mask"
-        # What PyTorch gains where logits of untrained tokens are left out, which transformers does
-        # not do.
-        run "selected-$repeat-pytorch" "$PYTHON" benches/pytorch_step.py --steps "$STEPS" --warm-up "$WARM_UP" \
-            --threads "$THREADS" --mask "$mask" --selected-logits
+        # PyTorch's speed without logits of untrained tokens, which transformers always computes.
+        run "selected-$repeat-pytorch" "$PYTHON" benches/pytorch_step.py --steps "$STEPS" \
+            --warm-up "$WARM_UP" --threads "$THREADS" --mask "$mask" --selected-logits
     done
 }
 
@@ -83,7 +84,8 @@ ops() {
     OPS_PROGRAM="$(bench ops "${UNER_OPS_BINARY:-}")"
     for repeat in $(seq "$REPEATS"); do
         for op in "$@"; do
-            python=("$PYTHON" benches/pytorch_ops.py --preset "$PRESET" --op "$op" --seconds "$TIME" --threads "$THREADS")
+            python=("$PYTHON" benches/pytorch_ops.py --preset "$PRESET" --op "$op"
+                --seconds "$TIME" --threads "$THREADS")
             if [ "$op" = limits ]; then
                 run "ops-limits-$repeat-pytorch" "${python[@]}"
             else
@@ -114,18 +116,23 @@ report() {
     table_of_steps ner "trained as in NER"
     if compgen -G "$OUT/raw/selected-*.jsonl" >/dev/null; then
         cat "$OUT/raw/selected-"*.jsonl >"$OUT/pytorch.jsonl"
-        "$PYTHON" benches/table.py steps "trained as in NER, PyTorch's logits of trained tokens only" \
+        "$PYTHON" benches/table.py steps \
+            "trained as in NER, PyTorch's logits of trained tokens only" \
             "$OUT/ours.jsonl" "$OUT/pytorch.jsonl"
         echo
     fi
-    if compgen -G "$OUT/raw/ops-*.jsonl" >/dev/null; then "$PYTHON" benches/table.py ops "$OUT"/raw/ops-*.jsonl; fi
+    if compgen -G "$OUT/raw/ops-*.jsonl" >/dev/null; then
+        "$PYTHON" benches/table.py ops "$OUT"/raw/ops-*.jsonl
+    fi
 }
 
 main() {
     local what="${1:-all}"
     if [ $# -gt 0 ]; then shift; fi
     if [ $# -eq 0 ]; then set -- "${OPS[@]}"; fi
-    if [ "$what" = rehearse ]; then OUT="$OUT/rehearsal" REPEATS=1 PRESET=tiny TIME=0 STEPS=1 WARM_UP=1; fi
+    if [ "$what" = rehearse ]; then
+        OUT="$OUT/rehearsal" REPEATS=1 PRESET=tiny TIME=0 STEPS=1 WARM_UP=1
+    fi
     need_torch
     mkdir -p "$OUT/raw"
     "$PYTHON" benches/environment.py record "$COMMAND" >"$OUT/environment.json"
@@ -136,12 +143,12 @@ main() {
         ;;
     steps) steps ;;
     ops) ops "$@" ;;
-    *) fail "\`$what\` is none of steps, ops, rehearse" ;;
+    *) fail "\`$what\` is not one of all, steps, ops, rehearse" ;;
     esac
     report >"$OUT/cpu.md"
     say "$OUT/cpu.md"
     if compgen -G "$OUT/raw/*.failed" >/dev/null; then fail "something failed: see $OUT/raw"; fi
 }
 
-# In one line, so that an edit while this runs does no harm.
+# One line, so that editing the script while it runs does no harm.
 { main "$@"; exit; }

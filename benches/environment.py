@@ -1,13 +1,13 @@
-"""What a measurement was made on, as JSON.
+"""Prints the environment of a measurement as JSON.
 
-    python benches/environment.py record [COMMAND...]    # the machine, the versions, the commit, the command
-    python benches/environment.py stamp RECORD           # the card and the commit of such a record, in short
-    python benches/environment.py commit                 # the commit alone
-    python benches/environment.py has PACKAGE...         # fails where one is not installed
-    python benches/environment.py cuda-wheels            # where PyTorch's wheels have CUDA
+    python benches/environment.py record [COMMAND...]  # machine, versions, commit and command
+    python benches/environment.py stamp RECORD         # card and commit of such a record, in short
+    python benches/environment.py commit               # only the commit
+    python benches/environment.py has PACKAGE...       # fails if a package is not installed
+    python benches/environment.py cuda-wheels          # the folder of CUDA in PyTorch's wheels
     cargo bench --no-run --message-format json | python benches/environment.py executable
 
-PyTorch is not imported for any of this, which would take seconds each time.
+None of these imports PyTorch, which would take seconds each time.
 """
 
 import datetime
@@ -21,11 +21,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-GPU = "name,driver_version,memory.total,power.limit,clocks.max.sm,clocks.sm,temperature.gpu,compute_mode"
+GPU = (
+    "name,driver_version,memory.total,power.limit,clocks.max.sm,clocks.sm,temperature.gpu,"
+    "compute_mode"
+)
 
 
 def output(*command):
-    """What a program prints; None where it is missing or fails."""
+    """Returns the output of a program; None if it is missing or fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
@@ -33,10 +36,12 @@ def output(*command):
 
 
 def first(path, key):
-    """The value of the first line `key : value` of a file of /proc."""
+    """Returns the value of the first line `key : value` of a file in /proc."""
     try:
         with open(path) as file:
-            return next((line.split(":", 1)[1].strip() for line in file if line.startswith(key)), None)
+            return next(
+                (line.split(":", 1)[1].strip() for line in file if line.startswith(key)), None
+            )
     except OSError:
         return None
 
@@ -47,16 +52,18 @@ def gpu():
 
 
 def commit():
-    """With `+` where files differ from it. A pack, which has no `.git`, has it in a file."""
+    """Returns the commit, with `+` if files differ from it. A pack has it in a file."""
     found = output("git", "rev-parse", "HEAD")
     if found is not None:
-        return found + ("+" if output("git", "status", "--porcelain", "--untracked-files=no") else "")
+        return found + (
+            "+" if output("git", "status", "--porcelain", "--untracked-files=no") else ""
+        )
     packed = Path(__file__).parents[1] / "commit"
     return packed.read_text().strip() if packed.exists() else None
 
 
 def package(name):
-    """The folder of an installed package; None where there is none."""
+    """Returns the folder of an installed package; None if it is not installed."""
     found = importlib.util.find_spec(name)
     return Path(found.origin).parent if found and found.origin else None
 
@@ -82,7 +89,7 @@ def versions():
 
 
 def stamp(found):
-    """As in `NVIDIA H200, 1a2b3c4d5`."""
+    """Returns card and commit, as in `NVIDIA H200, 1a2b3c4d5`."""
     card = (found["gpu"] or {}).get("name", "no GPU")
     commit = found["commit"] or "unknown commit"
     return f"{card}, {commit[:9]}{'+' if commit.endswith('+') else ''}"
@@ -104,9 +111,13 @@ def record(command):
 
 
 def executable(lines, name=None):
-    """The program of cargo's last message that has one, of this target where one is named."""
+    """Returns the program in cargo's last message that has one (of the target `name`, if given)."""
     messages = [json.loads(line) for line in lines if line.startswith("{")]
-    named = (message for message in reversed(messages) if name in (None, message.get("target", {}).get("name")))
+    named = (
+        message
+        for message in reversed(messages)
+        if name in (None, message.get("target", {}).get("name"))
+    )
     return next((message["executable"] for message in named if message.get("executable")), "")
 
 

@@ -1,42 +1,41 @@
 #!/usr/bin/env bash
 # The GPU suite: every test of kernels and golden vectors on CUDA, then training steps of a 7B model
-# and every op beside PyTorch, then NVIDIA's sanitizer over every kernel. Its parts come in the
-# order of what they tell, each within a limit of its own, and whatever ends it, what was measured
-# until then is in OUT.
+# and every op compared with PyTorch, then NVIDIA's sanitizer on every kernel. The most informative
+# parts come first, and each has its own time limit. If the suite is ended early, OUT has all
+# results until then.
 #
-#   benches/gpu.sh all [--minutes N]       every part; with a budget each gets a share of it
+#   benches/gpu.sh all [--minutes N]       every part; each gets a share of the budget
 #   benches/gpu.sh PART[=WHAT,...][:SECONDS]...
-#                                          only these, in this order
+#                                          only these parts, in this order
 #   benches/gpu.sh rehearse [--minutes N] [PART...]
 #                                          at tiny sizes, ours on software WebGPU and PyTorch on the
-#                                          CPU: shows that the suite works, and no figure of it
-#                                          means anything
-#   benches/gpu.sh report                  only the report, of what WORK holds
-#   benches/gpu.sh pack PACK.tar.xz        where Rust is: programs, test material, this suite
-#   benches/gpu.sh run PACK.tar.xz ...     where there is none: any of the above, of a pack
+#                                          CPU: tests the suite; its figures mean nothing
+#   benches/gpu.sh report                  only the report on the results in WORK
+#   benches/gpu.sh pack PACK.tar.xz        with Rust: packs programs, test material and this suite
+#   benches/gpu.sh run PACK.tar.xz ...     without Rust: any of the above with a pack
 #
-#   doctor           what the program says of the machine
-#   tests[=MODULE]   the tests that name their device, each in a process of its own
-#   limits           the copy and the product that everything is a share of
-#   full[=SIDE]      steps of full fine-tuning: `uner`; PyTorch's `masters`, `autocast`, `…+compile`
-#   lora[=SIDE]      steps with an adapter: `uner`, `autocast`, `autocast+compile`
+#   doctor           the program's report on the machine
+#   tests[=MODULE]   the tests that run on UNER_TEST_DEVICES, each in its own process
+#   limits           the copy and the product, the limits that figures are compared with
+#   full[=SIDE]      full fine-tuning: `uner`; PyTorch's `masters`, `autocast`, `…+compile`
+#   lora[=SIDE]      training of an adapter: `uner`, `autocast`, `autocast+compile`
 #   conversations[=SIDE]  one pass over conversations, ours packed, PyTorch's
 #                    padded: `uner`, `masters`, `masters+compile`
 #   ops[=OP]         one op, forward and backward
 #   profile          a step of full fine-tuning, op by op
-#   sanitizer[=TOOL] `memcheck` and `racecheck` over one small case of every kernel
+#   sanitizer[=TOOL] `memcheck` and `racecheck` on one small case of every kernel
 #
-# On the machine with the GPU it needs NVIDIA's driver, CUDA's compiler and headers, Python with
-# PyTorch (for steps with transformers and peft), and cargo only where no programs were built.
+# The machine with the GPU needs NVIDIA's driver, CUDA's compiler and headers, Python with PyTorch
+# (for training steps also transformers and peft), and cargo unless the programs are built.
 #
-#   OUT      the folder for summary.txt, gpu.md and results.tar.gz            target/gpu-suite
-#   WORK     the folder for raw lines and logs, which results.tar.gz holds    target/gpu-suite/work
+#   OUT      folder of summary.txt, gpu.md and results.tar.gz                 target/gpu-suite
+#   WORK     folder of raw lines and logs (those in results.tar.gz)           target/gpu-suite/work
 #   PYTHON   a Python with PyTorch                                            python3
-#   JOBS     tests that run side by side                               as many as processors
+#   JOBS     number of tests in parallel                               as many as processors
 #   CUDA_PATH           CUDA's compiler and headers                /usr/local/cuda, or its wheels
-#   UNER_SHARED         the folder that holds `golden` and `data`  the pack's, or `../shared`
-#   SANITIZER           for a pack: the folder of compute-sanitizer and its    none in the pack
-#                       libraries, of a toolkit or NVIDIA's Python wheel
+#   UNER_SHARED         the folder of `golden` and `data`          the pack's, or `../shared`
+#   SANITIZER           for `pack`: the folder of compute-sanitizer and its    none in the pack
+#                       libraries, from a toolkit or NVIDIA's Python wheel
 #   UNER_TEST_BINARY, UNER_OPS_BINARY, UNER_STEPS_BINARY, UNER_BINARY
 #                       programs built elsewhere, with `cuda`      the pack's, or cargo builds them
 set -euo pipefail
@@ -59,15 +58,16 @@ PYTHON="${PYTHON:-python3}"
 JOBS="${JOBS:-$(nproc)}"
 OUT="$(realpath -m "${OUT:-target/gpu-suite}")"
 WORK="$(realpath -m "${WORK:-target/gpu-suite/work}")"
-# Since the suite was asked for: unpacking counts, building does not.
+# Start of the suite in seconds: unpacking counts, building does not.
 STARTED="${GPU_SUITE_STARTED:-}"
 DEVICE=cuda:0 TORCH_DEVICE=cuda PRESET=7b DTYPE=bf16 TIME=0.2 REPEATS=3
 SEQ=2048 STEPS=8 ROWS=8 CONVERSATIONS=384 BATCH=64 PAD=1024 PACKED=2048
 PARTS=(doctor tests limits full lora conversations ops profile sanitizer)
-# Seconds of a part, and its share of a budget. Those of the first three are never more than these.
-declare -A USUAL=([doctor]=10 [tests]=90 [limits]=25 [full]=180 [lora]=120 [conversations]=150 [ops]=150 [profile]=40 [sanitizer]=60)
+# Seconds of a part without a budget; with a budget, its weight. The first three never get more.
+declare -A USUAL=([doctor]=10 [tests]=90 [limits]=25 [full]=180 [lora]=120 [conversations]=150
+    [ops]=150 [profile]=40 [sanitizer]=60)
 
-# limit_of PART NEXT...: the seconds that a part gets, where the parts NEXT are still to come.
+# limit_of PART NEXT...: prints the seconds that a part gets if the parts NEXT follow.
 limit_of() {
     local part="$1" left shares=0 name limit
     limit="${USUAL[$1]}"
@@ -96,7 +96,7 @@ part() {
     if [ "$asked" != "$name" ]; then IFS=, read -ra chosen <<<"${asked#*=}"; fi
     if [ -z "$limit" ]; then limit="$(limit_of "$name" "${@:2}")"; fi
     if [ "$limit" -lt 1 ]; then
-        note "$name: left out, the time is up"
+        note "$name: left out, no time is left"
         return
     fi
     note "$name, at most $limit s"
@@ -112,13 +112,15 @@ check_parts() {
     local asked name
     for asked in "$@"; do
         name="${asked%%:*}"
-        [ -n "${USUAL[${name%%=*}]:-}" ] || fail "\`$asked\` is none of all, rehearse, report, pack, run, ${PARTS[*]}"
-        [[ "$asked" =~ ^[^:]*(:[0-9]+)?$ ]] || fail "\`$asked\`: behind the colon stand seconds"
+        [ -n "${USUAL[${name%%=*}]:-}" ] ||
+            fail "\`$asked\` is not one of all, rehearse, report, pack, run, ${PARTS[*]}"
+        [[ "$asked" =~ ^[^:]*(:[0-9]+)?$ ]] ||
+            fail "\`$asked\`: the part after the colon must be a number of seconds"
     done
 }
 
 check_machine() {
-    command -v nvidia-smi >/dev/null || fail "there is no NVIDIA driver: \`nvidia-smi\` is missing"
+    command -v nvidia-smi >/dev/null || fail "NVIDIA's driver is missing: no \`nvidia-smi\` on PATH"
     nvidia-smi >/dev/null || fail "NVIDIA's driver does not work: \`nvidia-smi\` fails"
 }
 
@@ -136,12 +138,15 @@ rehearse() {
     OUT="$OUT/rehearsal" WORK="$WORK/rehearsal"
     DEVICE=webgpu:cpu TORCH_DEVICE=cpu PRESET=tiny DTYPE=f32 TIME=0 REPEATS=1
     SEQ=128 STEPS=2 ROWS=1 CONVERSATIONS=4 BATCH=2 PACKED=1024
-    if [ $# -eq 0 ]; then set -- doctor limits full=uner,masters lora=uner,autocast conversations=uner,masters ops profile; fi
+    if [ $# -eq 0 ]; then
+        set -- doctor limits full=uner,masters lora=uner,autocast conversations=uner,masters \
+            ops profile
+    fi
     parts "$@"
 }
 
 report() {
-    [ -f "$WORK/environment.json" ] || fail "\`$WORK\` holds no measurements"
+    [ -f "$WORK/environment.json" ] || fail "\`$WORK\` has no measurements"
     save
     say "$OUT/gpu.md"
 }
@@ -151,7 +156,7 @@ main() {
     MINUTES=""
     if [ $# -gt 0 ]; then shift; fi
     if [ "${1:-}" = --minutes ]; then
-        [[ "${2:-}" =~ ^[0-9]+$ ]] || fail "--minutes: \`${2:-}\` is no whole number"
+        [[ "${2:-}" =~ ^[0-9]+$ ]] || fail "--minutes: \`${2:-}\` is not a whole number"
         MINUTES="$2"
         shift 2
     fi
@@ -175,5 +180,5 @@ main() {
     fi
 }
 
-# In one line, so that an edit while this runs does no harm.
+# One line, so that editing the script while it runs does no harm.
 { main "$@"; exit; }

@@ -1,4 +1,6 @@
-"""The report of gpu.sh from the folder of its raw lines: Markdown to stdout, all medians as JSON to `gpu.json` in it.
+"""Writes the report of gpu.sh from the folder of its raw lines.
+
+Prints Markdown to stdout and writes all medians as JSON to `gpu.json` in the folder.
 
     python benches/gpu_report.py FOLDER
 """
@@ -12,8 +14,8 @@ import steps_report
 import table as tables
 from gpu_summary import Tests, problems, sanitizer_texts
 
-# Dense bf16 TFLOP/s and GB/s of memory by NVIDIA's data sheets (half of what they state with sparsity). The first name that
-# occurs in that of nvidia-smi counts.
+# Dense bf16 TFLOP/s (half of the figures with sparsity) and GB/s of memory in NVIDIA's data sheets.
+# The first entry whose name occurs in nvidia-smi's name counts.
 PARTS = {
     "H200 NVL": (835, 4800),
     "H200": (989, 4800),
@@ -29,7 +31,9 @@ class Results:
     def __init__(self, folder):
         self.folder = folder
         self.environment = json.loads((folder / "environment.json").read_text())
-        self.paths = sorted(path for kind in ("ops", "limits") for path in (folder / "raw").glob(f"{kind}-*.jsonl"))
+        self.paths = sorted(
+            path for kind in ("ops", "limits") for path in (folder / "raw").glob(f"{kind}-*.jsonl")
+        )
         shown, self.tiny = tables.parts(tables.lines(self.paths))
         self.medians = tables.medians(shown)
         self.dtype = shown[-1]["dtype"] if shown else "bf16"
@@ -38,13 +42,15 @@ class Results:
         return tables.limit(self.medians, unit, self.dtype)
 
     def peaks(self):
-        """What NVIDIA states, by unit; nothing for a part that is not in the list."""
+        """Returns NVIDIA's figures by unit; empty for a GPU that is not in the list."""
         name = (self.environment["gpu"] or {}).get("name", "")
-        found = next((peaks for part, peaks in PARTS.items() if re.search(rf"\b{part}\b", name)), ())
+        found = next(
+            (peaks for part, peaks in PARTS.items() if re.search(rf"\b{part}\b", name)), ()
+        )
         return dict(zip(("tflops", "gbytes_per_s"), found))
 
     def rows(self, op, *passes):
-        """(shape, pass, ours, {variant: figures}) of what both sides measured."""
+        """Yields (shape, pass, ours, {variant: figures}) of passes that both sides measured."""
         for (of, shape, _, step), variants in self.medians.items():
             others = {name: figures for name, figures in variants.items() if name != "uner"}
             if of == op and step in passes and "uner" in variants and others:
@@ -63,7 +69,9 @@ def attention_aims(results):
             if "x8192 " in shape:
                 wanted = {"forward": 400, "backward": 330}[step]
                 yield f"attention {shape}, {step}: TFLOP/s", wanted, ours["tflops"]
-    padded = {step: fastest(others)["ms"] for shape, step, _, others in attention(results, "padded")}
+    padded = {
+        step: fastest(others)["ms"] for shape, step, _, others in attention(results, "padded")
+    }
     for shape, step, ours, _ in attention(results, "packed"):
         if step in padded:
             name = f"attention {shape}, {step}: PyTorch's best on padded rows over ours"
@@ -80,33 +88,64 @@ def copy_aims(results):
     for op in COPIED:
         for shape, step, ours, _ in results.rows(op, "forward", "backward", "update"):
             if copy:
-                yield f"{op} {shape}, {step}: share of the copy's GB/s", 0.85, ours["gbytes_per_s"] / copy
+                yield (
+                    f"{op} {shape}, {step}: share of the copy's GB/s",
+                    0.85,
+                    ours["gbytes_per_s"] / copy,
+                )
 
 
 def product_aims(results):
     for shape, step, ours, others in results.rows("linear", "forward", "backward"):
         if not shape.startswith("1x"):
-            yield f"linear {shape}, {step}: cuBLAS over ours", 0.9, fastest(others)["ms"] / ours["ms"]
-    for shape, step, ours, others in results.rows("linear_cross_entropy", "forward", "forward+backward"):
+            yield (
+                f"linear {shape}, {step}: cuBLAS over ours",
+                0.9,
+                fastest(others)["ms"] / ours["ms"],
+            )
+    for shape, step, ours, others in results.rows(
+        "linear_cross_entropy", "forward", "forward+backward"
+    ):
         chunked = {name: figures for name, figures in others.items() if "chunk" in name}
         if chunked:
             name = f"linear_cross_entropy {shape}, {step}"
-            yield f"{name}: PyTorch's best in chunks over ours", 1.2, fastest(chunked)["ms"] / ours["ms"]
+            yield (
+                f"{name}: PyTorch's best in chunks over ours",
+                1.2,
+                fastest(chunked)["ms"] / ours["ms"],
+            )
             theirs = [figures["peak_mib"] for figures in chunked.values() if "peak_mib" in figures]
             if theirs and ours.get("peak_mib"):
-                yield f"{name}: PyTorch's least memory over ours", 1.0, min(theirs) / ours["peak_mib"]
+                yield (
+                    f"{name}: PyTorch's least memory over ours",
+                    1.0,
+                    min(theirs) / ours["peak_mib"],
+                )
 
 
 def aims(results, steps):
-    found = [*attention_aims(results), *copy_aims(results), *product_aims(results), *steps_report.aims(steps)]
-    rows = [[name, f"≥ {wanted:g}", f"{got:.2f}", "yes" if got >= wanted else "**no**"] for name, wanted, got in found]
+    found = [
+        *attention_aims(results),
+        *copy_aims(results),
+        *product_aims(results),
+        *steps_report.aims(steps),
+    ]
+    rows = [
+        [name, f"≥ {wanted:g}", f"{got:.2f}", "yes" if got >= wanted else "**no**"]
+        for name, wanted, got in found
+    ]
     parts = (*OPS, *(f"steps-{kind}" for kind in steps_report.KINDS))
-    missing = [part for part in parts if not any(name.split(" ")[0] == part for name, _, _ in found)]
+    missing = [
+        part for part in parts if not any(name.split(" ")[0] == part for name, _, _ in found)
+    ]
     return rows + [[part, "", "not measured", ""] for part in missing]
 
 
 def environment(results):
-    found = {**results.environment, **{f"GPU {k}": v for k, v in (results.environment["gpu"] or {}).items()}}
+    found = {
+        **results.environment,
+        **{f"GPU {k}": v for k, v in (results.environment["gpu"] or {}).items()},
+    }
     return [[key, str(value)] for key, value in found.items() if key != "gpu" and value is not None]
 
 
@@ -120,7 +159,7 @@ def limits(results):
 
 
 def compared(results, steps):
-    """What there is of ours beside PyTorch's best, a row each."""
+    """Yields a row for each of our figures, with PyTorch's best."""
     yield from steps_report.compared(steps, results.limit("tflops"))
     stamps = {line["op"]: line.get("stamp", "") for line in tables.lines(results.paths)}
     for key, variants in results.medians.items():
@@ -134,18 +173,33 @@ def compared(results, steps):
             unit = next(unit for unit in tables.LIMITS if unit in ours)
             top = results.limit(unit)
             share = f"{ours[unit] / top:.2f}" if top else ""
-            yield [f"{op} {shape} {dtype}, {step}: ms", f"{ours['ms']:.3f}", theirs, ratio, share, stamps[op]]
+            yield [
+                f"{op} {shape} {dtype}, {step}: ms",
+                f"{ours['ms']:.3f}",
+                theirs,
+                ratio,
+                share,
+                stamps[op],
+            ]
 
 
 def tests(folder):
-    """What the tests said: totals, devices and types, and what was skipped."""
+    """Summarises the tests: totals, devices and types, and skipped ones."""
     found = Tests(folder)
     if not found.names:
         return "Not run."
     logs = "\n".join(map(found.log, found.names))
-    setups = sorted(set(re.findall(r"^\s*((?:flex|webgpu|vulkan|cuda)[\w:]* (?:F32|F16|BF16))$", logs, re.MULTILINE)))
+    setups = sorted(
+        set(
+            re.findall(
+                r"^\s*((?:flex|webgpu|vulkan|cuda)[\w:]* (?:F32|F16|BF16))$", logs, re.MULTILINE
+            )
+        )
+    )
     parts = [f"{found.totals()}, on {(folder / 'tests/stamp').read_text().strip()}."]
-    parts += [f"Devices and types: {', '.join(setups)}." if setups else "**No test named its device.**"]
+    parts += [
+        f"Devices and types: {', '.join(setups)}." if setups else "**No test named its device.**"
+    ]
     skipped = found.skipped()
     parts += [f"**Skipped:** {'; '.join(skipped)}." if skipped else "Nothing was skipped."]
     return " ".join(parts)
@@ -153,16 +207,34 @@ def tests(folder):
 
 def failures(folder):
     failed = [f"- FAILED: `{problem}`" for problem in problems(folder)]
-    told = [line for path in sorted((folder / "raw").glob("*-pytorch.err")) for line in path.read_text().splitlines()]
-    left_out = [line for line in told if line.split(" ")[0] in (*OPS, "copy", "matmul") or line.startswith("out of memory: ")]
-    failed += [f"- Planned for less memory after: `{path.read_text().strip()}`" for path in sorted((folder / "raw").glob("*.retried"))]
+    told = [
+        line
+        for path in sorted((folder / "raw").glob("*-pytorch.err"))
+        for line in path.read_text().splitlines()
+    ]
+    left_out = [
+        line
+        for line in told
+        if line.split(" ")[0] in (*OPS, "copy", "matmul") or line.startswith("out of memory: ")
+    ]
+    failed += [
+        f"- Planned for less memory after: `{path.read_text().strip()}`"
+        for path in sorted((folder / "raw").glob("*.retried"))
+    ]
     return failed + [f"- {line}" for line in dict.fromkeys(left_out)]
 
 
 def rates(results):
     for (op, shape, dtype, step), variants in results.medians.items():
         for variant, figures in variants.items():
-            yield {"op": op, "shape": shape, "dtype": dtype, "pass": step, "variant": variant, **figures}
+            yield {
+                "op": op,
+                "shape": shape,
+                "dtype": dtype,
+                "pass": step,
+                "variant": variant,
+                **figures,
+            }
 
 
 def main(folder):
@@ -173,12 +245,19 @@ def main(folder):
     everything["runs"] = list(tables.lines(results.paths))
     (folder / "gpu.json").write_text(json.dumps(everything, indent=1))
     gpu = results.environment["gpu"]
-    print(f"# GPU suite: {gpu['name'] if gpu else 'REHEARSAL WITHOUT A GPU, no figure means anything'}\n")
+    name = gpu["name"] if gpu else "REHEARSAL WITHOUT A GPU, no figure means anything"
+    print(f"# GPU suite: {name}\n")
     tables.print_table(["what", "value"], environment(results))
     print(f"\n## Tests\n\n{tests(folder)}\n\n## Limits\n")
     tables.print_table(["limit", "stated by NVIDIA", "measured here", "share"], limits(results))
-    print("\n## Ours beside PyTorch\n\nAbove 1 where ours is faster; the limit is the copy or the product of the same run.\n")
-    tables.print_table(["what", "ours", "PyTorch's best", "ratio", "share of the limit", "card, commit"], compared(results, steps))
+    print(
+        "\n## Ours beside PyTorch\n\nThe ratio is above 1 where ours is faster. The limit is the "
+        "copy or the product of the same run.\n"
+    )
+    tables.print_table(
+        ["what", "ours", "PyTorch's best", "ratio", "share of the limit", "card, commit"],
+        compared(results, steps),
+    )
     print("\n## Aims\n\nThe aims are for an H200.\n")
     tables.print_table(["aim", "wanted", "measured", "met"], aims(results, steps))
     print("\n## Ops\n")

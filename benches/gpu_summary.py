@@ -1,9 +1,9 @@
-"""What gpu.sh tells as it goes, from its folder of raw lines and logs.
+"""Prints the progress of gpu.sh, from its folder of raw lines and logs.
 
-    python benches/gpu_summary.py lines FILE.jsonl    # what a program printed, in short
-    python benches/gpu_summary.py tests FOLDER        # what passed, failed and was cut off
-    python benches/gpu_summary.py sanitizer FOLDER    # of every kernel and tool, the errors that were found
-    python benches/gpu_summary.py failed FOLDER       # fails where anything did
+python benches/gpu_summary.py lines FILE.jsonl    # the lines of a program, in short
+python benches/gpu_summary.py tests FOLDER        # tests that passed, failed or were cut off
+python benches/gpu_summary.py sanitizer FOLDER    # the errors of every kernel and tool
+python benches/gpu_summary.py failed FOLDER       # fails if anything failed
 """
 
 import re
@@ -14,14 +14,15 @@ from pathlib import Path
 import table as tables
 
 GIB = 2**30
-# How many of the slowest tests are named.
+# Number of slowest tests to name.
 SLOWEST = 5
 
 
 def steps_text(line):
     memory = line.get("reserved_bytes")
     parts = [
-        f"{line['tokens_per_second']:,.0f} tokens/s, {line['trained_tokens_per_second']:,.0f} trained tokens/s",
+        f"{line['tokens_per_second']:,.0f} tokens/s, "
+        f"{line['trained_tokens_per_second']:,.0f} trained tokens/s",
         f"median of {line['steps']} steps {line['median_step_seconds']:.3f} s",
         f"first step after {line['first_step_seconds']:.1f} s",
         f"{line['micro_batch_rows']} rows of {line['seq']}",
@@ -34,18 +35,23 @@ def steps_text(line):
 def op_text(line):
     unit = next(unit for unit in tables.LIMITS if unit in line)
     rate = tables.rate_text(unit, line[unit])
-    return f"{line['op']} {line['shape']}, {line['pass']}: {line['ms']:.3f} ms, {rate} ({line['variant']})"
+    name = f"{line['op']} {line['shape']}, {line['pass']}"
+    return f"{name}: {line['ms']:.3f} ms, {rate} ({line['variant']})"
 
 
 def texts(records):
-    """Of running results only the last."""
+    """Yields a text per line; of cumulative results only the last."""
     steps = [line for line in records if line.get("what") == "steps"]
     for line in records:
         what = line.get("what")
         if what == "plan":
-            yield f"plan: {line['total_bytes'] / GIB:.1f} GiB, {line['micro_batch_rows']} rows, {line['kept_blocks']} graphs kept"
+            yield (
+                f"plan: {line['total_bytes'] / GIB:.1f} GiB, {line['micro_batch_rows']} rows, "
+                f"{line['recomputed_blocks']} blocks recomputed"
+            )
         elif what == "op":
-            yield f"{line['op']}, {line['pass']}: {line['seconds']:.4f} s of {line['step_seconds']:.3f} s"
+            seconds = f"{line['seconds']:.4f} s of {line['step_seconds']:.3f} s"
+            yield f"{line['op']}, {line['pass']}: {seconds}"
         elif what is None and line["pass"] != "forward+backward" and line["preset"] != "tiny":
             yield op_text(line)
     if steps:
@@ -53,18 +59,20 @@ def texts(records):
 
 
 class Tests:
-    """Names by how they ended; None where they were not run."""
+    """Names, statuses and durations of the tests; empty if they were not run."""
 
     def __init__(self, folder):
         self.folder = folder / "tests"
         listed = self.folder / "list"
         self.names = listed.read_text().split() if listed.exists() else []
         results = self.folder / "results"
-        lines = [line.split() for line in results.read_text().splitlines()] if results.exists() else []
+        lines = (
+            [line.split() for line in results.read_text().splitlines()] if results.exists() else []
+        )
         self.status = {name: int(status) for status, _, name in lines}
         self.seconds = {name: int(seconds) for _, seconds, name in lines}
         self.failed = [name for name in self.names if self.status.get(name, 0) != 0]
-        # A test that was killed leaves no line, and one that was never begun no log.
+        # A killed test has no line in `results`, and a test that did not start has no log.
         self.cut_off = [name for name in self.names if name not in self.status]
 
     def log(self, name):
@@ -72,17 +80,34 @@ class Tests:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def reason(self, name):
-        """The message of the last panic, whose place stands in the line before; those before it may have been expected."""
+        """Returns the message of the last panic (earlier ones may be expected).
+
+        The line before the message has the location.
+        """
         found = re.findall(r"panicked at .*:\n(.*)", self.log(name))
-        return found[-1][:200] if found else (self.log(name).strip().splitlines() or ["nothing was printed"])[-1][:200]
+        return (
+            found[-1][:200]
+            if found
+            else (self.log(name).strip().splitlines() or ["nothing was printed"])[-1][:200]
+        )
 
     def totals(self):
         passed = len(self.names) - len(self.failed) - len(self.cut_off)
         counts = {"passed": passed, "FAILED": len(self.failed), "cut off": len(self.cut_off)}
-        return ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "passed") + f" of {len(self.names)}"
+        return (
+            ", ".join(
+                f"{count} {what}" for what, count in counts.items() if count or what == "passed"
+            )
+            + f" of {len(self.names)}"
+        )
 
     def skipped(self):
-        lines = (line for name in self.names for line in self.log(name).splitlines() if line.startswith("SKIPPED"))
+        lines = (
+            line
+            for name in self.names
+            for line in self.log(name).splitlines()
+            if line.startswith("SKIPPED")
+        )
         return [f"{line} ({count} times)" for line, count in Counter(lines).most_common()]
 
     def texts(self):
@@ -96,8 +121,11 @@ class Tests:
 
 
 def sanitized(folder):
-    """(tool, op and type, whether it is clean, what was found) for everything that was begun. Clean is what ended without an error and
-    with a summary that counts none: which findings become an exit status is up to the tool."""
+    """Yields (tool, op and type, whether it is clean, finding) for every case that was started.
+
+    A clean case ended with status 0 and a summary of 0 errors: not every finding of a tool becomes
+    an exit status.
+    """
     for path in sorted((folder / "raw").glob("sanitizer-*.log")):
         _, tool, op, dtype = path.stem.split("-")
         text, ended = path.read_text(errors="replace").strip(), path.with_suffix(".status")
@@ -108,11 +136,16 @@ def sanitized(folder):
             found = "cut off"
         elif status != "0":
             found = f"status {status}: {found}"
-        yield tool, f"{op} {dtype}", status == "0" and bool(counts) and counts[-1].startswith("0 "), found
+        yield (
+            tool,
+            f"{op} {dtype}",
+            status == "0" and bool(counts) and counts[-1].startswith("0 "),
+            found,
+        )
 
 
 def sanitizer_texts(folder):
-    """What is clean in one line for each tool, the rest one by one."""
+    """Yields the number of clean cases per tool, and the other cases one by one."""
     all_found = list(sanitized(folder))
     for tool in dict.fromkeys(tool for tool, *_ in all_found):
         of_tool = [found for found in all_found if found[0] == tool]
@@ -121,12 +154,14 @@ def sanitizer_texts(folder):
 
 
 def problems(folder):
-    """What failed or was cut off, a line each."""
+    """Yields a line for everything that failed or was cut off."""
     yield from (path.read_text().strip() for path in sorted((folder / "raw").glob("*.failed")))
     tests = Tests(folder)
     yield from (f"test {name}: {tests.reason(name)}" for name in tests.failed)
     yield from (f"test {name}: cut off" for name in tests.cut_off)
-    yield from (f"{tool} {op}: {found}" for tool, op, is_clean, found in sanitized(folder) if not is_clean)
+    yield from (
+        f"{tool} {op}: {found}" for tool, op, is_clean, found in sanitized(folder) if not is_clean
+    )
 
 
 def main(what, path):

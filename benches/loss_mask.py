@@ -1,10 +1,10 @@
-"""The mask of a batch of real NER conversations, for the benches of the training step.
+"""Prints the loss mask of a batch of real NER conversations, for the benches of the training step.
 
     python benches/loss_mask.py LABELS ROWS LENGTH > mask.json
 
-LABELS: JSON Lines with `labels`, -100 where a token is not trained, as `uner data encode` writes them and as
-`golden/tokenization/train.jsonl` of the shared data has them. Conversations follow one another and fill the rows; the last of a
-row is cut.
+LABELS: JSON Lines with `labels`, -100 where a token is not trained, as written by
+`uner data encode` and as in `golden/tokenization/train.jsonl` of the shared data. Conversations
+follow one another and fill the rows; the last conversation of a row is truncated.
 """
 
 import json
@@ -24,8 +24,11 @@ def rows_of(conversations, rows, length):
 
 def main(path, rows, length):
     with open(path) as file:
-        # The made-up conversations of the golden vectors are tests of rendering, not of proportions.
-        records = [record for record in map(json.loads, file) if record.get("kind", "real") == "real"]
+        # Made-up conversations of the golden vectors test rendering; their proportions are not
+        # real.
+        records = [
+            record for record in map(json.loads, file) if record.get("kind", "real") == "real"
+        ]
     json.dump(rows_of((record["labels"] for record in records), rows, length), sys.stdout)
 
 

@@ -1,13 +1,15 @@
-"""The ops of `ops.rs` in PyTorch, at the same shapes: one line of JSON for every op, shape, pass and variant.
+"""Measures the ops of `ops.rs` in PyTorch, at the same shapes.
 
     pip install torch
     python benches/pytorch_ops.py --device cpu --preset cpu
     python benches/pytorch_ops.py --device cuda --preset 7b --dtype bf16 --op attention
 
-Variants: eager, torch.compile (`--compile`), each backend of scaled_dot_product_attention, on CUDA also flex_attention and
-varlen_attn on the packed row, the loss whole, in chunks and by PyTorch's own chunks, AdamW of torch.optim and compiled.
-`limits` measures a plain copy and a square matrix product, the limits of the same run. Products in f32 use TF32 on CUDA, as
-burn's do. What cannot run is told on stderr and left out.
+Prints one line of JSON for every op, shape, pass and variant. Variants: eager, torch.compile
+(`--compile`), each backend of scaled_dot_product_attention, on CUDA also flex_attention and
+varlen_attn on the packed row, the loss whole, in chunks and in PyTorch's own chunks, AdamW of
+torch.optim and compiled. `limits` measures a plain copy and a square matrix product, the limits of
+the same run. Products in f32 use TF32 on CUDA, like burn's. A variant that cannot run is left out,
+with a message on stderr.
 """
 
 import argparse
@@ -25,11 +27,13 @@ LONGEST = 400
 NORMS = 8
 PRESETS = {
     "cpu": {
-        "tokens": 4 * 512, "hidden": 288, "intermediate": 768, "heads": 6, "head_dim": 48, "vocab": 32_000,
+        "tokens": 4 * 512, "hidden": 288, "intermediate": 768,
+        "heads": 6, "head_dim": 48, "vocab": 32_000,
         "attention": [(4, 512)], "packed": 2048, "parameter": 32_000 * 288,
     },
     "7b": {
-        "tokens": 8192, "hidden": 4096, "intermediate": 11_008, "heads": 32, "head_dim": 128, "vocab": 32_000,
+        "tokens": 8192, "hidden": 4096, "intermediate": 11_008,
+        "heads": 32, "head_dim": 128, "vocab": 32_000,
         "attention": [(32, 512), (16, 1024), (8, 2048), (4, 4096), (2, 8192)], "packed": 8192,
         "parameter": 4096 * 11_008,
     },
@@ -41,7 +45,10 @@ PRESETS = {
 
 
 def documents(length):
-    """Documents of 50 to 400 tokens that fill a row; the last one is cut. `preset.rs` forms the same."""
+    """Lengths of documents of 50 to 400 tokens that fill a row, the last one truncated.
+
+    `preset.rs` uses the same lengths.
+    """
     lengths = []
     while sum(lengths) < length:
         lengths.append(min(50 + len(lengths) * 137 % (LONGEST - 49), length - sum(lengths)))
@@ -69,7 +76,7 @@ class Bench:
             torch.cuda.synchronize()
 
     def median_ms(self, work):
-        """As `measure.rs`: batches of runs between two waits, the median of the batches."""
+        """Times batches of runs between two waits; returns their median, as in `measure.rs`."""
         work()
         self.wait()
         start = time.perf_counter()
@@ -87,7 +94,7 @@ class Bench:
         return statistics.median(times) * 1e3
 
     def peak_mib(self, work):
-        """What a run needs at its peak over what was there at its start."""
+        """Returns the peak memory of a run above the memory at its start."""
         if self.device == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -111,30 +118,39 @@ class Bench:
         print(
             json.dumps(
                 {
-                    "op": op, "pass": step, "shape": shape, "dtype": self.dtype_name, "device": self.device,
-                    "preset": self.preset, "variant": variant, "ms": ms, rate[0]: amount / ms / rate[1], "peak_mib": peak,
+                    "op": op,
+                    "pass": step,
+                    "shape": shape,
+                    "dtype": self.dtype_name,
+                    "device": self.device,
+                    "preset": self.preset,
+                    "variant": variant,
+                    "ms": ms,
+                    rate[0]: amount / ms / rate[1],
+                    "peak_mib": peak,
                 }  # fmt: skip
             ),
             flush=True,
         )
 
     def one(self, case, variant, step, cost, work):
-        """Measures one pass; None, told on stderr, where it cannot run."""
+        """Measures one pass; None, with a message on stderr, if it cannot run."""
         try:
-            # As in `measure.rs`: the first run on the CPU, a later one on a GPU.
+            # As in `measure.rs`, memory is that of the first run on the CPU and of a later one on a
+            # GPU.
             first = self.peak_mib(work) if self.device == "cpu" else None
             ms = self.median_ms(work)
             peak = self.peak_mib(work) if self.device == "cuda" else first
             self.line(case, variant, step, cost, ms, peak)
             return ms
-        except Exception as error:  # a backend that does not serve a shape, or too little memory
+        except Exception as error:  # a backend does not support a shape, or memory is too small
             left_out(case, variant, error)
             if self.device == "cuda":
                 torch.cuda.empty_cache()
             return None
 
     def passes(self, case, variant, costs, function, inputs, gradients):
-        """Forward without a graph, forward and backward, and their difference."""
+        """Measures forward without a graph, forward plus backward, and their difference."""
         unit, forward_cost = costs[0]
         backward_cost = costs[1][1]
 
@@ -152,7 +168,9 @@ class Bench:
         first = self.one(case, variant, "forward", costs[0], forward)
         if first is None:
             return
-        together = self.one(case, variant, "forward+backward", (unit, forward_cost + backward_cost), both)
+        together = self.one(
+            case, variant, "forward+backward", (unit, forward_cost + backward_cost), both
+        )
         if together is not None and together > first:
             self.line(case, variant, "backward", costs[1], together - first)
 
@@ -182,7 +200,9 @@ def attention(bench, preset):
     pairs = sum(length * length // 2 for length in lengths)
     shape = (len(lengths), heads, LONGEST, head_dim)
     # Padded on the right, causal attention needs no mask.
-    causal(bench, ("attention", f"{len(lengths)}x{LONGEST} {heads}x{head_dim} padded"), pairs, shape)
+    causal(
+        bench, ("attention", f"{len(lengths)}x{LONGEST} {heads}x{head_dim} padded"), pairs, shape
+    )
     packed(bench, lengths, pairs, (1, heads, preset["packed"], head_dim))
 
 
@@ -194,16 +214,21 @@ def attention_costs(pairs, heads, head_dim):
 def causal(bench, case, pairs, shape):
     inputs = [bench.random(*shape, grad=True) for _ in range(3)]
     gradient = (bench.random(*shape),)
-    sdpa_backends(bench, case, attention_costs(pairs, shape[1], shape[3]), inputs, gradient, is_causal=True)
+    sdpa_backends(
+        bench, case, attention_costs(pairs, shape[1], shape[3]), inputs, gradient, is_causal=True
+    )
 
 
 def sdpa_backends(bench, case, costs, inputs, gradient, suffix="", **visible):
-    """Each backend that there is on the device, over the same inputs."""
+    """Measures each backend of the device on the same inputs."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     backends = {"flash": SDPBackend.FLASH_ATTENTION, "math": SDPBackend.MATH}
     if bench.device == "cuda":
-        backends |= {"cudnn": SDPBackend.CUDNN_ATTENTION, "efficient": SDPBackend.EFFICIENT_ATTENTION}
+        backends |= {
+            "cudnn": SDPBackend.CUDNN_ATTENTION,
+            "efficient": SDPBackend.EFFICIENT_ATTENTION,
+        }
     for name, backend in backends.items():
 
         def function(q, k, v, backend=backend):
@@ -218,13 +243,17 @@ def packed(bench, lengths, pairs, shape):
     costs = attention_costs(pairs, shape[1], shape[3])
     inputs = [bench.random(*shape, grad=True) for _ in range(3)]
     gradient = (bench.random(*shape),)
-    document = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(bench.device)
+    document = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(
+        bench.device
+    )
     place = torch.arange(shape[2], device=bench.device)
     mask = (document[:, None] == document[None]) & (place[:, None] >= place[None])
 
     sdpa_backends(bench, case, costs, inputs, gradient, " mask", attn_mask=mask)
     if bench.device == "cuda":
-        rivals = {"varlen": (varlen, lengths)} | ({"flex": (flex, document)} if bench.compile else {})
+        rivals = {"varlen": (varlen, lengths)} | (
+            {"flex": (flex, document)} if bench.compile else {}
+        )
         for name, (rival, layout) in rivals.items():
             try:
                 rival(bench, case, costs, layout, inputs, gradient)
@@ -233,7 +262,7 @@ def packed(bench, lengths, pairs, shape):
 
 
 def varlen(bench, case, costs, lengths, inputs, gradient):
-    """Flash attention over documents one after the other, `[tokens, heads, head_dim]`."""
+    """Measures flash attention over concatenated documents, `[tokens, heads, head_dim]`."""
     from torch.nn.attention.varlen import varlen_attn
 
     starts = F.pad(torch.tensor(lengths).cumsum(0), (1, 0)).to(bench.device, torch.int32)
@@ -243,7 +272,9 @@ def varlen(bench, case, costs, lengths, inputs, gradient):
     def function(q, k, v):
         return varlen_attn(q, k, v, starts, starts, longest, longest, window_size=(-1, 0))
 
-    bench.passes(case, "varlen", costs, function, [tensor.requires_grad_() for tensor in flat[:3]], flat[3:])
+    bench.passes(
+        case, "varlen", costs, function, [tensor.requires_grad_() for tensor in flat[:3]], flat[3:]
+    )
 
 
 def flex(bench, case, costs, document, inputs, gradient):
@@ -255,7 +286,9 @@ def flex(bench, case, costs, document, inputs, gradient):
     tokens = document.numel()
     blocks = create_block_mask(visible, None, None, tokens, tokens, device=bench.device)
     compiled = torch.compile(flex_attention)
-    bench.passes(case, "flex", costs, lambda q, k, v: compiled(q, k, v, block_mask=blocks), inputs, gradient)
+    bench.passes(
+        case, "flex", costs, lambda q, k, v: compiled(q, k, v, block_mask=blocks), inputs, gradient
+    )
 
 
 def rms_norm(bench, preset):
@@ -315,7 +348,7 @@ def dropout(bench, preset):
     tokens, width = preset["tokens"], preset["hidden"]
     amount = tokens * width * bench.bytes
     x = bench.random(tokens, width, grad=True)
-    # PyTorch also keeps a mask of a byte an element, which is its own affair.
+    # PyTorch also stores a mask of one byte per element, which does not count as work.
     costs = (("bytes", 2 * amount), ("bytes", 2 * amount))
     case = ("dropout", f"{tokens}x{width}")
     gradient = (bench.random(tokens, width),)
@@ -324,11 +357,18 @@ def dropout(bench, preset):
 
 def linear(bench, preset):
     tokens, hidden, width = preset["tokens"], preset["hidden"], preset["intermediate"]
-    for inner, outer in [(hidden, hidden), (hidden, width), (width, hidden), (hidden, preset["vocab"])]:
+    for inner, outer in [
+        (hidden, hidden),
+        (hidden, width),
+        (width, hidden),
+        (hidden, preset["vocab"]),
+    ]:
         x, weight = bench.random(tokens, inner, grad=True), bench.random(outer, inner, grad=True)
         case = ("linear", f"{tokens}x{inner}->{outer}")
         gradient = (bench.random(tokens, outer),)
-        bench.passes(case, "eager", flops(2 * tokens * inner * outer), F.linear, [x, weight], gradient)
+        bench.passes(
+            case, "eager", flops(2 * tokens * inner * outer), F.linear, [x, weight], gradient
+        )
         one = bench.random(1, inner)
 
         def decode(one=one, weight=weight):
@@ -340,14 +380,19 @@ def linear(bench, preset):
 
 
 def quantized_linear(bench, preset):
-    """PyTorch has no such layer: the same one with a frozen weight of the type of `x`, which is what fewer bits cost time over."""
+    """Measures the layer with a frozen, unquantised weight of the type of `x`.
+
+    PyTorch has no quantised layer; the difference is the time that fewer bits cost.
+    """
     tokens, hidden, width = preset["tokens"], preset["hidden"], preset["intermediate"]
     x, weight = bench.random(tokens, hidden, grad=True), bench.random(width, hidden)
     cost = ("flops", 2 * tokens * hidden * width)
     for form in ["Int8", "Nf4"]:
         case = ("quantized_linear", f"{tokens}x{hidden}->{width} {form}")
         gradient = (bench.random(tokens, width),)
-        bench.passes(case, "eager, not quantised", (cost, cost), lambda x: F.linear(x, weight), [x], gradient)
+        bench.passes(
+            case, "eager, not quantised", (cost, cost), lambda x: F.linear(x, weight), [x], gradient
+        )
 
 
 def linear_cross_entropy(bench, preset):
@@ -396,11 +441,17 @@ def linear_cross_entropy(bench, preset):
 
 
 def squared_norm(bench, preset):
-    # Of several tensors in one go, as a step does it. What norms in f32 of bf16 tensors there are, are of one tensor each.
+    # Norms of several tensors at once, as in a step. PyTorch's f32 norms of bf16 tensors take one
+    # tensor each.
     count = preset["parameter"]
     gradients = [bench.random(count)] * NORMS
-    case, cost = ("squared_norm", f"{NORMS} x {count}"), ("bytes", NORMS * count * gradients[0].element_size())
-    norms = lambda gradients: [torch.linalg.vector_norm(gradient, dtype=torch.float32) for gradient in gradients]
+    case, cost = (
+        ("squared_norm", f"{NORMS} x {count}"),
+        ("bytes", NORMS * count * gradients[0].element_size()),
+    )
+    norms = lambda gradients: [
+        torch.linalg.vector_norm(gradient, dtype=torch.float32) for gradient in gradients
+    ]
     bench.one(case, "eager", "forward", cost, lambda: norms(gradients))
     if bench.compile:
         compiled = torch.compile(norms)
@@ -408,7 +459,7 @@ def squared_norm(bench, preset):
 
 
 def adamw(bench, preset):
-    # Moments of 8 bits and parameters without a master have no twin in PyTorch: ours stand alone in the report.
+    # PyTorch has no 8-bit moments and no parameters without a master: the report shows only ours.
     count = preset["parameter"]
     case, cost = ("adamw", str(count)), ("bytes", 28 * count)
     master = bench.random(count, dtype=torch.float32).requires_grad_()
@@ -423,7 +474,8 @@ def adamw(bench, preset):
             if not plain:
                 parameter.copy_(master.detach())
 
-        # In bf16 PyTorch's steps work on the f32 master; gradient and parameter are cast around them.
+        # In bf16 PyTorch's steps update the f32 master; gradient and parameter are cast around
+        # them.
         bench.one(case, name if plain else f"{name}, casts", "update", cost, update)
     if bench.compile:
         moments = [torch.zeros(count, device=bench.device) for _ in range(2)]
@@ -433,7 +485,7 @@ def adamw(bench, preset):
 
 
 def adamw_step(parameter, master, exp_avg, exp_avg_sq, gradient):
-    """Step 10, written out for torch.compile, the casts included."""
+    """Step 10 of AdamW, written out for torch.compile, with the casts."""
     gradient = gradient.float()
     exp_avg.lerp_(gradient, 1 - 0.9)
     exp_avg_sq.mul_(0.999).addcmul_(gradient, gradient, value=1 - 0.999)
@@ -447,23 +499,46 @@ def limits(bench, _preset):
     if bench.preset == "tiny":
         return
     count = (256 if bench.device == "cuda" else 64) << 20
-    source, target = bench.random(count, dtype=torch.float32), torch.empty(count, device=bench.device)
-    bench.one(("copy", str(count)), "copy_", "forward", ("bytes", 8 * count), lambda: target.copy_(source))
+    source, target = (
+        bench.random(count, dtype=torch.float32),
+        torch.empty(count, device=bench.device),
+    )
+    bench.one(
+        ("copy", str(count)), "copy_", "forward", ("bytes", 8 * count), lambda: target.copy_(source)
+    )
     size = 8192 if bench.device == "cuda" else 2048
     a, b = bench.random(size, size), bench.random(size, size)
     bench.one(("matmul", f"{size}^3"), "matmul", "forward", ("flops", 2 * size**3), lambda: a @ b)
 
 
-OPS = [limits, attention, rms_norm, rope, swiglu, dropout, linear, quantized_linear, linear_cross_entropy, squared_norm, adamw]
+OPS = [
+    limits,
+    attention,
+    rms_norm,
+    rope,
+    swiglu,
+    dropout,
+    linear,
+    quantized_linear,
+    linear_cross_entropy,
+    squared_norm,
+    adamw,
+]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--preset", choices=list(PRESETS), default="cpu")
-    parser.add_argument("--op", choices=[op.__name__ for op in OPS], action="append", help="all by default")
-    parser.add_argument("--seconds", type=float, default=1.0, help="time for each figure once it is warm")
+    parser.add_argument(
+        "--op", choices=[op.__name__ for op in OPS], action="append", help="all by default"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="time for each figure after the warm-up"
+    )
     parser.add_argument("--threads", type=int, default=2, help="on the CPU")
     parser.add_argument("--compile", action="store_true", help="torch.compile too")
     options = parser.parse_args()

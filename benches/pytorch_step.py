@@ -1,11 +1,12 @@
-"""One training step in PyTorch, for the side-by-side bench of uner's step.
+"""Measures one training step in PyTorch, for comparison with uner's step.
 
     pip install torch transformers
     python benches/pytorch_step.py                      # every token trained
     python benches/pytorch_step.py --mask mask.json     # [rows][positions] of 0 and 1
 
-A LLaMA from transformers with random weights (sdpa attention, float32, CPU): forward, mean loss over the trained
-tokens, backward, clipping by global norm 1.0, AdamW. Prints one line of JSON; the median step counts.
+A LLaMA from transformers with random weights (sdpa attention, float32, CPU): forward, mean loss
+over the trained tokens, backward, clipping by global norm 1.0, AdamW. Prints one line of JSON; the
+median step counts.
 """
 
 import argparse
@@ -16,7 +17,9 @@ import time
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--hidden-size", type=int, default=288)
     parser.add_argument("--intermediate-size", type=int, default=768)
     parser.add_argument("--layers", type=int, default=6)
@@ -26,11 +29,17 @@ def arguments():
     parser.add_argument("--length", type=int, default=512, help="tokens per row")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--warm-up", type=int, default=3, help="steps that are not timed")
-    parser.add_argument("--steps", type=int, default=10, help="timed steps; their median is reported")
-    parser.add_argument("--optimizer", choices=["foreach", "fused"], default="fused")
-    parser.add_argument("--mask", help="JSON file: 1 where the label is trained; as many rows and columns as the batch")
     parser.add_argument(
-        "--selected-logits", action="store_true", help="compute logits on trained positions only (transformers does not)"
+        "--steps", type=int, default=10, help="timed steps; their median is reported"
+    )
+    parser.add_argument("--optimizer", choices=["foreach", "fused"], default="fused")
+    parser.add_argument(
+        "--mask", help="JSON file: 1 where the label is trained, in the shape of the batch"
+    )
+    parser.add_argument(
+        "--selected-logits",
+        action="store_true",
+        help="compute logits at trained positions only (transformers does not)",
     )
     return parser.parse_args()
 
@@ -54,7 +63,7 @@ def random_model(options):
 
 
 def batch(options):
-    """Random ids and labels; -100 where the mask says so."""
+    """Draws random ids and labels; labels are -100 where the mask is 0."""
     import torch
 
     ids = torch.randint(3, options.vocab_size, (options.batch, options.length))
@@ -62,13 +71,15 @@ def batch(options):
     if options.mask:
         with open(options.mask) as file:
             mask = torch.tensor(json.load(file))
-        assert mask.shape == ids.shape, f"the mask is {tuple(mask.shape)}, the batch {tuple(ids.shape)}"
+        assert mask.shape == ids.shape, (
+            f"the mask is {tuple(mask.shape)}, the batch {tuple(ids.shape)}"
+        )
         labels[mask == 0] = -100
     return ids, labels
 
 
 def mean_loss(model, ids, labels, selected):
-    """Mean cross-entropy over trained tokens; `selected`: logits of trained positions only."""
+    """Mean cross-entropy over trained tokens; with `selected`, logits of trained positions only."""
     import torch.nn.functional as F
 
     if not selected:

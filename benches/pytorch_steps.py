@@ -1,19 +1,25 @@
-"""Training steps of a LLaMA with random weights in PyTorch: the twin of `steps/main.rs`, which prints the same lines.
+"""Measures training steps of a LLaMA with random weights in PyTorch.
 
     pip install torch transformers peft
-    python benches/pytorch_steps.py --device cuda --preset 7b --mode full|lora [--precision masters|autocast] [--compile]
-    python benches/pytorch_steps.py --device cuda --preset 7b --conversations conversations.jsonl --pad 1024 --batch 64
+    python benches/pytorch_steps.py --device cuda --preset 7b --mode full|lora \\
+        [--precision masters|autocast] [--compile]
+    python benches/pytorch_steps.py --device cuda --preset 7b \\
+        --conversations conversations.jsonl --pad 1024 --batch 64
 
-LlamaForCausalLM of transformers with SDPA attention, weights drawn on the device, AdamW fused. Full fine-tuning, `masters`: bf16
-weights and gradients, AdamW on f32 copies; `autocast`: f32 weights under autocast, as Hugging Face's trainer does with
-`bf16=True`. LoRA: bf16 weights and f32 factors under autocast, through PEFT, as that trainer does it. `--compile` compiles
-each block (the same code for all of them).
+The counterpart of `steps/main.rs`, which prints the same lines: LlamaForCausalLM of transformers
+with SDPA attention, weights drawn on the device, fused AdamW. Full fine-tuning with `masters` has
+bf16 weights and gradients and AdamW on f32 copies; with `autocast` it has f32 weights under
+autocast, like Hugging Face's trainer with `bf16=True`. LoRA has bf16 weights and f32 factors under
+autocast, through PEFT, as that trainer does. `--compile` compiles each block (all with the same
+code).
 
-Which micro-batch, and whether activations are checkpointed, is found by trial: without checkpoints and with them, the largest
-micro-batch that the memory holds and half of it are timed for a step, and the fastest of these four counts. What did not fit is
-told on stderr. `--conversations` pads every row to `--pad`, as the released code does, and gives no attention mask: padding lies
-behind the text, where a causal model cannot see it, and a mask would take the fastest attention away. Prints a line of JSON
-behind every step that counts, of all of them so far: the last line is the result, also of a run that was cut off.
+The micro-batch and activation checkpointing are chosen by trial. Without and with checkpoints, the
+largest micro-batch that fits into memory and half of it are timed for a step, and the fastest of
+the four counts. Layouts that do not fit are reported on stderr. `--conversations` pads every row to
+`--pad`, as the released code does, without an attention mask: a causal model cannot see padding
+after the text, and a mask would prevent the fastest attention. Prints a line of JSON after every
+measured step for all measured steps so far: the last line is the result, also of a run that was
+cut off.
 """
 
 import argparse
@@ -26,48 +32,65 @@ import time
 
 STARTED = time.perf_counter()
 
-# Layouts are tried one after the other, and none should fail for holes that another left.
+# Layouts are tried one after the other; memory fragmented by one must not make another fail.
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 import torch
 import torch._dynamo
 
 PRESETS = {
-    "7b": {"hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32, "num_attention_heads": 32},
-    "tiny": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "7b": {
+        "hidden_size": 4096,
+        "intermediate_size": 11_008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+    },
+    "tiny": {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    },
 }
 VOCAB = 32_000
-# Every layout was tried before, so that this only fills the allocator's pool.
+# Layouts were tried before, so this step only fills the allocator's pool.
 WARM_UP = 1
 TRIED_ROWS = 16
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--preset", choices=list(PRESETS), default="tiny")
     parser.add_argument("--mode", choices=["full", "lora"], default="full")
-    parser.add_argument("--precision", choices=["masters", "autocast"], default="masters", help="of full fine-tuning")
+    parser.add_argument(
+        "--precision",
+        choices=["masters", "autocast"],
+        default="masters",
+        help="precision of full fine-tuning",
+    )
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--seq", type=int, default=2048, help="tokens of a row")
-    parser.add_argument("--rows", type=int, default=8, help="rows of a step")
-    parser.add_argument("--steps", type=int, default=20, help="steps that count")
+    parser.add_argument("--seq", type=int, default=2048, help="tokens per row")
+    parser.add_argument("--rows", type=int, default=8, help="rows per step")
+    parser.add_argument("--steps", type=int, default=20, help="measured steps")
     parser.add_argument("--conversations", help="lines of {ids, labels}")
-    parser.add_argument("--pad", type=int, default=1024, help="length that conversations are padded to")
-    parser.add_argument("--batch", type=int, default=64, help="conversations of a step")
+    parser.add_argument("--pad", type=int, default=1024, help="padded length of conversations")
+    parser.add_argument("--batch", type=int, default=64, help="conversations per step")
     return parser.parse_args()
 
 
 def full_rows(options):
-    """As in `steps/conversations.rs`; every token is trained. Also the tokens of every step."""
+    """Returns the rows of `steps/conversations.rs`, all trained, and the tokens of every step."""
     places = torch.arange(options.rows * options.seq).reshape(options.rows, options.seq)
     ids = 3 + places * 7919 % (VOCAB - 3)
     return [(ids, ids)], [ids.numel()] * options.steps
 
 
 def conversations(options):
-    """Steps of padded rows, and of each the tokens that are no padding."""
+    """Returns steps of padded rows, and the tokens of each step without padding."""
     with open(options.conversations) as file:
         lines = [json.loads(line) for line in file]
     ids, labels = (torch.full((len(lines), options.pad), fill) for fill in (0, -100))
@@ -87,8 +110,8 @@ class Trainer:
         self.options = options
         self.masters = options.mode == "full" and options.precision == "masters"
         config = LlamaConfig(
-            **PRESETS[options.preset], vocab_size=VOCAB, max_position_embeddings=2048, tie_word_embeddings=False,
-            use_cache=False, attn_implementation="sdpa",
+            **PRESETS[options.preset], vocab_size=VOCAB, max_position_embeddings=2048,
+            tie_word_embeddings=False, use_cache=False, attn_implementation="sdpa",
         )  # fmt: skip
         weights = torch.float32 if options.mode == "full" and not self.masters else torch.bfloat16
         torch.set_default_dtype(weights)
@@ -100,16 +123,18 @@ class Trainer:
             self.model = with_adapter(self.model)
         self.model.train()
         if options.compile:
-            # Every micro-batch that is tried is compiled for its own shape.
+            # Every tried micro-batch is compiled for its own shape.
             torch._dynamo.config.automatic_dynamic_shapes = False
             torch._dynamo.config.cache_size_limit = 64
             for layer in self.layers:
                 layer.compile()
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        # Drawn in f32 by a real run; here the values do not matter, their number does.
-        self.trained = [p.detach().float() for p in self.parameters] if self.masters else self.parameters
+        # A real run draws these in f32. Here only their number matters, not their values.
+        self.trained = (
+            [p.detach().float() for p in self.parameters] if self.masters else self.parameters
+        )
         self.optimizer = torch.optim.AdamW(self.trained, lr=2e-5, weight_decay=0.0, fused=True)
-        # Trials of layouts that the memory does not hold are no part of the way to the first step.
+        # Trials of layouts that do not fit do not count towards the first step.
         self.first_step_seconds, self.lost_seconds = None, 0.0
 
     def checkpointing(self, on):
@@ -119,7 +144,7 @@ class Trainer:
             self.model.gradient_checkpointing_disable()
 
     def gradients(self, ids, labels, micro_batch):
-        """Of the mean loss over the trained tokens of the step, summed over micro-batches; returns that loss."""
+        """Computes gradients of the mean loss over the step's trained tokens; returns the loss."""
         trained = (labels[:, 1:] != -100).sum()
         total = 0.0
         autocast = torch.autocast(self.options.device, torch.bfloat16, enabled=not self.masters)
@@ -143,14 +168,16 @@ class Trainer:
             parameter.grad = None
 
     def step(self, ids, labels, micro_batch):
-        """Seconds and loss of a step."""
+        """Runs a step; returns its seconds and loss."""
         start = time.perf_counter()
         ids, labels = (part.to(self.options.device) for part in (ids, labels))
         loss = self.gradients(ids, labels, micro_batch)
         self.update()
         loss = float(loss)
         self.wait()
-        self.first_step_seconds = self.first_step_seconds or time.perf_counter() - STARTED - self.lost_seconds
+        self.first_step_seconds = (
+            self.first_step_seconds or time.perf_counter() - STARTED - self.lost_seconds
+        )
         return time.perf_counter() - start, loss
 
     def wait(self):
@@ -158,13 +185,14 @@ class Trainer:
             torch.cuda.synchronize()
 
     def trial(self, step, micro_batch, checkpointing):
-        """Seconds of a step once it is warm; None where the memory does not hold it."""
+        """Returns the seconds of a step after a warm-up; None if it does not fit into memory."""
         self.checkpointing(checkpointing)
         start = time.perf_counter()
         try:
             return min(self.step(*step, micro_batch)[0] for _ in range(2))
         except torch.OutOfMemoryError:
-            told(f"out of memory: micro-batch {micro_batch}, {'with' if checkpointing else 'without'} checkpoints")
+            checkpoints = "with" if checkpointing else "without"
+            told(f"out of memory: micro-batch {micro_batch}, {checkpoints} checkpoints")
         self.model.zero_grad()
         for parameter in self.trained:
             parameter.grad = None
@@ -174,7 +202,10 @@ class Trainer:
         return None
 
     def choose(self, step):
-        """(seconds, micro-batch, checkpointing) of the fastest layout that was tried on the first rows of a step, and of all."""
+        """Tries layouts on the first rows of a step.
+
+        Returns (seconds, micro-batch, checkpointing) of the fastest layout, and a list of all.
+        """
         tried, step = [], [part[:TRIED_ROWS] for part in step]
         for checkpointing in (False, True):
             rows, fitting = len(step[0]), 0
@@ -189,10 +220,17 @@ class Trainer:
         return min(tried), tried
 
     def flops(self, ids, labels):
-        """Of a step, as `flops.rs` of the trainer counts them: 6 for each number of a trained matrix and token, 4 of a frozen
-        one, the head for trained tokens only, 12 for each query channel, layer and pair of tokens. Padding is counted."""
+        """Counts the FLOPs of a step like `crates/uner-model/src/flops.rs`.
+
+        6 per token and number of a trained matrix, 4 of a frozen one, the head for trained tokens
+        only, 12 per query channel, layer and pair of tokens. Padding counts.
+        """
         config, linear = self.config, torch.nn.Linear
-        each = sum(m.weight.numel() * (6 if m.weight.requires_grad else 4) for m in self.layers.modules() if isinstance(m, linear))
+        each = sum(
+            m.weight.numel() * (6 if m.weight.requires_grad else 4)
+            for m in self.layers.modules()
+            if isinstance(m, linear)
+        )
         head = config.vocab_size * config.hidden_size * (6 if self.options.mode == "full" else 4)
         pairs = len(ids) * ids.shape[1] * (ids.shape[1] + 1) / 2
         attention = 12 * config.num_hidden_layers * config.hidden_size * pairs
@@ -202,7 +240,9 @@ class Trainer:
 def with_adapter(model):
     from peft import LoraConfig, get_peft_model
 
-    return get_peft_model(model, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=TARGETS))
+    return get_peft_model(
+        model, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=TARGETS)
+    )
 
 
 def told(text):
@@ -212,7 +252,10 @@ def told(text):
 def peaks(device):
     if device != "cuda":
         return {}
-    return {"allocated_bytes": torch.cuda.max_memory_allocated(), "reserved_bytes": torch.cuda.max_memory_reserved()}
+    return {
+        "allocated_bytes": torch.cuda.max_memory_allocated(),
+        "reserved_bytes": torch.cuda.max_memory_reserved(),
+    }
 
 
 def main():
@@ -223,15 +266,16 @@ def main():
     (_, micro_batch, checkpointing), tried = trainer.choose(data[0])
     trainer.checkpointing(checkpointing)
     if options.device == "cuda":
-        # What was tried is none of the run's memory.
+        # The trials' memory does not belong to the run.
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    # The conversations once, however many steps that takes.
+    # Conversations are used once; they determine the number of steps.
     steps = data if options.conversations else data * options.steps
     for index in range(WARM_UP):
         trainer.step(*data[index % len(data)], micro_batch)
     layout = {
-        "micro_batch_rows": micro_batch, "checkpointing": checkpointing, "first_step_seconds": trainer.first_step_seconds,
+        "micro_batch_rows": micro_batch, "checkpointing": checkpointing,
+        "first_step_seconds": trainer.first_step_seconds,
         "tried": [dict(zip(("seconds", "rows", "checkpointing"), one)) for one in tried],
     }  # fmt: skip
     done = []
@@ -241,19 +285,23 @@ def main():
 
 
 def result(trainer, steps, tokens, done):
-    """The line of the steps so far; `tokens` are those of every step that are no padding."""
+    """Returns the line of the steps so far; `tokens` are those of every step without padding."""
     options = trainer.options
     each = [seconds for seconds, _ in done]
     median, seconds = statistics.median(each), sum(each)
     trained = sum(int((labels[:, 1:] != -100).sum()) for _, labels in steps)
+    precision = "autocast" if options.mode == "lora" else options.precision
     return {
         "what": "steps",
-        "variant": ("autocast" if options.mode == "lora" else options.precision) + " compiled" * options.compile,
+        "variant": precision + " compiled" * options.compile,
         "device": options.device, "preset": options.preset, "mode": options.mode,
-        "seq": options.pad if options.conversations else options.seq, "steps": len(steps), "tokens": sum(tokens[: len(steps)]),
-        "trained_tokens": trained, "rows": sum(len(ids) for ids, _ in steps), "seconds": seconds, "step_seconds": each,
-        "median_step_seconds": median, "tokens_per_second": sum(tokens[: len(steps)]) / len(steps) / median,
-        "trained_tokens_per_second": trained / seconds, "flops_per_second": trainer.flops(*steps[0]) / median,
+        "seq": options.pad if options.conversations else options.seq,
+        "steps": len(steps), "tokens": sum(tokens[: len(steps)]), "trained_tokens": trained,
+        "rows": sum(len(ids) for ids, _ in steps), "seconds": seconds, "step_seconds": each,
+        "median_step_seconds": median,
+        "tokens_per_second": sum(tokens[: len(steps)]) / len(steps) / median,
+        "trained_tokens_per_second": trained / seconds,
+        "flops_per_second": trainer.flops(*steps[0]) / median,
         "last_loss": done[-1][1], **peaks(options.device),
     }  # fmt: skip
 

@@ -1,11 +1,13 @@
-"""Markdown tables from the lines of JSON that the benches print.
+"""Prints Markdown tables from the JSON lines of the benches.
 
-    python benches/table.py ops OURS... PYTORCH...        # of ops.rs and pytorch_ops.py; several runs: the median counts
-    python benches/table.py steps "what" OURS PYTORCH     # of training_step.rs and pytorch_step.py, a line for each run
+    python benches/table.py ops OURS... PYTORCH...     # of ops.rs and pytorch_ops.py
+    python benches/table.py steps "what" OURS PYTORCH  # of training_step.rs and pytorch_step.py
 
-`share of the limit`: of the copy bandwidth, or of the square matrix product in the same type, that PyTorch reached in the
-same runs. `ratio`: PyTorch's best variant over ours, above 1 where ours is faster. `start, ms`: the same pass at the sizes of
-the preset `tiny`, ours and PyTorch's fastest: a figure near it measures how runs are started, not the device.
+`ops` shows the medians of several runs; `steps` has a line for each run. `share of the limit`: of
+the copy bandwidth, or of the square matrix product in the same type, that PyTorch reached in the
+same runs. `ratio`: PyTorch's best variant over ours, above 1 if ours is faster. `start, ms`: the
+same pass at the sizes of the preset `tiny`, ours and PyTorch's fastest. A figure near it measures
+launching, not the device.
 """
 
 import json
@@ -19,8 +21,10 @@ LIMITS = {"gbytes_per_s": "copy", "tflops": "matmul"}
 
 
 def lines(paths):
-    """The records of files; with the stamp of a file, card and commit, where it has one. The last line of a program that was
-    killed may be half a line."""
+    """Yields the records of files, each with the file's stamp (card and commit) if it has one.
+
+    The last line of a killed program may be incomplete.
+    """
     for path in map(Path, paths):
         stamp = path.with_suffix(".stamp")
         extra = {"stamp": stamp.read_text().strip()} if stamp.exists() else {}
@@ -30,7 +34,7 @@ def lines(paths):
 
 
 def parts(records):
-    """Those to be shown, and those of the preset `tiny` where there are others."""
+    """Returns the records to show, and those of the preset `tiny` if there are others."""
     records = list(records)
     tiny = [record for record in records if record.get("preset") == "tiny"]
     shown = [record for record in records if record.get("preset") != "tiny"]
@@ -38,7 +42,7 @@ def parts(records):
 
 
 def starts(tiny):
-    """{(op, dtype, pass): (ours, PyTorch's)}: the least of every shape and variant."""
+    """Returns {(op, dtype, pass): (ours, PyTorch's)}, the least of all shapes and variants."""
     found = defaultdict(lambda: [math.inf, math.inf])
     for (op, _, dtype, step), variants in medians(tiny).items():
         for variant, figures in variants.items():
@@ -48,7 +52,7 @@ def starts(tiny):
 
 
 def medians(records):
-    """{(op, shape, dtype, pass): {variant: {figure: median}}}, in order of appearance."""
+    """Returns {(op, shape, dtype, pass): {variant: {figure: median}}}, in order of appearance."""
     found = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for record in records:
         key = tuple(record[name] for name in ("op", "shape", "dtype", "pass"))
@@ -56,14 +60,17 @@ def medians(records):
             if record.get(figure) is not None:
                 found[key][record["variant"]][figure].append(record[figure])
     median = {
-        key: {variant: {f: statistics.median(v) for f, v in figures.items()} for variant, figures in variants.items()}
+        key: {
+            variant: {f: statistics.median(v) for f, v in figures.items()}
+            for variant, figures in variants.items()
+        }
         for key, variants in found.items()
     }
     return median
 
 
 def limit(table, unit, dtype):
-    """The best rate of the limit's own bench; a copy is the same in every type."""
+    """Returns the best rate of the limit's bench; a copy is the same in every type."""
     rates = [
         figures[unit]
         for (op, _, of, _), variants in table.items()
@@ -109,7 +116,7 @@ def row(key, variants, table, start):
 
 
 def share_of_peak(variants, peaks):
-    """Of what the maker states, by unit, where this is ours."""
+    """Returns our share of the maker's figure; empty without a figure of ours."""
     ours = variants.get("uner", {})
     return next((f"{ours[unit] / peak:.2f}" for unit, peak in peaks.items() if unit in ours), "")
 
@@ -117,12 +124,25 @@ def share_of_peak(variants, peaks):
 def ops(paths, peaks=None):
     shown, tiny = parts(lines(paths))
     table, start = medians(shown), starts(tiny) if tiny else None
-    head = ["op", "shape", "type", "pass", "ours, ms", "rate", "share of the limit", "ratio", "ours, MiB"]
+    head = [
+        "op",
+        "shape",
+        "type",
+        "pass",
+        "ours, ms",
+        "rate",
+        "share of the limit",
+        "ratio",
+        "ours, MiB",
+    ]
     head += ["PyTorch, ms", "PyTorch's best, MiB"] + (["start, ms"] if tiny else [])
     rows = [row(*item, table, start) for item in table.items()]
     if peaks:
         head.append("share of the stated peak")
-        rows = [[*cells, share_of_peak(variants, peaks)] for cells, variants in zip(rows, table.values())]
+        rows = [
+            [*cells, share_of_peak(variants, peaks)]
+            for cells, variants in zip(rows, table.values())
+        ]
     print_table(head, rows)
 
 
@@ -137,8 +157,20 @@ def steps(what, ours, pytorch):
 
     speed, memory = "tokens_per_second", "peak_rss_mb"
     ratio = median(ours, speed) / median(pytorch, speed)
-    head = ["what", "ours, tokens/s", "PyTorch, tokens/s", "ratio of the medians", "ours, peak RSS, MiB"]
-    line = [what, cells(ours, speed), cells(pytorch, speed), f"{ratio:.2f}", f"{median(ours, memory):,.0f}"]
+    head = [
+        "what",
+        "ours, tokens/s",
+        "PyTorch, tokens/s",
+        "ratio of the medians",
+        "ours, peak RSS, MiB",
+    ]
+    line = [
+        what,
+        cells(ours, speed),
+        cells(pytorch, speed),
+        f"{ratio:.2f}",
+        f"{median(ours, memory):,.0f}",
+    ]
     print_table([*head, "PyTorch, peak RSS, MiB"], [[*line, f"{median(pytorch, memory):,.0f}"]])
 
 

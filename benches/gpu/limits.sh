@@ -1,27 +1,30 @@
-# Sourced by gpu.sh: programs within their limits, and what is kept of them whatever happens.
+# Sourced by gpu.sh: runs programs within their limits, and saves results whatever happens.
 # shellcheck shell=bash
 
-# Seconds between two savings: what a kill that cannot be caught may cost of the archive.
+# Seconds between two savings: a kill that cannot be caught loses at most these.
 SAVED_EVERY=5
 RUNNING="" SAVER="" SAMPLER=""
 
-# Seconds until the part's limit.
+# Prints the seconds until the part's limit.
 left() {
     echo $((ENDS - $(date +%s)))
 }
 
-# A line for the reader, with the seconds since the start, at once in the summary.
+# Prints a line with the seconds since the start, and adds it to the summary at once.
 note() {
     printf '[%4d s] %s\n' $(($(date +%s) - STARTED)) "$*" | tee -a "$OUT/summary.txt" >&2
 }
 
-# The report and one archive of all lines and logs, of what there is so far. Files over 2 MiB are
-# not part of it: the whole has to travel, and only a program gone wild writes that much.
+# Writes the report and an archive of all lines and logs so far. Files over 2 MiB are left out: the
+# archive has to be copied, and only a runaway program writes that much.
 save() {
     local report="$OUT/gpu.md.$BASHPID.tmp" archive="$OUT/results.$BASHPID.tmp"
-    if "$PYTHON" benches/gpu_report.py "$WORK" >"$report" 2>"$WORK/report.err"; then mv "$report" "$OUT/gpu.md"; fi
-    # A file that grows meanwhile is no failure.
-    (cd "$WORK" && find . -type f -size -2048k ! -path './cwd/*' -print0 | tar czf "$archive" --null --files-from=- 2>/dev/null) || true
+    if "$PYTHON" benches/gpu_report.py "$WORK" >"$report" 2>"$WORK/report.err"; then
+        mv "$report" "$OUT/gpu.md"
+    fi
+    # A file that grows meanwhile is not a failure.
+    (cd "$WORK" && find . -type f -size -2048k ! -path './cwd/*' -print0 |
+        tar czf "$archive" --null --files-from=- 2>/dev/null) || true
     mv "$archive" "$OUT/results.tar.gz"
     rm -f "$report"
 }
@@ -36,7 +39,7 @@ begin() {
     note "$STAMP"
     trap finish EXIT
     trap 'note "ended by a signal"; exit 143' TERM INT HUP
-    # As long as the suite itself is there, which a kill may end without a word.
+    # Ends with the suite, which may be killed without a signal handler.
     while sleep "$SAVED_EVERY" && kill -0 "$$" 2>/dev/null; do save; done &
     SAVER=$!
 }
@@ -52,9 +55,10 @@ finish() {
     note "$OUT: summary.txt, gpu.md, results.tar.gz"
 }
 
-# limited NAME SECONDS COMMAND...: stdout to raw/NAME.jsonl, stderr to raw/NAME.err, what there is
-# to know of them beside. A failure is told and noted, the rest goes on, and what was printed before
-# counts. In the background, so that a signal is heard meanwhile.
+# limited NAME SECONDS COMMAND...: writes stdout to raw/NAME.jsonl, stderr to raw/NAME.err, and
+# stamp, command and failure next to them. A failure is printed and recorded, the suite goes on, and
+# output until then counts. The command runs in the background, so that signals are handled
+# meanwhile.
 limited() {
     local name="$1" seconds="$2" status=0 file="$WORK/raw/$1" began
     shift 2
@@ -73,25 +77,33 @@ limited() {
     case "$status" in
     0) ;;
     124 | 137) echo "$name: cut off after $seconds s" >"$file.failed" ;;
-    # Behind its message a panic notes how to get more.
-    *) echo "$name: status $status: $(grep -v '^note: run with' "$file.err" | tail -n 1)" >"$file.failed" ;;
+    # After its message a panic prints a note on backtraces.
+    *)
+        echo "$name: status $status: $(grep -v '^note: run with' "$file.err" | tail -n 1)" \
+            >"$file.failed"
+        ;;
     esac
-    if [ -e "$file.failed" ]; then note "FAILED $(cut -c1-300 "$file.failed")"; else note "$name: $(($(date +%s) - began)) s"; fi
+    if [ -e "$file.failed" ]; then
+        note "FAILED $(cut -c1-300 "$file.failed")"
+    else
+        note "$name: $(($(date +%s) - began)) s"
+    fi
     summarize lines "$file.jsonl"
 }
 
-# summarize WHAT PATH: to the reader and the summary. Nothing that could go wrong in it is worth the
-# parts to come.
+# summarize WHAT PATH: prints a summary and adds it to summary.txt. An error in it must not end the
+# suite.
 summarize() {
     "$PYTHON" benches/gpu_summary.py "$@" | tee -a "$OUT/summary.txt" >&2 || note "no summary of $2"
 }
 
-# sampled NAME SECONDS COMMAND...: as `limited`; the most MiB of the GPU that were taken meanwhile
-# go to raw/NAME.memory.
+# sampled NAME SECONDS COMMAND...: as `limited`; also writes the peak of the GPU's memory in use, in
+# MiB, to raw/NAME.memory.
 sampled() {
     local samples="$WORK/samples"
     if [ "$TORCH_DEVICE" = cuda ]; then
-        nvidia-smi --id=0 --query-gpu=memory.used --format=csv,noheader,nounits --loop-ms=100 >"$samples" &
+        nvidia-smi --id=0 --query-gpu=memory.used --format=csv,noheader,nounits --loop-ms=100 \
+            >"$samples" &
         SAMPLER=$!
     fi
     limited "$@"
@@ -104,7 +116,7 @@ sampled() {
     fi
 }
 
-# What a part lacks, so that it is left out; the others go on.
+# lacks WHY...: records why a part is left out; the others go on.
 lacks() {
     note "left out: $*"
     echo "left out: $*" >"$WORK/raw/$PART.failed"
@@ -112,5 +124,6 @@ lacks() {
 }
 
 need_packages() {
-    "$PYTHON" benches/environment.py has "$@" || lacks "\`$PYTHON\` has not all of these packages; install them with pip: $*"
+    "$PYTHON" benches/environment.py has "$@" ||
+        lacks "\`$PYTHON\` lacks some of these packages; install them with pip: $*"
 }

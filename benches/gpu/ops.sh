@@ -1,22 +1,24 @@
-# Sourced by gpu.sh: every op, ours and PyTorch's.
+# Sourced by gpu.sh: measures every op, ours and PyTorch's.
 # shellcheck shell=bash
 
-# Products, attention, and what memory bounds. PyTorch measures a group in one process: importing it
-# takes longer than measuring.
-GROUPS_OF_OPS=("linear linear_cross_entropy quantized_linear" "attention" "rms_norm rope swiglu dropout adamw squared_norm")
-# What PyTorch has no op for.
+# Products, attention, and memory-bound ops. PyTorch measures a group in one process, because
+# importing it takes longer than measuring.
+GROUPS_OF_OPS=("linear linear_cross_entropy quantized_linear" "attention"
+    "rms_norm rope swiglu dropout adamw squared_norm")
+# Ops that PyTorch does not have.
 OURS_ALONE=(linear_sum add_linear accumulate add_rows)
 read -ra OPS <<<"${GROUPS_OF_OPS[*]} ${OURS_ALONE[*]}"
 
 part_limits() {
     need_packages torch || return 0
-    # shellcheck disable=SC2153 # of gpu.sh, beside the `preset` of a function below
-    limited limits-pytorch "$(left)" "$PYTHON" benches/pytorch_ops.py --device "$TORCH_DEVICE" --dtype "$DTYPE" --preset "$PRESET" \
-        --op limits --seconds "$TIME"
+    # shellcheck disable=SC2153 # set in gpu.sh; a function below has its own `preset`
+    limited limits-pytorch "$(left)" "$PYTHON" benches/pytorch_ops.py --device "$TORCH_DEVICE" \
+        --dtype "$DTYPE" --preset "$PRESET" --op limits --seconds "$TIME"
 }
 
-# part_ops [OP...]: first everything once, PyTorch eager; then PyTorch compiled, which takes long;
-# then further rounds, of which the median counts, and what starting a run costs on either side.
+# part_ops [OP...]: the first round measures everything once, with PyTorch eager, and the time of
+# launching on both sides. Further rounds also compile PyTorch, which takes long. The median of the
+# rounds counts.
 part_ops() {
     local groups=("${GROUPS_OF_OPS[@]}" "${OURS_ALONE[*]}") round
     if [ $# -gt 0 ]; then groups=("$*"); fi
@@ -36,15 +38,17 @@ part_ops() {
 ops_round() {
     local round="$1" preset="$2" group op ops compile=()
     shift 2
-    # The first round is in a hurry; which is first changes.
+    # The first round has to be fast. The order of the two sides alternates.
     if [ "$round" != 1 ] && [ "$round" != start ]; then compile=(--compile); fi
     for group in "$@"; do
         if [ "$(share_left)" -lt 1 ]; then return; fi
         read -ra ops <<<"$group"
-        if [ "${#compile[@]}" -gt 0 ]; then pytorch_ops "$round" "$preset" "${ops[@]}" "${compile[@]}"; fi
+        if [ "${#compile[@]}" -gt 0 ]; then
+            pytorch_ops "$round" "$preset" "${ops[@]}" "${compile[@]}"
+        fi
         for op in "${ops[@]}"; do
-            limited "ops-$op-$preset-$round-ours" "$(share_left)" "${OURS[@]}" "$PROGRAM" --device "$DEVICE" --dtype "$DTYPE" \
-                --preset "$preset" --op "$op" --seconds "$TIME"
+            limited "ops-$op-$preset-$round-ours" "$(share_left)" "${OURS[@]}" "$PROGRAM" \
+                --device "$DEVICE" --dtype "$DTYPE" --preset "$preset" --op "$op" --seconds "$TIME"
         done
         if [ "${#compile[@]}" -eq 0 ]; then pytorch_ops "$round" "$preset" "${ops[@]}"; fi
     done
@@ -63,11 +67,12 @@ pytorch_ops() {
         fi
     done
     if [ "$ops" = 0 ]; then return; fi
-    limited "ops-${1}-$preset-$round-pytorch" "$(share_left)" "$PYTHON" benches/pytorch_ops.py --device "$TORCH_DEVICE" \
-        --dtype "$DTYPE" --preset "$preset" --seconds "$TIME" "${options[@]}"
+    limited "ops-${1}-$preset-$round-pytorch" "$(share_left)" "$PYTHON" benches/pytorch_ops.py \
+        --device "$TORCH_DEVICE" --dtype "$DTYPE" --preset "$preset" --seconds "$TIME" \
+        "${options[@]}"
 }
 
-# A third of what is left: one that hangs does not cost the others.
+# Prints a third of the time left, so that a program that hangs does not use up the others' time.
 share_left() {
     echo $(($(left) / 3))
 }

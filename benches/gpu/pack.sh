@@ -1,19 +1,26 @@
-# Sourced by gpu.sh: a machine with a GPU and no Rust is given one file, which unpacks to a folder
-# like a checkout's, with `bin`, `shared`, `conversations.jsonl` and `commit` beside what git has.
-# shellcheck shell=bash
+# Sourced by gpu.sh: packs one file for a machine with a GPU and no Rust. It unpacks to a folder
+# like a checkout, with `bin`, `shared`, `conversations.jsonl` and `commit` in addition. shellcheck
+# shell=bash
 
-# The path of the shared data.
+# Prints the path of the shared data.
 shared() {
-    if [ -n "${UNER_SHARED:-}" ]; then realpath "$UNER_SHARED"; elif [ -d bin ]; then echo "$PWD/shared"; else realpath -m ../shared; fi
+    if [ -n "${UNER_SHARED:-}" ]; then
+        realpath "$UNER_SHARED"
+    elif [ -d bin ]; then
+        echo "$PWD/shared"
+    else
+        realpath -m ../shared
+    fi
 }
 
-# find_programs: their paths to PROGRAMS, and how ours are started to OURS. Where one is neither
-# named nor in a pack, cargo builds all in one go. CUDA is looked for only after that: cargo would
-# build the CUDA crates again whenever CUDA_PATH changes. It is told to ours alone, because PyTorch
-# has its own.
+# find_programs: sets PROGRAMS to the programs' paths and OURS to the prefix of their commands. If
+# one is neither named nor in a pack, cargo builds all at once. CUDA is located only after that:
+# cargo would rebuild the CUDA crates whenever CUDA_PATH changes. Only our programs get its path,
+# because PyTorch has its own CUDA.
 find_programs() {
     local name variable path missing=()
-    declare -A variables=([it]=UNER_TEST_BINARY [ops]=UNER_OPS_BINARY [steps]=UNER_STEPS_BINARY [uner]=UNER_BINARY)
+    declare -A variables=([it]=UNER_TEST_BINARY [ops]=UNER_OPS_BINARY [steps]=UNER_STEPS_BINARY
+        [uner]=UNER_BINARY)
     for name in "${!variables[@]}"; do
         variable="${variables[$name]}"
         path="${!variable:-}"
@@ -21,7 +28,7 @@ find_programs() {
         if [ -z "$path" ]; then
             missing+=("$name")
         else
-            [ -x "$path" ] || fail "\`$path\` is no program"
+            [ -x "$path" ] || fail "\`$path\` is not a program"
             PROGRAMS[$name]="$(realpath "$path")"
         fi
     done
@@ -29,29 +36,38 @@ find_programs() {
     find_cuda
 }
 
-# build_programs NAME...: with software WebGPU for rehearsals. Without cargo the parts that need one
-# of them are left out.
+# build_programs NAME...: builds programs, with software WebGPU for rehearsals. Without cargo, parts
+# that need one of them are left out.
 build_programs() {
     local name built
     if ! command -v cargo >/dev/null; then return; fi
-    built="$(cargo build --release --workspace --features webgpu,cuda --test it --bench ops --bench steps --bin uner --message-format json)" ||
+    built="$(cargo build --release --workspace --features webgpu,cuda --test it --bench ops \
+        --bench steps --bin uner --message-format json)" ||
         fail "cargo did not build the programs"
-    for name in "$@"; do PROGRAMS[$name]="$("$PYTHON" benches/environment.py executable "$name" <<<"$built")"; done
+    for name in "$@"; do
+        PROGRAMS[$name]="$("$PYTHON" benches/environment.py executable "$name" <<<"$built")"
+    done
 }
 
-# need_program NAME: its path to PROGRAM.
+# need_program NAME: sets PROGRAM to the path.
 need_program() {
     PROGRAM="${PROGRAMS[$1]:-}"
-    [ -n "$PROGRAM" ] || lacks "there is no program \`$1\`, and no cargo to build it with"
+    [ -n "$PROGRAM" ] || lacks "the program \`$1\` is missing, and so is cargo to build it"
 }
 
 find_cuda() {
-    local wheels cuda="${CUDA_PATH:-}"
+    local wheels libraries cuda="${CUDA_PATH:-}"
     wheels="$("$PYTHON" benches/environment.py cuda-wheels)"
     if [ -z "$cuda" ]; then
-        if [ -d /usr/local/cuda ]; then cuda=/usr/local/cuda; elif [ -d "$wheels/include" ]; then cuda="$wheels"; fi
+        if [ -d /usr/local/cuda ]; then
+            cuda=/usr/local/cuda
+        elif [ -d "$wheels/include" ]; then
+            cuda="$wheels"
+        fi
     fi
-    OURS=(env RUST_BACKTRACE=0 UNER_SHARED="$(shared)" LD_LIBRARY_PATH="${cuda:-/usr/local/cuda}/lib64:$wheels/lib:${wheels%/*}/nccl/lib:${LD_LIBRARY_PATH:-}" ${cuda:+CUDA_PATH="$cuda"})
+    libraries="${cuda:-/usr/local/cuda}/lib64:$wheels/lib:${wheels%/*}/nccl/lib"
+    OURS=(env RUST_BACKTRACE=0 UNER_SHARED="$(shared)"
+        LD_LIBRARY_PATH="$libraries:${LD_LIBRARY_PATH:-}" ${cuda:+CUDA_PATH="$cuda"})
 }
 declare -A PROGRAMS=()
 OURS=()
@@ -59,12 +75,13 @@ OURS=()
 # pack PACK.tar.xz
 pack() {
     local out program folder="$WORK/pack/uner"
-    [ $# -eq 1 ] || fail "pack: name the file to be written"
+    [ $# -eq 1 ] || fail "pack: name the file to write"
     out="$(realpath -m "$1")"
     find_programs
     rm -rf "$WORK/pack" && mkdir -p "$folder/bin" "$folder/tests" "$folder/shared/data"
     for program in it ops steps uner; do
-        [ -n "${PROGRAMS[$program]:-}" ] || fail "there is no program \`$program\`, and no cargo to build it with"
+        [ -n "${PROGRAMS[$program]:-}" ] ||
+            fail "the program \`$program\` is missing, and so is cargo to build it"
         strip -o "$folder/bin/$program" "${PROGRAMS[$program]}"
     done
     cp -r Cargo.toml benches configs recipes "$folder"
@@ -76,25 +93,27 @@ pack() {
         [ -x "$SANITIZER/compute-sanitizer" ] || fail "\`$SANITIZER\` has no compute-sanitizer"
         cp -r "$SANITIZER" "$folder/bin/compute-sanitizer"
     fi
-    "$folder/bin/steps" --encode "$folder/conversations.jsonl" --shared "$(shared)" --count "$CONVERSATIONS" --longest "$PAD" \
-        >"$folder/conversations.json"
+    "$folder/bin/steps" --encode "$folder/conversations.jsonl" --shared "$(shared)" \
+        --count "$CONVERSATIONS" --longest "$PAD" >"$folder/conversations.json"
     "$PYTHON" benches/environment.py commit >"$folder/commit"
-    # The programs share most of their code: in a window that reaches back to the one before, all
-    # four take little more than one.
+    # The programs share most of their code. With a dictionary that covers the previous program, all
+    # four take little more space than one.
     tar cf - -C "$WORK/pack" uner | xz --threads=1 --lzma2=preset=3,dict=128MiB >"$out"
     rm -rf "$WORK/pack"
     say "$out, $(($(stat -c %s "$out") / 1000000)) MB"
 }
 
-# unpack_and_run PACK.tar.xz WHAT...: by the pack's own suite, which fits its programs. Python
-# unpacks: xz may be missing.
+# unpack_and_run PACK.tar.xz WHAT...: runs the pack's own suite, which fits its programs. Python
+# unpacks, since xz may be missing.
 unpack_and_run() {
     local pack="${1:-}" folder="${TMPDIR:-/tmp}/uner-gpu-suite" started
     started="$(date +%s)"
-    [ -f "$pack" ] || fail "run: \`$pack\` is no file"
+    [ -f "$pack" ] || fail "run: \`$pack\` is not a file"
     mkdir -p "$OUT" "$folder"
     rm -rf "$folder/uner"
-    "$PYTHON" -c 'import sys, tarfile; tarfile.open(sys.argv[1], "r:xz").extractall(sys.argv[2], filter="data")' "$pack" "$folder"
+    "$PYTHON" -c '
+import sys, tarfile
+tarfile.open(sys.argv[1], "r:xz").extractall(sys.argv[2], filter="data")' "$pack" "$folder"
     export GPU_SUITE_STARTED="$started" OUT PYTHON WORK="$folder/work"
     exec bash "$folder/uner/benches/gpu.sh" "${@:2}"
 }

@@ -1,15 +1,14 @@
-//! From mentions to spans: data that gives only strings (conversations, generated answers) has to
-//! be placed in the text.
+//! Finds the spans of mentions in a text, for data that contains only strings (conversations,
+//! generated answers).
 //!
-//! The k-th repeat of a string takes the k-th of its occurrences. Occurrences that stand as whole
-//! words come first, so that `He` is not found inside `The`; the others follow, so that nothing
-//! that is in the text is lost.
+//! The k-th repeat of a string takes its k-th occurrence. Occurrences as whole words come first, so
+//! that `He` is not found inside `The`; the others follow, so that no mention in the text is lost.
 
 use std::collections::HashMap;
 
 use crate::Span;
 
-/// One span for each mention, `None` where the text has no occurrence left for it.
+/// One span for each mention, `None` if the text has no occurrence left for it.
 ///
 /// ```
 /// use uner_data::{Span, align::align};
@@ -26,8 +25,8 @@ pub fn align(text: &str, mentions: &[String]) -> Vec<Option<Span>> {
         .collect()
 }
 
-/// Where a string stands in a text, non-overlapping, whole words first. An empty string stands
-/// nowhere.
+/// The non-overlapping occurrences of a string in a text, whole words first. An empty string has
+/// none.
 pub fn occurrences(text: &str, mention: &str) -> Vec<Span> {
     if mention.is_empty() {
         return Vec::new();

@@ -1,7 +1,7 @@
-//! brat standoff: each `x.txt` is a passage, `x.ann` beside it holds
-//! `T<n> TAB label start end TAB mention` rows, with offsets in characters and several ranges
-//! `start end;start end` for a discontinuous mention. Other rows (relations, events, notes) are no
-//! entities and are left alone, as are hidden files and the copies that programs make.
+//! Reads brat standoff: each `x.txt` is a passage, and `x.ann` beside it has rows
+//! `T<n> TAB label start end TAB mention`. Offsets count characters by default; a discontinuous
+//! mention has several ranges `start end;start end`. Other rows (relations, events, notes) are
+//! ignored, and so are hidden files and the copies that programs make.
 
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
@@ -24,7 +24,7 @@ use crate::{
 /// The byte order mark of UTF-8. brat counts it as a character of the text.
 const MARK: char = '\u{feff}';
 
-/// Opens a folder, or a folder inside the zip file that `on_disk` is.
+/// Opens a folder, or a folder inside the zip file `on_disk`.
 pub(crate) fn open(
     format: &Brat,
     path: &Path,
@@ -53,14 +53,14 @@ enum Store {
 }
 
 impl Store {
-    /// What a document's file is called in messages.
+    /// The path of a document's file; for a zip file, it is only used in messages.
     fn path(&self, name: &Path) -> PathBuf {
         match self {
             Self::Folder(root) | Self::Zip(root, _) => root.join(name),
         }
     }
 
-    /// A file as UTF-8. A byte order mark of UTF-8 is left where it is.
+    /// Reads a file as UTF-8. A byte order mark of UTF-8 is kept.
     fn text(&mut self, name: &Path, encoding: Encoding) -> Result<String, DataError> {
         let path = self.path(name);
         let mut bytes = Vec::new();
@@ -97,7 +97,7 @@ impl Store {
     }
 }
 
-/// A document's text and annotations; either may be missing.
+/// A document: a text file and an annotation file, of which one may be missing.
 struct Document {
     stem: PathBuf,
     has_text: bool,
@@ -112,7 +112,7 @@ struct BratReader {
 
 fn folder(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     let (mut names, mut left) = (Vec::new(), vec![root.to_owned()]);
-    // Links may lead in circles: every folder is read once.
+    // Links may form cycles, so every folder is read once.
     let mut seen = HashSet::new();
     while let Some(folder) = left.pop() {
         if !seen.insert(fs_err::canonicalize(&folder)?) {
@@ -130,8 +130,8 @@ fn folder(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(names)
 }
 
-/// Whether a name is neither hidden nor that of a copy or lock that an editor or a file system
-/// keeps beside a file.
+/// Whether a path is neither hidden nor a copy or lock file that an editor or a file system writes
+/// beside a file.
 fn is_visible(name: &Path) -> bool {
     name.components().all(|component| {
         let component = component.as_os_str().to_string_lossy();
@@ -163,7 +163,7 @@ fn documents(names: Vec<PathBuf>) -> VecDeque<Document> {
 }
 
 impl BratReader {
-    /// The example of a document; `None` for one that is left out.
+    /// The example of a document; `None` if the document is skipped.
     fn document(
         &mut self,
         document: &Document,
@@ -215,7 +215,7 @@ impl Reader for BratReader {
     }
 }
 
-/// A way to count the characters of a text: with or without the byte order mark before it.
+/// A text with or without its byte order mark: tools differ in whether offsets count the mark.
 struct Reading<'a> {
     text: Text<'a>,
     /// Characters before the text of the example.
@@ -252,8 +252,8 @@ fn example(
     context.unless(problems, || Example::new(id, plain.to_owned(), entities))
 }
 
-/// Whether a row says something of entities and is none: a relation, event, attribute,
-/// modification, normalisation, equivalence or comment.
+/// Whether a row describes entities but is not one: a relation, event, attribute, modification,
+/// normalisation, equivalence or comment.
 fn is_of_entities(row: &str) -> bool {
     row.starts_with(['R', 'E', 'A', 'M', 'N', '*', '#']) && row.contains('\t')
 }
@@ -286,8 +286,8 @@ fn annotation(
     Ok(Some((span, entity_type)))
 }
 
-/// The range from the first to the last character of a mention, where its pieces are the mention
-/// that is stated. They may stand in any order: the mention keeps that of the text.
+/// The range from the first to the last character of a mention. `None` if its pieces, in the order
+/// of the row or of the text, do not give the stated mention.
 fn placed(
     pieces: &[(i64, i64)],
     stated: &str,
@@ -341,10 +341,10 @@ fn misplaced(
     }
 }
 
-/// The ranges of a mention, as they are listed.
+/// The ranges of a mention, in the order of the row.
 type Pieces = Vec<(i64, i64)>;
 
-/// Label, ranges and mention of a row.
+/// Parses the label, ranges and mention of a row.
 fn parse(row: &str) -> Option<(&str, Pieces, &str)> {
     let mut fields = row.splitn(3, '\t').skip(1);
     let (label, ranges) = fields.next()?.split_once(' ')?;

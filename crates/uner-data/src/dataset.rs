@@ -1,5 +1,5 @@
-//! The description of a dataset: where it comes from, how its files are written, which
-//! natural-language type each of its labels stands for.
+//! The description of a dataset: its source, the format of its files, and the natural-language type
+//! of each label.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::{DataError, format::Format};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
-    /// Its name, as on the Universal NER benchmark where it is a member.
+    /// Its name; the name on the Universal NER benchmark if it is a member.
     pub name: String,
     /// The group it belongs to in reports, such as `biomedicine`.
     #[serde(default)]
@@ -26,30 +26,29 @@ pub struct Dataset {
     /// How to get its files.
     #[serde(default)]
     pub obtain: String,
-    /// The Hugging Face dataset that has its files, as `org/name`: those that are not under the
-    /// data root are looked up in the cache of the hub, by their names without folders. Nothing is
-    /// downloaded by reading.
+    /// The Hugging Face dataset with its files, as `org/name`. A file that is not under the data
+    /// root is looked up in the Hub's cache, by its name without folders. Reading never downloads.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hub: String,
-    /// The natural-language type of each label, in the order in which the types are asked. May be
-    /// left out in formats whose labels are written for people (conversations, queries, JSON Lines,
-    /// InstructUIE, GLiNER, demo): the labels are then used exactly as they are written.
+    /// The natural-language type of each label, in the order in which the types are asked. Required
+    /// for columns and brat. Optional for other formats, whose labels are usually written for
+    /// people: if absent, labels are used exactly as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub types: Option<Types>,
-    /// Labels that are left out, such as `misc`; their entities are counted.
+    /// Labels to drop, such as `misc`; their entities are counted.
     #[serde(default)]
     pub drop: Vec<String>,
-    /// How the files are written.
+    /// The format of the files.
     pub format: Format,
-    /// The files of each split, relative to the description's file, or to the data root where it
-    /// has none of its own.
+    /// The files of each split, relative to the description's file if it is a user's own, or else
+    /// to the data root.
     pub splits: IndexMap<String, Files>,
-    /// The folder of the description's file, where it is a user's own.
+    /// The folder of the description's file, if it is a user's own.
     #[serde(skip)]
     pub folder: Option<PathBuf>,
 }
 
-/// From labels to natural-language types.
+/// The mapping from labels to natural-language types.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Types {
@@ -59,7 +58,7 @@ pub enum Types {
     Named(IndexMap<String, String>),
 }
 
-/// The word for [`Types::AsWritten`] in a description: `types = "as-written"`.
+/// The value for [`Types::AsWritten`] in a description: `types = "as-written"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AsWritten {
     /// The only value.
@@ -77,14 +76,14 @@ pub enum Files {
     Many(Vec<PathBuf>),
 }
 
-/// What a description says of a label.
+/// The meaning of a label in a description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning<'a> {
     /// Its natural-language type.
     Type(&'a str),
-    /// Its entities are left out.
+    /// Its entities are dropped.
     Dropped,
-    /// Nothing: an error.
+    /// The description does not have the label, which is an error.
     Unknown,
 }
 
@@ -103,18 +102,18 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Checks what the types of the fields do not: a description given inline by a recipe needs it
-    /// too, and [`crate::read`] calls it.
+    /// Checks the rules that the types of the fields do not express. [`crate::read`] calls this
+    /// function, too, because a description may be inline in a recipe.
     ///
     /// # Errors
-    /// [`DataError::Invalid`], naming what contradicts what.
+    /// [`DataError::Invalid`] with the contradiction.
     pub fn check(&self) -> Result<(), DataError> {
         let invalid =
             |message: String| Err(DataError::Invalid { dataset: self.name.clone(), message });
         if self.types.is_none() && matches!(self.format, Format::Columns(_) | Format::Brat(_)) {
             return invalid(
-                "`types` is missing; give each label its name in plain words (`[types]`, `PER = \"person\"`), or \
-                 `types = \"as-written\"` where the labels are such names"
+                "`types` is missing; give each label its name in plain words (`[types]`, `PER = \"person\"`), or set \
+                 `types = \"as-written\"` if the labels are such names"
                     .to_owned(),
             );
         }
@@ -125,22 +124,24 @@ impl Dataset {
                 ));
             }
             if let Some(label) = self.drop.iter().find(|label| named.contains_key(*label)) {
-                return invalid(format!("label `{label}` is in `types` and in `drop`"));
+                return invalid(format!(
+                    "label `{label}` is in `types` and in `drop`; remove it from one of them"
+                ));
             }
         }
         if let Format::Columns(columns) = &self.format {
             if columns.tags.is_empty() {
-                return invalid("`format.tags` names no column".to_owned());
+                return invalid("`format.tags` is empty; list the columns of the tags".to_owned());
             }
             if columns.tags.contains(&columns.token) {
                 return invalid(format!(
-                    "`format.token` and `format.tags` both name column {}",
+                    "`format.token` and `format.tags` both name column `{}`",
                     columns.token
                 ));
             }
             if columns.separator.is_empty() || (columns.quoted && columns.separator.len() != 1) {
                 return invalid(format!(
-                    "`format.separator` is `{}`; it must be `whitespace` or a string, and one character where \
+                    "`format.separator` is `{}`; it must be `whitespace` or a string, and one character if \
                      `quoted` is set",
                     columns.separator
                 ));
@@ -149,7 +150,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// What the description says of a label.
+    /// The meaning of a label.
     pub fn meaning<'a>(&'a self, label: &'a str) -> Meaning<'a> {
         if self.drop.iter().any(|dropped| dropped == label) {
             return Meaning::Dropped;
@@ -163,8 +164,8 @@ impl Dataset {
     }
 
     /// The natural-language types in the order in which they are asked, without repetition: the
-    /// closed world of the dataset. Empty where labels are used as written, since nothing lists
-    /// them.
+    /// closed world of the dataset. Empty if labels are used as written, since the description does
+    /// not list them.
     pub fn entity_types(&self) -> Vec<&str> {
         let Some(Types::Named(named)) = &self.types else { return Vec::new() };
         let mut found: Vec<&str> = Vec::with_capacity(named.len());
@@ -176,8 +177,8 @@ impl Dataset {
         found
     }
 
-    /// The paths of a split's files: in the folder of the description's own file, else under a data
-    /// root.
+    /// The paths of a split's files: in the folder of the user's own description, or else under
+    /// `root`.
     ///
     /// # Errors
     /// [`DataError::UnknownSplit`].
@@ -198,7 +199,7 @@ impl Dataset {
         Ok(files.iter().map(|file| self.file(file, root)).collect())
     }
 
-    /// A file under the data root, or, where it is not there, in the cache of the hub.
+    /// The path of a file under the data root, or in the Hub's cache if it is only there.
     fn file(&self, file: &Path, root: &Path) -> PathBuf {
         let under_root = root.join(file);
         if self.hub.is_empty() || under_root.exists() {

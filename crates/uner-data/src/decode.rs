@@ -1,4 +1,4 @@
-//! Files of other encodings than UTF-8, and byte order marks.
+//! Decodes files of other encodings than UTF-8, and skips byte order marks.
 
 use std::io::{self, BufRead, Cursor, Read};
 
@@ -9,7 +9,7 @@ use crate::{Problem, encoding::Encoding};
 /// A buffered file as UTF-8, without a byte order mark.
 pub(crate) type Input = Box<dyn BufRead + Send>;
 
-/// How compressed files begin, by what, and what to do about it.
+/// The first bytes of compressed files, the compression, and what to do about it.
 const COMPRESSED: [(&[u8; 3], &str, &str); 4] = [
     (b"\x1f\x8b\x08", "gzip", "give it a name that ends in `.gz`"),
     (b"\x28\xb5\x2f", "zstd", "decompress it: `zstd -d`"),
@@ -18,7 +18,7 @@ const COMPRESSED: [(&[u8; 3], &str, &str); 4] = [
 ];
 
 impl Encoding {
-    /// What is wrong with a line whose byte at `column`, from 0, is no part of a character.
+    /// The problem of a line whose byte at `column`, from 0, is not part of a character.
     pub(crate) fn problem(self, byte: u8, column: usize) -> Problem {
         if self.is_default() {
             Problem::NotUtf8 { byte, column: column + 1 }
@@ -27,13 +27,13 @@ impl Encoding {
         }
     }
 
-    /// An input as UTF-8, without the byte order mark at its start. Bytes that are no character of
-    /// the encoding come out as one that is not UTF-8, so that whoever splits the lines finds the
-    /// one that they are in.
+    /// Decodes an input to UTF-8, without the byte order mark at its start. Bytes that the encoding
+    /// cannot decode become one byte that is not UTF-8, so that the reader of the lines reports the
+    /// line that they are in.
     ///
     /// # Errors
-    /// The outer error is the device's. The inner is [`Problem::Utf16`]: nothing says so in the
-    /// description of a file that starts with the mark of UTF-16; or [`Problem::Compressed`].
+    /// The outer error is an input error. The inner is [`Problem::Compressed`], or
+    /// [`Problem::Utf16`] if a file declared as UTF-8 starts with the mark of UTF-16.
     pub(crate) fn decode(self, mut input: Input) -> io::Result<Result<Input, Problem>> {
         let mut start = Vec::new();
         input.by_ref().take(3).read_to_end(&mut start)?;
@@ -61,12 +61,12 @@ impl Encoding {
     }
 }
 
-/// A buffered reader of UTF-8 over one of another encoding.
+/// A buffered reader that decodes another encoding to UTF-8.
 struct Decoding {
     input: Input,
     decoder: Decoder,
     decoded: Vec<u8>,
-    /// Decoded bytes that were consumed.
+    /// Number of decoded bytes already consumed.
     given: usize,
     finished: bool,
 }

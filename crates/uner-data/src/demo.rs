@@ -1,10 +1,10 @@
 //! A synthetic corpus that lets a first run train, evaluate and predict without any download.
 //!
 //! Sentences of four domains are filled with made-up names of seven entity types. Names may nest
-//! ("University of Calford" holds a city), some people are called like a city, and many capitalised
-//! words name nothing that is asked for. About half of the mentions in the validation and test
-//! splits never occur in training, so a model must learn to copy what the context points at. It
-//! measures that a pipeline works, not how good a model is on real text.
+//! ("University of Calford" contains a city), some people share a city's name, and many capitalised
+//! words are not entities. About half of the mentions in the validation and test splits never occur
+//! in training, so a model must learn to copy names from their context. The corpus shows that a
+//! pipeline works, not how good a model is on real text.
 
 mod names;
 mod sentences;
@@ -25,7 +25,7 @@ pub const ENTITY_TYPES: [&str; 7] =
 /// training.
 const HELD_OUT_SHARE: f64 = 0.5;
 
-/// What can go wrong when asking for the demo corpus.
+/// An error of [`examples`].
 #[derive(Debug, Error)]
 pub enum DemoError {
     /// The split does not exist.
@@ -33,8 +33,8 @@ pub enum DemoError {
     UnknownSplit(String),
 }
 
-/// The sentences of a split (`train` 4,000, `validation` 300, `test` 400), the same on every
-/// machine for a seed. The example at an index depends on nothing but seed, split and index.
+/// Generates the sentences of a split (`train` 4,000, `validation` 300, `test` 400). A seed gives
+/// the same sentences on every machine. An example depends only on seed, split and index.
 ///
 /// # Errors
 /// [`DemoError::UnknownSplit`] for any other split.
@@ -56,15 +56,14 @@ pub fn examples(
     }))
 }
 
-/// The random numbers of one example.
+/// The random stream of one example.
 fn stream(seed: u64, pool: Pool, index: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream((pool as u64) << 32 | index);
     rng
 }
 
-/// A sentence in the making. All of its text is ASCII, so byte and character positions are the
-/// same.
+/// A sentence under construction. Its text is ASCII, so byte and character offsets are equal.
 struct Draft {
     pool: Pool,
     rng: ChaCha8Rng,
@@ -134,7 +133,7 @@ impl Draft {
         }
     }
 
-    /// A made-up name that the sentence does not have yet, with its wording.
+    /// Draws a made-up name that the sentence does not use yet, with its wording.
     fn draw(&mut self, slot: &Slot) -> (String, &'static str) {
         let pool = if self.rng.random_bool(HELD_OUT_SHARE) { self.pool } else { Pool::Train };
         let mut names = slot.names(pool);
@@ -142,7 +141,7 @@ impl Draft {
         names.swap_remove(self.rng.random_range(0..names.len()))
     }
 
-    /// Appends a mention, and the city inside it where the form has one.
+    /// Appends a mention, and the city inside it if the form has one.
     fn mention(&mut self, entity_type: &str, form: &str, made_up: &str) {
         let start = self.text.len();
         let nested = form.split_once("{city}");

@@ -3,8 +3,8 @@
 use encoding_rs::UTF_8;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-/// The encoding of a file, by a name of the WHATWG Encoding Standard: `utf-8`, `latin1` (read as
-/// windows-1252, as that standard says), `utf-16le`, `shift_jis`, …
+/// The encoding of a file, by a name of the WHATWG Encoding Standard: `utf-8`, `latin1` (which the
+/// standard defines as windows-1252), `utf-16le`, `shift_jis`, …
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding(pub(crate) &'static encoding_rs::Encoding);
 
@@ -38,13 +38,13 @@ impl<'de> Deserialize<'de> for Encoding {
         let plain = name.replace(['-', '_'], "");
         if ["ascii", "usascii"].contains(&plain.to_lowercase().as_str()) {
             return Err(D::Error::custom(format!(
-                "`{name}` stands for windows-1252 in the WHATWG Encoding Standard; name that, or `utf-8`, which ASCII is a part of"
+                "`{name}` means windows-1252 in the WHATWG Encoding Standard; write `windows-1252`, or `utf-8`, which includes ASCII"
             )));
         }
         let found = [&name, &plain]
             .into_iter()
             .find_map(|label| encoding_rs::Encoding::for_label(label.as_bytes()));
-        // Which reads nothing: an encoding that the standard gave up for safety.
+        // The replacement decoder decodes nothing: the standard maps unsafe encodings to it.
         let found = found.filter(|found| *found != encoding_rs::REPLACEMENT);
         found.map(Self).ok_or_else(|| {
             D::Error::custom(format!(

@@ -1,4 +1,4 @@
-//! What can go wrong between a dataset's name and its examples.
+//! The errors of finding a dataset and reading its examples.
 
 use std::mem::{Discriminant, discriminant};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub enum DataError {
     /// A file cannot be opened or read; the message names it.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// A place in a data file that cannot be read. Readers go on after it.
+    /// A location in a data file that cannot be read. Readers continue after it.
     #[error("{}:{line}: {}{}", shown(file), record_name(*record), middle_cut(&visible(&problem.to_string()), 400))]
     Malformed {
         /// The file.
@@ -22,7 +22,7 @@ pub enum DataError {
         line: usize,
         /// Its record in a JSON array, from 1.
         record: Option<usize>,
-        /// What is wrong there.
+        /// The problem at this location.
         problem: Problem,
     },
     /// A dataset that is neither built in nor a file.
@@ -31,7 +31,7 @@ pub enum DataError {
         visible(name)
     )]
     UnknownDataset {
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// `; did you mean `x`?`, or nothing.
         hint: String,
@@ -49,17 +49,17 @@ pub enum DataError {
     Invalid {
         /// The dataset.
         dataset: String,
-        /// What is wrong and what to do.
+        /// The problem and the advice.
         message: String,
     },
-    /// A split the dataset does not have.
+    /// A split that the dataset does not have.
     #[error("dataset `{dataset}` has no split `{split}`; it has {}", if known.is_empty() { "none: add `[splits]`" } else { known })]
     UnknownSplit {
         /// The dataset.
         dataset: String,
-        /// The split asked for.
+        /// The requested split.
         split: String,
-        /// The splits there are.
+        /// The splits of the dataset.
         known: String,
     },
     /// A data file does not exist.
@@ -73,7 +73,7 @@ pub enum DataError {
         dataset: String,
         /// The split.
         split: String,
-        /// Where the file was looked for.
+        /// The expected path of the file.
         path: PathBuf,
         /// How to get the dataset, from its description; may be empty.
         obtain: String,
@@ -107,15 +107,15 @@ fn shown(path: &Path) -> String {
     visible(&path.to_string_lossy())
 }
 
-/// The whole path: a relative one says too little where several folders are in play.
+/// The absolute path: a relative path is ambiguous if several folders are in use.
 fn absolute(path: &Path) -> String {
     shown(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
 }
 
-/// What to do about a file that is not there.
+/// Advice on a missing file.
 fn how_to_get(obtain: &str) -> String {
     if obtain.is_empty() {
-        "put it there, or correct `[splits]` of the description".to_owned()
+        "put it there, or correct `[splits]` in the description".to_owned()
     } else {
         format!("how to get it: {obtain}")
     }
@@ -125,26 +125,26 @@ fn record_name(record: Option<usize>) -> String {
     record.map_or_else(String::new, |number| format!("record {number}: "))
 }
 
-/// A message of several lines that quotes a file.
+/// Escapes a message of several lines that quotes a file, and keeps its line breaks.
 fn visible_lines(message: &str) -> String {
     message.split('\n').map(visible).collect::<Vec<String>>().join("\n")
 }
 
-/// A row that is one column and holds blanks is cut at another separator than the description
-/// names.
+/// A hint for a row of one column that contains spaces or tabs: its separator is probably not the
+/// description's.
 fn other_separator(found: usize, row: &str) -> &'static str {
     if found == 1 && row.trim().contains([' ', '\t']) {
-        "; where blanks or tabs part its columns, set `separator = \"whitespace\"` in the description's `[format]`"
+        "; if spaces or tabs separate its columns, set `separator = \"whitespace\"` in the description's `[format]`"
     } else {
         ""
     }
 }
 
-/// A kind of error.
+/// The kind of an error.
 pub(crate) type Kind = (Discriminant<DataError>, Option<Discriminant<Problem>>);
 
 impl DataError {
-    /// The same for errors that differ in their place and values alone.
+    /// The kind of this error: errors of one kind differ only in location and values.
     pub(crate) fn kind(&self) -> Kind {
         let problem = match self {
             Self::Malformed { problem, .. } => Some(discriminant(problem)),
@@ -154,7 +154,7 @@ impl DataError {
     }
 }
 
-/// What is wrong at one place of a data file.
+/// A problem at one location of a data file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// Bytes that are not UTF-8.
@@ -163,13 +163,13 @@ pub enum Problem {
          `[format]`, such as `encoding = \"latin1\"`, or convert the file: `iconv -f latin1 -t utf-8`"
     )]
     NotUtf8 {
-        /// The first byte that is no part of a character.
+        /// The first byte that is not part of a character.
         byte: u8,
-        /// Its place in the line, from 1.
+        /// Its position in the line, from 1.
         column: usize,
     },
-    /// Bytes that are not of the encoding that the description names.
-    #[error("the line is not {0}, which the description names as `encoding`")]
+    /// Bytes that the encoding of the description cannot decode.
+    #[error("the line is not `{0}`, the `encoding` of the description; correct one of them")]
     OtherEncoding(&'static str),
     /// A file that starts with the byte order mark of UTF-16.
     #[error(
@@ -177,28 +177,28 @@ pub enum Problem {
          `[format]`, or convert the file: `iconv -f utf-16 -t utf-8`"
     )]
     Utf16,
-    /// A file that is compressed, and not named so.
-    #[error("the file is compressed by {format}; {advice}")]
+    /// A compressed file whose name does not say so, or a binary spaCy file.
+    #[error("the file is compressed with {format}; {advice}")]
     Compressed {
-        /// By what.
+        /// The compression.
         format: &'static str,
         /// What to do.
         advice: &'static str,
     },
-    /// A line or record that would fill the memory.
-    #[error("the {what} has more than 64 MiB; cut the file where its records end")]
+    /// A line or record that is too large for the memory.
+    #[error("the {what} is larger than 64 MiB; split it into several records")]
     Long {
         /// `line` or `record`.
         what: &'static str,
     },
-    /// Spans one inside the other, without end.
+    /// Nested spans with too much text in total.
     #[error(
-        "its entities have together more than 64 MiB of text; look for spans that take nearly all of it"
+        "the entities of the text have more than 64 MiB in total; look for spans of nearly the whole text"
     )]
     Nested,
     /// Lines that do not end with LF or CRLF.
     #[error(
-        "the row holds `\r`: its file's lines end with {}, not with `\n` or `\r\n`; convert them: `{}`: `{row}`",
+        "the row contains `\r`: the file's lines end with {}, not with `\n` or `\r\n`; convert them: `{}`: `{row}`",
         if *doubled { r"`\r\r\n`" } else { r"`\r`" },
         if *doubled { r"tr -d '\r'" } else { r"tr '\r' '\n'" }
     )]
@@ -208,19 +208,19 @@ pub enum Problem {
         /// The row, shortened.
         row: String,
     },
-    /// A row that has not the columns of the others.
-    #[error("{found} columns where {expected} are expected: `{row}`{}", other_separator(*found, row))]
+    /// A row with another number of columns than the others.
+    #[error("expected {expected} columns, found {found}: `{row}`{}", other_separator(*found, row))]
     Columns {
-        /// Columns the file's first row has, or that the description needs.
+        /// Number of columns of the file's first row, or the number that the description needs.
         expected: usize,
-        /// Columns of this row.
+        /// Number of columns of this row.
         found: usize,
         /// The row, shortened.
         row: String,
     },
     /// A tag outside the scheme.
     #[error(
-        "tag `{tag}` is not of the scheme {scheme}; correct the file or map the tag in `format.tag_map`"
+        "tag `{tag}` does not belong to the scheme {scheme}; correct the file or map the tag in `format.tag_map`"
     )]
     Tag {
         /// The tag.
@@ -253,24 +253,24 @@ pub enum Problem {
         length: usize,
         /// The unit.
         offsets: Offsets,
-        /// The unit in which the offsets give the mention stated beside them.
+        /// The unit in which the offsets give the stated mention, if any.
         fits: Option<Offsets>,
     },
-    /// Offsets that give another string than the mention stated beside them.
+    /// Offsets that give another string than the stated mention.
     #[error("span {start}..{end} is `{found}`, not `{stated}`{}{}", unit_hint(*fits), form_hint(found, stated))]
     SpanText {
         /// First character, in the unit of the description.
         start: i64,
         /// One past the last.
         end: i64,
-        /// What stands there.
+        /// The text at the span.
         found: String,
-        /// What should.
+        /// The stated mention.
         stated: String,
-        /// The unit in which the offsets do give the mention.
+        /// The unit in which the offsets give the stated mention, if any.
         fits: Option<Offsets>,
     },
-    /// A span without a character that can be seen.
+    /// A span that is empty or only white space.
     #[error("span {start}..{end} of `{entity_type}` {}", blank_message(found))]
     SpanBlank {
         /// First character.
@@ -279,10 +279,10 @@ pub enum Problem {
         end: usize,
         /// The entity's type.
         entity_type: String,
-        /// What stands there.
+        /// The text at the span.
         found: String,
     },
-    /// JSON that cannot be parsed or has not the fields it must have.
+    /// JSON that cannot be parsed or lacks required fields.
     #[error("{0}")]
     Json(String),
     /// A conversation that does not follow the protocol.
@@ -291,18 +291,18 @@ pub enum Problem {
     /// A standoff annotation that cannot be parsed.
     #[error("standoff line `{0}` is not `T<number> TAB label start end TAB mention`")]
     Standoff(String),
-    /// An annotation file without its text, or the reverse.
+    /// An annotation file without its text.
     #[error("`{0}` is missing beside this file")]
     Unpaired(String),
     /// A text without an annotation file.
     #[error(
-        "`{0}` is missing beside this file; set `unannotated` in the description's `[format]` to `\"skip\"` where such \
-         files are no documents, or to `\"empty\"` where they have no entities"
+        "`{0}` is missing beside this file; set `unannotated` in the description's `[format]` to `\"skip\"` if such \
+         files are not documents, or to `\"empty\"` if they have no entities"
     )]
     Unannotated(String),
 }
 
-/// A label between the quotes of TOML, whose escapes are not Rust's.
+/// Escapes a label for a quoted TOML key; TOML's escapes differ from Rust's.
 fn toml_key(label: &str) -> String {
     let mut key = String::with_capacity(label.len());
     for character in label.chars() {
@@ -317,10 +317,10 @@ fn toml_key(label: &str) -> String {
     key
 }
 
-/// Two texts that look the same on a screen.
+/// A hint for two texts that look the same on a screen.
 fn form_hint(found: &str, stated: &str) -> &'static str {
     if found != stated && found.nfc().eq(stated.nfc()) {
-        "; the two differ in their Unicode normal form alone: convert the file to one, such as NFC by `uconv -x any-nfc`, and count its \
+        "; the two differ only in their Unicode normal form: convert the file to one form, such as NFC (`uconv -x any-nfc`), and compute its \
          offsets again"
     } else {
         ""
@@ -330,7 +330,7 @@ fn form_hint(found: &str, stated: &str) -> &'static str {
 fn unit_hint(fits: Option<Offsets>) -> String {
     fits.map_or_else(String::new, |unit| {
         format!(
-            "; it would be in {}: set `offsets = \"{}\"` in the description's `[format]`",
+            "; the offsets fit in {}: set `offsets = \"{}\"` in the description's `[format]`",
             unit.unit(),
             unit.key()
         )
@@ -341,6 +341,6 @@ fn blank_message(found: &str) -> String {
     if found.is_empty() {
         "is empty".to_owned()
     } else {
-        format!("holds nothing but blanks (`{found}`)")
+        format!("contains only white space (`{found}`)")
     }
 }

@@ -1,4 +1,4 @@
-//! One passage with its gold entities: the value every reader produces.
+//! One passage with its gold entities: the value that every reader produces.
 
 use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The characters of `text` in this span; `None` when it ends before it starts or reaches
+    /// The characters of `text` in this span; `None` if it ends before it starts or reaches
     /// outside the text.
     pub fn slice(self, text: &str) -> Option<&str> {
         let length = self.end.checked_sub(self.start)?;
@@ -39,8 +39,8 @@ pub struct Entity {
     pub text: String,
     /// Its natural-language type, such as `musical artist`.
     pub entity_type: String,
-    /// Where it stands. `None` only where a source gives mentions without offsets (conversation
-    /// data) and the mention does not occur in the text.
+    /// Its position. `None` only if the source has no correct offsets for the mention (as in
+    /// conversation data) and the mention does not occur in the text.
     pub span: Option<Span>,
 }
 
@@ -53,9 +53,9 @@ pub struct Example {
     pub text: String,
     /// Gold mentions, in the order of the source; repeated mentions are kept.
     pub entities: Vec<Entity>,
-    /// The entity types asked of the text, in order and without repetition. Readers put the types
-    /// that occur (and, where the source has them, the absent ones it asks); negative sampling
-    /// appends absent types.
+    /// The entity types asked of the text, in order and without repetition. Readers add the types
+    /// that occur, and absent types if the source has them; negative sampling appends absent
+    /// types.
     pub queries: Vec<String>,
 }
 

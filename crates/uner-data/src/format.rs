@@ -1,8 +1,8 @@
-//! How the files of a dataset are written. A reader does what these values say; nothing is guessed
-//! from a file. Only two things follow from a name: `.gz` files are decompressed, and a `.zip` in
-//! the path of standoff data is opened. And two from a file's first bytes: a byte order mark is
-//! left out, and the records of the formats without a key `container` are those of one array where
-//! the file starts with one. `docs/datasets.md` describes every key for users.
+//! The format of a dataset's files. Readers follow these values and guess nothing, with four
+//! exceptions. By name, `.gz` files are decompressed, and a `.zip` in the path of standoff data is
+//! opened. By its first bytes, a file's byte order mark is skipped, and JSON formats without a key
+//! `container` read one array if the file starts with one. `docs/datasets.md` describes every key
+//! for users.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub use crate::encoding::Encoding;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Format {
-    /// One token a row, its tags in columns.
+    /// One token per row, its tags in columns.
     Columns(Columns),
     /// InstructUIE: `{"sentence", "entities": [{"name", "type", "pos": [start, end]}]}`.
     Instructuie(Instructuie),
@@ -21,8 +21,8 @@ pub enum Format {
     Jsonl(Jsonl),
     /// Label Studio's JSON and JSON-MIN.
     LabelStudio(LabelStudio),
-    /// spaCy's training data, and what `Doc.to_json` and the tool `docs_to_json` write (a `.spacy`
-    /// file through them).
+    /// spaCy's training data, and the output of `Doc.to_json` and of the tool `docs_to_json`. A
+    /// `.spacy` file must be converted by one of them.
     Spacy(Export),
     /// Prodigy's `db-out`.
     Prodigy(Export),
@@ -33,7 +33,7 @@ pub enum Format {
     /// JSON Lines, or one JSON array, of a passage, one type and the list of its mentions.
     Queries(Queries),
     /// GLiNER: `{"tokenized_text": [token], "ner": [[first, last, label]]}`, `last` inclusive; the
-    /// types of `ner_negatives` and `ner_labels` are asked, too.
+    /// types of `ner_negatives` and `ner_labels` are queries, too.
     Gliner(Gliner),
     /// brat standoff: `x.txt` with `x.ann`, in a folder or in a folder of a zip file.
     Brat(Brat),
@@ -59,16 +59,16 @@ impl Format {
     }
 }
 
-/// What offsets into a text count.
+/// The unit of offsets into a text.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Offsets {
-    /// Characters (Unicode scalar values), as Python does.
+    /// Characters (Unicode scalar values), as in Python.
     #[default]
     Characters,
-    /// UTF-16 code units, as JavaScript, Java and C# do: a character beyond U+FFFF, such as an
+    /// UTF-16 code units, as in JavaScript, Java and C#: a character beyond U+FFFF, such as an
     /// emoji, counts twice.
     #[serde(rename = "utf-16", alias = "utf16")]
     Utf16,
@@ -92,7 +92,7 @@ impl Offsets {
         }
     }
 
-    /// What it counts, in messages.
+    /// Its name in messages.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Characters => "characters",
@@ -106,8 +106,8 @@ impl Offsets {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Columns {
-    /// What stands between columns: a string, or `whitespace` for any run of spaces and tabs. Other
-    /// blanks, such as U+00A0, are part of a token.
+    /// The separator of columns: a string, or `whitespace` for any run of spaces and tabs. Other
+    /// white space, such as U+00A0, is part of a token.
     pub separator: String,
     /// The column of the token, from 0.
     pub token: usize,
@@ -118,23 +118,24 @@ pub struct Columns {
     /// Whether fields may stand in double quotes, as in csv; the separator is then one character.
     #[serde(default)]
     pub quoted: bool,
-    /// Rows to leave out at the start of a file.
+    /// Number of rows to skip at the start of a file.
     #[serde(default)]
     pub header: usize,
-    /// A column whose change ends an example, such as a document number.
+    /// A column (such as a document number) in which a new value ends an example.
     #[serde(default)]
     pub group: Option<usize>,
-    /// Rows that end a sentence besides blank ones, given whole.
+    /// Whole rows that end a sentence, as blank rows do.
     #[serde(default)]
     pub break_rows: Vec<String>,
-    /// Starts of rows that open a document (`-DOCSTART-`): they end a sentence and are left out.
+    /// Starts of rows that open a document (`-DOCSTART-`). They end a sentence and are skipped, but
+    /// not if they have the tag of an entity.
     #[serde(default)]
     pub document_rows: Vec<String>,
-    /// Starts of rows that are left out wherever they stand, but for rows that have the columns and
-    /// tags of a token.
+    /// Starts of comment rows. They are skipped, but not if they have the columns and tags of a
+    /// token.
     #[serde(default)]
     pub comment_rows: Vec<String>,
-    /// First tokens of sentences that are metadata and left out, counted.
+    /// First tokens of metadata sentences, which are skipped and counted.
     #[serde(default)]
     pub metadata: Vec<String>,
     /// Tags to read as another tag, such as `1 = "B-PER"`.
@@ -152,10 +153,10 @@ pub struct Columns {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
-    /// Every entity starts with `B-` and goes on with `I-`.
+    /// Every entity starts with `B-` and continues with `I-`.
     #[serde(alias = "iob2")]
     Bio,
-    /// `B-` only where an entity follows another of its label at once.
+    /// `B-` only if an entity directly follows another one of its label.
     Iob1,
     /// `B-`, `I-`, `E-` at the last token, `S-` for a single token.
     #[serde(alias = "bioes")]
@@ -165,9 +166,9 @@ pub enum Scheme {
     Bilou,
 }
 
-/// What the official evaluation files lost when they were made from column files. InstructUIE's
-/// conversion of CrossNER has the first two, that of CrossNER's politics and of the MIT sets the
-/// last. Each loss of an entity is counted in the notes.
+/// A loss in the conversion of column files to the official evaluation files. InstructUIE's
+/// conversion of CrossNER has the first two; the conversions of CrossNER's politics and the MIT
+/// sets have the last. Each lost entity is counted in the notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Defect {
@@ -183,10 +184,10 @@ pub enum Defect {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Instructuie {
-    /// How the file holds its records.
+    /// The container of the records.
     #[serde(default)]
     pub container: Container,
-    /// What `pos` counts.
+    /// The unit of `pos`.
     #[serde(default, skip_serializing_if = "Offsets::is_default")]
     pub offsets: Offsets,
     /// The encoding of the files.
@@ -196,8 +197,8 @@ pub struct Instructuie {
 
 /// The keys of text-with-spans rows. An entity is an object with the keys below or an array
 /// `[start, end, label]`; `start` and `end` are half-open. An object may have a list `labels`
-/// instead of its label. A row may also be `[text, {"entities": […]}]`, as spaCy's training data
-/// is.
+/// instead of one label. A row may also be `[text, {"entities": […]}]`, as in spaCy's training
+/// data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jsonl {
@@ -205,17 +206,17 @@ pub struct Jsonl {
     pub text: String,
     /// Key of the list of entities.
     pub entities: String,
-    /// Key of an entity's first character.
+    /// Key of an entity's start offset.
     pub start: String,
-    /// Key of the character after its last.
+    /// Key of its end offset, which is exclusive.
     pub end: String,
     /// Key of its label.
     pub label: String,
-    /// Key of the mention as written; where an entity has it, it must equal the text of its span.
+    /// Key of the mention as written. If an entity has it, it must equal the text of the span.
     pub mention: String,
     /// Key of the row's identifier; rows without it are numbered.
     pub id: String,
-    /// What `start` and `end` count.
+    /// The unit of `start` and `end`.
     #[serde(default, skip_serializing_if = "Offsets::is_default")]
     pub offsets: Offsets,
     /// The encoding of the files.
@@ -237,11 +238,11 @@ impl Default for Jsonl {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelStudio {
-    /// Key of the text in a task's `data`, where that is not `text` and the task has further
+    /// Key of the text in a task's `data`. Needed if the key is not `text` and `data` has several
     /// strings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// What `start` and `end` count.
+    /// The unit of `start` and `end`.
     #[serde(default, skip_serializing_if = "Offsets::is_default")]
     pub offsets: Offsets,
     /// The encoding of the files.
@@ -249,11 +250,11 @@ pub struct LabelStudio {
     pub encoding: Encoding,
 }
 
-/// The export of an annotation tool; its keys are the tool's.
+/// The export of an annotation tool, with the tool's keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// What `start` and `end` count.
+    /// The unit of `start` and `end`.
     #[serde(default, skip_serializing_if = "Offsets::is_default")]
     pub offsets: Offsets,
     /// The encoding of the files.
@@ -265,10 +266,10 @@ pub struct Export {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conversations {
-    /// How the file holds its records.
+    /// The container of the records.
     pub container: Container,
-    /// Whether neighbouring conversations about one passage are one example with all their queries,
-    /// as long as no query repeats: the official evaluation files ask one query a conversation.
+    /// Whether to merge neighbouring conversations about one passage into one example, as long as
+    /// no query repeats. The official evaluation files have one query per conversation.
     #[serde(default)]
     pub merge: bool,
     /// The encoding of the files.
@@ -276,14 +277,14 @@ pub struct Conversations {
     pub encoding: Encoding,
 }
 
-/// How a file holds its JSON records.
+/// The container of the JSON records of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Container {
     /// One array.
     #[default]
     Array,
-    /// One record a line.
+    /// One record per line.
     Lines,
 }
 
@@ -295,7 +296,7 @@ pub struct Queries {
     pub text: String,
     /// Key of the entity type's label.
     pub label: String,
-    /// Key of the answer: a list of strings, or a string that holds such a list as JSON.
+    /// Key of the answer: a list of strings, or a string that contains such a list as JSON.
     pub answer: String,
     /// The encoding of the files.
     #[serde(default, skip_serializing_if = "Encoding::is_default")]
@@ -306,7 +307,7 @@ pub struct Queries {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gliner {
-    /// How the file holds its records.
+    /// The container of the records.
     #[serde(default)]
     pub container: Container,
     /// The encoding of the files.
@@ -318,10 +319,10 @@ pub struct Gliner {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Brat {
-    /// What becomes of a text that has no annotation file.
+    /// The treatment of a text without an annotation file.
     #[serde(default)]
     pub unannotated: Unannotated,
-    /// What offsets count.
+    /// The unit of the offsets.
     #[serde(default, skip_serializing_if = "Offsets::is_default")]
     pub offsets: Offsets,
     /// The encoding of the files.
@@ -329,16 +330,16 @@ pub struct Brat {
     pub encoding: Encoding,
 }
 
-/// What becomes of a text without annotations. Each is counted.
+/// The treatment of a text without an annotation file. `Skip` and `Empty` are counted in the notes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unannotated {
-    /// It is a problem: its annotations may have been lost.
+    /// The text is an error: its annotations may have been lost.
     #[default]
     Error,
-    /// It is not a document, such as a `README.txt`.
+    /// The text is not a document (such as a `README.txt`) and is skipped.
     Skip,
-    /// It is a document without entities.
+    /// The text is a document without entities.
     Empty,
 }
 

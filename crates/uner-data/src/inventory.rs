@@ -1,5 +1,5 @@
-//! The collection of all entity types of a training set, with their frequencies: what negative
-//! sampling draws from.
+//! The entity types of a training set with their frequencies. Negative sampling draws from this
+//! inventory.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use indexmap::IndexMap;
 
 use crate::Example;
 
-/// A type without case, blanks, `_` and `-`: `Medical_condition`, `medical condition` and
-/// `MedicalCondition` are one. LLM annotations write types in all of these ways.
+/// Lowercases a type and removes white space, `_` and `-`: `Medical_condition`, `medical condition`
+/// and `MedicalCondition` become equal. LLM annotations use all of these spellings.
 pub fn fold(entity_type: &str) -> String {
     entity_type
         .chars()
@@ -24,8 +24,7 @@ pub struct TypeCounts {
 }
 
 impl TypeCounts {
-    /// Counts the mentions of an example. A type that is only asked (a query without a mention) is
-    /// not counted.
+    /// Counts the mentions of an example by type. A query without a mention is not counted.
     pub fn add(&mut self, example: &Example) {
         for entity in &example.entities {
             *self.counts.entry(entity.entity_type.clone()).or_default() += 1;
@@ -38,17 +37,17 @@ impl TypeCounts {
     }
 }
 
-/// One type of an inventory: its spellings are merged.
+/// One type of an inventory, with all its spellings merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     /// The most frequent spelling.
     name: String,
     folded: String,
-    /// Mentions, at least 1.
+    /// Number of mentions, at least 1.
     count: u64,
 }
 
-/// Distinct entity types by falling frequency.
+/// Distinct entity types by descending frequency.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TypeInventory {
     entries: Vec<Entry>,
@@ -57,8 +56,8 @@ pub struct TypeInventory {
 }
 
 impl TypeInventory {
-    /// The types of counted mentions; spellings that [`fold`] to the same are one type under the
-    /// most frequent one.
+    /// Builds the inventory of counted mentions. Spellings that [`fold`] makes equal are one type,
+    /// named by the most frequent spelling.
     pub fn new(counts: &TypeCounts) -> Self {
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut found: Vec<(Entry, u64)> = Vec::new();
@@ -78,8 +77,7 @@ impl TypeInventory {
         Self::sorted(found.into_iter().map(|(entry, _)| entry).collect())
     }
 
-    /// The closed world of a dataset: every type of its description, each as frequent as the
-    /// others.
+    /// The closed world of a dataset: all types of its description, equally frequent.
     pub fn closed_world(entity_types: &[&str]) -> Self {
         let mut counts = TypeCounts::default();
         for name in entity_types {
@@ -100,17 +98,17 @@ impl TypeInventory {
         Self { entries, cumulative }
     }
 
-    /// Distinct types.
+    /// Number of distinct types.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no type at all.
+    /// Whether the inventory has no types.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The types with their mentions, by falling frequency.
+    /// The types with their number of mentions, by descending frequency.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         self.entries.iter().map(|entry| (entry.name.as_str(), entry.count))
     }
@@ -127,12 +125,12 @@ impl TypeInventory {
         self.entries[place].count
     }
 
-    /// Mentions of all types.
+    /// Number of mentions of all types.
     pub(crate) fn total(&self) -> u64 {
         self.cumulative.last().copied().unwrap_or(0)
     }
 
-    /// The type to which the mention with this number belongs.
+    /// Index of the type of a mention; mentions are numbered from 0, in the order of the types.
     pub(crate) fn at_mention(&self, mention: u64) -> usize {
         self.cumulative.partition_point(|&up_to| up_to <= mention)
     }

@@ -1,8 +1,8 @@
 //! Examples and everything that produces them: readers of published formats, the dataset registry,
-//! negative sampling, mixtures and statistics. Knows nothing of tensors or templates.
+//! negative sampling, mixtures and statistics. The crate does not depend on tensors or templates.
 //!
-//! Reading never loses text or an entity silently: what cannot be represented exactly is counted
-//! ([`Notes`]), what cannot be read is an error with file and line ([`DataError`]). Spans are
+//! Reading never loses text or an entity silently: inexact representations are counted
+//! ([`Notes`]), and unreadable data is an error with file and line ([`DataError`]). Spans are
 //! half-open character ranges of the text.
 
 pub mod align;

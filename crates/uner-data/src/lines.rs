@@ -1,4 +1,4 @@
-//! Numbered lines of a text file, one at a time.
+//! Reads the numbered lines of a text file, one at a time.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -12,10 +12,10 @@ use crate::{DataError, Note, Problem, encoding::Encoding, reader::Context, regul
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Bytes of a line or of a JSON record, at most: a book has a million, and more is no text.
+/// Largest size of a line or JSON record in bytes. A book has about a million.
 pub(crate) const MOST_BYTES: u64 = 64 << 20;
 
-/// Opens a file; one whose name ends in `.gz` is decompressed.
+/// Opens a file, and decompresses it if its name ends in `.gz`.
 pub(crate) fn open(file: &Path, encoding: Encoding) -> Result<Input, DataError> {
     if file.extension().is_some_and(|extension| extension == "spacy") {
         let problem = Problem::Compressed {
@@ -52,11 +52,11 @@ impl Lines {
         Self { input, buffer: Vec::new(), number: 0, finished: false }
     }
 
-    /// The next line with its number, from 1. A line that is not UTF-8 is an error and the next
-    /// call goes on after it; after an error of the device there are no more lines.
+    /// The next line with its number, from 1. A line that is not UTF-8 is an error, and the next
+    /// call continues after it. An input error or a line that is too long ends the reading.
     ///
-    /// A byte order mark at the start of a line is left out, as at the start of a file: files that
-    /// have one were joined.
+    /// A byte order mark at the start of a line is skipped and counted: it shows that files with
+    /// such marks were joined.
     pub(crate) fn next(
         &mut self,
         context: &mut Context<'_>,
@@ -92,7 +92,7 @@ impl Lines {
     }
 }
 
-/// An input error that names the file: decompression hides it.
+/// Adds the file's name to an input error: errors of decompression lack it.
 pub(crate) fn named(file: &Path, error: &std::io::Error) -> DataError {
     DataError::Io(std::io::Error::new(
         error.kind(),

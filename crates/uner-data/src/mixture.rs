@@ -1,6 +1,6 @@
-//! Several datasets as one: a cap keeps a large dataset from drowning the others, a weight repeats
-//! or thins one. InstructUIE caps at 10,000 and takes the first; UniversalNER's supervised models
-//! cap at 10,000 at random.
+//! Mixes several datasets into one. A cap keeps a large dataset from dominating; a weight repeats
+//! or thins a dataset. InstructUIE takes the first 10,000 examples, UniversalNER's supervised
+//! models a random 10,000.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DataError, Dataset, DatasetRef, Example, Examples, Notes, read, stream::stream};
 
-/// Copies of an example, at most: more are a slip.
+/// Largest allowed number of copies of an example: a larger one is probably a mistake.
 const LARGEST_WEIGHT: f64 = 10_000.0;
 
 /// One dataset of a mixture.
@@ -20,17 +20,17 @@ pub struct Member {
     pub dataset: DatasetRef,
     /// Its split.
     pub split: String,
-    /// The most examples taken of it; all where it is left out.
+    /// Largest number of examples taken from it; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap: Option<usize>,
-    /// Which ones, when it has more.
+    /// Which examples the cap keeps.
     #[serde(default)]
     pub take: Take,
-    /// How often each of them is given: 2 gives each twice, 0.5 every other one at random, 1.5 each
-    /// once and every other one twice.
+    /// Mean number of copies of each example: 2 returns each twice, 0.5 a random half of them, 1.5
+    /// each once and a random half twice.
     #[serde(default = "one")]
     pub weight: f64,
-    /// Whether absent types are asked of its examples; not of a dataset that asks them itself.
+    /// Whether to add absent types to its queries; `false` for a dataset that has its own.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub negatives: bool,
 }
@@ -47,19 +47,19 @@ fn one() -> f64 {
     1.0
 }
 
-/// Which examples a cap leaves.
+/// Which examples a cap keeps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Take {
-    /// The first of the files, as InstructUIE does (and calls "random"). Nothing is held in memory.
+    /// The first in file order, as InstructUIE does (and calls "random"). None is kept in memory.
     #[default]
     First,
-    /// A seeded random choice, in the order of the files. Reads the whole split first and holds
-    /// `cap` examples.
+    /// A seeded random choice, in file order. Reads the whole split first and keeps `cap` examples
+    /// in memory.
     Random,
 }
 
-/// Opens all members of a mixture; they are given one after the other, since training shuffles by
+/// Opens all members of a mixture. They are read one after the other, since training shuffles by
 /// (seed, epoch).
 ///
 /// # Errors
@@ -75,20 +75,20 @@ pub fn mix(members: &[Member], root: &Path, seed: u64) -> Result<Mixture, DataEr
 }
 
 /// The examples of a mixture, each with the index of its member. Ids are `dataset/id`, and
-/// `dataset/id#2` for the second copy that a weight gives. Errors come as they do from
-/// [`Examples`], but only from what the caps need to read.
+/// `dataset/id#2` for the second copy of an example. Errors are those of [`Examples`], but only
+/// from the part of each split that its cap needs to read.
 pub struct Mixture {
     parts: Vec<Part>,
     current: usize,
 }
 
 impl Mixture {
-    /// The datasets, by member.
+    /// The datasets, in the order of the members.
     pub fn datasets(&self) -> impl Iterator<Item = &Dataset> {
         self.parts.iter().map(|part| &part.dataset)
     }
 
-    /// What could not be represented exactly in what was read so far, over all members.
+    /// Notes on inexact representations in everything read so far, over all members.
     pub fn notes(&self) -> Notes {
         let mut notes = Notes::default();
         self.parts.iter().for_each(|part| notes.merge(part.examples.notes()));
@@ -117,13 +117,13 @@ struct Part {
     take: Take,
     weight: f64,
     seed: u64,
-    /// The member's place in the mixture: it keys the random streams.
+    /// The member's index in the mixture, which keys the random streams.
     member: u64,
     /// Examples taken so far.
     taken: usize,
-    /// The reservoir of a random cap, once filled, last first.
+    /// The items that a random cap keeps, in reverse order; `None` before the split is read.
     chosen: Option<Vec<Result<Example, DataError>>>,
-    /// The example being copied and its copies still to give.
+    /// The current example, its copies returned so far, and its copies in total.
     copied: Option<(Example, usize, usize)>,
 }
 
@@ -187,13 +187,13 @@ impl Part {
         Some(copy)
     }
 
-    /// How often the weight gives the example with this index.
+    /// Number of copies of the example with this index.
     fn copies(&self, index: u64) -> usize {
         let mut rng = stream(*b"mixweigh", self.seed, self.member, index);
         self.weight.floor() as usize + usize::from(rng.random_bool(self.weight.fract()))
     }
 
-    /// The next example that the cap leaves, or an error on the way.
+    /// The next example that the cap keeps, or an error of the split.
     fn source(&mut self) -> Option<Result<Example, DataError>> {
         let item = match self.take {
             Take::Random if self.cap < usize::MAX => {
@@ -209,8 +209,8 @@ impl Part {
         Some(item)
     }
 
-    /// `cap` examples of the whole split, each as likely as the others (Vitter's algorithm R), with
-    /// all its errors.
+    /// Chooses `cap` examples of the whole split uniformly (Vitter's algorithm R). Returns them in
+    /// reverse order, then all errors of the split.
     fn reservoir(&mut self) -> Vec<Result<Example, DataError>> {
         let mut rng = stream(*b"mixtake ", self.seed, self.member, 0);
         let mut chosen: Vec<(usize, Example)> = Vec::new();

@@ -1,11 +1,11 @@
-//! Negative sampling: queries for types that are absent from a passage, whose answer is the empty
-//! list. Annotations by an LLM name only types that are present, and a model trained on them alone
+//! Negative sampling: queries for types that are absent from a passage; the answer is the empty
+//! list. LLM annotations contain only types that are present, so a model trained on them alone
 //! never learns to answer "none" (UniversalNER §3.2 and table 4: F1 31.5 without, 47.7 uniform,
 //! 53.4 by frequency).
 //!
-//! The original draws from the types "that do not appear in the passage", which is read here as:
-//! not among the types annotated or already asked, spellings folded. How many it drew is unknown,
-//! so the number is a ratio.
+//! UniversalNER draws from the types "that do not appear in the passage". Here, these are the types
+//! that are neither annotated nor already asked, with spellings folded. UniversalNER does not state
+//! how many it draws, so here a ratio sets the number.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
-    /// None are.
+    /// None are drawn.
     None,
     /// Every type of the inventory is equally likely.
     Uniform,
@@ -41,14 +41,14 @@ pub struct NegativeConfig {
     /// How they are drawn.
     #[serde(default)]
     pub strategy: Strategy,
-    /// Absent types for each present one; the fraction left over is a chance of one more. A passage
-    /// without entities counts as having one present type and gets at least one absent one, so that
-    /// it asks something. Absent types that the data itself asks count. Closed world ignores the
+    /// Number of absent types per present type; a fraction is the probability of one more. A
+    /// passage without entities counts as one present type and gets at least one absent type, so
+    /// that it has a query. Absent types in the data's own queries count. Closed world ignores the
     /// ratio.
     #[serde(default = "one")]
     pub ratio: f64,
-    /// Whether absent types that the data itself asks are left out first, so that the strategy
-    /// alone decides which are asked.
+    /// Whether absent types in the data's own queries are removed first, so that the strategy alone
+    /// decides which are asked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drop_asked: bool,
 }
@@ -63,15 +63,15 @@ fn one() -> f64 {
     1.0
 }
 
-/// What a draw is keyed by: equal keys give equal draws, whatever was drawn before.
+/// The key of a draw: equal keys give equal draws, whatever was drawn before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
     /// The run's seed.
     pub seed: u64,
-    /// The pass over the data. A fixed number gives every epoch the same absent types, as the
-    /// original has.
+    /// The pass over the data. A fixed number gives every epoch the same absent types, as in
+    /// UniversalNER's data.
     pub epoch: u64,
-    /// The example's place in the data.
+    /// The example's index in the data.
     pub index: u64,
 }
 
@@ -87,7 +87,7 @@ pub fn add_negatives(
 ) {
     assert!(
         config.ratio >= 0.0 && config.ratio.is_finite(),
-        "the ratio is {}, not a number from 0",
+        "the ratio of absent types is `{}`; it must be finite and at least 0",
         config.ratio
     );
     let mut rng = stream(*b"negative", draw.seed, draw.epoch, draw.index);
@@ -111,9 +111,9 @@ pub fn add_negatives(
     example.queries.extend(places.into_iter().map(|place| inventory.name(place).to_owned()));
 }
 
-/// Absent types for a number of present ones.
+/// Number of absent types for a number of present types.
 fn wanted(num_present: usize, ratio: f64, rng: &mut impl Rng) -> usize {
-    // More than any inventory has, so that a number without measure stays one.
+    // The limit exceeds any inventory. It keeps the product finite, which `random_bool` requires.
     let expected = (ratio * num_present.max(1) as f64).min(1e15);
     let rounded = expected.floor() as usize + usize::from(rng.random_bool(expected.fract()));
     if num_present == 0 { rounded.max(1) } else { rounded }
@@ -125,9 +125,9 @@ enum Weighting {
     Frequency,
 }
 
-/// Successive draws without replacement. Drawing from the whole inventory and discarding what is
-/// excluded is fast as long as little is excluded; when many draws fail, the rest is drawn from
-/// what is left, with the same distribution.
+/// Draws without replacement. Drawing from the whole inventory and discarding excluded types is
+/// fast while few types are excluded. After many failed draws, the rest is drawn from the remaining
+/// types, with the same distribution.
 fn sample(
     inventory: &TypeInventory,
     weighting: Weighting,
@@ -135,7 +135,7 @@ fn sample(
     wanted: usize,
     rng: &mut impl Rng,
 ) -> Vec<usize> {
-    // There are no more to draw, whatever the ratio.
+    // The inventory has no more types to draw, whatever the ratio.
     let wanted = wanted.min(inventory.len());
     let mut drawn = Vec::with_capacity(wanted);
     if inventory.is_empty() {
@@ -158,7 +158,8 @@ fn sample(
     drawn
 }
 
-/// The largest keys ln(u) / weight win (Efraimidis and Spirakis 2006).
+/// Weighted draws without replacement from the types that are not excluded: the largest keys
+/// ln(u) / weight win (Efraimidis and Spirakis 2006).
 fn sample_from_left(
     inventory: &TypeInventory,
     weighting: Weighting,

@@ -1,5 +1,5 @@
-//! What a reader could not represent exactly: counted, with the first place of each kind. Notes are
-//! not errors; the example was still read.
+//! Counts of data that a reader could not represent exactly, with the first location of each kind.
+//! Notes are not errors: reading continues.
 
 use std::{
     collections::BTreeMap,
@@ -11,49 +11,49 @@ use serde::Serialize;
 
 use crate::{format::Offsets, visible};
 
-/// A kind of inexactness.
+/// A kind of inexact representation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Note {
-    /// An entity of a label that the dataset's description drops (the label is given).
+    /// An entity whose label (the value) is dropped by the dataset's description.
     DroppedLabel(String),
-    /// A tag that breaks its scheme: one that continues an entity although none of its label is
-    /// open starts one, as in conlleval; an IOBES entity without its last tag ends where it ends.
+    /// A tag that breaks its scheme, read as conlleval does. A tag that continues an entity starts
+    /// one if none of its label is open. An entity without its last tag (IOBES, BILOU) just ends.
     InconsistentTag,
     /// An entity whose tokens are all empty or blank.
     EmptyMention,
-    /// A sentence left out because it is metadata by the dataset's description.
+    /// A sentence that is skipped because the dataset's description marks it as metadata.
     MetadataSentence,
-    /// An entity in such a sentence.
+    /// An entity in a metadata sentence.
     MetadataEntity,
     /// An entity that the official conversion loses or changes, see [`crate::format::Defect`].
     ConversionDefect,
-    /// A mention that does not occur in the text (or not that often): it has no span.
+    /// A mention that does not occur in the text; it is kept without a span.
     MentionNotInText,
     /// Offsets that do not give the mention, replaced by an occurrence of it in the text.
     WrongPosition,
-    /// Offsets that give the mention in another unit than the description's, and are read in that.
+    /// Offsets that give the mention in another unit than the description's; that unit is used.
     OtherOffsets(Offsets),
     /// A mention in several pieces, represented by the range from its first to its last character.
     Discontinuous,
-    /// A query asked twice of one passage: it is asked once, and the answers are joined.
+    /// A repeated query of one passage: it is asked once, and the answers are joined.
     RepeatedQuery,
-    /// An entity given again: the same span with the same type, or a mention without offsets that
-    /// was given more often than the text holds it.
+    /// A repeated entity: the same span and type, or a mention without offsets that the source
+    /// lists more often than it occurs in the text.
     RepeatedEntity,
-    /// A span or mention with blanks at its ends, which were cut off.
+    /// A span or mention with white space at its ends, which was removed.
     BlankEdges,
-    /// A row that starts like a comment but has the columns and the tags of a token.
+    /// A row that starts like a comment or a document row but is a token by its columns and tags.
     TaggedComment,
     /// A byte order mark inside a file, at the start of a line.
     ByteOrderMark,
     /// A standoff text without an annotation file, treated as the description says.
     Unannotated,
-    /// A record that the annotator did not annotate, rejected or skipped.
+    /// A record that was rejected, skipped or not annotated.
     NotAccepted,
-    /// An annotation of a text by a further annotator.
+    /// A further annotation of a text, which is skipped.
     FurtherAnnotation,
-    /// A region that an annotation tool marked and that is no labelled entity: without a label,
-    /// rejected, of a group of spans.
+    /// A region of an annotation tool that is not an accepted, labelled entity: without a label,
+    /// rejected, or in a group of spans.
     OtherRegion,
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for Note {
                 let (key, unit) = (unit.key(), unit.unit());
                 return write!(
                     out,
-                    "offsets in {unit} (read so; set `offsets = \"{key}\"` in `[format]`)"
+                    "offsets in {unit} (read in that unit; set `offsets = \"{key}\"` in `[format]`)"
                 );
             }
             Self::InconsistentTag => "tags that break the scheme (read as conlleval reads them)",
@@ -84,30 +84,28 @@ impl fmt::Display for Note {
             Self::Discontinuous => {
                 "discontinuous entities (the range from first to last character was taken)"
             }
-            Self::RepeatedQuery => {
-                "queries asked twice of one passage (asked once, answers joined)"
-            }
-            Self::RepeatedEntity => "entities given again (taken once)",
-            Self::BlankEdges => "entities with blanks at their ends (cut off)",
+            Self::RepeatedQuery => "repeated queries of one passage (asked once, answers joined)",
+            Self::RepeatedEntity => "repeated entities (kept once)",
+            Self::BlankEdges => "entities with white space at their ends (trimmed)",
             Self::TaggedComment => "rows that start like comments but carry a tag (read as tokens)",
             Self::ByteOrderMark => "byte order marks inside a file (left out)",
             Self::Unannotated => "texts without an annotation file (treated as `unannotated` says)",
             Self::NotAccepted => {
-                "records that were not annotated, rejected or skipped in the annotation tool (left out)"
+                "records that were rejected, skipped or not annotated in the annotation tool (left out)"
             }
-            Self::FurtherAnnotation => "annotations of a text by further annotators (left out)",
+            Self::FurtherAnnotation => "further annotations of a text (left out)",
             Self::OtherRegion => {
-                "marked regions that are no labelled, accepted entities (left out)"
+                "marked regions that are not labelled, accepted entities (left out)"
             }
         };
         out.write_str(text)
     }
 }
 
-/// How often a note was taken, and where first.
+/// The number of notes of a kind, and the location of the first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Occurrences {
-    /// How often.
+    /// Number of notes.
     pub count: usize,
     /// The file of the first.
     pub file: PathBuf,
@@ -115,14 +113,14 @@ pub struct Occurrences {
     pub line: usize,
 }
 
-/// All notes of a reading.
+/// All notes of a reader.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {
     by_kind: BTreeMap<Note, Occurrences>,
 }
 
 impl Notes {
-    /// Takes a note.
+    /// Counts a note.
     pub(crate) fn take(&mut self, note: Note, file: &Path, line: usize) {
         self.by_kind
             .entry(note)
@@ -130,7 +128,7 @@ impl Notes {
             .or_insert_with(|| Occurrences { count: 1, file: file.to_owned(), line });
     }
 
-    /// Adds the notes of another reading.
+    /// Adds the notes of another reader.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (note, found) in &other.by_kind {
             self.by_kind
@@ -140,7 +138,7 @@ impl Notes {
         }
     }
 
-    /// How often a note was taken.
+    /// Number of notes of a kind.
     pub fn count(&self, note: &Note) -> usize {
         self.by_kind.get(note).map_or(0, |found| found.count)
     }
@@ -156,7 +154,7 @@ impl Notes {
     }
 }
 
-/// One line a kind: `3 x entities of the dropped label `misc` (first at ai/test.txt:12)`.
+/// One line per kind: `3 x entities of the dropped label `misc` (first at ai/test.txt:12)`.
 impl fmt::Display for Notes {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (note, found) in &self.by_kind {

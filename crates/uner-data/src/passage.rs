@@ -1,5 +1,5 @@
 //! The entities of one text: each span with a type is one entity, whatever the format and however
-//! often it is given.
+//! often the source repeats it.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ pub(crate) struct Passage<'a> {
     spans: HashSet<(Span, String)>,
     /// Mention and type of every entity.
     mentions: HashSet<(String, String)>,
-    /// Bytes of the mentions at spans: those of nested spans may be many times the text's.
+    /// Total bytes of the mentions at spans; with nested spans, many times those of the text.
     bytes: u64,
 }
 
@@ -37,8 +37,8 @@ impl<'a> Passage<'a> {
         self.entities
     }
 
-    /// Adds the entity at a span inside the text, without the blanks at its ends. A span of blanks
-    /// is an error, and so is one by which all mentions together are larger than a record may be.
+    /// Adds the entity at a span inside the text, without the white space at its ends. It is an
+    /// error if nothing else is left, or if all mentions together exceed the size of a record.
     pub(crate) fn add(
         &mut self,
         span: Span,
@@ -72,9 +72,9 @@ impl<'a> Passage<'a> {
         Ok(())
     }
 
-    /// Adds an answer: mentions of one type, without offsets. The k-th repeat of a mention stands
-    /// at the k-th of its occurrences; one that the text does not hold has no span, and one given
-    /// more often than the text holds it is a repetition.
+    /// Adds an answer: mentions of one type, without offsets. The k-th repeat of a mention takes
+    /// its k-th occurrence. A mention that is not in the text has no span; a repeat beyond the last
+    /// occurrence is dropped and counted.
     pub(crate) fn add_answer(
         &mut self,
         mentions: &[String],
@@ -90,7 +90,7 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Adds a mention where it was found by its text.
+    /// Adds a mention at the span that a search of the text found, if any.
     pub(crate) fn add_placed(
         &mut self,
         mention: &str,
@@ -127,7 +127,7 @@ impl<'a> Passage<'a> {
     }
 }
 
-/// A mention without the blanks at its ends.
+/// A mention without the white space at its ends.
 pub(crate) fn trimmed(mention: &str, line: usize, context: &mut Context<'_>) -> String {
     let kept = mention.trim_matches(is_blank);
     if kept.len() < mention.len() {

@@ -1,4 +1,4 @@
-//! From a dataset's description to its examples, one at a time: a file is never held whole.
+//! Reads the examples of a dataset one at a time. Only brat documents are loaded whole.
 
 use std::{
     collections::VecDeque,
@@ -17,12 +17,12 @@ use crate::{
     reader::{Context, Reader},
 };
 
-/// Opens a split of a dataset. Paths of a description without a file of its own are relative to
+/// Opens a split of a dataset. Paths of a description that is not a user's own file are relative to
 /// `root`.
 ///
 /// # Errors
-/// An invalid description, an unknown split or a missing file. What is wrong inside the files comes
-/// as items of [`Examples`].
+/// An invalid description, an unknown split or a missing file. Problems inside the files are items
+/// of [`Examples`].
 pub fn read(dataset: &Dataset, split: &str, root: &Path) -> Result<Examples, DataError> {
     dataset.check()?;
     let files = dataset.files(split, root)?;
@@ -54,8 +54,8 @@ pub fn read(dataset: &Dataset, split: &str, root: &Path) -> Result<Examples, Dat
     })
 }
 
-/// The part of a path that is a file or folder on disk: up to a zip file, where the path goes on
-/// inside one.
+/// The part of a path that is a file or folder on disk: the whole path, or the path up to its zip
+/// file.
 fn on_disk(path: &Path) -> PathBuf {
     let mut found = PathBuf::new();
     for component in path.components() {
@@ -70,16 +70,16 @@ fn on_disk(path: &Path) -> PathBuf {
 
 /// The examples of a split, in the order of its files.
 ///
-/// An item is an error where a place cannot be read: it names file and line, and the next item goes
-/// on after it, so that every problem can be listed. Who wants only sound data stops at the first.
-/// A split without a single item gives one [`DataError::Empty`].
+/// Unreadable data gives an error with file and line. The next item continues after it, so that
+/// every problem can be listed; a caller that needs valid data stops at the first error. A split
+/// without items gives one [`DataError::Empty`].
 pub struct Examples {
     dataset: Arc<Dataset>,
     split: String,
     read: Vec<PathBuf>,
     files: VecDeque<PathBuf>,
     reader: Option<(PathBuf, Box<dyn Reader>)>,
-    /// What else is wrong with the example whose first problem was given.
+    /// Further problems of the example whose first problem was returned.
     further: VecDeque<DataError>,
     notes: Notes,
     given: usize,
@@ -88,17 +88,17 @@ pub struct Examples {
 }
 
 impl Examples {
-    /// What could not be represented exactly in what was read so far.
+    /// Notes on inexact representations in everything read so far.
     pub fn notes(&self) -> &Notes {
         &self.notes
     }
 
-    /// Examples given so far.
+    /// Number of examples returned so far.
     pub fn num_examples(&self) -> usize {
         self.given
     }
 
-    /// Errors given so far.
+    /// Number of errors returned so far.
     pub fn num_errors(&self) -> usize {
         self.failed
     }

@@ -1,22 +1,22 @@
-//! What a reader of files is, and what it reads with.
+//! The interface of all file readers, and their shared context.
 
 use std::{collections::VecDeque, path::Path};
 
 use crate::{DataError, Dataset, Example, Note, Notes, Problem, Span, dataset::Meaning};
 
-/// A format's reader: one file, one example after the other. Readers leave `id` empty where the
-/// source has none.
+/// Reads one file of a format, one example after the other. Readers leave `id` empty if the source
+/// has none.
 pub(crate) trait Reader: Send {
     fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>>;
 }
 
-/// What every reader needs besides its input.
+/// The shared state of all readers, besides their input.
 pub(crate) struct Context<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) notes: &'a mut Notes,
     pub(crate) further: &'a mut VecDeque<DataError>,
     pub(crate) file: &'a Path,
-    /// The number of the record that is read, from 1, in a JSON array: an array may be one line.
+    /// Number of the current record of a JSON array, from 1: the whole array may be on one line.
     pub(crate) record: Option<usize>,
 }
 
@@ -29,7 +29,7 @@ impl Context<'_> {
         DataError::Malformed { file: self.file.to_owned(), line, record: self.record, problem }
     }
 
-    /// An example, or the first of its problems; the others are given after it.
+    /// Returns the example, or its first problem; the other problems are returned after it.
     pub(crate) fn unless(
         &mut self,
         problems: Vec<DataError>,
@@ -41,7 +41,7 @@ impl Context<'_> {
         Err(first)
     }
 
-    /// A line as text.
+    /// Decodes a line as UTF-8.
     pub(crate) fn decoded<'l>(&self, line: &'l [u8], number: usize) -> Result<&'l str, DataError> {
         std::str::from_utf8(line).map_err(|error| {
             let at = error.valid_up_to();
@@ -49,8 +49,8 @@ impl Context<'_> {
         })
     }
 
-    /// The natural-language type of a label; `None` for a dropped one, which is counted once for
-    /// each entity.
+    /// The natural-language type of a label. `None` if the label is dropped; this is counted once
+    /// for each entity.
     pub(crate) fn entity_type(
         &mut self,
         label: &str,
@@ -72,7 +72,7 @@ impl Context<'_> {
     }
 }
 
-/// The text of tokens joined by one space, and the characters each token takes in it.
+/// Joins tokens by one space. Returns the text and each token's span in it.
 pub(crate) fn join<'a>(tokens: impl Iterator<Item = &'a str>) -> (String, Vec<Span>) {
     let mut text = String::new();
     let mut spans = Vec::new();

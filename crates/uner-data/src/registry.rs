@@ -1,5 +1,5 @@
-//! The datasets uner knows: `configs/datasets/*.toml`, built into the binary, and a user's own
-//! files.
+//! Finds datasets: the descriptions in `configs/datasets/*.toml`, which are built into the binary,
+//! and a user's own files.
 
 use std::{fmt, path::Path};
 
@@ -24,7 +24,7 @@ pub fn names() -> Vec<&'static str> {
     names
 }
 
-/// A built-in dataset by its name, or a user's own by the path of its `.toml` file.
+/// Finds a built-in dataset by its name, or a user's own by the path of its `.toml` file.
 ///
 /// # Errors
 /// [`DataError::UnknownDataset`] with the nearest name, [`DataError::Io`] for a file that cannot be
@@ -58,10 +58,10 @@ pub enum DatasetRef {
 }
 
 impl DatasetRef {
-    /// The dataset meant.
+    /// The dataset that the reference names.
     ///
     /// # Errors
-    /// As [`find`]; for a description given inline, as [`Dataset::check`].
+    /// As [`find`]; for an inline description, as [`Dataset::check`].
     pub fn resolve(&self) -> Result<Dataset, DataError> {
         match self {
             Self::Name(name) => find(name),
@@ -73,7 +73,7 @@ impl DatasetRef {
     }
 }
 
-/// Written out because serde's untagged enums swallow the message about an unknown key.
+/// Written by hand because serde's untagged enums hide the message about an unknown key.
 impl<'de> Deserialize<'de> for DatasetRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct NameOrTable;

@@ -1,18 +1,18 @@
-//! Files that end. A pipe waits for whoever writes to it, and a device may have no end.
+//! Opens regular files only. A pipe waits for its writer, and a device may never end.
 
 use std::io;
 use std::path::Path;
 
-/// Opens a file, but not a pipe, device or folder.
+/// Opens a regular file, but not a pipe, device or folder.
 ///
 /// # Errors
-/// When it is one of those, missing, or cannot be read.
+/// If it is not a regular file, is missing, or cannot be read.
 pub fn open(path: &Path) -> io::Result<fs_err::File> {
     check(path)?;
     fs_err::File::open(path)
 }
 
-/// The bytes of a file.
+/// Reads the bytes of a regular file.
 ///
 /// # Errors
 /// As [`open`].
@@ -21,16 +21,16 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs_err::read(path)
 }
 
-/// The text of a file in UTF-8.
+/// Reads the text of a regular file in UTF-8.
 ///
 /// # Errors
-/// As [`open`], and when it is not UTF-8.
+/// As [`open`], and if it is not UTF-8.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
     check(path)?;
     fs_err::read_to_string(path)
 }
 
-/// What is missing is left for opening it to say.
+/// Refuses everything but regular files. A missing file passes: opening it gives the error.
 fn check(path: &Path) -> io::Result<()> {
     match fs_err::metadata(path) {
         Ok(found) if !found.is_file() => Err(io::Error::new(

@@ -1,10 +1,9 @@
-//! Which known word a slip is meant to be.
+//! Suggests the known word that a misspelt word probably means.
 
-/// How alike two words must be, from 0 to 1 (Jaro-Winkler), for one to be taken for a slip of the
-/// other.
+/// Jaro-Winkler similarity (0 to 1) from which a word may be a misspelling of another.
 const ALIKE: f64 = 0.8;
 
-/// The known word that is most like `word`, where one is like it.
+/// The known word most similar to `word`, if any is similar enough.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let alike = known.into_iter().map(|known| (strsim::jaro_winkler(known, word), known));
     let near = alike.filter(|(likeness, _)| *likeness >= ALIKE);

@@ -1,6 +1,6 @@
-//! What a split looks like: how its entity types are distributed over head and tail, how long its
-//! texts are, how many of them repeat. The bands are those of UniversalNER's table 1, where the top
-//! 1 % of 13,020 types make 74 % of the mentions.
+//! Statistics of a split: the distribution of its entity types over head and tail, the lengths of
+//! its texts, and the number of duplicates. The bands are those of UniversalNER's table 1, where
+//! the top 1 % of 13,020 types account for 74 % of the mentions.
 
 use std::{
     collections::HashSet,
@@ -15,29 +15,29 @@ use crate::{DataError, Example, TypeCounts, TypeInventory, visible};
 /// Statistics of a split.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stats {
-    /// Examples.
+    /// Number of examples.
     pub num_examples: usize,
     /// Examples without an entity.
     pub num_without_entities: usize,
-    /// Examples whose text is exactly that of an earlier one.
+    /// Examples whose text equals that of an earlier one.
     pub num_duplicates: usize,
-    /// Mentions.
+    /// Number of mentions.
     pub num_entities: usize,
-    /// Queries, of which those without a mention are negative.
+    /// Number of queries, negative ones included.
     pub num_queries: usize,
-    /// Queries without a mention.
+    /// Number of negative queries (those without a mention).
     pub num_negative_queries: usize,
     /// Distinct entity types as written.
     pub num_types: usize,
-    /// Distinct entity types when spellings are folded (case, blanks, `_`, `-`).
+    /// Distinct entity types after folding spellings (case, white space, `_`, `-`).
     pub num_folded_types: usize,
-    /// Entity types by falling frequency: top 1 %, 1–10 %, rest.
+    /// Entity types by descending frequency: top 1 %, 1–10 %, rest.
     pub bands: [Band; 3],
-    /// Characters of a text.
+    /// Characters per text.
     pub characters: Distribution,
-    /// Words of a text (between blanks).
+    /// Words per text (separated by white space).
     pub words: Distribution,
-    /// Mentions of an example.
+    /// Mentions per example.
     pub entities: Distribution,
 }
 
@@ -46,9 +46,9 @@ pub struct Stats {
 pub struct Band {
     /// `top 1 %`, `1–10 %` or `rest`.
     pub name: &'static str,
-    /// Types in it.
+    /// Number of types in the band.
     pub num_types: usize,
-    /// Their mentions.
+    /// Number of mentions of these types.
     pub num_entities: u64,
     /// Their share of all mentions, 0 to 1.
     pub share: f64,
@@ -56,7 +56,7 @@ pub struct Band {
     pub examples: Vec<String>,
 }
 
-/// How a count is distributed over examples; quantiles are nearest-rank.
+/// Distribution of a count over examples. Quantiles are nearest-rank.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Distribution {
     /// Smallest.
@@ -65,13 +65,13 @@ pub struct Distribution {
     pub mean: f64,
     /// Median.
     pub median: usize,
-    /// 95 % are at most this.
+    /// 95th percentile.
     pub p95: usize,
     /// Largest.
     pub max: usize,
 }
 
-/// Computes the statistics of a split. No text is kept: memory grows by a few numbers an example.
+/// Computes the statistics of a split. Texts are not stored: each example needs a few numbers.
 ///
 /// # Errors
 /// The first error of the examples; `uner data validate` lists them all.
@@ -113,14 +113,15 @@ pub fn stats(
     })
 }
 
-/// 64 bits of a text: equal texts are found without keeping them.
+/// A 64-bit hash of a text, to find equal texts without storing them.
 pub(crate) fn fingerprint(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Cuts ranked types at 1 % and 10 % of their number, each band rounded and the first not empty.
+/// Cuts ranked types at 1 % and 10 % of their number (rounded). The first band has at least one
+/// type if there are any.
 fn bands(ranked: &[(&str, u64)]) -> [Band; 3] {
     let total: u64 = ranked.iter().map(|(_, count)| count).sum();
     let percent = |share: f64| (ranked.len() as f64 * share).round() as usize;
@@ -153,17 +154,17 @@ impl Distribution {
     }
 }
 
-/// A table for a terminal.
+/// Formats the statistics as a table for a terminal.
 impl fmt::Display for Stats {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "{} examples ({} without entities, {} with the text of an earlier one)",
+            "{} examples ({} without entities, {} with a repeated text)",
             self.num_examples, self.num_without_entities, self.num_duplicates
         )?;
         writeln!(
             out,
-            "{} entities of {} types ({} when spellings are folded)",
+            "{} entities of {} types ({} after folding spellings)",
             self.num_entities, self.num_types, self.num_folded_types
         )?;
         writeln!(
@@ -212,7 +213,7 @@ mod tests {
 
     #[test]
     fn bands_are_those_of_the_paper() {
-        // 200 types: 2 of 100 mentions, 18 of 10, 180 of 1; hence 200 + 180 + 180 mentions.
+        // 200 types: 2 with 100 mentions, 18 with 10, 180 with 1; hence 200 + 180 + 180 mentions.
         let types: Vec<String> = (0..200)
             .flat_map(|index| {
                 let count = if index < 2 {

@@ -1,5 +1,4 @@
-//! Random streams keyed by what they are for, so that a draw depends on nothing that was drawn
-//! before it.
+//! Random streams keyed by their purpose, so that a draw does not depend on the draws before it.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -1,5 +1,5 @@
-//! A text with an index of its characters: a span is found without counting from the start, so that
-//! many spans of a long text take time in proportion to the text.
+//! A text with an index of its characters. Finding a span does not count from the text's start, so
+//! the time for many spans grows with the length of the text, not with length times spans.
 
 use std::cell::OnceCell;
 
@@ -7,8 +7,8 @@ use crate::{Span, format::Offsets};
 
 pub(crate) struct Text<'a> {
     written: &'a str,
-    /// The byte at which each character starts, and the text's end. Empty for ASCII, where they are
-    /// equal.
+    /// The byte offset of each character and of the text's end. Empty for ASCII, where byte and
+    /// character offsets are equal.
     bytes: Vec<usize>,
     /// The same in UTF-16 code units.
     utf16: OnceCell<Vec<usize>>,
@@ -24,7 +24,7 @@ impl<'a> Text<'a> {
         self.written
     }
 
-    /// How long the text is in a unit.
+    /// Length of the text in a unit.
     pub(crate) fn length(&self, unit: Offsets) -> usize {
         match unit {
             _ if self.bytes.is_empty() => self.written.len(),
@@ -34,8 +34,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The span between two offsets of a unit; `None` when it ends before it starts, reaches
-    /// outside the text or cuts a character.
+    /// The span between two offsets of a unit; `None` if it ends before it starts, reaches outside
+    /// the text or cuts a character.
     pub(crate) fn span(&self, start: i64, end: i64, unit: Offsets) -> Option<Span> {
         let span = Span { start: self.character(start, unit)?, end: self.character(end, unit)? };
         (span.start <= span.end).then_some(span)
@@ -65,7 +65,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Where each character starts, and the end of the last, in the unit that `length` counts.
+/// The start of each character and the end of the last, in the unit that `length` counts.
 fn borders(text: &str, length: fn(char) -> usize) -> Vec<usize> {
     let mut end = 0;
     let ends = text.chars().map(|character| {
@@ -75,14 +75,14 @@ fn borders(text: &str, length: fn(char) -> usize) -> Vec<usize> {
     std::iter::once(0).chain(ends).collect()
 }
 
-/// White space, no-break spaces among it, and the characters without width that separate words or
-/// mark a byte order.
+/// Whether a character is white space (no-break spaces included), a zero-width space, a word joiner
+/// or a byte order mark.
 pub(crate) fn is_blank(character: char) -> bool {
     character.is_whitespace() || matches!(character, '\u{200b}' | '\u{2060}' | '\u{feff}')
 }
 
-/// Without its blanks: tools write line breaks and the gaps of a discontinuous mention as they
-/// like.
+/// Removes white space: tools differ in how they write line breaks and the gaps of a discontinuous
+/// mention.
 pub(crate) fn squeeze(text: &str) -> String {
     text.chars().filter(|&character| !is_blank(character)).collect()
 }

@@ -1,4 +1,4 @@
-//! Reads a whole split and lists everything that is wrong with it.
+//! Reads a whole split and lists all its problems.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,29 +7,29 @@ use std::{
 
 use crate::{DataError, Dataset, Notes, error::Kind, read, stats::fingerprint, warnings::Warnings};
 
-/// What a whole reading found.
+/// The result of [`validate`].
 #[derive(Debug, Default)]
 pub struct Validation {
-    /// Examples that can be read.
+    /// Number of readable examples.
     pub num_examples: usize,
-    /// Their mentions.
+    /// Number of their mentions.
     pub num_entities: usize,
-    /// The first problems of each kind in the order of the files, with file and line. Training
-    /// refuses a split that has one.
+    /// The first problems of each kind in file order, with file and line. Training refuses a split
+    /// with a problem.
     pub problems: Vec<DataError>,
-    /// How many more there are of a kind: the first of it, and a number.
+    /// Problems that are not listed: the first message of their kind, and their number.
     pub more: Vec<(String, usize)>,
-    /// What was read, but not exactly.
+    /// Data that was read, but not exactly.
     pub notes: Notes,
-    /// What was read and is probably a slip.
+    /// Data that was read, but is probably wrong.
     pub warnings: Warnings,
 }
 
-/// Problems of one kind that are kept; of the others there is a number.
+/// Largest number of listed problems of one kind; the others are only counted.
 const SHOWN: usize = 20;
 
 impl Validation {
-    /// Problems in all.
+    /// Number of all problems.
     pub fn num_problems(&self) -> usize {
         self.problems.len() + self.more.iter().map(|(_, count)| count).sum::<usize>()
     }
@@ -40,7 +40,7 @@ impl Validation {
 struct Kinds(HashMap<Kind, (String, usize)>);
 
 impl Kinds {
-    /// Keeps a problem, or counts it where there are enough of its kind.
+    /// Lists a problem, or only counts it if enough of its kind are listed.
     fn add(&mut self, error: DataError, problems: &mut Vec<DataError>) {
         let (_, count) = self.0.entry(error.kind()).or_insert_with(|| (error.to_string(), 0));
         *count += 1;
@@ -49,7 +49,7 @@ impl Kinds {
         }
     }
 
-    /// The first of each kind that there are more of, with their number.
+    /// The first message of each kind with unlisted problems, and the number of these.
     fn more(self) -> Vec<(String, usize)> {
         let mut more: Vec<(String, usize)> =
             self.0.into_values().filter(|(_, count)| *count > SHOWN).collect();
@@ -61,7 +61,7 @@ impl Kinds {
 /// Validates a split.
 ///
 /// # Errors
-/// Only what keeps reading from starting, as in [`read`].
+/// Only errors that keep reading from starting, as in [`read`].
 pub fn validate(dataset: &Dataset, split: &str, root: &Path) -> Result<Validation, DataError> {
     let mut examples = read(dataset, split, root)?;
     let mut found = Validation::default();

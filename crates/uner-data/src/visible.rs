@@ -1,10 +1,10 @@
-//! Text of a file in a message: characters that cannot be seen, or that steer a terminal, are
-//! written as escapes.
+//! Prepares text of a file for messages: characters that are invisible or control a terminal become
+//! escapes.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// The text with control characters, characters without width, direction marks, blanks other than
-/// the space, and private or unassigned characters as `\r` or `\u{200b}`.
+/// Escapes control characters, zero-width characters, direction marks, white space other than the
+/// space, and private-use or unassigned characters, as in `\r` or `\u{200b}`.
 ///
 /// ```
 /// assert_eq!(uner_data::visible("PER\r \u{1b}[31m\u{200b}é"), "PER\\r \\u{1b}[31m\\u{200b}é");
@@ -21,8 +21,8 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-/// A message without the middle of a value that would fill the screen: what is wrong and what to do
-/// stand at its ends, of which so many characters are kept.
+/// Cuts the middle out of a message that would fill the screen. `kept` characters remain at each
+/// end, where the problem and the advice stand.
 pub fn middle_cut(message: &str, kept: usize) -> String {
     let num_characters = message.chars().count();
     if num_characters <= 2 * kept {

@@ -1,5 +1,5 @@
-//! What can be read and trained on, and is probably a slip: spans that cut words, overlaps, names
-//! that differ in case only.
+//! Warnings about data that can be trained on but is probably wrong: spans that cut words,
+//! overlaps, type names that differ only in case.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,11 +17,11 @@ pub enum Warning {
     CutWord,
     /// An entity that shares characters with one before it.
     Overlap,
-    /// A text of nothing but blanks.
+    /// A text that is empty or only white space.
     EmptyText,
-    /// A type whose name is empty or blank.
+    /// A type whose name is empty or only white space.
     EmptyType,
-    /// Types that differ in the case of letters only.
+    /// Types that differ only in letter case.
     AlikeTypes,
 }
 
@@ -30,14 +30,14 @@ impl fmt::Display for Warning {
         out.write_str(match self {
             Self::CutWord => "spans that begin or end inside a word",
             Self::Overlap => "entities that overlap one before them",
-            Self::EmptyText => "texts of nothing but blanks",
-            Self::EmptyType => "entities or queries of a type without a name",
-            Self::AlikeTypes => "types that differ in the case of letters only",
+            Self::EmptyText => "texts that are empty or only white space",
+            Self::EmptyType => "entities or queries whose type has no name",
+            Self::AlikeTypes => "types that differ only in letter case",
         })
     }
 }
 
-/// The warnings of a split: how often each kind, and the first.
+/// The warnings of a split: the number of each kind, and the first of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Warnings {
     by_kind: BTreeMap<Warning, (usize, String)>,
@@ -45,7 +45,7 @@ pub struct Warnings {
 }
 
 impl Warnings {
-    /// Looks at an example.
+    /// Checks an example.
     pub(crate) fn look(&mut self, example: &Example) {
         let characters: Vec<char> = example.text.chars().collect();
         if example.text.trim().is_empty() {
@@ -77,7 +77,7 @@ impl Warnings {
         }
     }
 
-    /// Compares the types with each other, once all examples were looked at.
+    /// Compares the types with each other, after all examples have been checked.
     pub(crate) fn finish(&mut self) {
         let mut alike: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for name in std::mem::take(&mut self.types) {
@@ -92,13 +92,13 @@ impl Warnings {
         self.by_kind.entry(warning).or_insert_with(|| (0, place())).0 += 1;
     }
 
-    /// How often there is one of this kind.
+    /// Number of warnings of this kind.
     pub fn count(&self, warning: Warning) -> usize {
         self.by_kind.get(&warning).map_or(0, |(count, _)| *count)
     }
 }
 
-/// One line a kind: ``3 x spans that begin or end inside a word (first: `ldhof` in 7)``.
+/// One line per kind: ``3 x spans that begin or end inside a word (first: `ldhof` in 7)``.
 impl fmt::Display for Warnings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (warning, (count, first)) in &self.by_kind {
@@ -124,8 +124,8 @@ fn is_mark(character: char) -> bool {
     character.general_category_group() == GeneralCategoryGroup::Mark
 }
 
-/// Whether a character is part of a word that blanks part from others. Chinese, Japanese, Thai,
-/// Lao, Khmer, Burmese and Tibetan are written without; Korean particles follow their noun.
+/// Whether a character is a letter or digit of a script that separates words by spaces. Chinese,
+/// Japanese, Thai, Lao, Khmer, Burmese and Tibetan do not; Korean attaches particles to nouns.
 fn joins(character: char) -> bool {
     let without_blanks = matches!(
         u32::from(character),

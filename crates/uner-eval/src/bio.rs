@@ -11,9 +11,9 @@ use crate::{
     seqeval::{Reading, SeqevalCounts, SeqevalScore, Tag, entities},
 };
 
-/// What [`score_bio`] finds. Spans are those of seqeval's default reading but in the strict score.
-/// (seqeval reads BILOU in its default mode as if `L-` and `U-` were no tags; here they are read as
-/// `E-` and `S-` are.)
+/// The result of [`score_bio`]. All scores except those of seqeval's strict mode use the spans of
+/// its default reading. (seqeval's default mode does not read BILOU's `L-` and `U-` as tags; here
+/// they are read as `E-` and `S-` are.)
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BioReport {
     /// Number of lines scored.
@@ -22,26 +22,26 @@ pub struct BioReport {
     pub strict: ModeScore,
     /// Exact span.
     pub exact: ModeScore,
-    /// Exact span, or half for an overlap.
+    /// Exact span; an overlap counts half.
     pub partial: ModeScore,
-    /// Overlap and right type.
+    /// Overlapping span and right type.
     pub ent_type: ModeScore,
-    /// The same modes with gold and predictions of one type only, in alphabetical order.
+    /// The same modes for each type alone, in alphabetical order.
     pub per_type: IndexMap<String, SemevalScores>,
-    /// seqeval in its default mode.
+    /// The score of seqeval's default mode.
     pub seqeval_default: SeqevalScore,
-    /// seqeval in strict mode, of a file in BIO with the scheme IOB2.
+    /// The score of seqeval's strict mode with the scheme IOB2, for a file in BIO.
     #[serde(rename = "seqeval_strict_IOB2", default, skip_serializing_if = "Option::is_none")]
     pub seqeval_strict_iob2: Option<SeqevalScore>,
-    /// The same of a file in IOBES.
+    /// The same for a file in IOBES.
     #[serde(rename = "seqeval_strict_IOBES", default, skip_serializing_if = "Option::is_none")]
     pub seqeval_strict_iobes: Option<SeqevalScore>,
-    /// The same of a file in BILOU.
+    /// The same for a file in BILOU.
     #[serde(rename = "seqeval_strict_BILOU", default, skip_serializing_if = "Option::is_none")]
     pub seqeval_strict_bilou: Option<SeqevalScore>,
 }
 
-/// The scheme of a file, by the letters of its tags.
+/// The scheme of a file, from the letters of its tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scheme {
     Iobes,
@@ -49,7 +49,7 @@ enum Scheme {
 }
 
 impl Scheme {
-    /// The scheme of a tag that BIO does not have.
+    /// The scheme of a tag that does not exist in BIO.
     fn of(tag: &str) -> Option<Self> {
         match tag.as_bytes() {
             [b'E' | b'S', b'-', ..] => Some(Self::Iobes),
@@ -72,18 +72,18 @@ struct Counts {
     overall: SemevalCounts,
     per_type: IndexMap<String, SemevalCounts>,
     default: SeqevalCounts,
-    /// `None` for BIO, as long as no other tag was met.
+    /// `None` for BIO, until another tag is read.
     scheme: Option<Scheme>,
     strict_iob2: SeqevalCounts,
     strict_iobes: SeqevalCounts,
 }
 
-/// Scores JSON Lines of `{"gold": [tag, …], "pred": [tag, …]}`, one sentence per line, tags in BIO,
-/// IOBES or BILOU.
+/// Scores JSON Lines of `{"gold": [tag, …], "pred": [tag, …]}`, one sentence per line, with tags in
+/// BIO, IOBES or BILOU.
 ///
 /// # Errors
-/// A line that is not such an object, tags of no scheme or of two, and gold and predicted tags of
-/// different number, each with file and line.
+/// A line is not such an object, a tag belongs to no scheme or to a second one, or the numbers of
+/// gold and predicted tags differ. The error contains file and line.
 pub fn score_bio(path: &Path) -> Result<BioReport, EvalError> {
     let (mut counts, mut is_empty) = (Counts::default(), true);
     for line in lines::read(path, "`{\"gold\": [tag, …], \"pred\": [tag, …]}`")? {
@@ -164,7 +164,7 @@ impl Counts {
     }
 }
 
-/// Counts each type of a passage alone.
+/// Counts each entity type of a passage separately.
 fn add_per_type(
     per_type: &mut IndexMap<String, SemevalCounts>,
     gold: &[Mention],

@@ -1,44 +1,44 @@
-//! What can be wrong with files to be scored.
+//! Errors of files and predictions to be scored.
 
 use std::path::PathBuf;
 
 use uner_data::visible;
 
-/// Why files or predictions could not be scored.
+/// The reason why files or predictions cannot be scored.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
-    /// A file could not be read; the message names it.
+    /// A file cannot be read; the message names it.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// Nothing to score.
-    #[error("`{}` holds nothing to score", .0.display())]
+    /// A file without lines to score.
+    #[error("`{}` has no lines to score", .0.display())]
     Empty(PathBuf),
-    /// A line is not what is expected.
+    /// A line does not have the expected format.
     #[error("`{}`:{line}: {}", path.display(), visible(problem))]
     Line {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it and what is expected.
+        /// The fault and the expected format.
         problem: String,
     },
-    /// An item of the gold file is not one query.
+    /// An item of the gold file is not a single query.
     #[error(
         "`{}`: item {item} (`{}`) has `{turns}` turns; expected four: passage, acknowledgement, query, gold answer",
         path.display(), visible(id)
     )]
     Item {
-        /// The file.
+        /// The gold file.
         path: PathBuf,
-        /// The item, from 1.
+        /// The item, counted from 1.
         item: usize,
-        /// Its id.
+        /// The id of the item.
         id: String,
-        /// How many turns it has.
+        /// Its number of turns.
         turns: usize,
     },
-    /// Gold queries and predictions do not pair up.
+    /// The numbers of gold queries and predictions differ.
     #[error(
         "`{}` has `{gold}` queries but `{}` has `{predicted}` predictions: write one prediction per query, in the order of the queries",
         gold_path.display(), predictions_path.display()
@@ -53,16 +53,16 @@ pub enum EvalError {
         /// Number of predictions.
         predicted: usize,
     },
-    /// The predictions of an example do not answer its queries.
+    /// The predictions for an example do not match its queries.
     #[error(
-        "example `{id}` asks `{queries:?}` but the predictions answer `{answered:?}`: give one prediction per query, in order"
+        "example `{id}` has queries for `{queries:?}` but predictions for `{answered:?}`: pass one prediction per query, in the same order"
     )]
     Queries {
-        /// The example.
+        /// The id of the example.
         id: String,
-        /// What it asks.
+        /// The types of its queries.
         queries: Vec<String>,
-        /// What was answered.
+        /// The types of the predictions.
         answered: Vec<String>,
     },
 }

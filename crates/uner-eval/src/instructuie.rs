@@ -1,9 +1,9 @@
-//! The metric of InstructUIE: answers are `type: name; type: name`, compared as sets of formatted
+//! The metric of InstructUIE. Answers are `type: name; type: name`, compared as sets of formatted
 //! strings.
 //!
-//! Kept as in the original (`src/evaluation/evaluator.py`, `EvaluatorNER`): `None` is an entity
-//! like any other, so that a right `None` is a hit; an empty answer is one empty entity; and
-//! `location` is rewritten to `located` everywhere.
+//! Peculiarities of the original (`src/evaluation/evaluator.py`, `EvaluatorNER`) are kept: `None`
+//! is an entity like any other, so a right `None` is a hit; an empty answer is one empty entity;
+//! and `location` is replaced by `located` everywhere.
 
 use std::collections::BTreeSet;
 
@@ -14,9 +14,9 @@ use crate::{
     ratio::{f1, ratio},
 };
 
-/// The string normalisation: white space collapsed and removed around `, : ( ) . _ ; ' -`, lower
-/// case, braces deleted, repeated commas, stops and semicolons merged, `’` to `'`, `location` to
-/// `located`.
+/// Normalises a string: collapses white space and removes it around `, : ( ) . _ ; ' -`; converts
+/// to lower case; deletes braces; merges repeated commas, full stops and semicolons; replaces `’`
+/// by `'` and `location` by `located`.
 pub fn format(text: &str) -> String {
     let spaced = official::split(text).collect::<Vec<_>>().join(" ");
     let tight = without_spaces_at_punctuation(&spaced).to_lowercase();
@@ -29,7 +29,7 @@ pub fn format(text: &str) -> String {
     merged.replace('’', "'").replace("location", "located")
 }
 
-/// Drops the spaces beside punctuation. Runs of spaces have been collapsed before.
+/// Removes the spaces next to punctuation. Runs of spaces are already collapsed.
 fn without_spaces_at_punctuation(text: &str) -> String {
     let is_tight = |c: char| matches!(c, ',' | ':' | '(' | ')' | '.' | '_' | ';' | '\'' | '-');
     let mut kept = String::with_capacity(text.len());
@@ -46,14 +46,14 @@ fn without_spaces_at_punctuation(text: &str) -> String {
 
 /// The set of `type:name` strings of an answer.
 pub fn entities(answer: &str) -> BTreeSet<String> {
-    // Formatted twice, as in the original: whole, then each piece.
+    // Formatted twice, as in the original: the whole answer, then each piece.
     format(answer).split(';').map(format).collect()
 }
 
 /// Counts over answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InstructUieCounts {
-    /// Strings that are gold and predicted.
+    /// Strings both gold and predicted.
     pub tp: usize,
     /// Gold strings that were not predicted.
     pub r#fn: usize,
@@ -62,7 +62,7 @@ pub struct InstructUieCounts {
 }
 
 impl InstructUieCounts {
-    /// The counts of one answer against its gold answer.
+    /// Counts one answer against its gold answer.
     pub fn of_answer(gold_answer: &str, output: &str) -> Self {
         let (gold, predicted) = (entities(gold_answer), entities(output));
         let tp = gold.intersection(&predicted).count();
@@ -94,7 +94,7 @@ pub struct InstructUieScore {
     pub precision: f64,
     /// Hits over gold.
     pub recall: f64,
-    /// Strings that are gold and predicted.
+    /// Strings both gold and predicted.
     pub tp: usize,
     /// Gold strings that were not predicted.
     pub r#fn: usize,

@@ -1,6 +1,6 @@
-//! Scores, comparisons and reports. Scoring is pure: strings, tags and spans in, counts out.
+//! Scores, comparisons and reports. Scoring is pure: it turns strings, tags and spans into counts.
 //!
-//! Three scores stand side by side:
+//! The crate computes three scores:
 //!
 //! - [`official`]: sets of normalised strings per query, bit for bit the evaluator released with
 //!   UniversalNER;
@@ -8,10 +8,10 @@
 //! - *partial*: the further SemEval-2013 modes, which give credit for overlaps and for types
 //!   ([`semeval`]).
 //!
-//! [`seqeval`] and [`instructuie`] are the two other conventions that published numbers were
-//! computed with. [`score_queries`] and [`score_bio`] score files; [`DatasetScorer`] scores a run
-//! example by example; [`report`] prints the results, with [`published`] numbers beside them and
-//! missing benchmarks named.
+//! [`seqeval`] and [`instructuie`] are two other conventions behind published numbers.
+//! [`score_queries`] and [`score_bio`] score files; [`DatasetScorer`] scores a run example by
+//! example. [`report`] prints the results beside [`published`] numbers, and names missing
+//! benchmarks.
 
 mod bio;
 mod error;

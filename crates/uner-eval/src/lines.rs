@@ -1,4 +1,4 @@
-//! JSON Lines, as every file of predictions is, read as Python reads them.
+//! Reads JSON Lines (the format of all prediction files) as Python does.
 
 use std::{
     io::{BufRead, BufReader},
@@ -14,18 +14,18 @@ use crate::EvalError;
 /// The byte order mark that some editors write at the start of a file.
 pub(crate) const MARK: char = '\u{feff}';
 
-/// JSON as Python's `json` reads it: with `NaN`, with lone surrogates, and of equal keys with the
-/// last.
+/// Parses JSON as Python's `json` does: accepts `NaN` and lone surrogates, and of equal keys uses
+/// the last.
 pub(crate) fn from_python<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
     let json = as_python_reads(json);
-    // A struct refuses equal keys; a `Value` takes the last, but then no error has a place.
+    // A struct rejects repeated keys. A `Value` keeps the last, but its errors lack a line number.
     serde_json::from_str(&json).or_else(|error| {
         serde_json::from_str::<Value>(&json).and_then(serde_json::from_value).map_err(|_| error)
     })
 }
 
-/// The filled lines of a file, parsed, with the error that a complaint about each would be;
-/// `expected` describes a line.
+/// Parses the lines of a file that are not blank. Each is returned with its place, for errors.
+/// `expected` describes the format of a line.
 pub(crate) fn read<T: DeserializeOwned>(
     path: &Path,
     expected: &'static str,
@@ -45,14 +45,14 @@ pub(crate) fn read<T: DeserializeOwned>(
     }))
 }
 
-/// A line of a file.
+/// A line of a file, by its number.
 pub(crate) struct Place {
     path: PathBuf,
     line: usize,
 }
 
 impl Place {
-    /// A complaint about this line.
+    /// An error about this line.
     pub(crate) fn error(self, problem: String) -> EvalError {
         EvalError::Line { path: self.path, line: self.line, problem }
     }

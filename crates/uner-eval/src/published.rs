@@ -1,4 +1,4 @@
-//! Published F1 per dataset, to be printed beside our own with their source.
+//! Published F1 per dataset with its source, printed beside our own scores.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Published {
     /// The system, such as `UniNER-7B`.
     pub system: String,
-    /// What it had seen: `zero-shot`, `supervised`, …
+    /// The kind of training: `zero-shot`, `supervised`, …
     pub setting: String,
     /// F1 in percent, as printed.
     pub f1: f64,
@@ -29,13 +29,12 @@ struct System {
     f1: IndexMap<String, f64>,
 }
 
-/// The published numbers for a dataset, in the order of the data file; none for a dataset that
-/// nobody reported. Names are compared by their letters and digits only, case ignored:
-/// `CrossNER AI`, `crossner-ai` and `CrossNER_AI` are the same, and so is `official-crossner-ai`,
-/// the released conversion of it.
+/// The published numbers for a dataset, in the order of the data file; empty if it has none. Names
+/// are compared by letters and digits only, ignoring case: `CrossNER AI`, `crossner-ai` and
+/// `CrossNER_AI` are the same, and so is `official-crossner-ai` (the released conversion).
 ///
 /// # Panics
-/// If the embedded data file is not well formed; a test reads it.
+/// If the embedded data file is malformed; a test reads it.
 pub fn published(dataset: &str) -> Vec<Published> {
     let table: Table =
         toml::from_str(include_str!("published.toml")).expect("published.toml is well formed");

@@ -13,7 +13,7 @@ use crate::{
     semeval::{Mention, ModeScore, SemevalCounts, SemevalScores},
 };
 
-/// What [`score_queries`] finds.
+/// The result of [`score_queries`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueryReport {
     /// The score of the released evaluator.
@@ -22,16 +22,16 @@ pub struct QueryReport {
     pub strict: ModeScore,
     /// Exact span.
     pub exact: ModeScore,
-    /// Exact span, or half for an overlap.
+    /// Exact span; an overlap counts half.
     pub partial: ModeScore,
-    /// Overlap and right type.
+    /// Overlapping span and right type.
     pub ent_type: ModeScore,
-    /// The same with the queries of one type only, in order of first query.
+    /// The same for the queries of each type, in order of first query.
     pub per_type: IndexMap<String, TypeScores>,
-    /// Gold answers that the released parser cannot read; it counts them as empty, and so does
+    /// Gold answers that the released parser cannot read. It counts them as empty, and so does
     /// every score here.
     pub n_unreadable_gold: usize,
-    /// Outputs that the released parser cannot read, counted as empty.
+    /// Outputs that the released parser cannot read, also counted as empty.
     pub n_unreadable_pred: usize,
 }
 
@@ -66,7 +66,7 @@ struct Output {
     output: String,
 }
 
-/// A query with its answers placed in its passage.
+/// A query, with the spans of its answers in its passage.
 struct Query<'a> {
     passage: &'a str,
     entity_type: &'a str,
@@ -89,22 +89,21 @@ struct Counts {
     n_unreadable_pred: usize,
 }
 
-/// Scores model outputs against the official evaluation files: `gold` is a JSON array of
-/// `{"id", "conversations"}` with four turns (passage, acknowledgement, one query, gold answer),
-/// `predictions` JSON Lines of `{"output": "…"}` in the same order (an `id`, where both sides have
-/// one, must agree).
+/// Scores model outputs against the official evaluation files. `gold` is a JSON array of
+/// `{"id", "conversations"}` with four turns (passage, acknowledgement, one query, gold answer).
+/// `predictions` is JSON Lines of `{"output": "…"}` in the same order. (If both sides have an `id`,
+/// they must agree.)
 ///
-/// The official score needs strings only. For the others, the strings of gold answer and output
-/// (read by the released parser, without its normalisation) are placed in the passage: the k-th
-/// repeat of a string in an answer takes the k-th of its occurrences. A predicted string that is
-/// not in the passage, or not often enough, has no span and can only be spurious; a gold one that
-/// is not in the passage can only be missed, and is counted once. Consecutive queries about the
-/// same passage are scored together, so that `exact`, `partial` and `ent_type` see what was found
-/// under a wrong type.
+/// The official score only needs strings. For the other scores, the released parser reads the
+/// strings of gold answer and output (without normalisation), and each string gets a span in the
+/// passage: the k-th repeat in an answer gets the k-th occurrence. A predicted string without an
+/// occurrence left has no span and can only be spurious. A gold string that is not in the passage
+/// can only be missed, and is counted once. Consecutive queries for the same passage are scored
+/// together, so that `exact`, `partial` and `ent_type` see entities found under a wrong type.
 ///
 /// # Errors
-/// Files that cannot be read, that are not the JSON described, that lack `output`, or that do not
-/// pair up; with file and line.
+/// A file cannot be read, is not such JSON, lacks `output`, or does not match the other file. The
+/// error contains file and line.
 pub fn score_queries(gold: &Path, predictions: &Path) -> Result<QueryReport, EvalError> {
     let items = read_items(gold)?;
     let outputs = read_outputs(predictions, &items)?;
@@ -186,8 +185,8 @@ impl Counts {
     }
 }
 
-/// The places of gold mentions; one that is given more often than the passage holds it is a
-/// repetition, not a further entity.
+/// The spans of gold mentions. A repeated mention without a further occurrence in the passage is
+/// dropped, since it is not another entity.
 fn place_gold(passage: &str, mentions: &[String]) -> Vec<Option<Span>> {
     let mut given = HashSet::new();
     let placed = mentions.iter().zip(align(passage, mentions));
@@ -197,7 +196,7 @@ fn place_gold(passage: &str, mentions: &[String]) -> Vec<Option<Span>> {
         .collect()
 }
 
-/// The type a question asks for; a question of another form is its own type.
+/// The type that a question asks for. A question of another form is its own type.
 fn entity_type(question: &str) -> &str {
     question
         .strip_prefix("What describes ")
@@ -205,7 +204,7 @@ fn entity_type(question: &str) -> &str {
         .unwrap_or(question)
 }
 
-/// An id as text: some files have strings, others numbers.
+/// An id as text; some files have strings, others numbers.
 fn plain(id: &Value) -> String {
     id.as_str().map_or_else(|| id.to_string(), str::to_owned)
 }
@@ -244,7 +243,7 @@ fn read_outputs(path: &Path, items: &[Item]) -> Result<Vec<String>, EvalError> {
             && asked != answered
         {
             return Err(place.error(format!(
-                "the prediction is for `{answered}` but the query in its place is `{asked}`: keep the order of the queries"
+                "the prediction is for `{answered}` but the query at its position is `{asked}`: keep the order of the queries"
             )));
         }
         outputs.push(output);

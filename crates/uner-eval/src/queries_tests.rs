@@ -1,4 +1,4 @@
-//! Files as Python reads them, and as editors and other programs write them.
+//! Files as Python, editors and other programs write them.
 
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ fn ids_may_be_numbers_and_must_agree() {
     assert!(score(&gold, r#"{"id": null, "output": "[]"}"#).is_ok());
     let error = score(&gold, r#"{"id": 6, "output": "[]"}"#).unwrap_err();
     assert!(
-        error.contains("the prediction is for `6` but the query in its place is `5`"),
+        error.contains("the prediction is for `6` but the query at its position is `5`"),
         "{error}"
     );
 }
@@ -69,7 +69,7 @@ fn json_is_read_as_python_reads_it() {
     ] {
         assert_eq!(score(&gold, &prediction).unwrap().official.n_correct, 1, "{prediction}");
     }
-    // Python reads `NaN` in an answer, too, and then fails on it as on every item that is not a
+    // Python reads `NaN` in an answer, too, but then fails on it as on every item that is not a
     // string.
     let report = score(&gold, r#"{"output": "[\"Ines Okart\", NaN]"}"#).unwrap();
     assert_eq!((report.official.n_pred, report.n_unreadable_pred), (0, 1));
@@ -86,10 +86,10 @@ fn halves_of_characters_are_compared() {
     let gold = gold.replace("HALF", r"\ud83d").replace(r"\\\\u", r"\\u");
     let same = score(&gold, r#"{"output": "[\"ines \\ud83d\", \"Okart\"]"}"#).unwrap();
     assert_eq!((same.official.n_correct, same.official.n_pred, same.official.n_gold), (1, 2, 2));
-    // The half in the passage is the half in the answer.
+    // The half in the passage matches the half in the answer.
     let found = score(&gold, r#"{"output": "[\"Ines \\ud83d\"]"}"#).unwrap();
     assert_eq!((found.strict.correct, found.strict.missed), (1, 1));
-    // Halves that are written one after the other are one character.
+    // Two consecutive halves are one character.
     let whole = score(&gold, r#"{"output": "[\"Ines \\ud83d\\ude80\"]"}"#).unwrap();
     assert_eq!(whole.official.n_correct, 0);
 }

@@ -1,7 +1,7 @@
 //! Tables of an evaluation run: for the terminal, as Markdown and as JSON.
 //!
-//! Every benchmark that was asked for has its row: one that could not be scored says why, and the
-//! macro average says how many datasets it is over.
+//! Every requested benchmark has a row. If one could not be scored, the row shows the reason; the
+//! macro average shows how many datasets it covers.
 
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use indexmap::IndexMap;
@@ -13,17 +13,17 @@ use crate::{
     semeval::ModeScore,
 };
 
-/// What became of one benchmark.
+/// The result of one benchmark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum Outcome {
     /// It was scored.
     Scored(Box<DatasetReport>),
-    /// It was asked for but not scored.
+    /// It was requested but not scored.
     Missing {
-        /// Its name.
+        /// The name of the benchmark.
         dataset: String,
-        /// Why, such as the file that does not exist.
+        /// The reason, such as a file that does not exist.
         reason: String,
     },
 }
@@ -41,9 +41,9 @@ impl Outcome {
 /// Unweighted means of F1, from 0 to 1, over the datasets that were scored.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MacroAverage {
-    /// Datasets averaged.
+    /// Number of datasets averaged.
     pub num_scored: usize,
-    /// Datasets asked for but missing.
+    /// Number of datasets requested but missing.
     pub num_missing: usize,
     /// Mean official F1.
     pub official_f1: f64,
@@ -53,14 +53,14 @@ pub struct MacroAverage {
     pub partial_f1: f64,
 }
 
-/// All benchmarks of a run. Its JSON form is what serde writes.
+/// All benchmarks of a run. Its JSON is what serde writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// One outcome per benchmark, in the order asked.
+    /// One outcome per benchmark, in the requested order.
     pub outcomes: Vec<Outcome>,
-    /// The averages; `None` when nothing was scored.
+    /// The averages; `None` if no benchmark was scored.
     pub macro_average: Option<MacroAverage>,
-    /// Published numbers by dataset, for those that have any.
+    /// Published numbers by dataset; datasets without any are left out.
     pub published: IndexMap<String, Vec<Published>>,
 }
 
@@ -74,7 +74,7 @@ impl Report {
         Self { macro_average: macro_average(&outcomes), published, outcomes }
     }
 
-    /// All tables, boxed, for a terminal.
+    /// All tables, with borders, for a terminal.
     pub fn terminal(&self) -> String {
         self.render("", presets::UTF8_FULL_CONDENSED)
     }
@@ -128,7 +128,7 @@ fn macro_average(outcomes: &[Outcome]) -> Option<MacroAverage> {
     })
 }
 
-/// One row per benchmark, the missing ones included, then the average.
+/// One row per benchmark, including missing ones, then the average.
 fn overview(report: &Report) -> Table {
     let seen = report
         .outcomes
@@ -216,7 +216,7 @@ fn by_type(report: &DatasetReport) -> Table {
     table
 }
 
-/// Ours (official F1, what the paper reports) above the published numbers of each dataset.
+/// Our official F1 (the paper's metric), above the published numbers of each dataset.
 fn beside_published(report: &Report) -> Table {
     let mut table = table(&["dataset", "F1", "system", "setting", "source"]);
     for outcome in &report.outcomes {
@@ -237,7 +237,7 @@ fn beside_published(report: &Report) -> Table {
     table
 }
 
-/// An empty table: first column text, the second numbers.
+/// An empty table; the second column is aligned as numbers.
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.set_header(header.iter().copied());

@@ -1,4 +1,4 @@
-//! Tables of a run of two benchmarks, one of them missing.
+//! Tables for a run of two benchmarks, one of which is missing.
 
 use uner_data::{Entity, Example, Span};
 

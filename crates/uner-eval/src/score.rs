@@ -1,4 +1,4 @@
-//! Scores of an evaluation run, example by example.
+//! Scores an evaluation run, example by example.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -10,15 +10,15 @@ use crate::{
     semeval::{Mention, ModeCounts, ModeScore, SemevalCounts, SemevalScores},
 };
 
-/// What a model answered to one query.
+/// A model's answer to one query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueryPrediction {
-    /// The entity type asked for, as in the example's queries.
+    /// The entity type of the query, as in the example's queries.
     pub entity_type: String,
-    /// What was generated, as the official score reads it.
+    /// The generated text, which the official score parses.
     pub output: String,
-    /// What the predictor made of it; strict and partial scores use only the spans and the asked
-    /// type.
+    /// The entities that the predictor read from it. Strict and partial scores use only their spans
+    /// and the type of the query.
     pub entities: Vec<Entity>,
 }
 
@@ -37,7 +37,7 @@ pub struct DatasetScorer {
 
 impl DatasetScorer {
     /// Starts a dataset. With the mentions of the training data, seen and unseen entities are also
-    /// scored apart.
+    /// scored separately.
     pub fn new(dataset: impl Into<String>, seen: Option<SeenMentions>) -> Self {
         Self {
             dataset: dataset.into(),
@@ -52,10 +52,10 @@ impl DatasetScorer {
     }
 
     /// Adds an example and the answers to its queries, one per query in the same order. Gold
-    /// entities of types that are not asked are not scored.
+    /// entities of types without a query are not scored.
     ///
     /// # Errors
-    /// When the predictions do not answer exactly the example's queries.
+    /// The predictions do not match the example's queries.
     pub fn add(
         &mut self,
         example: &Example,
@@ -109,7 +109,7 @@ impl DatasetScorer {
         of_type.1.merge(semeval);
     }
 
-    /// The scores of everything added.
+    /// The scores of all examples added.
     pub fn finish(self) -> DatasetReport {
         let SemevalScores { strict, exact, partial, ent_type } = self.semeval.score();
         DatasetReport {
@@ -136,7 +136,7 @@ impl DatasetScorer {
     }
 }
 
-/// Gold or predicted entities under the asked type.
+/// Gold or predicted entities, with the type of the query.
 fn mentions<'a>(
     entities: impl IntoIterator<Item = &'a Entity>,
     prediction: &'a QueryPrediction,
@@ -146,7 +146,7 @@ fn mentions<'a>(
         .map(|entity| Mention { span: entity.span, entity_type: &prediction.entity_type })
 }
 
-/// The gold answer as the official data writes it: a JSON list of the mentions in order.
+/// The gold answer in the format of the official data: a JSON list of the mentions in order.
 fn gold_answer(gold: &[&Entity]) -> String {
     gold.iter().map(|entity| entity.text.as_str()).collect::<serde_json::Value>().to_string()
 }
@@ -154,11 +154,11 @@ fn gold_answer(gold: &[&Entity]) -> String {
 /// The scores of one dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DatasetReport {
-    /// Its name.
+    /// The name of the dataset.
     pub dataset: String,
     /// Number of passages.
     pub num_examples: usize,
-    /// Whether the dataset has more than these: scores are not comparable with published ones then.
+    /// Whether only a part of the dataset was scored, so that published scores are not comparable.
     #[serde(default)]
     pub is_part: bool,
     /// The score of the released evaluator.
@@ -167,26 +167,25 @@ pub struct DatasetReport {
     pub strict: ModeScore,
     /// Exact span.
     pub exact: ModeScore,
-    /// Exact span, or half for an overlap.
+    /// Exact span; an overlap counts half.
     pub partial: ModeScore,
-    /// Overlap and right type.
+    /// Overlapping span and right type.
     pub ent_type: ModeScore,
-    /// Seen and unseen entities apart, where the training data was given.
+    /// Scores of seen and unseen entities, if the scorer has the mentions of the training data.
     pub seen_split: Option<SeenSplit>,
     /// The scores of each type, in order of first query.
     pub per_type: IndexMap<String, TypeScores>,
 }
 
-/// Strict scores of two disjoint parts of all gold and predicted entities. A part is decided by the
-/// text of the entity itself, gold or predicted: *seen* when some entity of the training data, of
-/// whatever type, reads the same in lower case. A false positive so counts against the part that
-/// its own text belongs to, and the correct, gold and predicted counts of the two parts add up to
-/// those of the whole.
+/// Strict scores of two disjoint parts of all gold and predicted entities. The text of an entity,
+/// gold or predicted, decides its part: it is *seen* if an entity of the training data, of any
+/// type, has the same text in lower case. A false positive therefore counts against the part of its
+/// own text. The correct, gold and predicted counts of both parts add up to those of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SeenSplit {
     /// Entities whose text occurs as an entity in training.
     pub seen: ModeScore,
-    /// All others.
+    /// All other entities.
     pub unseen: ModeScore,
 }
 

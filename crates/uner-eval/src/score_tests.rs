@@ -11,8 +11,8 @@ use crate::{
 
 const TYPES: [&str; 3] = ["person", "city", "band"];
 
-/// Entities anywhere in a text of twelve characters, nested, repeated and overlapping ones
-/// included; some nowhere.
+/// Entities in a text of twelve characters, including nested, repeated and overlapping ones, and
+/// some without a span.
 fn any_mentions() -> impl Strategy<Value = Vec<Mention<'static>>> {
     let mention =
         (0..9_usize, 1..4_usize, 0..3_usize, 0..8_u8).prop_map(|(start, length, kind, nowhere)| {

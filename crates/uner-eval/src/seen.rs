@@ -1,10 +1,10 @@
-//! Which mentions a model may know from training.
+//! Mentions that a model may have seen in training.
 
 use std::collections::HashSet;
 
 use uner_data::Example;
 
-/// The mentions of a training set, lower-cased, whatever their type.
+/// The mentions of a training set in lower case, regardless of type.
 #[derive(Debug, Clone, Default)]
 pub struct SeenMentions(HashSet<String>);
 
@@ -14,7 +14,7 @@ impl SeenMentions {
         self.0.extend(example.entities.iter().map(|entity| entity.text.to_lowercase()));
     }
 
-    /// Whether some training entity reads the same in lower case.
+    /// Whether a training entity has the same text in lower case.
     pub fn contains(&self, mention: &str) -> bool {
         self.0.contains(&mention.to_lowercase())
     }

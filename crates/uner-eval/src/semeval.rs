@@ -1,4 +1,4 @@
-//! The four modes of SemEval-2013 task 9.1, counted as nervaluate counts them.
+//! The four modes of SemEval-2013 task 9.1, counted as in nervaluate.
 //!
 //! | mode | right boundaries, right type | right boundaries, wrong type | overlap, right type | overlap, wrong type |
 //! |---|---|---|---|---|
@@ -7,34 +7,34 @@
 //! | partial | correct | correct | partial (½) | partial (½) |
 //! | `ent_type` | correct | incorrect | correct | incorrect |
 //!
-//! A gold entity that nothing claims is missed, a prediction that claims nothing is spurious. The
-//! definition leaves open who claims what where several overlap; nervaluate goes through the
-//! predictions from left to right, and so does this: each takes a free gold entity that makes it
-//! correct (in `ent_type` the one whose boundaries are nearest), else the first free one that it
-//! overlaps. Only one thing is done differently: in the modes that ask for right boundaries all
-//! correct pairs are taken first, so that a prediction never loses its exact match to an
-//! overlapping one before it. Among entities that do not overlap each other (every BIO tagging)
-//! that changes nothing; with nested ones it makes `strict` the plain span F1.
+//! A gold entity without a paired prediction is missed; a prediction without a paired gold entity
+//! is spurious. The definition does not say which entities form a pair if several overlap. As in
+//! nervaluate, predictions are read from left to right: each is paired with a free gold entity that
+//! makes it correct (in `ent_type`, the one with the nearest boundaries), else with the first free
+//! one that it overlaps. This module differs in one way: in all modes but `ent_type`, correct pairs
+//! are formed first, so a prediction never loses its exact match to an overlapping one before it.
+//! Among entities that do not overlap (every BIO tagging), this changes nothing; with nested ones,
+//! it makes `strict` the plain span F1.
 //!
-//! Any shared character (or token) is an overlap; nervaluate asks for 1 % of the gold entity, which
-//! differs for entities longer than a hundred.
+//! Any shared character (or token) is an overlap. nervaluate requires 1 % of the gold entity, which
+//! differs for entities longer than 100 characters (or tokens).
 
 use serde::{Deserialize, Serialize};
 use uner_data::Span;
 
 use crate::ratio::{f1, ratio};
 
-/// A gold or predicted entity: its type and where it stands, in characters or in tokens. Without a
-/// span (a string that is not in the passage) it can only be missed or spurious.
+/// A gold or predicted entity. Without a span (a string that is not in the passage), it can only be
+/// missed or spurious.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mention<'a> {
-    /// Where it stands.
+    /// Its position, in characters or in tokens.
     pub span: Option<Span>,
     /// Its entity type.
     pub entity_type: &'a str,
 }
 
-/// What makes a prediction right.
+/// The condition for a correct prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Strict,
@@ -43,18 +43,18 @@ enum Mode {
     EntType,
 }
 
-/// The counts of one mode; add and merge in any order.
+/// The counts of one mode. The order of adding and merging does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ModeCounts {
-    /// Predictions that are right.
+    /// Correct predictions.
     pub correct: usize,
-    /// Predictions that claim a gold entity and are wrong.
+    /// Wrong predictions that are paired with a gold entity.
     pub incorrect: usize,
     /// Predictions that count half.
     pub partial: usize,
-    /// Gold entities that no prediction claims.
+    /// Gold entities that are paired with no prediction.
     pub missed: usize,
-    /// Predictions that claim no gold entity.
+    /// Predictions that are paired with no gold entity.
     pub spurious: usize,
 }
 
@@ -94,21 +94,21 @@ impl ModeCounts {
 /// The score of one mode, from 0 to 1, with its counts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ModeScore {
-    /// Right over predicted.
+    /// Hits over predicted entities.
     pub precision: f64,
-    /// Right over gold.
+    /// Hits over gold entities.
     pub recall: f64,
     /// Harmonic mean of precision and recall.
     pub f1: f64,
-    /// Predictions that are right.
+    /// Correct predictions.
     pub correct: usize,
-    /// Predictions that claim a gold entity and are wrong.
+    /// Wrong predictions that are paired with a gold entity.
     pub incorrect: usize,
     /// Predictions that count half.
     pub partial: usize,
-    /// Gold entities that no prediction claims.
+    /// Gold entities that are paired with no prediction.
     pub missed: usize,
-    /// Predictions that claim no gold entity.
+    /// Predictions that are paired with no gold entity.
     pub spurious: usize,
     /// Gold entities.
     pub possible: usize,
@@ -119,11 +119,11 @@ pub struct ModeScore {
 /// The counts of all modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SemevalCounts {
-    /// Right boundaries and type.
+    /// Right boundaries and right type.
     pub strict: ModeCounts,
     /// Right boundaries.
     pub exact: ModeCounts,
-    /// Right boundaries, or half for an overlap.
+    /// Right boundaries; an overlap counts half.
     pub partial: ModeCounts,
     /// Overlap and right type.
     pub ent_type: ModeCounts,
@@ -166,17 +166,17 @@ impl SemevalCounts {
 /// The scores of all modes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SemevalScores {
-    /// Right boundaries and type.
+    /// Right boundaries and right type.
     pub strict: ModeScore,
     /// Right boundaries.
     pub exact: ModeScore,
-    /// Right boundaries, or half for an overlap.
+    /// Right boundaries; an overlap counts half.
     pub partial: ModeScore,
     /// Overlap and right type.
     pub ent_type: ModeScore,
 }
 
-/// Counts one mode; both sides in text order.
+/// Counts one mode. Both sides are in text order.
 fn count(mode: Mode, gold: &[Mention], predicted: &[Mention]) -> ModeCounts {
     let mut free = vec![true; gold.len()];
     let (mut counts, mut wrong) = (ModeCounts::default(), Vec::new());
@@ -200,7 +200,7 @@ fn count(mode: Mode, gold: &[Mention], predicted: &[Mention]) -> ModeCounts {
     counts
 }
 
-/// A prediction that is not correct takes the first free gold entity that it overlaps.
+/// Pairs an incorrect prediction with the first free gold entity that it overlaps.
 fn claim_overlapping(
     mode: Mode,
     gold: &[Mention],
@@ -227,12 +227,12 @@ fn is_correct(mode: Mode, gold: &Mention, predicted: &Mention) -> bool {
     }
 }
 
-/// Whether two entities share a character. An entity without span or without extent shares none.
+/// Whether two entities share a character. An entity with no or an empty span shares none.
 fn overlap(a: &Mention, b: &Mention) -> bool {
     matches!((a.span, b.span), (Some(a), Some(b)) if a.start.max(b.start) < a.end.min(b.end))
 }
 
-/// How far the boundaries of two entities are apart: both differences added.
+/// The distance between the boundaries of two entities: the sum of both differences.
 fn distance(a: &Mention, b: &Mention) -> usize {
     match (a.span, b.span) {
         (Some(a), Some(b)) => a.start.abs_diff(b.start) + a.end.abs_diff(b.end),

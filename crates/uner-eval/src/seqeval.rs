@@ -1,6 +1,6 @@
-//! Entity scores of tag sequences in the readings of seqeval, which decide what a badly formed
-//! sequence means: [`Reading::Default`] follows conlleval (a tag that continues nothing starts an
-//! entity), the strict ones take only entities that are well formed in their scheme.
+//! Entity scores of tag sequences, as in seqeval. Its modes differ in how they read malformed
+//! sequences. [`Reading::Default`] follows conlleval (a tag that continues nothing starts an
+//! entity); the strict readings accept only entities that are well formed in their scheme.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -13,20 +13,20 @@ use crate::{
     semeval::Mention,
 };
 
-/// How a sequence of tags is read.
+/// The rules for reading a sequence of tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// seqeval's default mode, that of conlleval.
+    /// seqeval's default mode, which follows conlleval.
     Default,
     /// seqeval's `mode="strict", scheme=IOB2`: an entity starts at `B-`.
     StrictIob2,
-    /// seqeval's `mode="strict"` with `scheme=IOBES` or, by other letters, `scheme=BILOU`: an
-    /// entity is `B-` to `E-`, or `S-`.
+    /// seqeval's `mode="strict"` with `scheme=IOBES`, or `scheme=BILOU`, which has other letters:
+    /// an entity goes from `B-` to `E-`, or is a single `S-`.
     StrictIobes,
 }
 
-/// One tag. The last tag of an entity is `E-` in IOBES and `L-` in BILOU, its only one `S-` and
-/// `U-`.
+/// One tag. The last tag of an entity is `E-` in IOBES and `L-` in BILOU; the only tag of an entity
+/// of one token is `S-` in IOBES and `U-` in BILOU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tag {
     /// `O`
@@ -77,7 +77,7 @@ impl Tag {
     }
 }
 
-/// The entities of a sentence, in order; spans count tokens.
+/// The entities of a sentence, in order. Spans count tokens.
 pub fn entities(tags: &[Tag], reading: Reading) -> Vec<Mention<'_>> {
     let spans = match reading {
         Reading::Default => default_spans(tags),
@@ -107,7 +107,7 @@ fn default_spans(tags: &[Tag]) -> Vec<Span> {
     found
 }
 
-/// `is_closed` where an entity of several tokens needs its last tag.
+/// With `is_closed`, an entity of several tokens needs an end tag.
 fn strict_spans(tags: &[Tag], is_closed: bool) -> Vec<Span> {
     let (mut found, mut start) = (Vec::new(), 0);
     while start < tags.len() {
@@ -132,7 +132,7 @@ fn strict_spans(tags: &[Tag], is_closed: bool) -> Vec<Span> {
     found
 }
 
-/// Counts per type; add sentence by sentence.
+/// Counts per type; sentences are added one by one.
 #[derive(Debug, Clone, Default)]
 pub struct SeqevalCounts {
     per_type: BTreeMap<String, TypeCounts>,
@@ -214,7 +214,7 @@ pub struct SeqevalScore {
     /// Micro F1.
     pub f1: f64,
     /// Types in alphabetical order, then `micro avg`, `macro avg` (mean over types) and
-    /// `weighted avg` (mean weighted with the number of gold entities).
+    /// `weighted avg` (mean over types, weighted by the number of gold entities).
     pub report: IndexMap<String, SeqevalRow>,
 }
 

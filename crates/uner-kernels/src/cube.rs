@@ -1,9 +1,8 @@
-//! What the CubeCL kernels share: contiguous buffers in and out, the vector width, sums over a
-//! cube.
+//! Shared parts of the CubeCL kernels: contiguous buffers, the vector width, sums over a cube
+//! (thread block) of units (threads), which form planes (warps).
 //!
-//! Bounds are not checked on the device, so every kernel guards its own indices. Every kernel has a
-//! form without plane (subgroup) operations; [`plane_size`] tells at launch whether the device has
-//! them.
+//! The device does not check bounds, so every kernel guards its own indices. Every kernel has a
+//! form without plane (subgroup) operations; [`plane_size`] selects it at launch.
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -23,10 +22,10 @@ pub(crate) type Floats = FloatTensor<Cube>;
 /// An integer tensor of a GPU runtime.
 pub(crate) type Ints = IntTensor<Cube>;
 
-/// The tensor with its elements in order and without padded rows, copied only where they are not.
+/// The tensor with its elements in order and without padded rows; copied only if necessary.
 ///
 /// # Panics
-/// When it is not f32 or bf16, or has more elements than 32-bit indices reach.
+/// When it is neither f32 nor bf16, or has more elements than 32 bits can index.
 pub(crate) fn contiguous(tensor: Floats) -> Floats {
     let dtype = tensor.dtype();
     assert!(
@@ -42,9 +41,9 @@ pub(crate) fn contiguous(tensor: Floats) -> Floats {
     trimmed(into_contiguous(tensor))
 }
 
-/// A contiguous tensor whose buffer ends with its last element. CUDA's buffers may be longer, and
-/// kernels learn the number of elements from the buffer: what lies behind the last would be read as
-/// elements, and what lies behind shorter tensors of the same kernel would be written to.
+/// A contiguous tensor whose buffer ends with its last element. CUDA's buffers may be longer, and a
+/// kernel derives the number of elements from the buffer's length. It would read the excess as
+/// elements, and write past the end of shorter tensors.
 pub(crate) fn trimmed(mut tensor: Floats) -> Floats {
     let used = (tensor.shape().num_elements() * tensor.dtype().size()) as u64;
     let excess = tensor.handle.size_in_used() - used;
@@ -54,14 +53,14 @@ pub(crate) fn trimmed(mut tensor: Floats) -> Floats {
     tensor
 }
 
-/// The tensor, contiguous and held by nobody else, so that a kernel may write over it; a copy where
-/// somebody does.
+/// The tensor, contiguous and not shared, so that a kernel may overwrite it; copied if it is
+/// shared.
 pub(crate) fn owned(tensor: Floats) -> Floats {
     let tensor = contiguous(tensor);
     if tensor.can_mut() { tensor } else { trimmed(tensor.copy()) }
 }
 
-/// An unwritten contiguous tensor on the device of `like`.
+/// An uninitialised contiguous tensor on the device of `like`.
 pub(crate) fn empty(like: &Floats, shape: impl Into<Shape>, dtype: DType) -> Floats {
     empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape.into(), dtype)
 }
@@ -72,7 +71,7 @@ pub(crate) fn zeros(like: &Floats, shape: impl Into<Shape>, dtype: DType) -> Flo
     if shape.num_elements() == 0 {
         return empty(like, shape, dtype);
     }
-    // In one dimension first: CUDA would pad the rows of a matrix.
+    // In one dimension first, because CUDA would pad the rows of a matrix.
     let flat = [shape.num_elements()].into();
     reshape(zeros_client(like.client.clone(), like.device.clone(), flat, dtype), shape)
 }
@@ -87,14 +86,13 @@ pub(crate) fn dims<const D: usize>(tensor: &Floats) -> [usize; D] {
     tensor.shape().dims()
 }
 
-/// Elements that one load moves: the widest vector of the device that divides rows of `width`
-/// elements.
+/// Elements per load: the widest vector of the device that divides rows of `width` elements.
 pub(crate) fn vector_size(tensor: &Floats, width: usize) -> usize {
     let sizes = tensor.client.io_optimized_vector_sizes(tensor.dtype().size());
     sizes.filter(|size| width.is_multiple_of(*size)).max().unwrap_or(1)
 }
 
-/// Units of a plane where the device has plane operations and one plane size; otherwise 1, which
+/// Units per plane if the device has plane operations and one plane size; otherwise 1, which
 /// selects the form of a kernel without them.
 pub(crate) fn plane_size(client: &Client) -> usize {
     let properties = client.properties();
@@ -107,20 +105,19 @@ pub(crate) fn plane_size(client: &Client) -> usize {
     }
 }
 
-/// Whether kernels may have inline PTX there: CubeCL knows it in CUDA C++ alone.
+/// Whether kernels on the tensor's device may use inline PTX, which CubeCL supports only in CUDA
+/// C++.
 pub(crate) fn has_ptx(tensor: &Floats) -> bool {
     matches!(tensor.device, Device::Cuda(_))
 }
 
-/// Units of a cube that works on one row of `vectors` vectors: a power of two, so that sums halve
-/// evenly.
+/// Units per cube for one row of `vectors` vectors: a power of two, so that sums halve evenly.
 pub(crate) fn units_for(vectors: usize, client: &Client) -> usize {
     vectors.next_power_of_two().clamp(plane_size(client).max(32), 256)
 }
 
-/// The cubes that keep the device busy when each of them takes many rows: as many as its processors
-/// hold at once, `each` of them so many, or a few less, so that all take equally many rows and end
-/// together.
+/// Number of cubes that keeps the device busy when each takes many rows: `each` per processor, or a
+/// few less, so that all take equally many rows and finish together.
 pub(crate) fn cubes_for(rows: usize, each: usize, client: &Client) -> usize {
     let processors =
         client.properties().hardware.num_streaming_multiprocessors.unwrap_or(8) as usize;
@@ -128,8 +125,8 @@ pub(crate) fn cubes_for(rows: usize, each: usize, client: &Client) -> usize {
     rows.div_ceil(turns).max(1)
 }
 
-/// Cubes, and units of each, for kernels whose units work on one of `count` vectors each; the last
-/// units may have none.
+/// Cubes, and units per cube, for kernels with one of `count` vectors per unit; the last units may
+/// have none.
 pub(crate) fn elementwise(count: usize, client: &Client) -> (CubeCount, CubeDim) {
     let cube = CubeDim::new_1d(256);
     (calculate_cube_count_elemwise(client, count, cube), cube)
@@ -146,8 +143,8 @@ pub(crate) fn vector_total<N: Size>(vector: Vector<f32, N>) -> f32 {
     total
 }
 
-/// The sum of one value a unit, known to every unit of the cube. `units` is a power of two; every
-/// unit has to call.
+/// The sum of one value per unit, returned to every unit of the cube. `units` is a power of two.
+/// Every unit must call it.
 #[cube]
 pub(crate) fn cube_sum(value: f32, #[comptime] units: usize, #[comptime] plane: usize) -> f32 {
     let mut partial = value;
@@ -162,14 +159,14 @@ pub(crate) fn cube_sum(value: f32, #[comptime] units: usize, #[comptime] plane: 
     if comptime!(terms > 1) {
         let unit = UNIT_POS as usize;
         let mut shared = Shared::<[f32]>::new_slice(terms);
-        // What an earlier call left here has been read by all.
+        // Until every unit has read the values of an earlier call.
         sync_cube();
         if unit % plane == 0 {
             shared[unit / plane] = partial;
         }
         sync_cube();
-        // Halved until so few are left that every unit reads them faster than the cube synchronises
-        // once more.
+        // Halved until so few are left that reading all of them is faster than another
+        // synchronisation.
         let mut active = comptime!(terms / 2).runtime();
         while active >= 8 {
             if unit < active {
@@ -188,9 +185,9 @@ pub(crate) fn cube_sum(value: f32, #[comptime] units: usize, #[comptime] plane: 
     partial
 }
 
-/// As [`cube_sum`], of several values a unit and again and again: `shared` has [`shared_sums`]
-/// values, and `turn`, 0 and 1 by turns, says which half of it is used. What the last call but one
-/// left there has been read by all who are past the synchronisation of the last, so one is enough.
+/// As [`cube_sum`], for several values per unit and repeated calls. `shared` has [`shared_sums`]
+/// values, and `turn`, alternately 0 and 1, selects the half in use. One synchronisation is enough:
+/// after that of the last call, every unit has read what the call before it left in this half.
 #[cube]
 pub(crate) fn cube_sums(
     values: &mut Array<f32>,
@@ -244,12 +241,12 @@ pub(crate) fn cube_sums(
     }
 }
 
-/// Values that [`cube_sums`] of `count` values has in shared memory.
+/// Number of values that [`cube_sums`] of `count` values needs in shared memory.
 pub(crate) fn shared_sums(count: usize, units: usize, plane: usize) -> usize {
     2 * count * (units / plane)
 }
 
-/// [`mix`](crate::hash::mix) on the device, where products of integers wrap around.
+/// [`mix`](crate::hash::mix) on the device, where integer products wrap around.
 #[cube]
 pub(crate) fn mixed(bits: u32) -> u32 {
     let bits = (bits ^ (bits >> 16u32)) * 0x7FEB_352Du32;

@@ -1,7 +1,8 @@
-//! Devices by name. A name is a run-time value of recipes and of the command line; which backends a
-//! program has is decided when it is built. burn's own constructors succeed whatever the machine
-//! has and panic at the first tensor, so [`DeviceName::open`] looks first and says what is missing.
+//! Devices by name. Recipes and the command line name devices at run time; the build decides which
+//! backends a program has. burn's own constructors succeed on any machine and panic at the first
+//! tensor, so [`DeviceName::open`] checks first and says what is missing.
 
+mod cache;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 #[cfg(feature = "cube")]
@@ -9,7 +10,9 @@ mod gpu;
 #[cfg(feature = "cuda")]
 mod pages;
 #[cfg(feature = "cube")]
-pub(crate) mod settings;
+mod settings;
+
+pub use cache::cache_folder;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -26,58 +29,58 @@ pub enum DeviceName {
     WebGpu(usize),
     /// `webgpu:cpu`: the software adapter, for tests of GPU kernels without a GPU.
     WebGpuCpu,
-    /// `vulkan:N`: the N-th GPU of Vulkan, its kernels in SPIR-V.
+    /// `vulkan:N`: the N-th GPU of Vulkan, with kernels in SPIR-V.
     Vulkan(usize),
     /// `cuda:N`: the N-th GPU of NVIDIA's driver.
     Cuda(usize),
 }
 
-/// Why a name stands for no device.
+/// Why a device cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceError {
-    /// Not a name.
+    /// The text is not the name of a device.
     Unknown(String),
     /// The program was built without the backend.
     NotCompiled(DeviceName),
-    /// The backend has other devices, or none.
+    /// The backend does not have this device on this machine.
     NotThere {
-        /// The device asked for.
+        /// The requested device.
         name: DeviceName,
-        /// Those of the same backend.
+        /// The backend's devices on this machine.
         present: Vec<DeviceName>,
     },
-    /// Something that the backend needs is not there or not usable.
+    /// A dependency of the backend is missing or cannot be used.
     Missing {
-        /// The device asked for.
+        /// The requested device.
         name: DeviceName,
-        /// What is missing and what to do.
+        /// The problem and what to do.
         problem: String,
     },
 }
 
-/// What is known of a device without running anything on it.
+/// Properties of a device, read without running anything on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Properties {
-    /// The part's name.
+    /// The product's name.
     pub name: String,
     /// The runtime and the language of its kernels, such as `wgpu<wgsl>`.
     pub runtime: String,
-    /// Bytes of memory, where the runtime tells.
+    /// Bytes of memory, if the runtime reports them.
     pub memory: Option<u64>,
     /// Bytes of the largest single tensor.
     pub max_allocation: u64,
-    /// Bytes of shared memory of a cube.
+    /// Bytes of shared memory per cube.
     pub shared_memory: usize,
-    /// Smallest and largest number of units of a plane; `None` without plane operations.
+    /// Smallest and largest number of units per plane; `None` without plane operations.
     pub plane: Option<(u32, u32)>,
-    /// Whether there are matrix instructions for bf16 in and f32 out.
+    /// Whether the device has matrix instructions with bf16 inputs.
     pub tensor_cores: bool,
     /// The float types that kernels can compute with, narrow ones last.
     pub floats: Vec<DType>,
 }
 
-/// The type of activations on a device, of a model with such weights: CPU kernels compute in f32
-/// whatever weights are stored in.
+/// The type of a model's activations on a device, for weights of this type. CPU kernels compute in
+/// f32, whatever type the weights have.
 pub fn activations(weights: DType, device: &Device) -> DType {
     #[cfg(feature = "flex")]
     if *device == Device::flex() {
@@ -88,8 +91,7 @@ pub fn activations(weights: DType, device: &Device) -> DType {
     weights
 }
 
-/// Whether NCCL can sum between these devices: different GPUs of CUDA, on a machine that has the
-/// library.
+/// Whether NCCL can connect these devices: different CUDA GPUs, on a machine that has the library.
 pub fn have_nccl(names: &[DeviceName]) -> bool {
     let mut found = BTreeSet::new();
     let are_different =
@@ -107,19 +109,19 @@ fn has_nccl() -> bool {
     false
 }
 
-/// How much of a device's memory is taken, in bytes.
+/// Memory use of a device, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryUse {
-    /// By tensors.
+    /// In use by tensors.
     pub in_use: u64,
-    /// By the allocator, tensors included.
+    /// Reserved by the allocator, tensors included.
     pub reserved: u64,
 }
 
-/// Tells how much of a device's memory is taken at the moment.
+/// Reads a device's current memory use.
 pub type MemoryGauge = Box<dyn Fn() -> MemoryUse>;
 
-/// The backends of this program, by the head of their names.
+/// The backends of this program, by the first part of their names.
 pub const fn compiled() -> &'static [&'static str] {
     &[
         #[cfg(feature = "flex")]
@@ -145,10 +147,11 @@ pub fn present() -> Vec<DeviceName> {
 }
 
 impl DeviceName {
-    /// The device of this name.
+    /// Opens the device of this name.
     ///
     /// # Errors
-    /// When the program lacks the backend, or the machine the device or what its backend needs.
+    /// When the program lacks the backend, or the machine lacks the device or a dependency of its
+    /// backend.
     pub fn open(self) -> Result<Device, DeviceError> {
         match self {
             #[cfg(feature = "flex")]
@@ -159,11 +162,11 @@ impl DeviceName {
         }
     }
 
-    /// As [`DeviceName::open`], for what fills the memory: where the allocator cuts it into pages,
-    /// these are large, and less of them is lost. For the thread that computes.
+    /// As [`DeviceName::open`], for a program that fills the memory: if the allocator divides it
+    /// into pages, these are large and waste less. Call it on the thread that computes.
     ///
     /// # Errors
-    /// As there.
+    /// As [`DeviceName::open`].
     pub fn open_for_training(self) -> Result<Device, DeviceError> {
         match self {
             #[cfg(feature = "cube")]
@@ -174,7 +177,7 @@ impl DeviceName {
         }
     }
 
-    /// What is known of an opened device; `None` for `flex`, which is the machine itself.
+    /// Properties of an opened device; `None` for `flex`, which is the machine itself.
     ///
     /// # Panics
     /// When the driver refuses the device.
@@ -188,8 +191,8 @@ impl DeviceName {
         }
     }
 
-    /// What tells how much memory the allocator of an opened device holds; `None` for `flex`, whose
-    /// tensors are the process's own memory. To be asked on the thread that computes.
+    /// A gauge of the memory that an opened device's allocator uses; `None` for `flex`, whose
+    /// tensors use the process's own memory. Call the gauge on the thread that computes.
     ///
     /// # Panics
     /// When the driver refuses the device.
@@ -203,12 +206,12 @@ impl DeviceName {
         }
     }
 
-    /// Whether its memory is the machine's own.
+    /// Whether the device uses the machine's own memory.
     pub fn is_host(self) -> bool {
         matches!(self, Self::Flex | Self::WebGpuCpu)
     }
 
-    /// The head of the name, which is also the cargo feature.
+    /// The first part of the name, which is also the cargo feature.
     pub fn backend(self) -> &'static str {
         match self {
             Self::Flex => "flex",
@@ -256,7 +259,7 @@ impl fmt::Display for DeviceError {
         match self {
             Self::Unknown(text) => write!(
                 out,
-                "`{text}` is no device; it must be `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N` or \
+                "`{text}` is not a device; it must be `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N` or \
                  `cuda:N`, where N counts from 0"
             ),
             Self::NotCompiled(name) => write!(
@@ -281,7 +284,7 @@ impl fmt::Display for DeviceError {
 
 impl std::error::Error for DeviceError {}
 
-/// What to do on a machine where a backend finds nothing at all.
+/// Advice for a machine on which a backend finds no device.
 fn advice(name: DeviceName) -> &'static str {
     match name {
         DeviceName::Flex => "",
@@ -336,7 +339,10 @@ mod tests {
         ] {
             let error = text.parse::<DeviceName>().unwrap_err();
             assert_eq!(error, DeviceError::Unknown(text.to_owned()));
-            assert!(error.to_string().starts_with(&format!("`{text}` is no device; ")), "{error}");
+            assert!(
+                error.to_string().starts_with(&format!("`{text}` is not a device; ")),
+                "{error}"
+            );
         }
         assert!("cuda:99999999999999999999999".parse::<DeviceName>().is_err());
     }
@@ -375,7 +381,7 @@ mod tests {
         assert!(error.to_string().contains("has `cuda:0`, `cuda:1` on this machine"), "{error}");
     }
 
-    /// Whatever this machine has: a device that cannot be there is an error and no panic.
+    /// On any machine, a device that cannot exist is an error, not a panic.
     #[test]
     fn absent_devices_are_errors() {
         for name in [DeviceName::WebGpu(1_000), DeviceName::Vulkan(1_000), DeviceName::Cuda(1_000)]

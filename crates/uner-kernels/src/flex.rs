@@ -1,5 +1,5 @@
-//! What the CPU kernels share: slices out of Flex tensors and back, rows spread over threads,
-//! vector instructions, a matrix product into a given buffer, weights in their stored type.
+//! Shared parts of the CPU kernels: slices of Flex tensors, rows spread over threads, vector
+//! instructions, a matrix product into a given buffer, weights in their stored type.
 
 mod weight;
 
@@ -19,17 +19,17 @@ pub(crate) type Floats = FloatTensor<Flex>;
 /// An integer tensor on the CPU.
 pub(crate) type Ints = IntTensor<Flex>;
 
-/// Elements a thread should have to itself before another one is worth waking.
+/// Elements per thread that make another thread worth waking.
 const PER_THREAD: usize = 16 * 1024;
 
-/// Numbers that are added up side by side, so that sums use vector registers: one AVX-512 register
-/// of f32.
+/// Partial sums that are added up side by side, so that sums use vector registers: one AVX-512
+/// register of f32.
 pub(crate) const LANES: usize = 16;
 
-/// The tensor with its elements in order, copied only where they are not.
+/// The tensor with its elements in order; copied only if necessary.
 ///
 /// # Panics
-/// When it is not f32: on the CPU everything but weights is.
+/// When it is not f32. On the CPU only weights and their gradients may have another type.
 pub(crate) fn contiguous(tensor: Floats) -> Floats {
     let (dtype, shape) = (tensor.dtype(), tensor.shape());
     assert_eq!(
@@ -40,7 +40,7 @@ pub(crate) fn contiguous(tensor: Floats) -> Floats {
     in_order(tensor)
 }
 
-/// A tensor of any type with its elements in order, copied only where they are not.
+/// A tensor of any type with its elements in order; copied only if necessary.
 pub(crate) fn in_order(tensor: Floats) -> Floats {
     if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
 }
@@ -70,28 +70,27 @@ pub(crate) fn dims<const D: usize>(tensor: &Floats) -> [usize; D] {
     tensor.shape().dims()
 }
 
-/// A tensor of the given shape around a buffer, without copying.
+/// Wraps a buffer in a tensor of the given shape, without copying.
 pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> Floats {
     Floats::from_data(TensorData::new(values, shape.into()))
 }
 
-/// Runs `work` with the widest vector instructions this processor has. Only what is inlined is
-/// compiled for them, and `work` is not unless it says `#[inline(always)]`: there is one copy of
-/// this function for each set of instructions.
+/// Runs `work` with the widest vector instructions of this processor. Only inlined code is compiled
+/// for them, so `work` must be `#[inline(always)]`: this function has one copy per instruction set.
 #[inline]
 pub(crate) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
-/// Rows of `width` elements that belong to one piece of work.
+/// Rows of `width` elements per piece of work.
 pub(crate) fn rows_per_piece(width: usize) -> usize {
     (PER_THREAD / width.max(1)).max(1)
 }
 
-/// `N` new buffers of `len` elements in rows of `width`. `work` is called with (index of the first
-/// row, these rows of each buffer, all 0), pieces of rows spread over the threads; its results come
-/// in the order of the rows. The pieces do not depend on the number of threads. `work` says
-/// `#[inline(always)]`, as for [`vectorized`].
+/// Creates `N` buffers of `len` elements in rows of `width`, in pieces spread over the threads.
+/// `work` receives the index of a piece's first row and the piece of each buffer, all 0. The
+/// results have the order of the rows. The pieces do not depend on the number of threads. `work`
+/// must be `#[inline(always)]`, as for [`vectorized`].
 pub(crate) fn new_rows<const N: usize, R: Send>(
     len: usize,
     width: usize,
@@ -116,11 +115,8 @@ pub(crate) fn new_rows<const N: usize, R: Send>(
         })
         .collect();
     for buffer in &mut buffers {
-        // SAFETY: the pieces are all of the buffer, and each was cleared.
-        #[expect(
-            unsafe_code,
-            reason = "memory that is cleared by the thread that fills it, not by one for all"
-        )]
+        // SAFETY: the pieces cover the buffer, and each was cleared.
+        #[expect(unsafe_code, reason = "each thread clears the memory that it fills")]
         unsafe {
             buffer.set_len(len);
         }
@@ -140,9 +136,8 @@ fn cleared(piece: &mut [MaybeUninit<f32>]) -> &mut [f32] {
     }
 }
 
-/// The sum of `term` of the elements of equally long slices, [`LANES`] sums side by side. Arrays,
-/// not indices into slices: a check of bounds for each element would keep the compiler from using
-/// vector instructions.
+/// The sum of `term` over the elements of equally long slices, in [`LANES`] partial sums. It uses
+/// arrays instead of slices, because a bounds check per element would prevent vector instructions.
 #[inline(always)]
 pub(crate) fn sum<T: Copy, const N: usize>(slices: [&[T]; N], term: impl Fn([T; N]) -> f32) -> f32 {
     let count = slices[0].len();
@@ -159,7 +154,7 @@ pub(crate) fn sum<T: Copy, const N: usize>(slices: [&[T]; N], term: impl Fn([T; 
     lanes.iter().sum::<f32>() + rest
 }
 
-/// The largest of some values, minus infinity where there is none.
+/// The largest value; minus infinity if there are none.
 #[inline(always)]
 pub(crate) fn largest(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -176,7 +171,7 @@ pub(crate) fn largest(values: &[f32]) -> f32 {
 /// (range reduction and polynomial of Cephes' `expf`). Below -87.3 it is 0.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    // Adding this rounds to a whole number, which then stands in the lowest bits.
+    // Adding this rounds to an integer, which is then in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.3, 88.7);
     let rounded = clamped * std::f32::consts::LOG2_E + ROUND;
@@ -192,7 +187,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < -87.3 { 0.0 } else { value }
 }
 
-/// A matrix read out of a slice.
+/// A matrix view of a slice.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     data: &'a [f32],
@@ -203,7 +198,7 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// `rows × columns` with `stride` elements from row to row.
+    /// A `rows × columns` matrix with `stride` elements from row to row.
     pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(
             rows == 0 || (rows - 1) * stride + columns <= data.len(),
@@ -228,7 +223,7 @@ impl<'a> Matrix<'a> {
         Self { data, columns: count, ..self }
     }
 
-    /// Rows and columns exchanged.
+    /// The transpose.
     pub(crate) fn transposed(self) -> Self {
         Self {
             data: self.data,
@@ -240,7 +235,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Whether a product replaces what is in its place or is added to it.
+/// Whether a product overwrites its output or is added to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Store {
     /// `out = scale · a · b`
@@ -249,7 +244,7 @@ pub(crate) enum Store {
     Add,
 }
 
-/// `scale · a · b` into the contiguous matrix `out`, on one thread or on all.
+/// Computes `scale · a · b` into the contiguous matrix `out`, on one thread or on all.
 pub(crate) fn product(
     out: &mut [f32],
     how: Store,
@@ -262,10 +257,10 @@ pub(crate) fn product(
     product_strided((out, b.columns), how, a, b, scale, parallel);
 }
 
-/// Multiplications below which a product stays on one thread.
+/// Multiplications below which a product uses one thread.
 const PARALLEL: usize = 192 * 192 * 192;
 
-/// Whether a product of `[m, k]` and `[k, n]` is worth the threads.
+/// Whether a product of `[m, k]` and `[k, n]` is large enough for several threads.
 pub(crate) fn is_much(m: usize, n: usize, k: usize) -> bool {
     m * n * k >= PARALLEL
 }
@@ -277,8 +272,8 @@ pub(crate) fn new_product(a: Matrix, b: Matrix) -> Vec<f32> {
     out
 }
 
-/// `a · b` as a contiguous matrix in place of what `out` holds; memory that it lacks is not cleared
-/// before it is written.
+/// Writes `a · b` to `out` as a contiguous matrix, in place of its contents. New memory is not
+/// cleared before it is written.
 fn product_into(out: &mut Vec<f32>, a: Matrix, b: Matrix) {
     let size = a.rows * b.columns;
     out.clear();
@@ -287,9 +282,9 @@ fn product_into(out: &mut Vec<f32>, a: Matrix, b: Matrix) {
         return;
     }
     out.reserve_exact(size);
-    // SAFETY: there is room for `size` elements, all of which the product writes without reading
+    // SAFETY: there is room for `size` elements, and the product writes all of them without reading
     // them.
-    #[expect(unsafe_code, reason = "memory that is not initialised before")]
+    #[expect(unsafe_code, reason = "uninitialised memory that the product fills")]
     unsafe {
         let parallel = is_much(a.rows, b.columns, a.columns);
         multiply((out.as_mut_ptr(), b.columns), Store::Replace, a, b, 1.0, parallel);
@@ -297,8 +292,8 @@ fn product_into(out: &mut Vec<f32>, a: Matrix, b: Matrix) {
     }
 }
 
-/// As [`product`], into a matrix with the given number of elements from row to row: some columns of
-/// a wider one.
+/// As [`product`], into a matrix with the given number of elements from row to row, such as some
+/// columns of a wider one.
 pub(crate) fn product_strided(
     (out, stride): (&mut [f32], usize),
     how: Store,
@@ -321,11 +316,11 @@ pub(crate) fn product_strided(
     }
 }
 
-/// The product, into memory with `stride` elements from row to row.
+/// Computes the product into memory with `stride` elements from row to row.
 ///
 /// # Safety
-/// `out` has to have room for `a.rows` rows of `b.columns` elements, initialised ones if they are
-/// added to.
+/// `out` must have room for `a.rows` rows of `b.columns` elements, initialised if the product is
+/// added to them.
 #[expect(unsafe_code, reason = "the matrix product of `gemm` takes pointers")]
 unsafe fn multiply(
     (out, stride): (*mut f32, usize),
@@ -335,7 +330,7 @@ unsafe fn multiply(
     scale: f32,
     parallel: bool,
 ) {
-    assert_eq!(a.columns, b.rows, "inner dimensions");
+    assert_eq!(a.columns, b.rows, "inner dimensions differ");
     let parallelism = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
     let existing = if how == Store::Add { 1.0 } else { 0.0 };
     // SAFETY: `Matrix::new` checked that both operands lie within their slices; the caller vouches
@@ -365,8 +360,8 @@ unsafe fn multiply(
     }
 }
 
-/// The tensor, in order, as all of its buffer: a part of another one, such as a rank's share of a
-/// parameter, is copied.
+/// The tensor with its elements in order and a buffer of its own: a part of another tensor, such as
+/// a rank's shard of a parameter, is copied.
 pub(crate) fn whole_buffer<T: Element + Pod>(tensor: Floats) -> Floats {
     let tensor = in_order(tensor);
     let values: &[T] = tensor.as_slice().expect("made contiguous");

@@ -1,11 +1,11 @@
-//! Random bits without a state: what is drawn is a hash of what it is drawn for, so whoever draws
-//! it again, on another device or in another order, draws the same.
+//! Stateless random bits: each draw is a hash of its purpose, so another device or another order of
+//! draws gives the same bits.
 
-/// The fractional part of the golden ratio: what neighbours are apart before they are mixed.
+/// The fractional part of the golden ratio: the distance between neighbours before mixing.
 pub(crate) const STRIDE: u32 = 0x9E37_79B9;
 
-/// Mixes the bits of a number so that each of them depends on all ("lowbias32", Wellons 2018,
-/// "Prospecting for Hash Functions").
+/// Mixes the bits of a number so that each output bit depends on every input bit ("lowbias32",
+/// Wellons 2018, "Prospecting for Hash Functions").
 #[inline(always)]
 pub(crate) fn mix(bits: u32) -> u32 {
     let bits = (bits ^ (bits >> 16)).wrapping_mul(0x7FEB_352D);
@@ -13,7 +13,7 @@ pub(crate) fn mix(bits: u32) -> u32 {
     bits ^ (bits >> 16)
 }
 
-/// The hash of number `index` of those that begin with `start`.
+/// The hash of number `index` in the sequence that begins with `start`.
 #[inline(always)]
 pub(crate) fn nth(start: u32, index: u32) -> u32 {
     mix(start.wrapping_add(index.wrapping_mul(STRIDE)))

@@ -1,6 +1,6 @@
-//! A tensor that several layers read. Each has a gradient of it, and burn would add them up in
-//! passes of their own, over three tensors each. These layers hand on what they have instead: each
-//! adds its own where this is formed, and the last one gives the sum to burn.
+//! A tensor that several layers read. Each layer computes a gradient of it, which burn would add in
+//! separate passes over three tensors each. Instead, each of these layers adds its gradient to a
+//! running sum while computing it, and the last one passes the total to burn.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
-/// What layers read. Clones of it are the same input, so that their gradients are added up. The
-/// last layer to have one hands the sum over, so whoever differentiates the output of one of them
-/// has to differentiate those of all: else the input has no gradient. A tensor that only one layer
-/// reads turns into an input by itself.
+/// An input of several layers. Clones are the same input, so their gradients are added up. The last
+/// layer of the backward pass passes on the sum. A loss that depends on one of the layers must
+/// therefore depend on all of them, or the input has no gradient. A tensor that only one layer
+/// reads converts to an input implicitly.
 #[derive(Debug, Clone)]
 pub struct Input {
     /// `[tokens, in]`.
@@ -34,26 +34,26 @@ impl From<Tensor<2>> for Input {
     }
 }
 
-/// The gradient of an [`Input`] on its way from layer to layer.
+/// The running sum of an [`Input`]'s gradients.
 #[derive(Debug, Clone, Default)]
 pub struct InputGradient(Arc<Mutex<Sum>>);
 
 #[derive(Debug, Default)]
 struct Sum {
-    /// Layers that will add to it.
+    /// Layers that have yet to add their gradient.
     readers: usize,
-    /// What was added so far: a tensor of the backend that computes.
+    /// The sum so far: a tensor of the inner backend.
     terms: Option<Box<dyn Any + Send>>,
 }
 
 impl InputGradient {
-    /// Counts a layer that reads the input and will [`add`](Self::add) to its gradient.
+    /// Counts a layer that reads the input and later calls [`add`](Self::add).
     pub(crate) fn expect_one(&self) {
         self.lock().readers += 1;
     }
 
-    /// Adds what a layer has: `add` gets the sum so far, where there is one. The last layer
-    /// registers it as that of `node`.
+    /// Adds one layer's gradient: `add` receives the sum so far, if any. The last layer registers
+    /// the total as the gradient of `node`.
     pub(crate) fn add<B: Backend>(
         &self,
         node: NodeId,

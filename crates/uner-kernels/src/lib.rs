@@ -1,8 +1,8 @@
-//! Fused operators as plain functions on burn tensors: one op, one directory, each with its
-//! `reference` in ordinary burn operations, the oracle of its tests.
+//! Fused operators as plain functions on burn tensors. Each op has a directory of its own, with a
+//! `reference` in ordinary burn operations against which it is tested.
 //!
-//! Nothing here knows of LLaMA, parameters, or files; shapes are named after their meaning, and
-//! every public function states them.
+//! This crate does not depend on LLaMA, parameters or files. Shapes are named after their meaning,
+//! and every public function states them.
 
 pub mod accumulate;
 pub mod adamw;

@@ -1,26 +1,26 @@
-//! Collectives between the devices of one process: what their memory holds is added up or exchanged
-//! without the host. They start behind what computes their input and run beside what comes after;
-//! whoever uses a result waits for it first.
+//! Collectives between the devices of one process, without the host. They start after the work that
+//! computes their input, and run beside later work. Wait for a result before you use it.
 
 use burn::tensor::Tensor;
 
 use crate::device::DeviceName;
 
-/// What connects the devices of a process, one for each rank of it. The rank in `seat` calls from
-/// its own thread, and all of them make the same calls in the same order, of as many vectors that
-/// are cut alike.
+/// The connection of a process's devices, one per rank. The rank `seat` calls from its own thread.
+/// All ranks make the same calls in the same order, with equally many vectors cut at the same
+/// edges.
 pub trait Link: Send + Sync + std::fmt::Debug {
-    /// Starts to add up each vector, `[n]`, over the ranks, in its type. A rank gets its own part
-    /// of each sum.
+    /// Starts a reduce-scatter: adds up each vector, `[n]`, over the ranks, in its type. A rank
+    /// receives its own part of each sum.
     fn reduce_scatter(&self, seat: usize, values: Vec<Cut>) -> Pending;
-    /// Starts to put each vector, `[n]`, together: a rank brings its own part and gets the whole.
+    /// Starts an all-gather of each vector, `[n]`: a rank sends its own part and receives the
+    /// whole.
     fn all_gather(&self, seat: usize, parts: Vec<Cut>) -> Pending;
-    /// Ends what is under way, with whatever results: a rank has failed that the others may be
-    /// waiting for. Later calls fail.
+    /// Aborts the collectives in flight, whose results are then undefined: a rank has failed, and
+    /// others may be waiting for it. Later calls fail.
     fn abort(&self);
 }
 
-/// A vector that is cut into a part for each rank.
+/// A vector that is divided into one part per rank.
 #[derive(Debug, Clone)]
 pub struct Cut {
     /// The whole, `[n]`, or the part of one rank.
@@ -29,23 +29,22 @@ pub struct Cut {
     pub edges: Vec<usize>,
 }
 
-/// What a collective will give. Whoever lets go of it without waiting gets nothing, and nothing is
-/// left behind.
+/// The future result of a collective. Dropping it discards the result and releases its memory.
 #[must_use = "a result has to be waited for"]
 pub struct Pending(Box<dyn FnOnce() -> Vec<Tensor<1>> + Send>);
 
 impl Pending {
-    /// What `wait` returns.
+    /// Wraps `wait`, which returns the results.
     pub fn new(wait: impl FnOnce() -> Vec<Tensor<1>> + Send + 'static) -> Self {
         Self(Box::new(wait))
     }
 
-    /// Results that are there already.
+    /// Wraps results that are already complete.
     pub fn done(results: Vec<Tensor<1>>) -> Self {
         Self::new(move || results)
     }
 
-    /// The results. On a GPU the host goes on: what is submitted from now on comes behind them.
+    /// Returns the results. On a GPU the host does not wait: later work is ordered after them.
     pub fn wait(self) -> Vec<Tensor<1>> {
         (self.0)()
     }
@@ -57,16 +56,16 @@ impl std::fmt::Debug for Pending {
     }
 }
 
-/// Connects different CUDA devices by NVIDIA's NCCL, in the order of their ranks.
+/// Connects different CUDA devices with NVIDIA's NCCL, in the order of their ranks.
 ///
 /// # Errors
-/// When the library is missing or refuses them.
+/// When the library is missing or refuses the devices.
 #[cfg(feature = "cuda")]
 pub fn nccl(devices: &[DeviceName]) -> Result<Box<dyn Link>, String> {
     Ok(Box::new(crate::cuda::nccl::Nccl::new(devices)?))
 }
 
-/// As with CUDA, which this program was built without.
+/// Fails, because this program was built without CUDA.
 ///
 /// # Errors
 /// Always.

@@ -1,37 +1,37 @@
-//! Where time goes, by op. Off unless somebody records: an op then only looks whether it is.
+//! Time per op. An op costs one extra branch unless a profile is being recorded.
 
 use std::cell::Cell;
 use std::time::Instant;
 
 use burn::tensor::Device;
 
-/// Which way an op runs. What a backward pass computes a second time is forward.
+/// Direction of an op. Recomputation in a backward pass counts as forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// The op itself. The loss forms its gradients here.
+    /// The op itself. The loss computes its gradients here.
     Forward,
-    /// Its gradients.
+    /// The op's gradients.
     Backward,
 }
 
-/// What one op took, one way.
+/// Time of one op in one direction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OpTime {
-    /// The op, called as its directory.
+    /// The op, named as its directory.
     pub op: &'static str,
-    /// Which way.
+    /// The direction.
     pub pass: Pass,
-    /// Calls.
+    /// Number of calls.
     pub calls: f64,
-    /// Seconds of all calls, from when the device was idle to when it is again.
+    /// Seconds of all calls, each from an idle device to an idle device.
     pub seconds: f64,
-    /// Floating-point operations of its matrix products; 0 where none are counted.
+    /// Floating-point operations of its matrix products; 0 if none are counted.
     pub flops: f64,
 }
 
 thread_local! {
     static RECORDER: Cell<Option<Box<Recorder>>> = const { Cell::new(None) };
-    /// Operations since the innermost op that is timed began.
+    /// Operations since the timed op began.
     static FLOPS: Cell<f64> = const { Cell::new(0.0) };
 }
 
@@ -40,18 +40,19 @@ struct Recorder {
     ops: Vec<OpTime>,
 }
 
-/// Runs `work`, and says what each op that it called on this thread took. Each is waited for, so
-/// that it is its own time.
+/// Runs `work`, and returns the time of each op that it calls on this thread. Synchronises the
+/// device before and after each op, so that ops do not overlap.
 pub fn record<R>(device: &Device, work: impl FnOnce() -> R) -> (R, Vec<OpTime>) {
     RECORDER.set(Some(Box::new(Recorder { device: device.clone(), ops: Vec::new() })));
     let result = work();
     (result, RECORDER.take().map_or_else(Vec::new, |recorder| recorder.ops))
 }
 
-/// Runs an op, timed where somebody records. What an op calls inside is its own time.
+/// Runs an op, and times it if a profile is being recorded. The ops that it calls count as its own
+/// time.
 pub(crate) fn timed<R>(op: &'static str, pass: Pass, work: impl FnOnce() -> R) -> R {
     let Some(mut recorder) = RECORDER.take() else { return work() };
-    // What fails here fails again, with a better message, where results are read.
+    // An error here recurs, with a better message, when results are read.
     let _ = recorder.device.sync();
     FLOPS.set(0.0);
     let start = Instant::now();
@@ -67,7 +68,7 @@ pub(crate) fn timed<R>(op: &'static str, pass: Pass, work: impl FnOnce() -> R) -
     result
 }
 
-/// Tells the op that is being timed of a product of `[m, k]` and `[k, n]`.
+/// Counts a product of `[m, k]` and `[k, n]` for the op that is being timed.
 pub(crate) fn counted(m: usize, n: usize, k: usize) {
     FLOPS.set(FLOPS.get() + 2.0 * m as f64 * n as f64 * k as f64);
 }
@@ -80,7 +81,7 @@ impl OpTime {
         self.flops += other.flops;
     }
 
-    /// Multiplies all there is to add up.
+    /// Multiplies calls, seconds and operations by `factor`.
     pub fn scale(&mut self, factor: f64) {
         self.calls *= factor;
         self.seconds *= factor;

@@ -1,6 +1,5 @@
-//! The start of a backward pass with a gradient that is at hand: it is handed over as it is. burn
-//! starts from a scalar, and the sum of a product has this gradient, too, but is ten passes over
-//! the output.
+//! Starts a backward pass with a given gradient. burn starts from a scalar. The sum of a product
+//! has this gradient, too, but costs ten passes over the output.
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -31,12 +30,12 @@ impl SeedOps for burn::backend::Flex {
     }
 }
 
-/// Of no value.
+/// A scalar without a value.
 fn scalar<B: Backend>(y: &FloatTensor<B>) -> FloatTensor<B> {
     B::float_empty([1].into(), &y.device(), FloatDType::F32)
 }
 
-/// Keeps `dy`, which becomes the gradient of `y`.
+/// Stores `dy`, which becomes the gradient of `y`.
 #[derive(Debug)]
 struct SeedBackward;
 
@@ -67,10 +66,10 @@ impl<B: SeedOps, C: CheckpointStrategy> SeedOps for Autodiff<B, C> {
     }
 }
 
-/// A scalar without a value whose backward pass gives `y` the gradient `dy`.
+/// Returns a scalar without a value, in whose backward pass `dy` is the gradient of `y`.
 ///
 /// # Shapes
-/// - `y`, `dy`: the same
+/// - `y`, `dy`: of equal shape
 /// - result: `[1]`, f32
 ///
 /// # Panics
@@ -93,7 +92,7 @@ mod tests {
         let dy = Tensor::<1>::from_data([3.0f32, -1.0], &device);
         let x = Tensor::<1>::from_data([1.0f32, 2.0], &device).autodiff().require_grad();
         let y = x.clone().mul_scalar(2.0);
-        // Others add to it.
+        // The gradients of two such scalars add up.
         let mut graph = seeded(y.clone(), dy.clone()).add(seeded(y, dy)).backward();
         let gradient = x.grad_remove(&mut graph).expect("a gradient");
         assert_eq!(

@@ -1,11 +1,11 @@
-//! Keys and values of the tokens seen so far, so that decoding a token costs one token.
+//! Keys and values of earlier tokens, so that decoding a token computes only that token.
 
 use burn::tensor::Tensor;
 
 use crate::Llama;
 use crate::config::LlamaConfig;
 
-/// The cache of every layer.
+/// The caches of all layers.
 ///
 /// Rows are aligned at their end: shorter prompts are padded on the left with tokens of document
 /// [`uner_kernels::attention::PADDING`], so that every row appends at the same index.
@@ -18,7 +18,7 @@ pub struct KvCache {
 /// The cache of one layer.
 ///
 /// # Shapes
-/// Keys and values: `[rows, capacity, num_key_value_heads, head_dim]`, of which the first `length`
+/// Keys and values: `[rows, capacity, num_key_value_heads, head_dim]`. The first `length` tokens
 /// are filled.
 #[derive(Debug)]
 pub struct LayerCache {
@@ -28,8 +28,8 @@ pub struct LayerCache {
 }
 
 impl KvCache {
-    /// An empty cache for `rows` rows of up to `capacity` tokens, on the device and in the type of
-    /// the model's activations.
+    /// Creates an empty cache for `rows` rows of up to `capacity` tokens, on the model's device and
+    /// in the type of its activations.
     pub fn new(model: &Llama, config: &LlamaConfig, rows: usize, capacity: usize) -> Self {
         let (device, dtype) = (model.head().device(), model.activations());
         let shape = [rows, capacity, config.num_key_value_heads, config.head_dim];
@@ -47,7 +47,7 @@ impl LayerCache {
     /// all so far.
     ///
     /// # Panics
-    /// When they do not fit the capacity.
+    /// When they exceed the capacity.
     pub(crate) fn append(&mut self, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let [rows, tokens, heads, head_dim] = keys.dims();
         let [_, capacity, ..] = self.keys.dims();

@@ -1,5 +1,5 @@
-//! Model folders out of model folders: another element type, other shards, an adapter folded in.
-//! Tensors go from file to file one at a time, so a model need not fit into memory.
+//! Exports a model folder as another one: with another element type, other shards, or an adapter
+//! merged into its weights. Tensors are copied one at a time, so a model need not fit into memory.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -16,25 +16,24 @@ use crate::weights::{
 };
 use crate::{Llama, LlamaConfig};
 
-/// What is to be exported, and how.
+/// Settings of an export.
 #[derive(Debug, Clone, Copy)]
 pub struct Export<'a> {
     /// A Hugging Face folder.
     pub model: &'a Path,
-    /// An adapter of that model, to be folded in: `W + scale · B·A`, computed in f32 and rounded
-    /// once.
+    /// An adapter of that model to merge: `W + scale · B·A`, computed in f32 and rounded once.
     pub adapter: Option<&'a Path>,
-    /// The element type of the weights; `None` for that of the model.
+    /// The element type of the weights; `None` keeps the model's.
     pub dtype: Option<Dtype>,
-    /// Largest file of weights, in bytes.
+    /// Largest size of a weight file, in bytes.
     pub max_shard_bytes: usize,
 }
 
 /// Writes a plain Hugging Face folder: `config.json` and the weights. `output` must exist.
 ///
 /// # Errors
-/// When a file is missing, torn or cannot be written, or when model, `config.json` and adapter do
-/// not fit each other; then every tensor at fault is named.
+/// When a file is missing, damaged or cannot be written, or when model, `config.json` and adapter
+/// do not fit together; the error then names every tensor at fault.
 pub fn model(export: &Export, output: &Path) -> Result<(), WeightsError> {
     with_tensors(export, |config, dtype, tensors| {
         let torch_dtype = match dtype {
@@ -50,8 +49,8 @@ pub fn model(export: &Export, output: &Path) -> Result<(), WeightsError> {
     })
 }
 
-/// Opens and checks a model with its adapter, and hands over its dimensions, the element type to
-/// write and every tensor by name.
+/// Opens and checks a model and its adapter, then calls `work` with the dimensions, the element
+/// type to write and every tensor by name.
 pub(crate) fn with_tensors(
     export: &Export,
     work: impl FnOnce(&LlamaConfig, Dtype, Vec<(String, Exported)>) -> Result<(), WeightsError>,
@@ -91,11 +90,11 @@ pub(crate) fn with_tensors(
     work(&config, dtype, tensors)
 }
 
-/// Writes the adapter in `folder` as PEFT does, its factors as `dtype` or as they are. `output`
-/// must exist.
+/// Copies the adapter in `folder` in PEFT's format, with factors of type `dtype` (`None` keeps
+/// theirs). `output` must exist.
 ///
 /// # Errors
-/// When a file is missing, torn or cannot be written.
+/// When a file is missing, damaged or cannot be written.
 pub fn adapter(folder: &Path, dtype: Option<Dtype>, output: &Path) -> Result<(), WeightsError> {
     peft::read(folder)?;
     let (path, map) = peft::open(folder)?;
@@ -134,7 +133,7 @@ struct AllFactors<'a> {
 }
 
 impl AdapterFile {
-    /// Opens the adapter in `folder`, which has to belong to the model in `base`.
+    /// Opens the adapter in `folder` and checks that it belongs to the model in `base`.
     fn open(folder: &Path, base: &Path) -> Result<Self, WeightsError> {
         Base::of(base)?.check(folder)?;
         let config = peft::read(folder)?;
@@ -150,7 +149,7 @@ impl AdapterFile {
 }
 
 impl<'a> AllFactors<'a> {
-    /// Takes those of the parameter `name`, `[out, in]`, where it has any.
+    /// Takes the factors of the parameter `name`, `[out, in]`; `None` if it has none.
     fn take(&mut self, name: &str, shape: &[usize]) -> Option<Factors<'a>> {
         let layer = name.trim_end_matches(".weight");
         let [down, up] = ["A", "B"].map(|factor| format!("{PREFIX}{layer}.lora_{factor}.weight"));
@@ -173,7 +172,7 @@ fn is_float(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
 }
 
-/// Name and shape of every parameter of a model, in the order in which it is built.
+/// Returns name and shape of every parameter of a model, in the order of building.
 pub(crate) fn parameters(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
     #[derive(Default)]
     struct Asked(Vec<(String, Vec<usize>)>);
@@ -188,7 +187,7 @@ pub(crate) fn parameters(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
         }
     }
     let mut asked = Asked::default();
-    Llama::build(config, &mut asked).expect("it is given whatever it asks for");
+    Llama::build(config, &mut asked).expect("this source returns every parameter");
     asked.0
 }
 
@@ -201,7 +200,7 @@ struct Factors<'a> {
     scale: f64,
 }
 
-/// A tensor whose bytes are made when they are written, not before.
+/// A tensor whose bytes are computed only when they are written.
 pub(crate) struct Exported<'a> {
     weight: TensorView<'a>,
     factors: Option<Factors<'a>>,
@@ -209,7 +208,7 @@ pub(crate) struct Exported<'a> {
 }
 
 impl Exported<'_> {
-    /// The weight with its adapter.
+    /// Returns the weight in f32, with the adapter's product added if it has one.
     fn values(&self) -> Vec<f32> {
         let mut values = to_f32(&self.weight);
         if let Some(factors) = &self.factors {
@@ -218,7 +217,7 @@ impl Exported<'_> {
         values
     }
 
-    /// The same in another element type.
+    /// The same tensor, to be written in another element type.
     pub(crate) fn stored_as(self, dtype: Dtype) -> Self {
         Self { dtype, ..self }
     }
@@ -246,7 +245,7 @@ impl View for Exported<'_> {
 }
 
 impl Factors<'_> {
-    /// `scale · B·A`, in order.
+    /// Computes `scale · B·A`, `[out, in]`, row by row.
     fn product(&self) -> Vec<f32> {
         let matrix = |view: &TensorView| {
             let data = TensorData::new(to_f32(view), [view.shape()[0], view.shape()[1]]);

@@ -1,29 +1,28 @@
-//! How much arithmetic a training step needs, for the model FLOPs utilisation (MFU) of Chowdhery et
-//! al. 2022 (PaLM).
+//! Floating-point operations (FLOPs) of a training step, for the model FLOPs utilisation (MFU) of
+//! Chowdhery et al. 2022 (PaLM).
 //!
-//! A weight of `n` numbers takes `2n` floating-point operations for each token that passes it
-//! forward, `2n` for the gradient of what came in, and, where it is trained, `2n` for its own: 6 a
-//! number, 4 of a frozen one. The weights of the blocks see every token, the head only the trained
-//! ones. Attention takes `4q` a visible pair of tokens and layer forward and twice that backward,
-//! with `q` query channels. Norms, activations, the embedding and what is computed a second time do
-//! not count.
+//! A weight of `n` numbers takes `2n` FLOPs per token in the forward pass, `2n` for the gradient of
+//! its input and, if it is trained, `2n` for its own gradient: 6 per number, or 4 if it is frozen.
+//! The weights of the blocks see every token, the head only the trained ones. Attention takes `4q`
+//! per layer and visible pair of tokens in the forward pass and twice that in the backward pass,
+//! with `q` query channels. Norms, activations, the embedding and recomputation do not count.
 
 use crate::adapter::AdapterConfig;
 use crate::{LlamaConfig, Size};
 
-/// The floating-point operations of a model's training step.
+/// The FLOPs of a model's training step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Flops {
-    /// For each token.
+    /// Per token.
     pub per_token: f64,
-    /// For each trained token, in the head.
+    /// Per trained token, in the head.
     pub per_trained_token: f64,
-    /// For each token and each token that it sees, itself included.
+    /// Per pair of a token and a token that it sees, itself included.
     pub per_pair: f64,
 }
 
 impl Flops {
-    /// Those of a model, frozen under an adapter where there is one.
+    /// Counts the FLOPs of a model; with an adapter, the model is frozen.
     pub fn new(model: &LlamaConfig, adapter: Option<&AdapterConfig>) -> Self {
         let size = Size::new(model, adapter);
         let each = if adapter.is_some() { 4.0 } else { 6.0 };
@@ -36,8 +35,7 @@ impl Flops {
         }
     }
 
-    /// Those of a step with these tokens, trained tokens, and pairs of tokens of which one sees the
-    /// other.
+    /// Counts the FLOPs of a step; `pairs` are the pairs of tokens of which one sees the other.
     pub fn of_step(&self, tokens: usize, trained_tokens: usize, pairs: u64) -> f64 {
         self.per_token * tokens as f64
             + self.per_trained_token * trained_tokens as f64

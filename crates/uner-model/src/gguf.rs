@@ -1,5 +1,5 @@
-//! One file in GGUF, the format of llama.cpp, out of a model folder: names, rows and metadata as
-//! llama.cpp's `convert_hf_to_gguf.py` has them for LLaMA. Tensors go from file to file one at a
+//! Exports a model folder to one file in GGUF, the format of llama.cpp. Names, rows and metadata
+//! are those that llama.cpp's `convert_hf_to_gguf.py` writes for LLaMA. Tensors are copied one at a
 //! time.
 
 use std::borrow::Cow;
@@ -22,22 +22,22 @@ use crate::LlamaConfig;
 use crate::export::{Export, Exported, with_tensors};
 use crate::weights::WeightsError;
 
-/// Tensors start at multiples of so many bytes, the format's default.
+/// Tensors start at multiples of this many bytes (the format's default).
 const ALIGNMENT: u64 = 32;
 
-/// What a token is to llama.cpp (`llama_token_type`).
+/// Kind of a token in llama.cpp (`llama_token_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum TokenKind {
     /// Text.
     Normal = 1,
-    /// Stands for what the vocabulary lacks.
+    /// Stands for text that the vocabulary lacks.
     Unknown = 2,
-    /// Not text, such as the beginning of a sequence.
+    /// A control token, such as the beginning of a sequence.
     Control = 3,
-    /// Text that is looked for before anything is split.
+    /// Text that is matched before the rest is split.
     UserDefined = 4,
-    /// A row of the embedding that no token has.
+    /// A row of the embedding without a token.
     Unused = 5,
     /// One byte.
     Byte = 6,
@@ -46,29 +46,29 @@ pub enum TokenKind {
 /// A SentencePiece vocabulary, in the order of its ids.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vocabulary {
-    /// Text, score and kind of every token. Of two neighbours that can be joined, the pair whose
+    /// Text, score and kind of every token. Of all neighbours that can be joined, the pair whose
     /// token has the highest score is joined first.
     pub tokens: Vec<(String, f32, TokenKind)>,
     /// The token that begins a sequence.
     pub bos: Option<u32>,
-    /// The token that ends one.
+    /// The token that ends a sequence.
     pub eos: Option<u32>,
-    /// What stands for what the vocabulary lacks.
+    /// The token that stands for text that the vocabulary lacks.
     pub unknown: Option<u32>,
-    /// Padding.
+    /// The padding token.
     pub padding: Option<u32>,
     /// Whether a space is put before a text.
     pub space_prefix: bool,
-    /// How messages are put together (Jinja).
+    /// The template that renders messages (Jinja).
     pub chat_template: Option<String>,
 }
 
-/// Writes a model, an adapter folded in, with its vocabulary into `file`. Matrices have the element
-/// type of the export, norms are f32. `export.max_shard_bytes` has no meaning here: it is one file.
+/// Writes a model, with its adapter merged, and its vocabulary into `file`. Matrices have the
+/// element type of the export, norms are f32. `export.max_shard_bytes` is ignored (one file).
 ///
 /// # Errors
-/// As [`crate::export::model`]; also when the model has what GGUF would store otherwise (rescaled
-/// rotary frequencies), or the vocabulary has more tokens than the embedding has rows.
+/// As [`crate::export::model`]; also when the rotary frequencies are rescaled, which GGUF stores
+/// differently, or when the vocabulary has more tokens than the embedding has rows.
 pub fn write(export: &Export, vocabulary: &Vocabulary, file: &Path) -> Result<(), WeightsError> {
     with_tensors(export, |config, dtype, tensors| {
         let metadata = metadata(config, dtype, vocabulary).map_err(|problem| {
@@ -115,7 +115,7 @@ fn write_file(metadata: &Metadata, tensors: &[Tensor], file: &Path) -> Result<()
 struct Tensor<'a> {
     name: String,
     exported: Exported<'a>,
-    /// Heads whose rows change their order; 0 for none.
+    /// Number of heads whose rows are interleaved; 0 if the order stays.
     heads: usize,
 }
 
@@ -133,7 +133,7 @@ impl<'a> Tensor<'a> {
         Ok(Self { name: renamed, exported: exported.stored_as(dtype), heads })
     }
 
-    /// The dimension that is contiguous comes first in GGUF.
+    /// Describes the tensor. GGUF lists the contiguous dimension first.
     fn info(&self, offset: u64) -> Result<TensorInfo, GGUFError> {
         let shape = TensorShape::new(
             self.exported.shape().iter().rev().map(|&size| size as u64).collect(),
@@ -156,9 +156,9 @@ impl<'a> Tensor<'a> {
     }
 }
 
-/// The rows of each head in the order of llama.cpp, whose rotary embedding turns neighbouring
-/// channels where transformers turns channel `i` with `i + head_dim / 2`: row `2i + j` of a head is
-/// row `i + j · head_dim / 2` of the Hugging Face matrix.
+/// Reorders the rows of each head for llama.cpp. Its rotary embedding rotates neighbouring
+/// channels; transformers rotates channel `i` with `i + head_dim / 2`. Row `2i + j` of a head is
+/// therefore row `i + j · head_dim / 2` of the Hugging Face matrix.
 fn interleaved(bytes: &[u8], rows: usize, heads: usize) -> Vec<u8> {
     let (row, half) = (bytes.len() / rows, rows / heads / 2);
     let mut out = Vec::with_capacity(bytes.len());
@@ -171,7 +171,7 @@ fn interleaved(bytes: &[u8], rows: usize, heads: usize) -> Vec<u8> {
     out
 }
 
-/// The name of a parameter in GGUF.
+/// Returns the name of a parameter in GGUF.
 fn renamed(name: &str) -> Option<String> {
     let whole = [
         ("model.embed_tokens.weight", "token_embd.weight"),
@@ -197,7 +197,7 @@ fn renamed(name: &str) -> Option<String> {
     Some(format!("blk.{layer}.{part}.weight"))
 }
 
-/// What stands before the tensors.
+/// Builds the metadata: dimensions, tokenizer and chat template.
 fn metadata(
     config: &LlamaConfig,
     dtype: Dtype,
@@ -259,11 +259,11 @@ fn tokenizer(
     let (tokens, rows) = (&vocabulary.tokens, config.vocab_size);
     if tokens.len() > rows {
         return Err(format!(
-            "the tokenizer has {} tokens, and `vocab_size` is {rows}",
+            "the tokenizer has {} tokens, but `vocab_size` is {rows}",
             tokens.len()
         ));
     }
-    // Rows that no token has need one: llama.cpp counts tokens.
+    // Rows without a token get a placeholder: llama.cpp expects a token for each row.
     let unused = (tokens.len()..rows).map(|id| (format!("[PAD{id}]"), 0.0, TokenKind::Unused));
     let all: Vec<(String, f32, TokenKind)> = tokens.iter().cloned().chain(unused).collect();
     let array = |kind, values: Vec<MetadataValue>| {

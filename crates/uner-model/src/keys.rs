@@ -1,12 +1,12 @@
-//! The keys of a JSON file or of a table in it, taken one by one: what is left in the end was read
-//! by nobody.
+//! Takes the keys of a JSON file, or of a table in it, one by one. The keys left at the end were
+//! not read.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// What is left of a table.
+/// The keys of a table that were not taken yet.
 pub(crate) struct Keys {
-    /// What the table is called in messages: empty, or its name and a dot.
+    /// Prefix of the keys in messages: empty, or the table's name and a dot.
     prefix: String,
     left: Map<String, Value>,
 }
@@ -16,10 +16,10 @@ impl Keys {
         Self { prefix: prefix.into(), left: table }
     }
 
-    /// A value; `None` where the key is missing or null.
+    /// Takes a value; `None` if the key is missing or null.
     ///
     /// # Errors
-    /// The key and its value, where it is of another type.
+    /// Names the key and its value if the value has another type.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, String> {
         match self.left.remove(key) {
             None | Some(Value::Null) => Ok(None),
@@ -29,18 +29,18 @@ impl Keys {
         }
     }
 
-    /// A value that has to be there.
+    /// Takes a required value.
     ///
     /// # Errors
-    /// As [`take`](Self::take), and the key where it is missing.
+    /// As [`take`](Self::take); also names a missing key.
     pub(crate) fn need<T: DeserializeOwned>(&mut self, key: &str) -> Result<T, String> {
         self.take(key)?.ok_or_else(|| format!("`{}{key}` is missing", self.prefix))
     }
 
-    /// A value that may go by either name.
+    /// Takes a value that has two possible names.
     ///
     /// # Errors
-    /// As [`take`](Self::take), and both values where they contradict each other.
+    /// As [`take`](Self::take); also names both values if they differ.
     pub(crate) fn take_either<T>(&mut self, names: [&str; 2]) -> Result<Option<T>, String>
     where
         T: DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -50,22 +50,21 @@ impl Keys {
         agreed(&[&one, &other], first, second)
     }
 
-    /// A table; none where it is empty.
+    /// Takes a table; `None` if it is missing or empty.
     ///
     /// # Errors
-    /// The key and its value, where it is no table.
+    /// Names the key and its value if the value is not a table.
     pub(crate) fn table(&mut self, key: &str) -> Result<Option<Self>, String> {
         let table: Option<Map<String, Value>> = self.take(key)?;
         let prefix = format!("{}{key}.", self.prefix);
         Ok(table.filter(|table| !table.is_empty()).map(|table| Self::new(prefix, table)))
     }
 
-    /// Refuses every key that was not taken, is not among those that do `not_matter`, and has a
-    /// value. Keys that begin with `_` are private to transformers: where a file came from, and how
-    /// it was run.
+    /// Refuses every key that has a value, was not taken and is not in `not_matter`. Keys starting
+    /// with `_` are accepted: they are private to transformers (a file's origin, how it was run).
     ///
     /// # Errors
-    /// Each of them and its value.
+    /// Names each refused key and its value.
     pub(crate) fn finish(self, not_matter: &[&str]) -> Result<(), String> {
         let told: Vec<String> = self
             .left
@@ -78,11 +77,11 @@ impl Keys {
         if told.is_empty() {
             return Ok(());
         }
-        Err(format!("{}, and what that would change is not known here", told.join(", ")))
+        Err(format!("{}: not supported, and may change what the model computes", told.join(", ")))
     }
 }
 
-/// The one of two values that is there, or both where they are equal.
+/// Returns the value that is present. If both are present, they must be equal.
 pub(crate) fn agreed<T: PartialEq + std::fmt::Debug>(
     names: &[&str; 2],
     first: Option<T>,
@@ -97,7 +96,7 @@ pub(crate) fn agreed<T: PartialEq + std::fmt::Debug>(
     }
 }
 
-/// Whether a value says that there is nothing.
+/// Whether a value is null, false, 0 or empty.
 pub(crate) fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -109,7 +108,7 @@ pub(crate) fn is_nothing(value: &Value) -> bool {
     }
 }
 
-/// A value for a message.
+/// Formats a value for a message, cut after 80 characters.
 fn shortened(value: &Value) -> String {
     const MOST: usize = 80;
     let text = value.to_string();

@@ -1,7 +1,7 @@
-//! LLaMA: the model, its KV cache, and Hugging Face weights in and out.
+//! LLaMA: the model, its KV cache, and reading and writing of Hugging Face weights.
 //!
 //! Field names are checkpoint names and weights are `[out, in]`, so loading and saving copy bytes.
-//! Knows nothing of optimizers, data or runs.
+//! The crate knows nothing of optimizers, data or runs.
 
 pub mod adapter;
 pub mod cache;
@@ -12,7 +12,7 @@ pub mod gguf;
 mod keys;
 #[expect(
     non_snake_case,
-    reason = "field names are checkpoint names, and those of adapters have capitals"
+    reason = "field names are checkpoint names, and names of adapters have capitals"
 )]
 pub mod llama;
 pub mod parameters;

@@ -1,8 +1,8 @@
-//! The model, top to bottom (Touvron et al. 2023): embedding, blocks of attention and gated
-//! feed-forward behind RMS norms, a final norm and the language-model head.
+//! The model, top to bottom (Touvron et al. 2023): embedding, transformer blocks (attention and a
+//! gated feed-forward layer, each after an RMS norm), a final norm and the language-model head.
 //!
-//! Tokens of all rows travel as one `[rows · tokens, hidden_size]` tensor; only attention sees
-//! rows.
+//! The hidden states of all rows are one `[rows · tokens, hidden_size]` tensor; only attention
+//! separates rows.
 
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -18,14 +18,14 @@ use crate::cache::LayerCache;
 use crate::config::LlamaConfig;
 use crate::weights::{Source, WeightsError};
 
-/// A LLaMA with its configuration.
+/// A LLaMA model.
 #[derive(Module, Debug)]
 pub struct Llama {
     /// Everything but the head.
     pub model: Decoder,
-    /// The head; `None` where it is the embedding.
+    /// The head; `None` if it is tied to the embedding.
     pub lm_head: Option<Linear>,
-    /// What is trained in place of all this, where there is something.
+    /// Settings and base of the adapter, if the model has one; then only its factors are trained.
     #[module(skip)]
     pub adapter: Option<Adapter>,
 }
@@ -78,13 +78,13 @@ pub struct Mlp {
     pub down_proj: Linear,
 }
 
-/// A bias-free matrix, `[out, in]`, and its low-rank adapter where it has one: `x·Wᵀ + s·(x·Aᵀ)·Bᵀ`
-/// (Hu et al. 2021). The product `B·A` is never formed.
+/// A linear layer without bias, with an optional low-rank adapter (`LoRA`, Hu et al. 2021):
+/// `x·Wᵀ + s·(x·Aᵀ)·Bᵀ`. The product `B·A` is never computed.
 #[derive(Module, Debug)]
 pub struct Linear {
-    /// `[out, in]`; `[0, 0]` where it is frozen and quantised.
+    /// `[out, in]`; `[0, 0]` if it is frozen and quantised.
     pub weight: Param<Tensor<2>>,
-    /// The weight in fewer bits.
+    /// The quantised weight, if the layer is quantised.
     #[module(skip)]
     pub quantized: Option<QuantizedWeight>,
     /// `[rank, in]`.
@@ -94,11 +94,11 @@ pub struct Linear {
     /// `alpha / rank`.
     #[module(skip)]
     pub lora_scale: f64,
-    /// A number for this layer, from its name: what dropout draws by.
+    /// The CRC-32 of the layer's name; with a token's key it determines the layer's dropout.
     #[module(skip)]
     pub place: u32,
-    /// `[out, in]`, f32: the sum that the gradient of the weight is to be added to, where there is
-    /// one. It has that gradient then, and the weight has none: see [`linear_sum`].
+    /// `[out, in]`, f32: an optional sum that the gradient of the weight is added to. The result is
+    /// then the gradient of this tensor, and the weight has none: see [`linear_sum`].
     #[module(skip)]
     pub gradient_sum: Option<Tensor<2>>,
 }
@@ -117,33 +117,33 @@ pub struct RmsNorm {
     pub weight: Param<Tensor<1>>,
 }
 
-/// What every block needs to know of a batch besides its hidden states.
+/// Inputs of every block besides the hidden states.
 #[derive(Debug, Clone)]
 pub struct Context<'a> {
     /// The model's dimensions.
     pub config: &'a LlamaConfig,
-    /// Rows of the batch.
+    /// Number of rows in the batch.
     pub rows: usize,
-    /// Angles of every token's position.
+    /// Rotation angles of every token's position.
     pub rotary: RotaryTable,
-    /// Which token sees which.
+    /// Which tokens see which.
     pub visibility: Visibility,
-    /// What is dropped from the inputs of an adapter; `None` outside of training.
+    /// Dropout on the inputs of an adapter; `None` outside training.
     pub dropout: Option<Dropout>,
 }
 
-/// Which inputs of an adapter are dropped: a function of these keys and of the layer, so that a
-/// block that is run again drops the same.
+/// Dropout on the inputs of an adapter. The keys and the layer determine which inputs are dropped,
+/// so a recomputed block drops the same ones.
 #[derive(Debug, Clone)]
 pub struct Dropout {
-    /// One for every token, `[rows · tokens]`.
+    /// One key per token, `[rows · tokens]`.
     pub keys: Tensor<1, Int>,
     /// Share of the inputs that become 0.
     pub probability: f64,
 }
 
 impl<'a> Context<'a> {
-    /// The context of `rows` equally long rows; `positions` are given row by row.
+    /// Creates the context of `rows` rows of equal length; `positions` lists them row by row.
     pub fn new(
         config: &'a LlamaConfig,
         positions: &[i32],
@@ -158,10 +158,10 @@ impl<'a> Context<'a> {
 }
 
 impl Llama {
-    /// A model whose parameters come from `source`, asked for by checkpoint name and shape.
+    /// Builds a model. `source` returns each parameter by checkpoint name and shape.
     ///
     /// # Errors
-    /// What the source says of a parameter it cannot give.
+    /// When `source` cannot return a parameter.
     pub fn build(config: &LlamaConfig, source: &mut impl Source) -> Result<Self, WeightsError> {
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let embed_tokens = Linear::build(source, "model.embed_tokens", vocab, hidden)?;
@@ -177,7 +177,7 @@ impl Llama {
         Ok(Self { model: Decoder { embed_tokens, layers, norm }, lm_head, adapter: None })
     }
 
-    /// The embedding of every token: `[tokens]` ids to `[tokens, hidden_size]`.
+    /// Embeds every token: `[tokens]` ids to `[tokens, hidden_size]`.
     pub fn embed(&self, ids: &[i32]) -> Tensor<2> {
         let weight = self.model.embed_tokens.weight.val();
         let ids = TensorData::new(ids.to_vec(), [ids.len()]);
@@ -185,13 +185,13 @@ impl Llama {
         weight.select(0, ids).cast(self.activations())
     }
 
-    /// The type that hidden states, keys and values have.
+    /// The element type of hidden states, keys and values.
     pub fn activations(&self) -> DType {
         let weight = self.model.embed_tokens.weight.val();
         activations(weight.dtype(), &weight.device())
     }
 
-    /// The layer of the language-model head: the embedding where they are tied.
+    /// The layer of the language-model head: the embedding if the two are tied.
     pub fn head_layer(&self) -> &Linear {
         self.lm_head.as_ref().unwrap_or(&self.model.embed_tokens)
     }
@@ -201,7 +201,8 @@ impl Llama {
         self.head_layer().weight.val()
     }
 
-    /// The normed hidden states of every token, `[rows · tokens, hidden_size]`, ready for the head.
+    /// Computes the input of the head: the normed hidden states of every token,
+    /// `[rows · tokens, hidden_size]`.
     ///
     /// With a cache, the tokens continue the cached ones, and their keys and values are appended to
     /// it.
@@ -219,18 +220,18 @@ impl Llama {
         self.model.norm.forward(hidden, context.config)
     }
 
-    /// The logits of the given hidden states: `[n, hidden_size]` to `[n, vocab_size]`.
+    /// Computes the logits of hidden states: `[n, hidden_size]` to `[n, vocab_size]`.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
         linear(hidden, self.head())
     }
 }
 
 impl Block {
-    /// A block whose parameters come from `source`, asked for by checkpoint name and shape; `name`
-    /// is the block's own, such as `model.layers.3`.
+    /// Builds a block. `source` returns each parameter by checkpoint name and shape; `name` is the
+    /// block's own name, such as `model.layers.3`.
     ///
     /// # Errors
-    /// What the source says of a parameter it cannot give.
+    /// When `source` cannot return a parameter.
     pub fn build(
         config: &LlamaConfig,
         source: &mut impl Source,
@@ -295,7 +296,7 @@ impl Block {
         })
     }
 
-    /// The linear layers, by their names in the block.
+    /// Returns the linear layers with their names in the block.
     pub fn linears(&mut self) -> [(&'static str, &mut Linear); 7] {
         let Self { self_attn, mlp, .. } = self;
         [
@@ -309,7 +310,7 @@ impl Block {
         ]
     }
 
-    /// `[rows · tokens, hidden_size]` to the same.
+    /// Maps `[rows · tokens, hidden_size]` to the same shape.
     pub fn forward(
         &self,
         hidden: Tensor<2>,
@@ -352,7 +353,7 @@ impl Attention {
 }
 
 impl Mlp {
-    /// The sum of `base` and what the layers make of `x`.
+    /// Returns the sum of `base` and the layer's output for `x`.
     fn forward_onto(&self, base: Tensor<2>, x: Tensor<2>, context: &Context) -> Tensor<2> {
         let x = Input::from(x);
         let gated = swiglu(self.gate_proj.forward(&x, context), self.up_proj.forward(&x, context));
@@ -383,14 +384,14 @@ impl Linear {
                     }
                     None => linear(x.clone(), down.weight.val()),
                 };
-                // Scaled where it is narrow.
+                // Scaling `low` is cheap: it has only `rank` columns.
                 add_linear(self.product(x), low.mul_scalar(self.lora_scale), up.weight.val())
             }
             _ => self.product(x),
         }
     }
 
-    /// The sum of `base` and the layer's output: in one product where the layer is one.
+    /// Returns the sum of `base` and the layer's output; a plain matrix does this in one product.
     fn forward_onto(&self, base: Tensor<2>, x: &Input, context: &Context) -> Tensor<2> {
         if self.lora_A.is_none() && self.quantized.is_none() && self.gradient_sum.is_none() {
             return add_linear(base, x.tensor.clone(), self.weight.val());
@@ -398,7 +399,7 @@ impl Linear {
         base.add(self.forward(x, context))
     }
 
-    /// `x · weightᵀ`, in whatever form the weight is.
+    /// Computes `x · weightᵀ` for a plain or a quantised weight.
     fn product(&self, x: &Input) -> Tensor<2> {
         let x = x.clone();
         match (&self.quantized, &self.gradient_sum) {
@@ -413,7 +414,7 @@ impl Linear {
         self.quantized.as_ref().map_or_else(|| self.weight.dims(), QuantizedWeight::dims)
     }
 
-    /// The layer of a block: quantised where the source says so.
+    /// Builds a layer of a block, quantised if the source has a `base_form`.
     fn of_block(
         source: &mut impl Source,
         name: &str,
@@ -437,12 +438,12 @@ impl RmsNorm {
         Ok(Self { weight: Param::from_tensor(source.tensor(&format!("{name}.weight"), [hidden])?) })
     }
 
-    /// `[tokens, hidden_size]` to the same.
+    /// Maps `[tokens, hidden_size]` to the same shape.
     pub fn forward(&self, x: Tensor<2>, config: &LlamaConfig) -> Tensor<2> {
         rms_norm(x, self.weight.val(), config.rms_norm_eps)
     }
 
-    /// `x` again, to be used on, and its norm.
+    /// Returns `x` for further use, and its norm.
     fn forward_fork(&self, x: Tensor<2>, config: &LlamaConfig) -> (Tensor<2>, Tensor<2>) {
         fork_rms_norm(x, self.weight.val(), config.rms_norm_eps)
     }

@@ -1,41 +1,41 @@
-//! Walking a model's parameters by checkpoint name.
+//! Visits a model's parameters by checkpoint name.
 //!
-//! Tensors are handed over flat, `[n]`: what is done to parameters outside the model (accumulating,
-//! updating, saving) is element-wise, and one rank keeps it free of shape generics. What is empty,
-//! as the weight of a layer that is quantised, is no parameter and not shown.
+//! Tensors are passed flat, `[n]`: work on parameters outside the model (accumulating, updating,
+//! saving) is element-wise, and one tensor rank keeps it free of shape generics. Empty tensors,
+//! such as the weight of a quantised layer, are not parameters and are skipped.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 
-/// A parameter as [`visit`] shows it.
+/// A parameter, as [`visit`] passes it.
 #[derive(Debug)]
 pub struct Parameter {
     /// Checkpoint name, such as `model.layers.0.mlp.up_proj.weight`.
     pub name: String,
     /// Its shape in the checkpoint.
     pub shape: Vec<usize>,
-    /// `[n]`.
+    /// Its values, flat: `[n]`.
     pub values: Tensor<1>,
 }
 
-/// Shows every parameter of `module`, whose own name is `prefix` (empty for the whole model), in a
-/// fixed order.
+/// Calls `show` with every parameter of `module`, in a fixed order. `prefix` is the module's own
+/// name (empty for the whole model).
 pub fn visit(module: &impl Module, prefix: &str, show: impl FnMut(Parameter)) {
     module.visit(&mut Visitor { path: Path::new(prefix), show });
 }
 
-/// Names and lengths of the parameters that get gradients: all, or under an adapter only its
-/// factors.
+/// Returns names and lengths of the parameters that get gradients: all, or the adapter's factors
+/// alone.
 pub fn trained<M: Module>(module: &M, prefix: &str) -> Vec<(String, usize)> {
     let mut names = Vec::new();
-    // Only a module that is to be differentiated knows which of its parameters are.
+    // Parameters say whether they get gradients only after `train`, which turns on autodiff.
     let mut visitor = Trained { path: Path::new(prefix), names: &mut names };
     module.clone().train().visit(&mut visitor);
     names
 }
 
-/// Replaces the values of every parameter of `module` by what `change` makes of its name, shape and
-/// values, `[n]` to `[n]`. The values are handed over, so that they can be changed in place.
+/// Replaces the values of every parameter of `module` by the result of `change`, which gets name,
+/// shape and values (`[n]` to `[n]`). It owns the values, so it can change them in place.
 pub fn map<M: Module>(
     module: M,
     prefix: &str,
@@ -44,7 +44,8 @@ pub fn map<M: Module>(
     module.map(&mut Mapper { path: Path::new(prefix), change })
 }
 
-/// Takes the gradient of every parameter of `module` that has one out of `gradients`, flat.
+/// Removes the gradient of every parameter of `module` from `gradients` and calls `take` with it,
+/// flat. Parameters without a gradient are skipped.
 pub fn take_gradients(
     module: &impl Module,
     prefix: &str,
@@ -54,7 +55,7 @@ pub fn take_gradients(
     module.visit(&mut Taker { path: Path::new(prefix), gradients, take });
 }
 
-/// The name of the module that is being walked.
+/// The name of the module that is being visited.
 struct Path(Vec<String>);
 
 impl Path {

@@ -1,24 +1,26 @@
-//! How many parameters a model has, part by part.
+//! Number of parameters of a model, part by part.
+
+use serde::{Deserialize, Serialize};
 
 use crate::LlamaConfig;
 use crate::adapter::{AdapterConfig, Target};
 
 /// Numbers of parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
     /// The matrices of one block.
     pub block_matrices: u64,
     /// The norms of one block.
     pub block_norms: u64,
-    /// Blocks.
+    /// Number of blocks.
     pub blocks: u64,
     /// The embedding, or the head: `vocab_size · hidden_size`.
     pub embedding: u64,
-    /// 2 where the head is a matrix of its own, 1 where it is the embedding.
+    /// 2 if the head is a matrix of its own, 1 if it is tied to the embedding.
     pub embeddings: u64,
     /// The final norm.
     pub norm: u64,
-    /// The adapter's factors of one block; 0 without an adapter.
+    /// The adapter's factors in one block; 0 without an adapter.
     pub block_adapter: u64,
 }
 
@@ -58,7 +60,7 @@ impl Size {
         self.blocks * self.block_adapter
     }
 
-    /// What is trained: the adapter where there is one, else all.
+    /// The trained parameters: the adapter's if the model has one, else all.
     pub fn trained(&self) -> u64 {
         if self.block_adapter > 0 { self.adapter() } else { self.model() }
     }

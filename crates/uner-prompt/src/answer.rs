@@ -1,28 +1,28 @@
-//! Answers, written and read.
+//! Writing and reading of answers.
 //!
-//! Written as Python's `json.dumps` writes a list (separators `, `), with characters beyond ASCII
-//! as they are in the passage, or, as the released data has them, as `\uXXXX`. Both are read, with
-//! patience: a model's output may be wrapped in other words, quoted the Python way, or cut off.
-//! (The official parser, which gives up on the first oddity, belongs to scoring.)
+//! Answers are written as Python's `json.dumps` writes a list (separators `, `). Characters beyond
+//! ASCII are written as they are in the passage, or as `\uXXXX`, as in the released data. The
+//! reader accepts both, and is lenient: a model's output may contain other words, be quoted as in
+//! Python, or be cut off. (The official parser is strict; it belongs to scoring.)
 
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-/// What could be read of an answer.
+/// The result of reading an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ParsedAnswer {
-    /// The mentions, in order, repetitions kept.
+    /// The mentions, in order, with repetitions.
     pub entities: Vec<String>,
     /// Whether the output was one JSON list of strings and nothing else.
     pub well_formed: bool,
 }
 
-/// How characters beyond ASCII are written in an answer.
+/// Encoding of characters beyond ASCII in an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Characters {
-    /// As they are: `Zoë`, as `json.dumps(…, ensure_ascii=False)` writes it.
+    /// Unchanged: `Zoë`, as `json.dumps(…, ensure_ascii=False)` writes it.
     #[default]
     #[serde(rename = "utf-8")]
     Utf8,
@@ -31,13 +31,13 @@ pub enum Characters {
 }
 
 impl Characters {
-    /// Whether this is what is meant where nothing is said.
+    /// Whether this is the default.
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// The JSON list of mentions: `["Tim Cook", "Zoë"]`, byte for byte what `json.dumps` gives.
+/// The JSON list of mentions: `["Tim Cook", "Zoë"]`, byte for byte the output of `json.dumps`.
 pub fn answer(mentions: &[impl AsRef<str>], characters: Characters) -> String {
     list(mentions.iter().map(|mention| json_string(mention.as_ref(), characters)))
 }
@@ -56,21 +56,20 @@ pub fn typed_answer<'a>(
 }
 
 /// The answer of the InstructUIE form: `type: mention; type: mention`, or `None`. (The original
-/// puts a space before it, which here [`render`](crate::render) does.)
+/// puts a space before it; here [`render`](crate::render) does.)
 pub fn instructuie_answer<'a>(entities: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let pairs: Vec<String> =
         entities.map(|(mention, entity_type)| format!("{entity_type}: {mention}")).collect();
     if pairs.is_empty() { "None".to_owned() } else { pairs.join("; ") }
 }
 
-/// Reads the mentions out of a generated answer. Never fails: what cannot be read is left out, and
-/// `well_formed` says whether anything was unusual. `parse_answer(&answer(x, …))` gives back `x`
-/// for every list of strings.
+/// Reads the mentions of a generated answer. Never fails: unreadable parts are dropped, and
+/// `well_formed` is false if anything was unusual. `parse_answer(&answer(x, …))` returns `x` for
+/// every list of strings.
 ///
-/// Tolerated: text around the list, single quotes, bare words, quotes inside a mention, a missing
-/// end (the mention that was being written is dropped, since it may be incomplete), and, where an
-/// answer starts with a quoted mention, missing brackets: some small vocabularies have no token for
-/// them.
+/// Accepts text around the list, single quotes, bare words, quotes inside a mention, and a missing
+/// end (the last, possibly incomplete mention is dropped). If the answer starts with a quoted
+/// mention, the brackets may be missing: some small vocabularies have no token for them.
 pub fn parse_answer(output: &str) -> ParsedAnswer {
     let Some(start) = output.find('[') else {
         let text = output.trim_start();
@@ -87,19 +86,18 @@ pub fn parse_answer(output: &str) -> ParsedAnswer {
     ParsedAnswer { entities: lenient_items(&output[start + 1..]), well_formed: false }
 }
 
-/// What could be read of an answer that holds all types.
+/// The result of reading an answer with all types.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ParsedTypedAnswer {
-    /// Mentions and their types, in order, repetitions kept.
+    /// Mentions and their types, in order, with repetitions.
     pub entities: Vec<(String, String)>,
-    /// Whether the output was what [`typed_answer`] or [`instructuie_answer`] writes, and nothing
-    /// else.
+    /// Whether the output was exactly as [`typed_answer`] or [`instructuie_answer`] writes it.
     pub well_formed: bool,
 }
 
-/// Reads the pairs out of an answer of the all-in-one form, as patiently as [`parse_answer`]: where
-/// it is not JSON, every pair of items between brackets counts, and one that was cut off is
-/// dropped. `parse_typed_answer(&typed_answer(x, …))` gives back `x`.
+/// Reads the pairs of an answer of the all-in-one form, as leniently as [`parse_answer`]. If it is
+/// not JSON, every pair of items in brackets counts; a pair that is cut off is dropped.
+/// `parse_typed_answer(&typed_answer(x, …))` returns `x`.
 pub fn parse_typed_answer(output: &str) -> ParsedTypedAnswer {
     let Some(start) = output.find('[') else { return ParsedTypedAnswer::default() };
     let mut values =
@@ -121,17 +119,17 @@ pub fn parse_typed_answer(output: &str) -> ParsedTypedAnswer {
     ParsedTypedAnswer { entities, well_formed: false }
 }
 
-/// Reads the pairs out of an answer of the InstructUIE form to a question for these `types`. A pair
-/// ends where `; ` and one of the types follow, so that mentions may hold semicolons and colons.
-/// What has none of the types before it is left out.
-/// `parse_instructuie_answer(&instructuie_answer(x), types)` gives back `x`, whose mentions have no
-/// such border inside.
+/// Reads the pairs of an answer of the InstructUIE form to a query for `types`. A pair ends at a
+/// `; ` that one of the types follows, so mentions may contain semicolons and colons. Text that
+/// does not start with one of the types is dropped.
+/// `parse_instructuie_answer(&instructuie_answer(x), types)` returns `x` if no mention contains
+/// such an end.
 pub fn parse_instructuie_answer(output: &str, types: &[&str]) -> ParsedTypedAnswer {
     let output = output.trim();
     if output.is_empty() || output == "None" {
         return ParsedTypedAnswer { entities: Vec::new(), well_formed: output == "None" };
     }
-    // Of types that begin alike the longest counts.
+    // If several types match, the longest counts.
     let mut types = types.to_vec();
     types.sort_by_key(|entity_type| std::cmp::Reverse(entity_type.len()));
     let of_type = |text: &str| -> Option<(&str, usize)> {
@@ -189,13 +187,13 @@ fn json_string(text: &str, characters: Characters) -> String {
     json
 }
 
-/// The items of a list that is not JSON, from behind its opening bracket up to its closing one, or
-/// to the end of the text.
+/// The items of a list that is not JSON. `text` starts after the opening bracket; the list ends at
+/// the closing bracket or at the end of the text.
 fn lenient_items(text: &str) -> Vec<String> {
     lenient_list(text).0
 }
 
-/// As [`lenient_items`], and what follows the closing bracket.
+/// As [`lenient_items`]; also returns the text after the closing bracket.
 fn lenient_list(text: &str) -> (Vec<String>, &str) {
     let mut items = Vec::new();
     let mut rest = text.trim_start_matches(is_between);
@@ -219,8 +217,8 @@ fn is_between(character: char) -> bool {
     character.is_whitespace() || matches!(character, ',' | '[')
 }
 
-/// A quoted item: it ends at the first unescaped quote that a comma, a bracket or the end of the
-/// text follows. `None` if it never ends.
+/// A quoted item. It ends at the first unescaped quote before a comma, a bracket or the end of the
+/// text. `None` if it never ends.
 fn quoted_item(text: &str, quote: char) -> (Option<String>, &str) {
     let mut escaped = false;
     for (index, character) in text.char_indices().skip(1) {
@@ -243,14 +241,14 @@ fn bare_item(text: &str) -> (Option<String>, &str) {
     }
 }
 
-/// Resolves the escapes of JSON and Python; what is not one stays as written.
+/// Resolves the escapes of JSON and Python; a text with an invalid escape stays as written.
 fn unescape(text: &str) -> String {
     let json = format!("\"{}\"", escape_bare_quotes(text));
     serde_json::from_str(&json).unwrap_or_else(|_| text.to_owned())
 }
 
-/// Makes the inside of a leniently read string valid JSON as far as quotes go: `\'` → `'`, bare `"`
-/// → `\"`.
+/// Fixes the quotes of a leniently read string so that JSON accepts it: `\'` → `'`, bare `"` →
+/// `\"`.
 fn escape_bare_quotes(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut characters = text.chars();

@@ -1,14 +1,14 @@
-//! The stage types between an example and a batch.
+//! The data types between an example and a batch.
 
 use serde::{Deserialize, Serialize};
 
-/// The label of a position that carries no loss.
+/// The label of a position without loss.
 pub const IGNORE_INDEX: i64 = -100;
 
-/// Who speaks.
+/// The side that speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
-    /// The asking side (`human` in the official data).
+    /// The side that asks (`human` in the official data).
     #[serde(rename = "human")]
     User,
     /// The model (`gpt` in the official data).
@@ -16,13 +16,13 @@ pub enum Role {
     Assistant,
 }
 
-/// One turn.
+/// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The side that speaks.
     #[serde(rename = "from")]
     pub role: Role,
-    /// What is said, without any template text.
+    /// The text of the turn, without template text.
     #[serde(rename = "value")]
     pub text: String,
 }
@@ -39,11 +39,11 @@ impl Message {
     }
 }
 
-/// A chat before templating: user and assistant alternate, the user starts. The first exchange is
-/// the passage and its acknowledgement; every further exchange is one query and its answer. (The
+/// A chat before templating. User and assistant alternate, and the user starts. The first exchange
+/// is the passage and its acknowledgement; every further exchange is one query and its answer. (The
 /// `instructuie` form has no acknowledgement: its only exchange is the query.)
 ///
-/// Serialises as the official training data:
+/// Serialises as the official training data does:
 /// `{"conversations": [{"from": "human", "value": "…"}, …]}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
@@ -52,40 +52,40 @@ pub struct Conversation {
     pub messages: Vec<Message>,
 }
 
-/// A rendered piece of text that is tokenised on its own.
+/// A rendered piece of text that is tokenised separately.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
     /// Template and message text.
     pub text: String,
-    /// Whether its tokens carry loss.
+    /// Whether the segment's tokens carry loss.
     pub trained: bool,
-    /// Whether the end-of-sequence token follows (it carries loss as the text does). True for
-    /// exactly the assistant's turns, so it also ends an exchange.
+    /// Whether the end-of-sequence token follows. It carries loss if the text does. True for the
+    /// assistant's turns only, so it also ends an exchange.
     pub end_of_turn: bool,
 }
 
-/// The segments as one text, `⏎` for each end of turn.
+/// The segments as one text, with `⏎` for each end of turn.
 pub fn text(segments: &[Segment]) -> String {
     let end = |segment: &Segment| if segment.end_of_turn { "⏎" } else { "" };
     segments.iter().flat_map(|segment| [segment.text.as_str(), end(segment)]).collect()
 }
 
-/// Token ids and their loss mask, built together.
+/// Token ids with their loss mask.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tokens {
-    /// Token ids, beginning-of-sequence first.
+    /// Token ids. The first is beginning-of-sequence, unless a chat template writes none.
     pub ids: Vec<u32>,
-    /// `true` where the token is trained on; as long as `ids`.
+    /// `true` where the token is trained on; the same length as `ids`.
     pub loss_mask: Vec<bool>,
     /// End (exclusive index into `ids`) of each exchange: the passage with its acknowledgement,
-    /// then one per query. Strictly increasing; the last entry is `ids.len()`. ([`crate::cut`] may
-    /// drop the borders behind its cut, but keeps this.)
+    /// then one per query. Strictly increasing; the last entry is `ids.len()`. (Also true after
+    /// [`crate::cut`], which may drop the ends after its cut.)
     pub exchanges: Vec<usize>,
 }
 
 impl Tokens {
-    /// The labels of the official data: the id itself where it is trained on, [`IGNORE_INDEX`]
-    /// elsewhere; aligned with `ids` (the shift by one belongs to the loss).
+    /// The labels of the official data, aligned with `ids`: the id where it is trained on,
+    /// [`IGNORE_INDEX`] elsewhere. (The loss shifts them by one.)
     pub fn labels(&self) -> Vec<i64> {
         self.ids
             .iter()

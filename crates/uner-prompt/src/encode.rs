@@ -1,4 +1,4 @@
-//! Segments → token ids, with the loss mask built alongside.
+//! Segments → token ids with their loss mask.
 
 use crate::chat::Chat;
 use crate::conversation::{Conversation, Segment, Tokens};
@@ -8,21 +8,21 @@ use crate::template::Template;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
 impl Template {
-    /// The id that ends an answer.
+    /// The token id that ends an answer.
     ///
     /// # Errors
-    /// A chat template ends it with no special token.
+    /// A chat template fails, or does not end an answer with a special token.
     pub fn end_of_turn(&self, tokenizer: &Tokenizer) -> Result<u32, PromptError> {
         Chat::of(self, tokenizer).map_or(Ok(tokenizer.eos()), |chat| chat.end_of_turn())
     }
 }
 
-/// Encodes a conversation for training: beginning-of-sequence, then segment by segment,
-/// end-of-sequence behind every assistant turn. Nothing is truncated; see [`crate::fit`] and
-/// [`crate::cut`].
+/// Encodes a conversation for training: beginning-of-sequence, then each segment, with
+/// end-of-sequence after every assistant turn. (A chat template writes its own special tokens.)
+/// Nothing is truncated; see [`crate::fit`] and [`crate::cut`].
 ///
 /// # Errors
-/// The conversation is malformed (see [`render`]) or the tokenizer fails.
+/// The conversation is malformed (see [`render`]), or the chat template or the tokenizer fails.
 pub fn encode(
     conversation: &Conversation,
     template: &Template,
@@ -34,10 +34,10 @@ pub fn encode(
     }
 }
 
-/// Encodes the prompt that asks the last user turn; generation continues right behind the last id.
+/// Encodes the prompt for the last user turn. Generation continues directly after the last id.
 ///
 /// # Errors
-/// As [`render_prompt`], or the tokenizer fails.
+/// As [`render_prompt`], or the chat template or the tokenizer fails.
 pub fn encode_prompt(
     conversation: &Conversation,
     template: &Template,
@@ -49,11 +49,11 @@ pub fn encode_prompt(
     Ok(encode_segments(&render_prompt(conversation, template)?, template, tokenizer)?.ids)
 }
 
-/// Tokens as text: segments that differ in loss, or that an end of turn separates. Of chat
-/// templates they show the special tokens, too.
+/// Decodes tokens to text. A new segment begins where the loss mask changes and after each end of
+/// turn; with a chat template, only where the mask changes, and special tokens are included.
 ///
-/// Together they are the text of [`render`]'s segments, for every tokenizer that keeps blanks, and
-/// every template but those that leave blanks to SentencePiece (`trailing_space_token`).
+/// The joined text is that of [`render`]'s segments if the tokenizer keeps spaces and the template
+/// does not leave them to SentencePiece (`trailing_space_token`).
 ///
 /// # Errors
 /// An id is not in the vocabulary.
@@ -67,8 +67,8 @@ pub fn decode(
     let is_chat = template.chat_template.is_some();
     let mut segments = Vec::new();
     for turn in labelled.split_inclusive(|(id, _)| *id == tokenizer.eos() && !is_chat) {
-        // Only a text as a whole reads back with the right blanks: each segment is what its tokens
-        // add to it.
+        // Only a whole text decodes with the right spaces, so each segment is the text that its
+        // tokens add.
         let (mut ids, mut read) = (Vec::with_capacity(turn.len()), String::new());
         for run in turn.chunk_by(|a, b| a.1 == b.1) {
             ids.extend(run.iter().map(|(id, _)| *id));

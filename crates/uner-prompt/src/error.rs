@@ -1,10 +1,10 @@
-//! What can be wrong with a conversation or a template.
+//! Errors of conversations and templates.
 
 /// A conversation that cannot be rendered, a template that cannot be read, or a passage that does
 /// not fit.
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {
-    /// No messages at all.
+    /// The conversation has no messages.
     #[error("the conversation has no messages")]
     Empty,
     /// The first turn is the model's.
@@ -12,25 +12,25 @@ pub enum PromptError {
         "the conversation starts with the assistant (`gpt`); the first turn must be the user's (`human`)"
     )]
     StartsWithAssistant,
-    /// A question without an answer.
+    /// A question has no answer.
     #[error(
         "the conversation has `{0}` turns; every user turn needs an answer, so the number must be even"
     )]
     OddTurns(usize),
-    /// Two turns of the same side follow each other.
+    /// Two consecutive turns are of the same side.
     #[error(
         "turn `{turn}` of the conversation is the {role}'s, like the one before it; user and assistant must alternate"
     )]
     NotAlternating {
-        /// Index of the offending turn, from 1.
+        /// The second of the two turns, counted from 1.
         turn: usize,
-        /// Who speaks twice.
+        /// The side of both turns.
         role: &'static str,
     },
-    /// There is nothing to ask: no user turn.
-    #[error("the conversation has no user turn to ask")]
+    /// The conversation has no user turn.
+    #[error("the conversation has no user turn to answer")]
     NothingToAsk,
-    /// The passage leaves no room for a single query.
+    /// The passage leaves no room for any query.
     #[error(
         "the passage and its first query need `{needed}` tokens (the passage alone `{passage}`), more than max_seq_len `{max_seq_len}`; \
          shorten the passage or raise train.max_seq_len"
@@ -43,17 +43,17 @@ pub enum PromptError {
         /// The limit.
         max_seq_len: usize,
     },
-    /// No such template.
+    /// The template does not exist.
     #[error("unknown template `{name}`{hint}; known: {known}; or give the path of a TOML file")]
     UnknownTemplate {
-        /// What was asked for.
+        /// The requested name.
         name: String,
         /// `; did you mean `x`?`, or nothing.
         hint: String,
-        /// Names built in.
+        /// The names of the built-in templates.
         known: String,
     },
-    /// A template's TOML does not parse, has unknown keys, or lacks some.
+    /// A template's TOML does not parse, has unknown keys, or lacks required ones.
     #[error("template `{path}`: {reason}")]
     Template {
         /// File or built-in name.
@@ -61,7 +61,7 @@ pub enum PromptError {
         /// The parser's message.
         reason: String,
     },
-    /// A model has no chat template, or conversations cannot be trained by it.
+    /// A model has no chat template, or its chat template cannot be used for training.
     #[error("{0}")]
     Chat(String),
     /// A file cannot be read.

@@ -1,4 +1,4 @@
-//! Our wording as a chat template, so that other programs ask a model as it was trained.
+//! Our templates as chat templates, so that other programs prompt a model as it was trained.
 
 use serde_json::json;
 
@@ -9,22 +9,21 @@ use crate::ner;
 use crate::template::Template;
 use crate::tokenizer::Tokenizer;
 
-/// What may have to be written for the blank that a tokenizer puts at the start of a text, and
-/// behind an end of turn: nothing where it puts one behind special tokens, too, or never does; else
-/// a blank.
+/// Candidates for the text at the start and after each end of turn. A space is needed if the
+/// tokenizer puts one at the start of a text but not after special tokens; otherwise nothing.
 const BLANKS: [&str; 2] = ["", " "];
 
 impl Template {
-    /// A chat template (Jinja) by which other programs, with this tokenizer, ask with the same ids
-    /// as [`crate::encode_prompt`]: the template's own where it has one, to which the system
-    /// message has to be sent. `None` where the tokenizer reads the whole text otherwise than its
-    /// segments.
+    /// A chat template (Jinja) with which other programs and this tokenizer produce the ids of
+    /// [`crate::encode_prompt`]. If the template has its own, that one is returned, and the request
+    /// has to contain the system message. `None` if the tokenizer encodes the whole text
+    /// differently from its segments.
     ///
     /// # Errors
     /// The tokenizer fails.
     pub fn as_chat_template(&self, tokenizer: &Tokenizer) -> Result<Option<String>, PromptError> {
         if let Some(own) = self.chat_template.as_ref().map(ChatTemplate::source) {
-            // The model was trained without a date of today: other programs are not to write one
+            // The model was trained without today's date, so other programs must not write it
             // either.
             let undated = own
                 .replace("strftime_now is not defined", "true")
@@ -49,7 +48,7 @@ impl Template {
         Ok(None)
     }
 
-    /// The chat template with this text at the start and behind each end of turn.
+    /// The chat template with the text `blank` at the start and after each end of turn.
     pub(crate) fn jinja(&self, blank: &str) -> String {
         let text = |text: &str| json!(text).to_string();
         let system = text(self.system_at_inference.as_ref().unwrap_or(&self.system));
@@ -74,10 +73,10 @@ impl Template {
         )
     }
 
-    /// What to send to a server that applies the chat template, for people.
+    /// The text of `PROMPT.md`: the messages to send to a server that applies the chat template.
     pub fn prompt_format(&self) -> String {
         let fence = |name: &str, text: &str| format!("{name}:\n\n```text\n{text}\n```\n");
-        // A chat template of ours holds the system message.
+        // Chat templates made by `jinja` contain the system message.
         let has_system = self.chat_template.is_some() && !self.system.is_empty();
         let mut messages: Vec<String> =
             has_system.then(|| fence("System", &self.system)).into_iter().collect();

@@ -1,10 +1,9 @@
-//! What happens to encoded conversations before packing: a new order of the queries, and a maximal
-//! length.
+//! Steps between encoding and packing: reordering the queries, and limiting the length.
 
 use crate::conversation::Tokens;
 use crate::error::PromptError;
 
-/// Tokens that fit, and what was left out to make them.
+/// Tokens that fit, and the number of queries dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fitted {
     /// At most `max_seq_len` tokens, cut at the end of an exchange.
@@ -17,8 +16,8 @@ pub struct Fitted {
 /// shortened.
 ///
 /// # Errors
-/// [`PromptError::TooLong`] if not even the passage with one query fits (a conversation that has no
-/// query fits if its passage does).
+/// [`PromptError::TooLong`] if the passage with one query does not fit (without any query: if the
+/// passage does not fit).
 pub fn fit(mut tokens: Tokens, max_seq_len: usize) -> Result<Fitted, PromptError> {
     let num_exchanges = tokens.exchanges.len();
     let kept = tokens.exchanges.iter().take_while(|end| **end <= max_seq_len).count();
@@ -40,8 +39,8 @@ fn truncate(tokens: &mut Tokens, kept: usize) {
     tokens.loss_mask.truncate(length);
 }
 
-/// Cuts at `max_seq_len` as the released code does: anywhere, inside an answer or the passage too.
-/// What is left may carry no loss at all. Only for comparison with that code.
+/// Cuts at `max_seq_len` as the released code does, even inside an answer or the passage. The rest
+/// may carry no loss at all. Only for comparison with that code.
 pub fn cut(mut tokens: Tokens, max_seq_len: usize) -> Tokens {
     if tokens.ids.len() > max_seq_len {
         tokens.ids.truncate(max_seq_len);
@@ -52,9 +51,8 @@ pub fn cut(mut tokens: Tokens, max_seq_len: usize) -> Tokens {
     tokens
 }
 
-/// The same conversation with its queries in another order, without tokenising again: query
-/// `order[i]` (from 0, the passage not counted) comes at place `i`. What a trainer calls before
-/// every epoch.
+/// Reorders the queries of a conversation without tokenising again: query `order[i]` (from 0,
+/// without the passage) moves to position `i`. The trainer calls this before every epoch.
 ///
 /// # Panics
 /// If `order` is not a permutation of the queries.

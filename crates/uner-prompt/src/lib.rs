@@ -1,6 +1,6 @@
-//! The text protocol, both directions: example → conversation → segments → tokens with their loss
+//! The text protocol in both directions: example → conversation → segments → tokens with their loss
 //! mask, and answer → entities. Training and inference call the same functions, so they cannot
-//! drift apart.
+//! diverge.
 //!
 //! ```text
 //! Example ── ner::conversation ──► Conversation ── render ──► [Segment]
@@ -9,8 +9,8 @@
 //! generated text ── ner::read ──────► entities
 //! ```
 //!
-//! A [`Template`] is data (`configs/templates/*.toml`), not code; a [`Tokenizer`] reads
-//! `tokenizer.json` and SentencePiece's `tokenizer.model`, or is trained on the spot.
+//! A [`Template`] is data (`configs/templates/*.toml`), not code. A [`Tokenizer`] is read from
+//! `tokenizer.json` or SentencePiece's `tokenizer.model`, or trained from texts.
 
 pub mod answer;
 mod chat;

@@ -1,4 +1,4 @@
-//! Named-entity recognition as a conversation: which turns ask what, and what the gold answers are.
+//! Named entity recognition as a conversation: the queries and the gold answers.
 
 use std::collections::HashMap;
 
@@ -11,12 +11,12 @@ use crate::pattern::fill;
 use crate::template::{Form, Template};
 use uner_data::{Entity, Example};
 
-/// An annotated passage as a training conversation: the passage with its acknowledgement, then
-/// every type of `example.queries` in order. An answer holds the mentions of its type in text
-/// order, repeated ones repeated, as the released data has them. Without queries only the passage
-/// exchange is left, which trains nothing.
+/// The training conversation of an annotated passage: the passage with its acknowledgement, then
+/// every type of `example.queries` in order. An answer lists the mentions of its type in text order
+/// and keeps repetitions, as the released data does. Without queries, only the passage exchange is
+/// left, and nothing is trained on.
 ///
-/// `dataset_name` goes where the template has a place for it.
+/// `dataset_name` replaces the template's `{dataset}` placeholder, if it has one.
 pub fn conversation(
     example: &Example,
     template: &Template,
@@ -54,8 +54,8 @@ pub fn conversation(
     Conversation { messages }
 }
 
-/// The conversation that asks one thing of a text: `asked` is an entity type, or, for the forms
-/// that ask all types at once, their list ([`list_types`]). It ends with the user's turn; encode it
+/// The conversation with one query about a text. `asked` is an entity type or, for the forms that
+/// ask for all types at once, their list ([`list_types`]). It ends with the user's turn; encode it
 /// with [`crate::encode_prompt`].
 pub fn prompt(
     text: &str,
@@ -70,7 +70,7 @@ pub fn prompt(
     Conversation { messages }
 }
 
-/// Whether a prompt asks all types of a text, and an answer holds them.
+/// Whether a prompt asks for all types of a text, and its answer contains all of them.
 pub fn asks_all_types(template: &Template) -> bool {
     match template.form {
         Form::PerType => false,
@@ -78,14 +78,14 @@ pub fn asks_all_types(template: &Template) -> bool {
     }
 }
 
-/// The types that one prompt asks: each its own, or all together where the form asks all at once.
+/// Index ranges of the types in each prompt: one type, or all if the form asks for all at once.
 pub fn groups(template: &Template, types: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     let size = if asks_all_types(template) { types.max(1) } else { 1 };
     (0..types).step_by(size).map(move |first| first..(first + size).min(types))
 }
 
-/// Reads the answer to a prompt that asked `types`: the mentions of each of them, in order, and
-/// whether the answer was whole and nothing else. What has a type that was not asked is left out.
+/// Reads the answer to a prompt for `types`. Returns the mentions of each type, in order, and
+/// whether the answer was complete, with no other text. Mentions of other types are dropped.
 pub fn read(output: &str, types: &[&str], template: &Template) -> (Vec<Vec<String>>, bool) {
     let typed = match template.form {
         Form::PerType => {
@@ -102,8 +102,8 @@ pub fn read(output: &str, types: &[&str], template: &Template) -> (Vec<Vec<Strin
     (types.iter().map(mentions).collect(), typed.well_formed)
 }
 
-/// The query about a type (or a list of types). Empty for [`Form::InstructUie`], which asks in the
-/// passage turn.
+/// The query for a type (or a list of types). Empty for [`Form::InstructUie`], whose passage turn
+/// contains the query.
 pub fn question(asked: &str, template: &Template) -> String {
     template
         .question
@@ -126,7 +126,7 @@ pub fn passage(
     }
 }
 
-/// Types as the forms that ask all at once list them: `person, date`.
+/// The list of types in a query for all types at once: `person, date`.
 pub fn list_types(types: &[String]) -> String {
     types.join(", ")
 }
@@ -142,7 +142,7 @@ fn opening(
     messages
 }
 
-/// Entities in the order of their spans; those without a span last, in the order of the source.
+/// Entities in the order of their spans; entities without a span last, in their original order.
 fn in_text_order(
     example: &Example,
     asked: impl Fn(&Entity) -> bool,

@@ -1,8 +1,8 @@
-//! Patterns such as `What describes {type} in the text?`.
+//! Patterns with placeholders, such as `What describes {type} in the text?`.
 
-/// Puts values into a pattern's `{name}` places in one pass: braces inside a value are text, never
-/// a place. Places that are not among `values` stay as they are ([`unknown_place`] finds them when
-/// a template is read).
+/// Replaces a pattern's `{name}` placeholders in one pass: braces inside a value are never a
+/// placeholder. Placeholders that are not among `values` stay as they are (a template with an
+/// unknown one is refused when it is read).
 pub(crate) fn fill(pattern: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(
         pattern.len() + values.iter().map(|(_, value)| value.len()).sum::<usize>(),
@@ -27,7 +27,7 @@ pub(crate) fn fill(pattern: &str, values: &[(&str, &str)]) -> String {
     filled
 }
 
-/// The places of a pattern, in order.
+/// The placeholders of a pattern, in order.
 pub(crate) fn places(pattern: &str) -> Vec<&str> {
     pattern
         .split('{')

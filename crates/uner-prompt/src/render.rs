@@ -1,17 +1,17 @@
 //! Conversation → segments. The only place where template text meets message text.
 //!
-//! Training: every segment below is tokenised on its own, and carries loss where bracketed.
-//! Together they are one text, the same under every tokenizer; a blank between two segments belongs
-//! to the second.
+//! For training, every segment below is tokenised separately; the parts in brackets carry loss.
+//! Joined, they are the same text under every tokenizer. A space between two segments belongs to
+//! the second.
 //!
 //! ```text
 //! {system} USER: Text: {passage}│ ASSISTANT:│ {acknowledgement}⏎│
 //! USER: {question}│ ASSISTANT:│[ {answer}⏎]│…
 //! ```
 //!
-//! (⏎ is the end-of-sequence token.) A prompt is the same pieces up to the last `ASSISTANT:`, so
-//! that training ids are prompt ids followed by answer ids. The `official` template differs on
-//! purpose; see its file.
+//! (⏎ is the end-of-sequence token.) A prompt has the same segments up to the last `ASSISTANT:`, so
+//! training ids are prompt ids followed by answer ids. The `official` template deliberately
+//! differs; see its file.
 
 use crate::conversation::{Conversation, Message, Role, Segment};
 use crate::error::PromptError;
@@ -21,7 +21,7 @@ use crate::template::Template;
 ///
 /// # Errors
 /// The conversation is empty, starts with the assistant, does not alternate, or lacks its last
-/// answer.
+/// answer; or the template is a chat template.
 pub fn render(
     conversation: &Conversation,
     template: &Template,
@@ -49,11 +49,11 @@ pub fn render(
     Ok(segments)
 }
 
-/// Renders the prompt that asks the last user turn: everything before it, the turn, and the
-/// assistant's name. An answer behind the last user turn is left out.
+/// Renders the prompt for the last user turn: everything before it, the turn, and the assistant's
+/// name. An answer after the last user turn is left out.
 ///
 /// # Errors
-/// As [`render`]; also if no user turn is left.
+/// The conversation is empty, starts with the assistant, or does not alternate.
 pub fn render_prompt(
     conversation: &Conversation,
     template: &Template,
@@ -78,12 +78,12 @@ pub fn render_prompt(
     Ok(segments)
 }
 
-/// The conversation as the one string that templates with `prompt_end_of_turn` feed the tokenizer;
-/// `None` for the other templates, which feed it segments. An empty message leaves just the name of
-/// its side.
+/// The conversation as one string, for templates with `prompt_end_of_turn`, whose prompts are
+/// tokenised as one. `None` for other templates, which use segments. Of an empty message, only the
+/// name of its side is written.
 ///
 /// # Errors
-/// As [`render`], but for the number of turns.
+/// As [`render_prompt`].
 pub fn render_string(
     conversation: &Conversation,
     template: &Template,
@@ -112,7 +112,7 @@ fn push_question(
     }
 }
 
-/// A message behind the assistant's name. An empty one leaves just the name.
+/// A message as written after the assistant's name. An empty message adds no space.
 fn behind_name(message: &str, template: &Template) -> String {
     let separate = message.is_empty() || template.trailing_space_token;
     if separate { message.to_owned() } else { format!(" {message}") }
@@ -150,7 +150,7 @@ fn one_string(
     text
 }
 
-/// The messages up to and with the last user turn.
+/// The messages up to and including the last user turn.
 pub(crate) fn asked<'a>(
     conversation: &'a Conversation,
     template: &Template,

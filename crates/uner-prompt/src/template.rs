@@ -1,7 +1,7 @@
-//! Templates as data: the wording and the switches that turn a conversation into text.
+//! Templates as data: the wording and the options that turn a conversation into text.
 //!
-//! The built-in ones are the files of `configs/templates`; any other TOML file with the same keys
-//! works by path.
+//! The built-in templates are the files of `configs/templates`. Any other TOML file with the same
+//! keys can be loaded by its path.
 
 use crate::answer::Characters;
 use crate::error::PromptError;
@@ -23,7 +23,7 @@ const BUILT_IN: [(&str, &str); 7] = [
     ("official", include_str!("../../../configs/templates/official.toml")),
 ];
 
-/// The keys of a template that say how messages are put together.
+/// The keys that define how messages are put together; not allowed beside `chat_template`.
 pub const BESIDE_CHAT: [&str; 6] = [
     "system_at_inference",
     "separator",
@@ -33,7 +33,7 @@ pub const BESIDE_CHAT: [&str; 6] = [
     "roles",
 ];
 
-/// How entity types are asked.
+/// The form of a query and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
@@ -41,40 +41,40 @@ pub enum Form {
     PerType,
     /// One question for all types; the answer is a JSON list of `["mention", "type"]` pairs.
     AllInOne,
-    /// InstructUIE: one turn holds instruction, types and text; the answer is
+    /// InstructUIE: one turn contains the instruction, the types and the text; the answer is
     /// `type: mention; type: mention`.
     #[serde(rename = "instructuie")]
     InstructUie,
 }
 
-/// What the two sides are called in the text. Empty: the message stands alone, without name and
-/// colon.
+/// The names of the two sides in the text. If a name is empty, the message is written without name
+/// and colon.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Roles {
-    /// The asking side.
+    /// The side that asks.
     pub user: String,
     /// The model.
     pub assistant: String,
 }
 
-/// How a conversation becomes text. Read it with [`Template::load`]; every key is explained in
-/// `configs/templates/official.toml` and `zero-shot.toml`.
+/// Defines how a conversation becomes text. Load it with [`Template::load`]. Every key is explained
+/// in `configs/templates/official.toml` and `zero-shot.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches, named in the TOML")]
 pub struct Template {
-    /// Its name, as in the file name.
+    /// The name of the template, as in its file name.
     pub name: String,
-    /// How types are asked.
+    /// The form of a query and its answer.
     pub form: Form,
-    /// A chat template that puts the messages together, in place of the [keys below](BESIDE_CHAT)
-    /// that say how. Empty: the model's own, see [`Template::with_chat_of`].
+    /// A chat template that puts the messages together, instead of the keys in
+    /// [`BESIDE_CHAT`]. Empty: the model's own, see [`Template::with_chat_of`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<ChatTemplate>,
     /// The line before the first turn. May be empty.
     pub system: String,
-    /// A different line for inference; absent in every sane template.
+    /// Another line for inference; only `official` has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_at_inference: Option<String>,
     /// Between the system line and the first turn, and between a user turn and the assistant's
@@ -83,49 +83,49 @@ pub struct Template {
     pub separator: String,
     /// The first user turn: `{passage}`, and for [`Form::InstructUie`] `{types}`.
     pub passage: String,
-    /// The first user turn where a dataset is named: also `{dataset}`. Absent: the name is not
+    /// The first user turn if a dataset is named; also has `{dataset}`. Absent: the name is not
     /// used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset_passage: Option<String>,
-    /// The model's reply to the passage. Absent: the passage turn is answered at once
+    /// The model's reply to the passage. Absent: the answer directly follows the passage turn
     /// ([`Form::InstructUie`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acknowledgement: Option<String>,
     /// The query: `{type}`, or `{types}` for [`Form::AllInOne`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
-    /// How answers in JSON write characters beyond ASCII.
+    /// Encoding of characters beyond ASCII in JSON answers.
     #[serde(default, skip_serializing_if = "Characters::is_default")]
     pub answer_characters: Characters,
     /// Whether segments are as in the released code: the assistant's name is `ASSISTANT: `, which
-    /// leaves a lone space token, and each is tokenised as if it began a text, with no blank but
-    /// the one that SentencePiece puts there.
+    /// leaves a lone space token. Each segment is tokenised as if it began a text, with no leading
+    /// space but the one that SentencePiece adds.
     #[serde(default)]
     pub trailing_space_token: bool,
     /// Whether the acknowledgement carries loss.
     #[serde(default)]
     pub train_acknowledgement: bool,
-    /// Whether `</s>` and the like inside a message become special tokens. Never right for text of
-    /// others.
+    /// Whether `</s>` and the like inside a message become special tokens. Unsafe for untrusted
+    /// text.
     #[serde(default)]
     pub parse_special_tokens: bool,
-    /// Whether a conversation that starts with the assistant loses that turn (else it is an error).
+    /// Whether an assistant turn at the start of a conversation is dropped (else it is an error).
     #[serde(default)]
     pub drop_leading_assistant: bool,
     /// If present, prompts are rendered as one string, in which this text ends the assistant's
-    /// turns; if absent, segment by segment as in training.
+    /// turns. If absent, they are rendered as segments, as in training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_end_of_turn: Option<String>,
-    /// Names of the two sides.
+    /// The names of the two sides.
     #[serde(default)]
     pub roles: Roles,
 }
 
 impl Template {
-    /// The template of that name, or of the TOML file at that path.
+    /// Loads the template with this name, or from the TOML file at this path.
     ///
     /// # Errors
-    /// [`PromptError::UnknownTemplate`] with the nearest name, [`PromptError::Template`] naming the
+    /// [`PromptError::UnknownTemplate`] with the nearest name, [`PromptError::Template`] with the
     /// faulty key.
     pub fn load(name_or_path: &str) -> Result<Self, PromptError> {
         if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
@@ -141,7 +141,7 @@ impl Template {
         Err(unknown(name_or_path))
     }
 
-    /// Reads a template from TOML; `path` is for messages.
+    /// Parses a template from TOML; `path` is used in messages.
     ///
     /// # Errors
     /// [`PromptError::Template`]: unknown or missing keys, wrong types, a pattern without its
@@ -155,7 +155,7 @@ impl Template {
         Ok(template)
     }
 
-    /// The same with the chat template of the model in a folder, where it is that which is meant.
+    /// Reads the chat template of the model in `folder`, if this template uses the model's own.
     ///
     /// # Errors
     /// The model has none.
@@ -171,8 +171,8 @@ impl Template {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
 
-    /// Name and a digest of all keys, such as `zero-shot-0f3a…`: what a checkpoint stores to be
-    /// sure that it is asked as it was trained.
+    /// Name and digest of all keys, such as `zero-shot-0f3a…`. Checkpoints store it, so that a
+    /// model is not prompted with another template than it was trained with.
     ///
     /// # Panics
     /// Never: strings and booleans always serialise.
@@ -183,7 +183,7 @@ impl Template {
         format!("{}-{short:012x}", self.name)
     }
 
-    /// Whether each of [`BESIDE_CHAT`] says something.
+    /// Whether each of [`BESIDE_CHAT`] is set.
     fn beside_chat(&self) -> [bool; BESIDE_CHAT.len()] {
         [
             self.system_at_inference.is_some(),
@@ -216,9 +216,7 @@ impl Template {
         } else if let Some(key) =
             ["separator", "roles"].into_iter().find(|key| !keys.contains_key(*key))
         {
-            return Err(format!(
-                "`{key}` is missing; a template that has no `chat_template` says it"
-            ));
+            return Err(format!("`{key}` is missing; set it, or set `chat_template`"));
         }
         let multi = self.form == Form::InstructUie;
         let passage: &[&str] = if multi { &["types", "passage"] } else { &["passage"] };
@@ -229,7 +227,7 @@ impl Template {
         match (self.form, &self.question, &self.acknowledgement) {
             (Form::InstructUie, None, None) => Ok(()),
             (Form::InstructUie, ..) => {
-                Err("form `instructuie` asks in the passage turn; remove `question` and `acknowledgement`"
+                Err("form `instructuie` has its query in the passage turn; remove `question` and `acknowledgement`"
                     .to_owned())
             }
             (Form::PerType, Some(question), Some(_)) => check_pattern("question", question, &["type"]),
@@ -243,12 +241,12 @@ fn check_pattern(key: &str, pattern: &str, expected: &[&str]) -> Result<(), Stri
     let found = places(pattern);
     if let Some(place) = found.iter().find(|place| !expected.contains(place)) {
         return Err(format!(
-            "`{key}` has an unknown place `{{{place}}}`; expected `{{{}}}`",
+            "`{key}` has an unknown placeholder `{{{place}}}`; expected `{{{}}}`",
             expected.join("}`, `{")
         ));
     }
     match expected.iter().find(|place| !found.contains(place)) {
-        Some(place) => Err(format!("`{key}` lacks the place `{{{place}}}`")),
+        Some(place) => Err(format!("`{key}` lacks the placeholder `{{{place}}}`")),
         None => Ok(()),
     }
 }
@@ -314,16 +312,16 @@ mod tests {
             "{unknown_key}"
         );
         let no_place = refused(&ZERO_SHOT.replace("{type}", "person"));
-        assert_eq!(no_place, "template `mine.toml`: `question` lacks the place `{type}`");
+        assert_eq!(no_place, "template `mine.toml`: `question` lacks the placeholder `{type}`");
         let unknown_place = refused(&ZERO_SHOT.replace("Text: {passage}", "{text}: {passage}"));
         assert_eq!(
             unknown_place,
-            "template `mine.toml`: `passage` has an unknown place `{text}`; expected `{passage}`"
+            "template `mine.toml`: `passage` has an unknown placeholder `{text}`; expected `{passage}`"
         );
         let wrong_form = refused(&ZERO_SHOT.replace("\"per-type\"", "\"all-in-one\""));
         assert_eq!(
             wrong_form,
-            "template `mine.toml`: `question` has an unknown place `{type}`; expected `{types}`"
+            "template `mine.toml`: `question` has an unknown placeholder `{type}`; expected `{types}`"
         );
     }
 

@@ -1,9 +1,9 @@
-//! Text → token ids, for Hugging Face's `tokenizer.json` and SentencePiece's `tokenizer.model`.
+//! Text → token ids, from Hugging Face's `tokenizer.json` and SentencePiece's `tokenizer.model`.
 //!
-//! A segment is always encoded on its own, without beginning- or end-of-sequence: those are added
-//! where a conversation is put together. Some tokenizers (SentencePiece) put a blank before a text:
-//! only where the segment begins one. A literal `</s>` in a text gives ordinary tokens; only
-//! [`Tokenizer::encode_with_special_tokens`] reads it as a special token.
+//! Each segment is encoded separately, without beginning- or end-of-sequence; these are added when
+//! a conversation is put together. Some tokenizers (SentencePiece) put a space before a text. They
+//! do so only if the segment begins a text. A literal `</s>` in a text becomes ordinary tokens;
+//! only [`Tokenizer::encode_with_special_tokens`] reads it as a special token.
 
 mod cache;
 mod config;
@@ -21,43 +21,43 @@ use sentencepiece::SentencePiece;
 use std::path::{Path, PathBuf};
 use uner_data::regular;
 
-/// What can go wrong with a tokenizer.
+/// Errors of a tokenizer.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     /// A file is missing or cannot be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// A file is not what its name says.
+    /// A file's content does not match its name.
     #[error("tokenizer `{path}`: {reason}")]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A text could not be encoded, or ids not decoded.
+    /// A text cannot be encoded, or ids cannot be decoded.
     #[error("tokenizer: {0}")]
     Text(String),
-    /// Training has no room for its characters.
+    /// The vocabulary is too small for the characters of the training texts.
     #[error(
-        "vocab_size `{vocab_size}` is too small: 259 special and byte tokens and `{num_characters}` characters of the text come first"
+        "vocab_size `{vocab_size}` is too small for 259 special and byte tokens and `{num_characters}` characters of the texts; raise it"
     )]
     VocabularyTooSmall {
-        /// Asked for.
+        /// The requested size.
         vocab_size: usize,
-        /// Distinct frequent characters.
+        /// Number of distinct frequent characters.
         num_characters: usize,
     },
 }
 
-/// Whether text behind a special token gets its own leading space mark (SentencePiece models only;
-/// a `tokenizer.json` says it itself). Hugging Face calls this `legacy`.
+/// Whether text after a special token gets its own leading space mark. Applies to SentencePiece
+/// models only (a `tokenizer.json` defines it itself). Hugging Face calls this `legacy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpacePrefix {
-    /// Every piece of text does, as in transformers 4.28, with which UniversalNER was trained:
-    /// `</s>USER` gives `</s>`, `▁USER`. (`legacy: true`, the default.)
+    /// Every piece of text gets one, as in transformers 4.28, which UniversalNER was
+    /// trained with: `</s>USER` becomes `</s>`, `▁USER`. (`legacy: true`, the default.)
     EveryPiece,
-    /// Only the start of the text does: `</s>USER` gives `</s>`, `USER`. (`legacy: false`.)
+    /// Only the start of the text gets one: `</s>USER` becomes `</s>`, `USER`. (`legacy: false`.)
     StartOnly,
 }
 
@@ -66,9 +66,9 @@ pub enum SpacePrefix {
 pub struct Tokenizer {
     model: Model,
     special: config::SpecialIds,
-    /// Ids of segments that begin a text.
+    /// Cached ids of segments that begin a text.
     segments: cache::SegmentCache,
-    /// Ids of those that continue one.
+    /// Cached ids of segments that continue a text.
     continuations: cache::SegmentCache,
 }
 
@@ -80,10 +80,10 @@ enum Model {
 
 impl Tokenizer {
     /// Reads a `tokenizer.json` or a SentencePiece `*.model` (BPE). Special tokens and `legacy`
-    /// come from the `tokenizer_config.json` beside it, where there is one.
+    /// come from the `tokenizer_config.json` beside it, if it exists.
     ///
     /// # Errors
-    /// The file is missing, is neither, or names no beginning- or end-of-sequence token.
+    /// The file is missing, has neither format, or has no beginning- or end-of-sequence token.
     pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
         let bytes = regular::read(path)?;
         let config = config::read_beside(path)?;
@@ -107,8 +107,8 @@ impl Tokenizer {
         }
     }
 
-    /// The same tokenizer with the other rule for space marks behind special tokens. Nothing
-    /// changes for a `tokenizer.json`.
+    /// Returns the tokenizer with another rule for space marks after special tokens. Changes
+    /// nothing for a `tokenizer.json`.
     #[must_use]
     pub fn with_space_prefix(mut self, space_prefix: SpacePrefix) -> Self {
         if let Model::SentencePiece(model) = &mut self.model {
@@ -117,12 +117,12 @@ impl Tokenizer {
         self
     }
 
-    /// Trains a LLaMA-like tokenizer: BPE over words with their leading space mark, byte fallback,
-    /// `<unk>`, `<s>`, `</s>` as ids 0, 1, 2 and the 256 bytes behind them. The same texts in any
-    /// order give the same tokenizer.
+    /// Trains a LLaMA-like tokenizer: BPE over words with their leading space mark, and byte
+    /// fallback. Ids 0, 1, 2 are `<unk>`, `<s>`, `</s>`; the 256 bytes follow. The order of the
+    /// texts does not change the result.
     ///
     /// # Errors
-    /// `vocab_size` leaves no room for the characters of the texts.
+    /// `vocab_size` is too small for the characters of the texts.
     pub fn train(
         texts: impl Iterator<Item = impl AsRef<str>>,
         vocab_size: usize,
@@ -132,10 +132,10 @@ impl Tokenizer {
         Ok(Self::new(Model::HuggingFace(Box::new(model)), special))
     }
 
-    /// Ids of a text, special tokens in it taken as plain text; no beginning- or end-of-sequence.
+    /// Ids of a text, without beginning- or end-of-sequence. Special tokens in it are plain text.
     ///
     /// # Errors
-    /// The tokenizer file defines steps that fail on this text.
+    /// A step of the tokenizer file fails on this text.
     pub fn encode_segment(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         self.segments.get_or(text, |text| match &self.model {
             Model::HuggingFace(model) => model.encode(text, false),
@@ -143,7 +143,7 @@ impl Tokenizer {
         })
     }
 
-    /// As [`Self::encode_segment`], of a text that continues another: nothing is put before it.
+    /// As [`Self::encode_segment`], for a text that continues another: no space is put before it.
     ///
     /// # Errors
     /// As [`Self::encode_segment`].
@@ -163,7 +163,7 @@ impl Tokenizer {
         self.encode_special(text, false)
     }
 
-    /// [`Self::encode_with_special_tokens`] of a text that begins or `continues` another.
+    /// As [`Self::encode_with_special_tokens`], for a text that begins or `continues` another.
     pub(crate) fn encode_special(
         &self,
         text: &str,
@@ -175,7 +175,7 @@ impl Tokenizer {
         }
     }
 
-    /// The text of ids, special tokens left out, without the space mark of its start.
+    /// The text of ids, without special tokens and without the space mark at its start.
     ///
     /// # Errors
     /// An id is not in the vocabulary.
@@ -192,7 +192,7 @@ impl Tokenizer {
         }
     }
 
-    /// The text of ids with their special tokens.
+    /// The text of ids, including special tokens.
     ///
     /// # Errors
     /// An id is not in the vocabulary.
@@ -203,8 +203,8 @@ impl Tokenizer {
         }
     }
 
-    /// Start and length, in bytes, of the first special token that is written in a text; of several
-    /// at one place the longest.
+    /// Start and length, in bytes, of the first special token in a text; the longest, if several
+    /// start at the same index.
     pub(crate) fn find_special(&self, text: &str) -> Option<(usize, usize)> {
         match &self.model {
             Model::HuggingFace(model) => model.find_special(text),
@@ -214,7 +214,7 @@ impl Tokenizer {
         }
     }
 
-    /// How a token is written; empty for an id that has none.
+    /// The text of a token; empty for an unknown id.
     pub(crate) fn token(&self, id: u32) -> String {
         match &self.model {
             Model::HuggingFace(model) => model.token(id),
@@ -232,8 +232,8 @@ impl Tokenizer {
         self.special.eos
     }
 
-    /// Padding id: the configured one, else that of `<unk>`, else end-of-sequence. Padding carries
-    /// no loss and is not attended to, so any id will do.
+    /// Padding id: the configured one, else `<unk>`, else end-of-sequence. Any id works, since
+    /// padding carries no loss and is not attended to.
     pub fn pad(&self) -> u32 {
         self.special.pad
     }
@@ -246,8 +246,8 @@ impl Tokenizer {
         }
     }
 
-    /// Writes `tokenizer.json` or `tokenizer.model`, and `tokenizer_config.json`, as transformers
-    /// reads them.
+    /// Writes `tokenizer.json` or `tokenizer.model`, and `tokenizer_config.json`, in the format of
+    /// transformers.
     ///
     /// # Errors
     /// The folder cannot be written.

@@ -1,5 +1,5 @@
-//! Column files: one token a row, sentences between blank rows. A sentence with a malformed row is
-//! given as its errors, not as a shortened example.
+//! Reads column files: one token per row, blank rows between sentences. A sentence with a malformed
+//! row gives its errors, not a shortened example.
 
 mod rows;
 pub(crate) mod tags;
@@ -22,7 +22,7 @@ pub(crate) struct ColumnReader {
     format: Columns,
     rows: Rows,
     errors: VecDeque<DataError>,
-    /// One sentence ahead, where the last of a file is treated differently.
+    /// The next sentence, if the last one of a file has to be recognised (`Defect::LastSentence`).
     ahead: Option<Sentence>,
 }
 
@@ -31,7 +31,7 @@ impl ColumnReader {
         Self { format, rows: Rows::new(input), errors: VecDeque::new(), ahead: None }
     }
 
-    /// The next sentence, and whether it is the last one, which the official conversion loses.
+    /// The next sentence, and whether the official conversion loses it as the last one.
     fn sentence(&mut self, context: &mut Context<'_>) -> Option<(Sentence, bool)> {
         let next = self.rows.sentence(&self.format, context);
         if !self.format.defects.contains(&Defect::LastSentence) {
@@ -73,7 +73,7 @@ impl ColumnReader {
         self.errors.is_empty().then(|| Example::new(String::new(), text, entities))
     }
 
-    /// The mentions of every tag column.
+    /// Decodes the mentions of every tag column.
     fn layers<'a>(&mut self, rows: &'a [Row], context: &mut Context<'_>) -> Vec<Decoded<'a>> {
         let mut layers = Vec::with_capacity(self.format.tags.len());
         for layer in 0..self.format.tags.len() {
@@ -89,7 +89,7 @@ impl ColumnReader {
         layers
     }
 
-    /// The mentions of all layers with their natural-language types: by start, the outer before the
+    /// The mentions of all layers with their natural-language types, sorted by start, outer before
     /// inner.
     fn entities<'a>(
         &mut self,
@@ -120,8 +120,8 @@ impl ColumnReader {
     }
 }
 
-/// From token ranges to character ranges. Empty and blank tokens at the ends of a mention are not
-/// part of it.
+/// Converts token ranges to character ranges. Empty and blank tokens at the ends of a mention are
+/// not part of it.
 fn place(
     text: &str,
     spans: &[Span],

@@ -1,4 +1,4 @@
-//! From lines to the rows of one sentence.
+//! Groups lines into the rows of one sentence.
 
 use super::tags::Tag;
 use crate::{
@@ -16,7 +16,7 @@ pub(super) struct Row {
     group: Option<String>,
 }
 
-/// The rows up to a break, and what could not be read among them.
+/// The rows up to a break, and the errors of the unreadable ones.
 #[derive(Default)]
 pub(super) struct Sentence {
     pub(super) rows: Vec<Row>,
@@ -31,7 +31,7 @@ impl Sentence {
 
 pub(super) struct Rows {
     lines: Lines,
-    /// Columns of the first sound row: every other row must have as many.
+    /// Number of columns of the first valid row; every later row must have as many.
     width: Option<usize>,
     /// The first row of the next group.
     carried: Option<Row>,
@@ -99,8 +99,8 @@ fn is_break(line: &str, format: &Columns) -> bool {
     line.trim().is_empty() || format.break_rows.iter().any(|row| row == line)
 }
 
-/// Whether a row that starts like one between documents is of an entity: those have the tag `O`, if
-/// any.
+/// Whether a row that starts like a document row belongs to an entity. A real document row has the
+/// tag `O`, or none.
 fn is_entity(line: &str, format: &Columns, mut width: Option<usize>) -> bool {
     let is_of_entity =
         |tag: &String| Tag::parse(tag, format.scheme).is_ok_and(|tag| tag != Tag::Outside);
@@ -159,8 +159,8 @@ fn fields(line: &str, format: &Columns) -> Vec<String> {
     line.split(format.separator.as_str()).map(str::to_owned).collect()
 }
 
-/// One csv record. A quoted field cannot span rows here: the quote that is never closed takes the
-/// rest of its row.
+/// Splits one csv record. A quoted field cannot span rows: an unclosed quote takes the rest of its
+/// row.
 fn quoted(line: &str, separator: u8) -> Vec<String> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)

@@ -1,4 +1,4 @@
-//! Tagging schemes: from one tag a token to ranges of tokens.
+//! Tagging schemes: decodes one tag per token to ranges of tokens.
 
 use crate::{
     Problem,
@@ -50,8 +50,8 @@ pub(crate) struct Mention<'a> {
     pub(crate) label: &'a str,
 }
 
-/// The mentions of one tag column, in order, with the tokens at which tags broke the scheme and
-/// those at which a reproduced defect lost or changed a mention.
+/// The mentions of one tag column, in order, the tokens whose tags broke the scheme, and the tokens
+/// at which a reproduced defect lost or changed a mention.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decoded<'a> {
     pub(crate) mentions: Vec<Mention<'a>>,
@@ -59,8 +59,8 @@ pub(crate) struct Decoded<'a> {
     pub(crate) defects: Vec<usize>,
 }
 
-/// Reads a sentence's tags as conlleval does: what continues no open entity of its label starts
-/// one.
+/// Decodes a sentence's tags as conlleval does: a tag that continues an entity starts one if none
+/// of its label is open.
 pub(crate) fn decode<'a>(tags: &[Tag<'a>], scheme: Scheme, defects: &[Defect]) -> Decoded<'a> {
     let mut decoder = Decoder {
         scheme,
@@ -127,7 +127,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Ends it without its own last tag, which IOBES and BILOU ask for.
+    /// Ends the open entity without a last tag, which breaks IOBES and BILOU.
     fn cut(&mut self, end: usize) {
         if self.open.is_some() && matches!(self.scheme, Scheme::Iobes | Scheme::Bilou) {
             self.found.inconsistent.push(end - 1);

@@ -1,4 +1,4 @@
-//! Entities written in each scheme are read back.
+//! Tests that entities written in each scheme are read back.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ fn sentence() -> impl Strategy<Value = Pieces> {
     prop::collection::vec((prop::collection::vec(word, 1..4), label), 1..6)
 }
 
-/// The tags of a piece; `adjacent` when an entity of the same label ends right before it.
+/// The tags of a piece; `adjacent` if an entity of the same label ends right before it.
 fn tags(label: Option<&str>, length: usize, scheme: &str, adjacent: bool) -> Vec<String> {
     let Some(label) = label else { return vec!["O".to_owned(); length] };
     (0..length)

@@ -1,10 +1,10 @@
 //! The names of the demo corpus, and which split may use which.
 //!
 //! A made-up name has two or three parts. Each combination of parts belongs to exactly one
-//! [`Pool`], decided by the sum of the positions of its parts modulo 5. So every part occurs in
-//! training, while no name of a held-out pool does: what a model can know of a held-out name is its
-//! pieces. There are hundreds of names of most kinds, too many to learn by heart in a few minutes:
-//! what pays is to copy them out of the text.
+//! [`Pool`], decided by the sum of the indices of its parts modulo 5. So every part occurs in
+//! training, but no name of a held-out pool does: a model can know only the pieces of such a name.
+//! Most kinds have hundreds of names, too many to memorise in a few minutes, so a model has to copy
+//! them from the text.
 
 /// A disjoint share of all made-up names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// The names of a pool; neighbours differ in their first part.
+    /// The names of a pool; consecutive names differ in their first part.
     pub(super) fn names(&self, pool: Pool) -> Vec<String> {
         let mut names = Vec::new();
         for (end_idx, end) in self.ends.iter().enumerate() {
@@ -50,17 +50,17 @@ fn pool_of(position_sum: usize) -> Pool {
     }
 }
 
-/// A place in a sentence that takes a name.
+/// A position in a sentence that takes a name.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// As written in sentences, without the braces.
+    /// Its name in sentences, without the braces.
     pub(super) name: &'static str,
     /// The type of the entity.
     pub(super) entity_type: &'static str,
-    /// Where made-up names come from.
+    /// The parts of its made-up names.
     pub(super) parts: &'static Parts,
-    /// Wordings, given out by the position of the made-up name. The name replaces `*`, or `{city}`
-    /// where it is a city inside the entity.
+    /// Wordings, assigned by the index of the made-up name. The name replaces `*`, or `{city}` if
+    /// it is a city inside the entity.
     pub(super) forms: &'static [&'static str],
 }
 
@@ -125,8 +125,8 @@ const FULL_NAMES: &[&str] = &[
     "Sofia *", "Tom *", "Yuki *",
 ];
 
-/// Every slot. A city and the organizations named after it share their names, and so do people and
-/// companies; some people are called like a city.
+/// Every slot. Organizations share names with cities or people, and some people share a city's
+/// name.
 pub(super) const SLOTS: &[Slot] = &[
     slot("person", "person", &SURNAMES, FULL_NAMES),
     slot("surname", "person", &SURNAMES, &["*"]),

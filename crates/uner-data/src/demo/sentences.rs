@@ -1,10 +1,10 @@
 //! The sentences of the demo corpus.
 //!
 //! In a sentence `{slot}` is a name (see [`super::names::SLOTS`]) or a word from [`WORDS`], and
-//! `[a|b]` is one of several wordings. The context alone tells what a name is that people and
-//! cities share.
+//! `[a|b]` is one of several wordings. Only the context shows whether a shared name is a person or
+//! a city.
 
-/// Domains and their sentences, without the final full stop; the first letter is made a capital
+/// Domains and their sentences, without the final full stop; the first letter is capitalised
 /// later. No sentence starts with a medication or a condition, which are written in lower case.
 pub(super) const DOMAINS: &[(&str, &[&str])] =
     &[("medicine", MEDICINE), ("travel", TRAVEL), ("music", MUSIC), ("business", BUSINESS)];
@@ -85,14 +85,14 @@ const BUSINESS: &[&str] = &[
     "a [cheap|broken] {product} was left behind in the Meeting Room",
 ];
 
-/// Word lists that are not names of anything asked for; many are capitalised.
+/// Word lists that are not entities; many words are capitalised.
 pub(super) const WORDS: &[(&str, &[&str])] = &[
     ("weekday", &["Monday", "Tuesday", "Thursday", "Friday", "Sunday"]),
     ("month", &["January", "March", "June", "August", "October"]),
     ("language", &["English", "French", "Hindi", "Arabic"]),
 ];
 
-/// What may stand before a sentence.
+/// Openings that may precede a sentence.
 pub(super) const OPENINGS: &[&str] = &[
     "",
     "",
@@ -103,7 +103,7 @@ pub(super) const OPENINGS: &[&str] = &[
     "according to the Daily Herald, ",
 ];
 
-/// What may stand after a sentence.
+/// Endings that may follow a sentence.
 pub(super) const ENDINGS: &[&str] = &[
     "",
     "",

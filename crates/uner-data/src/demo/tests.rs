@@ -60,8 +60,8 @@ fn about_half_of_the_test_mentions_never_occur_in_training() {
             let unseen =
                 mine.iter().filter(|e| !known.contains(&(entity_type, e.text.as_str()))).count();
             let share = unseen as f64 / mine.len() as f64;
-            // An organization is a name and a wording: a known name in a wording it never had is
-            // new, too.
+            // An organization is a name and a wording: a known name in a new wording is unseen,
+            // too.
             assert!((0.25..=0.85).contains(&share), "{name}, {entity_type}: {share}");
         }
         let unseen = mentions(&held_out)

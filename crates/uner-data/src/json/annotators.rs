@@ -1,4 +1,4 @@
-//! Whose annotation of a text is read, where a tool writes one record for each annotation.
+//! Selects one annotator per text, for exports that have one record per annotation.
 
 use std::{
     collections::{HashMap, hash_map::DefaultHasher},
@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 
 use super::plain;
 
-/// The annotator whose record of a text came first, by a hash of what identifies the text: an
-/// export may be large.
+/// The annotator of the first record of each text. The key is a hash of the text's identity, to
+/// save memory on large exports.
 #[derive(Default)]
 pub(super) struct Annotators(HashMap<u64, String>);
 
 impl Annotators {
-    /// Whether a text was read before from another annotation, annotator or session: whichever of
-    /// `keys` the record has says which.
+    /// Whether an earlier record of this text names another annotator. The annotator is the value
+    /// of the first of `keys` that the record has (the id of an annotation, annotator or session).
     pub(super) fn is_of_another(
         &mut self,
         text: impl Hash,

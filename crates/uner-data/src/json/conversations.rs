@@ -1,5 +1,5 @@
-//! The official UniversalNER data: `Text: …`, an acknowledgement, then
-//! `What describes <type> in the text?` with a JSON list as the answer, any number of times.
+//! Reads the official UniversalNER data: `Text: …`, an acknowledgement, then any number of
+//! questions `What describes <type> in the text?`, each answered by a JSON list.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,9 +35,9 @@ enum Speaker {
 pub(crate) struct ConversationReader {
     records: Records,
     merge: bool,
-    /// The example that neighbouring conversations may still join.
+    /// The example that the next conversations may still extend.
     open: Option<Example>,
-    /// An error met behind the open example.
+    /// An error after the open example, returned after it.
     error: Option<DataError>,
 }
 
@@ -104,7 +104,9 @@ fn parse(turns: &[Turn]) -> Result<(String, Vec<Asked>), String> {
             return Err(if index == 0 {
                 "it starts with the assistant (`gpt`); the user (`human`) must start".to_owned()
             } else {
-                format!("turn {index} is not of the other side than the turn before it")
+                format!(
+                    "turn {index} has the same `from` as the turn before it; `human` and `gpt` must alternate"
+                )
             });
         }
     }
@@ -119,7 +121,7 @@ fn parse(turns: &[Turn]) -> Result<(String, Vec<Asked>), String> {
     Ok((passage(&first.value)?.to_owned(), asked.collect::<Result<_, _>>()?))
 }
 
-/// `Text: {passage}`, after `Dataset: {name}` and a line break in supervised data.
+/// The passage of `Text: {passage}`. In supervised data, a line `Dataset: {name}` precedes it.
 fn passage(turn: &str) -> Result<&str, String> {
     let after_dataset = turn.strip_prefix("Dataset: ").and_then(|rest| rest.split_once('\n'));
     let text = after_dataset.map_or(turn, |(_, text)| text.strip_prefix(' ').unwrap_or(text));

@@ -1,4 +1,4 @@
-//! JSON values whose objects have every key once: of equal keys, all but one would be lost.
+//! JSON values that reject repeated keys: `serde_json` would silently keep only the last one.
 
 use std::fmt;
 

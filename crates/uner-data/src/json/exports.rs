@@ -1,4 +1,4 @@
-//! The exports of annotation tools.
+//! Reads the exports of annotation tools.
 
 use serde_json::{Map, Value};
 
@@ -14,9 +14,9 @@ use crate::{
     reader::Context,
 };
 
-/// Label Studio's JSON (`data`, `annotations`) or JSON-MIN (the text and the lists of labelled
-/// spans, one record for each annotation). Of several annotations of a text, the ground truth is
-/// taken, or else the first.
+/// Reads a record of Label Studio's JSON (`data`, `annotations`) or JSON-MIN (the text and lists of
+/// labelled spans, one record per annotation). If a text has several annotations, JSON keeps the
+/// ground truth, or else the first; JSON-MIN keeps the first.
 pub(super) fn label_studio(
     record: &Value,
     text_key: Option<&str>,
@@ -62,8 +62,9 @@ pub(super) fn label_studio(
     Ok(vec![Row { id, text, mentions: regions(&values, line, context) }])
 }
 
-/// The labelled regions of a text; those of hypertext stand where their offsets in all of it say.
-/// Other regions are counted; choices and the like are of the whole text.
+/// The labelled regions of a text. Hypertext regions use their `globalOffsets`. Other regions with
+/// offsets are counted. Values without offsets (such as choices) describe the whole text and are
+/// ignored.
 fn regions(
     values: &[&Value],
     line: usize,
@@ -89,7 +90,7 @@ fn regions(
     found
 }
 
-/// A labelled region. Label Studio writes the line breaks of its text as a backslash and an `n`.
+/// The mentions of a labelled region. Label Studio writes a line break as a backslash and an `n`.
 fn region(value: &Value) -> Vec<Result<Mention, String>> {
     let mut found = mentions(value, &Jsonl::default());
     for mention in found.iter_mut().flatten() {
@@ -115,8 +116,8 @@ fn only_string(data: &Map<String, Value>, message: String) -> Result<String, Str
     }
 }
 
-/// spaCy's pair `[text, {"entities": […]}]`, a document as `Doc.to_json` writes it, or the
-/// paragraphs of its older training files.
+/// Reads spaCy's pair `[text, {"entities": […]}]`, a document of `Doc.to_json`, or the paragraphs
+/// of older training files.
 pub(super) fn spacy(
     record: &Value,
     line: usize,
@@ -154,7 +155,7 @@ pub(super) fn spacy_pair(record: &Value) -> Result<Row, String> {
     Ok(Row { id: String::new(), text, mentions: spans(listed) })
 }
 
-/// A paragraph: spans of its raw text, or a BILUO tag (`-` where it is unknown) for each token.
+/// Reads a paragraph: spans of its raw text, or one BILUO tag per token (`-` means unknown).
 fn paragraph(value: &Value) -> Result<Row, String> {
     let paragraph = object(value)?;
     let raw = paragraph.get("raw").and_then(Value::as_str);
@@ -189,13 +190,13 @@ fn tag(token: &Map<String, Value>) -> Result<Tag<'_>, String> {
     }
 }
 
-/// The characters of each word in a text that holds the words in order.
+/// The character range of each word in `text`, which must contain the words in order.
 fn places(text: &str, words: &[String]) -> Result<Vec<(i64, i64)>, String> {
     let (mut rest, mut at) = (text, 0);
     let mut place = |word: &String| {
         let found = rest
             .find(word.as_str())
-            .ok_or_else(|| format!("token `{word}` is not in its place in `raw`"))?;
+            .ok_or_else(|| format!("token `{word}` is not in `raw` after the tokens before it"))?;
         let start = at + rest[..found].chars().count() as i64;
         at = start + word.chars().count() as i64;
         rest = &rest[found + word.len()..];
@@ -204,7 +205,7 @@ fn places(text: &str, words: &[String]) -> Result<Vec<(i64, i64)>, String> {
     words.iter().map(&mut place).collect()
 }
 
-/// A task of Prodigy. One that was rejected or ignored says nothing about its text.
+/// Reads a Prodigy task. Rejected and ignored tasks are skipped: nobody confirmed their spans.
 pub(super) fn prodigy(
     record: &Value,
     annotators: &mut Annotators,
@@ -233,7 +234,7 @@ pub(super) fn prodigy(
     Ok(vec![Row { id: String::new(), text, mentions }])
 }
 
-/// A document of doccano: `label` or `labels` with arrays, or `entities` with objects; older
+/// Reads a doccano document: `label` or `labels` with arrays, or `entities` with objects. Older
 /// versions call the text `data`.
 pub(super) fn doccano(record: &Value) -> Result<Row, String> {
     let record = object(record)?;

@@ -1,6 +1,6 @@
-//! GLiNER's files: tokens, and entities as `[first, last, label]` with `last` inclusive. Types that
-//! the file lists for asking (`ner_labels`, all of them; `ner_negatives`, absent ones) are asked
-//! behind those that occur.
+//! Reads GLiNER's files: tokens, and entities as `[first, last, label]` with `last` inclusive. The
+//! queries are the types that occur, then those listed in `ner_labels` (all types) and in
+//! `ner_negatives` (absent types).
 
 use serde::Deserialize;
 
@@ -50,7 +50,7 @@ fn example(item: &Item, line: usize, context: &mut Context<'_>) -> Result<Exampl
         let token = |index: i64| usize::try_from(index).ok().and_then(|index| tokens.get(index));
         let (Some(first), Some(last), true) = (token(*first), token(*last), first <= last) else {
             let message = format!(
-                "entity [{first}, {last}, \"{label}\"] is not a range of the {} tokens",
+                "entity `[{first}, {last}, \"{label}\"]` is not a range of the {} tokens",
                 tokens.len()
             );
             problems.push(context.malformed(line, Problem::Json(message)));

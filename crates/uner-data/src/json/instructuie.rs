@@ -1,6 +1,6 @@
-//! InstructUIE's files. Their `pos` is not always the place of `name` (some published files have
-//! placeholders there), so it is checked, and the mention is looked for in the text where it is
-//! wrong.
+//! Reads InstructUIE's files. `pos` is not always the position of `name` (some published files have
+//! placeholders there), so the reader checks it. If it is wrong, the reader searches the text for
+//! the mention.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -90,7 +90,7 @@ fn example(
     })
 }
 
-/// The stated position, where it is the place of the mention, and the unit in which it is.
+/// The span of `pos` and its unit, if `pos` gives the mention; the description's unit goes first.
 fn stated(mention: &Mention, text: &Text<'_>, offsets: Offsets) -> Option<(Span, Offsets)> {
     let [start, end] = mention.pos[..] else { return None };
     let mut units = std::iter::once(offsets).chain(Offsets::ALL);
@@ -100,8 +100,8 @@ fn stated(mention: &Mention, text: &Text<'_>, offsets: Offsets) -> Option<(Span,
     })
 }
 
-/// Where mentions without a right position stand: repeats of one take its occurrences in turn,
-/// those first that are not stated to be an entity's. When all are taken, it is the last one again.
+/// Finds spans for mentions without a correct position. Repeats of a mention take its occurrences
+/// in order, those at a correct stated position last. The last occurrence is used repeatedly.
 struct Places<'a> {
     text: &'a str,
     taken: HashSet<Span>,

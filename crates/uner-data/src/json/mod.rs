@@ -1,4 +1,4 @@
-//! JSON formats. Arrays are read element by element, JSON Lines line by line.
+//! Readers of JSON formats. Arrays are read element by element, JSON Lines line by line.
 
 mod annotators;
 pub(crate) mod conversations;
@@ -21,8 +21,8 @@ struct Asked {
     mentions: Vec<String>,
 }
 
-/// A passage with asked labels: every mention is placed in the text, and every label is a query,
-/// absent ones too.
+/// Builds an example from a passage and its queries. Every mention is located in the text, and
+/// every label becomes a query, even without mentions.
 fn asked_example(
     id: String,
     text: String,
@@ -44,7 +44,7 @@ fn asked_example(
     Ok(Example { id, text, entities, queries })
 }
 
-/// Asks a type, once.
+/// Appends a type to the queries, or counts it if it is already there.
 fn ask(queries: &mut Vec<String>, entity_type: String, line: usize, context: &mut Context<'_>) {
     if queries.contains(&entity_type) {
         context.note(Note::RepeatedQuery, line);

@@ -1,22 +1,22 @@
-//! What Python's `json` reads and writes beyond JSON: `NaN`, `Infinity` and `-Infinity`, and the
-//! escape of half a character (`\ud83d`, a lone surrogate), which Python's strings can hold and
-//! Rust's cannot.
+//! Extensions of JSON that Python's `json` reads and writes: `NaN`, `Infinity`, `-Infinity`, and
+//! the escape of a lone surrogate (`\ud83d`, half of a character). A Python string can contain a
+//! lone surrogate, a Rust string cannot.
 
 use std::{borrow::Cow, ops::Range};
 
-/// Something that is not JSON, or that has no place in a string.
+/// A piece of text that is not JSON, or that a Rust string cannot contain.
 enum Oddity {
     /// `NaN`, `Infinity` or `-Infinity`.
     NotFinite,
-    /// A UTF-16 code unit without its other half.
+    /// A UTF-16 surrogate without its other half.
     LoneSurrogate(u32),
 }
 
-/// JSON text with `null` for numbers that are not finite: pandas and `json.dumps` write them where
-/// a value is missing.
+/// Replaces numbers that are not finite by `null`: pandas and `json.dumps` write them for missing
+/// values.
 ///
 /// # Errors
-/// Names the first lone surrogate with the byte at which it stands.
+/// The byte offset of the first lone surrogate, and a message that names it.
 pub(crate) fn strict(json: &str) -> Result<Cow<'_, str>, (usize, String)> {
     let oddities = oddities(json);
     let lone = oddities.iter().find(|(_, oddity)| matches!(oddity, Oddity::LoneSurrogate(_)));
@@ -30,10 +30,10 @@ pub(crate) fn strict(json: &str) -> Result<Cow<'_, str>, (usize, String)> {
     Ok(rewritten(json, &oddities))
 }
 
-/// JSON text that Rust reads to what Python reads from the original, for scores that must be the
-/// same: numbers that are not finite become `null`, and each lone surrogate a character of its own
-/// of a private plane (U+10F800 and up), which Python treats alike: neither a letter nor a space,
-/// with no other case.
+/// Rewrites JSON text so that Rust reads what Python reads from the original, for scores that must
+/// equal Python's. Numbers that are not finite become `null`. Each lone surrogate becomes a
+/// private-use character of its own (U+10F800 and up). Python treats both alike: they are neither
+/// letters nor spaces and have no other case.
 ///
 /// ```
 /// assert_eq!(uner_data::as_python_reads(r#"["\ud83d", NaN]"#), "[\"\u{10f83d}\", null]");
@@ -63,7 +63,7 @@ fn rewritten<'a>(json: &'a str, oddities: &[(Range<usize>, Oddity)]) -> Cow<'a, 
 
 fn oddities(json: &str) -> Vec<(Range<usize>, Oddity)> {
     let mut found = Vec::new();
-    // Nearly every text has none of these; finding that out is much faster than the walk below.
+    // Nearly every text has none of these, and this check is much faster than the loop below.
     if !["NaN", "Infinity", "\\ud", "\\uD"].iter().any(|sign| json.contains(sign)) {
         return found;
     }

@@ -1,5 +1,5 @@
-//! One query a record, in JSON Lines or one array: a passage, a type and the list of its mentions
-//! (SLIMER's form of Pile-NER).
+//! Reads one query per record, from JSON Lines or one array: a passage, a type and the list of its
+//! mentions (SLIMER's form of Pile-NER).
 
 use serde_json::Value;
 

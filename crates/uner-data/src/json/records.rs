@@ -1,4 +1,4 @@
-//! JSON records of a file, one at a time, with the line where each starts.
+//! Reads the JSON records of a file, one at a time, with the line where each starts.
 
 use std::io::{self, BufRead, Cursor, Read};
 
@@ -12,8 +12,8 @@ use crate::{
     reader::Context,
 };
 
-/// What a file is that should hold an array and starts with an object.
-const ONE_A_LINE: &str = "the file does not start with `[`: it is not a JSON array; where it holds one record a line, \
+/// The problem of a file that should be one array but does not start with `[`.
+const ONE_A_LINE: &str = "the file does not start with `[`, so it is not a JSON array; if it has one record per line, \
                           set `container = \"lines\"` in the description's `[format]`";
 
 /// The bytes of one record.
@@ -21,7 +21,7 @@ struct Record {
     line: usize,
     /// Bytes before it in that line.
     column: usize,
-    /// Its number in the file, from 0.
+    /// Its index in the file, from 0.
     index: usize,
     bytes: Vec<u8>,
 }
@@ -42,8 +42,8 @@ impl Records {
         }
     }
 
-    /// The records of a file that says by its start how it holds them: an array of objects or of
-    /// arrays starts with `[{` or `[[`, as no line does that is a record.
+    /// The records of a file, with the container detected from its start. An array of objects or
+    /// arrays starts with `[{` or `[[` (an empty one with `[]`); a record on a line never does.
     pub(super) fn detect(mut input: Input) -> io::Result<Self> {
         let mut start = Vec::new();
         let mut seen = (0, 0);
@@ -59,8 +59,8 @@ impl Records {
         Ok(Self::new(container, Box::new(Cursor::new(start).chain(input))))
     }
 
-    /// The next record and its line. A record that is not a `T` is an error; the next call goes on
-    /// after it.
+    /// The next record and its line. A record that is not a `T` is an error; the next call
+    /// continues after it.
     pub(super) fn next<T: DeserializeOwned>(
         &mut self,
         context: &mut Context<'_>,
@@ -107,7 +107,7 @@ impl Record {
         serde_json::from_str(&strict).map_err(|error| self.error(&strict, &error, context))
     }
 
-    /// serde's place is inside the record; the file's is what helps.
+    /// Replaces serde's position, which is inside the record, by the line and column of the file.
     fn error(&self, json: &str, error: &serde_json::Error, context: &Context<'_>) -> DataError {
         let message = error.to_string();
         let message =
@@ -122,11 +122,11 @@ impl Record {
         }
         if error.is_syntax() && json.contains('\r') && !json.contains('\n') {
             message.push_str(
-                "; the line holds `\\r`: where the file's lines end with it, convert them: `tr '\\r' '\\n'`",
+                "; the line contains `\\r`; if the file's lines end with it, convert them: `tr '\\r' '\\n'`",
             );
         } else if self.index == 0 && starts_array(json) {
             message.push_str(
-                "; where the file is one array, set `container = \"array\"` in the description's `[format]`",
+                "; if the file is one array, set `container = \"array\"` in the description's `[format]`",
             );
         }
         context.malformed(self.line + error.line().saturating_sub(1), Problem::Json(message))
@@ -137,20 +137,20 @@ fn json(problem: &str) -> Problem {
     Problem::Json(problem.to_owned())
 }
 
-/// Whether the first line of a file is rather the start of one array than a record.
+/// Whether the first line of a file starts one array rather than a record.
 fn starts_array(json: &str) -> bool {
     json.strip_prefix('[')
         .is_some_and(|rest| matches!(rest.trim_start().chars().next(), None | Some('{' | '[')))
 }
 
-/// The elements of a JSON array: only their borders are found here, so that a malformed element
-/// does not hide those after it and no more than one element is in memory.
+/// The elements of a JSON array. They are separated without parsing, so that a malformed element
+/// does not hide the elements after it, and only one element is in memory.
 pub(super) struct Elements {
     input: Input,
     line: usize,
-    /// Bytes of the line that were read.
+    /// Bytes of the current line read so far.
     column: usize,
-    /// How many records have begun.
+    /// Number of records started so far.
     begun: usize,
     state: State,
 }
@@ -176,7 +176,7 @@ impl Elements {
         }
     }
 
-    /// The outer error is the device's, the inner the file's.
+    /// The next element. The outer error is an input error, the inner a problem of the content.
     fn element(&mut self) -> io::Result<Result<Option<Record>, Problem>> {
         if self.state == State::End {
             return Ok(Ok(None));
@@ -195,13 +195,13 @@ impl Elements {
             match first {
                 Some(b']') => return self.finish(),
                 Some(b',') => self.bump(b','),
-                Some(_) => return Ok(Err(json("`,` or `]` is expected after a record"))),
-                None => return Ok(Err(json("the file ends behind it, inside its array"))),
+                Some(_) => return Ok(Err(json("expected `,` or `]` after this record"))),
+                None => return Ok(Err(json("the file ends after this record, inside its array"))),
             }
             let line = self.line;
             if self.skip_blanks()? == Some(b']') {
                 self.line = line;
-                return Ok(Err(json("there is a comma before `]`")));
+                return Ok(Err(json("the array has a comma before its `]`; remove the comma")));
             }
         }
         self.collect()
@@ -211,11 +211,11 @@ impl Elements {
         self.bump(b']');
         Ok(match self.skip_blanks()? {
             None => Ok(None),
-            Some(_) => Err(json("there is text after the array")),
+            Some(_) => Err(json("the file has text after its array")),
         })
     }
 
-    /// The bytes up to the end of the element that starts here.
+    /// Reads the bytes of the element that starts here.
     fn collect(&mut self) -> io::Result<Result<Option<Record>, Problem>> {
         let (line, column) = (self.line, self.column);
         self.begun += 1;
@@ -261,7 +261,7 @@ impl Elements {
         Ok(self.input.fill_buf()?.first().copied())
     }
 
-    /// Steps over the byte that was peeked.
+    /// Consumes the peeked byte.
     fn bump(&mut self, byte: u8) {
         self.line += usize::from(byte == b'\n');
         self.column = if byte == b'\n' { 0 } else { self.column + 1 };

@@ -1,4 +1,4 @@
-//! Texts with spans: rows under keys of the user's own, and the exports of annotation tools.
+//! Reads texts with spans: rows with keys that the user names, and exports of annotation tools.
 
 use std::{collections::VecDeque, path::Path};
 
@@ -14,10 +14,10 @@ use crate::{
     text::{Text, is_blank},
 };
 
-/// Who wrote a file, and so where its records have what.
+/// The origin of a file, which decides the layout of its records.
 pub(crate) enum Source {
     Keys(Jsonl),
-    /// With the key of the text, where the description names one.
+    /// With the key of the text, if the description names one.
     LabelStudio(Option<String>),
     Spacy,
     Prodigy,
@@ -28,7 +28,7 @@ pub(crate) enum Source {
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) text: String,
-    /// Its mentions; what is wrong with one keeps the others from nothing.
+    /// Its mentions. A malformed one is an error and does not affect the others.
     pub(super) mentions: Vec<Result<Mention, String>>,
 }
 
@@ -41,8 +41,8 @@ pub(super) struct Mention {
 }
 
 impl Mention {
-    /// Its place, where the offsets are inside the text and give the mention as written, but for
-    /// blanks at its ends.
+    /// The mention's span. It is an error if the offsets are outside the text, or do not give the
+    /// mention as written (white space at its ends is ignored).
     fn span(&self, text: &Text<'_>, offsets: Offsets) -> Result<Span, Problem> {
         let (start, end) = (self.start, self.end);
         let is_stated = |span: Span| {
@@ -69,7 +69,7 @@ pub(crate) struct SpanReader {
     source: Source,
     offsets: Offsets,
     records: Records,
-    /// Further texts of the last record, with its line and number.
+    /// Remaining texts of the last record, with the record's line and number.
     rows: VecDeque<(usize, Option<usize>, Row)>,
     annotators: Annotators,
 }
@@ -82,7 +82,7 @@ impl SpanReader {
         input: Input,
     ) -> Result<Self, DataError> {
         if file.extension().is_some_and(|extension| extension == "spacy") {
-            let message = "a `.spacy` file is binary: write its documents as JSON Lines with `json.dumps(doc.to_json())`";
+            let message = "a `.spacy` file is binary; write its documents as JSON Lines with `json.dumps(doc.to_json())`";
             let problem = Problem::Json(message.to_owned());
             return Err(DataError::Malformed {
                 file: file.to_owned(),
@@ -163,7 +163,7 @@ fn example(
     context.unless(problems, || Example::new(row.id, row.text.clone(), entities))
 }
 
-/// A row under the user's keys, or spaCy's pair.
+/// Reads a row with the user's keys, or spaCy's pair.
 fn row(record: &Value, keys: &Jsonl) -> Result<Row, String> {
     if record.is_array() {
         return exports::spacy_pair(record);

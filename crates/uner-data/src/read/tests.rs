@@ -1,5 +1,5 @@
-//! Bad input, each with its place and what to do; and the formats of which no published file is at
-//! hand.
+//! Tests that errors on bad input name the location and what to do, and tests of formats without a
+//! published file at hand.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ fn folder_with(content: &[u8]) -> tempfile::TempDir {
 /// A mention, its type and its span.
 type Found<'a> = (&'a str, &'a str, Option<(usize, usize)>);
 
-/// What the items are (texts or error messages without the folder), and the notes.
+/// The items (examples, or error messages without the folder) and the notes.
 fn items(dataset: &Dataset, content: &str) -> (Vec<Result<Example, String>>, Notes) {
     let folder = folder_with(content.as_bytes());
     let prefix = format!("{}/", folder.path().display());
@@ -62,10 +62,10 @@ fn malformed_rows_are_named_and_the_other_sentences_read() {
         "Ada B-PER\n\nBob B-PER\nruns\nfar X-PER\n\nEve B-ORG\r\n\r\nDan B-PER\r\n",
     );
     assert_eq!(found(&items[0]), [("Ada", "person", Some((0, 3)))]);
-    assert_eq!(items[1].as_ref().unwrap_err(), "file:4: 1 columns where 2 are expected: `runs`");
+    assert_eq!(items[1].as_ref().unwrap_err(), "file:4: expected 2 columns, found 1: `runs`");
     assert_eq!(
         items[2].as_ref().unwrap_err(),
-        "file:5: tag `X-PER` is not of the scheme BIO (`O`, `B-label`, `I-label`); correct the file or map the tag in \
+        "file:5: tag `X-PER` does not belong to the scheme BIO (`O`, `B-label`, `I-label`); correct the file or map the tag in \
          `format.tag_map`"
     );
     assert_eq!(
@@ -225,10 +225,10 @@ fn torn_arrays_are_errors_and_what_came_before_is_read() {
     let dataset = dataset("kind = \"gliner\"", "");
     let whole = r#"[{"tokenized_text": ["a", "b"], "ner": [[0, 1, "x"]]}"#;
     for (rest, message) in [
-        ("", "file:1: record 1: the file ends behind it, inside its array"),
+        ("", "file:1: record 1: the file ends after this record, inside its array"),
         (", {\"tok", "file:1: record 2: the file ends inside a record"),
-        ("\n{}]", "file:2: record 1: `,` or `]` is expected after a record"),
-        ("] []", "file:1: record 1: there is text after the array"),
+        ("\n{}]", "file:2: record 1: expected `,` or `]` after this record"),
+        ("] []", "file:1: record 1: the file has text after its array"),
     ] {
         let (items, _) = items(&dataset, &format!("{whole}{rest}"));
         assert_eq!(found(&items[0]), [("a b", "x", Some((0, 3)))]);
@@ -238,7 +238,7 @@ fn torn_arrays_are_errors_and_what_came_before_is_read() {
     let (items, _) = items(&dataset, "{}");
     assert_eq!(
         items[0].as_ref().unwrap_err(),
-        "file:1: the file does not start with `[`: it is not a JSON array; where it holds one record a line, set \
+        "file:1: the file does not start with `[`, so it is not a JSON array; if it has one record per line, set \
          `container = \"lines\"` in the description's `[format]`"
     );
 }
@@ -256,7 +256,7 @@ fn brat_folders_pair_their_files() {
     assert_eq!((validation.num_examples, validation.num_entities), (1, 2));
     assert_eq!(validation.notes.count(&Note::Discontinuous), 1);
     assert!(validation.problems[0].to_string().ends_with("a.txt:1: `a.ann` is missing beside this file; set `unannotated` in the description's `[format]` to `\"skip\"` \
-         where such files are no documents, or to `\"empty\"` where they have no entities"), "{}", validation.problems[0]);
+         if such files are not documents, or to `\"empty\"` if they have no entities"), "{}", validation.problems[0]);
 
     write("a.ann", "T1\tPER 0 9\talone\nT2\tPER 0 2\talone\nT3 PER\n");
     let problems: Vec<String> = validate(&dataset, "train", folder.path())
@@ -313,7 +313,10 @@ fn descriptions_are_checked() {
     );
     let both =
         format!("name = \"a\"\ndrop = [\"x\"]\n[types]\nx = \"y\"\n[format]\n{SPANS}\n{rest}");
-    assert_eq!(error(&both), "dataset `a`: label `x` is in `types` and in `drop`");
+    assert_eq!(
+        error(&both),
+        "dataset `a`: label `x` is in `types` and in `drop`; remove it from one of them"
+    );
     assert_eq!(
         crate::registry::find("crosner-ai").unwrap_err().to_string(),
         "dataset `crosner-ai` does not exist; did you mean `crossner-ai`? (or give the path of a `.toml` file)"
@@ -366,7 +369,7 @@ const FORMATS: [&str; 13] = [
     "kind = \"columns\"\nseparator = \",\"\ntoken = 0\ntags = [1]\nscheme = \"iobes\"\nquoted = true",
 ];
 
-/// Bytes that come close to a format now and then.
+/// Bytes that sometimes resemble a format.
 fn garbage() -> impl Strategy<Value = Vec<u8>> {
     let pieces = [
         "[",
@@ -421,7 +424,7 @@ proptest! {
     }
 }
 
-/// Links that lead back to a folder above.
+/// Links may lead back to a parent folder.
 #[test]
 fn every_folder_of_brat_is_read_once() {
     let folder = tempfile::tempdir().unwrap();

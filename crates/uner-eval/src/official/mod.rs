@@ -1,5 +1,5 @@
-//! The score of the released UniversalNER evaluator, bit for bit: per query, gold and predicted
-//! answers are parsed ([`parse`]) into sets of normalised strings ([`normalize`]); hits are counted
+//! The score of the released UniversalNER evaluator, bit for bit. For each query, gold answer and
+//! output are parsed ([`parse`]) into sets of normalised strings ([`normalize`]). Hits are counted
 //! over all queries (micro).
 //!
 //! ```text
@@ -7,14 +7,14 @@
 //! f1 = 2 · precision · recall / (precision + recall + 1e-10)
 //! ```
 //!
-//! Spans play no part, the same string may be right for several types, and queries whose answers
-//! are both empty count nothing. Where the original is peculiar (an entity that holds `]` loses the
-//! whole answer, articles and punctuation vanish, `The` becomes the empty string) so is this.
+//! Spans are not used, the same string may be right for several types, and a query with two empty
+//! answers adds nothing. Peculiarities of the original are kept: an entity with `]` loses the
+//! whole answer, articles and punctuation vanish, `The` becomes the empty string.
 //!
 //! Source: universal-ner/universal-ner, `src/eval/evaluate.py` and `get_response` of
 //! `src/utils.py`. A known limit of the port: lower-casing follows the Unicode version of the Rust
-//! library, not Python's. A lone surrogate (`\ud83d`), which Python's strings can hold, is a
-//! character of a private plane here ([`uner_data::as_python_reads`]).
+//! library, not of Python. A lone surrogate (`\ud83d`), which is allowed in Python's strings,
+//! becomes a private-use character here ([`uner_data::as_python_reads`]).
 
 mod normalize;
 mod parse;
@@ -26,10 +26,10 @@ pub use normalize::normalize;
 pub use parse::{get_response, mentions, parse};
 pub(crate) use python::split;
 
-/// What the released evaluator adds to every denominator.
+/// The released evaluator adds this to every denominator.
 const EPSILON: f64 = 1e-10;
 
-/// Counts over queries; add and merge in any order.
+/// Counts over queries. The order of adding and merging does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OfficialCounts {
     /// Predicted strings that are gold.
@@ -43,8 +43,8 @@ pub struct OfficialCounts {
 }
 
 impl OfficialCounts {
-    /// The counts of one query: the gold answer and the model's response, both as text. Apply
-    /// [`get_response`] to what a model wrote first.
+    /// Counts one query, from the text of its gold answer and of the model's response. Apply
+    /// [`get_response`] to a model's output first.
     pub fn of_query(gold_answer: &str, response: &str) -> Self {
         let (gold, predicted) = (parse(gold_answer), parse(response));
         Self {
@@ -81,7 +81,7 @@ pub struct OfficialScore {
     pub precision: f64,
     /// Correct over gold.
     pub recall: f64,
-    /// Harmonic mean; even a perfect score stays `1e-10` or so below 1.
+    /// Harmonic mean; even a perfect score is about `1e-10` below 1.
     pub f1: f64,
     /// Predicted strings that are gold.
     pub n_correct: usize,

@@ -1,9 +1,9 @@
-//! The answer normaliser of `SQuAD`, as the released evaluator uses it.
+//! The answer normaliser of `SQuAD`, as in the released evaluator.
 
 use super::python::{is_word, split};
 
-/// Lower case; ASCII punctuation deleted (no space takes its place); the words `a`, `an`, `the`
-/// replaced by a space; white space collapsed.
+/// Converts to lower case, deletes ASCII punctuation (without a space in its place), replaces the
+/// words `a`, `an`, `the` by a space, and collapses white space.
 ///
 /// ```
 /// use uner_eval::official::normalize;
@@ -11,14 +11,14 @@ use super::python::{is_word, split};
 /// assert_eq!(normalize("The"), "");
 /// ```
 pub fn normalize(text: &str) -> String {
-    // Rust's and Python's lower-casing agree, final sigma and dotted I included.
+    // Rust's and Python's lower-casing agree, including final sigma and dotted I.
     let lower = text.to_lowercase();
     let kept: String = lower.chars().filter(|c| !c.is_ascii_punctuation()).collect();
     let words = without_articles(&kept);
     split(&words).collect::<Vec<_>>().join(" ")
 }
 
-/// Python's `re.sub(r"\b(a|an|the)\b", " ", text)`: runs of word characters that are an article.
+/// Python's `re.sub(r"\b(a|an|the)\b", " ", text)`: an article is a whole run of word characters.
 fn without_articles(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,17 +1,17 @@
-//! From a model's text to strings.
+//! Reads a model's text as a list of strings.
 
 use super::{normalize, python::is_space};
 use crate::lines::from_python;
 
-/// What the released code takes from a generation: everything after the last `ASSISTANT:`,
+/// The part of a generation that the released code uses: everything after the last `ASSISTANT:`,
 /// stripped.
 pub fn get_response(generated: &str) -> &str {
     let last = generated.rsplit("ASSISTANT:").next().unwrap_or_default();
     last.trim_matches(is_space)
 }
 
-/// The distinct normalised strings of an answer, in order of first occurrence; empty where the
-/// answer is not read.
+/// The distinct normalised strings of an answer, in order of first occurrence; empty if it cannot
+/// be read.
 ///
 /// ```
 /// use uner_eval::official::parse;
@@ -29,10 +29,10 @@ pub fn parse(answer: &str) -> Vec<String> {
     items
 }
 
-/// The strings of an answer as written, repeats kept. `None` where the released parser fails or
-/// finds nothing: the answer must start with `[`, the list ends at the first `]` on the same line,
-/// and all of it must be a JSON list of strings. (Python's `json.loads` also reads `NaN` and
-/// objects, but the parser fails on any item but a string.)
+/// The strings of an answer as written, including repeats. `None` if the released parser fails: the
+/// answer must start with `[`, the list ends at the first `]`, which must be on the same line, and
+/// all of it must be a JSON list of strings. (Python's `json.loads` also reads `NaN` and objects,
+/// but the parser fails on any item that is not a string.)
 pub fn mentions(answer: &str) -> Option<Vec<String>> {
     if !answer.starts_with('[') {
         return None;

@@ -1,14 +1,14 @@
-//! Python's idea of characters where it differs from Rust's.
+//! Python's character classes, where they differ from Rust's.
 
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// `str.isspace`: also U+001C to U+001F, which Rust does not count.
+/// `str.isspace`: also includes U+001C to U+001F, unlike Rust.
 pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
-/// `\w` of Python's `re`: letters and numbers by general category (`²` and `½` are in, combining
-/// marks are not) and the underscore.
+/// `\w` of Python's `re`: the underscore, and letters and numbers by general category (including
+/// `²` and `½`, but not combining marks).
 pub(crate) fn is_word(c: char) -> bool {
     match c {
         '_' => true,

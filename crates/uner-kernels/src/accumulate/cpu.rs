@@ -1,4 +1,4 @@
-//! The sum on the CPU: pieces over threads.
+//! The sum on the CPU, in pieces spread over the threads.
 
 use burn::backend::Flex;
 use rayon::prelude::*;

@@ -1,4 +1,4 @@
-//! The sum on the GPU: a vector a unit, in place where nobody else holds it.
+//! The sum on the GPU: one vector per unit, in place if `sum` is not shared.
 
 use burn::backend::{Cube, TensorMetadata};
 use cubecl::ir::ElemType;
@@ -11,7 +11,7 @@ impl AccumulateOps for Cube {
     fn accumulate(sum: Floats, terms: Floats) -> Floats {
         let (sum, terms) = (owned(sum), contiguous(terms));
         let count = sum.shape().num_elements();
-        // As wide as suits the sum, which is most of what is moved.
+        // The sum's type decides the vector width, because the sum is most of the memory traffic.
         let vector = vector_size(&sum, count);
         if count > 0 {
             let (cubes, units) = elementwise(count / vector, &sum.client);

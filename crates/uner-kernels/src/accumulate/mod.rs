@@ -1,5 +1,5 @@
-//! Terms added to an f32 sum, in place and in one pass whatever type they have: the gradients of a
-//! step's micro-batches.
+//! Adds terms of any type to an f32 sum, in place and in one pass: the gradients of a step's
+//! micro-batches.
 
 #[cfg(feature = "flex")]
 mod cpu;
@@ -21,14 +21,14 @@ pub trait AccumulateOps: Backend {
     fn accumulate(sum: FloatTensor<Self>, terms: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-/// `sum + terms`, f32, in the memory of `sum` where nobody else holds it.
+/// Returns `sum + terms` in f32, in the memory of `sum` if it is not shared.
 ///
 /// # Shapes
 /// - `sum`: `[n]`, f32
 /// - `terms`: `[n]`
 ///
 /// # Panics
-/// When the lengths differ or the sum has another type.
+/// When the lengths differ or `sum` is not f32.
 pub fn accumulate(sum: Tensor<1>, terms: Tensor<1>) -> Tensor<1> {
     assert_eq!(sum.dims(), terms.dims(), "lengths of a sum and of its terms");
     assert_eq!(sum.dtype(), DType::F32, "the type of a sum");

@@ -1,72 +1,71 @@
-//! How moments are stored in 8 bits, and what is drawn to round without a bias.
+//! 8-bit storage of Adam's moments, with stochastic rounding.
 //!
-//! A magnitude is kept to the first three digits behind the leading one: the upper bits of its f32,
-//! its *index*. A block of 256 elements has one *top* for each moment, the largest index in it, and
-//! a code counts down from there: 127 or 255 is the top, each code below it is the next smaller
-//! index (8 of them halve the number), and 0 is zero. So 127 codes of the first moment, beside its
-//! sign, reach down to 2⁻¹⁶ of the block's largest, and 255 of the second to 2⁻³², whose root is
-//! 2⁻¹⁶ too.
+//! A magnitude is reduced to its *index*, the upper bits of its f32: 8 of exponent, 3 of mantissa.
+//! Each granule of 256 elements has one *top* per moment, the largest index in it. A code counts
+//! down from the top: 127 (first moment) or 255 (second) is the top, each smaller code is the next
+//! smaller index (8 of them halve the number), and 0 is zero. The 127 codes of a first moment,
+//! beside its sign, reach down to 2⁻¹⁶ of the granule's largest value. The 255 codes of a second
+//! moment reach down to 2⁻³², whose root is 2⁻¹⁶ too.
 //!
-//! Unlike with a factor for each block (Dettmers et al. 2022, "8-bit Optimizers via Block-wise
-//! Quantization"), the numbers that can be stored do not move with the block's largest. What has
-//! not changed is thus stored as it was, and what changes by a thousandth, as second moments do, is
-//! stored as it was almost always and as its neighbour now and then: rounding is to either
-//! neighbour by chance, so that the expectation is exact. Rounded to the nearest, second moments
-//! would never decay.
+//! Unlike with one scale per block (Dettmers et al. 2022, "8-bit Optimizers via Block-wise
+//! Quantization"), the storable numbers do not move with the granule's largest value. An unchanged
+//! value is thus stored exactly as before. Rounding is stochastic, so that the expectation is
+//! exact: a second moment that changes by a thousandth is mostly stored as before and sometimes as
+//! its neighbour. Rounded to nearest, second moments would never decay.
 //!
-//! A second moment that is not zero never becomes zero, since updates are divided by its root:
-//! below the last code it is the last code. A first moment there is zero or the last code, by
-//! chance. Numbers below 2⁻¹²⁶ are zero.
+//! A second moment that is not zero never becomes zero, because updates are divided by its root:
+//! below the last code it becomes the last code. A first moment below the last code becomes zero or
+//! the last code, stochastically. Numbers below 2⁻¹²⁶ become zero.
 
 use super::AdamWStep;
 use crate::hash::{mix, nth};
 
-/// Elements that share a top.
+/// Elements that share a top (a granule).
 pub const BLOCK: usize = 256;
-/// Words of 32 bits of a block: four codes each of the first moments, of the second, and both tops,
-/// the first moments' in the lower half.
+/// Words of 32 bits per granule: first the codes of the first moments, four to a word, then the
+/// codes of the second, then one word of both tops, the first moments' in the lower half.
 pub const BLOCK_WORDS: usize = 2 * CODE_WORDS + 1;
 
-/// Words of the codes of one moment of a block.
+/// Words of one moment's codes in a granule.
 pub(super) const CODE_WORDS: usize = BLOCK / 4;
 /// The largest code of a first moment.
 pub(super) const FIRST: u32 = 127;
 /// The largest code of a second moment.
 pub(super) const SECOND: u32 = 255;
-/// Bits of an f32 that its index does not have.
+/// Bits of an f32 that its index drops.
 pub(super) const DROPPED: u32 = 20;
 /// The index of the smallest normal number.
 pub(super) const NORMAL: u32 = 8;
-/// Tops are not below this, so that every code is a normal number.
+/// Smallest top, so that every code is a normal number.
 pub(super) const LOWEST_TOP: u32 = NORMAL + SECOND;
 /// The bits of infinity.
 pub(super) const INFINITE: u32 = 0x7F80_0000;
-/// All but the sign.
+/// Mask of all bits but the sign.
 pub(super) const MAGNITUDE: u32 = 0x7FFF_FFFF;
 
-/// Neighbours that share a hash.
+/// Neighbouring elements that share a hash.
 pub(super) const SHARING: usize = 4;
-/// What they draw from it are numbers of a generator that multiplies modulo 2³² (L'Ecuyer 1999,
-/// "Tables of Linear Congruential Generators of Different Sizes and Good Lattice Structure"), whose
-/// upper bits are what counts: three numbers for each element.
+/// From its hash each element draws three numbers of a multiplicative congruential generator modulo
+/// 2³² (L'Ecuyer 1999, "Tables of Linear Congruential Generators of Different Sizes and Good
+/// Lattice Structure"). Only their upper bits are used.
 pub(super) const MULTIPLIER: u32 = 2_891_336_453;
-/// What it multiplies by from the first of them to each.
+/// Multiplier from the shared hash to the first number of each element.
 pub(super) const LEAPS: [u32; SHARING] = [1, leap(3), leap(6), leap(9)];
 
-/// What the generator multiplies by in so many steps.
+/// Multiplier of the generator for `steps` steps.
 const fn leap(steps: u32) -> u32 {
     MULTIPLIER.wrapping_pow(steps)
 }
 
-/// Words that hold the moments of so many elements. The last block is whole, too.
+/// Number of words for the moments of `elements` elements. The last granule is stored whole.
 pub fn num_words(elements: usize) -> usize {
     elements.div_ceil(BLOCK) * BLOCK_WORDS
 }
 
-/// Both moments of `elements` elements from their words.
+/// Reads both moments of `elements` elements from their words.
 ///
 /// # Panics
-/// When these are other than [`num_words`].
+/// When there are not [`num_words`] words.
 pub fn moments(words: &[i32], elements: usize) -> (Vec<f32>, Vec<f32>) {
     assert_eq!(words.len(), num_words(elements), "words of {elements} elements");
     let (mut first, mut second) = (Vec::new(), Vec::new());
@@ -81,12 +80,12 @@ pub fn moments(words: &[i32], elements: usize) -> (Vec<f32>, Vec<f32>) {
     (first, second)
 }
 
-/// What the elements of one update draw.
+/// The random numbers of one update's elements.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Draws {
-    /// Depends on the parameter and the update.
+    /// Hash of the parameter's key and the step.
     pub(super) start: u32,
-    /// Number of the first element within the parameter.
+    /// Index of the first element within the parameter.
     pub(super) first: u32,
 }
 
@@ -95,17 +94,17 @@ impl Draws {
         Self { start: mix(step.key ^ mix(step.step as u32)), first: step.first as u32 }
     }
 
-    /// The same from element `count` on.
+    /// The same numbers, counted from element `count` on.
     #[inline(always)]
     pub(super) fn behind(self, count: usize) -> Self {
         Self { first: self.first.wrapping_add(count as u32), ..self }
     }
 
-    /// The draw of an element.
+    /// The random bits of an element.
     #[inline(always)]
     pub(super) fn of(self, element: u32) -> Draw {
         let place = self.first.wrapping_add(element);
-        // Without a table, so that it becomes vector instructions.
+        // Selected, not read from a table, so that the compiler uses vector instructions.
         let odd = if place & 1 == 0 { 1 } else { LEAPS[1] };
         let upper = if place & 2 == 0 { 1 } else { LEAPS[2] };
         Draw(nth(self.start, place / SHARING as u32).wrapping_mul(odd).wrapping_mul(upper))
@@ -117,42 +116,42 @@ impl Draws {
 pub(super) struct Draw(u32);
 
 impl Draw {
-    /// 16 bits for its value.
+    /// 16 bits to round its value.
     #[inline(always)]
     pub(super) fn value(self) -> u32 {
         self.0 >> 16
     }
 
-    /// 20 bits for its first moment.
+    /// 20 bits to round its first moment.
     #[inline(always)]
     pub(super) fn first(self) -> u32 {
         self.0.wrapping_mul(leap(1)) >> 12
     }
 
-    /// 20 bits for its second moment.
+    /// 20 bits to round its second moment.
     #[inline(always)]
     pub(super) fn second(self) -> u32 {
         self.0.wrapping_mul(leap(2)) >> 12
     }
 }
 
-/// The bits of a number without its sign; infinity where it is none, so that random bits can be
-/// added.
+/// The bits of a number without its sign. NaN becomes infinity, so that added random bits do not
+/// change its index.
 #[inline(always)]
 pub(super) fn magnitude(bits: u32) -> u32 {
     (bits & MAGNITUDE).min(INFINITE)
 }
 
-/// Rounds the bits of an f32 to one of the neighbours that lack the lower bits, which are added to
-/// with as many random ones; more likely to the nearer one. The lower bits are still to be dropped.
-/// What is no number is left as it is.
+/// Stochastic rounding: adds random bits below the cut, so that truncation picks a neighbour with
+/// probability proportional to its closeness. The caller truncates. Infinities and NaN are
+/// unchanged.
 #[inline(always)]
 pub(super) fn rounded(bits: u32, random: u32) -> u32 {
     if bits & MAGNITUDE < INFINITE { bits + random } else { bits }
 }
 
-/// Both moments of a block. Here and in [`pack`] a loop does one thing to all 256, so that it
-/// becomes vector instructions.
+/// Unpacks both moments of a granule. Here and in [`pack`] each loop does one thing to all 256
+/// elements, so that the compiler uses vector instructions.
 #[inline(always)]
 pub(super) fn widen(words: &[i32], first: &mut [f32; BLOCK], second: &mut [f32; BLOCK]) {
     let (codes, tops) = words.split_at(2 * CODE_WORDS);
@@ -169,7 +168,7 @@ pub(super) fn widen(words: &[i32], first: &mut [f32; BLOCK], second: &mut [f32; 
     }
 }
 
-/// The codes in the words of a moment.
+/// Unpacks the codes of one moment.
 #[inline(always)]
 fn unpacked(words: &[i32]) -> [u32; BLOCK] {
     let mut codes = [0; BLOCK];
@@ -181,7 +180,7 @@ fn unpacked(words: &[i32]) -> [u32; BLOCK] {
     codes
 }
 
-/// The words of the codes of a moment.
+/// Packs the codes of one moment.
 #[inline(always)]
 fn pack_codes(words: &mut [i32], codes: &[u32; BLOCK]) {
     for (word, codes) in words.iter_mut().zip(codes.chunks_exact(4)) {
@@ -189,14 +188,13 @@ fn pack_codes(words: &mut [i32], codes: &[u32; BLOCK]) {
     }
 }
 
-/// The indices that code 0 would stand for, from a block's tops. (Of a block that was never written
-/// both tops are 0.)
+/// The indices that code 0 would have, from a granule's tops (both 0 if it was never written).
 #[inline(always)]
 fn below(tops: u32) -> (u32, u32) {
     ((tops & 0xFFFF).wrapping_sub(FIRST), (tops >> 16).wrapping_sub(SECOND))
 }
 
-/// The words of a block's moments; those of a last block are fewer than 256.
+/// Packs the moments of a granule; the last granule may have fewer than 256 elements.
 #[inline(always)]
 pub(super) fn pack(words: &mut [i32], first: &[f32], second: &[f32], draws: Draws) {
     let (mut first_random, mut second_random) = ([0; BLOCK], [0; BLOCK]);
@@ -229,7 +227,7 @@ pub(super) fn pack(words: &mut [i32], first: &[f32], second: &[f32], draws: Draw
 #[inline(always)]
 fn first_code(bits: u32, random: u32, below: u32) -> u32 {
     let magnitude = magnitude(bits);
-    // The factors have 4 and 20 digits: the product is exact wherever it is computed.
+    // The factors have 4 and 20 significant bits, so the product is exact on every device.
     let last = f32::from_bits((below + 1) << DROPPED) * (random as i32 as f32 / 1_048_576.0);
     let is_last = magnitude >> DROPPED >= NORMAL && f32::from_bits(magnitude) > last;
     let counted = ((magnitude + random) >> DROPPED).wrapping_sub(below);

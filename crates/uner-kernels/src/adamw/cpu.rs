@@ -1,5 +1,5 @@
-//! The update on the CPU: one pass over parameter, gradient and moments, in place where nobody else
-//! holds them.
+//! The update on the CPU: one pass over parameter, gradient and moments, in place for tensors that
+//! are not shared.
 
 mod blocks;
 
@@ -81,14 +81,14 @@ impl AdamWOps for Flex {
     }
 }
 
-/// The f32 values of a parameter and its rest. The CPU computes in f32 and trains without rests:
-/// these are for its tests.
+/// The f32 values of a parameter and its rest. The CPU trains in f32 without rests, so only its
+/// tests use this.
 fn joined(param: Floats, words: &Ints) -> Floats {
     let param = contiguous(Flex::float_cast(param, DType::F32.into()));
     tensor(rest::joined(slice(&param), &ints(words)), param.shape())
 }
 
-/// The parameter after the update of what is stored in blocks, or rounded at random.
+/// Returns the parameter after an update with 8-bit moments or stochastic rounding.
 fn updated_in_blocks(param: Floats, grad: Floats, moments: Moments, step: &AdamWStep) -> Floats {
     let (grad, factors, draws) = (in_order(grad), Factors::new(step), Draws::new(step));
     if param.dtype() == DType::BF16 {
@@ -101,7 +101,7 @@ fn updated_in_blocks(param: Floats, grad: Floats, moments: Moments, step: &AdamW
     param
 }
 
-/// Parameter, first and second moment after the update.
+/// Returns parameter, first and second moment after the update.
 fn updated(tensors: [Floats; 3], grad: Floats, step: &AdamWStep) -> [Floats; 3] {
     let mut tensors = tensors.map(|tensor| whole_buffer::<f32>(contiguous(tensor)));
     let (grad, factors) = (in_order(grad), Factors::new(step));
@@ -112,7 +112,7 @@ fn updated(tensors: [Floats; 3], grad: Floats, step: &AdamWStep) -> [Floats; 3] 
     tensors
 }
 
-/// Updates parameter, first and second moment, pieces spread over the threads.
+/// Updates parameter, first and second moment, in pieces spread over the threads.
 fn update_all<G: Stored>(tensors: [&mut Floats; 3], grad: &[G], factors: Factors) {
     let whole = tensors.each_ref().map(|tensor| tensor.storage::<f32>().len());
     assert_eq!(whole, [grad.len(); 3], "parameter and moments own their buffers");

@@ -1,5 +1,5 @@
-//! The update on the GPU: one pass over gradient, parameter and moments, in place where nobody else
-//! holds them.
+//! The update on the GPU: one pass over gradient, parameter and moments, in place for tensors that
+//! are not shared.
 
 mod blocks;
 mod rest;
@@ -92,15 +92,15 @@ struct Plan {
 }
 
 impl Plan {
-    /// For parameter and moments; `None` where they have no elements.
+    /// The plan for parameter and moments; `None` if they have no elements.
     ///
     /// # Panics
-    /// When one of them is not f32.
+    /// When one of the tensors is not f32.
     fn new<const K: usize>(tensors: &[Floats; K]) -> Option<Self> {
         let types = tensors.each_ref().map(TensorMetadata::dtype);
         assert_eq!(types, [DType::F32; K], "the parameter and the moments are f32");
         let count = tensors[0].shape().num_elements();
-        // As wide as suits the f32 tensors, which are most of what is moved.
+        // The f32 tensors decide the vector width, because they are most of the memory traffic.
         let vector = vector_size(&tensors[0], count);
         let (cubes, units) = elementwise(count / vector, &tensors[0].client);
         (count > 0).then_some(Self { cubes, units, vector })
@@ -114,7 +114,7 @@ impl Factors {
     }
 }
 
-/// A number as a vector.
+/// A vector filled with `value`.
 #[cube]
 fn all<N: Size>(value: f32) -> Vector<f32, N> {
     Vector::<f32, N>::new(value)
@@ -150,8 +150,8 @@ fn updated<N: Size>(
     all::<N>(factors.keep) * value - all::<N>(factors.lr) * first / root
 }
 
-/// The same with NVIDIA's instructions for roots and reciprocals, which are off by two units in the
-/// last place and save a quarter of the instructions of an update that has many others.
+/// As `updated`, but with NVIDIA's approximate root and reciprocal. They are off by two units in
+/// the last place and save a quarter of the instructions of the 8-bit update.
 #[cube]
 fn updated_nearly<N: Size>(
     value: Vector<f32, N>,

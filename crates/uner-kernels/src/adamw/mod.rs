@@ -1,8 +1,7 @@
-//! AdamW (Loshchilov and Hutter 2019): Adam with decay decoupled from the gradient, arithmetic in
-//! f32. Moments are f32, or 8 bits each ([`code`]). Parameters are f32; or bf16, rounded to
-//! nearest, beside the 16 bits that these lack of their f32 values ([`rest`]), the masters; or bf16
-//! alone: then each update rounds to one of the two neighbours by chance, so that the expectation
-//! is exact and small updates are not lost.
+//! AdamW (Loshchilov and Hutter 2019): Adam with decoupled weight decay, in f32 arithmetic. Moments
+//! are f32, or 8 bits each ([`code`]). Parameters are f32; or bf16 rounded to nearest, beside the
+//! 16 bits that complete them to their f32 masters ([`rest`]); or bf16 alone. The last are rounded
+//! stochastically at each update, so that the expectation is exact and small updates are not lost.
 
 pub mod code;
 #[cfg(feature = "flex")]
@@ -27,8 +26,8 @@ use crate::profile::{Pass, timed};
 /// The operator. It has no gradient.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub trait AdamWOps: Backend {
-    /// See [`adamw`], of an f32 parameter, or of a bf16 one, which is rounded at random: returns
-    /// the new `(param, exp_avg, exp_avg_sq)`.
+    /// See [`adamw`], for an f32 parameter, or a bf16 one with stochastic rounding. Returns the new
+    /// `(param, exp_avg, exp_avg_sq)`.
     fn adamw(
         param: FloatTensor<Self>,
         grad: FloatTensor<Self>,
@@ -36,7 +35,7 @@ pub trait AdamWOps: Backend {
         exp_avg_sq: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-    /// See [`adamw`], of a parameter with a rest: returns the new
+    /// See [`adamw`], for a parameter with a rest. Returns the new
     /// `(param, rest, exp_avg, exp_avg_sq)`.
     fn adamw_with_rest(
         param: FloatTensor<Self>,
@@ -46,15 +45,14 @@ pub trait AdamWOps: Backend {
         exp_avg_sq: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, IntTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-    /// As [`AdamWOps::adamw`] with moments in 8 bits: returns the new `(param, words)`.
+    /// As [`AdamWOps::adamw`] with 8-bit moments. Returns the new `(param, words)`.
     fn adamw_8bit(
         param: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         words: IntTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, IntTensor<Self>);
-    /// As [`AdamWOps::adamw_with_rest`] with moments in 8 bits: returns the new
-    /// `(param, rest, words)`.
+    /// As [`AdamWOps::adamw_with_rest`] with 8-bit moments. Returns the new `(param, rest, words)`.
     fn adamw_8bit_with_rest(
         param: FloatTensor<Self>,
         rest: IntTensor<Self>,
@@ -66,11 +64,11 @@ pub trait AdamWOps: Backend {
     fn parted(value: FloatTensor<Self>, dtype: DType) -> (FloatTensor<Self>, IntTensor<Self>);
 }
 
-/// What AdamW remembers of one parameter.
+/// Optimizer state of one parameter.
 #[derive(Debug, Clone)]
 pub struct AdamWState {
-    /// What a parameter in bf16 lacks of its f32 value, `[rest::num_words(n)]`, 32 bits each: see
-    /// [`rest`]; `None` where the parameter itself is all there is.
+    /// The bits that a bf16 parameter lacks of its f32 value, `[rest::num_words(n)]`, 32 bits each:
+    /// see [`rest`]. `None` if the parameter alone is the value.
     pub rest: Option<Tensor<1, Int>>,
     /// First and second moment.
     pub moments: Moments,
@@ -78,10 +76,7 @@ pub struct AdamWState {
 
 /// First and second moment of a parameter.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one for each parameter, not for each element"
-)]
+#[expect(clippy::large_enum_variant, reason = "one value per parameter, not per element")]
 pub enum Moments {
     /// In f32, each `[n]`.
     Float {
@@ -92,7 +87,7 @@ pub enum Moments {
     },
     /// In 8 bits each.
     EightBit {
-        /// `[code::num_words(n)]`, 32 bits each: see [`code`]. Zeros are zeros.
+        /// `[code::num_words(n)]`, 32 bits each: see [`code`]. Words of zeros are moments of zero.
         words: Tensor<1, Int>,
     },
 }
@@ -108,20 +103,20 @@ pub struct AdamWStep {
     pub beta2: f64,
     /// Added to the root of the bias-corrected second moment.
     pub eps: f64,
-    /// Share of the parameter, times `lr`, that is taken off before the update.
+    /// Weight decay: the update first multiplies the parameter by `1 - lr · weight_decay`.
     pub weight_decay: f64,
     /// Number of this update, from 1.
     pub step: u64,
     /// Factor on the gradient: 1 / trained tokens × clip factor.
     pub grad_scale: f64,
-    /// A number for the parameter: what is rounded at random draws by this, the number of the
-    /// update and that of the element.
+    /// Random key of the parameter. Stochastic rounding hashes it with the step and the element's
+    /// index.
     pub key: u32,
-    /// The number of the first element within the parameter, where this is a part of one.
+    /// Index of the first element within the whole parameter, if this is a shard.
     pub first: usize,
 }
 
-/// The scalars of an update as the inner loops want them, rounded once.
+/// The scalars of an update, rounded once to f32 for the inner loops.
 #[cfg_attr(feature = "cube", derive(CubeType, CubeLaunch))]
 #[derive(Clone, Copy)]
 struct Factors {
@@ -132,9 +127,9 @@ struct Factors {
     beta2: f32,
     /// 1 - beta2
     rest2: f32,
-    /// What decay leaves of the parameter.
+    /// Factor on the parameter that applies weight decay.
     keep: f32,
-    /// Learning rate over the first moment's bias correction.
+    /// Learning rate divided by the first moment's bias correction.
     lr: f32,
     /// The reciprocal root of the second moment's bias correction.
     root: f32,
@@ -159,8 +154,8 @@ impl Factors {
     }
 }
 
-/// One update: returns the new parameter and state, in the buffers of the old ones where nobody
-/// else holds these.
+/// Makes one update. Returns the new parameter and state, in the buffers of the old ones if they
+/// are not shared.
 ///
 /// # Shapes
 /// - `param`, `grad`, state: `[n]`; the types of `param` and `grad` may differ
@@ -206,11 +201,11 @@ pub fn adamw(
     (Tensor::from_dispatch(param), AdamWState { rest: rest.map(Tensor::from_dispatch), moments })
 }
 
-/// The values, `[n]`, as a parameter of type `dtype` and its rest, `[rest::num_words(n)]`. The type
-/// is bf16; or f32, whose lower 16 bits are then zeros, for devices without bf16.
+/// Splits values, `[n]`, into a parameter of type `dtype` and its rest, `[rest::num_words(n)]`.
+/// `dtype` is bf16, or f32 for devices without bf16: the parameter's lower 16 bits are then zeros.
 ///
 /// # Panics
-/// When it is another type.
+/// When `dtype` is another type.
 pub fn parted(value: Tensor<1>, dtype: DType) -> (Tensor<1>, Tensor<1, Int>) {
     assert!(
         matches!(dtype, DType::F32 | DType::BF16),

@@ -1,4 +1,4 @@
-//! The update in burn operations, and what is rounded at random written out with ordinary numbers.
+//! The update in burn operations, with stochastic rounding in ordinary arithmetic.
 
 use burn::tensor::{DType, Tensor, TensorData, bf16};
 
@@ -25,8 +25,7 @@ pub fn reference(
     let has_rest = state.rest.is_some();
     let value = match state.rest {
         Some(words) => {
-            let words: Vec<i32> =
-                words.try_into_vec_as().expect("words that the device can give back");
+            let words: Vec<i32> = words.try_into_vec_as().expect("words that can be read back");
             floats(rest::joined(&host(&param), &words), &param)
         }
         None => param.cast(DType::F32),
@@ -36,8 +35,7 @@ pub fn reference(
     let before = match state.moments {
         Moments::Float { exp_avg, exp_avg_sq } => Pair { first: exp_avg, second: exp_avg_sq },
         Moments::EightBit { words } => {
-            let words: Vec<i32> =
-                words.try_into_vec_as().expect("words that the device can give back");
+            let words: Vec<i32> = words.try_into_vec_as().expect("words that can be read back");
             let (first, second) = moments(&words, value.dims()[0]);
             let put = |values| floats(values, &value);
             Pair { first: put(first), second: put(second) }
@@ -67,11 +65,11 @@ pub fn reference(
     (param, AdamWState { rest: None, moments })
 }
 
-/// The update itself, in f32.
+/// The update without rounding, in f32.
 fn updated(value: Tensor<1>, grad: Tensor<1>, before: Pair, step: &AdamWStep) -> (Tensor<1>, Pair) {
     let grad = grad.cast(DType::F32).mul_scalar(step.grad_scale);
     let first = before.first.mul_scalar(step.beta1).add(grad.clone().mul_scalar(1.0 - step.beta1));
-    // In this order, so that what is rounded at random afterwards is the kernels' to the bit.
+    // In this order, so that values before stochastic rounding equal the kernels' to the bit.
     let squares = grad.clone().mul_scalar(1.0 - step.beta2).mul(grad);
     let second = before.second.mul_scalar(step.beta2).add(squares);
 
@@ -83,15 +81,15 @@ fn updated(value: Tensor<1>, grad: Tensor<1>, before: Pair, step: &AdamWStep) ->
 }
 
 fn host(values: &Tensor<1>) -> Vec<f32> {
-    values.clone().try_into_vec_as().expect("floats that the device can give back")
+    values.clone().try_into_vec_as().expect("floats that can be read back")
 }
 
 fn floats(values: Vec<f32>, like: &Tensor<1>) -> Tensor<1> {
     Tensor::from_data(TensorData::new(values, like.dims()), (&like.device(), DType::F32))
 }
 
-/// One of the two bf16 next to a finite value: the further one where the value is more than the
-/// drawn share of the way there.
+/// Rounds a finite value stochastically to one of its two bf16 neighbours: to the further one if
+/// its fraction of the way there plus the random fraction reaches 1.
 fn by_chance(value: f32, random: u32) -> f32 {
     let towards_zero = bf16::from_bits((value.to_bits() >> 16) as u16);
     let away = bf16::from_bits(towards_zero.to_bits() + 1);
@@ -100,7 +98,7 @@ fn by_chance(value: f32, random: u32) -> f32 {
     if share + f64::from(random) / 65_536.0 >= 1.0 { away.to_f32() } else { towards_zero.to_f32() }
 }
 
-/// The words of moments.
+/// Packs moments into words.
 fn stored(first: &[f32], second: &[f32], draws: Draws) -> Vec<i32> {
     let blocks = first.chunks(BLOCK).zip(second.chunks(BLOCK)).zip((0u32..).step_by(BLOCK));
     blocks
@@ -130,12 +128,12 @@ fn block(first: &[f32], second: &[f32], draws: Draws) -> [i32; BLOCK_WORDS] {
     words
 }
 
-/// The number that an index stands for: 8 of them double it, in equal steps.
+/// The number of an index: 8 indices, in equal steps, double it.
 fn number(index: u32) -> f64 {
     f64::from(8 + index % 8) / 8.0 * 2f64.powi((index / 8) as i32 - 127)
 }
 
-/// The index of one of the two neighbours of a magnitude; 0 for what is not a normal number.
+/// The index of one of a magnitude's two neighbours; 0 if the magnitude is not a normal number.
 fn index(value: f32, random: f64) -> u32 {
     let magnitude = f64::from(value.abs());
     if magnitude < f64::from(f32::MIN_POSITIVE) {
@@ -150,12 +148,12 @@ fn index(value: f32, random: f64) -> u32 {
     if share + random >= 1.0 { high } else { low }
 }
 
-/// The largest index of a block.
+/// The largest index of a granule.
 fn top(values: &[(f32, f64)]) -> u32 {
     values.iter().map(|(value, random)| index(*value, *random)).fold(8 + 255, u32::max)
 }
 
-/// The code of a magnitude, of `codes` that count down from `top`.
+/// The code of a magnitude, out of `codes` codes that count down from `top`.
 fn magnitude_code(value: f32, random: f64, (top, codes): (u32, u32), never_zero: bool) -> u32 {
     let index = index(value, random);
     let last = number(top - codes + 1);

@@ -1,36 +1,36 @@
-//! How the f32 value of a parameter is kept whose model computes in bf16: the parameter is the
-//! value rounded to nearest, ties to even, and the *rest* is what that lacks, 16 bits. Both
-//! together are the value, so nothing is stored twice.
+//! The *rest* of a bf16 parameter: the 16 bits that complete it to its f32 value. The parameter is
+//! the value rounded to nearest, ties to even. Together they are the value, so nothing is stored
+//! twice.
 //!
-//! As integers, the bits of a value less those of the bf16 before 16 zeros are between −2¹⁵ and
-//! 2¹⁵: one number more than 16 bits with a sign can tell. The largest is left out. Only a value
-//! exactly halfway to the next bf16, whose own bf16 is the even one below, has it, and is stored as
-//! its neighbour: it loses a unit in the last place of an f32, half of what the arithmetic of an
-//! update may. Values below 2⁻¹²⁶ are zero, since devices may take them for that, and what is not
-//! finite has no rest.
+//! The rest is the difference, as integers, between the bits of the value and those of the bf16
+//! followed by 16 zeros. It is between −2¹⁵ and 2¹⁵, one number more than 16 signed bits can
+//! represent. The largest is left out. It occurs only for a value exactly halfway to the next bf16
+//! that is rounded down to an even one. That value loses one unit in the last place of an f32, half
+//! of what an update's arithmetic may lose. Values below 2⁻¹²⁶ become zero, because devices may
+//! flush them to zero. Infinities and NaN have no rest.
 
 use super::code::{INFINITE, MAGNITUDE};
 
-/// Elements whose rests are stored together, in [`UNIT_WORDS`].
+/// Elements whose rests are stored together, in [`UNIT_WORDS`] words.
 pub(super) const UNIT: usize = 4;
-/// Words of 32 bits of these rests: two each, the first one's in the lower half.
+/// Words of 32 bits for these rests: two to a word, the first in the lower half.
 pub(super) const UNIT_WORDS: usize = UNIT / 2;
 /// The bits of the smallest normal number.
 pub(super) const SMALLEST: u32 = 0x0080_0000;
-/// The bits that bf16 has of an f32.
+/// Mask of the bits that bf16 keeps of an f32.
 pub(super) const UPPER: u32 = 0xFFFF_0000;
-/// The difference that no rest tells, and the one below it.
+/// The difference that no rest can represent; the one below it is stored instead.
 pub(super) const TIE: u32 = 0x8000;
 
-/// Words that hold the rests of so many elements.
+/// Number of words for the rests of `elements` elements.
 pub fn num_words(elements: usize) -> usize {
     elements.div_ceil(UNIT) * UNIT_WORDS
 }
 
-/// The values whose parameters, widened, and rests these are.
+/// Joins parameters, widened to f32, with their rests; returns the f32 values.
 ///
 /// # Panics
-/// When there are other than [`num_words`] words.
+/// When there are not [`num_words`] words.
 pub fn joined(params: &[f32], words: &[i32]) -> Vec<f32> {
     assert_eq!(
         words.len(),
@@ -44,7 +44,7 @@ pub fn joined(params: &[f32], words: &[i32]) -> Vec<f32> {
     params.iter().zip(rests).map(|(param, rest)| join(param, rest)).collect()
 }
 
-/// The parameters, which bf16 can tell, and the words of the rests of these values.
+/// Splits values into parameters, which bf16 represents exactly, and the words of their rests.
 pub fn parted(values: &[f32]) -> (Vec<f32>, Vec<i32>) {
     let (params, mut rests): (Vec<f32>, Vec<i16>) = values.iter().map(|value| part(*value)).unzip();
     rests.resize(2 * num_words(values.len()), 0);
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// Values around what is special, and all lower halves of some upper ones.
+    /// Values around the special ones, and every lower half of some upper halves.
     fn values() -> Vec<f32> {
         let uppers = [0x0080, 0x3F80, 0x3F81, 0x7F7E, 0x7F7F, 0x8080, 0xBDCC, 0xBDCD, 0xFF7F];
         let all = uppers
@@ -95,11 +95,11 @@ mod tests {
             assert_eq!(lost, u32::from(is_lost_tie), "{value:e}");
             short += lost;
         }
-        // One of each even upper half.
+        // One for each even upper half.
         assert_eq!(short, 5);
     }
 
-    /// So that what was read from a file goes on as it was.
+    /// So that a parameter read from a file continues unchanged.
     #[test]
     fn what_was_joined_is_parted_as_it_was() {
         let (params, words) = parted(&values());

@@ -14,7 +14,7 @@ use crate::profile::{Pass, timed};
 struct AddLinearBackward;
 
 impl<B: AddLinearKernels> Backward<B, 3> for AddLinearBackward {
-    /// `x` and `weight`, each where the gradient of the other one is wanted.
+    /// `x` and `weight`, each only if the other's gradient is needed.
     type State = [Option<NodeId>; 2];
 
     fn backward(

@@ -1,5 +1,5 @@
-//! A linear layer whose output is added to a tensor where it is formed: an adapter's change to what
-//! its layer computes.
+//! A linear layer fused with the addition of its output to a tensor: an adapter's change to the
+//! output of its layer.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -59,7 +59,8 @@ impl AddLinearOps for burn::backend::Flex {
     }
 }
 
-/// `base + x · weightᵀ`, of types as in [`linear`](crate::linear()); `base` is of the output's.
+/// Computes `base + x · weightᵀ`, of types as in [`linear`](crate::linear()); `base` has the
+/// output's type.
 ///
 /// # Shapes
 /// - `base`: `[tokens, out]`
@@ -68,7 +69,7 @@ impl AddLinearOps for burn::backend::Flex {
 /// - returns `[tokens, out]`
 ///
 /// # Panics
-/// As [`linear`](crate::linear()), and when `base` has another shape than the output.
+/// As [`linear`](crate::linear()), and when `base` does not have the output's shape.
 pub fn add_linear(base: Tensor<2>, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     let ([tokens, input], [output, columns]) = (x.dims(), weight.dims());
     assert_eq!(input, columns, "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());

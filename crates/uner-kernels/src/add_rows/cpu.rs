@@ -1,5 +1,4 @@
-//! The sum on the CPU: one row after the other, since there are far fewer of them than a matrix
-//! has.
+//! The sum on the CPU: one row after the other, because there are far fewer rows than in a matrix.
 
 use burn::backend::Flex;
 use burn::tensor::DType;

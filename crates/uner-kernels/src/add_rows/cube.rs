@@ -1,5 +1,5 @@
-//! The sum on the GPU: cubes for each row that something is added to, whose units have a vector of
-//! columns each.
+//! The sum on the GPU: several cubes for each row of `sum` that changes, one vector of columns per
+//! unit.
 
 use burn::backend::{Cube, TensorMetadata};
 use burn_cubecl::kernel::into_contiguous;
@@ -16,7 +16,7 @@ impl AddRowsOps for Cube {
         if width * groups == 0 {
             return sum;
         }
-        // As wide as suits the sum.
+        // The sum's type decides the vector width.
         let vector = vector_size(&sum, width);
         let width = width / vector;
         let units = units_for(width, &sum.client);

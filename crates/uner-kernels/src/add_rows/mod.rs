@@ -1,5 +1,5 @@
-//! Rows added to rows of a matrix: the backward pass of an embedding. Several may be added to the
-//! same one, in the order in which they come, so that repeat runs are equal.
+//! Adds rows to rows of a matrix: the backward pass of an embedding. Rows for the same row of the
+//! matrix are added in their order, so that repeated runs are equal.
 
 #[cfg(feature = "flex")]
 mod cpu;
@@ -20,8 +20,8 @@ use crate::profile::{Pass, timed};
 /// The operator. It has no gradient.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub trait AddRowsOps: Backend {
-    /// See [`add_rows`]: row `ids[g]` of `sum` gets the sum of the rows
-    /// `tokens[starts[g]..starts[g + 1]]`; no two `ids` are equal.
+    /// See [`add_rows`]. Adds rows `tokens[starts[g]..starts[g + 1]]` of `rows` to row `ids[g]` of
+    /// `sum`; no two `ids` are equal.
     fn add_rows(
         sum: FloatTensor<Self>,
         rows: FloatTensor<Self>,
@@ -31,16 +31,16 @@ pub trait AddRowsOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-/// `sum`, with row `t` of `rows` added to its row `ids[t]`, in its memory where nobody else holds
-/// it.
+/// Adds row `t` of `rows` to row `ids[t]` of `sum`; returns the sum, in the memory of `sum` if it
+/// is not shared.
 ///
 /// # Shapes
 /// - `sum`: `[vocab, hidden]`, f32
-/// - `ids`: as many as there are `tokens`, each below `vocab`
+/// - `ids`: `[tokens]`, each below `vocab`
 /// - `rows`: `[tokens, hidden]`
 ///
 /// # Panics
-/// When a width, a length or an id is another, or `sum` has another type.
+/// When widths or lengths differ, an id is not below `vocab`, or `sum` is not f32.
 pub fn add_rows(sum: Tensor<2>, ids: &[i32], rows: Tensor<2>) -> Tensor<2> {
     let ([vocab, width], [tokens, rows_width]) = (sum.dims(), rows.dims());
     assert!(
@@ -52,7 +52,7 @@ pub fn add_rows(sum: Tensor<2>, ids: &[i32], rows: Tensor<2>) -> Tensor<2> {
     );
     assert_eq!(sum.dtype(), DType::F32, "the type of a sum");
     let is_row = |id: &i32| usize::try_from(*id).is_ok_and(|id| id < vocab);
-    assert!(ids.iter().all(is_row), "an id that is no row of {vocab}");
+    assert!(ids.iter().all(is_row), "an id is not below {vocab}");
     if tokens == 0 {
         return sum;
     }
@@ -68,8 +68,8 @@ pub fn add_rows(sum: Tensor<2>, ids: &[i32], rows: Tensor<2>) -> Tensor<2> {
     })
 }
 
-/// The numbers of the tokens by id, each id once, and where its tokens start; behind the last one,
-/// where they end.
+/// Groups tokens by id. Returns the tokens' indices, the distinct ids, and where each id's tokens
+/// start, with the last one's end behind them.
 fn grouped(ids: &[i32]) -> [Vec<i32>; 3] {
     let mut tokens: Vec<i32> = (0..).take(ids.len()).collect();
     tokens.sort_by_key(|token| ids[*token as usize]);

@@ -1,6 +1,6 @@
-//! The backward pass. Kept are the inputs, the output (which the projection after it keeps anyway)
-//! and one number a query and head, the log-sum-exp; the probabilities are computed again, block by
-//! block.
+//! The backward pass. The graph keeps the inputs, the output (which the next projection keeps
+//! anyway) and the log-sum-exp, one number per query and head. The probabilities are recomputed
+//! tile by tile.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};

@@ -1,7 +1,7 @@
-//! Attention on the CPU: one key/value head of one row is one piece of work; inside it, blocks of
-//! queries against the range of keys that any of them can see. Scores exist for one block at a
-//! time, and keys before the first visible one or after the last are never touched, so a packed row
-//! costs its documents, not its square.
+//! Attention on the CPU. One task is one key/value head of one row. It multiplies each tile of
+//! queries with the range of keys that any of them sees. Scores exist for one tile at a time, and
+//! keys outside the range are never read, so the cost of a packed row grows with its documents, not
+//! with its square.
 
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
@@ -14,8 +14,8 @@ use crate::flex::{
     sum, tensor, vectorized,
 };
 
-/// Queries of a block: enough to keep the matrix products busy, few enough for the scores to stay
-/// in cache.
+/// Queries per tile: enough to keep the matrix products busy, few enough for the scores to stay in
+/// cache.
 const BLOCK: usize = 64;
 
 impl AttentionKernels for Flex {
@@ -30,7 +30,7 @@ impl AttentionKernels for Flex {
         let Shape { rows, queries, heads, head_dim, .. } = inputs.shape;
         #[expect(
             clippy::redundant_closure_for_method_calls,
-            reason = "the method is of one lifetime only"
+            reason = "the path of the method has only one lifetime"
         )]
         let outputs = inputs.for_groups(
             #[inline(always)]
@@ -44,8 +44,8 @@ impl AttentionKernels for Flex {
     }
 
     /// With `P` the probabilities: `dv = Pᵀ·dy`, `dP = dy·vᵀ`, `dS = P ∘ (dP - rowsum(dy ∘ y))`,
-    /// `dq = dS·k`, `dk = dSᵀ·q`. The query heads of a group are added up one after the other, so
-    /// the result is the same on every run.
+    /// `dq = dS·k`, `dk = dSᵀ·q`. The query heads of a group are summed in a fixed order, so the
+    /// result is the same on every run.
     fn attention_backward(saved: Saved<Self>, dy: Floats) -> [Floats; 3] {
         let inputs = Inputs::new(saved.q, saved.k, saved.v, &saved.document, &saved.branch);
         let (y, dy) = (contiguous(saved.y), contiguous(dy));
@@ -78,7 +78,7 @@ struct Shape {
     head_dim: usize,
 }
 
-/// Tensors in order, and what each row's tokens see.
+/// Contiguous tensors, and the visibility of each row's tokens.
 struct Inputs {
     q: Floats,
     k: Floats,
@@ -98,21 +98,21 @@ struct Group<'a> {
     heads: std::ops::Range<usize>,
 }
 
-/// Some queries of a row, and the range of keys that any of them may see.
+/// A tile: some queries of a row, and the range of keys that any of them may see.
 struct Block {
     first: usize,
     count: usize,
     keys: std::ops::Range<usize>,
 }
 
-/// Both results of the forward pass, and the gradient of the first.
+/// Both results of the forward pass, and the gradient of the output.
 struct Output<'a> {
     y: &'a [f32],
     lse: &'a [f32],
     dy: &'a [f32],
 }
 
-/// The gradients of a group: `[heads, queries, head_dim]` and twice `[keys, head_dim]`.
+/// Gradients of a group: `dq` `[heads, queries, head_dim]`, `dk` and `dv` `[keys, head_dim]`.
 struct Gradient {
     dq: Vec<f32>,
     dk: Vec<f32>,
@@ -130,7 +130,7 @@ impl Inputs {
         Self { q, k, v, shape, document, branch: ints(branch), start }
     }
 
-    /// One result per row and key/value head, in this order.
+    /// Runs `work` on each group: one result per row and key/value head, in this order.
     fn for_groups<R: Send>(&self, work: impl Fn(&Group) -> R + Sync) -> Vec<R> {
         let Shape { rows, heads, kv_heads, .. } = self.shape;
         let size = heads / kv_heads;
@@ -148,7 +148,7 @@ impl Inputs {
     }
 }
 
-/// For each token of a row, where its document starts; a padding token starts behind itself: it
+/// Start of the document of each token of a row. A padding token starts behind itself, so that it
 /// sees nothing.
 fn first_of_document(row: &[i32]) -> Vec<usize> {
     let mut first = std::collections::BTreeMap::new();
@@ -167,7 +167,7 @@ fn first_of_document(row: &[i32]) -> Vec<usize> {
 }
 
 impl Group<'_> {
-    /// The blocks in which something is visible.
+    /// Tiles in which some key is visible.
     fn blocks(&self) -> impl Iterator<Item = Block> {
         let Shape { queries, keys, .. } = self.inputs.shape;
         let start = &self.inputs.start[self.row * keys..][..keys];
@@ -179,12 +179,12 @@ impl Group<'_> {
         })
     }
 
-    /// The keys of a block, `[keys, head_dim]`.
+    /// The keys of a tile, `[keys, head_dim]`.
     fn keys(&self, block: &Block) -> Matrix<'_> {
         self.head_of(slice(&self.inputs.k), block)
     }
 
-    /// The values of a block, `[keys, head_dim]`.
+    /// The values of a tile, `[keys, head_dim]`.
     fn values(&self, block: &Block) -> Matrix<'_> {
         self.head_of(slice(&self.inputs.v), block)
     }
@@ -196,7 +196,7 @@ impl Group<'_> {
         Matrix::new(&data[offset..], block.keys.len(), head_dim, stride)
     }
 
-    /// What belongs to the queries of a block, `[queries, head_dim]`, of a tensor shaped like `q`.
+    /// The rows of a tile's queries, `[queries, head_dim]`, in a tensor shaped like `q`.
     fn queries<'b>(&self, data: &'b [f32], head: usize, block: &Block) -> Matrix<'b> {
         let Shape { queries, heads, head_dim, .. } = self.inputs.shape;
         let stride = heads * head_dim;
@@ -226,7 +226,7 @@ impl Group<'_> {
         (y, lse)
     }
 
-    /// `q·kᵀ / sqrt(head_dim)` of a block, `[queries, keys]`; minus infinity where nothing is
+    /// `q·kᵀ / sqrt(head_dim)` of a tile, `[queries, keys]`; minus infinity for keys that are not
     /// visible.
     #[inline(always)]
     fn scores(&self, head: usize, block: &Block) -> Vec<f32> {
@@ -241,7 +241,7 @@ impl Group<'_> {
         for (row, query) in
             scores.chunks_exact_mut(block.keys.len()).zip(keys - queries + block.first..)
         {
-            // A padding query may stand before everything that its block can see.
+            // A padding query may lie before all keys that its tile sees.
             let visible = (query + 1).saturating_sub(block.keys.start);
             row[visible..].fill(f32::NEG_INFINITY);
             let range = block.keys.start..block.keys.start + visible;
@@ -302,8 +302,7 @@ impl Group<'_> {
         gradient
     }
 
-    /// `rowsum(dy ∘ y)` of the queries of a block: how much the gradient points along the output
-    /// itself.
+    /// `rowsum(dy ∘ y)` of a tile's queries: the dot product of each output and its gradient.
     #[inline(always)]
     fn delta(&self, output: &Output, head: usize, block: &Block) -> Vec<f32> {
         let Shape { queries, heads, head_dim, .. } = self.inputs.shape;
@@ -318,13 +317,13 @@ impl Group<'_> {
 }
 
 impl Block {
-    /// Scores of this block as a matrix, `[queries, keys]`.
+    /// Scores of this tile as a matrix, `[queries, keys]`.
     fn matrix<'a>(&self, scores: &'a [f32]) -> Matrix<'a> {
         Matrix::new(scores, self.count, self.keys.len(), self.keys.len())
     }
 }
 
-/// Sets the scores of invisible keys to minus infinity. The query is the last of the keys.
+/// Sets the scores of invisible keys to minus infinity. The query is the last of these keys.
 #[inline(always)]
 fn hide(scores: &mut [f32], document: &[i32], branch: &[i32]) {
     let (Some(&own_document), Some(&own_branch)) = (document.last(), branch.last()) else { return };
@@ -355,8 +354,8 @@ fn softmax(scores: &mut [f32]) -> f32 {
     max + total.ln()
 }
 
-/// `dscores` from the gradient of the probabilities to that of the scores, in place. The row sums
-/// of `P ∘ dP` that this subtracts are `rowsum(dy ∘ y)`, as `y = P·v`: `delta`, one a query.
+/// Turns `dscores` from the gradient of the probabilities into that of the scores, in place.
+/// `delta` is the row sum of `P ∘ dP` per query, which equals `rowsum(dy ∘ y)`, since `y = P·v`.
 #[inline(always)]
 fn softmax_backward(dscores: &mut [f32], probabilities: &[f32], delta: &[f32]) {
     let keys = dscores.len() / delta.len();
@@ -368,7 +367,7 @@ fn softmax_backward(dscores: &mut [f32], probabilities: &[f32], delta: &[f32]) {
     }
 }
 
-/// `[row, head][token, head_dim]` to `[row, token, head, head_dim]`.
+/// Reorders `[row, head][token, head_dim]` to `[row, token, head, head_dim]`.
 fn interleave(per_head: &[&[f32]], tokens: usize, heads: usize, head_dim: usize) -> Vec<f32> {
     let width = heads * head_dim;
     let ([out], _) = new_rows(

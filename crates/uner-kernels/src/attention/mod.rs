@@ -1,7 +1,7 @@
 //! Scaled dot-product attention under the [`Visibility`] rule, with grouped-query heads.
 //!
 //! `softmax(q·kᵀ / sqrt(head_dim) + mask)·v` (Vaswani et al. 2017), where query head `n` reads
-//! key/value head `n / (heads / kv_heads)`. A query to which nothing is visible gets zeros.
+//! key/value head `n / (heads / kv_heads)`. The output of a query that sees nothing is zero.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -24,18 +24,18 @@ use burn::tensor::Tensor;
 
 use crate::profile::{Pass, timed};
 
-/// Log-sum-exp of a query that sees nothing: so large that `exp(score - BLIND)` is 0, yet finite,
-/// because not every shader language has infinities.
+/// Log-sum-exp of a query that sees nothing. It is so large that `exp(score - BLIND)` is 0, but
+/// finite, because some shader languages have no infinities.
 #[cfg(any(feature = "flex", feature = "cube"))]
 pub(crate) const BLIND: f32 = 1e30;
 
 /// The forward and the backward kernel of a backend.
 pub trait AttentionKernels: Backend {
-    /// See [`attention`]; `document` and `branch` are those of the [`Visibility`].
+    /// Forward pass of [`attention`]; `document` and `branch` come from the [`Visibility`].
     ///
     /// Returns the output and the log-sum-exp of each query's scaled scores, f32
-    /// `[rows, heads, queries]`, from which the backward pass gets the probabilities back:
-    /// `exp(score - lse)`. Where nothing is visible it is 1e30.
+    /// `[rows, heads, queries]`. The backward pass recomputes the probabilities from it:
+    /// `exp(score - lse)`. It is 1e30 for a query that sees nothing.
     fn attention_forward(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -43,11 +43,11 @@ pub trait AttentionKernels: Backend {
         document: IntTensor<Self>,
         branch: IntTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
-    /// The gradients of the inputs.
+    /// Gradients of `q`, `k` and `v`.
     fn attention_backward(saved: Saved<Self>, dy: FloatTensor<Self>) -> [FloatTensor<Self>; 3];
 }
 
-/// What the backward pass needs of the forward pass: its inputs and both its results.
+/// Tensors that the backward pass needs: inputs and results of the forward pass.
 #[derive(Debug, Clone)]
 pub struct Saved<B: Backend> {
     /// Queries, `[rows, queries, heads, head_dim]`.
@@ -105,7 +105,7 @@ impl AttentionOps for burn::backend::Flex {
     }
 }
 
-/// Attention of every query to what it may see.
+/// Attention of every query to the keys that it sees.
 ///
 /// # Shapes
 /// - `q`: `[rows, queries, heads, head_dim]`
@@ -113,11 +113,11 @@ impl AttentionOps for burn::backend::Flex {
 /// - `visibility`: `[rows, keys]`; the queries are the last `queries` of the keys
 /// - returns `[rows, queries, heads, head_dim]`
 ///
-/// Heads stay behind the sequence, as the projections write them and the output projection reads
-/// them, so that no implementation has to transpose.
+/// The head axis stays behind the sequence axis, as the projections write it and the output
+/// projection reads it, so no implementation transposes.
 ///
 /// # Panics
-/// When the shapes do not fit each other.
+/// When the shapes do not fit each other, or there are more queries than keys.
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visibility: &Visibility) -> Tensor<4> {
     let [rows, queries, heads, head_dim] = q.dims();
     let [_, keys, kv_heads, _] = k.dims();

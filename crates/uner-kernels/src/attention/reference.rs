@@ -22,8 +22,7 @@ pub fn reference(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visibility: &Visibili
         .bool_not()
         .reshape([rows, 1, 1, queries, keys])
         .expand([rows, kv_heads, group, queries, keys]);
-    // Finite, so that a row in which everything is hidden has no NaN in its gradient; it is zeroed
-    // below.
+    // Finite, so that the gradient of a fully hidden row has no NaN; the row is zeroed below.
     let scores = q.matmul(k.transpose()).mask_fill(hidden, -1e30);
     let out = softmax(scores, 4).matmul(v);
     out.reshape([rows, heads, queries, head_dim]).swap_dims(1, 2).mul(sees_something)

@@ -1,17 +1,17 @@
-//! Which token sees which: the one rule behind causal attention, packing and prefix sharing.
+//! Visibility of tokens: one rule for causal attention, packing and prefix sharing.
 
 use std::collections::BTreeSet;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
-/// Document of a padding token: it sees nothing and nothing sees it.
+/// Document of a padding token, which sees nothing and is seen by nothing.
 pub const PADDING: i32 = -1;
 
 /// Token *j* is visible to token *i* when `j <= i`, `document[j] == document[i]` (and is not
 /// [`PADDING`]), and `branch[j] == 0 || branch[j] == branch[i]`.
 ///
-/// The tokens of a document stand together: no other document and no padding comes between them, so
-/// that what a token can see begins where its document begins.
+/// The tokens of a document are contiguous: no other document and no padding lies between them. The
+/// keys that a token sees therefore begin where its document begins.
 ///
 /// One document and one branch is plain causal attention; a packed row is many documents; a passage
 /// followed by independent questions is branch 0 followed by branches 1..n.
@@ -27,7 +27,7 @@ pub struct Visibility {
 }
 
 impl Visibility {
-    /// Every token in branch 0 of the document that `document` names, row by row.
+    /// Puts every token in branch 0; `document` is the document of each token, row by row.
     ///
     /// # Panics
     /// See [`Visibility::branched`].
@@ -35,11 +35,11 @@ impl Visibility {
         Self::branched(document, &vec![0; document.len()], rows, device)
     }
 
-    /// Documents and branches, row by row.
+    /// Takes the document and the branch of each token, row by row.
     ///
     /// # Panics
-    /// When the two slices do not hold `rows` equally long rows, or a document comes again after
-    /// another one or padding.
+    /// When the two slices are not `rows` rows of equal length, or the tokens of a document are not
+    /// contiguous.
     pub fn branched(document: &[i32], branch: &[i32], rows: usize, device: &Device) -> Self {
         assert_eq!(document.len(), branch.len(), "`document` and `branch` differ in length");
         assert_eq!(document.len() % rows, 0, "{} tokens are not {rows} equal rows", document.len());
@@ -56,17 +56,17 @@ impl Visibility {
         Self::packed(&vec![0; rows * keys], rows, device)
     }
 
-    /// `[rows, keys]`: the document of each key.
+    /// Document of each key, `[rows, keys]`.
     pub fn document(&self) -> &Tensor<2, Int> {
         &self.document
     }
 
-    /// `[rows, keys]`: the branch of each key.
+    /// Branch of each key, `[rows, keys]`.
     pub fn branch(&self) -> &Tensor<2, Int> {
         &self.branch
     }
 
-    /// The rule as a mask: `[rows, queries, keys]`, true where the key is visible to the query.
+    /// The rule as a mask: `[rows, queries, keys]`, true if the query sees the key.
     ///
     /// # Panics
     /// When there are more queries than keys.
@@ -104,7 +104,7 @@ fn assert_together(row: &[i32]) {
     for run in row.chunk_by(|a, b| a == b).filter(|run| run[0] != PADDING) {
         assert!(
             seen.insert(run[0]),
-            "the tokens of document {} of a row do not stand together",
+            "the tokens of document `{}` are not contiguous in their row",
             run[0]
         );
     }

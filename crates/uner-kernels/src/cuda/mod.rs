@@ -1,5 +1,5 @@
-//! NVIDIA's libraries beside CubeCL's kernels: on the same streams, in the same order, on the same
-//! buffers.
+//! NVIDIA's libraries beside CubeCL's kernels, on the same streams, in the same order and on the
+//! same buffers.
 
 pub(crate) mod cublaslt;
 pub(crate) mod nccl;

@@ -1,15 +1,14 @@
-//! Calls of a CUDA library on a stream of CubeCL.
+//! Calls of CUDA libraries on CubeCL's streams.
 //!
-//! Every device has one thread that submits its work, and every thread that computes has a stream
-//! there. A call that is submitted to that thread as a kernel is, with the buffers it reads and
-//! writes named, is ordered as a kernel is: behind the work of its own stream, behind the producers
-//! of buffers of other streams, and before any reuse of the buffers. The host waits for nothing. A
-//! call that fails leaves its error on the buffers it should have written, where a later read finds
-//! it.
+//! Each device has one thread that submits its work, and each computing thread has a stream there.
+//! A library call is submitted to the device's thread like a kernel, with the buffers it reads and
+//! writes. It is then ordered like a kernel: after the work of its own stream, after the producers
+//! of buffers of other streams, and before any reuse of the buffers. The host does not wait. A call
+//! that fails leaves its error on the buffers it should have written, where a later read finds it.
 //!
-//! A call [beside](submit_beside) the thread's own stream starts behind what is on that stream so
-//! far, and what comes later is ordered behind the call only when its guard is let go of. Until
-//! then the guard holds the buffers.
+//! A call on a side stream ([`submit_beside`]) starts after the work that is on the thread's own
+//! stream so far. Later work is ordered after the call only when its guard is dropped. Until then
+//! the guard keeps the buffers alive.
 
 use std::any::TypeId;
 use std::sync::mpsc::{Receiver, channel};
@@ -31,7 +30,7 @@ type Server = <CudaRuntime as Runtime>::Server;
 type Backend = <<Server as WriteScoped>::Streams as Backed>::Backend;
 type Event = <Backend as EventStreamBackend>::Event;
 
-/// Names the type that makes CUDA's streams, which CubeCL keeps to itself.
+/// Names the type that creates CUDA's streams, which CubeCL does not export.
 trait Backed {
     type Backend: EventStreamBackend;
 }
@@ -40,14 +39,14 @@ impl<B: EventStreamBackend> Backed for MultiStream<B> {
     type Backend = B;
 }
 
-/// The buffers of a call. One that is read and written stands in both lists.
+/// The buffers of a call. A buffer that is read and written is in both lists.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Buffers {
     pub(super) read: Vec<Handle>,
     pub(super) written: Vec<Handle>,
 }
 
-/// What a call is given: the stream, and the addresses of the buffers it reads, then of those it
+/// Arguments of a call: the stream, and the addresses of the buffers it reads, then of those it
 /// writes.
 pub(super) struct Call {
     pub(super) stream: CUstream,
@@ -59,8 +58,7 @@ pub(super) fn is_cuda(client: &Client) -> bool {
     client.service_id().service == TypeId::of::<Server>()
 }
 
-/// Submits a call and goes on. An error of it is found by whoever reads what it should have
-/// written.
+/// Submits a call and returns. An error appears when the written buffers are read.
 pub(super) fn submit(
     client: &Client,
     buffers: Buffers,
@@ -69,7 +67,7 @@ pub(super) fn submit(
     let stream = StreamId::current();
     let bindings = Bindings::of(buffers);
     device(client).submit(move |server| {
-        // The error is on the buffers now.
+        // The buffers carry the error now.
         let _ = bindings.call(server, stream, call);
     });
 }
@@ -77,7 +75,7 @@ pub(super) fn submit(
 /// Submits a call and waits until the device's thread has made it.
 ///
 /// # Errors
-/// When the call fails, or what it reads was never written.
+/// When the call fails, or a buffer it reads was never written.
 pub(super) fn call<R: Send>(
     client: &Client,
     buffers: Buffers,
@@ -90,15 +88,15 @@ pub(super) fn call<R: Send>(
         .unwrap_or_resume()
 }
 
-/// A stream for calls beside those of the threads that compute. It is one of CubeCL's, because
-/// CubeCL waits for all of these before it moves a buffer.
+/// Allocates a stream for calls beside the streams of the computing threads. It is one of CubeCL's,
+/// because CubeCL waits for all of these before it moves a buffer.
 pub(super) fn side_stream() -> StreamId {
     StreamId::allocate()
 }
 
-/// Submits a call on the stream `side` and goes on. The call is made even where what it reads was
-/// never written, because other devices may wait for it; an error is then found by whoever reads
-/// what it should have written.
+/// Submits a call on the stream `side` and returns. The call is made even if its inputs were never
+/// written, because other devices may wait for it. An error then appears when the written buffers
+/// are read.
 pub(super) fn submit_beside(
     client: &Client,
     side: StreamId,
@@ -109,15 +107,14 @@ pub(super) fn submit_beside(
     let bindings = Bindings::of(buffers.clone());
     let (tell, told) = channel();
     device(client).submit(move |server| {
-        // Whoever wants to know is still there, or needs to know nothing.
+        // The receiver is still there, or does not need the result.
         let _ = tell.send(bindings.call_beside(server, (stream, side), call));
     });
     InFlight(Some(Held { client: client.clone(), buffers, told }))
 }
 
-/// A call beside the caller's stream. Dropping this puts what the caller submits from then on
-/// behind the call, and only then lets go of the buffers, so that no later kernel gets their memory
-/// too early.
+/// A call on a side stream. Dropping this orders the caller's later work after the call, and only
+/// then releases the buffers, so that no later kernel reuses their memory too early.
 pub(super) struct InFlight(Option<Held>);
 
 struct Held {
@@ -126,7 +123,7 @@ struct Held {
     told: Receiver<Result<Started, ServerError>>,
 }
 
-/// A call that was made: when it ends, and what went wrong nevertheless.
+/// A call that was made: the event at its end, and its error, if any.
 struct Started {
     end: Event,
     failure: Option<ServerError>,
@@ -138,11 +135,11 @@ impl Drop for InFlight {
         let stream = StreamId::current();
         let bindings = Bindings::of(buffers);
         device(&client).submit(move |server| {
-            // The device's thread works in order: the call was made, or will never be.
+            // The device's thread works in order: the call was made, or never will be.
             let started = told
                 .try_recv()
                 .unwrap_or_else(|_| Err(failure("the call was not made".to_owned())));
-            // The error is on the buffers now.
+            // The buffers carry the error now.
             let _ = bindings.wait(server, stream, started);
         });
     }
@@ -152,7 +149,7 @@ fn device(client: &Client) -> DeviceHandle<Server> {
     DeviceHandle::new(client.service_id().device)
 }
 
-/// An error for this reason.
+/// An error with this reason.
 pub(super) fn failure(reason: String) -> ServerError {
     ServerError::Generic { reason, backtrace: BackTrace::capture() }
 }
@@ -168,7 +165,7 @@ impl Bindings {
         Self { read: bind(buffers.read), written: bind(buffers.written) }
     }
 
-    /// Makes the call, on the thread of the device, whose context is this device's.
+    /// Makes the call on the device's thread, whose context is that of this device.
     fn call<R>(
         self,
         server: &mut Server,
@@ -176,14 +173,14 @@ impl Bindings {
         call: impl FnOnce(&Call) -> Result<R, String>,
     ) -> Result<R, ServerError> {
         let Self { read, written } = self;
-        // Before the scope, which marks what is written as failed until the call has been made.
+        // Before the scope, which marks the written buffers as failed until the call has been made.
         let trusted = server.check(read.clone(), stream);
         let scope = ExecuteScope::over(server, stream, written.clone());
         let outcome = scope.execute(|server| {
             trusted?;
             let bindings: Vec<BufferBinding> = read.into_iter().chain(written).collect();
-            // Held until the call has been made: buffers of other streams are released behind what
-            // is on the stream then.
+            // Alive until the call has been made: buffers of other streams are released after the
+            // work that is on the stream then.
             let mut streams = server.write_streams().resolve(stream, bindings.iter())?;
             let addresses = addresses(&mut streams, bindings)?;
             let given = Call { stream: streams.current().signal(), addresses };
@@ -192,7 +189,7 @@ impl Bindings {
         outcome.into_result()
     }
 
-    /// Makes the call on `side`, behind what is on `stream`.
+    /// Makes the call on `side`, after the work on `stream`.
     fn call_beside(
         self,
         server: &mut Server,
@@ -201,7 +198,7 @@ impl Bindings {
     ) -> Result<Started, ServerError> {
         let Self { read, written } = self;
         let untrusted = server.check(read.clone(), stream).err();
-        // The first time this makes the stream.
+        // The first call creates the stream.
         let beside = server.write_streams().resolve(side, [].into_iter())?.current().signal();
         let bindings: Vec<BufferBinding> = read.into_iter().chain(written).collect();
         let mut streams = server.write_streams().resolve(stream, bindings.iter())?;
@@ -212,7 +209,7 @@ impl Bindings {
         Ok(Started { end: event(&mut streams, side), failure: untrusted.or(failed) })
     }
 
-    /// Puts what comes later on `stream` behind a call that was made beside it.
+    /// Orders later work on `stream` after a call that was made on a side stream.
     fn wait(
         self,
         server: &mut Server,
@@ -231,7 +228,7 @@ impl Bindings {
     }
 }
 
-/// An event behind all that is on a stream so far.
+/// An event after all work on a stream so far.
 fn event(streams: &mut ResolvedStreams<Backend>, stream: StreamId) -> Event {
     let (stream, failures) = streams.get_and_failures(&stream);
     Backend::flush(stream, failures)
@@ -244,7 +241,8 @@ fn addresses(
     bindings.into_iter().map(|binding| address(streams, binding)).collect()
 }
 
-/// Where a buffer lies. A recording of the stream learns that it is used, as from a kernel.
+/// The address of a buffer. If the stream is being recorded, the recording notes the use, as for a
+/// kernel.
 fn address(streams: &mut ResolvedStreams<Backend>, binding: BufferBinding) -> Result<u64, IoError> {
     streams.current().capturing().touch(binding.stream, binding.memory.descriptor().location());
     let memory = streams.get(&binding.stream).device_memory();

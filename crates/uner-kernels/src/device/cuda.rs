@@ -1,6 +1,6 @@
-//! What CUDA needs on a machine: NVIDIA's driver, the compiler NVRTC and its headers, cuBLASLt for
-//! fast products, and NCCL for several GPUs. All of it is opened at run time, and the runtime
-//! panics at the first kernel where something is missing, so it is looked for first.
+//! CUDA's dependencies on a machine: NVIDIA's driver, the compiler NVRTC and its headers, cuBLASLt
+//! for fast products, and NCCL for several GPUs. All are opened at run time. The runtime panics at
+//! the first kernel if something is missing, so this module checks first.
 
 mod cublaslt;
 pub(crate) mod nccl;
@@ -17,11 +17,11 @@ use self::cublaslt::find_cublaslt;
 pub(crate) use self::cublaslt::has_cublaslt;
 pub(super) use self::cublaslt::tell_of_cublaslt;
 
-/// Where the compiler may lie in a toolkit.
+/// Paths of the compiler in a toolkit.
 const NVRTC: [&str; 4] =
     ["lib/libnvrtc.so.13", "lib64/libnvrtc.so.13", "lib/libnvrtc.so.12", "lib64/libnvrtc.so.12"];
-/// Headers that kernels include, in `include` or `include/cccl`, and the Python wheel that has
-/// each.
+/// Headers that kernels include, in `include` or `include/cccl`, each with the Python wheel that
+/// contains it.
 const HEADERS: [(&str, &str); 5] = [
     ("cuda_fp16.h", "nvidia-cuda-runtime"),
     ("cuda_bf16.h", "nvidia-cuda-runtime"),
@@ -30,7 +30,7 @@ const HEADERS: [(&str, &str); 5] = [
     ("cuda/barrier", "nvidia-cuda-cccl"),
 ];
 
-/// A version as NVIDIA counts them.
+/// A version in NVIDIA's numbering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// 13 of 13.2.
@@ -39,16 +39,16 @@ pub struct Version {
     pub minor: i32,
 }
 
-/// What was found on this machine; an error says what is missing and what to do.
+/// CUDA's parts on this machine; an error says what is missing and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toolkit {
-    /// The newest CUDA that the driver serves.
+    /// The newest CUDA that the driver supports.
     pub driver: Result<Version, String>,
     /// The compiler.
     pub nvrtc: Result<Library, String>,
     /// The folder of the headers.
     pub headers: Result<PathBuf, String>,
-    /// The library of matrix products; without it burn's own kernels compute them, at half the
+    /// The library of matrix products. Without it, burn's own kernels compute them at half the
     /// speed.
     pub cublaslt: Result<Library, String>,
     /// Whether `libnccl.so.2` can be opened; needed for several GPUs only.
@@ -60,7 +60,7 @@ pub struct Toolkit {
 pub struct Library {
     /// Its version.
     pub version: Version,
-    /// The file, where the operating system tells.
+    /// The file, if the operating system reports it.
     pub path: Option<PathBuf>,
 }
 
@@ -81,7 +81,7 @@ pub fn toolkit() -> Toolkit {
     }
 }
 
-/// Whether kernels can be compiled and run: the first problem, if there is one.
+/// Checks that kernels can be compiled and run; returns the first problem.
 pub(super) fn check() -> Result<(), String> {
     let driver = find_driver()?;
     let nvrtc = find_nvrtc()?;
@@ -89,16 +89,16 @@ pub(super) fn check() -> Result<(), String> {
     check_versions(driver, nvrtc.version)
 }
 
-/// The driver assembles what NVRTC writes, and does not know the language of a later CUDA.
+/// Checks that the driver can assemble NVRTC's output, which it cannot if NVRTC's CUDA is newer.
 ///
 /// # Errors
-/// When NVRTC is of a later CUDA than the driver serves.
+/// When NVRTC's CUDA is newer than the driver supports.
 pub fn check_versions(driver: Version, nvrtc: Version) -> Result<(), String> {
     if nvrtc <= driver {
         return Ok(());
     }
     Err(format!(
-        "NVRTC is of CUDA {nvrtc}, and the driver serves CUDA up to {driver}; install a newer driver, or NVRTC and headers \
+        "NVRTC is from CUDA {nvrtc}, but the driver supports CUDA up to {driver}; install a newer driver, or NVRTC and headers \
          of CUDA {driver} (`pip install 'nvidia-cuda-nvrtc=={driver}.*'`)"
     ))
 }
@@ -117,7 +117,7 @@ fn find_driver() -> Result<Version, String> {
     let status = unsafe { driver::sys::cuDriverGetVersion(&raw mut version) };
     status
         .result()
-        .map_err(|error| format!("NVIDIA's driver does not tell its version: {error}"))?;
+        .map_err(|error| format!("NVIDIA's driver does not report its version: {error}"))?;
     Ok(Version { major: version / 1_000, minor: version % 1_000 / 10 })
 }
 
@@ -136,12 +136,13 @@ fn find_nvrtc() -> Result<Library, String> {
     // SAFETY: writes two integers, which outlive the call.
     #[expect(unsafe_code, reason = "a call of NVRTC's C interface")]
     let status = unsafe { nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) };
-    status.result().map_err(|error| format!("NVRTC does not tell its version: {error:?}"))?;
+    status.result().map_err(|error| format!("NVRTC does not report its version: {error:?}"))?;
     Ok(Library { version: Version { major, minor }, path: loaded("libnvrtc.so") })
 }
 
-/// The runtime asks the loader for `libnvrtc.so.13`, which it does not find in a toolkit from
-/// wheels. A library that is loaded already answers to its name.
+/// Opens the toolkit's own NVRTC. The runtime asks the loader for `libnvrtc.so.13`, which the
+/// loader does not find in a toolkit from wheels, but a library that is already open is found by
+/// its name.
 fn open_own_nvrtc(root: Option<&Path>) {
     static OPENED: OnceLock<Option<libloading::Library>> = OnceLock::new();
     OPENED.get_or_init(|| {
@@ -157,7 +158,7 @@ fn open_own_nvrtc(root: Option<&Path>) {
 fn find_headers(root: Option<PathBuf>) -> Result<PathBuf, String> {
     let Some(root) = root else {
         return Err(format!(
-            "CUDA's headers are not installed: there is no `/usr/local/cuda`, and `CUDA_PATH` is not set; install the CUDA \
+            "CUDA's headers are not installed: `/usr/local/cuda` is missing, and `CUDA_PATH` is not set; install the CUDA \
              toolkit, or `pip install {}` and set `CUDA_PATH` to the folder `nvidia/cu13` they make",
             packages(HEADERS.iter().map(|(_, package)| *package))
         ));
@@ -180,14 +181,14 @@ fn find_headers(root: Option<PathBuf>) -> Result<PathBuf, String> {
     ))
 }
 
-/// Each name once, in order.
+/// Joins the names, each once, in order.
 fn packages<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut names: Vec<&str> = names.collect();
     names.dedup();
     names.join(" ")
 }
 
-/// The file of a library of this process, from the list that Linux keeps.
+/// The file of a library that this process has loaded, from Linux's `/proc/self/maps`.
 fn loaded(name: &str) -> Option<PathBuf> {
     let maps = fs_err::read_to_string("/proc/self/maps").ok()?;
     let path = maps
@@ -206,7 +207,7 @@ mod tests {
         Version { major, minor }
     }
 
-    /// The other backend is a stand-in that refuses every kernel.
+    /// CubeCL's other backend is a stub that refuses every kernel.
     #[test]
     fn kernels_are_compiled_by_nvrtc() {
         assert_eq!(CudaBackend::default(), CudaBackend::Cpp);

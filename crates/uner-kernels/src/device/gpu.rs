@@ -8,9 +8,9 @@ use cubecl::ir::{ElemType, FloatKind};
 
 use super::{DeviceError, DeviceName, MemoryGauge, MemoryUse, Properties, compiled, settings};
 
-/// What a kernel may be asked to compute with.
+/// Types in which a kernel may compute.
 const FLOATS: [DType; 2] = [DType::F32, DType::BF16];
-/// Kinds of GPUs in the order in which they are counted.
+/// Kinds of GPUs, in the order in which they are counted.
 const GPUS: [WgpuDeviceKind; 4] = [
     WgpuDeviceKind::DiscreteGpu(0),
     WgpuDeviceKind::IntegratedGpu(0),
@@ -32,8 +32,7 @@ pub(super) fn present() -> Vec<DeviceName> {
 /// See [`DeviceName::open`]; the program has the backend.
 pub(super) fn open(name: DeviceName) -> Result<Device, DeviceError> {
     if name == DeviceName::WebGpuCpu && cfg!(feature = "vulkan") {
-        // Mesa 22.3 and 25.0 die of a signal when they are given a compute pipeline of CubeCL's
-        // SPIR-V.
+        // Mesa 22.3 and 25.0 crash when they create a compute pipeline from CubeCL's SPIR-V.
         return Err(DeviceError::Missing {
             name,
             problem: "with the feature `vulkan` kernels become SPIR-V, which crashes software drivers; use a program built \
@@ -102,7 +101,7 @@ fn find(name: DeviceName) -> Result<cubecl::Device, DeviceError> {
     }
 }
 
-/// All devices of the same kind of name, in order.
+/// All devices whose names are of the same kind as `name`, in order.
 fn peers(name: DeviceName) -> (Vec<DeviceName>, Vec<cubecl::Device>) {
     let adapters = |kinds: &[WgpuDeviceKind], backend| -> Vec<cubecl::Device> {
         let seeds = kinds
@@ -124,7 +123,7 @@ fn peers(name: DeviceName) -> (Vec<DeviceName>, Vec<cubecl::Device>) {
     ((0..devices.len()).map(named).collect(), devices)
 }
 
-/// All devices of the runtime, graphics API and kind of this one. Opens none.
+/// All devices with the runtime, graphics API and kind of `seed`. Opens none.
 fn alike(seed: &cubecl::Device) -> Vec<cubecl::Device> {
     cubecl::Device::enumerate(seed.to_id()).into_iter().map(cubecl::Device::from_id).collect()
 }

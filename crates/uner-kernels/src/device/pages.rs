@@ -1,17 +1,17 @@
-//! How a CUDA device's memory is cut up.
+//! Page size of a CUDA device's allocator.
 //!
-//! CubeCL carves tensors from pages, and by itself makes these hardly larger than the largest
-//! tensor so far: each then has room for one or two large ones, and an unused rest. It cannot be
-//! told a size; but a size once asked for stays.
+//! CubeCL allocates tensors in pages. By default a page is hardly larger than the largest tensor so
+//! far, so it has room for one or two large tensors and an unused rest. The page size cannot be
+//! set, but it never shrinks after a large request.
 
 use cubecl::{MemoryPoolKind, MemoryScope};
 
-/// Pages that the memory is cut into. The fewer they are, the less is lost at their ends, and the
-/// more in the last one.
+/// Number of pages of the whole memory. With fewer pages, less is lost at their ends, and more in
+/// the last one.
 const PAGES: u64 = 64;
 
-/// Makes the allocator carve what this thread allocates from pages of a [`PAGES`]th of the memory.
-/// Each thread has pages of its own.
+/// Makes the allocator use pages of a [`PAGES`]th of the memory for this thread's tensors. Each
+/// thread has its own pages.
 pub(super) fn carve_large(device: &cubecl::Device) {
     let client = device.client();
     let Some(memory) = client.properties().memory.max_memory() else { return };
@@ -23,7 +23,7 @@ pub(super) fn carve_large(device: &cubecl::Device) {
         _ => None,
     });
     if !sizes.any(|size| size >= page) {
-        // The tensor goes at once, and the size stays.
+        // The tensor is freed at once, and the page size stays.
         drop(client.empty(page as usize));
     }
 }
@@ -43,10 +43,10 @@ mod tests {
 
     use super::PAGES;
 
-    /// An H200's.
+    /// Memory of an H200, in bytes.
     const MEMORY: u64 = 150_754_820_096;
 
-    /// Device memory that nobody uses.
+    /// Storage without memory behind it.
     struct Unused;
 
     impl ComputeStorage for Unused {
@@ -73,7 +73,7 @@ mod tests {
         }
     }
 
-    /// CubeCL's pools, and the most that was in use and reserved.
+    /// CubeCL's pools, with the peaks of bytes in use and of bytes reserved.
     struct Pools {
         memory: MemoryManagement<Unused>,
         most: [u64; 2],
@@ -92,13 +92,13 @@ mod tests {
             Self { memory, most: [0; 2] }
         }
 
-        /// A tensor, which lives as long as what this returns.
+        /// Allocates a tensor, which lives as long as the result.
         fn tensor(&mut self, bytes: u64) -> ManagedMemoryHandle {
             let found = self.memory.reserve(bytes, PageUpdate::Allow, &mut ErrorGraph::default());
             let usage = self.memory.memory_report().usage();
             self.most =
                 [self.most[0].max(usage.bytes_in_use), self.most[1].max(usage.bytes_reserved)];
-            found.expect("there is no end to it")
+            found.expect("unlimited memory")
         }
     }
 
@@ -112,7 +112,7 @@ mod tests {
 
     type Kept = Vec<ManagedMemoryHandle>;
 
-    /// An adapted layer: what its adapter keeps is pushed, its output comes back.
+    /// A layer with an adapter: pushes the tensors that the adapter keeps, and returns the output.
     fn layer(
         pools: &mut Pools,
         sizes: &Sizes,
@@ -126,7 +126,7 @@ mod tests {
         pools.tensor(output)
     }
 
-    /// A block of a model with adapters, forward: what its graph keeps, and its output.
+    /// The forward pass of a block with adapters: the tensors that its graph keeps, and its output.
     fn forward(pools: &mut Pools, sizes: &Sizes) -> (Kept, ManagedMemoryHandle) {
         let &Sizes { hidden, intermediate, log_sum_exp, .. } = sizes;
         let mut kept = vec![pools.tensor(hidden)];
@@ -147,7 +147,8 @@ mod tests {
         (kept, output)
     }
 
-    /// Its way back: gradients of what the graph keeps, which goes last to first.
+    /// The backward pass of a block: allocates gradients, and frees the kept tensors, the last
+    /// first.
     fn backward(pools: &mut Pools, sizes: &Sizes, mut kept: Kept) {
         for bytes in [sizes.intermediate, sizes.intermediate, sizes.hidden, sizes.hidden] {
             let _gradients = [bytes, bytes].map(|bytes| pools.tensor(bytes));
@@ -155,7 +156,7 @@ mod tests {
         }
     }
 
-    /// Reserved over used bytes, at their most in two steps of 7B with `rows` rows of 2,048 tokens.
+    /// Peak reserved over peak used bytes, in two steps of 7B with `rows` rows of 2,048 tokens.
     fn overhead(rows: u64, page: Option<u64>) -> f64 {
         let mut pools = Pools::new();
         if let Some(page) = page {
@@ -169,7 +170,7 @@ mod tests {
             low_rank: tokens * 16 * 2,
             log_sum_exp: tokens * 32 * 4,
         };
-        // A matrix in f32, as every run has one at some time.
+        // Every run allocates an f32 matrix of this size at some time.
         drop(pools.tensor(32000 * 4096 * 4));
         for _ in 0..2 {
             let blocks: Vec<_> = (0..32).map(|_| forward(&mut pools, &sizes)).collect();
@@ -182,13 +183,13 @@ mod tests {
         reserved as f64 / used as f64
     }
 
-    /// Whether this is still so, and how much it is, is up to CubeCL.
+    /// Depends on CubeCL's version.
     #[test]
     fn large_pages_leave_less_unused() {
         for rows in [4, 8, 12] {
             let (large, own) = (overhead(rows, Some(MEMORY / PAGES)), overhead(rows, None));
-            assert!(large < 1.1, "{rows} rows: {large:.3}, of its own choice {own:.3}");
-            assert!(own > large, "{rows} rows: {large:.3}, of its own choice {own:.3}");
+            assert!(large < 1.1, "{rows} rows: {large:.3}, by default {own:.3}");
+            assert!(own > large, "{rows} rows: {large:.3}, by default {own:.3}");
         }
     }
 }

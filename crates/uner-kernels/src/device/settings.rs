@@ -1,27 +1,16 @@
-//! What CubeCL's runtimes are told before the first device is opened, and where they may keep what
-//! they find out.
-
-use std::path::PathBuf;
+//! CubeCL's settings, applied before the first device is opened.
 
 use cubecl::config::autotune::AutotuneLevel;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 
 use super::DeviceName;
 
-/// Runs of a candidate when burn looks for the fastest of its own kernels: a few tell, and there
-/// are many candidates.
+/// Runs per candidate when burn searches for the fastest of its own kernels: a few are enough, and
+/// there are many candidates.
 const SAMPLES: usize = 3;
 
-/// The program's folder among the user's caches; `None` where the environment names none.
-pub(crate) fn cache_folder() -> Option<PathBuf> {
-    let folder =
-        |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
-    Some(caches.join("uner"))
-}
-
-/// Sets them, unless they are set: from then on they hold for every device. On CUDA the search for
-/// the fastest of burn's own kernels is cut short: a whole one takes over a minute for each new
+/// Applies the settings to every device, unless they are already set. On CUDA, the search for the
+/// fastest of burn's own kernels is shortened, because a full search takes over a minute per new
 /// shape.
 pub(super) fn set(first: DeviceName) {
     let mut settings = CubeClRuntimeConfig::from_current_dir().override_from_env();
@@ -30,6 +19,6 @@ pub(super) fn set(first: DeviceName) {
         settings.autotune.bench.min_samples = SAMPLES;
         settings.autotune.bench.max_samples = SAMPLES;
     }
-    // Where they are set already, an earlier call or the program itself has done it.
+    // If they are already set, an earlier call or the program itself has set them.
     let _ = CubeClRuntimeConfig::try_set(settings);
 }

@@ -1,4 +1,4 @@
-//! The backward pass: the same elements are dropped from the gradient.
+//! The backward pass: drops the same elements from the gradient.
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;

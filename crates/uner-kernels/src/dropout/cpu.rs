@@ -1,4 +1,4 @@
-//! Dropout on the CPU: rows over threads.
+//! Dropout on the CPU: rows spread over the threads.
 
 use burn::backend::{Flex, TensorMetadata};
 

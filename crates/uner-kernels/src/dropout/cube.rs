@@ -1,4 +1,4 @@
-//! Dropout on the GPU: one vector of a row's columns a unit.
+//! Dropout on the GPU: one vector of a row per unit.
 
 mod product;
 
@@ -43,7 +43,7 @@ impl DropoutKernels for Cube {
     }
 }
 
-/// `place` is mixed already; `width` is a row in vectors.
+/// `place` is already mixed; `width` is the length of a row in vectors.
 #[cube(launch, create_dummy_kernel)]
 fn drop_out<F: Float, N: Size>(
     x: &[Vector<F, N>],
@@ -64,8 +64,8 @@ fn drop_out<F: Float, N: Size>(
     }
 }
 
-/// A vector of a row without what is dropped: `start` is the hash that the row's columns start
-/// from, `column` the vector's number in the row.
+/// Applies dropout to a vector of a row: `start` is the row's hash, `column` the vector's index in
+/// the row.
 #[cube]
 fn kept<N: Size>(
     values: Vector<f32, N>,

@@ -1,5 +1,5 @@
-//! A linear layer behind dropout that keeps what came before it: what is dropped is computed again
-//! on the way back.
+//! A linear layer after dropout. It keeps the input for the backward pass and applies dropout again
+//! there.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -19,8 +19,8 @@ use crate::profile::{Pass, counted, timed};
 
 /// The backward kernel of a backend.
 pub trait DroppedLinearKernels: DropoutKernels + LinearKernels {
-    /// The gradient of `x`: `drop_out(dy · weight)`, added to `rest` where there is one, in its
-    /// memory where the backend can write to it.
+    /// The gradient of `x`: `drop_out(dy · weight)`, plus `rest` if given, in the memory of `rest`
+    /// if the backend can write to it.
     fn dropped_linear_backward_x(
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -72,10 +72,10 @@ impl DroppedLinearOps for burn::backend::Flex {
 #[derive(Debug)]
 struct DroppedLinearBackward;
 
-/// What the backward pass needs.
+/// The state of the backward pass.
 #[derive(Debug, Clone)]
 struct State<B: Backend> {
-    /// `x` and `weight`, each where the gradient of the other one is wanted.
+    /// `x` and `weight`, each only if the other's gradient is needed.
     nodes: [Option<NodeId>; 2],
     keys: IntTensor<B>,
     draw: Draw,
@@ -148,18 +148,18 @@ impl<B: DroppedLinearKernels + DroppedLinearOps, C: CheckpointStrategy> DroppedL
     }
 }
 
-/// `linear(dropout(x), weight)`. Kept for the backward pass is `x`, which several layers share, and
-/// not a copy for each of them with other elements dropped.
+/// Computes `linear(dropout(x), weight)`. Keeps `x` for the backward pass, which several layers
+/// share, instead of a dropped copy for each layer.
 ///
 /// # Shapes
 /// - `x`: `[rows, in]`
-/// - `keys`: `[rows]`, 32 bits each; rows with equal keys are dropped alike
+/// - `keys`: `[rows]`, 32 bits each; rows with equal keys drop the same columns
 /// - `weight`: `[out, in]`
 /// - returns `[rows, out]`
 ///
 /// # Panics
-/// When the two `in` differ, there is not one key a row, or the probability is not at least 0 and
-/// below 1.
+/// When the two `in` differ, the number of keys is not `rows`, or the probability is not at least 0
+/// and below 1.
 pub fn dropped_linear(
     x: impl Into<Input>,
     keys: &Tensor<1, Int>,

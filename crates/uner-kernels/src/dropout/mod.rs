@@ -1,7 +1,6 @@
-//! Dropout (Srivastava et al. 2014) without a state: whether an element is dropped is a hash of its
-//! row's key, a number for the place in the network, and its column. Whoever computes it again, in
-//! the backward pass, on another device or in another order of the rows, drops the same elements,
-//! and no mask is kept.
+//! Stateless dropout (Srivastava et al. 2014). A hash of the row's key, the layer's number and the
+//! column decides whether an element is dropped. The backward pass, another device or another order
+//! of the rows therefore drops the same elements, and no mask is kept.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -23,12 +22,12 @@ use burn::tensor::{Int, Tensor};
 use crate::hash::mix;
 use crate::profile::{Pass, timed};
 
-/// What is drawn, and how often.
+/// The layer's number and the probability of dropping.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Draw {
-    /// A number for the place in the network: places draw independently of each other.
+    /// Number of the layer in the network: layers drop independently of each other.
     pub place: u32,
-    /// Share of the elements that become 0.
+    /// Probability that an element becomes 0.
     pub probability: f64,
 }
 
@@ -38,13 +37,13 @@ impl Draw {
         (self.probability * 2f64.powi(32)) as u32
     }
 
-    /// What the others are multiplied by, so that the expectation stays.
+    /// Factor of the kept elements, so that the expectation stays the same.
     fn scale(self) -> f32 {
         (1.0 / (1.0 - self.probability)) as f32
     }
 }
 
-/// The hash that the columns of a row start from.
+/// The hash of a row, from which its columns are hashed.
 #[inline(always)]
 fn start(key: i32, place: u32) -> u32 {
     mix(key as u32 ^ mix(place))
@@ -52,8 +51,8 @@ fn start(key: i32, place: u32) -> u32 {
 
 /// The kernel of a backend.
 pub trait DropoutKernels: Backend {
-    /// Both directions: the gradient of what is kept is scaled like it, that of what is dropped is
-    /// 0.
+    /// Applies dropout, in both directions: the gradient of a kept element is scaled like it, that
+    /// of a dropped one is 0.
     fn drop_out(x: FloatTensor<Self>, keys: IntTensor<Self>, draw: Draw) -> FloatTensor<Self>;
 }
 
@@ -78,15 +77,15 @@ impl DropoutOps for burn::backend::Flex {
     }
 }
 
-/// `x` with a share of its elements set to 0 and the others divided by one minus that share.
+/// Sets a share of the elements of `x` to 0 and divides the others by one minus that share.
 ///
 /// # Shapes
 /// - `x`: `[rows, columns]`
-/// - `keys`: `[rows]`, 32 bits each; rows with equal keys are dropped alike
+/// - `keys`: `[rows]`, 32 bits each; rows with equal keys drop the same columns
 /// - returns `[rows, columns]` in the type of `x`
 ///
 /// # Panics
-/// When there is not one key a row, or the probability is not at least 0 and below 1.
+/// When the number of keys is not `rows`, or the probability is not at least 0 and below 1.
 pub fn dropout(x: Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) -> Tensor<2> {
     check(&x, keys, draw);
     timed("dropout", Pass::Forward, || {
@@ -98,5 +97,9 @@ pub fn dropout(x: Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) -> Tensor<2> {
 fn check(x: &Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) {
     let [rows, _] = x.dims();
     assert_eq!(keys.dims(), [rows], "one key for each row of `x` {:?}", x.dims());
-    assert!((0.0..1.0).contains(&draw.probability), "a probability of {}", draw.probability);
+    assert!(
+        (0.0..1.0).contains(&draw.probability),
+        "the probability {} is not in [0, 1)",
+        draw.probability
+    );
 }

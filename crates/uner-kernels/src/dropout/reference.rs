@@ -1,4 +1,4 @@
-//! Dropout in burn operations: a mask made on the host, and a product with it.
+//! Dropout in burn operations: multiplies by a mask that the host builds.
 
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -11,8 +11,7 @@ use crate::hash::nth;
 /// When the keys cannot be read back.
 pub fn reference(x: Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) -> Tensor<2> {
     let [rows, columns] = x.dims();
-    let keys: Vec<i32> =
-        keys.clone().try_into_vec_as().expect("keys that the device can give back");
+    let keys: Vec<i32> = keys.clone().try_into_vec_as().expect("keys that can be read back");
     let kept = |key: i32, column: u32| nth(start(key, draw.place), column) >= draw.threshold();
     let mask: Vec<f32> = keys
         .into_iter()

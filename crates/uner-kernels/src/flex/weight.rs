@@ -1,5 +1,5 @@
-//! A weight on the CPU in the type it is stored in: f32, or bf16, which is widened where it is
-//! used, a panel of rows at a time, so that no whole f32 copy of it ever exists.
+//! A weight on the CPU in its stored type, f32 or bf16. A bf16 weight is widened one panel of rows
+//! at a time, so that no whole f32 copy ever exists.
 
 use std::borrow::Cow;
 
@@ -12,20 +12,20 @@ use super::{
     product_strided, rows_per_piece, vectorized,
 };
 
-/// Elements of a panel: 16 MiB as f32. A product over so many rows passes over its result no more
-/// often than one over a whole f32 weight.
+/// Elements of a panel: 16 MiB as f32. A product with that many rows passes over its result no more
+/// often than one with a whole f32 weight.
 const PANEL: usize = 4 << 20;
 
-/// Rows of `x` up to which each row of the weight is multiplied straight from its storage. With
-/// more of them the products pay for the widening.
+/// Most rows of `x` for which a product reads the weight straight from its storage. With more rows,
+/// the product pays for the widening.
 const FEW: usize = 4;
 
 /// Rows of the weight that share one pass over a row of `x`.
 const ROWS: usize = 4;
 
-/// A type that weights and gradients are stored in.
+/// A type in which weights and gradients are stored.
 pub(crate) trait Stored: Copy + Send + Sync {
-    /// Its value.
+    /// The value in f32.
     fn widen(self) -> f32;
 }
 
@@ -37,7 +37,7 @@ impl Stored for f32 {
 }
 
 impl Stored for bf16 {
-    /// bf16 is the upper half of f32.
+    /// bf16 is the upper half of an f32.
     #[inline(always)]
     fn widen(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
@@ -70,7 +70,7 @@ pub(crate) fn values(tensor: &Floats) -> Values<'_> {
     }
 }
 
-/// The elements of a small weight made by [`in_order`] in f32: copied where it is stored in bf16.
+/// The elements of a small weight made by [`in_order`], in f32; a bf16 weight is copied.
 ///
 /// # Panics
 /// When they are neither f32 nor bf16.
@@ -99,7 +99,7 @@ impl Weight {
         [self.rows, self.columns]
     }
 
-    /// `x · weightᵀ`, `[n, columns]` to `[n, rows]`, in place of what `out` holds.
+    /// Writes `x · weightᵀ` to `out`, in place of its contents: `[n, columns]` to `[n, rows]`.
     pub(crate) fn apply(&self, x: Matrix, out: &mut Vec<f32>) {
         match values(&self.tensor) {
             Values::F32(weight) => product_into(out, x, self.matrix(weight).transposed()),
@@ -134,7 +134,7 @@ impl Weight {
         }
     }
 
-    /// `dy · weight`: `[n, rows]` to `[n, columns]`.
+    /// Writes `dy · weight` to `out`: `[n, rows]` to `[n, columns]`.
     pub(crate) fn apply_transposed(&self, dy: Matrix, out: &mut [f32]) {
         let parallel = self.is_much(dy.rows);
         match values(&self.tensor) {
@@ -159,7 +159,7 @@ impl Weight {
         is_much(n, self.rows, self.columns)
     }
 
-    /// Calls `work` with (index of the first row, some rows in f32), in order.
+    /// Calls `work` with the index of the first row and some rows in f32, panel after panel.
     fn for_panels(&self, weight: &[bf16], mut work: impl FnMut(usize, Matrix)) {
         let columns = self.columns.max(1);
         let rows = (PANEL / columns).clamp(1, self.rows.max(1));
@@ -182,12 +182,12 @@ impl Weight {
     }
 }
 
-/// `x · weightᵀ` for a few rows of `x`, bound by reading the weight once.
+/// `x · weightᵀ` for a few rows of `x`. Its time is that of reading the weight once.
 fn dot_products<W: Stored>(out: &mut [f32], x: Matrix, weight: &[W], rows: usize) {
     let columns = x.columns;
     assert_eq!((x.column_stride, weight.len()), (1, rows * columns), "contiguous operands");
     let x_row = |n: usize| &x.data[n * x.row_stride..][..columns];
-    // `[rows, n]`, so that a thread's share of it is one slice.
+    // `[rows, n]`, so that each thread writes to one slice.
     let mut by_row = vec![0.0; rows * x.rows];
     let piece = rows_per_piece(columns).next_multiple_of(ROWS);
     by_row.par_chunks_mut((piece * x.rows).max(1)).enumerate().for_each(|(index, out)| {

@@ -14,8 +14,7 @@ use crate::profile::{Pass, counted, timed};
 struct LinearBackward;
 
 impl<B: LinearKernels> Backward<B, 2> for LinearBackward {
-    /// `x` and `weight`, each where the gradient of the other one is wanted, and the gradient of
-    /// `x`.
+    /// `x` and `weight`, each only if the other's gradient is needed, and the gradient of `x`.
     type State = ([Option<NodeId>; 2], InputGradient);
 
     fn backward(
@@ -42,7 +41,7 @@ impl<B: LinearKernels> Backward<B, 2> for LinearBackward {
     }
 }
 
-/// `dy · weight`, added to `rest` where there is one.
+/// `dy · weight`, plus `rest` if given.
 pub(crate) fn input_gradient<B: LinearKernels>(
     dy: FloatTensor<B>,
     weight: FloatTensor<B>,

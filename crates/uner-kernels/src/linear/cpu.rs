@@ -1,4 +1,4 @@
-//! The linear layer on the CPU: f32 activations, the weight in the type it is stored in.
+//! The linear layer on the CPU: f32 activations, the weight in its stored type.
 
 use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;
@@ -6,7 +6,7 @@ use burn::backend::ops::FloatTensorOps;
 use super::LinearKernels;
 use crate::flex::{Floats, Matrix, Weight, contiguous, dims, new_product, slice, tensor};
 
-/// `terms`, and what is to be added to them.
+/// `terms`, plus `rest` if given.
 pub(crate) fn added(terms: Floats, rest: Option<Floats>) -> Floats {
     match rest {
         Some(rest) => Flex::float_add(terms, rest),

@@ -1,6 +1,6 @@
-//! The linear layer on the GPU runtimes, and the matrix products of the loss, behind [`product`],
-//! [`add_product`] and
-//! [`accumulate`]: cuBLASLt on CUDA where it is installed, burn's autotuned kernels elsewhere.
+//! The linear layer on the GPU runtimes, and the matrix products of other ops: [`product`],
+//! [`add_product`] and [`accumulate`]. They use cuBLASLt on CUDA if it is installed, and burn's
+//! autotuned kernels otherwise.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -18,12 +18,12 @@ use crate::cube::{Floats, contiguous, dims, empty, vector_size, zeros};
 #[cfg(feature = "cuda")]
 use crate::cuda::cublaslt;
 
-/// Bytes of a product that [`accumulate`] holds before it is added: little beside the sum itself,
-/// and still hundreds of tiles for the product to spread over the device.
+/// Bytes of a product in [`accumulate`] before it is added: little beside the sum itself, and still
+/// hundreds of tiles to spread over the device.
 const SLAB_BYTES: usize = 64 << 20;
 
-/// Rows of a slab are a multiple of this many, so that every slab starts at an aligned address (512
-/// bytes on CUDA).
+/// A slab's number of rows is a multiple of this, so that every slab starts at an aligned address
+/// (512 bytes on CUDA).
 const SLAB_ROWS: usize = 256;
 
 impl LinearKernels for Cube {
@@ -46,12 +46,12 @@ impl LinearKernels for Cube {
     }
 }
 
-/// The product `a · b` of `[m, k]` and `[k, n]`: a new contiguous `[m, n]` of type `dtype`, sums in
-/// f32. Where `k` is 0 it is zeros.
+/// The product `a · b` of `[m, k]` and `[k, n]`: a new contiguous `[m, n]` of type `dtype`,
+/// accumulated in f32; zeros if `k` is 0.
 ///
-/// All products of these ops go through here and [`accumulate`]. Operands have one type, f32 or
-/// bf16; each of them lies in rows or, made by [`transposed`], in columns, rows and columns
-/// possibly padded (`tensor.meta.strides()` says which); `dtype` is theirs or f32.
+/// All products of these ops go through this function, [`add_product`] or [`accumulate`]. The
+/// operands have one type, f32 or bf16. Each is row-major or, made by [`transposed`], column-major,
+/// possibly padded (see `tensor.meta.strides()`). `dtype` is their type or f32.
 ///
 /// # Panics
 /// When the two `k` or the types differ.
@@ -59,7 +59,7 @@ pub(crate) fn product(a: Floats, b: Floats, dtype: DType) -> Floats {
     let ([rows, terms], [b_terms, columns]) = (dims(&a), dims(&b));
     assert!(
         terms == b_terms && a.dtype() == b.dtype(),
-        "no product of {:?} {:?} and {:?} {:?}",
+        "cannot multiply {:?} {:?} by {:?} {:?}",
         a.dtype(),
         a.shape(),
         b.dtype(),
@@ -68,14 +68,14 @@ pub(crate) fn product(a: Floats, b: Floats, dtype: DType) -> Floats {
     if rows * columns * terms == 0 {
         return zeros(&a, [rows, columns], dtype);
     }
-    // Without a place for it the result would have padded rows on CUDA.
+    // Without a given output, the result would have padded rows on CUDA.
     let out = empty(&a, [rows, columns], dtype);
     #[cfg(feature = "cuda")]
     if cublaslt::serves(&out) {
         cublaslt::multiply(&a, &b, None, &out);
         return out;
     }
-    // Trying every kernel takes a software adapter a minute for each new shape.
+    // On a software adapter, autotuning takes a minute for each new shape.
     let software = matches!(&a.device, Device::Wgpu(device) if device.kind == WgpuDeviceKind::Cpu);
     let strategy = if software { MatmulStrategy::Cube } else { MatmulStrategy::Autotune };
     if !software {
@@ -86,8 +86,8 @@ pub(crate) fn product(a: Floats, b: Floats, dtype: DType) -> Floats {
     })
 }
 
-/// Says what takes the time when a product of a new size is about to be tuned. burn tunes by powers
-/// of two, and remembers.
+/// Logs the reason for the delay when a product of a new size is about to be tuned. burn tunes by
+/// powers of two and caches the result.
 fn tell_of_tuning(lengths: [usize; 3]) {
     static TOLD: Mutex<BTreeSet<[usize; 3]>> = Mutex::new(BTreeSet::new());
     let [rows, terms, columns] = lengths.map(usize::next_power_of_two);
@@ -98,13 +98,13 @@ fn tell_of_tuning(lengths: [usize; 3]) {
     }
 }
 
-/// The matrix with rows and columns exchanged, as a view.
+/// The transpose, as a view.
 pub(crate) fn transposed(mut matrix: Floats) -> Floats {
     matrix.meta.swap(0, 1);
     matrix
 }
 
-/// `base + a · b`, of the type of all three: in the memory of `base` where nobody else holds it.
+/// `base + a · b`, all of one type; in the memory of `base` if it is not shared.
 pub(crate) fn add_product(base: Floats, a: Floats, b: Floats) -> Floats {
     let dtype = base.dtype();
     #[cfg(feature = "cuda")]
@@ -121,9 +121,9 @@ pub(crate) fn add_product(base: Floats, a: Floats, b: Floats) -> Floats {
     add(base, product(a, b, dtype))
 }
 
-/// `sum += a · b`, where `sum` is a contiguous `[m, n]` of f32 that nobody else holds. burn's
-/// kernels do not add to what is there, so with them the product is formed some rows at a time and
-/// added by a kernel of its own.
+/// `sum += a · b`, where `sum` is a contiguous `[m, n]` in f32 that is not shared. burn's kernels
+/// do not accumulate into their output. Without cuBLASLt the product is therefore computed in slabs
+/// of rows, and a kernel of its own adds them.
 pub(crate) fn accumulate(sum: &Floats, a: &Floats, b: &Floats) {
     let ([rows, columns], [_, terms]) = (dims(sum), dims(a));
     if rows * columns * terms == 0 {
@@ -159,8 +159,7 @@ fn accumulate_slabs(sum: &Floats, a: &Floats, b: &Floats, slab: usize) {
     }
 }
 
-/// Some rows of a matrix as a view. Where it lies in rows, those before have to fill whole aligned
-/// pieces of memory; where it lies in columns, `rows.start` has to.
+/// Some rows of a matrix, as a view. The first one must start at an aligned address.
 fn rows_of(matrix: &Floats, rows: Range<usize>) -> Floats {
     let mut view = matrix.clone();
     let start = (rows.start * matrix.meta.strides()[0] * matrix.dtype().size()) as u64;
@@ -176,14 +175,14 @@ fn rows_of(matrix: &Floats, rows: Range<usize>) -> Floats {
     view
 }
 
-/// Cubes for a kernel over `count` elements in which each unit takes every so many: fewer than the
-/// 65,535 that WebGPU starts along one dimension, and enough for any device.
+/// Cubes for a kernel over `count` elements with a grid-stride loop: fewer than the 65,535 that
+/// WebGPU starts along one dimension, and enough for any device.
 pub(crate) fn spread(count: usize) -> (CubeCount, CubeDim) {
     let cubes = count.div_ceil(256).min(16 << 10);
     (CubeCount::Static(cubes as u32, 1, 1), CubeDim::new_1d(256))
 }
 
-/// Adds `count` vectors to those of `sum` from `first` on. Neighbouring units touch neighbouring
+/// Adds `count` vectors to those of `sum` from `first` on. Neighbouring units access neighbouring
 /// vectors.
 #[cube(launch, create_dummy_kernel)]
 fn add_into<N: Size>(

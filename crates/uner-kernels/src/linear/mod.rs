@@ -1,4 +1,4 @@
-//! A linear layer with the weight as checkpoints store it.
+//! A linear layer whose weight has the layout of checkpoints.
 
 pub(crate) mod backward;
 #[cfg(feature = "flex")]
@@ -19,8 +19,8 @@ use crate::profile::{Pass, counted, timed};
 pub trait LinearKernels: Backend {
     /// `x · weightᵀ`.
     fn linear_forward(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The gradient of `x`: `dy · weight`, added to `rest` where there is one, in its memory where
-    /// the backend can write to it.
+    /// The gradient of `x`: `dy · weight`, plus `rest` if given, in the memory of `rest` if the
+    /// backend can write to it.
     fn linear_backward_x(
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -63,18 +63,18 @@ impl LinearOps for burn::backend::Flex {
     }
 }
 
-/// `x · weightᵀ`.
+/// Computes `x · weightᵀ`.
 ///
-/// The gradient of the weight comes out as `[out, in]`, in order; through burn's own matmul it
-/// would be a transposed view that every later use copies. A frozen weight gets none, and then `x`
-/// is not kept for the backward pass either.
+/// The weight's gradient is a contiguous `[out, in]`; burn's own matmul would return a transposed
+/// view that every later use copies. A frozen weight has no gradient, and `x` is then not kept for
+/// the backward pass.
 ///
-/// On a GPU runtime both are f32 or bf16, the same type, and so are the result and the gradients;
-/// sums are f32. On CUDA the products are cuBLASLt's; without that library they are burn's, which
-/// round f32 factors to TF32 (10 bits of mantissa).
+/// On a GPU runtime both have one type, f32 or bf16, which is also that of the result and the
+/// gradients; sums are f32. On CUDA cuBLASLt computes the products. Without it burn does, which
+/// rounds f32 factors to TF32 (10 bits of mantissa).
 ///
-/// On the CPU `x` is f32 and the weight f32 or bf16; a bf16 weight is widened as it is read, a
-/// panel at a time, and its gradient is f32.
+/// On the CPU `x` is f32 and the weight f32 or bf16. A bf16 weight is widened one panel of rows at
+/// a time, and its gradient is f32.
 ///
 /// # Shapes
 /// - `x`: `[tokens, in]`
@@ -82,7 +82,7 @@ impl LinearOps for burn::backend::Flex {
 /// - returns `[tokens, out]`
 ///
 /// # Panics
-/// When the two `in` differ, on a GPU runtime when the types do, and on the CPU for other types.
+/// When the two `in` differ; on a GPU runtime, when the types differ; on the CPU, for other types.
 pub fn linear(x: impl Into<Input>, weight: Tensor<2>) -> Tensor<2> {
     let Input { tensor: x, gradient } = x.into();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The backward pass: the gradients were formed going forward; here they are only scaled.
+//! The backward pass: scales the gradients, which the forward pass has computed.
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -15,7 +15,7 @@ use crate::profile::{Pass, counted, timed};
 struct LinearCrossEntropyBackward;
 
 impl<B: LinearCrossEntropyKernels> Backward<B, 2> for LinearCrossEntropyBackward {
-    /// The gradients of `hidden` and `weight` for a loss gradient of 1, where they are wanted.
+    /// The gradients of `hidden` and `weight` for a loss gradient of 1, if needed.
     type State = [Option<FloatTensor<B>>; 2];
 
     fn backward(
@@ -67,7 +67,7 @@ where
                 let wanted = [hidden.is_tracked(), weight.is_tracked()];
                 let (hidden, weight) = (hidden.into_primitive(), weight.into_primitive());
                 let ([trained], [vocab, width]) = (rows.shape().dims(), weight.shape().dims());
-                // The logits, and a product of the same size for each gradient.
+                // The logits, and one product of the same size per gradient.
                 for _ in 0..=wanted.iter().filter(|wanted| **wanted).count() {
                     counted(trained, vocab, width);
                 }

@@ -1,5 +1,5 @@
-//! The loss on the CPU: logits of one chunk of trained rows at a time, turned into their own
-//! gradient in place.
+//! The loss on the CPU: computes the logits of one chunk of trained rows at a time, and turns them
+//! into their own gradient in place.
 
 use burn::backend::{Flex, TensorMetadata, ops::FloatTensorOps};
 use rayon::prelude::*;
@@ -10,7 +10,7 @@ use crate::flex::{
     slice, sum, tensor, vectorized,
 };
 
-/// Logits of a chunk.
+/// Logits per chunk.
 const CHUNK_LOGITS: usize = CPU_LOGITS_BYTES / size_of::<f32>();
 
 impl LinearCrossEntropyKernels for Flex {
@@ -65,7 +65,7 @@ impl LinearCrossEntropyKernels for Flex {
     }
 
     fn scale_gradient(gradient: Floats, dloss: Floats) -> Floats {
-        // As in training, where the backward pass begins at the loss.
+        // The usual case in training, where the backward pass begins at the loss.
         if slice(&contiguous(dloss.clone())) == [1.0] {
             return gradient;
         }
@@ -102,7 +102,7 @@ impl Head {
     fn for_chunks(&self, mut work: impl FnMut(Chunk)) {
         let size = (CHUNK_LOGITS / self.vocab).max(1);
         let hidden = slice(&self.hidden);
-        // Both are written anew for each chunk: memory is taken from the system once.
+        // Every chunk overwrites both, so that their memory is allocated once.
         let mut gathered = Vec::with_capacity(size.min(self.rows.len()) * self.width);
         let mut logits = Vec::new();
         for (rows, targets) in self.rows.chunks(size).zip(self.targets.chunks(size)) {
@@ -135,7 +135,7 @@ impl Chunk<'_> {
         .collect()
     }
 
-    /// The losses; the logits become `softmax(logits) - onehot(target)`.
+    /// Returns the losses; the logits become `softmax(logits) - onehot(target)`.
     fn losses_and_gradients(&mut self) -> Vec<f32> {
         let rows = self.logits.par_chunks_exact_mut(self.vocab).zip(self.targets);
         rows.map(|(logits, &target)| {

@@ -1,6 +1,6 @@
-//! The loss on the GPU runtimes: the trained rows of `hidden` a chunk at a time; a chunk's logits
-//! become its losses and their own gradient in one kernel, and all matrix products are those of
-//! [`crate::linear`].
+//! The loss on the GPU runtimes, one chunk of trained rows at a time. One kernel turns a chunk's
+//! logits into its losses and the gradient of the logits; [`crate::linear`] computes all matrix
+//! products.
 
 mod kernels;
 
@@ -18,10 +18,10 @@ use crate::cube::{
 };
 use crate::linear::cube::{accumulate, product, spread, transposed};
 
-/// Rows of a chunk, at most: the row kernels start one cube each, and WebGPU no more than 65,535.
+/// Most rows of a chunk: the row kernels start one cube per row, and WebGPU at most 65,535.
 const CHUNK_ROWS: usize = 32 << 10;
 
-/// Rows of a chunk are a multiple of this where they can be: whole tiles for the products.
+/// A chunk's number of rows is a multiple of this if possible, so that products have whole tiles.
 const TILE_ROWS: usize = 64;
 
 impl LinearCrossEntropyKernels for Cube {
@@ -64,7 +64,7 @@ impl LinearCrossEntropyKernels for Cube {
         (total(losses), [dhidden, dweight])
     }
 
-    /// In place: the gradient was made for this backward pass, and nobody else holds it.
+    /// In place: the gradient was made for this backward pass and is not shared.
     fn scale_gradient(gradient: Floats, dloss: Floats) -> Floats {
         let [_, width] = dims(&gradient);
         let vector = vector_size(&gradient, width);
@@ -114,7 +114,7 @@ impl Head {
         Self { hidden, weight, rows: ints(rows), targets: ints(targets), count, width, vocab }
     }
 
-    /// The trained rows chunk by chunk, as ranges of `rows` and `targets`.
+    /// The chunks of the trained rows, as ranges of `rows` and `targets`.
     fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
         let largest_buffer = self.hidden.client.properties().memory.max_page_size;
         let bytes = GPU_LOGITS_BYTES.min(usize::try_from(largest_buffer).unwrap_or(usize::MAX));
@@ -146,7 +146,7 @@ impl Head {
         product(gathered, transposed(self.weight.clone()), DType::F32)
     }
 
-    /// Fills the chunk's part of `losses`.
+    /// Writes the chunk's part of `losses`.
     fn row_losses(&self, logits: Floats, chunk: &Range<usize>, losses: &Floats) {
         let (client, vector) = (logits.client.clone(), vector_size(&logits, self.vocab));
         let units = units_for(self.vocab / vector, &client);
@@ -165,9 +165,9 @@ impl Head {
         );
     }
 
-    /// Fills the chunk's part of `losses` and returns the gradient of the logits,
-    /// `softmax(logits) - onehot(target)`, in the type of the operands; in f32 it takes the place
-    /// of the logits.
+    /// Writes the chunk's part of `losses` and returns the gradient of the logits,
+    /// `softmax(logits) - onehot(target)`, in the type of the operands; in f32 it overwrites the
+    /// logits.
     fn losses_and_dlogits(&self, logits: Floats, chunk: &Range<usize>, losses: &Floats) -> Floats {
         let (client, vector) = (logits.client.clone(), vector_size(&logits, self.vocab));
         let units = units_for(self.vocab / vector, &client);
@@ -212,8 +212,8 @@ impl Head {
         );
     }
 
-    /// The weight's gradient with that of a chunk added. It is f32 where there are several chunks,
-    /// and else at once of the weight's type.
+    /// Adds the weight's gradient of a chunk. The sum is f32 if there are several chunks; a single
+    /// chunk's gradient has the weight's type at once.
     fn grow(&self, dweight: Option<Floats>, dlogits: Floats, gathered: Floats) -> Floats {
         let all = dims::<2>(&gathered)[0] == self.count;
         match dweight {
@@ -234,14 +234,14 @@ impl Head {
         let Some(dweight) = dweight else {
             return zeros(&self.weight, shape, self.weight.dtype());
         };
-        // In one dimension: CUDA would pad the rows of a matrix.
+        // In one dimension, because CUDA would pad the rows of a matrix.
         let flat = reshape(dweight, [shape.num_elements()].into());
         reshape(cast(flat, self.weight.dtype()), shape)
     }
 }
 
-/// Rows of a chunk. The chunks are about equal: a small last one would be a product of another
-/// shape, tuned for itself.
+/// Rows per chunk. Chunks are about equally long, because a short last one would be a product of
+/// another shape with its own tuning.
 fn chunk_rows(count: usize, vocab: usize, bytes: usize) -> usize {
     let most = (bytes / size_of::<f32>() / vocab.max(1)).clamp(1, CHUNK_ROWS);
     let most = if most > TILE_ROWS { most - most % TILE_ROWS } else { most };

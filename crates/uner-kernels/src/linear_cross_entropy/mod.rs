@@ -1,8 +1,8 @@
-//! The language-model head and its loss in one: `-log softmax(hidden · weightᵀ)[label]`, for the
+//! The language-model head fused with its loss: `-log softmax(hidden · weightᵀ)[label]`, for the
 //! trained rows only.
 //!
-//! Rows without a label never reach the matmul, and the logits of the others exist a chunk at a
-//! time, so memory is `chunk × vocab`, not `tokens × vocab`.
+//! Rows without a label never reach the matmul. The logits of the others exist one chunk at a time,
+//! so memory is `chunk × vocab`, not `tokens × vocab`.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -30,9 +30,9 @@ pub trait LinearCrossEntropyKernels: Backend {
         rows: IntTensor<Self>,
         targets: IntTensor<Self>,
     ) -> FloatTensor<Self>;
-    /// The summed loss, `[1]`, f32, and those of its gradients that are `wanted`: with respect to
-    /// `hidden` and `weight`, in their types. The gradients are formed while a chunk's logits are
-    /// at hand, so that these are computed once.
+    /// The summed loss, `[1]`, f32, and the `wanted` gradients with respect to `hidden` and
+    /// `weight`, in their types. The gradients are computed while a chunk's logits exist, so that
+    /// the logits are computed once.
     fn loss_and_gradients(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -40,14 +40,14 @@ pub trait LinearCrossEntropyKernels: Backend {
         targets: IntTensor<Self>,
         wanted: [bool; 2],
     ) -> (FloatTensor<Self>, [Option<FloatTensor<Self>>; 2]);
-    /// A gradient of the loss times that of the result with respect to the loss, `[1]`.
+    /// A gradient of the loss, times `dloss`, `[1]`, the gradient with respect to the loss.
     fn scale_gradient(gradient: FloatTensor<Self>, dloss: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// The differentiable operator.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait LinearCrossEntropyOps: Backend {
-    /// The loss of each trained row, `[trained]`. Has no gradient.
+    /// The loss of each trained row, `[trained]`. It has no gradient.
     fn token_losses(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -107,21 +107,20 @@ impl LinearCrossEntropyOps for burn::backend::Flex {
     }
 }
 
-/// Bytes of the logits that exist at a time on the CPU, at most: so many that the weight is read a
-/// few times a step, not once a row.
+/// Most bytes of logits that exist at a time on the CPU: enough that the weight is read a few times
+/// per step, not once per row.
 pub const CPU_LOGITS_BYTES: usize = 64 << 20;
 
-/// Bytes of the logits that exist at a time on a GPU, at most. They are f32 whatever the operands
-/// are: bf16 would round a logit of 20 to the nearest 1/8, and the loss with it. At 32,000 words
-/// 256 MiB are 2,048 rows, eight times what it takes for a product with the weight to be bound by
-/// arithmetic and not by reading the weight; each further chunk reads and writes the weight's
-/// gradient once more.
+/// Most bytes of logits that exist at a time on a GPU. Logits are f32 whatever the operands are:
+/// bf16 would round a logit of 20 to the nearest 1/8, and the loss with it. With a vocabulary of
+/// 32,000, 256 MiB are 2,048 rows, eight times the number from which arithmetic limits the product,
+/// not reading the weight. Each further chunk reads and writes the weight's gradient once more.
 pub const GPU_LOGITS_BYTES: usize = 256 << 20;
 
 /// Label of a row that is not trained.
 pub const IGNORE_INDEX: i32 = -100;
 
-/// Which rows of `hidden` are trained, and on what.
+/// The trained rows of `hidden`, and their target tokens.
 ///
 /// # Shapes
 /// Both tensors are `[trained]`.
@@ -132,13 +131,14 @@ pub struct Labels {
     count: usize,
     /// Rows with and without a label.
     tokens: usize,
-    /// The size of the smallest vocabulary that has all the targets. Kernels do not check indices:
-    /// this does.
+    /// The size of the smallest vocabulary that has all the targets. It is checked, because kernels
+    /// do not check indices.
     vocab: usize,
 }
 
 impl Labels {
-    /// From one label per row of `hidden`; [`IGNORE_INDEX`] where the row is not trained.
+    /// Builds labels from one label per row of `hidden`; [`IGNORE_INDEX`] if the row is not
+    /// trained.
     ///
     /// # Panics
     /// When another label is negative.
@@ -149,7 +149,8 @@ impl Labels {
             .map(|(row, &label)| (row, label))
             .collect();
         let smallest_vocab = |&(row, target): &(i32, i32)| {
-            usize::try_from(target).unwrap_or_else(|_| panic!("row {row} has the label {target}"))
+            usize::try_from(target)
+                .unwrap_or_else(|_| panic!("row {row} has the negative label {target}"))
                 + 1
         };
         let tensor = |values: Vec<i32>| {
@@ -179,8 +180,8 @@ impl Labels {
 /// - returns `[1]`, f32; 0 when no row is trained
 ///
 /// # Panics
-/// When the two `hidden` differ, there is not one label for each of the `tokens`, or a label is not
-/// below `vocab`; on a GPU runtime, when `hidden` and `weight` differ in type.
+/// When the two `hidden` differ, the number of labels is not `tokens`, or a label is not below
+/// `vocab`; on a GPU runtime, when `hidden` and `weight` differ in type.
 pub fn linear_cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, labels: &Labels) -> Tensor<1> {
     check(&hidden, &weight, labels);
     timed("linear_cross_entropy", Pass::Forward, || {

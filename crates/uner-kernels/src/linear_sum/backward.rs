@@ -14,11 +14,11 @@ use crate::profile::{Pass, counted, timed};
 #[derive(Debug)]
 struct LinearSumBackward;
 
-/// What the backward pass needs to know.
+/// The state of the backward pass.
 #[derive(Debug, Clone)]
 struct State<B: LinearSumKernels> {
     x: NodeId,
-    /// Where the gradient of `x` is wanted.
+    /// Kept if the gradient of `x` is needed.
     weight: Option<NodeId>,
     sum: FloatTensor<B>,
     gradient: InputGradient,

@@ -1,4 +1,4 @@
-//! The sum on the CPU: the product is formed and added.
+//! The sum on the CPU: computes the product, then adds it.
 
 use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;

@@ -1,4 +1,4 @@
-//! The sum on the GPU: a product that adds to what is there.
+//! The sum on the GPU: a product that accumulates into `sum`.
 
 use burn::backend::Cube;
 

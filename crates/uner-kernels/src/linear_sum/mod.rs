@@ -1,5 +1,5 @@
-//! A linear layer whose weight's gradient is added to an f32 sum where it is formed: of several
-//! micro-batches, it would else be written in a shorter type, read again and added.
+//! A linear layer that adds its weight's gradient to an f32 sum within the product. Otherwise each
+//! micro-batch would write the gradient in a shorter type, then read and add it.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -19,7 +19,7 @@ use crate::profile::{Pass, counted, timed};
 
 /// The products of a backend.
 pub trait LinearSumKernels: LinearKernels {
-    /// `sum + dyᵀ · x`, in the memory of `sum` where the backend can write to it.
+    /// `sum + dyᵀ · x`, in the memory of `sum` if the backend can write to it.
     fn add_weight_gradient(
         sum: FloatTensor<Self>,
         dy: FloatTensor<Self>,
@@ -63,9 +63,9 @@ impl LinearSumOps for burn::backend::Flex {
     }
 }
 
-/// `x · weightᵀ`, as [`linear`](crate::linear()). The weight has no gradient; `sum` has, namely
-/// what it is, plus the gradient that the weight would have. On a GPU that is written over `sum`,
-/// whoever holds it: give it away.
+/// Computes `x · weightᵀ`, as [`linear`](crate::linear()). The weight has no gradient. The gradient
+/// of `sum` is `sum` plus the weight's gradient. A GPU overwrites `sum` with it even if `sum` is
+/// shared, so pass the only copy.
 ///
 /// # Shapes
 /// - `x`: `[tokens, in]`
@@ -74,8 +74,7 @@ impl LinearSumOps for burn::backend::Flex {
 /// - returns `[tokens, out]`
 ///
 /// # Panics
-/// As [`linear`](crate::linear()), and when the sum has another shape than the weight or another
-/// type.
+/// As [`linear`](crate::linear()), and when `sum` does not have the weight's shape or is not f32.
 pub fn linear_sum(x: impl Into<Input>, weight: Tensor<2>, sum: Tensor<2>) -> Tensor<2> {
     let Input { tensor: x, gradient } = x.into();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What a card refuses at launch, and no compiler does.
+//! Limits that a card enforces at launch, and no compiler checks.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ pub(super) fn problems(
     }
     let known = matrix_instructions(properties);
     let foreign = used_matrix_instructions(&source.text).filter(|used| !known.contains(*used));
-    problems.extend(foreign.map(|used| format!("there is no `mma.sync.aligned.{used}`")));
+    problems.extend(foreign.map(|used| format!("the card lacks `mma.sync.aligned.{used}`")));
     problems
 }
 

@@ -1,15 +1,15 @@
-//! The CUDA C++ of every kernel, without a GPU: what the CUDA runtime would compile on an H100, and
-//! NVRTC to compile it.
+//! The CUDA C++ of every kernel, without a GPU: the source that the CUDA runtime would compile on
+//! an H100, and NVRTC to compile it.
 //!
 //! The ops are called on a device that has the properties of the card and runs nothing
-//! (`recorder`). It keeps the launches that reach it: the same kernels with the same vector sizes,
-//! cubes and comptime arguments that the card would be given, since the same code chose them. Each
-//! is then expanded and emitted as the runtime does it. An op therefore does nothing for this; a
-//! new op, or a new form of one, is a call in `calls`.
+//! (`recorder`). It records the launches. Kernels, vector sizes, cubes and comptime arguments are
+//! those of the card, since the same code chose them. Each kernel is then expanded and emitted as
+//! in the runtime. An op needs no code for this; a new op, or a new form of one, needs a call in
+//! `calls`.
 //!
-//! What it proves: every kernel expands, fits the card, compiles and assembles, and how many
-//! registers it takes. What it does not: results, races, anything that happens at run time. Tests
-//! can run the same launches on the CPU (`emulator`).
+//! This proves that every kernel expands, fits the card, compiles and assembles, and it counts
+//! registers. It proves nothing about results, races or other behaviour at run time; tests can run
+//! the same launches on the CPU (`emulator`).
 
 mod calls;
 #[cfg(test)]
@@ -39,23 +39,23 @@ pub struct Source {
     /// Op, file and function of the kernel, element type and form:
     /// `attention/backward/queries bf16 head_dim 64 group 1`.
     pub label: String,
-    /// The name of the entry function. Its last part is a hash that another build of the same
+    /// The name of the entry function. Its last part is a hash, which another build of the same
     /// source may change.
     pub entry: String,
     /// The translation unit.
     pub text: String,
     /// Units of a cube in x, y and z.
     pub cube_dim: (u32, u32, u32),
-    /// Bytes of shared memory, which are reserved at launch: no compiler counts or limits them.
+    /// Bytes of shared memory. They are reserved at launch: no compiler counts or limits them.
     pub shared_memory: usize,
-    /// What the card would refuse, or nothing.
+    /// Limits of the card that the launch exceeds; empty if it fits.
     pub problems: Vec<String>,
 }
 
 impl Source {
-    /// The text with names that do not change: the entry function's has a hash in it, and the
-    /// values of shared memory are numbered in the order of a hash map (cubecl-opt 0.11.3,
-    /// `AllocateSharedMemoryBlockPass`), so from call to call.
+    /// The text with stable names. The entry function's name contains a hash, and the values of
+    /// shared memory are numbered in the order of a hash map (cubecl-opt 0.11.3,
+    /// `AllocateSharedMemoryBlockPass`), which differs from call to call.
     pub fn stable_text(&self) -> String {
         let masked = self.text.replace(&self.entry, "kernel");
         let mut numbers = HashMap::new();
@@ -76,7 +76,7 @@ impl Source {
     }
 }
 
-/// The number in the name of a value, `v12` or `info_v12`, and what is before it.
+/// Splits the name of a value, `v12` or `info_v12`, into prefix and number.
 fn value_number(name: &str) -> Option<(&str, &str)> {
     let (prefix, number) = name.rsplit_once('v')?;
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
@@ -87,7 +87,7 @@ fn value_number(name: &str) -> Option<(&str, &str)> {
 /// call that launches it.
 ///
 /// # Panics
-/// When a kernel does not expand or CUDA C++ cannot say it: a defect of the kernel.
+/// When a kernel does not expand, or CUDA C++ cannot express it: a defect of the kernel.
 pub fn sources() -> Vec<Source> {
     sources_of(&calls())
 }
@@ -106,7 +106,7 @@ fn launches(device: &Recorder, calls: &[Call]) -> Vec<(String, Launch)> {
     for call in calls {
         for launch in device.record(&call.run) {
             let id = launch.kernel.id();
-            // Copies and matrix products are burn's own.
+            // Copies and matrix products are burn's own kernels.
             let Some(path) = id.type_name().strip_prefix("uner_kernels::") else { continue };
             let label = format!("{} {}", function(path), call.form);
             if known.insert(id) {
@@ -119,9 +119,9 @@ fn launches(device: &Recorder, calls: &[Call]) -> Vec<(String, Launch)> {
     launches
 }
 
-/// Where the function stands that a kernel's type was generated from: op, file and name,
-/// `attention/backward/queries`. The type lies in a module of the function's name; `cube` is left
-/// out, since all of them are there.
+/// Op, file and name of the function that a kernel's type was generated from, as in
+/// `attention/backward/queries`. The type lies in a module of the function's name. Modules named
+/// `cube` are left out, since they only say that this is a kernel.
 fn function(path: &str) -> String {
     let path = path.split('<').next().unwrap_or(path);
     let mut modules: Vec<&str> = path.split("::").filter(|module| *module != "cube").collect();
@@ -129,7 +129,7 @@ fn function(path: &str) -> String {
     modules.join("/")
 }
 
-/// The label, with a number where it is taken: a call can launch several instances of a kernel.
+/// The label, with a number if it is taken: a call can launch several instances of a kernel.
 fn unused(label: &str, taken: &HashSet<String>) -> String {
     let numbered = (2..).map(|number| format!("{label} #{number}"));
     let mut labels = std::iter::once(label.to_owned()).chain(numbered);
@@ -142,7 +142,7 @@ fn emit(label: String, launch: &Launch, properties: &DeviceProperties) -> Source
     let entry = definition.settings.kernel_name.clone();
     let kernel = CppCompiler::<Cuda>::default()
         .compile(definition, &compilation_options())
-        .unwrap_or_else(|error| panic!("`{label}` cannot be said in CUDA C++: {error}"));
+        .unwrap_or_else(|error| panic!("`{label}` cannot be expressed in CUDA C++: {error}"));
     let cube_dim = launch.kernel.id().cube_dim.into();
     let mut source = Source {
         label,

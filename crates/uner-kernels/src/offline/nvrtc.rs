@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::Source;
 use super::properties::ARCHITECTURE;
 
-/// Headers that the generated code includes, and the package of `PyPI` that brings them.
+/// Headers that the generated code includes, and the `PyPI` packages that contain them.
 const HEADERS: [(&str, &str); 3] = [
     ("cuda_fp16.h", "nvidia-cuda-runtime"),
     ("crt/mma.h", "nvidia-cuda-crt"),
@@ -20,19 +20,19 @@ const HEADERS: [(&str, &str); 3] = [
 #[derive(Debug, thiserror::Error)]
 pub enum NvrtcError {
     /// The library is missing or has no such function.
-    #[error("`{path}` does not load; the package `nvidia-cuda-nvrtc` has it")]
+    #[error("`{path}` does not load: install the PyPI package `nvidia-cuda-nvrtc`")]
     Library {
         /// The file.
         path: String,
-        /// What the loader says.
+        /// The loader's error.
         source: libloading::Error,
     },
     /// A header is missing.
-    #[error("`{path}` is missing; the package `{package}` has it")]
+    #[error("`{path}` is missing: install the PyPI package `{package}`")]
     Header {
         /// The file.
         path: String,
-        /// Where it comes from.
+        /// The package that contains it.
         package: &'static str,
     },
     /// The compiler or its assembler refuses the source.
@@ -42,41 +42,41 @@ pub enum NvrtcError {
         label: String,
         /// The `nvrtcResult`.
         status: i32,
-        /// What the compiler says.
+        /// The compiler's log.
         log: String,
     },
-    /// The assembler waits for each product of warp groups where it stands, since it cannot tell
-    /// that its registers are left alone.
-    #[error("`{label}`: products are serialized:\n{log}")]
+    /// The assembler waits for each product of warp groups right after its start, since it cannot
+    /// prove that nothing else touches the registers.
+    #[error("`{label}`: the assembler serialises the `wgmma` products:\n{log}")]
     Serialized {
         /// The label of the source.
         label: String,
-        /// What the compiler says.
+        /// The compiler's log.
         log: String,
     },
-    /// The log lacks the numbers of the assembler.
-    #[error("`{label}`: the log of the assembler has no numbers:\n{log}")]
+    /// The log lacks the assembler's numbers.
+    #[error("`{label}`: the assembler's log lacks registers, stack or spills:\n{log}")]
     Log {
         /// The label of the source.
         label: String,
-        /// What the compiler says.
+        /// The compiler's log.
         log: String,
     },
 }
 
-/// What the assembler says of one kernel, and the machine code.
+/// The assembler's numbers for one kernel, and the machine code.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Registers of a unit.
+    /// Registers per unit.
     pub registers: usize,
-    /// Bytes of the stack of a unit, spills included.
+    /// Bytes of the stack per unit, spills included.
     pub stack: usize,
     /// Bytes written to spilled registers, all instructions together.
     pub spill_stores: usize,
     /// Bytes read from spilled registers, all instructions together.
     pub spill_loads: usize,
-    /// Bytes that spill even if one cube has a processor to itself: the registers do not suffice.
-    /// Other spills make room for another cube.
+    /// Bytes that spill even if one cube has a multiprocessor to itself: the registers do not
+    /// suffice. Other spills make room for another cube.
     pub short: usize,
     /// The machine code, an ELF file.
     pub cubin: Vec<u8>,
@@ -123,11 +123,12 @@ impl Nvrtc {
         sources.par_iter().map(|source| self.compile(source)).collect()
     }
 
-    /// Compiles and assembles with the options of the runtime; what spills, a second time, for
-    /// [`Report::short`].
+    /// Compiles and assembles with the options of the runtime. A kernel that spills is compiled a
+    /// second time, for [`Report::short`].
     ///
     /// # Errors
-    /// When the compiler or the assembler refuses the source.
+    /// When the compiler or the assembler refuses the source, serialises its products or logs no
+    /// numbers.
     pub fn compile(&self, source: &Source) -> Result<Report, NvrtcError> {
         let report = self.compile_text(source, &source.text)?;
         if report.spilled() == 0 {
@@ -153,8 +154,8 @@ impl Nvrtc {
     }
 }
 
-/// The options of `CudaContext::compile_to_ptx` in cubecl-cuda 0.11.3, and the numbers of the
-/// assembler.
+/// The options of `CudaContext::compile_to_ptx` in cubecl-cuda 0.11.3, and the one that logs the
+/// assembler's numbers.
 fn options(include: &Path) -> Vec<CString> {
     let options = [
         format!("--gpu-architecture={ARCHITECTURE}"),
@@ -166,7 +167,7 @@ fn options(include: &Path) -> Vec<CString> {
     options.map(|option| CString::new(option).expect("paths have no NUL")).into()
 }
 
-/// The text of a source with the bounds of a launch that is content with one cube per processor.
+/// The text of a source with launch bounds that need only one cube per multiprocessor.
 pub(super) fn alone(source: &Source) -> String {
     let (x, y, z) = source.cube_dim;
     let (bounds, one_cube) = (
@@ -177,8 +178,7 @@ pub(super) fn alone(source: &Source) -> String {
     source.text.replace(&bounds, &one_cube)
 }
 
-/// The numbers in a log of `ptxas -v`: the most registers of any function, and the bytes of all of
-/// them.
+/// Reads a log of `ptxas -v`: the most registers of any function, and the bytes of all of them.
 fn parse(log: &str) -> Option<Report> {
     let before = |line: &str, what: &str| {
         let words = line.split_once(what)?.0;
@@ -200,7 +200,7 @@ type SizeOf = unsafe extern "C" fn(Pointer, *mut usize) -> c_int;
 type BytesOf = unsafe extern "C" fn(Pointer, *mut c_char) -> c_int;
 type Strings = *const *const c_char;
 
-/// The functions of `nvrtc.h` that are used.
+/// The used functions of `nvrtc.h`.
 struct Functions {
     create: unsafe extern "C" fn(
         *mut Pointer,
@@ -255,7 +255,7 @@ impl<'a> Program<'a> {
         let status = unsafe {
             (functions.create)(&raw mut pointer, text.as_ptr(), none, 0, none.cast(), none.cast())
         };
-        assert_eq!(status, 0, "NVRTC makes no program");
+        assert_eq!(status, 0, "NVRTC creates no program");
         Self { functions, pointer }
     }
 

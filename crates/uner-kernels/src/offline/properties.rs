@@ -1,8 +1,9 @@
-//! What a card of compute capability 9.0 (H100, H200) tells the CUDA runtime of CubeCL.
+//! The properties that CubeCL's CUDA runtime reads from a card of compute capability 9.0 (H100,
+//! H200).
 //!
 //! A transcription of `CudaServer::init` and `CudaRuntime::target_properties` of cubecl-cuda 0.11.3
-//! (`src/runtime.rs`) with the backend `Cpp`, to be read again with each new version: a feature
-//! that is missing here takes a kernel down another branch than on the card.
+//! (`src/runtime.rs`) with the backend `Cpp`. Compare it with each new version: if a feature is
+//! missing here, a kernel takes another branch than on the card.
 
 use cubecl::cmma::MatrixLayout;
 use cubecl::features::{AtomicUsage, ComplexUsage, Features, Plane, Tma, TypeUsage};
@@ -22,12 +23,12 @@ use cubecl_cpp::shared::{
 
 /// The architecture that NVRTC compiles for: the runtime appends the `a` from 9.0 on.
 pub(super) const ARCHITECTURE: &str = "sm_90a";
-/// Bytes of the largest allocation's alignment, and of rows that are padded.
+/// Alignment of allocations and of padded rows, in bytes.
 pub(super) const ALIGNMENT: u64 = 512;
-/// Bytes of an H100; they only size memory pools.
+/// Memory of an H100 in bytes; it only sizes memory pools.
 const MEMORY: u64 = 80 << 30;
 
-/// How the runtime sets the C++ compiler.
+/// The runtime's settings of CubeCL's C++ compiler.
 pub(super) fn compilation_options() -> CompilationOptions {
     CompilationOptions {
         warp_size: 32,
@@ -43,7 +44,7 @@ pub(super) fn compilation_options() -> CompilationOptions {
     }
 }
 
-/// How fragments of the tensor cores lie in registers.
+/// The layout of tensor-core fragments in registers.
 pub(super) fn target_properties() -> TargetProperties {
     TargetProperties {
         mma: MmaProperties {
@@ -60,16 +61,15 @@ pub(super) fn target_properties() -> TargetProperties {
     }
 }
 
-/// The cards whose properties are known here.
+/// The cards that a recorder can stand in for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Card {
     /// H100, of compute capability 9.0.
     Hopper,
-    /// The smallest part that an H100 is divided into (MIG 1g.10gb): kernels that take work until
-    /// there is none left take more.
+    /// The smallest partition of an H100 (MIG 1g.10gb): cubes that take work until none is left
+    /// take more of it.
     Part,
-    /// A100, of compute capability 8.0: of what kernels ask for it lacks bulk copies, clusters and
-    /// part of the shared memory.
+    /// A100, of compute capability 8.0: it has no bulk copies, no clusters and less shared memory.
     Ampere,
 }
 
@@ -89,8 +89,8 @@ pub(super) fn properties_of(card: Card) -> DeviceProperties {
     properties
 }
 
-/// Those of [`Card::Hopper`]. The name and the fingerprint are not the card's, so that nothing
-/// stored for one is mixed up with what was recorded.
+/// The properties of [`Card::Hopper`]. The name and the fingerprint are not the card's, so that
+/// results stored for a real card are not mixed up with recorded ones.
 fn device_properties() -> DeviceProperties {
     let memory = MemoryDeviceProperties::new(MEMORY / 4, ALIGNMENT).with_max_memory(MEMORY);
     let identity = DeviceIdentity {

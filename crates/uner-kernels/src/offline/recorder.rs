@@ -1,5 +1,4 @@
-//! A device that runs nothing: it has the properties of a card and keeps the launches that reach
-//! it.
+//! A device that runs nothing: it has the properties of a card and records the launches.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,23 +28,22 @@ pub(crate) use super::properties::Card;
 use super::properties::{ALIGNMENT, properties_of, target_properties};
 use crate::cube::Floats;
 
-/// How long a profile says that it took: as long as autotuning wants one run to take, which it
-/// therefore does not repeat.
+/// Duration that every profile reports: as long as autotuning wants one run to take, so that it
+/// does not repeat the run.
 const PROFILED: Duration = Duration::from_millis(20);
 
-/// The cards, by the number of their device.
+/// The cards by the number of their device.
 const CARDS: [Card; 3] = [Card::Hopper, Card::Ampere, Card::Part];
 
-/// What the server heard since recording began. A server is made by CubeCL, so there is no other
-/// way to hand it a place.
+/// Launches since recording began. CubeCL creates the server, so only a static reaches it.
 static HEARD: Mutex<Vec<Launch>> = Mutex::new(Vec::new());
-/// Held while launches are recorded, so that two threads do not hear each other's.
+/// Locked during a recording, so that two threads do not record each other's launches.
 static RECORDING: Mutex<()> = Mutex::new(());
 
 /// One launch, as the runtime would have received it.
 pub(super) struct Launch {
     pub(super) kernel: Box<dyn CubeKernel>,
-    /// Cubes in x, y and z; nothing where a buffer on the device says how many.
+    /// Cubes in x, y and z; `None` if a buffer on the device has the count.
     pub(super) cube_count: Option<(u32, u32, u32)>,
     /// Buffers, scalars and lengths.
     pub(super) arguments: KernelArguments,
@@ -74,12 +72,12 @@ impl Recorder {
         empty_device_contiguous_dtype(self.client.clone(), device, shape.into(), dtype)
     }
 
-    /// Waits until what was launched is heard.
+    /// Waits until every launch is recorded.
     pub(super) fn flush(&self) {
         self.client.flush().expect("nothing runs, so nothing fails");
     }
 
-    /// What `call` launches, in order.
+    /// Runs `call` and returns its launches, in order.
     pub(super) fn record(&self, call: impl FnOnce(&Self)) -> Vec<Launch> {
         let _alone = RECORDING.lock().unwrap_or_else(PoisonError::into_inner);
         heard().clear();
@@ -158,7 +156,7 @@ impl Server for RecordingServer {
 
     fn write(&mut self, _: Vec<(CopyDescriptor, Bytes)>, _: StreamId) {}
 
-    /// Zeros, whatever was written.
+    /// Returns zeros, whatever was written.
     fn read(
         &mut self,
         descriptors: Vec<CopyDescriptor>,
@@ -195,8 +193,8 @@ impl Server for RecordingServer {
         Ok(ProfilingToken { id: 0 })
     }
 
-    /// The same time whatever ran, so that burn's autotuning takes the same choice each time; were
-    /// it none, it would measure ever longer runs.
+    /// Returns the same duration whatever ran, so that burn's autotuning makes the same choice each
+    /// time. With a duration of 0, it would measure ever longer runs.
     fn end_profile(
         &mut self,
         _: StreamId,
@@ -207,7 +205,7 @@ impl Server for RecordingServer {
     }
 }
 
-/// A server has to name a storage; there is none.
+/// A server has to name a storage; this one has none.
 enum NoStorage {}
 
 impl ComputeStorage for NoStorage {
@@ -246,6 +244,6 @@ impl ServerStorage for RecordingServer {
         _: BufferBinding,
         _: StreamId,
     ) -> Result<ManagedResource<()>, ServerError> {
-        unreachable!("nobody asks a recorder for its memory")
+        unreachable!("a recorder has no memory to read")
     }
 }

@@ -1,4 +1,4 @@
-//! What the checks refuse, on a kernel made for it.
+//! The checks and what they refuse, on a kernel made for the purpose.
 
 use burn::tensor::DType;
 use burn_cubecl::CubeDevice;
@@ -20,7 +20,7 @@ fn greedy(y: &mut [f32], #[comptime] floats: usize) {
     }
 }
 
-/// The launch of a kernel that takes so many floats of shared memory, and its source.
+/// Launch and source of a kernel that uses `floats` floats of shared memory.
 fn recorded(floats: usize, cubes: CubeCount, units: CubeDim) -> (Launch, Source, Recorder) {
     let device = Recorder::of(Card::Hopper);
     let mut launches = device.record(|device| {
@@ -37,7 +37,7 @@ fn problems(floats: usize, cubes: CubeCount, units: CubeDim) -> Vec<String> {
     recorded(floats, cubes, units).1.problems
 }
 
-/// Another backend would compile other code than what is checked here.
+/// Another backend would compile other code than the code checked here.
 #[test]
 fn the_cuda_runtime_compiles_cpp() {
     assert_eq!(CudaBackend::default(), CudaBackend::Cpp, "the feature `cubecl/cuda-cpp` is off");
@@ -91,7 +91,7 @@ fn a_matrix_instruction_that_does_not_exist_is_a_problem() {
     source.text = "mma.sync.aligned.m16n16k16.row.col.f32.bf16.bf16.f32 {%0}".into();
     assert_eq!(
         limits::problems(&source, &launch, properties),
-        ["there is no `mma.sync.aligned.m16n16k16.row.col.f32.bf16.bf16.f32`"]
+        ["the card lacks `mma.sync.aligned.m16n16k16.row.col.f32.bf16.bf16.f32`"]
     );
 }
 
@@ -108,7 +108,7 @@ fn names_that_change_are_masked() {
 
 #[test]
 fn the_same_call_gives_the_same_text() {
-    // A small head of each op: expansion is slow without optimisation.
+    // Small forms of three ops: expansion is slow without optimisation.
     let forms = ["f32 hidden 7", "bf16 head_dim 16 group 2", "bf16 hidden 7 vocab 33"];
     let calls: Vec<Call> =
         calls().into_iter().filter(|call| forms.contains(&call.form.as_str())).collect();
@@ -132,7 +132,7 @@ fn labels_say_where_a_kernel_stands() {
     assert_eq!(unused("a bf16", &taken), "a bf16");
 }
 
-/// CUDA pads what other ops allocate, and a kernel learns how many elements there are from the
+/// CUDA pads the allocations of other ops, and a kernel reads the number of elements from the
 /// buffer.
 #[test]
 fn buffers_end_with_their_last_element() {

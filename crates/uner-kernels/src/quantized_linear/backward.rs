@@ -17,7 +17,7 @@ use super::{Layout, QuantizedLinearKernels, QuantizedLinearOps};
 struct QuantizedLinearBackward;
 
 impl<B: QuantizedLinearKernels> Backward<B, 1> for QuantizedLinearBackward {
-    /// Words, factors, layout, and the gradient of the input.
+    /// Words, scales, layout, and the gradient of the input.
     type State = (IntTensor<B>, FloatTensor<B>, Layout, InputGradient);
 
     fn backward(

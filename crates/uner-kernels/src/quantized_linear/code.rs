@@ -1,10 +1,10 @@
-//! Numbers to codes and back, on the CPU.
+//! Quantisation of numbers to codes and back, on the CPU.
 
 use rayon::prelude::*;
 
 use super::{BLOCK, Form, Layout};
 
-/// The 16 numbers of `NormalFloat`, as appendix E of `QLoRA` and bitsandbytes have them.
+/// The 16 numbers of `NormalFloat`, as in appendix E of `QLoRA` and in bitsandbytes.
 pub(super) const NF4: [f32; 16] = [
     -1.0,
     -0.696_192_8,
@@ -24,7 +24,7 @@ pub(super) const NF4: [f32; 16] = [
     1.0,
 ];
 
-/// Words and factors of a weight, row by row.
+/// Words and scales of a weight, row by row.
 pub(super) fn quantized(weight: &[f32], layout: Layout) -> (Vec<i32>, Vec<f32>) {
     let mut words = vec![0; layout.rows * layout.words()];
     let mut scales = vec![0.0; layout.rows * layout.blocks()];
@@ -46,7 +46,7 @@ pub(super) fn quantized(weight: &[f32], layout: Layout) -> (Vec<i32>, Vec<f32>) 
     (words, scales)
 }
 
-/// The codes of one block.
+/// Packs the codes of one group.
 fn pack(words: &mut [i32], block: &[f32], inverse: f32, form: Form) {
     for (word, values) in words.iter_mut().zip(block.chunks(form.per_word())) {
         let codes = values.iter().map(|value| match form {
@@ -59,13 +59,13 @@ fn pack(words: &mut [i32], block: &[f32], inverse: f32, form: Form) {
     }
 }
 
-/// The index of the nearest number of [`NF4`].
+/// The index of the nearest number in [`NF4`].
 fn nearest(value: f32) -> u32 {
-    // Halfway between two neighbours the code changes.
+    // The code changes halfway between two neighbours.
     NF4.windows(2).filter(|pair| value > f32::midpoint(pair[0], pair[1])).count() as u32
 }
 
-/// The weight that words and factors stand for.
+/// Dequantises the weight of these words and scales.
 pub(super) fn widened(words: &[i32], scales: &[f32], layout: Layout) -> Vec<f32> {
     let mut weight = vec![0.0; layout.rows * layout.columns];
     let rows = weight.chunks_mut(layout.columns.max(1)).zip(words.chunks(layout.words().max(1)));
@@ -75,7 +75,7 @@ pub(super) fn widened(words: &[i32], scales: &[f32], layout: Layout) -> Vec<f32>
     weight
 }
 
-/// One row.
+/// Dequantises one row.
 #[inline(always)]
 pub(super) fn widen_row(row: &mut [f32], words: &[i32], scales: &[f32], form: Form) {
     let blocks = row.chunks_mut(BLOCK).zip(words.chunks(BLOCK / form.per_word()));

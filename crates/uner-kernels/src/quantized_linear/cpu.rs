@@ -1,4 +1,4 @@
-//! The layer on the CPU: f32 activations, the weight widened a panel of rows at a time.
+//! The layer on the CPU: f32 activations, the weight dequantised one panel of rows at a time.
 
 use burn::backend::Flex;
 use rayon::prelude::*;
@@ -47,7 +47,7 @@ impl QuantizedLinearKernels for Flex {
     }
 }
 
-/// Calls `work` with (index of the first row, some rows in f32), in order.
+/// Calls `work` with the index of the first row and some rows in f32, panel after panel.
 fn for_panels(words: &Ints, scales: Floats, layout: Layout, mut work: impl FnMut(usize, Matrix)) {
     let Layout { form, rows, columns } = layout;
     if rows * columns == 0 {

@@ -1,4 +1,4 @@
-//! The layer on the GPU: the weight is widened into a temporary, which the product then reads.
+//! The layer on the GPU: the weight is dequantised into a temporary, which the product then reads.
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
@@ -31,7 +31,7 @@ impl QuantizedLinearKernels for Cube {
     }
 }
 
-/// The weight in the type of `like`.
+/// Dequantises the weight to the type of `like`.
 fn widened(like: &Floats, words: Ints, scales: Floats, layout: Layout) -> Floats {
     let (words, scales) = (into_contiguous(cast(words, DType::I32)), contiguous(scales));
     let weight = empty(like, [layout.rows, layout.columns], like.dtype());
@@ -56,8 +56,8 @@ fn widened(like: &Floats, words: Ints, scales: Floats, layout: Layout) -> Floats
     weight
 }
 
-/// Each unit widens every so many words; `row_words` are those of a row, whose last ones may lie
-/// beyond its columns.
+/// Dequantises words in a grid-stride loop. `row_words` is the number of words per row, the last of
+/// which may lie beyond the columns.
 #[cube(launch, create_dummy_kernel)]
 fn widen<F: Float>(
     words: &[i32],

@@ -1,13 +1,13 @@
-//! A linear layer with a frozen weight of 8 or 4 bits, and a factor for each block of 64 numbers of
-//! a row.
+//! A linear layer with a frozen weight of 8 or 4 bits, and one scale per group of 64 numbers in a
+//! row.
 //!
-//! - 8 bits: `w ≈ absmax / 127 · c`, `c` a whole number from -127 to 127.
+//! - 8 bits: `w ≈ absmax / 127 · c`, where `c` is an integer from -127 to 127.
 //! - 4 bits: `NormalFloat` (Dettmers et al. 2023, "`QLoRA`: Efficient Finetuning of Quantized
 //!   LLMs", §3 and appendix E): `w ≈ absmax · NF4[c]`, where `NF4` are 16 quantiles of a normal
-//!   distribution, scaled to [-1, 1]. The factors stay f32; they are not quantised again.
+//!   distribution, scaled to [-1, 1]. The scales stay f32 (no double quantisation).
 //!
-//! Weights are widened where they are used: on the CPU a panel of rows at a time, on a GPU into a
-//! temporary of the type of `x`, which is gone after the product.
+//! Weights are dequantised where they are used: on the CPU one panel of rows at a time, on a GPU
+//! into a temporary in the type of `x`, which is freed after the product.
 
 mod backward;
 mod code;
@@ -28,20 +28,20 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 use crate::input::{Input, InputGradient};
 use crate::profile::{Pass, counted, timed};
 
-/// Numbers that share a factor.
+/// Numbers that share a scale (a group).
 pub const BLOCK: usize = 64;
 
 /// How a number is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// A whole number of 8 bits.
+    /// An integer of 8 bits.
     Int8,
-    /// The index of a quantile, 4 bits.
+    /// The index of a quantile, in 4 bits.
     Nf4,
 }
 
 impl Form {
-    /// Codes in a word of 32 bits, the first in the lowest bits.
+    /// Codes per word of 32 bits, the first in the lowest bits.
     pub(crate) fn per_word(self) -> usize {
         match self {
             Self::Int8 => 4,
@@ -57,17 +57,17 @@ pub struct Layout {
     pub form: Form,
     /// Outputs of the layer.
     pub rows: usize,
-    /// Inputs of the layer. Rows are stored up to the end of their last block.
+    /// Inputs of the layer. A row is stored up to the end of its last group.
     pub columns: usize,
 }
 
 impl Layout {
-    /// Blocks of a row.
+    /// Groups per row.
     pub(crate) fn blocks(self) -> usize {
         self.columns.div_ceil(BLOCK)
     }
 
-    /// Words of a row.
+    /// Words per row.
     pub(crate) fn words(self) -> usize {
         self.blocks() * BLOCK / self.form.per_word()
     }
@@ -76,7 +76,7 @@ impl Layout {
 /// A quantised weight, `[out, in]`.
 ///
 /// # Shapes
-/// Words `[out, words]`, factors `[out, blocks]`.
+/// Words `[out, words]`, scales `[out, groups]`.
 #[derive(Debug, Clone)]
 pub struct QuantizedWeight {
     words: Tensor<2, Int>,
@@ -85,16 +85,15 @@ pub struct QuantizedWeight {
 }
 
 impl QuantizedWeight {
-    /// The nearest codes to a weight, on its device. They are found on the CPU, where the numbers
-    /// are on the way from a file anyway.
+    /// Quantises a weight to the nearest codes; the result is on the weight's device. The CPU
+    /// computes it, because the numbers pass through it on their way from a file.
     ///
     /// # Panics
     /// When the device cannot be read.
     pub fn new(weight: Tensor<2>, form: Form) -> Self {
         let ([rows, columns], device) = (weight.dims(), weight.device());
         let layout = Layout { form, rows, columns };
-        let values: Vec<f32> =
-            weight.try_into_vec_as().expect("a weight that the device can give back");
+        let values: Vec<f32> = weight.try_into_vec_as().expect("a weight that can be read back");
         let (words, scales) = code::quantized(&values, layout);
         let words = TensorData::new(words, [rows, layout.words()]);
         Self {
@@ -112,12 +111,12 @@ impl QuantizedWeight {
         [self.layout.rows, self.layout.columns]
     }
 
-    /// The weight that it stands for, f32, on the CPU.
+    /// Dequantises the weight to f32, on the CPU.
     ///
     /// # Panics
     /// When the device cannot be read.
     pub fn widened(&self) -> Vec<f32> {
-        let readable = "a weight that the device can give back";
+        let readable = "a weight that can be read back";
         let words: Vec<i32> = self.words.clone().try_into_vec_as().expect(readable);
         let scales: Vec<f32> = self.scales.clone().try_into_vec_as().expect(readable);
         code::widened(&words, &scales, self.layout)
@@ -133,7 +132,7 @@ pub trait QuantizedLinearKernels: Backend {
         scales: FloatTensor<Self>,
         layout: Layout,
     ) -> FloatTensor<Self>;
-    /// The gradient of `x`: `dy · weight`, added to `rest` where there is one.
+    /// The gradient of `x`: `dy · weight`, plus `rest` if given.
     fn quantized_backward_x(
         dy: FloatTensor<Self>,
         words: IntTensor<Self>,
@@ -182,7 +181,7 @@ impl QuantizedLinearOps for burn::backend::Flex {
     }
 }
 
-/// `x · weightᵀ`. Only `x` has a gradient, and nothing is kept of it for that.
+/// Computes `x · weightᵀ`. Only `x` has a gradient, which does not depend on `x`.
 ///
 /// # Shapes
 /// - `x`: `[tokens, in]`

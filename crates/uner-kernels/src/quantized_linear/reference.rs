@@ -1,4 +1,4 @@
-//! The layer in burn operations: the weight is widened on the host, and multiplied.
+//! The layer in burn operations: the host dequantises the weight, burn multiplies.
 
 use burn::tensor::{Tensor, TensorData};
 

@@ -1,11 +1,11 @@
-//! The backward pass. The statistics are computed again: one more pass over a row in cache, instead
-//! of a tensor kept. So is the output, where the projections need what they read: one more pass
-//! over memory.
+//! The backward pass. It recomputes the statistics instead of keeping them, which costs one more
+//! pass over a row in cache. If the projections need their input, it also recomputes the output,
+//! which costs one more pass over memory.
 //!
-//! What is normed is used elsewhere, too: it is the residual. The two gradients would be added in a
-//! pass of their own over three tensors, so the one from elsewhere is left for the norm's kernel to
-//! add. A step has one output, hence the steps `x → y` and `y → x again`, of which the second one
-//! goes first on the way back: there it leaves its gradient, and passes none on.
+//! The norm's input is used elsewhere, too: it is the residual. burn would add the two gradients in
+//! a separate pass over three tensors. Instead, the norm's kernel adds the other one. A node of the
+//! graph has one output, hence the nodes `x → y` and `y → x again`. The second runs first in the
+//! backward pass: it stores its gradient for the norm and passes none on.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,10 +21,10 @@ use burn::backend::{Autodiff, tensor::FloatTensor};
 use super::{RmsNormKernels, RmsNormOps};
 use crate::profile::{Pass, timed};
 
-/// Where the gradient of what was normed is left; it stays empty where only the norm is used.
+/// The other gradient of the norm's input; empty if only the norm is used.
 type Rest<B> = Arc<Mutex<Option<FloatTensor<B>>>>;
 
-/// What the backward pass needs to know.
+/// The state of the backward pass.
 #[derive(Debug, Clone)]
 struct Normed<B: RmsNormKernels> {
     x: NodeId,
@@ -63,7 +63,7 @@ impl<B: RmsNormKernels> Backward<B, 2> for RmsNormBackward {
     }
 }
 
-/// The addition before the norm: a step of its own, since a step has one output.
+/// The addition before the norm, a node of its own because a node has one output.
 #[derive(Debug)]
 struct AddBackward;
 
@@ -78,7 +78,7 @@ impl<B: RmsNormKernels> Backward<B, 2> for AddBackward {
     }
 }
 
-/// What was normed, once more.
+/// The norm's input, passed through.
 #[derive(Debug)]
 struct AgainBackward;
 
@@ -96,8 +96,8 @@ impl<B: RmsNormKernels> Backward<B, 1> for AgainBackward {
     }
 }
 
-/// The output, for who needs it in the backward pass. The weight is held itself: where it is frozen
-/// the graph does not know it.
+/// Recomputes the output in the backward pass, for the layers that need it. It stores the weight
+/// itself, because the graph does not contain a frozen weight.
 #[derive(Debug)]
 struct Recompute<B: RmsNormKernels> {
     x: NodeId,
@@ -113,7 +113,7 @@ impl<B: RmsNormKernels> RetroForward for Recompute<B> {
     }
 }
 
-/// `y`, the norm of `x`, as a step of the graph.
+/// `y`, the norm of `x`, as a node of the graph.
 fn normed<B: RmsNormKernels, C: CheckpointStrategy>(
     x: &FloatTensor<Autodiff<B, C>>,
     weight: &FloatTensor<Autodiff<B, C>>,
@@ -135,7 +135,7 @@ fn normed<B: RmsNormKernels, C: CheckpointStrategy>(
 /// Two tensors of the graph.
 type Pair<B, C> = (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>);
 
-/// `x` and `y`, its norm, as steps of the graph.
+/// `x` and `y`, its norm, as nodes of the graph.
 fn forked<B: RmsNormKernels, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
     weight: &FloatTensor<Autodiff<B, C>>,

@@ -1,4 +1,4 @@
-//! The norm on the CPU: rows over threads, statistics in f32 side by side.
+//! The norm on the CPU: rows spread over the threads, statistics in f32 partial sums.
 
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
@@ -65,7 +65,8 @@ impl RmsNormKernels for Flex {
         let [_, hidden] = dims(&x);
         let (xs, weights, dys) = (slice(&x), &*widened(&weight), slice(&dy));
         let rests = rest.as_ref().map(slice);
-        // One sum a piece, added up in order afterwards: the same result on any number of threads.
+        // One sum per piece, added in order afterwards, so that the result does not depend on the
+        // number of threads.
         let ([dx], dweights) = new_rows(
             xs.len(),
             hidden,
@@ -91,7 +92,7 @@ impl RmsNormKernels for Flex {
     }
 }
 
-/// Fills `h`, the sum, and `y`, its norm.
+/// Writes `h`, the sum, and `y`, its norm.
 #[inline(always)]
 fn add_rows(h: &mut [f32], y: &mut [f32], x: &[f32], residual: &[f32], weight: &[f32], eps: f64) {
     let hidden = weight.len();
@@ -109,7 +110,7 @@ fn add_rows(h: &mut [f32], y: &mut [f32], x: &[f32], residual: &[f32], weight: &
     }
 }
 
-/// Fills `dx` and adds these rows to the weight's gradient, which is empty where it is not wanted.
+/// Writes `dx`, and adds these rows to the weight's gradient, which is empty if it is not needed.
 #[inline(always)]
 fn backward_rows(
     dx: &mut [f32],

@@ -1,6 +1,6 @@
-//! The norm on the GPU: as many cubes as the device holds at once take row after row, which they
-//! read once. Backward they keep their part of the weight's gradient, summed by a second kernel in
-//! a fixed order.
+//! The norm on the GPU: as many cubes as the device runs at once take row after row and read each
+//! once. In the backward pass each cube accumulates its part of the weight's gradient, and a second
+//! kernel sums the parts in a fixed order.
 
 mod kernels;
 #[cfg(all(test, feature = "cuda"))]
@@ -15,9 +15,9 @@ use crate::cube::{
     Floats, contiguous, cubes_for, dims, element, empty, plane_size, units_for, vector_size, zeros,
 };
 
-/// Cubes that a processor holds at once, by the registers they need. Each of them has a row under
-/// way of 8 KB, where there are 4096 channels in bf16, from each tensor that it reads; for all of
-/// the memory's speed a processor of an H100 needs 30 KB under way.
+/// Cubes per processor at once, limited by their registers. Each has one row in flight of every
+/// tensor that it reads, 8 KB with 4096 channels in bf16. For full memory speed a processor of an
+/// H100 needs 30 KB in flight.
 const FORWARD_CUBES: usize = 4;
 const BACKWARD_CUBES: usize = 2;
 
@@ -93,8 +93,8 @@ impl RmsNormKernels for Cube {
         let Some(launch) = RowLaunch::new(&x, BACKWARD_CUBES) else {
             return (dx, wants_weight.then(|| zeros(&weight, weight.shape(), weight.dtype())));
         };
-        // What is not touched still has to be bound to a buffer, and what is only read to one that
-        // was written.
+        // A buffer that is not used must still be bound, and one that is only read must have been
+        // written.
         let partials =
             empty(&x, if wants_weight { [launch.cubes, hidden] } else { [1, 8] }, DType::F32);
         let has_rest = rest.is_some();
@@ -139,7 +139,7 @@ fn sum_columns(terms: Floats, dtype: DType) -> Floats {
     sums
 }
 
-/// What a kernel is compiled for: the vectors of a row, the units of a cube and of a plane.
+/// Compile-time parameters of a kernel: vectors per row, units per cube, units per plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Row {
     width: usize,
@@ -148,12 +148,12 @@ struct Row {
 }
 
 impl Row {
-    /// The vectors of a row that one unit keeps.
+    /// Vectors of a row per unit.
     fn slots(self) -> usize {
         self.width.div_ceil(self.units)
     }
 
-    /// Whether every unit keeps as many.
+    /// Whether every unit has the same number of vectors.
     fn is_full(self) -> bool {
         self.width.is_multiple_of(self.units)
     }
@@ -168,7 +168,7 @@ struct RowLaunch {
 }
 
 impl RowLaunch {
-    /// `None` for a tensor without elements. `each` processor holds so many cubes.
+    /// `None` for a tensor without elements. `each` is the number of cubes per processor.
     fn new(x: &Floats, each: usize) -> Option<Self> {
         let [rows, hidden] = dims(x);
         let vector = vector_size(x, hidden);

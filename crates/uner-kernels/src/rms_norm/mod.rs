@@ -1,5 +1,5 @@
-//! Root-mean-square normalisation (Zhang and Sennrich 2019), alone or together with the residual
-//! addition before it: `y = x / sqrt(mean(x²) + eps) · weight`, statistics in f32.
+//! Root-mean-square normalisation (Zhang and Sennrich 2019), alone or fused with the residual
+//! addition before it: `y = x / sqrt(mean(x²) + eps) · weight`, with statistics in f32.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -30,8 +30,7 @@ pub trait RmsNormKernels: Backend {
         weight: FloatTensor<Self>,
         eps: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
-    /// The gradients of `x`, to which `rest` is added where there is one, and, where it is wanted,
-    /// of `weight`.
+    /// The gradient of `x`, plus `rest` if given, and, if wanted, that of `weight`.
     fn rms_norm_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -110,7 +109,7 @@ impl RmsNormOps for burn::backend::Flex {
     }
 }
 
-/// The norm of each row.
+/// Computes the norm of each row.
 ///
 /// # Shapes
 /// - `x`: `[tokens, hidden]`
@@ -130,17 +129,17 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
     })
 }
 
-/// The norm of each row of what is used once more, beside it: returns `(x, rms_norm(x))`. The
-/// gradient of the `x` that is returned is added to that of the norm where this is formed, in one
-/// pass. Whoever uses `x` has to use both.
+/// Computes the norm of each row of a tensor that is used elsewhere, too. Returns
+/// `(x, rms_norm(x))`; use both. The norm's backward kernel adds the gradient of the returned `x`,
+/// without a pass of its own.
 ///
 /// # Shapes
 /// - `x`, and both results: `[tokens, hidden]`
 /// - `weight`: `[hidden]`
 ///
 /// # Panics
-/// When the two `hidden` differ; in the backward pass, when the norm has no part in what is
-/// differentiated and `x` has.
+/// When the two `hidden` differ; in the backward pass, when the loss depends on the returned `x`
+/// but not on the norm.
 pub fn fork_rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> (Tensor<2>, Tensor<2>) {
     check(&x, &weight);
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
@@ -150,16 +149,15 @@ pub fn fork_rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> (Tensor<2>, T
     (Tensor::from_dispatch(x), Tensor::from_dispatch(y))
 }
 
-/// The sum `h = x + residual` and its norm: returns `(h, rms_norm(h))`, to be used as
-/// [`fork_rms_norm`]'s.
+/// Computes the sum `h = x + residual` and its norm. Returns `(h, rms_norm(h))`; use both, as with
+/// [`fork_rms_norm`].
 ///
 /// # Shapes
 /// - `x`, `residual`, and both results: `[tokens, hidden]`
 /// - `weight`: `[hidden]`
 ///
 /// # Panics
-/// When the shapes differ; in the backward pass, when the norm has no part in what is
-/// differentiated and `h` has.
+/// When the shapes differ; in the backward pass, when the loss depends on `h` but not on the norm.
 pub fn add_rms_norm(
     x: Tensor<2>,
     residual: Tensor<2>,

@@ -1,7 +1,8 @@
-//! The backward pass: the rotation back, of queries and keys at once.
+//! The backward pass: rotates queries and keys back, both at once.
 //!
-//! A step has one output, hence the steps `q, k → rotated q` and `rotated q → rotated k`. The
-//! second one goes first on the way back: it leaves its gradient for the other, which rotates both.
+//! A node of the graph has one output, hence the nodes `q, k → rotated q` and
+//! `rotated q → rotated k`. The second runs first in the backward pass: it stores its gradient for
+//! the first, which rotates both.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,12 +14,12 @@ use burn::backend::{Autodiff, tensor::FloatTensor};
 use super::{RopeKernels, RopeOps};
 use crate::profile::{Pass, timed};
 
-/// What a rotation is by, `cos` and `sin`.
+/// The angles of a rotation, `cos` and `sin`.
 type Angles<B> = (FloatTensor<B>, FloatTensor<B>);
-/// Where the gradient of the keys is left.
+/// The gradient of the keys, once it is stored.
 type Keys<B> = Arc<Mutex<Option<FloatTensor<B>>>>;
 
-/// Of queries and keys.
+/// Rotates the gradients of queries and keys back.
 #[derive(Debug)]
 struct BothBackward;
 
@@ -44,7 +45,7 @@ impl<B: RopeKernels> Backward<B, 2> for BothBackward {
     }
 }
 
-/// Leaves the gradient of the rotated keys to [`BothBackward`].
+/// Stores the gradient of the rotated keys for [`BothBackward`].
 #[derive(Debug)]
 struct KeysBackward;
 
@@ -62,7 +63,7 @@ impl<B: RopeKernels> Backward<B, 1> for KeysBackward {
     }
 }
 
-/// Of queries or keys, where the others have no gradient.
+/// Rotates the gradient of queries or keys back, if the others have none.
 #[derive(Debug)]
 struct OneBackward;
 
@@ -82,7 +83,7 @@ impl<B: RopeKernels> Backward<B, 1> for OneBackward {
     }
 }
 
-/// `rotated`, made of `x`, as a step of the graph.
+/// `rotated`, computed from `x`, as a node of the graph.
 fn alone<B: RopeKernels, C: CheckpointStrategy>(
     x: &FloatTensor<Autodiff<B, C>>,
     rotated: FloatTensor<B>,

@@ -1,4 +1,4 @@
-//! The rotation on the CPU: tokens over threads.
+//! The rotation on the CPU: tokens spread over the threads.
 
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;

@@ -1,5 +1,5 @@
-//! The rotation on the GPU: a unit turns one vector of channels together with the vector of their
-//! partners, half a head further on.
+//! The rotation on the GPU: each unit rotates one vector of channels together with the vector of
+//! their partners, half a head further on.
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
@@ -74,13 +74,13 @@ fn sign(back: bool) -> f32 {
     if back { -1.0 } else { 1.0 }
 }
 
-/// Heads of a token and what units have to do.
+/// The heads of a token, and the work for units.
 struct Heads {
     count: usize,
     vector: usize,
     /// Vectors of half a head.
     half: usize,
-    /// Of all tokens: as many units.
+    /// Pairs of vectors in all tokens, one per unit.
     pairs: usize,
 }
 
@@ -110,7 +110,7 @@ fn rotate<F: Float, N: Size>(
     }
 }
 
-/// The same of queries and, by the units behind, of keys; `heads` are those of both.
+/// Rotates the queries and, in the units behind them, the keys; `heads` are the counts of both.
 #[cube(launch, create_dummy_kernel)]
 fn rotate_both<F: Float, N: Size>(
     q: &[Vector<F, N>],
@@ -141,9 +141,9 @@ fn rotate_both<F: Float, N: Size>(
     }
 }
 
-/// Turns a pair of vectors.
+/// Rotates a pair of vectors.
 #[cube]
-#[expect(clippy::too_many_arguments, reason = "those of the kernel")]
+#[expect(clippy::too_many_arguments, reason = "the arguments of the kernel")]
 fn turn<F: Float, N: Size>(
     x: &[Vector<F, N>],
     cos: &[Vector<f32, N>],
@@ -154,7 +154,7 @@ fn turn<F: Float, N: Size>(
     #[comptime] heads: usize,
     #[comptime] half: usize,
 ) {
-    // Heads are counted on over all tokens.
+    // Heads are counted over all tokens.
     let (head, channel) = (pair / half, pair % half);
     let first = head * comptime!(2 * half) + channel;
     let second = first + half;

@@ -1,5 +1,5 @@
 //! Rotary position embedding (Su et al. 2021) in the rotate-half layout of Hugging Face
-//! checkpoints: the pair of channel `c` is `c + head_dim / 2`, not its neighbour.
+//! checkpoints: the partner of channel `c` is `c + head_dim / 2`, not its neighbour.
 
 mod backward;
 #[cfg(feature = "flex")]
@@ -17,14 +17,14 @@ use crate::profile::{Pass, timed};
 
 /// The kernels of a backend.
 pub trait RopeKernels: Backend {
-    /// Rotates `x` by its angles, or back by them: the rotation's transpose is the rotation back.
+    /// Rotates `x` by its angles, or back by them, which is the transposed rotation.
     fn rotate(
         x: FloatTensor<Self>,
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
         back: bool,
     ) -> FloatTensor<Self>;
-    /// The same of queries and keys at once.
+    /// Rotates queries and keys at once.
     fn rotate_both(
         qk: [FloatTensor<Self>; 2],
         cos: FloatTensor<Self>,
@@ -80,13 +80,13 @@ pub struct RotaryTable {
 }
 
 impl RotaryTable {
-    /// The table of `rows` equally long rows of positions, given row by row.
+    /// Builds the table of `rows` equally long rows of positions, listed row by row.
     ///
-    /// `inverse_frequencies` has `head_dim / 2` entries. The angles are formed in f32, as the
-    /// checkpoints' own code forms them; their cosine and sine are then exact to f32.
+    /// `inverse_frequencies` has `head_dim / 2` entries. The angles are computed in f32, as in the
+    /// checkpoints' own code; their cosine and sine are then exact to f32.
     ///
     /// # Panics
-    /// When `positions` does not hold `rows` equally long rows.
+    /// When `positions` cannot be divided into `rows` equally long rows.
     pub fn new(
         positions: &[i32],
         rows: usize,
@@ -101,7 +101,7 @@ impl RotaryTable {
         );
         let half = inverse_frequencies.len();
         let shape = [rows, positions.len() / rows, half];
-        // Every conversation of a batch has the same positions: each is worked out once.
+        // All conversations of a batch share the same positions, so each is computed once.
         let mut distinct = positions.to_vec();
         distinct.sort_unstable();
         distinct.dedup();
@@ -122,8 +122,8 @@ impl RotaryTable {
         Self { cos: tensor(&cos), sin: tensor(&sin) }
     }
 
-    /// The same with every cosine and sine multiplied by `factor`, as `YaRN` wants it (Peng et al.
-    /// 2023): what is rotated by it is scaled.
+    /// Multiplies every cosine and sine by `factor`, as `YaRN` requires (Peng et al. 2023): the
+    /// rotation then also scales.
     #[must_use]
     pub fn scaled(self, factor: f32) -> Self {
         if factor == 1.0 {
@@ -143,7 +143,7 @@ impl RotaryTable {
     }
 }
 
-/// Rotates every head of every token's query and key by its position. Both are used: by attention.
+/// Rotates every head of every token's query and key by its position. Use both, as attention does.
 ///
 /// # Shapes
 /// - `q`: `[rows, tokens, heads, head_dim]`
@@ -151,8 +151,8 @@ impl RotaryTable {
 /// - returns the same
 ///
 /// # Panics
-/// When the table does not have the rows, tokens and half the `head_dim` of `q` and `k`; in the
-/// backward pass, when only the keys have a part in what is differentiated.
+/// When the table does not match the rows, tokens and half the `head_dim` of `q` and `k`; in the
+/// backward pass, when the loss depends on only one of the two results.
 pub fn rope(q: Tensor<4>, k: Tensor<4>, table: &RotaryTable) -> (Tensor<4>, Tensor<4>) {
     for x in [&q, &k] {
         let [rows, tokens, _, head_dim] = x.dims();

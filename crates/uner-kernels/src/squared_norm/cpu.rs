@@ -1,4 +1,5 @@
-//! The sums on the CPU: pieces over threads, their sums added up in order and in f64.
+//! The sums on the CPU, in pieces spread over the threads; their sums are added in order and in
+//! f64.
 
 use burn::backend::Flex;
 use rayon::prelude::*;
@@ -9,7 +10,7 @@ use crate::flex::{
 };
 
 impl SquaredNormOps for Flex {
-    /// One part is all.
+    /// Uses only the first part.
     fn squared_parts(values: Floats, parts: Floats, index: usize) -> Floats {
         let count = slice(&parts).len();
         let mut all = slice(&parts).to_vec();

@@ -1,5 +1,5 @@
-//! The sums on the GPU: as many cubes as the device holds at once each add up a part of a tensor,
-//! tensor after tensor; then a cube for each tensor adds up its parts.
+//! The sums on the GPU: for each tensor, as many cubes as the device runs at once sum one part
+//! each; at the end, one cube per tensor adds up its parts.
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
@@ -12,12 +12,11 @@ use crate::cube::{
     vector_size, vector_total,
 };
 
-/// Units of a cube.
+/// Units per cube.
 const UNITS: usize = 256;
-/// Cubes that a processor has at once.
+/// Cubes per processor at once.
 const CUBES: usize = 4;
-/// Loads that a unit has under way at once: with that many units, enough for all of the memory's
-/// speed.
+/// Loads per unit in flight: with that many units, enough for full memory speed.
 const LOADS: usize = 4;
 
 impl SquaredNormOps for Cube {
@@ -60,8 +59,8 @@ impl SquaredNormOps for Cube {
     }
 }
 
-/// Cube `i` writes the sum of squares of every vector that its units meet on their way through all,
-/// to `sums[first + i]`.
+/// Cube `i` writes the sum of squares of its units' vectors to `sums[first + i]`. The units of all
+/// cubes go through the tensor in a grid-stride loop.
 #[cube(launch, create_dummy_kernel)]
 fn partial_sums<F: Float, N: Size>(
     values: &[Vector<F, N>],
@@ -96,7 +95,7 @@ fn partial_sums<F: Float, N: Size>(
     }
 }
 
-/// The sum of each row of [`PARTS`], a cube a row.
+/// Sums each row of [`PARTS`] terms, one cube per row.
 #[cube(launch, create_dummy_kernel)]
 fn totals(terms: &[f32], sums: &mut [f32], #[comptime] units: usize, #[comptime] plane: usize) {
     let start = CUBE_POS_X as usize * PARTS;

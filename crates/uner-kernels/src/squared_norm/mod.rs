@@ -1,5 +1,5 @@
-//! The sums of squares of gradients, accumulated in f32 whatever type they are stored in: what
-//! clipping by the global norm adds up over parameters (Pascanu et al. 2013).
+//! Sums of squares of gradients, accumulated in f32 whatever their type. Clipping by the global
+//! norm adds them up over the parameters (Pascanu et al. 2013).
 
 #[cfg(feature = "flex")]
 mod cpu;
@@ -14,39 +14,37 @@ use burn::tensor::{DType, Tensor};
 
 use crate::profile::{Pass, timed};
 
-/// Parts that a tensor's sum is formed in, at most: cubes of a GPU, four for each processor of an
-/// H100.
+/// Most parts of a tensor's sum: cubes of a GPU, four for each processor of an H100.
 pub(crate) const PARTS: usize = 528;
 
 /// The operator. It has no gradient.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"))]
 pub trait SquaredNormOps: Backend {
-    /// Writes the sum of squares of `values`, in parts, to row `index` of `parts`, `[n · PARTS]`
-    /// zeros.
+    /// Writes the sum of squares of `values`, in parts, to row `index` of `parts`, `[n · PARTS]`,
+    /// where it was zero.
     fn squared_parts(
         values: FloatTensor<Self>,
         parts: FloatTensor<Self>,
         index: usize,
     ) -> FloatTensor<Self>;
-    /// The sum of each row of `parts`, `[n · PARTS]`: `[n]`.
+    /// Sums each row of `parts`, `[n · PARTS]`, to `[n]`.
     fn sums_of_parts(parts: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-/// `Σ values²` of each of `n` tensors: the same on every run and, on the CPU, on any number of
-/// threads. All of them together, since for most of the parameters of a model starting a kernel
-/// takes longer than it runs.
+/// Computes `Σ values²` of each of `n` tensors: the same on every run and, on the CPU, for any
+/// number of threads. One call for all tensors saves kernels: for most parameters of a model,
+/// starting a kernel takes longer than running it.
 ///
 /// # Shapes
-/// - `values`: each a vector, of whatever length
+/// - `values`: vectors of any length
 /// - result: `[n]`, f32
 ///
 /// # Panics
-/// When there are none.
+/// When `values` is empty.
 pub fn squared_norms(values: Vec<Tensor<1>>) -> Tensor<1> {
-    let device =
-        values.first().expect("a tensor says on which device the result is to be").device();
+    let device = values.first().expect("at least one tensor").device();
     timed("squared_norm", Pass::Forward, || {
-        // In one dimension: CUDA would pad the rows of a matrix.
+        // In one dimension, because CUDA would pad the rows of a matrix.
         let mut parts =
             Tensor::<1>::zeros([values.len() * PARTS], (&device, DType::F32)).into_dispatch();
         for (index, values) in values.into_iter().enumerate() {

@@ -1,6 +1,5 @@
-//! The backward pass. Only `gate` and `up` are kept: the activation is computed again from them,
-//! here and where the next projection needs what it read. That is one more pass over memory for a
-//! tensor that need not be kept.
+//! The backward pass. It keeps only `gate` and `up` and recomputes the activation, here and for the
+//! next projection, which needs its input. This costs one more pass over memory and saves a tensor.
 
 use std::marker::PhantomData;
 
@@ -44,7 +43,7 @@ impl<B: SwigluKernels> Backward<B, 2> for SwigluBackward {
     }
 }
 
-/// The activation, for who needs it in the backward pass.
+/// Recomputes the activation in the backward pass, for the layer that needs it.
 #[derive(Debug)]
 struct Recompute<B> {
     gate: NodeId,

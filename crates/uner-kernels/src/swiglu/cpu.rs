@@ -1,4 +1,4 @@
-//! The gated activation on the CPU: one pass over the data each way.
+//! The gated activation on the CPU: one pass over the data in each direction.
 
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;

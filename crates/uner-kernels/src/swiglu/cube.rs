@@ -1,4 +1,4 @@
-//! The gated activation on the GPU: one vector a unit, one pass each way.
+//! The gated activation on the GPU: one vector per unit, one pass in each direction.
 
 use burn::backend::{Cube, TensorMetadata};
 use cubecl::ir::ElemType;
@@ -60,7 +60,7 @@ impl SwigluKernels for Cube {
     }
 }
 
-/// The vector width of a tensor taken as one long row, and the number of its vectors.
+/// The vector width of a tensor seen as one long row, and the number of its vectors.
 fn vectors(tensor: &Floats) -> (usize, usize) {
     let count = tensor.shape().num_elements();
     let vector = vector_size(tensor, count);

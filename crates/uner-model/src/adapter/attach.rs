@@ -1,4 +1,4 @@
-//! A new adapter on a model.
+//! Attaches a new adapter to a model.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, TensorData};
@@ -11,15 +11,16 @@ use crate::Llama;
 use crate::llama::Matrix;
 use crate::weights::lasting;
 
-/// Freezes a model and puts a new adapter onto the layers that its settings name. As PEFT does it,
-/// `A` is drawn from U(-1/√in, 1/√in), which is what `kaiming_uniform` with `a = √5` comes to, and
-/// `B` is 0: the model computes what it did. Each layer draws from a stream of its own, so what it
-/// gets does not depend on which others have an adapter.
+/// Freezes a model and adds a new adapter to the layers that its settings name. As in PEFT, `A` is
+/// drawn from U(-1/√in, 1/√in) (`kaiming_uniform` with `a = √5`) and `B` is 0, so at first the
+/// model's output is unchanged. Each layer draws from its own random stream, so its values do not
+/// depend on which other layers have an adapter.
 ///
 /// # Panics
-/// When the settings cannot be used ([`super::AdapterConfig::check`]) or the model has an adapter.
+/// When the settings cannot be used ([`super::AdapterConfig::check`]), or the model already
+/// has an adapter.
 pub fn attach(model: Llama, adapter: Adapter, seed: u64) -> Llama {
-    assert!(model.adapter.is_none(), "the model has an adapter");
+    assert!(model.adapter.is_none(), "the model already has an adapter");
     let config = &adapter.config;
     config.check().unwrap_or_else(|problem| panic!("{problem}"));
     let device = model.head().device();
@@ -33,7 +34,7 @@ pub fn attach(model: Llama, adapter: Adapter, seed: u64) -> Llama {
             }
             let [out, input] = linear.dims();
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            // Stream 0 of a seed is what random weights are drawn from.
+            // Random weights are drawn from stream 0 of a seed.
             rng.set_stream((layer * Target::ALL.len() + place + 1) as u64);
             let down = uniform(&mut rng, [config.rank, input]);
             linear.lora_A = Some(matrix(down, [config.rank, input], &device));
@@ -51,7 +52,7 @@ fn uniform(rng: &mut ChaCha8Rng, [rows, columns]: [usize; 2]) -> Vec<f32> {
     (0..rows * columns).map(|_| uniform.sample(rng)).collect()
 }
 
-/// A parameter that is trained.
+/// Creates a trained factor with these values.
 pub(super) fn matrix(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Matrix {
     Matrix { weight: Param::from_tensor(lasting(TensorData::new(values, shape), device)) }
 }

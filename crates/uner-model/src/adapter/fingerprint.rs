@@ -1,5 +1,5 @@
-//! The model that an adapter belongs to. Its weights are not copied; they are named, and recognised
-//! by a fingerprint.
+//! The model that an adapter belongs to. Its weights are not copied: the adapter names their folder
+//! and recognises them by a fingerprint.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::BaseForm;
 use super::peft::{self, CONFIG_FILE};
 use crate::weights::{WeightsError, map_file, read_config, weight_files};
 
-/// Holds the fingerprint, beside the files of PEFT.
+/// The file with the fingerprint, next to PEFT's files.
 pub(crate) const BASE_FILE: &str = "base_model.json";
 
 /// Bytes of every tensor that the fingerprint reads.
@@ -19,11 +19,11 @@ const SAMPLE: usize = 4096;
 /// The model that an adapter belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
-    /// Its folder, absolute where it is known.
+    /// Its folder; absolute if it comes from [`Base::of`].
     pub path: PathBuf,
     /// See [`Base::of`]; `None` for adapters that other programs wrote.
     pub fingerprint: Option<u32>,
-    /// What its layers were quantised to when the adapter was trained; `None` for not at all.
+    /// The format its layers were quantised to for the adapter's training; `None` if they were not.
     pub form: Option<BaseForm>,
 }
 
@@ -32,21 +32,21 @@ pub struct Base {
 struct BaseFile {
     /// As eight hexadecimal digits.
     fingerprint: String,
-    /// What it was computed from, for readers of the file.
+    /// How it was computed, for readers of the file.
     fingerprint_of: String,
-    /// What its layers were quantised to.
+    /// The format its layers were quantised to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     form: Option<BaseForm>,
 }
 
 impl Base {
-    /// The model in `folder`. The fingerprint is the CRC-32 of its dimensions and, for each weight
-    /// file, of the file's size, its header (names, shapes and types of the tensors) and the first
-    /// 4 KiB of every tensor: enough to tell a model from one that was trained further, without
-    /// reading all of it.
+    /// Identifies the model in `folder`. The fingerprint is the CRC-32 of its dimensions and, for
+    /// each weight file, of the file's size, its header (names, shapes and types of the tensors)
+    /// and the first 4 KiB of every tensor. It distinguishes a model from one that was trained
+    /// further, without reading all of it.
     ///
     /// # Errors
-    /// When a file is missing or torn.
+    /// When a file is missing or damaged.
     pub fn of(folder: &Path) -> Result<Self, WeightsError> {
         let mut checksum = crc32fast::Hasher::new();
         let config = serde_json::to_vec(&read_config(folder)?)
@@ -72,7 +72,7 @@ impl Base {
         Ok(Self { path, fingerprint: Some(checksum.finalize()), form: None })
     }
 
-    /// The text of `base_model.json`; nothing without a fingerprint.
+    /// Returns name and text of `base_model.json`; `None` without a fingerprint.
     pub(super) fn file(&self) -> Option<(&'static str, String)> {
         let file = BaseFile {
             fingerprint: format!("{:08x}", self.fingerprint?),
@@ -85,8 +85,8 @@ impl Base {
         Some((BASE_FILE, serde_json::to_string_pretty(&file).expect("plain text is JSON")))
     }
 
-    /// Refuses another model than the one that the adapter in `adapter` was trained on, where that
-    /// is known.
+    /// Refuses a model other than the one that the adapter in `adapter` was trained on. An adapter
+    /// without `base_model.json` is not checked.
     pub(crate) fn check(&self, adapter: &Path) -> Result<(), WeightsError> {
         let Some(file) = BaseFile::read(adapter)? else { return Ok(()) };
         let found = format!("{:08x}", self.fingerprint.unwrap_or_default());
@@ -103,7 +103,7 @@ impl Base {
 }
 
 impl BaseFile {
-    /// That of the adapter in `folder`, if it has one.
+    /// Reads the file of the adapter in `folder`; `None` if it has none.
     fn read(folder: &Path) -> Result<Option<Self>, WeightsError> {
         let path = folder.join(BASE_FILE);
         if !path.exists() {
@@ -115,7 +115,7 @@ impl BaseFile {
     }
 }
 
-/// What the base of the adapter in `folder` was quantised to when it was trained.
+/// Returns the format to which the base of the adapter in `folder` was quantised in training.
 ///
 /// # Errors
 /// When `base_model.json` cannot be read.
@@ -123,11 +123,11 @@ pub fn base_form_of(folder: &Path) -> Result<Option<BaseForm>, WeightsError> {
     Ok(BaseFile::read(folder)?.and_then(|file| file.form))
 }
 
-/// The folder of the model that the adapter in `folder` belongs to; `None` where there is no
-/// adapter in it.
+/// Returns the folder of the model that the adapter in `folder` belongs to; `None` if `folder`
+/// does not hold an adapter.
 ///
 /// # Errors
-/// When `adapter_config.json` cannot be read, or the folder that it names is not there.
+/// When `adapter_config.json` cannot be read, or the folder that it names does not exist.
 pub fn base_of(folder: &Path) -> Result<Option<PathBuf>, WeightsError> {
     if !folder.join(CONFIG_FILE).exists() {
         return Ok(None);
@@ -140,8 +140,8 @@ pub fn base_of(folder: &Path) -> Result<Option<PathBuf>, WeightsError> {
     found.map(Some).ok_or_else(|| WeightsError::NoBase { adapter: folder.to_owned(), base })
 }
 
-/// The base of an adapter that was moved together with it: at the end of the old path from one of
-/// the folders above the adapter, and recognised by its fingerprint.
+/// Finds the base of an adapter if both were moved together: looks for the end of the old path in
+/// each folder above the adapter, and compares the fingerprint.
 fn moved(base: &Path, adapter: &Path) -> Result<Option<PathBuf>, WeightsError> {
     if BaseFile::read(adapter)?.is_none() {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! `LoRA` adapters (Hu et al. 2021): put onto a model to be trained, read and written as PEFT does
-//! it (`adapter_config.json` and `adapter_model.safetensors`), and the model they were trained on.
+//! `LoRA` adapters (Hu et al. 2021): attaches them to a model, reads and writes PEFT's files
+//! (`adapter_config.json` and `adapter_model.safetensors`), and finds the model they belong to.
 
 mod attach;
 mod fingerprint;
@@ -22,14 +22,14 @@ use uner_kernels::quantized_linear::Form;
 
 use crate::LlamaConfig;
 
-/// What PEFT puts before a parameter's name.
+/// The prefix of parameter names in PEFT's files.
 pub const PREFIX: &str = "base_model.model.";
 
-/// `[model.adapter]` of a recipe: what is trained in place of the model.
+/// `[model.adapter]` of a recipe: the adapter that is trained instead of the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdapterConfig {
-    /// Columns of the two factors.
+    /// Rank of the two factors.
     pub rank: usize,
     /// The adapter's term is multiplied by `alpha / rank`.
     pub alpha: f64,
@@ -64,14 +64,14 @@ pub enum Target {
     OProj,
     /// The gate of the feed-forward layer.
     GateProj,
-    /// What is gated.
+    /// The values that the gate multiplies.
     UpProj,
     /// The output of the feed-forward layer.
     DownProj,
 }
 
 impl Target {
-    /// All of them, in the order of a block.
+    /// All layers, in the order of a block.
     pub const ALL: [Self; 7] = [
         Self::QProj,
         Self::KProj,
@@ -82,7 +82,7 @@ impl Target {
         Self::DownProj,
     ];
 
-    /// The layer's name, without that of the module it lies in.
+    /// The layer's name without its module's.
     pub fn name(self) -> &'static str {
         match self {
             Self::QProj => "q_proj",
@@ -95,7 +95,7 @@ impl Target {
         }
     }
 
-    /// The widths that the layer reads and writes: `[in, out]`.
+    /// The widths of the layer's input and output: `[in, out]`.
     pub fn dims(self, model: &LlamaConfig) -> [usize; 2] {
         let (hidden, inner) = (model.hidden_size, model.intermediate_size);
         let queries = model.num_attention_heads * model.head_dim;
@@ -111,10 +111,10 @@ impl Target {
 }
 
 impl AdapterConfig {
-    /// What makes these settings unusable, if anything.
+    /// Checks that the settings are usable.
     ///
     /// # Errors
-    /// A sentence that names the key and its value.
+    /// A sentence that names the key at fault and its value.
     pub fn check(&self) -> Result<(), String> {
         let Self { rank, alpha, dropout, target_modules } = self;
         if *rank == 0 {
@@ -139,19 +139,19 @@ impl AdapterConfig {
         Ok(())
     }
 
-    /// What the adapter's term is multiplied by.
+    /// The factor of the adapter's term: `alpha / rank`.
     pub fn scale(&self) -> f64 {
         self.alpha / self.rank as f64
     }
 }
 
-/// How the layers of a frozen model are stored (`model.base` of a recipe).
+/// Quantisation of the layers of a frozen model (`model.base` of a recipe).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BaseForm {
-    /// Whole numbers of 8 bits, a factor for each 64 of them.
+    /// 8-bit integers, one scale per group of 64.
     #[serde(rename = "8bit")]
     EightBit,
-    /// `NormalFloat` of 4 bits, a factor for each 64 of them.
+    /// 4-bit `NormalFloat`, one scale per group of 64.
     #[serde(rename = "4bit")]
     FourBit,
 }
@@ -165,7 +165,7 @@ impl From<BaseForm> for Form {
     }
 }
 
-/// What a model with an adapter knows of it.
+/// Settings and base of a model's adapter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adapter {
     /// Its settings.

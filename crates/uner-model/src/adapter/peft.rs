@@ -1,4 +1,4 @@
-//! `adapter_config.json`.
+//! Reads and writes `adapter_config.json`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use super::Adapter;
 use crate::keys::{Keys, is_nothing};
 use crate::weights::{WeightsError, map_file, open_regular};
 
-/// The settings of an adapter, and what tells a folder that holds one.
+/// The file with an adapter's settings. A folder with this file holds an adapter.
 pub const CONFIG_FILE: &str = "adapter_config.json";
-/// The factors.
+/// The file with the factors.
 pub(crate) const TENSORS_FILE: &str = "adapter_model.safetensors";
 
-/// The factors as PEFT pickled them before.
+/// The file with the factors in PEFT's old, pickled format.
 const PICKLED_FILE: &str = "adapter_model.bin";
-/// Keys that do not change what is computed from the factors in the file: where they came from, how
-/// they were trained.
+/// Keys that do not change the computation: they say where the factors came from and how they were
+/// trained.
 const KEYS_THAT_DO_NOT_MATTER: [&str; 19] = [
     "arrow_config",
     "auto_mapping",
@@ -41,15 +41,15 @@ const KEYS_THAT_DO_NOT_MATTER: [&str; 19] = [
     "use_cache",
     "velora_config",
 ];
-/// Many times that of any adapter.
+/// Upper limit of `alpha`, far above that of any adapter.
 pub(super) const LARGEST_ALPHA: f64 = 1e6;
 
-/// Starts of the factors that leave the base as it is. Those that take something away from it
-/// (`PiSSA`, `OLoRA`, `CorDA`, `LoftQ`, LoRA-GA) make factors for another base than the one that
+/// Initialisations that leave the base unchanged. Others (`PiSSA`, `OLoRA`, `CorDA`, `LoftQ`,
+/// LoRA-GA) change it, so their factors belong to another base than the one that
 /// the adapter names.
 const STARTS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
 
-/// What the settings say of the computation.
+/// The settings that affect the computation.
 #[derive(Debug)]
 pub(crate) struct PeftConfig {
     pub(super) base_model_name_or_path: String,
@@ -57,7 +57,7 @@ pub(crate) struct PeftConfig {
     lora_alpha: f64,
     pub(super) lora_dropout: f64,
     use_rslora: bool,
-    /// Which layers have factors: names, or a pattern.
+    /// The layers with factors: names, or a pattern.
     target_modules: Value,
     exclude_modules: Value,
     layers_to_transform: Value,
@@ -70,15 +70,16 @@ impl TryFrom<Map<String, Value>> for PeftConfig {
         let mut keys = Keys::new("", file);
         let kind: String = keys.need("peft_type")?;
         if kind != "LORA" {
-            return Err(format!("`peft_type` is `{kind}`, which is not served, only `LORA`"));
+            return Err(format!("`peft_type` is `{kind}`; only `LORA` is supported"));
         }
         match keys.take::<Value>("init_lora_weights")? {
             None | Some(Value::Bool(_)) => {}
             Some(Value::String(start)) if STARTS.contains(&start.as_str()) => {}
             Some(start) => {
                 return Err(format!(
-                    "`init_lora_weights` is {start}: such factors belong to a base from which their start was taken away; let PEFT \
-                     convert the adapter to a plain one (`path_initial_model_for_weight_conversion`), or merge it"
+                    "`init_lora_weights` is {start}: this initialisation changes the base, so the \
+                     factors do not fit the published one; convert the adapter with PEFT \
+                     (`path_initial_model_for_weight_conversion`), or merge it"
                 ));
             }
         }
@@ -86,13 +87,15 @@ impl TryFrom<Map<String, Value>> for PeftConfig {
             keys.take::<Value>("modules_to_save")?.filter(|modules| !is_nothing(modules))
         {
             return Err(format!(
-                "`modules_to_save` is {modules}: whole layers beside the factors are not served; let PEFT merge the adapter \
-                 (`merge_and_unload`)"
+                "`modules_to_save` is {modules}: fully trained layers are not supported; merge the \
+                 adapter with PEFT (`merge_and_unload`)"
             ));
         }
         match keys.take::<String>("bias")?.as_deref() {
             None | Some("none") => {}
-            Some(bias) => return Err(format!("`bias` is `{bias}`: trained biases are not served")),
+            Some(bias) => {
+                return Err(format!("`bias` is `{bias}`: trained biases are not supported"));
+            }
         }
         let config = Self {
             base_model_name_or_path: keys.take("base_model_name_or_path")?.unwrap_or_default(),
@@ -105,11 +108,11 @@ impl TryFrom<Map<String, Value>> for PeftConfig {
             layers_to_transform: keys.take("layers_to_transform")?.unwrap_or_default(),
         };
         if config.r == 0 {
-            return Err("`r` is 0".to_owned());
+            return Err("`r` is 0; it must be at least 1".to_owned());
         }
         if config.lora_alpha.abs() > LARGEST_ALPHA || config.lora_alpha.is_nan() {
             return Err(format!(
-                "`lora_alpha` is {}, which is not that of an adapter",
+                "`lora_alpha` is {}; its absolute value must be at most {LARGEST_ALPHA:e}",
                 config.lora_alpha
             ));
         }
@@ -119,8 +122,8 @@ impl TryFrom<Map<String, Value>> for PeftConfig {
 }
 
 impl PeftConfig {
-    /// Where the settings and the factors, by the names of their tensors, do not say the same: PEFT
-    /// would leave such factors out, or miss them.
+    /// Lists where the settings and the factors in the file (`tensors`) disagree. PEFT would ignore
+    /// such factors, or miss them.
     pub(crate) fn problems<'a>(&self, tensors: impl Iterator<Item = &'a String>) -> Vec<String> {
         let modules: BTreeSet<&str> =
             tensors.filter_map(|name| Some(name.split_once(".lora_")?.0)).collect();
@@ -131,8 +134,8 @@ impl PeftConfig {
         let is =
             |module: &str, name: &String| module == name || module.ends_with(&format!(".{name}"));
         let (targets, excluded) = (names(&self.target_modules), names(&self.exclude_modules));
-        // As PEFT reads a text: a pattern that has to fit the whole name. One that this crate does
-        // not read says nothing.
+        // PEFT reads a string as a pattern that has to match the whole name. A pattern that `regex`
+        // cannot parse is not checked.
         let pattern = self.target_modules.as_str().filter(|text| *text != "all-linear");
         let pattern = pattern.and_then(|text| Regex::new(&format!("^(?:{text})$")).ok());
         let fits = |module: &str| {
@@ -163,19 +166,19 @@ impl PeftConfig {
                 continue;
             };
             problems.push(format!(
-                "`{module}` has factors, and `{key}` in `{CONFIG_FILE}` says that it has none"
+                "`{module}` has factors, but `{key}` in `{CONFIG_FILE}` excludes it"
             ));
         }
         let without = targets.iter().filter(|name| !modules.iter().any(|module| is(module, name)));
         problems.extend(without.map(|name| {
             format!(
-                "`target_modules` in `{CONFIG_FILE}` names `{name}`, and no such layer has factors"
+                "`target_modules` in `{CONFIG_FILE}` names `{name}`, but no such layer has factors"
             )
         }));
         problems
     }
 
-    /// What the adapter's term is multiplied by: `alpha / r`, or `alpha / sqrt(r)` for
+    /// The factor of the adapter's term: `alpha / r`, or `alpha / sqrt(r)` for
     /// rank-stabilised adapters.
     pub(crate) fn scale(&self) -> f64 {
         let rank = self.r as f64;
@@ -205,12 +208,12 @@ pub(crate) fn open(folder: &Path) -> Result<(PathBuf, Mmap), WeightsError> {
     map_file(path)
 }
 
-/// The text of `adapter_config.json`, with the keys of PEFT's `LoraConfig` that say what is
-/// computed; every version of PEFT knows them.
+/// Returns the text of `adapter_config.json`, with the keys of PEFT's `LoraConfig` that affect the
+/// computation. Every version of PEFT reads them.
 pub(super) fn text(adapter: &Adapter) -> String {
     let config = &adapter.config;
     let targets: Vec<&str> = config.target_modules.iter().map(|target| target.name()).collect();
-    // PEFT writes a whole number where it is one, and some readers insist on it.
+    // PEFT writes whole numbers as integers, and some readers require that.
     let alpha =
         if config.alpha.fract() == 0.0 { json!(config.alpha as i64) } else { json!(config.alpha) };
     let value = json!({

@@ -1,4 +1,4 @@
-//! Reading adapters.
+//! Reads adapters.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ use crate::llama::{Linear, Matrix};
 use crate::weights::{self, Tensors, WeightsError, are_finite, to_f32};
 use crate::{Llama, LlamaConfig};
 
-/// Loads the adapter in `folder` onto its base: the one in `base`, or the one that the adapter
+/// Loads the adapter in `folder` with its base: the model in `base`, or the one that the adapter
 /// names.
 ///
 /// # Errors
-/// As [`weights::load`] and [`load_adapter`], and when the base is not there or not the model that
-/// was adapted.
+/// As [`weights::load`] and [`load_adapter`], and when the base does not exist or is not the model
+/// that the adapter was trained on.
 pub fn load_adapted(
     folder: &Path,
     base: Option<&Path>,
@@ -25,7 +25,7 @@ pub fn load_adapted(
 ) -> Result<(LlamaConfig, Llama), WeightsError> {
     let named = if base.is_none() { base_of(folder)? } else { None };
     let path = base.or(named.as_deref()).ok_or_else(|| {
-        WeightsError::Io(std::io::Error::other(format!("`{}` holds no adapter", folder.display())))
+        WeightsError::Io(std::io::Error::other(format!("`{}` is not an adapter", folder.display())))
     })?;
     let base = Base { form: base_form_of(folder)?, ..Base::of(path)? };
     base.check(folder)?;
@@ -37,11 +37,11 @@ pub fn load_adapted(
     Ok((config, model))
 }
 
-/// Puts the adapter in `folder` onto a model and freezes everything else.
+/// Attaches the adapter in `folder` to a model and freezes everything else.
 ///
 /// # Errors
-/// When a file is missing or torn, when the adapter is of a kind that is not served, or when it
-/// does not fit the model; then every tensor at fault is named.
+/// When a file is missing or damaged, when this kind of adapter is not supported, or when it does
+/// not fit the model; the error then names every tensor at fault.
 pub fn load_adapter(model: Llama, folder: &Path, device: &Device) -> Result<Llama, WeightsError> {
     let config = peft::read(folder)?;
     let scale = config.scale();
@@ -71,14 +71,14 @@ pub fn load_adapter(model: Llama, folder: &Path, device: &Device) -> Result<Llam
     Ok(model)
 }
 
-/// The tensors of an adapter, on their way to a device.
+/// Reads the tensors of an adapter onto a device.
 struct Reader<'a> {
     tensors: Tensors<'a>,
     device: &'a Device,
 }
 
 impl Reader<'_> {
-    /// Gives `linear` the two factors stored under `name`; answers whether there are any.
+    /// Sets the two factors of `linear` from the tensors under `name`. Returns whether they exist.
     fn adapt(&mut self, linear: &mut Linear, name: &str, rank: usize, scale: f64) -> bool {
         let [out, input] = linear.dims();
         let (down, up) = (format!("{name}.lora_A.weight"), format!("{name}.lora_B.weight"));

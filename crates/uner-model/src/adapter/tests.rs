@@ -25,7 +25,7 @@ fn settings() -> AdapterConfig {
     }
 }
 
-/// A model in `folder`, and it with a new adapter.
+/// Saves a model to `folder` and returns it with a new adapter.
 fn adapted(folder: &Path, config: AdapterConfig, seed: u64) -> Llama {
     let model = random(&dimensions(), 1, &Device::flex());
     crate::save(&model, &dimensions(), folder, MAX_SHARD_BYTES).unwrap();
@@ -91,7 +91,7 @@ fn what_is_written_reads_back_with_its_base() {
 fn another_base_is_refused_and_a_missing_one_named() {
     let (base, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     files(&adapted(base.path(), settings(), 7)).unwrap().write(out.path()).unwrap();
-    // Trained further: the same names, shapes and sizes.
+    // A model that was trained further has the same names, shapes and sizes.
     crate::save(
         &random(&dimensions(), 2, &Device::flex()),
         &dimensions(),
@@ -127,7 +127,7 @@ fn settings_that_cannot_work_are_named() {
     }
 }
 
-/// Changes `adapter_config.json` in `folder` by setting keys.
+/// Sets keys of `adapter_config.json` in `folder`.
 fn set(folder: &Path, keys: &serde_json::Value) {
     let path = folder.join(CONFIG_FILE);
     let mut file: serde_json::Value =
@@ -161,8 +161,7 @@ fn kinds_that_are_not_computed_are_refused_with_file_and_key() {
         serde_json::json!({"peft_type": "IA3"}),
         serde_json::json!({"r": 0}),
         serde_json::json!({"lora_alpha": 1e308}),
-        // PEFT leaves out factors that the settings do not name, and misses those that are not
-        // there.
+        // PEFT ignores factors that the settings do not name, and misses those the file lacks.
         serde_json::json!({"target_modules": ["q_proj"]}),
         serde_json::json!({"target_modules": ["q_proj", "down_proj", "lm_head"]}),
         serde_json::json!({"exclude_modules": ["q_proj"]}),

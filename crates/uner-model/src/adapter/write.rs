@@ -1,4 +1,4 @@
-//! Writing adapters as PEFT does.
+//! Writes adapters as PEFT does.
 
 use std::path::Path;
 
@@ -11,17 +11,16 @@ use crate::Llama;
 use crate::parameters::visit;
 use crate::weights::{WeightsError, write_file};
 
-/// The files of an adapter, on the host: another thread can write them.
+/// The files of an adapter, in host memory, so that another thread can write them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterFiles {
-    /// Names and texts: `adapter_config.json`, and `base_model.json` with the fingerprint of the
-    /// base.
+    /// Names and texts of `adapter_config.json` and of `base_model.json` (the base's fingerprint).
     pub texts: Vec<(&'static str, String)>,
     /// `adapter_model.safetensors`: PEFT's name, shape and values of each factor.
     pub tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
 }
 
-/// What is to be written of a model's adapter; `None` where it has none.
+/// Returns the files of a model's adapter; `None` if it has none.
 ///
 /// # Panics
 /// When the device cannot be read.
@@ -44,13 +43,13 @@ pub fn files(model: &Llama) -> Option<AdapterFiles> {
 }
 
 impl AdapterFiles {
-    /// Writes them into `folder`, which must exist.
+    /// Writes the files into `folder`, which must exist.
     ///
     /// # Errors
     /// When a file cannot be written.
     ///
     /// # Panics
-    /// When there are not as many values as a shape says.
+    /// When the number of values differs from a shape.
     pub fn write(&self, folder: &Path) -> Result<(), WeightsError> {
         for (name, text) in &self.texts {
             fs_err::write(folder.join(name), text)?;

@@ -1,13 +1,13 @@
-//! `config.json` as files have it: early checkpoints lack keys, later ones renamed them. A key that
-//! is not known and has a value is refused, since it may change what the model computes.
+//! Reads `config.json`. Early checkpoints lack keys, and later ones renamed them. An unknown key
+//! with a value is refused, since it may change what the model computes.
 
 use serde_json::{Map, Value};
 
 use super::{LlamaConfig, RopeScaling};
 use crate::keys::{Keys, agreed};
 
-/// Keys that say nothing of what the model computes from given tokens: how it was made and saved,
-/// how transformers runs it, what its old versions kept for generation and for other tasks.
+/// Keys that do not change what the model computes. They say how it was made and saved and how
+/// transformers runs it, or are settings of old versions for generation and other tasks.
 const KEYS_THAT_DO_NOT_MATTER: [&str; 53] = [
     "attn_implementation",
     "bad_words_ids",
@@ -63,7 +63,7 @@ const KEYS_THAT_DO_NOT_MATTER: [&str; 53] = [
     "unsloth_version",
     "use_cache",
 ];
-/// Keys of a rescaling beside those that its type reads.
+/// Keys of a rescaling that may be present although its type does not read them.
 const ROPE_KEYS_THAT_DO_NOT_MATTER: [&str; 1] = ["original_max_position_embeddings"];
 
 impl TryFrom<Map<String, Value>> for LlamaConfig {
@@ -83,7 +83,7 @@ impl TryFrom<Map<String, Value>> for LlamaConfig {
         let config = Self {
             architectures: vec!["LlamaForCausalLM".to_owned()],
             model_type: keys.take("model_type")?.unwrap_or_else(|| "llama".to_owned()),
-            // Two names of one function.
+            // Swish and SiLU are the same function.
             hidden_act: if hidden_act == "swish" { "silu".to_owned() } else { hidden_act },
             hidden_size,
             intermediate_size: keys.need("intermediate_size")?,
@@ -108,32 +108,32 @@ impl TryFrom<Map<String, Value>> for LlamaConfig {
     }
 }
 
-/// What a folder of quantised weights is, and what to do.
+/// Returns the error message for quantised weights.
 fn quantised_weights(mut keys: Keys) -> String {
     let method = keys
         .take::<String>("quant_method")
         .ok()
         .flatten()
-        .unwrap_or_else(|| "a method that is not named".to_owned());
+        .unwrap_or_else(|| "an unnamed method".to_owned());
     format!(
-        "the weights are quantised by {method} (`quantization_config`), which is not read: take the model that it was made from, with f32, \
-         f16 or bf16 weights; `model.base` and `--base` quantise it here"
+        "the weights are quantised by {method} (`quantization_config`), which is not supported: use \
+         the original model with f32, f16 or bf16 weights; `model.base` quantises it under an adapter"
     )
 }
 
-/// Refuses architectures whose heads or layers are others.
+/// Refuses architectures with other heads or layers.
 fn check_architecture(keys: &mut Keys) -> Result<(), String> {
     const KNOWN: [&str; 4] = ["LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel", "LLaMAModel"];
     let named: Vec<String> = keys.take("architectures")?.unwrap_or_default();
     match named.iter().find(|name| !KNOWN.contains(&name.as_str())) {
-        Some(other) => Err(format!(
-            "`architectures` names `{other}`, which is not served, only `LlamaForCausalLM`"
-        )),
+        Some(other) => {
+            Err(format!("`architectures` names `{other}`; only `LlamaForCausalLM` is supported"))
+        }
         None => Ok(()),
     }
 }
 
-/// The ids of tokens: one or a list. Those below 0 say that there is none.
+/// Takes one token id or a list of them. A negative id means that there is none.
 fn tokens(keys: &mut Keys, key: &str) -> Result<Vec<u32>, String> {
     let ids = match keys.take::<Value>(key)? {
         None => Vec::new(),
@@ -143,18 +143,18 @@ fn tokens(keys: &mut Keys, key: &str) -> Result<Vec<u32>, String> {
     let there = |id: &Value| id.as_i64().is_none_or(|id| id >= 0);
     let number = |id: Value| {
         let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
-        number.ok_or_else(|| format!("`{key}` is {id}, which is no token id"))
+        number.ok_or_else(|| format!("`{key}` is {id}, which is not a token id"))
     };
     ids.into_iter().filter(there).map(number).collect()
 }
 
-/// The ids of the tokens that end a sequence by `generation_config.json`, which may name more than
-/// `config.json`.
+/// Returns the ids of the tokens that end a sequence, from `generation_config.json`, which may name
+/// more than `config.json`.
 pub(crate) fn ends_of_generation(file: Map<String, Value>) -> Result<Vec<u32>, String> {
     tokens(&mut Keys::new("", file), "eos_token_id")
 }
 
-/// The element type: `torch_dtype`, which transformers 5 calls `dtype`.
+/// Takes the element type: `torch_dtype`, which transformers 5 calls `dtype`.
 fn dtype(keys: &mut Keys) -> Result<String, String> {
     let plain =
         |name: Option<String>| name.map(|name| name.trim_start_matches("torch.").to_owned());
@@ -163,8 +163,8 @@ fn dtype(keys: &mut Keys) -> Result<String, String> {
     Ok(dtype.unwrap_or_else(|| "float32".to_owned()))
 }
 
-/// The base of the rotary frequencies and their rescaling: `rope_theta` beside `rope_scaling`, or
-/// both in `rope_parameters`.
+/// Takes the base of the rotary frequencies and their rescaling: `rope_theta` and `rope_scaling`,
+/// or both from `rope_parameters`.
 fn rope(keys: &mut Keys, positions: usize) -> Result<(f64, Option<RopeScaling>), String> {
     let mut theta = keys.take::<f64>("rope_theta")?;
     let share = keys.take::<f64>("partial_rotary_factor")?;
@@ -181,13 +181,13 @@ fn rope(keys: &mut Keys, positions: usize) -> Result<(f64, Option<RopeScaling>),
     let scaling = agreed(&["rope_scaling", "rope_parameters"], first, second)?.flatten();
     let theta = theta.unwrap_or(10_000.0);
     if matches!(scaling, Some(RopeScaling::Yarn { .. })) && theta <= 1.0 {
-        return Err(format!("`rope_theta` is {theta}: yarn divides by its logarithm"));
+        return Err(format!("`rope_theta` is {theta}; yarn needs a number above 1"));
     }
     Ok((theta, scaling))
 }
 
-/// The rescaling that a table describes; `None` for the type `default`. `original` is a context
-/// length given elsewhere.
+/// Reads the rescaling in a table; `None` for the type `default`. `original` is the context length
+/// from outside the table, which takes precedence.
 fn rescaling(
     mut table: Keys,
     name: &str,
@@ -224,7 +224,7 @@ fn rescaling(
         }
         Some(other) => {
             return Err(format!(
-                "`{name}` is of the type `{other}`, which is not served: linear, llama3 and yarn are"
+                "`{name}` has the type `{other}`; only `linear`, `llama3` and `yarn` are supported"
             ));
         }
     };
@@ -233,7 +233,7 @@ fn rescaling(
     Ok(scaling)
 }
 
-/// Frequencies are divided by these numbers, or by the difference of two.
+/// Checks the numbers by which frequencies are divided (for one, the difference of two).
 fn check_scaling(name: &str, scaling: RopeScaling) -> Result<(), String> {
     let numbers = match scaling {
         RopeScaling::Linear { factor } => vec![("factor", factor)],
@@ -260,7 +260,7 @@ fn check_scaling(name: &str, scaling: RopeScaling) -> Result<(), String> {
     }
 }
 
-/// Equation 22 of the paper, or what the file says.
+/// Returns the attention factor of the file, or else computes it (equation 22 of the paper).
 fn yarn_attention_factor(table: &mut Keys, factor: f64) -> Result<f64, String> {
     let stated: Option<f64> = table.take("attention_factor")?;
     let scales = [table.take::<f64>("mscale")?, table.take::<f64>("mscale_all_dim")?];
@@ -271,11 +271,11 @@ fn yarn_attention_factor(table: &mut Keys, factor: f64) -> Result<f64, String> {
     }))
 }
 
-/// Only whole heads are rotated.
+/// Refuses partial rotation: only whole heads are rotated.
 fn check_share(name: &str, share: Option<f64>) -> Result<(), String> {
     match share {
         Some(share) if share != 1.0 => {
-            Err(format!("`{name}` is {share}: heads are rotated as a whole here"))
+            Err(format!("`{name}` is {share}; only 1 (whole heads) is supported"))
         }
         _ => Ok(()),
     }

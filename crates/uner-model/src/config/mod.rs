@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 
 pub use rope::RopeScaling;
 
-/// What `config.json` says. Reads both layouts: `rope_theta` + `rope_scaling` + `torch_dtype` of
-/// published checkpoints, and `rope_parameters` + `dtype` of transformers 5. Writes the former.
+/// Contents of `config.json`. Both layouts are read: `rope_theta` + `rope_scaling` + `torch_dtype`
+/// of published checkpoints, and `rope_parameters` + `dtype` of transformers 5. The former is
+/// written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct LlamaConfig {
@@ -43,22 +44,22 @@ pub struct LlamaConfig {
     pub rope_theta: f64,
     /// Rescaling of the rotary frequencies.
     pub rope_scaling: Option<RopeScaling>,
-    /// Whether the head is the embedding.
+    /// Whether the head shares the embedding's matrix.
     pub tie_word_embeddings: bool,
     /// Standard deviation of random weights.
     pub initializer_range: f64,
-    /// Beginning of sequence.
+    /// The token that begins a sequence.
     pub bos_token_id: Option<u32>,
-    /// Each of them ends a sequence.
+    /// The tokens that end a sequence.
     #[serde(serialize_with = "one_or_list")]
     pub eos_token_id: Vec<u32>,
-    /// Padding.
+    /// The padding token.
     pub pad_token_id: Option<u32>,
-    /// Element type of the weights beside this file.
+    /// Element type of the weights in the same folder.
     pub torch_dtype: String,
 }
 
-/// As files have it: a number, or a list where there are several.
+/// Writes one id as a number and several as a list, as Hugging Face does.
 fn one_or_list<S: Serializer>(ids: &[u32], serializer: S) -> Result<S::Ok, S::Error> {
     match ids {
         [] => serializer.serialize_none(),
@@ -68,7 +69,7 @@ fn one_or_list<S: Serializer>(ids: &[u32], serializer: S) -> Result<S::Ok, S::Er
 }
 
 impl LlamaConfig {
-    /// The angular frequency of each of the `head_dim / 2` channel pairs, rescaled where the
+    /// Computes the angular frequency of each of the `head_dim / 2` channel pairs, rescaled if the
     /// checkpoint says so.
     pub fn inverse_frequencies(&self) -> Vec<f32> {
         let frequency =
@@ -80,15 +81,15 @@ impl LlamaConfig {
         }
     }
 
-    /// What cosines and sines of the rotations are multiplied by.
+    /// The factor of the rotations' cosines and sines.
     pub fn rope_attention_factor(&self) -> f32 {
         self.rope_scaling.map_or(1.0, |scaling| scaling.attention_factor() as f32)
     }
 
-    /// What makes these dimensions unusable, if anything.
+    /// Checks that the dimensions are usable.
     ///
     /// # Errors
-    /// A sentence that names the field and its value.
+    /// A sentence that names the field at fault and its value.
     pub fn check(&self) -> Result<(), String> {
         let positive = [
             ("hidden_size", self.hidden_size),
@@ -100,22 +101,19 @@ impl LlamaConfig {
             ("max_position_embeddings", self.max_position_embeddings),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(format!("`{name}` is 0"));
+            return Err(format!("`{name}` is 0; it must be at least 1"));
         }
         let sizes = positive.into_iter().chain([("head_dim", self.head_dim)]);
         if let Some((name, value)) = sizes.into_iter().find(|(name, value)| *value > largest(name))
         {
-            return Err(format!(
-                "`{name}` {value} is not that of a model; at most {} are read",
-                largest(name)
-            ));
+            return Err(format!("`{name}` is {value}; it must be at most {}", largest(name)));
         }
         if !(self.rope_theta > 0.0 && self.rope_theta.is_finite()) {
-            return Err(format!("`rope_theta` {} is not a positive number", self.rope_theta));
+            return Err(format!("`rope_theta` is {}; it must be positive", self.rope_theta));
         }
         if !(self.rms_norm_eps >= 0.0 && (self.rms_norm_eps as f32).is_finite()) {
             return Err(format!(
-                "`rms_norm_eps` {:e} is negative, or not a number of 32 bits",
+                "`rms_norm_eps` is {:e}; it must not be negative and must fit an f32",
                 self.rms_norm_eps
             ));
         }
@@ -137,20 +135,20 @@ impl LlamaConfig {
             return Err(format!("`head_dim` {} is not a positive even number", self.head_dim));
         }
         if self.hidden_act != "silu" {
-            return Err(format!(
-                "`hidden_act` `{}` is not served; LLaMA has `silu`",
-                self.hidden_act
-            ));
+            return Err(format!("`hidden_act` is `{}`; only `silu` is supported", self.hidden_act));
         }
         if self.model_type != "llama" {
-            return Err(format!("`model_type` `{}` is not served, only `llama`", self.model_type));
+            return Err(format!(
+                "`model_type` is `{}`; only `llama` is supported",
+                self.model_type
+            ));
         }
         Ok(())
     }
 }
 
-/// The largest size that is read: many times that of any model, so that products of sizes cannot
-/// overflow and a damaged file is not taken for a model without end.
+/// The largest value of a dimension. It is far above that of any model, so products of dimensions
+/// cannot overflow and a damaged file cannot describe an endless model.
 fn largest(name: &str) -> usize {
     match name {
         "num_hidden_layers" => 10_000,

@@ -1,5 +1,5 @@
-//! How a checkpoint's rotary frequencies are rescaled for contexts longer than those of its
-//! training, as `modeling_rope_utils.py` of transformers does it.
+//! Rescaling of rotary frequencies for contexts longer than in training, as in
+//! `modeling_rope_utils.py` of transformers.
 
 use std::f64::consts::{PI, TAU};
 
@@ -15,13 +15,13 @@ pub enum RopeScaling {
         /// How much longer the context became.
         factor: f64,
     },
-    /// That of LLaMA 3.1.
+    /// The rescaling of LLaMA 3.1.
     Llama3 {
         /// How much longer the context became.
         factor: f64,
         /// Wavelengths above `original / low_freq_factor` are divided by `factor`.
         low_freq_factor: f64,
-        /// Wavelengths below `original / high_freq_factor` stay.
+        /// Wavelengths below `original / high_freq_factor` stay unchanged.
         high_freq_factor: f64,
         /// Context length before the rescaling.
         original_max_position_embeddings: usize,
@@ -32,20 +32,19 @@ pub enum RopeScaling {
         factor: f64,
         /// Context length before the rescaling.
         original_max_position_embeddings: usize,
-        /// What cosines and sines are multiplied by.
+        /// The factor of cosines and sines.
         attention_factor: f64,
-        /// Channels that turn more often than this in the original context stay.
+        /// Channels that turn more often than this in the original context stay unchanged.
         beta_fast: f64,
         /// Channels that turn less often than this are interpolated.
         beta_slow: f64,
-        /// Whether the borders between those channels are rounded to whole channels.
+        /// Whether the boundaries between these ranges are rounded to whole channels.
         truncate: bool,
     },
 }
 
 impl RopeScaling {
-    /// The angular frequencies of the channel pairs of a head, from those without rescaling;
-    /// `theta` is their base.
+    /// Rescales the angular frequencies of a head's channel pairs; `theta` is their base.
     pub(super) fn rescaled(self, frequencies: Vec<f32>, theta: f64) -> Vec<f32> {
         match self {
             Self::Linear { factor } => {
@@ -94,7 +93,7 @@ impl RopeScaling {
         }
     }
 
-    /// What cosines and sines are multiplied by.
+    /// The factor of cosines and sines.
     pub(super) fn attention_factor(self) -> f64 {
         match self {
             Self::Yarn { attention_factor, .. } => attention_factor,
@@ -103,7 +102,7 @@ impl RopeScaling {
     }
 }
 
-/// Long wavelengths are stretched by `factor`, short ones stay, those between are interpolated.
+/// Stretches long wavelengths by `factor`, keeps short ones, and interpolates between them.
 fn llama3(frequency: f32, factor: f64, [low, high]: [f64; 2], original: f64) -> f32 {
     let wavelength = 2.0 * PI / f64::from(frequency);
     let stretched = f64::from(frequency) / factor;

@@ -6,7 +6,7 @@ fn minimal() -> Value {
     json!({"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 512})
 }
 
-/// What is read of a file with these keys, too.
+/// Reads a minimal file with these keys added.
 fn read(keys: &Value) -> Result<LlamaConfig, String> {
     let mut file = minimal();
     file.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
@@ -138,7 +138,7 @@ fn rescalings_that_are_not_computed_or_contradict_each_other_are_refused() {
         &["long_factor"],
     );
     refused(&json!({"rope_scaling": {"factor": 2.0}}), &["`rope_scaling.factor` is 2.0"]);
-    // What transformers divides by.
+    // transformers divides by these numbers.
     refused(
         &json!({"rope_scaling": {"rope_type": "linear", "factor": 0.0}}),
         &["`rope_scaling.factor` is 0"],
@@ -172,7 +172,8 @@ fn rescalings_that_are_not_computed_or_contradict_each_other_are_refused() {
     );
 }
 
-/// Frequencies and factors of transformers 5.17, of a model with 512 positions.
+/// The expected frequencies and factors are those of transformers 5.17 for a model with 512
+/// positions.
 #[test]
 fn rescaled_frequencies_are_those_of_transformers() {
     let yarn = [
@@ -247,7 +248,7 @@ fn rescaled_frequencies_are_those_of_transformers() {
         keys["max_position_embeddings"] = json!(512);
         let config = accepted(&keys);
         for (got, expected) in config.inverse_frequencies().into_iter().zip(expected) {
-            // A few units in the last place: the power is another function.
+            // The results differ in the last places: the power function is another one.
             assert!((got / expected - 1.0f32).abs() < 1e-6, "{keys}: {got} is not {expected}");
         }
         assert!((config.rope_attention_factor() - factor as f32).abs() < 1e-6, "{keys}");

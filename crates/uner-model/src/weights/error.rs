@@ -1,37 +1,39 @@
-//! What can be wrong with a model folder.
+//! Errors of reading and writing model folders.
 
 use std::path::PathBuf;
 
 /// A model that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// The file system said no; the message names the path.
+    /// The file system failed; the message names the path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// `config.json` or the index is not what it should be.
+    /// `config.json`, the index or another JSON file is invalid.
     #[error("`{path}`: {problem}")]
     Json {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with line and column where known.
+        /// The problem, with line and column if known.
         problem: String,
     },
-    /// A safetensors file is torn or of another format.
+    /// A safetensors file is damaged or has another format.
     #[error(
-        "`{path}` is not a whole safetensors file ({problem}): it may have been cut off while copying; get it again"
+        "`{path}` is not a complete safetensors file ({problem}); copying may have cut it off: copy or \
+         download it again"
     )]
     Torn {
         /// The file.
         path: PathBuf,
-        /// What the parser says.
+        /// The parser's message.
         problem: String,
     },
-    /// A file that is still to be fetched.
-    #[error("`{0}` is a pointer of Git LFS, not the file itself; fetch that: `git lfs pull`")]
+    /// A Git LFS pointer in place of a file.
+    #[error("`{0}` is a Git LFS pointer, not the file itself; fetch the file: `git lfs pull`")]
     Pointer(PathBuf),
-    /// A file that the folder names lies somewhere else.
+    /// A file that the folder names lies outside the folder.
     #[error(
-        "`{folder}` names the file `{name}`, which is not inside the folder: it is not read; copy it there if you trust it"
+        "`{folder}` names the file `{name}`, which is not inside the folder and is not read; copy it \
+         there if you trust it"
     )]
     Outside {
         /// The folder.
@@ -47,13 +49,14 @@ pub enum WeightsError {
     },
     /// The folder holds pickled weights.
     #[error(
-        "`{path}` is pickled, which may run code when it is read, and is not read here: convert it, by \
-         `{made_by}.from_pretrained(FOLDER).save_pretrained(OTHER)` (where it is trusted), or take the safetensors that most publishers have, too"
+        "`{path}` is pickled and is not read, since reading it could run code: use the safetensors \
+         files that most publishers offer, or convert a folder that you trust with \
+         `{made_by}.from_pretrained(FOLDER).save_pretrained(OTHER)`"
     )]
     Pickled {
         /// The file.
         path: PathBuf,
-        /// The class that reads it.
+        /// The Python class that reads it.
         made_by: &'static str,
     },
     /// The files and `config.json` do not describe the same model.
@@ -75,8 +78,10 @@ pub enum WeightsError {
     },
     /// The model that an adapter belongs to is not where the adapter says.
     #[error(
-        "the adapter in `{adapter}` belongs to the model {}, and there is no such folder; name the folder with `--base`",
-        if base.as_os_str().is_empty() { "that it does not name".to_owned() } else { format!("`{}`", base.display()) }
+        "the adapter in `{adapter}` belongs to {}; name the model's folder with `--base`",
+        if base.as_os_str().is_empty() { "a model that it does not name".to_owned() } else {
+            format!("the model `{}`, and there is no such folder", base.display())
+        }
     )]
     NoBase {
         /// The adapter's folder.
@@ -86,8 +91,8 @@ pub enum WeightsError {
     },
     /// The base is another model than the one that the adapter was trained on.
     #[error(
-        "the adapter in `{adapter}` was not trained on the model in `{base}`: that model's fingerprint is {found}, expected \
-         {expected}; restore the model, or name another folder"
+        "the adapter in `{adapter}` was not trained on the model in `{base}`: that model's fingerprint \
+         is `{found}`, expected `{expected}`; restore the model, or name another folder"
     )]
     OtherBase {
         /// The adapter's folder.
@@ -96,12 +101,12 @@ pub enum WeightsError {
         base: PathBuf,
         /// The fingerprint in the adapter's `base_model.json`.
         expected: String,
-        /// That of the base.
+        /// The base's fingerprint.
         found: String,
     },
 }
 
-/// Some sentences, a line each, and how many more there are.
+/// Joins the first 20 sentences, one per line, and says how many more there are.
 fn listed(problems: &[String]) -> String {
     const MOST: usize = 20;
     let shown = problems[..problems.len().min(MOST)].join("\n");

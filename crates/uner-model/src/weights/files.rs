@@ -1,4 +1,4 @@
-//! Files of a model folder: which of them may be read, and how they are written.
+//! Files of a model folder: checks which may be read, and writes safetensors.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -7,9 +7,9 @@ use safetensors::tensor::{View, serialize_to_file};
 
 use super::WeightsError;
 
-/// The path of a file that a model folder names. It must lie in the folder, whatever the name says
-/// and links point to; a folder of the hub's cache, `models--org--name/snapshots/…`, links to files
-/// of the same repository. A file that does not exist is left for its reader to name.
+/// Returns the path of a file that a model folder names. The file must lie in the folder, also
+/// after links are followed. A folder of the hub's cache (`models--org--name/snapshots/…`) may link
+/// to files of the same repository. A missing file is not an error here: opening it reports it.
 ///
 /// # Errors
 /// [`WeightsError::Outside`].
@@ -27,7 +27,7 @@ pub fn inside(folder: &Path, name: &str) -> Result<PathBuf, WeightsError> {
     if found.starts_with(in_cache.unwrap_or(&root)) { Ok(path) } else { Err(outside()) }
 }
 
-/// Opens a file that ends: a pipe waits for whoever writes to it, and a device may have no end.
+/// Opens a regular file: reading a pipe could wait for ever, and a device may have no end.
 ///
 /// # Errors
 /// When it is not a regular file, or cannot be opened.
@@ -40,8 +40,8 @@ pub fn open_regular(path: &Path) -> std::io::Result<fs_err::File> {
     }
 }
 
-/// Writes a safetensors file with the rights that the user's umask gives: the library's own writer
-/// makes one that only its owner may read.
+/// Writes a safetensors file with the permissions of the user's umask. The library's own writer
+/// creates a file that only its owner may read.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -84,7 +84,7 @@ mod tests {
         {
             std::os::unix::fs::symlink("../secret", folder.join("link")).unwrap();
             assert!(inside(&folder, "link").is_err());
-            // As the hub's cache has them.
+            // The layout of the hub's cache.
             let (snapshot, blobs) = (
                 root.path().join("models--o--n/snapshots/1"),
                 root.path().join("models--o--n/blobs"),

@@ -1,4 +1,4 @@
-//! Tensors as a safetensors file takes them.
+//! Tensors that are written to a safetensors file.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use safetensors::tensor::View;
 
 use crate::parameters::Parameter;
 
-/// A tensor on the host: plain numbers that no device and no later step changes, converted to the
-/// element type of the file when they are written.
+/// A tensor in host memory, which later steps do not change. It is converted to the element type of
+/// the file when it is written.
 #[derive(Debug, Clone)]
 pub struct HostTensor {
     values: TensorData,
@@ -18,7 +18,7 @@ pub struct HostTensor {
 }
 
 impl HostTensor {
-    /// Numbers that are on the host already. The file will have them in their own type.
+    /// Wraps numbers that are in host memory already. They are written in their own type.
     ///
     /// # Panics
     /// When they are neither f32 nor bytes.
@@ -26,12 +26,12 @@ impl HostTensor {
         let dtype = match values.dtype() {
             DType::F32 => Dtype::F32,
             DType::U8 => Dtype::U8,
-            other => panic!("what an optimizer remembers is f32 or bytes, not {other:?}"),
+            other => panic!("optimizer state is f32 or bytes, not {other:?}"),
         };
         Self { shape: values.shape().to_vec(), values, dtype }
     }
 
-    /// Numbers that were read from their device, `[n]`. The file will have them in this shape as
+    /// Wraps numbers that were read from a device, `[n]`. They are written in this shape as
     /// `dtype`, which is `F32`, `F16` or `BF16`.
     pub fn of(values: TensorData, shape: Vec<usize>, dtype: Dtype) -> Self {
         Self { values, shape, dtype }
@@ -60,7 +60,7 @@ impl View for HostTensor {
     }
 }
 
-/// A parameter whose numbers are read from the device when they are written, not before.
+/// A parameter that is read from the device only when it is written.
 pub(super) struct Pending {
     pub(super) parameter: Parameter,
     pub(super) dtype: Dtype,
@@ -85,13 +85,13 @@ impl View for Pending {
     }
 }
 
-/// The same type in burn's words.
+/// Converts an element type of safetensors to burn's.
 fn number(dtype: Dtype) -> DType {
     match dtype {
         Dtype::F32 => DType::F32,
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,
         Dtype::U8 => DType::U8,
-        other => panic!("weights are floats, and moments are these or bytes, not {other:?}"),
+        other => panic!("weights are floats, and moments are floats or bytes, not {other:?}"),
     }
 }

@@ -1,5 +1,5 @@
-//! Weights in and out: Hugging Face folders (`config.json` and safetensors, in one file or in
-//! shards with an index), and random ones.
+//! Weights: reads and writes Hugging Face folders (`config.json` and safetensors, in one file or in
+//! shards with an index), and draws random weights.
 
 mod error;
 mod files;
@@ -23,27 +23,26 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::adapter::BaseForm;
 
-/// Where a model's parameters come from, asked for by checkpoint name and shape.
+/// A source of a model's parameters, by checkpoint name and shape.
 pub trait Source {
-    /// The parameter `name`, on the model's device. That of a file is f32.
+    /// Returns the parameter `name` on the model's device. Parameters from files are f32.
     ///
     /// # Errors
-    /// When it cannot be given.
+    /// When the source does not have it.
     fn tensor<const D: usize>(
         &mut self,
         name: &str,
         shape: [usize; D],
     ) -> Result<Tensor<D>, WeightsError>;
 
-    /// The form that the layers of blocks are quantised to, where they are.
+    /// The format to which the layers of blocks are quantised; `None` if they are not.
     fn base_form(&self) -> Option<BaseForm> {
         None
     }
 }
 
-/// Numbers on a device, in memory of exactly their size: they stay for as long as the model does,
-/// and among what comes and goes they would keep large pieces of a GPU's memory from being used
-/// again.
+/// Copies numbers to a device, into an allocation of exactly their size. They live as long as the
+/// model; among short-lived tensors they would keep large pages of GPU memory from being reused.
 pub(crate) fn lasting<const D: usize>(values: TensorData, device: &Device) -> Tensor<D> {
     device.memory_persistent_allocations(values, |values| Tensor::from_data(values, device))
 }

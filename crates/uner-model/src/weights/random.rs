@@ -1,4 +1,4 @@
-//! Random weights, the same on every machine and device for a seed.
+//! Random weights. They depend on the seed only, not on the machine or device.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +20,7 @@ pub fn random(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
         rng: ChaCha8Rng::seed_from_u64(seed),
         device: device.clone(),
     };
-    Llama::build(config, &mut source).expect("random weights are always at hand")
+    Llama::build(config, &mut source).expect("this source returns every parameter")
 }
 
 struct Random {

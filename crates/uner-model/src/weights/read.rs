@@ -1,4 +1,4 @@
-//! Reading a Hugging Face model folder.
+//! Reads a Hugging Face model folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ use crate::adapter::BaseForm;
 use crate::config::file::ends_of_generation;
 use crate::{Llama, LlamaConfig};
 
-/// Reads `config.json` of a model folder, and the ends of sequences that `generation_config.json`
-/// adds.
+/// Reads `config.json` of a model folder, and adds the end-of-sequence tokens of
+/// `generation_config.json`.
 ///
 /// # Errors
 /// When it is missing, not JSON, lacks a key, or describes something that is not a LLaMA.
@@ -35,7 +35,7 @@ pub fn read_config(folder: &Path) -> Result<LlamaConfig, WeightsError> {
     Ok(config)
 }
 
-/// What `read` makes of a JSON file.
+/// Parses a JSON file and converts it with `read`.
 fn read_json<T: DeserializeOwned, R>(
     path: PathBuf,
     read: impl FnOnce(T) -> Result<R, String>,
@@ -48,14 +48,14 @@ fn read_json<T: DeserializeOwned, R>(
 /// Loads a model folder onto a device, as f32.
 ///
 /// # Errors
-/// When a file is missing or torn, or when the weights do not fit `config.json`; then every
-/// parameter at fault is named.
+/// When a file is missing or damaged, or when the weights do not fit `config.json`; the error then
+/// names every parameter at fault.
 pub fn load(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), WeightsError> {
     load_frozen(folder, None, device)
 }
 
-/// [`load`] for a model that stays as it is: the layers of its blocks are quantised as they come,
-/// one after the other, where `form` says so.
+/// Loads a model that is not trained. With `form`, the layers of its blocks are quantised one by
+/// one as they are read.
 ///
 /// # Errors
 /// As [`load`].
@@ -74,12 +74,13 @@ pub fn load_frozen(
     Ok((config, model))
 }
 
-/// The weight files of a folder.
+/// Opens the weight files of a folder.
 pub(crate) fn open(folder: &Path) -> Result<Vec<(PathBuf, Mmap)>, WeightsError> {
     weight_files(folder)?.into_iter().map(map_file).collect()
 }
 
-/// `model.safetensors`, or else every shard that the index names, as transformers takes them.
+/// Returns `model.safetensors` or, if it does not exist, every shard in the index, as transformers
+/// does.
 pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> {
     #[derive(Deserialize)]
     struct Index {
@@ -100,7 +101,7 @@ pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> 
     Err(pickled(folder).unwrap_or_else(|| WeightsError::NoWeights { path: folder.to_owned() }))
 }
 
-/// The error of a folder whose weights are pickled, as `torch.save` writes them.
+/// Returns the error for a folder whose weights are pickled, as `torch.save` writes them.
 fn pickled(folder: &Path) -> Option<WeightsError> {
     const ENDINGS: [&str; 4] = ["bin", "pt", "pth", "ckpt"];
     let mut files: Vec<PathBuf> =
@@ -117,8 +118,8 @@ fn pickled(folder: &Path) -> Option<WeightsError> {
 
 pub(crate) fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
     let file = open_regular(&path)?;
-    // SAFETY: the map is read-only and lives for the load; a file that another process cuts short
-    // meanwhile is beyond what any reader can guard.
+    // SAFETY: the map is read-only and is dropped after loading. No reader can guard against
+    // another process that truncates the file meanwhile.
     #[expect(unsafe_code, reason = "a 27 GB checkpoint is not read into memory twice")]
     let map = unsafe { Mmap::map(file.file())? };
     if map.starts_with(b"version https://git-lfs") {
@@ -127,7 +128,7 @@ pub(crate) fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
     Ok((path, map))
 }
 
-/// Parameters out of mapped files.
+/// Parameters from mapped files.
 struct Files<'a> {
     tensors: Tensors<'a>,
     device: Device,
@@ -152,19 +153,19 @@ impl Source for Files<'_> {
                 }
                 lasting(TensorData::new(values, shape), &self.device)
             }
-            // The load will fail, and a wrong configuration may ask for any size.
+            // Loading will fail, and a wrong configuration may name any size.
             None => Tensor::empty([0; D], &self.device),
         })
     }
 }
 
-/// Whether all are numbers. Whole groups are looked at, which the compiler turns into vector
-/// instructions.
+/// Whether all values are finite. Each chunk is checked without an early exit, so that the compiler
+/// vectorises it.
 pub(crate) fn are_finite(values: &[f32]) -> bool {
     values.chunks(1024).all(|group| group.iter().fold(true, |all, value| all & value.is_finite()))
 }
 
-/// The values of a view of f32, f16 or bf16 in f32.
+/// Converts the values of a view (f32, f16 or bf16) to f32.
 ///
 /// # Panics
 /// When it has another type.
@@ -175,6 +176,6 @@ pub(crate) fn to_f32(view: &TensorView) -> Vec<f32> {
         Dtype::F32 => bytemuck::pod_collect_to_vec(data),
         Dtype::F16 => pairs().map(|bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
         Dtype::BF16 => pairs().map(|bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
-        other => panic!("weights of the type {other:?}"),
+        other => panic!("weights are F32, F16 or BF16, not {other:?}"),
     }
 }

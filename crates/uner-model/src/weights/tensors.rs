@@ -1,5 +1,5 @@
-//! The tensors of a model folder, each taken once by name and shape: the one check that loading,
-//! export and merging go through.
+//! The tensors of a model folder, each taken once by name and shape. Loading, export and merging
+//! share this check.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,23 +13,22 @@ use crate::LlamaConfig;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
-/// What the names of quantised weights end with, as `GPTQ`, AWQ, bitsandbytes and
-/// compressed-tensors have them.
+/// Endings of the names of quantised weights, as `GPTQ`, AWQ, bitsandbytes and compressed-tensors
+/// write them.
 const QUANTISED: [&str; 7] =
     [".qweight", ".qzeros", ".g_idx", ".SCB", ".absmax", ".weight_packed", ".weight_scale"];
 
-/// Those that nobody has taken yet. What does not fit is collected and told at the end, all at
-/// once.
+/// The tensors that were not taken yet. Problems are collected, and `finish` returns them all.
 pub(crate) struct Tensors<'a> {
     left: BTreeMap<String, TensorView<'a>>,
     problems: Vec<String>,
 }
 
 impl<'a> Tensors<'a> {
-    /// Those of the weight files of a model.
+    /// Opens the tensors of a model's weight files.
     ///
     /// # Errors
-    /// When a file is torn.
+    /// When a file is damaged.
     pub(crate) fn of_model(
         maps: &'a [(PathBuf, Mmap)],
         config: &LlamaConfig,
@@ -46,10 +45,10 @@ impl<'a> Tensors<'a> {
         Ok(tensors)
     }
 
-    /// Those of one file.
+    /// Opens the tensors of one file.
     ///
     /// # Errors
-    /// When it is torn.
+    /// When it is damaged.
     pub(crate) fn of_file(path: &Path, map: &'a Mmap) -> Result<Self, WeightsError> {
         let mut tensors = Self { left: BTreeMap::new(), problems: Vec::new() };
         tensors.add_file(path, map)?;
@@ -68,7 +67,7 @@ impl<'a> Tensors<'a> {
                 Entry::Vacant(free) => drop(free.insert(view)),
                 Entry::Occupied(other) => {
                     self.problems.push(format!(
-                        "`{}` is in `{}` and in a file before it",
+                        "`{}` is in `{}` and in an earlier file",
                         other.key(),
                         path.display()
                     ));
@@ -78,46 +77,46 @@ impl<'a> Tensors<'a> {
         Ok(())
     }
 
-    /// Makes the head the embedding. Files that hold a tied matrix once may hold it under either
-    /// name.
+    /// Ties the head to the embedding. A file may hold the matrix under either name, or under both.
     fn tie(&mut self) {
         let Some(head) = self.left.remove(HEAD) else { return };
         match self.left.get(EMBEDDING) {
             None => drop(self.left.insert(EMBEDDING.to_owned(), head)),
-            Some(embedding) if (embedding.dtype(), embedding.data()) == (head.dtype(), head.data()) => {}
+            Some(embedding)
+                if (embedding.dtype(), embedding.data()) == (head.dtype(), head.data()) => {}
             Some(_) => self.problems.push(format!(
-                "`{HEAD}` is another matrix than `{EMBEDDING}`, and `tie_word_embeddings` says that they are one"
+                "`{HEAD}` is another matrix than `{EMBEDDING}`, but `tie_word_embeddings` is true"
             )),
         }
     }
 
-    /// Adds to what is wrong.
+    /// Adds a problem.
     pub(crate) fn note(&mut self, problem: String) {
         self.problems.push(problem);
     }
 
-    /// Adds that a tensor holds what is no number.
+    /// Adds that a tensor holds values that are not finite.
     pub(crate) fn note_not_finite(&mut self, name: &str) {
-        self.note(format!("`{name}` holds numbers that are infinite or none (NaN)"));
+        self.note(format!("`{name}` holds values that are infinite or NaN"));
     }
 
-    /// The names of those that nobody has taken yet.
+    /// The names of the tensors that were not taken yet.
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         self.left.keys()
     }
 
-    /// Whether something is wrong so far.
+    /// Whether there are problems so far.
     pub(crate) fn has_problems(&self) -> bool {
         !self.problems.is_empty()
     }
 
-    /// Whether there is a tensor of this name.
+    /// Whether a tensor has this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.left.contains_key(name)
     }
 
-    /// The tensor, where it is there and of this shape and a type that weights have; else a problem
-    /// is noted.
+    /// Takes a tensor. Adds a problem if it is missing, has another shape, or has a type that
+    /// weights do not have.
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Option<TensorView<'a>> {
         let problem = match self.left.remove(name) {
             None => format!("missing: `{name}` {shape:?}"),
@@ -133,13 +132,13 @@ impl<'a> Tensors<'a> {
         None
     }
 
-    /// What is wrong, where something is: also what nobody has taken.
+    /// Returns all problems, if any. Tensors that were not taken are problems, too.
     pub(crate) fn finish(mut self) -> Result<(), Vec<String>> {
         let quantised = |name: &&String| QUANTISED.iter().any(|end| name.ends_with(end));
         if let Some(name) = self.left.keys().find(quantised) {
             return Err(vec![format!(
-                "the weights are quantised (`{name}`), which is not read: take the model that they were made from, with F32, F16 or BF16 \
-                 weights"
+                "the weights are quantised (`{name}`), which is not supported: use the original \
+                 model with F32, F16 or BF16 weights"
             )]);
         }
         let unexpected =

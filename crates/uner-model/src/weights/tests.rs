@@ -98,13 +98,13 @@ fn torn_files_and_missing_shards_are_named() {
     let bytes = fs_err::read(&shard).unwrap();
     fs_err::write(&shard, &bytes[..bytes.len() - 1]).unwrap();
     let message = load(folder.path(), &Device::flex()).unwrap_err().to_string();
-    assert!(message.contains(&format!("{name}` is not a whole")), "{message}");
+    assert!(message.contains(&format!("{name}` is not a complete")), "{message}");
     fs_err::remove_file(&shard).unwrap();
     let message = load(folder.path(), &Device::flex()).unwrap_err().to_string();
     assert!(message.contains(&name), "{message}");
 }
 
-/// What loading and exporting the folder say, which has to be the same.
+/// Returns the error of loading the folder; exporting must fail with the same one.
 fn refusal(folder: &Path) -> String {
     let out = tempfile::tempdir().unwrap();
     let loaded = load(folder, &Device::flex()).map(|_| ()).unwrap_err().to_string();
@@ -119,8 +119,7 @@ fn refusal(folder: &Path) -> String {
     loaded
 }
 
-/// Writes the tensors of a model to `name` in `folder`, some of them changed, and others beside
-/// them.
+/// Writes the tensors of a model to `name` in `folder` after `change` has edited their list.
 fn write_tensors(
     folder: &Path,
     name: &str,
@@ -160,7 +159,7 @@ fn tensors_that_nobody_reads_are_named_and_not_dropped() {
         let message = refusal(folder.path());
         assert!(message.contains(&format!("unexpected: `{name}` [2]")), "{message}");
     }
-    // What follows from the dimensions may be there.
+    // Tensors that follow from the dimensions may be present.
     write_tensors(folder.path(), "model.safetensors", |tensors| {
         let name = "model.layers.0.self_attn.rotary_emb.inv_freq";
         tensors.push((name.to_owned(), vec![2], vec![1.0, 0.01]));
@@ -252,7 +251,7 @@ fn a_long_list_of_problems_is_cut() {
     assert!(message.ends_with("more") && message.lines().count() == 22, "{message}");
 }
 
-/// `generation_config.json` may name more ends of a sequence than `config.json`.
+/// `generation_config.json` may name more end-of-sequence tokens than `config.json`.
 #[test]
 fn ends_of_sequences_are_those_of_both_files() {
     let folder = tempfile::tempdir().unwrap();

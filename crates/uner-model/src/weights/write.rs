@@ -1,4 +1,4 @@
-//! Writing a Hugging Face model folder.
+//! Writes a Hugging Face model folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,16 +12,15 @@ use super::{WeightsError, write_safetensors};
 use crate::parameters::visit;
 use crate::{Llama, LlamaConfig};
 
-/// Largest shard, in bytes, as transformers writes them.
+/// Largest shard in bytes, as in transformers.
 pub const MAX_SHARD_BYTES: usize = 5_000_000_000;
 
-/// Writes `config.json` and the weights, in the element type that `config.torch_dtype` names, split
-/// into shards of at most `max_shard_bytes` with an index where one file does not do. The folder
-/// must exist. Each parameter is read from the device when it is written.
+/// Writes `config.json` and the weights in the element type that `config.torch_dtype` names.
+/// Weights of more than `max_shard_bytes` are split into shards with an index. The folder must
+/// exist. Each parameter is read from the device when it is written.
 ///
 /// # Errors
-/// When a file cannot be written, or when `torch_dtype` is none of `float32`, `float16`,
-/// `bfloat16`.
+/// When a file cannot be written, or when `torch_dtype` is not `float32`, `float16` or `bfloat16`.
 pub fn save(
     model: &Llama,
     config: &LlamaConfig,
@@ -58,8 +57,8 @@ pub(crate) fn write_config(config: &LlamaConfig, folder: &Path) -> Result<(), We
     Ok(fs_err::write(path, text)?)
 }
 
-/// Writes named tensors into shards of at most `max_shard_bytes`, with an index where one file does
-/// not do.
+/// Writes named tensors into shards of at most `max_shard_bytes`, with an index if there are
+/// several.
 pub(crate) fn write_weights<V: View>(
     tensors: Vec<(String, V)>,
     folder: &Path,
@@ -97,7 +96,7 @@ pub(crate) fn write_file<V: View>(
     Ok(write_safetensors(tensors, [("format".to_owned(), "pt".to_owned())], path)?)
 }
 
-/// Tensors in order, a new shard whenever the next one would not fit.
+/// Splits tensors in order: a new shard begins whenever the next tensor would not fit.
 fn split<V: View>(tensors: Vec<(String, V)>, max_shard_bytes: usize) -> Vec<Vec<(String, V)>> {
     let mut shards = vec![Vec::new()];
     let mut size = 0;
@@ -115,7 +114,7 @@ fn split<V: View>(tensors: Vec<(String, V)>, max_shard_bytes: usize) -> Vec<Vec<
     shards
 }
 
-/// The values in a type that weights are stored in.
+/// Encodes values in an element type of weights.
 pub(crate) fn stored(values: &[f32], dtype: Dtype) -> Vec<u8> {
     match dtype {
         Dtype::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
@@ -126,10 +125,10 @@ pub(crate) fn stored(values: &[f32], dtype: Dtype) -> Vec<u8> {
     }
 }
 
-/// The type that `torch_dtype` names; `path` is the file it stands in.
+/// Returns the type that `torch_dtype` names; `path` is its file, for the error.
 ///
 /// # Errors
-/// When it is none of `float32`, `float16`, `bfloat16`.
+/// When it is not `float32`, `float16` or `bfloat16`.
 pub fn dtype_of(config: &LlamaConfig, path: &Path) -> Result<Dtype, WeightsError> {
     match config.torch_dtype.as_str() {
         "float32" => Ok(Dtype::F32),
@@ -137,9 +136,7 @@ pub fn dtype_of(config: &LlamaConfig, path: &Path) -> Result<Dtype, WeightsError
         "bfloat16" => Ok(Dtype::BF16),
         other => Err(WeightsError::Json {
             path: path.to_owned(),
-            problem: format!(
-                "`torch_dtype` `{other}` cannot be written; use `float32` or `bfloat16`"
-            ),
+            problem: format!("`torch_dtype` is `{other}`; use `float32`, `float16` or `bfloat16`"),
         }),
     }
 }

@@ -1,19 +1,19 @@
-//! Special tokens that stand in a message: plain text, though the text around them is a template's,
-//! whose special tokens are meant.
+//! Special tokens written inside messages. They are plain text, whereas the special tokens of the
+//! chat template around them are real.
 
 use crate::conversation::Message;
 use crate::tokenizer::Tokenizer;
 
-/// The characters that stand for a special token while a template is rendered: Unicode leaves them
-/// to programs.
+/// Private-use characters that stand for special tokens while a template is rendered (Unicode
+/// leaves them to programs).
 const FIRST: u32 = 0xf_0000;
 const LAST: u32 = 0xf_fffd;
 
-/// Special tokens of messages, and the character that stands for each.
+/// Special tokens of messages, each with the character that stands for it.
 pub(super) struct Literals(Vec<(char, String)>);
 
 impl Literals {
-    /// The messages with a character of its own in place of each special token.
+    /// Replaces each special token in the messages by a character that no message contains.
     pub(super) fn hide(messages: &[Message], tokenizer: &Tokenizer) -> (Vec<Message>, Self) {
         let mut messages = messages.to_vec();
         let mut found = Self(Vec::new());
@@ -32,12 +32,12 @@ impl Literals {
         (messages, found)
     }
 
-    /// A text with its special tokens back in place.
+    /// Puts the special tokens back into a text.
     pub(super) fn restore(&self, text: &str) -> String {
         self.split(text).into_iter().map(|(piece, _)| piece).collect()
     }
 
-    /// The pieces of a rendered text, and whether each is a special token of a message.
+    /// The pieces of a rendered text, and whether each is a special token from a message.
     pub(super) fn split<'a>(&'a self, text: &'a str) -> Vec<(&'a str, bool)> {
         let mut pieces = Vec::new();
         let mut rest = text;

@@ -1,7 +1,7 @@
-//! Conversations put together by a model's own chat template (Jinja), as `apply_chat_template` of
-//! transformers does.
+//! Conversations built with a model's own chat template (Jinja), as transformers does in
+//! `apply_chat_template`.
 //!
-//! Every exchange is rendered behind the passage's, as it is asked later:
+//! Every question is rendered directly after the passage exchange, as at inference:
 //!
 //! ```text
 //! <user>passage<end><assistant>read<end>│<user>question<end><assistant>│⟦answer<end>⟧
@@ -9,11 +9,11 @@
 //! ├── prompt ──────────────────────────────────────────────────────────┤
 //! ```
 //!
-//! The passage's exchange and those of all questions, one behind the other, must be how the whole
-//! conversation is rendered; a template that renders a turn otherwise once others follow is
-//! refused. An answer ends with the first special token behind it, so that an exchange has the same
-//! ids whichever stands before it. A prompt's ids are those of transformers, and training ids are
-//! prompt ids and then answer ids.
+//! Joined, the passage exchange and the exchanges of all questions must be how the rendered whole
+//! conversation starts. A template that renders a turn differently once other turns follow is
+//! refused. An answer ends with the first special token after it, so an exchange has the same ids
+//! whichever exchange precedes it. A prompt's ids are those of transformers; training ids are
+//! prompt ids followed by answer ids.
 
 mod literal;
 
@@ -28,24 +28,24 @@ use crate::tokenizer::Tokenizer;
 use crate::jinja::{self, Beginning, ChatTemplate};
 use literal::Literals;
 
-const MOVED: &str = "the chat template renders a turn otherwise once others follow it, so that a model would not be asked as it was trained";
+const MOVED: &str = "the chat template renders a turn differently once others follow it, so prompts would differ from the training text";
 
-/// What helps with every template that a model cannot be trained by.
+/// Advice for every chat template that is refused.
 const ANOTHER: &str = "take another template, such as `zero-shot`";
 
-/// What helps with templates that refuse a system message, or move it from turn to turn.
-const WITHOUT_SYSTEM: &str = "where it is the system message that does not fit, name a copy of `configs/templates/chat.toml` with \
+/// Advice for templates that reject a system message, or move it from turn to turn.
+const WITHOUT_SYSTEM: &str = "if the system message is the cause, use a copy of `configs/templates/chat.toml` with \
                               `system = \"\"`";
 
-/// A template's chat template, and the tokenizer of its texts.
+/// A template with its chat template, and a tokenizer.
 pub(crate) struct Chat<'a> {
     jinja: &'a ChatTemplate,
     template: &'a Template,
     tokenizer: &'a Tokenizer,
 }
 
-/// An exchange as it is rendered behind the passage's: where its prompt ends, and where the special
-/// token that ends its answer does.
+/// An exchange rendered after the passage exchange. Its prompt ends at `prompt`; the special token
+/// that ends its answer ends at `end`.
 struct Exchange<'a> {
     text: &'a str,
     prompt: usize,
@@ -53,7 +53,7 @@ struct Exchange<'a> {
 }
 
 impl<'a> Chat<'a> {
-    /// `None` for templates that say themselves how a conversation is put together.
+    /// `None` for templates without a chat template.
     pub(crate) fn of(template: &'a Template, tokenizer: &'a Tokenizer) -> Option<Self> {
         Some(Self { jinja: template.chat_template.as_ref()?, template, tokenizer })
     }
@@ -74,7 +74,7 @@ impl<'a> Chat<'a> {
         {
             let Exchange { text, prompt, end } =
                 self.exchange(&texts[0], &texts[1], &turns[1], &literals)?;
-            // The passage's exchange is how all others begin.
+            // Every rendered question starts with the passage exchange.
             let own = match text[..prompt].strip_prefix(passage) {
                 Some(own) => prompt - own.len(),
                 None => return Err(self.refused(MOVED)),
@@ -100,7 +100,7 @@ impl<'a> Chat<'a> {
         Ok(writer.tokens)
     }
 
-    /// Encodes the prompt that asks the last user turn.
+    /// Encodes the prompt for the last user turn.
     pub(crate) fn encode_prompt(
         &self,
         conversation: &Conversation,
@@ -115,7 +115,7 @@ impl<'a> Chat<'a> {
 
     /// The special token that ends an assistant's turn.
     pub(crate) fn end_of_turn(&self) -> Result<u32, PromptError> {
-        // An answer that no name of the assistant holds.
+        // `[]` cannot occur in the assistant's name, in which the answer is searched for, too.
         let messages = [Message::user("a"), Message::assistant("[]")];
         let (_, literals) = Literals::hide(&messages, self.tokenizer);
         let texts = self.texts(&beginnings(&messages))?;
@@ -125,7 +125,7 @@ impl<'a> Chat<'a> {
         Ok(*ids.last().expect("a turn ends with a special token"))
     }
 
-    /// The texts of some beginnings of a conversation.
+    /// Renders several beginnings of a conversation.
     fn texts(&self, beginnings: &[Beginning]) -> Result<Vec<String>, PromptError> {
         if self.jinja.is_unknown() {
             return Err(PromptError::Chat(
@@ -138,8 +138,8 @@ impl<'a> Chat<'a> {
         texts.map_err(|problem| self.refused(&problem))
     }
 
-    /// Finds the borders of an exchange, by its prompt and by its whole text with another turn
-    /// behind it.
+    /// Finds the parts of an exchange from its prompt and from its whole text with another turn
+    /// after it.
     fn exchange<'t>(
         &self,
         prompt: &str,
@@ -160,17 +160,17 @@ impl<'a> Chat<'a> {
         };
         let Some((start, length)) = self.tokenizer.find_special(&turn[behind..]) else {
             return Err(PromptError::Chat(format!(
-                "the chat template ends the assistant's turn with no special token, so that nothing would end an answer; {ANOTHER}"
+                "the chat template writes no special token after the assistant's turn, so nothing would end an answer; {ANOTHER}"
             )));
         };
-        // What the template writes of its own would be trained as part of the answer.
+        // Text that the template adds would be trained on as part of the answer.
         if !turn[behind..behind + start].trim().is_empty() {
             return Err(changed());
         }
         Ok(Exchange { text, prompt: prompt.len(), end: prompt.len() + behind + start + length })
     }
 
-    /// A chat template that a model cannot be trained by, and what may help.
+    /// The error for a chat template that cannot be used for training, with advice.
     fn refused(&self, problem: &str) -> PromptError {
         let system = if self.template.system.is_empty() {
             String::new()
@@ -181,9 +181,9 @@ impl<'a> Chat<'a> {
     }
 }
 
-/// What is rendered of a conversation: of each exchange, behind the passage's, the prompt and the
-/// whole; then all of the conversation. Another turn follows what is whole, since some templates
-/// close a conversation that nothing follows.
+/// The beginnings to render: for each exchange, after the passage exchange, its prompt and its
+/// whole text; last, the whole conversation. Another turn follows each whole text, since some
+/// templates write a closing text after the last turn.
 fn beginnings(messages: &[Message]) -> Vec<Beginning> {
     let values: Vec<Value> = messages.iter().map(jinja::message).collect();
     let next = jinja::message(&Message::user("a"));
@@ -201,13 +201,13 @@ fn beginnings(messages: &[Message]) -> Vec<Beginning> {
     (0..values.len() / 2).flat_map(of_exchange).chain([whole]).collect()
 }
 
-/// Tokens as they are put together.
+/// Builds tokens piece by piece.
 struct Writer<'a> {
     literals: &'a Literals,
     tokenizer: &'a Tokenizer,
     tokens: Tokens,
-    /// The special token that the text so far ends with: some tokenizers put a blank before the
-    /// text behind one.
+    /// The special token at the end of the text so far. Some tokenizers put a space before text
+    /// that follows a special token.
     before: Option<String>,
 }
 
@@ -230,8 +230,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// A piece as it is tokenised behind the text so far, wherever a special token or nothing
-    /// stands before it.
+    /// Encodes a piece as the tokenizer would inside the whole text: after a special token, at the
+    /// start, or as a continuation.
     fn encode(&mut self, piece: &str) -> Result<Vec<u32>, PromptError> {
         let last = self.last_special(piece);
         if let Some(token) = std::mem::replace(&mut self.before, last) {
@@ -242,14 +242,14 @@ impl<'a> Writer<'a> {
         if self.tokens.ids.is_empty() {
             return Ok(self.tokenizer.encode_special(piece, false)?);
         }
-        // Only the text before the first special token continues another.
+        // Only the text before the first special token continues other text.
         let special = self.tokenizer.find_special(piece).map_or(piece.len(), |(start, _)| start);
         let mut ids = self.tokenizer.encode_continuation(&piece[..special])?;
         ids.extend(self.tokenizer.encode_special(&piece[special..], false)?);
         Ok(ids)
     }
 
-    /// The special token that a text ends with.
+    /// The special token at the end of a text.
     fn last_special(&self, text: &str) -> Option<String> {
         let mut rest = text;
         while let Some((start, length)) = self.tokenizer.find_special(rest) {

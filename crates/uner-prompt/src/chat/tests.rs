@@ -3,10 +3,10 @@ use crate::conversation::Role;
 use crate::jinja::of_model;
 use crate::{decode, encode, encode_prompt, fit};
 
-/// The shape that many models share.
+/// The format of many models.
 const CHATML: &str = "{% for message in messages %}\n{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}\
                       {% endfor %}\n{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
-/// LLaMA 2's: names in brackets, the system message inside the first turn, contents trimmed.
+/// LLaMA 2's format: names in brackets, the system message inside the first turn, trimmed contents.
 const LLAMA2: &str = "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system = messages[0]['content'] %}{% endif %}\
     {% for message in loop_messages %}{% if loop.index0 == 0 %}{% set content = '<<SYS>>\\n' + system + '\\n<</SYS>>\\n\\n' + message['content'] %}\
     {% else %}{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}\
@@ -19,7 +19,7 @@ fn template(chat: &str) -> Template {
     }
 }
 
-/// Bytes as tokens, and three special ones.
+/// A tokenizer with the bytes and three special tokens.
 fn tokenizer() -> Tokenizer {
     let folder = tempfile::tempdir().unwrap();
     let special = |id: usize, content: &str| serde_json::json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
@@ -62,7 +62,7 @@ fn rendered(
     template.render(system, &[Beginning { messages, asks }], special).unwrap().concat()
 }
 
-/// The text of the tokens, what is trained on in brackets.
+/// The text of the tokens, with the trained parts in brackets.
 fn bracketed(conversation: &Conversation, template: &Template) -> String {
     let tokenizer = tokenizer();
     let tokens = encode(conversation, template, &tokenizer).unwrap();
@@ -112,7 +112,7 @@ fn training_ids_are_prompt_ids_and_then_the_answers() {
     assert_eq!(template(named).end_of_turn(&tokenizer).unwrap(), 257);
 }
 
-/// A text with a thousand questions: each is rendered behind the passage only.
+/// A text with a thousand questions: each is rendered after the passage only.
 #[test]
 fn many_questions_are_exchanges_of_one_passage() {
     let tokenizer = tokenizer();
@@ -123,7 +123,7 @@ fn many_questions_are_exchanges_of_one_passage() {
     assert_eq!(tokens.exchanges.last(), Some(&tokens.ids.len()));
 }
 
-/// Phi's shape: a conversation that nothing follows is closed.
+/// Phi's format: a closing text follows the last turn.
 #[test]
 fn what_closes_a_conversation_is_no_part_of_its_turns() {
     let closing = "{% for m in messages %}{{ '<|im_start|>' + m.role + ' ' + m.content + '<|im_end|>\\n' }}{% endfor %}\
@@ -173,7 +173,7 @@ fn templates_that_cannot_be_trained_by_are_refused() {
     let raising =
         "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}";
     assert!(
-        refused(raising).contains("no system role (line 1); take another template, such as `zero-shot`; where it is the system message"),
+        refused(raising).contains("no system role (line 1); take another template, such as `zero-shot`; if the system message is the cause"),
         "{}",
         refused(raising)
     );
@@ -220,7 +220,7 @@ fn tags_of_what_the_assistant_says_are_left_out() {
     );
 }
 
-/// What other programs render by the exported chat template is the text that was trained on.
+/// Other programs render the training text with the exported chat template.
 #[test]
 fn our_wording_is_exported_as_a_chat_template() {
     let special = ["<s>".to_owned(), "</s>".to_owned()];
@@ -243,8 +243,8 @@ fn our_wording_is_exported_as_a_chat_template() {
     assert_eq!(zero_shot.as_chat_template(&tokenizer).unwrap(), Some(zero_shot.jinja("")));
 }
 
-/// As transformers renders them: JSON as Python writes it; and without a date of today, also where
-/// it is exported.
+/// Renders as transformers does: JSON as in Python, and no current date, even in an exported
+/// template.
 #[test]
 fn templates_render_as_they_do_elsewhere() {
     let special = [String::new(), String::new()];
@@ -263,7 +263,7 @@ fn templates_render_as_they_do_elsewhere() {
     assert_eq!(exported, "{% if false %}{{ strftime_now('%d') }}{% else %}26 Jul{% endif %}");
 }
 
-/// Templates that would fill the memory, take for ever, or nest until the stack ends.
+/// Templates that would fill the memory, never end, or overflow the stack.
 #[test]
 fn templates_that_harm_are_errors() {
     let tokenizer = tokenizer();
@@ -287,7 +287,7 @@ fn templates_that_harm_are_errors() {
         ("no name before it", "{{ = namespace() }}{{ namespace( }}".to_owned()),
         ("indent", "{{ messages | tojson(indent=1000000000) }}{{ 1 / 0 }}".to_owned()),
     ] {
-        // The chains that a parser reads in a loop are no harm.
+        // The parser reads these chains in a loop, so they do no harm.
         let outcome = render(chat);
         assert!(outcome.is_err() || ["not", "plus", "filters"].contains(&what), "{what}: {outcome:?}");
     }

@@ -1,4 +1,4 @@
-//! The chat template in the folder of a model.
+//! Reads the chat template of a model folder.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use uner_data::regular;
 use super::ChatTemplate;
 use crate::error::PromptError;
 
-/// The files of a model folder that may hold its chat template; the first is taken where both do,
-/// as transformers does.
+/// The files of a model folder that may contain its chat template. If both do, the first is used,
+/// as in transformers.
 const FILES: [&str; 2] = ["chat_template.jinja", "tokenizer_config.json"];
 
-/// The chat template of the model in a folder.
+/// Reads the chat template of the model in a folder.
 ///
 /// # Errors
-/// There is none, or a file cannot be read.
+/// The model has none, or a file cannot be read.
 pub(crate) fn of_model(folder: &Path) -> Result<ChatTemplate, PromptError> {
     let [jinja, config] = FILES.map(|name| folder.join(name));
     let own = if jinja.exists() { regular::read_to_string(&jinja)? } else { String::new() };

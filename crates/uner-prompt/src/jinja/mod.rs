@@ -1,6 +1,6 @@
-//! Jinja as transformers runs it: `messages`, `add_generation_prompt`, `bos_token`, `eos_token`,
-//! blocks trimmed, Python's methods of strings, `raise_exception`. The date is not known, so that a
-//! prompt is the same tomorrow.
+//! Jinja as in transformers: `messages`, `add_generation_prompt`, `bos_token`, `eos_token`,
+//! `trim_blocks`, `lstrip_blocks`, Python's string methods, `raise_exception`. Today's date is not
+//! available, so a prompt does not change from day to day.
 
 mod folder;
 
@@ -20,32 +20,32 @@ use serde_json::ser::Formatter;
 
 use crate::conversation::{Message, Role};
 
-/// Instructions and characters that one rendering may take: a conversation takes some ten thousand.
+/// Limit on instructions and characters per rendering; a conversation needs about ten thousand.
 const FUEL: u64 = 1_000_000;
-/// Bytes of a template; the longest that models have are some twenty thousand.
+/// Limit on the bytes of a template; the longest of known models have about twenty thousand.
 const MOST_BYTES: usize = 1 << 16;
-/// Bytes of stack: the parser is recursive, and only the template's size bounds how deep it nests.
+/// Bytes of stack. The parser is recursive, and only the template's size limits its depth.
 const STACK: usize = 1 << 29;
-/// How long a conversation may take. Usual templates take milliseconds, but single instructions can
-/// be slow.
+/// Time limit for a conversation. Usual templates take milliseconds, but single instructions can be
+/// slow.
 const PATIENCE: Duration = Duration::from_secs(10);
 const NAME: &str = "chat";
 
 /// The beginning of a conversation.
 pub(crate) struct Beginning {
-    /// See [`message`].
+    /// The messages, as returned by [`message`].
     pub(crate) messages: Vec<Value>,
-    /// Whether the assistant is asked behind it.
+    /// Whether the assistant's turn is opened after them (`add_generation_prompt`).
     pub(crate) asks: bool,
 }
 
-/// A message as templates read it. Copies share its text.
+/// A message as a Jinja value. Copies share its text.
 pub(crate) fn message(message: &Message) -> Value {
     let role = if message.role == Role::User { "user" } else { "assistant" };
     context! { role, content => &message.text }
 }
 
-/// A chat template, compiled. Empty: that of the model, which is not known yet.
+/// A compiled chat template. An empty one stands for the model's own, which is not read yet.
 #[derive(Clone)]
 pub struct ChatTemplate {
     source: String,
@@ -56,11 +56,11 @@ impl ChatTemplate {
     /// Compiles a template.
     ///
     /// # Errors
-    /// What is wrong, and in which line.
+    /// Describes the fault and its line.
     pub fn new(source: String) -> Result<Self, String> {
         if source.len() > MOST_BYTES {
             return Err(format!(
-                "the chat template has {} bytes, and at most {MOST_BYTES} are read",
+                "the chat template has `{}` bytes; the limit is `{MOST_BYTES}`",
                 source.len()
             ));
         }
@@ -74,17 +74,17 @@ impl ChatTemplate {
         Ok(Self { source, environment: Arc::new(environment) })
     }
 
-    /// Whether it is that of the model, which has to be read first.
+    /// Whether it stands for the model's own template, which is not read yet.
     pub fn is_unknown(&self) -> bool {
         self.source.is_empty()
     }
 
-    /// The template as it was written.
+    /// The source of the template.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The texts of some beginnings of a conversation.
+    /// Renders several beginnings of a conversation.
     pub(crate) fn render(
         &self,
         system: &str,
@@ -118,7 +118,7 @@ fn compile(source: String) -> Result<Environment<'static>, String> {
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });
-    // Without `indent`, which would write as many blanks as it says.
+    // Ignores `indent`, which would write as many spaces as requested.
     environment.add_filter("tojson", |value: Value, _: minijinja::value::Kwargs| {
         let mut json = Vec::new();
         let mut serializer = serde_json::Serializer::with_formatter(&mut json, AsPython);
@@ -131,7 +131,7 @@ fn compile(source: String) -> Result<Environment<'static>, String> {
     Ok(environment)
 }
 
-/// JSON with the blanks that Python's `json.dumps` writes.
+/// JSON with the spaces that Python's `json.dumps` writes.
 struct AsPython;
 
 impl Formatter for AsPython {
@@ -156,30 +156,30 @@ impl Formatter for AsPython {
     }
 }
 
-/// Runs `work` on a thread with a large stack. A thread cannot be stopped: one that takes too long
-/// ends with the program.
+/// Runs `work` on a thread with a large stack. A thread cannot be stopped: if it takes too long, it
+/// runs until the program ends.
 fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     let (send, receive) = mpsc::channel();
-    // Sending fails where the caller has given up.
+    // Sending fails if the caller no longer waits.
     let run = move || send.send(work()).unwrap_or_default();
     let thread =
         thread::Builder::new().name("chat template".to_owned()).stack_size(STACK).spawn(run);
-    thread.map_err(|error| format!("the chat template has no thread to run on: {error}"))?;
+    thread.map_err(|error| format!("cannot start a thread for the chat template: {error}"))?;
     receive.recv_timeout(PATIENCE).unwrap_or_else(|reason| {
         Err(match reason {
             RecvTimeoutError::Timeout => {
-                format!("the chat template takes more than {} s", PATIENCE.as_secs())
+                format!("the chat template takes longer than `{}` s", PATIENCE.as_secs())
             }
             RecvTimeoutError::Disconnected => {
-                "the chat template ends its reader (a fault of `minijinja`)".to_owned()
+                "the chat template crashes its thread (a bug in `minijinja`)".to_owned()
             }
         })
     })
 }
 
-/// A namespace that is used as a value: it could hold itself, and be printed without end.
+/// Finds a namespace used as a value. It could contain itself, and printing it would never end.
 fn loose_namespace(source: &str) -> Option<&str> {
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
     let names = source.match_indices("namespace(").filter_map(|(at, _)| {
@@ -202,8 +202,8 @@ fn loose_namespace(source: &str) -> Option<&str> {
     names.filter(|name| !name.is_empty()).find(is_loose)
 }
 
-/// Makes plain blocks of those in which transformers finds what the assistant says: it is found
-/// otherwise here.
+/// Replaces `generation` tags by plain `if` tags. Transformers needs them to find the assistant's
+/// text; this crate finds it in another way.
 fn without_generation_blocks(source: &str) -> String {
     let mut plain = String::with_capacity(source.len());
     let mut rest = source;

@@ -1,21 +1,21 @@
-//! Ids of short segments: a template's constant pieces, the questions about frequent types, `[]`.
-//! Most segments of a dataset are repetitions, and encoding one costs far more than finding it.
+//! Caches the ids of short segments: constant parts of a template, questions for frequent types,
+//! `[]`. Most segments of a dataset are repetitions, and a look-up is far cheaper than encoding.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-/// Longer segments are passages and answers, which hardly repeat.
+/// Longer segments are passages and answers, which rarely repeat.
 const MAX_SEGMENT_BYTES: usize = 96;
 
-/// Bounds the memory (some 20 MB when full); further segments are encoded each time.
+/// Limits the memory (about 20 MB when full); further segments are encoded each time.
 const MAX_SEGMENTS: usize = 1 << 16;
 
-/// Segments and their ids; shared by the threads that encode.
+/// Ids by segment, shared by the encoding threads.
 #[derive(Debug, Default)]
 pub(super) struct SegmentCache(RwLock<HashMap<Box<str>, Box<[u32]>>>);
 
 impl SegmentCache {
-    /// The ids of `segment`, from the cache or else from `encode`.
+    /// The ids of `segment`, from the cache or computed by `encode`.
     pub(super) fn get_or<E>(
         &self,
         segment: &str,

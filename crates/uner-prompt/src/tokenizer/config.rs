@@ -1,10 +1,10 @@
-//! `tokenizer_config.json`: which tokens are special.
+//! `tokenizer_config.json`, which names the special tokens.
 
 use super::{SpacePrefix, TokenizerError, invalid};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// A `tokenizer_config.json`, kept whole so that saving gives it back.
+/// The whole `tokenizer_config.json`, so that saving writes it unchanged.
 pub(super) type Config = Map<String, Value>;
 
 /// Name of the file.
@@ -18,7 +18,7 @@ pub(super) struct SpecialIds {
     pub(super) pad: u32,
 }
 
-/// The config in the folder of `path`; empty if there is none.
+/// Reads the configuration in the folder of `path`; empty if the file does not exist.
 pub(super) fn read_beside(path: &Path) -> Result<Config, TokenizerError> {
     let path = path.with_file_name(FILE);
     match uner_data::regular::read(&path) {
@@ -30,7 +30,7 @@ pub(super) fn read_beside(path: &Path) -> Result<Config, TokenizerError> {
     }
 }
 
-/// `legacy`, which transformers takes as true when it is not there.
+/// Reads `legacy`; its default is true, as in transformers.
 pub(super) fn space_prefix(config: &Config) -> SpacePrefix {
     match config.get("legacy") {
         Some(Value::Bool(false)) => SpacePrefix::StartOnly,
@@ -38,7 +38,7 @@ pub(super) fn space_prefix(config: &Config) -> SpacePrefix {
     }
 }
 
-/// The text of a special token: a string, or an object with `content`.
+/// The text of a special token; its value is a string, or an object with `content`.
 pub(super) fn token<'a>(config: &'a Config, key: &str) -> Option<&'a str> {
     let value = config.get(key)?;
     value.as_str().or_else(|| value.get("content")?.as_str())

@@ -1,5 +1,5 @@
-//! Panics of the `tokenizers` crate as errors: a file may hold regular expressions that its engine
-//! gives up on, for one.
+//! Turns panics of the `tokenizers` crate into errors. One cause is a regular expression in a
+//! tokenizer file that the crate's engine gives up on.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -7,11 +7,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 thread_local! {
-    /// Whether a panic of this thread is caught below.
+    /// Whether a panic of this thread is caught below, and so not printed.
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `work` returns; its panic is an error and is not printed.
+/// Runs `work`. A panic becomes an error and is not printed.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -23,7 +23,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, 
         }));
     });
     CAUGHT.set(true);
-    // The tokenizer is only read.
+    // Unwind-safe: `work` only reads the tokenizer.
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     CAUGHT.set(false);
     outcome.unwrap_or_else(|payload| {

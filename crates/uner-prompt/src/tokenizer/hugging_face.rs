@@ -1,4 +1,4 @@
-//! `tokenizer.json`, by the `tokenizers` crate.
+//! `tokenizer.json`, read by the `tokenizers` crate.
 
 use super::TokenizerError;
 use super::config::{self, Config, SpecialIds};
@@ -8,15 +8,15 @@ use std::path::Path;
 use std::sync::OnceLock;
 use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 
-/// Usual names, for a `tokenizer.json` that stands alone.
+/// Usual names, for a `tokenizer.json` without a configuration file.
 const BOS: [&str; 3] = ["<s>", "<|begin_of_text|>", "<|startoftext|>"];
 const EOS: [&str; 3] = ["</s>", "<|end_of_text|>", "<|endoftext|>"];
 
-/// How many times longer normalizers may make a text: a space becomes three bytes.
+/// Limit on how many times longer normalizers may make a text, in characters.
 const MOST_GROWTH: f64 = 100.0;
 
-/// How many times longer a step makes a text at most, but for what Unicode's own forms do. A text
-/// has at least one character.
+/// Upper bound on how many times longer a step makes a text (of at least one character). Unicode's
+/// normalisation forms are not counted.
 fn growth(step: &Value) -> f64 {
     match step["type"].as_str() {
         Some("Prepend") => {
@@ -36,35 +36,34 @@ fn check_growth(normalizer: &Value) -> Result<(), String> {
     let growth = growth(normalizer);
     if growth > MOST_GROWTH {
         return Err(format!(
-            "its normalizer makes a text up to {growth:.0e} times as long; remove the `Replace` and `Prepend` steps that do"
+            "its normalizer makes a text up to {growth:.0e} times as long; remove the `Replace` and `Prepend` steps that cause this"
         ));
     }
     Ok(())
 }
 
-/// A tokenizer of the `tokenizers` crate and its configuration.
+/// A tokenizer of the `tokenizers` crate, with its configuration.
 #[derive(Debug)]
 pub(super) struct HuggingFace {
-    /// Takes special tokens in a text as plain text.
+    /// Reads special tokens in a text as plain text.
     plain: tokenizers::Tokenizer,
-    /// Puts no blank before a text; the same one where `plain` does not either.
+    /// `plain` without the space before a text; `None` if `plain` adds none.
     inside: Option<tokenizers::Tokenizer>,
-    /// Whether reading a text back gives a blank that was put before it.
+    /// Whether decoding returns the space that encoding put before a text.
     reads_prefix: bool,
-    /// One more than the largest id: the crate copies its whole vocabulary to tell.
+    /// One more than the largest id. Stored, because the crate copies the vocabulary to compute it.
     vocab_size: usize,
-    /// The special tokens as they are written, longer ones first, and the bytes that they begin
-    /// with.
+    /// The special tokens as text, longest first, and their distinct first bytes.
     special_texts: Vec<String>,
     special_starts: Vec<u8>,
-    /// As these two, but special tokens are recognised; made when first asked for.
+    /// `plain` and `inside`, but with special tokens recognised; built at first use.
     special: [OnceLock<tokenizers::Tokenizer>; 2],
     config: Config,
 }
 
 impl HuggingFace {
     pub(super) fn read(bytes: &[u8], config: Config) -> Result<Self, String> {
-        // Before it is built: its special tokens are normalised then.
+        // Checked before the tokenizer is built, which normalises its special tokens.
         let file: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         check_growth(&file["normalizer"])?;
         let tokenizer = guarded(|| {
@@ -73,13 +72,13 @@ impl HuggingFace {
         Self::new(tokenizer, config)
     }
 
-    /// Lengths are decided elsewhere and never silently, so truncation and padding of the file are
-    /// switched off.
+    /// Switches off the file's truncation and padding: lengths are limited elsewhere, never
+    /// silently.
     pub(super) fn new(mut plain: tokenizers::Tokenizer, config: Config) -> Result<Self, String> {
         plain.with_truncation(None).map_err(|error| error.to_string())?;
         plain.with_padding(None);
         plain.set_encode_special_tokens(true);
-        // For training a tokenizer's model: the same text would get other ids every time.
+        // With BPE dropout, the same text would get different ids every time.
         if let ModelWrapper::BPE(model) = plain.get_model()
             && model.dropout.is_some_and(|dropout| dropout > 0.0)
         {
@@ -114,7 +113,7 @@ impl HuggingFace {
         Ok(tokenizer)
     }
 
-    /// What `tokenizer.json` says.
+    /// The content of `tokenizer.json`.
     pub(super) fn json(&self) -> Result<serde_json::Value, TokenizerError> {
         serde_json::to_value(&self.plain).map_err(|error| TokenizerError::Text(error.to_string()))
     }
@@ -144,7 +143,7 @@ impl HuggingFace {
         })
     }
 
-    /// The tokenizer of a text that begins or `continues` another.
+    /// The tokenizer for a text that begins or `continues` another.
     fn of(&self, continues: bool) -> &tokenizers::Tokenizer {
         self.inside.as_ref().filter(|_| continues).unwrap_or(&self.plain)
     }
@@ -173,13 +172,13 @@ impl HuggingFace {
         Ok(text.strip_prefix(prefix).map_or(text.clone(), str::to_owned))
     }
 
-    /// As [`Self::decode`], with the special tokens as they are written.
+    /// As [`Self::decode`], but includes special tokens.
     pub(super) fn decode_with_special(&self, ids: &[u32]) -> Result<String, TokenizerError> {
         let text = guarded(|| self.plain.decode(ids, false).map_err(|error| error.to_string()));
         text.map_err(TokenizerError::Text)
     }
 
-    /// Start and length of the first special token that is written in a text.
+    /// Start and length of the first special token in a text.
     pub(super) fn find_special(&self, text: &str) -> Option<(usize, usize)> {
         let bytes = text.as_bytes();
         let starts = |at: usize| {
@@ -213,7 +212,7 @@ impl HuggingFace {
     }
 }
 
-/// The tokenizer without the steps that put a blank before a text, or `None` where it has none.
+/// The tokenizer without the steps that put a space before a text; `None` if it has none.
 fn without_prefix(
     tokenizer: &tokenizers::Tokenizer,
 ) -> Result<Option<tokenizers::Tokenizer>, String> {
@@ -236,7 +235,7 @@ fn without_prefix(
     Ok(Some(inside))
 }
 
-/// A step of `tokenizer.json`, or a sequence of them, that puts nothing before a text.
+/// Changes a step of `tokenizer.json`, or a sequence, so that it puts nothing before a text.
 fn drop_prefix(mut step: Value) -> Value {
     match step["type"].as_str() {
         Some("Prepend") => return Value::Null,

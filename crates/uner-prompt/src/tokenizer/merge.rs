@@ -1,30 +1,30 @@
-//! The merge loop of SentencePiece's BPE: start from characters, merge the neighbours that make the
-//! best-scored piece, the leftmost first, until no two neighbours make a piece; characters without
-//! a piece become bytes.
+//! The merge loop of SentencePiece's BPE. It starts from characters and merges the neighbours that
+//! make the piece with the best score, the leftmost first, until no two neighbours make a piece.
+//! Characters without a piece become bytes.
 
 use super::sentencepiece::SPACE_MARK;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-/// A vocabulary entry as merging sees it.
+/// A vocabulary entry, as needed for merging.
 pub(super) enum Piece<'a> {
     /// Text and score.
     Text(&'a str, f32),
-    /// Fallback of one byte.
+    /// Fallback for one byte.
     Byte(u8),
-    /// Not made from text.
+    /// Never made from text.
     Never,
 }
 
 /// The pieces by text.
 #[derive(Debug)]
 pub(super) struct Pieces {
-    /// Id and rank: 0 is merged first; equal scores have equal ranks.
+    /// Id and rank. Rank 0 is merged first; equal scores have equal ranks.
     texts: HashMap<Box<str>, (u32, u32)>,
     /// Ids of the 256 bytes.
     bytes: Vec<u32>,
-    /// No piece has a space mark behind another character, so no merge crosses the start of a word,
-    /// and words can be merged one by one: the same result with far smaller heaps.
+    /// Whether no piece has a space mark after another character. Then no merge crosses the start
+    /// of a word, and words can be merged one by one: the same result with far smaller heaps.
     words_apart: bool,
 }
 
@@ -59,7 +59,7 @@ impl Pieces {
     }
 }
 
-/// Appends the ids of `text`, whose spaces are marks already.
+/// Appends the ids of `text`, whose spaces are already space marks.
 pub(super) fn merge(text: &str, pieces: &Pieces, ids: &mut Vec<u32>) {
     let mut start = 0;
     if pieces.words_apart {
@@ -76,8 +76,8 @@ pub(super) fn merge(text: &str, pieces: &Pieces, ids: &mut Vec<u32>) {
     merge_word(&text[start..], pieces, ids);
 }
 
-/// A run of characters that is, or may become, a piece. `start == end`: merged into its left
-/// neighbour.
+/// A run of characters that is, or may become, a piece. If `start == end`, it was merged into its
+/// left neighbour.
 struct Symbol {
     start: usize,
     end: usize,
@@ -85,7 +85,7 @@ struct Symbol {
     next: Option<usize>,
 }
 
-/// Best rank first, then leftmost; the end tells whether either symbol has changed since.
+/// Rank, left, right, end. Best rank first, then leftmost; the end shows if a symbol has changed.
 type Candidate = Reverse<(u32, usize, usize, usize)>;
 
 fn merge_word(word: &str, pieces: &Pieces, ids: &mut Vec<u32>) {
@@ -161,8 +161,7 @@ mod tests {
     use super::{Piece, Pieces, merge};
     use proptest::prelude::*;
 
-    /// Ids 0..256 are the bytes; behind them the pieces, best first, but for the last two, which
-    /// share a score.
+    /// Ids 0..256 are the bytes. The pieces follow, best first; the last two share a score.
     fn pieces(texts: &[&'static str]) -> Pieces {
         let scored = texts
             .iter()
@@ -192,7 +191,7 @@ mod tests {
     }
 
     proptest! {
-        /// Merging word by word is merging the whole.
+        /// Merging word by word equals merging the whole text.
         #[test]
         fn words_apart_changes_nothing(text in "[▁abé]{0,40}") {
             let mut pieces = pieces(&["▁a", "ab", "▁▁", "ba", "▁ab", "aba", "▁▁▁▁", "▁▁a", "a", "b", "▁", "bab"]);

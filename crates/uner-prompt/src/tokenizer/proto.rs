@@ -1,4 +1,4 @@
-//! The part of `sentencepiece_model.proto` that decides about ids.
+//! The part of `sentencepiece_model.proto` that determines ids.
 
 use prost::Message;
 

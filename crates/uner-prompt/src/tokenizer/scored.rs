@@ -1,5 +1,5 @@
-//! A vocabulary as SentencePiece has it: a score for every piece, by which pairs are joined. What
-//! other programs' files hold.
+//! A vocabulary in SentencePiece's form, for export to other formats: every piece has a score,
+//! which decides what is merged first.
 
 use prost::Message;
 use serde_json::Value;
@@ -7,37 +7,37 @@ use serde_json::Value;
 use super::proto::{BYTE, CONTROL, ModelProto, NORMAL, UNKNOWN};
 use super::{Model, Tokenizer, TokenizerError};
 
-/// What a piece is.
+/// The kind of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PieceKind {
     /// Text.
     Normal,
-    /// Stands for what the vocabulary lacks.
+    /// Stands for text that is not in the vocabulary.
     Unknown,
     /// Never made from text.
     Control,
-    /// Text that is looked for before anything is split.
+    /// Text that is matched before a text is split.
     UserDefined,
     /// One byte.
     Byte,
 }
 
-/// Pieces by id, and what is done to a text before.
+/// Pieces by id, with the preprocessing of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoredVocabulary {
     /// Text, score and kind. Of two neighbouring pairs, the one whose piece has the higher score is
-    /// joined first.
+    /// merged first.
     pub pieces: Vec<(String, f32, PieceKind)>,
     /// Whether a space is put before a text.
     pub space_prefix: bool,
 }
 
 impl Tokenizer {
-    /// The vocabulary with scores: those of a SentencePiece model, or such as give the order of the
-    /// merges in a `tokenizer.json`, which lists the ways to make a piece one after the other.
+    /// The vocabulary with scores, which SentencePiece models contain. For a `tokenizer.json`, they
+    /// reproduce the order of its merges (all merges that make one piece are adjacent there).
     ///
     /// # Errors
-    /// When the tokenizer is not LLaMA's kind: BPE with byte fallback.
+    /// The tokenizer is not of LLaMA's kind (BPE with byte fallback).
     pub fn scored_vocabulary(&self) -> Result<ScoredVocabulary, TokenizerError> {
         let found = match &self.model {
             Model::SentencePiece(model) => of_sentencepiece(model.file()),
@@ -69,7 +69,7 @@ fn of_json(file: &Value) -> Result<ScoredVocabulary, String> {
     let model = &file["model"];
     if model["type"] != "BPE" || model["byte_fallback"] != true {
         return Err(format!(
-            "its model is {} with `byte_fallback` {}, and it must be BPE with byte fallback",
+            "its model is `{}` with `byte_fallback` `{}`; it must be BPE with byte fallback",
             model["type"], model["byte_fallback"]
         ));
     }
@@ -80,7 +80,7 @@ fn of_json(file: &Value) -> Result<ScoredVocabulary, String> {
         .chain(added.iter().map(|token| (token["content"].as_str().unwrap_or(""), &token["id"])));
     let mut texts: Vec<Option<&str>> = Vec::new();
     for (text, id) in entries {
-        let id = id.as_u64().ok_or_else(|| format!("the id of `{text}` is {id}"))? as usize;
+        let id = id.as_u64().ok_or_else(|| format!("invalid id of `{text}`: `{id}`"))? as usize;
         texts.resize(texts.len().max(id + 1), None);
         texts[id] = Some(text);
     }
@@ -88,11 +88,11 @@ fn of_json(file: &Value) -> Result<ScoredVocabulary, String> {
     let unknown = model["unk_token"].as_str();
     let mut below = scores.values().fold(0.0_f32, |lowest, score| lowest.min(*score));
     let pieces = texts.iter().enumerate().map(|(id, text)| {
-        let text = text.ok_or_else(|| format!("no token has the id {id}"))?;
+        let text = text.ok_or_else(|| format!("no token has the id `{id}`"))?;
         let kind = kind(text, unknown, added);
         let score = match kind {
             PieceKind::Normal => scores.get(text).copied().unwrap_or_else(|| {
-                // Single characters, which nothing is joined to.
+                // Single characters, which no merge makes.
                 below -= 1.0;
                 below
             }),
@@ -106,7 +106,7 @@ fn of_json(file: &Value) -> Result<ScoredVocabulary, String> {
     })
 }
 
-/// 0 for the piece that is made first, -1 for the second.
+/// Scores by piece: 0 for the piece that is made first, -1 for the second, and so on.
 fn scores(
     model: &Value,
     vocabulary: &serde_json::Map<String, Value>,
@@ -120,10 +120,10 @@ fn scores(
             }
             _ => None,
         };
-        let (left, right) = pair.ok_or_else(|| format!("the merge {merge} is no pair"))?;
+        let (left, right) = pair.ok_or_else(|| format!("the merge `{merge}` is not a pair"))?;
         let piece = format!("{left}{right}");
         if !vocabulary.contains_key(&piece) {
-            return Err(format!("the merge {merge} makes no token"));
+            return Err(format!("the merge `{merge}` makes no token of the vocabulary"));
         }
         let next = -(scores.len() as f32);
         scores.entry(piece).or_insert(next);

@@ -1,8 +1,8 @@
-//! SentencePiece BPE as LLaMA 1 and 2 use it, byte fallback included (Kudo and Richardson 2018).
+//! SentencePiece BPE as in LLaMA 1 and 2, with byte fallback (Kudo and Richardson 2018).
 //!
-//! Own code, because the ids must be exact: SentencePiece takes the leftmost of equally good
-//! merges, while a list of merge rules (what `tokenizer.json` holds) also orders the ways to make
-//! one piece, and so differs on runs of one character.
+//! Implemented here, because the ids must be exact. Of equally good merges, SentencePiece takes the
+//! leftmost. A list of merge rules (as in `tokenizer.json`) also orders the merges that make one
+//! piece, and so differs on runs of one character.
 
 use super::config::{self, SpecialIds};
 use super::merge::{Pieces, merge};
@@ -18,9 +18,9 @@ pub(super) const SPACE_MARK: char = '▁';
 /// A SentencePiece model.
 #[derive(Debug)]
 pub(super) struct SentencePiece {
-    /// The file, so that saving gives it back.
+    /// The bytes of the file, so that saving writes it unchanged.
     file: Vec<u8>,
-    /// By id: text and kind.
+    /// Text and kind, by id.
     vocabulary: Vec<(String, i32)>,
     pieces: Pieces,
     special: SpecialIds,
@@ -42,7 +42,7 @@ impl SentencePiece {
         Ok(Self { file: file.to_vec(), vocabulary, pieces, special, space_prefix })
     }
 
-    /// The file it was read from.
+    /// The bytes of the file that it was read from.
     pub(super) fn file(&self) -> &[u8] {
         &self.file
     }
@@ -115,7 +115,7 @@ impl SentencePiece {
         text.strip_prefix(' ').unwrap_or(&text).to_owned()
     }
 
-    /// As [`Self::decode`], with the special tokens as they are written.
+    /// As [`Self::decode`], but includes special tokens.
     pub(super) fn decode_with_special(&self, ids: &[u32]) -> String {
         let is_special =
             |id: &u32| [self.special.bos, self.special.eos, self.special.pad].contains(id);
@@ -150,7 +150,7 @@ impl SentencePiece {
     }
 }
 
-/// What merging needs of a piece: its text and score, or the byte it stands for. Control pieces are
+/// A piece as needed for merging: its text and score, or the byte it stands for. Control pieces are
 /// never made from text.
 fn scored_piece(piece: &Piece) -> super::merge::Piece<'_> {
     match piece.kind.unwrap_or(NORMAL) {
@@ -160,12 +160,12 @@ fn scored_piece(piece: &Piece) -> super::merge::Piece<'_> {
     }
 }
 
-/// The byte of `<0x0A>`.
+/// The byte that a piece such as `<0x0A>` stands for.
 fn byte_of(piece: &str) -> Option<u8> {
     u8::from_str_radix(piece.strip_prefix("<0x")?.strip_suffix('>')?, 16).ok()
 }
 
-/// Refuses what this reader would encode differently from SentencePiece.
+/// Refuses models that this reader would encode differently from SentencePiece.
 fn check(proto: &ModelProto) -> Result<(), String> {
     let trainer = proto.trainer_spec.clone().unwrap_or_default();
     let normalizer = proto.normalizer_spec.clone().unwrap_or_default();
@@ -190,7 +190,7 @@ fn check(proto: &ModelProto) -> Result<(), String> {
     }
 }
 
-/// Padding is `<unk>`, as in the released code.
+/// Finds the special ids. Padding is `<unk>`, as in the released code.
 fn special_ids(
     trainer: Option<&TrainerSpec>,
     vocabulary: &[(String, i32)],

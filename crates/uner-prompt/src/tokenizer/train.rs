@@ -1,4 +1,4 @@
-//! A LLaMA-like tokenizer trained on the spot, for models that start from random weights.
+//! Trains a LLaMA-like tokenizer, for models that start from random weights.
 
 use super::TokenizerError;
 use super::config::Config;
@@ -11,14 +11,14 @@ use tokenizers::{
     PreTokenizer, Trainer,
 };
 
-/// `<unk>`, beginning- and end-of-sequence: ids 0, 1, 2.
+/// `<unk>`, beginning-of-sequence and end-of-sequence: ids 0, 1, 2.
 const SPECIAL: [&str; 3] = ["<unk>", "<s>", "</s>"];
 
-/// Share of all characters that get a piece of their own; the rarest are spelt in bytes.
+/// Share of all characters that get their own piece; the rarest are written as bytes.
 const CHARACTER_COVERAGE: f64 = 0.9995;
 
-/// What merges never cross: a word is letters, or one digit, or other characters, each with its
-/// space mark.
+/// Pattern of a word: letters, or one digit, or other characters, each with its space mark. Merges
+/// never cross the end of a word.
 const WORD: &str = r"▁?[\p{L}\p{M}]+|▁?\p{N}|▁?[^▁\p{L}\p{M}\p{N}]+|▁";
 
 pub(super) fn train(
@@ -44,8 +44,8 @@ pub(super) fn train(
     HuggingFace::read(file.as_bytes(), config()).map_err(TokenizerError::Text)
 }
 
-/// Cuts the texts as the finished tokenizer will, and counts. Ordered, so that nothing depends on
-/// hashing.
+/// Splits the texts as the finished tokenizer will, and counts the words. The map is ordered, so
+/// that nothing depends on hashing.
 fn count_words(
     texts: impl Iterator<Item = impl AsRef<str>>,
 ) -> tokenizers::Result<BTreeMap<String, u64>> {
@@ -93,7 +93,7 @@ fn frequent_characters(words: &BTreeMap<String, u64>) -> BTreeSet<char> {
         .collect()
 }
 
-/// The model part of a `tokenizer.json`.
+/// Trains the model part of a `tokenizer.json`.
 fn train_model(
     words: &BTreeMap<String, u64>,
     alphabet: &BTreeSet<char>,
@@ -121,7 +121,7 @@ fn train_model(
     Ok(model)
 }
 
-/// The steps around the model are those of LLaMA's own `tokenizer.json`, but for the cutting into
+/// The steps around the model are those of LLaMA's own `tokenizer.json`, except the split into
 /// words.
 fn tokenizer_json(model: &Value) -> Value {
     let added = SPECIAL.iter().enumerate().map(|(id, content)| {

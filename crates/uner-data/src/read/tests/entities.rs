@@ -1,4 +1,4 @@
-//! One entity is one entity, at its place, whatever the format.
+//! Tests that every format gives each entity once, at its position.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn an_entity_given_again_is_given_once() {
         assert_eq!(notes.count(&Note::RepeatedEntity), 1, "{format}");
         let shown = notes.to_string();
         assert!(
-            shown.starts_with("1 x entities given again (taken once) (first at ")
+            shown.starts_with("1 x repeated entities (kept once) (first at ")
                 && shown.ends_with("file:1)\n")
         );
     }
@@ -90,8 +90,8 @@ fn blanks_at_the_ends_are_cut_off_and_blanks_are_no_entity() {
     assert_eq!(
         errors,
         [
-            "file:1: span 1..3 of `p` holds nothing but blanks (`  `)",
-            "file:1: span 5..7 of `q` holds nothing but blanks (` \\n`)",
+            "file:1: span 1..3 of `p` contains only white space (`  `)",
+            "file:1: span 5..7 of `q` contains only white space (` \\n`)",
             "file:1: span 4..4 of `r` is empty",
         ]
     );
@@ -117,7 +117,7 @@ fn offsets_count_what_the_description_says() {
     assert_eq!(found(&only(&format!("{SPANS}\noffsets = \"bytes\""), "", &bytes).0).len(), 1);
     assert_eq!(
         only(SPANS, "", stated).0.unwrap_err(),
-        "file:1: span 5..8 is `ë r`, not `Zoë`; it would be in UTF-16 code units: set `offsets = \"utf-16\"` in the \
+        "file:1: span 5..8 is `ë r`, not `Zoë`; the offsets fit in UTF-16 code units: set `offsets = \"utf-16\"` in the \
          description's `[format]`"
     );
     assert_eq!(
@@ -134,11 +134,9 @@ fn a_position_in_another_unit_is_not_looked_for() {
         r#"[{"sentence": "Bo 🚀 Bo", "entities": [{"name": "Bo", "type": "p", "pos": [6, 8]}]}]"#;
     let (example, notes) = only("kind = \"instructuie\"", "", content);
     assert_eq!(found(&example), [("Bo", "p", Some((5, 7)))]);
-    assert!(
-        notes
-            .to_string()
-            .starts_with("1 x offsets in UTF-16 code units (read so; set `offsets = \"utf-16\"`")
-    );
+    assert!(notes.to_string().starts_with(
+        "1 x offsets in UTF-16 code units (read in that unit; set `offsets = \"utf-16\"`"
+    ));
     let (example, notes) = only("kind = \"instructuie\"\noffsets = \"utf-16\"", "", content);
     assert_eq!(found(&example), [("Bo", "p", Some((5, 7)))]);
     assert!(notes.is_empty());
@@ -154,8 +152,8 @@ fn gliner_asks_the_types_that_it_lists() {
     assert_eq!(notes.count(&Note::RepeatedQuery), 2);
 }
 
-/// The time grows with the length of the text, not with that times the number of spans, which would
-/// be hours here.
+/// The time grows with the length of the text, not with length times spans, which would take hours
+/// here.
 #[test]
 fn a_text_may_have_many_spans() {
     let num_spans = 400_000;

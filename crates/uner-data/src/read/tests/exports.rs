@@ -1,4 +1,4 @@
-//! What annotation tools write.
+//! Tests of the exports of annotation tools.
 
 use super::*;
 
@@ -117,8 +117,7 @@ fn doccano() {
     assert_eq!(items[1].as_ref().unwrap().id, "2");
 }
 
-/// Regions as the tools write them that are no spans of plain text, or that nobody labelled or
-/// took.
+/// Regions that are not spans of plain text, or that nobody labelled or accepted.
 #[test]
 fn regions_that_are_no_entities_are_read_or_counted() {
     let task = r#"[{"id": 1, "data": {"text": "Ruvel met Okart."}, "annotations": [{"result": [

@@ -1,4 +1,4 @@
-//! Files as editors, archives and other systems leave them.
+//! Tests of files as editors, archives and other systems write them.
 
 use super::*;
 
@@ -6,9 +6,9 @@ use super::*;
 fn compressed_files_and_other_normal_forms_are_named() {
     let columns = dataset(COLUMNS, "types = \"as-written\"");
     for (start, said) in [
-        (&b"\x1f\x8b\x08\0"[..], "compressed by gzip; give it a name that ends in `.gz`"),
-        (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
-        (b"PK\x03\x04", "compressed by zip"),
+        (&b"\x1f\x8b\x08\0"[..], "compressed with gzip; give it a name that ends in `.gz`"),
+        (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+        (b"PK\x03\x04", "compressed with zip"),
     ] {
         let folder = folder_with(start);
         let error = read(&columns, "train", folder.path())
@@ -24,7 +24,7 @@ fn compressed_files_and_other_normal_forms_are_named() {
     assert!(wrong[0].as_ref().unwrap_err().contains("normal form"), "{:?}", wrong[0]);
 }
 
-/// Files that were joined have the mark of the second in their middle.
+/// Joined files have the byte order mark of the second file in their middle.
 #[test]
 fn a_byte_order_mark_at_the_start_of_a_line_is_left_out_and_counted() {
     let columns = dataset(COLUMNS, "types = \"as-written\"");
@@ -101,7 +101,7 @@ fn other_encodings_are_read_by_their_key() {
     let found = read_as(b"a O\n\nb\x93 O\n\nc O\n", "\nencoding = \"shift_jis\"");
     assert_eq!((&found[0], &found[2]), (&Ok("a".to_owned()), &Ok("c".to_owned())));
     let error = found[1].clone().unwrap_err();
-    assert!(error.contains("file:3: the line is not Shift_JIS"), "{error}");
+    assert!(error.contains("file:3: the line is not `Shift_JIS`"), "{error}");
     let error = read_as(b"\xff\xfeJ\0", "")[0].clone().unwrap_err();
     assert!(
         error.contains("file:1: the file starts with the byte order mark of UTF-16; set `encoding"),
@@ -141,7 +141,7 @@ fn messages_show_what_cannot_be_seen() {
         let (items, _) = items(&dataset(COLUMNS, "types = { PER = \"person\" }"), content);
         items.into_iter().map(Result::unwrap_err).collect::<Vec<String>>()
     };
-    let doubled = "the row holds `\\r`: its file's lines end with `\\r\\r\\n`, not with `\\n` or `\\r\\n`; convert them: \
+    let doubled = "the row contains `\\r`: the file's lines end with `\\r\\r\\n`, not with `\\n` or `\\r\\n`; convert them: \
                    `tr -d '\\r'`";
     assert_eq!(errors("Ines B-PER\r\r\n\r\r\n"), [format!("file:1: {doubled}: `Ines B-PER\\r`")]);
     let [error] = &errors("Ines B-PER\rOkart I-PER\r\rmet O\r")[..] else { panic!("one line") };
@@ -166,13 +166,14 @@ fn messages_show_what_cannot_be_seen() {
 fn slips_of_json_are_named() {
     let instructuie = "kind = \"instructuie\"";
     let record = r#"{"sentence": "Bo", "entities": []}"#;
-    let array = "; where the file is one array, set `container = \"array\"` in the description's `[format]`";
+    let array =
+        "; if the file is one array, set `container = \"array\"` in the description's `[format]`";
     for (format, content, message) in [
-        (instructuie, format!("[\n{record},\n]"), "file:2: record 1: there is a comma before `]`".to_owned()),
+        (instructuie, format!("[\n{record},\n]"), "file:2: record 1: the array has a comma before its `]`; remove the comma".to_owned()),
         (
             instructuie,
             format!("{record}\n{record}\n"),
-            "file:1: the file does not start with `[`: it is not a JSON array; where it holds one record a line, set \
+            "file:1: the file does not start with `[`, so it is not a JSON array; if it has one record per line, set \
              `container = \"lines\"` in the description's `[format]`"
                 .to_owned(),
         ),
@@ -217,7 +218,7 @@ fn slips_of_json_are_named() {
     assert!(notes.is_empty());
 }
 
-/// Spans one inside the other hold the text many times over.
+/// Nested spans copy the text many times.
 #[test]
 fn nested_spans_do_not_fill_the_memory() {
     let text = "a".repeat(10_000);
@@ -231,7 +232,7 @@ fn nested_spans_do_not_fill_the_memory() {
     let (many, _) = items(&dataset(SPANS, ""), &row(&[spans, others].concat()));
     let error = many[0].as_ref().unwrap_err();
     assert!(
-        error.starts_with("file:1: its entities have together more than 64 MiB of text"),
+        error.starts_with("file:1: the entities of the text have more than 64 MiB in total"),
         "{error}"
     );
 }
@@ -371,7 +372,7 @@ fn problems_of_a_kind_are_shown_up_to_twenty_and_counted() {
         validate(&dataset(&tabs, "types = { PER = \"person\" }"), "train", folder.path()).unwrap();
     assert!(found.num_problems() > 20 && found.problems.len() <= 20 + 1, "{found:?}");
     let first = found.problems[0].to_string();
-    assert!(first.contains("1 columns") && first.contains("separator = \"whitespace\""), "{first}");
+    assert!(first.contains("found 1") && first.contains("separator = \"whitespace\""), "{first}");
     assert_eq!(
         found.more.iter().map(|(_, count)| count).sum::<usize>() + found.problems.len(),
         found.num_problems()

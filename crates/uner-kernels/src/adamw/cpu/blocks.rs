@@ -1,5 +1,5 @@
-//! The update of moments in 8 bits, and of parameters that are rounded at random: a block at a
-//! time, through f32 on the stack.
+//! The update with 8-bit moments or stochastic rounding: one granule at a time, in f32 on the
+//! stack.
 
 use burn::tensor::bf16;
 use rayon::prelude::*;
@@ -9,19 +9,19 @@ use super::super::code::{BLOCK, BLOCK_WORDS, Draw, Draws, num_words, pack, round
 use super::update;
 use crate::flex::{Floats, Stored, Values, values, vectorized};
 
-/// Blocks of one piece of work.
+/// Granules of one piece of work.
 const PIECE: usize = 64;
 
-/// Moments of some elements, as they are stored.
+/// The stored moments of some elements.
 pub(super) enum Moments<'a> {
-    /// First and second.
+    /// First and second moment.
     Float(&'a mut [f32], &'a mut [f32]),
-    /// Words of whole blocks.
+    /// Words of whole granules.
     EightBit(&'a mut [i32]),
 }
 
 impl Moments<'_> {
-    /// Those of so many blocks each.
+    /// Splits the moments into pieces of [`PIECE`] granules.
     fn pieces(self) -> Vec<Self> {
         match self {
             Self::Float(first, second) => {
@@ -34,7 +34,7 @@ impl Moments<'_> {
         }
     }
 
-    /// Whether they are those of so many elements.
+    /// Whether these are the moments of `elements` elements.
     fn are_of(&self, elements: usize) -> bool {
         match self {
             Self::Float(first, second) => [first.len(), second.len()] == [elements; 2],
@@ -43,9 +43,9 @@ impl Moments<'_> {
     }
 }
 
-/// A type that parameters or their f32 values are stored in.
+/// A type in which parameters or their f32 values are stored.
 pub(super) trait Parameter: Stored {
-    /// The value in this type, rounded at random where that is shorter.
+    /// Converts a value to this type, with stochastic rounding if the type is shorter.
     fn rounded(value: f32, draw: Draw) -> Self;
 }
 
@@ -77,7 +77,7 @@ pub(super) fn update_blocks<P: Parameter>(
     }
 }
 
-/// Pieces spread over the threads.
+/// Spreads the pieces over the threads.
 fn spread<P: Parameter, G: Stored>(
     param: &mut [P],
     grad: &[G],
@@ -124,7 +124,7 @@ fn piece<P: Parameter, G: Stored>(
     }
 }
 
-/// One block, its moments in f32.
+/// Updates one granule, whose moments are in f32.
 #[inline(always)]
 fn block<P: Parameter, G: Stored>(
     (param, draws): (&mut [P], Draws),

@@ -1,5 +1,5 @@
-//! The update of moments in 8 bits: a plane a block, eight elements a unit; and of parameters that
-//! are rounded at random.
+//! The update with 8-bit moments (one plane per granule, eight elements per unit), and the update
+//! with stochastic rounding.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::DType;
@@ -16,20 +16,20 @@ use super::unit::{
 use super::{Plan, updated};
 use crate::cube::{Floats, Ints, contiguous, element, trimmed};
 
-/// The words, contiguous and held by nobody else.
+/// The words, contiguous and not shared; copied if necessary.
 pub(super) fn owned_words(words: Ints) -> Ints {
     let words = into_contiguous(cast(words, DType::I32));
     trimmed(if words.can_mut() { words } else { words.copy() })
 }
 
-/// Cubes of several blocks each; the last ones may have fewer or none.
+/// Cubes of several granules each; the last ones may have fewer or none.
 pub(super) fn cubes_of(tensor: &Floats) -> (CubeCount, CubeDim) {
     let units = CubeDim::new_1d(UNITS as u32);
     let blocks = tensor.shape().num_elements().div_ceil(BLOCK);
     (calculate_cube_count_elemwise(&tensor.client, blocks * TEAM, units), units)
 }
 
-/// Updates f32 moments and a bf16 parameter, all owned.
+/// Updates f32 moments and a bf16 parameter in place; none of them is shared.
 pub(super) fn update_rounded(tensors: &[Floats; 3], grad: Floats, step: &AdamWStep) {
     let grad = contiguous(grad);
     let [param, first, second] = tensors;
@@ -53,7 +53,7 @@ pub(super) fn update_rounded(tensors: &[Floats; 3], grad: Floats, step: &AdamWSt
     );
 }
 
-/// Updates moments in 8 bits and a parameter without a rest, all owned.
+/// Updates 8-bit moments and a parameter without a rest in place; none of them is shared.
 pub(super) fn update_blocks(param: &Floats, words: &Ints, grad: Floats, step: &AdamWStep) {
     let grad = contiguous(grad);
     if param.shape().num_elements() == 0 {
@@ -112,7 +112,7 @@ fn block_update<G: Float, P: Float, N: Size>(
     #[define(P)] _param_dtype: ElemType,
 ) {
     let place = Place::new(words);
-    // All that is read is under way before any of it is needed.
+    // All loads are issued before the first value is used.
     let params = load::<P, N>(&*param, &place, form);
     let grads = load::<G, N>(grad, &place, form);
     let mut held = Held::widen(&Words::load(words, &place));

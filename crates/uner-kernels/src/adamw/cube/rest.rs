@@ -1,5 +1,5 @@
-//! The update of a parameter whose f32 value is in itself and its rest, four elements a unit:
-//! [`rest`](super::super::rest) on the device.
+//! The device side of [`rest`](super::super::rest): the update of a parameter with a rest, with
+//! four elements per unit, or eight if the moments have 8 bits.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::DType;
@@ -14,16 +14,14 @@ use super::unit::{Form, Held, LANES, Place, QUADS, Random, Words, draws, load};
 use super::updated;
 use crate::cube::{Floats, Ints, contiguous, element, elementwise, empty, trimmed};
 
-const _: () =
-    assert!(UNIT == LANES, "the rests stored together are of the elements whose codes are a word");
+const _: () = assert!(UNIT == LANES, "rests are grouped like the codes of a word");
 
-/// Elements that one load moves: as many as a unit has, where the number of all can be divided like
-/// that.
+/// Elements per load: `UNIT` if that divides the number of elements, else one.
 fn vector(elements: usize) -> usize {
     if elements.is_multiple_of(UNIT) { UNIT } else { 1 }
 }
 
-/// The value as a parameter of type `dtype`, and its rests.
+/// Splits a value into a parameter of type `dtype` and its rests.
 pub(super) fn part(value: Floats, dtype: DType) -> (Floats, Ints) {
     let value = contiguous(value);
     let count = value.shape().num_elements();
@@ -47,7 +45,7 @@ pub(super) fn part(value: Floats, dtype: DType) -> (Floats, Ints) {
     (param, rest)
 }
 
-/// Updates f32 moments, and a parameter with its rest, all owned.
+/// Updates f32 moments and a parameter with a rest in place; none of them is shared.
 pub(super) fn update(
     param: &Floats,
     rest: &Ints,
@@ -81,7 +79,7 @@ pub(super) fn update(
     );
 }
 
-/// Updates moments in 8 bits, and a parameter with its rest, all owned.
+/// Updates 8-bit moments and a parameter with a rest in place; none of them is shared.
 pub(super) fn update_blocks(
     param: &Floats,
     rest: &Ints,
@@ -112,7 +110,7 @@ pub(super) fn update_blocks(
     );
 }
 
-/// The bits of a value rounded to bf16, and the rest of them in the lower 16.
+/// Splits the bits of a value: returns those of its bf16, and the rest in the lower 16 bits.
 #[cube]
 fn parted(bits: u32) -> (u32, u32) {
     let magnitude = bits & MAGNITUDE;
@@ -124,7 +122,7 @@ fn parted(bits: u32) -> (u32, u32) {
     (upper, select(difference == TIE, TIE - 1u32, difference & 0xFFFFu32))
 }
 
-/// The values of some elements of a unit, `start` the first of them.
+/// The values of some elements of a unit; `start` is the index of the first.
 #[cube]
 fn joined<P: Float, N: Size, W: Size>(
     param: Vector<P, N>,
@@ -136,7 +134,7 @@ fn joined<P: Float, N: Size, W: Size>(
     #[unroll]
     for lane in 0..N::value() {
         let word = rest.extract(comptime!((start + lane) >> 1));
-        // The lower half is moved up, so that its sign is the word's.
+        // The lower half is shifted up first, so that the shift down extends its sign.
         let up = if comptime!((start + lane) % 2 == 0) { word << 16i32 } else { word };
         let bits = u32::reinterpret(upper.extract(lane)) + u32::reinterpret(up >> 16i32);
         value.insert(lane, f32::reinterpret(bits));
@@ -144,8 +142,8 @@ fn joined<P: Float, N: Size, W: Size>(
     value
 }
 
-/// Puts the rests of some values into a unit's words, which are 0 there, and returns the values
-/// rounded to bf16.
+/// Splits values: writes their rests into a unit's words, which must be 0 there, and returns the
+/// values rounded to bf16.
 #[cube]
 fn part_into<N: Size, W: Size>(
     value: Vector<f32, N>,
@@ -220,8 +218,8 @@ fn update_with_rest<G: Float, P: Float, N: Size, W: Size>(
     }
 }
 
-/// The rests of a unit of a block, zero behind the last. They lie together as the codes of a word
-/// do.
+/// The rests of a unit's elements in a granule, zero behind the last. They are stored in the same
+/// groups of four as the codes.
 #[cube]
 fn load_rests<W: Size>(rest: &[Vector<i32, W>], place: &Place) -> Array<Vector<i32, W>> {
     let mut rests = Array::<Vector<i32, W>>::new(QUADS);
@@ -236,7 +234,7 @@ fn load_rests<W: Size>(rest: &[Vector<i32, W>], place: &Place) -> Array<Vector<i
     rests
 }
 
-/// As [`block_update`](super::blocks).
+/// As [`block_update`](super::blocks), for a parameter with a rest.
 #[cube(launch, create_dummy_kernel)]
 fn block_update_with_rest<G: Float, P: Float, N: Size, W: Size>(
     param: &mut [Vector<P, N>],

@@ -1,8 +1,8 @@
-//! The CUDA C++ of the kernels on the emulator equals the reference, with the parameters in bf16
-//! that software adapters of WebGPU do not have, and touches no memory but its own.
+//! Runs the kernels' CUDA C++ on the emulator, with bf16 parameters, which software adapters of
+//! WebGPU lack. The results equal the reference, and the kernels touch no memory but their own.
 //!
-//! The host's compiler contracts no products and sums, so codes and rounded parameters are the
-//! reference's.
+//! The host's compiler does not contract products and sums, so codes and rounded parameters equal
+//! the reference exactly.
 
 use burn::backend::Cube;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
@@ -38,7 +38,7 @@ fn ints(data: &TensorData) -> Tensor<1, Int> {
     Tensor::from_data(data.clone(), (&Device::flex(), DType::I32))
 }
 
-/// Words as an earlier update has left them.
+/// Words as left by an earlier update.
 fn words(count: usize) -> TensorData {
     let zeros = TensorData::new(vec![0i32; num_words(count)], [num_words(count)]);
     let (param, grad) = (random(count, DType::F32), random(count, DType::F32));
@@ -56,7 +56,7 @@ fn words_of(state: AdamWState) -> TensorData {
     }
 }
 
-/// Around the end of a block, and such that vectors divide them or do not.
+/// Counts around the end of a granule, some divisible by the vector width.
 const COUNTS: [usize; 4] = [1, 255, 256, 3 * 256 + 20];
 
 #[test]
@@ -95,7 +95,7 @@ fn joined(param: &TensorData, rest: &TensorData) -> Vec<f32> {
     rest::joined(param.as_slice().expect("f32"), rest.as_slice().expect("words"))
 }
 
-/// Quotients and roots are not to the last bit the reference's, and so the values are not.
+/// Quotients and roots differ from the reference in the last bit, and so do the values.
 fn assert_values(
     count: usize,
     got: &(TensorData, TensorData),
@@ -182,7 +182,7 @@ fn rounding_at_random_equals_the_reference() {
             .run(|| Cube::adamw(ours, gradient, m, v, STEP))
             .unwrap_or_else(|error| panic!("{count}: {error}"));
         assert_eq!(emulator.fetch(&got), expected.into_data(), "{count}");
-        // Of a few elements each may happen to stay.
+        // A few elements may all happen to stay.
         assert!(count < 100 || emulator.fetch(&got) != param, "{count}: nothing changed");
     }
 }

@@ -1,9 +1,9 @@
-//! What a unit does with the moments in 8 bits of its elements, and what is rounded at random:
-//! [`code`](super::super::code) on the device.
+//! The device side of [`code`](super::super::code): one unit's elements with 8-bit moments, and
+//! stochastic rounding.
 //!
-//! Memory is fast enough here for some forty integer instructions an element, so what they cost
-//! decides. Hence a hash for four elements; and what is rare, numbers too small for a block's
-//! codes, is looked at only where a unit has one.
+//! Memory is fast enough for about forty integer instructions per element, so their number decides
+//! the speed. Therefore four elements share a hash. Numbers too small for a granule's codes are
+//! rare, so only units that have one handle them.
 
 use burn::backend::TensorMetadata;
 use cubecl::prelude::*;
@@ -17,49 +17,48 @@ use super::{updated, updated_nearly};
 use crate::cube::{Floats, has_ptx, mixed, plane_size};
 use crate::hash::STRIDE;
 
-/// Elements whose codes are a word. They share a hash, too.
+/// Elements whose codes fill a word. They share a hash, too.
 pub(super) const LANES: usize = SHARING;
-/// Words of a unit of each moment. They are half a block apart: so neighbouring units touch
+/// Words of each moment per unit. They lie half a granule apart, so that neighbouring units access
 /// neighbouring words.
 pub(super) const QUADS: usize = 2;
-/// Elements of a unit.
+/// Elements per unit.
 pub(super) const ELEMENTS: usize = QUADS * LANES;
-/// Units of a block: a plane of NVIDIA's cards.
+/// Units per granule: a plane of NVIDIA's cards.
 pub(super) const TEAM: usize = BLOCK / ELEMENTS;
-/// Units of a cube.
+/// Units per cube.
 pub(super) const UNITS: usize = 256;
 
-/// What a kernel is compiled for.
+/// Compile-time parameters of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Form {
-    /// Elements that one load moves: as many as a word has codes, where the number of all can be
-    /// divided like that.
+    /// Elements per load: `LANES` if that divides the number of elements, else one.
     vector: usize,
-    /// Units of a plane.
+    /// Units per plane.
     plane: usize,
     has_ptx: bool,
 }
 
 impl Form {
-    /// That for a parameter.
+    /// The form for a parameter.
     pub(super) fn of(param: &Floats) -> Self {
         let count = param.shape().num_elements();
         let vector = if count.is_multiple_of(LANES) { LANES } else { 1 };
         Self { vector, plane: plane_size(&param.client), has_ptx: has_ptx(param) }
     }
 
-    /// Elements that one load moves.
+    /// Elements per load.
     pub(super) fn vector(self) -> usize {
         self.vector
     }
 
-    /// Loads of a unit.
+    /// Loads per unit.
     pub(super) fn loads(self) -> usize {
         ELEMENTS / self.vector
     }
 }
 
-/// What the elements of an update draw, as [`Draws`].
+/// The random numbers of an update's elements, as [`Draws`].
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 pub(super) struct Random {
     start: u32,
@@ -73,7 +72,7 @@ impl Random {
     }
 }
 
-/// The hash of an element and those it shares it with.
+/// The hash that an element shares with its neighbours.
 #[cube]
 fn hash(random: &Random, element: usize) -> u32 {
     mixed(
@@ -82,13 +81,13 @@ fn hash(random: &Random, element: usize) -> u32 {
     )
 }
 
-/// What the element draws that is `lane` behind one whose number four divides.
+/// The random number of the element `lane` places behind one whose index is a multiple of four.
 #[cube]
 fn draw_of_lane(hash: u32, #[comptime] lane: usize) -> u32 {
     hash * comptime!(LEAPS[lane])
 }
 
-/// What an element draws.
+/// The random number of an element.
 #[cube]
 fn draw(random: &Random, element: usize) -> u32 {
     let lane = (random.first + u32::cast_from(element)) % comptime!(SHARING as u32);
@@ -100,19 +99,19 @@ fn draw(random: &Random, element: usize) -> u32 {
     hash(random, element) * leap
 }
 
-/// The 20 bits of a draw that are for the first moment.
+/// The 20 bits of a draw for the first moment.
 #[cube]
 fn for_first(draw: u32) -> u32 {
     (draw * MULTIPLIER) >> 12u32
 }
 
-/// The 20 bits that are for the second moment.
+/// The 20 bits of a draw for the second moment.
 #[cube]
 fn for_second(draw: u32) -> u32 {
     (draw * comptime!(MULTIPLIER.wrapping_mul(MULTIPLIER))) >> 12u32
 }
 
-/// A value as one of the two bf16 next to it, by chance.
+/// Rounds a value stochastically to one of its two bf16 neighbours.
 #[cube]
 fn by_chance(value: f32, draw: u32) -> f32 {
     let bits = u32::reinterpret(value);
@@ -120,8 +119,8 @@ fn by_chance(value: f32, draw: u32) -> f32 {
     f32::reinterpret(bits & 0xFFFF_0000u32)
 }
 
-/// Each value as one of the two bf16 next to it; the first of them is number `start` of the
-/// parameter's part.
+/// Rounds each value stochastically to bf16; `start` is the index of the first one in the
+/// parameter's shard.
 #[cube]
 pub(super) fn all_by_chance<N: Size>(
     values: Vector<f32, N>,
@@ -142,13 +141,13 @@ pub(super) fn all_by_chance<N: Size>(
     out
 }
 
-/// Where a unit's elements are.
+/// The position of a unit's elements.
 #[derive(CubeType)]
 pub(super) struct Place {
     block: usize,
-    /// Number of the unit in the block.
+    /// Index of the unit in the granule.
     unit: usize,
-    /// Whether there is such a block.
+    /// Whether the granule exists.
     exists: bool,
 }
 
@@ -160,24 +159,24 @@ impl Place {
         Place { block, unit: UNIT_POS as usize % TEAM, exists }
     }
 
-    /// Number of the first element of a word.
+    /// Index of the first element of a word.
     fn element(&self, #[comptime] quad: usize) -> usize {
         self.block * BLOCK + comptime!(quad * BLOCK / QUADS) + self.unit * LANES
     }
 
-    /// Number of one of the unit's `ELEMENTS / vector` vectors.
+    /// Index of one of the unit's `ELEMENTS / vector` vectors.
     pub(super) fn vector(&self, #[comptime] index: usize, #[comptime] vector: usize) -> usize {
         let parts = comptime!(LANES / vector);
         self.element(comptime!(index / parts)) / vector + comptime!(index % parts)
     }
 
-    /// Number of a word of the first moments.
+    /// Index of a word of the first moments.
     fn word(&self, #[comptime] quad: usize) -> usize {
         self.block * BLOCK_WORDS + comptime!(quad * TEAM) + self.unit
     }
 }
 
-/// The vectors of a unit, zero behind the last element.
+/// Loads the vectors of a unit, zero behind the last element.
 #[cube]
 pub(super) fn load<F: Float, N: Size>(
     from: &[Vector<F, N>],
@@ -196,7 +195,7 @@ pub(super) fn load<F: Float, N: Size>(
     values
 }
 
-/// What each of a unit's elements draws.
+/// The random numbers of a unit's elements.
 #[cube]
 pub(super) fn draws(random: &Random, place: &Place) -> Array<u32> {
     let mut draws = Array::<u32>::new(ELEMENTS);
@@ -211,8 +210,8 @@ pub(super) fn draws(random: &Random, place: &Place) -> Array<u32> {
     draws
 }
 
-/// Each value of a unit's vector as one of the two bf16 next to it; `start` is the number of the
-/// first among the unit's elements.
+/// Rounds each value of a unit's vector stochastically to bf16; `start` is the index of the first
+/// one among the unit's elements.
 #[cube]
 pub(super) fn vector_by_chance<N: Size>(
     values: Vector<f32, N>,
@@ -228,7 +227,7 @@ pub(super) fn vector_by_chance<N: Size>(
     out
 }
 
-/// A unit's words of a block, as they are stored.
+/// A unit's words of a granule, as they are stored.
 #[derive(CubeType)]
 pub(super) struct Words {
     first: Array<u32>,
@@ -238,7 +237,7 @@ pub(super) struct Words {
 
 #[cube]
 impl Words {
-    /// Zeros where there is no block.
+    /// Loads the words; zeros if the granule does not exist.
     pub(super) fn load(words: &mut [i32], place: &Place) -> Self {
         let mut first = Array::<u32>::new(QUADS);
         let mut second = Array::<u32>::new(QUADS);
@@ -272,7 +271,7 @@ impl Words {
         }
     }
 
-    /// The indices that code 0 would stand for.
+    /// The indices that code 0 would have.
     fn below(&self) -> (u32, u32) {
         ((self.tops & 0xFFFFu32) - FIRST, (self.tops >> 16u32) - SECOND)
     }
@@ -310,8 +309,8 @@ impl Held {
         Held { first, second }
     }
 
-    /// The new value of a vector of parameters, `start` the number of the first among the unit's
-    /// elements.
+    /// Updates the moments and returns the new parameters of a vector; `start` is the index of the
+    /// first among the unit's elements.
     pub(super) fn update<N: Size>(
         &mut self,
         value: Vector<f32, N>,
@@ -342,7 +341,7 @@ impl Held {
         value
     }
 
-    /// Stores a block's moments, as [`pack`](super::super::code::pack). Every unit has to call.
+    /// Stores a granule's moments, as [`pack`](super::super::code::pack). Every unit must call it.
     pub(super) fn pack(
         &self,
         words: &mut [i32],
@@ -391,7 +390,7 @@ impl Held {
         stored.store(words, place);
     }
 
-    /// The codes where some of the numbers may be too small for one.
+    /// Computes the codes again if some of the numbers may be too small for one.
     fn pack_small(&self, stored: &mut Words, draws: &Array<u32>) {
         let (below_first, below_second) = stored.below();
         #[unroll]
@@ -430,8 +429,8 @@ fn smaller(a: u32, b: u32) -> u32 {
     select(a < b, a, b)
 }
 
-/// The largest of what the units of a block have, of each of two numbers below 2¹⁶, packed into
-/// one. Every unit has to call.
+/// The maximum over a granule's units of each of two numbers below 2¹⁶, packed into one word. Every
+/// unit must call it.
 #[cube]
 fn team_tops(first: u32, second: u32, unit: usize, #[comptime] plane: usize) -> u32 {
     let mut first = first;

@@ -1,7 +1,7 @@
 //! The backward pass (FlashAttention-2, Dao 2023) in three kernels: [`delta`], then
-//! [`keys_and_values`], where a cube has one tile of keys and walks over the queries that see any
-//! of them, and [`queries`], the other way round. Every gradient is summed by one cube in a fixed
-//! order: no atomics, the same result on every run.
+//! [`keys_and_values`], in which a cube computes one tile of keys and visits the queries that see
+//! any of them, and [`queries`], the other way round. One cube sums each gradient in a fixed order,
+//! without atomics, so the result is the same on every run.
 //!
 //! With `P = exp(scale · q·kᵀ - lse)`: `dv = Pᵀ·dy`, `dP = dy·vᵀ`, `dS = scale · P ∘ (dP - delta)`,
 //! `dk = dSᵀ·q`, `dq = dS·k`.
@@ -15,8 +15,8 @@ use super::plan::{EVERYTHING, NOTHING, Plan};
 use super::tile::{HIDDEN_BELOW, Heads, SIDE, Tiles, UNITS, accumulate, row_products, zeros};
 use crate::cube::vector_total;
 
-/// `rowsum(dy ∘ y)`, beside the log-sum-exp of the same row: `statistics[row, head, query]` is the
-/// pair of them. One cube per [`SIDE`] queries, head and row; [`SIDE`] units a query.
+/// Writes the log-sum-exp and `rowsum(dy ∘ y)` of each query: `statistics[row, head, query]` is the
+/// pair of them. One cube per [`SIDE`] queries, head and row; [`SIDE`] units per query.
 #[cube(launch)]
 pub(super) fn delta<F: Float, N: Size>(
     y: &[Vector<F, N>],
@@ -61,7 +61,7 @@ struct RowStatistics {
 
 #[cube]
 impl RowStatistics {
-    /// `from` is the row of the first query of the first head of the group in `statistics`.
+    /// `from` is the index of the group's first pair in `statistics`.
     fn of_tile(
         statistics: &[f32],
         from: usize,
@@ -86,8 +86,8 @@ impl RowStatistics {
         RowStatistics { lse, delta }
     }
 
-    /// Scores to probabilities, and the gradient of the probabilities to that of the scores, both
-    /// in place.
+    /// Turns scores into probabilities and the gradient of the probabilities into that of the
+    /// scores, both in place.
     fn differentiate(
         &self,
         scores: &mut Array<f32>,
@@ -141,11 +141,11 @@ pub(super) fn keys_and_values<F: Float, N: Size>(
     let mut shared = Shared::<[f32]>::new_slice(comptime!(tiles.rows * tiles.score_stride()));
     let mut dk_block = zeros::<N>(tiles.keys, tiles);
     let mut dv_block = zeros::<N>(tiles.keys, tiles);
-    // The weight of row `t` for key `r`: the tile of scores, transposed.
+    // Reads the tile of scores transposed: the weight of row `t` for key `r`.
     let strides = comptime!((1, tiles.score_stride()));
 
     for tile in range_stepped(from, to, comptime!(tiles.rows)) {
-        // All rows of the tile count, also those behind `to`: they are read with the others.
+        // Counts all rows of the tile, also those behind `to`: they are read with the others.
         let last = offset + ((tile + tiles.rows).min(of_queries.count) - 1) / tiles.group;
         let visible = seen.visible(plan, key, tiles.keys, offset + tile / tiles.group, last);
         if visible != NOTHING {
@@ -191,7 +191,7 @@ pub(super) fn keys_and_values<F: Float, N: Size>(
     of_keys.store::<F, N>(dv, &dv_block, &ones(tiles.keys), key, tiles.keys);
 }
 
-/// The rows `from..to` of queries that can see any key of a tile.
+/// The rows `from..to` of queries that see any key of a tile.
 #[cube]
 pub(super) fn readers(
     plan: (&[i32], Plan),
@@ -200,7 +200,7 @@ pub(super) fn readers(
     offset: usize,
     #[comptime] tiles: Tiles,
 ) -> (usize, usize) {
-    // Where the first key is padding, what sees anything begins behind it.
+    // If the first key is padding, the queries that see a key begin behind it.
     let from = plan.1.start(plan.0, key).max(key).max(offset);
     let to = plan.1.end(plan.0, (key + tiles.keys).min(keys) - 1).max(from);
     ((from - offset) * tiles.group, (to - offset) * tiles.group)
@@ -266,7 +266,7 @@ pub(super) fn queries<F: Float, N: Size>(
     of_queries.store::<F, N>(dq, &block, &ones(tiles.rows), tile, tiles.rows);
 }
 
-/// No scaling of the rows of a unit, of which the cube has `count`.
+/// Factors of 1 for the rows of a unit; the cube has `count` rows.
 #[cube]
 fn ones(#[comptime] count: usize) -> Array<f32> {
     let mut factors = Array::<f32>::new(comptime!(count / SIDE));

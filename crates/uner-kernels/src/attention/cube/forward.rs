@@ -1,5 +1,5 @@
-//! The forward pass (FlashAttention-2, Dao 2023): a cube has one tile of queries and walks over the
-//! keys that any of them sees, with a running maximum and sum per row.
+//! The forward pass (FlashAttention-2, Dao 2023): a cube computes one tile of queries. It visits
+//! the keys that any of them sees, with a running maximum and sum per row.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -11,8 +11,8 @@ use super::tile::{
 };
 use crate::attention::BLIND;
 
-/// The tokens that a tile of queries stands at and the keys that any of them can see,
-/// `[first, last, from, to)`.
+/// First and last token of a tile of queries and the keys that any of them sees, `from..to`:
+/// `(first, last, from, to)`.
 #[cube]
 pub(super) fn reach(
     plan: (&[i32], Plan),
@@ -23,12 +23,12 @@ pub(super) fn reach(
 ) -> (usize, usize, usize, usize) {
     let first = offset + row / tiles.group;
     let last = offset + ((row + tiles.rows).min(count) - 1) / tiles.group;
-    // Where the last query is padding, what can be seen ends before it.
+    // If the last query is padding, the visible keys end before it.
     (first, last, plan.1.start(plan.0, first), plan.1.end(plan.0, last).min(last + 1))
 }
 
-/// The running softmax of one row, shared by the units of [`RowSums::lanes`] neighbours, each with
-/// a part of the keys.
+/// The running softmax of one row, which `UNITS / rows` neighbouring units share, each with a part
+/// of the keys.
 #[derive(CubeType)]
 struct RowSums {
     max: f32,
@@ -55,7 +55,7 @@ pub(super) fn forward<F: Float, N: Size>(
         (CUBE_POS_Z as usize, CUBE_POS_Y as usize, CUBE_COUNT_Y as usize);
     let of_queries = Heads::of_queries(row, kv_head, queries, kv_heads, tiles);
     let of_keys = Heads::of_keys(row, kv_head, keys, kv_heads, tiles);
-    // Late queries see most, so their tiles come first.
+    // Late queries see the most keys, so their tiles come first.
     let tile = from_behind(CUBE_COUNT_X as usize, CUBE_POS_X as usize) * tiles.rows;
     let seen = Plan::of_row(row, keys);
     let offset = keys - queries;
@@ -112,13 +112,13 @@ pub(super) fn forward<F: Float, N: Size>(
     of_queries.store::<F, N>(y, &block, &factors, tile, tiles.rows);
 }
 
-/// The position counted from the other end.
+/// The position counted from the end.
 #[cube]
 pub(super) fn from_behind(count: usize, position: usize) -> usize {
     count - 1 - position
 }
 
-/// Writes a unit's entries of a tile of scores where all units see them.
+/// Writes a unit's entries of a tile of scores, times `scale`, to shared memory.
 #[cube]
 pub(super) fn share(
     scores: &mut Shared<[f32]>,
@@ -157,8 +157,8 @@ fn rescale_block<N: Size>(
 
 #[cube]
 impl RowSums {
-    /// Turns a tile of scores into weights relative to the maximum so far; `rescale` is what the
-    /// weights of earlier tiles have to be multiplied by.
+    /// Turns a tile of scores into weights relative to the maximum so far, and writes the factors
+    /// for the sums of earlier tiles to `rescale`.
     fn take(
         &mut self,
         scores: &mut Shared<[f32]>,
@@ -185,7 +185,7 @@ impl RowSums {
         for term in 0..terms {
             let at = from + term * lanes;
             let score = scores[at];
-            // In this order a score that is not a number stays one.
+            // In this order a score that is NaN stays NaN.
             let weight = select(score < HIDDEN_BELOW, 0.0f32, (score - max).exp());
             scores[at] = weight;
             sum += weight;
@@ -197,7 +197,7 @@ impl RowSums {
         }
     }
 
-    /// Leaves the reciprocal of each row's sum in `rescale`, and returns the row's log-sum-exp.
+    /// Writes the reciprocal of each row's sum to `rescale`, and returns the row's log-sum-exp.
     fn finish(
         &self,
         partial: &mut Shared<[f32]>,

@@ -1,12 +1,11 @@
-//! The mask of a tile, tested entry by entry: only where a tile is neither wholly visible nor
-//! wholly hidden.
+//! The mask of a tile that is neither wholly visible nor wholly hidden, tested entry by entry.
 
 use cubecl::prelude::*;
 
 use super::plan::Plan;
 use super::tile::{HIDDEN, SIDE, Tiles};
 
-/// What the rows of a unit see: the keys `start..=token` of their branch or of the trunk.
+/// The keys that the rows of a unit see: `start..=token`, in their own branch or the trunk.
 #[derive(CubeType)]
 pub(super) struct Sight {
     token: Array<i32>,
@@ -16,8 +15,8 @@ pub(super) struct Sight {
 
 #[cube]
 impl Sight {
-    /// The sight of the rows that the unit has in the tile of queries that begins at row `first` of
-    /// `count`. `offset` is the token of the first query.
+    /// The sight of the unit's rows in the tile of queries that begins at row `first` of `count`.
+    /// `offset` is the token of the first query.
     pub(super) fn of_tile(
         plan: (&[i32], Plan),
         first: usize,

@@ -1,6 +1,6 @@
-//! Attention on the GPU. The kernels of this module are portable: shared memory and f32 arithmetic,
-//! no plane operations, no tensor cores; they run wherever CubeCL does. Where the device has what
-//! [`mma`] asks for, that runs instead.
+//! Attention on the GPU. The kernels of this module are portable: they use shared memory and f32
+//! arithmetic, no plane operations and no tensor cores, so they run wherever CubeCL runs. A device
+//! that meets the requirements of [`mma`] runs those kernels instead.
 
 mod backward;
 mod forward;
@@ -35,7 +35,7 @@ pub(super) enum Path {
     Portable { side: usize },
 }
 
-/// The fastest path that the device has for this element type and head. None if there is none.
+/// The fastest path of the device for this element type and head; `None` if it has none.
 pub(super) fn path(client: &Client, dtype: ElemType, head_dim: usize) -> Option<Path> {
     if mma::is_served(client, dtype, head_dim) {
         return Some(Path::TensorCores);
@@ -54,7 +54,7 @@ pub(super) fn path(client: &Client, dtype: ElemType, head_dim: usize) -> Option<
 /// The path of a call.
 ///
 /// # Panics
-/// When the device has none for these tensors.
+/// When the element types differ, or the device has no path for these tensors.
 fn path_of([q, k, v]: [&Floats; 3]) -> Path {
     let dtypes = [q.dtype(), k.dtype(), v.dtype()];
     let (q_shape, k_shape) = (q.shape(), k.shape());
@@ -65,14 +65,14 @@ fn path_of([q, k, v]: [&Floats; 3]) -> Path {
     let [_, _, _, head_dim] = dims(q);
     path(&q.client, element(q), head_dim).unwrap_or_else(|| {
         panic!(
-            "attention of `q` {q_shape:?} and `k` {k_shape:?} in {:?} is not served: heads of 1 to {LARGEST_HEAD} \
-             elements are, in the float types of the device",
+            "attention of `q` {q_shape:?} and `k` {k_shape:?} in `{:?}` is not supported: heads need \
+             1 to {LARGEST_HEAD} elements, in a float type of the device",
             dtypes[0]
         )
     })
 }
 
-/// A checked call: tensors in order, and its dimensions.
+/// A checked call: contiguous tensors, and its dimensions.
 struct Call {
     q: Floats,
     k: Floats,
@@ -84,7 +84,7 @@ struct Call {
     keys: usize,
     kv_heads: usize,
     scale: f32,
-    /// Elements of a vector.
+    /// Elements per vector.
     vector: usize,
     tiles: Tiles,
     dtype: ElemType,
@@ -126,7 +126,7 @@ impl Call {
 
     /// The output and its log-sum-exp.
     fn forward(mut self) -> (Floats, Floats) {
-        // A few rows, as in decoding, need no more than one row a unit.
+        // A few rows, as in decoding, need only one row per unit.
         if self.queries * self.tiles.group <= SIDE {
             self.tiles.rows = SIDE;
         }
@@ -156,7 +156,7 @@ impl Call {
         (y, lse)
     }
 
-    /// The log-sum-exp and `rowsum(dy ∘ y)` of each row, `[rows, heads, queries, 2]`.
+    /// The log-sum-exp and `rowsum(dy ∘ y)` of each query, `[rows, heads, queries, 2]`.
     fn statistics(&self, y: Floats, lse: Floats, dy: Floats) -> Floats {
         let heads = self.kv_heads * self.tiles.group;
         let statistics = empty(&self.q, [self.rows, heads, self.queries, 2], DType::F32);

@@ -1,14 +1,13 @@
-//! What is visible, reduced to ranges, so that the kernels walk over live tiles only.
+//! Visibility reduced to ranges, so that the kernels visit only live tiles (with a visible pair).
 //!
-//! A document's tokens stand together, hence the keys that query *i* can see begin at `start[i]`
-//! and end at *i*, and the queries that see key *j* begin at *j* and end before `end[j]`. Both grow
-//! along the row: the first entry of a tile of queries and the last of a tile of keys bound the
-//! whole tile. Branches cut holes into these ranges; they are found by the lowest and highest
-//! branch of each block of [`BLOCK`] tokens.
+//! The tokens of a document are contiguous, so query *i* sees keys in `start[i]..=i`, and key *j*
+//! is seen by queries in `j..end[j]`. Both bounds grow along the row: the first entry of a tile of
+//! queries and the last of a tile of keys bound the whole tile. Branches cut holes into these
+//! ranges. The kernels find them by the lowest and highest branch of every [`BLOCK`] tokens.
 //!
 //! One row of the plan: `start[keys]`, `end[keys]`, `branch[keys]`, `lowest[blocks]`,
-//! `highest[blocks]`. At padding, `start` is where the next document starts and `end` where the one
-//! before it ended: nothing is in reach, and both still grow.
+//! `highest[blocks]`. For padding, `start` is the start of the next document and `end` the end of
+//! the one before: the ranges are empty, and both bounds still grow.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::DType;
@@ -25,7 +24,7 @@ pub(super) const BLOCK: usize = 64;
 /// Units of the cube that plans one row.
 const UNITS: usize = 256;
 
-/// The plan of `document` and `branch`, both `[rows, keys]`: `[rows, plan_width(keys)]`.
+/// Plans `document` and `branch`, both `[rows, keys]`; returns `[rows, plan_width(keys)]`.
 pub(super) fn plan(document: Ints, branch: Ints) -> Ints {
     let [rows, keys] = document.shape().dims();
     let (document, branch) = (signed(document), signed(branch));
@@ -51,10 +50,10 @@ pub(super) fn plan(document: Ints, branch: Ints) -> Ints {
 /// The documents or branches of a call, contiguous.
 ///
 /// # Panics
-/// When they are not I32.
+/// When `tensor` is not I32.
 pub(in crate::attention) fn signed(tensor: Ints) -> Ints {
     let (dtype, shape) = (tensor.dtype(), tensor.shape());
-    assert_eq!(dtype, DType::I32, "documents and branches {shape:?} are I32 on a GPU");
+    assert_eq!(dtype, DType::I32, "documents and branches {shape:?} must be I32 on a GPU");
     into_contiguous(tensor)
 }
 
@@ -74,8 +73,8 @@ fn starts(document: &[i32], row: usize, token: usize, keys: usize) -> bool {
     starts
 }
 
-/// One cube a row. Each unit takes a stretch of tokens and learns from the others where the
-/// stretch's first document started and where its last one ends.
+/// One cube per row. Each unit plans a stretch of tokens. The results of the other units say where
+/// the stretch's first document started and where its last one ends.
 #[cube(launch)]
 fn write_plan(document: &[i32], branch: &[i32], plan: &mut [i32], keys: usize) {
     let (row, unit) = (CUBE_POS_X as usize, UNIT_POS as usize);
@@ -84,7 +83,7 @@ fn write_plan(document: &[i32], branch: &[i32], plan: &mut [i32], keys: usize) {
     let from = (unit * stretch).min(keys);
     let to = (from + stretch).min(keys);
 
-    // The first and the last start in each stretch; `keys` and 0 where there is none.
+    // The first and the last start in each stretch; `keys` and 0 if it has none.
     let mut first = Shared::<[u32]>::new_slice(UNITS);
     let mut last = Shared::<[u32]>::new_slice(UNITS);
     let mut first_start = keys;
@@ -128,7 +127,7 @@ fn write_plan(document: &[i32], branch: &[i32], plan: &mut [i32], keys: usize) {
     summarize_branches(document, branch, plan, keys);
 }
 
-/// The lowest and the highest branch of each block, padding left out.
+/// Writes the lowest and the highest branch of every [`BLOCK`] tokens, without padding.
 #[cube]
 fn summarize_branches(document: &[i32], branch: &[i32], plan: &mut [i32], keys: usize) {
     let from_row = CUBE_POS_X as usize * plan_width(keys) + 3 * keys;
@@ -148,21 +147,21 @@ fn summarize_branches(document: &[i32], branch: &[i32], plan: &mut [i32], keys: 
     }
 }
 
-/// The plan of one row, read.
+/// Reads the plan of one row.
 #[derive(CubeType, Clone, Copy)]
 #[expand(derive(Clone, Copy))]
 pub(super) struct Plan {
-    /// Where the row's plan begins.
+    /// Offset of the row's plan.
     from: usize,
     /// Keys of the row.
     keys: usize,
 }
 
-/// How much of a tile is visible.
+/// No pair of a tile is visible.
 pub(super) const NOTHING: u32 = 0;
-/// See [`NOTHING`].
+/// Some pairs of a tile may be visible.
 pub(super) const SOMETHING: u32 = 1;
-/// See [`NOTHING`].
+/// Every pair of a tile is visible.
 pub(super) const EVERYTHING: u32 = 2;
 
 #[cube]
@@ -171,12 +170,12 @@ impl Plan {
         Plan { from: row * plan_width(keys), keys }
     }
 
-    /// The first key that the query at `token` can see; behind it if there is none.
+    /// The first key that the query at `token` sees; behind `token` if it sees none.
     pub(super) fn start(&self, plan: &[i32], token: usize) -> usize {
         plan[self.from + token] as usize
     }
 
-    /// The end of the queries that can see the key at `token`; not behind it if there is none.
+    /// The end of the queries that see the key at `token`; at most `token` if none does.
     pub(super) fn end(&self, plan: &[i32], token: usize) -> usize {
         plan[self.from + self.keys + token] as usize
     }
@@ -185,20 +184,20 @@ impl Plan {
         plan[self.from + 2 * self.keys + token]
     }
 
-    /// The lowest branch among the tokens `first..=last`, or lower: whole blocks are looked at.
+    /// A lower bound of the branches of the tokens `first..=last`, from whole summaries.
     fn lowest(&self, plan: &[i32], first: usize, last: usize) -> i32 {
         let blocks = self.from + 3 * self.keys;
         plan[blocks + first / BLOCK].min(plan[blocks + last / BLOCK])
     }
 
-    /// The highest branch among the tokens `first..=last`, or higher.
+    /// An upper bound of the branches of the tokens `first..=last`.
     fn highest(&self, plan: &[i32], first: usize, last: usize) -> i32 {
         let blocks = self.from + 3 * self.keys + self.keys.div_ceil(BLOCK);
         plan[blocks + first / BLOCK].max(plan[blocks + last / BLOCK])
     }
 
-    /// How much of the keys from `key` on, `count` of them, the queries at `first..=last` see. At
-    /// most [`BLOCK`] keys and [`BLOCK`] queries; keys and queries lie within each other's range.
+    /// How much the queries `first..=last` see of the tile of `count` keys from `key` on. Both are
+    /// at most [`BLOCK`] tokens and lie within each other's range.
     pub(super) fn visible(
         &self,
         plan: &[i32],
@@ -216,7 +215,7 @@ impl Plan {
                 visible = EVERYTHING.runtime();
             }
         } else if lowest > 0 || highest < 0 {
-            // No key is of the trunk, so only those of the queries' own branches count.
+            // No key is in the trunk (branch 0), so a query sees only keys of its own branch.
             if highest < self.lowest(plan, first, last) || self.highest(plan, first, last) < lowest
             {
                 visible = NOTHING.runtime();

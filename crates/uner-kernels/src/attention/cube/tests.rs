@@ -1,5 +1,5 @@
-//! The walks of the kernels, counted on the host with the functions and the plan that the kernels
-//! use: every visible pair is visited, and no tile is without one.
+//! Counts on the host the tiles that the kernels visit, with their own functions and plan: they
+//! cover every visible pair, and no tile is without one.
 
 use burn::backend::Cube;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -11,9 +11,9 @@ use super::tile::Tiles;
 use crate::attention::PADDING;
 use crate::device::DeviceName;
 
-/// The software adapter, on which plans are made; where it is missing a test says so and is
-/// skipped, unless it has to be there.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+/// The software adapter, which computes the plans. If it is missing, the test prints that and is
+/// skipped, unless `UNER_REQUIRE_WEBGPU` is 1.
+#[expect(clippy::print_stderr, reason = "a skipped test prints why")]
 fn device() -> Option<Device> {
     let name: DeviceName = "webgpu:cpu".parse().expect("the name of a device");
     match name.open() {
@@ -28,7 +28,7 @@ fn device() -> Option<Device> {
     }
 }
 
-/// One row of tokens, its plan made on the device, and the tiles of a call.
+/// One row of tokens, its plan from the device, and the tiles of a call.
 struct Row {
     document: Vec<i32>,
     branch: Vec<i32>,
@@ -85,8 +85,8 @@ impl Row {
         key <= query && same && (self.branch[key] == 0 || self.branch[key] == self.branch[query])
     }
 
-    /// The tiles of scores that are computed, each by its first row and its first key, while
-    /// walking along the keys.
+    /// The tiles of scores that a walk along the keys computes, each by its first row and first
+    /// key.
     fn along_keys(&self) -> Vec<(usize, usize)> {
         let seen = Plan::of_row(0, self.keys());
         let mut walked = Vec::new();
@@ -105,7 +105,7 @@ impl Row {
         walked
     }
 
-    /// The same while walking along the queries.
+    /// The same for a walk along the queries.
     fn along_queries(&self) -> Vec<(usize, usize)> {
         let seen = Plan::of_row(0, self.keys());
         let mut walked = Vec::new();
@@ -147,8 +147,8 @@ impl Row {
         );
     }
 
-    /// Tiles that either walk computes, after checking that it covers what is visible and computes
-    /// no dead tile.
+    /// Number of tiles that each walk computes. Checks that it covers every visible pair and
+    /// computes no dead tile.
     fn walks(&self) -> [usize; 2] {
         let every = (0..self.rows()).flat_map(|row| (0..self.keys()).map(move |key| (row, key)));
         let expected: Vec<_> = every.filter(|&(row, key)| self.visible(row, key)).collect();
@@ -177,7 +177,7 @@ fn a_causal_row_costs_half_its_square() {
     assert_eq!(Row::packed(&device, &[1024], 1024, 1024, 1).walks(), [16 * 17 / 2; 2]);
     // The last 64 queries see 16 tiles of keys.
     assert_eq!(Row::packed(&device, &[1024], 1024, 64, 1).walks(), [16; 2]);
-    // Four heads a tile: 16 queries each.
+    // Four heads per tile: 16 queries each.
     assert_eq!(Row::packed(&device, &[256], 256, 256, 4).walks()[0], 4 + 8 + 12 + 16);
 }
 
@@ -190,8 +190,7 @@ fn a_packed_row_costs_its_documents() {
     let row = Row::packed(&device, &lengths, keys, keys, 1);
     let blocks = keys.div_ceil(64);
     let [along_keys, along_queries] = row.walks();
-    // A tile reaches into at most one tile more, where a document goes on; the row of padding costs
-    // nothing.
+    // A tile reaches into at most one more, where a document continues; padding costs nothing.
     assert!(
         along_keys <= 2 * blocks && along_queries <= 2 * blocks,
         "{along_keys} {along_queries} {blocks}"
@@ -210,6 +209,6 @@ fn branches_that_are_not_seen_are_left_out() {
     let Some(device) = device() else { return };
     let branch: Vec<i32> = (0..9).flat_map(|branch| std::iter::repeat_n(branch, 128)).collect();
     let row = Row::new(&device, vec![0; branch.len()], branch, 9 * 128, 1);
-    // Each branch: two tiles, which see two of the trunk and one or two of their own.
+    // Each branch has two tiles, which see two of the trunk and one or two of their own.
     assert_eq!(row.walks(), [3 + 8 * (3 + 4); 2]);
 }

@@ -1,8 +1,8 @@
-//! Tiles: rows of a head brought into shared memory, and the two products on them, each unit with a
-//! small block of the result in registers.
+//! Tiles (rows of a head in shared memory) and the two products on them. Each unit keeps a small
+//! part of the result in registers.
 //!
-//! The units of a cube form a square of [`SIDE`] × [`SIDE`]: unit `(x, y)` has the entries whose
-//! row is `y` and whose column is `x`, modulo `SIDE`. In shared memory everything is f32.
+//! The units of a cube form a square of [`SIDE`] × [`SIDE`]: unit `(x, y)` computes the entries
+//! whose row is `y` and whose column is `x`, modulo `SIDE`. All values in shared memory are f32.
 
 use cubecl::prelude::*;
 
@@ -11,15 +11,15 @@ pub(super) const SIDE: usize = 16;
 /// Units of a cube.
 pub(super) const UNITS: usize = SIDE * SIDE;
 
-/// Score of a key that is not visible: far below every real score, yet finite.
+/// Score of a key that is not visible: far below every real score, but finite.
 pub(super) const HIDDEN: f32 = -1e30;
-/// Scores below this one belong to keys that are not visible, scaled or not.
+/// A score below this value, scaled or not, belongs to a key that is not visible.
 pub(super) const HIDDEN_BELOW: f32 = -1e27;
 
-/// The sizes of a kernel, all known when it is compiled.
+/// The sizes of a kernel, all known at compile time.
 ///
 /// The query heads that share a key/value head are rows of one tile: row `n` is query `n / group`
-/// of head `n % group`. So keys and values are read once for all of them, a single query still
+/// of head `n % group`. So all of them share one read of the keys and values, a single query still
 /// fills several rows, and the gradients of keys and values sum over the group in one loop.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Tiles {
@@ -36,18 +36,18 @@ pub(super) struct Tiles {
 }
 
 impl Tiles {
-    /// Vectors of shared memory for what is being multiplied.
+    /// Vectors of shared memory for the operands of a product.
     pub(super) fn stage(self) -> usize {
         (self.rows + self.keys) * (self.chunk + 1)
     }
 
-    /// Entries from one row of scores to the next; off the power of two, so that rows start in
+    /// Entries from one row of scores to the next; not a power of two, so that rows start in
     /// different banks.
     pub(super) fn score_stride(self) -> usize {
         self.keys + 4
     }
 
-    /// Tokens whose whole heads fit the stage at a time.
+    /// Tokens whose whole heads fit into the stage at once.
     pub(super) fn depth(self) -> usize {
         let fits = (self.stage() / self.width).max(1);
         (1 << fits.ilog2()).min(self.keys.min(self.rows))
@@ -58,23 +58,23 @@ impl Tiles {
         self.width.div_ceil(SIDE)
     }
 
-    /// Bytes of shared memory of the largest kernel, with `vector` elements to a vector.
+    /// Bytes of shared memory of the largest kernel, with `vector` elements per vector.
     pub(super) fn shared_memory(self, vector: usize) -> usize {
         4 * (self.stage() * vector + self.rows * self.score_stride() + UNITS + self.rows)
     }
 }
 
-/// Where the rows of a tensor that belong to one key/value head lie.
+/// Position of the rows of one key/value head in a tensor.
 #[derive(CubeType, Clone, Copy)]
 #[expand(derive(Clone, Copy))]
 pub(super) struct Heads {
     /// The first vector of the first row.
     pub(super) from: usize,
-    /// Vectors from token to token.
+    /// Vectors from one token to the next.
     pub(super) stride: usize,
     /// Rows: tokens times `group`.
     pub(super) count: usize,
-    /// Heads of a token that are rows.
+    /// Heads of a token that count as rows.
     #[cube(comptime)]
     pub(super) group: usize,
     /// Vectors of a head.
@@ -125,7 +125,7 @@ impl Heads {
         self.from + row / self.group * self.stride + row % self.group * self.width
     }
 
-    /// One vector of a row; zeros outside.
+    /// Reads one vector of a row; zeros outside the tensor.
     fn load<F: Float, N: Size>(
         &self,
         tensor: &[Vector<F, N>],
@@ -139,9 +139,9 @@ impl Heads {
         value
     }
 
-    /// Brings rows into the stage, a chunk of vectors of each, from `column` on; `part` is where in
-    /// the stage, how many rows, and the vectors of a chunk. In the stage, rows are one vector
-    /// apart more than they are long, for the sake of the banks.
+    /// Copies a chunk of each row, from vector `column` on, into the stage. `part` is the offset in
+    /// the stage, the number of rows and the vectors per chunk. Rows in the stage are one vector
+    /// further apart than they are long, to avoid bank conflicts.
     fn stage_chunk<F: Float, N: Size>(
         &self,
         tensor: &[Vector<F, N>],
@@ -158,7 +158,7 @@ impl Heads {
         }
     }
 
-    /// Brings `count` whole rows into the stage.
+    /// Copies `count` whole rows into the stage.
     fn stage_rows<F: Float, N: Size>(
         &self,
         tensor: &[Vector<F, N>],
@@ -172,8 +172,8 @@ impl Heads {
         }
     }
 
-    /// Writes the rows from `first` on that a unit has accumulated: `count` rows a cube, each times
-    /// `scale` of its row.
+    /// Writes the rows that a unit has accumulated, each times its `scale`. The cube has `count`
+    /// rows, from `first` on.
     pub(super) fn store<F: Float, N: Size>(
         &self,
         tensor: &mut [Vector<F, N>],
@@ -200,7 +200,7 @@ impl Heads {
 }
 
 /// The products of each row of a tile of queries with each key of a tile: entry `[i, j]` of the
-/// unit is at `i * (keys / SIDE) + j`. Every unit of the cube has to call.
+/// unit is at `i * (keys / SIDE) + j`. Every unit of the cube must call it.
 #[cube]
 pub(super) fn row_products<F: Float, N: Size>(
     stage: &mut Shared<[Vector<f32, N>]>,
@@ -218,7 +218,7 @@ pub(super) fn row_products<F: Float, N: Size>(
         products[entry] = 0.0f32;
     }
     for column in range_stepped(0usize, comptime!(tiles.width), chunk) {
-        // What is staged is being read until here.
+        // Up to here, other units may still read the stage.
         sync_cube();
         left.1.stage_chunk::<F, N>(left.0, stage, left.2, column, (0usize, tiles.rows, chunk));
         right.1.stage_chunk::<F, N>(right.0, stage, right.2, column, (offset, tiles.keys, chunk));
@@ -242,9 +242,9 @@ pub(super) fn row_products<F: Float, N: Size>(
     products
 }
 
-/// Adds the product of a matrix of weights with rows of a tensor to what a unit has: `count` rows
-/// of result a cube, summed over `terms` rows from `first` on. The weight of term `t` for row `r`
-/// is at `r * stride_row + t * stride_term`. Every unit of the cube has to call.
+/// Adds the product of a matrix of weights and rows of a tensor to the unit's `block`. The cube has
+/// `count` rows of the result, each a sum over `terms` rows of `right`. The weight of term `t` for
+/// row `r` is at `r * strides.0 + t * strides.1`. Every unit of the cube must call it.
 #[cube]
 pub(super) fn accumulate<F: Float, N: Size>(
     block: &mut Array<Vector<f32, N>>,
@@ -259,7 +259,7 @@ pub(super) fn accumulate<F: Float, N: Size>(
     let (depth, width, columns) = comptime!((tiles.depth(), tiles.width, tiles.columns()));
     let (x, y) = (UNIT_POS as usize % SIDE, UNIT_POS as usize / SIDE);
     for first in range_stepped(0usize, terms, depth) {
-        // What is staged is being read until here, and the weights have been written by now.
+        // Up to here, other units may still read the stage and write the weights.
         sync_cube();
         right.1.stage_rows::<F, N>(right.0, stage, right.2 + first, depth);
         sync_cube();
@@ -267,7 +267,7 @@ pub(super) fn accumulate<F: Float, N: Size>(
             let mut values = Array::<Vector<f32, N>>::new(columns);
             #[unroll]
             for c in 0..columns {
-                // Units beyond the width of a head compute what nobody stores.
+                // Units beyond the width of a head compute values that are never stored.
                 values[c] = stage[term * width + (x + SIDE * c).min(width - 1)];
             }
             #[unroll]
@@ -282,7 +282,7 @@ pub(super) fn accumulate<F: Float, N: Size>(
     }
 }
 
-/// A unit's block of results, zeros: `count` rows a cube.
+/// A unit's results, zeroed; the cube has `count` rows.
 #[cube]
 pub(super) fn zeros<N: Size>(
     #[comptime] count: usize,

@@ -1,9 +1,10 @@
-//! What the two backward kernels share: their inputs, the per-query term, and the score gradients.
+//! Shared parts of the two backward kernels: their inputs, the per-query term, and the score
+//! gradients.
 //!
 //! With the weights `p = exp(s - lse)` recomputed from the scores, `dv = pᵀ·dy`,
 //! `ds = p ∘ (dy·vᵀ - delta)`, `dq = scale · ds·k` and `dk = scale · dsᵀ·q`, where
-//! `delta = rowsum(dy ∘ y)` (FlashAttention-2, Dao 2023). `dq` and `dk`, `dv` come from separate
-//! kernels, each summing in a fixed order: no atomics, the same bits on each run.
+//! `delta = rowsum(dy ∘ y)` (FlashAttention-2, Dao 2023). One kernel computes `dq`, the other `dk`
+//! and `dv`. Each sums in a fixed order, without atomics, so the bits are the same on each run.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -20,13 +21,13 @@ pub(super) const DELTA_LANES: usize = 8;
 /// The inputs of a backward kernel.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Upstream<E: Float> {
-    /// Those of the forward pass.
+    /// The inputs of the forward pass.
     pub(super) inputs: Inputs<E>,
     /// Gradient of the output, `[rows, queries, heads, head_dim]`.
     pub(super) dy: Box<[E]>,
-    /// Of the forward pass, `[rows, heads, queries]`.
+    /// Log-sum-exp of the forward pass, `[rows, heads, queries]`.
     pub(super) lse: Box<[f32]>,
-    /// Of [`delta`], `[rows, heads, queries]`.
+    /// Result of [`delta`], `[rows, heads, queries]`.
     pub(super) delta: Box<[f32]>,
 }
 
@@ -81,8 +82,7 @@ pub(super) fn delta<E: Float>(
 
 /// Turns scores into weights: `exp(score · scale - lse)`.
 ///
-/// `lse` holds a value per accumulator element: of the row if queries are stationary, else of the
-/// column.
+/// `lse` has one value per row of the lane if queries are stationary, else one per column.
 #[cube]
 pub(super) fn weigh(scores: &mut Array<Accumulator>, lse: &Array<f32>, #[comptime] tiles: Tiles) {
     let scale = comptime!(tiles.scale_log2());
@@ -129,14 +129,14 @@ pub(super) fn score_gradients(
 }
 
 impl Tiles {
-    /// Per-query values that a lane needs at once: of its rows, or of its columns.
+    /// Number of per-query values that a lane needs at once: of its rows, or of its columns.
     pub(super) const fn statistics(self) -> usize {
         match self.stationary {
             Axis::Queries => 2 * self.per_plane,
             Axis::Keys => 2 * self.column_tiles(),
         }
     }
-    /// Which of them belongs to element `e` of accumulator `i`.
+    /// Index of the value for element `e` of accumulator `i`.
     pub(super) const fn statistic(self, i: usize, e: usize) -> usize {
         match self.stationary {
             Axis::Queries => i / self.column_tiles() * 2 + e / 2,

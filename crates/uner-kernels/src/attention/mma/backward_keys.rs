@@ -1,8 +1,8 @@
-//! The gradients of keys and values: one cube per key tile of one key/value head, one pass over the
-//! live query tiles of each query head that reads it.
+//! The gradients of keys and values: one cube per key tile of one key/value head makes one pass
+//! over the live query tiles of each query head that reads it.
 //!
-//! Scores are computed transposed, keys down the rows: a plane then owns its rows of both gradients
-//! and the weights go from accumulator to operand within its registers.
+//! Scores are computed transposed, with keys down the rows: a plane then owns its rows of both
+//! gradients, and the weights go from accumulator to operand within its registers.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -78,7 +78,7 @@ pub(super) fn write_sums<E: Float>(
     }
 }
 
-/// Starts the copies of query block `block` of the head at `place` into the stage at `address`.
+/// Starts the copies of query tile `block` of the head at `place` into the stage at `address`.
 #[cube]
 fn start<E: Float>(
     upstream: &Upstream<E>,
@@ -105,7 +105,7 @@ fn start<E: Float>(
     commit_copies();
 }
 
-/// The values of this lane's columns, from shared memory at `address`.
+/// Reads the values of this lane's columns from shared memory at `address`.
 #[cube]
 fn column_statistics(address: u32, #[comptime] tiles: Tiles) -> Array<f32> {
     let mut values = Array::<f32>::new(comptime!(tiles.statistics()));
@@ -170,7 +170,7 @@ fn sweep<E: Float>(
     sums
 }
 
-/// Whether some pair of the key tile at `place` and query block `block` may be invisible.
+/// Whether some pair of the key tile at `place` and query tile `block` may be invisible.
 #[cube]
 fn needs_mask(
     packing: &Packing,
@@ -189,11 +189,11 @@ fn needs_mask(
 /// One query tile to absorb.
 #[derive(CubeType)]
 struct Step {
-    /// Shared address of the plane's keys; its values lie behind all keys.
+    /// Shared address of the plane's keys; the values lie behind all keys.
     rows: u32,
     /// Shared address of the tile.
     stage: u32,
-    /// Its query block.
+    /// Its number among the query tiles.
     block: usize,
     /// Whether some pair may be invisible.
     masked: bool,

@@ -1,5 +1,5 @@
-//! The gradient of the queries: one cube per query tile of one head, one pass over the live key
-//! tiles.
+//! The gradient of the queries: one cube per query tile of one head makes one pass over the live
+//! key tiles.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -47,7 +47,7 @@ pub(super) fn backward_queries<E: Float>(
     }
 }
 
-/// The values of this lane's queries in `[rows, heads, queries]`.
+/// Reads the values of this lane's queries from `source`, `[rows, heads, queries]`.
 #[cube]
 pub(super) fn row_statistics(
     source: &[f32],

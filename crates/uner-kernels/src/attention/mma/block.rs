@@ -1,29 +1,28 @@
-//! Which blocks of tokens can see which: the small tables that let the kernels visit live tiles
-//! only.
+//! Tables of the visibility between tiles of [`BLOCK`] tokens, so that the kernels visit only live
+//! tiles.
 //!
-//! Tokens of one document are contiguous in a packed row, so what a block may see ends where the
-//! document of one of its ends does. A block whose tokens all belong to one document, keys moreover
-//! to branch 0, names it: where a query block and a key block below the diagonal name the same
-//! document, every query sees every key. [`PADDING`] in the place of the document says that there
-//! is no single one.
+//! The tokens of a document are contiguous in a packed row, so the range that a tile may see ends
+//! with the document at one of its ends. An entry has the document of its tile if all tokens belong
+//! to it (and keys also to branch 0), else [`PADDING`]. If a query tile and a key tile below the
+//! diagonal have the same document, every query sees every key.
 
 use cubecl::prelude::*;
 
 use super::tile::Sizes;
 use crate::attention::PADDING;
 
-/// Tokens per block of the tables.
+/// Tokens per tile of the tables.
 pub(super) const BLOCK: usize = 64;
-/// Numbers of a table's entry.
+/// Numbers per entry of a table.
 pub(super) const ENTRY: usize = 3;
 /// Units of a cube of [`query_blocks`] and [`key_blocks`].
 pub(super) const UNITS: usize = 256;
 
-/// Per query block the first key that any of its queries may see (`keys` if none), its document and
-/// 0; per query the first key of its document, `i32::MAX` if it is padding.
+/// Per query tile: the first key that any of its queries may see (`keys` if none), its document and
+/// 0. Per query: the first key of its document, `i32::MAX` for padding.
 ///
 /// `table` is `[rows, ceil(queries / BLOCK), ENTRY]`, `starts` `[rows, queries]`; `next` is set to
-/// 0. One cube of [`UNITS`] per block (x) and row (y).
+/// 0. One cube of [`UNITS`] per tile (x) and row (y).
 #[cube(launch)]
 pub(super) fn query_blocks(
     document: &[i32],
@@ -66,7 +65,7 @@ pub(super) fn query_blocks(
         if own == PADDING {
             start = i32::MAX.runtime();
         } else if own != lead {
-            // It begins in this block.
+            // The document begins in this tile.
             let mut before = token;
             while before > first && document[row + before - 1] == own {
                 before -= 1;
@@ -77,12 +76,12 @@ pub(super) fn query_blocks(
     }
 }
 
-/// Per key block the end of the queries that may see any of its keys (0 if none), its document, if
-/// every key is in branch 0, and whether one is not (1 or 0); per key the end of its document's
-/// tokens, 0 if it is padding or no query is behind it.
+/// Per key tile: the end of the queries that may see any of its keys (0 if none), its document if
+/// every key is in branch 0, and 1 if a key is not, else 0. Per key: the end of its document, 0 for
+/// padding, at most `keys - queries` if no query sees it.
 ///
 /// `table` is `[rows, ceil(keys / BLOCK), ENTRY]`, `ends` `[rows, keys]`; one cube of [`UNITS`] per
-/// block (x) and row (y).
+/// tile (x) and row (y).
 #[cube(launch)]
 pub(super) fn key_blocks(
     document: &[i32],
@@ -128,7 +127,7 @@ pub(super) fn key_blocks(
         if own == PADDING {
             behind = 0usize.runtime();
         } else if own != last {
-            // It ends in this block.
+            // The document ends in this tile.
             behind = token + 1;
             while behind < end && document[row + behind] == own {
                 behind += 1;
@@ -156,7 +155,7 @@ fn smallest(value: i32) -> i32 {
     values[0]
 }
 
-/// Unit 0 writes the entry of this cube's block.
+/// Unit 0 writes the entry of this cube's tile.
 #[cube]
 fn write_entry(table: &mut [i32], reach: i32, document: i32, branched: i32) {
     if UNIT_POS == 0 {

@@ -1,4 +1,4 @@
-//! The way of tiles into shared memory.
+//! Copies of tiles into shared memory.
 
 use cubecl::prelude::*;
 
@@ -52,9 +52,9 @@ fn copy_token_chunk<E: Float>(
     copy_chunk::<E>(address, offset, source, index, select(inside, 16u32, 0u32));
 }
 
-/// Starts the copy of one word per token of the tile to shared memory at `address`; `index` is that
-/// of the tile's first token in `source` and `left` the number of tokens from it to the end of the
-/// row. A cube must have at least as many units as the tile has tokens.
+/// Starts the copy of one word per token of the tile to shared memory at `address`; `index` is the
+/// tile's first token in `source`, and `left` the number of tokens from it to the end of the row. A
+/// cube must have at least as many units as the tile has tokens.
 #[cube]
 pub(super) fn copy_words<T: Numeric>(
     address: u32,

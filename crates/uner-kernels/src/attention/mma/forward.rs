@@ -1,5 +1,5 @@
-//! The forward kernel: one cube per query tile of one head, one pass over the live key tiles
-//! (FlashAttention-2, Dao 2023): scores stay in registers, the softmax is renormalised on the way.
+//! The forward kernel (FlashAttention-2, Dao 2023): one cube per query tile of one head makes one
+//! pass over the live key tiles. Scores stay in registers, and the softmax is rescaled on the way.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -16,7 +16,7 @@ use super::tile::{Packing, Place, Tiles};
 use crate::attention::{BLIND, PADDING};
 
 impl Tiles {
-    /// Bytes of one stage of two streamed tiles and two words per token.
+    /// Bytes of one stage: two streamed tiles, and two words per token.
     pub(super) const fn stage_bytes(self) -> usize {
         2 * self.column_bytes() + 8 * self.columns
     }
@@ -42,7 +42,7 @@ pub(super) struct Inputs<E: Float> {
 ///
 /// # Shapes
 /// - `y`: `[rows, queries, heads, head_dim]`, in pairs of elements
-/// - `lse`: `[rows, heads, queries]`; `BLIND` where a query sees nothing, its `y` is zero
+/// - `lse`: `[rows, heads, queries]`; `BLIND` for a query that sees nothing, whose `y` is zero
 ///
 /// Cubes: x the head, y the row, z the query tile (`ceil(queries / tiles.rows())`), the longest
 /// first; `planes · 32` units. `tiles.rows()` must be a multiple of [`BLOCK`], `tiles.columns` must
@@ -63,7 +63,7 @@ pub(super) fn forward<E: Float>(
     finish::<E>(&softmax, y, lse, &place, tiles);
 }
 
-/// Starts the copies of key block `block` into the stage at `address`.
+/// Starts the copies of key tile `block` into the stage at `address`.
 #[cube]
 pub(super) fn start<E: Float>(
     inputs: &Inputs<E>,

@@ -1,4 +1,4 @@
-//! Which tiles are live, which need no mask, and the mask itself.
+//! The live tiles, the tiles that need no mask, and the mask itself.
 
 use cubecl::prelude::*;
 
@@ -7,18 +7,18 @@ use super::ptx::{Accumulator, load_integers};
 use super::tile::{Axis, Packing, Place, Tiles};
 use crate::attention::PADDING;
 
-/// The live blocks of the streamed axis for one stationary tile.
+/// The live tiles of the streamed axis ([`BLOCK`] tokens each) for one stationary tile.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Extent {
-    /// First live block.
+    /// First live tile.
     pub(super) begin: usize,
-    /// End of the live blocks.
+    /// End of the live tiles.
     pub(super) end: usize,
-    /// The document of all tokens of the tile, [`PADDING`] if there is no single one.
+    /// The document of all tokens of the stationary tile, [`PADDING`] if they differ.
     pub(super) document: i32,
 }
 
-/// The live key blocks of the query tile at `place`.
+/// The live key tiles of the query tile at `place`.
 #[cube]
 pub(super) fn key_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Extent {
     let count = place.sizes.queries.div_ceil(BLOCK);
@@ -39,7 +39,7 @@ pub(super) fn key_extent(packing: &Packing, place: &Place, #[comptime] tiles: Ti
     Extent { begin: reach as usize / BLOCK, end: visible.div_ceil(BLOCK), document }
 }
 
-/// The live query blocks of the key tile at `place`.
+/// The live query tiles of the key tile at `place`.
 #[cube]
 pub(super) fn query_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Extent {
     let count = place.sizes.keys.div_ceil(BLOCK);
@@ -60,10 +60,10 @@ pub(super) fn query_extent(packing: &Packing, place: &Place, #[comptime] tiles: 
     Extent { begin: begin / BLOCK, end: (reach as usize).div_ceil(BLOCK), document }
 }
 
-/// One token as the mask sees it.
+/// The properties of a token that the mask needs.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Token {
-    /// Its place among the keys.
+    /// Its position among the keys.
     pub(super) position: i32,
     /// Its document.
     pub(super) document: i32,
@@ -71,7 +71,7 @@ pub(super) struct Token {
     pub(super) branch: i32,
 }
 
-/// Whether `query` sees `key`, neither of them padding.
+/// Whether `query` sees `key`; neither is padding.
 #[cube]
 fn sees(query: &Token, key: &Token) -> bool {
     let behind = key.position <= query.position;
@@ -80,8 +80,8 @@ fn sees(query: &Token, key: &Token) -> bool {
     select(open, together, false)
 }
 
-/// This lane's stationary token of row `r`; padding, and what lies behind the row of the batch,
-/// stands where it sees nothing and is seen by none.
+/// This lane's stationary token of row `r`; padding and tokens behind the end of the row get a
+/// position at which they see nothing and are seen by none.
 #[cube]
 fn stationary_token(
     packing: &Packing,
@@ -107,9 +107,9 @@ fn stationary_token(
     }
 }
 
-/// Sets the scores of pairs that do not see each other to negative infinity.
+/// Sets the scores of invisible pairs to negative infinity.
 ///
-/// `words` is the shared address of the documents of the streamed tile, its branches lie
+/// `words` is the shared address of the documents of the streamed tile, whose branches lie
 /// `4 · columns` bytes behind; `column` is the key position of its first token.
 #[cube]
 pub(super) fn hide(
@@ -120,8 +120,8 @@ pub(super) fn hide(
     column: usize,
     #[comptime] tiles: Tiles,
 ) {
-    // Both rows of a tile at a time: one row at a time costs the forward kernel registers, and
-    // spills at 128.
+    // Both rows of a tile at a time: one row at a time needs more registers in the forward kernel,
+    // and heads of 128 then spill.
     #[unroll]
     for m in 0..comptime!(tiles.per_plane) {
         let upper = stationary_token(packing, place, comptime!(2 * m), tiles);

@@ -1,19 +1,19 @@
 //! Attention on the tensor cores of NVIDIA cards: bf16 in and out, sums in f32.
 //!
-//! FlashAttention-2 (Dao 2023) in `mma.sync`, `ldmatrix` and `cp.async`, which CubeCL's C++
-//! compiler for CUDA takes as inline PTX. Weights and score gradients are rounded to the element
-//! type before they are multiplied, as there and in cuDNN. A forward pass is three kernels: two
-//! small ones tabulate which blocks of tokens see which ([`block`]), then [`forward`]. The backward
-//! pass tabulates again and runs [`backward::delta`], [`backward_keys`] and [`backward_queries`].
-//! Hopper has kernels of its own (`warpgroup`), of which one does the work of the last two.
+//! FlashAttention-2 (Dao 2023) in `mma.sync`, `ldmatrix` and `cp.async`, written as inline PTX for
+//! CubeCL's C++ compiler for CUDA. Weights and score gradients are rounded to the element type
+//! before they are multiplied, as in FlashAttention-2 and cuDNN. A forward pass is three kernels:
+//! two small ones tabulate which 64-token tiles see each other ([`block`]), then [`forward`] runs.
+//! The backward pass tabulates again and runs [`backward::delta`], [`backward_keys`] and
+//! [`backward_queries`]. Hopper has its own kernels (`warpgroup`); one replaces the last two.
 //!
 //! # Limits
-//! Besides what the device must have ([`is_served`]):
-//! - The tokens of a document stand together, which [`Visibility`](crate::Visibility) promises.
-//! - At most 65,535 rows, and as many tiles of 128 tokens a row; tensors of fewer than `2^32`
+//! Besides the requirements on the device ([`is_served`]):
+//! - The tokens of a document are contiguous, as [`Visibility`](crate::Visibility) guarantees.
+//! - At most 65,535 rows, and as many tiles of 128 tokens per row; tensors of fewer than `2^32`
 //!   elements.
-//! - Buffers begin at multiples of 16 bytes: views that do not begin at a multiple of the device's
-//!   alignment are copied by burn when they are cut.
+//! - Buffers begin at multiples of 16 bytes: burn copies a slice that does not begin at a multiple
+//!   of the device's alignment.
 
 mod backward;
 mod backward_keys;
@@ -28,7 +28,7 @@ mod softmax;
 #[cfg(all(test, feature = "cuda"))]
 mod tests;
 mod tile;
-// Only CubeCL's compiler for CUDA knows the address of a tensor map.
+// Only CubeCL's compiler for CUDA provides the address of a tensor map.
 #[cfg(feature = "cuda")]
 mod warpgroup;
 
@@ -48,12 +48,12 @@ use crate::cube::{Floats, Ints, contiguous, dims, element, empty, zeros};
 
 /// The largest head whose gradients fit the registers of a plane.
 const LARGEST_HEAD: usize = 128;
-/// Bytes that `cp.async` moves at a time, from and to multiples of them.
+/// Bytes that one `cp.async` copies; both addresses are multiples of it.
 const COPY: u64 = 16;
 
-/// Whether this module serves the element type and head on the device: bf16, heads of a multiple of
-/// 16 elements up to 128, and a card of compute capability 8.0 or later whose shared memory holds
-/// the tiles (74 KiB for heads of 64 elements, 138 KiB for 128).
+/// Whether this module supports the element type and head on the device: bf16, heads of a multiple
+/// of 16 elements up to 128, and a card of compute capability 8.0 or later whose shared memory
+/// holds the tiles (74 KiB for heads of 64 elements, 138 KiB for 128).
 pub(super) fn is_served(client: &Client, dtype: ElemType, head_dim: usize) -> bool {
     let properties = client.properties();
     let (matmul, hardware) = (&properties.features.matmul, &properties.hardware);
@@ -90,7 +90,7 @@ impl Forms {
         Self { forward, queries, keys: Tiles { stationary: Axis::Keys, ..queries } }
     }
 
-    /// Bytes of shared memory of the kernel that takes most.
+    /// Bytes of shared memory of the kernel that needs the most.
     fn shared_memory(self) -> usize {
         let queries = self.queries.backward_bytes(self.queries.stage_bytes());
         let keys = self.keys.backward_bytes(self.keys.query_stage_bytes());
@@ -98,7 +98,7 @@ impl Forms {
     }
 }
 
-/// A checked call: tensors in order, and its dimensions.
+/// A checked call: contiguous tensors, and its dimensions.
 pub(super) struct Call {
     q: Floats,
     k: Floats,
@@ -107,7 +107,7 @@ pub(super) struct Call {
     branch: Ints,
     query_table: Ints,
     key_table: Ints,
-    /// Of [`block::query_blocks`] and [`block::key_blocks`].
+    /// Bounds from [`block::query_blocks`] and [`block::key_blocks`].
     starts: Ints,
     ends: Ints,
     /// Counts the tiles that the cubes of a kernel have taken.
@@ -122,7 +122,7 @@ pub(super) struct Call {
 
 impl Call {
     /// # Panics
-    /// When there are more rows or tiles than the device can count.
+    /// When the call has more rows or tiles than a launch can have.
     pub(super) fn new([q, k, v]: [Floats; 3], document: Ints, branch: Ints) -> Self {
         let [rows, queries, heads, head_dim] = dims(&q);
         let [_, keys, kv_heads, _] = dims(&k);
@@ -142,8 +142,8 @@ impl Call {
         let (_, most_rows, most_tiles) = q.client.properties().hardware.max_cube_count;
         assert!(
             rows <= most_rows as usize && keys.div_ceil(forms.keys.rows()) <= most_tiles as usize,
-            "attention of `q` {:?} and `k` {:?} has too many rows or keys: at most {most_rows} and {most_tiles} times {} \
-             are served",
+            "attention of `q` {:?} and `k` {:?} has too many rows or keys: at most {most_rows} rows \
+             and {most_tiles} times {} keys are supported",
             q.shape(),
             k.shape(),
             forms.keys.rows()
@@ -202,7 +202,7 @@ impl Call {
         PackingLaunch::new(document, branch, query_table, key_table, self.sizes())
     }
 
-    /// Fills the tables of blocks.
+    /// Fills the tables of [`block`].
     fn tabulate(&self) {
         if self.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! The two matrix products of attention on tiles, and the way of sums back into tensors.
+//! The two matrix products of attention on tiles, and the write-out of sums.
 
 use cubecl::prelude::*;
 
@@ -7,8 +7,8 @@ use super::ptx::{
 };
 use super::tile::Tiles;
 
-/// The byte offset at which this lane reads a 16x16 block whose 8x8 matrices are ordered first down
-/// the rows, then along the row: an A operand, and transposed the B operands of two tiles that
+/// The byte offset at which this lane reads a 16x16 tile whose 8x8 matrices are ordered first down
+/// the rows, then along the row: an A operand or, transposed, the B operands of two tiles that
 /// contract over the rows.
 #[cube]
 pub(super) fn lane_offset_down(#[comptime] tiles: Tiles) -> u32 {
@@ -16,8 +16,8 @@ pub(super) fn lane_offset_down(#[comptime] tiles: Tiles) -> u32 {
     (lane % 16) * comptime!(tiles.stride() as u32) + (lane / 16) * 16
 }
 
-/// The byte offset at which this lane reads a 16x16 block whose 8x8 matrices are ordered first
-/// along the row, then down the rows: the B operands of two tiles that contract along the row.
+/// The byte offset at which this lane reads a 16x16 tile whose 8x8 matrices are ordered first along
+/// the row, then down the rows: the B operands of two tiles that contract along the row.
 #[cube]
 pub(super) fn lane_offset_along(#[comptime] tiles: Tiles) -> u32 {
     let lane = UNIT_POS % 32;
@@ -75,10 +75,10 @@ pub(super) fn multiply_transposed(
 
 /// `sums += weights · b`, contracted over the streamed axis.
 ///
-/// `weights` are accumulators as [`multiply_transposed`] leaves them, rounded to bf16 on the way:
-/// their layout is that of an A operand. `b` is a shared address with [`lane_offset_down`] added.
-/// Accumulator `m * head_tiles + d` of `sums` is the tile of row tile `m` and elements `8d..8d + 8`
-/// of the head.
+/// `weights` are accumulators of [`multiply_transposed`], which have the layout of an A operand.
+/// They are rounded to bf16. `b` is a shared address with [`lane_offset_down`] added. Accumulator
+/// `m * head_tiles + d` of `sums` is the tile of row tile `m` and elements `8d..8d + 8` of the
+/// head.
 #[cube]
 pub(super) fn multiply_weights(
     sums: &mut Array<Accumulator>,

@@ -1,20 +1,20 @@
-//! The PTX instructions the attention kernels are made of, one `#[cube]` function each.
+//! The PTX instructions of the attention kernels, one `#[cube]` function each.
 //!
-//! All shared memory of these kernels is reached through 32-bit shared-window addresses and never
-//! through CubeCL slices: `ldmatrix`, `cp.async` and `ld.shared` take such an address directly, and
-//! every tile offset then folds into the instruction's immediate. Needs the CUDA C++ compiler of
-//! CubeCL (`gpu_asm!` is lowered by it alone) and compute capability 8.0.
+//! These kernels access shared memory by 32-bit shared-window addresses, not by CubeCL slices:
+//! `ldmatrix`, `cp.async` and `ld.shared` take such an address directly, and every tile offset
+//! folds into the instruction's immediate. They need CubeCL's CUDA C++ compiler (no other lowers
+//! `gpu_asm!`) and compute capability 8.0.
 //!
 //! Fragment layouts are those of `mma.m16n8k16` (PTX ISA, "Matrix Fragments for mma.m16n8k16"):
 //! with `g = lane / 4` and `t = lane % 4`, an accumulator holds `(g, 2t)`, `(g, 2t + 1)`,
 //! `(g + 8, 2t)`, `(g + 8, 2t + 1)`.
 //!
-//! `gpu_asm!` hands a mutable local over by its address, so every operand goes through [`value`] or
+//! `gpu_asm!` passes a mutable local by its address, so every operand goes through [`value`] or
 //! `extract`.
 
 #![expect(
     unsafe_code,
-    reason = "instructions take addresses; bounds are the caller's, as everywhere in a kernel"
+    reason = "instructions take addresses; the caller checks bounds, as everywhere in a kernel"
 )]
 
 use cubecl::prelude::*;
@@ -45,7 +45,7 @@ pub(super) fn shared_address<E: CubePrimitive>(shared: &[E]) -> u32 {
 
 /// `d = a · b + c` of bf16 for one 16x8 tile and 16 of the contracted axis.
 ///
-/// `b` holds two tiles side by side, `side` (0 or 1) picks one.
+/// `b` holds two tiles side by side; `side` (0 or 1) picks one.
 #[cube]
 pub(super) fn multiply_accumulate(
     a: Fragment,
@@ -91,8 +91,8 @@ pub(super) fn load_transposed(address: u32, #[comptime] offset: usize) -> Fragme
     fragment
 }
 
-/// Starts a copy of 16 bytes at `source[index]` to shared memory; of these only the first `bytes`
-/// (0 or 16) are read, the rest is zeros.
+/// Starts a copy of 16 bytes at `source[index]` to shared memory. Only the first `bytes` (0 or 16)
+/// are read; the rest is zeros.
 #[cube]
 pub(super) fn copy_chunk<E: Float>(
     address: u32,
@@ -133,9 +133,8 @@ pub(super) fn wait_copies() {
     gpu_asm!("cp.async.wait_group 0;", options(readonly));
 }
 
-/// Adds 1 to a counter in global memory; returns what it was. Not `add`: of those the compiler
-/// makes one for the plane, and has the result sent to all lanes at once, when it is wanted much
-/// later.
+/// Adds 1 to a counter in global memory; returns the old value. It does not use `add`: the compiler
+/// merges the `add`s of a plane and broadcasts the result at once, though it is needed much later.
 #[cube]
 pub(super) fn count_up(counter: &mut [i32]) -> u32 {
     let before: u32;
@@ -188,7 +187,7 @@ pub(super) fn exp2(x: f32) -> f32 {
     y
 }
 
-/// `value` of the lane whose number differs by `mask`. All lanes of the plane must take part.
+/// `own` of the lane whose number differs by `mask` (XOR). All lanes of the plane must take part.
 #[cube]
 pub(super) fn exchange(own: f32, #[comptime] mask: u32) -> f32 {
     let other: f32;

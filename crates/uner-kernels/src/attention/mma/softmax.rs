@@ -14,13 +14,13 @@ pub(super) struct Softmax {
     pub(super) sums: Array<Accumulator>,
     /// Largest score so far, the same in the four lanes of a row.
     pub(super) maxima: Array<f32>,
-    /// Sum of the weights, each of the four lanes of a row its own part.
+    /// Sum of the weights; each of the four lanes of a row has its own part.
     pub(super) weights: Array<f32>,
 }
 
 #[cube]
 impl Softmax {
-    /// Nothing seen yet.
+    /// The state before the first tile.
     pub(super) fn start(#[comptime] tiles: Tiles) -> Softmax {
         let rows = comptime!(2 * tiles.per_plane);
         let mut maxima = Array::<f32>::new(rows);
@@ -33,7 +33,7 @@ impl Softmax {
         Softmax { sums: zeros(comptime!(tiles.per_plane * tiles.head_tiles())), maxima, weights }
     }
 
-    /// Forgets what was seen, the sums apart.
+    /// Resets the maxima and weights, but not the sums.
     pub(super) fn restart(&mut self, #[comptime] tiles: Tiles) {
         #[unroll]
         for r in 0..comptime!(2 * tiles.per_plane) {
@@ -42,8 +42,8 @@ impl Softmax {
         }
     }
 
-    /// Turns the scores of one tile into weights relative to the new maxima, and rescales what was
-    /// summed before.
+    /// Turns the scores of one tile into weights relative to the new maxima, and rescales the
+    /// earlier sums.
     pub(super) fn absorb(&mut self, scores: &mut Array<Accumulator>, #[comptime] tiles: Tiles) {
         #[unroll]
         for m in 0..comptime!(tiles.per_plane) {
@@ -61,7 +61,7 @@ impl Softmax {
         lower: f32,
         #[comptime] tiles: Tiles,
     ) {
-        // Maxima settle early: mostly there is nothing to rescale.
+        // Maxima settle early, so rescaling is rarely needed.
         if min(upper, lower) < 1.0 {
             let factors = by_row(upper, lower);
             #[unroll]
@@ -119,7 +119,7 @@ impl Softmax {
     }
 }
 
-/// A vector for an accumulator whose upper row takes `upper` and whose lower row takes `lower`.
+/// A vector with `upper` for an accumulator's upper row and `lower` for its lower row.
 #[cube]
 pub(super) fn by_row(upper: f32, lower: f32) -> Accumulator {
     let mut vector = Accumulator::new(upper);

@@ -1,11 +1,11 @@
-//! The kernels on the emulator, those of older cards, equal `reference`, forward and every
-//! gradient, over odd lengths, packing, branches and groups of heads, touch no memory but their own
-//! and have no race; and what is chosen on which device.
+//! On the emulator, the kernels for older cards equal `reference`, output and every gradient, over
+//! odd lengths, packing, branches and groups of heads. They access only their own memory and have
+//! no race. Other tests check which path a device uses.
 //!
-//! Tolerance: 2 units in the last of the element type's digits for the output, 4 for gradients, of
-//! the largest entry and of at least 1. The weights and the output are rounded, and the gradients
-//! depend on the rounded output: `dy·vᵀ - rowsum(dy ∘ y)` is a difference of terms of order 1, so
-//! where it is small, as in documents of a few tokens, only their rounding is left.
+//! Tolerance: 2 units in the last digit of the element type for the output, 4 for gradients,
+//! relative to the largest entry (at least 1). The weights and the output are rounded, and the
+//! gradients depend on the rounded output: `dy·vᵀ - rowsum(dy ∘ y)` is a difference of terms of
+//! order 1. Where it is small, as in documents of a few tokens, only their rounding remains.
 
 use std::iter::repeat_n;
 
@@ -34,7 +34,7 @@ pub(super) struct Shape {
     pub(super) head_dim: usize,
 }
 
-/// Who sees whom.
+/// Documents and branches of the tokens.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Packing {
     Causal,
@@ -50,7 +50,7 @@ use Packing::{Branches, Causal, Documents, Nothing, OneTokenEach, Padded};
 
 const PACKINGS: [Packing; 6] = [Causal, Documents, OneTokenEach, Padded, Branches, Nothing];
 
-/// Runs of 1 to `longest` tokens, each with the next of the ids, `keys` tokens in all.
+/// The ids in runs of 1 to `longest` tokens, `keys` tokens in all.
 fn runs(ids: impl Iterator<Item = i32>, longest: usize, keys: usize) -> Vec<i32> {
     let lengths = (0..).map(|index: usize| 1 + (index * 37 + 11) % longest);
     ids.zip(lengths).flat_map(|(id, length)| repeat_n(id, length)).take(keys).collect()
@@ -85,14 +85,14 @@ impl Packing {
     }
 }
 
-/// What the kernels or the reference give.
+/// Results of the kernels.
 struct Answer {
     /// The output and the gradients of `q`, `k` and `v`.
     tensors: [TensorData; 4],
     lse: TensorData,
 }
 
-/// `q`, `k`, `v` and `dy` in the element type.
+/// Random `q`, `k`, `v` and `dy` in bf16.
 fn inputs(shape: Shape) -> [TensorData; 4] {
     let Shape { rows, queries, keys, heads, kv_heads, head_dim } = shape;
     let (of_queries, of_keys) =
@@ -120,7 +120,7 @@ fn emulate(
     Ok(Answer { tensors: [&y, &dq, &dk, &dv].map(fetch), lse: fetch(&lse) })
 }
 
-/// The output and the gradients, and whether each query sees something, `[rows, queries]`.
+/// Output and gradients of the reference, and whether each query sees a key, `[rows, queries]`.
 fn expect(inputs: &[TensorData; 4], seen: &Visibility) -> ([Tensor<4>; 4], Vec<bool>) {
     let device = Device::flex();
     let values =
@@ -137,14 +137,14 @@ fn expect(inputs: &[TensorData; 4], seen: &Visibility) -> ([Tensor<4>; 4], Vec<b
     ([y.inner(), dq, dk, dv], sees)
 }
 
-/// How far `got` is from `expected` in units of the last digit, of the largest entry and of at
-/// least 1.
+/// The largest difference of `got` and `expected` in units of the last digit, relative to the
+/// largest entry (at least 1).
 fn distance(got: &TensorData, expected: Tensor<4>, digits: f32) -> f32 {
     let expected = expected.into_data();
     let largest = expected.iter::<f32>().fold(1.0f32, |largest, value| largest.max(value.abs()));
     let apart =
         got.iter::<f32>().zip(expected.iter::<f32>()).map(|(got, expected)| (got - expected).abs());
-    // A value that is not a number is infinitely far off.
+    // A NaN is infinitely far off.
     let far = |apart: f32| if apart.is_nan() { f32::INFINITY } else { apart };
     apart.map(far).fold(0.0, f32::max) / largest / digits
 }
@@ -177,8 +177,8 @@ pub(super) fn check(emulator: &mut Emulator, shape: Shape, packing: Packing) -> 
     Ok(())
 }
 
-/// Every packing over these numbers of keys, groups and rows in turn, some with fewer queries than
-/// keys.
+/// Checks every packing over `lengths` keys, with varying groups and rows, some with fewer queries
+/// than keys.
 pub(super) fn check_all(card: Card, head_dim: usize, lengths: &[usize]) {
     let Some(mut emulator) = Emulator::open(card) else { return };
     for (l, &keys) in lengths.iter().enumerate() {
@@ -229,7 +229,7 @@ fn every_length_of_heads_of_64_equals_the_reference() {
     check_all(Ampere, 64, &LENGTHS);
 }
 
-/// 80 elements are ten chunks, which do not divide the units of a cube.
+/// 80 elements are ten 16-byte chunks, which do not divide the units of a cube.
 #[test]
 #[ignore = "takes minutes"]
 fn every_length_of_heads_of_80_equals_the_reference() {
@@ -314,8 +314,8 @@ fn uses_tensor_cores(client: &Client) {
     assert_eq!(path(client, float(FloatKind::F32), 64), Some(Path::Portable { side: 64 }));
 }
 
-/// On each CUDA device that `UNER_TEST_DEVICES` names, as in `flex,cuda:0`, whose shared memory
-/// holds the tiles.
+/// Checks each CUDA device in `UNER_TEST_DEVICES`, as in `flex,cuda:0`, whose shared memory holds
+/// the tiles.
 #[test]
 fn named_cuda_devices_use_tensor_cores() {
     let named = std::env::var("UNER_TEST_DEVICES").unwrap_or_default();

@@ -1,5 +1,4 @@
-//! The geometry of tiles: what a launch fixes at compile time, and where a cube's tile lies in the
-//! tensors.
+//! Geometry of tiles: their sizes (fixed at compile time) and their positions in the tensors.
 
 use cubecl::prelude::*;
 
@@ -12,7 +11,7 @@ pub(super) enum Axis {
     Keys,
 }
 
-/// What a launch fixes at compile time.
+/// Sizes that a launch fixes at compile time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Tiles {
     /// The stationary axis.
@@ -21,7 +20,7 @@ pub(super) struct Tiles {
     pub(super) head_dim: usize,
     /// Planes per cube.
     pub(super) planes: usize,
-    /// 16-row tiles that one plane owns of the cube's stationary axis.
+    /// 16-row tiles of the cube's stationary axis per plane.
     pub(super) per_plane: usize,
     /// Tokens of one step along the streamed axis: a multiple of 16.
     pub(super) columns: usize,
@@ -69,7 +68,7 @@ impl Tiles {
     pub(super) fn scale(self) -> f32 {
         (1.0 / (self.head_dim as f64).sqrt()) as f32
     }
-    /// Softmax scale for scores in powers of two.
+    /// Softmax scale times log2(e): the softmax uses powers of two.
     pub(super) fn scale_log2(self) -> f32 {
         (std::f64::consts::LOG2_E / (self.head_dim as f64).sqrt()) as f32
     }
@@ -78,9 +77,9 @@ impl Tiles {
 /// The run-time sizes of one attention call.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 pub(super) struct Sizes {
-    /// Tokens that ask, the last of the keys.
+    /// Query tokens: the last of the keys.
     pub(super) queries: usize,
-    /// Tokens that are asked.
+    /// Key tokens.
     pub(super) keys: usize,
     /// Query heads.
     pub(super) heads: usize,
@@ -103,15 +102,15 @@ pub(super) struct Packing {
     pub(super) document: Box<[i32]>,
     /// `[rows, keys]`, the branch of each token.
     pub(super) branch: Box<[i32]>,
-    /// Of [`query_blocks`](super::block::query_blocks).
+    /// Table of [`query_blocks`](super::block::query_blocks).
     pub(super) query_table: Box<[i32]>,
-    /// Of [`key_blocks`](super::block::key_blocks).
+    /// Table of [`key_blocks`](super::block::key_blocks).
     pub(super) key_table: Box<[i32]>,
     /// The sizes of the call.
     pub(super) sizes: Sizes,
 }
 
-/// Which tile a cube works on.
+/// The position of a cube's tile.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Place {
     /// Row of the batch.
@@ -120,9 +119,9 @@ pub(super) struct Place {
     pub(super) head: usize,
     /// Its key/value head.
     pub(super) kv_head: usize,
-    /// The tile's first query, or key where keys are stationary.
+    /// The tile's first query, or its first key if keys are stationary.
     pub(super) first: usize,
-    /// The key at which query 0 stands.
+    /// Key position of query 0.
     pub(super) offset: usize,
     /// The sizes of the call.
     pub(super) sizes: Sizes,
@@ -130,8 +129,9 @@ pub(super) struct Place {
 
 #[cube]
 impl Place {
-    /// The tile of this cube, from its place in the grid: x is the head (of the stationary axis), y
-    /// the row, z the tile. The longest come first, which are the last queries but the first keys.
+    /// The tile of this cube, from its position in the grid: x is the head (of the stationary
+    /// axis), y the row, z the tile. The longest tiles come first: the last queries, but the first
+    /// keys.
     pub(super) fn of_cube(packing: &Packing, #[comptime] tiles: Tiles) -> Place {
         let sizes = packing.sizes.duplicate();
         let group = sizes.heads / sizes.kv_heads;
@@ -219,7 +219,7 @@ pub(super) struct Run {
     pub(super) stride: usize,
     /// The first token of the tile.
     pub(super) first: usize,
-    /// Tokens in the row; those at and behind `limit` read as zeros.
+    /// Tokens in the row; tokens from `limit` on read as zeros.
     pub(super) limit: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The library on one device: its handle, and what it says of a shape.
+//! The library on one device: its handle, and its algorithms for a shape.
 
 use std::ffi::c_void;
 
@@ -18,26 +18,26 @@ use cudarc::driver::sys::CUstream;
 
 use super::shape::{Layout, Shape};
 
-/// Bytes of scratch memory that an algorithm may take: what NVIDIA advises for Hopper.
+/// Largest scratch memory of an algorithm, in bytes: NVIDIA's advice for Hopper.
 const WORKSPACE: u64 = 32 << 20;
-/// Parts of a sum are added in f32, never in the type of the result.
+/// Partial sums (split-K) are added in f32, never in the type of the result.
 const REDUCTION: u32 =
     sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
-/// Algorithms asked for, the library's favourite first.
+/// Number of algorithms requested, the library's favourite first.
 const CANDIDATES: usize = 8;
 
 /// A handle of the library.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Library(cublasLtHandle_t);
 
-/// A way to compute a product, and the bytes of scratch memory that it takes.
+/// An algorithm for a product, and its scratch memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Algorithm {
     pub(super) code: cublasLtMatmulAlgo_t,
     pub(super) workspace: usize,
 }
 
-/// A shape in the library's terms. The library counts in columns, so it is told of the transposed
+/// A shape in the library's terms. The library is column-major, so it computes the transposed
 /// product `bᵀ · aᵀ`.
 #[derive(Debug)]
 pub(super) struct Description {
@@ -48,7 +48,7 @@ pub(super) struct Description {
     adds: bool,
 }
 
-/// Where the operands of a product lie on the device. `old` is what a product is added to.
+/// Device addresses of a product's operands. `old` is the tensor that the product is added to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addresses {
     pub(super) a: u64,
@@ -60,7 +60,7 @@ pub(super) struct Addresses {
 
 impl Drop for Description {
     fn drop(&mut self) {
-        // SAFETY: made by `of`, and used no more.
+        // SAFETY: created by `of`, and not used again.
         #[expect(unsafe_code, reason = "calls of the library's C interface")]
         unsafe {
             let _ = destroy_matmul_desc(self.operation);
@@ -71,8 +71,8 @@ impl Drop for Description {
     }
 }
 
-// SAFETY: the library's documentation allows a handle to be used by several threads, and nothing
-// writes to a description once it has been made.
+// SAFETY: the library's documentation allows several threads to use a handle, and nothing writes to
+// a description after its creation.
 #[expect(unsafe_code, reason = "pointers to objects of the library")]
 unsafe impl Send for Library {}
 // SAFETY: as above.
@@ -91,7 +91,7 @@ impl Library {
         create_handle().map(Self).map_err(|error| format!("cuBLASLt does not start: {error}"))
     }
 
-    /// The algorithms for a shape, the library's favourite first.
+    /// Finds the algorithms for a shape, the library's favourite first.
     pub(super) fn candidates(
         self,
         shape: &Shape,
@@ -101,8 +101,8 @@ impl Library {
         let mut found = Vec::with_capacity(CANDIDATES);
         let mut count = 0;
         let Description { operation, a, b, result, .. } = *description;
-        // SAFETY: the objects are alive; `found` has room for as many as are asked for, and is as
-        // long as the library says.
+        // SAFETY: the objects are alive; `found` has room for `CANDIDATES` entries, and its length
+        // is set below.
         #[expect(unsafe_code, reason = "calls of the library's C interface")]
         let status = unsafe {
             let found: *mut cublasLtMatmulHeuristicResult_t = found.as_mut_ptr();
@@ -120,13 +120,13 @@ impl Library {
                 &raw mut count,
             )
         };
-        // SAFETY: made above and used no more.
+        // SAFETY: created above, and not used again.
         #[expect(unsafe_code, reason = "a call of the library's C interface")]
         let released = unsafe { destroy_matmul_pref(preference) };
         status
             .result()
             .and(released)
-            .map_err(|error| format!("no algorithm for {shape}: {error}"))?;
+            .map_err(|error| format!("cuBLASLt has no algorithm for {shape}: {error}"))?;
         // SAFETY: the library wrote `count` entries.
         #[expect(unsafe_code, reason = "the library fills a buffer")]
         unsafe {
@@ -140,7 +140,7 @@ impl Library {
             .collect())
     }
 
-    /// The same algorithm, if the library still has it for this shape.
+    /// Returns the same algorithm if the library still supports it for this shape.
     pub(super) fn check(
         self,
         description: &Description,
@@ -221,7 +221,7 @@ impl Description {
         let result =
             create_matrix_layout(kind(shape.result), columns as u64, rows as u64, columns as i64);
         let result = result.map_err(refused)?;
-        // Sums in f32, of f32 factors as they are: not rounded to TF32.
+        // Accumulates in f32; f32 factors are not rounded to TF32.
         let operation =
             create_matmul_desc(cublasComputeType_t::CUBLAS_COMPUTE_32F, cudaDataType::CUDA_R_32F);
         let operation = operation.map_err(refused)?;
@@ -230,7 +230,7 @@ impl Description {
             (Attribute::CUBLASLT_MATMUL_DESC_TRANSB, shape.a),
         ] {
             let transposed = i32::from(layout.in_columns);
-            // SAFETY: the description was made above; the attribute is four bytes.
+            // SAFETY: the description was created above; the attribute is four bytes.
             #[expect(unsafe_code, reason = "a call of the library's C interface")]
             let status = unsafe {
                 set_matmul_desc_attribute(
@@ -246,7 +246,7 @@ impl Description {
     }
 }
 
-/// What is asked of algorithms: little scratch memory, sums in f32, and no more alignment than the
+/// The criteria for algorithms: little scratch memory, sums in f32, and no more alignment than the
 /// operands have.
 fn preference(shape: &Shape) -> Result<cublasLtMatmulPreference_t, String> {
     let preference = create_matmul_pref().map_err(|error| error.to_string())?;
@@ -258,7 +258,7 @@ fn preference(shape: &Shape) -> Result<cublasLtMatmulPreference_t, String> {
         (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, shape.alignment as u32),
     ];
     let set = |attribute, value: *const c_void, size| {
-        // SAFETY: made above, not destroyed yet; `value` points to `size` bytes.
+        // SAFETY: created above, not destroyed yet; `value` points to `size` bytes.
         #[expect(unsafe_code, reason = "a call of the library's C interface")]
         let status = unsafe { set_matmul_pref_attribute(preference, attribute, value, size) };
         status.map_err(|error| error.to_string())
@@ -275,6 +275,6 @@ fn kind(dtype: DType) -> cudaDataType {
     match dtype {
         DType::F32 => cudaDataType::CUDA_R_32F,
         DType::BF16 => cudaDataType::CUDA_R_16BF,
-        other => panic!("no products of {other:?}"),
+        other => panic!("cuBLASLt multiplies f32 and bf16, not {other:?}"),
     }
 }

@@ -1,8 +1,8 @@
-//! Matrix products by NVIDIA's cuBLASLt, opened at run time: `out = a · b` and `out = old + a · b`,
-//! sums in f32.
+//! Matrix products with NVIDIA's cuBLASLt, opened at run time: `out = a · b` and
+//! `out = old + a · b`, accumulated in f32.
 //!
-//! The first time that a shape of its class occurs, the best of the library's first few algorithms
-//! is found by running them ([`tune`]), and kept for this process and later ones ([`remembered`]).
+//! For each new class of shapes, [`tune`] runs the library's first few algorithms. The fastest is
+//! used by this process and later ones ([`remembered`]).
 
 mod library;
 mod remembered;
@@ -23,7 +23,7 @@ use super::stream::{self, Buffers, Call};
 use crate::cube::Floats;
 use crate::device::cuda::has_cublaslt;
 
-/// Shapes that are kept described; what numbers of tokens there are is not known beforehand.
+/// Shapes whose descriptions are cached. Numbers of tokens are not known beforehand.
 const SHAPES: usize = 4096;
 
 /// How a product is computed.
@@ -42,7 +42,7 @@ struct Operands<'a> {
     out: &'a Floats,
 }
 
-/// What is known on one device.
+/// The library and its products on one device.
 #[derive(Debug)]
 struct Products {
     library: Library,
@@ -50,21 +50,23 @@ struct Products {
     known: Mutex<HashMap<Shape, Arc<Product>>>,
 }
 
-/// Whether products of this tensor are the library's: it lies on CUDA, and the library is there.
+/// Whether the library computes products of this tensor: it is on CUDA, and the library is
+/// installed.
 pub(crate) fn serves(tensor: &Floats) -> bool {
     stream::is_cuda(&tensor.client) && has_cublaslt()
 }
 
-/// `out = a · b`, or `out = old + a · b`, where `old` may be `out`. Factors are of one type and lie
-/// in rows or in columns; `old` and `out` are contiguous, of their type or f32; none of them is
-/// empty.
+/// Computes `out = a · b`, or `out = old + a · b`, where `old` may be `out`. The factors have one
+/// type and are row-major or column-major. `old` and `out` are contiguous, of the factors' type or
+/// f32. No operand is empty.
 ///
 /// # Panics
-/// When the library has no algorithm for the shape. Errors on the device are found by whoever reads
-/// `out`.
+/// When the library has no algorithm for the shape. An error on the device appears when `out` is
+/// read.
 pub(crate) fn multiply(a: &Floats, b: &Floats, old: Option<&Floats>, out: &Floats) {
     let (shape, operands) = (Shape::of(a, b, old, out), Operands { a, b, old, out });
-    let refused = |error: ServerError| -> ! { panic!("no product {shape}: {}", reason(error)) };
+    let refused =
+        |error: ServerError| -> ! { panic!("cuBLASLt cannot compute {shape}: {}", reason(error)) };
     let products = products(out).unwrap_or_else(|error| refused(error));
     let product = products.product(&shape, operands).unwrap_or_else(|error| refused(error));
     let buffers = operands.buffers(&out.handle, scratch(out, product.algorithm.workspace));
@@ -88,12 +90,12 @@ impl Products {
         if known.len() == SHAPES {
             known.clear();
         }
-        // Of threads that looked at the same time all take what the first has found.
+        // If several threads searched at the same time, all use the first result.
         Ok(known.entry(*shape).or_insert(product).clone())
     }
 
-    /// How to compute a shape: as another of its class, or by the fastest of the library's first
-    /// few algorithms.
+    /// Describes a shape and chooses its algorithm: that of another shape of its class, or the
+    /// fastest of the library's first few.
     fn learn(&self, shape: &Shape, operands: Operands) -> Result<Product, ServerError> {
         let (library, known) = (self.library, lock(&self.remembered).get(shape));
         let (description, candidates) =
@@ -122,7 +124,8 @@ impl Products {
         operands: Operands,
     ) -> Result<Algorithm, ServerError> {
         let (library, out) = (self.library, operands.out);
-        // What is added to is left alone while algorithms are tried, since it may grow only once.
+        // Trials do not write to the tensor that the product is added to, because it may grow only
+        // once.
         let grows = operands.old.is_some_and(|old| std::ptr::eq(old, out));
         let elsewhere =
             grows.then(|| out.client.empty(out.shape().num_elements() * out.dtype().size()));
@@ -138,14 +141,13 @@ impl Products {
                 call.stream,
             )
         })?;
-        // Another thread may have looked at the same time: what is written down is also what is
-        // used.
+        // Another thread may have searched at the same time: the stored result is the one to use.
         let code = lock(&self.remembered).add(shape, algorithm.code);
         Ok(candidates.iter().find(|candidate| candidate.code == code).copied().unwrap_or(algorithm))
     }
 }
 
-/// What is known on the device of a tensor.
+/// The products on the device of a tensor.
 fn products(tensor: &Floats) -> Result<Arc<Products>, ServerError> {
     static DEVICES: Mutex<Option<HashMap<DeviceId, Arc<Products>>>> = Mutex::new(None);
     let client = &tensor.client;
@@ -162,7 +164,7 @@ fn products(tensor: &Floats) -> Result<Arc<Products>, ServerError> {
     Ok(products)
 }
 
-/// Scratch memory for an algorithm, of the device's own allocator.
+/// Scratch memory for an algorithm, from the device's own allocator.
 fn scratch(out: &Floats, bytes: usize) -> Option<Handle> {
     (bytes > 0).then(|| out.client.empty(bytes))
 }
@@ -175,14 +177,14 @@ impl Operands<'_> {
     }
 }
 
-/// In the order of [`Operands::buffers`].
+/// Reads the addresses, in the order of [`Operands::buffers`].
 fn addresses(call: &Call, adds: bool) -> Addresses {
     let given = &call.addresses;
     let result = if adds { 3 } else { 2 };
     Addresses {
         a: given[0],
         b: given[1],
-        // Of what is added to, or else the result's.
+        // That of `old`, or else the result's.
         old: given[2],
         result: given[result],
         workspace: given.get(result + 1).copied().unwrap_or(0),
@@ -196,7 +198,7 @@ fn reason(error: ServerError) -> String {
     }
 }
 
-/// What a thread that panicked has left is whole: each change is a single insertion.
+/// A value is consistent even after a thread has panicked: each change is a single insertion.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

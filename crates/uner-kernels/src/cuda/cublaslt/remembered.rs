@@ -1,5 +1,5 @@
-//! What was found fastest, kept in a file of the user's cache: another process does not look again,
-//! and, since it takes the same algorithm, computes the same bits.
+//! The fastest algorithms, in a file of the user's cache. Another process does not search again
+//! and, with the same algorithm, computes the same bits.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -9,20 +9,20 @@ use cudarc::cublaslt::sys::{self, cublasLtMatmulAlgo_t};
 use fs_err::OpenOptions;
 
 use super::shape::Shape;
-use crate::device::settings::cache_folder;
+use crate::device::cache_folder;
 
-/// The algorithms of one kind of GPU and one version of the library, by the text of the classes of
-/// shapes they are for.
+/// The algorithms for one kind of GPU and one version of the library, keyed by the text of the
+/// class of shapes.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     known: HashMap<String, cublasLtMatmulAlgo_t>,
-    /// Where to write; `None` without a folder for caches.
+    /// The file to write; `None` without a cache folder.
     file: Option<PathBuf>,
 }
 
 impl Remembered {
-    /// What is known for a GPU of this name; nothing where there is no file, or no folder for one.
-    /// Lines that are not whole are left out.
+    /// Reads the algorithms for a GPU of this name; none if the file or its folder is missing.
+    /// Skips incomplete lines.
     pub(super) fn read(gpu: &str) -> Self {
         // SAFETY: takes nothing and returns a number.
         #[expect(unsafe_code, reason = "a call of the library's C interface")]
@@ -35,7 +35,7 @@ impl Remembered {
             file.as_ref().and_then(|file| fs_err::read_to_string(file).ok()).unwrap_or_default();
         let mut known = HashMap::new();
         for (shape, code) in text.lines().filter_map(parse) {
-            // Of two processes that looked at the same time all take what the first has found.
+            // If several processes searched at the same time, all use the first result.
             known.entry(shape).or_insert(code);
         }
         Self { known, file }
@@ -45,8 +45,8 @@ impl Remembered {
         self.known.get(&shape.class().to_string()).copied()
     }
 
-    /// Remembers what was found first for the class of a shape, and returns it. A cache that cannot
-    /// be written is none.
+    /// Stores the first result for the class of a shape, and returns it. Ignores a file that cannot
+    /// be written.
     pub(super) fn add(
         &mut self,
         shape: &Shape,
@@ -66,7 +66,7 @@ impl Remembered {
         let folder = file.parent().map(fs_err::create_dir_all);
         let Ok(mut file) = OpenOptions::new().create(true).append(true).open(file) else { return };
         let words: Vec<String> = code.data.iter().map(|word| format!("{word:016x}")).collect();
-        // In one piece, so that lines of several processes do not mix.
+        // In one write, so that lines of several processes do not mix.
         let written = file.write_all(format!("{class}\t{}\n", words.join(" ")).as_bytes());
         drop((folder, written));
     }

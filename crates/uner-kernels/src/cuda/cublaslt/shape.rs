@@ -1,4 +1,4 @@
-//! A product as the library sees it: sizes, types, and how the factors lie in memory.
+//! A product in the library's terms: sizes, types and memory layout of the factors.
 
 use std::fmt;
 
@@ -7,10 +7,9 @@ use burn::tensor::DType;
 
 use crate::cube::{Floats, dims};
 
-/// The alignment that algorithms are asked for at most, in bytes; CubeCL's buffers start at
-/// multiples of it.
+/// Largest alignment requested of algorithms, in bytes; CubeCL's buffers start at multiples of it.
 const ALIGNMENT: u64 = 256;
-/// Lengths up to this one have a class of their own.
+/// Lengths up to this one are classes of their own.
 const EXACT: usize = 16;
 
 /// A product `[rows, terms] · [terms, columns]`.
@@ -24,20 +23,20 @@ pub(super) struct Shape {
     /// The type of both factors.
     pub(super) factors: DType,
     pub(super) result: DType,
-    /// Bytes that the address of the result is a multiple of, and of what it is added to.
+    /// Alignment, in bytes, of the rows of the result and of the tensor that it is added to.
     pub(super) alignment: u64,
-    /// Whether the product is added to something.
+    /// Whether the product is added to a tensor.
     pub(super) adds: bool,
 }
 
 /// How a factor lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Layout {
-    /// Whether its columns, not its rows, are contiguous.
+    /// Whether the matrix is column-major.
     pub(super) in_columns: bool,
-    /// Elements from one of these to the next.
+    /// Elements from one row (or column) to the next.
     pub(super) stride: usize,
-    /// Bytes that the address of each is a multiple of.
+    /// Alignment of each row (or column), in bytes.
     pub(super) alignment: u64,
 }
 
@@ -61,9 +60,9 @@ impl Shape {
         }
     }
 
-    /// The shapes that share an algorithm: lengths count in quarters of a power of two, strides by
-    /// their alignment alone. Rows and terms that are numbers of tokens are others in every batch,
-    /// and to look for the fastest each time would cost more than it saves.
+    /// The class of shapes that share an algorithm: lengths are rounded up to quarters of a power
+    /// of two, strides count by their alignment alone. Numbers of tokens differ in every batch, and
+    /// a search for each would cost more than it saves.
     pub(super) fn class(&self) -> Self {
         let [rows, columns, terms] = [self.rows, self.columns, self.terms].map(rounded);
         let [a, b] = [self.a, self.b].map(|layout| Layout { stride: 0, ..layout });
@@ -71,7 +70,7 @@ impl Shape {
     }
 }
 
-/// The next quarter of a power of two.
+/// Rounds up to the next quarter of a power of two.
 fn rounded(length: usize) -> usize {
     if length <= EXACT {
         length
@@ -86,7 +85,7 @@ impl Layout {
     fn of(matrix: &Floats) -> Self {
         let [rows, columns] = dims(matrix);
         let [down, right] = [0, 1].map(|dim| matrix.meta.strides()[dim]);
-        // What has one element in a dimension has no stride there that means anything.
+        // The stride of a dimension with one element has no meaning.
         if right == 1 || columns == 1 {
             let stride = if rows == 1 { columns } else { down };
             Self { in_columns: false, stride, alignment: alignment(matrix, stride) }
@@ -98,8 +97,8 @@ impl Layout {
     }
 }
 
-/// Bytes that the addresses of rows, or columns, so many elements apart are multiples of, as far as
-/// algorithms care.
+/// Alignment, in bytes, of rows (or columns) that are `stride` elements apart; at most
+/// [`ALIGNMENT`].
 fn alignment(tensor: &Floats, stride: usize) -> u64 {
     let start = tensor.handle.offset_start.unwrap_or(0);
     let step = (stride * tensor.dtype().size()) as u64;

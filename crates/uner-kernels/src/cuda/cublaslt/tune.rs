@@ -1,18 +1,18 @@
-//! The fastest of a few algorithms, found by running them.
+//! Finds the fastest of a few algorithms by running them.
 
 use cudarc::driver::result::event;
 use cudarc::driver::sys::{CUevent, CUevent_flags, CUstream};
 
 use super::library::{Addresses, Algorithm, Description, Library};
 
-/// Milliseconds of the device that a shape may cost.
+/// Device time that one shape may cost, in milliseconds.
 const BUDGET: f32 = 20.0;
-/// How much faster than the library's favourite another algorithm has to be: what clocks do not
-/// explain.
+/// An algorithm replaces the best so far below this share of its time; a smaller gain may be noise
+/// of the clocks.
 const MARGIN: f32 = 0.97;
 
-/// The fastest of these algorithms for operands that lie there. Each is run twice, and the second
-/// time counts. The host waits.
+/// The fastest of these algorithms for the operands at these addresses. Each runs twice, and the
+/// second time counts. The host waits.
 pub(super) fn fastest(
     library: Library,
     description: &Description,
@@ -49,7 +49,7 @@ impl Watch {
         Ok(Self([create()?, create()?]))
     }
 
-    /// Milliseconds that the device spends on what `work` puts on the stream.
+    /// Device time of the work that `work` submits to the stream, in milliseconds.
     fn time(
         &self,
         stream: CUstream,
@@ -72,7 +72,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         for event in self.0 {
-            // SAFETY: made by `new`, and nothing waits for it any more.
+            // SAFETY: created by `new`, and nothing waits for it any more.
             #[expect(unsafe_code, reason = "a call of the driver's C interface")]
             let _ = unsafe { event::destroy(event) };
         }

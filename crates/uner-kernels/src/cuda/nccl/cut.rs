@@ -1,11 +1,11 @@
-//! Which operations of NCCL a collective of a vector is, by where the vector is cut.
+//! Chooses NCCL's operations for a collective on a vector, by the edges of its parts.
 //!
-//! Shares are whole blocks of 256 elements, so they differ by a block where the ranks do not divide
-//! the blocks evenly. NCCL's reduce-scatter and all-gather want equal parts; others are one
-//! reduction or broadcast for each part, which move as many bytes, in one group. Padding to equal
-//! parts would cost a copy of every vector instead.
+//! Shards are whole granules of 256 elements, so they differ by one granule if the ranks do not
+//! divide the granules evenly. NCCL's reduce-scatter and all-gather need equal parts. Unequal parts
+//! become one reduce or broadcast per part, in one group, which moves as many bytes. Padding to
+//! equal parts would cost a copy of every vector.
 
-/// An operation on elements of one vector. `root` is the rank that gets or gives them.
+/// An operation on elements of one vector. `root` is the rank that receives or sends them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     ReduceScatter { len: usize },
@@ -14,7 +14,7 @@ pub(super) enum Operation {
     Broadcast { start: usize, len: usize, root: usize },
 }
 
-/// Those that add a vector up to its parts.
+/// The operations of a reduce-scatter.
 pub(super) fn reduce_scatter(edges: &[usize]) -> Vec<Operation> {
     match equal(edges) {
         Some(len) => vec![Operation::ReduceScatter { len }],
@@ -24,7 +24,7 @@ pub(super) fn reduce_scatter(edges: &[usize]) -> Vec<Operation> {
     }
 }
 
-/// Those that put a vector together from its parts.
+/// The operations of an all-gather.
 pub(super) fn all_gather(edges: &[usize]) -> Vec<Operation> {
     match equal(edges) {
         Some(len) => vec![Operation::AllGather { len }],
@@ -34,7 +34,7 @@ pub(super) fn all_gather(edges: &[usize]) -> Vec<Operation> {
     }
 }
 
-/// The length of all parts, where it is the same and not 0.
+/// The length of the parts, if all are equally long and not empty.
 fn equal(edges: &[usize]) -> Option<usize> {
     let len = edges[1] - edges[0];
     (len > 0 && edges.windows(2).all(|edge| edge[1] - edge[0] == len)).then_some(len)

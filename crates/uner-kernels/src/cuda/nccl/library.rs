@@ -1,4 +1,4 @@
-//! The functions of NCCL that are used, and a communicator: a rank's place among the others.
+//! The NCCL functions in use, and a communicator (a rank's NCCL handle).
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -11,11 +11,11 @@ use libloading::Library;
 use super::cut::Operation;
 use crate::device::cuda::nccl::library;
 
-/// A number, because later versions have more results than the binding knows.
+/// A plain number, because later versions return results that the binding lacks.
 type Status = c_int;
 type Handle = *mut c_void;
 
-/// As `nccl.h` declares them.
+/// The functions, as `nccl.h` declares them.
 #[derive(Debug, Clone, Copy)]
 struct Functions {
     connect: unsafe extern "C" fn(*mut Handle, c_int, *const c_int) -> Status,
@@ -60,32 +60,32 @@ struct Functions {
 pub(super) struct Transfer {
     pub(super) operation: Operation,
     pub(super) dtype: DType,
-    /// Address of what is sent.
+    /// Address of the data to send.
     pub(super) sent: u64,
-    /// Address of what is received; 0 where that is nothing.
+    /// Address of the data to receive; 0 if the rank receives none.
     pub(super) received: u64,
 }
 
-/// A rank's place among those of a process.
+/// A rank's NCCL handle.
 #[derive(Debug)]
 pub(super) struct Communicator {
     functions: Functions,
-    /// `None` once it was aborted.
+    /// `None` after an abort.
     handle: Mutex<Option<Place>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Place(Handle);
 
-// SAFETY: a communicator may be used by any thread, by one at a time, which the mutex around it
-// sees to.
+// SAFETY: any thread may use a communicator, but only one at a time, which the mutex around it
+// ensures.
 #[expect(unsafe_code, reason = "a pointer to an object of the library")]
 unsafe impl Send for Place {}
 
-/// One communicator for each device of these numbers.
+/// Creates one communicator for each of these device numbers.
 ///
 /// # Errors
-/// When the library is missing or refuses them.
+/// When the library is missing or refuses the devices.
 pub(super) fn connect(devices: &[c_int]) -> Result<Vec<Communicator>, String> {
     let library = library().ok_or("`libnccl.so.2` cannot be opened")?;
     let functions = Functions::of(library)
@@ -96,7 +96,7 @@ pub(super) fn connect(devices: &[c_int]) -> Result<Vec<Communicator>, String> {
     let status = unsafe {
         (functions.connect)(handles.as_mut_ptr(), devices.len() as c_int, devices.as_ptr())
     };
-    functions.check("connects no devices", status)?;
+    functions.check("cannot connect the devices", status)?;
     let communicator = |handle| Communicator { functions, handle: Mutex::new(Some(Place(handle))) };
     Ok(handles.into_iter().map(communicator).collect())
 }
@@ -107,8 +107,8 @@ impl Functions {
         reason = "the library's functions have the types that its header gives them"
     )]
     fn of(library: &Library) -> Result<Self, libloading::Error> {
-        // SAFETY: the names and types are those of `nccl.h`, the same in all versions from 2.2 on;
-        // the library stays open.
+        // SAFETY: names and types are those of `nccl.h`, the same in all versions from 2.2 on; the
+        // library stays open.
         unsafe {
             Ok(Self {
                 connect: *library.get(b"ncclCommInitAll")?,
@@ -128,7 +128,7 @@ impl Functions {
         if status == 0 {
             return Ok(());
         }
-        // SAFETY: the library returns a text of its own for every number.
+        // SAFETY: the library returns a static text for every number.
         #[expect(unsafe_code, reason = "a call of the library's C interface")]
         let reason = unsafe { CStr::from_ptr((self.error)(status)) };
         Err(format!("NCCL {what}: {}", reason.to_string_lossy()))
@@ -136,19 +136,19 @@ impl Functions {
 }
 
 impl Communicator {
-    /// Starts all transfers on the stream, as one kernel where they allow it.
+    /// Starts all transfers on the stream, as one kernel if they allow it.
     ///
     /// # Errors
     /// When the library refuses one, or the communicator was aborted.
     pub(super) fn start(&self, transfers: &[Transfer], stream: CUstream) -> Result<(), String> {
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Place(handle)) = *handle else {
-            return Err("NCCL was told to stop, since another rank has failed".to_owned());
+            return Err("NCCL was aborted, because another rank has failed".to_owned());
         };
-        // SAFETY: takes nothing; what it starts ends below, on the same thread.
+        // SAFETY: takes nothing; the group ends below, on the same thread.
         #[expect(unsafe_code, reason = "a call of the library's C interface")]
         let status = unsafe { (self.functions.start)() };
-        self.functions.check("starts no group", status)?;
+        self.functions.check("cannot start a group", status)?;
         let started =
             transfers.iter().try_for_each(|transfer| self.add(transfer, (handle, stream)));
         // SAFETY: takes nothing; a group was started.
@@ -164,13 +164,13 @@ impl Communicator {
         let kind = match dtype {
             DType::F32 => Type::ncclFloat32,
             DType::BF16 => Type::ncclBfloat16,
-            other => return Err(format!("NCCL is not asked for {other:?}")),
+            other => return Err(format!("NCCL exchanges f32 and bf16, not {other:?}")),
         };
         let (sent, received) = (sent as *const c_void, received as *mut c_void);
         let sum = ncclRedOp_t::ncclSum;
-        // SAFETY: the addresses are of buffers of the device, which are kept until the stream has
-        // passed the group's end and are as long as the edges say that the operations were made of;
-        // a rank that receives nothing from a reduction needs no buffer.
+        // SAFETY: the addresses belong to buffers of the device that live until the stream has
+        // passed the group's end, and that are as long as the edges behind the operations require.
+        // A rank that receives nothing from a reduction needs no buffer.
         #[expect(unsafe_code, reason = "calls of the library's C interface")]
         let status = unsafe {
             match operation {
@@ -193,8 +193,8 @@ impl Communicator {
         self.functions.check(&format!("refused {operation:?}"), status)
     }
 
-    /// Ends what is under way. A communicator that another thread is using at the moment is left
-    /// alone: it would be pulled away from under it.
+    /// Aborts the collectives in flight. Skips a communicator that another thread is using, because
+    /// an abort would free it under that thread.
     pub(super) fn abort(&self) {
         let handle = match self.handle.try_lock() {
             Ok(handle) => Some(handle),
@@ -204,7 +204,7 @@ impl Communicator {
         if let Some(Place(handle)) =
             handle.and_then(|mut handle: MutexGuard<Option<Place>>| handle.take())
         {
-            // SAFETY: made by the library, and used no more. Nothing can be done about an error.
+            // SAFETY: created by the library, and not used again. An error cannot be handled.
             #[expect(unsafe_code, reason = "a call of the library's C interface")]
             let _ = unsafe { (self.functions.abort)(handle) };
         }
@@ -212,7 +212,7 @@ impl Communicator {
 }
 
 impl Drop for Communicator {
-    /// To destroy it in peace would wait for ranks that may have failed.
+    /// Aborts, because an orderly end would wait for ranks that may have failed.
     fn drop(&mut self) {
         self.abort();
     }

@@ -1,4 +1,4 @@
-//! Collectives by NVIDIA's NCCL, opened at run time, each device's on a stream of its own.
+//! Collectives with NVIDIA's NCCL, opened at run time; each device uses a stream of its own.
 
 mod cut;
 mod library;
@@ -18,11 +18,11 @@ use crate::cube::{Floats, contiguous, empty};
 use crate::device::DeviceName;
 use crate::link::{Cut, Link, Pending};
 
-/// The devices of a process, connected.
+/// The connected devices of a process.
 #[derive(Debug)]
 pub(crate) struct Nccl(Vec<Seat>);
 
-/// One of them.
+/// One rank's connection.
 #[derive(Debug)]
 struct Seat {
     communicator: Arc<Communicator>,
@@ -41,7 +41,7 @@ impl Nccl {
     pub(crate) fn new(devices: &[DeviceName]) -> Result<Self, String> {
         let number = |device: &DeviceName| match device {
             DeviceName::Cuda(index) => Ok(*index as c_int),
-            other => Err(format!("NCCL connects CUDA devices, and `{other}` is none")),
+            other => Err(format!("NCCL connects CUDA devices, and `{other}` is not one")),
         };
         let numbers: Vec<c_int> = devices.iter().map(number).collect::<Result<_, _>>()?;
         let seat =
@@ -83,7 +83,7 @@ impl Link for Nccl {
 }
 
 impl Seat {
-    /// Starts them in one group. `None` where there is nothing to exchange.
+    /// Starts the exchanges in one group; `None` if there is nothing to exchange.
     fn start(&self, exchanges: &[Exchange]) -> Option<InFlight> {
         let mut buffers = Buffers::default();
         let mut jobs: Vec<Job> = Vec::new();
@@ -107,7 +107,7 @@ impl Seat {
     }
 }
 
-/// An operation and its buffers' places among those of a call, `None` where a buffer is empty.
+/// An operation, and the indices of its buffers in a call; `None` for an empty buffer.
 struct Job {
     operation: Operation,
     dtype: DType,
@@ -128,7 +128,7 @@ impl Job {
     }
 }
 
-/// Adds the tensor's buffer and returns its place, unless it is empty.
+/// Adds the tensor's buffer and returns its index, unless it is empty.
 fn add(buffers: &mut Vec<Handle>, tensor: &Floats) -> Option<usize> {
     (tensor.shape().num_elements() > 0).then(|| {
         buffers.push(tensor.handle.clone());
@@ -137,7 +137,7 @@ fn add(buffers: &mut Vec<Handle>, tensor: &Floats) -> Option<usize> {
 }
 
 fn floats(tensor: Tensor<1>) -> Floats {
-    tensor.try_into_primitive::<Cube>().expect("NCCL exchanges tensors of CUDA")
+    tensor.try_into_primitive::<Cube>().expect("a CUDA tensor")
 }
 
 fn tensor(floats: Floats) -> Tensor<1> {

@@ -1,4 +1,4 @@
-//! cuBLASLt: where it may lie, and whether it can be opened.
+//! cuBLASLt: finds the library and opens it.
 
 use std::path::PathBuf;
 use std::sync::{Once, OnceLock};
@@ -10,19 +10,19 @@ use super::{Library, Version, loaded};
 
 /// Names of the library, the newest first.
 const NAMES: [&str; 2] = ["libcublasLt.so.13", "libcublasLt.so.12"];
-/// Where it lies in a toolkit, and in the folder of Python packages.
+/// Folders of the library in a toolkit, and in the folder of Python packages.
 const PLACES: Places = Places {
     in_toolkit: &["lib64", "lib"],
     in_packages: &["nvidia/cu13/lib", "nvidia/cublas/lib"],
 };
 
-/// Whether the library is there; looked for once.
+/// Whether the library can be opened; checked once.
 pub(crate) fn has_cublaslt() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| find_cublaslt().is_ok())
 }
 
-/// Says once that the library is missing, where it is.
+/// Warns once if the library is missing.
 pub(in crate::device) fn tell_of_cublaslt() {
     static TOLD: Once = Once::new();
     TOLD.call_once(|| {
@@ -32,7 +32,7 @@ pub(in crate::device) fn tell_of_cublaslt() {
     });
 }
 
-/// Opens the library: the loader's own, else a toolkit's, else that of PyTorch.
+/// Opens the library: the loader's, else a toolkit's, else PyTorch's.
 pub(super) fn find_cublaslt() -> Result<Library, String> {
     if !is_present() {
         let files =
@@ -60,7 +60,8 @@ fn is_present() -> bool {
     }
 }
 
-/// A library that is open answers to its name, whichever folder it came from; so it stays open.
+/// Opens the first of these files that is a library, for good: the loader then finds it by its
+/// name.
 fn open(files: impl Iterator<Item = PathBuf>) {
     for file in files {
         // SAFETY: a library of NVIDIA, which is about to be used.

@@ -1,23 +1,24 @@
-//! NCCL: where it may lie, and whether it can be opened.
+//! NCCL: finds the library and opens it.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use super::places::Places;
 
-/// Its name. That of CubeCL's own binding is without the number, which only development packages
-/// install.
+/// File name of the library. CubeCL's own binding omits the number, but only development packages
+/// install that name.
 const NAME: &str = "libnccl.so.2";
-/// Where it lies in a toolkit or beside one of Python packages, and in the folder of these.
+/// Folders of the library in a toolkit, beside a toolkit of Python packages, and in the folder of
+/// Python packages.
 const PLACES: Places =
     Places { in_toolkit: &["lib64", "lib", "../nccl/lib"], in_packages: &["nvidia/nccl/lib"] };
 
-/// Whether the library is there.
+/// Whether the library can be opened.
 pub(in crate::device) fn has_nccl() -> bool {
     library().is_some()
 }
 
-/// The library: the loader's own, else a toolkit's, else that of PyTorch. Looked for once.
+/// Opens the library, once: the loader's, else a toolkit's, else PyTorch's.
 pub(crate) fn library() -> Option<&'static libloading::Library> {
     static FOUND: OnceLock<Option<libloading::Library>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {

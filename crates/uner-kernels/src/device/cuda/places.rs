@@ -1,4 +1,4 @@
-//! Where a library of NVIDIA may lie when the loader does not know of it.
+//! Folders in which to look for NVIDIA's libraries when the loader does not find them.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Those of the toolkit, then those of the packages of the `python3` that the shell finds.
+    /// The folders of the toolkit, then those of the packages of the shell's `python3`.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let toolkit = cuda_path().into_iter().flat_map(|root| below(root, self.in_toolkit));
         let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,6 +1,6 @@
-//! The gradient of what is dropped before a layer of few outputs, an adapter's: the product, what
-//! is dropped from it and the sum with what other layers have, in one pass over memory. Formed one
-//! after the other they are five.
+//! The input gradient of a dropped layer with few outputs, such as an adapter's: the product,
+//! dropout, and the sum with other layers' gradients in one pass over memory. Separate kernels need
+//! five.
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
@@ -15,13 +15,13 @@ use crate::hash::mix;
 use crate::linear::LinearKernels;
 use crate::linear::cube::add;
 
-/// The most outputs of a layer for which there are registers.
+/// The most outputs of a layer for which the registers suffice.
 const MOST: usize = 32;
-/// Elements that one load moves.
+/// Elements per load.
 const VECTOR: usize = 4;
-/// Units of a cube.
+/// Units per cube.
 const UNITS: usize = 256;
-/// Rows that a cube goes through, and those that a unit has under way from memory at once.
+/// Rows per cube, and rows that a unit loads at once.
 const ROWS: usize = 64;
 const AHEAD: usize = 4;
 
@@ -45,7 +45,7 @@ impl DroppedLinearKernels for Cube {
             (contiguous(dy), contiguous(weight), into_contiguous(cast(keys, DType::I32)));
         let has_rest = rest.is_some();
         let dx = rest.map_or_else(|| empty(&dy, [rows, columns], dy.dtype()), owned);
-        assert_eq!(dx.dtype(), dy.dtype(), "gradients of one input");
+        assert_eq!(dx.dtype(), dy.dtype(), "gradients of one input differ in type");
         if rows * columns == 0 {
             return dx;
         }
@@ -73,9 +73,9 @@ impl DroppedLinearKernels for Cube {
     }
 }
 
-/// A unit keeps its columns of the weight and goes through the rows of its cube; `place` is mixed
-/// already, `width` is a row of `dx` in vectors. Rows behind the last one are read again and not
-/// written.
+/// Each unit keeps its columns of the weight and goes through its cube's rows. `place` is already
+/// mixed; `width` is the length of a row of `dx` in vectors. Rows behind the last one are read
+/// again and not written.
 #[cube(launch, create_dummy_kernel)]
 fn add_dropped<F: Float, N: Size>(
     dy: &[F],

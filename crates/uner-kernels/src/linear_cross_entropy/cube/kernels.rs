@@ -1,12 +1,12 @@
-//! What runs on the device: one cube a row of logits, two passes over it. Indices of rows and
-//! targets were checked on the host, where `Labels` was made.
+//! The device kernels: one cube per row of logits, two passes over it. `Labels` has checked the
+//! indices of rows and targets on the host.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use crate::cube::{cube_sum, vector_total};
 
-/// Copies `hidden[rows[first + n]]` to row `n` of `gathered`, one cube a row of `width` vectors.
+/// Copies `hidden[rows[first + n]]` to row `n` of `gathered`, one cube per row of `width` vectors.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn gather<F: Float, N: Size>(
     hidden: &[Vector<F, N>],
@@ -23,7 +23,7 @@ pub(super) fn gather<F: Float, N: Size>(
     }
 }
 
-/// Copies row `n` of `gathered` to `hidden[rows[first + n]]`, one cube a row of `width` vectors.
+/// Copies row `n` of `gathered` to `hidden[rows[first + n]]`, one cube per row of `width` vectors.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn scatter<F: Float, N: Size>(
     gathered: &[Vector<F, N>],
@@ -83,7 +83,7 @@ pub(super) fn losses_and_dlogits<F: Float, N: Size>(
     if UNIT_POS == 0 {
         losses[first + row] = sum.ln() - (own - peak);
     }
-    // From here on the row changes, and every unit has to have read `own`; the other reads are a
+    // The row changes from here on, so every unit must have read `own`; all other reads are of the
     // unit's own columns.
     sync_cube();
     let scale = Vector::<f32, N>::new(1.0f32 / sum);
@@ -112,7 +112,7 @@ fn logit<N: Size>(logits: &[Vector<f32, N>], start: usize, target: usize) -> f32
     value
 }
 
-/// The largest logit of a row, and the sum of `exp(logit - largest)`: one pass, in which each unit
+/// The largest logit of a row, and the sum of `exp(logit - largest)`, in one pass: each unit
 /// rescales its sum when it meets a larger logit.
 #[cube]
 fn softmax_terms<N: Size>(
@@ -140,8 +140,8 @@ fn softmax_terms<N: Size>(
     (peak, cube_sum(sum * (largest - peak).exp(), units, plane))
 }
 
-/// The largest of one value a unit, known to every unit of the cube. `units` is a power of two;
-/// every unit has to call.
+/// The largest of one value per unit, returned to every unit of the cube. `units` is a power of
+/// two. Every unit must call it.
 #[cube]
 fn cube_max(value: f32, #[comptime] units: usize, #[comptime] plane: usize) -> f32 {
     let mut partial = value;
@@ -156,7 +156,7 @@ fn cube_max(value: f32, #[comptime] units: usize, #[comptime] plane: usize) -> f
     if comptime!(terms > 1) {
         let unit = UNIT_POS as usize;
         let mut shared = Shared::<[f32]>::new_slice(terms);
-        // What an earlier call left here has been read by all.
+        // Until every unit has read the values of an earlier call.
         sync_cube();
         if unit % plane == 0 {
             shared[unit / plane] = partial;
@@ -176,8 +176,8 @@ fn cube_max(value: f32, #[comptime] units: usize, #[comptime] plane: usize) -> f
     partial
 }
 
-/// The sum of `count` terms by one cube, in sums of sums: the error grows with the length of a sum,
-/// at most 32 terms for the first 256 × 32 × 32 of them.
+/// Sums `count` terms with one cube, in sums of sums: the error grows with the length of a sum,
+/// which is at most 32 terms for the first 256 × 32 × 32 of them.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn total(
     terms: &[f32],
@@ -201,8 +201,8 @@ pub(super) fn total(
     }
 }
 
-/// `gradient *= dloss`, `count` vectors. A loss is nearly always differentiated for itself, with a
-/// `dloss` of 1: then nothing is read or written.
+/// `gradient *= dloss`, for `count` vectors. The loss is nearly always differentiated by itself
+/// (`dloss` is 1); then nothing is read or written.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn scale<F: Float, N: Size>(
     gradient: &mut [Vector<F, N>],

@@ -4,7 +4,7 @@ use burn::tensor::DType;
 use super::{Call, call, name, over};
 use crate::accumulate::AccumulateOps;
 
-/// Elements of a matrix, and so many that no vector divides them.
+/// Elements of a matrix, and a number that no vector divides.
 pub(super) fn calls() -> Vec<Call> {
     over(&[4096 * 4096, 33 * 7])
         .map(|(dtype, count)| {

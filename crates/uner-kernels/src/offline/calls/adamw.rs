@@ -16,11 +16,11 @@ const STEP: AdamWStep = AdamWStep {
     key: 0,
     first: 0,
 };
-/// Elements of a parameter: of a matrix, and so many that no vector divides them.
+/// Elements of a parameter: those of a matrix, and a number that no vector divides.
 const COUNTS: [usize; 2] = [4096 * 4096, 33 * 7];
 /// The types of a parameter without a rest.
 const ALONE: [DType; 2] = [DType::F32, DType::BF16];
-/// The type of one with a rest.
+/// The type of a parameter with a rest.
 const SHORT: [DType; 1] = [DType::BF16];
 
 /// Moments in f32 and in 8 bits, each type of gradient with each type of parameter, without a rest

@@ -4,7 +4,7 @@ use burn::tensor::DType;
 use super::{Call, TOKENS, call, name, over};
 use crate::add_rows::AddRowsOps;
 
-/// Rows of a model, and of a width that no vector divides.
+/// Rows of a model, and rows of a width that no vector divides.
 pub(super) fn calls() -> Vec<Call> {
     over(&[4096, 33])
         .map(|(dtype, hidden)| {

@@ -5,17 +5,16 @@ use super::{Call, TOKENS, call, name, over};
 use crate::attention::{AttentionKernels, Saved};
 use crate::offline::recorder::{Card, Recorder};
 
-/// Sizes of heads of the tests and of the models.
+/// Head sizes of the tests and of the models.
 const HEAD_DIMS: [usize; 5] = [10, 16, 64, 80, 128];
 /// Query heads per key/value head.
 const GROUPS: [usize; 4] = [1, 2, 4, 8];
-/// Heads of the smallest models, and the largest head that is served, each with its own keys and
-/// values.
+/// Heads of the smallest models, and the largest supported head, each with its own keys and values.
 const OTHER_HEADS: [usize; 2] = [32, 256];
 const KV_HEADS: usize = 2;
 
-/// Each head and group: forward with tiles full of queries and, as in decoding, with one query;
-/// backward. Older cards have kernels of their own.
+/// Forward and backward of each head size and group, with tiles full of queries and, as in
+/// decoding, with one query. Older cards have their own kernels.
 pub(super) fn calls() -> Vec<Call> {
     let grouped = HEAD_DIMS.into_iter().flat_map(|head_dim| GROUPS.map(|group| [head_dim, group]));
     let heads: Vec<[usize; 2]> = grouped.chain(OTHER_HEADS.map(|head_dim| [head_dim, 1])).collect();

@@ -4,8 +4,8 @@ use burn::tensor::DType;
 use super::{Call, call, name, over};
 use crate::dropout::{Draw, DropoutKernels, DroppedLinearKernels};
 
-/// Rows of the models that are trained, and such that a vector has 2 or 1 elements. Both directions
-/// are one kernel. The gradient of an adapter's input alone, and with what it is added to.
+/// Rows of the trained models, and rows for which a vector has 2 or 1 elements. Both directions are
+/// one kernel. The gradient of an adapter's input, alone and added to another gradient.
 pub(super) fn calls() -> Vec<Call> {
     let draw = Draw { place: 1, probability: 0.1 };
     let rows = over(&[4_096, 6, 7]).map(move |(dtype, columns)| {

@@ -5,7 +5,7 @@ use super::{Call, call, name, over};
 use crate::linear_cross_entropy::LinearCrossEntropyKernels;
 use crate::offline::recorder::Recorder;
 
-/// A head of a model, and the rows that it is trained on.
+/// An output head of a model, and its number of trained rows.
 #[derive(Clone, Copy)]
 struct Head {
     hidden: usize,
@@ -13,7 +13,7 @@ struct Head {
     trained: usize,
 }
 
-/// The heads of the models, the large ones with more rows than one chunk has, and one that no
+/// The output heads of the models (the large ones have more rows than a chunk), and one that no
 /// vector divides.
 const HEADS: [Head; 5] = [
     Head { hidden: 4096, vocab: 32_000, trained: 4096 },

@@ -1,5 +1,5 @@
-//! The calls that are recorded: each op of a GPU runtime, over the element types it serves, the
-//! sizes of the models that are trained and sizes that no vector divides.
+//! The recorded calls: each op of a GPU runtime, over the element types it supports, the sizes of
+//! the trained models, and sizes that no vector divides.
 
 mod accumulate;
 mod adamw;
@@ -20,17 +20,17 @@ use super::recorder::Recorder;
 
 /// One call of an op, or its forward and its backward pass.
 pub(super) struct Call {
-    /// Which of its forms, for the label.
+    /// The form of the op, for the label.
     pub(super) form: String,
     pub(super) run: Box<dyn Fn(&Recorder)>,
 }
 
-/// The element types that every op serves.
+/// The element types that every op supports.
 const FLOATS: [DType; 2] = [DType::F32, DType::BF16];
-/// Tokens of a call. What is compiled does not depend on them.
+/// Tokens of a call. The compiled code does not depend on their number.
 const TOKENS: usize = 512;
 
-/// Every call, in the order of the table.
+/// Every call, op by op.
 pub(super) fn calls() -> Vec<Call> {
     let ops = [
         accumulate::calls,

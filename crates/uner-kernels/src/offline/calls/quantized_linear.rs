@@ -4,7 +4,7 @@ use burn::tensor::DType;
 use super::{Call, TOKENS, call, name, over};
 use crate::quantized_linear::{Form, Layout, QuantizedLinearKernels};
 
-/// A layer of a model, and one whose rows end within a block. Both directions widen by one kernel.
+/// A layer of a model, and one whose rows end within a group. One kernel serves both directions.
 pub(super) fn calls() -> Vec<Call> {
     let forms =
         over(&[(Form::Int8, [4_096, 4_096]), (Form::Nf4, [4_096, 4_096]), (Form::Nf4, [33, 70])]);

@@ -3,7 +3,7 @@ use burn::backend::Cube;
 use super::{Call, call, name, over};
 use crate::swiglu::SwigluKernels;
 
-/// Many elements, and so many that a vector has 2 or 1.
+/// Many elements, and numbers for which a vector has 2 or 1.
 pub(super) fn calls() -> Vec<Call> {
     let forms = over(&[[512, 11_008], [33, 6], [33, 7]]);
     forms

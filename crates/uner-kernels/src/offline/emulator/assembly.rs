@@ -1,4 +1,4 @@
-//! From inline PTX to calls of `cuda.h`.
+//! Translates inline PTX to calls of `cuda.h`.
 
 /// Turns each `asm` statement into a call.
 pub(super) fn replace_assembly(source: &str) -> String {
@@ -12,7 +12,7 @@ pub(super) fn replace_assembly(source: &str) -> String {
             (quoted.nth(1).expect("a template"), quoted.next().expect("its end"));
         replaced += before;
         let template = template.replace("\\n", " ");
-        // A product is a block of statements; the others are an instruction each.
+        // A product has several statements; each other `asm` becomes one call.
         let translated = if template.contains("wgmma.") {
             block(&template, operands)
         } else {
@@ -66,7 +66,7 @@ fn call(template: &str, operands: &str) -> String {
     let offset = template
         .split_once(" + ")
         .map_or("0", |(_, rest)| rest.split(']').next().expect("an address"));
-    // What stands behind the nth comma.
+    // The text behind the nth comma.
     let constant =
         |n: usize| template.split(", ").nth(n).expect("a constant").trim_end_matches(';');
     let word = template.split([' ', ';']).next().unwrap_or_default();
@@ -104,7 +104,7 @@ fn call(template: &str, operands: &str) -> String {
         "mbarrier.arrive.expect_tx.shared::cta.b64" => ("mbarrier_arrive", vec![constant(2)]),
         "fence.proxy.async.shared::cta" => ("proxy_fence", vec![]),
         "fence.proxy.async.global" => ("global_proxy_fence", vec![]),
-        // A kernel has the registers of its bounds here, and what one thread makes all see.
+        // Not needed here: registers stay, and all threads see a new barrier at once.
         "setmaxnreg.inc.sync.aligned.u32"
         | "setmaxnreg.dec.sync.aligned.u32"
         | "fence.mbarrier_init.release.cluster" => return String::new(),
@@ -130,7 +130,7 @@ fn call(template: &str, operands: &str) -> String {
     format!("emulator::{name}({})", arguments.join(", "))
 }
 
-/// The statements of a block around products of warp groups, each as one of C++.
+/// Translates the statements around products of warp groups, each to one of C++.
 fn block(template: &str, operands: &str) -> String {
     let operands = expressions(operands);
     let text = template.trim().trim_start_matches('{').trim_end_matches('}');
@@ -175,7 +175,7 @@ fn translate_statement(statement: &str, operands: &[&str]) -> String {
     }
 }
 
-/// What stands between the commas of a statement: one operand, or those in braces.
+/// The arguments of a statement, split at commas: one operand each, or several in braces.
 fn arguments(text: &str, operands: &[&str]) -> Vec<Vec<String>> {
     let value = |name: &str| match name.trim().strip_prefix('%') {
         Some(number) => {
@@ -196,8 +196,8 @@ fn arguments(text: &str, operands: &[&str]) -> Vec<Vec<String>> {
     found
 }
 
-/// `wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {..}, a, b, p, 1, 1, 0, 0`; an A operand
-/// in registers has no layout.
+/// Translates `wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {..}, a, b, p, 1, 1, 0, 0`. If
+/// A lies in registers, it has no layout.
 fn product(name: &str, arguments: &[Vec<String>]) -> String {
     let parts: Vec<&str> = name.split('.').collect();
     let ["wgmma", "mma_async", "sync", "aligned", shape, "f32", "bf16", "bf16"] = parts[..] else {

@@ -1,7 +1,7 @@
-//! The kernels of a call, run on the CPU: the CUDA C++ that the card would be given, compiled by
-//! the C++ compiler of the machine against a small stand-in for CUDA (`cuda.h`, `runtime.cpp`),
-//! launch by launch, with the buffers, cubes and scalars that the op's own launch code chose. It
-//! checks results, memory accesses and races; it says nothing of speed.
+//! Runs the kernels of a call on the CPU. The machine's C++ compiler compiles the CUDA C++ of the
+//! card against a small stand-in for CUDA (`cuda.h`, `runtime.cpp`). Each launch runs with the
+//! buffers, cubes and scalars that the op's own launch code chose. The emulator checks results,
+//! memory accesses and races, but not speed.
 
 mod assembly;
 mod program;
@@ -34,21 +34,21 @@ pub(crate) struct Emulator {
     folder: TempDir,
     runtime: Runtime,
     programs: HashMap<KernelId, PathBuf>,
-    /// The contents of the buffers that have any, by the identifier of their memory.
+    /// The contents of the buffers that have been written, by the identifier of their memory.
     memory: HashMap<usize, Vec<u8>>,
     /// Picks the order of cubes and planes.
     pub(crate) order: u32,
-    /// A fault to be found: the function of a kernel, and what happens to its source.
+    /// A fault for tests to find: the function of a kernel, and the change of its source.
     fault: Option<(&'static str, Change)>,
     /// Programs built so far.
     built: usize,
 }
 
 impl Emulator {
-    /// None, and a word about it, where there is no C++ compiler.
+    /// Opens the emulator of `card`. Without a C++ compiler, prints that and returns `None`.
     pub(crate) fn open(card: Card) -> Option<Self> {
         if Command::new(COMPILER).arg("--version").stdout(Stdio::null()).status().is_err() {
-            eprintln!("SKIPPED: there is no C++ compiler `{COMPILER}`");
+            eprintln!("SKIPPED: the C++ compiler `{COMPILER}` is not installed");
             return None;
         }
         let folder = TempDir::new().expect("there is a place for temporary files");
@@ -66,7 +66,7 @@ impl Emulator {
         })
     }
 
-    /// From here on the kernel `function` has a fault, and no other.
+    /// Injects a fault into the kernel `function` from here on, and removes the one before.
     pub(crate) fn set_fault(&mut self, function: &'static str, change: Change) {
         let before = self.fault.replace((function, change));
         let stale = [Some(function), before.map(|(function, _)| function)];
@@ -80,7 +80,7 @@ impl Emulator {
         tensor
     }
 
-    /// What a kernel left in a tensor.
+    /// The contents of a tensor after the kernels have run.
     pub(crate) fn fetch(&self, tensor: &Floats) -> TensorData {
         let contents = &self.memory[&identifier(&tensor.handle.clone().binding())];
         TensorData::from_bytes_vec(contents.clone(), tensor.shape(), tensor.dtype())
@@ -89,7 +89,7 @@ impl Emulator {
     /// Runs the kernels that `call` launches.
     ///
     /// # Errors
-    /// What a kernel does that it must not, or where a result is missing.
+    /// When a kernel breaks a rule (memory, races, barriers) or leaves an output unwritten.
     pub(crate) fn run<T>(&mut self, call: impl FnOnce() -> T) -> Result<T, String> {
         let mut result = None;
         let launches = self.recorder.record(|_| result = Some(call()));
@@ -152,8 +152,8 @@ fn buffer(resource: &KernelResource) -> &BufferBinding {
     binding
 }
 
-/// The numbers of a tensor map: its four dimensions, the bytes from one to the next of all but the
-/// first, its box; the innermost first. Nothing of a buffer.
+/// The numbers of a tensor map, innermost dimension first: its four dimensions, the strides in
+/// bytes of all but the first, its box. Empty for a plain buffer.
 fn map(resource: &KernelResource) -> Vec<u64> {
     let KernelResource::TensorMap(TensorMapBinding { map, .. }) = resource else {
         return Vec::new();
@@ -176,13 +176,13 @@ fn map(resource: &KernelResource) -> Vec<u64> {
         .collect()
 }
 
-/// Bytes of a buffer without those that only fill up the allocation.
+/// Bytes of a buffer without the padding of the allocation.
 fn bytes(buffer: &BufferBinding) -> u64 {
     buffer.size - buffer.offset_end.unwrap_or(0)
 }
 
-/// What a program reads: scalars and lengths, and the buffers with their maps. Where a tensor has a
-/// map, the shapes and strides of all are a last buffer.
+/// The input of a program: scalars and lengths, then the buffers with their maps. If a tensor has a
+/// map, the shapes and strides of all tensors are a last buffer.
 fn input(
     [info, shapes]: [&[u64]; 2],
     buffers: &[&BufferBinding],

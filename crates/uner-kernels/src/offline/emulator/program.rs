@@ -1,4 +1,4 @@
-//! From the source of a kernel to a program that runs it.
+//! Builds a program from the source of a kernel, and runs it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -63,7 +63,7 @@ fn compile(flags: &[&str], inputs: &[&Path], output: &Path) {
 /// Runs a program.
 ///
 /// # Errors
-/// What it says on stderr where it fails.
+/// Its stderr and status if it fails.
 pub(super) fn run(
     program: &Path,
     arguments: &str,

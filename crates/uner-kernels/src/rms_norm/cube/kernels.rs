@@ -1,5 +1,5 @@
-//! What runs on the device. A cube takes row after row and keeps one in registers; the next one is
-//! under way from memory while the sums of this one meet, so that memory never waits for them.
+//! The device kernels. A cube takes row after row and keeps one in registers. It loads the next one
+//! while it reduces the sums of this one, so that memory never waits.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -7,11 +7,11 @@ use cubecl::prelude::*;
 use super::Row;
 use crate::cube::{cube_sums, shared_sums, vector_total};
 
-/// Columns of which one cube of [`column_sums`] takes care, and the units that share each.
+/// Columns per cube of [`column_sums`], and units per column.
 pub(super) const COLUMNS: usize = 16;
 pub(super) const SHARES: usize = 16;
 
-/// The vectors of this unit of the row that starts at vector `start`, zero where the row has ended.
+/// Loads this unit's vectors of the row that starts at vector `start`, zero behind the row's end.
 #[cube]
 fn load_row<F: Float, N: Size>(
     from: &[Vector<F, N>],
@@ -35,7 +35,7 @@ fn load_row<F: Float, N: Size>(
     values
 }
 
-/// Writes the vectors of this unit of a row.
+/// Writes this unit's vectors of a row.
 #[cube]
 fn store_row<F: Float, N: Size>(
     values: &Array<Vector<F, N>>,
@@ -64,15 +64,15 @@ fn copy_row<F: Float, N: Size>(
     }
 }
 
-/// The vector at which the row begins that a cube takes after row `index`; behind the last one that
-/// row once more.
+/// The first vector of the row that a cube takes after row `index`; behind the last row, that of
+/// row `index` again.
 #[cube]
 fn start_of_next(index: usize, rows: usize, #[comptime] row: Row) -> usize {
     let next = index + CUBE_COUNT_X as usize;
     select(next < rows, next, index) * comptime!(row.width)
 }
 
-/// This unit's part of the sum of squares of the row that the units of this cube hold together.
+/// This unit's part of the sum of squares of the cube's row.
 #[cube]
 fn squares<F: Float, N: Size>(x: &Array<Vector<F, N>>, #[comptime] row: Row) -> f32 {
     let mut squares = Vector::<f32, N>::new(0.0f32);
@@ -90,11 +90,11 @@ fn reciprocal_root<N: Size>(squares: f32, eps: f32, #[comptime] row: Row) -> f32
     1.0f32 / (squares / f32::cast_from(comptime!(row.width) * N::value()) + eps).sqrt()
 }
 
-/// Writes the norm of the row that the units of this cube hold together.
+/// Writes the norm of the cube's row.
 #[cube]
 #[expect(
     clippy::too_many_arguments,
-    reason = "the inputs, the output, the sums' memory and where the row is"
+    reason = "inputs, output, shared memory and the row's position"
 )]
 fn store_normed<F: Float, W: Float, N: Size>(
     x: &Array<Vector<F, N>>,
@@ -145,7 +145,7 @@ pub(super) fn forward<F: Float, W: Float, N: Size>(
     }
 }
 
-/// The sum is rounded to the type of its buffer before the norm, as if it had been read from there.
+/// Rounds the sum to the type of its buffer before the norm, as if it were read from there.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn add_forward<F: Float, W: Float, N: Size>(
     x: &[Vector<F, N>],
@@ -185,12 +185,12 @@ pub(super) fn add_forward<F: Float, W: Float, N: Size>(
     }
 }
 
-/// What the backward pass reads of a row.
+/// The backward pass's inputs of a row.
 #[derive(CubeType)]
 struct Slopes<F: Float, N: Size> {
     x: Array<Vector<F, N>>,
     dy: Array<Vector<F, N>>,
-    /// What else is to be added to the gradient; of no use where there is nothing.
+    /// The gradient to add; unused if there is none.
     rest: Array<Vector<F, N>>,
 }
 
@@ -222,9 +222,9 @@ impl<F: Float, N: Size> Slopes<F, N> {
     }
 }
 
-/// With `r` the reciprocal root mean square:
-/// `dx = r · (dy · weight - x · r² · mean(dy · weight · x))`, plus `rest` where there is one, and
-/// of the weight's gradient `Σ dy · x · r` the part of this cube's rows.
+/// With `r` the reciprocal root mean square, computes
+/// `dx = r · (dy · weight - x · r² · mean(dy · weight · x))`, plus `rest` if given, and this
+/// cube's part of the weight's gradient `Σ dy · x · r`.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn backward<F: Float, W: Float, N: Size>(
     x: &[Vector<F, N>],
@@ -292,8 +292,8 @@ pub(super) fn backward<F: Float, W: Float, N: Size>(
     }
 }
 
-/// The sum of each column of `[rows, columns]`: neighbouring units read neighbouring columns, and
-/// those of a column take every so many rows.
+/// Sums each column of `[rows, columns]`. Neighbouring units read neighbouring columns, and the
+/// units of a column share its rows.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn column_sums<F: Float>(
     terms: &[f32],

@@ -1,6 +1,6 @@
-//! The CUDA C++ of the kernels on the emulator: more rows than there are cubes at once, so that
-//! these take turns, in the types that software adapters of WebGPU do not have. It touches no
-//! memory but its own, and nothing races.
+//! Runs the kernels' CUDA C++ on the emulator, with more rows than cubes, so that cubes take
+//! several rows, and in types that software adapters of WebGPU lack. The kernels touch no memory
+//! but their own, and nothing races.
 
 use burn::backend::{Cube, Flex, TensorMetadata};
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
@@ -12,8 +12,8 @@ use crate::offline::emulator::Emulator;
 use crate::offline::recorder::Card;
 
 const EPS: f64 = 1e-5;
-/// Rows that are no vectors, that leave units idle, and that fill them; more of them than two cubes
-/// for each of 132 processors.
+/// Rows that are not whole vectors, that leave units idle, and that fill them; some with more rows
+/// than two cubes for each of 132 processors.
 const SHAPES: [[usize; 2]; 4] = [[300, 33], [600, 72], [3, 4096], [300, 512]];
 
 fn random(shape: [usize; 2], dtype: DType) -> TensorData {

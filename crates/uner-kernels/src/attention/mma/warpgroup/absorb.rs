@@ -1,13 +1,13 @@
-//! What the warp groups of the backward kernel do with a tile: the five products. Scores are
-//! computed transposed, keys down the rows, so that weights and their gradients go from accumulator
-//! to operand within registers; for the gradient of the queries the score gradients also go through
-//! shared memory, since each group has them for its keys alone.
+//! The five products that the warp groups of the backward kernel compute for a tile. Scores are
+//! computed transposed (keys down the rows), so that weights and their gradients go from
+//! accumulator to operand within registers. For the gradient of the queries, the score gradients
+//! also go through shared memory, since each group computes them for its own keys only.
 //!
-//! Products are started as early as registers allow, and waited for as late: weights are computed
-//! while `v·dyᵀ` runs, their gradients while `pᵀ·dy` runs, and `dsᵀ·q` runs while the patch of the
-//! queries is put away, and on into the next tile, until its scores are under way. The assembler
-//! moves a wait over arithmetic that does not need it, but not over the start of a product: so the
-//! product that needs the arithmetic is started before the wait.
+//! Products start as early as registers allow, and are waited for as late as possible: weights are
+//! computed while `v·dyᵀ` runs, their gradients while `pᵀ·dy` runs, and `dsᵀ·q` runs while the
+//! patch of the queries is stored, and until the scores of the next tile have started. The
+//! assembler moves a wait ahead of arithmetic that does not need it, but not ahead of the start of
+//! a product, so the product that needs the arithmetic starts before the wait.
 
 use cubecl::prelude::*;
 
@@ -24,12 +24,12 @@ use super::ring::{FIRST, GROUP_ROWS, Ring, SECOND, Stage, stationary_barrier};
 use super::sight::{Sight, hide_branches, own_branches};
 use crate::attention::PADDING;
 
-/// What a warp group adds up.
+/// The sums of a warp group.
 #[derive(CubeType)]
 struct Gradients {
-    /// Those of its keys and values.
+    /// Gradients of its keys and values.
     own: Sums,
-    /// Its patch of that of the queries of a tile.
+    /// Its patch of the gradient of a tile's queries.
     patch: Array<Accumulator>,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn sweep<E: Float>(
     };
     let mut sums = Gradients { own, patch: zeros(comptime!(PANEL / 8)) };
     let sight = Sight::of_lane(&upstream.ends, place, tiles);
-    // All of it under one condition: where sums that are under way meet those that never were, the
+    // One condition around all of it: if a path with running products joins a path without, the
     // assembler waits behind each instruction of every product.
     if stream.count > 0 {
         wait(stationary_barrier(base, ring), 0u32);
@@ -71,7 +71,7 @@ pub(super) fn sweep<E: Float>(
             absorb(&mut sums, packing, place, &sight, &step, ring);
             block += comptime!(tiles.columns / BLOCK);
             if block >= stream.extent.end {
-                // The next query head.
+                // Continues with the next query head.
                 block = stream.extent.begin;
             }
         }
@@ -80,8 +80,8 @@ pub(super) fn sweep<E: Float>(
     sums.own
 }
 
-/// Whether some key of the group may not be seen by a query of the tile that begins at block
-/// `block`.
+/// Whether a query of the tile that begins at 64-query tile `block` may not see some key of the
+/// group.
 #[cube]
 fn is_cut(
     packing: &Packing,
@@ -109,19 +109,19 @@ struct Step {
     base: u32,
     /// The warp group.
     group: u32,
-    /// Shared address of the group's keys; its values lie behind all keys.
+    /// Shared address of the group's keys; the values lie behind all keys.
     keys: u32,
     /// Its number in the ring.
     number: u32,
-    /// Its first query block.
+    /// Its first 64-query tile.
     block: usize,
-    /// Whether some pair may be out of sight.
+    /// Whether some pair may be invisible.
     cut: bool,
     /// Whether keys have branches.
     branched: bool,
 }
 
-/// Adds one query tile to the sums, and puts its patch where it is fetched.
+/// Adds one query tile to the sums, and puts its patch into a slot.
 #[cube]
 fn absorb(
     sums: &mut Gradients,
@@ -143,7 +143,7 @@ fn absorb(
     let values = at.keys + comptime!(ring.row_bytes() as u32);
     stage.wait(at.base, FIRST, ring);
     multiply(&mut scores, at.keys, queries, comptime!(ring.along()), false);
-    // The last product of the tile before has run on.
+    // Waits for the last product of the tile before, which still runs.
     finish(&mut sums.own.keys, width, 1usize);
     if at.number > 0 {
         arrive_together(Stage::of(at.number - 1).empty(at.base, FIRST, ring));
@@ -159,8 +159,7 @@ fn absorb(
         hide_branches(&mut scores, branches[0usize], branches[1usize], words, tiles);
     }
     weigh(&mut scores, words + step, tiles);
-    // Wide tiles leave no registers for weights, which are an operand, while there are scores and
-    // products.
+    // Wide tiles leave no registers for the operand of weights beside scores and products.
     let wide = comptime!(columns > BLOCK);
     if wide {
         finish(&mut products, count, 0usize);
@@ -185,7 +184,7 @@ fn absorb(
 }
 
 /// Turns scores into weights, `exp(score · scale - lse)`; `address` is the shared address of the
-/// tile's log-sum-exps. They are read column by column, since there are registers for few.
+/// tile's log-sum-exps. They are read column by column, since few registers are left.
 #[cube]
 fn weigh(scores: &mut Array<Accumulator>, address: u32, #[comptime] tiles: Tiles) {
     let lane = address + UNIT_POS % 4 * 8;

@@ -1,8 +1,8 @@
 //! The backward kernel (FlashAttention-3, Shah et al. 2024): one cube per key tile of one key/value
-//! head, one pass over the live query tiles of each query head that reads it. A plane copies
-//! queries and gradients of the output into a ring, two warp groups of 64 keys each multiply
-//! ([`absorb`](super::absorb)), and a plane for each of these adds what they compute for the
-//! queries to sums in global memory ([`queries`](super::queries)).
+//! head makes one pass over the live query tiles of each query head that reads it. One plane copies
+//! queries and gradients of the output into a ring. Two warp groups of 64 keys each multiply
+//! ([`absorb`](super::absorb)). One more plane per warp group adds its gradients of the queries to
+//! sums in global memory ([`queries`](super::queries)).
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -24,16 +24,16 @@ use super::ring::{
 use super::turns::take_number;
 use crate::attention::PADDING;
 
-/// Queries of a tile: as many as the registers of a warp group leave room for.
+/// Queries per tile: as many as the registers of a warp group allow.
 pub(super) const fn columns(head_dim: usize) -> usize {
     if head_dim > 64 { 64 } else { 128 }
 }
-/// Not the number of a document.
+/// Stands for a tile with branches; not the number of a document.
 pub(super) const BRANCHED: i32 = PADDING - 1;
-/// Words for each query: its branch, log-sum-exp and delta.
+/// Words per query: its branch, log-sum-exp and delta.
 pub(super) const WORDS: usize = 3;
 
-/// The inputs, as those of [`mma`](super::super::backward::Upstream).
+/// The inputs, like those of [`mma`](super::super::backward::Upstream).
 #[derive(CubeType, CubeLaunch)]
 pub(in crate::attention::mma) struct Upstream<E: Float> {
     /// Map of `[rows, queries, heads, head_dim]`.
@@ -44,7 +44,7 @@ pub(in crate::attention::mma) struct Upstream<E: Float> {
     pub(super) v: TensorMap<E, Tiled>,
     /// Map of the gradient of the output, shaped like `q`.
     pub(super) dy: TensorMap<E, Tiled>,
-    /// Of the forward pass, `[rows, heads, queries]`.
+    /// Log-sum-exp of the forward pass, `[rows, heads, queries]`.
     pub(super) lse: Box<[f32]>,
     /// `rowsum(dy ∘ y)`, `[rows, heads, queries]`.
     pub(super) delta: Box<[f32]>,
@@ -57,27 +57,27 @@ pub(in crate::attention::mma) struct Upstream<E: Float> {
 pub(super) struct Stream {
     /// Shared address of the ring.
     pub(super) base: u32,
-    /// The live blocks of queries.
+    /// The live 64-query tiles.
     pub(super) extent: Extent,
-    /// Tiles.
+    /// Number of tiles per query head.
     pub(super) count: usize,
-    /// Query heads.
+    /// Number of query heads.
     pub(super) members: usize,
-    /// The document of all tokens, [`PADDING`] if there is no single one, [`BRANCHED`] if some key
-    /// has a branch: one word, since there is no register for two.
+    /// The document of all keys, [`PADDING`] if they differ, [`BRANCHED`] if some key has a branch:
+    /// one word, since no register is left for two.
     pub(super) document: i32,
 }
 
 /// The gradients of `k` and `v`, as
 /// [`mma::backward_keys`](super::super::backward_keys::backward_keys), and the sums from which
-/// [`gather`](super::queries::gather) takes that of `q`; the inputs are maps of boxes of one head,
-/// 128 tokens of `k` and `v`, [`columns`] of `q` and `dy`; `dk` and `dv` are in vectors of eight
-/// elements.
+/// [`gather`](super::queries::gather) computes the gradient of `q`. The inputs are tensor maps of
+/// boxes of one head, 128 tokens of `k` and `v`, [`columns`] of `q` and `dy`. `dk` and `dv` are in
+/// vectors of eight elements.
 ///
 /// # Shapes
-/// - `sums`, `turns`: see [`gather`](super::queries::gather); `turns` are zeros
+/// - `sums`, `turns`: see [`gather`](super::queries::gather); `turns` must be zeros
 ///
-/// Cubes: one per key/value head, row and key tile (`ceil(keys / 128)`), in any form;
+/// Cubes: one per key/value head, row and key tile (`ceil(keys / 128)`), in any grid;
 /// [`UNITS`](super::ring::UNITS) units.
 #[cube(launch)]
 pub(in crate::attention::mma) fn backward<E: Float>(
@@ -148,8 +148,8 @@ fn write_sums<E: Float>(
     }
 }
 
-/// The tile of the cube that began as number `number`: tiles of a head from the last to the first,
-/// head by head, row by row.
+/// The tile of the cube that started as number `number`: tiles of a head from the last to the
+/// first, head by head, row by row.
 #[cube]
 fn numbered(packing: &Packing, number: usize, #[comptime] tiles: Tiles) -> Place {
     let sizes = packing.sizes.duplicate();
@@ -174,7 +174,7 @@ fn has_branches(packing: &Packing, place: &Place) -> bool {
     packing.key_table[left * ENTRY + 2] + packing.key_table[right * ENTRY + 2] != 0
 }
 
-/// Starts the copies of the stationary tiles: keys, and behind them values.
+/// Starts the copies of the stationary tiles: keys, then values behind them.
 #[cube]
 fn copy_keys<E: Float>(upstream: &Upstream<E>, place: &Place, base: u32, #[comptime] ring: Ring) {
     let (bytes, rows) = comptime!((ring.row_bytes(), ring.tiles.rows()));
@@ -190,7 +190,7 @@ fn copy_keys<E: Float>(upstream: &Upstream<E>, place: &Place, base: u32, #[compt
     copy_panels::<E>(base + comptime!(bytes as u32), &upstream.v, &at, barrier, rows, ring);
 }
 
-/// Fills the ring, tile by tile, as it becomes free.
+/// Fills the ring, tile by tile, as stages become free.
 #[cube]
 fn fill<E: Float>(
     upstream: &Upstream<E>,

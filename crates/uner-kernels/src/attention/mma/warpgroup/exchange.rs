@@ -1,11 +1,10 @@
-//! What the backward kernel has in shared memory behind the ring: the gradients of a tile's scores,
-//! which each warp group computes for its keys and both read for all, and patches of the gradient
-//! of the queries on their way out.
+//! The shared memory of the backward kernel behind the ring: the gradients of a tile's scores,
+//! which each warp group computes for its keys and both read for all keys, and patches of the
+//! gradient of the queries on their way to global memory.
 //!
-//! Score gradients lie as panels of a row for each key and 64 queries. There is one buffer for
-//! them, and [`SLOTS`] for the patches of each group; every buffer has a barrier that tells when it
-//! is full, and one that tells when it may be overwritten. Filling number `n` of a buffer ends
-//! phase `n` of its barriers.
+//! Score gradients are panels with one row per key and 64 queries per row. They have one buffer,
+//! and the patches of each group have [`SLOTS`]. Every buffer has two barriers: full and empty (it
+//! may be overwritten). Filling number `n` of a buffer ends phase `n` of its barriers.
 
 use cubecl::prelude::*;
 
@@ -20,33 +19,33 @@ use super::ring::{CONSUMERS, GROUP_ROWS, PLANES, Ring};
 
 /// Warp groups that multiply.
 const GROUPS: usize = CONSUMERS / 128;
-/// Buffers for patches of a warp group.
+/// Buffers for the patches of a warp group.
 const SLOTS: usize = 2;
-/// Numbers of a patch: the gradients of 64 elements of the head of a block of queries, which a warp
-/// group computes of each tile. They lie as accumulators do: eight tiles of eight columns, of each
+/// Numbers of a patch: the gradients of 64 elements of the head of 64 queries, which a warp group
+/// computes per tile. They are stored like accumulators: eight tiles of eight columns, each with
 /// the four numbers of unit 0, those of unit 1 and so on.
 pub(super) const PATCH: usize = BLOCK * PANEL;
-/// Bytes of it.
+/// Bytes of a patch.
 pub(super) const PATCH_BYTES: usize = 4 * PATCH;
 
 impl Ring {
-    /// Where the score gradients begin.
+    /// Offset of the score gradients.
     const fn scores_at(self) -> usize {
         self.bytes().next_multiple_of(1024)
     }
-    /// Bytes of a panel of them.
+    /// Bytes of a panel of score gradients.
     const fn score_bytes(self) -> usize {
         self.tiles.rows() * PANEL_BYTES
     }
-    /// Where the patches begin.
+    /// Offset of the patches.
     const fn patches_at(self) -> usize {
         self.scores_at() + self.tiles.columns / PANEL * self.score_bytes()
     }
-    /// Where the barriers begin.
+    /// Offset of the barriers.
     const fn exchange_at(self) -> usize {
         self.patches_at() + GROUPS * SLOTS * PATCH_BYTES
     }
-    /// Where the number of the cube lies.
+    /// Offset of the number of the cube.
     pub(super) const fn number_at(self) -> usize {
         self.exchange_at() + 16 * (1 + GROUPS * SLOTS)
     }
@@ -54,15 +53,15 @@ impl Ring {
     pub(super) const fn backward_bytes(self) -> usize {
         self.number_at() + 8
     }
-    /// The product of a block's score gradients and the keys, down both: a column for each element
-    /// of a panel.
+    /// The product of the score gradients of 64 queries and the keys, down both: one column per
+    /// element of a panel.
     pub(super) const fn patch(self) -> Factors {
         let operand = Operand { rows: self.tiles.rows(), down: true };
         Factors { a: Some(operand), b: operand, columns: PANEL, steps: self.tiles.rows() / 16 }
     }
 }
 
-/// Makes the barriers. Of one unit, before those of the ring are made.
+/// Makes the barriers. One unit calls it, before those of the ring are made.
 #[cube]
 pub(super) fn make_exchange(base: u32, #[comptime] ring: Ring) {
     let scores = base + comptime!(ring.exchange_at() as u32);
@@ -76,7 +75,7 @@ pub(super) fn make_exchange(base: u32, #[comptime] ring: Ring) {
     }
 }
 
-/// Arrives at a barrier for the plane, once its lanes are here. All lanes call it.
+/// Arrives at a barrier for the plane, once all its lanes call it.
 #[cube]
 pub(super) fn arrive_together(barrier: u32) {
     meet_lanes();
@@ -85,8 +84,8 @@ pub(super) fn arrive_together(barrier: u32) {
     }
 }
 
-/// Hands the score gradients of this plane's keys over and waits for those of the others; `weights`
-/// are accumulators of transposed scores as an operand, `number` is that of the tile.
+/// Stores the score gradients of this plane's keys and waits for those of the others. `weights` is
+/// the operand made of the accumulators of transposed scores, `number` the number of the tile.
 #[cube]
 pub(super) fn exchange_scores(
     base: u32,
@@ -118,14 +117,14 @@ pub(super) fn exchange_scores(
     wait(full, number % 2);
 }
 
-/// Lets the score gradients be overwritten, which this plane's product has read.
+/// Releases the score gradients, which this plane's product has read: they may be overwritten.
 #[cube]
 pub(super) fn release_scores(base: u32, #[comptime] ring: Ring) {
     arrive_together(base + comptime!(ring.exchange_at() as u32 + 8));
 }
 
-/// The shared addresses of a warp group's operands of [`Ring::patch`]: score gradients and keys,
-/// which lie at `base`.
+/// The shared addresses of a warp group's operands of [`Ring::patch`]: the score gradients and the
+/// keys, which lie at `base`.
 #[cube]
 pub(super) fn patch_operands(base: u32, group: u32, #[comptime] ring: Ring) -> (u32, u32) {
     let panels = comptime!(ring.panels() as u32);
@@ -134,13 +133,12 @@ pub(super) fn patch_operands(base: u32, group: u32, #[comptime] ring: Ring) -> (
     (scores, base + group % panels * bytes)
 }
 
-/// A buffer of a warp group's patches.
+/// A buffer for a warp group's patches.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Slot {
     /// The shared address of the patch.
     pub(super) patch: u32,
-    /// The barrier that tells when it is there; behind it that which tells when it may be
-    /// overwritten.
+    /// Its full barrier; the empty barrier lies behind it.
     full: u32,
     /// The parity of the filling.
     parity: u32,
@@ -148,7 +146,7 @@ pub(super) struct Slot {
 
 #[cube]
 impl Slot {
-    /// Where warp group `group` puts its patch of the tile `number`.
+    /// The slot for the patch of warp group `group` of tile `number`.
     pub(super) fn of(base: u32, group: u32, number: u32, #[comptime] ring: Ring) -> Slot {
         let slots = comptime!(SLOTS as u32);
         let slot = group * slots + number % slots;
@@ -161,7 +159,7 @@ impl Slot {
         }
     }
 
-    /// Puts the patch there, once the one before it is gone. All units of the warp group call it.
+    /// Stores the patch once the slot is free. All units of the warp group call it.
     pub(super) fn put(&self, patch: &Array<Accumulator>) {
         wait(self.full + 8, 1 - self.parity);
         let address = self.patch + unit_here() % 128 * 16;
@@ -173,12 +171,12 @@ impl Slot {
         arrive_together(self.full);
     }
 
-    /// Waits until the patch is there.
+    /// Waits until the patch has arrived.
     pub(super) fn wait(&self) {
         wait(self.full, self.parity);
     }
 
-    /// Lets it be overwritten. Of one unit.
+    /// Frees the slot. One unit calls it.
     pub(super) fn release(&self) {
         arrive(self.full + 8);
     }

@@ -1,9 +1,9 @@
-//! The forward kernel (FlashAttention-3, Shah et al. 2024): as many cubes as the card has
-//! processors, each of which takes query tiles of one head until there are none left. A plane
-//! copies queries, keys and values, two warp groups of 64 queries each multiply. The scores of a
-//! tile are computed while the values of the tile before are summed, also where the one is a query
-//! tile's first and the other the last of the query tile before; and the two groups take turns, so
-//! that one multiplies while the other is at its softmax.
+//! The forward kernel (FlashAttention-3, Shah et al. 2024). It has at most one cube per
+//! multiprocessor; each takes query tiles of one head until none are left. One plane copies
+//! queries, keys and values; two warp groups of 64 queries each multiply. The scores of a key tile
+//! are computed while the values of the one before are summed, even if that one belongs to the
+//! query tile before. The two groups take turns: one multiplies while the other computes its
+//! softmax.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -23,13 +23,13 @@ use super::queue::{Buffer, bytes, make_buffers, place_at};
 use super::ring::{CONSUMERS, COPYING, FIRST, MULTIPLYING, Ring, SECOND, Stage, make_barriers};
 use super::sight::Sight;
 
-/// As [`mma::forward`](super::super::forward::forward); the inputs are maps of boxes of 128 tokens
-/// of one head, `starts` those of [`query_blocks`](super::super::block::query_blocks), `y` in
-/// vectors of eight elements. `next` is 0 and counts the query tiles that were taken, those left
-/// out that cubes begin with.
+/// As [`mma::forward`](super::super::forward::forward), but the inputs are tensor maps of boxes of
+/// 128 tokens of one head, `starts` is from [`query_blocks`](super::super::block::query_blocks),
+/// and `y` is in vectors of eight elements. `next` begins at 0 and counts the query tiles that
+/// cubes have taken, without the first of each cube.
 ///
-/// Cubes: at most as many as there are query tiles of 128 queries of one head;
-/// [`UNITS`](super::ring::UNITS) units.
+/// Cubes: at most one per query tile (128 queries of one head); [`UNITS`](super::ring::UNITS)
+/// units.
 #[cube(launch)]
 pub(in crate::attention::mma) fn forward<E: Float>(
     q: &TensorMap<E, Tiled>,
@@ -78,7 +78,7 @@ fn deliver<E: Float>(
     let mut turn = 0u32;
     let mut filled = 0u32;
     while number < count {
-        // Asked for early: the answer takes its time.
+        // Taken early, because the atomic needs long.
         let following = take(next);
         let place = order.place(number as usize, packing, tiles);
         let stream = visited(base, packing, &place, tiles);
@@ -93,8 +93,8 @@ fn deliver<E: Float>(
     Buffer::of(turn).end(base, ring);
 }
 
-/// The key tiles that a query tile visits. Where its queries see nothing it is one, all of which is
-/// hidden.
+/// The key tiles that a query tile visits. If its queries see nothing, it visits one, which the
+/// mask hides.
 #[cube]
 fn visited(base: u32, packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Stream {
     let extent = key_extent(packing, place, tiles);
@@ -103,7 +103,7 @@ fn visited(base: u32, packing: &Packing, place: &Place, #[comptime] tiles: Tiles
     Stream::of(base, &Extent { begin, end, document: extent.document })
 }
 
-/// The query tile that sums belong to.
+/// The query tile of the sums.
 #[derive(CubeType, Clone, Copy)]
 struct Owner {
     row: usize,
@@ -138,11 +138,11 @@ fn sweep<E: Float>(
     let mut turn = 0u32;
     let mut number = 1u32;
     let mut left = Buffer::of(turn).wait(base, ring);
-    // Where the sums belong.
+    // The query tile of the sums.
     let mut owner = first_scores(&mut softmax, &mut scores, packing, starts, base, ring);
     let mut weights = operand(&scores, COLUMNS);
     let mut begin = 1u32;
-    // The first group is first.
+    // Group 0 multiplies first.
     if group == 1 {
         pass(1u32, comptime!(CONSUMERS));
     }
@@ -151,7 +151,7 @@ fn sweep<E: Float>(
         let note = buffer.read(base, packing, ring);
         let queries = buffer.queries(base, ring);
         let sight = Sight::of_lane(starts, &note.place, tiles);
-        // The first query tile of all may be through with its key tiles.
+        // The very first query tile may have no key tiles left.
         if begin == left {
             buffer.release(base, ring);
         }
@@ -165,20 +165,14 @@ fn sweep<E: Float>(
             if part + 1 == left {
                 buffer.release(base, ring);
             }
-            // Of the query tile before, where this is the first of one.
+            // Totals of the query tile before, if this is the first key tile of a new one.
             let totals = Totals::of(&softmax);
             if part == 0 {
                 softmax.restart(tiles);
             }
             let upper = softmax.rescale(&mut scores, 0usize, 0usize, tiles);
             let lower = softmax.rescale(&mut scores, 0usize, 1usize, tiles);
-            before.wait_behind(
-                base,
-                SECOND,
-                softmax.weights[0usize],
-                softmax.weights[1usize],
-                ring,
-            );
+            before.wait_after(base, SECOND, softmax.weights[0usize], softmax.weights[1usize], ring);
             finish(&mut softmax.sums, comptime!(tiles.head_dim / 2), 0usize);
             before.release(base, SECOND, ring);
             if part == 0 {
@@ -203,14 +197,14 @@ fn sweep<E: Float>(
     finish(&mut softmax.sums, comptime!(tiles.head_dim / 2), 0usize);
     let place = place_at(packing, owner.row, owner.head, owner.first);
     write_out::<E>(&softmax.sums, &Totals::of(&softmax), y, lse, &place, tiles);
-    // The other group has passed it on once more.
+    // Group 1 has arrived at the barrier once more.
     if group == 0 {
         meet(1u32, comptime!(CONSUMERS));
     }
 }
 
-/// The weights of the first key tile of all, which has none before it, in place of its scores;
-/// returns where they belong.
+/// Computes the weights of the very first key tile, which has none before it, into `scores`.
+/// Returns their query tile.
 #[cube]
 fn first_scores(
     softmax: &mut Softmax,
@@ -236,8 +230,8 @@ fn first_scores(
     Owner { row: note.place.row, head: note.place.head, first: note.place.first }
 }
 
-/// Starts the scores of key tile `number` and the sum of the values of the tile before, when it is
-/// the group's turn; waits for the scores.
+/// In the group's turn, starts the scores of key tile `number` and the sum of the values of the
+/// tile before; waits for the scores.
 #[cube]
 fn multiply_both(
     softmax: &mut Softmax,

@@ -1,4 +1,4 @@
-//! The key tiles that the kernels with stationary queries visit: how they come into the ring, and
+//! The key tiles that the kernels with stationary queries visit: their copies into the ring, and
 //! their mask.
 
 use cubecl::prelude::*;
@@ -12,9 +12,9 @@ use super::ring::{FIRST, GROUP_ROWS, Ring, SECOND, Stage, copy_words};
 use super::sight::{Sight, hide_branches, own_branches};
 use crate::attention::PADDING;
 
-/// Keys of a tile.
+/// Keys per tile.
 pub(super) const COLUMNS: usize = 128;
-/// Words for each key: its branch.
+/// Words per key: its branch.
 pub(super) const WORDS: usize = 1;
 
 /// The key tiles that a cube visits.
@@ -22,11 +22,11 @@ pub(super) const WORDS: usize = 1;
 pub(super) struct Stream {
     /// Shared address of the ring.
     pub(super) base: u32,
-    /// The block of keys at which the first tile begins.
+    /// The 64-key tile at which the first tile begins.
     pub(super) begin: usize,
-    /// Tiles.
+    /// Number of tiles.
     pub(super) count: u32,
-    /// The document of all queries, [`PADDING`] if there is no single one.
+    /// The document of all queries, [`PADDING`] if they differ.
     pub(super) document: i32,
 }
 
@@ -43,13 +43,13 @@ impl Stream {
         self.block(number) * BLOCK
     }
 
-    /// The block at which tile `number` begins.
+    /// The 64-key tile at which tile `number` begins.
     fn block(&self, number: u32) -> usize {
         self.begin + number as usize * comptime!(COLUMNS / BLOCK)
     }
 }
 
-/// Fills the ring, tile by tile, as it becomes free.
+/// Fills the ring, tile by tile, as stages become free.
 #[cube]
 pub(super) fn fill<E: Float>(
     k: &TensorMap<E, Tiled>,
@@ -64,7 +64,7 @@ pub(super) fn fill<E: Float>(
     }
 }
 
-/// Fills the stage of round `round` of the ring, counted over all stages, with tile `number`.
+/// Fills the stage of the ring's tile `round`, counted from 0, with key tile `number`.
 #[cube]
 pub(super) fn fill_stage<E: Float>(
     k: &TensorMap<E, Tiled>,
@@ -92,7 +92,7 @@ pub(super) fn fill_stage<E: Float>(
     stage.fill::<E>(base, v, &at, SECOND, ring);
 }
 
-/// What the mask of a tile has to look at.
+/// The tests that the mask of a tile needs.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Masked {
     /// Whether some key may be out of a query's sight.
@@ -107,7 +107,7 @@ pub(super) struct Masked {
 
 #[cube]
 impl Masked {
-    /// Sets the scores of what the lane's queries may not see to negative infinity.
+    /// Sets the scores of keys that the lane's queries do not see to negative infinity.
     pub(super) fn hide(
         &self,
         scores: &mut Array<Accumulator>,
@@ -126,7 +126,7 @@ impl Masked {
     }
 }
 
-/// What the group's queries may not see of tile `number`, whose branches are at the shared address
+/// The mask of tile `number` for the group's queries; the tile's branches are at the shared address
 /// `words`.
 #[cube]
 pub(super) fn masked(

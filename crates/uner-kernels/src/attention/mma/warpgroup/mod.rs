@@ -1,7 +1,6 @@
-//! The form of the kernels for Hopper (compute capability 9.0): the same passes and tables as
-//! [`mma`](super), with products of warp groups whose operands lie in shared memory (`wgmma`),
-//! tiles that the copy hardware brings (TMA), and a plane that does nothing but order them.
-//! FlashAttention-3 (Shah et al. 2024) is the model.
+//! The kernels for Hopper (compute capability 9.0), after FlashAttention-3 (Shah et al. 2024). They
+//! make the passes of [`mma`](super) with its tables. Warp groups multiply operands in shared
+//! memory (`wgmma`), TMA copies the tiles, and one plane does nothing but start these copies.
 //!
 //! # Limits
 //! Heads of 64 and 128 elements: rows of shared memory are 64 elements wide.
@@ -38,9 +37,9 @@ use super::block::BLOCK;
 use super::tile::Axis;
 use crate::cube::{Floats, dims, element, elementwise, empty};
 
-/// Whether this form serves heads of this size on the device, which serves [`mma`](super): cards of
-/// compute capability 9.0. `wgmma` came with it and went with it, so it is asked for by name;
-/// CubeCL has no other property that tells.
+/// Whether these kernels support heads of this size on a device that supports [`mma`](super): cards
+/// of compute capability 9.0. No other has `wgmma`, and CubeCL has no property for it, so this
+/// compares the fingerprint.
 pub(super) fn is_served(client: &Client, head_dim: usize) -> bool {
     let properties = client.properties();
     let hopper = properties.identity.fingerprint.ends_with("sm90");
@@ -70,27 +69,27 @@ impl Forms {
         }
     }
 
-    /// Of a call.
+    /// The layouts of a call.
     fn of_call(call: &Call) -> Self {
         let [_, _, _, head_dim] = dims(&call.q);
         Self::of(head_dim)
     }
 
-    /// Bytes of shared memory of the kernel that takes most.
+    /// Bytes of shared memory of the kernel that needs the most.
     fn shared_memory(self) -> usize {
         queue::bytes(self.forward).max(self.backward.backward_bytes())
     }
 }
 
-/// Boxes of `tokens` tokens of one head and one panel of a contiguous tensor
+/// Tensor map of boxes of `tokens` tokens, one head and one panel, of a contiguous tensor
 /// `[rows, tokens, heads, head_dim]`.
 #[expect(unsafe_code, reason = "a map is made of a shape and strides")]
 fn map(tensor: &Floats, tokens: usize) -> TensorMapArg<Tiled> {
     let [rows, length, heads, head_dim] = dims(tensor);
     let strides = [length * heads * head_dim, heads * head_dim, head_dim, 1];
     let handle = tensor.handle.clone();
-    // SAFETY: the tensor is contiguous, so these are its strides; where a dimension is 1 its own
-    // may be others.
+    // SAFETY: the tensor is contiguous, so these are its strides (its own may differ for dimensions
+    // of 1).
     let tensor_arg = unsafe {
         TensorArg::from_raw_parts(handle, strides.into(), [rows, length, heads, head_dim].into())
     };
@@ -100,10 +99,10 @@ fn map(tensor: &Floats, tokens: usize) -> TensorMapArg<Tiled> {
         .with_prefetch(TensorMapPrefetch::B256)
 }
 
-/// The processors of the device.
+/// Number of the device's streaming multiprocessors.
 fn processors(client: &Client) -> usize {
     let processors = client.properties().hardware.num_streaming_multiprocessors;
-    processors.expect("CUDA tells how many processors a card has") as usize
+    processors.expect("CUDA reports how many processors a card has") as usize
 }
 
 /// The output and its log-sum-exp.
@@ -151,8 +150,8 @@ fn upstream<E: Float>(
     )
 }
 
-/// The gradients of the queries, keys and values; `saved` as in [`upstream`]. That of the queries
-/// is added up in f32, in a buffer of 4 bytes for each element of whole blocks of queries.
+/// The gradients of the queries, keys and values; `saved` as in [`upstream`]. The gradient of the
+/// queries is summed in an f32 buffer, for whole tiles of 64 queries.
 pub(super) fn backward(call: &Call, saved: [&Floats; 3]) -> [Floats; 3] {
     let [dq, dk, dv] =
         [&call.q, &call.k, &call.v].map(|tensor| empty(tensor, tensor.shape(), tensor.dtype()));

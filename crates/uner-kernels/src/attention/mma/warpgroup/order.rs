@@ -1,6 +1,6 @@
-//! The order of the query tiles of a call: some heads at a time, so many that their keys and values
-//! stay in the second-level cache while all their tiles pass; of these the longest tiles first, so
-//! that what is left at the end is short.
+//! The order of the query tiles of a call. A few heads run at a time, as many as have keys and
+//! values that fit into the L2 cache together. Of their tiles the longest come first, so that the
+//! last ones are short.
 
 use cubecl::prelude::*;
 
@@ -10,21 +10,19 @@ use super::super::tile::{Packing, Place, Tiles};
 use super::queue::place_at;
 use crate::cube::dims;
 
-/// Bytes of keys and values that are in use at a time: 32 MiB of the cache's 50, as in
-/// FlashAttention-3.
+/// Bytes of keys and values in use at a time: 32 MiB of the cache's 50, as in FlashAttention-3.
 const CACHED: usize = 32 << 20;
 
-/// Which heads go together. A head of a row counts as one; those of a row stand side by side, row
-/// by row.
+/// Which heads run together. Heads are numbered over all rows, row by row.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 pub(super) struct Order {
-    /// Heads, those of all rows together.
+    /// Heads of all rows.
     heads: usize,
     /// Heads at a time.
     together: usize,
 }
 
-/// The order of the tiles of a call, of `rows` queries each, and how many there are.
+/// The order of the tiles of a call, of `rows` queries each, and their number.
 pub(super) fn order(call: &Call, rows: usize) -> (OrderLaunch, usize) {
     let [_, keys, kv_heads, head_dim] = dims(&call.k);
     let (heads, group) = (call.rows * call.heads, call.heads / kv_heads);
@@ -35,12 +33,12 @@ pub(super) fn order(call: &Call, rows: usize) -> (OrderLaunch, usize) {
 
 #[cube]
 impl Order {
-    /// Tiles.
+    /// Number of tiles.
     pub(super) fn tiles(&self, packing: &Packing, #[comptime] tiles: Tiles) -> u32 {
         (self.heads * packing.sizes.queries.div_ceil(comptime!(tiles.rows()))) as u32
     }
 
-    /// Where tile `number` of the order lies.
+    /// Position of tile `number` of the order.
     pub(super) fn place(
         &self,
         number: usize,
@@ -59,8 +57,8 @@ impl Order {
     }
 }
 
-/// A number that no other cube gets, from the count of those that were given: in the first lane of
-/// the plane, 0 in others.
+/// Takes the next number of a counter, which no other cube gets. The first lane of the plane
+/// returns it, other lanes 0.
 #[cube]
 pub(super) fn take(next: &mut [i32]) -> u32 {
     let mut taken = 0u32;

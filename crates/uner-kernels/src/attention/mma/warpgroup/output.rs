@@ -1,7 +1,7 @@
-//! The way of sums into tensors: rounded, 16 bytes of a row at a time.
+//! The write-out of sums to tensors: rounded, 16 bytes of a row at a time.
 //!
-//! [`write_row`] is for every row of 64 elements or more; [`write_out`] normalises what the forward
-//! pass has summed first.
+//! [`write_row`] writes any row of 64 elements or more; [`write_out`] first normalises the sums of
+//! the forward pass.
 
 use cubecl::prelude::*;
 
@@ -10,7 +10,7 @@ use super::super::softmax::Softmax;
 use super::super::tile::{Place, Tiles};
 use crate::attention::BLIND;
 
-/// What the softmax of a row ends with: its largest score, and this lane's part of the sum of its
+/// The final softmax state of a row: its largest score, and this lane's part of the sum of its
 /// weights.
 #[derive(CubeType, Clone, Copy)]
 struct Total {
@@ -29,7 +29,7 @@ impl Total {
     }
 }
 
-/// Those of the lane's two rows.
+/// The totals of the lane's two rows.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Totals {
     upper: Total,
@@ -73,8 +73,8 @@ pub(super) fn write_out<E: Float>(
     }
 }
 
-/// Writes row `r` of the lane's two, times `factor`, to `target`, where it begins at element
-/// `start`; nothing unless `inside`. All lanes of the plane call it.
+/// Writes row `r` of the lane's two, times `factor`, to `target`, from element `start` on; writes
+/// nothing unless `inside`. All lanes of the plane must call it.
 #[cube]
 pub(super) fn write_row<E: Float>(
     target: &mut [Vector<E, Const<8>>],
@@ -95,9 +95,9 @@ pub(super) fn write_row<E: Float>(
     }
 }
 
-/// Eight elements of row `r`, times `factor`: of the four accumulators from `4 · part` on that
-/// whose number in them is the lane's in its four. A lane holds two elements of each, so the four
-/// lanes of a row exchange theirs.
+/// Eight elements of row `r`, times `factor`, from accumulator `4 · part + l`, where `l` is the
+/// lane's number among the row's four. A lane has two elements of each accumulator, so the four
+/// lanes exchange theirs.
 #[cube]
 fn chunk(
     sums: &Array<Accumulator>,
@@ -126,8 +126,8 @@ fn chunk(
     eight
 }
 
-/// A step of a transposition: between lanes whose numbers differ by `mask`, the one with the bit
-/// gives its word `low` for the other's word `high`.
+/// A step of a transposition: of lanes whose numbers differ by `mask`, the one with the bit
+/// exchanges its word `low` for the other's word `high`.
 #[cube]
 fn swap(
     words: &mut Array<u32>,

@@ -1,14 +1,14 @@
-//! Products of a warp group, `wgmma`: 64 rows times up to 128 columns, operands in shared memory,
-//! the left one in registers if need be.
+//! Products of a warp group (`wgmma`): 64 rows times up to 128 columns. The operands lie in shared
+//! memory; the left one may also lie in registers.
 //!
-//! Operands in shared memory are panels: rows of 64 elements, 128 bytes, in the 128-byte swizzle,
-//! as bulk copies leave them; a wider matrix is several panels one behind the other. A product may
-//! contract along the rows of a panel or down them. The accumulator of a plane is a row of those of
-//! `mma.m16n8k16` side by side, so masks, softmax and write-out are those of [`mma`](super::super).
+//! Operands in shared memory are panels: rows of 64 elements (128 bytes) in the 128-byte swizzle,
+//! as bulk copies write them. A wider matrix is several panels, one behind the other. A product may
+//! contract along the rows of a panel or down them. The accumulator of a plane is a row of
+//! `mma.m16n8k16` accumulators side by side, so the softmax of [`mma`](super::super) works on it.
 //!
-//! A product runs on while the planes go on. Its registers pass through [`finish`], which waits:
-//! nothing else may touch them before, and text in one piece is what keeps the compiler from
-//! putting anything between.
+//! A product runs on while the planes go on. Its registers pass through [`finish`], which waits;
+//! nothing else may touch them before. Each product is one piece of text, so the compiler cannot
+//! insert anything.
 
 #![expect(clippy::needless_pass_by_value, reason = "text and registers are named at compile time")]
 
@@ -21,9 +21,9 @@ use cubecl::prelude::*;
 
 use super::super::ptx::{Accumulator, pack};
 
-/// Elements of a row of a panel.
+/// Elements per row of a panel.
 pub(super) const PANEL: usize = 64;
-/// Bytes of it.
+/// Bytes per row of a panel.
 pub(super) const PANEL_BYTES: usize = 128;
 /// Upper half of a descriptor: eight rows of a panel take 1024 bytes; the 128-byte swizzle.
 const DESCRIPTOR: u32 = 1 << 30 | 1024 >> 4;
@@ -38,8 +38,8 @@ pub(super) struct Operand {
 }
 
 impl Operand {
-    /// Sixteenths of bytes from the operand's address to the elements of a step: 16 of the
-    /// contracted axis.
+    /// Units of 16 bytes from the operand's address to the elements of a step (16 of the contracted
+    /// axis).
     const fn offset(self, step: usize) -> usize {
         let bytes = if self.down {
             step * 16 * PANEL_BYTES
@@ -49,8 +49,8 @@ impl Operand {
         };
         bytes / 16
     }
-    /// The lower half of a descriptor but for the address: the way from one panel to the next where
-    /// that is no step.
+    /// The lower half of a descriptor without the address: the distance from one panel to the next,
+    /// unless steps go from panel to panel.
     const fn leading(self) -> u32 {
         let bytes = if self.down { self.rows * PANEL_BYTES } else { 16 };
         (bytes as u32 / 16) << 16
@@ -63,10 +63,10 @@ fn descriptor(address: u32, #[comptime] operand: Operand) -> u32 {
     address / 16 + comptime!(operand.leading())
 }
 
-/// What a product multiplies.
+/// The operands of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Factors {
-    /// The left operand, 64 rows. None: in registers.
+    /// The left operand, 64 rows; `None` if it lies in registers.
     pub(super) a: Option<Operand>,
     /// The right operand.
     pub(super) b: Operand,
@@ -76,8 +76,8 @@ pub(super) struct Factors {
     pub(super) steps: usize,
 }
 
-/// The statements of a product. Operands: the sums; if it `adds` to any, those; the words of A in
-/// registers or of its descriptor; that of B.
+/// The PTX of a product. Its operands: the new sums; if it `adds`, the old sums; the words of A
+/// (registers or descriptor); the word of B's descriptor.
 fn text(factors: Factors, adds: bool) -> String {
     let Factors { a, b, columns, steps } = factors;
     let sums = columns / 2;
@@ -113,17 +113,17 @@ fn text(factors: Factors, adds: bool) -> String {
     text + "wgmma.commit_group.sync.aligned; }"
 }
 
-/// The statements of [`finish`]: the sums' new registers, their old ones.
+/// The PTX of [`finish`]. Its operands: the sums' new registers, then the old ones.
 fn wait_text(sums: usize, left: usize) -> String {
     let mut text = format!("{{ wgmma.wait_group.sync.aligned {left}; ");
     for sum in 0..sums {
         write!(text, "mov.f32 %{sum}, ${}; ", sum + 1).expect("memory takes any text");
     }
-    // Every operand has to be named.
+    // The text must name every operand.
     text + "/* $0 */ }"
 }
 
-/// Inline PTX with `results` f32 results; operands are numbered through: all results as one,
+/// Inline PTX with `results` f32 results. Operands are numbered in order: all results as one,
 /// floats, words.
 #[cube]
 fn assembly(
@@ -176,7 +176,7 @@ fn registers(sums: &mut Array<Accumulator>, #[comptime] count: usize) -> Sequenc
     floats
 }
 
-/// Sets accumulators to registers.
+/// Sets accumulators from registers.
 #[cube]
 fn set(sums: &mut Array<Accumulator>, registers: &Sequence<f32>, #[comptime] count: usize) {
     #[unroll]
@@ -189,7 +189,7 @@ fn set(sums: &mut Array<Accumulator>, registers: &Sequence<f32>, #[comptime] cou
     }
 }
 
-/// Starts `sums = a · b`, or `sums += a · b` where it `adds`; operands at shared addresses.
+/// Starts `sums = a · b`, or `sums += a · b` if it `adds`; `a` and `b` are shared addresses.
 #[cube]
 pub(super) fn multiply(
     sums: &mut Array<Accumulator>,
@@ -208,7 +208,7 @@ pub(super) fn multiply(
     set(sums, &results, count);
 }
 
-/// Starts `sums += weights · b`, `b` at a shared address.
+/// Starts `sums += weights · b`; `b` is a shared address.
 #[cube]
 pub(super) fn multiply_weights(
     sums: &mut Array<Accumulator>,
@@ -227,7 +227,7 @@ pub(super) fn multiply_weights(
     set(sums, &results, count);
 }
 
-/// Waits until at most `left` products that were started later than that of `sums` are under way.
+/// Waits for the product of `sums`: until at most `left` products, started later, still run.
 #[cube]
 pub(super) fn finish(
     sums: &mut Array<Accumulator>,
@@ -239,8 +239,8 @@ pub(super) fn finish(
     set(sums, &results, count);
 }
 
-/// Accumulators of `columns` columns, rounded, as the left operand of a product that contracts over
-/// those columns.
+/// Rounds accumulators of `columns` columns to the left operand of a product that contracts over
+/// these columns.
 #[cube]
 pub(super) fn operand(sums: &Array<Accumulator>, #[comptime] columns: usize) -> Array<u32> {
     let mut words = Array::<u32>::new(comptime!(columns / 4));

@@ -1,6 +1,6 @@
 //! The PTX instructions of compute capability 9.0 that these kernels add: mbarriers, bulk copies of
-//! tiles, barriers of some planes, the hand-over of registers. Products and turns have files of
-//! their own ([`product`](super::product), [`turns`](super::turns)).
+//! tiles, barriers of some planes, reallocation of registers. Products and turns have their own
+//! files ([`product`](super::product), [`turns`](super::turns)).
 //!
 //! Addresses are 32-bit addresses of the shared window, as in [`ptx`](super::super::ptx).
 
@@ -9,8 +9,7 @@ use cubecl_cpp::cuda::ptx::tensor_map_address;
 
 use super::super::ptx::{Accumulator, value};
 
-/// Makes a barrier whose phase ends when `count` units have arrived and the expected bytes are
-/// there.
+/// Makes a barrier whose phase ends when `count` units and the expected bytes have arrived.
 #[cube]
 pub(super) fn make_barrier(barrier: u32, #[comptime] count: usize) {
     gpu_asm!(
@@ -19,7 +18,7 @@ pub(super) fn make_barrier(barrier: u32, #[comptime] count: usize) {
     );
 }
 
-/// Lets the copy hardware see the barriers that this unit made; the other units see them behind a
+/// Makes this unit's new barriers visible to the copy hardware. Other units see them behind a
 /// barrier of the cube.
 #[cube]
 pub(super) fn publish_barriers() {
@@ -27,8 +26,8 @@ pub(super) fn publish_barriers() {
     fence_for_products();
 }
 
-/// Orders what this unit wrote to shared memory, or knows that others wrote, before what tensor
-/// cores and bulk copies do next.
+/// Orders writes to shared memory, by this unit or by others it has synchronised with, before later
+/// accesses by tensor cores and bulk copies.
 #[cube]
 pub(super) fn fence_for_products() {
     gpu_asm!("fence.proxy.async.shared::cta;", options(readonly));
@@ -43,7 +42,7 @@ pub(super) fn arrive(barrier: u32) {
     );
 }
 
-/// Arrives at a barrier whose phase moreover waits for `bytes` of [`copy_tile`].
+/// Arrives at a barrier whose phase also waits for `bytes` of [`copy_tile`].
 #[cube]
 pub(super) fn arrive_expecting(barrier: u32, #[comptime] bytes: usize) {
     gpu_asm!(
@@ -52,8 +51,8 @@ pub(super) fn arrive_expecting(barrier: u32, #[comptime] bytes: usize) {
     );
 }
 
-/// Arrives at a barrier once the copies are done that this unit started with
-/// [`copy_word`](super::super::ptx::copy_word).
+/// Arrives at a barrier once this unit's copies by [`copy_word`](super::super::ptx::copy_word) are
+/// done.
 #[cube]
 pub(super) fn arrive_behind_copies(barrier: u32) {
     gpu_asm!(
@@ -62,8 +61,8 @@ pub(super) fn arrive_behind_copies(barrier: u32) {
     );
 }
 
-/// Waits for the end of the barrier's phases of this parity: 0 for the first, third and so on. At a
-/// new barrier the phase before the first, of parity 1, has ended.
+/// Waits until the barrier's phase of this parity has ended: 0 for the first, third and so on. At a
+/// new barrier, the phase before the first (of parity 1) has ended.
 #[cube]
 pub(super) fn wait(barrier: u32, parity: u32) {
     gpu_asm!(
@@ -73,7 +72,7 @@ pub(super) fn wait(barrier: u32, parity: u32) {
     );
 }
 
-/// Where a tile begins in a tensor `[rows, tokens, heads, head_dim]`.
+/// The start of a tile in a tensor `[rows, tokens, heads, head_dim]`.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Corner {
     pub(super) row: i32,
@@ -82,8 +81,8 @@ pub(super) struct Corner {
     pub(super) element: i32,
 }
 
-/// Starts the copy of a tile to shared memory at `target`, a multiple of 1024; its bytes are
-/// counted at `barrier`. What lies outside the tensor reads as zeros.
+/// Starts the copy of a tile to shared memory at `target`, a multiple of 1024; `barrier` counts its
+/// bytes. Elements outside the tensor read as zeros.
 #[cube]
 pub(super) fn copy_tile<E: Float>(
     target: u32,
@@ -102,7 +101,8 @@ pub(super) fn copy_tile<E: Float>(
     );
 }
 
-/// Waits until `units` units are at barrier `number` (1 to 15) of the cube, this plane among them.
+/// Waits until `units` units, this plane included, have arrived at barrier `number` (1 to 15) of
+/// the cube.
 #[cube]
 pub(super) fn meet(number: u32, #[comptime] units: usize) {
     gpu_asm!(
@@ -111,7 +111,7 @@ pub(super) fn meet(number: u32, #[comptime] units: usize) {
     );
 }
 
-/// Is at barrier `number` of the cube without waiting for the others.
+/// Arrives at barrier `number` of the cube without waiting for the others.
 #[cube]
 pub(super) fn pass(number: u32, #[comptime] units: usize) {
     gpu_asm!(
@@ -120,8 +120,7 @@ pub(super) fn pass(number: u32, #[comptime] units: usize) {
     );
 }
 
-/// [`UNIT_POS`], read where it is needed: what is computed from it takes no registers anywhere
-/// else.
+/// [`UNIT_POS`], read at each use, so that values computed from it take no registers elsewhere.
 #[cube]
 pub(super) fn unit_here() -> u32 {
     let unit: u32;
@@ -141,14 +140,14 @@ pub(super) fn shrink_to(#[comptime] count: usize) {
     gpu_asm!("setmaxnreg.dec.sync.aligned.u32 {count};", count = const count, options(readonly));
 }
 
-/// Takes registers, `count` in all, once others have given up enough.
+/// Takes registers up to `count`, once others have given up enough.
 #[cube]
 pub(super) fn grow_to(#[comptime] count: usize) {
     gpu_asm!("setmaxnreg.inc.sync.aligned.u32 {count};", count = const count, options(readonly));
 }
 
-/// The value of the plane's first lane, which the compiler then knows to be the same for all lanes:
-/// what is computed from it takes no registers of units. All lanes of the plane take part.
+/// The value of the plane's first lane. The compiler then knows that it is uniform: values computed
+/// from it take no registers of units. All lanes of the plane must take part.
 #[cube]
 pub(super) fn first_lane(own: u32) -> u32 {
     let first: u32;

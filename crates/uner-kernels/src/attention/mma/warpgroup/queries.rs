@@ -1,28 +1,27 @@
-//! The gradient of the queries, which every key tile adds to: its way from the patches of a cube
-//! into global memory.
+//! The gradient of the queries, to which every key tile adds: from the patches of a cube into
+//! global memory.
 //!
 //! # Order
-//! The sums are f32, patch by patch, `[rows, heads, patch]`; a head's patches are those of its
-//! blocks of queries, panel by panel. Key tiles add in a fixed order, the last first. Beside each
-//! patch stands how far that is (`turns`, after the word that numbers the cubes): tile `t` of `n`
-//! waits until it is `n - t - 1`, then adds and raises it to `n - t`. The first tile waits for
-//! none, and writes instead of adding, so nobody fills the sums with zeros; a patch whose turn is
-//! still 0 has not been visited.
+//! The sums are f32, patch by patch, `[rows, heads, patch]`; a head has one patch per 64 queries
+//! and panel. Key tiles add in a fixed order, the last first. `turns` has a counter for each patch
+//! (behind the word that numbers the cubes): tile `t` of `n` waits until it is `n - t - 1`, then
+//! adds and raises it to `n - t`. The first tile does not wait, and writes instead of adding, so
+//! the sums need no zeroing. A patch whose counter is still 0 has not been visited.
 //!
-//! Tile `t` is the first if tile `t + 1` does not visit the patch. No tile behind that one does
-//! then: a document of tile `t` reaches the queries of the patch, and since its tokens stand
-//! together, it also fills every tile between, but for the last that can see the patch, which may
-//! begin among its queries.
+//! Tile `t` is the first if tile `t + 1` does not visit the patch, since then no later tile visits
+//! it. The reason: a document of tile `t` reaches the queries of the patch. Its tokens are
+//! contiguous, so it also fills every tile between, except the last that can see the patch, which
+//! may begin among the patch's queries.
 //!
 //! # No deadlock
-//! A cube waits for one cube alone, that of the next key tile of the same head, and only for
-//! patches which that cube visits by the same extents
-//! ([`query_extent`](super::super::mask::query_extent)). Cubes take their tiles by the order in
-//! which they begin, the last tile of a head first: the other cube has begun, and runs to its end,
-//! since the first of all waits for none. This holds whatever the tables say. While a cube waits,
-//! its planes that multiply go on until both slots of a patch are full. Under the causal mask a
-//! tile begins at its own queries, which the tiles behind it do not see or have passed: waits are
-//! short.
+//! A cube waits only for the cube of the next key tile of the same head, and only for patches that
+//! the awaited cube visits by the same extents
+//! ([`query_extent`](super::super::mask::query_extent)). Cubes take their tiles in the order in
+//! which they start, the last tile of a head first. The awaited cube has therefore started, and it
+//! ends, since the first of all waits for none. This holds whatever the tables contain. While a
+//! cube waits, its planes that multiply go on until both slots of their group are full. Waits are
+//! short: under the causal mask a tile begins at its own queries, which the tiles behind it do not
+//! see or have passed.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -36,10 +35,11 @@ use super::product::PANEL;
 use super::ring::Ring;
 use super::turns::{add, await_turn, end_turn, wait_read, wait_written, write};
 
-/// Units of a cube of [`gather`]: one for eight columns of the rows of four units' accumulators.
+/// Units of a cube of [`gather`]: one per eight columns of two rows, which four units' accumulators
+/// have.
 pub(super) const GATHER_UNITS: usize = PATCH / 16;
 
-/// Sets the turns to zero. Cubes and units: one unit for each word.
+/// Sets the turns to zero. Cubes and units: one unit per word.
 #[cube(launch)]
 pub(in crate::attention::mma) fn clear(turns: &mut [u32]) {
     if ABSOLUTE_POS < turns.len() {
@@ -47,8 +47,8 @@ pub(in crate::attention::mma) fn clear(turns: &mut [u32]) {
     }
 }
 
-/// Adds the patches of warp group `group` to `sums`, as they come into its slots. Of one unit,
-/// which is none of the group's.
+/// Adds the patches of warp group `group` to `sums`, as they arrive in its slots. One unit outside
+/// the group calls it.
 #[cube]
 pub(super) fn add_patches(
     sums: &mut [f32],
@@ -71,7 +71,7 @@ pub(super) fn add_patches(
             slot.wait();
             let patch =
                 (stream.extent.begin + tile * comptime!(columns / BLOCK)) * panels + group as usize;
-            // Wide tiles may end behind the last block.
+            // Wide tiles may end behind the last 64 queries.
             if patch < stream.extent.end * panels {
                 let from = (head + patch) * PATCH;
                 if next.begin * panels <= patch && patch < next.end * panels {
@@ -92,7 +92,7 @@ pub(super) fn add_patches(
     }
 }
 
-/// The live query blocks of the key tile behind that at `place`; none if there is no such tile.
+/// The live query tiles of the key tile behind the one at `place`; none behind the last tile.
 #[cube]
 fn next_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Extent {
     let first = place.first + comptime!(tiles.rows());
@@ -106,11 +106,11 @@ fn next_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Ex
     }
 }
 
-/// `dq = scale · sums`, zeros where no key tile visits.
+/// `dq = scale · sums`, zeros in patches that no key tile visits.
 ///
 /// # Shapes
 /// - `sums`: `[rows, heads, ceil(queries / 64) · panels, PATCH]`, in vectors of four
-/// - `turns`: a word, and `[rows, heads, ceil(queries / 64) · panels]`
+/// - `turns`: one word, then `[rows, heads, ceil(queries / 64) · panels]`
 /// - `dq`: `[rows, queries, heads, head_dim]`, in vectors of eight
 ///
 /// Cubes: x, one per patch; [`GATHER_UNITS`] units.
@@ -129,7 +129,7 @@ pub(in crate::attention::mma) fn gather<E: Float>(
     let (panel, block, head) = (patch % panels, patch / panels % blocks, patch / (panels * blocks));
     let (row, head) = (head / sizes.heads, head % sizes.heads);
     let visited = turns[1 + patch] != 0;
-    // Eight columns, and the four lanes that hold them of two rows.
+    // Eight columns, and the four lanes with these columns of two rows.
     let (chunk, lanes) = (unit % 8, unit / 8);
     let from = patch * comptime!(PATCH / 4) + chunk * 128 + lanes * 4;
     let mut upper = Vector::<f32, Const<8>>::new(0.0f32);

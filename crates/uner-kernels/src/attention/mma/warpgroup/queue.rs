@@ -1,10 +1,10 @@
-//! How the plane that copies hands query tiles to the planes that multiply: two buffers in turn,
-//! each with a note that says where the tile lies and which keys it visits. A cube works on tiles
-//! until a note tells of no keys.
+//! The queue of query tiles from the plane that copies to the planes that multiply: two buffers in
+//! turn, each with a note of the tile's position and the keys that it visits. A note without keys
+//! ends the work of a cube.
 //!
-//! A buffer has a barrier that tells when the tile and its note are there, and one that tells when
-//! they may be overwritten. Round `n` of a buffer ends phase `n` of its barriers. The ring's own
-//! barrier of stationary tiles, which come once, is not used.
+//! A buffer has two barriers: full (the tile and its note have arrived) and empty (both may be
+//! overwritten). Round `n` of a buffer ends phase `n` of its barriers. The ring's own barrier of
+//! stationary tiles, which are copied once, is not used.
 
 use cubecl::prelude::*;
 
@@ -17,16 +17,16 @@ use super::ptx::{
 };
 use super::ring::{GROUP_ROWS, PLANES, Ring, copy_panels};
 
-/// Buffers: the stationary tiles of the ring.
+/// Number of buffers: the stationary tiles of the ring.
 pub(super) const BUFFERS: usize = 2;
-/// Bytes of a note: row and head, first query and first key block, tiles of keys and document.
+/// Bytes of a note: row, head, first query, first 64-key tile, number of key tiles, document.
 const NOTE: usize = 24;
 
-/// Where the notes begin.
+/// Offset of the notes.
 const fn notes_at(ring: Ring) -> usize {
     ring.bytes()
 }
-/// Where the barriers begin.
+/// Offset of the barriers.
 const fn barriers_at(ring: Ring) -> usize {
     notes_at(ring) + BUFFERS * NOTE
 }
@@ -35,7 +35,7 @@ pub(super) const fn bytes(ring: Ring) -> usize {
     barriers_at(ring) + BUFFERS * 2 * 8
 }
 
-/// What the planes that multiply are told of a query tile.
+/// A query tile, as the planes that multiply read it from a note.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Note {
     pub(super) place: Place,
@@ -85,14 +85,14 @@ impl Buffer {
         self.full(base, ring) + 8
     }
 
-    /// Waits until the tile and its note are there. Returns how many tiles of keys it visits, none
-    /// behind the last tile.
+    /// Waits until the tile and its note have arrived. Returns the number of key tiles that it
+    /// visits, 0 behind the last tile.
     pub(super) fn wait(&self, base: u32, #[comptime] ring: Ring) -> u32 {
         wait(self.full(base, ring), self.parity);
         u32::cast_from(load_integers(self.note(base, ring), 16usize).extract(0usize))
     }
 
-    /// The note, which is there.
+    /// Reads the note, which has arrived.
     pub(super) fn read(&self, base: u32, packing: &Packing, #[comptime] ring: Ring) -> Note {
         let note = self.note(base, ring);
         let (which, first, keys) = (
@@ -111,7 +111,7 @@ impl Buffer {
         Note { place, stream }
     }
 
-    /// Gives the buffer back to the plane that copies. All lanes of a plane call it.
+    /// Returns the buffer to the plane that copies. All lanes of a plane call it.
     pub(super) fn release(&self, base: u32, #[comptime] ring: Ring) {
         meet_lanes();
         if UNIT_POS % 32 == 0 {
@@ -120,7 +120,7 @@ impl Buffer {
     }
 
     /// Waits until the buffer may be overwritten, writes the note and starts the copy of the tile.
-    /// Of the plane that copies.
+    /// The plane that copies calls it.
     pub(super) fn fill<E: Float>(
         &self,
         q: &TensorMap<E, Tiled>,
@@ -148,7 +148,7 @@ impl Buffer {
         }
     }
 
-    /// Tells that there are no tiles left. Of the plane that copies.
+    /// Writes a note without keys: no tiles are left. The plane that copies calls it.
     pub(super) fn end(&self, base: u32, #[comptime] ring: Ring) {
         wait(self.empty(base, ring), 1 - self.parity);
         if UNIT_POS % 32 == 0 {
@@ -158,7 +158,7 @@ impl Buffer {
     }
 }
 
-/// Makes the barriers. Of unit 0, before it [makes those of the ring](super::ring::make_barriers).
+/// Makes the barriers; unit 0 does so before it [makes the ring's](super::ring::make_barriers).
 #[cube]
 pub(super) fn make_buffers(base: u32, #[comptime] ring: Ring) {
     if UNIT_POS == 0 {

@@ -1,10 +1,9 @@
-//! The shared memory of a cube: tiles that stay, a ring of stages for pairs of tiles that stream,
-//! and the barriers by which the planes that copy and those that multiply hand the stages to each
-//! other.
+//! The shared memory of a cube: stationary tiles, a ring of stages for pairs of streamed tiles, and
+//! the barriers that pass stages between the planes that copy and the planes that multiply.
 //!
-//! Both tiles of a stage have a barrier of their own that tells when the tile is there, and one
-//! that tells when it may be overwritten. With the first tile come words of its tokens. Round `n`
-//! of a stage ends phase `n` of its barriers.
+//! Each tile of a stage has two barriers: full (the tile has arrived) and empty (it may be
+//! overwritten). Words of the tokens arrive with the first tile. Round `n` of a stage ends phase
+//! `n` of its barriers.
 
 use cubecl::prelude::*;
 
@@ -21,15 +20,15 @@ pub(super) const STAGES: usize = 2;
 pub(super) const PLANES: usize = 8;
 /// Units that multiply.
 pub(super) const CONSUMERS: usize = PLANES * 32;
-/// Units of a cube: those and a warp group of which one plane brings tiles; in the backward kernel
-/// two more take patches away. (Registers change hands by warp groups only.)
+/// Units of a cube: these and one more warp group, of which one plane copies tiles; in the backward
+/// kernel, two more planes add patches. (Registers are reallocated by whole warp groups only.)
 pub(super) const UNITS: usize = CONSUMERS + 128;
 /// Rows of the stationary tile that a warp group owns.
 pub(super) const GROUP_ROWS: usize = 64;
 
 /// Registers of a unit that multiplies.
 pub(super) const MULTIPLYING: usize = 240;
-/// Registers of a unit that copies: what is left of the 64 Ki of a processor.
+/// Registers of a unit that copies, from the rest of a multiprocessor's 64 Ki.
 pub(super) const COPYING: usize = 24;
 
 /// The layout of a cube's shared memory.
@@ -44,8 +43,8 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// Of a kernel with `stationary` tiles of 128 tokens of an axis, which streams tiles of
-    /// `columns` tokens with `words` words each.
+    /// The layout of a kernel with `stationary` tiles of 128 tokens of `axis`, which streams tiles
+    /// of `columns` tokens with `words` words per token.
     pub(super) const fn new(
         axis: Axis,
         stationary: usize,
@@ -56,15 +55,14 @@ impl Ring {
         let tiles = Tiles { stationary: axis, head_dim, planes: PLANES, per_plane: 1, columns };
         Self { tiles, stationary, words }
     }
-    /// The product of stationary and streamed tokens along the head: a column for each streamed
-    /// token.
+    /// The product of stationary and streamed tokens along the head: one column per streamed token.
     pub(super) const fn along(self) -> Factors {
         let a = Operand { rows: self.tiles.rows(), down: false };
         let b = Operand { rows: self.tiles.columns, down: false };
         Factors { a: Some(a), b, columns: self.tiles.columns, steps: self.tiles.head_dim / 16 }
     }
-    /// The product of weights of streamed tokens, in registers, and those tokens: a column for each
-    /// element of the head.
+    /// The product of weights (in registers) and streamed tokens: one column per element of the
+    /// head.
     pub(super) const fn down(self) -> Factors {
         let b = Operand { rows: self.tiles.columns, down: true };
         Factors { a: None, b, columns: self.tiles.head_dim, steps: self.tiles.columns / 16 }
@@ -89,15 +87,15 @@ impl Ring {
     const fn word_bytes(self) -> usize {
         4 * self.words * self.tiles.columns
     }
-    /// Where the stages begin.
+    /// Offset of the stages.
     const fn stages_at(self) -> usize {
         self.stationary * self.row_bytes()
     }
-    /// Where the words begin.
+    /// Offset of the words.
     const fn words_at(self) -> usize {
         self.stages_at() + STAGES * 2 * self.column_bytes()
     }
-    /// Where the barriers begin.
+    /// Offset of the barriers.
     const fn barriers_at(self) -> usize {
         self.words_at() + STAGES * self.word_bytes()
     }
@@ -107,9 +105,9 @@ impl Ring {
     }
 }
 
-/// Which of the two tiles of a stage.
+/// The first tile of a stage.
 pub(super) const FIRST: usize = 0;
-/// See [`FIRST`].
+/// The second tile of a stage.
 pub(super) const SECOND: usize = 1;
 
 /// A stage in one of its rounds.
@@ -141,25 +139,25 @@ impl Stage {
         base + comptime!(ring.words_at() as u32) + self.number * comptime!(ring.word_bytes() as u32)
     }
 
-    /// The barrier that tells when a tile is there.
+    /// The barrier whose phase ends when a tile has arrived.
     pub(super) fn full(&self, base: u32, #[comptime] which: usize, #[comptime] ring: Ring) -> u32 {
         base + comptime!((ring.barriers_at() + 8 + 8 * which) as u32) + self.number * 32
     }
 
-    /// The barrier that tells when a tile may be overwritten.
+    /// The barrier whose phase ends when a tile may be overwritten.
     pub(super) fn empty(&self, base: u32, #[comptime] which: usize, #[comptime] ring: Ring) -> u32 {
         self.full(base, which, ring) + 16
     }
 
-    /// Waits until a tile is there, and its words with it.
+    /// Waits until a tile and its words have arrived.
     pub(super) fn wait(&self, base: u32, #[comptime] which: usize, #[comptime] ring: Ring) {
         wait(self.full(base, which, ring), self.parity);
     }
 
-    /// [`Self::wait`] once more, for a tile that is there, and not before `a` and `b` are known.
-    /// The assembler would wait for a product as soon as it is started and compute afterwards what
-    /// is to be computed meanwhile; it moves nothing over the loop of this wait.
-    pub(super) fn wait_behind(
+    /// Repeats [`Self::wait`] for a tile that has arrived, but after `a` and `b` are computed.
+    /// Without it, the assembler would wait for a product right after its start, and only then
+    /// compute `a` and `b`. It moves nothing across the loop of this wait.
+    pub(super) fn wait_after(
         &self,
         base: u32,
         #[comptime] which: usize,
@@ -167,12 +165,12 @@ impl Stage {
         b: f32,
         #[comptime] ring: Ring,
     ) {
-        // No sum has these bits, but that is for us to know.
+        // No sum has these bits, but the assembler cannot infer that.
         let never = u32::reinterpret(a) & u32::reinterpret(b) == u32::MAX;
         wait(self.full(base, which, ring), select(never, 1 - self.parity, self.parity));
     }
 
-    /// Gives a tile back to the plane that copies. All lanes of a plane call it.
+    /// Returns a tile to the plane that copies. All lanes of a plane call it.
     pub(super) fn release(&self, base: u32, #[comptime] which: usize, #[comptime] ring: Ring) {
         meet_lanes();
         if UNIT_POS % 32 == 0 {
@@ -180,8 +178,8 @@ impl Stage {
         }
     }
 
-    /// Waits until a tile may be overwritten, and starts its copy. Of the plane that copies;
-    /// `token` is the tile's first.
+    /// Waits until a tile may be overwritten, then starts its copy, from `at` on. The plane that
+    /// copies calls it.
     pub(super) fn fill<E: Float>(
         &self,
         base: u32,
@@ -200,7 +198,7 @@ impl Stage {
     }
 }
 
-/// Makes the barriers; the units of the cube meet in it.
+/// Makes the barriers and synchronises the cube.
 #[cube]
 pub(super) fn make_barriers(base: u32, #[comptime] ring: Ring) {
     if UNIT_POS == 0 {
@@ -209,7 +207,8 @@ pub(super) fn make_barriers(base: u32, #[comptime] ring: Ring) {
         #[unroll]
         for stage in 0..comptime!(STAGES) {
             let first = barriers + comptime!(8 + 32 * stage as u32);
-            // A lane that expects the tile, and all lanes of the plane with their copies of words.
+            // One lane that expects the tile, and all lanes of the plane with their copies of
+            // words.
             make_barrier(first, 33usize);
             make_barrier(first + 8, 1usize);
             make_barrier(first + 16, comptime!(PLANES));

@@ -1,6 +1,6 @@
-//! The mask as an interval: tokens of a document stand together, so what a stationary token sees of
-//! the streamed axis, or is seen by, is a run of tokens. Branches cut holes into it, which are
-//! looked at only where there are any.
+//! The mask as an interval. The tokens of a document are contiguous, so a stationary token sees, or
+//! is seen by, one run of streamed tokens. Branches cut holes into it, which are tested only in
+//! tiles with branches.
 
 use cubecl::prelude::*;
 
@@ -11,15 +11,15 @@ use super::ptx::unit_here;
 /// The runs of this lane's two rows.
 #[derive(CubeType)]
 pub(super) struct Sight {
-    /// The first key position.
+    /// First key position of each run.
     from: Array<i32>,
-    /// Positions.
+    /// Number of positions of each run.
     count: Array<u32>,
 }
 
 #[cube]
 impl Sight {
-    /// `bounds` are the starts of queries or the ends of keys, see [`block`](super::super::block).
+    /// `bounds` is the starts of queries or the ends of keys, see [`block`](super::super::block).
     pub(super) fn of_lane(bounds: &[i32], place: &Place, #[comptime] tiles: Tiles) -> Sight {
         let mut from = Array::<i32>::new(2usize);
         let mut count = Array::<u32>::new(2usize);
@@ -41,8 +41,8 @@ impl Sight {
         Sight { from, count }
     }
 
-    /// The same of keys, which are seen from their own places on: there are no registers to keep
-    /// those between tiles.
+    /// The same for keys, which are seen from their own positions on. These are recomputed, since
+    /// no registers are left to keep them between tiles.
     pub(super) fn of_keys(&self, place: &Place, #[comptime] tiles: Tiles) -> Sight {
         let row = own_row(place, tiles) as i32;
         let mut from = Array::<i32>::new(2usize);
@@ -55,8 +55,8 @@ impl Sight {
         Sight { from, count }
     }
 
-    /// Sets the scores of what is out of sight to negative infinity; `column` is the key position
-    /// of the tile's first token.
+    /// Sets the scores of tokens out of sight to negative infinity; `column` is the key position of
+    /// the tile's first token.
     pub(super) fn hide(
         &self,
         scores: &mut Array<Accumulator>,
@@ -73,7 +73,7 @@ impl Sight {
             for e in 0..4usize {
                 let distance = if comptime!(e < 2) { upper } else { lower }
                     + comptime!((n * 8 + e % 2) as i32);
-                // Before the run it is negative, which is a large number.
+                // Before the run the distance is negative: a large number as u32.
                 let seen = u32::reinterpret(distance) < self.count[comptime!(e / 2)];
                 let score = tile.extract(e);
                 tile.insert(e, select(seen, score, f32::NEG_INFINITY));
@@ -83,9 +83,9 @@ impl Sight {
     }
 }
 
-/// Sets the scores of pairs to negative infinity whose key is in a branch that is not the query's;
-/// `upper` and `lower` are the branches of this lane's rows, `words` is the shared address of those
-/// of the streamed tile.
+/// Sets the score of a pair to negative infinity if the key's branch is neither 0 nor the query's.
+/// `upper` and `lower` are the branches of this lane's rows, `words` is the shared address of the
+/// branches of the streamed tile.
 #[cube]
 pub(super) fn hide_branches(
     scores: &mut Array<Accumulator>,
@@ -135,7 +135,7 @@ pub(super) fn own_branches(
     branches
 }
 
-/// [`Place::lane_row`]; of keys it is computed where it is needed, see [`unit_here`].
+/// [`Place::lane_row`]; for keys it is recomputed at each use, see [`unit_here`].
 #[cube]
 fn own_row(place: &Place, #[comptime] tiles: Tiles) -> usize {
     if comptime!(matches!(tiles.stationary, Axis::Queries)) {

@@ -1,5 +1,4 @@
-//! The kernels for Hopper on the emulator: as the tests of [`mma`](super::super), whose checks
-//! these are.
+//! The kernels for Hopper on the emulator, with the checks of the tests of [`mma`](super::super).
 
 use super::super::tests::{Packing, Shape, check, check_all};
 use crate::offline::emulator::{Change, Emulator};
@@ -15,7 +14,7 @@ fn heads_of_128_equal_the_reference() {
     check_all(Part, 128, &[127, 300]);
 }
 
-/// As the ignored tests of [`mma`](super::super).
+/// Lengths of the ignored tests, as in [`mma`](super::super).
 const LENGTHS: [usize; 8] = [1, 7, 33, 63, 129, 255, 400, 515];
 
 #[test]
@@ -30,7 +29,7 @@ fn every_length_of_heads_of_128_equals_the_reference() {
     check_all(Part, 128, &LENGTHS);
 }
 
-/// A fault: what it is, the kernel, the change.
+/// A fault: its description, the kernel, the change.
 type Fault = (&'static str, &'static str, Change);
 
 const NO_WAIT: Change =
@@ -54,7 +53,7 @@ fn the_emulator_finds_faults_of_forward() {
     ]);
 }
 
-/// The text with the first fence behind the last `what` gone.
+/// The text without the first fence behind the last `what`.
 fn without_fence_behind(text: &str, what: &str) -> String {
     let (before, behind) = text.rsplit_once(what).expect("the kernel has it");
     format!(
@@ -99,9 +98,9 @@ fn the_emulator_finds_faults_of_turns() {
     ]);
 }
 
-/// Each fault makes a check fail that passes without.
+/// Checks that each fault makes a check fail that passes without it.
 fn find<const N: usize>(faults: [Fault; N]) {
-    // Two query heads for each key head: the buffers of the backward kernel are used again.
+    // Two query heads per key head, so that the backward kernel reuses its buffers.
     let shape = Shape { rows: 1, queries: 300, keys: 300, heads: 2, kv_heads: 1, head_dim: 64 };
     let Some(mut emulator) = Emulator::open(Hopper) else { return };
     check(&mut emulator, shape, Packing::Branches).unwrap_or_else(|error| panic!("{error}"));

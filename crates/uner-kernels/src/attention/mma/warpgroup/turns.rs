@@ -1,18 +1,18 @@
-//! Sums of many cubes in global memory, in a fixed order: each cube adds when its turn has come, so
-//! that the bits are the same on each run. The copy hardware adds (`cp.reduce.async.bulk`); a word
-//! beside each sum says whose turn it is.
+//! Sums over many cubes in global memory, in a fixed order: each cube adds in its turn, so the bits
+//! are the same on each run. The copy hardware adds (`cp.reduce.async.bulk`); a word for each sum
+//! counts the turns.
 
 #![expect(
     unsafe_code,
-    reason = "instructions take addresses; bounds are the caller's, as everywhere in a kernel"
+    reason = "instructions take addresses; the caller checks bounds, as everywhere in a kernel"
 )]
 
 use cubecl::prelude::*;
 
 use super::super::ptx::value;
 
-/// How many cubes came here before this one. A cube that waits only for cubes with smaller numbers
-/// waits for cubes that run, in whichever order the card starts them.
+/// The number of cubes that took a number before this one. A cube that waits only for smaller
+/// numbers waits for cubes that have started, in whichever order the card starts them.
 #[cube]
 pub(super) fn take_number(word: &mut [u32], index: usize) -> u32 {
     let number: u32;
@@ -25,8 +25,8 @@ pub(super) fn take_number(word: &mut [u32], index: usize) -> u32 {
     number
 }
 
-/// Waits until `turns[index]` is at least `turn`, and lets this unit's bulk copies see what was
-/// written before.
+/// Waits until `turns[index]` is at least `turn`, and makes earlier writes visible to this unit's
+/// bulk copies.
 #[cube]
 pub(super) fn await_turn(turns: &mut [u32], index: usize, turn: u32) {
     gpu_asm!(
@@ -38,7 +38,7 @@ pub(super) fn await_turn(turns: &mut [u32], index: usize, turn: u32) {
     gpu_asm!("fence.proxy.async.global;", options(readonly));
 }
 
-/// Raises `turns[index]` to `turn`: whoever sees it also sees what this unit wrote before.
+/// Raises `turns[index]` to `turn`. A unit that reads it also sees this unit's earlier writes.
 #[cube]
 pub(super) fn end_turn(turns: &mut [u32], index: usize, turn: u32) {
     gpu_asm!(
@@ -48,8 +48,7 @@ pub(super) fn end_turn(turns: &mut [u32], index: usize, turn: u32) {
     );
 }
 
-/// Starts the copy of `bytes` bytes at the shared address `source` to `target[index]` and what lies
-/// behind.
+/// Starts the copy of `bytes` bytes at the shared address `source` to `target`, from `index` on.
 #[cube]
 pub(super) fn write(target: &mut [f32], index: usize, source: u32, #[comptime] bytes: usize) {
     gpu_asm!(
@@ -59,7 +58,7 @@ pub(super) fn write(target: &mut [f32], index: usize, source: u32, #[comptime] b
     );
 }
 
-/// [`write()`], but adds to what is there.
+/// [`write()`], but adds to the values in `target`.
 #[cube]
 pub(super) fn add(target: &mut [f32], index: usize, source: u32, #[comptime] bytes: usize) {
     gpu_asm!(
