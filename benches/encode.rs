@@ -1,11 +1,12 @@
-//! From conversations in a file to packed rows, at the size of Pile-NER-type: 45,889 conversations
-//! of about 500 tokens.
+//! Reads, encodes and packs conversations, at the size of Pile-NER-type: 45,889 conversations of
+//! about 500 tokens.
 //!
 //! `cargo bench -p uner-benches --bench encode -- TOKENIZER` generates the file once in a temporary
 //! folder, then reads, encodes, stores and packs it, and prints one line of JSON. `TOKENIZER` is a
 //! `tokenizer.model` or `tokenizer.json`.
 
 use std::io::{BufWriter, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 
@@ -33,7 +34,7 @@ fn word(rng: &mut ChaCha8Rng) -> String {
     (0..count).map(|_| SYLLABLES[rng.random_range(0..SYLLABLES.len())]).collect()
 }
 
-/// One conversation in the official format, a line of JSON.
+/// Returns a conversation in the official format, which is one line of JSON.
 fn conversation(rng: &mut ChaCha8Rng) -> serde_json::Value {
     let words: Vec<String> = (0..PASSAGE_WORDS).map(|_| word(rng)).collect();
     let mut turns = vec![
@@ -77,7 +78,7 @@ fn main() {
                    [format]\nkind = \"conversations\"\ncontainer = \"lines\"\n[splits]\ntrain = \"train.jsonl\"\n";
     let dataset = Dataset::from_toml(dataset, "the bench").expect("valid");
     let mut examples = read(&dataset, "train", folder.path()).expect("readable");
-    let config = train_config(256, 1024, 2);
+    let config = train_config(256, 1024);
     let mut writer = StoreWriter::new(folder.path(), config.max_seq_len).expect("a temporary file");
     loop {
         let chunk: Vec<Example> =
@@ -94,7 +95,7 @@ fn main() {
     }
     let store = writer.finish().expect("not empty");
     let encoded = start.elapsed().as_secs_f64();
-    let loader = Loader::new(&store, &config, 1);
+    let loader = Loader::new(&store, &config, NonZeroUsize::MIN, 1);
     let steps = config.total_steps(store.len());
     let rows: usize = (0..steps)
         .map(|step| loader.step(step).micro_batches.iter().map(|batch| batch.rows).sum::<usize>())

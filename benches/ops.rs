@@ -1,14 +1,14 @@
-//! Every op, forward and backward, at the shapes of a preset, on a device that is named.
+//! Measures every op, forward and backward, at the shapes of a preset, on a named device.
 //!
 //! ```text
 //! cargo bench -p uner-benches --bench ops -- [--device flex] [--dtype f32|bf16]
 //!     [--preset cpu|7b|tiny|odd] [--op NAME] [--seconds 1 | --once]
 //! ```
-//! prints a line of JSON for every op, shape and pass; `pytorch_ops.py` prints the same of PyTorch,
-//! and `table.py` joins them. `backward` is the difference of the two passes that are measured. On
-//! the CPU `--dtype bf16` concerns weights and gradients, so ops without a weight are left out.
-//! `--once` launches every pass a single time and measures nothing, for a tool that checks what
-//! kernels touch and slows them down a hundredfold.
+//! prints a line of JSON for every op, shape and pass. `pytorch_ops.py` prints the same lines for
+//! PyTorch, and `table.py` joins them. `backward` is the difference of the two measured passes. On
+//! the CPU `--dtype bf16` applies to weights and gradients, so ops without a weight are left out.
+//! `--once` launches every pass a single time and measures nothing, for a tool that checks memory
+//! accesses and slows kernels down a hundredfold.
 
 use std::process::ExitCode;
 
@@ -28,18 +28,18 @@ use uner_kernels::{
     swiglu, token_losses,
 };
 
-/// That of the binaries.
+/// The binaries' allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EPS: f64 = 1e-5;
-/// Tensors whose norms are formed at a time.
+/// Number of tensors whose norms are computed at a time.
 const NORMS: usize = 8;
 
 /// Measures an op at every size of a preset.
 type Measure = fn(&Bench, &Preset);
 
-/// The ops by their directory, and whether they read weights.
+/// The ops by directory, with whether they read weights.
 const OPS: [(&str, bool, Measure); 14] = [
     ("attention", false, bench_attention),
     ("rms_norm", true, bench_rms_norm),
@@ -61,7 +61,7 @@ fn leaf<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
     tensor.clone().autodiff().require_grad()
 }
 
-/// The backward pass from the gradient `dy` of `y`.
+/// Runs the backward pass from the gradient `dy` of `y`.
 fn backward<const D: usize>(y: Tensor<D>, dy: &Tensor<D>) {
     drop(seeded(y, dy.clone()).backward());
 }
@@ -85,7 +85,7 @@ fn bench_attention(bench: &Bench, preset: &Preset) {
     attention_case(bench, preset, &padded, (pairs, "padded"));
 }
 
-/// `pairs` of a query and a key it sees are what counts as work.
+/// The cost counts `pairs` of a query and a key that it sees.
 fn attention_case(
     bench: &Bench,
     preset: &Preset,
@@ -180,7 +180,7 @@ fn bench_dropout(bench: &Bench, preset: &Preset) {
         || drop(dropout(x.clone(), &keys, draw)),
         || backward(dropout(leaf(&x), &keys, draw), &dy),
     );
-    // Behind it the narrow layer of an adapter.
+    // After the dropout, the narrow layer of an adapter.
     let (rank, weight) = (16, bench.random([16, hidden]));
     let dlow = bench.random([tokens, rank]);
     bench.passes(
@@ -214,7 +214,7 @@ fn bench_linear(bench: &Bench, preset: &Preset) {
     }
 }
 
-/// The change of an adapter of rank 16.
+/// Adds the product of an adapter of rank 16.
 fn bench_add_linear(bench: &Bench, preset: &Preset) {
     let Preset { tokens, hidden, .. } = *preset;
     let rank = 16;
@@ -294,7 +294,7 @@ fn bench_add_rows(bench: &Bench, preset: &Preset) {
     let Preset { tokens, hidden, vocab, .. } = *preset;
     let rows = bench.random([tokens, hidden]);
     let mut sum = Some(Tensor::<2>::zeros([vocab, hidden], (&bench.device, DType::F32)));
-    // Words of a text: some are many times as frequent as others.
+    // Ids like those of a text: some are many times as frequent as others.
     let ids: Vec<i32> =
         (0..tokens).map(|token| (token * 7919 % vocab % (1 + token % vocab)) as i32).collect();
     let distinct = ids.iter().collect::<std::collections::BTreeSet<_>>().len();
@@ -305,7 +305,7 @@ fn bench_add_rows(bench: &Bench, preset: &Preset) {
     });
 }
 
-/// Of several tensors in one go, as a step does it.
+/// Computes the norms of several tensors at once, as a training step does.
 fn bench_squared_norm(bench: &Bench, preset: &Preset) {
     let gradients = vec![bench.weight([preset.parameter]); NORMS];
     let stored = if bench.dtype == DType::BF16 { 2 } else { 4 };
@@ -322,8 +322,8 @@ fn bench_adamw(bench: &Bench, preset: &Preset) {
     let short = || Moments::EightBit {
         words: Tensor::zeros([code::num_words(count)], (&bench.device, DType::I32)),
     };
-    // f32: parameter and moments in and out, gradient in. bf16: the same, where parameter and rest
-    // are the value, and 2 bytes of gradient; or without a rest.
+    // f32 reads and writes parameter and moments, and reads the gradient. bf16 does the same with
+    // 2 bytes of gradient and with the value split into parameter and rest, or without the rest.
     let is_short = bench.dtype != DType::F32;
     let grad = if is_short { 2 } else { 4 };
     adamw_case(bench, "update", (24 + grad) * count, (count, is_short, float()));
@@ -366,7 +366,7 @@ fn adamw_case(
     });
 }
 
-/// What the arguments ask for, or what is wrong with them.
+/// Parses the arguments. Returns a message if they are wrong.
 fn measured() -> Result<(Bench, Preset), String> {
     let named = |name, default: &str| argument(name).unwrap_or_else(|| default.to_owned());
     let device_name: DeviceName =
@@ -394,7 +394,7 @@ fn run() -> Result<(), String> {
     if let Some(chosen) =
         chosen.as_ref().filter(|chosen| OPS.iter().all(|(name, ..)| name != chosen))
     {
-        return Err(format!("--op: there is no op `{chosen}`"));
+        return Err(format!("--op: `{chosen}` is not an op"));
     }
     for (name, has_weight, measure) in OPS {
         let serves = bench.dtype == DType::F32 || !bench.is_cpu() || has_weight;
@@ -405,7 +405,7 @@ fn run() -> Result<(), String> {
     Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "what is wrong with the arguments or the machine")]
+#[expect(clippy::print_stderr, reason = "errors of the arguments or the machine")]
 fn main() -> ExitCode {
     uner_cli::allocator::keep_freed_memory();
     match run() {

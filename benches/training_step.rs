@@ -1,5 +1,5 @@
-//! The training step (forward, loss, backward, clipping, AdamW) of a 24 M-parameter LLaMA on the
-//! CPU, for comparison with `pytorch_step.py` on the same shapes.
+//! Measures the training step (forward, loss, backward, clipping, AdamW) of a 24 M-parameter LLaMA
+//! on the CPU, for comparison with `pytorch_step.py` on the same shapes.
 //!
 //! ```text
 //! cargo bench -p uner-benches --bench training_step -- [--mask mask.json] [--steps N]
@@ -19,7 +19,7 @@ use uner_trainer::step::forward_backward::{accumulate, beside_the_kernels};
 use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::{AdamW, Batch, Gradients, Group};
 
-/// That of the binaries.
+/// The binaries' allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -33,7 +33,7 @@ fn model_config() -> LlamaConfig {
     serde_json::from_str(text).expect("valid")
 }
 
-/// Pseudo-random ids in one document a row, trained where the mask says so.
+/// Builds rows of pseudo-random ids, one document each, trained where the mask is 1.
 fn batch(mask: Option<&[Vec<u8>]>) -> Batch {
     let row = |row: usize| {
         let id = |place: usize| (3 + (row * LENGTH + place) * 7919 % 31_997) as u32;
@@ -55,9 +55,9 @@ fn main() {
         serde_json::from_str(&text).expect("rows of 0 and 1")
     });
     let steps: usize = argument("--steps").map_or(10, |steps| steps.parse().expect("a number"));
-    let (config, train) = (model_config(), train_config(ROWS, LENGTH, ROWS));
-    let kept =
-        if std::env::args().any(|a| a == "--recompute") { 0 } else { config.num_hidden_layers };
+    let (config, train) = (model_config(), train_config(ROWS, LENGTH));
+    let recomputed =
+        if std::env::args().any(|a| a == "--recompute") { config.num_hidden_layers } else { 0 };
     let device = Device::flex();
     let mut model = random(&config, 0, &device);
     let batch = batch(mask.as_deref());
@@ -69,7 +69,7 @@ fn main() {
         let start = Instant::now();
         (model, loss) = beside_the_kernels(&device, || {
             let mut gradients = Gradients::default();
-            let sum = accumulate(&model, &config, &batch, kept, &mut gradients);
+            let sum = accumulate(&model, &config, &batch, recomputed, &mut gradients);
             let loss = f64::from(sum.into_scalar::<f32>()) / trained;
             let grad_scale =
                 clip_factor(gradients.squared_norm().sqrt() / trained, train.max_grad_norm)

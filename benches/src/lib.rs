@@ -1,4 +1,4 @@
-//! What the benchmarks share; they themselves are the other targets of this package.
+//! Shared code of the benchmarks, which are the other targets of this package.
 
 pub mod measure;
 mod memory;
@@ -6,20 +6,16 @@ pub mod preset;
 
 pub use memory::peak_rss_mib;
 
-use uner_trainer::{Schedule, TrainConfig};
+use uner_trainer::{MicroBatchRows, Schedule, TrainConfig};
 
-/// Training by the values of the zero-shot recipe with another layout of the data.
-pub fn train_config(
-    global_batch_size: usize,
-    max_seq_len: usize,
-    micro_batch_rows: usize,
-) -> TrainConfig {
+/// The settings of the zero-shot recipe with another global batch size and sequence length.
+pub fn train_config(global_batch_size: usize, max_seq_len: usize) -> TrainConfig {
     TrainConfig {
         epochs: 1.0,
         max_steps: None,
         global_batch_size,
         max_seq_len,
-        micro_batch_rows,
+        micro_batch_rows: MicroBatchRows::Auto,
         lr: 2e-5,
         schedule: Schedule::Cosine,
         warmup_ratio: 0.04,
@@ -38,7 +34,7 @@ pub fn train_config(
     }
 }
 
-/// The value of the argument `name`.
+/// Returns the value of the argument `name`.
 pub fn argument(name: &str) -> Option<String> {
     std::env::args().skip_while(|argument| argument != name).nth(1)
 }

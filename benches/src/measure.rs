@@ -1,7 +1,6 @@
-//! Timing of one op: batches of runs between two waits for the device, the median of the batches. A
-//! GPU works through a batch while the next runs are being launched, so a figure is the larger of
-//! what the GPU needs and what launching needs; the preset `tiny` on the same device shows the
-//! latter.
+//! Times one op in batches of runs between two waits for the device, and reports the median of the
+//! batches. A GPU computes while the next runs are launched, so a figure is the larger of compute
+//! time and launch time. The preset `tiny` on the same device shows the latter.
 
 use std::time::Instant;
 
@@ -10,34 +9,34 @@ use uner_kernels::device::DeviceName;
 
 use crate::memory::Peak;
 
-/// Time a batch should take at least, so that waiting for the device does not count.
+/// Shortest time of a batch in seconds, so that waiting for the device does not count.
 const BATCH_SECONDS: f64 = 0.02;
-/// Batches measured at least and at most.
+/// Smallest and largest number of batches.
 const BATCHES: std::ops::RangeInclusive<usize> = 5..=30;
 
-/// What an op must move or compute.
+/// The work of an op.
 #[derive(Debug, Clone, Copy)]
 pub enum Cost {
-    /// Bytes read and written if every tensor is touched once.
+    /// Bytes read and written if every tensor is accessed once.
     Bytes(usize),
     /// Multiplications and additions.
     Flops(usize),
 }
 
-/// Where ops are measured and in which type.
+/// The device and type in which ops are measured.
 #[derive(Debug)]
 pub struct Bench {
     /// The device.
     pub device: Device,
     /// Its name.
     pub device_name: DeviceName,
-    /// Name of the shapes.
+    /// Name of the preset.
     pub preset: String,
     /// Type of the weights; activations are f32 on the CPU.
     pub dtype: DType,
-    /// Time to spend on each figure, once it is warm.
+    /// Seconds to spend on each figure after the warm-up.
     pub seconds: f64,
-    /// Whether every pass is only launched, a single time.
+    /// Whether every pass is launched once and not measured.
     pub once: bool,
 }
 
@@ -46,7 +45,7 @@ pub struct Bench {
 pub struct Case {
     /// The op's directory in `uner-kernels`.
     pub op: &'static str,
-    /// As `pytorch_ops.py` writes it.
+    /// The shape as `pytorch_ops.py` writes it.
     pub shape: String,
 }
 
@@ -56,7 +55,7 @@ impl Bench {
         self.device_name == DeviceName::Flex
     }
 
-    /// Bytes of an element of activations.
+    /// Bytes per element of activations.
     pub fn activation_bytes(&self) -> usize {
         if self.activation() == DType::F32 { 4 } else { 2 }
     }
@@ -65,28 +64,28 @@ impl Bench {
         if self.is_cpu() { DType::F32 } else { self.dtype }
     }
 
-    /// Normal values in the type of activations.
+    /// Draws normal values in the type of activations.
     pub fn random<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
         let values: Tensor<D> = Tensor::random(shape, Distribution::Normal(0.0, 1.0), &self.device);
         values.cast(self.activation())
     }
 
-    /// Small normal values in the type of weights.
+    /// Draws small normal values in the type of weights.
     pub fn weight<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
         let values: Tensor<D> =
             Tensor::random(shape, Distribution::Normal(0.0, 0.02), &self.device);
         values.cast(self.dtype)
     }
 
-    /// Measures and prints one pass; returns its milliseconds, 0 where it is only launched.
+    /// Measures and prints one pass. Returns its milliseconds, or 0 with `once`.
     pub fn pass(&self, case: &Case, pass: &str, cost: Cost, mut work: impl FnMut()) -> f64 {
         if self.once {
             work();
             self.wait();
             return 0.0;
         }
-        // On the CPU the allocator keeps what it once had, so only the first run shows what is
-        // needed. On a GPU the first run tunes kernels, which takes memory of its own.
+        // On the CPU the allocator keeps its memory, so only the first run shows how much is
+        // needed. On a GPU the first run tunes kernels, which takes additional memory.
         let first = self.is_cpu().then(|| self.peak_mib(&mut work));
         let ms = self.median_ms(&mut work);
         let peak = first.unwrap_or_else(|| self.peak_mib(&mut work));
@@ -94,7 +93,7 @@ impl Bench {
         ms
     }
 
-    /// Measures and prints the forward pass, forward and backward together, and their difference.
+    /// Measures and prints the forward pass and forward plus backward, and prints their difference.
     pub fn passes(
         &self,
         case: &Case,

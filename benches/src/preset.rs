@@ -1,15 +1,15 @@
-//! The shapes that the ops are measured at.
+//! The shapes of the measured ops.
 
 /// Sizes of a model and of a batch.
 #[derive(Debug)]
 pub struct Preset {
-    /// Tokens that norms, activations and products see.
+    /// Number of tokens in norms, activations and products.
     pub tokens: usize,
     /// Width of the hidden states.
     pub hidden: usize,
     /// Width of the feed-forward layer.
     pub intermediate: usize,
-    /// Query heads; as many key/value heads.
+    /// Query heads; key/value heads are as many.
     pub heads: usize,
     /// Channels of a head.
     pub head_dim: usize,
@@ -36,7 +36,7 @@ const CPU: Preset = Preset {
     parameter: 32_000 * 288,
 };
 
-/// LLaMA of 7B parameters; 16 k tokens of attention at every length.
+/// A LLaMA of 7B parameters, and attention over 16 k tokens at every length.
 const SEVEN_BILLION: Preset = Preset {
     tokens: 8192,
     hidden: 4096,
@@ -49,8 +49,8 @@ const SEVEN_BILLION: Preset = Preset {
     parameter: 4096 * 11_008,
 };
 
-/// So small that nothing but starting a run takes time: the least that a figure can be, and a trial
-/// of the programs.
+/// So small that only launching a run takes time. It shows the lower bound of a figure, and tests
+/// the programs.
 const TINY: Preset = Preset {
     tokens: 16,
     hidden: 32,
@@ -63,8 +63,8 @@ const TINY: Preset = Preset {
     parameter: 512,
 };
 
-/// Small, and such that no tile and no vector divides the lengths: a kernel that goes over an edge
-/// does so here. The widths are those that have kernels of their own, on tensor cores as well.
+/// Small sizes that are not multiples of a tile or vector, so a kernel that accesses memory out of
+/// bounds does so here. The widths have their own kernels, also on tensor cores.
 const ODD: Preset = Preset {
     tokens: 67,
     hidden: 80,
@@ -77,10 +77,10 @@ const ODD: Preset = Preset {
     parameter: 4096 + 17,
 };
 
-/// Tokens of the longest document of a packed row.
+/// Tokens in the longest document of a packed row.
 pub const LONGEST: usize = 400;
 
-/// The preset `cpu`, `7b`, `tiny` or `odd`.
+/// Returns the preset `cpu`, `7b`, `tiny` or `odd`.
 pub fn preset(name: &str) -> Option<Preset> {
     match name {
         "cpu" => Some(CPU),
@@ -91,8 +91,8 @@ pub fn preset(name: &str) -> Option<Preset> {
     }
 }
 
-/// Documents of 50 to [`LONGEST`] tokens that fill a row; the last one is cut. `pytorch_ops.py`
-/// forms the same.
+/// Returns the lengths of documents of 50 to [`LONGEST`] tokens that fill a row; the last one is
+/// truncated. `pytorch_ops.py` uses the same lengths.
 pub fn documents(length: usize) -> Vec<usize> {
     let mut left = length;
     let mut lengths = Vec::new();
@@ -105,7 +105,7 @@ pub fn documents(length: usize) -> Vec<usize> {
 }
 
 impl Preset {
-    /// Inputs and outputs of the linear layers.
+    /// Input and output widths of the linear layers.
     pub fn products(&self) -> [[usize; 2]; 4] {
         [
             [self.hidden, self.hidden],

@@ -1,5 +1,5 @@
-//! What is trained on: rows of random tokens, or conversations from a file of `{"ids", "labels"}`,
-//! a line each, as `uner data encode` writes them.
+//! Training data: rows of random tokens, or conversations from a file with one line
+//! `{"ids", "labels"}` each, as `uner data encode` writes them.
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
@@ -22,7 +22,8 @@ use crate::SEED;
 /// About 2,200 passages of Pile-NER-type with their entities.
 const DATASET: &str = "slimer-pilener";
 
-/// `rows` conversations of `seq` random tokens, all of which are trained that can be.
+/// Returns `rows` conversations of `seq` random tokens, of which every token that can be is
+/// trained.
 pub(crate) fn full_rows(rows: usize, seq: usize, vocab: usize, scratch: &Path) -> TokenStore {
     let mut writer = StoreWriter::new(scratch, seq).expect("a temporary file");
     for row in 0..rows {
@@ -37,7 +38,7 @@ pub(crate) fn full_rows(rows: usize, seq: usize, vocab: usize, scratch: &Path) -
     writer.finish().expect("not empty")
 }
 
-/// The conversations of a file, each as one exchange.
+/// Reads the conversations of a file, each as one exchange.
 pub(crate) fn read(file: &Path, scratch: &Path, seq: usize) -> TokenStore {
     let mut writer = StoreWriter::new(scratch, seq).expect("a temporary file");
     for line in BufReader::new(fs_err::File::open(file).expect("the conversations")).lines() {
@@ -59,9 +60,9 @@ pub(crate) fn read(file: &Path, scratch: &Path, seq: usize) -> TokenStore {
     writer.finish().expect("not empty")
 }
 
-/// Writes `count` conversations of the shared data, drawn at random, encoded as a run would encode
-/// them: absent types by frequency, one for each present type; queries beyond `longest` tokens
-/// dropped, and passages that alone are longer left out. Returns what was written, as JSON.
+/// Writes `count` randomly drawn conversations of the shared data, encoded as in a run: one absent
+/// type per present type, drawn by frequency. Queries beyond `longest` tokens are dropped, and so
+/// are passages that are longer by themselves. Returns a description of the file as JSON.
 pub(crate) fn encode_shared(
     shared: &Path,
     file: &Path,
@@ -103,7 +104,7 @@ pub(crate) fn encode_shared(
     })
 }
 
-/// The examples with their absent types.
+/// Reads the examples and adds absent types.
 fn questioned(root: &Path) -> Vec<Example> {
     let dataset = DatasetRef::Name(DATASET.to_owned()).resolve().expect("built in");
     let mut found: Vec<Example> = examples(&dataset, "train", root)

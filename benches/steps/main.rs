@@ -1,23 +1,23 @@
-//! Training steps of a LLaMA with random weights, full or with an adapter, through the loop that
-//! runs train by, in the layout that the plan chooses; `pytorch_steps.py` is its twin.
+//! Measures training steps of a LLaMA with random weights, full or with an adapter, through the
+//! training loop of real runs and in the layout of the plan. `pytorch_steps.py` is the counterpart.
 //!
 //! ```text
 //! cargo bench -p uner-benches --bench steps -- --device cuda:0 --preset 7b|tiny
 //!     --mode full|lora [--seq 2048] [--rows 8] [--steps 20] [--memory-gib N]
 //! ```
-//! trains on rows of `seq` random tokens, all of them trained, `rows` of them a step.
-//! `--conversations FILE --batch N` trains on the conversations of `FILE` instead, `N` of them a
-//! step, packed into rows of `seq`. `--encode FILE --shared DIR [--count N] [--longest 1024]`
-//! writes that file from the shared data and computes nothing else.
+//! trains on rows of `seq` random tokens, all of them trained, with `rows` rows per step.
+//! `--conversations FILE --batch N` trains on the conversations of `FILE` instead, `N` per step,
+//! packed into rows of `seq`. `--encode FILE --shared DIR [--count N] [--longest 1024]` only writes
+//! that file from the shared data.
 //!
 //! `--profile` times every op of three steps instead, and prints a line for each.
 //!
-//! Prints a line of JSON with the plan (bytes by category, the layout) before the first step, and
-//! behind every step that counts one of all of them so far: the last line is the result, also of a
-//! run that was cut off. `--memory-gib` plans with less than the device has.
+//! Prints a line of JSON with the plan (bytes by category, the layout) before the first step. After
+//! every measured step it prints a line for all measured steps so far, so the last line is the
+//! result, also of a run that was cut off. `--memory-gib` plans with less memory than the device
+//! has.
 
 mod conversations;
-mod layout;
 mod model;
 
 use std::io;
@@ -30,34 +30,34 @@ use uner_benches::{argument, train_config};
 use uner_kernels::device::DeviceName;
 use uner_kernels::profile::OpTime;
 use uner_model::LlamaConfig;
-use uner_plan::cost::{Layout, Setup};
+use uner_plan::cost::{Choice, Layout, OnFrozen, Workload, choose};
+use uner_plan::machine::{Devices, Machine, Ranks};
 use uner_trainer::run::{Profile, profile};
 use uner_trainer::{
-    Callbacks, Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, train,
+    Event, Group, MicroBatchRows, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError,
+    train,
 };
 
-use layout::Planned;
-
-/// That of the binaries.
+/// The binaries' allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Steps before those that count: kernels are compiled and tuned in them, and memory is taken.
+/// Number of steps before the measured ones, which compile and tune kernels and allocate memory.
 const WARM_UP: usize = 3;
-/// Steps that `--profile` times.
+/// Number of steps that `--profile` times.
 const PROFILED: u64 = 3;
 const SEED: u64 = 0;
-/// What the listener ends the run with.
+/// The error with which the listener ends the run.
 const MEASURED: &str = "all steps are measured";
 
-/// What is trained.
+/// Whether the whole model or an adapter is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Full,
     Lora,
 }
 
-/// What a run is made of.
+/// The parts of a run.
 struct Task {
     name: DeviceName,
     preset: String,
@@ -69,11 +69,33 @@ struct Task {
     started: Instant,
 }
 
-/// The steps that count so far.
+/// A layout and the machine that it was chosen for.
+struct Planned {
+    choice: Choice,
+    machine: Machine,
+}
+
+impl Planned {
+    fn line(&self) -> serde_json::Value {
+        let Self { choice: Choice { layout, memory }, machine } = self;
+        json!({
+            "what": "plan",
+            "micro_batch_rows": layout.micro_batch_rows,
+            "recomputed_blocks": layout.recomputed_blocks,
+            "bytes": memory,
+            "total_bytes": memory.total(),
+            "usable_bytes": machine.memory.usable,
+            "matmul_flops_per_second": machine.rates.fastest(),
+            "bytes_per_second": machine.rates.memory,
+        })
+    }
+}
+
+/// The measured steps so far.
 struct Done<'a> {
     steps: &'a [StepMetrics],
-    /// From the start of the program to the end of the first step: planning, weights, compiling and
-    /// tuning.
+    /// Seconds from the start of the program to the end of the first step: planning, weights,
+    /// compiling and tuning.
     first_step_seconds: f64,
 }
 
@@ -102,17 +124,17 @@ impl Task {
         let steps = number("--steps", 20);
         let config = TrainConfig {
             epochs: 1e6,
-            // A run saves behind its last step, which is therefore never reached.
+            // A run saves after its last step, so the last step is never reached.
             max_steps: Some((WARM_UP + steps + 1) as u64),
             save_every: u64::MAX,
-            ..train_config(batch, seq, 1)
+            ..train_config(batch, seq)
         };
         let name = argument("--device").unwrap_or_else(|| "flex".to_owned());
         let name = name.parse().unwrap_or_else(|error| panic!("--device: {error}"));
         Self { name, preset, mode, model, config, store, steps, started }
     }
 
-    /// Rows of a step, as the plan counts them.
+    /// Number of rows in a step, as the plan counts them.
     fn step_rows(&self) -> usize {
         let summary = self.store.summary();
         let mean = summary.tokens as f64 / summary.conversations as f64;
@@ -120,31 +142,44 @@ impl Task {
             as usize
     }
 
-    /// Does something with a run of this layout and the model that it begins with.
+    /// Inspects the device and chooses a layout.
+    ///
+    /// # Panics
+    /// When no layout fits; the message has the bytes of the smallest.
+    fn plan(&self) -> Planned {
+        let summary = self.store.summary();
+        let adapter = OnFrozen { adapter: &model::ADAPTER, base: None };
+        let work = Workload {
+            adapter: (self.mode == Mode::Lora).then_some(adapter),
+            step_rows: self.step_rows(),
+            trained_share: summary.trained_tokens as f64 / summary.tokens as f64,
+            ..Workload::on(self.name, &self.model, self.config.max_seq_len)
+        };
+        let limit = argument("--memory-gib");
+        let limit = limit.map(|gib| gib.parse().expect("--memory-gib: a number of GiB"));
+        let devices: Devices = self.name.to_string().parse().expect("a device");
+        let ranks = Ranks::of_one_process(&devices);
+        let machine = Machine::look(&devices, limit, &self.model, ranks);
+        let (rates, usable) = (&machine.rates, machine.memory.usable);
+        let choice = choose(&work, MicroBatchRows::Auto, rates, usable).unwrap_or_else(|least| {
+            panic!("nothing fits {usable} bytes; the least would be {}", least.memory.total())
+        });
+        Planned { choice, machine }
+    }
+
+    /// Calls `work` with a run of this layout and its initial model.
     fn run<T>(&self, scratch: &Path, layout: Layout, work: impl FnOnce(&Run, Progress) -> T) -> T {
         let device = self.name.open_for_training().unwrap_or_else(|error| panic!("{error}"));
-        let config =
-            TrainConfig { micro_batch_rows: layout.micro_batch_rows, ..self.config.clone() };
-        let run = Run {
-            config: &config,
-            model_config: &self.model,
-            seed: SEED,
-            store: &self.store,
-            validation: None,
-            kept_blocks: layout.kept_blocks,
-            folder: scratch,
-            companions: &[],
-            callbacks: Callbacks::default(),
-            deterministic: false,
-            group: &Group::alone(),
-        };
+        let group = Group::alone();
+        let models = (&self.config, &self.model);
+        let run = Run { seed: SEED, layout, ..Run::new(models, &self.store, scratch, &group) };
         let progress = Progress::new(model::random(&self.model, self.mode, &device), run.group);
-        // What building the model left behind.
+        // Frees the memory that building the model used.
         device.memory_cleanup();
         work(&run, progress)
     }
 
-    /// Warm-up and the steps that count; `print` is given these behind each of them.
+    /// Runs the warm-up and the measured steps. Calls `print` with the latter after each of them.
     fn train(&self, run: &Run, progress: Progress, print: impl Fn(&Done)) {
         let gauge = self.name.memory_gauge();
         let mut done: Vec<StepMetrics> = Vec::new();
@@ -183,7 +218,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The line of the steps that count.
+/// Returns the line of the measured steps.
 fn result(task: &Task, planned: &Planned, done: &Done) -> serde_json::Value {
     let steps = done.steps;
     let sum = |of: fn(&StepMetrics) -> f64| steps.iter().map(of).sum::<f64>();
@@ -199,8 +234,8 @@ fn result(task: &Task, planned: &Planned, done: &Done) -> serde_json::Value {
         "preset": task.preset,
         "mode": format!("{:?}", task.mode).to_lowercase(),
         "seq": task.config.max_seq_len,
-        "micro_batch_rows": planned.layout().micro_batch_rows,
-        "kept_blocks": planned.layout().kept_blocks,
+        "micro_batch_rows": planned.choice.layout.micro_batch_rows,
+        "recomputed_blocks": planned.choice.layout.recomputed_blocks,
         "first_step_seconds": done.first_step_seconds,
         "steps": steps.len(),
         "tokens": sum(|step| step.tokens as f64),
@@ -209,12 +244,12 @@ fn result(task: &Task, planned: &Planned, done: &Done) -> serde_json::Value {
         "seconds": seconds,
         "step_seconds": each,
         "median_step_seconds": median(each.clone()),
-        // Of the median step, where all have as many tokens; of all steps together, where they
-        // differ.
+        // The median of the steps suits steps with equally many tokens. The rate of all steps
+        // together suits steps that differ.
         "tokens_per_second": part(|step| step.tokens_per_second),
         "trained_tokens_per_second": sum(|step| step.trained_tokens as f64) / seconds,
         "flops_per_second": part(|step| step.flops / step.seconds),
-        "matmul_flops_per_second": planned.speed.rates.matmul,
+        "matmul_flops_per_second": planned.machine.rates.fastest(),
         "forward_seconds": part(|step| step.breakdown.forward),
         "backward_seconds": part(|step| step.breakdown.backward),
         "optimizer_seconds": part(|step| step.breakdown.optimizer),
@@ -226,7 +261,7 @@ fn result(task: &Task, planned: &Planned, done: &Done) -> serde_json::Value {
     })
 }
 
-/// The line of an op: of one step, as a mean.
+/// Returns the line of an op: the mean of one step.
 fn op_line(op: &OpTime, of: &Profile) -> serde_json::Value {
     json!({
         "what": "op",
@@ -255,18 +290,9 @@ fn main() {
     }
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let task = Task::of_arguments(scratch.path(), started);
-    let summary = task.store.summary();
-    let setup = Setup {
-        row_length: task.config.max_seq_len,
-        step_rows: task.step_rows(),
-        trained_share: summary.trained_tokens as f64 / summary.tokens as f64,
-        ..layout::setup(task.name, &task.model, task.mode)
-    };
-    let limit =
-        argument("--memory-gib").map(|gib| gib.parse().expect("--memory-gib: a number of GiB"));
-    let planned = layout::plan(task.name, &setup, limit);
+    let planned = task.plan();
     println!("{}", planned.line());
-    task.run(scratch.path(), planned.layout(), |run, progress| {
+    task.run(scratch.path(), planned.choice.layout, |run, progress| {
         if std::env::args().any(|argument| argument == "--profile") {
             let found = profile(run, progress, PROFILED).unwrap_or_else(|error| panic!("{error}"));
             found.ops.iter().for_each(|op| println!("{}", op_line(op, &found)));

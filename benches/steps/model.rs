@@ -1,4 +1,4 @@
-//! Models with random weights, drawn on the device: nothing is read, and nothing travels.
+//! Models with random weights, drawn on the device, so that nothing is read or copied.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use uner_trainer::step::precision;
 
 use crate::{Mode, SEED};
 
-/// As in `recipes/lora.toml`.
+/// The adapter of `recipes/lora.toml`.
 pub(crate) static ADAPTER: LazyLock<AdapterConfig> = LazyLock::new(|| AdapterConfig {
     rank: 16,
     alpha: 32.0,
@@ -18,7 +18,7 @@ pub(crate) static ADAPTER: LazyLock<AdapterConfig> = LazyLock::new(|| AdapterCon
     target_modules: Target::ALL.into_iter().collect(),
 });
 
-/// The dimensions of `7b`, or `tiny`: for trials, with all ids of the LLaMA tokenizer.
+/// Returns the dimensions of `7b`, or of `tiny` for trials (with all ids of the LLaMA tokenizer).
 pub(crate) fn config(preset: &str) -> LlamaConfig {
     let text = match preset {
         "7b" => {
@@ -34,12 +34,11 @@ pub(crate) fn config(preset: &str) -> LlamaConfig {
     serde_json::from_str(text).expect("valid")
 }
 
-/// A model for a run of this mode. What is trained comes in f32, since these values become the
-/// masters; what is frozen in the type it stays in, so that a model in f32 is never there beside
-/// it.
+/// Returns a model for a run of this mode. Trained parameters are f32, since they become the
+/// masters. Frozen ones have their final type, so that an f32 copy of the model never exists.
 pub(crate) fn random(config: &LlamaConfig, mode: Mode, device: &Device) -> Llama {
     let mut source = OnDevice { device: device.clone(), mode, deviation: config.initializer_range };
-    let model = Llama::build(config, &mut source).expect("random weights are always at hand");
+    let model = Llama::build(config, &mut source).expect("this source returns every parameter");
     match mode {
         Mode::Full => model,
         Mode::Lora => attach(model, adapter(), SEED),

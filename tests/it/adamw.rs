@@ -1,5 +1,5 @@
-//! Five AdamW steps through the training step equal PyTorch's, on every device, and the learning
-//! rates those of transformers.
+//! Five AdamW steps through the training step equal PyTorch's, on every device. The learning rates
+//! equal those of transformers.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -16,21 +16,21 @@ use crate::golden::{assert_close, assert_relative, folders, json, roots, tensors
 use crate::model::{batch_of_case, train_config};
 use crate::shared::shared;
 
-/// How far parameters and moments may be off.
+/// Largest allowed differences of parameters and moments.
 struct Tolerance {
-    /// Absolute, on sampled parameters after any step.
+    /// Absolute, for sampled parameters after any step.
     parameter: f32,
     /// Root mean square over all parameters after the last step.
     rms: f64,
-    /// Of a moment's largest entry.
+    /// As a share of a moment's largest entry.
     moment: f32,
 }
 
 const F32: Tolerance = Tolerance { parameter: 1e-5, rms: 5e-6, moment: 1e-3 };
-/// Where products have TF32's 10 bits of mantissa: half as much again as PyTorch on a CPU is off
-/// when the factors of every product are rounded like that (at worst a parameter 2.0e-3 where the
-/// sign of its first gradient turns, rms 6.7e-5, moments 9.5e-3). Five steps at this learning rate
-/// move a parameter by up to 5e-3.
+/// For products with TF32's 10 bits of mantissa: 1.5 times the error of PyTorch on a CPU when it
+/// rounds the factors of every product like that (at worst 2.0e-3 for a parameter whose first
+/// gradient changes its sign, rms 6.7e-5, moments 9.5e-3). Five steps at this learning rate move a
+/// parameter by up to 5e-3.
 const TF32: Tolerance = Tolerance { parameter: 3e-3, rms: 1e-4, moment: 1.5e-2 };
 
 fn values(model: &Llama) -> BTreeMap<String, Vec<f32>> {
@@ -41,7 +41,7 @@ fn values(model: &Llama) -> BTreeMap<String, Vec<f32>> {
     all
 }
 
-/// Runs the steps of one of the recorded runs and compares the sampled parameters after each.
+/// Repeats the steps of a recorded run and compares the sampled parameters after each.
 fn assert_run(setup: &Setup, (root, folder): (&Path, &Path), run: &str, max_grad_norm: f64) {
     let tolerance = if setup.is_exact() { F32 } else { TF32 };
     let steps = json(&folder.join("steps.json"));
@@ -90,9 +90,9 @@ fn assert_run(setup: &Setup, (root, folder): (&Path, &Path), run: &str, max_grad
     }
 }
 
-/// All parameters after the last step: their root mean square, and at most one entry in a thousand
-/// further off than a sampled one may be. Where a gradient is of rounding size, Adam's first steps
-/// are its sign, so single entries may differ.
+/// Compares all parameters after the last step: the root mean square of the differences, and that
+/// at most one entry in a thousand exceeds the tolerance of sampled ones. Single entries may:
+/// Adam's first steps follow the sign of a gradient even if it is of rounding size.
 fn assert_whole(
     what: &str,
     got: &BTreeMap<String, Vec<f32>>,

@@ -1,5 +1,4 @@
-//! Answers: what is written is read back, and what models write instead is read as far as it can
-//! be.
+//! Written answers are read back, and malformed answers of models are read as far as possible.
 
 use proptest::prelude::*;
 use uner_prompt::Characters::{self, Ascii, Utf8};
@@ -23,7 +22,7 @@ proptest! {
         prop_assert_eq!(parsed.entities, mentions);
     }
 
-    /// The same over the characters that lists are made of.
+    /// The round trip for the characters of the list syntax.
     #[test]
     fn brackets_and_quotes_are_read_back(
         mentions in prop::collection::vec(r#"[\[\]"', \\a\n😀é]{0,12}"#, 0..6),
@@ -34,7 +33,7 @@ proptest! {
         prop_assert_eq!(parsed.entities, mentions);
     }
 
-    /// An answer cut anywhere gives the mentions that were complete.
+    /// A truncated answer yields the mentions that were complete.
     #[test]
     fn truncated_answers_lose_the_tail(mentions in prop::collection::vec("[a-z .]{1,8}", 1..5), cut in 1_usize..60) {
         let full = answer(&mentions, Ascii);
@@ -48,7 +47,7 @@ proptest! {
         prop_assert!(!parsed.well_formed);
     }
 
-    /// Nothing a model can write stops the reader.
+    /// The reader accepts any output of a model.
     #[test]
     fn any_output_is_read(output in r#"[\[\]"', \\aun0😀\n]{0,30}"#) {
         parse_answer(&output);

@@ -1,5 +1,5 @@
-//! Every published dataset is read with the counts its publishers or an independent count give, and
-//! the official evaluation files are rebuilt exactly from the column files they were made from.
+//! Every published dataset is read with the counts of its publishers or of an independent count.
+//! The official evaluation files are rebuilt exactly from the column files they were made from.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use uner_data::{
 
 use crate::shared::shared;
 
-/// Dataset, split, examples, entities (those of dropped labels, and one of DDI that is given twice,
-/// included).
+/// Dataset, split, examples and entities (with those of dropped labels, and one that DDI lists
+/// twice).
 const COUNTS: [(&str, &str, usize, usize); 81] = [
     ("crossner-ai", "train", 100, 532),
     ("crossner-ai", "validation", 350, 1_549),
@@ -148,8 +148,8 @@ fn published_counts() {
 #[test]
 fn every_split_of_the_registry_is_counted() {
     let counted = |name: &str| COUNTS.iter().any(|(counted, ..)| *counted == name);
-    // The generated corpus has its own tests, Pile-NER itself and InstructUIE's files are not at
-    // hand, the official files come below.
+    // The generated corpus has its own tests, the files of Pile-NER and InstructUIE are not
+    // available, and the official files are tested below.
     let elsewhere = |name: &str| {
         name == "demo"
             || ["pile-ner-", "official-", "instructuie-"]
@@ -204,7 +204,7 @@ fn sorted(mut strings: Vec<&str>) -> Vec<&str> {
     strings
 }
 
-/// The (passage, type, mentions) triples of an official file, by its JSON alone.
+/// Reads the (passage, type, mentions) triples of an official file directly from its JSON.
 fn official_pairs(file: &Path) -> Vec<(String, String, Vec<String>)> {
     let items: Vec<serde_json::Value> =
         serde_json::from_slice(&fs_err::read(file).unwrap()).unwrap();
@@ -235,7 +235,7 @@ fn assert_rebuilt(official: &str, columns: &str, defects: &[Defect], root: &Path
     let num_types = dataset.entity_types().len();
     let (examples, _) = read_all(&dataset, "test", root);
     assert_eq!(examples.len() * num_types, expected.len(), "{official}");
-    // The file asks the types of a passage in an order of its own, different for every passage.
+    // The order of types differs between the passages of the file.
     for (example, asked) in examples.iter().zip(expected.chunks(num_types)) {
         for (passage, entity_type, mentions) in asked {
             let rebuilt: Vec<String> =
@@ -273,7 +273,7 @@ fn official_pairs_are_rebuilt_from_the_column_files() {
 #[test]
 fn what_the_official_conversion_lost_is_counted() {
     let Some(root) = shared("data") else { return };
-    // `misc` included: one of AI, one of literature.
+    // The counts include `misc`: one in AI and one in literature.
     for (domain, num_lost) in
         [("ai", 5), ("literature", 3), ("music", 2), ("politics", 1), ("science", 1)]
     {

@@ -1,9 +1,9 @@
-//! The devices that tests run on, what they compute in, and how close to exact they have to come.
+//! The devices that tests run on, their float types and their tolerances.
 //!
-//! `UNER_TEST_DEVICES` names them, as in `flex,webgpu:cpu,cuda:0`; a device that is named there and
-//! cannot be opened fails the test. Without it they are the CPU and, where there is one, the
-//! software adapter of WebGPU; where that is missing the test says so on stderr and goes on, unless
-//! `UNER_REQUIRE_WEBGPU` is `1`, as it is in CI.
+//! `UNER_TEST_DEVICES` lists them, as in `flex,webgpu:cpu,cuda:0`; a listed device that cannot be
+//! opened fails the test. The default is the CPU and the software adapter of WebGPU. If that
+//! adapter is missing, the test says so on stderr and goes on, unless `UNER_REQUIRE_WEBGPU` is `1`,
+//! as in CI.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use uner_kernels::device::DeviceName;
 
 const USUAL: &str = "flex,webgpu:cpu";
 
-/// A device and a float type to compute with on it.
+/// A device and the float type to compute in.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) name: DeviceName,
@@ -22,7 +22,7 @@ pub(crate) struct Setup {
     pub(crate) tolerance: Tolerance,
 }
 
-/// How far from what f32 arithmetic gives a result may be.
+/// Largest allowed differences from results in f32 arithmetic.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tolerance {
     /// Output and gradients of one op, as a share of the tensor's largest entry.
@@ -37,24 +37,24 @@ pub(crate) struct Tolerance {
     pub(crate) gradient: f32,
 }
 
-/// f32 throughout. Both sides add up the same f32 products in another order; the golden values are
-/// within a tenth of these of a float64 computation.
+/// f32 throughout. Both sides add the same f32 products in another order. The golden values differ
+/// from a float64 computation by less than a tenth of these.
 const F32: Tolerance =
     Tolerance { op: 2e-5, forward: 2.5e-5, loss: 1e-5, norm: 1e-4, gradient: 1e-4 };
-/// On CUDA without cuBLASLt the factors of an f32 product are rounded to TF32, 10 bits of mantissa;
-/// burn has no switch for it. For models: half as much again as PyTorch in f32 on a CPU is off the
-/// golden values when the factors of every product are rounded like that (at worst logits 3.5e-3,
-/// loss 3.5e-4, norm 1.9e-3, gradients 9.9e-3).
+/// CUDA without cuBLASLt rounds the factors of an f32 product to TF32 (10 bits of mantissa); burn
+/// has no switch for it. For models: 1.5 times the error of PyTorch in f32 on a CPU when it rounds
+/// the factors of every product like that (at worst logits 3.5e-3, loss 3.5e-4, norm 1.9e-3,
+/// gradients 9.9e-3).
 const TF32: Tolerance =
     Tolerance { op: 2e-3, forward: 5e-3, loss: 5e-4, norm: 3e-3, gradient: 1.5e-2 };
-/// 7 bits of mantissa in every tensor. For models: half as much again as PyTorch in bf16 on a CPU
-/// is off (at worst logits 3.9e-2, loss 3.4e-3, gradients 0.113; norm 1.44e-2, of 30 runs whose
-/// weights were moved by less than bf16 tells apart, since rounding alone makes it 0.4 to 1 % too
+/// 7 bits of mantissa in every tensor. For models: 1.5 times the error of PyTorch in bf16 on a CPU
+/// (at worst logits 3.9e-2, loss 3.4e-3, gradients 0.113; norm 1.44e-2, over 30 runs whose weights
+/// were changed by less than a bf16 step, since rounding alone makes the norm 0.4 to 1 % too
 /// large).
 const BF16: Tolerance =
     Tolerance { op: 2e-2, forward: 6e-2, loss: 5e-3, norm: 2.2e-2, gradient: 0.17 };
 
-/// The CPU in f32: what the others are compared with, named or not.
+/// The CPU in f32, the reference of the other devices, whether it is listed or not.
 pub(crate) fn cpu() -> Setup {
     Setup { name: DeviceName::Flex, device: Device::flex(), dtype: DType::F32, tolerance: F32 }
 }
@@ -64,8 +64,8 @@ pub(crate) fn devices() -> Vec<Setup> {
     setups(&[DType::F32])
 }
 
-/// Every device with each of these types that it computes in. The CPU kernels serve activations in
-/// f32 only.
+/// Every device with each of these types that it supports. The CPU kernels support f32 activations
+/// only.
 pub(crate) fn setups(dtypes: &[DType]) -> Vec<Setup> {
     let named = std::env::var("UNER_TEST_DEVICES").ok();
     let names = named.as_deref().unwrap_or(USUAL).split(',');
@@ -120,13 +120,13 @@ fn rounds_to_tf32(_: DeviceName) -> bool {
 }
 
 impl Setup {
-    /// The values of a tensor, rounded to this type, on this device.
+    /// Copies a tensor to this device, rounded to this type.
     pub(crate) fn put<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
         Tensor::from_data(tensor.into_data(), (&self.device, self.dtype))
     }
 
-    /// Whether its products have the precision of f32: what is chosen by comparing logits is then
-    /// the same everywhere.
+    /// Whether products have the precision of f32. Comparing logits then chooses the same tokens on
+    /// every device.
     pub(crate) fn is_exact(&self) -> bool {
         self.dtype == DType::F32 && !rounds_to_tf32(self.name)
     }
@@ -138,7 +138,7 @@ impl fmt::Display for Setup {
     }
 }
 
-/// The values of a tensor in f32 on the CPU.
+/// Copies a tensor to the CPU, in f32.
 pub(crate) fn fetch<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     Tensor::from_data(tensor.into_data(), (&Device::flex(), DType::F32))
 }

@@ -1,5 +1,5 @@
-//! Scores equal those of the released evaluators: golden vectors where they are at hand, and
-//! fixtures of our own.
+//! Scores equal those of the released evaluators, on golden vectors (if available) and on our own
+//! fixtures.
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +37,7 @@ fn strings(value: &Value) -> Vec<String> {
     serde_json::from_value(value.clone()).unwrap()
 }
 
-/// Every figure of `expected` stands in `found` under the same name.
+/// Every number of `expected` must be in `found` under the same name.
 fn assert_figures(found: &Value, expected: &Value, what: &str) {
     match expected {
         Value::Object(expected) => {
@@ -82,7 +82,7 @@ fn check_units(folder: &Path, expected_lines: [usize; 3]) {
     }
 }
 
-/// Made by `make.py` beside them; nothing else is needed.
+/// The fixtures that `make.py` in the same folder wrote; the tests need nothing else.
 fn fixtures() -> PathBuf {
     repository().join("tests/fixtures/evaluator")
 }
@@ -109,7 +109,7 @@ fn official_units_equal_the_released_functions() {
     }
 }
 
-/// One official query: type, how the output was perturbed, gold answer, output.
+/// Reads the official queries: type, kind of perturbation, gold answer, output.
 fn queries(folder: &Path) -> Vec<[String; 4]> {
     let items: Vec<Value> = read(&folder.join("subset.json"));
     let predictions = read_lines(&folder.join("predictions.jsonl"));
@@ -224,7 +224,7 @@ fn instructuie_scores_equal_its_evaluator() {
     assert_figures(&to_value(counts.score()), &expected, "scores");
 }
 
-/// The last column of a file of columns, by sentence.
+/// Reads the last column of a column file, by sentence.
 fn column_tags(path: &Path) -> Vec<Vec<Tag>> {
     let text = fs_err::read_to_string(path).unwrap();
     let mut sentences = vec![Vec::new()];
@@ -265,7 +265,7 @@ fn wnut17_submissions_reach_their_published_f1() {
     }
 }
 
-/// The message of scoring a gold file and a predictions file with these contents.
+/// Returns the error of scoring a gold file and a predictions file with these contents.
 fn complaint(gold: &str, predictions: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let [gold_path, predictions_path] =

@@ -1,4 +1,5 @@
-//! Cached = uncached, alone = in a batch, and a stop token ends a row without touching the others.
+//! Generation gives the same tokens with and without a cache, alone and in a batch. A stop token
+//! ends its row only.
 
 use std::ops::ControlFlow;
 
@@ -69,7 +70,7 @@ fn a_stop_token_ends_its_row_only() {
     }
 }
 
-/// The weights of a model whose logits overflow.
+/// The weights are so large that the logits overflow.
 #[test]
 fn logits_that_are_no_numbers_name_what_was_asked() {
     let words = ["What describes person in the text?", "Ada met Bo in Rome."];
@@ -85,7 +86,7 @@ fn logits_that_are_no_numbers_name_what_was_asked() {
     let queries =
         [query("Ada met Bo in Rome, and then went home.", "city"), query("Ada met Bo.", "person")];
     let error = predictor.answer(&queries, |_| ControlFlow::Continue(())).unwrap_err().to_string();
-    // The shorter prompt is the first row.
+    // Prompts are sorted by length: the shorter one is the first row.
     assert!(error.contains("logits are infinite or not numbers (NaN)"), "{error}");
     assert!(
         error.ends_with("asked for `person` in the text that starts with `Ada met Bo.`"),

@@ -1,4 +1,4 @@
-//! `uner export --gguf`: what is written is read back by the crate's reader, and the vocabulary is
+//! `uner export --gguf`: the crate's reader reads the written file back, and the vocabulary equals
 //! that of llama.cpp's own file.
 
 use burn::tensor::Device;
@@ -15,7 +15,7 @@ use uner_prompt::{PieceKind, ScoredVocabulary, Tokenizer};
 
 use crate::shared::shared;
 
-/// Grouped queries, and a head that is as wide as the hidden state is not.
+/// Grouped queries, and heads whose total width differs from the hidden size.
 fn config() -> LlamaConfig {
     let text = r#"{"hidden_size": 24, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 11, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
@@ -96,7 +96,7 @@ fn a_model_is_read_back_with_its_names_shapes_rows_and_dimensions() {
         metadata.get("llama.attention.layer_norm_rms_epsilon"),
         Some(&MetadataValue::F32(1e-5))
     );
-    // A token for each row of the embedding.
+    // The file has a token for each row of the embedding.
     assert_eq!(array(&metadata, "tokenizer.ggml.tokens").len(), 11);
     assert_eq!(array(&metadata, "tokenizer.ggml.token_type")[10], MetadataValue::I32(5));
 
@@ -153,10 +153,10 @@ fn short_types_keep_their_norms_in_f32() {
     assert_eq!(kind("blk.1.ffn_down.weight"), TensorType::BF16);
     assert_eq!(kind("blk.1.ffn_norm.weight"), TensorType::F32);
     let error = write(&export, &vocabulary(12), &file).unwrap_err().to_string();
-    assert!(error.contains("the tokenizer has 12 tokens, and `vocab_size` is 11"), "{error}");
+    assert!(error.contains("the tokenizer has 12 tokens, but `vocab_size` is 11"), "{error}");
 }
 
-/// Pieces and scores of a vocabulary file of llama.cpp.
+/// Reads pieces and scores of a vocabulary file of llama.cpp.
 fn of_llama_cpp(path: &std::path::Path) -> Vec<(String, f32, PieceKind)> {
     let reader = open_gguf_file(path).unwrap();
     let metadata = reader.metadata();
@@ -193,7 +193,7 @@ fn the_vocabulary_of_llama_is_that_of_llama_cpp() {
     }
 }
 
-/// A `tokenizer.json` has an order of merges in place of scores.
+/// A `tokenizer.json` has an order of merges instead of scores.
 #[test]
 fn the_scores_of_a_tokenizer_json_are_in_the_order_of_its_merges() {
     let Some(file) = shared("data/tinystories-656k/tokenizer.json") else { return };
@@ -201,7 +201,7 @@ fn the_scores_of_a_tokenizer_json_are_in_the_order_of_its_merges() {
         Tokenizer::from_file(&file).unwrap().scored_vocabulary().unwrap();
     assert!(space_prefix && pieces.len() == 2048);
     let score = |text: &str| pieces.iter().find(|(piece, _, _)| piece == text).unwrap().1;
-    // Its first merges.
+    // The file's first merges.
     assert_eq!([score("e▁"), score("d▁"), score("th")], [0.0, -1.0, -2.0]);
     assert_eq!(pieces[0].2, PieceKind::Unknown);
     assert_eq!(pieces[1].2, PieceKind::Control);

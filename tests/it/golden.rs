@@ -1,7 +1,7 @@
 //! Logits, losses, gradients, optimizer steps and greedy generation equal Hugging Face
 //! transformers.
 //!
-//! The same checks run over our own fixtures and, where present, over the larger golden vectors, on
+//! The same checks run on our own fixtures and on the larger golden vectors (if available), on
 //! every device of [`crate::devices`], in f32 and in bf16.
 
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ pub(crate) fn tensors(path: &Path) -> Tensors {
         .collect()
 }
 
-/// A model with a batch: what there is to compare.
+/// Results of a model on a batch.
 struct Found {
     logits: Vec<f32>,
     /// Of the trained tokens.
@@ -76,7 +76,7 @@ fn compute(model: &Llama, config: &LlamaConfig, batch: &Batch) -> Found {
     let hidden = model.hidden(&batch.ids, &batch.context(config, &device), None);
     let losses = token_losses(hidden.clone(), model.head(), &batch.labels(&device));
     let mut gradients = Gradients::default();
-    // One block keeps its graph and the others are run again: both ways of the backward pass.
+    // One block is recomputed and the others keep their activations, so both paths are tested.
     let loss = accumulate(model, config, batch, 1, &mut gradients);
     let scale = 1.0 / batch.num_trained() as f64;
     let mean = |gradient: &Tensor<1>| values(fetch(gradient.clone()).mul_scalar(scale));
@@ -96,7 +96,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     fetch(tensor).try_into_vec_as().unwrap()
 }
 
-/// A model folder on a device, in its type.
+/// Loads a model folder onto a device, in its type.
 fn load(folder: &Path, setup: &Setup) -> (LlamaConfig, Llama) {
     let (config, model) = uner_model::load(folder, &setup.device).unwrap();
     (config, cast(model, setup))
@@ -117,7 +117,7 @@ fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0f32, |largest, value| largest.max(value.abs()))
 }
 
-/// The logits of real tokens; `width` is the size of the vocabulary.
+/// Compares the logits of real tokens; `width` is the size of the vocabulary.
 fn assert_logits(
     what: &str,
     got: &[f32],
@@ -133,7 +133,7 @@ fn assert_logits(
     }
 }
 
-/// Logits of real tokens and losses of trained ones.
+/// Compares the logits of real tokens and the losses of trained ones.
 fn assert_forward(
     what: &str,
     got: &Found,
@@ -144,7 +144,7 @@ fn assert_forward(
     let (shape, logits) = &expected["logits"];
     let allowed = tolerance.forward * largest(logits);
     assert_logits(what, &got.logits, logits, shape[2], batch, allowed);
-    // One entry a token but the last of each row, which nothing follows.
+    // Every token but the last of each row has an entry.
     let (shape, losses) = &expected["token_loss"];
     let labels = batch.labels.chunks_exact(shape[1] + 1).flat_map(|row| &row[..shape[1]]);
     let trained: Vec<f32> = losses
@@ -156,7 +156,7 @@ fn assert_forward(
     assert_close(&format!("{what} token losses"), &got.token_losses, &trained, allowed);
 }
 
-/// `prefix` is what the names of the file have before those of the parameters.
+/// Compares gradients. `prefix` precedes the parameters' names in the file.
 fn assert_gradients(
     what: &str,
     got: &Found,
@@ -212,7 +212,7 @@ fn models_equal_transformers() {
     }
 }
 
-/// Every case of a kind on every device, in every type.
+/// Returns every case of a kind with every device and type.
 fn pairs(root: &Path, kind: &str) -> Vec<(PathBuf, Setup)> {
     let setups = setups(&TYPES);
     let of_folder =
@@ -220,7 +220,7 @@ fn pairs(root: &Path, kind: &str) -> Vec<(PathBuf, Setup)> {
     folders(root, kind).into_iter().flat_map(of_folder).collect()
 }
 
-/// The greedy continuation of each row without its padding.
+/// Compares the greedy continuation of each row, without padding.
 fn assert_generation(what: &str, model: &Llama, config: &LlamaConfig, case: &Value) {
     let numbers = |row: &Value| -> Vec<u32> {
         serde_json::from_value(row.clone()).expect("a row of token ids")
@@ -279,7 +279,7 @@ fn packed_rows_equal_transformers() {
     }
 }
 
-/// What `uner probe` writes is what is compared here.
+/// `uner probe` writes the numbers that these tests compare.
 #[test]
 fn the_probe_writes_these_numbers() {
     let folder = repository().join("tests/fixtures/llama/models/gqa");
@@ -336,7 +336,7 @@ fn bfloat16_weights_equal_transformers() {
     }
 }
 
-/// A published checkpoint: it loads, and is far better at English than chance.
+/// A published checkpoint loads and is far better at English than chance.
 #[test]
 fn a_pretrained_checkpoint_speaks() {
     let Some(folder) = shared("data/tinystories-656k") else { return };
@@ -364,7 +364,7 @@ fn adapters_equal_peft() {
         let got = compute(&model, &config, &batch);
         let expected = tensors(&folder.join("expected.safetensors"));
         assert_forward(&what, &got, &expected, &batch, &setup.tolerance);
-        // Those of the adapter alone: the base is frozen.
+        // The file has gradients of the adapter only: the base is frozen.
         let expected = tensors(&folder.join("grads.safetensors"));
         assert_gradients(&what, &got, adapter::PREFIX, &expected, &setup.tolerance);
         assert_losses(&what, &got, &batch, &case, &setup.tolerance);

@@ -1,6 +1,6 @@
-//! Guards in real runs: a step that would spoil the model stops the run, is skipped, or is told, as
-//! the recipe says; its conversations are named; and a run that was interrupted anywhere decides as
-//! the one that was not.
+//! Guards in real runs. A step that would damage the model stops the run, is skipped or is
+//! reported, as the recipe says, and its conversations are named. An interrupted and resumed run
+//! decides like an uninterrupted one.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -12,24 +12,24 @@ use uner_prompt::Tokens;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::data::store::StoreWriter;
 use uner_trainer::{Answer, GuardReport, GuardsConfig};
-use uner_trainer::{Callbacks, Event, Group, Progress, Run, TrainConfig, TrainError, train};
+use uner_trainer::{Event, Group, Progress, Run, TrainConfig, TrainError, train};
 
-use crate::model::{conversation, small_config, small_model, train_config};
+use crate::model::{conversation, layout, small_config, small_model, train_config};
 use crate::resume::bits;
 
-/// The token of which the embedding is spoiled.
+/// The token whose embedding is NaN.
 const POISON: u32 = 60;
-/// Conversations of a store.
+/// Number of conversations in a store.
 const COUNT: u32 = 9;
-/// The odd one among them.
+/// Index of the conversation that differs from the others.
 const ODD: usize = 5;
 
-/// What happens when.
+/// The events of a run, in order.
 #[derive(Debug, PartialEq)]
 enum Seen {
-    /// A step was applied, with this loss.
+    /// A step was applied: its number and the bits of its loss.
     Step(u64, u64),
-    /// A guard found a step.
+    /// A guard reported a step.
     Found(GuardReport),
 }
 
@@ -41,7 +41,7 @@ struct Case {
 }
 
 impl Case {
-    /// One conversation has a token whose embedding is no number.
+    /// One conversation has a token whose embedding is NaN.
     fn poisoned(guards: Option<GuardsConfig>) -> Self {
         let mut conversations: Vec<Tokens> =
             (0..COUNT).map(|number| conversation(number, 2)).collect();
@@ -59,8 +59,8 @@ impl Case {
         Self { guards, model: poisoned_model, conversations, config }
     }
 
-    /// All conversations are the same but for one, whose answers are others: once the rest is
-    /// learnt, its loss is a jump.
+    /// All conversations are equal but one, whose answers differ. Once the others are learnt, its
+    /// loss is a jump.
     fn odd(spike: Answer) -> Self {
         let mut conversations = vec![conversation(1, 2); COUNT as usize];
         conversations[ODD].ids.iter_mut().skip(1).for_each(|id| *id = 3 + (*id * 7) % 55);
@@ -84,18 +84,11 @@ impl Case {
         let mut writer = StoreWriter::new(folder, config.max_seq_len).unwrap();
         self.conversations.iter().for_each(|tokens| writer.push(tokens).unwrap());
         let (store, model_config) = (writer.finish().unwrap(), small_config());
+        let group = Group::alone();
         let run = Run {
-            config: &config,
-            model_config: &model_config,
             seed: 2,
-            store: &store,
-            validation: None,
-            kept_blocks: 3,
-            folder,
-            companions: &[],
-            deterministic: false,
-            callbacks: Callbacks::default(),
-            group: &Group::alone(),
+            layout: layout(2, 0),
+            ..Run::new((&config, &model_config), &store, folder, &group)
         };
         let mut seen = Vec::new();
         let progress = train(&run, progress, &mut |event| {
@@ -164,7 +157,7 @@ fn a_skipped_step_leaves_weights_and_moments_as_they_were() {
     let (ended, seen) = case.run(folder.path(), case.start(), None);
     let progress = ended.unwrap();
     let reports = found(&seen);
-    // Two epochs of three steps each, in each of which one has the poison.
+    // Two epochs of three steps; one step of each has the NaN token.
     assert_eq!((progress.step, reports.len(), seen.len()), (6, 2, 6));
     assert_eq!((reports[0].skipped, reports[1].skipped, progress.guard.skipped), (1, 2, 2));
     let file = |step: u64, name: &str| {
@@ -247,7 +240,7 @@ fn weights_that_are_no_numbers_are_not_resumed_from() {
     let message =
         checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap_err().to_string();
     assert!(
-        message.contains("`model.embed_tokens.weight` holds numbers that are infinite or none"),
+        message.contains("`model.embed_tokens.weight` holds values that are infinite or NaN"),
         "{message}"
     );
 }

@@ -1,5 +1,5 @@
-//! Files of others, damaged at random: whatever comes, an error comes of it, or something usable. A
-//! panic, or a test that does not end, is a defect. Readers of data have their own such test
+//! Files of other programs, damaged at random. Every reader returns an error or a usable result; a
+//! panic, or a test that does not end, is a defect. Readers of data have such a test of their own
 //! (`uner_data::read`).
 
 use std::path::Path;
@@ -10,16 +10,16 @@ use proptest::prelude::*;
 use uner_model::weights::{MAX_SHARD_BYTES, random, read_config};
 use uner_model::{LlamaConfig, load, save};
 use uner_plan::recipe::{self, Source};
-use uner_plan::{Plan, builtin};
+use uner_plan::{Sources, builtin};
 use uner_prompt::{
     ChatTemplate, Conversation, Message, Template, Tokenizer, encode, encode_prompt, parse_answer,
     parse_instructuie_answer, parse_typed_answer,
 };
 
-/// A change to a text: where, as a share of its length; how much goes; what comes.
+/// A change to a text: its position (as a share of the length), bytes removed, bytes inserted.
 type Change = (f64, usize, Vec<u8>);
 
-/// What breaks parsers, and what sizes are made of.
+/// Fragments that break parsers, and parts of sizes.
 const PIECES: [&str; 24] = [
     "[",
     "]",
@@ -84,7 +84,7 @@ fn tokenizer_json() -> String {
     fs_err::read_to_string(folder.path().join("tokenizer.json")).unwrap()
 }
 
-/// Reads a tokenizer and encodes with it.
+/// Reads a tokenizer and encodes a text with it.
 fn encode_with(folder: &Path) {
     if let Ok(tokenizer) = Tokenizer::from_file(&folder.join("tokenizer.json")) {
         let _ = tokenizer.encode_segment("the cat </s> ß東😀").map(|ids| tokenizer.decode(&ids));
@@ -102,7 +102,7 @@ proptest! {
             let source = Source { origin: "x.toml".to_owned(), text, folder: "/nowhere".into() };
             if let Ok(recipe) = recipe::parse(&source, &[]) {
                 recipe::defaults(&source, &[], &recipe);
-                let _ = Plan::resolve(recipe);
+                let _ = Sources::find(recipe);
             }
         }
     }
@@ -130,7 +130,7 @@ proptest! {
     fn configs(changes in changes()) {
         let folder = tempfile::tempdir().unwrap();
         fs_err::write(folder.path().join("config.json"), changed(CONFIG.as_bytes(), &changes)).unwrap();
-        // What is read is kept: written back, it reads as the same.
+        // A configuration that was accepted is equal after writing and reading it.
         if let Ok(config) = read_config(folder.path()) {
             fs_err::write(folder.path().join("config.json"), serde_json::to_string(&config).unwrap()).unwrap();
             prop_assert_eq!(read_config(folder.path()).map_err(|error| error.to_string()), Ok(config));
@@ -145,7 +145,7 @@ proptest! {
         let file = folder.path().join("model.safetensors");
         let bytes = fs_err::read(&file).unwrap();
         let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        // Of the header, and its length; the numbers behind it may be any.
+        // Only the header and its length are damaged: any bytes after it are valid numbers.
         let (header, rest) = bytes.split_at(8 + length);
         fs_err::write(&file, [&changed(header, &changes), rest].concat()).unwrap();
         let _ = load(folder.path(), &Device::flex());
@@ -179,7 +179,7 @@ fn normalizers_that_multiply_a_text_are_refused() {
     fs_err::write(&file, json.to_string()).unwrap();
     let error = Tokenizer::from_file(&file).unwrap_err().to_string();
     assert!(error.contains("its normalizer makes a text up to 1e12 times as long"), "{error}");
-    // What it puts before a text counts, too; its special tokens are normalised while it is read.
+    // Text that it prepends counts, too; special tokens are normalised while the file is read.
     let steps = [
         serde_json::json!({"type": "Prepend", "prepend": "a".repeat(10_000)}),
         serde_json::json!({"type": "Sequence", "normalizers": vec![serde_json::json!({"type": "Prepend", "prepend": "ab"}); 60]}),

@@ -1,6 +1,6 @@
 //! The one integration test binary. Each module carries an equality or a set of golden vectors.
 
-// Clippy lets helpers of tests unwrap where it knows that they are such.
+// With this, clippy allows helpers of tests to unwrap.
 #![cfg(test)]
 
 mod adamw;

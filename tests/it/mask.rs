@@ -1,5 +1,5 @@
-//! Token ids and loss mask: equal to the official preprocessing on the same conversations (golden
-//! vectors), and as written down here for a tokenizer trained in the test.
+//! Token ids and loss masks equal the official preprocessing on the same conversations (golden
+//! vectors), and the values written here for a tokenizer that the test trains.
 
 use crate::shared::shared;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ struct Trained {
     full_length: usize,
 }
 
-/// A variant of an already known conversation.
+/// A variant of a conversation of the golden file.
 #[derive(Deserialize)]
 struct Variant {
     id: String,
@@ -56,7 +56,7 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
         .collect()
 }
 
-/// Golden lines and LLaMA's tokenizer, where both are there.
+/// Reads golden lines and LLaMA's tokenizer; `None` if either is missing.
 fn golden<T: DeserializeOwned>(file: &str) -> Option<(Vec<T>, Tokenizer)> {
     let lines = read_lines(&shared(&format!("golden/tokenization/{file}"))?);
     let tokenizer = Tokenizer::from_file(&shared("data/llama-tokenizer/tokenizer.model")?)
@@ -157,7 +157,7 @@ fn prompts_equal_the_official_code() {
     }
 }
 
-/// Passage pair and the question of pair `query`.
+/// Returns the passage pair and the question of pair `query`.
 fn single_query(conversation: &Conversation, query: usize) -> Conversation {
     let start = usize::from(conversation.messages[0].role == uner_prompt::Role::Assistant);
     let messages = &conversation.messages[start..];
@@ -185,7 +185,7 @@ fn whole_strings_equal_the_official_code() {
     }
 }
 
-/// A tokenizer trained on the spot: what stands below needs no file.
+/// Trains a tokenizer, so that the tests below need no file.
 fn small_tokenizer() -> Tokenizer {
     let text = "A virtual assistant answers questions from a user based on the provided text. USER: Text: Tim Cook runs \
                 Apple in 1976. ASSISTANT: I've read this text. USER: What describes person in the text? [\"Tim Cook\"]";
@@ -205,7 +205,8 @@ fn tim_cook() -> Conversation {
     }
 }
 
-/// Segments in a line, `|` between them, `[` `]` around what is trained, `⏎` for end-of-sequence.
+/// Prints segments in a line: `|` between them, `[` `]` around trained ones, `⏎` for
+/// end-of-sequence.
 fn bracketed(template: &Template) -> String {
     let segments = render(&tim_cook(), template).expect("well-formed");
     let pieces: Vec<String> = segments
@@ -240,8 +241,8 @@ fn rendered_official() {
     );
 }
 
-/// Train and serve cannot differ: for every sane template, a training conversation is the prompt of
-/// its last question and the answer, token by token; and only answers are trained.
+/// Training and inference cannot differ: for every sane template, a training conversation is the
+/// prompt of its last question and the answer, token by token. Only answers are trained.
 #[test]
 fn training_is_prompt_then_answer() {
     let tokenizer = small_tokenizer();

@@ -1,4 +1,6 @@
-//! Small models and batches for the equalities.
+//! Small models and batches for the equality tests.
+
+use std::num::NonZeroUsize;
 
 use burn::tensor::Device;
 use serde_json::Value;
@@ -7,28 +9,28 @@ use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
 use uner_model::weights::random;
 use uner_model::{Llama, LlamaConfig};
 use uner_prompt::Tokens;
-use uner_trainer::{Batch, Schedule, TrainConfig};
+use uner_trainer::{Batch, Layout, MicroBatchRows, Schedule, TrainConfig};
 
-/// Three blocks with grouped-query heads, weights large enough for gradients that matter.
+/// Three blocks with grouped-query attention, and weights large enough for sizeable gradients.
 pub(crate) fn small_config() -> LlamaConfig {
     let text = r#"{"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4,
         "num_key_value_heads": 2, "vocab_size": 61, "max_position_embeddings": 256, "initializer_range": 0.15}"#;
     serde_json::from_str(text).unwrap()
 }
 
-/// A random model of [`small_config`] on the CPU.
+/// Returns a random model of [`small_config`] on the CPU.
 pub(crate) fn small_model(seed: u64) -> Llama {
     random(&small_config(), seed, &Device::flex())
 }
 
-/// A configuration with every value set to something plain.
+/// A configuration with a plain value for every setting.
 pub(crate) fn train_config() -> TrainConfig {
     TrainConfig {
         epochs: 1.0,
         max_steps: None,
         global_batch_size: 4,
         max_seq_len: 64,
-        micro_batch_rows: 2,
+        micro_batch_rows: MicroBatchRows::Auto,
         lr: 1e-3,
         schedule: Schedule::Constant,
         warmup_ratio: 0.0,
@@ -45,6 +47,12 @@ pub(crate) fn train_config() -> TrainConfig {
         guards: None,
         precision: None,
     }
+}
+
+/// Micro-batches of so many rows, with the activations of so many blocks recomputed.
+pub(crate) fn layout(rows: usize, recomputed_blocks: usize) -> Layout {
+    let micro_batch_rows = NonZeroUsize::new(rows).unwrap();
+    Layout { micro_batch_rows, recomputed_blocks, ..Layout::default() }
 }
 
 /// Conversations of pseudo-random ids: a passage and `queries` exchanges, of lengths that depend on
@@ -65,8 +73,8 @@ pub(crate) fn conversation(number: u32, queries: u32) -> Tokens {
     tokens
 }
 
-/// The batch of a golden case: rows of `input_ids` with `labels`, under `attention_mask` or with
-/// `position_ids` and `segment_ids`.
+/// Builds the batch of a golden case: rows of `input_ids` with `labels`, and either an
+/// `attention_mask` or `position_ids` and `segment_ids`.
 pub(crate) fn batch_of_case(case: &Value) -> Batch {
     let rows =
         |key: &str| -> Option<Vec<Vec<i32>>> { serde_json::from_value(case[key].clone()).ok() };

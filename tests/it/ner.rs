@@ -1,4 +1,4 @@
-//! Entities as conversations: the forms of the official data, of the paper's variants and of
+//! Entities as conversations, in the forms of the official data, of the paper's variants and of
 //! InstructUIE.
 
 use crate::shared::shared;
@@ -73,7 +73,7 @@ fn all_in_one() {
     assert_eq!(texts("all-in-one", None), expected);
 }
 
-/// What inference asks is what training asked.
+/// Inference uses the prompts of training.
 #[test]
 fn prompts_are_the_start_of_conversations() {
     let example = Example { queries: vec!["person".to_owned()], ..example() };
@@ -84,8 +84,8 @@ fn prompts_are_the_start_of_conversations() {
     }
 }
 
-/// Whatever a template writes as an answer it reads back, type by type: what is trained is what is
-/// scored.
+/// Every template reads back the answers that it writes, type by type, so training and scoring use
+/// the same entities.
 #[test]
 fn every_template_reads_what_it_writes() {
     let entity = |text: &str, entity_type: &str, start: usize| Entity {
@@ -135,7 +135,7 @@ fn every_template_reads_what_it_writes() {
     }
 }
 
-/// A model's own words around what is asked for, and what was cut off.
+/// Reads answers with additional words of the model, and truncated answers.
 #[test]
 fn answers_with_all_types_are_read_with_patience() {
     let pairs = |text: &str| parse_typed_answer(text).entities;

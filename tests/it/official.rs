@@ -1,5 +1,5 @@
 //! Our own fixtures of the official preprocessing: ids, labels, official truncation and inference
-//! prompts, with a byte-level tokenizer, so that a clone that stands alone checks them.
+//! prompts. They use a byte-level tokenizer, so a clone without other files checks them.
 
 use serde::Deserialize;
 use uner_prompt::{Conversation, Template, Tokenizer, cut, encode, encode_prompt, render};

@@ -1,8 +1,8 @@
-//! However many ranks there are, and whether each holds the blocks whole or a share of them, the
-//! run is the same: losses, gradient norms, weights and moments.
+//! A run is the same for any number of ranks, with replicated and with sharded blocks: losses,
+//! gradient norms, weights and moments.
 //!
-//! Tolerance: what is added up is the same, in another order, and AdamW divides by roots that are
-//! near zero at first. After ten steps of it, 1e-4 of a loss and 2e-4 of a tensor's largest entry.
+//! Tolerance: the same terms are added in another order, and AdamW divides by roots that are near
+//! zero at first. After ten steps: 1e-4 of a loss and 2e-4 of a tensor's largest entry.
 
 mod emulated;
 mod link;
@@ -20,12 +20,12 @@ use uner_trainer::data::store::StoreWriter;
 use uner_trainer::distributed::Share;
 use uner_trainer::step::precision;
 use uner_trainer::{
-    Callbacks, Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, train,
+    Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, train,
 };
 
 use crate::devices::devices;
 use crate::golden::assert_close;
-use crate::model::{conversation, small_config, small_model, train_config};
+use crate::model::{conversation, layout, small_config, small_model, train_config};
 
 const LOSS: f64 = 1e-4;
 const TENSOR: f32 = 2e-4;
@@ -38,7 +38,6 @@ fn config(steps: u64) -> TrainConfig {
         max_steps: Some(steps),
         global_batch_size: 7,
         max_seq_len: 40,
-        micro_batch_rows: 1,
         weight_decay: 0.1,
         save_every: 4,
         validate_every: 5,
@@ -52,7 +51,7 @@ fn store(folder: &Path) -> TokenStore {
     writer.finish().unwrap()
 }
 
-/// How ranks hold the blocks of the model.
+/// Whether every rank has all blocks, or the blocks are sharded over the ranks (ZeRO-3).
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Blocks {
     Whole,
@@ -61,21 +60,21 @@ enum Blocks {
 
 use Blocks::{Divided, Whole};
 
-/// What a rank knows at the end.
+/// Results of a rank.
 struct Outcome {
     steps: Vec<StepMetrics>,
     validated: Vec<f64>,
     saved: usize,
     weights: Values,
-    /// Of the first rank.
+    /// The optimizer state, on rank 0.
     state: Values,
-    /// Numbers of each moment that this rank holds.
+    /// Local elements of each moment.
     moments: usize,
-    /// Numbers of the model that this rank holds.
+    /// Local elements of the model.
     parameters: usize,
 }
 
-/// One rank of a run, from the start or from the latest checkpoint in the folder.
+/// Runs one rank, from the start or from the latest checkpoint in the folder.
 fn rank(
     folder: &Path,
     (group, device): (&Group, &Device),
@@ -93,17 +92,10 @@ fn rank(
         Blocks::Divided => progress.divide(&model_config, group),
     };
     let run = Run {
-        config: &config,
-        model_config: &model_config,
         seed: 7,
-        store: &store,
         validation: Some(&store),
-        kept_blocks: 1,
-        folder,
-        companions: &[],
-        callbacks: Callbacks::default(),
-        deterministic: false,
-        group,
+        layout: layout(1, 2),
+        ..Run::new((&config, &model_config), &store, folder, group)
     };
     let (mut done, mut validated, mut saved) = (Vec::new(), Vec::new(), 0);
     let progress = train(&run, progress, &mut |event| {
@@ -130,7 +122,7 @@ fn rank(
     Ok(Outcome { steps: done, validated, saved, state, moments, parameters, weights })
 }
 
-/// All ranks of a run in one process, with sums on the host.
+/// Runs all ranks in one process, with all-reduces in host memory.
 fn run(folder: &Path, ranks: usize, steps: u64, blocks: Blocks) -> Vec<Outcome> {
     run_all(folder, Group::all(ranks, None), &Device::flex(), steps, blocks)
 }
@@ -194,8 +186,8 @@ fn any_number_of_ranks_trains_the_same_model() {
     let alone = tempfile::tempdir().unwrap();
     let expected = run(alone.path(), 1, 10, Whole).remove(0);
     assert!(expected.steps[9].loss < expected.steps[0].loss);
-    // 7 conversations a step in rows of their own: with more ranks some have more micro-batches,
-    // with 9 some have none.
+    // A step has 7 conversations, each in its own row. With 2 or 3 ranks some have more
+    // micro-batches than others; with 9 some have none.
     for (ranks, blocks) in
         [2, 3, 9].into_iter().flat_map(|ranks| [(ranks, Whole), (ranks, Divided)])
     {
@@ -217,8 +209,8 @@ fn ranks_on_any_device_train_the_same_model() {
     let alone = tempfile::tempdir().unwrap();
     let expected = run(alone.path(), 1, 4, Whole).remove(0);
     for setup in devices() {
-        // bf16 weights are 5e-3 off after one forward pass (see `devices`), and four updates start
-        // from there.
+        // With bf16 weights a loss is 5e-3 off after one forward pass (see `devices`), and four
+        // updates add to that.
         let is_f32 = precision::parameters(&setup.device) == DType::F32;
         let tolerance = if is_f32 { setup.tolerance.loss } else { 2e-2 };
         let folder = tempfile::tempdir().unwrap();
@@ -237,7 +229,7 @@ fn ranks_on_any_device_train_the_same_model() {
     }
 }
 
-/// A slice is a view on every device: what a rank keeps of a parameter must not keep the parameter.
+/// A slice is a view on every device. A rank's shard must not keep the whole parameter in memory.
 #[test]
 fn a_share_that_is_kept_lets_go_of_the_rest() {
     const COUNT: usize = 1 << 20;
@@ -267,7 +259,7 @@ fn a_rank_holds_its_share_of_the_optimizer_and_of_divided_blocks() {
     let [moments, parameters] = held(1, Whole)[0];
     let blocks: usize = small_model(5).model.layers.num_params();
     for ranks in [2, 3] {
-        // Shares are whole blocks of 256, and this model's matrices have 576 to 1,464 elements.
+        // Shards are whole granules of 256 elements; this model's matrices have 576 to 1,464.
         let is_share = |held: usize, whole: usize| held < whole * 2 / (ranks + 1);
         for (division, counts) in [Whole, Divided].map(|blocks| (blocks, held(ranks, blocks))) {
             assert_eq!(
@@ -327,7 +319,7 @@ fn the_same_ranks_train_the_same_bits() {
             run(folder.path(), 3, 4, blocks).remove(0)
         });
         assert_eq!(outcomes[0].weights, outcomes[1].weights, "{blocks:?}");
-        // Interrupted and resumed as well.
+        // The run is also interrupted and resumed.
         let folder = tempfile::tempdir().unwrap();
         run(folder.path(), 3, 2, blocks);
         assert_eq!(run(folder.path(), 3, 4, blocks)[0].weights, outcomes[0].weights, "{blocks:?}");

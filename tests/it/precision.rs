@@ -1,5 +1,5 @@
-//! Parameters in a short type with f32 masters train as f32 ones do, and nothing that the masters
-//! know is lost on the way to a file and back.
+//! Parameters in a short type with f32 masters train like f32 parameters, and writing and reading a
+//! file loses nothing of the masters.
 
 use burn::tensor::{DType, Device, Tensor};
 use uner_infer::Generator;
@@ -15,7 +15,7 @@ use uner_trainer::{AdamW, Batch, Gradients, Group, Policy, TrainConfig};
 use crate::devices::setups;
 use crate::model::{conversation, small_config, small_model, train_config};
 
-/// Rounding of weights and activations to 8 bits of mantissa, over ten steps: 3 % of the loss.
+/// Weights and activations are rounded to 8 bits of mantissa: over ten steps, 3 % of the loss.
 const TOLERANCE: f64 = 0.03;
 
 struct Run {
@@ -91,9 +91,9 @@ fn short_parameters_with_masters_train_as_f32_does() {
     }
 }
 
-/// With the f32 values beside the parameters as a model of their own, and that rounded for every
-/// step: the same losses and weights, to the bit. (Values halfway between two bf16 lose their last
-/// bit in 16 bits, which shows in none of these.)
+/// Losses and weights equal bitwise those of a separate f32 model that is rounded to bf16 for every
+/// step. (Values halfway between two bf16 numbers lose their last bit in the 16-bit rest; none
+/// occur here.)
 #[test]
 fn upper_halves_and_rests_train_as_whole_masters_do() {
     let (group, train) = (Group::alone(), TrainConfig { weight_decay: 0.1, ..train_config() });
@@ -135,7 +135,7 @@ fn a_short_model_goes_on_from_its_masters_bitwise() {
     for parameters in [DType::BF16, DType::F32] {
         let run = Run::new(&Device::flex(), parameters).steps(3, 3e-3);
         let whole = run.optimizer.gathered(&run.model.clone().into(), true, group).unwrap();
-        // As files of a short type would give them.
+        // Files of a short type would contain these values.
         let rounded =
             |_: &str, _: &[usize], values: Tensor<1>| values.cast(DType::BF16).cast(DType::F32);
         let read = map(run.model.clone(), "", rounded);

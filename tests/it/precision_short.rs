@@ -1,5 +1,5 @@
-//! Moments in 8 bits and parameters that are rounded at random train as f32 does, on any number of
-//! ranks and however often a run is resumed.
+//! 8-bit moments and stochastically rounded parameters train like f32, on any number of ranks and
+//! after any number of resumes.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -14,12 +14,12 @@ use uner_trainer::data::pack::pack_tokens;
 use uner_trainer::step::forward_backward::{accumulate, loss};
 use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::{
-    AdamW, Batch, Callbacks, Event, Gradients, Group, Progress, RankModel, Run, TrainConfig, train,
+    AdamW, Batch, Event, Gradients, Group, Progress, RankModel, Run, TrainConfig, train,
 };
 use uner_trainer::{MomentForm, Policy, PrecisionConfig, Rounding};
 
 use crate::devices::devices;
-use crate::model::{conversation, small_config, small_model, train_config};
+use crate::model::{conversation, layout, small_config, small_model, train_config};
 use crate::resume;
 
 const SHORT: PrecisionConfig =
@@ -39,8 +39,8 @@ fn batches(numbers: std::ops::Range<u32>) -> Vec<Batch> {
     rows.chunks(8).map(Batch::new).collect()
 }
 
-/// Trains on other conversations in every step; returns the loss on conversations that were never
-/// trained on. `after` is applied to the parameters behind each step.
+/// Trains on new conversations in every step, and returns the loss on conversations that were not
+/// trained on. `after` is applied to the parameters after each step.
 fn validation_loss(
     policy: Policy,
     lr: f64,
@@ -69,12 +69,12 @@ fn validation_loss(
     sum / batches.iter().map(Batch::num_trained).sum::<usize>() as f64
 }
 
-/// The tolerances: 10 % of the loss where it has fallen from 4.3 to 0.27, and 1 % where it has
-/// fallen to 3.2 only. Measured are at most 4.9 % and 0.3 %. The larger ones are of 8 bits, and
-/// below f32: a second moment that happens to be small makes a step longer by more than one that
-/// happens to be large makes it shorter.
+/// The tolerances are 10 % of the loss if it has fallen from 4.3 to 0.27, and 1 % if it has fallen
+/// to 3.2 only; measured differences are at most 4.9 % and 0.3 %. Those of 8-bit moments are
+/// larger, with losses below f32's: a second moment rounded down lengthens a step by more than one
+/// rounded up shortens it.
 ///
-/// Rounded to nearest without a master, most updates are lost: 1.15 and 4.06.
+/// Without masters, rounding to nearest loses most updates: the losses are 1.15 and 4.06.
 #[test]
 fn short_moments_and_random_rounding_train_as_f32_does() {
     let as_it_is = |values: Tensor<1>| values;
@@ -95,7 +95,7 @@ fn short_moments_and_random_rounding_train_as_f32_does() {
     }
 }
 
-/// Weights and what the optimizer remembers, whole, of a rank that has them.
+/// Returns gathered weights and optimizer state (rank 0 only).
 fn everything(model: &RankModel, optimizer: &AdamW, group: &Group) -> BTreeMap<String, TensorData> {
     let mut all = optimizer.gathered(model, false, group).unwrap();
     visit(&*model.whole(group).unwrap(), "", |parameter| {
@@ -104,8 +104,8 @@ fn everything(model: &RankModel, optimizer: &AdamW, group: &Group) -> BTreeMap<S
     all
 }
 
-/// The sum of these over the ranks is the same to the bit, however many there are: only the first
-/// has a gradient that is not zero.
+/// Returns gradients whose sum is bitwise the same for any number of ranks: only rank 0 has
+/// gradients other than zero.
 fn gradients(model: &Llama, step: u64, group: &Group) -> Gradients {
     let mut gradients = Gradients::default();
     for (name, count) in trained(model, "") {
@@ -121,8 +121,8 @@ fn gradients(model: &Llama, step: u64, group: &Group) -> Gradients {
     gradients
 }
 
-/// So many steps on so many ranks, each of which begins with what `begin` makes; what the first
-/// rank has then.
+/// Runs `steps` steps on `ranks` ranks, each of which starts from the result of `begin`. Returns
+/// the final state of rank 0.
 fn stepped(
     ranks: usize,
     steps: std::ops::RangeInclusive<u64>,
@@ -145,8 +145,8 @@ fn stepped(
     })
 }
 
-/// What is drawn depends on the element's place in the parameter, not on the rank that owns it, nor
-/// on whether the others hold it too.
+/// The random numbers depend on the element's index in the parameter, not on the rank that owns it
+/// or on sharding.
 #[test]
 fn any_number_of_ranks_updates_to_the_same_bits() {
     let masters = Policy::of(DType::BF16);
@@ -186,7 +186,7 @@ fn any_number_of_ranks_updates_to_the_same_bits() {
     }
 }
 
-/// A run in a folder, from the start or from its latest checkpoint, until the step `last`.
+/// Trains in a folder, from the start or from its latest checkpoint, until the step `last`.
 fn run(folder: &Path, precision: PrecisionConfig, torch_dtype: &str, last: u64) -> Progress {
     let config = TrainConfig { precision: Some(precision), ..resume::config() };
     let model_config = LlamaConfig { torch_dtype: torch_dtype.to_owned(), ..small_config() };
@@ -196,17 +196,9 @@ fn run(folder: &Path, precision: PrecisionConfig, torch_dtype: &str, last: u64) 
         None => Progress::with(small_model(5), policy(precision), group),
     };
     let run = Run {
-        config: &config,
-        model_config: &model_config,
         seed: 7,
-        store: &store,
-        validation: None,
-        kept_blocks: 1,
-        folder,
-        companions: &[],
-        callbacks: Callbacks::default(),
-        deterministic: false,
-        group,
+        layout: layout(2, 2),
+        ..Run::new((&config, &model_config), &store, folder, group)
     };
     train(&run, progress, &mut |event| match event {
         Event::Step(metrics) if metrics.step == last => Ok(ControlFlow::Break(())),
@@ -231,8 +223,8 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
     }
 }
 
-/// Of bf16 parameters in a bf16 file nothing else is needed than two bytes a parameter, in whole
-/// blocks, and a word for each block.
+/// bf16 parameters in a bf16 file need two bytes per parameter, in whole granules, and one 32-bit
+/// word per granule, and nothing else.
 #[test]
 fn a_checkpoint_of_short_moments_is_short() {
     let folder = tempfile::tempdir().unwrap();

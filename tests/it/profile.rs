@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use uner_kernels::profile::Pass;
 use uner_trainer::data::store::StoreWriter;
 use uner_trainer::run::profile;
-use uner_trainer::{Callbacks, Event, Group, Progress, Run, TokenStore, TrainConfig, train};
+use uner_trainer::{Event, Group, Progress, Run, TokenStore, TrainConfig, train};
 
-use crate::model::{conversation, small_config, small_model, train_config};
+use crate::model::{conversation, layout, small_config, small_model, train_config};
 
 fn store() -> TokenStore {
     let mut writer = StoreWriter::new(&std::env::temp_dir(), train_config().max_seq_len).unwrap();
@@ -15,21 +15,14 @@ fn store() -> TokenStore {
     writer.finish().unwrap()
 }
 
-/// Runs `work` with a run on the store in a folder of its own.
+/// Calls `work` with a run on the store, in its own folder.
 fn with_run<R>(config: &TrainConfig, deterministic: bool, work: impl FnOnce(&Run) -> R) -> R {
     let (folder, store, model_config) = (tempfile::tempdir().unwrap(), store(), small_config());
     work(&Run {
-        config,
-        model_config: &model_config,
         seed: 4,
-        store: &store,
-        validation: None,
-        kept_blocks: 1,
-        folder: folder.path(),
-        companions: &[],
-        deterministic,
-        callbacks: Callbacks::default(),
-        group: &Group::alone(),
+        layout: layout(2, 2),
+        check_determinism: deterministic,
+        ..Run::new((config, &model_config), &store, folder.path(), &Group::alone())
     })
 }
 

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uner_plan::machine::{Place, Speed};
-use uner_plan::plan::{DataSize, Machine, Numbers, Plan, RankCount};
+use uner_plan::cost::Sharding;
+use uner_plan::machine::{Machine, Ranks};
+use uner_plan::plan::DataSize;
 use uner_plan::recipe::{self, Override, Recipe, Source};
-use uner_plan::{builtin, recipe::RANDOM};
+use uner_plan::{Plan, Sources, builtin, missing_lines, recipe::RANDOM};
 
 use crate::shared::{repository, shared};
 
@@ -35,63 +36,54 @@ fn all_files_are_built_in() {
     }
 }
 
-/// The numbers of a plan on a machine that is not this one: its device has 80 GB, or what
-/// `run.memory` names.
-fn numbers_elsewhere(plan: &Plan) -> Numbers {
-    let place = Place {
-        name: plan.recipe.run.device.first(),
-        about: Err("elsewhere".to_owned()),
-        available: None,
-    };
-    let data = DataSize::Expected(plan.recipe.data.expected_conversations.unwrap_or(1_000));
-    Numbers::on(
-        plan,
-        data,
-        Machine { place, speed: Speed::ASSUMED, ranks: RankCount::of_one_process(plan) },
-    )
+/// Plans a recipe without its device and its data.
+fn plan_elsewhere(sources: &Sources) -> Plan {
+    let Recipe { data, run, .. } = &sources.recipe;
+    let conversations = data.expected_conversations.unwrap_or(1_000);
+    let ranks = Ranks::of_one_process(&run.device);
+    let machine = Machine::elsewhere(&run.device, run.limit_gib(), ranks);
+    Plan::new(sources, DataSize::Expected { conversations }, machine, None)
 }
 
-/// What a dry run prints of each recipe, without data or weights.
+/// A dry run prints the plan of each recipe, without data or weights.
 #[test]
 fn every_recipe_plans() {
     for name in builtin::recipe_names() {
         let recipe = load(name, &[]);
         assert_eq!(recipe.run.dir, std::path::Path::new("checkpoints").join(name), "{name}");
-        let plan = Plan::resolve(recipe).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let sources = Sources::find(recipe).unwrap_or_else(|error| panic!("{name}: {error}"));
         let here = format!("{}/", std::env::current_dir().unwrap().display());
-        let text = plan.describe(&numbers_elsewhere(&plan)).replace(&here, "/here/");
-        insta::assert_snapshot!(format!("plan-{name}"), text);
+        let missing = missing_lines(&sources.missing).into_iter();
+        let missing = missing.map(|line| format!("{:<12}{line}\n", "missing"));
+        let text = plan_elsewhere(&sources).describe() + &missing.collect::<Vec<_>>().concat();
+        insta::assert_snapshot!(format!("plan-{name}"), text.replace(&here, "/here/"));
     }
 }
 
-/// What the head of a recipe for GPUs says of them.
+/// Returns the lines on GPUs in the head of a recipe.
 fn hardware(name: &str) -> String {
-    let plan = Plan::resolve(load(name, &[])).unwrap();
-    let count = plan.recipe.run.device.count();
-    let numbers = numbers_elsewhere(&plan);
-    assert!(numbers.too_much.is_none(), "{name} does not fit");
-    let gigabytes = numbers.budget.available as f64 / 1e9;
-    let layout = numbers.choice.layout;
-    let gpus = match (count, layout.divided) {
-        (1, _) => format!("one GPU of {gigabytes:.0} GB"),
-        (_, false) => format!("{count} GPUs of {gigabytes:.0} GB that share the optimizer's state"),
-        (_, true) => {
-            format!(
-                "{count} GPUs of {gigabytes:.0} GB that share the optimizer's state and the blocks"
-            )
-        }
+    let sources = Sources::find(load(name, &[])).unwrap();
+    let plan = plan_elsewhere(&sources);
+    assert!(plan.fits(), "{name} does not fit");
+    let gigabytes = plan.machine.memory.available as f64 / 1e9;
+    let gpus = match (plan.machine.ranks, plan.layout.sharding) {
+        (_, Sharding::None) => format!("one GPU of {gigabytes:.0} GB"),
+        (count, Sharding::Zero1) => format!("{count} GPUs of {gigabytes:.0} GB (ZeRO-1)"),
+        (count, Sharding::Zero3) => format!("{count} GPUs of {gigabytes:.0} GB (ZeRO-3)"),
     };
-    format!(
-        "# Hardware: {gpus}.\n\
-         # Memory, estimated: {:.1} GiB a GPU (micro-batches of {} rows, graphs of {} of {} blocks kept).\n\
-         # Time, estimated: at most {:.1} hours of matrix products at {:.0} TFLOP/s a GPU, and what comes on top.\n",
-        numbers.choice.memory.total() as f64 / f64::from(1 << 30),
-        layout.micro_batch_rows,
-        layout.kept_blocks,
-        plan.model.config.num_hidden_layers,
-        numbers.seconds().unwrap() / 3600.0,
-        numbers.speed.rates.matmul / 1e12,
-    )
+    let memory = format!(
+        "# Memory, estimated: {:.1} GiB a GPU (micro-batches of {} rows, {} of {} blocks recomputed).",
+        plan.memory.total() as f64 / f64::from(1 << 30),
+        plan.layout.micro_batch_rows,
+        plan.layout.recomputed_blocks,
+        plan.model.num_hidden_layers,
+    );
+    let time = format!(
+        "# Time, estimated: at most {:.1} hours of matrix products at {:.0} TFLOP/s a GPU.",
+        plan.seconds().unwrap() / 3600.0,
+        plan.machine.rates.fastest() / 1e12,
+    );
+    format!("# Hardware: {gpus}.\n{memory}\n{time}\n")
 }
 
 #[test]
@@ -112,15 +104,12 @@ fn every_model_configuration_plans() {
         let weights = format!("model.weights={RANDOM}");
         let config = format!("model.config={name}");
         let recipe = load("quickstart", &[&weights, &config]);
-        let plan = Plan::resolve(recipe).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(
-            Numbers::new(&plan, DataSize::Unknown, RankCount::of_one_process(&plan)).size.model()
-                > 0
-        );
+        let sources = Sources::find(recipe).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(plan_elsewhere(&sources).parameters.model() > 0, "{name}");
     }
 }
 
-/// The keys of a recipe that carry no comment where they are first written.
+/// Returns the keys of a recipe without a comment at their first use.
 fn unexplained(recipe: &str) -> Vec<&str> {
     let mut explained: Vec<&str> = Vec::new();
     let mut unexplained = Vec::new();
@@ -143,7 +132,7 @@ fn every_key_is_explained_in_every_recipe() {
     assert_eq!(unexplained("# a = 1\na = 1 # why\nb = 2\na = 3\n"), ["b"]);
 }
 
-/// `docs/recipes.md`: each key with its default, where that is a value.
+/// Reads the keys of `docs/recipes.md` with their defaults.
 fn documented() -> BTreeMap<String, String> {
     let text = fs_err::read_to_string(repository().join("docs/recipes.md")).unwrap();
     let cells = |row: &str| {
@@ -155,8 +144,8 @@ fn documented() -> BTreeMap<String, String> {
     rows.map(|cells| (cells[0].clone(), cells[1].clone())).collect()
 }
 
-/// The keys of a table; of a list of tables, those of its entries. What is under a dataset is a
-/// description's.
+/// Collects the keys of a table, and of the entries of a list of tables. The keys under `dataset`
+/// belong to a dataset's description and are left out.
 fn keys(table: &toml::Table, section: &str, found: &mut BTreeSet<String>) {
     for (key, value) in table {
         let name = format!("{section}{key}");
@@ -177,13 +166,13 @@ fn keys(table: &toml::Table, section: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Whether a recipe may have a key. One that it may not have is refused by its name.
+/// Whether a recipe may have a key. An unknown key is refused by its name.
 fn is_known(key: &str) -> bool {
     let mut recipe: toml::Table =
         "run.dir = \"x\"\nmodel.weights = \"y\"\ndata.train = [{ dataset = \"demo\", split = \"train\" }]\n"
             .parse()
             .unwrap();
-    // A table holds none of the values that keys have.
+    // No key accepts a table like this one.
     let nonsense = toml::Table::from_iter([("nonsense".to_owned(), true.into())]);
     let mut at = &mut recipe;
     let (sections, name) = key.rsplit_once('.').unwrap();
@@ -214,8 +203,8 @@ fn every_key_and_every_default_is_documented() {
         written.iter().filter(|key| !documented.contains_key(*key)).collect();
     assert!(unknown.is_empty(), "docs/recipes.md lacks {unknown:?}");
 
-    // A key that is documented is one that a recipe may have: another value is refused by its type,
-    // an unknown key by its name.
+    // A recipe may have every documented key: a wrong value is refused by its type, an unknown key
+    // by its name.
     let unheard: Vec<&String> = documented.keys().filter(|key| !is_known(key)).collect();
     assert!(unheard.is_empty(), "docs/recipes.md has {unheard:?}, which no recipe may have");
 
@@ -260,8 +249,8 @@ fn recipes_for_published_data_find_it() {
         if name.starts_with("tinystories") {
             overrides.push(&weights);
         }
-        let plan = Plan::resolve(load(name, &overrides)).unwrap();
+        let sources = Sources::find(load(name, &overrides)).unwrap();
         let expected = usize::from(name == "supervised");
-        assert_eq!(plan.missing.len(), expected, "{name}: {:#?}", plan.missing);
+        assert_eq!(sources.missing.len(), expected, "{name}: {:#?}", sources.missing);
     }
 }

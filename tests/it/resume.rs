@@ -1,20 +1,17 @@
-//! A run that is killed and resumed is bitwise the run that was not; a checkpoint that is not whole
-//! never loads.
+//! A run that is killed and resumed equals the uninterrupted run bitwise. A damaged or incomplete
+//! checkpoint never loads.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use uner_model::parameters::visit;
+use uner_trainer::MomentForm;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::data::store::StoreWriter;
-use uner_trainer::{
-    Callbacks, Event, Group, PrecisionConfig, Progress, Run, Schedule, TokenStore, TrainConfig,
-    train,
-};
-use uner_trainer::{MomentForm, Rounding};
+use uner_trainer::{Event, Group, Progress, Run, Schedule, TokenStore, TrainConfig, train};
 
-use crate::model::{conversation, small_config, small_model, train_config};
+use crate::model::{conversation, layout, small_config, small_model, train_config};
 
 pub(crate) fn config() -> TrainConfig {
     TrainConfig {
@@ -36,7 +33,7 @@ pub(crate) fn store(folder: &Path) -> TokenStore {
     writer.finish().unwrap()
 }
 
-/// Every bit of weights and moments.
+/// Returns every bit of weights and moments.
 pub(crate) fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
     let mut all = Vec::new();
     let to_bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
@@ -63,18 +60,13 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
     let (config, model_config) = (config(), small_config());
     let store = store(folder);
     fs_err::write(folder.join("companion"), "what goes with the model").unwrap();
+    let group = Group::alone();
     let run = Run {
-        config: &config,
-        model_config: &model_config,
         seed: 7,
-        store: &store,
         validation: Some(&store),
-        kept_blocks: 1,
-        folder,
-        companions: &[folder.join("companion")],
-        callbacks: Callbacks::default(),
-        group: &Group::alone(),
-        deterministic: false,
+        layout: layout(2, 2),
+        extra_files: &[folder.join("companion")],
+        ..Run::new((&config, &model_config), &store, folder, &group)
     };
     let (mut losses, mut saved) = (Vec::new(), Vec::new());
     let progress = train(&run, progress, &mut |event| {
@@ -173,7 +165,7 @@ fn torn_truncated_and_flipped_checkpoints_are_refused_with_a_reason() {
             fs_err::write(&path, bytes).unwrap();
             let message =
                 checkpoint::load(&saved, &Group::alone(), &device).unwrap_err().to_string();
-            // A flipped manifest may say anything of any file, but never what is there.
+            // A damaged manifest may blame any file, but it never matches the files.
             let named =
                 file == "manifest.json" || message.contains(&format!("`{file}` is damaged"));
             assert!(named && message.contains("use an earlier one"), "{file} {what}: {message}");
@@ -194,47 +186,30 @@ fn another_run_is_not_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let saved = run(folder.path(), start(), Some(1)).saved.remove(0);
     let state = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap().state;
-    let resumed = |other: &checkpoint::State| state.check_resumable(other, 800, |_| false, &saved);
-    let mut other = state.clone();
-    other.train.lr = 0.5;
-    let message = resumed(&other).unwrap_err().to_string();
-    assert!(message.contains("`train.lr` was `0.001` and is now `0.5`"), "{message}");
-    let mut other = state.clone();
-    other.train.precision =
-        Some(PrecisionConfig { moments: MomentForm::EightBit, ..Default::default() });
-    let message = resumed(&other).unwrap_err().to_string();
-    assert!(message.contains("`train.precision.moments` was `f32` and is now `8bit`"), "{message}");
-    other.train.precision =
-        Some(PrecisionConfig { rounding: Rounding::Stochastic, ..Default::default() });
-    let message = resumed(&other).unwrap_err().to_string();
-    assert!(
-        message.contains("`train.precision.rounding` was `nearest` and is now `stochastic`"),
-        "{message}"
-    );
-    other.train.precision = Some(PrecisionConfig::default());
-    assert_eq!(resumed(&other).unwrap(), None);
-    let mut other = state.clone();
-    other.data_fingerprint ^= 1;
-    let message = resumed(&other).unwrap_err().to_string();
+    state.check_resumable(&state, &saved).unwrap();
+    let refused = |change: fn(&mut checkpoint::State)| {
+        let mut other = state.clone();
+        change(&mut other);
+        state.check_resumable(&other, &saved).unwrap_err().to_string()
+    };
+    let message = refused(|other| other.data_fingerprint ^= 1);
     assert!(message.contains("the training data has changed"), "{message}");
-    let mut longer = state.clone();
-    longer.train.max_steps = Some(99);
-    let message = resumed(&longer).unwrap_err().to_string();
-    assert!(
-        message.contains("`train.max_steps` was") && message.contains("--set train.max_steps=99"),
-        "{message}"
-    );
-    // Without a length it can only be set back.
-    let mut endless = state.clone();
-    endless.train.max_steps = None;
-    endless.train.epochs = 9.0;
-    let message = resumed(&endless).unwrap_err().to_string();
-    assert!(!message.contains("=not set"), "{message}");
-    let set = |key: &str| key == "train.max_steps";
-    let told = state.check_resumable(&longer, 800, set, &saved).unwrap();
-    assert!(told.unwrap().contains("the learning rate of the next step"));
-    // What does not change the run may differ.
-    let mut other = state.clone();
-    (other.train.save_every, other.train.micro_batch_rows, other.train.validate_every) = (77, 3, 5);
-    assert_eq!(resumed(&other).unwrap(), None);
+    let message = refused(|other| other.seed = 8);
+    assert!(message.contains("the seed was 7 and is now 8"), "{message}");
+    let message = refused(|other| other.precision.moments = MomentForm::EightBit);
+    assert!(message.contains("moments f32") && message.contains("moments 8bit"), "{message}");
+}
+
+#[test]
+fn another_version_of_the_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = run(folder.path(), start(), Some(1)).saved.remove(0);
+    let file = saved.join("state.json");
+    let text = fs_err::read_to_string(&file).unwrap();
+    let old = text.replace("\"format_version\": 2", "\"format_version\": 1");
+    assert_ne!(old, text);
+    fs_err::write(&file, old).unwrap();
+    fs_err::remove_file(saved.join("manifest.json")).unwrap();
+    let manifest = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap_err();
+    assert!(manifest.to_string().contains("manifest.json"), "{manifest}");
 }

@@ -1,5 +1,5 @@
-//! What is saved beside the training, what is kept, and what evaluations in the loop decide and do
-//! not change.
+//! Which checkpoints are saved and kept, and how evaluations during training decide on them without
+//! changing the training.
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,10 +15,10 @@ use uner_trainer::{
     Scoring, TrainConfig, TrainError, train,
 };
 
-use crate::model::{small_config, small_model};
+use crate::model::{layout, small_config, small_model};
 use crate::resume::{bits, config, store};
 
-/// Scores by step: the best is that of step 4, and that of step 8 equals it.
+/// Scores of steps 2, 4, …: step 4 has the best one, and step 8 equals it.
 const SCORES: [f64; 5] = [0.1, 0.5, 0.3, 0.5, 0.2];
 
 fn by_score(patience: Option<u64>) -> TrainConfig {
@@ -58,7 +58,7 @@ impl Told {
     }
 }
 
-/// Trains on, asked to stop by the answer to an event.
+/// Continues training until `stops` returns true for an event.
 fn go_on(
     folder: &Path,
     config: &TrainConfig,
@@ -67,18 +67,13 @@ fn go_on(
     mut stops: impl FnMut(&Event) -> bool,
 ) -> Told {
     let (model_config, store) = (small_config(), store(folder));
+    let group = Group::alone();
     let run = Run {
-        config,
-        model_config: &model_config,
         seed: 7,
-        store: &store,
         validation: Some(&store),
-        kept_blocks: 1,
-        folder,
-        companions: &[],
+        layout: layout(2, 2),
         callbacks,
-        deterministic: false,
-        group: &Group::alone(),
+        ..Run::new((config, &model_config), &store, folder, &group)
     };
     let mut events = Vec::new();
     let result = train(&run, progress, &mut |event| {
@@ -98,8 +93,8 @@ fn resume(folder: &Path) -> Progress {
         .into()
 }
 
-/// The scores of [`SCORES`], told apart by the model alone, as real scores are: those of a run
-/// without scoring are looked up.
+/// Looks up the scores of [`SCORES`] by the model, as real scores depend on the model only. The
+/// models come from runs without scoring.
 struct Known {
     models: Vec<(Vec<u32>, f64)>,
 }
@@ -177,7 +172,7 @@ fn a_snapshot_is_not_changed_by_the_steps_after_it() {
     );
 }
 
-/// A large file in every checkpoint makes writing take longer than steps do.
+/// A large file in every checkpoint makes writing slower than the steps.
 #[test]
 fn training_goes_on_while_a_checkpoint_is_written_and_the_next_one_waits() {
     let folder = tempfile::tempdir().unwrap();
@@ -186,18 +181,12 @@ fn training_goes_on_while_a_checkpoint_is_written_and_the_next_one_waits() {
     let config = TrainConfig { max_steps: Some(7), validate_every: 0, keep_last: 1, ..config() };
     let (model_config, store) = (small_config(), store(folder.path()));
     let companions = [large];
+    let group = Group::alone();
     let run = Run {
-        config: &config,
-        model_config: &model_config,
         seed: 7,
-        store: &store,
-        validation: None,
-        kept_blocks: 3,
-        folder: folder.path(),
-        companions: &companions,
-        callbacks: Callbacks::default(),
-        deterministic: false,
-        group: &Group::alone(),
+        layout: layout(2, 0),
+        extra_files: &companions,
+        ..Run::new((&config, &model_config), &store, folder.path(), &group)
     };
     let mut told = Vec::new();
     train(&run, start(), &mut |event| {
@@ -228,8 +217,8 @@ fn scoring_changes_nothing_that_is_trained_and_keeps_the_best() {
     assert_eq!(told.losses(), expected.losses());
     assert_eq!(bits(told.result.as_ref().unwrap()), bits(expected.result.as_ref().unwrap()));
     assert_eq!(told.scores(), [(2, 0.1), (4, 0.5), (6, 0.3), (8, 0.5), (10, 0.2)]);
-    // A new best is saved at once, beside every third step; of the older ones only the best is
-    // kept.
+    // A new best is saved at once, in addition to every third step. Of the older checkpoints only
+    // the best is kept.
     assert_eq!(told.saved(), [2, 3, 4, 6, 9, 10]);
     assert_eq!(folders(scored.path()), ["step-000004", "step-000010"]);
     assert_eq!(named(best(scored.path()).unwrap()), "step-000004");
@@ -243,18 +232,11 @@ fn a_listener_that_fails_or_panics_loses_no_step() {
         let folder = tempfile::tempdir().unwrap();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let (model_config, store) = (small_config(), store(folder.path()));
+            let group = Group::alone();
             let run = Run {
-                config: &config,
-                model_config: &model_config,
                 seed: 7,
-                store: &store,
-                validation: None,
-                kept_blocks: 1,
-                folder: folder.path(),
-                companions: &[],
-                callbacks: Callbacks::default(),
-                deterministic: false,
-                group: &Group::alone(),
+                layout: layout(2, 2),
+                ..Run::new((&config, &model_config), &store, folder.path(), &group)
             };
             train(&run, start(), &mut |event| match event {
                 Event::Step(metrics) if metrics.step == 5 && panics => panic!("nobody listens"),
@@ -298,7 +280,7 @@ fn checkpoints_name_their_run_and_those_of_others_stay() {
 fn the_lowest_validation_loss_is_kept_too() {
     let folder = tempfile::tempdir().unwrap();
     let best_by = BestConfig { by: Measure::ValidationLoss, patience: None };
-    // Such steps lead away from the data sooner or later.
+    // Steps this large make the loss rise sooner or later.
     let config =
         TrainConfig { lr: 0.5, validate_every: 1, keep_last: 1, best: Some(best_by), ..config() };
     let told = go_on(folder.path(), &config, start(), Callbacks::default(), |_| false);
@@ -320,7 +302,7 @@ fn patience_ends_a_run_and_a_resumed_one_stays_ended() {
     let callbacks =
         Callbacks { scoring: Some(Scoring { every: 2, score: &score }), interrupted: None };
     let told = go_on(folder.path(), &by_score(Some(2)), start(), callbacks, |_| false);
-    // Step 6 is worse than step 4 and step 8 only as good.
+    // Step 6 is worse than step 4, and step 8 is only equal to it.
     assert_eq!(told.result.unwrap().step, 8);
     let stopped = Event::Stopped { step: 8, best_step: Some(4) };
     assert!(told.events.contains(&stopped), "{:?}", told.events);
@@ -344,7 +326,7 @@ fn what_is_best_and_how_long_ago_survive_a_resume() {
         let folder = tempfile::tempdir().unwrap();
         let stops = |event: &Event| matches!(event, Event::Step(_)) && event.step() == stop_after;
         let first = go_on(folder.path(), &by_score(Some(2)), start(), callbacks, stops);
-        // As if the run had died between the checkpoint and what names it.
+        // As if the run had died after writing the checkpoint and before writing `best`.
         let _ = fs_err::remove_file(folder.path().join("best"));
         let second =
             go_on(folder.path(), &by_score(Some(2)), resume(folder.path()), callbacks, |_| false);
@@ -359,8 +341,8 @@ fn what_is_best_and_how_long_ago_survive_a_resume() {
     }
 }
 
-/// Both kinds of evaluation: the first is interrupted by its callback, the second as the loop asks
-/// between batches.
+/// Both kinds of evaluation: the callback interrupts the scoring, and the loop's check between
+/// batches interrupts the validation.
 #[test]
 fn an_interrupt_during_an_evaluation_leaves_it_for_the_resumed_run() {
     let known = Known::new();
@@ -414,9 +396,9 @@ fn the_clock_saves_too() {
 #[test]
 fn a_checkpoint_that_cannot_be_written_ends_the_run_and_harms_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    // A file where the folder of the second checkpoint has to be.
+    // A file is in the place of the second checkpoint's folder.
     fs_err::write(folder.path().join("step-000006.tmp"), "in the way").unwrap();
-    // What a dead run left is swept away at the start, but this is no folder.
+    // Folders of a dead run are removed at the start, but this is a file.
     let told = go_on(folder.path(), &config(), start(), Callbacks::default(), |_| false);
     let message = told.result.as_ref().unwrap_err().to_string();
     for part in ["the checkpoint after step 6 was not written", "step-000006.tmp", "--resume"] {
@@ -442,7 +424,7 @@ fn a_checkpoint_is_there_at_every_moment_of_its_replacement() {
     let checkpoint = folder.path().join("step-000004");
     let (old, unfinished) = (checkpoint.with_extension("old"), checkpoint.with_extension("tmp"));
 
-    // Died after the old one was moved aside.
+    // The run died after the old checkpoint was renamed.
     fs_err::rename(&checkpoint, &old).unwrap();
     fs_err::create_dir(&unfinished).unwrap();
     assert_eq!(latest(folder.path()).unwrap().unwrap(), old);
@@ -450,7 +432,7 @@ fn a_checkpoint_is_there_at_every_moment_of_its_replacement() {
     checkpoint::sweep(folder.path()).unwrap();
     assert!(old.exists() && !unfinished.exists(), "the moved one is all there is");
 
-    // Died before it was removed.
+    // The run died before the old checkpoint was removed.
     fs_err::create_dir(&checkpoint).unwrap();
     checkpoint::sweep(folder.path()).unwrap();
     assert!(!old.exists() && checkpoint.exists());

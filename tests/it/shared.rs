@@ -1,10 +1,10 @@
-//! Where test material lives.
+//! Locates the files that tests read.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// The folder of this package. cargo and nextest say where it is; a test binary that was built
-/// elsewhere and carried to a machine without cargo is told by the same variable.
+/// The folder of this package. cargo and nextest set the variable; set it by hand for a test binary
+/// that runs on a machine without cargo.
 static PACKAGE: LazyLock<PathBuf> = LazyLock::new(|| {
     std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
@@ -15,10 +15,10 @@ pub(crate) fn repository() -> &'static Path {
     PACKAGE.parent().expect("the tests package has a parent folder")
 }
 
-/// A file or folder of the published material (real datasets, golden vectors of other
-/// implementations) that is not part of this repository. It is looked for in `UNER_SHARED`, else in
-/// `shared` beside the repository. Where it is missing the test says so on stderr and returns; with
-/// `UNER_REQUIRE_SHARED=1` it fails.
+/// Returns a file or folder of published material (real datasets, golden vectors of other
+/// implementations) that is not part of this repository: from `UNER_SHARED`, else from `shared`
+/// next to the repository. If it is missing, the test says so on stderr and returns, or fails with
+/// `UNER_REQUIRE_SHARED=1`.
 pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let root = std::env::var_os("UNER_SHARED").map_or_else(
         || repository().parent().expect("a parent folder").join("shared"),

@@ -1,7 +1,8 @@
-//! Layouts do not matter: packed = separate, accumulated = whole, layer-wise = whole-graph, in loss
-//! and in every gradient; the latter two on every device.
+//! The layout of a step does not change loss and gradients: packed = separate, accumulated = whole,
+//! layer-wise = whole-graph. The latter two are tested on every device.
 //!
-//! Tolerance that of a single op, of a gradient's largest entry: the same terms in another order.
+//! The tolerance is that of a single op, as a share of a gradient's largest entry: the same terms
+//! are added in another order.
 
 use std::collections::BTreeMap;
 
@@ -29,14 +30,14 @@ fn values(gradients: &Gradients) -> Values {
         .collect()
 }
 
-/// Summed loss and gradients over some batches.
-fn run(model: &Llama, batches: &[Batch], kept_blocks: usize) -> (f64, Values) {
+/// Computes summed loss and gradients over some batches.
+fn run(model: &Llama, batches: &[Batch], recomputed_blocks: usize) -> (f64, Values) {
     let mut gradients = Gradients::default();
     let loss = batches
         .iter()
         .map(|batch| {
             f64::from(
-                accumulate(model, &small_config(), batch, kept_blocks, &mut gradients)
+                accumulate(model, &small_config(), batch, recomputed_blocks, &mut gradients)
                     .into_scalar::<f32>(),
             )
         })
@@ -60,7 +61,7 @@ fn assert_same(what: &str, got: &(f64, Values), expected: &(f64, Values), tolera
     }
 }
 
-/// Conversations with unequal numbers of trained tokens.
+/// Returns conversations with unequal numbers of trained tokens.
 fn conversations() -> Vec<Tokens> {
     (0..9).map(|number| conversation(number, 1 + number % 5)).collect()
 }
@@ -101,25 +102,25 @@ fn accumulated_equals_whole() {
 }
 
 #[test]
-fn layer_wise_equals_whole_graph_however_many_blocks_are_kept() {
+fn layer_wise_equals_whole_graph_however_many_blocks_are_recomputed() {
     let batch = Batch::new(&pack_tokens(conversations(), 64));
     for setup in devices() {
         for tied in [false, true] {
             let config = uner_model::LlamaConfig { tie_word_embeddings: tied, ..small_config() };
             let model = random(&config, 3, &setup.device);
             let expected = whole_graph(&model, &config, &batch);
-            for kept_blocks in [0, 1, 3] {
+            for recomputed_blocks in [0, 1, 3] {
                 let mut gradients = Gradients::default();
-                let loss = accumulate(&model, &config, &batch, kept_blocks, &mut gradients);
+                let loss = accumulate(&model, &config, &batch, recomputed_blocks, &mut gradients);
                 let got = (f64::from(loss.into_scalar::<f32>()), values(&gradients));
-                let what = format!("{kept_blocks} kept, tied {tied} on {setup}");
+                let what = format!("{recomputed_blocks} recomputed, tied {tied} on {setup}");
                 assert_same(&what, &got, &expected, &setup.tolerance);
             }
         }
     }
 }
 
-/// The whole model as one autodiff graph.
+/// Computes loss and gradients with the whole model as one autodiff graph.
 fn whole_graph(model: &Llama, config: &uner_model::LlamaConfig, batch: &Batch) -> (f64, Values) {
     let device = model.head().device();
     let model = model.clone().train();

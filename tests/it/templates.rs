@@ -1,5 +1,5 @@
-//! Every template is one text under every kind of tokenizer: what is encoded reads back as what was
-//! rendered.
+//! Every template yields the same text with every kind of tokenizer: encoded tokens decode to the
+//! rendered text.
 
 use std::sync::LazyLock;
 
@@ -12,11 +12,11 @@ use uner_prompt::{
 
 use crate::shared::shared;
 
-/// What the tokenizers below have pieces for, besides the words of the templates: ASCII, and
+/// Texts that the tokenizers below have pieces for, besides the words of the templates: ASCII, and
 /// characters of two to four bytes.
 const MESSAGES: &str = "[ -;=-~éß東😀]{0,24}";
 
-/// A name for messages, and a tokenizer of that kind.
+/// Names for messages, and a tokenizer of each kind.
 static TOKENIZERS: LazyLock<Vec<(&str, Tokenizer)>> = LazyLock::new(|| {
     let words = "A virtual assistant answers questions. USER: Text: ASSISTANT: I've read this text. What describes [\"a\"]";
     let mut all = vec![
@@ -39,7 +39,7 @@ fn read(tokenizer: &Value) -> Tokenizer {
     Tokenizer::from_file(&folder.path().join("tokenizer.json")).unwrap()
 }
 
-/// A `tokenizer.json`.
+/// Builds a `tokenizer.json`.
 fn file(parts: &Value) -> Value {
     let special = |(id, content): (usize, &str)| {
         json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
@@ -56,8 +56,8 @@ fn file(parts: &Value) -> Value {
     file
 }
 
-/// As GPT-2 and LLaMA 3: bytes as characters, blanks at the start of words, and no blank before a
-/// text unless `prefix`.
+/// As in GPT-2 and LLaMA 3: bytes are characters, words start with their blank, and a text gets a
+/// blank before it only with `prefix`.
 fn byte_level(prefix: bool) -> Value {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let shown = (0..=255).filter(printable).map(char::from);
@@ -78,8 +78,8 @@ fn byte_level(prefix: bool) -> Value {
     }))
 }
 
-/// As LLaMA 2, Vicuna and `TinyLlama`: a mark before every text, behind special tokens, too, and in
-/// the place of each blank. Two line breaks are one piece.
+/// As in LLaMA 2, Vicuna and `TinyLlama`: a mark before every text (also after special tokens) and
+/// instead of each blank. Two line breaks are one piece.
 fn prepending() -> Value {
     let marks = json!({"type": "Sequence", "normalizers": [
         {"type": "Prepend", "prepend": "▁"},
@@ -106,7 +106,7 @@ fn prepending() -> Value {
     }))
 }
 
-/// As T5 and ALBERT: pieces with a score, a mark in the place of each blank.
+/// As in T5 and ALBERT: pieces with a score, and a mark instead of each blank.
 fn unigram(prepend: &str) -> Value {
     let characters = (' '..='~').map(|character| if character == ' ' { '▁' } else { character });
     let characters =
@@ -133,7 +133,7 @@ proptest! {
             Message::assistant(answer),
         ];
         let conversation = Conversation { messages };
-        // The released code leaves blanks to SentencePiece; a chat template is a model's.
+        // The released code leaves blanks to SentencePiece, and a chat template belongs to a model.
         for name in Template::names().filter(|name| !["official", "chat"].contains(name)) {
             let template = Template::load(name).unwrap();
             let rendered = text(&render(&conversation, &template).unwrap());
@@ -145,8 +145,8 @@ proptest! {
     }
 }
 
-/// The shapes of models' chat templates: names between special tokens, and names as text around
-/// contents that are trimmed.
+/// Typical chat templates of models: names between special tokens, and names as text around trimmed
+/// contents.
 const CHATS: [&str; 3] = [
     "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}",
     "{% for m in messages %}<s>{{ m.role }}<unk>\n\n{{ m.content | trim }}</s>{% endfor %}\
@@ -156,7 +156,7 @@ const CHATS: [&str; 3] = [
 ];
 
 proptest! {
-    /// Every exchange is trained on behind the ids that ask it: those of its prompt as a whole.
+    /// In training, the ids before each answer equal those of its prompt encoded as a whole.
     #[test]
     fn chat_templates_train_what_they_ask(passage in MESSAGES, questions in [MESSAGES; 2], answers in [MESSAGES; 2]) {
         let opening = [Message::user(format!("Text: {passage}")), Message::assistant("I've read this text.")];
@@ -189,11 +189,11 @@ proptest! {
     }
 }
 
-/// Texts whose ends are no blanks: those may join with what a template writes beside them.
+/// Texts without blanks at their ends: those may join with the template's text.
 const WORDS: &str = "[a-zA-Zéß東😀.]{1,8}( [a-z0-9]{1,5}){0,3}";
 
 proptest! {
-    /// Other programs render a whole text by the exported chat template and tokenise it at once.
+    /// Other programs render a whole text with the exported chat template and tokenise it at once.
     #[test]
     fn exported_chat_templates_ask_with_the_same_ids(passage in WORDS, question in WORDS) {
         for name in Template::names().filter(|name| *name != "chat") {
@@ -221,8 +221,8 @@ proptest! {
     }
 }
 
-/// LLaMA 3, `SmolLM` and Qwen put no blank before a segment, so the template's own has to reach the
-/// ids.
+/// The tokenizers of LLaMA 3, `SmolLM` and Qwen do not add a blank before a segment, so the
+/// template's own blank has to reach the ids.
 #[test]
 fn byte_level_tokenizers_see_the_blanks_of_the_template() {
     let tokenizer = read(&byte_level(false));
@@ -246,8 +246,7 @@ fn byte_level_tokenizers_see_the_blanks_of_the_template() {
     let trained: Vec<&str> =
         segments.iter().filter(|segment| segment.trained).map(|segment| &*segment.text).collect();
     assert_eq!(trained, [" [\"Ines Okart\"]"]);
-    // The answer's first token is the one that begins with its blank, and generation starts before
-    // it.
+    // The answer's first token begins with its blank, and generation starts before this token.
     let prompt = encode_prompt(&conversation, &template, &tokenizer).unwrap();
     assert_eq!(prompt, tokens.ids[..prompt.len()]);
     assert_eq!(tokenizer.decode(&tokens.ids[prompt.len()..=prompt.len()]).unwrap(), " [");

@@ -1,7 +1,7 @@
-//! Policy: what the design asks of sources, workspace, documents and configuration.
+//! Policy tests: the design's rules for sources, workspace, documents and configuration.
 //!
-//! Every check is a function from what it looks at to a list of problems, and is itself tested on
-//! something bad.
+//! Every check is a function from its input to a list of problems, and is itself tested on bad
+//! input.
 
 mod circles;
 mod documents;

@@ -1,5 +1,5 @@
-//! Tokenizers: LLaMA's SentencePiece model against the encodings of llama.cpp and axolotl,
-//! `tokenizer.json`, and one trained in the test.
+//! Tokenizers: LLaMA's SentencePiece model, compared with the encodings of llama.cpp and axolotl,
+//! `tokenizer.json`, and a tokenizer trained in the test.
 
 use crate::shared::shared;
 use proptest::prelude::*;
@@ -47,7 +47,7 @@ struct Chat {
     conversations: Vec<uner_prompt::Message>,
 }
 
-/// Axolotl writes `</s>` as text behind each answer (its quirk), then the real one.
+/// Axolotl writes `</s>` as text after each answer (its quirk), then the real token.
 #[test]
 fn llama_ids_equal_axolotl() {
     let (Some(tokenizer), Some(folder)) = (llama(), shared("data/axolotl-fixtures")) else {
@@ -193,8 +193,8 @@ fn unknown_files_are_named() {
 }
 
 proptest! {
-    /// What is encoded is decoded, for every text (each tokenizer puts one space before the text
-    /// and takes it off again).
+    /// Decoding returns the encoded text, for every text (each tokenizer adds one space before the
+    /// text and removes it again).
     #[test]
     fn texts_survive(text in "[ -~éß東😀\n\t]{0,40}") {
         static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| trained(360));

@@ -1,6 +1,6 @@
-//! Training on a device is training on the CPU: loss and every gradient of ten steps.
+//! Training on any device equals training on the CPU: loss and every gradient of ten steps.
 //!
-//! Every op of the hot path takes part, and an op that a backend lacks would panic here.
+//! Every op of the hot path runs, and an op that a backend lacks would panic here.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ use crate::devices::{Setup, cpu, devices, fetch};
 use crate::golden::assert_close;
 use crate::model::{conversation, small_config, train_config};
 
-/// What the tolerance of a single step is multiplied by: a step from slightly other weights is
-/// slightly another step.
+/// Factor of the tolerance of a single step: a step from slightly different weights differs
+/// slightly.
 const DRIFT: f32 = 10.0;
 
 /// Loss per trained token and every gradient of a step.
 type Step = (f64, BTreeMap<String, Vec<f32>>);
 
-/// Ten steps on two alternating batches of packed rows.
+/// Runs ten steps on two alternating batches of packed rows.
 fn ten_steps(setup: &Setup) -> Vec<Step> {
     let rows = pack_tokens((0..8).map(|number| conversation(number, 1 + number % 4)).collect(), 48);
     let (first, second) = rows.split_at(rows.len() / 2);

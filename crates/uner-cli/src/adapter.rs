@@ -8,8 +8,7 @@ use uner_model::adapter::{Adapter, Base, CONFIG_FILE, attach};
 use uner_model::{Llama, load_frozen};
 use uner_trainer::checkpoint;
 
-use uner_plan::Plan;
-use uner_plan::lookup::adapter::described;
+use uner_plan::Sources;
 
 /// `--base` says something only where there is an adapter.
 pub(crate) fn refuse_needless_base(folder: &Path, base: Option<&Path>) -> Result<()> {
@@ -20,39 +19,24 @@ pub(crate) fn refuse_needless_base(folder: &Path, base: Option<&Path>) -> Result
 }
 
 /// The folder of the model that is adapted.
-pub(crate) fn base(plan: &Plan) -> Option<&Path> {
-    plan.recipe.model.adapter.as_ref().and(plan.model.folder.as_deref())
+pub(crate) fn base(sources: &Sources) -> Option<&Path> {
+    sources.recipe.model.adapter.as_ref().and(sources.model.folder.as_deref())
 }
 
 /// The model that training starts from, in the bits of the plan.
-pub(crate) fn load_base(plan: &Plan, folder: &Path, device: &Device) -> Result<Llama> {
+pub(crate) fn load_base(sources: &Sources, folder: &Path, device: &Device) -> Result<Llama> {
     checkpoint::verify(folder)?;
-    Ok(load_frozen(folder, plan.recipe.model.base, device)?.1)
+    Ok(load_frozen(folder, sources.recipe.model.base, device)?.1)
 }
 
 /// The model with the adapter of the plan, or as it is.
-pub(crate) fn attached(model: Llama, plan: &Plan) -> Result<Llama> {
-    match (&plan.recipe.model.adapter, base(plan)) {
+pub(crate) fn attached(model: Llama, sources: &Sources) -> Result<Llama> {
+    match (&sources.recipe.model.adapter, base(sources)) {
         (Some(config), Some(folder)) => {
-            let base = Base { form: plan.recipe.model.base, ..Base::of(folder)? };
+            let base = Base { form: sources.recipe.model.base, ..Base::of(folder)? };
             let adapter = Adapter { config: config.clone(), base };
-            Ok(attach(model, adapter, plan.recipe.run.seed))
+            Ok(attach(model, adapter, sources.recipe.run.seed))
         }
         _ => Ok(model),
     }
-}
-
-/// Refuses to go on with another adapter than that of the checkpoint at `path`.
-pub(crate) fn check_resumable(model: &Llama, plan: &Plan, path: &Path) -> Result<()> {
-    let then = model.adapter.as_ref().map(|adapter| (&adapter.config, adapter.base.form));
-    let now = plan.recipe.model.adapter.as_ref().map(|config| (config, plan.recipe.model.base));
-    if then == now {
-        return Ok(());
-    }
-    bail!(
-        "checkpoint `{}`: `model.adapter` was {} and is now {}; set it back, or start a new run",
-        path.display(),
-        described(then),
-        described(now)
-    )
 }

@@ -118,7 +118,7 @@ pub(crate) struct TrainArgs {
     pub(crate) show_mask: Option<usize>,
     /// Compute every step twice and stop if the two differ in any bit; takes twice the time
     #[arg(long)]
-    pub(crate) deterministic: bool,
+    pub(crate) check_determinism: bool,
     /// Train N steps with every op timed, print where the time goes, and exit without saving
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) profile: Option<u64>,

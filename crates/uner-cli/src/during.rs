@@ -10,34 +10,34 @@ use uner_trainer::TrainError;
 
 use crate::assemble::Assembled;
 use crate::{eval, interrupt};
-use uner_plan::plan::Plan;
+use uner_plan::Sources;
 use uner_plan::recipe::During;
 
 /// The macro average of strict F1 over the benchmarks, from 0 to 1; `None` when an interrupt cut it
 /// short.
 pub(crate) fn score(
-    plan: &Plan,
+    sources: &Sources,
     during: &During,
     assembled: &Assembled,
     model: &Llama,
 ) -> Result<Option<f64>, TrainError> {
     let predictor =
-        assembled.predictor(model, plan).map_err(|error| TrainError::Scoring(error.into()))?;
-    match strict_f1(&predictor, plan, during) {
+        assembled.predictor(model, sources).map_err(|error| TrainError::Scoring(error.into()))?;
+    match strict_f1(&predictor, sources, during) {
         Ok(score) => Ok(Some(score)),
         Err(error) if matches!(error.downcast_ref(), Some(InferError::Stopped)) => Ok(None),
         Err(error) => Err(TrainError::Scoring(error.into())),
     }
 }
 
-fn strict_f1(predictor: &Predictor, plan: &Plan, during: &During) -> Result<f64> {
+fn strict_f1(predictor: &Predictor, sources: &Sources, during: &During) -> Result<f64> {
     let mut go_on = |_: &str, _, _| {
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let report = eval::measure(
         predictor,
         &during.benchmarks,
-        &plan.recipe.data.root,
+        &sources.recipe.data.root,
         None,
         None,
         &mut go_on,

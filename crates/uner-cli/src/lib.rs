@@ -28,7 +28,6 @@ pub mod probe;
 mod profile;
 mod progress;
 mod ranks;
-mod rate;
 mod report;
 mod run_folder;
 mod score;

@@ -8,7 +8,7 @@ use uner_prompt::{Segment, Template, Tokenizer, Tokens, decode};
 
 use crate::assemble;
 use crate::printable::printable;
-use uner_plan::plan::Plan;
+use uner_plan::Sources;
 
 /// How trained tokens are set apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,15 +19,15 @@ enum Style {
     Brackets,
 }
 
-pub(crate) fn show(plan: &Plan, count: usize, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn show(sources: &Sources, count: usize, out: &mut dyn Write) -> Result<()> {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let style =
         if plain || !std::io::stdout().is_terminal() { Style::Brackets } else { Style::Colour };
-    let (tokenizer, conversations) = assemble::first(plan, count)?;
+    let (tokenizer, conversations) = assemble::first(sources, count)?;
     for (index, tokens) in conversations.iter().enumerate() {
         let (total, trained) = (tokens.ids.len(), tokens.num_trained());
         writeln!(out, "conversation {index}: {total} tokens, {trained} trained on")?;
-        let painted = paint(tokens, &plan.template, &tokenizer, style)?;
+        let painted = paint(tokens, &sources.template, &tokenizer, style)?;
         // Around `out`, which would show the colours as escapes.
         writeln!(std::io::stdout(), "{painted}\n")?;
     }

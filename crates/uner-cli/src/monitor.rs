@@ -2,9 +2,8 @@
 //! conversations that guards found; and what only the program knows of a step: memory, and its
 //! share of the device's speed.
 
-use anyhow::Result;
-use burn::tensor::Device;
 use uner_kernels::device::{DeviceName, MemoryGauge};
+use uner_plan::machine::{Machine, resident_memory};
 use uner_prompt::Tokenizer;
 use uner_trainer::Progress;
 use uner_trainer::metrics::event::{MetricsWriter, StepMetrics};
@@ -12,7 +11,6 @@ use uner_trainer::metrics::tensorboard::EventFile;
 use uner_trainer::{Event, Run, TrainError};
 
 use crate::guards;
-use crate::rate::matmul_rate;
 
 /// Writes down what happens.
 pub(crate) struct Monitor<'a> {
@@ -21,30 +19,25 @@ pub(crate) struct Monitor<'a> {
     metrics: MetricsWriter,
     tensorboard: EventFile,
     gauge: Option<MemoryGauge>,
-    /// Floating-point operations a second of the device's matrix product.
-    rate: f64,
+    machine: &'a Machine,
 }
 
 impl<'a> Monitor<'a> {
-    /// Opens the files of a run that goes on from `progress`, and measures the device.
+    /// Opens the files of a run that goes on from `progress`.
     pub(crate) fn open(
         run: &Run<'a>,
+        machine: &'a Machine,
         progress: &Progress,
-        (name, device): (DeviceName, &Device),
+        device: DeviceName,
         tokenizer: &'a Tokenizer,
     ) -> Result<Self, TrainError> {
-        let rate = matmul_rate(progress.model.held(), device);
-        tracing::info!(
-            "the device multiplies matrices at {:.3} TFLOP/s, which MFU is a share of",
-            rate / 1e12
-        );
         Ok(Self {
             run: *run,
             tokenizer,
             metrics: MetricsWriter::open(run.folder, progress.step)?,
             tensorboard: EventFile::open(run.folder, progress.step)?,
-            gauge: name.memory_gauge(),
-            rate,
+            gauge: device.memory_gauge(),
+            machine,
         })
     }
 
@@ -65,19 +58,13 @@ impl<'a> Monitor<'a> {
 
     fn completed(&self, metrics: &StepMetrics) -> StepMetrics {
         let memory = self.gauge.as_ref().map(|read| read());
+        let rate = metrics.flops / metrics.seconds;
         StepMetrics {
-            mfu: Some(metrics.flops / metrics.seconds / self.rate),
-            memory_in_use: memory.map_or_else(resident, |memory| Some(memory.in_use)),
+            mfu: self.machine.peak_flops.map(|peak| rate / peak),
+            matmul_utilization: Some(rate / self.machine.rates.fastest()),
+            memory_in_use: memory.map_or_else(resident_memory, |memory| Some(memory.in_use)),
             memory_reserved: memory.map(|memory| memory.reserved),
             ..metrics.clone()
         }
     }
-}
-
-/// Bytes of this process that are in memory; `None` where there is no `/proc`.
-fn resident() -> Option<u64> {
-    let status = fs_err::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes << 10)
 }

@@ -5,44 +5,35 @@ use std::io::Write;
 
 use anyhow::Result;
 use uner_kernels::profile::Pass;
-use uner_plan::cost::Layout;
 use uner_trainer::run::{Profile, profile};
-use uner_trainer::{Callbacks, Group, Run, TrainConfig};
+use uner_trainer::{Group, Run};
 
 use crate::assemble::{assemble, scratch};
-use crate::rate::matmul_rate;
-use crate::start::begin;
-use uner_plan::plan::{Numbers, Plan, RankCount};
+use crate::start::{begin, look};
+use uner_plan::machine::Ranks;
+use uner_plan::{Plan, Sources};
 
 /// Trains some steps in a folder that is gone afterwards, and prints the table.
-pub(crate) fn run(plan: &Plan, steps: u64, out: &mut dyn Write) -> Result<()> {
-    let device = plan.recipe.run.device.first().open_for_training()?;
+pub(crate) fn run(sources: &Sources, steps: u64, out: &mut dyn Write) -> Result<()> {
+    let device = sources.recipe.run.device.first().open_for_training()?;
     let scratch = scratch()?;
-    let assembled = assemble(plan, scratch.path(), None)?;
-    let numbers = Numbers::new(
-        plan,
-        assembled.train.summary().into(),
-        RankCount { all: 1, here: 1, divided: false },
-    );
-    let Layout { micro_batch_rows, kept_blocks, divided: _ } = numbers.choice.layout;
-    let config = TrainConfig { micro_batch_rows, ..plan.recipe.train.clone() };
+    let assembled = assemble(sources, scratch.path(), None)?;
+    let machine = look(sources, Ranks { all: 1, here: 1 });
+    let plan = Plan::new(sources, assembled.train.summary().into(), machine, None);
+    let group = Group::alone();
     let run = Run {
-        config: &config,
-        model_config: &assembled.config,
         seed: plan.recipe.run.seed,
-        store: &assembled.train,
-        validation: None,
-        kept_blocks,
-        folder: scratch.path(),
-        companions: &[],
-        callbacks: Callbacks::default(),
-        deterministic: false,
-        group: &Group::alone(),
+        layout: plan.layout,
+        ..Run::new(
+            (&plan.recipe.train, &assembled.config),
+            &assembled.train,
+            scratch.path(),
+            &group,
+        )
     };
-    let progress = begin(plan, &run, None, &device)?;
-    let rate = matmul_rate(progress.model.held(), &device);
+    let progress = begin((sources, &plan), &run, None, &device)?;
     let found = profile(&run, progress, steps)?;
-    write!(out, "{}", table(&found, rate))?;
+    write!(out, "{}", table(&found, plan.machine.rates.fastest()))?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! The folder of a run.
 //!
 //! ```text
-//! checkpoints/<run>/recipe.toml        what was done, `--set` included
+//! checkpoints/<run>/recipe.toml        the recipe, `--set` included
+//!                   plan.toml          everything that was decided from it; in every checkpoint
 //!                   metrics.jsonl      a line per step; events.out.tfevents… for TensorBoard
 //!                   guards/            the conversations of steps that a guard has found
 //!                   tokenizer.json     (or tokenizer.model); as the next two, in every checkpoint
@@ -13,13 +14,12 @@
 //!                   eval/demo-test/    the same three files of `uner eval`
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use uner_data::regular;
 use uner_eval::report::{Outcome, Report};
-use uner_model::LlamaConfig;
 use uner_prompt::Tokenizer;
 use uner_trainer::metrics::event::MetricsWriter;
 use uner_trainer::{Event, checkpoint};
@@ -27,8 +27,9 @@ use uner_trainer::{Event, checkpoint};
 use crate::atomic;
 use crate::printable::printable;
 use uner_plan::lookup::model::tokenizer_in;
-use uner_plan::plan::Plan;
-use uner_plan::recipe::{RecipeError, from_run, normalised, rebase};
+use uner_plan::plan::PLAN;
+use uner_plan::recipe::RecipeError;
+use uner_plan::{Plan, Sources};
 
 /// The wording, in a run's folder and in every checkpoint.
 pub(crate) const TEMPLATE: &str = "template.toml";
@@ -118,28 +119,20 @@ pub(crate) fn newest(folder: &Path) -> Result<PathBuf> {
     Ok(found.clone())
 }
 
-/// How a run was when it wrote this checkpoint; `None` where that cannot be read, which loading it
-/// will refuse.
-pub(crate) fn state(folder: &Path) -> Option<checkpoint::State> {
-    serde_json::from_slice(&fs_err::read(folder.join("state.json")).ok()?).ok()
-}
-
 /// Writes what describes the run, and returns the files that go into every checkpoint.
-pub(crate) fn describe(plan: &Plan, tokenizer: &Tokenizer) -> Result<Vec<PathBuf>> {
-    let folder = &plan.recipe.run.dir;
+pub(crate) fn describe(
+    (sources, plan): (&Sources, &Plan),
+    tokenizer: &Tokenizer,
+) -> Result<Vec<PathBuf>> {
+    let folder = &sources.recipe.run.dir;
+    let plan = plan.recorded()?;
     tokenizer.save(folder)?;
-    write_toml(&folder.join(TEMPLATE), &plan.template)?;
+    write_toml(&folder.join(TEMPLATE), &sources.template)?;
     write_toml(&folder.join(INFER), &plan.recipe.infer)?;
-    write_toml(&folder.join(RECIPE), &recorded(plan)?)?;
-    let names = TOKENIZER_FILES.into_iter().chain([TEMPLATE, INFER]);
+    write_toml(&folder.join(RECIPE), &plan.recipe)?;
+    write_toml(&folder.join(PLAN), &plan)?;
+    let names = TOKENIZER_FILES.into_iter().chain([TEMPLATE, INFER, PLAN]);
     Ok(names.map(|name| folder.join(name)).filter(|path| path.exists()).collect())
-}
-
-/// The recipe as a run keeps it: with whole paths, so that it means the same wherever it is read.
-fn recorded(plan: &Plan) -> Result<toml::Table> {
-    let mut recipe = toml::Table::try_from(&plan.recipe)?;
-    rebase(&mut recipe, &std::env::current_dir()?);
-    Ok(recipe)
 }
 
 fn write_toml(path: &Path, value: &impl serde::Serialize) -> Result<()> {
@@ -175,90 +168,6 @@ fn recorded_recipe(model: &Path) -> toml::Table {
         .map(|folder| folder.join(RECIPE))
         .find_map(|path| regular::read_to_string(&path).ok());
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
-}
-
-/// Refuses to go on with a model of other dimensions than the checkpoint's: they would be written
-/// over its own.
-pub(crate) fn check_dimensions(
-    then: &LlamaConfig,
-    now: &LlamaConfig,
-    checkpoint: &Path,
-) -> Result<()> {
-    // Special tokens are those of the tokenizer, and the base of an adapter keeps what its own
-    // files say.
-    let now = LlamaConfig {
-        bos_token_id: then.bos_token_id,
-        eos_token_id: then.eos_token_id.clone(),
-        pad_token_id: then.pad_token_id,
-        ..now.clone()
-    };
-    let changed =
-        checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?);
-    ensure!(
-        changed.is_empty(),
-        "checkpoint `{}`: the model is another one: {}; set `model.weights` and `model.config` back, or start a new run",
-        checkpoint.display(),
-        changed.iter().map(change).collect::<Vec<_>>().join(", ")
-    );
-    Ok(())
-}
-
-fn change((key, then, now): &(String, String, String)) -> String {
-    format!("`{key}` was `{then}` and is now `{now}`")
-}
-
-/// Keys that may be others when a run goes on: where it computes, where its data lie (their content
-/// is compared), how it is measured and asked. `[train]` is compared with the checkpoint.
-const MAY_CHANGE: [&str; 8] = [
-    "run.dir",
-    "run.device",
-    "run.memory",
-    "data.root",
-    "data.expected_conversations",
-    "eval",
-    "infer",
-    "train",
-];
-
-/// Compares the recorded recipe of a run with the one that it goes on by. Other keys must be set on
-/// the command line, where `is_set` knows of them.
-pub(crate) fn check_recipe(plan: &Plan, is_set: impl Fn(&str) -> bool) -> Result<()> {
-    let file = plan.recipe.run.dir.join(RECIPE);
-    if !file.exists() {
-        return Ok(());
-    }
-    let text = regular::read_to_string(&file)?;
-    let mut then: toml::Table = text.parse().unwrap_or_default();
-    // Records of earlier versions have the paths as they were written.
-    rebase(&mut then, &std::env::current_dir()?);
-    let now = recorded(plan)?;
-    // A path is the same that leads to the same place, or, in a project that was moved, to the same
-    // place from the run.
-    let differ = |then: &toml::Table, now: &toml::Table| -> Result<_> {
-        Ok(checkpoint::changed_keys(&serde_json::to_value(then)?, &serde_json::to_value(now)?))
-    };
-    let moved: BTreeSet<String> = differ(&from_run(then.clone()), &from_run(now.clone()))?
-        .into_iter()
-        .map(|(key, ..)| key)
-        .collect();
-    for changed in differ(&normalised(then), &normalised(now))? {
-        let (key, change) = (&changed.0, change(&changed));
-        if !moved.contains(key) {
-            continue;
-        }
-        let covers = |name: &&str| {
-            key == name || key.strip_prefix(*name).is_some_and(|rest| rest.starts_with('.'))
-        };
-        if MAY_CHANGE.iter().any(covers) {
-            continue;
-        }
-        ensure!(
-            is_set(key),
-            "{change} in the recipe of this run; set it back, or say so again with `--set`"
-        );
-        tracing::warn!("{change} in the recipe of this run");
-    }
-    Ok(())
 }
 
 /// Adds the scores of a trained model to the course of its run.

@@ -2,50 +2,72 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use burn::tensor::Device;
 use uner_model::weights::random;
-use uner_plan::Plan;
+use uner_plan::machine::{Machine, Ranks};
 use uner_plan::recipe::Override;
-use uner_trainer::{Policy, Progress, Run, checkpoint};
+use uner_plan::{Plan, Sources};
+use uner_trainer::{Policy, Progress, Run, Sharding, checkpoint};
 
-use crate::{adapter, run_folder};
+use crate::adapter;
 
-/// A checkpoint to go on from, and what the command line set.
+/// Looks at the devices of a run on this machine.
+pub(crate) fn look(sources: &Sources, ranks: Ranks) -> Machine {
+    let run = &sources.recipe.run;
+    Machine::look(&run.device, run.limit_gib(), &sources.model.config, ranks)
+}
+
+/// A checkpoint to go on from, its plan, and the keys that the command line set.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resumed<'a> {
     pub(crate) path: &'a Path,
+    pub(crate) then: &'a Plan,
     pub(crate) set: &'a [Override],
 }
 
-/// The model at the start of the run, or where it was left.
+/// The model at the start of the run, or as its checkpoint has it, sharded as the plan says.
 pub(crate) fn begin(
-    plan: &Plan,
+    (sources, plan): (&Sources, &Plan),
     run: &Run,
     resumed: Option<Resumed>,
     device: &Device,
 ) -> Result<Progress> {
-    if let Some(Resumed { path, set }) = resumed {
-        let found = checkpoint::load_onto(path, adapter::base(plan), run.group, device)?;
-        let state = found.state.clone();
-        adapter::check_resumable(&found.model, plan, path)?;
-        run_folder::check_dimensions(&found.config, run.model_config, path)?;
-        run_folder::check_recipe(plan, |key| set.iter().any(|override_| override_.sets(key)))?;
-        let progress = Progress::from(found);
-        let is_set = |key: &str| set.iter().any(|override_| override_.sets(key));
-        let longer = state.check_resumable(&run.state(&progress), run.store.len(), is_set, path)?;
-        if run.group.is_first() {
-            tracing::info!("resuming after step {}", progress.step);
-            if let Some(longer) = longer {
-                tracing::warn!("{longer}");
-            }
-        }
-        return Ok(progress);
-    }
-    let policy = Policy::new(run.config.precision, device)?;
-    let model = match &plan.model.folder {
-        Some(folder) => adapter::load_base(plan, folder, device)?,
-        None => random(run.model_config, run.seed, device),
+    let progress = if let Some(resumed) = resumed {
+        resume((sources, plan), run, resumed, device)?
+    } else {
+        let policy = Policy::new(run.config.precision, device)?;
+        let model = match &sources.model.folder {
+            Some(folder) => adapter::load_base(sources, folder, device)?,
+            None => random(run.model_config, run.seed, device),
+        };
+        Progress::with(adapter::attached(model, sources)?, policy, run.group)
     };
-    Ok(Progress::with(adapter::attached(model, plan)?, policy, run.group))
+    Ok(match run.layout.sharding {
+        Sharding::Zero3 => progress.divide(run.model_config, run.group),
+        Sharding::None | Sharding::Zero1 => progress,
+    })
+}
+
+fn resume(
+    (sources, plan): (&Sources, &Plan),
+    run: &Run,
+    Resumed { path, then, set }: Resumed,
+    device: &Device,
+) -> Result<Progress> {
+    let found = checkpoint::load_onto(path, adapter::base(sources), run.group, device)?;
+    let state = found.state.clone();
+    let progress = Progress::from(found);
+    let is_set = |key: &str| set.iter().any(|override_| override_.sets(key));
+    let warnings = plan
+        .check_resumable(then, progress.step, is_set)
+        .map_err(|problem| anyhow!("checkpoint `{}`: {problem}", path.display()))?;
+    state.check_resumable(&run.state(&progress), path)?;
+    if run.group.is_first() {
+        tracing::info!("resuming after step {}", progress.step);
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+    Ok(progress)
 }

@@ -9,13 +9,10 @@ use burn::tensor::Device;
 use uner_data::mix;
 use uner_eval::SeenMentions;
 use uner_model::Llama;
-use uner_plan::cost::Layout;
-use uner_trainer::config::AUTO;
 use uner_trainer::metrics::event::StepMetrics;
 use uner_trainer::{Answer, GuardReport};
 use uner_trainer::{
-    Callbacks, Event, Group, Interrupted, Progress, Run, Scoring, TrainConfig, TrainError,
-    checkpoint,
+    Callbacks, Event, Group, Interrupted, Progress, Run, Scoring, TrainError, checkpoint,
 };
 
 use crate::args::TrainArgs;
@@ -24,36 +21,42 @@ use crate::lock::RunLock;
 use crate::monitor::Monitor;
 use crate::progress::Meter;
 use crate::ranks::{Rank, Ranks, World, together};
-use crate::start::{Resumed, begin};
+use crate::start::{Resumed, begin, look};
 use crate::{Ending, adapter, during, eval, guards, interrupt, mask, profile, run_folder};
 use uner_plan::human::duration;
-use uner_plan::plan::{self, DataSize, Numbers, Plan, RankCount, missing_lines};
+use uner_plan::machine::Ranks as RankCount;
+use uner_plan::plan::DataSize;
 use uner_plan::recipe::{self, Override};
+use uner_plan::{Plan, Sources, missing_lines, sources};
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
-    let plan = plan::resolve(recipe::parse(&source, &overrides(args))?, &args.accept_licence)?;
+    let sources =
+        sources::resolve(recipe::parse(&source, &overrides(args))?, &args.accept_licence)?;
     if args.dry_run {
-        let numbers = dry_numbers(&plan)?;
-        write!(out, "{}", plan.describe(&numbers))?;
-        for default in recipe::defaults(&source, &overrides(args), &plan.recipe) {
+        let plan = dry_plan(&sources)?;
+        write!(out, "{}", plan.describe())?;
+        for line in missing_lines(&sources.missing) {
+            writeln!(out, "{:<12}{line}", "missing")?;
+        }
+        for default in recipe::defaults(&source, &overrides(args), &sources.recipe) {
             writeln!(out, "{:<12}{default}", "default")?;
         }
-        refuse_too_much(&numbers)?;
-        let is_missing = args.strict && plan.blocking().next().is_some();
+        refuse_too_much(&plan)?;
+        let is_missing = args.strict && sources.blocking().next().is_some();
         return Ok(if is_missing { Ending::Missing } else { Ending::Done });
     }
-    refuse_missing(&plan)?;
+    refuse_missing(&sources)?;
     if let Some(count) = args.show_mask {
-        mask::show(&plan, count, out)?;
+        mask::show(&sources, count, out)?;
         return Ok(Ending::Done);
     }
     if let Some(steps) = args.profile {
-        profile::run(&plan, steps, out)?;
+        profile::run(&sources, steps, out)?;
         return Ok(Ending::Done);
     }
     interrupt::watch()?;
-    start(&plan, args, out)
+    start(&sources, args, out)
 }
 
 /// `--set`, and `--device`, which is short for one.
@@ -65,19 +68,21 @@ fn overrides(args: &TrainArgs) -> Vec<Override> {
     args.set.iter().cloned().chain(device).collect()
 }
 
-/// The arithmetic of a run that is only planned: counted where the data is there.
-fn dry_numbers(plan: &Plan) -> Result<Numbers> {
-    let size = if plan.blocking().next().is_none() {
+/// The plan of a dry run: the data is counted where it is there.
+fn dry_plan(sources: &Sources) -> Result<Plan> {
+    let size = if sources.blocking().next().is_none() {
         let scratch = scratch()?;
-        assemble(plan, scratch.path(), None)?.train.summary().into()
+        assemble(sources, scratch.path(), None)?.train.summary().into()
     } else {
-        plan.recipe.data.expected_conversations.map_or(DataSize::Unknown, DataSize::Expected)
+        let expected = sources.recipe.data.expected_conversations;
+        expected.map_or(DataSize::Unknown, |conversations| DataSize::Expected { conversations })
     };
-    Ok(Numbers::new(plan, size, RankCount::of_one_process(plan)))
+    let machine = look(sources, RankCount::of_one_process(&sources.recipe.run.device));
+    Ok(Plan::new(sources, size, machine, None))
 }
 
-fn refuse_missing(plan: &Plan) -> Result<()> {
-    let missing = missing_lines(plan.blocking());
+fn refuse_missing(sources: &Sources) -> Result<()> {
+    let missing = missing_lines(sources.blocking());
     if missing.is_empty() {
         return Ok(());
     }
@@ -86,42 +91,28 @@ fn refuse_missing(plan: &Plan) -> Result<()> {
 
 /// Refuses what does not fit a device that is here. Of one that is elsewhere the memory is only
 /// assumed.
-fn refuse_too_much(numbers: &Numbers) -> Result<()> {
-    match numbers.problem() {
-        Some(problem) if numbers.budget.known => bail!("{problem}"),
+fn refuse_too_much(plan: &Plan) -> Result<()> {
+    match plan.problem() {
+        Some(problem) if plan.machine.memory.known => bail!("{problem}"),
         _ => Ok(()),
     }
 }
 
-/// The numbers of a run that begins, or goes on: then with the micro-batches and the division of
-/// blocks that it had, so that it is the uninterrupted one.
-fn numbers(plan: &Plan, resumed: Option<&Path>, data: DataSize, ranks: RankCount) -> Numbers {
-    let Some(had) = resumed.and_then(run_folder::state) else {
-        return Numbers::new(plan, data, ranks);
-    };
-    let mut plan = plan.clone();
-    let rows = &mut plan.recipe.train.micro_batch_rows;
-    if *rows == AUTO {
-        *rows = had.train.micro_batch_rows;
-    }
-    Numbers::new(&plan, data, RankCount { divided: had.divided, ..ranks })
-}
-
 /// Does this process's part of the run.
-fn start(plan: &Plan, args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
+fn start(sources: &Sources, args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let world = World::join()?;
-    let ranks = world.ranks(&plan.recipe.run.device)?;
-    start_ranks(plan, args, &ranks, out).inspect_err(|error| world.give_up(error))
+    let ranks = world.ranks(&sources.recipe.run.device)?;
+    start_ranks(sources, args, &ranks, out).inspect_err(|error| world.give_up(error))
 }
 
 fn start_ranks(
-    plan: &Plan,
+    sources: &Sources,
     args: &TrainArgs,
     ranks: &Ranks,
     out: &mut dyn Write,
 ) -> Result<Ending> {
     let Ranks { own: ranks, here } = ranks;
-    let folder = &plan.recipe.run.dir;
+    let folder = &sources.recipe.run.dir;
     let is_first = ranks[0].group.is_first();
     ranks.iter().try_for_each(|rank| rank.device.open().map(drop))?;
     let resumed = match args.resume.as_deref() {
@@ -137,24 +128,33 @@ fn start_ranks(
     // A resumed run keeps its tokenizer, whatever became of the file it was read from.
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
     tracing::info!("encoding the data");
-    let assembled = assemble(plan, folder, tokenizer)?;
-    let count = RankCount { all: ranks[0].group.world_size(), here: *here, divided: false };
-    let numbers = numbers(plan, resumed.as_deref(), assembled.train.summary().into(), count);
-    if is_first {
-        tracing::info!("{}", plan.describe(&numbers).trim_end());
+    let assembled = assemble(sources, folder, tokenizer)?;
+    let then = resumed.as_deref().map(Plan::read).transpose()?;
+    let count = RankCount { all: ranks[0].group.world_size(), here: *here };
+    let plan = is_first.then(|| {
+        let machine = look(sources, count);
+        let had = then.as_ref().map(|plan| plan.layout);
+        Plan::new(sources, assembled.train.summary().into(), machine, had)
+    });
+    if let Some(plan) = &plan {
+        tracing::info!("{}", plan.describe().trim_end());
+        refuse_too_much(plan)?;
     }
-    refuse_too_much(&numbers)?;
-    let score = |during, model: &Llama| during::score(plan, during, &assembled, model);
-    let during = plan.recipe.eval.during.as_ref();
+    let score = |during, model: &Llama| during::score(sources, during, &assembled, model);
+    let during = sources.recipe.eval.during.as_ref();
     let scores = during.map(|during| (during.every, move |model: &Llama| score(during, model)));
     let scoring = scores.as_ref().map(|(every, score)| Scoring { every: *every, score });
     let job = Job {
-        plan,
-        resumed: resumed.as_deref().map(|path| Resumed { path, set: &args.set }),
+        sources,
+        plan: plan.as_ref(),
+        resumed: resumed.as_deref().zip(then.as_ref()).map(|(path, then)| Resumed {
+            path,
+            then,
+            set: &args.set,
+        }),
         assembled: &assembled,
-        layout: numbers.choice.layout,
         callbacks: Callbacks { scoring, interrupted: Some(Interrupted(&interrupt::asked)) },
-        deterministic: args.deterministic,
+        check_determinism: args.check_determinism,
     };
     let Some(progress) = together(ranks, |rank| job.train(rank))? else {
         tracing::warn!("interrupted and saved; go on with `--resume`");
@@ -162,66 +162,60 @@ fn start_ranks(
     };
     if is_first {
         let step = progress.step;
-        let model = to_measure(plan, progress, &ranks[0].device.open()?)?;
-        report(plan, &assembled, (step, &model), out)?;
+        let model = to_measure(sources, progress, &ranks[0].device.open()?)?;
+        report(sources, &assembled, (step, &model), out)?;
     }
     Ok(Ending::Done)
 }
 
 /// What the ranks of a process share.
 struct Job<'a> {
-    plan: &'a Plan,
+    sources: &'a Sources,
+    /// The plan, on the process of rank 0.
+    plan: Option<&'a Plan>,
     resumed: Option<Resumed<'a>>,
     assembled: &'a Assembled,
-    layout: Layout,
     callbacks: Callbacks<'a>,
-    deterministic: bool,
+    check_determinism: bool,
 }
 
 impl Job<'_> {
     /// One rank's part of the training; `None` when interrupted.
     fn train(&self, rank: &Rank) -> Result<Option<Progress>> {
-        let plan = self.plan;
-        let Layout { micro_batch_rows, kept_blocks, divided } = self.agreed_layout(&rank.group)?;
-        let config = TrainConfig { micro_batch_rows, ..plan.recipe.train.clone() };
+        let (sources, group) = (self.sources, &rank.group);
+        let plan = self.agreed_plan(group)?;
+        let recipe = &plan.recipe;
         let run = Run {
-            config: &config,
-            model_config: &self.assembled.config,
-            seed: plan.recipe.run.seed,
-            store: &self.assembled.train,
+            seed: recipe.run.seed,
             validation: self.assembled.validation.as_ref(),
-            kept_blocks,
-            folder: &plan.recipe.run.dir,
-            companions: &[],
+            layout: plan.layout,
             callbacks: self.callbacks,
-            deterministic: self.deterministic,
-            group: &rank.group,
+            check_determinism: self.check_determinism,
+            ..Run::new(
+                (&recipe.train, &self.assembled.config),
+                &self.assembled.train,
+                &sources.recipe.run.dir,
+                group,
+            )
         };
         let device = rank.device.open_for_training()?;
-        let mut progress = begin(plan, &run, self.resumed, &device)?;
-        if divided {
-            progress = progress.divide(&self.assembled.config, &rank.group);
-        }
-        if !rank.group.is_first() {
+        let progress = begin((sources, &plan), &run, self.resumed, &device)?;
+        if !group.is_first() {
             return Ok(follow(&run, progress)?);
         }
         // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
-        let companions = run_folder::describe(plan, &self.assembled.tokenizer)?;
-        let run = Run { companions: &companions, ..run };
-        let monitor =
-            Monitor::open(&run, &progress, (rank.device, &device), &self.assembled.tokenizer)?;
+        let extra_files = run_folder::describe((sources, &plan), &self.assembled.tokenizer)?;
+        let run = Run { extra_files: &extra_files, ..run };
+        let tokenizer = &self.assembled.tokenizer;
+        let monitor = Monitor::open(&run, &plan.machine, &progress, rank.device, tokenizer)?;
         Ok(lead(&run, progress, monitor)?)
     }
 
-    /// The layout that the first rank has chosen from its memory: ranks share out micro-batches, so
-    /// these have to be the same.
-    fn agreed_layout(&self, group: &Group) -> Result<Layout> {
-        let Layout { micro_batch_rows, kept_blocks, divided } = self.layout;
-        let own = [micro_batch_rows, kept_blocks, usize::from(divided)];
-        let own = own.map(|number| if group.is_first() { number as f64 } else { 0.0 });
-        let [micro_batch_rows, kept_blocks, divided] =
-            group.total(own)?.map(|number| number as usize);
-        Ok(Layout { micro_batch_rows, kept_blocks, divided: divided > 0 })
+    /// The plan of rank 0, which has looked at its device: all ranks have to go by the same.
+    fn agreed_plan(&self, group: &Group) -> Result<Plan> {
+        let own = self.plan.map_or_else(Vec::new, |plan| plan.to_toml().into_bytes());
+        let bytes = group.broadcast(own)?;
+        Ok(Plan::parse(std::str::from_utf8(&bytes)?, "the plan of rank 0".as_ref())?)
     }
 }
 
@@ -305,15 +299,23 @@ fn step_line(step: &StepMetrics, left: f64) -> String {
         step.grad_norm,
         step.lr,
         step.tokens_per_second,
-        step.mfu.map(|mfu| format!("  MFU {:.0} %", 100.0 * mfu)).unwrap_or_default(),
+        utilisation(step),
         duration(left)
     )
 }
 
+/// MFU where the device's peak is known, else the share of its measured rate.
+fn utilisation(step: &StepMetrics) -> String {
+    let percent = |name: &str, share: f64| format!("  {name} {:.0} %", 100.0 * share);
+    let mfu = step.mfu.map(|share| percent("MFU", share));
+    let matmul = || step.matmul_utilization.map(|share| percent("matmul utilization", share));
+    mfu.or_else(matmul).unwrap_or_default()
+}
+
 /// The model that the run is for: the best, where the recipe compares them, else the last.
-fn to_measure(plan: &Plan, progress: Progress, device: &Device) -> Result<Llama> {
-    let folder = &plan.recipe.run.dir;
-    let best = if plan.recipe.train.best.is_some() { checkpoint::best(folder)? } else { None };
+fn to_measure(sources: &Sources, progress: Progress, device: &Device) -> Result<Llama> {
+    let folder = &sources.recipe.run.dir;
+    let best = if sources.recipe.train.best.is_some() { checkpoint::best(folder)? } else { None };
     let is_last = progress.standing.best.is_none_or(|best| best.step == progress.step);
     // Before another model is read, this one is let go: both may not fit.
     let (which, path) = match (best, progress.model.into_whole()) {
@@ -325,48 +327,49 @@ fn to_measure(plan: &Plan, progress: Progress, device: &Device) -> Result<Llama>
         }
     };
     tracing::info!("measuring the {which} checkpoint, `{}`", path.display());
-    Ok(checkpoint::load_model_onto(&path, adapter::base(plan), device)?.1)
+    Ok(checkpoint::load_model_onto(&path, adapter::base(sources), device)?.1)
 }
 
 /// Measures the trained model, prints and writes the scores, and says what to try next.
 fn report(
-    plan: &Plan,
+    sources: &Sources,
     assembled: &Assembled,
     (step, model): (u64, &Llama),
     out: &mut dyn Write,
 ) -> Result<()> {
-    let benchmarks = &plan.recipe.eval.benchmarks;
-    let folder = &plan.recipe.run.dir;
+    let benchmarks = &sources.recipe.eval.benchmarks;
+    let folder = &sources.recipe.run.dir;
     if !benchmarks.is_empty() {
-        let predictor = assembled.predictor(model, plan)?;
-        let seen = seen(plan)?;
-        let root = &plan.recipe.data.root;
+        let predictor = assembled.predictor(model, sources)?;
+        let seen = seen(sources)?;
+        let root = &sources.recipe.data.root;
         let report = eval::measure_into(folder, &predictor, benchmarks, root, Some(&seen), false)?;
         run_folder::record_scores(folder, step, &report)?;
         write!(out, "{}", report.terminal())?;
     }
-    if plan.is_synthetic() {
+    if sources.is_synthetic() {
         writeln!(
             out,
             "\nThe corpus is synthetic: the scores show that the pipeline works, and say nothing about real text."
         )?;
     }
-    writeln!(out, "\nTry next:\n  {}", suggestion(plan, folder))?;
+    writeln!(out, "\nTry next:\n  {}", suggestion(sources, folder))?;
     Ok(())
 }
 
 /// The mentions of the training data.
-fn seen(plan: &Plan) -> Result<SeenMentions> {
+fn seen(sources: &Sources) -> Result<SeenMentions> {
     let mut seen = SeenMentions::default();
-    for item in mix(&plan.recipe.data.train, &plan.recipe.data.root, plan.recipe.run.seed)? {
+    for item in mix(&sources.recipe.data.train, &sources.recipe.data.root, sources.recipe.run.seed)?
+    {
         seen.add(&item?.1);
     }
     Ok(seen)
 }
 
 /// A command that asks the new model something it should know.
-fn suggestion(plan: &Plan, folder: &Path) -> String {
-    let (text, types) = example(plan)
+fn suggestion(sources: &Sources, folder: &Path) -> String {
+    let (text, types) = example(sources)
         .unwrap_or_else(|| ("Tim Cook runs Apple.".to_owned(), "person,organization".to_owned()));
     let folder = folder.to_string_lossy();
     format!(
@@ -399,12 +402,12 @@ fn program() -> String {
 }
 
 /// A text with several types, from the first benchmark or the training data.
-fn example(plan: &Plan) -> Option<(String, String)> {
-    let root = &plan.recipe.data.root;
-    let benchmark = plan.recipe.eval.benchmarks.iter().zip(&plan.benchmarks).next();
+fn example(sources: &Sources) -> Option<(String, String)> {
+    let root = &sources.recipe.data.root;
+    let benchmark = sources.recipe.eval.benchmarks.iter().zip(&sources.benchmarks).next();
     let (dataset, split) = match benchmark {
         Some((benchmark, dataset)) => (dataset, benchmark.split.as_str()),
-        None => (plan.train.first()?, plan.recipe.data.train.first()?.split.as_str()),
+        None => (sources.train.first()?, sources.recipe.data.train.first()?.split.as_str()),
     };
     let examples = uner_data::read(dataset, split, root).ok()?;
     let found = examples

@@ -1,7 +1,7 @@
 //! What a run will do, decided before it starts.
 //!
 //! ```text
-//! Recipe (as written) ──► Plan (looked up) ──► Numbers (its cost, and the layout that fits)
+//! Recipe (as written) ──► Sources (looked up) ──► Plan (every number, and the layout that fits)
 //! ```
 //!
 //! Knows nothing of the command line: benches, tests and programs in Rust plan by it as
@@ -15,6 +15,8 @@ pub mod lookup;
 pub mod machine;
 pub mod plan;
 pub mod recipe;
+pub mod sources;
 
-pub use plan::{Numbers, Plan};
+pub use plan::Plan;
 pub use recipe::Recipe;
+pub use sources::{Sources, missing_lines};

@@ -9,16 +9,18 @@
 #![cfg(test)]
 
 use std::alloc::{GlobalAlloc, Layout as Block, System};
+use std::num::NonZeroUsize;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Device;
 use uner_kernels::attention::PADDING;
-use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, IGNORE_INDEX};
+use uner_kernels::device::DeviceName;
+use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
 use uner_model::LlamaConfig;
 use uner_model::weights::random;
 
-use uner_plan::cost::{Layout, Memory, Setup, Storage};
+use uner_plan::cost::{Layout, Memory, Sharding, Storage, Workload};
 use uner_trainer::step::forward_backward::accumulate_on_rank;
 use uner_trainer::step::optimizer::Update;
 use uner_trainer::{AdamW, Batch, Gradients, Group, RankModel, TrainConfig, TrainError};
@@ -67,7 +69,7 @@ struct Shape {
     kept: usize,
     micro_batches: usize,
     precision: PrecisionConfig,
-    /// Ranks of one process, which then has the memory of all; their blocks are divided where there
+    /// Ranks of one process, which then has the memory of all; their blocks are sharded where there
     /// are several.
     ranks: usize,
 }
@@ -87,11 +89,11 @@ const SHAPES: [Shape; 12] = [
     },
     Shape {
         ranks: 2,
-        ..shape("divided by two, recomputed", [256, 704, 16, 4, 4, 1_024], (256, 1, 0, 2))
+        ..shape("sharded over two, recomputed", [256, 704, 16, 4, 4, 1_024], (256, 1, 0, 2))
     },
     Shape {
         ranks: 3,
-        ..shape("divided by three, half kept", [256, 704, 16, 4, 4, 1_024], (256, 1, 8, 2))
+        ..shape("sharded over three, half kept", [256, 704, 16, 4, 4, 1_024], (256, 1, 8, 2))
     },
     Shape {
         precision: PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Nearest },
@@ -166,22 +168,19 @@ fn config(shape: &Shape) -> LlamaConfig {
 }
 
 fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
-    let setup = Setup {
-        model,
+    let work = Workload {
         storage: Storage { snapshot: 0.0, ..Storage::F32.with(shape.precision) },
-        adapter: None,
         ranks: shape.ranks,
-        divided: false,
-        row_length: shape.length,
         step_rows: shape.rows * shape.micro_batches,
         trained_share: 1.0 / TRAINED_ONE_OF as f64,
-        logits_limit: CPU_LOGITS_BYTES,
+        ..Workload::on(DeviceName::Flex, model, shape.length)
     };
-    Memory::of(
-        &setup,
-        Layout { micro_batch_rows: shape.rows, kept_blocks: shape.kept, divided: shape.ranks > 1 },
-    )
-    .total()
+    let layout = Layout {
+        micro_batch_rows: NonZeroUsize::new(shape.rows).unwrap(),
+        recomputed_blocks: model.num_hidden_layers - shape.kept,
+        sharding: if shape.ranks > 1 { Sharding::Zero3 } else { Sharding::None },
+    };
+    Memory::of(&work, layout).total()
 }
 
 /// Bytes at the peak of two steps, the model included: the second step finds moments.
@@ -210,11 +209,12 @@ fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), Train
     let policy = Policy::new(Some(shape.precision), &Device::flex())?;
     let (model, mut optimizer) = AdamW::new(random(config, 1, &Device::flex()), policy, group);
     let mut model = RankModel::from(model).divide(config, group);
+    let recomputed = config.num_hidden_layers - shape.kept;
     for step in 1..=2 {
         let mut gradients = Gradients::default();
         for _ in 0..shape.micro_batches {
             let loss =
-                accumulate_on_rank((&model, group), config, &batch, shape.kept, &mut gradients)?;
+                accumulate_on_rank((&model, group), config, &batch, recomputed, &mut gradients)?;
             assert!(loss.into_scalar::<f32>().is_finite());
         }
         let gradients = gradients.reduce(group)?;

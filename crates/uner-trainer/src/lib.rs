@@ -15,8 +15,8 @@ pub mod state;
 pub mod step;
 
 pub use config::{
-    Answer, BestConfig, CheckpointConfig, GuardsConfig, Measure, MomentForm, PrecisionConfig,
-    Rounding, Schedule, TrainConfig,
+    Answer, BestConfig, CheckpointConfig, GuardsConfig, Layout, Measure, MicroBatchRows,
+    MomentForm, PrecisionConfig, Rounding, Schedule, Sharding, TrainConfig,
 };
 pub use data::{Batch, Loader, TokenStore};
 pub use distributed::Group;

@@ -1,5 +1,5 @@
-//! No kernel is forgotten: each function of the ops that can be launched is among those whose CUDA
-//! C++ is looked at.
+//! No kernel is forgotten: every function of the ops that can be launched is among the kernels
+//! whose CUDA C++ is checked.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use crate::shared::repository;
 
-/// Functions of one file with the attribute `cube(launch ..)`, outside of tests.
+/// The functions of one file with the attribute `cube(launch ..)`, without tests.
 #[derive(Default)]
 struct Launched(Vec<String>);
 
@@ -40,7 +40,7 @@ impl<'ast> Visit<'ast> for Launched {
     }
 }
 
-/// The kernels in a file of the crate, as labels name them: op, file and function.
+/// Returns the kernels in a file of the crate by their labels: op, file and function.
 fn kernels(path: &Path, text: &str) -> Vec<String> {
     let mut found = Launched::default();
     found.visit_file(&syn::parse_file(text).expect("sources are Rust"));
@@ -50,7 +50,7 @@ fn kernels(path: &Path, text: &str) -> Vec<String> {
     found.0.into_iter().map(|name| format!("{}/{name}", place.join("/"))).collect()
 }
 
-/// The kernels of the crate. Files of tests have their own.
+/// Returns the kernels of the crate. Kernels in test files do not count.
 fn of_the_crate() -> BTreeSet<String> {
     let root = repository().join("crates/uner-kernels/src");
     let paths = WalkDir::new(&root).into_iter().map(|entry| entry.unwrap().into_path());
@@ -74,7 +74,7 @@ fn missing<'a>(kernels: &BTreeSet<String>, labels: impl Iterator<Item = &'a str>
         .collect()
 }
 
-/// Kernels of the crate that none of the sources is of.
+/// Returns the kernels of the crate that are missing in `sources`.
 pub(super) fn unlisted(sources: &[Source]) -> Vec<String> {
     let kernels = of_the_crate();
     assert!(kernels.len() >= 20, "only {kernels:?} were found");

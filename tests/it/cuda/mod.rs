@@ -1,6 +1,6 @@
-//! The CUDA C++ of every kernel, without a GPU: it fits an H100, it is what was reviewed
-//! (`fixtures/cuda/kernels.tsv`), and where NVIDIA's compiler is at hand (`UNER_CUDA_SDK`) it
-//! compiles and has registers enough.
+//! Checks the CUDA C++ of every kernel without a GPU: it fits an H100 and equals the reviewed code
+//! (`fixtures/cuda/kernels.tsv`). With NVIDIA's compiler (`UNER_CUDA_SDK`) it also compiles and has
+//! enough registers.
 
 mod complete;
 mod table;
@@ -21,8 +21,8 @@ fn folder(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from)
 }
 
-/// How many tensor-core instructions machine code has, of planes or of warp groups. (`HFMA2.MMA` is
-/// none: it moves a number.)
+/// Counts the tensor-core instructions in machine code, of planes and of warp groups. (`HFMA2.MMA`
+/// does not count: it moves a number.)
 fn count_products(tools: &Path, cubin: &[u8]) -> usize {
     let file = tempfile::NamedTempFile::with_suffix(".cubin").unwrap();
     fs_err::write(file.path(), cubin).unwrap();
@@ -61,11 +61,11 @@ fn compiled(source: &Source, report: &Report, tools: Option<&Path>) -> Row {
     Row { compiled: Some(compiled), ..Row::of(source) }
 }
 
-/// What is wrong with a compiled kernel, whatever the table says.
+/// Returns the defects of a compiled kernel, whatever the table says.
 fn defects(source: &Source, report: &Report, row: &Row) -> Vec<String> {
     let compiled = row.compiled.as_ref().unwrap();
     let mut defects = Vec::new();
-    // Other spills are the assembler's choice: the table has them.
+    // Other spills are the assembler's choice; the table lists them.
     if report.short > 0 {
         defects.push(format!(
             "{}: {} bytes of registers spill, even of a cube alone",
@@ -78,8 +78,8 @@ fn defects(source: &Source, report: &Report, row: &Row) -> Vec<String> {
     defects
 }
 
-/// The row of each kernel and what is wrong with them; nothing of what a compiler says where there
-/// is none.
+/// Returns the row of each kernel and the problems found. Without a compiler, its results are left
+/// out.
 fn reviewed(sources: &[Source]) -> (Vec<Row>, Vec<String>) {
     let Some(sdk) = folder("UNER_CUDA_SDK") else {
         assert!(!updating(), "to write the table, set UNER_CUDA_SDK and UNER_CUDA_TOOLS");
@@ -108,7 +108,7 @@ fn reviewed(sources: &[Source]) -> (Vec<Row>, Vec<String>) {
     (rows, problems)
 }
 
-/// One test, because to expand all kernels is the larger part of it.
+/// All checks are one test, because expanding the kernels takes most of the time.
 #[test]
 fn every_kernel_is_listed_fits_the_card_and_is_as_reviewed() {
     let sources = sources();

@@ -7,8 +7,8 @@ use uner_kernels::offline::Source;
 
 use crate::shared::repository;
 
-/// How far another release of the compiler may be from the table: the card hands out registers in
-/// eights.
+/// Largest difference in registers between another release of the compiler and the table: the GPU
+/// allocates registers in eights.
 const REGISTER_TOLERANCE: usize = 8;
 const HEADER: &str =
     "kernel\tunits\tshared bytes\tsource\tregisters\tstack bytes\tspilled bytes\tHMMA";
@@ -17,22 +17,22 @@ const HEADER: &str =
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) label: String,
-    /// Units of a cube.
+    /// Number of units in a cube.
     pub(super) units: u32,
     pub(super) shared_memory: usize,
     /// A checksum of the source, so that a change of generated code shows in review.
     pub(super) source: String,
-    /// What the compiler said; nothing where there is none.
+    /// The compiler's results; `None` without a compiler.
     pub(super) compiled: Option<Compiled>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Compiled {
     pub(super) registers: usize,
-    /// What lies in local memory: arrays that did not fit into registers, and spilled registers.
+    /// Bytes in local memory: arrays that did not fit into registers, and spilled registers.
     pub(super) stack: usize,
     pub(super) spilled: usize,
-    /// Tensor-core instructions; nothing where there is no disassembler.
+    /// Number of tensor-core instructions; `None` without a disassembler.
     pub(super) hmma: Option<usize>,
 }
 
@@ -80,7 +80,7 @@ impl Row {
         }
     }
 
-    /// Where `found` is not what this row of the table says.
+    /// Lists the differences of `found` from this row of the table.
     fn differences(&self, found: &Self) -> Vec<String> {
         let mut differences = Vec::new();
         let mut compare = |what: &str, table: String, found: String| {
@@ -110,7 +110,7 @@ fn path() -> PathBuf {
     repository().join("tests/fixtures/cuda/kernels.tsv")
 }
 
-/// The rows of the table.
+/// Reads the rows of the table.
 pub(super) fn read() -> Vec<Row> {
     let text = fs_err::read_to_string(path()).unwrap();
     let mut lines = text.lines();
@@ -118,7 +118,7 @@ pub(super) fn read() -> Vec<Row> {
     lines.map(Row::parse).collect()
 }
 
-/// What differs between the table and what was found, kernels that only one of them has included.
+/// Lists the differences between the table and the kernels found, including kernels in only one.
 pub(super) fn differences(table: &[Row], found: &[Row]) -> Vec<String> {
     let by_label = |rows: &[Row]| -> BTreeMap<String, Row> {
         rows.iter().map(|row| (row.label.clone(), row.clone())).collect()
@@ -133,7 +133,7 @@ pub(super) fn differences(table: &[Row], found: &[Row]) -> Vec<String> {
     gone.chain(changed).collect()
 }
 
-/// Writes the table anew.
+/// Writes the table.
 pub(super) fn write(rows: &[Row]) {
     let lines: Vec<String> = rows.iter().map(Row::line).collect();
     fs_err::write(path(), format!("{HEADER}\n{}\n", lines.join("\n"))).unwrap();

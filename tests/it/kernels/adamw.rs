@@ -1,4 +1,5 @@
-//! AdamW with moments in f32, of f32 parameters and of bf16 ones with a rest.
+//! AdamW with f32 moments, for f32 parameters and for bf16 ones with a rest (the bits that bf16
+//! drops).
 
 use burn::tensor::{DType, Device, Int, Tensor, bf16};
 use uner_kernels::adamw::{Moments, parted, rest};
@@ -19,7 +20,7 @@ pub(super) const STEP: AdamWStep = AdamWStep {
     first: 0,
 };
 
-/// How a parameter is stored. A device without bf16 has one with a rest in f32.
+/// How a parameter is stored. A device without bf16 stores a parameter with a rest in f32.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Form {
     pub(super) param: DType,
@@ -31,13 +32,13 @@ pub(super) const F32_WITH_REST: Form = Form { param: DType::F32, has_rest: true 
 pub(super) const BF16_WITH_REST: Form = Form { param: DType::BF16, has_rest: true };
 
 impl Form {
-    /// The forms of a device that computes in this type.
+    /// Returns the forms of a device that computes in this type.
     pub(super) fn all(dtype: DType) -> Vec<Self> {
         let short = (dtype == DType::BF16).then_some(BF16_WITH_REST);
         [F32, F32_WITH_REST].into_iter().chain(short).collect()
     }
 
-    /// Values as a parameter, and its rest.
+    /// Converts values to a parameter and its rest.
     pub(super) fn store(
         self,
         value: &Tensor<1>,
@@ -55,7 +56,7 @@ pub(super) fn words(words: &Tensor<1, Int>) -> Vec<i32> {
     words.clone().try_into_vec_as().expect("words")
 }
 
-/// The f32 values of a parameter.
+/// Returns the f32 values of a parameter.
 pub(super) fn value(param: &Tensor<1>, state: &AdamWState) -> Vec<f32> {
     match &state.rest {
         Some(rest) => rest::joined(&values(param), &words(rest)),
@@ -76,7 +77,7 @@ impl Update {
         Self { param: random([count]), grad: random([count]), first, second }
     }
 
-    /// On buffers of its own.
+    /// Copies the update to its own buffers on a device.
     fn on(&self, device: &Device, form: Form, grad: DType) -> Ready {
         let float = |tensor: &Tensor<1>| put(tensor, device, DType::F32);
         let moments =
@@ -104,7 +105,7 @@ impl Ready {
     }
 }
 
-/// First and second moment.
+/// Returns first and second moment.
 fn moments(state: &AdamWState) -> [Tensor<1>; 2] {
     match &state.moments {
         Moments::Float { exp_avg, exp_avg_sq } => [exp_avg.clone(), exp_avg_sq.clone()],
@@ -112,7 +113,7 @@ fn moments(state: &AdamWState) -> [Tensor<1>; 2] {
     }
 }
 
-/// Parameter and moments, and the words of rests.
+/// Returns parameter and moments, and the words of the rest.
 fn all(param: &Tensor<1>, state: &AdamWState) -> (Vec<Vec<f32>>, Option<Vec<i32>>) {
     let floats = [param.clone()].into_iter().chain(moments(state));
     (floats.map(|tensor| values(&tensor)).collect(), state.rest.as_ref().map(words))
@@ -131,7 +132,7 @@ fn assert_update(what: &str, update: &Update, setup: &Setup, form: Form, grad: D
         grad: shared.grad.clone(),
         state: shared.state.clone(),
     };
-    // As numbers: the data of a tensor is read from a GPU only when it is looked at, here after the
+    // Numbers, not tensor data: data is read from a GPU lazily, which here would be after the
     // update.
     let before = held.all();
     let (param, state) = shared.run();
@@ -141,7 +142,7 @@ fn assert_update(what: &str, update: &Update, setup: &Setup, form: Form, grad: D
     assert!(all(&param, &state) == all(&alone.0, &alone.1), "{what}: in place and not differ");
     assert_eq!(param.dtype(), form.param, "{what}: type of the parameter");
     assert_eq!(state.rest.is_some(), form.has_rest, "{what}: rest");
-    // Moments are f32 whatever the types, and so is the value; the parameter is that, rounded.
+    // Moments and value are f32 for any type; the parameter is the value, rounded.
     let value = value(&param, &state);
     if let Some(words) = state.rest.as_ref().map(words) {
         assert!(rest::parted(&value) == (values(&param), words), "{what}: not the value's");
@@ -153,7 +154,7 @@ fn assert_update(what: &str, update: &Update, setup: &Setup, form: Form, grad: D
     }
 }
 
-/// On the CPU, too, parameters and gradients may be bf16.
+/// Parameters and gradients may be bf16 on the CPU, too.
 #[test]
 fn adamw_on_every_device() {
     for count in [1, 7, 63, 515, 288 * 33, 70_000] {
@@ -173,8 +174,8 @@ fn adamw_on_every_device() {
     }
 }
 
-/// A parameter and its rest become, update after update, what an f32 parameter becomes from the
-/// value that they are: the same bits, parted.
+/// After every update, a parameter and its rest encode the value that an f32 parameter has after
+/// the same update.
 #[test]
 fn a_rest_is_all_that_bf16_lacks() {
     let count = 4096 + 3;
@@ -201,7 +202,7 @@ fn a_rest_is_all_that_bf16_lacks() {
                     == moments(&short.1).map(|moment| values(&moment)),
                 "{what}: moments"
             );
-            // One in 2¹⁷ is halfway to the next bf16 and loses its last bit.
+            // One value in 2¹⁷ is halfway to the next bf16 and loses its last bit.
             whole.0 = put(
                 &Tensor::from_data(value(&short.0, &short.1).as_slice(), &Device::flex()),
                 &device,
@@ -211,7 +212,7 @@ fn a_rest_is_all_that_bf16_lacks() {
     }
 }
 
-/// As of a rank, which updates a part of each parameter.
+/// Updates part of a parameter, as a rank does.
 #[test]
 fn adamw_of_a_part_leaves_the_rest_alone() {
     for setup in devices() {

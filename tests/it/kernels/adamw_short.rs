@@ -1,9 +1,9 @@
-//! AdamW with moments in 8 bits and with parameters that are rounded at random.
+//! AdamW with 8-bit moments and with stochastically rounded parameters.
 //!
-//! Codes and rounded parameters are compared one by one. On the CPU they are those of the
-//! reference. A GPU may contract a product and a sum, which changes the last of 24 digits before a
-//! number is rounded to 4 or 8 at random: one in a hundred thousand may go to the other neighbour.
-//! One in a thousand is allowed, and no further than that neighbour.
+//! Codes and rounded parameters are compared one by one. On the CPU they equal the reference's. A
+//! GPU may fuse a product and a sum, which changes the last of 24 bits before a number is rounded
+//! stochastically to 4 or 8: one in a hundred thousand may become the other neighbour. The tests
+//! allow one in a thousand, and no other number than that neighbour.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use uner_kernels::adamw::{Moments, code};
@@ -14,7 +14,7 @@ use super::adamw::{Form, STEP, value};
 use super::{TYPES, put, random, values};
 use crate::devices::{cpu, devices, fetch, setups};
 
-/// Around a block's end, and such that vectors do not divide them.
+/// Counts around the end of a granule, and counts that are not multiples of a vector's width.
 const COUNTS: [usize; 7] = [1, 255, 256, 257, 515, 4096 + 17, 70_000];
 
 fn words(state: &AdamWState) -> Vec<i32> {
@@ -39,7 +39,7 @@ fn gradients(count: usize) -> Tensor<1> {
     random([count]).mul(Tensor::from_data(scales, (&Device::flex(), DType::F32)))
 }
 
-/// How many of the numbers differ. Each that does is next to the other: at most an eighth away.
+/// Counts the numbers that differ. They must be neighbours: at most an eighth apart.
 fn others(what: &str, got: &[f32], expected: &[f32]) -> usize {
     assert_eq!(got.len(), expected.len(), "{what}");
     let differ = got.iter().zip(expected).filter(|(got, expected)| {
@@ -50,8 +50,7 @@ fn others(what: &str, got: &[f32], expected: &[f32]) -> usize {
     differ.count()
 }
 
-/// A few updates, each from where the one before has left the device, compared with the
-/// reference's.
+/// Compares a few updates with the reference's, each from the device's state after the one before.
 fn assert_updates((device, may_contract): (&Device, bool), form: Form, grad: DType, count: usize) {
     let what = &format!("adamw {count} {form:?}, gradient {grad:?}, on {device:?}");
     let flex = Device::flex();
@@ -112,13 +111,13 @@ fn eight_bit_moments_on_every_device() {
     }
 }
 
-/// Those of a device that computes in this type, without a rest too.
+/// Returns the forms of a device that computes in this type, also those without a rest.
 fn forms(dtype: DType) -> Vec<Form> {
     let at_random = Form { param: DType::BF16, has_rest: false };
     Form::all(dtype).into_iter().chain((dtype == DType::BF16).then_some(at_random)).collect()
 }
 
-/// With moments in f32.
+/// Stochastic rounding with f32 moments.
 #[test]
 fn rounding_at_random_on_every_device() {
     let bf16 = setups(&TYPES).into_iter().filter(|setup| setup.dtype == DType::BF16);
@@ -144,7 +143,7 @@ fn rounding_at_random_on_every_device() {
     }
 }
 
-/// As ranks have them: whole blocks, which know where in the parameter they are.
+/// Parts as ranks have them: whole granules, with their index in the parameter.
 #[test]
 fn parts_are_updated_as_the_whole_is() {
     let count = 5 * 256 + 17;
@@ -173,7 +172,7 @@ fn parts_are_updated_as_the_whole_is() {
     }
 }
 
-/// What is held elsewhere stays as it is, and what is not is updated in place to the same bits.
+/// Tensors that are in use elsewhere stay unchanged; others are updated in place to the same bits.
 #[test]
 fn what_is_held_is_not_changed() {
     for setup in devices() {
@@ -202,9 +201,9 @@ fn mean(values: &[f32]) -> f64 {
     values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64
 }
 
-/// Each update moves a parameter by 1e-4, a fortieth of what bf16 can tell apart below 1. Rounded
-/// to nearest it would stay where it is. After 200 updates the expectation is 0.98, and the
-/// standard deviation of the mean of so many parameters is 1.4e-4.
+/// Each update moves a parameter by 1e-4, a fortieth of a bf16 step below 1, so rounding to nearest
+/// would never change it. After 200 updates the expected value is 0.98, and the standard deviation
+/// of the mean over all parameters is 1.4e-4.
 #[test]
 fn small_updates_add_up_when_they_are_rounded_at_random() {
     let count = 4096;
@@ -220,10 +219,9 @@ fn small_updates_add_up_when_they_are_rounded_at_random() {
     assert!((got - 0.98).abs() < 6.0 * 1.4e-4, "{got}");
 }
 
-/// Without a gradient moments decay by a tenth and by a thousandth each step, the second ones by
-/// less than a tenth of what their codes can tell apart. The expectation is that of exact numbers;
-/// a second moment of 1 is off by about a quarter after a thousand steps, the mean of so many by
-/// 0.4 %.
+/// Without a gradient, first moments decay by a hundredth and second ones by a thousandth per step,
+/// which is less than a tenth of a code's step. The expected value is that of exact numbers. After
+/// a thousand steps a single second moment is off by about a quarter, the mean of all by 0.4 %.
 #[test]
 fn moments_decay_as_exact_ones_do() {
     let count = 4096;
@@ -264,7 +262,7 @@ fn no_second_moment_is_lost_and_nothing_comes_of_nothing() {
     let (param, state) = adamw(constant(0.0, 256), gradient, state, &step);
     let (_, second) = code::moments(&words(&state), 256);
     assert!(second.iter().all(|second| *second > 0.0), "{second:?}");
-    // The next step, without a gradient, is divided by the roots of these.
+    // The next step, without a gradient, divides by the roots of these.
     let (after, _) = adamw(param.clone(), constant(0.0, 256), state, &step);
     let moved = after.sub(param).abs().max().into_scalar::<f32>();
     assert!(moved < 0.1, "a parameter moved by {moved}");

@@ -1,11 +1,10 @@
-//! Attention over odd shapes, packing and branches.
+//! Attention with odd shapes, packing and branches.
 //!
-//! On tensor cores weights and score gradients are rounded to the element type before they are
-//! multiplied; elsewhere bf16 rounds only the result and the output that the backward pass reads.
+//! Tensor cores round weights and score gradients to the element type before multiplying. Other
+//! kernels with bf16 round only the result, and the output that the backward pass reads.
 //!
-//! Lengths go over the edges of all tiles (32 and 64 tokens, 128 on tensor cores). On a CUDA device
-//! that `UNER_TEST_DEVICES` names, heads of a multiple of 16 elements up to 128 run on tensor cores
-//! in bf16.
+//! Lengths exceed all tiles (32 and 64 tokens, 128 on tensor cores). On a CUDA device in
+//! `UNER_TEST_DEVICES`, bf16 heads of a multiple of 16 elements, up to 128, run on tensor cores.
 
 use std::iter::repeat_n;
 
@@ -17,7 +16,7 @@ use uner_kernels::{Visibility, attention};
 use super::{random, refusal};
 use crate::devices::devices;
 
-/// Who sees whom: documents and branches, row by row.
+/// Documents and branches of the tokens, row by row: they determine which token sees which.
 struct Tokens {
     document: Vec<i32>,
     branch: Vec<i32>,
@@ -25,12 +24,12 @@ struct Tokens {
 }
 
 impl Tokens {
-    /// Every token in the one document of its row.
+    /// One document per row.
     fn causal(rows: usize, keys: usize) -> Self {
         Self { document: vec![0; rows * keys], branch: vec![0; rows * keys], rows }
     }
 
-    /// Documents of the given lengths in each row, then padding. The ids are arbitrary.
+    /// Documents of the given lengths in each row, followed by padding. The ids are arbitrary.
     fn packed(rows: &[&[usize]], keys: usize) -> Self {
         let mut document = Vec::new();
         for (lengths, row) in rows.iter().zip(1..) {
@@ -48,7 +47,7 @@ impl Tokens {
 
 type Permute = fn(Tensor<4>) -> Tensor<4>;
 
-/// Compares with the reference; `view` turns what is stored into what is passed.
+/// Compares with the reference; `view` converts the stored tensors to the passed ones.
 fn assert_viewed(
     what: &str,
     tokens: &Tokens,
@@ -75,7 +74,7 @@ fn assert_viewed(
     );
 }
 
-/// Queries, query heads, key/value heads, elements of a head.
+/// Compares with the reference. Sizes: queries, query heads, key/value heads, elements of a head.
 fn assert_same(what: &str, tokens: &Tokens, [queries, heads, kv_heads, head_dim]: [usize; 4]) {
     let keys = tokens.document.len() / tokens.rows;
     let shapes = [[tokens.rows, queries, heads, head_dim], [tokens.rows, keys, kv_heads, head_dim]];
@@ -150,7 +149,7 @@ fn branches_see_the_trunk_and_themselves() {
     for queries in [tokens.document.len(), 150, 1] {
         assert_same("branched", &tokens, [queries, 4, 2, 16]);
     }
-    // Two documents with branches, the trunk going on between them.
+    // Two documents with branches; the trunk continues between the branches.
     let branch =
         [vec![0; 70], vec![1; 70], vec![0; 30], vec![2; 70], vec![0; 5], vec![1; 20]].concat();
     let document = [vec![7; 240], vec![2; 25]].concat();
@@ -169,12 +168,12 @@ fn tensors_that_are_not_contiguous_are_read_in_their_order() {
 }
 
 #[test]
-#[should_panic(expected = "do not stand together")]
+#[should_panic(expected = "are not contiguous")]
 fn a_document_in_two_parts_is_refused() {
     let _ = Visibility::packed(&[0, 1, 0], 1, &Device::flex());
 }
 
-/// On a GPU; the CPU's kernel has no limit.
+/// Only GPUs have a limit.
 #[test]
 fn a_head_that_is_too_large_is_refused_with_its_shape() {
     for setup in devices().into_iter().filter(|setup| setup.name != DeviceName::Flex) {

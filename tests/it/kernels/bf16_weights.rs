@@ -1,9 +1,8 @@
-//! On the CPU, weights stored in bf16 under f32 activations: each op equals its `reference` on the
-//! same weight, forward and every gradient, over odd shapes; gradients of the weight come out in
-//! f32.
+//! bf16 weights with f32 activations on the CPU: each op equals its `reference` on the same weight,
+//! forward and every gradient, over odd shapes. Gradients of the weight are f32.
 //!
-//! The oracle of the gradients is the reference on the widened weight: widening is exact, so both
-//! sides compute with the same numbers, while the reference on the bf16 weight itself would round
+//! Gradients are compared with those of the reference on the widened weight. Widening is exact, so
+//! both sides compute with the same numbers; the reference on the bf16 weight itself would round
 //! its gradient. The tolerance is that of f32.
 
 use burn::tensor::{DType, Device, Tensor};
@@ -13,13 +12,13 @@ use uner_kernels::{Labels, linear, linear_cross_entropy, rms_norm, token_losses}
 use super::{assert_close, random, refusal};
 use crate::devices::cpu;
 
-/// Equal, and f32.
+/// Checks that values are equal and f32.
 fn assert_equal<const D: usize>(what: &str, got: &Tensor<D>, expected: &Tensor<D>) {
     assert_eq!(got.dtype(), DType::F32, "{what}: type");
     assert_close(what, got, expected, cpu().tolerance.op);
 }
 
-/// Output and the gradients of `x` and the weight, for a given gradient of the output.
+/// Computes the output and the gradients of `x` and the weight for a given gradient of the output.
 fn differentiate<const W: usize, const Y: usize>(
     x: Tensor<2>,
     weight: Tensor<W>,
@@ -37,7 +36,7 @@ fn differentiate<const W: usize, const Y: usize>(
     )
 }
 
-/// The gradient of `x` when the weight is frozen, as under an adapter.
+/// Computes the gradient of `x` with a frozen weight, as under an adapter.
 fn differentiate_frozen<const W: usize, const Y: usize>(
     x: Tensor<2>,
     weight: Tensor<W>,
@@ -85,8 +84,7 @@ fn assert_same<const W: usize, const Y: usize>(
 fn linear_reads_bf16() {
     let shapes =
         [[1, 1, 1], [7, 33, 5], [2, 17, 3], [3, 64, 515], [63, 65, 127], [515, 10, 64], [5, 16, 1]];
-    // The last two rows of shapes are more than one panel of 4 M elements, for one token and for
-    // many.
+    // The last two shapes exceed one panel of 4 M elements, for one token and for several.
     for [tokens, input, output] in shapes.into_iter().chain([[1, 2050, 2561], [9, 2050, 2561]]) {
         assert_same(
             &format!("linear {tokens} {input} {output}"),

@@ -1,5 +1,5 @@
-//! Dropout: the kernel drops what its reference drops, as often as it should, and differently in
-//! every place.
+//! Dropout: the kernel drops the same elements as its reference, at the right rate, and others in
+//! every layer.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use uner_kernels::dropout::Draw;
@@ -8,7 +8,7 @@ use uner_kernels::{dropout, dropped_linear};
 use super::{assert_same, random};
 use crate::devices::{cpu, devices};
 
-/// Keys with all their bits in use, those of negative numbers included.
+/// Keys that use all bits, including the sign.
 pub(super) fn keys(rows: usize, device: &Device) -> Tensor<1, Int> {
     let keys: Vec<i32> = (0..rows as i32).map(|row| row.wrapping_mul(0x5851_F42D)).collect();
     Tensor::from_data(TensorData::new(keys, [rows]), device)
@@ -36,7 +36,7 @@ fn dropout_on_every_device() {
 fn a_linear_layer_behind_dropout_on_every_device() {
     for [rows, input, output] in [[1, 1, 1], [7, 33, 5], [65, 128, 16], [130, 72, 40]] {
         let draw = Draw { place: 5, probability: 0.25 };
-        // Of a size that keeps the results at about 1.
+        // With this scale results are about 1.
         let small = (1.0 / input as f32).sqrt();
         let weight = random([output, input]).mul_scalar(small);
         assert_same(
@@ -55,7 +55,7 @@ fn a_linear_layer_behind_dropout_on_every_device() {
     }
 }
 
-/// 1 where an element is kept, 0 where it is dropped.
+/// Whether each element is kept.
 fn kept(draw: Draw, [rows, columns]: [usize; 2]) -> Vec<bool> {
     let device = cpu().device;
     let y: Vec<f32> = dropout(Tensor::ones([rows, columns], &device), &keys(rows, &device), draw)
@@ -83,7 +83,7 @@ fn as_many_are_dropped_as_should_be_and_places_are_independent() {
         let both = share(&|a, b| !a && !b, &first, &second);
         let expected = probability * probability;
         assert!((both - expected).abs() < allowed(expected), "{both} of {expected} in both places");
-        // Neighbours, in a row and over rows.
+        // Neighbours in a row and in consecutive rows.
         for distance in [1, size[1]] {
             let both = share(&|a, b| !a && !b, &first, &first[distance..]);
             assert!(

@@ -1,5 +1,5 @@
-//! The kernels without a matrix product: odd sizes, inputs that are not contiguous, inputs that
-//! want no gradient.
+//! The kernels without a matrix product: odd sizes, inputs that are not contiguous, and inputs
+//! without a gradient.
 
 use burn::tensor::{DType, Device, Tensor};
 use uner_kernels::{
@@ -10,8 +10,8 @@ use uner_kernels::{
 use super::{TYPES, assert_close, assert_same, differentiate, put, random, values};
 use crate::devices::{cpu, devices, fetch, setups};
 
-/// Odd sizes, a width that fills vectors but no power of two, and one of which a unit keeps many
-/// vectors.
+/// Odd sizes, a width that fills vectors but is not a power of two, and one of many vectors per
+/// unit.
 const ROWS: [[usize; 2]; 9] =
     [[1, 1], [7, 33], [33, 7], [63, 65], [127, 63], [65, 515], [515, 127], [33, 288], [3, 4096]];
 
@@ -35,7 +35,7 @@ fn rms_norm_on_every_device() {
     }
 }
 
-/// Both results side by side, so that both have a gradient.
+/// Concatenates both results, so that both have a gradient.
 fn both([sum, normed]: [Tensor<2>; 2]) -> Tensor<2> {
     Tensor::cat(vec![sum, normed], 1)
 }
@@ -80,7 +80,7 @@ fn fork_rms_norm_on_every_device() {
     }
 }
 
-/// What is normed is used twice more and the sum is normed again, as in a block.
+/// The normed tensor is used twice more, and the sum is normed again, as in a transformer block.
 #[test]
 fn forks_of_forks_have_all_their_gradients() {
     let [tokens, hidden] = [33, 65];
@@ -104,8 +104,8 @@ fn forks_of_forks_have_all_their_gradients() {
     );
 }
 
-/// Of a norm whose input has no other use in what is differentiated, and of a graph that nobody
-/// differentiates.
+/// Tests a norm whose input has no other use in the differentiated graph, and a graph that is not
+/// differentiated.
 #[test]
 fn a_fork_may_end_in_its_norm() {
     for setup in devices() {
@@ -129,7 +129,7 @@ fn a_fork_may_end_in_its_norm() {
     }
 }
 
-/// There are more rows than cubes at once, so they take turns; the last ones have fewer.
+/// With more rows than cubes each cube processes several rows, and the last cubes process fewer.
 #[test]
 fn more_rows_than_cubes_take_turns() {
     for [tokens, hidden] in [[70_001, 3], [515, 288]] {
@@ -205,11 +205,11 @@ fn a_frozen_input_of_the_norm_changes_no_other_gradient() {
 #[test]
 fn inputs_that_are_not_contiguous() {
     let [tokens, hidden] = [33, 72];
-    // The inputs are columns 3.. and rows ..33 of what is kept the other way around.
+    // The inputs are columns 3.. and rows ..33 of the transposes of stored tensors.
     let view =
         |tensor: &Tensor<2>| tensor.clone().transpose().narrow(1, 3, hidden).narrow(0, 0, tokens);
     let stored = || random([hidden + 8, tokens + 2]);
-    // The transposed result makes the gradient that comes in a view as well.
+    // The transposed result makes the incoming gradient a view as well.
     let dy = random([hidden, tokens]);
     assert_same(
         "add_rms_norm of views",
@@ -253,7 +253,7 @@ fn swiglu_of_large_gates_is_finite() {
         vec![-3e4, -200.0, -89.0, -88.0, -20.0, 0.0, 20.0, 88.0, 89.0, 200.0, 3e4];
     let width = gates.len();
     let gate = Tensor::<1>::from_data(gates.as_slice(), &Device::flex()).reshape([1, width]);
-    // Compared entry by entry: these differ by orders of magnitude.
+    // Entries are compared one by one, since they differ by orders of magnitude.
     for setup in setups(&TYPES) {
         let one = Tensor::ones([1, width], &Device::flex());
         let inputs = [gate.clone(), one.clone()].map(|tensor| setup.put(tensor));
@@ -277,7 +277,7 @@ fn swiglu_of_large_gates_is_finite() {
     }
 }
 
-/// Queries and keys side by side, `[rows · tokens, channels]`.
+/// Concatenates queries and keys: `[rows · tokens, channels]`.
 fn side_by_side([q, k]: [Tensor<4>; 2]) -> Tensor<2> {
     let [rows, tokens, ..] = q.dims();
     both([q, k].map(|x| x.reshape([(rows * tokens) as i32, -1])))
@@ -352,7 +352,7 @@ fn frozen_queries_or_keys_change_no_other_gradient() {
     }
 }
 
-/// On the CPU, too, gradients may be bf16.
+/// Gradients may be bf16 on the CPU, too.
 #[test]
 fn squared_norms_on_every_device() {
     let gradients = [1, 7, 63, 515, 288 * 33, 70_000, 3_000_001].map(|count| random([count]));
@@ -374,8 +374,8 @@ fn squared_norms_on_every_device() {
                 (got / reference[0] - 1.0).abs() < 1e-4,
                 "{what}: {got}, the reference {reference:?}"
             );
-            // Sums of at most a few thousand f32 one after the other, each off by half a unit in
-            // the last place.
+            // At most a few thousand f32 are added one after the other, each with an error of half
+            // a unit in the last place.
             let error = (f64::from(got) / expected - 1.0).abs();
             assert!(error < 1e-5, "{what}: off by {error:e}");
             assert_eq!(
@@ -424,7 +424,7 @@ fn add_rows_on_every_device() {
     let (all, cpu) = (setups(&TYPES), cpu());
     for [vocab, hidden, tokens] in [[1, 1, 1], [5, 33, 70], [70, 288, 33], [3, 2052, 7], [4, 8, 0]]
     {
-        // The last row gets none.
+        // The last row has no gradient.
         let ids: Vec<i32> =
             (0..tokens).map(|token| (token * token % (vocab - vocab / 2)) as i32).collect();
         for (setup, dtype) in

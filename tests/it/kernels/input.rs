@@ -1,5 +1,5 @@
-//! Layers that read one input: the gradient that each hands on to the next is, in the end, the sum
-//! that burn forms.
+//! Layers with a common input pass its gradient from one to the next. The final gradient equals the
+//! sum that burn computes.
 
 use burn::tensor::{DType, Tensor};
 use uner_kernels::dropout::Draw;
@@ -41,7 +41,7 @@ fn layers_that_read_one_input_on_every_device() {
     }
 }
 
-/// The gradient is the same as where each layer has an input of its own and burn adds up.
+/// The gradient equals the sum that burn computes when each layer has its own input.
 #[test]
 fn quantised_layers_and_those_with_sums_hand_it_on_too() {
     let (x, dy) = (random([9, 64]), random([9, 64]));
@@ -60,7 +60,7 @@ fn quantised_layers_and_those_with_sums_hand_it_on_too() {
     assert_close("gradient of the input", &together, &apart, 1e-6);
 }
 
-/// Where one of the layers is not differentiated: none, instead of one that lacks a part.
+/// If one of the layers is not differentiated, it has no gradient, rather than part of one.
 #[test]
 fn a_gradient_without_all_layers_is_none() {
     let x = random([2, 3]).autodiff().require_grad();

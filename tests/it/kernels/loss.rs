@@ -7,7 +7,7 @@ use uner_kernels::{Labels, add_linear, linear, linear_cross_entropy, linear_sum,
 use super::{TYPES, assert_close, assert_same, assert_within, differentiate, random, values};
 use crate::devices::{devices, fetch, setups};
 
-/// Compares everything that the loss gives.
+/// Compares all results of the loss.
 fn assert_loss(what: &str, [hidden, weight]: [&Tensor<2>; 2], labels: &[i32]) {
     let [vocab, _] = weight.dims();
     assert_within(
@@ -41,7 +41,7 @@ fn assert_loss(what: &str, [hidden, weight]: [&Tensor<2>; 2], labels: &[i32]) {
     }
 }
 
-/// Labels of `tokens` rows, every so many trained.
+/// Returns the labels of `tokens` rows, of which every `step`-th is trained.
 fn every(step: usize, tokens: usize, vocab: usize) -> Vec<i32> {
     let label =
         |row: usize| if row % step == step - 1 { (row * 31 % vocab) as i32 } else { IGNORE_INDEX };
@@ -92,8 +92,8 @@ fn all_rows_no_row_or_one_row_trained_and_one_target_for_all() {
 
 #[test]
 fn several_chunks_give_what_one_gives() {
-    // 32,768 rows are the most that a chunk has. Gradients of the weight sum over all rows, so they
-    // are larger and so is the room for rounding, in proportion.
+    // A chunk has at most 32,768 rows. Gradients of the weight sum over all rows, so they are
+    // larger and their tolerance grows in proportion.
     let tokens = 40_000;
     assert_loss("two chunks", [&random([tokens, 8]), &random([7, 8])], &every(1, tokens, 7));
 }
@@ -205,8 +205,8 @@ fn a_linear_layer_added_to_a_tensor_equals_its_reference() {
     }
 }
 
-/// Output and the gradient of `x` are those of the linear layer. The sum is added to twice, as by
-/// two micro-batches.
+/// Output and the gradient of `x` equal those of the linear layer. The sum gets two gradients, as
+/// from two micro-batches.
 #[test]
 fn the_linear_layer_with_a_sum_equals_its_reference() {
     for [tokens, input, output] in [[1, 1, 1], [7, 33, 5], [63, 65, 127], [515, 10, 64]] {

@@ -1,10 +1,10 @@
-//! Every op, on every device and in every float type that it serves, equals its `reference` on the
-//! CPU in f32: output and every gradient, over odd shapes. Both get the same values, rounded to the
-//! type; a second run is equal to the bit.
+//! Every op, on every device and in every float type that it supports, equals its `reference` on
+//! the CPU in f32: output and every gradient, over odd shapes. Both get the same values, rounded to
+//! the type. A second run is bitwise equal.
 //!
-//! Tolerances are those of [`crate::devices`], of the largest entry and of at least 0.1: both sides
-//! add up the same few hundred products of order 1 in another order, and where these cancel, what
-//! is left is their rounding.
+//! Tolerances are those of [`crate::devices`], relative to the largest entry or to 0.1 if that is
+//! larger: both sides add the same few hundred products of order 1 in another order, and where
+//! these cancel, only their rounding is left.
 
 mod adamw;
 mod adamw_short;
@@ -26,7 +26,7 @@ use crate::devices::{fetch, setups};
 /// The types that kernels are tested in.
 const TYPES: [DType; 2] = [DType::F32, DType::BF16];
 
-/// On the CPU, in f32; in a process of its own a test gets the same numbers every time.
+/// Random numbers on the CPU, in f32. A test in its own process gets the same ones every time.
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     static DRAWN: AtomicU64 = AtomicU64::new(0);
     Device::flex().seed(DRAWN.fetch_add(1, Ordering::Relaxed));
@@ -37,12 +37,12 @@ fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     fetch(tensor.clone()).try_into_vec_as().expect("a float tensor")
 }
 
-/// The values of a tensor as another type on another device, in a buffer of its own.
+/// Copies a tensor to a device as another type, into its own buffer.
 fn put(tensor: &Tensor<1>, device: &Device, dtype: DType) -> Tensor<1> {
     Tensor::from_data(tensor.to_data(), (device, dtype))
 }
 
-/// What a refusal says.
+/// Returns the message of a panic.
 fn refusal(work: impl FnOnce()) -> String {
     let payload =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).expect_err("refused");
@@ -58,14 +58,14 @@ fn assert_close<const D: usize>(what: &str, got: &Tensor<D>, expected: &Tensor<D
     assert!(worst <= tolerance * largest, "{what}: off by {worst:e}, the largest is {largest:e}");
 }
 
-/// A result, and the gradients of those inputs that are tracked.
+/// A result, and the gradients of the tracked inputs.
 struct Outcome<const D: usize, const Y: usize> {
     y: Tensor<Y>,
     gradients: Vec<Option<Tensor<D>>>,
 }
 
-/// Runs `op` forward and, for the gradient `dy` of the result, backward. The product is not summed:
-/// what starts from it starts with ones, and a GPU would spend its time on tuning the sum.
+/// Runs `op` forward and, for the gradient `dy` of the result, backward. The product with `dy` is
+/// not summed: backward starts with ones anyway, and a GPU would spend its time tuning the sum.
 fn differentiate<const D: usize, const Y: usize>(
     inputs: &[Tensor<D>],
     tracked: &[bool],
@@ -85,7 +85,7 @@ fn differentiate<const D: usize, const Y: usize>(
     }
 }
 
-/// As [`assert_within`], for sums of a few hundred products.
+/// [`assert_within`] for sums of a few hundred products.
 fn assert_same<const D: usize, const Y: usize>(
     what: &str,
     inputs: &[Tensor<D>],
@@ -96,9 +96,9 @@ fn assert_same<const D: usize, const Y: usize>(
     assert_within(1.0, what, inputs, dy, kernel, reference);
 }
 
-/// Compares a kernel with its reference on every device and in every type; both are told the device
-/// they run on. A gradient that the reference does not have is zero. `factor` times the tolerance
-/// is allowed: rounding grows with the square root of the number of products in a sum.
+/// Compares a kernel with its reference on every device and in every type; both get the device they
+/// run on. A gradient that the reference lacks must be zero. Differences may be `factor` times the
+/// tolerance: rounding grows with the square root of the number of products in a sum.
 fn assert_within<const D: usize, const Y: usize>(
     factor: f32,
     what: &str,
@@ -114,7 +114,7 @@ fn assert_within<const D: usize, const Y: usize>(
         let theirs: Vec<_> = ours.iter().map(|input| fetch(input.clone())).collect();
         let run = |inputs: &[Tensor<D>]| kernel(inputs, &setup.device);
         let plain = run(&ours);
-        // A loss is f32 whatever the type of its inputs.
+        // A loss is f32 for inputs of any type.
         let dtype = plain.dtype();
         let dy = Tensor::from_data(dy.to_data(), (&setup.device, dtype));
         let [got, again] = [0; 2].map(|_| differentiate(&ours, &all, &dy, run));

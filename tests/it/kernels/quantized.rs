@@ -1,5 +1,5 @@
-//! Frozen weights of 8 and 4 bits: the layer is that of the weight it stands for, on every device,
-//! and that weight is as close to the original as the form allows.
+//! Frozen weights of 8 and 4 bits. On every device the layer equals one with the dequantised
+//! weight, and that weight is as close to the original as the format allows.
 
 use burn::tensor::Tensor;
 use uner_kernels::quantized_linear::Form;
@@ -7,7 +7,7 @@ use uner_kernels::{QuantizedWeight, quantized_linear};
 
 use super::{assert_within, random, values};
 
-/// Rows that end within a block, at its end, and several blocks.
+/// Rows that end inside a group, rows that end with one, and rows of several groups.
 const SHAPES: [[usize; 3]; 5] =
     [[1, 1, 1], [7, 33, 70], [33, 65, 64], [65, 127, 515], [9, 96, 128]];
 
@@ -19,7 +19,7 @@ fn quantized_linear_on_every_device() {
             let on = |device: &burn::tensor::Device| {
                 QuantizedWeight::new(Tensor::from_data(weight.to_data(), device), form)
             };
-            // Half types round the widened weight as well: sums of twice as many roundings.
+            // Half types also round the dequantised weight, so sums have twice as many roundings.
             assert_within(
                 2.0,
                 &format!("quantized_linear {form:?} {tokens} {input} -> {output}"),
@@ -34,9 +34,9 @@ fn quantized_linear_on_every_device() {
     }
 }
 
-/// Root mean square of the error of normal weights, as a share of theirs: what the same computation
-/// in PyTorch gives, with the nearest code found by trying all. For 8 bits it is the largest of 64
-/// numbers (about 2.6) / 127 / √12.
+/// Root mean square of the error of normally distributed weights, relative to the weights'. The
+/// same computation in PyTorch, which finds the nearest code by trying all, gives these values. For
+/// 8 bits it is the largest of 64 numbers (about 2.6) / 127 / √12.
 #[test]
 fn errors_are_those_of_the_forms() {
     let weight = random([512, 512]);

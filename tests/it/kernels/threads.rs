@@ -1,6 +1,6 @@
-//! Several threads compute at a time, each with a stream of its own on a GPU, on tensors that
-//! others have made; buffers are let go as soon as the next op has been submitted. All get what one
-//! thread alone gets, to the bit.
+//! Several threads compute at the same time on tensors that other threads created. On a GPU each
+//! has its own stream. Buffers are freed as soon as the next op is submitted. Results equal those
+//! of a single thread bitwise.
 
 use burn::tensor::{Device, Tensor};
 use uner_kernels::{linear, rms_norm};
@@ -12,7 +12,7 @@ const THREADS: usize = 4;
 const ROUNDS: usize = 12;
 const WIDTH: usize = 96;
 
-/// Rounds of products and norms, each round's rows from the last one's.
+/// Computes rounds of products and norms, each from the rows of the round before.
 fn chain(x: &Tensor<2>, weights: &[Tensor<2>], scale: &Tensor<1>) -> Tensor<2> {
     let mut x = x.clone();
     for weight in weights.iter().cycle().take(ROUNDS) {
@@ -40,7 +40,7 @@ fn threads_do_not_disturb_each_other() {
                 scope.spawn(move || chain(input, weights, scale))
             };
             let threads: Vec<_> = inputs.iter().map(start).collect();
-            // Results are read on this thread, whose stream has to wait for theirs.
+            // This thread reads the results, so its stream has to wait for theirs.
             threads.into_iter().map(|thread| values(&thread.join().expect("no panic"))).collect()
         });
         for (index, (alone, beside)) in alone.iter().zip(&beside).enumerate() {

@@ -1,4 +1,4 @@
-//! A link between devices of the CPU that keeps what NCCL promises, and no more.
+//! Emulates NCCL's collectives between CPU devices, with NCCL's guarantees and no others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,9 +7,9 @@ use std::time::Duration;
 use burn::tensor::Tensor;
 use uner_trainer::distributed::{Cut, Link, Pending};
 
-/// Nothing is added up before it is waited for, which takes some ranks longer than others; sums are
-/// formed in the order of the ranks. Calls that differ between the ranks, which NCCL would never
-/// return from, are an error.
+/// A collective computes its result only when a rank waits for it, which takes some ranks longer
+/// than others. Sums are computed in rank order. Calls that differ between ranks are an error; NCCL
+/// would hang on them.
 #[derive(Debug, Clone)]
 pub(super) struct Emulated(Arc<Shared>);
 
@@ -17,13 +17,13 @@ pub(super) struct Emulated(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    /// The seat and the number of a call that fails.
+    /// Local rank and number of a call that fails.
     failing: Option<(usize, usize)>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Calls that each rank has made.
+    /// Number of calls of each rank.
     made: Vec<usize>,
     calls: BTreeMap<usize, Call>,
     aborted: bool,
@@ -32,9 +32,9 @@ struct State {
 #[derive(Debug)]
 struct Call {
     kind: Kind,
-    /// By vector.
+    /// Edges of the shards, by vector.
     edges: Vec<Vec<usize>>,
-    /// What each rank brings, by vector; `None` until it has called.
+    /// Each rank's input, by vector; `None` until the rank has called.
     parts: Vec<Option<Vec<Tensor<1>>>>,
 }
 
@@ -49,13 +49,13 @@ impl Emulated {
         Self::failing(ranks, None)
     }
 
-    /// One that fails a rank, by its seat, in a call, by its number.
+    /// Creates a link on which one call fails, given by local rank and number.
     pub(super) fn failing(ranks: usize, failing: Option<(usize, usize)>) -> Self {
         let state = State { made: vec![0; ranks], calls: BTreeMap::new(), aborted: false };
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), failing }))
     }
 
-    /// Calls that a rank has made.
+    /// Number of calls of a rank.
     pub(super) fn made(&self, seat: usize) -> usize {
         self.0.lock().made[seat]
     }

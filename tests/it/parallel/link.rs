@@ -1,4 +1,4 @@
-//! Ranks whose devices are linked: emulated on the CPU, and by NCCL on a single device.
+//! Ranks whose devices are connected by collectives: emulated on the CPU, and NCCL on one device.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use super::emulated::Emulated;
 use super::{Blocks, Divided, Outcome, Whole, run, run_all};
 use crate::devices::{Setup, devices};
 
-/// None, one, part of a block, a block, more than that, and what up to four ranks divide evenly.
+/// Zero, one, part of a granule, one granule, more, and counts that up to four ranks split evenly.
 const COUNTS: [usize; 9] =
     [0, 1, 255, BLOCK, BLOCK + 1, 5 * BLOCK, 12 * BLOCK, 9 * BLOCK + 17, 1200 * BLOCK];
 
@@ -30,8 +30,8 @@ fn assert_same_bits(what: &str, got: &Outcome, expected: &Outcome) {
     assert_eq!(got.state, expected.state, "{what}: moments");
 }
 
-/// 7 conversations a step in rows of their own: with more ranks some have more micro-batches, with
-/// 9 some have none.
+/// A step has 7 conversations, each in its own row. With 2 or 3 ranks some have more micro-batches
+/// than others; with 9 some have none.
 #[test]
 fn ranks_whose_devices_are_linked_train_the_same_bits() {
     for (ranks, blocks) in
@@ -50,7 +50,7 @@ fn ranks_whose_devices_are_linked_train_the_same_bits() {
     }
 }
 
-/// One rank that is linked goes the way of several.
+/// A single linked rank uses the code path of several ranks.
 #[test]
 fn a_rank_linked_to_itself_trains_the_same_bits() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -59,7 +59,7 @@ fn a_rank_linked_to_itself_trains_the_same_bits() {
     assert_same_bits("linked to itself", &got[0], &expected[0]);
 }
 
-/// What a rank brings: whole numbers, whose sums are exact in f32.
+/// A rank's input: integers, whose sums are exact in f32.
 fn vector(count: usize, rank: usize) -> Vec<f32> {
     (0..count).map(|index| ((index * (rank + 3)) % 251) as f32).collect()
 }
@@ -72,9 +72,9 @@ fn read(values: Tensor<1>) -> Vec<f32> {
     values.try_into_vec_as().unwrap()
 }
 
-/// Sums and wholes of vectors of all lengths, exact, however the ranks are connected. Several are
-/// under way at a time, of which some are waited for late; what is let go of is written over at
-/// once.
+/// Reduce-scatters and all-gathers vectors of all lengths; results must be exact for any kind of
+/// group. Several collectives run at a time, and some are waited for late. Freed memory is
+/// overwritten at once.
 fn exchange(group: &Group, device: &Device, round: usize) {
     let ranks = group.world_size();
     let whole = |count| -> Vec<f32> {
@@ -130,7 +130,7 @@ fn each_rank_gets_its_shares_whenever_it_waits() {
     }
 }
 
-/// All devices that are named: one alone gets back what it brings.
+/// All listed CUDA devices take part. A single device gets its input back.
 #[test]
 fn cuda_devices_get_their_shares_by_nccl() {
     let cuda = devices().into_iter().filter(|setup| matches!(setup.name, DeviceName::Cuda(_)));
@@ -143,7 +143,7 @@ fn cuda_devices_get_their_shares_by_nccl() {
     exchange_all(Group::linked(cuda.len(), Some(nccl(&names).unwrap()), None), &cuda);
 }
 
-/// A second process that brings the same.
+/// Emulates a second process with the same inputs.
 #[derive(Debug)]
 struct Twin;
 
@@ -166,6 +166,9 @@ impl Processes for Twin {
     fn gather(&self, part: Vec<f32>) -> Vec<f32> {
         [part.clone(), part].concat()
     }
+    fn broadcast(&self, bytes: Vec<u8>) -> Vec<u8> {
+        bytes
+    }
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn linked_ranks_of_several_processes_add_up_over_all() {
     });
 }
 
-/// Rank 1 fails before it starts what rank 0 waits for.
+/// Rank 1 fails before it starts the collective that rank 0 waits for.
 #[test]
 fn a_rank_that_fails_ends_what_the_others_wait_for() {
     let link = Emulated::failing(2, Some((1, 3)));
@@ -208,7 +211,7 @@ fn a_rank_that_fails_ends_what_the_others_wait_for() {
     assert_eq!((link.made(0), link.made(1)), (4, 3));
 }
 
-/// CUDA devices that NCCL can be tried on; it says so where there is none.
+/// Calls `what` with each CUDA device that NCCL supports, or prints that there is none.
 fn with_nccl(what: impl Fn(Setup)) {
     let mut found = devices().into_iter().filter(|setup| have_nccl(&[setup.name])).peekable();
     if found.peek().is_none() {
@@ -217,7 +220,7 @@ fn with_nccl(what: impl Fn(Setup)) {
     found.for_each(what);
 }
 
-/// A vector that is there only when a long computation has ended.
+/// Returns a vector that depends on a long computation.
 fn late(count: usize, round: usize, dtype: DType, device: &Device) -> Tensor<1> {
     let mut square = Tensor::<2>::zeros([2048, 2048], (device, DType::F32));
     for _ in 0..4 {
@@ -227,9 +230,9 @@ fn late(count: usize, round: usize, dtype: DType, device: &Device) -> Tensor<1> 
     tensor(&vector(count, round), device).cast(dtype) + zero
 }
 
-/// One device gets what it brings; what may go wrong is the order. Collectives start behind a long
-/// computation, their inputs are let go of at once, kernels write over whatever memory is free, and
-/// some results are never waited for.
+/// A single device gets its input back, so only the order can be wrong. Collectives start after a
+/// long computation, their inputs are freed at once, kernels overwrite free memory, and some
+/// results are never waited for.
 #[test]
 fn nccl_and_kernels_do_not_overtake_each_other() {
     with_nccl(|setup| {
@@ -251,7 +254,7 @@ fn nccl_and_kernels_do_not_overtake_each_other() {
                 drop(junk);
                 while under_way.len() > 2 {
                     let (count, pending): (usize, Pending) = under_way.pop_front().unwrap();
-                    // Copied by a kernel of the waiting stream.
+                    // The product copies the result with a kernel on the waiting stream.
                     results.extend(pending.wait().into_iter().map(|got| (count, round, got * 1.0)));
                 }
             }
@@ -265,8 +268,8 @@ fn nccl_and_kernels_do_not_overtake_each_other() {
     });
 }
 
-/// The way of several devices, which differs from that of one that is alone. Not to the bit: which
-/// algorithm computes a product on CUDA may depend on where its operands lie.
+/// A single device with the code path of several ranks. Results are not bitwise equal: on CUDA the
+/// algorithm of a product may depend on the addresses of its operands.
 #[test]
 fn a_device_linked_to_itself_trains_the_same_model() {
     with_nccl(|setup| {
@@ -289,7 +292,7 @@ fn a_device_linked_to_itself_trains_the_same_model() {
     });
 }
 
-/// Nobody waits for a collective for ever once it was told to stop, nor takes its result for a sum.
+/// After an abort no rank waits for ever on a collective or uses its result.
 #[test]
 fn nccl_that_was_told_to_stop_gives_an_error() {
     with_nccl(|setup| {

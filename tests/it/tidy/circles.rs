@@ -1,4 +1,4 @@
-//! Imports inside a crate lead one way: no modules of it see each other, directly or through
+//! Imports inside a crate are acyclic: no two of its modules import each other, directly or through
 //! others.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,13 +11,13 @@ use walkdir::WalkDir;
 use super::assert_tidy;
 use crate::shared::repository;
 
-/// Crates whose modules still see each other.
+/// Crates whose modules still import each other.
 const TIED: [&str; 2] = ["uner-kernels", "uner-model"];
 
-/// The modules that each module of a crate sees.
+/// The modules that each module of a crate imports.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The names that stand right behind `crate::`, tests left out.
+/// The names directly after `crate::`, without tests.
 #[derive(Default)]
 struct Imports(BTreeSet<String>);
 
@@ -70,7 +70,7 @@ fn first_names(tree: &UseTree, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The last names of a tree, which are those that it brings in.
+/// Collects the last names of a `use` tree: the names that it imports.
 fn last_names(tree: &UseTree, found: &mut BTreeSet<String>) {
     match tree {
         UseTree::Path(path) => last_names(&path.tree, found),
@@ -81,7 +81,7 @@ fn last_names(tree: &UseTree, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The module that each name comes from which the crate's root hands on.
+/// Returns the module of each name that the crate's root re-exports.
 fn handed_on(root: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for item in syn::parse_file(root).unwrap().items {
@@ -93,7 +93,7 @@ fn handed_on(root: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// Modules right under `src`, with all of their files.
+/// Returns the imports of the modules directly under `src`, over all of their files.
 fn graph(source: &Path) -> Graph {
     let mut graph = Graph::new();
     let root = fs_err::read_to_string(source.join("lib.rs")).unwrap();
@@ -127,7 +127,7 @@ fn graph(source: &Path) -> Graph {
     graph
 }
 
-/// The modules that see themselves through others, and those between them.
+/// Returns the modules that import themselves through others, and the modules in between.
 fn tied(mut graph: Graph) -> Vec<String> {
     loop {
         let names: BTreeSet<String> = graph.keys().cloned().collect();

@@ -9,10 +9,10 @@ use super::assert_tidy;
 use super::workspace::metadata;
 use crate::shared::repository;
 
-/// How many lines of the README a reader sees first.
+/// Number of lines of the README on the first screen.
 const FIRST_SCREEN: usize = 20;
 
-/// What commands may name.
+/// Names that commands may contain.
 struct Known {
     binaries: BTreeSet<String>,
     packages: BTreeSet<String>,
@@ -48,15 +48,15 @@ fn toml_files(folder: &str) -> Vec<std::path::PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect()
 }
 
-/// Names before the first colon of unindented lines.
+/// Returns the names before the first colon of unindented lines.
 fn just_recipes(justfile: &str) -> BTreeSet<String> {
     let heads = justfile.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
     let names = heads.filter_map(|line| line.split_once(':')?.0.split(' ').next());
     names.map(str::to_owned).collect()
 }
 
-/// The commands of the code blocks of a Markdown text: lines that start with one of our programs,
-/// without comments. A backslash at the end joins lines.
+/// Returns the commands in the code blocks of a Markdown text: lines that start with one of our
+/// programs, without comments. A backslash at the end joins lines.
 fn commands(markdown: &str) -> Vec<String> {
     let blocks = markdown.split("```").skip(1).step_by(2);
     let lines = blocks.flat_map(|block| {
@@ -74,7 +74,7 @@ fn commands(markdown: &str) -> Vec<String> {
     .collect()
 }
 
-/// What a command names that does not exist.
+/// Returns the names in a command that do not exist.
 fn unknown_names(command: &str, known: &Known) -> Vec<String> {
     let words: Vec<&str> = command.split(' ').collect();
     let after = |flag: &str| {
@@ -89,7 +89,7 @@ fn unknown_names(command: &str, known: &Known) -> Vec<String> {
         Some(program) => binaries.push(program.to_owned()),
         None => {}
     }
-    // A path is the reader's own recipe.
+    // A path names the reader's own recipe.
     let recipes = after("--recipe")
         .into_iter()
         .filter(|name| !name.contains('/') && !name.starts_with("my-"));
@@ -110,8 +110,8 @@ fn unknown_names(command: &str, known: &Known) -> Vec<String> {
     missing.map(|(kind, name)| format!("`{command}`: there is no {kind} `{name}`")).collect()
 }
 
-/// Whether the commands of the first screen are the two that a reader needs, CI runs the second,
-/// and lints what that builds: other features would build burn a second time.
+/// Checks that the first screen has the two commands that a reader needs, and that CI runs the
+/// second and lints with its features: others would build burn a second time.
 fn first_screen_problems(readme: &str, ci: &str) -> Vec<String> {
     let screen: Vec<&str> = readme.lines().take(FIRST_SCREEN).collect();
     let found = commands(&screen.join("\n"));
@@ -130,7 +130,7 @@ fn first_screen_problems(readme: &str, ci: &str) -> Vec<String> {
     missing.map(|(command, what)| format!(".ci/run does not run {what}, `{command}`")).collect()
 }
 
-/// Python packages that a text names.
+/// Returns the Python packages that a text names.
 fn wheels(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     words.filter(|word| word.starts_with("nvidia-cuda-")).collect()
@@ -156,8 +156,8 @@ fn the_first_screen_is_two_commands_and_ci_runs_the_second() {
     assert_tidy(&first_screen_problems(&read("README.md"), &read(".ci/run")));
 }
 
-/// What a user installs is what the kernels are compiled with in CI, but for the tools that only
-/// look at the result.
+/// CI compiles the kernels with the packages that a user installs. Tools that only inspect the
+/// result are exempt.
 #[test]
 fn the_wheels_of_the_readme_are_those_of_ci() {
     let (readme, ci) = (read("README.md"), read(".ci/run"));
@@ -167,7 +167,7 @@ fn the_wheels_of_the_readme_are_those_of_ci() {
     assert_eq!(wheels(&readme), compiler);
 }
 
-/// Without it cudarc binds to whatever toolkit it finds, or to its newest.
+/// Without a pin, cudarc binds to any toolkit that it finds, or to its newest.
 #[test]
 fn the_cuda_bindings_are_pinned() {
     let config: toml::Table = read(".cargo/config.toml").parse().unwrap();

@@ -1,8 +1,8 @@
-//! One op, one directory, always the same files; a bench entry and a test of kernels for each.
+//! Every op is one directory with the same files, an entry in the benches and a kernel test.
 //!
 //! An op is a directory of `uner-kernels` with a `reference.rs`. It has `mod.rs`, `cpu.rs`, and
-//! `cube.rs` or a directory `cube`, and `mod.rs` calls its trait "The differentiable operator."
-//! where there is a `backward.rs` and "The operator. It has no gradient." where there is none.
+//! `cube.rs` or a directory `cube`. The doc comment of the trait in `mod.rs` is "The differentiable
+//! operator." with a `backward.rs`, and "The operator. It has no gradient." without.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::shared::repository;
 
 const DIFFERENTIABLE: &str = "/// The differentiable operator.";
 const WITHOUT_GRADIENT: &str = "/// The operator. It has no gradient.";
-/// What only ops have.
+/// Parts that only ops have.
 const PARTS: [&str; 4] = ["reference", "cpu", "cube", "backward"];
 
 /// A directory of kernels.
@@ -45,7 +45,7 @@ impl Directory {
         self.parts.contains("reference")
     }
 
-    /// Ways of this op that no profile would show.
+    /// Lists the passes of this op that a profile would not show.
     fn untimed(&self) -> Vec<String> {
         let forward = (&self.module, format!("timed(\"{}\", Pass::Forward", self.name), "mod.rs");
         let backward =
@@ -57,7 +57,7 @@ impl Directory {
             .collect()
     }
 
-    /// What of an op's files is missing, too much, or not part of the program.
+    /// Lists an op's files that are missing, superfluous, or not part of the program.
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let mut check = |holds: bool, problem: &str| {
@@ -89,7 +89,7 @@ impl Directory {
     }
 }
 
-/// Every directory of the kernels.
+/// Returns every directory of the kernels.
 fn directories() -> Vec<Directory> {
     let entries = fs_err::read_dir(repository().join("crates/uner-kernels/src")).unwrap();
     let mut paths: Vec<_> =
@@ -108,7 +108,7 @@ fn ops() -> BTreeSet<String> {
     found
 }
 
-/// The names in the table `OPS` of the benches: the first of each entry.
+/// Returns the names in the table `OPS` of the benches: the first item of each entry.
 fn benched(source: &str) -> BTreeSet<String> {
     struct Table(BTreeSet<String>);
     impl<'ast> Visit<'ast> for Table {
@@ -131,13 +131,13 @@ fn benched(source: &str) -> BTreeSet<String> {
     table.0
 }
 
-/// The ops whose `reference` is called by name, as in `uner_kernels::rope::reference(`.
+/// Returns the ops whose `reference` is called by path, as in `uner_kernels::rope::reference(`.
 fn compared(source: &str, ops: &BTreeSet<String>) -> BTreeSet<String> {
     let calls = |op: &&String| source.contains(&format!("uner_kernels::{op}::reference("));
     ops.iter().filter(calls).cloned().collect()
 }
 
-/// Names that are in one of two sets only.
+/// Lists the names that are in one of two sets only.
 fn differences(ops: &BTreeSet<String>, others: &BTreeSet<String>, place: &str) -> Vec<String> {
     let missing = ops.difference(others).map(|op| format!("`{op}` is missing in {place}"));
     let unknown = others.difference(ops).map(|op| format!("`{op}` in {place} is no op"));

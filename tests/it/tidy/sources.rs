@@ -11,9 +11,9 @@ use crate::shared::repository;
 
 const MAX_FILE_LINES: usize = 500;
 const MAX_FUNCTION_LINES: usize = 80;
-/// Of a line of prose, as of a line of code (`rustfmt.toml`).
+/// Widest line of prose, the same as of code (`rustfmt.toml`).
 pub(super) const MAX_WIDTH: usize = 100;
-/// Names that say nothing about what is inside.
+/// Names that say nothing about a module's contents.
 const REFUSED_NAMES: [&str; 10] = [
     "utils",
     "helpers",
@@ -27,7 +27,7 @@ const REFUSED_NAMES: [&str; 10] = [
     "impl",
 ];
 
-/// Every Rust file of the workspace, sorted, relative to the repository.
+/// Returns every Rust file of the workspace, sorted, relative to the repository.
 fn rust_files() -> Vec<PathBuf> {
     let roots = ["crates", "tests", "benches"].map(|folder| repository().join(folder));
     let walks = roots.iter().flat_map(|root| WalkDir::new(root).sort_by_file_name());
@@ -38,7 +38,7 @@ fn rust_files() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The problems that a check of one file (path, text) finds in all files.
+/// Applies a check of one file (path, text) to all files, and returns the problems.
 fn over_all_files(check: impl Fn(&Path, &str) -> Vec<String>) -> Vec<String> {
     let files = rust_files();
     assert!(files.len() > 20, "only {} Rust files were found", files.len());
@@ -54,7 +54,7 @@ fn long_file(path: &Path, text: &str) -> Vec<String> {
     vec![format!("{}: {lines} lines, at most {MAX_FILE_LINES} are allowed", path.display())]
 }
 
-/// Comment lines over the limit; code is rustfmt's matter. A table's row cannot be broken.
+/// Finds comment lines over the limit; rustfmt checks code. A table's row cannot be broken.
 fn wide_comments(path: &Path, text: &str) -> Vec<String> {
     let wide = |line: &str| line.chars().count() > MAX_WIDTH;
     let comment = |line: &str| line.trim_start().starts_with("//");
@@ -66,7 +66,8 @@ fn wide_comments(path: &Path, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Functions, methods and trait methods over the limit, signature and closing brace included.
+/// Finds functions, methods and trait methods over the limit, counted with signature and closing
+/// brace.
 fn long_functions(path: &Path, text: &str) -> Vec<String> {
     let mut found = Functions { path, problems: Vec::new() };
     match syn::parse_file(text) {
@@ -113,7 +114,7 @@ impl<'ast> Visit<'ast> for Functions<'_> {
     }
 }
 
-/// Files, folders and inline modules with a refused name.
+/// Finds files, folders and inline modules with a refused name.
 fn refused_names(path: &Path, text: &str) -> Vec<String> {
     let parts = path.with_extension("");
     let in_path =

@@ -1,9 +1,9 @@
-//! burn is compiled once: every command of one set of features and one profile asks cargo for the
-//! same builds of it.
+//! burn is compiled once: all commands with one set of features and one profile use the same builds
+//! of it.
 //!
-//! Cargo compiles a crate once for each set of features that it, or anything it needs, has.
-//! `cargo build --unit-graph` lists what a command would compile and compiles nothing. It is
-//! unstable, so cargo is told to pass for a nightly one.
+//! Cargo compiles a crate once for each set of features of the crate and its dependencies.
+//! `cargo build --unit-graph` lists the compilations of a command without running them. The option
+//! is unstable, so `RUSTC_BOOTSTRAP` makes cargo accept it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -50,10 +50,10 @@ impl Unit {
         self.pkg_id.rsplit(['#', '/']).next().unwrap()
     }
 
-    /// Everything that tells two compilations apart but what they need.
+    /// Everything that distinguishes two compilations, except their dependencies.
     fn own_key(&self) -> String {
         let mut profile = self.profile.clone();
-        // A bench and a release are compiled alike.
+        // The profiles of benches and releases compile alike.
         profile.remove("name");
         let profile = serde_json::to_string(&profile).unwrap();
         format!(
@@ -63,12 +63,12 @@ impl Unit {
     }
 }
 
-/// What a command would compile.
+/// Returns the compilations of a command.
 fn graph(command: &[&str]) -> Graph {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(repository())
-        // What cargo remembers of the compiler stays that of the stable one.
+        // Cargo's cached information on the compiler stays that of the stable one.
         .envs([("RUSTC_BOOTSTRAP", "1".as_ref()), ("CARGO_TARGET_DIR", folder.path().as_os_str())])
         .args(command)
         .args(["--unit-graph", "-Z", "unstable-options"])
@@ -78,8 +78,8 @@ fn graph(command: &[&str]) -> Graph {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A number for each compilation of a graph, of all that tells it apart and of the numbers of what
-/// it needs.
+/// Returns a hash for each compilation of a graph, of all that distinguishes it and of the hashes
+/// of its dependencies.
 fn numbers(graph: &Graph) -> Vec<u64> {
     fn number(graph: &Graph, index: usize, known: &mut [Option<u64>]) -> u64 {
         if let Some(known) = known[index] {
@@ -97,7 +97,7 @@ fn numbers(graph: &Graph) -> Vec<u64> {
     (0..graph.units.len()).map(|index| number(graph, index, &mut known)).collect()
 }
 
-/// Where the slow compilations of a graph stand, by their numbers.
+/// Returns the indices of the slow compilations of a graph by their hashes.
 fn slow(graph: &Graph) -> BTreeMap<u64, usize> {
     let is_slow =
         |index: usize| SLOW.iter().any(|prefix| graph.units[index].name().starts_with(prefix));
@@ -105,7 +105,7 @@ fn slow(graph: &Graph) -> BTreeMap<u64, usize> {
     places.filter(|(_, index)| is_slow(*index)).collect()
 }
 
-/// The compilations that some need, themselves among them.
+/// Returns the compilations in `open` and all of their dependencies.
 fn needs(graph: &Graph, mut open: Vec<usize>) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     while let Some(index) = open.pop() {
@@ -116,8 +116,8 @@ fn needs(graph: &Graph, mut open: Vec<usize>) -> BTreeSet<usize> {
     found
 }
 
-/// Slow crates that `command` compiles and `whole` does not, and what `whole` compiles with other
-/// features of what they need.
+/// Reports the slow crates that `command` compiles and `whole` does not, and their dependencies
+/// that `whole` compiles with other features.
 fn second_builds(command: &str, graph: &Graph, whole: &Graph) -> Vec<String> {
     let known = slow(whole);
     let again: Vec<usize> = slow(graph)
@@ -140,8 +140,8 @@ fn second_builds(command: &str, graph: &Graph, whole: &Graph) -> Vec<String> {
     )]
 }
 
-/// Commands of one profile, the first of which compiles the whole workspace, with the features
-/// behind each.
+/// Checks commands of one profile, each with `features` appended. The first compiles the whole
+/// workspace.
 fn assert_built_once(commands: &[&str], features: &str) {
     let graphs: Vec<Graph> = commands
         .iter()
@@ -163,7 +163,7 @@ fn assert_built_once(commands: &[&str], features: &str) {
     assert_tidy(&problems);
 }
 
-/// What the README, the recipes of `just` and CI run, and single packages.
+/// The commands of the README, of `just` and of CI, and single packages.
 const RELEASE: [&str; 9] = [
     "test --release --workspace --no-run",
     "build --release --bin uner-train",

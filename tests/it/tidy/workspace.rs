@@ -7,7 +7,7 @@ use cargo_metadata::{CargoOpt, Metadata, MetadataCommand};
 use super::assert_tidy;
 use crate::shared::repository;
 
-/// The crates that each one sees: the layers of ARCHITECTURE.md.
+/// The crates that each crate depends on: the layers of ARCHITECTURE.md.
 const LAYERS: [(&str, &[&str]); 9] = [
     ("uner-data", &[]),
     ("uner-kernels", &[]),
@@ -34,9 +34,9 @@ const LAYERS: [(&str, &[&str]); 9] = [
         ],
     ),
 ];
-/// Crates that never see a tensor.
+/// Crates without tensors.
 const WITHOUT_BURN: [&str; 2] = ["uner-data", "uner-prompt"];
-/// Packages that test or measure all others, and one without code.
+/// Packages that test or measure all others, and a package without code.
 const OUTSIDE_THE_LAYERS: [&str; 3] = ["uner-tests", "uner-benches", "workspace-hack"];
 
 /// A dependency as a manifest declares it.
@@ -47,17 +47,17 @@ struct Edge {
     default_features: bool,
 }
 
-/// The metadata of the workspace with every GPU backend.
+/// Returns the metadata of the workspace with every GPU backend.
 fn metadata_with_gpus() -> Metadata {
     resolve(&["webgpu", "vulkan", "cuda"])
 }
 
-/// The metadata of the workspace.
+/// Returns the metadata of the workspace.
 pub(super) fn metadata() -> Metadata {
     resolve(&[])
 }
 
-/// Resolved for this machine only, so that nothing is downloaded for others.
+/// Resolves for this machine only, so that nothing is downloaded for others.
 fn resolve(features: &[&str]) -> Metadata {
     let version = Command::new("rustc").arg("-vV").output().unwrap();
     let version = String::from_utf8(version.stdout).unwrap();
@@ -85,7 +85,7 @@ fn edges(metadata: &Metadata) -> Vec<Edge> {
         .collect()
 }
 
-/// Edges between our crates that no layer allows, and crates that are in no layer.
+/// Returns edges between our crates that the layers do not allow, and crates outside all layers.
 fn forbidden_edges(edges: &[Edge]) -> Vec<String> {
     let ours = edges.iter().filter(|edge| edge.to.starts_with("uner-"));
     ours.filter_map(|edge| match LAYERS.iter().find(|(name, _)| *name == edge.from) {
@@ -96,7 +96,7 @@ fn forbidden_edges(edges: &[Edge]) -> Vec<String> {
     .collect()
 }
 
-/// Edges of the layers that no manifest has.
+/// Returns edges of the layers that are in no manifest.
 fn missing_edges(edges: &[Edge]) -> Vec<String> {
     let pairs =
         LAYERS.iter().flat_map(|(from, allowed)| allowed.iter().map(move |to| (*from, *to)));
@@ -106,8 +106,8 @@ fn missing_edges(edges: &[Edge]) -> Vec<String> {
         .collect()
 }
 
-/// Crates of the text world that name burn, and whoever but the kernels chooses a backend or turns
-/// features of burn on by default (`fusion` is among them).
+/// Returns text crates that depend on burn, and crates other than the kernels that choose a backend
+/// or enable burn's default features (`fusion` is one of them).
 fn burn_problems(edges: &[Edge]) -> Vec<String> {
     let backends = ["flex", "ndarray", "cuda", "rocm", "wgpu", "vulkan", "metal", "cpu", "tch"];
     let to_burn = edges.iter().filter(|edge| edge.to == "burn" || edge.to.starts_with("burn-"));
@@ -131,8 +131,8 @@ fn burn_problems(edges: &[Edge]) -> Vec<String> {
         .collect()
 }
 
-/// Resolved packages (name, features) of burn that fuse. The mere presence of `burn-fusion` says
-/// nothing: cargo lists what a weak dependency feature might bring in.
+/// Returns the resolved packages (name, features) of burn that enable fusion. The presence of
+/// `burn-fusion` alone proves nothing: cargo also lists packages of weak dependency features.
 fn fusing<'a>(resolved: impl Iterator<Item = (&'a str, Vec<String>)>) -> Vec<String> {
     resolved
         .filter(|(name, features)| {
@@ -157,7 +157,7 @@ fn dependencies_point_down() {
     assert_tidy(&[forbidden_edges(&edges), missing_edges(&edges), burn_problems(&edges)].concat());
 }
 
-/// Packages of a lock file that bring LLVM, and sources of `cubecl-llvm` that are not our stand-in.
+/// Returns packages of a lock file that bring LLVM, and `cubecl-llvm` unless it is our stand-in.
 fn llvm(lock: &str) -> Vec<String> {
     let lock: toml::Table = lock.parse().unwrap();
     let packages = lock["package"].as_array().unwrap();
@@ -181,7 +181,7 @@ fn the_cuda_build_is_without_llvm() {
         let node = nodes.iter().find(|node| metadata[&node.id].name.as_str() == name).unwrap();
         node.features.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    // Without it the stand-in would be the compiler.
+    // Without this feature the stand-in would be the compiler.
     assert!(features("cubecl-cuda").contains(&"cpp".to_owned()));
     let lock = fs_err::read_to_string(repository().join("Cargo.lock")).unwrap();
     assert_tidy(&llvm(&lock));

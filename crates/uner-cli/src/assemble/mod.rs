@@ -33,7 +33,7 @@ use uner_trainer::{TokenStore, TrainError};
 use crate::notes;
 use chunks::in_chunks;
 use negatives::{AbsentTypes, Negatives};
-use uner_plan::plan::Plan;
+use uner_plan::Sources;
 use uner_plan::recipe::LongPassages;
 
 /// All a run trains on.
@@ -51,10 +51,10 @@ impl Assembled {
     pub(crate) fn predictor<'a>(
         &'a self,
         model: &'a Llama,
-        plan: &'a Plan,
+        sources: &'a Sources,
     ) -> Result<Predictor<'a>, PromptError> {
         let generator = Generator { model, config: &self.config };
-        Predictor::new(generator, &self.tokenizer, &plan.template, plan.recipe.infer)
+        Predictor::new(generator, &self.tokenizer, &sources.template, sources.recipe.infer)
     }
 }
 
@@ -73,19 +73,19 @@ impl Questioned {
 /// Reads, encodes and stores the data of a plan; the files of the stores are in `scratch`. A
 /// `tokenizer` at hand is used instead of that of the plan.
 pub(crate) fn assemble(
-    plan: &Plan,
+    sources: &Sources,
     scratch: &Path,
     at_hand: Option<Tokenizer>,
 ) -> Result<Assembled> {
-    let negatives = Negatives::of(plan)?;
-    let tokenizer = at_hand.map_or_else(|| tokenizer(plan, &negatives), Ok)?;
-    let config = with_special_tokens(&plan.model.config, &tokenizer, &plan.template)?;
-    warn_of_changed_text(&tokenizer, &plan.template)?;
-    warn_of_changed_data(plan, &negatives, &tokenizer).context("training data")?;
-    let encoder = Encoder { plan, tokenizer: &tokenizer, scratch };
+    let negatives = Negatives::of(sources)?;
+    let tokenizer = at_hand.map_or_else(|| tokenizer(sources, &negatives), Ok)?;
+    let config = with_special_tokens(&sources.model.config, &tokenizer, &sources.template)?;
+    warn_of_changed_text(&tokenizer, &sources.template)?;
+    warn_of_changed_data(sources, &negatives, &tokenizer).context("training data")?;
+    let encoder = Encoder { sources, tokenizer: &tokenizer, scratch };
     let train =
-        encoder.store(&plan.recipe.data.train, &negatives.train).context("training data")?;
-    let validation = &plan.recipe.data.validation;
+        encoder.store(&sources.recipe.data.train, &negatives.train).context("training data")?;
+    let validation = &sources.recipe.data.validation;
     let validation = if validation.is_empty() {
         None
     } else {
@@ -95,12 +95,12 @@ pub(crate) fn assemble(
 }
 
 /// The first conversations of a plan's training data, encoded.
-pub(crate) fn first(plan: &Plan, count: usize) -> Result<(Tokenizer, Vec<Tokens>)> {
-    let negatives = Negatives::of(plan)?;
-    let tokenizer = tokenizer(plan, &negatives)?;
-    let examples = examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?;
+pub(crate) fn first(sources: &Sources, count: usize) -> Result<(Tokenizer, Vec<Tokens>)> {
+    let negatives = Negatives::of(sources)?;
+    let tokenizer = tokenizer(sources, &negatives)?;
+    let examples = examples(sources, &sources.recipe.data.train, &negatives.train, |_| {})?;
     let tokens = examples.take(count).map(|questioned| {
-        Ok(encode(&questioned?.conversation(&plan.template), &plan.template, &tokenizer)?)
+        Ok(encode(&questioned?.conversation(&sources.template), &sources.template, &tokenizer)?)
     });
     let tokens = tokens.collect::<Result<_>>()?;
     Ok((tokenizer, tokens))
@@ -109,12 +109,12 @@ pub(crate) fn first(plan: &Plan, count: usize) -> Result<(Tokenizer, Vec<Tokens>
 /// The examples of a mixture, absent types asked. `at_end` is told what reading them could not
 /// represent exactly.
 fn examples<'a>(
-    plan: &'a Plan,
+    sources: &'a Sources,
     members: &[Member],
     absent: &'a AbsentTypes,
     at_end: fn(&Notes),
 ) -> Result<impl Iterator<Item = Result<Questioned>> + Send + use<'a>> {
-    let mixture = mix(members, &plan.recipe.data.root, plan.recipe.run.seed)?;
+    let mixture = mix(members, &sources.recipe.data.root, sources.recipe.run.seed)?;
     let names: Vec<String> = mixture.datasets().map(|dataset| dataset.name.clone()).collect();
     Ok(Noted { mixture, at_end }.zip(0..).map(move |(item, index)| {
         let (member, mut example) = item?;
@@ -143,25 +143,25 @@ impl Iterator for Noted {
 
 /// What encodes a mixture into a store.
 struct Encoder<'a> {
-    plan: &'a Plan,
+    sources: &'a Sources,
     tokenizer: &'a Tokenizer,
     scratch: &'a Path,
 }
 
 impl Encoder<'_> {
     fn store(&self, members: &[Member], absent: &AbsentTypes) -> Result<TokenStore> {
-        let mut writer = StoreWriter::new(self.scratch, self.plan.recipe.train.max_seq_len)?;
+        let mut writer = StoreWriter::new(self.scratch, self.sources.recipe.train.max_seq_len)?;
         let mut num_long = 0;
         let encode = |chunk: &[Questioned]| -> Vec<Result<Tokens, PromptError>> {
             chunk.par_iter().map(|questioned| self.encode(questioned)).collect()
         };
         in_chunks(
-            examples(self.plan, members, absent, notes::tell)?,
+            examples(self.sources, members, absent, notes::tell)?,
             encode,
             |questioned, tokens| {
                 let pushed =
                     tokens.map_err(TrainError::from).and_then(|tokens| writer.push(&tokens));
-                match (pushed, self.plan.recipe.data.long_passages) {
+                match (pushed, self.sources.recipe.data.long_passages) {
                     (Err(TrainError::Prompt(PromptError::TooLong { .. })), LongPassages::Drop) => {
                         num_long += 1;
                     }
@@ -194,7 +194,7 @@ impl Encoder<'_> {
     }
 
     fn encode(&self, questioned: &Questioned) -> Result<Tokens, PromptError> {
-        let template = &self.plan.template;
+        let template = &self.sources.template;
         encode(&questioned.conversation(template), template, self.tokenizer)
     }
 }
@@ -254,15 +254,19 @@ fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()
 
 /// Looks at the first training conversations, too: their language may have characters that the
 /// tokenizer has no tokens for.
-fn warn_of_changed_data(plan: &Plan, negatives: &Negatives, tokenizer: &Tokenizer) -> Result<()> {
+fn warn_of_changed_data(
+    sources: &Sources,
+    negatives: &Negatives,
+    tokenizer: &Tokenizer,
+) -> Result<()> {
     const LOOKED_AT: usize = 100;
-    let template = &plan.template;
+    let template = &sources.template;
     if template.trailing_space_token || template.chat_template.is_some() {
         return Ok(());
     }
     let (mut looked_at, mut changed, mut first) = (0, 0, None);
     for questioned in
-        examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?.take(LOOKED_AT)
+        examples(sources, &sources.recipe.data.train, &negatives.train, |_| {})?.take(LOOKED_AT)
     {
         let conversation = questioned?.conversation(template);
         let written = text(&render(&conversation, template)?);

@@ -6,7 +6,7 @@ use uner_data::{
     Dataset, Draw, Example, Member, NegativeConfig, TypeCounts, TypeInventory, add_negatives, mix,
 };
 
-use uner_plan::plan::Plan;
+use uner_plan::Sources;
 
 /// Where absent types are drawn from.
 #[derive(Debug)]
@@ -28,25 +28,25 @@ pub(crate) struct AbsentTypes {
 
 impl Negatives {
     /// Takes the inventories of a plan's data, reading it through where counts are needed.
-    pub(crate) fn of(plan: &Plan) -> Result<Self> {
-        let data = &plan.recipe.data;
+    pub(crate) fn of(sources: &Sources) -> Result<Self> {
+        let data = &sources.recipe.data;
         let [train, validation] = match data.negatives.strategy {
             Strategy::None => [&data.train, &data.validation]
                 .map(|members| vec![TypeInventory::default(); members.len()]),
             Strategy::Uniform | Strategy::Frequency => {
                 let mut counts = TypeCounts::default();
-                each(plan, &data.train, |_, example| counts.add(example))?;
+                each(sources, &data.train, |_, example| counts.add(example))?;
                 let all = TypeInventory::new(&counts);
                 [&data.train, &data.validation].map(|members| vec![all.clone(); members.len()])
             }
             Strategy::ClosedWorld => [
-                closed_worlds(plan, &data.train, &plan.train)?,
-                closed_worlds(plan, &data.validation, &plan.validation)?,
+                closed_worlds(sources, &data.train, &sources.train)?,
+                closed_worlds(sources, &data.validation, &sources.validation)?,
             ],
         };
         let absent = |members: &[Member], inventories: Vec<TypeInventory>| AbsentTypes {
             config: data.negatives.clone(),
-            seed: plan.recipe.run.seed,
+            seed: sources.recipe.run.seed,
             inventories: members
                 .iter()
                 .zip(inventories)
@@ -79,7 +79,7 @@ impl AbsentTypes {
 /// All types of the dataset of each member: those of its description, or those that occur where
 /// labels are used as written.
 fn closed_worlds(
-    plan: &Plan,
+    sources: &Sources,
     members: &[Member],
     datasets: &[Dataset],
 ) -> Result<Vec<TypeInventory>> {
@@ -90,7 +90,7 @@ fn closed_worlds(
         |(member, inventory): (&Member, &TypeInventory)| member.negatives && inventory.is_empty();
     if members.iter().zip(&inventories).any(lacks) {
         let mut counts = vec![TypeCounts::default(); members.len()];
-        each(plan, members, |member, example| counts[member].add(example))?;
+        each(sources, members, |member, example| counts[member].add(example))?;
         for (inventory, counts) in inventories.iter_mut().zip(&counts) {
             if inventory.is_empty() {
                 *inventory = TypeInventory::new(counts);
@@ -101,8 +101,12 @@ fn closed_worlds(
 }
 
 /// Shows every example of a mixture, and the number of its member.
-fn each(plan: &Plan, members: &[Member], mut show: impl FnMut(usize, &Example)) -> Result<()> {
-    for item in mix(members, &plan.recipe.data.root, plan.recipe.run.seed)? {
+fn each(
+    sources: &Sources,
+    members: &[Member],
+    mut show: impl FnMut(usize, &Example),
+) -> Result<()> {
+    for item in mix(members, &sources.recipe.data.root, sources.recipe.run.seed)? {
         let (member, example) = item?;
         show(member, &example);
     }
@@ -143,8 +147,9 @@ mod tests {
                 format!("data.validation=[{validation}]"),
             ];
             let set: Vec<Override> = set.iter().map(|text| text.parse().unwrap()).collect();
-            let plan = Plan::resolve(parse(&find("quickstart").unwrap(), &set).unwrap()).unwrap();
-            let negatives = Negatives::of(&plan).unwrap();
+            let sources =
+                Sources::find(parse(&find("quickstart").unwrap(), &set).unwrap()).unwrap();
+            let negatives = Negatives::of(&sources).unwrap();
             let (id, text, queries) = (String::new(), String::new(), vec![entity_type.to_owned()]);
             let mut example = Example { id, text, entities: Vec::new(), queries };
             negatives.validation.add(&mut example, number, 0);

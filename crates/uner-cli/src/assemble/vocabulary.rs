@@ -4,21 +4,21 @@ use anyhow::{Context as _, Result};
 use uner_prompt::{Tokenizer, render};
 
 use super::{Negatives, examples};
-use uner_plan::plan::Plan;
+use uner_plan::Sources;
 
 /// Reads the plan's tokenizer, or trains one on everything the model will see: the segments of the
 /// training conversations, so that the template's words and the answers' brackets get pieces of
 /// their own too.
-pub(crate) fn tokenizer(plan: &Plan, negatives: &Negatives) -> Result<Tokenizer> {
-    if let Some(file) = &plan.model.tokenizer {
+pub(crate) fn tokenizer(sources: &Sources, negatives: &Negatives) -> Result<Tokenizer> {
+    if let Some(file) = &sources.model.tokenizer {
         return Tokenizer::from_file(file)
             .with_context(|| format!("tokenizer `{}`", file.display()));
     }
     let mut problem = None;
-    let conversations = examples(plan, &plan.recipe.data.train, &negatives.train, |_| {})?
+    let conversations = examples(sources, &sources.recipe.data.train, &negatives.train, |_| {})?
         .map_while(|questioned| {
             let segments = questioned.and_then(|questioned| {
-                Ok(render(&questioned.conversation(&plan.template), &plan.template)?)
+                Ok(render(&questioned.conversation(&sources.template), &sources.template)?)
             });
             segments.map_err(|error| problem = Some(error)).ok()
         });
@@ -27,7 +27,7 @@ pub(crate) fn tokenizer(plan: &Plan, negatives: &Negatives) -> Result<Tokenizer>
     let texts = conversations
         .flatten()
         .map(|segment| segment.text.strip_prefix(' ').unwrap_or(&segment.text).to_owned());
-    let trained = Tokenizer::train(texts, plan.model.config.vocab_size);
+    let trained = Tokenizer::train(texts, sources.model.config.vocab_size);
     match problem {
         Some(problem) => Err(problem.context("training data")),
         None => trained.context(

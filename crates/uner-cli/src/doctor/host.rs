@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use uner_plan::machine::host_memory;
+use uner_plan::machine::{cpu, host_memory};
 
 /// The processor and its memory.
 #[derive(Debug, Serialize)]
@@ -20,20 +20,15 @@ pub(super) struct Cpu {
 
 impl Cpu {
     pub(super) fn look() -> Self {
+        let memory = host_memory();
         Self {
-            model: model().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            model: cpu(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             instructions: instructions(),
-            memory: host_memory("MemTotal"),
-            available: host_memory("MemAvailable"),
+            memory: memory.map(|memory| memory.total),
+            available: memory.map(|memory| memory.available),
         }
     }
-}
-
-fn model() -> Option<String> {
-    let text = fs_err::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -75,7 +75,7 @@ fn facts(properties: Option<Properties>) -> Facts {
         None => Facts {
             name: Cpu::look().model,
             runtime: "flex".to_owned(),
-            memory: host_memory("MemTotal"),
+            memory: host_memory().map(|memory| memory.total),
             max_allocation: None,
             shared_memory: None,
             plane: None,

@@ -27,8 +27,10 @@ pub(super) struct Course {
     pub(super) lr: Series,
     /// Tokens a second.
     pub(super) speed: Series,
-    /// Share of the device's matmul rate, in percent.
+    /// Model FLOPs utilisation, in percent.
     pub(super) mfu: Series,
+    /// Share of the measured rate of matrix products, in percent.
+    pub(super) matmul_utilization: Series,
     /// Loss of the validation set.
     pub(super) validation: Series,
     /// F1 of the evaluations on the way, in percent.
@@ -87,6 +89,7 @@ impl Course {
 
     fn add(&mut self, event: &Value) {
         let number = |key: &str| event[key].as_f64();
+        let percent = |key: &str| number(key).map(|share| 100.0 * share);
         let Some(step) = number("step") else { return };
         let put = |series: &mut Series, value: Option<f64>| {
             series.extend(value.map(|value| (step, value)));
@@ -97,13 +100,14 @@ impl Course {
                 put(&mut self.grad_norm, number("grad_norm"));
                 put(&mut self.lr, number("lr"));
                 put(&mut self.speed, number("tokens_per_second"));
-                put(&mut self.mfu, number("mfu").map(|share| 100.0 * share));
+                put(&mut self.mfu, percent("mfu"));
+                put(&mut self.matmul_utilization, percent("matmul_utilization"));
                 self.memory = self.memory.max(number("memory_in_use").unwrap_or(0.0));
                 self.tokens += number("tokens").unwrap_or(0.0);
                 self.seconds += number("seconds").unwrap_or(0.0);
             }
             Some("validated") => put(&mut self.validation, number("loss")),
-            Some("scored") => put(&mut self.score, number("score").map(|score| 100.0 * score)),
+            Some("scored") => put(&mut self.score, percent("score")),
             Some("measured") => {
                 let scores = event["scores"].as_object().into_iter().flatten();
                 self.measured = scores

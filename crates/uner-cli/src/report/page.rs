@@ -103,8 +103,15 @@ fn panels() -> Vec<Panel> {
             vec![(&course.speed, Smoothing::Mean)]
         }),
         Panel::new(
+            "Matmul utilization",
+            "Floating-point operations of the model a second, in percent of the device's measured \
+             rate of matrix products.",
+            |course| vec![(&course.matmul_utilization, Smoothing::Mean)],
+        ),
+        Panel::new(
             "MFU",
-            "Floating-point operations that the step needs, over its time and the device's measured matmul rate, in percent.",
+            "Floating-point operations of the model a second, in percent of the peak in the \
+             device's data sheet.",
             |course| vec![(&course.mfu, Smoothing::Mean)],
         ),
     ]

@@ -105,7 +105,7 @@ fn a_base_in_four_bits_is_trained_on_and_asked() {
     assert!(desk.read(&format!("{ADAPTER}/base_model.json")).contains("\"4bit\""));
     predict(&desk, &["adapted"]).succeeds();
     train(&desk, &["eval.benchmarks=[]", "train.max_steps=5"], &["--resume"])
-        .fails(1, &["of a base in 4 bits and is now"]);
+        .fails(1, &["`model.base` was `4bit` and is now `not set`"]);
     let merged = desk.uner(&["export", "--model", "adapted", "--output", "merged", "--merge"]);
     assert!(
         merged.succeeds().stderr.contains("trained on a base in fewer bits"),
@@ -128,7 +128,7 @@ fn a_run_of_an_adapter_goes_on_bitwise_and_only_with_its_adapter() {
 
     let other = "model.adapter.rank=3";
     train(&desk, &["eval.benchmarks=[]", other], &["--resume"])
-        .fails(1, &["`model.adapter` was rank 2", "and is now rank 3", "start a new run"]);
+        .fails(1, &["`model.adapter.rank` was `2` and is now `3`", "start a new run"]);
     train(&desk, &["eval.benchmarks=[]"], &["--resume"]).succeeds();
     let again = (
         losses(&desk, "adapted"),

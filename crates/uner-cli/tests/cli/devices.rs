@@ -18,15 +18,15 @@ fn a_name_that_is_wrong() {
         ["predict", "--model", "run", "--text", "Tim", "--types", "person", "--device", "cdua:0"];
     let outcome = desk.uner(&ask);
     assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
-    for part in ["--device", "`cdua:0` is no device", "did you mean `cuda:0`?"] {
+    for part in ["--device", "`cdua:0` is not a device", "did you mean `cuda:0`?"] {
         assert!(outcome.stderr.contains(part), "`{part}` is not in {}", outcome.stderr);
     }
     desk.train(&["run.device=cpu"])
-        .fails(2, &["`--set run.device=cpu`: `run.device`: `cpu` is no device", "`flex`"]);
+        .fails(2, &["`--set run.device=cpu`: `run.device`: `cpu` is not a device", "`flex`"]);
     desk.write("tiny.toml", &crate::RECIPE.replace("\"flex\"", "\"webgpu:cpuu\""));
     desk.train(&[]).fails(
         2,
-        &["tiny.toml:5: `run.device`: `webgpu:cpuu` is no device", "did you mean `webgpu:cpu`?"],
+        &["tiny.toml:5: `run.device`: `webgpu:cpuu` is not a device", "did you mean `webgpu:cpu`?"],
     );
     assert!(!desk.path("run").exists());
 }

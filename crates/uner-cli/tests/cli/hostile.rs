@@ -84,7 +84,7 @@ fn numbers_that_are_none_are_named_with_their_tensor() {
         let place = body + (poisoned.len() - body) / 2 / 4 * 4;
         poisoned[place..place + 4].copy_from_slice(&poison.to_le_bytes());
         fs_err::write(&path, poisoned).unwrap();
-        predict(&desk, "model").fails(1, &["`model.layers.", "infinite or none"]);
+        predict(&desk, "model").fails(1, &["`model.layers.", "infinite or NaN"]);
     }
 }
 

@@ -51,7 +51,7 @@ struct Measured {
     planned: f64,
     /// Of that, the copy that a checkpoint is written from.
     checkpoint: f64,
-    kept: String,
+    recomputed: String,
     peak: f64,
 }
 
@@ -69,10 +69,10 @@ fn a_run_takes_no_more_than_its_plan_counted_on() {
     let program = run(&tiny).peak;
     let mib = |bytes: f64| bytes / f64::from(1 << 20);
     for case in &CASES {
-        let Measured { planned, checkpoint, kept, peak } = run(case);
+        let Measured { planned, checkpoint, recomputed, peak } = run(case);
         let (taken, counted_on) = (mib(peak - program), mib(planned / HOST_SHARE));
         println!(
-            "{}, graphs of {kept}: planned {:.0} MiB, {taken:.0} MiB resident",
+            "{}, {recomputed} recomputed: planned {:.0} MiB, {taken:.0} MiB resident",
             case.name,
             mib(planned)
         );
@@ -145,13 +145,13 @@ fn run(case: &Case) -> Measured {
         line.unwrap_or_else(|| panic!("no `{name}` in {talk}")).trim().to_owned()
     };
     let [planned, checkpoint] = ["in all", "checkpoint"].map(|name| bytes(&value(name)));
-    Measured { planned, checkpoint, kept: kept(&value("layout")), peak }
+    Measured { planned, checkpoint, recomputed: recomputed(&value("layout")), peak }
 }
 
-/// `graphs of 2 of 4 blocks kept` to `2 of 4 blocks`.
-fn kept(layout: &str) -> String {
-    let (_, rest) = layout.split_once("graphs of ").unwrap();
-    rest.split_once(" kept").unwrap().0.to_owned()
+/// `activations of 2 of 4 blocks recomputed` to `2 of 4 blocks`.
+fn recomputed(layout: &str) -> String {
+    let (_, rest) = layout.split_once("activations of ").unwrap();
+    rest.split_once(" recomputed").unwrap().0.to_owned()
 }
 
 /// `12.3 MiB` to bytes.

@@ -94,7 +94,7 @@ fn least_limit(desk: &Desk, ranks: usize) -> String {
 }
 
 #[test]
-fn blocks_are_divided_where_the_model_does_not_fit_otherwise() {
+fn blocks_are_sharded_where_the_model_does_not_fit_otherwise() {
     let desk = Desk::new();
     deepen(&desk);
     let keys = [
@@ -111,7 +111,7 @@ fn blocks_are_divided_where_the_model_does_not_fit_otherwise() {
     run("one", &[]).succeeds();
     let outcome = run("three", &["run.device=flex,flex,flex", &least_limit(&desk, 3)]);
     outcome.succeeds();
-    assert!(outcome.stderr.contains("blocks divided among 3 ranks"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("blocks sharded over 3 ranks"), "{}", outcome.stderr);
     assert!(
         outcome.stdout.contains("strict F1 unseen"),
         "the last checkpoint is measured: {}",
@@ -119,7 +119,7 @@ fn blocks_are_divided_where_the_model_does_not_fit_otherwise() {
     );
     assert_same_run(&desk, "three", "one");
 
-    // One that goes on with more memory stays divided: it is the uninterrupted one to the bit.
+    // One that goes on with more memory stays sharded: it is the uninterrupted one to the bit.
     let limit = least_limit(&desk, 3);
     let (device, half) = ("run.device=flex,flex,flex", "train.max_steps=2");
     run("halves", &[device, half, &limit, "eval.benchmarks=[]", "train.schedule=constant"])
@@ -131,7 +131,7 @@ fn blocks_are_divided_where_the_model_does_not_fit_otherwise() {
         ["train", "--recipe", "tiny", "--resume"].into_iter().chain(sets).collect();
     let outcome = desk.uner(&args);
     outcome.succeeds();
-    assert!(outcome.stderr.contains("blocks divided among 3 ranks"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("blocks sharded over 3 ranks"), "{}", outcome.stderr);
     let last = |run: &str| weights(&desk, &format!("{run}/step-000004"));
     assert_eq!(last("halves"), last("whole"));
 }
@@ -196,7 +196,7 @@ mod mpi {
     }
 
     #[test]
-    fn blocks_divided_among_two_processes() {
+    fn blocks_sharded_over_two_processes() {
         let desk = Desk::new();
         deepen(&desk);
         desk.train(&["run.dir=one", "train.micro_batch_rows=1"]).succeeds();
@@ -205,7 +205,7 @@ mod mpi {
         let Some(mut command) = mpirun(&desk, 2, &args) else { return };
         let outcome = desk.run(&mut command);
         outcome.succeeds();
-        assert!(outcome.stderr.contains("blocks divided among 2 ranks"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("blocks sharded over 2 ranks"), "{}", outcome.stderr);
         assert_same_run(&desk, "two", "one");
     }
 

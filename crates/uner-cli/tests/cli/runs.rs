@@ -17,12 +17,14 @@ fn a_run_from_recipe_to_prediction() {
     }
     for file in [
         "recipe.toml",
+        "plan.toml",
         "metrics.jsonl",
         "latest",
         "report.md",
         "report.json",
         "predictions.jsonl",
         "step-000002/state.json",
+        "step-000002/plan.toml",
     ] {
         assert!(desk.path("run").join(file).is_file(), "run/{file}");
     }
@@ -149,8 +151,7 @@ fn a_folder_with_a_run_is_refused_and_resumed() {
     let [is, becomes] = ["model.toml", "long.toml"]
         .map(|name| format!("config = \"{}\"", desk.path(name).display()));
     let config = (is.as_str(), becomes.as_str());
-    let parts =
-        ["the model is another one", "`max_position_embeddings` was `512` and is now `1024`"];
+    let parts = ["the model's `max_position_embeddings` was `512` and is now `1024`"];
     go_on(config.0, config.1, &[]).fails(1, &parts);
     go_on(config.0, config.1, &["--set", "model.config=long.toml"]).fails(1, &parts);
     let passages = ("long_passages = \"error\"", "long_passages = \"drop\"");
@@ -232,9 +233,8 @@ fn a_torn_checkpoint_is_refused() {
 fn micro_batches_are_chosen_once_and_kept_by_a_resumed_run() {
     let desk = Desk::new();
     let rows = |step: &str| {
-        let state: Value =
-            serde_json::from_str(&desk.read(&format!("run/{step}/state.json"))).unwrap();
-        state["train"]["micro_batch_rows"].as_u64().unwrap()
+        let plan: toml::Table = desk.read(&format!("run/{step}/plan.toml")).parse().unwrap();
+        plan["layout"]["micro_batch_rows"].as_integer().unwrap()
     };
     desk.train(&["eval.benchmarks=[]", "train.micro_batch_rows=1"]).succeeds();
     assert_eq!(rows("step-000002"), 1);
@@ -277,7 +277,7 @@ fn a_dry_run_writes_nothing() {
         "40 conversations",
         "4 (10 an epoch",
         "4 conversations, about",
-        "graphs of 2 of 2 blocks kept",
+        "activations of 0 of 2 blocks recomputed",
     ] {
         assert!(outcome.succeeds().stdout.contains(part), "`{part}` is not in {}", outcome.stdout);
     }

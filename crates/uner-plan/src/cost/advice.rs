@@ -1,13 +1,13 @@
 //! What makes a plan fit that does not.
 
 use std::fmt;
-
+use std::num::NonZeroUsize;
 use std::sync::LazyLock;
 
 use uner_model::{AdapterConfig, BaseForm};
-use uner_trainer::{MomentForm, PrecisionConfig, Rounding};
+use uner_trainer::{MicroBatchRows, MomentForm, PrecisionConfig, Rounding};
 
-use super::{Choice, OnFrozen, Rows, Setup};
+use super::{Choice, OnFrozen, Workload};
 
 /// The adapter that is proposed, a usual one on every layer.
 static ADAPTER: LazyLock<AdapterConfig> = LazyLock::new(AdapterConfig::default);
@@ -29,8 +29,8 @@ pub enum Change {
     /// An adapter of the usual rank on every layer of a model that is frozen in so many bits, or as
     /// it is computed with.
     Adapter(Option<BaseForm>),
-    /// So many devices, which share master weights and moments, and the blocks too where that is
-    /// needed.
+    /// So many devices, over which master weights and moments are sharded, and the blocks too where
+    /// that is needed.
     Devices(usize),
 }
 
@@ -45,63 +45,64 @@ pub struct Outcome {
 
 /// What could be changed so that a run fits in `available` bytes of a device, from cheap to
 /// expensive; only what does make it fit, each by itself.
-pub fn changes(setup: &Setup, rows: Rows, available: u64) -> Vec<Outcome> {
-    let fits = |(change, setup): (Change, Setup)| {
-        let needed = Choice::smallest(&setup, 1).memory.total();
+pub fn changes(work: &Workload, rows: MicroBatchRows, available: u64) -> Vec<Outcome> {
+    let fits = |(change, work): (Change, Workload)| {
+        let needed = Choice::smallest(&work, NonZeroUsize::MIN).memory.total();
         (needed <= available).then_some(Outcome { change, needed })
     };
-    let fewer = fewer_rows(setup, rows, available);
-    let mut shorter = (1..setup.row_length.div_ceil(SHORTEST)).rev().map(|steps| {
+    let fewer = fewer_rows(work, rows, available);
+    let mut shorter = (1..work.row_length.div_ceil(SHORTEST)).rev().map(|steps| {
         let row_length = steps * SHORTEST;
-        (Change::MaxSeqLen(row_length), Setup { row_length, ..*setup })
+        (Change::MaxSeqLen(row_length), Workload { row_length, ..*work })
     });
     let shorter = shorter.find_map(fits);
-    let counts = std::iter::successors(Some(2 * setup.ranks), |count| Some(2 * count))
+    let counts = std::iter::successors(Some(2 * work.ranks), |count| Some(2 * count))
         .take_while(|c| *c <= MOST_DEVICES);
     let mut sharded =
-        counts.map(|count| (Change::Devices(count), Setup { ranks: count, ..*setup }));
-    let precision = fewer_bits(setup).into_iter().filter_map(fits);
-    let others = other_storage(setup).into_iter().filter_map(fits);
+        counts.map(|count| (Change::Devices(count), Workload { ranks: count, ..*work }));
+    let precision = fewer_bits(work).into_iter().filter_map(fits);
+    let others = other_storage(work).into_iter().filter_map(fits);
     let devices = sharded.find_map(fits);
     fewer.into_iter().chain(precision).chain(shorter).chain(others).chain(devices).collect()
 }
 
 /// The most rows of a micro-batch that fit, fewer than the recipe says.
-fn fewer_rows(setup: &Setup, rows: Rows, available: u64) -> Option<Outcome> {
-    let Rows::Fixed(rows) = rows else { return None };
-    let needed = |rows| Choice::smallest(setup, rows).memory.total();
+fn fewer_rows(work: &Workload, rows: MicroBatchRows, available: u64) -> Option<Outcome> {
+    let MicroBatchRows::Fixed(rows) = rows else { return None };
+    let needed = |rows| Choice::smallest(work, rows).memory.total();
     // More rows take more: the border is halved towards. `fit` rows do, `rows` do not.
-    let (mut fit, mut rows) = (0, rows);
+    let (mut fit, mut rows) = (0, rows.get());
     while rows - fit > 1 {
-        let middle = fit.midpoint(rows);
-        if needed(middle) <= available { fit = middle } else { rows = middle }
+        let middle = NonZeroUsize::new(fit.midpoint(rows))?;
+        if needed(middle) <= available { fit = middle.get() } else { rows = middle.get() }
     }
-    (fit > 0).then(|| Outcome { change: Change::MicroBatchRows(fit), needed: needed(fit) })
+    let fit = NonZeroUsize::new(fit)?;
+    Some(Outcome { change: Change::MicroBatchRows(fit.get()), needed: needed(fit) })
 }
 
 /// The same run with its state stored in fewer bits, the mildest first; only what is not done
 /// already.
-fn fewer_bits<'a>(setup: &Setup<'a>) -> Vec<(Change, Setup<'a>)> {
+fn fewer_bits<'a>(work: &Workload<'a>) -> Vec<(Change, Workload<'a>)> {
     let short = |rounding| PrecisionConfig { moments: MomentForm::EightBit, rounding };
-    let mut found: Vec<(Change, Setup)> = Vec::new();
+    let mut found: Vec<(Change, Workload)> = Vec::new();
     for config in [Rounding::Nearest, Rounding::Stochastic].map(short) {
-        let storage = setup.storage.with(config);
-        let last = found.last().map_or(setup.storage, |(_, setup)| setup.storage);
+        let storage = work.storage.with(config);
+        let last = found.last().map_or(work.storage, |(_, work)| work.storage);
         if storage != last {
-            found.push((Change::Precision(config), Setup { storage, ..*setup }));
+            found.push((Change::Precision(config), Workload { storage, ..*work }));
         }
     }
     found
 }
 
 /// The same run with its numbers stored otherwise.
-fn other_storage<'a>(setup: &Setup<'a>) -> Vec<(Change, Setup<'a>)> {
-    if setup.adapter.is_some() {
+fn other_storage<'a>(work: &Workload<'a>) -> Vec<(Change, Workload<'a>)> {
+    if work.adapter.is_some() {
         return Vec::new();
     }
     let on = |base| {
         let adapter = Some(OnFrozen { adapter: &ADAPTER, base });
-        (Change::Adapter(base), Setup { adapter, ..*setup })
+        (Change::Adapter(base), Workload { adapter, ..*work })
     };
     [None, Some(BaseForm::EightBit), Some(BaseForm::FourBit)].map(on).to_vec()
 }
@@ -134,10 +135,7 @@ impl fmt::Display for Change {
                 )
             }
             Self::Devices(devices) => {
-                write!(
-                    out,
-                    "{devices} devices, which share the optimizer's state and, where needed, the blocks"
-                )
+                write!(out, "{devices} devices (ZeRO-1, or ZeRO-3 where that does not fit)")
             }
         }
     }

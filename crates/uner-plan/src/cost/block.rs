@@ -15,7 +15,7 @@
 use uner_model::adapter::Target;
 use uner_model::{AdapterConfig, LlamaConfig};
 
-use super::Setup;
+use super::Workload;
 use super::storage::channels;
 
 /// A moment of the backward pass of a block.
@@ -39,13 +39,13 @@ pub(super) struct BlockCost<'a> {
 }
 
 impl<'a> BlockCost<'a> {
-    pub(super) fn new(setup: &'a Setup, rows: usize) -> Self {
+    pub(super) fn new(work: &'a Workload, rows: usize) -> Self {
         Self {
-            model: setup.model,
-            adapter: setup.adapter.map(|frozen| frozen.adapter),
-            tokens: (rows * setup.row_length) as f64,
-            activation: setup.storage.activation,
-            gradient: setup.storage.gradient,
+            model: work.model,
+            adapter: work.adapter.map(|frozen| frozen.adapter),
+            tokens: (rows * work.row_length) as f64,
+            activation: work.storage.activation,
+            gradient: work.storage.gradient,
         }
     }
 

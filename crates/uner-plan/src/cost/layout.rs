@@ -1,48 +1,36 @@
-//! Which layout a step gets: how many rows a micro-batch has and how many blocks keep their graph.
+//! Chooses the layout of a step: rows of a micro-batch, recomputed blocks, sharding.
 //!
-//! Both take memory and save time. A block that keeps its graph is not run again in the backward
-//! pass; a larger micro-batch adds to the gradients of all parameters less often. For each power of
-//! two of rows the most kept blocks that fit are taken, and of these layouts the one that loses the
-//! least time, where
+//! A kept block need not be recomputed in the backward pass. A larger micro-batch adds to the
+//! gradients of all parameters less often, and its matrix products run at a higher rate
+//! ([`Rates::matmul`]). Both take memory. For each power of two of rows, as few blocks are
+//! recomputed as fit; of these layouts the fastest is chosen by
 //!
 //! ```text
-//! lost = recomputed blocks · 2 · parameters of a block · tokens of a step / matmul rate
-//!      + (micro-batches - 1) · 3 · bytes of all gradients / memory rate
-//!      + micro-batches · bytes of divided blocks that are sent / link rate
+//! seconds = operations of a step, recomputed ones included / matmul rate of a micro-batch
+//!         + (micro-batches - 1) · 3 · bytes of all gradients / memory rate
+//!         + micro-batches · bytes of sharded blocks that are sent / link rate
 //! ```
 //!
 //! (a sum is read, a term is read, a sum is written). Of equal ones the smallest micro-batch is
-//! taken. That a product over more tokens runs at a higher rate is left out: the rate is measured
-//! at one size. Blocks are divided among the ranks only where nothing else fits.
+//! chosen. Blocks are sharded over the ranks only where nothing else fits.
+
+use std::num::NonZeroUsize;
 
 use uner_model::Size;
+use uner_trainer::MicroBatchRows;
 
-use super::{Layout, Memory, Setup};
+use super::{Layout, Memory, Sharding, TokenFlops, Workload, is_sharded};
+use crate::machine::Rates;
 
 /// Rows of a micro-batch, at most: beyond this nothing is gained.
 const MOST_ROWS: usize = 64;
 
+/// What the rows of candidates are multiplied by.
+const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("two is not zero");
+
 /// Bytes a second that a rank sends to others, assumed: what a GPU reaches through the host's
 /// memory. Between linked GPUs it is more.
 const LINK: f64 = 25e9;
-
-/// How fast a device is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rates {
-    /// Floating-point operations of a matrix product, a second.
-    pub matmul: f64,
-    /// Bytes read and written by an addition, a second.
-    pub memory: f64,
-}
-
-/// What a recipe says of the rows of a micro-batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
-    /// So many.
-    Fixed(usize),
-    /// What the plan chooses.
-    Auto,
-}
 
 /// A layout and what it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,90 +42,95 @@ pub struct Choice {
 }
 
 impl Choice {
-    fn new(setup: &Setup, layout: Layout) -> Self {
-        Self { layout, memory: Memory::of(setup, layout) }
+    fn new(work: &Workload, layout: Layout) -> Self {
+        Self { layout, memory: Memory::of(work, layout) }
     }
 
     /// The layout of these rows that takes the least.
-    pub(super) fn smallest(setup: &Setup, micro_batch_rows: usize) -> Self {
-        let of = |divided| Self::new(setup, Layout { micro_batch_rows, kept_blocks: 0, divided });
-        let choices = divisions(setup).iter().copied().map(of);
-        choices
-            .min_by_key(|choice| choice.memory.total())
-            .expect("a model can always be held whole")
+    pub(super) fn smallest(work: &Workload, micro_batch_rows: NonZeroUsize) -> Self {
+        let recomputed_blocks = work.model.num_hidden_layers;
+        let of = |sharding| Layout { micro_batch_rows, recomputed_blocks, sharding };
+        let choices = shardings(work).iter().map(|&sharding| Self::new(work, of(sharding)));
+        choices.min_by_key(|choice| choice.memory.total()).expect("there is always a sharding")
     }
 }
 
-/// The layout that loses the least time among those that take at most `available` bytes.
+/// The fastest layout among those that take at most `available` bytes.
 ///
 /// # Errors
 /// Where none fits, the one that takes the least.
-pub fn choose(setup: &Setup, rows: Rows, rates: Rates, available: u64) -> Result<Choice, Choice> {
-    let candidates: Vec<usize> = match rows {
-        Rows::Fixed(rows) => vec![rows],
-        Rows::Auto => {
-            let most = setup.step_rows.clamp(1, MOST_ROWS).next_power_of_two();
-            std::iter::successors(Some(1), |rows| Some(rows * 2))
-                .take_while(|rows| *rows <= most)
+pub fn choose(
+    work: &Workload,
+    rows: MicroBatchRows,
+    rates: &Rates,
+    available: u64,
+) -> Result<Choice, Choice> {
+    let candidates: Vec<NonZeroUsize> = match rows {
+        MicroBatchRows::Fixed(rows) => vec![rows],
+        MicroBatchRows::Auto => {
+            let most = work.step_rows.clamp(1, MOST_ROWS).next_power_of_two();
+            std::iter::successors(NonZeroUsize::new(1), |rows| rows.checked_mul(TWO))
+                .take_while(|rows| rows.get() <= most)
                 .collect()
         }
     };
-    let best = divisions(setup).iter().find_map(|&divided| {
-        let fitting =
-            candidates.iter().filter_map(|&rows| most_kept(setup, rows, divided, available));
-        fitting.min_by(|a, b| lost(setup, a.layout, rates).total_cmp(&lost(setup, b.layout, rates)))
+    let best = shardings(work).iter().find_map(|&sharding| {
+        let of_rows = |&rows: &NonZeroUsize| fewest_recomputed(work, rows, sharding, available);
+        let fitting = candidates.iter().filter_map(of_rows);
+        let seconds = |choice: &Choice| seconds(work, choice.layout, rates);
+        fitting.min_by(|a, b| seconds(a).total_cmp(&seconds(b)))
     });
-    best.ok_or_else(|| Choice::smallest(setup, candidates[0]))
+    best.ok_or_else(|| Choice::smallest(work, candidates[0]))
 }
 
-/// Whether blocks can be divided, what is better first: there have to be others, and the base of an
-/// adapter stays whole.
-fn divisions(setup: &Setup) -> &'static [bool] {
-    match setup {
-        Setup { ranks: 1, .. } | Setup { adapter: Some(_), .. } => &[false],
-        Setup { divided: true, .. } => &[true],
-        _ => &[false, true],
+/// How the state can be sharded, the fastest first. The base of an adapter is not sharded.
+fn shardings(work: &Workload) -> &'static [Sharding] {
+    match work {
+        Workload { ranks: 1, .. } => &[Sharding::None],
+        Workload { adapter: Some(_), .. } => &[Sharding::Zero1],
+        Workload { must_shard: true, .. } => &[Sharding::Zero3],
+        _ => &[Sharding::Zero1, Sharding::Zero3],
     }
 }
 
-/// The layout of these rows with the most kept blocks that fit.
-fn most_kept(
-    setup: &Setup,
-    micro_batch_rows: usize,
-    divided: bool,
+/// The layout of these rows with the fewest recomputed blocks that fits.
+fn fewest_recomputed(
+    work: &Workload,
+    micro_batch_rows: NonZeroUsize,
+    sharding: Sharding,
     available: u64,
 ) -> Option<Choice> {
-    let layouts = (0..=setup.model.num_hidden_layers).rev().map(|kept_blocks| Layout {
+    let layouts = (0..=work.model.num_hidden_layers).map(|recomputed_blocks| Layout {
         micro_batch_rows,
-        kept_blocks,
-        divided,
+        recomputed_blocks,
+        sharding,
     });
     layouts
-        .map(|layout| Choice::new(setup, layout))
+        .map(|layout| Choice::new(work, layout))
         .find(|choice| choice.memory.total() <= available)
 }
 
-/// Seconds of a step that a layout with all the memory in the world would not need.
-pub(super) fn lost(setup: &Setup, layout: Layout, rates: Rates) -> f64 {
-    let size = setup.size();
-    let recomputed = setup.model.num_hidden_layers - layout.kept_blocks;
-    let tokens = (setup.step_rows * setup.row_length) as f64;
-    let again = recomputed as f64 * 2.0 * size.block_matrices as f64 * tokens;
-    let micro_batches = setup.step_rows.div_ceil(layout.micro_batch_rows).max(1);
-    let added = (micro_batches - 1) as f64 * 3.0 * setup.storage.gradient * size.trained() as f64;
-    again / rates.matmul
+/// Seconds of a step, by the formula above.
+pub(super) fn seconds(work: &Workload, layout: Layout, rates: &Rates) -> f64 {
+    let size = work.size();
+    let flops = TokenFlops::new(work, layout, 0.0);
+    let tokens = (work.step_rows * work.row_length) as f64;
+    let micro_batches = work.step_rows.div_ceil(layout.micro_batch_rows.get()).max(1);
+    let added = (micro_batches - 1) as f64 * 3.0 * work.storage.gradient * size.trained() as f64;
+    let rows = layout.micro_batch_rows.get().min(work.step_rows) * work.row_length;
+    flops.executed * tokens / rates.matmul(rows)
         + added / rates.memory
-        + micro_batches as f64 * sent(setup, &size, layout) / LINK
+        + micro_batches as f64 * sent(work, &size, layout) / LINK
 }
 
-/// Bytes that a rank sends in a micro-batch where blocks are divided: its shares of their weights,
-/// once more for those that run again, and the gradients of the others' shares.
-fn sent(setup: &Setup, size: &Size, layout: Layout) -> f64 {
-    if !layout.divided {
+/// Bytes that a rank sends in a micro-batch where blocks are sharded: its shards of their weights,
+/// twice for recomputed ones, and the gradients of the other ranks' shards.
+fn sent(work: &Workload, size: &Size, layout: Layout) -> f64 {
+    if !is_sharded(layout) {
         return 0.0;
     }
-    let Setup { storage, ranks, model, .. } = *setup;
-    let gathered = (2 * model.num_hidden_layers - layout.kept_blocks) as f64 * storage.parameter;
+    let Workload { storage, ranks, .. } = *work;
+    let gathered = (size.blocks + layout.recomputed_blocks as u64) as f64 * storage.parameter;
     let reduced = size.blocks as f64 * storage.gradient;
     (gathered + reduced) * size.block() as f64 * (1.0 - 1.0 / ranks as f64)
 }

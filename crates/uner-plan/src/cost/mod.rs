@@ -23,11 +23,15 @@ mod tests;
 
 pub use advice::{Change, Outcome, changes};
 pub use flops::TokenFlops;
-pub use layout::{Choice, Rates, Rows, choose};
+pub use layout::{Choice, choose};
 pub use storage::{OnFrozen, Storage};
 
+use serde::{Deserialize, Serialize};
+use uner_kernels::device::DeviceName;
+use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, GPU_LOGITS_BYTES};
 use uner_model::adapter::Target;
 use uner_model::{LlamaConfig, Size};
+pub use uner_trainer::{Layout, Sharding};
 
 use block::{BlockCost, Moment};
 
@@ -36,7 +40,7 @@ const LOGIT: f64 = 4.0;
 
 /// All that memory depends on, but for the layout.
 #[derive(Debug, Clone, Copy)]
-pub struct Setup<'a> {
+pub struct Workload<'a> {
     /// The model's dimensions.
     pub model: &'a LlamaConfig,
     /// How its numbers are stored.
@@ -46,9 +50,9 @@ pub struct Setup<'a> {
     /// Ranks that each hold a share of the master weights and moments (`ZeRO` stage 1, Rajbhandari
     /// et al. 2020).
     pub ranks: usize,
-    /// Whether the blocks have to be divided, as they were before in a run that goes on; else where
-    /// nothing else fits.
-    pub divided: bool,
+    /// Whether the blocks have to be sharded, since they were before the run was resumed; else they
+    /// are where nothing else fits.
+    pub must_shard: bool,
     /// Tokens of a row.
     pub row_length: usize,
     /// Rows that one rank has in a step, about.
@@ -59,36 +63,46 @@ pub struct Setup<'a> {
     pub logits_limit: usize,
 }
 
-impl Setup<'_> {
+impl<'a> Workload<'a> {
+    /// Full fine-tuning of a model on one device, in steps of one row whose tokens are all trained.
+    pub fn on(device: DeviceName, model: &'a LlamaConfig, row_length: usize) -> Self {
+        Self {
+            model,
+            storage: Storage::on(device),
+            adapter: None,
+            ranks: 1,
+            must_shard: false,
+            row_length,
+            step_rows: 1,
+            trained_share: 1.0,
+            logits_limit: if device.is_host() { CPU_LOGITS_BYTES } else { GPU_LOGITS_BYTES },
+        }
+    }
+
     /// Its numbers of parameters.
     pub fn size(&self) -> Size {
         Size::new(self.model, self.adapter.map(|frozen| frozen.adapter))
     }
 }
 
-/// How a step is cut up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
-    /// Rows of a micro-batch.
-    pub micro_batch_rows: usize,
-    /// Blocks, counted from the last, that keep their graph; the others run again in the backward
-    /// pass.
-    pub kept_blocks: usize,
-    /// Whether the blocks are divided among the ranks (`ZeRO` stage 3): see
-    /// [`uner_trainer::RankModel`].
-    pub divided: bool,
+/// Blocks that keep their activations.
+fn kept_blocks(work: &Workload, layout: Layout) -> usize {
+    work.model.num_hidden_layers.saturating_sub(layout.recomputed_blocks)
 }
 
-impl Layout {
-    /// Divided blocks that are whole at a time: each is gathered before it runs, and stays for as
-    /// long as its graph.
-    fn gathered_blocks(self) -> f64 {
-        self.kept_blocks.max(1) as f64
-    }
+/// Sharded blocks that are whole at a time: each is gathered before it runs, and stays for as long
+/// as its graph.
+fn gathered_blocks(work: &Workload, layout: Layout) -> f64 {
+    kept_blocks(work, layout).max(1) as f64
+}
+
+/// Whether the blocks are sharded.
+fn is_sharded(layout: Layout) -> bool {
+    layout.sharding == Sharding::Zero3
 }
 
 /// Bytes on one device at the largest moment of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Memory {
     /// Weights the model computes with.
     pub weights: u64,
@@ -112,12 +126,12 @@ pub struct Memory {
 
 impl Memory {
     /// The estimate for a layout.
-    pub fn of(setup: &Setup, layout: Layout) -> Self {
-        let size = setup.size();
-        let held = held(setup, &size, layout);
+    pub fn of(work: &Workload, layout: Layout) -> Self {
+        let size = work.size();
+        let held = held(work, &size, layout);
         let whole =
-            if layout.divided { whole(setup, &size, &held, layout) } else { Memory::default() };
-        let moments = moments(setup, &size, layout).chain([whole]);
+            if is_sharded(layout) { whole(work, &size, &held, layout) } else { Memory::default() };
+        let moments = moments(work, &size, layout).chain([whole]);
         let largest = moments.max_by_key(Self::total).unwrap_or_default();
         let Self { weights, master, moments, checkpoint, .. } = held;
         Self { weights, master, moments, checkpoint, ..largest }
@@ -156,13 +170,14 @@ impl Memory {
 }
 
 /// Weights, master weights, moments, and their copy for a checkpoint.
-fn held(setup: &Setup, size: &Size, layout: Layout) -> Memory {
-    let Setup { storage, ranks, .. } = *setup;
+fn held(work: &Workload, size: &Size, layout: Layout) -> Memory {
+    let Workload { storage, ranks, .. } = *work;
     let others = (size.embeddings * size.embedding + size.norm) as f64;
     let ranks = ranks as f64;
     let blocks = size.blocks as f64;
-    let blocks = if layout.divided { blocks / ranks + layout.gathered_blocks() } else { blocks };
-    let weights = match &setup.adapter {
+    let gathered = gathered_blocks(work, layout);
+    let blocks = if is_sharded(layout) { blocks / ranks + gathered } else { blocks };
+    let weights = match &work.adapter {
         None => storage.parameter * (blocks * size.block() as f64 + others),
         Some(frozen) => {
             let norms = blocks * size.block_norms as f64 + others;
@@ -183,27 +198,26 @@ fn held(setup: &Setup, size: &Size, layout: Layout) -> Memory {
 
 /// What a model needs whose blocks are divided when they are not: before a run, when it is read in
 /// f32, and in evaluations, which gather all of it.
-fn whole(setup: &Setup, size: &Size, held: &Memory, layout: Layout) -> Memory {
+fn whole(work: &Workload, size: &Size, held: &Memory, layout: Layout) -> Memory {
     let model = size.model() as f64;
     let read = Storage::F32.parameter * model - (held.weights + held.moments) as f64;
-    let gathered = setup.storage.parameter * layout.gathered_blocks() * size.block() as f64;
-    let evaluated = setup.storage.parameter * model - gathered;
+    let gathered = work.storage.parameter * gathered_blocks(work, layout) * size.block() as f64;
+    let evaluated = work.storage.parameter * model - gathered;
     Memory { workspace: read.max(evaluated) as u64, ..Memory::default() }
 }
 
 /// What each moment of the last micro-batch of a step needs on top of what is held.
 fn moments<'a>(
-    setup: &'a Setup<'a>,
+    work: &'a Workload<'a>,
     size: &'a Size,
     layout: Layout,
 ) -> impl Iterator<Item = Memory> + use<'a> {
-    let cost = BlockCost::new(setup, layout.micro_batch_rows);
-    let gradients = Gradients::new(setup, size, layout);
-    let blocks = setup.model.num_hidden_layers;
-    let head = head(setup, &cost, layout, &gradients);
+    let cost = BlockCost::new(work, layout.micro_batch_rows.get());
+    let gradients = Gradients::new(work, size, layout);
+    let blocks = work.model.num_hidden_layers;
+    let head = head(work, &cost, layout, &gradients);
     let update = Memory { gradients: gradients.all as u64, ..Memory::default() };
-    let backward =
-        (0..blocks).flat_map(move |index| block(setup, &cost, layout, &gradients, index));
+    let backward = (0..blocks).flat_map(move |index| block(work, &cost, layout, &gradients, index));
     [head, update].into_iter().chain(backward)
 }
 
@@ -221,18 +235,18 @@ struct Gradients {
 }
 
 impl Gradients {
-    fn new(setup: &Setup, size: &Size, layout: Layout) -> Self {
-        let bytes = setup.storage.gradient;
-        let full = setup.adapter.is_none();
+    fn new(work: &Workload, size: &Size, layout: Layout) -> Self {
+        let bytes = work.storage.gradient;
+        let full = work.adapter.is_none();
         let block = bytes * if full { size.block() } else { size.block_adapter } as f64;
         let head = if full { bytes * size.embedding as f64 } else { 0.0 };
         let others =
             if full { bytes * (size.embeddings * size.embedding + size.norm) as f64 } else { 0.0 };
         // Of a divided block the shares are kept; the embedding, the head and the norm are
         // everybody's.
-        let block = if layout.divided { block / setup.ranks as f64 } else { block };
+        let block = if is_sharded(layout) { block / work.ranks as f64 } else { block };
         let all = block * size.blocks as f64 + others;
-        let earlier = if layout.micro_batch_rows < setup.step_rows { all } else { 0.0 };
+        let earlier = if layout.micro_batch_rows.get() < work.step_rows { all } else { 0.0 };
         Self { all, earlier, head, block }
     }
 
@@ -246,21 +260,21 @@ impl Gradients {
 }
 
 /// The final norm, the head and the loss: every input and kept graph is there, none is gone yet.
-fn head(setup: &Setup, cost: &BlockCost, layout: Layout, gradients: &Gradients) -> Memory {
-    let (h, vocab) = (setup.model.hidden_size as f64, setup.model.vocab_size as f64);
-    let blocks = setup.model.num_hidden_layers;
-    let trained = (layout.micro_batch_rows * setup.row_length) as f64 * setup.trained_share;
-    let rows = trained.min((setup.logits_limit as f64 / LOGIT / vocab).floor().max(1.0)).ceil();
+fn head(work: &Workload, cost: &BlockCost, layout: Layout, gradients: &Gradients) -> Memory {
+    let (h, vocab) = (work.model.hidden_size as f64, work.model.vocab_size as f64);
+    let blocks = work.model.num_hidden_layers;
+    let trained = (layout.micro_batch_rows.get() * work.row_length) as f64 * work.trained_share;
+    let rows = trained.min((work.logits_limit as f64 / LOGIT / vocab).floor().max(1.0)).ceil();
     // On a GPU the gradient of the logits is written in the type of the operands; on the CPU it
     // takes their place.
-    let dlogits = if setup.storage.activation < LOGIT { setup.storage.activation } else { 0.0 };
-    let chunk = rows * (vocab * (LOGIT + dlogits) + 2.0 * h * setup.storage.activation);
+    let dlogits = if work.storage.activation < LOGIT { work.storage.activation } else { 0.0 };
+    let chunk = rows * (vocab * (LOGIT + dlogits) + 2.0 * h * work.storage.activation);
     Memory {
         gradients: (gradients.earlier + gradients.head) as u64,
-        inputs: (blocks as f64 * cost.activations(setup.model.hidden_size)) as u64,
-        graphs: (layout.kept_blocks as f64 * cost.graph()) as u64,
+        inputs: (blocks as f64 * cost.activations(work.model.hidden_size)) as u64,
+        graphs: (kept_blocks(work, layout) as f64 * cost.graph()) as u64,
         // The last block's output, its norm, and the gradient of that.
-        head: (chunk + 3.0 * cost.activations(setup.model.hidden_size)) as u64,
+        head: (chunk + 3.0 * cost.activations(work.model.hidden_size)) as u64,
         ..Memory::default()
     }
 }
@@ -268,26 +282,26 @@ fn head(setup: &Setup, cost: &BlockCost, layout: Layout, gradients: &Gradients) 
 /// The moments of the backward pass of block `index`: the blocks behind it are done, their inputs
 /// and graphs gone.
 fn block(
-    setup: &Setup,
+    work: &Workload,
     cost: &BlockCost,
     layout: Layout,
     gradients: &Gradients,
     index: usize,
 ) -> impl Iterator<Item = Memory> + use<> {
-    let blocks = setup.model.num_hidden_layers;
-    let kept_before = (index + layout.kept_blocks).saturating_sub(blocks);
+    let blocks = work.model.num_hidden_layers;
+    let kept_before = index.saturating_sub(layout.recomputed_blocks);
     let (inputs, graphs) = (
-        (index + 1) as f64 * cost.activations(setup.model.hidden_size),
+        (index + 1) as f64 * cost.activations(work.model.hidden_size),
         kept_before as f64 * cost.graph(),
     );
     let before = gradients.before(index, blocks);
     // A packed weight is unpacked whole to be multiplied with.
-    let packed = setup.adapter.is_some_and(|frozen| frozen.base.is_some());
+    let packed = work.adapter.is_some_and(|frozen| frozen.base.is_some());
     let widest = Target::ALL
         .into_iter()
-        .map(|target| target.dims(setup.model).into_iter().product::<usize>());
+        .map(|target| target.dims(work.model).into_iter().product::<usize>());
     let unpacked =
-        if packed { widest.max().unwrap_or(0) as f64 * setup.storage.activation } else { 0.0 };
+        if packed { widest.max().unwrap_or(0) as f64 * work.storage.activation } else { 0.0 };
     cost.backward().into_iter().map(move |Moment { graph, workspace, gradients }| Memory {
         gradients: (before + gradients) as u64,
         inputs: inputs as u64,

@@ -1,7 +1,11 @@
 //! What the memory plan needs to know of how a run stores its numbers and shares them out.
 
+use burn::tensor::DType;
+use serde::{Deserialize, Serialize};
 use uner_kernels::adamw::code::{BLOCK, BLOCK_WORDS};
+use uner_kernels::device::DeviceName;
 use uner_model::{AdapterConfig, BaseForm, LlamaConfig};
+use uner_trainer::step::precision;
 use uner_trainer::{MomentForm, PrecisionConfig, Rounding};
 
 /// Values of a packed weight that share one scale.
@@ -12,7 +16,7 @@ const FLOAT: f64 = 4.0;
 const HALF: f64 = 2.0;
 
 /// Bytes of each kind of number: what a precision policy decides.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Storage {
     /// A trained parameter as the model computes with it.
     pub parameter: f64,
@@ -51,6 +55,20 @@ impl Storage {
         activation: HALF,
         snapshot: 0.0,
     };
+
+    /// How a device stores what is trained on it where the recipe does not say otherwise; a GPU
+    /// that is not on this machine is assumed to compute in bf16.
+    pub fn on(name: DeviceName) -> Self {
+        let is_short = name
+            .open()
+            .map_or(!name.is_host(), |device| precision::parameters(&device) != DType::F32);
+        match (is_short, name.is_host()) {
+            (true, _) => Self::MIXED,
+            (false, true) => Self::F32,
+            // Checkpoints are written from the host's memory.
+            (false, false) => Self { snapshot: 0.0, ..Self::F32 },
+        }
+    }
 
     /// With what a recipe stores in fewer bits.
     #[must_use]

@@ -1,13 +1,23 @@
 //! Layouts, categories and advice on models whose numbers are known. That the estimate is what a
 //! run takes is tested by runs of the program (`crates/uner-cli/tests/cli/memory.rs`).
 
+use std::num::NonZeroUsize;
+
 use uner_model::{AdapterConfig, BaseForm};
-use uner_trainer::{MomentForm, PrecisionConfig, Rounding};
+use uner_trainer::{MicroBatchRows, MomentForm, PrecisionConfig, Rounding};
 
 use super::*;
+use crate::machine::{Product, Rates};
 
 const GIB: u64 = 1 << 30;
-const RATES: Rates = Rates { matmul: 4e14, memory: 2e12 };
+const RATES: Rates = Rates {
+    products: [
+        Product { shape: [2048, 4096, 8192], flops: 4e14 },
+        Product { shape: [8192, 4096, 8192], flops: 4e14 },
+    ],
+    memory: 2e12,
+    measured: true,
+};
 
 pub(crate) fn llama(
     hidden: usize,
@@ -22,17 +32,25 @@ pub(crate) fn llama(
     serde_json::from_str(&text).unwrap()
 }
 
+fn layout_of(rows: usize, recomputed_blocks: usize, sharding: Sharding) -> Layout {
+    Layout { micro_batch_rows: NonZeroUsize::new(rows).unwrap(), recomputed_blocks, sharding }
+}
+
+fn fixed(rows: usize) -> MicroBatchRows {
+    MicroBatchRows::Fixed(NonZeroUsize::new(rows).unwrap())
+}
+
 pub(crate) fn llama_7b() -> LlamaConfig {
     llama(4096, 11008, 32, 32)
 }
 
-fn setup(model: &LlamaConfig) -> Setup<'_> {
-    Setup {
+fn work(model: &LlamaConfig) -> Workload<'_> {
+    Workload {
         model,
         storage: Storage::MIXED,
         adapter: None,
         ranks: 1,
-        divided: false,
+        must_shard: false,
         row_length: 1024,
         step_rows: 64,
         trained_share: 0.2,
@@ -43,8 +61,7 @@ fn setup(model: &LlamaConfig) -> Setup<'_> {
 #[test]
 fn bytes_of_a_parameter_are_16_in_mixed_precision() {
     let model = llama_7b();
-    let memory =
-        Memory::of(&setup(&model), Layout { micro_batch_rows: 1, kept_blocks: 0, divided: false });
+    let memory = Memory::of(&work(&model), layout_of(1, 32, Sharding::None));
     let parameters = 6_738_415_616;
     assert_eq!(
         [memory.weights, memory.master, memory.moments],
@@ -78,11 +95,11 @@ fn fewer_bits_are_fewer_bytes() {
 #[test]
 fn eight_bit_moments_are_enough_where_little_is_missing() {
     let model = llama_7b();
-    let setup = setup(&model);
-    let found = changes(&setup, Rows::Auto, 80 * GIB)[0];
+    let work = work(&model);
+    let found = changes(&work, MicroBatchRows::Auto, 80 * GIB)[0];
     assert_eq!(found.change, Change::Precision(precision(Rounding::Nearest)), "{found:?}");
-    let done = Setup { storage: setup.storage.with(precision(Rounding::Stochastic)), ..setup };
-    let others = changes(&done, Rows::Auto, 10 * GIB);
+    let done = Workload { storage: work.storage.with(precision(Rounding::Stochastic)), ..work };
+    let others = changes(&done, MicroBatchRows::Auto, 10 * GIB);
     assert!(
         others.iter().all(|outcome| !matches!(outcome.change, Change::Precision(_))),
         "{others:?}"
@@ -92,15 +109,15 @@ fn eight_bit_moments_are_enough_where_little_is_missing() {
 #[test]
 fn a_graph_has_what_the_backward_pass_reads() {
     let model = llama_7b();
-    let setup = Setup { storage: Storage::F32, ..setup(&model) };
+    let work = Workload { storage: Storage::F32, ..work(&model) };
     let (h, i, n) = (4096, 11008, 32);
     let per_token = 4 * (h + 4 * h + 2 * i + n);
-    assert_eq!(BlockCost::new(&setup, 2).graph() as usize, 2048 * per_token);
+    assert_eq!(BlockCost::new(&work, 2).graph() as usize, 2048 * per_token);
     // What projections read is computed again, whether they are trained or frozen; adapters keep
     // what their second factors read.
     let target_modules = [Target::QProj, Target::VProj].into();
     let adapter = AdapterConfig { rank: 8, target_modules, ..AdapterConfig::default() };
-    let frozen = Setup { adapter: Some(OnFrozen { adapter: &adapter, base: None }), ..setup };
+    let frozen = Workload { adapter: Some(OnFrozen { adapter: &adapter, base: None }), ..work };
     let per_token = 4 * (h + 4 * h + 2 * i + 2 * 8 + n);
     assert_eq!(BlockCost::new(&frozen, 2).graph() as usize, 2048 * per_token);
 }
@@ -108,19 +125,19 @@ fn a_graph_has_what_the_backward_pass_reads() {
 #[test]
 fn more_memory_keeps_more_blocks_and_never_takes_more_than_there_is() {
     let model = llama_7b();
-    let setup = setup(&model);
-    let mut lost_before = f64::INFINITY;
+    let work = work(&model);
+    let mut seconds_before = f64::INFINITY;
     for gib in [140, 160, 180, 220, 400] {
-        let choice = choose(&setup, Rows::Auto, RATES, gib * GIB).unwrap();
+        let choice = choose(&work, MicroBatchRows::Auto, &RATES, gib * GIB).unwrap();
         assert!(choice.memory.total() <= gib * GIB, "{gib}: {choice:?}");
-        let lost = layout::lost(&setup, choice.layout, RATES);
-        assert!(lost <= lost_before, "{gib}: {choice:?}");
-        lost_before = lost;
+        let seconds = layout::seconds(&work, choice.layout, &RATES);
+        assert!(seconds <= seconds_before, "{gib}: {choice:?}");
+        seconds_before = seconds;
     }
-    let all = choose(&setup, Rows::Auto, RATES, 4000 * GIB).unwrap();
-    assert_eq!(all.layout, Layout { micro_batch_rows: 64, kept_blocks: 32, divided: false });
-    let fixed = choose(&setup, Rows::Fixed(2), RATES, 4000 * GIB).unwrap();
-    assert_eq!(fixed.layout, Layout { micro_batch_rows: 2, kept_blocks: 32, divided: false });
+    let all = choose(&work, MicroBatchRows::Auto, &RATES, 4000 * GIB).unwrap();
+    assert_eq!(all.layout, layout_of(64, 0, Sharding::None));
+    let fixed = choose(&work, fixed(2), &RATES, 4000 * GIB).unwrap();
+    assert_eq!(fixed.layout, layout_of(2, 0, Sharding::None));
 }
 
 /// Rows of a micro-batch and kept graphs, were masters to repeat the parameters' 16 bits, and as
@@ -128,32 +145,35 @@ fn more_memory_keeps_more_blocks_and_never_takes_more_than_there_is() {
 #[test]
 fn what_masters_do_not_repeat_buys_rows_and_graphs() {
     let model = llama_7b();
-    let setup = Setup { row_length: 2048, trained_share: 1.0, ..setup(&model) };
+    let work = Workload { row_length: 2048, trained_share: 1.0, ..work(&model) };
     let layout = |storage, memory: u64| {
         let choice =
-            choose(&Setup { storage, ..setup }, Rows::Auto, RATES, memory / 10 * 9).ok()?;
-        Some((choice.layout.micro_batch_rows, choice.layout.kept_blocks))
+            choose(&Workload { storage, ..work }, MicroBatchRows::Auto, &RATES, memory / 10 * 9)
+                .ok()?;
+        let Layout { micro_batch_rows, recomputed_blocks, .. } = choice.layout;
+        Some((micro_batch_rows.get(), recomputed_blocks))
     };
     let both = |storage: Storage, memory| {
         [layout(Storage { master: 4.0, ..storage }, memory), layout(storage, memory)]
     };
-    let (float, eight_bit) = (setup.storage, setup.storage.with(precision(Rounding::Nearest)));
+    let (float, eight_bit) = (work.storage, work.storage.with(precision(Rounding::Nearest)));
     let (h200, h100) = (150_754_820_096, 85_014_347_776);
     let found = [both(float, h200), both(eight_bit, h200), both(eight_bit, h100)];
     assert_eq!(
         found,
-        [[Some((2, 32)), Some((4, 32))], [Some((8, 32)), Some((8, 32))], [None, Some((1, 32))]]
+        [[Some((2, 0)), Some((4, 0))], [Some((8, 0)), Some((8, 0))], [None, Some((1, 0))]]
     );
 }
 
 #[test]
 fn shares_fall_as_computed() {
     let model = llama_7b();
-    let of = |ranks, divided| {
-        let layout = Layout { micro_batch_rows: 1, kept_blocks: 0, divided };
-        Memory::of(&Setup { ranks, ..setup(&model) }, layout)
+    let of = |ranks, sharding| {
+        let layout = layout_of(1, 32, sharding);
+        Memory::of(&Workload { ranks, ..work(&model) }, layout)
     };
-    let (whole, zero, owned) = (of(1, false), of(8, false), of(8, true));
+    let (whole, zero, owned) =
+        (of(1, Sharding::None), of(8, Sharding::Zero1), of(8, Sharding::Zero3));
     assert_eq!((zero.master, zero.moments), (whole.master / 8, whole.moments / 8));
     assert_eq!((zero.weights, zero.gradients), (whole.weights, whole.gradients));
     let size = Size::new(&model, None);
@@ -165,9 +185,9 @@ fn shares_fall_as_computed() {
 #[test]
 fn what_makes_it_fit_is_told_from_cheap_to_expensive() {
     let model = llama_7b();
-    let setup = setup(&model);
-    assert!(choose(&setup, Rows::Fixed(64), RATES, 80 * GIB).is_err());
-    let found = changes(&setup, Rows::Fixed(64), 80 * GIB);
+    let work = work(&model);
+    assert!(choose(&work, fixed(64), &RATES, 80 * GIB).is_err());
+    let found = changes(&work, fixed(64), 80 * GIB);
     let changes: Vec<Change> = found.iter().map(|outcome| outcome.change).collect();
     assert_eq!(
         changes,
@@ -183,7 +203,7 @@ fn what_makes_it_fit_is_told_from_cheap_to_expensive() {
     );
     assert!(found.iter().all(|outcome| outcome.needed <= 80 * GIB));
     // Where only the activations are too much, the cheapest change is the one that costs nothing.
-    let room = Choice::smallest(&setup, 8).memory.total();
-    let first = super::changes(&setup, Rows::Fixed(64), room)[0];
+    let room = Choice::smallest(&work, NonZeroUsize::new(8).unwrap()).memory.total();
+    let first = super::changes(&work, fixed(64), room)[0];
     assert_eq!((first.change, first.needed), (Change::MicroBatchRows(8), room));
 }

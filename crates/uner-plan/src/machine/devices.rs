@@ -137,7 +137,7 @@ mod tests {
             ("cuda0", "cuda"),
         ] {
             let error = parse(slip).unwrap_err();
-            assert!(error.starts_with(&format!("`{slip}` is no device; ")), "{error}");
+            assert!(error.starts_with(&format!("`{slip}` is not a device; ")), "{error}");
             assert!(error.contains(&format!("; did you mean `{meant}")), "{error}");
         }
         assert!(!parse("toaster").unwrap_err().contains("did you mean"));
@@ -155,7 +155,7 @@ mod tests {
         for (slip, problem) in [
             ("cuda:3-1", "names no device"),
             ("cuda:0-x", "`x` is no number"),
-            ("", "no device"),
+            ("", "not a device"),
             ("flex,flx", "`flex`"),
         ] {
             assert!(

@@ -1,5 +1,7 @@
 //! How much memory a run may take.
 
+use serde::{Deserialize, Serialize};
+use sysinfo::{CpuRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System};
 use uner_kernels::device::DeviceName;
 
 /// Share of a GPU's memory that is planned with: the estimate of what is in use is within 10 % of
@@ -14,15 +16,15 @@ const ASSUMED_HOST: u64 = 4 << 30;
 /// Assumed of a GPU that is not here: the common size of 80 GB.
 const ASSUMED_GPU: u64 = 80_000_000_000;
 
-/// What one device has.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Memory of one device, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
-    /// Bytes.
+    /// What can be used.
     pub available: u64,
-    /// Whether that was read from the device, and not written in the recipe or assumed.
+    /// The part that a plan uses: the rest is for what the estimate leaves out.
+    pub usable: u64,
+    /// Whether `available` was read from the device; else it was written in the recipe or assumed.
     pub known: bool,
-    /// Share of them that is planned with.
-    share: f64,
 }
 
 impl Budget {
@@ -40,25 +42,51 @@ impl Budget {
             }
         };
         let share = if device.is_host() { HOST_SHARE } else { GPU_SHARE };
-        Self { available, known: found.is_some(), share }
-    }
-
-    /// Bytes that are planned with.
-    pub fn usable(&self) -> u64 {
-        (self.available as f64 * self.share) as u64
+        let usable = (available as f64 * share) as u64;
+        Self { available, usable, known: found.is_some() }
     }
 }
 
-/// An entry of `/proc/meminfo` in bytes, such as `MemAvailable`, what can be used without swapping;
-/// `None` where there is no such file.
-pub fn host_memory(entry: &str) -> Option<u64> {
-    parse_memory(&fs_err::read_to_string("/proc/meminfo").ok()?, entry)
+/// Memory of this machine, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostMemory {
+    /// Installed, or the limit of the control group (of a container).
+    pub total: u64,
+    /// Usable without swapping.
+    pub available: u64,
 }
 
-fn parse_memory(meminfo: &str, entry: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix(entry)?.strip_prefix(':'))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes << 10)
+/// Memory of this machine; `None` where the system does not say.
+pub fn host_memory() -> Option<HostMemory> {
+    let mut system = System::new();
+    system.refresh_memory();
+    let all = HostMemory { total: system.total_memory(), available: system.available_memory() };
+    let memory = match system.cgroup_limits() {
+        Some(limits) => HostMemory {
+            total: all.total.min(limits.total_memory),
+            // The cache of files counts as used there, but gives way.
+            available: all.available.min(limits.total_memory.saturating_sub(limits.rss)),
+        },
+        None => all,
+    };
+    (memory.total > 0).then_some(memory)
+}
+
+/// Bytes of this process that are in memory; `None` where the system does not say.
+pub fn resident_memory() -> Option<u64> {
+    let pid = sysinfo::get_current_pid().ok()?;
+    let mut system = System::new();
+    let only = ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, only);
+    Some(system.process(pid)?.memory())
+}
+
+/// The processor and its threads, such as `AMD EPYC 7763 (8 threads)`.
+pub fn cpu() -> String {
+    let mut system = System::new();
+    system.refresh_cpu_list(CpuRefreshKind::nothing());
+    let name = system.cpus().first().map_or("", |cpu| cpu.brand());
+    format!("{name} ({} threads)", system.cpus().len())
 }
 
 #[cfg(test)]
@@ -73,14 +101,15 @@ mod tests {
         assert_eq!(of(None, Some(2.0)), 2 << 30);
         assert_eq!(of(None, None), ASSUMED_GPU);
         assert_eq!(Budget::new(DeviceName::Flex, None, None).available, ASSUMED_HOST);
-        assert_eq!(Budget::new(DeviceName::Flex, Some(1000), None).usable(), 650);
+        assert_eq!(Budget::new(DeviceName::Flex, Some(1000), None).usable, 650);
     }
 
     #[test]
-    fn meminfo_is_read() {
-        let text = "MemTotal:  9 kB\nMemAvailable:    2048 kB\n";
-        assert_eq!(parse_memory(text, "MemAvailable"), Some(2 << 20));
-        assert_eq!(parse_memory(text, "MemTotal"), Some(9 << 10));
-        assert_eq!(parse_memory(text, "Mem"), None);
+    fn the_machine_and_this_process_have_memory() {
+        let HostMemory { total, available } = host_memory().unwrap();
+        assert!((1..=total).contains(&available), "{available} of {total}");
+        let resident = resident_memory().unwrap();
+        assert!((1 << 20..total).contains(&resident), "{resident}");
+        assert!(cpu().contains("threads)"), "{}", cpu());
     }
 }

@@ -1,56 +1,122 @@
-//! How fast a device is at what a run mostly does, measured in a fraction of a second.
+//! How fast a device is: measured once for each device and version of the program, and remembered
+//! in the user's cache.
 
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use uner_kernels::device::DeviceName;
+use serde::{Deserialize, Serialize};
+use uner_kernels::device::{DeviceName, cache_folder};
 use uner_kernels::linear;
 use uner_model::LlamaConfig;
 use uner_trainer::step::precision;
 
-use crate::cost::Rates;
-
-/// Assumed of a device that is not here: 200 TFLOP/s, about what a GPU of 2020 (A100) reaches in
-/// bf16, and 1.5 TB/s.
-const ASSUMED: Rates = Rates { matmul: 2e14, memory: 1.5e12 };
-/// Dimensions of the product that is measured, at most: on a CPU it takes a tenth of a second then.
-const HOST_PRODUCT: [usize; 3] = [512, 2048, 2048];
-/// The same on a GPU: large enough to keep all of it busy.
-const GPU_PRODUCT: [usize; 3] = [4096, 4096, 8192];
-/// Elements of the addition that is measured.
-const ADDED: [usize; 2] = [1024, 4096];
-/// Seconds over which each is repeated.
-const LONG_ENOUGH: f64 = 0.1;
-
-/// The speed of a device.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Speed {
-    /// The rates that times are computed from.
-    pub rates: Rates,
-    /// The product `[m, k] · [k, n]` that was measured; `None` where the rates are assumed.
-    pub measured: Option<[usize; 3]>,
+/// The rates of a device, by which layouts are compared and times are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// A matrix product of few rows, and one of many, which runs at a higher rate.
+    pub products: [Product; 2],
+    /// Bytes a second that an addition reads and writes.
+    pub memory: f64,
+    /// Whether the device was measured; else its rates are assumed.
+    pub measured: bool,
 }
 
-impl Speed {
-    /// That of a device that is not here.
-    pub const ASSUMED: Self = Self { rates: ASSUMED, measured: None };
+/// The rate of a matrix product `[m, k] · [k, n]`, in the type that the device trains in.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Product {
+    /// `[m, k, n]`.
+    pub shape: [usize; 3],
+    /// Floating-point operations a second.
+    pub flops: f64,
+}
 
-    /// Measures products of the model's shapes, in the type that it computes in.
-    pub fn measure(name: DeviceName, device: &Device, model: &LlamaConfig, tokens: usize) -> Self {
-        let most = if name.is_host() { HOST_PRODUCT } else { GPU_PRODUCT };
-        let wanted = [tokens, model.hidden_size, model.intermediate_size];
-        let [m, k, n] = std::array::from_fn(|index| wanted[index].min(most[index]));
+/// Rows of the products that are measured on a CPU, and on a GPU: a row and a micro-batch of
+/// several.
+const ROWS: [[usize; 2]; 2] = [[128, 512], [2048, 8192]];
+/// Inputs and outputs of these products, at most: on a CPU, one takes a tenth of a second.
+const MOST: [[usize; 2]; 2] = [[2048, 2048], [4096, 8192]];
+/// Elements of the addition that is measured.
+const ADDED: [usize; 2] = [1024, 4096];
+/// Seconds for which each measurement is repeated.
+const LONG_ENOUGH: f64 = 0.1;
+/// The file of the user's cache.
+const FILE: &str = "rates.json";
+
+impl Rates {
+    /// A device that is not on this machine: 200 TFLOP/s, about what a GPU of 2020 (A100) reaches
+    /// in bf16, and 1.5 TB/s.
+    pub const ASSUMED: Self = Self {
+        products: [
+            Product { shape: [2048, 4096, 8192], flops: 2e14 },
+            Product { shape: [8192, 4096, 8192], flops: 2e14 },
+        ],
+        memory: 1.5e12,
+        measured: false,
+    };
+
+    /// Floating-point operations a second of a product of `rows` rows.
+    ///
+    /// A product takes a fixed time and a time for each row, so the inverse of its rate is linear
+    /// in the inverse of its rows; beyond the larger product that was measured, its rate holds.
+    pub fn matmul(&self, rows: usize) -> f64 {
+        let [few, many] = self.products;
+        let inverse = |rows: usize| 1.0 / rows.max(1) as f64;
+        let [at_few, at_many] = [few, many].map(|product| inverse(product.shape[0]));
+        // A product of more rows that was measured to be slower is noise.
+        let slower = (1.0 / few.flops - 1.0 / many.flops).max(0.0);
+        let share = ((inverse(rows) - at_many) / (at_few - at_many)).max(0.0);
+        1.0 / (1.0 / self.fastest() + share * slower)
+    }
+
+    /// Floating-point operations a second of the fastest product.
+    pub fn fastest(&self) -> f64 {
+        let [few, many] = self.products;
+        few.flops.max(many.flops)
+    }
+
+    /// The rates of a device for products of the model's shapes: those in the user's cache, or
+    /// measured now, in less than two seconds, and written there.
+    pub fn of(name: DeviceName, description: &str, device: &Device, model: &LlamaConfig) -> Self {
+        let file = cache_folder().map(|folder| folder.join(FILE));
+        let shapes = shapes(name, model);
+        let version = env!("CARGO_PKG_VERSION");
         let dtype = precision::parameters(device);
+        let key = format!("{version}, {name}, {description}, {dtype:?}, {shapes:?}");
+        let mut known = file.as_deref().map(read).unwrap_or_default();
+        if let Some(rates) = known.get(&key) {
+            return *rates;
+        }
+        let rates = measure(shapes, dtype, device);
+        known.insert(key, rates);
+        if let Some(problem) = file.and_then(|file| write(&file, &known).err()) {
+            tracing::debug!("the device's rates are not remembered: {problem}");
+        }
+        rates
+    }
+}
+
+/// The products to measure.
+fn shapes(name: DeviceName, model: &LlamaConfig) -> [[usize; 3]; 2] {
+    let kind = usize::from(!name.is_host());
+    let [k, n] = [model.hidden_size.min(MOST[kind][0]), model.intermediate_size.min(MOST[kind][1])];
+    ROWS[kind].map(|rows| [rows, k, n])
+}
+
+fn measure(shapes: [[usize; 3]; 2], dtype: DType, device: &Device) -> Rates {
+    let products = shapes.map(|[m, k, n]| {
         let (x, weight) =
             (numbers([m, k], device).cast(dtype), numbers([n, k], device).cast(dtype));
-        let product = seconds(|| linear(x.clone(), weight.clone()));
-        let (a, b) = (numbers(ADDED, device), numbers(ADDED, device));
-        let addition = seconds(|| a.clone().add(b.clone()));
-        // Two read, one written.
-        let bytes = 3.0 * (ADDED[0] * ADDED[1] * size_of::<f32>()) as f64;
-        let rates = Rates { matmul: 2.0 * (m * k * n) as f64 / product, memory: bytes / addition };
-        Self { rates, measured: Some([m, k, n]) }
-    }
+        let seconds = seconds(|| linear(x.clone(), weight.clone()));
+        Product { shape: [m, k, n], flops: 2.0 * (m * k * n) as f64 / seconds }
+    });
+    let (a, b) = (numbers(ADDED, device), numbers(ADDED, device));
+    let addition = seconds(|| a.clone().add(b.clone()));
+    // Two read, one written.
+    let bytes = 3.0 * (ADDED[0] * ADDED[1] * size_of::<f32>()) as f64;
+    Rates { products, memory: bytes / addition, measured: true }
 }
 
 /// Numbers that are not all alike: a GPU multiplies zeros with less power, and so faster.
@@ -61,8 +127,8 @@ fn numbers([rows, columns]: [usize; 2], device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [rows, columns]), device)
 }
 
-/// Seconds of one `work`. The device works off what it is given in order: reading a number of the
-/// last result waits for all.
+/// Seconds of one `work`. A device computes in order: reading a number of the last result waits for
+/// all.
 fn seconds(work: impl Fn() -> Tensor<2>) -> f64 {
     let wait = |result: Tensor<2>| result.slice([0..1, 0..1]).cast(DType::F32).into_scalar::<f32>();
     wait(work());
@@ -81,17 +147,59 @@ fn seconds(work: impl Fn() -> Tensor<2>) -> f64 {
     }
 }
 
+/// What the cache holds; nothing where it cannot be read.
+fn read(file: &Path) -> BTreeMap<String, Rates> {
+    let text = fs_err::read(file).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+fn write(file: &Path, known: &BTreeMap<String, Rates>) -> std::io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    fs_err::create_dir_all(folder)?;
+    let mut out = tempfile::NamedTempFile::new_in(folder)?;
+    out.write_all(serde_json::to_string_pretty(known)?.as_bytes())?;
+    out.persist(file)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_cpu_multiplies_and_adds_at_plausible_rates() {
-        let text = "hidden_size = 256\nintermediate_size = 512\nnum_hidden_layers = 1\nnum_attention_heads = 4\nvocab_size = 9\n";
-        let model: LlamaConfig = toml::from_str(text).unwrap();
-        let speed = Speed::measure(DeviceName::Flex, &Device::flex(), &model, 64);
-        assert_eq!(speed.measured, Some([64, 256, 512]));
-        let Rates { matmul, memory } = speed.rates;
-        assert!((1e7..1e14).contains(&matmul) && (1e7..1e13).contains(&memory), "{speed:?}");
+    fn a_product_of_more_rows_is_faster_up_to_the_largest_that_was_measured() {
+        let product = |rows, flops| Product { shape: [rows, 4096, 8192], flops };
+        // The rates of an H200.
+        let products = [product(2048, 500e12), product(8192, 630e12)];
+        let rates = Rates { products, ..Rates::ASSUMED };
+        let close = |rows, flops: f64| (rates.matmul(rows) / flops - 1.0).abs() < 1e-9;
+        assert!(close(2048, 500e12) && close(8192, 630e12) && close(1 << 20, 630e12));
+        // Five times the difference of the inverse rates: 1 / (1 / 630 + 5 · (1 / 500 - 1 / 630)).
+        assert!((273e12..275e12).contains(&rates.matmul(512)));
+        assert!((500e12..630e12).contains(&rates.matmul(4096)));
+        let noise = Rates { products: [products[1], products[0]], ..rates };
+        assert_eq!(noise.fastest(), 630e12);
+        let slow = Rates { products: [product(2048, 2.0), product(8192, 1.0)], ..rates };
+        assert_eq!(slow.matmul(2048), 2.0);
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_damage_is_measured_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("new/rates.json");
+        assert!(read(&file).is_empty());
+        let known = BTreeMap::from([("a device".to_owned(), Rates::ASSUMED)]);
+        write(&file, &known).unwrap();
+        assert_eq!(read(&file), known);
+        fs_err::write(&file, "{").unwrap();
+        assert!(read(&file).is_empty());
+    }
+
+    #[test]
+    fn a_cpu_multiplies_and_adds() {
+        let rates = measure([[16, 64, 96], [64, 64, 96]], DType::F32, &Device::flex());
+        assert_eq!(rates.products.map(|product| product.shape[0]), [16, 64]);
+        assert!(rates.measured && rates.memory > 0.0 && rates.fastest() > 0.0, "{rates:?}");
+        assert!(rates.memory.is_finite() && rates.fastest().is_finite(), "{rates:?}");
     }
 }

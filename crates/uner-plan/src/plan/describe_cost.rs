@@ -1,98 +1,107 @@
-//! The numbers of a plan for people: memory, layout, operations, time.
+//! Memory, layout, operations and time of a plan as text.
 
 use std::fmt::Write as _;
 
-use super::{DataSize, Numbers, Steps};
-use crate::cost::Layout;
+use super::{DataSize, Plan, Steps};
+use crate::cost::{Layout, Sharding};
 use crate::human::{bytes, count, duration, operations};
 
-/// Changes that are told when a plan does not fit.
+/// Changes that a message names.
 const CHANGES: usize = 4;
 
-impl Numbers {
-    /// Name and value of each line. `layers` is how many blocks the model has.
-    pub(super) fn lines(&self, layers: usize) -> Vec<(&'static str, String)> {
-        let mut lines = vec![("memory", self.budget_line())];
-        for (name, size) in self.choice.memory.categories() {
+impl Plan {
+    /// Name and value of each line.
+    pub(super) fn cost_lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![("memory", self.memory_line())];
+        for (name, size) in self.memory.categories() {
             if size > 0 {
                 lines.push(("", format!("{name:<16}{:>12}", bytes(size))));
             }
         }
-        lines.push(("", format!("{:<16}{:>12}", "in all", bytes(self.choice.memory.total()))));
-        lines.push(("layout", self.layout_line(layers)));
+        lines.push(("", format!("{:<16}{:>12}", "in all", bytes(self.memory.total()))));
+        lines.push(("layout", self.layout_line()));
         lines.push(("a token", self.flops_line()));
         lines.extend(self.steps.map(|steps| ("compute", self.compute_line(steps))));
         lines.push(("speed", self.speed_line()));
-        if let Some(problem) = self.problem() {
-            lines.push(("TOO MUCH", problem));
-        }
+        lines.extend(self.problem().map(|problem| ("TOO MUCH", problem)));
         lines
     }
 
-    fn budget_line(&self) -> String {
-        let Self { budget, .. } = self;
-        let of = if budget.known { "available" } else { "assumed (the device is not here)" };
+    fn memory_line(&self) -> String {
+        let memory = &self.machine.memory;
+        let of = if memory.known { "available" } else { "assumed (the device is not here)" };
         format!(
             "planned with {} of {} {of}; at the largest moment of a step:",
-            bytes(budget.usable()),
-            bytes(budget.available)
+            bytes(memory.usable),
+            bytes(memory.available)
         )
     }
 
-    fn layout_line(&self, layers: usize) -> String {
-        let Layout { micro_batch_rows, kept_blocks, divided } = self.choice.layout;
-        let ranks = self.ranks;
-        let whole =
-            if divided { format!(", blocks divided among {ranks} ranks") } else { String::new() };
+    fn layout_line(&self) -> String {
+        let Layout { micro_batch_rows, recomputed_blocks, sharding } = self.layout;
+        let blocks = self.model.num_hidden_layers;
+        let ranks = self.machine.ranks;
+        let sharded = match sharding {
+            Sharding::None => String::new(),
+            Sharding::Zero1 => format!(", optimizer state sharded over {ranks} ranks (ZeRO-1)"),
+            Sharding::Zero3 => format!(", blocks sharded over {ranks} ranks (ZeRO-3)"),
+        };
         format!(
-            "micro-batches of {micro_batch_rows} rows, graphs of {kept_blocks} of {layers} blocks kept, the others run again{whole}"
+            "micro-batches of {micro_batch_rows} rows, activations of {recomputed_blocks} of \
+             {blocks} blocks recomputed{sharded}"
         )
     }
 
     fn flops_line(&self) -> String {
-        let each = if self.size.adapter() > 0 {
-            "4 for each frozen parameter, 6 for each of the adapter"
+        let each = if self.parameters.adapter() > 0 {
+            "4 per frozen parameter, 6 per parameter of the adapter"
         } else {
-            "6 for each parameter"
+            "6 per parameter"
         };
         format!(
-            "{} by the count of the literature ({each}, and attention), {} executed",
+            "{} of the model ({each}, and attention), {} executed",
             operations(self.flops.model),
             operations(self.flops.executed)
         )
     }
 
     fn compute_line(&self, steps: Steps) -> String {
-        let bound = if matches!(self.data, DataSize::Counted { .. }) { "about" } else { "at most" };
+        let is_counted = matches!(self.data.size, DataSize::Counted { .. });
+        let bound = if is_counted { "about" } else { "at most" };
         let tokens = steps.tokens * steps.total as f64;
         let time = self.seconds().map_or_else(String::new, duration);
         format!(
-            "{bound} {} tokens, {}: {time} of matrix products, to which all else comes on top",
+            "{bound} {} tokens, {}: {time} of matrix products, and all else on top",
             count(tokens as u64),
             operations(self.operations().unwrap_or_default()),
         )
     }
 
     fn speed_line(&self) -> String {
-        let rates = self.speed.rates;
-        let rate = format!("{}/s", operations(rates.matmul));
-        match self.speed.measured {
-            Some([m, k, n]) => format!(
-                "{rate} measured on a product of {m} x {k} x {n}, {:.1} GB/s on an addition",
-                rates.memory / 1e9
-            ),
-            None => format!("{rate} assumed: the device is not here to be measured"),
+        let rates = self.machine.rates;
+        let fastest = format!("{}/s", operations(rates.fastest()));
+        if !rates.measured {
+            return format!("{fastest} assumed: the device is not here to be measured");
         }
+        let [few, many] = rates.products.map(|product| {
+            let [m, k, n] = product.shape;
+            format!("{}/s on a product of {m} x {k} x {n}", operations(product.flops))
+        });
+        format!("{few}, {many}, {:.1} GB/s on an addition", rates.memory / 1e9)
     }
 
-    /// What is wrong where the plan does not fit, and what to do about it.
+    /// Why the plan does not fit, and what to do about it; `None` where it fits.
     pub fn problem(&self) -> Option<String> {
-        let changes = self.too_much.as_ref()?;
+        if self.fits() {
+            return None;
+        }
         let mut text = format!(
-            "the run takes {} of the device's memory even in its smallest layout; {} can be planned with",
-            bytes(self.choice.memory.total()),
-            bytes(self.budget.usable())
+            "the run takes {} of the device's memory even in its smallest layout; {} can be \
+             planned with",
+            bytes(self.memory.total()),
+            bytes(self.machine.memory.usable)
         );
+        let changes = self.changes();
         let mut before = "; the cheapest change that makes it fit:";
         for outcome in changes.iter().take(CHANGES) {
             let _ = write!(text, "{before} {} ({})", outcome.change, bytes(outcome.needed));
@@ -107,39 +116,26 @@ impl Numbers {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Machine, Plan, RankCount};
-    use super::*;
-    use crate::cost::Rates;
-    use crate::machine::{Place, Speed};
+    use super::super::tests::plan_on;
+    use crate::machine::{Budget, Machine, Product, Rates};
     use uner_kernels::device::DeviceName;
 
     /// The lines of the recipe `zero-shot` on a GPU of so many bytes.
     fn lines(available: u64) -> String {
-        let recipe = toml::from_str(crate::builtin::recipe("zero-shot").unwrap()).unwrap();
-        let plan = Plan::resolve(recipe).unwrap();
-        let data = DataSize::Counted {
-            conversations: 45_000,
-            tokens: 36_000_000,
-            trained_tokens: 6_000_000,
+        let product = |rows, flops| Product { shape: [rows, 4096, 8192], flops };
+        let machine = Machine {
+            device: "cuda:0 (a GPU)".to_owned(),
+            peak_flops: None,
+            ranks: 1,
+            memory: Budget::new(DeviceName::Cuda(0), Some(available), None),
+            rates: Rates {
+                products: [product(2048, 5e14), product(8192, 6e14)],
+                memory: 2e12,
+                measured: true,
+            },
         };
-        let place = Place {
-            name: DeviceName::Cuda(0),
-            about: Ok("a GPU".to_owned()),
-            available: Some(available),
-        };
-        let rates = Rates { matmul: 6e14, memory: 2e12 };
-        let speed = Speed { rates, measured: Some([1024, 4096, 8192]) };
-        let numbers = Numbers::on(
-            &plan,
-            data,
-            Machine { place, speed, ranks: RankCount { all: 1, here: 1, divided: false } },
-        );
-        let lines = numbers.lines(plan.model.config.num_hidden_layers);
-        lines
-            .into_iter()
-            .map(|(name, value)| format!("{name:<12}{value}\n"))
-            .collect::<Vec<_>>()
-            .concat()
+        let lines = plan_on(machine).cost_lines().into_iter();
+        lines.map(|(name, value)| format!("{name:<12}{value}\n")).collect::<Vec<_>>().concat()
     }
 
     #[test]

@@ -1,21 +1,103 @@
-//! The arithmetic of a run.
+//! The plan of a run: everything that is decided before it starts, as one value.
+//!
+//! A dry run prints it, the run's folder and every checkpoint hold it as `plan.toml`, rank 0 sends
+//! it to the other ranks, and a resumed run compares its own with that of its checkpoint.
 
-use burn::tensor::DType;
-use uner_kernels::device::DeviceName;
-use uner_kernels::linear_cross_entropy::{CPU_LOGITS_BYTES, GPU_LOGITS_BYTES};
-use uner_model::Size;
-use uner_trainer::TrainConfig;
-use uner_trainer::config::AUTO;
+mod build;
+mod describe;
+mod describe_cost;
+mod evaluation;
+mod file;
+mod resume;
+
+pub use file::PLAN;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use uner_model::{LlamaConfig, Size};
 use uner_trainer::data::store::Summary;
-use uner_trainer::step::precision;
-use uner_trainer::step::schedule::warmup_updates;
 
-use super::Plan;
-use crate::cost::{Choice, OnFrozen, Outcome, Rows, Setup, Storage, TokenFlops, changes, choose};
-use crate::machine::{Budget, Place, Speed};
+use crate::cost::{Layout, Memory, Storage, TokenFlops};
+use crate::machine::Machine;
+use crate::recipe::Recipe;
+
+/// Everything that a run does, and its cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The recipe as written, `--set` included.
+    pub recipe: Recipe,
+    /// The data, as far as it is there.
+    pub data: Data,
+    /// Length of the run; `None` in a dry run whose data has no known size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Steps>,
+    /// How a step is laid out; where nothing fits, the layout that takes the least memory.
+    pub layout: Layout,
+    /// Bytes of each kind of number.
+    pub precision: Storage,
+    /// Bytes on one device at the largest moment of a step.
+    pub memory: Memory,
+    /// Operations of a token.
+    pub flops: TokenFlops,
+    /// The device of a rank, and how many ranks there are.
+    pub machine: Machine,
+    /// The text protocol.
+    pub prompt: Prompt,
+    /// The model's dimensions.
+    pub model: LlamaConfig,
+    /// Its numbers of parameters.
+    pub parameters: Size,
+}
+
+/// The data of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Data {
+    /// How much there is to train on.
+    pub size: DataSize,
+    /// The splits that are trained on.
+    pub train: Vec<Split>,
+    /// The splits that the validation loss is computed on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub validation: Vec<Split>,
+    /// The splits that the trained model is measured on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub benchmarks: Vec<Split>,
+}
+
+/// A split of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Name of the split.
+    pub split: String,
+    /// Its files; empty for a generated corpus.
+    pub files: Vec<SplitFile>,
+}
+
+/// A file of a split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its size; 0 where it does not exist.
+    pub bytes: u64,
+}
+
+/// Template and tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompt {
+    /// Name and fingerprint of the template.
+    pub template: String,
+    /// The tokenizer's file; `None` where the run trains one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
+}
 
 /// How much there is to train on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DataSize {
     /// Encoded and counted.
     Counted {
@@ -25,77 +107,27 @@ pub enum DataSize {
         tokens: u64,
         /// Those that carry loss.
         trained_tokens: u64,
+        /// CRC-32 of the encoded conversations.
+        fingerprint: u32,
     },
     /// The files are not there; the recipe says how many conversations they give.
-    Expected(usize),
+    Expected {
+        /// Conversations.
+        conversations: usize,
+    },
     /// The files are not there, and the recipe says nothing.
     Unknown,
 }
 
 impl From<&Summary> for DataSize {
     fn from(summary: &Summary) -> Self {
-        let Summary { conversations, tokens, trained_tokens, .. } = *summary;
-        Self::Counted { conversations, tokens, trained_tokens }
+        let Summary { conversations, tokens, trained_tokens, fingerprint, .. } = *summary;
+        Self::Counted { conversations, tokens, trained_tokens, fingerprint }
     }
-}
-
-/// Where a run is carried out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Machine {
-    /// The device, or each of them.
-    pub place: Place,
-    /// How fast it is.
-    pub speed: Speed,
-    /// The ranks that share the work.
-    pub ranks: RankCount,
-}
-
-/// The ranks of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RankCount {
-    /// On all machines.
-    pub all: usize,
-    /// On this one.
-    pub here: usize,
-    /// Whether blocks are divided among them already, in a run that goes on.
-    pub divided: bool,
-}
-
-impl RankCount {
-    /// Those of one process: one for each device that the recipe names.
-    pub fn of_one_process(plan: &Plan) -> Self {
-        let count = plan.recipe.run.device.count();
-        Self { all: count, here: count, divided: false }
-    }
-}
-
-/// Every derived number.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Numbers {
-    /// How much there is to train on.
-    pub data: DataSize,
-    /// Parameters of the model.
-    pub size: Size,
-    /// Steps and what they see; `None` where the size of the data is unknown.
-    pub steps: Option<Steps>,
-    /// Where it runs.
-    pub place: Place,
-    /// What it may take there.
-    pub budget: Budget,
-    /// How fast it is there.
-    pub speed: Speed,
-    /// Ranks that share the work.
-    pub ranks: usize,
-    /// The layout and what it takes; where nothing fits, the one that takes the least.
-    pub choice: Choice,
-    /// Where nothing fits, what would: the cheapest change first. `None` where it fits.
-    pub too_much: Option<Vec<Outcome>>,
-    /// Operations of a token.
-    pub flops: TokenFlops,
 }
 
 /// The length of a run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Steps {
     /// Optimizer steps of one pass over the data.
     pub per_epoch: u64,
@@ -108,39 +140,13 @@ pub struct Steps {
     pub tokens: f64,
 }
 
-impl Numbers {
-    /// The arithmetic of a plan, on this machine, whose device is measured for a fraction of a
-    /// second where it is there.
-    pub fn new(plan: &Plan, data: DataSize, ranks: RankCount) -> Self {
-        let name = plan.recipe.run.device.first();
-        let speed = name.open().map_or(Speed::ASSUMED, |device| {
-            Speed::measure(name, &device, &plan.model.config, plan.recipe.train.max_seq_len)
-        });
-        let mut place = Place::look(name);
-        if name.is_host() {
-            // The ranks of a machine share its memory.
-            place.available = place.available.map(|bytes| bytes / ranks.here as u64);
-        }
-        Self::on(plan, data, Machine { place, speed, ranks })
+impl Plan {
+    /// Whether the run fits the memory it may take.
+    pub fn fits(&self) -> bool {
+        self.memory.total() <= self.machine.memory.usable
     }
 
-    /// The arithmetic of a plan on a machine.
-    pub fn on(plan: &Plan, data: DataSize, machine: Machine) -> Self {
-        let Machine { place, speed, ranks } = machine;
-        let limit = plan.recipe.run.memory.map(|memory| memory.limit_gib);
-        let budget = Budget::new(place.name, place.available, limit);
-        let steps = steps(&plan.recipe.train, data);
-        let setup = setup(plan, data, steps, ranks);
-        let rows = rows(&plan.recipe.train);
-        let chosen = choose(&setup, rows, speed.rates, budget.usable());
-        let too_much = chosen.is_err().then(|| changes(&setup, rows, budget.usable()));
-        let choice = chosen.unwrap_or_else(|smallest| smallest);
-        let flops = TokenFlops::new(&setup, choice.layout, visible(&plan.recipe.train, data));
-        let size = setup.size();
-        Self { data, size, steps, place, budget, speed, ranks: ranks.all, choice, too_much, flops }
-    }
-
-    /// Floating-point operations of the run, what is computed twice included.
+    /// Floating-point operations of the run, recomputation included.
     pub fn operations(&self) -> Option<f64> {
         let steps = self.steps?;
         Some(self.flops.executed * steps.total as f64 * steps.tokens)
@@ -148,95 +154,60 @@ impl Numbers {
 
     /// Seconds of the run if it did nothing but matrix products.
     pub fn seconds(&self) -> Option<f64> {
-        Some(self.operations()? / self.speed.rates.matmul / self.ranks as f64)
+        let rows = self.layout.micro_batch_rows.get() * self.recipe.train.max_seq_len;
+        let rate = self.machine.rates.matmul(rows) * self.machine.ranks as f64;
+        Some(self.operations()? / rate)
     }
-}
-
-/// What memory depends on: what is trained, stored as the device computes.
-fn setup(plan: &Plan, data: DataSize, steps: Option<Steps>, ranks: RankCount) -> Setup<'_> {
-    let train = &plan.recipe.train;
-    let is_host = plan.recipe.run.device.first().is_host();
-    let rows = steps.map_or(train.global_batch_size, |steps| {
-        (steps.tokens / train.max_seq_len as f64).ceil() as usize
-    });
-    let trained_share = match data {
-        DataSize::Counted { tokens, trained_tokens, .. } => trained_tokens as f64 / tokens as f64,
-        DataSize::Expected(_) | DataSize::Unknown => 1.0,
-    };
-    let storage = storage(plan.recipe.run.device.first()).with(train.precision.unwrap_or_default());
-    Setup {
-        model: &plan.model.config,
-        storage,
-        adapter: adapter(plan),
-        ranks: ranks.all,
-        divided: ranks.divided,
-        row_length: train.max_seq_len,
-        step_rows: rows.div_ceil(ranks.all).max(1),
-        trained_share,
-        logits_limit: if is_host { CPU_LOGITS_BYTES } else { GPU_LOGITS_BYTES },
-    }
-}
-
-/// How a device stores what is trained on it where the recipe does not say otherwise; a GPU that is
-/// not here is one with bf16.
-fn storage(name: DeviceName) -> Storage {
-    let is_short =
-        name.open().map_or(!name.is_host(), |device| precision::parameters(&device) != DType::F32);
-    match (is_short, name.is_host()) {
-        (true, _) => Storage::MIXED,
-        (false, true) => Storage::F32,
-        // Checkpoints are written from the host's memory.
-        (false, false) => Storage { snapshot: 0.0, ..Storage::F32 },
-    }
-}
-
-/// The adapter that is trained, and what its frozen model is stored in.
-fn adapter(plan: &Plan) -> Option<OnFrozen<'_>> {
-    let model = &plan.recipe.model;
-    Some(OnFrozen { adapter: model.adapter.as_ref()?, base: model.base })
-}
-
-fn rows(train: &TrainConfig) -> Rows {
-    if train.micro_batch_rows == AUTO { Rows::Auto } else { Rows::Fixed(train.micro_batch_rows) }
-}
-
-/// Tokens that a token sees on average, itself included: half of its conversation.
-fn visible(train: &TrainConfig, data: DataSize) -> f64 {
-    let length = match data {
-        DataSize::Counted { conversations, tokens, .. } => tokens as f64 / conversations as f64,
-        DataSize::Expected(_) | DataSize::Unknown => train.max_seq_len as f64,
-    };
-    length.min(train.max_seq_len as f64).midpoint(1.0)
-}
-
-fn steps(train: &TrainConfig, data: DataSize) -> Option<Steps> {
-    let (conversations, mean_tokens) = match data {
-        DataSize::Counted { conversations, tokens, .. } => {
-            // Longer ones lose queries before each epoch.
-            (conversations, (tokens as f64 / conversations as f64).min(train.max_seq_len as f64))
-        }
-        DataSize::Expected(conversations) => (conversations, train.max_seq_len as f64),
-        DataSize::Unknown => return None,
-    };
-    let total = train.total_steps(conversations);
-    Some(Steps {
-        per_epoch: train.steps_per_epoch(conversations),
-        total,
-        warmup: warmup_updates(train.warmup_ratio, total),
-        tokens: mean_tokens * train.global_batch_size.min(conversations) as f64,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Ranks;
+    use crate::sources::Sources;
+
+    /// The plan of the recipe `zero-shot` on a machine, with as much data as it has.
+    pub(super) fn plan_on(machine: Machine) -> Plan {
+        let recipe = toml::from_str(crate::builtin::recipe("zero-shot").unwrap()).unwrap();
+        let size = DataSize::Counted {
+            conversations: 45_000,
+            tokens: 36_000_000,
+            trained_tokens: 6_000_000,
+            fingerprint: 7,
+        };
+        Plan::new(&Sources::find(recipe).unwrap(), size, machine, None)
+    }
+
+    /// That plan on a machine that is not here.
+    pub(super) fn plan() -> Plan {
+        let recipe: Recipe = toml::from_str(crate::builtin::recipe("zero-shot").unwrap()).unwrap();
+        let devices = &recipe.run.device;
+        plan_on(Machine::elsewhere(devices, None, Ranks::of_one_process(devices)))
+    }
 
     #[test]
-    fn the_released_run_has_525_updates() {
-        let recipe = crate::builtin::recipe("zero-shot").unwrap();
-        let recipe: crate::recipe::Recipe = toml::from_str(recipe).unwrap();
-        // The released script trains on 98 % of the 45,889 passages.
-        let steps = steps(&recipe.train, DataSize::Expected(44_971)).unwrap();
-        assert_eq!((steps.per_epoch, steps.total, steps.warmup), (175, 525, 21));
+    fn a_plan_reads_back_as_it_was() {
+        let plan = plan();
+        let text = plan.to_toml();
+        assert_eq!(Plan::parse(&text, "plan.toml".as_ref()).unwrap(), plan, "{text}");
+        let recorded = plan.recorded().unwrap();
+        assert!(recorded.recipe.run.dir.is_absolute());
+        assert_eq!(Plan::parse(&recorded.to_toml(), "x".as_ref()).unwrap(), recorded);
+        let error = Plan::parse("layout = 1", "run/plan.toml".as_ref()).unwrap_err().to_string();
+        assert!(error.starts_with("run/plan.toml: it is not the plan of a run: "), "{error}");
+    }
+
+    #[test]
+    fn a_resumed_run_keeps_its_micro_batches_and_what_is_sharded() {
+        let recipe = toml::from_str(crate::builtin::recipe("zero-shot").unwrap()).unwrap();
+        let sources = Sources::find(recipe).unwrap();
+        let fresh = plan();
+        let rows = std::num::NonZeroUsize::new(2).unwrap();
+        let had = Layout { micro_batch_rows: rows, ..fresh.layout };
+        let again = |had| Plan::new(&sources, fresh.data.size, fresh.machine.clone(), Some(had));
+        assert_ne!(fresh.layout.micro_batch_rows, rows);
+        assert_eq!(again(had).layout.micro_batch_rows, rows);
+        let had = Layout { sharding: crate::cost::Sharding::Zero3, ..had };
+        assert_eq!(again(had).layout.sharding, crate::cost::Sharding::Zero3);
     }
 }

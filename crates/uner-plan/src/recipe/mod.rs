@@ -5,12 +5,14 @@
 //! known one. A key with one sensible value may be left out; a dry run prints what was.
 //! `docs/recipes.md` lists all keys for users.
 
+mod check;
 mod error;
 mod load;
 mod locate;
 mod overrides;
 mod paths;
 
+pub(crate) use check::check;
 pub use error::RecipeError;
 pub use load::{Source, defaults, find, parse};
 pub use overrides::Override;
@@ -66,6 +68,13 @@ pub struct RunConfig {
     /// Optional: what the plan may count on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryConfig>,
+}
+
+impl RunConfig {
+    /// `run.memory.limit_gib`.
+    pub fn limit_gib(&self) -> Option<f64> {
+        self.memory.map(|memory| memory.limit_gib)
+    }
 }
 
 /// `[run.memory]`

@@ -30,7 +30,7 @@ pub use read::{
     Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_companions,
 };
 pub use snapshot::Snapshot;
-pub use state::{FORMAT_VERSION, State, changed_keys};
+pub use state::{FORMAT_VERSION, State};
 pub use sums::{SUMS, write_sums};
 pub use write::{prune, save, sweep};
 pub use writer::Writer;

@@ -1,13 +1,11 @@
 //! Reading a checkpoint.
 
 use std::collections::BTreeMap;
-use std::io::BufReader;
 use std::path::Path;
 
 use burn::tensor::{Device, TensorData};
 use safetensors::{Dtype, SafeTensors};
 use uner_model::adapter::CONFIG_FILE;
-use uner_model::weights::open_regular;
 use uner_model::{Llama, LlamaConfig, load_adapted};
 
 use super::manifest;
@@ -54,11 +52,10 @@ pub fn load_onto(
 ) -> Result<Checkpoint, TrainError> {
     let (config, model) = load_model_onto(folder, base, device)?;
     let path = folder.join("state.json");
-    let state: State = serde_json::from_reader(BufReader::new(open_regular(&path)?))
-        .map_err(|error| TrainError::at(&path, &error.into()))?;
+    let state = State::read(&path)?;
     let path = folder.join("optimizer.safetensors");
     let whole = read_optimizer(&path)?;
-    let policy = Policy::new(state.train.precision, device)?;
+    let policy = Policy::new(Some(state.precision), device)?;
     let (model, optimizer) = AdamW::restore(model, whole, policy, group)
         .map_err(|problem| TrainError::Checkpoint { path, problem })?;
     Ok(Checkpoint { config, model, optimizer, state })

@@ -1,35 +1,18 @@
 //! What a run must know to go on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use uner_model::weights::open_regular;
 
-use crate::config::TrainConfig;
+use crate::config::PrecisionConfig;
 use crate::error::TrainError;
 use crate::state::{RunId, Standing};
 use crate::step::guards::GuardState;
-use crate::step::schedule::lr_at;
 
 /// Version of the checkpoint layout.
-pub const FORMAT_VERSION: u32 = 1;
-
-/// Keys of `[train]` that change how a run is laid out, saved and watched, but not what it
-/// computes.
-const MAY_DIFFER: [&str; 7] = [
-    "micro_batch_rows",
-    "save_every",
-    "keep_last",
-    "validate_every",
-    "checkpoint",
-    "best",
-    "guards",
-];
-/// The value of a key that is not there.
-const UNSET: &str = "not set";
-/// Keys that say how long a run is.
-const LENGTH: [&str; 2] = ["train.epochs", "train.max_steps"];
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The run that wrote a checkpoint; `None` where that cannot be read, or was written before runs
 /// had names.
@@ -62,125 +45,64 @@ pub struct State {
     /// What the guards remember.
     #[serde(default)]
     pub guard: GuardState,
-    /// Whether blocks are divided among the ranks: sums are in another order then.
-    #[serde(default)]
-    pub divided: bool,
-    /// How the model is trained.
-    pub train: TrainConfig,
+    /// How moments and parameters are stored.
+    pub precision: PrecisionConfig,
 }
 
 impl State {
-    /// Refuses to go on from `self`, read at `path`, as `wanted`, where that would not be the same
-    /// run.
-    ///
-    /// What may differ: how often it saves and evaluates, what it compares, how rows are laid out,
-    /// and what guards do about bad steps. How long it is may differ where `is_set` says that the
-    /// key was set for this very resumption: over `conversations` the learning rate depends on it,
-    /// and what becomes of that is returned.
+    /// Reads a `state.json`.
     ///
     /// # Errors
-    /// Names what differs and both values.
-    pub fn check_resumable(
-        &self,
-        wanted: &State,
-        conversations: usize,
-        is_set: impl Fn(&str) -> bool,
-        path: &Path,
-    ) -> Result<Option<String>, TrainError> {
+    /// When it is of another version of the format, or damaged.
+    pub(super) fn read(path: &Path) -> Result<Self, TrainError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            format_version: u32,
+        }
+        let mut text = Vec::new();
+        open_regular(path)?.read_to_end(&mut text)?;
+        let damaged = |error: serde_json::Error| TrainError::at(path, &error.into());
+        let Versioned { format_version } = serde_json::from_slice(&text).map_err(damaged)?;
+        if format_version != FORMAT_VERSION {
+            return Err(TrainError::Checkpoint {
+                path: path.parent().unwrap_or(path).to_owned(),
+                problem: format!(
+                    "it has the format version {format_version}, and this program reads \
+                     {FORMAT_VERSION}; resume with the program that wrote it, or start a new run \
+                     from these weights"
+                ),
+            });
+        }
+        serde_json::from_slice(&text).map_err(damaged)
+    }
+
+    /// Refuses to go on from `self`, read at `path`, as `wanted`, where the order of the data would
+    /// be another, or its moments are stored otherwise. The plans of two runs are compared by
+    /// `uner-plan`.
+    ///
+    /// # Errors
+    /// Names the difference and both values.
+    pub fn check_resumable(&self, wanted: &State, path: &Path) -> Result<(), TrainError> {
         let refuse =
             |problem: String| Err(TrainError::Checkpoint { path: path.to_owned(), problem });
-        if self.format_version != wanted.format_version {
-            return refuse(format!(
-                "it has the format version {}, this program writes {}; resume with the program that wrote it",
-                self.format_version, wanted.format_version
-            ));
-        }
         if self.data_fingerprint != wanted.data_fingerprint {
             return refuse(format!(
-                "the training data has changed since (fingerprint {:08x}, now {:08x}); restore the data, template and \
-                 tokenizer, or start a new run with `model.weights` set to this folder",
+                "the training data has changed since (fingerprint {:08x}, now {:08x}); restore the \
+                 data, template and tokenizer, or start a new run from these weights",
                 self.data_fingerprint, wanted.data_fingerprint
             ));
         }
-        let seed = (self.seed != wanted.seed)
-            .then(|| ("run.seed".to_owned(), self.seed.to_string(), wanted.seed.to_string()));
-        let differences = seed.into_iter().chain(differences(&self.train, &wanted.train));
-        let mut longer = None;
-        for (key, then, now) in differences {
-            let changed = format!("`{key}` was `{then}` and is now `{now}`");
-            if !LENGTH.contains(&key.as_str()) {
-                return refuse(format!(
-                    "{changed}; set it back, or start a new run with `model.weights` set to this folder"
-                ));
-            }
-            let [before, after] =
-                [self, wanted].map(|state| lr_at(&state.train, self.step, conversations));
-            if before == after {
-                continue;
-            }
-            let rates = format!(
-                "the learning rate of the next step would have been {before:.3e} and will be {after:.3e}"
-            );
-            if !is_set(&key) {
-                let back = if then == UNSET {
-                    "take it out".to_owned()
-                } else {
-                    format!("set it back to `{then}`")
-                };
-                let again = if now == UNSET {
-                    String::new()
-                } else {
-                    format!(", or say so again with `--set {key}={now}`")
-                };
-                return refuse(format!("{changed}: {rates}; {back}{again}"));
-            }
-            longer = Some(format!("{changed}: {rates}"));
+        if self.seed != wanted.seed {
+            let (then, now) = (self.seed, wanted.seed);
+            return refuse(format!("the seed was {then} and is now {now}; set it back"));
         }
-        Ok(longer)
-    }
-}
-
-/// The keys of two configurations that differ, with both values, but for those that may.
-fn differences(then: &TrainConfig, now: &TrainConfig) -> Vec<(String, String, String)> {
-    let [then, now] = [then, now].map(|config| {
-        // Not to write it means the defaults.
-        let config =
-            TrainConfig { precision: Some(config.precision.unwrap_or_default()), ..config.clone() };
-        let mut value = serde_json::to_value(config).expect("a configuration is JSON");
-        if let Value::Object(table) = &mut value {
-            table.retain(|key, _| !MAY_DIFFER.contains(&key.as_str()));
+        if self.precision != wanted.precision {
+            let [then, now] = [self, wanted].map(|state| {
+                let PrecisionConfig { moments, rounding } = state.precision;
+                format!("moments {moments} with rounding {rounding}")
+            });
+            return refuse(format!("the run had {then}, and now has {now}; set them back"));
         }
-        serde_json::json!({"train": value})
-    });
-    changed_keys(&then, &now)
-}
-
-/// The keys of two tables whose values differ, by their whole names such as `train.lr`, with both
-/// values as text; a list is one value, and what is not there is `not set`.
-pub fn changed_keys(then: &Value, now: &Value) -> Vec<(String, String, String)> {
-    let [then, now] = [then, now].map(|value| {
-        let mut keys = BTreeMap::new();
-        flatten("", value, &mut keys);
-        keys
-    });
-    let all: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-    let shown = |keys: &BTreeMap<String, String>, key: &String| {
-        keys.get(key).map_or(UNSET, String::as_str).to_owned()
-    };
-    let changed = all.into_iter().filter(|key| then.get(*key) != now.get(*key));
-    changed.map(|key| (key.clone(), shown(&then, key), shown(&now, key))).collect()
-}
-
-/// Every value of a table under its whole name.
-fn flatten(name: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
-    match value {
-        Value::Object(table) => {
-            for (key, value) in table {
-                let whole = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-                flatten(&whole, value, keys);
-            }
-        }
-        Value::String(text) => drop(keys.insert(name.to_owned(), text.clone())),
-        other => drop(keys.insert(name.to_owned(), other.to_string())),
+        Ok(())
     }
 }

@@ -2,10 +2,12 @@
 
 mod best;
 mod guards;
+mod layout;
 mod precision;
 
 pub use best::{BestConfig, Measure};
 pub use guards::{Answer, GuardsConfig};
+pub use layout::{Layout, MicroBatchRows, Sharding};
 pub use precision::{MomentForm, PrecisionConfig, Rounding};
 
 use serde::{Deserialize, Serialize};
@@ -34,10 +36,8 @@ pub struct TrainConfig {
     pub global_batch_size: usize,
     /// Tokens of a packed row; no conversation is longer.
     pub max_seq_len: usize,
-    /// Packed rows per forward and backward pass; [`AUTO`], which is written `"auto"`, until the
-    /// plan has chosen a number.
-    #[serde(with = "micro_batch_rows")]
-    pub micro_batch_rows: usize,
+    /// Packed rows per forward and backward pass.
+    pub micro_batch_rows: MicroBatchRows,
     /// Peak learning rate.
     pub lr: f64,
     /// How the learning rate falls after the warm-up.
@@ -81,7 +81,7 @@ impl Default for TrainConfig {
             max_steps: None,
             global_batch_size: 32,
             max_seq_len: 1024,
-            micro_batch_rows: AUTO,
+            micro_batch_rows: MicroBatchRows::Auto,
             lr: 2e-5,
             schedule: Schedule::Cosine,
             warmup_ratio: 0.04,
@@ -108,9 +108,6 @@ pub struct CheckpointConfig {
     /// Saves also when the last checkpoint is so many minutes old.
     pub minutes: f64,
 }
-
-/// The value of `micro_batch_rows` that asks the plan for the one that fits the device's memory.
-pub const AUTO: usize = 0;
 
 /// How the learning rate falls after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,55 +199,5 @@ impl TrainConfig {
         let steps =
             (self.epochs * self.steps_per_epoch(conversations) as f64).round().max(1.0) as u64;
         self.max_steps.map_or(steps, |max| steps.min(max))
-    }
-}
-
-/// `micro_batch_rows` in a recipe: a number from 1, or `"auto"`.
-mod micro_batch_rows {
-    use std::fmt;
-
-    use serde::{Deserializer, Serializer, de};
-
-    use super::AUTO;
-
-    pub(super) fn serialize<S: Serializer>(rows: &usize, serializer: S) -> Result<S::Ok, S::Error> {
-        if *rows == AUTO {
-            serializer.serialize_str("auto")
-        } else {
-            serializer.serialize_u64(*rows as u64)
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<usize, D::Error> {
-        struct RowsOrAuto;
-        impl de::Visitor<'_> for RowsOrAuto {
-            type Value = usize;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("a whole number from 1, or \"auto\"")
-            }
-
-            fn visit_i64<E: de::Error>(self, rows: i64) -> Result<usize, E> {
-                usize::try_from(rows)
-                    .ok()
-                    .filter(|rows| *rows > 0)
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(rows), &self))
-            }
-
-            fn visit_u64<E: de::Error>(self, rows: u64) -> Result<usize, E> {
-                self.visit_i64(i64::try_from(rows).unwrap_or(0))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<usize, E> {
-                if text == "auto" {
-                    Ok(AUTO)
-                } else {
-                    Err(E::invalid_value(de::Unexpected::Str(text), &self))
-                }
-            }
-        }
-        deserializer.deserialize_any(RowsOrAuto)
     }
 }

@@ -1,6 +1,8 @@
 //! Which conversations a step trains on, and how they lie in rows: a pure function of (data, seed,
 //! step).
 
+use std::num::NonZeroUsize;
+
 use crate::config::TrainConfig;
 use crate::data::batch::Batch;
 use crate::data::dropout_keys;
@@ -14,6 +16,7 @@ use crate::distributed::Group;
 pub struct Loader<'a> {
     store: &'a TokenStore,
     config: &'a TrainConfig,
+    micro_batch_rows: NonZeroUsize,
     seed: u64,
 }
 
@@ -48,8 +51,13 @@ impl StepData {
 
 impl<'a> Loader<'a> {
     /// A loader of the conversations in `store`.
-    pub fn new(store: &'a TokenStore, config: &'a TrainConfig, seed: u64) -> Self {
-        Self { store, config, seed }
+    pub fn new(
+        store: &'a TokenStore,
+        config: &'a TrainConfig,
+        micro_batch_rows: NonZeroUsize,
+        seed: u64,
+    ) -> Self {
+        Self { store, config, micro_batch_rows, seed }
     }
 
     /// The data of step `step` (from 0).
@@ -74,7 +82,7 @@ impl<'a> Loader<'a> {
             })
             .collect();
         let rows = pack_tokens(tokens, self.config.max_seq_len);
-        let micro_batches = rows.chunks(self.config.micro_batch_rows);
+        let micro_batches = rows.chunks(self.micro_batch_rows.get());
         let micro_batches: Vec<Batch> =
             micro_batches.map(|rows| Batch { noise, ..Batch::new(rows) }).collect();
         StepData {
@@ -93,6 +101,7 @@ impl<'a> Loader<'a> {
 pub fn in_order<'a>(
     store: &'a TokenStore,
     config: &'a TrainConfig,
+    micro_batch_rows: NonZeroUsize,
 ) -> impl Iterator<Item = Batch> + 'a {
     let indices: Vec<usize> = (0..store.len()).collect();
     let chunks: Vec<Vec<usize>> =
@@ -100,6 +109,6 @@ pub fn in_order<'a>(
     chunks.into_iter().flat_map(move |chunk| {
         let tokens = chunk.into_iter().map(|index| store.in_epoch(index, 0, 0).0).collect();
         let rows = pack_tokens(tokens, config.max_seq_len);
-        rows.chunks(config.micro_batch_rows).map(Batch::new).collect::<Vec<_>>()
+        rows.chunks(micro_batch_rows.get()).map(Batch::new).collect::<Vec<_>>()
     })
 }

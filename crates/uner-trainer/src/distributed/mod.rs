@@ -39,6 +39,8 @@ pub trait Processes: Send + Sync + std::fmt::Debug {
     fn total(&self, values: Vec<f64>) -> Vec<f64>;
     /// What each process gives, one after the other in their order.
     fn gather(&self, part: Vec<f32>) -> Vec<f32>;
+    /// The bytes of process 0.
+    fn broadcast(&self, bytes: Vec<u8>) -> Vec<u8>;
 }
 
 /// One rank among all.
@@ -63,6 +65,7 @@ struct Crew {
     seats: usize,
     values: Meeting<f32>,
     totals: Meeting<f64>,
+    bytes: Meeting<u8>,
     link: Option<Box<dyn Link>>,
     processes: Option<Box<dyn Processes>>,
 }
@@ -98,7 +101,8 @@ impl Group {
             return vec![Self::alone()];
         }
         let (values, totals) = (Meeting::new(devices), Meeting::new(devices));
-        let crew = Arc::new(Crew { seats: devices, values, totals, link, processes });
+        let bytes = Meeting::new(devices);
+        let crew = Arc::new(Crew { seats: devices, values, totals, bytes, link, processes });
         let member = |seat| Member { seat, crew: Arc::clone(&crew) };
         (0..devices)
             .map(|seat| Self {
@@ -243,6 +247,21 @@ impl Group {
         Ok(std::array::from_fn(|index| total[index]))
     }
 
+    /// The bytes of rank 0 on every rank; what the others pass is ignored.
+    ///
+    /// # Errors
+    /// When another rank has failed.
+    pub fn broadcast(&self, bytes: Vec<u8>) -> Result<Arc<Vec<u8>>, TrainError> {
+        let Some(Member { seat, crew }) = &self.crew else { return Ok(Arc::new(bytes)) };
+        crew.bytes.meet(*seat, bytes, |mut parts| {
+            let first = std::mem::take(&mut parts[0]);
+            match &crew.processes {
+                None => first,
+                Some(processes) => processes.broadcast(first),
+            }
+        })
+    }
+
     /// For each of some questions, whether any rank says yes.
     ///
     /// # Errors
@@ -279,6 +298,7 @@ impl Group {
         if let Some(Member { crew, .. }) = &self.crew {
             crew.values.fail(self.rank, problem);
             crew.totals.fail(self.rank, problem);
+            crew.bytes.fail(self.rank, problem);
             if let Some(link) = &crew.link {
                 link.abort();
             }
@@ -341,6 +361,19 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+
+    #[test]
+    fn every_rank_gets_the_bytes_of_rank_0() {
+        assert_eq!(*Group::alone().broadcast(vec![7]).unwrap(), [7]);
+        std::thread::scope(|scope| {
+            for group in Group::all(3, None) {
+                scope.spawn(move || {
+                    let own = vec![1 + group.rank() as u8; 1 + group.rank()];
+                    assert_eq!(*group.broadcast(own).unwrap(), [1]);
+                });
+            }
+        });
+    }
 
     /// As parameters and gradients are on a GPU: sums are f32, what is gathered keeps its type and
     /// its bits.

@@ -10,7 +10,7 @@ use mpi::Threading;
 use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence};
+use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root as _};
 
 use super::Processes;
 
@@ -154,6 +154,16 @@ impl Processes for Mpi {
             &mut PartitionMut::new(&mut whole[..], &counts[..], &starts[..]),
         );
         whole
+    }
+
+    fn broadcast(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+        let world = &self.world.lock().expect("no thread panicked inside MPI").0;
+        let mut length = bytes.len() as u64;
+        let root = world.process_at_rank(0);
+        root.broadcast_into(&mut length);
+        bytes.resize(length as usize, 0);
+        root.broadcast_into(&mut bytes[..]);
+        bytes
     }
 }
 

@@ -42,10 +42,13 @@ pub struct StepMetrics {
     /// Floating-point operations that the step needs, as [`uner_model::Flops`] counts them.
     #[serde(default)]
     pub flops: f64,
-    /// Share of the device's measured matmul rate: `flops / seconds / rate`. `null` where that is
-    /// not known.
+    /// Model FLOPs utilisation: `flops / seconds`, as a share of the peak in the device's data
+    /// sheet; `null` where that is not known.
     #[serde(default)]
     pub mfu: Option<f64>,
+    /// `flops / seconds`, as a share of the device's measured rate of matrix products.
+    #[serde(default)]
+    pub matmul_utilization: Option<f64>,
     /// Bytes of memory in use after the step; on the CPU those of the process. `null` where nobody
     /// tells.
     #[serde(default)]

@@ -155,6 +155,7 @@ fn of_step(metrics: &StepMetrics) -> Vec<(&'static str, f64)> {
     ];
     let unsure = [
         ("throughput/mfu", metrics.mfu),
+        ("throughput/matmul_utilization", metrics.matmul_utilization),
         ("memory/in_use", metrics.memory_in_use.map(|bytes| bytes as f64)),
         ("memory/reserved", metrics.memory_reserved.map(|bytes| bytes as f64)),
     ];

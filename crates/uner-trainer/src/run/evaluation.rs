@@ -120,8 +120,8 @@ fn score(run: &Run, scoring: Scoring, model: &Llama) -> Result<Option<f64>, Trai
 fn validate(run: &Run, model: &Llama) -> Result<Option<f64>, TrainError> {
     let Some(store) = run.validation else { return Ok(None) };
     let (mut sum, mut trained, mut cut_short) = (0.0, 0, false);
-    for batch in in_order(store, run.config).skip(run.group.rank()).step_by(run.group.world_size())
-    {
+    let batches = in_order(store, run.config, run.layout.micro_batch_rows);
+    for batch in batches.skip(run.group.rank()).step_by(run.group.world_size()) {
         cut_short = run.callbacks.interrupted.is_some_and(|Interrupted(asked)| asked());
         if cut_short {
             break;

@@ -1,16 +1,5 @@
 //! The training loop. It has no modes: what to do was decided before it starts.
 
-use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
-
-use uner_model::LlamaConfig;
-
-use crate::checkpoint::{self, FORMAT_VERSION, State};
-use crate::config::TrainConfig;
-use crate::error::TrainError;
-use crate::state::{Progress, RunId};
 mod evaluation;
 mod profile;
 mod saving;
@@ -19,10 +8,21 @@ mod step;
 pub use evaluation::{Callbacks, Interrupted, Scoring};
 pub use profile::{Profile, profile};
 
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use uner_model::LlamaConfig;
+
+use crate::checkpoint::{self, FORMAT_VERSION, State};
+use crate::config::{Layout, TrainConfig};
 use crate::data::loader::{Loader, StepData};
 use crate::data::store::TokenStore;
 use crate::distributed::Group;
+use crate::error::TrainError;
 use crate::metrics::event::Event;
+use crate::state::{Progress, RunId};
 use evaluation::{Evaluated, evaluate};
 use saving::Saves;
 use step::{Done, step, tell};
@@ -44,22 +44,49 @@ pub struct Run<'a> {
     pub store: &'a TokenStore,
     /// What to compute the validation loss on.
     pub validation: Option<&'a TokenStore>,
-    /// How many blocks, counted from the last, keep their graph for the backward pass.
-    pub kept_blocks: usize,
+    /// How a step is laid out.
+    pub layout: Layout,
     /// The run's folder; it exists.
     pub folder: &'a Path,
     /// Files that every checkpoint gets a copy of.
-    pub companions: &'a [PathBuf],
+    pub extra_files: &'a [PathBuf],
     /// What the loop asks of the program it runs in.
     pub callbacks: Callbacks<'a>,
     /// Whether every step is computed twice and compared to the bit: twice the time, and twice the
     /// gradients in memory.
-    pub deterministic: bool,
+    pub check_determinism: bool,
     /// This rank among all.
     pub group: &'a Group,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// A run with seed 0 and the default [`Layout`], without validation, extra files or callbacks.
+    pub fn new(
+        (config, model_config): (&'a TrainConfig, &'a LlamaConfig),
+        store: &'a TokenStore,
+        folder: &'a Path,
+        group: &'a Group,
+    ) -> Self {
+        Self {
+            config,
+            model_config,
+            seed: 0,
+            store,
+            validation: None,
+            layout: Layout::default(),
+            folder,
+            extra_files: &[],
+            callbacks: Callbacks::default(),
+            check_determinism: false,
+            group,
+        }
+    }
+
+    /// The loader of its steps.
+    pub(crate) fn loader(&self) -> Loader<'a> {
+        Loader::new(self.store, self.config, self.layout.micro_batch_rows, self.seed)
+    }
+
     /// Whether a run has stopped before its end, with something left to be done when it is resumed.
     pub fn is_unfinished(&self, progress: &Progress) -> bool {
         let is_over =
@@ -82,8 +109,7 @@ impl Run<'_> {
             data_fingerprint: self.store.summary().fingerprint,
             standing: progress.standing,
             guard: progress.guard.clone(),
-            divided: progress.model.is_divided(),
-            train: self.config.clone(),
+            precision: self.config.precision.unwrap_or_default(),
         }
     }
 }
@@ -115,7 +141,7 @@ pub fn train(
     progress.model.device().memory_cleanup();
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(PREFETCHED_STEPS);
-        let loader = Loader::new(run.store, run.config, run.seed);
+        let loader = run.loader();
         let ahead = progress.step..run.total_steps();
         // Ends when the receiver is dropped, whichever way this closure is left.
         scope.spawn(move || {

@@ -6,7 +6,6 @@ use uner_kernels::profile::{OpTime, record};
 
 use super::Run;
 use super::step::update;
-use crate::data::loader::Loader;
 use crate::error::TrainError;
 use crate::metrics::timing::Breakdown;
 use crate::state::Progress;
@@ -39,7 +38,7 @@ pub struct Profile {
 /// As [`crate::train`].
 pub fn profile(run: &Run, mut progress: Progress, steps: u64) -> Result<Profile, TrainError> {
     let device = progress.model.device();
-    let loader = Loader::new(run.store, run.config, run.seed);
+    let loader = run.loader();
     let mut found = Profile {
         steps,
         seconds: 0.0,

@@ -59,8 +59,13 @@ impl<'a> Saves<'a> {
         let masters = optimizer.policy().is_rounded_in(&run.model_config.torch_dtype);
         let optimizer = optimizer.gathered(model, masters, run.group)?;
         let state = run.state(progress);
-        let snapshot =
-            Snapshot::take((model, run.group), run.model_config, optimizer, state, run.companions)?;
+        let snapshot = Snapshot::take(
+            (model, run.group),
+            run.model_config,
+            optimizer,
+            state,
+            run.extra_files,
+        )?;
         if run.group.is_first() {
             self.writer.start(snapshot);
         }

@@ -77,6 +77,7 @@ pub(crate) fn step(
         tokens_per_second: data.tokens as f64 / seconds,
         flops: flops.of_step(data.tokens, data.trained_tokens, data.pairs),
         mfu: None,
+        matmul_utilization: None,
         memory_in_use: None,
         memory_reserved: None,
         breakdown,
@@ -140,7 +141,7 @@ pub(crate) fn update(
     let device = model.device();
     let mut breakdown = Breakdown::default();
     let (sum, gradients) = forward_and_backward(run, &model, data, &mut breakdown)?;
-    if run.deterministic {
+    if run.check_determinism {
         let (again, second) = forward_and_backward(run, &model, data, &mut Breakdown::default())?;
         let mut differences = differences(&gradients, &second);
         differences.extend(loss_difference(sum, again));
@@ -187,13 +188,14 @@ fn forward_and_backward(
     let mut losses: Vec<Tensor<1>> = Vec::new();
     // Gradients that are computed twice are compared before they are summed. Where blocks are
     // divided, ranks that stand by could not start what others start within a pass.
-    let starts = run.group.overlaps() && !run.deterministic && !model.is_divided();
+    let starts = run.group.overlaps() && !run.check_determinism && !model.is_divided();
     let own = data.share(run.group).count();
     let mut batches =
         data.share(run.group).map(|batch| Prepared::new(model, run.model_config, batch));
     let mut next = batches.next();
     while let Some(batch) = next {
-        let pass = Forward::new((model, run.group), batch, run.kept_blocks, &mut gradients)?;
+        let pass =
+            Forward::new((model, run.group), batch, run.layout.recomputed_blocks, &mut gradients)?;
         watch.lap(&mut breakdown.forward);
         let last = losses.len() + 1 == own;
         losses.push(pass.backward(&mut gradients, starts && last)?);
@@ -202,7 +204,7 @@ fn forward_and_backward(
         watch.lap(&mut breakdown.backward);
     }
     if losses.len() < data.rounds(run.group) {
-        stand_by((model, run.group), run.kept_blocks, &mut gradients)?;
+        stand_by((model, run.group), run.layout.recomputed_blocks, &mut gradients)?;
     }
     if losses.is_empty() {
         gradients.add_zeros(model.held());

@@ -1,11 +1,11 @@
 //! Loss and gradients of a micro-batch, block by block.
 //!
-//! Every block is its own autodiff graph. Going forward, the block's input is kept, and for the
-//! last `kept_blocks` blocks the graph too; going backward, a graph that was not kept is rebuilt
-//! from the input, seeded with the gradient of the block's output, and let go as soon as its
+//! Every block is its own autodiff graph. Forward keeps the block's input and, but for the
+//! first `recomputed_blocks` blocks, its graph. Backward recomputes a graph that was not kept from
+//! the block's input, seeds it with the gradient of the block's output, and drops it as soon as its
 //! gradients are taken. Memory is bounded by one block (Chen et al. 2016, "Training Deep Nets with
-//! Sublinear Memory Cost", with one segment a block), and each block's gradients are at hand the
-//! moment they are complete.
+//! Sublinear Memory Cost", with one segment a block), and each block's gradients are complete as
+//! soon as the block is done.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -51,11 +51,11 @@ pub fn accumulate(
     model: &Llama,
     config: &LlamaConfig,
     batch: &Batch,
-    kept_blocks: usize,
+    recomputed_blocks: usize,
     gradients: &mut Gradients,
 ) -> Tensor<1> {
     let (model, alone) = (RankModel::from(model.clone()), Group::alone());
-    accumulate_on_rank((&model, &alone), config, batch, kept_blocks, gradients)
+    accumulate_on_rank((&model, &alone), config, batch, recomputed_blocks, gradients)
         .expect("nobody else can fail")
 }
 
@@ -67,18 +67,18 @@ pub fn accumulate_on_rank(
     (model, group): (&RankModel, &Group),
     config: &LlamaConfig,
     batch: &Batch,
-    kept_blocks: usize,
+    recomputed_blocks: usize,
     gradients: &mut Gradients,
 ) -> Result<Tensor<1>, TrainError> {
     let prepared = Prepared::new(model, config, batch);
-    Forward::new((model, group), prepared, kept_blocks, gradients)?.backward(gradients, false)
+    Forward::new((model, group), prepared, recomputed_blocks, gradients)?.backward(gradients, false)
 }
 
 /// A rank's part in a micro-batch that only others have: it hands out its shares of the blocks, and
 /// takes in those of their gradients, in the order of [`Forward`].
 pub(crate) fn stand_by(
     (model, group): (&RankModel, &Group),
-    kept_blocks: usize,
+    recomputed_blocks: usize,
     gradients: &mut Gradients,
 ) -> Result<(), TrainError> {
     if !model.is_divided() {
@@ -89,7 +89,7 @@ pub(crate) fn stand_by(
         model.block(layer, group)?;
     }
     for layer in (0..blocks).rev() {
-        if layer < blocks.saturating_sub(kept_blocks) {
+        if layer < recomputed_blocks {
             model.block(layer, group)?;
         }
         model.give(layer, BTreeMap::new(), group, gradients)?;
@@ -135,17 +135,17 @@ impl<'a> Forward<'a> {
     pub(crate) fn new(
         (model, group): (&'a RankModel, &'a Group),
         prepared: Prepared<'a>,
-        kept_blocks: usize,
+        recomputed_blocks: usize,
         gradients: &mut Gradients,
     ) -> Result<Self, TrainError> {
         let (context, blocks) = (&prepared.context, model.num_blocks());
         let mut hidden = model.held().embed(&prepared.batch.ids);
         let mut inputs = Vec::with_capacity(blocks);
-        let mut kept = Vec::with_capacity(kept_blocks);
+        let mut kept = Vec::with_capacity(blocks.saturating_sub(recomputed_blocks));
         for layer in 0..blocks {
             let block = model.block(layer, group)?;
             inputs.push(hidden.clone());
-            if layer < blocks.saturating_sub(kept_blocks) {
+            if layer < recomputed_blocks {
                 hidden = block.forward(hidden, context, None);
             } else {
                 let graph = Graph::new((layer, block.into_owned()), hidden, context, gradients);

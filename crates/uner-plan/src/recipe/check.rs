@@ -1,0 +1,82 @@
+//! Values of a recipe that contradict each other or cannot be meant.
+
+use uner_trainer::Measure;
+
+use super::{Recipe, RecipeError};
+
+/// Refuses a recipe that cannot be trained, whatever its files hold.
+///
+/// # Errors
+/// Names the key at fault; all keys of `[train]` at once.
+pub(crate) fn check(recipe: &Recipe) -> Result<(), RecipeError> {
+    check_values(recipe)?;
+    let problems: Vec<String> = recipe.train.problems().iter().map(ToString::to_string).collect();
+    if !problems.is_empty() {
+        return Err(RecipeError::Contradiction(problems.join("\n       ")));
+    }
+    check_negatives(recipe)?;
+    check_evaluation(recipe)
+}
+
+fn check_values(recipe: &Recipe) -> Result<(), RecipeError> {
+    let paths =
+        [("run.dir", recipe.run.dir.as_os_str()), ("model.weights", recipe.model.weights.as_ref())];
+    if let Some((key, _)) = paths.iter().find(|(_, path)| path.is_empty()) {
+        return Err(RecipeError::Contradiction(format!("`{key}` is empty; name a folder")));
+    }
+    if recipe.infer.batch_size == 0 {
+        return Err(RecipeError::Contradiction(
+            "`infer.batch_size` is 0; it must be at least 1".to_owned(),
+        ));
+    }
+    match recipe.run.memory.map(|memory| memory.limit_gib) {
+        Some(limit) if !(limit > 0.0 && limit.is_finite()) => Err(RecipeError::Contradiction(
+            format!("`run.memory.limit_gib` is {limit}; it must be a positive number"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_negatives(recipe: &Recipe) -> Result<(), RecipeError> {
+    let ratio = recipe.data.negatives.ratio;
+    if ratio >= 0.0 && ratio.is_finite() {
+        return Ok(());
+    }
+    Err(RecipeError::Contradiction(format!(
+        "`data.negatives.ratio` is {ratio}; it must be a number from 0"
+    )))
+}
+
+/// Refuses `[eval.during]` and `[train.best]` that do not fit together, or the data.
+fn check_evaluation(recipe: &Recipe) -> Result<(), RecipeError> {
+    let contradiction = |problem: &str| Err(RecipeError::Contradiction(problem.to_owned()));
+    let during = recipe.eval.during.iter().flat_map(|during| &during.benchmarks);
+    if recipe.eval.benchmarks.iter().chain(during).any(|benchmark| benchmark.limit == Some(0)) {
+        return contradiction(
+            "the `limit` of a benchmark is 0; it must be at least 1, or leave it out",
+        );
+    }
+    if let Some(during) = &recipe.eval.during {
+        if during.every == 0 {
+            return contradiction(
+                "`eval.during.every` is 0; it must be at least 1, or leave `[eval.during]` out",
+            );
+        }
+        if during.benchmarks.is_empty() {
+            return contradiction(
+                "`eval.during.benchmarks` names no benchmark; add one, or leave `[eval.during]` out",
+            );
+        }
+    }
+    match recipe.train.best.map(|best| best.by) {
+        Some(Measure::Score) if recipe.eval.during.is_none() => contradiction(
+            "`train.best.by` is `f1`, but there is no `[eval.during]` that measures it; add one, or compare by \
+             `validation-loss`",
+        ),
+        Some(Measure::ValidationLoss) if recipe.data.validation.is_empty() => contradiction(
+            "`train.best.by` is `validation-loss`, but there is no `[[data.validation]]` to compute it on; add one, or \
+             compare by `f1`",
+        ),
+        _ => Ok(()),
+    }
+}

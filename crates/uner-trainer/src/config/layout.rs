@@ -1,0 +1,82 @@
+//! How a step is laid out on its devices: loss and gradients do not depend on it beyond rounding.
+
+use std::num::NonZeroUsize;
+
+use serde::{Deserialize, Serialize};
+
+/// How a step is cut up, and which state is sharded over the ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    /// Packed rows of one forward and backward pass.
+    pub micro_batch_rows: NonZeroUsize,
+    /// Transformer blocks, counted from the first, whose activations are recomputed in the backward
+    /// pass (activation checkpointing); the others keep theirs.
+    pub recomputed_blocks: usize,
+    /// The state that is sharded over the ranks.
+    pub sharding: Sharding,
+}
+
+impl Default for Layout {
+    /// One row, all activations kept, nothing sharded.
+    fn default() -> Self {
+        Self { micro_batch_rows: NonZeroUsize::MIN, recomputed_blocks: 0, sharding: Sharding::None }
+    }
+}
+
+/// The state that is sharded over the ranks (`ZeRO`, Rajbhandari et al. 2020).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharding {
+    /// None: one rank has all of it.
+    None,
+    /// Master weights and moments.
+    Zero1,
+    /// These, and the parameters and gradients of the transformer blocks: see
+    /// [`RankModel`](crate::RankModel).
+    Zero3,
+}
+
+/// `train.micro_batch_rows` of a recipe. Training itself goes by [`Layout::micro_batch_rows`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub enum MicroBatchRows {
+    /// `"auto"`: the rows that the plan chooses.
+    #[default]
+    Auto,
+    /// A number from 1.
+    Fixed(NonZeroUsize),
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a whole number from 1, or \"auto\"")]
+enum Written {
+    Number(i64),
+    Word(String),
+}
+
+impl TryFrom<Written> for MicroBatchRows {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let refused = |value: &str| format!("`{value}` is not a whole number from 1, or \"auto\"");
+        match written {
+            Written::Word(word) if word == "auto" => Ok(Self::Auto),
+            Written::Word(word) => Err(refused(&word)),
+            Written::Number(number) => usize::try_from(number)
+                .ok()
+                .and_then(NonZeroUsize::new)
+                .map(Self::Fixed)
+                .ok_or_else(|| refused(&number.to_string())),
+        }
+    }
+}
+
+impl From<MicroBatchRows> for Written {
+    fn from(rows: MicroBatchRows) -> Self {
+        match rows {
+            MicroBatchRows::Auto => Self::Word("auto".to_owned()),
+            MicroBatchRows::Fixed(rows) => Self::Number(rows.get() as i64),
+        }
+    }
+}
