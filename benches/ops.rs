@@ -19,8 +19,8 @@ use uner_benches::preset::{LONGEST, Preset, documents, preset};
 use uner_kernels::adamw::{Moments, code, parted};
 use uner_kernels::attention::PADDING;
 use uner_kernels::device::DeviceName;
-use uner_kernels::dropout::Draw;
-use uner_kernels::quantized_linear::Form;
+use uner_kernels::dropout::DropoutSite;
+use uner_kernels::quantized_linear::QuantFormat;
 use uner_kernels::{
     AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, accumulate, adamw,
     add_linear, add_rms_norm, add_rows, attention, dropout, dropped_linear, linear,
@@ -171,7 +171,7 @@ fn bench_dropout(bench: &Bench, preset: &Preset) {
     let Preset { tokens, hidden, .. } = *preset;
     let [x, dy] = std::array::from_fn(|_| bench.random([tokens, hidden]));
     let keys = Tensor::<1, Int>::arange(0..tokens as i64, &bench.device);
-    let draw = Draw { place: 1, probability: 0.1 };
+    let draw = DropoutSite { layer_key: 1, probability: 0.1 };
     let bytes = tokens * hidden * bench.activation_bytes();
     bench.passes(
         &Case { op: "dropout", shape: format!("{tokens}x{hidden}") },
@@ -246,7 +246,7 @@ fn bench_linear_sum(bench: &Bench, preset: &Preset) {
 }
 
 fn bench_quantized_linear(bench: &Bench, preset: &Preset) {
-    for form in [Form::Int8, Form::Nf4] {
+    for form in [QuantFormat::Int8, QuantFormat::Nf4] {
         let Preset { tokens, hidden, intermediate, .. } = *preset;
         let [x, dy] = [[tokens, hidden], [tokens, intermediate]].map(|shape| bench.random(shape));
         let weight = QuantizedWeight::new(bench.random([intermediate, hidden]), form);

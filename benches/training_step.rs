@@ -15,7 +15,7 @@ use uner_benches::{argument, peak_rss_mib, train_config};
 use uner_model::LlamaConfig;
 use uner_model::weights::random;
 use uner_prompt::Tokens;
-use uner_trainer::step::forward_backward::{accumulate, beside_the_kernels};
+use uner_trainer::step::forward_backward::{accumulate, on_worker_thread};
 use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::{AdamW, Batch, Gradients, Group};
 
@@ -67,7 +67,7 @@ fn main() {
     let mut loss = 0.0;
     for step in 1..=(WARM_UP + steps) as u64 {
         let start = Instant::now();
-        (model, loss) = beside_the_kernels(&device, || {
+        (model, loss) = on_worker_thread(&device, || {
             let mut gradients = Gradients::default();
             let sum = accumulate(&model, &config, &batch, recomputed, &mut gradients);
             let loss = f64::from(sum.into_scalar::<f32>()) / trained;
@@ -81,7 +81,7 @@ fn main() {
                         gradients,
                         &train,
                         Update { lr: train.lr, step, grad_scale },
-                        &Group::alone(),
+                        &Group::single(),
                     )
                     .expect("a group of one"),
                 loss,

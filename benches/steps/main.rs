@@ -34,8 +34,8 @@ use uner_plan::cost::{Choice, Layout, OnFrozen, Workload, choose};
 use uner_plan::machine::{Devices, Machine, Ranks};
 use uner_trainer::run::{Profile, profile};
 use uner_trainer::{
-    Event, Group, MicroBatchRows, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError,
-    train,
+    Event, Group, MicroBatchRows, Run, StepMetrics, TokenStore, TrainConfig, TrainError,
+    TrainState, train,
 };
 
 /// The binaries' allocator.
@@ -168,23 +168,28 @@ impl Task {
     }
 
     /// Calls `work` with a run of this layout and its initial model.
-    fn run<T>(&self, scratch: &Path, layout: Layout, work: impl FnOnce(&Run, Progress) -> T) -> T {
+    fn run<T>(
+        &self,
+        scratch: &Path,
+        layout: Layout,
+        work: impl FnOnce(&Run, TrainState) -> T,
+    ) -> T {
         let device = self.name.open_for_training().unwrap_or_else(|error| panic!("{error}"));
-        let group = Group::alone();
+        let group = Group::single();
         let models = (&self.config, &self.model);
         let run = Run { seed: SEED, layout, ..Run::new(models, &self.store, scratch, &group) };
-        let progress = Progress::new(model::random(&self.model, self.mode, &device), run.group);
+        let state = TrainState::new(model::random(&self.model, self.mode, &device), run.group);
         // Frees the memory that building the model used.
         device.memory_cleanup();
-        work(&run, progress)
+        work(&run, state)
     }
 
     /// Runs the warm-up and the measured steps. Calls `print` with the latter after each of them.
-    fn train(&self, run: &Run, progress: Progress, print: impl Fn(&Done)) {
+    fn train(&self, run: &Run, state: TrainState, print: impl Fn(&Done)) {
         let gauge = self.name.memory_gauge();
         let mut done: Vec<StepMetrics> = Vec::new();
         let mut first_step_seconds = None;
-        let result = train(run, progress, &mut |event| {
+        let result = train(run, state, &mut |event| {
             if let Event::Step(metrics) = event {
                 let memory = gauge.as_ref().map(|read| read());
                 done.push(StepMetrics {
@@ -292,12 +297,12 @@ fn main() {
     let task = Task::of_arguments(scratch.path(), started);
     let planned = task.plan();
     println!("{}", planned.line());
-    task.run(scratch.path(), planned.choice.layout, |run, progress| {
+    task.run(scratch.path(), planned.choice.layout, |run, state| {
         if std::env::args().any(|argument| argument == "--profile") {
-            let found = profile(run, progress, PROFILED).unwrap_or_else(|error| panic!("{error}"));
+            let found = profile(run, state, PROFILED).unwrap_or_else(|error| panic!("{error}"));
             found.ops.iter().for_each(|op| println!("{}", op_line(op, &found)));
             return;
         }
-        task.train(run, progress, |done| println!("{}", result(&task, &planned, done)));
+        task.train(run, state, |done| println!("{}", result(&task, &planned, done)));
     });
 }

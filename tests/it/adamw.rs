@@ -74,7 +74,7 @@ fn assert_run(setup: &Setup, (root, folder): (&Path, &Path), run: &str, max_grad
         let lr = step["lr"].as_f64().unwrap();
         let update =
             Update { lr, step: number, grad_scale: clip_factor(norm, max_grad_norm) / trained };
-        model = optimizer.step(model, gradients, &train, update, &Group::alone()).unwrap();
+        model = optimizer.step(model, gradients, &train, update, &Group::single()).unwrap();
         for (name, got) in values(&model) {
             let at = &indices[&name];
             let sampled: Vec<f32> = at.iter().map(|&index| got[index]).collect();

@@ -80,7 +80,7 @@ fn logits_that_are_no_numbers_name_what_was_asked() {
     let model = random(&config, 1, &Device::flex());
     let template = Template::load("zero-shot").unwrap();
     let generator = Generator { model: &model, config: &config };
-    let infer = InferConfig { max_new_tokens: 2, batch_size: 8 };
+    let infer = InferConfig { max_new_tokens: 2, queries_per_batch: 8 };
     let predictor = Predictor::new(generator, &tokenizer, &template, infer).unwrap();
     let query = |text, entity_type| Query { text, entity_type, dataset: None };
     let queries =

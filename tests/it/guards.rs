@@ -12,7 +12,7 @@ use uner_prompt::Tokens;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::data::store::StoreWriter;
 use uner_trainer::{Answer, GuardReport, GuardsConfig};
-use uner_trainer::{Event, Group, Progress, Run, TrainConfig, TrainError, train};
+use uner_trainer::{Event, Group, Run, TrainConfig, TrainError, TrainState, train};
 
 use crate::model::{conversation, layout, small_config, small_model, train_config};
 use crate::resume::bits;
@@ -70,28 +70,28 @@ impl Case {
         Self { guards: Some(guards), model: || small_model(3), conversations, config }
     }
 
-    fn start(&self) -> Progress {
-        Progress::new((self.model)(), &Group::alone())
+    fn start(&self) -> TrainState {
+        TrainState::new((self.model)(), &Group::single())
     }
 
     fn run(
         &self,
         folder: &Path,
-        progress: Progress,
+        state: TrainState,
         stop_after: Option<u64>,
-    ) -> (Result<Progress, TrainError>, Vec<Seen>) {
+    ) -> (Result<TrainState, TrainError>, Vec<Seen>) {
         let config = TrainConfig { guards: self.guards, ..self.config.clone() };
         let mut writer = StoreWriter::new(folder, config.max_seq_len).unwrap();
         self.conversations.iter().for_each(|tokens| writer.push(tokens).unwrap());
         let (store, model_config) = (writer.finish().unwrap(), small_config());
-        let group = Group::alone();
+        let group = Group::single();
         let run = Run {
             seed: 2,
             layout: layout(2, 0),
             ..Run::new((&config, &model_config), &store, folder, &group)
         };
         let mut seen = Vec::new();
-        let progress = train(&run, progress, &mut |event| {
+        let state = train(&run, state, &mut |event| {
             match event {
                 Event::Step(metrics) => seen.push(Seen::Step(metrics.step, metrics.loss.to_bits())),
                 Event::Guarded(report) => seen.push(Seen::Found(report.clone())),
@@ -100,7 +100,7 @@ impl Case {
             let stop = stop_after == Some(event.step());
             Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         });
-        (progress, seen)
+        (state, seen)
     }
 }
 
@@ -155,11 +155,11 @@ fn a_skipped_step_leaves_weights_and_moments_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
     let case = Case::poisoned(Some(SKIP));
     let (ended, seen) = case.run(folder.path(), case.start(), None);
-    let progress = ended.unwrap();
+    let state = ended.unwrap();
     let reports = found(&seen);
     // Two epochs of three steps; one step of each has the NaN token.
-    assert_eq!((progress.step, reports.len(), seen.len()), (6, 2, 6));
-    assert_eq!((reports[0].skipped, reports[1].skipped, progress.guard.skipped), (1, 2, 2));
+    assert_eq!((state.step, reports.len(), seen.len()), (6, 2, 6));
+    assert_eq!((reports[0].skipped, reports[1].skipped, state.guard.skipped), (1, 2, 2));
     let file = |step: u64, name: &str| {
         fs_err::read(folder.path().join(format!("step-{step:06}/{name}"))).unwrap_or_default()
     };
@@ -221,13 +221,13 @@ fn a_resumed_run_skips_what_the_uninterrupted_one_skips() {
         let parts = tempfile::tempdir().unwrap();
         let (_, mut seen) = case.run(parts.path(), case.start(), Some(stop_after));
         let saved = latest(parts.path()).unwrap().unwrap();
-        let resumed = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap().into();
-        let (progress, rest) = case.run(parts.path(), resumed, None);
-        let progress = progress.unwrap();
+        let resumed = checkpoint::load(&saved, &Group::single(), &Device::flex()).unwrap().into();
+        let (state, rest) = case.run(parts.path(), resumed, None);
+        let state = state.unwrap();
         seen.extend(rest);
         assert_eq!(seen, expected_seen, "stopped after {stop_after}");
-        assert_eq!(progress.guard, expected.guard, "stopped after {stop_after}");
-        assert!(bits(&progress) == bits(&expected), "stopped after {stop_after}");
+        assert_eq!(state.guard, expected.guard, "stopped after {stop_after}");
+        assert!(bits(&state) == bits(&expected), "stopped after {stop_after}");
     }
 }
 
@@ -238,7 +238,7 @@ fn weights_that_are_no_numbers_are_not_resumed_from() {
     case.run(folder.path(), case.start(), Some(1)).0.unwrap();
     let saved = latest(folder.path()).unwrap().unwrap();
     let message =
-        checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap_err().to_string();
+        checkpoint::load(&saved, &Group::single(), &Device::flex()).unwrap_err().to_string();
     assert!(
         message.contains("`model.embed_tokens.weight` holds values that are infinite or NaN"),
         "{message}"

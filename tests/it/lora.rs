@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device};
 use uner_model::adapter::{Adapter, Base, Target, attach, files};
 use uner_model::export::{self, Export};
 use uner_model::parameters::{map, visit};
-use uner_model::{AdapterConfig, BaseForm, Llama, load_adapted, load_adapter, load_frozen};
+use uner_model::{AdapterConfig, BaseFormat, Llama, load_adapted, load_adapter, load_frozen};
 use uner_prompt::Tokens;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::data::dropout_keys;
@@ -19,7 +19,7 @@ use uner_trainer::data::store::StoreWriter;
 use uner_trainer::step::forward_backward::{accumulate, loss};
 use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::{
-    AdamW, Batch, Event, Gradients, Group, Progress, Run, TokenStore, TrainConfig, train,
+    AdamW, Batch, Event, Gradients, Group, Run, TokenStore, TrainConfig, TrainState, train,
 };
 
 use crate::devices::{cpu, devices};
@@ -69,7 +69,7 @@ fn three_adamw_steps_equal_peft() {
                 let grad_scale = clip_factor(norm, 1.0) / trained;
                 let update = Update { lr: step["lr"].as_f64().unwrap(), step: number, grad_scale };
                 model = optimizer
-                    .step(model, gradients, &train_config(), update, &Group::alone())
+                    .step(model, gradients, &train_config(), update, &Group::single())
                     .unwrap();
                 assert_step(&what, &values(&model), &before, &expected, number);
             }
@@ -171,7 +171,7 @@ fn gradients(
     let mut gradients = Gradients::default();
     let mut sum = 0.0;
     for rows in rows.chunks(size) {
-        let batch = Batch { noise: Some(dropout_keys::of_step(3, 4)), ..Batch::new(rows) };
+        let batch = Batch { dropout_key: Some(dropout_keys::of_step(3, 4)), ..Batch::new(rows) };
         sum += accumulate(model, &small_config(), &batch, recomputed, &mut gradients)
             .into_scalar::<f32>();
     }
@@ -231,8 +231,8 @@ fn dropout_is_the_same_however_a_step_is_computed() {
 fn another_step_drops_others_and_validation_drops_nothing() {
     let base = tempfile::tempdir().unwrap();
     let (model, rows) = (trained(base.path(), 0.3), rows());
-    let loss_with = |noise| {
-        let batch = Batch { noise, ..Batch::new(&rows) };
+    let loss_with = |dropout_key| {
+        let batch = Batch { dropout_key, ..Batch::new(&rows) };
         accumulate(&model, &small_config(), &batch, 0, &mut Gradients::default())
             .into_scalar::<f32>()
     };
@@ -240,7 +240,7 @@ fn another_step_drops_others_and_validation_drops_nothing() {
     let whole = trained(base.path(), 0.0);
     let batch = Batch::new(&rows);
     assert_eq!(loss_with(None), loss(&whole, &small_config(), &batch).into_scalar::<f32>());
-    let noisy = Batch { noise: Some(1), ..batch };
+    let noisy = Batch { dropout_key: Some(1), ..batch };
     assert_eq!(loss(&model, &small_config(), &noisy).into_scalar::<f32>(), loss_with(None));
 }
 
@@ -264,9 +264,9 @@ fn store(folder: &Path) -> TokenStore {
 }
 
 /// Trains to the end or to a step, and returns the losses.
-fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> (Progress, Vec<f64>) {
+fn run(folder: &Path, state: TrainState, stop_after: Option<u64>) -> (TrainState, Vec<f64>) {
     let (config, model_config, store) = (config(), small_config(), store(folder));
-    let group = Group::alone();
+    let group = Group::single();
     let run = Run {
         seed: 7,
         validation: Some(&store),
@@ -274,7 +274,7 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> (Progress,
         ..Run::new((&config, &model_config), &store, folder, &group)
     };
     let mut losses = Vec::new();
-    let progress = train(&run, progress, &mut |event| {
+    let state = train(&run, state, &mut |event| {
         match event {
             Event::Step(metrics) => {
                 losses.push(metrics.loss);
@@ -287,19 +287,19 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> (Progress,
         }
         Ok(ControlFlow::Continue(()))
     });
-    (progress.unwrap(), losses)
+    (state.unwrap(), losses)
 }
 
-fn start(base: &Path) -> Progress {
-    Progress::new(adapted(base, 0.2), &Group::alone())
+fn start(base: &Path) -> TrainState {
+    TrainState::new(adapted(base, 0.2), &Group::single())
 }
 
 /// Every bit of the adapter and of its moments.
-fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
+fn bits(state: &TrainState) -> Vec<(String, Vec<u32>)> {
     let to_bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
     let mut all = Vec::new();
-    for (name, values) in values(progress.model.held()) {
-        if let Some((first, second)) = progress.optimizer.moments(&name) {
+    for (name, values) in values(state.model.local()) {
+        if let Some((first, second)) = state.optimizer.moments(&name) {
             for (kind, moment) in [("first", first), ("second", second)] {
                 all.push((
                     format!("{kind} {name}"),
@@ -330,8 +330,8 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
         let (_, first) = run(parts.path(), start(base.path()), Some(stop_after));
         let folder = latest(parts.path()).unwrap().unwrap();
         assert!(!folder.join("model.safetensors").exists(), "the base was copied");
-        let progress = checkpoint::load(&folder, &Group::alone(), &Device::flex()).unwrap().into();
-        let (second, losses) = run(parts.path(), progress, None);
+        let state = checkpoint::load(&folder, &Group::single(), &Device::flex()).unwrap().into();
+        let (second, losses) = run(parts.path(), state, None);
         assert_eq!([first, losses].concat(), expected_losses, "stopped after {stop_after}");
         assert!(bits(&second) == bits(&expected), "stopped after {stop_after}");
     }
@@ -344,19 +344,19 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
 fn a_base_in_fewer_bits_learns_alike_and_resumes_bitwise() {
     let base = tempfile::tempdir().unwrap();
     let plain = adapted(base.path(), 0.0);
-    let start = |form: Option<BaseForm>| {
+    let start = |form: Option<BaseFormat>| {
         let (_, model) = load_frozen(base.path(), form, &Device::flex()).unwrap();
         let adapter = Adapter {
             config: settings(0.0),
             base: Base { form, ..Base::of(base.path()).unwrap() },
         };
-        Progress::new(attach(model, adapter, 7), &Group::alone())
+        TrainState::new(attach(model, adapter, 7), &Group::single())
     };
     let folder = tempfile::tempdir().unwrap();
-    let begin = Progress::new(plain, &Group::alone());
+    let begin = TrainState::new(plain, &Group::single());
     let (_, expected) = run(folder.path(), begin, None);
     let learnt = expected[0] - expected.last().unwrap();
-    for (form, allowed) in [(BaseForm::EightBit, 0.01), (BaseForm::FourBit, 0.05)] {
+    for (form, allowed) in [(BaseFormat::EightBit, 0.01), (BaseFormat::FourBit, 0.05)] {
         let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (end, losses) = run(whole.path(), start(Some(form)), None);
         let worst =
@@ -367,8 +367,8 @@ fn a_base_in_fewer_bits_learns_alike_and_resumes_bitwise() {
         assert!(losses != expected, "{form:?}: nothing was quantised");
         let (_, first) = run(parts.path(), start(Some(form)), Some(5));
         let saved = latest(parts.path()).unwrap().unwrap();
-        let progress = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap().into();
-        let (again, rest) = run(parts.path(), progress, None);
+        let state = checkpoint::load(&saved, &Group::single(), &Device::flex()).unwrap().into();
+        let (again, rest) = run(parts.path(), state, None);
         assert_eq!([first, rest].concat(), losses, "{form:?}");
         assert!(bits(&again) == bits(&end), "{form:?}");
     }
@@ -379,7 +379,7 @@ fn a_base_in_fewer_bits_is_the_same_on_every_device() {
     let base = tempfile::tempdir().unwrap();
     uner_model::save(&small_model(5), &small_config(), base.path(), usize::MAX).unwrap();
     let batch = Batch::new(&rows());
-    for form in [BaseForm::EightBit, BaseForm::FourBit] {
+    for form in [BaseFormat::EightBit, BaseFormat::FourBit] {
         let of = |device: &Device| {
             let (config, model) = load_frozen(base.path(), Some(form), device).unwrap();
             let adapter = Adapter { config: settings(0.0), base: Base::of(base.path()).unwrap() };

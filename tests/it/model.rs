@@ -96,6 +96,6 @@ pub(crate) fn batch_of_case(case: &Value) -> Batch {
             .iter()
             .flat_map(|row| row[1..].iter().copied().chain([IGNORE_INDEX]))
             .collect(),
-        noise: None,
+        dropout_key: None,
     }
 }

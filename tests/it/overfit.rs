@@ -24,7 +24,7 @@ fn one_batch_is_learnt_by_heart() {
         losses.push(f64::from(loss) / trained);
         let grad_scale = clip_factor(gradients.squared_norm().sqrt() / trained, 1.0) / trained;
         model = optimizer
-            .step(model, gradients, &train, Update { lr: 1e-2, step, grad_scale }, &Group::alone())
+            .step(model, gradients, &train, Update { lr: 1e-2, step, grad_scale }, &Group::single())
             .unwrap();
     }
     // A random model is about as good as guessing one of 61 ids, ln 61 = 4.1. Ten steps remove most

@@ -17,10 +17,10 @@ use uner_model::parameters::visit;
 use uner_model::weights::random;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::data::store::StoreWriter;
-use uner_trainer::distributed::Share;
+use uner_trainer::distributed::Shard;
 use uner_trainer::step::precision;
 use uner_trainer::{
-    Event, Group, Progress, Run, StepMetrics, TokenStore, TrainConfig, TrainError, train,
+    Event, Group, Run, StepMetrics, TokenStore, TrainConfig, TrainError, TrainState, train,
 };
 
 use crate::devices::devices;
@@ -55,10 +55,10 @@ fn store(folder: &Path) -> TokenStore {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Blocks {
     Whole,
-    Divided,
+    Sharded,
 }
 
-use Blocks::{Divided, Whole};
+use Blocks::{Sharded, Whole};
 
 /// Results of a rank.
 struct Outcome {
@@ -83,13 +83,13 @@ fn rank(
 ) -> Result<Outcome, TrainError> {
     let (config, model_config, store) =
         (config(steps), small_config(), store(&folder.join(group.rank().to_string())));
-    let progress = match latest(folder)? {
+    let state = match latest(folder)? {
         Some(path) => checkpoint::load(&path, group, device)?.into(),
-        None => Progress::new(random(&model_config, 5, device), group),
+        None => TrainState::new(random(&model_config, 5, device), group),
     };
-    let progress = match blocks {
-        Blocks::Whole => progress,
-        Blocks::Divided => progress.divide(&model_config, group),
+    let state = match blocks {
+        Blocks::Whole => state,
+        Blocks::Sharded => state.shard(&model_config, group),
     };
     let run = Run {
         seed: 7,
@@ -98,7 +98,7 @@ fn rank(
         ..Run::new((&config, &model_config), &store, folder, group)
     };
     let (mut done, mut validated, mut saved) = (Vec::new(), Vec::new(), 0);
-    let progress = train(&run, progress, &mut |event| {
+    let state = train(&run, state, &mut |event| {
         match event {
             Event::Step(metrics) => done.push(metrics.clone()),
             Event::Validated { loss, .. } => validated.push(*loss),
@@ -108,23 +108,23 @@ fn rank(
         Ok(ControlFlow::Continue(()))
     })?;
     let mut weights = Values::new();
-    visit(&*progress.model.whole(group)?, "", |parameter| {
+    visit(&*state.model.gathered(group)?, "", |parameter| {
         weights.insert(parameter.name, parameter.values.try_into_vec_as().unwrap());
     });
-    let state = progress.optimizer.gathered(&progress.model, false, group)?;
-    let state =
-        state.into_iter().map(|(name, values)| (name, values.iter::<f32>().collect())).collect();
+    let gathered = state.optimizer.gathered(&state.model, false, group)?.into_iter();
+    let saved_state =
+        gathered.map(|(name, values)| (name, values.iter::<f32>().collect())).collect();
     let moments = weights
         .keys()
-        .filter_map(|name| progress.optimizer.moments(name))
+        .filter_map(|name| state.optimizer.moments(name))
         .map(|(first, _)| first.dims()[0]);
-    let (moments, parameters) = (moments.sum(), progress.model.num_held());
-    Ok(Outcome { steps: done, validated, saved, state, moments, parameters, weights })
+    let (moments, parameters) = (moments.sum(), state.model.num_local_params());
+    Ok(Outcome { steps: done, validated, saved, state: saved_state, moments, parameters, weights })
 }
 
 /// Runs all ranks in one process, with all-reduces in host memory.
 fn run(folder: &Path, ranks: usize, steps: u64, blocks: Blocks) -> Vec<Outcome> {
-    run_all(folder, Group::all(ranks, None), &Device::flex(), steps, blocks)
+    run_all(folder, Group::of_process(ranks, None), &Device::flex(), steps, blocks)
 }
 
 fn run_all(
@@ -142,7 +142,7 @@ fn run_all(
             .into_iter()
             .map(|group| {
                 scope.spawn(move || {
-                    group.take_part(|| rank(folder, (&group, device), steps, blocks)).unwrap()
+                    group.guarded(|| rank(folder, (&group, device), steps, blocks)).unwrap()
                 })
             })
             .collect();
@@ -189,7 +189,7 @@ fn any_number_of_ranks_trains_the_same_model() {
     // A step has 7 conversations, each in its own row. With 2 or 3 ranks some have more
     // micro-batches than others; with 9 some have none.
     for (ranks, blocks) in
-        [2, 3, 9].into_iter().flat_map(|ranks| [(ranks, Whole), (ranks, Divided)])
+        [2, 3, 9].into_iter().flat_map(|ranks| [(ranks, Whole), (ranks, Sharded)])
     {
         let folder = tempfile::tempdir().unwrap();
         let outcomes = run(folder.path(), ranks, 10, blocks);
@@ -214,7 +214,8 @@ fn ranks_on_any_device_train_the_same_model() {
         let is_f32 = precision::parameters(&setup.device) == DType::F32;
         let tolerance = if is_f32 { setup.tolerance.loss } else { 2e-2 };
         let folder = tempfile::tempdir().unwrap();
-        let outcomes = run_all(folder.path(), Group::all(2, None), &setup.device, 4, Divided);
+        let outcomes =
+            run_all(folder.path(), Group::of_process(2, None), &setup.device, 4, Sharded);
         assert_eq!(outcomes[0].weights, outcomes[1].weights, "{setup:?}");
         for (got, expected) in outcomes[0].steps.iter().zip(&expected.steps) {
             let off = (got.loss / expected.loss - 1.0).abs();
@@ -237,7 +238,7 @@ fn a_share_that_is_kept_lets_go_of_the_rest() {
         let Some(in_use) = setup.name.memory_gauge() else { continue };
         let values = Tensor::<1>::ones([COUNT], &setup.device);
         let whole = in_use().in_use;
-        let share = Share::new(COUNT, 1, 4).own(values);
+        let share = Shard::new(COUNT, 1, 4).own(values);
         setup.device.sync().unwrap();
         let freed = whole.saturating_sub(in_use().in_use);
         assert!(
@@ -261,7 +262,7 @@ fn a_rank_holds_its_share_of_the_optimizer_and_of_divided_blocks() {
     for ranks in [2, 3] {
         // Shards are whole granules of 256 elements; this model's matrices have 576 to 1,464.
         let is_share = |held: usize, whole: usize| held < whole * 2 / (ranks + 1);
-        for (division, counts) in [Whole, Divided].map(|blocks| (blocks, held(ranks, blocks))) {
+        for (division, counts) in [Whole, Sharded].map(|blocks| (blocks, held(ranks, blocks))) {
             assert_eq!(
                 counts.iter().map(|[moments, _]| moments).sum::<usize>(),
                 moments,
@@ -275,7 +276,7 @@ fn a_rank_holds_its_share_of_the_optimizer_and_of_divided_blocks() {
                 counts.iter().map(|[_, held]| held - (parameters - blocks)).collect();
             match division {
                 Whole => assert!(of_blocks.iter().all(|held| *held == blocks)),
-                Divided => {
+                Sharded => {
                     assert_eq!(of_blocks.iter().sum::<usize>(), blocks);
                     assert!(
                         of_blocks.iter().all(|held| is_share(*held, blocks)),
@@ -294,8 +295,8 @@ fn a_run_goes_on_with_another_number_of_ranks() {
     let changes = [
         ((1, Whole), (2, Whole)),
         ((3, Whole), (1, Whole)),
-        ((2, Divided), (3, Divided)),
-        ((3, Divided), (2, Whole)),
+        ((2, Sharded), (3, Sharded)),
+        ((3, Sharded), (2, Whole)),
     ];
     for (before, after) in changes {
         let folder = tempfile::tempdir().unwrap();
@@ -313,7 +314,7 @@ fn a_run_goes_on_with_another_number_of_ranks() {
 
 #[test]
 fn the_same_ranks_train_the_same_bits() {
-    for blocks in [Whole, Divided] {
+    for blocks in [Whole, Sharded] {
         let outcomes = [0, 1].map(|_| {
             let folder = tempfile::tempdir().unwrap();
             run(folder.path(), 3, 4, blocks).remove(0)
@@ -329,19 +330,19 @@ fn the_same_ranks_train_the_same_bits() {
 #[test]
 fn a_rank_that_fails_stops_the_others_and_leaves_the_last_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    run(folder.path(), 2, 4, Divided);
+    run(folder.path(), 2, 4, Sharded);
     let intact = latest(folder.path()).unwrap().unwrap();
     let problems: Vec<String> = std::thread::scope(|scope| {
-        let handles: Vec<_> = Group::all(2, None)
+        let handles: Vec<_> = Group::of_process(2, None)
             .into_iter()
             .map(|group| {
                 let folder = folder.path();
                 scope.spawn(move || {
                     let work = || match group.rank() {
                         1 => Err(TrainError::from(std::io::Error::other("out of memory"))),
-                        _ => rank(folder, (&group, &Device::flex()), 10, Divided).map(|_| ()),
+                        _ => rank(folder, (&group, &Device::flex()), 10, Sharded).map(|_| ()),
                     };
-                    group.take_part(work).unwrap_err().to_string()
+                    group.guarded(work).unwrap_err().to_string()
                 })
             })
             .collect();
@@ -349,5 +350,5 @@ fn a_rank_that_fails_stops_the_others_and_leaves_the_last_checkpoint() {
     });
     assert_eq!(problems[0], "rank 1 stopped: out of memory");
     assert_eq!(latest(folder.path()).unwrap().unwrap(), intact);
-    checkpoint::load(&intact, &Group::alone(), &Device::flex()).unwrap();
+    checkpoint::load(&intact, &Group::single(), &Device::flex()).unwrap();
 }

@@ -10,7 +10,7 @@ use uner_trainer::data::pack::pack_tokens;
 use uner_trainer::step::forward_backward::accumulate;
 use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::step::precision;
-use uner_trainer::{AdamW, Batch, Gradients, Group, Policy, TrainConfig};
+use uner_trainer::{AdamW, Batch, Gradients, Group, Precision, TrainConfig};
 
 use crate::devices::setups;
 use crate::model::{conversation, small_config, small_model, train_config};
@@ -27,7 +27,7 @@ struct Run {
 impl Run {
     fn new(device: &Device, dtype: DType) -> Self {
         let (model, optimizer) =
-            AdamW::new(random(&small_config(), 7, device), Policy::of(dtype), &Group::alone());
+            AdamW::new(random(&small_config(), 7, device), Precision::of(dtype), &Group::single());
         Self { model, optimizer, losses: Vec::new() }
     }
 
@@ -49,7 +49,7 @@ impl Run {
             let update = Update { lr, step: self.losses.len() as u64, grad_scale };
             self.model = self
                 .optimizer
-                .step(self.model, gradients, &train, update, &Group::alone())
+                .step(self.model, gradients, &train, update, &Group::single())
                 .unwrap();
         }
         self
@@ -96,7 +96,7 @@ fn short_parameters_with_masters_train_as_f32_does() {
 /// occur here.)
 #[test]
 fn upper_halves_and_rests_train_as_whole_masters_do() {
-    let (group, train) = (Group::alone(), TrainConfig { weight_decay: 0.1, ..train_config() });
+    let (group, train) = (Group::single(), TrainConfig { weight_decay: 0.1, ..train_config() });
     let round = |model: &Llama| map(model.clone(), "", |_, _, values| values.cast(DType::BF16));
     let mut master = random(&small_config(), 7, &Device::flex());
     let (mut optimizer, mut losses) = (AdamW::default(), Vec::new());
@@ -131,7 +131,7 @@ fn masters_remember_updates_that_are_too_small_to_show() {
 
 #[test]
 fn a_short_model_goes_on_from_its_masters_bitwise() {
-    let group = &Group::alone();
+    let group = &Group::single();
     for parameters in [DType::BF16, DType::F32] {
         let run = Run::new(&Device::flex(), parameters).steps(3, 3e-3);
         let whole = run.optimizer.gathered(&run.model.clone().into(), true, group).unwrap();
@@ -140,7 +140,7 @@ fn a_short_model_goes_on_from_its_masters_bitwise() {
             |_: &str, _: &[usize], values: Tensor<1>| values.cast(DType::BF16).cast(DType::F32);
         let read = map(run.model.clone(), "", rounded);
         let (model, optimizer) =
-            AdamW::restore(read, whole, Policy::of(parameters), group).unwrap();
+            AdamW::restore(read, whole, Precision::of(parameters), group).unwrap();
         assert_eq!(weights(&model), weights(&run.model), "{parameters:?}");
         let resumed = Run { model, optimizer, losses: run.losses.clone() }.steps(3, 3e-3);
         let expected = run.steps(3, 3e-3);
@@ -153,9 +153,10 @@ fn a_short_model_goes_on_from_its_masters_bitwise() {
 fn a_lost_moment_is_told() {
     let run = Run::new(&Device::flex(), DType::F32).steps(1, 1e-3);
     let mut whole =
-        run.optimizer.gathered(&run.model.clone().into(), false, &Group::alone()).unwrap();
+        run.optimizer.gathered(&run.model.clone().into(), false, &Group::single()).unwrap();
     whole.remove("exp_avg_sq.model.norm.weight").unwrap();
-    let problem = AdamW::restore(run.model, whole, Policy::default(), &Group::alone()).unwrap_err();
+    let problem =
+        AdamW::restore(run.model, whole, Precision::default(), &Group::single()).unwrap_err();
     assert_eq!(problem, "a moment of `model.norm.weight` is missing");
 }
 

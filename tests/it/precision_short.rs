@@ -14,23 +14,23 @@ use uner_trainer::data::pack::pack_tokens;
 use uner_trainer::step::forward_backward::{accumulate, loss};
 use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::{
-    AdamW, Batch, Event, Gradients, Group, Progress, RankModel, Run, TrainConfig, train,
+    AdamW, Batch, Event, Gradients, Group, RankModel, Run, TrainConfig, TrainState, train,
 };
-use uner_trainer::{MomentForm, Policy, PrecisionConfig, Rounding};
+use uner_trainer::{MomentFormat, Precision, PrecisionConfig, Rounding};
 
 use crate::devices::devices;
 use crate::model::{conversation, layout, small_config, small_model, train_config};
 use crate::resume;
 
 const SHORT: PrecisionConfig =
-    PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Stochastic };
+    PrecisionConfig { moments: MomentFormat::EightBit, rounding: Rounding::Stochastic };
 const EIGHT_BIT: PrecisionConfig =
-    PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Nearest };
+    PrecisionConfig { moments: MomentFormat::EightBit, rounding: Rounding::Nearest };
 const STOCHASTIC: PrecisionConfig =
-    PrecisionConfig { moments: MomentForm::Float, rounding: Rounding::Stochastic };
+    PrecisionConfig { moments: MomentFormat::Float, rounding: Rounding::Stochastic };
 
-fn policy(config: PrecisionConfig) -> Policy {
-    Policy::new(Some(config), &Device::flex()).unwrap()
+fn policy(config: PrecisionConfig) -> Precision {
+    Precision::new(Some(config), &Device::flex()).unwrap()
 }
 
 fn batches(numbers: std::ops::Range<u32>) -> Vec<Batch> {
@@ -42,12 +42,12 @@ fn batches(numbers: std::ops::Range<u32>) -> Vec<Batch> {
 /// Trains on new conversations in every step, and returns the loss on conversations that were not
 /// trained on. `after` is applied to the parameters after each step.
 fn validation_loss(
-    policy: Policy,
+    policy: Precision,
     lr: f64,
     steps: u32,
     after: impl Fn(Tensor<1>) -> Tensor<1>,
 ) -> f64 {
-    let (group, config) = (&Group::alone(), small_config());
+    let (group, config) = (&Group::single(), small_config());
     let (mut model, mut optimizer) = AdamW::new(small_model(7), policy, group);
     for step in 0..steps {
         let mut gradients = Gradients::default();
@@ -82,7 +82,7 @@ fn short_moments_and_random_rounding_train_as_f32_does() {
     for (lr, tolerance, configs) in
         [(1e-3, 0.1, &[EIGHT_BIT, STOCHASTIC, SHORT][..]), (2e-4, 0.01, &[SHORT])]
     {
-        let expected = validation_loss(Policy::default(), lr, 300, as_it_is);
+        let expected = validation_loss(Precision::default(), lr, 300, as_it_is);
         for config in configs {
             let got = validation_loss(policy(*config), lr, 300, as_it_is);
             assert!(
@@ -90,7 +90,7 @@ fn short_moments_and_random_rounding_train_as_f32_does() {
                 "{config:?} at {lr}: {got}, f32 {expected}"
             );
         }
-        let lost = validation_loss(Policy::default(), lr, 300, nearest);
+        let lost = validation_loss(Precision::default(), lr, 300, nearest);
         assert!(lost > 1.2 * expected, "to nearest at {lr}: {lost}, f32 {expected}");
     }
 }
@@ -98,7 +98,7 @@ fn short_moments_and_random_rounding_train_as_f32_does() {
 /// Returns gathered weights and optimizer state (rank 0 only).
 fn everything(model: &RankModel, optimizer: &AdamW, group: &Group) -> BTreeMap<String, TensorData> {
     let mut all = optimizer.gathered(model, false, group).unwrap();
-    visit(&*model.whole(group).unwrap(), "", |parameter| {
+    visit(&*model.gathered(group).unwrap(), "", |parameter| {
         all.insert(parameter.name, parameter.values.into_data());
     });
     all
@@ -109,7 +109,7 @@ fn everything(model: &RankModel, optimizer: &AdamW, group: &Group) -> BTreeMap<S
 fn gradients(model: &Llama, step: u64, group: &Group) -> Gradients {
     let mut gradients = Gradients::default();
     for (name, count) in trained(model, "") {
-        let value = |index: usize| match (group.is_first(), index % 7) {
+        let value = |index: usize| match (group.is_main(), index % 7) {
             (false, _) | (_, 0) => 0.0,
             (_, place) => {
                 ((index * 37 + step as usize * 11) % 101) as f32 * 10f32.powi(-(place as i32)) - 0.3
@@ -139,7 +139,7 @@ fn stepped(
         everything(&model, &optimizer, group)
     };
     std::thread::scope(|scope| {
-        let groups = Group::all(ranks, None).into_iter();
+        let groups = Group::of_process(ranks, None).into_iter();
         let handles: Vec<_> = groups.map(|group| scope.spawn(move || rank(&group))).collect();
         handles.into_iter().map(|handle| handle.join().unwrap()).collect::<Vec<_>>().remove(0)
     })
@@ -149,25 +149,25 @@ fn stepped(
 /// or on sharding.
 #[test]
 fn any_number_of_ranks_updates_to_the_same_bits() {
-    let masters = Policy::of(DType::BF16);
-    let short_masters = Policy { moments: MomentForm::EightBit, ..masters };
+    let masters = Precision::of(DType::BF16);
+    let short_masters = Precision { moments: MomentFormat::EightBit, ..masters };
     let chosen = [EIGHT_BIT, STOCHASTIC, SHORT].map(policy);
     for policy in chosen.into_iter().chain([masters, short_masters]) {
         let whole = |group: &Group| {
             let (model, optimizer) = AdamW::new(small_model(5), policy, group);
             (RankModel::from(model), optimizer)
         };
-        let divided = |group: &Group| {
+        let sharded = |group: &Group| {
             let (model, optimizer) = whole(group);
-            (model.divide(&small_config(), group), optimizer)
+            (model.shard(&small_config(), group), optimizer)
         };
         let expected = stepped(1, 1..=4, whole);
         let middle = stepped(1, 1..=2, whole);
         for ranks in [2, 3] {
             assert!(stepped(ranks, 1..=4, whole) == expected, "{policy:?}: {ranks} ranks");
             assert!(
-                stepped(ranks, 1..=4, divided) == expected,
-                "{policy:?}: {ranks} ranks, divided"
+                stepped(ranks, 1..=4, sharded) == expected,
+                "{policy:?}: {ranks} ranks, sharded"
             );
             let resumed = stepped(ranks, 3..=4, |group| {
                 let model = map(small_model(5), "", |name, _, _| {
@@ -187,20 +187,20 @@ fn any_number_of_ranks_updates_to_the_same_bits() {
 }
 
 /// Trains in a folder, from the start or from its latest checkpoint, until the step `last`.
-fn run(folder: &Path, precision: PrecisionConfig, torch_dtype: &str, last: u64) -> Progress {
+fn run(folder: &Path, precision: PrecisionConfig, torch_dtype: &str, last: u64) -> TrainState {
     let config = TrainConfig { precision: Some(precision), ..resume::config() };
     let model_config = LlamaConfig { torch_dtype: torch_dtype.to_owned(), ..small_config() };
-    let (store, group) = (resume::store(folder), &Group::alone());
-    let progress = match latest(folder).unwrap() {
+    let (store, group) = (resume::store(folder), &Group::single());
+    let state = match latest(folder).unwrap() {
         Some(path) => checkpoint::load(&path, group, &Device::flex()).unwrap().into(),
-        None => Progress::with(small_model(5), policy(precision), group),
+        None => TrainState::with(small_model(5), policy(precision), group),
     };
     let run = Run {
         seed: 7,
         layout: layout(2, 2),
         ..Run::new((&config, &model_config), &store, folder, group)
     };
-    train(&run, progress, &mut |event| match event {
+    train(&run, state, &mut |event| match event {
         Event::Step(metrics) if metrics.step == last => Ok(ControlFlow::Break(())),
         _ => Ok(ControlFlow::Continue(())),
     })
@@ -209,8 +209,7 @@ fn run(folder: &Path, precision: PrecisionConfig, torch_dtype: &str, last: u64) 
 
 #[test]
 fn stopped_and_resumed_is_bitwise_uninterrupted() {
-    let whole =
-        |progress: &Progress| everything(&progress.model, &progress.optimizer, &Group::alone());
+    let whole = |state: &TrainState| everything(&state.model, &state.optimizer, &Group::single());
     for precision in [EIGHT_BIT, STOCHASTIC, SHORT] {
         for torch_dtype in ["float32", "float16", "bfloat16"] {
             let (once, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -228,12 +227,12 @@ fn stopped_and_resumed_is_bitwise_uninterrupted() {
 #[test]
 fn a_checkpoint_of_short_moments_is_short() {
     let folder = tempfile::tempdir().unwrap();
-    let progress = run(folder.path(), SHORT, "bfloat16", 1);
+    let state = run(folder.path(), SHORT, "bfloat16", 1);
     let bytes = fs_err::read(latest(folder.path()).unwrap().unwrap().join("optimizer.safetensors"))
         .unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let mut expected = BTreeMap::new();
-    for (name, count) in trained(progress.model.held(), "") {
+    for (name, count) in trained(state.model.local(), "") {
         expected.insert(format!("moments_8bit.{name}"), vec![count.div_ceil(256) * 516]);
     }
     let found: BTreeMap<String, Vec<usize>> =
@@ -246,15 +245,15 @@ fn a_checkpoint_of_short_moments_is_short() {
 fn rounding_to_bf16_is_refused_where_there_is_none() {
     for setup in devices() {
         let is_there = setup.name == DeviceName::Flex || setup.device.supports_dtype(DType::BF16);
-        let found = Policy::new(Some(SHORT), &setup.device);
+        let found = Precision::new(Some(SHORT), &setup.device);
         assert_eq!(found.is_ok(), is_there, "{setup}");
         if let Err(error) = found {
             let message = error.to_string();
             assert!(message.starts_with("`train.precision.rounding` is `stochastic`"), "{message}");
         }
         assert_eq!(
-            Policy::new(Some(EIGHT_BIT), &setup.device).unwrap().moments,
-            MomentForm::EightBit
+            Precision::new(Some(EIGHT_BIT), &setup.device).unwrap().moments,
+            MomentFormat::EightBit
         );
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use uner_kernels::profile::Pass;
 use uner_trainer::data::store::StoreWriter;
 use uner_trainer::run::profile;
-use uner_trainer::{Event, Group, Progress, Run, TokenStore, TrainConfig, train};
+use uner_trainer::{Event, Group, Run, TokenStore, TrainConfig, TrainState, train};
 
 use crate::model::{conversation, layout, small_config, small_model, train_config};
 
@@ -22,14 +22,14 @@ fn with_run<R>(config: &TrainConfig, deterministic: bool, work: impl FnOnce(&Run
         seed: 4,
         layout: layout(2, 2),
         check_determinism: deterministic,
-        ..Run::new((config, &model_config), &store, folder.path(), &Group::alone())
+        ..Run::new((config, &model_config), &store, folder.path(), &Group::single())
     })
 }
 
 #[test]
 fn a_profile_names_every_op_and_its_times_add_up() {
     let found = with_run(&train_config(), false, |run| {
-        profile(run, Progress::new(small_model(1), &Group::alone()), 3)
+        profile(run, TrainState::new(small_model(1), &Group::single()), 3)
     })
     .unwrap();
     assert_eq!(found.steps, 3);
@@ -63,7 +63,7 @@ fn a_model_trained_on_the_cpu_computes_the_same_twice() {
     let losses = |deterministic: bool| {
         with_run(&train_config(), deterministic, |run| {
             let mut losses = Vec::new();
-            train(run, Progress::new(small_model(1), &Group::alone()), &mut |event| {
+            train(run, TrainState::new(small_model(1), &Group::single()), &mut |event| {
                 if let Event::Step(metrics) = event {
                     losses.push(metrics.loss.to_bits());
                 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use uner_model::parameters::visit;
-use uner_trainer::MomentForm;
+use uner_trainer::MomentFormat;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::data::store::StoreWriter;
-use uner_trainer::{Event, Group, Progress, Run, Schedule, TokenStore, TrainConfig, train};
+use uner_trainer::{Event, Group, Run, Schedule, TokenStore, TrainConfig, TrainState, train};
 
 use crate::model::{conversation, layout, small_config, small_model, train_config};
 
@@ -34,11 +34,11 @@ pub(crate) fn store(folder: &Path) -> TokenStore {
 }
 
 /// Returns every bit of weights and moments.
-pub(crate) fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
+pub(crate) fn bits(state: &TrainState) -> Vec<(String, Vec<u32>)> {
     let mut all = Vec::new();
     let to_bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
-    visit(progress.model.held(), "", |parameter| {
-        let (first, second) = progress.optimizer.moments(&parameter.name).unwrap();
+    visit(state.model.local(), "", |parameter| {
+        let (first, second) = state.optimizer.moments(&parameter.name).unwrap();
         for (kind, values) in [("first", first), ("second", second)] {
             all.push((
                 format!("{kind} {}", parameter.name),
@@ -51,16 +51,16 @@ pub(crate) fn bits(progress: &Progress) -> Vec<(String, Vec<u32>)> {
 }
 
 struct Outcome {
-    progress: Progress,
+    state: TrainState,
     losses: Vec<u64>,
     saved: Vec<PathBuf>,
 }
 
-fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
+fn run(folder: &Path, state: TrainState, stop_after: Option<u64>) -> Outcome {
     let (config, model_config) = (config(), small_config());
     let store = store(folder);
     fs_err::write(folder.join("companion"), "what goes with the model").unwrap();
-    let group = Group::alone();
+    let group = Group::single();
     let run = Run {
         seed: 7,
         validation: Some(&store),
@@ -69,7 +69,7 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
         ..Run::new((&config, &model_config), &store, folder, &group)
     };
     let (mut losses, mut saved) = (Vec::new(), Vec::new());
-    let progress = train(&run, progress, &mut |event| {
+    let state = train(&run, state, &mut |event| {
         match event {
             Event::Step(metrics) => {
                 losses.push(metrics.loss.to_bits());
@@ -87,15 +87,15 @@ fn run(folder: &Path, progress: Progress, stop_after: Option<u64>) -> Outcome {
         Ok(ControlFlow::Continue(()))
     })
     .unwrap();
-    Outcome { progress, losses, saved }
+    Outcome { state, losses, saved }
 }
 
-fn start() -> Progress {
-    Progress::new(small_model(5), &Group::alone())
+fn start() -> TrainState {
+    TrainState::new(small_model(5), &Group::single())
 }
 
-fn resume(folder: &Path) -> Progress {
-    checkpoint::load(&latest(folder).unwrap().unwrap(), &Group::alone(), &Device::flex())
+fn resume(folder: &Path) -> TrainState {
+    checkpoint::load(&latest(folder).unwrap().unwrap(), &Group::single(), &Device::flex())
         .unwrap()
         .into()
 }
@@ -104,18 +104,18 @@ fn resume(folder: &Path) -> Progress {
 fn stopped_and_resumed_is_bitwise_uninterrupted() {
     let whole = tempfile::tempdir().unwrap();
     let expected = run(whole.path(), start(), None);
-    assert_eq!(expected.progress.step, 10);
+    assert_eq!(expected.state.step, 10);
     for stop_after in [1, 4, 6, 9] {
         let parts = tempfile::tempdir().unwrap();
         let first = run(parts.path(), start(), Some(stop_after));
         let second = run(parts.path(), resume(parts.path()), None);
-        assert_eq!(second.progress.step, 10);
+        assert_eq!(second.state.step, 10);
         assert_eq!(
             [first.losses, second.losses].concat(),
             expected.losses,
             "stopped after {stop_after}"
         );
-        assert_eq!(bits(&second.progress), bits(&expected.progress), "stopped after {stop_after}");
+        assert_eq!(bits(&second.state), bits(&expected.state), "stopped after {stop_after}");
     }
 }
 
@@ -137,8 +137,8 @@ fn the_newest_checkpoints_are_kept_and_latest_names_the_last() {
 fn going_on_from_an_earlier_checkpoint_keeps_what_it_saves() {
     let folder = tempfile::tempdir().unwrap();
     let saved = run(folder.path(), start(), None).saved;
-    let progress = checkpoint::load(&saved[1], &Group::alone(), &Device::flex()).unwrap().into();
-    let again = run(folder.path(), progress, Some(7)).saved.remove(0);
+    let state = checkpoint::load(&saved[1], &Group::single(), &Device::flex()).unwrap().into();
+    let again = run(folder.path(), state, Some(7)).saved.remove(0);
     assert_eq!(latest(folder.path()).unwrap().unwrap(), again);
     assert!(saved[3].exists());
 }
@@ -164,28 +164,28 @@ fn torn_truncated_and_flipped_checkpoints_are_refused_with_a_reason() {
         for (what, bytes) in damages {
             fs_err::write(&path, bytes).unwrap();
             let message =
-                checkpoint::load(&saved, &Group::alone(), &device).unwrap_err().to_string();
+                checkpoint::load(&saved, &Group::single(), &device).unwrap_err().to_string();
             // A damaged manifest may blame any file, but it never matches the files.
             let named =
                 file == "manifest.json" || message.contains(&format!("`{file}` is damaged"));
             assert!(named && message.contains("use an earlier one"), "{file} {what}: {message}");
         }
         fs_err::remove_file(&path).unwrap();
-        let message = checkpoint::load(&saved, &Group::alone(), &device).unwrap_err().to_string();
+        let message = checkpoint::load(&saved, &Group::single(), &device).unwrap_err().to_string();
         assert!(
             message.contains(&*file) && message.contains("use an earlier one"),
             "{file} missing: {message}"
         );
         fs_err::write(&path, whole).unwrap();
     }
-    checkpoint::load(&saved, &Group::alone(), &device).unwrap();
+    checkpoint::load(&saved, &Group::single(), &device).unwrap();
 }
 
 #[test]
 fn another_run_is_not_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let saved = run(folder.path(), start(), Some(1)).saved.remove(0);
-    let state = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap().state;
+    let state = checkpoint::load(&saved, &Group::single(), &Device::flex()).unwrap().state;
     state.check_resumable(&state, &saved).unwrap();
     let refused = |change: fn(&mut checkpoint::State)| {
         let mut other = state.clone();
@@ -196,7 +196,7 @@ fn another_run_is_not_resumed() {
     assert!(message.contains("the training data has changed"), "{message}");
     let message = refused(|other| other.seed = 8);
     assert!(message.contains("the seed was 7 and is now 8"), "{message}");
-    let message = refused(|other| other.precision.moments = MomentForm::EightBit);
+    let message = refused(|other| other.precision.moments = MomentFormat::EightBit);
     assert!(message.contains("moments f32") && message.contains("moments 8bit"), "{message}");
 }
 
@@ -210,6 +210,6 @@ fn another_version_of_the_format_is_refused() {
     assert_ne!(old, text);
     fs_err::write(&file, old).unwrap();
     fs_err::remove_file(saved.join("manifest.json")).unwrap();
-    let manifest = checkpoint::load(&saved, &Group::alone(), &Device::flex()).unwrap_err();
+    let manifest = checkpoint::load(&saved, &Group::single(), &Device::flex()).unwrap_err();
     assert!(manifest.to_string().contains("manifest.json"), "{manifest}");
 }

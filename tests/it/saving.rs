@@ -11,8 +11,8 @@ use uner_model::Llama;
 use uner_trainer::RunId;
 use uner_trainer::checkpoint::{self, Snapshot, best, latest};
 use uner_trainer::{
-    BestConfig, Callbacks, CheckpointConfig, Event, Group, Interrupted, Measure, Progress, Run,
-    Scoring, TrainConfig, TrainError, train,
+    BestConfig, Callbacks, CheckpointConfig, Event, Group, Interrupted, Measure, Run, Scoring,
+    TrainConfig, TrainError, TrainState, train,
 };
 
 use crate::model::{layout, small_config, small_model};
@@ -30,7 +30,7 @@ fn by_score(patience: Option<u64>) -> TrainConfig {
 }
 
 struct Told {
-    result: Result<Progress, TrainError>,
+    result: Result<TrainState, TrainError>,
     events: Vec<Event>,
 }
 
@@ -62,12 +62,12 @@ impl Told {
 fn go_on(
     folder: &Path,
     config: &TrainConfig,
-    progress: Progress,
+    state: TrainState,
     callbacks: Callbacks,
     mut stops: impl FnMut(&Event) -> bool,
 ) -> Told {
     let (model_config, store) = (small_config(), store(folder));
-    let group = Group::alone();
+    let group = Group::single();
     let run = Run {
         seed: 7,
         validation: Some(&store),
@@ -76,19 +76,19 @@ fn go_on(
         ..Run::new((config, &model_config), &store, folder, &group)
     };
     let mut events = Vec::new();
-    let result = train(&run, progress, &mut |event| {
+    let result = train(&run, state, &mut |event| {
         events.push(event.clone());
         Ok(if stops(event) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
     Told { result, events }
 }
 
-fn start() -> Progress {
-    Progress::new(small_model(5), &Group::alone())
+fn start() -> TrainState {
+    TrainState::new(small_model(5), &Group::single())
 }
 
-fn resume(folder: &Path) -> Progress {
-    checkpoint::load(&latest(folder).unwrap().unwrap(), &Group::alone(), &Device::flex())
+fn resume(folder: &Path) -> TrainState {
+    checkpoint::load(&latest(folder).unwrap().unwrap(), &Group::single(), &Device::flex())
         .unwrap()
         .into()
 }
@@ -108,7 +108,7 @@ impl Known {
             let told = go_on(folder.path(), &config, start(), Callbacks::default(), |event| {
                 event.step() == step
             });
-            models.push((head(&told.result.unwrap().model.into_whole().unwrap()), score));
+            models.push((head(&told.result.unwrap().model.into_unsharded().unwrap()), score));
         }
         Self { models }
     }
@@ -143,31 +143,30 @@ fn a_snapshot_is_not_changed_by_the_steps_after_it() {
     let config = config();
     let first =
         go_on(folder.path(), &config, start(), Callbacks::default(), |event| event.step() == 3);
-    let progress = first.result.unwrap();
-    let expected = bits(&progress);
-    let state = checkpoint::load(
+    let state = first.result.unwrap();
+    let expected = bits(&state);
+    let saved = checkpoint::load(
         &latest(folder.path()).unwrap().unwrap(),
-        &Group::alone(),
+        &Group::single(),
         &Device::flex(),
     )
     .unwrap()
     .state;
     let snapshot = Snapshot::take(
-        (&progress.model, &Group::alone()),
+        (&state.model, &Group::single()),
         &small_config(),
-        progress.optimizer.gathered(&progress.model, false, &Group::alone()).unwrap(),
-        state,
+        state.optimizer.gathered(&state.model, false, &Group::single()).unwrap(),
+        saved,
         &[],
     )
     .unwrap();
 
     let other = tempfile::tempdir().unwrap();
-    let last =
-        go_on(other.path(), &config, progress, Callbacks::default(), |_| false).result.unwrap();
+    let last = go_on(other.path(), &config, state, Callbacks::default(), |_| false).result.unwrap();
     assert_ne!(bits(&last), expected);
     let written = checkpoint::save(other.path(), snapshot).unwrap();
     assert_eq!(
-        bits(&checkpoint::load(&written, &Group::alone(), &Device::flex()).unwrap().into()),
+        bits(&checkpoint::load(&written, &Group::single(), &Device::flex()).unwrap().into()),
         expected
     );
 }
@@ -180,12 +179,12 @@ fn training_goes_on_while_a_checkpoint_is_written_and_the_next_one_waits() {
     fs_err::write(&large, vec![1; 128 << 20]).unwrap();
     let config = TrainConfig { max_steps: Some(7), validate_every: 0, keep_last: 1, ..config() };
     let (model_config, store) = (small_config(), store(folder.path()));
-    let companions = [large];
-    let group = Group::alone();
+    let extra_files = [large];
+    let group = Group::single();
     let run = Run {
         seed: 7,
         layout: layout(2, 0),
-        extra_files: &companions,
+        extra_files: &extra_files,
         ..Run::new((&config, &model_config), &store, folder.path(), &group)
     };
     let mut told = Vec::new();
@@ -232,7 +231,7 @@ fn a_listener_that_fails_or_panics_loses_no_step() {
         let folder = tempfile::tempdir().unwrap();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let (model_config, store) = (small_config(), store(folder.path()));
-            let group = Group::alone();
+            let group = Group::single();
             let run = Run {
                 seed: 7,
                 layout: layout(2, 2),
@@ -260,14 +259,14 @@ fn checkpoints_name_their_run_and_those_of_others_stay() {
     let other = RunId { folder: "elsewhere".into(), started: 1 };
     let long = TrainConfig { keep_last: 1, ..config() };
     let short = TrainConfig { max_steps: Some(4), ..long.clone() };
-    let first = Progress { run: Some(other.clone()), ..start() };
+    let first = TrainState { run: Some(other.clone()), ..start() };
     go_on(folder.path(), &short, first, Callbacks::default(), |_| false).result.unwrap();
     assert_eq!(folders(folder.path()), ["step-000004"]);
     let last =
         go_on(folder.path(), &long, start(), Callbacks::default(), |_| false).result.unwrap();
     assert_eq!(folders(folder.path()), ["step-000004", "step-000010"]);
     let run = |step: &str| {
-        let found = checkpoint::load(&folder.path().join(step), &Group::alone(), &Device::flex());
+        let found = checkpoint::load(&folder.path().join(step), &Group::single(), &Device::flex());
         found.unwrap().state.run.unwrap()
     };
     assert_eq!(run("step-000004"), other);
@@ -363,8 +362,8 @@ fn an_interrupt_during_an_evaluation_leaves_it_for_the_resumed_run() {
         };
         let config = TrainConfig { validate_every: 2, ..by_score(None) };
         let first = go_on(folder.path(), &config, start(), callbacks, |_| false);
-        let progress = first.result.as_ref().unwrap();
-        assert!(progress.step == 2 && progress.standing.cut_short, "{:?}", progress.standing);
+        let state = first.result.as_ref().unwrap();
+        assert!(state.step == 2 && state.best_tracker.cut_short, "{:?}", state.best_tracker);
         assert_eq!((first.saved(), first.scores()), (vec![2], vec![]));
 
         let score = |model: &Llama| Ok(Some(known.score(model)));

@@ -37,7 +37,7 @@ fn ten_steps(setup: &Setup) -> Vec<Step> {
         let trained = batch.num_trained() as f64;
         let grad_scale = clip_factor(gradients.squared_norm().sqrt() / trained, 1.0) / trained;
         let update = Update { lr: 3e-3, step: number, grad_scale };
-        model = optimizer.step(model.clone(), gradients, &train, update, &Group::alone()).unwrap();
+        model = optimizer.step(model.clone(), gradients, &train, update, &Group::single()).unwrap();
         found
     };
     (1..=10).map(step).collect()

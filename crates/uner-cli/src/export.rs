@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use safetensors::Dtype;
 use serde_json::Value;
 use uner_data::regular;
-use uner_model::adapter::{CONFIG_FILE, base_form_of, base_of};
+use uner_model::adapter::{CONFIG_FILE, base_format_of, base_of};
 use uner_model::export::{self, Export};
 use uner_model::weights::{self, inside};
 use uner_prompt::{Template, Tokenizer};
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
         (None, true) => base_of(&folder).ok().flatten(),
         (None, false) => None,
     };
-    if args.merge && base_form_of(&folder)?.is_some() {
+    if args.merge && base_format_of(&folder)?.is_some() {
         tracing::warn!(
             "the adapter was trained on a base in fewer bits and is folded into the whole weights: outputs differ by their rounding"
         );

@@ -132,7 +132,7 @@ fn infer_config(folder: &Path, window: usize) -> Result<InferConfig> {
     if !file.exists() {
         return Ok(InferConfig {
             max_new_tokens: MAX_NEW_TOKENS.min(window.saturating_sub(1)),
-            batch_size: BATCH_SIZE,
+            queries_per_batch: BATCH_SIZE,
         });
     }
     toml::from_str(&regular::read_to_string(&file)?)

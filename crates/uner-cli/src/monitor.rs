@@ -5,7 +5,7 @@
 use uner_kernels::device::{DeviceName, MemoryGauge};
 use uner_plan::machine::{Machine, resident_memory};
 use uner_prompt::Tokenizer;
-use uner_trainer::Progress;
+use uner_trainer::TrainState;
 use uner_trainer::metrics::event::{MetricsWriter, StepMetrics};
 use uner_trainer::metrics::tensorboard::EventFile;
 use uner_trainer::{Event, Run, TrainError};
@@ -23,19 +23,19 @@ pub(crate) struct Monitor<'a> {
 }
 
 impl<'a> Monitor<'a> {
-    /// Opens the files of a run that goes on from `progress`.
+    /// Opens the files of a run that goes on from `state`.
     pub(crate) fn open(
         run: &Run<'a>,
         machine: &'a Machine,
-        progress: &Progress,
+        state: &TrainState,
         device: DeviceName,
         tokenizer: &'a Tokenizer,
     ) -> Result<Self, TrainError> {
         Ok(Self {
             run: *run,
             tokenizer,
-            metrics: MetricsWriter::open(run.folder, progress.step)?,
-            tensorboard: EventFile::open(run.folder, progress.step)?,
+            metrics: MetricsWriter::open(run.folder, state.step)?,
+            tensorboard: EventFile::open(run.folder, state.step)?,
             gauge: device.memory_gauge(),
             machine,
         })

@@ -242,7 +242,7 @@ impl Case {
             positions: of(&self.position_ids, &|column| column as i32),
             document,
             labels,
-            noise: None,
+            dropout_key: None,
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) fn run(sources: &Sources, steps: u64, out: &mut dyn Write) -> Result<
     let assembled = assemble(sources, scratch.path(), None)?;
     let machine = look(sources, Ranks { all: 1, here: 1 });
     let plan = Plan::new(sources, assembled.train.summary().into(), machine, None);
-    let group = Group::alone();
+    let group = Group::single();
     let run = Run {
         seed: plan.recipe.run.seed,
         layout: plan.layout,
@@ -31,8 +31,8 @@ pub(crate) fn run(sources: &Sources, steps: u64, out: &mut dyn Write) -> Result<
             &group,
         )
     };
-    let progress = begin((sources, &plan), &run, None, &device)?;
-    let found = profile(&run, progress, steps)?;
+    let state = begin((sources, &plan), &run, None, &device)?;
+    let found = profile(&run, state, steps)?;
     write!(out, "{}", table(&found, plan.machine.rates.fastest()))?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use uner_kernels::device::{DeviceName, have_nccl};
-use uner_trainer::distributed::{Link, Processes, nccl};
+use uner_trainer::distributed::{Collective, Processes, nccl};
 use uner_trainer::{Group, TrainError};
 
 use uner_plan::machine::Devices;
@@ -65,7 +65,7 @@ impl World {
         let (index, count) = processes.as_ref().map_or((0, 1), |all| all.on_this_machine());
         let names = devices.of_process(index, count).map_err(anyhow::Error::msg)?;
         let here = count * names.len();
-        let groups = Group::linked(names.len(), link(&names)?, processes).into_iter();
+        let groups = Group::with_collective(names.len(), link(&names)?, processes).into_iter();
         Ok(Ranks {
             own: groups.zip(names).map(|(group, device)| Rank { group, device }).collect(),
             here,
@@ -89,7 +89,7 @@ impl World {
 }
 
 /// What connects the devices of this process; `None` where sums go through the host.
-fn link(names: &[DeviceName]) -> Result<Option<Box<dyn Link>>> {
+fn link(names: &[DeviceName]) -> Result<Option<Box<dyn Collective>>> {
     if names.len() == 1 || names.iter().all(|name| name.is_host()) {
         return Ok(None);
     }
@@ -118,9 +118,9 @@ pub(crate) fn together<T: Send>(
     work: impl Fn(&Rank) -> Result<T> + Sync,
 ) -> Result<T> {
     let work = |rank: &Rank| {
-        let result = rank.group.take_part(|| work(rank));
+        let result = rank.group.guarded(|| work(rank));
         let name = || format!("rank {}", rank.group.rank());
-        if rank.group.is_alone() { result } else { result.map_err(|error| error.context(name())) }
+        if rank.group.is_single() { result } else { result.map_err(|error| error.context(name())) }
     };
     let (first, others) = ranks.split_first().expect("a process has a rank");
     std::thread::scope(|scope| {
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn ranks(count: usize) -> Vec<Rank> {
-        let groups = Group::all(count, None).into_iter();
+        let groups = Group::of_process(count, None).into_iter();
         groups.map(|group| Rank { group, device: DeviceName::Flex }).collect()
     }
 
@@ -155,7 +155,7 @@ mod tests {
     fn the_cause_is_told_not_what_followed_from_it() {
         let work = |rank: &Rank| {
             anyhow::ensure!(rank.group.rank() != 2, "the device is gone");
-            Ok(rank.group.total([1.0])?)
+            Ok(rank.group.all_reduce_scalars([1.0])?)
         };
         let error = together(&ranks(3), work).unwrap_err();
         assert_eq!(format!("{error:#}"), "rank 2: the device is gone");

@@ -8,7 +8,7 @@ use uner_model::weights::random;
 use uner_plan::machine::{Machine, Ranks};
 use uner_plan::recipe::Override;
 use uner_plan::{Plan, Sources};
-use uner_trainer::{Policy, Progress, Run, Sharding, checkpoint};
+use uner_trainer::{Precision, Run, Sharding, TrainState, checkpoint};
 
 use crate::adapter;
 
@@ -32,20 +32,20 @@ pub(crate) fn begin(
     run: &Run,
     resumed: Option<Resumed>,
     device: &Device,
-) -> Result<Progress> {
-    let progress = if let Some(resumed) = resumed {
+) -> Result<TrainState> {
+    let state = if let Some(resumed) = resumed {
         resume((sources, plan), run, resumed, device)?
     } else {
-        let policy = Policy::new(run.config.precision, device)?;
+        let policy = Precision::new(run.config.precision, device)?;
         let model = match &sources.model.folder {
             Some(folder) => adapter::load_base(sources, folder, device)?,
             None => random(run.model_config, run.seed, device),
         };
-        Progress::with(adapter::attached(model, sources)?, policy, run.group)
+        TrainState::with(adapter::attached(model, sources)?, policy, run.group)
     };
     Ok(match run.layout.sharding {
-        Sharding::Zero3 => progress.divide(run.model_config, run.group),
-        Sharding::None | Sharding::Zero1 => progress,
+        Sharding::Zero3 => state.shard(run.model_config, run.group),
+        Sharding::None | Sharding::Zero1 => state,
     })
 }
 
@@ -54,20 +54,20 @@ fn resume(
     run: &Run,
     Resumed { path, then, set }: Resumed,
     device: &Device,
-) -> Result<Progress> {
+) -> Result<TrainState> {
     let found = checkpoint::load_onto(path, adapter::base(sources), run.group, device)?;
-    let state = found.state.clone();
-    let progress = Progress::from(found);
+    let saved = found.state.clone();
+    let state = TrainState::from(found);
     let is_set = |key: &str| set.iter().any(|override_| override_.sets(key));
     let warnings = plan
-        .check_resumable(then, progress.step, is_set)
+        .check_resumable(then, state.step, is_set)
         .map_err(|problem| anyhow!("checkpoint `{}`: {problem}", path.display()))?;
-    state.check_resumable(&run.state(&progress), path)?;
-    if run.group.is_first() {
-        tracing::info!("resuming after step {}", progress.step);
+    saved.check_resumable(&run.checkpoint_state(&state), path)?;
+    if run.group.is_main() {
+        tracing::info!("resuming after step {}", state.step);
         for warning in warnings {
             tracing::warn!("{warning}");
         }
     }
-    Ok(progress)
+    Ok(state)
 }

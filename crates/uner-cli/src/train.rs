@@ -12,7 +12,7 @@ use uner_model::Llama;
 use uner_trainer::metrics::event::StepMetrics;
 use uner_trainer::{Answer, GuardReport};
 use uner_trainer::{
-    Callbacks, Event, Group, Interrupted, Progress, Run, Scoring, TrainError, checkpoint,
+    Callbacks, Event, Group, Interrupted, Run, Scoring, TrainError, TrainState, checkpoint,
 };
 
 use crate::args::TrainArgs;
@@ -113,25 +113,25 @@ fn start_ranks(
 ) -> Result<Ending> {
     let Ranks { own: ranks, here } = ranks;
     let folder = &sources.recipe.run.dir;
-    let is_first = ranks[0].group.is_first();
+    let is_main = ranks[0].group.is_main();
     ranks.iter().try_for_each(|rank| rank.device.open().map(drop))?;
     let resumed = match args.resume.as_deref() {
         Some(which) => Some(run_folder::to_resume(folder, which)?),
         None => None,
     };
-    if resumed.is_none() && is_first {
+    if resumed.is_none() && is_main {
         run_folder::refuse_second_run(folder)?;
         run_folder::refuse_other_folder(folder)?;
     }
     fs_err::create_dir_all(folder)?;
-    let _lock = is_first.then(|| RunLock::hold(folder)).transpose()?;
+    let _lock = is_main.then(|| RunLock::hold(folder)).transpose()?;
     // A resumed run keeps its tokenizer, whatever became of the file it was read from.
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
     tracing::info!("encoding the data");
     let assembled = assemble(sources, folder, tokenizer)?;
     let then = resumed.as_deref().map(Plan::read).transpose()?;
     let count = RankCount { all: ranks[0].group.world_size(), here: *here };
-    let plan = is_first.then(|| {
+    let plan = is_main.then(|| {
         let machine = look(sources, count);
         let had = then.as_ref().map(|plan| plan.layout);
         Plan::new(sources, assembled.train.summary().into(), machine, had)
@@ -156,13 +156,13 @@ fn start_ranks(
         callbacks: Callbacks { scoring, interrupted: Some(Interrupted(&interrupt::asked)) },
         check_determinism: args.check_determinism,
     };
-    let Some(progress) = together(ranks, |rank| job.train(rank))? else {
+    let Some(state) = together(ranks, |rank| job.train(rank))? else {
         tracing::warn!("interrupted and saved; go on with `--resume`");
         return Ok(Ending::Interrupted);
     };
-    if is_first {
-        let step = progress.step;
-        let model = to_measure(sources, progress, &ranks[0].device.open()?)?;
+    if is_main {
+        let step = state.step;
+        let model = to_measure(sources, state, &ranks[0].device.open()?)?;
         report(sources, &assembled, (step, &model), out)?;
     }
     Ok(Ending::Done)
@@ -181,7 +181,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// One rank's part of the training; `None` when interrupted.
-    fn train(&self, rank: &Rank) -> Result<Option<Progress>> {
+    fn train(&self, rank: &Rank) -> Result<Option<TrainState>> {
         let (sources, group) = (self.sources, &rank.group);
         let plan = self.agreed_plan(group)?;
         let recipe = &plan.recipe;
@@ -199,16 +199,16 @@ impl Job<'_> {
             )
         };
         let device = rank.device.open_for_training()?;
-        let progress = begin((sources, &plan), &run, self.resumed, &device)?;
-        if !group.is_first() {
-            return Ok(follow(&run, progress)?);
+        let state = begin((sources, &plan), &run, self.resumed, &device)?;
+        if !group.is_main() {
+            return Ok(follow(&run, state)?);
         }
         // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
         let extra_files = run_folder::describe((sources, &plan), &self.assembled.tokenizer)?;
         let run = Run { extra_files: &extra_files, ..run };
         let tokenizer = &self.assembled.tokenizer;
-        let monitor = Monitor::open(&run, &plan.machine, &progress, rank.device, tokenizer)?;
-        Ok(lead(&run, progress, monitor)?)
+        let monitor = Monitor::open(&run, &plan.machine, &state, rank.device, tokenizer)?;
+        Ok(lead(&run, state, monitor)?)
     }
 
     /// The plan of rank 0, which has looked at its device: all ranks have to go by the same.
@@ -220,9 +220,9 @@ impl Job<'_> {
 }
 
 /// Trains to the end without a word; `None` when interrupted.
-fn follow(run: &Run, progress: Progress) -> Result<Option<Progress>, TrainError> {
-    let progress = uner_trainer::train(run, progress, &mut |_| Ok(asked_to_stop()))?;
-    Ok((!run.is_unfinished(&progress)).then_some(progress))
+fn follow(run: &Run, state: TrainState) -> Result<Option<TrainState>, TrainError> {
+    let state = uner_trainer::train(run, state, &mut |_| Ok(asked_to_stop()))?;
+    Ok((!run.is_unfinished(&state)).then_some(state))
 }
 
 fn asked_to_stop() -> ControlFlow<()> {
@@ -232,14 +232,14 @@ fn asked_to_stop() -> ControlFlow<()> {
 /// Trains to the end and tells of it; `None` when interrupted.
 fn lead(
     run: &Run,
-    progress: Progress,
+    state: TrainState,
     mut monitor: Monitor,
-) -> Result<Option<Progress>, TrainError> {
-    let (first, total) = (progress.step, run.total_steps());
+) -> Result<Option<TrainState>, TrainError> {
+    let (first, total) = (state.step, run.total_steps());
     let mut meter = Meter::new(first, total);
     let start = std::time::Instant::now();
     interrupt::defer();
-    let trained = uner_trainer::train(run, progress, &mut |event| {
+    let trained = uner_trainer::train(run, state, &mut |event| {
         match &monitor.write(event)? {
             Event::Step(step) => {
                 // Saving and validating included, as the rest of the run will have them too.
@@ -264,13 +264,13 @@ fn lead(
     });
     let interrupted = interrupt::stop_deferring();
     drop(meter);
-    let progress = trained?;
+    let state = trained?;
     tracing::info!(
         "trained {} steps in {}",
-        progress.step - first,
+        state.step - first,
         duration(start.elapsed().as_secs_f64())
     );
-    Ok((!interrupted && !run.is_unfinished(&progress)).then_some(progress))
+    Ok((!interrupted && !run.is_unfinished(&state)).then_some(state))
 }
 
 fn stopped_line(step: u64, best: Option<u64>) -> String {
@@ -313,12 +313,12 @@ fn utilisation(step: &StepMetrics) -> String {
 }
 
 /// The model that the run is for: the best, where the recipe compares them, else the last.
-fn to_measure(sources: &Sources, progress: Progress, device: &Device) -> Result<Llama> {
+fn to_measure(sources: &Sources, state: TrainState, device: &Device) -> Result<Llama> {
     let folder = &sources.recipe.run.dir;
     let best = if sources.recipe.train.best.is_some() { checkpoint::best(folder)? } else { None };
-    let is_last = progress.standing.best.is_none_or(|best| best.step == progress.step);
+    let is_last = state.best_tracker.best.is_none_or(|best| best.step == state.step);
     // Before another model is read, this one is let go: both may not fit.
-    let (which, path) = match (best, progress.model.into_whole()) {
+    let (which, path) = match (best, state.model.into_unsharded()) {
         (Some(best), _) if !is_last => ("best", best),
         (_, Some(model)) => return Ok(model),
         // Its blocks are divided among ranks that are gone; the run has ended with a checkpoint.

@@ -16,12 +16,12 @@ pub struct InferConfig {
     /// Longest answer, in tokens.
     pub max_new_tokens: usize,
     /// Queries decoded together.
-    pub batch_size: usize,
+    pub queries_per_batch: usize,
 }
 
 impl Default for InferConfig {
     fn default() -> Self {
-        Self { max_new_tokens: 256, batch_size: 16 }
+        Self { max_new_tokens: 256, queries_per_batch: 16 }
     }
 }
 
@@ -137,7 +137,7 @@ impl<'a> Predictor<'a> {
         let mut by_length: Vec<usize> = (0..asked.len()).collect();
         by_length.sort_by_key(|&index| prompts[index].len());
         let mut responses: Vec<(usize, Response)> = Vec::with_capacity(queries.len());
-        for batch in by_length.chunks(self.config.batch_size.max(1)) {
+        for batch in by_length.chunks(self.config.queries_per_batch.max(1)) {
             let prompts: Vec<Vec<u32>> =
                 batch.iter().map(|&index| prompts[index].clone()).collect();
             let answers =

@@ -23,7 +23,7 @@ pub mod linear;
 pub mod linear_cross_entropy;
 pub mod linear_sum;
 pub mod link;
-#[cfg(feature = "cuda")]
+#[cfg(all(feature = "cuda", any(test, feature = "offline")))]
 pub mod offline;
 pub mod profile;
 pub mod quantized_linear;

@@ -5,16 +5,16 @@ use burn::tensor::Tensor;
 
 use crate::device::DeviceName;
 
-/// The connection of a process's devices, one per rank. The rank `seat` calls from its own thread.
+/// The connection of a process's devices, one per rank. The rank `local_rank` calls from its own thread.
 /// All ranks make the same calls in the same order, with equally many vectors cut at the same
 /// edges.
-pub trait Link: Send + Sync + std::fmt::Debug {
+pub trait Collective: Send + Sync + std::fmt::Debug {
     /// Starts a reduce-scatter: adds up each vector, `[n]`, over the ranks, in its type. A rank
     /// receives its own part of each sum.
-    fn reduce_scatter(&self, seat: usize, values: Vec<Cut>) -> Pending;
+    fn reduce_scatter(&self, local_rank: usize, values: Vec<Cut>) -> Pending;
     /// Starts an all-gather of each vector, `[n]`: a rank sends its own part and receives the
     /// whole.
-    fn all_gather(&self, seat: usize, parts: Vec<Cut>) -> Pending;
+    fn all_gather(&self, local_rank: usize, parts: Vec<Cut>) -> Pending;
     /// Aborts the collectives in flight, whose results are then undefined: a rank has failed, and
     /// others may be waiting for it. Later calls fail.
     fn abort(&self);
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Pending {
 /// # Errors
 /// When the library is missing or refuses the devices.
 #[cfg(feature = "cuda")]
-pub fn nccl(devices: &[DeviceName]) -> Result<Box<dyn Link>, String> {
+pub fn nccl(devices: &[DeviceName]) -> Result<Box<dyn Collective>, String> {
     Ok(Box::new(crate::cuda::nccl::Nccl::new(devices)?))
 }
 
@@ -70,6 +70,6 @@ pub fn nccl(devices: &[DeviceName]) -> Result<Box<dyn Link>, String> {
 /// # Errors
 /// Always.
 #[cfg(not(feature = "cuda"))]
-pub fn nccl(_devices: &[DeviceName]) -> Result<Box<dyn Link>, String> {
+pub fn nccl(_devices: &[DeviceName]) -> Result<Box<dyn Collective>, String> {
     Err("this program was built without CUDA".to_owned())
 }

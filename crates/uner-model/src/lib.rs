@@ -19,7 +19,7 @@ pub mod parameters;
 pub mod size;
 pub mod weights;
 
-pub use adapter::{AdapterConfig, BaseForm, load_adapted, load_adapter};
+pub use adapter::{AdapterConfig, BaseFormat, load_adapted, load_adapter};
 pub use cache::KvCache;
 pub use config::LlamaConfig;
 pub use flops::Flops;

@@ -7,7 +7,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use uner_kernels::device::activations;
-use uner_kernels::dropout::Draw;
+use uner_kernels::dropout::DropoutSite;
 use uner_kernels::{
     Input, QuantizedWeight, RotaryTable, Visibility, add_linear, add_rms_norm, attention,
     dropped_linear, fork_rms_norm, linear, linear_sum, quantized_linear, rms_norm, rope, swiglu,
@@ -96,7 +96,7 @@ pub struct Linear {
     pub lora_scale: f64,
     /// The CRC-32 of the layer's name; with a token's key it determines the layer's dropout.
     #[module(skip)]
-    pub place: u32,
+    pub layer_key: u32,
     /// `[out, in]`, f32: an optional sum that the gradient of the weight is added to. The result is
     /// then the gradient of this tensor, and the weight has none: see [`linear_sum`].
     #[module(skip)]
@@ -369,9 +369,9 @@ impl Linear {
         columns: usize,
     ) -> Result<Self, WeightsError> {
         let weight = Param::from_tensor(source.tensor(&format!("{name}.weight"), [rows, columns])?);
-        let place = crc32fast::hash(name.as_bytes());
+        let layer_key = crc32fast::hash(name.as_bytes());
         let (quantized, lora_A, lora_B, gradient_sum) = (None, None, None, None);
-        Ok(Self { weight, quantized, lora_A, lora_B, lora_scale: 1.0, place, gradient_sum })
+        Ok(Self { weight, quantized, lora_A, lora_B, lora_scale: 1.0, layer_key, gradient_sum })
     }
 
     fn forward(&self, x: &Input, context: &Context) -> Tensor<2> {
@@ -379,7 +379,8 @@ impl Linear {
             (Some(down), Some(up)) => {
                 let low = match &context.dropout {
                     Some(Dropout { keys, probability }) => {
-                        let draw = Draw { place: self.place, probability: *probability };
+                        let draw =
+                            DropoutSite { layer_key: self.layer_key, probability: *probability };
                         dropped_linear(x.clone(), keys, down.weight.val(), draw)
                     }
                     None => linear(x.clone(), down.weight.val()),
@@ -414,7 +415,7 @@ impl Linear {
         self.quantized.as_ref().map_or_else(|| self.weight.dims(), QuantizedWeight::dims)
     }
 
-    /// Builds a layer of a block, quantised if the source has a `base_form`.
+    /// Builds a layer of a block, quantised if the source has a `base_format`.
     fn of_block(
         source: &mut impl Source,
         name: &str,
@@ -422,7 +423,7 @@ impl Linear {
         columns: usize,
     ) -> Result<Self, WeightsError> {
         let layer = Self::build(source, name, rows, columns)?;
-        let Some(form) = source.base_form() else { return Ok(layer) };
+        let Some(form) = source.base_format() else { return Ok(layer) };
         let weight = layer.weight.val();
         let nothing = Param::from_tensor(Tensor::empty([0, 0], &weight.device()));
         Ok(Self {

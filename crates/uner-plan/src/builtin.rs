@@ -1,5 +1,5 @@
-//! The recipes and model dimensions of this repository, built into the program, so that a first run
-//! needs no file.
+//! The recipes and model dimensions of this repository, compiled into the program, so that a first
+//! run needs no file.
 
 use include_dir::{Dir, include_dir};
 

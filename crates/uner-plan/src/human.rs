@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-/// A number with its thousands apart: 1,234,567.
+/// A number with thousands separators: 1,234,567.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,11 +1,11 @@
-//! What a run will do, decided before it starts.
+//! Plans a training run before it starts: what it does, and what it costs.
 //!
 //! ```text
 //! Recipe (as written) ──► Sources (looked up) ──► Plan (every number, and the layout that fits)
 //! ```
 //!
-//! Knows nothing of the command line: benches, tests and programs in Rust plan by it as
-//! `uner train` does.
+//! This crate does not depend on the command line: benches, tests and Rust programs plan a run
+//! exactly as `uner train` does.
 
 pub mod builtin;
 pub mod cost;

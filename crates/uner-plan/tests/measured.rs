@@ -24,7 +24,7 @@ use uner_plan::cost::{Layout, Memory, Sharding, Storage, Workload};
 use uner_trainer::step::forward_backward::accumulate_on_rank;
 use uner_trainer::step::optimizer::Update;
 use uner_trainer::{AdamW, Batch, Gradients, Group, RankModel, TrainConfig, TrainError};
-use uner_trainer::{MomentForm, Policy, PrecisionConfig, Rounding};
+use uner_trainer::{MomentFormat, Precision, PrecisionConfig, Rounding};
 
 /// How far the estimate may be off.
 const TOLERANCE: f64 = 0.1;
@@ -96,12 +96,12 @@ const SHAPES: [Shape; 12] = [
         ..shape("sharded over three, half kept", [256, 704, 16, 4, 4, 1_024], (256, 1, 8, 2))
     },
     Shape {
-        precision: PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Nearest },
+        precision: PrecisionConfig { moments: MomentFormat::EightBit, rounding: Rounding::Nearest },
         ..shape("mostly weights, moments of 8 bits", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2))
     },
     Shape {
         precision: PrecisionConfig {
-            moments: MomentForm::EightBit,
+            moments: MomentFormat::EightBit,
             rounding: Rounding::Stochastic,
         },
         ..shape("mostly weights, all of it short", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2))
@@ -113,7 +113,7 @@ const fn shape(
     model: [usize; 6],
     (length, rows, kept, micro_batches): (usize, usize, usize, usize),
 ) -> Shape {
-    let precision = PrecisionConfig { moments: MomentForm::Float, rounding: Rounding::Nearest };
+    let precision = PrecisionConfig { moments: MomentFormat::Float, rounding: Rounding::Nearest };
     Shape { name, model, tied: false, length, rows, kept, micro_batches, precision, ranks: 1 }
 }
 
@@ -189,9 +189,9 @@ fn measure(shape: &Shape) -> usize {
     let before = LIVE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     std::thread::scope(|scope| {
-        for group in Group::all(shape.ranks, None) {
+        for group in Group::of_process(shape.ranks, None) {
             let config = &config;
-            scope.spawn(move || group.take_part(|| steps(shape, config, &group)).unwrap());
+            scope.spawn(move || group.guarded(|| steps(shape, config, &group)).unwrap());
         }
     });
     PEAK.load(Ordering::Relaxed) - before
@@ -206,9 +206,9 @@ fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), Train
         "max_grad_norm": 1.0, "save_every": 1, "keep_last": 1, "validate_every": 0,
     }))
     .unwrap();
-    let policy = Policy::new(Some(shape.precision), &Device::flex())?;
+    let policy = Precision::new(Some(shape.precision), &Device::flex())?;
     let (model, mut optimizer) = AdamW::new(random(config, 1, &Device::flex()), policy, group);
-    let mut model = RankModel::from(model).divide(config, group);
+    let mut model = RankModel::from(model).shard(config, group);
     let recomputed = config.num_hidden_layers - shape.kept;
     for step in 1..=2 {
         let mut gradients = Gradients::default();
@@ -223,7 +223,7 @@ fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), Train
         model = model.updated(&mut optimizer, gradients, &train, update, group)?;
     }
     // As an evaluation does.
-    model.whole(group)?;
+    model.gathered(group)?;
     Ok(())
 }
 
@@ -238,7 +238,7 @@ fn batch(shape: &Shape) -> Batch {
     let document: Vec<i32> = (0..tokens).map(|index| (place(index) / 128) as i32).collect();
     assert!(!document.contains(&PADDING));
     Batch {
-        noise: None,
+        dropout_key: None,
         rows: shape.rows,
         ids: (0..tokens).map(|index| (index * 31 % vocabulary) as i32).collect(),
         positions: (0..tokens).map(|index| (place(index) % 128) as i32).collect(),

@@ -104,13 +104,13 @@ impl Template {
 
     fn answer_format(&self) -> &'static str {
         match self.form {
-            crate::template::Form::PerType => {
+            crate::template::AskForm::PerType => {
                 "a JSON list of the mentions, `[\"Tim Cook\"]`, or `[]`"
             }
-            crate::template::Form::AllInOne => {
+            crate::template::AskForm::AllInOne => {
                 "a JSON list of pairs, `[[\"Tim Cook\", \"person\"]]`, or `[]`"
             }
-            crate::template::Form::InstructUie => "`type: mention; type: mention`, or `None`",
+            crate::template::AskForm::InstructUie => "`type: mention; type: mention`, or `None`",
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::answer::{
 };
 use crate::conversation::{Conversation, Message};
 use crate::pattern::fill;
-use crate::template::{Form, Template};
+use crate::template::{AskForm, Template};
 use uner_data::{Entity, Example};
 
 /// The training conversation of an annotated passage: the passage with its acknowledgement, then
@@ -25,7 +25,7 @@ pub fn conversation(
     let listed = list_types(&example.queries);
     let mut messages = opening(&example.text, &listed, template, dataset_name);
     match template.form {
-        Form::PerType => {
+        AskForm::PerType => {
             let mut mentions: HashMap<&str, Vec<&str>> = HashMap::new();
             for entity in in_text_order(example, |_| true) {
                 mentions.entry(&entity.entity_type).or_default().push(&entity.text);
@@ -36,15 +36,15 @@ pub fn conversation(
                 messages.push(Message::assistant(answer(mentions, template.answer_characters)));
             }
         }
-        Form::AllInOne if example.queries.is_empty() => {}
-        Form::AllInOne => {
+        AskForm::AllInOne if example.queries.is_empty() => {}
+        AskForm::AllInOne => {
             let entities =
                 in_text_order(example, |entity| example.queries.contains(&entity.entity_type));
             messages.push(Message::user(question(&listed, template)));
             let pairs = entities.map(|entity| (&*entity.text, &*entity.entity_type));
             messages.push(Message::assistant(typed_answer(pairs, template.answer_characters)));
         }
-        Form::InstructUie => {
+        AskForm::InstructUie => {
             let entities =
                 in_text_order(example, |entity| example.queries.contains(&entity.entity_type));
             let pairs = entities.map(|entity| (&*entity.text, &*entity.entity_type));
@@ -73,8 +73,8 @@ pub fn prompt(
 /// Whether a prompt asks for all types of a text, and its answer contains all of them.
 pub fn asks_all_types(template: &Template) -> bool {
     match template.form {
-        Form::PerType => false,
-        Form::AllInOne | Form::InstructUie => true,
+        AskForm::PerType => false,
+        AskForm::AllInOne | AskForm::InstructUie => true,
     }
 }
 
@@ -88,12 +88,12 @@ pub fn groups(template: &Template, types: usize) -> impl Iterator<Item = std::op
 /// whether the answer was complete, with no other text. Mentions of other types are dropped.
 pub fn read(output: &str, types: &[&str], template: &Template) -> (Vec<Vec<String>>, bool) {
     let typed = match template.form {
-        Form::PerType => {
+        AskForm::PerType => {
             let parsed = parse_answer(output);
             return (vec![parsed.entities], parsed.well_formed);
         }
-        Form::AllInOne => parse_typed_answer(output),
-        Form::InstructUie => parse_instructuie_answer(output, types),
+        AskForm::AllInOne => parse_typed_answer(output),
+        AskForm::InstructUie => parse_instructuie_answer(output, types),
     };
     let mentions = |entity_type: &&str| {
         let own = typed.entities.iter().filter(|(_, other)| other == entity_type);
@@ -102,7 +102,7 @@ pub fn read(output: &str, types: &[&str], template: &Template) -> (Vec<Vec<Strin
     (types.iter().map(mentions).collect(), typed.well_formed)
 }
 
-/// The query for a type (or a list of types). Empty for [`Form::InstructUie`], whose passage turn
+/// The query for a type (or a list of types). Empty for [`AskForm::InstructUie`], whose passage turn
 /// contains the query.
 pub fn question(asked: &str, template: &Template) -> String {
     template

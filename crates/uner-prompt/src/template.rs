@@ -36,7 +36,7 @@ pub const BESIDE_CHAT: [&str; 6] = [
 /// The form of a query and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Form {
+pub enum AskForm {
     /// One question per type; the answer is a JSON list of mentions.
     PerType,
     /// One question for all types; the answer is a JSON list of `["mention", "type"]` pairs.
@@ -67,7 +67,7 @@ pub struct Template {
     /// The name of the template, as in its file name.
     pub name: String,
     /// The form of a query and its answer.
-    pub form: Form,
+    pub form: AskForm,
     /// A chat template that puts the messages together, instead of the keys in
     /// [`BESIDE_CHAT`]. Empty: the model's own, see [`Template::with_chat_of`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,17 +81,17 @@ pub struct Template {
     /// name.
     #[serde(default)]
     pub separator: String,
-    /// The first user turn: `{passage}`, and for [`Form::InstructUie`] `{types}`.
+    /// The first user turn: `{passage}`, and for [`AskForm::InstructUie`] `{types}`.
     pub passage: String,
     /// The first user turn if a dataset is named; also has `{dataset}`. Absent: the name is not
     /// used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset_passage: Option<String>,
     /// The model's reply to the passage. Absent: the answer directly follows the passage turn
-    /// ([`Form::InstructUie`]).
+    /// ([`AskForm::InstructUie`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acknowledgement: Option<String>,
-    /// The query: `{type}`, or `{types}` for [`Form::AllInOne`].
+    /// The query: `{type}`, or `{types}` for [`AskForm::AllInOne`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
     /// Encoding of characters beyond ASCII in JSON answers.
@@ -218,20 +218,20 @@ impl Template {
         {
             return Err(format!("`{key}` is missing; set it, or set `chat_template`"));
         }
-        let multi = self.form == Form::InstructUie;
+        let multi = self.form == AskForm::InstructUie;
         let passage: &[&str] = if multi { &["types", "passage"] } else { &["passage"] };
         check_pattern("passage", &self.passage, passage)?;
         if let Some(pattern) = &self.dataset_passage {
             check_pattern("dataset_passage", pattern, &[&["dataset"], passage].concat())?;
         }
         match (self.form, &self.question, &self.acknowledgement) {
-            (Form::InstructUie, None, None) => Ok(()),
-            (Form::InstructUie, ..) => {
+            (AskForm::InstructUie, None, None) => Ok(()),
+            (AskForm::InstructUie, ..) => {
                 Err("form `instructuie` has its query in the passage turn; remove `question` and `acknowledgement`"
                     .to_owned())
             }
-            (Form::PerType, Some(question), Some(_)) => check_pattern("question", question, &["type"]),
-            (Form::AllInOne, Some(question), Some(_)) => check_pattern("question", question, &["types"]),
+            (AskForm::PerType, Some(question), Some(_)) => check_pattern("question", question, &["type"]),
+            (AskForm::AllInOne, Some(question), Some(_)) => check_pattern("question", question, &["types"]),
             _ => Err("`question` and `acknowledgement` are required by this form".to_owned()),
         }
     }

@@ -1,17 +1,17 @@
-//! What can stop a run.
+//! Errors that stop a run.
 
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
 use crate::report::{Difference, GuardReport, Suspect};
 
-/// How many conversations or parameters a message names.
+/// The most conversations or parameters that a message names.
 const MOST_NAMED: usize = 16;
 
-/// A run that cannot start, go on, or be resumed.
+/// Why a run cannot start, continue or be resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// The file system said no.
+    /// A file cannot be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// A conversation cannot be encoded or does not fit.
@@ -20,59 +20,61 @@ pub enum TrainError {
     /// The model cannot be read or written.
     #[error(transparent)]
     Weights(#[from] uner_model::WeightsError),
-    /// There is nothing to train on.
+    /// The training data has no conversation to train on.
     #[error(
-        "the training data is empty: no conversation has a trained token ({untrained} had none)"
+        "the training data is empty: none of its {untrained} conversations has a trained token"
     )]
     NoData {
         /// Conversations without a trained token.
         untrained: usize,
     },
-    /// A number that cannot be trained with.
+    /// A field of the configuration has an invalid value.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A guard found a step that must not be applied.
+    /// A guard stopped the run before a step was applied.
     #[error(
-        "step {}: {}; the step was not applied. Its conversations (indices into the training data), those with the highest \
-         loss first: {}. Look at these, lower `train.lr`, or have such steps skipped (`train.guards`)",
+        "step {}: {}; the step was not applied. Its conversations (indices into the training \
+         data), highest loss first: {}. Inspect them, lower the learning rate (`lr`), or let \
+         `guards` skip such steps",
         .0.step, .0.problem, named(&.0.conversations)
     )]
     Guarded(Box<GuardReport>),
-    /// A step that was computed twice came out differently.
+    /// Two computations of a step differ.
     #[error(
-        "step {step}: computed twice from the same weights and data, it came out differently: {}. A kernel or a driver does \
-         not compute the same every time; report it with the device's name and version",
+        "step {step}: two computations from the same weights and data differ: {}. A kernel or a \
+         driver is not deterministic; report it with the device's name and version",
         listed(.differences)
     )]
     NotDeterministic {
         /// Number of the step, from 1.
         step: u64,
-        /// What differs.
+        /// The parameters that differ, or the loss.
         differences: Vec<Difference>,
     },
-    /// Another rank cannot go on.
+    /// Another rank has failed.
     #[error("rank {rank} stopped: {problem}")]
     Rank {
-        /// Its number.
+        /// The number of that rank.
         rank: usize,
-        /// What it said.
+        /// The message of its error.
         problem: String,
     },
     /// The model could not be scored.
     #[error("scoring the model failed")]
     Scoring(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A checkpoint did not reach the disk.
+    /// A checkpoint cannot be written.
     #[error(
-        "the checkpoint after step {step} was not written: {problem}. Earlier checkpoints are as they were; see that there \
-         is room on the disk and that the folder can be written, and go on with `--resume`"
+        "the checkpoint after step {step} was not written: {problem}. Earlier checkpoints are \
+         unchanged. Check that the disk has space and the folder is writable, and go on with \
+         `--resume`"
     )]
     NotSaved {
         /// The step.
         step: u64,
-        /// Why.
+        /// The cause.
         problem: Box<TrainError>,
     },
-    /// A checkpoint that must not be trusted.
+    /// A checkpoint is damaged, or does not belong to the run.
     #[error("checkpoint `{path}`: {problem}")]
     Checkpoint {
         /// The checkpoint's folder.

@@ -1,7 +1,7 @@
 //! Packing, loading, the training step, the optimizer, checkpoints and metrics.
 //!
-//! Knows nothing of entities or recipes: tokens with their loss mask come in, events and
-//! checkpoints come out.
+//! The crate knows nothing of entities or recipes. It reads tokens with their loss mask, and writes
+//! events and checkpoints.
 
 pub mod checkpoint;
 pub mod config;
@@ -16,7 +16,7 @@ pub mod step;
 
 pub use config::{
     Answer, BestConfig, CheckpointConfig, GuardsConfig, Layout, Measure, MicroBatchRows,
-    MomentForm, PrecisionConfig, Rounding, Schedule, Sharding, TrainConfig,
+    MomentFormat, PrecisionConfig, Rounding, Schedule, Sharding, TrainConfig,
 };
 pub use data::{Batch, Loader, TokenStore};
 pub use distributed::Group;
@@ -24,8 +24,8 @@ pub use error::TrainError;
 pub use metrics::event::{Event, StepMetrics};
 pub use report::GuardReport;
 pub use run::{Callbacks, Interrupted, Run, Scoring, train};
-pub use state::{Progress, RunId, Standing};
+pub use state::{BestTracker, RunId, TrainState};
 pub use step::gradients::Gradients;
 pub use step::optimizer::AdamW;
-pub use step::precision::Policy;
+pub use step::precision::Precision;
 pub use step::rank_model::RankModel;

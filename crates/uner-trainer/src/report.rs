@@ -1,4 +1,4 @@
-//! What is reported of a step that must not be applied, or came out differently.
+//! Reports of a step that a guard found, or whose two computations differ.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,19 +9,19 @@ use crate::config::Answer;
 pub struct GuardReport {
     /// Number of the step, from 1.
     pub step: u64,
-    /// What is wrong, as a sentence without its end.
+    /// What is wrong, as a sentence without a full stop.
     pub problem: String,
-    /// Mean loss of the trained tokens, nats; `null` where it is not finite.
+    /// Mean loss of the trained tokens, nats; `null` if it is not finite.
     pub loss: Option<f64>,
-    /// Norm of its gradient; `null` where it is not finite.
+    /// Norm of the mean loss's gradient; `null` if it is not finite.
     pub grad_norm: Option<f64>,
-    /// How many standard deviations the loss is above the mean of the window, for a jump.
+    /// For a jump: how many standard deviations the loss is above the mean of the window.
     pub z: Option<f64>,
-    /// What is done about it.
+    /// The run's answer to the step.
     pub answer: Answer,
     /// Steps skipped so far, this one included.
     pub skipped: u64,
-    /// The conversations of the step, those with the highest loss first.
+    /// The conversations of the step, highest loss first.
     pub conversations: Vec<Suspect>,
 }
 
@@ -30,21 +30,21 @@ pub struct GuardReport {
 pub struct Suspect {
     /// Its index in the training data.
     pub index: usize,
-    /// Mean loss of its trained tokens, nats, under the weights before the step, or after it where
-    /// the step is applied all the same; `null` where it is not finite.
+    /// Mean loss of its trained tokens, nats, with the weights before the step (after it, if the
+    /// guard applied the step); `null` if it is not finite.
     pub loss: Option<f64>,
 }
 
-/// A parameter whose gradient was another the second time.
+/// A parameter whose gradient differs between two computations, or the loss.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
     /// Its name in checkpoints, or `loss`.
     pub name: String,
-    /// How many of its numbers differ.
+    /// Number of elements that differ.
     pub differing: usize,
-    /// Of so many.
+    /// Number of all elements.
     pub count: usize,
-    /// The largest difference; NaN where one of two is no number.
+    /// The largest difference; NaN if one of the two values is NaN or missing.
     pub largest: f32,
 }
 

@@ -1,4 +1,4 @@
-//! The state of a run: the model with its optimizer, and how good it is so far.
+//! The state of a run: the model, its optimizer, and the best evaluation so far.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,37 +10,36 @@ use crate::config::{BestConfig, Measure};
 use crate::distributed::Group;
 use crate::step::guards::GuardState;
 use crate::step::optimizer::AdamW;
-use crate::step::precision::{self, Policy};
+use crate::step::precision::{self, Precision};
 use crate::step::rank_model::RankModel;
 
-/// A model on its way: weights, moments, the number of steps done, how good it is so far, and what
-/// the guards remember.
+/// The state of a training run: weights, moments, number of steps, best evaluation, guards.
 #[derive(Debug)]
-pub struct Progress {
-    /// The run it is of; `None` before its first step.
+pub struct TrainState {
+    /// The run that trains the model; `None` before its first step.
     pub run: Option<RunId>,
     /// The weights.
     pub model: RankModel,
-    /// The moments.
+    /// The optimizer with its moments.
     pub optimizer: AdamW,
     /// Steps done.
     pub step: u64,
-    /// How good it is so far.
-    pub standing: Standing,
-    /// What the guards remember.
+    /// The best evaluation so far.
+    pub best_tracker: BestTracker,
+    /// State of the guards.
     pub guard: GuardState,
 }
 
-impl Progress {
-    /// A model that is not trained yet, from weights in f32, stored as its device does where a
-    /// recipe says nothing.
+impl TrainState {
+    /// The state before the first step, from weights in f32, with the default precision of their
+    /// device.
     pub fn new(model: Llama, group: &Group) -> Self {
-        let policy = Policy::of(precision::parameters(&model.head().device()));
+        let policy = Precision::of(precision::parameters(&model.head().device()));
         Self::with(model, policy, group)
     }
 
-    /// A model that is not trained yet, from weights in f32, stored as `policy` says.
-    pub fn with(model: Llama, policy: Policy, group: &Group) -> Self {
+    /// The state before the first step, from weights in f32, stored in the precision `policy`.
+    pub fn with(model: Llama, policy: Precision, group: &Group) -> Self {
         let (model, optimizer) = AdamW::new(model, policy, group);
         let model = RankModel::from(model);
         Self {
@@ -48,29 +47,29 @@ impl Progress {
             model,
             optimizer,
             step: 0,
-            standing: Standing::default(),
+            best_tracker: BestTracker::default(),
             guard: GuardState::default(),
         }
     }
 
-    /// With the model's blocks divided among the ranks: see [`RankModel::divide`].
+    /// Shards the model's blocks over the ranks (ZeRO-3): see [`RankModel::shard`].
     #[must_use]
-    pub fn divide(self, config: &LlamaConfig, group: &Group) -> Self {
-        Self { model: self.model.divide(config, group), ..self }
+    pub fn shard(self, config: &LlamaConfig, group: &Group) -> Self {
+        Self { model: self.model.shard(config, group), ..self }
     }
 }
 
-/// Names a run, from its first step to its last, however often it is resumed.
+/// Identifies a run. A resumed run keeps its identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunId {
-    /// The folder it began in.
+    /// The folder in which the run began.
     pub folder: PathBuf,
-    /// When it began, in seconds since 1970.
+    /// When the run began, in seconds since 1970.
     pub started: u64,
 }
 
 impl RunId {
-    /// The name of a run that begins now.
+    /// The identity of a run that begins now.
     pub(crate) fn new(folder: &Path) -> Self {
         let started =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -78,38 +77,37 @@ impl RunId {
     }
 }
 
-/// How good a run is so far. Part of every checkpoint, so that a resumed run goes on comparing
-/// where it was.
+/// The best evaluation of a run, and its early stopping. Every checkpoint stores it, so that a
+/// resumed run continues the comparison.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct BestTracker {
     /// The best evaluation.
     pub best: Option<Best>,
-    /// Evaluations since then.
+    /// Evaluations since the best one.
     pub without_better: u64,
-    /// Whether the evaluations due after the last step are still to be done, because an interrupt
-    /// came first.
+    /// Whether an interrupt came before the evaluations that are due after the last step; a resumed
+    /// run computes them.
     pub cut_short: bool,
 }
 
 /// The best evaluation of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// What was compared.
+    /// The measure that was compared.
     pub by: Measure,
-    /// Steps done then.
+    /// Steps done at that evaluation.
     pub step: u64,
     /// The loss or score.
     #[serde(with = "exact")]
     pub value: f64,
 }
 
-impl Standing {
-    /// Takes an evaluation in, and tells whether it is the best. Equally good is not better, and
-    /// NaN is never the best.
-    pub(crate) fn judge(&mut self, by: Measure, step: u64, value: f64) -> bool {
+impl BestTracker {
+    /// Records an evaluation and returns whether it is the best so far. An equal value is not
+    /// better, and NaN is never the best.
+    pub(crate) fn observe(&mut self, by: Measure, step: u64, value: f64) -> bool {
         let better = match self.best {
-            // Another measure was compared before the run was resumed: its values say nothing about
-            // these.
+            // A resumed run may compare another measure; an earlier best then means nothing.
             Some(best) if best.by == by => by.is_better(value, best.value),
             _ => value.is_finite(),
         };
@@ -122,16 +120,16 @@ impl Standing {
         better
     }
 
-    /// Whether the recipe's patience is at its end.
-    pub fn is_exhausted(&self, config: Option<BestConfig>) -> bool {
+    /// Whether the patience is exhausted (early stopping).
+    pub fn should_stop(&self, config: Option<BestConfig>) -> bool {
         config
             .and_then(|config| config.patience)
             .is_some_and(|patience| self.without_better >= patience)
     }
 }
 
-/// Numbers as text: JSON readers may miss the last bit of a number, and then a tie would be a new
-/// best after a resume.
+/// Numbers as text, because JSON readers may lose the last bit of a number. A tie would then be a
+/// new best after a resume.
 mod exact {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -149,20 +147,26 @@ mod exact {
 mod tests {
     use super::*;
 
-    fn judged(by: Measure, values: &[f64]) -> (Vec<bool>, Standing) {
-        let mut standing = Standing::default();
-        let better =
-            values.iter().zip(1..).map(|(&value, step)| standing.judge(by, step, value)).collect();
-        (better, standing)
+    fn judged(by: Measure, values: &[f64]) -> (Vec<bool>, BestTracker) {
+        let mut best_tracker = BestTracker::default();
+        let better = values
+            .iter()
+            .zip(1..)
+            .map(|(&value, step)| best_tracker.observe(by, step, value))
+            .collect();
+        (better, best_tracker)
     }
 
     #[test]
     fn less_loss_and_more_score_are_better_and_ties_and_nan_are_not() {
-        let (better, standing) =
+        let (better, best_tracker) =
             judged(Measure::ValidationLoss, &[f64::NAN, 2.0, 2.0, 1.5, f64::NAN, 1.6]);
         assert_eq!(better, [false, true, false, true, false, false]);
-        assert_eq!(standing.best, Some(Best { by: Measure::ValidationLoss, step: 4, value: 1.5 }));
-        assert_eq!(standing.without_better, 2);
+        assert_eq!(
+            best_tracker.best,
+            Some(Best { by: Measure::ValidationLoss, step: 4, value: 1.5 })
+        );
+        assert_eq!(best_tracker.without_better, 2);
         let (better, _) = judged(Measure::Score, &[0.0, 0.5, 0.5, 0.4, 0.6]);
         assert_eq!(better, [true, true, false, false, true]);
     }
@@ -170,16 +174,16 @@ mod tests {
     #[test]
     fn patience_counts_evaluations_since_the_best() {
         let config = |patience| Some(BestConfig { by: Measure::Score, patience });
-        let (_, standing) = judged(Measure::Score, &[0.5, 0.4, 0.3]);
-        assert!(standing.is_exhausted(config(Some(2))));
-        assert!(!standing.is_exhausted(config(Some(3))));
-        assert!(!standing.is_exhausted(config(None)) && !standing.is_exhausted(None));
+        let (_, best_tracker) = judged(Measure::Score, &[0.5, 0.4, 0.3]);
+        assert!(best_tracker.should_stop(config(Some(2))));
+        assert!(!best_tracker.should_stop(config(Some(3))));
+        assert!(!best_tracker.should_stop(config(None)) && !best_tracker.should_stop(None));
     }
 
     #[test]
     fn another_measure_starts_anew() {
-        let (_, mut standing) = judged(Measure::ValidationLoss, &[0.1]);
-        assert!(standing.judge(Measure::Score, 2, 0.05), "a loss is no score");
+        let (_, mut best_tracker) = judged(Measure::ValidationLoss, &[0.1]);
+        assert!(best_tracker.observe(Measure::Score, 2, 0.05), "a loss is not a score");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! every layer.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use uner_kernels::dropout::Draw;
+use uner_kernels::dropout::DropoutSite;
 use uner_kernels::{dropout, dropped_linear};
 
 use super::{assert_same, random};
@@ -17,15 +17,15 @@ pub(super) fn keys(rows: usize, device: &Device) -> Tensor<1, Int> {
 #[test]
 fn dropout_on_every_device() {
     for [rows, columns] in [[1, 1], [7, 33], [33, 6], [65, 515], [3, 4096]] {
-        for (place, probability) in [(0, 0.1), (0xFFFF_0001, 0.5), (3, 0.0)] {
-            let draw = Draw { place, probability };
+        for (layer_key, probability) in [(0, 0.1), (0xFFFF_0001, 0.5), (3, 0.0)] {
+            let site = DropoutSite { layer_key, probability };
             assert_same(
                 &format!("dropout {rows} {columns} {probability}"),
                 &[random([rows, columns])],
                 &random([rows, columns]),
-                |inputs, device| dropout(inputs[0].clone(), &keys(rows, device), draw),
+                |inputs, device| dropout(inputs[0].clone(), &keys(rows, device), site),
                 |inputs, device| {
-                    uner_kernels::dropout::reference(inputs[0].clone(), &keys(rows, device), draw)
+                    uner_kernels::dropout::reference(inputs[0].clone(), &keys(rows, device), site)
                 },
             );
         }
@@ -35,7 +35,7 @@ fn dropout_on_every_device() {
 #[test]
 fn a_linear_layer_behind_dropout_on_every_device() {
     for [rows, input, output] in [[1, 1, 1], [7, 33, 5], [65, 128, 16], [130, 72, 40]] {
-        let draw = Draw { place: 5, probability: 0.25 };
+        let site = DropoutSite { layer_key: 5, probability: 0.25 };
         // With this scale results are about 1.
         let small = (1.0 / input as f32).sqrt();
         let weight = random([output, input]).mul_scalar(small);
@@ -44,11 +44,11 @@ fn a_linear_layer_behind_dropout_on_every_device() {
             &[random([rows, input]), weight],
             &random([rows, output]),
             |inputs, device| {
-                dropped_linear(inputs[0].clone(), &keys(rows, device), inputs[1].clone(), draw)
+                dropped_linear(inputs[0].clone(), &keys(rows, device), inputs[1].clone(), site)
             },
             |inputs, device| {
                 let x =
-                    uner_kernels::dropout::reference(inputs[0].clone(), &keys(rows, device), draw);
+                    uner_kernels::dropout::reference(inputs[0].clone(), &keys(rows, device), site);
                 uner_kernels::linear::reference(x, inputs[1].clone())
             },
         );
@@ -56,12 +56,12 @@ fn a_linear_layer_behind_dropout_on_every_device() {
 }
 
 /// Whether each element is kept.
-fn kept(draw: Draw, [rows, columns]: [usize; 2]) -> Vec<bool> {
+fn kept(site: DropoutSite, [rows, columns]: [usize; 2]) -> Vec<bool> {
     let device = cpu().device;
-    let y: Vec<f32> = dropout(Tensor::ones([rows, columns], &device), &keys(rows, &device), draw)
+    let y: Vec<f32> = dropout(Tensor::ones([rows, columns], &device), &keys(rows, &device), site)
         .try_into_vec_as()
         .unwrap();
-    let scale = (1.0 / (1.0 - draw.probability)) as f32;
+    let scale = (1.0 / (1.0 - site.probability)) as f32;
     assert!(y.iter().all(|y| *y == 0.0 || *y == scale), "other factors than 0 and {scale}");
     y.into_iter().map(|y| y != 0.0).collect()
 }
@@ -74,8 +74,8 @@ fn as_many_are_dropped_as_should_be_and_places_are_independent() {
         let share = |agree: &dyn Fn(bool, bool) -> bool, a: &[bool], b: &[bool]| {
             a.iter().zip(b).filter(|(a, b)| agree(**a, **b)).count() as f64 / count
         };
-        let first = kept(Draw { place: 1, probability }, size);
-        let second = kept(Draw { place: 2, probability }, size);
+        let first = kept(DropoutSite { layer_key: 1, probability }, size);
+        let second = kept(DropoutSite { layer_key: 2, probability }, size);
         // Six standard deviations of a binomial share.
         let allowed = |share: f64| 6.0 * (share * (1.0 - share) / count).sqrt();
         let dropped = share(&|a, _| !a, &first, &first);
@@ -96,11 +96,11 @@ fn as_many_are_dropped_as_should_be_and_places_are_independent() {
 
 #[test]
 fn every_device_drops_the_same() {
-    let draw = Draw { place: 9, probability: 0.25 };
-    let expected = kept(draw, [65, 72]);
+    let site = DropoutSite { layer_key: 9, probability: 0.25 };
+    let expected = kept(site, [65, 72]);
     for setup in devices() {
         let ones = Tensor::<2>::ones([65, 72], &setup.device);
-        let y: Vec<f32> = dropout(ones, &keys(65, &setup.device), draw).try_into_vec_as().unwrap();
+        let y: Vec<f32> = dropout(ones, &keys(65, &setup.device), site).try_into_vec_as().unwrap();
         let got: Vec<bool> = y.into_iter().map(|y| y != 0.0).collect();
         assert!(got == expected, "{setup}");
     }

@@ -2,15 +2,15 @@
 //! sum that burn computes.
 
 use burn::tensor::{DType, Tensor};
-use uner_kernels::dropout::Draw;
-use uner_kernels::quantized_linear::Form;
+use uner_kernels::dropout::DropoutSite;
+use uner_kernels::quantized_linear::QuantFormat;
 use uner_kernels::{Input, QuantizedWeight, dropped_linear, linear, linear_sum, quantized_linear};
 
 use super::dropout::keys;
 use super::{assert_close, assert_same, differentiate, random};
 use crate::devices::cpu;
 
-const DRAW: Draw = Draw { place: 7, probability: 0.25 };
+const DRAW: DropoutSite = DropoutSite { layer_key: 7, probability: 0.25 };
 
 #[test]
 fn layers_that_read_one_input_on_every_device() {
@@ -46,7 +46,7 @@ fn layers_that_read_one_input_on_every_device() {
 fn quantised_layers_and_those_with_sums_hand_it_on_too() {
     let (x, dy) = (random([9, 64]), random([9, 64]));
     let (quantized, weight) =
-        (QuantizedWeight::new(random([64, 64]), Form::Int8), random([64, 64]));
+        (QuantizedWeight::new(random([64, 64]), QuantFormat::Int8), random([64, 64]));
     let sum = Tensor::<2>::zeros([64, 64], (&cpu().device, DType::F32)).autodiff().require_grad();
     let gradient = |split: fn(&Input) -> Input| {
         let outcome = differentiate(std::slice::from_ref(&x), &[true], &dy, |inputs| {

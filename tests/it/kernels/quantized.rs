@@ -2,7 +2,7 @@
 //! weight, and that weight is as close to the original as the format allows.
 
 use burn::tensor::Tensor;
-use uner_kernels::quantized_linear::Form;
+use uner_kernels::quantized_linear::QuantFormat;
 use uner_kernels::{QuantizedWeight, quantized_linear};
 
 use super::{assert_within, random, values};
@@ -15,7 +15,7 @@ const SHAPES: [[usize; 3]; 5] =
 fn quantized_linear_on_every_device() {
     for [tokens, output, input] in SHAPES {
         let weight = random([output, input]);
-        for form in [Form::Int8, Form::Nf4] {
+        for form in [QuantFormat::Int8, QuantFormat::Nf4] {
             let on = |device: &burn::tensor::Device| {
                 QuantizedWeight::new(Tensor::from_data(weight.to_data(), device), form)
             };
@@ -40,7 +40,7 @@ fn quantized_linear_on_every_device() {
 #[test]
 fn errors_are_those_of_the_forms() {
     let weight = random([512, 512]);
-    for (form, expected) in [(Form::Int8, 0.0059), (Form::Nf4, 0.0921)] {
+    for (form, expected) in [(QuantFormat::Int8, 0.0059), (QuantFormat::Nf4, 0.0921)] {
         let got = QuantizedWeight::new(weight.clone(), form).widened();
         let squares = |values: &mut dyn Iterator<Item = f32>| {
             values.map(|v| f64::from(v).powi(2)).sum::<f64>()

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use burn::tensor::Tensor;
-use uner_trainer::distributed::{Cut, Link, Pending};
+use uner_trainer::distributed::{Collective, Cut, Pending};
 
 /// A collective computes its result only when a rank waits for it, which takes some ranks longer
 /// than others. Sums are computed in rank order. Calls that differ between ranks are an error; NCCL
@@ -56,32 +56,32 @@ impl Emulated {
     }
 
     /// Number of calls of a rank.
-    pub(super) fn made(&self, seat: usize) -> usize {
-        self.0.lock().made[seat]
+    pub(super) fn made(&self, local_rank: usize) -> usize {
+        self.0.lock().made[local_rank]
     }
 
-    fn start(&self, seat: usize, kind: Kind, cuts: Vec<Cut>) -> Pending {
+    fn start(&self, local_rank: usize, kind: Kind, cuts: Vec<Cut>) -> Pending {
         let mut state = self.0.lock();
         let ranks = state.made.len();
-        let number = state.made[seat];
-        assert_ne!(self.0.failing, Some((seat, number)), "a call that fails");
-        state.made[seat] += 1;
+        let number = state.made[local_rank];
+        assert_ne!(self.0.failing, Some((local_rank, number)), "a call that fails");
+        state.made[local_rank] += 1;
         let (edges, values): (Vec<_>, Vec<_>) =
             cuts.into_iter().map(|cut| (cut.edges, cut.values)).unzip();
         for (values, edges) in values.iter().zip(&edges) {
             let expected = match kind {
                 Kind::ReduceScatter => edges[ranks],
-                Kind::AllGather => edges[seat + 1] - edges[seat],
+                Kind::AllGather => edges[local_rank + 1] - edges[local_rank],
             };
-            assert_eq!(values.dims()[0], expected, "{kind:?} of {edges:?} by rank {seat}");
+            assert_eq!(values.dims()[0], expected, "{kind:?} of {edges:?} by rank {local_rank}");
         }
         let new = || Call { kind, edges: edges.clone(), parts: vec![None; ranks] };
         let call = state.calls.entry(number).or_insert_with(new);
         assert_eq!((call.kind, &call.edges), (kind, &edges), "ranks differ in call {number}");
-        call.parts[seat] = Some(values);
+        call.parts[local_rank] = Some(values);
         self.0.changed.notify_all();
         let shared = Arc::clone(&self.0);
-        Pending::new(move || shared.result(seat, number))
+        Pending::new(move || shared.result(local_rank, number))
     }
 }
 
@@ -90,8 +90,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn result(&self, seat: usize, number: usize) -> Vec<Tensor<1>> {
-        std::thread::sleep(Duration::from_micros((seat * 7919 + number * 104_729) as u64 % 500));
+    fn result(&self, local_rank: usize, number: usize) -> Vec<Tensor<1>> {
+        std::thread::sleep(Duration::from_micros(
+            (local_rank * 7919 + number * 104_729) as u64 % 500,
+        ));
         let mut state = self.lock();
         while !state.aborted && state.calls[&number].parts.iter().any(Option::is_none) {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +104,7 @@ impl Shared {
         let results = edges.iter().enumerate().map(|(vector, edges)| match kind {
             Kind::ReduceScatter => {
                 let sum = of_all(vector).reduce(Tensor::add).unwrap();
-                slice(sum, edges[seat], edges[seat + 1])
+                slice(sum, edges[local_rank], edges[local_rank + 1])
             }
             Kind::AllGather => {
                 let (filled, empty): (Vec<_>, Vec<_>) =
@@ -123,13 +125,13 @@ fn slice(values: Tensor<1>, start: usize, end: usize) -> Tensor<1> {
     }
 }
 
-impl Link for Emulated {
-    fn reduce_scatter(&self, seat: usize, values: Vec<Cut>) -> Pending {
-        self.start(seat, Kind::ReduceScatter, values)
+impl Collective for Emulated {
+    fn reduce_scatter(&self, local_rank: usize, values: Vec<Cut>) -> Pending {
+        self.start(local_rank, Kind::ReduceScatter, values)
     }
 
-    fn all_gather(&self, seat: usize, parts: Vec<Cut>) -> Pending {
-        self.start(seat, Kind::AllGather, parts)
+    fn all_gather(&self, local_rank: usize, parts: Vec<Cut>) -> Pending {
+        self.start(local_rank, Kind::AllGather, parts)
     }
 
     fn abort(&self) {

@@ -5,19 +5,19 @@ use std::collections::VecDeque;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use uner_kernels::device::{DeviceName, have_nccl};
 use uner_trainer::Group;
-use uner_trainer::distributed::{BLOCK, Cut, Pending, Processes, Share, nccl};
+use uner_trainer::distributed::{Cut, GRANULE, Pending, Processes, Shard, nccl};
 use uner_trainer::step::precision;
 
 use super::emulated::Emulated;
-use super::{Blocks, Divided, Outcome, Whole, run, run_all};
+use super::{Blocks, Outcome, Sharded, Whole, run, run_all};
 use crate::devices::{Setup, devices};
 
 /// Zero, one, part of a granule, one granule, more, and counts that up to four ranks split evenly.
 const COUNTS: [usize; 9] =
-    [0, 1, 255, BLOCK, BLOCK + 1, 5 * BLOCK, 12 * BLOCK, 9 * BLOCK + 17, 1200 * BLOCK];
+    [0, 1, 255, GRANULE, GRANULE + 1, 5 * GRANULE, 12 * GRANULE, 9 * GRANULE + 17, 1200 * GRANULE];
 
 fn linked(folder: &std::path::Path, ranks: usize, blocks: Blocks) -> Vec<Outcome> {
-    let groups = Group::linked(ranks, Some(Box::new(Emulated::new(ranks))), None);
+    let groups = Group::with_collective(ranks, Some(Box::new(Emulated::new(ranks))), None);
     run_all(folder, groups, &Device::flex(), 10, blocks)
 }
 
@@ -35,7 +35,7 @@ fn assert_same_bits(what: &str, got: &Outcome, expected: &Outcome) {
 #[test]
 fn ranks_whose_devices_are_linked_train_the_same_bits() {
     for (ranks, blocks) in
-        [2, 3, 9].into_iter().flat_map(|ranks| [(ranks, Whole), (ranks, Divided)])
+        [2, 3, 9].into_iter().flat_map(|ranks| [(ranks, Whole), (ranks, Sharded)])
     {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let expected = run(folders[0].path(), ranks, 10, blocks);
@@ -85,14 +85,14 @@ fn exchange(group: &Group, device: &Device, round: usize) {
     let (mut sums, mut wholes) = (VecDeque::new(), VecDeque::new());
     for (number, count) in COUNTS.into_iter().enumerate() {
         let gradient = || tensor(&vector(count, group.rank() + round), device);
-        sums.push_back((count, group.start_reduce(vec![gradient(), gradient()]).unwrap()));
+        sums.push_back((count, group.start_reduce_scatter(vec![gradient(), gradient()]).unwrap()));
         write_over(count);
         if sums.len() > 2 {
             let next =
                 if (number + round).is_multiple_of(2) { sums.pop_front() } else { sums.pop_back() };
             let (count, pending): (usize, Pending) = next.unwrap();
             let shares = pending.wait().into_iter().map(|share| (share, count)).collect();
-            wholes.push_back((count, group.start_gather(shares).unwrap()));
+            wholes.push_back((count, group.start_all_gather(shares).unwrap()));
             write_over(count);
         }
     }
@@ -100,15 +100,15 @@ fn exchange(group: &Group, device: &Device, round: usize) {
         for share in pending.wait() {
             assert_eq!(
                 read(share),
-                whole(count)[group.share(count).range()],
+                whole(count)[group.shard(count).range()],
                 "{:?}",
-                group.share(count)
+                group.shard(count)
             );
         }
     }
     for (count, pending) in wholes {
         for got in pending.wait() {
-            assert_eq!(read(got), whole(count), "{:?}", group.share(count));
+            assert_eq!(read(got), whole(count), "{:?}", group.shard(count));
         }
     }
 }
@@ -124,9 +124,9 @@ fn exchange_all(groups: Vec<Group>, devices: &[Device]) {
 #[test]
 fn each_rank_gets_its_shares_whenever_it_waits() {
     for ranks in [1, 2, 3, 7] {
-        let groups = Group::linked(ranks, Some(Box::new(Emulated::new(ranks))), None);
+        let groups = Group::with_collective(ranks, Some(Box::new(Emulated::new(ranks))), None);
         exchange_all(groups, &vec![Device::flex(); ranks]);
-        exchange_all(Group::all(ranks, None), &vec![Device::flex(); ranks]);
+        exchange_all(Group::of_process(ranks, None), &vec![Device::flex(); ranks]);
     }
 }
 
@@ -140,7 +140,7 @@ fn cuda_devices_get_their_shares_by_nccl() {
         eprintln!("SKIPPED: there is no CUDA device with NCCL");
         return;
     }
-    exchange_all(Group::linked(cuda.len(), Some(nccl(&names).unwrap()), None), &cuda);
+    exchange_all(Group::with_collective(cuda.len(), Some(nccl(&names).unwrap()), None), &cuda);
 }
 
 /// Emulates a second process with the same inputs.
@@ -157,13 +157,13 @@ impl Processes for Twin {
     fn on_this_machine(&self) -> (usize, usize) {
         (0, 1)
     }
-    fn sum(&self, values: Vec<f32>) -> Vec<f32> {
+    fn all_reduce(&self, values: Vec<f32>) -> Vec<f32> {
         values.into_iter().map(|value| 2.0 * value).collect()
     }
-    fn total(&self, values: Vec<f64>) -> Vec<f64> {
+    fn all_reduce_scalars(&self, values: Vec<f64>) -> Vec<f64> {
         values.into_iter().map(|value| 2.0 * value).collect()
     }
-    fn gather(&self, part: Vec<f32>) -> Vec<f32> {
+    fn all_gather(&self, part: Vec<f32>) -> Vec<f32> {
         [part.clone(), part].concat()
     }
     fn broadcast(&self, bytes: Vec<u8>) -> Vec<u8> {
@@ -175,12 +175,15 @@ impl Processes for Twin {
 fn linked_ranks_of_several_processes_add_up_over_all() {
     let device = &Device::flex();
     std::thread::scope(|scope| {
-        for group in Group::linked(3, Some(Box::new(Emulated::new(3))), Some(Box::new(Twin))) {
+        for group in
+            Group::with_collective(3, Some(Box::new(Emulated::new(3))), Some(Box::new(Twin)))
+        {
             scope.spawn(move || {
                 for count in COUNTS {
-                    let sum = group.reduce(tensor(&vector(count, group.rank()), device)).unwrap();
+                    let sum =
+                        group.reduce_scatter(tensor(&vector(count, group.rank()), device)).unwrap();
                     let parts: Vec<_> = (0..3).map(|rank| vector(count, rank)).collect();
-                    let share = Share::new(count, group.rank(), 6);
+                    let share = Shard::new(count, group.rank(), 6);
                     let of_all = |index| 2.0 * parts.iter().map(|part| part[index]).sum::<f32>();
                     assert_eq!(read(sum), share.range().map(of_all).collect::<Vec<_>>());
                 }
@@ -197,13 +200,13 @@ fn a_rank_that_fails_ends_what_the_others_wait_for() {
         let rank = |group: Group| {
             let work = || {
                 loop {
-                    let gradient = tensor(&vector(2 * BLOCK, group.rank()), &Device::flex());
-                    group.reduce(gradient)?;
+                    let gradient = tensor(&vector(2 * GRANULE, group.rank()), &Device::flex());
+                    group.reduce_scatter(gradient)?;
                 }
             };
-            group.take_part::<(), uner_trainer::TrainError>(work).unwrap_err().to_string()
+            group.guarded::<(), uner_trainer::TrainError>(work).unwrap_err().to_string()
         };
-        let groups = Group::linked(2, Some(Box::new(link.clone())), None).into_iter();
+        let groups = Group::with_collective(2, Some(Box::new(link.clone())), None).into_iter();
         let handles: Vec<_> = groups.map(|group| scope.spawn(move || rank(group))).collect();
         handles.into_iter().map(|handle| handle.join().ok()).collect()
     });
@@ -240,7 +243,8 @@ fn nccl_and_kernels_do_not_overtake_each_other() {
         let mut results = Vec::new();
         for round in 0..24 {
             let mut under_way = VecDeque::new();
-            for (number, count) in [1, BLOCK + 1, 70_001, 1 << 20, 9 << 20].into_iter().enumerate()
+            for (number, count) in
+                [1, GRANULE + 1, 70_001, 1 << 20, 9 << 20].into_iter().enumerate()
             {
                 let dtype = [DType::F32, DType::BF16][number % 2];
                 let cut = || {
@@ -273,13 +277,13 @@ fn nccl_and_kernels_do_not_overtake_each_other() {
 #[test]
 fn a_device_linked_to_itself_trains_the_same_model() {
     with_nccl(|setup| {
-        let emulated = || Group::linked(1, Some(Box::new(Emulated::new(1))), None);
+        let emulated = || Group::with_collective(1, Some(Box::new(Emulated::new(1))), None);
         for (blocks, others) in
-            [(Whole, Group::all(1, None)), (Whole, emulated()), (Divided, emulated())]
+            [(Whole, Group::of_process(1, None)), (Whole, emulated()), (Sharded, emulated())]
         {
             let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
             let expected = run_all(folders[0].path(), others, &setup.device, 6, blocks);
-            let groups = Group::linked(1, Some(nccl(&[setup.name]).unwrap()), None);
+            let groups = Group::with_collective(1, Some(nccl(&[setup.name]).unwrap()), None);
             let got = run_all(folders[1].path(), groups, &setup.device, 6, blocks);
             let is_f32 = precision::parameters(&setup.device) == DType::F32;
             let tolerance = if is_f32 { setup.tolerance.loss } else { 2e-2 };
@@ -298,9 +302,9 @@ fn nccl_that_was_told_to_stop_gives_an_error() {
     with_nccl(|setup| {
         let link = nccl(&[setup.name]).unwrap();
         link.abort();
-        let values = tensor(&vector(BLOCK, 0), &setup.device);
+        let values = tensor(&vector(GRANULE, 0), &setup.device);
         let got =
-            link.reduce_scatter(0, vec![Cut { values, edges: vec![0, BLOCK] }]).wait().remove(0);
+            link.reduce_scatter(0, vec![Cut { values, edges: vec![0, GRANULE] }]).wait().remove(0);
         let read = || got.try_into_vec_as::<f32>();
         let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
         assert!(!matches!(read, Ok(Ok(_))), "{setup:?}");

@@ -70,7 +70,7 @@ validate_every = 0
 
 [infer]
 max_new_tokens = 4
-batch_size = 8
+queries_per_batch = 8
 
 [eval]
 benchmarks = [{ dataset = "demo", split = "test", limit = 2 }]

@@ -124,7 +124,7 @@ fn while_the_model_is_scored() {
         assert_eq!(desk.events("scored").len(), 0, "{signal}: the evaluation was not cut short");
         let state: serde_json::Value =
             serde_json::from_str(&desk.read("run/step-000002/state.json")).unwrap();
-        assert_eq!(state["standing"]["cut_short"], true);
+        assert_eq!(state["best_tracker"]["cut_short"], true);
 
         // The resumed run makes up for it.
         assert!(start(&desk, &sets, true).wait().unwrap().success());

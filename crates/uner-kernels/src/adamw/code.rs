@@ -21,13 +21,13 @@ use super::AdamWStep;
 use crate::hash::{mix, nth};
 
 /// Elements that share a top (a granule).
-pub const BLOCK: usize = 256;
+pub const GRANULE: usize = 256;
 /// Words of 32 bits per granule: first the codes of the first moments, four to a word, then the
 /// codes of the second, then one word of both tops, the first moments' in the lower half.
-pub const BLOCK_WORDS: usize = 2 * CODE_WORDS + 1;
+pub const GRANULE_WORDS: usize = 2 * CODE_WORDS + 1;
 
 /// Words of one moment's codes in a granule.
-pub(super) const CODE_WORDS: usize = BLOCK / 4;
+pub(super) const CODE_WORDS: usize = GRANULE / 4;
 /// The largest code of a first moment.
 pub(super) const FIRST: u32 = 127;
 /// The largest code of a second moment.
@@ -59,7 +59,7 @@ const fn leap(steps: u32) -> u32 {
 
 /// Number of words for the moments of `elements` elements. The last granule is stored whole.
 pub fn num_words(elements: usize) -> usize {
-    elements.div_ceil(BLOCK) * BLOCK_WORDS
+    elements.div_ceil(GRANULE) * GRANULE_WORDS
 }
 
 /// Reads both moments of `elements` elements from their words.
@@ -69,8 +69,8 @@ pub fn num_words(elements: usize) -> usize {
 pub fn moments(words: &[i32], elements: usize) -> (Vec<f32>, Vec<f32>) {
     assert_eq!(words.len(), num_words(elements), "words of {elements} elements");
     let (mut first, mut second) = (Vec::new(), Vec::new());
-    for words in words.chunks_exact(BLOCK_WORDS) {
-        let (mut m, mut v) = ([0.0; BLOCK], [0.0; BLOCK]);
+    for words in words.chunks_exact(GRANULE_WORDS) {
+        let (mut m, mut v) = ([0.0; GRANULE], [0.0; GRANULE]);
         widen(words, &mut m, &mut v);
         first.extend(m);
         second.extend(v);
@@ -153,7 +153,7 @@ pub(super) fn rounded(bits: u32, random: u32) -> u32 {
 /// Unpacks both moments of a granule. Here and in [`pack`] each loop does one thing to all 256
 /// elements, so that the compiler uses vector instructions.
 #[inline(always)]
-pub(super) fn widen(words: &[i32], first: &mut [f32; BLOCK], second: &mut [f32; BLOCK]) {
+pub(super) fn widen(words: &[i32], first: &mut [f32; GRANULE], second: &mut [f32; GRANULE]) {
     let (codes, tops) = words.split_at(2 * CODE_WORDS);
     let (below_first, below_second) = below(tops[0] as u32);
     let (first_codes, second_codes) = codes.split_at(CODE_WORDS);
@@ -170,8 +170,8 @@ pub(super) fn widen(words: &[i32], first: &mut [f32; BLOCK], second: &mut [f32; 
 
 /// Unpacks the codes of one moment.
 #[inline(always)]
-fn unpacked(words: &[i32]) -> [u32; BLOCK] {
-    let mut codes = [0; BLOCK];
+fn unpacked(words: &[i32]) -> [u32; GRANULE] {
+    let mut codes = [0; GRANULE];
     for (codes, word) in codes.chunks_exact_mut(4).zip(words) {
         for (code, byte) in codes.iter_mut().zip(word.to_le_bytes()) {
             *code = u32::from(byte);
@@ -182,7 +182,7 @@ fn unpacked(words: &[i32]) -> [u32; BLOCK] {
 
 /// Packs the codes of one moment.
 #[inline(always)]
-fn pack_codes(words: &mut [i32], codes: &[u32; BLOCK]) {
+fn pack_codes(words: &mut [i32], codes: &[u32; GRANULE]) {
     for (word, codes) in words.iter_mut().zip(codes.chunks_exact(4)) {
         *word = (codes[0] | codes[1] << 8 | codes[2] << 16 | codes[3] << 24) as i32;
     }
@@ -197,7 +197,7 @@ fn below(tops: u32) -> (u32, u32) {
 /// Packs the moments of a granule; the last granule may have fewer than 256 elements.
 #[inline(always)]
 pub(super) fn pack(words: &mut [i32], first: &[f32], second: &[f32], draws: Draws) {
-    let (mut first_random, mut second_random) = ([0; BLOCK], [0; BLOCK]);
+    let (mut first_random, mut second_random) = ([0; GRANULE], [0; GRANULE]);
     for ((first, second), element) in first_random.iter_mut().zip(&mut second_random).zip(0..) {
         let draw = draws.of(element);
         (*first, *second) = (draw.first(), draw.second());
@@ -211,7 +211,7 @@ pub(super) fn pack(words: &mut [i32], first: &[f32], second: &[f32], draws: Draw
     }
     let tops = first_top | second_top << 16;
     let (below_first, below_second) = below(tops);
-    let (mut first_codes, mut second_codes) = ([0; BLOCK], [0; BLOCK]);
+    let (mut first_codes, mut second_codes) = ([0; GRANULE], [0; GRANULE]);
     for ((code, value), random) in first_codes.iter_mut().zip(first).zip(first_random) {
         *code = first_code(value.to_bits(), random, below_first);
     }

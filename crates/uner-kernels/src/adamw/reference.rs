@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Tensor, TensorData, bf16};
 
-use super::code::{BLOCK, BLOCK_WORDS, Draws, moments};
+use super::code::{Draws, GRANULE, GRANULE_WORDS, moments};
 use super::{AdamWState, AdamWStep, Moments, rest};
 
 /// Both moments of an update.
@@ -100,13 +100,13 @@ fn by_chance(value: f32, random: u32) -> f32 {
 
 /// Packs moments into words.
 fn stored(first: &[f32], second: &[f32], draws: Draws) -> Vec<i32> {
-    let blocks = first.chunks(BLOCK).zip(second.chunks(BLOCK)).zip((0u32..).step_by(BLOCK));
+    let blocks = first.chunks(GRANULE).zip(second.chunks(GRANULE)).zip((0u32..).step_by(GRANULE));
     blocks
         .flat_map(|((first, second), start)| block(first, second, draws.behind(start as usize)))
         .collect()
 }
 
-fn block(first: &[f32], second: &[f32], draws: Draws) -> [i32; BLOCK_WORDS] {
+fn block(first: &[f32], second: &[f32], draws: Draws) -> [i32; GRANULE_WORDS] {
     let random =
         |bits: fn(super::code::Draw) -> f64| (0..).map(move |element| bits(draws.of(element)));
     let firsts: Vec<(f32, f64)> =
@@ -114,8 +114,8 @@ fn block(first: &[f32], second: &[f32], draws: Draws) -> [i32; BLOCK_WORDS] {
     let seconds: Vec<(f32, f64)> =
         second.iter().copied().zip(random(|draw| f64::from(draw.second()) / 1_048_576.0)).collect();
     let (first_top, second_top) = (top(&firsts), top(&seconds));
-    let mut words = [0; BLOCK_WORDS];
-    words[BLOCK_WORDS - 1] = (first_top | second_top << 16) as i32;
+    let mut words = [0; GRANULE_WORDS];
+    words[GRANULE_WORDS - 1] = (first_top | second_top << 16) as i32;
     for (element, &(value, random)) in firsts.iter().enumerate() {
         let code = magnitude_code(value, random, (first_top, 127), false);
         let sign = if code > 0 && value < 0.0 { 128 } else { 0 };
@@ -123,7 +123,7 @@ fn block(first: &[f32], second: &[f32], draws: Draws) -> [i32; BLOCK_WORDS] {
     }
     for (element, &(value, random)) in seconds.iter().enumerate() {
         let code = magnitude_code(value, random, (second_top, 255), true);
-        words[BLOCK / 4 + element / 4] |= (code << (8 * (element % 4))) as i32;
+        words[GRANULE / 4 + element / 4] |= (code << (8 * (element % 4))) as i32;
     }
     words
 }

@@ -10,13 +10,13 @@ use burn::backend::{
 
 use crate::profile::{Pass, timed};
 
-use super::{Draw, DropoutKernels, DropoutOps};
+use super::{DropoutKernels, DropoutOps, DropoutSite};
 
 #[derive(Debug)]
 struct DropoutBackward;
 
 impl<B: DropoutKernels> Backward<B, 1> for DropoutBackward {
-    type State = (IntTensor<B>, Draw);
+    type State = (IntTensor<B>, DropoutSite);
 
     fn backward(
         self,
@@ -24,21 +24,25 @@ impl<B: DropoutKernels> Backward<B, 1> for DropoutBackward {
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let (keys, draw) = ops.state;
+        let (keys, site) = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |dy| {
-            timed("dropout", Pass::Backward, || B::drop_out(dy, keys, draw))
+            timed("dropout", Pass::Backward, || B::drop_out(dy, keys, site))
         });
     }
 }
 
 impl<B: DropoutKernels + DropoutOps, C: CheckpointStrategy> DropoutOps for Autodiff<B, C> {
-    fn dropout(x: FloatTensor<Self>, keys: IntTensor<Self>, draw: Draw) -> FloatTensor<Self> {
+    fn dropout(
+        x: FloatTensor<Self>,
+        keys: IntTensor<Self>,
+        site: DropoutSite,
+    ) -> FloatTensor<Self> {
         match DropoutBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let y = B::drop_out(x.into_primitive(), keys.clone(), draw);
-                prep.finish((keys, draw), y)
+                let y = B::drop_out(x.into_primitive(), keys.clone(), site);
+                prep.finish((keys, site), y)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::drop_out(x.into_primitive(), keys, draw)),
+            OpsKind::UnTracked(prep) => prep.finish(B::drop_out(x.into_primitive(), keys, site)),
         }
     }
 }

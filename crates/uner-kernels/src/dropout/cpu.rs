@@ -2,7 +2,7 @@
 
 use burn::backend::{Flex, TensorMetadata};
 
-use super::{Draw, DropoutKernels, DroppedLinearKernels, start};
+use super::{DropoutKernels, DropoutSite, DroppedLinearKernels, start};
 use crate::flex::{Floats, Ints, contiguous, dims, ints, new_rows, slice, tensor};
 use crate::hash::nth;
 use crate::linear::LinearKernels;
@@ -13,18 +13,18 @@ impl DroppedLinearKernels for Flex {
         dy: Floats,
         weight: Floats,
         keys: Ints,
-        draw: Draw,
+        site: DropoutSite,
         rest: Option<Floats>,
     ) -> Floats {
-        added(Self::drop_out(Self::linear_backward_x(dy, weight, None), keys, draw), rest)
+        added(Self::drop_out(Self::linear_backward_x(dy, weight, None), keys, site), rest)
     }
 }
 
 impl DropoutKernels for Flex {
-    fn drop_out(x: Floats, keys: Ints, draw: Draw) -> Floats {
+    fn drop_out(x: Floats, keys: Ints, site: DropoutSite) -> Floats {
         let (x, keys) = (contiguous(x), ints(&keys));
         let [_, columns] = dims(&x);
-        let (xs, scale, threshold) = (slice(&x), draw.scale(), draw.threshold());
+        let (xs, scale, threshold) = (slice(&x), site.scale(), site.threshold());
         let width = columns.max(1);
         let ([y], _) = new_rows(
             xs.len(),
@@ -33,7 +33,7 @@ impl DropoutKernels for Flex {
             |first, [y]| {
                 let rows = y.chunks_exact_mut(width).zip(xs[first * width..].chunks_exact(width));
                 for ((y, x), &key) in rows.zip(&keys[first..]) {
-                    let start = start(key, draw.place);
+                    let start = start(key, site.layer_key);
                     for ((y, x), column) in y.iter_mut().zip(x).zip(0u32..) {
                         *y = if nth(start, column) < threshold { 0.0 } else { x * scale };
                     }

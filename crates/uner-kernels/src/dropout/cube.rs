@@ -8,14 +8,14 @@ use burn_cubecl::kernel::{cast, into_contiguous};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::{Draw, DropoutKernels};
+use super::{DropoutKernels, DropoutSite};
 use crate::cube::{
     Floats, Ints, contiguous, dims, element, elementwise, empty, mixed, vector_size,
 };
 use crate::hash::{STRIDE, mix};
 
 impl DropoutKernels for Cube {
-    fn drop_out(x: Floats, keys: Ints, draw: Draw) -> Floats {
+    fn drop_out(x: Floats, keys: Ints, site: DropoutSite) -> Floats {
         let (x, keys) = (contiguous(x), into_contiguous(cast(keys, DType::I32)));
         let [_, columns] = dims(&x);
         let y = empty(&x, x.shape(), x.dtype());
@@ -33,9 +33,9 @@ impl DropoutKernels for Cube {
             x.into_buffer_arg(),
             keys.into_buffer_arg(),
             y.clone().into_buffer_arg(),
-            mix(draw.place),
-            draw.threshold(),
-            draw.scale(),
+            mix(site.layer_key),
+            site.threshold(),
+            site.scale(),
             columns / vector,
             element(&y),
         );
@@ -43,13 +43,13 @@ impl DropoutKernels for Cube {
     }
 }
 
-/// `place` is already mixed; `width` is the length of a row in vectors.
+/// `layer_key` is already mixed; `width` is the length of a row in vectors.
 #[cube(launch, create_dummy_kernel)]
 fn drop_out<F: Float, N: Size>(
     x: &[Vector<F, N>],
     keys: &[i32],
     y: &mut [Vector<F, N>],
-    place: u32,
+    layer_key: u32,
     threshold: u32,
     scale: f32,
     width: usize,
@@ -57,7 +57,7 @@ fn drop_out<F: Float, N: Size>(
 ) {
     let index = ABSOLUTE_POS;
     if index < y.len() {
-        let start = mixed(u32::cast_from(keys[index / width]) ^ place);
+        let start = mixed(u32::cast_from(keys[index / width]) ^ layer_key);
         let values = Vector::<f32, N>::cast_from(x[index]);
         y[index] =
             Vector::<F, N>::cast_from(kept::<N>(values, start, index % width, threshold, scale));

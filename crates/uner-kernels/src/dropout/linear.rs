@@ -11,7 +11,7 @@ use burn::backend::{
 };
 use burn::tensor::{Int, Tensor};
 
-use super::{Draw, DropoutKernels, check};
+use super::{DropoutKernels, DropoutSite, check};
 use crate::input::{Input, InputGradient};
 use crate::linear::LinearKernels;
 use crate::linear::backward::weight_gradient;
@@ -25,7 +25,7 @@ pub trait DroppedLinearKernels: DropoutKernels + LinearKernels {
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         keys: IntTensor<Self>,
-        draw: Draw,
+        site: DropoutSite,
         rest: Option<FloatTensor<Self>>,
     ) -> FloatTensor<Self>;
 }
@@ -38,7 +38,7 @@ pub trait DroppedLinearOps: Backend {
         x: FloatTensor<Self>,
         keys: IntTensor<Self>,
         weight: FloatTensor<Self>,
-        draw: Draw,
+        site: DropoutSite,
         gradient: InputGradient,
     ) -> FloatTensor<Self>;
 }
@@ -49,10 +49,10 @@ impl DroppedLinearOps for burn::backend::Cube {
         x: FloatTensor<Self>,
         keys: IntTensor<Self>,
         weight: FloatTensor<Self>,
-        draw: Draw,
+        site: DropoutSite,
         _gradient: InputGradient,
     ) -> FloatTensor<Self> {
-        Self::linear_forward(Self::drop_out(x, keys, draw), weight)
+        Self::linear_forward(Self::drop_out(x, keys, site), weight)
     }
 }
 
@@ -62,10 +62,10 @@ impl DroppedLinearOps for burn::backend::Flex {
         x: FloatTensor<Self>,
         keys: IntTensor<Self>,
         weight: FloatTensor<Self>,
-        draw: Draw,
+        site: DropoutSite,
         _gradient: InputGradient,
     ) -> FloatTensor<Self> {
-        Self::linear_forward(Self::drop_out(x, keys, draw), weight)
+        Self::linear_forward(Self::drop_out(x, keys, site), weight)
     }
 }
 
@@ -78,7 +78,7 @@ struct State<B: Backend> {
     /// `x` and `weight`, each only if the other's gradient is needed.
     nodes: [Option<NodeId>; 2],
     keys: IntTensor<B>,
-    draw: Draw,
+    site: DropoutSite,
     gradient: InputGradient,
 }
 
@@ -93,10 +93,10 @@ impl<B: DroppedLinearKernels> Backward<B, 2> for DroppedLinearBackward {
     ) {
         let [x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
-        let State { nodes: [x, weight], keys, draw, gradient } = ops.state;
+        let State { nodes: [x, weight], keys, site, gradient } = ops.state;
         if let (Some(node), Some(x)) = (weight_node, x) {
             let x = checkpointer.retrieve_node_output(x);
-            let dweight = || weight_gradient::<B>(dy.clone(), B::drop_out(x, keys.clone(), draw));
+            let dweight = || weight_gradient::<B>(dy.clone(), B::drop_out(x, keys.clone(), site));
             grads.register::<B>(node.id, timed("dropped_linear", Pass::Backward, dweight));
         }
         if let (Some(node), Some(weight)) = (x_node, weight) {
@@ -106,7 +106,7 @@ impl<B: DroppedLinearKernels> Backward<B, 2> for DroppedLinearBackward {
                     let ([tokens, output], [_, input]) =
                         (dy.shape().dims::<2>(), weight.shape().dims::<2>());
                     counted(tokens, input, output);
-                    B::dropped_linear_backward_x(dy, weight, keys, draw, rest)
+                    B::dropped_linear_backward_x(dy, weight, keys, site, rest)
                 })
             });
         }
@@ -120,7 +120,7 @@ impl<B: DroppedLinearKernels + DroppedLinearOps, C: CheckpointStrategy> DroppedL
         x: FloatTensor<Self>,
         keys: IntTensor<Self>,
         weight: FloatTensor<Self>,
-        draw: Draw,
+        site: DropoutSite,
         gradient: InputGradient,
     ) -> FloatTensor<Self> {
         match DroppedLinearBackward
@@ -136,12 +136,12 @@ impl<B: DroppedLinearKernels + DroppedLinearOps, C: CheckpointStrategy> DroppedL
                     weight.is_tracked().then(|| prep.checkpoint(&x)),
                     x.is_tracked().then(|| prep.checkpoint(&weight)),
                 ];
-                let state = State { nodes, keys: keys.clone(), draw, gradient };
-                let x = B::drop_out(x.into_primitive(), keys, draw);
+                let state = State { nodes, keys: keys.clone(), site, gradient };
+                let x = B::drop_out(x.into_primitive(), keys, site);
                 prep.finish(state, B::linear_forward(x, weight.into_primitive()))
             }
             OpsKind::UnTracked(prep) => {
-                let x = B::drop_out(x.into_primitive(), keys, draw);
+                let x = B::drop_out(x.into_primitive(), keys, site);
                 prep.finish(B::linear_forward(x, weight.into_primitive()))
             }
         }
@@ -164,10 +164,10 @@ pub fn dropped_linear(
     x: impl Into<Input>,
     keys: &Tensor<1, Int>,
     weight: Tensor<2>,
-    draw: Draw,
+    site: DropoutSite,
 ) -> Tensor<2> {
     let Input { tensor: x, gradient } = x.into();
-    check(&x, keys, draw);
+    check(&x, keys, site);
     let ([rows, input], [output, expected]) = (x.dims(), weight.dims());
     assert_eq!(input, expected, "`x` {:?} does not fit `weight` {:?}", x.dims(), weight.dims());
     timed("dropped_linear", Pass::Forward, || {
@@ -175,7 +175,7 @@ pub fn dropped_linear(
         let (x, keys, weight) =
             (x.into_dispatch(), keys.clone().into_dispatch(), weight.into_dispatch());
         Tensor::from_dispatch(<Dispatch as DroppedLinearOps>::dropped_linear(
-            x, keys, weight, draw, gradient,
+            x, keys, weight, site, gradient,
         ))
     })
 }

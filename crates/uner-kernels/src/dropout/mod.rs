@@ -24,14 +24,14 @@ use crate::profile::{Pass, timed};
 
 /// The layer's number and the probability of dropping.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Draw {
+pub struct DropoutSite {
     /// Number of the layer in the network: layers drop independently of each other.
-    pub place: u32,
+    pub layer_key: u32,
     /// Probability that an element becomes 0.
     pub probability: f64,
 }
 
-impl Draw {
+impl DropoutSite {
     /// Elements whose hash is below this are dropped.
     fn threshold(self) -> u32 {
         (self.probability * 2f64.powi(32)) as u32
@@ -45,35 +45,48 @@ impl Draw {
 
 /// The hash of a row, from which its columns are hashed.
 #[inline(always)]
-fn start(key: i32, place: u32) -> u32 {
-    mix(key as u32 ^ mix(place))
+fn start(key: i32, layer_key: u32) -> u32 {
+    mix(key as u32 ^ mix(layer_key))
 }
 
 /// The kernel of a backend.
 pub trait DropoutKernels: Backend {
     /// Applies dropout, in both directions: the gradient of a kept element is scaled like it, that
     /// of a dropped one is 0.
-    fn drop_out(x: FloatTensor<Self>, keys: IntTensor<Self>, draw: Draw) -> FloatTensor<Self>;
+    fn drop_out(
+        x: FloatTensor<Self>,
+        keys: IntTensor<Self>,
+        site: DropoutSite,
+    ) -> FloatTensor<Self>;
 }
 
 /// The differentiable operator.
 #[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait DropoutOps: Backend {
     /// See [`dropout`].
-    fn dropout(x: FloatTensor<Self>, keys: IntTensor<Self>, draw: Draw) -> FloatTensor<Self>;
+    fn dropout(x: FloatTensor<Self>, keys: IntTensor<Self>, site: DropoutSite)
+    -> FloatTensor<Self>;
 }
 
 #[cfg(feature = "cube")]
 impl DropoutOps for burn::backend::Cube {
-    fn dropout(x: FloatTensor<Self>, keys: IntTensor<Self>, draw: Draw) -> FloatTensor<Self> {
-        Self::drop_out(x, keys, draw)
+    fn dropout(
+        x: FloatTensor<Self>,
+        keys: IntTensor<Self>,
+        site: DropoutSite,
+    ) -> FloatTensor<Self> {
+        Self::drop_out(x, keys, site)
     }
 }
 
 #[cfg(feature = "flex")]
 impl DropoutOps for burn::backend::Flex {
-    fn dropout(x: FloatTensor<Self>, keys: IntTensor<Self>, draw: Draw) -> FloatTensor<Self> {
-        Self::drop_out(x, keys, draw)
+    fn dropout(
+        x: FloatTensor<Self>,
+        keys: IntTensor<Self>,
+        site: DropoutSite,
+    ) -> FloatTensor<Self> {
+        Self::drop_out(x, keys, site)
     }
 }
 
@@ -86,20 +99,20 @@ impl DropoutOps for burn::backend::Flex {
 ///
 /// # Panics
 /// When the number of keys is not `rows`, or the probability is not at least 0 and below 1.
-pub fn dropout(x: Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) -> Tensor<2> {
-    check(&x, keys, draw);
+pub fn dropout(x: Tensor<2>, keys: &Tensor<1, Int>, site: DropoutSite) -> Tensor<2> {
+    check(&x, keys, site);
     timed("dropout", Pass::Forward, || {
         let keys = keys.clone().into_dispatch();
-        Tensor::from_dispatch(<Dispatch as DropoutOps>::dropout(x.into_dispatch(), keys, draw))
+        Tensor::from_dispatch(<Dispatch as DropoutOps>::dropout(x.into_dispatch(), keys, site))
     })
 }
 
-fn check(x: &Tensor<2>, keys: &Tensor<1, Int>, draw: Draw) {
+fn check(x: &Tensor<2>, keys: &Tensor<1, Int>, site: DropoutSite) {
     let [rows, _] = x.dims();
     assert_eq!(keys.dims(), [rows], "one key for each row of `x` {:?}", x.dims());
     assert!(
-        (0.0..1.0).contains(&draw.probability),
+        (0.0..1.0).contains(&site.probability),
         "the probability {} is not in [0, 1)",
-        draw.probability
+        site.probability
     );
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{BLOCK, Form, Layout};
+use super::{GROUP, Layout, QuantFormat};
 
 /// The 16 numbers of `NormalFloat`, as in appendix E of `QLoRA` and in bitsandbytes.
 pub(super) const NF4: [f32; 16] = [
@@ -27,17 +27,17 @@ pub(super) const NF4: [f32; 16] = [
 /// Words and scales of a weight, row by row.
 pub(super) fn quantized(weight: &[f32], layout: Layout) -> (Vec<i32>, Vec<f32>) {
     let mut words = vec![0; layout.rows * layout.words()];
-    let mut scales = vec![0.0; layout.rows * layout.blocks()];
+    let mut scales = vec![0.0; layout.rows * layout.groups()];
     let rows = words
         .par_chunks_mut(layout.words().max(1))
-        .zip(scales.par_chunks_mut(layout.blocks().max(1)));
+        .zip(scales.par_chunks_mut(layout.groups().max(1)));
     rows.zip(weight.par_chunks(layout.columns.max(1))).for_each(|((words, scales), row)| {
-        let blocks = words.chunks_mut(BLOCK / layout.form.per_word()).zip(scales);
-        for ((words, scale), block) in blocks.zip(row.chunks(BLOCK)) {
+        let blocks = words.chunks_mut(GROUP / layout.form.per_word()).zip(scales);
+        for ((words, scale), block) in blocks.zip(row.chunks(GROUP)) {
             let largest = block.iter().fold(0f32, |largest, value| largest.max(value.abs()));
             *scale = match layout.form {
-                Form::Int8 => largest / 127.0,
-                Form::Nf4 => largest,
+                QuantFormat::Int8 => largest / 127.0,
+                QuantFormat::Nf4 => largest,
             };
             let inverse = if largest == 0.0 { 0.0 } else { 1.0 / *scale };
             pack(words, block, inverse, layout.form);
@@ -47,11 +47,13 @@ pub(super) fn quantized(weight: &[f32], layout: Layout) -> (Vec<i32>, Vec<f32>) 
 }
 
 /// Packs the codes of one group.
-fn pack(words: &mut [i32], block: &[f32], inverse: f32, form: Form) {
+fn pack(words: &mut [i32], block: &[f32], inverse: f32, form: QuantFormat) {
     for (word, values) in words.iter_mut().zip(block.chunks(form.per_word())) {
         let codes = values.iter().map(|value| match form {
-            Form::Int8 => u32::from((value * inverse).round().clamp(-127.0, 127.0) as i8 as u8),
-            Form::Nf4 => nearest(value * inverse),
+            QuantFormat::Int8 => {
+                u32::from((value * inverse).round().clamp(-127.0, 127.0) as i8 as u8)
+            }
+            QuantFormat::Nf4 => nearest(value * inverse),
         });
         let bits = 32 / form.per_word();
         *word =
@@ -69,7 +71,7 @@ fn nearest(value: f32) -> u32 {
 pub(super) fn widened(words: &[i32], scales: &[f32], layout: Layout) -> Vec<f32> {
     let mut weight = vec![0.0; layout.rows * layout.columns];
     let rows = weight.chunks_mut(layout.columns.max(1)).zip(words.chunks(layout.words().max(1)));
-    for ((row, words), scales) in rows.zip(scales.chunks(layout.blocks().max(1))) {
+    for ((row, words), scales) in rows.zip(scales.chunks(layout.groups().max(1))) {
         widen_row(row, words, scales, layout.form);
     }
     weight
@@ -77,18 +79,18 @@ pub(super) fn widened(words: &[i32], scales: &[f32], layout: Layout) -> Vec<f32>
 
 /// Dequantises one row.
 #[inline(always)]
-pub(super) fn widen_row(row: &mut [f32], words: &[i32], scales: &[f32], form: Form) {
-    let blocks = row.chunks_mut(BLOCK).zip(words.chunks(BLOCK / form.per_word()));
+pub(super) fn widen_row(row: &mut [f32], words: &[i32], scales: &[f32], form: QuantFormat) {
+    let blocks = row.chunks_mut(GROUP).zip(words.chunks(GROUP / form.per_word()));
     for ((block, words), &scale) in blocks.zip(scales) {
         match form {
-            Form::Int8 => {
+            QuantFormat::Int8 => {
                 for (values, word) in block.chunks_mut(4).zip(words) {
                     for (value, code) in values.iter_mut().zip(word.to_le_bytes()) {
                         *value = f32::from(code as i8) * scale;
                     }
                 }
             }
-            Form::Nf4 => {
+            QuantFormat::Nf4 => {
                 for (values, &word) in block.chunks_mut(8).zip(words) {
                     for (value, place) in values.iter_mut().zip(0..) {
                         *value = NF4[(word as u32 >> (4 * place) & 15) as usize] * scale;
@@ -107,20 +109,20 @@ mod tests {
     fn what_is_widened_is_the_nearest_that_can_be_stored() {
         let values: Vec<f32> =
             (0..3 * 150).map(|index| ((index * 37 % 101) as f32 - 50.0) * 0.013).collect();
-        for form in [Form::Int8, Form::Nf4] {
+        for form in [QuantFormat::Int8, QuantFormat::Nf4] {
             let layout = Layout { form, rows: 3, columns: 150 };
             let (words, scales) = quantized(&values, layout);
             assert_eq!((words.len(), scales.len()), (3 * 192 / form.per_word(), 3 * 3));
             let got = widened(&words, &scales, layout);
             for (row, (got, values)) in got.chunks(150).zip(values.chunks(150)).enumerate() {
                 for (block, (got, values)) in
-                    got.chunks(BLOCK).zip(values.chunks(BLOCK)).enumerate()
+                    got.chunks(GROUP).zip(values.chunks(GROUP)).enumerate()
                 {
                     let scale = scales[row * 3 + block];
                     for (got, value) in got.iter().zip(values) {
                         let off = match form {
-                            Form::Int8 => 0.5 * scale,
-                            Form::Nf4 => NF4.iter().fold(f32::MAX, |best, code| {
+                            QuantFormat::Int8 => 0.5 * scale,
+                            QuantFormat::Nf4 => NF4.iter().fold(f32::MAX, |best, code| {
                                 best.min((code * scale - value).abs())
                             }),
                         };
@@ -143,7 +145,7 @@ mod tests {
 
     #[test]
     fn zeros_stay_zeros() {
-        for form in [Form::Int8, Form::Nf4] {
+        for form in [QuantFormat::Int8, QuantFormat::Nf4] {
             let layout = Layout { form, rows: 1, columns: 70 };
             let (words, scales) = quantized(&[0.0; 70], layout);
             assert_eq!(widened(&words, &scales, layout), [0.0; 70]);

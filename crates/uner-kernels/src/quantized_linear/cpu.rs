@@ -54,7 +54,7 @@ fn for_panels(words: &Ints, scales: Floats, layout: Layout, mut work: impl FnMut
         return;
     }
     let (words, scales) = (ints(words), contiguous(scales));
-    let (row_words, row_scales) = (layout.words(), layout.blocks());
+    let (row_words, row_scales) = (layout.words(), layout.groups());
     let panel_rows = (PANEL / columns).clamp(1, rows);
     let mut buffer = vec![0.0; panel_rows * columns];
     let panels =

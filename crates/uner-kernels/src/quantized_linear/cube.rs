@@ -7,7 +7,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::code::NF4;
-use super::{BLOCK, Form, Layout, QuantizedLinearKernels};
+use super::{GROUP, Layout, QuantFormat, QuantizedLinearKernels};
 use crate::cube::{Floats, Ints, contiguous, element, empty};
 use crate::linear::LinearKernels;
 use crate::linear::cube::{product, spread, transposed};
@@ -50,7 +50,7 @@ fn widened(like: &Floats, words: Ints, scales: Floats, layout: Layout) -> Floats
         count,
         layout.columns,
         layout.words(),
-        layout.form == Form::Nf4,
+        layout.form == QuantFormat::Nf4,
         element(&weight),
     );
     weight
@@ -70,11 +70,11 @@ fn widen<F: Float>(
     #[define(F)] _dtype: ElemType,
 ) {
     let codes = comptime!(if nf4 { 8usize } else { 4usize });
-    let block_words = comptime!(BLOCK / codes);
+    let group_words = comptime!(GROUP / codes);
     for index in range_stepped(ABSOLUTE_POS, count, CUBE_COUNT * (CUBE_DIM as usize)) {
         let row = index / row_words;
         let first = index % row_words * codes;
-        let scale = scales[index / block_words];
+        let scale = scales[index / group_words];
         let word = u32::cast_from(words[index]);
         #[unroll]
         for place in 0..codes {

@@ -29,18 +29,18 @@ use crate::input::{Input, InputGradient};
 use crate::profile::{Pass, counted, timed};
 
 /// Numbers that share a scale (a group).
-pub const BLOCK: usize = 64;
+pub const GROUP: usize = 64;
 
 /// How a number is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum QuantFormat {
     /// An integer of 8 bits.
     Int8,
     /// The index of a quantile, in 4 bits.
     Nf4,
 }
 
-impl Form {
+impl QuantFormat {
     /// Codes per word of 32 bits, the first in the lowest bits.
     pub(crate) fn per_word(self) -> usize {
         match self {
@@ -50,11 +50,11 @@ impl Form {
     }
 }
 
-/// Form and shape of a weight, `[rows, columns]`.
+/// QuantFormat and shape of a weight, `[rows, columns]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     /// How its numbers are stored.
-    pub form: Form,
+    pub form: QuantFormat,
     /// Outputs of the layer.
     pub rows: usize,
     /// Inputs of the layer. A row is stored up to the end of its last group.
@@ -63,13 +63,13 @@ pub struct Layout {
 
 impl Layout {
     /// Groups per row.
-    pub(crate) fn blocks(self) -> usize {
-        self.columns.div_ceil(BLOCK)
+    pub(crate) fn groups(self) -> usize {
+        self.columns.div_ceil(GROUP)
     }
 
     /// Words per row.
     pub(crate) fn words(self) -> usize {
-        self.blocks() * BLOCK / self.form.per_word()
+        self.groups() * GROUP / self.form.per_word()
     }
 }
 
@@ -90,7 +90,7 @@ impl QuantizedWeight {
     ///
     /// # Panics
     /// When the device cannot be read.
-    pub fn new(weight: Tensor<2>, form: Form) -> Self {
+    pub fn new(weight: Tensor<2>, form: QuantFormat) -> Self {
         let ([rows, columns], device) = (weight.dims(), weight.device());
         let layout = Layout { form, rows, columns };
         let values: Vec<f32> = weight.try_into_vec_as().expect("a weight that can be read back");
@@ -99,7 +99,7 @@ impl QuantizedWeight {
         Self {
             words: Tensor::from_data(words, (&device, DType::I32)),
             scales: Tensor::from_data(
-                TensorData::new(scales, [rows, layout.blocks()]),
+                TensorData::new(scales, [rows, layout.groups()]),
                 (&device, DType::F32),
             ),
             layout,

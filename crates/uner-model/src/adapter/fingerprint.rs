@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use super::BaseForm;
+use super::BaseFormat;
 use super::peft::{self, CONFIG_FILE};
 use crate::weights::{WeightsError, map_file, read_config, weight_files};
 
@@ -24,7 +24,7 @@ pub struct Base {
     /// See [`Base::of`]; `None` for adapters that other programs wrote.
     pub fingerprint: Option<u32>,
     /// The format its layers were quantised to for the adapter's training; `None` if they were not.
-    pub form: Option<BaseForm>,
+    pub form: Option<BaseFormat>,
 }
 
 /// `base_model.json`
@@ -36,7 +36,7 @@ struct BaseFile {
     fingerprint_of: String,
     /// The format its layers were quantised to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    form: Option<BaseForm>,
+    form: Option<BaseFormat>,
 }
 
 impl Base {
@@ -119,7 +119,7 @@ impl BaseFile {
 ///
 /// # Errors
 /// When `base_model.json` cannot be read.
-pub fn base_form_of(folder: &Path) -> Result<Option<BaseForm>, WeightsError> {
+pub fn base_format_of(folder: &Path) -> Result<Option<BaseFormat>, WeightsError> {
     Ok(BaseFile::read(folder)?.and_then(|file| file.form))
 }
 

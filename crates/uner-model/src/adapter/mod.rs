@@ -10,7 +10,7 @@ mod write;
 
 pub use attach::attach;
 pub(crate) use fingerprint::BASE_FILE;
-pub use fingerprint::{Base, base_form_of, base_of};
+pub use fingerprint::{Base, base_format_of, base_of};
 pub use peft::CONFIG_FILE;
 pub use read::{load_adapted, load_adapter};
 pub use write::{AdapterFiles, files};
@@ -18,7 +18,7 @@ pub use write::{AdapterFiles, files};
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use uner_kernels::quantized_linear::Form;
+use uner_kernels::quantized_linear::QuantFormat;
 
 use crate::LlamaConfig;
 
@@ -147,7 +147,7 @@ impl AdapterConfig {
 
 /// Quantisation of the layers of a frozen model (`model.base` of a recipe).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum BaseForm {
+pub enum BaseFormat {
     /// 8-bit integers, one scale per group of 64.
     #[serde(rename = "8bit")]
     EightBit,
@@ -156,11 +156,11 @@ pub enum BaseForm {
     FourBit,
 }
 
-impl From<BaseForm> for Form {
-    fn from(form: BaseForm) -> Self {
+impl From<BaseFormat> for QuantFormat {
+    fn from(form: BaseFormat) -> Self {
         match form {
-            BaseForm::EightBit => Self::Int8,
-            BaseForm::FourBit => Self::Nf4,
+            BaseFormat::EightBit => Self::Int8,
+            BaseFormat::FourBit => Self::Nf4,
         }
     }
 }

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use super::attach::matrix;
-use super::fingerprint::{Base, base_form_of, base_of};
+use super::fingerprint::{Base, base_format_of, base_of};
 use super::{Adapter, AdapterConfig, PREFIX, Target, peft};
 use crate::llama::{Linear, Matrix};
 use crate::weights::{self, Tensors, WeightsError, are_finite, to_f32};
@@ -27,7 +27,7 @@ pub fn load_adapted(
     let path = base.or(named.as_deref()).ok_or_else(|| {
         WeightsError::Io(std::io::Error::other(format!("`{}` is not an adapter", folder.display())))
     })?;
-    let base = Base { form: base_form_of(folder)?, ..Base::of(path)? };
+    let base = Base { form: base_format_of(folder)?, ..Base::of(path)? };
     base.check(folder)?;
     let (config, model) = weights::load_frozen(path, base.form, device)?;
     let mut model = load_adapter(model, folder, device)?;

@@ -21,7 +21,7 @@ pub(crate) use write::{stored, write_config, write_file, write_weights};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::adapter::BaseForm;
+use crate::adapter::BaseFormat;
 
 /// A source of a model's parameters, by checkpoint name and shape.
 pub trait Source {
@@ -36,7 +36,7 @@ pub trait Source {
     ) -> Result<Tensor<D>, WeightsError>;
 
     /// The format to which the layers of blocks are quantised; `None` if they are not.
-    fn base_form(&self) -> Option<BaseForm> {
+    fn base_format(&self) -> Option<BaseFormat> {
         None
     }
 }

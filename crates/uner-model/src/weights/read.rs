@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Source, Tensors, WeightsError, inside, lasting, open_regular};
-use crate::adapter::BaseForm;
+use crate::adapter::BaseFormat;
 use crate::config::file::ends_of_generation;
 use crate::{Llama, LlamaConfig};
 
@@ -61,7 +61,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), Weig
 /// As [`load`].
 pub fn load_frozen(
     folder: &Path,
-    form: Option<BaseForm>,
+    form: Option<BaseFormat>,
     device: &Device,
 ) -> Result<(LlamaConfig, Llama), WeightsError> {
     let config = read_config(folder)?;
@@ -132,11 +132,11 @@ pub(crate) fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
 struct Files<'a> {
     tensors: Tensors<'a>,
     device: Device,
-    form: Option<BaseForm>,
+    form: Option<BaseFormat>,
 }
 
 impl Source for Files<'_> {
-    fn base_form(&self) -> Option<BaseForm> {
+    fn base_format(&self) -> Option<BaseFormat> {
         self.form.filter(|_| !self.tensors.has_problems())
     }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::LazyLock;
 
-use uner_model::{AdapterConfig, BaseForm};
-use uner_trainer::{MicroBatchRows, MomentForm, PrecisionConfig, Rounding};
+use uner_model::{AdapterConfig, BaseFormat};
+use uner_trainer::{MicroBatchRows, MomentFormat, PrecisionConfig, Rounding};
 
 use super::{Choice, OnFrozen, Workload};
 
@@ -28,7 +28,7 @@ pub enum Change {
     MaxSeqLen(usize),
     /// An adapter of the usual rank on every layer of a model that is frozen in so many bits, or as
     /// it is computed with.
-    Adapter(Option<BaseForm>),
+    Adapter(Option<BaseFormat>),
     /// So many devices, over which master weights and moments are sharded, and the blocks too where
     /// that is needed.
     Devices(usize),
@@ -83,7 +83,7 @@ fn fewer_rows(work: &Workload, rows: MicroBatchRows, available: u64) -> Option<O
 /// The same run with its state stored in fewer bits, the mildest first; only what is not done
 /// already.
 fn fewer_bits<'a>(work: &Workload<'a>) -> Vec<(Change, Workload<'a>)> {
-    let short = |rounding| PrecisionConfig { moments: MomentForm::EightBit, rounding };
+    let short = |rounding| PrecisionConfig { moments: MomentFormat::EightBit, rounding };
     let mut found: Vec<(Change, Workload)> = Vec::new();
     for config in [Rounding::Nearest, Rounding::Stochastic].map(short) {
         let storage = work.storage.with(config);
@@ -104,7 +104,7 @@ fn other_storage<'a>(work: &Workload<'a>) -> Vec<(Change, Workload<'a>)> {
         let adapter = Some(OnFrozen { adapter: &ADAPTER, base });
         (Change::Adapter(base), Workload { adapter, ..*work })
     };
-    [None, Some(BaseForm::EightBit), Some(BaseForm::FourBit)].map(on).to_vec()
+    [None, Some(BaseFormat::EightBit), Some(BaseFormat::FourBit)].map(on).to_vec()
 }
 
 impl fmt::Display for Change {
@@ -125,8 +125,8 @@ impl fmt::Display for Change {
             Self::Adapter(base) => {
                 let base = match base {
                     None => "",
-                    Some(BaseForm::EightBit) => " in 8 bits",
-                    Some(BaseForm::FourBit) => " in 4 bits",
+                    Some(BaseFormat::EightBit) => " in 8 bits",
+                    Some(BaseFormat::FourBit) => " in 4 bits",
                 };
                 write!(
                     out,

@@ -18,9 +18,9 @@ use uner_model::{AdapterConfig, LlamaConfig};
 use super::Workload;
 use super::storage::channels;
 
-/// A moment of the backward pass of a block.
+/// A phase of the backward pass of a block.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Moment {
+pub(super) struct Phase {
     /// Bytes of the block's graph that are still held.
     pub(super) graph: f64,
     /// Bytes of gradients of activations.
@@ -98,35 +98,35 @@ impl<'a> BlockCost<'a> {
         matrices.iter().map(|matrix| self.trained(*matrix)).sum::<f64>() * self.gradient
     }
 
-    /// The moments that can be the largest, first to last.
-    pub(super) fn backward(&self) -> [Moment; 6] {
+    /// The phases that can be the largest, first to last.
+    pub(super) fn backward(&self) -> [Phase; 6] {
         use Target::{DownProj as Down, GateProj as Gate, OProj as O, UpProj as Up};
         let (h, i) = (self.model.hidden_size, self.model.intermediate_size);
         let (q, k) = channels(self.model);
         let graph = self.graph();
         let after_mlp = self.attention_graph() + self.activations(h + self.read_by_mlp());
-        let moment = |graph, workspace, done: &[Target]| Moment {
+        let phase = |graph, workspace, done: &[Target]| Phase {
             graph,
             workspace: self.activations(workspace),
             gradients: self.gradients(done),
         };
         [
             // The block's output, its gradient, and the product of both that seeds the pass.
-            moment(graph, 3 * h, &[]),
+            phase(graph, 3 * h, &[]),
             // The activation: the gradient of the output, which also goes past the block, that of
             // the activation, and those of gate and up, or, while the last projection's gradient is
             // formed, the activation itself.
-            moment(graph, h + 3 * i, &[Down]),
+            phase(graph, h + 3 * i, &[Down]),
             // The first of the two projections before it: its gradient's share of their common
             // input is new.
-            moment(after_mlp, 2 * h + 2 * i, &[Down, Up]),
+            phase(after_mlp, 2 * h + 2 * i, &[Down, Up]),
             // The second one.
-            moment(after_mlp, 3 * h + i, &[Down, Up, Gate]),
+            phase(after_mlp, 3 * h + i, &[Down, Up, Gate]),
             // Attention: the gradient of its output, and those of its inputs once by head and once
             // interleaved.
-            moment(self.attention_graph(), h + 3 * q + 4 * k, &[Down, Up, Gate, O]),
+            phase(self.attention_graph(), h + 3 * q + 4 * k, &[Down, Up, Gate, O]),
             // The three projections before it.
-            moment(self.activations(self.read_by_attention()), 3 * h + q, &Target::ALL),
+            phase(self.activations(self.read_by_attention()), 3 * h + q, &Target::ALL),
         ]
     }
 }

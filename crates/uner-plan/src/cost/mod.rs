@@ -1,12 +1,11 @@
 //! How much memory a run takes, computed from its dimensions before it starts, and how it is laid
 //! out to fit.
 //!
-//! Held all the time: weights, master weights, moments. On top of that comes what the largest
-//! moment of a step needs. The moments are those of [`uner_trainer::step`], in their order: the
-//! head with its loss when all inputs and kept graphs are there; the backward pass of every block,
-//! whose graph goes as it is walked; the update, when all gradients are there. The first
-//! micro-batch of a step finds no gradients; each later one finds all of them, and adds to them a
-//! block at a time.
+//! Weights, master weights and moments are held all the time. The largest phase of a step adds to
+//! these. The phases are those of [`uner_trainer::step`], in their order: the head with its loss
+//! when all inputs and kept graphs are there; the backward pass of every block, whose graph goes as
+//! it is walked; the update, when all gradients are there. The first micro-batch of a step finds no
+//! gradients; each later one finds all of them, and adds to them a block at a time.
 //!
 //! What is not counted, because it does not grow with the model: the program, the tokenizer, the
 //! encoded data (a file), the tables of positions and visibility (tens of bytes a token), and the
@@ -33,7 +32,7 @@ use uner_model::adapter::Target;
 use uner_model::{LlamaConfig, Size};
 pub use uner_trainer::{Layout, Sharding};
 
-use block::{BlockCost, Moment};
+use block::{BlockCost, Phase};
 
 /// Bytes of a logit: f32 whatever the operands are.
 const LOGIT: f64 = 4.0;
@@ -101,7 +100,7 @@ fn is_sharded(layout: Layout) -> bool {
     layout.sharding == Sharding::Zero3
 }
 
-/// Bytes on one device at the largest moment of a step.
+/// Bytes on one device in the largest phase of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Memory {
     /// Weights the model computes with.
@@ -131,8 +130,8 @@ impl Memory {
         let held = held(work, &size, layout);
         let whole =
             if is_sharded(layout) { whole(work, &size, &held, layout) } else { Memory::default() };
-        let moments = moments(work, &size, layout).chain([whole]);
-        let largest = moments.max_by_key(Self::total).unwrap_or_default();
+        let phases = phases(work, &size, layout).chain([whole]);
+        let largest = phases.max_by_key(Self::total).unwrap_or_default();
         let Self { weights, master, moments, checkpoint, .. } = held;
         Self { weights, master, moments, checkpoint, ..largest }
     }
@@ -206,8 +205,8 @@ fn whole(work: &Workload, size: &Size, held: &Memory, layout: Layout) -> Memory 
     Memory { workspace: read.max(evaluated) as u64, ..Memory::default() }
 }
 
-/// What each moment of the last micro-batch of a step needs on top of what is held.
-fn moments<'a>(
+/// Memory of each phase of the last micro-batch of a step, on top of what is held.
+fn phases<'a>(
     work: &'a Workload<'a>,
     size: &'a Size,
     layout: Layout,
@@ -279,7 +278,7 @@ fn head(work: &Workload, cost: &BlockCost, layout: Layout, gradients: &Gradients
     }
 }
 
-/// The moments of the backward pass of block `index`: the blocks behind it are done, their inputs
+/// The phases of the backward pass of block `index`: the blocks behind it are done, their inputs
 /// and graphs gone.
 fn block(
     work: &Workload,
@@ -302,7 +301,7 @@ fn block(
         .map(|target| target.dims(work.model).into_iter().product::<usize>());
     let unpacked =
         if packed { widest.max().unwrap_or(0) as f64 * work.storage.activation } else { 0.0 };
-    cost.backward().into_iter().map(move |Moment { graph, workspace, gradients }| Memory {
+    cost.backward().into_iter().map(move |Phase { graph, workspace, gradients }| Memory {
         gradients: (before + gradients) as u64,
         inputs: inputs as u64,
         graphs: (graphs + graph) as u64,

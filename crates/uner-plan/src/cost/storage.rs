@@ -2,11 +2,11 @@
 
 use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
-use uner_kernels::adamw::code::{BLOCK, BLOCK_WORDS};
+use uner_kernels::adamw::code::{GRANULE, GRANULE_WORDS};
 use uner_kernels::device::DeviceName;
-use uner_model::{AdapterConfig, BaseForm, LlamaConfig};
+use uner_model::{AdapterConfig, BaseFormat, LlamaConfig};
 use uner_trainer::step::precision;
-use uner_trainer::{MomentForm, PrecisionConfig, Rounding};
+use uner_trainer::{MomentFormat, PrecisionConfig, Rounding};
 
 /// Values of a packed weight that share one scale.
 const WEIGHT_BLOCK: f64 = 64.0;
@@ -74,8 +74,8 @@ impl Storage {
     #[must_use]
     pub fn with(self, config: PrecisionConfig) -> Self {
         let moments = match config.moments {
-            MomentForm::Float => self.moments,
-            MomentForm::EightBit => FLOAT * BLOCK_WORDS as f64 / BLOCK as f64,
+            MomentFormat::Float => self.moments,
+            MomentFormat::EightBit => FLOAT * GRANULE_WORDS as f64 / GRANULE as f64,
         };
         let (parameter, master) = match config.rounding {
             Rounding::Nearest => (self.parameter, self.master),
@@ -98,7 +98,7 @@ pub struct OnFrozen<'a> {
     pub adapter: &'a AdapterConfig,
     /// What the matrices of the frozen model's blocks are stored in; `None` for what parameters
     /// are.
-    pub base: Option<BaseForm>,
+    pub base: Option<BaseFormat>,
 }
 
 impl OnFrozen<'_> {
@@ -106,8 +106,8 @@ impl OnFrozen<'_> {
     pub(super) fn matrix_value(self, storage: Storage) -> f64 {
         match self.base {
             None => storage.parameter,
-            Some(BaseForm::EightBit) => scaled(1.0),
-            Some(BaseForm::FourBit) => scaled(0.5),
+            Some(BaseFormat::EightBit) => scaled(1.0),
+            Some(BaseFormat::FourBit) => scaled(0.5),
         }
     }
 

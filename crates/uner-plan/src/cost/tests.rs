@@ -3,8 +3,8 @@
 
 use std::num::NonZeroUsize;
 
-use uner_model::{AdapterConfig, BaseForm};
-use uner_trainer::{MicroBatchRows, MomentForm, PrecisionConfig, Rounding};
+use uner_model::{AdapterConfig, BaseFormat};
+use uner_trainer::{MicroBatchRows, MomentFormat, PrecisionConfig, Rounding};
 
 use super::*;
 use crate::machine::{Product, Rates};
@@ -76,7 +76,7 @@ fn bytes_of_a_parameter_are_16_in_mixed_precision() {
 }
 
 fn precision(rounding: Rounding) -> PrecisionConfig {
-    PrecisionConfig { moments: MomentForm::EightBit, rounding }
+    PrecisionConfig { moments: MomentFormat::EightBit, rounding }
 }
 
 /// 8-bit moments have a word of 32 bits for each block of 256 on top of their codes.
@@ -195,8 +195,8 @@ fn what_makes_it_fit_is_told_from_cheap_to_expensive() {
             Change::Precision(precision(Rounding::Nearest)),
             Change::Precision(precision(Rounding::Stochastic)),
             Change::Adapter(None),
-            Change::Adapter(Some(BaseForm::EightBit)),
-            Change::Adapter(Some(BaseForm::FourBit)),
+            Change::Adapter(Some(BaseFormat::EightBit)),
+            Change::Adapter(Some(BaseFormat::FourBit)),
             Change::Devices(2),
         ],
         "{found:?}"

@@ -1,8 +1,8 @@
-//! Files of a repository into the hub's cache, checked.
+//! Downloads the files of a repository into the hub's cache, and verifies them.
 //!
-//! All files come from one commit, and the branch is pointed at it last: a download that was cut
-//! off is not taken for a model. A file that is there in part is gone on with; one that turns out
-//! wrong is removed and fetched once more.
+//! All files come from one commit. The branch is set to that commit last, so that an interrupted
+//! download is not taken for a model. A partial file is continued; a file that fails its check is
+//! removed and downloaded once more.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -22,18 +22,18 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "tokenizer.model"];
 const OPTIONAL: [&str; 1] = ["tokenizer_config.json"];
-/// Ends of weight files.
+/// Ending of weight files.
 const WEIGHTS: &str = ".safetensors";
 /// Bytes read at a time for a checksum.
 const BUFFER: usize = 1 << 20;
 
-/// The files of a model folder that are needed, of all that a repository has.
+/// Selects the files that a model needs from all files of a repository.
 pub(super) fn wanted(names: &[String]) -> Result<Vec<String>, String> {
     let has = |name: &str| names.iter().any(|other| other == name);
     if !has(CONFIG) {
-        return Err(format!("there is no `{CONFIG}` in it: it is no model"));
+        return Err(format!("it has no `{CONFIG}`, so it is not a model"));
     }
-    // Names with a folder are other formats of the same model.
+    // A name with a folder belongs to another format of the same model.
     let weights = |name: &&String| name.ends_with(WEIGHTS) && !name.contains('/');
     let shards: Vec<String> = if has(INDEX) {
         let shards = names.iter().filter(weights).filter(|name| *name != SINGLE).cloned();
@@ -43,15 +43,15 @@ pub(super) fn wanted(names: &[String]) -> Result<Vec<String>, String> {
     };
     if shards.is_empty() {
         return Err(
-            "there are no safetensors in it; convert its weights, and set `model.weights` to the folder"
+            "it has no safetensors files; convert its weights, and set `model.weights` to the folder"
                 .to_owned(),
         );
     }
     let tokenizer = TOKENIZERS.into_iter().find(|name| has(name));
     let tokenizer = tokenizer.ok_or_else(|| {
         format!(
-            "there is neither of {} in it",
-            TOKENIZERS.map(|name| format!("`{name}`")).join(" and ")
+            "it has neither {}",
+            TOKENIZERS.map(|name| format!("`{name}`")).join(" nor ")
         )
     })?;
     let optional = OPTIONAL.into_iter().filter(|name| has(name));
@@ -59,7 +59,7 @@ pub(super) fn wanted(names: &[String]) -> Result<Vec<String>, String> {
     Ok(small.chain(shards).collect())
 }
 
-/// Whether a folder has all that a model needs.
+/// Whether a folder has every file that a model needs.
 pub(super) fn is_complete(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).exists();
     let weights = match fs_err::read(folder.join(INDEX)) {
@@ -80,7 +80,7 @@ fn shards(index: &[u8]) -> Option<BTreeSet<String>> {
         .collect()
 }
 
-/// Downloads every file of an offer that is not there.
+/// Downloads every file of an offer that the cache lacks, or that fails its check.
 pub(super) fn all(source: &Source, offer: &Offer) -> Result<()> {
     let repo = api()?.repo(source.repo(&offer.commit));
     let cache = Cache::from_env();
@@ -92,13 +92,13 @@ pub(super) fn all(source: &Source, offer: &Offer) -> Result<()> {
         tracing::info!("downloading `{}` of {source}", file.name);
         one(source, &repo, &cache, file).with_context(|| format!("`{}` of {source}", file.name))?;
     }
-    // Last: from here on the branch is known here.
+    // Last, because a branch in the cache means that the download is complete.
     cache.repo(source.repo(BRANCH)).create_ref(&offer.commit)?;
     Ok(())
 }
 
-/// Downloads a file; once more from its start where what is there of it cannot be gone on with, or
-/// comes out wrong.
+/// Downloads a file. Starts again once if the partial file cannot be continued, or if the file
+/// fails its check.
 fn one(source: &Source, repo: &ApiRepo, cache: &Cache, file: &Offered) -> Result<()> {
     let first = fetch(repo, file);
     let error = match first {
@@ -106,7 +106,7 @@ fn one(source: &Source, repo: &ApiRepo, cache: &Cache, file: &Offered) -> Result
         Err(Failure::Refused(error)) => return Err(refused(source, error)),
         Err(Failure::Damaged(error)) => error,
     };
-    tracing::warn!("`{}`: {error:#}; once more from its start", file.name);
+    tracing::warn!("`{}`: {error:#}; downloading it again from its start", file.name);
     forget(source, cache, file)?;
     match fetch(repo, file) {
         Ok(()) => Ok(()),
@@ -114,28 +114,28 @@ fn one(source: &Source, repo: &ApiRepo, cache: &Cache, file: &Offered) -> Result
         Err(Failure::Damaged(error)) => {
             forget(source, cache, file)?;
             Err(error
-                .context("what came twice is not what the hub announced; nothing of it was kept"))
+                .context("two downloads differ from what the hub announced; neither was kept"))
         }
     }
 }
 
-/// Why a file is not there.
+/// Why a download failed.
 enum Failure {
-    /// The hub or the network said no; what came so far stays, to be gone on with.
+    /// The hub or the network failed; the partial file stays, so that it can be continued.
     Refused(ApiError),
-    /// What is there is of no use.
+    /// The partial or complete file is unusable.
     Damaged(anyhow::Error),
 }
 
 fn fetch(repo: &ApiRepo, file: &Offered) -> Result<(), Failure> {
     match repo.download(&file.name) {
         Ok(path) => check(&path, file).map_err(Failure::Damaged),
-        // More is there than there should be, or all of it: nothing is left to ask for.
+        // The partial file already has all its bytes, or more: nothing is left to request.
         Err(ApiError::InvalidResume) => {
-            Err(Failure::Damaged(anyhow!("the part that was there is too long")))
+            Err(Failure::Damaged(anyhow!("the partial file is too long")))
         }
         Err(ApiError::RequestError(error)) if matches!(*error, ureq::Error::StatusCode(416)) => {
-            Err(Failure::Damaged(anyhow!("the part that was there cannot be gone on with")))
+            Err(Failure::Damaged(anyhow!("the partial file cannot be continued")))
         }
         Err(error) => Err(Failure::Refused(error)),
     }
@@ -145,7 +145,7 @@ fn refused(source: &Source, error: ApiError) -> anyhow::Error {
     match error {
         ApiError::RequestError(error) => explain(source, *error),
         error => anyhow::Error::new(error)
-            .context("the download was cut off; the same command goes on with it"),
+            .context("the download was cut off; run the same command again to continue it"),
     }
 }
 
@@ -182,7 +182,7 @@ fn digest(path: &Path, mut hasher: impl Digest) -> Result<String> {
     }
 }
 
-/// Removes what is there of a file: the part, the whole, and the link to it.
+/// Removes a file from the cache: its partial and its complete blob, and all links to them.
 fn forget(source: &Source, cache: &Cache, file: &Offered) -> Result<()> {
     let repo = cache.repo(source.repo(BRANCH));
     let (Checksum::Sha256(name) | Checksum::Git(name)) = &file.checksum;

@@ -1,8 +1,8 @@
 //! Models and datasets from the Hugging Face hub: `hf:org/name`.
 //!
-//! What is in the hub's cache (`HF_HOME`) is used as it is, online or not. What is not there is
-//! downloaded only after its licence was accepted on the command line; without that the program
-//! says what the licence is, how large the files are, and what to type.
+//! A repository in the hub's cache (`HF_HOME`) is used as it is, online or offline. Any other is
+//! downloaded only if the command line accepts its licence; otherwise the program prints the
+//! licence, the size of the files, and the option that accepts it.
 
 mod download;
 mod offer;
@@ -18,11 +18,11 @@ use hf_hub::{Cache, Repo, RepoType};
 
 use offer::Offer;
 
-/// What the name of a source begins with.
+/// Prefix of a source's name.
 const PREFIX: &str = "hf:";
-/// The branch that is taken.
+/// The branch that is downloaded.
 const BRANCH: &str = "main";
-/// How long the hub is waited for where the answer only makes a message better.
+/// How long to wait for the hub if its answer only improves a message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A repository of the hub.
@@ -33,23 +33,23 @@ pub struct Source {
     id: String,
 }
 
-/// What a repository holds.
+/// The content of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     /// A model folder.
     Model,
-    /// The files of these names.
+    /// Files of a dataset, by name.
     Dataset(Vec<String>),
 }
 
-/// A name with `hf:` before it that is no name of a repository.
+/// A text that is not the name of a repository, `hf:org/name`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no repository of the hub; write it as `hf:org/name`, such as `hf:meta-llama/Llama-2-7b-hf`"
+    "`{0}` is not a repository of the hub; write it as `hf:org/name`, such as `hf:meta-llama/Llama-2-7b-hf`"
 )]
 pub struct NotASource(String);
 
-/// The licence of a repository, accepted by whoever typed it.
+/// A repository whose licence the user has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted(String);
 
@@ -70,10 +70,10 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// The model that `model.weights` names, where that begins with `hf:`.
+    /// The model that `model.weights` names; `None` unless the name begins with `hf:`.
     ///
     /// # Errors
-    /// When what follows is not `org/name`.
+    /// When the rest of the name is not `org/name`.
     pub fn model(weights: &str) -> Result<Option<Self>, NotASource> {
         let Some(id) = weights.strip_prefix(PREFIX) else { return Ok(None) };
         let is_name = |name: &str| {
@@ -89,12 +89,12 @@ impl Source {
         }
     }
 
-    /// The repository that has some files of a dataset.
+    /// The repository that contains these files of a dataset.
     pub(crate) fn dataset(id: &str, files: Vec<String>) -> Self {
         Self { kind: Kind::Dataset(files), id: id.to_owned() }
     }
 
-    /// The folder of a model in the cache, where all its files are there.
+    /// The folder of a model in the cache; `None` unless it has all its files.
     pub fn cached(&self) -> Option<PathBuf> {
         let cache = Cache::from_env().repo(self.repo(BRANCH));
         let folder = cache.get("config.json")?.parent()?.to_owned();
@@ -109,25 +109,25 @@ impl Source {
         Repo::with_revision(self.id.clone(), kind, revision.to_owned())
     }
 
-    /// Whether its licence is among those.
+    /// Whether the user has accepted its licence.
     pub(crate) fn is_accepted(&self, accepted: &[Accepted]) -> bool {
         accepted.iter().any(|accepted| accepted.0 == self.id)
     }
 
-    /// Downloads it.
+    /// Downloads the repository's files.
     ///
     /// # Errors
-    /// When the hub or the disk says no, or what came is not what the hub announced.
+    /// When the hub or the disk fails, or when a file differs from what the hub announced.
     pub(crate) fn download(&self) -> Result<()> {
         download::all(self, &Offer::ask(self)?)
     }
 
-    /// What is said to whoever has not accepted its licence.
+    /// The message for a user who has not accepted its licence.
     pub(crate) fn terms(&self) -> String {
         self.ask_in_time().map_or_else(
             |error| {
                 format!(
-                    "{}; its licence and size could not be asked for ({error:#}). Read the licence there, and accept it by \
+                    "{}; its licence and size could not be read ({error:#}). Read the licence there, and accept it with \
                      `--accept-licence {self}`: the files are then downloaded",
                     self.page()
                 )
@@ -136,35 +136,35 @@ impl Source {
         )
     }
 
-    /// Asks what there is to say, but not for ever: a network that swallows everything must not
-    /// hold up a dry run.
+    /// Requests the offer with a time limit: a network that drops every packet must not hold up a
+    /// dry run.
     fn ask_in_time(&self) -> Result<Offer> {
         let (send, receive) = mpsc::channel();
         let source = self.clone();
-        // Nobody may be left to hear the answer.
+        // The receiver may be gone when the answer comes.
         std::thread::spawn(move || send.send(Offer::ask(&source)).ok());
         receive
             .recv_timeout(PATIENCE)
             .unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()))
     }
 
-    /// Its page for people.
+    /// Its web page.
     fn page(&self) -> String {
         let folder = if self.kind == Kind::Model { "" } else { "datasets/" };
         format!("https://huggingface.co/{folder}{}", self.id)
     }
 }
 
-/// Whether a command names a repository where it may also name a folder.
+/// Whether a command's model is a repository (`hf:…`), not a folder.
 pub fn is_named(model: &Path) -> bool {
     model.to_str().is_some_and(|model| model.starts_with(PREFIX))
 }
 
-/// The folder of the model that a command names: in the cache, where that is `hf:org/name`, and
-/// downloaded if that is accepted.
+/// Returns the folder of the model that a command names. For `hf:org/name`, this is the folder in
+/// the cache; a model that the cache lacks is downloaded if its licence is accepted.
 ///
 /// # Errors
-/// When it is not there and not accepted, or cannot be downloaded.
+/// When the cache lacks the model and its licence is not accepted, or when the download fails.
 pub fn folder(model: &Path, accepted: &[Accepted]) -> Result<PathBuf> {
     let named = model.to_str().map(Source::model).transpose()?.flatten();
     let Some(source) = named else { return Ok(model.to_owned()) };
@@ -177,7 +177,7 @@ pub fn folder(model: &Path, accepted: &[Accepted]) -> Result<PathBuf> {
     source.download()?;
     source
         .cached()
-        .with_context(|| format!("{source} was downloaded and is not whole in the cache"))
+        .with_context(|| format!("{source} was downloaded, but the cache lacks some of its files"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the hub says of a repository before anything is downloaded.
+//! Reads a repository's files, sizes and licence from the hub before anything is downloaded.
 
 use anyhow::{Context as _, Result, anyhow};
 use hf_hub::api::sync::{Api, ApiBuilder};
@@ -8,7 +8,7 @@ use super::download::wanted;
 use super::{BRANCH, Kind, Source};
 use crate::human::bytes;
 
-/// The answer of the hub's interface, as far as it is read.
+/// The fields of the hub's answer that are read.
 #[derive(Debug, Deserialize)]
 struct Answer {
     sha: String,
@@ -43,7 +43,7 @@ struct Lfs {
     sha256: String,
 }
 
-/// A file with what it must turn out to be.
+/// A file, with the size and checksum that its download must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Offered {
     pub(super) name: String,
@@ -51,19 +51,19 @@ pub(super) struct Offered {
     pub(super) checksum: Checksum,
 }
 
-/// What the hub knows of a file's content.
+/// The checksum that the hub states for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Checksum {
-    /// Of a large file.
+    /// Of a large file (Git LFS).
     Sha256(String),
-    /// Of a small one: git's name of it.
+    /// Of a small file: its git blob id (SHA-1).
     Git(String),
 }
 
-/// The files that would be downloaded, and the licence they are under.
+/// The files that would be downloaded, and their licence.
 #[derive(Debug)]
 pub(super) struct Offer {
-    /// The commit that the branch stands at: all files are taken from it.
+    /// The commit that the branch points to; all files come from it.
     pub(super) commit: String,
     pub(super) files: Vec<Offered>,
     licence: Option<String>,
@@ -77,7 +77,7 @@ impl Offer {
         let answer: Answer = response
             .body_mut()
             .read_json()
-            .with_context(|| format!("what the hub says of {source}"))?;
+            .with_context(|| format!("cannot read the hub's answer for {source}"))?;
         Self::new(source, answer)
     }
 
@@ -94,7 +94,7 @@ impl Offer {
             let sibling = sibling.with_context(|| format!("{source} has no file `{name}`"))?;
             sibling
                 .offered()
-                .with_context(|| format!("{source}: the hub gives no size or checksum of `{name}`"))
+                .with_context(|| format!("{source}: the hub states no size or checksum for `{name}`"))
         });
         Ok(Self { files: files.collect::<Result<_>>()?, commit: answer.sha, licence })
     }
@@ -103,11 +103,11 @@ impl Offer {
         self.files.iter().map(|file| file.size).sum()
     }
 
-    /// What is said to whoever has not accepted the licence.
+    /// The message for a user who has not accepted the licence.
     pub(super) fn terms(&self, source: &Source) -> String {
         let licence = self.licence.as_deref().unwrap_or("not stated on its card");
         format!(
-            "{} on the Hugging Face hub, {} files, {}; licence: {licence}. Read it there, and accept it by `--accept-licence \
+            "{} on the Hugging Face hub, {} files, {}; licence: {licence}. Read it there, and accept it with `--accept-licence \
              {source}`: the files are then downloaded",
             source.page(),
             self.files.len(),
@@ -141,7 +141,7 @@ impl Sibling {
     }
 }
 
-/// The hub as users have set it up: `HF_ENDPOINT`, `HF_HOME` and the token in it, `HF_TOKEN`.
+/// The hub's client, set up by `HF_ENDPOINT`, `HF_HOME` (and the token in it), and `HF_TOKEN`.
 pub(super) fn api() -> Result<Api> {
     let builder =
         ApiBuilder::from_env().with_progress(std::io::IsTerminal::is_terminal(&std::io::stderr()));
@@ -149,23 +149,23 @@ pub(super) fn api() -> Result<Api> {
         Ok(token) if !token.trim().is_empty() => builder.with_token(Some(token.trim().to_owned())),
         _ => builder,
     };
-    builder.build().context("the client of the Hugging Face hub")
+    builder.build().context("cannot set up the client of the Hugging Face hub")
 }
 
-/// What a refused request means.
+/// Explains why a request failed.
 pub(super) fn explain(source: &Source, error: ureq::Error) -> anyhow::Error {
     let page = source.page();
     match error {
         ureq::Error::StatusCode(status @ (401 | 403)) => anyhow!(
-            "the hub refuses access to {source} (HTTP {status}): log in at {page}, ask for access there if it is gated, and \
-             set HF_TOKEN to a token of yours"
+            "the hub refuses access to {source} (HTTP {status}): log in at {page}, request access there if it is gated, \
+             and set `HF_TOKEN` to your access token"
         ),
         ureq::Error::StatusCode(404) => {
             anyhow!(
-                "there is no {source} on the hub, or no such file in it (HTTP 404); look at {page}"
+                "{source} or one of its files is not on the hub (HTTP 404); see {page}"
             )
         }
-        error => anyhow::Error::new(error).context(format!("the hub cannot be asked for {source}")),
+        error => anyhow::Error::new(error).context(format!("the request to the hub for {source} failed")),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use uner_model::adapter::CONFIG_FILE;
-use uner_model::{AdapterConfig, BaseForm};
+use uner_model::{AdapterConfig, BaseFormat};
 
 use crate::recipe::{ModelConfig, RANDOM, RecipeError};
 
@@ -16,8 +16,8 @@ pub(crate) fn check(model: &ModelConfig) -> Result<(), RecipeError> {
         return match model.base {
             None => Ok(()),
             Some(_) => Err(RecipeError::Contradiction(
-                "`model.base` quantises a frozen model, and without `[model.adapter]` all of it is trained; add an adapter, \
-                 or take `model.base` out"
+                "`model.base` quantises a frozen model, but without `[model.adapter]` the whole model is trained; add an \
+                 adapter, or remove `model.base`"
                     .to_owned(),
             )),
         };
@@ -25,28 +25,28 @@ pub(crate) fn check(model: &ModelConfig) -> Result<(), RecipeError> {
     adapter.check().map_err(RecipeError::Contradiction)?;
     if model.weights == RANDOM {
         return Err(RecipeError::Contradiction(format!(
-            "`model.weights = \"{RANDOM}\"` goes with no adapter: an adapter changes a model that can be found again; set \
-             `model.weights` to a model folder, or take `[model.adapter]` out"
+            "`model.weights = \"{RANDOM}\"` cannot have an adapter, since an adapter needs the model that it changes; \
+             set `model.weights` to a model folder, or remove `[model.adapter]`"
         )));
     }
     Ok(())
 }
 
-/// Whether a folder holds an adapter and no model of its own.
+/// Whether a folder contains an adapter but no model.
 pub(crate) fn is_adapter(folder: &Path) -> bool {
     folder.join(CONFIG_FILE).exists() && !folder.join("config.json").exists()
 }
 
-/// The settings in words.
-pub fn described(adapter: Option<(&AdapterConfig, Option<BaseForm>)>) -> String {
+/// Describes an adapter in words.
+pub fn described(adapter: Option<(&AdapterConfig, Option<BaseFormat>)>) -> String {
     let Some((AdapterConfig { rank, alpha, dropout, target_modules }, form)) = adapter else {
         return "absent".to_owned();
     };
     let targets: Vec<&str> = target_modules.iter().map(|target| target.name()).collect();
     let base = match form {
         None => "",
-        Some(BaseForm::EightBit) => " of a base in 8 bits",
-        Some(BaseForm::FourBit) => " of a base in 4 bits",
+        Some(BaseFormat::EightBit) => " of a base in 8 bits",
+        Some(BaseFormat::FourBit) => " of a base in 4 bits",
     };
     format!("rank {rank}, alpha {alpha}, dropout {dropout} on {}{base}", targets.join(", "))
 }

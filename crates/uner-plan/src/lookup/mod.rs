@@ -1,4 +1,4 @@
-//! What a recipe names, found: the model and its adapter.
+//! Looks up the model that a recipe names, and its adapter.
 
 pub mod adapter;
 pub mod model;

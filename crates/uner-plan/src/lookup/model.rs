@@ -1,4 +1,4 @@
-//! The model a recipe starts from: its dimensions, known before its weights.
+//! Looks up the model that a recipe starts from. Its dimensions are known without its weights.
 
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,9 @@ use crate::builtin;
 use crate::hub::Source;
 use crate::recipe::{ModelConfig, RANDOM, RecipeError, TRAIN};
 
-/// Keys of a file of `configs/models` besides those of `config.json`.
+/// Keys that a file in `configs/models` has in addition to those of `config.json`.
 const ABOUT: [&str; 3] = ["source", "licence", "obtain"];
-/// Files a tokenizer may be in, the first that exists.
+/// File names of a tokenizer; the first that exists is used.
 const TOKENIZER_FILES: [&str; 2] = ["tokenizer.json", "tokenizer.model"];
 
 /// Where a model's weights are published.
@@ -30,8 +30,8 @@ pub struct About {
 }
 
 impl About {
-    /// What the file `config` says of its weights, where it is these: named like it. A
-    /// `model.config` that was left over from another recipe says nothing of one's own.
+    /// Returns `self` if the name of `weights` contains that of the file `config`, else nothing: a
+    /// `model.config` left over from another recipe does not describe the user's own weights.
     fn of_weights(self, config: &str, weights: &str) -> Self {
         let config =
             Path::new(config).file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -39,20 +39,20 @@ impl About {
     }
 }
 
-/// What a recipe says of its model, looked up.
+/// The model that a recipe names, looked up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelSource {
     /// The dimensions.
     pub config: LlamaConfig,
-    /// Where the weights come from, where a file of `configs/models` says so.
+    /// Where the weights are published; empty unless a file in `configs/models` says so.
     pub about: About,
     /// The folder of the weights; `None` for random ones.
     pub folder: Option<PathBuf>,
-    /// Whether that folder exists.
+    /// Whether that folder exists; true for random weights.
     pub present: bool,
-    /// The repository of the hub that the weights come from, where it is one.
+    /// The hub repository of the weights; `None` if `model.weights` is not `hf:org/name`.
     pub hub: Option<Source>,
-    /// The tokenizer's file; `None` where it is trained on the spot.
+    /// The tokenizer's file; `None` if the run trains one.
     pub tokenizer: Option<PathBuf>,
 }
 
@@ -60,8 +60,9 @@ impl ModelSource {
     /// Looks up `[model]`.
     ///
     /// # Errors
-    /// Random weights without dimensions or tokenizer, dimensions that do not exist or cannot be, a
-    /// folder that is not there where nothing else gives the dimensions.
+    /// When random weights lack dimensions or a tokenizer, when dimensions do not exist or are
+    /// invalid, when the folder contains only an adapter, or when it does not exist and nothing
+    /// else gives the dimensions.
     pub fn find(model: &ModelConfig) -> Result<Self, RecipeError> {
         let hub = Source::model(&model.weights)
             .map_err(|error| RecipeError::Contradiction(format!("`model.weights`: {error}")))?;
@@ -82,7 +83,7 @@ impl ModelSource {
                     key: "model.weights",
                     value: model.weights.clone(),
                     problem:
-                        "it holds an adapter, and training starts from a whole model; make one of it with \
+                        "it holds an adapter, but training starts from a full model; merge the adapter with \
                               `uner export --merge`"
                             .to_owned(),
                 });
@@ -137,7 +138,7 @@ pub fn tokenizer_in(folder: &Path) -> PathBuf {
     files.find(|file| file.exists()).unwrap_or_else(|| folder.join(TOKENIZER_FILES[0]))
 }
 
-/// Dimensions by a name from `configs/models` or by path.
+/// Reads dimensions by a name from `configs/models`, or by the path of a file.
 fn load_config(name: &str) -> Result<(LlamaConfig, About), RecipeError> {
     let fault = |problem: String| RecipeError::Names {
         key: "model.config",
@@ -176,7 +177,7 @@ fn parse_config(text: &str) -> Result<(LlamaConfig, About), String> {
     Ok((config, about))
 }
 
-/// The keys of a model's dimensions: those that the smallest file is written back with.
+/// The keys of a model's dimensions: those of a smallest model when it is serialised.
 fn known_keys() -> Vec<String> {
     let smallest = serde_json::json!({
         "hidden_size": 2, "intermediate_size": 1, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 1

@@ -11,46 +11,46 @@ use uner_data::did_you_mean;
 /// More devices than any machine has.
 const MOST: usize = 1024;
 
-/// What a slip is compared with.
+/// Names that a misspelled name is compared with.
 const NAMES: [&str; 8] =
     ["flex", "webgpu", "webgpu:cpu", "webgpu:0", "vulkan", "vulkan:0", "cuda", "cuda:0"];
 
-/// Reads a name.
+/// Reads the name of a device.
 ///
 /// # Errors
-/// It is not the name of a device; the message says which is nearest.
+/// When `text` is not the name of a device; the message suggests the nearest name.
 pub fn parse(text: &str) -> Result<DeviceName, String> {
     text.parse().map_err(|error: DeviceError| format!("{error}{}", did_you_mean(text, NAMES)))
 }
 
-/// The devices of a run, a rank on each: `cuda:0`, `cuda:0-7`, `cuda:0,cuda:2`, `flex,flex`.
+/// The devices of a run, one rank on each: `cuda:0`, `cuda:0-7`, `cuda:0,cuda:2`, `flex,flex`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Devices(Vec<DeviceName>);
 
 impl Devices {
-    /// The device of the first rank, by which the others are planned.
+    /// The device of rank 0; the plan assumes that the other devices are like it.
     pub fn first(&self) -> DeviceName {
         self.0[0]
     }
 
-    /// How many there are.
+    /// Number of devices.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Those of one of several processes on a machine. GPUs are dealt out, the CPU is for all of
-    /// them.
+    /// The devices of process `index` of the `count` processes on a machine. The processes divide
+    /// GPUs equally; each process gets the whole list if all devices are the CPU.
     ///
     /// # Errors
-    /// When there are not as many for one as for another.
+    /// When the number of devices is not a multiple of `count`.
     pub fn of_process(&self, index: usize, count: usize) -> Result<Vec<DeviceName>, String> {
         if self.0.iter().all(|name| name.is_host()) {
             return Ok(self.0.clone());
         }
         if !self.0.len().is_multiple_of(count) {
             return Err(format!(
-                "`run.device` names {} devices for {count} processes on this machine; name as many for each, such as `cuda:0-{}`",
+                "`run.device` names {} devices for {count} processes on this machine; name the same number for each process, such as `cuda:0-{}`",
                 self.0.len(),
                 count - 1
             ));
@@ -79,12 +79,12 @@ impl FromStr for Devices {
                 Some((backend, (first, last))) => {
                     let bound = |text: &str| {
                         text.parse::<usize>()
-                            .map_err(|_| format!("`{part}`: `{text}` is no number"))
+                            .map_err(|_| format!("`{part}`: `{text}` is not a number"))
                     };
                     let (first, last) = (bound(first)?, bound(last)?);
                     if last >= MOST {
                         return Err(format!(
-                            "`{part}`: there are not {last} devices; at most {MOST} are counted"
+                            "`{part}`: the index `{last}` is too large; it must be below {MOST}"
                         ));
                     }
                     for index in first..=last {
@@ -96,7 +96,7 @@ impl FromStr for Devices {
         }
         if names.is_empty() {
             return Err(format!(
-                "`{text}` names no device; the first number of a range is the smaller one"
+                "`{text}` does not name a device; write the smaller number of a range first"
             ));
         }
         Ok(Self(names))
@@ -153,8 +153,8 @@ mod tests {
         assert_eq!(four.of_process(1, 2).unwrap(), [DeviceName::Cuda(2), DeviceName::Cuda(5)]);
         assert!(four.of_process(0, 3).unwrap_err().contains("4 devices for 3 processes"));
         for (slip, problem) in [
-            ("cuda:3-1", "names no device"),
-            ("cuda:0-x", "`x` is no number"),
+            ("cuda:3-1", "does not name a device"),
+            ("cuda:0-x", "`x` is not a number"),
             ("", "not a device"),
             ("flex,flx", "`flex`"),
         ] {

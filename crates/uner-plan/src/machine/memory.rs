@@ -4,34 +4,33 @@ use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System};
 use uner_kernels::device::DeviceName;
 
-/// Share of a GPU's memory that is planned with: the estimate of what is in use is within 10 % of
-/// it.
+/// Share of a GPU's memory that a plan uses: the estimate is within 10 % of the memory in use.
 const GPU_SHARE: f64 = 0.9;
-/// Share of the host's memory that is planned with. The allocator keeps what was freed for the next
-/// step (`uner_cli::allocator`): in runs of 5 to 20 million parameters a third more was resident
-/// than in use, and up to two fifths.
+/// Share of the host's memory that a plan uses. The allocator keeps freed memory for the next step
+/// (`uner_cli::allocator`): in runs of 5 to 20 million parameters, a third more memory was resident
+/// than in use, and at most two fifths more.
 const HOST_SHARE: f64 = 0.65;
-/// Assumed of a host that does not say what it has.
+/// Memory assumed of a host that does not report it.
 const ASSUMED_HOST: u64 = 4 << 30;
-/// Assumed of a GPU that is not here: the common size of 80 GB.
+/// Memory assumed of a GPU that is not on this machine: the common size of 80 GB.
 const ASSUMED_GPU: u64 = 80_000_000_000;
 
 /// Memory of one device, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
-    /// What can be used.
+    /// Memory that can be used.
     pub available: u64,
-    /// The part that a plan uses: the rest is for what the estimate leaves out.
+    /// The part that a plan uses; the rest is for everything that the estimate leaves out.
     pub usable: u64,
-    /// Whether `available` was read from the device; else it was written in the recipe or assumed.
+    /// Whether the device reported its memory; otherwise the recipe sets it or it is assumed.
     pub known: bool,
 }
 
 impl Budget {
-    /// From what a device says of itself and the recipe's limit in GiB.
+    /// Combines the memory that the device reports (`found`) with the recipe's limit in GiB.
     ///
-    /// A limit counts where it is less than the device has, and where the device is not here to be
-    /// asked.
+    /// The limit applies if it is below the device's memory. If the device reports nothing, the
+    /// limit is taken as its memory, or else a usual size is assumed.
     pub fn new(device: DeviceName, found: Option<u64>, limit_gib: Option<f64>) -> Self {
         let limit = limit_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
         let available = match (found, limit) {
@@ -50,13 +49,13 @@ impl Budget {
 /// Memory of this machine, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostMemory {
-    /// Installed, or the limit of the control group (of a container).
+    /// Installed memory, or the limit of the container (control group) if that is lower.
     pub total: u64,
     /// Usable without swapping.
     pub available: u64,
 }
 
-/// Memory of this machine; `None` where the system does not say.
+/// Memory of this machine; `None` if the system does not report it.
 pub fn host_memory() -> Option<HostMemory> {
     let mut system = System::new();
     system.refresh_memory();
@@ -64,7 +63,7 @@ pub fn host_memory() -> Option<HostMemory> {
     let memory = match system.cgroup_limits() {
         Some(limits) => HostMemory {
             total: all.total.min(limits.total_memory),
-            // The cache of files counts as used there, but gives way.
+            // The control group counts the file cache as used, but the system evicts it on demand.
             available: all.available.min(limits.total_memory.saturating_sub(limits.rss)),
         },
         None => all,
@@ -72,7 +71,7 @@ pub fn host_memory() -> Option<HostMemory> {
     (memory.total > 0).then_some(memory)
 }
 
-/// Bytes of this process that are in memory; `None` where the system does not say.
+/// Resident memory of this process in bytes; `None` if the system does not report it.
 pub fn resident_memory() -> Option<u64> {
     let pid = sysinfo::get_current_pid().ok()?;
     let mut system = System::new();

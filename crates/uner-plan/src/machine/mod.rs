@@ -13,24 +13,24 @@ pub use rates::{Product, Rates};
 use serde::{Deserialize, Serialize};
 use uner_model::LlamaConfig;
 
-/// The machine of a run, as its plan sees it: the other ranks' devices are planned as the first.
+/// The machine of a run. The plan assumes that every rank's device is like the first one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The first device and its part, such as `cuda:0 (NVIDIA H200)`, or why it cannot be opened.
+    /// The first device and its model, such as `cuda:0 (NVIDIA H200)`, or why it cannot be opened.
     pub device: String,
-    /// The data sheet's peak of that device, in floating-point operations a second, where it is
+    /// Data-sheet peak of that device in floating-point operations a second; `None` if it is not
     /// known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_flops: Option<f64>,
     /// Ranks of the run, on all machines.
     pub ranks: usize,
-    /// The memory that a rank is planned with.
+    /// The memory that each rank may use.
     pub memory: Budget,
     /// How fast the device is.
     pub rates: Rates,
 }
 
-/// The ranks of a run.
+/// Number of ranks of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ranks {
     /// On all machines.
@@ -47,9 +47,9 @@ impl Ranks {
 }
 
 impl Machine {
-    /// Looks at the devices of a run on this machine, and measures the first one if it is new. The
-    /// limit, in GiB, counts where a device has more memory, or is not here. A plan may be made
-    /// elsewhere than where it is carried out: a device that cannot be opened is assumed to be as
+    /// Opens the first device of a run, and measures it unless its rates are cached. `limit_gib`
+    /// applies if the device has more memory, or is not here. A plan may be made on another machine
+    /// than the run: a device that cannot be opened is assumed to be like
     /// [`Machine::elsewhere`].
     pub fn look(
         devices: &Devices,
@@ -60,7 +60,7 @@ impl Machine {
         let name = devices.first();
         let device = match name.open() {
             Ok(device) => device,
-            // The message begins with the name.
+            // The message begins with the device's name.
             Err(error) => {
                 let elsewhere = Self::elsewhere(devices, limit_gib, ranks);
                 return Self { device: error.to_string(), ..elsewhere };
@@ -82,7 +82,7 @@ impl Machine {
         }
     }
 
-    /// A machine that is not this one: its device's memory and rates are assumed.
+    /// A machine other than this one: its device's memory and rates are assumed.
     pub fn elsewhere(devices: &Devices, limit_gib: Option<f64>, ranks: Ranks) -> Self {
         let name = devices.first();
         Self {

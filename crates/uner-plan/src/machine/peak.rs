@@ -1,7 +1,7 @@
-//! The data sheet's peak of known GPUs: what model FLOPs utilisation (MFU) is a share of.
+//! Data-sheet peaks of known GPUs: the denominator of model FLOPs utilisation (MFU).
 
-/// Operations a second of the tensor cores in bf16 with f32 sums, without sparsity, by the data
-/// sheets of NVIDIA; the first name that is part of a device's counts.
+/// Dense bf16 operations a second of the tensor cores with f32 accumulation, from NVIDIA's data
+/// sheets. The first entry whose words occur in a device's name applies.
 const PEAKS: [(&str, f64); 15] = [
     ("GB200", 2500e12),
     ("B200", 2250e12),
@@ -20,8 +20,8 @@ const PEAKS: [(&str, f64); 15] = [
     ("RTX 3090", 71e12),
 ];
 
-/// The peak of the GPU of this name, such as `NVIDIA H200`, in operations a second; `None` where
-/// none is known.
+/// Data-sheet peak of the GPU with this name, such as `NVIDIA H200`, in operations a second; `None`
+/// if it is not known.
 pub fn peak_flops(gpu: &str) -> Option<f64> {
     let words = format!(" {} ", gpu.replace(['-', '_'], " "));
     let named = |(name, _): &&(&str, f64)| words.contains(&format!(" {name} "));

@@ -1,5 +1,5 @@
-//! How fast a device is: measured once for each device and version of the program, and remembered
-//! in the user's cache.
+//! How fast a device is. Rates are measured once for each device, shape of the model and version of
+//! the program, and kept in the user's cache.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -13,14 +13,14 @@ use uner_kernels::linear;
 use uner_model::LlamaConfig;
 use uner_trainer::step::precision;
 
-/// The rates of a device, by which layouts are compared and times are computed.
+/// The rates of a device, used to compare layouts and to estimate times.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
-    /// A matrix product of few rows, and one of many, which runs at a higher rate.
+    /// A matrix product of few rows, and one of many rows, which runs at a higher rate.
     pub products: [Product; 2],
     /// Bytes a second that an addition reads and writes.
     pub memory: f64,
-    /// Whether the device was measured; else its rates are assumed.
+    /// Whether the device was measured; otherwise its rates are assumed.
     pub measured: bool,
 }
 
@@ -33,16 +33,16 @@ pub struct Product {
     pub flops: f64,
 }
 
-/// Rows of the products that are measured on a CPU, and on a GPU: a row and a micro-batch of
-/// several.
+/// Rows of the two measured products, on a CPU and on a GPU: the tokens of one packed row, and of a
+/// micro-batch of several.
 const ROWS: [[usize; 2]; 2] = [[128, 512], [2048, 8192]];
-/// Inputs and outputs of these products, at most: on a CPU, one takes a tenth of a second.
+/// Most inputs and outputs of these products: on a CPU, one product takes a tenth of a second.
 const MOST: [[usize; 2]; 2] = [[2048, 2048], [4096, 8192]];
 /// Elements of the addition that is measured.
 const ADDED: [usize; 2] = [1024, 4096];
 /// Seconds for which each measurement is repeated.
 const LONG_ENOUGH: f64 = 0.1;
-/// The file of the user's cache.
+/// The file in the user's cache.
 const FILE: &str = "rates.json";
 
 impl Rates {
@@ -59,13 +59,13 @@ impl Rates {
 
     /// Floating-point operations a second of a product of `rows` rows.
     ///
-    /// A product takes a fixed time and a time for each row, so the inverse of its rate is linear
-    /// in the inverse of its rows; beyond the larger product that was measured, its rate holds.
+    /// A product takes a fixed time plus a time for each row, so the inverse of its rate is linear
+    /// in the inverse of its rows. Beyond the larger measured product, the rate is constant.
     pub fn matmul(&self, rows: usize) -> f64 {
         let [few, many] = self.products;
         let inverse = |rows: usize| 1.0 / rows.max(1) as f64;
         let [at_few, at_many] = [few, many].map(|product| inverse(product.shape[0]));
-        // A product of more rows that was measured to be slower is noise.
+        // If the product of more rows measures slower, that is noise.
         let slower = (1.0 / few.flops - 1.0 / many.flops).max(0.0);
         let share = ((inverse(rows) - at_many) / (at_few - at_many)).max(0.0);
         1.0 / (1.0 / self.fastest() + share * slower)
@@ -77,8 +77,8 @@ impl Rates {
         few.flops.max(many.flops)
     }
 
-    /// The rates of a device for products of the model's shapes: those in the user's cache, or
-    /// measured now, in less than two seconds, and written there.
+    /// Reads the rates of a device for the model's shapes from the user's cache, or measures them
+    /// (in less than two seconds) and writes them there.
     pub fn of(name: DeviceName, description: &str, device: &Device, model: &LlamaConfig) -> Self {
         let file = cache_folder().map(|folder| folder.join(FILE));
         let shapes = shapes(name, model);
@@ -92,7 +92,7 @@ impl Rates {
         let rates = measure(shapes, dtype, device);
         known.insert(key, rates);
         if let Some(problem) = file.and_then(|file| write(&file, &known).err()) {
-            tracing::debug!("the device's rates are not remembered: {problem}");
+            tracing::debug!("the device's rates cannot be cached: {problem}");
         }
         rates
     }
@@ -119,7 +119,7 @@ fn measure(shapes: [[usize; 3]; 2], dtype: DType, device: &Device) -> Rates {
     Rates { products, memory: bytes / addition, measured: true }
 }
 
-/// Numbers that are not all alike: a GPU multiplies zeros with less power, and so faster.
+/// Varied numbers: a GPU multiplies zeros with less power, and therefore faster.
 fn numbers([rows, columns]: [usize; 2], device: &Device) -> Tensor<2> {
     let values = (0..rows * columns)
         .map(|index| (index * 7919 % 1009) as f32 / 1009.0 - 0.5)
@@ -127,8 +127,8 @@ fn numbers([rows, columns]: [usize; 2], device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [rows, columns]), device)
 }
 
-/// Seconds of one `work`. A device computes in order: reading a number of the last result waits for
-/// all.
+/// Seconds that one call of `work` takes. A device computes in order, so reading a number of the
+/// last result waits for all of them.
 fn seconds(work: impl Fn() -> Tensor<2>) -> f64 {
     let wait = |result: Tensor<2>| result.slice([0..1, 0..1]).cast(DType::F32).into_scalar::<f32>();
     wait(work());
@@ -147,7 +147,7 @@ fn seconds(work: impl Fn() -> Tensor<2>) -> f64 {
     }
 }
 
-/// What the cache holds; nothing where it cannot be read.
+/// Reads the cache; empty if it cannot be read.
 fn read(file: &Path) -> BTreeMap<String, Rates> {
     let text = fs_err::read(file).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()

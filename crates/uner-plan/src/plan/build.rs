@@ -1,4 +1,4 @@
-//! From sources to a plan.
+//! Builds a plan from sources.
 
 use std::path::Path;
 
@@ -14,9 +14,9 @@ use crate::recipe::Recipe;
 use crate::sources::Sources;
 
 impl Plan {
-    /// Plans a run of so much data on a machine. A resumed run keeps the micro-batches that it
-    /// `had`, unless the recipe names others, and blocks that were sharded, so that it computes
-    /// what the uninterrupted run would have.
+    /// Plans a run over data of this size on a machine. A resumed run passes the layout that it
+    /// `had`: it keeps the rows of a micro-batch (unless the recipe sets them), and its blocks stay
+    /// sharded, so that it computes the same as the uninterrupted run.
     pub fn new(sources: &Sources, size: DataSize, machine: Machine, had: Option<Layout>) -> Self {
         let Sources { recipe, template, model, .. } = sources;
         let steps = steps(&recipe.train, size);
@@ -49,7 +49,7 @@ impl Plan {
         }
     }
 
-    /// Changes that would make a plan fit that does not, the cheapest first.
+    /// Changes that would each make a plan fit that is too large, the cheapest first.
     pub(super) fn changes(&self) -> Vec<Outcome> {
         let Self { recipe, model, data, steps, machine, precision, .. } = self;
         let work = workload(recipe, model, data.size, *steps, machine.ranks, *precision);
@@ -58,7 +58,7 @@ impl Plan {
     }
 }
 
-/// What memory depends on.
+/// Everything that memory depends on, except the layout.
 fn workload<'a>(
     recipe: &'a Recipe,
     model: &'a LlamaConfig,
@@ -98,7 +98,7 @@ fn visible(train: &TrainConfig, size: DataSize) -> f64 {
 fn steps(train: &TrainConfig, size: DataSize) -> Option<Steps> {
     let (conversations, mean_tokens) = match size {
         DataSize::Counted { conversations, tokens, .. } => {
-            // Longer ones lose queries before each epoch.
+            // A conversation longer than a row loses queries before each epoch.
             (conversations, (tokens as f64 / conversations as f64).min(train.max_seq_len as f64))
         }
         DataSize::Expected { conversations } => (conversations, train.max_seq_len as f64),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use uner_data::negative::Strategy;
-use uner_trainer::{MomentForm, Rounding};
+use uner_trainer::{MomentFormat, Rounding};
 
 use super::{DataSize, Plan, Split, evaluation};
 use crate::human::{bytes, count};
@@ -105,13 +105,13 @@ impl Plan {
         ]
     }
 
-    /// What the run's folder will take: checkpoints with all that resuming needs, one of them while
-    /// the next is written, and the encoded data.
+    /// Disk space of the run's folder: the checkpoints that are kept, with all state for resuming,
+    /// one more while the next is written, and the encoded data.
     fn disk_line(&self) -> String {
         let train = &self.recipe.train;
         let precision = train.precision.unwrap_or_default();
         let width = |dtype: &str| if dtype == "float32" { 4 } else { 2 };
-        let moments = if precision.moments == MomentForm::EightBit { 2 } else { 8 };
+        let moments = if precision.moments == MomentFormat::EightBit { 2 } else { 8 };
         let (stored, trained) = match self.recipe.model.adapter {
             Some(_) => (4 * self.parameters.adapter(), self.parameters.adapter()),
             None => {

@@ -6,7 +6,7 @@ use super::{DataSize, Plan, Steps};
 use crate::cost::{Layout, Sharding};
 use crate::human::{bytes, count, duration, operations};
 
-/// Changes that a message names.
+/// Most changes that a message names.
 const CHANGES: usize = 4;
 
 impl Plan {
@@ -31,7 +31,7 @@ impl Plan {
         let memory = &self.machine.memory;
         let of = if memory.known { "available" } else { "assumed (the device is not here)" };
         format!(
-            "planned with {} of {} {of}; at the largest moment of a step:",
+            "planned with {} of {} {of}; at the peak of a step:",
             bytes(memory.usable),
             bytes(memory.available)
         )
@@ -71,7 +71,7 @@ impl Plan {
         let tokens = steps.tokens * steps.total as f64;
         let time = self.seconds().map_or_else(String::new, duration);
         format!(
-            "{bound} {} tokens, {}: {time} of matrix products, and all else on top",
+            "{bound} {} tokens, {}: {time} for the matrix products alone",
             count(tokens as u64),
             operations(self.operations().unwrap_or_default()),
         )
@@ -90,14 +90,14 @@ impl Plan {
         format!("{few}, {many}, {:.1} GB/s on an addition", rates.memory / 1e9)
     }
 
-    /// Why the plan does not fit, and what to do about it; `None` where it fits.
+    /// Says why the plan does not fit and what to do about it; `None` if it fits.
     pub fn problem(&self) -> Option<String> {
         if self.fits() {
             return None;
         }
         let mut text = format!(
-            "the run takes {} of the device's memory even in its smallest layout; {} can be \
-             planned with",
+            "the run takes {} of the device's memory even in its smallest layout; the \
+             plan may use {}",
             bytes(self.memory.total()),
             bytes(self.machine.memory.usable)
         );
@@ -120,7 +120,7 @@ mod tests {
     use crate::machine::{Budget, Machine, Product, Rates};
     use uner_kernels::device::DeviceName;
 
-    /// The lines of the recipe `zero-shot` on a GPU of so many bytes.
+    /// The lines of the recipe `zero-shot` on a GPU with this many bytes.
     fn lines(available: u64) -> String {
         let product = |rows, flops| Product { shape: [rows, 4096, 8192], flops };
         let machine = Machine {

@@ -5,7 +5,7 @@ use uner_trainer::{BestConfig, Measure};
 use super::Steps;
 use crate::recipe::{Benchmark, During, Recipe};
 
-/// What is measured while the model is trained, where the recipe says so.
+/// Describes the benchmarks that are run during training; `None` without `[eval.during]`.
 pub(super) fn during_line(recipe: &Recipe, steps: Option<Steps>) -> Option<String> {
     let During { every, benchmarks } = recipe.eval.during.as_ref()?;
     let benchmarks: Vec<String> = benchmarks.iter().map(described).collect();

@@ -14,7 +14,7 @@ impl Plan {
     /// The plan as TOML, from which [`Plan::parse`] reads the same plan.
     ///
     /// # Panics
-    /// Never: all of a plan can be written.
+    /// Never: every plan can be serialised.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a plan is TOML")
     }
@@ -33,7 +33,7 @@ impl Plan {
     /// Reads the plan in a folder.
     ///
     /// # Errors
-    /// As [`Plan::parse`], and when there is none.
+    /// As [`Plan::parse`], and when the file cannot be read.
     pub fn read(folder: &Path) -> Result<Self, RecipeError> {
         let file = folder.join(PLAN);
         Self::parse(&uner_data::regular::read_to_string(&file)?, &file)

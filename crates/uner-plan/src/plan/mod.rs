@@ -1,7 +1,7 @@
 //! The plan of a run: everything that is decided before it starts, as one value.
 //!
-//! A dry run prints it, the run's folder and every checkpoint hold it as `plan.toml`, rank 0 sends
-//! it to the other ranks, and a resumed run compares its own with that of its checkpoint.
+//! A dry run prints it, the run's folder and every checkpoint contain it as `plan.toml`, rank 0
+//! sends it to the other ranks, and a resumed run compares its plan with that of its checkpoint.
 
 mod build;
 mod describe;
@@ -27,26 +27,26 @@ use crate::recipe::Recipe;
 pub struct Plan {
     /// The recipe as written, `--set` included.
     pub recipe: Recipe,
-    /// The data, as far as it is there.
+    /// The data: its size, its splits and their files.
     pub data: Data,
     /// Length of the run; `None` in a dry run whose data has no known size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Steps>,
-    /// How a step is laid out; where nothing fits, the layout that takes the least memory.
+    /// The layout of a step; if none fits, the one that takes the least memory.
     pub layout: Layout,
-    /// Bytes of each kind of number.
+    /// Bytes of a parameter, a gradient, an activation, and so on.
     pub precision: Storage,
-    /// Bytes on one device at the largest moment of a step.
+    /// Bytes on one device at the peak of a step.
     pub memory: Memory,
-    /// Operations of a token.
+    /// Floating-point operations per token.
     pub flops: TokenFlops,
     /// The device of a rank, and how many ranks there are.
     pub machine: Machine,
-    /// The text protocol.
+    /// The template and the tokenizer.
     pub prompt: Prompt,
     /// The model's dimensions.
     pub model: LlamaConfig,
-    /// Its numbers of parameters.
+    /// The model's parameter counts.
     pub parameters: Size,
 }
 
@@ -81,7 +81,7 @@ pub struct Split {
 pub struct SplitFile {
     /// Its path.
     pub path: PathBuf,
-    /// Its size; 0 where it does not exist.
+    /// Its size; 0 if it does not exist.
     pub bytes: u64,
 }
 
@@ -90,7 +90,7 @@ pub struct SplitFile {
 pub struct Prompt {
     /// Name and fingerprint of the template.
     pub template: String,
-    /// The tokenizer's file; `None` where the run trains one.
+    /// The tokenizer's file; `None` if the run trains one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
 }
@@ -110,12 +110,12 @@ pub enum DataSize {
         /// CRC-32 of the encoded conversations.
         fingerprint: u32,
     },
-    /// The files are not there; the recipe says how many conversations they give.
+    /// The files do not exist; the recipe sets `data.expected_conversations`.
     Expected {
         /// Conversations.
         conversations: usize,
     },
-    /// The files are not there, and the recipe says nothing.
+    /// The files do not exist, and the recipe does not set the number of conversations.
     Unknown,
 }
 
@@ -131,28 +131,28 @@ impl From<&Summary> for DataSize {
 pub struct Steps {
     /// Optimizer steps of one pass over the data.
     pub per_epoch: u64,
-    /// Of the run.
+    /// Optimizer steps of the run.
     pub total: u64,
-    /// Of those, how many with a rising learning rate.
+    /// Steps of the warm-up, in which the learning rate rises.
     pub warmup: u64,
-    /// Tokens of a step, padding not counted: the mean where the data were counted, else the most
-    /// there can be.
+    /// Tokens of a step without padding: the mean if the data was counted, otherwise an upper
+    /// bound.
     pub tokens: f64,
 }
 
 impl Plan {
-    /// Whether the run fits the memory it may take.
+    /// Whether the run fits into the memory that it may use.
     pub fn fits(&self) -> bool {
         self.memory.total() <= self.machine.memory.usable
     }
 
-    /// Floating-point operations of the run, recomputation included.
+    /// Floating-point operations of the run, recomputation included; `None` without its length.
     pub fn operations(&self) -> Option<f64> {
         let steps = self.steps?;
         Some(self.flops.executed * steps.total as f64 * steps.tokens)
     }
 
-    /// Seconds of the run if it did nothing but matrix products.
+    /// Seconds that the run's matrix products take; `None` without its length.
     pub fn seconds(&self) -> Option<f64> {
         let rows = self.layout.micro_batch_rows.get() * self.recipe.train.max_seq_len;
         let rate = self.machine.rates.matmul(rows) * self.machine.ranks as f64;
@@ -166,7 +166,7 @@ mod tests {
     use crate::machine::Ranks;
     use crate::sources::Sources;
 
-    /// The plan of the recipe `zero-shot` on a machine, with as much data as it has.
+    /// The plan of the recipe `zero-shot` on a machine, for about as much data as it has.
     pub(super) fn plan_on(machine: Machine) -> Plan {
         let recipe = toml::from_str(crate::builtin::recipe("zero-shot").unwrap()).unwrap();
         let size = DataSize::Counted {

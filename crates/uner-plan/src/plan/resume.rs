@@ -1,4 +1,4 @@
-//! Compares the plan of a checkpoint with that of the run which goes on from it.
+//! Compares the plan of a checkpoint with the plan of the run that resumes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,27 +9,27 @@ use uner_trainer::step::schedule::lr_at;
 use super::{DataSize, Plan};
 use crate::recipe::{from_run, normalised};
 
-/// What may become of a key of the recipe when a run is resumed.
+/// Whether a key of the recipe may change when a run is resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
     /// It may change: it says where and how the run computes, saves and is measured.
     Free,
     /// It may change if the command line sets it again.
     SetAgain,
-    /// As [`Rule::SetAgain`], where the learning rate of the next step depends on it; else free.
+    /// As [`Rule::SetAgain`] if the change affects the learning rate of the next step; else free.
     Length,
     /// It must not change.
     Fixed,
 }
 
-/// The rules of keys and of the sections that they name, the first that fits; any other key may
-/// change if it is set again.
+/// Rules of keys and of whole sections; the first match applies. Any other key may change if it is
+/// set again.
 const RULES: [(&str, Rule); 21] = [
     ("run.dir", Rule::Free),
     ("run.device", Rule::Free),
     ("run.memory", Rule::Free),
     ("run.seed", Rule::Fixed),
-    // The content of the data is compared.
+    // The checkpoint compares the content of the data instead, by its fingerprint.
     ("data.root", Rule::Free),
     ("data.expected_conversations", Rule::Free),
     ("infer", Rule::Free),
@@ -49,12 +49,12 @@ const RULES: [(&str, Rule); 21] = [
     ("dimensions", Rule::Fixed),
 ];
 
-/// Where the model's dimensions stand beside the sections of the recipe.
+/// Prefix of the keys of the model's dimensions, which are compared like a section.
 const DIMENSIONS: &str = "dimensions.";
 /// The value of a key that is absent.
 const UNSET: &str = "not set";
 
-/// A key whose value is another now.
+/// A key whose value has changed.
 #[derive(Debug)]
 struct Change {
     key: String,
@@ -72,9 +72,9 @@ impl std::fmt::Display for Change {
 }
 
 impl Plan {
-    /// Refuses to go on by this plan from step `step` of a run that was planned by `then`, where
-    /// the result would not be that of the uninterrupted run. `is_set` says which keys the command
-    /// line sets. Returns warnings of the changes that it allows.
+    /// Refuses to resume a run with the plan `then` at step `step` if the result would differ from
+    /// that of the uninterrupted run. `is_set` returns whether the command line sets a key. Returns
+    /// warnings about the changes that it allows.
     ///
     /// # Errors
     /// Names the key, both values, and what to do.
@@ -100,8 +100,7 @@ impl Plan {
                 }
                 Rule::SetAgain => {
                     return Err(format!(
-                        "{change} in the recipe of this run; set it back, or say so again with \
-                         `--set`"
+                        "{change} in the recipe of this run; set it back, or confirm it with `--set`"
                     ));
                 }
                 Rule::Length => warnings.extend(self.check_length(then, step, &change, &is_set)?),
@@ -110,8 +109,8 @@ impl Plan {
         Ok(warnings)
     }
 
-    /// Refuses another length where it changes the learning rate of the next step, unless it is
-    /// set.
+    /// Refuses a new length that changes the learning rate of the next step, unless the command
+    /// line sets it.
     fn check_length(
         &self,
         then: &Self,
@@ -137,14 +136,14 @@ impl Plan {
             return Ok(Some(format!("{change}: {rates}")));
         }
         let back = if before == UNSET {
-            "take it out".to_owned()
+            "remove it".to_owned()
         } else {
             format!("set it back to `{before}`")
         };
         let again = if now == UNSET {
             String::new()
         } else {
-            format!(", or say so again with `--set {key}={now}`")
+            format!(", or confirm it with `--set {key}={now}`")
         };
         Err(format!("{change}: {rates}; {back}{again}"))
     }
@@ -157,10 +156,10 @@ fn rule(key: &str) -> Rule {
     RULES.iter().find(|(name, _)| covers(name)).map_or(Rule::SetAgain, |(_, rule)| *rule)
 }
 
-/// The keys of two recipes, and the dimensions of their models, that differ.
+/// Lists the keys that differ between two recipes, or between the dimensions of their models.
 ///
-/// A path is the same if it leads to the same place, or, in a project that was moved, to the same
-/// place from the run.
+/// Two paths are equal if they are the same, or if they are the same relative to the run's folder
+/// (in a project that was moved).
 fn changes(then: &Plan, now: &Plan) -> Vec<Change> {
     let differ = |view: fn(Table) -> Table| {
         let [then, now] = [then, now].map(|plan| flat(&Value::Table(view(compared(plan)))));
@@ -179,10 +178,10 @@ fn changes(then: &Plan, now: &Plan) -> Vec<Change> {
 /// The part of a plan that is compared: its recipe, and the model's dimensions.
 fn compared(plan: &Plan) -> Table {
     let mut recipe = plan.recipe.clone();
-    // Not to write it means the defaults.
+    // A recipe without this section has its defaults.
     recipe.train.precision.get_or_insert_with(PrecisionConfig::default);
     let mut dimensions = plan.model.clone();
-    // Special tokens are those of the tokenizer, and the base of an adapter keeps its own.
+    // Special tokens come from the tokenizer, but the base of an adapter keeps its own.
     (dimensions.bos_token_id, dimensions.pad_token_id) = (None, None);
     dimensions.eos_token_id.clear();
     let mut table = Table::try_from(recipe).expect("a recipe is TOML");
@@ -191,7 +190,7 @@ fn compared(plan: &Plan) -> Table {
     table
 }
 
-/// Every value under its whole name, such as `train.lr`; a list is one value.
+/// Every value by its full name, such as `train.lr`; a list is one value.
 fn flat(value: &Value) -> BTreeMap<String, String> {
     fn walk(name: &str, value: &Value, values: &mut BTreeMap<String, String>) {
         match value {
@@ -214,9 +213,9 @@ fn flat(value: &Value) -> BTreeMap<String, String> {
 mod tests {
     use super::super::tests::plan;
     use super::*;
-    use uner_trainer::{MomentForm, Rounding};
+    use uner_trainer::{MomentFormat, Rounding};
 
-    /// Goes on from step 10 by a changed plan.
+    /// Resumes at step 10 with a changed plan.
     fn resumed(change: impl Fn(&mut Plan), set: &str) -> Result<Vec<String>, String> {
         let then = plan();
         let mut now = then.clone();
@@ -250,7 +249,7 @@ mod tests {
         assert!(message.starts_with("the model's `rms_norm_eps` was"), "{message}");
         let message = refused(|plan| {
             let precision =
-                PrecisionConfig { moments: MomentForm::EightBit, rounding: Rounding::Nearest };
+                PrecisionConfig { moments: MomentFormat::EightBit, rounding: Rounding::Nearest };
             plan.recipe.train.precision = Some(precision);
         });
         assert!(
@@ -259,7 +258,7 @@ mod tests {
         );
         let same = |plan: &mut Plan| plan.recipe.train.precision = Some(PrecisionConfig::default());
         assert_eq!(resumed(same, ""), Ok(Vec::new()));
-        // Whatever is set.
+        // Even if the command line sets it.
         resumed(|plan| plan.recipe.train.lr = 0.5, "train.lr").unwrap_err();
     }
 
@@ -267,7 +266,7 @@ mod tests {
     fn a_change_that_was_set_again_is_allowed_with_a_warning() {
         let change = |plan: &mut Plan| plan.recipe.data.negatives.ratio = 3.5;
         let message = resumed(change, "").unwrap_err();
-        assert!(message.contains("say so again with `--set`"), "{message}");
+        assert!(message.contains("confirm it with `--set`"), "{message}");
         let warnings = resumed(change, "data.negatives.ratio").unwrap();
         assert!(warnings[0].contains("`data.negatives.ratio` was"), "{warnings:?}");
     }
@@ -291,7 +290,7 @@ mod tests {
         assert!(message.contains("--set train.max_steps=99"), "{message}");
         let warnings = resumed(longer, "train.max_steps").unwrap();
         assert!(warnings[0].contains("the learning rate of the next step"), "{warnings:?}");
-        // Without a length it can only be set back.
+        // A length that was removed can only be set back.
         let then = Plan {
             recipe: {
                 let mut plan = plan();

@@ -1,10 +1,10 @@
-//! Values of a recipe that contradict each other or cannot be meant.
+//! Refuses values of a recipe that are invalid or contradict each other.
 
 use uner_trainer::Measure;
 
 use super::{Recipe, RecipeError};
 
-/// Refuses a recipe that cannot be trained, whatever its files hold.
+/// Refuses a recipe that cannot be trained, whatever its files contain.
 ///
 /// # Errors
 /// Names the key at fault; all keys of `[train]` at once.
@@ -24,9 +24,9 @@ fn check_values(recipe: &Recipe) -> Result<(), RecipeError> {
     if let Some((key, _)) = paths.iter().find(|(_, path)| path.is_empty()) {
         return Err(RecipeError::Contradiction(format!("`{key}` is empty; name a folder")));
     }
-    if recipe.infer.batch_size == 0 {
+    if recipe.infer.queries_per_batch == 0 {
         return Err(RecipeError::Contradiction(
-            "`infer.batch_size` is 0; it must be at least 1".to_owned(),
+            "`infer.queries_per_batch` is 0; it must be at least 1".to_owned(),
         ));
     }
     match recipe.run.memory.map(|memory| memory.limit_gib) {
@@ -43,11 +43,11 @@ fn check_negatives(recipe: &Recipe) -> Result<(), RecipeError> {
         return Ok(());
     }
     Err(RecipeError::Contradiction(format!(
-        "`data.negatives.ratio` is {ratio}; it must be a number from 0"
+        "`data.negatives.ratio` is {ratio}; it must be a number of 0 or more"
     )))
 }
 
-/// Refuses `[eval.during]` and `[train.best]` that do not fit together, or the data.
+/// Refuses `[eval.during]` and `[train.best]` if they contradict each other or the data.
 fn check_evaluation(recipe: &Recipe) -> Result<(), RecipeError> {
     let contradiction = |problem: &str| Err(RecipeError::Contradiction(problem.to_owned()));
     let during = recipe.eval.during.iter().flat_map(|during| &during.benchmarks);

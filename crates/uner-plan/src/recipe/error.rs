@@ -1,4 +1,4 @@
-//! What can be wrong with a recipe, told with file, line, key, value and what to do.
+//! Errors in a recipe, with file, line, key, value and what to do.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ pub enum RecipeError {
         "recipe `{name}` does not exist here, in `recipes/`, or built in{hint}; built in are {known}"
     )]
     Unknown {
-        /// The name asked for.
+        /// The name that was given.
         name: String,
         /// The nearest built-in name, or nothing.
         hint: String,
@@ -48,16 +48,16 @@ pub enum RecipeError {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// What the recipe says does not fit together.
+    /// Parts of the recipe contradict each other.
     #[error("{0}")]
     Contradiction(String),
-    /// The run's folder holds a run already.
+    /// The run's folder already contains a run.
     #[error(
-        "`{}` already holds a run; go on with it by `--resume`, or choose another folder by `--set run.dir=…`",
+        "`{}` already holds a run; continue it with `--resume`, or choose another folder with `--set run.dir=…`",
         .0.display()
     )]
     RunExists(PathBuf),
-    /// There is nothing to go on from.
+    /// The run's folder has no checkpoint.
     #[error("`{}` holds no checkpoint to resume from; start the run without `--resume`", .0.display())]
     NothingToResume(PathBuf),
 }

@@ -1,4 +1,4 @@
-//! From a recipe's name to its values.
+//! Finds a recipe by name, and reads its values.
 
 use std::path::{Path, PathBuf};
 
@@ -17,14 +17,14 @@ use crate::builtin;
 pub struct Source {
     /// Path of the file, or `quickstart (built in)`.
     pub origin: String,
-    /// The file.
+    /// The text of the file.
     pub text: String,
-    /// What its paths are relative to; empty for the current folder.
+    /// The folder that its paths are relative to; empty for the current folder.
     pub folder: PathBuf,
 }
 
-/// Finds a recipe: a path as it is; a bare name in the current directory, then in `recipes/`, then
-/// among those built into the program.
+/// Finds a recipe. A path is read as it is; a bare name is looked up in the current folder, then in
+/// `recipes/`, then among the built-in recipes.
 ///
 /// # Errors
 /// [`RecipeError::Unknown`], or [`RecipeError::Io`] for a path that cannot be read.
@@ -60,12 +60,12 @@ pub fn find(name: &str) -> Result<Source, RecipeError> {
     })
 }
 
-/// Reads a recipe with some keys set to other values. Its paths are relative to its folder, those
-/// of overrides to the current one.
+/// Reads a recipe and applies overrides to it. Paths in the recipe are relative to its folder, paths
+/// in overrides to the current folder.
 ///
 /// # Errors
-/// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault; all
-/// keys that are missing or unknown at once.
+/// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault. One
+/// error names all keys that are missing or wrong, up to 20.
 pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeError> {
     let mut written: Table =
         source.text.parse().map_err(|error: toml::de::Error| RecipeError::Syntax {
@@ -94,7 +94,7 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
         };
         let culprit = overrides.iter().rposition(|override_| covers(override_, error.path()));
         match culprit {
-            // The key may want text that happens to look like a number: only the schema knows.
+            // The key may be text although the value looks like a number: only the schema knows.
             Some(index)
                 if readings[index] == Reading::Toml && wants_text(&error, &overrides[index]) =>
             {
@@ -113,10 +113,10 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
     }
 }
 
-/// The keys that neither a recipe nor the command line says, each as `train.lr = 2e-5`.
+/// The keys that neither a recipe nor the command line sets, each as `train.lr = 2e-5`.
 ///
 /// # Panics
-/// Never: what [`parse`] reads can be written.
+/// Never: every recipe can be serialised.
 pub fn defaults(source: &Source, overrides: &[Override], recipe: &Recipe) -> Vec<String> {
     let mut written: Table = source.text.parse().unwrap_or_default();
     for override_ in overrides {
@@ -143,12 +143,12 @@ fn unwritten(complete: &Table, written: &Table, section: &str, found: &mut Vec<S
     }
 }
 
-/// Problems that are looked for: the recipe is read once for each.
+/// Most problems that one error names: the recipe is read once for each.
 const MOST_PROBLEMS: usize = 20;
 
-/// Makes a table one that lacks this problem, to find the others: an unknown key goes, or is named
-/// as it was meant, and one that is missing or wrong gets the value that it has in a built-in
-/// recipe. `None` where that does not help.
+/// Removes this problem from a table, so that the next read finds the others. An unknown key is
+/// removed, or renamed to the nearest known key. A missing or wrong key gets its value from a
+/// built-in recipe. `None` if the problem cannot be removed.
 fn repair(table: &mut Table, path: &serde_path_to_error::Path, message: &str) -> Option<()> {
     let mut steps: Vec<&Segment> = path.iter().collect();
     let (is_unknown, is_missing) =
@@ -164,7 +164,7 @@ fn repair(table: &mut Table, path: &serde_path_to_error::Path, message: &str) ->
     let place = follow(table, &steps)?;
     let value = place.remove(name);
     if is_unknown {
-        // A slip is not missing as well.
+        // The key that was misspelled must not be reported as missing too.
         let meant = nearest(name, message.split('`').skip(3).step_by(2));
         place.extend(meant.zip(value).map(|(meant, value)| (meant.to_owned(), value)));
     } else {
@@ -180,8 +180,8 @@ fn repair(table: &mut Table, path: &serde_path_to_error::Path, message: &str) ->
     Some(())
 }
 
-/// The table that steps into another lead to. Where a list is too short for its step, its last
-/// element is taken.
+/// The inner table that `steps` lead to. A step past the end of a list leads to its last
+/// element.
 fn follow<'a>(mut table: &'a mut Table, steps: &[&Segment]) -> Option<&'a mut Table> {
     let mut steps = steps.iter();
     while let Some(step) = steps.next() {
@@ -197,7 +197,7 @@ fn follow<'a>(mut table: &'a mut Table, steps: &[&Segment]) -> Option<&'a mut Ta
     Some(table)
 }
 
-/// One error of several.
+/// Joins several errors into one.
 fn together(source: &Source, mut problems: Vec<RecipeError>) -> RecipeError {
     if problems.len() == 1 {
         return problems.remove(0);
@@ -208,7 +208,7 @@ fn together(source: &Source, mut problems: Vec<RecipeError>) -> RecipeError {
     RecipeError::Key { place: source.origin.clone(), problem }
 }
 
-/// Puts the home folder where a text begins with `~/`, which no shell does in a file or behind `=`.
+/// Replaces a leading `~/` by the home folder; a shell does not do so in a file or behind `=`.
 fn expand_home(table: &mut Table) -> Result<(), String> {
     table.iter_mut().try_for_each(|(_, value)| expand(value))
 }
@@ -255,7 +255,7 @@ fn key_error(
     RecipeError::Key { place, problem: explain(&path, error.inner().message()) }
 }
 
-/// serde's message in the words of a recipe.
+/// Rewrites serde's message in the terms of a recipe.
 fn explain(path: &str, message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let section = |name: &str| {
@@ -271,7 +271,7 @@ fn explain(path: &str, message: &str) -> String {
         return format!("unknown key `{}`{hint}; known here are {known_list}", section(name));
     }
     if let (Some(_), [name, ..]) = (message.strip_prefix("missing field"), quoted.as_slice()) {
-        return format!("`{}` is missing; a recipe has to say it", section(name));
+        return format!("`{}` is missing; a recipe must set it", section(name));
     }
     if let (Some(_), [name, known @ ..]) =
         (message.strip_prefix("unknown variant"), quoted.as_slice())

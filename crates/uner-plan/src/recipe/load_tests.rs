@@ -9,7 +9,7 @@ fn quickstart() -> Source {
     }
 }
 
-/// The quickstart recipe with one piece of text replaced, and the line on which that stands.
+/// The quickstart recipe with one piece of text replaced, and the line of that text.
 fn with(old: &str, new: &str) -> (Source, usize) {
     let mut source = quickstart();
     assert_eq!(source.text.matches(old).count(), 1, "`{old}`");
@@ -80,11 +80,11 @@ fn a_missing_key_is_named_with_its_section() {
     let section = line - 1;
     assert_eq!(
         message(&source),
-        format!("recipes/quickstart.toml:{section}: `run.dir` is missing; a recipe has to say it")
+        format!("recipes/quickstart.toml:{section}: `run.dir` is missing; a recipe must set it")
     );
 }
 
-/// What a recipe for own data has to say.
+/// The shortest recipe for a user's own data.
 const SHORTEST: &str = r#"
 [run]
 dir = "checkpoints/mine"

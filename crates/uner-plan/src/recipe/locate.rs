@@ -1,10 +1,10 @@
-//! The line of a key in a TOML file.
+//! Finds the line of a key in a TOML file.
 
 use serde_path_to_error::{Path, Segment};
 use toml::de::{DeTable, DeValue};
 
-/// The line, from 1, on which the last part of `path` that the file has is written. `None` for a
-/// file without any of it.
+/// The line, from 1, of the deepest part of `path` that the file contains; `None` if it contains no
+/// part.
 pub(super) fn line_of(text: &str, path: &Path) -> Option<usize> {
     let table = DeTable::parse(text).ok()?.into_inner();
     let mut segments = path.iter();
@@ -27,7 +27,7 @@ pub(super) fn line_of(text: &str, path: &Path) -> Option<usize> {
     Some(line_at(text, start))
 }
 
-/// The line, from 1, of a byte.
+/// The line, from 1, of a byte offset.
 pub(super) fn line_at(text: &str, byte: usize) -> usize {
     text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
 }

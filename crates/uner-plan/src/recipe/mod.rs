@@ -1,9 +1,9 @@
-//! A recipe: everything a run does, in one TOML file. What was written; what follows from it is in
-//! [`crate::plan`].
+//! A recipe: one TOML file that describes a run, as it was written. [`crate::plan`] computes what
+//! follows from it.
 //!
-//! Each section is the configuration of one crate, and unknown keys are an error with the nearest
-//! known one. A key with one sensible value may be left out; a dry run prints what was.
-//! `docs/recipes.md` lists all keys for users.
+//! Each section is the configuration of one crate. An unknown key is an error that names the nearest
+//! known key. A key with one sensible value may be left out; a dry run prints the values of such
+//! keys. `docs/recipes.md` lists all keys for users.
 
 mod check;
 mod error;
@@ -24,31 +24,31 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uner_data::{DatasetRef, Member, NegativeConfig};
 use uner_infer::InferConfig;
-use uner_model::{AdapterConfig, BaseForm};
+use uner_model::{AdapterConfig, BaseFormat};
 use uner_trainer::TrainConfig;
 
 use crate::machine::Devices;
 
-/// What a recipe file says.
+/// The content of a recipe file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// Where the run lives.
+    /// The run's folder, seed and devices.
     pub run: RunConfig,
-    /// What is trained.
+    /// The model that is trained.
     pub model: ModelConfig,
-    /// On what.
+    /// The data for training and validation.
     pub data: DataConfig,
-    /// In which words.
+    /// The wording of conversations.
     #[serde(default)]
     pub prompt: PromptConfig,
-    /// How.
+    /// How the model is trained.
     #[serde(default)]
     pub train: TrainConfig,
     /// How answers are generated.
     #[serde(default)]
     pub infer: InferConfig,
-    /// What is measured at the end.
+    /// The benchmarks that the model is measured on.
     #[serde(default)]
     pub eval: EvalConfig,
 }
@@ -59,13 +59,13 @@ pub struct Recipe {
 pub struct RunConfig {
     /// The run's folder.
     pub dir: PathBuf,
-    /// Seed of weights, negatives and orders.
+    /// Seed of random weights, negatives, orders and dropout.
     #[serde(default = "one")]
     pub seed: u64,
-    /// Where the model is trained, a rank on each, and on the first of them measured.
+    /// The devices that train the model, one rank on each; the first one also evaluates it.
     #[serde(default)]
     pub device: Devices,
-    /// Optional: what the plan may count on.
+    /// Optional: the memory that the plan may count on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryConfig>,
 }
@@ -81,7 +81,7 @@ impl RunConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryConfig {
-    /// GiB of a device that are planned with, where it has more, or is not here to be asked.
+    /// Memory of a device in GiB, used if the device has more or is not on this machine.
     pub limit_gib: f64,
 }
 
@@ -89,22 +89,21 @@ pub struct MemoryConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// A model folder, or `random`.
+    /// A model folder, `hf:org/name`, or `random`.
     pub weights: String,
     /// Optional, needed by random weights: a name from `configs/models`, or the path of such a
-    /// file. With a model folder, it is what the plan is made from as long as the folder is not
-    /// there.
+    /// file. With a model folder, the plan uses it as long as the folder does not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
-    /// Optional: a tokenizer file, or `train` for one trained on the spot, as large as the model's
-    /// vocabulary. Left out, it is the one in the model folder.
+    /// Optional: a tokenizer file, or `train` to train one that is as large as the model's
+    /// vocabulary. If left out, the one in the model folder is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
-    /// Optional: the bits that the layers of the frozen model under an adapter are stored in. Left
-    /// out, they are stored as they are trained in full.
+    /// Optional: the bits in which the matrices of the frozen model under an adapter are stored. If
+    /// left out, they are stored as in full fine-tuning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<BaseForm>,
-    /// Optional: an adapter that is trained in place of the model. Left out, all of the model is
+    pub base: Option<BaseFormat>,
+    /// Optional: an adapter that is trained instead of the model. If left out, the whole model is
     /// trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<AdapterConfig>,
@@ -112,30 +111,30 @@ pub struct ModelConfig {
 
 /// The value of `model.weights` for random weights.
 pub const RANDOM: &str = "random";
-/// The value of `model.tokenizer` for a tokenizer trained on the spot.
+/// The value of `model.tokenizer` for a tokenizer that the run trains.
 pub const TRAIN: &str = "train";
 
 /// `[data]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// The folder that the files of all datasets but those described in files of their own are
-    /// relative to.
+    /// Folder of the datasets' files. If a dataset is described in a file of its own, its files are
+    /// relative to that file instead.
     #[serde(default = "data")]
     pub root: PathBuf,
     /// What to do with a passage that is too long for `train.max_seq_len`.
     #[serde(default)]
     pub long_passages: LongPassages,
-    /// Optional: conversations the training data gives. The plan is made from it as long as the
-    /// files are not there.
+    /// Optional: the number of training conversations. The plan uses it as long as the files do not
+    /// exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_conversations: Option<usize>,
     /// Queries for absent types.
     #[serde(default)]
     pub negatives: NegativeConfig,
-    /// What is trained on.
+    /// The splits that are trained on.
     pub train: Vec<Member>,
-    /// Optional: what the validation loss is computed on.
+    /// Optional: the splits that the validation loss is computed on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub validation: Vec<Member>,
 }
@@ -144,7 +143,7 @@ pub struct DataConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LongPassages {
-    /// Stop, naming it.
+    /// Stop with an error that names the passage.
     #[default]
     Error,
     /// Leave it out and count it.
@@ -177,10 +176,10 @@ fn data() -> PathBuf {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalConfig {
-    /// What the trained model is measured on at the end of the run. May be empty.
+    /// The benchmarks that the trained model is measured on at the end of the run; may be empty.
     #[serde(default)]
     pub benchmarks: Vec<Benchmark>,
-    /// Optional: what it is measured on while it is trained.
+    /// Optional: the benchmarks during training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub during: Option<During>,
 }
@@ -191,12 +190,12 @@ pub struct EvalConfig {
 pub struct During {
     /// Steps between two measurements; the last step is always measured.
     pub every: u64,
-    /// What is measured: few examples, since training waits. F1 is the macro average of the strict
-    /// scores.
+    /// The benchmarks, of few examples, since training waits. F1 is the macro average of their
+    /// strict scores.
     pub benchmarks: Vec<Benchmark>,
 }
 
-/// A split that is measured on.
+/// A split that the model is measured on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Benchmark {
@@ -204,7 +203,7 @@ pub struct Benchmark {
     pub dataset: DatasetRef,
     /// Its split.
     pub split: String,
-    /// Optional: only the first so many examples.
+    /// Optional: the number of examples, counted from the first; all if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use toml::{Table, Value};
 
-/// A key of the recipe with another value.
+/// A key of the recipe and its new value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
     /// The parts of its key.
@@ -13,7 +13,7 @@ pub struct Override {
     value: String,
 }
 
-/// Parts of a key, at most: no section is as deep.
+/// Most parts of a key; no section is as deep.
 const DEEPEST: usize = 16;
 
 impl FromStr for Override {
@@ -24,7 +24,7 @@ impl FromStr for Override {
             text.split_once('=').ok_or("write it as `key=value`, such as `train.lr=1e-5`")?;
         let key: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
         if key.len() < 2 || key.len() > DEEPEST || key.iter().any(String::is_empty) {
-            return Err("the key is a section and a name, such as `train.lr`".to_owned());
+            return Err("the key must be a section and a name, such as `train.lr`".to_owned());
         }
         Ok(Self { key, value: value.trim().to_owned() })
     }
@@ -46,14 +46,14 @@ impl fmt::Display for Override {
 /// How the text of an override is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// As TOML: `1e-5`, `true`, `[…]`; what is not TOML is text.
+    /// As TOML: `1e-5`, `true`, `[…]`; anything else is text.
     Toml,
     /// As text, for keys whose type is text: `run.dir=2024` needs no quotes.
     Text,
 }
 
 impl Override {
-    /// Whether the value would be text either way.
+    /// Whether the value is text even when it is read as TOML.
     pub(super) fn is_text(&self) -> bool {
         matches!(self.read(Reading::Toml), Value::String(_))
     }
@@ -67,7 +67,7 @@ impl Override {
         parsed.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(text)
     }
 
-    /// Writes the value into the recipe, making the section where it is not there.
+    /// Writes the value into the recipe, and creates its section if that is missing.
     pub(super) fn apply(&self, recipe: &mut Table, reading: Reading) {
         let Some((name, sections)) = self.key.split_last() else { return };
         let mut table = recipe;

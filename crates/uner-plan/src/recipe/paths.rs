@@ -1,4 +1,4 @@
-//! What the paths of a recipe are relative to.
+//! Resolves the paths of a recipe.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -7,8 +7,8 @@ use toml::{Table, Value};
 use super::{RANDOM, TRAIN};
 use crate::hub;
 
-/// The folder that a recipe's paths are relative to: its own, or, where that is called `recipes`,
-/// the one around it, so that `recipes/x.toml` names `data/` and `checkpoints/` beside `recipes/`.
+/// The folder that a recipe's paths are relative to: its own folder, or the parent of a folder
+/// called `recipes`. So `recipes/x.toml` names `data/` and `checkpoints/` beside `recipes/`.
 pub(super) fn folder_of(recipe: &Path) -> PathBuf {
     let parent = recipe.parent().unwrap_or(Path::new(""));
     let whole = std::path::absolute(recipe).ok();
@@ -26,19 +26,19 @@ pub(super) fn folder_of(recipe: &Path) -> PathBuf {
     }
 }
 
-/// A path with the home folder in the place of a leading `~`.
+/// A path with the home folder in place of a leading `~`.
 ///
 /// # Errors
-/// There is no home folder.
+/// When the home folder is unknown.
 pub fn at_home(path: PathBuf) -> Result<PathBuf, String> {
     let Ok(rest) = path.strip_prefix("~") else { return Ok(path) };
     let home = std::env::home_dir()
-        .ok_or_else(|| format!("`{}`: there is no home folder (`HOME`)", path.display()))?;
+        .ok_or_else(|| format!("`{}`: the home folder is unknown; set `HOME`", path.display()))?;
     Ok(home.components().chain(rest.components()).collect())
 }
 
-/// Puts a folder before every relative path of a recipe. An empty text is not a path, and stays to
-/// be refused.
+/// Puts a folder before every relative path of a recipe. An empty text is not a path; it stays
+/// empty and is refused later.
 pub fn rebase(recipe: &mut Table, folder: &Path) {
     each_path(recipe, |text| {
         if !text.is_empty() {
@@ -47,8 +47,8 @@ pub fn rebase(recipe: &mut Table, folder: &Path) {
     });
 }
 
-/// The recipe with its paths as they lead from the folder of its run: those of a project that was
-/// moved as a whole stay the same.
+/// The recipe with all paths relative to the folder of its run. Such paths stay the same when a
+/// project is moved as a whole.
 pub fn from_run(mut recipe: Table) -> Table {
     let run = recipe.get("run").and_then(|run| run.get("dir")).and_then(Value::as_str);
     let run = normal(Path::new(run.unwrap_or_default()));
@@ -62,14 +62,14 @@ pub fn from_run(mut recipe: Table) -> Table {
     recipe
 }
 
-/// The recipe with normal paths.
+/// The recipe with all paths normalised by [`normal`].
 pub fn normalised(mut recipe: Table) -> Table {
     each_path(&mut recipe, |text| *text = normal(Path::new(&*text)).to_string_lossy().into_owned());
     recipe
 }
 
-/// A path without `.`, and without `..` and the folder that it leads out of. For comparison only:
-/// where that folder is a link, `..` leads elsewhere.
+/// Normalises a path: removes every `.`, and every `..` with the folder before it. For comparison
+/// only: if that folder is a symbolic link, `..` leads elsewhere.
 pub fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {
@@ -85,7 +85,7 @@ pub fn normal(path: &Path) -> PathBuf {
 }
 
 /// Changes every path of a recipe. A text that may also be a name is a path if it ends in `.toml`
-/// or holds a `/`.
+/// or contains a `/`.
 fn each_path(recipe: &mut Table, mut change: impl FnMut(&mut String)) {
     let is_file = |text: &str| {
         text.contains('/')
@@ -114,7 +114,7 @@ fn each_path(recipe: &mut Table, mut change: impl FnMut(&mut String)) {
     }
 }
 
-/// The texts under a key of keys; lists on the way are gone through.
+/// The texts at a path of keys; in a list on the way, every element is followed.
 fn texts<'a>(table: &'a mut Table, keys: &[&str]) -> Vec<&'a mut String> {
     let Some((key, rest)) = keys.split_first() else { return Vec::new() };
     match table.get_mut(*key) {

@@ -9,20 +9,20 @@ use crate::hub::Source;
 use crate::lookup::model::ModelSource;
 use crate::recipe::RecipeError;
 
-/// Something the run needs that is not there.
+/// Something that the run needs and that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
-    /// What it is.
+    /// Its description.
     pub what: String,
-    /// Where it was looked for.
+    /// The path where it should be.
     pub path: PathBuf,
-    /// How to get it and where to put it; empty where nobody says.
+    /// How to get it and where to put it; empty if unknown.
     pub obtain: String,
-    /// Its licence; empty where nobody says.
+    /// Its licence; empty if unknown.
     pub licence: String,
-    /// Where on the hub it is, where it is there.
+    /// The hub repository that contains it; `None` if no repository is named.
     pub hub: Option<Source>,
-    /// Whether training needs it; a benchmark is needed only afterwards.
+    /// Whether training needs it; the benchmarks at the end are needed only afterwards.
     pub for_training: bool,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn missing_split(
     }
 }
 
-/// The repository that has the files of a split, where the description names one.
+/// The hub repository of a split's files; `None` if the description does not name one.
 fn on_hub(dataset: &Dataset, split: &str, root: &Path) -> Result<Option<Source>, RecipeError> {
     if dataset.hub.is_empty() {
         return Ok(None);
@@ -79,7 +79,7 @@ fn on_hub(dataset: &Dataset, split: &str, root: &Path) -> Result<Option<Source>,
     Ok(Some(Source::dataset(&dataset.hub, names.collect())))
 }
 
-/// What is missing, and after all that comes from one source, how to get it.
+/// Lists what is missing, grouped by source; the last line of a group says how to get it.
 pub fn missing_lines<'a>(missing: impl IntoIterator<Item = &'a Missing>) -> Vec<String> {
     let mut sources: IndexMap<(&str, &str), Vec<String>> = IndexMap::new();
     for Missing { what, path, obtain, licence, .. } in missing {

@@ -1,7 +1,7 @@
-//! What a recipe names, found: model, datasets, template.
+//! Looks up what a recipe names: model, datasets, template.
 //!
-//! Sources can be looked up before data and weights are there; they then list what is missing and
-//! how to get it.
+//! The lookup works before data and weights exist; it then lists what is missing and how to get
+//! it.
 
 mod missing;
 
@@ -23,24 +23,24 @@ use missing::{missing_model, missing_split};
 /// A recipe and everything that it names.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// What was written.
+    /// The recipe as written.
     pub recipe: Recipe,
-    /// The wording.
+    /// The prompt template.
     pub template: Template,
     /// The model.
     pub model: ModelSource,
     /// The datasets of `data.train`, in order.
     pub train: Vec<Dataset>,
-    /// Those of `data.validation`.
+    /// The datasets of `data.validation`, in order.
     pub validation: Vec<Dataset>,
-    /// Those of `eval.benchmarks`.
+    /// The datasets of `eval.benchmarks`, in order.
     pub benchmarks: Vec<Dataset>,
-    /// What is not there.
+    /// Files that do not exist.
     pub missing: Vec<Missing>,
 }
 
 impl Sources {
-    /// Looks up what a recipe names and refuses what does not fit together.
+    /// Looks up what a recipe names, and refuses values that contradict each other.
     ///
     /// # Errors
     /// Names the key at fault.
@@ -74,36 +74,36 @@ impl Sources {
         let benchmarks =
             benchmarks.map(|benchmark| look_up(&benchmark.dataset, &benchmark.split, false));
         let benchmarks = benchmarks.collect::<Result<_, _>>()?;
-        // Training cannot go on without these.
+        // Training measures on these benchmarks, and therefore needs them.
         for benchmark in recipe.eval.during.iter().flat_map(|during| &during.benchmarks) {
             look_up(&benchmark.dataset, &benchmark.split, true)?;
         }
         if train.is_empty() {
-            return Err(RecipeError::Contradiction("`data.train` names no dataset".to_owned()));
+            return Err(RecipeError::Contradiction("`data.train` names no dataset; add one".to_owned()));
         }
         Ok(Self { recipe, template, model, train, validation, benchmarks, missing })
     }
 
-    /// Whether every benchmark is made up.
+    /// Whether all benchmarks are generated; false without benchmarks.
     pub fn is_synthetic(&self) -> bool {
         let generated =
             |dataset: &Dataset| matches!(dataset.format, uner_data::format::Format::Demo(_));
         !self.benchmarks.is_empty() && self.benchmarks.iter().all(generated)
     }
 
-    /// What keeps training from starting.
+    /// The missing files that training needs.
     pub fn blocking(&self) -> impl Iterator<Item = &Missing> {
         self.missing.iter().filter(|missing| missing.for_training)
     }
 }
 
-/// Looks a recipe up and downloads what is missing and accepted. Where something is not accepted,
-/// the sources say how to accept it.
+/// Looks up a recipe, and downloads what is missing if its licence is accepted. For anything else
+/// on the hub, [`Missing::obtain`] says how to accept the licence.
 ///
 /// # Errors
 /// As [`Sources::find`], and when something cannot be downloaded.
 pub fn resolve(recipe: Recipe, accepted: &[Accepted]) -> Result<Sources> {
-    // The model first: without its `config.json` there may be nothing to plan with.
+    // The model comes first: without its `config.json` its dimensions may be unknown.
     if let Some(model) = Source::model(&recipe.model.weights)
         .map_err(|error| RecipeError::Contradiction(format!("`model.weights`: {error}")))?
         && model.cached().is_none()
@@ -136,7 +136,7 @@ pub fn resolve(recipe: Recipe, accepted: &[Accepted]) -> Result<Sources> {
     Ok(sources)
 }
 
-/// The template with the model's own chat template, where that is meant and the model is there.
+/// Adds the model's own chat template if the template refers to it and the model exists.
 fn own_chat_template(
     template: Template,
     name: &str,
@@ -152,8 +152,8 @@ fn own_chat_template(
     }
     let Some(folder) = model.tokenizer.as_deref().and_then(Path::parent) else {
         return Err(fault(
-            "it is the model's own chat template, and a tokenizer that the run trains has none; name the tokenizer of a model by \
-             `model.tokenizer`, or take another template, such as `zero-shot`"
+            "it is the model's own chat template, but a tokenizer that the run trains has none; set `model.tokenizer` to the \
+             tokenizer of a model, or choose another template, such as `zero-shot`"
                 .to_owned(),
         ));
     };
@@ -168,7 +168,7 @@ fn check_lengths(recipe: &Recipe, model: &ModelSource) -> Result<(), RecipeError
     if length > window {
         return Err(RecipeError::Contradiction(format!(
             "`train.max_seq_len` is {length}, but the model was made for {window} tokens (`max_position_embeddings`); \
-             lower the former"
+             lower `train.max_seq_len`"
         )));
     }
     if recipe.infer.max_new_tokens == 0 || recipe.infer.max_new_tokens >= window {

@@ -27,7 +27,7 @@ mod writer;
 
 pub use pointer::{all, best, latest, point_best};
 pub use read::{
-    Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_companions,
+    Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_extra_files,
 };
 pub use snapshot::Snapshot;
 pub use state::{FORMAT_VERSION, State};

@@ -14,9 +14,9 @@ use super::state::State;
 use super::sums::verify_sums;
 use crate::distributed::Group;
 use crate::error::TrainError;
-use crate::state::Progress;
+use crate::state::TrainState;
 use crate::step::optimizer::AdamW;
-use crate::step::precision::Policy;
+use crate::step::precision::Precision;
 
 /// A checkpoint in memory.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub fn load_onto(
     let state = State::read(&path)?;
     let path = folder.join("optimizer.safetensors");
     let whole = read_optimizer(&path)?;
-    let policy = Policy::new(Some(state.precision), device)?;
+    let policy = Precision::new(Some(state.precision), device)?;
     let (model, optimizer) = AdamW::restore(model, whole, policy, group)
         .map_err(|problem| TrainError::Checkpoint { path, problem })?;
     Ok(Checkpoint { config, model, optimizer, state })
@@ -66,7 +66,7 @@ pub fn load_onto(
 ///
 /// # Errors
 /// When the checkpoint is unfinished or such a file is damaged.
-pub fn verify_companions(folder: &Path) -> Result<(), TrainError> {
+pub fn verify_extra_files(folder: &Path) -> Result<(), TrainError> {
     manifest::verify(folder, |file| !file.ends_with(".safetensors"))
 }
 
@@ -124,7 +124,7 @@ fn read_optimizer(path: &Path) -> Result<BTreeMap<String, TensorData>, TrainErro
     tensors.collect()
 }
 
-impl From<Checkpoint> for Progress {
+impl From<Checkpoint> for TrainState {
     fn from(found: Checkpoint) -> Self {
         let Checkpoint { model, optimizer, state, .. } = found;
         Self {
@@ -132,7 +132,7 @@ impl From<Checkpoint> for Progress {
             model: model.into(),
             optimizer,
             step: state.step,
-            standing: state.standing,
+            best_tracker: state.best_tracker,
             guard: state.guard,
         }
     }

@@ -22,7 +22,7 @@ pub struct Snapshot {
     weights: Weights,
     optimizer: Vec<(String, HostTensor)>,
     pub(super) state: State,
-    companions: Vec<PathBuf>,
+    extra_files: Vec<PathBuf>,
 }
 
 /// What is trained: all weights, or an adapter's.
@@ -34,7 +34,7 @@ enum Weights {
 
 impl Snapshot {
     /// Copies the model to the host of the first rank; every rank has to call. `optimizer` is what
-    /// [`crate::AdamW::gathered`] gave; `companions` are files that are copied in beside the
+    /// [`crate::AdamW::gathered`] gave; `extra_files` are files that are copied in beside the
     /// weights when the checkpoint is written.
     ///
     /// # Errors
@@ -44,12 +44,12 @@ impl Snapshot {
         config: &LlamaConfig,
         optimizer: BTreeMap<String, TensorData>,
         state: State,
-        companions: &[PathBuf],
+        extra_files: &[PathBuf],
     ) -> Result<Self, TrainError> {
         let (model, group) = model;
         Ok(Self {
             config: config.clone(),
-            weights: match adapter::files(model.held()) {
+            weights: match adapter::files(model.local()) {
                 Some(files) => Weights::Adapter(files),
                 None => Weights::Whole(whole(model, config, group)?),
             },
@@ -58,7 +58,7 @@ impl Snapshot {
                 .map(|(name, values)| (name, HostTensor::new(values)))
                 .collect(),
             state,
-            companions: companions.to_vec(),
+            extra_files: extra_files.to_vec(),
         })
     }
 
@@ -74,7 +74,7 @@ impl Snapshot {
         weights::write_safetensors(self.optimizer, [], &path)?;
         let state = serde_json::to_string_pretty(&self.state).map_err(std::io::Error::from)?;
         fs_err::write(folder.join("state.json"), state)?;
-        for companion in &self.companions {
+        for companion in &self.extra_files {
             fs_err::copy(companion, folder.join(companion.file_name().unwrap_or_default()))?;
         }
         manifest::write(folder)

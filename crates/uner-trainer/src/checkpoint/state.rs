@@ -8,7 +8,7 @@ use uner_model::weights::open_regular;
 
 use crate::config::PrecisionConfig;
 use crate::error::TrainError;
-use crate::state::{RunId, Standing};
+use crate::state::{BestTracker, RunId};
 use crate::step::guards::GuardState;
 
 /// Version of the checkpoint layout.
@@ -41,7 +41,7 @@ pub struct State {
     pub data_fingerprint: u32,
     /// How good it is so far.
     #[serde(default)]
-    pub standing: Standing,
+    pub best_tracker: BestTracker,
     /// What the guards remember.
     #[serde(default)]
     pub guard: GuardState,

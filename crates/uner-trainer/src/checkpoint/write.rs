@@ -15,7 +15,7 @@ use crate::error::TrainError;
 /// When a file cannot be written, such as on a full disk; nothing of the checkpoint is left then.
 pub fn save(run: &Path, snapshot: Snapshot) -> Result<PathBuf, TrainError> {
     let step = snapshot.state.step;
-    let best = snapshot.state.standing.best.map(|best| best.step);
+    let best = snapshot.state.best_tracker.best.map(|best| best.step);
     let finished = run.join(folder_name(step));
     let unfinished = finished.with_extension("tmp");
     remove_if_there(&unfinished)?;

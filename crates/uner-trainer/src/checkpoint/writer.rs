@@ -35,7 +35,7 @@ impl Writer {
     pub fn start(&mut self, snapshot: Snapshot) {
         assert!(self.writing.is_none(), "a checkpoint is being written already");
         let (run, keep, step) = (self.run.clone(), self.keep, snapshot.state.step);
-        let best = snapshot.state.standing.best.map(|best| best.step);
+        let best = snapshot.state.best_tracker.best.map(|best| best.step);
         let thread = std::thread::spawn(move || {
             let path = save(&run, snapshot)?;
             prune(&path, keep, best)?;

@@ -1,27 +1,27 @@
-//! `[train.best]`: which checkpoint is the best, and when a run that gets no better stops.
+//! The best checkpoint, and early stopping.
 
 use serde::{Deserialize, Serialize};
 
-/// `[train.best]`: the best checkpoint is kept beside the newest, and the file `best` names it. A
-/// new best is saved at once, whatever `save_every` says.
+/// Selects the best checkpoint. It is kept beside the newest, and the file `best` names it. A new
+/// best is saved at once, regardless of `save_every`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestConfig {
-    /// What is compared.
+    /// The measure that is compared.
     pub by: Measure,
-    /// Optional: stops the run after so many evaluations in a row that were not better than the
-    /// best.
+    /// Optional (early stopping): stops the run after this many evaluations in a row that are not
+    /// better than the best.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
 }
 
-/// What checkpoints are compared by.
+/// A measure by which checkpoints are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
     /// The loss of the validation set; less is better.
     ValidationLoss,
-    /// The score that [`Scoring`](crate::Scoring) gives; more is better.
+    /// The score that [`Scoring`](crate::Scoring) returns; more is better.
     #[serde(rename = "f1")]
     Score,
 }

@@ -1,11 +1,10 @@
-//! `[train.guards]`: what is done about a step that would spoil the model.
+//! Answers to a step that would damage the model.
 
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
-/// The optional `[train.guards]` table. Without it, a loss or gradient that is not finite stops the
-/// run and nothing else does.
+/// Optional guards. Without them, only a loss or gradient norm that is not finite stops the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuardsConfig {
@@ -13,9 +12,9 @@ pub struct GuardsConfig {
     pub non_finite: Answer,
     /// What to do when the loss jumps.
     pub spike: Answer,
-    /// How many standard deviations above the mean of the window are a jump.
+    /// The loss jumps if it is more than this many standard deviations above the window's mean.
     pub spike_z: f64,
-    /// Steps of the window; no loss is a jump before as many were seen.
+    /// Steps in the window of earlier losses; no jump is detected before it is full.
     pub spike_window: usize,
 }
 
@@ -23,23 +22,23 @@ pub struct GuardsConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
-    /// End the run with an error; the step is not applied.
+    /// End the run with an error, without applying the step.
     Stop,
-    /// Leave weights and moments as they are and go on with the next step.
+    /// Leave weights and moments unchanged, and continue with the next step.
     Skip,
-    /// Apply the step; it is only told.
+    /// Apply the step, and report it.
     Ignore,
 }
 
 impl GuardsConfig {
-    /// Refuses what cannot be meant.
+    /// Checks the values.
     ///
     /// # Errors
-    /// Names the first such key.
+    /// Names the first key whose value is invalid.
     pub fn check(&self) -> Result<(), ConfigError> {
         let problem = |key, problem: String| Err(ConfigError { key, problem });
         if self.non_finite == Answer::Ignore {
-            let why = "must be \"stop\" or \"skip\": a step that is no number would end the model";
+            let why = "must be `stop` or `skip`: a step that is not finite would destroy the model";
             return problem("guards.non_finite", why.to_owned());
         }
         if !(self.spike_z > 0.0 && self.spike_z.is_finite()) {

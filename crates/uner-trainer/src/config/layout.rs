@@ -1,17 +1,17 @@
-//! How a step is laid out on its devices: loss and gradients do not depend on it beyond rounding.
+//! Layout of a step on its devices. Loss and gradients differ by rounding only.
 
 use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
-/// How a step is cut up, and which state is sharded over the ranks.
+/// How a step is split into passes, and which state is sharded over the ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layout {
-    /// Packed rows of one forward and backward pass.
+    /// Packed rows per forward and backward pass.
     pub micro_batch_rows: NonZeroUsize,
     /// Transformer blocks, counted from the first, whose activations are recomputed in the backward
-    /// pass (activation checkpointing); the others keep theirs.
+    /// pass (activation checkpointing). The other blocks keep theirs.
     pub recomputed_blocks: usize,
     /// The state that is sharded over the ranks.
     pub sharding: Sharding,
@@ -28,23 +28,23 @@ impl Default for Layout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sharding {
-    /// None: one rank has all of it.
+    /// Nothing: every rank has all of the state.
     None,
     /// Master weights and moments.
     Zero1,
-    /// These, and the parameters and gradients of the transformer blocks: see
+    /// As `Zero1`, and the parameters and gradients of the transformer blocks: see
     /// [`RankModel`](crate::RankModel).
     Zero3,
 }
 
-/// `train.micro_batch_rows` of a recipe. Training itself goes by [`Layout::micro_batch_rows`].
+/// Requested rows of a micro-batch. Training itself reads [`Layout::micro_batch_rows`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub enum MicroBatchRows {
-    /// `"auto"`: the rows that the plan chooses.
+    /// `"auto"`: the plan chooses.
     #[default]
     Auto,
-    /// A number from 1.
+    /// A number, at least 1.
     Fixed(NonZeroUsize),
 }
 
@@ -59,7 +59,7 @@ impl TryFrom<Written> for MicroBatchRows {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let refused = |value: &str| format!("`{value}` is not a whole number from 1, or \"auto\"");
+        let refused = |value: &str| format!("`{value}` is not `auto` or a whole number from 1");
         match written {
             Written::Word(word) if word == "auto" => Ok(Self::Auto),
             Written::Word(word) => Err(refused(&word)),

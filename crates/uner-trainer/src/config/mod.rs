@@ -1,4 +1,4 @@
-//! The `[train]` section of a recipe.
+//! The configuration of training, as plain data.
 
 mod best;
 mod guards;
@@ -8,33 +8,33 @@ mod precision;
 pub use best::{BestConfig, Measure};
 pub use guards::{Answer, GuardsConfig};
 pub use layout::{Layout, MicroBatchRows, Sharding};
-pub use precision::{MomentForm, PrecisionConfig, Rounding};
+pub use precision::{MomentFormat, PrecisionConfig, Rounding};
 
 use serde::{Deserialize, Serialize};
 
-/// A number that cannot be trained with.
+/// A field of [`TrainConfig`] with an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`train.{key}` {problem}")]
 pub struct ConfigError {
-    /// The key.
+    /// The name of the field, below `train`.
     pub key: &'static str,
-    /// What is wrong with its value.
+    /// What is wrong with the value.
     pub problem: String,
 }
 
-/// How a model is trained. Keys that are left out have the values of the paper, or of what works on
-/// any device.
+/// How a model is trained. A key that is left out has the paper's value, or one that works on any
+/// device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
     /// Passes over the data.
     pub epochs: f64,
-    /// Stops after this many steps, if that is earlier.
+    /// Optional: stops after this many steps, if that is earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
     /// Conversations per optimizer step.
     pub global_batch_size: usize,
-    /// Tokens of a packed row; no conversation is longer.
+    /// Tokens of a packed row, and of the longest conversation.
     pub max_seq_len: usize,
     /// Packed rows per forward and backward pass.
     pub micro_batch_rows: MicroBatchRows,
@@ -42,7 +42,7 @@ pub struct TrainConfig {
     pub lr: f64,
     /// How the learning rate falls after the warm-up.
     pub schedule: Schedule,
-    /// Share of all steps over which the learning rate rises from 0.
+    /// Fraction of all steps over which the learning rate rises from 0.
     pub warmup_ratio: f64,
     /// Decoupled weight decay, on matrices only.
     pub weight_decay: f64,
@@ -50,26 +50,26 @@ pub struct TrainConfig {
     pub beta1: f64,
     /// Decay of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub eps: f64,
-    /// The gradient is scaled down to this norm where it is longer.
+    /// Gradient clipping: a gradient with a larger norm is scaled down to this norm.
     pub max_grad_norm: f64,
     /// Steps between two checkpoints; the last step is always saved.
     pub save_every: u64,
-    /// Checkpoints kept, the newest.
+    /// Number of newest checkpoints to keep.
     pub keep_last: usize,
     /// Steps between two computations of the validation loss; 0 for none.
     pub validate_every: u64,
-    /// Optional: how else checkpoints are saved.
+    /// Optional: when else checkpoints are saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointConfig>,
-    /// Optional: what the best checkpoint is, and when a run that gets no better stops.
+    /// Optional: how the best checkpoint is selected, and early stopping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<BestConfig>,
-    /// Optional: what to do about steps that would spoil the model.
+    /// Optional: answers to steps that would damage the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guards: Option<GuardsConfig>,
-    /// Optional: what is stored in fewer bits.
+    /// Optional: state that is stored in fewer bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<PrecisionConfig>,
 }
@@ -101,11 +101,11 @@ impl Default for TrainConfig {
     }
 }
 
-/// `[train.checkpoint]`
+/// Saves by the clock, beside those by [`save_every`](TrainConfig::save_every).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointConfig {
-    /// Saves also when the last checkpoint is so many minutes old.
+    /// Saves when the last checkpoint is this many minutes old.
     pub minutes: f64,
 }
 
@@ -113,21 +113,21 @@ pub struct CheckpointConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// Not at all.
+    /// It does not fall.
     Constant,
-    /// In a straight line to 0.
+    /// Linearly to 0.
     Linear,
     /// Along half a cosine to 0.
     Cosine,
 }
 
 impl TrainConfig {
-    /// The numbers that cannot be trained with.
+    /// Every invalid value.
     pub fn problems(&self) -> Vec<ConfigError> {
         let mut found = Vec::new();
         let mut refuse = |key, is_right: bool, problem: &str, value: f64| {
             if !is_right {
-                // As people write it: 1e300, not with three hundred zeros.
+                // As people write it: `1e300`, not three hundred zeros.
                 let is_short = value == 0.0 || (1e-6..1e15).contains(&value.abs());
                 let shown = if is_short { value.to_string() } else { format!("{value:e}") };
                 found.push(ConfigError { key, problem: format!("{problem}, not {shown}") });
@@ -143,8 +143,7 @@ impl TrainConfig {
         ] {
             refuse(key, count > 0, "must be a positive number", count as f64);
         }
-        // Weights that were multiplied with more overflow, and a last step is followed by no loss
-        // that would show it.
+        // Larger factors overflow the weights, and no loss after the last step would show it.
         for (key, value, most) in [
             ("epochs", self.epochs, 1e9),
             ("lr", self.lr, 1e30),
@@ -156,7 +155,7 @@ impl TrainConfig {
                 5e8,
             ),
         ] {
-            // Computed with in 32 bits, where it must not be 0 either.
+            // Training computes in f32, where the value must not be 0 either.
             refuse(key, value as f32 > 0.0, "must be a positive number", value);
             refuse(
                 key,
@@ -188,8 +187,8 @@ impl TrainConfig {
         found
     }
 
-    /// Steps of one epoch over `conversations`: what is left over after whole steps waits for the
-    /// next epoch's order, as in the original; data smaller than a step make one step.
+    /// Steps of one epoch over `conversations`. As in the original, conversations that do not fill
+    /// a last step are left out of the epoch. Data smaller than a step makes one step.
     pub fn steps_per_epoch(&self, conversations: usize) -> u64 {
         (conversations / self.global_batch_size).max(1) as u64
     }

@@ -1,54 +1,53 @@
-//! `[train.precision]`: what is stored in fewer bits.
+//! State that is stored in fewer bits.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// `[train.precision]`: what is stored in fewer bits than the device would have it. Without it
-/// nothing is.
+/// State that is stored in fewer bits than the device's default. By default, none is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrecisionConfig {
     /// How moments are stored.
-    pub moments: MomentForm,
-    /// How the new value of a parameter becomes bf16.
+    pub moments: MomentFormat,
+    /// How the new value of a parameter is rounded to bf16.
     pub rounding: Rounding,
 }
 
 /// How moments are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum MomentForm {
+pub enum MomentFormat {
     /// f32.
     #[default]
     #[serde(rename = "f32")]
     Float,
-    /// 8 bits each.
+    /// 8 bits per moment.
     #[serde(rename = "8bit")]
     EightBit,
 }
 
-/// How the new value of a parameter becomes bf16.
+/// How the new value of a parameter is rounded to bf16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rounding {
-    /// To the nearest, from a master in f32 that has all of it. A device that computes in f32
-    /// rounds nothing.
+    /// To nearest, from an f32 master that keeps the full value. A device that computes in f32
+    /// does not round.
     #[default]
     Nearest,
-    /// To one of the two neighbours by chance, so that the expectation is exact; there is no
-    /// master.
+    /// Stochastically, to one of the two neighbours, so that the expectation is exact. No master is
+    /// kept.
     Stochastic,
 }
 
-impl fmt::Display for MomentForm {
-    /// As a recipe has it.
+impl fmt::Display for MomentFormat {
+    /// As it is written in a configuration.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(out)
     }
 }
 
 impl fmt::Display for Rounding {
-    /// As a recipe has it.
+    /// As it is written in a configuration.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(out)
     }

@@ -7,7 +7,7 @@ use uner_kernels::{Labels, Visibility};
 use uner_model::{Context, LlamaConfig};
 use uner_prompt::Tokens;
 
-/// Packed rows, padded at their end to the longest of them, on the host.
+/// Packed rows on the host, padded at the end to the length of the longest.
 ///
 /// # Shapes
 /// All vectors: `rows × length`, row by row.
@@ -21,15 +21,16 @@ pub struct Batch {
     pub positions: Vec<i32>,
     /// Number of the conversation in its row; [`PADDING`] at padding.
     pub document: Vec<i32>,
-    /// The next token's id where that is trained on, [`IGNORE_INDEX`] elsewhere: nothing is
-    /// predicted across the border of two conversations.
+    /// The next token's id if that token is trained on, [`IGNORE_INDEX`] otherwise. No token
+    /// predicts the first token of the next conversation.
     pub labels: Vec<i32>,
-    /// What the step drops inputs of an adapter by; `None` outside of training.
-    pub noise: Option<u64>,
+    /// The step's key for dropout (see [`dropout_keys`](super::dropout_keys)); `None` outside of
+    /// training.
+    pub dropout_key: Option<u64>,
 }
 
 impl Batch {
-    /// Conversations row by row.
+    /// Builds a batch from the conversations of each row.
     pub fn new(rows: &[Vec<Tokens>]) -> Self {
         let row_length = |row: &Vec<Tokens>| row.iter().map(|tokens| tokens.ids.len()).sum();
         let length: usize = rows.iter().map(row_length).max().unwrap_or(0);
@@ -40,7 +41,7 @@ impl Batch {
             positions: Vec::with_capacity(size),
             document: Vec::with_capacity(size),
             labels: Vec::with_capacity(size),
-            noise: None,
+            dropout_key: None,
         };
         for (row, end) in rows.iter().zip((length..).step_by(length.max(1))) {
             for (tokens, document) in row.iter().zip(0..) {
@@ -79,7 +80,7 @@ impl Batch {
         self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
     }
 
-    /// Pairs of tokens of which one sees the other: what attention has to do.
+    /// Pairs of a token and a token that it sees, itself included: the cost of attention.
     pub fn num_pairs(&self) -> u64 {
         let length = (self.document.len() / self.rows.max(1)).max(1);
         let rows = self.document.chunks(length).flat_map(|row| row.chunk_by(|a, b| a == b));
@@ -88,13 +89,13 @@ impl Batch {
         seen.map(|tokens| tokens * (tokens + 1) / 2).sum()
     }
 
-    /// What the model's blocks need to know of this batch.
+    /// The batch's positions and visibility for the model's blocks.
     pub fn context<'a>(&self, config: &'a LlamaConfig, device: &Device) -> Context<'a> {
         let visibility = Visibility::packed(&self.document, self.rows, device);
         Context::new(config, &self.positions, self.rows, visibility, device)
     }
 
-    /// What the loss needs to know of this batch.
+    /// The batch's labels for the loss.
     pub fn labels(&self, device: &Device) -> Labels {
         Labels::new(&self.labels, device)
     }
@@ -118,8 +119,7 @@ mod tests {
         assert_eq!(batch.ids, [1, 5, 6, 1, 7, 1, 8, 0, 0, 0]);
         assert_eq!(batch.positions, [0, 1, 2, 0, 1, 0, 1, 0, 0, 0]);
         assert_eq!(batch.document, [0, 0, 0, 1, 1, 0, 0, -1, -1, -1]);
-        // The first token of the second conversation is marked as trained, but nothing may predict
-        // it.
+        // The first token of the second conversation is trained, but no token may predict it.
         assert_eq!(batch.labels, [5, 6, -100, 7, -100, 8, -100, -100, -100, -100]);
         assert_eq!((batch.num_tokens(), batch.num_trained()), (7, 4));
         // Conversations of 3, 2 and 2 tokens.

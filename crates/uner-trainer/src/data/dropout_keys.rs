@@ -1,6 +1,6 @@
-//! What dropout draws by. Every token has a key that depends on the run's seed, the step, the
-//! conversation it belongs to (by its ids) and its position there, and on nothing else: a resumed
-//! run, a block that is run again, and other rows, micro-batches or devices drop the same.
+//! Keys for dropout. A token's key is a hash of (seed, step, ids of its conversation, position in
+//! the conversation). A resumed run, a recomputed block, and another layout in rows, micro-batches
+//! or devices therefore drop the same elements.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use uner_kernels::attention::PADDING;
@@ -8,25 +8,25 @@ use uner_model::{Dropout, Llama};
 
 use crate::data::batch::Batch;
 
-/// The number that the keys of a step start from.
+/// The key of a step, from which the keys of its tokens are derived.
 pub fn of_step(seed: u64, step: u64) -> u64 {
     mixed(mixed(seed) ^ step)
 }
 
-/// What is dropped from the inputs of the model's adapter for a batch, `None` where nothing is.
+/// Dropout of the adapter's inputs for a batch; `None` if nothing is dropped.
 pub(crate) fn dropout(model: &Llama, batch: &Batch, device: &Device) -> Option<Dropout> {
     let probability = model.adapter.as_ref()?.config.dropout;
     if probability == 0.0 {
         return None;
     }
-    let keys = keys(batch, batch.noise?);
+    let keys = keys(batch, batch.dropout_key?);
     let count = keys.len();
     let keys = Tensor::from_data(TensorData::new(keys, [count]), device);
     Some(Dropout { keys, probability })
 }
 
 /// The key of every token; 0 at padding.
-fn keys(batch: &Batch, noise: u64) -> Vec<i32> {
+fn keys(batch: &Batch, dropout_key: u64) -> Vec<i32> {
     let length = batch.ids.len() / batch.rows.max(1);
     let rows = batch.ids.chunks(length.max(1)).zip(batch.document.chunks(length.max(1)));
     let mut keys = Vec::with_capacity(batch.ids.len());
@@ -38,7 +38,7 @@ fn keys(batch: &Batch, noise: u64) -> Vec<i32> {
             let conversation = u64::from(checksum.finalize()) << 32;
             let key = |position: u64| match document[0] {
                 PADDING => 0,
-                _ => (mixed(noise ^ (conversation | position)) >> 32) as i32,
+                _ => (mixed(dropout_key ^ (conversation | position)) >> 32) as i32,
             };
             keys.extend((0..document.len() as u64).map(key));
         }
@@ -46,8 +46,8 @@ fn keys(batch: &Batch, noise: u64) -> Vec<i32> {
     keys
 }
 
-/// Mixes the bits of a number so that each of them depends on all (the finaliser of `SplitMix64`,
-/// Steele et al. 2014).
+/// Mixes the bits of a number, so that every output bit depends on every input bit (the finaliser
+/// of `SplitMix64`, Steele et al. 2014).
 fn mixed(bits: u64) -> u64 {
     let bits = bits.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

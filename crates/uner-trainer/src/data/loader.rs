@@ -1,5 +1,4 @@
-//! Which conversations a step trains on, and how they lie in rows: a pure function of (data, seed,
-//! step).
+//! The conversations of a step, packed into rows: a pure function of (data, seed, step).
 
 use std::num::NonZeroUsize;
 
@@ -29,9 +28,9 @@ pub struct StepData {
     pub conversations: Vec<usize>,
     /// Tokens without padding.
     pub tokens: usize,
-    /// Tokens that carry loss: what the summed loss is divided by.
+    /// Tokens that carry loss: the divisor of the summed loss.
     pub trained_tokens: usize,
-    /// Pairs of tokens of which one sees the other.
+    /// Pairs of a token and a token that it sees, itself included.
     pub pairs: u64,
     /// Queries dropped because the row was full.
     pub dropped_queries: usize,
@@ -43,7 +42,7 @@ impl StepData {
         self.micro_batches.iter().skip(group.rank()).step_by(group.world_size())
     }
 
-    /// How many micro-batches the rank with the most has; every other has as many or one less.
+    /// The largest number of micro-batches on a rank. Every rank has this many or one less.
     pub fn rounds(&self, group: &Group) -> usize {
         self.micro_batches.len().div_ceil(group.world_size())
     }
@@ -62,12 +61,12 @@ impl<'a> Loader<'a> {
 
     /// The data of step `step` (from 0).
     ///
-    /// A step has exactly `global_batch_size` conversations (or all, where there are fewer). Every
-    /// epoch has an order of its own; packing, micro-batches and devices only lay out what was
-    /// drawn.
+    /// A step has exactly `global_batch_size` conversations (or all, if there are fewer). Every
+    /// epoch has its own order. Packing, micro-batches and devices do not change which
+    /// conversations are drawn.
     pub fn step(&self, step: u64) -> StepData {
         let per_epoch = self.config.steps_per_epoch(self.store.len());
-        let noise = Some(dropout_keys::of_step(self.seed, step));
+        let dropout_key = Some(dropout_keys::of_step(self.seed, step));
         let (epoch, step) = (step / per_epoch, (step % per_epoch) as usize);
         let order = permutation(self.store.len(), self.seed, epoch, 0);
         let size = self.config.global_batch_size.min(order.len());
@@ -84,7 +83,7 @@ impl<'a> Loader<'a> {
         let rows = pack_tokens(tokens, self.config.max_seq_len);
         let micro_batches = rows.chunks(self.micro_batch_rows.get());
         let micro_batches: Vec<Batch> =
-            micro_batches.map(|rows| Batch { noise, ..Batch::new(rows) }).collect();
+            micro_batches.map(|rows| Batch { dropout_key, ..Batch::new(rows) }).collect();
         StepData {
             tokens: micro_batches.iter().map(Batch::num_tokens).sum(),
             trained_tokens: micro_batches.iter().map(Batch::num_trained).sum(),
@@ -96,8 +95,8 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// All conversations of a store in their own order, packed step by step: what a validation loss is
-/// computed on.
+/// All conversations of a store in their stored order, packed `global_batch_size` at a time, for
+/// the validation loss.
 pub fn in_order<'a>(
     store: &'a TokenStore,
     config: &'a TrainConfig,

@@ -2,9 +2,9 @@
 
 use uner_prompt::Tokens;
 
-/// Puts each length into a row, first-fit decreasing: the longest first, each into the first row
-/// with room. Returns the indices of every row. Deterministic, and at most 11/9 of the fewest rows
-/// possible (Johnson 1973).
+/// Packs lengths into rows by first-fit decreasing: the longest first, each into the first row with
+/// room. Returns the indices of each row. The result is deterministic, and has at most 11/9 of the
+/// fewest possible rows, plus a constant (Johnson 1973).
 ///
 /// # Panics
 /// When a length exceeds `max_seq_len`.
@@ -62,8 +62,7 @@ mod tests {
             let mut packed: Vec<usize> = rows.concat();
             packed.sort_unstable();
             prop_assert_eq!(packed, (0..lengths.len()).collect::<Vec<_>>());
-            // No two neighbouring rows could have been one: the bound that makes packing worth its
-            // name.
+            // At most one row is half full or less: two such rows would have been packed into one.
             let total: usize = lengths.iter().sum();
             prop_assert!(rows.len() <= 2 * total.div_ceil(64).max(1));
         }

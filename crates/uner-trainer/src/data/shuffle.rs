@@ -1,5 +1,5 @@
-//! Random orders by construction: every draw has its own stream, keyed by what it is for, so that
-//! no draw depends on how many came before it.
+//! Keyed shuffles. Every draw has its own random stream, keyed by its purpose, so that no draw
+//! depends on the number of draws before it.
 
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;

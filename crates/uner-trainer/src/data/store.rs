@@ -1,5 +1,5 @@
-//! Every encoded conversation of a training set, in a file: memory holds an index of 16 bytes a
-//! conversation, however long the texts are.
+//! The encoded conversations of a training set, in a file. Memory contains only an index of 16
+//! bytes per conversation, regardless of the length of the texts.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -10,7 +10,7 @@ use uner_prompt::{PromptError, Tokens, fit, permute_queries};
 use crate::data::shuffle::permutation;
 use crate::error::TrainError;
 
-/// The bit of a stored token that says it is trained on.
+/// The bit that marks a stored token as trained on.
 const TRAINED: u32 = 1 << 31;
 
 /// Encoded conversations on disk, read by index.
@@ -25,7 +25,7 @@ pub struct TokenStore {
     summary: Summary,
 }
 
-/// Where a conversation lies, in tokens.
+/// Position and size of a conversation in the file, in words of 32 bits.
 #[derive(Debug, Clone, Copy)]
 struct Record {
     start: u64,
@@ -33,18 +33,18 @@ struct Record {
     tokens: u32,
 }
 
-/// What went into a store.
+/// Counts of a store's contents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Conversations.
+    /// Stored conversations.
     pub conversations: usize,
     /// Their tokens.
     pub tokens: u64,
-    /// Those that are trained on.
+    /// Tokens that are trained on.
     pub trained_tokens: u64,
-    /// Queries left out because not even alone they fit behind their passage.
+    /// Queries left out because they do not fit behind their passage, even alone.
     pub overlong_queries: usize,
-    /// Conversations left out because nothing of them is trained on.
+    /// Conversations left out because they have no trained token.
     pub untrained: usize,
     /// CRC-32 of all stored bytes: a resumed run must have the same.
     pub fingerprint: u32,
@@ -62,11 +62,11 @@ pub struct StoreWriter {
 }
 
 impl StoreWriter {
-    /// A store in an unnamed file of `folder`, for conversations that will be cut to `max_seq_len`
-    /// tokens.
+    /// Starts a store in an unnamed file in `folder`, for conversations that will be cut to
+    /// `max_seq_len` tokens.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file cannot be created.
     pub fn new(folder: &Path, max_seq_len: usize) -> Result<Self, TrainError> {
         let file = tempfile::tempfile_in(folder).map_err(|error| TrainError::at(folder, &error))?;
         Ok(Self {
@@ -80,7 +80,7 @@ impl StoreWriter {
     }
 
     /// Appends a conversation. Queries that do not fit behind the passage even alone are left out
-    /// and counted, so that whatever order the queries get later, at least one fits.
+    /// and counted, so that in any later order of the queries at least one fits.
     ///
     /// # Errors
     /// [`PromptError::TooLong`] when no query fits; an I/O error when the disk is full.
@@ -149,12 +149,12 @@ impl TokenStore {
         self.records.len()
     }
 
-    /// Whether there is none; never true of a store that was finished.
+    /// Whether the store is empty; never true of a finished store.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// What went in.
+    /// The counts of its contents.
     pub fn summary(&self) -> &Summary {
         &self.summary
     }
@@ -176,9 +176,9 @@ impl TokenStore {
         }
     }
 
-    /// Conversation `index` as epoch `epoch` trains on it: its queries in the order drawn from
-    /// (`seed`, `epoch`, `index`), those that no longer fit dropped from the end. Also returns how
-    /// many were dropped.
+    /// Conversation `index` as epoch `epoch` trains on it, and the number of dropped queries. The
+    /// queries are in the order drawn from (`seed`, `epoch`, `index`); queries that do not fit are
+    /// dropped from the end.
     ///
     /// # Panics
     /// When there is no such conversation.
@@ -187,13 +187,12 @@ impl TokenStore {
         let order =
             permutation(tokens.exchanges.len().saturating_sub(1), seed, epoch, index as u64 + 1);
         let fitted = fit(permute_queries(&tokens, &order), self.max_seq_len)
-            .expect("what is pushed fits with any one of its queries");
+            .expect("a stored conversation fits with any one of its queries");
         (fitted.tokens, fitted.dropped_queries)
     }
 }
 
-/// The conversation without the queries that do not fit behind its passage even alone, and their
-/// number.
+/// Removes the queries that do not fit behind the passage even alone; also returns their number.
 fn drop_overlong(tokens: &Tokens, max_seq_len: usize) -> Result<(Tokens, usize), PromptError> {
     let passage = tokens.exchanges.first().copied().unwrap_or(0);
     let ranges = tokens.exchanges.windows(2).map(|pair| pair[0]..pair[1]);

@@ -1,12 +1,12 @@
-//! The ranks of a run. Each has a device and a thread of its own; some share a process, and
-//! processes are joined by MPI (feature `mpi`). Sums are made on the host, rank after rank, so they
-//! are the same on every run and on every rank; or, where a [`Link`] connects the devices of a
-//! process, by these.
+//! The ranks of a run. Each has its own device and thread. A process may have several ranks, and
+//! MPI connects processes (feature `mpi`). The host computes sums in the order of the ranks, so
+//! they are the same on every run and every rank. If a [`Collective`] connects the devices of a
+//! process, they compute the sums.
 //!
-//! State of the optimizer is never held twice: a rank owns a [`Share`] of every parameter (`ZeRO`
-//! stage 1, Rajbhandari et al. 2020). Gradients are summed to the owner of each share, the owner
-//! updates it, and the new values are gathered by all. This moves as many bytes as summing whole
-//! gradients on every rank would. Over a link both run beside what is computed next.
+//! The optimizer's state is sharded (`ZeRO` stage 1, Rajbhandari et al. 2020): a rank owns a
+//! [`Shard`] of every parameter. A reduce-scatter sums the gradients of a shard on its owner, which
+//! updates the shard; an all-gather then sends the new values to all ranks. Together they move as
+//! many bytes as an all-reduce of the gradients. A collective overlaps both with computation.
 
 #[cfg(feature = "mpi")]
 mod mpi;
@@ -15,30 +15,30 @@ mod shard;
 
 #[cfg(feature = "mpi")]
 pub use mpi::{Mpi, Session};
-pub use shard::{BLOCK, Share};
-pub use uner_kernels::link::{Cut, Link, Pending, nccl};
+pub use shard::{GRANULE, Shard};
+pub use uner_kernels::link::{Collective, Cut, Pending, nccl};
 
 use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::error::TrainError;
-use rendezvous::Meeting;
+use rendezvous::Rendezvous;
 
-/// The processes of a run, as one of them sees them.
+/// The processes of a run, from the view of one of them.
 pub trait Processes: Send + Sync + std::fmt::Debug {
     /// The number of this process, from 0.
     fn rank(&self) -> usize;
-    /// How many there are.
+    /// The number of processes.
     fn count(&self) -> usize;
-    /// The number of this process among those on the same machine, and how many these are.
+    /// The number of this process among the processes on the same machine, and their count.
     fn on_this_machine(&self) -> (usize, usize);
-    /// The element-wise sum over all processes, in their order: the same bits on each.
-    fn sum(&self, values: Vec<f32>) -> Vec<f32>;
-    /// As [`Processes::sum`], of a few numbers in double precision.
-    fn total(&self, values: Vec<f64>) -> Vec<f64>;
-    /// What each process gives, one after the other in their order.
-    fn gather(&self, part: Vec<f32>) -> Vec<f32>;
+    /// The element-wise sum over all processes, in their order; bitwise the same on each.
+    fn all_reduce(&self, values: Vec<f32>) -> Vec<f32>;
+    /// As [`Processes::all_reduce`], for a few numbers in double precision.
+    fn all_reduce_scalars(&self, values: Vec<f64>) -> Vec<f64>;
+    /// The parts of all processes, concatenated in their order.
+    fn all_gather(&self, part: Vec<f32>) -> Vec<f32>;
     /// The bytes of process 0.
     fn broadcast(&self, bytes: Vec<u8>) -> Vec<u8>;
 }
@@ -48,67 +48,74 @@ pub trait Processes: Send + Sync + std::fmt::Debug {
 pub struct Group {
     rank: usize,
     world_size: usize,
-    /// `None` where there is one rank only: nothing is summed or copied then.
-    crew: Option<Member>,
+    /// `None` for a single rank, whose collectives return their input.
+    local_ranks: Option<Member>,
 }
 
-/// A rank among those of its process.
+/// A rank's view of the ranks of its process.
 #[derive(Debug)]
 struct Member {
-    seat: usize,
-    crew: Arc<Crew>,
+    local_rank: usize,
+    local_ranks: Arc<LocalRanks>,
 }
 
 /// The ranks of one process.
 #[derive(Debug)]
-struct Crew {
-    seats: usize,
-    values: Meeting<f32>,
-    totals: Meeting<f64>,
-    bytes: Meeting<u8>,
-    link: Option<Box<dyn Link>>,
+struct LocalRanks {
+    local_world_size: usize,
+    values: Rendezvous<f32>,
+    totals: Rendezvous<f64>,
+    bytes: Rendezvous<u8>,
+    link: Option<Box<dyn Collective>>,
     processes: Option<Box<dyn Processes>>,
 }
 
 impl Group {
-    /// The only rank there is.
-    pub fn alone() -> Self {
-        Self { rank: 0, world_size: 1, crew: None }
+    /// The only rank of a run.
+    pub fn single() -> Self {
+        Self { rank: 0, world_size: 1, local_ranks: None }
     }
 
-    /// The ranks of this process, one for each of its `devices`; those of other processes come
-    /// before or behind them.
+    /// The ranks of this process, one for each of its `devices`. Ranks are numbered in the order of
+    /// their processes.
     ///
     /// # Panics
-    /// When there is no device.
-    pub fn all(devices: usize, processes: Option<Box<dyn Processes>>) -> Vec<Self> {
-        Self::linked(devices, None, processes)
+    /// When `devices` is 0.
+    pub fn of_process(devices: usize, processes: Option<Box<dyn Processes>>) -> Vec<Self> {
+        Self::with_collective(devices, None, processes)
     }
 
-    /// As [`Group::all`], of devices that a link connects, even where there is only one.
+    /// As [`Group::of_process`], for devices that `link` connects. A single device uses it, too.
     ///
     /// # Panics
-    /// When there is no device.
-    pub fn linked(
+    /// When `devices` is 0.
+    pub fn with_collective(
         devices: usize,
-        link: Option<Box<dyn Link>>,
+        link: Option<Box<dyn Collective>>,
         processes: Option<Box<dyn Processes>>,
     ) -> Vec<Self> {
-        assert!(devices > 0, "a process without a device");
+        assert!(devices > 0, "a process needs a device");
         let (process, count) = processes.as_ref().map_or((0, 1), |all| (all.rank(), all.count()));
         let world_size = devices * count;
         if world_size == 1 && link.is_none() {
-            return vec![Self::alone()];
+            return vec![Self::single()];
         }
-        let (values, totals) = (Meeting::new(devices), Meeting::new(devices));
-        let bytes = Meeting::new(devices);
-        let crew = Arc::new(Crew { seats: devices, values, totals, bytes, link, processes });
-        let member = |seat| Member { seat, crew: Arc::clone(&crew) };
+        let (values, totals) = (Rendezvous::new(devices), Rendezvous::new(devices));
+        let bytes = Rendezvous::new(devices);
+        let local_ranks = Arc::new(LocalRanks {
+            local_world_size: devices,
+            values,
+            totals,
+            bytes,
+            link,
+            processes,
+        });
+        let member = |local_rank| Member { local_rank, local_ranks: Arc::clone(&local_ranks) };
         (0..devices)
-            .map(|seat| Self {
-                rank: process * devices + seat,
+            .map(|local_rank| Self {
+                rank: process * devices + local_rank,
                 world_size,
-                crew: Some(member(seat)),
+                local_ranks: Some(member(local_rank)),
             })
             .collect()
     }
@@ -118,68 +125,69 @@ impl Group {
         self.rank
     }
 
-    /// How many ranks there are.
+    /// The number of ranks.
     pub fn world_size(&self) -> usize {
         self.world_size
     }
 
-    /// Whether this rank speaks for all: it writes files and shows progress.
-    pub fn is_first(&self) -> bool {
+    /// Whether this is rank 0, which writes files and shows progress.
+    pub fn is_main(&self) -> bool {
         self.rank == 0
     }
 
-    /// Whether it is the only one, and linked to nobody.
-    pub fn is_alone(&self) -> bool {
-        self.crew.is_none()
+    /// Whether this is the only rank, without a [`Collective`].
+    pub fn is_single(&self) -> bool {
+        self.local_ranks.is_none()
     }
 
-    /// Whether what is started runs beside what is computed next.
+    /// Whether collectives overlap with later computation.
     pub fn overlaps(&self) -> bool {
-        self.crew.as_ref().is_some_and(|member| member.link().is_some())
+        self.local_ranks.as_ref().is_some_and(|member| member.link().is_some())
     }
 
-    /// What this rank owns of `count` elements.
-    pub fn share(&self, count: usize) -> Share {
-        Share::new(count, self.rank, self.world_size)
+    /// This rank's shard of a parameter with `count` elements.
+    pub fn shard(&self, count: usize) -> Shard {
+        Shard::new(count, self.rank, self.world_size)
     }
 
-    /// The sum over all ranks of this rank's share of a gradient: see [`Group::start_reduce`].
+    /// Reduce-scatter of one gradient: see [`Group::start_reduce_scatter`].
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn reduce(&self, gradient: Tensor<1>) -> Result<Tensor<1>, TrainError> {
-        Ok(self.start_reduce(vec![gradient])?.wait().remove(0))
+    pub fn reduce_scatter(&self, gradient: Tensor<1>) -> Result<Tensor<1>, TrainError> {
+        Ok(self.start_reduce_scatter(vec![gradient])?.wait().remove(0))
     }
 
-    /// Starts to add gradients up over all ranks, each `[n]` to this rank's share of the sum, in
-    /// f32 where there is more than one rank. Every rank has to call, in the same order. It is done
-    /// on return where nothing [overlaps](Self::overlaps).
+    /// Starts a reduce-scatter: sums each gradient, `[n]`, over all ranks and returns this rank's
+    /// shard of the sum, in f32 unless the rank [is single](Self::is_single). Every rank has to
+    /// call, in the same order. Without [overlap](Self::overlaps) it is complete on return.
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn start_reduce(&self, gradients: Vec<Tensor<1>>) -> Result<Pending, TrainError> {
-        let Some(member) = &self.crew else { return Ok(Pending::done(gradients)) };
-        let crew = &member.crew;
-        let Some(link) = &crew.link else {
+    pub fn start_reduce_scatter(&self, gradients: Vec<Tensor<1>>) -> Result<Pending, TrainError> {
+        let Some(member) = &self.local_ranks else { return Ok(Pending::done(gradients)) };
+        let local_ranks = &member.local_ranks;
+        let Some(link) = &local_ranks.link else {
             let share = |gradient| self.share_of_sum(member, gradient, sum);
             return Ok(Pending::done(gradients.into_iter().map(share).collect::<Result<_, _>>()?));
         };
         let cut = |gradient: Tensor<1>| {
-            let edges = Share::edges(gradient.dims()[0], crew.seats);
+            let edges = Shard::edges(gradient.dims()[0], local_ranks.local_world_size);
             Cut { values: gradient.cast(DType::F32), edges }
         };
         member.meet()?;
-        let pending = link.reduce_scatter(member.seat, gradients.into_iter().map(cut).collect());
-        if crew.processes.is_none() {
+        let pending =
+            link.reduce_scatter(member.local_rank, gradients.into_iter().map(cut).collect());
+        if local_ranks.processes.is_none() {
             return Ok(pending);
         }
-        // Together the ranks of the process have its sum, and bring it to the other processes.
+        // The parts of the process's ranks form its sum, which is then summed over processes.
         let share = |part| self.share_of_sum(member, part, |parts| parts.concat());
         Ok(Pending::done(pending.wait().into_iter().map(share).collect::<Result<_, _>>()?))
     }
 
-    /// This rank's share of the sum over all processes, of what `combine` makes of the parts that
-    /// the ranks of each bring.
+    /// Combines the parts of each process's ranks, sums the results over all processes, and returns
+    /// this rank's shard of the sum.
     fn share_of_sum(
         &self,
         member: &Member,
@@ -187,94 +195,109 @@ impl Group {
         combine: impl FnOnce(Vec<Vec<f32>>) -> Vec<f32>,
     ) -> Result<Tensor<1>, TrainError> {
         let device = part.device();
-        let sum =
-            member.meet_values(host(part), combine, |processes, values| processes.sum(values))?;
-        Ok(on_device(sum[self.share(sum.len()).range()].to_vec(), DType::F32, &device))
+        let sum = member
+            .meet_values(host(part), combine, |processes, values| processes.all_reduce(values))?;
+        Ok(on_device(sum[self.shard(sum.len()).range()].to_vec(), DType::F32, &device))
     }
 
-    /// The whole, `[count]`, of what each rank has a share of: see [`Group::start_gather`].
+    /// All-gather of one parameter, `[count]`: see [`Group::start_all_gather`].
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn gather(&self, share: Tensor<1>, count: usize) -> Result<Tensor<1>, TrainError> {
-        Ok(self.start_gather(vec![(share, count)])?.wait().remove(0))
+    pub fn all_gather(&self, share: Tensor<1>, count: usize) -> Result<Tensor<1>, TrainError> {
+        Ok(self.start_all_gather(vec![(share, count)])?.wait().remove(0))
     }
 
-    /// Starts to gather the wholes, `[count]`, of which each rank has shares, in their types. Every
-    /// rank has to call, in the same order. It is done on return where nothing
-    /// [overlaps](Self::overlaps).
+    /// Starts an all-gather: concatenates the ranks' shards of each vector, `[count]`, in its type.
+    /// Every rank has to call, in the same order. Without [overlap](Self::overlaps) it is complete
+    /// on return.
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn start_gather(&self, shares: Vec<(Tensor<1>, usize)>) -> Result<Pending, TrainError> {
-        let Some(member) = &self.crew else {
+    pub fn start_all_gather(&self, shares: Vec<(Tensor<1>, usize)>) -> Result<Pending, TrainError> {
+        let Some(member) = &self.local_ranks else {
             return Ok(Pending::done(shares.into_iter().map(|(share, _)| share).collect()));
         };
         let Some(link) = member.link() else {
             let whole = |(share, _): (Tensor<1>, usize)| {
                 let (device, dtype) = (share.device(), share.dtype());
-                Ok(on_device(self.gather_values(host(share))?.to_vec(), dtype, &device))
+                Ok(on_device(self.all_gather_values(host(share))?.to_vec(), dtype, &device))
             };
             return Ok(Pending::done(
                 shares.into_iter().map(whole).collect::<Result<_, TrainError>>()?,
             ));
         };
-        let cut = |(values, count)| Cut { values, edges: Share::edges(count, self.world_size) };
+        let cut = |(values, count)| Cut { values, edges: Shard::edges(count, self.world_size) };
         member.meet()?;
-        Ok(link.all_gather(member.seat, shares.into_iter().map(cut).collect()))
+        Ok(link.all_gather(member.local_rank, shares.into_iter().map(cut).collect()))
     }
 
-    /// As [`Group::gather`], on the host.
+    /// As [`Group::all_gather`], for values on the host.
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn gather_values(&self, share: Vec<f32>) -> Result<Arc<Vec<f32>>, TrainError> {
-        let Some(member) = &self.crew else { return Ok(Arc::new(share)) };
-        member.meet_values(share, |parts| parts.concat(), |processes, part| processes.gather(part))
+    pub fn all_gather_values(&self, share: Vec<f32>) -> Result<Arc<Vec<f32>>, TrainError> {
+        let Some(member) = &self.local_ranks else { return Ok(Arc::new(share)) };
+        member.meet_values(
+            share,
+            |parts| parts.concat(),
+            |processes, part| processes.all_gather(part),
+        )
     }
 
-    /// The sums over all ranks.
+    /// All-reduce of a few numbers: their sums over all ranks.
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn total<const N: usize>(&self, values: [f64; N]) -> Result<[f64; N], TrainError> {
-        let Some(member) = &self.crew else { return Ok(values) };
-        let crew = &member.crew;
-        let total = crew.totals.meet(member.seat, values.to_vec(), |parts| {
+    pub fn all_reduce_scalars<const N: usize>(
+        &self,
+        values: [f64; N],
+    ) -> Result<[f64; N], TrainError> {
+        let Some(member) = &self.local_ranks else { return Ok(values) };
+        let local_ranks = &member.local_ranks;
+        let total = local_ranks.totals.meet(member.local_rank, values.to_vec(), |parts| {
             let total = sum(parts);
-            crew.processes.as_ref().map_or_else(|| total.clone(), |all| all.total(total.clone()))
+            local_ranks
+                .processes
+                .as_ref()
+                .map_or_else(|| total.clone(), |all| all.all_reduce_scalars(total.clone()))
         })?;
         Ok(std::array::from_fn(|index| total[index]))
     }
 
-    /// The bytes of rank 0 on every rank; what the others pass is ignored.
+    /// Broadcast: returns the bytes of rank 0 on every rank, and ignores those of the others.
     ///
     /// # Errors
     /// When another rank has failed.
     pub fn broadcast(&self, bytes: Vec<u8>) -> Result<Arc<Vec<u8>>, TrainError> {
-        let Some(Member { seat, crew }) = &self.crew else { return Ok(Arc::new(bytes)) };
-        crew.bytes.meet(*seat, bytes, |mut parts| {
+        let Some(Member { local_rank, local_ranks }) = &self.local_ranks else {
+            return Ok(Arc::new(bytes));
+        };
+        local_ranks.bytes.meet(*local_rank, bytes, |mut parts| {
             let first = std::mem::take(&mut parts[0]);
-            match &crew.processes {
+            match &local_ranks.processes {
                 None => first,
                 Some(processes) => processes.broadcast(first),
             }
         })
     }
 
-    /// For each of some questions, whether any rank says yes.
+    /// All-reduce by "or": for each flag, whether it is set on any rank.
     ///
     /// # Errors
     /// When another rank has failed.
     pub fn any<const N: usize>(&self, answers: [bool; N]) -> Result<[bool; N], TrainError> {
-        Ok(self.total(answers.map(|answer| f64::from(u8::from(answer))))?.map(|count| count > 0.0))
+        Ok(self
+            .all_reduce_scalars(answers.map(|answer| f64::from(u8::from(answer))))?
+            .map(|count| count > 0.0))
     }
 
-    /// Does this rank's part of the run. Where it fails or panics, the other ranks are told.
+    /// Runs this rank's part of the run. If it fails or panics, the other ranks of this process get
+    /// an error from their collectives.
     ///
     /// # Errors
     /// Those of `work`.
-    pub fn take_part<T, E: std::fmt::Display>(
+    pub fn guarded<T, E: std::fmt::Display>(
         &self,
         work: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
@@ -292,14 +315,14 @@ impl Group {
         result
     }
 
-    /// Lets the other ranks of this process know that this one cannot go on: whoever waits for it,
-    /// or will, gets an error.
+    /// Reports to the other ranks of this process that this one has failed: a rank that waits for
+    /// it, now or later, gets an error.
     fn fail(&self, problem: &str) {
-        if let Some(Member { crew, .. }) = &self.crew {
-            crew.values.fail(self.rank, problem);
-            crew.totals.fail(self.rank, problem);
-            crew.bytes.fail(self.rank, problem);
-            if let Some(link) = &crew.link {
+        if let Some(Member { local_ranks, .. }) = &self.local_ranks {
+            local_ranks.values.fail(self.rank, problem);
+            local_ranks.totals.fail(self.rank, problem);
+            local_ranks.bytes.fail(self.rank, problem);
+            if let Some(link) = &local_ranks.link {
                 link.abort();
             }
         }
@@ -307,16 +330,16 @@ impl Group {
 }
 
 impl Member {
-    /// The link, where it connects all ranks there are.
-    fn link(&self) -> Option<&dyn Link> {
-        let Crew { link, processes, .. } = &*self.crew;
+    /// The link, if it connects all ranks of the run.
+    fn link(&self) -> Option<&dyn Collective> {
+        let LocalRanks { link, processes, .. } = &*self.local_ranks;
         link.as_deref().filter(|_| processes.is_none())
     }
 
-    /// All ranks meet before they use the link: who waits for a device cannot be told that another
-    /// rank has failed.
+    /// Barrier of this process's ranks before they use the link, because a rank that waits for a
+    /// device cannot receive another rank's failure.
     fn meet(&self) -> Result<(), TrainError> {
-        self.crew.totals.meet(self.seat, Vec::new(), |_| Vec::new()).map(|_| ())
+        self.local_ranks.totals.meet(self.local_rank, Vec::new(), |_| Vec::new()).map(|_| ())
     }
 
     fn meet_values(
@@ -325,10 +348,10 @@ impl Member {
         combine: impl FnOnce(Vec<Vec<f32>>) -> Vec<f32>,
         across: impl FnOnce(&dyn Processes, Vec<f32>) -> Vec<f32>,
     ) -> Result<Arc<Vec<f32>>, TrainError> {
-        let crew = &self.crew;
-        crew.values.meet(self.seat, part, |parts| {
+        let local_ranks = &self.local_ranks;
+        local_ranks.values.meet(self.local_rank, part, |parts| {
             let combined = combine(parts);
-            match &crew.processes {
+            match &local_ranks.processes {
                 None => combined,
                 Some(processes) => across(&**processes, combined),
             }
@@ -364,9 +387,9 @@ mod tests {
 
     #[test]
     fn every_rank_gets_the_bytes_of_rank_0() {
-        assert_eq!(*Group::alone().broadcast(vec![7]).unwrap(), [7]);
+        assert_eq!(*Group::single().broadcast(vec![7]).unwrap(), [7]);
         std::thread::scope(|scope| {
-            for group in Group::all(3, None) {
+            for group in Group::of_process(3, None) {
                 scope.spawn(move || {
                     let own = vec![1 + group.rank() as u8; 1 + group.rank()];
                     assert_eq!(*group.broadcast(own).unwrap(), [1]);
@@ -375,24 +398,23 @@ mod tests {
         });
     }
 
-    /// As parameters and gradients are on a GPU: sums are f32, what is gathered keeps its type and
-    /// its bits.
+    /// On a GPU parameters and gradients are bf16: sums are f32, gathered values keep their bits.
     #[test]
     fn short_types_are_summed_in_f32_and_gathered_as_they_are() {
         let device = Device::flex();
-        let values: Vec<f32> = (0..2 * BLOCK + 7).map(|index| (index % 251) as f32).collect();
+        let values: Vec<f32> = (0..2 * GRANULE + 7).map(|index| (index % 251) as f32).collect();
         std::thread::scope(|scope| {
-            for group in Group::all(2, None) {
+            for group in Group::of_process(2, None) {
                 let (device, values) = (&device, &values);
                 scope.spawn(move || {
                     let gradient = on_device(values.clone(), DType::BF16, device);
-                    let share = group.share(values.len());
-                    let sum = group.reduce(gradient.clone()).unwrap();
+                    let share = group.shard(values.len());
+                    let sum = group.reduce_scatter(gradient.clone()).unwrap();
                     assert_eq!((sum.dtype(), sum.dims()), (DType::F32, [share.len]));
                     let twice: Vec<f32> =
                         values[share.range()].iter().map(|value| 2.0 * value).collect();
                     assert_eq!(host(sum), twice);
-                    let whole = group.gather(share.of(gradient), values.len()).unwrap();
+                    let whole = group.all_gather(share.of(gradient), values.len()).unwrap();
                     assert_eq!((whole.dtype(), host(whole)), (DType::BF16, values.clone()));
                 });
             }

@@ -1,8 +1,8 @@
 //! Processes joined by MPI, started by `mpirun` or `srun`.
 //!
-//! MPI may add up in any order; here every process adds up its part of the elements in the order of
-//! the processes (`MPI_Alltoallv`, then `MPI_Allgatherv`), so the sums are the same on every run,
-//! for the same number of bytes.
+//! An all-reduce of MPI may sum in any order. Here each process instead sums its part of the
+//! elements, in the order of the processes (`MPI_Alltoallv`, then `MPI_Allgatherv`). The sums are
+//! thus the same on every run, and the number of bytes is that of an all-reduce.
 
 use std::sync::Mutex;
 
@@ -14,8 +14,8 @@ use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root as _}
 
 use super::Processes;
 
-/// MPI, from its start to its end. To be kept, by the thread that started it, until all that uses
-/// it is gone.
+/// A started MPI; dropping it ends MPI. The thread that started it must keep it until every user of
+/// MPI is dropped.
 pub struct Session(Universe);
 
 /// The processes that were started together.
@@ -28,8 +28,8 @@ pub struct Mpi {
 
 struct World(SimpleCommunicator);
 
-// SAFETY: a communicator is a handle that any thread may use; MPI was asked to allow calls from
-// several threads, one at a time (`MPI_THREAD_SERIALIZED`), which the mutex around it sees to.
+// SAFETY: a communicator is a handle that any thread may use. MPI was started so that several
+// threads may call it, one at a time (`MPI_THREAD_SERIALIZED`), which the mutex around it ensures.
 #[expect(unsafe_code, reason = "the handle is a pointer in some implementations")]
 unsafe impl Send for World {}
 
@@ -43,13 +43,14 @@ impl Session {
             .ok_or("MPI was started twice in one process")?;
         if threading < Threading::Serialized {
             return Err(format!(
-                "this MPI library allows {threading:?} use only; one with MPI_THREAD_SERIALIZED is needed"
+                "this MPI library supports `{threading:?}` only; use one that supports \
+                 `MPI_THREAD_SERIALIZED`"
             ));
         }
         Ok(Self(universe))
     }
 
-    /// All processes; every one has to ask.
+    /// Connects all processes. Every process has to call.
     pub fn processes(&self) -> Mpi {
         let world = self.0.world();
         let local = world.split_shared(world.rank());
@@ -58,13 +59,12 @@ impl Session {
         Mpi { rank, count, local, world: Mutex::new(World(world)) }
     }
 
-    /// The number of this process. Unlike [`Session::processes`], one process can ask this by
-    /// itself.
+    /// The number of this process. Unlike [`Session::processes`], one process can call this alone.
     pub fn rank(&self) -> usize {
         self.0.world().rank() as usize
     }
 
-    /// Ends every process at once.
+    /// Ends all processes immediately.
     pub fn abort(&self, code: i32) -> ! {
         self.0.world().abort(code)
     }
@@ -80,7 +80,7 @@ impl std::fmt::Debug for Mpi {
 }
 
 impl Mpi {
-    /// Where the part of each process starts, and where the last one ends.
+    /// The start of each process's part, and the end of the last one.
     fn edges(&self, len: usize) -> Vec<usize> {
         (0..=self.count).map(|process| process * len / self.count).collect()
     }
@@ -128,15 +128,15 @@ impl Processes for Mpi {
         self.local
     }
 
-    fn sum(&self, values: Vec<f32>) -> Vec<f32> {
+    fn all_reduce(&self, values: Vec<f32>) -> Vec<f32> {
         self.summed(&values)
     }
 
-    fn total(&self, values: Vec<f64>) -> Vec<f64> {
+    fn all_reduce_scalars(&self, values: Vec<f64>) -> Vec<f64> {
         self.summed(&values)
     }
 
-    fn gather(&self, part: Vec<f32>) -> Vec<f32> {
+    fn all_gather(&self, part: Vec<f32>) -> Vec<f32> {
         let world = &self.world.lock().expect("no thread panicked inside MPI").0;
         let mut counts = vec![0i32; self.count];
         world.all_gather_into(&ints([part.len()])[..], &mut counts[..]);
@@ -167,7 +167,7 @@ impl Processes for Mpi {
     }
 }
 
-/// Counts as MPI takes them.
+/// Counts in the type that MPI requires.
 fn ints(values: impl IntoIterator<Item = usize>) -> Vec<i32> {
     let int = |value| i32::try_from(value).expect("a parameter has fewer than 2³¹ elements");
     values.into_iter().map(int).collect()

@@ -1,55 +1,56 @@
-//! Where the ranks of a process meet: each brings its part, the last to come combines them, all get
-//! the result.
+//! Rendezvous of the ranks of a process: each passes its part, the last to arrive combines the
+//! parts, and all receive the result.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::TrainError;
 
-/// A place that the same ranks come to again and again, in the same order of meetings.
+/// A reusable rendezvous: the same ranks arrive in every round.
 #[derive(Debug)]
-pub(super) struct Meeting<T> {
+pub(super) struct Rendezvous<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
 struct State<T> {
-    /// By seat; `None` until its rank has come.
+    /// Parts by local rank; `None` until the rank arrives.
     parts: Vec<Option<Vec<T>>>,
-    /// Meetings that have ended.
+    /// Number of completed rounds.
     ended: u64,
-    /// Of the last one. It stays until all have come to the next one, so nobody can miss it.
+    /// Result of the last round. It stays until all ranks have arrived in the next round, so no
+    /// rank can miss it.
     result: Arc<Vec<T>>,
-    /// The rank that cannot come any more, and why.
+    /// The first rank that failed, and why.
     failure: Option<(usize, String)>,
 }
 
-impl<T: Send> Meeting<T> {
-    /// A meeting of `seats` ranks.
-    pub(super) fn new(seats: usize) -> Self {
-        let parts = (0..seats).map(|_| None).collect();
+impl<T: Send> Rendezvous<T> {
+    /// A rendezvous of `local_world_size` ranks.
+    pub(super) fn new(local_world_size: usize) -> Self {
+        let parts = (0..local_world_size).map(|_| None).collect();
         let state = State { parts, ended: 0, result: Arc::new(Vec::new()), failure: None };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Waits for all others and returns what the last of them made of the parts, in the order of
-    /// the seats.
+    /// Waits until all ranks have arrived and returns the result of `combine`, which the last of
+    /// them applies to the parts in the order of the local ranks.
     ///
     /// # Errors
     /// When a rank has failed.
     pub(super) fn meet(
         &self,
-        seat: usize,
+        local_rank: usize,
         part: Vec<T>,
         combine: impl FnOnce(Vec<Vec<T>>) -> Vec<T>,
     ) -> Result<Arc<Vec<T>>, TrainError> {
         let mut state = self.lock();
         let meeting = state.ended;
-        assert!(state.parts[seat].is_none(), "seat {seat} is taken");
-        state.parts[seat] = Some(part);
+        assert!(state.parts[local_rank].is_none(), "local rank {local_rank} arrived twice");
+        state.parts[local_rank] = Some(part);
         if state.parts.iter().all(Option::is_some) && state.failure.is_none() {
             let parts = state.parts.iter_mut().filter_map(Option::take).collect();
-            // The others wait for this in any case, so the lock may be held.
+            // The other ranks wait for this result anyway, so the lock may stay locked.
             state.result = Arc::new(combine(parts));
             state.ended += 1;
             self.changed.notify_all();
@@ -63,7 +64,7 @@ impl<T: Send> Meeting<T> {
         Ok(Arc::clone(&state.result))
     }
 
-    /// Everybody who waits now or comes later is told that `rank` has failed; the first failure
+    /// Ranks that wait now or arrive later get the error that `rank` has failed; the first failure
     /// counts.
     pub(super) fn fail(&self, rank: usize, problem: &str) {
         self.lock().failure.get_or_insert((rank, problem.to_owned()));
@@ -71,7 +72,7 @@ impl<T: Send> Meeting<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // A rank that panicked while it combined has also failed, which is told by `fail`.
+        // A rank that panics in `combine` also calls `fail`, so a poisoned lock needs no handling.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,14 +83,15 @@ mod tests {
 
     #[test]
     fn everybody_gets_the_combined_parts_in_the_order_of_seats() {
-        let meeting = Meeting::new(3);
+        let meeting = Rendezvous::new(3);
         std::thread::scope(|scope| {
-            for seat in 0..3usize {
+            for local_rank in 0..3usize {
                 let meeting = &meeting;
                 scope.spawn(move || {
                     for round in 0..200 {
-                        let got =
-                            meeting.meet(seat, vec![seat * round], |parts| parts.concat()).unwrap();
+                        let got = meeting
+                            .meet(local_rank, vec![local_rank * round], |parts| parts.concat())
+                            .unwrap();
                         assert_eq!(*got, [0, round, 2 * round]);
                     }
                 });
@@ -99,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_failure_reaches_those_who_wait_and_those_who_come_later() {
-        let meeting = Meeting::<f32>::new(2);
+        let meeting = Rendezvous::<f32>::new(2);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| meeting.meet(0, vec![1.0], |parts| parts.concat()));
             meeting.fail(1, "the disk is full");

@@ -1,4 +1,4 @@
-//! What happens in a run, and `metrics.jsonl`: one line per event, appended as they happen.
+//! Events of a run, and `metrics.jsonl`: one line per event, appended when it happens.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -12,7 +12,7 @@ use crate::error::TrainError;
 use crate::metrics::timing::Breakdown;
 use crate::report::GuardReport;
 
-/// What one optimizer step did.
+/// Metrics of one optimizer step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepMetrics {
     /// Number of the step, from 1.
@@ -33,42 +33,40 @@ pub struct StepMetrics {
     pub rows: usize,
     /// Queries dropped because the row was full.
     pub dropped_queries: usize,
-    /// Wall time of the step, waiting for data included.
+    /// Wall time of the step, including the wait for data.
     pub seconds: f64,
-    /// The part of it that was waiting for data.
+    /// Wait for data, part of `seconds`.
     pub data_wait_seconds: f64,
     /// `tokens / seconds`.
     pub tokens_per_second: f64,
     /// Floating-point operations that the step needs, as [`uner_model::Flops`] counts them.
     #[serde(default)]
     pub flops: f64,
-    /// Model FLOPs utilisation: `flops / seconds`, as a share of the peak in the device's data
-    /// sheet; `null` where that is not known.
+    /// Model FLOPs utilisation: `flops / seconds`, as a fraction of the peak in the device's data
+    /// sheet; `null` if that is unknown.
     #[serde(default)]
     pub mfu: Option<f64>,
-    /// `flops / seconds`, as a share of the device's measured rate of matrix products.
+    /// `flops / seconds`, as a fraction of the device's measured rate of matrix products.
     #[serde(default)]
     pub matmul_utilization: Option<f64>,
-    /// Bytes of memory in use after the step; on the CPU those of the process. `null` where nobody
-    /// tells.
+    /// Bytes of memory in use after the step; on the CPU those of the process. `null` if unknown.
     #[serde(default)]
     pub memory_in_use: Option<u64>,
-    /// Bytes that the device's allocator holds. `null` on the CPU and where nobody tells.
+    /// Bytes that the device's allocator has reserved. `null` on the CPU, and if unknown.
     #[serde(default)]
     pub memory_reserved: Option<u64>,
-    /// Where the time went.
+    /// Time of each phase.
     #[serde(default)]
     pub breakdown: Breakdown,
 }
 
-/// What happens in a run; as JSON, a line of the file.
+/// An event of a run; as JSON, a line of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
     /// A step was applied.
     Step(StepMetrics),
-    /// A guard found something wrong with a step. Where it was skipped, there is no `Step` of its
-    /// number.
+    /// A guard found a problem with a step. A skipped step has no `Step` event.
     Guarded(GuardReport),
     /// The validation loss after a step.
     Validated {
@@ -77,27 +75,27 @@ pub enum Event {
         /// Mean loss of the trained tokens of the validation set, nats.
         loss: f64,
     },
-    /// How good the model is at its task after a step.
+    /// The model's score on its task after a step.
     Scored {
         /// The step.
         step: u64,
         /// From 0 to 1.
         score: f64,
-        /// How long that took, in seconds.
+        /// Duration of the scoring, in seconds.
         seconds: f64,
     },
-    /// How good the trained model is at each of its benchmarks, after the last step.
+    /// The trained model's score on each benchmark, after the last step.
     Measured {
         /// The step.
         step: u64,
-        /// By name, from 0 to 1.
+        /// Scores by name, from 0 to 1.
         scores: BTreeMap<String, f64>,
     },
-    /// The run ends here, because it got no better for as many evaluations as the recipe waits.
+    /// The run stops early: its patience is exhausted.
     Stopped {
         /// The step.
         step: u64,
-        /// The best one, if any was.
+        /// The step of the best evaluation, if any.
         best_step: Option<u64>,
     },
     /// A checkpoint is on the disk.
@@ -114,8 +112,8 @@ pub enum Event {
 pub struct MetricsWriter(fs_err::File);
 
 impl MetricsWriter {
-    /// Opens `metrics.jsonl` of a run for appending. Lines of steps after `step`, from a run that
-    /// was killed later than its last checkpoint, are removed first, and so are damaged ones.
+    /// Opens `metrics.jsonl` of a run for appending. First removes damaged lines, and lines of
+    /// steps after `step`: a run that is killed leaves lines of steps after its last checkpoint.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -124,7 +122,7 @@ impl MetricsWriter {
         if path.exists() {
             let kept = run.join("metrics.jsonl.tmp");
             let mut out = fs_err::File::create(&kept)?;
-            // A line that cannot be read is damaged; the others say what they said.
+            // Damaged lines are dropped; the others are copied unchanged.
             for line in BufReader::new(open_regular(&path)?).split(b'\n') {
                 let line = line?;
                 if serde_json::from_slice::<Event>(&line).is_ok_and(|event| event.step() <= step) {
@@ -148,8 +146,8 @@ impl MetricsWriter {
 }
 
 impl Event {
-    /// The number of the step that it belongs to. A checkpoint is told of when it is on the disk, a
-    /// step or more later.
+    /// The number of the step to which the event belongs. A `Saved` event may come later than
+    /// events of later steps, because the checkpoint is written in the background.
     pub fn step(&self) -> u64 {
         match self {
             Self::Step(metrics) => metrics.step,

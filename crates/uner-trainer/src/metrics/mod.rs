@@ -1,5 +1,5 @@
-//! What a run writes of its course: events as JSON Lines and for `TensorBoard`, and where the time
-//! of a step goes.
+//! Metrics of a run: events as JSON Lines and for `TensorBoard`, and the time of each phase of a
+//! step.
 
 pub mod event;
 pub mod tensorboard;

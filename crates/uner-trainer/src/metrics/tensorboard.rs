@@ -2,8 +2,8 @@
 //! TensorFlow's record format.
 //!
 //! One record: the length of its message as a little-endian u64, a checksum of these eight bytes,
-//! the message, a checksum of it. A checksum is CRC-32C, rotated and shifted by a constant. The
-//! first message names the version, all others hold scalars of a step.
+//! the message, a checksum of it. A checksum is CRC-32C, rotated, plus a constant. The first
+//! message names the version; all others contain scalars of a step.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use prost::Message;
 use crate::error::TrainError;
 use crate::metrics::event::{Event, StepMetrics};
 
-/// How the file is called, but for the time at which the run began. TensorBoard takes any name with
-/// `tfevents` in it.
+/// The start of the file's name; the time at which it was created follows. TensorBoard reads any
+/// file whose name contains `tfevents`.
 const NAME: &str = "events.out.tfevents";
-/// What the first message says.
+/// The version, in the first message.
 const VERSION: &str = "brain.Event:2";
 /// Bytes of a record around its message: length, its checksum, checksum of the message.
 const FRAME: usize = 8 + 4 + 4;
 
-/// `tensorflow.Event`, as far as it is written here.
+/// `tensorflow.Event`, with the fields that are written here.
 #[derive(Clone, PartialEq, Message)]
 struct Record {
     /// Seconds since 1970.
@@ -48,7 +48,7 @@ struct Summary {
 struct Scalar {
     #[prost(string, tag = "1")]
     tag: String,
-    /// One of several in the original, so that 0 is written too.
+    /// Part of a `oneof` in the original, so that 0 is written too.
     #[prost(float, optional, tag = "2")]
     simple_value: Option<f32>,
 }
@@ -58,9 +58,9 @@ struct Scalar {
 pub struct EventFile(fs_err::File);
 
 impl EventFile {
-    /// Opens the event file of a run for appending, and makes one where there is none. Records of
-    /// steps after `step`, from a run that was killed later than its last checkpoint, are removed
-    /// first, and so is a record that was not finished.
+    /// Opens the event file of a run for appending, or creates it. First removes an unfinished
+    /// record, and records of steps after `step`: a run that is killed leaves records of steps
+    /// after its last checkpoint.
     ///
     /// # Errors
     /// When a file cannot be read or written.
@@ -90,7 +90,7 @@ impl EventFile {
         Ok(Self(file))
     }
 
-    /// Appends what an event says in numbers.
+    /// Appends the scalars of an event.
     ///
     /// # Errors
     /// When the disk is full.
@@ -113,7 +113,7 @@ impl EventFile {
     }
 }
 
-/// The event file of a run that was begun earlier.
+/// The existing event file of a run.
 fn existing(run: &Path) -> Result<Option<PathBuf>, TrainError> {
     let mut found = Vec::new();
     for entry in fs_err::read_dir(run)? {
@@ -125,7 +125,7 @@ fn existing(run: &Path) -> Result<Option<PathBuf>, TrainError> {
     Ok(found.into_iter().max())
 }
 
-/// Names and values of what an event says; numbers that are not known are left out.
+/// Names and values of an event's scalars, without unknown ones.
 fn scalars(event: &Event) -> Vec<(&'static str, f64)> {
     match event {
         Event::Step(metrics) => of_step(metrics),
@@ -169,7 +169,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// A message with what stands around it in the file.
+/// A message as a record of the file.
 fn framed(record: &Record) -> Vec<u8> {
     let message = record.encode_to_vec();
     let length = (message.len() as u64).to_le_bytes();
@@ -181,13 +181,12 @@ fn framed(record: &Record) -> Vec<u8> {
     bytes
 }
 
-/// CRC-32C, masked as TensorFlow does it, so that the checksum of data that holds checksums is none
-/// of them.
+/// CRC-32C, masked as in TensorFlow, because a CRC of data that contains CRCs is problematic.
 fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// The records of a file, each with its bytes, up to the first that is not whole.
+/// The records of a file, each with its bytes, up to the first incomplete or damaged one.
 fn records(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], Record)> {
     std::iter::from_fn(move || {
         let length = u64::from_le_bytes(*bytes.first_chunk()?);
@@ -206,7 +205,7 @@ fn records(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], Record)> {
 mod tests {
     use super::*;
 
-    /// What TensorBoard's own writer makes of the same records: see
+    /// The same records from TensorBoard's own writer: see
     /// `tests/fixtures/tensorboard/make.py`.
     const FIXTURE: &[u8] =
         include_bytes!("../../../../tests/fixtures/tensorboard/scalars.tfevents");
@@ -265,6 +264,6 @@ mod tests {
         fs_err::write(&path, bytes).unwrap();
         write(3, 6);
         assert_eq!(steps(folder.path()), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "one file goes on");
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "the file is continued");
     }
 }

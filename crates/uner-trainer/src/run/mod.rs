@@ -1,4 +1,4 @@
-//! The training loop. It has no modes: what to do was decided before it starts.
+//! The training loop. It has no modes: all choices are made before it starts.
 
 mod evaluation;
 mod profile;
@@ -22,38 +22,38 @@ use crate::data::store::TokenStore;
 use crate::distributed::Group;
 use crate::error::TrainError;
 use crate::metrics::event::Event;
-use crate::state::{Progress, RunId};
+use crate::state::{RunId, TrainState};
 use evaluation::{Evaluated, evaluate};
 use saving::Saves;
-use step::{Done, step, tell};
+use step::{StepReport, emit, step};
 use uner_model::Flops;
 
-/// Steps that are packed ahead of the one being trained.
+/// Steps that are packed ahead of the current one.
 const PREFETCHED_STEPS: usize = 2;
 
-/// All a training run reads.
+/// The inputs of a training run.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'a> {
     /// How to train.
     pub config: &'a TrainConfig,
     /// The model's dimensions.
     pub model_config: &'a LlamaConfig,
-    /// Seed of every order.
+    /// Seed of every order, and of dropout.
     pub seed: u64,
-    /// What to train on.
+    /// The training data.
     pub store: &'a TokenStore,
-    /// What to compute the validation loss on.
+    /// The validation data, for the validation loss.
     pub validation: Option<&'a TokenStore>,
     /// How a step is laid out.
     pub layout: Layout,
-    /// The run's folder; it exists.
+    /// The run's folder, which exists.
     pub folder: &'a Path,
-    /// Files that every checkpoint gets a copy of.
+    /// Files that are copied into every checkpoint.
     pub extra_files: &'a [PathBuf],
-    /// What the loop asks of the program it runs in.
+    /// Functions of the program that the loop calls.
     pub callbacks: Callbacks<'a>,
-    /// Whether every step is computed twice and compared to the bit: twice the time, and twice the
-    /// gradients in memory.
+    /// Whether every step is computed twice and compared bitwise. This doubles the time, and the
+    /// memory of the gradients.
     pub check_determinism: bool,
     /// This rank among all.
     pub group: &'a Group,
@@ -82,145 +82,145 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The loader of its steps.
+    /// The loader of the run's steps.
     pub(crate) fn loader(&self) -> Loader<'a> {
         Loader::new(self.store, self.config, self.layout.micro_batch_rows, self.seed)
     }
 
-    /// Whether a run has stopped before its end, with something left to be done when it is resumed.
-    pub fn is_unfinished(&self, progress: &Progress) -> bool {
+    /// Whether a resumed run still has steps or evaluations to compute.
+    pub fn is_unfinished(&self, state: &TrainState) -> bool {
         let is_over =
-            progress.step >= self.total_steps() || progress.standing.is_exhausted(self.config.best);
-        !is_over || progress.standing.cut_short
+            state.step >= self.total_steps() || state.best_tracker.should_stop(self.config.best);
+        !is_over || state.best_tracker.cut_short
     }
 
-    /// Steps from start to end.
+    /// Steps from the start of the run to its end.
     pub fn total_steps(&self) -> u64 {
         self.config.total_steps(self.store.len())
     }
 
-    /// What a checkpoint at this point says of this run.
-    pub fn state(&self, progress: &Progress) -> State {
+    /// The content of `state.json` for a checkpoint of `state`.
+    pub fn checkpoint_state(&self, state: &TrainState) -> State {
         State {
             format_version: FORMAT_VERSION,
-            run: progress.run.clone(),
-            step: progress.step,
+            run: state.run.clone(),
+            step: state.step,
             seed: self.seed,
             data_fingerprint: self.store.summary().fingerprint,
-            standing: progress.standing,
-            guard: progress.guard.clone(),
+            best_tracker: state.best_tracker,
+            guard: state.guard.clone(),
             precision: self.config.precision.unwrap_or_default(),
         }
     }
 }
 
-/// What is told of every event. `Break` asks the run to save and return early.
-pub type Listen<'a> = dyn FnMut(&Event) -> Result<ControlFlow<()>, TrainError> + 'a;
+/// Receives every event. It returns `Break` to make the run save and return early.
+pub type OnEvent<'a> = dyn FnMut(&Event) -> Result<ControlFlow<()>, TrainError> + 'a;
 
-/// Trains from `progress` to the last step, or until the recipe's patience is at its end, telling
-/// `listen` of every event. When it answers `Break`, on any rank, the run saves and returns early.
-/// All checkpoints are on the disk when this returns.
+/// Trains from `state` to the last step, or until the patience is exhausted (early stopping), and
+/// passes every event to `on_event`. If that returns `Break` on any rank, all ranks save and return
+/// early. All checkpoints are on disk when this returns.
 ///
-/// Every rank trains with a run that differs in nothing but its group; the first one writes the
-/// checkpoints.
+/// The runs of all ranks are the same except for their `group`. Rank 0 writes the checkpoints.
 ///
 /// # Errors
-/// When a guard stops the run (the step is not applied), a step that is computed twice differs,
-/// another rank has failed, or a checkpoint cannot be written.
+/// When a guard stops the run (the step is not applied), two computations of a step differ, another
+/// rank has failed, or a checkpoint cannot be written.
 pub fn train(
     run: &Run,
-    mut progress: Progress,
-    listen: &mut Listen,
-) -> Result<Progress, TrainError> {
-    progress.run.get_or_insert_with(|| RunId::new(run.folder));
-    if run.group.is_first() {
+    mut state: TrainState,
+    on_event: &mut OnEvent,
+) -> Result<TrainState, TrainError> {
+    state.run.get_or_insert_with(|| RunId::new(run.folder));
+    if run.group.is_main() {
         checkpoint::sweep(run.folder)?;
-        checkpoint::point_best(run.folder, progress.standing.best.map(|best| best.step))?;
+        checkpoint::point_best(run.folder, state.best_tracker.best.map(|best| best.step))?;
     }
-    // What reading the model and building the optimizer's state left behind.
-    progress.model.device().memory_cleanup();
+    // Releases memory that was needed to read the model and to build the optimizer's state.
+    state.model.device().memory_cleanup();
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(PREFETCHED_STEPS);
         let loader = run.loader();
-        let ahead = progress.step..run.total_steps();
-        // Ends when the receiver is dropped, whichever way this closure is left.
+        let ahead = state.step..run.total_steps();
+        // The thread ends when the receiver is dropped, however this closure returns.
         scope.spawn(move || {
             ahead.map(|step| loader.step(step)).try_for_each(|data| send.send(data))
         });
 
         let mut saves = Saves::new(run);
-        let trained = steps(run, progress, &receive, &mut saves, listen);
-        // What is being written is a whole checkpoint, whatever stopped the run.
-        let written = saves.finish(listen);
-        let progress = trained?;
+        let trained = steps(run, state, &receive, &mut saves, on_event);
+        // Waits even after an error: the checkpoint that is being written is complete.
+        let written = saves.finish(on_event);
+        let state = trained?;
         written?;
-        Ok(progress)
+        Ok(state)
     })
 }
 
-/// All steps from `progress` on, and what an interrupt left undone after the last one.
+/// Runs the evaluations that an interrupt prevented after the last step, then all further steps.
 fn steps(
     run: &Run,
-    mut progress: Progress,
+    mut state: TrainState,
     receive: &Receiver<StepData>,
     saves: &mut Saves,
-    listen: &mut Listen,
-) -> Result<Progress, TrainError> {
+    on_event: &mut OnEvent,
+) -> Result<TrainState, TrainError> {
     let total = run.total_steps();
-    let adapter = progress.model.held().adapter.as_ref().map(|adapter| &adapter.config);
+    let adapter = state.model.local().adapter.as_ref().map(|adapter| &adapter.config);
     let flops = Flops::new(run.model_config, adapter);
-    let mut stop = progress.standing.is_exhausted(run.config.best);
-    if progress.standing.cut_short {
-        stop = settle(run, &mut progress, false, saves, listen)?;
+    let mut stop = state.best_tracker.should_stop(run.config.best);
+    if state.best_tracker.cut_short {
+        stop = after_step(run, &mut state, false, saves, on_event)?;
     }
-    while progress.step < total && !stop {
+    while state.step < total && !stop {
         let mut done;
-        (progress, done) = step(run, progress, receive, &flops)?;
+        (state, done) = step(run, state, receive, &flops)?;
         done.metrics.breakdown.save = saves.held_up();
-        let asked = run.group.any([told(done, &progress, saves, listen)?])? == [true];
-        stop = settle(run, &mut progress, asked, saves, listen)?;
+        let asked = run.group.any([emit_or_save(done, &state, saves, on_event)?])? == [true];
+        stop = after_step(run, &mut state, asked, saves, on_event)?;
     }
-    Ok(progress)
+    Ok(state)
 }
 
-/// [`tell`] of a step that is done. Where the listener fails or panics, the step is saved before
-/// its failure goes on: what it does with an event is no reason to lose a model. Other ranks would
-/// have to help, and do not know of it.
-fn told(
-    done: Done,
-    progress: &Progress,
+/// Calls [`emit`]. If `on_event` fails or panics on a single rank, saves the step before passing on
+/// the failure, so that a failed listener does not lose the model. With several ranks it does not
+/// save: saving is collective, and the other ranks do not know of the failure.
+fn emit_or_save(
+    done: StepReport,
+    state: &TrainState,
     saves: &mut Saves,
-    listen: &mut Listen,
+    on_event: &mut OnEvent,
 ) -> Result<bool, TrainError> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| tell(done, listen)));
-    if !matches!(outcome, Ok(Ok(_) | Err(TrainError::Guarded(_)))) && saves.is_alone() {
+    let outcome = catch_unwind(AssertUnwindSafe(|| emit(done, on_event)));
+    if !matches!(outcome, Ok(Ok(_) | Err(TrainError::Guarded(_)))) && saves.is_single() {
         let mut silent = |_: &Event| Ok(ControlFlow::Continue(()));
-        // The first failure is the one to tell.
-        let _ = saves.save(progress, &mut silent).and_then(|()| saves.finish(&mut silent));
+        // The first failure is reported, not one of this save.
+        let _ = saves.save(state, &mut silent).and_then(|()| saves.finish(&mut silent));
     }
     outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// What follows a step: evaluations and checkpoints that are due. Returns whether the run ends
-/// here.
-fn settle(
+/// Computes the evaluations and writes the checkpoint that are due after a step. Returns whether
+/// the run ends here.
+fn after_step(
     run: &Run,
-    progress: &mut Progress,
+    state: &mut TrainState,
     asked: bool,
     saves: &mut Saves,
-    listen: &mut Listen,
+    on_event: &mut OnEvent,
 ) -> Result<bool, TrainError> {
-    let Evaluated { better, mut stop } = evaluate(run, progress, asked, listen)?;
-    let Progress { step, standing, .. } = *progress;
-    if standing.is_exhausted(run.config.best) {
-        // It ends here whatever the answer.
-        let _ = listen(&Event::Stopped { step, best_step: standing.best.map(|best| best.step) })?;
+    let Evaluated { better, mut stop } = evaluate(run, state, asked, on_event)?;
+    let TrainState { step, best_tracker, .. } = *state;
+    if best_tracker.should_stop(run.config.best) {
+        // The run ends here, whatever the callback returns.
+        let _ =
+            on_event(&Event::Stopped { step, best_step: best_tracker.best.map(|best| best.step) })?;
         stop = true;
     }
-    stop |= saves.tell(listen)?;
+    stop |= saves.emit(on_event)?;
     let [stop, due] = run.group.any([stop, better || saves.due(step)])?;
     if stop || due {
-        saves.save(progress, listen)?;
+        saves.save(state, on_event)?;
     }
     Ok(stop)
 }

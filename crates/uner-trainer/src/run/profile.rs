@@ -1,4 +1,4 @@
-//! `--profile`: some steps with every op timed.
+//! A profile: some steps with every op timed.
 
 use std::time::Instant;
 
@@ -8,36 +8,36 @@ use super::Run;
 use super::step::update;
 use crate::error::TrainError;
 use crate::metrics::timing::Breakdown;
-use crate::state::Progress;
-use crate::step::forward_backward::beside_the_kernels;
+use crate::state::TrainState;
+use crate::step::forward_backward::on_worker_thread;
 
-/// Steps before those that are measured: kernels are compiled and tuned in them, buffers allocated.
+/// Steps before the measured ones, in which kernels are compiled and tuned and buffers allocated.
 const WARM_UP: u64 = 2;
 
-/// Where the time of a step goes, as a mean over steps.
+/// The time of a step by phase and by op, as a mean over steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
-    /// Steps measured.
+    /// Number of measured steps.
     pub steps: u64,
-    /// Seconds of a step, waiting for data left out.
+    /// Seconds of a step, without the wait for data.
     pub seconds: f64,
     /// Tokens of a step without padding.
     pub tokens: f64,
-    /// Where they go, by part of the step.
+    /// Seconds of each phase.
     pub breakdown: Breakdown,
-    /// Where they go, by op; seconds, calls and operations of one step.
+    /// Seconds, calls and operations of each op in one step.
     pub ops: Vec<OpTime>,
-    /// Seconds that are in no op: additions, copies, reading results, and what happens between ops.
+    /// Seconds outside of all ops: additions, copies, reading results, and work between ops.
     pub other: f64,
 }
 
-/// Trains some steps after a warm-up, each op waited for and timed, and saves nothing. That ops are
-/// waited for makes a step on a GPU slower than it is in a run.
+/// Trains some steps after a warm-up, times each op, and saves nothing. The device is synchronised
+/// after each op, which makes a step on a GPU slower than in a run.
 ///
 /// # Errors
 /// As [`crate::train`].
-pub fn profile(run: &Run, mut progress: Progress, steps: u64) -> Result<Profile, TrainError> {
-    let device = progress.model.device();
+pub fn profile(run: &Run, mut state: TrainState, steps: u64) -> Result<Profile, TrainError> {
+    let device = state.model.device();
     let loader = run.loader();
     let mut found = Profile {
         steps,
@@ -49,18 +49,18 @@ pub fn profile(run: &Run, mut progress: Progress, steps: u64) -> Result<Profile,
     };
     for number in 0..WARM_UP + steps {
         let data = loader.step(number);
-        let (result, ops, seconds) = beside_the_kernels(&device, || {
+        let (result, ops, seconds) = on_worker_thread(&device, || {
             let start = Instant::now();
-            let (result, ops) = record(&device, || update(run, progress, &data));
+            let (result, ops) = record(&device, || update(run, state, &data));
             (result, ops, start.elapsed().as_secs_f64())
         });
         let outcome;
-        (progress, outcome) = result?;
+        (state, outcome) = result?;
         if number >= WARM_UP {
             found.add(seconds, data.tokens, &outcome.breakdown, &ops);
         }
     }
-    found.divide();
+    found.shard();
     Ok(found)
 }
 
@@ -80,8 +80,8 @@ impl Profile {
         }
     }
 
-    /// Sums to means; the longest op first.
-    fn divide(&mut self) {
+    /// Divides sums by the number of steps, and sorts the ops, longest first.
+    fn shard(&mut self) {
         let share = 1.0 / self.steps as f64;
         self.seconds *= share;
         self.tokens *= share;

@@ -1,21 +1,21 @@
-//! When a run saves, and what it tells of it.
+//! When a run saves its checkpoints, and the events of them.
 
 use std::time::{Duration, Instant};
 
-use super::{Listen, Run};
+use super::{OnEvent, Run};
 use crate::checkpoint::{Snapshot, Writer};
 use crate::error::TrainError;
 use crate::metrics::event::Event;
-use crate::state::Progress;
+use crate::state::TrainState;
 
-/// The checkpoints of a run: the newest of them may still be on its way to the disk.
+/// The checkpoints of a run. The newest one may still be being written.
 pub(crate) struct Saves<'a> {
     run: &'a Run<'a>,
     writer: Writer,
     last: Instant,
-    /// Whether the listener asked to stop when it was told of a checkpoint, and nobody knows yet.
+    /// Whether `on_event` returned `Break` for an earlier checkpoint, which is not returned yet.
     asked: bool,
-    /// Seconds that saving has held the run up since the last step.
+    /// Seconds that saving has blocked the run since [`Saves::held_up`] was last called.
     held_up: f64,
 }
 
@@ -30,12 +30,12 @@ impl<'a> Saves<'a> {
         }
     }
 
-    /// Whether no other rank has to take part.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.run.group.is_alone()
+    /// Whether the run has a single rank, so that saving needs no other.
+    pub(crate) fn is_single(&self) -> bool {
+        self.run.group.is_single()
     }
 
-    /// Whether the step or the clock says that it is time.
+    /// Whether a checkpoint is due by the step's number or by the clock.
     pub(crate) fn due(&self, step: u64) -> bool {
         let config = self.run.config;
         let pause =
@@ -45,20 +45,20 @@ impl<'a> Saves<'a> {
             || pause.is_some_and(|pause| self.last.elapsed() >= pause)
     }
 
-    /// Copies the run to the host and, on the first rank, lets it be written. The checkpoint before
-    /// is waited for first, so that there is never more than one copy.
+    /// Waits for the previous checkpoint, so that at most one copy exists. Then copies the run to
+    /// the host and, on rank 0, starts to write it. Every rank has to call.
     pub(crate) fn save(
         &mut self,
-        progress: &Progress,
-        listen: &mut Listen,
+        state: &TrainState,
+        on_event: &mut OnEvent,
     ) -> Result<(), TrainError> {
         let start = Instant::now();
-        self.asked |= self.finish(listen)?;
+        self.asked |= self.finish(on_event)?;
         let run = self.run;
-        let Progress { model, optimizer, .. } = progress;
+        let TrainState { model, optimizer, .. } = state;
         let masters = optimizer.policy().is_rounded_in(&run.model_config.torch_dtype);
         let optimizer = optimizer.gathered(model, masters, run.group)?;
-        let state = run.state(progress);
+        let state = run.checkpoint_state(state);
         let snapshot = Snapshot::take(
             (model, run.group),
             run.model_config,
@@ -66,7 +66,7 @@ impl<'a> Saves<'a> {
             state,
             run.extra_files,
         )?;
-        if run.group.is_first() {
+        if run.group.is_main() {
             self.writer.start(snapshot);
         }
         self.last = Instant::now();
@@ -74,25 +74,26 @@ impl<'a> Saves<'a> {
         Ok(())
     }
 
-    /// Seconds that saving has held the run up since this was asked before.
+    /// Seconds that saving has blocked the run since the previous call.
     pub(crate) fn held_up(&mut self) -> f64 {
         std::mem::take(&mut self.held_up)
     }
 
-    /// Tells of a checkpoint that has reached the disk meanwhile; whether the listener has asked to
-    /// stop, then or when it was told of the one before.
+    /// Emits the event of a checkpoint that has reached the disk meanwhile. Returns whether
+    /// `on_event` returned `Break`, for this checkpoint or the previous one.
     ///
     /// # Errors
-    /// When it could not be written.
-    pub(crate) fn tell(&mut self, listen: &mut Listen) -> Result<bool, TrainError> {
+    /// When the checkpoint could not be written.
+    pub(crate) fn emit(&mut self, on_event: &mut OnEvent) -> Result<bool, TrainError> {
         let asked = std::mem::take(&mut self.asked);
-        Ok(asked | if self.writer.is_writing() { false } else { self.finish(listen)? })
+        Ok(asked | if self.writer.is_writing() { false } else { self.finish(on_event)? })
     }
 
-    /// Waits for what is being written and tells of it; whether the listener then asked to stop.
-    pub(crate) fn finish(&mut self, listen: &mut Listen) -> Result<bool, TrainError> {
+    /// Waits for the checkpoint that is being written and emits its event. Returns whether
+    /// `on_event` returned `Break`.
+    pub(crate) fn finish(&mut self, on_event: &mut OnEvent) -> Result<bool, TrainError> {
         match self.writer.wait()? {
-            Some((step, path)) => Ok(listen(&Event::Saved { step, path })?.is_break()),
+            Some((step, path)) => Ok(on_event(&Event::Saved { step, path })?.is_break()),
             None => Ok(false),
         }
     }

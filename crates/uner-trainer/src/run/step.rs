@@ -1,65 +1,65 @@
-//! One optimizer step: forward, backward, guards, AdamW, and what is told of it.
+//! One optimizer step: forward, backward, guards, AdamW, and its report.
 
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
 
-use super::{Listen, Run};
+use super::{OnEvent, Run};
 use crate::config::Answer;
 use crate::data::loader::StepData;
 use crate::error::TrainError;
 use crate::metrics::event::{Event, StepMetrics};
 use crate::metrics::timing::{Breakdown, Stopwatch};
 use crate::report::GuardReport;
-use crate::state::Progress;
+use crate::state::TrainState;
 use crate::step::determinism::{differences, loss_difference};
-use crate::step::forward_backward::{Forward, Prepared, beside_the_kernels, stand_by};
+use crate::step::forward_backward::{Forward, Prepared, join_collectives, on_worker_thread};
 use crate::step::gradients::Gradients;
-use crate::step::guards::{Finding, suspects};
+use crate::step::guards::{GuardHit, suspects};
 use crate::step::optimizer::{Update, clip_factor};
 use crate::step::rank_model::RankModel;
 use crate::step::schedule::lr_at;
 use uner_model::Flops;
 
-/// What is told of a step.
-pub(crate) struct Done {
+/// The report of a step.
+pub(crate) struct StepReport {
     pub(crate) metrics: StepMetrics,
     guarded: Option<GuardReport>,
 }
 
-/// Tells of a step and of what a guard found; returns whether the run is asked to stop.
-pub(crate) fn tell(done: Done, listen: &mut Listen) -> Result<bool, TrainError> {
-    let Done { metrics, guarded } = done;
+/// Emits the events of a step and its guards; returns whether `on_event` returned `Break`.
+pub(crate) fn emit(done: StepReport, on_event: &mut OnEvent) -> Result<bool, TrainError> {
+    let StepReport { metrics, guarded } = done;
     let mut stop = false;
     if let Some(report) = guarded {
-        stop = listen(&Event::Guarded(report.clone()))?.is_break();
+        stop = on_event(&Event::Guarded(report.clone()))?.is_break();
         match report.answer {
             Answer::Stop => return Err(TrainError::Guarded(Box::new(report))),
             Answer::Skip => return Ok(stop),
             Answer::Ignore => {}
         }
     }
-    Ok(listen(&Event::Step(metrics))?.is_break() || stop)
+    Ok(on_event(&Event::Step(metrics))?.is_break() || stop)
 }
 
-/// One optimizer step. The weights are handed through, so that they can be updated in place.
+/// Runs one optimizer step. It owns the weights, so that they can be updated in place.
 pub(crate) fn step(
     run: &Run,
-    progress: Progress,
+    state: TrainState,
     receive: &Receiver<StepData>,
     flops: &Flops,
-) -> Result<(Progress, Done), TrainError> {
+) -> Result<(TrainState, StepReport), TrainError> {
     let start = Instant::now();
     let data = receive.recv().expect("the loader has a batch for every step");
     let waited = start.elapsed();
 
-    let number = progress.step + 1;
-    let device = progress.model.device();
-    let work = || update(run, progress, &data);
-    // Ranks wait for each other, which threads that work for all of them must not.
-    let updated = if run.group.is_alone() { beside_the_kernels(&device, work) } else { work() };
-    let (progress, Outcome { loss, grad_norm, lr, finding, breakdown }) = updated?;
+    let number = state.step + 1;
+    let device = state.model.device();
+    let work = || update(run, state, &data);
+    // Ranks wait for each other, which must not block the worker threads that all ranks share.
+    let updated = if run.group.is_single() { on_worker_thread(&device, work) } else { work() };
+    let (state, StepOutcome { loss, grad_norm, lr, finding, breakdown }) = updated?;
 
     let seconds = start.elapsed().as_secs_f64();
     let metrics = StepMetrics {
@@ -82,23 +82,23 @@ pub(crate) fn step(
         memory_reserved: None,
         breakdown,
     };
-    let report = |finding| report(run, &progress, finding, &metrics, &data.conversations);
+    let report = |finding| report(run, &state, finding, &metrics, &data.conversations);
     let guarded = finding.map(report).transpose()?;
-    Ok((progress, Done { metrics, guarded }))
+    Ok((state, StepReport { metrics, guarded }))
 }
 
-/// What is told of a step that a guard has found. Its weights are still those before the step, but
-/// where it is applied.
+/// Builds the report of a guarded step. Losses are computed with the weights before the step,
+/// unless the guard's answer is `Ignore` and the step was applied.
 fn report(
     run: &Run,
-    progress: &Progress,
-    finding: Finding,
+    state: &TrainState,
+    finding: GuardHit,
     metrics: &StepMetrics,
     conversations: &[usize],
 ) -> Result<GuardReport, TrainError> {
-    let Finding { problem, z, answer } = finding;
+    let GuardHit { problem, z, answer } = finding;
     let epoch = (metrics.step - 1) / run.config.steps_per_epoch(run.store.len());
-    let model = progress.model.whole(run.group)?;
+    let model = state.model.gathered(run.group)?;
     Ok(GuardReport {
         step: metrics.step,
         problem,
@@ -106,7 +106,7 @@ fn report(
         grad_norm: Some(metrics.grad_norm).filter(|norm| norm.is_finite()),
         z,
         answer,
-        skipped: progress.guard.skipped,
+        skipped: state.guard.skipped,
         conversations: suspects(
             (&model, run.model_config),
             run.store,
@@ -116,27 +116,28 @@ fn report(
     })
 }
 
-/// What an update tells of itself.
-pub(crate) struct Outcome {
+/// The outcome of an update.
+pub(crate) struct StepOutcome {
     /// Mean loss of the trained tokens.
     loss: f64,
-    /// Norm of its gradient, before clipping.
+    /// Norm of the mean loss's gradient before clipping.
     grad_norm: f64,
     /// Learning rate.
     lr: f64,
-    /// What a guard found.
-    finding: Option<Finding>,
-    /// Where the time went.
+    /// The problem that a guard found.
+    finding: Option<GuardHit>,
+    /// Time of each phase.
     pub(crate) breakdown: Breakdown,
 }
 
-/// Forward, backward and AdamW. What a guard finds is not applied, unless the recipe ignores it.
+/// Forward, backward and AdamW. A step that a guard found is applied only if the answer is
+/// `Ignore`.
 pub(crate) fn update(
     run: &Run,
-    progress: Progress,
+    state: TrainState,
     data: &StepData,
-) -> Result<(Progress, Outcome), TrainError> {
-    let Progress { run: id, model, mut optimizer, step, standing, mut guard } = progress;
+) -> Result<(TrainState, StepOutcome), TrainError> {
+    let TrainState { run: id, model, mut optimizer, step, best_tracker, mut guard } = state;
     let number = step + 1;
     let device = model.device();
     let mut breakdown = Breakdown::default();
@@ -152,30 +153,30 @@ pub(crate) fn update(
 
     let mut watch = Stopwatch::start(&device);
     let gradients = gradients.reduce(run.group)?;
-    if !run.group.is_alone() {
+    if !run.group.is_single() {
         watch.lap(&mut breakdown.reduce);
     }
-    // Summed over micro-batches and ranks, divided once: the mean over tokens, however they are
-    // laid out.
+    // Sums over micro-batches and ranks are divided once, by the step's trained tokens: the mean
+    // over tokens in any layout.
     let trained = data.trained_tokens as f64;
-    let [sum, squared_norm] = run.group.total([sum, gradients.squared_norm()])?;
+    let [sum, squared_norm] = run.group.all_reduce_scalars([sum, gradients.squared_norm()])?;
     let (loss, grad_norm) = (sum / trained, squared_norm.sqrt() / trained);
-    let finding = guard.judge(run.config.guards.as_ref(), loss, grad_norm);
+    let finding = guard.check(run.config.guards.as_ref(), loss, grad_norm);
     let lr = lr_at(run.config, step, run.store.len());
     let model = if finding.as_ref().is_none_or(|finding| finding.answer == Answer::Ignore) {
         let grad_scale = clip_factor(grad_norm, run.config.max_grad_norm) / trained;
-        // A skipped step is none to the moments.
+        // The bias correction of the moments does not count skipped steps.
         let update = Update { lr, step: number - guard.skipped, grad_scale };
         model.updated(&mut optimizer, gradients, run.config, update, run.group)?
     } else {
         model
     };
     watch.lap(&mut breakdown.optimizer);
-    let progress = Progress { run: id, model, optimizer, step: number, standing, guard };
-    Ok((progress, Outcome { loss, grad_norm, lr, finding, breakdown }))
+    let state = TrainState { run: id, model, optimizer, step: number, best_tracker, guard };
+    Ok((state, StepOutcome { loss, grad_norm, lr, finding, breakdown }))
 }
 
-/// The summed loss of this rank's share of a step, and its gradients.
+/// The summed loss of this rank's micro-batches of a step, and its gradients.
 fn forward_and_backward(
     run: &Run,
     model: &RankModel,
@@ -186,9 +187,9 @@ fn forward_and_backward(
     let mut watch = Stopwatch::start(&device);
     let mut gradients = Gradients::default();
     let mut losses: Vec<Tensor<1>> = Vec::new();
-    // Gradients that are computed twice are compared before they are summed. Where blocks are
-    // divided, ranks that stand by could not start what others start within a pass.
-    let starts = run.group.overlaps() && !run.check_determinism && !model.is_divided();
+    // Two computations of gradients are compared before they are summed over ranks. If blocks are
+    // sharded, ranks without a micro-batch could not start the sums that others start in a pass.
+    let starts = run.group.overlaps() && !run.check_determinism && !model.is_sharded();
     let own = data.share(run.group).count();
     let mut batches =
         data.share(run.group).map(|batch| Prepared::new(model, run.model_config, batch));
@@ -199,15 +200,15 @@ fn forward_and_backward(
         watch.lap(&mut breakdown.forward);
         let last = losses.len() + 1 == own;
         losses.push(pass.backward(&mut gradients, starts && last)?);
-        // While the device is at work.
+        // Overlaps with the work of the device.
         next = batches.next();
         watch.lap(&mut breakdown.backward);
     }
     if losses.len() < data.rounds(run.group) {
-        stand_by((model, run.group), run.layout.recomputed_blocks, &mut gradients)?;
+        join_collectives((model, run.group), run.layout.recomputed_blocks, &mut gradients)?;
     }
     if losses.is_empty() {
-        gradients.add_zeros(model.held());
+        gradients.add_zeros(model.local());
     }
     gradients.settle();
     Ok((losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum(), gradients))

@@ -1,13 +1,12 @@
-//! The check of `--deterministic`: a step computed twice has the same loss and gradients, to the
-//! bit.
+//! Check of determinism: two computations of a step have bitwise the same loss and gradients.
 
 use burn::tensor::{Tensor, TensorData};
 
 use super::gradients::Gradients;
 use crate::report::Difference;
 
-/// Compares the gradients of two computations, bit by bit, in the order of their names. Reads all
-/// of them from the device.
+/// Compares the gradients of two computations bitwise, in the order of their names. Reads all of
+/// them from the device.
 ///
 /// # Panics
 /// When the device cannot be read.
@@ -84,7 +83,7 @@ mod tests {
             differences(&first, &gradients(&[("a", [1.0, 2.0, f32::NAN]), ("b", [0.0, 1.0, 2.0])]))
                 .is_empty()
         );
-        // The next float, and a zero of another sign.
+        // The next float, and a zero of the other sign.
         let second = gradients(&[("a", [1.0, 2.0, f32::NAN]), ("b", [-0.0, 1.000_000_1, 2.0])]);
         let found = differences(&first, &second);
         assert_eq!(found.len(), 1);

@@ -38,7 +38,7 @@ struct Graph {
 /// threads that kernels use: from any other, each kernel has to wake one and be woken by it. `work`
 /// must not wait for what these threads compute for somebody else. A GPU's work stays on the
 /// caller's thread, since each thread has a queue of its own there.
-pub fn beside_the_kernels<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
+pub fn on_worker_thread<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
     if *device == Device::flex() { rayon::scope(|_| work()) } else { work() }
 }
 
@@ -54,7 +54,7 @@ pub fn accumulate(
     recomputed_blocks: usize,
     gradients: &mut Gradients,
 ) -> Tensor<1> {
-    let (model, alone) = (RankModel::from(model.clone()), Group::alone());
+    let (model, alone) = (RankModel::from(model.clone()), Group::single());
     accumulate_on_rank((&model, &alone), config, batch, recomputed_blocks, gradients)
         .expect("nobody else can fail")
 }
@@ -62,7 +62,7 @@ pub fn accumulate(
 /// [`accumulate`] on one of several ranks, all of which take part.
 ///
 /// # Errors
-/// Where blocks are divided: when another rank has failed.
+/// Where blocks are sharded: when another rank has failed.
 pub fn accumulate_on_rank(
     (model, group): (&RankModel, &Group),
     config: &LlamaConfig,
@@ -76,12 +76,12 @@ pub fn accumulate_on_rank(
 
 /// A rank's part in a micro-batch that only others have: it hands out its shares of the blocks, and
 /// takes in those of their gradients, in the order of [`Forward`].
-pub(crate) fn stand_by(
+pub(crate) fn join_collectives(
     (model, group): (&RankModel, &Group),
     recomputed_blocks: usize,
     gradients: &mut Gradients,
 ) -> Result<(), TrainError> {
-    if !model.is_divided() {
+    if !model.is_sharded() {
         return Ok(());
     }
     let blocks = model.num_blocks();
@@ -92,7 +92,7 @@ pub(crate) fn stand_by(
         if layer < recomputed_blocks {
             model.block(layer, group)?;
         }
-        model.give(layer, BTreeMap::new(), group, gradients)?;
+        model.add_gradients(layer, BTreeMap::new(), group, gradients)?;
     }
     Ok(())
 }
@@ -108,7 +108,7 @@ pub(crate) struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     pub(crate) fn new(model: &RankModel, config: &'a LlamaConfig, batch: &'a Batch) -> Self {
         let device = model.device();
-        let dropout = dropout_keys::dropout(model.held(), batch, &device);
+        let dropout = dropout_keys::dropout(model.local(), batch, &device);
         let context = Context { dropout, ..batch.context(config, &device) };
         Self { batch, context, labels: batch.labels(&device) }
     }
@@ -131,7 +131,7 @@ impl<'a> Forward<'a> {
     /// they have gone backward.
     ///
     /// # Errors
-    /// Where blocks are divided: when another rank has failed.
+    /// Where blocks are sharded: when another rank has failed.
     pub(crate) fn new(
         (model, group): (&'a RankModel, &'a Group),
         prepared: Prepared<'a>,
@@ -139,7 +139,7 @@ impl<'a> Forward<'a> {
         gradients: &mut Gradients,
     ) -> Result<Self, TrainError> {
         let (context, blocks) = (&prepared.context, model.num_blocks());
-        let mut hidden = model.held().embed(&prepared.batch.ids);
+        let mut hidden = model.local().embed(&prepared.batch.ids);
         let mut inputs = Vec::with_capacity(blocks);
         let mut kept = Vec::with_capacity(blocks.saturating_sub(recomputed_blocks));
         for layer in 0..blocks {
@@ -174,7 +174,7 @@ impl<'a> Forward<'a> {
             mut kept,
             hidden,
         } = self;
-        let (loss, mut gradient) = head(model.held(), context.config, hidden, &labels, gradients);
+        let (loss, mut gradient) = head(model.local(), context.config, hidden, &labels, gradients);
         if last {
             gradients.start(Stage::Head, group)?;
         }
@@ -187,12 +187,12 @@ impl<'a> Forward<'a> {
             };
             let found;
             (found, gradient) = graph.backward(gradient);
-            model.give(layer, found, group, gradients)?;
+            model.add_gradients(layer, found, group, gradients)?;
             if last {
                 gradients.start(Stage::Block(Reverse(layer)), group)?;
             }
         }
-        let model = model.held();
+        let model = model.local();
         let weight = model.model.embed_tokens.weight.val();
         if model.model.embed_tokens.clone().train().weight.val().is_require_grad() {
             gradients.add_rows(EMBEDDING, weight.dims(), &batch.ids, gradient);

@@ -127,7 +127,7 @@ impl Gradients {
             return Ok(());
         }
         let (names, gradients) = gradients.into_iter().unzip();
-        let pending = group.start_reduce(gradients)?;
+        let pending = group.start_reduce_scatter(gradients)?;
         self.settle();
         self.coming = Some((names, pending));
         Ok(())

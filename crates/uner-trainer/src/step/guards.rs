@@ -1,9 +1,9 @@
-//! Guards: what is done about a step that would spoil the model. A loss or gradient that is no
-//! number, or a loss that jumps.
+//! Guards against a step that would damage the model: its loss or gradient norm is not finite, or
+//! its loss jumps.
 //!
-//! A jump is told by its z-score, `(loss - mean) / deviation`, against the losses of the steps
-//! before. The loss of a spike enters this window like any other, so that a loss that has moved for
-//! good is not refused for ever.
+//! A jump is detected by its z-score, `(loss - mean) / deviation`, over a window of earlier losses.
+//! The window includes the losses of jumps, so that a loss that has moved permanently is accepted
+//! after some steps.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -16,20 +16,18 @@ use crate::config::{Answer, GuardsConfig};
 use crate::data::{Batch, TokenStore};
 use crate::report::Suspect;
 
-/// After so many steps in a row were skipped the run stops: it learns nothing any more.
+/// The most steps skipped in a row. After more the run stops, because it does not learn.
 const MOST_SKIPPED_IN_A_ROW: u64 = 20;
-/// The deviation is taken to be at least this share of the mean: a loss that stood still has next
-/// to none.
+/// Lower bound of the deviation as a fraction of the mean, because a constant loss has almost none.
 const LEAST_DEVIATION: f64 = 0.01;
 
-/// What the guards remember from step to step; a checkpoint keeps it, so that a resumed run decides
-/// as the uninterrupted one.
+/// State of the guards. A checkpoint stores it, so that a resumed run decides as the uninterrupted
+/// one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GuardState {
-    /// Steps skipped so far. Those that were applied are what the bias correction of the moments
-    /// counts.
+    /// Steps skipped so far. The bias correction of the moments does not count them.
     pub skipped: u64,
-    /// How many of them were the last ones without one that was applied.
+    /// Steps skipped since the last applied step.
     pub skipped_in_a_row: u64,
     /// Losses of the last steps, oldest first.
     #[serde(with = "exact")]
@@ -38,26 +36,26 @@ pub struct GuardState {
 
 /// A step that a guard has found.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Finding {
-    /// What is wrong, as a sentence without its end.
+pub(crate) struct GuardHit {
+    /// What is wrong, as a sentence without a full stop.
     pub(crate) problem: String,
-    /// Standard deviations above the mean, for a jump.
+    /// For a jump: standard deviations above the mean.
     pub(crate) z: Option<f64>,
-    /// What is done about it.
+    /// The answer to it.
     pub(crate) answer: Answer,
 }
 
 impl GuardState {
-    /// Looks at a step before it is applied, and remembers it.
-    pub(crate) fn judge(
+    /// Checks a step before it is applied, and records it.
+    pub(crate) fn check(
         &mut self,
         config: Option<&GuardsConfig>,
         loss: f64,
         grad_norm: f64,
-    ) -> Option<Finding> {
+    ) -> Option<GuardHit> {
         let mut finding = not_finite(loss, grad_norm).map(|problem| {
             let answer = config.map_or(Answer::Stop, |config| config.non_finite);
-            Finding { problem, z: None, answer }
+            GuardHit { problem, z: None, answer }
         });
         if let Some(config) = config {
             finding = finding.or_else(|| self.spike(config, loss));
@@ -67,7 +65,7 @@ impl GuardState {
         finding
     }
 
-    fn spike(&self, config: &GuardsConfig, loss: f64) -> Option<Finding> {
+    fn spike(&self, config: &GuardsConfig, loss: f64) -> Option<GuardHit> {
         let count = self.window.len();
         if count < config.spike_window {
             return None;
@@ -77,7 +75,7 @@ impl GuardState {
             self.window.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>() / (count - 1) as f64;
         let z = (loss - mean)
             / variance.sqrt().max(LEAST_DEVIATION * mean.abs()).max(f64::MIN_POSITIVE);
-        (z > config.spike_z).then(|| Finding {
+        (z > config.spike_z).then(|| GuardHit {
             problem: format!(
                 "the loss {loss:.4} is {z:.1} standard deviations above the mean {mean:.4} of the {count} steps before"
             ),
@@ -96,7 +94,7 @@ impl GuardState {
         }
     }
 
-    fn count(&mut self, finding: Option<&mut Finding>) {
+    fn count(&mut self, finding: Option<&mut GuardHit>) {
         let Some(finding) = finding.filter(|finding| finding.answer == Answer::Skip) else {
             self.skipped_in_a_row = 0;
             return;
@@ -119,8 +117,8 @@ fn not_finite(loss: f64, grad_norm: f64) -> Option<String> {
     Some(format!("the {what} is {value}"))
 }
 
-/// The conversations at `indices` with their losses in epoch `epoch`, the highest first, what is
-/// not finite before all.
+/// The conversations at `indices` with their mean losses in epoch `epoch`, highest first; a loss that
+/// is not finite is the highest.
 pub(crate) fn suspects(
     (model, config): (&Llama, &LlamaConfig),
     store: &TokenStore,
@@ -141,7 +139,7 @@ pub(crate) fn suspects(
     suspects
 }
 
-/// Numbers as text that reads back bitwise, which JSON's numbers do not have to.
+/// Numbers as text that reads back bitwise, which JSON does not guarantee for numbers.
 mod exact {
     use std::collections::VecDeque;
 
@@ -178,39 +176,39 @@ mod tests {
         let mut state = GuardState::default();
         for index in 0..count {
             let loss = 2.0 + 0.1 * (index % 3) as f64;
-            assert_eq!(state.judge(Some(&CONFIG), loss, 1.0), None);
+            assert_eq!(state.check(Some(&CONFIG), loss, 1.0), None);
         }
         state
     }
 
     #[test]
     fn a_jump_is_found_once_the_window_is_full() {
-        assert_eq!(seen(7).judge(Some(&CONFIG), 9.0, 1.0), None);
+        assert_eq!(seen(7).check(Some(&CONFIG), 9.0, 1.0), None);
         let mut state = seen(20);
-        assert_eq!(state.judge(Some(&CONFIG), 2.4, 1.0), None, "within what is usual");
-        let found = state.judge(Some(&CONFIG), 9.0, 1.0).unwrap();
+        assert_eq!(state.check(Some(&CONFIG), 2.4, 1.0), None, "within the usual range");
+        let found = state.check(Some(&CONFIG), 9.0, 1.0).unwrap();
         assert_eq!(found.answer, Answer::Skip);
         assert!(
             found.z.unwrap() > 4.0 && found.problem.contains("of the 8 steps before"),
             "{found:?}"
         );
         assert_eq!(state.skipped, 1);
-        assert_eq!(state.judge(Some(&CONFIG), 0.0, 1.0), None, "a loss that falls is no spike");
-        assert_eq!(seen(20).judge(None, 9.0, 1.0), None, "no table, no spike");
+        assert_eq!(state.check(Some(&CONFIG), 0.0, 1.0), None, "a loss that falls is not a spike");
+        assert_eq!(seen(20).check(None, 9.0, 1.0), None, "no table, no spike");
     }
 
     #[test]
     fn a_loss_that_has_moved_for_good_is_accepted() {
         let mut state = seen(20);
-        let found = (0..10).filter(|_| state.judge(Some(&CONFIG), 9.0, 1.0).is_some()).count();
+        let found = (0..10).filter(|_| state.check(Some(&CONFIG), 9.0, 1.0).is_some()).count();
         assert!((1..5).contains(&found), "{found} steps of ten were skipped");
     }
 
     #[test]
     fn what_is_no_number_is_found_whatever_the_recipe_says() {
-        let found = GuardState::default().judge(None, f64::NAN, 1.0).unwrap();
+        let found = GuardState::default().check(None, f64::NAN, 1.0).unwrap();
         assert_eq!((found.problem.as_str(), found.answer), ("the loss is NaN", Answer::Stop));
-        let found = GuardState::default().judge(Some(&CONFIG), 1.0, f64::INFINITY).unwrap();
+        let found = GuardState::default().check(Some(&CONFIG), 1.0, f64::INFINITY).unwrap();
         assert_eq!(
             (found.problem.as_str(), found.answer),
             ("the gradient norm is inf", Answer::Skip)
@@ -221,9 +219,9 @@ mod tests {
     fn a_run_that_only_skips_stops() {
         let mut state = GuardState::default();
         for _ in 0..MOST_SKIPPED_IN_A_ROW {
-            assert_eq!(state.judge(Some(&CONFIG), f64::NAN, 1.0).unwrap().answer, Answer::Skip);
+            assert_eq!(state.check(Some(&CONFIG), f64::NAN, 1.0).unwrap().answer, Answer::Skip);
         }
-        let found = state.judge(Some(&CONFIG), f64::NAN, 1.0).unwrap();
+        let found = state.check(Some(&CONFIG), f64::NAN, 1.0).unwrap();
         assert_eq!(found.answer, Answer::Stop);
         assert!(
             found.problem.ends_with("after 20 steps in a row were skipped"),

@@ -1,5 +1,5 @@
-//! What one optimizer step is made of: forward and backward block by block, gradients and their
-//! sums, guards, `AdamW`.
+//! The parts of one optimizer step: forward and backward block by block, gradients and their sums,
+//! guards, `AdamW`.
 
 pub mod determinism;
 pub mod forward_backward;

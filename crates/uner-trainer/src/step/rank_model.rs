@@ -1,7 +1,7 @@
 //! A model as one rank holds it.
 //!
-//! Usually that is all of it. The blocks of a model that is too large are divided: of each of their
-//! parameters a rank holds the [`Share`](crate::distributed::Share) that it updates anyway, and no
+//! Usually that is all of it. The blocks of a model that is too large are sharded: of each of their
+//! parameters a rank holds the [`Shard`](crate::distributed::Shard) that it updates anyway, and no
 //! more (`ZeRO` stage 3, Rajbhandari et al. 2020). All ranks gather a block just before it runs,
 //! forward and once more on the way back, and sum its gradients to their owners as soon as they are
 //! there. Embedding, final norm and head stay whole.
@@ -25,28 +25,28 @@ use crate::step::optimizer::{AdamW, Update};
 #[derive(Debug)]
 pub struct RankModel {
     /// All of the model, or all but its blocks.
-    held: Llama,
-    divided: Option<Divided>,
+    local: Llama,
+    sharded: Option<ShardedBlocks>,
 }
 
-/// The blocks of a model, divided among the ranks.
+/// The blocks of a model, sharded among the ranks.
 #[derive(Debug)]
-struct Divided {
+struct ShardedBlocks {
     config: LlamaConfig,
     /// This rank's shares of each block's parameters, by name.
-    blocks: Vec<BTreeMap<String, Owned>>,
+    blocks: Vec<BTreeMap<String, ShardedParameter>>,
 }
 
 /// This rank's share of a parameter.
 #[derive(Debug)]
-struct Owned {
+struct ShardedParameter {
     /// Of the whole parameter.
     shape: Vec<usize>,
     /// `[share]`.
     share: Tensor<1>,
 }
 
-impl Owned {
+impl ShardedParameter {
     /// Elements of the whole parameter.
     fn count(&self) -> usize {
         self.shape.iter().product()
@@ -54,8 +54,8 @@ impl Owned {
 }
 
 impl From<Llama> for RankModel {
-    fn from(held: Llama) -> Self {
-        Self { held, divided: None }
+    fn from(local: Llama) -> Self {
+        Self { local, sharded: None }
     }
 }
 
@@ -63,111 +63,111 @@ impl RankModel {
     /// Lets go of all of the blocks but this rank's shares. A rank that is alone keeps them.
     ///
     /// # Panics
-    /// When the model has an adapter: a frozen base is not divided.
+    /// When the model has an adapter: a frozen base is not sharded.
     #[must_use]
-    pub fn divide(mut self, config: &LlamaConfig, group: &Group) -> Self {
-        if group.is_alone() || self.divided.is_some() {
+    pub fn shard(mut self, config: &LlamaConfig, group: &Group) -> Self {
+        if group.is_single() || self.sharded.is_some() {
             return self;
         }
-        assert!(self.held.adapter.is_none(), "the base of an adapter is not divided");
-        let layers = std::mem::take(&mut self.held.model.layers);
+        assert!(self.local.adapter.is_none(), "the base of an adapter is not sharded");
+        let layers = std::mem::take(&mut self.local.model.layers);
         let blocks = layers.into_iter().enumerate().map(|(layer, block)| {
             let mut shares = BTreeMap::new();
             visit(&block, &name(layer), |parameter| {
-                let share = group.share(parameter.values.dims()[0]).own(parameter.values);
-                shares.insert(parameter.name, Owned { shape: parameter.shape, share });
+                let share = group.shard(parameter.values.dims()[0]).own(parameter.values);
+                shares.insert(parameter.name, ShardedParameter { shape: parameter.shape, share });
             });
             shares
         });
         let blocks = blocks.collect();
-        Self { divided: Some(Divided { config: config.clone(), blocks }), ..self }
+        Self { sharded: Some(ShardedBlocks { config: config.clone(), blocks }), ..self }
     }
 
     /// Whether ranks hold shares of the blocks only.
-    pub fn is_divided(&self) -> bool {
-        self.divided.is_some()
+    pub fn is_sharded(&self) -> bool {
+        self.sharded.is_some()
     }
 
     /// What every rank holds whole: all of the model, or all but its blocks.
-    pub fn held(&self) -> &Llama {
-        &self.held
+    pub fn local(&self) -> &Llama {
+        &self.local
     }
 
     /// The model where it is held whole.
-    pub fn into_whole(self) -> Option<Llama> {
-        self.divided.is_none().then_some(self.held)
+    pub fn into_unsharded(self) -> Option<Llama> {
+        self.sharded.is_none().then_some(self.local)
     }
 
     /// Where it is.
     pub fn device(&self) -> Device {
-        self.held.head().device()
+        self.local.head().device()
     }
 
     /// How many blocks it has.
     pub fn num_blocks(&self) -> usize {
-        self.divided.as_ref().map_or(self.held.model.layers.len(), |divided| divided.blocks.len())
+        self.sharded.as_ref().map_or(self.local.model.layers.len(), |sharded| sharded.blocks.len())
     }
 
     /// How many of its numbers this rank holds.
-    pub fn num_held(&self) -> usize {
+    pub fn num_local_params(&self) -> usize {
         let blocks = self
-            .divided
+            .sharded
             .iter()
-            .flat_map(|divided| divided.blocks.iter().flat_map(BTreeMap::values));
-        self.held.num_params() + blocks.map(|owned| owned.share.dims()[0]).sum::<usize>()
+            .flat_map(|sharded| sharded.blocks.iter().flat_map(BTreeMap::values));
+        self.local.num_params() + blocks.map(|owned| owned.share.dims()[0]).sum::<usize>()
     }
 
-    /// A block, gathered where it is divided. Every rank has to call.
+    /// A block, gathered where it is sharded. Every rank has to call.
     ///
     /// # Errors
     /// When another rank has failed.
     pub(crate) fn block(&self, layer: usize, group: &Group) -> Result<Cow<'_, Block>, TrainError> {
-        let Some(Divided { config, blocks }) = &self.divided else {
-            return Ok(Cow::Borrowed(&self.held.model.layers[layer]));
+        let Some(ShardedBlocks { config, blocks }) = &self.sharded else {
+            return Ok(Cow::Borrowed(&self.local.model.layers[layer]));
         };
         let shares =
             blocks[layer].values().map(|owned| (owned.share.clone(), owned.count())).collect();
-        let wholes = group.start_gather(shares)?.wait();
+        let wholes = group.start_all_gather(shares)?.wait();
         let mut gathered = Gathered(blocks[layer].keys().cloned().zip(wholes).collect());
         let block = Block::build(config, &mut gathered, &name(layer))
             .expect("all of the block was gathered");
         Ok(Cow::Owned(block))
     }
 
-    /// The whole model, gathered where its blocks are divided. Every rank has to call.
+    /// The whole model, gathered where its blocks are sharded. Every rank has to call.
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn whole(&self, group: &Group) -> Result<Cow<'_, Llama>, TrainError> {
-        if self.divided.is_none() {
-            return Ok(Cow::Borrowed(&self.held));
+    pub fn gathered(&self, group: &Group) -> Result<Cow<'_, Llama>, TrainError> {
+        if self.sharded.is_none() {
+            return Ok(Cow::Borrowed(&self.local));
         }
-        let mut whole = self.held.clone();
+        let mut whole = self.local.clone();
         let layers = (0..self.num_blocks()).map(|layer| Ok(self.block(layer, group)?.into_owned()));
         whole.model.layers = layers.collect::<Result<_, TrainError>>()?;
         Ok(Cow::Owned(whole))
     }
 
     /// Adds the gradients of a block's parameters, by name and `[n]`, to `gradients`: what is
-    /// divided starts to be summed over all ranks, and then every rank has to call, with no
+    /// sharded starts to be summed over all ranks, and then every rank has to call, with no
     /// gradients where it has none.
     ///
     /// # Errors
     /// When another rank has failed.
-    pub(crate) fn give(
+    pub(crate) fn add_gradients(
         &self,
         layer: usize,
         mut found: BTreeMap<String, Tensor<1>>,
         group: &Group,
         gradients: &mut Gradients,
     ) -> Result<(), TrainError> {
-        let Some(divided) = &self.divided else {
+        let Some(sharded) = &self.sharded else {
             for (name, gradient) in found {
                 gradients.add(&name, gradient);
             }
             return Ok(());
         };
-        for (name, owned) in &divided.blocks[layer] {
+        for (name, owned) in &sharded.blocks[layer] {
             let nothing = || Tensor::zeros([owned.count()], (&owned.share.device(), DType::F32));
             found.entry(name.clone()).or_insert_with(nothing);
         }
@@ -186,27 +186,27 @@ impl RankModel {
         update: Update,
         group: &Group,
     ) -> Result<Self, TrainError> {
-        let mut divided = self.divided;
+        let mut sharded = self.sharded;
         for (name, owned) in
-            divided.iter_mut().flat_map(|divided| divided.blocks.iter_mut().flatten())
+            sharded.iter_mut().flat_map(|sharded| sharded.blocks.iter_mut().flatten())
         {
             let Some(gradient) = gradients.take(name) else { continue };
-            let first = group.share(owned.count()).start;
+            let first = group.shard(owned.count()).start;
             let step = update.of((name, &owned.shape), first, config);
             // Handed over, so that it can be updated in place.
             let share = std::mem::replace(&mut owned.share, Tensor::empty([0], &gradient.device()));
             owned.share = optimizer.update(name, share, gradient, &step);
         }
-        let held = optimizer.step(self.held, gradients, config, update, group)?;
-        Ok(Self { held, divided })
+        let local = optimizer.step(self.local, gradients, config, update, group)?;
+        Ok(Self { local, sharded })
     }
 
     /// Names of all that is trained, the same on every rank.
     pub(crate) fn trained(&self) -> Vec<String> {
-        let held = trained(&self.held, "").into_iter().map(|(name, _)| name);
+        let local = trained(&self.local, "").into_iter().map(|(name, _)| name);
         let blocks =
-            self.divided.iter().flat_map(|divided| divided.blocks.iter().flat_map(BTreeMap::keys));
-        held.chain(blocks.cloned()).collect()
+            self.sharded.iter().flat_map(|sharded| sharded.blocks.iter().flat_map(BTreeMap::keys));
+        local.chain(blocks.cloned()).collect()
     }
 
     /// This rank's shares of the parameters of `wanted` names, `[share]`, in the same order on
@@ -217,13 +217,13 @@ impl RankModel {
         group: &Group,
     ) -> Vec<(String, Tensor<1>)> {
         let mut shares = Vec::new();
-        visit(&self.held, "", |parameter| {
+        visit(&self.local, "", |parameter| {
             if wanted(&parameter.name) {
-                let share = group.share(parameter.values.dims()[0]).of(parameter.values);
+                let share = group.shard(parameter.values.dims()[0]).of(parameter.values);
                 shares.push((parameter.name, share));
             }
         });
-        let blocks = self.divided.iter().flat_map(|divided| divided.blocks.iter().flatten());
+        let blocks = self.sharded.iter().flat_map(|sharded| sharded.blocks.iter().flatten());
         let blocks = blocks.filter(|(name, _)| wanted(name));
         shares.extend(blocks.map(|(name, owned)| (name.clone(), owned.share.clone())));
         shares
@@ -241,17 +241,18 @@ impl RankModel {
         group: &Group,
         mut show: impl FnMut(String, Vec<usize>, TensorData),
     ) -> Result<(), TrainError> {
-        if group.is_first() {
-            visit(&self.held, "", |parameter| {
+        if group.is_main() {
+            visit(&self.local, "", |parameter| {
                 if wanted(&parameter.name) {
                     show(parameter.name, parameter.shape, parameter.values.into_data());
                 }
             });
         }
-        let blocks = self.divided.iter().flat_map(|divided| divided.blocks.iter().flatten());
-        for (name, Owned { shape, share }) in blocks.filter(|(name, _)| wanted(name)) {
-            let values = group.gather_values(share.clone().try_into_vec_as().expect("a float"))?;
-            if group.is_first() {
+        let blocks = self.sharded.iter().flat_map(|sharded| sharded.blocks.iter().flatten());
+        for (name, ShardedParameter { shape, share }) in blocks.filter(|(name, _)| wanted(name)) {
+            let values =
+                group.all_gather_values(share.clone().try_into_vec_as().expect("a float"))?;
+            if group.is_main() {
                 let values = TensorData::new(values.to_vec(), [values.len()]);
                 show(name.clone(), shape.clone(), values.convert_dtype(share.dtype()));
             }

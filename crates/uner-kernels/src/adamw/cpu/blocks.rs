@@ -5,7 +5,7 @@ use burn::tensor::bf16;
 use rayon::prelude::*;
 
 use super::super::Factors;
-use super::super::code::{BLOCK, BLOCK_WORDS, Draw, Draws, num_words, pack, rounded, widen};
+use super::super::code::{Draw, Draws, GRANULE, GRANULE_WORDS, num_words, pack, rounded, widen};
 use super::update;
 use crate::flex::{Floats, Stored, Values, values, vectorized};
 
@@ -25,11 +25,12 @@ impl Moments<'_> {
     fn pieces(self) -> Vec<Self> {
         match self {
             Self::Float(first, second) => {
-                let pieces = first.chunks_mut(PIECE * BLOCK).zip(second.chunks_mut(PIECE * BLOCK));
+                let pieces =
+                    first.chunks_mut(PIECE * GRANULE).zip(second.chunks_mut(PIECE * GRANULE));
                 pieces.map(|(first, second)| Self::Float(first, second)).collect()
             }
             Self::EightBit(words) => {
-                words.chunks_mut(PIECE * BLOCK_WORDS).map(Self::EightBit).collect()
+                words.chunks_mut(PIECE * GRANULE_WORDS).map(Self::EightBit).collect()
             }
         }
     }
@@ -86,11 +87,11 @@ fn spread<P: Parameter, G: Stored>(
     factors: Factors,
 ) {
     assert!(moments.are_of(param.len()) && grad.len() == param.len(), "moments own their buffers");
-    let pieces = param.par_chunks_mut(PIECE * BLOCK).zip(grad.par_chunks(PIECE * BLOCK));
+    let pieces = param.par_chunks_mut(PIECE * GRANULE).zip(grad.par_chunks(PIECE * GRANULE));
     pieces.zip(moments.pieces()).enumerate().for_each(|(index, ((param, grad), moments))| {
         vectorized(
             #[inline(always)]
-            || piece(param, grad, moments, draws.behind(index * PIECE * BLOCK), factors),
+            || piece(param, grad, moments, draws.behind(index * PIECE * GRANULE), factors),
         );
     });
 }
@@ -103,17 +104,18 @@ fn piece<P: Parameter, G: Stored>(
     draws: Draws,
     factors: Factors,
 ) {
-    let blocks = param.chunks_mut(BLOCK).zip(grad.chunks(BLOCK)).zip((0..).step_by(BLOCK));
+    let blocks = param.chunks_mut(GRANULE).zip(grad.chunks(GRANULE)).zip((0..).step_by(GRANULE));
     match moments {
         Moments::Float(first, second) => {
-            let moments = first.chunks_mut(BLOCK).zip(second.chunks_mut(BLOCK));
+            let moments = first.chunks_mut(GRANULE).zip(second.chunks_mut(GRANULE));
             for (((param, grad), start), (first, second)) in blocks.zip(moments) {
                 block((param, draws.behind(start)), grad, first, second, factors);
             }
         }
         Moments::EightBit(words) => {
-            for (((param, grad), start), words) in blocks.zip(words.chunks_exact_mut(BLOCK_WORDS)) {
-                let (mut first, mut second) = ([0.0; BLOCK], [0.0; BLOCK]);
+            for (((param, grad), start), words) in blocks.zip(words.chunks_exact_mut(GRANULE_WORDS))
+            {
+                let (mut first, mut second) = ([0.0; GRANULE], [0.0; GRANULE]);
                 widen(words, &mut first, &mut second);
                 let (first, second) = (&mut first[..grad.len()], &mut second[..grad.len()]);
                 let draws = draws.behind(start);
@@ -133,7 +135,7 @@ fn block<P: Parameter, G: Stored>(
     second: &mut [f32],
     factors: Factors,
 ) {
-    let mut values = [0.0; BLOCK];
+    let mut values = [0.0; GRANULE];
     let values = &mut values[..param.len()];
     for (value, param) in values.iter_mut().zip(&*param) {
         *value = param.widen();

@@ -8,10 +8,11 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::super::code::BLOCK;
+use super::super::code::GRANULE;
 use super::super::{AdamWStep, Factors};
 use super::unit::{
-    Form, Held, Place, Random, TEAM, UNITS, Words, all_by_chance, draws, load, vector_by_chance,
+    Held, Place, QuantFormat, Random, TEAM, UNITS, Words, all_by_chance, draws, load,
+    vector_by_chance,
 };
 use super::{Plan, updated};
 use crate::cube::{Floats, Ints, contiguous, element, trimmed};
@@ -25,7 +26,7 @@ pub(super) fn owned_words(words: Ints) -> Ints {
 /// Cubes of several granules each; the last ones may have fewer or none.
 pub(super) fn cubes_of(tensor: &Floats) -> (CubeCount, CubeDim) {
     let units = CubeDim::new_1d(UNITS as u32);
-    let blocks = tensor.shape().num_elements().div_ceil(BLOCK);
+    let blocks = tensor.shape().num_elements().div_ceil(GRANULE);
     (calculate_cube_count_elemwise(&tensor.client, blocks * TEAM, units), units)
 }
 
@@ -59,7 +60,7 @@ pub(super) fn update_blocks(param: &Floats, words: &Ints, grad: Floats, step: &A
     if param.shape().num_elements() == 0 {
         return;
     }
-    let ((cubes, units), form) = (cubes_of(param), Form::of(param));
+    let ((cubes, units), form) = (cubes_of(param), QuantFormat::of(param));
     block_update::launch(
         &param.client,
         cubes,
@@ -106,7 +107,7 @@ fn block_update<G: Float, P: Float, N: Size>(
     words: &mut [i32],
     factors: Factors,
     random: Random,
-    #[comptime] form: Form,
+    #[comptime] form: QuantFormat,
     #[comptime] at_random: bool,
     #[define(G)] _grad_dtype: ElemType,
     #[define(P)] _param_dtype: ElemType,

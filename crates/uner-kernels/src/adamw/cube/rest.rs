@@ -10,7 +10,7 @@ use super::super::code::{INFINITE, MAGNITUDE};
 use super::super::rest::{SMALLEST, TIE, UNIT, UNIT_WORDS, UPPER, num_words};
 use super::super::{AdamWStep, Factors};
 use super::blocks::cubes_of;
-use super::unit::{Form, Held, LANES, Place, QUADS, Random, Words, draws, load};
+use super::unit::{Held, LANES, Place, QUADS, QuantFormat, Random, Words, draws, load};
 use super::updated;
 use crate::cube::{Floats, Ints, contiguous, element, elementwise, empty, trimmed};
 
@@ -91,7 +91,7 @@ pub(super) fn update_blocks(
     if param.shape().num_elements() == 0 {
         return;
     }
-    let ((cubes, units), form) = (cubes_of(param), Form::of(param));
+    let ((cubes, units), form) = (cubes_of(param), QuantFormat::of(param));
     block_update_with_rest::launch(
         &param.client,
         cubes,
@@ -243,7 +243,7 @@ fn block_update_with_rest<G: Float, P: Float, N: Size, W: Size>(
     words: &mut [i32],
     factors: Factors,
     random: Random,
-    #[comptime] form: Form,
+    #[comptime] form: QuantFormat,
     #[define(G)] _grad_dtype: ElemType,
     #[define(P)] _param_dtype: ElemType,
 ) {

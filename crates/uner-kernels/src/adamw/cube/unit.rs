@@ -9,8 +9,8 @@ use burn::backend::TensorMetadata;
 use cubecl::prelude::*;
 
 use super::super::code::{
-    BLOCK, BLOCK_WORDS, CODE_WORDS, DROPPED, Draws, FIRST, INFINITE, LEAPS, LOWEST_TOP, MAGNITUDE,
-    MULTIPLIER, NORMAL, SECOND, SHARING,
+    CODE_WORDS, DROPPED, Draws, FIRST, GRANULE, GRANULE_WORDS, INFINITE, LEAPS, LOWEST_TOP,
+    MAGNITUDE, MULTIPLIER, NORMAL, SECOND, SHARING,
 };
 use super::super::{AdamWStep, Factors};
 use super::{updated, updated_nearly};
@@ -25,13 +25,13 @@ pub(super) const QUADS: usize = 2;
 /// Elements per unit.
 pub(super) const ELEMENTS: usize = QUADS * LANES;
 /// Units per granule: a plane of NVIDIA's cards.
-pub(super) const TEAM: usize = BLOCK / ELEMENTS;
+pub(super) const TEAM: usize = GRANULE / ELEMENTS;
 /// Units per cube.
 pub(super) const UNITS: usize = 256;
 
 /// Compile-time parameters of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Form {
+pub(super) struct QuantFormat {
     /// Elements per load: `LANES` if that divides the number of elements, else one.
     vector: usize,
     /// Units per plane.
@@ -39,7 +39,7 @@ pub(super) struct Form {
     has_ptx: bool,
 }
 
-impl Form {
+impl QuantFormat {
     /// The form for a parameter.
     pub(super) fn of(param: &Floats) -> Self {
         let count = param.shape().num_elements();
@@ -155,13 +155,13 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn new(words: &mut [i32]) -> Self {
         let block = CUBE_POS * comptime!(UNITS / TEAM) + UNIT_POS as usize / TEAM;
-        let exists = (block + 1) * BLOCK_WORDS <= words.len();
+        let exists = (block + 1) * GRANULE_WORDS <= words.len();
         Place { block, unit: UNIT_POS as usize % TEAM, exists }
     }
 
     /// Index of the first element of a word.
     fn element(&self, #[comptime] quad: usize) -> usize {
-        self.block * BLOCK + comptime!(quad * BLOCK / QUADS) + self.unit * LANES
+        self.block * GRANULE + comptime!(quad * GRANULE / QUADS) + self.unit * LANES
     }
 
     /// Index of one of the unit's `ELEMENTS / vector` vectors.
@@ -172,7 +172,7 @@ impl Place {
 
     /// Index of a word of the first moments.
     fn word(&self, #[comptime] quad: usize) -> usize {
-        self.block * BLOCK_WORDS + comptime!(quad * TEAM) + self.unit
+        self.block * GRANULE_WORDS + comptime!(quad * TEAM) + self.unit
     }
 }
 
@@ -181,7 +181,7 @@ impl Place {
 pub(super) fn load<F: Float, N: Size>(
     from: &[Vector<F, N>],
     place: &Place,
-    #[comptime] form: Form,
+    #[comptime] form: QuantFormat,
 ) -> Array<Vector<F, N>> {
     let mut values = Array::<Vector<F, N>>::new(comptime!(form.loads()));
     #[unroll]
@@ -252,7 +252,7 @@ impl Words {
             }
         }
         if place.exists {
-            tops = u32::reinterpret(words[place.block * BLOCK_WORDS + comptime!(2 * CODE_WORDS)]);
+            tops = u32::reinterpret(words[place.block * GRANULE_WORDS + comptime!(2 * CODE_WORDS)]);
         }
         Words { first, second, tops }
     }
@@ -265,7 +265,7 @@ impl Words {
                 words[place.word(quad) + CODE_WORDS] = i32::reinterpret(self.second[quad]);
             }
             if place.unit == 0 {
-                words[place.block * BLOCK_WORDS + comptime!(2 * CODE_WORDS)] =
+                words[place.block * GRANULE_WORDS + comptime!(2 * CODE_WORDS)] =
                     i32::reinterpret(self.tops);
             }
         }
@@ -317,7 +317,7 @@ impl Held {
         grad: Vector<f32, N>,
         factors: &Factors,
         #[comptime] start: usize,
-        #[comptime] form: Form,
+        #[comptime] form: QuantFormat,
     ) -> Vector<f32, N> {
         let vector = comptime!(form.vector);
         let mut first = Vector::<f32, N>::new(0.0f32);
@@ -347,7 +347,7 @@ impl Held {
         words: &mut [i32],
         place: &Place,
         draws: &Array<u32>,
-        #[comptime] form: Form,
+        #[comptime] form: QuantFormat,
     ) {
         let mut firsts = Array::<u32>::new(ELEMENTS);
         let mut seconds = Array::<u32>::new(ELEMENTS);

@@ -16,7 +16,7 @@ use self::library::{Communicator, Transfer, connect};
 use super::stream::{Buffers, InFlight, side_stream, submit_beside};
 use crate::cube::{Floats, contiguous, empty};
 use crate::device::DeviceName;
-use crate::link::{Cut, Link, Pending};
+use crate::link::{Collective, Cut, Pending};
 
 /// The connected devices of a process.
 #[derive(Debug)]
@@ -44,13 +44,13 @@ impl Nccl {
             other => Err(format!("NCCL connects CUDA devices, and `{other}` is not one")),
         };
         let numbers: Vec<c_int> = devices.iter().map(number).collect::<Result<_, _>>()?;
-        let seat =
+        let local_rank =
             |communicator| Seat { communicator: Arc::new(communicator), stream: side_stream() };
-        Ok(Self(connect(&numbers)?.into_iter().map(seat).collect()))
+        Ok(Self(connect(&numbers)?.into_iter().map(local_rank).collect()))
     }
 
-    fn start(&self, seat: usize, exchanges: Vec<Exchange>) -> Pending {
-        let in_flight = self.0[seat].start(&exchanges);
+    fn start(&self, local_rank: usize, exchanges: Vec<Exchange>) -> Pending {
+        let in_flight = self.0[local_rank].start(&exchanges);
         Pending::new(move || {
             drop(in_flight);
             exchanges.into_iter().map(|exchange| tensor(exchange.received)).collect()
@@ -58,27 +58,27 @@ impl Nccl {
     }
 }
 
-impl Link for Nccl {
-    fn reduce_scatter(&self, seat: usize, values: Vec<Cut>) -> Pending {
+impl Collective for Nccl {
+    fn reduce_scatter(&self, local_rank: usize, values: Vec<Cut>) -> Pending {
         let exchange = |Cut { values, edges }: Cut| {
             let sent = contiguous(floats(values));
-            let received = empty(&sent, [edges[seat + 1] - edges[seat]], sent.dtype());
+            let received = empty(&sent, [edges[local_rank + 1] - edges[local_rank]], sent.dtype());
             Exchange { sent, received, operations: cut::reduce_scatter(&edges) }
         };
-        self.start(seat, values.into_iter().map(exchange).collect())
+        self.start(local_rank, values.into_iter().map(exchange).collect())
     }
 
-    fn all_gather(&self, seat: usize, parts: Vec<Cut>) -> Pending {
+    fn all_gather(&self, local_rank: usize, parts: Vec<Cut>) -> Pending {
         let exchange = |Cut { values, edges }: Cut| {
             let sent = contiguous(floats(values));
             let received = empty(&sent, [edges[edges.len() - 1]], sent.dtype());
             Exchange { sent, received, operations: cut::all_gather(&edges) }
         };
-        self.start(seat, parts.into_iter().map(exchange).collect())
+        self.start(local_rank, parts.into_iter().map(exchange).collect())
     }
 
     fn abort(&self) {
-        self.0.iter().for_each(|seat| seat.communicator.abort());
+        self.0.iter().for_each(|local_rank| local_rank.communicator.abort());
     }
 }
 

@@ -10,7 +10,7 @@ use cubecl::prelude::*;
 
 use super::kept;
 use crate::cube::{Floats, Ints, contiguous, dims, element, empty, mixed, owned, vector_size};
-use crate::dropout::{Draw, DropoutKernels, DroppedLinearKernels};
+use crate::dropout::{DropoutKernels, DropoutSite, DroppedLinearKernels};
 use crate::hash::mix;
 use crate::linear::LinearKernels;
 use crate::linear::cube::add;
@@ -30,12 +30,12 @@ impl DroppedLinearKernels for Cube {
         dy: Floats,
         weight: Floats,
         keys: Ints,
-        draw: Draw,
+        site: DropoutSite,
         rest: Option<Floats>,
     ) -> Floats {
         let ([rows, rank], [_, columns]) = (dims(&dy), dims(&weight));
         if rank > MOST || rank == 0 {
-            let terms = Self::drop_out(Self::linear_backward_x(dy, weight, None), keys, draw);
+            let terms = Self::drop_out(Self::linear_backward_x(dy, weight, None), keys, site);
             return match rest {
                 Some(rest) => add(rest, terms),
                 None => terms,
@@ -60,9 +60,9 @@ impl DroppedLinearKernels for Cube {
             weight.into_buffer_arg(),
             keys.into_buffer_arg(),
             dx.clone().into_buffer_arg(),
-            mix(draw.place),
-            draw.threshold(),
-            draw.scale(),
+            mix(site.layer_key),
+            site.threshold(),
+            site.scale(),
             rows,
             width,
             rank,
@@ -73,7 +73,7 @@ impl DroppedLinearKernels for Cube {
     }
 }
 
-/// Each unit keeps its columns of the weight and goes through its cube's rows. `place` is already
+/// Each unit keeps its columns of the weight and goes through its cube's rows. `layer_key` is already
 /// mixed; `width` is the length of a row of `dx` in vectors. Rows behind the last one are read
 /// again and not written.
 #[cube(launch, create_dummy_kernel)]
@@ -82,7 +82,7 @@ fn add_dropped<F: Float, N: Size>(
     weight: &[Vector<F, N>],
     keys: &[i32],
     dx: &mut [Vector<F, N>],
-    place: u32,
+    layer_key: u32,
     threshold: u32,
     scale: f32,
     rows: usize,
@@ -137,7 +137,7 @@ fn add_dropped<F: Float, N: Size>(
                     }
                     let at = first + start + row;
                     if at < rows {
-                        let hash = mixed(u32::cast_from(keys[at]) ^ place);
+                        let hash = mixed(u32::cast_from(keys[at]) ^ layer_key);
                         let mut sum = kept::<N>(total, hash, column, threshold, scale);
                         if comptime!(has_rest) {
                             sum += Vector::<f32, N>::cast_from(rest[row]);

@@ -35,10 +35,10 @@ pub(super) fn step(
         let Some((Parameter { name, shape, values }, gradient)) = to_do.pop_front() else {
             return Ok(None);
         };
-        let share = group.share(values.dims()[0]);
+        let share = group.shard(values.dims()[0]);
         let scalars = update.of((&name, &shape), share.start, config);
         let updated = optimizer.update(&name, share.of(values), gradient, &scalars);
-        Ok(Some((name, group.start_gather(vec![(updated, share.count)])?)))
+        Ok(Some((name, group.start_all_gather(vec![(updated, share.count)])?)))
     };
     let (mut under_way, mut failure) = (VecDeque::new(), None);
     let model = map(model, "", |name, _, values| {

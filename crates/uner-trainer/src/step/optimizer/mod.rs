@@ -13,12 +13,12 @@ use uner_model::Llama;
 use uner_model::parameters::{map, trained};
 
 use self::saved::{MASTER, master, moment_kinds, on_device, restored, share};
-use crate::config::MomentForm;
+use crate::config::MomentFormat;
 use crate::config::TrainConfig;
 use crate::distributed::Group;
 use crate::error::TrainError;
 use crate::step::gradients::Gradients;
-use crate::step::precision::Policy;
+use crate::step::precision::Precision;
 use crate::step::rank_model::RankModel;
 
 /// First and second moment of this rank's share of every parameter, and what it lacks of its f32
@@ -26,7 +26,7 @@ use crate::step::rank_model::RankModel;
 #[derive(Debug, Default)]
 pub struct AdamW {
     states: BTreeMap<String, AdamWState>,
-    policy: Policy,
+    policy: Precision,
 }
 
 /// What changes from update to update.
@@ -61,7 +61,7 @@ impl AdamW {
     /// The state at the start of a run, and the model in the type it is to be trained in. Where it
     /// gets masters, the values the model comes with are these: what rounding takes from them is
     /// not lost.
-    pub fn new(model: Llama, policy: Policy, group: &Group) -> (Llama, Self) {
+    pub fn new(model: Llama, policy: Precision, group: &Group) -> (Llama, Self) {
         let mut optimizer = Self { policy, ..Self::default() };
         if policy.parameters == DType::F32 {
             return (model, optimizer);
@@ -86,7 +86,7 @@ impl AdamW {
         group: &Group,
         moments: impl FnOnce(&Tensor<1>) -> Moments,
     ) -> Tensor<1> {
-        let (share, dtype) = (group.share(values.dims()[0]), self.policy.parameters);
+        let (share, dtype) = (group.shard(values.dims()[0]), self.policy.parameters);
         let part = |values| lasting(values, |values| parted(values, dtype));
         if share.len == share.count {
             let (param, rest) = part(values);
@@ -103,7 +103,7 @@ impl AdamW {
     }
 
     /// What numbers are stored in.
-    pub fn policy(&self) -> Policy {
+    pub fn policy(&self) -> Precision {
         self.policy
     }
 
@@ -129,7 +129,7 @@ impl AdamW {
         update: Update,
         group: &Group,
     ) -> Result<Llama, TrainError> {
-        if !group.is_alone() {
+        if !group.is_single() {
             return ahead::step(self, model, gradients, config, update, group);
         }
         Ok(map(model, "", |name, shape, values| match gradients.take(name) {
@@ -213,7 +213,7 @@ impl AdamW {
     pub fn restore(
         model: Llama,
         mut whole: BTreeMap<String, TensorData>,
-        policy: Policy,
+        policy: Precision,
         group: &Group,
     ) -> Result<(Llama, Self), String> {
         let mut optimizer = Self { policy, states: BTreeMap::new() };
@@ -222,7 +222,7 @@ impl AdamW {
             let master = whole.remove(&format!("{MASTER}{name}"));
             let values =
                 master.map_or_else(|| values.clone(), |master| on_device(master, &values.device()));
-            let share = group.share(values.dims()[0]);
+            let share = group.shard(values.dims()[0]);
             match restored(&mut whole, name, policy.moments, (share, &values.device())) {
                 Ok(Some(moments)) if policy.has_masters() => {
                     return optimizer.begin(name, values, group, |_| moments);
@@ -246,13 +246,13 @@ fn lasting<T: Send>(values: Tensor<1>, work: impl Fn(Tensor<1>) -> T + Send) -> 
 }
 
 /// Moments before the first update.
-fn zeros(values: &Tensor<1>, form: MomentForm) -> Moments {
+fn zeros(values: &Tensor<1>, form: MomentFormat) -> Moments {
     lasting(values.clone(), |values| {
         let ([count], device) = (values.dims(), values.device());
         let float = || Tensor::zeros([count], (&device, DType::F32));
         match form {
-            MomentForm::Float => Moments::Float { exp_avg: float(), exp_avg_sq: float() },
-            MomentForm::EightBit => Moments::EightBit {
+            MomentFormat::Float => Moments::Float { exp_avg: float(), exp_avg_sq: float() },
+            MomentFormat::EightBit => Moments::EightBit {
                 words: Tensor::zeros([code::num_words(count)], (&device, DType::I32)),
             },
         }

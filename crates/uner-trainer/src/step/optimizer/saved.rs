@@ -10,8 +10,8 @@ use burn::tensor::{DType, Device, Element, Int, Tensor, TensorData};
 use uner_kernels::AdamWState;
 use uner_kernels::adamw::{Moments, code, rest};
 
-use crate::config::MomentForm;
-use crate::distributed::{Group, Share};
+use crate::config::MomentFormat;
+use crate::distributed::{Group, Shard};
 use crate::error::TrainError;
 
 /// The tensors of a state, by what comes before a parameter's name in files.
@@ -21,10 +21,10 @@ const EIGHT_BIT: &str = "moments_8bit.";
 pub(super) const MASTER: &str = "master.";
 
 /// What there is of each parameter's moments.
-pub(super) fn moment_kinds(form: MomentForm) -> &'static [&'static str] {
+pub(super) fn moment_kinds(form: MomentFormat) -> &'static [&'static str] {
     match form {
-        MomentForm::Float => &[FIRST, SECOND],
-        MomentForm::EightBit => &[EIGHT_BIT],
+        MomentFormat::Float => &[FIRST, SECOND],
+        MomentFormat::EightBit => &[EIGHT_BIT],
     }
 }
 
@@ -62,18 +62,18 @@ pub(super) fn master(param: &Tensor<1>, state: Option<&AdamWState>) -> Part {
 /// rank has to call.
 pub(super) fn gathered(part: Part, group: &Group) -> Result<Option<TensorData>, TrainError> {
     let values = match part {
-        Part::Words(words) if group.is_alone() => return Ok(filled(bytes(&words))),
+        Part::Words(words) if group.is_single() => return Ok(filled(bytes(&words))),
         // Ranks exchange f32, in which whole numbers of 16 bits are exact.
         Part::Words(words) => {
             let halves = words.iter().flat_map(|word| [*word as u16, (*word >> 16) as u16]);
-            let whole = group.gather_values(halves.map(f32::from).collect())?;
+            let whole = group.all_gather_values(halves.map(f32::from).collect())?;
             let word = |half: &[f32]| half[0] as i32 | (half[1] as i32) << 16;
             let words = || whole.chunks_exact(2).map(word).collect::<Vec<i32>>();
-            return Ok(group.is_first().then(|| bytes(&words())).and_then(filled));
+            return Ok(group.is_main().then(|| bytes(&words())).and_then(filled));
         }
-        Part::Floats(values) => group.gather_values(values)?,
+        Part::Floats(values) => group.all_gather_values(values)?,
     };
-    Ok(group.is_first().then(|| listed(Arc::unwrap_or_clone(values))).and_then(filled))
+    Ok(group.is_main().then(|| listed(Arc::unwrap_or_clone(values))).and_then(filled))
 }
 
 /// Values, where there are any.
@@ -94,8 +94,8 @@ fn bytes(words: &[i32]) -> TensorData {
 pub(super) fn restored(
     whole: &mut BTreeMap<String, TensorData>,
     name: &str,
-    form: MomentForm,
-    (share, device): (Share, &Device),
+    form: MomentFormat,
+    (share, device): (Shard, &Device),
 ) -> Result<Option<Moments>, String> {
     let mut take = |kind: &str, length: usize| {
         let Some(found) = whole.remove(&format!("{kind}{name}")) else { return Ok(None) };
@@ -104,7 +104,7 @@ pub(super) fn restored(
         }
         Err(format!("`{kind}{name}` has {} numbers, not {length}", found.num_elements()))
     };
-    if form == MomentForm::EightBit {
+    if form == MomentFormat::EightBit {
         let words = |elements: usize| code::num_words(elements);
         let Some(found) = take(EIGHT_BIT, words(share.count) * size_of::<i32>())? else {
             return Ok(None);
