@@ -3,37 +3,15 @@
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe, 3 files
 //! missing (`--dry-run --strict`), 130 after Ctrl-C.
 
-mod adapter;
 pub mod allocator;
 mod args;
-mod assemble;
 mod atomic;
-mod data;
-mod doctor;
-mod during;
-mod encode;
-mod eval;
-mod export;
-mod gguf;
-mod guards;
-mod interrupt;
-mod lock;
-mod mask;
-mod model_folder;
-mod monitor;
-mod notes;
-mod predict;
-mod printable;
-pub mod probe;
-mod profile;
-mod progress;
-mod ranks;
-mod report;
-mod run_folder;
-mod score;
-mod start;
-mod train;
-mod verify;
+mod commands;
+mod model;
+mod run;
+mod terminal;
+
+pub use commands::probe;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -46,7 +24,8 @@ use uner_data::middle_cut;
 use uner_plan::recipe::RecipeError;
 
 use args::{Command, CommandLine, DataCommand, TrainLine};
-use printable::Printable;
+use commands::{data, doctor, encode, eval, export, predict, report, score, train, verify};
+use terminal::printable::Printable;
 
 /// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +65,7 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
         }
     };
     talk_to_stderr();
-    match run(&command, &mut Printable(io::stdout().lock())) {
+    match execute(&command, &mut Printable(io::stdout().lock())) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(130),
         Ok(Ending::Missing) => ExitCode::from(3),
@@ -104,8 +83,9 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
 /// What is said on the way is log lines without decoration; `RUST_LOG` says how much. That a
 /// machine has no OpenGL is nobody's concern: it is only looked for where Vulkan has no GPU.
 fn talk_to_stderr() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,wgpu_hal::gles=off,uner_cli=info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("warn,wgpu_hal::gles=off,uner_cli=info,uner_eval=info,uner_infer=info")
+    });
     let format =
         tracing_subscriber::fmt::format().without_time().with_level(false).with_target(false);
     // Fails only when a program that calls this as a library has its own.
@@ -120,7 +100,7 @@ fn talk_to_stderr() {
         .try_init();
 }
 
-fn run(command: &Command, out: &mut dyn Write) -> Result<Ending> {
+fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
     match command {
         Command::Train(args) => return train::run(args, out),
         Command::Report(args) => report::run(args, out)?,

@@ -10,6 +10,12 @@ pub enum EvalError {
     /// A file cannot be read; the message names it.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// A benchmark cannot be read.
+    #[error(transparent)]
+    Data(#[from] uner_data::DataError),
+    /// The model cannot answer.
+    #[error(transparent)]
+    Infer(#[from] uner_infer::InferError),
     /// A file without lines to score.
     #[error("`{}` has no lines to score", .0.display())]
     Empty(PathBuf),

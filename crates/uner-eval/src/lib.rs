@@ -17,6 +17,7 @@ mod bio;
 mod error;
 pub mod instructuie;
 mod lines;
+mod measure;
 pub mod official;
 pub mod published;
 mod queries;
@@ -29,6 +30,7 @@ pub mod seqeval;
 
 pub use bio::{BioReport, score_bio};
 pub use error::EvalError;
+pub use measure::{Benchmark, OnProgress, measure};
 pub use queries::{QueryReport, TypeScores, score_queries};
 pub use score::{DatasetReport, DatasetScorer, QueryPrediction, SeenSplit};
 pub use seen::SeenMentions;

@@ -4,7 +4,9 @@
 //! that span of the text.
 
 pub mod generate;
+pub mod load;
 pub mod predict;
 
 pub use generate::Generator;
+pub use load::LoadOptions;
 pub use predict::{InferConfig, InferError, Predictor, Query, Response};

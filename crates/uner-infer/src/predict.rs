@@ -1,10 +1,12 @@
 //! Asking a tuned model for the entities of any type in a text.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use uner_data::{Entity, align::align};
+use uner_model::{Llama, LlamaConfig, WeightsError};
 use uner_prompt::{PromptError, Template, Tokenizer, encode_prompt, ner};
 
 use crate::generate::{Generator, NotFinite};
@@ -84,28 +86,74 @@ pub enum InferError {
         /// First characters of the text.
         start: String,
     },
+    /// A file of the model's folder cannot be read; the message names it.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The model cannot be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The files of a model's folder do not fit each other, or one is missing.
+    #[error("`{}`: {problem}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// The fault and the remedy.
+        problem: String,
+    },
     /// Whoever was told of the progress did not want the rest.
     #[error("stopped before all queries were answered")]
     Stopped,
 }
 
 /// A tuned model with the tokenizer and the template it was tuned with.
-#[derive(Debug, Clone, Copy)]
+///
+/// ```no_run
+/// use std::ops::ControlFlow;
+/// use burn::tensor::Device;
+/// use uner_infer::{Predictor, Query};
+///
+/// let model = Predictor::load("checkpoints/quickstart/best".as_ref(), &Device::flex())?;
+/// let text = "Tim Cook runs Apple.";
+/// let queries = ["person", "organization"]
+///     .map(|entity_type| Query { text, entity_type, dataset: None });
+/// for response in model.answer(&queries, |_| ControlFlow::Continue(()))? {
+///     println!("{:?}", response.entities);
+/// }
+/// # Ok::<(), uner_infer::InferError>(())
+/// ```
+#[derive(Debug)]
 pub struct Predictor<'a> {
-    /// The model.
-    generator: Generator<'a>,
-    /// Its tokenizer.
-    tokenizer: &'a Tokenizer,
-    /// Its template.
-    pub template: &'a Template,
+    model: Part<'a, Llama>,
+    /// The model's dimensions.
+    model_config: Part<'a, LlamaConfig>,
+    tokenizer: Part<'a, Tokenizer>,
+    template: Part<'a, Template>,
     /// How to decode.
     config: InferConfig,
     /// The token that the template ends an answer with.
     end_of_turn: u32,
 }
 
+/// A part of a predictor: the caller's, or its own.
+#[derive(Debug)]
+pub(crate) enum Part<'a, T> {
+    Borrowed(&'a T),
+    Owned(Box<T>),
+}
+
+impl<T> Deref for Part<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Borrowed(part) => part,
+            Self::Owned(part) => part,
+        }
+    }
+}
+
 impl<'a> Predictor<'a> {
-    /// A model that is asked by a template.
+    /// A predictor of parts that the caller keeps.
     ///
     /// # Errors
     /// The model's chat template ends an answer with no special token.
@@ -115,8 +163,24 @@ impl<'a> Predictor<'a> {
         template: &'a Template,
         config: InferConfig,
     ) -> Result<Self, PromptError> {
-        let end_of_turn = template.end_of_turn(tokenizer)?;
-        Ok(Self { generator, tokenizer, template, config, end_of_turn })
+        let Generator { model, config: model_config } = generator;
+        let parts = (Part::Borrowed(model), Part::Borrowed(model_config));
+        Self::of(parts, Part::Borrowed(tokenizer), Part::Borrowed(template), config)
+    }
+
+    pub(crate) fn of(
+        (model, model_config): (Part<'a, Llama>, Part<'a, LlamaConfig>),
+        tokenizer: Part<'a, Tokenizer>,
+        template: Part<'a, Template>,
+        config: InferConfig,
+    ) -> Result<Self, PromptError> {
+        let end_of_turn = template.end_of_turn(&tokenizer)?;
+        Ok(Self { model, model_config, tokenizer, template, config, end_of_turn })
+    }
+
+    /// The template that prompts are written by.
+    pub fn template(&self) -> &Template {
+        &self.template
     }
 
     /// Answers every query, in order. Where the template asks all types at once, those of one text
@@ -136,12 +200,13 @@ impl<'a> Predictor<'a> {
             asked.iter().map(|asked| self.prompt(asked, queries)).collect::<Result<Vec<_>, _>>()?;
         let mut by_length: Vec<usize> = (0..asked.len()).collect();
         by_length.sort_by_key(|&index| prompts[index].len());
+        let generator = Generator { model: &self.model, config: &self.model_config };
         let mut responses: Vec<(usize, Response)> = Vec::with_capacity(queries.len());
         for batch in by_length.chunks(self.config.queries_per_batch.max(1)) {
             let prompts: Vec<Vec<u32>> =
                 batch.iter().map(|&index| prompts[index].clone()).collect();
             let answers =
-                self.generator.greedy(&prompts, self.config.max_new_tokens, |id| self.ends(id));
+                generator.greedy(&prompts, self.config.max_new_tokens, |id| self.ends(id));
             let answers = answers.map_err(|problem| {
                 let query = queries[asked[batch[problem.row]][0]];
                 let (entity_type, start) = (query.entity_type.to_owned(), start(query.text));
@@ -166,7 +231,7 @@ impl<'a> Predictor<'a> {
             of_text.entry((query.text, query.dataset)).or_default().push(index);
         }
         let grouped = |all: Vec<usize>| {
-            ner::groups(self.template, all.len()).map(move |group| all[group].to_vec())
+            ner::groups(&self.template, all.len()).map(move |group| all[group].to_vec())
         };
         of_text.into_values().flat_map(grouped).collect()
     }
@@ -175,7 +240,7 @@ impl<'a> Predictor<'a> {
     /// because it is only a row of the embedding.
     fn ends(&self, id: u32) -> bool {
         [self.end_of_turn, self.tokenizer.eos()].contains(&id)
-            || self.generator.config.eos_token_id.contains(&id)
+            || self.model_config.eos_token_id.contains(&id)
             || id as usize >= self.tokenizer.vocab_size()
     }
 
@@ -183,10 +248,10 @@ impl<'a> Predictor<'a> {
         let types: Vec<String> =
             asked.iter().map(|&index| queries[index].entity_type.to_owned()).collect();
         let (Query { text, dataset, .. }, types) = (queries[asked[0]], ner::list_types(&types));
-        let conversation = ner::prompt(text, &types, self.template, dataset);
-        let ids = encode_prompt(&conversation, self.template, self.tokenizer)?;
+        let conversation = ner::prompt(text, &types, &self.template, dataset);
+        let ids = encode_prompt(&conversation, &self.template, &self.tokenizer)?;
         let (max_new_tokens, window) =
-            (self.config.max_new_tokens, self.generator.config.max_position_embeddings);
+            (self.config.max_new_tokens, self.model_config.max_position_embeddings);
         if ids.len().saturating_add(max_new_tokens) > window {
             return Err(InferError::TooLong {
                 entity_type: types,
@@ -211,8 +276,8 @@ impl<'a> Predictor<'a> {
         // leave it out of a text's start.
         let raw = text.strip_prefix(' ').unwrap_or(&text).to_owned();
         let types: Vec<&str> = asked.iter().map(|&index| queries[index].entity_type).collect();
-        let (mentions, well_formed) = ner::read(&raw, &types, self.template);
-        let is_shared = ner::asks_all_types(self.template);
+        let (mentions, well_formed) = ner::read(&raw, &types, &self.template);
+        let is_shared = ner::asks_all_types(&self.template);
         let response = |(&index, mentions): (&usize, Vec<String>)| {
             let Query { text, entity_type, .. } = queries[index];
             let output = if is_shared {

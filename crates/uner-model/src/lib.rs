@@ -8,6 +8,7 @@ pub mod cache;
 pub mod config;
 pub mod export;
 pub mod flops;
+pub mod folder;
 pub mod gguf;
 mod keys;
 #[expect(

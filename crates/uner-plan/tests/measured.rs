@@ -1,11 +1,10 @@
-//! The estimate against what steps allocate: every byte that the test asks the allocator for is
-//! counted.
+//! Compares the estimate with the memory that steps allocate: the test counts every byte that is
+//! requested from the allocator.
 //!
-//! Each shape is measured in a process of its own, so that nothing but the step is counted. Memory
-//! that an allocator keeps after it was freed is not: how much that is, is a matter of the program
-//! and not of the plan.
+//! Each shape is measured in a process of its own, so that only the step is counted. Memory that an
+//! allocator keeps after it was freed is not counted: it depends on the program, not on the plan.
 
-// Clippy lets helpers of tests unwrap where it knows that they are such.
+// Clippy allows `unwrap` in the helpers of tests only under this attribute.
 #![cfg(test)]
 
 use std::alloc::{GlobalAlloc, Layout as Block, System};
@@ -30,7 +29,7 @@ use uner_trainer::{MomentFormat, Precision, PrecisionConfig, Rounding};
 const TOLERANCE: f64 = 0.1;
 /// Names the shape that a process measures.
 const SHAPE: &str = "UNER_MEASURED_SHAPE";
-/// One token of so many carries loss.
+/// One of this many tokens carries loss.
 const TRAINED_ONE_OF: usize = 8;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -41,24 +40,24 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: hands everything on to the system's allocator.
+// SAFETY: passes every call on to the system's allocator.
 #[expect(unsafe_code, reason = "an allocator that counts")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, block: Block) -> *mut u8 {
         let live = LIVE.fetch_add(block.size(), Ordering::Relaxed) + block.size();
         PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: as the caller says.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc(block) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, block: Block) {
         LIVE.fetch_sub(block.size(), Ordering::Relaxed);
-        // SAFETY: as the caller says.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.dealloc(pointer, block) }
     }
 }
 
-/// A model, and how a step of it is cut up.
+/// A model and the layout of its step.
 struct Shape {
     name: &'static str,
     /// hidden, intermediate, layers, heads, key/value heads, vocabulary
@@ -69,12 +68,11 @@ struct Shape {
     kept: usize,
     micro_batches: usize,
     precision: PrecisionConfig,
-    /// Ranks of one process, which then has the memory of all; their blocks are sharded where there
-    /// are several.
+    /// Ranks of one process, which then has the memory of all; several ranks shard the blocks.
     ranks: usize,
 }
 
-/// 5 to 35 million parameters, but for the micro-batches.
+/// 5 to 35 million parameters, except for the shape with a large micro-batch.
 const SHAPES: [Shape; 12] = [
     shape("wide vocabulary", [256, 512, 2, 4, 4, 32_000], (256, 2, 2, 2)),
     shape("deep, kept", [256, 704, 12, 4, 4, 2_048], (512, 2, 12, 2)),
@@ -183,7 +181,7 @@ fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
     Memory::of(&work, layout).total()
 }
 
-/// Bytes at the peak of two steps, the model included: the second step finds moments.
+/// Bytes at the peak of two steps, the model included; the second step starts with moments.
 fn measure(shape: &Shape) -> usize {
     let config = config(shape);
     let before = LIVE.load(Ordering::Relaxed);
@@ -222,7 +220,7 @@ fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), Train
         let update = Update { lr: 1e-3, step, grad_scale: 1e-3 };
         model = model.updated(&mut optimizer, gradients, &train, update, group)?;
     }
-    // As an evaluation does.
+    // An evaluation gathers the model too.
     model.gathered(group)?;
     Ok(())
 }

@@ -37,4 +37,6 @@ pub use fit::{Fitted, cut, fit, permute_queries};
 pub use jinja::ChatTemplate;
 pub use render::{render, render_prompt, render_string};
 pub use template::Template;
-pub use tokenizer::{PieceKind, ScoredVocabulary, SpacePrefix, Tokenizer, TokenizerError};
+pub use tokenizer::{
+    PieceKind, ScoredVocabulary, SpacePrefix, Tokenizer, TokenizerError, tokenizer_in,
+};

@@ -61,6 +61,15 @@ pub enum SpacePrefix {
     StartOnly,
 }
 
+/// Files that a tokenizer can be in, the first that exists.
+const FILES: [&str; 2] = ["tokenizer.json", "tokenizer.model"];
+
+/// The tokenizer file of a model folder, whether it exists or not.
+pub fn tokenizer_in(folder: &Path) -> PathBuf {
+    let mut files = FILES.iter().map(|file| folder.join(file));
+    files.find(|file| file.exists()).unwrap_or_else(|| folder.join(FILES[0]))
+}
+
 /// A tokenizer with its special tokens.
 #[derive(Debug)]
 pub struct Tokenizer {

@@ -79,7 +79,7 @@ pub enum TrainError {
     Checkpoint {
         /// The checkpoint's folder.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The problem, and how to solve it.
         problem: String,
     },
 }

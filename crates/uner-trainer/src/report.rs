@@ -9,7 +9,7 @@ use crate::config::Answer;
 pub struct GuardReport {
     /// Number of the step, from 1.
     pub step: u64,
-    /// What is wrong, as a sentence without a full stop.
+    /// The problem, as a sentence without a full stop.
     pub problem: String,
     /// Mean loss of the trained tokens, nats; `null` if it is not finite.
     pub loss: Option<f64>,

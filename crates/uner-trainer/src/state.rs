@@ -52,7 +52,7 @@ impl TrainState {
         }
     }
 
-    /// Shards the model's blocks over the ranks (ZeRO-3): see [`RankModel::shard`].
+    /// Shards the model's blocks over the ranks (`ZeRO` stage 3): see [`RankModel::shard`].
     #[must_use]
     pub fn shard(self, config: &LlamaConfig, group: &Group) -> Self {
         Self { model: self.model.shard(config, group), ..self }

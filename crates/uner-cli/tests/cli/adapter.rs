@@ -166,7 +166,7 @@ fn a_base_that_moved_is_named_and_another_refused() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let desk = Desk::new();
-    desk.train(&[SETTINGS]).fails(2, &["`model.weights = \"random\"` goes with no adapter"]);
+    desk.train(&[SETTINGS]).fails(2, &["`model.weights = \"random\"` cannot have an adapter"]);
     desk.train(&["model.adapter={ rank = true }"])
         .fails(2, &["model.adapter.rank", "a whole number"]);
     desk.train(&[&SETTINGS.replace("q_proj", "q_prj")]).fails(2, &["q_prj"]);

@@ -27,15 +27,15 @@ fn a_wrong_type() {
 
 #[test]
 fn a_value_that_cannot_be_trained_with() {
-    with("lr = 1e-3", "lr = -1").fails(2, &["`train.lr` must be a positive number, not -1"]);
+    with("lr = 1e-3", "lr = -1").fails(2, &["`train.lr` must be a positive number, not `-1`"]);
     with("lr = 1e-3", "lr = 1e-320")
-        .fails(2, &["`train.lr` must be a positive number, not 1e-320"]);
+        .fails(2, &["`train.lr` must be a positive number, not `1e-320`"]);
     with("lr = 1e-3", "lr = 1e31\nbeta3 = 1").fails(2, &["unknown key `train.beta3`"]);
     with("beta1 = 0.9\nbeta2 = 0.999", "beta1 = 5\nbeta2 = 7").fails(
         2,
         &[
             "`train.beta1` must be at least 0",
-            "`train.beta2` must be at least 0 and below 1, not 7",
+            "`train.beta2` must be at least 0 and below 1, not `7`",
         ],
     );
     with("ratio = 1.0", "ratio = -1").fails(2, &["`data.negatives.ratio` is -1"]);
@@ -54,7 +54,7 @@ fn what_is_compared_has_to_be_measured() {
     with("validate_every = 0", &never)
         .fails(2, &["`train.best.by` is `validation-loss`, which `train.validate_every"]);
     with("validate_every = 0", "validate_every = 0\n[train.checkpoint]\nminutes = 0")
-        .fails(2, &["`train.checkpoint.minutes` must be a positive number, not 0"]);
+        .fails(2, &["`train.checkpoint.minutes` must be a positive number, not `0`"]);
     with("[eval]", "[eval]\nduring = { every = 0, benchmarks = [] }")
         .fails(2, &["`eval.during.every` is 0"]);
     with("[eval]", "[eval]\nduring = { every = 1, benchmarks = [] }")

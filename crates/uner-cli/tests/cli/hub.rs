@@ -71,7 +71,7 @@ fn nothing_is_downloaded_before_its_licence_is_accepted() {
     let outcome = train(&desk, &hub.endpoint(), &["--accept-licence", "org/name"]);
     assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
     // Nobody there to ask: the command to type is told all the same.
-    let parts = ["licence and size could not be asked for", "`--accept-licence hf:org/name`"];
+    let parts = ["licence and size could not be read", "`--accept-licence hf:org/name`"];
     train(&desk, server::NOBODY, &[]).fails(1, &parts);
 }
 
@@ -130,7 +130,7 @@ fn a_model_of_the_hub_is_asked_measured_and_exported() {
     uner(&desk, server::NOBODY, &["export", "--model", MODEL, "--output", "copy"]).succeeds();
     assert!(desk.path("copy/model.safetensors").is_file());
     uner(&desk, server::NOBODY, &["predict", "--model", "hf:name", "--text", "x", "--types", "y"])
-        .fails(1, &["`hf:name` is no repository of the hub"]);
+        .fails(1, &["`hf:name` is not a repository of the hub"]);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_refusal_says_what_to_do() {
         .fails(1, &["refuses access to hf:org/name (HTTP 401)", "HF_TOKEN"]);
     hub.set(Fault::Status(404));
     train(&desk, &hub.endpoint(), &ACCEPT)
-        .fails(1, &["there is no hf:org/name on the hub", "HTTP 404"]);
+        .fails(1, &["hf:org/name or one of its files is not on the hub", "HTTP 404"]);
 }
 
 #[test]
@@ -161,8 +161,8 @@ fn a_download_that_was_cut_off_is_gone_on_with() {
     let (desk, hub) = published();
     hub.set(Fault::Short);
     train(&desk, &hub.endpoint(), &ACCEPT)
-        .fails(1, &["cut off", "the same command goes on with it"]);
-    // A part of a model is no model.
+        .fails(1, &["cut off", "run the same command again to continue it"]);
+    // An incomplete model is not a model.
     train(&desk, server::NOBODY, &[]).fails(1, &["`--accept-licence hf:org/name`"]);
     hub.set(Fault::None);
     let before = hub.asked().len();
@@ -178,7 +178,11 @@ fn a_server_that_cannot_go_on_is_asked_again_from_the_start() {
     train(&desk, &hub.endpoint(), &ACCEPT).fails(1, &["cut off"]);
     hub.set(Fault::IgnoresRange);
     let outcome = train(&desk, &hub.endpoint(), &ACCEPT);
-    assert!(outcome.succeeds().stderr.contains("once more from its start"), "{}", outcome.stderr);
+    assert!(
+        outcome.succeeds().stderr.contains("downloading it again from its start"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]
@@ -186,7 +190,7 @@ fn what_is_not_what_was_announced_is_refused() {
     let (desk, hub) = published();
     hub.set(Fault::Flipped);
     train(&desk, &hub.endpoint(), &ACCEPT)
-        .fails(1, &["its checksum is ", "nothing of it was kept"]);
+        .fails(1, &["its checksum is ", "neither was kept"]);
     train(&desk, server::NOBODY, &[]).fails(1, &["`--accept-licence hf:org/name`"]);
     hub.set(Fault::None);
     train(&desk, &hub.endpoint(), &ACCEPT).succeeds();

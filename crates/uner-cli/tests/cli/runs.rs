@@ -185,8 +185,7 @@ fn paths_that_lead_to_the_same_place_are_the_same() {
     fs_err::copy(desk.path("moved/model.toml"), desk.path("moved/model2.toml")).unwrap();
     let text = desk.read("moved/tiny.toml").replace("model.toml", "model2.toml");
     desk.write("moved/tiny.toml", &text);
-    resume("moved/tiny.toml", &[])
-        .fails(1, &["`model.config` was", "set it back, or say so again"]);
+    resume("moved/tiny.toml", &[]).fails(1, &["`model.config` was", "set it back, or confirm it"]);
     resume("moved/tiny.toml", &["--set", "model.config=moved/model2.toml"]).succeeds();
 }
 

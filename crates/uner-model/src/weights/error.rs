@@ -27,6 +27,14 @@ pub enum WeightsError {
         /// The parser's message.
         problem: String,
     },
+    /// A folder that is unfinished, or differs from its checksums.
+    #[error("checkpoint `{path}`: {problem}")]
+    Damaged {
+        /// The folder.
+        path: PathBuf,
+        /// The fault and the remedy.
+        problem: String,
+    },
     /// A Git LFS pointer in place of a file.
     #[error("`{0}` is a Git LFS pointer, not the file itself; fetch the file: `git lfs pull`")]
     Pointer(PathBuf),

@@ -1,4 +1,4 @@
-//! What makes a plan fit that does not.
+//! Changes that make a plan fit that is too large.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -9,32 +9,32 @@ use uner_trainer::{MicroBatchRows, MomentFormat, PrecisionConfig, Rounding};
 
 use super::{Choice, OnFrozen, Workload};
 
-/// The adapter that is proposed, a usual one on every layer.
+/// The adapter that is proposed: a usual one on every layer.
 static ADAPTER: LazyLock<AdapterConfig> = LazyLock::new(AdapterConfig::default);
-/// Rows are shortened in steps of so many tokens, and not below them: a passage with a question has
-/// more.
+/// Tokens by which rows are shortened step by step, and their shortest length: a passage with a
+/// question has more.
 const SHORTEST: usize = 128;
-/// Devices that are proposed, at most.
+/// Most devices that are proposed.
 const MOST_DEVICES: usize = 64;
 
 /// A change to a run, from cheap to expensive.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Change {
-    /// Micro-batches of so many rows: the same result, a little slower.
+    /// Micro-batches of this many rows: the same result, a little slower.
     MicroBatchRows(usize),
-    /// Moments, and then parameters and their masters too, in fewer bits: nearly the same result.
+    /// Moments in 8 bits, and then also bf16 parameters without masters: nearly the same result.
     Precision(PrecisionConfig),
-    /// Rows of so many tokens: longer conversations lose queries.
+    /// Rows of this many tokens: longer conversations lose queries.
     MaxSeqLen(usize),
-    /// An adapter of the usual rank on every layer of a model that is frozen in so many bits, or as
-    /// it is computed with.
+    /// An adapter of the usual rank on every layer of a frozen model, which is stored in this
+    /// format or, for `None`, in the type that it is computed with.
     Adapter(Option<BaseFormat>),
-    /// So many devices, over which master weights and moments are sharded, and the blocks too where
-    /// that is needed.
+    /// This many devices, over which master weights and moments are sharded (ZeRO-1), and the
+    /// blocks too if needed (ZeRO-3).
     Devices(usize),
 }
 
-/// A change and what the run would then take on a device, laid out to take the least.
+/// A change, and the memory of a device that the run would then need in its smallest layout.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
     /// The change.
@@ -43,8 +43,8 @@ pub struct Outcome {
     pub needed: u64,
 }
 
-/// What could be changed so that a run fits in `available` bytes of a device, from cheap to
-/// expensive; only what does make it fit, each by itself.
+/// Lists the changes that each make a run fit into `available` bytes of a device, from cheap to
+/// expensive.
 pub fn changes(work: &Workload, rows: MicroBatchRows, available: u64) -> Vec<Outcome> {
     let fits = |(change, work): (Change, Workload)| {
         let needed = Choice::smallest(&work, NonZeroUsize::MIN).memory.total();
@@ -66,11 +66,11 @@ pub fn changes(work: &Workload, rows: MicroBatchRows, available: u64) -> Vec<Out
     fewer.into_iter().chain(precision).chain(shorter).chain(others).chain(devices).collect()
 }
 
-/// The most rows of a micro-batch that fit, fewer than the recipe says.
+/// The most rows of a micro-batch that fit, fewer than the recipe sets.
 fn fewer_rows(work: &Workload, rows: MicroBatchRows, available: u64) -> Option<Outcome> {
     let MicroBatchRows::Fixed(rows) = rows else { return None };
     let needed = |rows| Choice::smallest(work, rows).memory.total();
-    // More rows take more: the border is halved towards. `fit` rows do, `rows` do not.
+    // Bisection, since more rows take more memory: `fit` rows fit, `rows` do not.
     let (mut fit, mut rows) = (0, rows.get());
     while rows - fit > 1 {
         let middle = NonZeroUsize::new(fit.midpoint(rows))?;
@@ -80,8 +80,8 @@ fn fewer_rows(work: &Workload, rows: MicroBatchRows, available: u64) -> Option<O
     Some(Outcome { change: Change::MicroBatchRows(fit.get()), needed: needed(fit) })
 }
 
-/// The same run with its state stored in fewer bits, the mildest first; only what is not done
-/// already.
+/// The same run with its state stored in fewer bits, the mildest change first, without changes that
+/// are already made.
 fn fewer_bits<'a>(work: &Workload<'a>) -> Vec<(Change, Workload<'a>)> {
     let short = |rounding| PrecisionConfig { moments: MomentFormat::EightBit, rounding };
     let mut found: Vec<(Change, Workload)> = Vec::new();
@@ -95,7 +95,7 @@ fn fewer_bits<'a>(work: &Workload<'a>) -> Vec<(Change, Workload<'a>)> {
     found
 }
 
-/// The same run with its numbers stored otherwise.
+/// The same run with an adapter on a frozen model, in fewer and fewer bits.
 fn other_storage<'a>(work: &Workload<'a>) -> Vec<(Change, Workload<'a>)> {
     if work.adapter.is_some() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What one block takes: its graph while it is kept, and what its backward pass needs on top of it.
+//! Memory of one block: the activations that it saves, and what its backward pass adds to them.
 //!
 //! With `h` hidden, `q` query and `k` key/value channels, `i` intermediate and `n` heads, the
 //! backward pass of a block reads, for each token, beside the block's input:
@@ -7,10 +7,10 @@
 //!   f32);
 //! - `h`: the residual sum before the second norm;
 //! - `2i`: gate and up;
-//! - `rank` for each layer with an adapter: what its second factor reads.
+//! - `rank` for each matrix with an adapter: the input of its second factor.
 //!
-//! What trained projections read is computed again when the backward pass comes to them: the output
-//! of the two norms (`h` each) and the activation (`i`).
+//! The inputs of trained projections are recomputed when the backward pass reaches them: the
+//! outputs of the two norms (`h` each) and the activation (`i`).
 
 use uner_model::adapter::Target;
 use uner_model::{AdapterConfig, LlamaConfig};
@@ -21,15 +21,15 @@ use super::storage::channels;
 /// A phase of the backward pass of a block.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Phase {
-    /// Bytes of the block's graph that are still held.
+    /// Bytes of the block's saved activations that are not yet freed.
     pub(super) graph: f64,
-    /// Bytes of gradients of activations.
+    /// Bytes of gradients of activations, and of recomputed activations.
     pub(super) workspace: f64,
-    /// Bytes of gradients of this block's parameters that exist.
+    /// Bytes of the gradients of this block's parameters that exist already.
     pub(super) gradients: f64,
 }
 
-/// A block with `tokens` tokens.
+/// A block in a micro-batch of `tokens` tokens.
 pub(super) struct BlockCost<'a> {
     model: &'a LlamaConfig,
     adapter: Option<&'a AdapterConfig>,
@@ -54,13 +54,13 @@ impl<'a> BlockCost<'a> {
         self.tokens * width as f64 * self.activation
     }
 
-    /// Bytes of the whole graph.
+    /// Bytes of all saved activations.
     pub(super) fn graph(&self) -> f64 {
         let (h, i) = (self.model.hidden_size, self.model.intermediate_size);
         self.attention_graph() + self.activations(h + 2 * i)
     }
 
-    /// What is left of the graph when the backward pass comes to attention.
+    /// Bytes of saved activations that are left when the backward pass reaches attention.
     fn attention_graph(&self) -> f64 {
         let (q, k) = channels(self.model);
         let low_rank =
@@ -77,12 +77,12 @@ impl<'a> BlockCost<'a> {
         self.read([Target::GateProj, Target::UpProj], self.model.hidden_size)
     }
 
-    /// `width` where one of the matrices is trained: only then is what they read computed again.
+    /// `width` if one of the matrices is trained, else 0: only then is their input recomputed.
     fn read<const N: usize>(&self, matrices: [Target; N], width: usize) -> usize {
         if matrices.into_iter().any(|matrix| self.trained(matrix) > 0.0) { width } else { 0 }
     }
 
-    /// Parameters of a matrix that are trained.
+    /// Number of trained parameters of a matrix.
     fn trained(&self, matrix: Target) -> f64 {
         let [input, output] = matrix.dims(self.model);
         match self.adapter {
@@ -98,7 +98,7 @@ impl<'a> BlockCost<'a> {
         matrices.iter().map(|matrix| self.trained(*matrix)).sum::<f64>() * self.gradient
     }
 
-    /// The phases that can be the largest, first to last.
+    /// The phases that can be the largest, in order.
     pub(super) fn backward(&self) -> [Phase; 6] {
         use Target::{DownProj as Down, GateProj as Gate, OProj as O, UpProj as Up};
         let (h, i) = (self.model.hidden_size, self.model.intermediate_size);
@@ -113,17 +113,17 @@ impl<'a> BlockCost<'a> {
         [
             // The block's output, its gradient, and the product of both that seeds the pass.
             phase(graph, 3 * h, &[]),
-            // The activation: the gradient of the output, which also goes past the block, that of
-            // the activation, and those of gate and up, or, while the last projection's gradient is
-            // formed, the activation itself.
+            // The activation: the gradients of the output (which the residual path also needs), of
+            // the activation, and of gate and up. The last two are not there while the gradient of
+            // the last projection is computed, but the recomputed activation is.
             phase(graph, h + 3 * i, &[Down]),
-            // The first of the two projections before it: its gradient's share of their common
-            // input is new.
+            // The first of the two projections before it (up), which adds its part of the gradient
+            // of their common input.
             phase(after_mlp, 2 * h + 2 * i, &[Down, Up]),
-            // The second one.
+            // The second one (gate).
             phase(after_mlp, 3 * h + i, &[Down, Up, Gate]),
-            // Attention: the gradient of its output, and those of its inputs once by head and once
-            // interleaved.
+            // Attention: the gradient of its output, and the gradients of its inputs, once by head
+            // and once interleaved.
             phase(self.attention_graph(), h + 3 * q + 4 * k, &[Down, Up, Gate, O]),
             // The three projections before it.
             phase(self.activations(self.read_by_attention()), 3 * h + q, &Target::ALL),

@@ -1,18 +1,18 @@
-//! Floating-point operations of a token of a step: what the model needs, and what is computed.
+//! Floating-point operations per token of a step: those of the model, and those that run.
 
 use serde::{Deserialize, Serialize};
 use uner_model::Flops;
 
 use super::{Layout, Workload};
 
-/// Operations of one token of a step.
+/// Operations per token of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TokenFlops {
-    /// What the model needs, whoever trains it ([`Flops`]). What "model FLOPs utilisation" divides
-    /// by.
+    /// Operations of the model, however it is trained ([`Flops`]): the numerator of model FLOPs
+    /// utilisation (MFU).
     pub model: f64,
-    /// What is computed: attention's scores once more in the backward pass, and the blocks that
-    /// keep no graph twice.
+    /// Operations that run: the backward pass recomputes the scores of attention, and the forward
+    /// pass of each recomputed block.
     pub executed: f64,
 }
 
@@ -24,8 +24,8 @@ impl TokenFlops {
         let attention = flops.per_pair * visible;
         let others = flops.per_token + flops.per_trained_token * work.trained_share;
         let recomputed = layout.recomputed_blocks as f64;
-        // A sixth of attention's backward pass; of the forward pass, which is a third of all, a
-        // block's share.
+        // The scores are a sixth of attention's operations (2 of 12 per pair); the forward pass is
+        // a third, of which a block has its share.
         let scores_again = attention / 6.0;
         let block = 2.0 * (size.block_matrices + size.block_adapter) as f64
             + attention / 3.0 / work.model.num_hidden_layers as f64;
@@ -60,16 +60,15 @@ mod tests {
         };
         let kept = Layout::default();
         let flops = TokenFlops::new(&work, kept, 1024.5);
-        // 6,607,077,376 parameters are in matrices that are multiplied with (all but the embedding
-        // and the norms).
+        // 6,607,077,376 parameters belong to matrix products (all but the embedding and the norms).
         let attention = 12.0 * 32.0 * 4096.0 * 1024.5;
         assert_eq!(flops.model, 6.0 * 6_607_077_376.0 + attention);
         assert_eq!(flops.executed, 6.0 * 6_607_077_376.0 + attention * 14.0 / 12.0);
-        // Recomputing every block costs a third more, the head left out.
+        // Recomputing every block costs a third more, except for the head.
         let again = TokenFlops::new(&work, Layout { recomputed_blocks: 32, ..kept }, 1024.5);
         assert_eq!(again.executed - flops.executed, 2.0 * 32.0 * 202_375_168.0 + attention / 3.0);
         assert_eq!(again.model, flops.model);
-        // A frozen base has no gradients of weights: two thirds.
+        // A frozen base has no gradients of weights: two thirds of the operations.
         let adapter = AdapterConfig::default();
         let frozen = Workload { adapter: Some(OnFrozen { adapter: &adapter, base: None }), ..work };
         let flops = TokenFlops::new(&frozen, kept, 1024.5);

@@ -1,9 +1,9 @@
 //! Chooses the layout of a step: rows of a micro-batch, recomputed blocks, sharding.
 //!
-//! A kept block need not be recomputed in the backward pass. A larger micro-batch adds to the
-//! gradients of all parameters less often, and its matrix products run at a higher rate
+//! A block that keeps its activations is not recomputed in the backward pass. A larger micro-batch
+//! adds to the gradients of all parameters less often, and its matrix products run at a higher rate
 //! ([`Rates::matmul`]). Both take memory. For each power of two of rows, as few blocks are
-//! recomputed as fit; of these layouts the fastest is chosen by
+//! recomputed as memory allows; the fastest of these layouts is chosen by
 //!
 //! ```text
 //! seconds = operations of a step, recomputed ones included / matmul rate of a micro-batch
@@ -11,8 +11,8 @@
 //!         + micro-batches · bytes of sharded blocks that are sent / link rate
 //! ```
 //!
-//! (a sum is read, a term is read, a sum is written). Of equal ones the smallest micro-batch is
-//! chosen. Blocks are sharded over the ranks only where nothing else fits.
+//! (an addition reads the sum and a term, and writes the sum). Of equally fast layouts, the one
+//! with the smallest micro-batch is chosen. Blocks are sharded (ZeRO-3) only if nothing else fits.
 
 use std::num::NonZeroUsize;
 
@@ -22,22 +22,22 @@ use uner_trainer::MicroBatchRows;
 use super::{Layout, Memory, Sharding, TokenFlops, Workload, is_sharded};
 use crate::machine::Rates;
 
-/// Rows of a micro-batch, at most: beyond this nothing is gained.
+/// Most rows of a micro-batch: more rows gain nothing.
 const MOST_ROWS: usize = 64;
 
-/// What the rows of candidates are multiplied by.
+/// Factor between the rows of two candidates.
 const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("two is not zero");
 
-/// Bytes a second that a rank sends to others, assumed: what a GPU reaches through the host's
-/// memory. Between linked GPUs it is more.
+/// Bytes a second that a rank sends to others. Assumed: the rate of a GPU through host memory;
+/// linked GPUs are faster.
 const LINK: f64 = 25e9;
 
-/// A layout and what it takes.
+/// A layout and its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
     /// The layout.
     pub layout: Layout,
-    /// Its memory.
+    /// The memory that it takes.
     pub memory: Memory,
 }
 
@@ -46,7 +46,7 @@ impl Choice {
         Self { layout, memory: Memory::of(work, layout) }
     }
 
-    /// The layout of these rows that takes the least.
+    /// The layout with these rows that takes the least memory.
     pub(super) fn smallest(work: &Workload, micro_batch_rows: NonZeroUsize) -> Self {
         let recomputed_blocks = work.model.num_hidden_layers;
         let of = |sharding| Layout { micro_batch_rows, recomputed_blocks, sharding };
@@ -55,10 +55,10 @@ impl Choice {
     }
 }
 
-/// The fastest layout among those that take at most `available` bytes.
+/// Chooses the fastest layout among those that take at most `available` bytes.
 ///
 /// # Errors
-/// Where none fits, the one that takes the least.
+/// The layout that takes the least memory, if none fits.
 pub fn choose(
     work: &Workload,
     rows: MicroBatchRows,
@@ -93,7 +93,7 @@ fn shardings(work: &Workload) -> &'static [Sharding] {
     }
 }
 
-/// The layout of these rows with the fewest recomputed blocks that fits.
+/// Of the layouts with these rows that fit, the one with the fewest recomputed blocks.
 fn fewest_recomputed(
     work: &Workload,
     micro_batch_rows: NonZeroUsize,
@@ -123,8 +123,8 @@ pub(super) fn seconds(work: &Workload, layout: Layout, rates: &Rates) -> f64 {
         + micro_batches as f64 * sent(work, &size, layout) / LINK
 }
 
-/// Bytes that a rank sends in a micro-batch where blocks are sharded: its shards of their weights,
-/// twice for recomputed ones, and the gradients of the other ranks' shards.
+/// Bytes that a rank sends in a micro-batch; 0 unless blocks are sharded. They are its shards of
+/// the weights (twice for recomputed blocks), and the gradients of the other ranks' shards.
 fn sent(work: &Workload, size: &Size, layout: Layout) -> f64 {
     if !is_sharded(layout) {
         return 0.0;

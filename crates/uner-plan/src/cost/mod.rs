@@ -1,15 +1,15 @@
-//! How much memory a run takes, computed from its dimensions before it starts, and how it is laid
-//! out to fit.
+//! Estimates the memory of a run from its dimensions before it starts, and chooses a layout that
+//! fits.
 //!
-//! Weights, master weights and moments are held all the time. The largest phase of a step adds to
-//! these. The phases are those of [`uner_trainer::step`], in their order: the head with its loss
-//! when all inputs and kept graphs are there; the backward pass of every block, whose graph goes as
-//! it is walked; the update, when all gradients are there. The first micro-batch of a step finds no
-//! gradients; each later one finds all of them, and adds to them a block at a time.
+//! Weights, master weights and moments always exist. The largest phase of a step adds to them. The
+//! phases are those of [`uner_trainer::step`], in their order: the head with its loss, when all
+//! block inputs and kept activations exist; the backward pass of every block, which frees its
+//! activations on the way; the update, when all gradients exist. The first micro-batch of a step
+//! starts without gradients; later ones start with all of them, and add to them block by block.
 //!
-//! What is not counted, because it does not grow with the model: the program, the tokenizer, the
+//! The estimate leaves out what does not grow with the model: the program, the tokenizer, the
 //! encoded data (a file), the tables of positions and visibility (tens of bytes a token), and the
-//! scores of one block of attention on each thread.
+//! scores of one attention tile on each thread.
 
 mod advice;
 mod block;
@@ -34,36 +34,35 @@ pub use uner_trainer::{Layout, Sharding};
 
 use block::{BlockCost, Phase};
 
-/// Bytes of a logit: f32 whatever the operands are.
+/// Bytes of a logit: f32, whatever the type of the operands.
 const LOGIT: f64 = 4.0;
 
-/// All that memory depends on, but for the layout.
+/// Everything that memory depends on, except the layout.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload<'a> {
     /// The model's dimensions.
     pub model: &'a LlamaConfig,
     /// How its numbers are stored.
     pub storage: Storage,
-    /// The adapter that is trained in place of the model.
+    /// The adapter that is trained instead of the model.
     pub adapter: Option<OnFrozen<'a>>,
-    /// Ranks that each hold a share of the master weights and moments (`ZeRO` stage 1, Rajbhandari
-    /// et al. 2020).
+    /// Ranks that master weights and moments are sharded over (ZeRO-1, Rajbhandari et al. 2020).
     pub ranks: usize,
-    /// Whether the blocks have to be sharded, since they were before the run was resumed; else they
-    /// are where nothing else fits.
+    /// Whether the blocks must be sharded because they were before the run was resumed; otherwise
+    /// they are sharded only if nothing else fits.
     pub must_shard: bool,
     /// Tokens of a row.
     pub row_length: usize,
-    /// Rows that one rank has in a step, about.
+    /// Rows of one rank in a step, about.
     pub step_rows: usize,
-    /// Which share of the tokens carries loss, from 0 to 1: only their logits are computed.
+    /// Share of the tokens that carry loss, from 0 to 1; only their logits are computed.
     pub trained_share: f64,
-    /// Bytes of the logits that exist at a time, at most.
+    /// Most bytes of logits that exist at a time.
     pub logits_limit: usize,
 }
 
 impl<'a> Workload<'a> {
-    /// Full fine-tuning of a model on one device, in steps of one row whose tokens are all trained.
+    /// Full fine-tuning of a model on one device, in steps of one row whose tokens all carry loss.
     pub fn on(device: DeviceName, model: &'a LlamaConfig, row_length: usize) -> Self {
         Self {
             model,
@@ -78,19 +77,19 @@ impl<'a> Workload<'a> {
         }
     }
 
-    /// Its numbers of parameters.
+    /// Its parameter counts.
     pub fn size(&self) -> Size {
         Size::new(self.model, self.adapter.map(|frozen| frozen.adapter))
     }
 }
 
-/// Blocks that keep their activations.
+/// Number of blocks that keep their activations.
 fn kept_blocks(work: &Workload, layout: Layout) -> usize {
     work.model.num_hidden_layers.saturating_sub(layout.recomputed_blocks)
 }
 
-/// Sharded blocks that are whole at a time: each is gathered before it runs, and stays for as long
-/// as its graph.
+/// Number of sharded blocks that are gathered at a time: each is gathered before it runs, and freed
+/// together with its activations.
 fn gathered_blocks(work: &Workload, layout: Layout) -> f64 {
     kept_blocks(work, layout).max(1) as f64
 }
@@ -105,7 +104,7 @@ fn is_sharded(layout: Layout) -> bool {
 pub struct Memory {
     /// Weights the model computes with.
     pub weights: u64,
-    /// What they lack of their f32 values.
+    /// The bits of the f32 master weights that the weights lack.
     pub master: u64,
     /// Both moments of the optimizer.
     pub moments: u64,
@@ -113,11 +112,11 @@ pub struct Memory {
     pub gradients: u64,
     /// The input of each block.
     pub inputs: u64,
-    /// Graphs of blocks.
+    /// Activations that blocks keep for the backward pass.
     pub graphs: u64,
-    /// Logits, and what goes into and comes out of the head.
+    /// Logits, and the inputs and outputs of the head.
     pub head: u64,
-    /// Gradients of activations, and matrices unpacked for a product.
+    /// Gradients of activations, and matrices that are unpacked or gathered for a while.
     pub workspace: u64,
     /// The copy of weights and moments that a checkpoint is written from.
     pub checkpoint: u64,
@@ -136,7 +135,7 @@ impl Memory {
         Self { weights, master, moments, checkpoint, ..largest }
     }
 
-    /// All of it.
+    /// The sum of all categories.
     pub fn total(&self) -> u64 {
         let Self {
             weights,
@@ -152,7 +151,7 @@ impl Memory {
         weights + master + moments + gradients + inputs + graphs + head + workspace + checkpoint
     }
 
-    /// With their names, in the order in which they are shown.
+    /// The categories with their names, in the order in which they are printed.
     pub fn categories(&self) -> [(&'static str, u64); 9] {
         [
             ("weights", self.weights),
@@ -160,7 +159,7 @@ impl Memory {
             ("moments", self.moments),
             ("gradients", self.gradients),
             ("block inputs", self.inputs),
-            ("kept graphs", self.graphs),
+            ("activations", self.graphs),
             ("logits and head", self.head),
             ("workspace", self.workspace),
             ("checkpoint", self.checkpoint),
@@ -168,7 +167,7 @@ impl Memory {
     }
 }
 
-/// Weights, master weights, moments, and their copy for a checkpoint.
+/// Memory that always exists: weights, master weights, moments, and their copy for a checkpoint.
 fn held(work: &Workload, size: &Size, layout: Layout) -> Memory {
     let Workload { storage, ranks, .. } = *work;
     let others = (size.embeddings * size.embedding + size.norm) as f64;
@@ -195,8 +194,8 @@ fn held(work: &Workload, size: &Size, layout: Layout) -> Memory {
     }
 }
 
-/// What a model needs whose blocks are divided when they are not: before a run, when it is read in
-/// f32, and in evaluations, which gather all of it.
+/// Extra memory of a model with sharded blocks while it is gathered: before a run, when it is read
+/// in f32, and during evaluations.
 fn whole(work: &Workload, size: &Size, held: &Memory, layout: Layout) -> Memory {
     let model = size.model() as f64;
     let read = Storage::F32.parameter * model - (held.weights + held.moments) as f64;
@@ -205,7 +204,7 @@ fn whole(work: &Workload, size: &Size, held: &Memory, layout: Layout) -> Memory 
     Memory { workspace: read.max(evaluated) as u64, ..Memory::default() }
 }
 
-/// Memory of each phase of the last micro-batch of a step, on top of what is held.
+/// Memory that each phase of the last micro-batch of a step adds to the memory that always exists.
 fn phases<'a>(
     work: &'a Workload<'a>,
     size: &'a Size,
@@ -220,14 +219,14 @@ fn phases<'a>(
     [head, update].into_iter().chain(backward)
 }
 
-/// Bytes of gradients that exist before a part of the last micro-batch of a step.
+/// Bytes of gradients that exist before a phase of the last micro-batch of a step.
 #[derive(Debug, Clone, Copy)]
 struct Gradients {
     /// Of all parameters.
     all: f64,
-    /// Of all parameters where an earlier micro-batch left them, else 0.
+    /// Of all parameters, from the earlier micro-batches; 0 if there is only one micro-batch.
     earlier: f64,
-    /// Of the head, while it is formed beside those.
+    /// Of the head, while it is computed beside the earlier ones.
     head: f64,
     /// Of one block.
     block: f64,
@@ -241,15 +240,15 @@ impl Gradients {
         let head = if full { bytes * size.embedding as f64 } else { 0.0 };
         let others =
             if full { bytes * (size.embeddings * size.embedding + size.norm) as f64 } else { 0.0 };
-        // Of a divided block the shares are kept; the embedding, the head and the norm are
-        // everybody's.
+        // A rank keeps its shard of a sharded block's gradient; the embedding, the head and the
+        // norm are not sharded.
         let block = if is_sharded(layout) { block / work.ranks as f64 } else { block };
         let all = block * size.blocks as f64 + others;
         let earlier = if layout.micro_batch_rows.get() < work.step_rows { all } else { 0.0 };
         Self { all, earlier, head, block }
     }
 
-    /// Before the backward pass of block `index` of `blocks`.
+    /// Bytes before the backward pass of block `index` of `blocks`.
     fn before(&self, index: usize, blocks: usize) -> f64 {
         if self.earlier > 0.0 {
             return self.earlier;
@@ -258,28 +257,28 @@ impl Gradients {
     }
 }
 
-/// The final norm, the head and the loss: every input and kept graph is there, none is gone yet.
+/// The final norm, the head and the loss: all block inputs and kept activations still exist.
 fn head(work: &Workload, cost: &BlockCost, layout: Layout, gradients: &Gradients) -> Memory {
     let (h, vocab) = (work.model.hidden_size as f64, work.model.vocab_size as f64);
     let blocks = work.model.num_hidden_layers;
     let trained = (layout.micro_batch_rows.get() * work.row_length) as f64 * work.trained_share;
     let rows = trained.min((work.logits_limit as f64 / LOGIT / vocab).floor().max(1.0)).ceil();
     // On a GPU the gradient of the logits is written in the type of the operands; on the CPU it
-    // takes their place.
+    // overwrites the logits.
     let dlogits = if work.storage.activation < LOGIT { work.storage.activation } else { 0.0 };
     let chunk = rows * (vocab * (LOGIT + dlogits) + 2.0 * h * work.storage.activation);
     Memory {
         gradients: (gradients.earlier + gradients.head) as u64,
         inputs: (blocks as f64 * cost.activations(work.model.hidden_size)) as u64,
         graphs: (kept_blocks(work, layout) as f64 * cost.graph()) as u64,
-        // The last block's output, its norm, and the gradient of that.
+        // The last block's output, the output of the final norm, and the gradient of the latter.
         head: (chunk + 3.0 * cost.activations(work.model.hidden_size)) as u64,
         ..Memory::default()
     }
 }
 
-/// The phases of the backward pass of block `index`: the blocks behind it are done, their inputs
-/// and graphs gone.
+/// The phases of the backward pass of block `index`; the inputs and activations of later blocks are
+/// freed already.
 fn block(
     work: &Workload,
     cost: &BlockCost,
@@ -294,7 +293,7 @@ fn block(
         kept_before as f64 * cost.graph(),
     );
     let before = gradients.before(index, blocks);
-    // A packed weight is unpacked whole to be multiplied with.
+    // A packed weight is unpacked completely for a product.
     let packed = work.adapter.is_some_and(|frozen| frozen.base.is_some());
     let widest = Target::ALL
         .into_iter()

@@ -1,4 +1,4 @@
-//! What the memory plan needs to know of how a run stores its numbers and shares them out.
+//! Bytes of each value that a run stores.
 
 use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
@@ -8,34 +8,34 @@ use uner_model::{AdapterConfig, BaseFormat, LlamaConfig};
 use uner_trainer::step::precision;
 use uner_trainer::{MomentFormat, PrecisionConfig, Rounding};
 
-/// Values of a packed weight that share one scale.
+/// Values of a packed weight that share one scale (a group).
 const WEIGHT_BLOCK: f64 = 64.0;
 /// Bytes of an f32.
 const FLOAT: f64 = 4.0;
 /// Bytes of a bf16.
 const HALF: f64 = 2.0;
 
-/// Bytes of each kind of number: what a precision policy decides.
+/// Bytes of one value of each kind, which the precision of the run decides.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Storage {
     /// A trained parameter as the model computes with it.
     pub parameter: f64,
     /// Its gradient.
     pub gradient: f64,
-    /// What the parameter lacks of the f32 value that updates are applied to; 0 where it is all
-    /// there is.
+    /// The bits of the f32 master weight that the parameter lacks; 0 if the optimizer updates the
+    /// parameter itself.
     pub master: f64,
     /// Both moments together.
     pub moments: f64,
     /// An activation, or the gradient of one.
     pub activation: f64,
-    /// What a checkpoint is written from while training goes on, where that copy is in the same
-    /// memory.
+    /// The copy that a checkpoint is written from while training continues; 0 if that copy is in
+    /// other memory.
     pub snapshot: f64,
 }
 
 impl Storage {
-    /// Everything in f32: a CPU, where parameters and moments are copied for a checkpoint.
+    /// Everything in f32, on a CPU; a checkpoint copies parameters and moments.
     pub const F32: Self = Self {
         parameter: FLOAT,
         gradient: FLOAT,
@@ -45,8 +45,8 @@ impl Storage {
         snapshot: 3.0 * FLOAT,
     };
 
-    /// bf16 parameters and activations, f32 gradients and moments, and 16 bits for each parameter,
-    /// with which it is an f32: a GPU.
+    /// Mixed precision, on a GPU: bf16 parameters and activations, f32 gradients and moments, and
+    /// 16 more bits for each parameter, which make it an f32 master weight.
     pub const MIXED: Self = Self {
         parameter: HALF,
         gradient: FLOAT,
@@ -56,8 +56,8 @@ impl Storage {
         snapshot: 0.0,
     };
 
-    /// How a device stores what is trained on it where the recipe does not say otherwise; a GPU
-    /// that is not on this machine is assumed to compute in bf16.
+    /// The storage that a device trains with by default. A GPU that is not on this machine is
+    /// assumed to compute in bf16.
     pub fn on(name: DeviceName) -> Self {
         let is_short = name
             .open()
@@ -70,7 +70,7 @@ impl Storage {
         }
     }
 
-    /// With what a recipe stores in fewer bits.
+    /// Applies `[train.precision]` of a recipe.
     #[must_use]
     pub fn with(self, config: PrecisionConfig) -> Self {
         let moments = match config.moments {
@@ -86,18 +86,17 @@ impl Storage {
     }
 }
 
-/// Bytes of a value that has `bytes` of its own and a share of its block's scale.
+/// Bytes of a value that has `bytes` of its own and a share of its group's scale.
 fn scaled(bytes: f64) -> f64 {
     bytes + FLOAT / WEIGHT_BLOCK
 }
 
-/// An adapter that is trained in place of the model.
+/// An adapter that is trained instead of the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OnFrozen<'a> {
     /// The adapter.
     pub adapter: &'a AdapterConfig,
-    /// What the matrices of the frozen model's blocks are stored in; `None` for what parameters
-    /// are.
+    /// Format of the matrices in the frozen model's blocks; `None` for the type of parameters.
     pub base: Option<BaseFormat>,
 }
 

@@ -1,5 +1,5 @@
-//! Layouts, categories and advice on models whose numbers are known. That the estimate is what a
-//! run takes is tested by runs of the program (`crates/uner-cli/tests/cli/memory.rs`).
+//! Layouts, categories and advice for models of known size. `tests/measured.rs` and
+//! `crates/uner-cli/tests/cli/memory.rs` compare the estimate with the memory of real steps.
 
 use std::num::NonZeroUsize;
 
@@ -67,7 +67,7 @@ fn bytes_of_a_parameter_are_16_in_mixed_precision() {
         [memory.weights, memory.master, memory.moments],
         [2, 2, 8].map(|bytes| bytes * parameters)
     );
-    // At the largest moment the gradients of one block, or of the head, exist beside their sum.
+    // At the peak, the gradients of one block, or of the head, exist beside their sum.
     assert!((4 * parameters..5 * parameters).contains(&memory.gradients), "{memory:?}");
     // 32 inputs of 1,024 tokens in bf16.
     assert!(memory.inputs <= 32 * 1024 * 4096 * 2, "{memory:?}");
@@ -79,7 +79,7 @@ fn precision(rounding: Rounding) -> PrecisionConfig {
     PrecisionConfig { moments: MomentFormat::EightBit, rounding }
 }
 
-/// 8-bit moments have a word of 32 bits for each block of 256 on top of their codes.
+/// 8-bit moments have a word of 32 bits for each granule of 256 in addition to their codes.
 #[test]
 fn fewer_bits_are_fewer_bytes() {
     let bytes =
@@ -113,8 +113,8 @@ fn a_graph_has_what_the_backward_pass_reads() {
     let (h, i, n) = (4096, 11008, 32);
     let per_token = 4 * (h + 4 * h + 2 * i + n);
     assert_eq!(BlockCost::new(&work, 2).graph() as usize, 2048 * per_token);
-    // What projections read is computed again, whether they are trained or frozen; adapters keep
-    // what their second factors read.
+    // The inputs of projections are not kept, whether these are trained or frozen; adapters keep
+    // the inputs of their second factors.
     let target_modules = [Target::QProj, Target::VProj].into();
     let adapter = AdapterConfig { rank: 8, target_modules, ..AdapterConfig::default() };
     let frozen = Workload { adapter: Some(OnFrozen { adapter: &adapter, base: None }), ..work };
@@ -140,8 +140,8 @@ fn more_memory_keeps_more_blocks_and_never_takes_more_than_there_is() {
     assert_eq!(fixed.layout, layout_of(2, 0, Sharding::None));
 }
 
-/// Rows of a micro-batch and kept graphs, were masters to repeat the parameters' 16 bits, and as
-/// they are. An 80 GB card then holds no 7B that is trained whole.
+/// Rows of a micro-batch and recomputed blocks, first if masters repeated the parameters' 16 bits,
+/// then as they are. With the former, full fine-tuning of 7B does not fit an 80 GB card.
 #[test]
 fn what_masters_do_not_repeat_buys_rows_and_graphs() {
     let model = llama_7b();
@@ -202,7 +202,7 @@ fn what_makes_it_fit_is_told_from_cheap_to_expensive() {
         "{found:?}"
     );
     assert!(found.iter().all(|outcome| outcome.needed <= 80 * GIB));
-    // Where only the activations are too much, the cheapest change is the one that costs nothing.
+    // If only the activations are too much, the cheapest change is the one that costs nothing.
     let room = Choice::smallest(&work, NonZeroUsize::new(8).unwrap()).memory.total();
     let first = super::changes(&work, fixed(64), room)[0];
     assert_eq!((first.change, first.needed), (Change::MicroBatchRows(8), room));

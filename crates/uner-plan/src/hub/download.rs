@@ -49,10 +49,7 @@ pub(super) fn wanted(names: &[String]) -> Result<Vec<String>, String> {
     }
     let tokenizer = TOKENIZERS.into_iter().find(|name| has(name));
     let tokenizer = tokenizer.ok_or_else(|| {
-        format!(
-            "it has neither {}",
-            TOKENIZERS.map(|name| format!("`{name}`")).join(" nor ")
-        )
+        format!("it has neither {}", TOKENIZERS.map(|name| format!("`{name}`")).join(" nor "))
     })?;
     let optional = OPTIONAL.into_iter().filter(|name| has(name));
     let small = [CONFIG, tokenizer].into_iter().chain(optional).map(str::to_owned);
@@ -113,8 +110,7 @@ fn one(source: &Source, repo: &ApiRepo, cache: &Cache, file: &Offered) -> Result
         Err(Failure::Refused(error)) => Err(refused(source, error)),
         Err(Failure::Damaged(error)) => {
             forget(source, cache, file)?;
-            Err(error
-                .context("two downloads differ from what the hub announced; neither was kept"))
+            Err(error.context("two downloads differ from what the hub announced; neither was kept"))
         }
     }
 }

@@ -92,9 +92,9 @@ impl Offer {
         let files = wanted.into_iter().map(|name| {
             let sibling = answer.siblings.iter().find(|sibling| sibling.name == name);
             let sibling = sibling.with_context(|| format!("{source} has no file `{name}`"))?;
-            sibling
-                .offered()
-                .with_context(|| format!("{source}: the hub states no size or checksum for `{name}`"))
+            sibling.offered().with_context(|| {
+                format!("{source}: the hub states no size or checksum for `{name}`")
+            })
         });
         Ok(Self { files: files.collect::<Result<_>>()?, commit: answer.sha, licence })
     }
@@ -161,11 +161,11 @@ pub(super) fn explain(source: &Source, error: ureq::Error) -> anyhow::Error {
              and set `HF_TOKEN` to your access token"
         ),
         ureq::Error::StatusCode(404) => {
-            anyhow!(
-                "{source} or one of its files is not on the hub (HTTP 404); see {page}"
-            )
+            anyhow!("{source} or one of its files is not on the hub (HTTP 404); see {page}")
         }
-        error => anyhow::Error::new(error).context(format!("the request to the hub for {source} failed")),
+        error => {
+            anyhow::Error::new(error).context(format!("the request to the hub for {source} failed"))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use uner_data::did_you_mean;
 use uner_model::LlamaConfig;
 use uner_model::weights::read_config;
+use uner_prompt::tokenizer_in;
 
 use super::adapter;
 use crate::builtin;
@@ -14,8 +15,6 @@ use crate::recipe::{ModelConfig, RANDOM, RecipeError, TRAIN};
 
 /// Keys that a file in `configs/models` has in addition to those of `config.json`.
 const ABOUT: [&str; 3] = ["source", "licence", "obtain"];
-/// File names of a tokenizer; the first that exists is used.
-const TOKENIZER_FILES: [&str; 2] = ["tokenizer.json", "tokenizer.model"];
 
 /// Where a model's weights are published.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -130,12 +129,6 @@ fn tokenizer_file(
             "`model.weights = \"{RANDOM}\"` comes without a tokenizer; set `model.tokenizer` to a file or to `{TRAIN}`"
         ))),
     }
-}
-
-/// The tokenizer file of a model folder, whether it exists or not.
-pub fn tokenizer_in(folder: &Path) -> PathBuf {
-    let mut files = TOKENIZER_FILES.iter().map(|file| folder.join(file));
-    files.find(|file| file.exists()).unwrap_or_else(|| folder.join(TOKENIZER_FILES[0]))
 }
 
 /// Reads dimensions by a name from `configs/models`, or by the path of a file.

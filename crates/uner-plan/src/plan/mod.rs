@@ -105,7 +105,7 @@ pub enum DataSize {
         conversations: usize,
         /// Their tokens.
         tokens: u64,
-        /// Those that carry loss.
+        /// Tokens that carry loss.
         trained_tokens: u64,
         /// CRC-32 of the encoded conversations.
         fingerprint: u32,

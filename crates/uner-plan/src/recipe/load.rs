@@ -60,8 +60,8 @@ pub fn find(name: &str) -> Result<Source, RecipeError> {
     })
 }
 
-/// Reads a recipe and applies overrides to it. Paths in the recipe are relative to its folder, paths
-/// in overrides to the current folder.
+/// Reads a recipe and applies overrides to it. Paths in the recipe are relative to its folder,
+/// paths in overrides to the current folder.
 ///
 /// # Errors
 /// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault. One

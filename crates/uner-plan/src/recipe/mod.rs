@@ -1,9 +1,9 @@
 //! A recipe: one TOML file that describes a run, as it was written. [`crate::plan`] computes what
 //! follows from it.
 //!
-//! Each section is the configuration of one crate. An unknown key is an error that names the nearest
-//! known key. A key with one sensible value may be left out; a dry run prints the values of such
-//! keys. `docs/recipes.md` lists all keys for users.
+//! Each section is the configuration of one crate. An unknown key is an error that names the
+//! nearest known key. A key with one sensible value may be left out; a dry run prints the values of
+//! such keys. `docs/recipes.md` lists all keys for users.
 
 mod check;
 mod error;
@@ -122,7 +122,7 @@ pub struct DataConfig {
     /// relative to that file instead.
     #[serde(default = "data")]
     pub root: PathBuf,
-    /// What to do with a passage that is too long for `train.max_seq_len`.
+    /// The treatment of a passage that is too long for `train.max_seq_len`.
     #[serde(default)]
     pub long_passages: LongPassages,
     /// Optional: the number of training conversations. The plan uses it as long as the files do not
@@ -139,7 +139,7 @@ pub struct DataConfig {
     pub validation: Vec<Member>,
 }
 
-/// What to do with a passage that is too long for `train.max_seq_len` even with a single query.
+/// Treatment of a passage that is too long for `train.max_seq_len` even with a single query.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LongPassages {

@@ -79,7 +79,9 @@ impl Sources {
             look_up(&benchmark.dataset, &benchmark.split, true)?;
         }
         if train.is_empty() {
-            return Err(RecipeError::Contradiction("`data.train` names no dataset; add one".to_owned()));
+            return Err(RecipeError::Contradiction(
+                "`data.train` names no dataset; add one".to_owned(),
+            ));
         }
         Ok(Self { recipe, template, model, train, validation, benchmarks, missing })
     }

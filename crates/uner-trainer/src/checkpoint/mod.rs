@@ -16,21 +16,16 @@
 //! replaced, then `best`. The thread that trains only copies the run to the host ([`Snapshot`]); a
 //! [`Writer`] does the rest beside it. An exported folder has `SHA256SUMS` in place of a manifest.
 
-mod manifest;
 mod pointer;
 mod read;
 mod snapshot;
 mod state;
-mod sums;
 mod write;
 mod writer;
 
 pub use pointer::{all, best, latest, point_best};
-pub use read::{
-    Checkpoint, load, load_model, load_model_onto, load_onto, verify, verify_extra_files,
-};
+pub use read::{Checkpoint, load, load_onto};
 pub use snapshot::Snapshot;
 pub use state::{FORMAT_VERSION, State};
-pub use sums::{SUMS, write_sums};
 pub use write::{prune, save, sweep};
 pub use writer::Writer;

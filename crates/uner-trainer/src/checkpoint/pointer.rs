@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use uner_model::folder::is_checkpoint_name;
 use uner_model::weights::open_regular;
 
 use crate::error::TrainError;
@@ -36,7 +37,7 @@ pub fn all(run: &Path) -> Result<Vec<PathBuf>, TrainError> {
         for entry in fs_err::read_dir(run)? {
             let path = entry?.path();
             if path.is_dir()
-                && path.file_name().is_some_and(|name| is_folder_name(&name.to_string_lossy()))
+                && path.file_name().is_some_and(|name| is_checkpoint_name(&name.to_string_lossy()))
             {
                 found.push(path);
             }
@@ -71,12 +72,6 @@ pub(super) fn folder_name(step: u64) -> String {
     format!("step-{step:06}")
 }
 
-/// Whether a folder has the name of a finished checkpoint.
-pub(super) fn is_folder_name(name: &str) -> bool {
-    name.strip_prefix("step-")
-        .is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
 /// The folder that a checkpoint of the same step is moved to while a new one takes its place.
 pub(super) fn aside(checkpoint: &Path) -> PathBuf {
     checkpoint.with_extension("old")
@@ -93,11 +88,11 @@ fn read(run: &Path, pointer: &str) -> Result<Option<PathBuf>, TrainError> {
     let text = String::from_utf8_lossy(&bytes);
     let name = text.trim();
     let refuse = |path: PathBuf, problem: String| Err(TrainError::Checkpoint { path, problem });
-    if !is_folder_name(name) {
+    if !is_checkpoint_name(name) {
         return refuse(
             path,
             format!(
-                "the file is damaged: `{name}` is no checkpoint; name one with `--resume PATH`"
+                "the file is damaged: `{name}` is not a checkpoint; name one with `--resume PATH`"
             ),
         );
     }

@@ -5,13 +5,9 @@ use std::path::Path;
 
 use burn::tensor::{Device, TensorData};
 use safetensors::{Dtype, SafeTensors};
-use uner_model::adapter::CONFIG_FILE;
-use uner_model::{Llama, LlamaConfig, load_adapted};
+use uner_model::{Llama, LlamaConfig};
 
-use super::manifest;
-use super::pointer::is_folder_name;
 use super::state::State;
-use super::sums::verify_sums;
 use crate::distributed::Group;
 use crate::error::TrainError;
 use crate::state::TrainState;
@@ -50,7 +46,7 @@ pub fn load_onto(
     group: &Group,
     device: &Device,
 ) -> Result<Checkpoint, TrainError> {
-    let (config, model) = load_model_onto(folder, base, device)?;
+    let (config, model) = uner_model::folder::load(folder, base, device)?;
     let path = folder.join("state.json");
     let state = State::read(&path)?;
     let path = folder.join("optimizer.safetensors");
@@ -59,51 +55,6 @@ pub fn load_onto(
     let (model, optimizer) = AdamW::restore(model, whole, policy, group)
         .map_err(|problem| TrainError::Checkpoint { path, problem })?;
     Ok(Checkpoint { config, model, optimizer, state })
-}
-
-/// Compares what goes with the model of a checkpoint with its checksums, for those who read it
-/// before the model.
-///
-/// # Errors
-/// When the checkpoint is unfinished or such a file is damaged.
-pub fn verify_extra_files(folder: &Path) -> Result<(), TrainError> {
-    manifest::verify(folder, |file| !file.ends_with(".safetensors"))
-}
-
-/// Reads the model of a folder: a checkpoint of ours, verified, any Hugging Face folder, or an
-/// adapter as PEFT writes it, with the model that it belongs to.
-///
-/// # Errors
-/// When it is unfinished, damaged or unreadable.
-pub fn load_model(folder: &Path, device: &Device) -> Result<(LlamaConfig, Llama), TrainError> {
-    load_model_onto(folder, None, device)
-}
-
-/// [`load_model`] for an adapter whose base may have moved to `base`.
-///
-/// # Errors
-/// As [`load_model`], and when the base is another model than the one that was adapted.
-pub fn load_model_onto(
-    folder: &Path,
-    base: Option<&Path>,
-    device: &Device,
-) -> Result<(LlamaConfig, Llama), TrainError> {
-    verify(folder)?;
-    if folder.join(CONFIG_FILE).exists() {
-        return Ok(load_adapted(folder, base, device)?);
-    }
-    Ok(uner_model::load(folder, device)?)
-}
-
-/// Compares every file of a checkpoint or of an exported folder with its checksum; other folders
-/// have none.
-///
-/// # Errors
-/// When it is unfinished or damaged.
-pub fn verify(folder: &Path) -> Result<(), TrainError> {
-    let is_ours = ["state.json", "manifest.json"].iter().any(|file| folder.join(file).exists())
-        || folder.file_name().is_some_and(|name| is_folder_name(&name.to_string_lossy()));
-    if is_ours { manifest::verify(folder, |_| true) } else { verify_sums(folder) }
 }
 
 fn read_optimizer(path: &Path) -> Result<BTreeMap<String, TensorData>, TrainError> {

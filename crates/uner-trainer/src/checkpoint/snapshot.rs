@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::TensorData;
 use uner_model::LlamaConfig;
 use uner_model::adapter::{self, AdapterFiles};
+use uner_model::folder::write_manifest;
 use uner_model::weights::{self, HostTensor, MAX_SHARD_BYTES};
 
-use super::manifest;
 use super::state::State;
 use crate::distributed::Group;
 use crate::error::TrainError;
@@ -77,7 +77,7 @@ impl Snapshot {
         for companion in &self.extra_files {
             fs_err::copy(companion, folder.join(companion.file_name().unwrap_or_default()))?;
         }
-        manifest::write(folder)
+        Ok(write_manifest(folder)?)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::pointer::{all, aside, folder_name, is_folder_name, point_best, point_latest};
+use uner_model::folder::is_checkpoint_name;
+
+use super::pointer::{all, aside, folder_name, point_best, point_latest};
 use super::snapshot::Snapshot;
 use super::state::run_of;
 use crate::error::TrainError;
@@ -81,7 +83,7 @@ pub fn sweep(run: &Path) -> Result<(), TrainError> {
             |name: &str| path.extension().is_some_and(|extension| extension == name);
         // What was moved aside is the checkpoint itself as long as nothing took its place.
         let replaced = has_extension("old") && path.with_extension("").is_dir();
-        if path.is_dir() && is_folder_name(&stem) && (has_extension("tmp") || replaced) {
+        if path.is_dir() && is_checkpoint_name(&stem) && (has_extension("tmp") || replaced) {
             fs_err::remove_dir_all(path)?;
         }
     }

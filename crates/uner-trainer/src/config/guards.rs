@@ -8,9 +8,9 @@ use super::ConfigError;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuardsConfig {
-    /// What to do when the loss or the gradient norm is not finite: stop or skip.
+    /// Answer to a loss or gradient norm that is not finite: stop or skip.
     pub non_finite: Answer,
-    /// What to do when the loss jumps.
+    /// Answer to a loss that jumps.
     pub spike: Answer,
     /// The loss jumps if it is more than this many standard deviations above the window's mean.
     pub spike_z: f64,
@@ -18,7 +18,7 @@ pub struct GuardsConfig {
     pub spike_window: usize,
 }
 
-/// What to do with a step that a guard has found.
+/// Answer to a step that a guard has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
@@ -44,13 +44,13 @@ impl GuardsConfig {
         if !(self.spike_z > 0.0 && self.spike_z.is_finite()) {
             return problem(
                 "guards.spike_z",
-                format!("must be a positive number, not {}", self.spike_z),
+                format!("must be a positive number, not `{}`", self.spike_z),
             );
         }
         if self.spike_window < 2 {
             return problem(
                 "guards.spike_window",
-                format!("must be at least 2, not {}", self.spike_window),
+                format!("must be at least 2, not `{}`", self.spike_window),
             );
         }
         Ok(())

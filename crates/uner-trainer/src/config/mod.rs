@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub struct ConfigError {
     /// The name of the field, below `train`.
     pub key: &'static str,
-    /// What is wrong with the value.
+    /// The problem of its value, without the name.
     pub problem: String,
 }
 
@@ -101,7 +101,7 @@ impl Default for TrainConfig {
     }
 }
 
-/// Saves by the clock, beside those by [`save_every`](TrainConfig::save_every).
+/// Checkpoints by the clock, in addition to [`save_every`](TrainConfig::save_every).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointConfig {
@@ -130,7 +130,7 @@ impl TrainConfig {
                 // As people write it: `1e300`, not three hundred zeros.
                 let is_short = value == 0.0 || (1e-6..1e15).contains(&value.abs());
                 let shown = if is_short { value.to_string() } else { format!("{value:e}") };
-                found.push(ConfigError { key, problem: format!("{problem}, not {shown}") });
+                found.push(ConfigError { key, problem: format!("{problem}, not `{shown}`") });
             }
         };
         for (key, count) in [
@@ -179,8 +179,9 @@ impl TrainConfig {
         if self.best.is_some_and(|best| best.by == Measure::ValidationLoss)
             && self.validate_every == 0
         {
-            let problem =
-                "is `validation-loss`, which `train.validate_every = 0` never computes".to_owned();
+            let problem = "is `validation-loss`, which `train.validate_every = 0` never computes; \
+                           set that to at least 1"
+                .to_owned();
             found.push(ConfigError { key: "best.by", problem });
         }
         found.extend(self.guards.and_then(|guards| guards.check().err()));

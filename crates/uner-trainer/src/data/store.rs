@@ -128,7 +128,7 @@ impl StoreWriter {
         self.file.flush()?;
         self.summary.fingerprint = self.checksum.finalize();
         let file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        // SAFETY: the file has no name, so nobody else can change it.
+        // SAFETY: the file has no name, so no other process can change it.
         #[expect(
             unsafe_code,
             reason = "tokens that are not being read should not count as memory in use"
@@ -162,7 +162,7 @@ impl TokenStore {
     /// Conversation `index` as it was pushed.
     ///
     /// # Panics
-    /// When there is no such conversation.
+    /// When `index` is not below [`TokenStore::len`].
     pub fn get(&self, index: usize) -> Tokens {
         let Record { start, exchanges, tokens } = self.records[index];
         let words: &[u32] = bytemuck::cast_slice(&self.map);
@@ -181,7 +181,7 @@ impl TokenStore {
     /// dropped from the end.
     ///
     /// # Panics
-    /// When there is no such conversation.
+    /// When `index` is not below [`TokenStore::len`].
     pub fn in_epoch(&self, index: usize, seed: u64, epoch: u64) -> (Tokens, usize) {
         let tokens = self.get(index);
         let order =

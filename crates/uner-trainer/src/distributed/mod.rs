@@ -296,7 +296,7 @@ impl Group {
     /// an error from their collectives.
     ///
     /// # Errors
-    /// Those of `work`.
+    /// The errors of `work`.
     pub fn guarded<T, E: std::fmt::Display>(
         &self,
         work: impl FnOnce() -> Result<T, E>,
@@ -364,7 +364,7 @@ fn sum<T: Copy + std::ops::AddAssign>(parts: Vec<Vec<T>>) -> Vec<T> {
     let mut parts = parts.into_iter();
     let mut sum = parts.next().unwrap_or_default();
     for part in parts {
-        assert_eq!(sum.len(), part.len(), "ranks add up the same parameters");
+        assert_eq!(sum.len(), part.len(), "ranks sum the same parameters");
         sum.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
     }
     sum

@@ -183,7 +183,7 @@ fn steps(
 }
 
 /// Calls [`emit`]. If `on_event` fails or panics on a single rank, saves the step before passing on
-/// the failure, so that a failed listener does not lose the model. With several ranks it does not
+/// the failure, so that it does not lose the model. With several ranks it does not
 /// save: saving is collective, and the other ranks do not know of the failure.
 fn emit_or_save(
     done: StepReport,

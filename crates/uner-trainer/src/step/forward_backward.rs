@@ -1,11 +1,11 @@
 //! Loss and gradients of a micro-batch, block by block.
 //!
-//! Every block is its own autodiff graph. Forward keeps the block's input and, but for the
-//! first `recomputed_blocks` blocks, its graph. Backward recomputes a graph that was not kept from
-//! the block's input, seeds it with the gradient of the block's output, and drops it as soon as its
-//! gradients are taken. Memory is bounded by one block (Chen et al. 2016, "Training Deep Nets with
-//! Sublinear Memory Cost", with one segment a block), and each block's gradients are complete as
-//! soon as the block is done.
+//! Each block has its own autodiff graph. The forward pass keeps every block's input and, except
+//! for the first `recomputed_blocks` blocks, its graph. The backward pass recomputes missing graphs
+//! from their inputs (activation checkpointing; Chen et al. 2016, "Training Deep Nets with
+//! Sublinear Memory Cost", with one segment per block). It seeds a graph with the gradient of the
+//! block's output, and drops it as soon as its gradients are taken. With all blocks recomputed, one
+//! graph exists at a time. A block's gradients are complete as soon as the block is done.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ use crate::step::rank_model::RankModel;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// One block's autodiff graph: input leaf, output, and the block whose parameters are the other
-/// leaves.
+/// The autodiff graph of a block: its input (a leaf), its output, and the block, whose parameters
+/// are the other leaves.
 struct Graph {
     input: Tensor<2>,
     output: Tensor<2>,
@@ -34,16 +34,16 @@ struct Graph {
     name: String,
 }
 
-/// Runs `work`, which computes on `device`, where that is fastest. On the CPU that is one of the
-/// threads that kernels use: from any other, each kernel has to wake one and be woken by it. `work`
-/// must not wait for what these threads compute for somebody else. A GPU's work stays on the
-/// caller's thread, since each thread has a queue of its own there.
+/// Runs `work`, which computes on `device`, on the fastest thread. On the CPU that is a rayon
+/// worker: from any other thread, every kernel would pay for a wake-up. `work` must not block on
+/// other rayon work. A GPU's work stays on the caller's thread, because each thread has its own
+/// queue there.
 pub fn on_worker_thread<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
     if *device == Device::flex() { rayon::scope(|_| work()) } else { work() }
 }
 
-/// Adds the gradients of the batch's summed loss to `gradients` and returns that sum, `[1]`. Frozen
-/// parameters get none.
+/// Adds the gradients of the batch's summed loss to `gradients` and returns the loss, `[1]`. Frozen
+/// parameters get no gradient.
 ///
 /// # Panics
 /// When the device cannot compute.
@@ -56,13 +56,13 @@ pub fn accumulate(
 ) -> Tensor<1> {
     let (model, alone) = (RankModel::from(model.clone()), Group::single());
     accumulate_on_rank((&model, &alone), config, batch, recomputed_blocks, gradients)
-        .expect("nobody else can fail")
+        .expect("a single rank cannot see another fail")
 }
 
-/// [`accumulate`] on one of several ranks, all of which take part.
+/// As [`accumulate`], on one of several ranks. If blocks are sharded, every rank has to call.
 ///
 /// # Errors
-/// Where blocks are sharded: when another rank has failed.
+/// If blocks are sharded: when another rank has failed.
 pub fn accumulate_on_rank(
     (model, group): (&RankModel, &Group),
     config: &LlamaConfig,
@@ -74,8 +74,8 @@ pub fn accumulate_on_rank(
     Forward::new((model, group), prepared, recomputed_blocks, gradients)?.backward(gradients, false)
 }
 
-/// A rank's part in a micro-batch that only others have: it hands out its shares of the blocks, and
-/// takes in those of their gradients, in the order of [`Forward`].
+/// Joins the collectives of a micro-batch that only other ranks have, in the order of [`Forward`]:
+/// the all-gather of each block, and the reduce-scatter of its gradients, to which it adds zeros.
 pub(crate) fn join_collectives(
     (model, group): (&RankModel, &Group),
     recomputed_blocks: usize,
@@ -97,8 +97,8 @@ pub(crate) fn join_collectives(
     Ok(())
 }
 
-/// A micro-batch on the device. To put it there takes the host some milliseconds, for which the
-/// device need not wait.
+/// A micro-batch on the device. The host needs some milliseconds to copy it there, during which the
+/// device can compute.
 pub(crate) struct Prepared<'a> {
     batch: &'a Batch,
     context: Context<'a>,
@@ -114,24 +114,24 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// A micro-batch that has passed the blocks forward: what the way back needs.
+/// A micro-batch after its forward pass, with the inputs of its backward pass.
 pub(crate) struct Forward<'a> {
     model: &'a RankModel,
     group: &'a Group,
     prepared: Prepared<'a>,
-    /// What went into each block.
+    /// The input of each block.
     inputs: Vec<Tensor<2>>,
-    /// The graphs of the last blocks.
+    /// The graphs of the last blocks, which are not recomputed.
     kept: Vec<Graph>,
     hidden: Tensor<2>,
 }
 
 impl<'a> Forward<'a> {
-    /// Embedding and blocks. Those that keep their graph borrow the sums of their gradients until
-    /// they have gone backward.
+    /// Runs embedding and blocks. A block that keeps its graph borrows the sums of its gradients
+    /// until its backward pass.
     ///
     /// # Errors
-    /// Where blocks are sharded: when another rank has failed.
+    /// If blocks are sharded: when another rank has failed.
     pub(crate) fn new(
         (model, group): (&'a RankModel, &'a Group),
         prepared: Prepared<'a>,
@@ -156,11 +156,11 @@ impl<'a> Forward<'a> {
         Ok(Self { model, group, prepared, inputs, kept, hidden })
     }
 
-    /// Head, loss and the way back: see [`accumulate`]. Where this is the `last` pass of a step,
-    /// gradients start to be summed over all ranks as soon as they are there.
+    /// Runs head, loss and backward pass: see [`accumulate`]. In the `last` pass of a step, each
+    /// reduce-scatter of gradients starts as soon as they are complete.
     ///
     /// # Errors
-    /// Where ranks meet: when another rank has failed.
+    /// In collectives: when another rank has failed.
     pub(crate) fn backward(
         self,
         gradients: &mut Gradients,
@@ -208,7 +208,7 @@ pub fn loss(model: &Llama, config: &LlamaConfig, batch: &Batch) -> Tensor<1> {
     token_losses(hidden, model.head(), &batch.labels(&device)).sum()
 }
 
-/// Final norm, head and loss: returns the loss and the gradient of `hidden`.
+/// Runs final norm, head and loss; returns the loss, `[1]`, and the gradient of `hidden`.
 fn head(
     model: &Llama,
     config: &LlamaConfig,
@@ -245,8 +245,8 @@ impl Graph {
         Self { input, output, block, name }
     }
 
-    /// The gradients of the block's parameters, `[n]`, by name, or the sums that they were added
-    /// to, and the gradient of its input, `[tokens, hidden_size]`.
+    /// Returns the gradients of the block's parameters, `[n]`, by name (for a lent sum, the sum
+    /// including them), and the gradient of its input, `[tokens, hidden_size]`.
     fn backward(mut self, gradient: Tensor<2>) -> (BTreeMap<String, Tensor<1>>, Tensor<2>) {
         let mut graph = seeded(self.output, gradient).backward();
         let mut found = BTreeMap::new();

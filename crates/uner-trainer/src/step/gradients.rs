@@ -14,11 +14,11 @@ use crate::error::TrainError;
 /// The gradient of the summed loss with respect to every parameter, flat, by checkpoint name.
 #[derive(Debug, Default)]
 pub struct Gradients {
-    /// Of this rank's micro-batches, `[n]`.
+    /// Sums over this rank's micro-batches, `[n]`.
     own: BTreeMap<String, Tensor<1>>,
-    /// This rank's shares of what was summed over all ranks.
+    /// This rank's shards of sums over all ranks.
     shares: BTreeMap<String, Tensor<1>>,
-    /// Shares of sums that are under way, and their names.
+    /// The reduce-scatter in flight, and the names of its shards.
     coming: Option<(Vec<String>, Pending)>,
 }
 
@@ -27,14 +27,14 @@ pub struct Gradients {
 pub(crate) enum Stage {
     /// Final norm, and the head where it has weights of its own.
     Head,
-    /// A block, the last one first.
+    /// A block; the last one comes first.
     Block(Reverse<usize>),
-    /// The embedding, and what else there is.
+    /// The embedding, and all other parameters.
     Embedding,
 }
 
 impl Stage {
-    /// That of a parameter.
+    /// The stage of a parameter.
     fn of(name: &str) -> Self {
         let layer = name
             .strip_prefix("model.layers.")
@@ -48,8 +48,7 @@ impl Stage {
 }
 
 impl Gradients {
-    /// Adds `[n]` to the gradient of `name`. What is added up is f32, whatever the type of the
-    /// terms.
+    /// Adds `[n]` to the gradient of `name`. A sum of several terms is f32, whatever their type.
     pub fn add(&mut self, name: &str, gradient: Tensor<1>) {
         add_to(&mut self.own, name, gradient);
     }
@@ -64,9 +63,9 @@ impl Gradients {
         self.own.insert(name.to_owned(), add_rows(sum, ids, rows).reshape([-1]));
     }
 
-    /// Lends the sums of the gradients of a block's linear layers to it, so that its backward pass
-    /// adds to them at once; what it makes of them is [added](Self::add) again. The first gradients
-    /// of a step are sums of nothing else, in the type that they have.
+    /// Lends a block the sums of its linear layers' gradients, so that its backward pass adds to
+    /// them directly; the new sums are [added](Self::add) afterwards. A step's first gradients have
+    /// no sums to add to, and keep their type.
     pub(crate) fn lend(&mut self, block: &mut Block, name: &str) {
         for (layer, linear) in block.linears() {
             if let Some(sum) = self.own.remove(&format!("{name}.{layer}.weight")) {
@@ -76,23 +75,22 @@ impl Gradients {
         }
     }
 
-    /// The gradient of `name`, `[n]`, or this rank's share of it.
+    /// The gradient of `name`, `[n]`, or this rank's shard of it.
     pub fn get(&self, name: &str) -> Option<&Tensor<1>> {
         self.own.get(name).or_else(|| self.shares.get(name))
     }
 
-    /// Takes the gradient of `name`, `[n]`, or this rank's share of it, out.
+    /// Removes and returns the gradient of `name`, `[n]`, or this rank's shard of it.
     pub fn take(&mut self, name: &str) -> Option<Tensor<1>> {
         self.own.remove(name).or_else(|| self.shares.remove(name))
     }
 
-    /// All names and gradients, or shares of them.
+    /// All names and gradients, or shards of them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor<1>)> {
         self.own.iter().chain(&self.shares).map(|(name, gradient)| (name.as_str(), gradient))
     }
 
-    /// Adds zero to every parameter of `model` that is trained: what a rank without rows in a step
-    /// has to say.
+    /// Adds zeros for every trained parameter of `model`, if a rank has no micro-batch in a step.
     pub fn add_zeros(&mut self, model: &Llama) {
         let device = model.head().device();
         for (name, count) in trained(model, "") {
@@ -100,7 +98,7 @@ impl Gradients {
         }
     }
 
-    /// Starts to sum the gradients of a stage over all ranks. Nothing is added to them any more.
+    /// Starts a reduce-scatter of the gradients of a stage, which must be complete.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -112,9 +110,8 @@ impl Gradients {
         self.start_sums(complete, group)
     }
 
-    /// Starts to sum these gradients over all ranks, to be added to this rank's shares. Those that
-    /// were started before are waited for: they have travelled while these were computed, and their
-    /// memory is free again.
+    /// Starts a reduce-scatter of these gradients, whose shards are added to this rank's. Waits for
+    /// the previous one, which ran while these gradients were computed, so that its memory is free.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -133,7 +130,7 @@ impl Gradients {
         Ok(())
     }
 
-    /// Waits for the sums that are under way.
+    /// Waits for the reduce-scatter in flight.
     pub(crate) fn settle(&mut self) {
         if let Some((names, pending)) = self.coming.take() {
             for (name, share) in names.iter().zip(pending.wait()) {
@@ -142,8 +139,8 @@ impl Gradients {
         }
     }
 
-    /// Sums what is not summed yet over all ranks and keeps this rank's shares. All ranks do so in
-    /// the order of the stages, whatever each has started before.
+    /// Reduce-scatter of all gradients that are not summed over ranks yet, in the order of the
+    /// stages; keeps this rank's shards. The order is the same whether a stage started earlier.
     ///
     /// # Errors
     /// When another rank has failed.

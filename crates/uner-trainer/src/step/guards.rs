@@ -16,7 +16,7 @@ use crate::config::{Answer, GuardsConfig};
 use crate::data::{Batch, TokenStore};
 use crate::report::Suspect;
 
-/// The most steps skipped in a row. After more the run stops, because it does not learn.
+/// The most steps skipped in a row. The run stops at the next one, because it does not learn.
 const MOST_SKIPPED_IN_A_ROW: u64 = 20;
 /// Lower bound of the deviation as a fraction of the mean, because a constant loss has almost none.
 const LEAST_DEVIATION: f64 = 0.01;
@@ -37,7 +37,7 @@ pub struct GuardState {
 /// A step that a guard has found.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GuardHit {
-    /// What is wrong, as a sentence without a full stop.
+    /// The problem, as a sentence without a full stop.
     pub(crate) problem: String,
     /// For a jump: standard deviations above the mean.
     pub(crate) z: Option<f64>,
@@ -77,7 +77,8 @@ impl GuardState {
             / variance.sqrt().max(LEAST_DEVIATION * mean.abs()).max(f64::MIN_POSITIVE);
         (z > config.spike_z).then(|| GuardHit {
             problem: format!(
-                "the loss {loss:.4} is {z:.1} standard deviations above the mean {mean:.4} of the {count} steps before"
+                "the loss {loss:.4} is {z:.1} standard deviations above the mean {mean:.4} of the \
+                 {count} steps before"
             ),
             z: Some(z),
             answer: config.spike,
@@ -117,8 +118,8 @@ fn not_finite(loss: f64, grad_norm: f64) -> Option<String> {
     Some(format!("the {what} is {value}"))
 }
 
-/// The conversations at `indices` with their mean losses in epoch `epoch`, highest first; a loss that
-/// is not finite is the highest.
+/// The conversations at `indices` with their mean losses in epoch `epoch`, highest first; losses
+/// that are not finite come before all others.
 pub(crate) fn suspects(
     (model, config): (&Llama, &LlamaConfig),
     store: &TokenStore,
@@ -194,7 +195,7 @@ mod tests {
         );
         assert_eq!(state.skipped, 1);
         assert_eq!(state.check(Some(&CONFIG), 0.0, 1.0), None, "a loss that falls is not a spike");
-        assert_eq!(seen(20).check(None, 9.0, 1.0), None, "no table, no spike");
+        assert_eq!(seen(20).check(None, 9.0, 1.0), None, "without guards no spike is found");
     }
 
     #[test]

@@ -10,8 +10,8 @@
 //! | moments | f32 | f32 | | 8 bits each, [in granules](uner_kernels::adamw::code) |
 //! | the update | f32 | f32 | | |
 //!
-//! The last two columns are options of [`PrecisionConfig`]; either or both may be chosen. Their
-//! empty cells are as on the device.
+//! The last two columns are options of [`PrecisionConfig`]; either or both may be chosen. An empty
+//! cell means the device's default.
 
 use burn::tensor::{DType, Device};
 

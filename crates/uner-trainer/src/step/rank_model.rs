@@ -1,10 +1,10 @@
-//! A model as one rank holds it.
+//! The part of a model that one rank stores.
 //!
-//! Usually that is all of it. The blocks of a model that is too large are sharded: of each of their
-//! parameters a rank holds the [`Shard`](crate::distributed::Shard) that it updates anyway, and no
-//! more (`ZeRO` stage 3, Rajbhandari et al. 2020). All ranks gather a block just before it runs,
-//! forward and once more on the way back, and sum its gradients to their owners as soon as they are
-//! there. Embedding, final norm and head stay whole.
+//! Usually that is the whole model. If it is too large, its blocks are sharded (`ZeRO` stage 3,
+//! Rajbhandari et al. 2020): a rank stores only the [`Shard`](crate::distributed::Shard) of each
+//! parameter that it updates. An all-gather collects a block just before it is used, and a
+//! reduce-scatter sums its gradients as soon as they are complete. Embedding, final norm and head
+//! are not sharded.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,28 +21,28 @@ use crate::error::TrainError;
 use crate::step::gradients::Gradients;
 use crate::step::optimizer::{AdamW, Update};
 
-/// A model as one rank holds it.
+/// The part of a model that one rank stores.
 #[derive(Debug)]
 pub struct RankModel {
-    /// All of the model, or all but its blocks.
+    /// The whole model, or all but its sharded blocks.
     local: Llama,
     sharded: Option<ShardedBlocks>,
 }
 
-/// The blocks of a model, sharded among the ranks.
+/// The blocks of a model, sharded over the ranks.
 #[derive(Debug)]
 struct ShardedBlocks {
     config: LlamaConfig,
-    /// This rank's shares of each block's parameters, by name.
+    /// This rank's shards of each block's parameters, by name.
     blocks: Vec<BTreeMap<String, ShardedParameter>>,
 }
 
-/// This rank's share of a parameter.
+/// This rank's shard of a parameter.
 #[derive(Debug)]
 struct ShardedParameter {
-    /// Of the whole parameter.
+    /// Shape of the whole parameter.
     shape: Vec<usize>,
-    /// `[share]`.
+    /// The shard, `[shard]`.
     share: Tensor<1>,
 }
 
@@ -60,10 +60,10 @@ impl From<Llama> for RankModel {
 }
 
 impl RankModel {
-    /// Lets go of all of the blocks but this rank's shares. A rank that is alone keeps them.
+    /// Shards the blocks: keeps this rank's shards and drops the rest. A single rank keeps all.
     ///
     /// # Panics
-    /// When the model has an adapter: a frozen base is not sharded.
+    /// When the model has an adapter, because a frozen base is not sharded.
     #[must_use]
     pub fn shard(mut self, config: &LlamaConfig, group: &Group) -> Self {
         if group.is_single() || self.sharded.is_some() {
@@ -83,32 +83,32 @@ impl RankModel {
         Self { sharded: Some(ShardedBlocks { config: config.clone(), blocks }), ..self }
     }
 
-    /// Whether ranks hold shares of the blocks only.
+    /// Whether the blocks are sharded.
     pub fn is_sharded(&self) -> bool {
         self.sharded.is_some()
     }
 
-    /// What every rank holds whole: all of the model, or all but its blocks.
+    /// The unsharded part: the whole model, or all but its sharded blocks.
     pub fn local(&self) -> &Llama {
         &self.local
     }
 
-    /// The model where it is held whole.
+    /// The whole model; `None` if it is sharded.
     pub fn into_unsharded(self) -> Option<Llama> {
         self.sharded.is_none().then_some(self.local)
     }
 
-    /// Where it is.
+    /// The device of the model.
     pub fn device(&self) -> Device {
         self.local.head().device()
     }
 
-    /// How many blocks it has.
+    /// The number of blocks.
     pub fn num_blocks(&self) -> usize {
         self.sharded.as_ref().map_or(self.local.model.layers.len(), |sharded| sharded.blocks.len())
     }
 
-    /// How many of its numbers this rank holds.
+    /// The number of elements that this rank stores.
     pub fn num_local_params(&self) -> usize {
         let blocks = self
             .sharded
@@ -117,7 +117,7 @@ impl RankModel {
         self.local.num_params() + blocks.map(|owned| owned.share.dims()[0]).sum::<usize>()
     }
 
-    /// A block, gathered where it is sharded. Every rank has to call.
+    /// A block, by an all-gather if it is sharded. Every rank has to call.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -130,11 +130,11 @@ impl RankModel {
         let wholes = group.start_all_gather(shares)?.wait();
         let mut gathered = Gathered(blocks[layer].keys().cloned().zip(wholes).collect());
         let block = Block::build(config, &mut gathered, &name(layer))
-            .expect("all of the block was gathered");
+            .expect("every parameter of the block was gathered");
         Ok(Cow::Owned(block))
     }
 
-    /// The whole model, gathered where its blocks are sharded. Every rank has to call.
+    /// The whole model, by an all-gather if its blocks are sharded. Every rank has to call.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -148,9 +148,9 @@ impl RankModel {
         Ok(Cow::Owned(whole))
     }
 
-    /// Adds the gradients of a block's parameters, by name and `[n]`, to `gradients`: what is
-    /// sharded starts to be summed over all ranks, and then every rank has to call, with no
-    /// gradients where it has none.
+    /// Adds the gradients of a block's parameters, `[n]`, by name, to `gradients`. For a sharded
+    /// block it starts their reduce-scatter; every rank then has to call, without gradients if it
+    /// has none.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -177,7 +177,7 @@ impl RankModel {
     /// The model after an update: see [`AdamW::step`].
     ///
     /// # Errors
-    /// When another rank has failed; the model is of no use then.
+    /// When another rank has failed; the model is lost then.
     pub fn updated(
         self,
         optimizer: &mut AdamW,
@@ -193,7 +193,7 @@ impl RankModel {
             let Some(gradient) = gradients.take(name) else { continue };
             let first = group.shard(owned.count()).start;
             let step = update.of((name, &owned.shape), first, config);
-            // Handed over, so that it can be updated in place.
+            // The update owns the shard, so that it can work in place.
             let share = std::mem::replace(&mut owned.share, Tensor::empty([0], &gradient.device()));
             owned.share = optimizer.update(name, share, gradient, &step);
         }
@@ -201,7 +201,7 @@ impl RankModel {
         Ok(Self { local, sharded })
     }
 
-    /// Names of all that is trained, the same on every rank.
+    /// Names of all trained parameters, the same on every rank.
     pub(crate) fn trained(&self) -> Vec<String> {
         let local = trained(&self.local, "").into_iter().map(|(name, _)| name);
         let blocks =
@@ -209,7 +209,7 @@ impl RankModel {
         local.chain(blocks.cloned()).collect()
     }
 
-    /// This rank's shares of the parameters of `wanted` names, `[share]`, in the same order on
+    /// This rank's shards, `[shard]`, of the parameters with `wanted` names, in the same order on
     /// every rank.
     pub(crate) fn shares(
         &self,
@@ -229,9 +229,9 @@ impl RankModel {
         shares
     }
 
-    /// Shows the parameters of `wanted` names to the first rank: name, shape and all values, `[n]`,
-    /// on the host. Only these are read from the device. Every rank has to call, and to want the
-    /// same.
+    /// Gathers the parameters with `wanted` names on rank 0, which passes each to `show`: name,
+    /// shape and all values, `[n]`, on the host. Reads no others from the device. Every rank has to
+    /// call, with the same `wanted` names.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -251,7 +251,7 @@ impl RankModel {
         let blocks = self.sharded.iter().flat_map(|sharded| sharded.blocks.iter().flatten());
         for (name, ShardedParameter { shape, share }) in blocks.filter(|(name, _)| wanted(name)) {
             let values =
-                group.all_gather_values(share.clone().try_into_vec_as().expect("a float"))?;
+                group.all_gather_values(share.clone().try_into_vec_as().expect("floats"))?;
             if group.is_main() {
                 let values = TensorData::new(values.to_vec(), [values.len()]);
                 show(name.clone(), shape.clone(), values.convert_dtype(share.dtype()));
@@ -270,7 +270,7 @@ impl Source for Gathered {
         name: &str,
         shape: [usize; D],
     ) -> Result<Tensor<D>, WeightsError> {
-        Ok(self.0.remove(name).expect("the shares were made of the same parameters").reshape(shape))
+        Ok(self.0.remove(name).expect("every parameter was gathered").reshape(shape))
     }
 }
 

@@ -1,5 +1,4 @@
-//! Updating a model whose shares are spread over ranks: new values travel while the next ones are
-//! computed.
+//! The update on several ranks: the all-gather of new values overlaps with the next updates.
 
 use std::collections::VecDeque;
 
@@ -12,7 +11,7 @@ use crate::distributed::{Group, Pending};
 use crate::error::TrainError;
 use crate::step::gradients::Gradients;
 
-/// Parameters whose new values may be under way at a time, each in memory beside the old one.
+/// The most all-gathers in flight, each with new values in memory beside the old ones.
 const AHEAD: usize = 2;
 
 /// See [`AdamW::step`].
@@ -24,7 +23,7 @@ pub(super) fn step(
     update: Update,
     group: &Group,
 ) -> Result<Llama, TrainError> {
-    // In the order in which they are replaced.
+    // In the order in which `map` replaces the parameters.
     let mut to_do = VecDeque::new();
     visit(&model, "", |parameter| {
         if let Some(gradient) = gradients.take(&parameter.name) {

@@ -1,4 +1,4 @@
-//! AdamW over a whole model, its state by checkpoint name. A rank updates its share of every
+//! AdamW over a whole model, with its state by checkpoint name. A rank updates its shard of every
 //! parameter.
 
 mod ahead;
@@ -21,15 +21,15 @@ use crate::step::gradients::Gradients;
 use crate::step::precision::Precision;
 use crate::step::rank_model::RankModel;
 
-/// First and second moment of this rank's share of every parameter, and what it lacks of its f32
-/// value, its master.
+/// First and second moment of this rank's shard of every parameter, and, for a bf16 parameter with
+/// an f32 master, the [rest](uner_kernels::adamw::rest) that completes it to its master.
 #[derive(Debug, Default)]
 pub struct AdamW {
     states: BTreeMap<String, AdamWState>,
     policy: Precision,
 }
 
-/// What changes from update to update.
+/// The scalars that change from update to update.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Update {
     /// Learning rate.
@@ -41,8 +41,8 @@ pub struct Update {
 }
 
 impl Update {
-    /// The scalars for the elements of a parameter of this name and shape from `first` on. Decay is
-    /// for matrices only: norms and other vectors are left alone.
+    /// The scalars for a parameter of this name and shape, from its element `first` on. Weight
+    /// decay applies to matrices only, not to norms and other vectors.
     pub(crate) fn of(
         self,
         (name, shape): (&str, &[usize]),
@@ -58,9 +58,8 @@ impl Update {
 }
 
 impl AdamW {
-    /// The state at the start of a run, and the model in the type it is to be trained in. Where it
-    /// gets masters, the values the model comes with are these: what rounding takes from them is
-    /// not lost.
+    /// The state at the start of a run, and the model in the type in which it is trained. Masters,
+    /// if any, are the model's unrounded values.
     pub fn new(model: Llama, policy: Precision, group: &Group) -> (Llama, Self) {
         let mut optimizer = Self { policy, ..Self::default() };
         if policy.parameters == DType::F32 {
@@ -77,8 +76,8 @@ impl AdamW {
         (model, optimizer)
     }
 
-    /// The parameter whose masters are `values`, `[n]`; the rests of this rank's share of them are
-    /// kept, beside the moments.
+    /// Returns the parameter whose masters are `values`, `[n]`. Stores the rests of this rank's
+    /// shard of it, with its moments.
     fn begin(
         &mut self,
         name: &str,
@@ -102,13 +101,13 @@ impl AdamW {
         part(values).0
     }
 
-    /// What numbers are stored in.
+    /// The types in which numbers are stored.
     pub fn policy(&self) -> Precision {
         self.policy
     }
 
-    /// First and second moment of this rank's share of a parameter, once it had an update, where
-    /// they are f32.
+    /// First and second moment of this rank's shard of a parameter; `None` if it has none yet, or
+    /// they are not f32.
     pub fn moments(&self, name: &str) -> Option<(&Tensor<1>, &Tensor<1>)> {
         match &self.states.get(name)?.moments {
             Moments::Float { exp_avg, exp_avg_sq } => Some((exp_avg, exp_avg_sq)),
@@ -116,11 +115,10 @@ impl AdamW {
         }
     }
 
-    /// One update of every parameter that has a gradient, from this rank's shares of the gradients'
-    /// sums.
+    /// Updates every parameter that has a gradient, from this rank's shards of summed gradients.
     ///
     /// # Errors
-    /// When another rank has failed; the model is of no use then.
+    /// When another rank has failed; the model is lost then.
     pub fn step(
         &mut self,
         model: Llama,
@@ -140,7 +138,7 @@ impl AdamW {
         }))
     }
 
-    /// Updates a share of a parameter, `[share]`, from that of its gradient.
+    /// Updates a shard of a parameter, `[shard]`, from the same shard of its gradient.
     pub(crate) fn update(
         &mut self,
         name: &str,
@@ -160,9 +158,9 @@ impl AdamW {
         share
     }
 
-    /// Everything that is remembered, whole, by name in files; empty on all ranks but the first.
-    /// Every rank has to call. With `masters`, the f32 values of all that is trained are among it:
-    /// of a model whose files do not have all of these.
+    /// Gathers the optimizer's state on rank 0, by its name in the checkpoint; other ranks get an
+    /// empty map. Every rank has to call. It includes masters. `masters` adds the f32 values of
+    /// trained parameters without a master, which is needed if the weight files round them.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -204,12 +202,12 @@ impl AdamW {
         Ok(whole)
     }
 
-    /// The model and the state with which a run goes on: this rank's shares of what
-    /// [`AdamW::gathered`] gave, whatever the number of ranks was then. `model` is in f32; masters
-    /// take the place of its values, which may be rounded.
+    /// The model and the state to resume with: this rank's shards of the map that
+    /// [`AdamW::gathered`] returned with any number of ranks. `model` is in f32; masters replace
+    /// its values, which may be rounded.
     ///
     /// # Errors
-    /// Names a tensor that is missing or of another length than its parameter's.
+    /// Names a tensor that is missing or has the wrong length.
     pub fn restore(
         model: Llama,
         mut whole: BTreeMap<String, TensorData>,
@@ -239,8 +237,8 @@ impl AdamW {
     }
 }
 
-/// What `work` makes of `values` in memory of exactly its size: it stays for the whole run, and on
-/// a GPU would lie between what comes and goes.
+/// Runs `work` with persistent allocations of exact size. Its result lives for the whole run, and
+/// on a GPU would otherwise fragment the memory of short-lived tensors.
 fn lasting<T: Send>(values: Tensor<1>, work: impl Fn(Tensor<1>) -> T + Send) -> T {
     values.device().memory_persistent_allocations(values, work)
 }
@@ -259,8 +257,8 @@ fn zeros(values: &Tensor<1>, form: MomentFormat) -> Moments {
     })
 }
 
-/// The factor that brings a gradient of this norm down to `max_norm`, 1 where it is shorter; as
-/// PyTorch computes it.
+/// The factor that scales a gradient of this norm down to `max_norm`; 1 if it is shorter. The same
+/// formula as in PyTorch.
 pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
     (max_norm / (norm + 1e-6)).min(1.0)
 }

@@ -1,7 +1,7 @@
-//! What the optimizer remembers as a checkpoint has it: whole, on the host.
+//! The optimizer's state in a checkpoint: gathered, on the host.
 //!
-//! Moments in f32 are two tensors of a parameter's length. Those in 8 bits are one of bytes: their
-//! words, block by block, the lowest byte first.
+//! The f32 moments of a parameter are two tensors of its length. 8-bit moments are one tensor of
+//! bytes: their words, granule by granule, in little-endian order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::config::MomentFormat;
 use crate::distributed::{Group, Shard};
 use crate::error::TrainError;
 
-/// The tensors of a state, by what comes before a parameter's name in files.
+/// Name prefixes of the tensors of a state; the parameter's name follows.
 const FIRST: &str = "exp_avg.";
 const SECOND: &str = "exp_avg_sq.";
 const EIGHT_BIT: &str = "moments_8bit.";
 pub(super) const MASTER: &str = "master.";
 
-/// What there is of each parameter's moments.
+/// The name prefixes of a parameter's moments.
 pub(super) fn moment_kinds(form: MomentFormat) -> &'static [&'static str] {
     match form {
         MomentFormat::Float => &[FIRST, SECOND],
@@ -28,13 +28,13 @@ pub(super) fn moment_kinds(form: MomentFormat) -> &'static [&'static str] {
     }
 }
 
-/// A rank's share of one of these tensors.
+/// A rank's shard of one of these tensors.
 pub(super) enum Part {
     Floats(Vec<f32>),
     Words(Vec<i32>),
 }
 
-/// This rank's share of a tensor of a state; nothing where it has none.
+/// This rank's shard of a tensor of a state; empty if it has none.
 pub(super) fn share(state: Option<&AdamWState>, kind: &str) -> Part {
     let float = |values: Option<&Tensor<1>>| Part::Floats(values.map_or_else(Vec::new, host));
     let Some(AdamWState { moments, .. }) = state else {
@@ -43,27 +43,26 @@ pub(super) fn share(state: Option<&AdamWState>, kind: &str) -> Part {
     match moments {
         Moments::Float { exp_avg, .. } if kind == FIRST => float(Some(exp_avg)),
         Moments::Float { exp_avg_sq, .. } => float(Some(exp_avg_sq)),
-        Moments::EightBit { words } => Part::Words(
-            words.clone().try_into_vec_as().expect("words that the device can give back"),
-        ),
+        Moments::EightBit { words } => {
+            Part::Words(words.clone().try_into_vec_as().expect("words that the device stores"))
+        }
     }
 }
 
-/// This rank's share of the f32 values of a parameter, from that share of it and its rest; nothing
-/// where it has none.
+/// This rank's shard of a parameter's f32 values, from its shard of the parameter and the rest;
+/// empty if it has none.
 pub(super) fn master(param: &Tensor<1>, state: Option<&AdamWState>) -> Part {
     let Some(AdamWState { rest: Some(rest), .. }) = state else { return Part::Floats(Vec::new()) };
-    let words: Vec<i32> =
-        rest.clone().try_into_vec_as().expect("words that the device can give back");
+    let words: Vec<i32> = rest.clone().try_into_vec_as().expect("words that the device stores");
     Part::Floats(rest::joined(&host(param), &words))
 }
 
-/// The whole of what each rank has a share of, on the first rank and where anybody has one. Every
-/// rank has to call.
+/// Gathers the ranks' shards of a tensor on rank 0; `None` on other ranks, and if all are empty.
+/// Every rank has to call.
 pub(super) fn gathered(part: Part, group: &Group) -> Result<Option<TensorData>, TrainError> {
     let values = match part {
         Part::Words(words) if group.is_single() => return Ok(filled(bytes(&words))),
-        // Ranks exchange f32, in which whole numbers of 16 bits are exact.
+        // Ranks exchange f32, which represents integers of 16 bits exactly.
         Part::Words(words) => {
             let halves = words.iter().flat_map(|word| [*word as u16, (*word >> 16) as u16]);
             let whole = group.all_gather_values(halves.map(f32::from).collect())?;
@@ -76,7 +75,7 @@ pub(super) fn gathered(part: Part, group: &Group) -> Result<Option<TensorData>, 
     Ok(group.is_main().then(|| listed(Arc::unwrap_or_clone(values))).and_then(filled))
 }
 
-/// Values, where there are any.
+/// The values, or `None` if they are empty.
 fn filled(values: TensorData) -> Option<TensorData> {
     (values.num_elements() > 0).then_some(values)
 }
@@ -90,7 +89,7 @@ fn bytes(words: &[i32]) -> TensorData {
     listed(words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>())
 }
 
-/// A rank's share of the moments of a parameter; `None` where there are none.
+/// A rank's shard of a parameter's moments; `None` if the checkpoint has none.
 pub(super) fn restored(
     whole: &mut BTreeMap<String, TensorData>,
     name: &str,
@@ -109,7 +108,7 @@ pub(super) fn restored(
         let Some(found) = take(EIGHT_BIT, words(share.count) * size_of::<i32>())? else {
             return Ok(None);
         };
-        // Shares are whole blocks.
+        // A shard consists of whole granules.
         let (start, count) = (words(share.start), words(share.len));
         let bytes = &found.as_bytes()[start * size_of::<i32>()..][..count * size_of::<i32>()];
         let own = TensorData::new::<i32, _>(bytemuck::pod_collect_to_vec(bytes), [count]);
@@ -132,7 +131,7 @@ pub(super) fn restored(
 }
 
 fn host(values: &Tensor<1>) -> Vec<f32> {
-    values.clone().try_into_vec_as().expect("floats that the device can give back")
+    values.clone().try_into_vec_as().expect("floats that the device stores")
 }
 
 pub(super) fn on_device(values: TensorData, device: &Device) -> Tensor<1> {

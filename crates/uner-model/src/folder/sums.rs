@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 
+use crate::WeightsError;
+use crate::weights::open_regular;
 use sha2::{Digest, Sha256};
-use uner_model::weights::open_regular;
-
-use crate::error::TrainError;
 
 /// Bytes of it that are read: enough for ten thousand files.
 const MOST_BYTES: u64 = 1 << 20;
@@ -19,22 +18,22 @@ pub const SUMS: &str = "SHA256SUMS";
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn write_sums(folder: &Path) -> Result<(), TrainError> {
+pub fn write_sums(folder: &Path) -> Result<(), WeightsError> {
     let mut names = Vec::new();
     for entry in fs_err::read_dir(folder)? {
         names.push(entry?.file_name().to_string_lossy().into_owned());
     }
     names.sort_unstable();
     let line = |name: &String| Ok(format!("{}  {name}\n", sum(&folder.join(name))?));
-    let lines: Vec<String> = names.iter().map(line).collect::<Result<_, TrainError>>()?;
+    let lines: Vec<String> = names.iter().map(line).collect::<Result<_, WeightsError>>()?;
     Ok(fs_err::write(folder.join(SUMS), lines.concat())?)
 }
 
 /// Compares the files of a folder with their checksums, where it has any.
 ///
 /// # Errors
-/// When a file is missing or another one, or the checksums are none.
-pub(super) fn verify_sums(folder: &Path) -> Result<(), TrainError> {
+/// When a file is missing or changed, or a line is not a checksum.
+pub(super) fn verify(folder: &Path) -> Result<(), WeightsError> {
     let path = folder.join(SUMS);
     if !path.exists() {
         return Ok(());
@@ -43,7 +42,7 @@ pub(super) fn verify_sums(folder: &Path) -> Result<(), TrainError> {
         let problem = format!(
             "{problem}; write the folder again, or remove `{SUMS}` where the change is meant"
         );
-        Err(TrainError::Checkpoint { path: folder.to_owned(), problem })
+        Err(WeightsError::Damaged { path: folder.to_owned(), problem })
     };
     let mut bytes = Vec::new();
     open_regular(&path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
@@ -55,7 +54,7 @@ pub(super) fn verify_sums(folder: &Path) -> Result<(), TrainError> {
     for (line, number) in lines.lines().zip(1..) {
         let Some((expected, name)) = parse(line) else {
             return refuse(format!(
-                "line {number} of `{SUMS}` is no checksum of a file of this folder"
+                "line {number} of `{SUMS}` is not the checksum of a file of this folder"
             ));
         };
         if !seen.insert(name) {
@@ -83,7 +82,7 @@ fn parse(line: &str) -> Option<(&str, &str)> {
     (is_sum && is_name).then_some((sum, name))
 }
 
-fn sum(path: &Path) -> Result<String, TrainError> {
+fn sum(path: &Path) -> Result<String, WeightsError> {
     let mut file = open_regular(path)?;
     let (mut sum, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
     loop {
@@ -105,9 +104,9 @@ mod tests {
     fn a_changed_or_missing_file_is_named_and_others_are_no_concern() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs_err::write(folder.path().join(name), text).unwrap();
-        let refused = || verify_sums(folder.path()).unwrap_err().to_string();
+        let refused = || verify(folder.path()).unwrap_err().to_string();
         write("a.txt", "abc");
-        verify_sums(folder.path()).unwrap();
+        verify(folder.path()).unwrap();
         write_sums(folder.path()).unwrap();
         let lines = fs_err::read_to_string(folder.path().join(SUMS)).unwrap();
         assert_eq!(
@@ -122,11 +121,11 @@ mod tests {
             lines.replace("ba78", "BA78"),
         ] {
             write(SUMS, &same);
-            verify_sums(folder.path()).unwrap();
+            verify(folder.path()).unwrap();
         }
         for (other, said) in [
             ("", "is empty"),
-            ("\0\0", "line 1 of `SHA256SUMS` is no checksum"),
+            ("\0\0", "line 1 of `SHA256SUMS` is not the checksum"),
             (&lines.replace("a.txt", "../a.txt"), "line 1"),
             (&lines.replace("a.txt", "/etc/passwd"), "line 1"),
             (&format!("{lines}abc  a.txt"), "line 2"),

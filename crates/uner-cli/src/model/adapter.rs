@@ -6,7 +6,6 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 use uner_model::adapter::{Adapter, Base, CONFIG_FILE, attach};
 use uner_model::{Llama, load_frozen};
-use uner_trainer::checkpoint;
 
 use uner_plan::Sources;
 
@@ -25,7 +24,7 @@ pub(crate) fn base(sources: &Sources) -> Option<&Path> {
 
 /// The model that training starts from, in the bits of the plan.
 pub(crate) fn load_base(sources: &Sources, folder: &Path, device: &Device) -> Result<Llama> {
-    checkpoint::verify(folder)?;
+    uner_model::folder::verify(folder)?;
     Ok(load_frozen(folder, sources.recipe.model.base, device)?.1)
 }
 

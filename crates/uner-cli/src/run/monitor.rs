@@ -10,7 +10,7 @@ use uner_trainer::metrics::event::{MetricsWriter, StepMetrics};
 use uner_trainer::metrics::tensorboard::EventFile;
 use uner_trainer::{Event, Run, TrainError};
 
-use crate::guards;
+use crate::run::guards;
 
 /// Writes down what happens.
 pub(crate) struct Monitor<'a> {

@@ -6,8 +6,8 @@ use anyhow::Result;
 use uner_prompt::conversation::text;
 use uner_prompt::{Segment, Template, Tokenizer, Tokens, decode};
 
-use crate::assemble;
-use crate::printable::printable;
+use crate::run::assemble;
+use crate::terminal::printable::printable;
 use uner_plan::Sources;
 
 /// How trained tokens are set apart.

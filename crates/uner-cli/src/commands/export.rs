@@ -10,14 +10,14 @@ use uner_model::adapter::{CONFIG_FILE, base_format_of, base_of};
 use uner_model::export::{self, Export};
 use uner_model::weights::{self, inside};
 use uner_prompt::{Template, Tokenizer};
-use uner_trainer::checkpoint;
 
 use crate::args::ExportArgs;
-use crate::lock::refuse_held;
-use crate::model_folder::find;
-use crate::run_folder::{INFER, TEMPLATE};
-use crate::{atomic, gguf};
-use uner_plan::lookup::model::tokenizer_in;
+use crate::atomic;
+use crate::model::gguf;
+use crate::model::model_folder::find;
+use crate::run::lock::refuse_held;
+use crate::run::run_folder::{INFER, TEMPLATE};
+use uner_prompt::tokenizer_in;
 
 /// What goes along with a model, where it is there.
 const COMPANIONS: [&str; 8] = [
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
             folder.display()
         );
     }
-    checkpoint::verify(&folder)?;
+    uner_model::folder::verify(&folder)?;
     let base = match (named, is_adapter) {
         (Some(base), _) => Some(base),
         (None, true) if args.merge => base_of(&folder)?,
@@ -166,7 +166,7 @@ fn write(args: &ExportArgs, folder: &Path, base: Option<&Path>, output: &Path) -
     if let Some(template) = template_of(output)? {
         write_prompt_format(&template, output)?;
     }
-    Ok(checkpoint::write_sums(output)?)
+    Ok(uner_model::folder::write_sums(output)?)
 }
 
 /// The template that the model in a folder was trained by, where that is known.

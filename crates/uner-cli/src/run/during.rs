@@ -4,14 +4,15 @@
 use std::ops::ControlFlow;
 
 use anyhow::{Context as _, Result};
+use uner_eval::{EvalError, measure};
 use uner_infer::{InferError, Predictor};
 use uner_model::Llama;
 use uner_trainer::TrainError;
 
-use crate::assemble::Assembled;
-use crate::{eval, interrupt};
+use crate::run::assemble::Assembled;
+use crate::terminal::interrupt;
 use uner_plan::Sources;
-use uner_plan::recipe::During;
+use uner_plan::recipe::{Benchmark, During};
 
 /// The macro average of strict F1 over the benchmarks, from 0 to 1; `None` when an interrupt cut it
 /// short.
@@ -25,22 +26,35 @@ pub(crate) fn score(
         assembled.predictor(model, sources).map_err(|error| TrainError::Scoring(error.into()))?;
     match strict_f1(&predictor, sources, during) {
         Ok(score) => Ok(Some(score)),
-        Err(error) if matches!(error.downcast_ref(), Some(InferError::Stopped)) => Ok(None),
+        Err(error) if is_stopped(&error) => Ok(None),
         Err(error) => Err(TrainError::Scoring(error.into())),
     }
+}
+
+fn is_stopped(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(EvalError::Infer(InferError::Stopped)))
 }
 
 fn strict_f1(predictor: &Predictor, sources: &Sources, during: &During) -> Result<f64> {
     let mut go_on = |_: &str, _, _| {
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let report = eval::measure(
+    let report = measure(
         predictor,
-        &during.benchmarks,
+        &resolved(&during.benchmarks)?,
         &sources.recipe.data.root,
         None,
         None,
         &mut go_on,
     )?;
     Ok(report.macro_average.context("no benchmark of `eval.during` could be scored")?.strict_f1)
+}
+
+/// The benchmarks of a recipe with their datasets.
+pub(crate) fn resolved(benchmarks: &[Benchmark]) -> Result<Vec<uner_eval::Benchmark>> {
+    let resolve = |Benchmark { dataset, split, limit }: &Benchmark| {
+        let dataset = dataset.resolve()?;
+        Ok(uner_eval::Benchmark { dataset, split: split.clone(), limit: *limit })
+    };
+    benchmarks.iter().map(resolve).collect()
 }

@@ -10,7 +10,7 @@ use uner_plan::recipe::Override;
 use uner_plan::{Plan, Sources};
 use uner_trainer::{Precision, Run, Sharding, TrainState, checkpoint};
 
-use crate::adapter;
+use crate::model::adapter;
 
 /// Looks at the devices of a run on this machine.
 pub(crate) fn look(sources: &Sources, ranks: Ranks) -> Machine {

@@ -30,7 +30,7 @@ use uner_prompt::{
 use uner_trainer::data::store::StoreWriter;
 use uner_trainer::{TokenStore, TrainError};
 
-use crate::notes;
+use crate::terminal::notes;
 use chunks::in_chunks;
 use negatives::{AbsentTypes, Negatives};
 use uner_plan::Sources;

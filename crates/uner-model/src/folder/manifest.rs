@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use crate::WeightsError;
+use crate::weights::open_regular;
 use serde::{Deserialize, Serialize};
-use uner_model::weights::open_regular;
-
-use crate::error::TrainError;
 
 const MANIFEST: &str = "manifest.json";
 
@@ -18,7 +17,10 @@ struct Entry {
 }
 
 /// Writes the manifest of all files in `folder` and syncs every one of them, the manifest last.
-pub(super) fn write(folder: &Path) -> Result<(), TrainError> {
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn write_manifest(folder: &Path) -> Result<(), WeightsError> {
     let mut manifest = BTreeMap::new();
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
@@ -34,8 +36,8 @@ pub(super) fn write(folder: &Path) -> Result<(), TrainError> {
 
 /// Compares every file of the manifest with what is there, or those whose names `concern` the
 /// reader.
-pub(super) fn verify(folder: &Path, concern: impl Fn(&str) -> bool) -> Result<(), TrainError> {
-    let refuse = |problem: String| Err(TrainError::Checkpoint { path: folder.to_owned(), problem });
+pub(super) fn verify(folder: &Path, concern: impl Fn(&str) -> bool) -> Result<(), WeightsError> {
+    let refuse = |problem: String| Err(WeightsError::Damaged { path: folder.to_owned(), problem });
     let path = folder.join(MANIFEST);
     if !path.exists() {
         return refuse(
@@ -74,7 +76,7 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn measure(path: &Path) -> Result<Entry, TrainError> {
+fn measure(path: &Path) -> Result<Entry, WeightsError> {
     let mut file = open_regular(path)?;
     let mut checksum = crc32fast::Hasher::new();
     let mut buffer = vec![0; 1 << 20];

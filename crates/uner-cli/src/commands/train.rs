@@ -15,14 +15,22 @@ use uner_trainer::{
     Callbacks, Event, Group, Interrupted, Run, Scoring, TrainError, TrainState, checkpoint,
 };
 
+use crate::Ending;
 use crate::args::TrainArgs;
-use crate::assemble::{Assembled, assemble, scratch};
-use crate::lock::RunLock;
-use crate::monitor::Monitor;
-use crate::progress::Meter;
-use crate::ranks::{Rank, Ranks, World, together};
-use crate::start::{Resumed, begin, look};
-use crate::{Ending, adapter, during, eval, guards, interrupt, mask, profile, run_folder};
+use crate::commands::eval;
+use crate::model::adapter;
+use crate::run::assemble::{Assembled, assemble, scratch};
+use crate::run::during;
+use crate::run::guards;
+use crate::run::lock::RunLock;
+use crate::run::mask;
+use crate::run::monitor::Monitor;
+use crate::run::profile;
+use crate::run::ranks::{Rank, Ranks, World, together};
+use crate::run::run_folder;
+use crate::run::start::{Resumed, begin, look};
+use crate::terminal::interrupt;
+use crate::terminal::progress::Meter;
 use uner_plan::human::duration;
 use uner_plan::machine::Ranks as RankCount;
 use uner_plan::plan::DataSize;
@@ -327,7 +335,7 @@ fn to_measure(sources: &Sources, state: TrainState, device: &Device) -> Result<L
         }
     };
     tracing::info!("measuring the {which} checkpoint, `{}`", path.display());
-    Ok(checkpoint::load_model_onto(&path, adapter::base(sources), device)?.1)
+    Ok(uner_model::folder::load(&path, adapter::base(sources), device)?.1)
 }
 
 /// Measures the trained model, prints and writes the scores, and says what to try next.

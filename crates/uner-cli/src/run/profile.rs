@@ -8,8 +8,8 @@ use uner_kernels::profile::Pass;
 use uner_trainer::run::{Profile, profile};
 use uner_trainer::{Group, Run};
 
-use crate::assemble::{assemble, scratch};
-use crate::start::{begin, look};
+use crate::run::assemble::{assemble, scratch};
+use crate::run::start::{begin, look};
 use uner_plan::machine::Ranks;
 use uner_plan::{Plan, Sources};
 

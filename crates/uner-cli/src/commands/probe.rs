@@ -16,10 +16,10 @@ use uner_model::parameters::visit;
 use uner_model::weights::write_safetensors;
 use uner_model::{Llama, LlamaConfig, adapter, load_adapter};
 use uner_trainer::step::forward_backward::accumulate;
-use uner_trainer::{Batch, Gradients, checkpoint};
+use uner_trainer::{Batch, Gradients};
 
 pub use crate::args::ProbeArgs;
-use crate::model_folder::resolve;
+use crate::model::model_folder::resolve;
 
 /// What is told on stdout. Without labels the losses are 0.
 #[derive(Debug, Serialize)]
@@ -58,7 +58,7 @@ type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// be written.
 pub fn run(args: &ProbeArgs) -> Result<ProbeReport> {
     let device = args.device.open()?;
-    let (config, model) = checkpoint::load_model(&resolve(&args.model)?, &device)?;
+    let (config, model) = uner_model::folder::load(&resolve(&args.model)?, None, &device)?;
     let model = match &args.adapter {
         Some(folder) => load_adapter(model, folder, &device)?,
         None => model,

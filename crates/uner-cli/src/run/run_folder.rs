@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use uner_data::regular;
 use uner_eval::report::{Outcome, Report};
 use uner_prompt::Tokenizer;
@@ -25,11 +25,12 @@ use uner_trainer::metrics::event::MetricsWriter;
 use uner_trainer::{Event, checkpoint};
 
 use crate::atomic;
-use crate::printable::printable;
-use uner_plan::lookup::model::tokenizer_in;
+use crate::model::model_folder;
+use crate::terminal::printable::printable;
 use uner_plan::plan::PLAN;
 use uner_plan::recipe::RecipeError;
 use uner_plan::{Plan, Sources};
+use uner_prompt::tokenizer_in;
 
 /// The wording, in a run's folder and in every checkpoint.
 pub(crate) const TEMPLATE: &str = "template.toml";
@@ -80,7 +81,7 @@ pub(crate) fn refuse_second_run(folder: &Path) -> Result<()> {
 /// [`RecipeError::NothingToResume`] when it is not there; when it is unfinished or damaged.
 pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
     if which == "latest" {
-        return newest(folder);
+        return model_folder::newest(folder);
     }
     let found = PathBuf::from(which);
     if !found.is_dir() {
@@ -90,33 +91,10 @@ pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
         bail!("checkpoint `{which}` does not exist; the run has {}", there.join(", "));
     }
     if !checkpoint::all(&found)?.is_empty() {
-        return newest(&found);
+        return model_folder::newest(&found);
     }
-    checkpoint::verify(&found)?;
+    uner_model::folder::verify(&found)?;
     Ok(found)
-}
-
-/// The checkpoint that `latest` of a run names, or, where that is gone or damaged, the newest whole
-/// one.
-pub(crate) fn newest(folder: &Path) -> Result<PathBuf> {
-    let named = checkpoint::latest(folder).and_then(|found| {
-        found.as_deref().map_or(Ok(()), checkpoint::verify)?;
-        Ok(found)
-    });
-    let problem = match named {
-        Ok(Some(found)) => return Ok(found),
-        Ok(None) => format!("`{}` is missing", folder.join("latest").display()),
-        Err(problem) => problem.to_string(),
-    };
-    let all = checkpoint::all(folder)?;
-    if all.is_empty() {
-        return Err(RecipeError::NothingToResume(folder.to_owned()).into());
-    }
-    let whole = all.iter().rev().find(|path| checkpoint::verify(path).is_ok());
-    let found = whole
-        .with_context(|| format!("{problem}; no checkpoint of `{}` is whole", folder.display()))?;
-    tracing::warn!("{problem}; taking `{}`, the newest checkpoint that is whole", found.display());
-    Ok(found.clone())
 }
 
 /// Writes what describes the run, and returns the files that go into every checkpoint.

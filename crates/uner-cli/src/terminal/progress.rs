@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::printable::printable;
+use crate::terminal::printable::printable;
 
 /// Between two lines where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<()> {
     let folder = &args.folder;
     let mut all = checkpoint::all(folder)?;
     if all.is_empty()
-        && ["manifest.json", checkpoint::SUMS].iter().any(|file| folder.join(file).exists())
+        && ["manifest.json", uner_model::folder::SUMS].iter().any(|file| folder.join(file).exists())
     {
         all.push(folder.clone());
     }
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<()> {
     );
     let mut damaged = Vec::new();
     for path in &all {
-        match checkpoint::verify(path) {
+        match uner_model::folder::verify(path) {
             Ok(()) => writeln!(out, "`{}` is whole", path.display())?,
             Err(problem) => damaged.push(problem.to_string()),
         }

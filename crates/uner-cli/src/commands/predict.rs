@@ -10,7 +10,7 @@ use uner_data::Entity;
 use uner_infer::Query;
 
 use crate::args::PredictArgs;
-use crate::model_folder::Asked;
+use crate::model::model_folder;
 
 /// What is printed.
 #[derive(Serialize)]
@@ -39,10 +39,10 @@ struct Ungrounded {
 
 pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
     let types = types(args)?;
-    let asked = Asked::load(&args.model)?;
+    let predictor = model_folder::load(&args.model)?;
     let query = |&entity_type| Query { text: &args.text, entity_type, dataset: None };
     let queries: Vec<Query> = types.iter().map(query).collect();
-    let responses = asked.predictor()?.answer(&queries, |_| ControlFlow::Continue(()))?;
+    let responses = predictor.answer(&queries, |_| ControlFlow::Continue(()))?;
     let answers = || types.iter().copied().zip(&responses);
     let malformed =
         answers().filter(|(_, response)| !response.well_formed).map(|(name, _)| name).collect();

@@ -8,7 +8,7 @@ use serde_json::json;
 use uner_data::{Dataset, read, registry};
 
 use crate::args::SplitArgs;
-use crate::notes;
+use crate::terminal::notes;
 
 pub(crate) fn stats(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
     let (dataset, root) = find(args)?;

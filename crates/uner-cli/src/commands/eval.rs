@@ -1,0 +1,144 @@
+//! Measuring a model on benchmarks: every type of a dataset is asked of every example of it.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use uner_data::DatasetRef;
+use uner_eval::report::Report;
+use uner_eval::{SeenMentions, measure};
+use uner_infer::Predictor;
+
+use crate::args::EvalArgs;
+use crate::atomic;
+use crate::model::model_folder;
+use crate::run::during::resolved;
+use crate::run::run_folder::{PREDICTIONS, recorded_root, recorded_training, write_report};
+use crate::terminal::progress::Meter;
+use uner_plan::hub;
+use uner_plan::recipe::{Benchmark, normal};
+
+/// `uner eval`
+pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
+    let benchmarks: Vec<Benchmark> = args
+        .benchmark
+        .iter()
+        .map(|name| benchmark(name, args.limit.map(NonZeroUsize::get)))
+        .collect();
+    let output = output_folder(args)?;
+    let predictor = model_folder::load(&args.model)?;
+    warn_of_training_data(&args.model.model, &benchmarks);
+    let root = args
+        .root
+        .clone()
+        .or_else(|| recorded_root(&args.model.model))
+        .unwrap_or_else(|| "data".into());
+    let benchmarks = match &args.root {
+        Some(_) => benchmarks.into_iter().map(under_root).collect::<Result<Vec<_>>>()?,
+        None => benchmarks,
+    };
+    let report = measure_into(&output, &predictor, &benchmarks, &root, None, true)?;
+    write!(out, "{}", report.terminal())?;
+    tracing::info!("wrote `{}`", output.display());
+    Ok(())
+}
+
+/// A benchmark whose files are not beside its description but under the folder that was named.
+fn under_root(benchmark: Benchmark) -> Result<Benchmark> {
+    let mut dataset = benchmark.dataset.resolve()?;
+    dataset.folder = None;
+    Ok(Benchmark { dataset: DatasetRef::Inline(Box::new(dataset)), ..benchmark })
+}
+
+/// Where report and predictions go: beside what the model's own run wrote of itself. The hub's
+/// cache is no place for them.
+fn output_folder(args: &EvalArgs) -> Result<PathBuf> {
+    let model = &args.model.model;
+    ensure!(
+        args.output.is_some() || !hub::is_named(model),
+        "`{}` has no folder of yours for the report; name one with `--output`",
+        model.display()
+    );
+    Ok(args.output.clone().unwrap_or_else(|| model.join("eval").join(folder_name(args))))
+}
+
+/// The benchmarks of an evaluation as the name of a folder, so that one does not write over
+/// another: `demo-test-first-50`.
+fn folder_name(args: &EvalArgs) -> String {
+    let name = |text: &String| {
+        let Benchmark { dataset, split, .. } = benchmark(text, None);
+        let DatasetRef::Name(dataset) = dataset else { unreachable!("a name was read") };
+        let stem =
+            Path::new(&dataset).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        format!("{stem}-{split}")
+    };
+    let names: Vec<String> = args.benchmark.iter().map(name).collect();
+    let limit = args.limit.map_or_else(String::new, |limit| format!("-first-{limit}"));
+    format!("{}{limit}", names.join("+"))
+}
+
+/// A model knows the answers to what it was trained on.
+fn warn_of_training_data(model: &Path, benchmarks: &[Benchmark]) {
+    let trained = recorded_training(model);
+    for Benchmark { dataset, split, .. } in benchmarks {
+        let DatasetRef::Name(name) = dataset else { continue };
+        // A run records whole paths, and names of built-in datasets.
+        let path = normal(&std::path::absolute(name).unwrap_or_default());
+        let is_same = |known: &String| known == name || normal(Path::new(known)) == path;
+        let is_recorded = trained.iter().any(|(known, of)| of == split && is_same(known));
+        if is_recorded || split == "train" {
+            let of =
+                if is_recorded { "the model was trained on it" } else { "it is training data" };
+            tracing::warn!("`{name}:{split}` says nothing about other text: {of}");
+        }
+    }
+}
+
+/// Measures into a folder: `report.md`, `report.json`, and every answer in `predictions.jsonl`.
+///
+/// # Errors
+/// As [`measure`], when the folder cannot be written, and where one score is `needed` and there is
+/// none: nothing is written then.
+pub(crate) fn measure_into(
+    folder: &Path,
+    predictor: &Predictor,
+    benchmarks: &[Benchmark],
+    root: &Path,
+    seen: Option<&SeenMentions>,
+    needed: bool,
+) -> Result<Report> {
+    let benchmarks = resolved(benchmarks)?;
+    fs_err::create_dir_all(folder)?;
+    let mut report = None;
+    atomic::write(&folder.join(PREDICTIONS), |out| {
+        let measured = measure(predictor, &benchmarks, root, seen, Some(out), &mut metered())?;
+        ensure!(measured.macro_average.is_some() || !needed, "no benchmark was scored");
+        report = Some(measured);
+        Ok(())
+    })?;
+    let report = report.expect("what was measured was written");
+    write_report(folder, &report)?;
+    Ok(report)
+}
+
+/// `dataset` or `dataset:split`.
+fn benchmark(text: &str, limit: Option<usize>) -> Benchmark {
+    let (dataset, split) = text.rsplit_once(':').unwrap_or((text, "test"));
+    Benchmark { dataset: DatasetRef::Name(dataset.to_owned()), split: split.to_owned(), limit }
+}
+
+/// Shows the progress, a meter for each benchmark.
+pub(crate) fn metered() -> impl FnMut(&str, u64, u64) -> ControlFlow<()> {
+    let mut meter: Option<Meter> = None;
+    move |dataset, done, total| {
+        if done == 0 {
+            meter = Some(Meter::new(0, total));
+        }
+        if let Some(meter) = &mut meter {
+            meter.show(done, || format!("queries of {dataset}"));
+        }
+        ControlFlow::Continue(())
+    }
+}

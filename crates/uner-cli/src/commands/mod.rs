@@ -1,0 +1,13 @@
+//! The commands, one module each.
+
+pub(crate) mod data;
+pub(crate) mod doctor;
+pub(crate) mod encode;
+pub(crate) mod eval;
+pub(crate) mod export;
+pub(crate) mod predict;
+pub mod probe;
+pub(crate) mod report;
+pub(crate) mod score;
+pub(crate) mod train;
+pub(crate) mod verify;

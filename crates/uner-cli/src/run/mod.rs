@@ -1,0 +1,12 @@
+//! A training run: its data, ranks, folder and monitoring.
+
+pub(crate) mod assemble;
+pub(crate) mod during;
+pub(crate) mod guards;
+pub(crate) mod lock;
+pub(crate) mod mask;
+pub(crate) mod monitor;
+pub(crate) mod profile;
+pub(crate) mod ranks;
+pub(crate) mod run_folder;
+pub(crate) mod start;

@@ -1,0 +1,146 @@
+//! Reads a tuned model with its tokenizer and template from a folder.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use uner_data::regular;
+use uner_model::{LlamaConfig, folder};
+use uner_prompt::{PromptError, Template, Tokenizer, tokenizer_in};
+
+use crate::predict::{InferConfig, InferError, Part, Predictor};
+
+/// The file of a model's template.
+pub const TEMPLATE: &str = "template.toml";
+/// The file that says how answers are generated.
+pub const INFER: &str = "infer.toml";
+/// Queries decoded together, if the folder does not say.
+const QUERIES_PER_BATCH: usize = 32;
+
+/// Choices that replace those of a model's folder.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// The folder of the model that an adapter belongs to.
+    pub base: Option<PathBuf>,
+    /// A built-in template or the path of one.
+    pub template: Option<String>,
+    /// Longest answer, in tokens.
+    pub max_new_tokens: Option<usize>,
+}
+
+impl Predictor<'static> {
+    /// Reads the model in a folder: a checkpoint or an export of uner.
+    ///
+    /// # Errors
+    /// As [`Predictor::load_with`].
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, InferError> {
+        Self::load_with(folder, device, &LoadOptions::default())
+    }
+
+    /// Reads the model in a folder, with other choices than the folder's. A folder of another
+    /// program needs a template.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged or does not fit the others.
+    pub fn load_with(
+        folder: &Path,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Self, InferError> {
+        let (config, model) = folder::load(folder, options.base.as_deref(), device)?;
+        let infer = infer_config(folder, &config, options.max_new_tokens)?;
+        let template = template(folder, options.template.as_deref())?;
+        let tokenizer = Tokenizer::from_file(&tokenizer_in(folder)).map_err(PromptError::from)?;
+        compare(&tokenizer, &config, folder)?;
+        let model = (own(model), own(config));
+        Ok(Self::of(model, own(tokenizer), own(template), infer)?)
+    }
+}
+
+fn own<T>(part: T) -> Part<'static, T> {
+    Part::Owned(Box::new(part))
+}
+
+fn refuse<T>(folder: &Path, problem: String) -> Result<T, InferError> {
+    Err(InferError::Folder { folder: folder.to_owned(), problem })
+}
+
+/// Refuses a tokenizer with more tokens than the model has rows, and warns where the two disagree.
+fn compare(tokenizer: &Tokenizer, config: &LlamaConfig, folder: &Path) -> Result<(), InferError> {
+    let (tokens, rows) = (tokenizer.vocab_size(), config.vocab_size);
+    if tokens > rows {
+        return refuse(
+            folder,
+            format!(
+                "the tokenizer has {tokens} tokens, but the model's embedding has {rows} rows \
+                 (`vocab_size`): it is not the model's tokenizer"
+            ),
+        );
+    }
+    if tokens < rows {
+        tracing::info!(
+            "{} rows of the embedding have no token: an answer ends if the model chooses one",
+            rows - tokens
+        );
+    }
+    let (end, ends) = (tokenizer.eos(), &config.eos_token_id);
+    if !ends.is_empty() && !ends.contains(&end) {
+        tracing::warn!(
+            "the tokenizer ends a sequence with token {end}, the model's files with {ends:?} \
+             (`eos_token_id`): answers end at each of them"
+        );
+    }
+    Ok(())
+}
+
+fn template(folder: &Path, named: Option<&str>) -> Result<Template, InferError> {
+    let file = folder.join(TEMPLATE);
+    match named {
+        Some(name) => Ok(Template::load(name)?.with_chat_of(folder)?),
+        None if file.exists() => {
+            Ok(Template::parse(&regular::read_to_string(&file)?, &file.display().to_string())?)
+        }
+        None => refuse(
+            folder,
+            format!(
+                "it has no `{TEMPLATE}`; name the template the model was trained with by \
+                 `--template` (`official` for the models released with UniversalNER)"
+            ),
+        ),
+    }
+}
+
+/// How answers are generated: as the folder says, or for other models up to what fits their window.
+fn infer_config(
+    folder: &Path,
+    config: &LlamaConfig,
+    max_new_tokens: Option<usize>,
+) -> Result<InferConfig, InferError> {
+    let (file, window) = (folder.join(INFER), config.max_position_embeddings);
+    let default = InferConfig {
+        max_new_tokens: InferConfig::default().max_new_tokens.min(window.saturating_sub(1)),
+        queries_per_batch: QUERIES_PER_BATCH,
+    };
+    let mut infer = default;
+    if file.exists() {
+        let read = toml::from_str(&regular::read_to_string(&file)?);
+        infer = read.or_else(|error: toml::de::Error| {
+            refuse(folder, format!("`{INFER}`: {}", error.to_string().trim_end()))
+        })?;
+    }
+    infer.max_new_tokens = max_new_tokens.unwrap_or(infer.max_new_tokens);
+    if !(1..window).contains(&infer.max_new_tokens) {
+        let source = match max_new_tokens {
+            Some(_) => "`--max-new-tokens`".to_owned(),
+            None => format!("`max_new_tokens` of `{}`", file.display()),
+        };
+        return refuse(
+            folder,
+            format!(
+                "an answer of {} tokens: {source} must be at least 1, and less than the model was \
+                 made for, {window} (`max_position_embeddings`)",
+                infer.max_new_tokens
+            ),
+        );
+    }
+    Ok(infer)
+}
