@@ -11,8 +11,8 @@ use uner_model::parameters::map;
 use uner_prompt::Tokens;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::data::store::StoreWriter;
-use uner_trainer::{Answer, GuardReport, GuardsConfig};
 use uner_trainer::{Event, Group, Run, TrainConfig, TrainError, TrainState, train};
+use uner_trainer::{GuardAction, GuardReport, GuardsConfig};
 
 use crate::model::{conversation, layout, small_config, small_model, train_config};
 use crate::resume::bits;
@@ -61,11 +61,11 @@ impl Case {
 
     /// All conversations are equal but one, whose answers differ. Once the others are learnt, its
     /// loss is a jump.
-    fn odd(spike: Answer) -> Self {
+    fn odd(spike: GuardAction) -> Self {
         let mut conversations = vec![conversation(1, 2); COUNT as usize];
         conversations[ODD].ids.iter_mut().skip(1).for_each(|id| *id = 3 + (*id * 7) % 55);
         let guards =
-            GuardsConfig { non_finite: Answer::Stop, spike, spike_z: 4.0, spike_window: 5 };
+            GuardsConfig { non_finite: GuardAction::Stop, spike, spike_z: 4.0, spike_window: 5 };
         let config = TrainConfig { epochs: 4.0, global_batch_size: 1, lr: 1e-2, ..train_config() };
         Self { guards: Some(guards), model: || small_model(3), conversations, config }
     }
@@ -116,8 +116,12 @@ fn poisoned_model() -> Llama {
     })
 }
 
-const SKIP: GuardsConfig =
-    GuardsConfig { non_finite: Answer::Skip, spike: Answer::Skip, spike_z: 4.0, spike_window: 5 };
+const SKIP: GuardsConfig = GuardsConfig {
+    non_finite: GuardAction::Skip,
+    spike: GuardAction::Skip,
+    spike_z: 4.0,
+    spike_window: 5,
+};
 
 fn found(seen: &[Seen]) -> Vec<&GuardReport> {
     let reports = seen.iter().filter_map(|seen| match seen {
@@ -129,12 +133,12 @@ fn found(seen: &[Seen]) -> Vec<&GuardReport> {
 
 #[test]
 fn a_step_that_is_no_number_stops_the_run_and_names_the_conversation() {
-    for guards in [None, Some(GuardsConfig { non_finite: Answer::Stop, ..SKIP })] {
+    for guards in [None, Some(GuardsConfig { non_finite: GuardAction::Stop, ..SKIP })] {
         let folder = tempfile::tempdir().unwrap();
         let case = Case::poisoned(guards);
         let (ended, seen) = case.run(folder.path(), case.start(), None);
         let report = found(&seen)[0];
-        assert_eq!((report.answer, report.loss, report.z), (Answer::Stop, None, None));
+        assert_eq!((report.answer, report.loss, report.z), (GuardAction::Stop, None, None));
         assert_eq!((report.conversations[0].index, report.conversations[0].loss), (ODD, None));
         assert_eq!(report.conversations.len(), 3);
         assert!(report.conversations[1..].iter().all(|other| other.loss.is_some()), "{report:?}");
@@ -179,7 +183,7 @@ fn a_skipped_step_leaves_weights_and_moments_as_they_were() {
 #[test]
 fn a_jump_is_skipped_told_or_the_end() {
     let total = u64::from(4 * COUNT);
-    for answer in [Answer::Stop, Answer::Skip, Answer::Ignore] {
+    for answer in [GuardAction::Stop, GuardAction::Skip, GuardAction::Ignore] {
         let folder = tempfile::tempdir().unwrap();
         let case = Case::odd(answer);
         let (ended, seen) = case.run(folder.path(), case.start(), None);
@@ -192,17 +196,17 @@ fn a_jump_is_skipped_told_or_the_end() {
         }
         let applied = seen.len() - reports.len();
         match answer {
-            Answer::Stop => {
+            GuardAction::Stop => {
                 let message = ended.unwrap_err().to_string();
                 assert!(message.contains("standard deviations above the mean"), "{message}");
                 assert_eq!((reports.len(), applied as u64), (1, reports[0].step - 1));
             }
-            Answer::Skip => {
+            GuardAction::Skip => {
                 let skipped = ended.unwrap().guard.skipped;
                 assert_eq!(skipped as usize, reports.len());
                 assert_eq!(applied as u64, total - skipped);
             }
-            Answer::Ignore => {
+            GuardAction::Ignore => {
                 assert_eq!(ended.unwrap().guard.skipped, 0);
                 assert_eq!(applied as u64, total);
             }
@@ -212,7 +216,7 @@ fn a_jump_is_skipped_told_or_the_end() {
 
 #[test]
 fn a_resumed_run_skips_what_the_uninterrupted_one_skips() {
-    let case = Case::odd(Answer::Skip);
+    let case = Case::odd(GuardAction::Skip);
     let whole = tempfile::tempdir().unwrap();
     let (expected, expected_seen) = case.run(whole.path(), case.start(), None);
     let expected = expected.unwrap();

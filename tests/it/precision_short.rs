@@ -29,7 +29,7 @@ const EIGHT_BIT: PrecisionConfig =
 const STOCHASTIC: PrecisionConfig =
     PrecisionConfig { moments: MomentFormat::Float, rounding: Rounding::Stochastic };
 
-fn policy(config: PrecisionConfig) -> Precision {
+fn stored_as(config: PrecisionConfig) -> Precision {
     Precision::new(Some(config), &Device::flex()).unwrap()
 }
 
@@ -42,13 +42,13 @@ fn batches(numbers: std::ops::Range<u32>) -> Vec<Batch> {
 /// Trains on new conversations in every step, and returns the loss on conversations that were not
 /// trained on. `after` is applied to the parameters after each step.
 fn validation_loss(
-    policy: Precision,
+    precision: Precision,
     lr: f64,
     steps: u32,
     after: impl Fn(Tensor<1>) -> Tensor<1>,
 ) -> f64 {
     let (group, config) = (&Group::single(), small_config());
-    let (mut model, mut optimizer) = AdamW::new(small_model(7), policy, group);
+    let (mut model, mut optimizer) = AdamW::new(small_model(7), precision, group);
     for step in 0..steps {
         let mut gradients = Gradients::default();
         let batches = batches(4 * step..4 * step + 4);
@@ -84,7 +84,7 @@ fn short_moments_and_random_rounding_train_as_f32_does() {
     {
         let expected = validation_loss(Precision::default(), lr, 300, as_it_is);
         for config in configs {
-            let got = validation_loss(policy(*config), lr, 300, as_it_is);
+            let got = validation_loss(stored_as(*config), lr, 300, as_it_is);
             assert!(
                 (got / expected - 1.0).abs() < tolerance,
                 "{config:?} at {lr}: {got}, f32 {expected}"
@@ -151,10 +151,10 @@ fn stepped(
 fn any_number_of_ranks_updates_to_the_same_bits() {
     let masters = Precision::of(DType::BF16);
     let short_masters = Precision { moments: MomentFormat::EightBit, ..masters };
-    let chosen = [EIGHT_BIT, STOCHASTIC, SHORT].map(policy);
-    for policy in chosen.into_iter().chain([masters, short_masters]) {
+    let chosen = [EIGHT_BIT, STOCHASTIC, SHORT].map(stored_as);
+    for precision in chosen.into_iter().chain([masters, short_masters]) {
         let whole = |group: &Group| {
-            let (model, optimizer) = AdamW::new(small_model(5), policy, group);
+            let (model, optimizer) = AdamW::new(small_model(5), precision, group);
             (RankModel::from(model), optimizer)
         };
         let sharded = |group: &Group| {
@@ -164,10 +164,10 @@ fn any_number_of_ranks_updates_to_the_same_bits() {
         let expected = stepped(1, 1..=4, whole);
         let middle = stepped(1, 1..=2, whole);
         for ranks in [2, 3] {
-            assert!(stepped(ranks, 1..=4, whole) == expected, "{policy:?}: {ranks} ranks");
+            assert!(stepped(ranks, 1..=4, whole) == expected, "{precision:?}: {ranks} ranks");
             assert!(
                 stepped(ranks, 1..=4, sharded) == expected,
-                "{policy:?}: {ranks} ranks, sharded"
+                "{precision:?}: {ranks} ranks, sharded"
             );
             let resumed = stepped(ranks, 3..=4, |group| {
                 let model = map(small_model(5), "", |name, _, _| {
@@ -178,10 +178,10 @@ fn any_number_of_ranks_updates_to_the_same_bits() {
                     .into_iter()
                     .filter(|(name, _)| !name.starts_with("model.") && name != "lm_head.weight");
                 let (model, optimizer) =
-                    AdamW::restore(model, state.collect(), policy, group).unwrap();
+                    AdamW::restore(model, state.collect(), precision, group).unwrap();
                 (RankModel::from(model), optimizer)
             });
-            assert!(resumed == expected, "{policy:?}: {ranks} ranks go on");
+            assert!(resumed == expected, "{precision:?}: {ranks} ranks go on");
         }
     }
 }
@@ -193,7 +193,7 @@ fn run(folder: &Path, precision: PrecisionConfig, torch_dtype: &str, last: u64) 
     let (store, group) = (resume::store(folder), &Group::single());
     let state = match latest(folder).unwrap() {
         Some(path) => checkpoint::load(&path, group, &Device::flex()).unwrap().into(),
-        None => TrainState::with(small_model(5), policy(precision), group),
+        None => TrainState::with(small_model(5), stored_as(precision), group),
     };
     let run = Run {
         seed: 7,

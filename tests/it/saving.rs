@@ -363,7 +363,11 @@ fn an_interrupt_during_an_evaluation_leaves_it_for_the_resumed_run() {
         let config = TrainConfig { validate_every: 2, ..by_score(None) };
         let first = go_on(folder.path(), &config, start(), callbacks, |_| false);
         let state = first.result.as_ref().unwrap();
-        assert!(state.step == 2 && state.best_tracker.cut_short, "{:?}", state.best_tracker);
+        assert!(
+            state.step == 2 && state.best_tracker.evaluation_pending,
+            "{:?}",
+            state.best_tracker
+        );
         assert_eq!((first.saved(), first.scores()), (vec![2], vec![]));
 
         let score = |model: &Llama| Ok(Some(known.score(model)));

@@ -55,8 +55,7 @@ impl Generator<'_> {
         }
         assert!(prompts.iter().all(|prompt| !prompt.is_empty()), "a prompt has at least one token");
         let device = self.model.head().device();
-        let mut cache =
-            KvCache::new(self.model, self.config, prompts.len(), longest + max_new_tokens);
+        let mut cache = self.model.cache(self.config, prompts.len(), longest + max_new_tokens);
         let mut rows = Rows::new(prompts, longest);
         let mut finished = vec![false; prompts.len()];
         let logits = self.prefill(prompts, longest, &rows, &mut cache, &device);

@@ -23,6 +23,7 @@ pub mod linear;
 pub mod linear_cross_entropy;
 pub mod linear_sum;
 pub mod link;
+pub mod nccl;
 #[cfg(all(feature = "cuda", any(test, feature = "offline")))]
 pub mod offline;
 pub mod profile;

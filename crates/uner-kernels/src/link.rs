@@ -3,11 +3,9 @@
 
 use burn::tensor::Tensor;
 
-use crate::device::DeviceName;
-
-/// The connection of a process's devices, one per rank. The rank `local_rank` calls from its own thread.
-/// All ranks make the same calls in the same order, with equally many vectors cut at the same
-/// edges.
+/// The connection of a process's devices, one per rank. The rank `local_rank` calls from its own
+/// thread. All ranks make the same calls in the same order, with equally many vectors cut at the
+/// same edges.
 pub trait Collective: Send + Sync + std::fmt::Debug {
     /// Starts a reduce-scatter: adds up each vector, `[n]`, over the ranks, in its type. A rank
     /// receives its own part of each sum.
@@ -54,22 +52,4 @@ impl std::fmt::Debug for Pending {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_tuple("Pending").finish_non_exhaustive()
     }
-}
-
-/// Connects different CUDA devices with NVIDIA's NCCL, in the order of their ranks.
-///
-/// # Errors
-/// When the library is missing or refuses the devices.
-#[cfg(feature = "cuda")]
-pub fn nccl(devices: &[DeviceName]) -> Result<Box<dyn Collective>, String> {
-    Ok(Box::new(crate::cuda::nccl::Nccl::new(devices)?))
-}
-
-/// Fails, because this program was built without CUDA.
-///
-/// # Errors
-/// Always.
-#[cfg(not(feature = "cuda"))]
-pub fn nccl(_devices: &[DeviceName]) -> Result<Box<dyn Collective>, String> {
-    Err("this program was built without CUDA".to_owned())
 }

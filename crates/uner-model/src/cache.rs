@@ -1,9 +1,6 @@
 //! Keys and values of earlier tokens, so that decoding a token computes only that token.
 
-use burn::tensor::Tensor;
-
-use crate::Llama;
-use crate::config::LlamaConfig;
+use burn::tensor::{DType, Device, Tensor};
 
 /// The caches of all layers.
 ///
@@ -28,17 +25,15 @@ pub struct LayerCache {
 }
 
 impl KvCache {
-    /// Creates an empty cache for `rows` rows of up to `capacity` tokens, on the model's device and
-    /// in the type of its activations.
-    pub fn new(model: &Llama, config: &LlamaConfig, rows: usize, capacity: usize) -> Self {
-        let (device, dtype) = (model.head().device(), model.activations());
-        let shape = [rows, capacity, config.num_key_value_heads, config.head_dim];
+    /// Creates empty caches of `[rows, capacity, num_key_value_heads, head_dim]` for `layers`
+    /// layers.
+    pub(crate) fn new(layers: usize, shape: [usize; 4], storage: (&Device, DType)) -> Self {
         let layer = || LayerCache {
-            keys: Tensor::zeros(shape, (&device, dtype)),
-            values: Tensor::zeros(shape, (&device, dtype)),
+            keys: Tensor::zeros(shape, storage),
+            values: Tensor::zeros(shape, storage),
             length: 0,
         };
-        Self { layers: (0..config.num_hidden_layers).map(|_| layer()).collect() }
+        Self { layers: (0..layers).map(|_| layer()).collect() }
     }
 }
 

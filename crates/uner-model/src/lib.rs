@@ -6,6 +6,7 @@
 pub mod adapter;
 pub mod cache;
 pub mod config;
+mod error;
 pub mod export;
 pub mod flops;
 pub mod folder;
@@ -18,6 +19,7 @@ mod keys;
 pub mod llama;
 pub mod parameters;
 pub mod size;
+pub mod source;
 pub mod weights;
 
 pub use adapter::{AdapterConfig, BaseFormat, load_adapted, load_adapter};

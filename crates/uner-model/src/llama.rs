@@ -13,10 +13,10 @@ use uner_kernels::{
     dropped_linear, fork_rms_norm, linear, linear_sum, quantized_linear, rms_norm, rope, swiglu,
 };
 
-use crate::adapter::Adapter;
-use crate::cache::LayerCache;
-use crate::config::LlamaConfig;
-use crate::weights::{Source, WeightsError};
+use crate::cache::{KvCache, LayerCache};
+use crate::config::{Adapter, LlamaConfig};
+use crate::error::WeightsError;
+use crate::source::Source;
 
 /// A LLaMA model.
 #[derive(Module, Debug)]
@@ -183,6 +183,14 @@ impl Llama {
         let ids = TensorData::new(ids.to_vec(), [ids.len()]);
         let ids = Tensor::<1, Int>::from_data(ids, &weight.device());
         weight.select(0, ids).cast(self.activations())
+    }
+
+    /// Creates an empty cache for `rows` rows of up to `capacity` tokens, on the model's device and
+    /// in the type of its activations.
+    pub fn cache(&self, config: &LlamaConfig, rows: usize, capacity: usize) -> KvCache {
+        let shape = [rows, capacity, config.num_key_value_heads, config.head_dim];
+        let storage = (&self.head().device(), self.activations());
+        KvCache::new(config.num_hidden_layers, shape, storage)
     }
 
     /// The element type of hidden states, keys and values.

@@ -204,8 +204,8 @@ fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), Train
         "max_grad_norm": 1.0, "save_every": 1, "keep_last": 1, "validate_every": 0,
     }))
     .unwrap();
-    let policy = Precision::new(Some(shape.precision), &Device::flex())?;
-    let (model, mut optimizer) = AdamW::new(random(config, 1, &Device::flex()), policy, group);
+    let precision = Precision::new(Some(shape.precision), &Device::flex())?;
+    let (model, mut optimizer) = AdamW::new(random(config, 1, &Device::flex()), precision, group);
     let mut model = RankModel::from(model).shard(config, group);
     let recomputed = config.num_hidden_layers - shape.kept;
     for step in 1..=2 {

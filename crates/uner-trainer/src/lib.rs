@@ -15,7 +15,7 @@ pub mod state;
 pub mod step;
 
 pub use config::{
-    Answer, BestConfig, CheckpointConfig, GuardsConfig, Layout, Measure, MicroBatchRows,
+    BestConfig, CheckpointConfig, GuardAction, GuardsConfig, Layout, Measure, MicroBatchRows,
     MomentFormat, PrecisionConfig, Rounding, Schedule, Sharding, TrainConfig,
 };
 pub use data::{Batch, Loader, TokenStore};

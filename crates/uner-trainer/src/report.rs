@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Answer;
+use crate::config::GuardAction;
 
 /// A step that a guard has found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct GuardReport {
     /// For a jump: how many standard deviations the loss is above the mean of the window.
     pub z: Option<f64>,
     /// The run's answer to the step.
-    pub answer: Answer,
+    pub answer: GuardAction,
     /// Steps skipped so far, this one included.
     pub skipped: u64,
     /// The conversations of the step, highest loss first.

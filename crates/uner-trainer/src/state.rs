@@ -34,13 +34,13 @@ impl TrainState {
     /// The state before the first step, from weights in f32, with the default precision of their
     /// device.
     pub fn new(model: Llama, group: &Group) -> Self {
-        let policy = Precision::of(precision::parameters(&model.head().device()));
-        Self::with(model, policy, group)
+        let precision = Precision::of(precision::parameters(&model.head().device()));
+        Self::with(model, precision, group)
     }
 
-    /// The state before the first step, from weights in f32, stored in the precision `policy`.
-    pub fn with(model: Llama, policy: Precision, group: &Group) -> Self {
-        let (model, optimizer) = AdamW::new(model, policy, group);
+    /// The state before the first step, from weights in f32, stored in the precision `precision`.
+    pub fn with(model: Llama, precision: Precision, group: &Group) -> Self {
+        let (model, optimizer) = AdamW::new(model, precision, group);
         let model = RankModel::from(model);
         Self {
             run: None,
@@ -87,7 +87,7 @@ pub struct BestTracker {
     pub without_better: u64,
     /// Whether an interrupt came before the evaluations that are due after the last step; a resumed
     /// run computes them.
-    pub cut_short: bool,
+    pub evaluation_pending: bool,
 }
 
 /// The best evaluation of a run.

@@ -15,7 +15,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("uner-model", &["uner-kernels"]),
     ("uner-trainer", &["uner-prompt", "uner-model", "uner-kernels"]),
     ("uner-infer", &["uner-data", "uner-prompt", "uner-model", "uner-kernels"]),
-    ("uner-eval", &["uner-data"]),
+    ("uner-eval", &["uner-data", "uner-prompt", "uner-infer"]),
     (
         "uner-plan",
         &["uner-data", "uner-prompt", "uner-model", "uner-kernels", "uner-trainer", "uner-infer"],

@@ -10,10 +10,10 @@ use uner_data::mix;
 use uner_eval::SeenMentions;
 use uner_model::Llama;
 use uner_trainer::metrics::event::StepMetrics;
-use uner_trainer::{Answer, GuardReport};
 use uner_trainer::{
     Callbacks, Event, Group, Interrupted, Run, Scoring, TrainError, TrainState, checkpoint,
 };
+use uner_trainer::{GuardAction, GuardReport};
 
 use crate::Ending;
 use crate::args::TrainArgs;
@@ -291,9 +291,9 @@ fn stopped_line(step: u64, best: Option<u64>) -> String {
 
 fn guard_line(report: &GuardReport) -> String {
     let done = match report.answer {
-        Answer::Stop => "stopping",
-        Answer::Skip => "the step is skipped",
-        Answer::Ignore => "the step is applied all the same",
+        GuardAction::Stop => "stopping",
+        GuardAction::Skip => "the step is skipped",
+        GuardAction::Ignore => "the step is applied all the same",
     };
     let GuardReport { step, problem, .. } = report;
     format!("step {step}: {problem}; {done}; its conversations are in `{}`", guards::file(*step))

@@ -36,12 +36,12 @@ pub(crate) fn begin(
     let state = if let Some(resumed) = resumed {
         resume((sources, plan), run, resumed, device)?
     } else {
-        let policy = Precision::new(run.config.precision, device)?;
+        let precision = Precision::new(run.config.precision, device)?;
         let model = match &sources.model.folder {
             Some(folder) => adapter::load_base(sources, folder, device)?,
             None => random(run.model_config, run.seed, device),
         };
-        TrainState::with(adapter::attached(model, sources)?, policy, run.group)
+        TrainState::with(adapter::attached(model, sources)?, precision, run.group)
     };
     Ok(match run.layout.sharding {
         Sharding::Zero3 => state.shard(run.model_config, run.group),

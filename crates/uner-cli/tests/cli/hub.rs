@@ -189,8 +189,7 @@ fn a_server_that_cannot_go_on_is_asked_again_from_the_start() {
 fn what_is_not_what_was_announced_is_refused() {
     let (desk, hub) = published();
     hub.set(Fault::Flipped);
-    train(&desk, &hub.endpoint(), &ACCEPT)
-        .fails(1, &["its checksum is ", "neither was kept"]);
+    train(&desk, &hub.endpoint(), &ACCEPT).fails(1, &["its checksum is ", "neither was kept"]);
     train(&desk, server::NOBODY, &[]).fails(1, &["`--accept-licence hf:org/name`"]);
     hub.set(Fault::None);
     train(&desk, &hub.endpoint(), &ACCEPT).succeeds();

@@ -50,7 +50,7 @@ impl QuantFormat {
     }
 }
 
-/// QuantFormat and shape of a weight, `[rows, columns]`.
+/// Format and shape of a weight, `[rows, columns]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     /// How its numbers are stored.

@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use super::BaseFormat;
 use super::peft::{self, CONFIG_FILE};
+use crate::config::{Base, BaseFormat};
 use crate::weights::{WeightsError, map_file, read_config, weight_files};
 
 /// The file with the fingerprint, next to PEFT's files.
@@ -15,17 +15,6 @@ pub(crate) const BASE_FILE: &str = "base_model.json";
 
 /// Bytes of every tensor that the fingerprint reads.
 const SAMPLE: usize = 4096;
-
-/// The model that an adapter belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Base {
-    /// Its folder; absolute if it comes from [`Base::of`].
-    pub path: PathBuf,
-    /// See [`Base::of`]; `None` for adapters that other programs wrote.
-    pub fingerprint: Option<u32>,
-    /// The format its layers were quantised to for the adapter's training; `None` if they were not.
-    pub form: Option<BaseFormat>,
-}
 
 /// `base_model.json`
 #[derive(Debug, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::Adapter;
+use crate::config::LARGEST_ALPHA;
 use crate::keys::{Keys, is_nothing};
 use crate::weights::{WeightsError, map_file, open_regular};
 
@@ -41,9 +42,6 @@ const KEYS_THAT_DO_NOT_MATTER: [&str; 19] = [
     "use_cache",
     "velora_config",
 ];
-/// Upper limit of `alpha`, far above that of any adapter.
-pub(super) const LARGEST_ALPHA: f64 = 1e6;
-
 /// Initialisations that leave the base unchanged. Others (`PiSSA`, `OLoRA`, `CorDA`, `LoftQ`,
 /// LoRA-GA) change it, so their factors belong to another base than the one that
 /// the adapter names.

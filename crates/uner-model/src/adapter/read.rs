@@ -6,8 +6,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use super::attach::matrix;
-use super::fingerprint::{Base, base_format_of, base_of};
-use super::{Adapter, AdapterConfig, PREFIX, Target, peft};
+use super::fingerprint::{base_format_of, base_of};
+use super::{Adapter, AdapterConfig, Base, PREFIX, Target, peft};
 use crate::llama::{Linear, Matrix};
 use crate::weights::{self, Tensors, WeightsError, are_finite, to_f32};
 use crate::{Llama, LlamaConfig};

@@ -1,5 +1,6 @@
 //! The model's dimensions, with the names and defaults of Hugging Face's `config.json`.
 
+mod adapter;
 pub(crate) mod file;
 mod rope;
 #[cfg(test)]
@@ -8,6 +9,8 @@ mod tests;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+pub(crate) use adapter::LARGEST_ALPHA;
+pub use adapter::{Adapter, AdapterConfig, Base, BaseFormat, Target};
 pub use rope::RopeScaling;
 
 /// Contents of `config.json`. Both layouts are read: `rope_theta` + `rope_scaling` + `torch_dtype`

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Source, Tensors, WeightsError, inside, lasting, open_regular};
-use crate::adapter::BaseFormat;
+use crate::config::BaseFormat;
 use crate::config::file::ends_of_generation;
 use crate::{Llama, LlamaConfig};
 

@@ -113,7 +113,7 @@ pub struct Memory {
     /// The input of each block.
     pub inputs: u64,
     /// Activations that blocks keep for the backward pass.
-    pub graphs: u64,
+    pub activations: u64,
     /// Logits, and the inputs and outputs of the head.
     pub head: u64,
     /// Gradients of activations, and matrices that are unpacked or gathered for a while.
@@ -126,12 +126,15 @@ impl Memory {
     /// The estimate for a layout.
     pub fn of(work: &Workload, layout: Layout) -> Self {
         let size = work.size();
-        let held = held(work, &size, layout);
-        let whole =
-            if is_sharded(layout) { whole(work, &size, &held, layout) } else { Memory::default() };
+        let resident = resident(work, &size, layout);
+        let whole = if is_sharded(layout) {
+            unsharded(work, &size, &resident, layout)
+        } else {
+            Memory::default()
+        };
         let phases = phases(work, &size, layout).chain([whole]);
         let largest = phases.max_by_key(Self::total).unwrap_or_default();
-        let Self { weights, master, moments, checkpoint, .. } = held;
+        let Self { weights, master, moments, checkpoint, .. } = resident;
         Self { weights, master, moments, checkpoint, ..largest }
     }
 
@@ -143,12 +146,20 @@ impl Memory {
             moments,
             gradients,
             inputs,
-            graphs,
+            activations,
             head,
             workspace,
             checkpoint,
         } = *self;
-        weights + master + moments + gradients + inputs + graphs + head + workspace + checkpoint
+        weights
+            + master
+            + moments
+            + gradients
+            + inputs
+            + activations
+            + head
+            + workspace
+            + checkpoint
     }
 
     /// The categories with their names, in the order in which they are printed.
@@ -159,7 +170,7 @@ impl Memory {
             ("moments", self.moments),
             ("gradients", self.gradients),
             ("block inputs", self.inputs),
-            ("activations", self.graphs),
+            ("activations", self.activations),
             ("logits and head", self.head),
             ("workspace", self.workspace),
             ("checkpoint", self.checkpoint),
@@ -168,7 +179,7 @@ impl Memory {
 }
 
 /// Memory that always exists: weights, master weights, moments, and their copy for a checkpoint.
-fn held(work: &Workload, size: &Size, layout: Layout) -> Memory {
+fn resident(work: &Workload, size: &Size, layout: Layout) -> Memory {
     let Workload { storage, ranks, .. } = *work;
     let others = (size.embeddings * size.embedding + size.norm) as f64;
     let ranks = ranks as f64;
@@ -196,9 +207,9 @@ fn held(work: &Workload, size: &Size, layout: Layout) -> Memory {
 
 /// Extra memory of a model with sharded blocks while it is gathered: before a run, when it is read
 /// in f32, and during evaluations.
-fn whole(work: &Workload, size: &Size, held: &Memory, layout: Layout) -> Memory {
+fn unsharded(work: &Workload, size: &Size, resident: &Memory, layout: Layout) -> Memory {
     let model = size.model() as f64;
-    let read = Storage::F32.parameter * model - (held.weights + held.moments) as f64;
+    let read = Storage::F32.parameter * model - (resident.weights + resident.moments) as f64;
     let gathered = work.storage.parameter * gathered_blocks(work, layout) * size.block() as f64;
     let evaluated = work.storage.parameter * model - gathered;
     Memory { workspace: read.max(evaluated) as u64, ..Memory::default() }
@@ -270,7 +281,7 @@ fn head(work: &Workload, cost: &BlockCost, layout: Layout, gradients: &Gradients
     Memory {
         gradients: (gradients.earlier + gradients.head) as u64,
         inputs: (blocks as f64 * cost.activations(work.model.hidden_size)) as u64,
-        graphs: (kept_blocks(work, layout) as f64 * cost.graph()) as u64,
+        activations: (kept_blocks(work, layout) as f64 * cost.graph()) as u64,
         // The last block's output, the output of the final norm, and the gradient of the latter.
         head: (chunk + 3.0 * cost.activations(work.model.hidden_size)) as u64,
         ..Memory::default()
@@ -288,7 +299,7 @@ fn block(
 ) -> impl Iterator<Item = Memory> + use<> {
     let blocks = work.model.num_hidden_layers;
     let kept_before = index.saturating_sub(layout.recomputed_blocks);
-    let (inputs, graphs) = (
+    let (inputs, activations) = (
         (index + 1) as f64 * cost.activations(work.model.hidden_size),
         kept_before as f64 * cost.graph(),
     );
@@ -303,7 +314,7 @@ fn block(
     cost.backward().into_iter().map(move |Phase { graph, workspace, gradients }| Memory {
         gradients: (before + gradients) as u64,
         inputs: inputs as u64,
-        graphs: (graphs + graph) as u64,
+        activations: (activations + graph) as u64,
         workspace: (workspace + unpacked) as u64,
         ..Memory::default()
     })

@@ -28,7 +28,7 @@ pub struct Checkpoint {
 }
 
 /// Reads a checkpoint, every file compared with its checksum first; of the optimizer this rank's
-/// shares.
+/// shards.
 ///
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
@@ -51,8 +51,8 @@ pub fn load_onto(
     let state = State::read(&path)?;
     let path = folder.join("optimizer.safetensors");
     let whole = read_optimizer(&path)?;
-    let policy = Precision::new(Some(state.precision), device)?;
-    let (model, optimizer) = AdamW::restore(model, whole, policy, group)
+    let precision = Precision::new(Some(state.precision), device)?;
+    let (model, optimizer) = AdamW::restore(model, whole, precision, group)
         .map_err(|problem| TrainError::Checkpoint { path, problem })?;
     Ok(Checkpoint { config, model, optimizer, state })
 }

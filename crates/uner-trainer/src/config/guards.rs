@@ -8,20 +8,20 @@ use super::ConfigError;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuardsConfig {
-    /// Answer to a loss or gradient norm that is not finite: stop or skip.
-    pub non_finite: Answer,
-    /// Answer to a loss that jumps.
-    pub spike: Answer,
+    /// Action on a loss or gradient norm that is not finite: stop or skip.
+    pub non_finite: GuardAction,
+    /// Action on a loss that jumps.
+    pub spike: GuardAction,
     /// The loss jumps if it is more than this many standard deviations above the window's mean.
     pub spike_z: f64,
     /// Steps in the window of earlier losses; no jump is detected before it is full.
     pub spike_window: usize,
 }
 
-/// Answer to a step that a guard has found.
+/// Action on a step that a guard has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Answer {
+pub enum GuardAction {
     /// End the run with an error, without applying the step.
     Stop,
     /// Leave weights and moments unchanged, and continue with the next step.
@@ -37,7 +37,7 @@ impl GuardsConfig {
     /// Names the first key whose value is invalid.
     pub fn check(&self) -> Result<(), ConfigError> {
         let problem = |key, problem: String| Err(ConfigError { key, problem });
-        if self.non_finite == Answer::Ignore {
+        if self.non_finite == GuardAction::Ignore {
             let why = "must be `stop` or `skip`: a step that is not finite would destroy the model";
             return problem("guards.non_finite", why.to_owned());
         }

@@ -1,4 +1,4 @@
-//! Layout of a step on its devices. Loss and gradients differ by rounding only.
+//! Layout of a step on its devices. Between layouts, loss and gradients differ by rounding only.
 
 use std::num::NonZeroUsize;
 

@@ -6,7 +6,7 @@ mod layout;
 mod precision;
 
 pub use best::{BestConfig, Measure};
-pub use guards::{Answer, GuardsConfig};
+pub use guards::{GuardAction, GuardsConfig};
 pub use layout::{Layout, MicroBatchRows, Sharding};
 pub use precision::{MomentFormat, PrecisionConfig, Rounding};
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub struct ConfigError {
     /// The name of the field, below `train`.
     pub key: &'static str,
-    /// The problem of its value, without the name.
+    /// The problem with its value; completes the sentence that begins with the key.
     pub problem: String,
 }
 
@@ -34,7 +34,7 @@ pub struct TrainConfig {
     pub max_steps: Option<u64>,
     /// Conversations per optimizer step.
     pub global_batch_size: usize,
-    /// Tokens of a packed row, and of the longest conversation.
+    /// Most tokens of a packed row, and of a conversation.
     pub max_seq_len: usize,
     /// Packed rows per forward and backward pass.
     pub micro_batch_rows: MicroBatchRows,
@@ -60,7 +60,7 @@ pub struct TrainConfig {
     pub keep_last: usize,
     /// Steps between two computations of the validation loss; 0 for none.
     pub validate_every: u64,
-    /// Optional: when else checkpoints are saved.
+    /// Optional: saves by the clock as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointConfig>,
     /// Optional: how the best checkpoint is selected, and early stopping.
@@ -113,7 +113,7 @@ pub struct CheckpointConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// It does not fall.
+    /// It stays constant.
     Constant,
     /// Linearly to 0.
     Linear,

@@ -16,7 +16,8 @@ mod shard;
 #[cfg(feature = "mpi")]
 pub use mpi::{Mpi, Session};
 pub use shard::{GRANULE, Shard};
-pub use uner_kernels::link::{Collective, Cut, Pending, nccl};
+pub use uner_kernels::link::{Collective, Cut, Pending};
+pub use uner_kernels::nccl::nccl;
 
 use std::sync::Arc;
 
@@ -168,7 +169,7 @@ impl Group {
         let Some(member) = &self.local_ranks else { return Ok(Pending::done(gradients)) };
         let local_ranks = &member.local_ranks;
         let Some(link) = &local_ranks.link else {
-            let share = |gradient| self.share_of_sum(member, gradient, sum);
+            let share = |gradient| self.shard_of_sum(member, gradient, sum);
             return Ok(Pending::done(gradients.into_iter().map(share).collect::<Result<_, _>>()?));
         };
         let cut = |gradient: Tensor<1>| {
@@ -182,13 +183,13 @@ impl Group {
             return Ok(pending);
         }
         // The parts of the process's ranks form its sum, which is then summed over processes.
-        let share = |part| self.share_of_sum(member, part, |parts| parts.concat());
+        let share = |part| self.shard_of_sum(member, part, |parts| parts.concat());
         Ok(Pending::done(pending.wait().into_iter().map(share).collect::<Result<_, _>>()?))
     }
 
     /// Combines the parts of each process's ranks, sums the results over all processes, and returns
     /// this rank's shard of the sum.
-    fn share_of_sum(
+    fn shard_of_sum(
         &self,
         member: &Member,
         part: Tensor<1>,
@@ -214,9 +215,9 @@ impl Group {
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn start_all_gather(&self, shares: Vec<(Tensor<1>, usize)>) -> Result<Pending, TrainError> {
+    pub fn start_all_gather(&self, shards: Vec<(Tensor<1>, usize)>) -> Result<Pending, TrainError> {
         let Some(member) = &self.local_ranks else {
-            return Ok(Pending::done(shares.into_iter().map(|(share, _)| share).collect()));
+            return Ok(Pending::done(shards.into_iter().map(|(share, _)| share).collect()));
         };
         let Some(link) = member.link() else {
             let whole = |(share, _): (Tensor<1>, usize)| {
@@ -224,12 +225,12 @@ impl Group {
                 Ok(on_device(self.all_gather_values(host(share))?.to_vec(), dtype, &device))
             };
             return Ok(Pending::done(
-                shares.into_iter().map(whole).collect::<Result<_, TrainError>>()?,
+                shards.into_iter().map(whole).collect::<Result<_, TrainError>>()?,
             ));
         };
         let cut = |(values, count)| Cut { values, edges: Shard::edges(count, self.world_size) };
         member.meet()?;
-        Ok(link.all_gather(member.local_rank, shares.into_iter().map(cut).collect()))
+        Ok(link.all_gather(member.local_rank, shards.into_iter().map(cut).collect()))
     }
 
     /// As [`Group::all_gather`], for values on the host.
@@ -282,7 +283,7 @@ impl Group {
         })
     }
 
-    /// All-reduce by "or": for each flag, whether it is set on any rank.
+    /// All-reduce with logical or: for each answer, whether it is `true` on any rank.
     ///
     /// # Errors
     /// When another rank has failed.

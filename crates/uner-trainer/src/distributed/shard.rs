@@ -65,17 +65,17 @@ mod tests {
     fn shares_cover_everything_once_and_differ_by_a_block() {
         for count in [0, 1, 255, 256, 257, 5 * GRANULE, 10 * GRANULE + 17] {
             for world_size in [1, 2, 3, 4, 7] {
-                let shares: Vec<Shard> =
+                let shards: Vec<Shard> =
                     (0..world_size).map(|rank| Shard::new(count, rank, world_size)).collect();
-                let elements: Vec<usize> = shares.iter().flat_map(|share| share.range()).collect();
+                let elements: Vec<usize> = shards.iter().flat_map(|share| share.range()).collect();
                 assert_eq!(elements, (0..count).collect::<Vec<_>>());
                 let blocks: Vec<usize> =
-                    shares.iter().map(|share| share.len.div_ceil(GRANULE)).collect();
+                    shards.iter().map(|share| share.len.div_ceil(GRANULE)).collect();
                 assert!(
                     blocks.iter().max().unwrap() - blocks.iter().min().unwrap() <= 1,
                     "{blocks:?}"
                 );
-                assert!(shares.iter().all(|share| share.start % GRANULE == 0 || share.len == 0));
+                assert!(shards.iter().all(|share| share.start % GRANULE == 0 || share.len == 0));
             }
         }
     }

@@ -66,7 +66,7 @@ pub struct StepMetrics {
 pub enum Event {
     /// A step was applied.
     Step(StepMetrics),
-    /// A guard found a problem with a step. A skipped step has no `Step` event.
+    /// A guard found a problem with a step. A step that is not applied has no `Step`.
     Guarded(GuardReport),
     /// The validation loss after a step.
     Validated {

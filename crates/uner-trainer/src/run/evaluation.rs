@@ -71,12 +71,12 @@ pub(crate) fn evaluate(
     let due = |every: u64| every > 0 && (step.is_multiple_of(every) || step == total);
     let validates = run.validation.is_some() && due(run.config.validate_every);
     let scoring = run.callbacks.scoring.filter(|scoring| due(scoring.every));
-    state.best_tracker.cut_short = validates || scoring.is_some();
+    state.best_tracker.evaluation_pending = validates || scoring.is_some();
     if asked {
         return Ok(Evaluated { better: false, stop: true });
     }
 
-    if !state.best_tracker.cut_short {
+    if !state.best_tracker.evaluation_pending {
         return Ok(Evaluated::default());
     }
     let mut events = Vec::new();
@@ -95,7 +95,7 @@ pub(crate) fn evaluate(
         let seconds = start.elapsed().as_secs_f64();
         events.push((Measure::Score, score, Event::Scored { step, score, seconds }));
     }
-    state.best_tracker.cut_short = false;
+    state.best_tracker.evaluation_pending = false;
 
     let mut evaluated = Evaluated::default();
     for (measure, value, event) in events {
@@ -119,17 +119,20 @@ fn score(run: &Run, scoring: Scoring, model: &Llama) -> Result<Option<f64>, Trai
 /// `None` if an interrupt came first.
 fn validate(run: &Run, model: &Llama) -> Result<Option<f64>, TrainError> {
     let Some(store) = run.validation else { return Ok(None) };
-    let (mut sum, mut trained, mut cut_short) = (0.0, 0, false);
+    let (mut sum, mut trained, mut evaluation_pending) = (0.0, 0, false);
     let batches = in_order(store, run.config, run.layout.micro_batch_rows);
     for batch in batches.skip(run.group.rank()).step_by(run.group.world_size()) {
-        cut_short = run.callbacks.interrupted.is_some_and(|Interrupted(asked)| asked());
-        if cut_short {
+        evaluation_pending = run.callbacks.interrupted.is_some_and(|Interrupted(asked)| asked());
+        if evaluation_pending {
             break;
         }
         sum += f64::from(loss(model, run.model_config, &batch).into_scalar::<f32>());
         trained += batch.num_trained();
     }
-    let [sum, trained, cut_short] =
-        run.group.all_reduce_scalars([sum, trained as f64, f64::from(u8::from(cut_short))])?;
-    Ok((cut_short == 0.0).then_some(sum / trained))
+    let [sum, trained, evaluation_pending] = run.group.all_reduce_scalars([
+        sum,
+        trained as f64,
+        f64::from(u8::from(evaluation_pending)),
+    ])?;
+    Ok((evaluation_pending == 0.0).then_some(sum / trained))
 }

@@ -24,7 +24,7 @@ use crate::error::TrainError;
 use crate::metrics::event::Event;
 use crate::state::{RunId, TrainState};
 use evaluation::{Evaluated, evaluate};
-use saving::Saves;
+use saving::CheckpointSchedule;
 use step::{StepReport, emit, step};
 use uner_model::Flops;
 
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
     pub fn is_unfinished(&self, state: &TrainState) -> bool {
         let is_over =
             state.step >= self.total_steps() || state.best_tracker.should_stop(self.config.best);
-        !is_over || state.best_tracker.cut_short
+        !is_over || state.best_tracker.evaluation_pending
     }
 
     /// Steps from the start of the run to its end.
@@ -147,7 +147,7 @@ pub fn train(
             ahead.map(|step| loader.step(step)).try_for_each(|data| send.send(data))
         });
 
-        let mut saves = Saves::new(run);
+        let mut saves = CheckpointSchedule::new(run);
         let trained = steps(run, state, &receive, &mut saves, on_event);
         // Waits even after an error: the checkpoint that is being written is complete.
         let written = saves.finish(on_event);
@@ -162,20 +162,20 @@ fn steps(
     run: &Run,
     mut state: TrainState,
     receive: &Receiver<StepData>,
-    saves: &mut Saves,
+    saves: &mut CheckpointSchedule,
     on_event: &mut OnEvent,
 ) -> Result<TrainState, TrainError> {
     let total = run.total_steps();
     let adapter = state.model.local().adapter.as_ref().map(|adapter| &adapter.config);
     let flops = Flops::new(run.model_config, adapter);
     let mut stop = state.best_tracker.should_stop(run.config.best);
-    if state.best_tracker.cut_short {
+    if state.best_tracker.evaluation_pending {
         stop = after_step(run, &mut state, false, saves, on_event)?;
     }
     while state.step < total && !stop {
         let mut done;
         (state, done) = step(run, state, receive, &flops)?;
-        done.metrics.breakdown.save = saves.held_up();
+        done.metrics.breakdown.save = saves.blocked_seconds();
         let asked = run.group.any([emit_or_save(done, &state, saves, on_event)?])? == [true];
         stop = after_step(run, &mut state, asked, saves, on_event)?;
     }
@@ -183,12 +183,12 @@ fn steps(
 }
 
 /// Calls [`emit`]. If `on_event` fails or panics on a single rank, saves the step before passing on
-/// the failure, so that it does not lose the model. With several ranks it does not
-/// save: saving is collective, and the other ranks do not know of the failure.
+/// the failure, so that the model is not lost. With several ranks it does not save: saving is
+/// collective, and the other ranks do not know of the failure.
 fn emit_or_save(
     done: StepReport,
     state: &TrainState,
-    saves: &mut Saves,
+    saves: &mut CheckpointSchedule,
     on_event: &mut OnEvent,
 ) -> Result<bool, TrainError> {
     let outcome = catch_unwind(AssertUnwindSafe(|| emit(done, on_event)));
@@ -206,7 +206,7 @@ fn after_step(
     run: &Run,
     state: &mut TrainState,
     asked: bool,
-    saves: &mut Saves,
+    saves: &mut CheckpointSchedule,
     on_event: &mut OnEvent,
 ) -> Result<bool, TrainError> {
     let Evaluated { better, mut stop } = evaluate(run, state, asked, on_event)?;

@@ -60,7 +60,7 @@ pub fn profile(run: &Run, mut state: TrainState, steps: u64) -> Result<Profile, 
             found.add(seconds, data.tokens, &outcome.breakdown, &ops);
         }
     }
-    found.shard();
+    found.divide_sums();
     Ok(found)
 }
 
@@ -81,16 +81,16 @@ impl Profile {
     }
 
     /// Divides sums by the number of steps, and sorts the ops, longest first.
-    fn shard(&mut self) {
-        let share = 1.0 / self.steps as f64;
-        self.seconds *= share;
-        self.tokens *= share;
+    fn divide_sums(&mut self) {
+        let scale = 1.0 / self.steps as f64;
+        self.seconds *= scale;
+        self.tokens *= scale;
         let Breakdown { forward, backward, reduce, optimizer, save: _ } = &mut self.breakdown;
         for part in [forward, backward, reduce, optimizer] {
-            *part *= share;
+            *part *= scale;
         }
         for op in &mut self.ops {
-            op.scale(share);
+            op.scale(scale);
         }
         self.ops.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         self.other = self.seconds - self.ops.iter().map(|op| op.seconds).sum::<f64>();

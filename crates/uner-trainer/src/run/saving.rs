@@ -8,25 +8,25 @@ use crate::error::TrainError;
 use crate::metrics::event::Event;
 use crate::state::TrainState;
 
-/// The checkpoints of a run. The newest one may still be being written.
-pub(crate) struct Saves<'a> {
+/// The checkpoints of a run. The newest one may not be on disk yet.
+pub(crate) struct CheckpointSchedule<'a> {
     run: &'a Run<'a>,
     writer: Writer,
     last: Instant,
-    /// Whether `on_event` returned `Break` for an earlier checkpoint, which is not returned yet.
+    /// Whether `on_event` returned `Break` for an earlier checkpoint, unknown to the loop so far.
     asked: bool,
-    /// Seconds that saving has blocked the run since [`Saves::held_up`] was last called.
-    held_up: f64,
+    /// Seconds that saving has blocked the run since [`CheckpointSchedule::blocked_seconds`] was last called.
+    blocked_seconds: f64,
 }
 
-impl<'a> Saves<'a> {
+impl<'a> CheckpointSchedule<'a> {
     pub(crate) fn new(run: &'a Run<'a>) -> Self {
         Self {
             run,
             writer: Writer::new(run.folder, run.config.keep_last),
             last: Instant::now(),
             asked: false,
-            held_up: 0.0,
+            blocked_seconds: 0.0,
         }
     }
 
@@ -56,7 +56,7 @@ impl<'a> Saves<'a> {
         self.asked |= self.finish(on_event)?;
         let run = self.run;
         let TrainState { model, optimizer, .. } = state;
-        let masters = optimizer.policy().is_rounded_in(&run.model_config.torch_dtype);
+        let masters = optimizer.precision().is_rounded_in(&run.model_config.torch_dtype);
         let optimizer = optimizer.gathered(model, masters, run.group)?;
         let state = run.checkpoint_state(state);
         let snapshot = Snapshot::take(
@@ -70,13 +70,13 @@ impl<'a> Saves<'a> {
             self.writer.start(snapshot);
         }
         self.last = Instant::now();
-        self.held_up += start.elapsed().as_secs_f64();
+        self.blocked_seconds += start.elapsed().as_secs_f64();
         Ok(())
     }
 
     /// Seconds that saving has blocked the run since the previous call.
-    pub(crate) fn held_up(&mut self) -> f64 {
-        std::mem::take(&mut self.held_up)
+    pub(crate) fn blocked_seconds(&mut self) -> f64 {
+        std::mem::take(&mut self.blocked_seconds)
     }
 
     /// Emits the event of a checkpoint that has reached the disk meanwhile. Returns whether

@@ -6,7 +6,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 
 use super::{OnEvent, Run};
-use crate::config::Answer;
+use crate::config::GuardAction;
 use crate::data::loader::StepData;
 use crate::error::TrainError;
 use crate::metrics::event::{Event, StepMetrics};
@@ -35,9 +35,9 @@ pub(crate) fn emit(done: StepReport, on_event: &mut OnEvent) -> Result<bool, Tra
     if let Some(report) = guarded {
         stop = on_event(&Event::Guarded(report.clone()))?.is_break();
         match report.answer {
-            Answer::Stop => return Err(TrainError::Guarded(Box::new(report))),
-            Answer::Skip => return Ok(stop),
-            Answer::Ignore => {}
+            GuardAction::Stop => return Err(TrainError::Guarded(Box::new(report))),
+            GuardAction::Skip => return Ok(stop),
+            GuardAction::Ignore => {}
         }
     }
     Ok(on_event(&Event::Step(metrics))?.is_break() || stop)
@@ -163,7 +163,7 @@ pub(crate) fn update(
     let (loss, grad_norm) = (sum / trained, squared_norm.sqrt() / trained);
     let finding = guard.check(run.config.guards.as_ref(), loss, grad_norm);
     let lr = lr_at(run.config, step, run.store.len());
-    let model = if finding.as_ref().is_none_or(|finding| finding.answer == Answer::Ignore) {
+    let model = if finding.as_ref().is_none_or(|finding| finding.answer == GuardAction::Ignore) {
         let grad_scale = clip_factor(grad_norm, run.config.max_grad_norm) / trained;
         // The bias correction of the moments does not count skipped steps.
         let update = Update { lr, step: number - guard.skipped, grad_scale };

@@ -17,7 +17,7 @@ pub struct Gradients {
     /// Sums over this rank's micro-batches, `[n]`.
     own: BTreeMap<String, Tensor<1>>,
     /// This rank's shards of sums over all ranks.
-    shares: BTreeMap<String, Tensor<1>>,
+    shards: BTreeMap<String, Tensor<1>>,
     /// The reduce-scatter in flight, and the names of its shards.
     coming: Option<(Vec<String>, Pending)>,
 }
@@ -77,17 +77,17 @@ impl Gradients {
 
     /// The gradient of `name`, `[n]`, or this rank's shard of it.
     pub fn get(&self, name: &str) -> Option<&Tensor<1>> {
-        self.own.get(name).or_else(|| self.shares.get(name))
+        self.own.get(name).or_else(|| self.shards.get(name))
     }
 
     /// Removes and returns the gradient of `name`, `[n]`, or this rank's shard of it.
     pub fn take(&mut self, name: &str) -> Option<Tensor<1>> {
-        self.own.remove(name).or_else(|| self.shares.remove(name))
+        self.own.remove(name).or_else(|| self.shards.remove(name))
     }
 
     /// All names and gradients, or shards of them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor<1>)> {
-        self.own.iter().chain(&self.shares).map(|(name, gradient)| (name.as_str(), gradient))
+        self.own.iter().chain(&self.shards).map(|(name, gradient)| (name.as_str(), gradient))
     }
 
     /// Adds zeros for every trained parameter of `model`, if a rank has no micro-batch in a step.
@@ -134,13 +134,13 @@ impl Gradients {
     pub(crate) fn settle(&mut self) {
         if let Some((names, pending)) = self.coming.take() {
             for (name, share) in names.iter().zip(pending.wait()) {
-                add_to(&mut self.shares, name, share);
+                add_to(&mut self.shards, name, share);
             }
         }
     }
 
-    /// Reduce-scatter of all gradients that are not summed over ranks yet, in the order of the
-    /// stages; keeps this rank's shards. The order is the same whether a stage started earlier.
+    /// Reduce-scatter of all gradients that are not summed over ranks yet; keeps this rank's
+    /// shards. Every rank follows the order of the stages, whichever it has started before.
     ///
     /// # Errors
     /// When another rank has failed.

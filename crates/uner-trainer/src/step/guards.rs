@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uner_model::{Llama, LlamaConfig};
 
 use super::forward_backward::loss;
-use crate::config::{Answer, GuardsConfig};
+use crate::config::{GuardAction, GuardsConfig};
 use crate::data::{Batch, TokenStore};
 use crate::report::Suspect;
 
@@ -42,7 +42,7 @@ pub(crate) struct GuardHit {
     /// For a jump: standard deviations above the mean.
     pub(crate) z: Option<f64>,
     /// The answer to it.
-    pub(crate) answer: Answer,
+    pub(crate) answer: GuardAction,
 }
 
 impl GuardState {
@@ -54,7 +54,7 @@ impl GuardState {
         grad_norm: f64,
     ) -> Option<GuardHit> {
         let mut finding = not_finite(loss, grad_norm).map(|problem| {
-            let answer = config.map_or(Answer::Stop, |config| config.non_finite);
+            let answer = config.map_or(GuardAction::Stop, |config| config.non_finite);
             GuardHit { problem, z: None, answer }
         });
         if let Some(config) = config {
@@ -96,14 +96,14 @@ impl GuardState {
     }
 
     fn count(&mut self, finding: Option<&mut GuardHit>) {
-        let Some(finding) = finding.filter(|finding| finding.answer == Answer::Skip) else {
+        let Some(finding) = finding.filter(|finding| finding.answer == GuardAction::Skip) else {
             self.skipped_in_a_row = 0;
             return;
         };
         self.skipped += 1;
         self.skipped_in_a_row += 1;
         if self.skipped_in_a_row > MOST_SKIPPED_IN_A_ROW {
-            finding.answer = Answer::Stop;
+            finding.answer = GuardAction::Stop;
             let _ = write!(
                 finding.problem,
                 ", after {MOST_SKIPPED_IN_A_ROW} steps in a row were skipped"
@@ -166,8 +166,8 @@ mod tests {
     use super::*;
 
     const CONFIG: GuardsConfig = GuardsConfig {
-        non_finite: Answer::Skip,
-        spike: Answer::Skip,
+        non_finite: GuardAction::Skip,
+        spike: GuardAction::Skip,
         spike_z: 4.0,
         spike_window: 8,
     };
@@ -188,7 +188,7 @@ mod tests {
         let mut state = seen(20);
         assert_eq!(state.check(Some(&CONFIG), 2.4, 1.0), None, "within the usual range");
         let found = state.check(Some(&CONFIG), 9.0, 1.0).unwrap();
-        assert_eq!(found.answer, Answer::Skip);
+        assert_eq!(found.answer, GuardAction::Skip);
         assert!(
             found.z.unwrap() > 4.0 && found.problem.contains("of the 8 steps before"),
             "{found:?}"
@@ -208,11 +208,11 @@ mod tests {
     #[test]
     fn what_is_no_number_is_found_whatever_the_recipe_says() {
         let found = GuardState::default().check(None, f64::NAN, 1.0).unwrap();
-        assert_eq!((found.problem.as_str(), found.answer), ("the loss is NaN", Answer::Stop));
+        assert_eq!((found.problem.as_str(), found.answer), ("the loss is NaN", GuardAction::Stop));
         let found = GuardState::default().check(Some(&CONFIG), 1.0, f64::INFINITY).unwrap();
         assert_eq!(
             (found.problem.as_str(), found.answer),
-            ("the gradient norm is inf", Answer::Skip)
+            ("the gradient norm is inf", GuardAction::Skip)
         );
     }
 
@@ -220,10 +220,13 @@ mod tests {
     fn a_run_that_only_skips_stops() {
         let mut state = GuardState::default();
         for _ in 0..MOST_SKIPPED_IN_A_ROW {
-            assert_eq!(state.check(Some(&CONFIG), f64::NAN, 1.0).unwrap().answer, Answer::Skip);
+            assert_eq!(
+                state.check(Some(&CONFIG), f64::NAN, 1.0).unwrap().answer,
+                GuardAction::Skip
+            );
         }
         let found = state.check(Some(&CONFIG), f64::NAN, 1.0).unwrap();
-        assert_eq!(found.answer, Answer::Stop);
+        assert_eq!(found.answer, GuardAction::Stop);
         assert!(
             found.problem.ends_with("after 20 steps in a row were skipped"),
             "{}",
@@ -247,7 +250,7 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for (bad, key) in [
-            (GuardsConfig { non_finite: Answer::Ignore, ..CONFIG }, "train.guards.non_finite"),
+            (GuardsConfig { non_finite: GuardAction::Ignore, ..CONFIG }, "train.guards.non_finite"),
             (GuardsConfig { spike_z: 0.0, ..CONFIG }, "train.guards.spike_z"),
             (GuardsConfig { spike_window: 1, ..CONFIG }, "train.guards.spike_window"),
         ] {

@@ -63,7 +63,8 @@ impl Precision {
         Ok(Self { parameters, moments, rounding })
     }
 
-    /// Whether parameters have f32 masters, whose upper half they are.
+    /// Whether parameters have f32 masters, to which their [rests](uner_kernels::adamw::rest)
+    /// complete them.
     pub fn has_masters(self) -> bool {
         self.parameters != DType::F32 && self.rounding == Rounding::Nearest
     }

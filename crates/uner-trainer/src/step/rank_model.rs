@@ -72,12 +72,12 @@ impl RankModel {
         assert!(self.local.adapter.is_none(), "the base of an adapter is not sharded");
         let layers = std::mem::take(&mut self.local.model.layers);
         let blocks = layers.into_iter().enumerate().map(|(layer, block)| {
-            let mut shares = BTreeMap::new();
+            let mut shards = BTreeMap::new();
             visit(&block, &name(layer), |parameter| {
                 let share = group.shard(parameter.values.dims()[0]).own(parameter.values);
-                shares.insert(parameter.name, ShardedParameter { shape: parameter.shape, share });
+                shards.insert(parameter.name, ShardedParameter { shape: parameter.shape, share });
             });
-            shares
+            shards
         });
         let blocks = blocks.collect();
         Self { sharded: Some(ShardedBlocks { config: config.clone(), blocks }), ..self }
@@ -125,9 +125,9 @@ impl RankModel {
         let Some(ShardedBlocks { config, blocks }) = &self.sharded else {
             return Ok(Cow::Borrowed(&self.local.model.layers[layer]));
         };
-        let shares =
+        let shards =
             blocks[layer].values().map(|owned| (owned.share.clone(), owned.count())).collect();
-        let wholes = group.start_all_gather(shares)?.wait();
+        let wholes = group.start_all_gather(shards)?.wait();
         let mut gathered = Gathered(blocks[layer].keys().cloned().zip(wholes).collect());
         let block = Block::build(config, &mut gathered, &name(layer))
             .expect("every parameter of the block was gathered");
@@ -211,22 +211,22 @@ impl RankModel {
 
     /// This rank's shards, `[shard]`, of the parameters with `wanted` names, in the same order on
     /// every rank.
-    pub(crate) fn shares(
+    pub(crate) fn shards(
         &self,
         wanted: impl Fn(&str) -> bool,
         group: &Group,
     ) -> Vec<(String, Tensor<1>)> {
-        let mut shares = Vec::new();
+        let mut shards = Vec::new();
         visit(&self.local, "", |parameter| {
             if wanted(&parameter.name) {
                 let share = group.shard(parameter.values.dims()[0]).of(parameter.values);
-                shares.push((parameter.name, share));
+                shards.push((parameter.name, share));
             }
         });
         let blocks = self.sharded.iter().flat_map(|sharded| sharded.blocks.iter().flatten());
         let blocks = blocks.filter(|(name, _)| wanted(name));
-        shares.extend(blocks.map(|(name, owned)| (name.clone(), owned.share.clone())));
-        shares
+        shards.extend(blocks.map(|(name, owned)| (name.clone(), owned.share.clone())));
+        shards
     }
 
     /// Gathers the parameters with `wanted` names on rank 0, which passes each to `show`: name,

@@ -15,11 +15,11 @@ pub fn factor(schedule: Schedule, update: u64, warmup: u64, total: u64) -> f64 {
     if update < warmup {
         return update as f64 / warmup as f64;
     }
-    let state = (update - warmup) as f64 / (total.saturating_sub(warmup)).max(1) as f64;
+    let progress = (update - warmup) as f64 / (total.saturating_sub(warmup)).max(1) as f64;
     match schedule {
         Schedule::Constant => 1.0,
-        Schedule::Linear => (1.0 - state).max(0.0),
-        Schedule::Cosine => (0.5 * (1.0 + (std::f64::consts::PI * state).cos())).max(0.0),
+        Schedule::Linear => (1.0 - progress).max(0.0),
+        Schedule::Cosine => (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0),
     }
 }
 

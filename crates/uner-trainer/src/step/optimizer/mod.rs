@@ -26,7 +26,7 @@ use crate::step::rank_model::RankModel;
 #[derive(Debug, Default)]
 pub struct AdamW {
     states: BTreeMap<String, AdamWState>,
-    policy: Precision,
+    precision: Precision,
 }
 
 /// The scalars that change from update to update.
@@ -60,18 +60,19 @@ impl Update {
 impl AdamW {
     /// The state at the start of a run, and the model in the type in which it is trained. Masters,
     /// if any, are the model's unrounded values.
-    pub fn new(model: Llama, policy: Precision, group: &Group) -> (Llama, Self) {
-        let mut optimizer = Self { policy, ..Self::default() };
-        if policy.parameters == DType::F32 {
+    pub fn new(model: Llama, precision: Precision, group: &Group) -> (Llama, Self) {
+        let mut optimizer = Self { precision, ..Self::default() };
+        if precision.parameters == DType::F32 {
             return (model, optimizer);
         }
         let trained: BTreeSet<String> =
             trained(&model, "").into_iter().map(|(name, _)| name).collect();
         let model = map(model, "", |name, _, values| {
-            if policy.has_masters() && trained.contains(name) {
-                return optimizer.begin(name, values, group, |share| zeros(share, policy.moments));
+            if precision.has_masters() && trained.contains(name) {
+                return optimizer
+                    .begin(name, values, group, |share| zeros(share, precision.moments));
             }
-            lasting(values, |values| values.cast(policy.parameters))
+            lasting(values, |values| values.cast(precision.parameters))
         });
         (model, optimizer)
     }
@@ -85,7 +86,7 @@ impl AdamW {
         group: &Group,
         moments: impl FnOnce(&Tensor<1>) -> Moments,
     ) -> Tensor<1> {
-        let (share, dtype) = (group.shard(values.dims()[0]), self.policy.parameters);
+        let (share, dtype) = (group.shard(values.dims()[0]), self.precision.parameters);
         let part = |values| lasting(values, |values| parted(values, dtype));
         if share.len == share.count {
             let (param, rest) = part(values);
@@ -102,8 +103,8 @@ impl AdamW {
     }
 
     /// The types in which numbers are stored.
-    pub fn policy(&self) -> Precision {
-        self.policy
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// First and second moment of this rank's shard of a parameter; `None` if it has none yet, or
@@ -150,8 +151,8 @@ impl AdamW {
             return share;
         }
         let state = self.states.remove(name).unwrap_or_else(|| {
-            assert!(!self.policy.has_masters(), "`{name}` has no master");
-            AdamWState { rest: None, moments: zeros(&share, self.policy.moments) }
+            assert!(!self.precision.has_masters(), "`{name}` has no master");
+            AdamWState { rest: None, moments: zeros(&share, self.precision.moments) }
         });
         let (share, state) = adamw(share, gradient, state, step);
         self.states.insert(name.to_owned(), state);
@@ -159,8 +160,8 @@ impl AdamW {
     }
 
     /// Gathers the optimizer's state on rank 0, by its name in the checkpoint; other ranks get an
-    /// empty map. Every rank has to call. It includes masters. `masters` adds the f32 values of
-    /// trained parameters without a master, which is needed if the weight files round them.
+    /// empty map. Every rank has to call. It includes all masters; `masters` adds f32 values of
+    /// trained parameters without one, which is needed if the weight files round parameters.
     ///
     /// # Errors
     /// When another rank has failed.
@@ -174,7 +175,7 @@ impl AdamW {
         group: &Group,
     ) -> Result<BTreeMap<String, TensorData>, TrainError> {
         let mut whole = BTreeMap::new();
-        let kinds = moment_kinds(self.policy.moments);
+        let kinds = moment_kinds(self.precision.moments);
         let trained = model.trained();
         for name in &trained {
             for kind in kinds {
@@ -186,8 +187,8 @@ impl AdamW {
         }
         let trained: BTreeSet<String> = trained.into_iter().collect();
         let is_trained = |name: &str| trained.contains(name);
-        if self.policy.has_masters() {
-            for (name, param) in model.shares(is_trained, group) {
+        if self.precision.has_masters() {
+            for (name, param) in model.shards(is_trained, group) {
                 if let Some(values) =
                     saved::gathered(master(&param, self.states.get(&name)), group)?
                 {
@@ -211,18 +212,18 @@ impl AdamW {
     pub fn restore(
         model: Llama,
         mut whole: BTreeMap<String, TensorData>,
-        policy: Precision,
+        precision: Precision,
         group: &Group,
     ) -> Result<(Llama, Self), String> {
-        let mut optimizer = Self { policy, states: BTreeMap::new() };
+        let mut optimizer = Self { precision, states: BTreeMap::new() };
         let mut problem = None;
         let model = map(model, "", |name, _, values| {
             let master = whole.remove(&format!("{MASTER}{name}"));
             let values =
                 master.map_or_else(|| values.clone(), |master| on_device(master, &values.device()));
             let share = group.shard(values.dims()[0]);
-            match restored(&mut whole, name, policy.moments, (share, &values.device())) {
-                Ok(Some(moments)) if policy.has_masters() => {
+            match restored(&mut whole, name, precision.moments, (share, &values.device())) {
+                Ok(Some(moments)) if precision.has_masters() => {
                     return optimizer.begin(name, values, group, |_| moments);
                 }
                 Ok(Some(moments)) if share.len > 0 => {
@@ -231,7 +232,7 @@ impl AdamW {
                 Ok(_) => {}
                 Err(found) => problem = Some(found),
             }
-            lasting(values, |values| values.cast(policy.parameters))
+            lasting(values, |values| values.cast(precision.parameters))
         });
         problem.map_or(Ok((model, optimizer)), Err)
     }
