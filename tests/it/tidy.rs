@@ -5,6 +5,7 @@
 
 mod circles;
 mod documents;
+mod glossary;
 mod ops;
 mod sources;
 mod units;

@@ -1,4 +1,4 @@
-//! The command line. Flags are frozen by a test.
+//! The command line. A test freezes its help texts.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use uner_plan::machine::{self, Devices};
 use uner_plan::hub::Accepted;
 use uner_plan::recipe::{Override, at_home};
 
-/// What `--device` says of itself.
+/// The help text of `--device`.
 pub(crate) const DEVICE_HELP: &str =
     "Where to compute: `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N`, `cuda:N`";
-/// The same where a recipe has the device already.
+/// The help text of `--device` in commands whose recipe sets the device.
 const HELP_OF_TRAIN: &str = "Set `run.device`: `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N`, `cuda:N`, several as `cuda:0-7`";
 
-/// A path. Shells leave `~` behind a `=` as it is.
+/// Parses a path. Expands `~`, because shells do not expand it after a `=`.
 pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|text| at_home(text.into()))
 }
@@ -32,7 +32,7 @@ fn dtype(name: &str) -> Result<Dtype, String> {
     }
 }
 
-/// The value of `--max-shard-size`: bytes, or with the decimal units that Hugging Face uses.
+/// The value of `--max-shard-size`: bytes, or a number with a decimal unit, as in Hugging Face.
 fn size(text: &str) -> Result<usize, String> {
     let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1)];
     let (number, unit) = units
@@ -65,7 +65,7 @@ pub(crate) struct TrainLine {
 pub(crate) enum Command {
     /// Train a model by a recipe and measure it
     Train(TrainArgs),
-    /// Draw the course of a run, or of several, into one HTML page
+    /// Draw the metrics of one or more runs as one HTML page
     Report(ReportArgs),
     /// Measure a trained model on benchmarks
     Eval(EvalArgs),
@@ -80,12 +80,12 @@ pub(crate) enum Command {
     Probe(ProbeArgs),
     /// Write a trained model as a plain folder that other programs read
     ///
-    /// For GGUF, run `convert_hf_to_gguf.py` of llama.cpp on the folder that this writes with
-    /// `--merge` (or, for a model that is no adapter, without).
+    /// `--gguf` writes a file for llama.cpp. For models that it refuses, run
+    /// `convert_hf_to_gguf.py` of llama.cpp on the folder; merge adapters with `--merge` first.
     Export(ExportArgs),
     /// Compare every file of a run's checkpoints, or of an exported model, with its checksum
     Verify(VerifyArgs),
-    /// Say what this machine and this program can compute on, and try it
+    /// Describe the machine, and test every device
     Doctor(DoctorArgs),
 }
 
@@ -100,7 +100,7 @@ pub(crate) struct TrainArgs {
     pub(crate) set: Vec<Override>,
     #[arg(long, value_name = "DEVICE", help = HELP_OF_TRAIN)]
     pub(crate) device: Option<Devices>,
-    /// Go on with a run, from its latest or from the named checkpoint
+    /// Resume a run from its latest or from the named checkpoint
     #[arg(long, value_name = "latest|PATH", num_args = 0..=1, default_missing_value = "latest")]
     pub(crate) resume: Option<String>,
     /// Download the recipe's models and datasets from this repository of the Hugging Face hub: you
@@ -110,7 +110,7 @@ pub(crate) struct TrainArgs {
     /// Print what would be done and exit
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// With `--dry-run`: exit with 3 where files are missing
+    /// With `--dry-run`: exit with 3 if files are missing
     #[arg(long, requires = "dry_run")]
     pub(crate) strict: bool,
     /// Print the first N encoded conversations, trained tokens in colour, and exit
@@ -184,11 +184,11 @@ pub(crate) struct PredictArgs {
     pub(crate) raw: bool,
 }
 
-/// A trained model and how to ask it.
+/// A trained model, and how to query it.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any
-    /// Hugging Face folder, an adapter of PEFT's, or a repository of the Hugging Face hub
+    /// A checkpoint, a run's folder (its best checkpoint if it has one, else its latest), any
+    /// Hugging Face folder, a PEFT adapter, or a repository of the Hugging Face hub
     #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
     pub(crate) model: PathBuf,
     /// The model that an adapter belongs to [default: the one that the adapter names]
@@ -255,7 +255,7 @@ pub(crate) struct EncodeArgs {
     /// (default 1024) anywhere
     #[arg(long)]
     pub(crate) official: bool,
-    /// The prompt that asks the last human turn, instead of a training conversation
+    /// The prompt for the last human turn, instead of a training conversation
     #[arg(long)]
     pub(crate) inference: bool,
 }
@@ -275,8 +275,8 @@ pub(crate) struct ScoreArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// A checkpoint, a run's folder (its best checkpoint where it keeps one, else its latest), any
-    /// Hugging Face folder, an adapter of PEFT's, or a repository of the Hugging Face hub
+    /// A checkpoint, a run's folder (its best checkpoint if it has one, else its latest), any
+    /// Hugging Face folder, a PEFT adapter, or a repository of the Hugging Face hub
     #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
     pub(crate) model: PathBuf,
     /// Folder to write; it must not exist
@@ -285,7 +285,7 @@ pub(crate) struct ExportArgs {
     /// Write one file in the format of llama.cpp; it must not exist
     #[arg(long, value_name = "OUT.gguf", conflicts_with_all = ["output", "max_shard_size"], value_parser = path())]
     pub(crate) gguf: Option<PathBuf>,
-    /// Fold an adapter into its model; without this an adapter stays one
+    /// Merge an adapter into its model; without this it stays an adapter
     #[arg(long)]
     pub(crate) merge: bool,
     /// The model that an adapter belongs to [default: the one that the adapter names]
@@ -313,14 +313,14 @@ pub(crate) struct DoctorArgs {
     pub(crate) json: bool,
 }
 
-/// What `uner probe` computes.
+/// The arguments of `uner probe`.
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
-    /// Hugging Face model folder, an adapter of PEFT's, a checkpoint, or a run's folder (its best
+    /// Hugging Face model folder, a PEFT adapter, a checkpoint, or a run's folder (its best
     /// checkpoint, else its latest)
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub model: PathBuf,
-    /// An adapter as PEFT writes it; gradients are then its own, under the names of its file
+    /// A PEFT adapter; gradients are then those of its parameters, under the names of its file
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub adapter: Option<PathBuf>,
     /// JSON with `input_ids` and, optionally, `attention_mask`, `labels`, `position_ids`,

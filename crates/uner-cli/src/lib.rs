@@ -1,11 +1,10 @@
 //! The command line: the only crate that knows clap and the terminal.
 //!
-//! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe, 3 files
-//! missing (`--dry-run --strict`), 130 after Ctrl-C.
+//! stdout gets data, stderr gets messages. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe,
+//! 3 files missing (`--dry-run --strict`), 130 after Ctrl-C.
 
 pub mod allocator;
 mod args;
-mod atomic;
 mod commands;
 mod model;
 mod run;
@@ -27,16 +26,16 @@ use args::{Command, CommandLine, DataCommand, TrainLine};
 use commands::{data, doctor, encode, eval, export, predict, report, score, train, verify};
 use terminal::printable::Printable;
 
-/// How a command ended that did not fail.
+/// The outcome of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Done,
     Interrupted,
-    /// Files are missing that a planned run needs.
+    /// Files that a planned run needs are missing.
     Missing,
 }
 
-/// `uner`: parses the arguments, does what they say, tells what went wrong.
+/// `uner`: parses the arguments, runs the command, and prints its error.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     carry_out(CommandLine::try_parse_from(args).map(|line| line.command))
 }
@@ -46,7 +45,7 @@ pub fn main_of_train(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     carry_out(TrainLine::try_parse_from(args).map(|line| Command::Train(line.args)))
 }
 
-/// Characters that are kept at each end of an error's line.
+/// Characters kept at each end of a line of an error message.
 const LONGEST_END: usize = 4000;
 
 fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
@@ -54,7 +53,7 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
     let command = match command {
         Ok(command) => command,
         Err(error) => {
-            // Help and version go to stdout and are no errors; clap knows.
+            // Help and version are not errors and go to stdout, as clap knows.
             let text = error.render().to_string();
             let _ = if error.use_stderr() {
                 write!(Printable(io::stderr()), "{text}")
@@ -80,22 +79,22 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
     }
 }
 
-/// What is said on the way is log lines without decoration; `RUST_LOG` says how much. That a
-/// machine has no OpenGL is nobody's concern: it is only looked for where Vulkan has no GPU.
+/// Writes log lines to stderr without decoration; `RUST_LOG` sets the filter. Errors about OpenGL
+/// are off: wgpu only looks for it if Vulkan has no GPU.
 fn talk_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("warn,wgpu_hal::gles=off,uner_cli=info,uner_eval=info,uner_infer=info")
+        EnvFilter::new("warn,wgpu_hal::gles=off,uner_cli=info,uner_eval=info,uner_infer=info,uner_plan::assemble=info")
     });
     let format =
         tracing_subscriber::fmt::format().without_time().with_level(false).with_target(false);
-    // Fails only when a program that calls this as a library has its own.
+    // Fails only if a program that calls this as a library has its own subscriber.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .event_format(format)
         .with_writer(|| Printable(io::stderr()))
         .with_ansi(false)
-        // What cannot be said, because the reader or the terminal is gone, is dropped: saying so
-        // would fail as well, and panic.
+        // Lines are dropped if the reader or the terminal is gone: an error about them would fail
+        // as well, and panic.
         .log_internal_errors(false)
         .try_init();
 }
@@ -121,7 +120,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-/// Whether the reader of stdout went away, as `head` does: nobody is left to tell.
+/// Whether the reader of stdout is gone, as after `| head`. This is not a failure.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let found = error.downcast_ref::<io::Error>();
     found.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

@@ -14,14 +14,14 @@ pub struct Generator<'a> {
     pub config: &'a LlamaConfig,
 }
 
-/// The model's output is not a probability.
+/// The model's logits are not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the model's logits are infinite or not numbers (NaN): its weights are damaged, or too large for what it computes in; `uner probe` \
-     shows which tensors are"
+    "the model's logits are infinite or not numbers (NaN): its weights are damaged, or too large for its precision; `uner probe` \
+     writes logits and gradients to compare"
 )]
 pub struct NotFinite {
-    /// Index of its prompt.
+    /// Index of the prompt.
     pub row: usize,
 }
 
@@ -33,12 +33,11 @@ struct Rows {
 }
 
 impl Generator<'_> {
-    /// The most probable continuation of each prompt, token by token, of at most `max_new_tokens`,
-    /// up to a token that `ends` it, which is not part of it. The first of equally probable tokens
-    /// wins.
+    /// Continues each prompt greedily, by at most `max_new_tokens` tokens. Stops before a token for
+    /// which `ends` is true. The first of equally probable tokens wins.
     ///
     /// # Errors
-    /// [`NotFinite`], for the first such row that has not ended.
+    /// [`NotFinite`], for the first row that has not ended and whose logits are not finite.
     ///
     /// # Panics
     /// When a prompt is empty.
@@ -79,8 +78,8 @@ impl Generator<'_> {
         Ok(answers)
     }
 
-    /// Reads all prompts into the cache and returns the logits `[n, vocab]` of each one's first new
-    /// token.
+    /// Fills the cache with all prompts and returns the logits of each prompt's first new token,
+    /// `[n, vocab]`.
     fn prefill(
         &self,
         prompts: &[Vec<u32>],
@@ -133,8 +132,8 @@ impl Rows {
     }
 }
 
-/// `[n, vocab]` to the index of each row's largest entry, the first of equals; of rows that are
-/// `finished`, any.
+/// The index of the largest entry in each row of `logits`, `[n, vocab]`; the first of equal ones.
+/// Rows that are `finished` get any index.
 fn most_probable(logits: Tensor<2>, finished: &[bool]) -> Result<Vec<u32>, NotFinite> {
     let [_, vocab] = logits.dims();
     let values: Vec<f32> = logits.try_into_vec_as().expect("logits are floats");

@@ -1,7 +1,7 @@
 //! Greedy generation and the open-type NER predictor.
 //!
-//! What else is in a batch never changes an answer, and an entity that is returned with a span is
-//! that span of the text.
+//! The other prompts of a batch never change an answer. An entity with a span is exactly that span
+//! of the text.
 
 pub mod generate;
 pub mod load;

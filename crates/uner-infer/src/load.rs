@@ -16,7 +16,7 @@ pub const INFER: &str = "infer.toml";
 /// Queries decoded together, if the folder does not say.
 const QUERIES_PER_BATCH: usize = 32;
 
-/// Choices that replace those of a model's folder.
+/// Options that replace those of a model's folder.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
     /// The folder of the model that an adapter belongs to.
@@ -36,7 +36,7 @@ impl Predictor<'static> {
         Self::load_with(folder, device, &LoadOptions::default())
     }
 
-    /// Reads the model in a folder, with other choices than the folder's. A folder of another
+    /// Reads the model in a folder, with options that replace the folder's. A folder of another
     /// program needs a template.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ fn refuse<T>(folder: &Path, problem: String) -> Result<T, InferError> {
     Err(InferError::Folder { folder: folder.to_owned(), problem })
 }
 
-/// Refuses a tokenizer with more tokens than the model has rows, and warns where the two disagree.
+/// Refuses a tokenizer with more tokens than the embedding has rows; warns if the two disagree.
 fn compare(tokenizer: &Tokenizer, config: &LlamaConfig, folder: &Path) -> Result<(), InferError> {
     let (tokens, rows) = (tokenizer.vocab_size(), config.vocab_size);
     if tokens > rows {
@@ -109,7 +109,7 @@ fn template(folder: &Path, named: Option<&str>) -> Result<Template, InferError> 
     }
 }
 
-/// How answers are generated: as the folder says, or for other models up to what fits their window.
+/// How answers are generated: as the folder says, else the default, limited to the model's window.
 fn infer_config(
     folder: &Path,
     config: &LlamaConfig,

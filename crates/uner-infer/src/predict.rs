@@ -1,4 +1,4 @@
-//! Asking a tuned model for the entities of any type in a text.
+//! Asks a tuned model for the entities of any type in a text.
 
 use std::ops::{ControlFlow, Deref};
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ pub struct InferConfig {
     /// Longest answer, in tokens.
     pub max_new_tokens: usize,
     /// Queries decoded together.
+    #[serde(alias = "batch_size")]
     pub queries_per_batch: usize,
 }
 
@@ -27,7 +28,7 @@ impl Default for InferConfig {
     }
 }
 
-/// One type asked of one text.
+/// A question to the model: one type in one text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query<'a> {
     /// The passage.
@@ -38,28 +39,28 @@ pub struct Query<'a> {
     pub dataset: Option<&'a str>,
 }
 
-/// What the model answered.
+/// The model's answer to a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The decoded answer as it came. One that holds all types is the answer to each of them.
+    /// The decoded answer, unchanged. If one answer covers all types, each type gets all of it.
     pub raw: String,
-    /// The answer to this type alone: `raw`, or, of one that holds all types, the list of this
-    /// type's mentions, as templates that ask one type at a time have it answered.
+    /// The answer for this type alone: `raw`, or, if one answer covers all types, the list of this
+    /// type's mentions, in the format of templates that ask for one type at a time.
     pub output: String,
-    /// The entities in it, in order, each at its place in the text; `None` for those that do not
-    /// occur there.
+    /// The entities in the answer, in order. The span is `None` for an entity that does not occur
+    /// in the text.
     pub entities: Vec<Entity>,
-    /// Whether the answer was whole, as the template writes answers, and nothing else.
+    /// Whether the answer was complete, in the template's format, and nothing else.
     pub well_formed: bool,
 }
 
-/// A question that cannot be asked.
+/// A model that cannot be read, or a query that cannot be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum InferError {
     /// The conversation cannot be rendered or encoded.
     #[error(transparent)]
     Prompt(#[from] PromptError),
-    /// The prompt and its answer do not fit the model.
+    /// The prompt and its answer do not fit the model's window.
     #[error(
         "the prompt for `{entity_type}` has {tokens} tokens and its answer up to {max_new_tokens}; the model was made for {window} \
          (`max_position_embeddings`): split the text, which starts with `{start}`"
@@ -76,10 +77,10 @@ pub enum InferError {
         /// First characters of the text.
         start: String,
     },
-    /// The model's output is not a probability.
+    /// The model's logits are not finite.
     #[error("{problem}; it was asked for `{entity_type}` in the text that starts with `{start}`")]
     NotFinite {
-        /// Which row of its batch.
+        /// The problem, with its row of the batch.
         problem: NotFinite,
         /// The type asked for.
         entity_type: String,
@@ -100,7 +101,7 @@ pub enum InferError {
         /// The fault and the remedy.
         problem: String,
     },
-    /// Whoever was told of the progress did not want the rest.
+    /// The progress callback cancelled.
     #[error("stopped before all queries were answered")]
     Stopped,
 }
@@ -134,7 +135,7 @@ pub struct Predictor<'a> {
     end_of_turn: u32,
 }
 
-/// A part of a predictor: the caller's, or its own.
+/// A part of a predictor: borrowed from the caller, or owned.
 #[derive(Debug)]
 pub(crate) enum Part<'a, T> {
     Borrowed(&'a T),
@@ -153,10 +154,10 @@ impl<T> Deref for Part<'_, T> {
 }
 
 impl<'a> Predictor<'a> {
-    /// A predictor of parts that the caller keeps.
+    /// A predictor with parts that the caller owns.
     ///
     /// # Errors
-    /// The model's chat template ends an answer with no special token.
+    /// When the model's chat template does not end an answer with a special token.
     pub fn new(
         generator: Generator<'a>,
         tokenizer: &'a Tokenizer,
@@ -178,18 +179,18 @@ impl<'a> Predictor<'a> {
         Ok(Self { model, model_config, tokenizer, template, config, end_of_turn })
     }
 
-    /// The template that prompts are written by.
+    /// The template of the prompts.
     pub fn template(&self) -> &Template {
         &self.template
     }
 
-    /// Answers every query, in order. Where the template asks all types at once, those of one text
-    /// are one prompt. Prompts are decoded in batches of similar length; `answered` is told the
-    /// number of queries done after each batch, and may break off.
+    /// Answers every query, in order. If the template asks for all types at once, the queries of
+    /// one text share a prompt. Prompts are decoded in batches of similar length. After each batch,
+    /// `answered` gets the number of answered queries; it may return `Break` to cancel.
     ///
     /// # Errors
-    /// When a query does not fit the model, and none is decoded then; or when `answered` breaks
-    /// off.
+    /// When a query does not fit the model, in which case none is decoded; when logits are not
+    /// finite; or when `answered` cancels.
     pub fn answer(
         &self,
         queries: &[Query],
@@ -223,8 +224,8 @@ impl<'a> Predictor<'a> {
         Ok(responses.into_iter().map(|(_, response)| response).collect())
     }
 
-    /// The queries of each prompt, by their numbers: those of one text go together where the
-    /// template asks all types at once.
+    /// The indices of each prompt's queries. The queries of one text share a prompt if the template
+    /// asks for all types at once.
     fn asked(&self, queries: &[Query]) -> Vec<Vec<usize>> {
         let mut of_text: IndexMap<(&str, Option<&str>), Vec<usize>> = IndexMap::new();
         for (index, query) in queries.iter().enumerate() {
@@ -236,8 +237,8 @@ impl<'a> Predictor<'a> {
         of_text.into_values().flat_map(grouped).collect()
     }
 
-    /// Whether a token ends an answer: by the template, the tokenizer, the model's files, or
-    /// because it is only a row of the embedding.
+    /// Whether a token ends an answer: for the template, the tokenizer or the model's files, or
+    /// because it is a row of the embedding without a token.
     fn ends(&self, id: u32) -> bool {
         [self.end_of_turn, self.tokenizer.eos()].contains(&id)
             || self.model_config.eos_token_id.contains(&id)
@@ -264,7 +265,7 @@ impl<'a> Predictor<'a> {
         Ok(ids)
     }
 
-    /// The response to each of the queries that a prompt asked.
+    /// The response to each query of a prompt, with the query's index.
     fn responses(
         &self,
         asked: &[usize],
@@ -272,8 +273,8 @@ impl<'a> Predictor<'a> {
         ids: &[u32],
     ) -> Result<Vec<(usize, Response)>, InferError> {
         let text = self.tokenizer.decode(ids).map_err(PromptError::from)?;
-        // The blank between the assistant's name and its answer is generated, too; some tokenizers
-        // leave it out of a text's start.
+        // The model also generates the blank before its answer; some tokenizers drop it at a text's
+        // start.
         let raw = text.strip_prefix(' ').unwrap_or(&text).to_owned();
         let types: Vec<&str> = asked.iter().map(|&index| queries[index].entity_type).collect();
         let (mentions, well_formed) = ner::read(&raw, &types, &self.template);
@@ -294,7 +295,7 @@ impl<'a> Predictor<'a> {
     }
 }
 
-/// The first characters of a text, by which it is found.
+/// The first characters of a text, which identify it in a message.
 fn start(text: &str) -> String {
     text.chars().take(40).collect()
 }

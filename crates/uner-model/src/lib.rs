@@ -4,6 +4,7 @@
 //! The crate knows nothing of optimizers, data or runs.
 
 pub mod adapter;
+pub mod atomic;
 pub mod cache;
 pub mod config;
 mod error;

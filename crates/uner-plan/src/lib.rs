@@ -7,6 +7,7 @@
 //! This crate does not depend on the command line: benches, tests and Rust programs plan a run
 //! exactly as `uner train` does.
 
+pub mod assemble;
 pub mod builtin;
 pub mod cost;
 pub mod hub;

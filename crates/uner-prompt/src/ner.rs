@@ -102,8 +102,8 @@ pub fn read(output: &str, types: &[&str], template: &Template) -> (Vec<Vec<Strin
     (types.iter().map(mentions).collect(), typed.well_formed)
 }
 
-/// The query for a type (or a list of types). Empty for [`AskForm::InstructUie`], whose passage turn
-/// contains the query.
+/// The query for a type (or a list of types). Empty for [`AskForm::InstructUie`], whose passage
+/// turn contains the query.
 pub fn question(asked: &str, template: &Template) -> String {
     template
         .question

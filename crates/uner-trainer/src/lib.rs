@@ -8,6 +8,7 @@ pub mod config;
 pub mod data;
 pub mod distributed;
 pub mod error;
+mod exact;
 pub mod metrics;
 pub mod report;
 pub mod run;

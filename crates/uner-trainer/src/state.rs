@@ -98,7 +98,7 @@ pub struct Best {
     /// Steps done at that evaluation.
     pub step: u64,
     /// The loss or score.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub value: f64,
 }
 
@@ -125,21 +125,6 @@ impl BestTracker {
         config
             .and_then(|config| config.patience)
             .is_some_and(|patience| self.without_better >= patience)
-    }
-}
-
-/// Numbers as text, because JSON readers may lose the last bit of a number. A tie would then be a
-/// new best after a resume.
-mod exact {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -51,10 +51,14 @@ impl<'a> Visit<'a> for Imports {
 }
 
 fn is_test(attributes: &[Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        attribute.path().is_ident("cfg")
-            && attribute.parse_args::<syn::Ident>().is_ok_and(|condition| condition == "test")
-    })
+    attributes.iter().any(|attribute| match attribute.parse_args::<syn::Meta>() {
+        Ok(syn::Meta::Path(condition)) => condition.is_ident("test"),
+        // `all(test, feature = "flex")`
+        Ok(syn::Meta::List(list)) => {
+            list.path.is_ident("all") && list.tokens.to_string().starts_with("test ,")
+        }
+        _ => false,
+    } && attribute.path().is_ident("cfg"))
 }
 
 fn first_names(tree: &UseTree, found: &mut BTreeSet<String>) {
@@ -163,7 +167,7 @@ fn circles_are_found() {
     assert!(tied(graph(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])])).is_empty());
     let tied = tied(graph(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"]), ("d", &[])]));
     assert_eq!(tied, ["b", "c"]);
-    let file = "use crate::{a::X, b}; use super::z; fn f() { crate::c::g(); } #[cfg(test)] mod tests { use crate::d; }";
+    let file = "use crate::{a::X, b}; use super::z; fn f() { crate::c::g(); } #[cfg(test)] mod tests { use crate::d; } #[cfg(all(test, unix))] mod more { use crate::e; }";
     assert_eq!(Imports::of(file).into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
     assert_eq!(handed_on("pub mod a; pub use a::b::{C, D as E};")["E"], "a");
 }

@@ -39,7 +39,7 @@ fn rust_files() -> Vec<PathBuf> {
 }
 
 /// Applies a check of one file (path, text) to all files, and returns the problems.
-fn over_all_files(check: impl Fn(&Path, &str) -> Vec<String>) -> Vec<String> {
+pub(super) fn over_all_files(check: impl Fn(&Path, &str) -> Vec<String>) -> Vec<String> {
     let files = rust_files();
     assert!(files.len() > 20, "only {} Rust files were found", files.len());
     let texts = files.iter().map(|path| fs_err::read_to_string(repository().join(path)).unwrap());

@@ -37,7 +37,8 @@ const LAYERS: [(&str, &[&str]); 9] = [
 /// Crates without tensors.
 const WITHOUT_BURN: [&str; 2] = ["uner-data", "uner-prompt"];
 /// Packages that test or measure all others, and a package without code.
-const OUTSIDE_THE_LAYERS: [&str; 3] = ["uner-tests", "uner-benches", "workspace-hack"];
+const OUTSIDE_THE_LAYERS: [&str; 4] =
+    ["uner-tests", "uner-benches", "uner-examples", "workspace-hack"];
 
 /// A dependency as a manifest declares it.
 struct Edge {

@@ -8,7 +8,7 @@ use serde_json::json;
 use uner_data::{Dataset, read, registry};
 
 use crate::args::SplitArgs;
-use crate::terminal::notes;
+use uner_plan::assemble::log_notes;
 
 pub(crate) fn stats(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
     let (dataset, root) = find(args)?;
@@ -19,7 +19,7 @@ pub(crate) fn stats(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
     } else {
         write!(out, "{stats}")?;
     }
-    notes::tell(examples.notes());
+    log_notes(examples.notes());
     Ok(())
 }
 
@@ -32,7 +32,7 @@ fn find(args: &SplitArgs) -> Result<(Dataset, PathBuf)> {
     Ok((dataset, args.root.clone().unwrap_or_else(|| "data".into())))
 }
 
-/// Prints every problem; fails when there is one.
+/// Prints every problem; fails if it finds one.
 pub(crate) fn validate(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
     let (dataset, root) = find(args)?;
     let found = uner_data::validate(&dataset, &args.split, &root)?;
@@ -52,7 +52,7 @@ pub(crate) fn validate(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
         }
         writeln!(out, "{} examples, {} entities", found.num_examples, found.num_entities)?;
     }
-    notes::tell(&found.notes);
+    log_notes(&found.notes);
     for warning in found.warnings.to_string().lines() {
         tracing::warn!("probably a slip: {warning}");
     }

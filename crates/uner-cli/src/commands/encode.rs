@@ -12,9 +12,9 @@ use uner_prompt::{
 };
 
 use crate::args::EncodeArgs;
-use crate::atomic;
+use uner_model::atomic;
 
-/// Lines encoded together: what is held in memory.
+/// Lines encoded together; only these are in memory.
 const CHUNK: usize = 1_000;
 /// `model_max_length` of the released training script.
 const OFFICIAL_MAX_SEQ_LEN: usize = 1024;
@@ -28,7 +28,7 @@ struct Encoded {
     dropped_queries: usize,
 }
 
-/// How a conversation becomes ids.
+/// Encodes conversations as the arguments say.
 struct Encoder<'a> {
     template: Template,
     tokenizer: Tokenizer,
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let encoder = Encoder { template, tokenizer: Tokenizer::from_file(&args.tokenizer)?, args };
     let mut lines = BufReader::new(regular::open(&args.input)?).lines().zip(1..);
     let mut dropped_queries = 0;
-    atomic::write(&args.output, |out| {
+    atomic::write::<anyhow::Error>(&args.output, |out| {
         loop {
             let chunk = read_chunk(&mut lines, &args.input)?;
             if chunk.is_empty() {

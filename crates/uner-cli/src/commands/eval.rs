@@ -1,4 +1,5 @@
-//! Measuring a model on benchmarks: every type of a dataset is asked of every example of it.
+//! `uner eval`: measures a model on benchmarks. Queries every example for every type of its
+//! dataset.
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -12,11 +13,11 @@ use uner_eval::{SeenMentions, measure};
 use uner_infer::Predictor;
 
 use crate::args::EvalArgs;
-use crate::atomic;
 use crate::model::model_folder;
 use crate::run::during::resolved;
 use crate::run::run_folder::{PREDICTIONS, recorded_root, recorded_training, write_report};
 use crate::terminal::progress::Meter;
+use uner_model::atomic;
 use uner_plan::hub;
 use uner_plan::recipe::{Benchmark, normal};
 
@@ -45,27 +46,27 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// A benchmark whose files are not beside its description but under the folder that was named.
+/// Makes a benchmark's files relative to `--root`, not to its description.
 fn under_root(benchmark: Benchmark) -> Result<Benchmark> {
     let mut dataset = benchmark.dataset.resolve()?;
     dataset.folder = None;
     Ok(Benchmark { dataset: DatasetRef::Inline(Box::new(dataset)), ..benchmark })
 }
 
-/// Where report and predictions go: beside what the model's own run wrote of itself. The hub's
-/// cache is no place for them.
+/// The folder for report and predictions: by default one in `eval` of the model's folder. A model
+/// on the hub needs `--output`, since its cache is not for reports.
 fn output_folder(args: &EvalArgs) -> Result<PathBuf> {
     let model = &args.model.model;
     ensure!(
         args.output.is_some() || !hub::is_named(model),
-        "`{}` has no folder of yours for the report; name one with `--output`",
+        "`{}` is on the hub, so the report has no default folder; name one with `--output`",
         model.display()
     );
     Ok(args.output.clone().unwrap_or_else(|| model.join("eval").join(folder_name(args))))
 }
 
-/// The benchmarks of an evaluation as the name of a folder, so that one does not write over
-/// another: `demo-test-first-50`.
+/// A folder name for the benchmarks, so that evaluations do not overwrite each other:
+/// `demo-test-first-50`.
 fn folder_name(args: &EvalArgs) -> String {
     let name = |text: &String| {
         let Benchmark { dataset, split, .. } = benchmark(text, None);
@@ -79,12 +80,12 @@ fn folder_name(args: &EvalArgs) -> String {
     format!("{}{limit}", names.join("+"))
 }
 
-/// A model knows the answers to what it was trained on.
+/// Warns of benchmarks that the model was trained on, because it knows their answers.
 fn warn_of_training_data(model: &Path, benchmarks: &[Benchmark]) {
     let trained = recorded_training(model);
     for Benchmark { dataset, split, .. } in benchmarks {
         let DatasetRef::Name(name) = dataset else { continue };
-        // A run records whole paths, and names of built-in datasets.
+        // A run records absolute paths, and names of built-in datasets.
         let path = normal(&std::path::absolute(name).unwrap_or_default());
         let is_same = |known: &String| known == name || normal(Path::new(known)) == path;
         let is_recorded = trained.iter().any(|(known, of)| of == split && is_same(known));
@@ -96,11 +97,12 @@ fn warn_of_training_data(model: &Path, benchmarks: &[Benchmark]) {
     }
 }
 
-/// Measures into a folder: `report.md`, `report.json`, and every answer in `predictions.jsonl`.
+/// Measures, and writes `report.md`, `report.json`, and every answer (`predictions.jsonl`) to
+/// `folder`.
 ///
 /// # Errors
-/// As [`measure`], when the folder cannot be written, and where one score is `needed` and there is
-/// none: nothing is written then.
+/// As [`measure`]; when the folder cannot be written; when a score is `needed` and no benchmark has
+/// one, in which case no file is written.
 pub(crate) fn measure_into(
     folder: &Path,
     predictor: &Predictor,
@@ -112,13 +114,13 @@ pub(crate) fn measure_into(
     let benchmarks = resolved(benchmarks)?;
     fs_err::create_dir_all(folder)?;
     let mut report = None;
-    atomic::write(&folder.join(PREDICTIONS), |out| {
+    atomic::write::<anyhow::Error>(&folder.join(PREDICTIONS), |out| {
         let measured = measure(predictor, &benchmarks, root, seen, Some(out), &mut metered())?;
         ensure!(measured.macro_average.is_some() || !needed, "no benchmark was scored");
         report = Some(measured);
         Ok(())
     })?;
-    let report = report.expect("what was measured was written");
+    let report = report.expect("a measurement has a report");
     write_report(folder, &report)?;
     Ok(report)
 }
@@ -129,7 +131,7 @@ fn benchmark(text: &str, limit: Option<usize>) -> Benchmark {
     Benchmark { dataset: DatasetRef::Name(dataset.to_owned()), split: split.to_owned(), limit }
 }
 
-/// Shows the progress, a meter for each benchmark.
+/// Progress callback that shows a meter for each benchmark.
 pub(crate) fn metered() -> impl FnMut(&str, u64, u64) -> ControlFlow<()> {
     let mut meter: Option<Meter> = None;
     move |dataset, done, total| {

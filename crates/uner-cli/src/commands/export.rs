@@ -12,14 +12,14 @@ use uner_model::weights::{self, inside};
 use uner_prompt::{Template, Tokenizer};
 
 use crate::args::ExportArgs;
-use crate::atomic;
 use crate::model::gguf;
 use crate::model::model_folder::find;
 use crate::run::lock::refuse_held;
 use crate::run::run_folder::{INFER, TEMPLATE};
+use uner_model::atomic;
 use uner_prompt::tokenizer_in;
 
-/// What goes along with a model, where it is there.
+/// Files that are copied along with a model, if they exist.
 const COMPANIONS: [&str; 8] = [
     "tokenizer.json",
     "tokenizer.model",
@@ -32,7 +32,7 @@ const COMPANIONS: [&str; 8] = [
 ];
 
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
-/// How to ask the model, for people.
+/// The prompt format, for people.
 const PROMPT_FORMAT: &str = "PROMPT.md";
 
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let is_adapter = folder.join(CONFIG_FILE).exists();
     if args.merge && !is_adapter {
         bail!(
-            "`{}` is no adapter, so there is nothing to merge; leave `--merge` out",
+            "`{}` is not an adapter, so there is nothing to merge; leave out `--merge`",
             folder.display()
         );
     }
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     };
     if args.merge && base_format_of(&folder)?.is_some() {
         tracing::warn!(
-            "the adapter was trained on a base in fewer bits and is folded into the whole weights: outputs differ by their rounding"
+            "the adapter was trained on a quantised base and is merged into the unquantised weights: outputs differ by the quantisation error"
         );
     }
     if args.merge {
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     }
 }
 
-/// A merged weight is written in the type that is asked for, or in that of the base.
+/// Warns if merging rounds weights: it writes them as `--dtype`, or in the type of the base.
 fn warn_of_rounding(args: &ExportArgs, base: &Path) -> Result<()> {
     let dtype = match args.dtype {
         Some(dtype) => dtype,
@@ -105,7 +105,7 @@ fn to_file(args: &ExportArgs, folder: &Path, base: Option<&Path>, file: &Path) -
         None => None,
     };
     let vocabulary = gguf::vocabulary(&tokenizer, chat_template)?;
-    atomic::replace(file, |unfinished| {
+    atomic::replace::<anyhow::Error>(file, |unfinished| {
         Ok(uner_model::gguf::write(&source(args, folder, base), &vocabulary, unfinished)?)
     })?;
     tracing::info!("wrote `{}`", file.display());
@@ -117,8 +117,7 @@ fn to_folder(args: &ExportArgs, folder: &Path, base: Option<&Path>, output: &Pat
     let unfinished = unfinished(output)?;
     let written = write(args, folder, base, &unfinished);
     if let Err(error) = written {
-        // The first error is the one to tell; what cannot be removed now is removed by the next
-        // attempt.
+        // Only the first error is reported. The next attempt removes files that are left.
         let _ = fs_err::remove_dir_all(&unfinished);
         return Err(error);
     }
@@ -127,7 +126,7 @@ fn to_folder(args: &ExportArgs, folder: &Path, base: Option<&Path>, output: &Pat
     Ok(())
 }
 
-/// The model that is exported, and the adapter that is folded into it.
+/// The model that is exported, and the adapter that is merged into it.
 fn source<'a>(args: &ExportArgs, folder: &'a Path, base: Option<&'a Path>) -> Export<'a> {
     let adapter = folder.join(CONFIG_FILE).exists();
     let (model, adapter) =
@@ -135,9 +134,9 @@ fn source<'a>(args: &ExportArgs, folder: &'a Path, base: Option<&'a Path>) -> Ex
     Export { model, adapter, dtype: args.dtype, max_shard_bytes: args.max_shard_size }
 }
 
-/// The folder that is written to until all is there, empty.
+/// Creates the empty folder that is written to, and renamed once it is complete.
 fn unfinished(output: &Path) -> Result<PathBuf> {
-    let mut name = output.file_name().context("`--output` names no folder")?.to_owned();
+    let mut name = output.file_name().context("`--output` does not name a folder")?.to_owned();
     name.push(".tmp");
     let folder = output.with_file_name(name);
     if folder.exists() {
@@ -169,7 +168,7 @@ fn write(args: &ExportArgs, folder: &Path, base: Option<&Path>, output: &Path) -
     Ok(uner_model::folder::write_sums(output)?)
 }
 
-/// The template that the model in a folder was trained by, where that is known.
+/// The template that the model in a folder was trained with, if it is known.
 fn template_of(folder: &Path) -> Result<Option<Template>> {
     let file = folder.join(TEMPLATE);
     if !file.exists() {
@@ -178,22 +177,22 @@ fn template_of(folder: &Path) -> Result<Option<Template>> {
     Ok(Some(Template::parse(&regular::read_to_string(&file)?, &file.display().to_string())?))
 }
 
-/// How other programs put messages together for the model.
+/// The chat template for other programs. Warns if there is none.
 fn chat_template(template: &Template, tokenizer: &Tokenizer) -> Result<Option<String>> {
     let found = template.as_chat_template(tokenizer)?;
     if found.is_none() {
         tracing::warn!(
-            "no chat template is written: with this tokenizer other programs would not ask by the template `{}` with the tokens that the \
-             model was trained on",
+            "no chat template is written: with this tokenizer, prompts of other programs by the template `{}` would not have the tokens \
+             that the model was trained on",
             template.name
         );
     }
     Ok(found)
 }
 
-/// Says other programs and people how to ask the model. The chat template is written twice, since
-/// not every program reads its own file. Without one that fits, that of the base goes: by it the
-/// model would be asked otherwise than it was trained.
+/// Writes the prompt format for people and the chat template for other programs. The chat template
+/// is written twice, since not every program reads its own file. If none fits, that of the base is
+/// removed: its prompts would differ from the trained ones.
 fn write_prompt_format(template: &Template, output: &Path) -> Result<()> {
     let tokenizer = Tokenizer::from_file(&tokenizer_in(output))?;
     let chat_template = chat_template(template, &tokenizer)?;

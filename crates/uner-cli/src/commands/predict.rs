@@ -12,17 +12,16 @@ use uner_infer::Query;
 use crate::args::PredictArgs;
 use crate::model::model_folder;
 
-/// What is printed.
+/// The result that is printed.
 #[derive(Serialize)]
 struct Found<'a> {
     text: &'a str,
     /// In text order.
     entities: Vec<Entity>,
-    /// What the model named that does not occur in the text.
+    /// Mentions that do not occur in the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ungrounded: Vec<Ungrounded>,
-    /// Types whose answer was not a whole JSON list; what could be read of it is among the
-    /// entities.
+    /// Types whose answer was not a complete JSON list. Its readable part is among the entities.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     malformed: Vec<&'a str>,
     /// The answer to each type as the model wrote it.
@@ -30,7 +29,7 @@ struct Found<'a> {
     raw: Option<IndexMap<&'a str, String>>,
 }
 
-/// An entity without a place.
+/// An entity without a span.
 #[derive(Serialize)]
 struct Ungrounded {
     text: String,
@@ -60,10 +59,10 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// The types that are asked, each once.
+/// The types to query, each once.
 fn types(args: &PredictArgs) -> Result<Vec<&str>> {
     let mut types: Vec<&str> = Vec::new();
-    // The commas of Chinese and Japanese part types, too.
+    // Chinese and Japanese commas separate types, too.
     let listed = args.types.iter().flat_map(|names| names.split(['、', '，']));
     for name in listed.chain(args.one_type.iter().map(String::as_str)).map(str::trim) {
         ensure!(

@@ -1,4 +1,4 @@
-//! `uner probe`: a model's numbers on given ids, for comparison with other implementations.
+//! `uner probe`: a model's logits, losses and gradients on given ids, to compare implementations.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +21,7 @@ use uner_trainer::{Batch, Gradients};
 pub use crate::args::ProbeArgs;
 use crate::model::model_folder::resolve;
 
-/// What is told on stdout. Without labels the losses are 0.
+/// The report on stdout. Without labels the losses are 0.
 #[derive(Debug, Serialize)]
 pub struct ProbeReport {
     /// Sum of the trained tokens' losses, nats.
@@ -51,7 +51,7 @@ struct Case {
 /// Tensors to write, by name, with their shapes.
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// Computes, writes the tensors to `args.output`, and returns what belongs on stdout.
+/// Computes, writes the tensors to `args.output`, and returns the report for stdout.
 ///
 /// # Errors
 /// When the model or the case cannot be read, the case does not fit the model, or the output cannot
@@ -129,9 +129,9 @@ fn forward(
     Ok(losses.iter().copied().map(f64::from).sum())
 }
 
-/// Adds `grad.<parameter>` of the mean loss and returns their norm. One block keeps its graph and
-/// the others are run again, so that both ways of the backward pass are probed. The parameters of
-/// an adapter have the names of its file.
+/// Adds `grad.<parameter>` of the mean loss and returns their norm. One block is recomputed and the
+/// others are not, so that both ways of the backward pass are probed. The parameters of an adapter
+/// have the names of its file.
 fn gradients(
     model: &Llama,
     config: &LlamaConfig,
@@ -174,7 +174,7 @@ impl Case {
     fn read(path: &Path, vocab_size: usize) -> Result<Self> {
         let text = uner_data::regular::read_to_string(path)?;
         let case: Self = serde_json::from_str(&text)
-            .with_context(|| format!("`{}` is not a case", path.display()))?;
+            .with_context(|| format!("`{}` is not an input of `uner probe`", path.display()))?;
         let length = case.input_ids.first().map_or(0, Vec::len);
         ensure!(length > 0, "`{}`: `input_ids` is empty", path.display());
         let arrays = [
@@ -214,7 +214,7 @@ impl Case {
         Ok(case)
     }
 
-    /// The case as the trainer would have it.
+    /// The case as a batch of the trainer.
     fn batch(&self) -> Batch {
         let length = self.input_ids[0].len();
         let of = |array: &Option<Vec<Vec<i32>>>, default: &dyn Fn(usize) -> i32| match array {

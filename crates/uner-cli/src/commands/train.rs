@@ -19,7 +19,6 @@ use crate::Ending;
 use crate::args::TrainArgs;
 use crate::commands::eval;
 use crate::model::adapter;
-use crate::run::assemble::{Assembled, assemble, scratch};
 use crate::run::during;
 use crate::run::guards;
 use crate::run::lock::RunLock;
@@ -31,6 +30,7 @@ use crate::run::run_folder;
 use crate::run::start::{Resumed, begin, look};
 use crate::terminal::interrupt;
 use crate::terminal::progress::Meter;
+use uner_plan::assemble::{Assembled, assemble, scratch};
 use uner_plan::human::duration;
 use uner_plan::machine::Ranks as RankCount;
 use uner_plan::plan::DataSize;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     start(&sources, args, out)
 }
 
-/// `--set`, and `--device`, which is short for one.
+/// The values of `--set`, and `--device`, which sets `run.device`.
 fn overrides(args: &TrainArgs) -> Vec<Override> {
     let device = args
         .device
@@ -76,7 +76,7 @@ fn overrides(args: &TrainArgs) -> Vec<Override> {
     args.set.iter().cloned().chain(device).collect()
 }
 
-/// The plan of a dry run: the data is counted where it is there.
+/// The plan of a dry run. Counts the data if it exists.
 fn dry_plan(sources: &Sources) -> Result<Plan> {
     let size = if sources.blocking().next().is_none() {
         let scratch = scratch()?;
@@ -97,16 +97,15 @@ fn refuse_missing(sources: &Sources) -> Result<()> {
     bail!("{}", missing.join("\n       "));
 }
 
-/// Refuses what does not fit a device that is here. Of one that is elsewhere the memory is only
-/// assumed.
+/// Refuses a plan that does not fit the device. If the device's memory is only assumed, accepts it.
 fn refuse_too_much(plan: &Plan) -> Result<()> {
     match plan.problem() {
-        Some(problem) if plan.machine.memory.known => bail!("{problem}"),
+        Some(problem) if plan.machine.memory.is_reported => bail!("{problem}"),
         _ => Ok(()),
     }
 }
 
-/// Does this process's part of the run.
+/// Runs this process's part of the run.
 fn start(sources: &Sources, args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let world = World::join()?;
     let ranks = world.ranks(&sources.recipe.run.device)?;
@@ -133,11 +132,11 @@ fn start_ranks(
     }
     fs_err::create_dir_all(folder)?;
     let _lock = is_main.then(|| RunLock::hold(folder)).transpose()?;
-    // A resumed run keeps its tokenizer, whatever became of the file it was read from.
+    // A resumed run keeps its tokenizer, even if the original file has changed.
     let tokenizer = resumed.as_deref().map(run_folder::tokenizer).transpose()?;
     tracing::info!("encoding the data");
     let assembled = assemble(sources, folder, tokenizer)?;
-    let then = resumed.as_deref().map(Plan::read).transpose()?;
+    let then = resumed.as_deref().map(run_folder::plan).transpose()?;
     let count = RankCount { all: ranks[0].group.world_size(), here: *here };
     let plan = is_main.then(|| {
         let machine = look(sources, count);
@@ -176,7 +175,7 @@ fn start_ranks(
     Ok(Ending::Done)
 }
 
-/// What the ranks of a process share.
+/// Data that the ranks of a process share.
 struct Job<'a> {
     sources: &'a Sources,
     /// The plan, on the process of rank 0.
@@ -211,7 +210,7 @@ impl Job<'_> {
         if !group.is_main() {
             return Ok(follow(&run, state)?);
         }
-        // Not before it is clear that the run can begin: a refused one leaves the folder as it was.
+        // Only once the run can begin: a refused run leaves the folder unchanged.
         let extra_files = run_folder::describe((sources, &plan), &self.assembled.tokenizer)?;
         let run = Run { extra_files: &extra_files, ..run };
         let tokenizer = &self.assembled.tokenizer;
@@ -219,7 +218,7 @@ impl Job<'_> {
         Ok(lead(&run, state, monitor)?)
     }
 
-    /// The plan of rank 0, which has looked at its device: all ranks have to go by the same.
+    /// Broadcasts the plan of rank 0, which knows its device: all ranks must use the same plan.
     fn agreed_plan(&self, group: &Group) -> Result<Plan> {
         let own = self.plan.map_or_else(Vec::new, |plan| plan.to_toml().into_bytes());
         let bytes = group.broadcast(own)?;
@@ -227,7 +226,7 @@ impl Job<'_> {
     }
 }
 
-/// Trains to the end without a word; `None` when interrupted.
+/// Trains to the end without output (all ranks but rank 0); `None` when interrupted.
 fn follow(run: &Run, state: TrainState) -> Result<Option<TrainState>, TrainError> {
     let state = uner_trainer::train(run, state, &mut |_| Ok(asked_to_stop()))?;
     Ok((!run.is_unfinished(&state)).then_some(state))
@@ -237,7 +236,7 @@ fn asked_to_stop() -> ControlFlow<()> {
     if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-/// Trains to the end and tells of it; `None` when interrupted.
+/// Trains to the end, shows progress and records it (rank 0); `None` when interrupted.
 fn lead(
     run: &Run,
     state: TrainState,
@@ -250,7 +249,7 @@ fn lead(
     let trained = uner_trainer::train(run, state, &mut |event| {
         match &monitor.write(event)? {
             Event::Step(step) => {
-                // Saving and validating included, as the rest of the run will have them too.
+                // Includes saving and validating, as the rest of the run has them, too.
                 let pace = start.elapsed().as_secs_f64() / (step.step - first) as f64;
                 meter.show(step.step, || step_line(step, pace * (total - step.step) as f64));
             }
@@ -265,7 +264,7 @@ fn lead(
             Event::Saved { step, path } => {
                 meter.say(&format!("step {step}: saved `{}`", path.display()));
             }
-            // After the training.
+            // Comes after the training.
             Event::Measured { .. } => {}
         }
         Ok(asked_to_stop())
@@ -283,17 +282,17 @@ fn lead(
 
 fn stopped_line(step: u64, best: Option<u64>) -> String {
     let best = best.map_or_else(
-        || "none was good".to_owned(),
-        |best| format!("the best is that of step {best}"),
+        || "no evaluation was finite".to_owned(),
+        |best| format!("the best is step {best}"),
     );
-    format!("step {step}: stopped, `train.best.patience` is at its end; {best}")
+    format!("step {step}: early stopping, `train.best.patience` is exhausted; {best}")
 }
 
 fn guard_line(report: &GuardReport) -> String {
     let done = match report.answer {
         GuardAction::Stop => "stopping",
         GuardAction::Skip => "the step is skipped",
-        GuardAction::Ignore => "the step is applied all the same",
+        GuardAction::Ignore => "the step is applied anyway",
     };
     let GuardReport { step, problem, .. } = report;
     format!("step {step}: {problem}; {done}; its conversations are in `{}`", guards::file(*step))
@@ -312,7 +311,7 @@ fn step_line(step: &StepMetrics, left: f64) -> String {
     )
 }
 
-/// MFU where the device's peak is known, else the share of its measured rate.
+/// MFU if the device's peak is known, else the share of its measured rate.
 fn utilisation(step: &StepMetrics) -> String {
     let percent = |name: &str, share: f64| format!("  {name} {:.0} %", 100.0 * share);
     let mfu = step.mfu.map(|share| percent("MFU", share));
@@ -320,16 +319,16 @@ fn utilisation(step: &StepMetrics) -> String {
     mfu.or_else(matmul).unwrap_or_default()
 }
 
-/// The model that the run is for: the best, where the recipe compares them, else the last.
+/// The model to measure: the best if the recipe compares them (`train.best`), else the last.
 fn to_measure(sources: &Sources, state: TrainState, device: &Device) -> Result<Llama> {
     let folder = &sources.recipe.run.dir;
     let best = if sources.recipe.train.best.is_some() { checkpoint::best(folder)? } else { None };
     let is_last = state.best_tracker.best.is_none_or(|best| best.step == state.step);
-    // Before another model is read, this one is let go: both may not fit.
+    // Drops this model before another is read: both may not fit.
     let (which, path) = match (best, state.model.into_unsharded()) {
         (Some(best), _) if !is_last => ("best", best),
         (_, Some(model)) => return Ok(model),
-        // Its blocks are divided among ranks that are gone; the run has ended with a checkpoint.
+        // Its blocks are sharded over ranks that have ended, but the run has written a checkpoint.
         (_, None) => {
             ("last", checkpoint::latest(folder)?.context("the run has no checkpoint to measure")?)
         }
@@ -338,7 +337,7 @@ fn to_measure(sources: &Sources, state: TrainState, device: &Device) -> Result<L
     Ok(uner_model::folder::load(&path, adapter::base(sources), device)?.1)
 }
 
-/// Measures the trained model, prints and writes the scores, and says what to try next.
+/// Measures the trained model, prints and writes the scores, and prints a command to try next.
 fn report(
     sources: &Sources,
     assembled: &Assembled,
@@ -389,7 +388,7 @@ fn suggestion(sources: &Sources, folder: &Path) -> String {
     )
 }
 
-/// A word as a POSIX shell reads it back.
+/// Quotes a word for a POSIX shell.
 fn quoted(word: &str) -> String {
     let is_plain =
         |character: char| character.is_ascii_alphanumeric() || "/._-+:@%".contains(character);
@@ -400,7 +399,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// How `uner` is called: it lies beside this program, or was not built yet.
+/// The command for `uner`: the program next to this one, or cargo if it is not built yet.
 fn program() -> String {
     let beside = std::env::current_exe().ok().map(|program| program.with_file_name("uner"));
     match beside.filter(|program| program.is_file()) {

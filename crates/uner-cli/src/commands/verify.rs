@@ -1,4 +1,4 @@
-//! `uner verify`: whether a run's checkpoints are as they were written.
+//! `uner verify`: compares a run's checkpoints with their checksums.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use uner_trainer::checkpoint;
 
 use crate::args::VerifyArgs;
 
-/// A line for each checkpoint.
+/// Prints a line for each intact checkpoint.
 pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<()> {
     let folder = &args.folder;
     let mut all = checkpoint::all(folder)?;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<()> {
     let mut damaged = Vec::new();
     for path in &all {
         match uner_model::folder::verify(path) {
-            Ok(()) => writeln!(out, "`{}` is whole", path.display())?,
+            Ok(()) => writeln!(out, "`{}` is intact", path.display())?,
             Err(problem) => damaged.push(problem.to_string()),
         }
     }
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<()> {
     }
     ensure!(
         damaged.is_empty(),
-        "{} of {} checkpoints are damaged, or what names them:\n       {}",
+        "{} of {} checkpoints, or the files that name them, are damaged:\n       {}",
         damaged.len(),
         all.len(),
         damaged.join("\n       ")

@@ -1,4 +1,4 @@
-//! What recipes and commands do with adapters.
+//! Adapters: checks `--base`, reads base models, attaches adapters.
 
 use std::path::Path;
 
@@ -9,26 +9,26 @@ use uner_model::{Llama, load_frozen};
 
 use uner_plan::Sources;
 
-/// `--base` says something only where there is an adapter.
+/// Refuses `--base` for a model that is not an adapter.
 pub(crate) fn refuse_needless_base(folder: &Path, base: Option<&Path>) -> Result<()> {
     if base.is_some() && !folder.join(CONFIG_FILE).exists() {
-        bail!("`{}` is no adapter, so there is nothing for `--base` to name", folder.display());
+        bail!("`{}` is not an adapter, so it has no base; leave out `--base`", folder.display());
     }
     Ok(())
 }
 
-/// The folder of the model that is adapted.
+/// The folder of the base model, if the recipe trains an adapter.
 pub(crate) fn base(sources: &Sources) -> Option<&Path> {
     sources.recipe.model.adapter.as_ref().and(sources.model.folder.as_deref())
 }
 
-/// The model that training starts from, in the bits of the plan.
+/// Reads the model that training starts from, quantised as the recipe says (`model.base`).
 pub(crate) fn load_base(sources: &Sources, folder: &Path, device: &Device) -> Result<Llama> {
     uner_model::folder::verify(folder)?;
     Ok(load_frozen(folder, sources.recipe.model.base, device)?.1)
 }
 
-/// The model with the adapter of the plan, or as it is.
+/// Attaches the recipe's adapter to the model, if it has one.
 pub(crate) fn attached(model: Llama, sources: &Sources) -> Result<Llama> {
     match (&sources.recipe.model.adapter, base(sources)) {
         (Some(config), Some(folder)) => {

@@ -1,10 +1,10 @@
-//! The tokenizer of a model as `uner export --gguf` writes it.
+//! The tokenizer of a GGUF file (`uner export --gguf`).
 
 use anyhow::Result;
 use uner_model::gguf::{TokenKind, Vocabulary};
 use uner_prompt::{PieceKind, ScoredVocabulary, Tokenizer};
 
-/// The vocabulary of a tokenizer of LLaMA's kind, and how messages are put together.
+/// The vocabulary of a LLaMA-style (SentencePiece) tokenizer, with the chat template.
 pub(crate) fn vocabulary(
     tokenizer: &Tokenizer,
     chat_template: Option<String>,

@@ -1,4 +1,4 @@
-//! A trained model in a folder, with all that is needed to ask it.
+//! Finds and reads the folder of a trained model.
 
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,8 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Predictor<'static>> {
     Ok(Predictor::load_with(&folder, &args.device.open()?, &options)?)
 }
 
-/// The folders of a model and its base, wherever they are named to be; `--base` says something only
-/// where there is an adapter.
+/// The folders of a model and its base, which may be on the hub. Refuses a base for a model that is
+/// not an adapter.
 pub(crate) fn find(
     model: &Path,
     base: Option<&Path>,
@@ -32,7 +32,7 @@ pub(crate) fn find(
     Ok((folder, base))
 }
 
-/// A run's folder stands for its best checkpoint where it keeps one, else for its latest.
+/// Replaces a run's folder by its best checkpoint if it has one, else by its latest.
 pub(crate) fn resolve(folder: &Path) -> Result<PathBuf> {
     if !folder.is_dir() {
         bail!(
@@ -47,8 +47,8 @@ pub(crate) fn resolve(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The checkpoint that `latest` of a run names, or, where that is gone or damaged, the newest whole
-/// one.
+/// The checkpoint that `latest` of a run names, or the newest intact one if that is missing or
+/// damaged.
 pub(crate) fn newest(folder: &Path) -> Result<PathBuf> {
     let named = checkpoint::latest(folder).and_then(|found| {
         found.as_deref().map_or(Ok(()), uner_model::folder::verify)?;
@@ -65,7 +65,7 @@ pub(crate) fn newest(folder: &Path) -> Result<PathBuf> {
     }
     let whole = all.iter().rev().find(|path| uner_model::folder::verify(path).is_ok());
     let found = whole
-        .with_context(|| format!("{problem}; no checkpoint of `{}` is whole", folder.display()))?;
-    tracing::warn!("{problem}; taking `{}`, the newest checkpoint that is whole", found.display());
+        .with_context(|| format!("{problem}; no checkpoint of `{}` is intact", folder.display()))?;
+    tracing::warn!("{problem}; using `{}`, the newest intact checkpoint", found.display());
     Ok(found.clone())
 }

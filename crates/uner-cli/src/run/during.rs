@@ -1,5 +1,4 @@
-//! Measuring a model while it is trained: F1 by generation, every so many steps, on part of a
-//! benchmark.
+//! Evaluation during training: F1 by generation, every few steps, on part of the benchmarks.
 
 use std::ops::ControlFlow;
 
@@ -9,13 +8,13 @@ use uner_infer::{InferError, Predictor};
 use uner_model::Llama;
 use uner_trainer::TrainError;
 
-use crate::run::assemble::Assembled;
 use crate::terminal::interrupt;
 use uner_plan::Sources;
+use uner_plan::assemble::Assembled;
 use uner_plan::recipe::{Benchmark, During};
 
-/// The macro average of strict F1 over the benchmarks, from 0 to 1; `None` when an interrupt cut it
-/// short.
+/// The macro average of strict F1 over the benchmarks, from 0 to 1; `None` if an interrupt ended it
+/// early.
 pub(crate) fn score(
     sources: &Sources,
     during: &During,
@@ -50,7 +49,7 @@ fn strict_f1(predictor: &Predictor, sources: &Sources, during: &During) -> Resul
     Ok(report.macro_average.context("no benchmark of `eval.during` could be scored")?.strict_f1)
 }
 
-/// The benchmarks of a recipe with their datasets.
+/// Looks up the datasets of a recipe's benchmarks.
 pub(crate) fn resolved(benchmarks: &[Benchmark]) -> Result<Vec<uner_eval::Benchmark>> {
     let resolve = |Benchmark { dataset, split, limit }: &Benchmark| {
         let dataset = dataset.resolve()?;

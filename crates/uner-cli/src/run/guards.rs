@@ -1,5 +1,4 @@
-//! `guards/step-000123.jsonl` of a run: the conversations of a step that a guard has found, to be
-//! read by people.
+//! `guards/step-000123.jsonl` of a run: the conversations of a step that triggered a guard.
 
 use std::path::{Path, PathBuf};
 
@@ -9,24 +8,24 @@ use uner_prompt::Tokenizer;
 use uner_trainer::GuardReport;
 use uner_trainer::{Run, TrainError};
 
-use crate::atomic;
+use uner_model::atomic;
 
-/// A line of the file: one conversation, those with the highest loss first.
+/// A line of the file: one conversation. The highest losses come first.
 #[derive(Serialize)]
 struct Line {
     step: u64,
     problem: String,
     /// Index into the training data.
     conversation: usize,
-    /// Mean loss of its trained tokens; `null` where it is not finite.
+    /// Mean loss of its trained tokens; `null` if it is not finite.
     loss: Option<f64>,
     tokens: usize,
     trained_tokens: usize,
-    /// As it was trained on in this epoch, special tokens left out.
+    /// The text of this epoch's tokens, without special tokens.
     text: String,
 }
 
-/// Where the file of a step is, in the run's folder.
+/// The path of a step's file, in the run's folder.
 pub(crate) fn file(step: u64) -> String {
     format!("guards/step-{step:06}.jsonl")
 }
@@ -41,7 +40,7 @@ pub(crate) fn write(
     let write = || -> Result<()> {
         fs_err::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
         let epoch = (report.step - 1) / run.config.steps_per_epoch(run.store.len());
-        atomic::write(&path, |out| {
+        atomic::write::<anyhow::Error>(&path, |out| {
             for suspect in &report.conversations {
                 let (tokens, _) = run.store.in_epoch(suspect.index, run.seed, epoch);
                 let line = Line {

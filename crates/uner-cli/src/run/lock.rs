@@ -1,5 +1,5 @@
-//! The lock of a run's folder. The operating system keeps it, so that it goes with the process that
-//! holds it, however that ends.
+//! The lock of a run's folder. The operating system releases it when the process ends, however that
+//! happens.
 
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// The locked file in the folder; it says which process holds it.
+/// The locked file in the folder. It contains the id of the process that holds the lock.
 const FILE: &str = "lock";
 
-/// Held for as long as it lives.
+/// The lock of a run's folder, released on drop.
 #[derive(Debug)]
 pub(crate) struct RunLock {
     _file: File,
@@ -20,7 +20,7 @@ impl RunLock {
     /// Takes the lock of a run's folder.
     ///
     /// # Errors
-    /// When another process has it, which is named, or the file cannot be written.
+    /// When another process holds it (the error names the process), or the file cannot be written.
     pub(crate) fn hold(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         if let Ok(found) = fs_err::symlink_metadata(&path) {
@@ -38,7 +38,7 @@ impl RunLock {
             Err(TryLockError::WouldBlock) => bail!("{}", held(folder)),
             Err(TryLockError::Error(error)) => {
                 tracing::warn!(
-                    "`{}` cannot be locked ({error}): see that no second run uses the folder",
+                    "`{}` cannot be locked ({error}): make sure that no other run uses the folder",
                     path.display()
                 );
             }
@@ -47,10 +47,10 @@ impl RunLock {
     }
 }
 
-/// Refuses what would read or change a folder while a run writes to it.
+/// Refuses to read or change a folder while a run writes to it.
 ///
 /// # Errors
-/// When another process holds its lock, which is named.
+/// When another process holds its lock; the error names the process.
 pub(crate) fn refuse_held(folder: &Path) -> Result<()> {
     let path = folder.join(FILE);
     if !path.is_file() {

@@ -1,4 +1,4 @@
-//! `--show-mask`: encoded conversations with what is trained on made visible.
+//! `--show-mask`: prints encoded conversations with the trained tokens marked.
 
 use std::io::{IsTerminal, Write};
 
@@ -6,16 +6,16 @@ use anyhow::Result;
 use uner_prompt::conversation::text;
 use uner_prompt::{Segment, Template, Tokenizer, Tokens, decode};
 
-use crate::run::assemble;
 use crate::terminal::printable::printable;
 use uner_plan::Sources;
+use uner_plan::assemble;
 
-/// How trained tokens are set apart.
+/// How trained tokens are marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     /// Green.
     Colour,
-    /// In brackets: `⟦…⟧`, which no template has.
+    /// In the brackets `⟦…⟧`, which no template has.
     Brackets,
 }
 
@@ -28,13 +28,13 @@ pub(crate) fn show(sources: &Sources, count: usize, out: &mut dyn Write) -> Resu
         let (total, trained) = (tokens.ids.len(), tokens.num_trained());
         writeln!(out, "conversation {index}: {total} tokens, {trained} trained on")?;
         let painted = paint(tokens, &sources.template, &tokenizer, style)?;
-        // Around `out`, which would show the colours as escapes.
+        // Not to `out`, which would escape the colours.
         writeln!(std::io::stdout(), "{painted}\n")?;
     }
     Ok(())
 }
 
-/// The tokens as text, trained ones set apart, `⏎` for the end-of-sequence token.
+/// The tokens as text, with trained tokens marked, and `⏎` for the end-of-sequence token.
 fn paint(
     tokens: &Tokens,
     template: &Template,

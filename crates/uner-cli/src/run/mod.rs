@@ -1,6 +1,5 @@
 //! A training run: its data, ranks, folder and monitoring.
 
-pub(crate) mod assemble;
 pub(crate) mod during;
 pub(crate) mod guards;
 pub(crate) mod lock;

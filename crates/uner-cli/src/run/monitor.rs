@@ -1,6 +1,5 @@
-//! What is kept of a run while it goes on: `metrics.jsonl`, the event file of TensorBoard, the
-//! conversations that guards found; and what only the program knows of a step: memory, and its
-//! share of the device's speed.
+//! Records a run: `metrics.jsonl`, TensorBoard's event file, and the conversations of steps that
+//! triggered a guard. Adds memory in use, MFU and matmul utilisation to the metrics of a step.
 
 use uner_kernels::device::{DeviceName, MemoryGauge};
 use uner_plan::machine::{Machine, resident_memory};
@@ -12,7 +11,7 @@ use uner_trainer::{Event, Run, TrainError};
 
 use crate::run::guards;
 
-/// Writes down what happens.
+/// Writes the events of a run to its files.
 pub(crate) struct Monitor<'a> {
     run: Run<'a>,
     tokenizer: &'a Tokenizer,
@@ -23,7 +22,7 @@ pub(crate) struct Monitor<'a> {
 }
 
 impl<'a> Monitor<'a> {
-    /// Opens the files of a run that goes on from `state`.
+    /// Opens the files of a run that starts from `state`.
     pub(crate) fn open(
         run: &Run<'a>,
         machine: &'a Machine,
@@ -41,8 +40,8 @@ impl<'a> Monitor<'a> {
         })
     }
 
-    /// Writes an event down and returns it with what was added. To be called on the thread that
-    /// computes.
+    /// Writes an event and returns it completed. Call it on the thread that computes: it reads the
+    /// device's memory gauge.
     pub(crate) fn write(&mut self, event: &Event) -> Result<Event, TrainError> {
         let event = match event {
             Event::Step(metrics) => Event::Step(self.completed(metrics)),
@@ -58,7 +57,8 @@ impl<'a> Monitor<'a> {
 
     fn completed(&self, metrics: &StepMetrics) -> StepMetrics {
         let memory = self.gauge.as_ref().map(|read| read());
-        let rate = metrics.flops / metrics.seconds;
+        // Of one rank.
+        let rate = metrics.flops / metrics.seconds / self.machine.ranks as f64;
         StepMetrics {
             mfu: self.machine.peak_flops.map(|peak| rate / peak),
             matmul_utilization: Some(rate / self.machine.rates.fastest()),

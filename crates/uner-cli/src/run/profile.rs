@@ -8,12 +8,12 @@ use uner_kernels::profile::Pass;
 use uner_trainer::run::{Profile, profile};
 use uner_trainer::{Group, Run};
 
-use crate::run::assemble::{assemble, scratch};
 use crate::run::start::{begin, look};
+use uner_plan::assemble::{assemble, scratch};
 use uner_plan::machine::Ranks;
 use uner_plan::{Plan, Sources};
 
-/// Trains some steps in a folder that is gone afterwards, and prints the table.
+/// Trains some steps in a temporary folder and prints the table.
 pub(crate) fn run(sources: &Sources, steps: u64, out: &mut dyn Write) -> Result<()> {
     let device = sources.recipe.run.device.first().open_for_training()?;
     let scratch = scratch()?;
@@ -44,8 +44,8 @@ fn table(profile: &Profile, rate: f64) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{:.3} ms a step of {tokens:.0} tokens ({:.0} tokens/s), mean of {steps} steps, every op waited for\n\
-         forward {:.3} ms, backward {:.3} ms, optimizer {:.3} ms; the device multiplies matrices at {:.1} GFLOP/s\n",
+        "{:.3} ms a step of {tokens:.0} tokens ({:.0} tokens/s), mean of {steps} steps, synchronised after every op\n\
+         forward {:.3} ms, backward {:.3} ms, optimizer {:.3} ms; measured matmul rate {:.1} GFLOP/s\n",
         1e3 * seconds,
         tokens / seconds,
         1e3 * breakdown.forward,

@@ -1,4 +1,4 @@
-//! The ranks of a run: which processes there are, and a thread for each device of this one.
+//! The ranks of a run: its processes, and a thread for each device of this process.
 
 use anyhow::Result;
 use uner_kernels::device::{DeviceName, have_nccl};
@@ -7,8 +7,8 @@ use uner_trainer::{Group, TrainError};
 
 use uner_plan::machine::Devices;
 
-/// Where `mpirun` and `srun` say how many processes they have started. (`SLURM_NTASKS` is there in
-/// a batch script as well, whose own process is one alone.)
+/// Environment variables with the number of processes that `mpirun` or `srun` started. (Not
+/// `SLURM_NTASKS`, which a batch script has as well, although it is a single process.)
 const COUNTS: [&str; 4] =
     ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
 
@@ -21,12 +21,12 @@ pub(crate) struct World {
 /// The ranks of this process.
 pub(crate) struct Ranks {
     pub(crate) own: Vec<Rank>,
-    /// Those of all processes on this machine.
+    /// Number of ranks of all processes on this machine.
     pub(crate) here: usize,
 }
 
 impl World {
-    /// Joins the others where this process was started as one of several.
+    /// Joins the other processes if this one was started as one of several.
     pub(crate) fn join() -> Result<Self> {
         let count = |name| std::env::var(name).ok()?.parse::<usize>().ok();
         let started = COUNTS.into_iter().find_map(count).unwrap_or(1);
@@ -72,8 +72,7 @@ impl World {
         })
     }
 
-    /// Tells why and ends all processes, where there are others: none of them would come to an end
-    /// by itself.
+    /// If there are other processes, logs the error and ends all: none of them would end by itself.
     #[cfg(feature = "mpi")]
     pub(crate) fn give_up(&self, error: &anyhow::Error) {
         if let Some(session) = &self.session {
@@ -82,20 +81,20 @@ impl World {
         }
     }
 
-    /// Nothing: there are no others.
+    /// Does nothing: there are no other processes.
     #[cfg(not(feature = "mpi"))]
     #[expect(clippy::unused_self, reason = "as with MPI")]
     pub(crate) fn give_up(&self, _error: &anyhow::Error) {}
 }
 
-/// What connects the devices of this process; `None` where sums go through the host.
+/// The collective between the devices of this process; `None` if they communicate through the host.
 fn link(names: &[DeviceName]) -> Result<Option<Box<dyn Collective>>> {
     if names.len() == 1 || names.iter().all(|name| name.is_host()) {
         return Ok(None);
     }
     if !have_nccl(names) {
         tracing::warn!(
-            "sums between the devices go through the host's memory: NCCL connects different CUDA devices only, and where it is installed"
+            "all-reduce between the devices goes through host memory, which is slow: NCCL needs different CUDA devices and `libnccl.so.2`"
         );
         return Ok(None);
     }
@@ -108,11 +107,11 @@ pub(crate) struct Rank {
     pub(crate) device: DeviceName,
 }
 
-/// Does the work of each rank on a thread of its own, the first one's on this thread, whose result
-/// counts.
+/// Runs `work` for each rank on its own thread, for the first rank on this one. Returns the result
+/// of the first rank.
 ///
 /// # Errors
-/// Where ranks fail, the error of the one that failed by itself, with its number.
+/// If ranks fail: the error of the rank that caused the failure, with its number.
 pub(crate) fn together<T: Send>(
     ranks: &[Rank],
     work: impl Fn(&Rank) -> Result<T> + Sync,

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! checkpoints/<run>/recipe.toml        the recipe, `--set` included
-//!                   plan.toml          everything that was decided from it; in every checkpoint
+//!                   plan.toml          the plan made from it; also in every checkpoint
 //!                   metrics.jsonl      a line per step; events.out.tfevents… for TensorBoard
-//!                   guards/            the conversations of steps that a guard has found
+//!                   guards/            the conversations of steps that triggered a guard
 //!                   tokenizer.json     (or tokenizer.model); as the next two, in every checkpoint
-//!                   template.toml      the wording
+//!                   template.toml      the template
 //!                   infer.toml         how answers are generated
 //!                   step-000500/       checkpoints, and latest
 //!                   report.md          scores, and report.json
@@ -24,15 +24,15 @@ use uner_prompt::Tokenizer;
 use uner_trainer::metrics::event::MetricsWriter;
 use uner_trainer::{Event, checkpoint};
 
-use crate::atomic;
 use crate::model::model_folder;
 use crate::terminal::printable::printable;
+use uner_model::atomic;
 use uner_plan::plan::PLAN;
 use uner_plan::recipe::RecipeError;
 use uner_plan::{Plan, Sources};
 use uner_prompt::tokenizer_in;
 
-/// The wording, in a run's folder and in every checkpoint.
+/// The template, in a run's folder and in every checkpoint.
 pub(crate) const TEMPLATE: &str = "template.toml";
 /// How answers are generated, in a run's folder and in every checkpoint.
 pub(crate) const INFER: &str = "infer.toml";
@@ -41,14 +41,13 @@ pub(crate) const INFER: &str = "infer.toml";
 pub(crate) const PREDICTIONS: &str = "predictions.jsonl";
 
 const RECIPE: &str = "recipe.toml";
-/// What `Tokenizer::save` may write.
+/// Files that `Tokenizer::save` may write.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer.model", "tokenizer_config.json"];
 
-/// Refuses to start a run in a folder of something else, whose files it would write over: a model,
-/// or a recipe of a user's.
+/// Refuses to start a run in a folder whose files it would overwrite: a model, or a user's recipe.
 ///
 /// # Errors
-/// Names what is there.
+/// Names the file.
 pub(crate) fn refuse_other_folder(folder: &Path) -> Result<()> {
     let is_run = folder.join(INFER).exists();
     let found = ["config.json", "model.safetensors", RECIPE]
@@ -63,11 +62,11 @@ pub(crate) fn refuse_other_folder(folder: &Path) -> Result<()> {
     }
 }
 
-/// Refuses to start a run where there is one. What was left by one that died before its first
-/// checkpoint is written over.
+/// Refuses to start a run in the folder of another. Files of a run that died before its first
+/// checkpoint are overwritten.
 ///
 /// # Errors
-/// [`RecipeError::RunExists`] when there is a checkpoint in it, whatever `latest` says.
+/// [`RecipeError::RunExists`] when the folder has a checkpoint, whatever `latest` says.
 pub(crate) fn refuse_second_run(folder: &Path) -> Result<()> {
     if checkpoint::all(folder)?.is_empty() {
         return Ok(());
@@ -78,7 +77,7 @@ pub(crate) fn refuse_second_run(folder: &Path) -> Result<()> {
 /// The checkpoint that `--resume` means: `latest`, or a path.
 ///
 /// # Errors
-/// [`RecipeError::NothingToResume`] when it is not there; when it is unfinished or damaged.
+/// [`RecipeError::NothingToResume`] when it does not exist; also when it is unfinished or damaged.
 pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
     if which == "latest" {
         return model_folder::newest(folder);
@@ -97,7 +96,21 @@ pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
     Ok(found)
 }
 
-/// Writes what describes the run, and returns the files that go into every checkpoint.
+/// The plan of a checkpoint.
+///
+/// # Errors
+/// When an earlier version of uner wrote the checkpoint, or the plan is damaged.
+pub(crate) fn plan(checkpoint: &Path) -> Result<Plan> {
+    ensure!(
+        checkpoint.join(PLAN).exists(),
+        "checkpoint `{}` has no `{PLAN}`: an earlier version of uner wrote it; resume with that \
+         version, or start a new run with `model.weights` set to this folder",
+        checkpoint.display()
+    );
+    Ok(Plan::read(checkpoint)?)
+}
+
+/// Writes the files that describe the run. Returns those that go into every checkpoint.
 pub(crate) fn describe(
     (sources, plan): (&Sources, &Plan),
     tokenizer: &Tokenizer,
@@ -115,7 +128,7 @@ pub(crate) fn describe(
 
 fn write_toml(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let text = toml::to_string(value)?;
-    atomic::write(path, |out| Ok(out.write_all(text.as_bytes())?))
+    atomic::write::<anyhow::Error>(path, |out| Ok(out.write_all(text.as_bytes())?))
 }
 
 /// The tokenizer a checkpoint was trained with.
@@ -123,8 +136,7 @@ pub(crate) fn tokenizer(checkpoint: &Path) -> Result<Tokenizer> {
     Ok(Tokenizer::from_file(&tokenizer_in(checkpoint))?)
 }
 
-/// The datasets and splits that the recipe beside a model says it was trained on: none where there
-/// is no recipe of ours.
+/// The datasets and splits that a model was trained on, from its recipe; empty without one of uner.
 pub(crate) fn recorded_training(model: &Path) -> Vec<(String, String)> {
     let recipe = recorded_recipe(model);
     let members =
@@ -134,12 +146,12 @@ pub(crate) fn recorded_training(model: &Path) -> Vec<(String, String)> {
     members.into_iter().flatten().filter_map(member).collect()
 }
 
-/// The folder that the data of a model's run lay in.
+/// The data folder of a model's run (`data.root`).
 pub(crate) fn recorded_root(model: &Path) -> Option<PathBuf> {
     Some(recorded_recipe(model).get("data")?.get("root")?.as_str()?.into())
 }
 
-/// The recipe beside a model or in the folder of its run, as far as it can be read.
+/// The recipe next to a model or in the folder of its run; empty if it cannot be read.
 fn recorded_recipe(model: &Path) -> toml::Table {
     let folders = [Some(model), model.parent()].into_iter().flatten();
     let text = folders
@@ -148,7 +160,7 @@ fn recorded_recipe(model: &Path) -> toml::Table {
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// Adds the scores of a trained model to the course of its run.
+/// Adds the scores of a trained model to the metrics of its run.
 pub(crate) fn record_scores(folder: &Path, step: u64, report: &Report) -> Result<()> {
     let mut scores = BTreeMap::new();
     for outcome in &report.outcomes {
@@ -160,11 +172,15 @@ pub(crate) fn record_scores(folder: &Path, step: u64, report: &Report) -> Result
     Ok(MetricsWriter::open(folder, step)?.write(&Event::Measured { step, scores })?)
 }
 
-/// Writes a report beside a run or model.
+/// Writes `report.json` and `report.md` to a folder.
 pub(crate) fn write_report(folder: &Path, report: &Report) -> Result<()> {
     fs_err::create_dir_all(folder)?;
     let json = serde_json::to_string_pretty(report)?;
-    atomic::write(&folder.join("report.json"), |out| Ok(out.write_all(json.as_bytes())?))?;
+    atomic::write::<anyhow::Error>(&folder.join("report.json"), |out| {
+        Ok(out.write_all(json.as_bytes())?)
+    })?;
     let markdown = printable(&report.markdown());
-    atomic::write(&folder.join("report.md"), |out| Ok(out.write_all(markdown.as_bytes())?))
+    atomic::write::<anyhow::Error>(&folder.join("report.md"), |out| {
+        Ok(out.write_all(markdown.as_bytes())?)
+    })
 }

@@ -1,4 +1,4 @@
-//! The state that a run starts from: new, or of a checkpoint.
+//! The state that a run starts from: new, or from a checkpoint.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use uner_trainer::{Precision, Run, Sharding, TrainState, checkpoint};
 
 use crate::model::adapter;
 
-/// Looks at the devices of a run on this machine.
+/// Describes this machine and the devices of a run.
 pub(crate) fn look(sources: &Sources, ranks: Ranks) -> Machine {
     let run = &sources.recipe.run;
     Machine::look(&run.device, run.limit_gib(), &sources.model.config, ranks)
 }
 
-/// A checkpoint to go on from, its plan, and the keys that the command line set.
+/// A checkpoint to resume from, its plan, and the keys that the command line sets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resumed<'a> {
     pub(crate) path: &'a Path,
@@ -26,7 +26,7 @@ pub(crate) struct Resumed<'a> {
     pub(crate) set: &'a [Override],
 }
 
-/// The model at the start of the run, or as its checkpoint has it, sharded as the plan says.
+/// The state at the start of the run, or of its checkpoint, sharded as the plan says.
 pub(crate) fn begin(
     (sources, plan): (&Sources, &Plan),
     run: &Run,

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks the training loop to save and stop, any other ends the program.
+//! Ctrl-C: the first makes the training loop save and stop, any other ends the program.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,13 +6,12 @@ use anyhow::Result;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Whether there is a loop that can save.
+/// Whether a training loop runs, which can save.
 static CAN_SAVE: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Watches for Ctrl-C, for the request to terminate that batch systems send, and for the loss of
-/// the terminal from here on. What the parent has the program ignore, as `nohup` does, stays
-/// ignored.
+/// Starts to watch for SIGINT (Ctrl-C), SIGTERM (from batch systems) and SIGHUP (the loss of the
+/// terminal). Signals that the parent has set to be ignored, as `nohup` does, stay ignored.
 pub(crate) fn watch() -> Result<()> {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let heeded =
@@ -26,33 +25,33 @@ fn interrupt() {
     let again = ASKED.swap(true, Ordering::SeqCst);
     if again || !CAN_SAVE.load(Ordering::SeqCst) {
         tracing::warn!("interrupted: stopping at once");
-        #[expect(clippy::exit, reason = "whoever asks twice does not want to wait")]
+        #[expect(clippy::exit, reason = "after a second interrupt the user does not want to wait")]
         std::process::exit(130);
     }
     tracing::warn!("interrupted: finishing the step and saving; interrupt again to stop at once");
 }
 
-/// Whether a process whose `/proc/…/status` this is ignores the signal. (`SigIgn` is a set of bits
-/// in hexadecimal.)
+/// Whether the process with this `/proc/…/status` ignores the signal. (`SigIgn` is a hexadecimal
+/// bit set.)
 fn is_ignored(signal: i32, status: &str) -> bool {
     let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
     set >> (signal - 1) & 1 == 1
 }
 
-/// From here on an interrupt is answered by [`asked`].
+/// From now on, an interrupt only sets [`asked`].
 pub(crate) fn defer() {
     CAN_SAVE.store(true, Ordering::SeqCst);
 }
 
-/// From here on an interrupt ends the program again. Returns whether there was one before: the
-/// handler notes it before it looks whether there is a loop, so none falls in between.
+/// From now on, an interrupt ends the program again. Returns whether one came before. None is lost:
+/// the handler sets its flag before it checks for a loop.
 pub(crate) fn stop_deferring() -> bool {
     CAN_SAVE.store(false, Ordering::SeqCst);
     ASKED.load(Ordering::SeqCst)
 }
 
-/// Whether there was an interrupt that a loop has to answer.
+/// Whether an interrupt came after which the loop has to stop.
 pub(crate) fn asked() -> bool {
     CAN_SAVE.load(Ordering::SeqCst) && ASKED.load(Ordering::SeqCst)
 }

@@ -1,6 +1,5 @@
 //! Progress, notes and interrupts of a terminal.
 
 pub(crate) mod interrupt;
-pub(crate) mod notes;
 pub(crate) mod printable;
 pub(crate) mod progress;

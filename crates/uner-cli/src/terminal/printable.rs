@@ -1,17 +1,17 @@
-//! What is written for people: control characters of data, names and paths, which a terminal would
-//! obey, and marks that turn the direction of a line become escapes such as `\u001b`, as JSON has
-//! them, so that JSON stays what it was.
+//! Escapes text for terminals: control characters in data, names and paths, which a terminal would
+//! obey, and marks that change the direction of a line. They become escapes such as `\u001b`, as in
+//! JSON, so that JSON keeps its meaning.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Whether a terminal shows the character, or ends a line or moves to a column for it.
+/// Whether a terminal shows the character, or it is a line end or a tab.
 fn is_printable(character: char) -> bool {
     let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     matches!(character, '\n' | '\t') || !(character.is_control() || turns)
 }
 
-/// The text with every other character escaped.
+/// Escapes every character that is not printable.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -24,12 +24,12 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// Escapes what goes through.
+/// A writer that escapes all text written to it.
 #[derive(Debug)]
 pub(crate) struct Printable<W>(pub(crate) W);
 
 impl<W: Write> Write for Printable<W> {
-    /// All of it, or nothing: formatted text comes in pieces that are whole characters.
+    /// Writes all bytes or fails: formatted text comes in pieces that never split a character.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write_all(printable(&String::from_utf8_lossy(bytes)).as_bytes())?;
         Ok(bytes.len())

@@ -1,4 +1,4 @@
-//! How far a long job is: a bar on a terminal, otherwise a line every few seconds.
+//! Progress of a long job: a bar on a terminal, otherwise a line every few seconds.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::terminal::printable::printable;
 
-/// Between two lines where there is no terminal.
+/// Time between two lines, without a terminal.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Shows the progress of one job.
@@ -30,8 +30,7 @@ impl Meter {
         Self { bar, total, last: Instant::now() }
     }
 
-    /// Tells that `done` parts are done; `message` says more about it and is made only when it is
-    /// shown.
+    /// Shows that `done` parts are done. `message` adds details, and is called only if it is shown.
     pub(crate) fn show(&mut self, done: u64, message: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
@@ -42,7 +41,7 @@ impl Meter {
         }
     }
 
-    /// A line that stays.
+    /// Prints a line that stays.
     pub(crate) fn say(&self, line: &str) {
         let tell = || tracing::info!("{line}");
         self.bar.as_ref().map_or_else(tell, |bar| bar.suspend(tell));

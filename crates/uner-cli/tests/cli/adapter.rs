@@ -1,4 +1,4 @@
-//! Adapters as a user has them: trained on a model folder, asked, resumed, exported.
+//! Adapters as users have them: trained on a model folder, queried, resumed, exported.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{Desk, Outcome};
 
-/// The checkpoint that is adapted, and one of the adapter.
+/// The checkpoint of the base, and one of the adapter.
 const BASE: &str = "run/step-000004";
 const ADAPTER: &str = "adapted/step-000004";
 
@@ -107,11 +107,7 @@ fn a_base_in_four_bits_is_trained_on_and_asked() {
     train(&desk, &["eval.benchmarks=[]", "train.max_steps=5"], &["--resume"])
         .fails(1, &["`model.base` was `4bit` and is now `not set`"]);
     let merged = desk.uner(&["export", "--model", "adapted", "--output", "merged", "--merge"]);
-    assert!(
-        merged.succeeds().stderr.contains("trained on a base in fewer bits"),
-        "{}",
-        merged.stderr
-    );
+    assert!(merged.succeeds().stderr.contains("trained on a quantised base"), "{}", merged.stderr);
     desk.train(&["run.dir=other", "model.base=4bit"]).fails(2, &["without `[model.adapter]`"]);
 }
 
@@ -148,7 +144,7 @@ fn a_base_that_moved_is_named_and_another_refused() {
     predict(&desk, &["adapted", "--base", "moved/step-000004"]).succeeds();
     predict(&desk, &["adapted", "--base", "moved/step-000002"])
         .fails(1, &["was not trained on the model in"]);
-    predict(&desk, &["moved", "--base", "moved/step-000002"]).fails(1, &["is no adapter"]);
+    predict(&desk, &["moved", "--base", "moved/step-000002"]).fails(1, &["is not an adapter"]);
     let export = [
         "export",
         "--model",
@@ -177,7 +173,7 @@ fn what_makes_no_sense_is_refused() {
         desk.uner(&[&["export", "--model", "run", "--output", "run"][..], more].concat())
     };
     export(&[]).fails(1, &["`run` exists"]);
-    export(&["--merge"]).fails(1, &["is no adapter, so there is nothing to merge"]);
+    export(&["--merge"]).fails(1, &["is not an adapter, so there is nothing to merge"]);
     assert_eq!(export(&["--dtype", "int4"]).code, Some(2));
     assert_eq!(export(&["--max-shard-size", "5GiB"]).code, Some(2));
     train(&desk, &["eval.benchmarks=[]"], &[]).succeeds();
@@ -186,7 +182,7 @@ fn what_makes_no_sense_is_refused() {
         .fails(2, &["holds an adapter", "uner export --merge"]);
 }
 
-/// The special tokens of a base's own files are nothing that a resumed adapter could change.
+/// A resumed adapter cannot change the special tokens in the files of its base.
 #[test]
 fn an_adapter_is_resumed_whatever_special_tokens_its_base_names() {
     let desk = with_base();
@@ -220,7 +216,7 @@ fn an_adapter_is_resumed_whatever_special_tokens_its_base_names() {
         .fails(1, &["`eos_token_id` 99999 is outside the embedding, which has 512 rows"]);
 }
 
-/// The base of an adapter is found beside it when all of a project is moved.
+/// An adapter finds its base when the whole project is moved.
 #[test]
 fn an_adapter_finds_its_base_in_a_moved_project() {
     let desk = with_base();
@@ -231,7 +227,7 @@ fn an_adapter_finds_its_base_in_a_moved_project() {
         fs_err::rename(desk.path(name), desk.path(&format!("new/place/{name}"))).unwrap();
     }
     assert_eq!(predict(&desk, &["new/place/adapted"]).succeeds().stdout, expected);
-    // A model at that place that is another one is not taken for it.
+    // Another model at that path is not mistaken for it.
     let weights = desk.path(&format!("new/place/{BASE}/model.safetensors"));
     let mut bytes = fs_err::read(&weights).unwrap();
     let last = bytes.len() - 1;

@@ -1,4 +1,4 @@
-//! Data that cannot be used: exit code 1, the place is named, and no checkpoint is written.
+//! Data that cannot be used: exit code 1, an error with the location, and no checkpoint.
 
 use crate::{Desk, Outcome};
 
@@ -9,7 +9,7 @@ const SPANS: &str =
 const CONVERSATIONS: &str = "name = \"mine\"\n[format]\nkind = \"conversations\"\ncontainer = \"lines\"\n[splits]\n\
                              train = \"train.data\"\n";
 
-/// Trains on one file of the described kind; `None` for no file.
+/// Trains on one file of the described format; `None` for no file.
 fn train(description: &str, data: Option<&str>) -> Outcome {
     let desk = Desk::new();
     desk.write("mine.toml", description);

@@ -47,7 +47,7 @@ fn lines(desk: &Desk) -> Vec<(Vec<i64>, Vec<i64>)> {
 #[test]
 fn encoding_keeps_the_order_and_labels_only_what_is_trained_on() {
     let desk = Desk::new();
-    // More than one chunk, told apart by their length.
+    // More than one chunk. The conversations differ in length.
     let input: Vec<String> = (0..2_100).map(|index| conversation(1 + index % 3)).collect();
     desk.write("in.jsonl", &input.join("\n"));
     encode(&desk, &["--template", "zero-shot"]).succeeds();
@@ -174,8 +174,7 @@ fn a_model_that_cannot_be_asked() {
     ask(model, &[]).fails(1, &["no `template.toml`", "--template"]);
 }
 
-/// Other programs find the chat template where they look for it, and whoever changes a file is
-/// told.
+/// Other programs find the chat template where they look for it. A changed file is reported.
 #[test]
 fn an_exported_model_says_how_it_is_asked_and_what_it_consists_of() {
     let desk = Desk::new();
@@ -191,14 +190,14 @@ fn an_exported_model_says_how_it_is_asked_and_what_it_consists_of() {
     {
         assert!(desk.read("model/SHA256SUMS").contains(&format!("  {file}\n")), "{file}");
     }
-    assert!(desk.uner(&["verify", "model"]).succeeds().stdout.contains("is whole"));
+    assert!(desk.uner(&["verify", "model"]).succeeds().stdout.contains("is intact"));
     desk.write("model/PROMPT.md", "other");
     desk.uner(&["verify", "model"]).fails(1, &["`PROMPT.md`", "SHA256SUMS"]);
     desk.uner(&["predict", "--model", "model", "--text", "a", "--types", "b"])
         .fails(1, &["`PROMPT.md`", "remove `SHA256SUMS`"]);
 }
 
-/// Shells leave `~` behind a `=` as it is.
+/// Shells do not expand `~` after a `=`.
 #[test]
 fn the_home_folder_may_stand_behind_an_equals_sign() {
     let desk = Desk::new();
@@ -212,8 +211,8 @@ fn the_home_folder_may_stand_behind_an_equals_sign() {
     assert!(desk.path("page.html").exists() && !desk.path("~").exists());
 }
 
-/// Where no chat template fits, that of the base goes: it would ask the model otherwise than it was
-/// trained.
+/// If no chat template fits, that of the base is removed: its prompts would differ from those of
+/// the training.
 #[test]
 fn an_exported_model_has_no_chat_template_of_another() {
     let desk = Desk::new();
@@ -244,8 +243,7 @@ fn an_exported_model_has_no_chat_template_of_another() {
     desk.uner(&["verify", "two"]).succeeds();
 }
 
-/// The model's own chat template, from the tokenizer's folder to what is trained on and what is
-/// exported.
+/// The model's own chat template, from the tokenizer's folder to the training data and the export.
 #[test]
 fn a_model_is_asked_by_its_own_chat_template() {
     let desk = Desk::new();
@@ -269,7 +267,7 @@ fn a_model_is_asked_by_its_own_chat_template() {
     desk.uner(&["train", "--recipe", "chat.toml"]).succeeds();
     desk.uner(&["export", "--model", "tuned", "--output", "out"]).succeeds();
     assert_eq!(desk.read("out/chat_template.jinja"), chat);
-    // Chat templates of models do not hold our system message.
+    // Chat templates of models do not contain our system message.
     let system = "System:\n\n```text\nA virtual assistant answers questions";
     assert!(desk.read("out/PROMPT.md").contains(system), "{}", desk.read("out/PROMPT.md"));
     desk.uner(&[

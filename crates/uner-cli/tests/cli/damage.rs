@@ -1,5 +1,4 @@
-//! Disks that are full or cannot be written, and files that were changed: refused or survived,
-//! earlier checkpoints intact.
+//! Full or read-only disks and changed files: refused or survived, with earlier checkpoints intact.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +7,7 @@ use crate::{DURING, Desk, RECIPE};
 
 const RESUME: [&str; 6] = ["train", "--recipe", "tiny", "--set", "eval.benchmarks=[]", "--resume"];
 
-/// A run of four steps that was saved after the second and fourth; the second is the latest again.
+/// A run with checkpoints after steps 2 and 4, reset to the former.
 fn half_done() -> Desk {
     let desk = Desk::new();
     desk.train(&["eval.benchmarks=[]"]).succeeds();
@@ -17,7 +16,7 @@ fn half_done() -> Desk {
     desk
 }
 
-/// The second checkpoint is as it was, and the run can still be finished from it.
+/// Asserts that the checkpoint of step 2 is unchanged, and that the run can be resumed from it.
 fn assert_unharmed(desk: &Desk) {
     assert_eq!(desk.read("run/latest"), "step-000002");
     let names = desk.names();
@@ -30,14 +29,14 @@ fn assert_unharmed(desk: &Desk) {
     assert!(weights(desk) == weights(&whole), "the weights differ");
 }
 
-/// A disk that can be filled by anyone: the size of a file is limited, and writing fails in the
-/// middle of the weights with `File too large` in place of `No space left on device`.
+/// A full disk without root rights: the size of a file is limited, and writing fails in the middle
+/// of the weights with `File too large` instead of `No space left on device`.
 #[cfg(unix)]
 #[test]
 fn a_file_that_cannot_grow_leaves_no_checkpoint_and_keeps_the_earlier_one() {
     let limited = |desk: &Desk, args: &str| {
-        // Blocks are of 512 bytes: the weights take 132 KiB, the encoded sentences less than 100.
-        // Without the trap the signal ends the program before it can speak.
+        // `ulimit -f` counts 512 bytes: the weights take 132 KiB, the encoded sentences less than
+        // 100. Without the trap, the signal ends the program before it prints an error.
         let script = format!(
             "trap '' XFSZ; ulimit -f 220; exec \"$0\" train --recipe tiny --set eval.benchmarks=[] {args}"
         );
@@ -54,8 +53,8 @@ fn a_file_that_cannot_grow_leaves_no_checkpoint_and_keeps_the_earlier_one() {
     assert_unharmed(&desk);
 }
 
-/// Goes on with the run after `mount` and before `unmount`, in a mount namespace that ends with it.
-/// `None` where mounting is not permitted.
+/// Resumes the run between `mount` and `unmount`, in a mount namespace that ends with it. `None` if
+/// mounting is not permitted.
 #[cfg(target_os = "linux")]
 fn mounted(desk: &Desk, mount: &str, unmount: &str) -> Option<crate::Outcome> {
     let permitted =
@@ -80,7 +79,7 @@ fn mounted(desk: &Desk, mount: &str, unmount: &str) -> Option<crate::Outcome> {
 #[test]
 fn a_full_disk_keeps_the_earlier_checkpoint() {
     let desk = half_done();
-    // A checkpoint takes 440 KiB: there is room for the one that is there, the encoded sentences,
+    // A checkpoint takes 440 KiB: the disk has room for the existing one, the encoded sentences,
     // and part of another.
     let mount = "mkdir small && mount -t tmpfs -o size=800k none small && cp -a run/. small && mount --bind small run";
     let Some(outcome) = mounted(&desk, mount, "umount run && rm -r run && cp -a small run") else {
@@ -131,7 +130,7 @@ fn a_flipped_bit_in_any_file_is_found_and_the_run_goes_on_from_the_checkpoint_be
 }
 
 fn assert_goes_on_from_the_second(outcome: &crate::Outcome, what: &str) {
-    let said = "taking `run/step-000002`, the newest checkpoint that is whole";
+    let said = "using `run/step-000002`, the newest intact checkpoint";
     assert!(outcome.stderr.contains(said), "{what}: {}", outcome.stderr);
 }
 
@@ -161,7 +160,7 @@ fn a_run_without_a_name_for_its_latest_checkpoint_goes_on() {
             None => fs_err::remove_file(desk.path("run/latest")).unwrap(),
             Some(text) => desk.write("run/latest", text),
         }
-        // A new run would write over it.
+        // A new run would overwrite it.
         desk.train(&["eval.benchmarks=[]"]).fails(2, &["`run` already holds a run"]);
         let resumed = desk.uner(&RESUME);
         assert_goes_on_from_the_second(resumed.succeeds(), &format!("{damage:?}"));
@@ -169,7 +168,7 @@ fn a_run_without_a_name_for_its_latest_checkpoint_goes_on() {
         fs_err::remove_dir_all(desk.path("run/step-000004")).unwrap();
     }
     fs_err::remove_file(desk.path("run/step-000002/manifest.json")).unwrap();
-    desk.uner(&RESUME).fails(1, &["step-000004", "no checkpoint of `run` is whole"]);
+    desk.uner(&RESUME).fails(1, &["step-000004", "no checkpoint of `run` is intact"]);
 }
 
 #[test]
@@ -178,7 +177,7 @@ fn the_best_checkpoint_is_kept_named_measured_and_asked() {
     desk.write("tiny.toml", &format!("{RECIPE}{DURING}").replace("keep_last = 2", "keep_last = 1"));
     let outcome = desk.train(&["train.max_steps=6", "train.best.patience=2"]);
     outcome.succeeds();
-    // So small a model finds nothing: the first score, 0, is the best, and two more end the run.
+    // Such a small model finds nothing: the first score, 0, is the best, and two more end the run.
     let scores: Vec<_> =
         desk.events("scored").iter().map(|event| event["score"].as_f64().unwrap()).collect();
     assert_eq!(scores, [0.0, 0.0, 0.0], "{}", outcome.stderr);
@@ -195,12 +194,12 @@ fn the_best_checkpoint_is_kept_named_measured_and_asked() {
     checkpoints.sort();
     assert_eq!(checkpoints, ["step-000002", "step-000006"]);
 
-    // The run's folder stands for its best checkpoint: the other may be gone.
+    // The run's folder resolves to its best checkpoint; the other is not needed.
     fs_err::remove_dir_all(desk.path("run/step-000006")).unwrap();
     desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"]).succeeds();
 }
 
-/// Commands that take a run take its newest whole checkpoint, as resuming does.
+/// Commands on a run's folder use its newest intact checkpoint, as resuming does.
 #[test]
 fn a_run_is_asked_by_its_newest_whole_checkpoint() {
     let desk = half_done();
@@ -217,7 +216,7 @@ fn a_run_is_asked_by_its_newest_whole_checkpoint() {
     assert_goes_on_from_the_second(ask().succeeds(), "a step that is not there");
 }
 
-/// Only regular files are read and written in a run's folder.
+/// In a run's folder, only regular files are read and written.
 #[test]
 fn odd_files_in_the_folder_of_a_run_are_refused_by_name() {
     let desk = half_done();
@@ -238,7 +237,7 @@ fn odd_files_in_the_folder_of_a_run_are_refused_by_name() {
     assert_eq!(desk.read("precious"), "words");
 }
 
-/// A run is not begun in a folder of something else.
+/// A run does not start in a folder with other content.
 #[test]
 fn a_run_writes_over_no_recipe_and_no_model() {
     let desk = Desk::new();

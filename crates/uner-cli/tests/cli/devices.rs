@@ -1,4 +1,4 @@
-//! Devices: names that are wrong, backends and devices that are not there, and `uner doctor`.
+//! Devices: wrong names, missing backends and devices, and `uner doctor`.
 
 use serde_json::Value;
 
@@ -76,8 +76,8 @@ fn a_plan_says_where_and_is_made_without_the_device() {
     assert!(outcome.stdout.contains("assumed (the device is not here)"), "{}", outcome.stdout);
 }
 
-/// The report in JSON with every value replaced by its type, and only the device that every machine
-/// has.
+/// The JSON report with every value replaced by its type, and only the first item of each list (the
+/// device that every machine has).
 fn shape(report: &Value) -> Value {
     match report {
         Value::Null => Value::Null,
@@ -100,7 +100,7 @@ fn the_doctor_tries_every_device() {
     let mut expected = vec!["flex"];
     expected.extend(BACKENDS.iter().filter(|(_, compiled)| *compiled).map(|(backend, _)| *backend));
     assert_eq!(backends, expected);
-    // Every backend has a device or a reason for having none.
+    // Every backend has a device, or a reason why it has none.
     for backend in &expected {
         let devices = report["devices"].as_array().unwrap().iter().map(|device| &device["device"]);
         let told: Vec<&Value> = devices.chain(report["absent"].as_array().unwrap()).collect();
@@ -109,7 +109,7 @@ fn the_doctor_tries_every_device() {
         assert!(told.iter().any(named), "`{backend}` is not in {report}");
     }
     assert_eq!(report["cuda"].is_array(), cfg!(feature = "cuda"));
-    // What depends on features and hardware was looked at; the rest is frozen.
+    // Fields that depend on features and hardware were tested above; the others are frozen.
     let fields = report.as_object_mut().unwrap();
     fields.remove("cuda");
     fields.remove("absent");
@@ -138,7 +138,7 @@ fn the_doctor_speaks_to_people() {
     outcome.fails(1, &["`cuda:1000`"]);
 }
 
-/// On a machine without NVIDIA's driver the program with CUDA starts and says what is missing.
+/// Without NVIDIA's driver, a program with CUDA starts and reports what is missing.
 #[cfg(feature = "cuda")]
 #[test]
 fn what_cuda_lacks_is_told() {
@@ -148,7 +148,7 @@ fn what_cuda_lacks_is_told() {
     fs_err::write(toolkit.join("include/cuda_fp16.h"), "").unwrap();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_uner"));
     let outcome = desk.run(command.args(["doctor", "--json"]).env("CUDA_PATH", &toolkit));
-    // Where there is a GPU, it cannot be used without these headers.
+    // Without these headers, a GPU cannot be used either.
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     let finding = |what: &str| {
         let found =
@@ -171,7 +171,7 @@ fn what_cuda_lacks_is_told() {
     }
 }
 
-/// The compiler is found in a toolkit made of Python wheels, which no loader knows.
+/// The compiler is found in a toolkit of Python wheels, which is not in the loader's path.
 #[cfg(feature = "cuda")]
 #[test]
 fn the_compiler_and_its_headers_are_found_below_cuda_path() {

@@ -1,4 +1,4 @@
-//! `uner export --gguf`, as a user has it.
+//! `uner export --gguf`, as users run it.
 
 use crate::{Desk, Outcome};
 
@@ -16,7 +16,7 @@ fn a_run_is_exported_to_one_file() {
     assert!(!desk.path("model.gguf.tmp").exists());
     export(&desk, &["--gguf", "model.gguf"])
         .fails(1, &["`model.gguf` exists; name a file that does not"]);
-    export(&desk, &["--gguf", "x.gguf", "--merge"]).fails(1, &["is no adapter"]);
+    export(&desk, &["--gguf", "x.gguf", "--merge"]).fails(1, &["is not an adapter"]);
     assert_eq!(export(&desk, &["--gguf", "x.gguf", "--output", "x"]).code, Some(2));
     assert_eq!(export(&desk, &[]).code, Some(2));
 }

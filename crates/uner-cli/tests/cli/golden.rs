@@ -1,5 +1,5 @@
-//! The three commands that others check us with give the numbers of the released code and of other
-//! frameworks: over our own fixtures, and, where present, over the larger golden vectors.
+//! The commands for external checks compute the numbers of the released code and of other
+//! frameworks: on our own fixtures, and, if present, on the larger golden vectors.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{Desk, fixture};
 
-/// A file of the material that is not part of the repository; where it is missing the test says so
-/// and returns, or fails with `UNER_REQUIRE_SHARED=1`.
+/// A file outside the repository. Without it the test prints a note and returns, or fails with
+/// `UNER_REQUIRE_SHARED=1`.
 fn shared(path: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     let root = std::env::var_os("UNER_SHARED").map_or_else(beside, PathBuf::from);
@@ -34,7 +34,7 @@ fn read(path: &Path) -> String {
     fs_err::read_to_string(path).unwrap()
 }
 
-/// Every figure of `expected` stands in `found` under the same name.
+/// Asserts that `found` has every number of `expected` under the same name.
 #[track_caller]
 fn assert_figures(found: &Value, expected: &Value, tolerance: f64, what: &str) {
     match expected {
@@ -52,7 +52,7 @@ fn assert_figures(found: &Value, expected: &Value, tolerance: f64, what: &str) {
     }
 }
 
-/// `uner data encode` of these conversations.
+/// Runs `uner data encode` on these conversations.
 fn encode(desk: &Desk, tokenizer: &Path, conversations: &[Value], flags: &[&str]) -> Vec<Value> {
     let input: Vec<String> =
         conversations.iter().map(|turns| json!({"conversations": turns}).to_string()).collect();
@@ -131,7 +131,7 @@ fn encoded_conversations_are_those_of_the_released_code() {
     }
 }
 
-/// The passage pair of a conversation and its query number `query`.
+/// The passage of a conversation with its reply, and the query at index `query`.
 fn single_query(prompt: &Value, conversations: &[Value]) -> Value {
     let found = conversations.iter().find(|line| line["id"] == prompt["id"]).unwrap();
     let mut turns = found["conversation"].as_array().unwrap().as_slice();
@@ -142,7 +142,7 @@ fn single_query(prompt: &Value, conversations: &[Value]) -> Value {
     [&turns[..2], &turns[query..=query]].concat().into()
 }
 
-/// `uner score` of queries.
+/// Runs `uner score` on queries.
 fn score(folder: &Path) -> Value {
     let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let (gold, predictions) = (file("subset.json"), file("predictions.jsonl"));

@@ -1,11 +1,11 @@
-//! Input without measure or meant to harm: an error that names it, soon, and nothing that a
-//! terminal would obey.
+//! Excessive or malicious input: a quick error that names it, and no output that a terminal would
+//! obey.
 
 use std::fmt::Write as _;
 
 use crate::Desk;
 
-/// A run's model in a folder of its own, as other programs write one: without checksums.
+/// An exported model without checksums, as other programs write one.
 fn exported() -> Desk {
     let desk = Desk::new();
     desk.train(&["eval.benchmarks=[]"]).succeeds();
@@ -33,7 +33,7 @@ fn sizes_without_measure_are_refused_with_their_value() {
     dry("train.micro_batch_rows=1000000000").fails(1, &["train.micro_batch_rows"]);
     dry(r#"data.train=[{dataset="demo",split="train",weight=1e9}]"#)
         .fails(1, &["1000000000", "10000"]);
-    // No more types are asked than there are.
+    // Queries are limited to the existing types.
     dry("data.negatives.ratio=1e18").succeeds();
     dry("data.negatives.ratio=1e308").succeeds();
     desk.train(&["train.checkpoint={minutes=1e300}"])
@@ -154,7 +154,7 @@ fn pipes_and_devices_are_not_waited_for() {
     std::os::unix::fs::symlink(&pipe, desk.path("run/latest")).unwrap();
     let asked = predict(&desk, "run");
     assert!(
-        asked.succeeds().stderr.contains("`run/latest` is not a regular file; taking"),
+        asked.succeeds().stderr.contains("`run/latest` is not a regular file; using"),
         "{}",
         asked.stderr
     );
@@ -236,7 +236,7 @@ fn talk_that_nobody_hears_ends_no_run() {
     use std::process::Stdio;
     let desk = Desk::new();
     let sets = ["eval.benchmarks=[]", "train.epochs=3", "train.max_steps=30"];
-    // A reader that is gone, and a device that is full.
+    // A closed pipe, and a full device.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap().into_parts().0;

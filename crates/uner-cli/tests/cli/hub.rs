@@ -1,5 +1,5 @@
-//! Models and datasets from the hub, which is a server in this process: what is asked, refused,
-//! downloaded, gone on with.
+//! Models and datasets from the hub, which is a server in this process: requests, refusals,
+//! downloads, resumed downloads.
 
 mod server;
 
@@ -11,7 +11,7 @@ use server::{Fault, Hub};
 
 const MODEL: &str = "hf:org/name";
 
-/// A desk, and a hub with the model that was trained at it.
+/// A desk, and a hub with the model that was trained in it.
 fn published() -> (Desk, Hub) {
     let desk = Desk::new();
     desk.train(&["eval.benchmarks=[]"]).succeeds();
@@ -23,7 +23,7 @@ fn published() -> (Desk, Hub) {
     (desk, hub)
 }
 
-/// `uner train` on the model of the hub, with more arguments.
+/// Runs `uner train` on the hub's model, with more arguments.
 fn train(desk: &Desk, endpoint: &str, more: &[&str]) -> Outcome {
     let weights = format!("model.weights={MODEL}");
     let sets = [weights.as_str(), "eval.benchmarks=[]", "train.max_steps=2"];
@@ -32,8 +32,8 @@ fn train(desk: &Desk, endpoint: &str, more: &[&str]) -> Outcome {
         .args(["train", "--recipe", "from-hub"])
         .args(sets.iter().flat_map(|set| ["--set", set]))
         .args(more);
-    // The recipe without the lines that are for random weights: the dimensions and the tokenizer
-    // come with the model.
+    // The recipe without the lines for random weights: the model has its own dimensions and
+    // tokenizer.
     let recipe =
         desk.read("tiny.toml").replace("config = \"model.toml\"\ntokenizer = \"train\"\n", "");
     desk.write("from-hub.toml", &recipe);
@@ -41,7 +41,7 @@ fn train(desk: &Desk, endpoint: &str, more: &[&str]) -> Outcome {
     desk.run(&mut command)
 }
 
-/// `uner` with these arguments and this hub.
+/// Runs `uner` with these arguments and this hub.
 fn uner(desk: &Desk, endpoint: &str, args: &[&str]) -> Outcome {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_uner"));
     command.args(args).env("HF_HOME", desk.path("hub")).env("HF_ENDPOINT", endpoint);
@@ -70,7 +70,7 @@ fn nothing_is_downloaded_before_its_licence_is_accepted() {
     assert!(!desk.path("hub").exists());
     let outcome = train(&desk, &hub.endpoint(), &["--accept-licence", "org/name"]);
     assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
-    // Nobody there to ask: the command to type is told all the same.
+    // Without a hub, the error still shows the command to type.
     let parts = ["licence and size could not be read", "`--accept-licence hf:org/name`"];
     train(&desk, server::NOBODY, &[]).fails(1, &parts);
 }
@@ -110,7 +110,7 @@ fn a_model_of_the_hub_is_asked_measured_and_exported() {
     let answer = outcome.succeeds().stdout.clone();
     assert!(answer.contains("\"text\": \"Ann ran.\""), "{answer}");
 
-    // From here on there is nobody to ask.
+    // From now on, without a hub.
     assert_eq!(uner(&desk, server::NOBODY, &ask).succeeds().stdout, answer);
     let eval = [
         "eval",
@@ -124,7 +124,7 @@ fn a_model_of_the_hub_is_asked_measured_and_exported() {
         "1",
     ];
     uner(&desk, server::NOBODY, &eval)
-        .fails(1, &["no folder of yours for the report", "`--output`"]);
+        .fails(1, &["the report has no default folder", "`--output`"]);
     uner(&desk, server::NOBODY, &[&eval[..], &["--output", "scores"]].concat()).succeeds();
     assert!(desk.path("scores/report.md").is_file() && !desk.path(MODEL).exists());
     uner(&desk, server::NOBODY, &["export", "--model", MODEL, "--output", "copy"]).succeeds();
@@ -162,7 +162,7 @@ fn a_download_that_was_cut_off_is_gone_on_with() {
     hub.set(Fault::Short);
     train(&desk, &hub.endpoint(), &ACCEPT)
         .fails(1, &["cut off", "run the same command again to continue it"]);
-    // An incomplete model is not a model.
+    // An incomplete model is refused.
     train(&desk, server::NOBODY, &[]).fails(1, &["`--accept-licence hf:org/name`"]);
     hub.set(Fault::None);
     let before = hub.asked().len();
@@ -228,7 +228,7 @@ fn a_dataset_comes_from_the_hub_too() {
     run(&[]).succeeds();
 }
 
-/// Git's name of a file.
+/// Git's object id of a file.
 fn git_name(content: &[u8]) -> String {
     let mut hasher = Sha1::new();
     hasher.update(format!("blob {}\0", content.len()));

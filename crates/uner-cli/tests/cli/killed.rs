@@ -1,4 +1,4 @@
-//! A run that is killed without warning, again and again, ends as the run that was left alone.
+//! A run that is killed again and again ends exactly as an uninterrupted run.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ const KILLS: usize = 24;
 const SETS: [&str; 4] =
     ["train.max_steps=60", "train.epochs=6", "train.save_every=2", "eval.benchmarks=[]"];
 
-/// A recipe that saves, scores and compares all the time, with wide feed-forward layers, so that
+/// A desk whose recipe often saves, scores and compares, with wide feed-forward layers, so that
 /// writing takes as long as training.
 fn desk() -> Desk {
     let desk = Desk::new();
@@ -27,7 +27,7 @@ fn desk() -> Desk {
     desk
 }
 
-/// What stands before the program: nothing, what closes its stderr, and what outlives a terminal.
+/// Prefixes of the command: none, one that closes stderr, and `nohup`, which survives the terminal.
 const BEFORE: [&[&str]; 3] = [&[], &["sh", "-c", "exec \"$@\" 2>&-", "sh"], &["nohup"]];
 
 fn start(desk: &Desk, before: &[&str]) -> Child {
@@ -46,8 +46,8 @@ fn numbers(desk: &Desk, kind: &str, name: &str) -> Vec<(u64, String)> {
     events.iter().map(|event| (event["step"].as_u64().unwrap(), event[name].to_string())).collect()
 }
 
-/// Folders that are not whole: of a checkpoint that is being written, or of an older one that is
-/// being removed.
+/// Incomplete folders: of a checkpoint that is being written, or of an older one that is being
+/// removed.
 fn unfinished(desk: &Desk) -> Vec<String> {
     let is_unfinished = |name: &String| {
         name.starts_with("step-") && Path::new(name).extension().is_some_and(|end| end == "tmp")
@@ -67,13 +67,13 @@ fn is_removing(desk: &Desk) -> bool {
     unfinished(desk).iter().any(|name| *name < latest(desk))
 }
 
-/// Whether a moment has come.
+/// Whether a moment has been reached.
 type Moment = fn(&Desk) -> bool;
 
-/// Waits for a random moment of the run: any, one at which a checkpoint is being written, or one at
-/// which an old one is being removed. False when the run was over before.
+/// Waits for a random moment of the run: any, one during the writing of a checkpoint, or one during
+/// the removal of an old one. False if the run ends before.
 fn wait(desk: &Desk, child: &mut Child, random: &mut ChaCha8Rng) -> bool {
-    /// What is waited for, and for how many microseconds at most behind it.
+    /// The moments, and the longest pause after each, in microseconds.
     const MOMENTS: [(Moment, u64); 3] =
         [(|_| true, 500_000), (is_writing, 10_000), (is_removing, 300)];
     let (is_moment, longest) = MOMENTS[random.random_range(0..MOMENTS.len())];
@@ -130,7 +130,7 @@ fn killed_at_random_moments_and_resumed_is_bitwise_uninterrupted() {
     let state = |desk: &Desk| {
         let mut state: Value =
             serde_json::from_str(&desk.read("run/step-000060/state.json")).unwrap();
-        // When the run began is all that tells the two apart.
+        // The two differ only in the start of the run.
         state["run"]["started"] = Value::Null;
         state
     };

@@ -1,6 +1,6 @@
-//! The programs as a user runs them: help, flags, exit codes, messages, and what is left on disk.
+//! The programs as users run them: help, flags, exit codes, messages, and files on disk.
 
-// Clippy lets helpers of tests unwrap where it knows that they are such.
+// Clippy allows `unwrap` in helpers only if it knows that they belong to tests.
 #![cfg(test)]
 
 mod adapter;
@@ -20,7 +20,7 @@ mod observe;
 mod ranks;
 mod runs;
 mod signals;
-// With both features its kernels would be SPIR-V, which software drivers do not survive.
+// With both features its kernels would be SPIR-V, on which software drivers crash.
 #[cfg(all(feature = "webgpu", not(feature = "vulkan")))]
 mod software_gpu;
 
@@ -29,7 +29,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A tiny run on the first sentences of the demo corpus: seconds, whatever the build.
+/// A tiny run on the first sentences of the demo corpus: seconds in any build.
 const RECIPE: &str = r#"
 [run]
 dir = "run"
@@ -79,7 +79,7 @@ benchmarks = [{ dataset = "demo", split = "test", limit = 2 }]
 const MODEL: &str = "hidden_size = 32\nintermediate_size = 64\nnum_hidden_layers = 2\nnum_attention_heads = 2\n\
                      vocab_size = 512\nmax_position_embeddings = 512\ntie_word_embeddings = true\n";
 
-/// F1 on four examples every other step, whose best checkpoint is kept.
+/// F1 on one example every other step, with the best checkpoint kept.
 const DURING: &str = r#"
 [train.best]
 by = "f1"
@@ -92,7 +92,7 @@ benchmarks = [{ dataset = "demo", split = "validation", limit = 1 }]
 /// A folder with the recipe `tiny.toml`, in which the programs run.
 struct Desk(TempDir);
 
-/// What a program did.
+/// The result of a program.
 #[derive(Debug)]
 struct Outcome {
     code: Option<i32>,
@@ -138,7 +138,7 @@ impl Desk {
         command
     }
 
-    /// The events of a run's metrics of one kind.
+    /// The events of one kind in a run's metrics.
     fn events(&self, kind: &str) -> Vec<serde_json::Value> {
         let text = self.read("run/metrics.jsonl");
         let events =
@@ -161,13 +161,13 @@ impl Desk {
     }
 
     fn run(&self, command: &mut Command) -> Outcome {
-        // Fixed, so that messages do not depend on who runs the tests.
+        // Fixed, so that messages do not depend on the user's environment.
         command
             .current_dir(self.0.path())
             .env_remove("RUST_LOG")
             .env("COLUMNS", "100")
             .env("NO_COLOR", "1");
-        // No test asks the network, nor looks into the cache of whoever runs it.
+        // Tests use neither the network nor the user's cache.
         if !command.get_envs().any(|(name, _)| name == "HF_HOME") {
             command.env("HF_HOME", self.path("hub")).env("HF_ENDPOINT", "http://127.0.0.1:9");
         }
@@ -181,7 +181,7 @@ impl Desk {
 }
 
 impl Outcome {
-    /// The exit code is `code`, and stderr ends in an error that holds all of `parts`.
+    /// Asserts that the exit code is `code`, and that stderr ends in an error with all of `parts`.
     #[track_caller]
     fn fails(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{}", self.stderr);

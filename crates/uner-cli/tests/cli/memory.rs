@@ -1,6 +1,6 @@
-//! What a run takes of the machine's memory stays within what its plan counted on. That the
-//! estimate is right is tested where every allocation can be counted (`uner_plan::cost`); resident
-//! memory is more, since the allocator keeps what was freed.
+//! A run uses no more of the machine's memory than its plan allows. Another test compares the
+//! estimate with counted allocations (`uner_plan::cost`); resident memory is larger, since the
+//! allocator keeps freed memory.
 #![cfg(target_os = "linux")]
 
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::Desk;
 
-/// Share of the host's memory that a plan uses, as `uner_cli::plan` has it.
+/// Share of the host's memory that a plan uses, as in `uner_plan::machine`.
 const HOST_SHARE: f64 = 0.65;
 
 /// A model and how it is trained.
@@ -20,7 +20,7 @@ struct Case {
     row_length: usize,
     rows: usize,
     conversations: usize,
-    /// GiB that are planned with: few of them make blocks run again.
+    /// GiB that the plan may use: with few of them, blocks are recomputed.
     limit: f64,
 }
 
@@ -45,11 +45,11 @@ const CASES: [Case; 2] = [
     },
 ];
 
-/// What a run said and took, in bytes.
+/// The memory that a run planned and used, in bytes.
 #[derive(Debug)]
 struct Measured {
     planned: f64,
-    /// Of that, the copy that a checkpoint is written from.
+    /// Part of that: the copy from which a checkpoint is written.
     checkpoint: f64,
     recomputed: String,
     peak: f64,
@@ -81,8 +81,8 @@ fn a_run_takes_no_more_than_its_plan_counted_on() {
             "{}: {taken:.0} MiB resident, {counted_on:.0} MiB counted on",
             case.name
         );
-        // A plan that counts on much too much would keep fewer blocks than it could. Whether a
-        // checkpoint is still being written when a step takes the most is up to the disk.
+        // A plan that estimates far too much would recompute more blocks than necessary. The disk
+        // decides whether a checkpoint is still being written at the peak of a step.
         let least = mib(planned - checkpoint) * 0.9;
         assert!(
             taken >= least,
@@ -92,7 +92,7 @@ fn a_run_takes_no_more_than_its_plan_counted_on() {
     }
 }
 
-/// Trains two steps, enough for moments and activations to meet.
+/// Trains two steps, so that moments and activations exist at the same time.
 fn run(case: &Case) -> Measured {
     let desk = Desk::new();
     let [hidden, intermediate, layers, heads, key_value_heads, vocabulary] = case.model;
@@ -112,7 +112,7 @@ fn run(case: &Case) -> Measured {
         format!("run.memory.limit_gib={}", case.limit),
         "train.max_steps=2".to_owned(),
         "train.epochs=100".to_owned(),
-        // What the first checkpoint is written from is there in the second step.
+        // The copy for the first checkpoint exists during the second step.
         "train.save_every=1".to_owned(),
         "data.train=[{ dataset = \"demo\", split = \"train\", cap = 200 }]".to_owned(),
         "eval.benchmarks=[]".to_owned(),
@@ -128,7 +128,7 @@ fn run(case: &Case) -> Measured {
         .unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0.0;
-    // The high-water mark of the kernel: what was missed between two looks is in the next one.
+    // The kernel's high-water mark: the next reading has peaks between two readings.
     let exit = loop {
         if let Ok(text) = fs_err::read_to_string(&status) {
             peak = high_water(&text).unwrap_or(peak);

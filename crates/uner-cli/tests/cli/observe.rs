@@ -1,5 +1,4 @@
-//! What can be seen of a run: metrics, the event file, reports, profiles, and what guards write
-//! down.
+//! The records of a run: metrics, the event file, reports, profiles, and the files of guards.
 
 use serde_json::Value;
 
@@ -32,11 +31,11 @@ fn every_step_says_what_it_took_and_a_report_draws_it() {
         assert_eq!(step["memory_in_use"].is_u64(), cfg!(target_os = "linux"));
         assert!(step["memory_reserved"].is_null() && number(&step["breakdown"]["reduce"]) == 0.0);
     }
-    // Saved after the second step, which the third one tells.
+    // The checkpoint after the second step is timed in the third.
     assert!(steps[2]["breakdown"]["save"].as_f64().unwrap() > 0.0);
     assert_eq!(steps[1]["breakdown"]["save"].as_f64().unwrap(), 0.0);
 
-    // A line that is being written does not disturb.
+    // An incomplete line is ignored.
     desk.write("run/metrics.jsonl", &(desk.read("run/metrics.jsonl") + "{\"event\":\"st"));
     let outcome = desk.uner(&["report", "run"]);
     assert_eq!(outcome.succeeds().stdout, "run/training.html\n");
@@ -88,7 +87,7 @@ fn the_event_file_goes_on_when_a_run_is_resumed() {
     desk.uner(&["train", "--recipe", "tiny", "--set", NO_SCORES, "--resume"]).succeeds();
     assert_eq!(files(), std::slice::from_ref(&name));
     let resumed = fs_err::read(desk.path("run").join(&name)).unwrap();
-    // The same records but for times and speeds, which are as long.
+    // The same records except for times and speeds, which have the same length.
     assert_eq!(resumed.len(), whole.len());
 }
 
@@ -136,7 +135,7 @@ fn a_run_that_is_checked_is_the_run_that_is_not() {
     assert_eq!(losses(&checked), losses(&plain));
 }
 
-/// A learning rate at which the first step ruins the weights.
+/// A learning rate with which the first step ruins the weights.
 const RUIN: &str = "train.lr=1e30";
 
 #[test]

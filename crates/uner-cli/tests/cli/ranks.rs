@@ -1,4 +1,4 @@
-//! A run on several devices and in several processes is the run on one.
+//! A run on several devices or in several processes equals the run on one.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::Desk;
 
-/// Of a loss, and of a weight's largest entry: the same terms in another order, and few updates by
-/// AdamW.
+/// Tolerance, relative to a loss or to a weight's largest entry: the same terms in another order,
+/// and few updates by AdamW.
 const TOLERANCE: f64 = 1e-4;
 
 /// Losses and gradient norms of the steps of a run.
@@ -66,14 +66,14 @@ fn devices_of_one_process() {
     desk.train(&["run.device=flex,cuda:99"]).fails(1, &["`cuda:99`"]);
 }
 
-/// What makes the tiny run one whose blocks are most of its memory.
+/// Makes the blocks most of the tiny run's memory.
 fn deepen(desk: &Desk) {
     let model = desk.read("model.toml").replace("num_hidden_layers = 2", "num_hidden_layers = 16");
     let model = model.replace("hidden_size = 32", "hidden_size = 128");
     desk.write("model.toml", &model.replace("intermediate_size = 64", "intermediate_size = 256"));
 }
 
-/// `run.memory.limit_gib` with which a run on `ranks` ranks just fits.
+/// The `run.memory.limit_gib` with which a run on `ranks` ranks just fits.
 fn least_limit(desk: &Desk, ranks: usize) -> String {
     let device = format!("run.device={}", vec!["flex"; ranks].join(","));
     let args = [
@@ -89,7 +89,7 @@ fn least_limit(desk: &Desk, ranks: usize) -> String {
     let problem = desk.uner(&args).stderr;
     let needed = problem.split_once("the run takes ").and_then(|(_, rest)| rest.split_once(" MiB"));
     let needed: f64 = needed.unwrap_or_else(|| panic!("{problem}")).0.parse().unwrap();
-    // 0.65 of the host's memory is planned with.
+    // A plan uses 0.65 of the host's memory.
     format!("run.memory.limit_gib={}", 1.05 * needed / 0.65 / 1024.0)
 }
 
@@ -119,7 +119,7 @@ fn blocks_are_sharded_where_the_model_does_not_fit_otherwise() {
     );
     assert_same_run(&desk, "three", "one");
 
-    // One that goes on with more memory stays sharded: it is the uninterrupted one to the bit.
+    // A run that resumes with more memory stays sharded, bitwise equal to the uninterrupted one.
     let limit = least_limit(&desk, 3);
     let (device, half) = ("run.device=flex,flex,flex", "train.max_steps=2");
     run("halves", &[device, half, &limit, "eval.benchmarks=[]", "train.schedule=constant"])
@@ -158,7 +158,7 @@ mod mpi {
     use super::{assert_same_run, deepen, least_limit, metrics, weights};
     use crate::Desk;
 
-    /// `uner-train` by `tiny.toml` in `processes` processes; `None` where there is no `mpirun`.
+    /// `uner-train` with `tiny.toml` in `processes` processes; `None` without `mpirun`.
     fn mpirun(desk: &Desk, processes: usize, args: &[&str]) -> Option<Command> {
         if Command::new("mpirun").arg("--version").stdout(Stdio::null()).status().is_err() {
             assert!(std::env::var("UNER_REQUIRE_MPI").is_err(), "there is no `mpirun`");
@@ -166,8 +166,7 @@ mod mpi {
             return None;
         }
         let mut command = Command::new("mpirun");
-        // More processes than processors, and containers whose user is root: OpenMPI wants to be
-        // asked twice.
+        // OpenMPI needs flags for more processes than processors, and for root in a container.
         command.args(["--oversubscribe", "--allow-run-as-root", "-n", &processes.to_string()]);
         command.arg(env!("CARGO_BIN_EXE_uner-train")).args(["--recipe", "tiny"]).args(args);
         command.current_dir(desk.path(".")).env("RAYON_NUM_THREADS", "1").env_remove("RUST_LOG");

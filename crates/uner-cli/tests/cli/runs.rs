@@ -1,4 +1,4 @@
-//! Whole runs: what is printed, what is left on disk, what is refused afterwards.
+//! Whole runs: output, files on disk, and refusals afterwards.
 
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ fn a_run_from_recipe_to_prediction() {
         .count();
     assert_eq!(steps, 4);
 
-    // The checkpoint is all that is needed: the rest of the run can go.
+    // The checkpoint suffices: the rest of the run is not needed.
     let alone = desk.path("alone");
     fs_err::rename(desk.path(CHECKPOINT), &alone).unwrap();
     fs_err::remove_dir_all(desk.path("run")).unwrap();
@@ -165,7 +165,7 @@ fn a_folder_with_a_run_is_refused_and_resumed() {
     assert_eq!(desk.read("run/recipe.toml"), recipe, "a refused run leaves the folder as it was");
 }
 
-/// A recipe that is named otherwise, or moved with all of its project, is the same recipe.
+/// A recipe named by another path, or moved with its whole project, is the same recipe.
 #[test]
 fn paths_that_lead_to_the_same_place_are_the_same() {
     let desk = Desk::new();
@@ -215,7 +215,7 @@ fn a_torn_checkpoint_is_refused() {
     let parts = ["step-000004", "`model.safetensors` is damaged", "use an earlier one"];
     desk.uner(&resume).fails(1, &parts);
     let asked = desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"]);
-    assert!(asked.succeeds().stderr.contains("taking `run/step-000002`"), "{}", asked.stderr);
+    assert!(asked.succeeds().stderr.contains("using `run/step-000002`"), "{}", asked.stderr);
 
     let mut flipped = bytes.clone();
     let middle = flipped.len() / 2;
@@ -223,9 +223,9 @@ fn a_torn_checkpoint_is_refused() {
     fs_err::write(&weights, flipped).unwrap();
     desk.uner(&resume).fails(1, &parts);
 
-    // Without a name the earlier one is taken.
+    // Without a path, the earlier one is used.
     let resumed = desk.uner(&resume[..resume.len() - 1]);
-    assert!(resumed.succeeds().stderr.contains("taking `run/step-000002`"), "{}", resumed.stderr);
+    assert!(resumed.succeeds().stderr.contains("using `run/step-000002`"), "{}", resumed.stderr);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn micro_batches_are_chosen_once_and_kept_by_a_resumed_run() {
     assert_eq!(rows("step-000004"), 1);
     assert!(desk.read("run/recipe.toml").contains("micro_batch_rows = \"auto\""));
 
-    // A new run has all the memory it could want, and so the step in one micro-batch.
+    // A new run has enough memory for the whole step in one micro-batch.
     fs_err::remove_dir_all(desk.path("run")).unwrap();
     desk.uner(&[&["train", "--recipe", "tiny"], &auto[..]].concat()).succeeds();
     assert_eq!(rows("step-000004"), 2);
@@ -334,7 +334,7 @@ fn the_mask_is_shown_in_brackets_where_there_is_no_colour() {
     for answer in trained {
         assert!(answer.starts_with(" [") && answer.ends_with("]⏎"), "{answer}");
     }
-    // As the template writes it.
+    // In the template's format.
     assert!(shown.contains(" ASSISTANT: I've read this text.⏎USER: What describes "), "{shown}");
     assert!(!desk.path("run").exists());
 }

@@ -1,5 +1,5 @@
-//! What a batch system or a user sends: the run finishes its step, saves, exits with 130, and can
-//! go on.
+//! Signals of a batch system or a user: the run finishes its step, saves, exits with 130, and can
+//! be resumed.
 
 #![cfg(unix)]
 
@@ -24,7 +24,7 @@ fn send(child: &Child, signal: &str) {
     assert!(sent.success());
 }
 
-/// Waits until `now`, while the run goes on.
+/// Waits until `now` is true, while the run continues.
 fn until(child: &mut Child, mut now: impl FnMut() -> bool) {
     let start = Instant::now();
     while !now() {
@@ -124,9 +124,9 @@ fn while_the_model_is_scored() {
         assert_eq!(desk.events("scored").len(), 0, "{signal}: the evaluation was not cut short");
         let state: serde_json::Value =
             serde_json::from_str(&desk.read("run/step-000002/state.json")).unwrap();
-        assert_eq!(state["best_tracker"]["cut_short"], true);
+        assert_eq!(state["best_tracker"]["evaluation_pending"], true);
 
-        // The resumed run makes up for it.
+        // The resumed run computes the missing evaluation.
         assert!(start(&desk, &sets, true).wait().unwrap().success());
         let scores = |desk: &Desk| -> Vec<(String, String)> {
             let scored = desk.events("scored");
@@ -143,7 +143,7 @@ fn while_the_model_is_scored() {
     }
 }
 
-/// `nohup` has its program ignore the loss of the terminal.
+/// `nohup` makes its program ignore the loss of the terminal.
 #[test]
 fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
     let desk = Desk::new();

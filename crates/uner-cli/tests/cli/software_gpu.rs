@@ -1,10 +1,10 @@
-//! The commands on a software GPU: what they compute on the CPU, they compute there.
+//! The commands on a software GPU compute the same as on the CPU.
 
 use serde_json::Value;
 
 use crate::{Desk, fixture};
 
-/// A desk, where there is a software adapter.
+/// A desk; `None` without a software adapter.
 fn desk() -> Option<Desk> {
     let desk = Desk::new();
     let outcome = desk.uner(&["doctor", "--device", "webgpu:cpu"]);
@@ -24,7 +24,7 @@ fn close(what: &str, got: &Value, expected: &Value, tolerance: f64) {
     );
 }
 
-/// The metrics of the steps of a run.
+/// The metrics of a run's steps.
 fn steps(desk: &Desk, run: &str) -> Vec<Value> {
     let text = desk.read(&format!("{run}/metrics.jsonl"));
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -41,8 +41,8 @@ fn a_run_from_recipe_to_prediction() {
     let (cpu, gpu) = (steps(&desk, "cpu"), steps(&desk, "gpu"));
     assert_eq!((cpu.len(), gpu.len()), (4, 4));
     for (gpu, cpu) in gpu.iter().zip(&cpu) {
-        // f32 on both, sums in another order, four updates by AdamW, which divides by roots near
-        // zero at first.
+        // f32 on both, with sums in another order, and four updates by AdamW, which first divides
+        // by roots near zero.
         close("loss", &gpu["loss"], &cpu["loss"], 1e-4);
         close("gradient norm", &gpu["grad_norm"], &cpu["grad_norm"], 1e-3);
     }
@@ -64,7 +64,7 @@ fn a_run_from_recipe_to_prediction() {
         "webgpu:cpu",
     ];
     assert!(desk.uner(&args).succeeds().stdout.contains("demo by entity type"));
-    // Saved by one device, continued by the other.
+    // Saved on one device, resumed on the other.
     let resume = [
         "train",
         "--recipe",

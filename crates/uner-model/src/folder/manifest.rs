@@ -34,8 +34,7 @@ pub fn write_manifest(folder: &Path) -> Result<(), WeightsError> {
     Ok(())
 }
 
-/// Compares every file of the manifest with what is there, or those whose names `concern` the
-/// reader.
+/// Compares the manifest with the files whose names satisfy `concern`.
 pub(super) fn verify(folder: &Path, concern: impl Fn(&str) -> bool) -> Result<(), WeightsError> {
     let refuse = |problem: String| Err(WeightsError::Damaged { path: folder.to_owned(), problem });
     let path = folder.join(MANIFEST);
@@ -64,7 +63,7 @@ pub(super) fn verify(folder: &Path, concern: impl Fn(&str) -> bool) -> Result<()
         let found = measure(&path)?;
         if found != expected {
             return refuse(format!(
-                "`{file}` is damaged: {} bytes with CRC-32 {:08x}, written were {} with {:08x}; use an earlier one",
+                "`{file}` is damaged: it has {} bytes with CRC-32 {:08x}, but was written with {} and {:08x}; use an earlier one",
                 found.bytes, found.crc32, expected.bytes, expected.crc32
             ));
         }

@@ -1,8 +1,8 @@
-//! A model's folder as a whole: a checkpoint of a run, an exported or any Hugging Face folder, or an
+//! The folder of a model: a checkpoint of a run, an exported or any Hugging Face folder, or an
 //! adapter.
 //!
-//! Checkpoints have a manifest with the CRC-32 of every file, exported folders `SHA256SUMS`; both
-//! are compared before anything is read.
+//! Checkpoints have a manifest with the CRC-32 of every file, exported folders `SHA256SUMS`. Both
+//! are compared with the files before the model is read.
 
 mod manifest;
 mod sums;
@@ -17,8 +17,8 @@ use burn::tensor::Device;
 use crate::adapter::{CONFIG_FILE, load_adapted};
 use crate::{Llama, LlamaConfig, WeightsError};
 
-/// Reads the model of a folder, every file compared with its checksum first. `base` is the folder
-/// of the model that an adapter belongs to, if it is not where the adapter says.
+/// Reads the model of a folder, after a comparison of every file with its checksum. `base` is the
+/// folder of the model that an adapter belongs to, if it is not where the adapter says.
 ///
 /// # Errors
 /// When the folder is unfinished, damaged or unreadable, and when the base is another model than
@@ -47,7 +47,7 @@ pub fn verify(folder: &Path) -> Result<(), WeightsError> {
     if is_checkpoint { manifest::verify(folder, |_| true) } else { sums::verify(folder) }
 }
 
-/// Compares the files of a checkpoint other than its weights with their checksums, for those who
+/// Compares the files of a checkpoint, except its tensors, with their checksums, for callers that
 /// read them before the model.
 ///
 /// # Errors

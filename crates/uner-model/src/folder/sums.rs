@@ -8,10 +8,10 @@ use crate::WeightsError;
 use crate::weights::open_regular;
 use sha2::{Digest, Sha256};
 
-/// Bytes of it that are read: enough for ten thousand files.
+/// Most bytes read from the file: enough for ten thousand lines.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Its name.
+/// The name of the file with the checksums.
 pub const SUMS: &str = "SHA256SUMS";
 
 /// Writes the checksums of all files in `folder`, in the order of their names.
@@ -29,7 +29,7 @@ pub fn write_sums(folder: &Path) -> Result<(), WeightsError> {
     Ok(fs_err::write(folder.join(SUMS), lines.concat())?)
 }
 
-/// Compares the files of a folder with their checksums, where it has any.
+/// Compares the files of a folder with their checksums, if it has any.
 ///
 /// # Errors
 /// When a file is missing or changed, or a line is not a checksum.
@@ -40,7 +40,7 @@ pub(super) fn verify(folder: &Path) -> Result<(), WeightsError> {
     }
     let refuse = |problem: String| {
         let problem = format!(
-            "{problem}; write the folder again, or remove `{SUMS}` where the change is meant"
+            "{problem}; write the folder again, or remove `{SUMS}` if the change is intended"
         );
         Err(WeightsError::Damaged { path: folder.to_owned(), problem })
     };
@@ -73,8 +73,7 @@ pub(super) fn verify(folder: &Path) -> Result<(), WeightsError> {
     Ok(())
 }
 
-/// Checksum and name of a line: two blanks between them, or a blank and the `*` of files that are
-/// read as they are.
+/// Checksum and name in a line, with two blanks between them, or a blank and a `*` (binary mode).
 fn parse(line: &str) -> Option<(&str, &str)> {
     let (sum, name) = line.split_once("  ").or_else(|| line.split_once(" *"))?;
     let is_sum = sum.len() == 64 && sum.chars().all(|character| character.is_ascii_hexdigit());

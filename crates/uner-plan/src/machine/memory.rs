@@ -23,7 +23,7 @@ pub struct Budget {
     /// The part that a plan uses; the rest is for everything that the estimate leaves out.
     pub usable: u64,
     /// Whether the device reported its memory; otherwise the recipe sets it or it is assumed.
-    pub known: bool,
+    pub is_reported: bool,
 }
 
 impl Budget {
@@ -42,7 +42,7 @@ impl Budget {
         };
         let share = if device.is_host() { HOST_SHARE } else { GPU_SHARE };
         let usable = (available as f64 * share) as u64;
-        Self { available, usable, known: found.is_some() }
+        Self { available, usable, is_reported: found.is_some() }
     }
 }
 

@@ -2,7 +2,6 @@
 //! the program, and kept in the user's cache.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,7 +9,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use uner_kernels::device::{DeviceName, cache_folder};
 use uner_kernels::linear;
-use uner_model::LlamaConfig;
+use uner_model::{LlamaConfig, atomic};
 use uner_trainer::step::precision;
 
 /// The rates of a device, used to compare layouts and to estimate times.
@@ -156,10 +155,8 @@ fn read(file: &Path) -> BTreeMap<String, Rates> {
 fn write(file: &Path, known: &BTreeMap<String, Rates>) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new(""));
     fs_err::create_dir_all(folder)?;
-    let mut out = tempfile::NamedTempFile::new_in(folder)?;
-    out.write_all(serde_json::to_string_pretty(known)?.as_bytes())?;
-    out.persist(file)?;
-    Ok(())
+    let text = serde_json::to_string_pretty(known)?;
+    atomic::write(file, |out| out.write_all(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ impl Plan {
 
     fn memory_line(&self) -> String {
         let memory = &self.machine.memory;
-        let of = if memory.known { "available" } else { "assumed (the device is not here)" };
+        let of = if memory.is_reported { "available" } else { "assumed (the device is not here)" };
         format!(
             "planned with {} of {} {of}; at the peak of a step:",
             bytes(memory.usable),

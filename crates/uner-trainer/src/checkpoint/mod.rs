@@ -1,8 +1,8 @@
-//! Checkpoints: a Hugging Face folder with optimizer state, written so that a torn one can never be
-//! taken for whole.
+//! Checkpoints: a Hugging Face folder with optimizer state, written so that an incomplete one is
+//! never mistaken for a complete one.
 //!
 //! ```text
-//! checkpoints/<run>/latest                      the name of the newest whole checkpoint
+//! checkpoints/<run>/latest                      the name of the newest complete checkpoint
 //!                   best                        the name of the best one, if the run compares them
 //! checkpoints/<run>/step-000500/config.json     with model.safetensors, as transformers reads it;
 //!                                              or adapter_config.json, base_model.json with
@@ -12,9 +12,10 @@
 //!                              /state.json      the run, step, fingerprint of the data, settings
 //!                              /manifest.json   size and CRC-32 of every other file; written last
 //! ```
-//! All of it is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is
-//! replaced, then `best`. The thread that trains only copies the run to the host ([`Snapshot`]); a
-//! [`Writer`] does the rest beside it. An exported folder has `SHA256SUMS` in place of a manifest.
+//! A checkpoint is written to `step-000500.tmp`, synced to disk, and renamed; then `latest` is
+//! replaced, then `best`. The training thread only copies the state to the host ([`Snapshot`]); a
+//! [`Writer`] writes it on its own thread. An exported folder has `SHA256SUMS` instead of a
+//! manifest.
 
 mod pointer;
 mod read;

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use uner_model::atomic;
 use uner_model::folder::is_checkpoint_name;
 use uner_model::weights::open_regular;
 
@@ -14,20 +15,20 @@ const BEST: &str = "best";
 /// The newest checkpoint of a run, if it has one.
 ///
 /// # Errors
-/// When `latest` cannot be read, is damaged, or names a folder that is not there.
+/// When `latest` cannot be read, is damaged, or names a folder that does not exist.
 pub fn latest(run: &Path) -> Result<Option<PathBuf>, TrainError> {
     read(run, LATEST)
 }
 
-/// The best checkpoint of a run, if it keeps one.
+/// The best checkpoint of a run, if it has one.
 ///
 /// # Errors
-/// When `best` cannot be read, is damaged, or names a folder that is not there.
+/// When `best` cannot be read, is damaged, or names a folder that does not exist.
 pub fn best(run: &Path) -> Result<Option<PathBuf>, TrainError> {
     read(run, BEST)
 }
 
-/// The checkpoints of a run's folder, whole or not, from the first step to the last.
+/// The checkpoints of a run's folder, intact or not, from the first step to the last.
 ///
 /// # Errors
 /// When the folder cannot be listed.
@@ -47,14 +48,14 @@ pub fn all(run: &Path) -> Result<Vec<PathBuf>, TrainError> {
     Ok(found)
 }
 
-/// Lets `latest` name the checkpoint after `step`.
+/// Points `latest` to the checkpoint after `step`.
 pub(super) fn point_latest(run: &Path, step: u64) -> Result<(), TrainError> {
     write(run, LATEST, &folder_name(step))
 }
 
-/// Lets `best` name the checkpoint after `step`, or nothing where there is none or its folder is
-/// gone. A run that goes on from an earlier checkpoint, or died between writing one and pointing at
-/// it, has to be put right.
+/// Points `best` to the checkpoint after `step`; removes `best` if there is none, or its folder
+/// does not exist. This corrects the file of a run that resumes from an earlier checkpoint, or that
+/// died before it pointed to the checkpoint it had written.
 ///
 /// # Errors
 /// When the file cannot be written or removed.
@@ -72,7 +73,7 @@ pub(super) fn folder_name(step: u64) -> String {
     format!("step-{step:06}")
 }
 
-/// The folder that a checkpoint of the same step is moved to while a new one takes its place.
+/// The folder to which an old checkpoint is moved while a new one of the same step replaces it.
 pub(super) fn aside(checkpoint: &Path) -> PathBuf {
     checkpoint.with_extension("old")
 }
@@ -82,7 +83,7 @@ fn read(run: &Path, pointer: &str) -> Result<Option<PathBuf>, TrainError> {
     if !path.exists() {
         return Ok(None);
     }
-    // A name is short, whatever the file is.
+    // A name is short: this limits the reading of any other file.
     let mut bytes = Vec::new();
     open_regular(&path)?.take(100).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
@@ -101,16 +102,14 @@ fn read(run: &Path, pointer: &str) -> Result<Option<PathBuf>, TrainError> {
         Some(folder) => Ok(Some(folder)),
         None => refuse(
             checkpoint,
-            format!("`{pointer}` names it, but it is not there; name another with `--resume PATH`"),
+            format!(
+                "`{pointer}` names it, but it does not exist; name another with `--resume PATH`"
+            ),
         ),
     }
 }
 
 fn write(run: &Path, pointer: &str, name: &str) -> Result<(), TrainError> {
-    let unfinished = run.join(format!("{pointer}.tmp"));
-    fs_err::write(&unfinished, name)?;
-    fs_err::File::open(&unfinished)?.sync_all()?;
-    fs_err::rename(unfinished, run.join(pointer))?;
-    fs_err::File::open(run)?.sync_all()?;
-    Ok(())
+    atomic::write::<std::io::Error>(&run.join(pointer), |out| out.write_all(name.as_bytes()))?;
+    Ok(fs_err::File::open(run)?.sync_all()?)
 }

@@ -21,14 +21,14 @@ pub struct Checkpoint {
     pub config: LlamaConfig,
     /// Its weights.
     pub model: Llama,
-    /// The moments.
+    /// The optimizer with its moments.
     pub optimizer: AdamW,
-    /// Where the run stood.
+    /// The state of the run.
     pub state: State,
 }
 
-/// Reads a checkpoint, every file compared with its checksum first; of the optimizer this rank's
-/// shards.
+/// Reads a checkpoint, after a comparison of every file with its checksum. Keeps this rank's shards
+/// of the optimizer's state.
 ///
 /// # Errors
 /// When it is unfinished, damaged or unreadable.
@@ -36,7 +36,7 @@ pub fn load(folder: &Path, group: &Group, device: &Device) -> Result<Checkpoint,
     load_onto(folder, None, group, device)
 }
 
-/// [`load`] for a checkpoint of an adapter whose base may have moved to `base`.
+/// As [`load`], for a checkpoint of an adapter whose base may have moved to `base`.
 ///
 /// # Errors
 /// As [`load`], and when the base is another model than the one that was adapted.

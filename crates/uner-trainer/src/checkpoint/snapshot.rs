@@ -1,4 +1,4 @@
-//! A run as it was after a step, on the host.
+//! A copy of a run's state after a step, on the host.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use crate::distributed::Group;
 use crate::error::TrainError;
 use crate::step::rank_model::RankModel;
 
-/// Everything a checkpoint is made of, as plain data: taken on the thread that trains, since a
-/// device answers only that, and written on any other. The files are a function of it.
+/// The content of a checkpoint as plain data. It is taken on the training thread, since only that
+/// can read the device, and written on any other. The files are a function of it.
 #[derive(Debug)]
 pub struct Snapshot {
     config: LlamaConfig,
@@ -25,7 +25,7 @@ pub struct Snapshot {
     extra_files: Vec<PathBuf>,
 }
 
-/// What is trained: all weights, or an adapter's.
+/// The trained weights: all, or an adapter's.
 #[derive(Debug)]
 enum Weights {
     Whole(Vec<(String, HostTensor)>),
@@ -33,9 +33,9 @@ enum Weights {
 }
 
 impl Snapshot {
-    /// Copies the model to the host of the first rank; every rank has to call. `optimizer` is what
-    /// [`crate::AdamW::gathered`] gave; `extra_files` are files that are copied in beside the
-    /// weights when the checkpoint is written.
+    /// Copies the model to the host of rank 0. Every rank has to call. `optimizer` is the result of
+    /// [`crate::AdamW::gathered`]. `extra_files` are copied next to the weights when the checkpoint
+    /// is written.
     ///
     /// # Errors
     /// When `config.torch_dtype` cannot be written, or another rank has failed.
@@ -81,8 +81,8 @@ impl Snapshot {
     }
 }
 
-/// All parameters on the host, as they are written: what is trained on meanwhile does not change
-/// them.
+/// Copies all parameters to the host, in the type of their files. Later steps do not change the
+/// copy.
 fn whole(
     model: &RankModel,
     config: &LlamaConfig,

@@ -1,4 +1,4 @@
-//! What a run must know to go on.
+//! The state of a run besides its weights and moments, needed to resume it.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -14,8 +14,8 @@ use crate::step::guards::GuardState;
 /// Version of the checkpoint layout.
 pub const FORMAT_VERSION: u32 = 2;
 
-/// The run that wrote a checkpoint; `None` where that cannot be read, or was written before runs
-/// had names.
+/// The run that wrote a checkpoint; `None` if that cannot be read, or was written before runs had
+/// ids.
 pub(super) fn run_of(checkpoint: &Path) -> Option<RunId> {
     #[derive(Deserialize)]
     struct Named {
@@ -39,10 +39,10 @@ pub struct State {
     pub seed: u64,
     /// CRC-32 of the encoded training data: template, tokenizer, negatives and texts all count.
     pub data_fingerprint: u32,
-    /// How good it is so far.
+    /// The best evaluation so far.
     #[serde(default)]
     pub best_tracker: BestTracker,
-    /// What the guards remember.
+    /// State of the guards.
     #[serde(default)]
     pub guard: GuardState,
     /// How moments and parameters are stored.
@@ -53,7 +53,7 @@ impl State {
     /// Reads a `state.json`.
     ///
     /// # Errors
-    /// When it is of another version of the format, or damaged.
+    /// When it has another format version, or is damaged.
     pub(super) fn read(path: &Path) -> Result<Self, TrainError> {
         #[derive(Deserialize)]
         struct Versioned {
@@ -76,9 +76,9 @@ impl State {
         serde_json::from_slice(&text).map_err(damaged)
     }
 
-    /// Refuses to go on from `self`, read at `path`, as `wanted`, where the order of the data would
-    /// be another, or its moments are stored otherwise. The plans of two runs are compared by
-    /// `uner-plan`.
+    /// Refuses to resume from `self`, which was read from `path`, as `wanted`, if the data or its
+    /// order differs, or the storage of moments and parameters. `uner-plan` compares the plans of
+    /// the two runs.
     ///
     /// # Errors
     /// Names the difference and both values.

@@ -10,8 +10,8 @@ use super::state::run_of;
 use crate::error::TrainError;
 
 /// Writes checkpoint `step-NNNNNN` into the folder `run`, which must exist, and points `latest` to
-/// it, and `best` where it is the best. Whatever goes wrong, earlier checkpoints and what names
-/// them stay as they are.
+/// it, and `best` if it is the best. After a failure, earlier checkpoints and the files that name
+/// them are unchanged.
 ///
 /// # Errors
 /// When a file cannot be written, such as on a full disk; nothing of the checkpoint is left then.
@@ -24,8 +24,7 @@ pub fn save(run: &Path, snapshot: Snapshot) -> Result<PathBuf, TrainError> {
     fs_err::create_dir(&unfinished)?;
     let written = snapshot.write(&unfinished).and_then(|()| replace(&unfinished, &finished));
     if let Err(error) = written {
-        // The first error is the one to tell; what cannot be removed now is removed by the next
-        // attempt.
+        // Only the first error is reported. The next attempt removes files that are left.
         let _ = fs_err::remove_dir_all(&unfinished);
         return Err(error);
     }
@@ -37,8 +36,8 @@ pub fn save(run: &Path, snapshot: Snapshot) -> Result<PathBuf, TrainError> {
     Ok(finished)
 }
 
-/// Moves a whole checkpoint to its final name. One of the same step, which `latest` may name, is
-/// there under one name or the other at any moment.
+/// Moves a complete checkpoint to its final name. An old one of the same step, which `latest` may
+/// name, exists under one name or the other until it is replaced.
 fn replace(unfinished: &Path, finished: &Path) -> Result<(), TrainError> {
     let old = aside(finished);
     if finished.exists() {
@@ -49,9 +48,9 @@ fn replace(unfinished: &Path, finished: &Path) -> Result<(), TrainError> {
     remove_if_there(&old)
 }
 
-/// Removes all but the `keep` newest of a run's checkpoints up to `newest`, the one after step
-/// `best` excepted. Later ones, which are there when a run went on from an earlier checkpoint than
-/// its last, are left alone, and those of other runs.
+/// Removes all but the `keep` newest of a run's checkpoints up to `newest`, except the one after
+/// step `best`. Keeps later ones, which exist if the run resumed from a checkpoint before its last,
+/// and those of other runs.
 ///
 /// # Errors
 /// When a folder cannot be listed or removed.
@@ -62,7 +61,7 @@ pub fn prune(newest: &Path, keep: usize, best: Option<u64>) -> Result<(), TrainE
     checkpoints.retain(|path| path.as_path() <= newest && run_of(path) == run);
     for old in checkpoints.iter().rev().skip(keep) {
         if best.as_ref().is_none_or(|best| !old.ends_with(best)) {
-            // One that is half removed never has the name of a whole one.
+            // A half-removed checkpoint must not have the name of a complete one.
             let unfinished = old.with_extension("tmp");
             fs_err::rename(old, &unfinished)?;
             fs_err::remove_dir_all(unfinished)?;
@@ -71,7 +70,7 @@ pub fn prune(newest: &Path, keep: usize, best: Option<u64>) -> Result<(), TrainE
     Ok(())
 }
 
-/// Removes what a run that died while it was writing left unfinished.
+/// Removes the unfinished folders of a run that died while it was writing.
 ///
 /// # Errors
 /// When a folder cannot be listed or removed.
@@ -81,7 +80,7 @@ pub fn sweep(run: &Path) -> Result<(), TrainError> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let has_extension =
             |name: &str| path.extension().is_some_and(|extension| extension == name);
-        // What was moved aside is the checkpoint itself as long as nothing took its place.
+        // A folder that was moved aside is still the checkpoint until another takes its place.
         let replaced = has_extension("old") && path.with_extension("").is_dir();
         if path.is_dir() && is_checkpoint_name(&stem) && (has_extension("tmp") || replaced) {
             fs_err::remove_dir_all(path)?;

@@ -1,4 +1,4 @@
-//! Writing beside the training: a thread for each checkpoint, one at a time.
+//! Writes checkpoints during training: a thread for each checkpoint, one at a time.
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -7,7 +7,7 @@ use super::snapshot::Snapshot;
 use super::write::{prune, save};
 use crate::error::TrainError;
 
-/// Writes a run's checkpoints and removes those that are not to be kept.
+/// Writes a run's checkpoints and removes old ones.
 #[derive(Debug)]
 pub struct Writer {
     run: PathBuf,
@@ -15,7 +15,7 @@ pub struct Writer {
     writing: Option<Writing>,
 }
 
-/// A checkpoint on its way to the disk.
+/// A checkpoint that is being written.
 #[derive(Debug)]
 struct Writing {
     step: u64,
@@ -31,7 +31,7 @@ impl Writer {
     /// Starts to write a checkpoint.
     ///
     /// # Panics
-    /// When one is being written already: it has to be waited for.
+    /// When one is being written already: call [`Writer::wait`] first.
     pub fn start(&mut self, snapshot: Snapshot) {
         assert!(self.writing.is_none(), "a checkpoint is being written already");
         let (run, keep, step) = (self.run.clone(), self.keep, snapshot.state.step);
@@ -44,18 +44,18 @@ impl Writer {
         self.writing = Some(Writing { step, thread });
     }
 
-    /// Whether a checkpoint is on its way.
+    /// Whether a checkpoint is being written.
     pub fn is_writing(&self) -> bool {
         self.writing.as_ref().is_some_and(|writing| !writing.thread.is_finished())
     }
 
-    /// Waits for the checkpoint that is being written, if there is one: its step and its folder.
+    /// Waits for the checkpoint that is being written, if any, and returns its step and folder.
     ///
     /// # Errors
     /// [`TrainError::NotSaved`] when it could not be written; earlier ones are as they were.
     ///
     /// # Panics
-    /// When the writing thread did.
+    /// When the writing thread panicked.
     pub fn wait(&mut self) -> Result<Option<(u64, PathBuf)>, TrainError> {
         let Some(Writing { step, thread }) = self.writing.take() else { return Ok(None) };
         match thread.join() {

@@ -38,7 +38,7 @@ pub struct StepData {
 
 impl StepData {
     /// The micro-batches of a rank: every `world_size`-th.
-    pub fn share(&self, group: &Group) -> impl Iterator<Item = &Batch> {
+    pub fn micro_batches_of(&self, group: &Group) -> impl Iterator<Item = &Batch> {
         self.micro_batches.iter().skip(group.rank()).step_by(group.world_size())
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use uner_model::atomic;
 use uner_model::weights::open_regular;
 
 use crate::error::TrainError;
@@ -42,11 +43,11 @@ pub struct StepMetrics {
     /// Floating-point operations that the step needs, as [`uner_model::Flops`] counts them.
     #[serde(default)]
     pub flops: f64,
-    /// Model FLOPs utilisation: `flops / seconds`, as a fraction of the peak in the device's data
-    /// sheet; `null` if that is unknown.
+    /// Model FLOPs utilisation: `flops / seconds / ranks`, as a fraction of the peak in the device's
+    /// data sheet; `null` if that is unknown.
     #[serde(default)]
     pub mfu: Option<f64>,
-    /// `flops / seconds`, as a fraction of the device's measured rate of matrix products.
+    /// `flops / seconds / ranks`, as a fraction of the device's measured rate of matrix products.
     #[serde(default)]
     pub matmul_utilization: Option<f64>,
     /// Bytes of memory in use after the step; on the CPU those of the process. `null` if unknown.
@@ -120,16 +121,17 @@ impl MetricsWriter {
     pub fn open(run: &Path, step: u64) -> Result<Self, TrainError> {
         let path = run.join("metrics.jsonl");
         if path.exists() {
-            let kept = run.join("metrics.jsonl.tmp");
-            let mut out = fs_err::File::create(&kept)?;
-            // Damaged lines are dropped; the others are copied unchanged.
-            for line in BufReader::new(open_regular(&path)?).split(b'\n') {
-                let line = line?;
-                if serde_json::from_slice::<Event>(&line).is_ok_and(|event| event.step() <= step) {
-                    out.write_all(&[&line, &b"\n"[..]].concat())?;
+            atomic::write::<std::io::Error>(&path, |out| {
+                // Damaged lines are dropped; the others are copied unchanged.
+                for line in BufReader::new(open_regular(&path)?).split(b'\n') {
+                    let line = line?;
+                    let event = serde_json::from_slice::<Event>(&line);
+                    if event.is_ok_and(|event| event.step() <= step) {
+                        out.write_all(&[&line, &b"\n"[..]].concat())?;
+                    }
                 }
-            }
-            fs_err::rename(kept, &path)?;
+                Ok(())
+            })?;
         }
         Ok(Self(fs_err::OpenOptions::new().create(true).append(true).open(path)?))
     }

@@ -11,6 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
+use uner_model::atomic;
+
 use crate::error::TrainError;
 use crate::metrics::event::{Event, StepMetrics};
 
@@ -71,9 +73,7 @@ impl EventFile {
                     .filter(|(_, record)| u64::try_from(record.step).is_ok_and(|of| of <= step))
                     .flat_map(|(bytes, _)| bytes.to_vec())
                     .collect();
-                let unfinished = run.join("tensorboard.tmp");
-                fs_err::write(&unfinished, kept)?;
-                fs_err::rename(unfinished, &path)?;
+                atomic::write::<std::io::Error>(&path, |out| out.write_all(&kept))?;
                 path
             }
             None => run.join(format!("{NAME}.{:010}.uner", now() as u64)),

@@ -15,7 +15,8 @@ pub(crate) struct CheckpointSchedule<'a> {
     last: Instant,
     /// Whether `on_event` returned `Break` for an earlier checkpoint, unknown to the loop so far.
     asked: bool,
-    /// Seconds that saving has blocked the run since [`CheckpointSchedule::blocked_seconds`] was last called.
+    /// Seconds that saving has blocked the run since [`CheckpointSchedule::blocked_seconds`] was
+    /// last called.
     blocked_seconds: f64,
 }
 

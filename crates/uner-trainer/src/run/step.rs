@@ -190,9 +190,9 @@ fn forward_and_backward(
     // Two computations of gradients are compared before they are summed over ranks. If blocks are
     // sharded, ranks without a micro-batch could not start the sums that others start in a pass.
     let starts = run.group.overlaps() && !run.check_determinism && !model.is_sharded();
-    let own = data.share(run.group).count();
+    let own = data.micro_batches_of(run.group).count();
     let mut batches =
-        data.share(run.group).map(|batch| Prepared::new(model, run.model_config, batch));
+        data.micro_batches_of(run.group).map(|batch| Prepared::new(model, run.model_config, batch));
     let mut next = batches.next();
     while let Some(batch) = next {
         let pass =

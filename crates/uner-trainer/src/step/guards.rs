@@ -30,7 +30,7 @@ pub struct GuardState {
     /// Steps skipped since the last applied step.
     pub skipped_in_a_row: u64,
     /// Losses of the last steps, oldest first.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact::queue")]
     window: VecDeque<f64>,
 }
 
@@ -138,27 +138,6 @@ pub(crate) fn suspects(
     let height = |suspect: &Suspect| suspect.loss.unwrap_or(f64::INFINITY);
     suspects.sort_by(|a, b| height(b).total_cmp(&height(a)));
     suspects
-}
-
-/// Numbers as text that reads back bitwise, which JSON does not guarantee for numbers.
-mod exact {
-    use std::collections::VecDeque;
-
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(
-        values: &VecDeque<f64>,
-        out: S,
-    ) -> Result<S::Ok, S::Error> {
-        out.collect_seq(values.iter().map(f64::to_string))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        input: D,
-    ) -> Result<VecDeque<f64>, D::Error> {
-        let texts = Vec::<String>::deserialize(input)?;
-        texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The machine itself.
+//! The processor and memory of the machine.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use uner_plan::machine::{cpu, host_memory};
 #[derive(Debug, Serialize)]
 pub(super) struct Cpu {
     pub(super) model: String,
-    /// What runs at the same time.
+    /// Threads that run at the same time.
     pub(super) threads: usize,
     /// Vector instructions that the CPU kernels have code for.
     pub(super) instructions: Vec<&'static str>,

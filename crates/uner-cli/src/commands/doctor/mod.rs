@@ -1,6 +1,5 @@
-//! `uner doctor`: what this machine and this program can compute on. Every device is opened and a
-//! kernel is run on it, each in a process of its own: a driver that crashes takes only that process
-//! with it.
+//! `uner doctor`: describes the machine and tests every device. Opens each device and runs a kernel
+//! on it, in a process of its own: a driver that crashes ends only that process.
 
 mod host;
 mod print;
@@ -18,14 +17,14 @@ use uner_kernels::device::{self, DeviceName};
 use crate::args::DoctorArgs;
 use host::Cpu;
 
-/// Everything that is told.
+/// The report on the program, the machine and its devices.
 #[derive(Debug, Serialize)]
 struct Report {
     version: &'static str,
-    /// Those that the program was built with.
+    /// The backends that the program was built with.
     backends: &'static [&'static str],
     cpu: Cpu,
-    /// What CUDA needs; only told by programs that have it.
+    /// The parts that CUDA needs; only in programs built with CUDA.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cuda: Vec<Finding>,
     devices: Vec<DeviceReport>,
@@ -33,22 +32,22 @@ struct Report {
     absent: Vec<String>,
 }
 
-/// Something that is there or not.
+/// A part that is installed or missing.
 #[derive(Debug, Serialize)]
 struct Finding {
     what: &'static str,
     ok: bool,
-    /// What was found, or what is missing and what to do.
+    /// The part that was found, or the problem and the remedy.
     text: String,
 }
 
-/// What is known of a device.
+/// The report on a device.
 #[derive(Debug, Serialize, Deserialize)]
 struct DeviceReport {
     device: String,
-    /// Whether a kernel gives the right values on it.
+    /// Whether a kernel computes the right values on it.
     ok: bool,
-    /// How far off these are, or what went wrong.
+    /// The error of these values, or the problem.
     check: String,
     #[serde(flatten)]
     facts: Option<Facts>,
@@ -60,16 +59,16 @@ struct Facts {
     name: String,
     /// The runtime and the language of its kernels.
     runtime: String,
-    /// Bytes; `null` where the runtime does not tell.
+    /// Bytes; `null` if the runtime does not report them.
     memory: Option<u64>,
-    /// Bytes of the largest tensor; `null` where only the memory limits it.
+    /// Bytes of the largest tensor; `null` if only the memory limits it.
     max_allocation: Option<u64>,
     /// Bytes of shared memory of a cube.
     shared_memory: Option<usize>,
     /// Smallest and largest number of units of a plane; `null` without plane operations.
     plane: Option<(u32, u32)>,
     tensor_cores: bool,
-    /// What kernels can compute with.
+    /// Float types that kernels can compute with.
     floats: Vec<String>,
 }
 
@@ -80,7 +79,7 @@ pub(crate) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<()> {
     }
 }
 
-/// Looks at one device, in this process.
+/// Tests one device, in this process.
 fn one(name: DeviceName, json: bool, out: &mut dyn Write) -> Result<()> {
     let report = trial::device(name)?;
     if json {
@@ -94,7 +93,7 @@ fn one(name: DeviceName, json: bool, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// Looks at the machine, and at every device in a process of its own.
+/// Describes the machine, and tests every device in a process of its own.
 fn all(json: bool, out: &mut dyn Write) -> Result<()> {
     let present = device::present();
     let report = Report {
@@ -120,15 +119,15 @@ fn all(json: bool, out: &mut dyn Write) -> Result<()> {
         .map(|report| report.device.as_str())
         .collect();
     if !failed.is_empty() {
-        bail!("devices that are there and cannot be used: {}", failed.join(", "));
+        bail!("devices that exist but cannot be used: {}", failed.join(", "));
     }
     Ok(())
 }
 
-/// `uner doctor --device NAME` in another process.
+/// Runs `uner doctor --device NAME` in another process.
 fn apart(name: DeviceName) -> Result<DeviceReport> {
     let program =
-        std::env::current_exe().context("this program's own path is needed to try devices")?;
+        std::env::current_exe().context("testing devices needs the path of this program")?;
     let output =
         Command::new(program).args(["doctor", "--json", "--device", &name.to_string()]).output()?;
     if let Ok(report) = serde_json::from_slice(&output.stdout) {
@@ -143,7 +142,7 @@ fn apart(name: DeviceName) -> Result<DeviceReport> {
     Ok(DeviceReport { device: name.to_string(), ok: false, check, facts: None })
 }
 
-/// Why backends that the program has show no device.
+/// The reasons why backends of this program have no device.
 fn absent(present: &[DeviceName]) -> Vec<String> {
     let first = |backend: &&str| backend.parse::<DeviceName>().ok();
     let names = device::compiled().iter().filter_map(first);

@@ -1,4 +1,4 @@
-//! What CUDA needs besides a GPU.
+//! The parts that CUDA needs besides a GPU.
 
 use uner_kernels::device::cuda::{self, Library, Toolkit, check_versions};
 
@@ -11,7 +11,7 @@ pub(super) fn findings() -> Vec<Finding> {
         let ok = found.is_ok();
         Finding { what, ok, text: found.unwrap_or_else(|problem| problem) }
     };
-    // NVRTC is of no use where the driver does not know what it writes.
+    // NVRTC is useless if the driver cannot load its output.
     let fits = match (&driver, &nvrtc) {
         (Ok(driver), Ok(nvrtc)) => check_versions(*driver, nvrtc.version),
         _ => Ok(()),
@@ -20,10 +20,10 @@ pub(super) fn findings() -> Vec<Finding> {
     let nccl = if nccl {
         Ok("found")
     } else {
-        Err("`libnccl.so.2` is not there; only several GPUs need it")
+        Err("`libnccl.so.2` is not installed; only several GPUs need it")
     };
     vec![
-        finding("driver", driver.map(|version| format!("serves CUDA up to {version}"))),
+        finding("driver", driver.map(|version| format!("supports CUDA up to {version}"))),
         finding("NVRTC", nvrtc),
         finding("headers", headers.map(|folder| format!("`{}`", folder.display()))),
         finding("cuBLASLt", cublaslt.map(|found| library(&found))),

@@ -1,4 +1,4 @@
-//! A kernel on a device, compared with the same computation on the CPU.
+//! Runs a kernel on a device and compares it with the same computation on the CPU.
 
 use anyhow::{Context as _, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -12,18 +12,18 @@ use uner_plan::machine::host_memory;
 /// Rows and their width: neither a power of two nor a multiple of a vector.
 const SHAPE: [usize; 2] = [7, 103];
 const EPS: f64 = 1e-5;
-/// Largest difference: both sides add up 103 squares in f32, in different orders.
+/// Largest allowed difference: both sides add up 103 squares in f32, in different orders.
 const TOLERANCE: f32 = 1e-5;
 
-/// Opens the device, asks for its properties, and runs a kernel.
+/// Opens the device, reads its properties, and runs a kernel.
 ///
 /// # Errors
-/// When it cannot be opened or its memory not be read. A driver may also panic.
+/// When the device cannot be opened, or its memory cannot be read. A driver may also panic.
 pub(super) fn device(name: DeviceName) -> Result<DeviceReport> {
     let device = name.open()?;
     let facts = facts(name.properties());
     let off =
-        difference(&device).with_context(|| format!("`{name}` does not give its results back"))?;
+        difference(&device).with_context(|| format!("cannot read the results from `{name}`"))?;
     Ok(DeviceReport {
         device: name.to_string(),
         ok: off <= TOLERANCE,
@@ -32,7 +32,7 @@ pub(super) fn device(name: DeviceName) -> Result<DeviceReport> {
     })
 }
 
-/// The largest difference of a norm from its reference; infinite where something is not a number.
+/// The largest difference between a norm and its reference; infinite if a value is NaN.
 fn difference(device: &Device) -> Result<f32> {
     let [rows, width] = SHAPE;
     let ramp = |count: usize, step: f32| {

@@ -1,4 +1,4 @@
-//! What `metrics.jsonl` tells of a run, as series over steps.
+//! Reads a run's `metrics.jsonl` as series over steps.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,18 +6,18 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-/// What the mean before counts in the smoothed loss; the rest is the step's own loss.
+/// Weight of the previous mean in the smoothed loss; the rest is the weight of the step's own loss.
 pub(super) const SMOOTHING: f64 = 0.9;
 
-/// Step and value.
+/// Pairs of step and value.
 pub(super) type Series = Vec<(f64, f64)>;
 
-/// The course of a run.
+/// The metrics of a run.
 #[derive(Debug, Default)]
 pub(super) struct Course {
     /// The run's folder.
     pub(super) name: String,
-    /// Its recipe as it was written; empty where there is none.
+    /// Its recipe as it was written; empty if there is none.
     pub(super) recipe: String,
     /// Mean loss of the trained tokens.
     pub(super) loss: Series,
@@ -33,17 +33,17 @@ pub(super) struct Course {
     pub(super) matmul_utilization: Series,
     /// Loss of the validation set.
     pub(super) validation: Series,
-    /// F1 of the evaluations on the way, in percent.
+    /// F1 of the evaluations during training, in percent.
     pub(super) score: Series,
     /// Scores of the trained model by name, in percent.
     pub(super) measured: BTreeMap<String, f64>,
-    /// Bytes in use at most.
+    /// The most bytes in use.
     pub(super) memory: f64,
     /// Tokens of all steps.
     pub(super) tokens: f64,
     /// Seconds of all steps.
     pub(super) seconds: f64,
-    /// Steps that a guard had skipped.
+    /// Steps that were skipped because of a guard.
     pub(super) skipped: usize,
 }
 
@@ -51,12 +51,12 @@ impl Course {
     /// Reads a run's folder.
     ///
     /// # Errors
-    /// When it has no metrics.
+    /// When it has no metrics, or no step.
     pub(super) fn read(run: &Path) -> Result<Self> {
         let path = run.join("metrics.jsonl");
         if !path.is_file() {
             bail!(
-                "`{}` does not exist: name the folder of a run that has begun to train",
+                "`{}` does not exist: name the folder of a run that has started to train",
                 path.display()
             );
         }
@@ -64,7 +64,7 @@ impl Course {
         let recipe = run.join("recipe.toml");
         let recipe = if recipe.is_file() { fs_err::read_to_string(recipe)? } else { String::new() };
         let mut course = Self { name: run.display().to_string(), recipe, ..Self::default() };
-        // What follows the last line end may be being written.
+        // The run may still be writing the line after the last line end.
         let mut lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
         lines.pop();
         let mut damaged = Vec::new();
@@ -119,7 +119,7 @@ impl Course {
         }
     }
 
-    /// The value of a key of the recipe, such as `run.device`; empty where it is not there.
+    /// The value of a key of the recipe, such as `run.device`; empty if it is not set.
     pub(super) fn of_recipe(&self, section: &str, key: &str) -> String {
         let recipe: Option<toml::Table> = self.recipe.parse().ok();
         let value = recipe.as_ref().and_then(|recipe| recipe.get(section)?.get(key));

@@ -8,20 +8,20 @@ use super::course::Series;
 const SIZE: [f64; 2] = [720.0, 300.0];
 /// Room for numbers: left, right, above, below.
 const MARGINS: [f64; 4] = [72.0, 14.0, 10.0, 28.0];
-/// Numbers at an axis, about.
+/// Approximate count of numbers on an axis.
 const TICKS: f64 = 6.0;
-/// Points of a line beyond which it is thinned.
+/// A line with more points is thinned.
 const MOST_POINTS: usize = 1_000;
-/// Runs after these repeat the colours.
+/// Colours of the runs; further runs repeat them.
 const COLOURS: [&str; 6] = ["#1f77b4", "#d6601e", "#2c8c3c", "#be283c", "#785aaa", "#5a5a5a"];
 
 /// A line of a picture.
 pub(super) struct Line {
-    /// Which run it is of.
+    /// The index of its run.
     pub(super) run: usize,
     /// Its points.
     pub(super) points: Series,
-    /// Whether it stands behind others, thin and pale.
+    /// Whether it is drawn thin and pale, behind others.
     pub(super) pale: bool,
 }
 
@@ -30,7 +30,7 @@ pub(super) fn colour(run: usize) -> &'static str {
     COLOURS[run % COLOURS.len()]
 }
 
-/// Values from `low` to `high` along `length` pixels from `start`.
+/// Maps values from `low` to `high` onto `length` pixels from `start`.
 struct Axis {
     low: f64,
     high: f64,
@@ -57,7 +57,7 @@ impl Axis {
     }
 }
 
-/// Draws lines over steps; `None` where there is no point.
+/// Draws lines over steps; `None` without a point.
 pub(super) fn picture(lines: &[Line]) -> Option<String> {
     let all = || {
         lines
@@ -129,7 +129,7 @@ fn draw(svg: &mut String, line: &Line, across: &Axis, up: &Axis) {
         .map(|(step, value)| (across.place(step), up.place(value)))
         .collect();
     let colour = colour(line.run);
-    // One point makes no line.
+    // A single point does not make a line.
     if let [(x, y)] = points[..] {
         let _ = write!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>");
     }
@@ -144,7 +144,7 @@ fn draw(svg: &mut String, line: &Line, across: &Axis, up: &Axis) {
     svg.push_str("\"/>");
 }
 
-/// At most [`MOST_POINTS`] points: of each of equal pieces the lowest and the highest, so that
+/// At most [`MOST_POINTS`] points: the lowest and the highest of each of equal pieces, so that
 /// spikes stay.
 fn thinned(points: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
     let piece =
@@ -159,7 +159,7 @@ fn thinned(points: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
     })
 }
 
-/// A number in few characters: `0.00002` is `2e-5`.
+/// A number in few characters: `0.00002` is `2.0e-5`.
 fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
@@ -208,7 +208,7 @@ mod tests {
         let svg =
             picture(&[Line { run: 1, points: vec![(1.0, 1.0), (3.0, 5.0)], pale: false }]).unwrap();
         assert!(svg.contains("stroke=\"#d6601e\""), "{svg}");
-        // Left at the bottom to right at the top, a twentieth of the height off each edge.
+        // From bottom left to top right, with a margin of 5 % of the values above and below.
         assert!(svg.contains("points=\"72.0,260.1 706.0,21.9 \""), "{svg}");
     }
 }

@@ -1,7 +1,7 @@
-//! `uner report`: the course of a run, or of several, as one HTML page with nothing beside it.
+//! `uner report`: the metrics of one or more runs as one self-contained HTML page.
 //!
-//! Everything is read from the folder of the run: `metrics.jsonl`, of an unfinished run too, and
-//! `recipe.toml`.
+//! It reads `metrics.jsonl` (of an unfinished run, too) and `recipe.toml` in the folder of each
+//! run.
 
 mod course;
 mod draw;
@@ -13,17 +13,17 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::args::ReportArgs;
-use crate::atomic;
 use course::Course;
+use uner_model::atomic;
 
-/// Called so in the folder of the first run, unless the command line says otherwise.
+/// The default file name of the page, in the folder of the first run.
 const PAGE: &str = "training.html";
 
 pub(crate) fn run(args: &ReportArgs, out: &mut dyn Write) -> Result<()> {
     let courses = args.runs.iter().map(|run| Course::read(run)).collect::<Result<Vec<_>>>()?;
     let path: PathBuf = args.output.clone().unwrap_or_else(|| args.runs[0].join(PAGE));
     let page = page::page(&courses);
-    atomic::write(&path, |file| Ok(file.write_all(page.as_bytes())?))?;
+    atomic::write::<anyhow::Error>(&path, |file| Ok(file.write_all(page.as_bytes())?))?;
     writeln!(out, "{}", path.display())?;
     Ok(())
 }

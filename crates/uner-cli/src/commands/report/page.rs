@@ -1,4 +1,4 @@
-//! The page.
+//! The HTML page.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -35,11 +35,11 @@ impl Panel {
 enum Smoothing {
     /// As it is.
     None,
-    /// Pale, with its moving mean before it.
+    /// Pale, with its moving mean in front of it.
     Mean,
 }
 
-/// All of it.
+/// The whole page.
 pub(super) fn page(courses: &[Course]) -> String {
     let names: Vec<&str> = courses.iter().map(|course| course.name.as_str()).collect();
     let title = escaped(&format!("Training: {}", names.join(", ")));
@@ -80,8 +80,8 @@ pub(super) fn page(courses: &[Course]) -> String {
 
 fn panels() -> Vec<Panel> {
     let smoothing = format!(
-        "Mean of the trained tokens, in nats, over steps. Pale: every step. Strong: exponential moving mean with the weight \
-         {SMOOTHING} for what was before, corrected for its start."
+        "Mean of the trained tokens, in nats, over steps. Pale: every step. Strong: exponential moving mean with the decay \
+         {SMOOTHING}, bias-corrected."
     );
     vec![
         Panel::new("Loss", &smoothing, |course| vec![(&course.loss, Smoothing::Mean)]),
@@ -90,16 +90,16 @@ fn panels() -> Vec<Panel> {
             "Mean of the trained tokens of the validation set, in nats.",
             |course| vec![(&course.validation, Smoothing::None)],
         ),
-        Panel::new("F1", "Of the evaluations on the way, in percent.", |course| {
+        Panel::new("F1", "Of the evaluations during training, in percent.", |course| {
             vec![(&course.score, Smoothing::None)]
         }),
         Panel::new("Learning rate", "Over steps.", |course| vec![(&course.lr, Smoothing::None)]),
         Panel::new(
             "Gradient norm",
-            "Before clipping. Pale: every step. Strong: its moving mean, as of the loss.",
+            "Before clipping. Pale: every step. Strong: moving mean, as for the loss.",
             |course| vec![(&course.grad_norm, Smoothing::Mean)],
         ),
-        Panel::new("Tokens a second", "Padding is not counted, waiting for data is.", |course| {
+        Panel::new("Tokens a second", "Without padding; waiting for data counts.", |course| {
             vec![(&course.speed, Smoothing::Mean)]
         }),
         Panel::new(
@@ -167,8 +167,8 @@ fn table(courses: &[Course]) -> String {
     html + "</table>\n"
 }
 
-/// The scores of the trained models: a row for each score, a column for each run. Nothing where
-/// there are none.
+/// The scores of the trained models: a row for each score, a column for each run. Empty without
+/// scores.
 fn scores(courses: &[Course]) -> String {
     let names: BTreeSet<&String> =
         courses.iter().flat_map(|course| course.measured.keys()).collect();

@@ -1,5 +1,5 @@
-//! A hub of one repository, `org/name`, as far as the program asks it, with the faults that servers
-//! have.
+//! A hub with one repository, `org/name`, for the requests of the program, with the faults of
+//! servers.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -10,23 +10,23 @@ use serde_json::json;
 
 use super::{git_name, sha256};
 
-/// Where no server is.
+/// An address without a server.
 pub(super) const NOBODY: &str = "http://127.0.0.1:9";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-/// The end of large files, which have another checksum.
+/// The suffix of large files, which have another checksum.
 const LARGE: &str = ".safetensors";
 
-/// What goes wrong.
+/// The fault of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     None,
-    /// Every answer has this status.
+    /// Every response has this status.
     Status(u16),
     /// Files lie under another path.
     Redirect,
     /// Large files end in the middle.
     Short,
-    /// Large files are sent whole whatever part is asked for.
+    /// Large files are sent completely, whatever range is requested.
     IgnoresRange,
     /// Large files have a bit flipped.
     Flipped,
@@ -39,13 +39,13 @@ struct Shared {
     address: SocketAddr,
 }
 
-/// A running server; it goes with the process.
+/// A running server; it ends with the process.
 pub(super) struct Hub(Arc<Shared>);
 
-/// What is read of a request.
+/// The parts of a request that are used.
 struct Request {
     path: String,
-    /// First byte asked for and, where there is one, the last.
+    /// First byte of the range and, if given, the last.
     range: Option<(usize, Option<usize>)>,
 }
 
@@ -61,7 +61,7 @@ impl Hub {
         let served = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                // One that asks no more is no reason to stop.
+                // A closed connection does not stop the server.
                 let _ = served.serve(stream.unwrap());
             }
         });
@@ -155,7 +155,7 @@ impl Shared {
         let fault = *self.fault.lock().unwrap();
         let is_large = name.ends_with(LARGE);
         let (first, last) = request.range.unwrap_or((0, None));
-        // Whoever asks for one byte wants to know the size.
+        // A request for one byte reads the size.
         let first =
             if fault == Fault::IgnoresRange && is_large && last.is_none() { 0 } else { first };
         if first >= content.len() {
@@ -186,7 +186,7 @@ impl Shared {
         stream.write_all(&part[..sent])
     }
 
-    /// What the hub's interface says of the repository.
+    /// The hub's API response for the repository.
     fn answer(&self) -> String {
         let siblings: Vec<_> = self
             .files

@@ -73,9 +73,9 @@ impl DroppedLinearKernels for Cube {
     }
 }
 
-/// Each unit keeps its columns of the weight and goes through its cube's rows. `layer_key` is already
-/// mixed; `width` is the length of a row of `dx` in vectors. Rows behind the last one are read
-/// again and not written.
+/// Each unit keeps its columns of the weight and goes through its cube's rows. `layer_key` is
+/// already mixed; `width` is the length of a row of `dx` in vectors. Rows behind the last one are
+/// read again and not written.
 #[cube(launch, create_dummy_kernel)]
 fn add_dropped<F: Float, N: Size>(
     dy: &[F],

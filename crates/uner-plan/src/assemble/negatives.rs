@@ -1,4 +1,4 @@
-//! The types that are asked of examples in which they do not occur.
+//! Negative sampling: queries for types that do not occur in an example.
 
 use anyhow::Result;
 use uner_data::negative::Strategy;
@@ -6,28 +6,28 @@ use uner_data::{
     Dataset, Draw, Example, Member, NegativeConfig, TypeCounts, TypeInventory, add_negatives, mix,
 };
 
-use uner_plan::Sources;
+use crate::Sources;
 
-/// Where absent types are drawn from.
+/// The sources of absent types.
 #[derive(Debug)]
 pub(crate) struct Negatives {
-    /// Those of training data.
+    /// For training data.
     pub(crate) train: AbsentTypes,
-    /// Those of validation data.
+    /// For validation data.
     pub(crate) validation: AbsentTypes,
 }
 
-/// Where the absent types of a mixture are drawn from.
+/// The source of the absent types of a mixture.
 #[derive(Debug)]
 pub(crate) struct AbsentTypes {
     config: NegativeConfig,
     seed: u64,
-    /// For each member; none where no absent types are asked of it.
+    /// The inventory of each member; `None` if it gets no absent types.
     inventories: Vec<Option<TypeInventory>>,
 }
 
 impl Negatives {
-    /// Takes the inventories of a plan's data, reading it through where counts are needed.
+    /// Builds the inventories of a plan's data. Reads all of it if counts are needed.
     pub(crate) fn of(sources: &Sources) -> Result<Self> {
         let data = &sources.recipe.data;
         let [train, validation] = match data.negatives.strategy {
@@ -61,11 +61,11 @@ impl Negatives {
 }
 
 impl AbsentTypes {
-    /// Appends absent types to the queries of the example at `index` of the data, from member
+    /// Appends absent types to the queries of the example at `index` of the data, which is from
     /// `member`.
     pub(crate) fn add(&self, example: &mut Example, member: usize, index: u64) {
         if let Some(inventory) = &self.inventories[member] {
-            // Epoch 0 for all: every epoch has the same absent types, as the released data has.
+            // Epoch 0 for all: every epoch has the same absent types, as in the released data.
             add_negatives(
                 example,
                 inventory,
@@ -76,8 +76,8 @@ impl AbsentTypes {
     }
 }
 
-/// All types of the dataset of each member: those of its description, or those that occur where
-/// labels are used as written.
+/// All types of each member's dataset: from its description, or, if labels are used as written, all
+/// types that occur.
 fn closed_worlds(
     sources: &Sources,
     members: &[Member],
@@ -100,7 +100,7 @@ fn closed_worlds(
     Ok(inventories)
 }
 
-/// Shows every example of a mixture, and the number of its member.
+/// Calls `show` with every example of a mixture and the number of its member.
 fn each(
     sources: &Sources,
     members: &[Member],
@@ -116,10 +116,10 @@ fn each(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uner_plan::recipe::{Override, find, parse};
+    use crate::recipe::{Override, find, parse};
 
-    /// Two datasets with types of their own; validation data are the second one, and both in the
-    /// other order.
+    /// Two datasets with different types. Validation data is the second one, then both in reverse
+    /// order.
     #[test]
     fn absent_types_of_validation_data_are_those_of_their_own_datasets() {
         let folder = tempfile::tempdir().unwrap();
@@ -159,7 +159,7 @@ mod tests {
         let turned = format!("{drugs}, {people}");
         assert_eq!(asked(&turned, 0, "dose"), ["dose", "drug"]);
         assert_eq!(asked(&turned, 1, "person"), ["person", "place"]);
-        // The switch is the member's own, too.
+        // Each member also has its own switch.
         assert_eq!(asked(&member("drugs", ", negatives = false"), 0, "drug"), ["drug"]);
     }
 }

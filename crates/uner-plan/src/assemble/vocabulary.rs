@@ -4,11 +4,10 @@ use anyhow::{Context as _, Result};
 use uner_prompt::{Tokenizer, render};
 
 use super::{Negatives, examples};
-use uner_plan::Sources;
+use crate::Sources;
 
-/// Reads the plan's tokenizer, or trains one on everything the model will see: the segments of the
-/// training conversations, so that the template's words and the answers' brackets get pieces of
-/// their own too.
+/// Reads the plan's tokenizer, or trains one on all text that the model will see: the segments of
+/// the training conversations. The template's words and the answers' brackets then get pieces, too.
 pub(crate) fn tokenizer(sources: &Sources, negatives: &Negatives) -> Result<Tokenizer> {
     if let Some(file) = &sources.model.tokenizer {
         return Tokenizer::from_file(file)
@@ -22,8 +21,7 @@ pub(crate) fn tokenizer(sources: &Sources, negatives: &Negatives) -> Result<Toke
             });
             segments.map_err(|error| problem = Some(error)).ok()
         });
-    // The trained tokenizer puts a blank before a text, so a segment's own is not counted a second
-    // time.
+    // The trained tokenizer puts a blank before a text, so a segment's own blank is removed.
     let texts = conversations
         .flatten()
         .map(|segment| segment.text.strip_prefix(' ').unwrap_or(&segment.text).to_owned());
@@ -31,7 +29,7 @@ pub(crate) fn tokenizer(sources: &Sources, negatives: &Negatives) -> Result<Toke
     match problem {
         Some(problem) => Err(problem.context("training data")),
         None => trained.context(
-            "the tokenizer cannot be trained on the spot (`model.tokenizer`, `vocab_size`)",
+            "cannot train a tokenizer on the training data (`model.tokenizer`, `vocab_size`)",
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Datasets to encoded conversations: what a plan needs before it can train.
+//! Builds the training data of a plan: from datasets to encoded conversations.
 //!
 //! ```text
 //! datasets ──► examples        uner_data::mix
@@ -8,13 +8,13 @@
 //!          ──► store on disk   trainer::store
 //! ```
 //!
-//! Memory holds one chunk of examples at a time, besides the counts of entity types.
+//! Only two chunks of examples, and the counts of entity types, are in memory at a time.
 
 mod chunks;
 mod negatives;
 mod vocabulary;
 
-pub(crate) use vocabulary::tokenizer;
+use vocabulary::tokenizer;
 
 use std::path::Path;
 
@@ -30,25 +30,30 @@ use uner_prompt::{
 use uner_trainer::data::store::StoreWriter;
 use uner_trainer::{TokenStore, TrainError};
 
-use crate::terminal::notes;
+use crate::Sources;
+use crate::recipe::LongPassages;
 use chunks::in_chunks;
 use negatives::{AbsentTypes, Negatives};
-use uner_plan::Sources;
-use uner_plan::recipe::LongPassages;
 
-/// All a run trains on.
+/// The data that a run trains on, and its tokenizer.
 #[derive(Debug)]
-pub(crate) struct Assembled {
-    pub(crate) tokenizer: Tokenizer,
-    /// The model's dimensions, its special tokens those of the tokenizer.
-    pub(crate) config: LlamaConfig,
-    pub(crate) train: TokenStore,
-    pub(crate) validation: Option<TokenStore>,
+pub struct Assembled {
+    /// The tokenizer of the plan, or a trained one.
+    pub tokenizer: Tokenizer,
+    /// The model's dimensions, with the tokenizer's special tokens.
+    pub config: LlamaConfig,
+    /// Encoded conversations to train on.
+    pub train: TokenStore,
+    /// Encoded conversations for the validation loss.
+    pub validation: Option<TokenStore>,
 }
 
 impl Assembled {
-    /// A model of the run, asked as it was trained.
-    pub(crate) fn predictor<'a>(
+    /// A predictor that queries a model of the run in the format it is trained on.
+    ///
+    /// # Errors
+    /// The model's chat template ends an answer with no special token.
+    pub fn predictor<'a>(
         &'a self,
         model: &'a Llama,
         sources: &'a Sources,
@@ -70,9 +75,12 @@ impl Questioned {
     }
 }
 
-/// Reads, encodes and stores the data of a plan; the files of the stores are in `scratch`. A
-/// `tokenizer` at hand is used instead of that of the plan.
-pub(crate) fn assemble(
+/// Reads, encodes and stores the data of a plan. The files of the stores are in `scratch`. The
+/// tokenizer `at_hand` replaces that of the plan.
+///
+/// # Errors
+/// Names the file and line of data that cannot be read, or does not fit the recipe.
+pub fn assemble(
     sources: &Sources,
     scratch: &Path,
     at_hand: Option<Tokenizer>,
@@ -94,8 +102,11 @@ pub(crate) fn assemble(
     Ok(Assembled { tokenizer, config, train, validation })
 }
 
-/// The first conversations of a plan's training data, encoded.
-pub(crate) fn first(sources: &Sources, count: usize) -> Result<(Tokenizer, Vec<Tokens>)> {
+/// Encodes the first conversations of a plan's training data.
+///
+/// # Errors
+/// As [`assemble`].
+pub fn first(sources: &Sources, count: usize) -> Result<(Tokenizer, Vec<Tokens>)> {
     let negatives = Negatives::of(sources)?;
     let tokenizer = tokenizer(sources, &negatives)?;
     let examples = examples(sources, &sources.recipe.data.train, &negatives.train, |_| {})?;
@@ -106,8 +117,8 @@ pub(crate) fn first(sources: &Sources, count: usize) -> Result<(Tokenizer, Vec<T
     Ok((tokenizer, tokens))
 }
 
-/// The examples of a mixture, absent types asked. `at_end` is told what reading them could not
-/// represent exactly.
+/// The examples of a mixture, with queries for absent types. `at_end` gets the notes about data
+/// that could not be represented exactly.
 fn examples<'a>(
     sources: &'a Sources,
     members: &[Member],
@@ -123,7 +134,7 @@ fn examples<'a>(
     }))
 }
 
-/// A mixture that tells its notes when it is through.
+/// A mixture that calls `at_end` with its notes after the last example.
 struct Noted {
     mixture: uner_data::Mixture,
     at_end: fn(&Notes),
@@ -141,7 +152,7 @@ impl Iterator for Noted {
     }
 }
 
-/// What encodes a mixture into a store.
+/// Encodes a mixture into a store.
 struct Encoder<'a> {
     sources: &'a Sources,
     tokenizer: &'a Tokenizer,
@@ -156,7 +167,7 @@ impl Encoder<'_> {
             chunk.par_iter().map(|questioned| self.encode(questioned)).collect()
         };
         in_chunks(
-            examples(self.sources, members, absent, notes::tell)?,
+            examples(self.sources, members, absent, log_notes)?,
             encode,
             |questioned, tokens| {
                 let pushed =
@@ -182,7 +193,7 @@ impl Encoder<'_> {
         for (count, what) in [
             (
                 summary.overlong_queries,
-                "queries do not fit behind their passage even alone and were left out",
+                "queries do not fit after their passage, even alone, and were left out",
             ),
             (summary.untrained, "conversations have nothing to train on and were left out"),
         ] {
@@ -199,8 +210,18 @@ impl Encoder<'_> {
     }
 }
 
-/// A folder for encoded data that are not kept.
-pub(crate) fn scratch() -> Result<tempfile::TempDir> {
+/// Logs the notes of a reader, one line for each kind.
+pub fn log_notes(notes: &Notes) {
+    for line in notes.to_string().lines() {
+        tracing::info!("data: {line}");
+    }
+}
+
+/// A temporary folder for encoded data.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn scratch() -> Result<tempfile::TempDir> {
     let folder = std::env::temp_dir();
     tempfile::tempdir_in(&folder).with_context(|| {
         format!(
@@ -210,11 +231,11 @@ pub(crate) fn scratch() -> Result<tempfile::TempDir> {
     })
 }
 
-/// Some tokenizers do not keep a text: small vocabularies without byte pieces may lack the
-/// characters that every answer is made of, and tokenizers of words drop blanks. Training goes on,
-/// because mentions can still be learnt, but nobody should have to find out from a score of 0.
+/// Warns of a tokenizer that changes the template's text. Small vocabularies without byte pieces
+/// may lack characters of every answer, and word tokenizers drop blanks. Training continues,
+/// because mentions can still be learnt, but a score of 0 should not come as a surprise.
 fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()> {
-    // What a chat template writes is known once its tokenizer has read it.
+    // The text of a chat template is only known once it is encoded.
     if template.chat_template.is_some() {
         return Ok(());
     }
@@ -231,7 +252,7 @@ fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()
         Conversation { messages: messages.iter().enumerate().map(message).collect() };
     let mut segments = render(&conversation, template)?;
     if template.trailing_space_token {
-        // The blanks that such a template leaves to SentencePiece.
+        // Adds the blanks that such a template leaves to SentencePiece.
         for index in (1..segments.len())
             .filter(|&index| !segments[index - 1].end_of_turn)
             .collect::<Vec<_>>()
@@ -244,16 +265,16 @@ fn warn_of_changed_text(tokenizer: &Tokenizer, template: &Template) -> Result<()
         text(&decode(&encode(&conversation, template, tokenizer)?, template, tokenizer)?);
     if read_back != written {
         tracing::warn!(
-            "the tokenizer does not keep the text of the template: `{written}` reads back as `{read_back}`, which is what the model \
-             sees. Where brackets or quotes are missing, the official score, which insists on them, will be 0; strict and partial \
-             scores read what there is"
+            "the tokenizer changes the text of the template: `{written}` reads back as `{read_back}`, which is what the model \
+             sees. If brackets or quotes are missing, the official score, which requires them, will be 0; strict and partial \
+             scores do not require them"
         );
     }
     Ok(())
 }
 
-/// Looks at the first training conversations, too: their language may have characters that the
-/// tokenizer has no tokens for.
+/// Warns of a tokenizer that changes the first training conversations: their language may have
+/// characters without a token.
 fn warn_of_changed_data(
     sources: &Sources,
     negatives: &Negatives,
@@ -288,7 +309,7 @@ fn warn_of_changed_data(
     if let Some((written, read_back)) = first {
         tracing::warn!(
             "the tokenizer changes the text of {changed} of the first {looked_at} conversations: `{written}` reads back as `{read_back}`, \
-             which is what the model sees; take a model whose tokenizer knows the language"
+             which is what the model sees; choose a model whose tokenizer covers the language"
         );
     }
     Ok(())

@@ -1,12 +1,12 @@
-//! A stream worked off in chunks: while all cores work on one, the next is read.
+//! Processes a stream in chunks: reads the next chunk while all cores process one.
 
 use anyhow::Result;
 
-/// Examples in memory at a time are twice this.
+/// Items in a chunk. Two chunks are in memory at a time.
 const CHUNK: usize = 1_000;
 
-/// Reads `items` chunk by chunk, lets `work` make one result of each item of a chunk, and gives
-/// items and results to `take` in order. The first error ends it.
+/// Reads `items` chunk by chunk. `work` computes one result for each item of a chunk; `take` gets
+/// items and results in order. Stops at the first error.
 pub(super) fn in_chunks<T: Send + Sync, R: Send>(
     mut items: impl Iterator<Item = Result<T>> + Send,
     work: impl Fn(&[T]) -> Vec<R> + Sync,
