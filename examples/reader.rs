@@ -1,5 +1,6 @@
-//! Converts annotations in a format that uner does not read to JSON Lines with spans, which it does.
-//! A line of the input is a text and its mentions, each behind a tab: `TEXT`, `TYPE=MENTION`, ….
+//! Converts annotations in a format that uner does not read to JSON Lines with spans, which it
+//! does. A line of the input is a text and its mentions, each behind a tab: `TEXT`, `TYPE=MENTION`,
+//! ….
 //!
 //! ```text
 //! cargo run --release -p uner-examples --example reader -- mine.tsv > mine.jsonl

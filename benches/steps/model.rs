@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use uner_model::adapter::{Adapter, Base, Target, attach};
-use uner_model::weights::Source;
+use uner_model::weights::ParameterSource;
 use uner_model::{AdapterConfig, Llama, LlamaConfig, WeightsError};
 use uner_trainer::step::precision;
 
@@ -58,7 +58,7 @@ struct OnDevice {
     deviation: f64,
 }
 
-impl Source for OnDevice {
+impl ParameterSource for OnDevice {
     fn tensor<const D: usize>(
         &mut self,
         _name: &str,

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use proptest::prelude::*;
 use uner_model::weights::{MAX_SHARD_BYTES, random, read_config};
 use uner_model::{LlamaConfig, load, save};
-use uner_plan::recipe::{self, Source};
+use uner_plan::recipe::{self, RecipeText};
 use uner_plan::{Sources, builtin};
 use uner_prompt::{
     ChatTemplate, Conversation, Message, Template, Tokenizer, encode, encode_prompt, parse_answer,
@@ -99,7 +99,7 @@ proptest! {
     fn recipes(changes in changes()) {
         for name in ["quickstart", "private"] {
             let text = changed_text(builtin::recipe(name).unwrap(), &changes);
-            let source = Source { origin: "x.toml".to_owned(), text, folder: "/nowhere".into() };
+            let source = RecipeText { origin: "x.toml".to_owned(), text, folder: "/nowhere".into() };
             if let Ok(recipe) = recipe::parse(&source, &[]) {
                 recipe::defaults(&source, &[], &recipe);
                 let _ = Sources::find(recipe);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uner_plan::cost::Sharding;
 use uner_plan::machine::{Machine, Ranks};
 use uner_plan::plan::DataSize;
-use uner_plan::recipe::{self, Override, Recipe, Source};
+use uner_plan::recipe::{self, Override, Recipe, RecipeText};
 use uner_plan::{Plan, Sources, builtin, missing_lines, recipe::RANDOM};
 
 use crate::shared::{repository, shared};
@@ -23,7 +23,7 @@ fn names(folder: &str) -> Vec<String> {
 fn load(name: &str, overrides: &[&str]) -> Recipe {
     let text = builtin::recipe(name).unwrap().to_owned();
     let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
-    recipe::parse(&Source { origin: name.to_owned(), text, folder: "".into() }, &overrides)
+    recipe::parse(&RecipeText { origin: name.to_owned(), text, folder: "".into() }, &overrides)
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -186,7 +186,7 @@ fn is_known(key: &str) -> bool {
     at.insert(name.to_owned(), nonsense.into());
     let text = toml::to_string(&recipe).unwrap();
     let error =
-        recipe::parse(&Source { origin: "x.toml".to_owned(), text, folder: "".into() }, &[]);
+        recipe::parse(&RecipeText { origin: "x.toml".to_owned(), text, folder: "".into() }, &[]);
     !error.is_err_and(|error| {
         error.to_string().replace("[0]", "").contains(&format!("unknown key `{key}`"))
     })
@@ -210,7 +210,7 @@ fn every_key_and_every_default_is_documented() {
 
     let text = "run.dir = \"x\"\nmodel = { weights = \"y\", adapter = {} }\ndata.train = [{ dataset = \"demo\", split = \"train\" }]\n";
     let source =
-        Source { origin: "short.toml".to_owned(), text: text.to_owned(), folder: "".into() };
+        RecipeText { origin: "short.toml".to_owned(), text: text.to_owned(), folder: "".into() };
     let recipe = recipe::parse(&source, &[]).unwrap();
     let mut defaults = recipe::defaults(&source, &[], &recipe);
     defaults.retain(|default| {
@@ -229,7 +229,7 @@ fn what_a_run_writes_of_its_recipe_reads_back() {
         let recipe = load(name, &[]);
         let text = toml::to_string(&recipe).unwrap();
         let again = recipe::parse(
-            &Source { origin: "recipe.toml".to_owned(), text, folder: "".into() },
+            &RecipeText { origin: "recipe.toml".to_owned(), text, folder: "".into() },
             &[],
         )
         .unwrap();

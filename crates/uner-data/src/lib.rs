@@ -4,6 +4,17 @@
 //! Reading never loses text or an entity silently: inexact representations are counted
 //! ([`Notes`]), and unreadable data is an error with file and line ([`DataError`]). Spans are
 //! half-open character ranges of the text.
+//!
+//! ```
+//! use uner_data::{DatasetRef, read};
+//!
+//! let dataset = DatasetRef::Name("demo".to_owned()).resolve()?;
+//! for example in read(&dataset, "test", "data".as_ref())?.take(3) {
+//!     let example = example?;
+//!     assert!(example.entities.iter().all(|entity| entity.span.is_some()));
+//! }
+//! # Ok::<(), uner_data::DataError>(())
+//! ```
 
 pub mod align;
 mod brat;
@@ -26,6 +37,7 @@ mod read;
 mod reader;
 pub mod registry;
 pub mod regular;
+mod seen;
 mod spelling;
 pub mod stats;
 pub mod stream;
@@ -44,6 +56,7 @@ pub use negative::{Draw, NegativeConfig, Strategy, add_negatives};
 pub use notes::{Note, Notes};
 pub use read::{Examples, read};
 pub use registry::DatasetRef;
+pub use seen::SeenMentions;
 pub use spelling::{did_you_mean, nearest};
 pub use stats::{Stats, stats};
 pub use validate::{Validation, validate};

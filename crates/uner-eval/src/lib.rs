@@ -24,13 +24,12 @@ mod queries;
 mod ratio;
 pub mod report;
 mod score;
-mod seen;
 pub mod semeval;
 pub mod seqeval;
+mod tag;
 
 pub use bio::{BioReport, score_bio};
 pub use error::EvalError;
 pub use measure::{Benchmark, OnProgress, measure};
 pub use queries::{QueryReport, TypeScores, score_queries};
 pub use score::{DatasetReport, DatasetScorer, QueryPrediction, SeenSplit};
-pub use seen::SeenMentions;

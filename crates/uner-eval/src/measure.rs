@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::Serialize;
-use uner_data::{DataError, Dataset, Entity, Example, Examples, read};
+use uner_data::{DataError, Dataset, Entity, Example, Examples, SeenMentions, read};
 use uner_infer::{InferError, Predictor, Query, Response};
 use uner_prompt::ner;
 
 use crate::report::{Outcome, Report};
-use crate::{DatasetReport, DatasetScorer, EvalError, QueryPrediction, SeenMentions};
+use crate::{DatasetReport, DatasetScorer, EvalError, QueryPrediction};
 
 /// Examples answered together: enough that queries of similar length meet in a batch.
 const CHUNK: usize = 64;

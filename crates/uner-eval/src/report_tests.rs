@@ -3,7 +3,8 @@
 use uner_data::{Entity, Example, Span};
 
 use super::*;
-use crate::{DatasetScorer, QueryPrediction, SeenMentions};
+use crate::{DatasetScorer, QueryPrediction};
+use uner_data::SeenMentions;
 
 fn entity(text: &str, entity_type: &str, start: usize) -> Entity {
     let span = Some(Span { start, end: start + text.chars().count() });

@@ -2,10 +2,10 @@
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use uner_data::{Entity, Example};
+use uner_data::{Entity, Example, SeenMentions};
 
 use crate::{
-    EvalError, SeenMentions, TypeScores,
+    EvalError, TypeScores,
     official::{OfficialCounts, OfficialScore, get_response},
     semeval::{Mention, ModeCounts, ModeScore, SemevalCounts, SemevalScores},
 };

@@ -1,10 +1,10 @@
 //! Properties of all scores, and hand-made examples.
 
 use proptest::prelude::*;
-use uner_data::{Entity, Example, Span};
+use uner_data::{Entity, Example, SeenMentions, Span};
 
 use crate::{
-    DatasetReport, DatasetScorer, QueryPrediction, SeenMentions,
+    DatasetReport, DatasetScorer, QueryPrediction,
     official::OfficialCounts,
     semeval::{Mention, ModeCounts, SemevalCounts},
 };

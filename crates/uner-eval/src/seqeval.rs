@@ -2,16 +2,15 @@
 //! sequences. [`Reading::Default`] follows conlleval (a tag that continues nothing starts an
 //! entity); the strict readings accept only entities that are well formed in their scheme.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use uner_data::Span;
 
-use crate::{
-    ratio::{f1, ratio},
-    semeval::Mention,
-};
+use crate::ratio::{f1, ratio};
+use crate::semeval::Mention;
+pub use crate::tag::Tag;
 
 /// The rules for reading a sequence of tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,58 +22,6 @@ pub enum Reading {
     /// seqeval's `mode="strict"` with `scheme=IOBES`, or `scheme=BILOU`, which has other letters:
     /// an entity goes from `B-` to `E-`, or is a single `S-`.
     StrictIobes,
-}
-
-/// One tag. The last tag of an entity is `E-` in IOBES and `L-` in BILOU; the only tag of an entity
-/// of one token is `S-` in IOBES and `U-` in BILOU.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tag {
-    /// `O`
-    Outside,
-    /// `B-type`
-    Begin(String),
-    /// `I-type`
-    Inside(String),
-    /// `E-type` or `L-type`
-    End(String),
-    /// `S-type` or `U-type`
-    Single(String),
-}
-
-impl FromStr for Tag {
-    type Err = String;
-
-    fn from_str(tag: &str) -> Result<Self, Self::Err> {
-        let (prefix, entity_type) = match tag.split_once('-') {
-            _ if tag == "O" => return Ok(Self::Outside),
-            Some((prefix, entity_type)) if !entity_type.is_empty() => {
-                (prefix, entity_type.to_owned())
-            }
-            _ => ("", String::new()),
-        };
-        match prefix {
-            "B" => Ok(Self::Begin(entity_type)),
-            "I" => Ok(Self::Inside(entity_type)),
-            "E" | "L" => Ok(Self::End(entity_type)),
-            "S" | "U" => Ok(Self::Single(entity_type)),
-            _ => Err(format!(
-                "`{tag}` is not a BIO tag: write `O`, `B-type` or `I-type`; or, in IOBES, `E-type` or `S-type`; or, in \
-                 BILOU, `L-type` or `U-type`"
-            )),
-        }
-    }
-}
-
-impl Tag {
-    fn entity_type(&self) -> Option<&str> {
-        match self {
-            Self::Outside => None,
-            Self::Begin(entity_type)
-            | Self::Inside(entity_type)
-            | Self::End(entity_type)
-            | Self::Single(entity_type) => Some(entity_type),
-        }
-    }
 }
 
 /// The entities of a sentence, in order. Spans count tokens.

@@ -11,8 +11,8 @@ use safetensors::tensor::{SafeTensors, TensorView, View};
 
 use crate::adapter::{BASE_FILE, Base, CONFIG_FILE, PREFIX, peft};
 use crate::weights::{
-    Source, Tensors, WeightsError, are_finite, dtype_of, open, read_config, stored, to_f32,
-    write_config, write_file, write_weights,
+    ParameterSource, Tensors, WeightsError, are_finite, dtype_of, open, read_config, stored,
+    to_f32, write_config, write_file, write_weights,
 };
 use crate::{Llama, LlamaConfig};
 
@@ -176,7 +176,7 @@ fn is_float(dtype: Dtype) -> bool {
 pub(crate) fn parameters(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
     #[derive(Default)]
     struct Asked(Vec<(String, Vec<usize>)>);
-    impl Source for Asked {
+    impl ParameterSource for Asked {
         fn tensor<const D: usize>(
             &mut self,
             name: &str,

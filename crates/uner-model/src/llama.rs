@@ -16,7 +16,7 @@ use uner_kernels::{
 use crate::cache::{KvCache, LayerCache};
 use crate::config::{Adapter, LlamaConfig};
 use crate::error::WeightsError;
-use crate::source::Source;
+use crate::source::ParameterSource;
 
 /// A LLaMA model.
 #[derive(Module, Debug)]
@@ -162,7 +162,10 @@ impl Llama {
     ///
     /// # Errors
     /// When `source` cannot return a parameter.
-    pub fn build(config: &LlamaConfig, source: &mut impl Source) -> Result<Self, WeightsError> {
+    pub fn build(
+        config: &LlamaConfig,
+        source: &mut impl ParameterSource,
+    ) -> Result<Self, WeightsError> {
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let embed_tokens = Linear::build(source, "model.embed_tokens", vocab, hidden)?;
         let layers = (0..config.num_hidden_layers)
@@ -242,7 +245,7 @@ impl Block {
     /// When `source` cannot return a parameter.
     pub fn build(
         config: &LlamaConfig,
-        source: &mut impl Source,
+        source: &mut impl ParameterSource,
         name: &str,
     ) -> Result<Self, WeightsError> {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
@@ -371,7 +374,7 @@ impl Mlp {
 
 impl Linear {
     fn build(
-        source: &mut impl Source,
+        source: &mut impl ParameterSource,
         name: &str,
         rows: usize,
         columns: usize,
@@ -425,7 +428,7 @@ impl Linear {
 
     /// Builds a layer of a block, quantised if the source has a `base_format`.
     fn of_block(
-        source: &mut impl Source,
+        source: &mut impl ParameterSource,
         name: &str,
         rows: usize,
         columns: usize,
@@ -443,7 +446,11 @@ impl Linear {
 }
 
 impl RmsNorm {
-    fn build(source: &mut impl Source, name: &str, hidden: usize) -> Result<Self, WeightsError> {
+    fn build(
+        source: &mut impl ParameterSource,
+        name: &str,
+        hidden: usize,
+    ) -> Result<Self, WeightsError> {
         Ok(Self { weight: Param::from_tensor(source.tensor(&format!("{name}.weight"), [hidden])?) })
     }
 

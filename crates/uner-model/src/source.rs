@@ -6,7 +6,7 @@ use crate::config::BaseFormat;
 use crate::error::WeightsError;
 
 /// A source of a model's parameters, by checkpoint name and shape.
-pub trait Source {
+pub trait ParameterSource {
     /// Returns the parameter `name` on the model's device. Parameters from files are f32.
     ///
     /// # Errors

@@ -6,6 +6,20 @@
 //!
 //! This crate does not depend on the command line: benches, tests and Rust programs plan a run
 //! exactly as `uner train` does.
+//!
+//! ```
+//! use uner_plan::machine::{Machine, Ranks};
+//! use uner_plan::plan::DataSize;
+//! use uner_plan::{Plan, Sources, recipe};
+//!
+//! let sources = Sources::find(recipe::parse(&recipe::find("quickstart")?, &[])?)?;
+//! let devices = &sources.recipe.run.device;
+//! let machine = Machine::elsewhere(devices, None, Ranks::of_one_process(devices));
+//! let plan = Plan::new(&sources, DataSize::Expected { conversations: 4_000 }, machine, None);
+//! assert!(plan.fits());
+//! assert!(plan.describe().contains("layout"));
+//! # Ok::<(), uner_plan::recipe::RecipeError>(())
+//! ```
 
 pub mod assemble;
 pub mod builtin;

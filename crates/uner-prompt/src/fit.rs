@@ -32,6 +32,37 @@ pub fn fit(mut tokens: Tokens, max_seq_len: usize) -> Result<Fitted, PromptError
     Ok(Fitted { tokens, dropped_queries: num_exchanges - kept })
 }
 
+/// Drops the queries that do not fit after the passage even alone, so that any one of the others
+/// fits in any order.
+///
+/// # Errors
+/// [`PromptError::TooLong`] if the passage fits with none of its queries (without any query: if the
+/// passage does not fit).
+pub fn drop_overlong(tokens: &Tokens, max_seq_len: usize) -> Result<Fitted, PromptError> {
+    let passage = tokens.exchanges.first().copied().unwrap_or(0);
+    let ranges = tokens.exchanges.windows(2).map(|pair| pair[0]..pair[1]);
+    let (fitting, overlong): (Vec<_>, Vec<_>) =
+        ranges.partition(|range| passage + range.len() <= max_seq_len);
+    if overlong.is_empty() && passage <= max_seq_len {
+        return Ok(Fitted { tokens: tokens.clone(), dropped_queries: 0 });
+    }
+    if fitting.is_empty() {
+        let shortest = overlong.iter().map(ExactSizeIterator::len).min().unwrap_or(0);
+        return Err(PromptError::TooLong { needed: passage + shortest, passage, max_seq_len });
+    }
+    let mut kept = Tokens {
+        ids: tokens.ids[..passage].to_vec(),
+        loss_mask: tokens.loss_mask[..passage].to_vec(),
+        exchanges: vec![passage],
+    };
+    for range in fitting {
+        kept.ids.extend_from_slice(&tokens.ids[range.clone()]);
+        kept.loss_mask.extend_from_slice(&tokens.loss_mask[range]);
+        kept.exchanges.push(kept.ids.len());
+    }
+    Ok(Fitted { tokens: kept, dropped_queries: overlong.len() })
+}
+
 fn truncate(tokens: &mut Tokens, kept: usize) {
     tokens.exchanges.truncate(kept);
     let length = tokens.exchanges.last().copied().unwrap_or(0);

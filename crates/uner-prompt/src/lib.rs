@@ -11,6 +11,24 @@
 //!
 //! A [`Template`] is data (`configs/templates/*.toml`), not code. A [`Tokenizer`] is read from
 //! `tokenizer.json` or SentencePiece's `tokenizer.model`, or trained from texts.
+//!
+//! ```
+//! use uner_data::{Entity, Example, Span};
+//! use uner_prompt::{Template, ner, render};
+//!
+//! let entity = Entity {
+//!     text: "Tim Cook".to_owned(),
+//!     entity_type: "person".to_owned(),
+//!     span: Some(Span { start: 0, end: 8 }),
+//! };
+//! let example = Example::new("1".to_owned(), "Tim Cook runs Apple.".to_owned(), vec![entity]);
+//! let template = Template::load("zero-shot")?;
+//! let segments = render(&ner::conversation(&example, &template, None), &template)?;
+//! let trained: Vec<&str> =
+//!     segments.iter().filter(|segment| segment.trained).map(|segment| &*segment.text).collect();
+//! assert_eq!(trained, [" [\"Tim Cook\"]"]);
+//! # Ok::<(), uner_prompt::PromptError>(())
+//! ```
 
 pub mod answer;
 mod chat;
@@ -33,7 +51,7 @@ pub use answer::{
 pub use conversation::{Conversation, IGNORE_INDEX, Message, Role, Segment, Tokens};
 pub use encode::{decode, encode, encode_prompt};
 pub use error::PromptError;
-pub use fit::{Fitted, cut, fit, permute_queries};
+pub use fit::{Fitted, cut, drop_overlong, fit, permute_queries};
 pub use jinja::ChatTemplate;
 pub use render::{render, render_prompt, render_string};
 pub use template::Template;

@@ -37,8 +37,7 @@ pub fn render(
     }
     let mut segments = Vec::with_capacity(messages.len() / 2 * 3);
     for (exchange, turns) in messages.chunks_exact(2).enumerate() {
-        let trained =
-            exchange > 0 || template.acknowledgement.is_none() || template.train_acknowledgement;
+        let trained = template.trains(exchange);
         push_question(&mut segments, exchange, &turns[0].text, &template.system, template);
         segments.push(Segment {
             text: behind_name(&turns[1].text, template),

@@ -171,6 +171,12 @@ impl Template {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
 
+    /// Whether the answer of an exchange carries loss: all do, but for an acknowledgement of the
+    /// passage, the answer of exchange 0, if the template does not train it.
+    pub(crate) fn trains(&self, exchange: usize) -> bool {
+        exchange > 0 || self.acknowledgement.is_none() || self.train_acknowledgement
+    }
+
     /// Name and digest of all keys, such as `zero-shot-0f3a…`. Checkpoints store it, so that a
     /// model is not prompted with another template than it was trained with.
     ///

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use syn::visit::Visit;
-use uner_kernels::offline::Source;
+use uner_kernels::offline::KernelSource;
 use walkdir::WalkDir;
 
 use crate::shared::repository;
@@ -75,7 +75,7 @@ fn missing<'a>(kernels: &BTreeSet<String>, labels: impl Iterator<Item = &'a str>
 }
 
 /// Returns the kernels of the crate that are missing in `sources`.
-pub(super) fn unlisted(sources: &[Source]) -> Vec<String> {
+pub(super) fn unlisted(sources: &[KernelSource]) -> Vec<String> {
     let kernels = of_the_crate();
     assert!(kernels.len() >= 20, "only {kernels:?} were found");
     missing(&kernels, sources.iter().map(|source| source.label.as_str()))

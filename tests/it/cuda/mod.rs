@@ -8,7 +8,7 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use uner_kernels::offline::{Nvrtc, Report, Source, sources};
+use uner_kernels::offline::{KernelSource, Nvrtc, Report, sources};
 
 use self::table::{Compiled, Row};
 
@@ -44,13 +44,13 @@ fn count_products(tools: &Path, cubin: &[u8]) -> usize {
     text.split_whitespace().filter(products).count()
 }
 
-fn uses_tensor_cores(source: &Source) -> bool {
+fn uses_tensor_cores(source: &KernelSource) -> bool {
     ["mma.sync.aligned", "wgmma.mma_async", "wmma::"]
         .iter()
         .any(|product| source.text.contains(product))
 }
 
-fn compiled(source: &Source, report: &Report, tools: Option<&Path>) -> Row {
+fn compiled(source: &KernelSource, report: &Report, tools: Option<&Path>) -> Row {
     let hmma = match tools {
         Some(tools) if uses_tensor_cores(source) => Some(count_products(tools, &report.cubin)),
         None if uses_tensor_cores(source) => None,
@@ -62,7 +62,7 @@ fn compiled(source: &Source, report: &Report, tools: Option<&Path>) -> Row {
 }
 
 /// Returns the defects of a compiled kernel, whatever the table says.
-fn defects(source: &Source, report: &Report, row: &Row) -> Vec<String> {
+fn defects(source: &KernelSource, report: &Report, row: &Row) -> Vec<String> {
     let compiled = row.compiled.as_ref().unwrap();
     let mut defects = Vec::new();
     // Other spills are the assembler's choice; the table lists them.
@@ -80,7 +80,7 @@ fn defects(source: &Source, report: &Report, row: &Row) -> Vec<String> {
 
 /// Returns the row of each kernel and the problems found. Without a compiler, its results are left
 /// out.
-fn reviewed(sources: &[Source]) -> (Vec<Row>, Vec<String>) {
+fn reviewed(sources: &[KernelSource]) -> (Vec<Row>, Vec<String>) {
     let Some(sdk) = folder("UNER_CUDA_SDK") else {
         assert!(!updating(), "to write the table, set UNER_CUDA_SDK and UNER_CUDA_TOOLS");
         eprintln!("SKIPPED: set UNER_CUDA_SDK to a folder with `lib/libnvrtc.so.13` and `include`");

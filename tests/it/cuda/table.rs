@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use uner_kernels::offline::Source;
+use uner_kernels::offline::KernelSource;
 
 use crate::shared::repository;
 
@@ -37,7 +37,7 @@ pub(super) struct Compiled {
 }
 
 impl Row {
-    pub(super) fn of(source: &Source) -> Self {
+    pub(super) fn of(source: &KernelSource) -> Self {
         let (x, y, z) = source.cube_dim;
         let checksum = crc32fast::hash(source.stable_text().as_bytes());
         Self {

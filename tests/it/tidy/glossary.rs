@@ -9,7 +9,7 @@ use super::assert_tidy;
 use super::sources::over_all_files;
 
 /// Words that no public name has, with the field's terms for what they were used for.
-const PRIVATE: [(&str, &str); 20] = [
+const PRIVATE: [(&str, &str); 17] = [
     ("companions", "extra files"),
     ("crew", "ranks of a process"),
     ("divide", "shard"),
@@ -22,14 +22,11 @@ const PRIVATE: [(&str, &str); 20] = [
     ("meeting", "rendezvous, barrier"),
     ("noise", "dropout key"),
     ("place", "device, index, layer key, location"),
-    ("rest", "remainder"),
     ("seat", "local rank"),
     ("settle", "wait"),
     ("standing", "best tracker, early stopping"),
     ("tell", "emit, log"),
     ("told", "emitted, returned"),
-    ("vote", "all-reduce"),
-    ("workplace", "device"),
 ];
 
 /// The public names of a file.

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use uner_data::DatasetRef;
+use uner_data::SeenMentions;
+use uner_eval::measure;
 use uner_eval::report::Report;
-use uner_eval::{SeenMentions, measure};
 use uner_infer::Predictor;
 
 use crate::args::EvalArgs;

@@ -6,8 +6,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use uner_data::mix;
-use uner_eval::SeenMentions;
 use uner_model::Llama;
 use uner_trainer::metrics::event::StepMetrics;
 use uner_trainer::{
@@ -22,11 +20,11 @@ use crate::model::adapter;
 use crate::run::during;
 use crate::run::guards;
 use crate::run::lock::RunLock;
-use crate::run::mask;
 use crate::run::monitor::Monitor;
 use crate::run::profile;
 use crate::run::ranks::{Rank, Ranks, World, together};
 use crate::run::run_folder;
+use crate::run::show_mask;
 use crate::run::start::{Resumed, begin, look};
 use crate::terminal::interrupt;
 use crate::terminal::progress::Meter;
@@ -56,7 +54,7 @@ pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     }
     refuse_missing(&sources)?;
     if let Some(count) = args.show_mask {
-        mask::show(&sources, count, out)?;
+        show_mask::show(&sources, count, out)?;
         return Ok(Ending::Done);
     }
     if let Some(steps) = args.profile {
@@ -348,9 +346,9 @@ fn report(
     let folder = &sources.recipe.run.dir;
     if !benchmarks.is_empty() {
         let predictor = assembled.predictor(model, sources)?;
-        let seen = seen(sources)?;
         let root = &sources.recipe.data.root;
-        let report = eval::measure_into(folder, &predictor, benchmarks, root, Some(&seen), false)?;
+        let report =
+            eval::measure_into(folder, &predictor, benchmarks, root, Some(&assembled.seen), false)?;
         run_folder::record_scores(folder, step, &report)?;
         write!(out, "{}", report.terminal())?;
     }
@@ -362,16 +360,6 @@ fn report(
     }
     writeln!(out, "\nTry next:\n  {}", suggestion(sources, folder))?;
     Ok(())
-}
-
-/// The mentions of the training data.
-fn seen(sources: &Sources) -> Result<SeenMentions> {
-    let mut seen = SeenMentions::default();
-    for item in mix(&sources.recipe.data.train, &sources.recipe.data.root, sources.recipe.run.seed)?
-    {
-        seen.add(&item?.1);
-    }
-    Ok(seen)
 }
 
 /// A command that asks the new model something it should know.

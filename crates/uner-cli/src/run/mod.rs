@@ -3,9 +3,9 @@
 pub(crate) mod during;
 pub(crate) mod guards;
 pub(crate) mod lock;
-pub(crate) mod mask;
 pub(crate) mod monitor;
 pub(crate) mod profile;
 pub(crate) mod ranks;
 pub(crate) mod run_folder;
+pub(crate) mod show_mask;
 pub(crate) mod start;

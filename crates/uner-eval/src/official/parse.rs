@@ -1,4 +1,5 @@
-//! Reads a model's text as a list of strings.
+//! Reads a model's text as a list of strings: `re.match(r"\[(.*?)\]", text)` and `json.loads` of
+//! the released `evaluate.py`.
 
 use super::{normalize, python::is_space};
 use crate::lines::from_python;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use cubecl::ir::{DeviceProperties, ElemType};
 
-use super::Source;
+use super::KernelSource;
 use super::recorder::Launch;
 
 /// Every limit that the launch exceeds, and every matrix instruction that the card does not have.
 pub(super) fn problems(
-    source: &Source,
+    source: &KernelSource,
     launch: &Launch,
     properties: &DeviceProperties,
 ) -> Vec<String> {

@@ -35,7 +35,7 @@ use recorder::{Card, Launch, Recorder};
 
 /// The CUDA C++ of one kernel.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct KernelSource {
     /// Op, file and function of the kernel, element type and form:
     /// `attention/backward/queries bf16 head_dim 64 group 1`.
     pub label: String,
@@ -52,7 +52,7 @@ pub struct Source {
     pub problems: Vec<String>,
 }
 
-impl Source {
+impl KernelSource {
     /// The text with stable names. The entry function's name contains a hash, and the values of
     /// shared memory are numbered in the order of a hash map (cubecl-opt 0.11.3,
     /// `AllocateSharedMemoryBlockPass`), which differs from call to call.
@@ -88,11 +88,11 @@ fn value_number(name: &str) -> Option<(&str, &str)> {
 ///
 /// # Panics
 /// When a kernel does not expand, or CUDA C++ cannot express it: a defect of the kernel.
-pub fn sources() -> Vec<Source> {
+pub fn sources() -> Vec<KernelSource> {
     sources_of(&calls())
 }
 
-fn sources_of(calls: &[Call]) -> Vec<Source> {
+fn sources_of(calls: &[Call]) -> Vec<KernelSource> {
     let device = Recorder::of(Card::Hopper);
     let launches = launches(&device, calls);
     let properties = device.client.properties();
@@ -136,7 +136,7 @@ fn unused(label: &str, taken: &HashSet<String>) -> String {
     labels.find(|label| !taken.contains(label)).expect("numbers do not end")
 }
 
-fn emit(label: String, launch: &Launch, properties: &DeviceProperties) -> Source {
+fn emit(label: String, launch: &Launch, properties: &DeviceProperties) -> KernelSource {
     let definition = define_kernel(&*launch.kernel)
         .unwrap_or_else(|error| panic!("`{label}` does not expand: {error}"));
     let entry = definition.settings.kernel_name.clone();
@@ -144,7 +144,7 @@ fn emit(label: String, launch: &Launch, properties: &DeviceProperties) -> Source
         .compile(definition, &compilation_options())
         .unwrap_or_else(|error| panic!("`{label}` cannot be expressed in CUDA C++: {error}"));
     let cube_dim = launch.kernel.id().cube_dim.into();
-    let mut source = Source {
+    let mut source = KernelSource {
         label,
         entry,
         text: kernel.source,

@@ -6,7 +6,7 @@ use std::path::Path;
 use libloading::Library;
 use rayon::prelude::*;
 
-use super::Source;
+use super::KernelSource;
 use super::properties::ARCHITECTURE;
 
 /// Headers that the generated code includes, and the `PyPI` packages that contain them.
@@ -119,7 +119,7 @@ impl Nvrtc {
     }
 
     /// [`Self::compile`] for each of the sources, in order, on all processors.
-    pub fn compile_all(&self, sources: &[Source]) -> Vec<Result<Report, NvrtcError>> {
+    pub fn compile_all(&self, sources: &[KernelSource]) -> Vec<Result<Report, NvrtcError>> {
         sources.par_iter().map(|source| self.compile(source)).collect()
     }
 
@@ -129,7 +129,7 @@ impl Nvrtc {
     /// # Errors
     /// When the compiler or the assembler refuses the source, serialises its products or logs no
     /// numbers.
-    pub fn compile(&self, source: &Source) -> Result<Report, NvrtcError> {
+    pub fn compile(&self, source: &KernelSource) -> Result<Report, NvrtcError> {
         let report = self.compile_text(source, &source.text)?;
         if report.spilled() == 0 {
             return Ok(report);
@@ -138,7 +138,7 @@ impl Nvrtc {
         Ok(Report { short, ..report })
     }
 
-    fn compile_text(&self, source: &Source, text: &str) -> Result<Report, NvrtcError> {
+    fn compile_text(&self, source: &KernelSource, text: &str) -> Result<Report, NvrtcError> {
         let program = Program::new(&self.functions, text);
         let status = program.compile(&self.options);
         let log = program.log();
@@ -168,7 +168,7 @@ fn options(include: &Path) -> Vec<CString> {
 }
 
 /// The text of a source with launch bounds that need only one cube per multiprocessor.
-pub(super) fn alone(source: &Source) -> String {
+pub(super) fn alone(source: &KernelSource) -> String {
     let (x, y, z) = source.cube_dim;
     let (bounds, one_cube) = (
         format!("__launch_bounds__({})", x * y * z),

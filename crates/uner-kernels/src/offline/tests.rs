@@ -21,7 +21,7 @@ fn greedy(y: &mut [f32], #[comptime] floats: usize) {
 }
 
 /// Launch and source of a kernel that uses `floats` floats of shared memory.
-fn recorded(floats: usize, cubes: CubeCount, units: CubeDim) -> (Launch, Source, Recorder) {
+fn recorded(floats: usize, cubes: CubeCount, units: CubeDim) -> (Launch, KernelSource, Recorder) {
     let device = Recorder::of(Card::Hopper);
     let mut launches = device.record(|device| {
         let y = device.tensor([1024], DType::F32);
@@ -113,7 +113,7 @@ fn the_same_call_gives_the_same_text() {
     let calls: Vec<Call> =
         calls().into_iter().filter(|call| forms.contains(&call.form.as_str())).collect();
     assert_eq!(calls.len(), forms.len());
-    let texts = || sources_of(&calls).iter().map(Source::stable_text).collect::<Vec<_>>();
+    let texts = || sources_of(&calls).iter().map(KernelSource::stable_text).collect::<Vec<_>>();
     let first = texts();
     for _ in 0..3 {
         assert!(texts() == first);

@@ -9,7 +9,7 @@ mod tensors;
 mod write;
 
 pub use crate::error::WeightsError;
-pub use crate::source::Source;
+pub use crate::source::ParameterSource;
 pub(crate) use crate::source::lasting;
 pub use files::{inside, open_regular, write_safetensors};
 pub use host::HostTensor;

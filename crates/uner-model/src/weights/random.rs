@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Normal};
 
-use super::{Source, WeightsError, lasting};
+use super::{ParameterSource, WeightsError, lasting};
 use crate::{Llama, LlamaConfig};
 
 /// A model with matrices from N(0, `initializer_range`²) and norms of 1, as transformers
@@ -29,7 +29,7 @@ struct Random {
     device: Device,
 }
 
-impl Source for Random {
+impl ParameterSource for Random {
     fn tensor<const D: usize>(
         &mut self,
         _name: &str,

@@ -10,7 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Source, Tensors, WeightsError, inside, lasting, open_regular};
+use super::{ParameterSource, Tensors, WeightsError, inside, lasting, open_regular};
 use crate::config::BaseFormat;
 use crate::config::file::ends_of_generation;
 use crate::{Llama, LlamaConfig};
@@ -135,7 +135,7 @@ struct Files<'a> {
     form: Option<BaseFormat>,
 }
 
-impl Source for Files<'_> {
+impl ParameterSource for Files<'_> {
     fn base_format(&self) -> Option<BaseFormat> {
         self.form.filter(|_| !self.tensors.has_problems())
     }

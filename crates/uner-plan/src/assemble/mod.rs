@@ -20,7 +20,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
-use uner_data::{Example, Member, Notes, mix};
+use uner_data::{Example, Member, Notes, SeenMentions, mix};
 use uner_infer::{Generator, Predictor};
 use uner_model::{Llama, LlamaConfig};
 use uner_prompt::conversation::text;
@@ -46,6 +46,8 @@ pub struct Assembled {
     pub train: TokenStore,
     /// Encoded conversations for the validation loss.
     pub validation: Option<TokenStore>,
+    /// The mentions of the training data; empty if no benchmark needs them.
+    pub seen: SeenMentions,
 }
 
 impl Assembled {
@@ -91,15 +93,22 @@ pub fn assemble(
     warn_of_changed_text(&tokenizer, &sources.template)?;
     warn_of_changed_data(sources, &negatives, &tokenizer).context("training data")?;
     let encoder = Encoder { sources, tokenizer: &tokenizer, scratch };
-    let train =
-        encoder.store(&sources.recipe.data.train, &negatives.train).context("training data")?;
+    let mut seen = SeenMentions::default();
+    let is_measured = !sources.recipe.eval.benchmarks.is_empty();
+    let note = |example: &Example| {
+        if is_measured {
+            seen.add(example);
+        }
+    };
+    let train = encoder.store(&sources.recipe.data.train, &negatives.train, note);
+    let train = train.context("training data")?;
     let validation = &sources.recipe.data.validation;
     let validation = if validation.is_empty() {
         None
     } else {
-        Some(encoder.store(validation, &negatives.validation).context("validation data")?)
+        Some(encoder.store(validation, &negatives.validation, |_| {}).context("validation data")?)
     };
-    Ok(Assembled { tokenizer, config, train, validation })
+    Ok(Assembled { tokenizer, config, train, validation, seen })
 }
 
 /// Encodes the first conversations of a plan's training data.
@@ -160,7 +169,12 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    fn store(&self, members: &[Member], absent: &AbsentTypes) -> Result<TokenStore> {
+    fn store(
+        &self,
+        members: &[Member],
+        absent: &AbsentTypes,
+        mut note: impl FnMut(&Example),
+    ) -> Result<TokenStore> {
         let mut writer = StoreWriter::new(self.scratch, self.sources.recipe.train.max_seq_len)?;
         let mut num_long = 0;
         let encode = |chunk: &[Questioned]| -> Vec<Result<Tokens, PromptError>> {
@@ -170,6 +184,7 @@ impl Encoder<'_> {
             examples(self.sources, members, absent, log_notes)?,
             encode,
             |questioned, tokens| {
+                note(&questioned.example);
                 let pushed =
                     tokens.map_err(TrainError::from).and_then(|tokens| writer.push(&tokens));
                 match (pushed, self.sources.recipe.data.long_passages) {

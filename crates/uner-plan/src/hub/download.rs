@@ -15,7 +15,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::offer::{Checksum, Offer, Offered, api, explain};
-use super::{BRANCH, Source};
+use super::{BRANCH, HubRepo};
 
 const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
@@ -78,7 +78,7 @@ fn shards(index: &[u8]) -> Option<BTreeSet<String>> {
 }
 
 /// Downloads every file of an offer that the cache lacks, or that fails its check.
-pub(super) fn all(source: &Source, offer: &Offer) -> Result<()> {
+pub(super) fn all(source: &HubRepo, offer: &Offer) -> Result<()> {
     let repo = api()?.repo(source.repo(&offer.commit));
     let cache = Cache::from_env();
     for file in &offer.files {
@@ -96,7 +96,7 @@ pub(super) fn all(source: &Source, offer: &Offer) -> Result<()> {
 
 /// Downloads a file. Starts again once if the partial file cannot be continued, or if the file
 /// fails its check.
-fn one(source: &Source, repo: &ApiRepo, cache: &Cache, file: &Offered) -> Result<()> {
+fn one(source: &HubRepo, repo: &ApiRepo, cache: &Cache, file: &Offered) -> Result<()> {
     let first = fetch(repo, file);
     let error = match first {
         Ok(()) => return Ok(()),
@@ -137,7 +137,7 @@ fn fetch(repo: &ApiRepo, file: &Offered) -> Result<(), Failure> {
     }
 }
 
-fn refused(source: &Source, error: ApiError) -> anyhow::Error {
+fn refused(source: &HubRepo, error: ApiError) -> anyhow::Error {
     match error {
         ApiError::RequestError(error) => explain(source, *error),
         error => anyhow::Error::new(error)
@@ -179,7 +179,7 @@ fn digest(path: &Path, mut hasher: impl Digest) -> Result<String> {
 }
 
 /// Removes a file from the cache: its partial and its complete blob, and all links to them.
-fn forget(source: &Source, cache: &Cache, file: &Offered) -> Result<()> {
+fn forget(source: &HubRepo, cache: &Cache, file: &Offered) -> Result<()> {
     let repo = cache.repo(source.repo(BRANCH));
     let (Checksum::Sha256(name) | Checksum::Git(name)) = &file.checksum;
     let blob = repo.blob_path(name);

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A repository of the hub.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Source {
+pub struct HubRepo {
     kind: Kind,
     /// `org/name`.
     id: String,
@@ -47,34 +47,32 @@ enum Kind {
 #[error(
     "`{0}` is not a repository of the hub; write it as `hf:org/name`, such as `hf:meta-llama/Llama-2-7b-hf`"
 )]
-pub struct NotASource(String);
+pub struct NotARepo(String);
 
 /// A repository whose licence the user has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted(String);
 
 impl FromStr for Accepted {
-    type Err = NotASource;
+    type Err = NotARepo;
 
-    fn from_str(text: &str) -> Result<Self, NotASource> {
-        Source::model(text)?
-            .map(|source| Self(source.id))
-            .ok_or_else(|| NotASource(text.to_owned()))
+    fn from_str(text: &str) -> Result<Self, NotARepo> {
+        HubRepo::model(text)?.map(|source| Self(source.id)).ok_or_else(|| NotARepo(text.to_owned()))
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for HubRepo {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{PREFIX}{}", self.id)
     }
 }
 
-impl Source {
+impl HubRepo {
     /// The model that `model.weights` names; `None` unless the name begins with `hf:`.
     ///
     /// # Errors
     /// When the rest of the name is not `org/name`.
-    pub fn model(weights: &str) -> Result<Option<Self>, NotASource> {
+    pub fn model(weights: &str) -> Result<Option<Self>, NotARepo> {
         let Some(id) = weights.strip_prefix(PREFIX) else { return Ok(None) };
         let is_name = |name: &str| {
             let plain =
@@ -85,7 +83,7 @@ impl Source {
             Some((organisation, name)) if is_name(organisation) && is_name(name) => {
                 Ok(Some(Self { kind: Kind::Model, id: id.to_owned() }))
             }
-            _ => Err(NotASource(weights.to_owned())),
+            _ => Err(NotARepo(weights.to_owned())),
         }
     }
 
@@ -166,7 +164,7 @@ pub fn is_named(model: &Path) -> bool {
 /// # Errors
 /// When the cache lacks the model and its licence is not accepted, or when the download fails.
 pub fn folder(model: &Path, accepted: &[Accepted]) -> Result<PathBuf> {
-    let named = model.to_str().map(Source::model).transpose()?.flatten();
+    let named = model.to_str().map(HubRepo::model).transpose()?.flatten();
     let Some(source) = named else { return Ok(model.to_owned()) };
     if let Some(folder) = source.cached() {
         return Ok(folder);
@@ -186,11 +184,11 @@ mod tests {
 
     #[test]
     fn names_of_repositories() {
-        let source = Source::model("hf:meta-llama/Llama-2-7b-hf").unwrap().unwrap();
+        let source = HubRepo::model("hf:meta-llama/Llama-2-7b-hf").unwrap().unwrap();
         assert_eq!(source.to_string(), "hf:meta-llama/Llama-2-7b-hf");
-        assert_eq!(Source::model("models/llama").unwrap(), None);
+        assert_eq!(HubRepo::model("models/llama").unwrap(), None);
         for wrong in ["hf:", "hf:gpt2", "hf:a/", "hf:../x", "hf:a/../../etc", "hf:a/b c"] {
-            assert!(Source::model(wrong).is_err(), "{wrong}");
+            assert!(HubRepo::model(wrong).is_err(), "{wrong}");
             assert!(wrong.parse::<Accepted>().is_err(), "{wrong}");
         }
         assert!("meta-llama/Llama-2-7b-hf".parse::<Accepted>().is_err());

@@ -5,7 +5,7 @@ use hf_hub::api::sync::{Api, ApiBuilder};
 use serde::Deserialize;
 
 use super::download::wanted;
-use super::{BRANCH, Kind, Source};
+use super::{BRANCH, HubRepo, Kind};
 use crate::human::bytes;
 
 /// The fields of the hub's answer that are read.
@@ -70,7 +70,7 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    pub(super) fn ask(source: &Source) -> Result<Self> {
+    pub(super) fn ask(source: &HubRepo) -> Result<Self> {
         let api = api()?;
         let request = api.repo(source.repo(BRANCH)).info_request().query("blobs", "true");
         let mut response = request.call().map_err(|error| explain(source, error))?;
@@ -81,7 +81,7 @@ impl Offer {
         Self::new(source, answer)
     }
 
-    fn new(source: &Source, answer: Answer) -> Result<Self> {
+    fn new(source: &HubRepo, answer: Answer) -> Result<Self> {
         let licence = answer.licence();
         let names: Vec<String> =
             answer.siblings.iter().map(|sibling| sibling.name.clone()).collect();
@@ -104,7 +104,7 @@ impl Offer {
     }
 
     /// The message for a user who has not accepted the licence.
-    pub(super) fn terms(&self, source: &Source) -> String {
+    pub(super) fn terms(&self, source: &HubRepo) -> String {
         let licence = self.licence.as_deref().unwrap_or("not stated on its card");
         format!(
             "{} on the Hugging Face hub, {} files, {}; licence: {licence}. Read it there, and accept it with `--accept-licence \
@@ -153,7 +153,7 @@ pub(super) fn api() -> Result<Api> {
 }
 
 /// Explains why a request failed.
-pub(super) fn explain(source: &Source, error: ureq::Error) -> anyhow::Error {
+pub(super) fn explain(source: &HubRepo, error: ureq::Error) -> anyhow::Error {
     let page = source.page();
     match error {
         ureq::Error::StatusCode(status @ (401 | 403)) => anyhow!(
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn only_what_is_needed_is_offered() {
-        let source = Source::model("hf:org/name").unwrap().unwrap();
+        let source = HubRepo::model("hf:org/name").unwrap().unwrap();
         let offer = Offer::new(&source, serde_json::from_str(ANSWER).unwrap()).unwrap();
         let names: Vec<&str> = offer.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["config.json", "tokenizer.model", "model.safetensors"]);

@@ -10,7 +10,7 @@ use uner_prompt::tokenizer_in;
 
 use super::adapter;
 use crate::builtin;
-use crate::hub::Source;
+use crate::hub::HubRepo;
 use crate::recipe::{ModelConfig, RANDOM, RecipeError, TRAIN};
 
 /// Keys that a file in `configs/models` has in addition to those of `config.json`.
@@ -50,7 +50,7 @@ pub struct ModelSource {
     /// Whether that folder exists; true for random weights.
     pub present: bool,
     /// The hub repository of the weights; `None` if `model.weights` is not `hf:org/name`.
-    pub hub: Option<Source>,
+    pub hub: Option<HubRepo>,
     /// The tokenizer's file; `None` if the run trains one.
     pub tokenizer: Option<PathBuf>,
 }
@@ -63,9 +63,9 @@ impl ModelSource {
     /// invalid, when the folder contains only an adapter, or when it does not exist and nothing
     /// else gives the dimensions.
     pub fn find(model: &ModelConfig) -> Result<Self, RecipeError> {
-        let hub = Source::model(&model.weights)
+        let hub = HubRepo::model(&model.weights)
             .map_err(|error| RecipeError::Contradiction(format!("`model.weights`: {error}")))?;
-        let cached = hub.as_ref().and_then(Source::cached);
+        let cached = hub.as_ref().and_then(HubRepo::cached);
         let folder = (model.weights != RANDOM)
             .then(|| cached.unwrap_or_else(|| PathBuf::from(&model.weights)));
         let present = folder.as_ref().is_none_or(|folder| folder.is_dir());

@@ -14,7 +14,7 @@ use crate::builtin;
 
 /// The text of a recipe and where it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct RecipeText {
     /// Path of the file, or `quickstart (built in)`.
     pub origin: String,
     /// The text of the file.
@@ -28,10 +28,10 @@ pub struct Source {
 ///
 /// # Errors
 /// [`RecipeError::Unknown`], or [`RecipeError::Io`] for a path that cannot be read.
-pub fn find(name: &str) -> Result<Source, RecipeError> {
-    let read = |path: &Path| -> Result<Source, RecipeError> {
+pub fn find(name: &str) -> Result<RecipeText, RecipeError> {
+    let read = |path: &Path| -> Result<RecipeText, RecipeError> {
         let text = uner_data::regular::read_to_string(&std::path::absolute(path)?)?;
-        Ok(Source { origin: path.display().to_string(), text, folder: folder_of(path) })
+        Ok(RecipeText { origin: path.display().to_string(), text, folder: folder_of(path) })
     };
     let path = at_home(name.into())
         .map_err(|problem| RecipeError::Key { place: "--recipe".to_owned(), problem })?;
@@ -46,7 +46,7 @@ pub fn find(name: &str) -> Result<Source, RecipeError> {
         }
     }
     if let Some(text) = builtin::recipe(stem) {
-        return Ok(Source {
+        return Ok(RecipeText {
             origin: format!("{stem} (built in)"),
             text: text.to_owned(),
             folder: PathBuf::new(),
@@ -66,7 +66,7 @@ pub fn find(name: &str) -> Result<Source, RecipeError> {
 /// # Errors
 /// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault. One
 /// error names all keys that are missing or wrong, up to 20.
-pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeError> {
+pub fn parse(source: &RecipeText, overrides: &[Override]) -> Result<Recipe, RecipeError> {
     let mut written: Table =
         source.text.parse().map_err(|error: toml::de::Error| RecipeError::Syntax {
             file: source.origin.clone(),
@@ -117,7 +117,7 @@ pub fn parse(source: &Source, overrides: &[Override]) -> Result<Recipe, RecipeEr
 ///
 /// # Panics
 /// Never: every recipe can be serialised.
-pub fn defaults(source: &Source, overrides: &[Override], recipe: &Recipe) -> Vec<String> {
+pub fn defaults(source: &RecipeText, overrides: &[Override], recipe: &Recipe) -> Vec<String> {
     let mut written: Table = source.text.parse().unwrap_or_default();
     for override_ in overrides {
         override_.apply(&mut written, Reading::Toml);
@@ -198,7 +198,7 @@ fn follow<'a>(mut table: &'a mut Table, steps: &[&Segment]) -> Option<&'a mut Ta
 }
 
 /// Joins several errors into one.
-fn together(source: &Source, mut problems: Vec<RecipeError>) -> RecipeError {
+fn together(source: &RecipeText, mut problems: Vec<RecipeError>) -> RecipeError {
     if problems.len() == 1 {
         return problems.remove(0);
     }
@@ -242,7 +242,7 @@ fn covers(override_: &Override, path: &serde_path_to_error::Path) -> bool {
 }
 
 fn key_error(
-    source: &Source,
+    source: &RecipeText,
     culprit: Option<&Override>,
     error: &serde_path_to_error::Error<toml::de::Error>,
 ) -> RecipeError {

@@ -1,8 +1,8 @@
 use super::*;
 use crate::recipe::RecipeError;
 
-fn quickstart() -> Source {
-    Source {
+fn quickstart() -> RecipeText {
+    RecipeText {
         origin: "recipes/quickstart.toml".to_owned(),
         text: builtin::recipe("quickstart").unwrap().to_owned(),
         folder: PathBuf::new(),
@@ -10,7 +10,7 @@ fn quickstart() -> Source {
 }
 
 /// The quickstart recipe with one piece of text replaced, and the line of that text.
-fn with(old: &str, new: &str) -> (Source, usize) {
+fn with(old: &str, new: &str) -> (RecipeText, usize) {
     let mut source = quickstart();
     assert_eq!(source.text.matches(old).count(), 1, "`{old}`");
     let line = source.text[..source.text.find(old).unwrap()].matches('\n').count() + 1;
@@ -23,7 +23,7 @@ fn set(overrides: &[&str]) -> Result<Recipe, RecipeError> {
     parse(&quickstart(), &overrides)
 }
 
-fn message(source: &Source) -> String {
+fn message(source: &RecipeText) -> String {
     parse(source, &[]).unwrap_err().to_string()
 }
 
@@ -100,7 +100,7 @@ split = "test"
 
 #[test]
 fn ten_lines_are_a_recipe_and_the_other_keys_are_told() {
-    let source = Source {
+    let source = RecipeText {
         origin: "mine.toml".to_owned(),
         text: SHORTEST.to_owned(),
         folder: "/project".into(),
@@ -127,7 +127,7 @@ fn ten_lines_are_a_recipe_and_the_other_keys_are_told() {
 fn all_that_is_wrong_is_named_at_once() {
     let text = "[run]\n[model]\nweights = 3\n[[data.train]]\n[[data.train]]\ndataset = \"demo\"\n[[data.validation]]\n[train]\nlr = \"x\"\n\
                 epochs = \"y\"\nschedule = \"zz\"\n[train.guards]\n[train.best]\n[eval.during]\n[[eval.benchmarks]]\n";
-    let message = message(&Source {
+    let message = message(&RecipeText {
         origin: "mine.toml".to_owned(),
         text: text.to_owned(),
         folder: PathBuf::new(),
@@ -155,7 +155,7 @@ fn all_that_is_wrong_is_named_at_once() {
 
 #[test]
 fn paths_of_overrides_are_relative_to_the_current_folder() {
-    let source = Source { folder: "/project".into(), ..quickstart() };
+    let source = RecipeText { folder: "/project".into(), ..quickstart() };
     let recipe = parse(&source, &["run.dir=x".parse().unwrap()]).unwrap();
     assert_eq!((recipe.run.dir, recipe.data.root), ("x".into(), "/project/data".into()));
 }
@@ -163,7 +163,7 @@ fn paths_of_overrides_are_relative_to_the_current_folder() {
 #[test]
 fn all_missing_and_unknown_keys_are_named_at_once() {
     let text = "[run]\ndir = \"x\"\nsed = 1\n[models]\n[train]\nlr = 1e-3\n";
-    let message = message(&Source {
+    let message = message(&RecipeText {
         origin: "mine.toml".to_owned(),
         text: text.to_owned(),
         folder: PathBuf::new(),

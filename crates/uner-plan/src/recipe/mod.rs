@@ -14,7 +14,7 @@ mod paths;
 
 pub(crate) use check::check;
 pub use error::RecipeError;
-pub use load::{Source, defaults, find, parse};
+pub use load::{RecipeText, defaults, find, parse};
 pub use overrides::Override;
 
 pub use paths::{at_home, from_run, normal, normalised, rebase};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use uner_data::{DataError, Dataset, read};
 
-use crate::hub::Source;
+use crate::hub::HubRepo;
 use crate::lookup::model::ModelSource;
 use crate::recipe::RecipeError;
 
@@ -21,7 +21,7 @@ pub struct Missing {
     /// Its licence; empty if unknown.
     pub licence: String,
     /// The hub repository that contains it; `None` if no repository is named.
-    pub hub: Option<Source>,
+    pub hub: Option<HubRepo>,
     /// Whether training needs it; the benchmarks at the end are needed only afterwards.
     pub for_training: bool,
 }
@@ -67,7 +67,7 @@ pub(super) fn missing_split(
 }
 
 /// The hub repository of a split's files; `None` if the description does not name one.
-fn on_hub(dataset: &Dataset, split: &str, root: &Path) -> Result<Option<Source>, RecipeError> {
+fn on_hub(dataset: &Dataset, split: &str, root: &Path) -> Result<Option<HubRepo>, RecipeError> {
     if dataset.hub.is_empty() {
         return Ok(None);
     }
@@ -76,7 +76,7 @@ fn on_hub(dataset: &Dataset, split: &str, root: &Path) -> Result<Option<Source>,
         .map_err(|error| RecipeError::Contradiction(error.to_string()))?;
     let names =
         files.iter().filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned()));
-    Ok(Some(Source::dataset(&dataset.hub, names.collect())))
+    Ok(Some(HubRepo::dataset(&dataset.hub, names.collect())))
 }
 
 /// Lists what is missing, grouped by source; the last line of a group says how to get it.

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use uner_data::{Dataset, DatasetRef};
 use uner_prompt::{ChatTemplate, Template};
 
-use crate::hub::{Accepted, Source};
+use crate::hub::{Accepted, HubRepo};
 use crate::lookup::adapter;
 use crate::lookup::model::ModelSource;
 use crate::recipe::{Recipe, RecipeError, check};
@@ -106,7 +106,7 @@ impl Sources {
 /// As [`Sources::find`], and when something cannot be downloaded.
 pub fn resolve(recipe: Recipe, accepted: &[Accepted]) -> Result<Sources> {
     // The model comes first: without its `config.json` its dimensions may be unknown.
-    if let Some(model) = Source::model(&recipe.model.weights)
+    if let Some(model) = HubRepo::model(&recipe.model.weights)
         .map_err(|error| RecipeError::Contradiction(format!("`model.weights`: {error}")))?
         && model.cached().is_none()
     {
@@ -117,7 +117,7 @@ pub fn resolve(recipe: Recipe, accepted: &[Accepted]) -> Result<Sources> {
         }
     }
     let mut sources = Sources::find(recipe)?;
-    let missing: BTreeSet<Source> =
+    let missing: BTreeSet<HubRepo> =
         sources.missing.iter().filter_map(|missing| missing.hub.clone()).collect();
     let (wanted, others): (Vec<_>, Vec<_>) =
         missing.into_iter().partition(|hub| hub.is_accepted(accepted));

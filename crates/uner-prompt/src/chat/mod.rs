@@ -14,6 +14,9 @@
 //! refused. An answer ends with the first special token after it, so an exchange has the same ids
 //! whichever exchange precedes it. A prompt's ids are those of transformers; training ids are
 //! prompt ids followed by answer ids.
+//!
+//! [`ChatTemplate`](crate::ChatTemplate) checks size and syntax of a template, and `template.rs`
+//! the keys beside it.
 
 mod literal;
 
@@ -79,10 +82,7 @@ impl<'a> Chat<'a> {
                 Some(own) => prompt - own.len(),
                 None => return Err(self.refused(MOVED)),
             };
-            let trained = number > 0
-                || self.template.acknowledgement.is_none()
-                || self.template.train_acknowledgement;
-            if trained {
+            if self.template.trains(number) {
                 writer.push(&text[own..prompt], false)?;
                 writer.push(&text[prompt..end], true)?;
             } else {

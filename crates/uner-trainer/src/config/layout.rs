@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
+use super::Sharding;
+
 /// How a step is split into passes, and which state is sharded over the ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,19 +24,6 @@ impl Default for Layout {
     fn default() -> Self {
         Self { micro_batch_rows: NonZeroUsize::MIN, recomputed_blocks: 0, sharding: Sharding::None }
     }
-}
-
-/// The state that is sharded over the ranks (`ZeRO`, Rajbhandari et al. 2020).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sharding {
-    /// Nothing: every rank has all of the state.
-    None,
-    /// Master weights and moments.
-    Zero1,
-    /// As `Zero1`, and the parameters and gradients of the transformer blocks: see
-    /// [`RankModel`](crate::RankModel).
-    Zero3,
 }
 
 /// Requested rows of a micro-batch. Training itself reads [`Layout::micro_batch_rows`].

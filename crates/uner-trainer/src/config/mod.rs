@@ -4,11 +4,13 @@ mod best;
 mod guards;
 mod layout;
 mod precision;
+mod sharding;
 
 pub use best::{BestConfig, Measure};
 pub use guards::{GuardAction, GuardsConfig};
-pub use layout::{Layout, MicroBatchRows, Sharding};
+pub use layout::{Layout, MicroBatchRows};
 pub use precision::{MomentFormat, PrecisionConfig, Rounding};
+pub use sharding::Sharding;
 
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use memmap2::Mmap;
-use uner_prompt::{PromptError, Tokens, fit, permute_queries};
+use uner_prompt::{Fitted, Tokens, drop_overlong, fit, permute_queries};
 
 use crate::data::shuffle::permutation;
 use crate::error::TrainError;
@@ -85,8 +85,8 @@ impl StoreWriter {
     /// # Errors
     /// [`PromptError::TooLong`] when no query fits; an I/O error when the disk is full.
     pub fn push(&mut self, tokens: &Tokens) -> Result<(), TrainError> {
-        let (tokens, overlong) = drop_overlong(tokens, self.max_seq_len)?;
-        self.summary.overlong_queries += overlong;
+        let Fitted { tokens, dropped_queries } = drop_overlong(tokens, self.max_seq_len)?;
+        self.summary.overlong_queries += dropped_queries;
         let trained = tokens.num_trained();
         if trained == 0 {
             self.summary.untrained += 1;
@@ -190,32 +190,6 @@ impl TokenStore {
             .expect("a stored conversation fits with any one of its queries");
         (fitted.tokens, fitted.dropped_queries)
     }
-}
-
-/// Removes the queries that do not fit behind the passage even alone; also returns their number.
-fn drop_overlong(tokens: &Tokens, max_seq_len: usize) -> Result<(Tokens, usize), PromptError> {
-    let passage = tokens.exchanges.first().copied().unwrap_or(0);
-    let ranges = tokens.exchanges.windows(2).map(|pair| pair[0]..pair[1]);
-    let (fitting, overlong): (Vec<_>, Vec<_>) =
-        ranges.partition(|range| passage + range.len() <= max_seq_len);
-    if overlong.is_empty() && passage <= max_seq_len {
-        return Ok((tokens.clone(), 0));
-    }
-    if fitting.is_empty() {
-        let shortest = overlong.iter().map(ExactSizeIterator::len).min().unwrap_or(0);
-        return Err(PromptError::TooLong { needed: passage + shortest, passage, max_seq_len });
-    }
-    let mut kept = Tokens {
-        ids: tokens.ids[..passage].to_vec(),
-        loss_mask: tokens.loss_mask[..passage].to_vec(),
-        exchanges: vec![passage],
-    };
-    for range in fitting {
-        kept.ids.extend_from_slice(&tokens.ids[range.clone()]);
-        kept.loss_mask.extend_from_slice(&tokens.loss_mask[range]);
-        kept.exchanges.push(kept.ids.len());
-    }
-    Ok((kept, overlong.len()))
 }
 
 #[cfg(test)]

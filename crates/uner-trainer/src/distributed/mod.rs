@@ -7,6 +7,8 @@
 //! [`Shard`] of every parameter. A reduce-scatter sums the gradients of a shard on its owner, which
 //! updates the shard; an all-gather then sends the new values to all ranks. Together they move as
 //! many bytes as an all-reduce of the gradients. A collective overlaps both with computation.
+//! `ZeRO` stage 3 also shards the parameters and gradients of the blocks
+//! ([`RankModel`](crate::RankModel)); [`Sharding`](crate::Sharding) says which stage a run uses.
 
 #[cfg(feature = "mpi")]
 mod mpi;

@@ -1,4 +1,5 @@
-//! The elements of a parameter that a rank owns.
+//! The elements of a parameter that a rank owns; [`Sharding`](crate::Sharding) says which state is
+//! sharded.
 
 use std::ops::Range;
 

@@ -43,8 +43,8 @@ pub struct StepMetrics {
     /// Floating-point operations that the step needs, as [`uner_model::Flops`] counts them.
     #[serde(default)]
     pub flops: f64,
-    /// Model FLOPs utilisation: `flops / seconds / ranks`, as a fraction of the peak in the device's
-    /// data sheet; `null` if that is unknown.
+    /// Model FLOPs utilisation: `flops / seconds / ranks`, as a fraction of the peak in the
+    /// device's data sheet; `null` if that is unknown.
     #[serde(default)]
     pub mfu: Option<f64>,
     /// `flops / seconds / ranks`, as a fraction of the device's measured rate of matrix products.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use uner_model::parameters::{trained, visit};
-use uner_model::weights::Source;
+use uner_model::weights::ParameterSource;
 use uner_model::{Block, Llama, LlamaConfig, WeightsError};
 
 use crate::config::TrainConfig;
@@ -264,7 +264,7 @@ impl RankModel {
 /// The parameters of a block, `[n]`, by name.
 struct Gathered(BTreeMap<String, Tensor<1>>);
 
-impl Source for Gathered {
+impl ParameterSource for Gathered {
     fn tensor<const D: usize>(
         &mut self,
         name: &str,

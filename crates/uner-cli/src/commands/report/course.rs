@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use serde_json::Value;
+use uner_trainer::{Event, GuardAction};
 
 /// Weight of the previous mean in the smoothed loss; the rest is the weight of the step's own loss.
 pub(super) const SMOOTHING: f64 = 0.9;
@@ -87,35 +87,30 @@ impl Course {
         Ok(course)
     }
 
-    fn add(&mut self, event: &Value) {
-        let number = |key: &str| event[key].as_f64();
-        let percent = |key: &str| number(key).map(|share| 100.0 * share);
-        let Some(step) = number("step") else { return };
-        let put = |series: &mut Series, value: Option<f64>| {
-            series.extend(value.map(|value| (step, value)));
-        };
-        match event["event"].as_str() {
-            Some("step") => {
-                put(&mut self.loss, number("loss"));
-                put(&mut self.grad_norm, number("grad_norm"));
-                put(&mut self.lr, number("lr"));
-                put(&mut self.speed, number("tokens_per_second"));
-                put(&mut self.mfu, percent("mfu"));
-                put(&mut self.matmul_utilization, percent("matmul_utilization"));
-                self.memory = self.memory.max(number("memory_in_use").unwrap_or(0.0));
-                self.tokens += number("tokens").unwrap_or(0.0);
-                self.seconds += number("seconds").unwrap_or(0.0);
+    fn add(&mut self, event: &Event) {
+        let step = event.step() as f64;
+        let percent = |share: f64| 100.0 * share;
+        match event {
+            Event::Step(metrics) => {
+                self.loss.push((step, metrics.loss));
+                self.grad_norm.push((step, metrics.grad_norm));
+                self.lr.push((step, metrics.lr));
+                self.speed.push((step, metrics.tokens_per_second));
+                self.mfu.extend(metrics.mfu.map(|share| (step, percent(share))));
+                let utilization = metrics.matmul_utilization;
+                self.matmul_utilization.extend(utilization.map(|share| (step, percent(share))));
+                self.memory = self.memory.max(metrics.memory_in_use.unwrap_or(0) as f64);
+                self.tokens += metrics.tokens as f64;
+                self.seconds += metrics.seconds;
             }
-            Some("validated") => put(&mut self.validation, number("loss")),
-            Some("scored") => put(&mut self.score, percent("score")),
-            Some("measured") => {
-                let scores = event["scores"].as_object().into_iter().flatten();
-                self.measured = scores
-                    .filter_map(|(name, score)| Some((name.clone(), 100.0 * score.as_f64()?)))
-                    .collect();
+            Event::Validated { loss, .. } => self.validation.push((step, *loss)),
+            Event::Scored { score, .. } => self.score.push((step, percent(*score))),
+            Event::Measured { scores, .. } => {
+                self.measured =
+                    scores.iter().map(|(name, score)| (name.clone(), percent(*score))).collect();
             }
-            Some("guarded") if event["answer"] == "skip" => self.skipped += 1,
-            _ => {}
+            Event::Guarded(report) if report.answer == GuardAction::Skip => self.skipped += 1,
+            Event::Guarded(_) | Event::Stopped { .. } | Event::Saved { .. } => {}
         }
     }
 
@@ -158,15 +153,18 @@ mod tests {
     fn unfinished_and_damaged_lines_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let write = |text: &str| fs_err::write(folder.path().join("metrics.jsonl"), text).unwrap();
-        let step = r#"{"event":"step","step":1,"loss":2.0,"tokens":10,"seconds":0.5,"mfu":null}"#;
+        let step = r#"{"event":"step","step":1,"epoch":0.5,"loss":2.0,"grad_norm":1.0,"lr":0.1,"tokens":10,
+            "trained_tokens":5,"rows":1,"dropped_queries":0,"seconds":0.5,"data_wait_seconds":0.0,
+            "tokens_per_second":20.0,"mfu":null}"#
+            .replace('\n', "");
         let measured = r#"{"event":"measured","step":1,"scores":{"demo strict F1":0.5}}"#;
         write(&format!(
-            "{step}\n{{\"event\":\"scored\",\"step\":1,\"score\":0.25}}\n{measured}\n{{\"eve"
+            "{step}\n{{\"event\":\"scored\",\"step\":1,\"score\":0.25,\"seconds\":0.1}}\n{measured}\n{{\"eve"
         ));
         let course = Course::read(folder.path()).unwrap();
         assert_eq!(course.measured["demo strict F1"], 50.0);
         assert_eq!((course.loss, course.score), (vec![(1.0, 2.0)], vec![(1.0, 25.0)]));
-        assert!(course.mfu.is_empty() && course.lr.is_empty());
+        assert!(course.mfu.is_empty() && course.lr == [(1.0, 0.1)]);
         write(&format!("{{\"eve\n{step}\n"));
         assert_eq!(Course::read(folder.path()).unwrap().loss, [(1.0, 2.0)]);
         fs_err::write(

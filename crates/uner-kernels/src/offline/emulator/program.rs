@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::super::Source;
+use super::super::KernelSource;
 use super::Change;
 use super::assembly::replace_assembly;
 
@@ -40,7 +40,12 @@ impl Runtime {
     }
 
     /// Builds the program of a kernel, its source changed by `change`.
-    pub(super) fn link(&self, source: &Source, change: Option<Change>, path: &Path) -> PathBuf {
+    pub(super) fn link(
+        &self,
+        source: &KernelSource,
+        change: Option<Change>,
+        path: &Path,
+    ) -> PathBuf {
         let (file, object) = (path.with_extension("cpp"), path.with_extension("o"));
         let text = change.map_or_else(|| source.text.clone(), |change| change(&source.text));
         assert!(change.is_none() || text != source.text, "the change changes nothing");

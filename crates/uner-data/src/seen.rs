@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use uner_data::Example;
+use crate::Example;
 
 /// The mentions of a training set in lower case, regardless of type.
 #[derive(Debug, Clone, Default)]
