@@ -24,7 +24,8 @@ fn main() -> Result<()> {
     let queries: Vec<Query> = types.iter().map(|entity_type| query(entity_type)).collect();
     for response in model.answer(&queries, |_| ControlFlow::Continue(()))? {
         for entity in response.entities {
-            let span = entity.span.map_or_else(String::new, |span| format!("{span:?}"));
+            let span = entity.span.map(|span| format!("{}..{}", span.start, span.end));
+            let span = span.unwrap_or_default();
             println!("{}\t{}\t{span}", entity.entity_type, entity.text);
         }
     }

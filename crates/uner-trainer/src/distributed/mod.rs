@@ -52,7 +52,7 @@ pub struct Group {
     rank: usize,
     world_size: usize,
     /// `None` for a single rank, whose collectives return their input.
-    local_ranks: Option<Member>,
+    member: Option<Member>,
 }
 
 /// A rank's view of the ranks of its process.
@@ -76,7 +76,7 @@ struct LocalRanks {
 impl Group {
     /// The only rank of a run.
     pub fn single() -> Self {
-        Self { rank: 0, world_size: 1, local_ranks: None }
+        Self { rank: 0, world_size: 1, member: None }
     }
 
     /// The ranks of this process, one for each of its `devices`. Ranks are numbered in the order of
@@ -118,7 +118,7 @@ impl Group {
             .map(|local_rank| Self {
                 rank: process * devices + local_rank,
                 world_size,
-                local_ranks: Some(member(local_rank)),
+                member: Some(member(local_rank)),
             })
             .collect()
     }
@@ -140,12 +140,12 @@ impl Group {
 
     /// Whether this is the only rank, without a [`Collective`].
     pub fn is_single(&self) -> bool {
-        self.local_ranks.is_none()
+        self.member.is_none()
     }
 
     /// Whether collectives overlap with later computation.
     pub fn overlaps(&self) -> bool {
-        self.local_ranks.as_ref().is_some_and(|member| member.link().is_some())
+        self.member.as_ref().is_some_and(|member| member.link().is_some())
     }
 
     /// This rank's shard of a parameter with `count` elements.
@@ -168,7 +168,7 @@ impl Group {
     /// # Errors
     /// When another rank has failed.
     pub fn start_reduce_scatter(&self, gradients: Vec<Tensor<1>>) -> Result<Pending, TrainError> {
-        let Some(member) = &self.local_ranks else { return Ok(Pending::done(gradients)) };
+        let Some(member) = &self.member else { return Ok(Pending::done(gradients)) };
         let local_ranks = &member.local_ranks;
         let Some(link) = &local_ranks.link else {
             let share = |gradient| self.shard_of_sum(member, gradient, sum);
@@ -218,7 +218,7 @@ impl Group {
     /// # Errors
     /// When another rank has failed.
     pub fn start_all_gather(&self, shards: Vec<(Tensor<1>, usize)>) -> Result<Pending, TrainError> {
-        let Some(member) = &self.local_ranks else {
+        let Some(member) = &self.member else {
             return Ok(Pending::done(shards.into_iter().map(|(share, _)| share).collect()));
         };
         let Some(link) = member.link() else {
@@ -240,7 +240,7 @@ impl Group {
     /// # Errors
     /// When another rank has failed.
     pub fn all_gather_values(&self, share: Vec<f32>) -> Result<Arc<Vec<f32>>, TrainError> {
-        let Some(member) = &self.local_ranks else { return Ok(Arc::new(share)) };
+        let Some(member) = &self.member else { return Ok(Arc::new(share)) };
         member.meet_values(
             share,
             |parts| parts.concat(),
@@ -256,7 +256,7 @@ impl Group {
         &self,
         values: [f64; N],
     ) -> Result<[f64; N], TrainError> {
-        let Some(member) = &self.local_ranks else { return Ok(values) };
+        let Some(member) = &self.member else { return Ok(values) };
         let local_ranks = &member.local_ranks;
         let total = local_ranks.totals.meet(member.local_rank, values.to_vec(), |parts| {
             let total = sum(parts);
@@ -273,7 +273,7 @@ impl Group {
     /// # Errors
     /// When another rank has failed.
     pub fn broadcast(&self, bytes: Vec<u8>) -> Result<Arc<Vec<u8>>, TrainError> {
-        let Some(Member { local_rank, local_ranks }) = &self.local_ranks else {
+        let Some(Member { local_rank, local_ranks }) = &self.member else {
             return Ok(Arc::new(bytes));
         };
         local_ranks.bytes.meet(*local_rank, bytes, |mut parts| {
@@ -321,7 +321,7 @@ impl Group {
     /// Reports to the other ranks of this process that this one has failed: a rank that waits for
     /// it, now or later, gets an error.
     fn fail(&self, problem: &str) {
-        if let Some(Member { local_ranks, .. }) = &self.local_ranks {
+        if let Some(Member { local_ranks, .. }) = &self.member {
             local_ranks.values.fail(self.rank, problem);
             local_ranks.totals.fail(self.rank, problem);
             local_ranks.bytes.fail(self.rank, problem);
