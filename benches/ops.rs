@@ -85,7 +85,7 @@ fn bench_attention(bench: &Bench, preset: &Preset) {
     attention_case(bench, preset, &padded, (pairs, "padded"));
 }
 
-/// The cost counts `pairs` of a query and a key that it sees.
+/// `pairs` is the number of visible query-key pairs.
 fn attention_case(
     bench: &Bench,
     preset: &Preset,
@@ -180,7 +180,7 @@ fn bench_dropout(bench: &Bench, preset: &Preset) {
         || drop(dropout(x.clone(), &keys, draw)),
         || backward(dropout(leaf(&x), &keys, draw), &dy),
     );
-    // After the dropout, the narrow layer of an adapter.
+    // Dropout followed by an adapter's down projection.
     let (rank, weight) = (16, bench.random([16, hidden]));
     let dlow = bench.random([tokens, rank]);
     bench.passes(

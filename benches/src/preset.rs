@@ -49,8 +49,7 @@ const SEVEN_BILLION: Preset = Preset {
     parameter: 4096 * 11_008,
 };
 
-/// So small that only launching a run takes time. It shows the lower bound of a figure, and tests
-/// the programs.
+/// Tiny: launch time dominates. It shows the lower bound of a figure, and tests the programs.
 const TINY: Preset = Preset {
     tokens: 16,
     hidden: 32,

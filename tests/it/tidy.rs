@@ -1,4 +1,4 @@
-//! Precision tests: the design's rules for sources, workspace, documents and configuration.
+//! Policy tests: the design's rules for sources, workspace, documents and configuration.
 //!
 //! Every check is a function from its input to a list of problems, and is itself tested on bad
 //! input.

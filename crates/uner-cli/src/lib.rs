@@ -1,4 +1,4 @@
-//! The command line: the only crate that knows clap and the terminal.
+//! The command line: the only crate that knows clap.
 //!
 //! stdout gets data, stderr gets messages. Exit codes: 0 done, 1 failed, 2 usage or invalid recipe,
 //! 3 files missing (`--dry-run --strict`), 130 after Ctrl-C.

@@ -208,7 +208,7 @@ pub enum Problem {
         /// The row, shortened.
         row: String,
     },
-    /// A row with another number of columns than the others.
+    /// A row with the wrong number of columns.
     #[error("expected {expected} columns, found {found}: `{row}`{}", other_separator(*found, row))]
     Columns {
         /// Number of columns of the file's first row, or the number that the description needs.

@@ -17,8 +17,7 @@ use crate::{
     reader::{Context, Reader},
 };
 
-/// Opens a split of a dataset. Paths of a description that is not a user's own file are relative to
-/// `root`.
+/// Opens a split of a dataset. Paths of built-in and inline descriptions are relative to `root`.
 ///
 /// # Errors
 /// An invalid description, an unknown split or a missing file. Problems inside the files are items

@@ -140,7 +140,7 @@ fn compared(source: &str, ops: &BTreeSet<String>) -> BTreeSet<String> {
 /// Lists the names that are in one of two sets only.
 fn differences(ops: &BTreeSet<String>, others: &BTreeSet<String>, place: &str) -> Vec<String> {
     let missing = ops.difference(others).map(|op| format!("`{op}` is missing in {place}"));
-    let unknown = others.difference(ops).map(|op| format!("`{op}` in {place} is no op"));
+    let unknown = others.difference(ops).map(|op| format!("`{op}` in {place} is not an op"));
     missing.chain(unknown).collect()
 }
 

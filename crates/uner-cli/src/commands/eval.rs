@@ -55,7 +55,7 @@ fn under_root(benchmark: Benchmark) -> Result<Benchmark> {
 }
 
 /// The folder for report and predictions: by default one in `eval` of the model's folder. A model
-/// on the hub needs `--output`, since its cache is not for reports.
+/// on the hub needs `--output`, because reports do not belong in the cache.
 fn output_folder(args: &EvalArgs) -> Result<PathBuf> {
     let model = &args.model.model;
     ensure!(
@@ -81,7 +81,7 @@ fn folder_name(args: &EvalArgs) -> String {
     format!("{}{limit}", names.join("+"))
 }
 
-/// Warns of benchmarks that the model was trained on, because it knows their answers.
+/// Warns if a benchmark is training data: the model has seen its answers.
 fn warn_of_training_data(model: &Path, benchmarks: &[Benchmark]) {
     let trained = recorded_training(model);
     for Benchmark { dataset, split, .. } in benchmarks {

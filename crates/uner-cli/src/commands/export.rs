@@ -191,8 +191,8 @@ fn chat_template(template: &Template, tokenizer: &Tokenizer) -> Result<Option<St
 }
 
 /// Writes the prompt format for people and the chat template for other programs. The chat template
-/// is written twice, since not every program reads its own file. If none fits, that of the base is
-/// removed: its prompts would differ from the trained ones.
+/// is written twice, since not every program reads its own file. Without one, the base's
+/// template is removed: its prompts would differ from training.
 fn write_prompt_format(template: &Template, output: &Path) -> Result<()> {
     let tokenizer = Tokenizer::from_file(&tokenizer_in(output))?;
     let chat_template = chat_template(template, &tokenizer)?;

@@ -12,7 +12,7 @@ pub(crate) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<()> {
             serde_json::to_string_pretty(&uner_eval::score_queries(gold, predictions)?)?
         }
         (_, _, Some(bio)) => serde_json::to_string_pretty(&uner_eval::score_bio(bio)?)?,
-        _ => unreachable!("the command line asks for either"),
+        _ => unreachable!("clap requires one of both"),
     };
     writeln!(out, "{json}")?;
     Ok(())

@@ -30,7 +30,7 @@ use crate::terminal::interrupt;
 use crate::terminal::progress::Meter;
 use uner_plan::assemble::{Assembled, assemble, scratch};
 use uner_plan::human::duration;
-use uner_plan::machine::Ranks as RankCount;
+use uner_plan::machine::{MemorySource, Ranks as RankCount};
 use uner_plan::plan::DataSize;
 use uner_plan::recipe::{self, Override};
 use uner_plan::{Plan, Sources, missing_lines, sources};
@@ -98,7 +98,7 @@ fn refuse_missing(sources: &Sources) -> Result<()> {
 /// Refuses a plan that does not fit the device. If the device's memory is only assumed, accepts it.
 fn refuse_too_much(plan: &Plan) -> Result<()> {
     match plan.problem() {
-        Some(problem) if plan.machine.memory.is_reported => bail!("{problem}"),
+        Some(problem) if plan.machine.memory.source != MemorySource::Assumed => bail!("{problem}"),
         _ => Ok(()),
     }
 }

@@ -3,12 +3,12 @@
 //! ```text
 //! checkpoints/<run>/recipe.toml        the recipe, `--set` included
 //!                   plan.toml          the plan made from it; also in every checkpoint
-//!                   metrics.jsonl      a line per step; events.out.tfevents… for TensorBoard
+//!                   metrics.jsonl      a line per event; events.out.tfevents… for TensorBoard
 //!                   guards/            the conversations of steps that triggered a guard
 //!                   tokenizer.json     (or tokenizer.model); as the next two, in every checkpoint
 //!                   template.toml      the template
 //!                   infer.toml         how answers are generated
-//!                   step-000500/       checkpoints, and latest
+//!                   step-000500/       checkpoints, latest and best
 //!                   report.md          scores, and report.json
 //!                   predictions.jsonl  the answers that were scored
 //!                   eval/demo-test/    the same three files of `uner eval`

@@ -161,7 +161,7 @@ fn a_run_without_a_name_for_its_latest_checkpoint_goes_on() {
             Some(text) => desk.write("run/latest", text),
         }
         // A new run would overwrite it.
-        desk.train(&["eval.benchmarks=[]"]).fails(2, &["`run` already holds a run"]);
+        desk.train(&["eval.benchmarks=[]"]).fails(2, &["`run` already contains a run"]);
         let resumed = desk.uner(&RESUME);
         assert_goes_on_from_the_second(resumed.succeeds(), &format!("{damage:?}"));
         assert_eq!(desk.read("run/latest"), "step-000004");

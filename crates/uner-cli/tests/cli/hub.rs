@@ -54,7 +54,7 @@ const ACCEPT: [&str; 2] = ["--accept-licence", MODEL];
 fn nothing_is_downloaded_before_its_licence_is_accepted() {
     let (desk, hub) = published();
     let parts = [
-        "hf:org/name is not here: ",
+        "hf:org/name is not in the cache: ",
         "https://huggingface.co/org/name",
         "3 files, ",
         "licence: llama2",
@@ -103,7 +103,8 @@ fn a_model_of_the_hub_is_asked_measured_and_exported() {
         "--types",
         "person",
     ];
-    let parts = ["hf:org/name is not here: ", "licence: llama2", "`--accept-licence hf:org/name`"];
+    let parts =
+        ["hf:org/name is not in the cache: ", "licence: llama2", "`--accept-licence hf:org/name`"];
     uner(&desk, &hub.endpoint(), &ask).fails(1, &parts);
     assert!(!desk.path("hub").exists());
     let outcome = uner(&desk, &hub.endpoint(), &[&ask[..], &ACCEPT].concat());

@@ -124,7 +124,7 @@ fn predict(desk: &Desk) -> Outcome {
 fn a_folder_with_a_run_is_refused_and_resumed() {
     let desk = Desk::new();
     desk.train(&["eval.benchmarks=[]"]).succeeds();
-    desk.train(&["eval.benchmarks=[]"]).fails(2, &["`run` already holds a run", "--resume"]);
+    desk.train(&["eval.benchmarks=[]"]).fails(2, &["`run` already contains a run", "--resume"]);
     let whole = fs_err::read(desk.path("run/step-000004/model.safetensors")).unwrap();
     let metrics = losses(&desk.read("run/metrics.jsonl"));
 

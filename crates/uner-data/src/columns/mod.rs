@@ -1,5 +1,5 @@
 //! Reads column files: one token per row, blank rows between sentences. A sentence with a malformed
-//! row gives its errors, not a shortened example.
+//! row yields errors and no example.
 
 mod rows;
 pub(crate) mod tags;
@@ -22,7 +22,7 @@ pub(crate) struct ColumnReader {
     format: Columns,
     rows: Rows,
     errors: VecDeque<DataError>,
-    /// The next sentence, if the last one of a file has to be recognised (`Defect::LastSentence`).
+    /// One sentence of look-ahead, to recognise the last one of a file (`Defect::LastSentence`).
     ahead: Option<Sentence>,
 }
 

@@ -1,6 +1,6 @@
 //! Stateless dropout (Srivastava et al. 2014). A hash of the row's key, the layer's number and the
 //! column decides whether an element is dropped. The backward pass, another device or another order
-//! of the rows therefore drops the same elements, and no mask is kept.
+//! of the rows therefore drops the same elements, and no mask is stored.
 
 mod backward;
 #[cfg(feature = "flex")]

@@ -110,7 +110,7 @@ fn rotate<F: Float, N: Size>(
     }
 }
 
-/// Rotates the queries and, in the units behind them, the keys; `heads` are the counts of both.
+/// Rotates queries; the units after these rotate keys. `heads` are the counts of both.
 #[cube(launch, create_dummy_kernel)]
 fn rotate_both<F: Float, N: Size>(
     q: &[Vector<F, N>],

@@ -1,5 +1,4 @@
-//! The sums on the CPU, in pieces spread over the threads; their sums are added in order and in
-//! f64.
+//! The CPU kernel. Threads sum pieces; the partial sums are added in order, in f64.
 
 use burn::backend::Flex;
 use rayon::prelude::*;
@@ -10,7 +9,7 @@ use crate::flex::{
 };
 
 impl SquaredNormOps for Flex {
-    /// Uses only the first part.
+    /// Writes the sum to the first part only.
     fn squared_parts(values: Floats, parts: Floats, index: usize) -> Floats {
         let count = slice(&parts).len();
         let mut all = slice(&parts).to_vec();

@@ -21,8 +21,8 @@ use crate::{Llama, LlamaConfig, WeightsError};
 /// folder of the model that an adapter belongs to, if it is not where the adapter says.
 ///
 /// # Errors
-/// When the folder is unfinished, damaged or unreadable, and when the base is another model than
-/// the one that was adapted.
+/// When the folder is unfinished, damaged or unreadable, and when the base is not
+/// the adapted model.
 pub fn load(
     folder: &Path,
     base: Option<&Path>,

@@ -95,7 +95,7 @@ impl<'a> Tensors<'a> {
         self.problems.push(problem);
     }
 
-    /// Adds that a tensor holds values that are not finite.
+    /// Reports a tensor with values that are not finite.
     pub(crate) fn note_not_finite(&mut self, name: &str) {
         self.note(format!("`{name}` holds values that are infinite or NaN"));
     }

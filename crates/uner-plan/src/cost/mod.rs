@@ -7,9 +7,9 @@
 //! activations on the way; the update, when all gradients exist. The first micro-batch of a step
 //! starts without gradients; later ones start with all of them, and add to them block by block.
 //!
-//! The estimate leaves out what does not grow with the model: the program, the tokenizer, the
-//! encoded data (a file), the tables of positions and visibility (tens of bytes a token), and the
-//! scores of one attention tile on each thread.
+//! The estimate leaves out memory that does not grow with the model: the program, the tokenizer,
+//! the encoded data (a file), the tables of positions and visibility (tens of bytes a token), and
+//! the scores of one attention tile on each thread.
 
 mod advice;
 mod block;
@@ -53,7 +53,7 @@ pub struct Workload<'a> {
     pub must_shard: bool,
     /// Tokens of a row.
     pub row_length: usize,
-    /// Rows of one rank in a step, about.
+    /// Approximate rows per rank and step.
     pub step_rows: usize,
     /// Share of the tokens that carry loss, from 0 to 1; only their logits are computed.
     pub trained_share: f64,
@@ -233,13 +233,13 @@ fn phases<'a>(
 /// Bytes of gradients that exist before a phase of the last micro-batch of a step.
 #[derive(Debug, Clone, Copy)]
 struct Gradients {
-    /// Of all parameters.
+    /// All parameters.
     all: f64,
     /// Of all parameters, from the earlier micro-batches; 0 if there is only one micro-batch.
     earlier: f64,
-    /// Of the head, while it is computed beside the earlier ones.
+    /// The head, before it is added to the earlier ones.
     head: f64,
-    /// Of one block.
+    /// One block.
     block: f64,
 }
 

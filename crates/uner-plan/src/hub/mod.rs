@@ -170,7 +170,7 @@ pub fn folder(model: &Path, accepted: &[Accepted]) -> Result<PathBuf> {
         return Ok(folder);
     }
     if !source.is_accepted(accepted) {
-        bail!("{source} is not here: {}", source.terms());
+        bail!("{source} is not in the cache: {}", source.terms());
     }
     source.download()?;
     source

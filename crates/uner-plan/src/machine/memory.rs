@@ -22,8 +22,20 @@ pub struct Budget {
     pub available: u64,
     /// The part that a plan uses; the rest is for everything that the estimate leaves out.
     pub usable: u64,
-    /// Whether the device reported its memory; otherwise the recipe sets it or it is assumed.
-    pub is_reported: bool,
+    /// The source of `available`.
+    pub source: MemorySource,
+}
+
+/// The source of a memory size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemorySource {
+    /// The device reported it; a lower limit of the recipe counts.
+    Device,
+    /// `run.memory.limit_gib` of the recipe.
+    Recipe,
+    /// It is assumed.
+    Assumed,
 }
 
 impl Budget {
@@ -42,7 +54,12 @@ impl Budget {
         };
         let share = if device.is_host() { HOST_SHARE } else { GPU_SHARE };
         let usable = (available as f64 * share) as u64;
-        Self { available, usable, is_reported: found.is_some() }
+        let source = match (found, limit_gib) {
+            (Some(_), _) => MemorySource::Device,
+            (None, Some(_)) => MemorySource::Recipe,
+            (None, None) => MemorySource::Assumed,
+        };
+        Self { available, usable, source }
     }
 }
 

@@ -6,7 +6,7 @@ mod peak;
 mod rates;
 
 pub use devices::{Devices, parse};
-pub use memory::{Budget, cpu, host_memory, resident_memory};
+pub use memory::{Budget, MemorySource, cpu, host_memory, resident_memory};
 pub use peak::peak_flops;
 pub use rates::{Product, Rates};
 
@@ -113,11 +113,12 @@ mod tests {
         assert_eq!(ranks, Ranks { all: 2, here: 2 });
         let cpu = Machine::look(&two, None, &tiny(), ranks);
         assert_eq!((cpu.device.as_str(), cpu.ranks), ("flex (the CPU)", 2));
-        assert!(cpu.memory.is_reported && cpu.rates.measured);
+        assert!(cpu.memory.source == MemorySource::Device && cpu.rates.measured);
         let alone = Machine::look(&one, None, &tiny(), Ranks::of_one_process(&one));
         assert!(alone.memory.available > cpu.memory.available, "two ranks share the memory");
         let absent = Machine::look(&absent, None, &tiny(), Ranks::of_one_process(&absent));
         assert!(absent.device.starts_with("`cuda:1000` "), "{absent:?}");
-        assert!(!absent.memory.is_reported && !absent.rates.measured);
+        assert_eq!(absent.memory.source, MemorySource::Assumed);
+        assert!(!absent.rates.measured);
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{DataSize, Plan, Steps};
 use crate::cost::{Layout, Sharding};
 use crate::human::{bytes, count, duration, operations};
+use crate::machine::MemorySource;
 
 /// Most changes that a message names.
 const CHANGES: usize = 4;
@@ -29,7 +30,14 @@ impl Plan {
 
     fn memory_line(&self) -> String {
         let memory = &self.machine.memory;
-        let of = if memory.is_reported { "available" } else { "assumed (the device is not here)" };
+        let of = match memory.source {
+            MemorySource::Device => "available",
+            MemorySource::Recipe => "set by `run.memory`",
+            MemorySource::Assumed if self.machine.rates.measured => {
+                "assumed (the device does not report its memory)"
+            }
+            MemorySource::Assumed => "assumed (the device is not here)",
+        };
         format!(
             "planned with {} of {} {of}; at the peak of a step:",
             bytes(memory.usable),

@@ -53,7 +53,7 @@ pub enum RecipeError {
     Contradiction(String),
     /// The run's folder already contains a run.
     #[error(
-        "`{}` already holds a run; continue it with `--resume`, or choose another folder with `--set run.dir=…`",
+        "`{}` already contains a run; continue it with `--resume`, or choose another folder with `--set run.dir=…`",
         .0.display()
     )]
     RunExists(PathBuf),

@@ -1,4 +1,4 @@
-//! Looks up what a recipe names: model, datasets, template.
+//! Looks up the model, datasets and template of a recipe.
 //!
 //! The lookup works before data and weights exist; it then lists what is missing and how to get
 //! it.
@@ -113,7 +113,7 @@ pub fn resolve(recipe: Recipe, accepted: &[Accepted]) -> Result<Sources> {
         if model.is_accepted(accepted) {
             model.download()?;
         } else if recipe.model.config.is_none() {
-            bail!("{model} is not here: {}", model.terms());
+            bail!("{model} is not in the cache: {}", model.terms());
         }
     }
     let mut sources = Sources::find(recipe)?;

@@ -45,7 +45,7 @@ pub(crate) fn message(message: &Message) -> Value {
     context! { role, content => &message.text }
 }
 
-/// A compiled chat template. An empty one stands for the model's own, which is not read yet.
+/// A compiled chat template. An empty one is a placeholder for the model's template.
 #[derive(Clone)]
 pub struct ChatTemplate {
     source: String,
@@ -74,7 +74,7 @@ impl ChatTemplate {
         Ok(Self { source, environment: Arc::new(environment) })
     }
 
-    /// Whether it stands for the model's own template, which is not read yet.
+    /// Whether it is the placeholder.
     pub fn is_unknown(&self) -> bool {
         self.source.is_empty()
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 
-/// Usual names, for a `tokenizer.json` without a configuration file.
+/// Default special tokens, if `tokenizer_config.json` is missing.
 const BOS: [&str; 3] = ["<s>", "<|begin_of_text|>", "<|startoftext|>"];
 const EOS: [&str; 3] = ["</s>", "<|end_of_text|>", "<|endoftext|>"];
 
@@ -45,7 +45,7 @@ fn check_growth(normalizer: &Value) -> Result<(), String> {
 /// A tokenizer of the `tokenizers` crate, with its configuration.
 #[derive(Debug)]
 pub(super) struct HuggingFace {
-    /// Reads special tokens in a text as plain text.
+    /// Encodes special tokens in a text as plain text.
     plain: tokenizers::Tokenizer,
     /// `plain` without the space before a text; `None` if `plain` adds none.
     inside: Option<tokenizers::Tokenizer>,

@@ -1,4 +1,4 @@
-//! What is sharded over the ranks.
+//! The state that is sharded over the ranks.
 
 use serde::{Deserialize, Serialize};
 

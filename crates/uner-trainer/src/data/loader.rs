@@ -32,7 +32,7 @@ pub struct StepData {
     pub trained_tokens: usize,
     /// Pairs of a token and a token that it sees, itself included.
     pub pairs: u64,
-    /// Queries dropped because the row was full.
+    /// Queries dropped because the conversation is longer than a row.
     pub dropped_queries: usize,
 }
 

@@ -32,7 +32,7 @@ pub struct StepMetrics {
     pub trained_tokens: usize,
     /// Packed rows.
     pub rows: usize,
-    /// Queries dropped because the row was full.
+    /// Queries dropped because the conversation is longer than a row.
     pub dropped_queries: usize,
     /// Wall time of the step, including the wait for data.
     pub seconds: f64,

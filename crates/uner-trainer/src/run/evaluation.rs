@@ -60,11 +60,12 @@ pub(crate) struct Evaluated {
 }
 
 /// Computes the evaluations that are due after the last step, and emits their events once all are
-/// complete. If the run is `asked` to stop before or meanwhile, a resumed run computes them.
+/// complete. If the run is `stop_requested` to stop before or meanwhile, a resumed run computes
+/// them.
 pub(crate) fn evaluate(
     run: &Run,
     state: &mut TrainState,
-    asked: bool,
+    stop_requested: bool,
     on_event: &mut OnEvent,
 ) -> Result<Evaluated, TrainError> {
     let (step, total) = (state.step, run.total_steps());
@@ -72,7 +73,7 @@ pub(crate) fn evaluate(
     let validates = run.validation.is_some() && due(run.config.validate_every);
     let scoring = run.callbacks.scoring.filter(|scoring| due(scoring.every));
     state.best_tracker.evaluation_pending = validates || scoring.is_some();
-    if asked {
+    if stop_requested {
         return Ok(Evaluated { better: false, stop: true });
     }
 
@@ -119,20 +120,21 @@ fn score(run: &Run, scoring: Scoring, model: &Llama) -> Result<Option<f64>, Trai
 /// `None` if an interrupt came first.
 fn validate(run: &Run, model: &Llama) -> Result<Option<f64>, TrainError> {
     let Some(store) = run.validation else { return Ok(None) };
-    let (mut sum, mut trained, mut evaluation_pending) = (0.0, 0, false);
+    let (mut sum, mut trained, mut was_interrupted) = (0.0, 0, false);
     let batches = in_order(store, run.config, run.layout.micro_batch_rows);
     for batch in batches.skip(run.group.rank()).step_by(run.group.world_size()) {
-        evaluation_pending = run.callbacks.interrupted.is_some_and(|Interrupted(asked)| asked());
-        if evaluation_pending {
+        was_interrupted =
+            run.callbacks.interrupted.is_some_and(|Interrupted(stop_requested)| stop_requested());
+        if was_interrupted {
             break;
         }
         sum += f64::from(loss(model, run.model_config, &batch).into_scalar::<f32>());
         trained += batch.num_trained();
     }
-    let [sum, trained, evaluation_pending] = run.group.all_reduce_scalars([
+    let [sum, trained, was_interrupted] = run.group.all_reduce_scalars([
         sum,
         trained as f64,
-        f64::from(u8::from(evaluation_pending)),
+        f64::from(u8::from(was_interrupted)),
     ])?;
-    Ok((evaluation_pending == 0.0).then_some(sum / trained))
+    Ok((was_interrupted == 0.0).then_some(sum / trained))
 }

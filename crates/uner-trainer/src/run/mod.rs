@@ -1,4 +1,4 @@
-//! The training loop. It has no modes: all choices are made before it starts.
+//! The training loop.
 
 mod evaluation;
 mod profile;
@@ -176,8 +176,9 @@ fn steps(
         let mut done;
         (state, done) = step(run, state, receive, &flops)?;
         done.metrics.breakdown.save = saves.blocked_seconds();
-        let asked = run.group.any([emit_or_save(done, &state, saves, on_event)?])? == [true];
-        stop = after_step(run, &mut state, asked, saves, on_event)?;
+        let stop_requested =
+            run.group.any([emit_or_save(done, &state, saves, on_event)?])? == [true];
+        stop = after_step(run, &mut state, stop_requested, saves, on_event)?;
     }
     Ok(state)
 }
@@ -205,11 +206,11 @@ fn emit_or_save(
 fn after_step(
     run: &Run,
     state: &mut TrainState,
-    asked: bool,
+    stop_requested: bool,
     saves: &mut CheckpointSchedule,
     on_event: &mut OnEvent,
 ) -> Result<bool, TrainError> {
-    let Evaluated { better, mut stop } = evaluate(run, state, asked, on_event)?;
+    let Evaluated { better, mut stop } = evaluate(run, state, stop_requested, on_event)?;
     let TrainState { step, best_tracker, .. } = *state;
     if best_tracker.should_stop(run.config.best) {
         // The run ends here, whatever the callback returns.

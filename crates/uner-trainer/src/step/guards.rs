@@ -16,7 +16,7 @@ use crate::config::{GuardAction, GuardsConfig};
 use crate::data::{Batch, TokenStore};
 use crate::report::Suspect;
 
-/// The most steps skipped in a row. The run stops at the next one, because it does not learn.
+/// Limit on consecutive skipped steps; one more stops the run.
 const MOST_SKIPPED_IN_A_ROW: u64 = 20;
 /// Lower bound of the deviation as a fraction of the mean, because a constant loss has almost none.
 const LEAST_DEVIATION: f64 = 0.01;
@@ -41,7 +41,7 @@ pub(crate) struct GuardHit {
     pub(crate) problem: String,
     /// For a jump: standard deviations above the mean.
     pub(crate) z: Option<f64>,
-    /// The answer to it.
+    /// The guard's action.
     pub(crate) answer: GuardAction,
 }
 

@@ -1,4 +1,4 @@
-//! One picture: a quantity of every run over steps, as SVG.
+//! One figure: a metric of every run over steps, as SVG.
 
 use std::fmt::Write as _;
 

@@ -49,8 +49,7 @@ pub(super) fn share(state: Option<&AdamWState>, kind: &str) -> Part {
     }
 }
 
-/// This rank's shard of a parameter's f32 values, from its shard of the parameter and the rest;
-/// empty if it has none.
+/// This rank's shard of a parameter's f32 master: parameter plus rest. Empty without a master.
 pub(super) fn master(param: &Tensor<1>, state: Option<&AdamWState>) -> Part {
     let Some(AdamWState { rest: Some(rest), .. }) = state else { return Part::Floats(Vec::new()) };
     let words: Vec<i32> = rest.clone().try_into_vec_as().expect("words that the device stores");
