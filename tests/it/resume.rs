@@ -199,17 +199,3 @@ fn another_run_is_not_resumed() {
     let message = refused(|other| other.precision.moments = MomentFormat::EightBit);
     assert!(message.contains("moments f32") && message.contains("moments 8bit"), "{message}");
 }
-
-#[test]
-fn another_version_of_the_format_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let saved = run(folder.path(), start(), Some(1)).saved.remove(0);
-    let file = saved.join("state.json");
-    let text = fs_err::read_to_string(&file).unwrap();
-    let old = text.replace("\"format_version\": 2", "\"format_version\": 1");
-    assert_ne!(old, text);
-    fs_err::write(&file, old).unwrap();
-    fs_err::remove_file(saved.join("manifest.json")).unwrap();
-    let manifest = checkpoint::load(&saved, &Group::single(), &Device::flex()).unwrap_err();
-    assert!(manifest.to_string().contains("manifest.json"), "{manifest}");
-}

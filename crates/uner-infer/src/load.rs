@@ -116,17 +116,17 @@ fn infer_config(
     max_new_tokens: Option<usize>,
 ) -> Result<InferConfig, InferError> {
     let (file, window) = (folder.join(INFER), config.max_position_embeddings);
-    let default = InferConfig {
-        max_new_tokens: InferConfig::default().max_new_tokens.min(window.saturating_sub(1)),
-        queries_per_batch: QUERIES_PER_BATCH,
-    };
-    let mut infer = default;
-    if file.exists() {
+    let mut infer = if file.exists() {
         let read = toml::from_str(&regular::read_to_string(&file)?);
-        infer = read.or_else(|error: toml::de::Error| {
+        read.or_else(|error: toml::de::Error| {
             refuse(folder, format!("`{INFER}`: {}", error.to_string().trim_end()))
-        })?;
-    }
+        })?
+    } else {
+        InferConfig {
+            max_new_tokens: InferConfig::default().max_new_tokens.min(window.saturating_sub(1)),
+            queries_per_batch: QUERIES_PER_BATCH,
+        }
+    };
     infer.max_new_tokens = max_new_tokens.unwrap_or(infer.max_new_tokens);
     if !(1..window).contains(&infer.max_new_tokens) {
         let source = match max_new_tokens {
@@ -143,4 +143,17 @@ fn infer_config(
         );
     }
     Ok(infer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_earlier_versions_are_read() {
+        let read = |text: &str| toml::from_str::<InferConfig>(text);
+        let new = read("max_new_tokens = 5\nqueries_per_batch = 3").unwrap();
+        assert_eq!(read("max_new_tokens = 5\nbatch_size = 3").unwrap(), new);
+        assert!(read("queries_per_batch = 3\nbatch_size = 3").is_err(), "one of two counts");
+    }
 }

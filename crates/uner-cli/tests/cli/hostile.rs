@@ -256,3 +256,20 @@ fn a_temporary_folder_that_is_missing_is_named_with_what_to_do() {
     command.args(["train", "--recipe", "tiny", "--dry-run"]).env("TMPDIR", "/nonexistent");
     desk.run(&mut command).fails(1, &["`/nonexistent`", "TMPDIR"]);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_run_works_in_a_folder_whose_name_is_not_utf_8() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let desk = Desk::new();
+    let folder = desk.0.path().join(std::ffi::OsStr::from_bytes(b"na\xffme 1"));
+    fs_err::create_dir(&folder).unwrap();
+    for file in ["tiny.toml", "model.toml"] {
+        fs_err::copy(desk.path(file), folder.join(file)).unwrap();
+    }
+    let mut command = desk.trainer(&["train.max_steps=1", "eval.benchmarks=[]"], false);
+    let outcome = command.current_dir(&folder).output().unwrap();
+    assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+    assert!(folder.join("run/step-000001/plan.toml").is_file());
+}

@@ -251,6 +251,19 @@ fn micro_batches_are_chosen_once_and_kept_by_a_resumed_run() {
 }
 
 #[test]
+fn a_checkpoint_without_a_plan_is_not_resumed() {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    let manifest = format!("{CHECKPOINT}/manifest.json");
+    let mut files: Value = serde_json::from_str(&desk.read(&manifest)).unwrap();
+    files.as_object_mut().unwrap().remove("plan.toml").unwrap();
+    desk.write(&manifest, &files.to_string());
+    fs_err::remove_file(desk.path(&format!("{CHECKPOINT}/plan.toml"))).unwrap();
+    desk.uner(&["train", "--recipe", "tiny", "--resume"])
+        .fails(1, &["has no `plan.toml`", "an earlier version", "start a new run"]);
+}
+
+#[test]
 fn a_plan_that_does_not_fit_is_refused_with_what_would() {
     let desk = Desk::new();
     let limited = |gib: &str, more: &[&str]| {

@@ -1,6 +1,6 @@
 //! Builds a plan from sources.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use uner_data::{Dataset, Member};
 use uner_model::LlamaConfig;
@@ -41,7 +41,10 @@ impl Plan {
             precision: storage,
             memory,
             flops,
-            prompt: Prompt { template: template.fingerprint(), tokenizer: model.tokenizer.clone() },
+            prompt: Prompt {
+                template: template.fingerprint(),
+                tokenizer: model.tokenizer.as_ref().map(|file| file.to_string_lossy().into_owned()),
+            },
             parameters: work.size(),
             model: model.config.clone(),
             machine,
@@ -53,7 +56,8 @@ impl Plan {
     pub(super) fn changes(&self) -> Vec<Outcome> {
         let Self { recipe, model, data, steps, machine, precision, .. } = self;
         let work = workload(recipe, model, data.size, *steps, machine.ranks, *precision);
-        let rows = recipe.train.micro_batch_rows;
+        // A resumed run keeps its rows, even if the recipe leaves them to the plan.
+        let rows = MicroBatchRows::Fixed(self.layout.micro_batch_rows);
         changes(&work, rows, machine.memory.usable)
     }
 }
@@ -131,9 +135,9 @@ fn data(sources: &Sources, size: DataSize) -> Data {
 }
 
 fn split(dataset: &Dataset, split: &str, root: &Path) -> Split {
-    let file = |path: std::path::PathBuf| SplitFile {
+    let file = |path: PathBuf| SplitFile {
+        path: path.to_string_lossy().into_owned(),
         bytes: path.metadata().map_or(0, |about| about.len()),
-        path,
     };
     let files = dataset.files(split, root).unwrap_or_default();
     Split {

@@ -57,7 +57,7 @@ impl Plan {
 
     fn tokenizer_line(&self) -> String {
         let file = self.prompt.tokenizer.as_ref();
-        file.map_or_else(|| "trained by this run".to_owned(), |file| file.display().to_string())
+        file.map_or_else(|| "trained by this run".to_owned(), String::clone)
     }
 
     fn negatives_line(&self) -> String {

@@ -50,7 +50,7 @@ impl Plan {
         let splits = data.train.iter_mut().chain(&mut data.validation).chain(&mut data.benchmarks);
         let files = splits.flat_map(|split| &mut split.files).map(|file| &mut file.path);
         for path in files.chain(plan.prompt.tokenizer.as_mut()) {
-            *path = std::path::absolute(&path)?;
+            *path = std::path::absolute(&path)?.to_string_lossy().into_owned();
         }
         Ok(plan)
     }

@@ -12,8 +12,6 @@ mod resume;
 
 pub use file::PLAN;
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use uner_model::{LlamaConfig, Size};
 use uner_trainer::data::store::Summary;
@@ -79,8 +77,8 @@ pub struct Split {
 /// A file of a split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitFile {
-    /// Its path.
-    pub path: PathBuf,
+    /// Its path, for readers of the plan: bytes that are not UTF-8 are replaced.
+    pub path: String,
     /// Its size; 0 if it does not exist.
     pub bytes: u64,
 }
@@ -92,7 +90,7 @@ pub struct Prompt {
     pub template: String,
     /// The tokenizer's file; `None` if the run trains one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokenizer: Option<PathBuf>,
+    pub tokenizer: Option<String>,
 }
 
 /// How much there is to train on.
@@ -195,6 +193,19 @@ mod tests {
         assert_eq!(Plan::parse(&recorded.to_toml(), "x".as_ref()).unwrap(), recorded);
         let error = Plan::parse("layout = 1", "run/plan.toml".as_ref()).unwrap_err().to_string();
         assert!(error.starts_with("run/plan.toml: it is not the plan of a run: "), "{error}");
+    }
+
+    #[test]
+    fn a_resumed_run_that_does_not_fit_is_told_to_take_fewer_rows() {
+        let recipe = toml::from_str(crate::builtin::recipe("zero-shot").unwrap()).unwrap();
+        let sources = Sources::find(recipe).unwrap();
+        let fresh = plan();
+        let rows = std::num::NonZeroUsize::new(4096).unwrap();
+        let had = Layout { micro_batch_rows: rows, ..fresh.layout };
+        let resumed = Plan::new(&sources, fresh.data.size, fresh.machine.clone(), Some(had));
+        assert!(fresh.fits() && !resumed.fits());
+        let problem = resumed.problem().unwrap();
+        assert!(problem.contains("`train.micro_batch_rows` = "), "{problem}");
     }
 
     #[test]

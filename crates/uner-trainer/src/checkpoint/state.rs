@@ -106,3 +106,20 @@ impl State {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_of_the_format_is_named_before_anything_is_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        fs_err::write(&path, "{\"format_version\": 1}").unwrap();
+        let error = State::read(&path).unwrap_err().to_string();
+        assert!(error.contains("format version 1") && error.contains("reads 2"), "{error}");
+        fs_err::write(&path, "{\"format_version\": 2}").unwrap();
+        let error = State::read(&path).unwrap_err().to_string();
+        assert!(error.contains("missing field"), "{error}");
+    }
+}
