@@ -150,8 +150,8 @@ pub(crate) fn sum<T: Copy, const N: usize>(slices: [&[T]; N], term: impl Fn([T; 
             *sum += term(chunks.map(|chunk| chunk[lane]));
         }
     }
-    let rest: f32 = (whole..count).map(|index| term(slices.map(|slice| slice[index]))).sum();
-    lanes.iter().sum::<f32>() + rest
+    let tail: f32 = (whole..count).map(|index| term(slices.map(|slice| slice[index]))).sum();
+    lanes.iter().sum::<f32>() + tail
 }
 
 /// The largest value; minus infinity if there are none.

@@ -1,9 +1,9 @@
 //! 8-bit storage of Adam's moments, with stochastic rounding.
 //!
-//! A magnitude is reduced to its *index*, the upper bits of its f32: 8 of exponent, 3 of mantissa.
-//! Each granule of 256 elements has one *top* per moment, the largest index in it. A code counts
+//! A magnitude is reduced to its *level*, the upper bits of its f32: 8 of exponent, 3 of mantissa.
+//! Each granule of 256 elements has one *top* per moment, the largest level in it. A code counts
 //! down from the top: 127 (first moment) or 255 (second) is the top, each smaller code is the next
-//! smaller index (8 of them halve the number), and 0 is zero. The 127 codes of a first moment,
+//! smaller level (8 of them halve the number), and 0 is zero. The 127 codes of a first moment,
 //! beside its sign, reach down to 2⁻¹⁶ of the granule's largest value. The 255 codes of a second
 //! moment reach down to 2⁻³², whose root is 2⁻¹⁶ too.
 //!
@@ -32,9 +32,9 @@ pub(super) const CODE_WORDS: usize = GRANULE / 4;
 pub(super) const FIRST: u32 = 127;
 /// The largest code of a second moment.
 pub(super) const SECOND: u32 = 255;
-/// Bits of an f32 that its index drops.
+/// Bits of an f32 that its level drops.
 pub(super) const DROPPED: u32 = 20;
-/// The index of the smallest normal number.
+/// The level of the smallest normal number.
 pub(super) const NORMAL: u32 = 8;
 /// Smallest top, so that every code is a normal number.
 pub(super) const LOWEST_TOP: u32 = NORMAL + SECOND;
@@ -44,13 +44,13 @@ pub(super) const INFINITE: u32 = 0x7F80_0000;
 pub(super) const MAGNITUDE: u32 = 0x7FFF_FFFF;
 
 /// Neighbouring elements that share a hash.
-pub(super) const SHARING: usize = 4;
+pub(super) const ELEMENTS_PER_HASH: usize = 4;
 /// From its hash each element draws three numbers of a multiplicative congruential generator modulo
 /// 2³² (L'Ecuyer 1999, "Tables of Linear Congruential Generators of Different Sizes and Good
 /// Lattice Structure"). Only their upper bits are used.
 pub(super) const MULTIPLIER: u32 = 2_891_336_453;
 /// Multiplier from the shared hash to the first number of each element.
-pub(super) const LEAPS: [u32; SHARING] = [1, leap(3), leap(6), leap(9)];
+pub(super) const LEAPS: [u32; ELEMENTS_PER_HASH] = [1, leap(3), leap(6), leap(9)];
 
 /// Multiplier of the generator for `steps` steps.
 const fn leap(steps: u32) -> u32 {
@@ -96,18 +96,20 @@ impl Draws {
 
     /// The same numbers, counted from element `count` on.
     #[inline(always)]
-    pub(super) fn behind(self, count: usize) -> Self {
+    pub(super) fn skip(self, count: usize) -> Self {
         Self { first: self.first.wrapping_add(count as u32), ..self }
     }
 
     /// The random bits of an element.
     #[inline(always)]
     pub(super) fn of(self, element: u32) -> Draw {
-        let place = self.first.wrapping_add(element);
+        let index = self.first.wrapping_add(element);
         // Selected, not read from a table, so that the compiler uses vector instructions.
-        let odd = if place & 1 == 0 { 1 } else { LEAPS[1] };
-        let upper = if place & 2 == 0 { 1 } else { LEAPS[2] };
-        Draw(nth(self.start, place / SHARING as u32).wrapping_mul(odd).wrapping_mul(upper))
+        let odd = if index & 1 == 0 { 1 } else { LEAPS[1] };
+        let upper = if index & 2 == 0 { 1 } else { LEAPS[2] };
+        Draw(
+            nth(self.start, index / ELEMENTS_PER_HASH as u32).wrapping_mul(odd).wrapping_mul(upper),
+        )
     }
 }
 
@@ -136,7 +138,7 @@ impl Draw {
 }
 
 /// The bits of a number without its sign. NaN becomes infinity, so that added random bits do not
-/// change its index.
+/// change its level.
 #[inline(always)]
 pub(super) fn magnitude(bits: u32) -> u32 {
     (bits & MAGNITUDE).min(INFINITE)
@@ -188,7 +190,7 @@ fn pack_codes(words: &mut [i32], codes: &[u32; GRANULE]) {
     }
 }
 
-/// The indices that code 0 would have, from a granule's tops (both 0 if it was never written).
+/// The levels that code 0 would have, from a granule's tops (both 0 if it was never written).
 #[inline(always)]
 fn below(tops: u32) -> (u32, u32) {
     ((tops & 0xFFFF).wrapping_sub(FIRST), (tops >> 16).wrapping_sub(SECOND))
@@ -239,6 +241,6 @@ fn first_code(bits: u32, random: u32, below: u32) -> u32 {
 #[inline(always)]
 fn second_code(bits: u32, random: u32, below: u32) -> u32 {
     let magnitude = magnitude(bits);
-    let index = (magnitude + random) >> DROPPED;
-    if magnitude >> DROPPED < NORMAL { 0 } else { index.max(below + 1) - below }
+    let level = (magnitude + random) >> DROPPED;
+    if magnitude >> DROPPED < NORMAL { 0 } else { level.max(below + 1) - below }
 }

@@ -1,14 +1,14 @@
 //! The update on the CPU: one pass over parameter, gradient and moments, in place for tensors that
 //! are not shared.
 
-mod blocks;
+mod granules;
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData, bf16};
 use rayon::prelude::*;
 
-use self::blocks::{Moments, update_blocks};
+use self::granules::{Moments, update_granules};
 use super::code::Draws;
 use super::{AdamWOps, AdamWStep, Factors, rest};
 use crate::flex::{
@@ -31,7 +31,7 @@ impl AdamWOps for Flex {
             let [mut exp_avg, mut exp_avg_sq] =
                 [exp_avg, exp_avg_sq].map(|moment| whole_buffer::<f32>(contiguous(moment)));
             let moments = Moments::Float(exp_avg.storage_mut(), exp_avg_sq.storage_mut());
-            let param = updated_in_blocks(param, grad, moments, &step);
+            let param = updated_by_granule(param, grad, moments, &step);
             return (param, exp_avg, exp_avg_sq);
         }
         let [param, exp_avg, exp_avg_sq] = updated([param, exp_avg, exp_avg_sq], grad, &step);
@@ -55,7 +55,7 @@ impl AdamWOps for Flex {
 
     fn adamw_8bit(param: Floats, grad: Floats, words: Ints, step: AdamWStep) -> (Floats, Ints) {
         let mut words = whole_buffer::<i32>(words);
-        let param = updated_in_blocks(param, grad, Moments::EightBit(words.storage_mut()), &step);
+        let param = updated_by_granule(param, grad, Moments::EightBit(words.storage_mut()), &step);
         (param, words)
     }
 
@@ -89,15 +89,15 @@ fn joined(param: Floats, words: &Ints) -> Floats {
 }
 
 /// Returns the parameter after an update with 8-bit moments or stochastic rounding.
-fn updated_in_blocks(param: Floats, grad: Floats, moments: Moments, step: &AdamWStep) -> Floats {
+fn updated_by_granule(param: Floats, grad: Floats, moments: Moments, step: &AdamWStep) -> Floats {
     let (grad, factors, draws) = (in_order(grad), Factors::new(step), Draws::new(step));
     if param.dtype() == DType::BF16 {
         let mut param = whole_buffer::<bf16>(param);
-        update_blocks(param.storage_mut::<bf16>(), &grad, moments, draws, factors);
+        update_granules(param.storage_mut::<bf16>(), &grad, moments, draws, factors);
         return param;
     }
     let mut param = whole_buffer::<f32>(contiguous(param));
-    update_blocks(param.storage_mut::<f32>(), &grad, moments, draws, factors);
+    update_granules(param.storage_mut::<f32>(), &grad, moments, draws, factors);
     param
 }
 
@@ -138,8 +138,8 @@ fn update<G: Stored>(
 ) {
     for (((value, &grad), m), v) in values.iter_mut().zip(grad).zip(first).zip(second) {
         let grad = grad.widen() * factors.grad;
-        *m = factors.beta1 * *m + factors.rest1 * grad;
-        *v = factors.beta2 * *v + factors.rest2 * grad * grad;
-        *value = factors.keep * *value - factors.lr * *m / (v.sqrt() * factors.root + factors.eps);
+        *m = factors.beta1 * *m + factors.one_minus_beta1 * grad;
+        *v = factors.beta2 * *v + factors.one_minus_beta2 * grad * grad;
+        *value = factors.decay * *value - factors.lr * *m / (v.sqrt() * factors.root + factors.eps);
     }
 }

@@ -1,7 +1,7 @@
 //! The update on the GPU: one pass over gradient, parameter and moments, in place for tensors that
 //! are not shared.
 
-mod blocks;
+mod granules;
 mod rest;
 #[cfg(all(test, feature = "cuda"))]
 mod tests;
@@ -25,7 +25,7 @@ impl AdamWOps for Cube {
     ) -> (Floats, Floats, Floats) {
         let (grad, tensors) = (contiguous(grad), [param, exp_avg, exp_avg_sq].map(owned));
         if tensors[0].dtype() == DType::BF16 {
-            blocks::update_rounded(&tensors, grad, &step);
+            granules::update_rounded(&tensors, grad, &step);
         } else if let Some(plan) = Plan::new(&tensors) {
             let [values, first, second] =
                 tensors.each_ref().map(|tensor| tensor.clone().into_buffer_arg());
@@ -56,14 +56,14 @@ impl AdamWOps for Cube {
         step: AdamWStep,
     ) -> (Floats, Ints, Floats, Floats) {
         let ([param, exp_avg, exp_avg_sq], rest) =
-            ([param, exp_avg, exp_avg_sq].map(owned), blocks::owned_words(rest));
+            ([param, exp_avg, exp_avg_sq].map(owned), granules::owned_words(rest));
         rest::update(&param, &rest, grad, [&exp_avg, &exp_avg_sq], &step);
         (param, rest, exp_avg, exp_avg_sq)
     }
 
     fn adamw_8bit(param: Floats, grad: Floats, words: Ints, step: AdamWStep) -> (Floats, Ints) {
-        let (param, words) = (owned(param), blocks::owned_words(words));
-        blocks::update_blocks(&param, &words, grad, &step);
+        let (param, words) = (owned(param), granules::owned_words(words));
+        granules::update_granules(&param, &words, grad, &step);
         (param, words)
     }
 
@@ -74,8 +74,8 @@ impl AdamWOps for Cube {
         words: Ints,
         step: AdamWStep,
     ) -> (Floats, Ints, Ints) {
-        let (param, [rest, words]) = (owned(param), [rest, words].map(blocks::owned_words));
-        rest::update_blocks(&param, &rest, &words, grad, &step);
+        let (param, [rest, words]) = (owned(param), [rest, words].map(granules::owned_words));
+        rest::update_granules(&param, &rest, &words, grad, &step);
         (param, rest, words)
     }
 
@@ -109,8 +109,19 @@ impl Plan {
 
 impl Factors {
     fn to_launch(self) -> FactorsLaunch {
-        let Self { grad, beta1, rest1, beta2, rest2, keep, lr, root, eps } = self;
-        FactorsLaunch::new(grad, beta1, rest1, beta2, rest2, keep, lr, root, eps)
+        let Self { grad, beta1, one_minus_beta1, beta2, one_minus_beta2, decay, lr, root, eps } =
+            self;
+        FactorsLaunch::new(
+            grad,
+            beta1,
+            one_minus_beta1,
+            beta2,
+            one_minus_beta2,
+            decay,
+            lr,
+            root,
+            eps,
+        )
     }
 }
 
@@ -129,8 +140,9 @@ fn moments<N: Size>(
     factors: &Factors,
 ) -> (Vector<f32, N>, Vector<f32, N>) {
     let grad = grad * all::<N>(factors.grad);
-    let first = all::<N>(factors.beta1) * *exp_avg + all::<N>(factors.rest1) * grad;
-    let second = all::<N>(factors.beta2) * *exp_avg_sq + all::<N>(factors.rest2) * grad * grad;
+    let first = all::<N>(factors.beta1) * *exp_avg + all::<N>(factors.one_minus_beta1) * grad;
+    let second =
+        all::<N>(factors.beta2) * *exp_avg_sq + all::<N>(factors.one_minus_beta2) * grad * grad;
     *exp_avg = first;
     *exp_avg_sq = second;
     (first, second)
@@ -147,7 +159,7 @@ fn updated<N: Size>(
 ) -> Vector<f32, N> {
     let (first, second) = moments::<N>(grad, exp_avg, exp_avg_sq, factors);
     let root = second.sqrt() * all::<N>(factors.root) + all::<N>(factors.eps);
-    all::<N>(factors.keep) * value - all::<N>(factors.lr) * first / root
+    all::<N>(factors.decay) * value - all::<N>(factors.lr) * first / root
 }
 
 /// As `updated`, but with NVIDIA's approximate root and reciprocal. They are off by two units in
@@ -162,7 +174,7 @@ fn updated_nearly<N: Size>(
 ) -> Vector<f32, N> {
     let (first, second) = moments::<N>(grad, exp_avg, exp_avg_sq, factors);
     let root = near_root::<N>(second) * all::<N>(factors.root) + all::<N>(factors.eps);
-    all::<N>(factors.keep) * value - all::<N>(factors.lr) * first * near_reciprocal::<N>(root)
+    all::<N>(factors.decay) * value - all::<N>(factors.lr) * first * near_reciprocal::<N>(root)
 }
 
 #[cube]

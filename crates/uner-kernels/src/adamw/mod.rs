@@ -123,12 +123,12 @@ struct Factors {
     grad: f32,
     beta1: f32,
     /// 1 - beta1
-    rest1: f32,
+    one_minus_beta1: f32,
     beta2: f32,
     /// 1 - beta2
-    rest2: f32,
+    one_minus_beta2: f32,
     /// Factor on the parameter that applies weight decay.
-    keep: f32,
+    decay: f32,
     /// Learning rate divided by the first moment's bias correction.
     lr: f32,
     /// The reciprocal root of the second moment's bias correction.
@@ -143,10 +143,10 @@ impl Factors {
         Self {
             grad: step.grad_scale as f32,
             beta1: step.beta1 as f32,
-            rest1: (1.0 - step.beta1) as f32,
+            one_minus_beta1: (1.0 - step.beta1) as f32,
             beta2: step.beta2 as f32,
-            rest2: (1.0 - step.beta2) as f32,
-            keep: (1.0 - step.lr * step.weight_decay) as f32,
+            one_minus_beta2: (1.0 - step.beta2) as f32,
+            decay: (1.0 - step.lr * step.weight_decay) as f32,
             lr: (step.lr / correction1) as f32,
             root: (1.0 / correction2.sqrt()) as f32,
             eps: step.eps as f32,

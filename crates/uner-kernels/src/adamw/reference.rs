@@ -94,19 +94,25 @@ fn by_chance(value: f32, random: u32) -> f32 {
     let towards_zero = bf16::from_bits((value.to_bits() >> 16) as u16);
     let away = bf16::from_bits(towards_zero.to_bits() + 1);
     let near = f64::from(towards_zero.to_f32());
-    let share = (f64::from(value) - near) / (f64::from(away.to_f32()) - near);
-    if share + f64::from(random) / 65_536.0 >= 1.0 { away.to_f32() } else { towards_zero.to_f32() }
+    let fraction = (f64::from(value) - near) / (f64::from(away.to_f32()) - near);
+    if fraction + f64::from(random) / 65_536.0 >= 1.0 {
+        away.to_f32()
+    } else {
+        towards_zero.to_f32()
+    }
 }
 
 /// Packs moments into words.
 fn stored(first: &[f32], second: &[f32], draws: Draws) -> Vec<i32> {
-    let blocks = first.chunks(GRANULE).zip(second.chunks(GRANULE)).zip((0u32..).step_by(GRANULE));
-    blocks
-        .flat_map(|((first, second), start)| block(first, second, draws.behind(start as usize)))
+    let granules = first.chunks(GRANULE).zip(second.chunks(GRANULE)).zip((0u32..).step_by(GRANULE));
+    granules
+        .flat_map(|((first, second), start)| {
+            pack_granule(first, second, draws.skip(start as usize))
+        })
         .collect()
 }
 
-fn block(first: &[f32], second: &[f32], draws: Draws) -> [i32; GRANULE_WORDS] {
+fn pack_granule(first: &[f32], second: &[f32], draws: Draws) -> [i32; GRANULE_WORDS] {
     let random =
         |bits: fn(super::code::Draw) -> f64| (0..).map(move |element| bits(draws.of(element)));
     let firsts: Vec<(f32, f64)> =
@@ -128,13 +134,13 @@ fn block(first: &[f32], second: &[f32], draws: Draws) -> [i32; GRANULE_WORDS] {
     words
 }
 
-/// The number of an index: 8 indices, in equal steps, double it.
-fn number(index: u32) -> f64 {
-    f64::from(8 + index % 8) / 8.0 * 2f64.powi((index / 8) as i32 - 127)
+/// The value of a level: 8 levels, in equal steps, double it.
+fn level_value(level: u32) -> f64 {
+    f64::from(8 + level % 8) / 8.0 * 2f64.powi((level / 8) as i32 - 127)
 }
 
-/// The index of one of a magnitude's two neighbours; 0 if the magnitude is not a normal number.
-fn index(value: f32, random: f64) -> u32 {
+/// The level of one of a magnitude's two neighbours; 0 if the magnitude is not a normal number.
+fn level(value: f32, random: f64) -> u32 {
     let magnitude = f64::from(value.abs());
     if magnitude < f64::from(f32::MIN_POSITIVE) {
         return 0;
@@ -142,26 +148,26 @@ fn index(value: f32, random: f64) -> u32 {
     let (mut low, mut high) = (8, 2040);
     while high - low > 1 {
         let middle = u32::midpoint(low, high);
-        if number(middle) <= magnitude { low = middle } else { high = middle }
+        if level_value(middle) <= magnitude { low = middle } else { high = middle }
     }
-    let share = (magnitude - number(low)) / (number(high) - number(low));
-    if share + random >= 1.0 { high } else { low }
+    let fraction = (magnitude - level_value(low)) / (level_value(high) - level_value(low));
+    if fraction + random >= 1.0 { high } else { low }
 }
 
-/// The largest index of a granule.
+/// The largest level of a granule.
 fn top(values: &[(f32, f64)]) -> u32 {
-    values.iter().map(|(value, random)| index(*value, *random)).fold(8 + 255, u32::max)
+    values.iter().map(|(value, random)| level(*value, *random)).fold(8 + 255, u32::max)
 }
 
 /// The code of a magnitude, out of `codes` codes that count down from `top`.
 fn magnitude_code(value: f32, random: f64, (top, codes): (u32, u32), never_zero: bool) -> u32 {
-    let index = index(value, random);
-    let last = number(top - codes + 1);
+    let level = level(value, random);
+    let last = level_value(top - codes + 1);
     let magnitude = f64::from(value.abs());
-    if index == 0 {
+    if level == 0 {
         0
     } else if magnitude >= last {
-        index - (top - codes)
+        level - (top - codes)
     } else {
         u32::from(never_zero || magnitude > last * random)
     }

@@ -16,7 +16,7 @@ use crate::flex::{
 
 /// Queries per tile: enough to keep the matrix products busy, few enough for the scores to stay in
 /// cache.
-const BLOCK: usize = 64;
+const TILE: usize = 64;
 
 impl AttentionKernels for Flex {
     fn attention_forward(
@@ -99,7 +99,7 @@ struct Group<'a> {
 }
 
 /// A tile: some queries of a row, and the range of keys that any of them may see.
-struct Block {
+struct Tile {
     first: usize,
     count: usize,
     keys: std::ops::Range<usize>,
@@ -168,40 +168,40 @@ fn first_of_document(row: &[i32]) -> Vec<usize> {
 
 impl Group<'_> {
     /// Tiles in which some key is visible.
-    fn blocks(&self) -> impl Iterator<Item = Block> {
+    fn tiles(&self) -> impl Iterator<Item = Tile> {
         let Shape { queries, keys, .. } = self.inputs.shape;
         let start = &self.inputs.start[self.row * keys..][..keys];
-        (0..queries).step_by(BLOCK).filter_map(move |first| {
-            let count = BLOCK.min(queries - first);
+        (0..queries).step_by(TILE).filter_map(move |first| {
+            let count = TILE.min(queries - first);
             let (from, to) = (keys - queries + first, keys - queries + first + count);
             let visible = start[from..to].iter().copied().min().unwrap_or(to);
-            (visible < to).then_some(Block { first, count, keys: visible..to })
+            (visible < to).then_some(Tile { first, count, keys: visible..to })
         })
     }
 
     /// The keys of a tile, `[keys, head_dim]`.
-    fn keys(&self, block: &Block) -> Matrix<'_> {
-        self.head_of(slice(&self.inputs.k), block)
+    fn keys(&self, tile: &Tile) -> Matrix<'_> {
+        self.head_of(slice(&self.inputs.k), tile)
     }
 
     /// The values of a tile, `[keys, head_dim]`.
-    fn values(&self, block: &Block) -> Matrix<'_> {
-        self.head_of(slice(&self.inputs.v), block)
+    fn values(&self, tile: &Tile) -> Matrix<'_> {
+        self.head_of(slice(&self.inputs.v), tile)
     }
 
-    fn head_of<'b>(&self, data: &'b [f32], block: &Block) -> Matrix<'b> {
+    fn head_of<'b>(&self, data: &'b [f32], tile: &Tile) -> Matrix<'b> {
         let Shape { keys, kv_heads, head_dim, .. } = self.inputs.shape;
         let stride = kv_heads * head_dim;
-        let offset = (self.row * keys + block.keys.start) * stride + self.kv_head * head_dim;
-        Matrix::new(&data[offset..], block.keys.len(), head_dim, stride)
+        let offset = (self.row * keys + tile.keys.start) * stride + self.kv_head * head_dim;
+        Matrix::new(&data[offset..], tile.keys.len(), head_dim, stride)
     }
 
     /// The rows of a tile's queries, `[queries, head_dim]`, in a tensor shaped like `q`.
-    fn queries<'b>(&self, data: &'b [f32], head: usize, block: &Block) -> Matrix<'b> {
+    fn queries<'b>(&self, data: &'b [f32], head: usize, tile: &Tile) -> Matrix<'b> {
         let Shape { queries, heads, head_dim, .. } = self.inputs.shape;
         let stride = heads * head_dim;
-        let offset = (self.row * queries + block.first) * stride + head * head_dim;
-        Matrix::new(&data[offset..], block.count, head_dim, stride)
+        let offset = (self.row * queries + tile.first) * stride + head * head_dim;
+        Matrix::new(&data[offset..], tile.count, head_dim, stride)
     }
 
     /// The output of the group, `[heads, queries, head_dim]`, and its log-sum-exp,
@@ -213,14 +213,14 @@ impl Group<'_> {
         let mut lse = vec![BLIND; self.heads.len() * queries];
         let per_head = y.chunks_exact_mut(queries * head_dim).zip(lse.chunks_exact_mut(queries));
         for (head, (y, lse)) in self.heads.clone().zip(per_head) {
-            for block in self.blocks() {
-                let mut scores = self.scores(head, &block);
-                let rows = scores.chunks_exact_mut(block.keys.len());
-                for (row, lse) in rows.zip(&mut lse[block.first..]) {
+            for tile in self.tiles() {
+                let mut scores = self.scores(head, &tile);
+                let rows = scores.chunks_exact_mut(tile.keys.len());
+                for (row, lse) in rows.zip(&mut lse[tile.first..]) {
                     *lse = softmax(row);
                 }
-                let y = &mut y[block.first * head_dim..][..block.count * head_dim];
-                product(y, Store::Replace, block.matrix(&scores), self.values(&block), 1.0, false);
+                let y = &mut y[tile.first * head_dim..][..tile.count * head_dim];
+                product(y, Store::Replace, tile.matrix(&scores), self.values(&tile), 1.0, false);
             }
         }
         (y, lse)
@@ -229,22 +229,22 @@ impl Group<'_> {
     /// `q·kᵀ / sqrt(head_dim)` of a tile, `[queries, keys]`; minus infinity for keys that are not
     /// visible.
     #[inline(always)]
-    fn scores(&self, head: usize, block: &Block) -> Vec<f32> {
+    fn scores(&self, head: usize, tile: &Tile) -> Vec<f32> {
         let Shape { queries, keys, head_dim, .. } = self.inputs.shape;
-        let mut scores = vec![0.0; block.count * block.keys.len()];
+        let mut scores = vec![0.0; tile.count * tile.keys.len()];
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let q = self.queries(slice(&self.inputs.q), head, block);
-        product(&mut scores, Store::Replace, q, self.keys(block).transposed(), scale, false);
+        let q = self.queries(slice(&self.inputs.q), head, tile);
+        product(&mut scores, Store::Replace, q, self.keys(tile).transposed(), scale, false);
         let tokens = self.row * keys..(self.row + 1) * keys;
         let (document, branch) =
             (&self.inputs.document[tokens.clone()], &self.inputs.branch[tokens]);
         for (row, query) in
-            scores.chunks_exact_mut(block.keys.len()).zip(keys - queries + block.first..)
+            scores.chunks_exact_mut(tile.keys.len()).zip(keys - queries + tile.first..)
         {
             // A padding query may lie before all keys that its tile sees.
-            let visible = (query + 1).saturating_sub(block.keys.start);
+            let visible = (query + 1).saturating_sub(tile.keys.start);
             row[visible..].fill(f32::NEG_INFINITY);
-            let range = block.keys.start..block.keys.start + visible;
+            let range = tile.keys.start..tile.keys.start + visible;
             hide(&mut row[..visible], &document[range.clone()], &branch[range]);
         }
         scores
@@ -260,18 +260,18 @@ impl Group<'_> {
         };
         let scale = 1.0 / (head_dim as f32).sqrt();
         for (head, dq) in self.heads.clone().zip(gradient.dq.chunks_exact_mut(queries * head_dim)) {
-            for block in self.blocks() {
+            for tile in self.tiles() {
                 let lse =
-                    &output.lse[(self.row * heads + head) * queries + block.first..][..block.count];
-                let mut probabilities = self.scores(head, &block);
-                for (row, &lse) in probabilities.chunks_exact_mut(block.keys.len()).zip(lse) {
+                    &output.lse[(self.row * heads + head) * queries + tile.first..][..tile.count];
+                let mut probabilities = self.scores(head, &tile);
+                for (row, &lse) in probabilities.chunks_exact_mut(tile.keys.len()).zip(lse) {
                     for score in row {
                         *score = exp(*score - lse);
                     }
                 }
-                let dy = self.queries(output.dy, head, &block);
-                let range = block.keys.start * head_dim..block.keys.end * head_dim;
-                let transposed = block.matrix(&probabilities).transposed();
+                let dy = self.queries(output.dy, head, &tile);
+                let range = tile.keys.start * head_dim..tile.keys.end * head_dim;
+                let transposed = tile.matrix(&probabilities).transposed();
                 product(&mut gradient.dv[range.clone()], Store::Add, transposed, dy, 1.0, false);
 
                 let mut dscores = vec![0.0; probabilities.len()];
@@ -279,23 +279,16 @@ impl Group<'_> {
                     &mut dscores,
                     Store::Replace,
                     dy,
-                    self.values(&block).transposed(),
+                    self.values(&tile).transposed(),
                     1.0,
                     false,
                 );
-                softmax_backward(&mut dscores, &probabilities, &self.delta(output, head, &block));
+                softmax_backward(&mut dscores, &probabilities, &self.delta(output, head, &tile));
 
-                let dq = &mut dq[block.first * head_dim..][..block.count * head_dim];
-                product(
-                    dq,
-                    Store::Replace,
-                    block.matrix(&dscores),
-                    self.keys(&block),
-                    scale,
-                    false,
-                );
-                let q = self.queries(slice(&self.inputs.q), head, &block);
-                let transposed = block.matrix(&dscores).transposed();
+                let dq = &mut dq[tile.first * head_dim..][..tile.count * head_dim];
+                product(dq, Store::Replace, tile.matrix(&dscores), self.keys(&tile), scale, false);
+                let q = self.queries(slice(&self.inputs.q), head, &tile);
+                let transposed = tile.matrix(&dscores).transposed();
                 product(&mut gradient.dk[range], Store::Add, transposed, q, scale, false);
             }
         }
@@ -304,19 +297,19 @@ impl Group<'_> {
 
     /// `rowsum(dy ∘ y)` of a tile's queries: the dot product of each output and its gradient.
     #[inline(always)]
-    fn delta(&self, output: &Output, head: usize, block: &Block) -> Vec<f32> {
+    fn delta(&self, output: &Output, head: usize, tile: &Tile) -> Vec<f32> {
         let Shape { queries, heads, head_dim, .. } = self.inputs.shape;
-        let first = self.row * queries + block.first;
+        let first = self.row * queries + tile.first;
         let row = |query: usize| (query * heads + head) * head_dim;
         let product = |at: usize| {
             let (y, dy) = (&output.y[at..][..head_dim], &output.dy[at..][..head_dim]);
             sum([y, dy], |[y, dy]| y * dy)
         };
-        (first..first + block.count).map(|query| product(row(query))).collect()
+        (first..first + tile.count).map(|query| product(row(query))).collect()
     }
 }
 
-impl Block {
+impl Tile {
     /// Scores of this tile as a matrix, `[queries, keys]`.
     fn matrix<'a>(&self, scores: &'a [f32]) -> Matrix<'a> {
         Matrix::new(scores, self.count, self.keys.len(), self.keys.len())

@@ -105,22 +105,22 @@ pub(super) fn submit_beside(
 ) -> InFlight {
     let stream = StreamId::current();
     let bindings = Bindings::of(buffers.clone());
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     device(client).submit(move |server| {
         // The receiver is still there, or does not need the result.
-        let _ = tell.send(bindings.call_beside(server, (stream, side), call));
+        let _ = sender.send(bindings.call_beside(server, (stream, side), call));
     });
-    InFlight(Some(Held { client: client.clone(), buffers, told }))
+    InFlight(Some(Pending { client: client.clone(), buffers, receiver }))
 }
 
 /// A call on a side stream. Dropping this orders the caller's later work after the call, and only
 /// then releases the buffers, so that no later kernel reuses their memory too early.
-pub(super) struct InFlight(Option<Held>);
+pub(super) struct InFlight(Option<Pending>);
 
-struct Held {
+struct Pending {
     client: Client,
     buffers: Buffers,
-    told: Receiver<Result<Started, ServerError>>,
+    receiver: Receiver<Result<Started, ServerError>>,
 }
 
 /// A call that was made: the event at its end, and its error, if any.
@@ -131,12 +131,12 @@ struct Started {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let Some(Held { client, buffers, told }) = self.0.take() else { return };
+        let Some(Pending { client, buffers, receiver }) = self.0.take() else { return };
         let stream = StreamId::current();
         let bindings = Bindings::of(buffers);
         device(&client).submit(move |server| {
             // The device's thread works in order: the call was made, or never will be.
-            let started = told
+            let started = receiver
                 .try_recv()
                 .unwrap_or_else(|_| Err(failure("the call was not made".to_owned())));
             // The buffers carry the error now.

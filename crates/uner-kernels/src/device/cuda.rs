@@ -3,8 +3,8 @@
 //! the first kernel if something is missing, so this module checks first.
 
 mod cublaslt;
+mod library_folders;
 pub(crate) mod nccl;
-mod places;
 
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use cudarc::{driver, nvrtc};
 
 use self::cublaslt::find_cublaslt;
 pub(crate) use self::cublaslt::has_cublaslt;
-pub(super) use self::cublaslt::tell_of_cublaslt;
+pub(super) use self::cublaslt::warn_without_cublaslt;
 
 /// Paths of the compiler in a toolkit.
 const NVRTC: [&str; 4] =

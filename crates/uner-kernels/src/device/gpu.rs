@@ -43,7 +43,7 @@ pub(super) fn open(name: DeviceName) -> Result<Device, DeviceError> {
     #[cfg(feature = "cuda")]
     if matches!(name, DeviceName::Cuda(_)) {
         super::cuda::check().map_err(|problem| DeviceError::Missing { name, problem })?;
-        super::cuda::tell_of_cublaslt();
+        super::cuda::warn_without_cublaslt();
     }
     settings::set(name);
     find(name).map(Device::new)

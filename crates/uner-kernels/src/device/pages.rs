@@ -110,49 +110,49 @@ mod tests {
         log_sum_exp: u64,
     }
 
-    type Kept = Vec<ManagedMemoryHandle>;
+    type SavedTensors = Vec<ManagedMemoryHandle>;
 
     /// A layer with an adapter: pushes the tensors that the adapter keeps, and returns the output.
     fn layer(
         pools: &mut Pools,
         sizes: &Sizes,
         [input, output]: [u64; 2],
-        kept: &mut Kept,
+        saved: &mut SavedTensors,
     ) -> ManagedMemoryHandle {
         let dropped = pools.tensor(input);
-        kept.push(pools.tensor(sizes.low_rank));
+        saved.push(pools.tensor(sizes.low_rank));
         drop(dropped);
         let _change = pools.tensor(output);
         pools.tensor(output)
     }
 
     /// The forward pass of a block with adapters: the tensors that its graph keeps, and its output.
-    fn forward(pools: &mut Pools, sizes: &Sizes) -> (Kept, ManagedMemoryHandle) {
+    fn forward(pools: &mut Pools, sizes: &Sizes) -> (SavedTensors, ManagedMemoryHandle) {
         let &Sizes { hidden, intermediate, log_sum_exp, .. } = sizes;
-        let mut kept = vec![pools.tensor(hidden)];
+        let mut saved = vec![pools.tensor(hidden)];
         for is_rotated in [true, true, false] {
-            let output = layer(pools, sizes, [hidden; 2], &mut kept);
-            kept.push(if is_rotated { pools.tensor(hidden) } else { output });
+            let output = layer(pools, sizes, [hidden; 2], &mut saved);
+            saved.push(if is_rotated { pools.tensor(hidden) } else { output });
         }
-        kept.extend([hidden, log_sum_exp].map(|bytes| pools.tensor(bytes)));
-        let attended = layer(pools, sizes, [hidden; 2], &mut kept);
-        kept.extend([hidden; 2].map(|bytes| pools.tensor(bytes)));
+        saved.extend([hidden, log_sum_exp].map(|bytes| pools.tensor(bytes)));
+        let attended = layer(pools, sizes, [hidden; 2], &mut saved);
+        saved.extend([hidden; 2].map(|bytes| pools.tensor(bytes)));
         drop(attended);
         for _ in 0..2 {
-            let output = layer(pools, sizes, [hidden, intermediate], &mut kept);
-            kept.push(output);
+            let output = layer(pools, sizes, [hidden, intermediate], &mut saved);
+            saved.push(output);
         }
-        kept.push(pools.tensor(intermediate));
-        let output = layer(pools, sizes, [intermediate, hidden], &mut kept);
-        (kept, output)
+        saved.push(pools.tensor(intermediate));
+        let output = layer(pools, sizes, [intermediate, hidden], &mut saved);
+        (saved, output)
     }
 
-    /// The backward pass of a block: allocates gradients, and frees the kept tensors, the last
+    /// The backward pass of a block: allocates gradients, and frees the saved tensors, the last
     /// first.
-    fn backward(pools: &mut Pools, sizes: &Sizes, mut kept: Kept) {
+    fn backward(pools: &mut Pools, sizes: &Sizes, mut saved: SavedTensors) {
         for bytes in [sizes.intermediate, sizes.intermediate, sizes.hidden, sizes.hidden] {
             let _gradients = [bytes, bytes].map(|bytes| pools.tensor(bytes));
-            kept.truncate(kept.len().saturating_sub(6));
+            saved.truncate(saved.len().saturating_sub(6));
         }
     }
 
@@ -174,8 +174,8 @@ mod tests {
         drop(pools.tensor(32000 * 4096 * 4));
         for _ in 0..2 {
             let blocks: Vec<_> = (0..32).map(|_| forward(&mut pools, &sizes)).collect();
-            for (kept, output) in blocks.into_iter().rev() {
-                backward(&mut pools, &sizes, kept);
+            for (saved, output) in blocks.into_iter().rev() {
+                backward(&mut pools, &sizes, saved);
                 drop(output);
             }
         }

@@ -14,9 +14,9 @@ impl DroppedLinearKernels for Flex {
         weight: Floats,
         keys: Ints,
         site: DropoutSite,
-        rest: Option<Floats>,
+        addend: Option<Floats>,
     ) -> Floats {
-        added(Self::drop_out(Self::linear_backward_x(dy, weight, None), keys, site), rest)
+        added(Self::drop_out(Self::linear_backward_x(dy, weight, None), keys, site), addend)
     }
 }
 

@@ -59,15 +59,20 @@ fn drop_out<F: Float, N: Size>(
     if index < y.len() {
         let start = mixed(u32::cast_from(keys[index / width]) ^ layer_key);
         let values = Vector::<f32, N>::cast_from(x[index]);
-        y[index] =
-            Vector::<F, N>::cast_from(kept::<N>(values, start, index % width, threshold, scale));
+        y[index] = Vector::<F, N>::cast_from(apply_dropout::<N>(
+            values,
+            start,
+            index % width,
+            threshold,
+            scale,
+        ));
     }
 }
 
 /// Applies dropout to a vector of a row: `start` is the row's hash, `column` the vector's index in
 /// the row.
 #[cube]
-fn kept<N: Size>(
+fn apply_dropout<N: Size>(
     values: Vector<f32, N>,
     start: u32,
     column: usize,

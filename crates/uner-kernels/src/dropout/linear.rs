@@ -19,14 +19,14 @@ use crate::profile::{Pass, counted, timed};
 
 /// The backward kernel of a backend.
 pub trait DroppedLinearKernels: DropoutKernels + LinearKernels {
-    /// The gradient of `x`: `drop_out(dy · weight)`, plus `rest` if given, in the memory of `rest`
-    /// if the backend can write to it.
+    /// The gradient of `x`: `drop_out(dy · weight)`, plus `addend` if given, in the memory of
+    /// `addend` if the backend can write to it.
     fn dropped_linear_backward_x(
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         keys: IntTensor<Self>,
         site: DropoutSite,
-        rest: Option<FloatTensor<Self>>,
+        addend: Option<FloatTensor<Self>>,
     ) -> FloatTensor<Self>;
 }
 
@@ -101,12 +101,12 @@ impl<B: DroppedLinearKernels> Backward<B, 2> for DroppedLinearBackward {
         }
         if let (Some(node), Some(weight)) = (x_node, weight) {
             let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
-            gradient.add::<B>(node.id, grads, |rest| {
+            gradient.add::<B>(node.id, grads, |addend| {
                 timed("dropped_linear", Pass::Backward, || {
                     let ([tokens, output], [_, input]) =
                         (dy.shape().dims::<2>(), weight.shape().dims::<2>());
                     counted(tokens, input, output);
-                    B::dropped_linear_backward_x(dy, weight, keys, site, rest)
+                    B::dropped_linear_backward_x(dy, weight, keys, site, addend)
                 })
             });
         }

@@ -90,7 +90,7 @@ impl DropoutOps for burn::backend::Flex {
     }
 }
 
-/// Sets a share of the elements of `x` to 0 and divides the others by one minus that share.
+/// Sets a fraction of the elements of `x` to 0 and divides the others by one minus that fraction.
 ///
 /// # Shapes
 /// - `x`: `[rows, columns]`

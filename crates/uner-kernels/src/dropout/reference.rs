@@ -12,12 +12,13 @@ use crate::hash::nth;
 pub fn reference(x: Tensor<2>, keys: &Tensor<1, Int>, site: DropoutSite) -> Tensor<2> {
     let [rows, columns] = x.dims();
     let keys: Vec<i32> = keys.clone().try_into_vec_as().expect("keys that can be read back");
-    let kept = |key: i32, column: u32| nth(start(key, site.layer_key), column) >= site.threshold();
+    let is_kept =
+        |key: i32, column: u32| nth(start(key, site.layer_key), column) >= site.threshold();
     let mask: Vec<f32> = keys
         .into_iter()
         .flat_map(|key| {
             (0..columns as u32)
-                .map(move |column| if kept(key, column) { site.scale() } else { 0.0 })
+                .map(move |column| if is_kept(key, column) { site.scale() } else { 0.0 })
         })
         .collect();
     let mask = Tensor::<2>::from_data(TensorData::new(mask, [rows, columns]), &x.device());

@@ -236,8 +236,8 @@ fn dots<W: Stored>(x: &[f32], weight: &[W]) -> [f32; ROWS] {
             }
         }
         for ((sum, lanes), row) in sums.iter_mut().zip(&lanes).zip(rows) {
-            let rest: f32 = (whole..columns).map(|index| row[index].widen() * x[index]).sum();
-            *sum = lanes.iter().sum::<f32>() + rest;
+            let tail: f32 = (whole..columns).map(|index| row[index].widen() * x[index]).sum();
+            *sum = lanes.iter().sum::<f32>() + tail;
         }
     } else {
         for (sum, row) in sums.iter_mut().zip(weight.chunks_exact(columns.max(1))) {

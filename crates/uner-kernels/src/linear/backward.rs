@@ -29,8 +29,9 @@ impl<B: LinearKernels> Backward<B, 2> for LinearBackward {
         if let (Some(node), Some(weight)) = (x_node, weight) {
             let weight = checkpointer.retrieve_node_output(weight);
             let dy = dy.clone();
-            let dx =
-                |rest| timed("linear", Pass::Backward, || input_gradient::<B>(dy, weight, rest));
+            let dx = |addend| {
+                timed("linear", Pass::Backward, || input_gradient::<B>(dy, weight, addend))
+            };
             gradient.add::<B>(node.id, grads, dx);
         }
         if let (Some(node), Some(x)) = (weight_node, x) {
@@ -41,15 +42,15 @@ impl<B: LinearKernels> Backward<B, 2> for LinearBackward {
     }
 }
 
-/// `dy · weight`, plus `rest` if given.
+/// `dy · weight`, plus `addend` if given.
 pub(crate) fn input_gradient<B: LinearKernels>(
     dy: FloatTensor<B>,
     weight: FloatTensor<B>,
-    rest: Option<FloatTensor<B>>,
+    addend: Option<FloatTensor<B>>,
 ) -> FloatTensor<B> {
     let ([tokens, output], [_, input]) = (dy.shape().dims::<2>(), weight.shape().dims::<2>());
     counted(tokens, input, output);
-    B::linear_backward_x(dy, weight, rest)
+    B::linear_backward_x(dy, weight, addend)
 }
 
 /// `dyᵀ · x`.

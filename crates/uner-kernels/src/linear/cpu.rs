@@ -6,10 +6,10 @@ use burn::backend::ops::FloatTensorOps;
 use super::LinearKernels;
 use crate::flex::{Floats, Matrix, Weight, contiguous, dims, new_product, slice, tensor};
 
-/// `terms`, plus `rest` if given.
-pub(crate) fn added(terms: Floats, rest: Option<Floats>) -> Floats {
-    match rest {
-        Some(rest) => Flex::float_add(terms, rest),
+/// `terms`, plus `addend` if given.
+pub(crate) fn added(terms: Floats, addend: Option<Floats>) -> Floats {
+    match addend {
+        Some(addend) => Flex::float_add(terms, addend),
         None => terms,
     }
 }
@@ -23,11 +23,11 @@ impl LinearKernels for Flex {
         tensor(y, [tokens, output])
     }
 
-    fn linear_backward_x(dy: Floats, weight: Floats, rest: Option<Floats>) -> Floats {
+    fn linear_backward_x(dy: Floats, weight: Floats, addend: Option<Floats>) -> Floats {
         let (dy, weight) = (contiguous(dy), Weight::new(weight));
         let ([tokens, output], [_, input]) = (dims(&dy), weight.dims());
         let dx = weight.applied_transposed(Matrix::new(slice(&dy), tokens, output, output));
-        added(tensor(dx, [tokens, input]), rest)
+        added(tensor(dx, [tokens, input]), addend)
     }
 
     fn linear_backward_weight(dy: Floats, x: Floats) -> Floats {

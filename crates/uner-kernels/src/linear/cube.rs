@@ -32,10 +32,10 @@ impl LinearKernels for Cube {
         product(x, transposed(weight), dtype)
     }
 
-    fn linear_backward_x(dy: Floats, weight: Floats, rest: Option<Floats>) -> Floats {
+    fn linear_backward_x(dy: Floats, weight: Floats, addend: Option<Floats>) -> Floats {
         let dtype = dy.dtype();
-        match rest {
-            Some(rest) => add_product(rest, dy, weight),
+        match addend {
+            Some(addend) => add_product(addend, dy, weight),
             None => product(dy, weight, dtype),
         }
     }
@@ -79,7 +79,7 @@ pub(crate) fn product(a: Floats, b: Floats, dtype: DType) -> Floats {
     let software = matches!(&a.device, Device::Wgpu(device) if device.kind == WgpuDeviceKind::Cpu);
     let strategy = if software { MatmulStrategy::Cube } else { MatmulStrategy::Autotune };
     if !software {
-        tell_of_tuning([rows, terms, columns]);
+        log_tuning([rows, terms, columns]);
     }
     matmul(a, b, Some(out), strategy, dtype).unwrap_or_else(|error| {
         panic!("no kernel for a product [{rows}, {terms}] · [{terms}, {columns}]: {error:?}")
@@ -88,10 +88,10 @@ pub(crate) fn product(a: Floats, b: Floats, dtype: DType) -> Floats {
 
 /// Logs the reason for the delay when a product of a new size is about to be tuned. burn tunes by
 /// powers of two and caches the result.
-fn tell_of_tuning(lengths: [usize; 3]) {
-    static TOLD: Mutex<BTreeSet<[usize; 3]>> = Mutex::new(BTreeSet::new());
+fn log_tuning(lengths: [usize; 3]) {
+    static LOGGED: Mutex<BTreeSet<[usize; 3]>> = Mutex::new(BTreeSet::new());
     let [rows, terms, columns] = lengths.map(usize::next_power_of_two);
-    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert([rows, terms, columns]) {
+    if LOGGED.lock().unwrap_or_else(PoisonError::into_inner).insert([rows, terms, columns]) {
         tracing::info!(
             "the first product of about [{rows}, {terms}] · [{terms}, {columns}]: looking for the fastest kernel"
         );

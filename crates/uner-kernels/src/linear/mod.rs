@@ -19,12 +19,12 @@ use crate::profile::{Pass, counted, timed};
 pub trait LinearKernels: Backend {
     /// `x · weightᵀ`.
     fn linear_forward(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The gradient of `x`: `dy · weight`, plus `rest` if given, in the memory of `rest` if the
+    /// The gradient of `x`: `dy · weight`, plus `addend` if given, in the memory of `addend` if the
     /// backend can write to it.
     fn linear_backward_x(
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        rest: Option<FloatTensor<Self>>,
+        addend: Option<FloatTensor<Self>>,
     ) -> FloatTensor<Self>;
     /// The gradient of the weight: `dyᵀ · x`.
     fn linear_backward_weight(dy: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;

@@ -39,8 +39,8 @@ impl<B: LinearSumKernels> Backward<B, 2> for LinearSumBackward {
         if let (Some(node), Some(weight)) = (x_node, weight) {
             let weight = checkpointer.retrieve_node_output(weight);
             let dy = dy.clone();
-            let dx = |rest| {
-                timed("linear_sum", Pass::Backward, || input_gradient::<B>(dy, weight, rest))
+            let dx = |addend| {
+                timed("linear_sum", Pass::Backward, || input_gradient::<B>(dy, weight, addend))
             };
             gradient.add::<B>(node.id, grads, dx);
         }

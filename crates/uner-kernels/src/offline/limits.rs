@@ -54,5 +54,5 @@ fn matrix_instructions(properties: &DeviceProperties) -> BTreeSet<String> {
 }
 
 fn used_matrix_instructions(text: &str) -> impl Iterator<Item = &str> {
-    text.split("mma.sync.aligned.").skip(1).filter_map(|rest| rest.split_whitespace().next())
+    text.split("mma.sync.aligned.").skip(1).filter_map(|after| after.split_whitespace().next())
 }

@@ -36,7 +36,7 @@ const PROFILED: Duration = Duration::from_millis(20);
 const CARDS: [Card; 3] = [Card::Hopper, Card::Ampere, Card::Part];
 
 /// Launches since recording began. CubeCL creates the server, so only a static reaches it.
-static HEARD: Mutex<Vec<Launch>> = Mutex::new(Vec::new());
+static RECORDED: Mutex<Vec<Launch>> = Mutex::new(Vec::new());
 /// Locked during a recording, so that two threads do not record each other's launches.
 static RECORDING: Mutex<()> = Mutex::new(());
 
@@ -80,15 +80,15 @@ impl Recorder {
     /// Runs `call` and returns its launches, in order.
     pub(super) fn record(&self, call: impl FnOnce(&Self)) -> Vec<Launch> {
         let _alone = RECORDING.lock().unwrap_or_else(PoisonError::into_inner);
-        heard().clear();
+        recorded().clear();
         call(self);
         self.flush();
-        std::mem::take(&mut *heard())
+        std::mem::take(&mut *recorded())
     }
 }
 
-fn heard() -> MutexGuard<'static, Vec<Launch>> {
-    HEARD.lock().unwrap_or_else(PoisonError::into_inner)
+fn recorded() -> MutexGuard<'static, Vec<Launch>> {
+    RECORDED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The server behind the device.
@@ -134,7 +134,7 @@ impl Server for RecordingServer {
             CubeCount::Static(x, y, z) => Some((x, y, z)),
             CubeCount::Dynamic(_) => None,
         };
-        heard().push(Launch { kernel, cube_count, arguments });
+        recorded().push(Launch { kernel, cube_count, arguments });
     }
 
     fn logger(&self) -> Arc<ServerLogger> {

@@ -29,11 +29,11 @@ impl<B: QuantizedLinearKernels> Backward<B, 1> for QuantizedLinearBackward {
         let (words, scales, layout, gradient) = ops.state;
         let (dy, [x_node]) = (grads.consume::<B>(&ops.node), ops.parents);
         let Some(node) = x_node else { return };
-        gradient.add::<B>(node.id, grads, |rest| {
+        gradient.add::<B>(node.id, grads, |addend| {
             timed("quantized_linear", Pass::Backward, || {
                 let [tokens, _] = dy.shape().dims();
                 counted(tokens, layout.columns, layout.rows);
-                B::quantized_backward_x(dy, words, scales, layout, rest)
+                B::quantized_backward_x(dy, words, scales, layout, addend)
             })
         });
     }

@@ -32,23 +32,23 @@ pub(super) fn quantized(weight: &[f32], layout: Layout) -> (Vec<i32>, Vec<f32>) 
         .par_chunks_mut(layout.words().max(1))
         .zip(scales.par_chunks_mut(layout.groups().max(1)));
     rows.zip(weight.par_chunks(layout.columns.max(1))).for_each(|((words, scales), row)| {
-        let blocks = words.chunks_mut(GROUP / layout.form.per_word()).zip(scales);
-        for ((words, scale), block) in blocks.zip(row.chunks(GROUP)) {
-            let largest = block.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        let groups = words.chunks_mut(GROUP / layout.form.per_word()).zip(scales);
+        for ((words, scale), group) in groups.zip(row.chunks(GROUP)) {
+            let largest = group.iter().fold(0f32, |largest, value| largest.max(value.abs()));
             *scale = match layout.form {
                 QuantFormat::Int8 => largest / 127.0,
                 QuantFormat::Nf4 => largest,
             };
             let inverse = if largest == 0.0 { 0.0 } else { 1.0 / *scale };
-            pack(words, block, inverse, layout.form);
+            pack(words, group, inverse, layout.form);
         }
     });
     (words, scales)
 }
 
 /// Packs the codes of one group.
-fn pack(words: &mut [i32], block: &[f32], inverse: f32, form: QuantFormat) {
-    for (word, values) in words.iter_mut().zip(block.chunks(form.per_word())) {
+fn pack(words: &mut [i32], group: &[f32], inverse: f32, form: QuantFormat) {
+    for (word, values) in words.iter_mut().zip(group.chunks(form.per_word())) {
         let codes = values.iter().map(|value| match form {
             QuantFormat::Int8 => {
                 u32::from((value * inverse).round().clamp(-127.0, 127.0) as i8 as u8)
@@ -56,8 +56,7 @@ fn pack(words: &mut [i32], block: &[f32], inverse: f32, form: QuantFormat) {
             QuantFormat::Nf4 => nearest(value * inverse),
         });
         let bits = 32 / form.per_word();
-        *word =
-            codes.zip(0..).fold(0u32, |word, (code, place)| word | code << (bits * place)) as i32;
+        *word = codes.zip(0..).fold(0u32, |word, (code, lane)| word | code << (bits * lane)) as i32;
     }
 }
 
@@ -80,20 +79,20 @@ pub(super) fn widened(words: &[i32], scales: &[f32], layout: Layout) -> Vec<f32>
 /// Dequantises one row.
 #[inline(always)]
 pub(super) fn widen_row(row: &mut [f32], words: &[i32], scales: &[f32], form: QuantFormat) {
-    let blocks = row.chunks_mut(GROUP).zip(words.chunks(GROUP / form.per_word()));
-    for ((block, words), &scale) in blocks.zip(scales) {
+    let groups = row.chunks_mut(GROUP).zip(words.chunks(GROUP / form.per_word()));
+    for ((group, words), &scale) in groups.zip(scales) {
         match form {
             QuantFormat::Int8 => {
-                for (values, word) in block.chunks_mut(4).zip(words) {
+                for (values, word) in group.chunks_mut(4).zip(words) {
                     for (value, code) in values.iter_mut().zip(word.to_le_bytes()) {
                         *value = f32::from(code as i8) * scale;
                     }
                 }
             }
             QuantFormat::Nf4 => {
-                for (values, &word) in block.chunks_mut(8).zip(words) {
-                    for (value, place) in values.iter_mut().zip(0..) {
-                        *value = NF4[(word as u32 >> (4 * place) & 15) as usize] * scale;
+                for (values, &word) in group.chunks_mut(8).zip(words) {
+                    for (value, lane) in values.iter_mut().zip(0..) {
+                        *value = NF4[(word as u32 >> (4 * lane) & 15) as usize] * scale;
                     }
                 }
             }
@@ -115,10 +114,10 @@ mod tests {
             assert_eq!((words.len(), scales.len()), (3 * 192 / form.per_word(), 3 * 3));
             let got = widened(&words, &scales, layout);
             for (row, (got, values)) in got.chunks(150).zip(values.chunks(150)).enumerate() {
-                for (block, (got, values)) in
+                for (group, (got, values)) in
                     got.chunks(GROUP).zip(values.chunks(GROUP)).enumerate()
                 {
-                    let scale = scales[row * 3 + block];
+                    let scale = scales[row * 3 + group];
                     for (got, value) in got.iter().zip(values) {
                         let off = match form {
                             QuantFormat::Int8 => 0.5 * scale,

@@ -33,7 +33,7 @@ impl QuantizedLinearKernels for Flex {
         words: Ints,
         scales: Floats,
         layout: Layout,
-        rest: Option<Floats>,
+        addend: Option<Floats>,
     ) -> Floats {
         let dy = contiguous(dy);
         let [tokens, output] = dims(&dy);
@@ -43,7 +43,7 @@ impl QuantizedLinearKernels for Flex {
         for_panels(&words, scales, layout, |first, panel| {
             product(&mut dx, Store::Add, matrix.columns(first, panel.rows()), panel, 1.0, parallel);
         });
-        added(tensor(dx, [tokens, layout.columns]), rest)
+        added(tensor(dx, [tokens, layout.columns]), addend)
     }
 }
 

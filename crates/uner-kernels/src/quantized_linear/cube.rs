@@ -24,10 +24,10 @@ impl QuantizedLinearKernels for Cube {
         words: Ints,
         scales: Floats,
         layout: Layout,
-        rest: Option<Floats>,
+        addend: Option<Floats>,
     ) -> Floats {
         let weight = widened(&dy, words, scales, layout);
-        Self::linear_backward_x(dy, weight, rest)
+        Self::linear_backward_x(dy, weight, addend)
     }
 }
 
@@ -77,13 +77,13 @@ fn widen<F: Float>(
         let scale = scales[index / group_words];
         let word = u32::cast_from(words[index]);
         #[unroll]
-        for place in 0..codes {
-            let column = first + place;
+        for lane in 0..codes {
+            let column = first + lane;
             if column < columns {
                 let value = if comptime!(nf4) {
-                    quantile((word >> comptime!(4 * place as u32)) & 15u32)
+                    quantile((word >> comptime!(4 * lane as u32)) & 15u32)
                 } else {
-                    let code = (word >> comptime!(8 * place as u32)) & 255u32;
+                    let code = (word >> comptime!(8 * lane as u32)) & 255u32;
                     let negative = select(code > 127u32, 256.0f32, 0.0f32);
                     f32::cast_from(code) - negative
                 };

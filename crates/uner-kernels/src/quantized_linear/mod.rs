@@ -132,13 +132,13 @@ pub trait QuantizedLinearKernels: Backend {
         scales: FloatTensor<Self>,
         layout: Layout,
     ) -> FloatTensor<Self>;
-    /// The gradient of `x`: `dy · weight`, plus `rest` if given.
+    /// The gradient of `x`: `dy · weight`, plus `addend` if given.
     fn quantized_backward_x(
         dy: FloatTensor<Self>,
         words: IntTensor<Self>,
         scales: FloatTensor<Self>,
         layout: Layout,
-        rest: Option<FloatTensor<Self>>,
+        addend: Option<FloatTensor<Self>>,
     ) -> FloatTensor<Self>;
 }
 

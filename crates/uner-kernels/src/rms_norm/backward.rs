@@ -22,7 +22,7 @@ use super::{RmsNormKernels, RmsNormOps};
 use crate::profile::{Pass, timed};
 
 /// The other gradient of the norm's input; empty if only the norm is used.
-type Rest<B> = Arc<Mutex<Option<FloatTensor<B>>>>;
+type ResidualGrad<B> = Arc<Mutex<Option<FloatTensor<B>>>>;
 
 /// The state of the backward pass.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ struct Normed<B: RmsNormKernels> {
     x: NodeId,
     weight: NodeId,
     eps: f64,
-    rest: Rest<B>,
+    residual_grad: ResidualGrad<B>,
 }
 
 #[derive(Debug)]
@@ -47,12 +47,12 @@ impl<B: RmsNormKernels> Backward<B, 2> for RmsNormBackward {
     ) {
         let [x_node, weight_node] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
-        let Normed { x, weight, eps, rest } = ops.state;
-        let rest = rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Normed { x, weight, eps, residual_grad } = ops.state;
+        let residual_grad = residual_grad.lock().unwrap_or_else(PoisonError::into_inner).take();
         let x = checkpointer.retrieve_node_output(x);
         let weight = checkpointer.retrieve_node_output(weight);
         let (dx, dweight) = timed("rms_norm", Pass::Backward, || {
-            B::rms_norm_backward(x, weight, eps, dy, rest, weight_node.is_some())
+            B::rms_norm_backward(x, weight, eps, dy, residual_grad, weight_node.is_some())
         });
         if let Some(node) = x_node {
             grads.register::<B>(node.id, dx);
@@ -83,11 +83,11 @@ impl<B: RmsNormKernels> Backward<B, 2> for AddBackward {
 struct AgainBackward;
 
 impl<B: RmsNormKernels> Backward<B, 1> for AgainBackward {
-    type State = Rest<B>;
+    type State = ResidualGrad<B>;
 
     fn backward(
         self,
-        ops: Ops<Rest<B>, 1>,
+        ops: Ops<ResidualGrad<B>, 1>,
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
@@ -119,14 +119,14 @@ fn normed<B: RmsNormKernels, C: CheckpointStrategy>(
     weight: &FloatTensor<Autodiff<B, C>>,
     eps: f64,
     y: FloatTensor<B>,
-    rest: &Rest<B>,
+    residual_grad: &ResidualGrad<B>,
 ) -> FloatTensor<Autodiff<B, C>> {
     let recompute = Recompute::<B> { x: x.node().id(), weight: weight.primitive().clone(), eps };
     let prep = RmsNormBackward.prepare::<BalancedCheckpointing>([x.node(), weight.node()]);
     match prep.memory_bound().retro_forward(recompute).parents([x]).stateful() {
         OpsKind::Tracked(mut prep) => {
             let (x, weight) = (prep.checkpoint(x), prep.checkpoint(weight));
-            prep.finish(Normed { x, weight, eps, rest: rest.clone() }, y)
+            prep.finish(Normed { x, weight, eps, residual_grad: residual_grad.clone() }, y)
         }
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
@@ -142,13 +142,13 @@ fn forked<B: RmsNormKernels, C: CheckpointStrategy>(
     eps: f64,
     y: FloatTensor<B>,
 ) -> Pair<B, C> {
-    let rest = Rest::<B>::default();
-    let y = normed::<B, C>(&x, weight, eps, y, &rest);
+    let residual_grad = ResidualGrad::<B>::default();
+    let y = normed::<B, C>(&x, weight, eps, y, &residual_grad);
     if !x.is_tracked() {
         return (x, y);
     }
     let again = match AgainBackward.prepare::<C>([y.node()]).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => prep.finish(rest, x.into_primitive()),
+        OpsKind::Tracked(prep) => prep.finish(residual_grad, x.into_primitive()),
         OpsKind::UnTracked(prep) => prep.finish(x.into_primitive()),
     };
     (again, y)
@@ -157,7 +157,7 @@ fn forked<B: RmsNormKernels, C: CheckpointStrategy>(
 impl<B: RmsNormKernels + RmsNormOps, C: CheckpointStrategy> RmsNormOps for Autodiff<B, C> {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
         let y = B::rms_norm_forward(x.primitive().clone(), weight.primitive().clone(), eps);
-        normed::<B, C>(&x, &weight, eps, y, &Rest::<B>::default())
+        normed::<B, C>(&x, &weight, eps, y, &ResidualGrad::<B>::default())
     }
 
     fn fork_rms_norm(

@@ -51,20 +51,20 @@ impl RmsNormKernels for Flex {
     }
 
     /// With `r` the reciprocal root mean square: `dweight = Σ dy · x · r`, and
-    /// `dx = r · (dy · weight - x · r² · mean(dy · weight · x)) + rest`.
+    /// `dx = r · (dy · weight - x · r² · mean(dy · weight · x)) + residual_grad`.
     fn rms_norm_backward(
         x: Floats,
         weight: Floats,
         eps: f64,
         dy: Floats,
-        rest: Option<Floats>,
+        residual_grad: Option<Floats>,
         wants_weight: bool,
     ) -> (Floats, Option<Floats>) {
-        let (x, weight, dy, rest) =
-            (contiguous(x), in_order(weight), contiguous(dy), rest.map(contiguous));
+        let (x, weight, dy, residual_grad) =
+            (contiguous(x), in_order(weight), contiguous(dy), residual_grad.map(contiguous));
         let [_, hidden] = dims(&x);
         let (xs, weights, dys) = (slice(&x), &*widened(&weight), slice(&dy));
-        let rests = rest.as_ref().map(slice);
+        let residual_grads = residual_grad.as_ref().map(slice);
         // One sum per piece, added in order afterwards, so that the result does not depend on the
         // number of threads.
         let ([dx], dweights) = new_rows(
@@ -75,8 +75,8 @@ impl RmsNormKernels for Flex {
                 let mut dweight = vec![0.0; if wants_weight { hidden } else { 0 }];
                 let start = first * hidden;
                 backward_rows(dx, &mut dweight, &xs[start..], weights, eps, &dys[start..]);
-                if let Some(rests) = rests {
-                    dx.iter_mut().zip(&rests[start..]).for_each(|(dx, rest)| *dx += rest);
+                if let Some(residual_grads) = residual_grads {
+                    dx.iter_mut().zip(&residual_grads[start..]).for_each(|(dx, grad)| *dx += grad);
                 }
                 dweight
             },

@@ -77,17 +77,17 @@ impl RmsNormKernels for Cube {
         weight: Floats,
         eps: f64,
         dy: Floats,
-        rest: Option<Floats>,
+        residual_grad: Option<Floats>,
         wants_weight: bool,
     ) -> (Floats, Option<Floats>) {
-        let types = [Some(dy.dtype()), rest.as_ref().map(TensorMetadata::dtype)];
+        let types = [Some(dy.dtype()), residual_grad.as_ref().map(TensorMetadata::dtype)];
         assert!(
             types.iter().flatten().all(|dtype| *dtype == x.dtype()),
             "`x` {:?}, gradients {types:?}",
             x.dtype()
         );
-        let (x, weight, dy, rest) =
-            (contiguous(x), contiguous(weight), contiguous(dy), rest.map(contiguous));
+        let (x, weight, dy, residual_grad) =
+            (contiguous(x), contiguous(weight), contiguous(dy), residual_grad.map(contiguous));
         let dx = empty(&x, x.shape(), x.dtype());
         let [_, hidden] = dims(&x);
         let Some(launch) = RowLaunch::new(&x, BACKWARD_CUBES) else {
@@ -97,8 +97,8 @@ impl RmsNormKernels for Cube {
         // written.
         let partials =
             empty(&x, if wants_weight { [launch.cubes, hidden] } else { [1, 8] }, DType::F32);
-        let has_rest = rest.is_some();
-        let rest = rest.unwrap_or_else(|| dy.clone());
+        let has_residual_grad = residual_grad.is_some();
+        let residual_grad = residual_grad.unwrap_or_else(|| dy.clone());
         kernels::backward::launch(
             &x.client.clone(),
             launch.cubes(),
@@ -107,13 +107,13 @@ impl RmsNormKernels for Cube {
             x.into_buffer_arg(),
             weight.clone().into_buffer_arg(),
             dy.into_buffer_arg(),
-            rest.into_buffer_arg(),
+            residual_grad.into_buffer_arg(),
             dx.clone().into_buffer_arg(),
             partials.clone().into_buffer_arg(),
             launch.rows,
             eps as f32,
             launch.row,
-            has_rest,
+            has_residual_grad,
             wants_weight,
             element(&dx),
             element(&weight),
@@ -129,7 +129,7 @@ fn sum_columns(terms: Floats, dtype: DType) -> Floats {
     kernels::column_sums::launch(
         &terms.client.clone(),
         CubeCount::Static(columns.div_ceil(kernels::COLUMNS) as u32, 1, 1),
-        CubeDim::new_2d(kernels::COLUMNS as u32, kernels::SHARES as u32),
+        CubeDim::new_2d(kernels::COLUMNS as u32, kernels::COLUMN_UNITS as u32),
         terms.into_buffer_arg(),
         sums.clone().into_buffer_arg(),
         rows,

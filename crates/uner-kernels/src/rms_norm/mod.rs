@@ -30,13 +30,13 @@ pub trait RmsNormKernels: Backend {
         weight: FloatTensor<Self>,
         eps: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
-    /// The gradient of `x`, plus `rest` if given, and, if wanted, that of `weight`.
+    /// The gradient of `x`, plus `residual_grad` if given, and, if wanted, that of `weight`.
     fn rms_norm_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         eps: f64,
         dy: FloatTensor<Self>,
-        rest: Option<FloatTensor<Self>>,
+        residual_grad: Option<FloatTensor<Self>>,
         wants_weight: bool,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
 }

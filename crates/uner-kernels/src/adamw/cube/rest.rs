@@ -9,8 +9,10 @@ use cubecl::prelude::*;
 use super::super::code::{INFINITE, MAGNITUDE};
 use super::super::rest::{SMALLEST, TIE, UNIT, UNIT_WORDS, UPPER, num_words};
 use super::super::{AdamWStep, Factors};
-use super::blocks::cubes_of;
-use super::unit::{Held, LANES, Place, QUADS, QuantFormat, Random, Words, draws, load};
+use super::granules::cubes_of;
+use super::unit::{
+    LANES, QUADS, QuantFormat, Random, UnitMoments, UnitPosition, Words, draws, load,
+};
 use super::updated;
 use crate::cube::{Floats, Ints, contiguous, element, elementwise, empty, trimmed};
 
@@ -80,7 +82,7 @@ pub(super) fn update(
 }
 
 /// Updates 8-bit moments and a parameter with a rest in place; none of them is shared.
-pub(super) fn update_blocks(
+pub(super) fn update_granules(
     param: &Floats,
     rest: &Ints,
     words: &Ints,
@@ -92,7 +94,7 @@ pub(super) fn update_blocks(
         return;
     }
     let ((cubes, units), form) = (cubes_of(param), QuantFormat::of(param));
-    block_update_with_rest::launch(
+    granule_update_with_rest::launch(
         &param.client,
         cubes,
         units,
@@ -157,8 +159,8 @@ fn part_into<N: Size, W: Size>(
         rounded.insert(lane, f32::reinterpret(upper));
         let word = comptime!((start + lane) >> 1);
         let before = u32::reinterpret(rest.extract(word));
-        let placed = before | lower << comptime!(16 * ((start + lane) % 2) as u32);
-        rest.insert(word, i32::reinterpret(placed));
+        let packed = before | lower << comptime!(16 * ((start + lane) % 2) as u32);
+        rest.insert(word, i32::reinterpret(packed));
     }
     rounded
 }
@@ -221,12 +223,12 @@ fn update_with_rest<G: Float, P: Float, N: Size, W: Size>(
 /// The rests of a unit's elements in a granule, zero behind the last. They are stored in the same
 /// groups of four as the codes.
 #[cube]
-fn load_rests<W: Size>(rest: &[Vector<i32, W>], place: &Place) -> Array<Vector<i32, W>> {
+fn load_rests<W: Size>(rest: &[Vector<i32, W>], position: &UnitPosition) -> Array<Vector<i32, W>> {
     let mut rests = Array::<Vector<i32, W>>::new(QUADS);
     #[unroll]
     for quad in 0..QUADS {
         rests[quad] = Vector::<i32, W>::new(0i32);
-        let at = place.vector(quad, comptime!(UNIT));
+        let at = position.vector(quad, comptime!(UNIT));
         if at < rest.len() {
             rests[quad] = rest[at];
         }
@@ -234,9 +236,9 @@ fn load_rests<W: Size>(rest: &[Vector<i32, W>], place: &Place) -> Array<Vector<i
     rests
 }
 
-/// As [`block_update`](super::blocks), for a parameter with a rest.
+/// As [`granule_update`](super::granules), for a parameter with a rest.
 #[cube(launch, create_dummy_kernel)]
-fn block_update_with_rest<G: Float, P: Float, N: Size, W: Size>(
+fn granule_update_with_rest<G: Float, P: Float, N: Size, W: Size>(
     param: &mut [Vector<P, N>],
     rest: &mut [Vector<i32, W>],
     grad: &[Vector<G, N>],
@@ -247,12 +249,12 @@ fn block_update_with_rest<G: Float, P: Float, N: Size, W: Size>(
     #[define(G)] _grad_dtype: ElemType,
     #[define(P)] _param_dtype: ElemType,
 ) {
-    let place = Place::new(words);
-    let params = load::<P, N>(&*param, &place, form);
-    let rests = load_rests::<W>(&*rest, &place);
-    let grads = load::<G, N>(grad, &place, form);
-    let mut held = Held::widen(&Words::load(words, &place));
-    let draws = draws(&random, &place);
+    let position = UnitPosition::new(words);
+    let params = load::<P, N>(&*param, &position, form);
+    let rests = load_rests::<W>(&*rest, &position);
+    let grads = load::<G, N>(grad, &position, form);
+    let mut moments = UnitMoments::widen(&Words::load(words, &position));
+    let draws = draws(&random, &position);
     #[unroll]
     for quad in 0..QUADS {
         let mut after = Vector::<i32, W>::new(0i32);
@@ -263,17 +265,17 @@ fn block_update_with_rest<G: Float, P: Float, N: Size, W: Size>(
             let value = joined::<P, N, W>(params[index], rests[quad], start);
             let grad = Vector::<f32, N>::cast_from(grads[index]);
             let value =
-                held.update::<N>(value, grad, &factors, comptime!(quad * UNIT + start), form);
+                moments.update::<N>(value, grad, &factors, comptime!(quad * UNIT + start), form);
             let rounded = part_into::<N, W>(value, &mut after, start);
-            let at = place.vector(index, comptime!(form.vector()));
+            let at = position.vector(index, comptime!(form.vector()));
             if at < param.len() {
                 param[at] = Vector::<P, N>::cast_from(rounded);
             }
         }
-        let at = place.vector(quad, comptime!(UNIT));
+        let at = position.vector(quad, comptime!(UNIT));
         if at < rest.len() {
             rest[at] = after;
         }
     }
-    held.pack(words, &place, &draws, form);
+    moments.pack(words, &position, &draws, form);
 }

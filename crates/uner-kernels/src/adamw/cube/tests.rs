@@ -70,9 +70,9 @@ fn eight_bit_moments_equal_the_reference() {
             let what = format!("{count} {param:?} {grad:?}");
             let (param, grad, words) = (random(count, param), random(count, grad), words(count));
             let (expected, after) = reference(here(&param), here(&grad), short(&words), &STEP);
-            let (ours, gradient, held) =
+            let (ours, gradient, device_words) =
                 (emulator.put(&param), emulator.put(&grad), emulator.put(&words));
-            let result = emulator.run(|| Cube::adamw_8bit(ours, gradient, held, STEP));
+            let result = emulator.run(|| Cube::adamw_8bit(ours, gradient, device_words, STEP));
             let (got, got_words) = result.unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_eq!(emulator.fetch(&got_words), words_of(after), "{what}: words");
             if param.dtype() == DType::BF16 {
@@ -116,9 +116,9 @@ fn values_are_parted_as_on_the_host() {
     let Some(mut emulator) = Emulator::open(Card::Hopper) else { return };
     for count in COUNTS {
         let value = random(count, DType::F32);
-        let held = emulator.put(&value);
+        let device_value = emulator.put(&value);
         let (param, rest) = emulator
-            .run(|| Cube::parted(held, DType::BF16))
+            .run(|| Cube::parted(device_value, DType::BF16))
             .unwrap_or_else(|error| panic!("{count}: {error}"));
         assert_eq!((emulator.fetch(&param), emulator.fetch(&rest)), parted(&value), "{count}");
     }
@@ -134,9 +134,10 @@ fn eight_bit_moments_beside_a_rest_equal_the_reference() {
             (parted(&random(count, DType::F32)), random(count, grad), words(count));
         let state = AdamWState { rest: Some(ints(&rest)), ..short(&words) };
         let (expected, after) = reference(here(&param), here(&grad), state, &STEP);
-        let [ours, lower, gradient, held] =
+        let [ours, lower, gradient, device_words] =
             [&param, &rest, &grad, &words].map(|data| emulator.put(data));
-        let result = emulator.run(|| Cube::adamw_8bit_with_rest(ours, lower, gradient, held, STEP));
+        let result =
+            emulator.run(|| Cube::adamw_8bit_with_rest(ours, lower, gradient, device_words, STEP));
         let (got, lower, got_words) = result.unwrap_or_else(|error| panic!("{count}: {error}"));
         let expected = (expected.into_data(), rest_of(after.clone()));
         assert_values(count, &(emulator.fetch(&got), emulator.fetch(&lower)), &expected);

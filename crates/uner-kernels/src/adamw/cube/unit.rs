@@ -9,8 +9,8 @@ use burn::backend::TensorMetadata;
 use cubecl::prelude::*;
 
 use super::super::code::{
-    CODE_WORDS, DROPPED, Draws, FIRST, GRANULE, GRANULE_WORDS, INFINITE, LEAPS, LOWEST_TOP,
-    MAGNITUDE, MULTIPLIER, NORMAL, SECOND, SHARING,
+    CODE_WORDS, DROPPED, Draws, ELEMENTS_PER_HASH, FIRST, GRANULE, GRANULE_WORDS, INFINITE, LEAPS,
+    LOWEST_TOP, MAGNITUDE, MULTIPLIER, NORMAL, SECOND,
 };
 use super::super::{AdamWStep, Factors};
 use super::{updated, updated_nearly};
@@ -18,14 +18,14 @@ use crate::cube::{Floats, has_ptx, mixed, plane_size};
 use crate::hash::STRIDE;
 
 /// Elements whose codes fill a word. They share a hash, too.
-pub(super) const LANES: usize = SHARING;
+pub(super) const LANES: usize = ELEMENTS_PER_HASH;
 /// Words of each moment per unit. They lie half a granule apart, so that neighbouring units access
 /// neighbouring words.
 pub(super) const QUADS: usize = 2;
 /// Elements per unit.
 pub(super) const ELEMENTS: usize = QUADS * LANES;
 /// Units per granule: a plane of NVIDIA's cards.
-pub(super) const TEAM: usize = GRANULE / ELEMENTS;
+pub(super) const UNITS_PER_GRANULE: usize = GRANULE / ELEMENTS;
 /// Units per cube.
 pub(super) const UNITS: usize = 256;
 
@@ -77,11 +77,12 @@ impl Random {
 fn hash(random: &Random, element: usize) -> u32 {
     mixed(
         random.start
-            + (random.first + u32::cast_from(element)) / comptime!(SHARING as u32) * STRIDE,
+            + (random.first + u32::cast_from(element)) / comptime!(ELEMENTS_PER_HASH as u32)
+                * STRIDE,
     )
 }
 
-/// The random number of the element `lane` places behind one whose index is a multiple of four.
+/// The random number of the element `lane` elements behind one whose index is a multiple of four.
 #[cube]
 fn draw_of_lane(hash: u32, #[comptime] lane: usize) -> u32 {
     hash * comptime!(LEAPS[lane])
@@ -90,7 +91,7 @@ fn draw_of_lane(hash: u32, #[comptime] lane: usize) -> u32 {
 /// The random number of an element.
 #[cube]
 fn draw(random: &Random, element: usize) -> u32 {
-    let lane = (random.first + u32::cast_from(element)) % comptime!(SHARING as u32);
+    let lane = (random.first + u32::cast_from(element)) % comptime!(ELEMENTS_PER_HASH as u32);
     let mut leap = comptime!(LEAPS[0]).runtime();
     #[unroll]
     for other in 1..LANES {
@@ -143,8 +144,8 @@ pub(super) fn all_by_chance<N: Size>(
 
 /// The position of a unit's elements.
 #[derive(CubeType)]
-pub(super) struct Place {
-    block: usize,
+pub(super) struct UnitPosition {
+    granule: usize,
     /// Index of the unit in the granule.
     unit: usize,
     /// Whether the granule exists.
@@ -152,16 +153,17 @@ pub(super) struct Place {
 }
 
 #[cube]
-impl Place {
+impl UnitPosition {
     pub(super) fn new(words: &mut [i32]) -> Self {
-        let block = CUBE_POS * comptime!(UNITS / TEAM) + UNIT_POS as usize / TEAM;
-        let exists = (block + 1) * GRANULE_WORDS <= words.len();
-        Place { block, unit: UNIT_POS as usize % TEAM, exists }
+        let granule =
+            CUBE_POS * comptime!(UNITS / UNITS_PER_GRANULE) + UNIT_POS as usize / UNITS_PER_GRANULE;
+        let exists = (granule + 1) * GRANULE_WORDS <= words.len();
+        UnitPosition { granule, unit: UNIT_POS as usize % UNITS_PER_GRANULE, exists }
     }
 
     /// Index of the first element of a word.
     fn element(&self, #[comptime] quad: usize) -> usize {
-        self.block * GRANULE + comptime!(quad * GRANULE / QUADS) + self.unit * LANES
+        self.granule * GRANULE + comptime!(quad * GRANULE / QUADS) + self.unit * LANES
     }
 
     /// Index of one of the unit's `ELEMENTS / vector` vectors.
@@ -172,7 +174,7 @@ impl Place {
 
     /// Index of a word of the first moments.
     fn word(&self, #[comptime] quad: usize) -> usize {
-        self.block * GRANULE_WORDS + comptime!(quad * TEAM) + self.unit
+        self.granule * GRANULE_WORDS + comptime!(quad * UNITS_PER_GRANULE) + self.unit
     }
 }
 
@@ -180,14 +182,14 @@ impl Place {
 #[cube]
 pub(super) fn load<F: Float, N: Size>(
     from: &[Vector<F, N>],
-    place: &Place,
+    position: &UnitPosition,
     #[comptime] form: QuantFormat,
 ) -> Array<Vector<F, N>> {
     let mut values = Array::<Vector<F, N>>::new(comptime!(form.loads()));
     #[unroll]
     for index in 0..comptime!(form.loads()) {
         values[index] = Vector::<F, N>::new(F::from_int(0));
-        let at = place.vector(index, form.vector);
+        let at = position.vector(index, form.vector);
         if at < from.len() {
             values[index] = from[at];
         }
@@ -197,11 +199,11 @@ pub(super) fn load<F: Float, N: Size>(
 
 /// The random numbers of a unit's elements.
 #[cube]
-pub(super) fn draws(random: &Random, place: &Place) -> Array<u32> {
+pub(super) fn draws(random: &Random, position: &UnitPosition) -> Array<u32> {
     let mut draws = Array::<u32>::new(ELEMENTS);
     #[unroll]
     for quad in 0..QUADS {
-        let hash = hash(random, place.element(quad));
+        let hash = hash(random, position.element(quad));
         #[unroll]
         for lane in 0..LANES {
             draws[comptime!(quad * LANES + lane)] = draw_of_lane(hash, lane);
@@ -238,7 +240,7 @@ pub(super) struct Words {
 #[cube]
 impl Words {
     /// Loads the words; zeros if the granule does not exist.
-    pub(super) fn load(words: &mut [i32], place: &Place) -> Self {
+    pub(super) fn load(words: &mut [i32], position: &UnitPosition) -> Self {
         let mut first = Array::<u32>::new(QUADS);
         let mut second = Array::<u32>::new(QUADS);
         let mut tops = 0u32;
@@ -246,32 +248,34 @@ impl Words {
         for quad in 0..QUADS {
             first[quad] = 0u32;
             second[quad] = 0u32;
-            if place.exists {
-                first[quad] = u32::reinterpret(words[place.word(quad)]);
-                second[quad] = u32::reinterpret(words[place.word(quad) + CODE_WORDS]);
+            if position.exists {
+                first[quad] = u32::reinterpret(words[position.word(quad)]);
+                second[quad] = u32::reinterpret(words[position.word(quad) + CODE_WORDS]);
             }
         }
-        if place.exists {
-            tops = u32::reinterpret(words[place.block * GRANULE_WORDS + comptime!(2 * CODE_WORDS)]);
+        if position.exists {
+            tops = u32::reinterpret(
+                words[position.granule * GRANULE_WORDS + comptime!(2 * CODE_WORDS)],
+            );
         }
         Words { first, second, tops }
     }
 
-    fn store(&self, words: &mut [i32], place: &Place) {
-        if place.exists {
+    fn store(&self, words: &mut [i32], position: &UnitPosition) {
+        if position.exists {
             #[unroll]
             for quad in 0..QUADS {
-                words[place.word(quad)] = i32::reinterpret(self.first[quad]);
-                words[place.word(quad) + CODE_WORDS] = i32::reinterpret(self.second[quad]);
+                words[position.word(quad)] = i32::reinterpret(self.first[quad]);
+                words[position.word(quad) + CODE_WORDS] = i32::reinterpret(self.second[quad]);
             }
-            if place.unit == 0 {
-                words[place.block * GRANULE_WORDS + comptime!(2 * CODE_WORDS)] =
+            if position.unit == 0 {
+                words[position.granule * GRANULE_WORDS + comptime!(2 * CODE_WORDS)] =
                     i32::reinterpret(self.tops);
             }
         }
     }
 
-    /// The indices that code 0 would have.
+    /// The levels that code 0 would have.
     fn below(&self) -> (u32, u32) {
         ((self.tops & 0xFFFFu32) - FIRST, (self.tops >> 16u32) - SECOND)
     }
@@ -279,13 +283,13 @@ impl Words {
 
 /// The moments of a unit's elements.
 #[derive(CubeType)]
-pub(super) struct Held {
+pub(super) struct UnitMoments {
     first: Array<f32>,
     second: Array<f32>,
 }
 
 #[cube]
-impl Held {
+impl UnitMoments {
     /// As [`widen`](super::super::code::widen).
     pub(super) fn widen(words: &Words) -> Self {
         let (below_first, below_second) = words.below();
@@ -306,7 +310,7 @@ impl Held {
                 second[comptime!(quad * LANES + lane)] = f32::reinterpret(bits);
             }
         }
-        Held { first, second }
+        UnitMoments { first, second }
     }
 
     /// Updates the moments and returns the new parameters of a vector; `start` is the index of the
@@ -345,7 +349,7 @@ impl Held {
     pub(super) fn pack(
         &self,
         words: &mut [i32],
-        place: &Place,
+        position: &UnitPosition,
         draws: &Array<u32>,
         #[comptime] form: QuantFormat,
     ) {
@@ -365,7 +369,8 @@ impl Held {
             first_top = larger(first_top, firsts[element]);
             second_top = larger(second_top, seconds[element]);
         }
-        let tops = team_tops(first_top >> DROPPED, second_top >> DROPPED, place.unit, form.plane);
+        let tops =
+            granule_tops(first_top >> DROPPED, second_top >> DROPPED, position.unit, form.plane);
         let mut stored =
             Words { first: Array::<u32>::new(QUADS), second: Array::<u32>::new(QUADS), tops };
         let (below_first, below_second) = stored.below();
@@ -387,7 +392,7 @@ impl Held {
         if first_least >> DROPPED <= below_first || second_least >> DROPPED <= below_second {
             self.pack_small(&mut stored, draws);
         }
-        stored.store(words, place);
+        stored.store(words, position);
     }
 
     /// Computes the codes again if some of the numbers may be too small for one.
@@ -432,12 +437,12 @@ fn smaller(a: u32, b: u32) -> u32 {
 /// The maximum over a granule's units of each of two numbers below 2¹⁶, packed into one word. Every
 /// unit must call it.
 #[cube]
-fn team_tops(first: u32, second: u32, unit: usize, #[comptime] plane: usize) -> u32 {
+fn granule_tops(first: u32, second: u32, unit: usize, #[comptime] plane: usize) -> u32 {
     let mut first = first;
     let mut second = second;
-    if comptime!(plane == TEAM) {
+    if comptime!(plane == UNITS_PER_GRANULE) {
         #[unroll]
-        for step in 0..comptime!(TEAM.ilog2()) {
+        for step in 0..comptime!(UNITS_PER_GRANULE.ilog2()) {
             first = larger(first, plane_shuffle_xor(first, comptime!(1u32 << step)));
             second = larger(second, plane_shuffle_xor(second, comptime!(1u32 << step)));
         }
@@ -448,7 +453,7 @@ fn team_tops(first: u32, second: u32, unit: usize, #[comptime] plane: usize) -> 
         firsts[own] = first;
         seconds[own] = second;
         sync_cube();
-        let mut active = comptime!(TEAM / 2).runtime();
+        let mut active = comptime!(UNITS_PER_GRANULE / 2).runtime();
         while active > 0 {
             if unit < active {
                 firsts[own] = larger(firsts[own], firsts[own + active]);
@@ -467,8 +472,8 @@ fn team_tops(first: u32, second: u32, unit: usize, #[comptime] plane: usize) -> 
 #[cube]
 fn first_code(value: f32, random: u32, below: u32) -> u32 {
     let magnitude = magnitude(value);
-    let share = f32::cast_from(random) * comptime!(1.0f32 / 1_048_576.0);
-    let last = f32::reinterpret((below + 1u32) << DROPPED) * share;
+    let fraction = f32::cast_from(random) * comptime!(1.0f32 / 1_048_576.0);
+    let last = f32::reinterpret((below + 1u32) << DROPPED) * fraction;
     let is_last = magnitude >> DROPPED >= NORMAL && f32::reinterpret(magnitude) > last;
     let counted = ((magnitude + random) >> DROPPED) - below;
     let code = select(magnitude >> DROPPED <= below, select(is_last, 1u32, 0u32), counted);
@@ -479,6 +484,6 @@ fn first_code(value: f32, random: u32, below: u32) -> u32 {
 #[cube]
 fn second_code(value: f32, random: u32, below: u32) -> u32 {
     let magnitude = magnitude(value);
-    let index = (magnitude + random) >> DROPPED;
-    select(magnitude >> DROPPED < NORMAL, 0u32, larger(index, below + 1u32) - below)
+    let level = (magnitude + random) >> DROPPED;
+    select(magnitude >> DROPPED < NORMAL, 0u32, larger(level, below + 1u32) - below)
 }

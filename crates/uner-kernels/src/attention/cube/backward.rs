@@ -9,8 +9,8 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::forward::{from_behind, reach, share};
-use super::mask::Sight;
+use super::forward::{from_behind, reach, store_shared};
+use super::mask::RowMask;
 use super::plan::{EVERYTHING, NOTHING, Plan};
 use super::tile::{HIDDEN_BELOW, Heads, SIDE, Tiles, UNITS, accumulate, row_products, zeros};
 use crate::cube::vector_total;
@@ -139,8 +139,8 @@ pub(super) fn keys_and_values<F: Float, N: Size>(
 
     let mut stage = Shared::<[Vector<f32, N>]>::new_slice(comptime!(tiles.stage()));
     let mut shared = Shared::<[f32]>::new_slice(comptime!(tiles.rows * tiles.score_stride()));
-    let mut dk_block = zeros::<N>(tiles.keys, tiles);
-    let mut dv_block = zeros::<N>(tiles.keys, tiles);
+    let mut dk_accumulators = zeros::<N>(tiles.keys, tiles);
+    let mut dv_accumulators = zeros::<N>(tiles.keys, tiles);
     // Reads the tile of scores transposed: the weight of row `t` for key `r`.
     let strides = comptime!((1, tiles.score_stride()));
 
@@ -152,8 +152,9 @@ pub(super) fn keys_and_values<F: Float, N: Size>(
             let mut scores =
                 row_products::<F, N>(&mut stage, (q, of_queries, tile), (k, of_keys, key), tiles);
             if visible != EVERYTHING {
-                let sight = Sight::of_tile((plan, seen), tile, of_queries.count, offset, tiles);
-                sight.hide(&mut scores, (plan, seen), key, keys, tiles);
+                let row_mask =
+                    RowMask::of_tile((plan, seen), tile, of_queries.count, offset, tiles);
+                row_mask.hide(&mut scores, (plan, seen), key, keys, tiles);
             }
             let mut gradients =
                 row_products::<F, N>(&mut stage, (dy, of_queries, tile), (v, of_keys, key), tiles);
@@ -162,9 +163,9 @@ pub(super) fn keys_and_values<F: Float, N: Size>(
             rows.differentiate(&mut scores, &mut gradients, scale, tiles);
 
             let terms = (to - tile).min(tiles.rows);
-            share(&mut shared, &scores, 1.0f32, tiles);
+            store_shared(&mut shared, &scores, 1.0f32, tiles);
             accumulate::<F, N>(
-                &mut dv_block,
+                &mut dv_accumulators,
                 &shared,
                 &mut stage,
                 (dy, of_queries, tile),
@@ -174,9 +175,9 @@ pub(super) fn keys_and_values<F: Float, N: Size>(
                 tiles,
             );
             sync_cube();
-            share(&mut shared, &gradients, 1.0f32, tiles);
+            store_shared(&mut shared, &gradients, 1.0f32, tiles);
             accumulate::<F, N>(
-                &mut dk_block,
+                &mut dk_accumulators,
                 &shared,
                 &mut stage,
                 (q, of_queries, tile),
@@ -187,8 +188,8 @@ pub(super) fn keys_and_values<F: Float, N: Size>(
             );
         }
     }
-    of_keys.store::<F, N>(dk, &dk_block, &ones(tiles.keys), key, tiles.keys);
-    of_keys.store::<F, N>(dv, &dv_block, &ones(tiles.keys), key, tiles.keys);
+    of_keys.store::<F, N>(dk, &dk_accumulators, &ones(tiles.keys), key, tiles.keys);
+    of_keys.store::<F, N>(dv, &dv_accumulators, &ones(tiles.keys), key, tiles.keys);
 }
 
 /// The rows `from..to` of queries that see any key of a tile.
@@ -230,29 +231,29 @@ pub(super) fn queries<F: Float, N: Size>(
     let seen = Plan::of_row(row, keys);
     let offset = keys - queries;
     let (first, last, from, to) = reach((plan, seen), tile, of_queries.count, offset, tiles);
-    let sight = Sight::of_tile((plan, seen), tile, of_queries.count, offset, tiles);
+    let row_mask = RowMask::of_tile((plan, seen), tile, of_queries.count, offset, tiles);
     let heads = (row * kv_heads + kv_head) * tiles.group;
     let rows = RowStatistics::of_tile(statistics, heads * queries, tile, queries, tiles);
 
     let mut stage = Shared::<[Vector<f32, N>]>::new_slice(comptime!(tiles.stage()));
     let mut shared = Shared::<[f32]>::new_slice(comptime!(tiles.rows * tiles.score_stride()));
-    let mut block = zeros::<N>(tiles.rows, tiles);
+    let mut accumulators = zeros::<N>(tiles.rows, tiles);
     for key in range_stepped(from, to, comptime!(tiles.keys)) {
         let visible = seen.visible(plan, key, tiles.keys, first, last);
         if visible != NOTHING {
             let mut scores =
                 row_products::<F, N>(&mut stage, (q, of_queries, tile), (k, of_keys, key), tiles);
             if visible != EVERYTHING {
-                sight.hide(&mut scores, (plan, seen), key, keys, tiles);
+                row_mask.hide(&mut scores, (plan, seen), key, keys, tiles);
             }
             let mut gradients =
                 row_products::<F, N>(&mut stage, (dy, of_queries, tile), (v, of_keys, key), tiles);
             rows.differentiate(&mut scores, &mut gradients, scale, tiles);
-            share(&mut shared, &gradients, 1.0f32, tiles);
+            store_shared(&mut shared, &gradients, 1.0f32, tiles);
             let terms = (to - key).min(tiles.keys);
             let strides = comptime!((tiles.score_stride(), 1));
             accumulate::<F, N>(
-                &mut block,
+                &mut accumulators,
                 &shared,
                 &mut stage,
                 (k, of_keys, key),
@@ -263,7 +264,7 @@ pub(super) fn queries<F: Float, N: Size>(
             );
         }
     }
-    of_queries.store::<F, N>(dq, &block, &ones(tiles.rows), tile, tiles.rows);
+    of_queries.store::<F, N>(dq, &accumulators, &ones(tiles.rows), tile, tiles.rows);
 }
 
 /// Factors of 1 for the rows of a unit; the cube has `count` rows.

@@ -4,7 +4,7 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::mask::Sight;
+use super::mask::RowMask;
 use super::plan::{EVERYTHING, NOTHING, Plan};
 use super::tile::{
     HIDDEN, HIDDEN_BELOW, Heads, SIDE, Tiles, UNITS, accumulate, row_products, zeros,
@@ -60,14 +60,14 @@ pub(super) fn forward<F: Float, N: Size>(
     let seen = Plan::of_row(row, keys);
     let offset = keys - queries;
     let (first, last, from, to) = reach((plan, seen), tile, of_queries.count, offset, tiles);
-    let sight = Sight::of_tile((plan, seen), tile, of_queries.count, offset, tiles);
+    let row_mask = RowMask::of_tile((plan, seen), tile, of_queries.count, offset, tiles);
 
     let mut stage = Shared::<[Vector<f32, N>]>::new_slice(comptime!(tiles.stage()));
     let mut scores = Shared::<[f32]>::new_slice(comptime!(tiles.rows * tiles.score_stride()));
     let mut partial = Shared::<[f32]>::new_slice(UNITS);
     let mut rescale = Shared::<[f32]>::new_slice(comptime!(tiles.rows));
     let mut sums = RowSums { max: HIDDEN, sum: 0.0f32 };
-    let mut block = zeros::<N>(tiles.rows, tiles);
+    let mut accumulators = zeros::<N>(tiles.rows, tiles);
 
     for key in range_stepped(from, to, comptime!(tiles.keys)) {
         let visible = seen.visible(plan, key, tiles.keys, first, last);
@@ -75,17 +75,17 @@ pub(super) fn forward<F: Float, N: Size>(
             let mut products =
                 row_products::<F, N>(&mut stage, (q, of_queries, tile), (k, of_keys, key), tiles);
             if visible != EVERYTHING {
-                sight.hide(&mut products, (plan, seen), key, keys, tiles);
+                row_mask.hide(&mut products, (plan, seen), key, keys, tiles);
             }
-            share(&mut scores, &products, scale, tiles);
+            store_shared(&mut scores, &products, scale, tiles);
             sync_cube();
             sums.take(&mut scores, &mut partial, &mut rescale, tiles);
             sync_cube();
-            rescale_block::<N>(&mut block, &rescale, tiles);
+            rescale_accumulators::<N>(&mut accumulators, &rescale, tiles);
             let terms = (to - key).min(tiles.keys);
             let strides = comptime!((tiles.score_stride(), 1));
             accumulate::<F, N>(
-                &mut block,
+                &mut accumulators,
                 &scores,
                 &mut stage,
                 (v, of_keys, key),
@@ -109,7 +109,7 @@ pub(super) fn forward<F: Float, N: Size>(
     for i in 0..comptime!(tiles.rows / SIDE) {
         factors[i] = rescale[UNIT_POS as usize / SIDE + SIDE * i];
     }
-    of_queries.store::<F, N>(y, &block, &factors, tile, tiles.rows);
+    of_queries.store::<F, N>(y, &accumulators, &factors, tile, tiles.rows);
 }
 
 /// The position counted from the end.
@@ -120,7 +120,7 @@ pub(super) fn from_behind(count: usize, position: usize) -> usize {
 
 /// Writes a unit's entries of a tile of scores, times `scale`, to shared memory.
 #[cube]
-pub(super) fn share(
+pub(super) fn store_shared(
     scores: &mut Shared<[f32]>,
     entries: &Array<f32>,
     scale: f32,
@@ -139,8 +139,8 @@ pub(super) fn share(
 }
 
 #[cube]
-fn rescale_block<N: Size>(
-    block: &mut Array<Vector<f32, N>>,
+fn rescale_accumulators<N: Size>(
+    accumulators: &mut Array<Vector<f32, N>>,
     rescale: &Shared<[f32]>,
     #[comptime] tiles: Tiles,
 ) {
@@ -150,7 +150,7 @@ fn rescale_block<N: Size>(
         let factor = Vector::<f32, N>::new(rescale[UNIT_POS as usize / SIDE + SIDE * i]);
         #[unroll]
         for c in 0..columns {
-            block[i * columns + c] *= factor;
+            accumulators[i * columns + c] *= factor;
         }
     }
 }

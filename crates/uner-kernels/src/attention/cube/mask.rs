@@ -7,15 +7,15 @@ use super::tile::{HIDDEN, SIDE, Tiles};
 
 /// The keys that the rows of a unit see: `start..=token`, in their own branch or the trunk.
 #[derive(CubeType)]
-pub(super) struct Sight {
+pub(super) struct RowMask {
     token: Array<i32>,
     start: Array<i32>,
     branch: Array<i32>,
 }
 
 #[cube]
-impl Sight {
-    /// The sight of the unit's rows in the tile of queries that begins at row `first` of `count`.
+impl RowMask {
+    /// The mask of the unit's rows in the tile of queries that begins at row `first` of `count`.
     /// `offset` is the token of the first query.
     pub(super) fn of_tile(
         plan: (&[i32], Plan),
@@ -23,7 +23,7 @@ impl Sight {
         count: usize,
         offset: usize,
         #[comptime] tiles: Tiles,
-    ) -> Sight {
+    ) -> RowMask {
         let rows = comptime!(tiles.rows / SIDE);
         let mut token = Array::<i32>::new(rows);
         let mut start = Array::<i32>::new(rows);
@@ -42,7 +42,7 @@ impl Sight {
                 branch[i] = plan.1.branch(plan.0, own);
             }
         }
-        Sight { token, start, branch }
+        RowMask { token, start, branch }
     }
 
     /// Hides the scores of the keys from `key` on that the rows do not see.

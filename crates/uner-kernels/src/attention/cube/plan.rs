@@ -3,11 +3,12 @@
 //! The tokens of a document are contiguous, so query *i* sees keys in `start[i]..=i`, and key *j*
 //! is seen by queries in `j..end[j]`. Both bounds grow along the row: the first entry of a tile of
 //! queries and the last of a tile of keys bound the whole tile. Branches cut holes into these
-//! ranges. The kernels find them by the lowest and highest branch of every [`BLOCK`] tokens.
+//! ranges. The kernels find them by the lowest and highest branch of every [`SUMMARY_TOKENS`]
+//! tokens.
 //!
-//! One row of the plan: `start[keys]`, `end[keys]`, `branch[keys]`, `lowest[blocks]`,
-//! `highest[blocks]`. For padding, `start` is the start of the next document and `end` the end of
-//! the one before: the ranges are empty, and both bounds still grow.
+//! One row of the plan: `start[keys]`, `end[keys]`, `branch[keys]`, `lowest[summaries]`,
+//! `highest[summaries]`. For padding, `start` is the start of the next document and `end` the end
+//! of the one before: the ranges are empty, and both bounds still grow.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::DType;
@@ -19,7 +20,7 @@ use crate::attention::PADDING;
 use crate::cube::Ints;
 
 /// Tokens that share one summary of their branches.
-pub(super) const BLOCK: usize = 64;
+pub(super) const SUMMARY_TOKENS: usize = 64;
 
 /// Units of the cube that plans one row.
 const UNITS: usize = 256;
@@ -60,7 +61,7 @@ pub(in crate::attention) fn signed(tensor: Ints) -> Ints {
 /// Entries of a plan's row.
 #[cube]
 pub(super) fn plan_width(keys: usize) -> usize {
-    3 * keys + 2 * keys.div_ceil(BLOCK)
+    3 * keys + 2 * keys.div_ceil(SUMMARY_TOKENS)
 }
 
 /// Whether a document or a stretch of padding starts at `token`; the row's end counts as a start.
@@ -127,23 +128,23 @@ fn write_plan(document: &[i32], branch: &[i32], plan: &mut [i32], keys: usize) {
     summarize_branches(document, branch, plan, keys);
 }
 
-/// Writes the lowest and the highest branch of every [`BLOCK`] tokens, without padding.
+/// Writes the lowest and the highest branch of every [`SUMMARY_TOKENS`] tokens, without padding.
 #[cube]
 fn summarize_branches(document: &[i32], branch: &[i32], plan: &mut [i32], keys: usize) {
     let from_row = CUBE_POS_X as usize * plan_width(keys) + 3 * keys;
-    let blocks = keys.div_ceil(BLOCK);
-    for block in range_stepped(UNIT_POS as usize, blocks, UNITS) {
+    let summaries = keys.div_ceil(SUMMARY_TOKENS);
+    for summary in range_stepped(UNIT_POS as usize, summaries, UNITS) {
         let mut lowest = i32::MAX.runtime();
         let mut highest = i32::MIN.runtime();
-        for token in block * BLOCK..((block + 1) * BLOCK).min(keys) {
+        for token in summary * SUMMARY_TOKENS..((summary + 1) * SUMMARY_TOKENS).min(keys) {
             let at = CUBE_POS_X as usize * keys + token;
             if document[at] != PADDING {
                 lowest = lowest.min(branch[at]);
                 highest = highest.max(branch[at]);
             }
         }
-        plan[from_row + block] = lowest;
-        plan[from_row + blocks + block] = highest;
+        plan[from_row + summary] = lowest;
+        plan[from_row + summaries + summary] = highest;
     }
 }
 
@@ -186,18 +187,18 @@ impl Plan {
 
     /// A lower bound of the branches of the tokens `first..=last`, from whole summaries.
     fn lowest(&self, plan: &[i32], first: usize, last: usize) -> i32 {
-        let blocks = self.from + 3 * self.keys;
-        plan[blocks + first / BLOCK].min(plan[blocks + last / BLOCK])
+        let summaries = self.from + 3 * self.keys;
+        plan[summaries + first / SUMMARY_TOKENS].min(plan[summaries + last / SUMMARY_TOKENS])
     }
 
     /// An upper bound of the branches of the tokens `first..=last`.
     fn highest(&self, plan: &[i32], first: usize, last: usize) -> i32 {
-        let blocks = self.from + 3 * self.keys + self.keys.div_ceil(BLOCK);
-        plan[blocks + first / BLOCK].max(plan[blocks + last / BLOCK])
+        let summaries = self.from + 3 * self.keys + self.keys.div_ceil(SUMMARY_TOKENS);
+        plan[summaries + first / SUMMARY_TOKENS].max(plan[summaries + last / SUMMARY_TOKENS])
     }
 
     /// How much the queries `first..=last` see of the tile of `count` keys from `key` on. Both are
-    /// at most [`BLOCK`] tokens and lie within each other's range.
+    /// at most [`SUMMARY_TOKENS`] tokens and lie within each other's range.
     pub(super) fn visible(
         &self,
         plan: &[i32],

@@ -188,12 +188,12 @@ fn a_packed_row_costs_its_documents() {
     let lengths: Vec<usize> = (0..500).map(|index| 1 + index * 7 % 16).collect();
     let keys = lengths.iter().sum::<usize>() + 77;
     let row = Row::packed(&device, &lengths, keys, keys, 1);
-    let blocks = keys.div_ceil(64);
+    let tiles = keys.div_ceil(64);
     let [along_keys, along_queries] = row.walks();
     // A tile reaches into at most one more, where a document continues; padding costs nothing.
     assert!(
-        along_keys <= 2 * blocks && along_queries <= 2 * blocks,
-        "{along_keys} {along_queries} {blocks}"
+        along_keys <= 2 * tiles && along_queries <= 2 * tiles,
+        "{along_keys} {along_queries} {tiles}"
     );
     for row in
         [Row::packed(&device, &[1; 500], 515, 515, 1), Row::packed(&device, &[1; 500], 515, 515, 4)]

@@ -177,7 +177,7 @@ impl Heads {
     pub(super) fn store<F: Float, N: Size>(
         &self,
         tensor: &mut [Vector<F, N>],
-        block: &Array<Vector<f32, N>>,
+        accumulators: &Array<Vector<f32, N>>,
         scale: &Array<f32>,
         first: usize,
         #[comptime] count: usize,
@@ -191,7 +191,7 @@ impl Heads {
             for c in 0..columns {
                 let column = x + SIDE * c;
                 if row < self.count && column < self.width {
-                    let value = block[i * columns + c] * Vector::<f32, N>::new(scale[i]);
+                    let value = accumulators[i * columns + c] * Vector::<f32, N>::new(scale[i]);
                     tensor[self.vector(row) + column] = Vector::<F, N>::cast_from(value);
                 }
             }
@@ -242,12 +242,12 @@ pub(super) fn row_products<F: Float, N: Size>(
     products
 }
 
-/// Adds the product of a matrix of weights and rows of a tensor to the unit's `block`. The cube has
-/// `count` rows of the result, each a sum over `terms` rows of `right`. The weight of term `t` for
-/// row `r` is at `r * strides.0 + t * strides.1`. Every unit of the cube must call it.
+/// Adds the product of a matrix of weights and rows of a tensor to the unit's `accumulators`. The
+/// cube has `count` rows of the result, each a sum over `terms` rows of `right`. The weight of term
+/// `t` for row `r` is at `r * strides.0 + t * strides.1`. Every unit of the cube must call it.
 #[cube]
 pub(super) fn accumulate<F: Float, N: Size>(
-    block: &mut Array<Vector<f32, N>>,
+    accumulators: &mut Array<Vector<f32, N>>,
     weights: &Shared<[f32]>,
     stage: &mut Shared<[Vector<f32, N>]>,
     right: (&[Vector<F, N>], Heads, usize),
@@ -275,7 +275,7 @@ pub(super) fn accumulate<F: Float, N: Size>(
                 let weight = weights[(y + SIDE * i) * strides.0 + (first + term) * strides.1];
                 #[unroll]
                 for c in 0..columns {
-                    block[i * columns + c] += Vector::<f32, N>::new(weight) * values[c];
+                    accumulators[i * columns + c] += Vector::<f32, N>::new(weight) * values[c];
                 }
             }
         }
@@ -289,10 +289,10 @@ pub(super) fn zeros<N: Size>(
     #[comptime] tiles: Tiles,
 ) -> Array<Vector<f32, N>> {
     let size = comptime!(count / SIDE * tiles.columns());
-    let mut block = Array::<Vector<f32, N>>::new(size);
+    let mut accumulators = Array::<Vector<f32, N>>::new(size);
     #[unroll]
     for entry in 0..size {
-        block[entry] = Vector::<f32, N>::new(0.0f32);
+        accumulators[entry] = Vector::<f32, N>::new(0.0f32);
     }
-    block
+    accumulators
 }

@@ -5,15 +5,15 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::backward::{Upstream, score_gradients, weigh};
-use super::block::{BLOCK, ENTRY};
 use super::copy::copy_tile;
 use super::forward::start;
 use super::mask::{hide, key_extent};
+use super::mask_tables::{ENTRY, MASK_TILE};
 use super::product::{
     lane_offset_along, lane_offset_down, multiply_transposed, multiply_weights, write_row, zeros,
 };
 use super::ptx::{Accumulator, shared_address, wait_copies};
-use super::tile::{Packing, Place, Tiles};
+use super::tile::{Packing, TileCoord, Tiles};
 use crate::attention::PADDING;
 
 /// The gradient of `q`.
@@ -22,8 +22,8 @@ use crate::attention::PADDING;
 /// - `dq`: `[rows, queries, heads, head_dim]`, in pairs of elements
 ///
 /// Cubes: x the head, y the row, z the query tile (`ceil(queries / tiles.rows())`), the longest
-/// first; `planes · 32` units. Queries are stationary, `tiles.rows()` is a multiple of [`BLOCK`],
-/// `tiles.columns` is [`BLOCK`].
+/// first; `planes · 32` units. Queries are stationary, `tiles.rows()` is a multiple of
+/// [`MASK_TILE`], `tiles.columns` is [`MASK_TILE`].
 #[cube(launch)]
 pub(super) fn backward_queries<E: Float>(
     upstream: &Upstream<E>,
@@ -35,13 +35,13 @@ pub(super) fn backward_queries<E: Float>(
     let words = comptime!(tiles.backward_bytes(tiles.stage_bytes()) / 4);
     let shared = Shared::<[u32]>::new_aligned_slice(words, 16usize);
     let base = shared_address(&shared);
-    let place = Place::of_cube(packing, tiles);
-    let sums = sweep::<E>(upstream, packing, &place, base, tiles);
+    let coord = TileCoord::of_cube(packing, tiles);
+    let sums = sweep::<E>(upstream, packing, &coord, base, tiles);
     #[unroll]
     for r in 0..comptime!(2 * tiles.per_plane) {
-        let query = place.lane_row(tiles) + r * 8;
-        if query < place.sizes.queries {
-            let pair = place.queries(query, tiles).lane_pair(query);
+        let query = coord.lane_row(tiles) + r * 8;
+        if query < coord.sizes.queries {
+            let pair = coord.queries(query, tiles).lane_pair(query);
             write_row::<E>(dq, &sums, r, comptime!(tiles.scale()).runtime(), pair, tiles);
         }
     }
@@ -51,15 +51,15 @@ pub(super) fn backward_queries<E: Float>(
 #[cube]
 pub(super) fn row_statistics(
     source: &[f32],
-    place: &Place,
+    coord: &TileCoord,
     #[comptime] tiles: Tiles,
 ) -> Array<f32> {
     let mut values = Array::<f32>::new(comptime!(tiles.statistics()));
     #[unroll]
     for r in 0..comptime!(tiles.statistics()) {
-        let query = place.lane_row(tiles) + r * 8;
-        let inside = query < place.sizes.queries;
-        values[r] = source[place.statistics() + select(inside, query, 0usize)];
+        let query = coord.lane_row(tiles) + r * 8;
+        let inside = query < coord.sizes.queries;
+        values[r] = source[coord.statistics() + select(inside, query, 0usize)];
     }
     values
 }
@@ -69,7 +69,7 @@ pub(super) fn row_statistics(
 fn sweep<E: Float>(
     upstream: &Upstream<E>,
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     base: u32,
     #[comptime] tiles: Tiles,
 ) -> Array<Accumulator> {
@@ -81,34 +81,34 @@ fn sweep<E: Float>(
     let rows = base + UNIT_POS / 32 * plane_bytes + down;
     let stages = base + 2 * row_bytes;
 
-    let extent = key_extent(packing, place, tiles);
+    let extent = key_extent(packing, coord, tiles);
     if extent.begin < extent.end {
-        let run = place.queries(place.first, tiles);
+        let run = coord.queries(coord.first, tiles);
         copy_tile::<E>(base, &upstream.inputs.q, &run, comptime!(tiles.rows()), tiles);
         copy_tile::<E>(base + row_bytes, &upstream.dy, &run, comptime!(tiles.rows()), tiles);
-        start::<E>(&upstream.inputs, packing, place, stages, extent.begin, tiles);
+        start::<E>(&upstream.inputs, packing, coord, stages, extent.begin, tiles);
     }
-    let lse = row_statistics(&upstream.lse, place, tiles);
-    let delta = row_statistics(&upstream.delta, place, tiles);
+    let lse = row_statistics(&upstream.lse, coord, tiles);
+    let delta = row_statistics(&upstream.delta, coord, tiles);
     let mut sums = zeros(comptime!(tiles.per_plane * tiles.head_tiles()));
     let mut scores = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
     let mut products = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
-    let key_blocks = place.row * place.sizes.keys.div_ceil(BLOCK);
-    for block in extent.begin..extent.end {
-        let key_document = packing.key_table[(key_blocks + block) * ENTRY + 1];
-        let stage = stages + (block - extent.begin) as u32 % 2 * stage_bytes;
+    let row_start = coord.row * coord.sizes.keys.div_ceil(MASK_TILE);
+    for tile in extent.begin..extent.end {
+        let key_document = packing.key_table[(row_start + tile) * ENTRY + 1];
+        let stage = stages + (tile - extent.begin) as u32 % 2 * stage_bytes;
         wait_copies();
         sync_cube();
-        let below = (block + 1) * columns <= place.offset + place.first + 1;
+        let below = (tile + 1) * columns <= coord.offset + coord.first + 1;
         let uniform = select(key_document == extent.document, key_document != PADDING, false);
         let masked = !(below && uniform);
-        if block + 1 < extent.end {
-            let next = stages + (block + 1 - extent.begin) as u32 % 2 * stage_bytes;
-            start::<E>(&upstream.inputs, packing, place, next, block + 1, tiles);
+        if tile + 1 < extent.end {
+            let next = stages + (tile + 1 - extent.begin) as u32 % 2 * stage_bytes;
+            start::<E>(&upstream.inputs, packing, coord, next, tile + 1, tiles);
         }
         multiply_transposed(&mut scores, rows, stage + along, tiles);
         if masked {
-            hide(&mut scores, packing, place, stage + 2 * bytes, block * columns, tiles);
+            hide(&mut scores, packing, coord, stage + 2 * bytes, tile * columns, tiles);
         }
         weigh(&mut scores, &lse, tiles);
         multiply_transposed(&mut products, rows + row_bytes, stage + bytes + along, tiles);

@@ -4,15 +4,15 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::block::{BLOCK, ENTRY};
 use super::copy::{copy_tile, copy_words};
 use super::mask::{hide, key_extent};
+use super::mask_tables::{ENTRY, MASK_TILE};
 use super::product::{
     lane_offset_along, lane_offset_down, multiply_transposed, multiply_weights, write_row, zeros,
 };
 use super::ptx::{commit_copies, exchange, shared_address, wait_copies};
 use super::softmax::Softmax;
-use super::tile::{Packing, Place, Tiles};
+use super::tile::{Packing, TileCoord, Tiles};
 use crate::attention::{BLIND, PADDING};
 
 impl Tiles {
@@ -45,8 +45,8 @@ pub(super) struct Inputs<E: Float> {
 /// - `lse`: `[rows, heads, queries]`; `BLIND` for a query that sees nothing, whose `y` is zero
 ///
 /// Cubes: x the head, y the row, z the query tile (`ceil(queries / tiles.rows())`), the longest
-/// first; `planes · 32` units. `tiles.rows()` must be a multiple of [`BLOCK`], `tiles.columns` must
-/// be [`BLOCK`].
+/// first; `planes · 32` units. `tiles.rows()` must be a multiple of [`MASK_TILE`], `tiles.columns`
+/// must be [`MASK_TILE`].
 #[cube(launch)]
 pub(super) fn forward<E: Float>(
     inputs: &Inputs<E>,
@@ -58,30 +58,30 @@ pub(super) fn forward<E: Float>(
 ) {
     let shared = Shared::<[u32]>::new_aligned_slice(comptime!(tiles.forward_bytes() / 4), 16usize);
     let base = shared_address(&shared);
-    let place = Place::of_cube(packing, tiles);
-    let softmax = sweep::<E>(inputs, packing, &place, base, tiles);
-    finish::<E>(&softmax, y, lse, &place, tiles);
+    let coord = TileCoord::of_cube(packing, tiles);
+    let softmax = sweep::<E>(inputs, packing, &coord, base, tiles);
+    finish::<E>(&softmax, y, lse, &coord, tiles);
 }
 
-/// Starts the copies of key tile `block` into the stage at `address`.
+/// Starts the copies of key tile `tile` into the stage at `address`.
 #[cube]
 pub(super) fn start<E: Float>(
     inputs: &Inputs<E>,
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     address: u32,
-    block: usize,
+    tile: usize,
     #[comptime] tiles: Tiles,
 ) {
     let (columns, bytes) = comptime!((tiles.columns, tiles.column_bytes() as u32));
-    let first = block * columns;
-    let run = place.keys(first, tiles);
+    let first = tile * columns;
+    let run = coord.keys(first, tiles);
     copy_tile::<E>(address, &inputs.k, &run, columns, tiles);
     copy_tile::<E>(address + bytes, &inputs.v, &run, columns, tiles);
-    let (words, index) = (address + 2 * bytes, place.row * place.sizes.keys + first);
-    copy_words::<i32>(words, &packing.document, index, place.sizes.keys - first, columns);
+    let (words, index) = (address + 2 * bytes, coord.row * coord.sizes.keys + first);
+    copy_words::<i32>(words, &packing.document, index, coord.sizes.keys - first, columns);
     let branches = words + comptime!(4 * columns as u32);
-    copy_words::<i32>(branches, &packing.branch, index, place.sizes.keys - first, columns);
+    copy_words::<i32>(branches, &packing.branch, index, coord.sizes.keys - first, columns);
     commit_copies();
 }
 
@@ -91,7 +91,7 @@ pub(super) fn start<E: Float>(
 fn sweep<E: Float>(
     inputs: &Inputs<E>,
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     base: u32,
     #[comptime] tiles: Tiles,
 ) -> Softmax {
@@ -102,30 +102,30 @@ fn sweep<E: Float>(
     let rows = base + UNIT_POS / 32 * plane_bytes + lane_offset_down(tiles);
     let (along, down) = (lane_offset_along(tiles), lane_offset_down(tiles));
 
-    let extent = key_extent(packing, place, tiles);
+    let extent = key_extent(packing, coord, tiles);
     if extent.begin < extent.end {
-        let run = place.queries(place.first, tiles);
+        let run = coord.queries(coord.first, tiles);
         copy_tile::<E>(base, &inputs.q, &run, comptime!(tiles.rows()), tiles);
-        start::<E>(inputs, packing, place, stages, extent.begin, tiles);
+        start::<E>(inputs, packing, coord, stages, extent.begin, tiles);
     }
     let mut softmax = Softmax::start(tiles);
     let mut scores = zeros(comptime!(tiles.per_plane * tiles.column_tiles()));
-    let key_blocks = place.row * place.sizes.keys.div_ceil(BLOCK);
-    for block in extent.begin..extent.end {
-        let key_document = packing.key_table[(key_blocks + block) * ENTRY + 1];
-        let stage = stages + (block - extent.begin) as u32 % 2 * stage_bytes;
+    let row_start = coord.row * coord.sizes.keys.div_ceil(MASK_TILE);
+    for tile in extent.begin..extent.end {
+        let key_document = packing.key_table[(row_start + tile) * ENTRY + 1];
+        let stage = stages + (tile - extent.begin) as u32 % 2 * stage_bytes;
         wait_copies();
         sync_cube();
-        let below = (block + 1) * columns <= place.offset + place.first + 1;
+        let below = (tile + 1) * columns <= coord.offset + coord.first + 1;
         let uniform = select(key_document == extent.document, key_document != PADDING, false);
         let masked = !(below && uniform);
-        if block + 1 < extent.end {
-            let next = stages + (block + 1 - extent.begin) as u32 % 2 * stage_bytes;
-            start::<E>(inputs, packing, place, next, block + 1, tiles);
+        if tile + 1 < extent.end {
+            let next = stages + (tile + 1 - extent.begin) as u32 % 2 * stage_bytes;
+            start::<E>(inputs, packing, coord, next, tile + 1, tiles);
         }
         multiply_transposed(&mut scores, rows, stage + along, tiles);
         if masked {
-            hide(&mut scores, packing, place, stage + 2 * bytes, block * columns, tiles);
+            hide(&mut scores, packing, coord, stage + 2 * bytes, tile * columns, tiles);
         }
         softmax.absorb(&mut scores, tiles);
         multiply_weights(&mut softmax.sums, &scores, stage + bytes + down, tiles);
@@ -139,7 +139,7 @@ pub(super) fn finish<E: Float>(
     softmax: &Softmax,
     y: &mut [Vector<E, Const<2>>],
     lse: &mut [f32],
-    place: &Place,
+    coord: &TileCoord,
     #[comptime] tiles: Tiles,
 ) {
     #[unroll]
@@ -149,13 +149,13 @@ pub(super) fn finish<E: Float>(
         weight += exchange(weight, 2u32);
         let seen = weight > 0.0;
         let inverse = select(seen, 1.0 / weight, 0.0f32);
-        let query = place.lane_row(tiles) + r * 8;
-        if query < place.sizes.queries {
+        let query = coord.lane_row(tiles) + r * 8;
+        if query < coord.sizes.queries {
             if UNIT_POS % 4 == 0 {
                 let value = softmax.maxima[r] * comptime!(tiles.scale()) + weight.ln();
-                lse[place.statistics() + query] = select(seen, value, BLIND);
+                lse[coord.statistics() + query] = select(seen, value, BLIND);
             }
-            let pair = place.queries(query, tiles).lane_pair(query);
+            let pair = coord.queries(query, tiles).lane_pair(query);
             write_row::<E>(y, &softmax.sums, r, inverse, pair, tiles);
         }
     }

@@ -2,12 +2,12 @@
 
 use cubecl::prelude::*;
 
-use super::block::{BLOCK, ENTRY};
+use super::mask_tables::{ENTRY, MASK_TILE};
 use super::ptx::{Accumulator, load_integers};
-use super::tile::{Axis, Packing, Place, Tiles};
+use super::tile::{Axis, Packing, TileCoord, Tiles};
 use crate::attention::PADDING;
 
-/// The live tiles of the streamed axis ([`BLOCK`] tokens each) for one stationary tile.
+/// The live tiles of the streamed axis ([`MASK_TILE`] tokens each) for one stationary tile.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Extent {
     /// First live tile.
@@ -18,46 +18,50 @@ pub(super) struct Extent {
     pub(super) document: i32,
 }
 
-/// The live key tiles of the query tile at `place`.
+/// The live key tiles of the query tile at `coord`.
 #[cube]
-pub(super) fn key_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Extent {
-    let count = place.sizes.queries.div_ceil(BLOCK);
-    let first = place.first / BLOCK;
-    let mut reach = packing.query_table[(place.row * count + first) * ENTRY];
-    let mut document = packing.query_table[(place.row * count + first) * ENTRY + 1];
+pub(super) fn key_extent(packing: &Packing, coord: &TileCoord, #[comptime] tiles: Tiles) -> Extent {
+    let count = coord.sizes.queries.div_ceil(MASK_TILE);
+    let first = coord.first / MASK_TILE;
+    let mut reach = packing.query_table[(coord.row * count + first) * ENTRY];
+    let mut document = packing.query_table[(coord.row * count + first) * ENTRY + 1];
     #[unroll]
-    for part in 1..comptime!(tiles.rows() / BLOCK) {
+    for part in 1..comptime!(tiles.rows() / MASK_TILE) {
         if first + part < count {
-            let entry = (place.row * count + first + part) * ENTRY;
+            let entry = (coord.row * count + first + part) * ENTRY;
             reach = min(reach, packing.query_table[entry]);
             if packing.query_table[entry + 1] != document {
                 document = PADDING.runtime();
             }
         }
     }
-    let visible = min(place.sizes.keys, place.offset + place.first + comptime!(tiles.rows()));
-    Extent { begin: reach as usize / BLOCK, end: visible.div_ceil(BLOCK), document }
+    let visible = min(coord.sizes.keys, coord.offset + coord.first + comptime!(tiles.rows()));
+    Extent { begin: reach as usize / MASK_TILE, end: visible.div_ceil(MASK_TILE), document }
 }
 
-/// The live query tiles of the key tile at `place`.
+/// The live query tiles of the key tile at `coord`.
 #[cube]
-pub(super) fn query_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Extent {
-    let count = place.sizes.keys.div_ceil(BLOCK);
-    let first = place.first / BLOCK;
-    let mut reach = packing.key_table[(place.row * count + first) * ENTRY];
-    let mut document = packing.key_table[(place.row * count + first) * ENTRY + 1];
+pub(super) fn query_extent(
+    packing: &Packing,
+    coord: &TileCoord,
+    #[comptime] tiles: Tiles,
+) -> Extent {
+    let count = coord.sizes.keys.div_ceil(MASK_TILE);
+    let first = coord.first / MASK_TILE;
+    let mut reach = packing.key_table[(coord.row * count + first) * ENTRY];
+    let mut document = packing.key_table[(coord.row * count + first) * ENTRY + 1];
     #[unroll]
-    for part in 1..comptime!(tiles.rows() / BLOCK) {
+    for part in 1..comptime!(tiles.rows() / MASK_TILE) {
         if first + part < count {
-            let entry = (place.row * count + first + part) * ENTRY;
+            let entry = (coord.row * count + first + part) * ENTRY;
             reach = max(reach, packing.key_table[entry]);
             if packing.key_table[entry + 1] != document {
                 document = PADDING.runtime();
             }
         }
     }
-    let begin = max(place.first, place.offset) - place.offset;
-    Extent { begin: begin / BLOCK, end: (reach as usize).div_ceil(BLOCK), document }
+    let begin = max(coord.first, coord.offset) - coord.offset;
+    Extent { begin: begin / MASK_TILE, end: (reach as usize).div_ceil(MASK_TILE), document }
 }
 
 /// The properties of a token that the mask needs.
@@ -74,10 +78,10 @@ pub(super) struct Token {
 /// Whether `query` sees `key`; neither is padding.
 #[cube]
 fn sees(query: &Token, key: &Token) -> bool {
-    let behind = key.position <= query.position;
-    let together = select(key.document == query.document, behind, false);
-    let open = select(key.branch == query.branch, true, key.branch == 0);
-    select(open, together, false)
+    let causal = key.position <= query.position;
+    let in_document = select(key.document == query.document, causal, false);
+    let in_branch = select(key.branch == query.branch, true, key.branch == 0);
+    select(in_branch, in_document, false)
 }
 
 /// This lane's stationary token of row `r`; padding and tokens behind the end of the row get a
@@ -85,23 +89,23 @@ fn sees(query: &Token, key: &Token) -> bool {
 #[cube]
 fn stationary_token(
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     #[comptime] r: usize,
     #[comptime] tiles: Tiles,
 ) -> Token {
     let queries = comptime!(matches!(tiles.stationary, Axis::Queries));
-    let (offset, alone) = if comptime!(queries) {
-        (place.offset, comptime!(-1i32).runtime())
+    let (offset, invisible) = if comptime!(queries) {
+        (coord.offset, comptime!(-1i32).runtime())
     } else {
         (0usize.runtime(), comptime!(i32::MAX).runtime())
     };
-    let position = offset + place.lane_row(tiles) + r * 8;
-    let inside = position < place.sizes.keys;
-    let index = place.row * place.sizes.keys + select(inside, position, 0usize);
+    let position = offset + coord.lane_row(tiles) + r * 8;
+    let inside = position < coord.sizes.keys;
+    let index = coord.row * coord.sizes.keys + select(inside, position, 0usize);
     let document = packing.document[index];
     let real = select(document == PADDING, false, inside);
     Token {
-        position: select(real, position as i32, alone),
+        position: select(real, position as i32, invisible),
         document,
         branch: packing.branch[index],
     }
@@ -115,7 +119,7 @@ fn stationary_token(
 pub(super) fn hide(
     scores: &mut Array<Accumulator>,
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     words: u32,
     column: usize,
     #[comptime] tiles: Tiles,
@@ -124,8 +128,8 @@ pub(super) fn hide(
     // and heads of 128 then spill.
     #[unroll]
     for m in 0..comptime!(tiles.per_plane) {
-        let upper = stationary_token(packing, place, comptime!(2 * m), tiles);
-        let lower = stationary_token(packing, place, comptime!(2 * m + 1), tiles);
+        let upper = stationary_token(packing, coord, comptime!(2 * m), tiles);
+        let lower = stationary_token(packing, coord, comptime!(2 * m + 1), tiles);
         hide_row(scores, comptime!(2 * m), &upper, words, column, tiles);
         hide_row(scores, comptime!(2 * m + 1), &lower, words, column, tiles);
     }

@@ -3,8 +3,8 @@
 //! FlashAttention-2 (Dao 2023) in `mma.sync`, `ldmatrix` and `cp.async`, written as inline PTX for
 //! CubeCL's C++ compiler for CUDA. Weights and score gradients are rounded to the element type
 //! before they are multiplied, as in FlashAttention-2 and cuDNN. A forward pass is three kernels:
-//! two small ones tabulate which 64-token tiles see each other ([`block`]), then [`forward`] runs.
-//! The backward pass tabulates again and runs [`backward::delta`], [`backward_keys`] and
+//! two small ones tabulate which 64-token tiles see each other ([`mask_tables`]), then [`forward`]
+//! runs. The backward pass tabulates again and runs [`backward::delta`], [`backward_keys`] and
 //! [`backward_queries`]. Hopper has its own kernels (`warpgroup`); one replaces the last two.
 //!
 //! # Limits
@@ -18,10 +18,10 @@
 mod backward;
 mod backward_keys;
 mod backward_queries;
-mod block;
 mod copy;
 mod forward;
 mod mask;
+mod mask_tables;
 mod product;
 mod ptx;
 mod softmax;
@@ -40,8 +40,8 @@ use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::*;
 
 use self::backward::{DELTA_LANES, DELTA_UNITS, UpstreamLaunch};
-use self::block::BLOCK;
 use self::forward::InputsLaunch;
+use self::mask_tables::MASK_TILE;
 use self::tile::{Axis, PackingLaunch, SizesLaunch, Tiles};
 use super::cube::plan::signed;
 use crate::cube::{Floats, Ints, contiguous, dims, element, empty, zeros};
@@ -84,8 +84,13 @@ struct Forms {
 
 impl Forms {
     fn of(head_dim: usize) -> Self {
-        let forward =
-            Tiles { stationary: Axis::Queries, head_dim, planes: 4, per_plane: 2, columns: BLOCK };
+        let forward = Tiles {
+            stationary: Axis::Queries,
+            head_dim,
+            planes: 4,
+            per_plane: 2,
+            columns: MASK_TILE,
+        };
         let queries = Tiles { planes: 8, per_plane: 1, ..forward };
         Self { forward, queries, keys: Tiles { stationary: Axis::Keys, ..queries } }
     }
@@ -107,7 +112,7 @@ pub(super) struct Call {
     branch: Ints,
     query_table: Ints,
     key_table: Ints,
-    /// Bounds from [`block::query_blocks`] and [`block::key_blocks`].
+    /// Bounds from [`mask_tables::tabulate_queries`] and [`mask_tables::tabulate_keys`].
     starts: Ints,
     ends: Ints,
     /// Counts the tiles that the cubes of a kernel have taken.
@@ -128,7 +133,7 @@ impl Call {
         let [_, keys, kv_heads, _] = dims(&k);
         let (document, branch) = (signed(document), signed(branch));
         let table = |tokens: usize| {
-            let shape = [rows, tokens.div_ceil(BLOCK), block::ENTRY].into();
+            let shape = [rows, tokens.div_ceil(MASK_TILE), mask_tables::ENTRY].into();
             empty_device_contiguous_dtype(q.client.clone(), q.device.clone(), shape, DType::I32)
         };
         let (query_table, key_table) = (table(queries), table(keys));
@@ -202,15 +207,16 @@ impl Call {
         PackingLaunch::new(document, branch, query_table, key_table, self.sizes())
     }
 
-    /// Fills the tables of [`block`].
+    /// Fills the tables of [`mask_tables`].
     fn tabulate(&self) {
         if self.is_empty() {
             return;
         }
-        let count =
-            |tokens: usize| CubeCount::Static(tokens.div_ceil(BLOCK) as u32, self.rows as u32, 1);
-        let units = CubeDim::new_1d(block::UNITS as u32);
-        block::query_blocks::launch(
+        let count = |tokens: usize| {
+            CubeCount::Static(tokens.div_ceil(MASK_TILE) as u32, self.rows as u32, 1)
+        };
+        let units = CubeDim::new_1d(mask_tables::UNITS as u32);
+        mask_tables::tabulate_queries::launch(
             &self.q.client,
             count(self.queries),
             units,
@@ -220,7 +226,7 @@ impl Call {
             self.next.clone().into_buffer_arg(),
             self.sizes(),
         );
-        block::key_blocks::launch(
+        mask_tables::tabulate_keys::launch(
             &self.q.client,
             count(self.keys),
             units,

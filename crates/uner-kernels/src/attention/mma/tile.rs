@@ -102,9 +102,9 @@ pub(super) struct Packing {
     pub(super) document: Box<[i32]>,
     /// `[rows, keys]`, the branch of each token.
     pub(super) branch: Box<[i32]>,
-    /// Table of [`query_blocks`](super::block::query_blocks).
+    /// Table of [`tabulate_queries`](super::mask_tables::tabulate_queries).
     pub(super) query_table: Box<[i32]>,
-    /// Table of [`key_blocks`](super::block::key_blocks).
+    /// Table of [`tabulate_keys`](super::mask_tables::tabulate_keys).
     pub(super) key_table: Box<[i32]>,
     /// The sizes of the call.
     pub(super) sizes: Sizes,
@@ -112,7 +112,7 @@ pub(super) struct Packing {
 
 /// The position of a cube's tile.
 #[derive(CubeType, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct TileCoord {
     /// Row of the batch.
     pub(super) row: usize,
     /// Query head.
@@ -128,11 +128,11 @@ pub(super) struct Place {
 }
 
 #[cube]
-impl Place {
+impl TileCoord {
     /// The tile of this cube, from its position in the grid: x is the head (of the stationary
     /// axis), y the row, z the tile. The longest tiles come first: the last queries, but the first
     /// keys.
-    pub(super) fn of_cube(packing: &Packing, #[comptime] tiles: Tiles) -> Place {
+    pub(super) fn of_cube(packing: &Packing, #[comptime] tiles: Tiles) -> TileCoord {
         let sizes = packing.sizes.duplicate();
         let group = sizes.heads / sizes.kv_heads;
         let cube_head = CUBE_POS_X as usize;
@@ -141,7 +141,7 @@ impl Place {
         } else {
             (cube_head * group, cube_head, CUBE_POS_Z as usize)
         };
-        Place {
+        TileCoord {
             row: CUBE_POS_Y as usize,
             head,
             kv_head,
@@ -159,8 +159,8 @@ impl Place {
     }
 
     /// The same tile for another query head of the group.
-    pub(super) fn with_head(&self, head: usize) -> Place {
-        Place {
+    pub(super) fn with_head(&self, head: usize) -> TileCoord {
+        TileCoord {
             row: self.row,
             head,
             kv_head: self.kv_head,
@@ -171,8 +171,8 @@ impl Place {
     }
 
     /// The tile of the same head that begins at `first`.
-    pub(super) fn with_first(&self, first: usize) -> Place {
-        Place {
+    pub(super) fn with_first(&self, first: usize) -> TileCoord {
+        TileCoord {
             row: self.row,
             head: self.head,
             kv_head: self.kv_head,

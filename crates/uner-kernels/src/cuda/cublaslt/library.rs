@@ -106,7 +106,7 @@ impl Library {
         #[expect(unsafe_code, reason = "calls of the library's C interface")]
         let status = unsafe {
             let found: *mut cublasLtMatmulHeuristicResult_t = found.as_mut_ptr();
-            let asked = CANDIDATES as i32;
+            let max_results = CANDIDATES as i32;
             sys::cublasLtMatmulAlgoGetHeuristic(
                 self.0,
                 operation,
@@ -115,7 +115,7 @@ impl Library {
                 result,
                 result,
                 preference,
-                asked,
+                max_results,
                 found,
                 &raw mut count,
             )

@@ -7,8 +7,8 @@ use super::library::{Addresses, Algorithm, Description, Library};
 
 /// Device time that one shape may cost, in milliseconds.
 const BUDGET: f32 = 20.0;
-/// An algorithm replaces the best so far below this share of its time; a smaller gain may be noise
-/// of the clocks.
+/// An algorithm replaces the best so far below this fraction of its time; a smaller gain may be
+/// noise of the clocks.
 const MARGIN: f32 = 0.97;
 
 /// The fastest of these algorithms for the operands at these addresses. Each runs twice, and the
@@ -56,15 +56,15 @@ impl Watch {
         work: impl FnOnce() -> Result<(), String>,
     ) -> Result<f32, String> {
         let [start, end] = self.0;
-        let told = |error: cudarc::driver::DriverError| error.to_string();
+        let message = |error: cudarc::driver::DriverError| error.to_string();
         // SAFETY: the events live as long as `self`, and the caller's stream for longer.
         #[expect(unsafe_code, reason = "calls of the driver's C interface")]
         unsafe {
-            event::record(start, stream).map_err(told)?;
+            event::record(start, stream).map_err(message)?;
             work()?;
-            event::record(end, stream).map_err(told)?;
-            event::synchronize(end).map_err(told)?;
-            event::elapsed(start, end).map_err(told)
+            event::record(end, stream).map_err(message)?;
+            event::synchronize(end).map_err(message)?;
+            event::elapsed(start, end).map_err(message)
         }
     }
 }

@@ -71,16 +71,16 @@ pub(super) struct Transfer {
 pub(super) struct Communicator {
     functions: Functions,
     /// `None` after an abort.
-    handle: Mutex<Option<Place>>,
+    handle: Mutex<Option<CommHandle>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Place(Handle);
+struct CommHandle(Handle);
 
 // SAFETY: any thread may use a communicator, but only one at a time, which the mutex around it
 // ensures.
 #[expect(unsafe_code, reason = "a pointer to an object of the library")]
-unsafe impl Send for Place {}
+unsafe impl Send for CommHandle {}
 
 /// Creates one communicator for each of these device numbers.
 ///
@@ -97,7 +97,8 @@ pub(super) fn connect(devices: &[c_int]) -> Result<Vec<Communicator>, String> {
         (functions.connect)(handles.as_mut_ptr(), devices.len() as c_int, devices.as_ptr())
     };
     functions.check("cannot connect the devices", status)?;
-    let communicator = |handle| Communicator { functions, handle: Mutex::new(Some(Place(handle))) };
+    let communicator =
+        |handle| Communicator { functions, handle: Mutex::new(Some(CommHandle(handle))) };
     Ok(handles.into_iter().map(communicator).collect())
 }
 
@@ -142,7 +143,7 @@ impl Communicator {
     /// When the library refuses one, or the communicator was aborted.
     pub(super) fn start(&self, transfers: &[Transfer], stream: CUstream) -> Result<(), String> {
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Place(handle)) = *handle else {
+        let Some(CommHandle(handle)) = *handle else {
             return Err("NCCL was aborted, because another rank has failed".to_owned());
         };
         // SAFETY: takes nothing; the group ends below, on the same thread.
@@ -201,8 +202,8 @@ impl Communicator {
             Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         };
-        if let Some(Place(handle)) =
-            handle.and_then(|mut handle: MutexGuard<Option<Place>>| handle.take())
+        if let Some(CommHandle(handle)) =
+            handle.and_then(|mut handle: MutexGuard<Option<CommHandle>>| handle.take())
         {
             // SAFETY: created by the library, and not used again. An error cannot be handled.
             #[expect(unsafe_code, reason = "a call of the library's C interface")]

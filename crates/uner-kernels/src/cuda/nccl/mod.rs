@@ -118,7 +118,7 @@ struct Job {
 impl Job {
     fn transfer(&self, read: &[u64], written: &[u64]) -> Transfer {
         let Self { operation, dtype, .. } = *self;
-        let address = |place: Option<usize>, of: &[u64]| place.map_or(0, |place| of[place]);
+        let address = |index: Option<usize>, of: &[u64]| index.map_or(0, |index| of[index]);
         Transfer {
             operation,
             dtype,

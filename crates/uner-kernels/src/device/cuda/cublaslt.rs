@@ -5,13 +5,13 @@ use std::sync::{Once, OnceLock};
 
 use cudarc::cublaslt::sys;
 
-use super::places::Places;
+use super::library_folders::LibraryFolders;
 use super::{Library, Version, loaded};
 
 /// Names of the library, the newest first.
 const NAMES: [&str; 2] = ["libcublasLt.so.13", "libcublasLt.so.12"];
 /// Folders of the library in a toolkit, and in the folder of Python packages.
-const PLACES: Places = Places {
+const FOLDERS: LibraryFolders = LibraryFolders {
     in_toolkit: &["lib64", "lib"],
     in_packages: &["nvidia/cu13/lib", "nvidia/cublas/lib"],
 };
@@ -23,9 +23,9 @@ pub(crate) fn has_cublaslt() -> bool {
 }
 
 /// Warns once if the library is missing.
-pub(in crate::device) fn tell_of_cublaslt() {
-    static TOLD: Once = Once::new();
-    TOLD.call_once(|| {
+pub(in crate::device) fn warn_without_cublaslt() {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
         if let Err(problem) = find_cublaslt() {
             tracing::warn!("{problem}");
         }
@@ -36,7 +36,7 @@ pub(in crate::device) fn tell_of_cublaslt() {
 pub(super) fn find_cublaslt() -> Result<Library, String> {
     if !is_present() {
         let files =
-            PLACES.folders().into_iter().flat_map(|folder| NAMES.map(|name| folder.join(name)));
+            FOLDERS.folders().into_iter().flat_map(|folder| NAMES.map(|name| folder.join(name)));
         open(files.filter(|file| file.is_file()));
     }
     if !is_present() {

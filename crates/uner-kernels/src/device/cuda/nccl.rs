@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use super::places::Places;
+use super::library_folders::LibraryFolders;
 
 /// File name of the library. CubeCL's own binding omits the number, but only development packages
 /// install that name.
 const NAME: &str = "libnccl.so.2";
 /// Folders of the library in a toolkit, beside a toolkit of Python packages, and in the folder of
 /// Python packages.
-const PLACES: Places =
-    Places { in_toolkit: &["lib64", "lib", "../nccl/lib"], in_packages: &["nvidia/nccl/lib"] };
+const FOLDERS: LibraryFolders = LibraryFolders {
+    in_toolkit: &["lib64", "lib", "../nccl/lib"],
+    in_packages: &["nvidia/nccl/lib"],
+};
 
 /// Whether the library can be opened.
 pub(in crate::device) fn has_nccl() -> bool {
@@ -22,7 +24,7 @@ pub(in crate::device) fn has_nccl() -> bool {
 pub(crate) fn library() -> Option<&'static libloading::Library> {
     static FOUND: OnceLock<Option<libloading::Library>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
-        let files = PLACES
+        let files = FOLDERS
             .folders()
             .into_iter()
             .map(|folder| folder.join(NAME))

@@ -8,7 +8,7 @@ use burn_cubecl::kernel::{cast, into_contiguous};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::kept;
+use super::apply_dropout;
 use crate::cube::{Floats, Ints, contiguous, dims, element, empty, mixed, owned, vector_size};
 use crate::dropout::{DropoutKernels, DropoutSite, DroppedLinearKernels};
 use crate::hash::mix;
@@ -31,20 +31,20 @@ impl DroppedLinearKernels for Cube {
         weight: Floats,
         keys: Ints,
         site: DropoutSite,
-        rest: Option<Floats>,
+        addend: Option<Floats>,
     ) -> Floats {
         let ([rows, rank], [_, columns]) = (dims(&dy), dims(&weight));
         if rank > MOST || rank == 0 {
             let terms = Self::drop_out(Self::linear_backward_x(dy, weight, None), keys, site);
-            return match rest {
-                Some(rest) => add(rest, terms),
+            return match addend {
+                Some(addend) => add(addend, terms),
                 None => terms,
             };
         }
         let (dy, weight, keys) =
             (contiguous(dy), contiguous(weight), into_contiguous(cast(keys, DType::I32)));
-        let has_rest = rest.is_some();
-        let dx = rest.map_or_else(|| empty(&dy, [rows, columns], dy.dtype()), owned);
+        let has_addend = addend.is_some();
+        let dx = addend.map_or_else(|| empty(&dy, [rows, columns], dy.dtype()), owned);
         assert_eq!(dx.dtype(), dy.dtype(), "gradients of one input differ in type");
         if rows * columns == 0 {
             return dx;
@@ -66,7 +66,7 @@ impl DroppedLinearKernels for Cube {
             rows,
             width,
             rank,
-            has_rest,
+            has_addend,
             element(&dx),
         );
         dx
@@ -88,7 +88,7 @@ fn add_dropped<F: Float, N: Size>(
     rows: usize,
     width: usize,
     #[comptime] rank: usize,
-    #[comptime] has_rest: bool,
+    #[comptime] has_addend: bool,
     #[define(F)] _dtype: ElemType,
 ) {
     let quads = comptime!(rank.div_ceil(4));
@@ -113,14 +113,14 @@ fn add_dropped<F: Float, N: Size>(
         for term in 0..rank {
             factors[term] = Vector::<f32, N>::cast_from(weight[term * width + column]);
         }
-        let mut rest = Array::<Vector<F, N>>::new(AHEAD);
+        let mut addend = Array::<Vector<F, N>>::new(AHEAD);
         for group in 0..comptime!(ROWS / AHEAD) {
             let start = group * AHEAD;
             if first + start < rows {
-                if comptime!(has_rest) {
+                if comptime!(has_addend) {
                     #[unroll]
                     for row in 0..AHEAD {
-                        rest[row] = dx[min(first + start + row, rows - 1) * width + column];
+                        addend[row] = dx[min(first + start + row, rows - 1) * width + column];
                     }
                 }
                 #[unroll]
@@ -138,9 +138,9 @@ fn add_dropped<F: Float, N: Size>(
                     let at = first + start + row;
                     if at < rows {
                         let hash = mixed(u32::cast_from(keys[at]) ^ layer_key);
-                        let mut sum = kept::<N>(total, hash, column, threshold, scale);
-                        if comptime!(has_rest) {
-                            sum += Vector::<f32, N>::cast_from(rest[row]);
+                        let mut sum = apply_dropout::<N>(total, hash, column, threshold, scale);
+                        if comptime!(has_addend) {
+                            sum += Vector::<f32, N>::cast_from(addend[row]);
                         }
                         dx[at * width + column] = Vector::<F, N>::cast_from(sum);
                     }

@@ -186,11 +186,11 @@ pub(super) fn total(
     #[comptime] units: usize,
     #[comptime] plane: usize,
 ) {
-    let block = comptime!(units * 32);
+    let chunk = comptime!(units * 32);
     let mut sum = 0.0f32;
-    for first in range_stepped(UNIT_POS as usize, count, block) {
+    for first in range_stepped(UNIT_POS as usize, count, chunk) {
         let mut part = 0.0f32;
-        for index in range_stepped(first, min(first + block, count), units) {
+        for index in range_stepped(first, min(first + chunk, count), units) {
             part += terms[index];
         }
         sum += part;

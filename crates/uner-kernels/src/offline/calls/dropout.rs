@@ -19,7 +19,7 @@ pub(super) fn calls() -> Vec<Call> {
     });
     let adapters = over(&[(4_096, 16), (7, 5)]).map(move |(dtype, (columns, rank))| {
         call(format!("{} columns {columns} rank {rank}", name(dtype)), move |device| {
-            let dx = |rest| {
+            let dx = |addend| {
                 let (dy, weight) =
                     (device.tensor([33, rank], dtype), device.tensor([rank, columns], dtype));
                 Cube::dropped_linear_backward_x(
@@ -27,7 +27,7 @@ pub(super) fn calls() -> Vec<Call> {
                     weight,
                     device.tensor([33], DType::I32),
                     site,
-                    rest,
+                    addend,
                 )
             };
             dx(Some(dx(None)));

@@ -26,8 +26,10 @@ fn passes(device: &Recorder, hidden: usize, dtype: DType, weight: DType) {
     let rows = || device.tensor([TOKENS, hidden], dtype);
     Cube::rms_norm_forward(rows(), weight.clone(), 1e-6);
     Cube::add_rms_norm_forward(rows(), rows(), weight.clone(), 1e-6);
-    for (has_rest, wants_weight) in [(true, true), (true, false), (false, true), (false, false)] {
-        let rest = has_rest.then(rows);
-        Cube::rms_norm_backward(rows(), weight.clone(), 1e-6, rows(), rest, wants_weight);
+    for (has_residual_grad, wants_weight) in
+        [(true, true), (true, false), (false, true), (false, false)]
+    {
+        let residual_grad = has_residual_grad.then(rows);
+        Cube::rms_norm_backward(rows(), weight.clone(), 1e-6, rows(), residual_grad, wants_weight);
     }
 }

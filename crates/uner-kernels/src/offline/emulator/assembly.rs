@@ -3,9 +3,9 @@
 /// Turns each `asm` statement into a call.
 pub(super) fn replace_assembly(source: &str) -> String {
     let mut replaced = String::new();
-    let mut rest = source;
-    while let Some(at) = rest.find("asm ") {
-        let (before, statement) = rest.split_at(at);
+    let mut remaining = source;
+    while let Some(at) = remaining.find("asm ") {
+        let (before, statement) = remaining.split_at(at);
         let end = closing(statement, statement.find('(').expect("a statement has operands"));
         let mut quoted = statement[..end].splitn(3, '"');
         let (template, operands) =
@@ -14,14 +14,14 @@ pub(super) fn replace_assembly(source: &str) -> String {
         let template = template.replace("\\n", " ");
         // A product has several statements; each other `asm` becomes one call.
         let translated = if template.contains("wgmma.") {
-            block(&template, operands)
+            statements_of(&template, operands)
         } else {
             call(&template, operands)
         };
         replaced += &translated;
-        rest = &statement[end + 1..];
+        remaining = &statement[end + 1..];
     }
-    replaced + rest
+    replaced + remaining
 }
 
 /// The position of the parenthesis that closes the one at `open`.
@@ -42,11 +42,11 @@ fn closing(text: &str, open: usize) -> usize {
 /// The C++ expressions in `: "=f"(a), "=f"(b) : "r"(c) : "memory"`, in order.
 fn expressions(operands: &str) -> Vec<&str> {
     let mut found = Vec::new();
-    let mut rest = operands;
-    while let Some(at) = rest.find("\"(") {
-        let end = closing(rest, at + 1);
-        found.push(&rest[at + 2..end]);
-        rest = &rest[end + 1..];
+    let mut remaining = operands;
+    while let Some(at) = remaining.find("\"(") {
+        let end = closing(remaining, at + 1);
+        found.push(&remaining[at + 2..end]);
+        remaining = &remaining[end + 1..];
     }
     found
 }
@@ -56,7 +56,7 @@ fn call(template: &str, operands: &str) -> String {
     let numbers: Vec<usize> = template
         .split('%')
         .skip(1)
-        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+        .filter_map(|after| after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
         .collect();
     let in_order = numbers.iter().copied().eq(0..numbers.len());
     assert!(
@@ -65,7 +65,7 @@ fn call(template: &str, operands: &str) -> String {
     );
     let offset = template
         .split_once(" + ")
-        .map_or("0", |(_, rest)| rest.split(']').next().expect("an address"));
+        .map_or("0", |(_, after)| after.split(']').next().expect("an address"));
     // The text behind the nth comma.
     let constant =
         |n: usize| template.split(", ").nth(n).expect("a constant").trim_end_matches(';');
@@ -131,7 +131,7 @@ fn call(template: &str, operands: &str) -> String {
 }
 
 /// Translates the statements around products of warp groups, each to one of C++.
-fn block(template: &str, operands: &str) -> String {
+fn statements_of(template: &str, operands: &str) -> String {
     let operands = expressions(operands);
     let text = template.trim().trim_start_matches('{').trim_end_matches('}');
     let text = text.split("/*").next().unwrap_or_default();
@@ -142,12 +142,12 @@ fn block(template: &str, operands: &str) -> String {
 }
 
 fn translate_statement(statement: &str, operands: &[&str]) -> String {
-    let (name, rest) = statement.split_once(' ').unwrap_or((statement, ""));
-    let arguments = arguments(rest, operands);
+    let (name, operand_text) = statement.split_once(' ').unwrap_or((statement, ""));
+    let arguments = arguments(operand_text, operands);
     let argument = |n: usize| arguments[n][0].as_str();
     match name {
         ".reg" => {
-            let (of, names) = rest.split_once(' ').expect("registers have names");
+            let (of, names) = operand_text.split_once(' ').expect("registers have names");
             let declared = match of {
                 ".pred" => "bool",
                 ".b32" => "uint32_t",
@@ -167,7 +167,7 @@ fn translate_statement(statement: &str, operands: &[&str]) -> String {
                 arguments[1][0]
             )
         }
-        "mov.f32" => format!("emulator::settle({}, {});", argument(0), argument(1)),
+        "mov.f32" => format!("emulator::move_register({}, {});", argument(0), argument(1)),
         "wgmma.fence.sync.aligned" => "emulator_wgmma_fence();".to_owned(),
         "wgmma.commit_group.sync.aligned" => "emulator_wgmma_commit();".to_owned(),
         "wgmma.wait_group.sync.aligned" => format!("emulator_wgmma_wait({});", argument(0)),
@@ -184,14 +184,14 @@ fn arguments(text: &str, operands: &[&str]) -> Vec<Vec<String>> {
         None => name.trim().to_owned(),
     };
     let mut found = Vec::new();
-    let mut rest = text.trim();
-    while !rest.is_empty() {
-        let (inner, behind) = match rest.strip_prefix('{') {
+    let mut remaining = text.trim();
+    while !remaining.is_empty() {
+        let (inner, behind) = match remaining.strip_prefix('{') {
             Some(list) => list.split_once('}').expect("braces are closed"),
-            None => rest.split_at(rest.find(',').unwrap_or(rest.len())),
+            None => remaining.split_at(remaining.find(',').unwrap_or(remaining.len())),
         };
         found.push(inner.split(',').map(value).collect());
-        rest = behind.trim_start_matches(',').trim();
+        remaining = behind.trim_start_matches(',').trim();
     }
     found
 }
@@ -205,7 +205,7 @@ fn product(name: &str, arguments: &[Vec<String>]) -> String {
     };
     let columns: usize = shape
         .strip_prefix("m64n")
-        .and_then(|rest| rest.strip_suffix("k16")?.parse().ok())
+        .and_then(|shape| shape.strip_suffix("k16")?.parse().ok())
         .unwrap_or_else(|| panic!("`{name}` is not emulated"));
     let [d, rows, tile, adds, left, right, layouts @ ..] = arguments else {
         panic!("`{name}` lacks operands")

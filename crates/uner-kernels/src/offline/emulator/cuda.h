@@ -49,7 +49,7 @@ void emulator_wgmma(uint32_t columns, float** d, const uint32_t* a, uint64_t a_t
                     int a_down, int b_down);
 void emulator_wgmma_commit();
 void emulator_wgmma_wait(uint32_t left);
-void emulator_settle(float* target, const float* value);
+void emulator_move_register(float* target, const float* value);
 // The next tensor map of the launch.
 void emulator_map(void* map);
 // The next buffer of the launch; the scalars and lengths.
@@ -151,7 +151,7 @@ inline void tensor_copy(uint32_t target, uint64_t map, int32_t x, int32_t y, int
     emulator_tensor_copy(target, map, at, barrier);
 }
 // Moves of PTX also take what a product that was waited for left in a register.
-inline void settle(float& target, float value) { emulator_settle(&target, &value); }
+inline void move_register(float& target, float value) { emulator_move_register(&target, &value); }
 // A operand from registers, or from shared memory as B.
 template <class... D>
 inline void wgmma(bool a_down, bool b_down, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint64_t b,

@@ -51,7 +51,7 @@ impl Emulator {
             eprintln!("SKIPPED: the C++ compiler `{COMPILER}` is not installed");
             return None;
         }
-        let folder = TempDir::new().expect("there is a place for temporary files");
+        let folder = TempDir::new().expect("there is a folder for temporary files");
         let runtime = Runtime::build(folder.path());
         let (programs, memory) = (HashMap::new(), HashMap::new());
         Some(Self {
@@ -126,9 +126,9 @@ impl Emulator {
             .map_err(|error| format!("`{kernel}`: {error}"))?;
         let mut contents = &output[..];
         for buffer in buffers {
-            let (own, rest) = contents.split_at(bytes(buffer) as usize);
+            let (own, remainder) = contents.split_at(bytes(buffer) as usize);
             self.memory.insert(identifier(buffer), own.to_vec());
-            contents = rest;
+            contents = remainder;
         }
         Ok(())
     }

@@ -97,8 +97,8 @@ fn translate(source: &str, entry: &str) -> String {
             continue;
         }
         lines.push(match line.strip_prefix("extern __shared__") {
-            Some(rest) => {
-                let (declaration, tail) = rest.split_once(';').expect("a declaration ends");
+            Some(declarations) => {
+                let (declaration, tail) = declarations.split_once(';').expect("a declaration ends");
                 let name =
                     declaration.split('[').next().and_then(|left| left.split(' ').next_back());
                 format!(

@@ -140,7 +140,7 @@ void check_descriptor(u64 tile) {
     if (((tile & 0x3fff) << 4 & 0x380) != 0) fail("an operand does not begin at a row whose number is a multiple of 8");
 }
 
-// This thread's share of the words of an operand with `extent` rows: what it must know of, and reads until it has waited.
+// This thread's part of the words of an operand with `extent` rows: what it must know of, and reads until it has waited.
 void read_operand(u64 tile, bool down, u32 extent) {
     check_descriptor(tile);
     Fiber& self = *current;
@@ -256,13 +256,13 @@ void emulator_tensor_copy(u32 target, u64 address, const int32_t* at, u32 barrie
     for (u64 w = 0; w < map.box[3]; ++w)
         for (u64 z = 0; z < map.box[2]; ++z)
             for (u64 y = 0; y < map.box[1]; ++y, ++row) {
-                u64 place[4] = {0, at[1] + y, at[2] + z, at[3] + w};
-                bool inside = place[1] < map.dimensions[1] && place[2] < map.dimensions[2] && place[3] < map.dimensions[3];
+                u64 position[4] = {0, at[1] + y, at[2] + z, at[3] + w};
+                bool inside = position[1] < map.dimensions[1] && position[2] < map.dimensions[2] && position[3] < map.dimensions[3];
                 for (u32 chunk = 0; chunk < 8; ++chunk) {
                     u64 first = static_cast<u64>(at[0]) + chunk * 8;
                     bool there = inside && first + 8 <= map.dimensions[0];
                     const char* source = map.data;
-                    if (there) source += first * 2 + place[1] * map.strides[0] + place[2] * map.strides[1] + place[3] * map.strides[2];
+                    if (there) source += first * 2 + position[1] * map.strides[0] + position[2] * map.strides[1] + position[3] * map.strides[2];
                     u32 to = swizzled(target + row * 128 + chunk * 16);
                     if (to + 16 > shared_bytes) refuse("shared memory out of bounds", to / 4);
                     for (u32 i = to / 4; i < to / 4 + 4; ++i) {
@@ -281,7 +281,7 @@ void emulator_wgmma_fence() { fenced[current->index] = true; }
 void emulator_wgmma(u32 columns, float** d, const u32* a, u64 a_tile, u64 b_tile, int adds, int a_down, int b_down) {
     Fiber& self = *current;
     if (!fenced[self.index]) fail("a product without wgmma.fence before it");
-    u32 place = self.index % 128;
+    u32 thread = self.index % 128;
     Group& group = groups[self.index / 128 * 2 + self.group_steps % 2];
     Group& next = groups[self.index / 128 * 2 + (self.group_steps + 1) % 2];
     if (group.arrived == 0) {
@@ -289,10 +289,10 @@ void emulator_wgmma(u32 columns, float** d, const u32* a, u64 a_tile, u64 b_tile
         group.columns = columns, group.a_tile = a_tile, group.b_tile = b_tile;
     }
     if (group.columns != columns || group.a_tile != a_tile || group.b_tile != b_tile || group.adds != (adds != 0)) fail("the warps of a group disagree on a product");
-    if (a) std::memcpy(group.a[place], a, 16);
+    if (a) std::memcpy(group.a[thread], a, 16);
     for (u32 i = 0; adds && i < columns / 2; ++i) {
         const float* early = marked(*d[i], true);
-        group.c[place][i] = early ? *early : *d[i];
+        group.c[thread][i] = early ? *early : *d[i];
     }
     read_operand(b_tile, b_down, columns);
     if (a_tile) read_operand(a_tile, a_down, 64);
@@ -300,7 +300,7 @@ void emulator_wgmma(u32 columns, float** d, const u32* a, u64 a_tile, u64 b_tile
     if (++group.arrived == 128) next.arrived = 0, multiply(group);
     while (group.arrived != 128) yield();
     u32 number = self.next_product++;
-    self.products.push_back({number, self.groups, false, {group.d[place], group.d[place] + columns / 2}});
+    self.products.push_back({number, self.groups, false, {group.d[thread], group.d[thread] + columns / 2}});
     for (u32 i = 0; i < columns / 2; ++i) *d[i] = emulator::as<float>(MARK | number % 4096 << 7 | i);
 }
 
@@ -318,7 +318,7 @@ void emulator_wgmma_wait(u32 left) {
     moves++;
 }
 
-void emulator_settle(float* target, const float* value) {
+void emulator_move_register(float* target, const float* value) {
     const float* number = marked(*value, false);
     *target = number ? *number : *value;
 }

@@ -9,7 +9,7 @@ use crate::cube::{cube_sums, shared_sums, vector_total};
 
 /// Columns per cube of [`column_sums`], and units per column.
 pub(super) const COLUMNS: usize = 16;
-pub(super) const SHARES: usize = 16;
+pub(super) const COLUMN_UNITS: usize = 16;
 
 /// Loads this unit's vectors of the row that starts at vector `start`, zero behind the row's end.
 #[cube]
@@ -191,7 +191,7 @@ struct Slopes<F: Float, N: Size> {
     x: Array<Vector<F, N>>,
     dy: Array<Vector<F, N>>,
     /// The gradient to add; unused if there is none.
-    rest: Array<Vector<F, N>>,
+    residual_grad: Array<Vector<F, N>>,
 }
 
 #[cube]
@@ -199,44 +199,44 @@ impl<F: Float, N: Size> Slopes<F, N> {
     fn load(
         x: &[Vector<F, N>],
         dy: &[Vector<F, N>],
-        rest: &[Vector<F, N>],
+        residual_grad: &[Vector<F, N>],
         start: usize,
         #[comptime] row: Row,
-        #[comptime] has_rest: bool,
+        #[comptime] has_residual_grad: bool,
     ) -> Self {
         let x = load_row::<F, N>(x, start, row);
         let dy = load_row::<F, N>(dy, start, row);
         let mut others = Array::<Vector<F, N>>::new(comptime!(row.slots()));
-        if comptime!(has_rest) {
-            others = load_row::<F, N>(rest, start, row);
+        if comptime!(has_residual_grad) {
+            others = load_row::<F, N>(residual_grad, start, row);
         }
-        Slopes::<F, N> { x, dy, rest: others }
+        Slopes::<F, N> { x, dy, residual_grad: others }
     }
 
-    fn take(&mut self, other: &Self, #[comptime] row: Row, #[comptime] has_rest: bool) {
+    fn take(&mut self, other: &Self, #[comptime] row: Row, #[comptime] has_residual_grad: bool) {
         copy_row::<F, N>(&other.x, &mut self.x, row);
         copy_row::<F, N>(&other.dy, &mut self.dy, row);
-        if comptime!(has_rest) {
-            copy_row::<F, N>(&other.rest, &mut self.rest, row);
+        if comptime!(has_residual_grad) {
+            copy_row::<F, N>(&other.residual_grad, &mut self.residual_grad, row);
         }
     }
 }
 
 /// With `r` the reciprocal root mean square, computes
-/// `dx = r · (dy · weight - x · r² · mean(dy · weight · x))`, plus `rest` if given, and this
-/// cube's part of the weight's gradient `Σ dy · x · r`.
+/// `dx = r · (dy · weight - x · r² · mean(dy · weight · x))`, plus `residual_grad` if given, and
+/// this cube's part of the weight's gradient `Σ dy · x · r`.
 #[cube(launch, create_dummy_kernel)]
 pub(super) fn backward<F: Float, W: Float, N: Size>(
     x: &[Vector<F, N>],
     weight: &[Vector<W, N>],
     dy: &[Vector<F, N>],
-    rest: &[Vector<F, N>],
+    residual_grad: &[Vector<F, N>],
     dx: &mut [Vector<F, N>],
     partials: &mut [Vector<f32, N>],
     rows: usize,
     eps: f32,
     #[comptime] row: Row,
-    #[comptime] has_rest: bool,
+    #[comptime] has_residual_grad: bool,
     #[comptime] wants_weight: bool,
     #[define(F)] _dtype: ElemType,
     #[define(W)] _weight_dtype: ElemType,
@@ -244,7 +244,7 @@ pub(super) fn backward<F: Float, W: Float, N: Size>(
     let mut shared = Shared::<[f32]>::new_slice(comptime!(shared_sums(2, row.units, row.plane)));
     let mut turn = 0usize;
     let first = CUBE_POS_X as usize * comptime!(row.width);
-    let mut own = Slopes::<F, N>::load(x, dy, rest, first, row, has_rest);
+    let mut own = Slopes::<F, N>::load(x, dy, residual_grad, first, row, has_residual_grad);
     let weight = load_row::<W, N>(weight, 0, row);
     let mut dweight = Array::<Vector<f32, N>>::new(comptime!(row.slots()));
     #[unroll]
@@ -253,8 +253,14 @@ pub(super) fn backward<F: Float, W: Float, N: Size>(
     }
     let mut sums = Array::<f32>::new(2usize);
     for index in range_stepped(CUBE_POS_X as usize, rows, CUBE_COUNT_X as usize) {
-        let ahead =
-            Slopes::<F, N>::load(x, dy, rest, start_of_next(index, rows, row), row, has_rest);
+        let ahead = Slopes::<F, N>::load(
+            x,
+            dy,
+            residual_grad,
+            start_of_next(index, rows, row),
+            row,
+            has_residual_grad,
+        );
         let mut products = Vector::<f32, N>::new(0.0f32);
         #[unroll]
         for slot in 0..comptime!(row.slots()) {
@@ -277,14 +283,14 @@ pub(super) fn backward<F: Float, W: Float, N: Size>(
             let slope = Vector::<f32, N>::cast_from(own.dy[slot]);
             let pulled = slope * Vector::<f32, N>::cast_from(weight[slot]);
             let mut total = scale * (pulled - value * pull);
-            if comptime!(has_rest) {
-                total += Vector::<f32, N>::cast_from(own.rest[slot]);
+            if comptime!(has_residual_grad) {
+                total += Vector::<f32, N>::cast_from(own.residual_grad[slot]);
             }
             out[slot] = Vector::<F, N>::cast_from(total);
             dweight[slot] += slope * value * scale;
         }
         store_row::<F, N>(&out, dx, index * comptime!(row.width), row);
-        own.take(&ahead, row, has_rest);
+        own.take(&ahead, row, has_residual_grad);
         turn = 1 - turn;
     }
     if comptime!(wants_weight) {
@@ -302,11 +308,11 @@ pub(super) fn column_sums<F: Float>(
     columns: usize,
     #[define(F)] _dtype: ElemType,
 ) {
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(COLUMNS * SHARES));
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(COLUMNS * COLUMN_UNITS));
     let column = CUBE_POS_X as usize * COLUMNS + UNIT_POS_X as usize;
     let mut total = 0.0f32;
     if column < columns {
-        for row in range_stepped(UNIT_POS_Y as usize, rows, SHARES) {
+        for row in range_stepped(UNIT_POS_Y as usize, rows, COLUMN_UNITS) {
             total += terms[row * columns + column];
         }
     }
@@ -315,8 +321,8 @@ pub(super) fn column_sums<F: Float>(
     if UNIT_POS_Y == 0 && column < columns {
         total = 0.0f32;
         #[unroll]
-        for share in 0..SHARES {
-            total += shared[comptime!(share * COLUMNS) + UNIT_POS_X as usize];
+        for unit in 0..COLUMN_UNITS {
+            total += shared[comptime!(unit * COLUMNS) + UNIT_POS_X as usize];
         }
         sums[column] = F::cast_from(total);
     }

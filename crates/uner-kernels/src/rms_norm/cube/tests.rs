@@ -70,24 +70,30 @@ fn rows_that_take_turns_equal_those_of_the_cpu() {
         let expected = Flex::rms_norm_forward(here(&x), here(&flat(&weight)), EPS);
         assert_close(&format!("{what}: norm"), emulator.fetch(&y), &expected, tolerance);
 
-        for has_rest in [false, true] {
-            let what = format!("{what}, something to add: {has_rest}");
-            let rest = has_rest.then(|| other.clone());
+        for has_residual_grad in [false, true] {
+            let what = format!("{what}, something to add: {has_residual_grad}");
+            let residual_grad = has_residual_grad.then(|| other.clone());
             let backward = || {
                 Cube::rms_norm_backward(
                     ours.clone(),
                     scale.clone(),
                     EPS,
                     slopes.clone(),
-                    rest,
+                    residual_grad,
                     true,
                 )
             };
             let (dx, dweight) =
                 emulator.run(backward).unwrap_or_else(|error| panic!("{what}: {error}"));
-            let rest = has_rest.then(|| here(&residual));
-            let (expected, expected_dweight) =
-                Flex::rms_norm_backward(here(&x), here(&flat(&weight)), EPS, here(&dy), rest, true);
+            let residual_grad = has_residual_grad.then(|| here(&residual));
+            let (expected, expected_dweight) = Flex::rms_norm_backward(
+                here(&x),
+                here(&flat(&weight)),
+                EPS,
+                here(&dy),
+                residual_grad,
+                true,
+            );
             assert_eq!(dx.dtype(), dtype, "{what}");
             assert_close(&what, emulator.fetch(&dx), &expected, tolerance);
             let dweight = emulator.fetch(&dweight.expect("it is wanted"));

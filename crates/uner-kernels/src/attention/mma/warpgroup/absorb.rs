@@ -12,16 +12,16 @@
 use cubecl::prelude::*;
 
 use super::super::backward_keys::Sums;
-use super::super::block::{BLOCK, ENTRY};
+use super::super::mask_tables::{ENTRY, MASK_TILE};
 use super::super::product::zeros;
 use super::super::ptx::{Accumulator, exp2, load_floats};
-use super::super::tile::{Packing, Place, Tiles};
+use super::super::tile::{Packing, TileCoord, Tiles};
 use super::backward::{BRANCHED, Stream, Upstream};
 use super::exchange::{Slot, arrive_together, exchange_scores, patch_operands, release_scores};
 use super::product::{PANEL, PANEL_BYTES, finish, multiply, multiply_weights, operand};
 use super::ptx::wait;
 use super::ring::{FIRST, GROUP_ROWS, Ring, SECOND, Stage, stationary_barrier};
-use super::sight::{Sight, hide_branches, own_branches};
+use super::row_mask::{RowMask, hide_branches, own_branches};
 use crate::attention::PADDING;
 
 /// The sums of a warp group.
@@ -38,7 +38,7 @@ struct Gradients {
 pub(super) fn sweep<E: Float>(
     upstream: &Upstream<E>,
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     stream: &Stream,
     group: u32,
     #[comptime] ring: Ring,
@@ -51,28 +51,28 @@ pub(super) fn sweep<E: Float>(
         values: zeros(comptime!(tiles.head_tiles())),
     };
     let mut sums = Gradients { own, patch: zeros(comptime!(PANEL / 8)) };
-    let sight = Sight::of_lane(&upstream.ends, place, tiles);
+    let row_mask = RowMask::of_lane(&upstream.ends, coord, tiles);
     // One condition around all of it: if a path with running products joins a path without, the
     // assembler waits behind each instruction of every product.
     if stream.count > 0 {
         wait(stationary_barrier(base, ring), 0u32);
-        let mut block = stream.extent.begin;
+        let mut mask_tile = stream.extent.begin;
         for number in 0..(stream.members * stream.count) as u32 {
-            let cut = is_cut(packing, place, stream, group, block, tiles);
+            let cut = is_cut(packing, coord, stream, group, mask_tile, tiles);
             let step = Step {
                 base,
                 group,
                 keys,
                 number,
-                block,
+                mask_tile,
                 cut,
                 branched: stream.document == BRANCHED,
             };
-            absorb(&mut sums, packing, place, &sight, &step, ring);
-            block += comptime!(tiles.columns / BLOCK);
-            if block >= stream.extent.end {
+            absorb(&mut sums, packing, coord, &row_mask, &step, ring);
+            mask_tile += comptime!(tiles.columns / MASK_TILE);
+            if mask_tile >= stream.extent.end {
                 // Continues with the next query head.
-                block = stream.extent.begin;
+                mask_tile = stream.extent.begin;
             }
         }
         finish(&mut sums.own.keys, comptime!(tiles.head_dim / 2), 0usize);
@@ -80,23 +80,23 @@ pub(super) fn sweep<E: Float>(
     sums.own
 }
 
-/// Whether a query of the tile that begins at 64-query tile `block` may not see some key of the
+/// Whether a query of the tile that begins at 64-query tile `mask_tile` may not see some key of the
 /// group.
 #[cube]
 fn is_cut(
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     stream: &Stream,
     group: u32,
-    block: usize,
+    mask_tile: usize,
     #[comptime] tiles: Tiles,
 ) -> bool {
-    let blocks = place.sizes.queries.div_ceil(BLOCK);
-    let last = min(block + comptime!(tiles.columns / BLOCK - 1), blocks - 1);
-    let document = packing.query_table[(place.row * blocks + block) * ENTRY + 1];
-    let other = packing.query_table[(place.row * blocks + last) * ENTRY + 1];
-    let keys = place.first + group as usize * comptime!(GROUP_ROWS);
-    let below = keys + comptime!(GROUP_ROWS) <= place.offset + block * BLOCK + 1;
+    let mask_tiles = coord.sizes.queries.div_ceil(MASK_TILE);
+    let last = min(mask_tile + comptime!(tiles.columns / MASK_TILE - 1), mask_tiles - 1);
+    let document = packing.query_table[(coord.row * mask_tiles + mask_tile) * ENTRY + 1];
+    let other = packing.query_table[(coord.row * mask_tiles + last) * ENTRY + 1];
+    let keys = coord.first + group as usize * comptime!(GROUP_ROWS);
+    let below = keys + comptime!(GROUP_ROWS) <= coord.offset + mask_tile * MASK_TILE + 1;
     let uniform = select(document == other, document == stream.document, false);
     let open = select(uniform, document != PADDING, false);
     !(below && open)
@@ -114,7 +114,7 @@ struct Step {
     /// Its number in the ring.
     number: u32,
     /// Its first 64-query tile.
-    block: usize,
+    mask_tile: usize,
     /// Whether some pair may be invisible.
     cut: bool,
     /// Whether keys have branches.
@@ -126,8 +126,8 @@ struct Step {
 fn absorb(
     sums: &mut Gradients,
     packing: &Packing,
-    place: &Place,
-    sight: &Sight,
+    coord: &TileCoord,
+    row_mask: &RowMask,
     at: &Step,
     #[comptime] ring: Ring,
 ) {
@@ -152,15 +152,19 @@ fn absorb(
     multiply(&mut products, values, gradients, comptime!(ring.along()), false);
     finish(&mut scores, count, 1usize);
     if at.cut {
-        sight.of_keys(place, tiles).hide(&mut scores, place.offset + at.block * BLOCK, tiles);
+        row_mask.of_keys(coord, tiles).hide(
+            &mut scores,
+            coord.offset + at.mask_tile * MASK_TILE,
+            tiles,
+        );
     }
     if at.branched {
-        let branches = own_branches(packing, place, tiles);
+        let branches = own_branches(packing, coord, tiles);
         hide_branches(&mut scores, branches[0usize], branches[1usize], words, tiles);
     }
     weigh(&mut scores, words + step, tiles);
     // Wide tiles leave no registers for the operand of weights beside scores and products.
-    let wide = comptime!(columns > BLOCK);
+    let wide = comptime!(columns > MASK_TILE);
     if wide {
         finish(&mut products, count, 0usize);
         score_gradients(&mut products, &scores, words + 2 * step, tiles);
@@ -173,8 +177,8 @@ fn absorb(
     }
     let gradient_weights = operand(&products, columns);
     exchange_scores(at.base, at.number, &gradient_weights, ring);
-    let (block_scores, panel_keys) = patch_operands(at.base, at.group, ring);
-    multiply(&mut sums.patch, block_scores, panel_keys, comptime!(ring.patch()), false);
+    let (panel_scores, panel_keys) = patch_operands(at.base, at.group, ring);
+    multiply(&mut sums.patch, panel_scores, panel_keys, comptime!(ring.patch()), false);
     multiply_weights(&mut sums.own.keys, &gradient_weights, queries, comptime!(ring.down()));
     finish(&mut sums.own.values, width, 2usize);
     arrive_together(stage.empty(at.base, SECOND, ring));

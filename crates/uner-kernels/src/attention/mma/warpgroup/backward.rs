@@ -8,18 +8,20 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::super::backward_keys::Sums;
-use super::super::block::{BLOCK, ENTRY};
 use super::super::mask::{Extent, query_extent};
+use super::super::mask_tables::{ENTRY, MASK_TILE};
 use super::super::ptx::shared_address;
-use super::super::tile::{Packing, Place, Tiles};
+use super::super::tile::{Packing, TileCoord, Tiles};
 use super::absorb::sweep;
 use super::exchange::make_exchange;
 use super::output::write_row;
-use super::ptx::{Corner, arrive_behind_copies, arrive_expecting, first_lane, grow_to, shrink_to};
+use super::ptx::{
+    TmaCoord, arrive_behind_copies, arrive_expecting, first_lane, register_alloc, register_dealloc,
+};
 use super::queries::add_patches;
 use super::ring::{
-    COPYING, FIRST, MULTIPLYING, PLANES, Ring, SECOND, Stage, copy_panels, copy_words,
-    make_barriers, stationary_barrier,
+    CONSUMER_REGISTERS, FIRST, PLANES, PRODUCER_REGISTERS, Ring, SECOND, Stage, copy_panels,
+    copy_words, make_barriers, stationary_barrier,
 };
 use super::turns::take_number;
 use crate::attention::PADDING;
@@ -48,7 +50,7 @@ pub(in crate::attention::mma) struct Upstream<E: Float> {
     pub(super) lse: Box<[f32]>,
     /// `rowsum(dy ∘ y)`, `[rows, heads, queries]`.
     pub(super) delta: Box<[f32]>,
-    /// Ends of keys (see [`block`](super::super::block)).
+    /// Ends of keys (see [`mask_tables`](super::super::mask_tables)).
     pub(super) ends: Box<[i32]>,
 }
 
@@ -100,29 +102,29 @@ pub(in crate::attention::mma) fn backward<E: Float>(
     }
     make_barriers(base, ring);
     let number = first_lane(shared[comptime!(ring.number_at() / 4)]);
-    let place = numbered(packing, number as usize, tiles);
-    let extent = query_extent(packing, &place, tiles);
-    let blocks = max(extent.end, extent.begin) - extent.begin;
-    let count = blocks.div_ceil(comptime!(tiles.columns / BLOCK));
-    let members = place.sizes.heads / place.sizes.kv_heads;
-    let document = select(has_branches(packing, &place), BRANCHED, extent.document);
+    let coord = numbered(packing, number as usize, tiles);
+    let extent = query_extent(packing, &coord, tiles);
+    let mask_tiles = max(extent.end, extent.begin) - extent.begin;
+    let count = mask_tiles.div_ceil(comptime!(tiles.columns / MASK_TILE));
+    let members = coord.sizes.heads / coord.sizes.kv_heads;
+    let document = select(has_branches(packing, &coord), BRANCHED, extent.document);
     let stream = Stream { base, extent, count, members, document };
     let plane = first_lane(UNIT_POS / 32);
     if plane < comptime!(PLANES as u32) {
-        grow_to(MULTIPLYING);
-        let own = sweep::<E>(upstream, packing, &place, &stream, plane / 4, ring);
-        write_sums::<E>(&own, dk, dv, &place, tiles);
+        register_alloc(CONSUMER_REGISTERS);
+        let own = sweep::<E>(upstream, packing, &coord, &stream, plane / 4, ring);
+        write_sums::<E>(&own, dk, dv, &coord, tiles);
     } else {
-        shrink_to(COPYING);
+        register_dealloc(PRODUCER_REGISTERS);
         let helper = plane - comptime!(PLANES as u32);
         if stream.count > 0 {
             if helper == 0 {
                 if UNIT_POS % 32 == 0 {
-                    copy_keys::<E>(upstream, &place, base, ring);
+                    copy_keys::<E>(upstream, &coord, base, ring);
                 }
-                fill::<E>(upstream, packing, &place, &stream, ring);
+                fill::<E>(upstream, packing, &coord, &stream, ring);
             } else if helper < 3 && UNIT_POS % 32 == 0 {
-                add_patches(sums, turns, packing, &place, &stream, helper - 1, ring);
+                add_patches(sums, turns, packing, &coord, &stream, helper - 1, ring);
             }
         }
     }
@@ -134,14 +136,14 @@ fn write_sums<E: Float>(
     own: &Sums,
     dk: &mut [Vector<E, Const<8>>],
     dv: &mut [Vector<E, Const<8>>],
-    place: &Place,
+    coord: &TileCoord,
     #[comptime] tiles: Tiles,
 ) {
     #[unroll]
     for r in 0..2usize {
-        let key = place.lane_row(tiles) + r * 8;
-        let run = place.keys(key, tiles);
-        let inside = key < place.sizes.keys;
+        let key = coord.lane_row(tiles) + r * 8;
+        let run = coord.keys(key, tiles);
+        let inside = key < coord.sizes.keys;
         let start = run.base + key * run.stride;
         write_row::<E>(dk, &own.keys, r, comptime!(tiles.scale()).runtime(), start, inside, tiles);
         write_row::<E>(dv, &own.values, r, 1.0f32.runtime(), start, inside, tiles);
@@ -151,11 +153,11 @@ fn write_sums<E: Float>(
 /// The tile of the cube that started as number `number`: tiles of a head from the last to the
 /// first, head by head, row by row.
 #[cube]
-fn numbered(packing: &Packing, number: usize, #[comptime] tiles: Tiles) -> Place {
+fn numbered(packing: &Packing, number: usize, #[comptime] tiles: Tiles) -> TileCoord {
     let sizes = packing.sizes.duplicate();
     let count = sizes.keys.div_ceil(comptime!(tiles.rows()));
     let (kv_head, row) = (number / count % sizes.kv_heads, number / count / sizes.kv_heads);
-    Place {
+    TileCoord {
         row,
         head: kv_head * (sizes.heads / sizes.kv_heads),
         kv_head,
@@ -167,21 +169,26 @@ fn numbered(packing: &Packing, number: usize, #[comptime] tiles: Tiles) -> Place
 
 /// Whether some key of the tile has a branch.
 #[cube]
-fn has_branches(packing: &Packing, place: &Place) -> bool {
-    let blocks = place.sizes.keys.div_ceil(BLOCK);
-    let left = place.row * blocks + place.first / BLOCK;
-    let right = place.row * blocks + min(place.first / BLOCK + 1, blocks - 1);
+fn has_branches(packing: &Packing, coord: &TileCoord) -> bool {
+    let mask_tiles = coord.sizes.keys.div_ceil(MASK_TILE);
+    let left = coord.row * mask_tiles + coord.first / MASK_TILE;
+    let right = coord.row * mask_tiles + min(coord.first / MASK_TILE + 1, mask_tiles - 1);
     packing.key_table[left * ENTRY + 2] + packing.key_table[right * ENTRY + 2] != 0
 }
 
 /// Starts the copies of the stationary tiles: keys, then values behind them.
 #[cube]
-fn copy_keys<E: Float>(upstream: &Upstream<E>, place: &Place, base: u32, #[comptime] ring: Ring) {
+fn copy_keys<E: Float>(
+    upstream: &Upstream<E>,
+    coord: &TileCoord,
+    base: u32,
+    #[comptime] ring: Ring,
+) {
     let (bytes, rows) = comptime!((ring.row_bytes(), ring.tiles.rows()));
-    let at = Corner {
-        row: place.row as i32,
-        token: place.first as i32,
-        head: place.kv_head as i32,
+    let at = TmaCoord {
+        row: coord.row as i32,
+        token: coord.first as i32,
+        head: coord.kv_head as i32,
         element: 0i32.runtime(),
     };
     let barrier = stationary_barrier(base, ring);
@@ -195,7 +202,7 @@ fn copy_keys<E: Float>(upstream: &Upstream<E>, place: &Place, base: u32, #[compt
 fn fill<E: Float>(
     upstream: &Upstream<E>,
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     stream: &Stream,
     #[comptime] ring: Ring,
 ) {
@@ -204,19 +211,19 @@ fn fill<E: Float>(
     let step = comptime!(4 * columns as u32);
     let mut number = 0u32;
     for member in 0..stream.members {
-        let own = place.with_head(place.head + member);
+        let own = coord.with_head(coord.head + member);
         for tile in 0..stream.count {
             let stage = Stage::of(number);
-            let first = stream.extent.begin * BLOCK + tile * columns;
-            let at = Corner {
-                row: place.row as i32,
+            let first = stream.extent.begin * MASK_TILE + tile * columns;
+            let at = TmaCoord {
+                row: coord.row as i32,
                 token: first as i32,
                 head: own.head as i32,
                 element: 0i32.runtime(),
             };
             stage.fill::<E>(base, &upstream.q, &at, FIRST, ring);
-            let (words, left) = (stage.words(base, ring), place.sizes.queries - first);
-            let token = place.row * place.sizes.keys + place.offset + first;
+            let (words, left) = (stage.words(base, ring), coord.sizes.queries - first);
+            let token = coord.row * coord.sizes.keys + coord.offset + first;
             copy_words::<i32>(words, &packing.branch, token, left, columns);
             let statistic = own.statistics() + first;
             copy_words::<f32>(words + step, &upstream.lse, statistic, left, columns);

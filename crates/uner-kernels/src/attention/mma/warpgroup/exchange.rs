@@ -8,12 +8,12 @@
 
 use cubecl::prelude::*;
 
-use super::super::block::BLOCK;
+use super::super::mask_tables::MASK_TILE;
 use super::super::ptx::Accumulator;
 use super::product::{Factors, Operand, PANEL, PANEL_BYTES};
 use super::ptx::{
-    arrive, fence_for_products, make_barrier, meet_lanes, store_accumulator, store_matrices,
-    unit_here, wait,
+    arrive, fence_for_products, make_barrier, read_unit, store_accumulator, store_matrices,
+    sync_lanes, wait,
 };
 use super::ring::{CONSUMERS, GROUP_ROWS, PLANES, Ring};
 
@@ -24,7 +24,7 @@ const SLOTS: usize = 2;
 /// Numbers of a patch: the gradients of 64 elements of the head of 64 queries, which a warp group
 /// computes per tile. They are stored like accumulators: eight tiles of eight columns, each with
 /// the four numbers of unit 0, those of unit 1 and so on.
-pub(super) const PATCH: usize = BLOCK * PANEL;
+pub(super) const PATCH: usize = MASK_TILE * PANEL;
 /// Bytes of a patch.
 pub(super) const PATCH_BYTES: usize = 4 * PATCH;
 
@@ -78,8 +78,8 @@ pub(super) fn make_exchange(base: u32, #[comptime] ring: Ring) {
 /// Arrives at a barrier for the plane, once all its lanes call it.
 #[cube]
 pub(super) fn arrive_together(barrier: u32) {
-    meet_lanes();
-    if unit_here() % 32 == 0 {
+    sync_lanes();
+    if read_unit() % 32 == 0 {
         arrive(barrier);
     }
 }
@@ -95,7 +95,7 @@ pub(super) fn exchange_scores(
 ) {
     let full = base + comptime!(ring.exchange_at() as u32);
     wait(full + 8, 1 - number % 2);
-    let unit = unit_here();
+    let unit = read_unit();
     let lane = unit % 32;
     let key = unit / 32 * 16 + lane % 16;
     let row = base + comptime!(ring.scores_at() as u32) + key * comptime!(PANEL_BYTES as u32);
@@ -162,7 +162,7 @@ impl Slot {
     /// Stores the patch once the slot is free. All units of the warp group call it.
     pub(super) fn put(&self, patch: &Array<Accumulator>) {
         wait(self.full + 8, 1 - self.parity);
-        let address = self.patch + unit_here() % 128 * 16;
+        let address = self.patch + read_unit() % 128 * 16;
         #[unroll]
         for n in 0..comptime!(PANEL / 8) {
             store_accumulator(address, comptime!(n * 128 * 16), patch[n]);
@@ -183,4 +183,4 @@ impl Slot {
 }
 
 // A group computes 64 rows of a product.
-const _: () = assert!(GROUP_ROWS == BLOCK && GROUPS == 2);
+const _: () = assert!(GROUP_ROWS == MASK_TILE && GROUPS == 2);

@@ -8,25 +8,30 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::super::block::BLOCK;
 use super::super::mask::{Extent, key_extent};
+use super::super::mask_tables::MASK_TILE;
 use super::super::product::{clear, zeros};
 use super::super::ptx::{Accumulator, shared_address};
 use super::super::softmax::Softmax;
-use super::super::tile::{Packing, Place, Tiles};
+use super::super::tile::{Packing, TileCoord, Tiles};
 use super::keys::{COLUMNS, Stream, fill_stage, masked};
 use super::order::{Order, take};
 use super::output::{Totals, write_out};
 use super::product::{finish, multiply, multiply_weights, operand};
-use super::ptx::{first_lane, grow_to, meet, pass, shrink_to};
-use super::queue::{Buffer, bytes, make_buffers, place_at};
-use super::ring::{CONSUMERS, COPYING, FIRST, MULTIPLYING, Ring, SECOND, Stage, make_barriers};
-use super::sight::Sight;
+use super::ptx::{
+    first_lane, named_barrier_arrive, named_barrier_sync, register_alloc, register_dealloc,
+};
+use super::queue::{Buffer, bytes, coord_at, make_buffers};
+use super::ring::{
+    CONSUMER_REGISTERS, CONSUMERS, FIRST, PRODUCER_REGISTERS, Ring, SECOND, Stage, make_barriers,
+};
+use super::row_mask::RowMask;
 
 /// As [`mma::forward`](super::super::forward::forward), but the inputs are tensor maps of boxes of
-/// 128 tokens of one head, `starts` is from [`query_blocks`](super::super::block::query_blocks),
-/// and `y` is in vectors of eight elements. `next` begins at 0 and counts the query tiles that
-/// cubes have taken, without the first of each cube.
+/// 128 tokens of one head, `starts` is from
+/// [`tabulate_queries`](super::super::mask_tables::tabulate_queries), and `y` is in vectors of
+/// eight elements. `next` begins at 0 and counts the query tiles that cubes have taken, without the
+/// first of each cube.
 ///
 /// Cubes: at most one per query tile (128 queries of one head); [`UNITS`](super::ring::UNITS)
 /// units.
@@ -49,19 +54,19 @@ pub(in crate::attention::mma) fn forward<E: Float>(
     make_buffers(base, ring);
     make_barriers(base, ring);
     if UNIT_POS < comptime!(CONSUMERS as u32) {
-        grow_to(MULTIPLYING);
+        register_alloc(CONSUMER_REGISTERS);
         sweep::<E>(packing, starts, y, lse, base, ring);
     } else {
-        shrink_to(COPYING);
+        register_dealloc(PRODUCER_REGISTERS);
         if UNIT_POS < comptime!(CONSUMERS as u32 + 32) {
-            deliver::<E>(q, k, v, packing, order, next, base, ring);
+            produce::<E>(q, k, v, packing, order, next, base, ring);
         }
     }
 }
 
 /// The work of the plane that copies.
 #[cube]
-fn deliver<E: Float>(
+fn produce<E: Float>(
     q: &TensorMap<E, Tiled>,
     k: &TensorMap<E, Tiled>,
     v: &TensorMap<E, Tiled>,
@@ -80,11 +85,11 @@ fn deliver<E: Float>(
     while number < count {
         // Taken early, because the atomic needs long.
         let following = take(next);
-        let place = order.place(number as usize, packing, tiles);
-        let stream = visited(base, packing, &place, tiles);
-        Buffer::of(turn).fill::<E>(q, &place, &stream, ring);
+        let coord = order.coord(number as usize, packing, tiles);
+        let stream = visited(base, packing, &coord, tiles);
+        Buffer::of(turn).fill::<E>(q, &coord, &stream, ring);
         for tile in 0..stream.count {
-            fill_stage::<E>(k, v, packing, &place, &stream, tile, filled + tile, ring);
+            fill_stage::<E>(k, v, packing, &coord, &stream, tile, filled + tile, ring);
         }
         turn += 1;
         filled += stream.count;
@@ -96,9 +101,9 @@ fn deliver<E: Float>(
 /// The key tiles that a query tile visits. If its queries see nothing, it visits one, which the
 /// mask hides.
 #[cube]
-fn visited(base: u32, packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Stream {
-    let extent = key_extent(packing, place, tiles);
-    let begin = min(extent.begin, place.sizes.keys.div_ceil(BLOCK) - 1);
+fn visited(base: u32, packing: &Packing, coord: &TileCoord, #[comptime] tiles: Tiles) -> Stream {
+    let extent = key_extent(packing, coord, tiles);
+    let begin = min(extent.begin, coord.sizes.keys.div_ceil(MASK_TILE) - 1);
     let end = max(extent.end, begin + 1);
     Stream::of(base, &Extent { begin, end, document: extent.document })
 }
@@ -113,10 +118,10 @@ struct Owner {
 
 #[cube]
 impl Owner {
-    fn set(&mut self, place: &Place) {
-        self.row = place.row;
-        self.head = place.head;
-        self.first = place.first;
+    fn set(&mut self, coord: &TileCoord) {
+        self.row = coord.row;
+        self.head = coord.head;
+        self.first = coord.first;
     }
 }
 
@@ -144,13 +149,13 @@ fn sweep<E: Float>(
     let mut begin = 1u32;
     // Group 0 multiplies first.
     if group == 1 {
-        pass(1u32, comptime!(CONSUMERS));
+        named_barrier_arrive(1u32, comptime!(CONSUMERS));
     }
     while left > 0 {
         let buffer = Buffer::of(turn);
         let note = buffer.read(base, packing, ring);
         let queries = buffer.queries(base, ring);
-        let sight = Sight::of_lane(starts, &note.place, tiles);
+        let row_mask = RowMask::of_lane(starts, &note.coord, tiles);
         // The very first query tile may have no key tiles left.
         if begin == left {
             buffer.release(base, ring);
@@ -158,9 +163,9 @@ fn sweep<E: Float>(
         for part in begin..left {
             let stage = Stage::of(number);
             let before = Stage::of(number - 1);
-            let tile = masked(packing, &note.place, &note.stream, part, stage.words(base, ring));
+            let tile = masked(packing, &note.coord, &note.stream, part, stage.words(base, ring));
             multiply_both(&mut softmax, &mut scores, &weights, queries, number, base, ring);
-            tile.hide(&mut scores, packing, &note.place, &sight, tiles);
+            tile.hide(&mut scores, packing, &note.coord, &row_mask, tiles);
             stage.release(base, FIRST, ring);
             if part + 1 == left {
                 buffer.release(base, ring);
@@ -176,10 +181,10 @@ fn sweep<E: Float>(
             finish(&mut softmax.sums, comptime!(tiles.head_dim / 2), 0usize);
             before.release(base, SECOND, ring);
             if part == 0 {
-                let place = place_at(packing, owner.row, owner.head, owner.first);
-                write_out::<E>(&softmax.sums, &totals, y, lse, &place, tiles);
+                let coord = coord_at(packing, owner.row, owner.head, owner.first);
+                write_out::<E>(&softmax.sums, &totals, y, lse, &coord, tiles);
                 clear(&mut softmax.sums, comptime!(tiles.head_tiles()));
-                owner.set(&note.place);
+                owner.set(&note.coord);
             } else {
                 softmax.shrink(0usize, upper, lower, tiles);
             }
@@ -195,11 +200,11 @@ fn sweep<E: Float>(
     let values = last.tile(base, SECOND, ring);
     multiply_weights(&mut softmax.sums, &weights, values, comptime!(ring.down()));
     finish(&mut softmax.sums, comptime!(tiles.head_dim / 2), 0usize);
-    let place = place_at(packing, owner.row, owner.head, owner.first);
-    write_out::<E>(&softmax.sums, &Totals::of(&softmax), y, lse, &place, tiles);
+    let coord = coord_at(packing, owner.row, owner.head, owner.first);
+    write_out::<E>(&softmax.sums, &Totals::of(&softmax), y, lse, &coord, tiles);
     // Group 1 has arrived at the barrier once more.
     if group == 0 {
-        meet(1u32, comptime!(CONSUMERS));
+        named_barrier_sync(1u32, comptime!(CONSUMERS));
     }
 }
 
@@ -217,17 +222,17 @@ fn first_scores(
     let tiles = comptime!(ring.tiles);
     let (buffer, stage) = (Buffer::of(0u32), Stage::of(0u32));
     let note = buffer.read(base, packing, ring);
-    let sight = Sight::of_lane(starts, &note.place, tiles);
-    let tile = masked(packing, &note.place, &note.stream, 0u32, stage.words(base, ring));
+    let row_mask = RowMask::of_lane(starts, &note.coord, tiles);
+    let tile = masked(packing, &note.coord, &note.stream, 0u32, stage.words(base, ring));
     stage.wait(base, FIRST, ring);
     let (queries, keys) = (buffer.queries(base, ring), stage.tile(base, FIRST, ring));
     multiply(scores, queries, keys, comptime!(ring.along()), false);
     finish(scores, comptime!(COLUMNS / 2), 0usize);
-    tile.hide(scores, packing, &note.place, &sight, tiles);
+    tile.hide(scores, packing, &note.coord, &row_mask, tiles);
     stage.release(base, FIRST, ring);
     softmax.rescale(scores, 0usize, 0usize, tiles);
     softmax.rescale(scores, 0usize, 1usize, tiles);
-    Owner { row: note.place.row, head: note.place.head, first: note.place.first }
+    Owner { row: note.coord.row, head: note.coord.head, first: note.coord.first }
 }
 
 /// In the group's turn, starts the scores of key tile `number` and the sum of the values of the
@@ -245,11 +250,11 @@ fn multiply_both(
     let group = UNIT_POS / 128;
     let (stage, before) = (Stage::of(number), Stage::of(number - 1));
     stage.wait(base, FIRST, ring);
-    meet(1 + group, comptime!(CONSUMERS));
+    named_barrier_sync(1 + group, comptime!(CONSUMERS));
     multiply(scores, queries, stage.tile(base, FIRST, ring), comptime!(ring.along()), false);
     before.wait(base, SECOND, ring);
     let values = before.tile(base, SECOND, ring);
     multiply_weights(&mut softmax.sums, weights, values, comptime!(ring.down()));
-    pass(2 - group, comptime!(CONSUMERS));
+    named_barrier_arrive(2 - group, comptime!(CONSUMERS));
     finish(scores, comptime!(COLUMNS / 2), 1usize);
 }

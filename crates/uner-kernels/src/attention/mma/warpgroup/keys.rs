@@ -3,13 +3,13 @@
 
 use cubecl::prelude::*;
 
-use super::super::block::{BLOCK, ENTRY};
 use super::super::mask::Extent;
+use super::super::mask_tables::{ENTRY, MASK_TILE};
 use super::super::ptx::Accumulator;
-use super::super::tile::{Packing, Place, Tiles};
-use super::ptx::{Corner, arrive_behind_copies};
+use super::super::tile::{Packing, TileCoord, Tiles};
+use super::ptx::{TmaCoord, arrive_behind_copies};
 use super::ring::{FIRST, GROUP_ROWS, Ring, SECOND, Stage, copy_words};
-use super::sight::{Sight, hide_branches, own_branches};
+use super::row_mask::{RowMask, hide_branches, own_branches};
 use crate::attention::PADDING;
 
 /// Keys per tile.
@@ -33,19 +33,19 @@ pub(super) struct Stream {
 #[cube]
 impl Stream {
     pub(super) fn of(base: u32, extent: &Extent) -> Stream {
-        let blocks = max(extent.end, extent.begin) - extent.begin;
-        let count = blocks.div_ceil(comptime!(COLUMNS / BLOCK)) as u32;
+        let mask_tiles = max(extent.end, extent.begin) - extent.begin;
+        let count = mask_tiles.div_ceil(comptime!(COLUMNS / MASK_TILE)) as u32;
         Stream { base, begin: extent.begin, count, document: extent.document }
     }
 
     /// The key at which tile `number` begins.
     pub(super) fn token(&self, number: u32) -> usize {
-        self.block(number) * BLOCK
+        self.mask_tile(number) * MASK_TILE
     }
 
     /// The 64-key tile at which tile `number` begins.
-    fn block(&self, number: u32) -> usize {
-        self.begin + number as usize * comptime!(COLUMNS / BLOCK)
+    fn mask_tile(&self, number: u32) -> usize {
+        self.begin + number as usize * comptime!(COLUMNS / MASK_TILE)
     }
 }
 
@@ -55,12 +55,12 @@ pub(super) fn fill<E: Float>(
     k: &TensorMap<E, Tiled>,
     v: &TensorMap<E, Tiled>,
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     stream: &Stream,
     #[comptime] ring: Ring,
 ) {
     for number in 0..stream.count {
-        fill_stage::<E>(k, v, packing, place, stream, number, number, ring);
+        fill_stage::<E>(k, v, packing, coord, stream, number, number, ring);
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn fill_stage<E: Float>(
     k: &TensorMap<E, Tiled>,
     v: &TensorMap<E, Tiled>,
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     stream: &Stream,
     number: u32,
     round: u32,
@@ -78,15 +78,15 @@ pub(super) fn fill_stage<E: Float>(
 ) {
     let (base, stage) = (stream.base, Stage::of(round));
     let token = stream.token(number);
-    let at = Corner {
-        row: place.row as i32,
+    let at = TmaCoord {
+        row: coord.row as i32,
         token: token as i32,
-        head: place.kv_head as i32,
+        head: coord.kv_head as i32,
         element: 0i32.runtime(),
     };
     stage.fill::<E>(base, k, &at, FIRST, ring);
-    let (words, index) = (stage.words(base, ring), place.row * place.sizes.keys + token);
-    let left = max(place.sizes.keys, token) - token;
+    let (words, index) = (stage.words(base, ring), coord.row * coord.sizes.keys + token);
+    let left = max(coord.sizes.keys, token) - token;
     copy_words::<i32>(words, &packing.branch, index, left, COLUMNS);
     arrive_behind_copies(stage.full(base, FIRST, ring));
     stage.fill::<E>(base, v, &at, SECOND, ring);
@@ -95,7 +95,7 @@ pub(super) fn fill_stage<E: Float>(
 /// The tests that the mask of a tile needs.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Masked {
-    /// Whether some key may be out of a query's sight.
+    /// Whether some key may be invisible to a query.
     cut: bool,
     /// Whether some key may be in another branch.
     branched: bool,
@@ -112,15 +112,15 @@ impl Masked {
         &self,
         scores: &mut Array<Accumulator>,
         packing: &Packing,
-        place: &Place,
-        sight: &Sight,
+        coord: &TileCoord,
+        row_mask: &RowMask,
         #[comptime] tiles: Tiles,
     ) {
         if self.cut {
-            sight.hide(scores, self.token, tiles);
+            row_mask.hide(scores, self.token, tiles);
         }
         if self.branched {
-            let branches = own_branches(packing, place, tiles);
+            let branches = own_branches(packing, coord, tiles);
             hide_branches(scores, branches[0usize], branches[1usize], self.words, tiles);
         }
     }
@@ -131,19 +131,19 @@ impl Masked {
 #[cube]
 pub(super) fn masked(
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     stream: &Stream,
     number: u32,
     words: u32,
 ) -> Masked {
-    let block = stream.block(number);
-    let blocks = place.sizes.keys.div_ceil(BLOCK);
-    let left = (place.row * blocks + block) * ENTRY;
-    let right = (place.row * blocks + min(block + 1, blocks - 1)) * ENTRY;
+    let mask_tile = stream.mask_tile(number);
+    let mask_tiles = coord.sizes.keys.div_ceil(MASK_TILE);
+    let left = (coord.row * mask_tiles + mask_tile) * ENTRY;
+    let right = (coord.row * mask_tiles + min(mask_tile + 1, mask_tiles - 1)) * ENTRY;
     let (left_document, right_document) =
         (packing.key_table[left + 1], packing.key_table[right + 1]);
-    let query = place.offset + place.first + (UNIT_POS / 128) as usize * comptime!(GROUP_ROWS);
-    let below = block * BLOCK + comptime!(COLUMNS) <= query + 1;
+    let query = coord.offset + coord.first + (UNIT_POS / 128) as usize * comptime!(GROUP_ROWS);
+    let below = mask_tile * MASK_TILE + comptime!(COLUMNS) <= query + 1;
     let uniform = select(left_document == right_document, left_document == stream.document, false);
     let open = select(uniform, stream.document != PADDING, false);
     let branched = packing.key_table[left + 2] + packing.key_table[right + 2] != 0;

@@ -17,7 +17,7 @@ mod ptx;
 mod queries;
 mod queue;
 mod ring;
-mod sight;
+mod row_mask;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -33,7 +33,7 @@ use self::product::PANEL;
 use self::queries::GATHER_UNITS;
 use self::ring::{Ring, UNITS};
 use super::Call;
-use super::block::BLOCK;
+use super::mask_tables::MASK_TILE;
 use super::tile::Axis;
 use crate::cube::{Floats, dims, element, elementwise, empty};
 
@@ -156,7 +156,7 @@ pub(super) fn backward(call: &Call, saved: [&Floats; 3]) -> [Floats; 3] {
     let [dq, dk, dv] =
         [&call.q, &call.k, &call.v].map(|tensor| empty(tensor, tensor.shape(), tensor.dtype()));
     let ring = Forms::of_call(call).backward;
-    let patches = call.rows * call.heads * call.queries.div_ceil(BLOCK) * ring.panels();
+    let patches = call.rows * call.heads * call.queries.div_ceil(MASK_TILE) * ring.panels();
     let sums = empty(&call.q, [patches, PATCH], DType::F32);
     let turns = empty(&call.q, [1 + patches], DType::U32);
     let (cubes, units) = elementwise(1 + patches, &call.q.client);

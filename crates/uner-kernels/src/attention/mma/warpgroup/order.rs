@@ -6,8 +6,8 @@ use cubecl::prelude::*;
 
 use super::super::Call;
 use super::super::ptx::count_up;
-use super::super::tile::{Packing, Place, Tiles};
-use super::queue::place_at;
+use super::super::tile::{Packing, TileCoord, Tiles};
+use super::queue::coord_at;
 use crate::cube::dims;
 
 /// Bytes of keys and values in use at a time: 32 MiB of the cache's 50, as in FlashAttention-3.
@@ -39,12 +39,12 @@ impl Order {
     }
 
     /// Position of tile `number` of the order.
-    pub(super) fn place(
+    pub(super) fn coord(
         &self,
         number: usize,
         packing: &Packing,
         #[comptime] tiles: Tiles,
-    ) -> Place {
+    ) -> TileCoord {
         let count = packing.sizes.queries.div_ceil(comptime!(tiles.rows()));
         let first = number / (self.together * count) * self.together;
         let together = min(self.together, self.heads - first);
@@ -53,7 +53,7 @@ impl Order {
         let of_all = first + within - turn * together;
         let row = of_all / packing.sizes.heads;
         let head = of_all - row * packing.sizes.heads;
-        place_at(packing, row, head, (count - 1 - turn) * comptime!(tiles.rows()))
+        coord_at(packing, row, head, (count - 1 - turn) * comptime!(tiles.rows()))
     }
 }
 

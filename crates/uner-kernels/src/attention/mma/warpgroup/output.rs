@@ -7,7 +7,7 @@ use cubecl::prelude::*;
 
 use super::super::ptx::{Accumulator, exchange, pack, value};
 use super::super::softmax::Softmax;
-use super::super::tile::{Place, Tiles};
+use super::super::tile::{TileCoord, Tiles};
 use crate::attention::BLIND;
 
 /// The final softmax state of a row: its largest score, and this lane's part of the sum of its
@@ -50,7 +50,7 @@ pub(super) fn write_out<E: Float>(
     totals: &Totals,
     y: &mut [Vector<E, Const<8>>],
     lse: &mut [f32],
-    place: &Place,
+    coord: &TileCoord,
     #[comptime] tiles: Tiles,
 ) {
     #[unroll]
@@ -62,13 +62,13 @@ pub(super) fn write_out<E: Float>(
         weight += exchange(weight, 2u32);
         let seen = weight > 0.0;
         let inverse = select(seen, 1.0 / weight, 0.0f32);
-        let query = place.lane_row(tiles) + r * 8;
-        let inside = query < place.sizes.queries;
+        let query = coord.lane_row(tiles) + r * 8;
+        let inside = query < coord.sizes.queries;
         if inside && UNIT_POS % 4 == 0 {
             let value = largest * comptime!(tiles.scale()) + weight.ln();
-            lse[place.statistics() + query] = select(seen, value, BLIND);
+            lse[coord.statistics() + query] = select(seen, value, BLIND);
         }
-        let run = place.queries(query, tiles);
+        let run = coord.queries(query, tiles);
         write_row::<E>(y, sums, r, inverse, run.base + query * run.stride, inside, tiles);
     }
 }

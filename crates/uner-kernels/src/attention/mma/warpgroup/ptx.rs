@@ -74,7 +74,7 @@ pub(super) fn wait(barrier: u32, parity: u32) {
 
 /// The start of a tile in a tensor `[rows, tokens, heads, head_dim]`.
 #[derive(CubeType, Clone, Copy)]
-pub(super) struct Corner {
+pub(super) struct TmaCoord {
     pub(super) row: i32,
     pub(super) token: i32,
     pub(super) head: i32,
@@ -87,7 +87,7 @@ pub(super) struct Corner {
 pub(super) fn copy_tile<E: Float>(
     target: u32,
     map: &TensorMap<E, Tiled>,
-    at: &Corner,
+    at: &TmaCoord,
     barrier: u32,
 ) {
     let map = tensor_map_address::<E, Tiled>(map);
@@ -104,7 +104,7 @@ pub(super) fn copy_tile<E: Float>(
 /// Waits until `units` units, this plane included, have arrived at barrier `number` (1 to 15) of
 /// the cube.
 #[cube]
-pub(super) fn meet(number: u32, #[comptime] units: usize) {
+pub(super) fn named_barrier_sync(number: u32, #[comptime] units: usize) {
     gpu_asm!(
         "bar.sync {number}, {units};",
         number = in(_) value::<u32>(number), units = const units, options(readonly),
@@ -113,7 +113,7 @@ pub(super) fn meet(number: u32, #[comptime] units: usize) {
 
 /// Arrives at barrier `number` of the cube without waiting for the others.
 #[cube]
-pub(super) fn pass(number: u32, #[comptime] units: usize) {
+pub(super) fn named_barrier_arrive(number: u32, #[comptime] units: usize) {
     gpu_asm!(
         "bar.arrive {number}, {units};",
         number = in(_) value::<u32>(number), units = const units, options(readonly),
@@ -122,7 +122,7 @@ pub(super) fn pass(number: u32, #[comptime] units: usize) {
 
 /// [`UNIT_POS`], read at each use, so that values computed from it take no registers elsewhere.
 #[cube]
-pub(super) fn unit_here() -> u32 {
+pub(super) fn read_unit() -> u32 {
     let unit: u32;
     gpu_asm!("mov.u32 {unit}, %%tid.x;", unit = out(_) unit, options(nomem));
     unit
@@ -130,19 +130,19 @@ pub(super) fn unit_here() -> u32 {
 
 /// Waits for the lanes of the plane.
 #[cube]
-pub(super) fn meet_lanes() {
+pub(super) fn sync_lanes() {
     gpu_asm!("bar.warp.sync 0xffffffff;", options(readonly));
 }
 
 /// Gives up registers above `count`, a multiple of 8. All four planes of a warp group call it.
 #[cube]
-pub(super) fn shrink_to(#[comptime] count: usize) {
+pub(super) fn register_dealloc(#[comptime] count: usize) {
     gpu_asm!("setmaxnreg.dec.sync.aligned.u32 {count};", count = const count, options(readonly));
 }
 
 /// Takes registers up to `count`, once others have given up enough.
 #[cube]
-pub(super) fn grow_to(#[comptime] count: usize) {
+pub(super) fn register_alloc(#[comptime] count: usize) {
     gpu_asm!("setmaxnreg.inc.sync.aligned.u32 {count};", count = const count, options(readonly));
 }
 

@@ -26,9 +26,9 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::super::block::BLOCK;
 use super::super::mask::{Extent, query_extent};
-use super::super::tile::{Packing, Place, Sizes, Tiles};
+use super::super::mask_tables::MASK_TILE;
+use super::super::tile::{Packing, Sizes, TileCoord, Tiles};
 use super::backward::Stream;
 use super::exchange::{PATCH, PATCH_BYTES, Slot};
 use super::product::PANEL;
@@ -54,23 +54,23 @@ pub(super) fn add_patches(
     sums: &mut [f32],
     turns: &mut [u32],
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     stream: &Stream,
     group: u32,
     #[comptime] ring: Ring,
 ) {
     let (panels, columns, rows) = comptime!((ring.panels(), ring.tiles.columns, ring.tiles.rows()));
-    let next = next_extent(packing, place, comptime!(ring.tiles));
-    let blocks = place.sizes.queries.div_ceil(BLOCK);
-    let turn = (place.sizes.keys.div_ceil(rows) - place.first / rows) as u32;
+    let next = next_extent(packing, coord, comptime!(ring.tiles));
+    let mask_tiles = coord.sizes.queries.div_ceil(MASK_TILE);
+    let turn = (coord.sizes.keys.div_ceil(rows) - coord.first / rows) as u32;
     let mut number = 0u32;
     for member in 0..stream.members {
-        let head = (place.row * place.sizes.heads + place.head + member) * blocks * panels;
+        let head = (coord.row * coord.sizes.heads + coord.head + member) * mask_tiles * panels;
         for tile in 0..stream.count {
             let slot = Slot::of(stream.base, group, number, ring);
             slot.wait();
-            let patch =
-                (stream.extent.begin + tile * comptime!(columns / BLOCK)) * panels + group as usize;
+            let patch = (stream.extent.begin + tile * comptime!(columns / MASK_TILE)) * panels
+                + group as usize;
             // Wide tiles may end behind the last 64 queries.
             if patch < stream.extent.end * panels {
                 let from = (head + patch) * PATCH;
@@ -92,12 +92,12 @@ pub(super) fn add_patches(
     }
 }
 
-/// The live query tiles of the key tile behind the one at `place`; none behind the last tile.
+/// The live query tiles of the key tile behind the one at `coord`; none behind the last tile.
 #[cube]
-fn next_extent(packing: &Packing, place: &Place, #[comptime] tiles: Tiles) -> Extent {
-    let first = place.first + comptime!(tiles.rows());
-    let inside = first < place.sizes.keys;
-    let next = place.with_first(select(inside, first, place.first));
+fn next_extent(packing: &Packing, coord: &TileCoord, #[comptime] tiles: Tiles) -> Extent {
+    let first = coord.first + comptime!(tiles.rows());
+    let inside = first < coord.sizes.keys;
+    let next = coord.with_first(select(inside, first, coord.first));
     let extent = query_extent(packing, &next, tiles);
     Extent {
         begin: extent.begin,
@@ -125,8 +125,9 @@ pub(in crate::attention::mma) fn gather<E: Float>(
 ) {
     let panels = comptime!(tiles.head_dim / PANEL);
     let (patch, unit) = (CUBE_POS_X as usize, UNIT_POS as usize);
-    let blocks = sizes.queries.div_ceil(BLOCK);
-    let (panel, block, head) = (patch % panels, patch / panels % blocks, patch / (panels * blocks));
+    let mask_tiles = sizes.queries.div_ceil(MASK_TILE);
+    let (panel, mask_tile, head) =
+        (patch % panels, patch / panels % mask_tiles, patch / (panels * mask_tiles));
     let (row, head) = (head / sizes.heads, head % sizes.heads);
     let visited = turns[1 + patch] != 0;
     // Eight columns, and the four lanes with these columns of two rows.
@@ -144,7 +145,7 @@ pub(in crate::attention::mma) fn gather<E: Float>(
             lower.insert(comptime!(2 * lane + 1), tile.extract(3usize));
         }
     }
-    let query = block * BLOCK + lanes / 8 * 16 + lanes % 8;
+    let query = mask_tile * MASK_TILE + lanes / 8 * 16 + lanes % 8;
     let width = comptime!(tiles.head_dim / 8);
     let to = ((row * sizes.queries + query) * sizes.heads + head) * width + panel * 8 + chunk;
     if query < sizes.queries {

@@ -9,11 +9,11 @@
 use cubecl::prelude::*;
 
 use super::super::ptx::load_integers;
-use super::super::tile::{Packing, Place};
+use super::super::tile::{Packing, TileCoord};
 use super::keys::Stream;
 use super::product::PANEL_BYTES;
 use super::ptx::{
-    Corner, arrive, arrive_expecting, make_barrier, meet_lanes, store_integers, wait,
+    TmaCoord, arrive, arrive_expecting, make_barrier, store_integers, sync_lanes, wait,
 };
 use super::ring::{GROUP_ROWS, PLANES, Ring, copy_panels};
 
@@ -38,16 +38,16 @@ pub(super) const fn bytes(ring: Ring) -> usize {
 /// A query tile, as the planes that multiply read it from a note.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Note {
-    pub(super) place: Place,
+    pub(super) coord: TileCoord,
     pub(super) stream: Stream,
 }
 
 /// The query tile of a head that begins at query `first`.
 #[cube]
-pub(super) fn place_at(packing: &Packing, row: usize, head: usize, first: usize) -> Place {
+pub(super) fn coord_at(packing: &Packing, row: usize, head: usize, first: usize) -> TileCoord {
     let sizes = packing.sizes.duplicate();
     let kv_head = head / (sizes.heads / sizes.kv_heads);
-    Place { row, head, kv_head, first, offset: sizes.keys - sizes.queries, sizes }
+    TileCoord { row, head, kv_head, first, offset: sizes.keys - sizes.queries, sizes }
 }
 
 /// A buffer in one of its rounds.
@@ -101,19 +101,19 @@ impl Buffer {
             load_integers(note, 16usize),
         );
         let (row, head) = (which.extract(0usize) as usize, which.extract(1usize) as usize);
-        let place = place_at(packing, row, head, first.extract(0usize) as usize);
+        let coord = coord_at(packing, row, head, first.extract(0usize) as usize);
         let stream = Stream {
             base,
             begin: first.extract(1usize) as usize,
             count: keys.extract(0usize) as u32,
             document: keys.extract(1usize),
         };
-        Note { place, stream }
+        Note { coord, stream }
     }
 
     /// Returns the buffer to the plane that copies. All lanes of a plane call it.
     pub(super) fn release(&self, base: u32, #[comptime] ring: Ring) {
-        meet_lanes();
+        sync_lanes();
         if UNIT_POS % 32 == 0 {
             arrive(self.empty(base, ring));
         }
@@ -124,7 +124,7 @@ impl Buffer {
     pub(super) fn fill<E: Float>(
         &self,
         q: &TensorMap<E, Tiled>,
-        place: &Place,
+        coord: &TileCoord,
         stream: &Stream,
         #[comptime] ring: Ring,
     ) {
@@ -132,13 +132,13 @@ impl Buffer {
         wait(self.empty(base, ring), 1 - self.parity);
         if UNIT_POS % 32 == 0 {
             let note = self.note(base, ring);
-            store_integers(note, 0usize, place.row as i32, place.head as i32);
-            store_integers(note, 8usize, place.first as i32, stream.begin as i32);
+            store_integers(note, 0usize, coord.row as i32, coord.head as i32);
+            store_integers(note, 8usize, coord.first as i32, stream.begin as i32);
             store_integers(note, 16usize, stream.count as i32, stream.document);
-            let at = Corner {
-                row: place.row as i32,
-                token: place.first as i32,
-                head: place.head as i32,
+            let at = TmaCoord {
+                row: coord.row as i32,
+                token: coord.first as i32,
+                head: coord.head as i32,
                 element: 0i32.runtime(),
             };
             let barrier = self.full(base, ring);

@@ -11,7 +11,7 @@ use super::super::ptx::copy_word;
 use super::super::tile::{Axis, Tiles};
 use super::product::{Factors, Operand, PANEL, PANEL_BYTES};
 use super::ptx::{
-    Corner, arrive, arrive_expecting, copy_tile, make_barrier, meet_lanes, publish_barriers, wait,
+    TmaCoord, arrive, arrive_expecting, copy_tile, make_barrier, publish_barriers, sync_lanes, wait,
 };
 
 /// Stages of the ring.
@@ -27,9 +27,9 @@ pub(super) const UNITS: usize = CONSUMERS + 128;
 pub(super) const GROUP_ROWS: usize = 64;
 
 /// Registers of a unit that multiplies.
-pub(super) const MULTIPLYING: usize = 240;
+pub(super) const CONSUMER_REGISTERS: usize = 240;
 /// Registers of a unit that copies, from the rest of a multiprocessor's 64 Ki.
-pub(super) const COPYING: usize = 24;
+pub(super) const PRODUCER_REGISTERS: usize = 24;
 
 /// The layout of a cube's shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -172,7 +172,7 @@ impl Stage {
 
     /// Returns a tile to the plane that copies. All lanes of a plane call it.
     pub(super) fn release(&self, base: u32, #[comptime] which: usize, #[comptime] ring: Ring) {
-        meet_lanes();
+        sync_lanes();
         if UNIT_POS % 32 == 0 {
             arrive(self.empty(base, which, ring));
         }
@@ -184,7 +184,7 @@ impl Stage {
         &self,
         base: u32,
         map: &TensorMap<E, Tiled>,
-        at: &Corner,
+        at: &TmaCoord,
         #[comptime] which: usize,
         #[comptime] ring: Ring,
     ) {
@@ -230,7 +230,7 @@ pub(super) fn stationary_barrier(base: u32, #[comptime] ring: Ring) -> u32 {
 pub(super) fn copy_panels<E: Float>(
     target: u32,
     map: &TensorMap<E, Tiled>,
-    at: &Corner,
+    at: &TmaCoord,
     barrier: u32,
     #[comptime] tokens: usize,
     #[comptime] ring: Ring,
@@ -238,7 +238,7 @@ pub(super) fn copy_panels<E: Float>(
     #[unroll]
     for panel in 0..comptime!(ring.panels()) {
         let element = comptime!((panel * PANEL) as i32).runtime();
-        let corner = Corner { row: at.row, token: at.token, head: at.head, element };
+        let corner = TmaCoord { row: at.row, token: at.token, head: at.head, element };
         copy_tile::<E>(
             target + comptime!((panel * tokens * PANEL_BYTES) as u32),
             map,

@@ -11,8 +11,8 @@ use cubecl::prelude::*;
 use super::super::code::GRANULE;
 use super::super::{AdamWStep, Factors};
 use super::unit::{
-    Held, Place, QuantFormat, Random, TEAM, UNITS, Words, all_by_chance, draws, load,
-    vector_by_chance,
+    QuantFormat, Random, UNITS, UNITS_PER_GRANULE, UnitMoments, UnitPosition, Words, all_by_chance,
+    draws, load, vector_by_chance,
 };
 use super::{Plan, updated};
 use crate::cube::{Floats, Ints, contiguous, element, trimmed};
@@ -26,8 +26,8 @@ pub(super) fn owned_words(words: Ints) -> Ints {
 /// Cubes of several granules each; the last ones may have fewer or none.
 pub(super) fn cubes_of(tensor: &Floats) -> (CubeCount, CubeDim) {
     let units = CubeDim::new_1d(UNITS as u32);
-    let blocks = tensor.shape().num_elements().div_ceil(GRANULE);
-    (calculate_cube_count_elemwise(&tensor.client, blocks * TEAM, units), units)
+    let granules = tensor.shape().num_elements().div_ceil(GRANULE);
+    (calculate_cube_count_elemwise(&tensor.client, granules * UNITS_PER_GRANULE, units), units)
 }
 
 /// Updates f32 moments and a bf16 parameter in place; none of them is shared.
@@ -55,13 +55,13 @@ pub(super) fn update_rounded(tensors: &[Floats; 3], grad: Floats, step: &AdamWSt
 }
 
 /// Updates 8-bit moments and a parameter without a rest in place; none of them is shared.
-pub(super) fn update_blocks(param: &Floats, words: &Ints, grad: Floats, step: &AdamWStep) {
+pub(super) fn update_granules(param: &Floats, words: &Ints, grad: Floats, step: &AdamWStep) {
     let grad = contiguous(grad);
     if param.shape().num_elements() == 0 {
         return;
     }
     let ((cubes, units), form) = (cubes_of(param), QuantFormat::of(param));
-    block_update::launch(
+    granule_update::launch(
         &param.client,
         cubes,
         units,
@@ -101,7 +101,7 @@ fn rounded_update<G: Float, P: Float, N: Size>(
 }
 
 #[cube(launch, create_dummy_kernel)]
-fn block_update<G: Float, P: Float, N: Size>(
+fn granule_update<G: Float, P: Float, N: Size>(
     param: &mut [Vector<P, N>],
     grad: &[Vector<G, N>],
     words: &mut [i32],
@@ -112,25 +112,25 @@ fn block_update<G: Float, P: Float, N: Size>(
     #[define(G)] _grad_dtype: ElemType,
     #[define(P)] _param_dtype: ElemType,
 ) {
-    let place = Place::new(words);
+    let position = UnitPosition::new(words);
     // All loads are issued before the first value is used.
-    let params = load::<P, N>(&*param, &place, form);
-    let grads = load::<G, N>(grad, &place, form);
-    let mut held = Held::widen(&Words::load(words, &place));
-    let draws = draws(&random, &place);
+    let params = load::<P, N>(&*param, &position, form);
+    let grads = load::<G, N>(grad, &position, form);
+    let mut moments = UnitMoments::widen(&Words::load(words, &position));
+    let draws = draws(&random, &position);
     #[unroll]
     for index in 0..comptime!(form.loads()) {
         let start = comptime!(index * form.vector());
         let value = Vector::<f32, N>::cast_from(params[index]);
         let grad = Vector::<f32, N>::cast_from(grads[index]);
-        let mut value = held.update::<N>(value, grad, &factors, start, form);
+        let mut value = moments.update::<N>(value, grad, &factors, start, form);
         if comptime!(at_random) {
             value = vector_by_chance::<N>(value, &draws, start, comptime!(form.vector()));
         }
-        let at = place.vector(index, comptime!(form.vector()));
+        let at = position.vector(index, comptime!(form.vector()));
         if at < param.len() {
             param[at] = Vector::<P, N>::cast_from(value);
         }
     }
-    held.pack(words, &place, &draws, form);
+    moments.pack(words, &position, &draws, form);
 }

@@ -65,7 +65,7 @@ impl Parameter for bf16 {
 }
 
 /// Updates a parameter, or its f32 value, and its moments.
-pub(super) fn update_blocks<P: Parameter>(
+pub(super) fn update_granules<P: Parameter>(
     param: &mut [P],
     grad: &Floats,
     moments: Moments,
@@ -91,7 +91,7 @@ fn spread<P: Parameter, G: Stored>(
     pieces.zip(moments.pieces()).enumerate().for_each(|(index, ((param, grad), moments))| {
         vectorized(
             #[inline(always)]
-            || piece(param, grad, moments, draws.behind(index * PIECE * GRANULE), factors),
+            || piece(param, grad, moments, draws.skip(index * PIECE * GRANULE), factors),
         );
     });
 }
@@ -104,22 +104,23 @@ fn piece<P: Parameter, G: Stored>(
     draws: Draws,
     factors: Factors,
 ) {
-    let blocks = param.chunks_mut(GRANULE).zip(grad.chunks(GRANULE)).zip((0..).step_by(GRANULE));
+    let granules = param.chunks_mut(GRANULE).zip(grad.chunks(GRANULE)).zip((0..).step_by(GRANULE));
     match moments {
         Moments::Float(first, second) => {
             let moments = first.chunks_mut(GRANULE).zip(second.chunks_mut(GRANULE));
-            for (((param, grad), start), (first, second)) in blocks.zip(moments) {
-                block((param, draws.behind(start)), grad, first, second, factors);
+            for (((param, grad), start), (first, second)) in granules.zip(moments) {
+                update_granule((param, draws.skip(start)), grad, first, second, factors);
             }
         }
         Moments::EightBit(words) => {
-            for (((param, grad), start), words) in blocks.zip(words.chunks_exact_mut(GRANULE_WORDS))
+            for (((param, grad), start), words) in
+                granules.zip(words.chunks_exact_mut(GRANULE_WORDS))
             {
                 let (mut first, mut second) = ([0.0; GRANULE], [0.0; GRANULE]);
                 widen(words, &mut first, &mut second);
                 let (first, second) = (&mut first[..grad.len()], &mut second[..grad.len()]);
-                let draws = draws.behind(start);
-                block((param, draws), grad, first, second, factors);
+                let draws = draws.skip(start);
+                update_granule((param, draws), grad, first, second, factors);
                 pack(words, first, second, draws);
             }
         }
@@ -128,7 +129,7 @@ fn piece<P: Parameter, G: Stored>(
 
 /// Updates one granule, whose moments are in f32.
 #[inline(always)]
-fn block<P: Parameter, G: Stored>(
+fn update_granule<P: Parameter, G: Stored>(
     (param, draws): (&mut [P], Draws),
     grad: &[G],
     first: &mut [f32],

@@ -1,18 +1,18 @@
-//! Folders in which to look for NVIDIA's libraries when the loader does not find them.
+//! Folders to search for NVIDIA's libraries when the loader does not find them.
 
 use std::path::PathBuf;
 
 use cubecl::cuda::install::cuda_path;
 
-/// Folders of a library.
-pub(super) struct Places {
+/// The folders that may have a library.
+pub(super) struct LibraryFolders {
     /// Below the toolkit.
     pub(super) in_toolkit: &'static [&'static str],
     /// Below the folder of Python packages.
     pub(super) in_packages: &'static [&'static str],
 }
 
-impl Places {
+impl LibraryFolders {
     /// The folders of the toolkit, then those of the packages of the shell's `python3`.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let toolkit = cuda_path().into_iter().flat_map(|root| below(root, self.in_toolkit));

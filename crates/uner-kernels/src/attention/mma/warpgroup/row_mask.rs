@@ -5,12 +5,12 @@
 use cubecl::prelude::*;
 
 use super::super::ptx::{Accumulator, load_integers};
-use super::super::tile::{Axis, Packing, Place, Tiles};
-use super::ptx::unit_here;
+use super::super::tile::{Axis, Packing, TileCoord, Tiles};
+use super::ptx::read_unit;
 
 /// The runs of this lane's two rows.
 #[derive(CubeType)]
-pub(super) struct Sight {
+pub(super) struct RowMask {
     /// First key position of each run.
     from: Array<i32>,
     /// Number of positions of each run.
@@ -18,33 +18,34 @@ pub(super) struct Sight {
 }
 
 #[cube]
-impl Sight {
-    /// `bounds` is the starts of queries or the ends of keys, see [`block`](super::super::block).
-    pub(super) fn of_lane(bounds: &[i32], place: &Place, #[comptime] tiles: Tiles) -> Sight {
+impl RowMask {
+    /// `bounds` is the starts of queries or the ends of keys, see
+    /// [`mask_tables`](super::super::mask_tables).
+    pub(super) fn of_lane(bounds: &[i32], coord: &TileCoord, #[comptime] tiles: Tiles) -> RowMask {
         let mut from = Array::<i32>::new(2usize);
         let mut count = Array::<u32>::new(2usize);
         #[unroll]
         for r in 0..2usize {
-            let row = own_row(place, tiles) + r * 8;
+            let row = own_row(coord, tiles) + r * 8;
             let (first, end) = if comptime!(matches!(tiles.stationary, Axis::Queries)) {
-                let inside = row < place.sizes.queries;
-                let start = bounds[place.row * place.sizes.queries + select(inside, row, 0usize)];
-                (start, select(inside, (place.offset + row + 1) as i32, 0i32))
+                let inside = row < coord.sizes.queries;
+                let start = bounds[coord.row * coord.sizes.queries + select(inside, row, 0usize)];
+                (start, select(inside, (coord.offset + row + 1) as i32, 0i32))
             } else {
-                let inside = row < place.sizes.keys;
-                let end = bounds[place.row * place.sizes.keys + select(inside, row, 0usize)];
+                let inside = row < coord.sizes.keys;
+                let end = bounds[coord.row * coord.sizes.keys + select(inside, row, 0usize)];
                 (row as i32, select(inside, end, 0i32))
             };
             from[r] = first;
             count[r] = select(first < end, (end - first) as u32, 0u32);
         }
-        Sight { from, count }
+        RowMask { from, count }
     }
 
     /// The same for keys, which are seen from their own positions on. These are recomputed, since
     /// no registers are left to keep them between tiles.
-    pub(super) fn of_keys(&self, place: &Place, #[comptime] tiles: Tiles) -> Sight {
-        let row = own_row(place, tiles) as i32;
+    pub(super) fn of_keys(&self, coord: &TileCoord, #[comptime] tiles: Tiles) -> RowMask {
+        let row = own_row(coord, tiles) as i32;
         let mut from = Array::<i32>::new(2usize);
         let mut count = Array::<u32>::new(2usize);
         #[unroll]
@@ -52,10 +53,10 @@ impl Sight {
             from[r] = row + comptime!(8 * r as i32);
             count[r] = self.count[r];
         }
-        Sight { from, count }
+        RowMask { from, count }
     }
 
-    /// Sets the scores of tokens out of sight to negative infinity; `column` is the key position of
+    /// Sets the scores of invisible tokens to negative infinity; `column` is the key position of
     /// the tile's first token.
     pub(super) fn hide(
         &self,
@@ -117,31 +118,31 @@ pub(super) fn hide_branches(
 #[cube]
 pub(super) fn own_branches(
     packing: &Packing,
-    place: &Place,
+    coord: &TileCoord,
     #[comptime] tiles: Tiles,
 ) -> Array<i32> {
     let mut branches = Array::<i32>::new(2usize);
     #[unroll]
     for r in 0..2usize {
-        let row = own_row(place, tiles) + r * 8;
+        let row = own_row(coord, tiles) + r * 8;
         let token = if comptime!(matches!(tiles.stationary, Axis::Queries)) {
-            place.offset + row
+            coord.offset + row
         } else {
             row
         };
         branches[r] =
-            packing.branch[place.row * place.sizes.keys + min(token, place.sizes.keys - 1)];
+            packing.branch[coord.row * coord.sizes.keys + min(token, coord.sizes.keys - 1)];
     }
     branches
 }
 
-/// [`Place::lane_row`]; for keys it is recomputed at each use, see [`unit_here`].
+/// [`TileCoord::lane_row`]; for keys it is recomputed at each use, see [`read_unit`].
 #[cube]
-fn own_row(place: &Place, #[comptime] tiles: Tiles) -> usize {
+fn own_row(coord: &TileCoord, #[comptime] tiles: Tiles) -> usize {
     if comptime!(matches!(tiles.stationary, Axis::Queries)) {
-        place.lane_row(tiles)
+        coord.lane_row(tiles)
     } else {
-        let unit = unit_here();
-        place.first + (unit / 32 * 16 + unit % 32 / 4) as usize
+        let unit = read_unit();
+        coord.first + (unit / 32 * 16 + unit % 32 / 4) as usize
     }
 }

@@ -1,5 +1,5 @@
-//! Tables of the visibility between tiles of [`BLOCK`] tokens, so that the kernels visit only live
-//! tiles.
+//! Tables of the visibility between tiles of [`MASK_TILE`] tokens, so that the kernels visit only
+//! live tiles.
 //!
 //! The tokens of a document are contiguous in a packed row, so the range that a tile may see ends
 //! with the document at one of its ends. An entry has the document of its tile if all tokens belong
@@ -12,19 +12,20 @@ use super::tile::Sizes;
 use crate::attention::PADDING;
 
 /// Tokens per tile of the tables.
-pub(super) const BLOCK: usize = 64;
+pub(super) const MASK_TILE: usize = 64;
 /// Numbers per entry of a table.
 pub(super) const ENTRY: usize = 3;
-/// Units of a cube of [`query_blocks`] and [`key_blocks`].
+/// Units of a cube of [`tabulate_queries`] and [`tabulate_keys`].
 pub(super) const UNITS: usize = 256;
 
 /// Per query tile: the first key that any of its queries may see (`keys` if none), its document and
 /// 0. Per query: the first key of its document, `i32::MAX` for padding.
 ///
-/// `table` is `[rows, ceil(queries / BLOCK), ENTRY]`, `starts` `[rows, queries]`; `next` is set to
+/// `table` is `[rows, ceil(queries / MASK_TILE), ENTRY]`, `starts` `[rows, queries]`; `next` is set
+/// to
 /// 0. One cube of [`UNITS`] per tile (x) and row (y).
 #[cube(launch)]
-pub(super) fn query_blocks(
+pub(super) fn tabulate_queries(
     document: &[i32],
     table: &mut [i32],
     starts: &mut [i32],
@@ -35,23 +36,23 @@ pub(super) fn query_blocks(
         next[0] = 0i32.runtime();
     }
     let row = CUBE_POS_Y as usize * sizes.keys;
-    let first = sizes.keys - sizes.queries + CUBE_POS_X as usize * BLOCK;
-    let end = min(first + BLOCK, sizes.keys);
-    let mut lead = PADDING.runtime();
+    let first = sizes.keys - sizes.queries + CUBE_POS_X as usize * MASK_TILE;
+    let end = min(first + MASK_TILE, sizes.keys);
+    let mut first_document = PADDING.runtime();
     let mut uniform = document[row + first];
     for token in first..end {
         let own = document[row + token];
-        if lead == PADDING {
-            lead = own;
+        if first_document == PADDING {
+            first_document = own;
         }
         if own != uniform {
             uniform = PADDING.runtime();
         }
     }
     let mut reach = sizes.keys;
-    if lead != PADDING {
+    if first_document != PADDING {
         for token in range_stepped(UNIT_POS as usize, end, UNITS) {
-            if document[row + token] == lead {
+            if document[row + token] == first_document {
                 reach = min(reach, token);
             }
         }
@@ -64,7 +65,7 @@ pub(super) fn query_blocks(
         let mut start = reach;
         if own == PADDING {
             start = i32::MAX.runtime();
-        } else if own != lead {
+        } else if own != first_document {
             // The document begins in this tile.
             let mut before = token;
             while before > first && document[row + before - 1] == own {
@@ -80,10 +81,10 @@ pub(super) fn query_blocks(
 /// every key is in branch 0, and 1 if a key is not, else 0. Per key: the end of its document, 0 for
 /// padding, at most `keys - queries` if no query sees it.
 ///
-/// `table` is `[rows, ceil(keys / BLOCK), ENTRY]`, `ends` `[rows, keys]`; one cube of [`UNITS`] per
-/// tile (x) and row (y).
+/// `table` is `[rows, ceil(keys / MASK_TILE), ENTRY]`, `ends` `[rows, keys]`; one cube of [`UNITS`]
+/// per tile (x) and row (y).
 #[cube(launch)]
-pub(super) fn key_blocks(
+pub(super) fn tabulate_keys(
     document: &[i32],
     branch: &[i32],
     table: &mut [i32],
@@ -92,15 +93,15 @@ pub(super) fn key_blocks(
 ) {
     let row = CUBE_POS_Y as usize * sizes.keys;
     let offset = sizes.keys - sizes.queries;
-    let first = CUBE_POS_X as usize * BLOCK;
-    let end = min(first + BLOCK, sizes.keys);
-    let mut last = PADDING.runtime();
+    let first = CUBE_POS_X as usize * MASK_TILE;
+    let end = min(first + MASK_TILE, sizes.keys);
+    let mut last_document = PADDING.runtime();
     let mut branched = 0i32.runtime();
     let mut uniform = document[row + first];
     for token in first..end {
         let own = document[row + token];
         if own != PADDING {
-            last = own;
+            last_document = own;
         }
         if own != uniform {
             uniform = PADDING.runtime();
@@ -111,9 +112,9 @@ pub(super) fn key_blocks(
         }
     }
     let mut reach = 0usize;
-    if last != PADDING {
+    if last_document != PADDING {
         for token in range_stepped(max(first, offset) + UNIT_POS as usize, sizes.keys, UNITS) {
-            if document[row + token] == last {
+            if document[row + token] == last_document {
                 reach = max(reach, token + 1 - offset);
             }
         }
@@ -123,17 +124,17 @@ pub(super) fn key_blocks(
     let token = first + UNIT_POS as usize;
     if token < end {
         let own = document[row + token];
-        let mut behind = offset + reach as usize;
+        let mut document_end = offset + reach as usize;
         if own == PADDING {
-            behind = 0usize.runtime();
-        } else if own != last {
+            document_end = 0usize.runtime();
+        } else if own != last_document {
             // The document ends in this tile.
-            behind = token + 1;
-            while behind < end && document[row + behind] == own {
-                behind += 1;
+            document_end = token + 1;
+            while document_end < end && document[row + document_end] == own {
+                document_end += 1;
             }
         }
-        ends[row + token] = behind as i32;
+        ends[row + token] = document_end as i32;
     }
 }
 
