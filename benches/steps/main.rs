@@ -159,7 +159,7 @@ impl Task {
         let limit = limit.map(|gib| gib.parse().expect("--memory-gib: a number of GiB"));
         let devices: Devices = self.name.to_string().parse().expect("a device");
         let ranks = Ranks::of_one_process(&devices);
-        let machine = Machine::look(&devices, limit, &self.model, ranks);
+        let machine = Machine::detect(&devices, limit, &self.model, ranks);
         let (rates, usable) = (&machine.rates, machine.memory.usable);
         let choice = choose(&work, MicroBatchRows::Auto, rates, usable).unwrap_or_else(|least| {
             panic!("nothing fits {usable} bytes; the least would be {}", least.memory.total())

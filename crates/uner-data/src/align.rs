@@ -16,11 +16,11 @@ use crate::Span;
 /// assert_eq!(spans, [Some(Span { start: 11, end: 13 }), Some(Span { start: 4, end: 6 })]);
 /// ```
 pub fn align(text: &str, mentions: &[String]) -> Vec<Option<Span>> {
-    let mut places: HashMap<&str, std::vec::IntoIter<Span>> = HashMap::new();
+    let mut unused: HashMap<&str, std::vec::IntoIter<Span>> = HashMap::new();
     mentions
         .iter()
         .map(|mention| {
-            places.entry(mention).or_insert_with(|| occurrences(text, mention).into_iter()).next()
+            unused.entry(mention).or_insert_with(|| occurrences(text, mention).into_iter()).next()
         })
         .collect()
 }

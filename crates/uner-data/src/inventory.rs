@@ -59,16 +59,16 @@ impl TypeInventory {
     /// Builds the inventory of counted mentions. Spellings that [`fold`] makes equal are one type,
     /// named by the most frequent spelling.
     pub fn new(counts: &TypeCounts) -> Self {
-        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut indices: HashMap<String, usize> = HashMap::new();
         let mut found: Vec<(Entry, u64)> = Vec::new();
         for (name, count) in counts.iter() {
             let folded = fold(name);
-            let place = *places.entry(folded.clone()).or_insert(found.len());
-            if place == found.len() {
+            let index = *indices.entry(folded.clone()).or_insert(found.len());
+            if index == found.len() {
                 found.push((Entry { name: name.to_owned(), folded, count }, count));
                 continue;
             }
-            let (entry, best) = &mut found[place];
+            let (entry, best) = &mut found[index];
             entry.count += count;
             if count > *best {
                 (entry.name, *best) = (name.to_owned(), count);
@@ -113,16 +113,16 @@ impl TypeInventory {
         self.entries.iter().map(|entry| (entry.name.as_str(), entry.count))
     }
 
-    pub(crate) fn name(&self, place: usize) -> &str {
-        &self.entries[place].name
+    pub(crate) fn name(&self, index: usize) -> &str {
+        &self.entries[index].name
     }
 
-    pub(crate) fn folded(&self, place: usize) -> &str {
-        &self.entries[place].folded
+    pub(crate) fn folded(&self, index: usize) -> &str {
+        &self.entries[index].folded
     }
 
-    pub(crate) fn count(&self, place: usize) -> u64 {
-        self.entries[place].count
+    pub(crate) fn count(&self, index: usize) -> u64 {
+        self.entries[index].count
     }
 
     /// Number of mentions of all types.

@@ -220,9 +220,9 @@ impl Part {
             match item {
                 Ok(example) if chosen.len() < self.cap => chosen.push((seen, example)),
                 Ok(example) => {
-                    let place = rng.random_range(0..=seen);
-                    if place < self.cap {
-                        chosen[place] = (seen, example);
+                    let slot = rng.random_range(0..=seen);
+                    if slot < self.cap {
+                        chosen[slot] = (seen, example);
                     }
                 }
                 Err(error) => {

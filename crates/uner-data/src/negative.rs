@@ -98,21 +98,27 @@ pub fn add_negatives(
     }
     let mut excluded: HashSet<String> = example.queries.iter().map(|query| fold(query)).collect();
     excluded.extend(present.iter().map(|entity_type| fold(entity_type)));
-    let asked = example.queries.iter().filter(|query| !present.contains(query.as_str())).count();
-    let wanted = wanted(present.len(), config.ratio, &mut rng).saturating_sub(asked);
-    let places = match config.strategy {
+    let num_given =
+        example.queries.iter().filter(|query| !present.contains(query.as_str())).count();
+    let num_negatives =
+        num_negatives(present.len(), config.ratio, &mut rng).saturating_sub(num_given);
+    let indices = match config.strategy {
         Strategy::None => Vec::new(),
-        Strategy::Uniform => sample(inventory, Weighting::Uniform, excluded, wanted, &mut rng),
-        Strategy::Frequency => sample(inventory, Weighting::Frequency, excluded, wanted, &mut rng),
+        Strategy::Uniform => {
+            sample(inventory, Weighting::Uniform, excluded, num_negatives, &mut rng)
+        }
+        Strategy::Frequency => {
+            sample(inventory, Weighting::Frequency, excluded, num_negatives, &mut rng)
+        }
         Strategy::ClosedWorld => (0..inventory.len())
-            .filter(|&place| !excluded.contains(inventory.folded(place)))
+            .filter(|&index| !excluded.contains(inventory.folded(index)))
             .collect(),
     };
-    example.queries.extend(places.into_iter().map(|place| inventory.name(place).to_owned()));
+    example.queries.extend(indices.into_iter().map(|index| inventory.name(index).to_owned()));
 }
 
 /// Number of absent types for a number of present types.
-fn wanted(num_present: usize, ratio: f64, rng: &mut impl Rng) -> usize {
+fn num_negatives(num_present: usize, ratio: f64, rng: &mut impl Rng) -> usize {
     // The limit exceeds any inventory. It keeps the product finite, which `random_bool` requires.
     let expected = (ratio * num_present.max(1) as f64).min(1e15);
     let rounded = expected.floor() as usize + usize::from(rng.random_bool(expected.fract()));
@@ -132,51 +138,51 @@ fn sample(
     inventory: &TypeInventory,
     weighting: Weighting,
     mut excluded: HashSet<String>,
-    wanted: usize,
+    count: usize,
     rng: &mut impl Rng,
 ) -> Vec<usize> {
     // The inventory has no more types to draw, whatever the ratio.
-    let wanted = wanted.min(inventory.len());
-    let mut drawn = Vec::with_capacity(wanted);
+    let count = count.min(inventory.len());
+    let mut drawn = Vec::with_capacity(count);
     if inventory.is_empty() {
         return drawn;
     }
-    for _ in 0..wanted.saturating_mul(16) {
-        if drawn.len() == wanted {
+    for _ in 0..count.saturating_mul(16) {
+        if drawn.len() == count {
             return drawn;
         }
-        let place = match weighting {
+        let index = match weighting {
             Weighting::Uniform => rng.random_range(0..inventory.len()),
             Weighting::Frequency => inventory.at_mention(rng.random_range(0..inventory.total())),
         };
-        if excluded.insert(inventory.folded(place).to_owned()) {
-            drawn.push(place);
+        if excluded.insert(inventory.folded(index).to_owned()) {
+            drawn.push(index);
         }
     }
-    let left = wanted - drawn.len();
-    drawn.extend(sample_from_left(inventory, weighting, &excluded, left, rng));
+    let remaining = count - drawn.len();
+    drawn.extend(sample_remaining(inventory, weighting, &excluded, remaining, rng));
     drawn
 }
 
 /// Weighted draws without replacement from the types that are not excluded: the largest keys
 /// ln(u) / weight win (Efraimidis and Spirakis 2006).
-fn sample_from_left(
+fn sample_remaining(
     inventory: &TypeInventory,
     weighting: Weighting,
     excluded: &HashSet<String>,
-    wanted: usize,
+    count: usize,
     rng: &mut impl Rng,
 ) -> Vec<usize> {
-    let weight = |place| match weighting {
+    let weight = |index| match weighting {
         Weighting::Uniform => 1.0,
-        Weighting::Frequency => inventory.count(place) as f64,
+        Weighting::Frequency => inventory.count(index) as f64,
     };
     let mut keys: Vec<(f64, usize)> = (0..inventory.len())
-        .filter(|&place| !excluded.contains(inventory.folded(place)))
-        .map(|place| ((1.0 - rng.random::<f64>()).ln() / weight(place), place))
+        .filter(|&index| !excluded.contains(inventory.folded(index)))
+        .map(|index| ((1.0 - rng.random::<f64>()).ln() / weight(index), index))
         .collect();
     keys.sort_by(|a, b| b.0.total_cmp(&a.0));
-    keys.into_iter().take(wanted).map(|(_, place)| place).collect()
+    keys.into_iter().take(count).map(|(_, index)| index).collect()
 }
 
 #[cfg(test)]

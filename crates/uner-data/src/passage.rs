@@ -86,12 +86,12 @@ impl<'a> Passage<'a> {
             mentions.iter().map(|mention| trimmed(mention, line, context)).collect();
         let spans = align(self.text.as_str(), &mentions);
         for (mention, span) in mentions.iter().zip(spans) {
-            self.add_placed(mention, span, entity_type.to_owned(), line, context);
+            self.add_located(mention, span, entity_type.to_owned(), line, context);
         }
     }
 
     /// Adds a mention at the span that a search of the text found, if any.
-    pub(crate) fn add_placed(
+    pub(crate) fn add_located(
         &mut self,
         mention: &str,
         span: Option<Span>,
@@ -129,9 +129,9 @@ impl<'a> Passage<'a> {
 
 /// A mention without the white space at its ends.
 pub(crate) fn trimmed(mention: &str, line: usize, context: &mut Context<'_>) -> String {
-    let kept = mention.trim_matches(is_blank);
-    if kept.len() < mention.len() {
+    let stripped = mention.trim_matches(is_blank);
+    if stripped.len() < mention.len() {
         context.note(Note::BlankEdges, line);
     }
-    kept.to_owned()
+    stripped.to_owned()
 }

@@ -124,7 +124,7 @@ pub(crate) fn fingerprint(text: &str) -> u64 {
 /// type if there are any.
 fn bands(ranked: &[(&str, u64)]) -> [Band; 3] {
     let total: u64 = ranked.iter().map(|(_, count)| count).sum();
-    let percent = |share: f64| (ranked.len() as f64 * share).round() as usize;
+    let percent = |fraction: f64| (ranked.len() as f64 * fraction).round() as usize;
     let head = percent(0.01).max(1).min(ranked.len());
     let middle = percent(0.1).max(head);
     [("top 1 %", 0..head), ("1–10 %", head..middle), ("rest", middle..ranked.len())].map(
@@ -148,9 +148,10 @@ impl Distribution {
         let (Some(&min), Some(&max)) = (counts.first(), counts.last()) else {
             return Self::default();
         };
-        let rank = |share: f64| counts[((counts.len() as f64 * share).ceil() as usize).max(1) - 1];
+        let quantile =
+            |fraction: f64| counts[((counts.len() as f64 * fraction).ceil() as usize).max(1) - 1];
         let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
-        Self { min, mean, median: rank(0.5), p95: rank(0.95), max }
+        Self { min, mean, median: quantile(0.5), p95: quantile(0.95), max }
     }
 }
 

@@ -72,7 +72,7 @@ pub fn validate(dataset: &Dataset, split: &str, root: &Path) -> Result<Validatio
             Ok(example) => {
                 found.num_examples += 1;
                 found.num_entities += example.entities.len();
-                found.warnings.look(&example);
+                found.warnings.observe(&example);
                 if !ids.insert(fingerprint(&example.id)) {
                     let (dataset, split) = (dataset.name.clone(), split.to_owned());
                     kinds.add(

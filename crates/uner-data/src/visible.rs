@@ -21,16 +21,16 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-/// Cuts the middle out of a message that would fill the screen. `kept` characters remain at each
-/// end, where the problem and the advice stand.
-pub fn middle_cut(message: &str, kept: usize) -> String {
+/// Cuts the middle out of a message that would fill the screen. `edge_len` characters remain at
+/// each end, where the problem and the advice stand.
+pub fn middle_cut(message: &str, edge_len: usize) -> String {
     let num_characters = message.chars().count();
-    if num_characters <= 2 * kept {
+    if num_characters <= 2 * edge_len {
         return message.to_owned();
     }
-    let start: String = message.chars().take(kept).collect();
-    let end: String = message.chars().skip(num_characters - kept).collect();
-    format!("{start} … {} characters … {end}", num_characters - 2 * kept)
+    let start: String = message.chars().take(edge_len).collect();
+    let end: String = message.chars().skip(num_characters - edge_len).collect();
+    format!("{start} … {} characters … {end}", num_characters - 2 * edge_len)
 }
 
 pub(crate) fn is_hidden(character: char) -> bool {

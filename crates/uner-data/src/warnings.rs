@@ -46,7 +46,7 @@ pub struct Warnings {
 
 impl Warnings {
     /// Checks an example.
-    pub(crate) fn look(&mut self, example: &Example) {
+    pub(crate) fn observe(&mut self, example: &Example) {
         let characters: Vec<char> = example.text.chars().collect();
         if example.text.trim().is_empty() {
             self.add(Warning::EmptyText, || example.id.clone());
@@ -56,12 +56,12 @@ impl Warnings {
         entities.sort_by_key(|(span, _)| *span);
         let mut end = 0;
         for (span, entity) in entities {
-            let place = || format!("`{}` in {}", entity.text, example.id);
+            let location = || format!("`{}` in {}", entity.text, example.id);
             if cuts_word(&characters, span) {
-                self.add(Warning::CutWord, place);
+                self.add(Warning::CutWord, location);
             }
             if span.start < end {
-                self.add(Warning::Overlap, place);
+                self.add(Warning::Overlap, location);
             }
             end = end.max(span.end);
         }
@@ -88,8 +88,8 @@ impl Warnings {
         }
     }
 
-    fn add(&mut self, warning: Warning, place: impl FnOnce() -> String) {
-        self.by_kind.entry(warning).or_insert_with(|| (0, place())).0 += 1;
+    fn add(&mut self, warning: Warning, location: impl FnOnce() -> String) {
+        self.by_kind.entry(warning).or_insert_with(|| (0, location())).0 += 1;
     }
 
     /// Number of warnings of this kind.
@@ -157,17 +157,18 @@ mod tests {
     #[test]
     fn slips_are_found_and_good_spans_are_not() {
         let mut warnings = Warnings::default();
-        warnings.look(&example(
+        warnings.observe(&example(
             "Zoë Veldhof, B2B-Leiter; 東京都に住む",
             &[(0, 3, "person"), (4, 11, "person"), (25, 27, "city")],
         ));
-        warnings.look(&example("It's Ann's", &[(5, 8, "person")]));
+        warnings.observe(&example("It's Ann's", &[(5, 8, "person")]));
         warnings.finish();
         assert_eq!(warnings.to_string(), "");
 
-        warnings.look(&example("Zoë Veldhof", &[(1, 3, "Person"), (4, 11, "person"), (4, 9, " ")]));
-        warnings.look(&example("Zoe\u{308}", &[(0, 3, "person")]));
-        warnings.look(&example(" \n", &[]));
+        warnings
+            .observe(&example("Zoë Veldhof", &[(1, 3, "Person"), (4, 11, "person"), (4, 9, " ")]));
+        warnings.observe(&example("Zoe\u{308}", &[(0, 3, "person")]));
+        warnings.observe(&example(" \n", &[]));
         warnings.finish();
         for (warning, count) in [
             (Warning::CutWord, 3),

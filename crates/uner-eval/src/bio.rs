@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     EvalError, lines,
-    semeval::{Mention, ModeScore, SemevalCounts, SemevalScores},
+    semeval::{Mention, SemevalCounts, SemevalScores},
     seqeval::{Reading, SeqevalCounts, SeqevalScore, Tag, entities},
 };
 
@@ -18,14 +18,9 @@ use crate::{
 pub struct BioReport {
     /// Number of lines scored.
     pub sentences: usize,
-    /// Exact span and type.
-    pub strict: ModeScore,
-    /// Exact span.
-    pub exact: ModeScore,
-    /// Exact span; an overlap counts half.
-    pub partial: ModeScore,
-    /// Overlapping span and right type.
-    pub ent_type: ModeScore,
+    /// The SemEval-2013 modes.
+    #[serde(flatten)]
+    pub semeval: SemevalScores,
     /// The same modes for each type alone, in alphabetical order.
     pub per_type: IndexMap<String, SemevalScores>,
     /// The score of seqeval's default mode.
@@ -142,13 +137,9 @@ impl Counts {
 
     fn report(mut self) -> BioReport {
         self.per_type.sort_unstable_keys();
-        let SemevalScores { strict, exact, partial, ent_type } = self.overall.score();
         BioReport {
             sentences: self.sentences,
-            strict,
-            exact,
-            partial,
-            ent_type,
+            semeval: self.overall.score(),
             per_type: self
                 .per_type
                 .into_iter()

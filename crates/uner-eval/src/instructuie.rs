@@ -32,16 +32,16 @@ pub fn format(text: &str) -> String {
 /// Removes the spaces next to punctuation. Runs of spaces are already collapsed.
 fn without_spaces_at_punctuation(text: &str) -> String {
     let is_tight = |c: char| matches!(c, ',' | ':' | '(' | ')' | '.' | '_' | ';' | '\'' | '-');
-    let mut kept = String::with_capacity(text.len());
+    let mut tight = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
-        let beside = kept.chars().next_back().is_some_and(is_tight)
+        let beside = tight.chars().next_back().is_some_and(is_tight)
             || characters.peek().is_some_and(|next| is_tight(*next));
         if c != ' ' || !beside {
-            kept.push(c);
+            tight.push(c);
         }
     }
-    kept
+    tight
 }
 
 /// The set of `type:name` strings of an answer.

@@ -24,34 +24,34 @@ pub(crate) fn from_python<T: DeserializeOwned>(json: &str) -> Result<T, serde_js
     })
 }
 
-/// Parses the lines of a file that are not blank. Each is returned with its place, for errors.
+/// Parses the lines of a file that are not blank. Each is returned with its location, for errors.
 /// `expected` describes the format of a line.
 pub(crate) fn read<T: DeserializeOwned>(
     path: &Path,
     expected: &'static str,
-) -> Result<impl Iterator<Item = Result<(Place, T), EvalError>>, EvalError> {
+) -> Result<impl Iterator<Item = Result<(LineLocation, T), EvalError>>, EvalError> {
     let lines = BufReader::new(uner_data::regular::open(path)?).lines();
     let path = path.to_owned();
     Ok(lines.enumerate().filter_map(move |(index, line)| {
-        let place = Place { path: path.clone(), line: index + 1 };
+        let location = LineLocation { path: path.clone(), line: index + 1 };
         match line {
             Ok(line) if line.trim().is_empty() => None,
             Ok(line) => Some(match from_python(line.trim_start_matches(MARK)) {
-                Ok(value) => Ok((place, value)),
-                Err(error) => Err(place.error(format!("{error}; expected {expected}"))),
+                Ok(value) => Ok((location, value)),
+                Err(error) => Err(location.error(format!("{error}; expected {expected}"))),
             }),
-            Err(error) => Some(Err(place.error(error.to_string()))),
+            Err(error) => Some(Err(location.error(error.to_string()))),
         }
     }))
 }
 
 /// A line of a file, by its number.
-pub(crate) struct Place {
+pub(crate) struct LineLocation {
     path: PathBuf,
     line: usize,
 }
 
-impl Place {
+impl LineLocation {
     /// An error about this line.
     pub(crate) fn error(self, problem: String) -> EvalError {
         EvalError::Line { path: self.path, line: self.line, problem }

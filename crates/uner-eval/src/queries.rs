@@ -2,47 +2,28 @@
 
 use std::{collections::HashSet, path::Path};
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uner_data::{Span, align::align};
 
 use crate::{
     EvalError, lines,
-    official::{OfficialCounts, OfficialScore, get_response, mentions},
-    semeval::{Mention, ModeScore, SemevalCounts, SemevalScores},
+    official::{OfficialCounts, get_response, mentions},
+    scores::{Counts, Query, Scores},
+    semeval::Mention,
 };
 
 /// The result of [`score_queries`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueryReport {
-    /// The score of the released evaluator.
-    pub official: OfficialScore,
-    /// Exact span and type.
-    pub strict: ModeScore,
-    /// Exact span.
-    pub exact: ModeScore,
-    /// Exact span; an overlap counts half.
-    pub partial: ModeScore,
-    /// Overlapping span and right type.
-    pub ent_type: ModeScore,
-    /// The same for the queries of each type, in order of first query.
-    pub per_type: IndexMap<String, TypeScores>,
+    /// The scores of all queries.
+    #[serde(flatten)]
+    pub scores: Scores,
     /// Gold answers that the released parser cannot read. It counts them as empty, and so does
     /// every score here.
     pub n_unreadable_gold: usize,
     /// Outputs that the released parser cannot read, also counted as empty.
     pub n_unreadable_pred: usize,
-}
-
-/// The scores of one entity type.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct TypeScores {
-    /// The score of the released evaluator.
-    pub official: OfficialScore,
-    /// The SemEval-2013 modes.
-    #[serde(flatten)]
-    pub semeval: SemevalScores,
 }
 
 /// One item of the gold file.
@@ -64,29 +45,6 @@ struct Output {
     #[serde(default)]
     id: Option<Value>,
     output: String,
-}
-
-/// A query, with the spans of its answers in its passage.
-struct Query<'a> {
-    passage: &'a str,
-    entity_type: &'a str,
-    gold: Vec<Option<Span>>,
-    predicted: Vec<Option<Span>>,
-}
-
-#[derive(Default)]
-struct TypeCounts {
-    official: OfficialCounts,
-    semeval: SemevalCounts,
-}
-
-#[derive(Default)]
-struct Counts {
-    official: OfficialCounts,
-    semeval: SemevalCounts,
-    per_type: IndexMap<String, TypeCounts>,
-    n_unreadable_gold: usize,
-    n_unreadable_pred: usize,
 }
 
 /// Scores model outputs against the official evaluation files. `gold` is a JSON array of
@@ -116,81 +74,44 @@ pub fn score_queries(gold: &Path, predictions: &Path) -> Result<QueryReport, Eva
         });
     }
     let mut counts = Counts::default();
-    let mut passage: Vec<Query> = Vec::new();
+    let (mut n_unreadable_gold, mut n_unreadable_pred) = (0, 0);
+    let (mut passage, mut queries): (&str, Vec<Query>) = ("", Vec::new());
     for (item, output) in items.iter().zip(&outputs) {
-        let query = counts.add_query(item, get_response(output));
-        let same_passage = passage.first().is_none_or(|first| first.passage == query.passage);
-        if !same_passage || passage.iter().any(|earlier| earlier.entity_type == query.entity_type) {
-            counts.add_passage(&passage);
-            passage.clear();
-        }
-        passage.push(query);
-    }
-    counts.add_passage(&passage);
-    Ok(counts.report())
-}
-
-impl Counts {
-    fn add_query<'a>(&mut self, item: &'a Item, response: &str) -> Query<'a> {
-        let [passage, _, question, answer] = item.conversations.as_slice() else {
+        let [text, _, question, answer] = item.conversations.as_slice() else {
             unreachable!("`read_items` lets only four turns through")
         };
-        let passage = passage.value.strip_prefix("Text: ").unwrap_or(&passage.value);
+        let text = text.value.strip_prefix("Text: ").unwrap_or(&text.value);
         let entity_type = entity_type(&question.value);
-        let official = OfficialCounts::of_query(&answer.value, response);
-        self.official.merge(official);
-        self.per_type.entry(entity_type.to_owned()).or_default().official.merge(official);
+        if text != passage || queries.iter().any(|earlier| earlier.entity_type == entity_type) {
+            counts.add_passage(&queries);
+            queries.clear();
+            passage = text;
+        }
+        let response = get_response(output);
         let (gold, predicted) = (mentions(&answer.value), mentions(response));
-        self.n_unreadable_gold += usize::from(gold.is_none());
-        self.n_unreadable_pred += usize::from(predicted.is_none());
-        let (gold, predicted) = (gold.unwrap_or_default(), predicted.unwrap_or_default());
-        Query {
-            passage,
+        n_unreadable_gold += usize::from(gold.is_none());
+        n_unreadable_pred += usize::from(predicted.is_none());
+        let typed = |spans: Vec<Option<Span>>| {
+            spans.into_iter().map(|span| Mention { span, entity_type }).collect()
+        };
+        queries.push(Query {
             entity_type,
-            gold: place_gold(passage, &gold),
-            predicted: align(passage, &predicted),
-        }
-    }
-
-    fn add_passage(&mut self, queries: &[Query]) {
-        let (mut all_gold, mut all_predicted) = (Vec::new(), Vec::new());
-        for Query { entity_type, gold, predicted, .. } in queries {
-            let typed = |spans: &[Option<Span>]| -> Vec<Mention> {
-                spans.iter().map(|span| Mention { span: *span, entity_type }).collect()
-            };
-            let (gold, predicted) = (typed(gold), typed(predicted));
-            let counts = SemevalCounts::of_passage(&gold, &predicted);
-            self.per_type.entry((*entity_type).to_owned()).or_default().semeval.merge(counts);
-            all_gold.extend(gold);
-            all_predicted.extend(predicted);
-        }
-        self.semeval.merge(SemevalCounts::of_passage(&all_gold, &all_predicted));
-    }
-
-    fn report(self) -> QueryReport {
-        let SemevalScores { strict, exact, partial, ent_type } = self.semeval.score();
-        let per_type = self.per_type.into_iter().map(|(name, TypeCounts { official, semeval })| {
-            (name, TypeScores { official: official.score(), semeval: semeval.score() })
+            official: OfficialCounts::of_query(&answer.value, response),
+            gold: typed(align_gold(passage, &gold.unwrap_or_default())),
+            predicted: typed(align(passage, &predicted.unwrap_or_default())),
         });
-        QueryReport {
-            official: self.official.score(),
-            strict,
-            exact,
-            partial,
-            ent_type,
-            per_type: per_type.collect(),
-            n_unreadable_gold: self.n_unreadable_gold,
-            n_unreadable_pred: self.n_unreadable_pred,
-        }
     }
+    counts.add_passage(&queries);
+    Ok(QueryReport { scores: counts.scores(), n_unreadable_gold, n_unreadable_pred })
 }
 
 /// The spans of gold mentions. A repeated mention without a further occurrence in the passage is
 /// dropped, since it is not another entity.
-fn place_gold(passage: &str, mentions: &[String]) -> Vec<Option<Span>> {
+fn align_gold(passage: &str, mentions: &[String]) -> Vec<Option<Span>> {
     let mut given = HashSet::new();
-    let placed = mentions.iter().zip(align(passage, mentions));
-    placed
+    mentions
+        .iter()
+        .zip(align(passage, mentions))
         .filter(|(mention, span)| given.insert(*mention) || span.is_some())
         .map(|(_, span)| span)
         .collect()

@@ -41,7 +41,7 @@ fn score_tags(lines: &str) -> Result<Value, String> {
 fn byte_order_marks_are_left_out() {
     let gold = format!("\u{feff}[{}]", item(&json!("a"), PASSAGE, r#"["Ines Okart"]"#));
     let predictions = "\u{feff}{\"output\": \"[\\\"Ines Okart\\\"]\"}\n";
-    assert_eq!(score(&gold, predictions).unwrap().official.n_correct, 1);
+    assert_eq!(score(&gold, predictions).unwrap().scores.official.n_correct, 1);
     let found = score_tags("\u{feff}{\"gold\": [\"B-x\"], \"pred\": [\"B-x\"]}").unwrap();
     assert_eq!(found["strict"]["correct"], 1);
 }
@@ -67,12 +67,12 @@ fn json_is_read_as_python_reads_it() {
         format!("{{{output}, \"score\": NaN, \"loss\": [-Infinity, Infinity]}}"),
         format!("{{\"output\": \"[]\", {output}}}"),
     ] {
-        assert_eq!(score(&gold, &prediction).unwrap().official.n_correct, 1, "{prediction}");
+        assert_eq!(score(&gold, &prediction).unwrap().scores.official.n_correct, 1, "{prediction}");
     }
     // Python reads `NaN` in an answer, too, but then fails on it as on every item that is not a
     // string.
     let report = score(&gold, r#"{"output": "[\"Ines Okart\", NaN]"}"#).unwrap();
-    assert_eq!((report.official.n_pred, report.n_unreadable_pred), (0, 1));
+    assert_eq!((report.scores.official.n_pred, report.n_unreadable_pred), (0, 1));
     let twice = gold.replacen("{\"id\"", "{\"id\":\"b\",\"id\"", 1);
     assert!(score(&twice, r#"{"id": "a", "output": "[]"}"#).is_ok());
     let error = score("[{\"id\": \"a\"}]", "").unwrap_err();
@@ -85,13 +85,16 @@ fn halves_of_characters_are_compared() {
         format!("[{}]", item(&json!("a"), "Ines HALF", r#"["Ines \\ud83d", "\\ude80 Okart"]"#));
     let gold = gold.replace("HALF", r"\ud83d").replace(r"\\\\u", r"\\u");
     let same = score(&gold, r#"{"output": "[\"ines \\ud83d\", \"Okart\"]"}"#).unwrap();
-    assert_eq!((same.official.n_correct, same.official.n_pred, same.official.n_gold), (1, 2, 2));
+    assert_eq!(
+        (same.scores.official.n_correct, same.scores.official.n_pred, same.scores.official.n_gold),
+        (1, 2, 2)
+    );
     // The half in the passage matches the half in the answer.
     let found = score(&gold, r#"{"output": "[\"Ines \\ud83d\"]"}"#).unwrap();
-    assert_eq!((found.strict.correct, found.strict.missed), (1, 1));
+    assert_eq!((found.scores.semeval.strict.correct, found.scores.semeval.strict.missed), (1, 1));
     // Two consecutive halves are one character.
     let whole = score(&gold, r#"{"output": "[\"Ines \\ud83d\\ude80\"]"}"#).unwrap();
-    assert_eq!(whole.official.n_correct, 0);
+    assert_eq!(whole.scores.official.n_correct, 0);
 }
 
 #[test]
@@ -99,7 +102,14 @@ fn a_gold_mention_given_again_is_one_entity() {
     let gold =
         format!("[{}]", item(&json!("a"), PASSAGE, r#"["Ines Okart", "Ines Okart", "Bo", "Bo"]"#));
     let report = score(&gold, r#"{"output": "[\"Ines Okart\"]"}"#).unwrap();
-    assert_eq!((report.strict.correct, report.strict.missed, report.strict.spurious), (1, 1, 0));
+    assert_eq!(
+        (
+            report.scores.semeval.strict.correct,
+            report.scores.semeval.strict.missed,
+            report.scores.semeval.strict.spurious
+        ),
+        (1, 1, 0)
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DatasetReport,
+    DatasetReport, Scores,
     published::{Published, published},
     semeval::ModeScore,
 };
@@ -122,9 +122,9 @@ fn macro_average(outcomes: &[Outcome]) -> Option<MacroAverage> {
     (!scored.is_empty()).then(|| MacroAverage {
         num_scored: scored.len(),
         num_missing: outcomes.len() - scored.len(),
-        official_f1: mean(|report| report.official.f1),
-        strict_f1: mean(|report| report.strict.f1),
-        partial_f1: mean(|report| report.partial.f1),
+        official_f1: mean(|report| report.scores.official.f1),
+        strict_f1: mean(|report| report.scores.semeval.strict.f1),
+        partial_f1: mean(|report| report.scores.semeval.partial.f1),
     })
 }
 
@@ -183,9 +183,10 @@ fn missing(report: &Report) -> Table {
 }
 
 fn scored_row(report: &DatasetReport) -> Vec<String> {
-    let ModeScore { precision, recall, f1, .. } = report.strict;
+    let Scores { official, semeval, .. } = &report.scores;
+    let ModeScore { precision, recall, f1, .. } = semeval.strict;
     let mut row = vec![report.dataset.clone(), report.num_examples.to_string()];
-    row.extend([report.official.f1, precision, recall, f1, report.partial.f1].map(percent));
+    row.extend([official.f1, precision, recall, f1, semeval.partial.f1].map(percent));
     if let Some(split) = report.seen_split {
         row.extend(
             [split.seen, split.unseen]
@@ -205,7 +206,7 @@ fn by_type(report: &DatasetReport) -> Table {
         "strict F1",
         "partial F1",
     ]);
-    for (name, scores) in &report.per_type {
+    for (name, scores) in &report.scores.per_type {
         let ModeScore { precision, recall, f1, possible, .. } = scores.semeval.strict;
         let mut row = vec![name.clone(), possible.to_string()];
         row.extend(
@@ -223,10 +224,10 @@ fn beside_published(report: &Report) -> Table {
         let Some(numbers) = report.published.get(outcome.dataset()) else { continue };
         let (ours, setting) = match outcome {
             Outcome::Scored(report) if report.is_part => (
-                percent(report.official.f1),
+                percent(report.scores.official.f1),
                 format!("only the first {} passages", report.num_examples),
             ),
-            Outcome::Scored(report) => (percent(report.official.f1), String::new()),
+            Outcome::Scored(report) => (percent(report.scores.official.f1), String::new()),
             Outcome::Missing { .. } => ("missing".to_owned(), String::new()),
         };
         table.add_row([outcome.dataset(), &ours, "this run", &setting, "official F1"]);

@@ -1,13 +1,13 @@
 //! Scores an evaluation run, example by example.
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use uner_data::{Entity, Example, SeenMentions};
 
 use crate::{
-    EvalError, TypeScores,
-    official::{OfficialCounts, OfficialScore, get_response},
-    semeval::{Mention, ModeCounts, ModeScore, SemevalCounts, SemevalScores},
+    EvalError,
+    official::{OfficialCounts, get_response},
+    scores::{Counts, Query, Scores},
+    semeval::{Mention, ModeCounts, ModeScore, SemevalCounts},
 };
 
 /// A model's answer to one query.
@@ -28,9 +28,7 @@ pub struct DatasetScorer {
     dataset: String,
     seen: Option<SeenMentions>,
     num_examples: usize,
-    official: OfficialCounts,
-    semeval: SemevalCounts,
-    per_type: IndexMap<String, (OfficialCounts, SemevalCounts)>,
+    counts: Counts,
     seen_counts: ModeCounts,
     unseen_counts: ModeCounts,
 }
@@ -43,9 +41,7 @@ impl DatasetScorer {
             dataset: dataset.into(),
             seen,
             num_examples: 0,
-            official: OfficialCounts::default(),
-            semeval: SemevalCounts::default(),
-            per_type: IndexMap::new(),
+            counts: Counts::default(),
             seen_counts: ModeCounts::default(),
             unseen_counts: ModeCounts::default(),
         }
@@ -72,66 +68,52 @@ impl DatasetScorer {
                     .collect(),
             });
         }
-        let (mut all_gold, mut all_predicted) = (Vec::new(), Vec::new());
-        for prediction in predictions {
-            let gold: Vec<&Entity> = example
-                .entities
-                .iter()
-                .filter(|entity| entity.entity_type == prediction.entity_type)
-                .collect();
-            self.add_query(&gold, prediction);
-            all_gold.extend(mentions(gold, prediction));
-            all_predicted.extend(mentions(&prediction.entities, prediction));
-        }
-        self.semeval.merge(SemevalCounts::of_passage(&all_gold, &all_predicted));
+        let queries: Vec<Query> = predictions
+            .iter()
+            .map(|prediction| {
+                let gold = example.entities.iter();
+                let gold: Vec<&Entity> =
+                    gold.filter(|entity| entity.entity_type == prediction.entity_type).collect();
+                self.add_seen(&gold, prediction);
+                Query {
+                    entity_type: &prediction.entity_type,
+                    official: OfficialCounts::of_query(
+                        &gold_answer(&gold),
+                        get_response(&prediction.output),
+                    ),
+                    gold: mentions(gold, prediction),
+                    predicted: mentions(&prediction.entities, prediction),
+                }
+            })
+            .collect();
+        self.counts.add_passage(&queries);
         self.num_examples += 1;
         Ok(())
     }
 
-    fn add_query(&mut self, gold: &[&Entity], prediction: &QueryPrediction) {
-        let official =
-            OfficialCounts::of_query(&gold_answer(gold), get_response(&prediction.output));
-        let count = |keep: &dyn Fn(&Entity) -> bool| {
-            let gold = gold.iter().copied().filter(|entity| keep(entity));
-            let predicted = prediction.entities.iter().filter(|entity| keep(entity));
-            let gold: Vec<Mention> = mentions(gold, prediction).collect();
-            let predicted: Vec<Mention> = mentions(predicted, prediction).collect();
-            SemevalCounts::of_passage(&gold, &predicted)
+    fn add_seen(&mut self, gold: &[&Entity], prediction: &QueryPrediction) {
+        let Some(seen) = &self.seen else { return };
+        let count = |is_seen: bool| {
+            let of_part = |entity: &&Entity| seen.contains(&entity.text) == is_seen;
+            let gold = mentions(gold.iter().copied().filter(of_part), prediction);
+            let predicted = mentions(prediction.entities.iter().filter(of_part), prediction);
+            SemevalCounts::of_passage(&gold, &predicted).strict
         };
-        let semeval = count(&|_| true);
-        if let Some(seen) = &self.seen {
-            self.seen_counts.merge(count(&|entity| seen.contains(&entity.text)).strict);
-            self.unseen_counts.merge(count(&|entity| !seen.contains(&entity.text)).strict);
-        }
-        self.official.merge(official);
-        let of_type = self.per_type.entry(prediction.entity_type.clone()).or_default();
-        of_type.0.merge(official);
-        of_type.1.merge(semeval);
+        self.seen_counts.merge(count(true));
+        self.unseen_counts.merge(count(false));
     }
 
     /// The scores of all examples added.
     pub fn finish(self) -> DatasetReport {
-        let SemevalScores { strict, exact, partial, ent_type } = self.semeval.score();
         DatasetReport {
             dataset: self.dataset,
             num_examples: self.num_examples,
             is_part: false,
-            official: self.official.score(),
-            strict,
-            exact,
-            partial,
-            ent_type,
+            scores: self.counts.scores(),
             seen_split: self.seen.is_some().then(|| SeenSplit {
                 seen: self.seen_counts.score(),
                 unseen: self.unseen_counts.score(),
             }),
-            per_type: self
-                .per_type
-                .into_iter()
-                .map(|(name, (official, semeval))| {
-                    (name, TypeScores { official: official.score(), semeval: semeval.score() })
-                })
-                .collect(),
         }
     }
 }
@@ -140,10 +122,9 @@ impl DatasetScorer {
 fn mentions<'a>(
     entities: impl IntoIterator<Item = &'a Entity>,
     prediction: &'a QueryPrediction,
-) -> impl Iterator<Item = Mention<'a>> {
-    entities
-        .into_iter()
-        .map(|entity| Mention { span: entity.span, entity_type: &prediction.entity_type })
+) -> Vec<Mention<'a>> {
+    let entity_type = &prediction.entity_type;
+    entities.into_iter().map(|entity| Mention { span: entity.span, entity_type }).collect()
 }
 
 /// The gold answer in the format of the official data: a JSON list of the mentions in order.
@@ -161,20 +142,11 @@ pub struct DatasetReport {
     /// Whether only a part of the dataset was scored, so that published scores are not comparable.
     #[serde(default)]
     pub is_part: bool,
-    /// The score of the released evaluator.
-    pub official: OfficialScore,
-    /// Exact span and type.
-    pub strict: ModeScore,
-    /// Exact span.
-    pub exact: ModeScore,
-    /// Exact span; an overlap counts half.
-    pub partial: ModeScore,
-    /// Overlapping span and right type.
-    pub ent_type: ModeScore,
+    /// The scores of all queries.
+    #[serde(flatten)]
+    pub scores: Scores,
     /// Scores of seen and unseen entities, if the scorer has the mentions of the training data.
     pub seen_split: Option<SeenSplit>,
-    /// The scores of each type, in order of first query.
-    pub per_type: IndexMap<String, TypeScores>,
 }
 
 /// Strict scores of two disjoint parts of all gold and predicted entities. The text of an entity,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use uner_data::{Entity, Example, SeenMentions, Span};
 
 use crate::{
-    DatasetReport, DatasetScorer, QueryPrediction,
+    DatasetReport, DatasetScorer, QueryPrediction, Scores,
     official::OfficialCounts,
     semeval::{Mention, ModeCounts, SemevalCounts},
 };
@@ -125,20 +125,20 @@ fn scored(seen: Option<SeenMentions>) -> DatasetReport {
 #[test]
 fn official_counts_strings_and_strict_counts_mentions() {
     let report = scored(None);
-    let official = report.official;
+    let Scores { official, semeval, per_type } = report.scores;
     assert_eq!(
         (official.n_correct, official.n_pred, official.n_gold, official.n_queries),
         (1, 2, 3, 2)
     );
-    assert_eq!((report.strict.correct, report.strict.actual, report.strict.possible), (1, 2, 4));
+    assert_eq!((semeval.strict.correct, semeval.strict.actual, semeval.strict.possible), (1, 2, 4));
     assert_eq!(
-        (report.strict.incorrect, report.strict.missed),
+        (semeval.strict.incorrect, semeval.strict.missed),
         (1, 2),
         "`Rome` is found under a wrong type"
     );
-    assert_eq!((report.exact.correct, report.exact.missed), (2, 2));
-    assert_eq!(report.per_type["person"].semeval.strict.spurious, 1);
-    assert_eq!(report.per_type["city"].official.n_gold, 1);
+    assert_eq!((semeval.exact.correct, semeval.exact.missed), (2, 2));
+    assert_eq!(per_type["person"].semeval.strict.spurious, 1);
+    assert_eq!(per_type["city"].official.n_gold, 1);
     assert_eq!(report.seen_split, None);
 }
 

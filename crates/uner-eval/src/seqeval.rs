@@ -210,8 +210,9 @@ mod tests {
         let well_formed =
             [at(0, 2, "x"), at(3, 4, "x"), at(4, 5, "x"), at(10, 11, "z"), at(11, 13, "z")];
         assert_eq!(spans(tags, Reading::StrictIobes), well_formed);
-        let rest = [at(2, 3, "x"), at(5, 6, "x"), at(7, 9, "y"), at(13, 15, "x"), at(15, 16, "y")];
-        let mut all = [&well_formed[..], &rest].concat();
+        let badly_formed =
+            [at(2, 3, "x"), at(5, 6, "x"), at(7, 9, "y"), at(13, 15, "x"), at(15, 16, "y")];
+        let mut all = [&well_formed[..], &badly_formed].concat();
         all.sort_unstable();
         assert_eq!(spans(tags, Reading::Default), all);
     }

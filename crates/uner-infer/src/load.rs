@@ -60,7 +60,7 @@ fn own<T>(part: T) -> Part<'static, T> {
     Part::Owned(Box::new(part))
 }
 
-fn refuse<T>(folder: &Path, problem: String) -> Result<T, InferError> {
+pub(crate) fn refuse<T>(folder: &Path, problem: String) -> Result<T, InferError> {
     Err(InferError::Folder { folder: folder.to_owned(), problem })
 }
 

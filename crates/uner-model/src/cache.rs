@@ -48,9 +48,9 @@ impl LayerCache {
         let [_, capacity, ..] = self.keys.dims();
         let end = self.length + tokens;
         assert!(end <= capacity, "{end} tokens do not fit a cache of {capacity}");
-        let place = [0..rows, self.length..end, 0..heads, 0..head_dim];
-        self.keys.inplace(|cached| cached.slice_assign(place.clone(), keys));
-        self.values.inplace(|cached| cached.slice_assign(place, values));
+        let ranges = [0..rows, self.length..end, 0..heads, 0..head_dim];
+        self.keys.inplace(|cached| cached.slice_assign(ranges.clone(), keys));
+        self.values.inplace(|cached| cached.slice_assign(ranges, values));
         self.length = end;
         (self.keys.clone().narrow(1, 0, end), self.values.clone().narrow(1, 0, end))
     }

@@ -175,8 +175,8 @@ fn is_float(dtype: Dtype) -> bool {
 /// Returns name and shape of every parameter of a model, in the order of building.
 pub(crate) fn parameters(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
     #[derive(Default)]
-    struct Asked(Vec<(String, Vec<usize>)>);
-    impl ParameterSource for Asked {
+    struct Recorder(Vec<(String, Vec<usize>)>);
+    impl ParameterSource for Recorder {
         fn tensor<const D: usize>(
             &mut self,
             name: &str,
@@ -186,9 +186,9 @@ pub(crate) fn parameters(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
             Ok(Tensor::empty([0; D], &Device::flex()))
         }
     }
-    let mut asked = Asked::default();
-    Llama::build(config, &mut asked).expect("this source returns every parameter");
-    asked.0
+    let mut recorder = Recorder::default();
+    Llama::build(config, &mut recorder).expect("this source returns every parameter");
+    recorder.0
 }
 
 /// The two factors of a layer.

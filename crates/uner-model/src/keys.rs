@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 pub(crate) struct Keys {
     /// Prefix of the keys in messages: empty, or the table's name and a dot.
     prefix: String,
-    left: Map<String, Value>,
+    remaining: Map<String, Value>,
 }
 
 impl Keys {
     pub(crate) fn new(prefix: impl Into<String>, table: Map<String, Value>) -> Self {
-        Self { prefix: prefix.into(), left: table }
+        Self { prefix: prefix.into(), remaining: table }
     }
 
     /// Takes a value; `None` if the key is missing or null.
@@ -21,7 +21,7 @@ impl Keys {
     /// # Errors
     /// Names the key and its value if the value has another type.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, String> {
-        match self.left.remove(key) {
+        match self.remaining.remove(key) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => serde_json::from_value(value.clone())
                 .map(Some)
@@ -60,24 +60,27 @@ impl Keys {
         Ok(table.filter(|table| !table.is_empty()).map(|table| Self::new(prefix, table)))
     }
 
-    /// Refuses every key that has a value, was not taken and is not in `not_matter`. Keys starting
+    /// Refuses every key that has a value, was not taken and is not in `ignored`. Keys starting
     /// with `_` are accepted: they are private to transformers (a file's origin, how it was run).
     ///
     /// # Errors
     /// Names each refused key and its value.
-    pub(crate) fn finish(self, not_matter: &[&str]) -> Result<(), String> {
-        let told: Vec<String> = self
-            .left
+    pub(crate) fn finish(self, ignored: &[&str]) -> Result<(), String> {
+        let unsupported: Vec<String> = self
+            .remaining
             .iter()
             .filter(|(key, value)| {
-                !key.starts_with('_') && !is_nothing(value) && !not_matter.contains(&key.as_str())
+                !key.starts_with('_') && !is_nothing(value) && !ignored.contains(&key.as_str())
             })
             .map(|(key, value)| format!("`{}{key}` is {}", self.prefix, shortened(value)))
             .collect();
-        if told.is_empty() {
+        if unsupported.is_empty() {
             return Ok(());
         }
-        Err(format!("{}: not supported, and may change what the model computes", told.join(", ")))
+        Err(format!(
+            "{}: not supported, and may change what the model computes",
+            unsupported.join(", ")
+        ))
     }
 }
 

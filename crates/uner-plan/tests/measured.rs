@@ -7,7 +7,7 @@
 // Clippy allows `unwrap` in the helpers of tests only under this attribute.
 #![cfg(test)]
 
-use std::alloc::{GlobalAlloc, Layout as Block, System};
+use std::alloc::{GlobalAlloc, Layout as MemoryLayout, System};
 use std::num::NonZeroUsize;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,17 +43,17 @@ static ALLOCATOR: Counting = Counting;
 // SAFETY: passes every call on to the system's allocator.
 #[expect(unsafe_code, reason = "an allocator that counts")]
 unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, block: Block) -> *mut u8 {
-        let live = LIVE.fetch_add(block.size(), Ordering::Relaxed) + block.size();
+    unsafe fn alloc(&self, layout: MemoryLayout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
         PEAK.fetch_max(live, Ordering::Relaxed);
         // SAFETY: the caller upholds the contract.
-        unsafe { System.alloc(block) }
+        unsafe { System.alloc(layout) }
     }
 
-    unsafe fn dealloc(&self, pointer: *mut u8, block: Block) {
-        LIVE.fetch_sub(block.size(), Ordering::Relaxed);
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: MemoryLayout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller upholds the contract.
-        unsafe { System.dealloc(pointer, block) }
+        unsafe { System.dealloc(pointer, layout) }
     }
 }
 
@@ -65,7 +65,8 @@ struct Shape {
     tied: bool,
     length: usize,
     rows: usize,
-    kept: usize,
+    /// Blocks that keep their activations.
+    not_recomputed: usize,
     micro_batches: usize,
     precision: PrecisionConfig,
     /// Ranks of one process, which then has the memory of all; several ranks shard the blocks.
@@ -109,10 +110,20 @@ const SHAPES: [Shape; 12] = [
 const fn shape(
     name: &'static str,
     model: [usize; 6],
-    (length, rows, kept, micro_batches): (usize, usize, usize, usize),
+    (length, rows, not_recomputed, micro_batches): (usize, usize, usize, usize),
 ) -> Shape {
     let precision = PrecisionConfig { moments: MomentFormat::Float, rounding: Rounding::Nearest };
-    Shape { name, model, tied: false, length, rows, kept, micro_batches, precision, ranks: 1 }
+    Shape {
+        name,
+        model,
+        tied: false,
+        length,
+        rows,
+        not_recomputed,
+        micro_batches,
+        precision,
+        ranks: 1,
+    }
 }
 
 #[test]
@@ -175,7 +186,7 @@ fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
     };
     let layout = Layout {
         micro_batch_rows: NonZeroUsize::new(shape.rows).unwrap(),
-        recomputed_blocks: model.num_hidden_layers - shape.kept,
+        recomputed_blocks: model.num_hidden_layers - shape.not_recomputed,
         sharding: if shape.ranks > 1 { Sharding::Zero3 } else { Sharding::None },
     };
     Memory::of(&work, layout).total()
@@ -207,7 +218,7 @@ fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), Train
     let precision = Precision::new(Some(shape.precision), &Device::flex())?;
     let (model, mut optimizer) = AdamW::new(random(config, 1, &Device::flex()), precision, group);
     let mut model = RankModel::from(model).shard(config, group);
-    let recomputed = config.num_hidden_layers - shape.kept;
+    let recomputed = config.num_hidden_layers - shape.not_recomputed;
     for step in 1..=2 {
         let mut gradients = Gradients::default();
         for _ in 0..shape.micro_batches {
@@ -229,17 +240,17 @@ fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), Train
 fn batch(shape: &Shape) -> Batch {
     let tokens = shape.rows * shape.length;
     let vocabulary = shape.model[5];
-    let place = |index: usize| index % shape.length;
+    let column = |index: usize| index % shape.length;
     let label = |index: usize| {
         if index % TRAINED_ONE_OF == 0 { (index % vocabulary) as i32 } else { IGNORE_INDEX }
     };
-    let document: Vec<i32> = (0..tokens).map(|index| (place(index) / 128) as i32).collect();
+    let document: Vec<i32> = (0..tokens).map(|index| (column(index) / 128) as i32).collect();
     assert!(!document.contains(&PADDING));
     Batch {
         dropout_key: None,
         rows: shape.rows,
         ids: (0..tokens).map(|index| (index * 31 % vocabulary) as i32).collect(),
-        positions: (0..tokens).map(|index| (place(index) % 128) as i32).collect(),
+        positions: (0..tokens).map(|index| (column(index) % 128) as i32).collect(),
         document,
         labels: (0..tokens).map(label).collect(),
     }

@@ -133,10 +133,10 @@ pub fn parse_instructuie_answer(output: &str, types: &[&str]) -> ParsedTypedAnsw
     let mut types = types.to_vec();
     types.sort_by_key(|entity_type| std::cmp::Reverse(entity_type.len()));
     let of_type = |text: &str| -> Option<(&str, usize)> {
-        let begins = |entity_type: &&&str| {
+        let is_prefix = |entity_type: &&&str| {
             text.strip_prefix(**entity_type).is_some_and(|rest| rest.starts_with(": "))
         };
-        types.iter().find(begins).map(|entity_type| (*entity_type, entity_type.len() + 2))
+        types.iter().find(is_prefix).map(|entity_type| (*entity_type, entity_type.len() + 2))
     };
     let mut entities = Vec::new();
     let (mut well_formed, mut rest) = (true, output);

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::encode::encode_prompt;
 use crate::error::PromptError;
-use crate::jinja::{self, Beginning, ChatTemplate};
+use crate::jinja::{self, ChatTemplate, Prefix};
 use crate::ner;
 use crate::template::Template;
 use crate::tokenizer::Tokenizer;
@@ -38,7 +38,8 @@ impl Template {
             let source = self.jinja(blank);
             let chat = ChatTemplate::new(source.clone()).map_err(PromptError::Chat)?;
             let messages = conversation.messages.iter().map(jinja::message).collect();
-            let text = chat.render("", &[Beginning { messages, asks: true }], &special);
+            let text =
+                chat.render("", &[Prefix { messages, add_generation_prompt: true }], &special);
             if tokenizer.encode_special(&text.map_err(PromptError::Chat)?.concat(), false)?
                 == expected
             {

@@ -20,16 +20,16 @@ pub struct Fitted {
 /// passage does not fit).
 pub fn fit(mut tokens: Tokens, max_seq_len: usize) -> Result<Fitted, PromptError> {
     let num_exchanges = tokens.exchanges.len();
-    let kept = tokens.exchanges.iter().take_while(|end| **end <= max_seq_len).count();
-    if kept < num_exchanges.min(2) {
+    let num_fitting = tokens.exchanges.iter().take_while(|end| **end <= max_seq_len).count();
+    if num_fitting < num_exchanges.min(2) {
         return Err(PromptError::TooLong {
             needed: tokens.exchanges[num_exchanges.min(2) - 1],
             passage: tokens.exchanges[0],
             max_seq_len,
         });
     }
-    truncate(&mut tokens, kept);
-    Ok(Fitted { tokens, dropped_queries: num_exchanges - kept })
+    truncate(&mut tokens, num_fitting);
+    Ok(Fitted { tokens, dropped_queries: num_exchanges - num_fitting })
 }
 
 /// Drops the queries that do not fit after the passage even alone, so that any one of the others
@@ -50,21 +50,21 @@ pub fn drop_overlong(tokens: &Tokens, max_seq_len: usize) -> Result<Fitted, Prom
         let shortest = overlong.iter().map(ExactSizeIterator::len).min().unwrap_or(0);
         return Err(PromptError::TooLong { needed: passage + shortest, passage, max_seq_len });
     }
-    let mut kept = Tokens {
+    let mut fitted = Tokens {
         ids: tokens.ids[..passage].to_vec(),
         loss_mask: tokens.loss_mask[..passage].to_vec(),
         exchanges: vec![passage],
     };
     for range in fitting {
-        kept.ids.extend_from_slice(&tokens.ids[range.clone()]);
-        kept.loss_mask.extend_from_slice(&tokens.loss_mask[range]);
-        kept.exchanges.push(kept.ids.len());
+        fitted.ids.extend_from_slice(&tokens.ids[range.clone()]);
+        fitted.loss_mask.extend_from_slice(&tokens.loss_mask[range]);
+        fitted.exchanges.push(fitted.ids.len());
     }
-    Ok(Fitted { tokens: kept, dropped_queries: overlong.len() })
+    Ok(Fitted { tokens: fitted, dropped_queries: overlong.len() })
 }
 
-fn truncate(tokens: &mut Tokens, kept: usize) {
-    tokens.exchanges.truncate(kept);
+fn truncate(tokens: &mut Tokens, num_exchanges: usize) {
+    tokens.exchanges.truncate(num_exchanges);
     let length = tokens.exchanges.last().copied().unwrap_or(0);
     tokens.ids.truncate(length);
     tokens.loss_mask.truncate(length);

@@ -54,18 +54,18 @@ pub fn conversation(
     Conversation { messages }
 }
 
-/// The conversation with one query about a text. `asked` is an entity type or, for the forms that
+/// The conversation with one query about a text. `types` is an entity type or, for the forms that
 /// ask for all types at once, their list ([`list_types`]). It ends with the user's turn; encode it
 /// with [`crate::encode_prompt`].
 pub fn prompt(
     text: &str,
-    asked: &str,
+    types: &str,
     template: &Template,
     dataset_name: Option<&str>,
 ) -> Conversation {
-    let mut messages = opening(text, asked, template, dataset_name);
+    let mut messages = opening(text, types, template, dataset_name);
     if template.question.is_some() {
-        messages.push(Message::user(question(asked, template)));
+        messages.push(Message::user(question(types, template)));
     }
     Conversation { messages }
 }
@@ -104,11 +104,11 @@ pub fn read(output: &str, types: &[&str], template: &Template) -> (Vec<Vec<Strin
 
 /// The query for a type (or a list of types). Empty for [`AskForm::InstructUie`], whose passage
 /// turn contains the query.
-pub fn question(asked: &str, template: &Template) -> String {
+pub fn question(types: &str, template: &Template) -> String {
     template
         .question
         .as_ref()
-        .map_or_else(String::new, |pattern| fill(pattern, &[("type", asked), ("types", asked)]))
+        .map_or_else(String::new, |pattern| fill(pattern, &[("type", types), ("types", types)]))
 }
 
 /// The first user turn.
@@ -145,10 +145,10 @@ fn opening(
 /// Entities in the order of their spans; entities without a span last, in their original order.
 fn in_text_order(
     example: &Example,
-    asked: impl Fn(&Entity) -> bool,
+    is_included: impl Fn(&Entity) -> bool,
 ) -> impl Iterator<Item = &Entity> {
     let mut entities: Vec<&Entity> =
-        example.entities.iter().filter(|entity| asked(entity)).collect();
+        example.entities.iter().filter(|entity| is_included(entity)).collect();
     entities.sort_by_key(|entity| (entity.span.is_none(), entity.span));
     entities.into_iter()
 }

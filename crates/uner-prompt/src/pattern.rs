@@ -11,11 +11,11 @@ pub(crate) fn fill(pattern: &str, values: &[(&str, &str)]) -> String {
     while let Some(start) = rest.find('{') {
         filled.push_str(&rest[..start]);
         rest = &rest[start..];
-        let known = rest.find('}').and_then(|end| {
+        let placeholder = rest.find('}').and_then(|end| {
             let value = values.iter().find(|(name, _)| *name == &rest[1..end])?.1;
             Some((end, value))
         });
-        if let Some((end, value)) = known {
+        if let Some((end, value)) = placeholder {
             filled.push_str(value);
             rest = &rest[end + 1..];
         } else {
@@ -28,7 +28,7 @@ pub(crate) fn fill(pattern: &str, values: &[(&str, &str)]) -> String {
 }
 
 /// The placeholders of a pattern, in order.
-pub(crate) fn places(pattern: &str) -> Vec<&str> {
+pub(crate) fn placeholders(pattern: &str) -> Vec<&str> {
     pattern
         .split('{')
         .skip(1)
@@ -39,18 +39,18 @@ pub(crate) fn places(pattern: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{fill, places};
+    use super::{fill, placeholders};
 
     #[test]
-    fn values_are_not_searched_for_places() {
+    fn values_are_not_searched_for_placeholders() {
         assert_eq!(fill("{a} and {b}", &[("a", "{b}"), ("b", "{a}")]), "{b} and {a}");
         assert_eq!(fill("{a}{x}{", &[("a", "1")]), "1{x}{");
         assert_eq!(fill("", &[("a", "1")]), "");
     }
 
     #[test]
-    fn places_in_order() {
-        assert_eq!(places("Dataset: {dataset}\nText: {passage}"), ["dataset", "passage"]);
-        assert!(places("no { place").is_empty());
+    fn placeholders_in_order() {
+        assert_eq!(placeholders("Dataset: {dataset}\nText: {passage}"), ["dataset", "passage"]);
+        assert!(placeholders("no { place").is_empty());
     }
 }

@@ -57,7 +57,7 @@ pub fn render_prompt(
     conversation: &Conversation,
     template: &Template,
 ) -> Result<Vec<Segment>, PromptError> {
-    let messages = asked(conversation, template)?;
+    let messages = through_last_user_turn(conversation, template)?;
     let system = template.system_at_inference.as_ref().unwrap_or(&template.system);
     if let Some(end_of_turn) = &template.prompt_end_of_turn {
         let text = one_string(messages, system, end_of_turn, template);
@@ -150,7 +150,7 @@ fn one_string(
 }
 
 /// The messages up to and including the last user turn.
-pub(crate) fn asked<'a>(
+pub(crate) fn through_last_user_turn<'a>(
     conversation: &'a Conversation,
     template: &Template,
 ) -> Result<&'a [Message], PromptError> {

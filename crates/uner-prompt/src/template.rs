@@ -6,7 +6,7 @@
 use crate::answer::Characters;
 use crate::error::PromptError;
 use crate::jinja::{ChatTemplate, of_model};
-use crate::pattern::places;
+use crate::pattern::placeholders;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -244,15 +244,15 @@ impl Template {
 }
 
 fn check_pattern(key: &str, pattern: &str, expected: &[&str]) -> Result<(), String> {
-    let found = places(pattern);
-    if let Some(place) = found.iter().find(|place| !expected.contains(place)) {
+    let found = placeholders(pattern);
+    if let Some(placeholder) = found.iter().find(|placeholder| !expected.contains(placeholder)) {
         return Err(format!(
-            "`{key}` has an unknown placeholder `{{{place}}}`; expected `{{{}}}`",
+            "`{key}` has an unknown placeholder `{{{placeholder}}}`; expected `{{{}}}`",
             expected.join("}`, `{")
         ));
     }
-    match expected.iter().find(|place| !found.contains(place)) {
-        Some(place) => Err(format!("`{key}` lacks the placeholder `{{{place}}}`")),
+    match expected.iter().find(|placeholder| !found.contains(placeholder)) {
+        Some(placeholder) => Err(format!("`{key}` lacks the placeholder `{{{placeholder}}}`")),
         None => Ok(()),
     }
 }
@@ -317,11 +317,15 @@ mod tests {
                 && unknown_key.contains("`seperator`"),
             "{unknown_key}"
         );
-        let no_place = refused(&ZERO_SHOT.replace("{type}", "person"));
-        assert_eq!(no_place, "template `mine.toml`: `question` lacks the placeholder `{type}`");
-        let unknown_place = refused(&ZERO_SHOT.replace("Text: {passage}", "{text}: {passage}"));
+        let missing_placeholder = refused(&ZERO_SHOT.replace("{type}", "person"));
         assert_eq!(
-            unknown_place,
+            missing_placeholder,
+            "template `mine.toml`: `question` lacks the placeholder `{type}`"
+        );
+        let unknown_placeholder =
+            refused(&ZERO_SHOT.replace("Text: {passage}", "{text}: {passage}"));
+        assert_eq!(
+            unknown_placeholder,
             "template `mine.toml`: `passage` has an unknown placeholder `{text}`; expected `{passage}`"
         );
         let wrong_form = refused(&ZERO_SHOT.replace("\"per-type\"", "\"all-in-one\""));

@@ -106,6 +106,6 @@ fn listed(differences: &[Difference]) -> String {
 fn few(names: impl Iterator<Item = String>, count: usize) -> String {
     let names: Vec<String> = names.take(MOST_NAMED).collect();
     let more = count - names.len();
-    let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
-    names.join(", ") + &rest
+    let suffix = if more > 0 { format!(", and {more} more") } else { String::new() };
+    names.join(", ") + &suffix
 }

@@ -8,7 +8,6 @@ pub mod config;
 pub mod data;
 pub mod distributed;
 pub mod error;
-mod exact;
 pub mod metrics;
 pub mod report;
 pub mod run;

@@ -98,7 +98,6 @@ pub struct Best {
     /// Steps done at that evaluation.
     pub step: u64,
     /// The loss or score.
-    #[serde(with = "crate::exact")]
     pub value: f64,
 }
 
@@ -132,7 +131,7 @@ impl BestTracker {
 mod tests {
     use super::*;
 
-    fn judged(by: Measure, values: &[f64]) -> (Vec<bool>, BestTracker) {
+    fn observed(by: Measure, values: &[f64]) -> (Vec<bool>, BestTracker) {
         let mut best_tracker = BestTracker::default();
         let better = values
             .iter()
@@ -145,21 +144,21 @@ mod tests {
     #[test]
     fn less_loss_and_more_score_are_better_and_ties_and_nan_are_not() {
         let (better, best_tracker) =
-            judged(Measure::ValidationLoss, &[f64::NAN, 2.0, 2.0, 1.5, f64::NAN, 1.6]);
+            observed(Measure::ValidationLoss, &[f64::NAN, 2.0, 2.0, 1.5, f64::NAN, 1.6]);
         assert_eq!(better, [false, true, false, true, false, false]);
         assert_eq!(
             best_tracker.best,
             Some(Best { by: Measure::ValidationLoss, step: 4, value: 1.5 })
         );
         assert_eq!(best_tracker.without_better, 2);
-        let (better, _) = judged(Measure::Score, &[0.0, 0.5, 0.5, 0.4, 0.6]);
+        let (better, _) = observed(Measure::Score, &[0.0, 0.5, 0.5, 0.4, 0.6]);
         assert_eq!(better, [true, true, false, false, true]);
     }
 
     #[test]
     fn patience_counts_evaluations_since_the_best() {
         let config = |patience| Some(BestConfig { by: Measure::Score, patience });
-        let (_, best_tracker) = judged(Measure::Score, &[0.5, 0.4, 0.3]);
+        let (_, best_tracker) = observed(Measure::Score, &[0.5, 0.4, 0.3]);
         assert!(best_tracker.should_stop(config(Some(2))));
         assert!(!best_tracker.should_stop(config(Some(3))));
         assert!(!best_tracker.should_stop(config(None)) && !best_tracker.should_stop(None));
@@ -167,7 +166,7 @@ mod tests {
 
     #[test]
     fn another_measure_starts_anew() {
-        let (_, mut best_tracker) = judged(Measure::ValidationLoss, &[0.1]);
+        let (_, mut best_tracker) = observed(Measure::ValidationLoss, &[0.1]);
         assert!(best_tracker.observe(Measure::Score, 2, 0.05), "a loss is not a score");
     }
 

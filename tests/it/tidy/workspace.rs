@@ -8,7 +8,7 @@ use super::assert_tidy;
 use crate::shared::repository;
 
 /// The crates that each crate depends on: the layers of ARCHITECTURE.md.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("uner-data", &[]),
     ("uner-kernels", &[]),
     ("uner-prompt", &["uner-data"]),
@@ -20,6 +20,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
         "uner-plan",
         &["uner-data", "uner-prompt", "uner-model", "uner-kernels", "uner-trainer", "uner-infer"],
     ),
+    ("uner-report", &["uner-trainer", "uner-plan"]),
     (
         "uner-cli",
         &[
@@ -31,6 +32,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
             "uner-infer",
             "uner-eval",
             "uner-plan",
+            "uner-report",
         ],
     ),
 ];

@@ -25,7 +25,7 @@ use crate::run::profile;
 use crate::run::ranks::{Rank, Ranks, World, together};
 use crate::run::run_folder;
 use crate::run::show_mask;
-use crate::run::start::{Resumed, begin, look};
+use crate::run::start::{Resumed, detect_machine, initial_state};
 use crate::terminal::interrupt;
 use crate::terminal::progress::Meter;
 use uner_plan::assemble::{Assembled, assemble, scratch};
@@ -83,7 +83,7 @@ fn dry_plan(sources: &Sources) -> Result<Plan> {
         let expected = sources.recipe.data.expected_conversations;
         expected.map_or(DataSize::Unknown, |conversations| DataSize::Expected { conversations })
     };
-    let machine = look(sources, RankCount::of_one_process(&sources.recipe.run.device));
+    let machine = detect_machine(sources, RankCount::of_one_process(&sources.recipe.run.device));
     Ok(Plan::new(sources, size, machine, None))
 }
 
@@ -137,7 +137,7 @@ fn start_ranks(
     let then = resumed.as_deref().map(run_folder::plan).transpose()?;
     let count = RankCount { all: ranks[0].group.world_size(), here: *here };
     let plan = is_main.then(|| {
-        let machine = look(sources, count);
+        let machine = detect_machine(sources, count);
         let had = then.as_ref().map(|plan| plan.layout);
         Plan::new(sources, assembled.train.summary().into(), machine, had)
     });
@@ -204,7 +204,7 @@ impl Job<'_> {
             )
         };
         let device = rank.device.open_for_training()?;
-        let state = begin((sources, &plan), &run, self.resumed, &device)?;
+        let state = initial_state((sources, &plan), &run, self.resumed, &device)?;
         if !group.is_main() {
             return Ok(follow(&run, state)?);
         }

@@ -1,5 +1,4 @@
-//! Folders of models, adapters, GGUF.
+//! Folders of models and adapters.
 
 pub(crate) mod adapter;
-pub(crate) mod gguf;
 pub(crate) mod model_folder;

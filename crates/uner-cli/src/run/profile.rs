@@ -8,7 +8,7 @@ use uner_kernels::profile::Pass;
 use uner_trainer::run::{Profile, profile};
 use uner_trainer::{Group, Run};
 
-use crate::run::start::{begin, look};
+use crate::run::start::{detect_machine, initial_state};
 use uner_plan::assemble::{assemble, scratch};
 use uner_plan::machine::Ranks;
 use uner_plan::{Plan, Sources};
@@ -18,7 +18,7 @@ pub(crate) fn run(sources: &Sources, steps: u64, out: &mut dyn Write) -> Result<
     let device = sources.recipe.run.device.first().open_for_training()?;
     let scratch = scratch()?;
     let assembled = assemble(sources, scratch.path(), None)?;
-    let machine = look(sources, Ranks { all: 1, here: 1 });
+    let machine = detect_machine(sources, Ranks { all: 1, here: 1 });
     let plan = Plan::new(sources, assembled.train.summary().into(), machine, None);
     let group = Group::single();
     let run = Run {
@@ -31,7 +31,7 @@ pub(crate) fn run(sources: &Sources, steps: u64, out: &mut dyn Write) -> Result<
             &group,
         )
     };
-    let state = begin((sources, &plan), &run, None, &device)?;
+    let state = initial_state((sources, &plan), &run, None, &device)?;
     let found = profile(&run, state, steps)?;
     write!(out, "{}", table(&found, plan.machine.rates.fastest()))?;
     Ok(())

@@ -26,16 +26,12 @@ use uner_trainer::{Event, checkpoint};
 
 use crate::model::model_folder;
 use crate::terminal::printable::printable;
+use uner_infer::{INFER, TEMPLATE};
 use uner_model::atomic;
 use uner_plan::plan::PLAN;
 use uner_plan::recipe::RecipeError;
 use uner_plan::{Plan, Sources};
 use uner_prompt::tokenizer_in;
-
-/// The template, in a run's folder and in every checkpoint.
-pub(crate) const TEMPLATE: &str = "template.toml";
-/// How answers are generated, in a run's folder and in every checkpoint.
-pub(crate) const INFER: &str = "infer.toml";
 
 /// Every answer of an evaluation.
 pub(crate) const PREDICTIONS: &str = "predictions.jsonl";
@@ -165,8 +161,8 @@ pub(crate) fn record_scores(folder: &Path, step: u64, report: &Report) -> Result
     let mut scores = BTreeMap::new();
     for outcome in &report.outcomes {
         if let Outcome::Scored(scored) = outcome {
-            scores.insert(format!("{} official F1", scored.dataset), scored.official.f1);
-            scores.insert(format!("{} strict F1", scored.dataset), scored.strict.f1);
+            scores.insert(format!("{} official F1", scored.dataset), scored.scores.official.f1);
+            scores.insert(format!("{} strict F1", scored.dataset), scored.scores.semeval.strict.f1);
         }
     }
     Ok(MetricsWriter::open(folder, step)?.write(&Event::Measured { step, scores })?)

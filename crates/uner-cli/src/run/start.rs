@@ -13,9 +13,9 @@ use uner_trainer::{Precision, Run, Sharding, TrainState, checkpoint};
 use crate::model::adapter;
 
 /// Describes this machine and the devices of a run.
-pub(crate) fn look(sources: &Sources, ranks: Ranks) -> Machine {
+pub(crate) fn detect_machine(sources: &Sources, ranks: Ranks) -> Machine {
     let run = &sources.recipe.run;
-    Machine::look(&run.device, run.limit_gib(), &sources.model.config, ranks)
+    Machine::detect(&run.device, run.limit_gib(), &sources.model.config, ranks)
 }
 
 /// A checkpoint to resume from, its plan, and the keys that the command line sets.
@@ -27,7 +27,7 @@ pub(crate) struct Resumed<'a> {
 }
 
 /// The state at the start of the run, or of its checkpoint, sharded as the plan says.
-pub(crate) fn begin(
+pub(crate) fn initial_state(
     (sources, plan): (&Sources, &Plan),
     run: &Run,
     resumed: Option<Resumed>,

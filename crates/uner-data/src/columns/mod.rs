@@ -69,7 +69,7 @@ impl ColumnReader {
         }
         let entities = self.entities(&rows, &layers, context);
         let (text, spans) = join(rows.iter().map(|row| row.token.as_str()));
-        let entities = place(&text, &spans, entities, &rows, context);
+        let entities = locate_entities(&text, &spans, entities, &rows, context);
         self.errors.is_empty().then(|| Example::new(String::new(), text, entities))
     }
 
@@ -122,7 +122,7 @@ impl ColumnReader {
 
 /// Converts token ranges to character ranges. Empty and blank tokens at the ends of a mention are
 /// not part of it.
-fn place(
+fn locate_entities(
     text: &str,
     spans: &[Span],
     mentions: Vec<(Mention<'_>, String)>,

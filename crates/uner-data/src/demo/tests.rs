@@ -49,7 +49,7 @@ fn the_seed_decides_everything() {
 #[test]
 fn about_half_of_the_test_mentions_never_occur_in_training() {
     let train = split("train", 0);
-    let known: BTreeSet<(&str, &str)> = mentions(&train)
+    let in_training: BTreeSet<(&str, &str)> = mentions(&train)
         .map(|entity| (entity.entity_type.as_str(), entity.text.as_str()))
         .collect();
     for name in ["validation", "test"] {
@@ -57,18 +57,20 @@ fn about_half_of_the_test_mentions_never_occur_in_training() {
         for entity_type in ENTITY_TYPES {
             let mine: Vec<&Entity> =
                 mentions(&held_out).filter(|e| e.entity_type == entity_type).collect();
-            let unseen =
-                mine.iter().filter(|e| !known.contains(&(entity_type, e.text.as_str()))).count();
-            let share = unseen as f64 / mine.len() as f64;
+            let unseen = mine
+                .iter()
+                .filter(|e| !in_training.contains(&(entity_type, e.text.as_str())))
+                .count();
+            let fraction = unseen as f64 / mine.len() as f64;
             // An organization is a name and a wording: a known name in a new wording is unseen,
             // too.
-            assert!((0.25..=0.85).contains(&share), "{name}, {entity_type}: {share}");
+            assert!((0.25..=0.85).contains(&fraction), "{name}, {entity_type}: {fraction}");
         }
         let unseen = mentions(&held_out)
-            .filter(|e| !known.contains(&(e.entity_type.as_str(), e.text.as_str())))
+            .filter(|e| !in_training.contains(&(e.entity_type.as_str(), e.text.as_str())))
             .count();
-        let share = unseen as f64 / mentions(&held_out).count() as f64;
-        assert!((0.4..=0.6).contains(&share), "{name}: {share}");
+        let fraction = unseen as f64 / mentions(&held_out).count() as f64;
+        assert!((0.4..=0.6).contains(&fraction), "{name}: {fraction}");
     }
 }
 
@@ -85,8 +87,8 @@ fn held_out_names_are_new_but_their_pieces_are_not() {
                     !train.contains(&name) && !words.contains(name.as_str()),
                     "`{name}` occurs in training"
                 );
-                let known = |piece: &str| words.iter().any(|word| word.contains(piece.trim()));
-                let cut = (1..name.len()).any(|at| known(&name[..at]) && known(&name[at..]));
+                let occurs = |piece: &str| words.iter().any(|word| word.contains(piece.trim()));
+                let cut = (1..name.len()).any(|at| occurs(&name[..at]) && occurs(&name[at..]));
                 assert!(cut, "`{name}` has an unknown piece");
             }
         }

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Asked, Records, asked_example, plain};
+use super::{AnsweredQuery, Records, example_from_queries, plain};
 use crate::{
     DataError, Example, Problem,
     format::Conversations,
@@ -91,13 +91,13 @@ impl Reader for ConversationReader {
 
 fn example(item: &Item, line: usize, context: &mut Context<'_>) -> Result<Example, DataError> {
     let id = item.id.as_ref().map_or_else(String::new, plain);
-    let (text, asked) = parse(&item.conversations).map_err(|message| {
+    let (text, answered) = parse(&item.conversations).map_err(|message| {
         context.malformed(line, Problem::Conversation(format!("conversation `{id}`: {message}")))
     })?;
-    asked_example(id, text, asked, line, context)
+    example_from_queries(id, text, answered, line, context)
 }
 
-fn parse(turns: &[Turn]) -> Result<(String, Vec<Asked>), String> {
+fn parse(turns: &[Turn]) -> Result<(String, Vec<AnsweredQuery>), String> {
     for (index, turn) in turns.iter().enumerate() {
         let expected = if index % 2 == 0 { Speaker::Human } else { Speaker::Gpt };
         if turn.from != expected {
@@ -117,8 +117,8 @@ fn parse(turns: &[Turn]) -> Result<(String, Vec<Asked>), String> {
             turns.len()
         ));
     };
-    let asked = queries.iter().map(|[query, answer]| parse_query(&query.value, &answer.value));
-    Ok((passage(&first.value)?.to_owned(), asked.collect::<Result<_, _>>()?))
+    let answered = queries.iter().map(|[query, answer]| parse_query(&query.value, &answer.value));
+    Ok((passage(&first.value)?.to_owned(), answered.collect::<Result<_, _>>()?))
 }
 
 /// The passage of `Text: {passage}`. In supervised data, a line `Dataset: {name}` precedes it.
@@ -129,12 +129,12 @@ fn passage(turn: &str) -> Result<&str, String> {
         .ok_or_else(|| "its first turn does not start with `Text: `".to_owned())
 }
 
-fn parse_query(query: &str, answer: &str) -> Result<Asked, String> {
+fn parse_query(query: &str, answer: &str) -> Result<AnsweredQuery, String> {
     let label = query
         .strip_prefix("What describes ")
         .and_then(|rest| rest.strip_suffix(" in the text?"))
         .ok_or_else(|| format!("`{query}` is not `What describes <type> in the text?`"))?;
     let mentions = serde_json::from_str(answer)
         .map_err(|_| format!("the answer `{answer}` to `{query}` is not a JSON list of strings"))?;
-    Ok(Asked { label: label.to_owned(), mentions })
+    Ok(AnsweredQuery { label: label.to_owned(), mentions })
 }

@@ -43,17 +43,20 @@ pub(super) fn label_studio(
         ["annotations", "completions"].iter().find_map(|key| record.get(*key)?.as_array());
     let is_set =
         |annotation: &Value, key: &str| annotation.get(key).and_then(Value::as_bool) == Some(true);
-    let kept: Vec<&Value> = annotations
+    let submitted: Vec<&Value> = annotations
         .into_iter()
         .flatten()
         .filter(|annotation| !is_set(annotation, "was_cancelled"))
         .collect();
-    let taken = kept.iter().find(|annotation| is_set(annotation, "ground_truth")).or(kept.first());
+    let taken = submitted
+        .iter()
+        .find(|annotation| is_set(annotation, "ground_truth"))
+        .or(submitted.first());
     let Some(annotation) = taken else {
         context.note(Note::NotAccepted, line);
         return Ok(Vec::new());
     };
-    kept.iter().skip(1).for_each(|_| context.note(Note::FurtherAnnotation, line));
+    submitted.iter().skip(1).for_each(|_| context.note(Note::FurtherAnnotation, line));
     let results = annotation
         .get("result")
         .and_then(Value::as_array)
@@ -74,11 +77,12 @@ fn regions(
     for value in values {
         if value.get("labels").is_some() {
             found.extend(region(value));
-        } else if let (Some(labels), Some(place)) =
+        } else if let (Some(labels), Some(offsets)) =
             (value.get("hypertextlabels"), value.get("globalOffsets"))
         {
-            let mut plain =
-                serde_json::json!({"start": place["start"], "end": place["end"], "labels": labels});
+            let mut plain = serde_json::json!({
+                "start": offsets["start"], "end": offsets["end"], "labels": labels
+            });
             if let Some(text) = value.get("text") {
                 plain["text"] = text.clone();
             }
@@ -173,11 +177,11 @@ fn paragraph(value: &Value) -> Result<Row, String> {
         .map(|token| string(token, "orth"))
         .collect::<Result<Vec<String>, String>>()?;
     let text = raw.map_or_else(|| words.join(" "), str::to_owned);
-    let places = places(&text, &words)?;
+    let offsets = token_offsets(&text, &words)?;
     let tags = tokens.iter().map(|token| tag(token)).collect::<Result<Vec<Tag<'_>>, String>>()?;
     let found = tags::decode(&tags, Scheme::Bilou, &[]);
     let mention = |mention: &tags::Mention<'_>| {
-        let (start, end) = (places[mention.start].0, places[mention.end - 1].1);
+        let (start, end) = (offsets[mention.start].0, offsets[mention.end - 1].1);
         Ok(Mention { start, end, label: mention.label.to_owned(), written: None })
     };
     Ok(Row { id: String::new(), mentions: found.mentions.iter().map(mention).collect(), text })
@@ -191,9 +195,9 @@ fn tag(token: &Map<String, Value>) -> Result<Tag<'_>, String> {
 }
 
 /// The character range of each word in `text`, which must contain the words in order.
-fn places(text: &str, words: &[String]) -> Result<Vec<(i64, i64)>, String> {
+fn token_offsets(text: &str, words: &[String]) -> Result<Vec<(i64, i64)>, String> {
     let (mut rest, mut at) = (text, 0);
-    let mut place = |word: &String| {
+    let mut locate = |word: &String| {
         let found = rest
             .find(word.as_str())
             .ok_or_else(|| format!("token `{word}` is not in `raw` after the tokens before it"))?;
@@ -202,7 +206,7 @@ fn places(text: &str, words: &[String]) -> Result<Vec<(i64, i64)>, String> {
         rest = &rest[found + word.len()..];
         Ok((start, at))
     };
-    words.iter().map(&mut place).collect()
+    words.iter().map(&mut locate).collect()
 }
 
 /// Reads a Prodigy task. Rejected and ignored tasks are skipped: nobody confirmed their spans.

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::{Records, ask};
+use super::{Records, add_query};
 use crate::{
     DataError, Example, Problem, Span,
     format::Gliner,
@@ -71,7 +71,7 @@ fn example(item: &Item, line: usize, context: &mut Context<'_>) -> Result<Exampl
     }
     for label in item.ner_negatives.iter().flatten() {
         let Some(entity_type) = context.entity_type(label, 0, line)? else { continue };
-        ask(&mut example.queries, entity_type, line, context);
+        add_query(&mut example.queries, entity_type, line, context);
     }
     example.text = text;
     context.unless(problems, || example)

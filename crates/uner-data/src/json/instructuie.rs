@@ -59,7 +59,8 @@ fn example(
     let text = Text::new(&item.sentence);
     let stated: Vec<Option<(Span, Offsets)>> =
         item.entities.iter().map(|mention| stated(mention, &text, offsets)).collect();
-    let mut places = Places::new(&item.sentence, stated.iter().flatten().map(|(span, _)| *span));
+    let mut finder =
+        SpanFinder::new(&item.sentence, stated.iter().flatten().map(|(span, _)| *span));
     let mut passage = Passage::new(&text);
     let mut problems = Vec::new();
     for (mention, stated) in item.entities.iter().zip(stated) {
@@ -79,11 +80,11 @@ fn example(
             continue;
         }
         let name = trimmed(&mention.name, line, context);
-        let found = places.next(&name);
+        let found = finder.next(&name);
         if found.is_some() {
             context.note(Note::WrongPosition, line);
         }
-        passage.add_placed(&name, found, entity_type, line, context);
+        passage.add_located(&name, found, entity_type, line, context);
     }
     context.unless(problems, || {
         Example::new(String::new(), item.sentence.clone(), passage.into_entities())
@@ -102,24 +103,24 @@ fn stated(mention: &Mention, text: &Text<'_>, offsets: Offsets) -> Option<(Span,
 
 /// Finds spans for mentions without a correct position. Repeats of a mention take its occurrences
 /// in order, those at a correct stated position last. The last occurrence is used repeatedly.
-struct Places<'a> {
+struct SpanFinder<'a> {
     text: &'a str,
     taken: HashSet<Span>,
-    left: HashMap<String, VecDeque<Span>>,
+    unused: HashMap<String, VecDeque<Span>>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> SpanFinder<'a> {
     fn new(text: &'a str, taken: impl Iterator<Item = Span>) -> Self {
-        Self { text, taken: taken.collect(), left: HashMap::new() }
+        Self { text, taken: taken.collect(), unused: HashMap::new() }
     }
 
     fn next(&mut self, mention: &str) -> Option<Span> {
-        let left = self.left.entry(mention.to_owned()).or_insert_with(|| {
+        let unused = self.unused.entry(mention.to_owned()).or_insert_with(|| {
             let (taken, free): (VecDeque<Span>, VecDeque<Span>) = occurrences(self.text, mention)
                 .into_iter()
                 .partition(|span| self.taken.contains(span));
             free.into_iter().chain(taken).collect()
         });
-        if left.len() > 1 { left.pop_front() } else { left.front().copied() }
+        if unused.len() > 1 { unused.pop_front() } else { unused.front().copied() }
     }
 }

@@ -16,36 +16,41 @@ use records::Records;
 use crate::{DataError, Example, Note, passage::Passage, reader::Context, text::Text};
 
 /// A query with its answer, before verbalisation.
-struct Asked {
+struct AnsweredQuery {
     label: String,
     mentions: Vec<String>,
 }
 
 /// Builds an example from a passage and its queries. Every mention is located in the text, and
 /// every label becomes a query, even without mentions.
-fn asked_example(
+fn example_from_queries(
     id: String,
     text: String,
-    asked: Vec<Asked>,
+    answered: Vec<AnsweredQuery>,
     line: usize,
     context: &mut Context<'_>,
 ) -> Result<Example, DataError> {
     let whole = Text::new(&text);
     let mut passage = Passage::new(&whole);
     let mut queries: Vec<String> = Vec::new();
-    for Asked { label, mentions } in asked {
+    for AnsweredQuery { label, mentions } in answered {
         let Some(entity_type) = context.entity_type(&label, mentions.len(), line)? else {
             continue;
         };
         passage.add_answer(&mentions, &entity_type, line, context);
-        ask(&mut queries, entity_type, line, context);
+        add_query(&mut queries, entity_type, line, context);
     }
     let entities = passage.into_entities();
     Ok(Example { id, text, entities, queries })
 }
 
 /// Appends a type to the queries, or counts it if it is already there.
-fn ask(queries: &mut Vec<String>, entity_type: String, line: usize, context: &mut Context<'_>) {
+fn add_query(
+    queries: &mut Vec<String>,
+    entity_type: String,
+    line: usize,
+    context: &mut Context<'_>,
+) {
     if queries.contains(&entity_type) {
         context.note(Note::RepeatedQuery, line);
     } else {

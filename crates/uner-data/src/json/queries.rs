@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Asked, Records, asked_example, distinct::Distinct};
+use super::{AnsweredQuery, Records, distinct::Distinct, example_from_queries};
 use crate::{
     DataError, Example, Problem,
     format::Queries,
@@ -25,14 +25,14 @@ impl QueryReader {
 impl Reader for QueryReader {
     fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
         Some(self.records.next(context)?.and_then(|(line, Distinct(row))| {
-            let (text, asked) = parse(&row, &self.keys)
+            let (text, query) = parse(&row, &self.keys)
                 .map_err(|message| context.malformed(line, Problem::Json(message)))?;
-            asked_example(String::new(), text, vec![asked], line, context)
+            example_from_queries(String::new(), text, vec![query], line, context)
         }))
     }
 }
 
-fn parse(row: &Value, keys: &Queries) -> Result<(String, Asked), String> {
+fn parse(row: &Value, keys: &Queries) -> Result<(String, AnsweredQuery), String> {
     let string = |key: &str| {
         row.get(key)
             .and_then(Value::as_str)
@@ -45,5 +45,5 @@ fn parse(row: &Value, keys: &Queries) -> Result<(String, Asked), String> {
         None => None,
     };
     let mentions = mentions.ok_or_else(|| format!("`{}` is not a list of strings", keys.answer))?;
-    Ok((string(&keys.text)?, Asked { label: string(&keys.label)?, mentions }))
+    Ok((string(&keys.text)?, AnsweredQuery { label: string(&keys.label)?, mentions }))
 }

@@ -117,8 +117,8 @@ impl Record {
             let written = json.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
             let at = written.floor_char_boundary(error.column().saturating_sub(1));
             let before = if error.line() <= 1 { self.column } else { 0 };
-            let place: String = written[at..].chars().take(12).collect();
-            message = format!("{message} in column {} (`{place}`)", before + at + 1);
+            let excerpt: String = written[at..].chars().take(12).collect();
+            message = format!("{message} in column {} (`{excerpt}`)", before + at + 1);
         }
         if error.is_syntax() && json.contains('\r') && !json.contains('\n') {
             message.push_str(

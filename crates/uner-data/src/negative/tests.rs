@@ -31,7 +31,7 @@ fn drawn(types: &[&str], strategy: Strategy, ratio: f64, index: u64) -> Vec<Stri
     example.queries.split_off(num_present)
 }
 
-fn shares(strategy: Strategy) -> Vec<f64> {
+fn frequencies(strategy: Strategy) -> Vec<f64> {
     let draws: Vec<String> =
         (0..20_000).flat_map(|index| drawn(&["Person"], strategy, 1.0, index)).collect();
     ["person", "date", "city", "song"]
@@ -47,8 +47,8 @@ fn frequency_and_uniform_draw_in_proportion_and_never_a_present_type() {
             assert!((found - expected).abs() < 0.015, "{found} is not near {expected}");
         }
     };
-    close(shares(Strategy::Frequency), [0.0, 0.75, 0.225, 0.025]);
-    close(shares(Strategy::Uniform), [0.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0]);
+    close(frequencies(Strategy::Frequency), [0.0, 0.75, 0.225, 0.025]);
+    close(frequencies(Strategy::Uniform), [0.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0]);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn successive_draws_have_the_same_distribution_on_both_paths() {
     let num_draws = 20_000;
     for _ in 0..num_draws {
         let fast = sample(&inventory, Weighting::Frequency, HashSet::new(), 2, &mut rng);
-        let slow = sample_from_left(&inventory, Weighting::Frequency, &HashSet::new(), 2, &mut rng);
+        let slow = sample_remaining(&inventory, Weighting::Frequency, &HashSet::new(), 2, &mut rng);
         for (path, drawn) in [fast, slow].iter().enumerate() {
             first[path] += f64::from(u8::from(drawn[0] == date)) / f64::from(num_draws);
             second[path] += f64::from(u8::from(drawn[1] == date)) / f64::from(num_draws);
@@ -105,22 +105,22 @@ fn the_ratio_is_per_present_type_and_an_empty_passage_asks_something() {
 
 #[test]
 fn absent_types_the_data_asks_count() {
-    let mut asked = example(&["person"]);
-    asked.queries.push("Date".to_owned());
+    let mut queried = example(&["person"]);
+    queried.queries.push("Date".to_owned());
     let config = NegativeConfig { strategy: Strategy::Frequency, ratio: 2.0, drop_asked: false };
-    add_negatives(&mut asked, &inventory(), &config, Draw { seed: 0, epoch: 0, index: 0 });
-    assert_eq!(asked.queries.len(), 3);
-    assert!(["city", "song"].contains(&asked.queries[2].as_str()), "{:?}", asked.queries);
+    add_negatives(&mut queried, &inventory(), &config, Draw { seed: 0, epoch: 0, index: 0 });
+    assert_eq!(queried.queries.len(), 3);
+    assert!(["city", "song"].contains(&queried.queries[2].as_str()), "{:?}", queried.queries);
 }
 
 #[test]
 fn absent_types_the_data_asks_can_be_left_out() {
     let drawn = |strategy| {
-        let mut asked = example(&["person"]);
-        asked.queries.push("Date".to_owned());
+        let mut queried = example(&["person"]);
+        queried.queries.push("Date".to_owned());
         let config = NegativeConfig { strategy, ratio: 1.0, drop_asked: true };
-        add_negatives(&mut asked, &inventory(), &config, Draw { seed: 0, epoch: 0, index: 0 });
-        asked.queries
+        add_negatives(&mut queried, &inventory(), &config, Draw { seed: 0, epoch: 0, index: 0 });
+        queried.queries
     };
     assert_eq!(drawn(Strategy::None), ["person"]);
     assert_eq!(drawn(Strategy::Frequency).len(), 2);

@@ -326,11 +326,11 @@ fn descriptions_are_checked() {
 #[test]
 fn descriptions_of_the_documentation_are_sound() {
     let page = include_str!("../../../../docs/datasets.md");
-    let blocks: Vec<&str> =
+    let snippets: Vec<&str> =
         page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 3);
-    for block in blocks {
-        Dataset::from_toml(block, "docs/datasets.md").unwrap();
+    assert_eq!(snippets.len(), 3);
+    for snippet in snippets {
+        Dataset::from_toml(snippet, "docs/datasets.md").unwrap();
     }
 }
 

@@ -13,23 +13,23 @@ use super::python::{is_word, split};
 pub fn normalize(text: &str) -> String {
     // Rust's and Python's lower-casing agree, including final sigma and dotted I.
     let lower = text.to_lowercase();
-    let kept: String = lower.chars().filter(|c| !c.is_ascii_punctuation()).collect();
-    let words = without_articles(&kept);
+    let unpunctuated: String = lower.chars().filter(|c| !c.is_ascii_punctuation()).collect();
+    let words = without_articles(&unpunctuated);
     split(&words).collect::<Vec<_>>().join(" ")
 }
 
 /// Python's `re.sub(r"\b(a|an|the)\b", " ", text)`: an article is a whole run of word characters.
 fn without_articles(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
+    let mut replaced = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let word = is_word(first);
         let end = rest.find(|c| is_word(c) != word).unwrap_or(rest.len());
         let (run, after) = rest.split_at(end);
-        kept.push_str(if matches!(run, "a" | "an" | "the") { " " } else { run });
+        replaced.push_str(if matches!(run, "a" | "an" | "the") { " " } else { run });
         rest = after;
     }
-    kept
+    replaced
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub fn attach(model: Llama, adapter: Adapter, seed: u64) -> Llama {
     let device = model.head().device();
     let mut model = model.no_grad();
     for (layer, block) in model.model.layers.iter_mut().enumerate() {
-        for (place, (target, (_, linear))) in
+        for (index, (target, (_, linear))) in
             Target::ALL.into_iter().zip(block.linears()).enumerate()
         {
             if !config.target_modules.contains(&target) {
@@ -35,7 +35,7 @@ pub fn attach(model: Llama, adapter: Adapter, seed: u64) -> Llama {
             let [out, input] = linear.dims();
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             // Random weights are drawn from stream 0 of a seed.
-            rng.set_stream((layer * Target::ALL.len() + place + 1) as u64);
+            rng.set_stream((layer * Target::ALL.len() + index + 1) as u64);
             let down = uniform(&mut rng, [config.rank, input]);
             linear.lora_A = Some(matrix(down, [config.rank, input], &device));
             linear.lora_B = Some(matrix(vec![0.0; out * config.rank], [out, config.rank], &device));

@@ -139,9 +139,10 @@ fn moved(base: &Path, adapter: &Path) -> Result<Option<PathBuf>, WeightsError> {
     let names: Vec<_> =
         base.components().filter(|component| matches!(component, Component::Normal(_))).collect();
     let ends = (1..names.len()).map(|skipped| names[skipped..].iter().collect::<PathBuf>());
-    let places = ends.flat_map(|end| {
+    let candidates = ends.flat_map(|end| {
         adapter_folder.ancestors().skip(1).map(move |above| above.join(&end)).collect::<Vec<_>>()
     });
-    let mut places = places.filter(|place| place.join("config.json").is_file());
-    Ok(places.find(|place| Base::of(place).is_ok_and(|base| base.check(adapter).is_ok())))
+    let mut candidates = candidates.filter(|candidate| candidate.join("config.json").is_file());
+    Ok(candidates
+        .find(|candidate| Base::of(candidate).is_ok_and(|base| base.check(adapter).is_ok())))
 }

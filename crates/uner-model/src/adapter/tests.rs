@@ -193,7 +193,7 @@ fn kinds_that_are_not_computed_are_refused_with_file_and_key() {
 }
 
 #[test]
-fn a_pickled_adapter_is_told() {
+fn a_pickled_adapter_is_refused() {
     let (base, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     files(&adapted(base.path(), settings(), 7)).unwrap().write(out.path()).unwrap();
     fs_err::rename(

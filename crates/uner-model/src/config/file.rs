@@ -167,8 +167,8 @@ fn dtype(keys: &mut Keys) -> Result<String, String> {
 /// or both from `rope_parameters`.
 fn rope(keys: &mut Keys, positions: usize) -> Result<(f64, Option<RopeScaling>), String> {
     let mut theta = keys.take::<f64>("rope_theta")?;
-    let share = keys.take::<f64>("partial_rotary_factor")?;
-    check_share("partial_rotary_factor", share)?;
+    let fraction = keys.take::<f64>("partial_rotary_factor")?;
+    check_rotary_fraction("partial_rotary_factor", fraction)?;
     let original = keys.take::<usize>("original_max_position_embeddings")?;
     let mut rescalings = [None, None];
     for (name, found) in ["rope_scaling", "rope_parameters"].into_iter().zip(&mut rescalings) {
@@ -194,7 +194,10 @@ fn rescaling(
     original: Option<usize>,
     positions: usize,
 ) -> Result<Option<RopeScaling>, String> {
-    check_share(&format!("{name}.partial_rotary_factor"), table.take("partial_rotary_factor")?)?;
+    check_rotary_fraction(
+        &format!("{name}.partial_rotary_factor"),
+        table.take("partial_rotary_factor")?,
+    )?;
     let kind: Option<String> = table.take_either(["rope_type", "type"])?;
     let length = |table: &mut Keys| -> Result<usize, String> {
         let own = table.take("original_max_position_embeddings")?;
@@ -272,10 +275,10 @@ fn yarn_attention_factor(table: &mut Keys, factor: f64) -> Result<f64, String> {
 }
 
 /// Refuses partial rotation: only whole heads are rotated.
-fn check_share(name: &str, share: Option<f64>) -> Result<(), String> {
-    match share {
-        Some(share) if share != 1.0 => {
-            Err(format!("`{name}` is {share}; only 1 (whole heads) is supported"))
+fn check_rotary_fraction(name: &str, fraction: Option<f64>) -> Result<(), String> {
+    match fraction {
+        Some(fraction) if fraction != 1.0 => {
+            Err(format!("`{name}` is {fraction}; only 1 (whole heads) is supported"))
         }
         _ => Ok(()),
     }

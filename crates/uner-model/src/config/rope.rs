@@ -82,11 +82,11 @@ impl RopeScaling {
                 if low == high {
                     high += 0.001;
                 }
-                let interpolated =
+                let ramp =
                     |pair: usize| ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0) as f32;
                 let rescaled = |(pair, frequency): (usize, f32)| {
-                    let share = interpolated(pair);
-                    frequency / factor as f32 * share + frequency * (1.0 - share)
+                    let weight = ramp(pair);
+                    frequency / factor as f32 * weight + frequency * (1.0 - weight)
                 };
                 frequencies.into_iter().enumerate().map(rescaled).collect()
             }

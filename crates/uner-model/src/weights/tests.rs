@@ -213,7 +213,7 @@ fn of_two_sets_of_weights_the_single_file_counts_and_a_tensor_twice_is_named() {
 }
 
 #[test]
-fn pickled_and_quantised_weights_are_told_in_a_sentence() {
+fn pickled_and_quantised_weights_are_refused_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     write_dimensions(folder.path(), &config());
     for name in ["pytorch_model.bin", "consolidated.00.pth"] {

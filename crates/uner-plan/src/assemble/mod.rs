@@ -311,13 +311,13 @@ fn warn_of_changed_data(
         looked_at += 1;
         if written != read_back {
             changed += 1;
-            let place = written
+            let start = written
                 .chars()
                 .zip(read_back.chars())
                 .take_while(|(a, b)| a == b)
                 .count()
                 .saturating_sub(10);
-            let part = |text: &str| text.chars().skip(place).take(40).collect::<String>();
+            let part = |text: &str| text.chars().skip(start).take(40).collect::<String>();
             first.get_or_insert_with(|| (part(&written), part(&read_back)));
         }
     }

@@ -35,7 +35,7 @@ impl Negatives {
                 .map(|members| vec![TypeInventory::default(); members.len()]),
             Strategy::Uniform | Strategy::Frequency => {
                 let mut counts = TypeCounts::default();
-                each(sources, &data.train, |_, example| counts.add(example))?;
+                for_each_example(sources, &data.train, |_, example| counts.add(example))?;
                 let all = TypeInventory::new(&counts);
                 [&data.train, &data.validation].map(|members| vec![all.clone(); members.len()])
             }
@@ -90,7 +90,7 @@ fn closed_worlds(
         |(member, inventory): (&Member, &TypeInventory)| member.negatives && inventory.is_empty();
     if members.iter().zip(&inventories).any(lacks) {
         let mut counts = vec![TypeCounts::default(); members.len()];
-        each(sources, members, |member, example| counts[member].add(example))?;
+        for_each_example(sources, members, |member, example| counts[member].add(example))?;
         for (inventory, counts) in inventories.iter_mut().zip(&counts) {
             if inventory.is_empty() {
                 *inventory = TypeInventory::new(counts);
@@ -100,15 +100,15 @@ fn closed_worlds(
     Ok(inventories)
 }
 
-/// Calls `show` with every example of a mixture and the number of its member.
-fn each(
+/// Calls `visit` with every example of a mixture and the number of its member.
+fn for_each_example(
     sources: &Sources,
     members: &[Member],
-    mut show: impl FnMut(usize, &Example),
+    mut visit: impl FnMut(usize, &Example),
 ) -> Result<()> {
     for item in mix(members, &sources.recipe.data.root, sources.recipe.run.seed)? {
         let (member, example) = item?;
-        show(member, &example);
+        visit(member, &example);
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ mod tests {
             format!("{{ dataset = \"{root}/{name}.toml\", split = \"train\"{more} }}")
         };
         let (people, drugs) = (member("people", ""), member("drugs", ""));
-        let asked = |validation: &str, number: usize, entity_type: &str| {
+        let with_negatives = |validation: &str, number: usize, entity_type: &str| {
             let set = [
                 "data.negatives.strategy=closed-world".to_owned(),
                 format!("data.root={root}"),
@@ -155,11 +155,11 @@ mod tests {
             negatives.validation.add(&mut example, number, 0);
             example.queries
         };
-        assert_eq!(asked(&drugs, 0, "drug"), ["drug", "dose"]);
+        assert_eq!(with_negatives(&drugs, 0, "drug"), ["drug", "dose"]);
         let turned = format!("{drugs}, {people}");
-        assert_eq!(asked(&turned, 0, "dose"), ["dose", "drug"]);
-        assert_eq!(asked(&turned, 1, "person"), ["person", "place"]);
+        assert_eq!(with_negatives(&turned, 0, "dose"), ["dose", "drug"]);
+        assert_eq!(with_negatives(&turned, 1, "person"), ["person", "place"]);
         // Each member also has its own switch.
-        assert_eq!(asked(&member("drugs", ", negatives = false"), 0, "drug"), ["drug"]);
+        assert_eq!(with_negatives(&member("drugs", ", negatives = false"), 0, "drug"), ["drug"]);
     }
 }

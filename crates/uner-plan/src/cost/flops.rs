@@ -58,20 +58,20 @@ mod tests {
             trained_share: 1.0,
             logits_limit: 256 << 20,
         };
-        let kept = Layout::default();
-        let flops = TokenFlops::new(&work, kept, 1024.5);
+        let layout = Layout::default();
+        let flops = TokenFlops::new(&work, layout, 1024.5);
         // 6,607,077,376 parameters belong to matrix products (all but the embedding and the norms).
         let attention = 12.0 * 32.0 * 4096.0 * 1024.5;
         assert_eq!(flops.model, 6.0 * 6_607_077_376.0 + attention);
         assert_eq!(flops.executed, 6.0 * 6_607_077_376.0 + attention * 14.0 / 12.0);
         // Recomputing every block costs a third more, except for the head.
-        let again = TokenFlops::new(&work, Layout { recomputed_blocks: 32, ..kept }, 1024.5);
+        let again = TokenFlops::new(&work, Layout { recomputed_blocks: 32, ..layout }, 1024.5);
         assert_eq!(again.executed - flops.executed, 2.0 * 32.0 * 202_375_168.0 + attention / 3.0);
         assert_eq!(again.model, flops.model);
         // A frozen base has no gradients of weights: two thirds of the operations.
         let adapter = AdapterConfig::default();
         let frozen = Workload { adapter: Some(OnFrozen { adapter: &adapter, base: None }), ..work };
-        let flops = TokenFlops::new(&frozen, kept, 1024.5);
+        let flops = TokenFlops::new(&frozen, layout, 1024.5);
         let adapter = frozen.size().adapter() as f64;
         assert_eq!(flops.model, 4.0 * 6_607_077_376.0 + 6.0 * adapter + attention);
     }

@@ -84,14 +84,14 @@ impl<'a> Workload<'a> {
 }
 
 /// Number of blocks that keep their activations.
-fn kept_blocks(work: &Workload, layout: Layout) -> usize {
+fn blocks_not_recomputed(work: &Workload, layout: Layout) -> usize {
     work.model.num_hidden_layers.saturating_sub(layout.recomputed_blocks)
 }
 
 /// Number of sharded blocks that are gathered at a time: each is gathered before it runs, and freed
 /// together with its activations.
 fn gathered_blocks(work: &Workload, layout: Layout) -> f64 {
-    kept_blocks(work, layout).max(1) as f64
+    blocks_not_recomputed(work, layout).max(1) as f64
 }
 
 /// Whether the blocks are sharded.
@@ -281,7 +281,7 @@ fn head(work: &Workload, cost: &BlockCost, layout: Layout, gradients: &Gradients
     Memory {
         gradients: (gradients.earlier + gradients.head) as u64,
         inputs: (blocks as f64 * cost.activations(work.model.hidden_size)) as u64,
-        activations: (kept_blocks(work, layout) as f64 * cost.graph()) as u64,
+        activations: (blocks_not_recomputed(work, layout) as f64 * cost.graph()) as u64,
         // The last block's output, the output of the final norm, and the gradient of the latter.
         head: (chunk + 3.0 * cost.activations(work.model.hidden_size)) as u64,
         ..Memory::default()
@@ -298,10 +298,10 @@ fn block(
     index: usize,
 ) -> impl Iterator<Item = Memory> + use<> {
     let blocks = work.model.num_hidden_layers;
-    let kept_before = index.saturating_sub(layout.recomputed_blocks);
+    let graphs_before = index.saturating_sub(layout.recomputed_blocks);
     let (inputs, activations) = (
         (index + 1) as f64 * cost.activations(work.model.hidden_size),
-        kept_before as f64 * cost.graph(),
+        graphs_before as f64 * cost.graph(),
     );
     let before = gradients.before(index, blocks);
     // A packed weight is unpacked completely for a product.

@@ -166,7 +166,7 @@ fn what_masters_do_not_repeat_buys_rows_and_graphs() {
 }
 
 #[test]
-fn shares_fall_as_computed() {
+fn shards_shrink_as_computed() {
     let model = llama_7b();
     let of = |ranks, sharding| {
         let layout = layout_of(1, 32, sharding);
@@ -183,7 +183,7 @@ fn shares_fall_as_computed() {
 }
 
 #[test]
-fn what_makes_it_fit_is_told_from_cheap_to_expensive() {
+fn what_makes_it_fit_is_listed_from_cheap_to_expensive() {
     let model = llama_7b();
     let work = work(&model);
     assert!(choose(&work, fixed(64), &RATES, 80 * GIB).is_err());

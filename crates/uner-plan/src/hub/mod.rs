@@ -117,12 +117,12 @@ impl HubRepo {
     /// # Errors
     /// When the hub or the disk fails, or when a file differs from what the hub announced.
     pub(crate) fn download(&self) -> Result<()> {
-        download::all(self, &Offer::ask(self)?)
+        download::all(self, &Offer::fetch(self)?)
     }
 
     /// The message for a user who has not accepted its licence.
     pub(crate) fn terms(&self) -> String {
-        self.ask_in_time().map_or_else(
+        self.fetch_offer_in_time().map_or_else(
             |error| {
                 format!(
                     "{}; its licence and size could not be read ({error:#}). Read the licence there, and accept it with \
@@ -136,11 +136,11 @@ impl HubRepo {
 
     /// Requests the offer with a time limit: a network that drops every packet must not hold up a
     /// dry run.
-    fn ask_in_time(&self) -> Result<Offer> {
+    fn fetch_offer_in_time(&self) -> Result<Offer> {
         let (send, receive) = mpsc::channel();
         let source = self.clone();
         // The receiver may be gone when the answer comes.
-        std::thread::spawn(move || send.send(Offer::ask(&source)).ok());
+        std::thread::spawn(move || send.send(Offer::fetch(&source)).ok());
         receive
             .recv_timeout(PATIENCE)
             .unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()))

@@ -70,7 +70,7 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    pub(super) fn ask(source: &HubRepo) -> Result<Self> {
+    pub(super) fn fetch(source: &HubRepo) -> Result<Self> {
         let api = api()?;
         let request = api.repo(source.repo(BRANCH)).info_request().query("blobs", "true");
         let mut response = request.call().map_err(|error| explain(source, error))?;

@@ -108,7 +108,7 @@ impl ModelSource {
             (None, _) => {
                 return Err(RecipeError::Contradiction(format!(
                     "`model.weights = \"{RANDOM}\"` needs the model's dimensions; set `model.config` to one of {}",
-                    known_models()
+                    builtin_models()
                 )));
             }
         };
@@ -148,7 +148,7 @@ fn load_config(name: &str) -> Result<(LlamaConfig, About), RecipeError> {
             let hint = did_you_mean(name, builtin::model_names());
             return Err(fault(format!(
                 "no such model{hint}; built in are {}, or give the path of a `.toml` file",
-                known_models()
+                builtin_models()
             )));
         }
     };
@@ -158,10 +158,10 @@ fn load_config(name: &str) -> Result<(LlamaConfig, About), RecipeError> {
 fn parse_config(text: &str) -> Result<(LlamaConfig, About), String> {
     let parsed = |error: toml::de::Error| error.to_string().trim_end().to_owned();
     let mut table: toml::Table = text.parse().map_err(parsed)?;
-    let known = known_keys();
-    let known: Vec<&str> = known.iter().map(String::as_str).chain(ABOUT).collect();
-    if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(format!("unknown key `{key}`{}", did_you_mean(key, known.iter().copied())));
+    let keys = dimension_keys();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).chain(ABOUT).collect();
+    if let Some(key) = table.keys().find(|key| !keys.contains(&key.as_str())) {
+        return Err(format!("unknown key `{key}`{}", did_you_mean(key, keys.iter().copied())));
     }
     table.retain(|key, _| !ABOUT.contains(&key));
     let config: LlamaConfig = table.try_into().map_err(parsed)?;
@@ -171,7 +171,7 @@ fn parse_config(text: &str) -> Result<(LlamaConfig, About), String> {
 }
 
 /// The keys of a model's dimensions: those of a smallest model when it is serialised.
-fn known_keys() -> Vec<String> {
+fn dimension_keys() -> Vec<String> {
     let smallest = serde_json::json!({
         "hidden_size": 2, "intermediate_size": 1, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 1
     });
@@ -180,7 +180,7 @@ fn known_keys() -> Vec<String> {
     written.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
 }
 
-fn known_models() -> String {
+fn builtin_models() -> String {
     builtin::model_names().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_told_with_what_was_meant() {
+    fn slips_are_reported_with_what_was_meant() {
         for (slip, meant) in [
             ("cdua:0", "cuda:0"),
             ("webgpu:cpuu", "webgpu:cpu"),

@@ -5,11 +5,11 @@ use sysinfo::{CpuRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System};
 use uner_kernels::device::DeviceName;
 
 /// Share of a GPU's memory that a plan uses: the estimate is within 10 % of the memory in use.
-const GPU_SHARE: f64 = 0.9;
+const GPU_FRACTION: f64 = 0.9;
 /// Share of the host's memory that a plan uses. The allocator keeps freed memory for the next step
 /// (`uner_cli::allocator`): in runs of 5 to 20 million parameters, a third more memory was resident
 /// than in use, and at most two fifths more.
-const HOST_SHARE: f64 = 0.65;
+const HOST_FRACTION: f64 = 0.65;
 /// Memory assumed of a host that does not report it.
 const ASSUMED_HOST: u64 = 4 << 30;
 /// Memory assumed of a GPU that is not on this machine: the common size of 80 GB.
@@ -52,8 +52,8 @@ impl Budget {
                 found.or(limit).unwrap_or(assumed)
             }
         };
-        let share = if device.is_host() { HOST_SHARE } else { GPU_SHARE };
-        let usable = (available as f64 * share) as u64;
+        let fraction = if device.is_host() { HOST_FRACTION } else { GPU_FRACTION };
+        let usable = (available as f64 * fraction) as u64;
         let source = match (found, limit_gib) {
             (Some(_), _) => MemorySource::Device,
             (None, Some(_)) => MemorySource::Recipe,

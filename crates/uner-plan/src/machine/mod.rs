@@ -1,10 +1,14 @@
 //! The machine of a run: its devices, their memory, and how fast they are.
 
+mod check;
+mod cpu;
 mod devices;
 mod memory;
 mod peak;
 mod rates;
 
+pub use check::{DeviceReport, Facts, check};
+pub use cpu::Cpu;
 pub use devices::{Devices, parse};
 pub use memory::{Budget, MemorySource, cpu, host_memory, resident_memory};
 pub use peak::peak_flops;
@@ -51,7 +55,7 @@ impl Machine {
     /// applies if the device has more memory, or is not here. A plan may be made on another machine
     /// than the run: a device that cannot be opened is assumed to be like
     /// [`Machine::elsewhere`].
-    pub fn look(
+    pub fn detect(
         devices: &Devices,
         limit_gib: Option<f64>,
         model: &LlamaConfig,
@@ -111,12 +115,12 @@ mod tests {
             ["flex,flex", "flex", "cuda:1000"].map(|names| names.parse::<Devices>().unwrap());
         let ranks = Ranks::of_one_process(&two);
         assert_eq!(ranks, Ranks { all: 2, here: 2 });
-        let cpu = Machine::look(&two, None, &tiny(), ranks);
+        let cpu = Machine::detect(&two, None, &tiny(), ranks);
         assert_eq!((cpu.device.as_str(), cpu.ranks), ("flex (the CPU)", 2));
         assert!(cpu.memory.source == MemorySource::Device && cpu.rates.measured);
-        let alone = Machine::look(&one, None, &tiny(), Ranks::of_one_process(&one));
+        let alone = Machine::detect(&one, None, &tiny(), Ranks::of_one_process(&one));
         assert!(alone.memory.available > cpu.memory.available, "two ranks share the memory");
-        let absent = Machine::look(&absent, None, &tiny(), Ranks::of_one_process(&absent));
+        let absent = Machine::detect(&absent, None, &tiny(), Ranks::of_one_process(&absent));
         assert!(absent.device.starts_with("`cuda:1000` "), "{absent:?}");
         assert_eq!(absent.memory.source, MemorySource::Assumed);
         assert!(!absent.rates.measured);

@@ -66,8 +66,8 @@ impl Rates {
         let [at_few, at_many] = [few, many].map(|product| inverse(product.shape[0]));
         // If the product of more rows measures slower, that is noise.
         let slower = (1.0 / few.flops - 1.0 / many.flops).max(0.0);
-        let share = ((inverse(rows) - at_many) / (at_few - at_many)).max(0.0);
-        1.0 / (1.0 / self.fastest() + share * slower)
+        let weight = ((inverse(rows) - at_many) / (at_few - at_many)).max(0.0);
+        1.0 / (1.0 / self.fastest() + weight * slower)
     }
 
     /// Floating-point operations a second of the fastest product.
@@ -84,13 +84,13 @@ impl Rates {
         let version = env!("CARGO_PKG_VERSION");
         let dtype = precision::parameters(device);
         let key = format!("{version}, {name}, {description}, {dtype:?}, {shapes:?}");
-        let mut known = file.as_deref().map(read).unwrap_or_default();
-        if let Some(rates) = known.get(&key) {
+        let mut cache = file.as_deref().map(read).unwrap_or_default();
+        if let Some(rates) = cache.get(&key) {
             return *rates;
         }
         let rates = measure(shapes, dtype, device);
-        known.insert(key, rates);
-        if let Some(problem) = file.and_then(|file| write(&file, &known).err()) {
+        cache.insert(key, rates);
+        if let Some(problem) = file.and_then(|file| write(&file, &cache).err()) {
             tracing::debug!("the device's rates cannot be cached: {problem}");
         }
         rates
@@ -152,10 +152,10 @@ fn read(file: &Path) -> BTreeMap<String, Rates> {
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
-fn write(file: &Path, known: &BTreeMap<String, Rates>) -> std::io::Result<()> {
+fn write(file: &Path, cache: &BTreeMap<String, Rates>) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new(""));
     fs_err::create_dir_all(folder)?;
-    let text = serde_json::to_string_pretty(known)?;
+    let text = serde_json::to_string_pretty(cache)?;
     atomic::write(file, |out| out.write_all(text.as_bytes()))
 }
 
@@ -174,8 +174,8 @@ mod tests {
         // Five times the difference of the inverse rates: 1 / (1 / 630 + 5 · (1 / 500 - 1 / 630)).
         assert!((273e12..275e12).contains(&rates.matmul(512)));
         assert!((500e12..630e12).contains(&rates.matmul(4096)));
-        let noise = Rates { products: [products[1], products[0]], ..rates };
-        assert_eq!(noise.fastest(), 630e12);
+        let noisy = Rates { products: [products[1], products[0]], ..rates };
+        assert_eq!(noisy.fastest(), 630e12);
         let slow = Rates { products: [product(2048, 2.0), product(8192, 1.0)], ..rates };
         assert_eq!(slow.matmul(2048), 2.0);
     }
@@ -185,9 +185,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("new/rates.json");
         assert!(read(&file).is_empty());
-        let known = BTreeMap::from([("a device".to_owned(), Rates::ASSUMED)]);
-        write(&file, &known).unwrap();
-        assert_eq!(read(&file), known);
+        let cache = BTreeMap::from([("a device".to_owned(), Rates::ASSUMED)]);
+        write(&file, &cache).unwrap();
+        assert_eq!(read(&file), cache);
         fs_err::write(&file, "{").unwrap();
         assert!(read(&file).is_empty());
     }

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_run_that_does_not_fit_is_told_to_take_fewer_rows() {
+    fn a_resumed_run_that_does_not_fit_is_advised_to_take_fewer_rows() {
         let recipe = toml::from_str(crate::builtin::recipe("zero-shot").unwrap()).unwrap();
         let sources = Sources::find(recipe).unwrap();
         let fresh = plan();

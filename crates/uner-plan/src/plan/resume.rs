@@ -227,13 +227,12 @@ mod tests {
     fn every_rule_is_of_a_key_that_there_is() {
         let mut plan = plan();
         plan.recipe.run.memory = Some(crate::recipe::MemoryConfig { limit_gib: 1.0 });
-        let known: BTreeSet<String> = flat(&Value::Table(compared(&plan))).into_keys().collect();
+        let keys: BTreeSet<String> = flat(&Value::Table(compared(&plan))).into_keys().collect();
         let optional = ["data.expected_conversations", "model.adapter", "model.base"];
         let optional =
             [&optional[..], &["train.checkpoint", "train.best", "train.guards"]].concat();
         for (name, _) in RULES {
-            let is_key =
-                known.iter().any(|key| key == name || key.starts_with(&format!("{name}.")));
+            let is_key = keys.iter().any(|key| key == name || key.starts_with(&format!("{name}.")));
             assert!(is_key || optional.contains(&name) || name == "train.max_steps", "{name}");
         }
     }

@@ -52,11 +52,11 @@ pub fn find(name: &str) -> Result<RecipeText, RecipeError> {
             folder: PathBuf::new(),
         });
     }
-    let known = builtin::recipe_names();
+    let names = builtin::recipe_names();
     Err(RecipeError::Unknown {
         name: name.to_owned(),
-        hint: did_you_mean(stem, known.iter().copied()),
-        known: known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        hint: did_you_mean(stem, names.iter().copied()),
+        known: names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
     })
 }
 
@@ -161,12 +161,12 @@ fn repair(table: &mut Table, path: &serde_path_to_error::Path, message: &str) ->
         let Segment::Map { key } = steps.pop()? else { return None };
         key
     };
-    let place = follow(table, &steps)?;
-    let value = place.remove(name);
+    let parent = follow(table, &steps)?;
+    let value = parent.remove(name);
     if is_unknown {
         // The key that was misspelled must not be reported as missing too.
         let meant = nearest(name, message.split('`').skip(3).step_by(2));
-        place.extend(meant.zip(value).map(|(meant, value)| (meant.to_owned(), value)));
+        parent.extend(meant.zip(value).map(|(meant, value)| (meant.to_owned(), value)));
     } else {
         let good = builtin::recipe_names().into_iter().find_map(|recipe| {
             let mut complete: Table = builtin::recipe(recipe)?.parse().ok()?;
@@ -175,7 +175,7 @@ fn repair(table: &mut Table, path: &serde_path_to_error::Path, message: &str) ->
         if is_missing && good.is_none() {
             return None;
         }
-        place.extend(good.map(|good| (name.to_owned(), good)));
+        parent.extend(good.map(|good| (name.to_owned(), good)));
     }
     Some(())
 }
@@ -246,13 +246,13 @@ fn key_error(
     culprit: Option<&Override>,
     error: &serde_path_to_error::Error<toml::de::Error>,
 ) -> RecipeError {
-    let place = match (culprit, line_of(&source.text, error.path())) {
+    let location = match (culprit, line_of(&source.text, error.path())) {
         (Some(culprit), _) => format!("`{culprit}`"),
         (None, Some(line)) => format!("{}:{line}", source.origin),
         (None, None) => source.origin.clone(),
     };
     let path = error.path().to_string();
-    RecipeError::Key { place, problem: explain(&path, error.inner().message()) }
+    RecipeError::Key { place: location, problem: explain(&path, error.inner().message()) }
 }
 
 /// Rewrites serde's message in the terms of a recipe.
@@ -262,24 +262,24 @@ fn explain(path: &str, message: &str) -> String {
         let path = path.strip_suffix(name).map_or(path, |path| path.trim_end_matches('.'));
         if path.is_empty() || path == "." { name.to_owned() } else { format!("{path}.{name}") }
     };
-    if let (Some(_), [name, known @ ..]) =
+    if let (Some(_), [name, expected @ ..]) =
         (message.strip_prefix("unknown field"), quoted.as_slice())
     {
-        let known_list =
-            known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let hint = did_you_mean(name, known.iter().copied());
-        return format!("unknown key `{}`{hint}; known here are {known_list}", section(name));
+        let expected_list =
+            expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let hint = did_you_mean(name, expected.iter().copied());
+        return format!("unknown key `{}`{hint}; known here are {expected_list}", section(name));
     }
     if let (Some(_), [name, ..]) = (message.strip_prefix("missing field"), quoted.as_slice()) {
         return format!("`{}` is missing; a recipe must set it", section(name));
     }
-    if let (Some(_), [name, known @ ..]) =
+    if let (Some(_), [name, expected @ ..]) =
         (message.strip_prefix("unknown variant"), quoted.as_slice())
     {
-        let known_list =
-            known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let hint = did_you_mean(name, known.iter().copied());
-        return format!("`{path}` is `{name}`{hint}; it must be one of {known_list}");
+        let expected_list =
+            expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let hint = did_you_mean(name, expected.iter().copied());
+        return format!("`{path}` is `{name}`{hint}; it must be one of {expected_list}");
     }
     let message =
         ["f64", "usize", "u64", "u32"].iter().fold(message.to_owned(), |message, number| {

@@ -99,7 +99,7 @@ split = "test"
 "#;
 
 #[test]
-fn ten_lines_are_a_recipe_and_the_other_keys_are_told() {
+fn ten_lines_are_a_recipe_and_the_other_keys_are_listed() {
     let source = RecipeText {
         origin: "mine.toml".to_owned(),
         text: SHORTEST.to_owned(),

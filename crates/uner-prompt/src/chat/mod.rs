@@ -24,11 +24,11 @@ use minijinja::Value;
 
 use crate::conversation::{Conversation, Message, Tokens};
 use crate::error::PromptError;
-use crate::render::{alternating, asked};
+use crate::render::{alternating, through_last_user_turn};
 use crate::template::Template;
 use crate::tokenizer::Tokenizer;
 
-use crate::jinja::{self, Beginning, ChatTemplate};
+use crate::jinja::{self, ChatTemplate, Prefix};
 use literal::Literals;
 
 const MOVED: &str = "the chat template renders a turn differently once others follow it, so prompts would differ from the training text";
@@ -68,12 +68,14 @@ impl<'a> Chat<'a> {
             return Err(PromptError::OddTurns(messages.len()));
         }
         let (messages, literals) = Literals::hide(messages, self.tokenizer);
-        let texts = self.texts(&beginnings(&messages))?;
-        let [asked @ .., whole] = &texts[..] else { unreachable!("the whole is rendered, too") };
+        let texts = self.texts(&prefixes(&messages))?;
+        let [exchanges @ .., whole] = &texts[..] else {
+            unreachable!("the whole is rendered, too")
+        };
         let mut writer = Writer::new(&literals, self.tokenizer);
         let (mut passage, mut written) = ("", String::new());
         for (number, (turns, texts)) in
-            messages.chunks_exact(2).zip(asked.chunks_exact(2)).enumerate()
+            messages.chunks_exact(2).zip(exchanges.chunks_exact(2)).enumerate()
         {
             let Exchange { text, prompt, end } =
                 self.exchange(&texts[0], &texts[1], &turns[1], &literals)?;
@@ -106,10 +108,13 @@ impl<'a> Chat<'a> {
         conversation: &Conversation,
     ) -> Result<Vec<u32>, PromptError> {
         let (messages, literals) =
-            Literals::hide(asked(conversation, self.template)?, self.tokenizer);
+            Literals::hide(through_last_user_turn(conversation, self.template)?, self.tokenizer);
         let messages = messages.iter().map(jinja::message).collect();
         let mut writer = Writer::new(&literals, self.tokenizer);
-        writer.push(&self.texts(&[Beginning { messages, asks: true }])?.concat(), false)?;
+        writer.push(
+            &self.texts(&[Prefix { messages, add_generation_prompt: true }])?.concat(),
+            false,
+        )?;
         Ok(writer.tokens.ids)
     }
 
@@ -118,15 +123,15 @@ impl<'a> Chat<'a> {
         // `[]` cannot occur in the assistant's name, in which the answer is searched for, too.
         let messages = [Message::user("a"), Message::assistant("[]")];
         let (_, literals) = Literals::hide(&messages, self.tokenizer);
-        let texts = self.texts(&beginnings(&messages))?;
+        let texts = self.texts(&prefixes(&messages))?;
         let Exchange { text, prompt, end } =
             self.exchange(&texts[0], &texts[1], &messages[1], &literals)?;
         let ids = self.tokenizer.encode_special(&text[prompt..end], true)?;
         Ok(*ids.last().expect("a turn ends with a special token"))
     }
 
-    /// Renders several beginnings of a conversation.
-    fn texts(&self, beginnings: &[Beginning]) -> Result<Vec<String>, PromptError> {
+    /// Renders several prefixes of a conversation.
+    fn texts(&self, prefixes: &[Prefix]) -> Result<Vec<String>, PromptError> {
         if self.jinja.is_unknown() {
             return Err(PromptError::Chat(
                 "the chat template of the model has not been read".to_owned(),
@@ -134,7 +139,7 @@ impl<'a> Chat<'a> {
         }
         let special =
             [self.tokenizer.bos(), self.tokenizer.eos()].map(|id| self.tokenizer.token(id));
-        let texts = self.jinja.render(&self.template.system, beginnings, &special);
+        let texts = self.jinja.render(&self.template.system, prefixes, &special);
         texts.map_err(|problem| self.refused(&problem))
     }
 
@@ -181,23 +186,23 @@ impl<'a> Chat<'a> {
     }
 }
 
-/// The beginnings to render: for each exchange, after the passage exchange, its prompt and its
+/// The prefixes to render: for each exchange, after the passage exchange, its prompt and its
 /// whole text; last, the whole conversation. Another turn follows each whole text, since some
 /// templates write a closing text after the last turn.
-fn beginnings(messages: &[Message]) -> Vec<Beginning> {
+fn prefixes(messages: &[Message]) -> Vec<Prefix> {
     let values: Vec<Value> = messages.iter().map(jinja::message).collect();
     let next = jinja::message(&Message::user("a"));
     let followed = |messages: &[Value]| [messages, std::slice::from_ref(&next)].concat();
     let of_exchange = |number: usize| {
         let passage = if number == 0 { &[] } else { &values[..2] };
-        let asked = [passage, &values[2 * number..=2 * number]].concat();
+        let prompt = [passage, &values[2 * number..=2 * number]].concat();
         let answered = [passage, &values[2 * number..2 * number + 2]].concat();
         [
-            Beginning { messages: asked, asks: true },
-            Beginning { messages: followed(&answered), asks: false },
+            Prefix { messages: prompt, add_generation_prompt: true },
+            Prefix { messages: followed(&answered), add_generation_prompt: false },
         ]
     };
-    let whole = Beginning { messages: followed(&values), asks: false };
+    let whole = Prefix { messages: followed(&values), add_generation_prompt: false };
     (0..values.len() / 2).flat_map(of_exchange).chain([whole]).collect()
 }
 

@@ -55,11 +55,14 @@ fn rendered(
     template: &ChatTemplate,
     system: &str,
     messages: &[Message],
-    asks: bool,
+    add_generation_prompt: bool,
     special: &[String; 2],
 ) -> String {
     let messages = messages.iter().map(jinja::message).collect();
-    template.render(system, &[Beginning { messages, asks }], special).unwrap().concat()
+    template
+        .render(system, &[Prefix { messages, add_generation_prompt }], special)
+        .unwrap()
+        .concat()
 }
 
 /// The text of the tokens, with the trained parts in brackets.

@@ -31,12 +31,12 @@ const STACK: usize = 1 << 29;
 const PATIENCE: Duration = Duration::from_secs(10);
 const NAME: &str = "chat";
 
-/// The beginning of a conversation.
-pub(crate) struct Beginning {
+/// The first messages of a conversation.
+pub(crate) struct Prefix {
     /// The messages, as returned by [`message`].
     pub(crate) messages: Vec<Value>,
     /// Whether the assistant's turn is opened after them (`add_generation_prompt`).
-    pub(crate) asks: bool,
+    pub(crate) add_generation_prompt: bool,
 }
 
 /// A message as a Jinja value. Copies share its text.
@@ -70,7 +70,7 @@ impl ChatTemplate {
             ));
         }
         let compiled = without_generation_blocks(&source);
-        let environment = apart(move || compile(compiled))?;
+        let environment = on_large_stack(move || compile(compiled))?;
         Ok(Self { source, environment: Arc::new(environment) })
     }
 
@@ -84,22 +84,22 @@ impl ChatTemplate {
         &self.source
     }
 
-    /// Renders several beginnings of a conversation.
+    /// Renders several prefixes of a conversation.
     pub(crate) fn render(
         &self,
         system: &str,
-        beginnings: &[Beginning],
+        prefixes: &[Prefix],
         special: &[String; 2],
     ) -> Result<Vec<String>, String> {
         let system = (!system.is_empty()).then(|| context! { role => "system", content => system });
         let [bos, eos] = special;
-        let context = |Beginning { messages, asks }: &Beginning| {
+        let context = |Prefix { messages, add_generation_prompt }: &Prefix| {
             let messages: Vec<Value> = system.iter().chain(messages).cloned().collect();
-            context! { messages, add_generation_prompt => asks, bos_token => bos, eos_token => eos }
+            context! { messages, add_generation_prompt, bos_token => bos, eos_token => eos }
         };
-        let contexts: Vec<Value> = beginnings.iter().map(context).collect();
+        let contexts: Vec<Value> = prefixes.iter().map(context).collect();
         let environment = Arc::clone(&self.environment);
-        apart(move || {
+        on_large_stack(move || {
             let template = environment.get_template(NAME).map_err(|error| problem(&error))?;
             contexts
                 .iter()
@@ -158,7 +158,7 @@ impl Formatter for AsPython {
 
 /// Runs `work` on a thread with a large stack. A thread cannot be stopped: if it takes too long, it
 /// runs until the program ends.
-fn apart<T: Send + 'static>(
+fn on_large_stack<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     let (send, receive) = mpsc::channel();

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_not_kept() {
+    fn failures_are_not_cached() {
         let cache = SegmentCache::default();
         assert_eq!(cache.get_or("a", |_| Err("no")), Err("no"));
         assert_eq!(cache.get_or("a", |_| Ok::<_, &str>(vec![7])), Ok(vec![7]));

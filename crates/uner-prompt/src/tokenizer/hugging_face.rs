@@ -246,8 +246,8 @@ fn drop_prefix(mut step: Value) -> Value {
                 let Some(list) = step.get_mut(steps).and_then(Value::as_array_mut) else {
                     continue;
                 };
-                let kept = std::mem::take(list).into_iter().map(drop_prefix);
-                *list = kept.filter(|step| !step.is_null()).collect();
+                let unprefixed = std::mem::take(list).into_iter().map(drop_prefix);
+                *list = unprefixed.filter(|step| !step.is_null()).collect();
             }
         }
         _ => {}

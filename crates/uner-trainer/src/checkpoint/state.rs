@@ -12,7 +12,7 @@ use crate::state::{BestTracker, RunId};
 use crate::step::guards::GuardState;
 
 /// Version of the checkpoint layout.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The run that wrote a checkpoint; `None` if that cannot be read, or was written before runs had
 /// ids.

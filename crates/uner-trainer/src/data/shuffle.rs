@@ -9,8 +9,8 @@ use rand_chacha::rand_core::SeedableRng;
 /// the conversations of an epoch, `i + 1` the order of the queries of conversation `i`.
 pub fn permutation(n: usize, seed: u64, epoch: u64, index: u64) -> Vec<usize> {
     let mut key = [0; 32];
-    for (place, value) in key.chunks_exact_mut(8).zip([seed, epoch, index]) {
-        place.copy_from_slice(&value.to_le_bytes());
+    for (bytes, value) in key.chunks_exact_mut(8).zip([seed, epoch, index]) {
+        bytes.copy_from_slice(&value.to_le_bytes());
     }
     let mut order: Vec<usize> = (0..n).collect();
     order.shuffle(&mut ChaCha8Rng::from_seed(key));

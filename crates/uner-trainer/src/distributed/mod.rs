@@ -171,8 +171,8 @@ impl Group {
         let Some(member) = &self.member else { return Ok(Pending::done(gradients)) };
         let local_ranks = &member.local_ranks;
         let Some(link) = &local_ranks.link else {
-            let share = |gradient| self.shard_of_sum(member, gradient, sum);
-            return Ok(Pending::done(gradients.into_iter().map(share).collect::<Result<_, _>>()?));
+            let shard = |gradient| self.shard_of_sum(member, gradient, sum);
+            return Ok(Pending::done(gradients.into_iter().map(shard).collect::<Result<_, _>>()?));
         };
         let cut = |gradient: Tensor<1>| {
             let edges = Shard::edges(gradient.dims()[0], local_ranks.local_world_size);
@@ -185,8 +185,8 @@ impl Group {
             return Ok(pending);
         }
         // The parts of the process's ranks form its sum, which is then summed over processes.
-        let share = |part| self.shard_of_sum(member, part, |parts| parts.concat());
-        Ok(Pending::done(pending.wait().into_iter().map(share).collect::<Result<_, _>>()?))
+        let shard = |part| self.shard_of_sum(member, part, |parts| parts.concat());
+        Ok(Pending::done(pending.wait().into_iter().map(shard).collect::<Result<_, _>>()?))
     }
 
     /// Combines the parts of each process's ranks, sums the results over all processes, and returns
@@ -207,8 +207,8 @@ impl Group {
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn all_gather(&self, share: Tensor<1>, count: usize) -> Result<Tensor<1>, TrainError> {
-        Ok(self.start_all_gather(vec![(share, count)])?.wait().remove(0))
+    pub fn all_gather(&self, shard: Tensor<1>, count: usize) -> Result<Tensor<1>, TrainError> {
+        Ok(self.start_all_gather(vec![(shard, count)])?.wait().remove(0))
     }
 
     /// Starts an all-gather: concatenates the ranks' shards of each vector, `[count]`, in its type.
@@ -219,12 +219,12 @@ impl Group {
     /// When another rank has failed.
     pub fn start_all_gather(&self, shards: Vec<(Tensor<1>, usize)>) -> Result<Pending, TrainError> {
         let Some(member) = &self.member else {
-            return Ok(Pending::done(shards.into_iter().map(|(share, _)| share).collect()));
+            return Ok(Pending::done(shards.into_iter().map(|(shard, _)| shard).collect()));
         };
         let Some(link) = member.link() else {
-            let whole = |(share, _): (Tensor<1>, usize)| {
-                let (device, dtype) = (share.device(), share.dtype());
-                Ok(on_device(self.all_gather_values(host(share))?.to_vec(), dtype, &device))
+            let whole = |(shard, _): (Tensor<1>, usize)| {
+                let (device, dtype) = (shard.device(), shard.dtype());
+                Ok(on_device(self.all_gather_values(host(shard))?.to_vec(), dtype, &device))
             };
             return Ok(Pending::done(
                 shards.into_iter().map(whole).collect::<Result<_, TrainError>>()?,
@@ -239,10 +239,10 @@ impl Group {
     ///
     /// # Errors
     /// When another rank has failed.
-    pub fn all_gather_values(&self, share: Vec<f32>) -> Result<Arc<Vec<f32>>, TrainError> {
-        let Some(member) = &self.member else { return Ok(Arc::new(share)) };
+    pub fn all_gather_values(&self, shard: Vec<f32>) -> Result<Arc<Vec<f32>>, TrainError> {
+        let Some(member) = &self.member else { return Ok(Arc::new(shard)) };
         member.meet_values(
-            share,
+            shard,
             |parts| parts.concat(),
             |processes, part| processes.all_gather(part),
         )
@@ -411,13 +411,13 @@ mod tests {
                 let (device, values) = (&device, &values);
                 scope.spawn(move || {
                     let gradient = on_device(values.clone(), DType::BF16, device);
-                    let share = group.shard(values.len());
+                    let shard = group.shard(values.len());
                     let sum = group.reduce_scatter(gradient.clone()).unwrap();
-                    assert_eq!((sum.dtype(), sum.dims()), (DType::F32, [share.len]));
+                    assert_eq!((sum.dtype(), sum.dims()), (DType::F32, [shard.len]));
                     let twice: Vec<f32> =
-                        values[share.range()].iter().map(|value| 2.0 * value).collect();
+                        values[shard.range()].iter().map(|value| 2.0 * value).collect();
                     assert_eq!(host(sum), twice);
-                    let whole = group.all_gather(share.of(gradient), values.len()).unwrap();
+                    let whole = group.all_gather(shard.of(gradient), values.len()).unwrap();
                     assert_eq!((whole.dtype(), host(whole)), (DType::BF16, values.clone()));
                 });
             }

@@ -54,8 +54,8 @@ impl Session {
     pub fn processes(&self) -> Mpi {
         let world = self.0.world();
         let local = world.split_shared(world.rank());
-        let place = |all: &SimpleCommunicator| (all.rank() as usize, all.size() as usize);
-        let ((rank, count), local) = (place(&world), place(&local));
+        let rank_and_size = |all: &SimpleCommunicator| (all.rank() as usize, all.size() as usize);
+        let ((rank, count), local) = (rank_and_size(&world), rank_and_size(&local));
         Mpi { rank, count, local, world: Mutex::new(World(world)) }
     }
 

@@ -45,7 +45,7 @@ impl<T: Send> Rendezvous<T> {
         combine: impl FnOnce(Vec<Vec<T>>) -> Vec<T>,
     ) -> Result<Arc<Vec<T>>, TrainError> {
         let mut state = self.lock();
-        let meeting = state.ended;
+        let round = state.ended;
         assert!(state.parts[local_rank].is_none(), "local rank {local_rank} arrived twice");
         state.parts[local_rank] = Some(part);
         if state.parts.iter().all(Option::is_some) && state.failure.is_none() {
@@ -55,7 +55,7 @@ impl<T: Send> Rendezvous<T> {
             state.ended += 1;
             self.changed.notify_all();
         }
-        while state.ended == meeting {
+        while state.ended == round {
             if let Some((rank, problem)) = &state.failure {
                 return Err(TrainError::Rank { rank: *rank, problem: problem.clone() });
             }
@@ -82,14 +82,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_gets_the_combined_parts_in_the_order_of_seats() {
-        let meeting = Rendezvous::new(3);
+    fn every_rank_gets_the_combined_parts_in_the_order_of_ranks() {
+        let rendezvous = Rendezvous::new(3);
         std::thread::scope(|scope| {
             for local_rank in 0..3usize {
-                let meeting = &meeting;
+                let rendezvous = &rendezvous;
                 scope.spawn(move || {
                     for round in 0..200 {
-                        let got = meeting
+                        let got = rendezvous
                             .meet(local_rank, vec![local_rank * round], |parts| parts.concat())
                             .unwrap();
                         assert_eq!(*got, [0, round, 2 * round]);
@@ -101,14 +101,14 @@ mod tests {
 
     #[test]
     fn a_failure_reaches_those_who_wait_and_those_who_come_later() {
-        let meeting = Rendezvous::<f32>::new(2);
+        let rendezvous = Rendezvous::<f32>::new(2);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| meeting.meet(0, vec![1.0], |parts| parts.concat()));
-            meeting.fail(1, "the disk is full");
-            meeting.fail(0, "rank 1 failed");
+            let waiting = scope.spawn(|| rendezvous.meet(0, vec![1.0], |parts| parts.concat()));
+            rendezvous.fail(1, "the disk is full");
+            rendezvous.fail(0, "rank 1 failed");
             let error = waiting.join().unwrap().unwrap_err().to_string();
             assert!(error.contains("rank 1") && error.contains("the disk is full"), "{error}");
         });
-        assert!(meeting.meet(1, vec![1.0], |parts| parts.concat()).is_err());
+        assert!(rendezvous.meet(1, vec![1.0], |parts| parts.concat()).is_err());
     }
 }

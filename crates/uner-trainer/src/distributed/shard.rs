@@ -48,14 +48,14 @@ impl Shard {
         if self.len == self.count {
             return values;
         }
-        let share = Tensor::zeros([self.len], (&values.device(), values.dtype()));
-        if self.len == 0 { share } else { share.slice_assign(0..self.len, self.of(values)) }
+        let shard = Tensor::zeros([self.len], (&values.device(), values.dtype()));
+        if self.len == 0 { shard } else { shard.slice_assign(0..self.len, self.of(values)) }
     }
 }
 
 fn edge(count: usize, rank: usize, world_size: usize) -> usize {
-    let blocks = count.div_ceil(GRANULE);
-    (rank * blocks / world_size * GRANULE).min(count)
+    let granules = count.div_ceil(GRANULE);
+    (rank * granules / world_size * GRANULE).min(count)
 }
 
 #[cfg(test)]
@@ -63,20 +63,20 @@ mod tests {
     use super::{GRANULE, Shard};
 
     #[test]
-    fn shares_cover_everything_once_and_differ_by_a_block() {
+    fn shards_cover_everything_once_and_differ_by_a_granule() {
         for count in [0, 1, 255, 256, 257, 5 * GRANULE, 10 * GRANULE + 17] {
             for world_size in [1, 2, 3, 4, 7] {
                 let shards: Vec<Shard> =
                     (0..world_size).map(|rank| Shard::new(count, rank, world_size)).collect();
-                let elements: Vec<usize> = shards.iter().flat_map(|share| share.range()).collect();
+                let elements: Vec<usize> = shards.iter().flat_map(|shard| shard.range()).collect();
                 assert_eq!(elements, (0..count).collect::<Vec<_>>());
-                let blocks: Vec<usize> =
-                    shards.iter().map(|share| share.len.div_ceil(GRANULE)).collect();
+                let granules: Vec<usize> =
+                    shards.iter().map(|shard| shard.len.div_ceil(GRANULE)).collect();
                 assert!(
-                    blocks.iter().max().unwrap() - blocks.iter().min().unwrap() <= 1,
-                    "{blocks:?}"
+                    granules.iter().max().unwrap() - granules.iter().min().unwrap() <= 1,
+                    "{granules:?}"
                 );
-                assert!(shards.iter().all(|share| share.start % GRANULE == 0 || share.len == 0));
+                assert!(shards.iter().all(|shard| shard.start % GRANULE == 0 || shard.len == 0));
             }
         }
     }

@@ -69,11 +69,11 @@ impl EventFile {
     pub fn open(run: &Path, step: u64) -> Result<Self, TrainError> {
         let path = match existing(run)? {
             Some(path) => {
-                let kept: Vec<u8> = records(&fs_err::read(&path)?)
+                let retained: Vec<u8> = records(&fs_err::read(&path)?)
                     .filter(|(_, record)| u64::try_from(record.step).is_ok_and(|of| of <= step))
                     .flat_map(|(bytes, _)| bytes.to_vec())
                     .collect();
-                atomic::write::<std::io::Error>(&path, |out| out.write_all(&kept))?;
+                atomic::write::<std::io::Error>(&path, |out| out.write_all(&retained))?;
                 path
             }
             None => run.join(format!("{NAME}.{:010}.uner", now() as u64)),
@@ -138,7 +138,7 @@ fn scalars(event: &Event) -> Vec<(&'static str, f64)> {
 
 fn of_step(metrics: &StepMetrics) -> Vec<(&'static str, f64)> {
     let time = &metrics.breakdown;
-    let known = [
+    let always = [
         ("train/loss", metrics.loss),
         ("train/grad_norm", metrics.grad_norm),
         ("train/lr", metrics.lr),
@@ -153,15 +153,15 @@ fn of_step(metrics: &StepMetrics) -> Vec<(&'static str, f64)> {
         ("seconds/optimizer", time.optimizer),
         ("seconds/save", time.save),
     ];
-    let unsure = [
+    let optional = [
         ("throughput/mfu", metrics.mfu),
         ("throughput/matmul_utilization", metrics.matmul_utilization),
         ("memory/in_use", metrics.memory_in_use.map(|bytes| bytes as f64)),
         ("memory/reserved", metrics.memory_reserved.map(|bytes| bytes as f64)),
     ];
-    known
+    always
         .into_iter()
-        .chain(unsure.into_iter().filter_map(|(tag, value)| Some((tag, value?))))
+        .chain(optional.into_iter().filter_map(|(tag, value)| Some((tag, value?))))
         .collect()
 }
 

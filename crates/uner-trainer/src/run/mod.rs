@@ -173,11 +173,11 @@ fn steps(
         stop = after_step(run, &mut state, false, saves, on_event)?;
     }
     while state.step < total && !stop {
-        let mut done;
-        (state, done) = step(run, state, receive, &flops)?;
-        done.metrics.breakdown.save = saves.blocked_seconds();
+        let mut step_report;
+        (state, step_report) = step(run, state, receive, &flops)?;
+        step_report.metrics.breakdown.save = saves.blocked_seconds();
         let stop_requested =
-            run.group.any([emit_or_save(done, &state, saves, on_event)?])? == [true];
+            run.group.any([emit_or_save(step_report, &state, saves, on_event)?])? == [true];
         stop = after_step(run, &mut state, stop_requested, saves, on_event)?;
     }
     Ok(state)
@@ -187,12 +187,12 @@ fn steps(
 /// the failure, so that the model is not lost. With several ranks it does not save: saving is
 /// collective, and the other ranks do not know of the failure.
 fn emit_or_save(
-    done: StepReport,
+    step_report: StepReport,
     state: &TrainState,
     saves: &mut CheckpointSchedule,
     on_event: &mut OnEvent,
 ) -> Result<bool, TrainError> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| emit(done, on_event)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| emit(step_report, on_event)));
     if !matches!(outcome, Ok(Ok(_) | Err(TrainError::Guarded(_)))) && saves.is_single() {
         let mut silent = |_: &Event| Ok(ControlFlow::Continue(()));
         // The first failure is reported, not one of this save.

@@ -73,8 +73,8 @@ impl Profile {
         self.breakdown.reduce += breakdown.reduce;
         self.breakdown.optimizer += breakdown.optimizer;
         for op in ops {
-            match self.ops.iter_mut().find(|known| (known.op, known.pass) == (op.op, op.pass)) {
-                Some(known) => known.add(op),
+            match self.ops.iter_mut().find(|total| (total.op, total.pass) == (op.op, op.pass)) {
+                Some(total) => total.add(op),
                 None => self.ops.push(*op),
             }
         }

@@ -14,7 +14,7 @@ pub(crate) struct CheckpointSchedule<'a> {
     writer: Writer,
     last: Instant,
     /// Whether `on_event` returned `Break` for an earlier checkpoint, unknown to the loop so far.
-    asked: bool,
+    stop_requested: bool,
     /// Seconds that saving has blocked the run since [`CheckpointSchedule::blocked_seconds`] was
     /// last called.
     blocked_seconds: f64,
@@ -26,7 +26,7 @@ impl<'a> CheckpointSchedule<'a> {
             run,
             writer: Writer::new(run.folder, run.config.keep_last),
             last: Instant::now(),
-            asked: false,
+            stop_requested: false,
             blocked_seconds: 0.0,
         }
     }
@@ -39,11 +39,11 @@ impl<'a> CheckpointSchedule<'a> {
     /// Whether a checkpoint is due by the step's number or by the clock.
     pub(crate) fn due(&self, step: u64) -> bool {
         let config = self.run.config;
-        let pause =
+        let interval =
             config.checkpoint.map(|checkpoint| Duration::from_secs_f64(60.0 * checkpoint.minutes));
         step.is_multiple_of(config.save_every)
             || step == self.run.total_steps()
-            || pause.is_some_and(|pause| self.last.elapsed() >= pause)
+            || interval.is_some_and(|interval| self.last.elapsed() >= interval)
     }
 
     /// Waits for the previous checkpoint, so that at most one copy exists. Then copies the run to
@@ -54,7 +54,7 @@ impl<'a> CheckpointSchedule<'a> {
         on_event: &mut OnEvent,
     ) -> Result<(), TrainError> {
         let start = Instant::now();
-        self.asked |= self.finish(on_event)?;
+        self.stop_requested |= self.finish(on_event)?;
         let run = self.run;
         let TrainState { model, optimizer, .. } = state;
         let masters = optimizer.precision().is_rounded_in(&run.model_config.torch_dtype);
@@ -86,8 +86,8 @@ impl<'a> CheckpointSchedule<'a> {
     /// # Errors
     /// When the checkpoint could not be written.
     pub(crate) fn emit(&mut self, on_event: &mut OnEvent) -> Result<bool, TrainError> {
-        let asked = std::mem::take(&mut self.asked);
-        Ok(asked | if self.writer.is_writing() { false } else { self.finish(on_event)? })
+        let stop_requested = std::mem::take(&mut self.stop_requested);
+        Ok(stop_requested | if self.writer.is_writing() { false } else { self.finish(on_event)? })
     }
 
     /// Waits for the checkpoint that is being written and emits its event. Returns whether

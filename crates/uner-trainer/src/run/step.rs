@@ -29,8 +29,8 @@ pub(crate) struct StepReport {
 }
 
 /// Emits the events of a step and its guards; returns whether `on_event` returned `Break`.
-pub(crate) fn emit(done: StepReport, on_event: &mut OnEvent) -> Result<bool, TrainError> {
-    let StepReport { metrics, guarded } = done;
+pub(crate) fn emit(step_report: StepReport, on_event: &mut OnEvent) -> Result<bool, TrainError> {
+    let StepReport { metrics, guarded } = step_report;
     let mut stop = false;
     if let Some(report) = guarded {
         stop = on_event(&Event::Guarded(report.clone()))?.is_break();
@@ -59,7 +59,7 @@ pub(crate) fn step(
     let work = || update(run, state, &data);
     // Ranks wait for each other, which must not block the worker threads that all ranks share.
     let updated = if run.group.is_single() { on_worker_thread(&device, work) } else { work() };
-    let (state, StepOutcome { loss, grad_norm, lr, finding, breakdown }) = updated?;
+    let (state, StepOutcome { loss, grad_norm, lr, guard_hit, breakdown }) = updated?;
 
     let seconds = start.elapsed().as_secs_f64();
     let metrics = StepMetrics {
@@ -82,8 +82,8 @@ pub(crate) fn step(
         memory_reserved: None,
         breakdown,
     };
-    let report = |finding| report(run, &state, finding, &metrics, &data.conversations);
-    let guarded = finding.map(report).transpose()?;
+    let report = |guard_hit| report(run, &state, guard_hit, &metrics, &data.conversations);
+    let guarded = guard_hit.map(report).transpose()?;
     Ok((state, StepReport { metrics, guarded }))
 }
 
@@ -92,11 +92,11 @@ pub(crate) fn step(
 fn report(
     run: &Run,
     state: &TrainState,
-    finding: GuardHit,
+    guard_hit: GuardHit,
     metrics: &StepMetrics,
     conversations: &[usize],
 ) -> Result<GuardReport, TrainError> {
-    let GuardHit { problem, z, answer } = finding;
+    let GuardHit { problem, z, answer } = guard_hit;
     let epoch = (metrics.step - 1) / run.config.steps_per_epoch(run.store.len());
     let model = state.model.gathered(run.group)?;
     Ok(GuardReport {
@@ -125,7 +125,7 @@ pub(crate) struct StepOutcome {
     /// Learning rate.
     lr: f64,
     /// The problem that a guard found.
-    finding: Option<GuardHit>,
+    guard_hit: Option<GuardHit>,
     /// Time of each phase.
     pub(crate) breakdown: Breakdown,
 }
@@ -161,9 +161,9 @@ pub(crate) fn update(
     let trained = data.trained_tokens as f64;
     let [sum, squared_norm] = run.group.all_reduce_scalars([sum, gradients.squared_norm()])?;
     let (loss, grad_norm) = (sum / trained, squared_norm.sqrt() / trained);
-    let finding = guard.check(run.config.guards.as_ref(), loss, grad_norm);
+    let guard_hit = guard.check(run.config.guards.as_ref(), loss, grad_norm);
     let lr = lr_at(run.config, step, run.store.len());
-    let model = if finding.as_ref().is_none_or(|finding| finding.answer == GuardAction::Ignore) {
+    let model = if guard_hit.as_ref().is_none_or(|hit| hit.answer == GuardAction::Ignore) {
         let grad_scale = clip_factor(grad_norm, run.config.max_grad_norm) / trained;
         // The bias correction of the moments does not count skipped steps.
         let update = Update { lr, step: number - guard.skipped, grad_scale };
@@ -173,7 +173,7 @@ pub(crate) fn update(
     };
     watch.lap(&mut breakdown.optimizer);
     let state = TrainState { run: id, model, optimizer, step: number, best_tracker, guard };
-    Ok((state, StepOutcome { loss, grad_norm, lr, finding, breakdown }))
+    Ok((state, StepOutcome { loss, grad_norm, lr, guard_hit, breakdown }))
 }
 
 /// The summed loss of this rank's micro-batches of a step, and its gradients.
@@ -210,6 +210,6 @@ fn forward_and_backward(
     if losses.is_empty() {
         gradients.add_zeros(model.local());
     }
-    gradients.settle();
+    gradients.wait();
     Ok((losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum(), gradients))
 }

@@ -122,7 +122,7 @@ pub(crate) struct Forward<'a> {
     /// The input of each block.
     inputs: Vec<Tensor<2>>,
     /// The graphs of the last blocks, which are not recomputed.
-    kept: Vec<Graph>,
+    graphs: Vec<Graph>,
     hidden: Tensor<2>,
 }
 
@@ -141,7 +141,7 @@ impl<'a> Forward<'a> {
         let (context, blocks) = (&prepared.context, model.num_blocks());
         let mut hidden = model.local().embed(&prepared.batch.ids);
         let mut inputs = Vec::with_capacity(blocks);
-        let mut kept = Vec::with_capacity(blocks.saturating_sub(recomputed_blocks));
+        let mut graphs = Vec::with_capacity(blocks.saturating_sub(recomputed_blocks));
         for layer in 0..blocks {
             let block = model.block(layer, group)?;
             inputs.push(hidden.clone());
@@ -150,10 +150,10 @@ impl<'a> Forward<'a> {
             } else {
                 let graph = Graph::new((layer, block.into_owned()), hidden, context, gradients);
                 hidden = graph.output.clone().inner();
-                kept.push(graph);
+                graphs.push(graph);
             }
         }
-        Ok(Self { model, group, prepared, inputs, kept, hidden })
+        Ok(Self { model, group, prepared, inputs, graphs, hidden })
     }
 
     /// Runs head, loss and backward pass: see [`accumulate`]. In the `last` pass of a step, each
@@ -171,7 +171,7 @@ impl<'a> Forward<'a> {
             group,
             prepared: Prepared { batch, context, labels },
             inputs,
-            mut kept,
+            mut graphs,
             hidden,
         } = self;
         let (loss, mut gradient) = head(model.local(), context.config, hidden, &labels, gradients);
@@ -179,7 +179,7 @@ impl<'a> Forward<'a> {
             gradients.start(Stage::Head, group)?;
         }
         for (layer, input) in inputs.into_iter().enumerate().rev() {
-            let graph = if let Some(graph) = kept.pop() {
+            let graph = if let Some(graph) = graphs.pop() {
                 graph
             } else {
                 let block = (layer, model.block(layer, group)?.into_owned());

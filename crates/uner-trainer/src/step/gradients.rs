@@ -19,7 +19,7 @@ pub struct Gradients {
     /// This rank's shards of sums over all ranks.
     shards: BTreeMap<String, Tensor<1>>,
     /// The reduce-scatter in flight, and the names of its shards.
-    coming: Option<(Vec<String>, Pending)>,
+    in_flight: Option<(Vec<String>, Pending)>,
 }
 
 /// Parameters whose gradients are complete at the same time, in the order of the backward pass.
@@ -103,10 +103,10 @@ impl Gradients {
     /// # Errors
     /// When another rank has failed.
     pub(crate) fn start(&mut self, stage: Stage, group: &Group) -> Result<(), TrainError> {
-        let (complete, rest) = std::mem::take(&mut self.own)
+        let (complete, incomplete) = std::mem::take(&mut self.own)
             .into_iter()
             .partition(|(name, _)| Stage::of(name) == stage);
-        self.own = rest;
+        self.own = incomplete;
         self.start_sums(complete, group)
     }
 
@@ -125,16 +125,16 @@ impl Gradients {
         }
         let (names, gradients) = gradients.into_iter().unzip();
         let pending = group.start_reduce_scatter(gradients)?;
-        self.settle();
-        self.coming = Some((names, pending));
+        self.wait();
+        self.in_flight = Some((names, pending));
         Ok(())
     }
 
     /// Waits for the reduce-scatter in flight.
-    pub(crate) fn settle(&mut self) {
-        if let Some((names, pending)) = self.coming.take() {
-            for (name, share) in names.iter().zip(pending.wait()) {
-                add_to(&mut self.shards, name, share);
+    pub(crate) fn wait(&mut self) {
+        if let Some((names, pending)) = self.in_flight.take() {
+            for (name, shard) in names.iter().zip(pending.wait()) {
+                add_to(&mut self.shards, name, shard);
             }
         }
     }
@@ -149,7 +149,7 @@ impl Gradients {
         for stage in stages {
             self.start(stage, group)?;
         }
-        self.settle();
+        self.wait();
         Ok(self)
     }
 

@@ -30,7 +30,6 @@ pub struct GuardState {
     /// Steps skipped since the last applied step.
     pub skipped_in_a_row: u64,
     /// Losses of the last steps, oldest first.
-    #[serde(with = "crate::exact::queue")]
     window: VecDeque<f64>,
 }
 
@@ -53,16 +52,16 @@ impl GuardState {
         loss: f64,
         grad_norm: f64,
     ) -> Option<GuardHit> {
-        let mut finding = not_finite(loss, grad_norm).map(|problem| {
+        let mut hit = not_finite(loss, grad_norm).map(|problem| {
             let answer = config.map_or(GuardAction::Stop, |config| config.non_finite);
             GuardHit { problem, z: None, answer }
         });
         if let Some(config) = config {
-            finding = finding.or_else(|| self.spike(config, loss));
+            hit = hit.or_else(|| self.spike(config, loss));
             self.remember(loss, config.spike_window);
         }
-        self.count(finding.as_mut());
-        finding
+        self.count(hit.as_mut());
+        hit
     }
 
     fn spike(&self, config: &GuardsConfig, loss: f64) -> Option<GuardHit> {
@@ -95,19 +94,17 @@ impl GuardState {
         }
     }
 
-    fn count(&mut self, finding: Option<&mut GuardHit>) {
-        let Some(finding) = finding.filter(|finding| finding.answer == GuardAction::Skip) else {
+    fn count(&mut self, hit: Option<&mut GuardHit>) {
+        let Some(hit) = hit.filter(|hit| hit.answer == GuardAction::Skip) else {
             self.skipped_in_a_row = 0;
             return;
         };
         self.skipped += 1;
         self.skipped_in_a_row += 1;
         if self.skipped_in_a_row > MOST_SKIPPED_IN_A_ROW {
-            finding.answer = GuardAction::Stop;
-            let _ = write!(
-                finding.problem,
-                ", after {MOST_SKIPPED_IN_A_ROW} steps in a row were skipped"
-            );
+            hit.answer = GuardAction::Stop;
+            let _ =
+                write!(hit.problem, ", after {MOST_SKIPPED_IN_A_ROW} steps in a row were skipped");
         }
     }
 }

@@ -43,7 +43,7 @@ struct ShardedParameter {
     /// Shape of the whole parameter.
     shape: Vec<usize>,
     /// The shard, `[shard]`.
-    share: Tensor<1>,
+    shard: Tensor<1>,
 }
 
 impl ShardedParameter {
@@ -74,8 +74,8 @@ impl RankModel {
         let blocks = layers.into_iter().enumerate().map(|(layer, block)| {
             let mut shards = BTreeMap::new();
             visit(&block, &name(layer), |parameter| {
-                let share = group.shard(parameter.values.dims()[0]).own(parameter.values);
-                shards.insert(parameter.name, ShardedParameter { shape: parameter.shape, share });
+                let shard = group.shard(parameter.values.dims()[0]).own(parameter.values);
+                shards.insert(parameter.name, ShardedParameter { shape: parameter.shape, shard });
             });
             shards
         });
@@ -114,7 +114,7 @@ impl RankModel {
             .sharded
             .iter()
             .flat_map(|sharded| sharded.blocks.iter().flat_map(BTreeMap::values));
-        self.local.num_params() + blocks.map(|owned| owned.share.dims()[0]).sum::<usize>()
+        self.local.num_params() + blocks.map(|owned| owned.shard.dims()[0]).sum::<usize>()
     }
 
     /// A block, by an all-gather if it is sharded. Every rank has to call.
@@ -126,7 +126,7 @@ impl RankModel {
             return Ok(Cow::Borrowed(&self.local.model.layers[layer]));
         };
         let shards =
-            blocks[layer].values().map(|owned| (owned.share.clone(), owned.count())).collect();
+            blocks[layer].values().map(|owned| (owned.shard.clone(), owned.count())).collect();
         let wholes = group.start_all_gather(shards)?.wait();
         let mut gathered = Gathered(blocks[layer].keys().cloned().zip(wholes).collect());
         let block = Block::build(config, &mut gathered, &name(layer))
@@ -168,7 +168,7 @@ impl RankModel {
             return Ok(());
         };
         for (name, owned) in &sharded.blocks[layer] {
-            let nothing = || Tensor::zeros([owned.count()], (&owned.share.device(), DType::F32));
+            let nothing = || Tensor::zeros([owned.count()], (&owned.shard.device(), DType::F32));
             found.entry(name.clone()).or_insert_with(nothing);
         }
         gradients.start_sums(found, group)
@@ -194,8 +194,8 @@ impl RankModel {
             let first = group.shard(owned.count()).start;
             let step = update.of((name, &owned.shape), first, config);
             // The update owns the shard, so that it can work in place.
-            let share = std::mem::replace(&mut owned.share, Tensor::empty([0], &gradient.device()));
-            owned.share = optimizer.update(name, share, gradient, &step);
+            let shard = std::mem::replace(&mut owned.shard, Tensor::empty([0], &gradient.device()));
+            owned.shard = optimizer.update(name, shard, gradient, &step);
         }
         let local = optimizer.step(self.local, gradients, config, update, group)?;
         Ok(Self { local, sharded })
@@ -219,13 +219,13 @@ impl RankModel {
         let mut shards = Vec::new();
         visit(&self.local, "", |parameter| {
             if wanted(&parameter.name) {
-                let share = group.shard(parameter.values.dims()[0]).of(parameter.values);
-                shards.push((parameter.name, share));
+                let shard = group.shard(parameter.values.dims()[0]).of(parameter.values);
+                shards.push((parameter.name, shard));
             }
         });
         let blocks = self.sharded.iter().flat_map(|sharded| sharded.blocks.iter().flatten());
         let blocks = blocks.filter(|(name, _)| wanted(name));
-        shards.extend(blocks.map(|(name, owned)| (name.clone(), owned.share.clone())));
+        shards.extend(blocks.map(|(name, owned)| (name.clone(), owned.shard.clone())));
         shards
     }
 
@@ -249,12 +249,12 @@ impl RankModel {
             });
         }
         let blocks = self.sharded.iter().flat_map(|sharded| sharded.blocks.iter().flatten());
-        for (name, ShardedParameter { shape, share }) in blocks.filter(|(name, _)| wanted(name)) {
+        for (name, ShardedParameter { shape, shard }) in blocks.filter(|(name, _)| wanted(name)) {
             let values =
-                group.all_gather_values(share.clone().try_into_vec_as().expect("floats"))?;
+                group.all_gather_values(shard.clone().try_into_vec_as().expect("floats"))?;
             if group.is_main() {
                 let values = TensorData::new(values.to_vec(), [values.len()]);
-                show(name.clone(), shape.clone(), values.convert_dtype(share.dtype()));
+                show(name.clone(), shape.clone(), values.convert_dtype(shard.dtype()));
             }
         }
         Ok(())

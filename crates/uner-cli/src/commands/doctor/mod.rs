@@ -1,21 +1,19 @@
 //! `uner doctor`: describes the machine and tests every device. Opens each device and runs a kernel
 //! on it, in a process of its own: a driver that crashes ends only that process.
 
-mod host;
 mod print;
 #[cfg(feature = "cuda")]
 mod toolkit;
-mod trial;
 
 use std::io::Write;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uner_kernels::device::{self, DeviceName};
+use uner_plan::machine::{Cpu, DeviceReport, check};
 
 use crate::args::DoctorArgs;
-use host::Cpu;
 
 /// The report on the program, the machine and its devices.
 #[derive(Debug, Serialize)]
@@ -41,37 +39,6 @@ struct Finding {
     text: String,
 }
 
-/// The report on a device.
-#[derive(Debug, Serialize, Deserialize)]
-struct DeviceReport {
-    device: String,
-    /// Whether a kernel computes the right values on it.
-    ok: bool,
-    /// The error of these values, or the problem.
-    check: String,
-    #[serde(flatten)]
-    facts: Option<Facts>,
-}
-
-/// The properties of a device that could be opened.
-#[derive(Debug, Serialize, Deserialize)]
-struct Facts {
-    name: String,
-    /// The runtime and the language of its kernels.
-    runtime: String,
-    /// Bytes; `null` if the runtime does not report them.
-    memory: Option<u64>,
-    /// Bytes of the largest tensor; `null` if only the memory limits it.
-    max_allocation: Option<u64>,
-    /// Bytes of shared memory of a cube.
-    shared_memory: Option<usize>,
-    /// Smallest and largest number of units of a plane; `null` without plane operations.
-    plane: Option<(u32, u32)>,
-    tensor_cores: bool,
-    /// Float types that kernels can compute with.
-    floats: Vec<String>,
-}
-
 pub(crate) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<()> {
     match args.device {
         Some(name) => one(name, args.json, out),
@@ -81,7 +48,7 @@ pub(crate) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<()> {
 
 /// Tests one device, in this process.
 fn one(name: DeviceName, json: bool, out: &mut dyn Write) -> Result<()> {
-    let report = trial::device(name)?;
+    let report = check(name)?;
     if json {
         writeln!(out, "{}", serde_json::to_string(&report)?)?;
     } else {
@@ -99,12 +66,12 @@ fn all(json: bool, out: &mut dyn Write) -> Result<()> {
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         backends: device::compiled(),
-        cpu: Cpu::look(),
+        cpu: Cpu::detect(),
         #[cfg(feature = "cuda")]
         cuda: toolkit::findings(),
         #[cfg(not(feature = "cuda"))]
         cuda: Vec::new(),
-        devices: present.iter().map(|&name| apart(name)).collect::<Result<_>>()?,
+        devices: present.iter().map(|&name| check_in_process(name)).collect::<Result<_>>()?,
         absent: absent(&present),
     };
     if json {
@@ -125,7 +92,7 @@ fn all(json: bool, out: &mut dyn Write) -> Result<()> {
 }
 
 /// Runs `uner doctor --device NAME` in another process.
-fn apart(name: DeviceName) -> Result<DeviceReport> {
+fn check_in_process(name: DeviceName) -> Result<DeviceReport> {
     let program =
         std::env::current_exe().context("testing devices needs the path of this program")?;
     let output =
@@ -133,11 +100,11 @@ fn apart(name: DeviceName) -> Result<DeviceReport> {
     if let Ok(report) = serde_json::from_slice(&output.stdout) {
         return Ok(report);
     }
-    let talk = String::from_utf8_lossy(&output.stderr);
-    let told: Vec<&str> = talk.lines().filter(|line| !line.trim().is_empty()).collect();
-    let check = match told.iter().rev().find_map(|line| line.strip_prefix("error: ")) {
+    let log = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let check = match lines.iter().rev().find_map(|line| line.strip_prefix("error: ")) {
         Some(error) => error.to_owned(),
-        None => format!("the process ended with {}: {}", output.status, told.join(" ")),
+        None => format!("the process ended with {}: {}", output.status, lines.join(" ")),
     };
     Ok(DeviceReport { device: name.to_string(), ok: false, check, facts: None })
 }

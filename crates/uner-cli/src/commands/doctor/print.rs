@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::host::Cpu;
-use super::{DeviceReport, Facts, Report};
 use uner_plan::human::bytes;
+use uner_plan::machine::{Cpu, DeviceReport, Facts};
+
+use super::Report;
 
 /// Width of the names.
 const NAME: usize = 14;

@@ -24,31 +24,31 @@ pub(super) fn step(
     group: &Group,
 ) -> Result<Llama, TrainError> {
     // In the order in which `map` replaces the parameters.
-    let mut to_do = VecDeque::new();
+    let mut queue = VecDeque::new();
     visit(&model, "", |parameter| {
         if let Some(gradient) = gradients.take(&parameter.name) {
-            to_do.push_back((parameter, gradient));
+            queue.push_back((parameter, gradient));
         }
     });
     let mut start = || -> Result<Option<(String, Pending)>, TrainError> {
-        let Some((Parameter { name, shape, values }, gradient)) = to_do.pop_front() else {
+        let Some((Parameter { name, shape, values }, gradient)) = queue.pop_front() else {
             return Ok(None);
         };
-        let share = group.shard(values.dims()[0]);
-        let scalars = update.of((&name, &shape), share.start, config);
-        let updated = optimizer.update(&name, share.of(values), gradient, &scalars);
-        Ok(Some((name, group.start_all_gather(vec![(updated, share.count)])?)))
+        let shard = group.shard(values.dims()[0]);
+        let scalars = update.of((&name, &shape), shard.start, config);
+        let updated = optimizer.update(&name, shard.of(values), gradient, &scalars);
+        Ok(Some((name, group.start_all_gather(vec![(updated, shard.count)])?)))
     };
-    let (mut under_way, mut failure) = (VecDeque::new(), None);
+    let (mut in_flight, mut failure) = (VecDeque::new(), None);
     let model = map(model, "", |name, _, values| {
-        while failure.is_none() && under_way.len() < AHEAD {
+        while failure.is_none() && in_flight.len() < AHEAD {
             match start() {
-                Ok(Some(started)) => under_way.push_back(started),
+                Ok(Some(started)) => in_flight.push_back(started),
                 Ok(None) => break,
                 Err(error) => failure = Some(error),
             }
         }
-        let next = under_way.pop_front_if(|(next, _)| next == name);
+        let next = in_flight.pop_front_if(|(next, _)| next == name);
         next.map_or(values, |(_, pending)| pending.wait().remove(0))
     });
     failure.map_or(Ok(model), Err)

@@ -12,7 +12,7 @@ use uner_kernels::{AdamWState, AdamWStep, adamw};
 use uner_model::Llama;
 use uner_model::parameters::{map, trained};
 
-use self::saved::{MASTER, master, moment_kinds, on_device, restored, share};
+use self::saved::{MASTER, local_shard, master, moment_kinds, on_device, restored};
 use crate::config::MomentFormat;
 use crate::config::TrainConfig;
 use crate::distributed::Group;
@@ -70,7 +70,7 @@ impl AdamW {
         let model = map(model, "", |name, _, values| {
             if precision.has_masters() && trained.contains(name) {
                 return optimizer
-                    .begin(name, values, group, |share| zeros(share, precision.moments));
+                    .split_master(name, values, group, |shard| zeros(shard, precision.moments));
             }
             lasting(values, |values| values.cast(precision.parameters))
         });
@@ -79,23 +79,23 @@ impl AdamW {
 
     /// Returns the parameter whose masters are `values`, `[n]`. Stores the rests of this rank's
     /// shard of it, with its moments.
-    fn begin(
+    fn split_master(
         &mut self,
         name: &str,
         values: Tensor<1>,
         group: &Group,
         moments: impl FnOnce(&Tensor<1>) -> Moments,
     ) -> Tensor<1> {
-        let (share, dtype) = (group.shard(values.dims()[0]), self.precision.parameters);
+        let (shard, dtype) = (group.shard(values.dims()[0]), self.precision.parameters);
         let part = |values| lasting(values, |values| parted(values, dtype));
-        if share.len == share.count {
+        if shard.len == shard.count {
             let (param, rest) = part(values);
             let state = AdamWState { rest: Some(rest), moments: moments(&param) };
             self.states.insert(name.to_owned(), state);
             return param;
         }
-        if share.len > 0 {
-            let (own, rest) = part(share.of(values.clone()));
+        if shard.len > 0 {
+            let (own, rest) = part(shard.of(values.clone()));
             self.states
                 .insert(name.to_owned(), AdamWState { rest: Some(rest), moments: moments(&own) });
         }
@@ -143,20 +143,20 @@ impl AdamW {
     pub(crate) fn update(
         &mut self,
         name: &str,
-        share: Tensor<1>,
+        shard: Tensor<1>,
         gradient: Tensor<1>,
         step: &AdamWStep,
     ) -> Tensor<1> {
-        if share.dims()[0] == 0 {
-            return share;
+        if shard.dims()[0] == 0 {
+            return shard;
         }
         let state = self.states.remove(name).unwrap_or_else(|| {
             assert!(!self.precision.has_masters(), "`{name}` has no master");
-            AdamWState { rest: None, moments: zeros(&share, self.precision.moments) }
+            AdamWState { rest: None, moments: zeros(&shard, self.precision.moments) }
         });
-        let (share, state) = adamw(share, gradient, state, step);
+        let (shard, state) = adamw(shard, gradient, state, step);
         self.states.insert(name.to_owned(), state);
-        share
+        shard
     }
 
     /// Gathers the optimizer's state on rank 0, by its name in the checkpoint; other ranks get an
@@ -179,8 +179,8 @@ impl AdamW {
         let trained = model.trained();
         for name in &trained {
             for kind in kinds {
-                let share = share(self.states.get(name), kind);
-                if let Some(values) = saved::gathered(share, group)? {
+                let shard = local_shard(self.states.get(name), kind);
+                if let Some(values) = saved::gathered(shard, group)? {
                     whole.insert(format!("{kind}{name}"), values);
                 }
             }
@@ -221,12 +221,12 @@ impl AdamW {
             let master = whole.remove(&format!("{MASTER}{name}"));
             let values =
                 master.map_or_else(|| values.clone(), |master| on_device(master, &values.device()));
-            let share = group.shard(values.dims()[0]);
-            match restored(&mut whole, name, precision.moments, (share, &values.device())) {
+            let shard = group.shard(values.dims()[0]);
+            match restored(&mut whole, name, precision.moments, (shard, &values.device())) {
                 Ok(Some(moments)) if precision.has_masters() => {
-                    return optimizer.begin(name, values, group, |_| moments);
+                    return optimizer.split_master(name, values, group, |_| moments);
                 }
-                Ok(Some(moments)) if share.len > 0 => {
+                Ok(Some(moments)) if shard.len > 0 => {
                     optimizer.states.insert(name.to_owned(), AdamWState { rest: None, moments });
                 }
                 Ok(_) => {}

@@ -35,7 +35,7 @@ pub(super) enum Part {
 }
 
 /// This rank's shard of a tensor of a state; empty if it has none.
-pub(super) fn share(state: Option<&AdamWState>, kind: &str) -> Part {
+pub(super) fn local_shard(state: Option<&AdamWState>, kind: &str) -> Part {
     let float = |values: Option<&Tensor<1>>| Part::Floats(values.map_or_else(Vec::new, host));
     let Some(AdamWState { moments, .. }) = state else {
         return if kind == EIGHT_BIT { Part::Words(Vec::new()) } else { float(None) };
@@ -93,7 +93,7 @@ pub(super) fn restored(
     whole: &mut BTreeMap<String, TensorData>,
     name: &str,
     form: MomentFormat,
-    (share, device): (Shard, &Device),
+    (shard, device): (Shard, &Device),
 ) -> Result<Option<Moments>, String> {
     let mut take = |kind: &str, length: usize| {
         let Some(found) = whole.remove(&format!("{kind}{name}")) else { return Ok(None) };
@@ -104,23 +104,23 @@ pub(super) fn restored(
     };
     if form == MomentFormat::EightBit {
         let words = |elements: usize| code::num_words(elements);
-        let Some(found) = take(EIGHT_BIT, words(share.count) * size_of::<i32>())? else {
+        let Some(found) = take(EIGHT_BIT, words(shard.count) * size_of::<i32>())? else {
             return Ok(None);
         };
         // A shard consists of whole granules.
-        let (start, count) = (words(share.start), words(share.len));
+        let (start, count) = (words(shard.start), words(shard.len));
         let bytes = &found.as_bytes()[start * size_of::<i32>()..][..count * size_of::<i32>()];
         let own = TensorData::new::<i32, _>(bytemuck::pod_collect_to_vec(bytes), [count]);
         let words = Tensor::<1, Int>::from_data(own, (device, DType::I32));
         return Ok(Some(Moments::EightBit { words }));
     }
-    match (take(FIRST, share.count)?, take(SECOND, share.count)?) {
+    match (take(FIRST, shard.count)?, take(SECOND, shard.count)?) {
         (Some(first), Some(second)) => {
             let own = |values: TensorData| {
                 let values = values
                     .as_slice::<f32>()
                     .map_err(|_| format!("a moment of `{name}` is not f32"))?;
-                Ok::<_, String>(on_device(TensorData::from(&values[share.range()]), device))
+                Ok::<_, String>(on_device(TensorData::from(&values[shard.range()]), device))
             };
             Ok(Some(Moments::Float { exp_avg: own(first)?, exp_avg_sq: own(second)? }))
         }

@@ -1,14 +1,13 @@
-//! The tokenizer of a GGUF file (`uner export --gguf`).
+//! The tokenizer of a GGUF file.
 
-use anyhow::Result;
 use uner_model::gguf::{TokenKind, Vocabulary};
-use uner_prompt::{PieceKind, ScoredVocabulary, Tokenizer};
+use uner_prompt::{PieceKind, PromptError, ScoredVocabulary, Tokenizer};
 
 /// The vocabulary of a LLaMA-style (SentencePiece) tokenizer, with the chat template.
-pub(crate) fn vocabulary(
+pub(super) fn vocabulary(
     tokenizer: &Tokenizer,
     chat_template: Option<String>,
-) -> Result<Vocabulary> {
+) -> Result<Vocabulary, PromptError> {
     let ScoredVocabulary { pieces, space_prefix } = tokenizer.scored_vocabulary()?;
     let unknown =
         pieces.iter().position(|(_, _, kind)| *kind == PieceKind::Unknown).map(|id| id as u32);

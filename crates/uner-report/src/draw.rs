@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::course::Series;
+use crate::course::Series;
 
 /// Width and height.
 const SIZE: [f64; 2] = [720.0, 300.0];
@@ -39,7 +39,7 @@ struct Axis {
 }
 
 impl Axis {
-    fn place(&self, value: f64) -> f64 {
+    fn pixel(&self, value: f64) -> f64 {
         self.start + (value - self.low) / (self.high - self.low) * self.length
     }
 
@@ -98,7 +98,7 @@ fn grid(svg: &mut String, across: &Axis, up: &Axis) {
     let (left, right) = (across.start, across.start + across.length);
     let (bottom, top) = (up.start, up.start + up.length);
     for value in up.ticks() {
-        let y = up.place(value);
+        let y = up.pixel(value);
         let _ = write!(
             svg,
             "<path d=\"M{left:.1} {y:.1}H{right:.1}\" stroke=\"#e2e2e2\"/>\
@@ -109,7 +109,7 @@ fn grid(svg: &mut String, across: &Axis, up: &Axis) {
         );
     }
     for step in across.ticks().filter(|step| step.fract() == 0.0) {
-        let x = across.place(step);
+        let x = across.pixel(step);
         let _ = write!(
             svg,
             "<path d=\"M{x:.1} {bottom:.1}v4\" stroke=\"#888\"/>\
@@ -126,7 +126,7 @@ fn grid(svg: &mut String, across: &Axis, up: &Axis) {
 fn draw(svg: &mut String, line: &Line, across: &Axis, up: &Axis) {
     let points: Vec<(f64, f64)> = thinned(&line.points)
         .filter(|point| point.1.is_finite())
-        .map(|(step, value)| (across.place(step), up.place(value)))
+        .map(|(step, value)| (across.pixel(step), up.pixel(value)))
         .collect();
     let colour = colour(line.run);
     // A single point does not make a line.
@@ -178,10 +178,10 @@ mod tests {
         let mut points: Series = (0..50_000).map(|step| (f64::from(step), 1.0)).collect();
         points[12_345].1 = 9.0;
         points[40_000].1 = -9.0;
-        let kept: Series = thinned(&points).collect();
-        assert!(kept.len() <= MOST_POINTS, "{}", kept.len());
-        assert!(kept.contains(&(12_345.0, 9.0)) && kept.contains(&(40_000.0, -9.0)));
-        assert!(kept.is_sorted_by(|a, b| a.0 < b.0));
+        let reduced: Series = thinned(&points).collect();
+        assert!(reduced.len() <= MOST_POINTS, "{}", reduced.len());
+        assert!(reduced.contains(&(12_345.0, 9.0)) && reduced.contains(&(40_000.0, -9.0)));
+        assert!(reduced.is_sorted_by(|a, b| a.0 < b.0));
         assert_eq!(thinned(&points[..10]).collect::<Series>(), points[..10]);
     }
 
@@ -200,11 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn axes_have_round_numbers_and_values_their_places() {
+    fn axes_have_round_numbers_and_values_their_pixels() {
         let axis = Axis { low: 0.3, high: 2.1, start: 100.0, length: -50.0 };
         let ticks: Vec<String> = axis.ticks().map(short).collect();
         assert_eq!(ticks, ["0.5", "1", "1.5", "2"]);
-        assert_eq!((axis.place(0.3), axis.place(2.1)), (100.0, 50.0));
+        assert_eq!((axis.pixel(0.3), axis.pixel(2.1)), (100.0, 50.0));
         let svg =
             picture(&[Line { run: 1, points: vec![(1.0, 1.0), (3.0, 5.0)], pale: false }]).unwrap();
         assert!(svg.contains("stroke=\"#d6601e\""), "{svg}");

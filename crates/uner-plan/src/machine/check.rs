@@ -2,12 +2,11 @@
 
 use anyhow::{Context as _, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 use uner_kernels::device::{DeviceName, Properties};
 use uner_kernels::rms_norm;
 
-use super::host::Cpu;
-use super::{DeviceReport, Facts};
-use uner_plan::machine::host_memory;
+use super::cpu::Cpu;
 
 /// Rows and their width: neither a power of two nor a multiple of a vector.
 const SHAPE: [usize; 2] = [7, 103];
@@ -15,11 +14,46 @@ const EPS: f64 = 1e-5;
 /// Largest allowed difference: both sides add up 103 squares in f32, in different orders.
 const TOLERANCE: f32 = 1e-5;
 
+/// The result of [`check`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DeviceReport {
+    /// The device's name, such as `cuda:0`.
+    pub device: String,
+    /// Whether a kernel computes the right values on it.
+    pub ok: bool,
+    /// The error of these values, or the problem.
+    pub check: String,
+    /// The device's properties, if it could be opened.
+    #[serde(flatten)]
+    pub facts: Option<Facts>,
+}
+
+/// The properties of a device.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Facts {
+    /// Its model.
+    pub name: String,
+    /// The runtime and the language of its kernels.
+    pub runtime: String,
+    /// Bytes; `None` if the runtime does not report them.
+    pub memory: Option<u64>,
+    /// Bytes of the largest tensor; `None` if only the memory limits it.
+    pub max_allocation: Option<u64>,
+    /// Bytes of shared memory of a cube.
+    pub shared_memory: Option<usize>,
+    /// Smallest and largest number of units of a plane; `None` without plane operations.
+    pub plane: Option<(u32, u32)>,
+    /// Whether it has tensor cores that our kernels use.
+    pub tensor_cores: bool,
+    /// Float types that kernels can compute with.
+    pub floats: Vec<String>,
+}
+
 /// Opens the device, reads its properties, and runs a kernel.
 ///
 /// # Errors
 /// When the device cannot be opened, or its memory cannot be read. A driver may also panic.
-pub(super) fn device(name: DeviceName) -> Result<DeviceReport> {
+pub fn check(name: DeviceName) -> Result<DeviceReport> {
     let device = name.open()?;
     let facts = facts(name.properties());
     let off =
@@ -57,6 +91,7 @@ fn difference(device: &Device) -> Result<f32> {
 }
 
 fn facts(properties: Option<Properties>) -> Facts {
+    let cpu = Cpu::detect();
     match properties {
         Some(properties) => Facts {
             name: properties.name,
@@ -73,9 +108,9 @@ fn facts(properties: Option<Properties>) -> Facts {
                 .collect(),
         },
         None => Facts {
-            name: Cpu::look().model,
+            name: cpu.model,
             runtime: "flex".to_owned(),
-            memory: host_memory().map(|memory| memory.total),
+            memory: cpu.memory,
             max_allocation: None,
             shared_memory: None,
             plane: None,

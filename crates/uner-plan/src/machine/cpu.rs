@@ -2,24 +2,26 @@
 
 use serde::Serialize;
 
-use uner_plan::machine::{cpu, host_memory};
+use super::memory::{cpu, host_memory};
 
 /// The processor and its memory.
 #[derive(Debug, Serialize)]
-pub(super) struct Cpu {
-    pub(super) model: String,
+pub struct Cpu {
+    /// Its name.
+    pub model: String,
     /// Threads that run at the same time.
-    pub(super) threads: usize,
+    pub threads: usize,
     /// Vector instructions that the CPU kernels have code for.
-    pub(super) instructions: Vec<&'static str>,
-    /// Bytes.
-    pub(super) memory: Option<u64>,
+    pub instructions: Vec<&'static str>,
+    /// Bytes; `None` if the system does not report them.
+    pub memory: Option<u64>,
     /// Bytes that can be used without swapping.
-    pub(super) available: Option<u64>,
+    pub available: Option<u64>,
 }
 
 impl Cpu {
-    pub(super) fn look() -> Self {
+    /// The processor of this machine.
+    pub fn detect() -> Self {
         let memory = host_memory();
         Self {
             model: cpu(),
@@ -33,14 +35,14 @@ impl Cpu {
 
 #[cfg(target_arch = "x86_64")]
 fn instructions() -> Vec<&'static str> {
-    let known = [
+    let features = [
         ("avx2", is_x86_feature_detected!("avx2")),
         ("fma", is_x86_feature_detected!("fma")),
         ("avx512f", is_x86_feature_detected!("avx512f")),
         ("avx512bw", is_x86_feature_detected!("avx512bw")),
         ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
     ];
-    known.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
+    features.into_iter().filter(|(_, detected)| *detected).map(|(name, _)| name).collect()
 }
 
 #[cfg(not(target_arch = "x86_64"))]

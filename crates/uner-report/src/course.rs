@@ -1,50 +1,63 @@
 //! Reads a run's `metrics.jsonl` as series over steps.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
 use uner_trainer::{Event, GuardAction};
 
 /// Weight of the previous mean in the smoothed loss; the rest is the weight of the step's own loss.
 pub(super) const SMOOTHING: f64 = 0.9;
 
+/// Metrics that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The file system failed; the message names the path.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The folder has no `metrics.jsonl`.
+    #[error("`{0}` does not exist: name the folder of a run that has started to train")]
+    NoMetrics(PathBuf),
+    /// `metrics.jsonl` has no step.
+    #[error("`{0}` has no step yet")]
+    NoStep(PathBuf),
+}
+
 /// Pairs of step and value.
-pub(super) type Series = Vec<(f64, f64)>;
+pub type Series = Vec<(f64, f64)>;
 
 /// The metrics of a run.
 #[derive(Debug, Default)]
-pub(super) struct Course {
+pub struct Course {
     /// The run's folder.
-    pub(super) name: String,
+    pub name: String,
     /// Its recipe as it was written; empty if there is none.
-    pub(super) recipe: String,
+    pub recipe: String,
     /// Mean loss of the trained tokens.
-    pub(super) loss: Series,
+    pub loss: Series,
     /// Norm of the gradient before clipping.
-    pub(super) grad_norm: Series,
+    pub grad_norm: Series,
     /// Learning rate.
-    pub(super) lr: Series,
+    pub lr: Series,
     /// Tokens a second.
-    pub(super) speed: Series,
+    pub speed: Series,
     /// Model FLOPs utilisation, in percent.
-    pub(super) mfu: Series,
+    pub mfu: Series,
     /// Share of the measured rate of matrix products, in percent.
-    pub(super) matmul_utilization: Series,
+    pub matmul_utilization: Series,
     /// Loss of the validation set.
-    pub(super) validation: Series,
+    pub validation: Series,
     /// F1 of the evaluations during training, in percent.
-    pub(super) score: Series,
+    pub score: Series,
     /// Scores of the trained model by name, in percent.
-    pub(super) measured: BTreeMap<String, f64>,
+    pub measured: BTreeMap<String, f64>,
     /// The most bytes in use.
-    pub(super) memory: f64,
+    pub memory: f64,
     /// Tokens of all steps.
-    pub(super) tokens: f64,
+    pub tokens: f64,
     /// Seconds of all steps.
-    pub(super) seconds: f64,
+    pub seconds: f64,
     /// Steps that were skipped because of a guard.
-    pub(super) skipped: usize,
+    pub skipped: usize,
 }
 
 impl Course {
@@ -52,13 +65,10 @@ impl Course {
     ///
     /// # Errors
     /// When it has no metrics, or no step.
-    pub(super) fn read(run: &Path) -> Result<Self> {
+    pub fn read(run: &Path) -> Result<Self, ReportError> {
         let path = run.join("metrics.jsonl");
         if !path.is_file() {
-            bail!(
-                "`{}` does not exist: name the folder of a run that has started to train",
-                path.display()
-            );
+            return Err(ReportError::NoMetrics(path));
         }
         let text = fs_err::read(&path)?;
         let recipe = run.join("recipe.toml");
@@ -82,23 +92,24 @@ impl Course {
             );
         }
         if course.loss.is_empty() {
-            bail!("`{}` has no step yet", path.display());
+            return Err(ReportError::NoStep(path));
         }
         Ok(course)
     }
 
     fn add(&mut self, event: &Event) {
         let step = event.step() as f64;
-        let percent = |share: f64| 100.0 * share;
+        let percent = |fraction: f64| 100.0 * fraction;
         match event {
             Event::Step(metrics) => {
                 self.loss.push((step, metrics.loss));
                 self.grad_norm.push((step, metrics.grad_norm));
                 self.lr.push((step, metrics.lr));
                 self.speed.push((step, metrics.tokens_per_second));
-                self.mfu.extend(metrics.mfu.map(|share| (step, percent(share))));
+                self.mfu.extend(metrics.mfu.map(|fraction| (step, percent(fraction))));
                 let utilization = metrics.matmul_utilization;
-                self.matmul_utilization.extend(utilization.map(|share| (step, percent(share))));
+                self.matmul_utilization
+                    .extend(utilization.map(|fraction| (step, percent(fraction))));
                 self.memory = self.memory.max(metrics.memory_in_use.unwrap_or(0) as f64);
                 self.tokens += metrics.tokens as f64;
                 self.seconds += metrics.seconds;

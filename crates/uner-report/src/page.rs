@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::course::{Course, SMOOTHING, Series, smoothed};
-use super::draw::{Line, colour, picture};
+use crate::course::{Course, SMOOTHING, Series, smoothed};
+use crate::draw::{Line, colour, picture};
 use uner_plan::human::{bytes, duration};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1500px;margin:2em auto;padding:0 1em;color:#222}\
@@ -39,8 +39,9 @@ enum Smoothing {
     Mean,
 }
 
-/// The whole page.
-pub(super) fn page(courses: &[Course]) -> String {
+/// The page: a table of the runs, the scores of their models, a picture of each metric that a run
+/// has, and the recipes.
+pub fn page(courses: &[Course]) -> String {
     let names: Vec<&str> = courses.iter().map(|course| course.name.as_str()).collect();
     let title = escaped(&format!("Training: {}", names.join(", ")));
     let mut html = format!(
