@@ -1,5 +1,5 @@
-//! Numbers as people read them. (indicatif has such formats, too, but it draws on terminals, which a
-//! plan does not, and it rounds a duration to one unit.)
+//! Numbers as people read them. (indicatif has such formats, too, but it draws on terminals, which
+//! a plan does not, and it rounds a duration to one unit.)
 
 /// A number with thousands separators: 1,234,567.
 pub fn count(number: u64) -> String {

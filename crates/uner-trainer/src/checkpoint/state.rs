@@ -117,8 +117,8 @@ mod tests {
         let path = folder.path().join("state.json");
         fs_err::write(&path, "{\"format_version\": 1}").unwrap();
         let error = State::read(&path).unwrap_err().to_string();
-        assert!(error.contains("format version 1") && error.contains("reads 2"), "{error}");
-        fs_err::write(&path, "{\"format_version\": 2}").unwrap();
+        assert!(error.contains("format version 1") && error.contains("reads 3"), "{error}");
+        fs_err::write(&path, "{\"format_version\": 3}").unwrap();
         let error = State::read(&path).unwrap_err().to_string();
         assert!(error.contains("missing field"), "{error}");
     }
