@@ -46,6 +46,18 @@ pub fn occurrences(text: &str, mention: &str) -> Vec<Span> {
     found.into_iter().map(|(_, span)| span).collect()
 }
 
+/// The occurrences of a mention, as ranges of bytes in text order: those that are whole words, or
+/// all if none is.
+pub fn labelled(text: &str, mention: &str) -> Vec<std::ops::Range<usize>> {
+    if mention.is_empty() {
+        return Vec::new();
+    }
+    let all = text.match_indices(mention).map(|(byte, _)| byte..byte + mention.len());
+    let (words, others): (Vec<_>, Vec<_>) =
+        all.partition(|range| is_whole_word(text, range.start, range.end));
+    if words.is_empty() { others } else { words }
+}
+
 /// Whether neither end of a byte range lies between two letters or digits.
 fn is_whole_word(text: &str, start: usize, end: usize) -> bool {
     let cuts = |at: usize| {

@@ -4,7 +4,7 @@
 //! ignored, and so are hidden files and the copies that programs make.
 
 use std::{
-    collections::{BTreeSet, HashSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     io::{Cursor, Read},
     path::{Path, PathBuf},
 };
@@ -12,7 +12,7 @@ use std::{
 use zip::ZipArchive;
 
 use crate::{
-    DataError, Entity, Example, Note, Problem, Span,
+    DataError, Entity, Example, Note, Problem, Span, folder,
     format::{Brat, Encoding, Offsets, Unannotated},
     lines::named,
     passage::Passage,
@@ -31,7 +31,7 @@ pub(crate) fn open(
     on_disk: &Path,
 ) -> Result<Box<dyn Reader>, DataError> {
     let (store, names) = if on_disk.is_dir() {
-        (Store::Folder(on_disk.to_owned()), folder(on_disk)?)
+        (Store::Folder(on_disk.to_owned()), folder::files(on_disk)?)
     } else {
         let archive = ZipArchive::new(regular::open(on_disk)?)
             .map_err(|error| named(on_disk, &error.into()))?;
@@ -40,7 +40,7 @@ pub(crate) fn open(
             .file_names()
             .filter_map(Result::ok)
             .map(|name| PathBuf::from(name.into_owned()))
-            .filter(|name| name.strip_prefix(&inside).is_ok_and(is_visible))
+            .filter(|name| name.strip_prefix(&inside).is_ok_and(folder::is_visible))
             .collect();
         (Store::Zip(on_disk.to_owned(), archive), names)
     };
@@ -108,37 +108,6 @@ struct BratReader {
     format: Brat,
     store: Store,
     documents: VecDeque<Document>,
-}
-
-fn folder(root: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let (mut names, mut left) = (Vec::new(), vec![root.to_owned()]);
-    // Links may form cycles, so every folder is read once.
-    let mut seen = HashSet::new();
-    while let Some(folder) = left.pop() {
-        if !seen.insert(fs_err::canonicalize(&folder)?) {
-            continue;
-        }
-        for entry in fs_err::read_dir(folder)? {
-            let path = entry?.path();
-            match path.strip_prefix(root) {
-                Ok(name) if is_visible(name) && path.is_dir() => left.push(path),
-                Ok(name) if is_visible(name) => names.push(name.to_owned()),
-                _ => {}
-            }
-        }
-    }
-    Ok(names)
-}
-
-/// Whether a path is neither hidden nor a copy or lock file that an editor or a file system writes
-/// beside a file.
-fn is_visible(name: &Path) -> bool {
-    name.components().all(|component| {
-        let component = component.as_os_str().to_string_lossy();
-        component != "__MACOSX"
-            && !component.starts_with(['.', '#'])
-            && !component.starts_with("~$")
-    })
 }
 
 /// The documents, sorted by name so that every file system gives the same order.

@@ -91,6 +91,14 @@ pub enum DataError {
         /// The identifier.
         id: String,
     },
+    /// Documents that cannot be read, or predictions that cannot be written, at a path.
+    #[error("`{}`: {}", shown(path), visible(message))]
+    Unusable {
+        /// The file or folder.
+        path: PathBuf,
+        /// The problem and the advice.
+        message: String,
+    },
     /// A split without a single example.
     #[error("split `{split}` of dataset `{dataset}` has no examples ({files})")]
     Empty {
@@ -288,6 +296,9 @@ pub enum Problem {
     /// A conversation that does not follow the protocol.
     #[error("{0}")]
     Conversation(String),
+    /// A document to annotate, or a written prediction, that cannot be read.
+    #[error("{0}")]
+    Document(String),
     /// A standoff annotation that cannot be parsed.
     #[error("standoff line `{0}` is not `T<number> TAB label start end TAB mention`")]
     Standoff(String),

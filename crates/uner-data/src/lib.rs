@@ -1,5 +1,7 @@
 //! Examples and everything that produces them: readers of published formats, the dataset registry,
-//! negative sampling, mixtures and statistics. The crate does not depend on tensors or templates.
+//! negative sampling, mixtures and statistics. For annotation, it reads [`documents`], cuts long
+//! ones into [`windows`] and writes [`predictions`]. The crate does not depend on tensors or
+//! templates.
 //!
 //! Reading never loses text or an entity silently: inexact representations are counted
 //! ([`Notes`]), and unreadable data is an error with file and line ([`DataError`]). Spans are
@@ -22,9 +24,11 @@ mod columns;
 pub mod dataset;
 mod decode;
 pub mod demo;
+pub mod documents;
 mod encoding;
 mod error;
 pub mod example;
+mod folder;
 pub mod format;
 pub mod inventory;
 mod json;
@@ -33,6 +37,7 @@ pub mod mixture;
 pub mod negative;
 pub mod notes;
 mod passage;
+pub mod predictions;
 mod read;
 mod reader;
 pub mod registry;
@@ -45,6 +50,7 @@ mod text;
 pub mod validate;
 mod visible;
 pub mod warnings;
+pub mod windows;
 
 pub use dataset::Dataset;
 pub use error::{DataError, Problem};

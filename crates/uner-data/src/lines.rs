@@ -47,6 +47,15 @@ pub(crate) struct Lines {
     finished: bool,
 }
 
+/// A line without its end.
+pub(crate) struct Line<'a> {
+    /// Its number, from 1.
+    pub(crate) number: usize,
+    pub(crate) bytes: &'a [u8],
+    /// Whether a byte order mark stood before `bytes`.
+    pub(crate) has_mark: bool,
+}
+
 impl Lines {
     pub(crate) fn new(input: Input) -> Self {
         Self { input, buffer: Vec::new(), number: 0, finished: false }
@@ -61,6 +70,19 @@ impl Lines {
         &mut self,
         context: &mut Context<'_>,
     ) -> Option<Result<(usize, &str), DataError>> {
+        let Line { number, bytes, has_mark } = match self.next_bytes(context.file)? {
+            Ok(line) => line,
+            Err(error) => return Some(Err(error)),
+        };
+        if has_mark {
+            context.note(Note::ByteOrderMark, number);
+        }
+        Some(context.decoded(bytes, number).map(|line| (number, line)))
+    }
+
+    /// The bytes of the next line of `file`. An input error or a line that is too long ends the
+    /// reading.
+    pub(crate) fn next_bytes(&mut self, file: &Path) -> Option<Result<Line<'_>, DataError>> {
         if self.finished {
             return None;
         }
@@ -73,22 +95,22 @@ impl Lines {
             Ok(_) => {}
             Err(error) => {
                 self.finished = true;
-                return Some(Err(named(context.file, &error)));
+                return Some(Err(named(file, &error)));
             }
         }
         self.number += 1;
         if self.buffer.len() as u64 == MOST_BYTES && self.buffer.last() != Some(&b'\n') {
             self.finished = true;
-            return Some(Err(context.malformed(self.number, Problem::Long { what: "line" })));
+            let problem = Problem::Long { what: "line" };
+            let (file, line) = (file.to_owned(), self.number);
+            return Some(Err(DataError::Malformed { file, line, record: None, problem }));
         }
-        let mut line = self.buffer.as_slice();
-        line = line.strip_suffix(b"\n").unwrap_or(line);
-        line = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Some(rest) = line.strip_prefix(BYTE_ORDER_MARK) {
-            context.note(Note::ByteOrderMark, self.number);
-            line = rest;
-        }
-        Some(context.decoded(line, self.number).map(|line| (self.number, line)))
+        let mut bytes = self.buffer.as_slice();
+        bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        let unmarked = bytes.strip_prefix(BYTE_ORDER_MARK);
+        let has_mark = unmarked.is_some();
+        Some(Ok(Line { number: self.number, bytes: unmarked.unwrap_or(bytes), has_mark }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod annotators;
 pub(crate) mod conversations;
-mod distinct;
+pub(crate) mod distinct;
 mod exports;
 pub(crate) mod gliner;
 pub(crate) mod instructuie;

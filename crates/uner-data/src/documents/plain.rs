@@ -1,0 +1,84 @@
+//! Documents without keys: lines, whole files, and the files of a folder.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{Document, DocumentFormat, Documents, decoded, malformed, open};
+use crate::{
+    DataError, Problem, folder as listing,
+    lines::{Input, Lines, MOST_BYTES, named},
+};
+
+/// The lines that are not blank.
+pub(super) fn lines(
+    input: Input,
+    file: Arc<Path>,
+) -> impl Iterator<Item = Result<Document, DataError>> + Send {
+    let mut lines = Lines::new(input);
+    std::iter::from_fn(move || {
+        loop {
+            let line = match lines.next_bytes(&file)? {
+                Ok(line) => line,
+                Err(error) => return Some(Err(error)),
+            };
+            let number = line.number;
+            match decoded(line.bytes.to_vec(), &file, number) {
+                Ok(text) if text.trim().is_empty() => {}
+                text => {
+                    return Some(text.map(|text| Document {
+                        id: number.to_string(),
+                        text,
+                        types: None,
+                        file: file.clone(),
+                        line: number,
+                    }));
+                }
+            }
+        }
+    })
+}
+
+/// The whole input as one document.
+pub(super) fn whole(input: Input, file: Arc<Path>, id: String) -> Result<Document, DataError> {
+    let mut bytes = Vec::new();
+    input.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| named(&file, &error))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(malformed(&file, 1, Problem::Long { what: "document" }));
+    }
+    let text = decoded(bytes, &file, 1)?;
+    Ok(Document { id, text, types: None, file, line: 1 })
+}
+
+/// The texts of a folder. A file is opened when its turn comes.
+pub(super) fn folder(root: &Path) -> Result<Documents, DataError> {
+    let names = texts(listing::files(root)?);
+    if names.is_empty() {
+        return Err(DataError::Unusable {
+            path: root.to_owned(),
+            message: "the folder has no `.txt` files; name a file instead, or give each text a file with this ending"
+                .to_owned(),
+        });
+    }
+    let root = root.to_owned();
+    Ok(Box::new(names.into_iter().map(move |name| {
+        let path = root.join(&name);
+        whole(open(&path)?, Arc::from(path), path_id(&name))
+    })))
+}
+
+/// The id of a file in a folder: its path, with `/` on every system.
+fn path_id(name: &Path) -> String {
+    let parts: Vec<_> =
+        name.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+    parts.join("/")
+}
+
+/// The files of a folder whose name ends in `.txt` or `.txt.gz`, sorted.
+fn texts(mut names: Vec<PathBuf>) -> Vec<PathBuf> {
+    names.retain(|name| DocumentFormat::of_file(name) == Some(DocumentFormat::Text));
+    names.sort();
+    names
+}
