@@ -162,29 +162,34 @@ fn list(items: impl Iterator<Item = String>) -> String {
 }
 
 /// Python's `json.dumps` of a string.
-fn json_string(text: &str, characters: Characters) -> String {
+pub(crate) fn json_string(text: &str, characters: Characters) -> String {
     let mut json = String::with_capacity(text.len() + 2);
     json.push('"');
     for character in text.chars() {
-        match character {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
-            '\n' => json.push_str("\\n"),
-            '\r' => json.push_str("\\r"),
-            '\t' => json.push_str("\\t"),
-            '\u{8}' => json.push_str("\\b"),
-            '\u{c}' => json.push_str("\\f"),
-            ' '..='~' => json.push(character),
-            '\u{7f}'.. if characters == Characters::Utf8 => json.push(character),
-            _ => {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    write!(json, "\\u{unit:04x}").expect("writing to a string does not fail");
-                }
-            }
-        }
+        push_character(&mut json, character, characters);
     }
     json.push('"');
     json
+}
+
+/// Writes a character as `json.dumps` writes it inside a string.
+pub(crate) fn push_character(json: &mut String, character: char, characters: Characters) {
+    match character {
+        '"' => json.push_str("\\\""),
+        '\\' => json.push_str("\\\\"),
+        '\n' => json.push_str("\\n"),
+        '\r' => json.push_str("\\r"),
+        '\t' => json.push_str("\\t"),
+        '\u{8}' => json.push_str("\\b"),
+        '\u{c}' => json.push_str("\\f"),
+        ' '..='~' => json.push(character),
+        '\u{7f}'.. if characters == Characters::Utf8 => json.push(character),
+        _ => {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(json, "\\u{unit:04x}").expect("writing to a string does not fail");
+            }
+        }
+    }
 }
 
 /// The items of a list that is not JSON. `text` starts after the opening bracket; the list ends at

@@ -37,6 +37,7 @@ pub mod encode;
 pub mod error;
 mod export;
 pub mod fit;
+pub mod grounded;
 pub mod jinja;
 pub mod ner;
 mod pattern;
@@ -52,6 +53,7 @@ pub use conversation::{Conversation, IGNORE_INDEX, Message, Role, Segment, Token
 pub use encode::{decode, encode, encode_prompt};
 pub use error::PromptError;
 pub use fit::{Fitted, cut, drop_overlong, fit, permute_queries};
+pub use grounded::{GroundedMention, Grounding, GroundingError, Pieces};
 pub use jinja::ChatTemplate;
 pub use render::{render, render_prompt, render_string};
 pub use template::Template;

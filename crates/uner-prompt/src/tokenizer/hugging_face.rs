@@ -191,6 +191,11 @@ impl HuggingFace {
         (0..bytes.len()).filter(|at| self.special_starts.contains(&bytes[*at])).find_map(starts)
     }
 
+    /// The tokenizer of the `tokenizers` crate.
+    pub(super) fn plain(&self) -> &tokenizers::Tokenizer {
+        &self.plain
+    }
+
     pub(super) fn token(&self, id: u32) -> String {
         self.plain.id_to_token(id).unwrap_or_default()
     }

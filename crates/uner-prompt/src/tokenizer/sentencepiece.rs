@@ -4,6 +4,7 @@
 //! leftmost. A list of merge rules (as in `tokenizer.json`) also orders the merges that make one
 //! piece, and so differs on runs of one character.
 
+use super::bytes::byte_of;
 use super::config::{self, SpecialIds};
 use super::merge::{Pieces, merge};
 use super::proto::{BPE, BYTE, CONTROL, ModelProto, NORMAL, Piece, TrainerSpec, UNKNOWN};
@@ -102,17 +103,23 @@ impl SentencePiece {
     }
 
     pub(super) fn decode(&self, ids: &[u32]) -> String {
-        let mut bytes = Vec::with_capacity(ids.len() * 4);
-        for id in ids {
-            let (piece, kind) = &self.vocabulary[*id as usize];
-            match *kind {
-                NORMAL => bytes.extend_from_slice(piece.replace(SPACE_MARK, " ").as_bytes()),
-                BYTE => bytes.extend(byte_of(piece)),
-                _ => {}
-            }
-        }
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| self.bytes(*id)).collect();
         let text = String::from_utf8_lossy(&bytes);
         text.strip_prefix(' ').unwrap_or(&text).to_owned()
+    }
+
+    /// For each id, the bytes that its piece adds to a text.
+    pub(super) fn added_bytes(&self) -> Vec<Vec<u8>> {
+        (0..self.vocabulary.len() as u32).map(|id| self.bytes(id)).collect()
+    }
+
+    fn bytes(&self, id: u32) -> Vec<u8> {
+        let (piece, kind) = &self.vocabulary[id as usize];
+        match *kind {
+            NORMAL => piece.replace(SPACE_MARK, " ").into_bytes(),
+            BYTE => byte_of(piece).into_iter().collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// As [`Self::decode`], but includes special tokens.
@@ -158,11 +165,6 @@ fn scored_piece(piece: &Piece) -> super::merge::Piece<'_> {
         BYTE => byte_of(piece.text()).map_or(super::merge::Piece::Never, super::merge::Piece::Byte),
         _ => super::merge::Piece::Never,
     }
-}
-
-/// The byte that a piece such as `<0x0A>` stands for.
-fn byte_of(piece: &str) -> Option<u8> {
-    u8::from_str_radix(piece.strip_prefix("<0x")?.strip_suffix('>')?, 16).ok()
 }
 
 /// Refuses models that this reader would encode differently from SentencePiece.
