@@ -18,14 +18,15 @@ use uner_benches::measure::{Bench, Case, Cost};
 use uner_benches::preset::{LONGEST, Preset, documents, preset};
 use uner_kernels::adamw::{Moments, code, parted};
 use uner_kernels::attention::PADDING;
+use uner_kernels::cached_attention::Sequence;
 use uner_kernels::device::DeviceName;
 use uner_kernels::dropout::DropoutSite;
 use uner_kernels::quantized_linear::QuantFormat;
 use uner_kernels::{
-    AdamWState, AdamWStep, Labels, QuantizedWeight, RotaryTable, Visibility, accumulate, adamw,
-    add_linear, add_rms_norm, add_rows, attention, dropout, dropped_linear, linear,
-    linear_cross_entropy, linear_sum, quantized_linear, rms_norm, rope, seeded, squared_norms,
-    swiglu, token_losses,
+    AdamWState, AdamWStep, CacheLayout, Labels, PackedWeight, QuantizedWeight, RotaryTable,
+    Visibility, accumulate, adamw, add_linear, add_rms_norm, add_rows, attention, cached_attention,
+    dropout, dropped_linear, linear, linear_cross_entropy, linear_sum, packed_linear,
+    quantized_linear, rms_norm, rope, seeded, sparse_linear, squared_norms, swiglu, token_losses,
 };
 
 /// The binaries' allocator.
@@ -40,13 +41,16 @@ const NORMS: usize = 8;
 type Measure = fn(&Bench, &Preset);
 
 /// The ops by directory, with whether they read weights.
-const OPS: [(&str, bool, Measure); 14] = [
+const OPS: [(&str, bool, Measure); 17] = [
     ("attention", false, bench_attention),
+    ("cached_attention", false, bench_cached_attention),
     ("rms_norm", true, bench_rms_norm),
     ("rope", false, bench_rope),
     ("swiglu", false, bench_swiglu),
     ("dropout", false, bench_dropout),
     ("linear", true, bench_linear),
+    ("packed_linear", false, bench_packed_linear),
+    ("sparse_linear", false, bench_sparse_linear),
     ("linear_sum", false, bench_linear_sum),
     ("add_linear", false, bench_add_linear),
     ("quantized_linear", false, bench_quantized_linear),
@@ -83,6 +87,28 @@ fn bench_attention(bench: &Bench, preset: &Preset) {
     let rows: Vec<i32> = lengths.iter().flat_map(row).collect();
     let padded = Visibility::packed(&rows, lengths.len(), &bench.device);
     attention_case(bench, preset, &padded, (pairs, "padded"));
+}
+
+/// A decoding step: one new token for each question about a passage.
+fn bench_cached_attention(bench: &Bench, preset: &Preset) {
+    let Preset { heads, head_dim, .. } = *preset;
+    let (questions, passage, own) = (64, 128, 16);
+    let slots = passage + questions * own;
+    let sequence = |question: usize| {
+        let start = passage + question * own;
+        Sequence { slots: vec![0..passage, start..start + own], new: 1 }
+    };
+    let layout = CacheLayout::new((0..questions).map(sequence).collect());
+    let q = bench.random([questions, heads, head_dim]);
+    let [keys, values] = std::array::from_fn(|_| bench.random([slots, heads, head_dim]));
+    let case = Case {
+        op: "cached_attention",
+        shape: format!("{questions}x({passage}+{own}) {heads}x{head_dim}"),
+    };
+    let flops = 4 * questions * (passage + own) * heads * head_dim;
+    bench.pass(&case, "forward", Cost::Flops(flops), || {
+        drop(cached_attention(q.clone(), keys.clone(), values.clone(), &layout));
+    });
 }
 
 /// `pairs` is the number of visible query-key pairs.
@@ -212,6 +238,38 @@ fn bench_linear(bench: &Bench, preset: &Preset) {
             drop(linear(one.clone(), weight.clone()));
         });
     }
+}
+
+/// The products of decoding steps of different sizes, and `linear` beside them. Only the CPU packs.
+fn bench_packed_linear(bench: &Bench, preset: &Preset) {
+    for [input, output] in preset.products().into_iter().filter(|_| bench.is_cpu()) {
+        let weight = bench.weight([output, input]);
+        let packed = PackedWeight::new(weight.clone());
+        for tokens in [1, 4, 16, 64, 256] {
+            let x = bench.random([tokens, input]);
+            let cost = || Cost::Flops(2 * tokens * input * output);
+            let case = |op| Case { op, shape: format!("{tokens}x{input}->{output}") };
+            bench.pass(&case("packed_linear"), "forward", cost(), || {
+                drop(packed_linear(x.clone(), &packed));
+            });
+            bench.pass(&case("linear"), "forward", cost(), || {
+                drop(linear(x.clone(), weight.clone()));
+            });
+        }
+    }
+}
+
+/// The logits of 64 queries for 300 tokens each.
+fn bench_sparse_linear(bench: &Bench, preset: &Preset) {
+    let Preset { hidden, vocab, .. } = *preset;
+    let (queries, tokens) = (64, 300);
+    let (x, weight) = (bench.random([queries, hidden]), bench.weight([vocab, hidden]));
+    let entry = |index: usize| (index / tokens, index * 7919 % vocab);
+    let entries: Vec<(usize, usize)> = (0..queries * tokens).map(entry).collect();
+    let case = Case { op: "sparse_linear", shape: format!("{queries}x{tokens} of {vocab}") };
+    bench.pass(&case, "forward", Cost::Flops(2 * queries * tokens * hidden), || {
+        drop(sparse_linear(x.clone(), weight.clone(), entries.clone().into()));
+    });
 }
 
 /// Adds the product of an adapter of rank 16.

@@ -187,6 +187,26 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < -87.3 { 0.0 } else { value }
 }
 
+/// Turns scores into probabilities, in place, and returns the log-sum-exp of the scores; zeros and
+/// `None` if all scores are minus infinity.
+#[inline(always)]
+pub(crate) fn softmax(scores: &mut [f32]) -> Option<f32> {
+    let max = largest(scores);
+    if max == f32::NEG_INFINITY {
+        scores.fill(0.0);
+        return None;
+    }
+    for score in &mut *scores {
+        *score = exp(*score - max);
+    }
+    let total = sum([scores], |[weight]| weight);
+    let scale = 1.0 / total;
+    for score in scores {
+        *score *= scale;
+    }
+    Some(max + total.ln())
+}
+
 /// A matrix view of a slice.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {

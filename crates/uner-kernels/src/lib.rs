@@ -9,6 +9,7 @@ pub mod adamw;
 pub mod add_linear;
 pub mod add_rows;
 pub mod attention;
+pub mod cached_attention;
 #[cfg(feature = "cube")]
 mod cube;
 #[cfg(feature = "cuda")]
@@ -26,11 +27,13 @@ pub mod link;
 pub mod nccl;
 #[cfg(all(feature = "cuda", any(test, feature = "offline")))]
 pub mod offline;
+pub mod packed_linear;
 pub mod profile;
 pub mod quantized_linear;
 pub mod rms_norm;
 pub mod rope;
 mod seeded;
+pub mod sparse_linear;
 pub mod squared_norm;
 pub mod swiglu;
 
@@ -39,14 +42,17 @@ pub use adamw::{AdamWState, AdamWStep, adamw};
 pub use add_linear::add_linear;
 pub use add_rows::add_rows;
 pub use attention::{Visibility, attention};
+pub use cached_attention::{CacheLayout, cached_attention, store_rows};
 pub use dropout::{dropout, dropped_linear};
 pub use input::{Input, InputGradient};
 pub use linear::linear;
 pub use linear_cross_entropy::{Labels, linear_cross_entropy, token_losses};
 pub use linear_sum::linear_sum;
+pub use packed_linear::{PackedWeight, packed_linear};
 pub use quantized_linear::{QuantizedWeight, quantized_linear};
 pub use rms_norm::{add_rms_norm, fork_rms_norm, rms_norm};
 pub use rope::{RotaryTable, rope};
 pub use seeded::{SeedOps, seeded};
+pub use sparse_linear::sparse_linear;
 pub use squared_norm::squared_norms;
 pub use swiglu::swiglu;

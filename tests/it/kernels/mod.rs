@@ -10,11 +10,14 @@ mod adamw;
 mod adamw_short;
 mod attention;
 mod bf16_weights;
+mod cached;
 mod dropout;
 mod elementwise;
 mod input;
 mod loss;
+mod packed;
 mod quantized;
+mod sparse;
 mod threads;
 
 use std::sync::atomic::{AtomicU64, Ordering};

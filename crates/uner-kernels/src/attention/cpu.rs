@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::visibility::PADDING;
 use super::{AttentionKernels, BLIND, Saved};
 use crate::flex::{
-    Floats, Ints, Matrix, Store, contiguous, dims, exp, ints, largest, new_rows, product, slice,
+    Floats, Ints, Matrix, Store, contiguous, dims, exp, ints, new_rows, product, slice, softmax,
     sum, tensor, vectorized,
 };
 
@@ -217,7 +217,7 @@ impl Group<'_> {
                 let mut scores = self.scores(head, &tile);
                 let rows = scores.chunks_exact_mut(tile.keys.len());
                 for (row, lse) in rows.zip(&mut lse[tile.first..]) {
-                    *lse = softmax(row);
+                    *lse = softmax(row).unwrap_or(BLIND);
                 }
                 let y = &mut y[tile.first * head_dim..][..tile.count * head_dim];
                 product(y, Store::Replace, tile.matrix(&scores), self.values(&tile), 1.0, false);
@@ -326,25 +326,6 @@ fn hide(scores: &mut [f32], document: &[i32], branch: &[i32]) {
             && (branch == 0 || branch == own_branch);
         *score = if visible { *score } else { f32::NEG_INFINITY };
     }
-}
-
-/// Turns scores into probabilities, in place, and returns the log-sum-exp of the scores.
-#[inline(always)]
-fn softmax(scores: &mut [f32]) -> f32 {
-    let max = largest(scores);
-    if max == f32::NEG_INFINITY {
-        scores.fill(0.0);
-        return BLIND;
-    }
-    for score in &mut *scores {
-        *score = exp(*score - max);
-    }
-    let total = sum([scores], |[weight]| weight);
-    let scale = 1.0 / total;
-    for score in scores {
-        *score *= scale;
-    }
-    max + total.ln()
 }
 
 /// Turns `dscores` from the gradient of the probabilities into that of the scores, in place.
