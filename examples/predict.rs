@@ -23,7 +23,8 @@ fn main() -> Result<()> {
     let query = |entity_type| Query { text: &text, entity_type, dataset: None };
     let queries: Vec<Query> = types.iter().map(|entity_type| query(entity_type)).collect();
     for response in model.answer(&queries, |_| ControlFlow::Continue(()))? {
-        for entity in response.entities {
+        for found in response.entities {
+            let entity = found.entity;
             let span = entity.span.map(|span| format!("{}..{}", span.start, span.end));
             let span = span.unwrap_or_default();
             println!("{}\t{}\t{span}", entity.entity_type, entity.text);

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use safetensors::Dtype;
+use uner_data::documents::DocumentFormat;
+use uner_data::predictions::PredictionFormat;
+use uner_infer::Decoding;
 use uner_kernels::device::DeviceName;
 use uner_plan::machine::{self, Devices};
 
@@ -30,6 +33,21 @@ fn dtype(name: &str) -> Result<Dtype, String> {
         "bf16" => Ok(Dtype::BF16),
         _ => Err("it must be `f32` or `bf16`".to_owned()),
     }
+}
+
+/// The value of `--decoding`.
+fn decoding(name: &str) -> Result<Decoding, String> {
+    match name {
+        "grounded" => Ok(Decoding::Grounded),
+        "free" => Ok(Decoding::Free),
+        _ => Err("it must be `grounded` or `free`".to_owned()),
+    }
+}
+
+/// The value of `--threshold`.
+fn fraction(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "it must be a number from 0 to 1".to_owned())
 }
 
 /// The value of `--max-shard-size`: bytes, or a number with a decimal unit, as in Hugging Face.
@@ -155,6 +173,9 @@ pub(crate) struct EvalArgs {
     /// Only the first N examples of each benchmark
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<NonZeroUsize>,
+    /// Also print how often entities of a probability are correct (`report.json` always has it)
+    #[arg(long)]
+    pub(crate) calibration: bool,
     /// Folder for `report.md`, `report.json` and `predictions.jsonl` [default: one in `eval` of the
     /// model's folder, named after the benchmarks]
     #[arg(long, value_name = "DIR", value_parser = path())]
@@ -165,23 +186,56 @@ pub(crate) struct EvalArgs {
 pub(crate) struct PredictArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// The text to search
-    #[arg(long)]
-    pub(crate) text: String,
-    /// Entity types in plain words, separated by commas
-    #[arg(
-        long,
-        value_name = "TYPE,…",
-        value_delimiter = ',',
-        required_unless_present = "one_type"
-    )]
+    /// The text to search; its entities are printed as JSON
+    #[arg(long, required_unless_present = "input", conflicts_with = "input")]
+    pub(crate) text: Option<String>,
+    /// Entity types in plain words, separated by commas; may be repeated
+    #[arg(long, value_name = "TYPE,…", value_delimiter = ',')]
     pub(crate) types: Vec<String>,
     /// An entity type, which may have commas; may be repeated
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) one_type: Vec<String>,
+    /// A file with an entity type per line
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    pub(crate) types_file: Option<PathBuf>,
+    /// Leave out entities that are less probable
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = fraction)]
+    pub(crate) threshold: f64,
     /// Also print each answer as the model wrote it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "input")]
     pub(crate) raw: bool,
+    #[command(flatten)]
+    pub(crate) files: FilesArgs,
+}
+
+/// Documents to search, and where their entities go.
+#[derive(Debug, Args)]
+pub(crate) struct FilesArgs {
+    /// Documents to search: JSON Lines, CSV or TSV, plain text, a folder of `.txt`, or `-`
+    #[arg(long, value_name = "FILE|DIR|-", value_parser = path(), requires = "output")]
+    pub(crate) input: Option<PathBuf>,
+    /// `json-lines`, `csv`, `tsv`, `text` (one document), `lines` (one per line) or `folder`
+    /// [default: by the name of the input]
+    #[arg(long, value_name = "FORMAT", requires = "input")]
+    pub(crate) input_format: Option<DocumentFormat>,
+    /// Key or column of a document's text
+    #[arg(long, value_name = "KEY", default_value = "text", requires = "input")]
+    pub(crate) text_key: String,
+    /// Key or column of a document's id [default: its number, or the name of its file]
+    #[arg(long, value_name = "KEY", requires = "input")]
+    pub(crate) id_key: Option<String>,
+    /// Key or column of the types to ask of a document, in place of the others
+    #[arg(long, value_name = "KEY", requires = "input")]
+    pub(crate) types_key: Option<String>,
+    /// File for the entities (a folder for brat)
+    #[arg(long, value_name = "FILE", value_parser = path(), requires = "input")]
+    pub(crate) output: Option<PathBuf>,
+    /// `json-lines`, `conll`, `spacy`, `label-studio` or `brat`
+    #[arg(long, value_name = "FORMAT", default_value = "json-lines", requires = "input")]
+    pub(crate) output_format: PredictionFormat,
+    /// Continue an output that was interrupted
+    #[arg(long, requires = "input")]
+    pub(crate) resume: bool,
 }
 
 /// A trained model, and how to query it.
@@ -204,6 +258,10 @@ pub(crate) struct ModelArgs {
     /// Longest answer in tokens [default: as the folder's `infer.toml` says, else 256]
     #[arg(long, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
+    /// Allow only mentions that occur in the text (`grounded`), or any answer (`free`, as in the
+    /// released code of UniversalNER) [default: as the folder's `infer.toml` says, else `grounded`]
+    #[arg(long, value_name = "grounded|free", value_parser = decoding)]
+    pub(crate) decoding: Option<Decoding>,
     #[arg(long, value_name = "DEVICE", default_value = "flex", value_parser = machine::parse, help = DEVICE_HELP)]
     pub(crate) device: DeviceName,
 }

@@ -14,6 +14,7 @@
 //! benchmarks.
 
 mod bio;
+mod calibration;
 mod error;
 pub mod instructuie;
 mod lines;
@@ -30,6 +31,7 @@ pub mod seqeval;
 mod tag;
 
 pub use bio::{BioReport, score_bio};
+pub use calibration::{Bin, Calibration, Reliability};
 pub use error::EvalError;
 pub use measure::{Benchmark, OnProgress, measure};
 pub use queries::{QueryReport, score_queries};

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::Serialize;
-use uner_data::{DataError, Dataset, Entity, Example, Examples, SeenMentions, read};
-use uner_infer::{InferError, Predictor, Query, Response};
+use uner_data::{DataError, Dataset, Example, Examples, SeenMentions, read};
+use uner_infer::{FoundEntity, InferError, Predictor, Query, Response};
 use uner_prompt::ner;
 
 use crate::report::{Outcome, Report};
@@ -165,7 +165,7 @@ struct Answer<'a> {
     /// As the model wrote it; empty if the prompt did not fit the model.
     raw: &'a str,
     /// The mentions in it, with their spans.
-    entities: &'a [Entity],
+    entities: &'a [FoundEntity],
 }
 
 impl<'a> Answered<'a> {
@@ -199,7 +199,9 @@ fn predictions(example: &Example, responses: &[Response]) -> Vec<QueryPrediction
     let prediction = |(entity_type, response): (&String, &Response)| QueryPrediction {
         entity_type: entity_type.clone(),
         output: response.output.clone(),
-        entities: response.entities.clone(),
+        entities: response.entities.iter().map(|found| found.entity.clone()).collect(),
+        probabilities: response.entities.iter().filter_map(|found| found.probability).collect(),
+        empty_probability: response.empty_probability,
     };
     pairs.map(prediction).collect()
 }
@@ -226,6 +228,7 @@ fn answer(
                     raw: String::new(),
                     output: "[]".to_owned(),
                     entities: Vec::new(),
+                    empty_probability: None,
                     well_formed: true,
                 };
                 responses.extend(std::iter::repeat_n(empty, queries.len()));

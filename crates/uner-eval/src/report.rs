@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DatasetReport, Scores,
+    Bin, DatasetReport, Reliability, Scores,
     published::{Published, published},
     semeval::ModeScore,
 };
@@ -74,17 +74,17 @@ impl Report {
         Self { macro_average: macro_average(&outcomes), published, outcomes }
     }
 
-    /// All tables, with borders, for a terminal.
-    pub fn terminal(&self) -> String {
-        self.render("", presets::UTF8_FULL_CONDENSED)
+    /// All tables, with borders, for a terminal; with `calibration`, also those of probabilities.
+    pub fn terminal(&self, calibration: bool) -> String {
+        self.render("", presets::UTF8_FULL_CONDENSED, calibration)
     }
 
     /// All tables as Markdown.
     pub fn markdown(&self) -> String {
-        self.render("## ", presets::ASCII_MARKDOWN)
+        self.render("## ", presets::ASCII_MARKDOWN, true)
     }
 
-    fn render(&self, heading: &str, style: TableStyle) -> String {
+    fn render(&self, heading: &str, style: TableStyle, calibration: bool) -> String {
         let mut sections = vec![("Scores (percent)".to_owned(), overview(self))];
         if self.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Missing { .. })) {
             sections.push(("Missing benchmarks".to_owned(), missing(self)));
@@ -95,6 +95,11 @@ impl Report {
                     format!("{} by entity type (percent)", report.dataset),
                     by_type(report),
                 ));
+            }
+        }
+        for outcome in self.outcomes.iter().filter(|_| calibration) {
+            if let Outcome::Scored(report) = outcome {
+                sections.extend(reliabilities(report));
             }
         }
         if !self.published.is_empty() {
@@ -215,6 +220,27 @@ fn by_type(report: &DatasetReport) -> Table {
         table.add_row(row);
     }
     table
+}
+
+/// The reliability tables of a dataset, with their titles.
+fn reliabilities(report: &DatasetReport) -> Vec<(String, Table)> {
+    let tables =
+        [("entities", &report.entity_reliability), ("absent types", &report.empty_reliability)];
+    let table = |(what, reliability): (&str, &Option<Reliability>)| {
+        let Reliability { bins, count, expected_calibration_error } = reliability.as_ref()?;
+        let title = format!(
+            "{}: probabilities of {count} {what} (expected calibration error {})",
+            report.dataset,
+            percent(*expected_calibration_error)
+        );
+        let mut table = table(&["probability from", "count", "mean probability", "correct"]);
+        for Bin { from, count, confidence, accuracy } in bins {
+            let [from, confidence, accuracy] = [*from, *confidence, *accuracy].map(percent);
+            table.add_row([from, count.to_string(), confidence, accuracy]);
+        }
+        Some((title, table))
+    };
+    tables.into_iter().filter_map(table).collect()
 }
 
 /// Our official F1 (the paper's metric), above the published numbers of each dataset.

@@ -27,6 +27,8 @@ fn report() -> Report {
         entity_type: entity_type.to_owned(),
         output: output.to_owned(),
         entities,
+        probabilities: Vec::new(),
+        empty_probability: None,
     };
     let predictions = [
         answer(
@@ -85,5 +87,5 @@ fn json_gives_the_report_back() {
     let report = report();
     let json = serde_json::to_string_pretty(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
-    assert!(report.terminal().contains("no such file"));
+    assert!(report.terminal(false).contains("no such file"));
 }

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 use uner_data::{Entity, Example, SeenMentions};
 
 use crate::{
-    EvalError,
+    Calibration, EvalError, Reliability,
     official::{OfficialCounts, get_response},
     scores::{Counts, Query, Scores},
     semeval::{Mention, ModeCounts, ModeScore, SemevalCounts},
 };
 
 /// A model's answer to one query.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct QueryPrediction {
     /// The entity type of the query, as in the example's queries.
     pub entity_type: String,
@@ -20,6 +20,11 @@ pub struct QueryPrediction {
     /// The entities that the predictor read from it. Strict and partial scores use only their spans
     /// and the type of the query.
     pub entities: Vec<Entity>,
+    /// The probability of each entity, and that there is none; empty and `None` if the predictor
+    /// does not know them.
+    pub probabilities: Vec<f64>,
+    /// See `probabilities`.
+    pub empty_probability: Option<f64>,
 }
 
 /// Accumulates the scores of one dataset.
@@ -29,6 +34,8 @@ pub struct DatasetScorer {
     seen: Option<SeenMentions>,
     num_examples: usize,
     counts: Counts,
+    entity_calibration: Calibration,
+    empty_calibration: Calibration,
     seen_counts: ModeCounts,
     unseen_counts: ModeCounts,
 }
@@ -42,6 +49,8 @@ impl DatasetScorer {
             seen,
             num_examples: 0,
             counts: Counts::default(),
+            entity_calibration: Calibration::default(),
+            empty_calibration: Calibration::default(),
             seen_counts: ModeCounts::default(),
             unseen_counts: ModeCounts::default(),
         }
@@ -75,6 +84,7 @@ impl DatasetScorer {
                 let gold: Vec<&Entity> =
                     gold.filter(|entity| entity.entity_type == prediction.entity_type).collect();
                 self.add_seen(&gold, prediction);
+                self.add_probabilities(&gold, prediction);
                 Query {
                     entity_type: &prediction.entity_type,
                     official: OfficialCounts::of_query(
@@ -103,6 +113,17 @@ impl DatasetScorer {
         self.unseen_counts.merge(count(false));
     }
 
+    fn add_probabilities(&mut self, gold: &[&Entity], prediction: &QueryPrediction) {
+        for (entity, &probability) in prediction.entities.iter().zip(&prediction.probabilities) {
+            let is_correct =
+                entity.span.is_some() && gold.iter().any(|gold| gold.span == entity.span);
+            self.entity_calibration.add(probability, is_correct);
+        }
+        if let Some(probability) = prediction.empty_probability {
+            self.empty_calibration.add(probability, gold.is_empty());
+        }
+    }
+
     /// The scores of all examples added.
     pub fn finish(self) -> DatasetReport {
         DatasetReport {
@@ -114,6 +135,8 @@ impl DatasetScorer {
                 seen: self.seen_counts.score(),
                 unseen: self.unseen_counts.score(),
             }),
+            entity_reliability: self.entity_calibration.reliability(),
+            empty_reliability: self.empty_calibration.reliability(),
         }
     }
 }
@@ -147,6 +170,12 @@ pub struct DatasetReport {
     pub scores: Scores,
     /// Scores of seen and unseen entities, if the scorer has the mentions of the training data.
     pub seen_split: Option<SeenSplit>,
+    /// Probabilities of entities against the share of them that are correct (exact span and type).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity_reliability: Option<Reliability>,
+    /// Probabilities that a text has no entity of a type against the share that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty_reliability: Option<Reliability>,
 }
 
 /// Strict scores of two disjoint parts of all gold and predicted entities. The text of an entity,

@@ -104,7 +104,13 @@ fn example(entities: Vec<Entity>) -> Example {
 }
 
 fn answer(entity_type: &str, output: &str, entities: Vec<Entity>) -> QueryPrediction {
-    QueryPrediction { entity_type: entity_type.to_owned(), output: output.to_owned(), entities }
+    QueryPrediction {
+        entity_type: entity_type.to_owned(),
+        output: output.to_owned(),
+        entities,
+        probabilities: Vec::new(),
+        empty_probability: None,
+    }
 }
 
 fn scored(seen: Option<SeenMentions>) -> DatasetReport {

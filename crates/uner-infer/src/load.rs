@@ -7,7 +7,7 @@ use uner_data::regular;
 use uner_model::{LlamaConfig, folder};
 use uner_prompt::{PromptError, Template, Tokenizer, tokenizer_in};
 
-use crate::predict::{InferConfig, InferError, Part, Predictor};
+use crate::predict::{Decoding, InferConfig, InferError, Part, Predictor};
 
 /// The file of a model's template.
 pub const TEMPLATE: &str = "template.toml";
@@ -25,6 +25,8 @@ pub struct LoadOptions {
     pub template: Option<String>,
     /// Longest answer, in tokens.
     pub max_new_tokens: Option<usize>,
+    /// What an answer may contain.
+    pub decoding: Option<Decoding>,
 }
 
 impl Predictor<'static> {
@@ -47,7 +49,9 @@ impl Predictor<'static> {
         options: &LoadOptions,
     ) -> Result<Self, InferError> {
         let (config, model) = folder::load(folder, options.base.as_deref(), device)?;
-        let infer = infer_config(folder, &config, options.max_new_tokens)?;
+        let model = if *device == Device::flex() { model.pack() } else { model };
+        let mut infer = infer_config(folder, &config, options.max_new_tokens)?;
+        infer.decoding = options.decoding.unwrap_or(infer.decoding);
         let template = template(folder, options.template.as_deref())?;
         let tokenizer = Tokenizer::from_file(&tokenizer_in(folder)).map_err(PromptError::from)?;
         compare(&tokenizer, &config, folder)?;
@@ -125,6 +129,7 @@ fn infer_config(
         InferConfig {
             max_new_tokens: InferConfig::default().max_new_tokens.min(window.saturating_sub(1)),
             queries_per_batch: QUERIES_PER_BATCH,
+            decoding: Decoding::Grounded,
         }
     };
     infer.max_new_tokens = max_new_tokens.unwrap_or(infer.max_new_tokens);

@@ -3,13 +3,21 @@
 use std::ops::{ControlFlow, Deref};
 use std::path::PathBuf;
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use uner_data::{Entity, align::align};
 use uner_model::{Llama, LlamaConfig, WeightsError};
+use uner_prompt::grounded::{Grounding, GroundingError, Pieces};
 use uner_prompt::{PromptError, Template, Tokenizer, encode_prompt, ner};
 
+use crate::engine::{Answer, Decoder, Engine, FreeDecoder, Limits, Prompt, Sampling, Stop};
 use crate::generate::{Generator, NotFinite};
+use crate::grounded::GroundedDecoder;
+
+/// Memory that the keys and values of all running queries may take, in bytes.
+const CACHE_BYTES: usize = 8 << 30;
 
 /// The `[infer]` section of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +28,24 @@ pub struct InferConfig {
     /// Queries decoded together.
     #[serde(alias = "batch_size")]
     pub queries_per_batch: usize,
+    /// What an answer may contain.
+    pub decoding: Decoding,
+}
+
+/// What an answer may contain.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decoding {
+    /// Mentions that occur in the passage, in the template's format.
+    #[default]
+    Grounded,
+    /// Anything, as in the released code of UniversalNER.
+    Free,
 }
 
 impl Default for InferConfig {
     fn default() -> Self {
-        Self { max_new_tokens: 256, queries_per_batch: 16 }
+        Self { max_new_tokens: 256, queries_per_batch: 16, decoding: Decoding::Grounded }
     }
 }
 
@@ -39,17 +60,30 @@ pub struct Query<'a> {
     pub dataset: Option<&'a str>,
 }
 
+/// An entity of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FoundEntity {
+    /// The entity. The span is `None` if it does not occur in the text.
+    #[serde(flatten)]
+    pub entity: Entity,
+    /// Its probability: of its tokens among those that were allowed, given the answer before it.
+    /// `None` with [`Decoding::Free`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+}
+
 /// The model's answer to a query.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Response {
     /// The decoded answer, unchanged. If one answer covers all types, each type gets all of it.
     pub raw: String,
     /// The answer for this type alone: `raw`, or, if one answer covers all types, the list of this
     /// type's mentions, in the format of templates that ask for one type at a time.
     pub output: String,
-    /// The entities in the answer, in order. The span is `None` for an entity that does not occur
-    /// in the text.
-    pub entities: Vec<Entity>,
+    /// The entities in the answer, in order. The k-th repeat of a mention has its k-th occurrence.
+    pub entities: Vec<FoundEntity>,
+    /// The probability that the text has no entity of the type. `None` with [`Decoding::Free`].
+    pub empty_probability: Option<f64>,
     /// Whether the answer was complete, in the template's format, and nothing else.
     pub well_formed: bool,
 }
@@ -101,9 +135,22 @@ pub enum InferError {
         /// The fault and the remedy.
         problem: String,
     },
+    /// The answers to a query cannot be constrained.
+    #[error(transparent)]
+    Grounding(#[from] GroundingError),
+    /// A text cannot be searched.
+    #[error("{0}")]
+    Text(String),
     /// The progress callback cancelled.
     #[error("stopped before all queries were answered")]
     Stopped,
+}
+
+impl InferError {
+    pub(crate) fn not_finite(text: &str, entity_type: &str, row: usize) -> Self {
+        let (entity_type, start) = (entity_type.to_owned(), start(text));
+        Self::NotFinite { problem: NotFinite { row }, entity_type, start }
+    }
 }
 
 /// A tuned model with the tokenizer and the template it was tuned with.
@@ -133,6 +180,15 @@ pub struct Predictor<'a> {
     config: InferConfig,
     /// The token that the template ends an answer with.
     end_of_turn: u32,
+    /// The vocabulary of grounded answers; `None` if answers are free.
+    pieces: Option<Arc<Pieces>>,
+}
+
+/// Queries that one prompt asks.
+pub(crate) struct Asked {
+    /// Indices of the queries.
+    pub(crate) queries: Vec<usize>,
+    grounding: Option<Arc<Grounding>>,
 }
 
 /// A part of a predictor: borrowed from the caller, or owned.
@@ -176,7 +232,11 @@ impl<'a> Predictor<'a> {
         config: InferConfig,
     ) -> Result<Self, PromptError> {
         let end_of_turn = template.end_of_turn(&tokenizer)?;
-        Ok(Self { model, model_config, tokenizer, template, config, end_of_turn })
+        let pieces = match config.decoding {
+            Decoding::Grounded => writable_pieces(&template, &tokenizer),
+            Decoding::Free => None,
+        };
+        Ok(Self { model, model_config, tokenizer, template, config, end_of_turn, pieces })
     }
 
     /// The template of the prompts.
@@ -184,9 +244,27 @@ impl<'a> Predictor<'a> {
         &self.template
     }
 
-    /// Answers every query, in order. If the template asks for all types at once, the queries of
-    /// one text share a prompt. Prompts are decoded in batches of similar length. After each batch,
-    /// `answered` gets the number of answered queries; it may return `Break` to cancel.
+    /// Whether answers only contain mentions that occur in the text.
+    pub fn is_grounded(&self) -> bool {
+        self.pieces.is_some()
+    }
+
+    /// The token that the template ends an answer with.
+    pub fn end_of_turn(&self) -> u32 {
+        self.end_of_turn
+    }
+
+    /// The token ids of the prompt for one query.
+    ///
+    /// # Errors
+    /// When the prompt cannot be rendered, or does not fit the model.
+    pub fn prompt_of(&self, query: &Query) -> Result<Vec<u32>, InferError> {
+        self.checked_ids(query.text, &[query.entity_type], query.dataset)
+    }
+
+    /// Answers every query, in order. The queries of one text share its computation, and a prompt
+    /// if the template asks for all types at once. After each text, `answered` gets the number of
+    /// answered queries; it may return `Break` to cancel.
     ///
     /// # Errors
     /// When a query does not fit the model, in which case none is decoded; when logits are not
@@ -196,45 +274,95 @@ impl<'a> Predictor<'a> {
         queries: &[Query],
         mut answered: impl FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Response>, InferError> {
-        let asked = self.asked(queries);
-        let prompts =
-            asked.iter().map(|asked| self.prompt(asked, queries)).collect::<Result<Vec<_>, _>>()?;
-        let mut by_length: Vec<usize> = (0..asked.len()).collect();
-        by_length.sort_by_key(|&index| prompts[index].len());
-        let generator = Generator { model: &self.model, config: &self.model_config };
-        let mut responses: Vec<(usize, Response)> = Vec::with_capacity(queries.len());
-        for batch in by_length.chunks(self.config.queries_per_batch.max(1)) {
-            let prompts: Vec<Vec<u32>> =
-                batch.iter().map(|&index| prompts[index].clone()).collect();
-            let answers =
-                generator.greedy(&prompts, self.config.max_new_tokens, |id| self.ends(id));
-            let answers = answers.map_err(|problem| {
-                let query = queries[asked[batch[problem.row]][0]];
-                let (entity_type, start) = (query.entity_type.to_owned(), start(query.text));
-                InferError::NotFinite { problem, entity_type, start }
-            })?;
-            for (&index, ids) in batch.iter().zip(answers) {
-                responses.extend(self.responses(&asked[index], queries, &ids)?);
-            }
-            if answered(responses.len()).is_break() {
-                return Err(InferError::Stopped);
-            }
-        }
-        responses.sort_unstable_by_key(|(index, _)| *index);
-        Ok(responses.into_iter().map(|(_, response)| response).collect())
-    }
-
-    /// The indices of each prompt's queries. The queries of one text share a prompt if the template
-    /// asks for all types at once.
-    fn asked(&self, queries: &[Query]) -> Vec<Vec<usize>> {
         let mut of_text: IndexMap<(&str, Option<&str>), Vec<usize>> = IndexMap::new();
         for (index, query) in queries.iter().enumerate() {
             of_text.entry((query.text, query.dataset)).or_default().push(index);
         }
-        let grouped = |all: Vec<usize>| {
-            ner::groups(&self.template, all.len()).map(move |group| all[group].to_vec())
+        let texts = of_text.into_values().map(|indices| self.text(&indices, queries));
+        let texts = texts.collect::<Result<Vec<_>, InferError>>()?;
+        let (asked, prompts): (Vec<Vec<Asked>>, Vec<Vec<Prompt>>) = texts.into_iter().unzip();
+        let mut responses: Vec<(usize, Response)> = Vec::with_capacity(queries.len());
+        let mut problem = None;
+        let mut engine = self.engine()?;
+        let outcome = engine.run(prompts, |text, answers| {
+            for (asked, answer) in asked[text].iter().zip(&answers) {
+                match self.responses(asked, queries, answer) {
+                    Ok(found) => responses.extend(found),
+                    Err(error) => {
+                        problem = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            answered(responses.len())
+        });
+        match (outcome, problem) {
+            (_, Some(problem)) => Err(problem.into()),
+            (Err(Stop::Cancelled), None) => Err(InferError::Stopped),
+            (Err(Stop::NotFinite(text, prompt)), None) => {
+                let index = asked[text][prompt].queries[0];
+                Err(InferError::not_finite(queries[index].text, queries[index].entity_type, index))
+            }
+            (Ok(()), None) => {
+                responses.sort_unstable_by_key(|(index, _)| *index);
+                Ok(responses.into_iter().map(|(_, response)| response).collect())
+            }
+        }
+    }
+
+    /// An engine that has computed the beginning that all prompts share.
+    pub(crate) fn engine(&self) -> Result<Engine<'_>, InferError> {
+        let InferConfig { max_new_tokens, queries_per_batch, .. } = self.config;
+        let bytes = self.model.cache_bytes_per_token(&self.model_config);
+        let limits = Limits {
+            max_new_tokens,
+            prompts: queries_per_batch,
+            slots: CACHE_BYTES / bytes.max(1),
         };
-        of_text.into_values().flat_map(grouped).collect()
+        let mut engine = Engine::new(&self.model, &self.model_config, limits, Sampling::Greedy);
+        let [first, second] = ["a", "b"].map(|text| self.prompt_ids(text, &["a"], None));
+        let (first, second) = (first?, second?);
+        let shared = first.iter().zip(&second).take_while(|(a, b)| a == b).count();
+        engine.share(first[..shared].to_vec());
+        Ok(engine)
+    }
+
+    /// The prompts of one text, with the queries that each asks.
+    pub(crate) fn text(
+        &self,
+        indices: &[usize],
+        queries: &[Query],
+    ) -> Result<(Vec<Asked>, Vec<Prompt<'_>>), InferError> {
+        let Query { text, dataset, .. } = queries[indices[0]];
+        let mut shared: Option<Arc<Grounding>> = None;
+        let (mut asked, mut prompts) = (Vec::new(), Vec::new());
+        for group in ner::groups(&self.template, indices.len()) {
+            let indices = indices[group].to_vec();
+            let types: Vec<&str> =
+                indices.iter().map(|&index| queries[index].entity_type).collect();
+            let ids = self.checked_ids(text, &types, dataset)?;
+            let grounding = match (&self.pieces, &shared) {
+                (None, _) => None,
+                (Some(_), Some(grounding)) => Some(Arc::clone(grounding)),
+                (Some(pieces), None) => {
+                    let pieces = Arc::clone(pieces);
+                    Some(Arc::new(Grounding::new(text, &types, &self.template, pieces)?))
+                }
+            };
+            if !ner::asks_all_types(&self.template) {
+                // It does not depend on the type.
+                shared.clone_from(&grounding);
+            }
+            let decoder: Box<dyn Decoder> = match &grounding {
+                Some(grounding) => {
+                    Box::new(GroundedDecoder::new(Arc::clone(grounding), self.end_of_turn))
+                }
+                None => Box::new(FreeDecoder::new(|id| self.ends(id))),
+            };
+            prompts.push(Prompt { ids, decoder });
+            asked.push(Asked { queries: indices, grounding });
+        }
+        Ok((asked, prompts))
     }
 
     /// Whether a token ends an answer: for the template, the tokenizer or the model's files, or
@@ -245,17 +373,46 @@ impl<'a> Predictor<'a> {
             || id as usize >= self.tokenizer.vocab_size()
     }
 
-    fn prompt(&self, asked: &[usize], queries: &[Query]) -> Result<Vec<u32>, InferError> {
-        let types: Vec<String> =
-            asked.iter().map(|&index| queries[index].entity_type.to_owned()).collect();
-        let (Query { text, dataset, .. }, types) = (queries[asked[0]], ner::list_types(&types));
-        let conversation = ner::prompt(text, &types, &self.template, dataset);
-        let ids = encode_prompt(&conversation, &self.template, &self.tokenizer)?;
+    fn prompt_ids(
+        &self,
+        text: &str,
+        types: &[&str],
+        dataset: Option<&str>,
+    ) -> Result<Vec<u32>, InferError> {
+        let types: Vec<String> = types.iter().map(ToString::to_string).collect();
+        let conversation = ner::prompt(text, &ner::list_types(&types), &self.template, dataset);
+        Ok(encode_prompt(&conversation, &self.template, &self.tokenizer)?)
+    }
+
+    /// Whether the prompt for each type fits the model with its answer.
+    ///
+    /// # Errors
+    /// When a prompt cannot be rendered or encoded.
+    pub(crate) fn fits(&self, text: &str, types: &[String]) -> Result<bool, InferError> {
+        let types: Vec<&str> = types.iter().map(String::as_str).collect();
+        for group in ner::groups(&self.template, types.len()) {
+            match self.checked_ids(text, &types[group], None) {
+                Ok(_) => {}
+                Err(InferError::TooLong { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The ids of a prompt that fits the model with its answer.
+    fn checked_ids(
+        &self,
+        text: &str,
+        types: &[&str],
+        dataset: Option<&str>,
+    ) -> Result<Vec<u32>, InferError> {
+        let ids = self.prompt_ids(text, types, dataset)?;
         let (max_new_tokens, window) =
             (self.config.max_new_tokens, self.model_config.max_position_embeddings);
         if ids.len().saturating_add(max_new_tokens) > window {
             return Err(InferError::TooLong {
-                entity_type: types,
+                entity_type: types.join(", "),
                 tokens: ids.len(),
                 max_new_tokens,
                 window,
@@ -266,32 +423,74 @@ impl<'a> Predictor<'a> {
     }
 
     /// The response to each query of a prompt, with the query's index.
-    fn responses(
+    pub(crate) fn responses(
         &self,
-        asked: &[usize],
+        asked: &Asked,
         queries: &[Query],
-        ids: &[u32],
-    ) -> Result<Vec<(usize, Response)>, InferError> {
-        let text = self.tokenizer.decode(ids).map_err(PromptError::from)?;
+        answer: &Answer,
+    ) -> Result<Vec<(usize, Response)>, PromptError> {
+        let text = self.tokenizer.decode(&answer.ids)?;
         // The model also generates the blank before its answer; some tokenizers drop it at a text's
         // start.
         let raw = text.strip_prefix(' ').unwrap_or(&text).to_owned();
-        let types: Vec<&str> = asked.iter().map(|&index| queries[index].entity_type).collect();
-        let (mentions, well_formed) = ner::read(&raw, &types, &self.template);
+        let types: Vec<&str> =
+            asked.queries.iter().map(|&index| queries[index].entity_type).collect();
+        let (mentions, well_formed) = if let Some(grounding) = &asked.grounding {
+            (grounded_mentions(grounding, answer, types.len()), answer.ended)
+        } else {
+            let (mentions, well_formed) = ner::read(&raw, &types, &self.template);
+            let without = |mentions: Vec<String>| {
+                mentions.into_iter().map(|mention| (mention, None)).collect()
+            };
+            (mentions.into_iter().map(without).collect(), well_formed)
+        };
         let is_shared = ner::asks_all_types(&self.template);
-        let response = |(&index, mentions): (&usize, Vec<String>)| {
+        let empty_probability = asked.grounding.as_ref().map(|_| answer.empty);
+        let response = |(&index, mentions): (&usize, Vec<(String, Option<f64>)>)| {
             let Query { text, entity_type, .. } = queries[index];
+            let (mentions, probabilities): (Vec<String>, Vec<Option<f64>>) =
+                mentions.into_iter().unzip();
             let output = if is_shared {
                 uner_prompt::answer(&mentions, self.template.answer_characters)
             } else {
                 raw.clone()
             };
             let spans = align(text, &mentions);
-            let entity = |(text, span)| Entity { text, entity_type: entity_type.to_owned(), span };
-            let entities = mentions.into_iter().zip(spans).map(entity).collect();
-            (index, Response { raw: raw.clone(), output, entities, well_formed })
+            let entity = |((text, span), probability)| FoundEntity {
+                entity: Entity { text, entity_type: entity_type.to_owned(), span },
+                probability,
+            };
+            let entities = mentions.into_iter().zip(spans).zip(probabilities).map(entity).collect();
+            let raw = raw.clone();
+            (index, Response { raw, output, entities, empty_probability, well_formed })
         };
-        Ok(asked.iter().zip(mentions).map(response).collect())
+        Ok(asked.queries.iter().zip(mentions).map(response).collect())
+    }
+}
+
+/// The mentions of each of `types` types, with their probabilities.
+fn grounded_mentions(
+    grounding: &Grounding,
+    answer: &Answer,
+    types: usize,
+) -> Vec<Vec<(String, Option<f64>)>> {
+    let mut mentions = vec![Vec::new(); types];
+    for mention in grounding.mentions(&answer.ids, answer.ended) {
+        let probability = answer.probabilities[mention.tokens.clone()].iter().product();
+        mentions[mention.type_idx.unwrap_or(0)].push((mention.text, Some(probability)));
+    }
+    mentions
+}
+
+/// The vocabulary, if it can write answers of the template's form. Warns if it cannot.
+fn writable_pieces(template: &Template, tokenizer: &Tokenizer) -> Option<Arc<Pieces>> {
+    let pieces = Arc::new(Pieces::new(tokenizer));
+    match Grounding::new("a", &["a"], template, Arc::clone(&pieces)) {
+        Ok(_) => Some(pieces),
+        Err(error) => {
+            tracing::warn!("answers are not grounded: {error}");
+            None
+        }
     }
 }
 

@@ -1,57 +1,66 @@
-//! Keys and values of earlier tokens, so that decoding a token computes only that token.
+//! Keys and values of earlier tokens, so that every token is computed once.
 
 use burn::tensor::{DType, Device, Tensor};
+use uner_kernels::cached_attention::CacheLayout;
+use uner_kernels::{cached_attention, store_rows};
 
-/// The caches of all layers.
-///
-/// Rows are aligned at their end: shorter prompts are padded on the left with tokens of document
-/// [`uner_kernels::attention::PADDING`], so that every row appends at the same index.
+/// The keys and values of all layers, in slots that hold one token each. Sequences say which slots
+/// are theirs ([`CacheLayout`]) and may share some.
 #[derive(Debug)]
 pub struct KvCache {
     /// One entry per block.
-    pub layers: Vec<LayerCache>,
+    layers: Vec<LayerCache>,
 }
 
 /// The cache of one layer.
 ///
 /// # Shapes
-/// Keys and values: `[rows, capacity, num_key_value_heads, head_dim]`. The first `length` tokens
-/// are filled.
+/// Keys and values: `[slots, num_key_value_heads, head_dim]`.
 #[derive(Debug)]
-pub struct LayerCache {
-    keys: Tensor<4>,
-    values: Tensor<4>,
-    length: usize,
+pub(crate) struct LayerCache {
+    keys: Tensor<3>,
+    values: Tensor<3>,
 }
 
 impl KvCache {
-    /// Creates empty caches of `[rows, capacity, num_key_value_heads, head_dim]` for `layers`
-    /// layers.
-    pub(crate) fn new(layers: usize, shape: [usize; 4], storage: (&Device, DType)) -> Self {
-        let layer = || LayerCache {
-            keys: Tensor::zeros(shape, storage),
-            values: Tensor::zeros(shape, storage),
-            length: 0,
-        };
+    /// Creates empty caches of `[slots, num_key_value_heads, head_dim]` for `layers` layers.
+    pub(crate) fn new(layers: usize, shape: [usize; 3], storage: (&Device, DType)) -> Self {
+        let zeros = || Tensor::zeros(shape, storage);
+        let layer = || LayerCache { keys: zeros(), values: zeros() };
         Self { layers: (0..layers).map(|_| layer()).collect() }
+    }
+
+    /// Adds `slots` empty slots behind all others. What is stored is copied.
+    pub fn grow(&mut self, slots: usize) {
+        for LayerCache { keys, values } in &mut self.layers {
+            for stored in [keys, values] {
+                stored.inplace(|stored| {
+                    let [_, heads, width] = stored.dims();
+                    let storage = (&stored.device(), stored.dtype());
+                    Tensor::cat(vec![stored, Tensor::zeros([slots, heads, width], storage)], 0)
+                });
+            }
+        }
+    }
+
+    pub(crate) fn layer(&mut self, index: usize) -> &mut LayerCache {
+        &mut self.layers[index]
     }
 }
 
 impl LayerCache {
-    /// Appends new keys and values, `[rows, tokens, num_key_value_heads, head_dim]`, and returns
-    /// all so far.
-    ///
-    /// # Panics
-    /// When they exceed the capacity.
-    pub(crate) fn append(&mut self, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let [rows, tokens, heads, head_dim] = keys.dims();
-        let [_, capacity, ..] = self.keys.dims();
-        let end = self.length + tokens;
-        assert!(end <= capacity, "{end} tokens do not fit a cache of {capacity}");
-        let ranges = [0..rows, self.length..end, 0..heads, 0..head_dim];
-        self.keys.inplace(|cached| cached.slice_assign(ranges.clone(), keys));
-        self.values.inplace(|cached| cached.slice_assign(ranges, values));
-        self.length = end;
-        (self.keys.clone().narrow(1, 0, end), self.values.clone().narrow(1, 0, end))
+    /// Stores the keys and values of new tokens, `[tokens, num_key_value_heads, head_dim]`, and
+    /// returns the attention of their queries, `[tokens, num_attention_heads, head_dim]`.
+    pub(crate) fn attend(
+        &mut self,
+        q: Tensor<3>,
+        keys: Tensor<3>,
+        values: Tensor<3>,
+        layout: &CacheLayout,
+    ) -> Tensor<3> {
+        let slots = layout.new_slots();
+        self.keys.inplace(|stored| store_rows(stored, keys, &slots));
+        self.values.inplace(|stored| store_rows(stored, values, &slots));
+        cached_attention(q, self.keys.clone(), self.values.clone(), layout)
     }
 }

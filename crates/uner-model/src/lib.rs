@@ -7,6 +7,7 @@ pub mod adapter;
 pub mod atomic;
 pub mod cache;
 pub mod config;
+pub mod context;
 mod error;
 pub mod export;
 pub mod flops;
@@ -17,6 +18,7 @@ mod keys;
     non_snake_case,
     reason = "field names are checkpoint names, and names of adapters have capitals"
 )]
+pub mod linear;
 pub mod llama;
 pub mod parameters;
 pub mod size;
@@ -26,7 +28,8 @@ pub mod weights;
 pub use adapter::{AdapterConfig, BaseFormat, load_adapted, load_adapter};
 pub use cache::KvCache;
 pub use config::LlamaConfig;
+pub use context::{AttentionPattern, Context, Dropout};
 pub use flops::Flops;
-pub use llama::{Block, Context, Dropout, Llama};
+pub use llama::{Block, Llama};
 pub use size::Size;
 pub use weights::{WeightsError, load, load_frozen, save};

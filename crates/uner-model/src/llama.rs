@@ -5,17 +5,15 @@
 //! separates rows.
 
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use uner_kernels::device::activations;
-use uner_kernels::dropout::DropoutSite;
-use uner_kernels::{
-    Input, QuantizedWeight, RotaryTable, Visibility, add_linear, add_rms_norm, attention,
-    dropped_linear, fork_rms_norm, linear, linear_sum, quantized_linear, rms_norm, rope, swiglu,
-};
+use uner_kernels::{Input, add_rms_norm, attention, fork_rms_norm, linear, rms_norm, rope, swiglu};
 
 use crate::cache::{KvCache, LayerCache};
 use crate::config::{Adapter, LlamaConfig};
+use crate::context::{AttentionPattern, Context};
 use crate::error::WeightsError;
+use crate::linear::Linear;
 use crate::source::ParameterSource;
 
 /// A LLaMA model.
@@ -78,83 +76,11 @@ pub struct Mlp {
     pub down_proj: Linear,
 }
 
-/// A linear layer without bias, with an optional low-rank adapter (`LoRA`, Hu et al. 2021):
-/// `x·Wᵀ + s·(x·Aᵀ)·Bᵀ`. The product `B·A` is never computed.
-#[derive(Module, Debug)]
-pub struct Linear {
-    /// `[out, in]`; `[0, 0]` if it is frozen and quantised.
-    pub weight: Param<Tensor<2>>,
-    /// The quantised weight, if the layer is quantised.
-    #[module(skip)]
-    pub quantized: Option<QuantizedWeight>,
-    /// `[rank, in]`.
-    pub lora_A: Option<Matrix>,
-    /// `[out, rank]`.
-    pub lora_B: Option<Matrix>,
-    /// `alpha / rank`.
-    #[module(skip)]
-    pub lora_scale: f64,
-    /// The CRC-32 of the layer's name; with a token's key it determines the layer's dropout.
-    #[module(skip)]
-    pub layer_key: u32,
-    /// `[out, in]`, f32: an optional sum that the gradient of the weight is added to. The result is
-    /// then the gradient of this tensor, and the weight has none: see [`linear_sum`].
-    #[module(skip)]
-    pub gradient_sum: Option<Tensor<2>>,
-}
-
-/// One factor of an adapter.
-#[derive(Module, Debug)]
-pub struct Matrix {
-    /// `[out, in]`.
-    pub weight: Param<Tensor<2>>,
-}
-
 /// The weight of a root-mean-square norm.
 #[derive(Module, Debug)]
 pub struct RmsNorm {
     /// `[hidden_size]`.
     pub weight: Param<Tensor<1>>,
-}
-
-/// Inputs of every block besides the hidden states.
-#[derive(Debug, Clone)]
-pub struct Context<'a> {
-    /// The model's dimensions.
-    pub config: &'a LlamaConfig,
-    /// Number of rows in the batch.
-    pub rows: usize,
-    /// Rotation angles of every token's position.
-    pub rotary: RotaryTable,
-    /// Which tokens see which.
-    pub visibility: Visibility,
-    /// Dropout on the inputs of an adapter; `None` outside training.
-    pub dropout: Option<Dropout>,
-}
-
-/// Dropout on the inputs of an adapter. The keys and the layer determine which inputs are dropped,
-/// so a recomputed block drops the same ones.
-#[derive(Debug, Clone)]
-pub struct Dropout {
-    /// One key per token, `[rows · tokens]`.
-    pub keys: Tensor<1, Int>,
-    /// Share of the inputs that become 0.
-    pub probability: f64,
-}
-
-impl<'a> Context<'a> {
-    /// Creates the context of `rows` rows of equal length; `positions` lists them row by row.
-    pub fn new(
-        config: &'a LlamaConfig,
-        positions: &[i32],
-        rows: usize,
-        visibility: Visibility,
-        device: &Device,
-    ) -> Self {
-        let rotary = RotaryTable::new(positions, rows, &config.inverse_frequencies(), device)
-            .scaled(config.rope_attention_factor());
-        Self { config, rows, rotary, visibility, dropout: None }
-    }
 }
 
 impl Llama {
@@ -188,12 +114,28 @@ impl Llama {
         weight.select(0, ids).cast(self.activations())
     }
 
-    /// Creates an empty cache for `rows` rows of up to `capacity` tokens, on the model's device and
-    /// in the type of its activations.
-    pub fn cache(&self, config: &LlamaConfig, rows: usize, capacity: usize) -> KvCache {
-        let shape = [rows, capacity, config.num_key_value_heads, config.head_dim];
+    /// Creates a cache for `slots` tokens, on the model's device and in the type of its
+    /// activations.
+    pub fn cache(&self, config: &LlamaConfig, slots: usize) -> KvCache {
+        let shape = [slots, config.num_key_value_heads, config.head_dim];
         let storage = (&self.head().device(), self.activations());
         KvCache::new(config.num_hidden_layers, shape, storage)
+    }
+
+    /// Bytes that a token takes in the cache.
+    pub fn cache_bytes_per_token(&self, config: &LlamaConfig) -> usize {
+        let LlamaConfig { num_hidden_layers, num_key_value_heads, head_dim, .. } = *config;
+        2 * num_hidden_layers * num_key_value_heads * head_dim * self.activations().size()
+    }
+
+    /// Packs the weights of all blocks for inference on the CPU, one after the other: the model
+    /// computes faster, and can no longer be trained or saved.
+    #[must_use]
+    pub fn pack(mut self) -> Self {
+        for block in &mut self.model.layers {
+            block.linears().into_iter().for_each(|(_, linear)| linear.pack());
+        }
+        self
     }
 
     /// The element type of hidden states, keys and values.
@@ -215,18 +157,20 @@ impl Llama {
     /// Computes the input of the head: the normed hidden states of every token,
     /// `[rows · tokens, hidden_size]`.
     ///
-    /// With a cache, the tokens continue the cached ones, and their keys and values are appended to
-    /// it.
+    /// With a cache, the keys and values of the tokens are stored in it.
+    ///
+    /// # Panics
+    /// When one of cache and [`AttentionPattern::Cached`] is given without the other.
     pub fn hidden(
         &self,
         ids: &[i32],
         context: &Context,
-        mut cache: Option<&mut [LayerCache]>,
+        mut cache: Option<&mut KvCache>,
     ) -> Tensor<2> {
         let mut hidden = self.embed(ids);
         for (layer, block) in self.model.layers.iter().enumerate() {
-            hidden =
-                block.forward(hidden, context, cache.as_mut().map(|layers| &mut layers[layer]));
+            let cache = cache.as_mut().map(|cache| cache.layer(layer));
+            hidden = block.forward_with(hidden, context, cache);
         }
         self.model.norm.forward(hidden, context.config)
     }
@@ -322,7 +266,11 @@ impl Block {
     }
 
     /// Maps `[rows · tokens, hidden_size]` to the same shape.
-    pub fn forward(
+    pub fn forward(&self, hidden: Tensor<2>, context: &Context) -> Tensor<2> {
+        self.forward_with(hidden, context, None)
+    }
+
+    fn forward_with(
         &self,
         hidden: Tensor<2>,
         context: &Context,
@@ -353,11 +301,14 @@ impl Attention {
         let k = heads(self.k_proj.forward(&x, context), num_key_value_heads);
         let v = heads(self.v_proj.forward(&x, context), num_key_value_heads);
         let (q, k) = rope(q, k, &context.rotary);
-        let (k, v) = match cache {
-            Some(cache) => cache.append(k, v),
-            None => (k, v),
+        let attended = match (&context.pattern, cache) {
+            (AttentionPattern::Packed(visibility), None) => attention(q, k, v, visibility),
+            (AttentionPattern::Cached(layout), Some(cache)) => {
+                let [q, k, v] = [q, k, v].map(|x| x.squeeze_dim::<3>(0));
+                cache.attend(q, k, v, layout).unsqueeze()
+            }
+            _ => panic!("a cache belongs to the pattern `Cached`"),
         };
-        let attended = attention(q, k, v, &context.visibility);
         let attended = attended.reshape([rows * tokens, num_attention_heads * head_dim]);
         self.o_proj.forward(&attended.into(), context)
     }
@@ -369,79 +320,6 @@ impl Mlp {
         let x = Input::from(x);
         let gated = swiglu(self.gate_proj.forward(&x, context), self.up_proj.forward(&x, context));
         self.down_proj.forward_onto(base, &gated.into(), context)
-    }
-}
-
-impl Linear {
-    fn build(
-        source: &mut impl ParameterSource,
-        name: &str,
-        rows: usize,
-        columns: usize,
-    ) -> Result<Self, WeightsError> {
-        let weight = Param::from_tensor(source.tensor(&format!("{name}.weight"), [rows, columns])?);
-        let layer_key = crc32fast::hash(name.as_bytes());
-        let (quantized, lora_A, lora_B, gradient_sum) = (None, None, None, None);
-        Ok(Self { weight, quantized, lora_A, lora_B, lora_scale: 1.0, layer_key, gradient_sum })
-    }
-
-    fn forward(&self, x: &Input, context: &Context) -> Tensor<2> {
-        match (&self.lora_A, &self.lora_B) {
-            (Some(down), Some(up)) => {
-                let low = match &context.dropout {
-                    Some(Dropout { keys, probability }) => {
-                        let draw =
-                            DropoutSite { layer_key: self.layer_key, probability: *probability };
-                        dropped_linear(x.clone(), keys, down.weight.val(), draw)
-                    }
-                    None => linear(x.clone(), down.weight.val()),
-                };
-                // Scaling `low` is cheap: it has only `rank` columns.
-                add_linear(self.product(x), low.mul_scalar(self.lora_scale), up.weight.val())
-            }
-            _ => self.product(x),
-        }
-    }
-
-    /// Returns the sum of `base` and the layer's output; a plain matrix does this in one product.
-    fn forward_onto(&self, base: Tensor<2>, x: &Input, context: &Context) -> Tensor<2> {
-        if self.lora_A.is_none() && self.quantized.is_none() && self.gradient_sum.is_none() {
-            return add_linear(base, x.tensor.clone(), self.weight.val());
-        }
-        base.add(self.forward(x, context))
-    }
-
-    /// Computes `x · weightᵀ` for a plain or a quantised weight.
-    fn product(&self, x: &Input) -> Tensor<2> {
-        let x = x.clone();
-        match (&self.quantized, &self.gradient_sum) {
-            (Some(weight), _) => quantized_linear(x, weight),
-            (None, Some(sum)) => linear_sum(x, self.weight.val(), sum.clone()),
-            (None, None) => linear(x, self.weight.val()),
-        }
-    }
-
-    /// `[out, in]`.
-    pub(crate) fn dims(&self) -> [usize; 2] {
-        self.quantized.as_ref().map_or_else(|| self.weight.dims(), QuantizedWeight::dims)
-    }
-
-    /// Builds a layer of a block, quantised if the source has a `base_format`.
-    fn of_block(
-        source: &mut impl ParameterSource,
-        name: &str,
-        rows: usize,
-        columns: usize,
-    ) -> Result<Self, WeightsError> {
-        let layer = Self::build(source, name, rows, columns)?;
-        let Some(form) = source.base_format() else { return Ok(layer) };
-        let weight = layer.weight.val();
-        let nothing = Param::from_tensor(Tensor::empty([0, 0], &weight.device()));
-        Ok(Self {
-            quantized: Some(QuantizedWeight::new(weight, form.into())),
-            weight: nothing,
-            ..layer
-        })
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
         None => benchmarks,
     };
     let report = measure_into(&output, &predictor, &benchmarks, &root, None, true)?;
-    write!(out, "{}", report.terminal())?;
+    write!(out, "{}", report.terminal(args.calibration))?;
     tracing::info!("wrote `{}`", output.display());
     Ok(())
 }

@@ -350,7 +350,7 @@ fn report(
         let report =
             eval::measure_into(folder, &predictor, benchmarks, root, Some(&assembled.seen), false)?;
         run_folder::record_scores(folder, step, &report)?;
-        write!(out, "{}", report.terminal())?;
+        write!(out, "{}", report.terminal(false))?;
     }
     if sources.is_synthetic() {
         writeln!(

@@ -14,8 +14,12 @@ use uner_plan::recipe::RecipeError;
 /// Reads the model that a command names.
 pub(crate) fn load(args: &ModelArgs) -> Result<Predictor<'static>> {
     let (folder, base) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
-    let options =
-        LoadOptions { base, template: args.template.clone(), max_new_tokens: args.max_new_tokens };
+    let options = LoadOptions {
+        base,
+        template: args.template.clone(),
+        max_new_tokens: args.max_new_tokens,
+        decoding: args.decoding,
+    };
     Ok(Predictor::load_with(&folder, &args.device.open()?, &options)?)
 }
 

@@ -43,7 +43,9 @@ fn a_run_from_recipe_to_prediction() {
     fs_err::remove_dir_all(desk.path("run")).unwrap();
     predict(&desk).succeeds();
     let long = "a ".repeat(600);
-    let outcome = desk.uner(&["predict", "--model", "alone", "--text", &long, "--types", "person"]);
+    let ask = ["predict", "--model", "alone", "--text", &long, "--types", "person"];
+    desk.uner(&ask).succeeds();
+    let outcome = desk.uner(&[&ask[..], &["--raw"]].concat());
     outcome.fails(1, &["the prompt for `person` has ", "split the text, which starts with `a a a"]);
     let report =
         desk.uner(&["eval", "--model", "alone", "--benchmark", "demo:validation", "--limit", "2"]);

@@ -8,7 +8,7 @@ use rand_distr::{Distribution, Uniform};
 
 use super::{Adapter, Target};
 use crate::Llama;
-use crate::llama::Matrix;
+use crate::linear::Matrix;
 use crate::weights::lasting;
 
 /// Freezes a model and adds a new adapter to the layers that its settings name. As in PEFT, `A` is

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use super::attach::matrix;
 use super::fingerprint::{base_format_of, base_of};
 use super::{Adapter, AdapterConfig, Base, PREFIX, Target, peft};
-use crate::llama::{Linear, Matrix};
+use crate::linear::{Linear, Matrix};
 use crate::weights::{self, Tensors, WeightsError, are_finite, to_f32};
 use crate::{Llama, LlamaConfig};
 

@@ -146,7 +146,7 @@ impl<'a> Forward<'a> {
             let block = model.block(layer, group)?;
             inputs.push(hidden.clone());
             if layer < recomputed_blocks {
-                hidden = block.forward(hidden, context, None);
+                hidden = block.forward(hidden, context);
             } else {
                 let graph = Graph::new((layer, block.into_owned()), hidden, context, gradients);
                 hidden = graph.output.clone().inner();
@@ -241,7 +241,7 @@ impl Graph {
         let mut block = block.train();
         gradients.lend(&mut block, &name);
         let input = input.autodiff().require_grad();
-        let output = block.forward(input.clone(), context, None);
+        let output = block.forward(input.clone(), context);
         Self { input, output, block, name }
     }
 

@@ -1,0 +1,132 @@
+//! Measures how many queries a second a model answers: every type of every passage.
+//!
+//! `cargo bench -p uner-benches --bench inference -- --model DIR --root DIR [--types N]
+//! [--passages N] [--decoding free] [--prompts FILE]` reads the test sets of CrossNER below `root`,
+//! asks `types` types of each passage, and prints a line of JSON. With `--prompts`, it also writes
+//! each prompt's token ids as a line of JSON, for `benches/inference.py` to measure other programs
+//! with the same prompts.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use uner_benches::peak_rss_mib;
+use uner_data::{Example, read};
+use uner_infer::{Decoding, LoadOptions, Predictor, Query};
+
+/// The binaries' allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const DATASETS: [&str; 5] = ["ai", "literature", "music", "politics", "science"];
+
+/// The arguments.
+struct Arguments {
+    model: PathBuf,
+    root: PathBuf,
+    types: usize,
+    passages: usize,
+    decoding: Decoding,
+    prompts: Option<PathBuf>,
+    device: String,
+}
+
+impl Arguments {
+    fn read() -> Self {
+        let all: Vec<String> = std::env::args().skip(1).collect();
+        let value = |name: &str| {
+            let index = all.iter().position(|argument| argument == name)?;
+            Some(all.get(index + 1).unwrap_or_else(|| panic!("`{name}` needs a value")).clone())
+        };
+        let number = |name: &str, default: usize| {
+            value(name).map_or(default, |text| text.parse().expect("a number"))
+        };
+        Self {
+            model: value("--model").expect("`--model DIR`").into(),
+            root: value("--root").expect("`--root DIR`").into(),
+            types: number("--types", usize::MAX),
+            passages: number("--passages", usize::MAX),
+            decoding: match value("--decoding").as_deref() {
+                Some("free") => Decoding::Free,
+                _ => Decoding::Grounded,
+            },
+            prompts: value("--prompts").map(PathBuf::from),
+            device: value("--device").unwrap_or_else(|| "flex".to_owned()),
+        }
+    }
+}
+
+/// Passages of all test sets, in turn, each with the types to ask.
+fn passages(arguments: &Arguments) -> Vec<Example> {
+    let mut sets: Vec<Vec<Example>> = DATASETS
+        .iter()
+        .map(|name| {
+            let dataset =
+                uner_data::registry::find(&format!("crossner-{name}")).expect("a built-in dataset");
+            let types: Vec<String> = dataset
+                .entity_types()
+                .into_iter()
+                .map(str::to_owned)
+                .take(arguments.types)
+                .collect();
+            let examples = read(&dataset, "test", &arguments.root).expect("the test set");
+            let with_types = |example: Result<Example, _>| {
+                let example: Example = example.expect("a valid example");
+                Example { queries: types.clone(), ..example }
+            };
+            examples.map(with_types).collect()
+        })
+        .collect();
+    let mut passages = Vec::new();
+    while sets.iter().any(|set| !set.is_empty()) && passages.len() < arguments.passages {
+        passages.extend(sets.iter_mut().filter(|set| !set.is_empty()).map(|set| set.remove(0)));
+    }
+    passages.truncate(arguments.passages);
+    passages
+}
+
+#[expect(clippy::print_stdout, reason = "the result")]
+fn main() {
+    let arguments = Arguments::read();
+    let device: Device = arguments
+        .device
+        .parse::<uner_kernels::device::DeviceName>()
+        .expect("a device")
+        .open()
+        .expect("a device of this machine");
+    let options = LoadOptions { decoding: Some(arguments.decoding), ..LoadOptions::default() };
+    let model = Predictor::load_with(&arguments.model, &device, &options).expect("a model");
+    let passages = passages(&arguments);
+    let query = |text, entity_type| Query { text, entity_type, dataset: None };
+    let queries: Vec<Query> = passages
+        .iter()
+        .flat_map(|passage| passage.queries.iter().map(|name| query(&passage.text, name)))
+        .collect();
+    if let Some(path) = &arguments.prompts {
+        let mut out = std::io::BufWriter::new(fs_err::File::create(path).expect("a file"));
+        for query in &queries {
+            let ids = model.prompt_of(query).expect("a prompt that fits the model");
+            let line = serde_json::json!({"ids": ids, "end": model.end_of_turn()});
+            writeln!(out, "{line}").expect("disk space");
+        }
+    }
+    let warm = &queries[..queries.len().min(arguments.types.min(8))];
+    model.answer(warm, |_| ControlFlow::Continue(())).expect("answers");
+    let start = Instant::now();
+    let responses = model.answer(&queries, |_| ControlFlow::Continue(())).expect("answers");
+    let seconds = start.elapsed().as_secs_f64();
+    let entities: usize = responses.iter().map(|response| response.entities.len()).sum();
+    let line = serde_json::json!({
+        "program": "uner",
+        "decoding": format!("{:?}", arguments.decoding).to_lowercase(),
+        "passages": passages.len(),
+        "queries": queries.len(),
+        "entities": entities,
+        "seconds": seconds,
+        "queries_per_second": queries.len() as f64 / seconds,
+        "peak_rss_mib": peak_rss_mib(),
+    });
+    println!("{line}");
+}

@@ -1,0 +1,122 @@
+//! `uner predict`: the entities of a text as JSON, or of documents as a file.
+
+mod files;
+
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use anyhow::{Result, bail, ensure};
+use indexmap::IndexMap;
+use serde::Serialize;
+use uner_data::predictions::PredictedEntity;
+use uner_data::{Entity, regular};
+use uner_infer::{FoundEntity, Predictor, Query};
+
+use crate::args::PredictArgs;
+use crate::model::model_folder;
+
+/// The result that is printed.
+#[derive(Serialize)]
+struct Found<'a> {
+    text: &'a str,
+    /// In text order.
+    entities: Vec<FoundEntity>,
+    /// Mentions that do not occur in the text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ungrounded: Vec<Ungrounded>,
+    /// Types whose answer was not a complete JSON list. Its readable part is among the entities.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    malformed: Vec<&'a str>,
+    /// The answer to each type as the model wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<IndexMap<&'a str, String>>,
+}
+
+/// An entity without a span.
+#[derive(Serialize)]
+struct Ungrounded {
+    text: String,
+    entity_type: String,
+}
+
+pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
+    let types = types(args)?;
+    if let Some(input) = &args.files.input {
+        return files::run(args, input, &types);
+    }
+    ensure!(!types.is_empty(), "name the entity types to find, such as `--types person,city`");
+    let text = args.text.as_deref().unwrap_or_default();
+    let types: Vec<&str> = types.iter().map(String::as_str).collect();
+    let predictor = model_folder::load(&args.model)?;
+    let mut found = if predictor.is_grounded() && !args.raw {
+        grounded(&predictor, text, &types)?
+    } else {
+        answered(&predictor, text, &types, args.raw)?
+    };
+    found.entities.retain(|found| found.probability.is_none_or(|p| p >= args.threshold));
+    for found in &mut found.entities {
+        // More digits are noise.
+        found.probability = found.probability.map(|p| (p * 1e4).round() / 1e4);
+    }
+    writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
+    Ok(())
+}
+
+/// The entities of a text of any length.
+fn grounded<'a>(predictor: &Predictor, text: &'a str, types: &[&str]) -> Result<Found<'a>> {
+    let entity = |found: PredictedEntity| {
+        let PredictedEntity { entity_type, text, span, probability, .. } = found;
+        FoundEntity { entity: Entity { text, entity_type, span: Some(span) }, probability }
+    };
+    let entities = predictor.predict(text, types)?.into_iter().map(entity).collect();
+    Ok(Found { text, entities, ungrounded: Vec::new(), malformed: Vec::new(), raw: None })
+}
+
+/// The answers as the model wrote them.
+fn answered<'a>(
+    predictor: &Predictor,
+    text: &'a str,
+    types: &[&'a str],
+    raw: bool,
+) -> Result<Found<'a>> {
+    let query = |&entity_type| Query { text, entity_type, dataset: None };
+    let queries: Vec<Query> = types.iter().map(query).collect();
+    let responses = predictor.answer(&queries, |_| ControlFlow::Continue(()))?;
+    let answers = || types.iter().copied().zip(&responses);
+    let malformed =
+        answers().filter(|(_, response)| !response.well_formed).map(|(name, _)| name).collect();
+    let raw = raw.then(|| answers().map(|(name, response)| (name, response.raw.clone())).collect());
+    let all = responses.iter().flat_map(|response| response.entities.iter().cloned());
+    let (mut entities, others): (Vec<FoundEntity>, Vec<FoundEntity>) =
+        all.partition(|found| found.entity.span.is_some());
+    entities.sort_by_key(|found| found.entity.span);
+    let ungrounded = others.into_iter().map(|FoundEntity { entity, .. }| Ungrounded {
+        text: entity.text,
+        entity_type: entity.entity_type,
+    });
+    Ok(Found { text, entities, ungrounded: ungrounded.collect(), malformed, raw })
+}
+
+/// The types to query, each once.
+fn types(args: &PredictArgs) -> Result<Vec<String>> {
+    let listed = match &args.types_file {
+        Some(file) => regular::read_to_string(file)?,
+        None => String::new(),
+    };
+    // Chinese and Japanese commas separate types, too.
+    let split = args.types.iter().flat_map(|names| names.split(['、', '，']));
+    let named = split.chain(args.one_type.iter().map(String::as_str)).map(str::trim);
+    let in_file = listed.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut types: Vec<String> = Vec::new();
+    for name in named.chain(in_file) {
+        if name.is_empty() {
+            bail!("an entity type is empty; name it in plain words, such as `--types person,city`");
+        }
+        if types.iter().any(|known| known == name) {
+            tracing::warn!("`{name}` is named twice and asked once");
+        } else {
+            types.push(name.to_owned());
+        }
+    }
+    Ok(types)
+}

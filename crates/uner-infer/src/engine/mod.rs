@@ -1,0 +1,159 @@
+//! Continues many prompts at once.
+//!
+//! Prompts that begin alike share that beginning: a passage is computed once, and the questions
+//! about it branch off. Every step computes the new tokens of all running prompts, without padding.
+//! A prompt that ends leaves at once and another takes its place (continuous batching, Yu et al.
+//! 2022). Only the last token of a prompt reaches the head, and of the head only the rows of tokens
+//! that may follow.
+
+mod batch;
+mod choose;
+mod decoder;
+mod run;
+mod slots;
+
+use std::ops::{ControlFlow, Range};
+
+use burn::tensor::Device;
+use uner_model::{KvCache, Llama, LlamaConfig};
+
+use batch::Batch;
+pub use choose::Sampling;
+pub use decoder::{Decoder, FreeDecoder, Next};
+use run::Run;
+use slots::Slots;
+
+/// Limits of an engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Longest answer, in tokens.
+    pub max_new_tokens: usize,
+    /// Prompts that run at the same time.
+    pub prompts: usize,
+    /// Tokens in the cache. A single passage may exceed it.
+    pub slots: usize,
+}
+
+/// A prompt, and what may follow it.
+pub struct Prompt<'a> {
+    /// At least one token.
+    pub ids: Vec<u32>,
+    /// Says which tokens may follow.
+    pub decoder: Box<dyn Decoder + 'a>,
+}
+
+/// The continuation of a prompt.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answer {
+    /// Its tokens, without the one that ended it.
+    pub ids: Vec<u32>,
+    /// The probability of each token among those that the decoder allowed; 1 if it was the only
+    /// one. If a token that is no part of the answer ended it, that token's probability is last.
+    pub probabilities: Vec<f64>,
+    /// The probability that the answer is empty, as far as it was on the way: a sum over the
+    /// tokens that would have made it so.
+    pub empty: f64,
+    /// Whether it ended by itself, and not because it was too long.
+    pub ended: bool,
+}
+
+/// Why an engine stopped before its last prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The caller's callback said so.
+    Cancelled,
+    /// The logits of a prompt are infinite or not numbers: (index of the passage, of its prompt).
+    NotFinite(usize, usize),
+}
+
+/// Continues prompts with a model.
+#[derive(Debug)]
+pub struct Engine<'a> {
+    model: &'a Llama,
+    config: &'a LlamaConfig,
+    device: Device,
+    limits: Limits,
+    sampling: Sampling,
+    cache: KvCache,
+    slots: Slots,
+    /// Tokens that every prompt is expected to begin with, and their slots.
+    system: (Vec<u32>, Vec<Range<usize>>),
+}
+
+impl<'a> Engine<'a> {
+    /// An engine with an empty cache.
+    pub fn new(
+        model: &'a Llama,
+        config: &'a LlamaConfig,
+        limits: Limits,
+        sampling: Sampling,
+    ) -> Self {
+        Self {
+            model,
+            config,
+            device: model.head().device(),
+            limits,
+            sampling,
+            cache: model.cache(config, 0),
+            slots: Slots::default(),
+            system: (Vec::new(), Vec::new()),
+        }
+    }
+
+    /// Computes the beginning of all prompts, such as the system prompt, once for all runs.
+    pub fn share(&mut self, beginning: Vec<u32>) {
+        if beginning.is_empty() {
+            return;
+        }
+        let slots = self.take(beginning.len());
+        let mut batch = Batch::default();
+        batch.add(&slots, &beginning, 0);
+        batch.forward(self.model, self.config, &mut self.cache, &self.device);
+        self.system = (beginning, slots);
+    }
+
+    /// Continues the prompts of every passage, and passes the answers of each, in the order of its
+    /// prompts, to `finished` with the passage's index. Passages finish in any order. Passages are
+    /// only taken from the iterator when there is room for them.
+    ///
+    /// A greedy answer does not depend on the other prompts that run at the same time.
+    ///
+    /// # Errors
+    /// When `finished` breaks, or logits are not finite.
+    ///
+    /// # Panics
+    /// When a prompt has no token.
+    pub fn run<'p>(
+        &mut self,
+        passages: impl IntoIterator<Item = Vec<Prompt<'p>>>,
+        mut finished: impl FnMut(usize, Vec<Answer>) -> ControlFlow<()>,
+    ) -> Result<(), Stop> {
+        let mut run = Run::new(passages.into_iter());
+        let outcome = run.all(self, &mut finished);
+        run.release(self);
+        outcome
+    }
+
+    /// Number of tokens that the cache has room for before it grows.
+    pub fn free_slots(&self) -> usize {
+        self.slots.available()
+    }
+
+    /// Takes free slots; the cache grows if there are too few.
+    fn take(&mut self, count: usize) -> Vec<Range<usize>> {
+        let missing = count.saturating_sub(self.slots.available());
+        if missing > 0 {
+            // Doubling, so that all copies together cost as much as the last.
+            let more = missing.max(self.slots.total()).max(256);
+            self.cache.grow(more);
+            self.slots.grow(more);
+        }
+        self.slots.take(count)
+    }
+
+    fn release(&mut self, ranges: Vec<Range<usize>>) {
+        for range in ranges {
+            self.slots.release(range);
+        }
+    }
+}
