@@ -1,16 +1,16 @@
-//! Reads a tuned model and prints the entities of a text.
+//! Reads a tuned model and prints the entities of a text: type, mention, span in characters,
+//! probability.
 //!
 //! ```text
-//! cargo run --release -p uner-examples --example predict -- checkpoints/quickstart/best \
-//!     "Tim Cook runs Apple." person organization
+//! cargo run --release -p uner-examples --example predict -- checkpoints/quickstart/step-005000 \
+//!     "Dr. Kelham flew to Balford." person city
 //! ```
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use burn::tensor::Device;
-use uner_infer::{Predictor, Query};
+use uner_infer::Predictor;
 
 #[expect(clippy::print_stdout, reason = "the result")]
 fn main() -> Result<()> {
@@ -18,17 +18,15 @@ fn main() -> Result<()> {
     let folder: PathBuf = arguments.next().context("name the folder of a model")?.into();
     let text = arguments.next().context("give a text")?;
     let types: Vec<String> = arguments.collect();
+    let types: Vec<&str> = types.iter().map(String::as_str).collect();
 
     let model = Predictor::load(&folder, &Device::flex())?;
-    let query = |entity_type| Query { text: &text, entity_type, dataset: None };
-    let queries: Vec<Query> = types.iter().map(|entity_type| query(entity_type)).collect();
-    for response in model.answer(&queries, |_| ControlFlow::Continue(()))? {
-        for found in response.entities {
-            let entity = found.entity;
-            let span = entity.span.map(|span| format!("{}..{}", span.start, span.end));
-            let span = span.unwrap_or_default();
-            println!("{}\t{}\t{span}", entity.entity_type, entity.text);
-        }
+    for entity in model.predict(&text, &types)? {
+        let (start, end) = (entity.span.start, entity.span.end);
+        // Free answers have no probabilities.
+        let probability = entity.probability.map(|probability| format!("{probability:.2}"));
+        let probability = probability.unwrap_or_default();
+        println!("{}\t{}\t{start}..{end}\t{probability}", entity.entity_type, entity.text);
     }
     Ok(())
 }

@@ -104,7 +104,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
         Command::Train(args) => return train::run(args, out),
         Command::Report(args) => report::run(args, out)?,
         Command::Eval(args) => eval::run(args, out)?,
-        Command::Predict(args) => predict::run(args, out)?,
+        Command::Predict(args) => return predict::run(args, out),
         Command::Score(args) => score::run(args, out)?,
         Command::Probe(args) => {
             let report = probe::run(args)?;

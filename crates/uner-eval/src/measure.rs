@@ -214,27 +214,24 @@ fn answer(
     answered: impl FnMut(usize) -> ControlFlow<()>,
     num_long: &mut usize,
 ) -> Result<Vec<Response>, InferError> {
-    match predictor.answer(queries, answered) {
-        Err(InferError::TooLong { .. }) => {}
-        answered => return answered,
-    }
-    let mut responses = Vec::with_capacity(queries.len());
     let together = ner::asks_all_types(predictor.template());
-    for queries in queries.chunk_by(|first, second| together && first.text == second.text) {
-        match predictor.answer(queries, |_| ControlFlow::Continue(())) {
-            Err(InferError::TooLong { .. }) => {
-                *num_long += queries.len();
-                let empty = Response {
-                    raw: String::new(),
-                    output: "[]".to_owned(),
-                    entities: Vec::new(),
-                    empty_probability: None,
-                    well_formed: true,
-                };
-                responses.extend(std::iter::repeat_n(empty, queries.len()));
-            }
-            answered => responses.extend(answered?),
-        }
+    let mut fitting: Vec<bool> = Vec::with_capacity(queries.len());
+    for prompt in queries.chunk_by(|first, second| together && first.text == second.text) {
+        fitting.extend(std::iter::repeat_n(predictor.fits(prompt)?, prompt.len()));
     }
-    Ok(responses)
+    let fits = |(query, fits): (&Query<'_>, &bool)| fits.then_some(*query);
+    let short: Vec<Query> = queries.iter().zip(&fitting).filter_map(fits).collect();
+    *num_long += queries.len() - short.len();
+    let mut responses = predictor.answer(&short, answered)?.into_iter();
+    let response = |fits: &bool| {
+        let empty = || Response {
+            raw: String::new(),
+            output: "[]".to_owned(),
+            entities: Vec::new(),
+            empty_probability: None,
+            well_formed: true,
+        };
+        if *fits { responses.next().unwrap_or_else(empty) } else { empty() }
+    };
+    Ok(fitting.iter().map(response).collect())
 }

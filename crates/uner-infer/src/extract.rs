@@ -9,7 +9,8 @@ use uner_data::predictions::{PredictedEntity, Prediction};
 use uner_data::windows::{merge, windows};
 
 use crate::engine::{Prompt, Stop};
-use crate::predict::{Asked, InferError, Predictor, Query};
+use crate::error::InferError;
+use crate::predict::{Asked, Predictor, Query};
 
 /// Characters that the windows of a long text share: longer than nearly all mentions.
 const OVERLAP: usize = 200;
@@ -58,7 +59,8 @@ impl Predictor<'_> {
     /// use burn::tensor::Device;
     /// use uner_infer::Predictor;
     ///
-    /// let model = Predictor::load("checkpoints/quickstart/best".as_ref(), &Device::flex())?;
+    /// let folder = std::path::Path::new("checkpoints/quickstart/step-005000");
+    /// let model = Predictor::load(folder, &Device::flex())?;
     /// for entity in model.predict("Tim Cook runs Apple.", &["person", "organization"])? {
     ///     println!("{} {:?} {:?}", entity.entity_type, entity.span, entity.probability);
     /// }
@@ -102,7 +104,8 @@ impl Predictor<'_> {
         mut done: impl FnMut(Prediction) -> ControlFlow<()>,
     ) -> Result<(), InferError> {
         let queue = RefCell::new(Queue::default());
-        let mut requests = requests.into_iter();
+        // The engine asks again after the last one.
+        let mut requests = requests.into_iter().fuse();
         let passages =
             std::iter::from_fn(|| self.next_passage(&mut queue.borrow_mut(), &mut requests));
         let outcome = self.engine()?.run(passages, |passage, answers| {
@@ -169,7 +172,8 @@ impl Predictor<'_> {
         let is_empty = text.trim().is_empty() || types.is_empty();
         let mut unreadable = None;
         let fits = |window: &str| {
-            self.fits(window, types).unwrap_or_else(|error| {
+            let queries: Vec<Query> = types.iter().map(|name| query(window, name)).collect();
+            self.fits(&queries).unwrap_or_else(|error| {
                 unreadable.get_or_insert(error);
                 false
             })
@@ -195,22 +199,26 @@ impl Queue {
         let text = &text[pending.windows[window].clone()];
         let queries: Vec<Query> = types.iter().map(|name| query(text, name)).collect();
         for (asked, answer) in asked.iter().zip(answers) {
-            match predictor.responses(asked, &queries, answer) {
-                Ok(responses) => {
-                    let entities = responses.iter().flat_map(|(_, response)| &response.entities);
-                    for found in entities {
-                        let (mention, name) = (&found.entity.text, &found.entity.entity_type);
-                        let at = |bytes| PredictedEntity::at(text, bytes, name, found.probability);
-                        pending.found[window]
-                            .extend(labelled(text, mention).into_iter().filter_map(at));
-                    }
-                    if responses.iter().any(|(_, response)| !response.well_formed) {
-                        pending.problem.get_or_insert_with(|| CUT_OFF.to_owned());
-                    }
-                }
+            let responses = match predictor.responses(asked, &queries, answer) {
+                Ok(responses) => responses,
                 Err(error) => {
                     pending.problem.get_or_insert(error.to_string());
+                    continue;
                 }
+            };
+            for found in responses.iter().flat_map(|(_, response)| &response.entities) {
+                let (mention, name) = (&found.entity.text, &found.entity.entity_type);
+                let at = |bytes| PredictedEntity::at(text, bytes, name, found.probability);
+                let entities = labelled(text, mention).into_iter().filter_map(at);
+                let before = pending.found[window].len();
+                pending.found[window].extend(entities);
+                if pending.found[window].len() == before {
+                    let problem = format!("the model named `{mention}`, which is not in the text");
+                    pending.problem.get_or_insert(problem);
+                }
+            }
+            if !answer.ended {
+                pending.problem.get_or_insert_with(|| CUT_OFF.to_owned());
             }
         }
     }

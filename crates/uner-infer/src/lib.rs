@@ -1,9 +1,11 @@
-//! Greedy generation, the open-type NER predictor, and exports of its models.
+//! The engine that continues prompts, the open-type NER predictor, and exports of its models.
+//! `docs/inference.md` explains how they work.
 //!
-//! The other prompts of a batch never change an answer. An entity with a span is exactly that span
-//! of the text.
+//! The other prompts of a batch change an answer by rounding at most. An entity with a span is
+//! exactly that span of the text.
 
 pub mod engine;
+mod error;
 pub mod export;
 mod extract;
 pub mod generate;
@@ -11,8 +13,9 @@ mod grounded;
 mod load;
 pub mod predict;
 
+pub use error::InferError;
 pub use export::Export;
 pub use extract::Request;
 pub use generate::Generator;
 pub use load::{INFER, LoadOptions, TEMPLATE};
-pub use predict::{Decoding, FoundEntity, InferConfig, InferError, Predictor, Query, Response};
+pub use predict::{Decoding, FoundEntity, InferConfig, Predictor, Query, Response};

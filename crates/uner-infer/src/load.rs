@@ -7,7 +7,8 @@ use uner_data::regular;
 use uner_model::{LlamaConfig, folder};
 use uner_prompt::{PromptError, Template, Tokenizer, tokenizer_in};
 
-use crate::predict::{Decoding, InferConfig, InferError, Part, Predictor};
+use crate::error::InferError;
+use crate::predict::{Decoding, InferConfig, Part, Predictor};
 
 /// The file of a model's template.
 pub const TEMPLATE: &str = "template.toml";
@@ -119,7 +120,8 @@ fn infer_config(
     config: &LlamaConfig,
     max_new_tokens: Option<usize>,
 ) -> Result<InferConfig, InferError> {
-    let (file, window) = (folder.join(INFER), config.max_position_embeddings);
+    let file = folder.join(INFER);
+    let (window, key) = config.context_limit();
     let mut infer = if file.exists() {
         let read = toml::from_str(&regular::read_to_string(&file)?);
         read.or_else(|error: toml::de::Error| {
@@ -142,7 +144,7 @@ fn infer_config(
             folder,
             format!(
                 "an answer of {} tokens: {source} must be at least 1, and less than the model was \
-                 made for, {window} (`max_position_embeddings`)",
+                 made for, {window} (`{key}`)",
                 infer.max_new_tokens
             ),
         );

@@ -1,19 +1,19 @@
 //! Asks a tuned model for the entities of any type in a text.
 
 use std::ops::{ControlFlow, Deref};
-use std::path::PathBuf;
 
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use uner_data::{Entity, align::align};
-use uner_model::{Llama, LlamaConfig, WeightsError};
-use uner_prompt::grounded::{Grounding, GroundingError, Pieces};
+use uner_model::{Llama, LlamaConfig};
+use uner_prompt::grounded::{Grounding, Pieces};
 use uner_prompt::{PromptError, Template, Tokenizer, encode_prompt, ner};
 
 use crate::engine::{Answer, Decoder, Engine, FreeDecoder, Limits, Prompt, Sampling, Stop};
-use crate::generate::{Generator, NotFinite};
+use crate::error::{InferError, start};
+use crate::generate::Generator;
 use crate::grounded::GroundedDecoder;
 
 /// Memory that the keys and values of all running queries may take, in bytes.
@@ -63,7 +63,7 @@ pub struct Query<'a> {
 /// An entity of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FoundEntity {
-    /// The entity. The span is `None` if it does not occur in the text.
+    /// The entity. The span is `None` if the text has no occurrence left for it.
     #[serde(flatten)]
     pub entity: Entity,
     /// Its probability: of its tokens among those that were allowed, given the answer before it.
@@ -82,75 +82,10 @@ pub struct Response {
     pub output: String,
     /// The entities in the answer, in order. The k-th repeat of a mention has its k-th occurrence.
     pub entities: Vec<FoundEntity>,
-    /// The probability that the text has no entity of the type. `None` with [`Decoding::Free`].
+    /// The probability that the whole answer is empty. `None` with [`Decoding::Free`].
     pub empty_probability: Option<f64>,
     /// Whether the answer was complete, in the template's format, and nothing else.
     pub well_formed: bool,
-}
-
-/// A model that cannot be read, or a query that cannot be answered.
-#[derive(Debug, thiserror::Error)]
-pub enum InferError {
-    /// The conversation cannot be rendered or encoded.
-    #[error(transparent)]
-    Prompt(#[from] PromptError),
-    /// The prompt and its answer do not fit the model's window.
-    #[error(
-        "the prompt for `{entity_type}` has {tokens} tokens and its answer up to {max_new_tokens}; the model was made for {window} \
-         (`max_position_embeddings`): split the text, which starts with `{start}`"
-    )]
-    TooLong {
-        /// The type asked for.
-        entity_type: String,
-        /// Length of the prompt.
-        tokens: usize,
-        /// Room for the answer.
-        max_new_tokens: usize,
-        /// The model's window.
-        window: usize,
-        /// First characters of the text.
-        start: String,
-    },
-    /// The model's logits are not finite.
-    #[error("{problem}; it was asked for `{entity_type}` in the text that starts with `{start}`")]
-    NotFinite {
-        /// The problem, with its row of the batch.
-        problem: NotFinite,
-        /// The type asked for.
-        entity_type: String,
-        /// First characters of the text.
-        start: String,
-    },
-    /// A file of the model's folder cannot be read; the message names it.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// The model cannot be read.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// The files of a model's folder do not fit each other, or one is missing.
-    #[error("`{}`: {problem}", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// The fault and the remedy.
-        problem: String,
-    },
-    /// The answers to a query cannot be constrained.
-    #[error(transparent)]
-    Grounding(#[from] GroundingError),
-    /// A text cannot be searched.
-    #[error("{0}")]
-    Text(String),
-    /// The progress callback cancelled.
-    #[error("stopped before all queries were answered")]
-    Stopped,
-}
-
-impl InferError {
-    pub(crate) fn not_finite(text: &str, entity_type: &str, row: usize) -> Self {
-        let (entity_type, start) = (entity_type.to_owned(), start(text));
-        Self::NotFinite { problem: NotFinite { row }, entity_type, start }
-    }
 }
 
 /// A tuned model with the tokenizer and the template it was tuned with.
@@ -160,7 +95,7 @@ impl InferError {
 /// use burn::tensor::Device;
 /// use uner_infer::{Predictor, Query};
 ///
-/// let model = Predictor::load("checkpoints/quickstart/best".as_ref(), &Device::flex())?;
+/// let model = Predictor::load("checkpoints/quickstart/step-005000".as_ref(), &Device::flex())?;
 /// let text = "Tim Cook runs Apple.";
 /// let queries = ["person", "organization"]
 ///     .map(|entity_type| Query { text, entity_type, dataset: None });
@@ -384,14 +319,15 @@ impl<'a> Predictor<'a> {
         Ok(encode_prompt(&conversation, &self.template, &self.tokenizer)?)
     }
 
-    /// Whether the prompt for each type fits the model with its answer.
+    /// Whether the prompts for queries about one text fit the model with their answers.
     ///
     /// # Errors
     /// When a prompt cannot be rendered or encoded.
-    pub(crate) fn fits(&self, text: &str, types: &[String]) -> Result<bool, InferError> {
-        let types: Vec<&str> = types.iter().map(String::as_str).collect();
+    pub fn fits(&self, queries: &[Query]) -> Result<bool, InferError> {
+        let Some(&Query { text, dataset, .. }) = queries.first() else { return Ok(true) };
+        let types: Vec<&str> = queries.iter().map(|query| query.entity_type).collect();
         for group in ner::groups(&self.template, types.len()) {
-            match self.checked_ids(text, &types[group], None) {
+            match self.checked_ids(text, &types[group], dataset) {
                 Ok(_) => {}
                 Err(InferError::TooLong { .. }) => return Ok(false),
                 Err(error) => return Err(error),
@@ -409,8 +345,8 @@ impl<'a> Predictor<'a> {
     ) -> Result<Vec<u32>, InferError> {
         let ids = self.prompt_ids(text, types, dataset)?;
         let (max_new_tokens, window) =
-            (self.config.max_new_tokens, self.model_config.max_position_embeddings);
-        if ids.len().saturating_add(max_new_tokens) > window {
+            (self.config.max_new_tokens, self.model_config.context_limit());
+        if ids.len().saturating_add(max_new_tokens) > window.0 {
             return Err(InferError::TooLong {
                 entity_type: types.join(", "),
                 tokens: ids.len(),
@@ -445,7 +381,7 @@ impl<'a> Predictor<'a> {
             (mentions.into_iter().map(without).collect(), well_formed)
         };
         let is_shared = ner::asks_all_types(&self.template);
-        let empty_probability = asked.grounding.as_ref().map(|_| answer.empty);
+        let empty_probability = (asked.grounding.is_some() && !is_shared).then_some(answer.empty);
         let response = |(&index, mentions): (&usize, Vec<(String, Option<f64>)>)| {
             let Query { text, entity_type, .. } = queries[index];
             let (mentions, probabilities): (Vec<String>, Vec<Option<f64>>) =
@@ -492,9 +428,4 @@ fn writable_pieces(template: &Template, tokenizer: &Tokenizer) -> Option<Arc<Pie
             None
         }
     }
-}
-
-/// The first characters of a text, which identify it in a message.
-fn start(text: &str) -> String {
-    text.chars().take(40).collect()
 }

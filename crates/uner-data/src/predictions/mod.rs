@@ -2,7 +2,7 @@
 //!
 //! [`PredictionWriter`] appends one document after the other, so that a run that was stopped can
 //! resume its output. [`PredictionFormat`] says what each format can represent. The crate's readers
-//! read every format back (`docs/datasets.md` has their descriptions).
+//! read every format back (`docs/predictions.md` has their descriptions).
 
 mod brat;
 mod conll;

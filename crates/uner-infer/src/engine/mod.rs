@@ -3,8 +3,8 @@
 //! Prompts that begin alike share that beginning: a passage is computed once, and the questions
 //! about it branch off. Every step computes the new tokens of all running prompts, without padding.
 //! A prompt that ends leaves at once and another takes its place (continuous batching, Yu et al.
-//! 2022). Only the last token of a prompt reaches the head, and of the head only the rows of tokens
-//! that may follow.
+//! 2022). Only the last token of a prompt reaches the head, and only the logits of tokens that may
+//! follow it are computed.
 
 mod batch;
 mod choose;
@@ -116,7 +116,8 @@ impl<'a> Engine<'a> {
     /// prompts, to `finished` with the passage's index. Passages finish in any order. Passages are
     /// only taken from the iterator when there is room for them.
     ///
-    /// A greedy answer does not depend on the other prompts that run at the same time.
+    /// A greedy answer does not depend on the other prompts that run at the same time, except for
+    /// rounding.
     ///
     /// # Errors
     /// When `finished` breaks, or logits are not finite.

@@ -269,10 +269,10 @@ impl<'a> Branch<'a> {
         let (mut token, mut probability) =
             chosen.ok_or(Stop::NotFinite(self.passage, self.prompt))?;
         while self.append(token, probability, engine.limits.max_new_tokens) {
-            match &self.next {
-                Next::OneOf(only) if only.len() == 1 => (token, probability) = (only[0], 1.0),
-                _ => break,
-            }
+            let Next::OneOf(only) = &self.next else { break };
+            let [forced] = only[..] else { break };
+            self.answer.empty += self.empty_probability(&[forced], &[0.0]);
+            (token, probability) = (forced, 1.0);
         }
         Ok(())
     }

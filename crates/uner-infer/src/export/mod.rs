@@ -14,8 +14,8 @@ use uner_model::weights::inside;
 use uner_model::{atomic, folder};
 use uner_prompt::{PromptError, Template, Tokenizer, tokenizer_in};
 
+use crate::error::InferError;
 use crate::load::{INFER, TEMPLATE, refuse};
-use crate::predict::InferError;
 
 /// Files that are copied along with a model, if they exist.
 const COMPANIONS: [&str; 8] = [

@@ -1,5 +1,6 @@
-//! Attention to a cache on the CPU. One task is one key/value head of one sequence. It multiplies
-//! each tile of queries with every range of slots, so shared tokens are never copied.
+//! Attention to a cache on the CPU. One task is one key/value head of one sequence. It copies the
+//! head's keys and values into order, so that a result does not depend on the slots they were in,
+//! and multiplies them with one tile of queries after the other.
 
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
@@ -7,8 +8,8 @@ use rayon::prelude::*;
 
 use super::{CacheLayout, CachedAttentionOps, Sequence};
 use crate::flex::{
-    Floats, Ints, Matrix, Store, contiguous, dims, ints, product_strided, slice, softmax, tensor,
-    vectorized, whole_buffer,
+    Floats, Ints, Matrix, Store, contiguous, dims, ints, product, product_strided, slice, softmax,
+    tensor, vectorized, whole_buffer,
 };
 
 /// Rows of queries per tile: few enough for the scores of a few thousand keys to stay in cache.
@@ -86,10 +87,12 @@ impl Task<'_> {
     #[inline(always)]
     fn run(&self) -> Vec<f32> {
         let (new, group) = (self.sequence.new, self.heads.len());
+        let (keys, values) = (self.in_order(self.keys), self.in_order(self.values));
         let mut y = vec![0.0; new * group * self.head_dim];
         if new == 1 {
             // The heads of one token are consecutive rows.
-            self.attend(0, self.query_rows(0, self.heads.start, group, self.head_dim), &mut y, 1);
+            let q = self.query_rows(0, self.heads.start, group, self.head_dim);
+            self.attend(0, q, [&keys, &values], &mut y, 1);
             return y;
         }
         for head in 0..group {
@@ -97,68 +100,53 @@ impl Task<'_> {
                 let count = TILE.min(new - first);
                 let q = self.query_rows(first, self.heads.start + head, count, self.width);
                 let y = &mut y[(first * group + head) * self.head_dim..];
-                self.attend(first, q, y, group);
+                self.attend(first, q, [&keys, &values], y, group);
             }
         }
         y
     }
 
+    /// Rows of the cache in the order of the sequence, `[tokens, head_dim]`.
+    fn in_order(&self, data: &[f32]) -> Vec<f32> {
+        let mut rows = Vec::with_capacity(self.sequence.tokens() * self.head_dim);
+        for slot in self.sequence.slots.iter().cloned().flatten() {
+            rows.extend_from_slice(&data[slot * self.stride..][..self.head_dim]);
+        }
+        rows
+    }
+
     /// `count` rows of `q` from a token and head, with `stride` elements from row to row.
     fn query_rows(&self, token: usize, head: usize, count: usize, stride: usize) -> Matrix<'_> {
-        Matrix::new(
-            &self.q[token * self.width + head * self.head_dim..],
-            count,
-            self.head_dim,
-            stride,
-        )
+        let start = token * self.width + head * self.head_dim;
+        Matrix::new(&self.q[start..], count, self.head_dim, stride)
     }
 
     /// Writes the output of query rows to `y`, with `step` heads from row to row. Row `i` belongs
     /// to the new token `first + i`, or all rows to the only one.
     #[inline(always)]
-    fn attend(&self, first: usize, q: Matrix, y: &mut [f32], step: usize) {
+    fn attend(
+        &self,
+        first: usize,
+        q: Matrix,
+        [keys, values]: [&[f32]; 2],
+        y: &mut [f32],
+        step: usize,
+    ) {
         let (tokens, new) = (self.sequence.tokens(), self.sequence.new);
         let last = if new == 1 { 1 } else { first + q.rows() };
         // Later tokens are visible to no row of this tile.
-        let keys = tokens - new + last;
-        let mut scores = vec![0.0; q.rows() * keys];
+        let visible = tokens - new + last;
+        let of_head = |rows| Matrix::new(rows, visible, self.head_dim, self.head_dim);
+        let mut scores = vec![0.0; q.rows() * visible];
         let scale = 1.0 / (self.head_dim as f32).sqrt();
-        for (column, slots) in self.ranges(keys) {
-            let k = self.rows_of(self.keys, &slots);
-            product_strided(
-                (&mut scores[column..], keys),
-                Store::Replace,
-                q,
-                k.transposed(),
-                scale,
-                false,
-            );
-        }
-        for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
-            let visible = if new == 1 { keys } else { tokens - new + first + row + 1 };
-            scores[visible..].fill(f32::NEG_INFINITY);
+        product(&mut scores, Store::Replace, q, of_head(keys).transposed(), scale, false);
+        for (row, scores) in scores.chunks_exact_mut(visible).enumerate() {
+            let own = if new == 1 { visible } else { tokens - new + first + row + 1 };
+            scores[own..].fill(f32::NEG_INFINITY);
             softmax(scores);
         }
-        let mut how = Store::Replace;
-        for (column, slots) in self.ranges(keys) {
-            let weights = Matrix::new(&scores[column..], q.rows(), slots.len(), keys);
-            let v = self.rows_of(self.values, &slots);
-            product_strided((y, step * self.head_dim), how, weights, v, 1.0, false);
-            how = Store::Add;
-        }
-    }
-
-    /// The first `keys` tokens of the sequence as ranges of slots, each with its first column.
-    fn ranges(&self, keys: usize) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> {
-        self.sequence.slots.iter().scan(0, move |column, slots| {
-            let start = *column;
-            *column += slots.len();
-            let count = slots.len().min(keys.saturating_sub(start));
-            (count > 0).then(|| (start, slots.start..slots.start + count))
-        })
-    }
-
-    fn rows_of<'b>(&self, data: &'b [f32], slots: &std::ops::Range<usize>) -> Matrix<'b> {
-        Matrix::new(&data[slots.start * self.stride..], slots.len(), self.head_dim, self.stride)
+        let weights = Matrix::new(&scores, q.rows(), visible, visible);
+        let y = (y, step * self.head_dim);
+        product_strided(y, Store::Replace, weights, of_head(values), 1.0, false);
     }
 }

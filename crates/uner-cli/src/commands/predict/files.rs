@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use uner_data::DataError;
 use uner_data::documents::{Document, DocumentOptions, documents};
 use uner_data::predictions::{PredictionWriter, Written};
 use uner_infer::{InferError, Request};
 
+use crate::Ending;
 use crate::args::{FilesArgs, PredictArgs};
 use crate::model::model_folder;
 use crate::terminal::interrupt;
@@ -23,7 +24,7 @@ struct Counts {
     problems: usize,
 }
 
-pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<()> {
+pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<Ending> {
     let FilesArgs { input_format, text_key, id_key, types_key, .. } = &args.files;
     ensure!(
         !types.is_empty() || types_key.is_some(),
@@ -80,13 +81,14 @@ pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<
     }
     match outcome {
         Err(InferError::Stopped) if is_interrupted => {
-            bail!("interrupted after {done} documents; go on with `--resume`")
+            tracing::info!("stopped after {done} documents; go on with `--resume`");
+            return Ok(Ending::Interrupted);
         }
         outcome => outcome?,
     }
     writer.finish()?;
     report(args, done, &counts);
-    Ok(())
+    Ok(Ending::Done)
 }
 
 /// Reads all documents once, so that a fault in the last one is reported before hours of work.

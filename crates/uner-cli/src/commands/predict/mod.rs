@@ -12,6 +12,7 @@ use uner_data::predictions::PredictedEntity;
 use uner_data::{Entity, regular};
 use uner_infer::{FoundEntity, Predictor, Query};
 
+use crate::Ending;
 use crate::args::PredictArgs;
 use crate::model::model_folder;
 
@@ -39,7 +40,7 @@ struct Ungrounded {
     entity_type: String,
 }
 
-pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<Ending> {
     let types = types(args)?;
     if let Some(input) = &args.files.input {
         return files::run(args, input, &types);
@@ -59,7 +60,7 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
         found.probability = found.probability.map(|p| (p * 1e4).round() / 1e4);
     }
     writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
-    Ok(())
+    Ok(Ending::Done)
 }
 
 /// The entities of a text of any length.
