@@ -219,8 +219,8 @@ fn answer(
     for prompt in queries.chunk_by(|first, second| together && first.text == second.text) {
         fitting.extend(std::iter::repeat_n(predictor.fits(prompt)?, prompt.len()));
     }
-    let fits = |(query, fits): (&Query<'_>, &bool)| fits.then_some(*query);
-    let short: Vec<Query> = queries.iter().zip(&fitting).filter_map(fits).collect();
+    let short: Vec<Query> =
+        queries.iter().zip(&fitting).filter(|(_, fits)| **fits).map(|(query, _)| *query).collect();
     *num_long += queries.len() - short.len();
     let mut responses = predictor.answer(&short, answered)?.into_iter();
     let response = |fits: &bool| {

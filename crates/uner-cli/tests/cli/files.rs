@@ -123,7 +123,7 @@ fn bad_documents_are_named() {
     predict(&desk, &args).fails(1, &["in.jsonl", ":2", "UTF-8"]);
     assert!(!desk.path("out.jsonl").exists());
 
-    // A type that leaves no room for a text: the document gets the problem, the others are answered.
+    // A type that leaves no room for a text: its document gets the problem.
     let long = "very ".repeat(300);
     let lines = [json!({"text": "Tim.", "types": [long]}), json!({"text": "Bob.", "types": ["a"]})];
     desk.write("in.jsonl", &lines.map(|line| line.to_string()).join("\n"));

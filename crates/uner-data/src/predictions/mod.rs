@@ -108,8 +108,8 @@ pub enum PredictionFormat {
     /// points), as the tool's `findOnPosition` reads them and its `charsToCodePoints` writes them.
     LabelStudio,
     /// brat standoff: a folder with a `.txt` and an `.ann` for each document, and
-    /// `documents.jsonl`, which maps names of files to ids. White space in types becomes `_`. A mention with line
-    /// breaks is written in fragments.
+    /// `documents.jsonl`, which maps names of files to ids. White space in types becomes `_`. A
+    /// mention with line breaks is written in fragments.
     Brat,
 }
 

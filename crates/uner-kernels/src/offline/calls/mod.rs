@@ -5,6 +5,7 @@ mod accumulate;
 mod adamw;
 mod add_rows;
 mod attention;
+mod cached_attention;
 mod dropout;
 mod linear;
 mod linear_cross_entropy;
@@ -37,6 +38,7 @@ pub(super) fn calls() -> Vec<Call> {
         add_rows::calls,
         adamw::calls,
         attention::calls,
+        cached_attention::calls,
         dropout::calls,
         linear::calls,
         linear_cross_entropy::calls,
