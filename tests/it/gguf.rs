@@ -1,6 +1,8 @@
 //! `uner export --gguf`: the crate's reader reads the written file back, and the vocabulary equals
 //! that of llama.cpp's own file.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Device;
 use gguf_rs_lib::format::metadata::{Metadata, MetadataValue};
 use gguf_rs_lib::reader::file_reader::open_gguf_file;
@@ -10,10 +12,10 @@ use uner_model::export::Export;
 use uner_model::gguf::{TokenKind, Vocabulary, write};
 use uner_model::parameters::visit;
 use uner_model::weights::{MAX_SHARD_BYTES, random};
-use uner_model::{LlamaConfig, save};
+use uner_model::{LlamaConfig, load, save};
 use uner_prompt::{PieceKind, ScoredVocabulary, Tokenizer};
 
-use crate::shared::shared;
+use crate::shared::{repository, shared};
 
 /// Grouped queries, and heads whose total width differs from the hidden size.
 fn config() -> LlamaConfig {
@@ -154,6 +156,76 @@ fn short_types_keep_their_norms_in_f32() {
     assert_eq!(kind("blk.1.ffn_norm.weight"), TensorType::F32);
     let error = write(&export, &vocabulary(12), &file).unwrap_err().to_string();
     assert!(error.contains("the tokenizer has 12 tokens, but `vocab_size` is 11"), "{error}");
+}
+
+/// llama.cpp rotates neighbouring channels for a `llama`, so rows of queries and keys are
+/// reordered; for Qwen it rotates the halves of a head.
+#[test]
+fn other_families_have_their_architecture_and_their_vectors() {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("model.gguf");
+    let attention = ["attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias"];
+    let head_norms = ["attn_q_norm.weight", "attn_k_norm.weight"];
+    for (name, architecture, context, vectors) in [
+        ("llama-biases", "llama", 128, &attention[..]),
+        ("mistral", "llama", 64, &attention[..0]),
+        ("qwen2", "qwen2", 128, &attention[..3]),
+        ("qwen3", "qwen3", 128, &head_norms[..]),
+    ] {
+        let folder = repository().join("tests/fixtures/llama/families").join(name);
+        let export = Export {
+            model: &folder,
+            adapter: None,
+            dtype: Some(Dtype::F32),
+            max_shard_bytes: MAX_SHARD_BYTES,
+        };
+        write(&export, &vocabulary(96), &file).unwrap();
+        let mut reader = open_gguf_file(&file).unwrap();
+        reader.validate_integrity().unwrap();
+        let metadata = reader.metadata().clone();
+        assert_eq!(metadata.get_string("general.architecture"), Some(architecture));
+        let length = metadata.get_u64(&format!("{architecture}.context_length"));
+        assert_eq!(length, Some(context), "{name}");
+        for vector in vectors {
+            let info = reader.get_tensor_info(&format!("blk.1.{vector}"));
+            assert_eq!(info.unwrap().tensor_type(), TensorType::F32, "{name}: {vector}");
+        }
+        let (config, model) = load(&folder, &Device::flex()).unwrap();
+        let mut all: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+        visit(&model, "", |p| drop(all.insert(p.name, p.values.try_into_vec_as().unwrap())));
+        assert_eq!(reader.tensor_count(), all.len(), "{name}");
+        for (kind, columns) in [("weight", config.hidden_size), ("bias", 1)] {
+            let Some(values) = all.get(&format!("model.layers.0.self_attn.k_proj.{kind}")) else {
+                continue;
+            };
+            let expected = if architecture == "llama" {
+                permuted(values, config.head_dim, columns)
+            } else {
+                values.clone()
+            };
+            let data = reader.load_tensor_data(&format!("blk.0.attn_k.{kind}")).unwrap().unwrap();
+            assert_eq!(numbers(data.as_slice()), expected, "{name}: {kind}");
+        }
+    }
+}
+
+#[test]
+fn a_bias_that_llama_cpp_does_not_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"model_type": "qwen3", "attention_bias": true, "hidden_size": 16, "intermediate_size": 20,
+        "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 11,
+        "max_position_embeddings": 64}"#;
+    let config: LlamaConfig = serde_json::from_str(text).unwrap();
+    save(&random(&config, 3, &Device::flex()), &config, folder.path(), MAX_SHARD_BYTES).unwrap();
+    let export = Export {
+        model: folder.path(),
+        adapter: None,
+        dtype: None,
+        max_shard_bytes: MAX_SHARD_BYTES,
+    };
+    let file = folder.path().join("model.gguf");
+    let error = write(&export, &vocabulary(11), &file).unwrap_err().to_string();
+    assert!(error.contains("`attention_bias` is true"), "{error}");
 }
 
 /// Reads pieces and scores of a vocabulary file of llama.cpp.

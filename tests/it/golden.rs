@@ -26,7 +26,7 @@ use crate::shared::{repository, shared};
 
 const TYPES: [DType; 2] = [DType::F32, DType::BF16];
 
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 pub(crate) fn roots() -> Vec<PathBuf> {
     [Some(repository().join("tests/fixtures/llama")), shared("golden")]
@@ -61,7 +61,7 @@ pub(crate) fn tensors(path: &Path) -> Tensors {
 }
 
 /// Results of a model on a batch.
-struct Found {
+pub(crate) struct Found {
     logits: Vec<f32>,
     /// Of the trained tokens.
     token_losses: Vec<f32>,
@@ -71,7 +71,7 @@ struct Found {
     grad_norm: f64,
 }
 
-fn compute(model: &Llama, config: &LlamaConfig, batch: &Batch) -> Found {
+pub(crate) fn compute(model: &Llama, config: &LlamaConfig, batch: &Batch) -> Found {
     let device = model.head().device();
     let hidden = model.hidden(&batch.ids, &batch.context(config, &device), None);
     let losses = token_losses(hidden.clone(), model.head(), &batch.labels(&device));
@@ -97,7 +97,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// Loads a model folder onto a device, in its type.
-fn load(folder: &Path, setup: &Setup) -> (LlamaConfig, Llama) {
+pub(crate) fn load(folder: &Path, setup: &Setup) -> (LlamaConfig, Llama) {
     let (config, model) = uner_model::load(folder, &setup.device).unwrap();
     (config, cast(model, setup))
 }
@@ -113,7 +113,7 @@ pub(crate) fn assert_close(what: &str, got: &[f32], expected: &[f32], tolerance:
     assert!(got.iter().all(|value| value.is_finite()), "{what}: not finite");
 }
 
-fn largest(values: &[f32]) -> f32 {
+pub(crate) fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0f32, |largest, value| largest.max(value.abs()))
 }
 
@@ -134,7 +134,7 @@ fn assert_logits(
 }
 
 /// Compares the logits of real tokens and the losses of trained ones.
-fn assert_forward(
+pub(crate) fn assert_forward(
     what: &str,
     got: &Found,
     expected: &Tensors,
@@ -157,7 +157,7 @@ fn assert_forward(
 }
 
 /// Compares gradients. `prefix` precedes the parameters' names in the file.
-fn assert_gradients(
+pub(crate) fn assert_gradients(
     what: &str,
     got: &Found,
     prefix: &str,
@@ -172,7 +172,13 @@ fn assert_gradients(
     }
 }
 
-fn assert_losses(what: &str, got: &Found, batch: &Batch, case: &Value, tolerance: &Tolerance) {
+pub(crate) fn assert_losses(
+    what: &str,
+    got: &Found,
+    batch: &Batch,
+    case: &Value,
+    tolerance: &Tolerance,
+) {
     assert_eq!(batch.num_trained() as u64, case["num_trained_tokens"], "{what}");
     assert_relative(&format!("{what}: loss"), got.sum_loss, &case["sum_loss"], tolerance.loss);
     if !case["grad_norm"].is_null() {
@@ -221,7 +227,7 @@ fn pairs(root: &Path, kind: &str) -> Vec<(PathBuf, Setup)> {
 }
 
 /// Compares the greedy continuation of each row, without padding.
-fn assert_generation(what: &str, model: &Llama, config: &LlamaConfig, case: &Value) {
+pub(crate) fn assert_generation(what: &str, model: &Llama, config: &LlamaConfig, case: &Value) {
     let numbers = |row: &Value| -> Vec<u32> {
         serde_json::from_value(row.clone()).expect("a row of token ids")
     };

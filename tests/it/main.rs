@@ -11,6 +11,7 @@ mod data;
 mod devices;
 mod engine;
 mod evaluate;
+mod families;
 mod generate;
 mod gguf;
 mod golden;

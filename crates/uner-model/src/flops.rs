@@ -5,7 +5,8 @@
 //! its input and, if it is trained, `2n` for its own gradient: 6 per number, or 4 if it is frozen.
 //! The weights of the blocks see every token, the head only the trained ones. Attention takes `4q`
 //! per layer and visible pair of tokens in the forward pass and twice that in the backward pass,
-//! with `q` query channels. Norms, activations, the embedding and recomputation do not count.
+//! with `q` query channels. Norms, biases, activations, the embedding and recomputation do not
+//! count.
 
 use crate::adapter::AdapterConfig;
 use crate::{LlamaConfig, Size};

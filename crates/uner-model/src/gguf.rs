@@ -1,6 +1,6 @@
 //! Exports a model folder to one file in GGUF, the format of llama.cpp. Names, rows and metadata
-//! are those that llama.cpp's `convert_hf_to_gguf.py` writes for LLaMA. Tensors are copied one at a
-//! time.
+//! are those that llama.cpp's `convert_hf_to_gguf.py` writes for the family, of which a Mistral is
+//! a LLaMA there. Tensors are copied one at a time.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ use safetensors::Dtype;
 use safetensors::tensor::View;
 
 use crate::LlamaConfig;
+use crate::config::Family;
 use crate::export::{Export, Exported, with_tensors};
 use crate::weights::WeightsError;
 
@@ -64,11 +65,13 @@ pub struct Vocabulary {
 }
 
 /// Writes a model, with its adapter merged, and its vocabulary into `file`. Matrices have the
-/// element type of the export, norms are f32. `export.max_shard_bytes` is ignored (one file).
+/// element type of the export, norms and biases are f32. `export.max_shard_bytes` is ignored (one
+/// file).
 ///
 /// # Errors
 /// As [`crate::export::model`]; also when the rotary frequencies are rescaled, which GGUF stores
-/// differently, or when the vocabulary has more tokens than the embedding has rows.
+/// differently, when llama.cpp does not read a bias of the model, or when the vocabulary has more
+/// tokens than the embedding has rows.
 pub fn write(export: &Export, vocabulary: &Vocabulary, file: &Path) -> Result<(), WeightsError> {
     with_tensors(export, |config, dtype, tensors| {
         let metadata = metadata(config, dtype, vocabulary).map_err(|problem| {
@@ -122,8 +125,9 @@ struct Tensor<'a> {
 impl<'a> Tensor<'a> {
     fn new(name: &str, exported: Exported<'a>, config: &LlamaConfig) -> Result<Self, WeightsError> {
         let heads = match name {
-            name if name.ends_with(".q_proj.weight") => config.num_attention_heads,
-            name if name.ends_with(".k_proj.weight") => config.num_key_value_heads,
+            _ if architecture(config) != "llama" => 0,
+            name if name.contains(".q_proj.") => config.num_attention_heads,
+            name if name.contains(".k_proj.") => config.num_key_value_heads,
             _ => 0,
         };
         let renamed = renamed(name).ok_or_else(|| {
@@ -156,9 +160,10 @@ impl<'a> Tensor<'a> {
     }
 }
 
-/// Reorders the rows of each head for llama.cpp. Its rotary embedding rotates neighbouring
-/// channels; transformers rotates channel `i` with `i + head_dim / 2`. Row `2i + j` of a head is
-/// therefore row `i + j · head_dim / 2` of the Hugging Face matrix.
+/// Reorders the rows of each head for llama.cpp. For LLaMA its rotary embedding rotates
+/// neighbouring channels; transformers rotates channel `i` with `i + head_dim / 2`, as llama.cpp
+/// does for Qwen. Row `2i + j` of a head is therefore row `i + j · head_dim / 2` of the Hugging
+/// Face matrix. A bias has rows of one number.
 fn interleaved(bytes: &[u8], rows: usize, heads: usize) -> Vec<u8> {
     let (row, half) = (bytes.len() / rows, rows / heads / 2);
     let mut out = Vec::with_capacity(bytes.len());
@@ -182,19 +187,32 @@ fn renamed(name: &str) -> Option<String> {
         return Some((*renamed).to_owned());
     }
     let (layer, part) = name.strip_prefix("model.layers.")?.split_once('.')?;
-    let part = match part.strip_suffix(".weight")? {
+    let (part, kind) =
+        part.rsplit_once('.').filter(|(_, kind)| ["weight", "bias"].contains(kind))?;
+    let part = match part {
         "input_layernorm" => "attn_norm",
         "self_attn.q_proj" => "attn_q",
         "self_attn.k_proj" => "attn_k",
         "self_attn.v_proj" => "attn_v",
         "self_attn.o_proj" => "attn_output",
+        "self_attn.q_norm" => "attn_q_norm",
+        "self_attn.k_norm" => "attn_k_norm",
         "post_attention_layernorm" => "ffn_norm",
         "mlp.gate_proj" => "ffn_gate",
         "mlp.up_proj" => "ffn_up",
         "mlp.down_proj" => "ffn_down",
         _ => return None,
     };
-    Some(format!("blk.{layer}.{part}.weight"))
+    Some(format!("blk.{layer}.{part}.{kind}"))
+}
+
+/// The name of the model's family in llama.cpp.
+fn architecture(config: &LlamaConfig) -> &'static str {
+    match config.family {
+        Family::Llama { .. } | Family::Mistral { .. } => "llama",
+        Family::Qwen2 => "qwen2",
+        Family::Qwen3 { .. } => "qwen3",
+    }
 }
 
 /// Builds the metadata: dimensions, tokenizer and chat template.
@@ -210,9 +228,19 @@ fn metadata(
                 .to_owned(),
         );
     }
+    if config.family == (Family::Qwen3 { attention_bias: true }) {
+        return Err(
+            "`attention_bias` is true; llama.cpp reads no biases of a `qwen3`, so the model is not \
+             exported to GGUF"
+                .to_owned(),
+        );
+    }
     let mut metadata = Metadata::new();
-    for (key, value) in dimensions(config, dtype) {
-        metadata.insert(key.to_owned(), value);
+    for (key, value) in general(config, dtype) {
+        metadata.insert(format!("general.{key}"), value);
+    }
+    for (key, value) in dimensions(config) {
+        metadata.insert(format!("{}.{key}", architecture(config)), value);
     }
     for (key, value) in tokenizer(config, vocabulary)? {
         metadata.insert(format!("tokenizer.ggml.{key}"), value);
@@ -223,8 +251,7 @@ fn metadata(
     Ok(metadata)
 }
 
-fn dimensions(config: &LlamaConfig, dtype: Dtype) -> BTreeMap<&'static str, MetadataValue> {
-    let number = |number: usize| MetadataValue::U32(number as u32);
+fn general(config: &LlamaConfig, dtype: Dtype) -> BTreeMap<&'static str, MetadataValue> {
     let text = |text: &str| MetadataValue::String(text.to_owned());
     // `llama_ftype`: all f32, mostly f16, mostly bf16.
     let file_type = match dtype {
@@ -233,22 +260,29 @@ fn dimensions(config: &LlamaConfig, dtype: Dtype) -> BTreeMap<&'static str, Meta
         _ => 0,
     };
     BTreeMap::from([
-        ("general.architecture", text("llama")),
-        ("general.type", text("model")),
-        ("general.file_type", number(file_type)),
-        ("general.quantization_version", number(2)),
-        ("llama.context_length", number(config.max_position_embeddings)),
-        ("llama.embedding_length", number(config.hidden_size)),
-        ("llama.block_count", number(config.num_hidden_layers)),
-        ("llama.feed_forward_length", number(config.intermediate_size)),
-        ("llama.rope.dimension_count", number(config.head_dim)),
-        ("llama.rope.freq_base", MetadataValue::F32(config.rope_theta as f32)),
-        ("llama.attention.head_count", number(config.num_attention_heads)),
-        ("llama.attention.head_count_kv", number(config.num_key_value_heads)),
-        ("llama.attention.key_length", number(config.head_dim)),
-        ("llama.attention.value_length", number(config.head_dim)),
-        ("llama.attention.layer_norm_rms_epsilon", MetadataValue::F32(config.rms_norm_eps as f32)),
-        ("llama.vocab_size", number(config.vocab_size)),
+        ("architecture", text(architecture(config))),
+        ("type", text("model")),
+        ("file_type", MetadataValue::U32(file_type)),
+        ("quantization_version", MetadataValue::U32(2)),
+    ])
+}
+
+/// The dimensions. llama.cpp computes no window for these families, so a window limits the context.
+fn dimensions(config: &LlamaConfig) -> BTreeMap<&'static str, MetadataValue> {
+    let number = |number: usize| MetadataValue::U32(number as u32);
+    BTreeMap::from([
+        ("context_length", number(config.context_limit().0)),
+        ("embedding_length", number(config.hidden_size)),
+        ("block_count", number(config.num_hidden_layers)),
+        ("feed_forward_length", number(config.intermediate_size)),
+        ("rope.dimension_count", number(config.head_dim)),
+        ("rope.freq_base", MetadataValue::F32(config.rope_theta as f32)),
+        ("attention.head_count", number(config.num_attention_heads)),
+        ("attention.head_count_kv", number(config.num_key_value_heads)),
+        ("attention.key_length", number(config.head_dim)),
+        ("attention.value_length", number(config.head_dim)),
+        ("attention.layer_norm_rms_epsilon", MetadataValue::F32(config.rms_norm_eps as f32)),
+        ("vocab_size", number(config.vocab_size)),
     ])
 }
 
@@ -304,6 +338,8 @@ mod tests {
         let rows: Vec<u8> = (0..8).flat_map(|row| [row, row]).collect();
         let order: Vec<u8> = interleaved(&rows, 8, 2).into_iter().step_by(2).collect();
         assert_eq!(order, [0, 2, 1, 3, 4, 6, 5, 7]);
+        // A bias of four numbers of two bytes, for one head.
+        assert_eq!(interleaved(&[0, 1, 2, 3, 4, 5, 6, 7], 4, 1), [0, 1, 4, 5, 2, 3, 6, 7]);
     }
 
     #[test]
@@ -313,6 +349,11 @@ mod tests {
             "blk.12.ffn_down.weight"
         );
         assert_eq!(renamed("lm_head.weight").unwrap(), "output.weight");
+        assert_eq!(renamed("model.layers.0.self_attn.k_proj.bias").unwrap(), "blk.0.attn_k.bias");
+        assert_eq!(
+            renamed("model.layers.0.self_attn.q_norm.weight").unwrap(),
+            "blk.0.attn_q_norm.weight"
+        );
         assert_eq!(renamed("model.layers.1.self_attn.rotary_emb.inv_freq"), None);
     }
 }

@@ -1,4 +1,5 @@
-//! LLaMA: the model, its KV cache, and reading and writing of Hugging Face weights.
+//! LLaMA and its relatives: the model, its KV cache, and reading and writing of Hugging Face
+//! weights.
 //!
 //! Field names are checkpoint names and weights are `[out, in]`, so loading and saving copy bytes.
 //! The crate knows nothing of optimizers, data or runs.

@@ -8,16 +8,19 @@ use uner_kernels::{
     packed_linear, quantized_linear,
 };
 
+use crate::config::{LlamaConfig, Target};
 use crate::context::{Context, Dropout};
 use crate::error::WeightsError;
 use crate::source::ParameterSource;
 
-/// A linear layer without bias, with an optional low-rank adapter (`LoRA`, Hu et al. 2021):
-/// `x·Wᵀ + s·(x·Aᵀ)·Bᵀ`. The product `B·A` is never computed.
+/// A linear layer with an optional bias and an optional low-rank adapter (`LoRA`, Hu et al. 2021):
+/// `x·Wᵀ + s·(x·Aᵀ)·Bᵀ + b`. The product `B·A` is never computed.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[out, in]`; `[0, 0]` if it is frozen and quantised, or packed.
     pub weight: Param<Tensor<2>>,
+    /// `[out]`.
+    pub bias: Option<Param<Tensor<1>>>,
     /// The quantised weight, if the layer is quantised.
     #[module(skip)]
     pub quantized: Option<QuantizedWeight>,
@@ -48,6 +51,7 @@ pub struct Matrix {
 }
 
 impl Linear {
+    /// Builds a layer without bias.
     pub(crate) fn build(
         source: &mut impl ParameterSource,
         name: &str,
@@ -59,6 +63,7 @@ impl Linear {
         let (quantized, packed, lora_A, lora_B, gradient_sum) = (None, None, None, None, None);
         Ok(Self {
             weight,
+            bias: None,
             quantized,
             packed,
             lora_A,
@@ -70,7 +75,7 @@ impl Linear {
     }
 
     pub(crate) fn forward(&self, x: &Input, context: &Context) -> Tensor<2> {
-        match (&self.lora_A, &self.lora_B) {
+        let y = match (&self.lora_A, &self.lora_B) {
             (Some(down), Some(up)) => {
                 let low = match &context.dropout {
                     Some(Dropout { keys, probability }) => {
@@ -84,16 +89,24 @@ impl Linear {
                 add_linear(self.product(x), low.mul_scalar(self.lora_scale), up.weight.val())
             }
             _ => self.product(x),
-        }
+        };
+        self.with_bias(y)
     }
 
     /// Returns the sum of `base` and the layer's output; a plain matrix does this in one product.
     pub(crate) fn forward_onto(&self, base: Tensor<2>, x: &Input, context: &Context) -> Tensor<2> {
         let is_plain = self.quantized.is_none() && self.packed.is_none();
         if is_plain && self.lora_A.is_none() && self.gradient_sum.is_none() {
-            return add_linear(base, x.tensor.clone(), self.weight.val());
+            return self.with_bias(add_linear(base, x.tensor.clone(), self.weight.val()));
         }
         base.add(self.forward(x, context))
+    }
+
+    /// Adds the bias in the type of `y`, `[tokens, out]`: on the CPU a bias may be bf16.
+    fn with_bias(&self, y: Tensor<2>) -> Tensor<2> {
+        let Some(bias) = &self.bias else { return y };
+        let dtype = y.dtype();
+        y.add(bias.val().cast(dtype).unsqueeze())
     }
 
     /// Computes `x · weightᵀ` for a plain, a packed or a quantised weight.
@@ -127,14 +140,21 @@ impl Linear {
         }
     }
 
-    /// Builds a layer of a block, quantised if the source has a `base_format`.
+    /// Builds a layer of the module `module`, such as `model.layers.3.mlp`, with its bias if the
+    /// model has one there. The weight is quantised if the source has a `base_format`.
     pub(crate) fn of_block(
+        config: &LlamaConfig,
         source: &mut impl ParameterSource,
-        name: &str,
-        rows: usize,
-        columns: usize,
+        module: &str,
+        target: Target,
     ) -> Result<Self, WeightsError> {
-        let layer = Self::build(source, name, rows, columns)?;
+        let name = format!("{module}.{}", target.name());
+        let [columns, rows] = target.dims(config);
+        let mut layer = Self::build(source, &name, rows, columns)?;
+        if target.has_bias(config) {
+            let bias = source.tensor(&format!("{name}.bias"), [rows])?;
+            layer.bias = Some(Param::from_tensor(bias));
+        }
         let Some(form) = source.base_format() else { return Ok(layer) };
         let weight = layer.weight.val();
         let nothing = Param::from_tensor(Tensor::empty([0, 0], &weight.device()));

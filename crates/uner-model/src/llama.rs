@@ -1,5 +1,6 @@
 //! The model, top to bottom (Touvron et al. 2023): embedding, transformer blocks (attention and a
 //! gated feed-forward layer, each after an RMS norm), a final norm and the language-model head.
+//! Models of other [families](crate::config::Family) add biases, or norms of heads.
 //!
 //! The hidden states of all rows are one `[rows · tokens, hidden_size]` tensor; only attention
 //! separates rows.
@@ -10,7 +11,7 @@ use uner_kernels::device::activations;
 use uner_kernels::{Input, add_rms_norm, attention, fork_rms_norm, linear, rms_norm, rope, swiglu};
 
 use crate::cache::{KvCache, LayerCache};
-use crate::config::{Adapter, LlamaConfig};
+use crate::config::{Adapter, LlamaConfig, Target};
 use crate::context::{AttentionPattern, Context};
 use crate::error::WeightsError;
 use crate::linear::Linear;
@@ -63,6 +64,10 @@ pub struct Attention {
     pub v_proj: Linear,
     /// `[hidden_size, num_attention_heads · head_dim]`.
     pub o_proj: Linear,
+    /// The norm of each head's queries, `[head_dim]`, before the rotation.
+    pub q_norm: Option<RmsNorm>,
+    /// The norm of each head's keys, `[head_dim]`, before the rotation.
+    pub k_norm: Option<RmsNorm>,
 }
 
 /// The gated feed-forward layer.
@@ -79,7 +84,7 @@ pub struct Mlp {
 /// The weight of a root-mean-square norm.
 #[derive(Module, Debug)]
 pub struct RmsNorm {
-    /// `[hidden_size]`.
+    /// `[hidden_size]`, or `[head_dim]` for a norm of heads.
     pub weight: Param<Tensor<1>>,
 }
 
@@ -187,67 +192,19 @@ impl Block {
     ///
     /// # Errors
     /// When `source` cannot return a parameter.
-    pub fn build(
+    pub fn build<S: ParameterSource>(
         config: &LlamaConfig,
-        source: &mut impl ParameterSource,
+        source: &mut S,
         name: &str,
     ) -> Result<Self, WeightsError> {
-        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        let queries = config.num_attention_heads * config.head_dim;
-        let keys = config.num_key_value_heads * config.head_dim;
+        let norm = |source: &mut S, part: &str| {
+            RmsNorm::build(source, &format!("{name}.{part}"), config.hidden_size)
+        };
         Ok(Self {
-            input_layernorm: RmsNorm::build(source, &format!("{name}.input_layernorm"), hidden)?,
-            self_attn: Attention {
-                q_proj: Linear::of_block(
-                    source,
-                    &format!("{name}.self_attn.q_proj"),
-                    queries,
-                    hidden,
-                )?,
-                k_proj: Linear::of_block(
-                    source,
-                    &format!("{name}.self_attn.k_proj"),
-                    keys,
-                    hidden,
-                )?,
-                v_proj: Linear::of_block(
-                    source,
-                    &format!("{name}.self_attn.v_proj"),
-                    keys,
-                    hidden,
-                )?,
-                o_proj: Linear::of_block(
-                    source,
-                    &format!("{name}.self_attn.o_proj"),
-                    hidden,
-                    queries,
-                )?,
-            },
-            post_attention_layernorm: RmsNorm::build(
-                source,
-                &format!("{name}.post_attention_layernorm"),
-                hidden,
-            )?,
-            mlp: Mlp {
-                gate_proj: Linear::of_block(
-                    source,
-                    &format!("{name}.mlp.gate_proj"),
-                    intermediate,
-                    hidden,
-                )?,
-                up_proj: Linear::of_block(
-                    source,
-                    &format!("{name}.mlp.up_proj"),
-                    intermediate,
-                    hidden,
-                )?,
-                down_proj: Linear::of_block(
-                    source,
-                    &format!("{name}.mlp.down_proj"),
-                    hidden,
-                    intermediate,
-                )?,
-            },
+            input_layernorm: norm(source, "input_layernorm")?,
+            self_attn: Attention::build(config, source, &format!("{name}.self_attn"))?,
+            post_attention_layernorm: norm(source, "post_attention_layernorm")?,
+            mlp: Mlp::build(config, source, &format!("{name}.mlp"))?,
         })
     }
 
@@ -285,6 +242,21 @@ impl Block {
 }
 
 impl Attention {
+    fn build(
+        config: &LlamaConfig,
+        source: &mut impl ParameterSource,
+        name: &str,
+    ) -> Result<Self, WeightsError> {
+        Ok(Self {
+            q_proj: Linear::of_block(config, source, name, Target::QProj)?,
+            k_proj: Linear::of_block(config, source, name, Target::KProj)?,
+            v_proj: Linear::of_block(config, source, name, Target::VProj)?,
+            o_proj: Linear::of_block(config, source, name, Target::OProj)?,
+            q_norm: RmsNorm::of_heads(config, source, &format!("{name}.q_norm"))?,
+            k_norm: RmsNorm::of_heads(config, source, &format!("{name}.k_norm"))?,
+        })
+    }
+
     fn forward(
         &self,
         x: Tensor<2>,
@@ -295,11 +267,20 @@ impl Attention {
             *context.config;
         let rows = context.rows;
         let tokens = x.dims()[0] / rows;
-        let heads = |x: Tensor<2>, count| x.reshape([rows, tokens, count, head_dim]);
+        let heads = |x: Tensor<2>, norm: Option<&RmsNorm>, count: usize| {
+            let normed = match norm {
+                Some(norm) => {
+                    norm.forward(x.reshape([rows * tokens * count, head_dim]), context.config)
+                }
+                None => x,
+            };
+            normed.reshape([rows, tokens, count, head_dim])
+        };
         let x = Input::from(x);
-        let q = heads(self.q_proj.forward(&x, context), num_attention_heads);
-        let k = heads(self.k_proj.forward(&x, context), num_key_value_heads);
-        let v = heads(self.v_proj.forward(&x, context), num_key_value_heads);
+        let (q_norm, k_norm) = (self.q_norm.as_ref(), self.k_norm.as_ref());
+        let q = heads(self.q_proj.forward(&x, context), q_norm, num_attention_heads);
+        let k = heads(self.k_proj.forward(&x, context), k_norm, num_key_value_heads);
+        let v = heads(self.v_proj.forward(&x, context), None, num_key_value_heads);
         let (q, k) = rope(q, k, &context.rotary);
         let attended = match (&context.pattern, cache) {
             (AttentionPattern::Packed(visibility), None) => attention(q, k, v, visibility),
@@ -315,6 +296,18 @@ impl Attention {
 }
 
 impl Mlp {
+    fn build(
+        config: &LlamaConfig,
+        source: &mut impl ParameterSource,
+        name: &str,
+    ) -> Result<Self, WeightsError> {
+        Ok(Self {
+            gate_proj: Linear::of_block(config, source, name, Target::GateProj)?,
+            up_proj: Linear::of_block(config, source, name, Target::UpProj)?,
+            down_proj: Linear::of_block(config, source, name, Target::DownProj)?,
+        })
+    }
+
     /// Returns the sum of `base` and the layer's output for `x`.
     fn forward_onto(&self, base: Tensor<2>, x: Tensor<2>, context: &Context) -> Tensor<2> {
         let x = Input::from(x);
@@ -327,12 +320,21 @@ impl RmsNorm {
     fn build(
         source: &mut impl ParameterSource,
         name: &str,
-        hidden: usize,
+        width: usize,
     ) -> Result<Self, WeightsError> {
-        Ok(Self { weight: Param::from_tensor(source.tensor(&format!("{name}.weight"), [hidden])?) })
+        Ok(Self { weight: Param::from_tensor(source.tensor(&format!("{name}.weight"), [width])?) })
     }
 
-    /// Maps `[tokens, hidden_size]` to the same shape.
+    /// Builds a norm of heads, if the model has them.
+    fn of_heads(
+        config: &LlamaConfig,
+        source: &mut impl ParameterSource,
+        name: &str,
+    ) -> Result<Option<Self>, WeightsError> {
+        config.has_head_norms().then(|| Self::build(source, name, config.head_dim)).transpose()
+    }
+
+    /// Maps `[n, width]` to the same shape.
     pub fn forward(&self, x: Tensor<2>, config: &LlamaConfig) -> Tensor<2> {
         rms_norm(x, self.weight.val(), config.rms_norm_eps)
     }

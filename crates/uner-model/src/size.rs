@@ -10,8 +10,9 @@ use crate::adapter::{AdapterConfig, Target};
 pub struct Size {
     /// The matrices of one block.
     pub block_matrices: u64,
-    /// The norms of one block.
-    pub block_norms: u64,
+    /// The norms and biases of one block.
+    #[serde(alias = "block_norms")]
+    pub block_vectors: u64,
     /// Number of blocks.
     pub blocks: u64,
     /// The embedding, or the head: `vocab_size · hidden_size`.
@@ -34,9 +35,12 @@ impl Size {
                 .map(|target| (adapter.rank * target.dims(model).iter().sum::<usize>()) as u64)
                 .sum()
         };
+        let biased = Target::ALL.into_iter().filter(|target| target.has_bias(model));
+        let biases: usize = biased.map(|target| target.dims(model)[1]).sum();
+        let head_norms = if model.has_head_norms() { 2 * model.head_dim } else { 0 };
         Self {
             block_matrices: Target::ALL.into_iter().map(matrix).sum(),
-            block_norms: 2 * model.hidden_size as u64,
+            block_vectors: (2 * model.hidden_size + head_norms + biases) as u64,
             blocks: model.num_hidden_layers as u64,
             embedding: (model.vocab_size * model.hidden_size) as u64,
             embeddings: if model.tie_word_embeddings { 1 } else { 2 },
@@ -47,7 +51,7 @@ impl Size {
 
     /// One block without its adapter.
     pub fn block(&self) -> u64 {
-        self.block_matrices + self.block_norms
+        self.block_matrices + self.block_vectors
     }
 
     /// The model without its adapter.
@@ -69,6 +73,7 @@ impl Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Family;
     use crate::export::parameters;
 
     fn llama(hidden: usize, intermediate: usize, layers: usize, heads: usize) -> LlamaConfig {
@@ -88,7 +93,11 @@ mod tests {
     #[test]
     fn parameters_are_those_that_a_model_is_built_of() {
         let grouped = LlamaConfig { num_key_value_heads: 2, ..llama(24, 40, 3, 4) };
-        for config in [llama(24, 40, 3, 4), LlamaConfig { tie_word_embeddings: true, ..grouped }] {
+        let of = |family| LlamaConfig { family, ..grouped.clone() };
+        let tied = LlamaConfig { tie_word_embeddings: true, ..grouped.clone() };
+        let biased = of(Family::Llama { attention_bias: true, mlp_bias: true });
+        let others = [of(Family::Qwen2), of(Family::Qwen3 { attention_bias: true })];
+        for config in [llama(24, 40, 3, 4), tied, biased].into_iter().chain(others) {
             let built = parameters(&config)
                 .into_iter()
                 .map(|(_, shape)| shape.iter().product::<usize>() as u64);

@@ -60,6 +60,8 @@ unsafe impl GlobalAlloc for Counting {
 /// A model and the layout of its step.
 struct Shape {
     name: &'static str,
+    /// `qwen3` has biases and norms of heads here.
+    model_type: &'static str,
     /// hidden, intermediate, layers, heads, key/value heads, vocabulary
     model: [usize; 6],
     tied: bool,
@@ -74,7 +76,7 @@ struct Shape {
 }
 
 /// 5 to 35 million parameters, except for the shape with a large micro-batch.
-const SHAPES: [Shape; 12] = [
+const SHAPES: [Shape; 13] = [
     shape("wide vocabulary", [256, 512, 2, 4, 4, 32_000], (256, 2, 2, 2)),
     shape("deep, kept", [256, 704, 12, 4, 4, 2_048], (512, 2, 12, 2)),
     shape("deep, recomputed", [256, 704, 12, 4, 4, 2_048], (512, 2, 0, 2)),
@@ -82,6 +84,10 @@ const SHAPES: [Shape; 12] = [
     shape("grouped heads, long rows", [512, 1_408, 4, 8, 2, 4_096], (1_024, 1, 1, 2)),
     shape("large micro-batch", [192, 512, 4, 6, 6, 1_024], (256, 8, 4, 2)),
     shape("mostly weights", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2)),
+    Shape {
+        model_type: "qwen3",
+        ..shape("biases and norms of heads", [256, 704, 12, 4, 4, 2_048], (512, 2, 12, 2))
+    },
     Shape {
         tied: true,
         ..shape("one micro-batch, tied", [256, 512, 4, 4, 4, 16_000], (256, 4, 2, 1))
@@ -115,6 +121,7 @@ const fn shape(
     let precision = PrecisionConfig { moments: MomentFormat::Float, rounding: Rounding::Nearest };
     Shape {
         name,
+        model_type: "llama",
         model,
         tied: false,
         length,
@@ -169,6 +176,8 @@ fn in_its_own_process(index: usize) -> usize {
 fn config(shape: &Shape) -> LlamaConfig {
     let [hidden_size, intermediate_size, layers, heads, key_value_heads, vocab_size] = shape.model;
     let json = serde_json::json!({
+        "model_type": shape.model_type, "attention_bias": shape.model_type == "qwen3",
+        "head_dim": hidden_size / heads, "max_position_embeddings": 2_048,
         "hidden_size": hidden_size, "intermediate_size": intermediate_size, "num_hidden_layers": layers,
         "num_attention_heads": heads, "num_key_value_heads": key_value_heads, "vocab_size": vocab_size,
         "tie_word_embeddings": shape.tied,

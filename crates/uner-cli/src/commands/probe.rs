@@ -65,10 +65,11 @@ pub fn run(args: &ProbeArgs) -> Result<ProbeReport> {
     };
     let case = Case::read(&args.input, config.vocab_size)?;
     let length = case.input_ids.iter().map(Vec::len).max().unwrap_or(0);
-    let (new, window) = (args.generate.unwrap_or(0), config.max_position_embeddings);
+    let new = args.generate.unwrap_or(0);
+    let (window, key) = config.context_limit();
     ensure!(
         length.saturating_add(new) <= window,
-        "`{}`: {length} ids and {new} new ones; the model was made for {window} (`max_position_embeddings`)",
+        "`{}`: {length} ids and {new} new ones; the model was made for {window} (`{key}`)",
         args.input.display()
     );
     let batch = case.batch();

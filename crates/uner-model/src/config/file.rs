@@ -1,9 +1,10 @@
 //! Reads `config.json`. Early checkpoints lack keys, and later ones renamed them. An unknown key
 //! with a value is refused, since it may change what the model computes.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{LlamaConfig, RopeScaling};
+use super::{Family, LlamaConfig, RopeScaling};
 use crate::keys::{Keys, agreed};
 
 /// Keys that do not change what the model computes. They say how it was made and saved and how
@@ -74,23 +75,26 @@ impl TryFrom<Map<String, Value>> for LlamaConfig {
         if let Some(quantised) = keys.table("quantization_config")? {
             return Err(quantised_weights(quantised));
         }
-        check_architecture(&mut keys)?;
+        let family = Family::take(&mut keys)?;
+        check_architecture(&mut keys, family)?;
         let hidden_size = keys.need("hidden_size")?;
         let num_attention_heads: usize = keys.need("num_attention_heads")?;
-        let max_position_embeddings = keys.take("max_position_embeddings")?.unwrap_or(2048);
+        let num_key_value_heads =
+            late(&mut keys, family, "num_key_value_heads", num_attention_heads)?;
+        let max_position_embeddings = late(&mut keys, family, "max_position_embeddings", 2048)?;
         let (rope_theta, rope_scaling) = rope(&mut keys, max_position_embeddings)?;
         let hidden_act: String = keys.take("hidden_act")?.unwrap_or_else(|| "silu".to_owned());
         let config = Self {
-            architectures: vec!["LlamaForCausalLM".to_owned()],
-            model_type: keys.take("model_type")?.unwrap_or_else(|| "llama".to_owned()),
+            architectures: vec![family.architecture().to_owned()],
+            family,
             // Swish and SiLU are the same function.
             hidden_act: if hidden_act == "swish" { "silu".to_owned() } else { hidden_act },
             hidden_size,
             intermediate_size: keys.need("intermediate_size")?,
             num_hidden_layers: keys.need("num_hidden_layers")?,
             num_attention_heads,
-            num_key_value_heads: keys.take("num_key_value_heads")?.unwrap_or(num_attention_heads),
-            head_dim: keys.take("head_dim")?.unwrap_or(hidden_size / num_attention_heads.max(1)),
+            num_key_value_heads,
+            head_dim: head_dim(&mut keys, family, hidden_size / num_attention_heads.max(1))?,
             vocab_size: keys.need("vocab_size")?,
             max_position_embeddings,
             rms_norm_eps: keys.take("rms_norm_eps")?.unwrap_or(1e-6),
@@ -121,15 +125,41 @@ fn quantised_weights(mut keys: Keys) -> String {
     )
 }
 
-/// Refuses architectures with other heads or layers.
-fn check_architecture(keys: &mut Keys) -> Result<(), String> {
-    const KNOWN: [&str; 4] = ["LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel", "LLaMAModel"];
+/// Refuses architectures with other heads or layers, or of another family.
+fn check_architecture(keys: &mut Keys, family: Family) -> Result<(), String> {
+    let with_head = family.architecture();
+    let without = with_head.replace("ForCausalLM", "Model");
     let named: Vec<String> = keys.take("architectures")?.unwrap_or_default();
-    match named.iter().find(|name| !KNOWN.contains(&name.as_str())) {
-        Some(other) => {
-            Err(format!("`architectures` names `{other}`; only `LlamaForCausalLM` is supported"))
-        }
+    // The first checkpoints write `LLaMA`.
+    let is_known = |name: &&String| {
+        let name = name.replacen("LLaMA", "Llama", 1);
+        name == with_head || name == without
+    };
+    match named.iter().find(|name| !is_known(name)) {
+        Some(other) => Err(format!(
+            "`architectures` names `{other}`; with this `model_type` only `{with_head}` is \
+             supported"
+        )),
         None => Ok(()),
+    }
+}
+
+/// Takes a key that the first LLaMA checkpoints lack; they have the value `first`. Files of other
+/// families always have it, and their defaults in transformers are those of one size of model.
+fn late<T: DeserializeOwned>(
+    keys: &mut Keys,
+    family: Family,
+    key: &str,
+    first: T,
+) -> Result<T, String> {
+    if family.has_defaults() { Ok(keys.take(key)?.unwrap_or(first)) } else { keys.need(key) }
+}
+
+/// Takes the channels of a head. In Qwen 3 they do not follow from the hidden size.
+fn head_dim(keys: &mut Keys, family: Family, even: usize) -> Result<usize, String> {
+    match family {
+        Family::Qwen3 { .. } => keys.need("head_dim"),
+        _ => Ok(keys.take("head_dim")?.unwrap_or(even)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The model's dimensions, with the names and defaults of Hugging Face's `config.json`.
 
 mod adapter;
+pub(crate) mod family;
 pub(crate) mod file;
 mod rope;
 #[cfg(test)]
@@ -11,6 +12,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use adapter::LARGEST_ALPHA;
 pub use adapter::{Adapter, AdapterConfig, Base, BaseFormat, Target};
+pub use family::Family;
 pub use rope::RopeScaling;
 
 /// Contents of `config.json`. Both layouts are read: `rope_theta` + `rope_scaling` + `torch_dtype`
@@ -19,10 +21,11 @@ pub use rope::RopeScaling;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct LlamaConfig {
-    /// Always `LlamaForCausalLM`.
+    /// The class of transformers, such as `LlamaForCausalLM`; it follows from the family.
     pub architectures: Vec<String>,
-    /// Always `llama`.
-    pub model_type: String,
+    /// `model_type`, and the keys that only this family has.
+    #[serde(flatten)]
+    pub family: Family,
     /// Always `silu`.
     pub hidden_act: String,
     /// Width of the residual stream.
@@ -140,11 +143,8 @@ impl LlamaConfig {
         if self.hidden_act != "silu" {
             return Err(format!("`hidden_act` is `{}`; only `silu` is supported", self.hidden_act));
         }
-        if self.model_type != "llama" {
-            return Err(format!(
-                "`model_type` is `{}`; only `llama` is supported",
-                self.model_type
-            ));
+        if matches!(self.family, Family::Mistral { sliding_window: Some(0) }) {
+            return Err("`sliding_window` is 0; it must be at least 1, or null".to_owned());
         }
         Ok(())
     }

@@ -95,7 +95,19 @@ fn harmless_spellings_are_accepted() {
 
 #[test]
 fn a_key_that_may_change_what_is_computed_is_refused_with_its_value() {
-    refused(&json!({"attention_bias": true}), &["`attention_bias` is true"]);
+    refused(&json!({"attention_bias": 1}), &["`attention_bias` is 1"]);
+    for (key, value) in [
+        ("logit_scale", json!(0.0625)),
+        ("attn_logit_softcapping", json!(50.0)),
+        ("final_logit_softcapping", json!(30.0)),
+        ("query_pre_attn_scalar", json!(256)),
+        ("attention_multiplier", json!(0.5)),
+        ("residual_multiplier", json!(0.22)),
+        ("num_local_experts", json!(8)),
+        ("no_rope_layers", json!([1, 0])),
+    ] {
+        refused(&json!({key: value}), &[key, "may change what the model computes"]);
+    }
     refused(
         &json!({"sliding_window": 4096, "logits_scaling": 8.0}),
         &["`sliding_window` is 4096", "`logits_scaling` is 8.0"],

@@ -8,8 +8,8 @@ use rand_distr::{Distribution, Normal};
 use super::{ParameterSource, WeightsError, lasting};
 use crate::{Llama, LlamaConfig};
 
-/// A model with matrices from N(0, `initializer_range`²) and norms of 1, as transformers
-/// initialises LLaMA.
+/// A model with matrices from N(0, `initializer_range`²), norms of 1 and biases of 0, as
+/// transformers initialises LLaMA.
 ///
 /// # Panics
 /// When `initializer_range` is negative or not finite.
@@ -32,9 +32,12 @@ struct Random {
 impl ParameterSource for Random {
     fn tensor<const D: usize>(
         &mut self,
-        _name: &str,
+        name: &str,
         shape: [usize; D],
     ) -> Result<Tensor<D>, WeightsError> {
+        if name.rsplit('.').next() == Some("bias") {
+            return Ok(Tensor::zeros(shape, &self.device));
+        }
         if D == 1 {
             return Ok(Tensor::ones(shape, &self.device));
         }

@@ -9,9 +9,11 @@ use memmap2::Mmap;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::{ParameterSource, Tensors, WeightsError, inside, lasting, open_regular};
 use crate::config::BaseFormat;
+use crate::config::family::add_window;
 use crate::config::file::ends_of_generation;
 use crate::{Llama, LlamaConfig};
 
@@ -19,9 +21,11 @@ use crate::{Llama, LlamaConfig};
 /// `generation_config.json`.
 ///
 /// # Errors
-/// When it is missing, not JSON, lacks a key, or describes something that is not a LLaMA.
+/// When it is missing, not JSON, lacks a key, or describes a model that is not supported.
 pub fn read_config(folder: &Path) -> Result<LlamaConfig, WeightsError> {
-    let mut config: LlamaConfig = read_json(folder.join("config.json"), |config: LlamaConfig| {
+    let mut config = read_json(folder.join("config.json"), |mut file: Map<String, Value>| {
+        add_window(&mut file);
+        let config = LlamaConfig::try_from(file)?;
         config.check()?;
         Ok(config)
     })?;

@@ -5,12 +5,13 @@
 //!
 //! - `2q + 2k + n`: attention's rotated queries and keys, values, output, and log-sum-exp (`n`,
 //!   f32);
+//! - `q + k`, if heads have norms: the inputs of these norms;
 //! - `h`: the residual sum before the second norm;
 //! - `2i`: gate and up;
 //! - `rank` for each matrix with an adapter: the input of its second factor.
 //!
 //! The inputs of trained projections are recomputed when the backward pass reaches them: the
-//! outputs of the two norms (`h` each) and the activation (`i`).
+//! outputs of the two norms (`h` each) and the activation (`i`). Biases need no activations.
 
 use uner_model::adapter::Target;
 use uner_model::{AdapterConfig, LlamaConfig};
@@ -65,8 +66,9 @@ impl<'a> BlockCost<'a> {
         let (q, k) = channels(self.model);
         let low_rank =
             self.adapter.map_or(0, |adapter| adapter.target_modules.len() * adapter.rank);
+        let head_norms = if self.model.has_head_norms() { q + k } else { 0 };
         let log_sum_exp = self.tokens * self.model.num_attention_heads as f64 * 4.0;
-        self.activations(2 * q + 2 * k + low_rank) + log_sum_exp
+        self.activations(2 * q + 2 * k + head_norms + low_rank) + log_sum_exp
     }
 
     fn read_by_attention(&self) -> usize {

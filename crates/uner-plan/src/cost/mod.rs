@@ -189,9 +189,9 @@ fn resident(work: &Workload, size: &Size, layout: Layout) -> Memory {
     let weights = match &work.adapter {
         None => storage.parameter * (blocks * size.block() as f64 + others),
         Some(frozen) => {
-            let norms = blocks * size.block_norms as f64 + others;
+            let others = blocks * size.block_vectors as f64 + others;
             frozen.matrix_value(storage) * blocks * size.block_matrices as f64
-                + frozen.other_value(storage) * norms
+                + frozen.other_value(storage) * others
                 + storage.parameter * size.adapter() as f64
         }
     };

@@ -110,7 +110,8 @@ impl OnFrozen<'_> {
         }
     }
 
-    /// Bytes of a value of the embedding, the head and the norms: bf16 beside packed matrices.
+    /// Bytes of a value of the embedding, the head, the norms and the biases: bf16 beside packed
+    /// matrices.
     pub(super) fn other_value(self, storage: Storage) -> f64 {
         if self.base.is_some() { HALF } else { storage.parameter }
     }

@@ -15,6 +15,8 @@ use crate::recipe::{ModelConfig, RANDOM, RecipeError, TRAIN};
 
 /// Keys that a file in `configs/models` has in addition to those of `config.json`.
 const ABOUT: [&str; 3] = ["source", "licence", "obtain"];
+/// Keys of [`uner_model::config::Family`] that are written only if they have a value.
+const OF_FAMILIES: [&str; 3] = ["attention_bias", "mlp_bias", "sliding_window"];
 
 /// Where a model's weights are published.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -170,14 +172,16 @@ fn parse_config(text: &str) -> Result<(LlamaConfig, About), String> {
     Ok((config, about))
 }
 
-/// The keys of a model's dimensions: those of a smallest model when it is serialised.
+/// The keys of a model's dimensions: those of a smallest model when it is serialised, and those
+/// that only one family has.
 fn dimension_keys() -> Vec<String> {
     let smallest = serde_json::json!({
         "hidden_size": 2, "intermediate_size": 1, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 1
     });
     let config: LlamaConfig = serde_json::from_value(smallest).expect("these keys are enough");
     let written = serde_json::to_value(&config).expect("dimensions are JSON");
-    written.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+    let of_llama = written.as_object().into_iter().flatten().map(|(key, _)| key.clone());
+    of_llama.chain(OF_FAMILIES.map(str::to_owned)).collect()
 }
 
 fn builtin_models() -> String {
@@ -186,6 +190,9 @@ fn builtin_models() -> String {
 
 #[cfg(test)]
 mod tests {
+    use uner_model::LlamaConfig;
+    use uner_model::config::Family;
+
     use super::parse_config;
 
     #[test]
@@ -196,5 +203,23 @@ mod tests {
         assert_eq!(error, "unknown key `rope_tetha`; did you mean `rope_theta`?");
         let error = parse_config(&format!("{text}num_key_value_heads = 3\n")).unwrap_err();
         assert!(error.contains("`num_key_value_heads` 3"), "{error}");
+    }
+
+    #[test]
+    fn keys_of_a_family_are_read() {
+        let text = "hidden_size = 8\nintermediate_size = 8\nnum_hidden_layers = 1\nnum_attention_heads = 2\n\
+                    num_key_value_heads = 2\nmax_position_embeddings = 64\nvocab_size = 9\n";
+        let parse = |keys: &str| parse_config(&format!("{text}{keys}"));
+        let biased = parse("attention_bias = true\n").unwrap().0;
+        assert_eq!(biased.family, Family::Llama { attention_bias: true, mlp_bias: false });
+        let limited = parse("model_type = \"mistral\"\nsliding_window = 32\n").unwrap().0;
+        assert_eq!(limited.context_limit(), (32, "sliding_window"));
+        let whole = parse("model_type = \"mistral\"\n").unwrap().0;
+        assert_eq!(whole.context_limit(), (64, "max_position_embeddings"));
+        // A plan has the dimensions as TOML, which has no null.
+        for config in [biased, limited, whole] {
+            let written = toml::to_string(&config).unwrap();
+            assert_eq!(toml::from_str::<LlamaConfig>(&written).unwrap(), config, "{written}");
+        }
     }
 }

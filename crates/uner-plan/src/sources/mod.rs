@@ -166,10 +166,11 @@ fn own_chat_template(
 }
 
 fn check_lengths(recipe: &Recipe, model: &ModelSource) -> Result<(), RecipeError> {
-    let (length, window) = (recipe.train.max_seq_len, model.config.max_position_embeddings);
+    let length = recipe.train.max_seq_len;
+    let (window, key) = model.config.context_limit();
     if length > window {
         return Err(RecipeError::Contradiction(format!(
-            "`train.max_seq_len` is {length}, but the model was made for {window} tokens (`max_position_embeddings`); \
+            "`train.max_seq_len` is {length}, but the model was made for {window} tokens (`{key}`); \
              lower `train.max_seq_len`"
         )));
     }

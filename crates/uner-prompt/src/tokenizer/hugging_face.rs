@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 
-/// Default special tokens, if `tokenizer_config.json` is missing.
-const BOS: [&str; 3] = ["<s>", "<|begin_of_text|>", "<|startoftext|>"];
+/// Default special tokens, if `tokenizer_config.json` does not name them. Qwen's has no token that
+/// begins a text, but `bos_token_id` of its `config.json` is `<|endoftext|>`.
+const BOS: [&str; 4] = ["<s>", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>"];
 const EOS: [&str; 3] = ["</s>", "<|end_of_text|>", "<|endoftext|>"];
 
 /// Limit on how many times longer normalizers may make a text, in characters.
