@@ -8,16 +8,20 @@ use uner_data::align::labelled;
 use uner_data::predictions::{PredictedEntity, Prediction};
 use uner_data::windows::{merge, windows};
 
-use crate::engine::{Prompt, Stop};
+use crate::engine::{Answer, Prompt, Stop};
 use crate::error::InferError;
-use crate::predict::{Asked, Predictor, Query};
+use crate::predict::{Predictor, PromptQueries, Query};
 
 /// Characters that the windows of a long text share: longer than nearly all mentions.
 const OVERLAP: usize = 200;
 
-/// The problem of a document whose entities may be incomplete.
-const CUT_OFF: &str =
-    "an answer was longer than allowed and is cut off; allow more tokens (`max_new_tokens`)";
+/// Why a document has no entities, or may lack some.
+enum Problem {
+    /// It was not answered, or not all of it.
+    Unanswered(String),
+    /// Every prompt was answered, but an answer has a flaw.
+    Flawed(String),
+}
 
 /// A document to search.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +41,7 @@ struct Pending {
     found: Vec<Vec<PredictedEntity>>,
     /// Windows without an answer.
     missing: usize,
-    problem: Option<String>,
+    problem: Option<Problem>,
 }
 
 /// The documents between input and output, in order.
@@ -47,7 +51,7 @@ struct Queue {
     gone: usize,
     pending: VecDeque<Pending>,
     /// Passages that have not been answered: the document, its window, and the prompts.
-    passages: BTreeMap<usize, (usize, usize, Vec<Asked>)>,
+    passages: BTreeMap<usize, (usize, usize, Vec<PromptQueries>)>,
     next_passage: usize,
 }
 
@@ -72,23 +76,19 @@ impl Predictor<'_> {
     pub fn predict(&self, text: &str, types: &[&str]) -> Result<Vec<PredictedEntity>, InferError> {
         let types = types.iter().map(ToString::to_string).collect();
         let request = Request { id: String::new(), text: text.to_owned(), types };
-        let mut found = None;
-        self.extract([request], |prediction| {
-            found = Some(prediction);
+        let mut found = Ok(Vec::new());
+        self.run([request], |prediction, problem| {
+            found = match problem {
+                Some(Problem::Unanswered(problem)) => Err(InferError::Text(problem)),
+                Some(Problem::Flawed(problem)) => {
+                    tracing::warn!("{problem}");
+                    Ok(prediction.entities)
+                }
+                None => Ok(prediction.entities),
+            };
             ControlFlow::Continue(())
         })?;
-        match found {
-            Some(Prediction { problem: Some(problem), .. }) if problem != CUT_OFF => {
-                Err(InferError::Text(problem))
-            }
-            Some(Prediction { entities, problem, .. }) => {
-                if let Some(problem) = problem {
-                    tracing::warn!("{problem}");
-                }
-                Ok(entities)
-            }
-            None => Ok(Vec::new()),
-        }
+        found
     }
 
     /// Searches documents, and passes their predictions to `done` in order. Documents are only
@@ -102,6 +102,20 @@ impl Predictor<'_> {
         &self,
         requests: impl IntoIterator<Item = Request>,
         mut done: impl FnMut(Prediction) -> ControlFlow<()>,
+    ) -> Result<(), InferError> {
+        self.run(requests, |prediction, problem| {
+            let problem = problem.map(|problem| match problem {
+                Problem::Unanswered(problem) | Problem::Flawed(problem) => problem,
+            });
+            done(Prediction { problem, ..prediction })
+        })
+    }
+
+    /// [`Self::extract`], with the problem of each document beside its prediction.
+    fn run(
+        &self,
+        requests: impl IntoIterator<Item = Request>,
+        mut done: impl FnMut(Prediction, Option<Problem>) -> ControlFlow<()>,
     ) -> Result<(), InferError> {
         let queue = RefCell::new(Queue::default());
         // The engine asks again after the last one.
@@ -146,14 +160,14 @@ impl Predictor<'_> {
                 let text = &text[last.windows[window].clone()];
                 let queries: Vec<Query> = types.iter().map(|name| query(text, name)).collect();
                 let indices: Vec<usize> = (0..queries.len()).collect();
-                match self.text(&indices, &queries) {
+                match self.prompts(&indices, &queries) {
                     Ok((asked, prompts)) => {
                         queue.passages.insert(queue.next_passage, (document - 1, window, asked));
                         queue.next_passage += 1;
                         return Some(prompts);
                     }
                     Err(error) => {
-                        last.problem.get_or_insert(error.to_string());
+                        last.problem = Some(Problem::Unanswered(error.to_string()));
                         last.missing -= 1;
                     }
                 }
@@ -184,13 +198,14 @@ impl Predictor<'_> {
             (Err(problem), None) => (Vec::new(), Some(problem.to_string())),
             (Ok(windows), None) => (windows, None),
         };
+        let problem = problem.map(Problem::Unanswered);
         Pending { missing: windows.len(), found: Vec::new(), request, windows, problem }
     }
 }
 
 impl Queue {
     /// Adds the answers to the prompts of a passage.
-    fn add(&mut self, predictor: &Predictor, passage: usize, answers: &[crate::engine::Answer]) {
+    fn add(&mut self, predictor: &Predictor, passage: usize, answers: &[Answer]) {
         let (document, window, asked) =
             self.passages.remove(&passage).expect("a passage is answered once");
         let pending = &mut self.pending[document - self.gone];
@@ -202,7 +217,7 @@ impl Queue {
             let responses = match predictor.responses(asked, &queries, answer) {
                 Ok(responses) => responses,
                 Err(error) => {
-                    pending.problem.get_or_insert(error.to_string());
+                    pending.problem = Some(Problem::Unanswered(error.to_string()));
                     continue;
                 }
             };
@@ -214,17 +229,22 @@ impl Queue {
                 pending.found[window].extend(entities);
                 if pending.found[window].len() == before {
                     let problem = format!("the model named `{mention}`, which is not in the text");
-                    pending.problem.get_or_insert(problem);
+                    pending.problem.get_or_insert(Problem::Flawed(problem));
                 }
             }
             if !answer.ended {
-                pending.problem.get_or_insert_with(|| CUT_OFF.to_owned());
+                let problem = "an answer was longer than allowed and is cut off; allow more \
+                               tokens (`max_new_tokens`)";
+                pending.problem.get_or_insert_with(|| Problem::Flawed(problem.to_owned()));
             }
         }
     }
 
     /// Passes on the first documents while they are complete.
-    fn emit(&mut self, done: &mut dyn FnMut(Prediction) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn emit(
+        &mut self,
+        done: &mut dyn FnMut(Prediction, Option<Problem>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let is_complete = |pending: &Pending| {
             pending.missing == 0 && pending.found.len() == pending.windows.len()
         };
@@ -233,8 +253,7 @@ impl Queue {
             let Pending { request, windows, found, problem, .. } = pending;
             self.gone += 1;
             let entities = merge(&request.text, &windows, found);
-            let prediction = Prediction::new(request.id, request.text, entities);
-            done(Prediction { problem, ..prediction })?;
+            done(Prediction::new(request.id, request.text, entities), problem)?;
         }
         ControlFlow::Continue(())
     }

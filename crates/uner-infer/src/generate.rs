@@ -1,8 +1,10 @@
 //! Greedy decoding of many prompts at once.
 
+use std::ops::ControlFlow;
+
 use uner_model::{Llama, LlamaConfig};
 
-use crate::engine::{Engine, FreeDecoder, Limits, Prompt, Sampling, Stop};
+use crate::engine::{Answer, Engine, FreeDecoder, Limits, Prompt, Sampling, Stop};
 
 /// A model that continues prompts.
 #[derive(Debug, Clone, Copy)]
@@ -49,9 +51,9 @@ impl Generator<'_> {
             ids: ids.clone(),
             decoder: Box::new(FreeDecoder::new(&ends)),
         };
-        let finished = |row: usize, mut answer: Vec<crate::engine::Answer>| {
+        let finished = |row: usize, mut answer: Vec<Answer>| {
             answers[row] = answer.swap_remove(0).ids;
-            std::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         };
         match engine.run(prompts.iter().map(|ids| vec![prompt(ids)]), finished) {
             Ok(()) => Ok(answers),

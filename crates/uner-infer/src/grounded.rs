@@ -50,7 +50,7 @@ impl Decoder for GroundedDecoder {
         true
     }
 
-    fn empties(&self, token: u32) -> bool {
+    fn makes_empty(&self, token: u32) -> bool {
         let mut tokens = self.tokens.clone();
         let is_complete = if token == self.end {
             true

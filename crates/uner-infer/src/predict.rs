@@ -1,7 +1,6 @@
 //! Asks a tuned model for the entities of any type in a text.
 
 use std::ops::{ControlFlow, Deref};
-
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -82,7 +81,8 @@ pub struct Response {
     pub output: String,
     /// The entities in the answer, in order. The k-th repeat of a mention has its k-th occurrence.
     pub entities: Vec<FoundEntity>,
-    /// The probability that the whole answer is empty. `None` with [`Decoding::Free`].
+    /// The probability that the text has no entity of the type. `None` with [`Decoding::Free`], and
+    /// if one answer covers all types.
     pub empty_probability: Option<f64>,
     /// Whether the answer was complete, in the template's format, and nothing else.
     pub well_formed: bool,
@@ -120,7 +120,7 @@ pub struct Predictor<'a> {
 }
 
 /// Queries that one prompt asks.
-pub(crate) struct Asked {
+pub(crate) struct PromptQueries {
     /// Indices of the queries.
     pub(crate) queries: Vec<usize>,
     grounding: Option<Arc<Grounding>>,
@@ -213,9 +213,10 @@ impl<'a> Predictor<'a> {
         for (index, query) in queries.iter().enumerate() {
             of_text.entry((query.text, query.dataset)).or_default().push(index);
         }
-        let texts = of_text.into_values().map(|indices| self.text(&indices, queries));
+        let texts = of_text.into_values().map(|indices| self.prompts(&indices, queries));
         let texts = texts.collect::<Result<Vec<_>, InferError>>()?;
-        let (asked, prompts): (Vec<Vec<Asked>>, Vec<Vec<Prompt>>) = texts.into_iter().unzip();
+        let (asked, prompts): (Vec<Vec<PromptQueries>>, Vec<Vec<Prompt>>) =
+            texts.into_iter().unzip();
         let mut responses: Vec<(usize, Response)> = Vec::with_capacity(queries.len());
         let mut problem = None;
         let mut engine = self.engine()?;
@@ -263,11 +264,11 @@ impl<'a> Predictor<'a> {
     }
 
     /// The prompts of one text, with the queries that each asks.
-    pub(crate) fn text(
+    pub(crate) fn prompts(
         &self,
         indices: &[usize],
         queries: &[Query],
-    ) -> Result<(Vec<Asked>, Vec<Prompt<'_>>), InferError> {
+    ) -> Result<(Vec<PromptQueries>, Vec<Prompt<'_>>), InferError> {
         let Query { text, dataset, .. } = queries[indices[0]];
         let mut shared: Option<Arc<Grounding>> = None;
         let (mut asked, mut prompts) = (Vec::new(), Vec::new());
@@ -295,7 +296,7 @@ impl<'a> Predictor<'a> {
                 None => Box::new(FreeDecoder::new(|id| self.ends(id))),
             };
             prompts.push(Prompt { ids, decoder });
-            asked.push(Asked { queries: indices, grounding });
+            asked.push(PromptQueries { queries: indices, grounding });
         }
         Ok((asked, prompts))
     }
@@ -361,7 +362,7 @@ impl<'a> Predictor<'a> {
     /// The response to each query of a prompt, with the query's index.
     pub(crate) fn responses(
         &self,
-        asked: &Asked,
+        asked: &PromptQueries,
         queries: &[Query],
         answer: &Answer,
     ) -> Result<Vec<(usize, Response)>, PromptError> {
@@ -381,7 +382,8 @@ impl<'a> Predictor<'a> {
             (mentions.into_iter().map(without).collect(), well_formed)
         };
         let is_shared = ner::asks_all_types(&self.template);
-        let empty_probability = (asked.grounding.is_some() && !is_shared).then_some(answer.empty);
+        let empty_probability =
+            (asked.grounding.is_some() && !is_shared).then_some(answer.empty_probability);
         let response = |(&index, mentions): (&usize, Vec<(String, Option<f64>)>)| {
             let Query { text, entity_type, .. } = queries[index];
             let (mentions, probabilities): (Vec<String>, Vec<Option<f64>>) =

@@ -58,9 +58,8 @@ impl LayerCache {
         values: Tensor<3>,
         layout: &CacheLayout,
     ) -> Tensor<3> {
-        let slots = layout.new_slots();
-        self.keys.inplace(|stored| store_rows(stored, keys, &slots));
-        self.values.inplace(|stored| store_rows(stored, values, &slots));
+        self.keys.inplace(|stored| store_rows(stored, keys, layout.new_slots()));
+        self.values.inplace(|stored| store_rows(stored, values, layout.new_slots()));
         cached_attention(q, self.keys.clone(), self.values.clone(), layout)
     }
 }

@@ -24,17 +24,22 @@ fn packed_linear_on_the_cpu() {
     }
 }
 
-/// A row of the result has the same bits, whatever the rows beside it.
+/// A row of the result has the same bits, whatever the rows beside it: on one thread, with the
+/// panels spread over threads (90 rows), and with the rows spread over them (900, up to 18
+/// threads).
 #[test]
 fn a_row_does_not_depend_on_its_batch() {
-    let x = random([64, 130]);
-    let weight = PackedWeight::new(random([70, 130]));
-    let all = values(&packed_linear(x.clone(), &weight));
-    for (first, count) in [(0, 1), (5, 1), (3, 2), (7, 3), (1, 13), (20, 29), (0, 63)] {
+    let x = random([900, 576]);
+    let weight = PackedWeight::new(random([161, 576]));
+    let all = packed_linear(x.clone(), &weight);
+    let expected = uner_kernels::packed_linear::reference(&x, &weight);
+    assert_close("900 rows", &all, &expected, cpu().tolerance.op);
+    let all = values(&all);
+    for (first, count) in [(0, 1), (5, 1), (3, 2), (7, 3), (1, 13), (20, 29), (5, 90)] {
         let part = packed_linear(x.clone().narrow(0, first, count), &weight);
         assert_eq!(
             values(&part),
-            all[first * 70..(first + count) * 70],
+            all[first * 161..(first + count) * 161],
             "{count} rows from {first}"
         );
     }

@@ -137,7 +137,7 @@ pub(crate) fn metered() -> impl FnMut(&str, u64, u64) -> ControlFlow<()> {
     let mut meter: Option<Meter> = None;
     move |dataset, done, total| {
         if done == 0 {
-            meter = Some(Meter::new(0, total));
+            meter = Some(Meter::new(0, Some(total)));
         }
         if let Some(meter) = &mut meter {
             meter.show(done, || format!("queries of {dataset}"));

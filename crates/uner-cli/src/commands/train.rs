@@ -241,7 +241,7 @@ fn lead(
     mut monitor: Monitor,
 ) -> Result<Option<TrainState>, TrainError> {
     let (first, total) = (state.step, run.total_steps());
-    let mut meter = Meter::new(first, total);
+    let mut meter = Meter::new(first, Some(total));
     let start = std::time::Instant::now();
     interrupt::defer();
     let trained = uner_trainer::train(run, state, &mut |event| {

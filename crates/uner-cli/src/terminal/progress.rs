@@ -13,17 +13,21 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Shows the progress of one job.
 pub(crate) struct Meter {
     bar: Option<ProgressBar>,
-    total: u64,
+    /// `None` if the number of parts is not known.
+    total: Option<u64>,
     last: Instant,
 }
 
 impl Meter {
     /// A job of `total` parts, of which `done` are done already.
-    pub(crate) fn new(done: u64, total: u64) -> Self {
+    pub(crate) fn new(done: u64, total: Option<u64>) -> Self {
         let bar = stderr().is_terminal().then(|| {
-            let style =
-                ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} [{elapsed} < {eta}]");
-            let bar = ProgressBar::new(total).with_position(done);
+            let style = ProgressStyle::with_template(match total {
+                Some(_) => "{bar:30} {pos}/{len} {msg} [{elapsed} < {eta}]",
+                None => "{spinner} {pos} {msg} [{elapsed}]",
+            });
+            let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+            let bar = bar.with_position(done);
             bar.set_style(style.expect("the template is well formed"));
             bar
         });
@@ -35,9 +39,10 @@ impl Meter {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
             bar.set_message(printable(&message()));
-        } else if done == self.total || self.last.elapsed() >= PAUSE {
+        } else if Some(done) == self.total || self.last.elapsed() >= PAUSE {
             self.last = Instant::now();
-            tracing::info!("{done}/{} {}", self.total, message());
+            let total = self.total.map_or_else(String::new, |total| format!("/{total}"));
+            tracing::info!("{done}{total} {}", message());
         }
     }
 

@@ -57,10 +57,7 @@ fn a_file_of_documents_becomes_a_file_of_entities() {
     // Nothing is overwritten; a cut output goes on where it was cut, to the same bytes.
     predict(&desk, &args).fails(1, &["out.jsonl", "exists already"]);
     for cut in [0, 10, whole.len() / 3, whole.len() - 1, whole.len()] {
-        desk.write("out.jsonl", &String::from_utf8_lossy(&whole.as_bytes()[..cut]));
-        if desk.read("out.jsonl").as_bytes() != &whole.as_bytes()[..cut] {
-            continue;
-        }
+        fs_err::write(desk.path("out.jsonl"), &whole.as_bytes()[..cut]).unwrap();
         predict(&desk, &[&args[..], &["--resume"]].concat()).succeeds();
         assert_eq!(desk.read("out.jsonl"), whole, "cut after {cut} bytes");
     }

@@ -4,11 +4,11 @@ use std::{path::Path, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use super::{Document, DocumentOptions, decoded, type_list, unreadable};
+use super::{Document, DocumentOptions, plain::filled_lines, type_list, unreadable};
 use crate::{
     DataError,
     json::{distinct::Distinct, python},
-    lines::{Input, Lines},
+    lines::Input,
 };
 
 pub(super) fn rows(
@@ -16,22 +16,10 @@ pub(super) fn rows(
     file: Arc<Path>,
     options: DocumentOptions,
 ) -> impl Iterator<Item = Result<Document, DataError>> + Send {
-    let mut lines = Lines::new(input);
-    std::iter::from_fn(move || {
-        loop {
-            let line = match lines.next_bytes(&file)? {
-                Ok(line) => line,
-                Err(error) => return Some(Err(error)),
-            };
-            let number = line.number;
-            let json = match decoded(line.bytes.to_vec(), &file, number) {
-                Ok(json) if json.trim().is_empty() => continue,
-                Ok(json) => json,
-                Err(error) => return Some(Err(error)),
-            };
-            let document = document(&json, number, &file, &options);
-            return Some(document.map_err(|message| unreadable(&file, number, message)));
-        }
+    filled_lines(input, Arc::clone(&file)).map(move |line| {
+        let (number, json) = line?;
+        document(&json, number, &file, &options)
+            .map_err(|message| unreadable(&file, number, message))
     })
 }
 

@@ -12,33 +12,31 @@ use crate::{
     lines::{Input, Lines, MOST_BYTES, named},
 };
 
-/// The lines that are not blank.
+/// A document for each line that is not blank.
 pub(super) fn lines(
     input: Input,
     file: Arc<Path>,
 ) -> impl Iterator<Item = Result<Document, DataError>> + Send {
-    let mut lines = Lines::new(input);
-    std::iter::from_fn(move || {
-        loop {
-            let line = match lines.next_bytes(&file)? {
-                Ok(line) => line,
-                Err(error) => return Some(Err(error)),
-            };
-            let number = line.number;
-            match decoded(line.bytes.to_vec(), &file, number) {
-                Ok(text) if text.trim().is_empty() => {}
-                text => {
-                    return Some(text.map(|text| Document {
-                        id: number.to_string(),
-                        text,
-                        types: None,
-                        file: file.clone(),
-                        line: number,
-                    }));
-                }
-            }
-        }
+    filled_lines(input, Arc::clone(&file)).map(move |line| {
+        let (number, text) = line?;
+        let file = Arc::clone(&file);
+        Ok(Document { id: number.to_string(), text, types: None, file, line: number })
     })
+}
+
+/// The lines that are not blank, with their numbers from 1.
+pub(super) fn filled_lines(
+    input: Input,
+    file: Arc<Path>,
+) -> impl Iterator<Item = Result<(usize, String), DataError>> + Send {
+    let mut lines = Lines::new(input);
+    let all =
+        std::iter::from_fn(move || {
+            Some(lines.next_bytes(&file)?.and_then(|line| {
+                Ok((line.number, decoded(line.bytes.to_vec(), &file, line.number)?))
+            }))
+        });
+    all.filter(|line| !line.as_ref().is_ok_and(|(_, text)| text.trim().is_empty()))
 }
 
 /// The whole input as one document.

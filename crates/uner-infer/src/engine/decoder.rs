@@ -21,7 +21,7 @@ pub trait Decoder {
     /// to the answer; a token that only ends it does not.
     fn push(&mut self, token: u32) -> bool;
     /// Whether the answer would be complete and empty, in the decoder's sense, after this token.
-    fn empties(&self, token: u32) -> bool;
+    fn makes_empty(&self, token: u32) -> bool;
 }
 
 /// Allows every token until one ends the answer.
@@ -49,7 +49,7 @@ impl<F: Fn(u32) -> bool> Decoder for FreeDecoder<F> {
         !self.ended
     }
 
-    fn empties(&self, _token: u32) -> bool {
+    fn makes_empty(&self, _token: u32) -> bool {
         false
     }
 }

@@ -52,7 +52,7 @@ pub struct Answer {
     pub probabilities: Vec<f64>,
     /// The probability that the answer is empty, as far as it was on the way: a sum over the
     /// tokens that would have made it so.
-    pub empty: f64,
+    pub empty_probability: f64,
     /// Whether it ended by itself, and not because it was too long.
     pub ended: bool,
 }
@@ -102,6 +102,8 @@ impl<'a> Engine<'a> {
 
     /// Computes the beginning of all prompts, such as the system prompt, once for all runs.
     pub fn share(&mut self, beginning: Vec<u32>) {
+        let (_, slots) = std::mem::take(&mut self.system);
+        self.release(slots);
         if beginning.is_empty() {
             return;
         }

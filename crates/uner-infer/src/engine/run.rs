@@ -98,14 +98,15 @@ impl<'p, I: Iterator<Item = Vec<Prompt<'p>>>> Run<'p, I> {
 
     /// Starts prompts while the limits allow it. At least one runs afterwards if any is left.
     fn admit(&mut self, engine: &mut Engine) {
-        let mut tokens: usize = self.branches.iter().map(|branch| branch.pending.len()).sum();
+        let pending = self.branches.iter().map(|branch| branch.pending.len());
+        let new = self.passages.iter().map(|passage| passage.new.len());
+        let mut tokens: usize = pending.chain(new).sum();
         while tokens < TOKENS_PER_STEP && self.branches.len() < engine.limits.prompts.max(1) {
             let open = self.passages.iter_mut().find(|passage| !passage.waiting.is_empty());
             let Some(passage) = open else {
-                if self.open_passage(engine) {
-                    continue;
-                }
-                break;
+                let Some(new) = self.open_passage(engine) else { break };
+                tokens += new;
+                continue;
             };
             let (_, prompt) = &passage.waiting[0];
             let reserved = prompt.ids.len() - passage.prefix.tokens + engine.limits.max_new_tokens;
@@ -116,15 +117,15 @@ impl<'p, I: Iterator<Item = Vec<Prompt<'p>>>> Run<'p, I> {
             self.reserved += reserved;
             let (index, prompt) = passage.waiting.pop_front().expect("a waiting prompt");
             let branch = Branch::new(passage, index, prompt, reserved);
-            tokens += branch.pending.len() + passage.new.len();
+            tokens += branch.pending.len();
             self.branches.push(branch);
         }
     }
 
-    /// Takes the next passage, and slots for the beginning of its prompts. Returns whether there
-    /// was one.
-    fn open_passage(&mut self, engine: &mut Engine) -> bool {
-        let Some((index, prompts)) = self.coming.next() else { return false };
+    /// Takes the next passage, and slots for the beginning of its prompts. Returns the number of
+    /// tokens of it that are to be computed, or `None` after the last passage.
+    fn open_passage(&mut self, engine: &mut Engine) -> Option<usize> {
+        let (index, prompts) = self.coming.next()?;
         let common = common_prefix(&prompts);
         let (system, shared_slots) = &engine.system;
         // Every prompt keeps its last token, whose output is needed.
@@ -137,12 +138,13 @@ impl<'p, I: Iterator<Item = Vec<Prompt<'p>>>> Run<'p, I> {
             _ => Vec::new(),
         };
         slots.extend(engine.take(new.len()));
-        self.reserved += new.len();
-        let prefix = Arc::new(Prefix { slots, tokens: shared + new.len(), shared });
+        let count = new.len();
+        self.reserved += count;
+        let prefix = Arc::new(Prefix { slots, tokens: shared + count, shared });
         let answers = vec![None; prompts.len()];
         let waiting = prompts.into_iter().enumerate().collect();
         self.passages.push(Passage { index, prefix, new, waiting, answers });
-        true
+        Some(count)
     }
 
     /// Computes the new tokens of every running prompt, and chooses their next ones.
@@ -261,7 +263,7 @@ impl<'a> Branch<'a> {
             let own: Vec<f32> =
                 if has_all { allowed.iter().map(of_allowed).collect() } else { logits.to_vec() };
             let chosen = choose(&own, engine.sampling, draw);
-            self.answer.empty += self.empty_probability(allowed, &own);
+            self.answer.empty_probability += self.empty_probability(allowed, &own);
             chosen.map(|(index, p)| (allowed[index], p))
         } else {
             choose(logits, engine.sampling, draw).map(|(index, p)| (index as u32, p))
@@ -271,7 +273,7 @@ impl<'a> Branch<'a> {
         while self.append(token, probability, engine.limits.max_new_tokens) {
             let Next::OneOf(only) = &self.next else { break };
             let [forced] = only[..] else { break };
-            self.answer.empty += self.empty_probability(&[forced], &[0.0]);
+            self.answer.empty_probability += self.empty_probability(&[forced], &[0.0]);
             (token, probability) = (forced, 1.0);
         }
         Ok(())
@@ -282,7 +284,7 @@ impl<'a> Branch<'a> {
         if self.answer.ids.len() >= EMPTY_TOKENS {
             return 0.0;
         }
-        let empty = |(token, _): &(&u32, &f32)| self.decoder.empties(**token);
+        let empty = |(token, _): &(&u32, &f32)| self.decoder.makes_empty(**token);
         let sum = |terms: &mut dyn Iterator<Item = &f32>| -> f64 {
             let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             terms.map(|&logit| f64::from(logit - largest).exp()).sum()

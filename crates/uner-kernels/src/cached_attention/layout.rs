@@ -14,7 +14,11 @@ pub struct Sequence {
 
 /// The sequences of a call, in the order of their new tokens.
 #[derive(Debug, Clone)]
-pub struct CacheLayout(Arc<[Sequence]>);
+pub struct CacheLayout {
+    sequences: Arc<[Sequence]>,
+    /// Slots of the new tokens, which every layer writes to.
+    new_slots: Arc<[usize]>,
+}
 
 impl CacheLayout {
     /// A layout of `sequences`.
@@ -26,27 +30,23 @@ impl CacheLayout {
             let tokens: usize = slots.iter().map(ExactSizeIterator::len).sum();
             assert!((1..=tokens).contains(new), "{new} new tokens of {tokens}");
         }
-        Self(sequences.into())
-    }
-
-    /// The sequences.
-    pub fn sequences(&self) -> &[Sequence] {
-        &self.0
+        let new_slots = sequences.iter().flat_map(Sequence::new_slots).collect();
+        Self { sequences: sequences.into(), new_slots }
     }
 
     /// Number of new tokens of all sequences.
     pub fn tokens(&self) -> usize {
-        self.0.iter().map(|sequence| sequence.new).sum()
+        self.new_slots.len()
     }
 
-    /// Slots of the new tokens.
-    pub fn new_slots(&self) -> Vec<usize> {
-        self.0.iter().flat_map(Sequence::new_slots).collect()
+    /// Slots of the new tokens, in their order.
+    pub fn new_slots(&self) -> &[usize] {
+        &self.new_slots
     }
 
     /// Each sequence with the index of its first new token among those of all sequences.
     pub(super) fn with_first(&self) -> impl Iterator<Item = (&Sequence, usize)> {
-        self.0.iter().scan(0, |next, sequence| {
+        self.sequences.iter().scan(0, |next, sequence| {
             let first = *next;
             *next += sequence.new;
             Some((sequence, first))
@@ -55,7 +55,7 @@ impl CacheLayout {
 
     /// One past the largest slot.
     pub(super) fn end(&self) -> usize {
-        let slots = self.0.iter().flat_map(|sequence| &sequence.slots);
+        let slots = self.sequences.iter().flat_map(|sequence| &sequence.slots);
         slots.map(|range| range.end).max().unwrap_or(0)
     }
 }

@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{PANEL, PackedLinearOps, PackedWeight};
-use crate::flex::{Floats, contiguous, dims, slice, tensor};
+use crate::flex::{Floats, contiguous, dims, is_much, slice, tensor};
 
 /// Rows of a tile, largest first: with two vectors of outputs, 12 rows fill 24 of 32 registers.
 const TILES: [usize; 6] = [12, 8, 4, 3, 2, 1];
@@ -23,7 +23,9 @@ impl PackedLinearOps for Flex {
         let ([tokens, inputs], [outputs, _]) = (dims(&x), weight.dims());
         let mut y = vec![0.0; tokens * outputs];
         if !y.is_empty() && inputs > 0 {
-            if tokens >= ROWS * rayon::current_num_threads() {
+            if !is_much(tokens, outputs, inputs) {
+                rows_product(slice(&x), &weight, &mut y);
+            } else if tokens >= ROWS * rayon::current_num_threads() {
                 by_rows(slice(&x), &weight, &mut y);
             } else {
                 by_panels(slice(&x), &weight, &mut y);
@@ -33,14 +35,18 @@ impl PackedLinearOps for Flex {
     }
 }
 
+/// Multiplies rows with all panels, on this thread.
+fn rows_product(x: &[f32], weight: &PackedWeight, y: &mut [f32]) {
+    let [stride, inputs] = weight.dims();
+    let rows = &interleaved(x, inputs);
+    pulp::Arch::new().dispatch(Piece { rows, inputs, panels: &weight.panels, out: y, stride });
+}
+
 /// Spreads the rows over the threads.
 fn by_rows(x: &[f32], weight: &PackedWeight, y: &mut [f32]) {
-    let (arch, [outputs, inputs]) = (pulp::Arch::new(), weight.dims());
+    let [outputs, inputs] = weight.dims();
     let rows = x.par_chunks(ROWS * inputs).zip(y.par_chunks_mut(ROWS * outputs));
-    rows.for_each(|(x, y)| {
-        let rows = &interleaved(x, inputs);
-        arch.dispatch(Piece { rows, inputs, panels: &weight.panels, out: y, stride: outputs });
-    });
+    rows.for_each(|(x, y)| rows_product(x, weight, y));
 }
 
 /// Spreads the panels over the threads.

@@ -38,12 +38,13 @@ pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<
         types: types_key.clone(),
     };
     let total = count(input, &options)?;
+    // A model that cannot be read leaves no output behind.
+    let predictor = model_folder::load(&args.model)?;
     let (mut writer, written) = open(args)?;
     let mut documents = documents(input, &options)?;
     skip(&mut documents, &written, input)?;
-    let predictor = model_folder::load(&args.model)?;
 
-    let mut meter = Meter::new(written.num_documents as u64, total.unwrap_or(0) as u64);
+    let mut meter = Meter::new(written.num_documents as u64, total.map(|total| total as u64));
     let (mut done, mut counts) = (written.num_documents, Counts::default());
     let mut unreadable: Option<DataError> = None;
     let requests = std::iter::from_fn(|| match documents.next()? {
