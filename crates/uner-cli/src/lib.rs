@@ -7,7 +7,6 @@ pub mod allocator;
 mod args;
 mod commands;
 mod model;
-mod run;
 mod terminal;
 
 pub use commands::probe;
@@ -83,7 +82,7 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
 /// are off: wgpu only looks for it if Vulkan has no GPU.
 fn talk_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("warn,wgpu_hal::gles=off,uner_cli=info,uner_eval=info,uner_infer=info,uner_plan::assemble=info")
+        EnvFilter::new("warn,wgpu_hal::gles=off,uner_cli=info,uner_run=info,uner_eval=info,uner_infer=info,uner_plan::assemble=info")
     });
     let format =
         tracing_subscriber::fmt::format().without_time().with_level(false).with_target(false);

@@ -66,4 +66,4 @@ pub use seen::SeenMentions;
 pub use spelling::{did_you_mean, nearest};
 pub use stats::{Stats, stats};
 pub use validate::{Validation, validate};
-pub use visible::{middle_cut, visible};
+pub use visible::{middle_cut, printable, visible};

@@ -8,7 +8,7 @@ use super::assert_tidy;
 use crate::shared::repository;
 
 /// The crates that each crate depends on: the layers of ARCHITECTURE.md.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("uner-data", &[]),
     ("uner-kernels", &[]),
     ("uner-prompt", &["uner-data"]),
@@ -22,6 +22,19 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ),
     ("uner-report", &["uner-trainer", "uner-plan"]),
     (
+        "uner-run",
+        &[
+            "uner-data",
+            "uner-prompt",
+            "uner-model",
+            "uner-kernels",
+            "uner-trainer",
+            "uner-infer",
+            "uner-eval",
+            "uner-plan",
+        ],
+    ),
+    (
         "uner-cli",
         &[
             "uner-data",
@@ -33,6 +46,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
             "uner-eval",
             "uner-plan",
             "uner-report",
+            "uner-run",
         ],
     ),
 ];

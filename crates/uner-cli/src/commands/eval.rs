@@ -8,19 +8,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use uner_data::DatasetRef;
-use uner_data::SeenMentions;
-use uner_eval::measure;
-use uner_eval::report::Report;
-use uner_infer::Predictor;
-
-use crate::args::EvalArgs;
-use crate::model::model_folder;
-use crate::run::during::resolved;
-use crate::run::run_folder::{PREDICTIONS, recorded_root, recorded_training, write_report};
-use crate::terminal::progress::Meter;
-use uner_model::atomic;
 use uner_plan::hub;
 use uner_plan::recipe::{Benchmark, normal};
+use uner_run::folder::{recorded_root, recorded_training};
+use uner_run::measure_into;
+
+use crate::args::EvalArgs;
+use crate::model;
+use crate::terminal::progress::Meter;
 
 /// `uner eval`
 pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
@@ -30,7 +25,7 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
         .map(|name| benchmark(name, args.limit.map(NonZeroUsize::get)))
         .collect();
     let output = output_folder(args)?;
-    let predictor = model_folder::load(&args.model)?;
+    let predictor = model::load(&args.model)?;
     warn_of_training_data(&args.model.model, &benchmarks);
     let root = args
         .root
@@ -41,7 +36,8 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
         Some(_) => benchmarks.into_iter().map(under_root).collect::<Result<Vec<_>>>()?,
         None => benchmarks,
     };
-    let report = measure_into(&output, &predictor, &benchmarks, &root, None, true)?;
+    let report =
+        measure_into(&output, &predictor, (&benchmarks, &root), None, true, &mut metered())?;
     write!(out, "{}", report.terminal(args.calibration))?;
     tracing::info!("wrote `{}`", output.display());
     Ok(())
@@ -96,34 +92,6 @@ fn warn_of_training_data(model: &Path, benchmarks: &[Benchmark]) {
             tracing::warn!("`{name}:{split}` says nothing about other text: {of}");
         }
     }
-}
-
-/// Measures, and writes `report.md`, `report.json`, and every answer (`predictions.jsonl`) to
-/// `folder`.
-///
-/// # Errors
-/// As [`measure`]; when the folder cannot be written; when a score is `needed` and no benchmark has
-/// one, in which case no file is written.
-pub(crate) fn measure_into(
-    folder: &Path,
-    predictor: &Predictor,
-    benchmarks: &[Benchmark],
-    root: &Path,
-    seen: Option<&SeenMentions>,
-    needed: bool,
-) -> Result<Report> {
-    let benchmarks = resolved(benchmarks)?;
-    fs_err::create_dir_all(folder)?;
-    let mut report = None;
-    atomic::write::<anyhow::Error>(&folder.join(PREDICTIONS), |out| {
-        let measured = measure(predictor, &benchmarks, root, seen, Some(out), &mut metered())?;
-        ensure!(measured.macro_average.is_some() || !needed, "no benchmark was scored");
-        report = Some(measured);
-        Ok(())
-    })?;
-    let report = report.expect("a measurement has a report");
-    write_report(folder, &report)?;
-    Ok(report)
 }
 
 /// `dataset` or `dataset:split`.

@@ -7,10 +7,10 @@ use safetensors::Dtype;
 use uner_infer::Export;
 use uner_model::adapter::{CONFIG_FILE, base_format_of, base_of};
 use uner_model::weights;
+use uner_run::lock::refuse_held;
 
 use crate::args::ExportArgs;
-use crate::model::model_folder::find;
-use crate::run::lock::refuse_held;
+use crate::model::find;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     refuse_held(&args.model)?;

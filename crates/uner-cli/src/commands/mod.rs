@@ -9,5 +9,6 @@ pub(crate) mod predict;
 pub mod probe;
 pub(crate) mod report;
 pub(crate) mod score;
+pub(crate) mod show_mask;
 pub(crate) mod train;
 pub(crate) mod verify;

@@ -15,11 +15,11 @@ use uner_kernels::token_losses;
 use uner_model::parameters::visit;
 use uner_model::weights::write_safetensors;
 use uner_model::{Llama, LlamaConfig, adapter, load_adapter};
+use uner_run::folder::resolve;
 use uner_trainer::step::forward_backward::accumulate;
 use uner_trainer::{Batch, Gradients};
 
 pub use crate::args::ProbeArgs;
-use crate::model::model_folder::resolve;
 
 /// The report on stdout. Without labels the losses are 0.
 #[derive(Debug, Serialize)]

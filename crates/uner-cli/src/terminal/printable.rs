@@ -1,30 +1,10 @@
-//! Escapes text for terminals: control characters in data, names and paths, which a terminal would
-//! obey, and marks that change the direction of a line. They become escapes such as `\u001b`, as in
-//! JSON, so that JSON keeps its meaning.
+//! A writer for terminals.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Whether a terminal shows the character, or it is a line end or a tab.
-fn is_printable(character: char) -> bool {
-    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    matches!(character, '\n' | '\t') || !(character.is_control() || turns)
-}
+use uner_data::printable;
 
-/// Escapes every character that is not printable.
-pub(crate) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_printable(character) {
-            shown.push(character);
-        } else {
-            let _ = write!(shown, "\\u{:04x}", u32::from(character));
-        }
-    }
-    shown
-}
-
-/// A writer that escapes all text written to it.
+/// A writer that escapes all text written to it, as [`printable`].
 #[derive(Debug)]
 pub(crate) struct Printable<W>(pub(crate) W);
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::terminal::printable::printable;
+use uner_data::printable;
 
 /// Time between two lines, without a terminal.
 const PAUSE: Duration = Duration::from_secs(5);

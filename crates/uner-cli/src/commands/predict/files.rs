@@ -11,7 +11,7 @@ use uner_infer::{InferError, Request};
 
 use crate::Ending;
 use crate::args::{FilesArgs, PredictArgs};
-use crate::model::model_folder;
+use crate::model;
 use crate::terminal::interrupt;
 use crate::terminal::progress::Meter;
 
@@ -39,7 +39,7 @@ pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<
     };
     let total = count(input, &options)?;
     // A model that cannot be read leaves no output behind.
-    let predictor = model_folder::load(&args.model)?;
+    let predictor = model::load(&args.model)?;
     let (mut writer, written) = open(args)?;
     let mut documents = documents(input, &options)?;
     skip(&mut documents, &written, input)?;

@@ -12,7 +12,7 @@ const FILE: &str = "lock";
 
 /// The lock of a run's folder, released on drop.
 #[derive(Debug)]
-pub(crate) struct RunLock {
+pub struct RunLock {
     _file: File,
 }
 
@@ -21,7 +21,7 @@ impl RunLock {
     ///
     /// # Errors
     /// When another process holds it (the error names the process), or the file cannot be written.
-    pub(crate) fn hold(folder: &Path) -> Result<Self> {
+    pub fn hold(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         if let Ok(found) = fs_err::symlink_metadata(&path) {
             ensure!(found.is_file(), "`{}` is not a regular file; remove it", path.display());
@@ -51,7 +51,7 @@ impl RunLock {
 ///
 /// # Errors
 /// When another process holds its lock; the error names the process.
-pub(crate) fn refuse_held(folder: &Path) -> Result<()> {
+pub fn refuse_held(folder: &Path) -> Result<()> {
     let path = folder.join(FILE);
     if !path.is_file() {
         return Ok(());

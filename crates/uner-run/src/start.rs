@@ -1,21 +1,50 @@
-//! The state that a run starts from: new, or from a checkpoint.
+//! What a run starts from: its machine, its plan, and its state, new or of a checkpoint.
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use burn::tensor::Device;
 use uner_model::weights::random;
-use uner_plan::machine::{Machine, Ranks};
+use uner_plan::assemble::{assemble, scratch};
+use uner_plan::machine::{Machine, MemorySource, Ranks};
+use uner_plan::plan::DataSize;
 use uner_plan::recipe::Override;
 use uner_plan::{Plan, Sources};
 use uner_trainer::{Precision, Run, Sharding, TrainState, checkpoint};
 
-use crate::model::adapter;
+use crate::adapter;
 
 /// Describes this machine and the devices of a run.
 pub(crate) fn detect_machine(sources: &Sources, ranks: Ranks) -> Machine {
     let run = &sources.recipe.run;
     Machine::detect(&run.device, run.limit_gib(), &sources.model.config, ranks)
+}
+
+/// Plans a run of this process without starting it. Counts the data if it exists.
+///
+/// # Errors
+/// When the data cannot be read.
+pub fn dry_plan(sources: &Sources) -> Result<Plan> {
+    let size = if sources.blocking().next().is_none() {
+        let scratch = scratch()?;
+        assemble(sources, scratch.path(), None)?.train.summary().into()
+    } else {
+        let expected = sources.recipe.data.expected_conversations;
+        expected.map_or(DataSize::Unknown, |conversations| DataSize::Expected { conversations })
+    };
+    let machine = detect_machine(sources, Ranks::of_one_process(&sources.recipe.run.device));
+    Ok(Plan::new(sources, size, machine, None))
+}
+
+/// Refuses a plan that does not fit the device. If the device's memory is only assumed, accepts it.
+///
+/// # Errors
+/// Says what does not fit, and what would.
+pub fn refuse_too_much(plan: &Plan) -> Result<()> {
+    match plan.problem() {
+        Some(problem) if plan.machine.memory.source != MemorySource::Assumed => bail!("{problem}"),
+        _ => Ok(()),
+    }
 }
 
 /// A checkpoint to resume from, its plan, and the keys that the command line sets.

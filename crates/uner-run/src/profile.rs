@@ -1,20 +1,23 @@
 //! `--profile N`: where the time of a training step goes.
 
 use std::fmt::Write as _;
-use std::io::Write;
 
 use anyhow::Result;
 use uner_kernels::profile::Pass;
-use uner_trainer::run::{Profile, profile};
-use uner_trainer::{Group, Run};
-
-use crate::run::start::{detect_machine, initial_state};
 use uner_plan::assemble::{assemble, scratch};
 use uner_plan::machine::Ranks;
 use uner_plan::{Plan, Sources};
+use uner_trainer::run::Profile;
+use uner_trainer::{Group, Run};
 
-/// Trains some steps in a temporary folder and prints the table.
-pub(crate) fn run(sources: &Sources, steps: u64, out: &mut dyn Write) -> Result<()> {
+use crate::start::{detect_machine, initial_state};
+
+/// Trains some steps in a temporary folder, on the first device. Returns a table: what each op of a
+/// step takes.
+///
+/// # Errors
+/// As [`train`](crate::train()), of which it is the start.
+pub fn profile(sources: &Sources, steps: u64) -> Result<String> {
     let device = sources.recipe.run.device.first().open_for_training()?;
     let scratch = scratch()?;
     let assembled = assemble(sources, scratch.path(), None)?;
@@ -32,9 +35,8 @@ pub(crate) fn run(sources: &Sources, steps: u64, out: &mut dyn Write) -> Result<
         )
     };
     let state = initial_state((sources, &plan), &run, None, &device)?;
-    let found = profile(&run, state, steps)?;
-    write!(out, "{}", table(&found, plan.machine.rates.fastest()))?;
-    Ok(())
+    let found = uner_trainer::run::profile(&run, state, steps)?;
+    Ok(table(&found, plan.machine.rates.fastest()))
 }
 
 /// The profile as text: parts of the step, then ops, longest first, with their share of the step's

@@ -1,21 +1,12 @@
-//! Adapters: checks `--base`, reads base models, attaches adapters.
+//! The base model and the adapter of a recipe.
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn::tensor::Device;
-use uner_model::adapter::{Adapter, Base, CONFIG_FILE, attach};
+use uner_model::adapter::{Adapter, Base, attach};
 use uner_model::{Llama, load_frozen};
-
 use uner_plan::Sources;
-
-/// Refuses `--base` for a model that is not an adapter.
-pub(crate) fn refuse_needless_base(folder: &Path, base: Option<&Path>) -> Result<()> {
-    if base.is_some() && !folder.join(CONFIG_FILE).exists() {
-        bail!("`{}` is not an adapter, so it has no base; leave out `--base`", folder.display());
-    }
-    Ok(())
-}
 
 /// The folder of the base model, if the recipe trains an adapter.
 pub(crate) fn base(sources: &Sources) -> Option<&Path> {

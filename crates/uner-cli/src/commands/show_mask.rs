@@ -3,10 +3,10 @@
 use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
+use uner_data::printable;
 use uner_prompt::conversation::text;
 use uner_prompt::{Segment, Template, Tokenizer, Tokens, decode};
 
-use crate::terminal::printable::printable;
 use uner_plan::Sources;
 use uner_plan::assemble;
 

@@ -9,7 +9,7 @@ use uner_trainer::metrics::event::{MetricsWriter, StepMetrics};
 use uner_trainer::metrics::tensorboard::EventFile;
 use uner_trainer::{Event, Run, TrainError};
 
-use crate::run::guards;
+use crate::guards;
 
 /// Writes the events of a run to its files.
 pub(crate) struct Monitor<'a> {

@@ -14,27 +14,17 @@
 //!                   eval/demo-test/    the same three files of `uner eval`
 //! ```
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use uner_data::regular;
-use uner_eval::report::{Outcome, Report};
-use uner_prompt::Tokenizer;
-use uner_trainer::metrics::event::MetricsWriter;
-use uner_trainer::{Event, checkpoint};
-
-use crate::model::model_folder;
-use crate::terminal::printable::printable;
 use uner_infer::{INFER, TEMPLATE};
 use uner_model::atomic;
 use uner_plan::plan::PLAN;
 use uner_plan::recipe::RecipeError;
 use uner_plan::{Plan, Sources};
-use uner_prompt::tokenizer_in;
-
-/// Every answer of an evaluation.
-pub(crate) const PREDICTIONS: &str = "predictions.jsonl";
+use uner_prompt::{Tokenizer, tokenizer_in};
+use uner_trainer::checkpoint;
 
 const RECIPE: &str = "recipe.toml";
 /// Files that `Tokenizer::save` may write.
@@ -76,7 +66,7 @@ pub(crate) fn refuse_second_run(folder: &Path) -> Result<()> {
 /// [`RecipeError::NothingToResume`] when it does not exist; also when it is unfinished or damaged.
 pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
     if which == "latest" {
-        return model_folder::newest(folder);
+        return newest(folder);
     }
     let found = PathBuf::from(which);
     if !found.is_dir() {
@@ -86,10 +76,48 @@ pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
         bail!("checkpoint `{which}` does not exist; the run has {}", there.join(", "));
     }
     if !checkpoint::all(&found)?.is_empty() {
-        return model_folder::newest(&found);
+        return newest(&found);
     }
     uner_model::folder::verify(&found)?;
     Ok(found)
+}
+
+/// Replaces a run's folder by its best checkpoint if it has one, else by its latest.
+pub fn resolve(folder: &Path) -> Result<PathBuf> {
+    if !folder.is_dir() {
+        bail!(
+            "`{}` is not a folder; `--model` takes a checkpoint, a Hugging Face folder, or `hf:org/name`",
+            folder.display()
+        );
+    }
+    match checkpoint::best(folder)? {
+        Some(best) => Ok(best),
+        None if checkpoint::all(folder)?.is_empty() => Ok(folder.to_owned()),
+        None => newest(folder),
+    }
+}
+
+/// The checkpoint that `latest` of a run names, or the newest intact one if that is missing or
+/// damaged.
+pub fn newest(folder: &Path) -> Result<PathBuf> {
+    let named = checkpoint::latest(folder).and_then(|found| {
+        found.as_deref().map_or(Ok(()), uner_model::folder::verify)?;
+        Ok(found)
+    });
+    let problem = match named {
+        Ok(Some(found)) => return Ok(found),
+        Ok(None) => format!("`{}` is missing", folder.join("latest").display()),
+        Err(problem) => problem.to_string(),
+    };
+    let all = checkpoint::all(folder)?;
+    if all.is_empty() {
+        return Err(RecipeError::NothingToResume(folder.to_owned()).into());
+    }
+    let whole = all.iter().rev().find(|path| uner_model::folder::verify(path).is_ok());
+    let found = whole
+        .with_context(|| format!("{problem}; no checkpoint of `{}` is intact", folder.display()))?;
+    tracing::warn!("{problem}; using `{}`, the newest intact checkpoint", found.display());
+    Ok(found.clone())
 }
 
 /// The plan of a checkpoint.
@@ -133,7 +161,7 @@ pub(crate) fn tokenizer(checkpoint: &Path) -> Result<Tokenizer> {
 }
 
 /// The datasets and splits that a model was trained on, from its recipe; empty without one of uner.
-pub(crate) fn recorded_training(model: &Path) -> Vec<(String, String)> {
+pub fn recorded_training(model: &Path) -> Vec<(String, String)> {
     let recipe = recorded_recipe(model);
     let members =
         recipe.get("data").and_then(|data| data.get("train")).and_then(toml::Value::as_array);
@@ -143,7 +171,7 @@ pub(crate) fn recorded_training(model: &Path) -> Vec<(String, String)> {
 }
 
 /// The data folder of a model's run (`data.root`).
-pub(crate) fn recorded_root(model: &Path) -> Option<PathBuf> {
+pub fn recorded_root(model: &Path) -> Option<PathBuf> {
     Some(recorded_recipe(model).get("data")?.get("root")?.as_str()?.into())
 }
 
@@ -154,29 +182,4 @@ fn recorded_recipe(model: &Path) -> toml::Table {
         .map(|folder| folder.join(RECIPE))
         .find_map(|path| regular::read_to_string(&path).ok());
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
-}
-
-/// Adds the scores of a trained model to the metrics of its run.
-pub(crate) fn record_scores(folder: &Path, step: u64, report: &Report) -> Result<()> {
-    let mut scores = BTreeMap::new();
-    for outcome in &report.outcomes {
-        if let Outcome::Scored(scored) = outcome {
-            scores.insert(format!("{} official F1", scored.dataset), scored.scores.official.f1);
-            scores.insert(format!("{} strict F1", scored.dataset), scored.scores.semeval.strict.f1);
-        }
-    }
-    Ok(MetricsWriter::open(folder, step)?.write(&Event::Measured { step, scores })?)
-}
-
-/// Writes `report.json` and `report.md` to a folder.
-pub(crate) fn write_report(folder: &Path, report: &Report) -> Result<()> {
-    fs_err::create_dir_all(folder)?;
-    let json = serde_json::to_string_pretty(report)?;
-    atomic::write::<anyhow::Error>(&folder.join("report.json"), |out| {
-        Ok(out.write_all(json.as_bytes())?)
-    })?;
-    let markdown = printable(&report.markdown());
-    atomic::write::<anyhow::Error>(&folder.join("report.md"), |out| {
-        Ok(out.write_all(markdown.as_bytes())?)
-    })
 }

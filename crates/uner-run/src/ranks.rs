@@ -2,10 +2,9 @@
 
 use anyhow::Result;
 use uner_kernels::device::{DeviceName, have_nccl};
+use uner_plan::machine::Devices;
 use uner_trainer::distributed::{Collective, Processes, nccl};
 use uner_trainer::{Group, TrainError};
-
-use uner_plan::machine::Devices;
 
 /// Environment variables with the number of processes that `mpirun` or `srun` started. (Not
 /// `SLURM_NTASKS`, which a batch script has as well, although it is a single process.)
@@ -13,6 +12,7 @@ const COUNTS: [&str; 4] =
     ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 /// All processes of a run.
+#[derive(Debug)]
 pub(crate) struct World {
     #[cfg(feature = "mpi")]
     session: Option<uner_trainer::distributed::Session>,

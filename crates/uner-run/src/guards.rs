@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use uner_prompt::Tokenizer;
-use uner_trainer::GuardReport;
-use uner_trainer::{Run, TrainError};
-
 use uner_model::atomic;
+use uner_prompt::Tokenizer;
+use uner_trainer::{GuardReport, Run, TrainError};
 
 /// A line of the file: one conversation. The highest losses come first.
 #[derive(Serialize)]
@@ -25,8 +23,8 @@ struct Line {
     text: String,
 }
 
-/// The path of a step's file, in the run's folder.
-pub(crate) fn file(step: u64) -> String {
+/// The path of the file with the conversations of a guarded step, in the run's folder.
+pub fn file(step: u64) -> String {
     format!("guards/step-{step:06}.jsonl")
 }
 

@@ -1,0 +1,44 @@
+//! Finds and reads the model that a command names.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use uner_infer::{LoadOptions, Predictor};
+use uner_model::adapter::CONFIG_FILE;
+use uner_plan::hub::{self, Accepted};
+use uner_run::folder::resolve;
+
+use crate::args::ModelArgs;
+
+/// Reads the model that a command names.
+pub(crate) fn load(args: &ModelArgs) -> Result<Predictor<'static>> {
+    let (folder, base) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
+    let options = LoadOptions {
+        base,
+        template: args.template.clone(),
+        max_new_tokens: args.max_new_tokens,
+        decoding: args.decoding,
+    };
+    Ok(Predictor::load_with(&folder, &args.device.open()?, &options)?)
+}
+
+/// The folders of a model and its base, which may be on the hub. Refuses a base for a model that is
+/// not an adapter.
+pub(crate) fn find(
+    model: &Path,
+    base: Option<&Path>,
+    accepted: &[Accepted],
+) -> Result<(PathBuf, Option<PathBuf>)> {
+    let folder = resolve(&hub::folder(model, accepted)?)?;
+    refuse_needless_base(&folder, base)?;
+    let base = base.map(|base| hub::folder(base, accepted)).transpose()?;
+    Ok((folder, base))
+}
+
+/// Refuses `--base` for a model that is not an adapter.
+fn refuse_needless_base(folder: &Path, base: Option<&Path>) -> Result<()> {
+    if base.is_some() && !folder.join(CONFIG_FILE).exists() {
+        bail!("`{}` is not an adapter, so it has no base; leave out `--base`", folder.display());
+    }
+    Ok(())
+}
