@@ -9,6 +9,7 @@ use safetensors::Dtype;
 use uner_data::documents::DocumentFormat;
 use uner_data::predictions::PredictionFormat;
 use uner_infer::Decoding;
+use uner_infer::engine::Sampling;
 use uner_kernels::device::DeviceName;
 use uner_plan::machine::{self, Devices};
 
@@ -48,6 +49,12 @@ fn decoding(name: &str) -> Result<Decoding, String> {
 fn fraction(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
     number.ok_or_else(|| "it must be a number from 0 to 1".to_owned())
+}
+
+/// The value of `--temperature`.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "it must be a number above 0; without it, decoding is greedy".to_owned())
 }
 
 /// The value of `--max-shard-size`: bytes, or a number with a decimal unit, as in Hugging Face.
@@ -205,7 +212,31 @@ pub(crate) struct PredictArgs {
     #[arg(long, conflicts_with = "input")]
     pub(crate) raw: bool,
     #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
     pub(crate) files: FilesArgs,
+}
+
+/// How tokens are chosen.
+#[derive(Debug, Args)]
+pub(crate) struct SamplingArgs {
+    /// Draw tokens at random, from probabilities sharpened below 1 and flattened above [default:
+    /// the most probable token]
+    #[arg(long, value_name = "T", value_parser = positive)]
+    pub(crate) temperature: Option<f64>,
+    /// Draw only from the most probable tokens that have this probability together
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = fraction, requires = "temperature")]
+    pub(crate) top_p: f64,
+    /// What the draws depend on, besides the text and the type
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "temperature")]
+    pub(crate) seed: u64,
+}
+
+impl From<&SamplingArgs> for Sampling {
+    fn from(args: &SamplingArgs) -> Self {
+        let &SamplingArgs { temperature, top_p, seed } = args;
+        temperature.map_or(Self::Greedy, |temperature| Self::Random { temperature, top_p, seed })
+    }
 }
 
 /// Documents to search, and where their entities go.
@@ -258,6 +289,10 @@ pub(crate) struct ModelArgs {
     /// Longest answer in tokens [default: as the folder's `infer.toml` says, else 256]
     #[arg(long, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
+    /// Queries decoded together: more are faster, and take more memory [default: as the folder's
+    /// `infer.toml` says, else 64]
+    #[arg(long, value_name = "N")]
+    pub(crate) queries_per_batch: Option<NonZeroUsize>,
     /// Allow only mentions that occur in the text (`grounded`), or any answer (`free`, as in the
     /// released code of UniversalNER) [default: as the folder's `infer.toml` says, else `grounded`]
     #[arg(long, value_name = "grounded|free", value_parser = decoding)]

@@ -1,5 +1,6 @@
 //! Finds and reads the model that a command names.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -17,6 +18,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Predictor<'static>> {
         base,
         template: args.template.clone(),
         max_new_tokens: args.max_new_tokens,
+        queries_per_batch: args.queries_per_batch.map(NonZeroUsize::get),
         decoding: args.decoding,
     };
     Ok(Predictor::load_with(&folder, &args.device.open()?, &options)?)

@@ -10,7 +10,8 @@ use uner_data::windows::{merge, windows};
 
 use crate::engine::{Answer, Prompt, Stop};
 use crate::error::InferError;
-use crate::predict::{Predictor, PromptQueries, Query};
+use crate::predict::{Predictor, Query};
+use crate::prompts::PromptQueries;
 
 /// Characters that the windows of a long text share: longer than nearly all mentions.
 const OVERLAP: usize = 200;
@@ -122,11 +123,11 @@ impl Predictor<'_> {
         let mut requests = requests.into_iter().fuse();
         let passages =
             std::iter::from_fn(|| self.next_passage(&mut queue.borrow_mut(), &mut requests));
-        let outcome = self.engine()?.run(passages, |passage, answers| {
+        let outcome = self.run_engine(passages, |passage, answers| {
             let mut queue = queue.borrow_mut();
             queue.add(self, passage, &answers);
             queue.emit(&mut done)
-        });
+        })?;
         match outcome {
             Ok(()) => match queue.into_inner().emit(&mut done) {
                 ControlFlow::Continue(()) => Ok(()),

@@ -12,6 +12,7 @@ pub mod generate;
 mod grounded;
 mod load;
 pub mod predict;
+mod prompts;
 
 pub use error::InferError;
 pub use export::Export;

@@ -14,8 +14,6 @@ use crate::predict::{Decoding, InferConfig, Part, Predictor};
 pub const TEMPLATE: &str = "template.toml";
 /// The file that says how answers are generated.
 pub const INFER: &str = "infer.toml";
-/// Queries decoded together, if the folder does not say.
-const QUERIES_PER_BATCH: usize = 32;
 
 /// Options that replace those of a model's folder.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +24,8 @@ pub struct LoadOptions {
     pub template: Option<String>,
     /// Longest answer, in tokens.
     pub max_new_tokens: Option<usize>,
+    /// Queries decoded together.
+    pub queries_per_batch: Option<usize>,
     /// What an answer may contain.
     pub decoding: Option<Decoding>,
 }
@@ -53,6 +53,7 @@ impl Predictor<'static> {
         let model = if *device == Device::flex() { model.pack() } else { model };
         let mut infer = infer_config(folder, &config, options.max_new_tokens)?;
         infer.decoding = options.decoding.unwrap_or(infer.decoding);
+        infer.queries_per_batch = options.queries_per_batch.unwrap_or(infer.queries_per_batch);
         let template = template(folder, options.template.as_deref())?;
         let tokenizer = Tokenizer::from_file(&tokenizer_in(folder)).map_err(PromptError::from)?;
         compare(&tokenizer, &config, folder)?;
@@ -130,8 +131,7 @@ fn infer_config(
     } else {
         InferConfig {
             max_new_tokens: InferConfig::default().max_new_tokens.min(window.saturating_sub(1)),
-            queries_per_batch: QUERIES_PER_BATCH,
-            decoding: Decoding::Grounded,
+            ..InferConfig::default()
         }
     };
     infer.max_new_tokens = max_new_tokens.unwrap_or(infer.max_new_tokens);

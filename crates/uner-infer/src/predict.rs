@@ -1,19 +1,19 @@
 //! Asks a tuned model for the entities of any type in a text.
 
 use std::ops::{ControlFlow, Deref};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use uner_data::{Entity, align::align};
 use uner_model::{Llama, LlamaConfig};
 use uner_prompt::grounded::{Grounding, Pieces};
-use uner_prompt::{PromptError, Template, Tokenizer, encode_prompt, ner};
+use uner_prompt::{PromptError, Template, Tokenizer, ner};
 
-use crate::engine::{Answer, Decoder, Engine, FreeDecoder, Limits, Prompt, Sampling, Stop};
-use crate::error::{InferError, start};
+use crate::engine::{Answer, Engine, Limits, Memory, Prompt, Sampling, Stop};
+use crate::error::InferError;
 use crate::generate::Generator;
-use crate::grounded::GroundedDecoder;
+use crate::prompts::PromptQueries;
 
 /// Memory that the keys and values of all running queries may take, in bytes.
 const CACHE_BYTES: usize = 8 << 30;
@@ -44,7 +44,7 @@ pub enum Decoding {
 
 impl Default for InferConfig {
     fn default() -> Self {
-        Self { max_new_tokens: 256, queries_per_batch: 16, decoding: Decoding::Grounded }
+        Self { max_new_tokens: 256, queries_per_batch: 64, decoding: Decoding::Grounded }
     }
 }
 
@@ -108,22 +108,18 @@ pub struct Response {
 pub struct Predictor<'a> {
     model: Part<'a, Llama>,
     /// The model's dimensions.
-    model_config: Part<'a, LlamaConfig>,
-    tokenizer: Part<'a, Tokenizer>,
-    template: Part<'a, Template>,
+    pub(crate) model_config: Part<'a, LlamaConfig>,
+    pub(crate) tokenizer: Part<'a, Tokenizer>,
+    pub(crate) template: Part<'a, Template>,
     /// How to decode.
-    config: InferConfig,
+    pub(crate) config: InferConfig,
     /// The token that the template ends an answer with.
-    end_of_turn: u32,
+    pub(crate) end_of_turn: u32,
     /// The vocabulary of grounded answers; `None` if answers are free.
-    pieces: Option<Arc<Pieces>>,
-}
-
-/// Queries that one prompt asks.
-pub(crate) struct PromptQueries {
-    /// Indices of the queries.
-    pub(crate) queries: Vec<usize>,
-    grounding: Option<Arc<Grounding>>,
+    pub(crate) pieces: Option<Arc<Pieces>>,
+    sampling: Sampling,
+    /// The cache of the last engine, which holds the beginning of all prompts.
+    memory: Mutex<Option<Memory>>,
 }
 
 /// A part of a predictor: borrowed from the caller, or owned.
@@ -171,7 +167,23 @@ impl<'a> Predictor<'a> {
             Decoding::Grounded => writable_pieces(&template, &tokenizer),
             Decoding::Free => None,
         };
-        Ok(Self { model, model_config, tokenizer, template, config, end_of_turn, pieces })
+        Ok(Self {
+            model,
+            model_config,
+            tokenizer,
+            template,
+            config,
+            end_of_turn,
+            pieces,
+            sampling: Sampling::Greedy,
+            memory: Mutex::new(None),
+        })
+    }
+
+    /// Chooses tokens in another way than greedily.
+    #[must_use]
+    pub fn with_sampling(self, sampling: Sampling) -> Self {
+        Self { sampling, ..self }
     }
 
     /// The template of the prompts.
@@ -207,20 +219,65 @@ impl<'a> Predictor<'a> {
     pub fn answer(
         &self,
         queries: &[Query],
-        mut answered: impl FnMut(usize) -> ControlFlow<()>,
+        answered: impl FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Response>, InferError> {
-        let mut of_text: IndexMap<(&str, Option<&str>), Vec<usize>> = IndexMap::new();
-        for (index, query) in queries.iter().enumerate() {
-            of_text.entry((query.text, query.dataset)).or_default().push(index);
-        }
-        let texts = of_text.into_values().map(|indices| self.prompts(&indices, queries));
+        let texts = by_text(queries).into_values();
+        let texts = texts.map(|indices| self.prompts(&indices, queries));
         let texts = texts.collect::<Result<Vec<_>, InferError>>()?;
+        let mut responses = self.answer_texts(texts, queries, answered)?;
+        responses.sort_unstable_by_key(|(index, _)| *index);
+        Ok(responses.into_iter().map(|(_, response)| response).collect())
+    }
+
+    /// As [`Self::answer`], but a query that cannot be asked, because it does not fit the model or
+    /// its answer cannot be constrained, has that error in its place; the others are answered.
+    ///
+    /// # Errors
+    /// When a prompt cannot be rendered; when logits are not finite; or when `answered` cancels.
+    pub fn answer_each(
+        &self,
+        queries: &[Query],
+        answered: impl FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Vec<Result<Response, InferError>>, InferError> {
+        let (mut texts, mut all) = (Vec::new(), Vec::with_capacity(queries.len()));
+        for indices in by_text(queries).into_values() {
+            let (mut asked, mut prompts, mut shared) = (Vec::new(), Vec::new(), None);
+            for group in ner::groups(&self.template, indices.len()) {
+                let indices = &indices[group];
+                match self.prompt(indices, queries, &mut shared) {
+                    Ok((of_prompt, prompt)) => {
+                        asked.push(of_prompt);
+                        prompts.push(prompt);
+                    }
+                    Err(error @ (InferError::TooLong { .. } | InferError::Grounding(_))) => {
+                        let message = error.to_string();
+                        let error =
+                            |&index: &usize| (index, Err(InferError::Text(message.clone())));
+                        all.extend(indices.iter().map(error));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            texts.push((asked, prompts));
+        }
+        let responses = self.answer_texts(texts, queries, answered)?;
+        all.extend(responses.into_iter().map(|(index, response)| (index, Ok(response))));
+        all.sort_unstable_by_key(|(index, _)| *index);
+        Ok(all.into_iter().map(|(_, response)| response).collect())
+    }
+
+    /// The responses to the prompts of texts, with the index of each query.
+    fn answer_texts(
+        &self,
+        texts: Vec<(Vec<PromptQueries>, Vec<Prompt>)>,
+        queries: &[Query],
+        mut answered: impl FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Vec<(usize, Response)>, InferError> {
         let (asked, prompts): (Vec<Vec<PromptQueries>>, Vec<Vec<Prompt>>) =
             texts.into_iter().unzip();
         let mut responses: Vec<(usize, Response)> = Vec::with_capacity(queries.len());
         let mut problem = None;
-        let mut engine = self.engine()?;
-        let outcome = engine.run(prompts, |text, answers| {
+        let outcome = self.run_engine(prompts, |text, answers| {
             for (asked, answer) in asked[text].iter().zip(&answers) {
                 match self.responses(asked, queries, answer) {
                     Ok(found) => responses.extend(found),
@@ -231,7 +288,7 @@ impl<'a> Predictor<'a> {
                 }
             }
             answered(responses.len())
-        });
+        })?;
         match (outcome, problem) {
             (_, Some(problem)) => Err(problem.into()),
             (Err(Stop::Cancelled), None) => Err(InferError::Stopped),
@@ -239,15 +296,17 @@ impl<'a> Predictor<'a> {
                 let index = asked[text][prompt].queries[0];
                 Err(InferError::not_finite(queries[index].text, queries[index].entity_type, index))
             }
-            (Ok(()), None) => {
-                responses.sort_unstable_by_key(|(index, _)| *index);
-                Ok(responses.into_iter().map(|(_, response)| response).collect())
-            }
+            (Ok(()), None) => Ok(responses),
         }
     }
 
-    /// An engine that has computed the beginning that all prompts share.
-    pub(crate) fn engine(&self) -> Result<Engine<'_>, InferError> {
+    /// Runs prompts through an engine that has computed the beginning that all prompts share. That
+    /// is done once for a predictor.
+    pub(crate) fn run_engine<'p>(
+        &self,
+        passages: impl IntoIterator<Item = Vec<Prompt<'p>>>,
+        finished: impl FnMut(usize, Vec<Answer>) -> ControlFlow<()>,
+    ) -> Result<Result<(), Stop>, InferError> {
         let InferConfig { max_new_tokens, queries_per_batch, .. } = self.config;
         let bytes = self.model.cache_bytes_per_token(&self.model_config);
         let limits = Limits {
@@ -255,108 +314,21 @@ impl<'a> Predictor<'a> {
             prompts: queries_per_batch,
             slots: CACHE_BYTES / bytes.max(1),
         };
-        let mut engine = Engine::new(&self.model, &self.model_config, limits, Sampling::Greedy);
         let [first, second] = ["a", "b"].map(|text| self.prompt_ids(text, &["a"], None));
         let (first, second) = (first?, second?);
         let shared = first.iter().zip(&second).take_while(|(a, b)| a == b).count();
+        let (model, config): (&Llama, &LlamaConfig) = (&self.model, &self.model_config);
+        // A second thread finds no cache here and makes its own.
+        let memory = self.memory().take().unwrap_or_else(|| Memory::new(model, config));
+        let mut engine = Engine::with_memory(model, config, limits, self.sampling, memory);
         engine.share(first[..shared].to_vec());
-        Ok(engine)
+        let outcome = engine.run(passages, finished);
+        *self.memory() = Some(engine.into_memory());
+        Ok(outcome)
     }
 
-    /// The prompts of one text, with the queries that each asks.
-    pub(crate) fn prompts(
-        &self,
-        indices: &[usize],
-        queries: &[Query],
-    ) -> Result<(Vec<PromptQueries>, Vec<Prompt<'_>>), InferError> {
-        let Query { text, dataset, .. } = queries[indices[0]];
-        let mut shared: Option<Arc<Grounding>> = None;
-        let (mut asked, mut prompts) = (Vec::new(), Vec::new());
-        for group in ner::groups(&self.template, indices.len()) {
-            let indices = indices[group].to_vec();
-            let types: Vec<&str> =
-                indices.iter().map(|&index| queries[index].entity_type).collect();
-            let ids = self.checked_ids(text, &types, dataset)?;
-            let grounding = match (&self.pieces, &shared) {
-                (None, _) => None,
-                (Some(_), Some(grounding)) => Some(Arc::clone(grounding)),
-                (Some(pieces), None) => {
-                    let pieces = Arc::clone(pieces);
-                    Some(Arc::new(Grounding::new(text, &types, &self.template, pieces)?))
-                }
-            };
-            if !ner::asks_all_types(&self.template) {
-                // It does not depend on the type.
-                shared.clone_from(&grounding);
-            }
-            let decoder: Box<dyn Decoder> = match &grounding {
-                Some(grounding) => {
-                    Box::new(GroundedDecoder::new(Arc::clone(grounding), self.end_of_turn))
-                }
-                None => Box::new(FreeDecoder::new(|id| self.ends(id))),
-            };
-            prompts.push(Prompt { ids, decoder });
-            asked.push(PromptQueries { queries: indices, grounding });
-        }
-        Ok((asked, prompts))
-    }
-
-    /// Whether a token ends an answer: for the template, the tokenizer or the model's files, or
-    /// because it is a row of the embedding without a token.
-    fn ends(&self, id: u32) -> bool {
-        [self.end_of_turn, self.tokenizer.eos()].contains(&id)
-            || self.model_config.eos_token_id.contains(&id)
-            || id as usize >= self.tokenizer.vocab_size()
-    }
-
-    fn prompt_ids(
-        &self,
-        text: &str,
-        types: &[&str],
-        dataset: Option<&str>,
-    ) -> Result<Vec<u32>, InferError> {
-        let types: Vec<String> = types.iter().map(ToString::to_string).collect();
-        let conversation = ner::prompt(text, &ner::list_types(&types), &self.template, dataset);
-        Ok(encode_prompt(&conversation, &self.template, &self.tokenizer)?)
-    }
-
-    /// Whether the prompts for queries about one text fit the model with their answers.
-    ///
-    /// # Errors
-    /// When a prompt cannot be rendered or encoded.
-    pub fn fits(&self, queries: &[Query]) -> Result<bool, InferError> {
-        let Some(&Query { text, dataset, .. }) = queries.first() else { return Ok(true) };
-        let types: Vec<&str> = queries.iter().map(|query| query.entity_type).collect();
-        for group in ner::groups(&self.template, types.len()) {
-            match self.checked_ids(text, &types[group], dataset) {
-                Ok(_) => {}
-                Err(InferError::TooLong { .. }) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
-    }
-
-    /// The ids of a prompt that fits the model with its answer.
-    fn checked_ids(
-        &self,
-        text: &str,
-        types: &[&str],
-        dataset: Option<&str>,
-    ) -> Result<Vec<u32>, InferError> {
-        let ids = self.prompt_ids(text, types, dataset)?;
-        let (max_new_tokens, window) =
-            (self.config.max_new_tokens, self.model_config.context_limit());
-        if ids.len().saturating_add(max_new_tokens) > window.0 {
-            return Err(InferError::TooLong {
-                entity_type: types.join(", "),
-                tokens: ids.len(),
-                max_new_tokens,
-                window,
-                start: start(text),
-            });
-        }
-        Ok(ids)
+    fn memory(&self) -> MutexGuard<'_, Option<Memory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The response to each query of a prompt, with the query's index.
@@ -404,6 +376,15 @@ impl<'a> Predictor<'a> {
         };
         Ok(asked.queries.iter().zip(mentions).map(response).collect())
     }
+}
+
+/// The indices of the queries of each text.
+fn by_text<'q>(queries: &[Query<'q>]) -> IndexMap<(&'q str, Option<&'q str>), Vec<usize>> {
+    let mut of_text: IndexMap<_, Vec<usize>> = IndexMap::new();
+    for (index, query) in queries.iter().enumerate() {
+        of_text.entry((query.text, query.dataset)).or_default().push(index);
+    }
+    of_text
 }
 
 /// The mentions of each of `types` types, with their probabilities.

@@ -155,3 +155,51 @@ fn a_threshold_leaves_out_what_is_less_probable() {
     let outcome = predict(&desk, &["--text", "a", "--types", "b", "--threshold", "2"]);
     assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
 }
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_reported() {
+    let desk = desk();
+    desk.write("in.jsonl", &"{\"text\": \"Tim lives in Rome.\"}\n".repeat(400));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_uner"));
+    command.current_dir(desk.path("")).args(["predict", "--model", "run", "--types", "person"]);
+    command.args(["--input", "in.jsonl", "--output", "out.jsonl"]).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    // The input has been counted once the output exists.
+    while !desk.path("out.jsonl").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let mut file = fs_err::OpenOptions::new().append(true).open(desk.path("in.jsonl")).unwrap();
+    std::io::Write::write_all(&mut file, b"{\"text\": \"Bob.\"}\n").unwrap();
+    let outcome = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(outcome.stderr).unwrap();
+    assert_eq!(outcome.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("`in.jsonl` changed while it was read"), "{stderr}");
+    assert!(rows(&desk.read("out.jsonl")).len() >= 400);
+}
+
+#[test]
+fn draws_depend_on_the_seed_and_on_nothing_else() {
+    let desk = desk();
+    let ask = |text: &str, options: &[&str]| {
+        let args = ["--text", text, "--types", "person,city", "--decoding", "free", "--raw"];
+        let outcome = predict(&desk, &[&args[..], options].concat());
+        let json: Value = serde_json::from_str(&outcome.succeeds().stdout).unwrap();
+        json["raw"].to_string()
+    };
+    let text = "Tim lives in Rome.";
+    let hot = |seed: &str| ask(text, &["--temperature", "9", "--seed", seed]);
+    assert_eq!(hot("1"), hot("1"));
+    assert!((2..8).any(|seed| hot(&seed.to_string()) != hot("1")), "seven draws are equal");
+    // Of one token there is no choice.
+    let nucleus = ["--temperature", "9", "--top-p", "0"];
+    assert_eq!(ask(text, &nucleus), ask(text, &[]));
+
+    let args = ["--text", text, "--types", "person"];
+    for (options, problem) in [
+        (&["--temperature", "0"][..], "above 0"),
+        (&["--top-p", "0.5"], "--temperature"),
+        (&["--temperature", "1", "--top-p", "1.5"], "from 0 to 1"),
+    ] {
+        predict(&desk, &[&args[..], options].concat()).fails(2, &[problem]);
+    }
+}

@@ -7,6 +7,7 @@
 
 mod json_lines;
 mod plain;
+mod stamp;
 mod table;
 mod type_list;
 
@@ -16,6 +17,8 @@ use std::{
     str::FromStr,
     sync::Arc,
 };
+
+pub use stamp::Stamp;
 
 use crate::{
     DataError, Problem, did_you_mean,

@@ -52,7 +52,7 @@ pub(super) fn whole(input: Input, file: Arc<Path>, id: String) -> Result<Documen
 
 /// The texts of a folder. A file is opened when its turn comes.
 pub(super) fn folder(root: &Path) -> Result<Documents, DataError> {
-    let names = texts(listing::files(root)?);
+    let names = texts_of(root)?;
     if names.is_empty() {
         return Err(DataError::Unusable {
             path: root.to_owned(),
@@ -75,8 +75,9 @@ fn path_id(name: &Path) -> String {
 }
 
 /// The files of a folder whose name ends in `.txt` or `.txt.gz`, sorted.
-fn texts(mut names: Vec<PathBuf>) -> Vec<PathBuf> {
+pub(super) fn texts_of(root: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut names = listing::files(root)?;
     names.retain(|name| DocumentFormat::of_file(name) == Some(DocumentFormat::Text));
     names.sort();
-    names
+    Ok(names)
 }

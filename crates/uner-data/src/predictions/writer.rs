@@ -1,6 +1,7 @@
 //! Writes predictions, one document at a time.
 
 use std::{
+    fs::TryLockError,
     io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -51,7 +52,7 @@ impl PredictionWriter {
     ///
     /// # Errors
     /// If the file exists or the folder is not empty: predictions are never overwritten. If they
-    /// cannot be created.
+    /// cannot be created, or another process has just created them.
     pub fn create(path: &Path, format: PredictionFormat) -> Result<Self, DataError> {
         let is_taken = match format {
             PredictionFormat::Brat if path.is_dir() => fs_err::read_dir(path)?.next().is_some(),
@@ -66,6 +67,7 @@ impl PredictionWriter {
         }
         let mut options = fs_err::OpenOptions::new();
         let file = options.write(true).create_new(true).open(records(path, format))?;
+        lock(&file, path)?;
         let mut writer = Self { format, path: path.to_owned(), file, length: 0, num_documents: 0 };
         if format == PredictionFormat::LabelStudio {
             writer.append(OPENING)?;
@@ -78,13 +80,15 @@ impl PredictionWriter {
     ///
     /// # Errors
     /// [`DataError::Malformed`] if the output contains anything that was not written in this
-    /// format; it is then left as it is. If it cannot be read or written.
+    /// format; it is then left as it is. If it cannot be read or written, or another process writes
+    /// to it.
     pub fn resume(path: &Path, format: PredictionFormat) -> Result<(Self, Written), DataError> {
         let records = records(path, format);
         if !records.exists() {
             return Ok((Self::create(path, format)?, Written::default()));
         }
         let mut file = fs_err::OpenOptions::new().read(true).write(true).open(records)?;
+        lock(&file, path)?;
         let (written, length) = scan(&file, file.path(), format)?;
         file.set_len(length)?;
         file.seek(SeekFrom::End(0))?;
@@ -151,6 +155,17 @@ impl PredictionWriter {
 /// The file with a record for each document.
 fn records(path: &Path, format: PredictionFormat) -> PathBuf {
     if format == PredictionFormat::Brat { path.join(brat::INDEX) } else { path.to_owned() }
+}
+
+/// Locks the records of an output against other processes, until the file is closed.
+fn lock(file: &fs_err::File, path: &Path) -> Result<(), DataError> {
+    match file.file().try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(unusable(path, "another process writes to it; wait for its end, or choose another"))
+        }
+        // Some file systems have no locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
 }
 
 fn unusable(path: &Path, message: &str) -> DataError {

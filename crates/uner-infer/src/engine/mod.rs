@@ -74,10 +74,24 @@ pub struct Engine<'a> {
     device: Device,
     limits: Limits,
     sampling: Sampling,
+    memory: Memory,
+}
+
+/// The cache of an engine, which the next engine of the same model may continue to use.
+#[derive(Debug)]
+pub struct Memory {
     cache: KvCache,
     slots: Slots,
     /// Tokens that every prompt is expected to begin with, and their slots.
     system: (Vec<u32>, Vec<Range<usize>>),
+}
+
+impl Memory {
+    /// An empty cache for a model.
+    pub fn new(model: &Llama, config: &LlamaConfig) -> Self {
+        let cache = model.cache(config, 0);
+        Self { cache, slots: Slots::default(), system: (Vec::new(), Vec::new()) }
+    }
 }
 
 impl<'a> Engine<'a> {
@@ -88,21 +102,31 @@ impl<'a> Engine<'a> {
         limits: Limits,
         sampling: Sampling,
     ) -> Self {
-        Self {
-            model,
-            config,
-            device: model.head().device(),
-            limits,
-            sampling,
-            cache: model.cache(config, 0),
-            slots: Slots::default(),
-            system: (Vec::new(), Vec::new()),
-        }
+        Self::with_memory(model, config, limits, sampling, Memory::new(model, config))
+    }
+
+    /// An engine with the cache of an earlier one.
+    pub fn with_memory(
+        model: &'a Llama,
+        config: &'a LlamaConfig,
+        limits: Limits,
+        sampling: Sampling,
+        memory: Memory,
+    ) -> Self {
+        Self { model, config, device: model.head().device(), limits, sampling, memory }
+    }
+
+    /// Returns the cache, for the next engine.
+    pub fn into_memory(self) -> Memory {
+        self.memory
     }
 
     /// Computes the beginning of all prompts, such as the system prompt, once for all runs.
     pub fn share(&mut self, beginning: Vec<u32>) {
-        let (_, slots) = std::mem::take(&mut self.system);
+        if self.memory.system.0 == beginning {
+            return;
+        }
+        let (_, slots) = std::mem::take(&mut self.memory.system);
         self.release(slots);
         if beginning.is_empty() {
             return;
@@ -110,8 +134,8 @@ impl<'a> Engine<'a> {
         let slots = self.take(beginning.len());
         let mut batch = Batch::default();
         batch.add(&slots, &beginning, 0);
-        batch.forward(self.model, self.config, &mut self.cache, &self.device);
-        self.system = (beginning, slots);
+        batch.forward(self.model, self.config, &mut self.memory.cache, &self.device);
+        self.memory.system = (beginning, slots);
     }
 
     /// Continues the prompts of every passage, and passes the answers of each, in the order of its
@@ -139,24 +163,25 @@ impl<'a> Engine<'a> {
 
     /// Number of tokens that the cache has room for before it grows.
     pub fn free_slots(&self) -> usize {
-        self.slots.available()
+        self.memory.slots.available()
     }
 
     /// Takes free slots; the cache grows if there are too few.
     fn take(&mut self, count: usize) -> Vec<Range<usize>> {
-        let missing = count.saturating_sub(self.slots.available());
+        let Memory { cache, slots, .. } = &mut self.memory;
+        let missing = count.saturating_sub(slots.available());
         if missing > 0 {
             // Doubling, so that all copies together cost as much as the last.
-            let more = missing.max(self.slots.total()).max(256);
-            self.cache.grow(more);
-            self.slots.grow(more);
+            let more = missing.max(slots.total()).max(256);
+            cache.grow(more);
+            slots.grow(more);
         }
-        self.slots.take(count)
+        slots.take(count)
     }
 
     fn release(&mut self, ranges: Vec<Range<usize>>) {
         for range in ranges {
-            self.slots.release(range);
+            self.memory.slots.release(range);
         }
     }
 }

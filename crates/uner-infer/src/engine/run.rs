@@ -127,7 +127,7 @@ impl<'p, I: Iterator<Item = Vec<Prompt<'p>>>> Run<'p, I> {
     fn open_passage(&mut self, engine: &mut Engine) -> Option<usize> {
         let (index, prompts) = self.coming.next()?;
         let common = common_prefix(&prompts);
-        let (system, shared_slots) = &engine.system;
+        let (system, shared_slots) = &engine.memory.system;
         // Every prompt keeps its last token, whose output is needed.
         let starts =
             |prompt: &Prompt| prompt.ids.len() > system.len() && prompt.ids.starts_with(system);
@@ -158,7 +158,8 @@ impl<'p, I: Iterator<Item = Vec<Prompt<'p>>>> Run<'p, I> {
         }
         let rows: Vec<usize> =
             self.branches.iter_mut().map(|branch| branch.add_to(&mut batch, engine)).collect();
-        let hidden = batch.forward(engine.model, engine.config, &mut engine.cache, &engine.device);
+        let hidden =
+            batch.forward(engine.model, engine.config, &mut engine.memory.cache, &engine.device);
         let has_all = self.branches.iter().any(|branch| branch.next == Next::Any);
         let logits = if has_all {
             all_logits(engine.model, hidden, &rows)

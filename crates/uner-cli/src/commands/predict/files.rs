@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use uner_data::DataError;
-use uner_data::documents::{Document, DocumentOptions, documents};
+use uner_data::documents::{Document, DocumentOptions, Stamp, documents};
 use uner_data::predictions::{PredictionWriter, Written};
 use uner_infer::{InferError, Request};
 
@@ -37,9 +37,10 @@ pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<
         id: id_key.clone(),
         types: types_key.clone(),
     };
+    let stamp = Stamp::of(input)?;
     let total = count(input, &options)?;
     // A model that cannot be read leaves no output behind.
-    let predictor = model::load(&args.model)?;
+    let predictor = model::load(&args.model)?.with_sampling((&args.sampling).into());
     let (mut writer, written) = open(args)?;
     let mut documents = documents(input, &options)?;
     skip(&mut documents, &written, input)?;
@@ -89,6 +90,13 @@ pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<
     }
     writer.finish()?;
     report(args, done, &counts);
+    if let Some(file) = stamp.changed(&Stamp::of(input)?) {
+        bail!(
+            "`{}` changed while it was read, so the output may have documents of its old and of its \
+             new content; predict again, to another output",
+            file.display()
+        );
+    }
     Ok(Ending::Done)
 }
 

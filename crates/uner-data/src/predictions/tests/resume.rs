@@ -117,3 +117,16 @@ fn other_files_are_neither_overwritten_nor_cut() {
         assert!(opened.unwrap_err().to_string().contains("it exists already"));
     }
 }
+
+#[test]
+fn an_output_has_one_writer_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    for format in FORMATS {
+        let path = folder.path().join(format!("{format:?}"));
+        let writer = PredictionWriter::create(&path, format).unwrap();
+        let problem = PredictionWriter::resume(&path, format).unwrap_err().to_string();
+        assert!(problem.contains("another process writes to it"), "{problem}");
+        drop(writer);
+        PredictionWriter::resume(&path, format).unwrap();
+    }
+}
