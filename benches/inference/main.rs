@@ -1,24 +1,33 @@
 //! Measures how many queries a second a model answers: every type of every passage.
 //!
 //! `cargo bench -p uner-benches --bench inference -- --model DIR --root DIR [--types N]
-//! [--passages N] [--decoding free] [--prompts FILE]` reads the test sets of CrossNER below `root`,
-//! asks `types` types of each passage, and prints a line of JSON. With `--prompts`, it also writes
-//! each prompt's token ids as a line of JSON, for `benches/inference.py` to measure other programs
-//! with the same prompts.
+//! [--passages N] [--words N] [--batch N] [--decoding free] [--prompts FILE]` reads the test sets of
+//! CrossNER below `root`, asks `types` types of each passage, and prints a line of JSON. `--words`
+//! joins passages until each has that many words. With `--prompts`, it also writes each prompt's
+//! token ids as a line of JSON, for `benches/inference.py` to measure other programs with the same
+//! prompts.
+//!
+//! `-- --model DIR --continue PROMPTS --answers FILE` continues the first 40 prompts of such a file by
+//! 64 tokens instead, whatever they are, and writes them with the prompts, for `inference.py` to
+//! compare with transformers.
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::Device;
 use uner_benches::peak_rss_mib;
 use uner_data::{Example, read};
-use uner_infer::{Decoding, LoadOptions, Predictor, Query};
+use uner_infer::{Decoding, Generator, LoadOptions, Predictor, Query};
 
 /// The binaries' allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Prompts that are continued, and tokens of each continuation.
+const CONTINUED: usize = 40;
+const NEW_TOKENS: usize = 64;
 
 const DATASETS: [&str; 5] = ["ai", "literature", "music", "politics", "science"];
 
@@ -28,9 +37,13 @@ struct Arguments {
     root: PathBuf,
     types: usize,
     passages: usize,
+    words: usize,
+    batch: Option<usize>,
     decoding: Decoding,
     prompts: Option<PathBuf>,
     device: String,
+    /// Prompts to continue, and where the continuations go.
+    continued: Option<(PathBuf, PathBuf)>,
 }
 
 impl Arguments {
@@ -45,15 +58,20 @@ impl Arguments {
         };
         Self {
             model: value("--model").expect("`--model DIR`").into(),
-            root: value("--root").expect("`--root DIR`").into(),
+            root: value("--root").unwrap_or_default().into(),
             types: number("--types", usize::MAX),
             passages: number("--passages", usize::MAX),
+            words: number("--words", 0),
+            batch: value("--batch").map(|text| text.parse().expect("a number")),
             decoding: match value("--decoding").as_deref() {
                 Some("free") => Decoding::Free,
                 _ => Decoding::Grounded,
             },
             prompts: value("--prompts").map(PathBuf::from),
             device: value("--device").unwrap_or_else(|| "flex".to_owned()),
+            continued: value("--continue").map(|prompts| {
+                (prompts.into(), value("--answers").expect("`--answers FILE`").into())
+            }),
         }
     }
 }
@@ -81,10 +99,36 @@ fn passages(arguments: &Arguments) -> Vec<Example> {
         .collect();
     let mut passages = Vec::new();
     while sets.iter().any(|set| !set.is_empty()) && passages.len() < arguments.passages {
-        passages.extend(sets.iter_mut().filter(|set| !set.is_empty()).map(|set| set.remove(0)));
+        passages.extend(sets.iter_mut().filter(|set| !set.is_empty()).map(|set| {
+            let mut passage = set.remove(0);
+            while passage.text.split_whitespace().count() < arguments.words && !set.is_empty() {
+                passage.text += &format!(" {}", set.remove(0).text);
+            }
+            passage
+        }));
     }
     passages.truncate(arguments.passages);
     passages
+}
+
+/// Continues the first prompts of a file, and writes a line for each: its ids, and the answer's.
+fn continue_prompts(arguments: &Arguments, device: &Device, prompts: &Path, answers: &Path) {
+    let (config, model) =
+        uner_model::folder::load(&arguments.model, None, device).expect("a model");
+    let model = if *device == Device::flex() { model.pack() } else { model };
+    let text = fs_err::read_to_string(prompts).expect("prompts");
+    let ids = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        serde_json::from_value::<Vec<u32>>(line["ids"].clone()).expect("token ids")
+    };
+    let prompts: Vec<Vec<u32>> = text.lines().map(ids).take(CONTINUED).collect();
+    let generator = Generator { model: &model, config: &config };
+    let found = generator.greedy(&prompts, NEW_TOKENS, |_| false).expect("finite logits");
+    let mut out = std::io::BufWriter::new(fs_err::File::create(answers).expect("a file"));
+    for (ids, answer) in prompts.iter().zip(found) {
+        let line = serde_json::json!({"ids": ids, "answer": answer});
+        writeln!(out, "{line}").expect("disk space");
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the result")]
@@ -96,7 +140,14 @@ fn main() {
         .expect("a device")
         .open()
         .expect("a device of this machine");
-    let options = LoadOptions { decoding: Some(arguments.decoding), ..LoadOptions::default() };
+    if let Some((prompts, answers)) = &arguments.continued {
+        return continue_prompts(&arguments, &device, prompts, answers);
+    }
+    let options = LoadOptions {
+        decoding: Some(arguments.decoding),
+        queries_per_batch: arguments.batch,
+        ..LoadOptions::default()
+    };
     let model = Predictor::load_with(&arguments.model, &device, &options).expect("a model");
     let passages = passages(&arguments);
     let query = |text, entity_type| Query { text, entity_type, dataset: None };
@@ -121,6 +172,9 @@ fn main() {
     let line = serde_json::json!({
         "program": "uner",
         "decoding": format!("{:?}", arguments.decoding).to_lowercase(),
+        "types": arguments.types,
+        "batch": arguments.batch,
+        "words": passages.iter().map(|passage| passage.text.split_whitespace().count()).sum::<usize>(),
         "passages": passages.len(),
         "queries": queries.len(),
         "entities": entities,

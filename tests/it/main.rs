@@ -29,6 +29,7 @@ mod parallel;
 mod precision;
 mod precision_short;
 mod profile;
+mod real;
 mod recipes;
 mod resume;
 mod saving;
