@@ -245,12 +245,17 @@ fn bench_packed_linear(bench: &Bench, preset: &Preset) {
     for [input, output] in preset.products().into_iter().filter(|_| bench.is_cpu()) {
         let weight = bench.weight([output, input]);
         let packed = PackedWeight::new(weight.clone());
+        let int8 = QuantizedWeight::new(weight.clone(), QuantFormat::Int8);
+        let int8 = PackedWeight::quantized(&int8);
         for tokens in [1, 4, 16, 64, 256] {
             let x = bench.random([tokens, input]);
             let cost = || Cost::Flops(2 * tokens * input * output);
             let case = |op| Case { op, shape: format!("{tokens}x{input}->{output}") };
             bench.pass(&case("packed_linear"), "forward", cost(), || {
                 drop(packed_linear(x.clone(), &packed));
+            });
+            bench.pass(&case("packed_linear int8"), "forward", cost(), || {
+                drop(packed_linear(x.clone(), &int8));
             });
             bench.pass(&case("linear"), "forward", cost(), || {
                 drop(linear(x.clone(), weight.clone()));

@@ -1,14 +1,14 @@
 //! Measures how many queries a second a model answers: every type of every passage.
 //!
 //! `cargo bench -p uner-benches --bench inference -- --model DIR --root DIR [--types N]
-//! [--passages N] [--words N] [--batch N] [--decoding free] [--prompts FILE]` reads the test sets of
-//! CrossNER below `root`, asks `types` types of each passage, and prints a line of JSON. `--words`
-//! joins passages until each has that many words. With `--prompts`, it also writes each prompt's
-//! token ids as a line of JSON, for `benches/inference.py` to measure other programs with the same
-//! prompts.
+//! [--passages N] [--words N] [--batch N] [--int8] [--decoding free] [--prompts FILE]` reads the
+//! test sets of CrossNER below `root`, asks `types` types of each passage, and prints a line of
+//! JSON. `--words` joins passages until each has that many words. With `--prompts`, it also writes
+//! each prompt's token ids as a line of JSON, for `benches/inference.py` to measure other programs
+//! with the same prompts.
 //!
-//! `-- --model DIR --continue PROMPTS --answers FILE` continues the first 40 prompts of such a file by
-//! 64 tokens instead, whatever they are, and writes them with the prompts, for `inference.py` to
+//! `-- --model DIR --continue PROMPTS --answers FILE` continues the first 40 prompts of such a file
+//! by 64 tokens instead, whatever they are, and writes them with the prompts, for `inference.py` to
 //! compare with transformers.
 
 use std::io::Write;
@@ -40,6 +40,7 @@ struct Arguments {
     words: usize,
     batch: Option<usize>,
     decoding: Decoding,
+    int8: bool,
     prompts: Option<PathBuf>,
     device: String,
     /// Prompts to continue, and where the continuations go.
@@ -67,6 +68,7 @@ impl Arguments {
                 Some("free") => Decoding::Free,
                 _ => Decoding::Grounded,
             },
+            int8: all.iter().any(|argument| argument == "--int8"),
             prompts: value("--prompts").map(PathBuf::from),
             device: value("--device").unwrap_or_else(|| "flex".to_owned()),
             continued: value("--continue").map(|prompts| {
@@ -102,7 +104,8 @@ fn passages(arguments: &Arguments) -> Vec<Example> {
         passages.extend(sets.iter_mut().filter(|set| !set.is_empty()).map(|set| {
             let mut passage = set.remove(0);
             while passage.text.split_whitespace().count() < arguments.words && !set.is_empty() {
-                passage.text += &format!(" {}", set.remove(0).text);
+                passage.text.push(' ');
+                passage.text.push_str(&set.remove(0).text);
             }
             passage
         }));
@@ -146,6 +149,7 @@ fn main() {
     let options = LoadOptions {
         decoding: Some(arguments.decoding),
         queries_per_batch: arguments.batch,
+        int8: arguments.int8,
         ..LoadOptions::default()
     };
     let model = Predictor::load_with(&arguments.model, &device, &options).expect("a model");
@@ -172,6 +176,7 @@ fn main() {
     let line = serde_json::json!({
         "program": "uner",
         "decoding": format!("{:?}", arguments.decoding).to_lowercase(),
+        "weights": if arguments.int8 { "int8" } else { "f32" },
         "types": arguments.types,
         "batch": arguments.batch,
         "words": passages.iter().map(|passage| passage.text.split_whitespace().count()).sum::<usize>(),

@@ -410,7 +410,7 @@ fn a_trained_adapter_written_read_and_merged_is_the_same_model() {
     let [base, written, merged] = [(); 3].map(|()| tempfile::tempdir().unwrap());
     let model = trained(base.path(), 0.0);
     files(&model).unwrap().write(written.path()).unwrap();
-    let (_, read) = load_adapted(written.path(), None, &Device::flex()).unwrap();
+    let (_, read) = load_adapted(written.path(), None, None, &Device::flex()).unwrap();
     assert!(values(&read) == values(&model));
     let export = Export {
         model: base.path(),

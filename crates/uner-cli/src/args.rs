@@ -297,6 +297,10 @@ pub(crate) struct ModelArgs {
     /// released code of UniversalNER) [default: as the folder's `infer.toml` says, else `grounded`]
     #[arg(long, value_name = "grounded|free", value_parser = decoding)]
     pub(crate) decoding: Option<Decoding>,
+    /// Store the layers of the model in 8 bits: faster on the CPU and a quarter of the memory, with
+    /// slightly other answers
+    #[arg(long)]
+    pub(crate) int8: bool,
     #[arg(long, value_name = "DEVICE", default_value = "flex", value_parser = machine::parse, help = DEVICE_HELP)]
     pub(crate) device: DeviceName,
 }

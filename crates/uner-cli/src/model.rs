@@ -20,6 +20,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Predictor<'static>> {
         max_new_tokens: args.max_new_tokens,
         queries_per_batch: args.queries_per_batch.map(NonZeroUsize::get),
         decoding: args.decoding,
+        int8: args.int8,
     };
     Ok(Predictor::load_with(&folder, &args.device.open()?, &options)?)
 }

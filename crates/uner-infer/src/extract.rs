@@ -10,8 +10,7 @@ use uner_data::windows::{merge, windows};
 
 use crate::engine::{Answer, Prompt, Stop};
 use crate::error::InferError;
-use crate::predict::{Predictor, Query};
-use crate::prompts::PromptQueries;
+use crate::predict::{Predictor, PromptQueries, Query};
 
 /// Characters that the windows of a long text share: longer than nearly all mentions.
 const OVERLAP: usize = 200;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use uner_data::regular;
-use uner_model::{LlamaConfig, folder};
+use uner_model::{BaseFormat, LlamaConfig, folder};
 use uner_prompt::{PromptError, Template, Tokenizer, tokenizer_in};
 
 use crate::error::InferError;
@@ -28,6 +28,9 @@ pub struct LoadOptions {
     pub queries_per_batch: Option<usize>,
     /// What an answer may contain.
     pub decoding: Option<Decoding>,
+    /// Quantises the layers of the blocks to 8 bits. On the CPU, their products quantise their
+    /// input, too.
+    pub int8: bool,
 }
 
 impl Predictor<'static> {
@@ -49,8 +52,14 @@ impl Predictor<'static> {
         device: &Device,
         options: &LoadOptions,
     ) -> Result<Self, InferError> {
-        let (config, model) = folder::load(folder, options.base.as_deref(), device)?;
-        let model = if *device == Device::flex() { model.pack() } else { model };
+        let form = options.int8.then_some(BaseFormat::EightBit);
+        let (config, model) =
+            folder::load_quantized(folder, options.base.as_deref(), form, device)?;
+        let model = match *device == Device::flex() {
+            true if options.int8 => model.pack_int8(),
+            true => model.pack(),
+            false => model,
+        };
         let mut infer = infer_config(folder, &config, options.max_new_tokens)?;
         infer.decoding = options.decoding.unwrap_or(infer.decoding);
         infer.queries_per_batch = options.queries_per_batch.unwrap_or(infer.queries_per_batch);

@@ -13,7 +13,6 @@ use uner_prompt::{PromptError, Template, Tokenizer, ner};
 use crate::engine::{Answer, Engine, Limits, Memory, Prompt, Sampling, Stop};
 use crate::error::InferError;
 use crate::generate::Generator;
-use crate::prompts::PromptQueries;
 
 /// Memory that the keys and values of all running queries may take, in bytes.
 const CACHE_BYTES: usize = 8 << 30;
@@ -120,6 +119,13 @@ pub struct Predictor<'a> {
     sampling: Sampling,
     /// The cache of the last engine, which holds the beginning of all prompts.
     memory: Mutex<Option<Memory>>,
+}
+
+/// Queries that one prompt asks.
+pub(crate) struct PromptQueries {
+    /// Indices of the queries.
+    pub(crate) queries: Vec<usize>,
+    pub(crate) grounding: Option<Arc<Grounding>>,
 }
 
 /// A part of a predictor: borrowed from the caller, or owned.

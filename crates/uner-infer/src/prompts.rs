@@ -9,14 +9,7 @@ use uner_prompt::{encode_prompt, ner};
 use crate::engine::{Decoder, FreeDecoder, Prompt};
 use crate::error::{InferError, start};
 use crate::grounded::GroundedDecoder;
-use crate::predict::{Predictor, Query};
-
-/// Queries that one prompt asks.
-pub(crate) struct PromptQueries {
-    /// Indices of the queries.
-    pub(crate) queries: Vec<usize>,
-    pub(crate) grounding: Option<Arc<Grounding>>,
-}
+use crate::predict::{Predictor, PromptQueries, Query};
 
 impl Predictor<'_> {
     /// The prompts of one text, with the queries that each asks.

@@ -49,7 +49,7 @@ pub use linear::linear;
 pub use linear_cross_entropy::{Labels, linear_cross_entropy, token_losses};
 pub use linear_sum::linear_sum;
 pub use packed_linear::{PackedWeight, packed_linear};
-pub use quantized_linear::{QuantizedWeight, quantized_linear};
+pub use quantized_linear::{QuantFormat, QuantizedWeight, quantized_linear};
 pub use rms_norm::{add_rms_norm, fork_rms_norm, rms_norm};
 pub use rope::{RotaryTable, rope};
 pub use seeded::{SeedOps, seeded};

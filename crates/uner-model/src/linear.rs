@@ -4,8 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use uner_kernels::dropout::DropoutSite;
 use uner_kernels::{
-    Input, PackedWeight, QuantizedWeight, add_linear, dropped_linear, linear, linear_sum,
-    packed_linear, quantized_linear,
+    Input, PackedWeight, QuantFormat, QuantizedWeight, add_linear, dropped_linear, linear,
+    linear_sum, packed_linear, quantized_linear,
 };
 
 use crate::config::{LlamaConfig, Target};
@@ -131,12 +131,19 @@ impl Linear {
         }
     }
 
-    /// Packs the weight, unless it is quantised.
+    /// Packs the weight in f32, unless it is quantised.
     pub(crate) fn pack(&mut self) {
         if self.quantized.is_none() && self.packed.is_none() {
             let weight = self.weight.val();
             self.weight = Param::from_tensor(Tensor::empty([0, 0], &weight.device()));
             self.packed = Some(PackedWeight::new(weight));
+        }
+    }
+
+    /// Packs a weight that is quantised to 8 bits.
+    pub(crate) fn pack_int8(&mut self) {
+        if let Some(weight) = self.quantized.take_if(|weight| weight.form() == QuantFormat::Int8) {
+            self.packed = Some(PackedWeight::quantized(&weight));
         }
     }
 

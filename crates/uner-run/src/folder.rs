@@ -83,6 +83,9 @@ pub(crate) fn to_resume(folder: &Path, which: &str) -> Result<PathBuf> {
 }
 
 /// Replaces a run's folder by its best checkpoint if it has one, else by its latest.
+///
+/// # Errors
+/// When it is not a folder, or no checkpoint of the run is intact.
 pub fn resolve(folder: &Path) -> Result<PathBuf> {
     if !folder.is_dir() {
         bail!(
@@ -99,7 +102,7 @@ pub fn resolve(folder: &Path) -> Result<PathBuf> {
 
 /// The checkpoint that `latest` of a run names, or the newest intact one if that is missing or
 /// damaged.
-pub fn newest(folder: &Path) -> Result<PathBuf> {
+fn newest(folder: &Path) -> Result<PathBuf> {
     let named = checkpoint::latest(folder).and_then(|found| {
         found.as_deref().map_or(Ok(()), uner_model::folder::verify)?;
         Ok(found)

@@ -51,7 +51,7 @@ impl RunLock {
 ///
 /// # Errors
 /// When another process holds its lock; the error names the process.
-pub fn refuse_held(folder: &Path) -> Result<()> {
+pub fn refuse_in_use(folder: &Path) -> Result<()> {
     let path = folder.join(FILE);
     if !path.is_file() {
         return Ok(());
@@ -78,17 +78,17 @@ mod tests {
     #[test]
     fn a_folder_has_one_holder_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        refuse_held(folder.path()).unwrap();
+        refuse_in_use(folder.path()).unwrap();
         let first = RunLock::hold(folder.path()).unwrap();
         let expected = format!("process {}:", std::process::id());
         for message in [
             RunLock::hold(folder.path()).unwrap_err().to_string(),
-            refuse_held(folder.path()).unwrap_err().to_string(),
+            refuse_in_use(folder.path()).unwrap_err().to_string(),
         ] {
             assert!(message.contains(&expected), "{message}");
         }
         drop(first);
-        refuse_held(folder.path()).unwrap();
+        refuse_in_use(folder.path()).unwrap();
         RunLock::hold(folder.path()).unwrap();
     }
 }

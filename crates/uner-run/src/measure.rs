@@ -81,14 +81,12 @@ pub fn measure_into(
 ) -> Result<Report> {
     let benchmarks = resolved(benchmarks)?;
     fs_err::create_dir_all(folder)?;
-    let mut report = None;
+    let mut report = Report::new(Vec::new());
     atomic::write::<anyhow::Error>(&folder.join(PREDICTIONS), |out| {
-        let measured = measure(predictor, &benchmarks, root, seen, Some(out), on_progress)?;
-        ensure!(measured.macro_average.is_some() || !needed, "no benchmark was scored");
-        report = Some(measured);
+        report = measure(predictor, &benchmarks, root, seen, Some(out), on_progress)?;
+        ensure!(report.macro_average.is_some() || !needed, "no benchmark was scored");
         Ok(())
     })?;
-    let report = report.expect("a measurement has a report");
     write_report(folder, &report)?;
     Ok(report)
 }

@@ -1,7 +1,7 @@
 //! The packed product of inference on the CPU.
 
 use burn::tensor::{Device, Tensor};
-use uner_kernels::{PackedWeight, packed_linear};
+use uner_kernels::{PackedWeight, QuantFormat, QuantizedWeight, packed_linear};
 
 use super::{assert_close, random, refusal, values};
 use crate::devices::cpu;
@@ -21,6 +21,35 @@ fn packed_linear_on_the_cpu() {
         assert_close(&what, &got, &expected, cpu().tolerance.op);
         let plain = uner_kernels::linear(x, weight);
         assert_close(&format!("{what} and linear"), &got, &plain, cpu().tolerance.op);
+    }
+}
+
+/// With a weight of 8 bits, `x` is quantised too, to half a step of its group of 64 inputs at most.
+#[test]
+fn packed_linear_of_8_bits_on_the_cpu() {
+    for [tokens, input, output] in [[1, 1, 1], [13, 33, 31], [27, 576, 96], [0, 4, 5]] {
+        let (x, weight) = (random([tokens, input]), random([output, input]));
+        let quantized = QuantizedWeight::new(weight, QuantFormat::Int8);
+        let packed = PackedWeight::quantized(&quantized);
+        assert_eq!(packed.dims(), [output, input]);
+        assert_eq!(packed.values(), quantized.widened(), "nothing is lost");
+        let got = values(&packed_linear(x.clone(), &packed));
+        let expected = values(&uner_kernels::packed_linear::reference(&x, &packed));
+        let (x, weight) = (values(&x), packed.values());
+        for (index, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            let (row, output) = (index / output, index % output);
+            let x = &x[row * input..][..input];
+            let weight = &weight[output * input..][..input];
+            let of_group = |(x, weight): (&[f32], &[f32])| {
+                let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+                0.5 * largest / 127.0 * weight.iter().map(|weight| weight.abs()).sum::<f32>()
+            };
+            let bound: f32 = x.chunks(64).zip(weight.chunks(64)).map(of_group).sum();
+            assert!(
+                (got - expected).abs() <= 1.001 * bound + 1e-5,
+                "{tokens} {input} {output} [{index}]: {got} is not {expected} within {bound}"
+            );
+        }
     }
 }
 

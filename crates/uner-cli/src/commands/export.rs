@@ -7,13 +7,13 @@ use safetensors::Dtype;
 use uner_infer::Export;
 use uner_model::adapter::{CONFIG_FILE, base_format_of, base_of};
 use uner_model::weights;
-use uner_run::lock::refuse_held;
+use uner_run::lock::refuse_in_use;
 
 use crate::args::ExportArgs;
 use crate::model::find;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
-    refuse_held(&args.model)?;
+    refuse_in_use(&args.model)?;
     let (folder, named) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
     let is_adapter = folder.join(CONFIG_FILE).exists();
     if args.merge && !is_adapter {

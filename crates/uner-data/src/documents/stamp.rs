@@ -48,15 +48,15 @@ mod tests {
     fn a_change_names_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
-        std::fs::write(file("a.txt"), "one").unwrap();
+        fs_err::write(file("a.txt"), "one").unwrap();
         let before = Stamp::of(folder.path()).unwrap();
         assert_eq!(before.changed(&Stamp::of(folder.path()).unwrap()), None);
-        std::fs::write(file("b.txt"), "two").unwrap();
+        fs_err::write(file("b.txt"), "two").unwrap();
         let after = Stamp::of(folder.path()).unwrap();
         assert_eq!(before.changed(&after), Some(file("b.txt")));
         assert_eq!(after.changed(&before), Some(file("b.txt")));
         let before = Stamp::of(&file("a.txt")).unwrap();
-        std::fs::write(file("a.txt"), "longer").unwrap();
+        fs_err::write(file("a.txt"), "longer").unwrap();
         assert_eq!(before.changed(&Stamp::of(&file("a.txt")).unwrap()), Some(file("a.txt")));
         assert_eq!(Stamp::of(Path::new("-")).unwrap(), Stamp(BTreeSet::new()));
         assert!(Stamp::of(&file("missing.txt")).is_err());

@@ -1,14 +1,16 @@
-//! The product on the CPU: tiles of rows whose sums stay in registers, one panel of outputs at a
-//! time.
+//! The product on the CPU: spread over threads, and split into tiles of rows whose sums stay in
+//! registers, one panel of outputs at a time.
+
+use std::ops::Range;
 
 use burn::backend::Flex;
-use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{PANEL, PackedLinearOps, PackedWeight};
+use super::{PANEL, PackedLinearOps, PackedWeight, Stored};
 use crate::flex::{Floats, contiguous, dims, is_much, slice, tensor};
 
-/// Rows of a tile, largest first: with two vectors of outputs, 12 rows fill 24 of 32 registers.
+/// Rows of a tile, largest first: with two vectors of outputs, 12 rows fill 24 of the 32 registers
+/// of AVX-512.
 const TILES: [usize; 6] = [12, 8, 4, 3, 2, 1];
 /// Rows that one thread multiplies with all panels, if there are enough: a multiple of the largest
 /// tile, so many that reading the weights does not count.
@@ -20,49 +22,84 @@ const PIECES: usize = 16;
 impl PackedLinearOps for Flex {
     fn packed_linear(x: Floats, weight: PackedWeight) -> Floats {
         let x = contiguous(x);
-        let ([tokens, inputs], [outputs, _]) = (dims(&x), weight.dims());
-        let mut y = vec![0.0; tokens * outputs];
-        if !y.is_empty() && inputs > 0 {
-            if !is_much(tokens, outputs, inputs) {
-                rows_product(slice(&x), &weight, &mut y);
-            } else if tokens >= ROWS * rayon::current_num_threads() {
-                by_rows(slice(&x), &weight, &mut y);
-            } else {
-                by_panels(slice(&x), &weight, &mut y);
-            }
-        }
+        let [tokens, _] = dims(&x);
+        let [outputs, _] = weight.dims();
+        let y = match &weight.0 {
+            Stored::Float(panels) => product(slice(&x), tokens, panels),
+            Stored::Int8(panels) => product(slice(&x), tokens, panels),
+        };
         tensor(y, [tokens, outputs])
     }
 }
 
+/// A weight in panels of [`PANEL`] outputs.
+pub(super) trait Panels: Sync {
+    /// What a row is read in: a number, or a group of numbers.
+    type Part: Copy + Default + Send + Sync;
+
+    /// `[out, in]`.
+    fn dims(&self) -> [usize; 2];
+
+    /// Parts of a row.
+    fn parts(&self) -> usize;
+
+    /// Writes rows, `[rows, in]`, as tiles (see [`tiles`]) of `[parts, rows]`: the parts that are
+    /// multiplied with the same weights lie side by side.
+    fn interleave(&self, x: &[f32], tiles: &mut [Self::Part]);
+
+    /// Multiplies the tiles of some rows with some panels. The product is written to the first
+    /// columns of `out`, `[rows, stride]`.
+    fn multiply(&self, tiles: &[Self::Part], panels: Range<usize>, out: &mut [f32], stride: usize);
+}
+
+/// Computes `x · weightᵀ`.
+pub(super) fn product<P: Panels>(x: &[f32], tokens: usize, weight: &P) -> Vec<f32> {
+    let [outputs, inputs] = weight.dims();
+    let mut y = vec![0.0; tokens * outputs];
+    if !y.is_empty() && inputs > 0 {
+        if !is_much(tokens, outputs, inputs) {
+            rows_product(x, weight, &mut y);
+        } else if tokens >= ROWS * rayon::current_num_threads() {
+            by_rows(x, weight, &mut y);
+        } else {
+            by_panels(x, weight, &mut y);
+        }
+    }
+    y
+}
+
 /// Multiplies rows with all panels, on this thread.
-fn rows_product(x: &[f32], weight: &PackedWeight, y: &mut [f32]) {
-    let [stride, inputs] = weight.dims();
-    let rows = &interleaved(x, inputs);
-    pulp::Arch::new().dispatch(Piece { rows, inputs, panels: &weight.panels, out: y, stride });
+fn rows_product<P: Panels>(x: &[f32], weight: &P, y: &mut [f32]) {
+    let [outputs, inputs] = weight.dims();
+    let mut tiles = vec![P::Part::default(); x.len() / inputs * weight.parts()];
+    weight.interleave(x, &mut tiles);
+    weight.multiply(&tiles, 0..outputs.div_ceil(PANEL), y, outputs);
 }
 
 /// Spreads the rows over the threads.
-fn by_rows(x: &[f32], weight: &PackedWeight, y: &mut [f32]) {
+fn by_rows<P: Panels>(x: &[f32], weight: &P, y: &mut [f32]) {
     let [outputs, inputs] = weight.dims();
     let rows = x.par_chunks(ROWS * inputs).zip(y.par_chunks_mut(ROWS * outputs));
     rows.for_each(|(x, y)| rows_product(x, weight, y));
 }
 
 /// Spreads the panels over the threads.
-fn by_panels(x: &[f32], weight: &PackedWeight, y: &mut [f32]) {
-    let (arch, [outputs, inputs]) = (pulp::Arch::new(), weight.dims());
-    let (rows, tokens) = (interleaved(x, inputs), x.len() / inputs);
-    let per_piece = outputs.div_ceil(PANEL).div_ceil(PIECES);
+fn by_panels<P: Panels>(x: &[f32], weight: &P, y: &mut [f32]) {
+    let [outputs, inputs] = weight.dims();
+    let (tokens, panels) = (x.len() / inputs, outputs.div_ceil(PANEL));
+    let mut tiles = vec![P::Part::default(); tokens * weight.parts()];
+    let rows = x.par_chunks(ROWS * inputs).zip(tiles.par_chunks_mut(ROWS * weight.parts()));
+    rows.for_each(|(x, tiles)| weight.interleave(x, tiles));
+    let per_piece = panels.div_ceil(PIECES);
     // The columns of a piece, `[tokens, width]`, so that each thread writes to one slice.
-    let columns: Vec<Vec<f32>> = weight
-        .panels
-        .par_chunks(per_piece * inputs * PANEL)
-        .enumerate()
-        .map(|(index, panels)| {
-            let width = (outputs - index * per_piece * PANEL).min(per_piece * PANEL);
+    let columns: Vec<Vec<f32>> = (0..panels.div_ceil(per_piece))
+        .into_par_iter()
+        .map(|piece| {
+            let first = piece * per_piece;
+            let last = panels.min(first + per_piece);
+            let width = outputs.min(last * PANEL) - first * PANEL;
             let mut out = vec![0.0; tokens * width];
-            arch.dispatch(Piece { rows: &rows, inputs, panels, out: &mut out, stride: width });
+            weight.multiply(&tiles, first..last, &mut out, width);
             out
         })
         .collect();
@@ -74,7 +111,7 @@ fn by_panels(x: &[f32], weight: &PackedWeight, y: &mut [f32]) {
 }
 
 /// The first row of each tile, with its number of rows.
-fn tiles(tokens: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn tiles(tokens: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
         let count = TILES.into_iter().find(|count| *count <= tokens - first)?;
@@ -83,73 +120,9 @@ fn tiles(tokens: usize) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Tiles of rows, each `[inputs, rows]`: the elements that are multiplied with the same weights lie
-/// side by side.
-fn interleaved(x: &[f32], inputs: usize) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
-    for (first, count) in tiles(x.len() / inputs) {
-        let range = first * inputs..(first + count) * inputs;
-        let tile = &mut out[range.clone()];
-        for (row, values) in x[range].chunks_exact(inputs).enumerate() {
-            tile.iter_mut().skip(row).step_by(count).zip(values).for_each(|(to, from)| *to = *from);
-        }
-    }
-    out
-}
-
-/// A part of a product: some rows and some panels.
-struct Piece<'a> {
-    /// See [`interleaved`].
-    rows: &'a [f32],
-    inputs: usize,
-    /// `[panels, inputs, PANEL]`
-    panels: &'a [f32],
-    /// `[rows, stride]`, of which the panels fill the first columns.
-    out: &'a mut [f32],
-    stride: usize,
-}
-
-impl WithSimd for Piece<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match PANEL / S::F32_LANES {
-            2 => self.run::<S, 2>(simd),
-            4 => self.run::<S, 4>(simd),
-            8 => self.run::<S, 8>(simd),
-            _ => self.run::<S, PANEL>(simd),
-        }
-    }
-}
-
-impl Piece<'_> {
-    /// `V` vectors make a panel.
-    #[inline(always)]
-    fn run<S: Simd, const V: usize>(self, simd: S) {
-        let Self { rows, inputs, panels, out, stride } = self;
-        for (index, panel) in panels.chunks_exact(inputs * PANEL).enumerate() {
-            let (panel, _) = S::as_simd_f32s(panel);
-            for (first, count) in tiles(rows.len() / inputs) {
-                let rows = &rows[first * inputs..][..count * inputs];
-                let column = index * PANEL;
-                let width = PANEL.min(stride - column);
-                let out = Columns { out: &mut out[first * stride + column..], stride, width };
-                match count {
-                    12 => tile::<S, V, 12>(simd, rows, panel, out),
-                    8 => tile::<S, V, 8>(simd, rows, panel, out),
-                    4 => tile::<S, V, 4>(simd, rows, panel, out),
-                    3 => tile::<S, V, 3>(simd, rows, panel, out),
-                    2 => tile::<S, V, 2>(simd, rows, panel, out),
-                    _ => tile::<S, V, 1>(simd, rows, panel, out),
-                }
-            }
-        }
-    }
-}
-
 /// Some columns of a matrix, from the first element of a row on.
-struct Columns<'a> {
+pub(super) struct Columns<'a> {
+    /// From the first of these elements to the end of the matrix.
     out: &'a mut [f32],
     /// Elements from row to row.
     stride: usize,
@@ -157,28 +130,17 @@ struct Columns<'a> {
     width: usize,
 }
 
-/// Multiplies `R` rows with a panel.
-#[inline(always)]
-fn tile<S: Simd, const V: usize, const R: usize>(
-    simd: S,
-    rows: &[f32],
-    panel: &[S::f32s],
-    Columns { out, stride, width }: Columns,
-) {
-    let mut sums = [[simd.splat_f32s(0.0); V]; R];
-    let (rows, _) = rows.as_chunks::<R>();
-    for (x, weights) in rows.iter().zip(panel.chunks_exact(V)) {
-        for (sums, &x) in sums.iter_mut().zip(x) {
-            let x = simd.splat_f32s(x);
-            for (sum, &weight) in sums.iter_mut().zip(weights) {
-                *sum = simd.mul_add_e_f32s(weight, x, *sum);
-            }
-        }
+impl<'a> Columns<'a> {
+    /// The columns of a panel in the rows from `first` on, in a matrix of `stride` columns.
+    #[inline(always)]
+    pub(super) fn of_panel(out: &'a mut [f32], stride: usize, first: usize, panel: usize) -> Self {
+        let column = panel * PANEL;
+        Self { out: &mut out[first * stride + column..], stride, width: PANEL.min(stride - column) }
     }
-    for (row, sums) in sums.iter().enumerate() {
-        let mut values = [0.0; PANEL];
-        let (vectors, _) = S::as_mut_simd_f32s(&mut values);
-        vectors.copy_from_slice(sums);
-        out[row * stride..][..width].copy_from_slice(&values[..width]);
+
+    /// Writes a row of sums.
+    #[inline(always)]
+    pub(super) fn write(&mut self, row: usize, sums: &[f32; PANEL]) {
+        self.out[row * self.stride..][..self.width].copy_from_slice(&sums[..self.width]);
     }
 }

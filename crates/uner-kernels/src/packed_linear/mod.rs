@@ -4,32 +4,39 @@
 //! The product of `gemm` copies the weight into that order at every call, which is most of the work
 //! for the few rows of a decoding step. Here every output adds its terms in the order of `in`,
 //! whatever the number of rows, so a row of the result has the same bits in every batch.
+//!
+//! The weight has f32, or 8 bits and a scale per group: a decoding step takes the time of reading
+//! the weights, so it takes a quarter of it.
 
-#[cfg(feature = "flex")]
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+mod float;
+mod int8;
 mod reference;
 
 pub use reference::reference;
-
-use std::sync::Arc;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
 use crate::profile::{Pass, counted, timed};
+use crate::quantized_linear::QuantizedWeight;
+use cpu::Panels;
+use float::FloatPanels;
+use int8::Int8Panels;
 
 /// Outputs whose weights lie side by side: two vectors of AVX-512.
 pub(crate) const PANEL: usize = 32;
 
-/// A packed weight, `[out, in]`: panels of 32 outputs, `[panels, in, 32]` in f32, the last one
-/// filled up with zeros.
+/// A packed weight, `[out, in]`.
 #[derive(Debug, Clone)]
-pub struct PackedWeight {
-    panels: Arc<[f32]>,
-    outputs: usize,
-    inputs: usize,
+pub struct PackedWeight(Stored);
+
+#[derive(Debug, Clone)]
+enum Stored {
+    Float(FloatPanels),
+    Int8(Int8Panels),
 }
 
 impl PackedWeight {
@@ -38,31 +45,34 @@ impl PackedWeight {
     /// # Panics
     /// When the device cannot be read.
     pub fn new(weight: Tensor<2>) -> Self {
-        let [outputs, inputs] = weight.dims();
+        let dims = weight.dims();
         let values: Vec<f32> = weight.try_into_vec_as().expect("a weight that can be read back");
-        let mut panels = vec![0.0; outputs.div_ceil(PANEL) * inputs * PANEL];
-        let rows = values.chunks_exact(inputs.max(1)).enumerate();
-        for (output, row) in rows {
-            let panel = &mut panels[output / PANEL * inputs * PANEL..];
-            for (column, &value) in row.iter().enumerate() {
-                panel[column * PANEL + output % PANEL] = value;
-            }
-        }
-        Self { panels: panels.into(), outputs, inputs }
+        Self(Stored::Float(FloatPanels::new(&values, dims)))
+    }
+
+    /// Packs a weight of 8 bits. Its products quantise `x` to 8 bits, too.
+    ///
+    /// # Panics
+    /// When the weight has another format; when the device cannot be read.
+    pub fn quantized(weight: &QuantizedWeight) -> Self {
+        let (words, scales) = weight.int8_codes();
+        Self(Stored::Int8(Int8Panels::new(&words, &scales, weight.dims())))
     }
 
     /// `[out, in]`.
     pub fn dims(&self) -> [usize; 2] {
-        [self.outputs, self.inputs]
+        match &self.0 {
+            Stored::Float(panels) => panels.dims(),
+            Stored::Int8(panels) => panels.dims(),
+        }
     }
 
-    /// The weight as it was packed, row by row.
+    /// The weight in f32, row by row.
     pub fn values(&self) -> Vec<f32> {
-        let value = |index: usize| {
-            let (output, column) = (index / self.inputs, index % self.inputs);
-            self.panels[(output / PANEL * self.inputs + column) * PANEL + output % PANEL]
-        };
-        (0..self.outputs * self.inputs).map(value).collect()
+        match &self.0 {
+            Stored::Float(panels) => panels.values(),
+            Stored::Int8(panels) => panels.values(),
+        }
     }
 }
 

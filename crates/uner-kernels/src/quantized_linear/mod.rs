@@ -111,6 +111,25 @@ impl QuantizedWeight {
         [self.layout.rows, self.layout.columns]
     }
 
+    /// How its numbers are stored.
+    pub fn form(&self) -> QuantFormat {
+        self.layout.form
+    }
+
+    /// Words and scales of a weight of 8 bits, on the CPU.
+    ///
+    /// # Panics
+    /// When the weight has another format; when the device cannot be read.
+    pub(crate) fn int8_codes(&self) -> (Vec<i32>, Vec<f32>) {
+        let form = self.layout.form;
+        assert_eq!(form, QuantFormat::Int8, "a product of 8 bits packs `Int8`, not `{form:?}`");
+        let readable = "a weight that can be read back";
+        (
+            self.words.clone().try_into_vec_as().expect(readable),
+            self.scales.clone().try_into_vec_as().expect(readable),
+        )
+    }
+
     /// Dequantises the weight to f32, on the CPU.
     ///
     /// # Panics

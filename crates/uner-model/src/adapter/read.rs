@@ -7,13 +7,13 @@ use burn::tensor::Device;
 
 use super::attach::matrix;
 use super::fingerprint::{base_format_of, base_of};
-use super::{Adapter, AdapterConfig, Base, PREFIX, Target, peft};
+use super::{Adapter, AdapterConfig, Base, BaseFormat, PREFIX, Target, peft};
 use crate::linear::{Linear, Matrix};
 use crate::weights::{self, Tensors, WeightsError, are_finite, to_f32};
 use crate::{Llama, LlamaConfig};
 
 /// Loads the adapter in `folder` with its base: the model in `base`, or the one that the adapter
-/// names.
+/// names. The base is quantised as it was when the adapter was trained, else as `form` says.
 ///
 /// # Errors
 /// As [`weights::load`] and [`load_adapter`], and when the base does not exist or is not the model
@@ -21,6 +21,7 @@ use crate::{Llama, LlamaConfig};
 pub fn load_adapted(
     folder: &Path,
     base: Option<&Path>,
+    form: Option<BaseFormat>,
     device: &Device,
 ) -> Result<(LlamaConfig, Llama), WeightsError> {
     let named = if base.is_none() { base_of(folder)? } else { None };
@@ -29,7 +30,7 @@ pub fn load_adapted(
     })?;
     let base = Base { form: base_format_of(folder)?, ..Base::of(path)? };
     base.check(folder)?;
-    let (config, model) = weights::load_frozen(path, base.form, device)?;
+    let (config, model) = weights::load_frozen(path, base.form.or(form), device)?;
     let mut model = load_adapter(model, folder, device)?;
     if let Some(adapter) = &mut model.adapter {
         adapter.base = base;

@@ -82,7 +82,7 @@ fn what_is_written_reads_back_with_its_base() {
     files(&model).unwrap().write(out.path()).unwrap();
     assert_eq!(base_of(out.path()).unwrap().unwrap(), base.path());
     assert_eq!(base_of(base.path()).unwrap(), None);
-    let (_, read) = load_adapted(out.path(), None, &Device::flex()).unwrap();
+    let (_, read) = load_adapted(out.path(), None, None, &Device::flex()).unwrap();
     assert_eq!(factors(&read), factors(&model));
     assert_eq!(read.adapter, model.adapter);
 }
@@ -99,11 +99,11 @@ fn another_base_is_refused_and_a_missing_one_named() {
         MAX_SHARD_BYTES,
     )
     .unwrap();
-    let message = load_adapted(out.path(), None, &Device::flex()).unwrap_err().to_string();
+    let message = load_adapted(out.path(), None, None, &Device::flex()).unwrap_err().to_string();
     assert!(message.contains("was not trained on the model in"), "{message}");
     let path = base.path().display().to_string();
     drop(base);
-    let message = load_adapted(out.path(), None, &Device::flex()).unwrap_err().to_string();
+    let message = load_adapted(out.path(), None, None, &Device::flex()).unwrap_err().to_string();
     assert!(
         message.contains(&format!("belongs to the model `{path}`, and there is no such folder")),
         "{message}"
@@ -171,7 +171,8 @@ fn kinds_that_are_not_computed_are_refused_with_file_and_key() {
     for keys in refused {
         written.write(out.path()).unwrap();
         set(out.path(), &keys);
-        let message = load_adapted(out.path(), None, &Device::flex()).unwrap_err().to_string();
+        let message =
+            load_adapted(out.path(), None, None, &Device::flex()).unwrap_err().to_string();
         let key = keys.as_object().unwrap().keys().next().unwrap();
         assert!(message.contains(CONFIG_FILE) && message.contains(key), "{keys}: {message}");
     }
@@ -183,12 +184,12 @@ fn kinds_that_are_not_computed_are_refused_with_file_and_key() {
     for keys in accepted {
         written.write(out.path()).unwrap();
         set(out.path(), &keys);
-        load_adapted(out.path(), None, &Device::flex())
+        load_adapted(out.path(), None, None, &Device::flex())
             .unwrap_or_else(|error| panic!("{keys}: {error}"));
     }
     written.write(out.path()).unwrap();
     set(out.path(), &serde_json::json!({"r": 4}));
-    let message = load_adapted(out.path(), None, &Device::flex()).unwrap_err().to_string();
+    let message = load_adapted(out.path(), None, None, &Device::flex()).unwrap_err().to_string();
     assert!(message.contains("has the shape [3, 8], expected [4, 8]"), "{message}");
 }
 
@@ -201,7 +202,7 @@ fn a_pickled_adapter_is_refused() {
         out.path().join("adapter_model.bin"),
     )
     .unwrap();
-    let message = load_adapted(out.path(), None, &Device::flex()).unwrap_err().to_string();
+    let message = load_adapted(out.path(), None, None, &Device::flex()).unwrap_err().to_string();
     assert!(
         message.contains("adapter_model.bin` is pickled") && message.contains("AutoPeft"),
         "{message}"

@@ -15,7 +15,7 @@ use std::path::Path;
 use burn::tensor::Device;
 
 use crate::adapter::{CONFIG_FILE, load_adapted};
-use crate::{Llama, LlamaConfig, WeightsError};
+use crate::{BaseFormat, Llama, LlamaConfig, WeightsError};
 
 /// Reads the model of a folder, after a comparison of every file with its checksum. `base` is the
 /// folder of the model that an adapter belongs to, if it is not where the adapter says.
@@ -28,11 +28,25 @@ pub fn load(
     base: Option<&Path>,
     device: &Device,
 ) -> Result<(LlamaConfig, Llama), WeightsError> {
+    load_quantized(folder, base, None, device)
+}
+
+/// As [`load`], for inference: with `form`, the layers of the blocks are quantised as they are
+/// read. The base of an adapter that was trained on a quantised base keeps its own form.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_quantized(
+    folder: &Path,
+    base: Option<&Path>,
+    form: Option<BaseFormat>,
+    device: &Device,
+) -> Result<(LlamaConfig, Llama), WeightsError> {
     verify(folder)?;
     if folder.join(CONFIG_FILE).exists() {
-        return load_adapted(folder, base, device);
+        return load_adapted(folder, base, form, device);
     }
-    crate::weights::load(folder, device)
+    crate::weights::load_frozen(folder, form, device)
 }
 
 /// Compares every file of a checkpoint or of an exported folder with its checksum; other folders
