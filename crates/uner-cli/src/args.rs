@@ -183,10 +183,13 @@ pub(crate) struct EvalArgs {
     /// Also print how often entities of a probability are correct (`report.json` always has it)
     #[arg(long)]
     pub(crate) calibration: bool,
-    /// Folder for `report.md`, `report.json` and `predictions.jsonl` [default: one in `eval` of the
+    /// Folder for `report.md`, `report.json` and every answer [default: one in `eval` of the
     /// model's folder, named after the benchmarks]
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) output: Option<PathBuf>,
+    /// Continue an evaluation that was interrupted: nothing is asked twice
+    #[arg(long)]
+    pub(crate) resume: bool,
 }
 
 #[derive(Debug, Args)]
@@ -360,7 +363,7 @@ pub(crate) struct EncodeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArgs {
     /// Gold queries in the format of the official evaluation files
-    #[arg(long, value_name = "SUBSET.json", requires = "predictions", required_unless_present = "bio", value_parser = path())]
+    #[arg(long, value_name = "SUBSET.json", requires = "predictions", required_unless_present_any = ["bio", "evaluation"], value_parser = path())]
     pub(crate) gold: Option<PathBuf>,
     /// One `{"output": "…"}` a line, in the order of the queries
     #[arg(long, value_name = "PREDICTIONS.jsonl", requires = "gold", value_parser = path())]
@@ -368,6 +371,9 @@ pub(crate) struct ScoreArgs {
     /// One `{"gold": [tag, …], "pred": [tag, …]}` a line
     #[arg(long, value_name = "SPANS.jsonl", conflicts_with_all = ["gold", "predictions"], value_parser = path())]
     pub(crate) bio: Option<PathBuf>,
+    /// The folder of an evaluation: its scores are computed from its answers again
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["gold", "predictions", "bio"], value_parser = path())]
+    pub(crate) evaluation: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

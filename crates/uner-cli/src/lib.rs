@@ -102,7 +102,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
     match command {
         Command::Train(args) => return train::run(args, out),
         Command::Report(args) => report::run(args, out)?,
-        Command::Eval(args) => eval::run(args, out)?,
+        Command::Eval(args) => return eval::run(args, out),
         Command::Predict(args) => return predict::run(args, out),
         Command::Score(args) => score::run(args, out)?,
         Command::Probe(args) => {

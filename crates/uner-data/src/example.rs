@@ -44,6 +44,17 @@ pub struct Entity {
     pub span: Option<Span>,
 }
 
+/// An entity that a system found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoundEntity {
+    /// The entity. The span is `None` if the text has no occurrence left for it.
+    #[serde(flatten)]
+    pub entity: Entity,
+    /// Its probability, if the system knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+}
+
 /// A text, its gold entities, and the entity types asked of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Example {

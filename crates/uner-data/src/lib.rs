@@ -54,7 +54,7 @@ pub mod windows;
 
 pub use dataset::Dataset;
 pub use error::{DataError, Problem};
-pub use example::{Entity, Example, Span};
+pub use example::{Entity, Example, FoundEntity, Span};
 pub use inventory::{TypeCounts, TypeInventory};
 pub use json::python::as_python_reads;
 pub use mixture::{Member, Mixture, Take, mix};

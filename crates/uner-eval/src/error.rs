@@ -13,9 +13,26 @@ pub enum EvalError {
     /// A benchmark cannot be read.
     #[error(transparent)]
     Data(#[from] uner_data::DataError),
-    /// The model cannot answer.
+    /// The system cannot answer.
     #[error(transparent)]
-    Infer(#[from] uner_infer::InferError),
+    System(Box<dyn std::error::Error + Send + Sync>),
+    /// The caller cancelled.
+    #[error("stopped")]
+    Stopped,
+    /// Another process writes to a file.
+    #[error("another process writes to `{}`; wait for its end, or choose another folder", .0.display())]
+    InUse(PathBuf),
+    /// The folder has another evaluation.
+    #[error(
+        "`{}` has another evaluation: {difference}; resume it with the same system and benchmarks, or choose another folder",
+        folder.display()
+    )]
+    Other {
+        /// The folder.
+        folder: PathBuf,
+        /// How the two differ.
+        difference: String,
+    },
     /// A file without lines to score.
     #[error("`{}` has no lines to score", .0.display())]
     Empty(PathBuf),

@@ -6,34 +6,45 @@
 //!   UniversalNER;
 //! - *strict*: exact span and type, the usual entity-level F1 (the `strict` mode of [`semeval`]);
 //! - *partial*: the further SemEval-2013 modes, which give credit for overlaps and for types
-//!   ([`semeval`]).
+//!   ([`semeval`]), and the partial score of the paper ([`HalfCreditCounts`]).
 //!
 //! [`seqeval`] and [`instructuie`] are two other conventions behind published numbers.
-//! [`score_queries`] and [`score_bio`] score files; [`DatasetScorer`] scores a run example by
-//! example. [`report`] prints the results beside [`published`] numbers, and names missing
+//! [`score_queries`] and [`score_bio`] score files of other programs. [`measure`] asks a [`System`]
+//! every query of some benchmarks and keeps its answers in a [`folder`], from which all scores can
+//! be computed again. [`report`] prints the results beside [`published`] numbers, and names missing
 //! benchmarks.
 
 mod bio;
 mod calibration;
 mod error;
+pub mod errors;
+pub mod folder;
+mod half_credit;
 pub mod instructuie;
 mod lines;
 mod measure;
 pub mod official;
 pub mod published;
 mod queries;
+mod rates;
 mod ratio;
+pub mod record;
 pub mod report;
 mod score;
 mod scores;
 pub mod semeval;
 pub mod seqeval;
+pub mod system;
 mod tag;
 
 pub use bio::{BioReport, score_bio};
 pub use calibration::{Bin, Calibration, Reliability};
 pub use error::EvalError;
-pub use measure::{Benchmark, OnProgress, measure};
+pub use folder::{Folder, Measured};
+pub use half_credit::{HalfCreditCounts, HalfCreditScore};
+pub use measure::{Benchmark, OnProgress, Options, measure};
 pub use queries::{QueryReport, score_queries};
-pub use score::{DatasetReport, DatasetScorer, QueryPrediction, SeenSplit};
+pub use rates::Rates;
+pub use score::{DatasetReport, DatasetScorer, SeenSplit};
 pub use scores::{Scores, TypeScores};
+pub use system::{Answer, System};

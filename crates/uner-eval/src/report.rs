@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bin, DatasetReport, Reliability, Scores,
+    Bin, DatasetReport, Rates, Reliability, Scores,
     published::{Published, published},
     semeval::ModeScore,
 };
@@ -51,27 +51,39 @@ pub struct MacroAverage {
     pub strict_f1: f64,
     /// Mean partial F1.
     pub partial_f1: f64,
+    /// Mean F1 with half credit, the partial score of the paper.
+    pub half_credit_f1: f64,
 }
 
 /// All benchmarks of a run. Its JSON is what serde writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// The name of the system.
+    pub system: String,
     /// One outcome per benchmark, in the requested order.
     pub outcomes: Vec<Outcome>,
     /// The averages; `None` if no benchmark was scored.
     pub macro_average: Option<MacroAverage>,
+    /// The averages of each domain with a scored benchmark.
+    pub domains: IndexMap<String, MacroAverage>,
     /// Published numbers by dataset; datasets without any are left out.
     pub published: IndexMap<String, Vec<Published>>,
 }
 
 impl Report {
     /// Averages the outcomes and looks up published numbers.
-    pub fn new(outcomes: Vec<Outcome>) -> Self {
+    pub fn new(system: &str, outcomes: Vec<Outcome>) -> Self {
         let numbers = outcomes
             .iter()
             .map(|outcome| (outcome.dataset().to_owned(), published(outcome.dataset())));
         let published = numbers.filter(|(_, numbers)| !numbers.is_empty()).collect();
-        Self { macro_average: macro_average(&outcomes), published, outcomes }
+        Self {
+            system: system.to_owned(),
+            macro_average: macro_average(outcomes.iter()),
+            domains: domains(&outcomes),
+            published,
+            outcomes,
+        }
     }
 
     /// All tables, with borders, for a terminal; with `calibration`, also those of probabilities.
@@ -97,6 +109,10 @@ impl Report {
                 ));
             }
         }
+        if self.domains.len() > 1 {
+            sections.push(("Domains (macro averages, percent)".to_owned(), by_domain(self)));
+        }
+        sections.push(("Flaws of answers, and errors".to_owned(), flaws(self)));
         for outcome in self.outcomes.iter().filter(|_| calibration) {
             if let Outcome::Scored(report) = outcome {
                 sections.extend(reliabilities(report));
@@ -113,14 +129,29 @@ impl Report {
     }
 }
 
-fn macro_average(outcomes: &[Outcome]) -> Option<MacroAverage> {
-    let scored: Vec<&DatasetReport> = outcomes
-        .iter()
-        .filter_map(|outcome| match outcome {
-            Outcome::Scored(report) => Some(&**report),
-            Outcome::Missing { .. } => None,
-        })
-        .collect();
+/// The averages of each domain, in the order of the outcomes.
+fn domains(outcomes: &[Outcome]) -> IndexMap<String, MacroAverage> {
+    let mut groups: IndexMap<&str, Vec<&Outcome>> = IndexMap::new();
+    for outcome in outcomes {
+        if let Outcome::Scored(report) = outcome
+            && !report.domain.is_empty()
+        {
+            groups.entry(&report.domain).or_default().push(outcome);
+        }
+    }
+    let average = |(domain, group): (&str, Vec<&Outcome>)| {
+        Some((domain.to_owned(), macro_average(group.into_iter())?))
+    };
+    groups.into_iter().filter_map(average).collect()
+}
+
+fn macro_average<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Option<MacroAverage> {
+    let outcomes: Vec<&Outcome> = outcomes.collect();
+    let scored = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Scored(report) => Some(&**report),
+        Outcome::Missing { .. } => None,
+    });
+    let scored: Vec<&DatasetReport> = scored.collect();
     let mean = |f1: fn(&DatasetReport) -> f64| {
         scored.iter().map(|report| f1(report)).sum::<f64>() / scored.len() as f64
     };
@@ -130,6 +161,7 @@ fn macro_average(outcomes: &[Outcome]) -> Option<MacroAverage> {
         official_f1: mean(|report| report.scores.official.f1),
         strict_f1: mean(|report| report.scores.semeval.strict.f1),
         partial_f1: mean(|report| report.scores.semeval.partial.f1),
+        half_credit_f1: mean(|report| report.half_credit.f1),
     })
 }
 
@@ -217,6 +249,44 @@ fn by_type(report: &DatasetReport) -> Table {
         row.extend(
             [scores.official.f1, precision, recall, f1, scores.semeval.partial.f1].map(percent),
         );
+        table.add_row(row);
+    }
+    table
+}
+
+fn by_domain(report: &Report) -> Table {
+    let mut table = table(&["domain", "datasets", "official F1", "strict F1", "partial F1"]);
+    for (domain, average) in &report.domains {
+        let mut row = vec![domain.clone(), average.num_scored.to_string()];
+        row.extend([average.official_f1, average.strict_f1, average.partial_f1].map(percent));
+        table.add_row(row);
+    }
+    table
+}
+
+/// How often answers have a flaw, and how many errors of each kind there are.
+fn flaws(report: &Report) -> Table {
+    let mut table = table(&[
+        "dataset",
+        "queries",
+        "unanswered",
+        "malformed",
+        "mentions",
+        "not in the text",
+        "repeated",
+        "missed",
+        "spurious",
+        "wrong boundary",
+        "wrong type",
+    ]);
+    for outcome in &report.outcomes {
+        let Outcome::Scored(report) = outcome else { continue };
+        let Rates { queries, unanswered, malformed, mentions, hallucinated, duplicates } =
+            report.rates;
+        let mut row = vec![report.dataset.clone()];
+        let counts = [queries, unanswered, malformed, mentions, hallucinated, duplicates];
+        row.extend(counts.map(|count| count.to_string()));
+        row.extend(report.errors.counts.values().map(ToString::to_string));
         table.add_row(row);
     }
     table

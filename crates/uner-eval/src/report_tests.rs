@@ -3,8 +3,9 @@
 use uner_data::{Entity, Example, Span};
 
 use super::*;
-use crate::{DatasetScorer, QueryPrediction};
-use uner_data::SeenMentions;
+use crate::record::Record;
+use crate::{Answer, DatasetScorer};
+use uner_data::{FoundEntity, SeenMentions};
 
 fn entity(text: &str, entity_type: &str, start: usize) -> Entity {
     let span = Some(Span { start, end: start + text.chars().count() });
@@ -23,14 +24,16 @@ fn report() -> Report {
         queries: vec!["person".to_owned(), "city".to_owned()],
     };
     let training = Example { entities: vec![entity("ADA", "person", 0)], ..example.clone() };
-    let answer = |entity_type: &str, output: &str, entities| QueryPrediction {
+    let answer = |entity_type: &str, raw: &str, entities: Vec<Entity>| Answer {
         entity_type: entity_type.to_owned(),
-        output: output.to_owned(),
-        entities,
-        probabilities: Vec::new(),
-        empty_probability: None,
+        raw: raw.to_owned(),
+        entities: entities
+            .into_iter()
+            .map(|entity| FoundEntity { entity, probability: None })
+            .collect(),
+        ..Answer::default()
     };
-    let predictions = [
+    let answers = vec![
         answer(
             "person",
             "[\"Ada\", \"met\"]",
@@ -39,11 +42,11 @@ fn report() -> Report {
         answer("city", "[\"Rome\"]", vec![entity("Rome", "city", 14)]),
     ];
     let mut scorer =
-        DatasetScorer::new("mit-restaurant", Some(SeenMentions::from_iter([&training])));
-    scorer.add(&example, &predictions).unwrap();
+        DatasetScorer::new("mit-restaurant", "social", Some(SeenMentions::from_iter([&training])));
+    scorer.add(&Record::new(("mit-restaurant", "test"), example, answers).unwrap());
     let missing =
         Outcome::Missing { dataset: "GENIA".to_owned(), reason: "no such file".to_owned() };
-    Report::new(vec![Outcome::Scored(Box::new(scorer.finish())), missing])
+    Report::new("a model", vec![Outcome::Scored(Box::new(scorer.finish())), missing])
 }
 
 fn rows(text: &str, starting: &str) -> Vec<Vec<String>> {
@@ -76,7 +79,8 @@ fn scores_stand_beside_published_ones() {
         ours[0][2..10],
         ["1", "66.7", "66.7", "66.7", "66.7", "66.7", "100.0 (1)", "50.0 (2)"]
     );
-    assert_eq!(ours[1][2..4], ["66.7", "this run"]);
+    assert_eq!(ours[1][2..12], ["2", "0", "0", "3", "0", "0", "1", "1", "0", "0"]);
+    assert_eq!(ours[2][2..4], ["66.7", "this run"]);
     let bert = ours.iter().find(|row| row[3] == "BERT-base").unwrap();
     assert_eq!((bert[2].as_str(), bert[4].as_str()), ("81.02", "supervised"));
     assert_eq!(rows(&markdown, "person")[0][2..7], ["2", "50.0", "50.0", "50.0", "50.0"]);

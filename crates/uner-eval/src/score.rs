@@ -1,39 +1,30 @@
 //! Scores an evaluation run, example by example.
 
 use serde::{Deserialize, Serialize};
-use uner_data::{Entity, Example, SeenMentions};
+use uner_data::{Entity, SeenMentions};
 
 use crate::{
-    Calibration, EvalError, Reliability,
+    Answer, Calibration, Reliability,
+    errors::{ErrorCounter, Errors},
+    half_credit::{HalfCreditCounts, HalfCreditScore},
     official::{OfficialCounts, get_response},
+    rates::Rates,
+    record::Record,
     scores::{Counts, Query, Scores},
     semeval::{Mention, ModeCounts, ModeScore, SemevalCounts},
 };
-
-/// A model's answer to one query.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QueryPrediction {
-    /// The entity type of the query, as in the example's queries.
-    pub entity_type: String,
-    /// The generated text, which the official score parses.
-    pub output: String,
-    /// The entities that the predictor read from it. Strict and partial scores use only their spans
-    /// and the type of the query.
-    pub entities: Vec<Entity>,
-    /// The probability of each entity, and that there is none; empty and `None` if the predictor
-    /// does not know them.
-    pub probabilities: Vec<f64>,
-    /// See `probabilities`.
-    pub empty_probability: Option<f64>,
-}
 
 /// Accumulates the scores of one dataset.
 #[derive(Debug, Clone)]
 pub struct DatasetScorer {
     dataset: String,
+    domain: String,
     seen: Option<SeenMentions>,
     num_examples: usize,
     counts: Counts,
+    half_credit: HalfCreditCounts,
+    rates: Rates,
+    errors: ErrorCounter,
     entity_calibration: Calibration,
     empty_calibration: Calibration,
     seen_counts: ModeCounts,
@@ -43,12 +34,16 @@ pub struct DatasetScorer {
 impl DatasetScorer {
     /// Starts a dataset. With the mentions of the training data, seen and unseen entities are also
     /// scored separately.
-    pub fn new(dataset: impl Into<String>, seen: Option<SeenMentions>) -> Self {
+    pub fn new(dataset: &str, domain: &str, seen: Option<SeenMentions>) -> Self {
         Self {
-            dataset: dataset.into(),
+            dataset: dataset.to_owned(),
+            domain: domain.to_owned(),
             seen,
             num_examples: 0,
             counts: Counts::default(),
+            half_credit: HalfCreditCounts::default(),
+            rates: Rates::default(),
+            errors: ErrorCounter::default(),
             entity_calibration: Calibration::default(),
             empty_calibration: Calibration::default(),
             seen_counts: ModeCounts::default(),
@@ -56,70 +51,51 @@ impl DatasetScorer {
         }
     }
 
-    /// Adds an example and the answers to its queries, one per query in the same order. Gold
-    /// entities of types without a query are not scored.
-    ///
-    /// # Errors
-    /// The predictions do not match the example's queries.
-    pub fn add(
-        &mut self,
-        example: &Example,
-        predictions: &[QueryPrediction],
-    ) -> Result<(), EvalError> {
-        if !example.queries.iter().eq(predictions.iter().map(|prediction| &prediction.entity_type))
-        {
-            return Err(EvalError::Queries {
-                id: example.id.clone(),
-                queries: example.queries.clone(),
-                answered: predictions
-                    .iter()
-                    .map(|prediction| prediction.entity_type.clone())
-                    .collect(),
-            });
-        }
-        let queries: Vec<Query> = predictions
+    /// Adds the answers to an example's queries.
+    pub fn add(&mut self, record: &Record) {
+        let queries: Vec<Query> = record
+            .answers
             .iter()
-            .map(|prediction| {
-                let gold = example.entities.iter();
-                let gold: Vec<&Entity> =
-                    gold.filter(|entity| entity.entity_type == prediction.entity_type).collect();
-                self.add_seen(&gold, prediction);
-                self.add_probabilities(&gold, prediction);
+            .map(|answer| {
+                let gold: Vec<&Entity> = record.gold_of(&answer.entity_type).collect();
+                self.add_seen(&gold, answer);
+                self.add_probabilities(&gold, answer);
+                let (gold_list, response) = (gold_list(&gold), get_response(answer.list()));
+                self.half_credit.merge(HalfCreditCounts::of_query(&gold_list, response));
                 Query {
-                    entity_type: &prediction.entity_type,
-                    official: OfficialCounts::of_query(
-                        &gold_answer(&gold),
-                        get_response(&prediction.output),
-                    ),
-                    gold: mentions(gold, prediction),
-                    predicted: mentions(&prediction.entities, prediction),
+                    entity_type: &answer.entity_type,
+                    official: OfficialCounts::of_query(&gold_list, response),
+                    gold: mentions(gold, answer),
+                    predicted: mentions(predicted(answer), answer),
                 }
             })
             .collect();
         self.counts.add_passage(&queries);
+        self.rates.add(record);
+        self.errors.add(record);
         self.num_examples += 1;
-        Ok(())
     }
 
-    fn add_seen(&mut self, gold: &[&Entity], prediction: &QueryPrediction) {
+    fn add_seen(&mut self, gold: &[&Entity], answer: &Answer) {
         let Some(seen) = &self.seen else { return };
         let count = |is_seen: bool| {
             let of_part = |entity: &&Entity| seen.contains(&entity.text) == is_seen;
-            let gold = mentions(gold.iter().copied().filter(of_part), prediction);
-            let predicted = mentions(prediction.entities.iter().filter(of_part), prediction);
+            let gold = mentions(gold.iter().copied().filter(of_part), answer);
+            let predicted = mentions(predicted(answer).filter(of_part), answer);
             SemevalCounts::of_passage(&gold, &predicted).strict
         };
         self.seen_counts.merge(count(true));
         self.unseen_counts.merge(count(false));
     }
 
-    fn add_probabilities(&mut self, gold: &[&Entity], prediction: &QueryPrediction) {
-        for (entity, &probability) in prediction.entities.iter().zip(&prediction.probabilities) {
-            let is_correct =
-                entity.span.is_some() && gold.iter().any(|gold| gold.span == entity.span);
+    fn add_probabilities(&mut self, gold: &[&Entity], answer: &Answer) {
+        for found in &answer.entities {
+            let Some(probability) = found.probability else { continue };
+            let span = found.entity.span;
+            let is_correct = span.is_some() && gold.iter().any(|gold| gold.span == span);
             self.entity_calibration.add(probability, is_correct);
         }
-        if let Some(probability) = prediction.empty_probability {
+        if let Some(probability) = answer.empty_probability {
             self.empty_calibration.add(probability, gold.is_empty());
         }
     }
@@ -128,30 +104,38 @@ impl DatasetScorer {
     pub fn finish(self) -> DatasetReport {
         DatasetReport {
             dataset: self.dataset,
+            domain: self.domain,
             num_examples: self.num_examples,
             is_part: false,
             scores: self.counts.scores(),
+            half_credit: self.half_credit.score(),
+            rates: self.rates,
             seen_split: self.seen.is_some().then(|| SeenSplit {
                 seen: self.seen_counts.score(),
                 unseen: self.unseen_counts.score(),
             }),
             entity_reliability: self.entity_calibration.reliability(),
             empty_reliability: self.empty_calibration.reliability(),
+            errors: self.errors.finish(),
         }
     }
+}
+
+fn predicted(answer: &Answer) -> impl Iterator<Item = &Entity> {
+    answer.entities.iter().map(|found| &found.entity)
 }
 
 /// Gold or predicted entities, with the type of the query.
 fn mentions<'a>(
     entities: impl IntoIterator<Item = &'a Entity>,
-    prediction: &'a QueryPrediction,
+    answer: &'a Answer,
 ) -> Vec<Mention<'a>> {
-    let entity_type = &prediction.entity_type;
+    let entity_type = &answer.entity_type;
     entities.into_iter().map(|entity| Mention { span: entity.span, entity_type }).collect()
 }
 
 /// The gold answer in the format of the official data: a JSON list of the mentions in order.
-fn gold_answer(gold: &[&Entity]) -> String {
+fn gold_list(gold: &[&Entity]) -> String {
     gold.iter().map(|entity| entity.text.as_str()).collect::<serde_json::Value>().to_string()
 }
 
@@ -160,6 +144,9 @@ fn gold_answer(gold: &[&Entity]) -> String {
 pub struct DatasetReport {
     /// The name of the dataset.
     pub dataset: String,
+    /// Its group on the benchmark.
+    #[serde(default)]
+    pub domain: String,
     /// Number of passages.
     pub num_examples: usize,
     /// Whether only a part of the dataset was scored, so that published scores are not comparable.
@@ -168,6 +155,10 @@ pub struct DatasetReport {
     /// The scores of all queries.
     #[serde(flatten)]
     pub scores: Scores,
+    /// The partial score of the paper.
+    pub half_credit: HalfCreditScore,
+    /// How often answers have a flaw.
+    pub rates: Rates,
     /// Scores of seen and unseen entities, if the scorer has the mentions of the training data.
     pub seen_split: Option<SeenSplit>,
     /// Probabilities of entities against the share of them that are correct (exact span and type).
@@ -176,6 +167,8 @@ pub struct DatasetReport {
     /// Probabilities that a text has no entity of a type against the share that has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_reliability: Option<Reliability>,
+    /// What was wrong, counted, with examples.
+    pub errors: Errors,
 }
 
 /// Strict scores of two disjoint parts of all gold and predicted entities. The text of an entity,

@@ -1,11 +1,12 @@
 //! Properties of all scores, and hand-made examples.
 
 use proptest::prelude::*;
-use uner_data::{Entity, Example, SeenMentions, Span};
+use uner_data::{Entity, Example, FoundEntity, SeenMentions, Span};
 
 use crate::{
-    DatasetReport, DatasetScorer, QueryPrediction, Scores,
+    Answer, DatasetReport, DatasetScorer, Scores,
     official::OfficialCounts,
+    record::Record,
     semeval::{Mention, ModeCounts, SemevalCounts},
 };
 
@@ -103,13 +104,13 @@ fn example(entities: Vec<Entity>) -> Example {
     }
 }
 
-fn answer(entity_type: &str, output: &str, entities: Vec<Entity>) -> QueryPrediction {
-    QueryPrediction {
+fn answer(entity_type: &str, raw: &str, entities: Vec<Entity>) -> Answer {
+    let found = entities.into_iter().map(|entity| FoundEntity { entity, probability: None });
+    Answer {
         entity_type: entity_type.to_owned(),
-        output: output.to_owned(),
-        entities,
-        probabilities: Vec::new(),
-        empty_probability: None,
+        raw: raw.to_owned(),
+        entities: found.collect(),
+        ..Answer::default()
     }
 }
 
@@ -118,13 +119,13 @@ fn scored(seen: Option<SeenMentions>) -> DatasetReport {
         vec![entity("Ada", "person", 0), entity("Ada", "person", 8), entity("Bo", "person", 16)];
     let gold =
         example([gold, vec![entity("Rome", "city", 22), entity("met", "event", 4)]].concat());
-    let mut scorer = DatasetScorer::new("made-up", seen);
+    let mut scorer = DatasetScorer::new("made-up", "", seen);
     let people = vec![entity("Ada", "person", 0), entity("Rome", "person", 22)];
-    let predictions = [
+    let answers = vec![
         answer("person", "ASSISTANT: [\"ada\", \"Rome\"]", people),
         answer("city", "nothing", vec![]),
     ];
-    scorer.add(&gold, &predictions).unwrap();
+    scorer.add(&Record::new(("made-up", "test"), gold, answers).unwrap());
     scorer.finish()
 }
 
@@ -158,8 +159,7 @@ fn seen_and_unseen_are_told_apart_by_the_text_of_each_entity() {
 
 #[test]
 fn predictions_must_answer_the_queries() {
-    let mut scorer = DatasetScorer::new("made-up", None);
-    let error =
-        scorer.add(&example(vec![]), &[answer("city", "[]", vec![])]).unwrap_err().to_string();
+    let answers = vec![answer("city", "[]", vec![])];
+    let error = Record::new(("made-up", "test"), example(vec![]), answers).unwrap_err().to_string();
     assert!(error.contains("`e1`") && error.contains("person"), "{error}");
 }

@@ -19,4 +19,5 @@ pub use export::Export;
 pub use extract::Request;
 pub use generate::Generator;
 pub use load::{INFER, LoadOptions, TEMPLATE};
-pub use predict::{Decoding, FoundEntity, InferConfig, Predictor, Query, Response};
+pub use predict::{Decoding, InferConfig, Predictor, Query, Response};
+pub use uner_data::FoundEntity;

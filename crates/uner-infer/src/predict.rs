@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use uner_data::{Entity, align::align};
+use uner_data::{Entity, FoundEntity, align::align};
 use uner_model::{Llama, LlamaConfig};
 use uner_prompt::grounded::{Grounding, Pieces};
 use uner_prompt::{PromptError, Template, Tokenizer, ner};
@@ -56,18 +56,6 @@ pub struct Query<'a> {
     pub entity_type: &'a str,
     /// The dataset named in the prompt, for templates that name one.
     pub dataset: Option<&'a str>,
-}
-
-/// An entity of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FoundEntity {
-    /// The entity. The span is `None` if the text has no occurrence left for it.
-    #[serde(flatten)]
-    pub entity: Entity,
-    /// Its probability: of its tokens among those that were allowed, given the answer before it.
-    /// `None` with [`Decoding::Free`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probability: Option<f64>,
 }
 
 /// The model's answer to a query.

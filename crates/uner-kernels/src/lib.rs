@@ -27,6 +27,7 @@ pub mod link;
 pub mod nccl;
 #[cfg(all(feature = "cuda", any(test, feature = "offline")))]
 pub mod offline;
+#[cfg(feature = "flex")]
 pub mod packed_linear;
 pub mod profile;
 pub mod quantized_linear;
@@ -48,6 +49,7 @@ pub use input::{Input, InputGradient};
 pub use linear::linear;
 pub use linear_cross_entropy::{Labels, linear_cross_entropy, token_losses};
 pub use linear_sum::linear_sum;
+#[cfg(feature = "flex")]
 pub use packed_linear::{PackedWeight, packed_linear};
 pub use quantized_linear::{QuantFormat, QuantizedWeight, quantized_linear};
 pub use rms_norm::{add_rms_norm, fork_rms_norm, rms_norm};

@@ -10,8 +10,9 @@
 //!                   infer.toml         how answers are generated
 //!                   step-000500/       checkpoints, latest and best
 //!                   report.md          scores, and report.json
-//!                   predictions.jsonl  the answers that were scored
-//!                   eval/demo-test/    the same three files of `uner eval`
+//!                   evaluation.json    what was measured
+//!                   predictions/       the answers that were scored
+//!                   eval/demo-test/    the same files of `uner eval`
 //! ```
 
 use std::path::{Path, PathBuf};

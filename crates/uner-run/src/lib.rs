@@ -32,10 +32,11 @@ mod monitor;
 mod profile;
 mod ranks;
 mod start;
+pub mod system;
 mod train;
 
 pub use guards::file as guard_file;
-pub use measure::measure_into;
+pub use measure::{Evaluation, write_report};
 pub use profile::profile;
 pub use start::{dry_plan, refuse_too_much};
 pub use train::{Notice, Options, Trained, train};

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use uner_data::{SeenMentions, printable};
 use uner_eval::report::{Outcome, Report};
-use uner_eval::{EvalError, OnProgress, measure};
-use uner_infer::{InferError, Predictor};
+use uner_eval::{EvalError, Folder, OnProgress, Options, System, measure};
 use uner_model::{Llama, atomic};
 use uner_plan::Sources;
 use uner_plan::assemble::Assembled;
@@ -16,8 +15,7 @@ use uner_plan::recipe::{Benchmark, During};
 use uner_trainer::metrics::event::MetricsWriter;
 use uner_trainer::{Event, TrainError};
 
-/// Every answer of an evaluation.
-const PREDICTIONS: &str = "predictions.jsonl";
+use crate::system::ModelSystem;
 
 /// The macro average of strict F1 over the benchmarks of `eval.during`, from 0 to 1; `None` if
 /// `interrupted` ended it early.
@@ -30,19 +28,16 @@ pub(crate) fn score(
 ) -> Result<Option<f64>, TrainError> {
     let predictor =
         assembled.predictor(model, sources).map_err(|error| TrainError::Scoring(error.into()))?;
-    match strict_f1(&predictor, sources, during, interrupted) {
+    let mut system = ModelSystem { name: String::new(), predictor: &predictor };
+    match strict_f1(&mut system, sources, during, interrupted) {
         Ok(score) => Ok(Some(score)),
-        Err(error) if is_stopped(&error) => Ok(None),
+        Err(error) if matches!(error.downcast_ref(), Some(EvalError::Stopped)) => Ok(None),
         Err(error) => Err(TrainError::Scoring(error.into())),
     }
 }
 
-fn is_stopped(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(EvalError::Infer(InferError::Stopped)))
-}
-
 fn strict_f1(
-    predictor: &Predictor,
+    system: &mut ModelSystem,
     sources: &Sources,
     during: &During,
     interrupted: &dyn Fn() -> bool,
@@ -51,8 +46,8 @@ fn strict_f1(
         if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let benchmarks = resolved(&during.benchmarks)?;
-    let root = &sources.recipe.data.root;
-    let report = measure(predictor, &benchmarks, root, None, None, &mut go_on)?;
+    let options = Options { root: &sources.recipe.data.root, folder: None, seen: None };
+    let report = measure(system, &benchmarks, options, &mut go_on)?;
     Ok(report.macro_average.context("no benchmark of `eval.during` could be scored")?.strict_f1)
 }
 
@@ -65,30 +60,32 @@ fn resolved(benchmarks: &[Benchmark]) -> Result<Vec<uner_eval::Benchmark>> {
     benchmarks.iter().map(resolve).collect()
 }
 
-/// Measures a predictor on benchmarks, whose files are in `root`, and writes `report.md`,
-/// `report.json`, and every answer (`predictions.jsonl`) to `folder`.
-///
-/// # Errors
-/// As [`measure`]; when the folder cannot be written; when a score is `needed` and no benchmark has
-/// one, in which case no file is written.
-pub fn measure_into(
-    folder: &Path,
-    predictor: &Predictor,
-    (benchmarks, root): (&[Benchmark], &Path),
-    seen: Option<&SeenMentions>,
-    needed: bool,
-    on_progress: &mut OnProgress,
-) -> Result<Report> {
-    let benchmarks = resolved(benchmarks)?;
-    fs_err::create_dir_all(folder)?;
-    let mut report = Report::new(Vec::new());
-    atomic::write::<anyhow::Error>(&folder.join(PREDICTIONS), |out| {
-        report = measure(predictor, &benchmarks, root, seen, Some(out), on_progress)?;
-        ensure!(report.macro_average.is_some() || !needed, "no benchmark was scored");
-        Ok(())
-    })?;
-    write_report(folder, &report)?;
-    Ok(report)
+/// An evaluation that writes its answers to a folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluation<'a> {
+    /// The folder.
+    pub folder: &'a Path,
+    /// What is measured.
+    pub benchmarks: &'a [Benchmark],
+    /// The folder that the files of benchmarks are relative to.
+    pub root: &'a Path,
+    /// The mentions of the training data: seen and unseen entities are scored separately.
+    pub seen: Option<&'a SeenMentions>,
+    /// Whether an interrupted evaluation of the same system and benchmarks is continued.
+    pub resume: bool,
+}
+
+impl Evaluation<'_> {
+    /// Measures a system, and writes every answer; [`write_report`] writes the scores.
+    ///
+    /// # Errors
+    /// As [`measure`]; when the folder cannot be written.
+    pub fn run(&self, system: &mut dyn System, on_progress: &mut OnProgress) -> Result<Report> {
+        let benchmarks = resolved(self.benchmarks)?;
+        let folder = Folder::open_for(self.folder, &system.name(), self.resume)?;
+        let options = Options { root: self.root, folder: Some(&folder), seen: self.seen };
+        Ok(measure(system, &benchmarks, options, on_progress)?)
+    }
 }
 
 /// Adds the scores of a trained model to the metrics of its run.
@@ -104,14 +101,15 @@ pub(crate) fn record_scores(folder: &Path, step: u64, report: &Report) -> Result
 }
 
 /// Writes `report.json` and `report.md` to a folder.
-fn write_report(folder: &Path, report: &Report) -> Result<()> {
-    fs_err::create_dir_all(folder)?;
+///
+/// # Errors
+/// When they cannot be written.
+pub fn write_report(folder: &Path, report: &Report) -> Result<()> {
     let json = serde_json::to_string_pretty(report)?;
-    atomic::write::<anyhow::Error>(&folder.join("report.json"), |out| {
-        Ok(out.write_all(json.as_bytes())?)
-    })?;
     let markdown = printable(&report.markdown());
-    atomic::write::<anyhow::Error>(&folder.join("report.md"), |out| {
-        Ok(out.write_all(markdown.as_bytes())?)
-    })
+    for (name, text) in [("report.json", json), ("report.md", markdown)] {
+        let write = |out: &mut dyn std::io::Write| Ok(out.write_all(text.as_bytes())?);
+        atomic::write::<anyhow::Error>(&folder.join(name), write)?;
+    }
+    Ok(())
 }

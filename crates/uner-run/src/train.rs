@@ -21,10 +21,11 @@ use uner_trainer::{
 use crate::adapter;
 use crate::folder;
 use crate::lock::RunLock;
-use crate::measure::{measure_into, record_scores, score};
+use crate::measure::{Evaluation, record_scores, score, write_report};
 use crate::monitor::Monitor;
 use crate::ranks::{Rank, Ranks, World, together};
 use crate::start::{Resumed, detect_machine, initial_state, refuse_too_much};
+use crate::system::ModelSystem;
 
 /// Settings and callbacks of a run.
 #[derive(Clone, Copy)]
@@ -253,9 +254,12 @@ impl Trained<'_> {
         let step = state.step;
         let model = to_measure(sources, state, &device)?;
         let predictor = assembled.predictor(&model, sources)?;
-        let files = (benchmarks.as_slice(), sources.recipe.data.root.as_path());
-        let seen = Some(&assembled.seen);
-        let report = measure_into(folder, &predictor, files, seen, false, on_progress)?;
+        let name = folder.display().to_string();
+        let mut system = ModelSystem { name, predictor: &predictor };
+        let (root, seen) = (sources.recipe.data.root.as_path(), Some(&assembled.seen));
+        let evaluation = Evaluation { folder, benchmarks, root, seen, resume: false };
+        let report = evaluation.run(&mut system, on_progress)?;
+        write_report(folder, &report)?;
         record_scores(folder, step, &report)?;
         Ok(Some(report))
     }

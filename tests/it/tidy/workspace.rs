@@ -15,7 +15,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("uner-model", &["uner-kernels"]),
     ("uner-trainer", &["uner-prompt", "uner-model", "uner-kernels"]),
     ("uner-infer", &["uner-data", "uner-prompt", "uner-model", "uner-kernels"]),
-    ("uner-eval", &["uner-data", "uner-prompt", "uner-infer"]),
+    ("uner-eval", &["uner-data"]),
     (
         "uner-plan",
         &["uner-data", "uner-prompt", "uner-model", "uner-kernels", "uner-trainer", "uner-infer"],
@@ -51,7 +51,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ),
 ];
 /// Crates without tensors.
-const WITHOUT_BURN: [&str; 2] = ["uner-data", "uner-prompt"];
+const WITHOUT_BURN: [&str; 3] = ["uner-data", "uner-prompt", "uner-eval"];
 /// Packages that test or measure all others, and a package without code.
 const OUTSIDE_THE_LAYERS: [&str; 4] =
     ["uner-tests", "uner-benches", "uner-examples", "workspace-hack"];

@@ -11,14 +11,18 @@ use uner_data::DatasetRef;
 use uner_plan::hub;
 use uner_plan::recipe::{Benchmark, normal};
 use uner_run::folder::{recorded_root, recorded_training};
-use uner_run::measure_into;
+use uner_run::system::ModelSystem;
+use uner_run::{Evaluation, write_report};
 
+use crate::Ending;
 use crate::args::EvalArgs;
 use crate::model;
+use crate::terminal::interrupt;
 use crate::terminal::progress::Meter;
 
 /// `uner eval`
-pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<Ending> {
+    interrupt::watch()?;
     let benchmarks: Vec<Benchmark> = args
         .benchmark
         .iter()
@@ -36,11 +40,27 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<()> {
         Some(_) => benchmarks.into_iter().map(under_root).collect::<Result<Vec<_>>>()?,
         None => benchmarks,
     };
-    let report =
-        measure_into(&output, &predictor, (&benchmarks, &root), None, true, &mut metered())?;
+    let mut system =
+        ModelSystem { name: args.model.model.display().to_string(), predictor: &predictor };
+    let evaluation = Evaluation {
+        folder: &output,
+        benchmarks: &benchmarks,
+        root: &root,
+        seen: None,
+        resume: args.resume,
+    };
+    interrupt::defer();
+    let report = evaluation.run(&mut system, &mut metered());
+    if interrupt::stop_deferring() {
+        tracing::warn!("interrupted; go on with `--resume`");
+        return Ok(Ending::Interrupted);
+    }
+    let report = report?;
+    ensure!(report.macro_average.is_some(), "no benchmark was scored");
+    write_report(&output, &report)?;
     write!(out, "{}", report.terminal(args.calibration))?;
     tracing::info!("wrote `{}`", output.display());
-    Ok(())
+    Ok(Ending::Done)
 }
 
 /// Makes a benchmark's files relative to `--root`, not to its description.
@@ -110,6 +130,6 @@ pub(crate) fn metered() -> impl FnMut(&str, u64, u64) -> ControlFlow<()> {
         if let Some(meter) = &mut meter {
             meter.show(done, || format!("queries of {dataset}"));
         }
-        ControlFlow::Continue(())
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

@@ -22,7 +22,8 @@ fn a_run_from_recipe_to_prediction() {
         "latest",
         "report.md",
         "report.json",
-        "predictions.jsonl",
+        "evaluation.json",
+        "predictions/demo-test.jsonl",
         "step-000002/state.json",
         "step-000002/plan.toml",
     ] {
@@ -59,7 +60,8 @@ fn a_run_from_recipe_to_prediction() {
         7,
         "every type is asked"
     );
-    let predictions = desk.read("alone/eval/demo-validation-first-2/predictions.jsonl");
+    let predictions =
+        desk.read("alone/eval/demo-validation-first-2/predictions/demo-validation.jsonl");
     let lines: Vec<Value> =
         predictions.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
@@ -71,6 +73,24 @@ fn a_run_from_recipe_to_prediction() {
             "{answers:?}"
         );
     }
+    scores_follow_from_answers(&desk, &predictions);
+}
+
+/// Scores are computed from the answers again, and an evaluation that was cut off goes on.
+fn scores_follow_from_answers(desk: &Desk, predictions: &str) {
+    let folder = "alone/eval/demo-validation-first-2";
+    let before = desk.read(&format!("{folder}/report.json"));
+    fs_err::remove_file(desk.path(folder).join("report.json")).unwrap();
+    desk.uner(&["score", "--evaluation", folder]).succeeds();
+    assert_eq!(desk.read(&format!("{folder}/report.json")), before);
+    let file = desk.path(folder).join("predictions/demo-validation.jsonl");
+    fs_err::write(&file, &predictions[..predictions.len() - 5]).unwrap();
+    let eval = ["eval", "--model", "alone", "--benchmark", "demo:validation", "--limit"];
+    desk.uner(&[&eval[..], &["2", "--resume"]].concat()).succeeds();
+    assert_eq!(desk.read(&format!("{folder}/report.json")), before);
+    assert_eq!(fs_err::read_to_string(&file).unwrap(), predictions);
+    let other = [&eval[..], &["3", "--resume", "--output", folder]].concat();
+    desk.uner(&other).fails(1, &["another number of examples"]);
 }
 
 #[test]

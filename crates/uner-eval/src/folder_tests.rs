@@ -1,0 +1,142 @@
+//! An evaluation that is killed anywhere goes on to the same files and scores.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use uner_data::{Dataset, Entity, Example, FoundEntity, Span};
+
+use super::*;
+use crate::system::{OnAnswered, Questions};
+use crate::{Answer, Benchmark, Options, System, measure};
+
+/// Names every word of two letters, and remembers what it was asked.
+struct Words<'a>(&'a RefCell<Vec<String>>);
+
+impl System for Words<'_> {
+    fn name(&self) -> String {
+        "words".to_owned()
+    }
+
+    fn answer(
+        &mut self,
+        questions: Questions,
+        answered: &mut OnAnswered,
+    ) -> Result<Vec<Vec<Answer>>, EvalError> {
+        self.0.borrow_mut().extend(questions.examples.iter().map(|example| example.id.clone()));
+        if answered(questions.examples.len()).is_break() {
+            return Err(EvalError::Stopped);
+        }
+        Ok(questions.examples.iter().map(answers).collect())
+    }
+}
+
+fn answers(example: &Example) -> Vec<Answer> {
+    let word = |start: usize, entity_type: &str| {
+        let text = example.text[start..start + 2].to_owned();
+        let span = Some(Span { start, end: start + 2 });
+        let entity = Entity { text, entity_type: entity_type.to_owned(), span };
+        FoundEntity { entity, probability: Some(0.25) }
+    };
+    let of_type = |entity_type: &String| {
+        let starts = [0, 3].into_iter().filter(|start| start + 2 <= example.text.len());
+        let found = starts.map(|start| word(start, entity_type)).collect();
+        Answer::of_entities(entity_type, found)
+    };
+    example.queries.iter().map(of_type).collect()
+}
+
+fn dataset(root: &Path) -> Dataset {
+    let row = |number: usize| {
+        let name = if number % 3 == 0 { "person" } else { "city" };
+        format!(
+            "{{\"id\": \"p{number}\", \"text\": \"Al Bo {number}\", \"entities\": \
+             [{{\"start\": 0, \"end\": 2, \"label\": \"{name}\"}}]}}\n"
+        )
+    };
+    let rows: String = (0..150).map(row).collect();
+    fs_err::write(root.join("test.jsonl"), rows).unwrap();
+    let text = "name = \"made-up\"\n[format]\nkind = \"jsonl\"\nlabel = \"label\"\n\
+                [splits]\ntest = \"test.jsonl\"\nother = \"missing.jsonl\"\n";
+    Dataset::from_toml(text, "made-up").unwrap()
+}
+
+fn benchmarks(root: &Path, splits: &[&str]) -> Vec<Benchmark> {
+    let benchmark = |split: &&str| Benchmark {
+        dataset: dataset(root),
+        split: (*split).to_owned(),
+        limit: None,
+    };
+    splits.iter().map(benchmark).collect()
+}
+
+fn run(root: &Path, path: &Path, resume: bool) -> (Result<Report, EvalError>, Vec<String>) {
+    let asked = RefCell::new(Vec::new());
+    let folder = match Folder::open_for(path, "words", resume) {
+        Ok(folder) => folder,
+        Err(error) => return (Err(error), Vec::new()),
+    };
+    let options = Options { root, folder: Some(&folder), seen: None };
+    let splits = benchmarks(root, &["test", "other"]);
+    let report =
+        measure(&mut Words(&asked), &splits, options, &mut |_, _, _| ControlFlow::Continue(()));
+    (report, asked.into_inner())
+}
+
+#[test]
+fn a_killed_evaluation_asks_nothing_twice() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("evaluation");
+    let (report, asked) = run(root.path(), &path, false);
+    let report = report.unwrap();
+    assert_eq!(asked.len(), 150);
+    assert!(matches!(report.outcomes[1], Outcome::Missing { .. }), "the others are scored");
+    let file = path.join("predictions/made-up-test.jsonl");
+    let whole = fs_err::read(&file).unwrap();
+    for cut in [0, 1, whole.len() / 3, whole.len() / 2, whole.len() - 1, whole.len()] {
+        fs_err::write(&file, &whole[..cut]).unwrap();
+        let complete = whole[..cut].split(|byte| *byte == b'\n').count() - 1;
+        let (resumed, asked) = run(root.path(), &path, true);
+        assert_eq!(resumed.unwrap(), report, "cut after {cut} bytes");
+        assert_eq!(asked.len(), 150 - complete, "cut after {cut} bytes");
+        assert_eq!(fs_err::read(&file).unwrap(), whole, "cut after {cut} bytes");
+    }
+    let again = rescore(&path, None).unwrap();
+    assert_eq!(again.outcomes[0], report.outcomes[0], "scores follow from the files");
+}
+
+#[test]
+fn another_evaluation_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("evaluation");
+    run(root.path(), &path, false).0.unwrap();
+    let problem = Folder::open_for(&path, "sentences", true).unwrap_err().to_string();
+    assert!(problem.contains("it is of `words`, not of `sentences`"), "{problem}");
+
+    let folder = Folder::open_for(&path, "words", true).unwrap();
+    let measured = |types: &[&str]| Measured {
+        dataset: "made-up".to_owned(),
+        split: "test".to_owned(),
+        domain: String::new(),
+        entity_types: types.iter().map(ToString::to_string).collect(),
+        examples: 150,
+        is_part: false,
+    };
+    let problem = folder.open(&measured(&["band"]), |_| Ok(())).unwrap_err().to_string();
+    assert!(problem.contains("other types"), "{problem}");
+    let first = folder.open(&measured(&["person", "city"]), |_| Ok(())).unwrap();
+    let problem = folder.open(&measured(&["person", "city"]), |_| Ok(())).unwrap_err().to_string();
+    assert!(problem.contains("another process writes to"), "{problem}");
+    drop(first);
+
+    let text = fs_err::read_to_string(root.path().join("test.jsonl")).unwrap();
+    let file = path.join("predictions/made-up-test.jsonl");
+    let rows = fs_err::read_to_string(&file).unwrap().replacen("Al Bo 2\"", "Al Bu 2\"", 1);
+    fs_err::write(&file, rows).unwrap();
+    assert!(text.contains("Al Bo 2"));
+    let problem = run(root.path(), &path, true).0.unwrap_err().to_string();
+    assert!(problem.contains("`made-up` has changed at example `p2`"), "{problem}");
+    fs_err::write(&file, "nonsense\n").unwrap();
+    let problem = run(root.path(), &path, true).0.unwrap_err().to_string();
+    assert!(problem.contains(":1: ") && problem.contains("made-up-test.jsonl"), "{problem}");
+}

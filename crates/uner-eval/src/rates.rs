@@ -1,0 +1,47 @@
+//! How often answers have a flaw, whatever their score.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::Record;
+
+/// Counts over the queries of a dataset.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Queries.
+    pub queries: usize,
+    /// Queries without an answer, such as a prompt that does not fit the model.
+    pub unanswered: usize,
+    /// Answers that are incomplete or have another format than was asked for.
+    pub malformed: usize,
+    /// Mentions in the answers.
+    pub mentions: usize,
+    /// Mentions that do not occur in the text.
+    pub hallucinated: usize,
+    /// Mentions that an answer repeats more often than the text has them.
+    pub duplicates: usize,
+}
+
+impl Rates {
+    /// Adds the answers of a record.
+    pub(crate) fn add(&mut self, record: &Record) {
+        for answer in &record.answers {
+            self.queries += 1;
+            self.unanswered += usize::from(answer.problem.is_some());
+            self.malformed += usize::from(answer.malformed);
+            self.mentions += answer.entities.len();
+            let mut placed = HashSet::new();
+            for found in &answer.entities {
+                let text = found.entity.text.as_str();
+                if found.entity.span.is_some() {
+                    placed.insert(text);
+                } else if placed.contains(text) {
+                    self.duplicates += 1;
+                } else {
+                    self.hallucinated += 1;
+                }
+            }
+        }
+    }
+}
