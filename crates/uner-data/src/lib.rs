@@ -19,6 +19,7 @@
 //! ```
 
 pub mod align;
+pub mod benchmark;
 mod brat;
 mod columns;
 pub mod dataset;
@@ -43,6 +44,8 @@ mod reader;
 pub mod registry;
 pub mod regular;
 mod seen;
+#[cfg(test)]
+mod shared;
 mod spelling;
 pub mod stats;
 pub mod stream;
@@ -52,6 +55,7 @@ mod visible;
 pub mod warnings;
 pub mod windows;
 
+pub use benchmark::{Access, Download, Expected, List};
 pub use dataset::Dataset;
 pub use error::{DataError, Problem};
 pub use example::{Entity, Example, Span};
