@@ -37,6 +37,7 @@ mod lines;
 pub mod mixture;
 pub mod negative;
 pub mod notes;
+pub mod official;
 mod passage;
 pub mod predictions;
 mod read;
