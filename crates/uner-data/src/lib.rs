@@ -44,6 +44,7 @@ mod read;
 mod reader;
 pub mod registry;
 pub mod regular;
+mod sample;
 mod seen;
 #[cfg(test)]
 mod shared;
@@ -67,6 +68,7 @@ pub use negative::{Draw, NegativeConfig, Strategy, add_negatives};
 pub use notes::{Note, Notes};
 pub use read::{Examples, read};
 pub use registry::DatasetRef;
+pub use sample::sample_pairs;
 pub use seen::SeenMentions;
 pub use spelling::{did_you_mean, nearest};
 pub use stats::{Stats, stats};
