@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, format::Format};
+use crate::{
+    DataError,
+    benchmark::{Access, Download, Expected, List},
+    format::Format,
+};
 
 /// A dataset, as in `configs/datasets/*.toml` or inline in a recipe. Unknown keys are an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +30,12 @@ pub struct Dataset {
     /// How to get its files.
     #[serde(default)]
     pub obtain: String,
+    /// The benchmarks it belongs to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<List>,
+    /// Who can get its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// The Hugging Face dataset with its files, as `org/name`. A file that is not under the data
     /// root is looked up in the Hub's cache, by its name without folders. Reading never downloads.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -43,6 +53,12 @@ pub struct Dataset {
     /// The files of each split, relative to the description's file if it is a user's own, or else
     /// to the data root.
     pub splits: IndexMap<String, Files>,
+    /// Its sizes in the paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
+    /// Its files at their publisher's address, if anyone can download them.
+    #[serde(default, rename = "download", skip_serializing_if = "Vec::is_empty")]
+    pub downloads: Vec<Download>,
     /// The folder of the description's file, if it is a user's own.
     #[serde(skip)]
     pub folder: Option<PathBuf>,
@@ -128,6 +144,14 @@ impl Dataset {
                     "label `{label}` is in `types` and in `drop`; remove it from one of them"
                 ));
             }
+        }
+        if let Some(list) =
+            self.lists.iter().enumerate().find(|(at, list)| self.lists[..*at].contains(list))
+        {
+            return invalid(format!("`lists` has `{}` twice; remove one", list.1.name()));
+        }
+        if let Some(problem) = self.downloads.iter().find_map(Download::problem) {
+            return invalid(problem);
         }
         if let Format::Columns(columns) = &self.format {
             if columns.tags.is_empty() {

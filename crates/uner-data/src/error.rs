@@ -36,6 +36,16 @@ pub enum DataError {
         /// `; did you mean `x`?`, or nothing.
         hint: String,
     },
+    /// A list of datasets that does not exist.
+    #[error("the list `{}` does not exist{hint} (the lists are {known})", visible(name))]
+    UnknownList {
+        /// The requested name.
+        name: String,
+        /// All lists.
+        known: String,
+        /// `; did you mean `x`?`, or nothing.
+        hint: String,
+    },
     /// A dataset's description cannot be parsed.
     #[error("dataset description `{origin}`: {}", visible_lines(message))]
     Description {

@@ -19,6 +19,7 @@
 //! ```
 
 pub mod align;
+pub mod benchmark;
 mod brat;
 mod columns;
 pub mod dataset;
@@ -36,13 +37,17 @@ mod lines;
 pub mod mixture;
 pub mod negative;
 pub mod notes;
+pub mod official;
 mod passage;
 pub mod predictions;
 mod read;
 mod reader;
 pub mod registry;
 pub mod regular;
+mod sample;
 mod seen;
+#[cfg(test)]
+mod shared;
 mod spelling;
 pub mod stats;
 pub mod stream;
@@ -52,6 +57,7 @@ mod visible;
 pub mod warnings;
 pub mod windows;
 
+pub use benchmark::{Access, Download, Expected, List};
 pub use dataset::Dataset;
 pub use error::{DataError, Problem};
 pub use example::{Entity, Example, FoundEntity, Span};
@@ -62,6 +68,7 @@ pub use negative::{Draw, NegativeConfig, Strategy, add_negatives};
 pub use notes::{Note, Notes};
 pub use read::{Examples, read};
 pub use registry::DatasetRef;
+pub use sample::sample_pairs;
 pub use seen::SeenMentions;
 pub use spelling::{did_you_mean, nearest};
 pub use stats::{Stats, stats};

@@ -55,7 +55,7 @@ pub fn read(dataset: &Dataset, split: &str, root: &Path) -> Result<Examples, Dat
 
 /// The part of a path that is a file or folder on disk: the whole path, or the path up to its zip
 /// file.
-fn on_disk(path: &Path) -> PathBuf {
+pub(crate) fn on_disk(path: &Path) -> PathBuf {
     let mut found = PathBuf::new();
     for component in path.components() {
         found.push(component);

@@ -1,5 +1,7 @@
 //! Finds datasets: the descriptions in `configs/datasets/*.toml`, which are built into the binary,
-//! and a user's own files.
+//! and a user's own files. Says which files of a dataset exist.
+
+mod status;
 
 use std::{fmt, path::Path};
 
@@ -9,7 +11,9 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::{DataError, Dataset, did_you_mean, regular};
+pub use status::{FileStatus, Presence, SplitStatus, Status, status};
+
+use crate::{DataError, Dataset, List, did_you_mean, regular};
 
 static BUILTIN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/datasets");
 
@@ -44,6 +48,27 @@ pub fn find(name: &str) -> Result<Dataset, DataError> {
         });
     };
     Dataset::from_toml(text, name)
+}
+
+/// The names of the lists of datasets that are measured together.
+pub fn lists() -> [&'static str; List::ALL.len()] {
+    List::ALL.map(List::name)
+}
+
+/// The built-in datasets of a list, sorted by name.
+///
+/// # Errors
+/// [`DataError::UnknownList`] with the nearest name, and those of [`Dataset::from_toml`].
+pub fn in_list(name: &str) -> Result<Vec<Dataset>, DataError> {
+    let Some(list) = List::ALL.into_iter().find(|list| list.name() == name) else {
+        return Err(DataError::UnknownList {
+            name: name.to_owned(),
+            known: lists().map(|known| format!("`{known}`")).join(", "),
+            hint: did_you_mean(&name.to_lowercase(), lists()),
+        });
+    };
+    let datasets = names().into_iter().map(find).collect::<Result<Vec<Dataset>, DataError>>()?;
+    Ok(datasets.into_iter().filter(|dataset| dataset.lists.contains(&list)).collect())
 }
 
 /// How a recipe names a dataset: `"crossner-ai"`, `"my/own.toml"`, or the description itself as a
@@ -98,3 +123,6 @@ impl<'de> Deserialize<'de> for DatasetRef {
         deserializer.deserialize_any(NameOrTable)
     }
 }
+
+#[cfg(test)]
+mod tests;
