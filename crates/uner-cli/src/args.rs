@@ -171,8 +171,17 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// A benchmark, as `dataset` or `dataset:split` (default split: test); may be repeated
-    #[arg(long, value_name = "DATASET[:SPLIT]", required = true)]
+    #[arg(long, value_name = "DATASET[:SPLIT]", required_unless_present = "list")]
     pub(crate) benchmark: Vec<String>,
+    /// The test splits of a list of datasets, such as `zero-shot-7` or `universal-43`
+    #[arg(long, value_name = "LIST")]
+    pub(crate) list: Option<String>,
+    /// Ask only so many queries of each benchmark, drawn at random (200,000 in the paper)
+    #[arg(long, value_name = "N")]
+    pub(crate) sample: Option<NonZeroUsize>,
+    /// What the sample depends on
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
+    pub(crate) seed: u64,
     /// Folder that the datasets' files are relative to [default: that of a description; for
     /// built-in datasets that of the model's run, else `data`]
     #[arg(long, value_name = "DIR", value_parser = path())]
@@ -316,6 +325,35 @@ pub(crate) enum DataCommand {
     Validate(SplitArgs),
     /// Encode conversations to token ids and labels
     Encode(EncodeArgs),
+    /// Say which datasets exist, which are missing, and how to get them
+    Status(StatusArgs),
+    /// Rebuild the zero-shot evaluation files of UniversalNER from the publishers' files
+    Official(OfficialArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Datasets [default: all that are built in]
+    pub(crate) datasets: Vec<String>,
+    /// The datasets of a list, such as `zero-shot-7` or `universal-43`
+    #[arg(long, value_name = "LIST", conflicts_with = "datasets")]
+    pub(crate) list: Option<String>,
+    /// Folder of the datasets' files
+    #[arg(long, value_name = "DIR", default_value = "data", value_parser = path())]
+    pub(crate) root: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OfficialArgs {
+    /// Folder to write the JSON files to
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub(crate) output: PathBuf,
+    /// Folder of the datasets' files
+    #[arg(long, value_name = "DIR", default_value = "data", value_parser = path())]
+    pub(crate) root: PathBuf,
 }
 
 #[derive(Debug, Args)]

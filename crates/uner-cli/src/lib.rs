@@ -115,6 +115,8 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
         Command::Data(DataCommand::Stats(args)) => data::stats(args, out)?,
         Command::Data(DataCommand::Validate(args)) => data::validate(args, out)?,
         Command::Data(DataCommand::Encode(args)) => encode::run(args)?,
+        Command::Data(DataCommand::Status(args)) => data::status(args, out)?,
+        Command::Data(DataCommand::Official(args)) => data::official(args)?,
     }
     Ok(Ending::Done)
 }

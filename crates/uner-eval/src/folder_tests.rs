@@ -66,6 +66,7 @@ fn benchmarks(root: &Path, splits: &[&str]) -> Vec<Benchmark> {
         dataset: dataset(root),
         split: (*split).to_owned(),
         limit: None,
+        sample: None,
     };
     splits.iter().map(benchmark).collect()
 }
@@ -120,6 +121,7 @@ fn another_evaluation_is_refused() {
         domain: String::new(),
         entity_types: types.iter().map(ToString::to_string).collect(),
         examples: 150,
+        sample: None,
         is_part: false,
     };
     let problem = folder.open(&measured(&["band"]), |_| Ok(())).unwrap_err().to_string();
@@ -139,4 +141,25 @@ fn another_evaluation_is_refused() {
     fs_err::write(&file, "nonsense\n").unwrap();
     let problem = run(root.path(), &path, true).0.unwrap_err().to_string();
     assert!(problem.contains(":1: ") && problem.contains("made-up-test.jsonl"), "{problem}");
+}
+
+#[test]
+fn a_sample_has_so_many_queries_and_is_always_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    let sampled = |seed: u64| {
+        let path = root.path().join(format!("sample-{seed}"));
+        let folder = Folder::open_for(&path, "words", false).unwrap();
+        let mut benchmarks = benchmarks(root.path(), &["test"]);
+        benchmarks[0].sample = Some(Sample { pairs: 50, seed });
+        let asked = RefCell::new(Vec::new());
+        let options = Options { root: root.path(), folder: Some(&folder), seen: None };
+        let mut go_on = |_: &str, _, _| ControlFlow::Continue(());
+        let report = measure(&mut Words(&asked), &benchmarks, options, &mut go_on).unwrap();
+        assert_eq!(rescore(&path, None).unwrap(), report);
+        let Outcome::Scored(report) = &report.outcomes[0] else { panic!("it is scored") };
+        assert!(report.rates.queries == 50 && !report.is_part);
+        asked.into_inner()
+    };
+    assert_eq!(sampled(1), sampled(1));
+    assert_ne!(sampled(1), sampled(2));
 }

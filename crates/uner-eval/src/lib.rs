@@ -40,7 +40,7 @@ mod tag;
 pub use bio::{BioReport, score_bio};
 pub use calibration::{Bin, Calibration, Reliability};
 pub use error::EvalError;
-pub use folder::{Folder, Measured};
+pub use folder::{Folder, Measured, Sample};
 pub use half_credit::{HalfCreditCounts, HalfCreditScore};
 pub use measure::{Benchmark, OnProgress, Options, measure};
 pub use queries::{QueryReport, score_queries};

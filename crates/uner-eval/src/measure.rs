@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use uner_data::{DataError, Dataset, Example, Examples, SeenMentions, read};
+use uner_data::{DataError, Dataset, Example, Examples, SeenMentions, read, sample_pairs};
 
-use crate::folder::{Folder, Measured};
+use crate::folder::{Folder, Measured, Sample};
 use crate::record::{Record, RecordFile};
 use crate::report::{Outcome, Report};
 use crate::system::{Questions, System};
@@ -23,6 +23,8 @@ pub struct Benchmark {
     pub split: String,
     /// Measures on the first so many examples only.
     pub limit: Option<usize>,
+    /// Asks a sample of the queries only.
+    pub sample: Option<Sample>,
 }
 
 /// How to measure.
@@ -68,7 +70,7 @@ pub fn measure(
 /// The types of the description, or, if it lists none, all types of the examples and of their
 /// queries; and the number of examples.
 fn look(
-    Benchmark { dataset, split, limit }: &Benchmark,
+    Benchmark { dataset, split, limit, sample }: &Benchmark,
     mut examples: Examples,
 ) -> Result<Measured, EvalError> {
     let mut entity_types: Vec<String> =
@@ -89,8 +91,32 @@ fn look(
     for line in examples.notes().to_string().lines() {
         tracing::info!("data: {line}");
     }
-    let (dataset, domain) = (dataset.name.clone(), dataset.domain.clone());
-    Ok(Measured { dataset, split: split.clone(), domain, entity_types, examples: count, is_part })
+    Ok(Measured {
+        dataset: dataset.name.clone(),
+        split: split.clone(),
+        domain: dataset.domain.clone(),
+        entity_types,
+        examples: count,
+        sample: *sample,
+        is_part,
+    })
+}
+
+/// The examples that are asked, with their queries.
+fn asked<'a>(
+    examples: Examples,
+    measured: &'a Measured,
+) -> Box<dyn Iterator<Item = Result<Example, DataError>> + 'a> {
+    let examples = examples.take(measured.examples).map(|example| {
+        example.map(|example| Example { queries: measured.entity_types.clone(), ..example })
+    });
+    match measured.sample {
+        Some(Sample { pairs, seed }) => {
+            let total = measured.examples * measured.entity_types.len();
+            Box::new(sample_pairs(examples, total, pairs, seed))
+        }
+        None => Box::new(examples),
+    }
 }
 
 fn score(
@@ -101,7 +127,7 @@ fn score(
 ) -> Result<DatasetReport, EvalError> {
     let Benchmark { dataset, split, .. } = benchmark;
     let measured = look(benchmark, read(dataset, split, root)?)?;
-    let mut examples = read(dataset, split, root)?.take(measured.examples);
+    let mut examples = asked(read(dataset, split, root)?, &measured);
     let mut scorer = DatasetScorer::new(&dataset.name, &dataset.domain, seen.cloned());
     let (mut done, mut unanswered) = (0, 0);
     let mut file = match folder {
@@ -109,30 +135,24 @@ fn score(
             let example = examples.next().transpose()?;
             folder.check_same(&record, example.as_ref(), &measured)?;
             scorer.add(&record);
-            done += 1;
+            done += record.answers.len();
             Ok(())
         })?),
         None => None,
     };
-    let per_example = measured.entity_types.len();
-    let total = (measured.examples * per_example) as u64;
-    let mut progress = |done: usize, queries: usize| {
-        on_progress(&dataset.name, (done * per_example + queries) as u64, total)
-    };
-    if progress(done, 0).is_break() {
+    let total = measured.queries() as u64;
+    let mut progress = |done: usize| on_progress(&dataset.name, done as u64, total);
+    if progress(done).is_break() {
         return Err(EvalError::Stopped);
     }
     loop {
-        let mut chunk = examples.by_ref().take(CHUNK).collect::<Result<Vec<Example>, _>>()?;
+        let chunk = examples.by_ref().take(CHUNK).collect::<Result<Vec<Example>, _>>()?;
         if chunk.is_empty() {
             break;
         }
-        for example in &mut chunk {
-            example.queries.clone_from(&measured.entity_types);
-        }
         let questions = Questions { dataset: &dataset.name, examples: &chunk };
-        let answers = system.answer(questions, &mut |queries| progress(done, queries))?;
-        done += chunk.len();
+        let answers = system.answer(questions, &mut |queries| progress(done + queries))?;
+        done += chunk.iter().map(|example| example.queries.len()).sum::<usize>();
         for (example, answers) in chunk.into_iter().zip(answers) {
             let record = Record::new((&dataset.name, split), example, answers)?;
             unanswered += record.answers.iter().filter(|answer| answer.problem.is_some()).count();

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use uner_data::{SeenMentions, printable};
 use uner_eval::report::{Outcome, Report};
-use uner_eval::{EvalError, Folder, OnProgress, Options, System, measure};
+use uner_eval::{EvalError, Folder, OnProgress, Options, Sample, System, measure};
 use uner_model::{Llama, atomic};
 use uner_plan::Sources;
 use uner_plan::assemble::Assembled;
@@ -55,7 +55,7 @@ fn strict_f1(
 fn resolved(benchmarks: &[Benchmark]) -> Result<Vec<uner_eval::Benchmark>> {
     let resolve = |Benchmark { dataset, split, limit }: &Benchmark| {
         let dataset = dataset.resolve()?;
-        Ok(uner_eval::Benchmark { dataset, split: split.clone(), limit: *limit })
+        Ok(uner_eval::Benchmark { dataset, split: split.clone(), limit: *limit, sample: None })
     };
     benchmarks.iter().map(resolve).collect()
 }
@@ -71,6 +71,8 @@ pub struct Evaluation<'a> {
     pub root: &'a Path,
     /// The mentions of the training data: seen and unseen entities are scored separately.
     pub seen: Option<&'a SeenMentions>,
+    /// Asks a sample of the queries of each benchmark only.
+    pub sample: Option<Sample>,
     /// Whether an interrupted evaluation of the same system and benchmarks is continued.
     pub resume: bool,
 }
@@ -81,7 +83,10 @@ impl Evaluation<'_> {
     /// # Errors
     /// As [`measure`]; when the folder cannot be written.
     pub fn run(&self, system: &mut dyn System, on_progress: &mut OnProgress) -> Result<Report> {
-        let benchmarks = resolved(self.benchmarks)?;
+        let mut benchmarks = resolved(self.benchmarks)?;
+        for benchmark in &mut benchmarks {
+            benchmark.sample = self.sample;
+        }
         let folder = Folder::open_for(self.folder, &system.name(), self.resume)?;
         let options = Options { root: self.root, folder: Some(&folder), seen: self.seen };
         Ok(measure(system, &benchmarks, options, on_progress)?)

@@ -257,7 +257,7 @@ impl Trained<'_> {
         let name = folder.display().to_string();
         let mut system = ModelSystem { name, predictor: &predictor };
         let (root, seen) = (sources.recipe.data.root.as_path(), Some(&assembled.seen));
-        let evaluation = Evaluation { folder, benchmarks, root, seen, resume: false };
+        let evaluation = Evaluation { folder, benchmarks, root, seen, sample: None, resume: false };
         let report = evaluation.run(&mut system, on_progress)?;
         write_report(folder, &report)?;
         record_scores(folder, step, &report)?;

@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use uner_data::DatasetRef;
+use uner_data::{DatasetRef, registry};
+use uner_eval::Sample;
 use uner_plan::hub;
 use uner_plan::recipe::{Benchmark, normal};
 use uner_run::folder::{recorded_root, recorded_training};
@@ -23,11 +24,11 @@ use crate::terminal::progress::Meter;
 /// `uner eval`
 pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<Ending> {
     interrupt::watch()?;
-    let benchmarks: Vec<Benchmark> = args
-        .benchmark
-        .iter()
-        .map(|name| benchmark(name, args.limit.map(NonZeroUsize::get)))
-        .collect();
+    let listed = args.list.as_deref().map(registry::in_list).transpose()?;
+    let listed = listed.into_iter().flatten().map(|dataset| dataset.name);
+    let names = args.benchmark.iter().cloned().chain(listed);
+    let limit = args.limit.map(NonZeroUsize::get);
+    let benchmarks: Vec<Benchmark> = names.map(|name| benchmark(&name, limit)).collect();
     let output = output_folder(args)?;
     let predictor = model::load(&args.model)?;
     warn_of_training_data(&args.model.model, &benchmarks);
@@ -47,6 +48,7 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<Ending> {
         benchmarks: &benchmarks,
         root: &root,
         seen: None,
+        sample: args.sample.map(|pairs| Sample { pairs: pairs.get(), seed: args.seed }),
         resume: args.resume,
     };
     interrupt::defer();
@@ -92,7 +94,8 @@ fn folder_name(args: &EvalArgs) -> String {
             Path::new(&dataset).file_stem().unwrap_or_default().to_string_lossy().into_owned();
         format!("{stem}-{split}")
     };
-    let names: Vec<String> = args.benchmark.iter().map(name).collect();
+    let names: Vec<String> =
+        args.list.iter().cloned().chain(args.benchmark.iter().map(name)).collect();
     let limit = args.limit.map_or_else(String::new, |limit| format!("-first-{limit}"));
     format!("{}{limit}", names.join("+"))
 }

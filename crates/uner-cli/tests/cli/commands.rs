@@ -291,3 +291,23 @@ fn a_model_is_asked_by_its_own_chat_template() {
     );
     desk.uner(&["predict", "--model", "out", "--text", "a", "--types", "b"]).succeeds();
 }
+
+#[test]
+fn data_status_says_what_is_missing_and_how_to_get_it() {
+    let desk = Desk::new();
+    let status = |args: &[&str]| desk.uner(&[&["data", "status"], args].concat());
+    fs_err::create_dir_all(desk.path("data/mit-movie")).unwrap();
+    desk.write("data/mit-movie/train.txt", "O\ta\n");
+    let outcome = status(&["--list", "out-of-domain"]);
+    let printed = &outcome.succeeds().stdout;
+    assert!(printed.contains("0 of 7 datasets are complete below `data`"), "{printed}");
+    let movie = printed.lines().find(|line| line.starts_with("mit-movie ")).unwrap();
+    assert!(movie.contains("partial"), "{movie}");
+    assert!(printed.contains("get it: https://github.com/zliucr/CrossNER"), "{printed}");
+    let json: Value = serde_json::from_str(&status(&["demo", "--json"]).stdout).unwrap();
+    assert_eq!(json[0]["name"], "demo");
+    assert!(status(&["demo"]).succeeds().stdout.contains("1 of 1 datasets are complete"));
+    status(&["--list", "universal-34"]).fails(1, &["universal-34", "universal-43"]);
+    status(&["mit-movies"]).fails(1, &["mit-movie"]);
+    desk.uner(&["data", "official", "--output", "json"]).fails(1, &["no dataset", "`data`"]);
+}

@@ -207,3 +207,23 @@ fn a_probe_gives_the_numbers_of_transformers() {
         assert!(desk.path("out.safetensors").is_file());
     }
 }
+
+#[test]
+fn the_official_evaluation_files_are_rebuilt() {
+    let (Some(released), Some(data)) = (shared("data/universal-ner/test_data"), shared("data"))
+    else {
+        return;
+    };
+    let desk = Desk::new();
+    let data = data.to_str().unwrap();
+    desk.uner(&["data", "official", "--output", "json", "--root", data]).succeeds();
+    let mut compared = 0;
+    for entry in fs_err::read_dir(released).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        let rebuilt = fs_err::read(desk.path("json").join(&name)).unwrap();
+        assert!(rebuilt == fs_err::read(path).unwrap(), "{}", name.display());
+        compared += 1;
+    }
+    assert_eq!(compared, 6);
+    assert!(desk.path("json/mit-movie.json").exists());
+}
