@@ -39,3 +39,4 @@ mod templates;
 mod tidy;
 mod tokenizer;
 mod training;
+mod uncertainty;

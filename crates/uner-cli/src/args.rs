@@ -92,8 +92,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Draw the metrics of one or more runs as one HTML page
     Report(ReportArgs),
-    /// Measure a trained model on benchmarks
-    Eval(EvalArgs),
+    /// Measure a trained model on benchmarks, or compare two evaluations
+    Eval(EvalLine),
     /// Ask a trained model for the entities in a text
     Predict(PredictArgs),
     /// Look at datasets, check them, encode conversations
@@ -164,6 +164,34 @@ pub(crate) struct VerifyArgs {
     /// The folder of a run, of one checkpoint, or of an exported model
     #[arg(value_name = "RUN", value_parser = path())]
     pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct EvalLine {
+    #[command(subcommand)]
+    pub(crate) command: Option<EvalCommand>,
+    #[command(flatten)]
+    pub(crate) measure: Option<EvalArgs>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvalCommand {
+    /// Test whether one system is better than another on the benchmarks that both have answered
+    Compare(CompareArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The folder of an evaluation
+    #[arg(value_name = "FIRST", value_parser = path())]
+    pub(crate) first: PathBuf,
+    /// The folder of another, of the same queries
+    #[arg(value_name = "SECOND", value_parser = path())]
+    pub(crate) second: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

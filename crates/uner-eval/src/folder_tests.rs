@@ -7,6 +7,7 @@ use std::path::Path;
 use uner_data::{Dataset, Entity, Example, FoundEntity, Span};
 
 use super::*;
+use crate::compare::{self, Difference};
 use crate::system::{OnAnswered, Questions};
 use crate::{Answer, Benchmark, Options, System, measure};
 
@@ -162,4 +163,38 @@ fn a_sample_has_so_many_queries_and_is_always_the_same() {
     };
     assert_eq!(sampled(1), sampled(1));
     assert_ne!(sampled(1), sampled(2));
+}
+
+#[test]
+fn systems_are_compared_on_the_same_queries() {
+    let root = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| root.path().join(name));
+    run(root.path(), &first, false).0.unwrap();
+    run(root.path(), &second, false).0.unwrap();
+    let found = crate::compare(&first, &second).unwrap();
+    let strict = &found[0].strict;
+    assert_eq!((found.len(), strict.difference.estimate, strict.test.p_value), (1, 0.0, 1.0));
+
+    // The second system finds nothing in every other passage.
+    let file = second.join("predictions/made-up-test.jsonl");
+    let lines = fs_err::read_to_string(&file).unwrap();
+    let weaker = |(index, line): (usize, &str)| {
+        let mut record: Record = serde_json::from_str(line).unwrap();
+        if index % 2 == 0 {
+            record.answers.iter_mut().for_each(|answer| {
+                *answer = Answer::of_entities(&answer.entity_type, Vec::new());
+            });
+        }
+        serde_json::to_string(&record).unwrap() + "\n"
+    };
+    fs_err::write(&file, lines.lines().enumerate().map(weaker).collect::<String>()).unwrap();
+    let found = crate::compare(&first, &second).unwrap();
+    let Difference { first: ours, second: theirs, test, .. } = &found[0].strict;
+    assert!(ours > theirs && test.p_value < 0.01 && test.differing == 75, "{found:?}");
+    assert!(compare::table(&found).contains("made-up (test)"));
+
+    let cut: Vec<&str> = lines.lines().take(9).collect();
+    fs_err::write(&file, cut.join("\n")).unwrap();
+    let problem = crate::compare(&first, &second).unwrap_err().to_string();
+    assert!(problem.contains("other queries from passage `p9` on"), "{problem}");
 }

@@ -16,6 +16,7 @@
 
 mod bio;
 mod calibration;
+pub mod compare;
 mod error;
 pub mod errors;
 pub mod folder;
@@ -24,6 +25,7 @@ pub mod instructuie;
 mod lines;
 mod measure;
 pub mod official;
+mod passages;
 pub mod published;
 mod queries;
 mod rates;
@@ -36,13 +38,16 @@ pub mod semeval;
 pub mod seqeval;
 pub mod system;
 mod tag;
+pub mod uncertainty;
 
 pub use bio::{BioReport, score_bio};
 pub use calibration::{Bin, Calibration, Reliability};
+pub use compare::compare;
 pub use error::EvalError;
 pub use folder::{Folder, Measured, Sample};
 pub use half_credit::{HalfCreditCounts, HalfCreditScore};
 pub use measure::{Benchmark, OnProgress, Options, measure};
+pub use passages::Intervals;
 pub use queries::{QueryReport, score_queries};
 pub use rates::Rates;
 pub use score::{DatasetReport, DatasetScorer, SeenSplit};

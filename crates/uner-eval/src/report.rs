@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bin, DatasetReport, Rates, Reliability, Scores,
+    Bin, DatasetReport, Intervals, Rates, Reliability, Scores,
     published::{Published, published},
     semeval::ModeScore,
 };
@@ -179,6 +179,7 @@ fn overview(report: &Report) -> Table {
         "strict R",
         "strict F1",
         "partial F1",
+        "strict F1, 95 %",
     ];
     if seen {
         header.extend(["strict F1 seen", "strict F1 unseen"]);
@@ -224,6 +225,9 @@ fn scored_row(report: &DatasetReport) -> Vec<String> {
     let ModeScore { precision, recall, f1, .. } = semeval.strict;
     let mut row = vec![report.dataset.clone(), report.num_examples.to_string()];
     row.extend([official.f1, precision, recall, f1, semeval.partial.f1].map(percent));
+    row.push(report.intervals.map_or_else(String::new, |Intervals { strict, .. }| {
+        format!("{} to {}", percent(strict.low), percent(strict.high))
+    }));
     if let Some(split) = report.seen_split {
         row.extend(
             [split.seen, split.unseen]

@@ -7,11 +7,12 @@ use crate::{
     Answer, Calibration, Reliability,
     errors::{ErrorCounter, Errors},
     half_credit::{HalfCreditCounts, HalfCreditScore},
-    official::{OfficialCounts, get_response},
+    official::get_response,
+    passages::{Intervals, PassageCounts},
     rates::Rates,
     record::Record,
-    scores::{Counts, Query, Scores},
-    semeval::{Mention, ModeCounts, ModeScore, SemevalCounts},
+    scores::{Counts, Scores, gold_list, mentions, predicted, queries},
+    semeval::{ModeCounts, ModeScore, SemevalCounts},
 };
 
 /// Accumulates the scores of one dataset.
@@ -25,6 +26,7 @@ pub struct DatasetScorer {
     half_credit: HalfCreditCounts,
     rates: Rates,
     errors: ErrorCounter,
+    passages: PassageCounts,
     entity_calibration: Calibration,
     empty_calibration: Calibration,
     seen_counts: ModeCounts,
@@ -44,6 +46,7 @@ impl DatasetScorer {
             half_credit: HalfCreditCounts::default(),
             rates: Rates::default(),
             errors: ErrorCounter::default(),
+            passages: PassageCounts::default(),
             entity_calibration: Calibration::default(),
             empty_calibration: Calibration::default(),
             seen_counts: ModeCounts::default(),
@@ -53,23 +56,15 @@ impl DatasetScorer {
 
     /// Adds the answers to an example's queries.
     pub fn add(&mut self, record: &Record) {
-        let queries: Vec<Query> = record
-            .answers
-            .iter()
-            .map(|answer| {
-                let gold: Vec<&Entity> = record.gold_of(&answer.entity_type).collect();
-                self.add_seen(&gold, answer);
-                self.add_probabilities(&gold, answer);
-                let (gold_list, response) = (gold_list(&gold), get_response(answer.list()));
-                self.half_credit.merge(HalfCreditCounts::of_query(&gold_list, response));
-                Query {
-                    entity_type: &answer.entity_type,
-                    official: OfficialCounts::of_query(&gold_list, response),
-                    gold: mentions(gold, answer),
-                    predicted: mentions(predicted(answer), answer),
-                }
-            })
-            .collect();
+        for answer in &record.answers {
+            let gold: Vec<&Entity> = record.gold_of(&answer.entity_type).collect();
+            self.add_seen(&gold, answer);
+            self.add_probabilities(&gold, answer);
+            let response = get_response(answer.list());
+            self.half_credit.merge(HalfCreditCounts::of_query(&gold_list(&gold), response));
+        }
+        let queries = queries(record);
+        self.passages.add(&queries);
         self.counts.add_passage(&queries);
         self.rates.add(record);
         self.errors.add(record);
@@ -110,6 +105,7 @@ impl DatasetScorer {
             scores: self.counts.scores(),
             half_credit: self.half_credit.score(),
             rates: self.rates,
+            intervals: self.passages.intervals(),
             seen_split: self.seen.is_some().then(|| SeenSplit {
                 seen: self.seen_counts.score(),
                 unseen: self.unseen_counts.score(),
@@ -119,24 +115,6 @@ impl DatasetScorer {
             errors: self.errors.finish(),
         }
     }
-}
-
-fn predicted(answer: &Answer) -> impl Iterator<Item = &Entity> {
-    answer.entities.iter().map(|found| &found.entity)
-}
-
-/// Gold or predicted entities, with the type of the query.
-fn mentions<'a>(
-    entities: impl IntoIterator<Item = &'a Entity>,
-    answer: &'a Answer,
-) -> Vec<Mention<'a>> {
-    let entity_type = &answer.entity_type;
-    entities.into_iter().map(|entity| Mention { span: entity.span, entity_type }).collect()
-}
-
-/// The gold answer in the format of the official data: a JSON list of the mentions in order.
-fn gold_list(gold: &[&Entity]) -> String {
-    gold.iter().map(|entity| entity.text.as_str()).collect::<serde_json::Value>().to_string()
 }
 
 /// The scores of one dataset.
@@ -159,6 +137,9 @@ pub struct DatasetReport {
     pub half_credit: HalfCreditScore,
     /// How often answers have a flaw.
     pub rates: Rates,
+    /// How uncertain F1 is; `None` without a passage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Intervals>,
     /// Scores of seen and unseen entities, if the scorer has the mentions of the training data.
     pub seen_split: Option<SeenSplit>,
     /// Probabilities of entities against the share of them that are correct (exact span and type).

@@ -3,8 +3,11 @@
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use uner_data::Entity;
 
-use crate::official::{OfficialCounts, OfficialScore};
+use crate::Answer;
+use crate::official::{OfficialCounts, OfficialScore, get_response};
+use crate::record::Record;
 use crate::semeval::{Mention, SemevalCounts, SemevalScores};
 
 /// The scores of a dataset.
@@ -35,6 +38,39 @@ pub(crate) struct Query<'a> {
     pub(crate) official: OfficialCounts,
     pub(crate) gold: Vec<Mention<'a>>,
     pub(crate) predicted: Vec<Mention<'a>>,
+}
+
+/// The queries of a record, with the counts of the official score.
+pub(crate) fn queries(record: &Record) -> Vec<Query<'_>> {
+    let mut queries = Vec::with_capacity(record.answers.len());
+    for answer in &record.answers {
+        let gold: Vec<&Entity> = record.gold_of(&answer.entity_type).collect();
+        queries.push(Query {
+            entity_type: &answer.entity_type,
+            official: OfficialCounts::of_query(&gold_list(&gold), get_response(answer.list())),
+            gold: mentions(gold, answer),
+            predicted: mentions(predicted(answer), answer),
+        });
+    }
+    queries
+}
+
+pub(crate) fn predicted(answer: &Answer) -> impl Iterator<Item = &Entity> {
+    answer.entities.iter().map(|found| &found.entity)
+}
+
+/// Gold or predicted entities, with the type of the query.
+pub(crate) fn mentions<'a>(
+    entities: impl IntoIterator<Item = &'a Entity>,
+    answer: &'a Answer,
+) -> Vec<Mention<'a>> {
+    let entity_type = &answer.entity_type;
+    entities.into_iter().map(|entity| Mention { span: entity.span, entity_type }).collect()
+}
+
+/// The gold answer in the format of the official data: a JSON list of the mentions in order.
+pub(crate) fn gold_list(gold: &[&Entity]) -> String {
+    gold.iter().map(|entity| entity.text.as_str()).collect::<serde_json::Value>().to_string()
 }
 
 #[derive(Debug, Clone, Copy, Default)]

@@ -16,7 +16,7 @@ use uner_run::system::ModelSystem;
 use uner_run::{Evaluation, write_report};
 
 use crate::Ending;
-use crate::args::EvalArgs;
+use crate::args::{CompareArgs, EvalArgs};
 use crate::model;
 use crate::terminal::interrupt;
 use crate::terminal::progress::Meter;
@@ -63,6 +63,17 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<Ending> {
     write!(out, "{}", report.terminal(args.calibration))?;
     tracing::info!("wrote `{}`", output.display());
     Ok(Ending::Done)
+}
+
+/// `uner eval compare`
+pub(crate) fn compare(args: &CompareArgs, out: &mut dyn Write) -> Result<()> {
+    let found = uner_eval::compare(&args.first, &args.second)?;
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
+    } else {
+        write!(out, "{}", uner_eval::compare::table(&found))?;
+    }
+    Ok(())
 }
 
 /// Makes a benchmark's files relative to `--root`, not to its description.
