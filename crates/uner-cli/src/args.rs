@@ -3,7 +3,6 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use safetensors::Dtype;
 use uner_data::documents::DocumentFormat;
@@ -14,61 +13,15 @@ use uner_kernels::device::DeviceName;
 use uner_plan::machine::{self, Devices};
 
 use uner_plan::hub::Accepted;
-use uner_plan::recipe::{Override, at_home};
+use uner_plan::recipe::Override;
+
+use crate::values::{decoding, dtype, fraction, path, positive, size};
 
 /// The help text of `--device`.
 pub(crate) const DEVICE_HELP: &str =
     "Where to compute: `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N`, `cuda:N`";
 /// The help text of `--device` in commands whose recipe sets the device.
 const HELP_OF_TRAIN: &str = "Set `run.device`: `flex` (the CPU), `webgpu:N`, `webgpu:cpu` (software), `vulkan:N`, `cuda:N`, several as `cuda:0-7`";
-
-/// Parses a path. Expands `~`, because shells do not expand it after a `=`.
-pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
-    OsStringValueParser::new().try_map(|text| at_home(text.into()))
-}
-
-/// The value of `--dtype`.
-fn dtype(name: &str) -> Result<Dtype, String> {
-    match name {
-        "f32" => Ok(Dtype::F32),
-        "bf16" => Ok(Dtype::BF16),
-        _ => Err("it must be `f32` or `bf16`".to_owned()),
-    }
-}
-
-/// The value of `--decoding`.
-fn decoding(name: &str) -> Result<Decoding, String> {
-    match name {
-        "grounded" => Ok(Decoding::Grounded),
-        "free" => Ok(Decoding::Free),
-        _ => Err("it must be `grounded` or `free`".to_owned()),
-    }
-}
-
-/// The value of `--threshold`.
-fn fraction(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
-    number.ok_or_else(|| "it must be a number from 0 to 1".to_owned())
-}
-
-/// The value of `--temperature`.
-fn positive(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
-    number.ok_or_else(|| "it must be a number above 0; without it, decoding is greedy".to_owned())
-}
-
-/// The value of `--max-shard-size`: bytes, or a number with a decimal unit, as in Hugging Face.
-fn size(text: &str) -> Result<usize, String> {
-    let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1)];
-    let (number, unit) = units
-        .iter()
-        .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)))
-        .unwrap_or((text, 1));
-    let bytes = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
-    bytes
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| "it must be a size like `5GB`, `500MB`, or bytes".to_owned())
-}
 
 /// Open named-entity recognition by instruction tuning
 #[derive(Debug, Parser)]
@@ -508,20 +461,4 @@ pub struct ProbeArgs {
     /// Where to compute.
     #[arg(long, value_name = "DEVICE", default_value = "flex", value_parser = machine::parse, help = DEVICE_HELP)]
     pub device: DeviceName,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_have_decimal_units() {
-        assert_eq!(
-            ["5GB", "500MB", "7 KB", "12"].map(size),
-            [Ok(5_000_000_000), Ok(500_000_000), Ok(7_000), Ok(12)]
-        );
-        for wrong in ["0GB", "5GiB", "x", "99999999999GB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 }

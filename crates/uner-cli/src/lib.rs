@@ -8,6 +8,7 @@ mod args;
 mod commands;
 mod model;
 mod terminal;
+mod values;
 
 pub use commands::probe;
 

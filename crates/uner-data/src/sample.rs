@@ -7,9 +7,9 @@ use crate::{Example, stream::stream};
 
 /// Keeps `count` of the queries of all examples, or all if there are not more. `total` is their
 /// number, which an earlier pass over the examples has counted. Every choice of `count` pairs is
-/// equally likely, and equal seeds choose the same pairs (selection sampling: Fan, Muller and Rezucha
-/// 1962). Examples and queries stay in order; an example without a kept query is left out. Entities
-/// stay, so those of other types must not be counted as missed. Errors are passed on.
+/// equally likely, and equal seeds choose the same pairs (selection sampling: Fan, Muller and
+/// Rezucha 1962). Examples and queries stay in order; an example without a kept query is left out.
+/// Entities stay, so those of other types must not be counted as missed. Errors are passed on.
 ///
 /// ```
 /// use uner_data::{DataError, Example, sample_pairs};

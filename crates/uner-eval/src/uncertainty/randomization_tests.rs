@@ -47,8 +47,8 @@ fn by_brute_force(a: &[Counts], b: &[Counts]) -> f64 {
     extreme.count() as f64 / (1_u64 << a.len()) as f64
 }
 
-/// With one entity per passage, the test is `McNemar`'s exact one: a fair coin for each passage that
-/// only one system has right.
+/// With one entity per passage, the test is `McNemar`'s exact one: a fair coin for each passage
+/// that only one system has right.
 #[test]
 fn single_entities_give_the_exact_test_of_mcnemar() {
     let only = |a: usize, b: usize| {
