@@ -45,8 +45,10 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Draw the metrics of one or more runs as one HTML page
     Report(ReportArgs),
-    /// Measure a trained model on benchmarks, or compare two evaluations
-    Eval(EvalLine),
+    /// Measure a trained model on benchmarks
+    Eval(EvalArgs),
+    /// Test whether one system is better than another on the benchmarks that both have answered
+    Compare(CompareArgs),
     /// Ask a trained model for the entities in a text
     Predict(PredictArgs),
     /// Look at datasets, check them, encode conversations
@@ -117,21 +119,6 @@ pub(crate) struct VerifyArgs {
     /// The folder of a run, of one checkpoint, or of an exported model
     #[arg(value_name = "RUN", value_parser = path())]
     pub(crate) folder: PathBuf,
-}
-
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(crate) struct EvalLine {
-    #[command(subcommand)]
-    pub(crate) command: Option<EvalCommand>,
-    #[command(flatten)]
-    pub(crate) measure: Option<EvalArgs>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum EvalCommand {
-    /// Test whether one system is better than another on the benchmarks that both have answered
-    Compare(CompareArgs),
 }
 
 #[derive(Debug, Args)]

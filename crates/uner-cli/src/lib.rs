@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 use uner_data::middle_cut;
 use uner_plan::recipe::RecipeError;
 
-use args::{Command, CommandLine, DataCommand, EvalCommand, EvalLine, TrainLine};
+use args::{Command, CommandLine, DataCommand, TrainLine};
 use commands::{data, doctor, encode, eval, export, predict, report, score, train, verify};
 use terminal::printable::Printable;
 
@@ -103,13 +103,8 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
     match command {
         Command::Train(args) => return train::run(args, out),
         Command::Report(args) => report::run(args, out)?,
-        Command::Eval(EvalLine { command: Some(EvalCommand::Compare(args)), .. }) => {
-            eval::compare(args, out)?;
-        }
-        Command::Eval(EvalLine { measure, .. }) => {
-            let args = measure.as_ref().expect("clap requires the arguments or a subcommand");
-            return eval::run(args, out);
-        }
+        Command::Eval(args) => return eval::run(args, out),
+        Command::Compare(args) => eval::compare(args, out)?,
         Command::Predict(args) => return predict::run(args, out),
         Command::Score(args) => score::run(args, out)?,
         Command::Probe(args) => {

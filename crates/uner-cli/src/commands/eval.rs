@@ -65,7 +65,7 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-/// `uner eval compare`
+/// `uner compare`
 pub(crate) fn compare(args: &CompareArgs, out: &mut dyn Write) -> Result<()> {
     let found = uner_eval::compare(&args.first, &args.second)?;
     if args.json {

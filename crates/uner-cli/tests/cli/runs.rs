@@ -89,9 +89,9 @@ fn scores_follow_from_answers(desk: &Desk, predictions: &str) {
     desk.uner(&[&eval[..], &["2", "--resume"]].concat()).succeeds();
     assert_eq!(desk.read(&format!("{folder}/report.json")), before);
     assert_eq!(fs_err::read_to_string(&file).unwrap(), predictions);
-    let compared = desk.uner(&["eval", "compare", folder, folder]);
+    let compared = desk.uner(&["compare", folder, folder]);
     assert!(compared.succeeds().stdout.contains("demo (validation)"), "{}", compared.stdout);
-    desk.uner(&["eval", "compare", folder, "run"]).fails(1, &["evaluation.json"]);
+    desk.uner(&["compare", folder, "run"]).fails(1, &["evaluation.json"]);
     let other = [&eval[..], &["3", "--resume", "--output", folder]].concat();
     desk.uner(&other).fails(1, &["another number of examples"]);
 }
