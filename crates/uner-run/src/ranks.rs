@@ -1,5 +1,7 @@
 //! The ranks of a run: its processes, and a thread for each device of this process.
 
+use std::fmt;
+
 use anyhow::Result;
 use uner_kernels::device::{DeviceName, have_nccl};
 use uner_plan::machine::Devices;
@@ -12,10 +14,15 @@ const COUNTS: [&str; 4] =
     ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 /// All processes of a run.
-#[derive(Debug)]
 pub(crate) struct World {
     #[cfg(feature = "mpi")]
     session: Option<uner_trainer::distributed::Session>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("World").finish_non_exhaustive()
+    }
 }
 
 /// The ranks of this process.
