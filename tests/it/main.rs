@@ -25,6 +25,7 @@ mod model;
 mod ner;
 mod official;
 mod overfit;
+mod overlap;
 mod parallel;
 mod precision;
 mod precision_short;

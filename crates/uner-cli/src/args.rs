@@ -291,6 +291,8 @@ pub(crate) enum DataCommand {
     Stats(SplitArgs),
     /// List every problem of a split with file and line
     Validate(SplitArgs),
+    /// Passages, n-grams and entities of benchmarks that training data has, too
+    Overlap(OverlapArgs),
     /// Encode conversations to token ids and labels
     Encode(EncodeArgs),
     /// Say which datasets exist, which are missing, and how to get them
@@ -335,6 +337,26 @@ pub(crate) struct SplitArgs {
     /// for a built-in dataset]
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) root: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OverlapArgs {
+    /// Training data, as `dataset` or `dataset:split` (default split: train)
+    #[arg(value_name = "TRAIN[:SPLIT]", required = true)]
+    pub(crate) training: Vec<String>,
+    /// Benchmarks, as `dataset` or `dataset:split` (default split: test)
+    #[arg(long, value_name = "BENCHMARK[:SPLIT]", required = true, num_args = 1..)]
+    pub(crate) against: Vec<String>,
+    /// Folder that the datasets' files are relative to [default: that of a description, `data` for
+    /// a built-in dataset]
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub(crate) root: Option<PathBuf>,
+    /// Show at most N passages of each benchmark
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) examples: usize,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -23,7 +23,9 @@ use uner_data::middle_cut;
 use uner_plan::recipe::RecipeError;
 
 use args::{Command, CommandLine, DataCommand, TrainLine};
-use commands::{data, doctor, encode, eval, export, predict, report, score, train, verify};
+use commands::{
+    data, doctor, encode, eval, export, overlap, predict, report, score, train, verify,
+};
 use terminal::printable::Printable;
 
 /// The outcome of a command that did not fail.
@@ -116,6 +118,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
         Command::Doctor(args) => doctor::run(args, out)?,
         Command::Data(DataCommand::Stats(args)) => data::stats(args, out)?,
         Command::Data(DataCommand::Validate(args)) => data::validate(args, out)?,
+        Command::Data(DataCommand::Overlap(args)) => overlap::run(args, out)?,
         Command::Data(DataCommand::Encode(args)) => encode::run(args)?,
         Command::Data(DataCommand::Status(args)) => data::status(args, out)?,
         Command::Data(DataCommand::Official(args)) => data::official(args)?,

@@ -38,6 +38,7 @@ pub mod mixture;
 pub mod negative;
 pub mod notes;
 pub mod official;
+pub mod overlap;
 mod passage;
 pub mod predictions;
 mod read;

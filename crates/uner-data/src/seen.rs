@@ -4,6 +4,11 @@ use std::collections::HashSet;
 
 use crate::Example;
 
+/// The form in which mentions are compared.
+pub(crate) fn folded(mention: &str) -> String {
+    mention.to_lowercase()
+}
+
 /// The mentions of a training set in lower case, regardless of type.
 #[derive(Debug, Clone, Default)]
 pub struct SeenMentions(HashSet<String>);
@@ -11,12 +16,12 @@ pub struct SeenMentions(HashSet<String>);
 impl SeenMentions {
     /// Adds the gold entities of a training example.
     pub fn add(&mut self, example: &Example) {
-        self.0.extend(example.entities.iter().map(|entity| entity.text.to_lowercase()));
+        self.0.extend(example.entities.iter().map(|entity| folded(&entity.text)));
     }
 
     /// Whether a training entity has the same text in lower case.
     pub fn contains(&self, mention: &str) -> bool {
-        self.0.contains(&mention.to_lowercase())
+        self.0.contains(&folded(mention))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `uner data stats`, `validate`, `status` and `official`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::args::{OfficialArgs, SplitArgs, StatusArgs};
 use uner_plan::assemble::log_notes;
 
 pub(crate) fn stats(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
-    let (dataset, root) = find(args)?;
+    let (dataset, root) = find(&args.dataset, args.root.as_deref())?;
     let mut examples = read(&dataset, &args.split, &root)?;
     let stats = uner_data::stats(examples.by_ref())?;
     if args.json {
@@ -25,18 +25,18 @@ pub(crate) fn stats(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// The dataset, and the folder of its files.
-fn find(args: &SplitArgs) -> Result<(Dataset, PathBuf)> {
-    let mut dataset = registry::find(&args.dataset)?;
-    if args.root.is_some() {
+/// A dataset, and the folder of its files: `root` if it is given.
+pub(super) fn find(name: &str, root: Option<&Path>) -> Result<(Dataset, PathBuf)> {
+    let mut dataset = registry::find(name)?;
+    if root.is_some() {
         dataset.folder = None;
     }
-    Ok((dataset, args.root.clone().unwrap_or_else(|| "data".into())))
+    Ok((dataset, root.unwrap_or(Path::new("data")).to_owned()))
 }
 
 /// Prints every problem; fails if it finds one.
 pub(crate) fn validate(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {
-    let (dataset, root) = find(args)?;
+    let (dataset, root) = find(&args.dataset, args.root.as_deref())?;
     let found = uner_data::validate(&dataset, &args.split, &root)?;
     let problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
     if args.json {

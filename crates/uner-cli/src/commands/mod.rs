@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod encode;
 pub(crate) mod eval;
 pub(crate) mod export;
+pub(crate) mod overlap;
 pub(crate) mod predict;
 pub mod probe;
 pub(crate) mod report;
