@@ -11,10 +11,10 @@ use uner_model::adapter::{Adapter, Base, Target, attach, files};
 use uner_model::export::{self, Export};
 use uner_model::parameters::{map, visit};
 use uner_model::{AdapterConfig, BaseFormat, Llama, load_adapted, load_adapter, load_frozen};
-use uner_prompt::Tokens;
 use uner_trainer::checkpoint::{self, latest};
 use uner_trainer::data::dropout_keys;
 use uner_trainer::data::pack::pack_tokens;
+use uner_trainer::data::sequence::Sequence;
 use uner_trainer::data::store::StoreWriter;
 use uner_trainer::step::forward_backward::{accumulate, loss};
 use uner_trainer::step::optimizer::{Update, clip_factor};
@@ -157,14 +157,14 @@ fn trained(base: &Path, dropout: f64) -> Llama {
     })
 }
 
-fn rows() -> Vec<Vec<Tokens>> {
+fn rows() -> Vec<Vec<Sequence>> {
     pack_tokens((0..9).map(|number| conversation(number, 1 + number % 5)).collect(), 48)
 }
 
 /// Computes summed loss and gradients over rows, `size` rows at a time, with a step's dropout keys.
 fn gradients(
     model: &Llama,
-    rows: &[Vec<Tokens>],
+    rows: &[Vec<Sequence>],
     size: usize,
     recomputed: usize,
 ) -> (f32, BTreeMap<String, Vec<f32>>) {
@@ -203,7 +203,7 @@ fn dropout_is_the_same_however_a_step_is_computed() {
     let without = gradients(&trained(base.path(), 0.0), &rows, 2, 0);
     assert!((without.0 / recomputed.0 - 1.0).abs() > 1e-4, "nothing was dropped");
     // Other micro-batches and other rows add the same terms in another order.
-    let alone: Vec<Vec<Tokens>> =
+    let alone: Vec<Vec<Sequence>> =
         rows.iter().flatten().rev().map(|tokens| vec![tokens.clone()]).collect();
     for (what, got) in [
         ("one row at a time", gradients(&model, &rows, 1, 0)),

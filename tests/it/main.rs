@@ -6,6 +6,7 @@
 mod adamw;
 mod answer;
 #[cfg(feature = "cuda")]
+mod bert;
 mod cuda;
 mod data;
 mod devices;

@@ -10,7 +10,7 @@ use uner_trainer::data::pack::pack_tokens;
 use uner_trainer::step::forward_backward::accumulate;
 use uner_trainer::step::optimizer::{Update, clip_factor};
 use uner_trainer::step::precision;
-use uner_trainer::{AdamW, Batch, Gradients, Group, Precision, TrainConfig};
+use uner_trainer::{AdamW, Batch, Gradients, Group, Precision, RankModel, TrainConfig};
 
 use crate::devices::setups;
 use crate::model::{conversation, small_config, small_model, train_config};
@@ -134,7 +134,8 @@ fn a_short_model_goes_on_from_its_masters_bitwise() {
     let group = &Group::single();
     for parameters in [DType::BF16, DType::F32] {
         let run = Run::new(&Device::flex(), parameters).steps(3, 3e-3);
-        let whole = run.optimizer.gathered(&run.model.clone().into(), true, group).unwrap();
+        let whole =
+            run.optimizer.gathered(&RankModel::from(run.model.clone()), true, group).unwrap();
         // Files of a short type would contain these values.
         let rounded =
             |_: &str, _: &[usize], values: Tensor<1>| values.cast(DType::BF16).cast(DType::F32);
@@ -152,8 +153,10 @@ fn a_short_model_goes_on_from_its_masters_bitwise() {
 #[test]
 fn a_lost_moment_is_told() {
     let run = Run::new(&Device::flex(), DType::F32).steps(1, 1e-3);
-    let mut whole =
-        run.optimizer.gathered(&run.model.clone().into(), false, &Group::single()).unwrap();
+    let mut whole = run
+        .optimizer
+        .gathered(&RankModel::from(run.model.clone()), false, &Group::single())
+        .unwrap();
     whole.remove("exp_avg_sq.model.norm.weight").unwrap();
     let problem =
         AdamW::restore(run.model, whole, Precision::default(), &Group::single()).unwrap_err();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uner_plan::cost::Sharding;
 use uner_plan::machine::{Machine, Ranks};
 use uner_plan::plan::DataSize;
-use uner_plan::recipe::{self, Override, Recipe, RecipeText};
+use uner_plan::recipe::{self, Override, Recipe, RecipeText, TaggerRecipe};
 use uner_plan::{Plan, Sources, builtin, missing_lines, recipe::RANDOM};
 
 use crate::shared::{repository, shared};
@@ -20,11 +20,36 @@ fn names(folder: &str) -> Vec<String> {
     names
 }
 
-fn load(name: &str, overrides: &[&str]) -> Recipe {
+fn source(name: &str) -> RecipeText {
     let text = builtin::recipe(name).unwrap().to_owned();
+    RecipeText { origin: name.to_owned(), text, folder: "".into() }
+}
+
+/// The recipes of language models, or of token classifiers.
+fn recipes(taggers: bool) -> impl Iterator<Item = &'static str> {
+    let names = builtin::recipe_names().into_iter();
+    names.filter(move |name| recipe::is_tagger(&source(name), &[]) == taggers)
+}
+
+fn load(name: &str, overrides: &[&str]) -> Recipe {
     let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
-    recipe::parse(&RecipeText { origin: name.to_owned(), text, folder: "".into() }, &overrides)
-        .unwrap_or_else(|error| panic!("{error}"))
+    recipe::parse(&source(name), &overrides).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn recipes_of_token_classifiers_are_read_and_written() {
+    for name in recipes(true) {
+        let recipe = TaggerRecipe::parse(&source(name), &[]).unwrap();
+        recipe.check().unwrap();
+        assert_eq!(recipe.run.dir, std::path::Path::new("checkpoints").join(name), "{name}");
+        let text = toml::to_string(&recipe).unwrap();
+        let written = RecipeText { text, ..source(name) };
+        assert_eq!(TaggerRecipe::parse(&written, &[]).unwrap(), recipe, "{name}");
+        let bad = "train.lrr=1".parse().unwrap();
+        let error = TaggerRecipe::parse(&source(name), &[bad]).unwrap_err().to_string();
+        assert!(error.contains("unknown key `train.lrr`; did you mean `lr`?"), "{error}");
+    }
+    assert!(recipes(true).count() >= 2);
 }
 
 #[test]
@@ -48,7 +73,7 @@ fn plan_elsewhere(sources: &Sources) -> Plan {
 /// A dry run prints the plan of each recipe, without data or weights.
 #[test]
 fn every_recipe_plans() {
-    for name in builtin::recipe_names() {
+    for name in recipes(false) {
         let recipe = load(name, &[]);
         assert_eq!(recipe.run.dir, std::path::Path::new("checkpoints").join(name), "{name}");
         let sources = Sources::find(recipe).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -89,7 +114,7 @@ fn hardware(name: &str) -> String {
 #[test]
 fn heads_of_recipes_for_gpus_say_what_the_plan_says() {
     let mut wrong = Vec::new();
-    for name in builtin::recipe_names() {
+    for name in recipes(false) {
         let text = builtin::recipe(name).unwrap();
         if text.contains("device = \"cuda") && !text.contains(&hardware(name)) {
             wrong.push(format!("{name}:\n{}", hardware(name)));
@@ -199,6 +224,8 @@ fn every_key_and_every_default_is_documented() {
     for name in builtin::recipe_names() {
         keys(&builtin::recipe(name).unwrap().parse().unwrap(), "", &mut written);
     }
+    // The key of token classifiers, which other recipes do not have.
+    assert!(written.remove("model.head"));
     let unknown: Vec<&String> =
         written.iter().filter(|key| !documented.contains_key(*key)).collect();
     assert!(unknown.is_empty(), "docs/recipes.md lacks {unknown:?}");
@@ -225,7 +252,7 @@ fn every_key_and_every_default_is_documented() {
 
 #[test]
 fn what_a_run_writes_of_its_recipe_reads_back() {
-    for name in builtin::recipe_names() {
+    for name in recipes(false) {
         let recipe = load(name, &[]);
         let text = toml::to_string(&recipe).unwrap();
         let again = recipe::parse(

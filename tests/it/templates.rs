@@ -133,9 +133,12 @@ proptest! {
             Message::assistant(answer),
         ];
         let conversation = Conversation { messages };
-        // The released code leaves blanks to SentencePiece, and a chat template belongs to a model.
-        for name in Template::names().filter(|name| !["official", "chat"].contains(name)) {
+        // The released code leaves blanks to SentencePiece.
+        for name in Template::names().filter(|name| *name != "official") {
             let template = Template::load(name).unwrap();
+            if template.chat_template.is_some() {
+                continue;
+            }
             let rendered = text(&render(&conversation, &template).unwrap());
             for (kind, tokenizer) in &*TOKENIZERS {
                 let tokens = encode(&conversation, &template, tokenizer).unwrap();
@@ -196,8 +199,11 @@ proptest! {
     /// Other programs render a whole text with the exported chat template and tokenise it at once.
     #[test]
     fn exported_chat_templates_ask_with_the_same_ids(passage in WORDS, question in WORDS) {
-        for name in Template::names().filter(|name| *name != "chat") {
+        for name in Template::names() {
             let template = Template::load(name).unwrap();
+            if template.chat_template.is_some() {
+                continue;
+            }
             let turns = [&*passage, "I've read this text.", &*question];
             let turns = if template.acknowledgement.is_some() { &turns[..] } else { &turns[..1] };
             let message = |(turn, text): (usize, &&str)| {
@@ -218,6 +224,33 @@ proptest! {
                 prop_assert_eq!(ids, encode_prompt(&conversation, &template, tokenizer).unwrap(), "{} {}", name, kind);
             }
         }
+    }
+}
+
+#[test]
+fn vicuna_and_alpaca_are_asked_in_their_own_formats() {
+    let tokenizer = read(&byte_level(false));
+    for (name, expected) in [
+        (
+            "vicuna",
+            "A chat between a curious user and an artificial intelligence assistant. The assistant \
+             gives helpful, detailed, and polite answers to the user's questions. USER: Text: Ada. \
+             ASSISTANT: I've read this text.⏎USER: What describes person in the text? Answer with \
+             a JSON list of the words in the text. ASSISTANT:",
+        ),
+        (
+            "alpaca",
+            "Below is an instruction that describes a task. Write a response that appropriately \
+             completes the request.\n\n### Instruction:\nText: Ada.\n\n### Response:\nI've read \
+             this text.⏎\n\n### Instruction:\nWhat describes person in the text? Answer with a JSON \
+             list of the words in the text.\n\n### Response:\n",
+        ),
+    ] {
+        let template = Template::load(name).unwrap();
+        let conversation = uner_prompt::ner::prompt("Ada.", "person", &template, None);
+        let ids = encode_prompt(&conversation, &template, &tokenizer).unwrap();
+        let text = tokenizer.decode_with_special(&ids).unwrap();
+        assert_eq!(text.replace("<s>", "").replace("</s>", "⏎"), expected);
     }
 }
 

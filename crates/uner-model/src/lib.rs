@@ -6,6 +6,8 @@
 
 pub mod adapter;
 pub mod atomic;
+#[expect(non_snake_case, reason = "field names are checkpoint names")]
+pub mod bert;
 pub mod cache;
 pub mod config;
 pub mod context;

@@ -13,7 +13,7 @@ use std::path::Path;
 use uner_data::did_you_mean;
 
 /// The templates built into the binary, by name.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: [(&str, &str); 9] = [
     ("zero-shot", include_str!("../../../configs/templates/zero-shot.toml")),
     ("chat", include_str!("../../../configs/templates/chat.toml")),
     ("definition", include_str!("../../../configs/templates/definition.toml")),
@@ -21,6 +21,8 @@ const BUILT_IN: [(&str, &str); 7] = [
     ("all-in-one", include_str!("../../../configs/templates/all-in-one.toml")),
     ("instructuie", include_str!("../../../configs/templates/instructuie.toml")),
     ("official", include_str!("../../../configs/templates/official.toml")),
+    ("vicuna", include_str!("../../../configs/templates/vicuna.toml")),
+    ("alpaca", include_str!("../../../configs/templates/alpaca.toml")),
 ];
 
 /// The keys that define how messages are put together; not allowed beside `chat_template`.

@@ -33,6 +33,7 @@ mod profile;
 mod ranks;
 mod start;
 pub mod system;
+pub mod tagger;
 mod train;
 
 pub use guards::file as guard_file;

@@ -29,26 +29,31 @@ pub(crate) fn score(
     let predictor =
         assembled.predictor(model, sources).map_err(|error| TrainError::Scoring(error.into()))?;
     let mut system = ModelSystem { name: String::new(), predictor: &predictor };
-    match strict_f1(&mut system, sources, during, interrupted) {
+    strict_f1(&mut system, &sources.recipe.data.root, during, interrupted)
+}
+
+/// The macro average of a system's strict F1 over the benchmarks of `eval.during`, from 0 to 1;
+/// `None` if `interrupted` ended it early.
+pub(crate) fn strict_f1(
+    system: &mut dyn System,
+    root: &Path,
+    during: &During,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Option<f64>, TrainError> {
+    let mut go_on = |_: &str, _, _| {
+        if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let mut measured = || -> Result<f64> {
+        let benchmarks = resolved(&during.benchmarks)?;
+        let options = Options { root, folder: None, seen: None };
+        let report = measure(system, &benchmarks, options, &mut go_on)?;
+        Ok(report.macro_average.context("no benchmark of `eval.during` could be scored")?.strict_f1)
+    };
+    match measured() {
         Ok(score) => Ok(Some(score)),
         Err(error) if matches!(error.downcast_ref(), Some(EvalError::Stopped)) => Ok(None),
         Err(error) => Err(TrainError::Scoring(error.into())),
     }
-}
-
-fn strict_f1(
-    system: &mut ModelSystem,
-    sources: &Sources,
-    during: &During,
-    interrupted: &dyn Fn() -> bool,
-) -> Result<f64> {
-    let mut go_on = |_: &str, _, _| {
-        if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let benchmarks = resolved(&during.benchmarks)?;
-    let options = Options { root: &sources.recipe.data.root, folder: None, seen: None };
-    let report = measure(system, &benchmarks, options, &mut go_on)?;
-    Ok(report.macro_average.context("no benchmark of `eval.during` could be scored")?.strict_f1)
 }
 
 /// Looks up the datasets of a recipe's benchmarks.

@@ -29,3 +29,4 @@ pub use step::gradients::Gradients;
 pub use step::optimizer::AdamW;
 pub use step::precision::Precision;
 pub use step::rank_model::RankModel;
+pub use step::trainable::Trainable;

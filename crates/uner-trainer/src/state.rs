@@ -15,11 +15,11 @@ use crate::step::rank_model::RankModel;
 
 /// The state of a training run: weights, moments, number of steps, best evaluation, guards.
 #[derive(Debug)]
-pub struct TrainState {
+pub struct TrainState<T = RankModel> {
     /// The run that trains the model; `None` before its first step.
     pub run: Option<RunId>,
     /// The weights.
-    pub model: RankModel,
+    pub model: T,
     /// The optimizer with its moments.
     pub optimizer: AdamW,
     /// Steps done.
@@ -28,6 +28,20 @@ pub struct TrainState {
     pub best_tracker: BestTracker,
     /// State of the guards.
     pub guard: GuardState,
+}
+
+impl<T> TrainState<T> {
+    /// The state before the first step.
+    pub fn begin(model: T, optimizer: AdamW) -> Self {
+        Self {
+            run: None,
+            model,
+            optimizer,
+            step: 0,
+            best_tracker: BestTracker::default(),
+            guard: GuardState::default(),
+        }
+    }
 }
 
 impl TrainState {
@@ -41,15 +55,7 @@ impl TrainState {
     /// The state before the first step, from weights in f32, stored in the precision `precision`.
     pub fn with(model: Llama, precision: Precision, group: &Group) -> Self {
         let (model, optimizer) = AdamW::new(model, precision, group);
-        let model = RankModel::from(model);
-        Self {
-            run: None,
-            model,
-            optimizer,
-            step: 0,
-            best_tracker: BestTracker::default(),
-            guard: GuardState::default(),
-        }
+        Self::begin(RankModel::from(model), optimizer)
     }
 
     /// Shards the model's blocks over the ranks (`ZeRO` stage 3): see [`RankModel::shard`].

@@ -12,4 +12,5 @@ pub(crate) mod report;
 pub(crate) mod score;
 pub(crate) mod show_mask;
 pub(crate) mod train;
+pub(crate) mod train_tagger;
 pub(crate) mod verify;

@@ -16,12 +16,15 @@ use uner_trainer::{Event, GuardAction, GuardReport};
 use crate::Ending;
 use crate::args::TrainArgs;
 use crate::commands::eval::metered;
-use crate::commands::show_mask;
+use crate::commands::{show_mask, train_tagger};
 use crate::terminal::interrupt;
 use crate::terminal::progress::Meter;
 
 pub(crate) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
     let source = recipe::find(&args.recipe)?;
+    if recipe::is_tagger(&source, &overrides(args)) {
+        return train_tagger::run(&source, &overrides(args), args, out);
+    }
     let sources =
         sources::resolve(recipe::parse(&source, &overrides(args))?, &args.accept_licence)?;
     if args.dry_run {
@@ -69,18 +72,7 @@ fn refuse_missing(sources: &Sources) -> Result<()> {
 
 /// Trains, measures, and prints the scores and a command to try next.
 fn train(sources: &Sources, args: &TrainArgs, out: &mut dyn Write) -> Result<Ending> {
-    let progress = Mutex::new(Progress::default());
-    let options = Options {
-        resume: args.resume.as_deref(),
-        set: &args.set,
-        check_determinism: args.check_determinism,
-        notify: &|notice| progress.lock().expect("no panic while it is shown").show(&notice),
-        interrupted: &interrupt::asked,
-    };
-    let trained = uner_run::train(sources, &options)?;
-    let Progress { interrupted, .. } = progress.into_inner().expect("no panic while it is shown");
-    let Some(trained) = trained.filter(|_| !interrupted) else {
-        tracing::warn!("interrupted and saved; go on with `--resume`");
+    let Some(trained) = with_progress(args, |options| uner_run::train(sources, options))? else {
         return Ok(Ending::Interrupted);
     };
     if !trained.is_main() {
@@ -97,6 +89,28 @@ fn train(sources: &Sources, args: &TrainArgs, out: &mut dyn Write) -> Result<End
     }
     writeln!(out, "\nTry next:\n  {}", suggestion(sources, &sources.recipe.run.dir))?;
     Ok(Ending::Done)
+}
+
+/// Trains with a meter. `None` if it was interrupted.
+pub(super) fn with_progress<T>(
+    args: &TrainArgs,
+    train: impl FnOnce(&Options) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let progress = Mutex::new(Progress::default());
+    let options = Options {
+        resume: args.resume.as_deref(),
+        set: &args.set,
+        check_determinism: args.check_determinism,
+        notify: &|notice| progress.lock().expect("no panic while it is shown").show(&notice),
+        interrupted: &interrupt::asked,
+    };
+    let trained = train(&options)?;
+    let Progress { interrupted, .. } = progress.into_inner().expect("no panic while it is shown");
+    let trained = trained.filter(|_| !interrupted);
+    if trained.is_none() {
+        tracing::warn!("interrupted and saved; go on with `--resume`");
+    }
+    Ok(trained)
 }
 
 /// Shows the progress of the training loop. An interrupt is deferred while it runs.

@@ -14,19 +14,29 @@ use crate::{Llama, LlamaConfig};
 /// # Panics
 /// When `initializer_range` is negative or not finite.
 pub fn random(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
-    let mut source = Random {
-        normal: Normal::new(0.0, config.initializer_range as f32)
-            .expect("a finite standard deviation"),
-        rng: ChaCha8Rng::seed_from_u64(seed),
-        device: device.clone(),
-    };
+    let mut source = Random::new(config.initializer_range, seed, device);
     Llama::build(config, &mut source).expect("this source returns every parameter")
 }
 
-struct Random {
+/// A source of random parameters.
+pub(crate) struct Random {
     normal: Normal<f32>,
     rng: ChaCha8Rng,
     device: Device,
+}
+
+impl Random {
+    /// Draws matrices from N(0, `deviation`²).
+    ///
+    /// # Panics
+    /// When `deviation` is negative or not finite.
+    pub(crate) fn new(deviation: f64, seed: u64, device: &Device) -> Self {
+        Self {
+            normal: Normal::new(0.0, deviation as f32).expect("a finite standard deviation"),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            device: device.clone(),
+        }
+    }
 }
 
 impl ParameterSource for Random {

@@ -40,7 +40,7 @@ pub fn read_config(folder: &Path) -> Result<LlamaConfig, WeightsError> {
 }
 
 /// Parses a JSON file and converts it with `read`.
-fn read_json<T: DeserializeOwned, R>(
+pub(crate) fn read_json<T: DeserializeOwned, R>(
     path: PathBuf,
     read: impl FnOnce(T) -> Result<R, String>,
 ) -> Result<R, WeightsError> {
@@ -133,10 +133,10 @@ pub(crate) fn map_file(path: PathBuf) -> Result<(PathBuf, Mmap), WeightsError> {
 }
 
 /// Parameters from mapped files.
-struct Files<'a> {
-    tensors: Tensors<'a>,
-    device: Device,
-    form: Option<BaseFormat>,
+pub(crate) struct Files<'a> {
+    pub(crate) tensors: Tensors<'a>,
+    pub(crate) device: Device,
+    pub(crate) form: Option<BaseFormat>,
 }
 
 impl ParameterSource for Files<'_> {

@@ -33,15 +33,24 @@ impl<'a> Tensors<'a> {
         maps: &'a [(PathBuf, Mmap)],
         config: &LlamaConfig,
     ) -> Result<Self, WeightsError> {
-        let mut tensors = Self { left: BTreeMap::new(), problems: Vec::new() };
-        for (path, map) in maps {
-            tensors.add_file(path, map)?;
-        }
+        let mut tensors = Self::of_files(maps)?;
         if config.tie_word_embeddings {
             tensors.tie();
         }
         // Early checkpoints store the rotary frequencies, which follow from the dimensions.
-        tensors.left.retain(|name, _| !name.ends_with("rotary_emb.inv_freq"));
+        tensors.retain(|name| !name.ends_with("rotary_emb.inv_freq"));
+        Ok(tensors)
+    }
+
+    /// Opens the tensors of some files.
+    ///
+    /// # Errors
+    /// When one is damaged.
+    pub(crate) fn of_files(maps: &'a [(PathBuf, Mmap)]) -> Result<Self, WeightsError> {
+        let mut tensors = Self { left: BTreeMap::new(), problems: Vec::new() };
+        for (path, map) in maps {
+            tensors.add_file(path, map)?;
+        }
         Ok(tensors)
     }
 
@@ -88,6 +97,11 @@ impl<'a> Tensors<'a> {
                 "`{HEAD}` is another matrix than `{EMBEDDING}`, but `tie_word_embeddings` is true"
             )),
         }
+    }
+
+    /// Leaves out the tensors whose names do not satisfy `keep`.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.left.retain(|name, _| keep(name));
     }
 
     /// Adds a problem.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use toml::{Table, Value};
 use uner_data::{did_you_mean, nearest};
@@ -67,6 +69,14 @@ pub fn find(name: &str) -> Result<RecipeText, RecipeError> {
 /// [`RecipeError::Syntax`] or [`RecipeError::Key`], with the line or the override at fault. One
 /// error names all keys that are missing or wrong, up to 20.
 pub fn parse(source: &RecipeText, overrides: &[Override]) -> Result<Recipe, RecipeError> {
+    parse_as(source, overrides)
+}
+
+/// As [`parse`], for any kind of recipe.
+pub(super) fn parse_as<R: DeserializeOwned>(
+    source: &RecipeText,
+    overrides: &[Override],
+) -> Result<R, RecipeError> {
     let mut written: Table =
         source.text.parse().map_err(|error: toml::de::Error| RecipeError::Syntax {
             file: source.origin.clone(),
@@ -117,7 +127,11 @@ pub fn parse(source: &RecipeText, overrides: &[Override]) -> Result<Recipe, Reci
 ///
 /// # Panics
 /// Never: every recipe can be serialised.
-pub fn defaults(source: &RecipeText, overrides: &[Override], recipe: &Recipe) -> Vec<String> {
+pub fn defaults(
+    source: &RecipeText,
+    overrides: &[Override],
+    recipe: &impl Serialize,
+) -> Vec<String> {
     let mut written: Table = source.text.parse().unwrap_or_default();
     for override_ in overrides {
         override_.apply(&mut written, Reading::Toml);

@@ -11,11 +11,13 @@ mod load;
 mod locate;
 mod overrides;
 mod paths;
+mod tagger;
 
 pub(crate) use check::check;
 pub use error::RecipeError;
 pub use load::{RecipeText, defaults, find, parse};
 pub use overrides::Override;
+pub use tagger::{Head, TaggerData, TaggerModel, TaggerRecipe, is_tagger};
 
 pub use paths::{at_home, from_run, normal, normalised, rebase};
 

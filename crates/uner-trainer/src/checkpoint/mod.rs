@@ -25,8 +25,8 @@ mod write;
 mod writer;
 
 pub use pointer::{all, best, latest, point_best};
-pub use read::{Checkpoint, load, load_onto};
-pub use snapshot::Snapshot;
+pub use read::{Checkpoint, load, load_classifier, load_onto};
+pub use snapshot::{Snapshot, Weights};
 pub use state::{FORMAT_VERSION, State};
 pub use write::{prune, save, sweep};
 pub use writer::Writer;

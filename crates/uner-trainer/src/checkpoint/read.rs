@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use safetensors::{Dtype, SafeTensors};
+use uner_model::bert::TokenClassifier;
 use uner_model::{Llama, LlamaConfig};
 
 use super::state::State;
@@ -47,14 +49,51 @@ pub fn load_onto(
     device: &Device,
 ) -> Result<Checkpoint, TrainError> {
     let (config, model) = uner_model::folder::load(folder, base, device)?;
-    let path = folder.join("state.json");
-    let state = State::read(&path)?;
+    let (model, optimizer, state) = restored(folder, model, group, device)?;
+    Ok(Checkpoint { config, model, optimizer, state })
+}
+
+/// Reads a checkpoint of a token classifier, as [`load`] does: the state to resume with, and the
+/// content of `state.json`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_classifier(
+    folder: &Path,
+    group: &Group,
+    device: &Device,
+) -> Result<(TrainState<TokenClassifier>, State), TrainError> {
+    uner_model::folder::verify(folder)?;
+    let (_, model) = uner_model::bert::load(folder, device)?;
+    let (model, optimizer, state) = restored(folder, model, group, device)?;
+    Ok((state_of(model, optimizer, state.clone()), state))
+}
+
+/// The model with its masters, the optimizer, and the state of the run.
+fn restored<M: Module>(
+    folder: &Path,
+    model: M,
+    group: &Group,
+    device: &Device,
+) -> Result<(M, AdamW, State), TrainError> {
+    let state = State::read(&folder.join("state.json"))?;
     let path = folder.join("optimizer.safetensors");
     let whole = read_optimizer(&path)?;
     let precision = Precision::new(Some(state.precision), device)?;
     let (model, optimizer) = AdamW::restore(model, whole, precision, group)
         .map_err(|problem| TrainError::Checkpoint { path, problem })?;
-    Ok(Checkpoint { config, model, optimizer, state })
+    Ok((model, optimizer, state))
+}
+
+fn state_of<T>(model: T, optimizer: AdamW, state: State) -> TrainState<T> {
+    TrainState {
+        run: state.run,
+        model,
+        optimizer,
+        step: state.step,
+        best_tracker: state.best_tracker,
+        guard: state.guard,
+    }
 }
 
 fn read_optimizer(path: &Path) -> Result<BTreeMap<String, TensorData>, TrainError> {
@@ -78,13 +117,6 @@ fn read_optimizer(path: &Path) -> Result<BTreeMap<String, TensorData>, TrainErro
 impl From<Checkpoint> for TrainState {
     fn from(found: Checkpoint) -> Self {
         let Checkpoint { model, optimizer, state, .. } = found;
-        Self {
-            run: state.run,
-            model: model.into(),
-            optimizer,
-            step: state.step,
-            best_tracker: state.best_tracker,
-            guard: state.guard,
-        }
+        state_of(model.into(), optimizer, state)
     }
 }

@@ -5,7 +5,8 @@ use uner_kernels::attention::PADDING;
 use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
 use uner_kernels::{Labels, Visibility};
 use uner_model::{Context, LlamaConfig};
-use uner_prompt::Tokens;
+
+use crate::data::sequence::Sequence;
 
 /// Packed rows on the host, padded at the end to the length of the longest.
 ///
@@ -17,12 +18,11 @@ pub struct Batch {
     pub rows: usize,
     /// Token ids; 0 at padding.
     pub ids: Vec<i32>,
-    /// Position of each token in its conversation.
+    /// Position of each token in its sequence.
     pub positions: Vec<i32>,
-    /// Number of the conversation in its row; [`PADDING`] at padding.
+    /// Number of the sequence in its row; [`PADDING`] at padding.
     pub document: Vec<i32>,
-    /// The next token's id if that token is trained on, [`IGNORE_INDEX`] otherwise. No token
-    /// predicts the first token of the next conversation.
+    /// The class of each token, [`IGNORE_INDEX`] where it carries no loss: see [`Sequence`].
     pub labels: Vec<i32>,
     /// The step's key for dropout (see [`dropout_keys`](super::dropout_keys)); `None` outside of
     /// training.
@@ -30,9 +30,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Builds a batch from the conversations of each row.
-    pub fn new(rows: &[Vec<Tokens>]) -> Self {
-        let row_length = |row: &Vec<Tokens>| row.iter().map(|tokens| tokens.ids.len()).sum();
+    /// Builds a batch from the sequences of each row, such as conversations.
+    pub fn new<S: Clone + Into<Sequence>>(rows: &[Vec<S>]) -> Self {
+        let sequences = |row: &Vec<S>| row.iter().map(|one| one.clone().into()).collect();
+        let rows: Vec<Vec<Sequence>> = rows.iter().map(sequences).collect();
+        let row_length = |row: &Vec<Sequence>| row.iter().map(|tokens| tokens.ids.len()).sum();
         let length: usize = rows.iter().map(row_length).max().unwrap_or(0);
         let size = rows.len() * length;
         let mut batch = Self {
@@ -44,23 +46,19 @@ impl Batch {
             dropout_key: None,
         };
         for (row, end) in rows.iter().zip((length..).step_by(length.max(1))) {
-            for (tokens, document) in row.iter().zip(0..) {
-                batch.push(tokens, document);
+            for (sequence, document) in row.iter().zip(0..) {
+                batch.push(sequence, document);
             }
             batch.pad(end);
         }
         batch
     }
 
-    fn push(&mut self, tokens: &Tokens, document: i32) {
-        let length = tokens.ids.len();
-        self.ids.extend(tokens.ids.iter().map(|&id| id as i32));
-        self.positions.extend(0..length as i32);
-        self.document.extend(std::iter::repeat_n(document, length));
-        let next = tokens.ids.iter().zip(&tokens.loss_mask).skip(1);
-        self.labels
-            .extend(next.map(|(&id, &trained)| if trained { id as i32 } else { IGNORE_INDEX }));
-        self.labels.push(IGNORE_INDEX);
+    fn push(&mut self, Sequence { ids, labels }: &Sequence, document: i32) {
+        self.ids.extend(ids.iter().map(|&id| id as i32));
+        self.positions.extend(0..ids.len() as i32);
+        self.document.extend(std::iter::repeat_n(document, ids.len()));
+        self.labels.extend(labels);
     }
 
     fn pad(&mut self, end: usize) {
@@ -103,6 +101,8 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use uner_prompt::Tokens;
+
     use super::*;
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) fn dropout(model: &Llama, batch: &Batch, device: &Device) -> Option<D
 }
 
 /// The key of every token; 0 at padding.
-fn keys(batch: &Batch, dropout_key: u64) -> Vec<i32> {
+pub(crate) fn keys(batch: &Batch, dropout_key: u64) -> Vec<i32> {
     let length = batch.ids.len() / batch.rows.max(1);
     let rows = batch.ids.chunks(length.max(1)).zip(batch.document.chunks(length.max(1)));
     let mut keys = Vec::with_capacity(batch.ids.len());

@@ -6,6 +6,7 @@ use crate::config::TrainConfig;
 use crate::data::batch::Batch;
 use crate::data::dropout_keys;
 use crate::data::pack::pack_tokens;
+use crate::data::sequence::Sequence;
 use crate::data::shuffle::permutation;
 use crate::data::store::TokenStore;
 use crate::distributed::Group;
@@ -72,15 +73,15 @@ impl<'a> Loader<'a> {
         let size = self.config.global_batch_size.min(order.len());
         let conversations = order[step * size..(step + 1) * size].to_vec();
         let mut dropped_queries = 0;
-        let tokens = conversations
+        let sequences = conversations
             .iter()
             .map(|&index| {
-                let (tokens, dropped) = self.store.in_epoch(index, self.seed, epoch);
+                let (sequence, dropped) = self.store.sequence(index, self.seed, epoch);
                 dropped_queries += dropped;
-                tokens
+                sequence
             })
             .collect();
-        let rows = pack_tokens(tokens, self.config.max_seq_len);
+        let rows = pack_tokens::<Sequence>(sequences, self.config.max_seq_len);
         let micro_batches = rows.chunks(self.micro_batch_rows.get());
         let micro_batches: Vec<Batch> =
             micro_batches.map(|rows| Batch { dropout_key, ..Batch::new(rows) }).collect();
@@ -106,8 +107,8 @@ pub fn in_order<'a>(
     let chunks: Vec<Vec<usize>> =
         indices.chunks(config.global_batch_size).map(<[usize]>::to_vec).collect();
     chunks.into_iter().flat_map(move |chunk| {
-        let tokens = chunk.into_iter().map(|index| store.in_epoch(index, 0, 0).0).collect();
-        let rows = pack_tokens(tokens, config.max_seq_len);
-        rows.chunks(micro_batch_rows.get()).map(Batch::new).collect::<Vec<_>>()
+        let sequences = chunk.into_iter().map(|index| store.sequence(index, 0, 0).0).collect();
+        let rows = pack_tokens::<Sequence>(sequences, config.max_seq_len);
+        rows.chunks(micro_batch_rows.get()).map(|rows| Batch::new(rows)).collect::<Vec<_>>()
     })
 }

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod dropout_keys;
 pub mod loader;
 pub mod pack;
+pub mod sequence;
 pub mod shuffle;
 pub mod store;
 

@@ -1,6 +1,6 @@
 //! Packing whole conversations into rows.
 
-use uner_prompt::Tokens;
+use crate::data::sequence::Sequence;
 
 /// Packs lengths into rows by first-fit decreasing: the longest first, each into the first row with
 /// room. Returns the indices of each row. The result is deterministic, and has at most 11/9 of the
@@ -29,18 +29,16 @@ pub fn pack(lengths: &[usize], max_seq_len: usize) -> Vec<Vec<usize>> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-/// Packs conversations into rows of at most `max_seq_len` tokens.
+/// Packs sequences, such as conversations, into rows of at most `max_seq_len` tokens.
 ///
 /// # Panics
 /// When one exceeds `max_seq_len`.
-pub fn pack_tokens(conversations: Vec<Tokens>, max_seq_len: usize) -> Vec<Vec<Tokens>> {
-    let lengths: Vec<usize> = conversations.iter().map(|tokens| tokens.ids.len()).collect();
-    let mut conversations: Vec<Option<Tokens>> = conversations.into_iter().map(Some).collect();
+pub fn pack_tokens<S: Into<Sequence>>(sequences: Vec<S>, max_seq_len: usize) -> Vec<Vec<Sequence>> {
+    let mut sequences: Vec<Sequence> = sequences.into_iter().map(Into::into).collect();
+    let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.ids.len()).collect();
     pack(&lengths, max_seq_len)
         .into_iter()
-        .map(|row| {
-            row.into_iter().map(|index| conversations[index].take().expect("packed once")).collect()
-        })
+        .map(|row| row.into_iter().map(|index| std::mem::take(&mut sequences[index])).collect())
         .collect()
 }
 

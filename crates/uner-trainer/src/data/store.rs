@@ -7,6 +7,7 @@ use std::path::Path;
 use memmap2::Mmap;
 use uner_prompt::{Fitted, Tokens, drop_overlong, fit, permute_queries};
 
+use crate::data::sequence::Sequence;
 use crate::data::shuffle::permutation;
 use crate::error::TrainError;
 
@@ -16,7 +17,8 @@ const TRAINED: u32 = 1 << 31;
 /// Encoded conversations on disk, read by index.
 ///
 /// The file has no name and disappears with the process. One record: the ends of the exchanges,
-/// then the ids, each with its loss mask in the highest bit, all little-endian u32.
+/// then the ids, each with its loss mask in the highest bit, all little-endian u32. A sequence with
+/// classes has no exchanges; its record is its ids, then its labels.
 #[derive(Debug)]
 pub struct TokenStore {
     map: Mmap,
@@ -99,21 +101,52 @@ impl StoreWriter {
                 .zip(&tokens.loss_mask)
                 .map(|(&id, &trained)| if trained { id | TRAINED } else { id }),
         );
-        for word in words {
-            let bytes = word.to_le_bytes();
-            self.checksum.update(&bytes);
-            self.file.write_all(&bytes)?;
-        }
         let record = Record {
             start: self.position,
             exchanges: tokens.exchanges.len() as u32,
             tokens: tokens.ids.len() as u32,
         };
-        self.position += u64::from(record.exchanges + record.tokens);
+        self.write(words, record)?;
+        self.summary.trained_tokens += trained as u64;
+        Ok(())
+    }
+
+    /// Appends a sequence whose tokens have classes.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    ///
+    /// # Panics
+    /// When it is longer than the limit of the store.
+    pub fn push_classified(&mut self, sequence: &Sequence) -> Result<(), TrainError> {
+        let (Sequence { ids, labels }, limit) = (sequence, self.max_seq_len);
+        assert!(ids.len() <= limit, "a sequence of {} tokens in rows of {limit}", ids.len());
+        let trained = sequence.num_trained();
+        if trained == 0 {
+            self.summary.untrained += 1;
+            return Ok(());
+        }
+        let words = ids.iter().copied().chain(labels.iter().map(|label| label.cast_unsigned()));
+        self.write(words, Record { start: self.position, exchanges: 0, tokens: ids.len() as u32 })?;
+        self.summary.trained_tokens += trained as u64;
+        Ok(())
+    }
+
+    /// Writes the words of a record.
+    fn write(
+        &mut self,
+        words: impl Iterator<Item = u32>,
+        record: Record,
+    ) -> Result<(), TrainError> {
+        for word in words {
+            let bytes = word.to_le_bytes();
+            self.checksum.update(&bytes);
+            self.file.write_all(&bytes)?;
+            self.position += 1;
+        }
         self.records.push(record);
         self.summary.conversations += 1;
-        self.summary.tokens += tokens.ids.len() as u64;
-        self.summary.trained_tokens += trained as u64;
+        self.summary.tokens += u64::from(record.tokens);
         Ok(())
     }
 
@@ -174,6 +207,24 @@ impl TokenStore {
             loss_mask: ids.iter().map(|id| id & TRAINED != 0).collect(),
             exchanges: ends.iter().map(|&end| end as usize).collect(),
         }
+    }
+
+    /// Sequence `index` as epoch `epoch` trains on it, and the number of dropped queries: a
+    /// conversation of [`TokenStore::in_epoch`], or a sequence with classes.
+    ///
+    /// # Panics
+    /// When `index` is not below [`TokenStore::len`].
+    pub fn sequence(&self, index: usize, seed: u64, epoch: u64) -> (Sequence, usize) {
+        let Record { start, exchanges, tokens } = self.records[index];
+        if exchanges > 0 {
+            let (tokens, dropped_queries) = self.in_epoch(index, seed, epoch);
+            return (tokens.into(), dropped_queries);
+        }
+        let words: &[u32] = bytemuck::cast_slice(&self.map);
+        let (ids, labels) =
+            words[start as usize..][..2 * tokens as usize].split_at(tokens as usize);
+        let labels = labels.iter().map(|label| label.cast_signed()).collect();
+        (Sequence { ids: ids.to_vec(), labels }, 0)
     }
 
     /// Conversation `index` as epoch `epoch` trains on it, and the number of dropped queries. The

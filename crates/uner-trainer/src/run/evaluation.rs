@@ -12,33 +12,54 @@ use crate::data::loader::in_order;
 use crate::error::TrainError;
 use crate::metrics::event::Event;
 use crate::state::TrainState;
-use crate::step::forward_backward::loss;
+use crate::step::trainable::Trainable;
 
 /// Functions of the program that the loop calls; by default none.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Callbacks<'a> {
+#[derive(Debug)]
+pub struct Callbacks<'a, M = Llama> {
     /// Scores the model on its task.
-    pub scoring: Option<Scoring<'a>>,
+    pub scoring: Option<Scoring<'a, M>>,
     /// Whether the run should save and stop. The loop calls it only during evaluations, which may
     /// take long; between steps, `on_event` decides.
     pub interrupted: Option<Interrupted<'a>>,
 }
 
 /// Periodic scoring of the model; more is better.
-#[derive(Clone, Copy)]
-pub struct Scoring<'a> {
+pub struct Scoring<'a, M = Llama> {
     /// Steps between two scores; the last step is always scored.
     pub every: u64,
     /// Scores a model; `None` if an interrupt came first. The same model must always get the same
     /// score.
-    pub score: &'a (dyn Fn(&Llama) -> Result<Option<f64>, TrainError> + Sync),
+    pub score: &'a (dyn Fn(&M) -> Result<Option<f64>, TrainError> + Sync),
 }
 
 /// Whether the run should save and stop.
 #[derive(Clone, Copy)]
 pub struct Interrupted<'a>(pub &'a (dyn Fn() -> bool + Sync));
 
-impl fmt::Debug for Scoring<'_> {
+impl<M> Clone for Callbacks<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Callbacks<'_, M> {}
+
+impl<M> Default for Callbacks<'_, M> {
+    fn default() -> Self {
+        Self { scoring: None, interrupted: None }
+    }
+}
+
+impl<M> Clone for Scoring<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Scoring<'_, M> {}
+
+impl<M> fmt::Debug for Scoring<'_, M> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Scoring").field("every", &self.every).finish_non_exhaustive()
     }
@@ -62,9 +83,9 @@ pub(crate) struct Evaluated {
 /// Computes the evaluations that are due after the last step, and emits their events once all are
 /// complete. If the run is `stop_requested` to stop before or meanwhile, a resumed run computes
 /// them.
-pub(crate) fn evaluate(
-    run: &Run,
-    state: &mut TrainState,
+pub(crate) fn evaluate<T: Trainable>(
+    run: &Run<T>,
+    state: &mut TrainState<T>,
     stop_requested: bool,
     on_event: &mut OnEvent,
 ) -> Result<Evaluated, TrainError> {
@@ -109,7 +130,11 @@ pub(crate) fn evaluate(
 }
 
 /// The score of the model, which rank 0 computes; `None` if an interrupt came first.
-fn score(run: &Run, scoring: Scoring, model: &Llama) -> Result<Option<f64>, TrainError> {
+fn score<T: Trainable>(
+    run: &Run<T>,
+    scoring: Scoring<T::Model>,
+    model: &T::Model,
+) -> Result<Option<f64>, TrainError> {
     let own = if run.group.is_main() { (scoring.score)(model)? } else { None };
     let [score, is_there] =
         run.group.all_reduce_scalars([own.unwrap_or(0.0), f64::from(u8::from(own.is_some()))])?;
@@ -118,7 +143,7 @@ fn score(run: &Run, scoring: Scoring, model: &Llama) -> Result<Option<f64>, Trai
 
 /// The mean loss of the validation set's trained tokens, to which each rank adds its micro-batches;
 /// `None` if an interrupt came first.
-fn validate(run: &Run, model: &Llama) -> Result<Option<f64>, TrainError> {
+fn validate<T: Trainable>(run: &Run<T>, model: &T::Model) -> Result<Option<f64>, TrainError> {
     let Some(store) = run.validation else { return Ok(None) };
     let (mut sum, mut trained, mut was_interrupted) = (0.0, 0, false);
     let batches = in_order(store, run.config, run.layout.micro_batch_rows);
@@ -128,7 +153,7 @@ fn validate(run: &Run, model: &Llama) -> Result<Option<f64>, TrainError> {
         if was_interrupted {
             break;
         }
-        sum += f64::from(loss(model, run.model_config, &batch).into_scalar::<f32>());
+        sum += f64::from(T::loss(model, run.model_config, &batch).into_scalar::<f32>());
         trained += batch.num_trained();
     }
     let [sum, trained, was_interrupted] = run.group.all_reduce_scalars([

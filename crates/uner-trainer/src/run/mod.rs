@@ -23,21 +23,22 @@ use crate::distributed::Group;
 use crate::error::TrainError;
 use crate::metrics::event::Event;
 use crate::state::{RunId, TrainState};
+use crate::step::rank_model::RankModel;
+use crate::step::trainable::Trainable;
 use evaluation::{Evaluated, evaluate};
 use saving::CheckpointSchedule;
 use step::{StepReport, emit, step};
-use uner_model::Flops;
 
 /// Steps that are packed ahead of the current one.
 const PREFETCHED_STEPS: usize = 2;
 
 /// The inputs of a training run.
-#[derive(Debug, Clone, Copy)]
-pub struct Run<'a> {
+#[derive(Debug)]
+pub struct Run<'a, T: Trainable = RankModel> {
     /// How to train.
     pub config: &'a TrainConfig,
     /// The model's dimensions.
-    pub model_config: &'a LlamaConfig,
+    pub model_config: &'a T::Config,
     /// Seed of every order, and of dropout.
     pub seed: u64,
     /// The training data.
@@ -51,7 +52,7 @@ pub struct Run<'a> {
     /// Files that are copied into every checkpoint.
     pub extra_files: &'a [PathBuf],
     /// Functions of the program that the loop calls.
-    pub callbacks: Callbacks<'a>,
+    pub callbacks: Callbacks<'a, T::Model>,
     /// Whether every step is computed twice and compared bitwise. This doubles the time, and the
     /// memory of the gradients.
     pub check_determinism: bool,
@@ -59,10 +60,30 @@ pub struct Run<'a> {
     pub group: &'a Group,
 }
 
+impl<T: Trainable> Clone for Run<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Trainable> Copy for Run<'_, T> {}
+
 impl<'a> Run<'a> {
-    /// A run with seed 0 and the default [`Layout`], without validation, extra files or callbacks.
+    /// As [`Run::of`], for a language model.
     pub fn new(
-        (config, model_config): (&'a TrainConfig, &'a LlamaConfig),
+        configs: (&'a TrainConfig, &'a LlamaConfig),
+        store: &'a TokenStore,
+        folder: &'a Path,
+        group: &'a Group,
+    ) -> Self {
+        Self::of(configs, store, folder, group)
+    }
+}
+
+impl<'a, T: Trainable> Run<'a, T> {
+    /// A run with seed 0 and the default [`Layout`], without validation, extra files or callbacks.
+    pub fn of(
+        (config, model_config): (&'a TrainConfig, &'a T::Config),
         store: &'a TokenStore,
         folder: &'a Path,
         group: &'a Group,
@@ -88,7 +109,7 @@ impl<'a> Run<'a> {
     }
 
     /// Whether a resumed run still has steps or evaluations to compute.
-    pub fn is_unfinished(&self, state: &TrainState) -> bool {
+    pub fn is_unfinished(&self, state: &TrainState<T>) -> bool {
         let is_over =
             state.step >= self.total_steps() || state.best_tracker.should_stop(self.config.best);
         !is_over || state.best_tracker.evaluation_pending
@@ -100,7 +121,7 @@ impl<'a> Run<'a> {
     }
 
     /// The content of `state.json` for a checkpoint of `state`.
-    pub fn checkpoint_state(&self, state: &TrainState) -> State {
+    pub fn checkpoint_state(&self, state: &TrainState<T>) -> State {
         State {
             format_version: FORMAT_VERSION,
             run: state.run.clone(),
@@ -126,11 +147,11 @@ pub type OnEvent<'a> = dyn FnMut(&Event) -> Result<ControlFlow<()>, TrainError> 
 /// # Errors
 /// When a guard stops the run (the step is not applied), two computations of a step differ, another
 /// rank has failed, or a checkpoint cannot be written.
-pub fn train(
-    run: &Run,
-    mut state: TrainState,
+pub fn train<T: Trainable>(
+    run: &Run<T>,
+    mut state: TrainState<T>,
     on_event: &mut OnEvent,
-) -> Result<TrainState, TrainError> {
+) -> Result<TrainState<T>, TrainError> {
     state.run.get_or_insert_with(|| RunId::new(run.folder));
     if run.group.is_main() {
         checkpoint::sweep(run.folder)?;
@@ -158,16 +179,15 @@ pub fn train(
 }
 
 /// Runs the evaluations that an interrupt prevented after the last step, then all further steps.
-fn steps(
-    run: &Run,
-    mut state: TrainState,
+fn steps<T: Trainable>(
+    run: &Run<T>,
+    mut state: TrainState<T>,
     receive: &Receiver<StepData>,
-    saves: &mut CheckpointSchedule,
+    saves: &mut CheckpointSchedule<T>,
     on_event: &mut OnEvent,
-) -> Result<TrainState, TrainError> {
+) -> Result<TrainState<T>, TrainError> {
     let total = run.total_steps();
-    let adapter = state.model.local().adapter.as_ref().map(|adapter| &adapter.config);
-    let flops = Flops::new(run.model_config, adapter);
+    let flops = state.model.flops(run.model_config);
     let mut stop = state.best_tracker.should_stop(run.config.best);
     if state.best_tracker.evaluation_pending {
         stop = after_step(run, &mut state, false, saves, on_event)?;
@@ -186,10 +206,10 @@ fn steps(
 /// Calls [`emit`]. If `on_event` fails or panics on a single rank, saves the step before passing on
 /// the failure, so that the model is not lost. With several ranks it does not save: saving is
 /// collective, and the other ranks do not know of the failure.
-fn emit_or_save(
+fn emit_or_save<T: Trainable>(
     step_report: StepReport,
-    state: &TrainState,
-    saves: &mut CheckpointSchedule,
+    state: &TrainState<T>,
+    saves: &mut CheckpointSchedule<T>,
     on_event: &mut OnEvent,
 ) -> Result<bool, TrainError> {
     let outcome = catch_unwind(AssertUnwindSafe(|| emit(step_report, on_event)));
@@ -203,11 +223,11 @@ fn emit_or_save(
 
 /// Computes the evaluations and writes the checkpoint that are due after a step. Returns whether
 /// the run ends here.
-fn after_step(
-    run: &Run,
-    state: &mut TrainState,
+fn after_step<T: Trainable>(
+    run: &Run<T>,
+    state: &mut TrainState<T>,
     stop_requested: bool,
-    saves: &mut CheckpointSchedule,
+    saves: &mut CheckpointSchedule<T>,
     on_event: &mut OnEvent,
 ) -> Result<bool, TrainError> {
     let Evaluated { better, mut stop } = evaluate(run, state, stop_requested, on_event)?;

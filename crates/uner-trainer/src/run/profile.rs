@@ -10,6 +10,7 @@ use crate::error::TrainError;
 use crate::metrics::timing::Breakdown;
 use crate::state::TrainState;
 use crate::step::forward_backward::on_worker_thread;
+use crate::step::trainable::Trainable;
 
 /// Steps before the measured ones, in which kernels are compiled and tuned and buffers allocated.
 const WARM_UP: u64 = 2;
@@ -36,7 +37,11 @@ pub struct Profile {
 ///
 /// # Errors
 /// As [`crate::train`].
-pub fn profile(run: &Run, mut state: TrainState, steps: u64) -> Result<Profile, TrainError> {
+pub fn profile<T: Trainable>(
+    run: &Run<T>,
+    mut state: TrainState<T>,
+    steps: u64,
+) -> Result<Profile, TrainError> {
     let device = state.model.device();
     let loader = run.loader();
     let mut found = Profile {

@@ -7,10 +7,11 @@ use crate::checkpoint::{Snapshot, Writer};
 use crate::error::TrainError;
 use crate::metrics::event::Event;
 use crate::state::TrainState;
+use crate::step::trainable::Trainable;
 
 /// The checkpoints of a run. The newest one may not be on disk yet.
-pub(crate) struct CheckpointSchedule<'a> {
-    run: &'a Run<'a>,
+pub(crate) struct CheckpointSchedule<'a, T: Trainable> {
+    run: &'a Run<'a, T>,
     writer: Writer,
     last: Instant,
     /// Whether `on_event` returned `Break` for an earlier checkpoint, unknown to the loop so far.
@@ -20,8 +21,8 @@ pub(crate) struct CheckpointSchedule<'a> {
     blocked_seconds: f64,
 }
 
-impl<'a> CheckpointSchedule<'a> {
-    pub(crate) fn new(run: &'a Run<'a>) -> Self {
+impl<'a, T: Trainable> CheckpointSchedule<'a, T> {
+    pub(crate) fn new(run: &'a Run<'a, T>) -> Self {
         Self {
             run,
             writer: Writer::new(run.folder, run.config.keep_last),
@@ -50,23 +51,18 @@ impl<'a> CheckpointSchedule<'a> {
     /// the host and, on rank 0, starts to write it. Every rank has to call.
     pub(crate) fn save(
         &mut self,
-        state: &TrainState,
+        state: &TrainState<T>,
         on_event: &mut OnEvent,
     ) -> Result<(), TrainError> {
         let start = Instant::now();
         self.stop_requested |= self.finish(on_event)?;
         let run = self.run;
         let TrainState { model, optimizer, .. } = state;
-        let masters = optimizer.precision().is_rounded_in(&run.model_config.torch_dtype);
+        let masters = optimizer.precision().is_rounded_in(T::torch_dtype(run.model_config));
         let optimizer = optimizer.gathered(model, masters, run.group)?;
+        let weights = model.weights(run.model_config, run.group)?;
         let state = run.checkpoint_state(state);
-        let snapshot = Snapshot::take(
-            (model, run.group),
-            run.model_config,
-            optimizer,
-            state,
-            run.extra_files,
-        )?;
+        let snapshot = Snapshot::take(weights, optimizer, state, run.extra_files);
         if run.group.is_main() {
             self.writer.start(snapshot);
         }

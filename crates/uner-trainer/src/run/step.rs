@@ -3,8 +3,6 @@
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-use burn::tensor::Tensor;
-
 use super::{OnEvent, Run};
 use crate::config::GuardAction;
 use crate::data::loader::StepData;
@@ -14,12 +12,12 @@ use crate::metrics::timing::{Breakdown, Stopwatch};
 use crate::report::GuardReport;
 use crate::state::TrainState;
 use crate::step::determinism::{differences, loss_difference};
-use crate::step::forward_backward::{Forward, Prepared, join_collectives, on_worker_thread};
+use crate::step::forward_backward::on_worker_thread;
 use crate::step::gradients::Gradients;
 use crate::step::guards::{GuardHit, suspects};
 use crate::step::optimizer::{Update, clip_factor};
-use crate::step::rank_model::RankModel;
 use crate::step::schedule::lr_at;
+use crate::step::trainable::{Pass, Trainable};
 use uner_model::Flops;
 
 /// The report of a step.
@@ -44,12 +42,12 @@ pub(crate) fn emit(step_report: StepReport, on_event: &mut OnEvent) -> Result<bo
 }
 
 /// Runs one optimizer step. It owns the weights, so that they can be updated in place.
-pub(crate) fn step(
-    run: &Run,
-    state: TrainState,
+pub(crate) fn step<T: Trainable>(
+    run: &Run<T>,
+    state: TrainState<T>,
     receive: &Receiver<StepData>,
     flops: &Flops,
-) -> Result<(TrainState, StepReport), TrainError> {
+) -> Result<(TrainState<T>, StepReport), TrainError> {
     let start = Instant::now();
     let data = receive.recv().expect("the loader has a batch for every step");
     let waited = start.elapsed();
@@ -89,9 +87,9 @@ pub(crate) fn step(
 
 /// Builds the report of a guarded step. Losses are computed with the weights before the step,
 /// unless the guard's answer is `Ignore` and the step was applied.
-fn report(
-    run: &Run,
-    state: &TrainState,
+fn report<T: Trainable>(
+    run: &Run<T>,
+    state: &TrainState<T>,
     guard_hit: GuardHit,
     metrics: &StepMetrics,
     conversations: &[usize],
@@ -107,7 +105,7 @@ fn report(
         z,
         answer,
         skipped: state.guard.skipped,
-        conversations: suspects(
+        conversations: suspects::<T>(
             (&model, run.model_config),
             run.store,
             conversations,
@@ -132,11 +130,11 @@ pub(crate) struct StepOutcome {
 
 /// Forward, backward and AdamW. A step that a guard found is applied only if the answer is
 /// `Ignore`.
-pub(crate) fn update(
-    run: &Run,
-    state: TrainState,
+pub(crate) fn update<T: Trainable>(
+    run: &Run<T>,
+    state: TrainState<T>,
     data: &StepData,
-) -> Result<(TrainState, StepOutcome), TrainError> {
+) -> Result<(TrainState<T>, StepOutcome), TrainError> {
     let TrainState { run: id, model, mut optimizer, step, best_tracker, mut guard } = state;
     let number = step + 1;
     let device = model.device();
@@ -177,39 +175,21 @@ pub(crate) fn update(
 }
 
 /// The summed loss of this rank's micro-batches of a step, and its gradients.
-fn forward_and_backward(
-    run: &Run,
-    model: &RankModel,
+fn forward_and_backward<T: Trainable>(
+    run: &Run<T>,
+    model: &T,
     data: &StepData,
     breakdown: &mut Breakdown,
 ) -> Result<(f64, Gradients), TrainError> {
-    let device = model.device();
-    let mut watch = Stopwatch::start(&device);
+    let pass = Pass {
+        config: run.model_config,
+        group: run.group,
+        recomputed_blocks: run.layout.recomputed_blocks,
+        // Two computations of gradients are compared before they are summed over ranks.
+        overlaps: run.group.overlaps() && !run.check_determinism,
+    };
     let mut gradients = Gradients::default();
-    let mut losses: Vec<Tensor<1>> = Vec::new();
-    // Two computations of gradients are compared before they are summed over ranks. If blocks are
-    // sharded, ranks without a micro-batch could not start the sums that others start in a pass.
-    let starts = run.group.overlaps() && !run.check_determinism && !model.is_sharded();
-    let own = data.micro_batches_of(run.group).count();
-    let mut batches =
-        data.micro_batches_of(run.group).map(|batch| Prepared::new(model, run.model_config, batch));
-    let mut next = batches.next();
-    while let Some(batch) = next {
-        let pass =
-            Forward::new((model, run.group), batch, run.layout.recomputed_blocks, &mut gradients)?;
-        watch.lap(&mut breakdown.forward);
-        let last = losses.len() + 1 == own;
-        losses.push(pass.backward(&mut gradients, starts && last)?);
-        // Overlaps with the work of the device.
-        next = batches.next();
-        watch.lap(&mut breakdown.backward);
-    }
-    if losses.len() < data.rounds(run.group) {
-        join_collectives((model, run.group), run.layout.recomputed_blocks, &mut gradients)?;
-    }
-    if losses.is_empty() {
-        gradients.add_zeros(model.local());
-    }
+    let loss = model.accumulate(pass, data, &mut gradients, breakdown)?;
     gradients.wait();
-    Ok((losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum(), gradients))
+    Ok((loss, gradients))
 }

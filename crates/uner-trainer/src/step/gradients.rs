@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::{DType, Tensor};
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor};
 use uner_kernels::{accumulate, add_rows, squared_norms};
+use uner_model::Block;
 use uner_model::parameters::trained;
-use uner_model::{Block, Llama};
 
 use crate::distributed::{Group, Pending};
 use crate::error::TrainError;
@@ -91,10 +92,9 @@ impl Gradients {
     }
 
     /// Adds zeros for every trained parameter of `model`, if a rank has no micro-batch in a step.
-    pub fn add_zeros(&mut self, model: &Llama) {
-        let device = model.head().device();
+    pub fn add_zeros(&mut self, model: &impl Module, device: &Device) {
         for (name, count) in trained(model, "") {
-            self.add(&name, Tensor::zeros([count], (&device, DType::F32)));
+            self.add(&name, Tensor::zeros([count], (device, DType::F32)));
         }
     }
 

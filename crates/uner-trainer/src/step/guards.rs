@@ -9,9 +9,8 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use uner_model::{Llama, LlamaConfig};
 
-use super::forward_backward::loss;
+use super::trainable::Trainable;
 use crate::config::{GuardAction, GuardsConfig};
 use crate::data::{Batch, TokenStore};
 use crate::report::Suspect;
@@ -117,8 +116,8 @@ fn not_finite(loss: f64, grad_norm: f64) -> Option<String> {
 
 /// The conversations at `indices` with their mean losses in epoch `epoch`, highest first; losses
 /// that are not finite come before all others.
-pub(crate) fn suspects(
-    (model, config): (&Llama, &LlamaConfig),
+pub(crate) fn suspects<T: Trainable>(
+    (model, config): (&T::Model, &T::Config),
     store: &TokenStore,
     indices: &[usize],
     (seed, epoch): (u64, u64),
@@ -126,8 +125,8 @@ pub(crate) fn suspects(
     let mut suspects: Vec<Suspect> = indices
         .iter()
         .map(|&index| {
-            let batch = Batch::new(&[vec![store.in_epoch(index, seed, epoch).0]]);
-            let sum = f64::from(loss(model, config, &batch).into_scalar::<f32>());
+            let batch = Batch::new(&[vec![store.sequence(index, seed, epoch).0]]);
+            let sum = f64::from(T::loss(model, config, &batch).into_scalar::<f32>());
             let mean = sum / batch.num_trained() as f64;
             Suspect { index, loss: mean.is_finite().then_some(mean) }
         })

@@ -1,6 +1,7 @@
 //! The parts of one optimizer step: forward and backward block by block, gradients and their sums,
 //! guards, `AdamW`.
 
+mod classifier;
 pub mod determinism;
 pub mod forward_backward;
 pub mod gradients;
@@ -9,3 +10,4 @@ pub mod optimizer;
 pub mod precision;
 pub mod rank_model;
 pub mod schedule;
+pub mod trainable;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use uner_model::Llama;
+use burn::module::Module;
 use uner_model::parameters::{Parameter, map, visit};
 
 use super::{AdamW, Update};
@@ -15,14 +15,14 @@ use crate::step::gradients::Gradients;
 const AHEAD: usize = 2;
 
 /// See [`AdamW::step`].
-pub(super) fn step(
+pub(super) fn step<M: Module>(
     optimizer: &mut AdamW,
-    model: Llama,
+    model: M,
     mut gradients: Gradients,
     config: &TrainConfig,
     update: Update,
     group: &Group,
-) -> Result<Llama, TrainError> {
+) -> Result<M, TrainError> {
     // In the order in which `map` replaces the parameters.
     let mut queue = VecDeque::new();
     visit(&model, "", |parameter| {

@@ -6,10 +6,10 @@ mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData};
 use uner_kernels::adamw::{Moments, code, parted};
 use uner_kernels::{AdamWState, AdamWStep, adamw};
-use uner_model::Llama;
 use uner_model::parameters::{map, trained};
 
 use self::saved::{MASTER, local_shard, master, moment_kinds, on_device, restored};
@@ -19,7 +19,7 @@ use crate::distributed::Group;
 use crate::error::TrainError;
 use crate::step::gradients::Gradients;
 use crate::step::precision::Precision;
-use crate::step::rank_model::RankModel;
+use crate::step::trainable::Trainable;
 
 /// First and second moment of this rank's shard of every parameter, and, for a bf16 parameter with
 /// an f32 master, the [rest](uner_kernels::adamw::rest) that completes it to its master.
@@ -60,7 +60,7 @@ impl Update {
 impl AdamW {
     /// The state at the start of a run, and the model in the type in which it is trained. Masters,
     /// if any, are the model's unrounded values.
-    pub fn new(model: Llama, precision: Precision, group: &Group) -> (Llama, Self) {
+    pub fn new<M: Module>(model: M, precision: Precision, group: &Group) -> (M, Self) {
         let mut optimizer = Self { precision, ..Self::default() };
         if precision.parameters == DType::F32 {
             return (model, optimizer);
@@ -120,14 +120,14 @@ impl AdamW {
     ///
     /// # Errors
     /// When another rank has failed; the model is lost then.
-    pub fn step(
+    pub fn step<M: Module>(
         &mut self,
-        model: Llama,
+        model: M,
         mut gradients: Gradients,
         config: &TrainConfig,
         update: Update,
         group: &Group,
-    ) -> Result<Llama, TrainError> {
+    ) -> Result<M, TrainError> {
         if !group.is_single() {
             return ahead::step(self, model, gradients, config, update, group);
         }
@@ -170,7 +170,7 @@ impl AdamW {
     /// When the device cannot be read.
     pub fn gathered(
         &self,
-        model: &RankModel,
+        model: &impl Trainable,
         masters: bool,
         group: &Group,
     ) -> Result<BTreeMap<String, TensorData>, TrainError> {
@@ -188,7 +188,7 @@ impl AdamW {
         let trained: BTreeSet<String> = trained.into_iter().collect();
         let is_trained = |name: &str| trained.contains(name);
         if self.precision.has_masters() {
-            for (name, param) in model.shards(is_trained, group) {
+            for (name, param) in model.shards(&is_trained, group) {
                 if let Some(values) =
                     saved::gathered(master(&param, self.states.get(&name)), group)?
                 {
@@ -196,7 +196,7 @@ impl AdamW {
                 }
             }
         } else if masters {
-            model.read(is_trained, group, |name, _, values| {
+            model.read(&is_trained, group, &mut |name, _, values| {
                 whole.insert(format!("{MASTER}{name}"), values.convert_dtype(DType::F32));
             })?;
         }
@@ -209,12 +209,12 @@ impl AdamW {
     ///
     /// # Errors
     /// Names a tensor that is missing or has the wrong length.
-    pub fn restore(
-        model: Llama,
+    pub fn restore<M: Module>(
+        model: M,
         mut whole: BTreeMap<String, TensorData>,
         precision: Precision,
         group: &Group,
-    ) -> Result<(Llama, Self), String> {
+    ) -> Result<(M, Self), String> {
         let mut optimizer = Self { precision, states: BTreeMap::new() };
         let mut problem = None;
         let model = map(model, "", |name, _, values| {

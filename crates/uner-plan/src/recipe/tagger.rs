@@ -1,0 +1,112 @@
+//! The recipe of a token classifier, `model.head = "tags"`: an encoder that tags words, in the same
+//! sections as a language model's recipe.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use toml::Table;
+use uner_data::Member;
+use uner_trainer::{Measure, TrainConfig};
+
+use super::load::parse_as;
+use super::{EvalConfig, Override, RecipeError, RecipeText, RunConfig};
+
+/// The content of the recipe file of a token classifier.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaggerRecipe {
+    /// The run's folder, seed and devices.
+    pub run: RunConfig,
+    /// The encoder that is trained.
+    pub model: TaggerModel,
+    /// The data for training and validation.
+    pub data: TaggerData,
+    /// How the model is trained.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// The benchmarks that the model is measured on.
+    #[serde(default)]
+    pub eval: EvalConfig,
+}
+
+/// `[model]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaggerModel {
+    /// The kind of recipe.
+    pub head: Head,
+    /// The folder of a BERT encoder, with `tokenizer.json`.
+    pub weights: PathBuf,
+}
+
+/// The head of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Head {
+    /// A BIO tag for each word.
+    Tags,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaggerData {
+    /// Folder of the datasets' files. If a dataset is described in a file of its own, its files are
+    /// relative to that file instead.
+    #[serde(default = "super::data")]
+    pub root: PathBuf,
+    /// The splits that are trained on.
+    pub train: Vec<Member>,
+    /// Optional: the splits that the validation loss is computed on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub validation: Vec<Member>,
+}
+
+/// Whether a recipe is one of a token classifier.
+pub fn is_tagger(source: &RecipeText, overrides: &[Override]) -> bool {
+    let written: Table = source.text.parse().unwrap_or_default();
+    let model = written.get("model");
+    let is_written = model.is_some_and(|model| model.get("head").is_some());
+    is_written || overrides.iter().any(|override_| override_.sets("model.head"))
+}
+
+impl TaggerRecipe {
+    /// Reads a recipe and applies overrides to it, as [`parse`](super::parse) does.
+    ///
+    /// # Errors
+    /// With the line or the override at fault.
+    pub fn parse(source: &RecipeText, overrides: &[Override]) -> Result<Self, RecipeError> {
+        parse_as(source, overrides)
+    }
+
+    /// Refuses values that cannot be trained, or contradict each other.
+    ///
+    /// # Errors
+    /// Names the keys at fault.
+    pub fn check(&self) -> Result<(), RecipeError> {
+        let mut problems: Vec<String> =
+            self.train.problems().iter().map(ToString::to_string).collect();
+        if self.data.train.is_empty() {
+            problems.push("`data.train` names no dataset; add one".to_owned());
+        }
+        if self.train.precision.is_some() {
+            problems.push("`train.precision` is for language models; leave it out".to_owned());
+        }
+        match self.train.best.map(|best| best.by) {
+            Some(Measure::Score) if self.eval.during.is_none() => problems.push(
+                "`train.best.by` is `f1`, but there is no `[eval.during]` that measures it; add one"
+                    .to_owned(),
+            ),
+            Some(Measure::ValidationLoss) if self.data.validation.is_empty() => problems.push(
+                "`train.best.by` is `validation-loss`, but there is no `[[data.validation]]` to \
+                 compute it on; add one"
+                    .to_owned(),
+            ),
+            _ => {}
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(RecipeError::Contradiction(problems.join("\n       ")))
+    }
+}
