@@ -8,14 +8,15 @@ use super::assert_tidy;
 use crate::shared::repository;
 
 /// The crates that each crate depends on: the layers of ARCHITECTURE.md.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("uner-data", &[]),
     ("uner-kernels", &[]),
     ("uner-prompt", &["uner-data"]),
     ("uner-model", &["uner-kernels"]),
+    ("uner-endpoint", &["uner-prompt"]),
     ("uner-trainer", &["uner-prompt", "uner-model", "uner-kernels"]),
     ("uner-infer", &["uner-data", "uner-prompt", "uner-model", "uner-kernels"]),
-    ("uner-eval", &["uner-data"]),
+    ("uner-eval", &["uner-data", "uner-prompt", "uner-endpoint"]),
     (
         "uner-plan",
         &["uner-data", "uner-prompt", "uner-model", "uner-kernels", "uner-trainer", "uner-infer"],
@@ -51,7 +52,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ),
 ];
 /// Crates without tensors.
-const WITHOUT_BURN: [&str; 3] = ["uner-data", "uner-prompt", "uner-eval"];
+const WITHOUT_BURN: [&str; 4] = ["uner-data", "uner-prompt", "uner-endpoint", "uner-eval"];
 /// Packages that test or measure all others, and a package without code.
 const OUTSIDE_THE_LAYERS: [&str; 4] =
     ["uner-tests", "uner-benches", "uner-examples", "workspace-hack"];
