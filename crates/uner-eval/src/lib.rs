@@ -37,6 +37,7 @@ mod scores;
 pub mod semeval;
 pub mod seqeval;
 pub mod system;
+pub mod systems;
 mod tag;
 pub mod uncertainty;
 

@@ -1,0 +1,3 @@
+//! Systems that need no model of ours.
+
+pub mod endpoint;
