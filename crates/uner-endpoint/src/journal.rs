@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::TryLockError;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ impl Journal {
         let Some(start) = self.lines.get(&key).copied() else { return Ok(None) };
         self.file.seek(SeekFrom::Start(start))?;
         let mut line = Vec::new();
-        BufReader::new(self.file.by_ref()).read_until(b'\n', &mut line)?;
+        BufReader::new(&self.file).read_until(b'\n', &mut line)?;
         let read = serde_json::from_slice::<Entry>(&line).ok().and_then(|entry| {
             let latency = Duration::from_millis(entry.latency_ms);
             let answer = Answer::read(&entry.response).ok()?;

@@ -80,7 +80,7 @@ fn of_error(endpoint: &Endpoint, status: u16, described: Described) -> Verdict {
     match status {
         _ if is_permanent => denied(endpoint, status, message),
         408 | 409 | 425 | 429 | 500.. => Verdict::Retry(Problem::Unavailable { status, message }),
-        300..400 | 401..=405 => denied(endpoint, status, message),
+        300..=399 | 401..=405 => denied(endpoint, status, message),
         _ => Verdict::Failed(Problem::Refused { status, message }),
     }
 }

@@ -75,7 +75,8 @@ fn equal_requests_are_sent_once() {
     assert_eq!((usage.requests, usage.cached), (2, 2));
     // Another seed is another request.
     let extra = [("seed".to_owned(), json!(1))].into_iter().collect();
-    run(&client, vec![request("a"), Request { extra, ..request("a") }]);
+    let seeded = Request { extra, ..request("a") };
+    run(&client, vec![request("a"), seeded]).1.unwrap();
     assert_eq!(server.seen().len(), 4);
 }
 

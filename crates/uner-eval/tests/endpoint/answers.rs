@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use uner_data::Span;
+use uner_data::{Example, Span};
 use uner_endpoint::{Endpoint, EndpointError};
 use uner_eval::system::Questions;
 use uner_eval::systems::endpoint::Ask;
@@ -176,7 +176,8 @@ fn an_endpoint_that_is_not_there_ends_the_evaluation() {
     // Nothing listens at this port.
     let nowhere = Endpoint { max_retries: 0, ..endpoint("http://127.0.0.1:9/v1") };
     for examples in [1, 50] {
-        let examples = vec![example("Ada saw Rome."); examples];
+        let examples = (0..examples).map(|number| example(&format!("Ada saw Rome {number}.")));
+        let examples: Vec<Example> = examples.collect();
         let error = ask(&mut system(nowhere.clone(), zero_shot()), &examples).unwrap_err();
         let EvalError::System(error) = error else { panic!("{error}") };
         let error = error.downcast::<EndpointError>().unwrap();
