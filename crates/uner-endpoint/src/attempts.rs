@@ -99,7 +99,7 @@ fn once(client: &Client, prepared: &Prepared) -> Once {
 
 /// Counts an answer and writes it to the journal.
 fn record(client: &Client, prepared: &Prepared, answer: Answer, response: Value) -> Attempted {
-    let tokens = client.tokens(prepared, &answer);
+    let tokens = prepared.counted(&answer);
     client.limiter.correct(prepared.tokens(), tokens.input + tokens.output);
     let entry = || Entry::new(&client.endpoint, prepared.key, &answer, tokens, response);
     match client.record(prepared.key, tokens, entry) {

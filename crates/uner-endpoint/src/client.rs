@@ -15,7 +15,7 @@ use crate::journal::{Entry, Journal};
 use crate::limiter::Limiter;
 use crate::request::{Key, Prepared, Request};
 use crate::secret::Secret;
-use crate::usage::{Estimate, money, quarter_of_characters};
+use crate::usage::{Estimate, money};
 
 /// A client of one endpoint. [`Client::complete_all`] sends requests.
 pub struct Client {
@@ -107,12 +107,6 @@ impl Client {
 
     pub(crate) fn prepare(&self, request: &Request) -> Prepared {
         Prepared::new(&self.endpoint, request)
-    }
-
-    /// The tokens of an answer: the endpoint's, or an estimate if it reports none.
-    pub(crate) fn tokens(&self, prepared: &Prepared, answer: &Answer) -> Tokens {
-        let output = || quarter_of_characters(&answer.text);
-        answer.tokens.unwrap_or_else(|| Tokens { input: prepared.input, output: output() })
     }
 
     /// Reads the answer to a request from the journal.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::answer::{Answer, Tokens};
 use crate::config::Endpoint;
 use crate::usage::quarter_of_characters;
 
@@ -85,6 +86,12 @@ impl Prepared {
             output: limits.into_iter().flatten().max().unwrap_or(0),
             body: body.to_string(),
         }
+    }
+
+    /// The tokens of an answer: the endpoint's, or an estimate if it reports none.
+    pub(crate) fn counted(&self, answer: &Answer) -> Tokens {
+        let output = || quarter_of_characters(&answer.text);
+        answer.tokens.unwrap_or_else(|| Tokens { input: self.input, output: output() })
     }
 
     /// Estimated tokens of prompt and answer.

@@ -33,7 +33,7 @@ pub fn by_template(
 
 /// The prompt for all types at once, one user message. Read the answer with [`read_all_types`].
 ///
-/// The paper of UniversalNER (arXiv 2308.03279, 5.1) measured `ChatGPT` with the prompt of Ye et al.
+/// The paper of UniversalNER (arXiv 2308.03279, 5.1) measured ChatGPT with the prompt of Ye et al.
 /// (arXiv 2303.10420), and does not print it. The wording here is that of figure 7 in the paper of
 /// GLiNER (arXiv 2311.08526), which cites it from Ye et al. for the types of CoNLL-2003. Its line
 /// breaks are uncertain. The list of other types, and their example values, continue its pattern

@@ -53,12 +53,10 @@ fn a_key_is_only_in_the_header() {
     assert_eq!((outcomes.len(), server.seen().len()), (4, 5));
     let error = summary.unwrap_err();
     let mut shown = format!("{client:?} {:?} {error} {error:?}", client.endpoint());
-    for (_, outcome) in &outcomes {
-        shown += &match outcome {
-            Ok(answer) => format!("{answer:?}"),
-            Err(failure) => format!("{failure} {failure:?}"),
-        };
-    }
+    shown.extend(outcomes.iter().map(|(_, outcome)| match outcome {
+        Ok(answer) => format!("{answer:?}"),
+        Err(failure) => format!("{failure} {failure:?}"),
+    }));
     shown += &fs_err::read_to_string(&journal).unwrap();
     assert!(shown.matches("[redacted]").count() >= 6, "the test is not one: {shown}");
     assert!(!shown.contains(KEY) && !shown.contains("0123456789"));

@@ -21,7 +21,7 @@ pub enum Ask {
     /// The prompt of a template, as chat messages: one request for each type, as with `zero-shot`,
     /// or one for all types of an example if the template asks for all at once.
     Template(Box<Template>),
-    /// One request for all types of an example, in the words with which `ChatGPT` was measured for
+    /// One request for all types of an example, in the words with which ChatGPT was measured for
     /// the paper of UniversalNER ([`all_types`]).
     AllTypes,
 }
