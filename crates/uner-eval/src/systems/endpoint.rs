@@ -1,7 +1,7 @@
 //! A model behind an API.
 //!
-//! With a journal ([`Client::with_journal`]), an evaluation that was killed sends no answered request
-//! again: its folder has the examples that are complete, and the journal all other answers.
+//! With a journal ([`Client::with_journal`]), an evaluation that was killed sends no answered
+//! request again: its folder has the examples that are complete, and the journal all other answers.
 
 use std::ops::ControlFlow;
 
