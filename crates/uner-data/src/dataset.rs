@@ -104,6 +104,27 @@ pub enum Meaning<'a> {
 }
 
 impl Dataset {
+    /// A description of one file, as the split `file`, with labels as written.
+    pub fn of_file(path: &Path, format: Format) -> Self {
+        Self {
+            name: path.display().to_string(),
+            domain: String::new(),
+            source: String::new(),
+            licence: String::new(),
+            obtain: String::new(),
+            lists: Vec::new(),
+            access: None,
+            hub: String::new(),
+            types: Some(Types::AsWritten(AsWritten::AsWritten)),
+            drop: Vec::new(),
+            format,
+            splits: IndexMap::from([("file".to_owned(), Files::One(path.to_owned()))]),
+            expected: None,
+            downloads: Vec::new(),
+            folder: None,
+        }
+    }
+
     /// Parses a description; `origin` names it in errors.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ fn borders(text: &str, length: fn(char) -> usize) -> Vec<usize> {
 
 /// Whether a character is white space (no-break spaces included), a zero-width space, a word joiner
 /// or a byte order mark.
-pub(crate) fn is_blank(character: char) -> bool {
+pub fn is_blank(character: char) -> bool {
     character.is_whitespace() || matches!(character, '\u{200b}' | '\u{2060}' | '\u{feff}')
 }
 

@@ -1,6 +1,7 @@
 //! Reads column files: one token per row, blank rows between sentences. A sentence with a malformed
 //! row yields errors and no example.
 
+mod detect;
 mod rows;
 pub(crate) mod tags;
 

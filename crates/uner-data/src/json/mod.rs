@@ -4,6 +4,7 @@ mod annotators;
 pub(crate) mod conversations;
 pub(crate) mod distinct;
 mod exports;
+pub(crate) mod file;
 pub(crate) mod gliner;
 pub(crate) mod instructuie;
 pub(crate) mod python;
