@@ -11,8 +11,8 @@
 //! [`seqeval`] and [`instructuie`] are two other conventions behind published numbers.
 //! [`score_queries`] and [`score_bio`] score files of other programs. [`measure`] asks a [`System`]
 //! every query of some benchmarks and keeps its answers in a [`folder`], from which all scores can
-//! be computed again. [`report`] prints the results beside [`published`] numbers, and names missing
-//! benchmarks.
+//! be computed again; the answers of [`systems::predictions`] are files of any other program.
+//! [`report`] prints the results beside [`published`] numbers, and names missing benchmarks.
 
 mod bio;
 mod calibration;
