@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uner_eval::reproduction::Reproduction;
 use uner_plan::cost::Sharding;
 use uner_plan::machine::{Machine, Ranks};
 use uner_plan::plan::DataSize;
-use uner_plan::recipe::{self, Override, Recipe, RecipeText, TaggerRecipe};
+use uner_plan::recipe::{self, ALL_TYPES, EvalRecipe, Override, Recipe, RecipeText, TaggerRecipe};
 use uner_plan::{Plan, Sources, builtin, missing_lines, recipe::RANDOM};
+use uner_prompt::Template;
 
 use crate::shared::{repository, shared};
 
@@ -34,6 +36,58 @@ fn recipes(taggers: bool) -> impl Iterator<Item = &'static str> {
 fn load(name: &str, overrides: &[&str]) -> Recipe {
     let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
     recipe::parse(&source(name), &overrides).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn recipes_of_evaluations_name_a_system_and_benchmarks() {
+    assert_eq!(builtin::evaluation_names(), names("recipes/eval"));
+    for name in builtin::evaluation_names() {
+        let source = recipe::find_evaluation(name).unwrap();
+        let recipe = EvalRecipe::parse(&source, &[]).unwrap();
+        recipe.system().unwrap();
+        assert!(!recipe.benchmarks().unwrap().is_empty(), "{name}");
+        if let Some(template) = recipe.prompt.template.as_deref().filter(|name| *name != ALL_TYPES)
+        {
+            Template::load(template).unwrap();
+        }
+        assert_eq!(unexplained(&source.text), Vec::<&str>::new(), "{name}");
+        let text = toml::to_string(&recipe).unwrap();
+        let written = RecipeText { text, ..source };
+        assert_eq!(EvalRecipe::parse(&written, &[]).unwrap(), recipe, "{name}");
+    }
+    let parse = |text: &str| {
+        let text = format!("run.dir = \"x\"\neval.lists = [\"zero-shot-7\"]\n{text}");
+        let source = RecipeText { origin: "x".to_owned(), text, folder: "".into() };
+        EvalRecipe::parse(&source, &[])
+    };
+    let none = parse("").unwrap().system().unwrap_err().to_string();
+    assert!(none.contains("not none"), "{none}");
+    let both = "model.weights = \"y\"\npredictions = { name = \"z\", files = [] }";
+    let both = parse(both).unwrap();
+    assert!(both.system().unwrap_err().to_string().contains("not several"));
+    assert!(both.benchmarks().unwrap_err().to_string().contains("0 files for 7 splits"));
+    let slip = parse("endpoint = { url = \"http://a\", model = \"m\", concurency = 2 }");
+    let slip = slip.unwrap_err().to_string();
+    assert!(slip.contains("x:3") && slip.contains("did you mean `concurrency`?"), "{slip}");
+}
+
+#[test]
+fn reproductions_name_recipes_that_exist() {
+    for name in Reproduction::names() {
+        for column in Reproduction::load(name).unwrap().columns {
+            let words: Vec<&str> = column.run.split_whitespace().collect();
+            let recipe = words[words.iter().position(|word| *word == "--recipe").unwrap() + 1];
+            let text = if column.run.contains("uner eval") {
+                builtin::evaluation(recipe)
+            } else {
+                builtin::recipe(recipe)
+            };
+            assert!(text.is_some(), "{name}: {}", column.run);
+            let folder = format!("\"{}\"", column.evaluation.display());
+            let is_set = column.run.contains(&format!("run.dir={}", column.evaluation.display()));
+            assert!(is_set || text.unwrap().contains(&folder), "{name}: {}", column.run);
+        }
+    }
 }
 
 #[test]

@@ -45,10 +45,12 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Draw the metrics of one or more runs as one HTML page
     Report(ReportArgs),
-    /// Measure a trained model on benchmarks
+    /// Measure a model, an endpoint, or another program's predictions on benchmarks
     Eval(EvalArgs),
     /// Test whether one system is better than another on the benchmarks that both have answered
     Compare(CompareArgs),
+    /// Print a table of the paper of UniversalNER with our own numbers beside the published ones
+    Reproduce(ReproduceArgs),
     /// Ask a trained model for the entities in a text
     Predict(PredictArgs),
     /// Look at datasets, check them, encode conversations
@@ -135,11 +137,32 @@ pub(crate) struct CompareArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ReproduceArgs {
+    /// A table: `zero-shot`, `supervised`, `negatives`, `template` or `variants`
+    #[arg(value_name = "TABLE")]
+    pub(crate) table: String,
+    /// Folder that the folders of evaluations and runs are relative to
+    #[arg(long, value_name = "DIR", default_value = ".", value_parser = path())]
+    pub(crate) root: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
+    /// The recipe of an evaluation: a path, or a name looked up here, in `recipes/eval/`, and among
+    /// those built in. It names the system, also an endpoint or files of predictions
+    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["model", "benchmark", "list", "sample", "root", "limit", "output"])]
+    pub(crate) recipe: Option<String>,
+    /// Set a key of the recipe to another value; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", requires = "recipe")]
+    pub(crate) set: Vec<Override>,
+    /// A checkpoint, a run's folder (its best checkpoint if it has one, else its latest), any
+    /// Hugging Face folder, a PEFT adapter, or a repository of the Hugging Face hub
+    #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path(), required_unless_present = "recipe")]
+    pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) model: ModelArgs,
+    pub(crate) options: ModelArgs,
     /// A benchmark, as `dataset` or `dataset:split` (default split: test); may be repeated
-    #[arg(long, value_name = "DATASET[:SPLIT]", required_unless_present = "list")]
+    #[arg(long, value_name = "DATASET[:SPLIT]", required_unless_present_any = ["list", "recipe"])]
     pub(crate) benchmark: Vec<String>,
     /// The test splits of a list of datasets, such as `zero-shot-7` or `universal-43`
     #[arg(long, value_name = "LIST")]
@@ -171,8 +194,12 @@ pub(crate) struct EvalArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PredictArgs {
+    /// A checkpoint, a run's folder (its best checkpoint if it has one, else its latest), any
+    /// Hugging Face folder, a PEFT adapter, or a repository of the Hugging Face hub
+    #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
+    pub(crate) model: PathBuf,
     #[command(flatten)]
-    pub(crate) model: ModelArgs,
+    pub(crate) options: ModelArgs,
     /// The text to search; its entities are printed as JSON
     #[arg(long, required_unless_present = "input", conflicts_with = "input")]
     pub(crate) text: Option<String>,
@@ -249,13 +276,9 @@ pub(crate) struct FilesArgs {
     pub(crate) resume: bool,
 }
 
-/// A trained model, and how to query it.
+/// How a model is queried.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A checkpoint, a run's folder (its best checkpoint if it has one, else its latest), any
-    /// Hugging Face folder, a PEFT adapter, or a repository of the Hugging Face hub
-    #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
-    pub(crate) model: PathBuf,
     /// The model that an adapter belongs to [default: the one that the adapter names]
     #[arg(long, value_name = "DIR|hf:ORG/NAME", value_parser = path())]
     pub(crate) base: Option<PathBuf>,

@@ -107,6 +107,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
         Command::Report(args) => report::run(args, out)?,
         Command::Eval(args) => return eval::run(args, out),
         Command::Compare(args) => eval::compare(args, out)?,
+        Command::Reproduce(args) => eval::reproduce(args, out)?,
         Command::Predict(args) => return predict::run(args, out),
         Command::Score(args) => score::run(args, out)?,
         Command::Probe(args) => {

@@ -8,12 +8,25 @@ use uner_infer::{LoadOptions, Predictor};
 use uner_model::adapter::CONFIG_FILE;
 use uner_plan::hub::{self, Accepted};
 use uner_run::folder::resolve;
+use uner_run::system::OpenModel;
 
 use crate::args::ModelArgs;
 
+/// Reads the language model that a command names.
+pub(crate) fn load(model: &Path, args: &ModelArgs) -> Result<Predictor<'static>> {
+    match open(model, args)? {
+        OpenModel::Language(predictor) => Ok(*predictor),
+        OpenModel::Tagger(_) => bail!(
+            "`{}` is a token classifier, which finds the types that it was trained on; `uner eval` \
+             measures it",
+            model.display()
+        ),
+    }
+}
+
 /// Reads the model that a command names.
-pub(crate) fn load(args: &ModelArgs) -> Result<Predictor<'static>> {
-    let (folder, base) = find(&args.model, args.base.as_deref(), &args.accept_licence)?;
+pub(crate) fn open(model: &Path, args: &ModelArgs) -> Result<OpenModel> {
+    let (folder, base) = find(model, args.base.as_deref(), &args.accept_licence)?;
     let options = LoadOptions {
         base,
         template: args.template.clone(),
@@ -22,7 +35,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Predictor<'static>> {
         decoding: args.decoding,
         int8: args.int8,
     };
-    Ok(Predictor::load_with(&folder, &args.device.open()?, &options)?)
+    OpenModel::load(&folder, &args.device.open()?, &options)
 }
 
 /// The folders of a model and its base, which may be on the hub. Refuses a base for a model that is

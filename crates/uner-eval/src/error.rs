@@ -13,6 +13,14 @@ pub enum EvalError {
     /// A benchmark cannot be read.
     #[error(transparent)]
     Data(#[from] uner_data::DataError),
+    /// A table of the paper that does not exist.
+    #[error("there is no reproduction `{name}`; known are {known}")]
+    UnknownReproduction {
+        /// The name.
+        name: String,
+        /// The names of those that exist.
+        known: String,
+    },
     /// The system cannot answer.
     #[error(transparent)]
     System(Box<dyn std::error::Error + Send + Sync>),

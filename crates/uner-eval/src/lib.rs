@@ -32,6 +32,7 @@ mod rates;
 mod ratio;
 pub mod record;
 pub mod report;
+pub mod reproduction;
 mod score;
 mod scores;
 pub mod semeval;

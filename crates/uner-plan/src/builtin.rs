@@ -4,6 +4,7 @@
 use include_dir::{Dir, include_dir};
 
 static RECIPES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../recipes");
+static EVALUATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../recipes/eval");
 static MODELS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/models");
 
 /// The text of a built-in recipe.
@@ -14,6 +15,16 @@ pub fn recipe(name: &str) -> Option<&'static str> {
 /// The names of the built-in recipes, sorted.
 pub fn recipe_names() -> Vec<&'static str> {
     names(&RECIPES)
+}
+
+/// The text of a built-in recipe of an evaluation.
+pub fn evaluation(name: &str) -> Option<&'static str> {
+    text(&EVALUATIONS, name)
+}
+
+/// The names of the built-in recipes of evaluations, sorted.
+pub fn evaluation_names() -> Vec<&'static str> {
+    names(&EVALUATIONS)
 }
 
 /// The text of built-in model dimensions.

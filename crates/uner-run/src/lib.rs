@@ -24,6 +24,7 @@
 //! ```
 
 mod adapter;
+mod evaluate;
 pub mod folder;
 mod guards;
 pub mod lock;
@@ -36,6 +37,7 @@ pub mod system;
 pub mod tagger;
 mod train;
 
+pub use evaluate::evaluate;
 pub use guards::file as guard_file;
 pub use measure::{Evaluation, write_report};
 pub use profile::profile;

@@ -19,7 +19,16 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("uner-eval", &["uner-data", "uner-prompt", "uner-endpoint"]),
     (
         "uner-plan",
-        &["uner-data", "uner-prompt", "uner-model", "uner-kernels", "uner-trainer", "uner-infer"],
+        &[
+            "uner-data",
+            "uner-prompt",
+            "uner-model",
+            "uner-kernels",
+            "uner-trainer",
+            "uner-infer",
+            "uner-endpoint",
+            "uner-eval",
+        ],
     ),
     ("uner-report", &["uner-trainer", "uner-plan"]),
     (
@@ -31,6 +40,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "uner-kernels",
             "uner-trainer",
             "uner-infer",
+            "uner-endpoint",
             "uner-eval",
             "uner-plan",
         ],

@@ -1,4 +1,4 @@
-//! `uner eval`: measures a model on benchmarks. Queries every example for every type of its
+//! `uner eval`: measures a system on benchmarks. Queries every example for every type of its
 //! dataset.
 
 use std::io::Write;
@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use uner_data::{DatasetRef, registry};
 use uner_eval::Sample;
+use uner_eval::report::Report;
+use uner_eval::reproduction::Reproduction;
 use uner_plan::hub;
-use uner_plan::recipe::{Benchmark, normal};
+use uner_plan::recipe::{self, Benchmark, EvalRecipe, normal};
 use uner_run::folder::{recorded_root, recorded_training};
-use uner_run::system::ModelSystem;
 use uner_run::{Evaluation, write_report};
 
 use crate::Ending;
-use crate::args::{CompareArgs, EvalArgs};
+use crate::args::{CompareArgs, EvalArgs, ReproduceArgs};
 use crate::model;
 use crate::terminal::interrupt;
 use crate::terminal::progress::Meter;
@@ -24,25 +25,54 @@ use crate::terminal::progress::Meter;
 /// `uner eval`
 pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<Ending> {
     interrupt::watch()?;
+    let report = match (&args.recipe, &args.model) {
+        (Some(recipe), _) => by_recipe(recipe, args)?,
+        (None, Some(model)) => of_model(model, args)?,
+        (None, None) => unreachable!("the command line has a model or a recipe"),
+    };
+    let Some((report, output)) = report else { return Ok(Ending::Interrupted) };
+    write!(out, "{}", report.terminal(args.calibration))?;
+    tracing::info!("wrote `{}`", output.display());
+    Ok(Ending::Done)
+}
+
+/// Report and folder of an evaluation by a recipe; `None` if it was interrupted.
+fn by_recipe(name: &str, args: &EvalArgs) -> Result<Option<(Report, PathBuf)>> {
+    let recipe = EvalRecipe::parse(&recipe::find_evaluation(name)?, &args.set)?;
+    let accepted = &args.options.accept_licence;
+    let report = deferring(|| uner_run::evaluate(&recipe, accepted, args.resume, &mut metered()))?;
+    Ok(report.map(|report| (report, recipe.run.dir)))
+}
+
+/// Runs an evaluation with interrupts deferred; `None` if one came.
+fn deferring(evaluate: impl FnOnce() -> Result<Report>) -> Result<Option<Report>> {
+    interrupt::defer();
+    let report = evaluate();
+    if interrupt::stop_deferring() {
+        tracing::warn!("interrupted; go on with `--resume`");
+        return Ok(None);
+    }
+    let report = report?;
+    ensure!(report.macro_average.is_some(), "no benchmark was scored");
+    Ok(Some(report))
+}
+
+/// Report and folder of the evaluation of a model; `None` if it was interrupted.
+fn of_model(model: &Path, args: &EvalArgs) -> Result<Option<(Report, PathBuf)>> {
     let listed = args.list.as_deref().map(registry::in_list).transpose()?;
     let listed = listed.into_iter().flatten().map(|dataset| dataset.name);
     let names = args.benchmark.iter().cloned().chain(listed);
     let limit = args.limit.map(NonZeroUsize::get);
     let benchmarks: Vec<Benchmark> = names.map(|name| benchmark(&name, limit)).collect();
-    let output = output_folder(args)?;
-    let predictor = model::load(&args.model)?;
-    warn_of_training_data(&args.model.model, &benchmarks);
-    let root = args
-        .root
-        .clone()
-        .or_else(|| recorded_root(&args.model.model))
-        .unwrap_or_else(|| "data".into());
+    let output = output_folder(model, args)?;
+    let open = model::open(model, &args.options)?;
+    warn_of_training_data(model, &benchmarks);
+    let root = args.root.clone().or_else(|| recorded_root(model)).unwrap_or_else(|| "data".into());
     let benchmarks = match &args.root {
         Some(_) => benchmarks.into_iter().map(under_root).collect::<Result<Vec<_>>>()?,
         None => benchmarks,
     };
-    let mut system =
-        ModelSystem { name: args.model.model.display().to_string(), predictor: &predictor };
+    let mut system = open.system(model.display().to_string());
     let evaluation = Evaluation {
         folder: &output,
         benchmarks: &benchmarks,
@@ -51,18 +81,11 @@ pub(crate) fn run(args: &EvalArgs, out: &mut dyn Write) -> Result<Ending> {
         sample: args.sample.map(|pairs| Sample { pairs: pairs.get(), seed: args.seed }),
         resume: args.resume,
     };
-    interrupt::defer();
-    let report = evaluation.run(&mut system, &mut metered());
-    if interrupt::stop_deferring() {
-        tracing::warn!("interrupted; go on with `--resume`");
-        return Ok(Ending::Interrupted);
-    }
-    let report = report?;
-    ensure!(report.macro_average.is_some(), "no benchmark was scored");
+    let Some(report) = deferring(|| evaluation.run(&mut *system, &mut metered()))? else {
+        return Ok(None);
+    };
     write_report(&output, &report)?;
-    write!(out, "{}", report.terminal(args.calibration))?;
-    tracing::info!("wrote `{}`", output.display());
-    Ok(Ending::Done)
+    Ok(Some((report, output)))
 }
 
 /// `uner compare`
@@ -76,6 +99,11 @@ pub(crate) fn compare(args: &CompareArgs, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
+/// `uner reproduce`
+pub(crate) fn reproduce(args: &ReproduceArgs, out: &mut dyn Write) -> Result<()> {
+    Ok(write!(out, "{}", Reproduction::load(&args.table)?.table(&args.root)?)?)
+}
+
 /// Makes a benchmark's files relative to `--root`, not to its description.
 fn under_root(benchmark: Benchmark) -> Result<Benchmark> {
     let mut dataset = benchmark.dataset.resolve()?;
@@ -85,8 +113,7 @@ fn under_root(benchmark: Benchmark) -> Result<Benchmark> {
 
 /// The folder for report and predictions: by default one in `eval` of the model's folder. A model
 /// on the hub needs `--output`, because reports do not belong in the cache.
-fn output_folder(args: &EvalArgs) -> Result<PathBuf> {
-    let model = &args.model.model;
+fn output_folder(model: &Path, args: &EvalArgs) -> Result<PathBuf> {
     ensure!(
         args.output.is_some() || !hub::is_named(model),
         "`{}` is on the hub, so the report has no default folder; name one with `--output`",

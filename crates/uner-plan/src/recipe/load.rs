@@ -31,6 +31,23 @@ pub struct RecipeText {
 /// # Errors
 /// [`RecipeError::Unknown`], or [`RecipeError::Io`] for a path that cannot be read.
 pub fn find(name: &str) -> Result<RecipeText, RecipeError> {
+    find_in(name, "recipes", builtin::recipe, &builtin::recipe_names())
+}
+
+/// As [`find`], for the recipe of an evaluation, which is looked up in `recipes/eval/`.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_evaluation(name: &str) -> Result<RecipeText, RecipeError> {
+    find_in(name, "recipes/eval", builtin::evaluation, &builtin::evaluation_names())
+}
+
+fn find_in(
+    name: &str,
+    folder: &str,
+    text: fn(&str) -> Option<&'static str>,
+    names: &[&'static str],
+) -> Result<RecipeText, RecipeError> {
     let read = |path: &Path| -> Result<RecipeText, RecipeError> {
         let text = uner_data::regular::read_to_string(&std::path::absolute(path)?)?;
         Ok(RecipeText { origin: path.display().to_string(), text, folder: folder_of(path) })
@@ -42,19 +59,18 @@ pub fn find(name: &str) -> Result<RecipeText, RecipeError> {
     }
     let stem = name.strip_suffix(".toml").unwrap_or(name);
     let file = format!("{stem}.toml");
-    for candidate in [Path::new(&file).to_owned(), Path::new("recipes").join(&file)] {
+    for candidate in [Path::new(&file).to_owned(), Path::new(folder).join(&file)] {
         if candidate.is_file() {
             return read(&candidate);
         }
     }
-    if let Some(text) = builtin::recipe(stem) {
+    if let Some(text) = text(stem) {
         return Ok(RecipeText {
             origin: format!("{stem} (built in)"),
             text: text.to_owned(),
             folder: PathBuf::new(),
         });
     }
-    let names = builtin::recipe_names();
     Err(RecipeError::Unknown {
         name: name.to_owned(),
         hint: did_you_mean(stem, names.iter().copied()),

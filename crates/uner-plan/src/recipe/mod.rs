@@ -7,6 +7,7 @@
 
 mod check;
 mod error;
+mod evaluation;
 mod load;
 mod locate;
 mod overrides;
@@ -15,7 +16,11 @@ mod tagger;
 
 pub(crate) use check::check;
 pub use error::RecipeError;
-pub use load::{RecipeText, defaults, find, parse};
+pub use evaluation::{
+    ALL_TYPES, EvalData, EvalModel, EvalPredictions, EvalPrompt, EvalRecipe, EvalRun, Measured,
+    SampleConfig, SystemConfig,
+};
+pub use load::{RecipeText, defaults, find, find_evaluation, parse};
 pub use overrides::Override;
 pub use tagger::{Head, TaggerData, TaggerModel, TaggerRecipe, is_tagger};
 

@@ -9,7 +9,7 @@ use uner_data::Member;
 use uner_trainer::{Measure, TrainConfig};
 
 use super::load::parse_as;
-use super::{EvalConfig, Override, RecipeError, RecipeText, RunConfig};
+use super::{EvalConfig, Override, RecipeError, RecipeText, RunConfig, data};
 
 /// The content of the recipe file of a token classifier.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub enum Head {
 pub struct TaggerData {
     /// Folder of the datasets' files. If a dataset is described in a file of its own, its files are
     /// relative to that file instead.
-    #[serde(default = "super::data")]
+    #[serde(default = "data")]
     pub root: PathBuf,
     /// The splits that are trained on.
     pub train: Vec<Member>,

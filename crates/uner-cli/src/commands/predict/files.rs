@@ -40,7 +40,7 @@ pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<
     let stamp = Stamp::of(input)?;
     let total = count(input, &options)?;
     // A model that cannot be read leaves no output behind.
-    let predictor = model::load(&args.model)?.with_sampling((&args.sampling).into());
+    let predictor = model::load(&args.model, &args.options)?.with_sampling((&args.sampling).into());
     let (mut writer, written) = open(args)?;
     let mut documents = documents(input, &options)?;
     skip(&mut documents, &written, input)?;

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<Ending> {
     ensure!(!types.is_empty(), "name the entity types to find, such as `--types person,city`");
     let text = args.text.as_deref().unwrap_or_default();
     let types: Vec<&str> = types.iter().map(String::as_str).collect();
-    let predictor = model::load(&args.model)?.with_sampling((&args.sampling).into());
+    let predictor = model::load(&args.model, &args.options)?.with_sampling((&args.sampling).into());
     let mut found = if predictor.is_grounded() && !args.raw {
         grounded(&predictor, text, &types)?
     } else {
