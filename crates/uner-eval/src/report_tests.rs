@@ -3,6 +3,7 @@
 use uner_data::{Entity, Example, Span};
 
 use super::*;
+use crate::errors::TypePair;
 use crate::record::Record;
 use crate::{Answer, DatasetScorer};
 use uner_data::{FoundEntity, SeenMentions};
@@ -68,7 +69,7 @@ fn a_missing_benchmark_has_its_row_and_the_average_says_so() {
         "in scores, reasons, published numbers"
     );
     let average = &rows(&markdown, "macro over 1 of 2")[0];
-    assert_eq!((average[3].as_str(), average[6].as_str()), ("66.7", "66.7"));
+    assert_eq!([3, 6, 7, 8].map(|column| average[column].as_str()), ["66.7"; 4]);
 }
 
 #[test]
@@ -76,11 +77,13 @@ fn scores_stand_beside_published_ones() {
     let markdown = report().markdown();
     let ours = rows(&markdown, "mit-restaurant");
     assert_eq!(
-        ours[0][2..10],
-        ["1", "66.7", "66.7", "66.7", "66.7", "66.7", "66.7 to 66.7", "100.0 (1)"]
+        ours[0][2..11],
+        ["1", "66.7", "66.7", "66.7", "66.7", "66.7", "66.7", "66.7 to 66.7", "100.0 (1)"]
     );
     assert_eq!(ours[1][2..12], ["2", "0", "0", "3", "0", "0", "1", "1", "0", "0"]);
     assert_eq!(ours[2][2..4], ["66.7", "this run"]);
+    let partial = ours.iter().find(|row| row[5] == "half-credit F1").unwrap();
+    assert_eq!(partial[2..4], ["66.7", "this run"]);
     let bert = ours.iter().find(|row| row[3] == "BERT-base").unwrap();
     assert_eq!((bert[2].as_str(), bert[4].as_str()), ("81.02", "supervised"));
     assert_eq!(rows(&markdown, "person")[0][2..7], ["2", "50.0", "50.0", "50.0", "50.0"]);
@@ -92,4 +95,19 @@ fn json_gives_the_report_back() {
     let json = serde_json::to_string_pretty(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
     assert!(report.terminal(false).contains("no such file"));
+}
+
+#[test]
+fn confused_types_are_counted() {
+    let mut report = report();
+    assert!(!report.markdown().contains("confusions"));
+    let Outcome::Scored(scored) = &mut report.outcomes[0] else { panic!() };
+    let pair = |count| TypePair { gold: "city".into(), predicted: "person".into(), count };
+    scored.errors.confusion = (1..=12).rev().map(pair).collect();
+    let rows = rows(&report.markdown(), "mit-restaurant");
+    let confused: Vec<&Vec<String>> = rows.iter().filter(|row| row[3] == "city").collect();
+    assert_eq!(
+        (confused.len(), &confused[0][2..5]),
+        (10, &["12", "city", "person"].map(str::to_owned)[..])
+    );
 }
