@@ -12,7 +12,9 @@
 //! [`score_queries`] and [`score_bio`] score files of other programs. [`measure`] asks a [`System`]
 //! every query of some benchmarks and keeps its answers in a [`folder`], from which all scores can
 //! be computed again; the answers of [`systems::predictions`] are files of any other program.
-//! [`report`] prints the results beside [`published`] numbers, and names missing benchmarks.
+//! [`report`] prints the results beside [`published`] numbers, and names missing benchmarks;
+//! [`page`] draws them as one HTML page, and [`reproduction`] compares them with tables of the
+//! paper.
 
 mod bio;
 mod calibration;
@@ -25,6 +27,7 @@ pub mod instructuie;
 mod lines;
 mod measure;
 pub mod official;
+pub mod page;
 mod passages;
 pub mod published;
 mod queries;
