@@ -66,7 +66,7 @@ fn recipes_of_evaluations_name_a_system_and_benchmarks() {
     let both = parse(both).unwrap();
     assert!(both.system().unwrap_err().to_string().contains("not several"));
     assert!(both.benchmarks().unwrap_err().to_string().contains("0 files for 7 splits"));
-    let slip = parse("endpoint = { url = \"http://a\", model = \"m\", concurency = 2 }");
+    let slip = parse("endpoint = { url = \"http://a\", model = \"m\", concurrencyy = 2 }");
     let slip = slip.unwrap_err().to_string();
     assert!(slip.contains("x:3") && slip.contains("did you mean `concurrency`?"), "{slip}");
 }

@@ -8,7 +8,7 @@ use uner_infer::{LoadOptions, Predictor};
 use uner_model::adapter::CONFIG_FILE;
 use uner_plan::hub::{self, Accepted};
 use uner_run::folder::resolve;
-use uner_run::system::OpenModel;
+use uner_run::model::OpenModel;
 
 use crate::args::ModelArgs;
 

@@ -18,15 +18,15 @@ use uner_prompt::Template;
 
 use crate::folder::resolve;
 use crate::measure::{Evaluation, write_report};
-use crate::system::OpenModel;
+use crate::model::OpenModel;
 
 /// The file with the answers of an endpoint, in the folder of the evaluation.
 const JOURNAL: &str = "journal.jsonl";
 /// The file with the recipe, in the folder of the evaluation.
 const RECIPE: &str = "recipe.toml";
 
-/// Measures the system of a recipe, and writes its answers, `report.json` and `report.md` to the
-/// recipe's folder. With `resume`, an interrupted evaluation goes on, and nothing is asked twice.
+/// Measures the system of a recipe, and writes its answers and the report to the recipe's folder.
+/// With `resume`, an interrupted evaluation goes on, and nothing is asked twice.
 ///
 /// # Errors
 /// When the recipe contradicts itself, the system cannot be opened or does not answer, or the

@@ -9,7 +9,7 @@
 //!                   template.toml      the template
 //!                   infer.toml         how answers are generated
 //!                   step-000500/       checkpoints, latest and best
-//!                   report.md          scores, and report.json
+//!                   report.html        scores, and report.md, report.json
 //!                   evaluation.json    what was measured
 //!                   predictions/       the answers that were scored
 //!                   eval/demo-test/    the same files of `uner eval`

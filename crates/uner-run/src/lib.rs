@@ -29,6 +29,7 @@ pub mod folder;
 mod guards;
 pub mod lock;
 mod measure;
+pub mod model;
 mod monitor;
 mod profile;
 mod ranks;

@@ -110,7 +110,7 @@ pub(crate) fn record_scores(folder: &Path, step: u64, report: &Report) -> Result
     Ok(MetricsWriter::open(folder, step)?.write(&Event::Measured { step, scores })?)
 }
 
-/// Writes `report.json` and `report.md` to a folder.
+/// Writes `report.json`, `report.md` and the page `report.html` to a folder.
 ///
 /// # Errors
 /// When they cannot be written.
@@ -121,5 +121,6 @@ pub fn write_report(folder: &Path, report: &Report) -> Result<()> {
         let write = |out: &mut dyn std::io::Write| Ok(out.write_all(text.as_bytes())?);
         atomic::write::<anyhow::Error>(&folder.join(name), write)?;
     }
+    uner_eval::page::write(folder, report)?;
     Ok(())
 }

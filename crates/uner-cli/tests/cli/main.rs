@@ -21,6 +21,7 @@ mod observe;
 mod ranks;
 mod runs;
 mod signals;
+mod systems;
 // With both features its kernels would be SPIR-V, on which software drivers crash.
 #[cfg(all(feature = "webgpu", not(feature = "vulkan")))]
 mod software_gpu;

@@ -224,8 +224,8 @@ fn reliabilities(report: &DatasetReport) -> Vec<(String, Table)> {
     tables.into_iter().filter_map(table).collect()
 }
 
-/// Our official F1 (the paper's metric), above the published numbers of each dataset; before partial
-/// ones, our F1 with half credit.
+/// Our official F1 (the paper's metric), above the published numbers of each dataset; before
+/// partial ones, our F1 with half credit.
 fn beside_published(report: &Report) -> Table {
     let mut table = table(&["dataset", "F1", "system", "setting", "source"]);
     for outcome in &report.outcomes {

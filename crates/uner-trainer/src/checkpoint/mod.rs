@@ -26,7 +26,7 @@ mod writer;
 
 pub use pointer::{all, best, latest, point_best};
 pub use read::{Checkpoint, load, load_classifier, load_onto};
-pub use snapshot::{Snapshot, Weights};
+pub use snapshot::Snapshot;
 pub use state::{FORMAT_VERSION, State};
 pub use write::{prune, save, sweep};
 pub use writer::Writer;

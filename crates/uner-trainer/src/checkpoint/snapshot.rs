@@ -4,16 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
-use uner_model::LlamaConfig;
-use uner_model::adapter::{self, AdapterFiles};
-use uner_model::bert::{self, BertConfig};
 use uner_model::folder::write_manifest;
-use uner_model::weights::{self, HostTensor, MAX_SHARD_BYTES};
+use uner_model::weights::{self, HostTensor};
 
 use super::state::State;
-use crate::distributed::Group;
 use crate::error::TrainError;
-use crate::step::rank_model::RankModel;
+use crate::step::weights::Weights;
 
 /// The content of a checkpoint as plain data. It is taken on the training thread, since only that
 /// can read the device, and written on any other. The files are a function of it.
@@ -23,45 +19,6 @@ pub struct Snapshot {
     optimizer: Vec<(String, HostTensor)>,
     pub(super) state: State,
     extra_files: Vec<PathBuf>,
-}
-
-/// A copy of the trained weights on the host.
-#[derive(Debug)]
-pub enum Weights {
-    /// All weights of a language model, by checkpoint name.
-    Whole(Vec<(String, HostTensor)>, Box<LlamaConfig>),
-    /// Those of an adapter.
-    Adapter(AdapterFiles),
-    /// Those of a token classifier, by checkpoint name.
-    Classifier(Vec<(String, HostTensor)>, Box<BertConfig>),
-}
-
-impl Weights {
-    /// Copies the weights of a language model to the host of rank 0. Every rank has to call.
-    ///
-    /// # Errors
-    /// When `config.torch_dtype` cannot be written, or another rank has failed.
-    pub fn of_language_model(
-        model: &RankModel,
-        config: &LlamaConfig,
-        group: &Group,
-    ) -> Result<Self, TrainError> {
-        Ok(match adapter::files(model.local()) {
-            Some(files) => Self::Adapter(files),
-            None => Self::Whole(whole(model, config, group)?, Box::new(config.clone())),
-        })
-    }
-
-    fn write(self, folder: &Path) -> Result<(), TrainError> {
-        match self {
-            Self::Whole(weights, config) => {
-                weights::write(weights, &config, folder, MAX_SHARD_BYTES)?;
-            }
-            Self::Adapter(files) => files.write(folder)?,
-            Self::Classifier(weights, config) => bert::write(weights, &config, folder)?,
-        }
-        Ok(())
-    }
 }
 
 impl Snapshot {
@@ -95,21 +52,4 @@ impl Snapshot {
         }
         Ok(write_manifest(folder)?)
     }
-}
-
-/// Copies all parameters to the host, in the type of their files. Later steps do not change the
-/// copy.
-fn whole(
-    model: &RankModel,
-    config: &LlamaConfig,
-    group: &Group,
-) -> Result<Vec<(String, HostTensor)>, TrainError> {
-    let dtype = weights::dtype_of(config, Path::new("config.json"))?;
-    let mut parameters = Vec::new();
-    model.read(
-        |_| true,
-        group,
-        |name, shape, values| parameters.push((name, HostTensor::of(values, shape, dtype))),
-    )?;
-    Ok(parameters)
 }

@@ -16,7 +16,7 @@ use uner_model::weights::HostTensor;
 use super::gradients::Gradients;
 use super::optimizer::{AdamW, Update};
 use super::trainable::{Pass, Trainable};
-use crate::checkpoint::Weights;
+use super::weights::Weights;
 use crate::config::TrainConfig;
 use crate::data::Batch;
 use crate::data::dropout_keys::keys;

@@ -11,3 +11,4 @@ pub mod precision;
 pub mod rank_model;
 pub mod schedule;
 pub mod trainable;
+pub mod weights;

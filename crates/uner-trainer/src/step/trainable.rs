@@ -11,7 +11,7 @@ use super::forward_backward::{Forward, Prepared, join_collectives, loss};
 use super::gradients::Gradients;
 use super::optimizer::{AdamW, Update};
 use super::rank_model::RankModel;
-use crate::checkpoint::Weights;
+use super::weights::Weights;
 use crate::config::TrainConfig;
 use crate::data::Batch;
 use crate::data::loader::StepData;
