@@ -8,10 +8,11 @@ use super::assert_tidy;
 use crate::shared::repository;
 
 /// The crates that each crate depends on: the layers of ARCHITECTURE.md.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("uner-data", &[]),
     ("uner-kernels", &[]),
     ("uner-prompt", &["uner-data"]),
+    ("uner-download", &["uner-data"]),
     ("uner-model", &["uner-kernels"]),
     ("uner-endpoint", &["uner-prompt"]),
     ("uner-trainer", &["uner-prompt", "uner-model", "uner-kernels"]),
@@ -49,6 +50,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
         "uner-cli",
         &[
             "uner-data",
+            "uner-download",
             "uner-kernels",
             "uner-prompt",
             "uner-model",
@@ -62,7 +64,8 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ),
 ];
 /// Crates without tensors.
-const WITHOUT_BURN: [&str; 4] = ["uner-data", "uner-prompt", "uner-endpoint", "uner-eval"];
+const WITHOUT_BURN: [&str; 5] =
+    ["uner-data", "uner-download", "uner-prompt", "uner-endpoint", "uner-eval"];
 /// Packages that test or measure all others, and a package without code.
 const OUTSIDE_THE_LAYERS: [&str; 4] =
     ["uner-tests", "uner-benches", "uner-examples", "workspace-hack"];

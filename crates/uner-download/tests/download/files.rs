@@ -38,7 +38,7 @@ fn a_file_that_exists_is_never_changed() {
     let server = faultless(b"text");
     let case = Case::new(&server, b"text");
     for (there, expected) in [("user", digest(b"user")), ("longer", "`6` bytes".to_owned())] {
-        case.write(case.path(), there.as_bytes());
+        write(&case.path(), there.as_bytes());
         let message = case.message();
         assert!(message.contains(&expected) && message.contains("move it away"), "{message}");
         assert_eq!(fs_err::read_to_string(case.path()).unwrap(), there);
@@ -101,7 +101,6 @@ fn a_wrong_size_leaves_nothing_and_is_not_read() {
 
 #[test]
 fn a_body_of_unknown_length_is_limited() {
-    // Without its length, and in chunks.
     let chunked = |body: &'static str| {
         Server::start(move |_, _| {
             Reply::whole(body.as_bytes()).header("Transfer-Encoding", "chunked")

@@ -10,7 +10,7 @@ mod resume;
 mod server;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -61,9 +61,8 @@ impl Case {
         &self,
         mut is_end: impl FnMut(&Progress<'_>) -> bool,
     ) -> Result<Summary, DownloadError> {
-        let mut on_progress = |progress: &Progress<'_>| match is_end(progress) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        let mut on_progress = |progress: &Progress<'_>| {
+            if is_end(progress) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         download(&self.dataset, self.root.path(), &self.options, &mut on_progress)
     }
@@ -80,16 +79,17 @@ impl Case {
         self.root.path().join("x/test.txt.part")
     }
 
-    fn write(&self, path: PathBuf, bytes: &[u8]) {
-        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-        fs_err::write(path, bytes).unwrap();
-    }
-
     /// The file is complete, and no part is left.
     fn assert_complete(&self, body: &[u8]) {
         assert!(fs_err::read(self.path()).unwrap() == body);
         assert!(!self.part().exists());
     }
+}
+
+/// Writes a file that exists before the download.
+fn write(path: &Path, bytes: &[u8]) {
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    fs_err::write(path, bytes).unwrap();
 }
 
 /// Bytes without a period that a mistaken offset could hide in.

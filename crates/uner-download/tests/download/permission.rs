@@ -12,7 +12,7 @@ fn nothing_is_requested_before_the_licence_is_accepted() {
         assert!(message.contains(expected), "{message}");
     }
     assert!(server.seen().is_empty());
-    assert_eq!(Options::default().licence_accepted, false);
+    assert!(!Options::default().licence_accepted);
 }
 
 #[test]

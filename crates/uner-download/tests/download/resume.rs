@@ -68,7 +68,7 @@ fn a_part_without_a_checksum_is_not_trusted() {
     let body = body(LEN);
     let server = faultless(&body);
     let case = Case::without_checksum(&server);
-    case.write(case.part(), b"an older file");
+    write(&case.part(), b"an older file");
     case.run().unwrap();
     case.assert_complete(&body);
     assert_eq!(offsets(&server), [None]);
@@ -79,7 +79,7 @@ fn a_complete_part_needs_no_request() {
     let body = body(LEN);
     let server = faultless(&body);
     let case = Case::new(&server, &body);
-    case.write(case.part(), &body);
+    write(&case.part(), &body);
     assert!(case.run().unwrap().files[0].is_new);
     case.assert_complete(&body);
     assert!(server.seen().is_empty());
@@ -95,7 +95,7 @@ fn a_wrong_part_is_replaced() {
     ] {
         let server = faultless(&body);
         let case = Case::new(&server, &body);
-        case.write(case.part(), &part);
+        write(&case.part(), &part);
         case.run().unwrap();
         case.assert_complete(&body);
         assert_eq!(offsets(&server), expected);
@@ -109,7 +109,7 @@ fn a_part_longer_than_the_file_is_replaced() {
     let mut case = Case::new(&server, &body);
     // Only the server knows the size.
     case.dataset.downloads[0].bytes = None;
-    case.write(case.part(), &vec![b'x'; LEN + 1]);
+    write(&case.part(), &vec![b'x'; LEN + 1]);
     case.run().unwrap();
     case.assert_complete(&body);
     assert_eq!(offsets(&server), [Some(LEN + 1), None]);
@@ -126,7 +126,7 @@ fn a_server_without_ranges_sends_all() {
     let text = body.clone();
     let server = Server::start(move |_, _| Reply::whole(&text));
     let case = Case::new(&server, &body);
-    case.write(case.part(), &body[..1000]);
+    write(&case.part(), &body[..1000]);
     case.run().unwrap();
     case.assert_complete(&body);
     assert_eq!(offsets(&server), [Some(1000)]);
@@ -142,14 +142,14 @@ fn a_wrong_range_is_not_used() {
         None => Reply::whole(&text),
     });
     let case = Case::new(&server, &body);
-    case.write(case.part(), &body[..1000]);
+    write(&case.part(), &body[..1000]);
     case.run().unwrap();
     case.assert_complete(&body);
     assert_eq!(offsets(&server), [Some(1000), None]);
 }
 
 #[test]
-fn an_overloaded_server_is_asked_again() {
+fn an_overloaded_server_is_tried_again() {
     let server = Server::start(|number, seen| match number {
         0 => Reply::new(503, b"busy").header("Retry-After", "1"),
         1 => Reply::new(429, b"slower").header("Retry-After", "0"),

@@ -125,11 +125,10 @@ fn serve(stream: &TcpStream, log: &Mutex<Log>, answer: &Answer) -> std::io::Resu
         log.seen.len() - 1
     };
     let reply = answer(number, &seen);
-    let mut head = format!(
-        "HTTP/1.1 {} X\r\nContent-Length: {}\r\nConnection: close\r\n",
-        reply.status,
-        reply.body.len()
-    );
+    let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", reply.status);
+    if !reply.headers.iter().any(|(name, _)| name == "Transfer-Encoding") {
+        write!(head, "Content-Length: {}\r\n", reply.body.len()).unwrap();
+    }
     for (name, value) in &reply.headers {
         write!(head, "{name}: {value}\r\n").unwrap();
     }
