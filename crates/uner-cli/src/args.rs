@@ -320,6 +320,8 @@ pub(crate) enum DataCommand {
     Encode(EncodeArgs),
     /// Say which datasets exist, which are missing, and how to get them
     Status(StatusArgs),
+    /// Download the files of datasets that anyone can get, from their publishers
+    Download(DownloadArgs),
     /// Rebuild the zero-shot evaluation files of UniversalNER from the publishers' files
     Official(OfficialArgs),
 }
@@ -337,6 +339,23 @@ pub(crate) struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DownloadArgs {
+    /// Datasets
+    #[arg(value_name = "DATASET", required_unless_present = "list")]
+    pub(crate) datasets: Vec<String>,
+    /// The datasets of a list, such as `zero-shot-7` or `universal-43`
+    #[arg(long, value_name = "LIST", conflicts_with = "datasets")]
+    pub(crate) list: Option<String>,
+    /// You have read and accept the licences of these datasets, which the command prints without
+    /// this option
+    #[arg(long)]
+    pub(crate) accept_licence: bool,
+    /// Folder to write the datasets' files to
+    #[arg(long, value_name = "DIR", default_value = "data", value_parser = path())]
+    pub(crate) root: PathBuf,
 }
 
 #[derive(Debug, Args)]

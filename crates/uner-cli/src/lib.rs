@@ -24,7 +24,7 @@ use uner_plan::recipe::RecipeError;
 
 use args::{Command, CommandLine, DataCommand, TrainLine};
 use commands::{
-    data, doctor, encode, eval, export, overlap, predict, report, score, train, verify,
+    data, doctor, download, encode, eval, export, overlap, predict, report, score, train, verify,
 };
 use terminal::printable::Printable;
 
@@ -122,6 +122,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
         Command::Data(DataCommand::Overlap(args)) => overlap::run(args, out)?,
         Command::Data(DataCommand::Encode(args)) => encode::run(args)?,
         Command::Data(DataCommand::Status(args)) => data::status(args, out)?,
+        Command::Data(DataCommand::Download(args)) => return download::run(args, out),
         Command::Data(DataCommand::Official(args)) => data::official(args)?,
     }
     Ok(Ending::Done)

@@ -7,6 +7,7 @@ mod tables;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use uner_data::overlap::Overlap;
 
 use crate::DatasetReport;
 use crate::published::{
@@ -74,6 +75,9 @@ pub struct Report {
     /// Published averages over several datasets of which at least one was scored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published_averages: Vec<BesideAverages>,
+    /// Passages and entities of the benchmarks that the training data has, too, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Overlap>,
 }
 
 /// Published averages, and the average of this run over the same datasets.
@@ -111,6 +115,7 @@ impl Report {
                 .collect(),
             domains,
             outcomes,
+            overlap: None,
         }
     }
 

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use uner_data::{SeenMentions, printable};
+use uner_data::overlap::{Index, Overlap};
+use uner_data::{DataError, Member, SeenMentions, printable, read};
 use uner_eval::report::{Outcome, Report};
 use uner_eval::{EvalError, Folder, OnProgress, Options, Sample, System, measure};
 use uner_model::{Llama, atomic};
@@ -96,6 +97,31 @@ impl Evaluation<'_> {
         let options = Options { root: self.root, folder: Some(&folder), seen: self.seen };
         Ok(measure(system, &benchmarks, options, on_progress)?)
     }
+}
+
+/// The overlap of training data with benchmarks: both are read once. Benchmarks whose files do not
+/// exist are left out.
+pub(crate) fn overlap(
+    training: &[Member],
+    benchmarks: &[Benchmark],
+    root: &Path,
+) -> Result<Overlap> {
+    let mut open = Vec::new();
+    for Benchmark { dataset, split, .. } in benchmarks {
+        let dataset = dataset.resolve()?;
+        match read(&dataset, split, root) {
+            Ok(examples) => open.push((format!("{}:{split}", dataset.name), examples)),
+            Err(DataError::MissingFile { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let index = Index::new(open)?;
+    let mut scan = index.scan();
+    for Member { dataset, split, .. } in training {
+        let dataset = dataset.resolve()?;
+        scan.add(format!("{}:{split}", dataset.name), read(&dataset, split, root)?)?;
+    }
+    Ok(scan.overlap(0))
 }
 
 /// Adds the scores of a trained model to the metrics of its run.

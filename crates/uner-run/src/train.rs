@@ -21,7 +21,7 @@ use uner_trainer::{
 use crate::adapter;
 use crate::folder;
 use crate::lock::RunLock;
-use crate::measure::{Evaluation, record_scores, score, write_report};
+use crate::measure::{Evaluation, overlap, record_scores, score, write_report};
 use crate::monitor::Monitor;
 use crate::ranks::{Rank, Ranks, World, together};
 use crate::start::{Resumed, detect_machine, initial_state, refuse_too_much};
@@ -258,7 +258,8 @@ impl Trained<'_> {
         let mut system = ModelSystem { name, predictor: &predictor };
         let (root, seen) = (sources.recipe.data.root.as_path(), Some(&assembled.seen));
         let evaluation = Evaluation { folder, benchmarks, root, seen, sample: None, resume: false };
-        let report = evaluation.run(&mut system, on_progress)?;
+        let mut report = evaluation.run(&mut system, on_progress)?;
+        report.overlap = Some(overlap(&sources.recipe.data.train, benchmarks, root)?);
         write_report(folder, &report)?;
         record_scores(folder, step, &report)?;
         Ok(Some(report))

@@ -2,6 +2,7 @@
 
 pub(crate) mod data;
 pub(crate) mod doctor;
+pub(crate) mod download;
 pub(crate) mod encode;
 pub(crate) mod eval;
 pub(crate) mod export;

@@ -9,6 +9,7 @@ mod bad_recipes;
 mod commands;
 mod damage;
 mod devices;
+mod downloads;
 mod files;
 mod gguf;
 mod golden;

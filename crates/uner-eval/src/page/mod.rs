@@ -14,6 +14,7 @@ mod datasets;
 mod examples;
 mod markers;
 mod markup;
+mod overlap;
 mod reliability;
 mod summary;
 
@@ -68,6 +69,7 @@ fn html(report: &Report) -> String {
     html += &summary::domains(report);
     html += &datasets::datasets(report);
     html += &dataset::details(report);
+    html += &overlap::overlap(report);
     html += &comparison::comparison(report);
     html += &averages::averages(report);
     html + "</main>\n<script>" + SCRIPT + "</script>\n</body></html>\n"

@@ -2,6 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
 
+use uner_data::overlap::Overlap;
+
 use super::{BesideAverages, MacroAverage, Outcome, Report};
 use crate::errors::TypePair;
 use crate::published::{Metric, Published, notes};
@@ -49,6 +51,7 @@ fn render(report: &Report, heading: &str, style: TableStyle, calibration: bool) 
         sections.push(("Published F1 (percent)".to_owned(), beside_published(report)));
     }
     sections.extend(beside_averages(report));
+    sections.extend(report.overlap.as_ref().map(overlap));
     let sections = sections.into_iter().map(|(title, mut table)| {
         table.load_style(style);
         format!("{heading}{title}\n\n{table}\n")
@@ -245,6 +248,31 @@ fn beside_published(report: &Report) -> Table {
         }
     }
     table
+}
+
+/// The share of each benchmark that is in the training data.
+fn overlap(overlap: &Overlap) -> (String, Table) {
+    let head = ["benchmark", "passages", "exact", "with 13-gram", "entities", "seen", "with type"];
+    let mut table = table(&head);
+    for benchmark in &overlap.benchmarks {
+        let shared = benchmark.merged;
+        let (passages, entities) = (benchmark.num_passages, benchmark.num_entities);
+        table.add_row([
+            benchmark.name.clone(),
+            passages.to_string(),
+            with_share(shared.num_exact, passages),
+            with_share(shared.num_with_ngram, passages - benchmark.num_short),
+            entities.to_string(),
+            with_share(shared.num_entities_seen, entities),
+            with_share(shared.num_entities_seen_with_type, entities),
+        ]);
+    }
+    ("Benchmarks in the training data (percent in brackets)".to_owned(), table)
+}
+
+/// A count with its share of `whole`: `12 (3.4)`.
+fn with_share(count: usize, whole: usize) -> String {
+    format!("{count} ({})", percent(count as f64 / whole.max(1) as f64))
 }
 
 /// Our official F1, averaged over the same datasets, above published averages; none unless all

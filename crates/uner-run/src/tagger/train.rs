@@ -28,7 +28,7 @@ use super::encode::{Encoder, Lost, TagSet, words};
 use super::system::{Tagger, TaggerSystem};
 use crate::folder;
 use crate::lock::RunLock;
-use crate::measure::{Evaluation, record_scores, strict_f1, write_report};
+use crate::measure::{Evaluation, overlap, record_scores, strict_f1, write_report};
 use crate::ranks::{Rank, World, together};
 use crate::{Notice, Options};
 
@@ -261,7 +261,8 @@ impl TrainedTagger<'_> {
         let mut system = TaggerSystem { name: folder.display().to_string(), tagger, model };
         let (root, seen) = (recipe.data.root.as_path(), Some(seen));
         let evaluation = Evaluation { folder, benchmarks, root, seen, sample: None, resume: false };
-        let report = evaluation.run(&mut system, on_progress)?;
+        let mut report = evaluation.run(&mut system, on_progress)?;
+        report.overlap = Some(overlap(&recipe.data.train, benchmarks, root)?);
         write_report(folder, &report)?;
         record_scores(folder, state.step, &report)?;
         Ok(Some(report))
