@@ -39,7 +39,6 @@ static VOCABULARIES: LazyLock<Vec<Vocabulary>> = LazyLock::new(|| {
     let published = [
         ("data/llama-tokenizer/tokenizer.model", true),
         ("field/m10-byte-level-tokenizer/tokenizer.json", true),
-        ("data/torchtune-assets/tokenizer.json", false),
         ("data/torchtune-assets/m.model", false),
         ("data/sentencepiece/python/test/test_model.model", false),
         ("data/tinystories-656k/tokenizer.json", false),

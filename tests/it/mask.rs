@@ -246,8 +246,12 @@ fn rendered_official() {
 #[test]
 fn training_is_prompt_then_answer() {
     let tokenizer = small_tokenizer();
-    for name in Template::names().filter(|name| !["official", "chat"].contains(name)) {
+    for name in Template::names().filter(|name| *name != "official") {
         let template = Template::load(name).expect("built in");
+        // tests/it/templates.rs tests chat templates.
+        if template.chat_template.is_some() {
+            continue;
+        }
         let conversation = tim_cook();
         let tokens = encode(&conversation, &template, &tokenizer).expect("well-formed");
         let prompt = encode_prompt(&conversation, &template, &tokenizer).expect("well-formed");

@@ -22,7 +22,8 @@ use tracing_subscriber::EnvFilter;
 use uner_data::middle_cut;
 use uner_plan::recipe::RecipeError;
 
-use args::{Command, CommandLine, DataCommand, TrainLine};
+use args::data::DataCommand;
+use args::{Command, CommandLine, TrainLine};
 use commands::{
     data, doctor, download, encode, eval, export, overlap, predict, report, score, train, verify,
 };

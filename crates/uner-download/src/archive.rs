@@ -1,5 +1,6 @@
-//! Members of a `.zip`, `.tar.gz` or `.tgz`. Only those that the description names are written, each
-//! to the path that the description gives: no name in an archive decides about a path on the disk.
+//! Members of a `.zip`, `.tar.gz` or `.tgz`. Only those that the description names are written,
+//! each to the path that the description gives: no name in an archive decides about a path on the
+//! disk.
 
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -43,8 +44,8 @@ impl<'a> Unpack<'a> {
     /// Writes the members that do not exist.
     ///
     /// # Errors
-    /// [`DownloadError::Archive`] for a damaged archive, and a member that is missing, not a regular
-    /// file, too large, or has a name that leaves the archive's folder.
+    /// [`DownloadError::Archive`] for a damaged archive, and a member that is missing, not a
+    /// regular file, too large, or has a name that leaves the archive's folder.
     pub(crate) fn run(
         &mut self,
         file: fs_err::File,

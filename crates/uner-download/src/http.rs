@@ -53,8 +53,8 @@ impl Http {
         Self { agent: config.into(), timeout }
     }
 
-    /// Requests a file from the byte `offset` on: only if it still has this `ETag`, if one is given,
-    /// and all of it otherwise.
+    /// Requests a file from the byte `offset` on: only if it still has this `ETag`, if one is
+    /// given, and all of it otherwise.
     pub(crate) fn get(
         &self,
         url: &str,

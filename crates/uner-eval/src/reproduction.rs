@@ -172,32 +172,41 @@ fn shown(f1: Option<f64>) -> String {
     f1.map_or_else(|| "–".to_owned(), |f1| format!("{f1:.1}"))
 }
 
-/// Sums over the rows of a column that have both numbers.
+/// Sums over the rows of a column.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
+    /// Ours, over the rows that have both numbers.
     ours: f64,
-    published: f64,
+    /// The published ones, over the same rows.
+    beside: f64,
     both: u32,
+    /// The published ones, over all rows that have one.
+    published: f64,
+    num_published: u32,
     rows: u32,
 }
 
 impl Sums {
     fn add(&mut self, ours: &Cell, published: Option<f64>) {
         self.rows += 1;
-        if let (Cell::Run(ours), Some(published)) = (ours, published) {
+        let Some(published) = published else { return };
+        self.published += published;
+        self.num_published += 1;
+        if let Cell::Run(ours) = ours {
             self.ours += ours;
-            self.published += published;
+            self.beside += published;
             self.both += 1;
         }
     }
 
     fn shown(&self) -> String {
-        let Self { ours, published, both, rows } = *self;
+        let Self { ours, beside, both, published, num_published, rows } = *self;
         if both == 0 {
-            return "–".to_owned();
+            let average = (num_published > 0).then(|| published / f64::from(num_published));
+            return format!("– / {}", shown(average));
         }
         let count = f64::from(both);
-        let averages = format!("{:.1} / {:.1}", ours / count, published / count);
+        let averages = format!("{:.1} / {:.1}", ours / count, beside / count);
         if both == rows { averages } else { format!("{averages} ({both} of {rows})") }
     }
 }

@@ -9,7 +9,7 @@ use uner_data::registry::Presence;
 use uner_data::{Access, Dataset, official, read, registry};
 use uner_plan::human::bytes;
 
-use crate::args::{OfficialArgs, SplitArgs, StatusArgs};
+use crate::args::data::{OfficialArgs, SplitArgs, StatusArgs};
 use uner_plan::assemble::log_notes;
 
 pub(crate) fn stats(args: &SplitArgs, out: &mut dyn Write) -> Result<()> {

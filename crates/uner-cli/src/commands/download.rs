@@ -9,7 +9,7 @@ use uner_data::{Dataset, registry};
 use uner_download::{DownloadError, Options, Phase, Progress, Summary, download};
 
 use crate::Ending;
-use crate::args::DownloadArgs;
+use crate::args::data::DownloadArgs;
 use crate::terminal::interrupt;
 use crate::terminal::progress::Meter;
 

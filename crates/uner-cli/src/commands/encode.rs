@@ -11,7 +11,7 @@ use uner_prompt::{
     Conversation, IGNORE_INDEX, Template, Tokenizer, cut, encode, encode_prompt, fit,
 };
 
-use crate::args::EncodeArgs;
+use crate::args::data::EncodeArgs;
 use uner_model::atomic;
 
 /// Lines encoded together; only these are in memory.

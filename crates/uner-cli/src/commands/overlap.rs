@@ -7,7 +7,7 @@ use anyhow::Result;
 use uner_data::{Examples, overlap::Index, read};
 
 use super::data::find;
-use crate::args::OverlapArgs;
+use crate::args::data::OverlapArgs;
 use crate::terminal::progress::Meter;
 use uner_plan::assemble::log_notes;
 
