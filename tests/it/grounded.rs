@@ -33,14 +33,12 @@ impl Vocabulary {
     }
 }
 
-/// The tokenizers that are there: LLaMA's SentencePiece model, byte-level ones, small ones without
-/// a piece for every byte, and those of the models in `UNER_MODELS`.
+/// The tokenizers that are there: LLaMA's SentencePiece model, a byte-level one, a small one
+/// without a piece for every byte, and those of the models in `UNER_MODELS`.
 static VOCABULARIES: LazyLock<Vec<Vocabulary>> = LazyLock::new(|| {
     let published = [
         ("data/llama-tokenizer/tokenizer.model", true),
         ("field/m10-byte-level-tokenizer/tokenizer.json", true),
-        ("data/torchtune-assets/m.model", false),
-        ("data/sentencepiece/python/test/test_model.model", false),
         ("data/tinystories-656k/tokenizer.json", false),
     ];
     let published = published
