@@ -13,6 +13,7 @@ use uner_model::bert::{self, BertConfig, EncoderContext, TokenClassifier, checkp
 use uner_trainer::data::loader::StepData;
 use uner_trainer::data::sequence::Sequence;
 use uner_trainer::data::store::StoreWriter;
+use uner_trainer::metrics::timing::Breakdown;
 use uner_trainer::step::trainable::Pass;
 use uner_trainer::{
     AdamW, Batch, Event, Gradients, Group, Precision, Run, TrainConfig, TrainState, Trainable,
@@ -77,7 +78,7 @@ fn computed(
     let group = Group::single();
     let pass = Pass { config, group: &group, recomputed_blocks: 0, overlaps: false };
     let mut gradients = Gradients::default();
-    let loss = model.accumulate(pass, &data, &mut gradients, &mut Default::default()).unwrap();
+    let loss = model.accumulate(pass, &data, &mut gradients, &mut Breakdown::default()).unwrap();
     let values = gradients.iter().map(|(name, gradient)| {
         (checkpoint_name(name), gradient.clone().try_into_vec_as().unwrap())
     });

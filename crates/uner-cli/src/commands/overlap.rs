@@ -20,7 +20,9 @@ pub(crate) fn run(args: &OverlapArgs, out: &mut dyn Write) -> Result<()> {
     let mut benchmarks = open(&args.against, "test")?;
     let training = open(&args.training, "train")?;
     let index = Index::new(benchmarks.iter_mut().map(|(name, examples)| (&**name, examples)))?;
-    benchmarks.iter().for_each(|(_, examples)| log_notes(examples.notes()));
+    for (_, examples) in &benchmarks {
+        log_notes(examples.notes());
+    }
     let mut scan = index.scan();
     for (name, mut examples) in training {
         let mut meter = Meter::new(0, None);

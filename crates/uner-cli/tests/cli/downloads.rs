@@ -1,6 +1,7 @@
 //! `uner data download` from a server on this machine.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpListener;
 
 use sha2::{Digest, Sha256};
@@ -36,7 +37,10 @@ fn server() -> String {
 }
 
 fn describe(desk: &Desk, name: &str, url: &str) {
-    let sum: String = Sha256::digest(CONTENT).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut sum = String::new();
+    for byte in Sha256::digest(CONTENT) {
+        write!(sum, "{byte:02x}").unwrap();
+    }
     desk.write(
         &format!("{name}.toml"),
         &format!(

@@ -1,7 +1,8 @@
 //! `uner eval --recipe` with every kind of system, and the token classifier from its recipe to its
 //! scores.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,9 +22,8 @@ fn sentences(desk: &Desk) {
     for number in 0..48 {
         let (person, other) = (people[number % 4], people[(number / 4 + 1) % 4]);
         let (city, verb) = (cities[(number * 7 / 3) % 4], WORDS[8 + number % 2]);
-        text.push_str(&format!(
-            "{person}\tB-PER\n{verb}\tO\n{other}\tB-PER\nin\tO\n{city}\tB-LOC\n.\tO\n\n"
-        ));
+        write!(text, "{person}\tB-PER\n{verb}\tO\n{other}\tB-PER\nin\tO\n{city}\tB-LOC\n.\tO\n\n")
+            .unwrap();
     }
     desk.write("train.tsv", &text);
     desk.write(

@@ -205,7 +205,8 @@ fn nothing_is_no_panic() {
     let found = overlap(&[], &[]);
     assert_eq!(found.benchmarks[0].merged.mean_covered, 0.0);
     assert!(found.to_string().contains("0 (0.0 %)"));
-    assert!(Index::new([("none", Vec::new()); 0]).unwrap().scan().overlap(1).benchmarks.is_empty());
+    let none: [(&str, Vec<Result<Example, DataError>>); 0] = [];
+    assert!(Index::new(none).unwrap().scan().overlap(1).benchmarks.is_empty());
 }
 
 #[test]
@@ -271,10 +272,10 @@ proptest! {
         // Each spelling of a word, and each separator, is the same to the comparison.
         let text = |words: &Vec<u8>, start: u64| -> String {
             let words = words.iter().zip(start..);
-            words.map(|(word, at)| {
+            words.flat_map(|(word, at)| {
                 let spelling = [["the", "The", "THE"], ["café", "CAFÉ", "Cafe\u{301}"]];
                 let separator = [" ", "\r\n", ", ", " — "][(at % 4) as usize];
-                format!("{}{separator}", spelling[usize::from(*word)][(at % 3) as usize])
+                [spelling[usize::from(*word)][(at % 3) as usize], separator]
             }).collect()
         };
         let texts = |all: &[Vec<u8>], start: u64| {

@@ -245,7 +245,8 @@ mod tests {
     #[test]
     fn tags_become_the_entities_again() {
         let mut tags = TagSet::default();
-        ["person", "city"].iter().for_each(|name| tags.add(name));
+        tags.add("person");
+        tags.add("city");
         assert_eq!(tags.labels(), ["O", "B-person", "I-person", "B-city", "I-city"]);
         assert_eq!(TagSet::of_labels(&tags.labels()).unwrap(), tags);
         assert!(TagSet::of_labels(&["O".to_owned(), "I-x".to_owned()]).is_err());

@@ -109,6 +109,6 @@ pub fn in_order<'a>(
     chunks.into_iter().flat_map(move |chunk| {
         let sequences = chunk.into_iter().map(|index| store.sequence(index, 0, 0).0).collect();
         let rows = pack_tokens::<Sequence>(sequences, config.max_seq_len);
-        rows.chunks(micro_batch_rows.get()).map(|rows| Batch::new(rows)).collect::<Vec<_>>()
+        rows.chunks(micro_batch_rows.get()).map(Batch::new).collect::<Vec<_>>()
     })
 }

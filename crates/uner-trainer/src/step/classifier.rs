@@ -163,7 +163,7 @@ impl Trainable for TokenClassifier {
         Ok(Weights::Classifier(parameters, Box::new(config.clone())))
     }
 
-    fn torch_dtype(_config: &BertConfig) -> &str {
+    fn torch_dtype(_config: &BertConfig) -> &'static str {
         "float32"
     }
 
