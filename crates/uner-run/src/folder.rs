@@ -32,11 +32,11 @@ const RECIPE: &str = "recipe.toml";
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer.model", "tokenizer_config.json"];
 
 /// Refuses to start a run in a folder whose files it would overwrite: a model, or a user's recipe.
+/// `is_run` says whether the recipe is that of a run that began there.
 ///
 /// # Errors
 /// Names the file.
-pub(crate) fn refuse_other_folder(folder: &Path) -> Result<()> {
-    let is_run = folder.join(INFER).exists();
+pub(crate) fn refuse_other_folder(folder: &Path, is_run: bool) -> Result<()> {
     let found = ["config.json", "model.safetensors", RECIPE]
         .into_iter()
         .find(|name| folder.join(name).exists());

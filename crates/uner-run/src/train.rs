@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use burn::tensor::Device;
 use uner_eval::OnProgress;
 use uner_eval::report::Report;
+use uner_infer::INFER;
 use uner_model::Llama;
 use uner_plan::assemble::{Assembled, assemble};
 use uner_plan::human::duration;
@@ -97,7 +98,7 @@ pub fn train<'a>(sources: &'a Sources, options: &Options) -> Result<Option<Train
             options.resume.map(|which| folder::to_resume(folder, which)).transpose()?;
         if checkpoint.is_none() && is_main {
             folder::refuse_second_run(folder)?;
-            folder::refuse_other_folder(folder)?;
+            folder::refuse_other_folder(folder, folder.join(INFER).exists())?;
         }
         fs_err::create_dir_all(folder)?;
         let lock = is_main.then(|| RunLock::hold(folder)).transpose()?;

@@ -102,6 +102,14 @@ fn a_token_classifier_from_its_recipe_to_its_scores() {
     for part in ["2 layers of 24, 5 labels", "48 sequences, 384 tokens, 288 tagged words"] {
         assert!(planned.stdout.contains(part), "{}", planned.stdout);
     }
+    // A run that cannot begin leaves no recipe behind, and one that died early is begun again.
+    fs_err::rename(desk.path("train.tsv"), desk.path("away")).unwrap();
+    desk.uner(&["train", "--recipe", "tags.toml"]).fails(1, &["train.tsv"]);
+    assert!(!desk.path("run/recipe.toml").exists());
+    fs_err::rename(desk.path("away"), desk.path("train.tsv")).unwrap();
+    desk.uner(&["train", "--recipe", "tags.toml", "--set", "train.lr=1e30"])
+        .fails(1, &["the loss is"]);
+    assert!(desk.path("run/recipe.toml").exists());
     desk.uner(&["train", "--recipe", "tags.toml"]).succeeds();
     let scores: Vec<f64> =
         desk.events("scored").iter().map(|event| event["score"].as_f64().unwrap()).collect();

@@ -77,18 +77,19 @@ pub fn train<'a>(recipe: &'a TaggerRecipe, options: &Options) -> Result<Option<T
         match &resumed {
             None if is_main => {
                 folder::refuse_second_run(run_folder)?;
-                folder::refuse_other_folder(run_folder)?;
+                folder::refuse_other_folder(run_folder, read_recipe(run_folder).is_ok())?;
             }
             Some(path) => refuse_other_recipe(path, recipe)?,
             None => {}
         }
         fs_err::create_dir_all(run_folder)?;
         let lock = is_main.then(|| RunLock::hold(run_folder)).transpose()?;
-        let extra_files = if is_main { describe_run(recipe)? } else { Vec::new() };
         let data = encode(recipe)?;
         let labels = data.tags.labels();
         let config = bert::read_config(&recipe.model.weights)?.with_labels(&labels);
         let tagger = Tagger::open(&recipe.model.weights, config)?;
+        // Only once the run can begin: a refused run leaves the folder unchanged.
+        let extra_files = if is_main { describe_run(recipe)? } else { Vec::new() };
         let job = Job { recipe, options, data: &data, tagger: &tagger, extra_files: &extra_files };
         let state = together(&ranks.own, |rank| job.train(rank, resumed.as_deref()))?;
         let device = is_main.then(|| ranks.own[0].device.open()).transpose()?;
@@ -357,10 +358,15 @@ fn describe_run(recipe: &TaggerRecipe) -> Result<Vec<PathBuf>> {
     Ok(tokenizer.filter(|path| path.exists()).chain([path]).collect())
 }
 
+/// The recipe in a folder.
+fn read_recipe(folder: &Path) -> Result<TaggerRecipe> {
+    let text = uner_data::regular::read_to_string(&folder.join(RECIPE))?;
+    Ok(toml::from_str(&text)?)
+}
+
 /// Refuses to resume a checkpoint with another model, other data or another training.
 fn refuse_other_recipe(path: &Path, recipe: &TaggerRecipe) -> Result<()> {
-    let text = uner_data::regular::read_to_string(&path.join(RECIPE))?;
-    let then: TaggerRecipe = toml::from_str(&text).with_context(|| {
+    let then = read_recipe(path).with_context(|| {
         format!("checkpoint `{}` is not one of a token classifier", path.display())
     })?;
     let sections = [
