@@ -99,13 +99,19 @@ impl Evaluation<'_> {
     }
 }
 
-/// The overlap of training data with benchmarks: both are read once. Benchmarks whose files do not
-/// exist are left out.
+/// The overlap of whole training splits with whole splits of benchmarks. `None`, with a warning, if
+/// one cannot be read any more: the scores of a long run must not be lost for it.
 pub(crate) fn overlap(
     training: &[Member],
     benchmarks: &[Benchmark],
     root: &Path,
-) -> Result<Overlap> {
+) -> Option<Overlap> {
+    let warn = |error: &anyhow::Error| tracing::warn!("no overlap in the report: {error:#}");
+    compare(training, benchmarks, root).inspect_err(warn).ok()
+}
+
+/// Reads both once. Benchmarks whose files do not exist are left out.
+fn compare(training: &[Member], benchmarks: &[Benchmark], root: &Path) -> Result<Overlap> {
     let mut open = Vec::new();
     for Benchmark { dataset, split, .. } in benchmarks {
         let dataset = dataset.resolve()?;

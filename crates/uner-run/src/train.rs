@@ -260,7 +260,7 @@ impl Trained<'_> {
         let (root, seen) = (sources.recipe.data.root.as_path(), Some(&assembled.seen));
         let evaluation = Evaluation { folder, benchmarks, root, seen, sample: None, resume: false };
         let mut report = evaluation.run(&mut system, on_progress)?;
-        report.overlap = Some(overlap(&sources.recipe.data.train, benchmarks, root)?);
+        report.overlap = overlap(&sources.recipe.data.train, benchmarks, root);
         write_report(folder, &report)?;
         record_scores(folder, step, &report)?;
         Ok(Some(report))

@@ -153,7 +153,7 @@ pub(crate) struct ReproduceArgs {
 pub(crate) struct EvalArgs {
     /// The recipe of an evaluation: a path, or a name looked up here, in `recipes/eval/`, and among
     /// those built in. It names the system, also an endpoint or files of predictions
-    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["model", "benchmark", "list", "sample", "root", "limit", "output"])]
+    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["model", "benchmark", "list", "sample", "root", "limit", "output", "base", "template", "max_new_tokens", "queries_per_batch", "decoding", "int8", "device"])]
     pub(crate) recipe: Option<String>,
     /// Set a key of the recipe to another value; may be repeated
     #[arg(long, value_name = "KEY=VALUE", requires = "recipe")]

@@ -1,4 +1,4 @@
-//! What a pass of the encoder gets besides its words.
+//! The inputs of the encoder besides its words.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use uner_kernels::attention::PADDING;
@@ -60,7 +60,7 @@ impl<'a> EncoderContext<'a> {
     pub fn with_dropout(self, keys: &[i32]) -> Self {
         let heads = self.config.num_attention_heads;
         let tokens = keys.len() / self.rows.max(1);
-        let of_head = |head: usize| head as i32 * 0x3C6E_F372;
+        let of_head = |head: usize| (head as i32).wrapping_mul(0x3C6E_F372);
         let head_keys: Vec<i32> = keys
             .chunks(tokens.max(1))
             .flat_map(|row| {

@@ -8,21 +8,28 @@ use super::{RANDOM, TRAIN};
 use crate::hub;
 
 /// The folder that a recipe's paths are relative to: its own folder, or the parent of a folder
-/// called `recipes`. So `recipes/x.toml` names `data/` and `checkpoints/` beside `recipes/`.
+/// called `recipes`. So `recipes/x.toml` and `recipes/eval/x.toml` name `data/` and `checkpoints/`
+/// beside `recipes/`.
 pub(super) fn folder_of(recipe: &Path) -> PathBuf {
     let parent = recipe.parent().unwrap_or(Path::new(""));
-    let whole = std::path::absolute(recipe).ok();
-    if whole
-        .as_deref()
-        .and_then(Path::parent)
-        .and_then(Path::file_name)
-        .is_none_or(|name| name != "recipes")
-    {
-        return parent.to_owned();
+    let whole = std::path::absolute(recipe).unwrap_or_default();
+    let mut names = whole.ancestors().skip(1).map(Path::file_name);
+    let name = names.next().flatten();
+    if name.is_some_and(|name| name == "recipes") {
+        return around(parent);
     }
-    match parent.parent() {
-        Some(around) if parent.file_name().is_some() => around.to_owned(),
-        _ => parent.join(".."),
+    let is_eval = name.is_some_and(|name| name == "eval");
+    if is_eval && names.next().flatten().is_some_and(|name| name == "recipes") {
+        return around(&around(parent));
+    }
+    parent.to_owned()
+}
+
+/// The folder around a folder, by a path that may be relative.
+fn around(folder: &Path) -> PathBuf {
+    match folder.parent() {
+        Some(around) if folder.file_name().is_some() => around.to_owned(),
+        _ => folder.join(".."),
     }
 }
 
@@ -104,6 +111,7 @@ fn each_path(recipe: &mut Table, mut change: impl FnMut(&mut String)) {
     at(&["model", "tokenizer"], &|text| text != TRAIN);
     at(&["model", "config"], &is_file);
     at(&["prompt", "template"], &is_file);
+    at(&["predictions", "files", "path"], &|_| true);
     for list in [
         &["data", "train", "dataset"][..],
         &["data", "validation", "dataset"],
@@ -141,6 +149,9 @@ mod tests {
         assert_eq!(folder("recipes/mine.toml"), "");
         assert_eq!(folder("/a/recipes/mine.toml"), "/a");
         assert_eq!(folder("../recipes/mine.toml"), "..");
+        assert_eq!(folder("recipes/eval/mine.toml"), "");
+        assert_eq!(folder("/a/recipes/eval/mine.toml"), "/a");
+        assert_eq!(folder("/a/eval/mine.toml"), "/a/eval");
     }
 
     #[test]
@@ -157,6 +168,10 @@ mod tests {
             .replace("a.toml", "/p/a.toml")
             .replace("c/d.toml", "/p/c/d.toml");
         assert_eq!(recipe, text.parse().unwrap());
+        let files = "predictions.files = [{ path = \"a.jsonl\" }]\n";
+        let mut files: Table = files.parse().unwrap();
+        rebase(&mut files, Path::new("/p"));
+        assert_eq!(files["predictions"]["files"][0]["path"].as_str(), Some("/p/a.jsonl"));
         let mut named: Table = "model.weights = \"hf:org/name\"\n".parse().unwrap();
         rebase(&mut named, Path::new("/p"));
         assert_eq!(named["model"]["weights"].as_str(), Some("hf:org/name"));

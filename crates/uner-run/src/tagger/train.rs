@@ -263,7 +263,7 @@ impl TrainedTagger<'_> {
         let (root, seen) = (recipe.data.root.as_path(), Some(seen));
         let evaluation = Evaluation { folder, benchmarks, root, seen, sample: None, resume: false };
         let mut report = evaluation.run(&mut system, on_progress)?;
-        report.overlap = Some(overlap(&recipe.data.train, benchmarks, root)?);
+        report.overlap = overlap(&recipe.data.train, benchmarks, root);
         write_report(folder, &report)?;
         record_scores(folder, state.step, &report)?;
         Ok(Some(report))
