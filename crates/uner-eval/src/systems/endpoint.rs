@@ -21,8 +21,8 @@ pub enum Ask {
     /// The prompt of a template, as chat messages: one request for each type, as with `zero-shot`,
     /// or one for all types of an example if the template asks for all at once.
     Template(Box<Template>),
-    /// One request for all types of an example, in the words with which ChatGPT was measured for
-    /// the paper of UniversalNER ([`all_types`]).
+    /// One request for all types of an example, as ChatGPT was measured for the paper of
+    /// UniversalNER. [`all_types`] says how much of its wording is published.
     AllTypes,
 }
 

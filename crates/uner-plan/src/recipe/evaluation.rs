@@ -65,13 +65,13 @@ pub struct EvalModel {
 #[serde(deny_unknown_fields)]
 pub struct EvalPrompt {
     /// Optional: a name from `configs/templates`, or the path of such a file; for an endpoint also
-    /// `all-types`, the prompt with which ChatGPT was measured. If left out, a model has the one in
-    /// its folder, and an endpoint `zero-shot`.
+    /// `all-types`, one prompt for all types (`uner_endpoint::prompts::all_types`). If left out, a
+    /// model has the one in its folder, and an endpoint `zero-shot`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
 }
 
-/// The value of `prompt.template` for the prompt with which ChatGPT was measured.
+/// The value of `prompt.template` for `uner_endpoint::prompts::all_types`.
 pub const ALL_TYPES: &str = "all-types";
 
 /// `[predictions]`
