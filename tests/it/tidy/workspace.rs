@@ -8,7 +8,7 @@ use super::assert_tidy;
 use crate::shared::repository;
 
 /// The crates that each crate depends on: the layers of ARCHITECTURE.md.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("uner-data", &[]),
     ("uner-kernels", &[]),
     ("uner-prompt", &["uner-data"]),
@@ -18,6 +18,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("uner-trainer", &["uner-prompt", "uner-model", "uner-kernels"]),
     ("uner-infer", &["uner-data", "uner-prompt", "uner-model", "uner-kernels"]),
     ("uner-eval", &["uner-data", "uner-prompt", "uner-endpoint"]),
+    ("uner-distill", &["uner-data", "uner-prompt", "uner-endpoint"]),
     (
         "uner-plan",
         &[
@@ -64,8 +65,8 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ),
 ];
 /// Crates without tensors.
-const WITHOUT_BURN: [&str; 5] =
-    ["uner-data", "uner-download", "uner-prompt", "uner-endpoint", "uner-eval"];
+const WITHOUT_BURN: [&str; 6] =
+    ["uner-data", "uner-download", "uner-prompt", "uner-endpoint", "uner-eval", "uner-distill"];
 /// Packages that test or measure all others, and a package without code.
 const OUTSIDE_THE_LAYERS: [&str; 4] =
     ["uner-tests", "uner-benches", "uner-examples", "workspace-hack"];
