@@ -16,8 +16,8 @@ use uner_trainer::data::store::StoreWriter;
 use uner_trainer::metrics::timing::Breakdown;
 use uner_trainer::step::trainable::Pass;
 use uner_trainer::{
-    AdamW, Batch, Event, Gradients, Group, Precision, Run, TrainConfig, TrainState, Trainable,
-    checkpoint, train,
+    AdamW, Batch, Event, Gradients, Group, Precision, Run, TrainConfig, TrainError, TrainState,
+    Trainable, checkpoint, train,
 };
 
 use crate::devices::{Setup, devices};
@@ -221,6 +221,15 @@ fn trained(
     max_steps: u64,
     state: Option<TrainState<TokenClassifier>>,
 ) -> TrainState<TokenClassifier> {
+    train_rank(folder, &Group::single(), max_steps, state).unwrap()
+}
+
+fn train_rank(
+    folder: &Path,
+    group: &Group,
+    max_steps: u64,
+    state: Option<TrainState<TokenClassifier>>,
+) -> Result<TrainState<TokenClassifier>, TrainError> {
     let (config, model) = tiny(&Device::flex());
     let mut writer = StoreWriter::new(folder, 12).unwrap();
     for _ in 0..3 {
@@ -235,17 +244,15 @@ fn trained(
         lr: 1e-2,
         ..TrainConfig::default()
     };
-    let group = Group::single();
-    let run: Run<TokenClassifier> = Run::of((&train_config, &config), &store, folder, &group);
+    let run: Run<TokenClassifier> = Run::of((&train_config, &config), &store, folder, group);
     let state = state.unwrap_or_else(|| {
-        let (model, optimizer) = AdamW::new(model, Precision::of(DType::F32), &group);
+        let (model, optimizer) = AdamW::new(model, Precision::of(DType::F32), group);
         TrainState::begin(model, optimizer)
     });
     train(&run, state, &mut |event| {
         let stop = matches!(event, Event::Step(metrics) if metrics.step == max_steps);
         Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })
-    .unwrap()
 }
 
 fn bits(state: &TrainState<TokenClassifier>) -> BTreeMap<String, Vec<u8>> {
@@ -255,6 +262,13 @@ fn bits(state: &TrainState<TokenClassifier>) -> BTreeMap<String, Vec<u8>> {
     };
     state.model.read(&|_| true, &Group::single(), &mut show).unwrap();
     found
+}
+
+fn values(state: &TrainState<TokenClassifier>) -> BTreeMap<String, Vec<f32>> {
+    let floats = |bytes: Vec<u8>| {
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    bits(state).into_iter().map(|(name, bytes)| (name, floats(bytes))).collect()
 }
 
 #[test]
@@ -273,4 +287,27 @@ fn a_resumed_classifier_is_the_uninterrupted_one_bit_for_bit() {
     let got = trained(parts.path(), 6, Some(state));
     assert_eq!(got.step, 6);
     assert_eq!(bits(&got), bits(&expected));
+}
+
+#[test]
+fn two_ranks_train_one_classifier() {
+    let [alone, shared] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let expected = trained(alone.path(), 6, None);
+    let expected: BTreeMap<String, Vec<f32>> = values(&expected);
+    let folder = shared.path();
+    let models = std::thread::scope(|scope| {
+        let ranks = Group::of_process(2, None).into_iter().map(|group| {
+            scope.spawn(move || {
+                let trained = group.guarded(|| train_rank(folder, &group, 6, None)).unwrap();
+                values(&trained)
+            })
+        });
+        let ranks: Vec<_> = ranks.collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(models[0], models[1]);
+    for (name, expected) in &expected {
+        // AdamW divides a gradient by its size, so that rounding in small ones shows.
+        assert_close(name, &models[0][name], expected, 1e-4 * largest(expected).max(0.01));
+    }
 }

@@ -16,7 +16,7 @@ pub const TEMPLATE: &str = "template.toml";
 pub const INFER: &str = "infer.toml";
 
 /// Options that replace those of a model's folder.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoadOptions {
     /// The folder of the model that an adapter belongs to.
     pub base: Option<PathBuf>,

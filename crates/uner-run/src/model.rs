@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use uner_eval::System;
 use uner_infer::{LoadOptions, Predictor};
@@ -24,13 +24,20 @@ impl OpenModel {
     /// Reads the model of a folder. The options are for language models.
     ///
     /// # Errors
-    /// When a file is missing, damaged or does not fit the others.
+    /// When a file is missing, damaged or does not fit the others; when a token classifier is read
+    /// with options.
     pub fn load(folder: &Path, device: &Device, options: &LoadOptions) -> Result<Self> {
-        Ok(if uner_model::bert::read_config(folder).is_ok() {
-            Self::Tagger(Box::new(Tagger::load(folder, device)?))
-        } else {
-            Self::Language(Box::new(Predictor::load_with(folder, device, options)?))
-        })
+        if uner_model::bert::read_config(folder).is_err() {
+            let predictor = Predictor::load_with(folder, device, options)?;
+            return Ok(Self::Language(Box::new(predictor)));
+        }
+        ensure!(
+            *options == LoadOptions::default(),
+            "`{}` is a token classifier: it has no prompt, and its answers are not decoded; leave out \
+             the options of language models (template, decoding, quantisation, …)",
+            folder.display()
+        );
+        Ok(Self::Tagger(Box::new(Tagger::load(folder, device)?)))
     }
 
     /// The model as a system with a name.

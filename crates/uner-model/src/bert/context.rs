@@ -16,9 +16,9 @@ pub struct EncoderContext<'a> {
     pub rows: usize,
     /// Position of each token in its text, `[rows · tokens]`.
     pub positions: Tensor<1, Int>,
-    /// True where a token (third axis) is hidden from another (second axis), `[rows, tokens,
+    /// True where a token (third axis) is invisible to another (second axis), `[rows, tokens,
     /// tokens]`: it belongs to another text, or is padding.
-    pub hidden: Tensor<3, Bool>,
+    pub masked: Tensor<3, Bool>,
     /// Dropout; `None` outside training.
     pub dropout: Option<EncoderDropout>,
 }
@@ -51,8 +51,8 @@ impl<'a> EncoderContext<'a> {
         let document = ints(document).reshape([rows, tokens]);
         let query = document.clone().reshape([rows, tokens, 1]).expand([rows, tokens, tokens]);
         let key = document.reshape([rows, 1, tokens]).expand([rows, tokens, tokens]);
-        let hidden = query.not_equal(key.clone()).bool_or(key.equal_elem(PADDING));
-        Self { config, rows, positions: ints(positions), hidden, dropout: None }
+        let masked = query.not_equal(key.clone()).bool_or(key.equal_elem(PADDING));
+        Self { config, rows, positions: ints(positions), masked, dropout: None }
     }
 
     /// The same context with dropout in training. `keys` has one key per token.

@@ -134,7 +134,7 @@ impl SelfAttention {
     fn forward(&self, hidden: Tensor<2>, context: &EncoderContext, site: u32) -> Tensor<2> {
         let [all, width] = hidden.dims();
         let rows = context.rows;
-        let [_, tokens, _] = context.hidden.dims();
+        let [_, tokens, _] = context.masked.dims();
         let (heads, head_dim) = (context.config.num_attention_heads, context.config.head_dim());
         let x = Input::from(hidden);
         let of_heads = |layer: &Dense| {
@@ -142,7 +142,7 @@ impl SelfAttention {
         };
         let (q, k, v) = (of_heads(&self.query), of_heads(&self.key), of_heads(&self.value));
         let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar(1.0 / (head_dim as f64).sqrt());
-        let mask = context.hidden.clone().unsqueeze_dim::<4>(1);
+        let mask = context.masked.clone().unsqueeze_dim::<4>(1);
         // Padding sees nothing. A finite score leaves it an arbitrary mean, which nobody reads.
         let scores = scores.mask_fill(mask.expand([rows, heads, tokens, tokens]), -1e9);
         let weights = context.drop_weights(softmax(scores, 3), site);

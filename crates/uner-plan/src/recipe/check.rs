@@ -1,8 +1,8 @@
 //! Refuses values of a recipe that are invalid or contradict each other.
 
-use uner_trainer::Measure;
+use uner_trainer::{Measure, TrainConfig};
 
-use super::{Recipe, RecipeError};
+use super::{EvalConfig, Recipe, RecipeError};
 
 /// Refuses a recipe that cannot be trained, whatever its files contain.
 ///
@@ -10,12 +10,18 @@ use super::{Recipe, RecipeError};
 /// Names the key at fault; all keys of `[train]` at once.
 pub(crate) fn check(recipe: &Recipe) -> Result<(), RecipeError> {
     check_values(recipe)?;
-    let problems: Vec<String> = recipe.train.problems().iter().map(ToString::to_string).collect();
-    if !problems.is_empty() {
-        return Err(RecipeError::Contradiction(problems.join("\n       ")));
-    }
+    check_training(&recipe.train)?;
     check_negatives(recipe)?;
-    check_evaluation(recipe)
+    check_evaluation(&recipe.eval, &recipe.train, !recipe.data.validation.is_empty())
+}
+
+/// Refuses values that no run can train with.
+pub(super) fn check_training(train: &TrainConfig) -> Result<(), RecipeError> {
+    let problems: Vec<String> = train.problems().iter().map(ToString::to_string).collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(RecipeError::Contradiction(problems.join("\n       ")))
 }
 
 fn check_values(recipe: &Recipe) -> Result<(), RecipeError> {
@@ -48,15 +54,19 @@ fn check_negatives(recipe: &Recipe) -> Result<(), RecipeError> {
 }
 
 /// Refuses `[eval.during]` and `[train.best]` if they contradict each other or the data.
-fn check_evaluation(recipe: &Recipe) -> Result<(), RecipeError> {
+pub(super) fn check_evaluation(
+    eval: &EvalConfig,
+    train: &TrainConfig,
+    has_validation: bool,
+) -> Result<(), RecipeError> {
     let contradiction = |problem: &str| Err(RecipeError::Contradiction(problem.to_owned()));
-    let during = recipe.eval.during.iter().flat_map(|during| &during.benchmarks);
-    if recipe.eval.benchmarks.iter().chain(during).any(|benchmark| benchmark.limit == Some(0)) {
+    let during = eval.during.iter().flat_map(|during| &during.benchmarks);
+    if eval.benchmarks.iter().chain(during).any(|benchmark| benchmark.limit == Some(0)) {
         return contradiction(
             "the `limit` of a benchmark is 0; it must be at least 1, or leave it out",
         );
     }
-    if let Some(during) = &recipe.eval.during {
+    if let Some(during) = &eval.during {
         if during.every == 0 {
             return contradiction(
                 "`eval.during.every` is 0; it must be at least 1, or leave `[eval.during]` out",
@@ -68,12 +78,12 @@ fn check_evaluation(recipe: &Recipe) -> Result<(), RecipeError> {
             );
         }
     }
-    match recipe.train.best.map(|best| best.by) {
-        Some(Measure::Score) if recipe.eval.during.is_none() => contradiction(
+    match train.best.map(|best| best.by) {
+        Some(Measure::Score) if eval.during.is_none() => contradiction(
             "`train.best.by` is `f1`, but there is no `[eval.during]` that measures it; add one, or compare by \
              `validation-loss`",
         ),
-        Some(Measure::ValidationLoss) if recipe.data.validation.is_empty() => contradiction(
+        Some(Measure::ValidationLoss) if !has_validation => contradiction(
             "`train.best.by` is `validation-loss`, but there is no `[[data.validation]]` to compute it on; add one, or \
              compare by `f1`",
         ),

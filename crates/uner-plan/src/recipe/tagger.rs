@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 use uner_data::Member;
-use uner_trainer::{Measure, TrainConfig};
+use uner_trainer::TrainConfig;
 
+use super::check::{check_evaluation, check_training};
 use super::load::parse_as;
 use super::{EvalConfig, Override, RecipeError, RecipeText, RunConfig, data};
 
@@ -84,29 +85,15 @@ impl TaggerRecipe {
     /// # Errors
     /// Names the keys at fault.
     pub fn check(&self) -> Result<(), RecipeError> {
-        let mut problems: Vec<String> =
-            self.train.problems().iter().map(ToString::to_string).collect();
-        if self.data.train.is_empty() {
-            problems.push("`data.train` names no dataset; add one".to_owned());
+        check_training(&self.train)?;
+        let refused = [
+            (self.data.train.is_empty(), "`data.train` names no dataset; add one"),
+            (self.train.precision.is_some(), "`train.precision` is for language models; remove it"),
+            (self.run.memory.is_some(), "`[run.memory]` is for language models; remove it"),
+        ];
+        if let Some((_, problem)) = refused.iter().find(|(is_refused, _)| *is_refused) {
+            return Err(RecipeError::Contradiction((*problem).to_owned()));
         }
-        if self.train.precision.is_some() {
-            problems.push("`train.precision` is for language models; leave it out".to_owned());
-        }
-        match self.train.best.map(|best| best.by) {
-            Some(Measure::Score) if self.eval.during.is_none() => problems.push(
-                "`train.best.by` is `f1`, but there is no `[eval.during]` that measures it; add one"
-                    .to_owned(),
-            ),
-            Some(Measure::ValidationLoss) if self.data.validation.is_empty() => problems.push(
-                "`train.best.by` is `validation-loss`, but there is no `[[data.validation]]` to \
-                 compute it on; add one"
-                    .to_owned(),
-            ),
-            _ => {}
-        }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        Err(RecipeError::Contradiction(problems.join("\n       ")))
+        check_evaluation(&self.eval, &self.train, !self.data.validation.is_empty())
     }
 }

@@ -10,11 +10,12 @@ use safetensors::Dtype;
 use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
 use uner_model::Flops;
 use uner_model::bert::{BertConfig, EncoderContext, TokenClassifier, WORDS, checkpoint_name};
-use uner_model::parameters::{take_gradients, trained, visit};
+use uner_model::parameters::{take_gradients, trained};
 use uner_model::weights::HostTensor;
 
 use super::gradients::Gradients;
 use super::optimizer::{AdamW, Update};
+use super::parameters;
 use super::trainable::{Pass, Trainable};
 use super::weights::Weights;
 use crate::config::TrainConfig;
@@ -56,25 +57,36 @@ fn loss(
     log_softmax(logits, 1).gather(1, labels).sum().neg()
 }
 
-/// Adds the gradients of a batch, and returns its loss, `[1]`.
-fn accumulate(
-    model: &TokenClassifier,
-    config: &BertConfig,
-    batch: &Batch,
-    gradients: &mut Gradients,
-) -> Tensor<1> {
-    // The gradient of the word embedding is added by rows: the matrix is large, and a batch has few
-    // of its rows.
-    let shape = model.bert.embeddings.word_embeddings.weight.dims();
-    let words = model.words(&batch.ids).autodiff().require_grad();
-    let network = model.clone().train();
-    let loss = loss(&network, config, words.clone(), batch);
-    let mut graph = loss.clone().backward();
-    take_gradients(&network, "", &mut graph, |name, gradient| gradients.add(name, gradient));
-    if let Some(gradient) = words.grad_remove(&mut graph) {
-        gradients.add_rows(WORDS, shape, &batch.ids, gradient);
+/// A micro-batch after its forward pass.
+struct Forward {
+    network: TokenClassifier,
+    /// The embeddings of its words.
+    words: Tensor<2>,
+    /// Its loss, `[1]`.
+    loss: Tensor<1>,
+}
+
+impl Forward {
+    fn new(model: &TokenClassifier, config: &BertConfig, batch: &Batch) -> Self {
+        // The gradient of the word embedding is added by rows: the matrix is large, and a batch has
+        // few of its rows.
+        let words = model.words(&batch.ids).autodiff().require_grad();
+        let network = model.clone().train();
+        let loss = loss(&network, config, words.clone(), batch);
+        Self { network, words, loss }
     }
-    loss.inner()
+
+    /// Adds the gradients, and returns the loss, `[1]`.
+    fn backward(self, batch: &Batch, gradients: &mut Gradients) -> Tensor<1> {
+        let Self { network, words, loss } = self;
+        let shape = network.bert.embeddings.word_embeddings.weight.dims();
+        let mut graph = loss.clone().backward();
+        take_gradients(&network, "", &mut graph, |name, gradient| gradients.add(name, gradient));
+        if let Some(gradient) = words.grad_remove(&mut graph) {
+            gradients.add_rows(WORDS, shape, &batch.ids, gradient);
+        }
+        loss.inner()
+    }
 }
 
 impl Trainable for TokenClassifier {
@@ -102,13 +114,16 @@ impl Trainable for TokenClassifier {
     ) -> Result<f64, TrainError> {
         let device = self.device();
         let mut watch = Stopwatch::start(&device);
-        let batches = data.micro_batches_of(group);
-        let losses: Vec<Tensor<1>> =
-            batches.map(|batch| accumulate(self, config, batch, gradients)).collect();
+        let mut losses: Vec<Tensor<1>> = Vec::new();
+        for batch in data.micro_batches_of(group) {
+            let pass = Forward::new(self, config, batch);
+            watch.lap(&mut breakdown.forward);
+            losses.push(pass.backward(batch, gradients));
+            watch.lap(&mut breakdown.backward);
+        }
         if losses.is_empty() {
             gradients.add_zeros(self, &device);
         }
-        watch.lap(&mut breakdown.backward);
         Ok(losses.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum())
     }
 
@@ -128,14 +143,7 @@ impl Trainable for TokenClassifier {
     }
 
     fn shards(&self, wanted: &dyn Fn(&str) -> bool, group: &Group) -> Vec<(String, Tensor<1>)> {
-        let mut shards = Vec::new();
-        visit(self, "", |parameter| {
-            if wanted(&parameter.name) {
-                let shard = group.shard(parameter.values.dims()[0]).of(parameter.values);
-                shards.push((parameter.name, shard));
-            }
-        });
-        shards
+        parameters::shards(self, wanted, group)
     }
 
     fn read(
@@ -145,11 +153,7 @@ impl Trainable for TokenClassifier {
         show: &mut dyn FnMut(String, Vec<usize>, TensorData),
     ) -> Result<(), TrainError> {
         if group.is_main() {
-            visit(self, "", |parameter| {
-                if wanted(&parameter.name) {
-                    show(parameter.name, parameter.shape, parameter.values.into_data());
-                }
-            });
+            parameters::read(self, wanted, show);
         }
         Ok(())
     }

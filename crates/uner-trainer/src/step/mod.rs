@@ -7,6 +7,7 @@ pub mod forward_backward;
 pub mod gradients;
 pub mod guards;
 pub mod optimizer;
+mod parameters;
 pub mod precision;
 pub mod rank_model;
 pub mod schedule;

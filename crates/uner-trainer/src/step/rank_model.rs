@@ -20,6 +20,7 @@ use crate::distributed::Group;
 use crate::error::TrainError;
 use crate::step::gradients::Gradients;
 use crate::step::optimizer::{AdamW, Update};
+use crate::step::parameters;
 
 /// The part of a model that one rank stores.
 #[derive(Debug)]
@@ -216,13 +217,7 @@ impl RankModel {
         wanted: impl Fn(&str) -> bool,
         group: &Group,
     ) -> Vec<(String, Tensor<1>)> {
-        let mut shards = Vec::new();
-        visit(&self.local, "", |parameter| {
-            if wanted(&parameter.name) {
-                let shard = group.shard(parameter.values.dims()[0]).of(parameter.values);
-                shards.push((parameter.name, shard));
-            }
-        });
+        let mut shards = parameters::shards(&self.local, &wanted, group);
         let blocks = self.sharded.iter().flat_map(|sharded| sharded.blocks.iter().flatten());
         let blocks = blocks.filter(|(name, _)| wanted(name));
         shards.extend(blocks.map(|(name, owned)| (name.clone(), owned.shard.clone())));
@@ -242,11 +237,7 @@ impl RankModel {
         mut show: impl FnMut(String, Vec<usize>, TensorData),
     ) -> Result<(), TrainError> {
         if group.is_main() {
-            visit(&self.local, "", |parameter| {
-                if wanted(&parameter.name) {
-                    show(parameter.name, parameter.shape, parameter.values.into_data());
-                }
-            });
+            parameters::read(&self.local, &wanted, &mut show);
         }
         let blocks = self.sharded.iter().flat_map(|sharded| sharded.blocks.iter().flatten());
         for (name, ShardedParameter { shape, shard }) in blocks.filter(|(name, _)| wanted(name)) {
