@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use uner_benches::{peak_rss_mib, train_config};
 use uner_data::{Dataset, Example, read};
-use uner_prompt::{Template, Tokenizer, encode, ner};
+use uner_prompt::{Template, Tokenizer, encode, mission};
 use uner_trainer::Loader;
 use uner_trainer::data::store::StoreWriter;
 
@@ -87,7 +87,7 @@ fn main() {
             break;
         }
         let encoded = chunk.par_iter().map(|example| {
-            encode(&ner::conversation(example, &template, None), &template, &tokenizer)
+            encode(&mission::conversation(example, &template, None), &template, &tokenizer)
         });
         for tokens in encoded.collect::<Vec<_>>() {
             writer.push(&tokens.expect("encodes")).expect("fits");

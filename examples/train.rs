@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use uner_data::{Entity, Example, Span};
 use uner_model::LlamaConfig;
 use uner_model::weights::random;
-use uner_prompt::{Template, Tokenizer, encode, ner, render};
+use uner_prompt::{Template, Tokenizer, encode, mission, render};
 use uner_trainer::data::store::StoreWriter;
 use uner_trainer::{Event, Group, Run, TrainConfig, TrainState, checkpoint, train};
 
@@ -22,12 +22,8 @@ fn example(number: usize) -> Example {
     let text = format!("{name} wrote program {number}.");
     let span = Some(Span { start: 0, end: name.chars().count() });
     let entity = Entity { text: name.to_owned(), entity_type: "person".to_owned(), span };
-    Example {
-        id: number.to_string(),
-        text,
-        entities: vec![entity],
-        queries: vec!["person".to_owned(), "city".to_owned()],
-    }
+    let queries = vec!["person".to_owned(), "city".to_owned()];
+    Example { queries, ..Example::new(number.to_string(), text, vec![entity]) }
 }
 
 #[expect(clippy::print_stdout, reason = "the result")]
@@ -35,7 +31,7 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let template = Template::load("zero-shot")?;
     let conversations: Vec<_> =
-        (0..64).map(|number| ner::conversation(&example(number), &template, None)).collect();
+        (0..64).map(|number| mission::conversation(&example(number), &template, None)).collect();
 
     let texts = conversations.iter().map(|conversation| render(conversation, &template));
     let texts = texts.collect::<Result<Vec<_>, _>>()?;

@@ -13,7 +13,7 @@ use uner_data::{
     DatasetRef, Draw, Example, NegativeConfig, Strategy, TypeCounts, TypeInventory, add_negatives,
     read as examples,
 };
-use uner_prompt::{Template, Tokenizer, Tokens, encode, fit, ner};
+use uner_prompt::{Template, Tokenizer, Tokens, encode, fit, mission};
 use uner_trainer::TokenStore;
 use uner_trainer::data::store::StoreWriter;
 
@@ -77,7 +77,7 @@ pub(crate) fn encode_shared(
         .par_iter()
         .filter_map(|example| {
             let tokens =
-                encode(&ner::conversation(example, &template, None), &template, &tokenizer);
+                encode(&mission::conversation(example, &template, None), &template, &tokenizer);
             Some(fit(tokens.expect("encodes"), longest).ok()?.tokens)
         })
         .filter(|tokens| tokens.num_trained() > 0)

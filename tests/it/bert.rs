@@ -306,7 +306,8 @@ fn two_ranks_train_one_classifier() {
         ranks.into_iter().map(|rank| rank.join().unwrap()).collect::<Vec<_>>()
     });
     assert_eq!(models[0], models[1]);
-    for (name, expected) in &expected {
+    // The gradient of a key's bias is 0 but for rounding, which AdamW divides by its own size.
+    for (name, expected) in expected.iter().filter(|(name, _)| !name.ends_with("key.bias")) {
         // AdamW divides a gradient by its size, so that rounding in small ones shows.
         assert_close(name, &models[0][name], expected, 1e-4 * largest(expected).max(0.01));
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use uner_prompt::{
-    Grounding, GroundingError, Pieces, Template, Tokenizer, answer, ner, template::AskForm,
+    Grounding, GroundingError, Pieces, Template, Tokenizer, answer, mission, template::AskForm,
     tokenizer_in,
 };
 
@@ -148,7 +148,7 @@ proptest! {
                 }
                 prop_assert!(grounding.is_complete(&state), "{}", text);
                 let found: Vec<String> =
-                    grounding.mentions(&tokens, true).into_iter().map(|found| found.text).collect();
+                    grounding.items(&tokens, true).into_iter().map(|found| found.mentions.concat()).collect();
                 prop_assert!(found.iter().eq(entities.iter().map(|(mention, _)| mention)));
             }
         }
@@ -172,13 +172,13 @@ proptest! {
                 tokens.push(token);
             }
             let is_ended = grounding.is_complete(&state);
-            let found = grounding.mentions(&tokens, is_ended);
+            let found = grounding.items(&tokens, is_ended);
             for mention in &found {
-                prop_assert!(!mention.text.is_empty() && passage.contains(&mention.text));
+                prop_assert!(!mention.mentions[0].is_empty() && passage.contains(&mention.mentions[0]));
             }
             if is_ended {
                 let text = vocabulary.tokenizer.decode(&tokens).expect("known ids");
-                let (read, well_formed) = ner::read(&text, &TYPES, &template);
+                let (read, well_formed) = mission::read(&text, &TYPES, &template);
                 prop_assert!(well_formed, "{}", text);
                 prop_assert_eq!(read.iter().map(Vec::len).sum::<usize>(), found.len());
             }

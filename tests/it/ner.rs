@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use uner_data::{Entity, Example, Span};
 use uner_prompt::{
-    Characters, Conversation, Template, answer, ner, parse_answer, parse_instructuie_answer,
+    Characters, Conversation, Template, answer, mission, parse_answer, parse_instructuie_answer,
     parse_typed_answer,
 };
 
@@ -25,13 +25,14 @@ fn example() -> Example {
             entity("Zoë", "person", 8),
             entity("Ann", "person", 0),
         ],
+        relations: Vec::new(),
         queries: vec!["person".to_owned(), "date".to_owned(), "city".to_owned()],
     }
 }
 
 fn texts(template: &str, dataset: Option<&str>) -> Vec<String> {
     let template = Template::load(template).expect("built in");
-    ner::conversation(&example(), &template, dataset)
+    mission::conversation(&example(), &template, dataset)
         .messages
         .into_iter()
         .map(|message| message.text)
@@ -78,8 +79,8 @@ fn all_in_one() {
 fn prompts_are_the_start_of_conversations() {
     let example = Example { queries: vec!["person".to_owned()], ..example() };
     for template in Template::names().map(|name| Template::load(name).expect("built in")) {
-        let trained = ner::conversation(&example, &template, Some("conll")).messages;
-        let asked = ner::prompt(&example.text, "person", &template, Some("conll")).messages;
+        let trained = mission::conversation(&example, &template, Some("conll")).messages;
+        let asked = mission::prompt(&example.text, "person", &template, Some("conll")).messages;
         assert_eq!(asked, trained[..trained.len() - 1], "{}", template.name);
     }
 }
@@ -102,23 +103,25 @@ fn every_template_reads_what_it_writes() {
             entity("None", "person name", 20),
             entity("person: z", "person", 32),
         ],
+        relations: Vec::new(),
         queries: ["person name", "person", "date"].map(str::to_owned).to_vec(),
     };
     let without = Example { entities: Vec::new(), ..hard.clone() };
-    for template in Template::names().map(|name| Template::load(name).expect("built in")) {
+    let templates = Template::names().map(|name| Template::load(name).expect("built in"));
+    for template in templates.filter(|template| template.mission().arity() == 1) {
         for example in [example(), hard.clone(), without.clone()] {
-            let conversation = ner::conversation(&example, &template, None);
+            let conversation = mission::conversation(&example, &template, None);
             let answers = conversation
                 .messages
                 .iter()
                 .skip(usize::from(template.acknowledgement.is_some()) * 2);
             let answers: Vec<&str> =
                 answers.skip(1).step_by(2).map(|message| &*message.text).collect();
-            let groups: Vec<_> = ner::groups(&template, example.queries.len()).collect();
+            let groups: Vec<_> = mission::groups(&template, example.queries.len()).collect();
             assert_eq!(answers.len(), groups.len(), "{}", template.name);
             for (group, written) in groups.into_iter().zip(answers) {
                 let types: Vec<&str> = example.queries[group].iter().map(String::as_str).collect();
-                let (mentions, well_formed) = ner::read(written, &types, &template);
+                let (mentions, well_formed) = mission::read(written, &types, &template);
                 assert!(well_formed, "{}: {written}", template.name);
                 for (entity_type, got) in types.iter().zip(mentions) {
                     let mut gold: Vec<&Entity> = example
@@ -128,7 +131,7 @@ fn every_template_reads_what_it_writes() {
                         .collect();
                     gold.sort_by_key(|entity| entity.span);
                     let gold: Vec<&str> = gold.into_iter().map(|entity| &*entity.text).collect();
-                    assert_eq!(got, gold, "{}: {entity_type} in {written}", template.name);
+                    assert_eq!(got.concat(), gold, "{}: {entity_type} in {written}", template.name);
                 }
             }
         }
@@ -224,7 +227,7 @@ fn instructuie_prompts_equal_the_original() {
         let example = instructuie_example(&sentences[line.index], &types);
         let pattern = line
             .template
-            .replacen(&ner::list_types(&types), "{types}", 1)
+            .replacen(&mission::list_types(&types), "{types}", 1)
             .replace("{0}", "{passage}");
         by_built_in += usize::from(pattern == built_in.passage);
         let named = |prefix: &str| format!("{prefix}Dataset:{{dataset}}\n{pattern}");
@@ -238,7 +241,7 @@ fn instructuie_prompts_equal_the_original() {
                 ..built_in.clone()
             };
             for (name, expected) in [(None, plain), (Some("made-up set"), dataset)] {
-                let messages = ner::conversation(&example, &template, name).messages;
+                let messages = mission::conversation(&example, &template, name).messages;
                 assert_eq!(messages[0].text, *expected);
                 assert_eq!(format!(" {}", messages[1].text), line.label);
             }
@@ -257,6 +260,7 @@ fn instructuie_example(sentence: &Sentence, types: &[String]) -> Example {
         id: String::new(),
         text: sentence.sentence.clone(),
         entities: entities.collect(),
+        relations: Vec::new(),
         queries: types.to_vec(),
     }
 }

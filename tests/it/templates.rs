@@ -247,7 +247,7 @@ fn vicuna_and_alpaca_are_asked_in_their_own_formats() {
         ),
     ] {
         let template = Template::load(name).unwrap();
-        let conversation = uner_prompt::ner::prompt("Ada.", "person", &template, None);
+        let conversation = uner_prompt::mission::prompt("Ada.", "person", &template, None);
         let ids = encode_prompt(&conversation, &template, &tokenizer).unwrap();
         let text = tokenizer.decode_with_special(&ids).unwrap();
         assert_eq!(text.replace("<s>", "").replace("</s>", "⏎"), expected);

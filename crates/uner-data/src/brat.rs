@@ -1,10 +1,11 @@
 //! Reads brat standoff: each `x.txt` is a passage, and `x.ann` beside it has rows
 //! `T<n> TAB label start end TAB mention`. Offsets count characters by default; a discontinuous
-//! mention has several ranges `start end;start end`. Other rows (relations, events, notes) are
-//! ignored, and so are hidden files and the copies that programs make.
+//! mention has several ranges `start end;start end`. Relations are read if the description says so;
+//! other rows (events, notes) are ignored, and so are hidden files and the copies that programs
+//! make.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     io::{Cursor, Read},
     path::{Path, PathBuf},
 };
@@ -17,7 +18,7 @@ use crate::{
     lines::named,
     passage::Passage,
     reader::{Context, Reader},
-    regular,
+    regular, relations,
     text::{Text, squeeze},
 };
 
@@ -44,7 +45,8 @@ pub(crate) fn open(
             .collect();
         (Store::Zip(on_disk.to_owned(), archive), names)
     };
-    Ok(Box::new(BratReader { format: format.clone(), store, documents: documents(names) }))
+    let (format, documents) = (format.clone(), documents(names));
+    Ok(Box::new(BratReader { format, store, documents, examples: VecDeque::new() }))
 }
 
 enum Store {
@@ -108,6 +110,8 @@ struct BratReader {
     format: Brat,
     store: Store,
     documents: VecDeque<Document>,
+    /// Further examples of the last document.
+    examples: VecDeque<Example>,
 }
 
 /// The documents, sorted by name so that every file system gives the same order.
@@ -132,12 +136,12 @@ fn documents(names: Vec<PathBuf>) -> VecDeque<Document> {
 }
 
 impl BratReader {
-    /// The example of a document; `None` if the document is skipped.
+    /// The examples of a document; none if the document is skipped.
     fn document(
         &mut self,
         document: &Document,
         context: &mut Context<'_>,
-    ) -> Result<Option<Example>, DataError> {
+    ) -> Result<Vec<Example>, DataError> {
         let name = |extension| document.stem.with_added_extension(extension);
         let base =
             |name: &Path| name.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -160,7 +164,7 @@ impl BratReader {
             context.note(Note::Unannotated, 1);
         }
         if !document.has_annotations && self.format.unannotated == Unannotated::Skip {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let text = self.store.text(&name("txt"), self.format.encoding)?;
         let annotations = if document.has_annotations {
@@ -169,18 +173,23 @@ impl BratReader {
             String::new()
         };
         let id = document.stem.to_string_lossy().into_owned();
-        example(id, &text, &annotations, self.format.offsets, &mut context).map(Some)
+        if self.format.relations {
+            return related(&id, &text, &annotations, &self.format, &mut context);
+        }
+        Ok(vec![example(id, &text, &annotations, self.format.offsets, &mut context)?])
     }
 }
 
 impl Reader for BratReader {
     fn next(&mut self, context: &mut Context<'_>) -> Option<Result<Example, DataError>> {
-        loop {
+        while self.examples.is_empty() {
             let document = self.documents.pop_front()?;
-            if let Some(example) = self.document(&document, context).transpose() {
-                return Some(example);
+            match self.document(&document, context) {
+                Ok(examples) => self.examples = examples.into(),
+                Err(error) => return Some(Err(error)),
             }
         }
+        self.examples.pop_front().map(Ok)
     }
 }
 
@@ -191,6 +200,57 @@ struct Reading<'a> {
     before: usize,
 }
 
+/// A text without its byte order mark, and all ways to read it.
+fn readings(text: &str) -> (&str, Vec<Reading<'_>>) {
+    let plain = text.strip_prefix(MARK).unwrap_or(text);
+    let mut readings = vec![Reading { text: Text::new(plain), before: 0 }];
+    if plain.len() < text.len() {
+        readings.insert(0, Reading { text: Text::new(text), before: 1 });
+    }
+    (plain, readings)
+}
+
+/// The rows of an annotation file, with their lines.
+fn rows(annotations: &str) -> impl Iterator<Item = (&str, usize)> {
+    let rows = annotations.trim_start_matches(MARK).lines().zip(1..);
+    rows.filter(|(row, _)| !row.trim().is_empty())
+}
+
+/// The examples of a document with relations.
+fn related(
+    id: &str,
+    text: &str,
+    annotations: &str,
+    format: &Brat,
+    context: &mut Context<'_>,
+) -> Result<Vec<Example>, DataError> {
+    let (plain, readings) = readings(text);
+    let (mut mentions, mut problems, mut found) = (HashMap::new(), Vec::new(), Vec::new());
+    for (row, line) in rows(annotations).filter(|(row, _)| !is_of_entities(row)) {
+        let id = row.split('\t').next().unwrap_or_default();
+        match located(row, &readings, format.offsets, line, context) {
+            Ok((_, span, _)) => {
+                mentions.insert(id, span);
+            }
+            Err(error) => problems.push(error),
+        }
+    }
+    for (row, line) in rows(annotations).filter(|(row, _)| row.starts_with('R')) {
+        match relations::brat::row(row, &mentions, line, context) {
+            Ok(row) => found.extend(row),
+            Err(error) => problems.push(error),
+        }
+    }
+    let mut problems = problems.into_iter();
+    match problems.next() {
+        None => Ok(relations::brat::examples(id, plain, &found, format.sentences, context)),
+        Some(first) => {
+            context.further.extend(problems);
+            Err(first)
+        }
+    }
+}
+
 fn example(
     id: String,
     text: &str,
@@ -198,16 +258,11 @@ fn example(
     offsets: Offsets,
     context: &mut Context<'_>,
 ) -> Result<Example, DataError> {
-    let plain = text.strip_prefix(MARK).unwrap_or(text);
-    let mut readings = vec![Reading { text: Text::new(plain), before: 0 }];
-    if plain.len() < text.len() {
-        readings.insert(0, Reading { text: Text::new(text), before: 1 });
-    }
+    let (plain, readings) = readings(text);
     let whole = Text::new(plain);
     let mut passage = Passage::new(&whole);
     let mut problems = Vec::new();
-    let rows = annotations.trim_start_matches(MARK).lines().zip(1..);
-    for (row, line) in rows.filter(|(row, _)| !row.trim().is_empty() && !is_of_entities(row)) {
+    for (row, line) in rows(annotations).filter(|(row, _)| !is_of_entities(row)) {
         let added = annotation(row, &readings, offsets, line, context).and_then(|found| {
             found
                 .map_or(Ok(()), |(span, entity_type)| passage.add(span, entity_type, line, context))
@@ -235,6 +290,22 @@ fn annotation(
     line: usize,
     context: &mut Context<'_>,
 ) -> Result<Option<(Span, String)>, DataError> {
+    let (label, span, is_whole) = located(row, readings, offsets, line, context)?;
+    let Some(entity_type) = context.entity_type(label, 1, line)? else { return Ok(None) };
+    if !is_whole {
+        context.note(Note::Discontinuous, line);
+    }
+    Ok(Some((span, entity_type)))
+}
+
+/// Label and span of a row, and whether the mention is in one piece.
+fn located<'r>(
+    row: &'r str,
+    readings: &[Reading<'_>],
+    offsets: Offsets,
+    line: usize,
+    context: &Context<'_>,
+) -> Result<(&'r str, Span, bool), DataError> {
     if row.trim_end().contains('\r') {
         return Err(
             context.malformed(line, Problem::LineEnds { doubled: false, row: row.to_owned() })
@@ -248,11 +319,7 @@ fn annotation(
         let last = readings.last().expect("a text is read in some way");
         return Err(context.malformed(line, misplaced(label, &pieces, stated, last, offsets)));
     };
-    let Some(entity_type) = context.entity_type(label, 1, line)? else { return Ok(None) };
-    if pieces.len() > 1 {
-        context.note(Note::Discontinuous, line);
-    }
-    Ok(Some((span, entity_type)))
+    Ok((label, span, pieces.len() == 1))
 }
 
 /// The range from the first to the last character of a mention. `None` if its pieces, in the order

@@ -91,7 +91,7 @@ impl Draft {
                 queries.push(entity.entity_type.clone());
             }
         }
-        Example { id, text: self.text, entities: self.entities, queries }
+        Example { queries, ..Example::new(id, self.text, self.entities) }
     }
 
     fn choose<T: Copy>(&mut self, of: &[T]) -> T {

@@ -312,6 +312,11 @@ pub enum Problem {
     /// A standoff annotation that cannot be parsed.
     #[error("standoff line `{0}` is not `T<number> TAB label start end TAB mention`")]
     Standoff(String),
+    /// A row of brat that is not a relation between two mentions of its file.
+    #[error(
+        "row `{0}` is not a relation `R<n> TAB label Arg1:T<n> Arg2:T<n>` between two `T` rows of this file"
+    )]
+    RelationRow(String),
     /// An annotation file without its text.
     #[error("`{0}` is missing beside this file")]
     Unpaired(String),

@@ -3,6 +3,8 @@
 use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
 
+use crate::align::align;
+
 /// A half-open range of characters (Unicode scalar values, not bytes) of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Span {
@@ -44,12 +46,59 @@ pub struct Entity {
     pub span: Option<Span>,
 }
 
+/// A mention without a type: an argument of a relation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mention {
+    /// The mention as written.
+    pub text: String,
+    /// Its position; `None` if a system wrote it and the text does not have it.
+    pub span: Option<Span>,
+}
+
+/// Mentions that stand in a relation, in the order of its arguments: a head and a tail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relation {
+    /// Its natural-language name, such as `mechanism`.
+    pub relation_type: String,
+    /// The mentions.
+    pub arguments: Vec<Mention>,
+}
+
+impl Relation {
+    /// A relation that a system wrote. An argument has the span of its first occurrence in the
+    /// text, as whole words if there is one.
+    pub fn located(text: &str, relation_type: &str, arguments: Vec<String>) -> Self {
+        let mention = |argument: String| {
+            let span = align(text, std::slice::from_ref(&argument)).pop().flatten();
+            Mention { text: argument, span }
+        };
+        let arguments = arguments.into_iter().map(mention).collect();
+        Self { relation_type: relation_type.to_owned(), arguments }
+    }
+
+    /// The texts of the arguments, by which relations are compared.
+    pub fn texts(&self) -> Vec<&str> {
+        self.arguments.iter().map(|argument| argument.text.as_str()).collect()
+    }
+}
+
 /// An entity that a system found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FoundEntity {
     /// The entity. The span is `None` if the text has no occurrence left for it.
     #[serde(flatten)]
     pub entity: Entity,
+    /// Its probability, if the system knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+}
+
+/// A relation that a system found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoundRelation {
+    /// The relation. The span of an argument is `None` if the text does not have it.
+    #[serde(flatten)]
+    pub relation: Relation,
     /// Its probability, if the system knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
@@ -64,9 +113,12 @@ pub struct Example {
     pub text: String,
     /// Gold mentions, in the order of the source; repeated mentions are kept.
     pub entities: Vec<Entity>,
-    /// The entity types asked of the text, in order and without repetition. Readers add the types
-    /// that occur, and absent types if the source has them; negative sampling appends absent
-    /// types.
+    /// Gold relations, in the order of the source, if the dataset is one of relations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relations: Vec<Relation>,
+    /// The types of entities or relations asked of the text, in order and without repetition.
+    /// Readers add the types that occur, and absent types if the source has them; negative sampling
+    /// appends absent types.
     pub queries: Vec<String>,
 }
 
@@ -75,7 +127,21 @@ impl Example {
     pub fn new(id: String, text: String, entities: Vec<Entity>) -> Self {
         let types: IndexSet<&String> = entities.iter().map(|entity| &entity.entity_type).collect();
         let queries = types.into_iter().cloned().collect();
-        Self { id, text, entities, queries }
+        Self { id, text, entities, relations: Vec::new(), queries }
+    }
+
+    /// An example whose queries are the types of its relations, in order of first occurrence.
+    pub fn of_relations(id: String, text: String, relations: Vec<Relation>) -> Self {
+        let types: IndexSet<&String> =
+            relations.iter().map(|relation| &relation.relation_type).collect();
+        let queries = types.into_iter().cloned().collect();
+        Self { id, text, entities: Vec::new(), relations, queries }
+    }
+
+    /// The type of each gold entity and relation, in order and with repetitions.
+    pub fn gold_types(&self) -> impl Iterator<Item = &str> {
+        let entities = self.entities.iter().map(|entity| entity.entity_type.as_str());
+        entities.chain(self.relations.iter().map(|relation| relation.relation_type.as_str()))
     }
 
     /// The mentions of one entity type, in order: the gold answer to its query.

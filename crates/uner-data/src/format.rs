@@ -37,6 +37,12 @@ pub enum Format {
     Gliner(Gliner),
     /// brat standoff: `x.txt` with `x.ann`, in a folder or in a folder of a zip file.
     Brat(Brat),
+    /// Relations in the JSON of `SciERC`: `{"sentences": [[token]], "relations": [[[first, last,
+    /// first, last, label]]]}`, tokens counted in the document, `last` inclusive.
+    Scierc(RelationJson),
+    /// Relations in the JSON of `SpERT`, the form of CoNLL04: `{"tokens": [token], "entities":
+    /// [{"type", "start", "end"}], "relations": [{"type", "head", "tail"}]}`.
+    Spert(RelationJson),
     /// The generated corpus of [`crate::demo`].
     Demo(Demo),
 }
@@ -54,6 +60,7 @@ impl Format {
             Self::Queries(format) => format.encoding,
             Self::Gliner(format) => format.encoding,
             Self::Brat(format) => format.encoding,
+            Self::Scierc(format) | Self::Spert(format) => format.encoding,
             Self::Demo(_) => Encoding::default(),
         }
     }
@@ -322,9 +329,33 @@ pub struct Brat {
     /// The treatment of a text without an annotation file.
     #[serde(default)]
     pub unannotated: Unannotated,
+    /// Reads the relations between the mentions instead of the mentions. The labels of `types` are
+    /// then those of relations.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub relations: bool,
+    /// With `relations`: cuts documents into sentences, joined where a relation crosses a border.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sentences: bool,
     /// The unit of the offsets.
     #[serde(default, skip_serializing_if = "Offsets::is_default")]
     pub offsets: Offsets,
+    /// The encoding of the files.
+    #[serde(default, skip_serializing_if = "Encoding::is_default")]
+    pub encoding: Encoding,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The files of relations between tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelationJson {
+    /// The container of the records.
+    #[serde(default)]
+    pub container: Container,
     /// The encoding of the files.
     #[serde(default, skip_serializing_if = "Encoding::is_default")]
     pub encoding: Encoding,

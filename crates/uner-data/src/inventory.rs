@@ -24,10 +24,10 @@ pub struct TypeCounts {
 }
 
 impl TypeCounts {
-    /// Counts the mentions of an example by type. A query without a mention is not counted.
+    /// Counts the entities and relations of an example by type. A query without one is not counted.
     pub fn add(&mut self, example: &Example) {
-        for entity in &example.entities {
-            *self.counts.entry(entity.entity_type.clone()).or_default() += 1;
+        for gold_type in example.gold_types() {
+            *self.counts.entry(gold_type.to_owned()).or_default() += 1;
         }
     }
 

@@ -45,6 +45,7 @@ mod read;
 mod reader;
 pub mod registry;
 pub mod regular;
+mod relations;
 mod sample;
 mod seen;
 #[cfg(test)]
@@ -61,7 +62,7 @@ pub mod windows;
 pub use benchmark::{Access, Download, Expected, List};
 pub use dataset::Dataset;
 pub use error::{DataError, Problem};
-pub use example::{Entity, Example, FoundEntity, Span};
+pub use example::{Entity, Example, FoundEntity, FoundRelation, Mention, Relation, Span};
 pub use inventory::{TypeCounts, TypeInventory};
 pub use json::file::{JsonRecord, JsonRecords};
 pub use json::python::as_python_reads;

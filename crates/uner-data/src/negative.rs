@@ -91,8 +91,7 @@ pub fn add_negatives(
         config.ratio
     );
     let mut rng = stream(*b"negative", draw.seed, draw.epoch, draw.index);
-    let present: HashSet<&str> =
-        example.entities.iter().map(|entity| entity.entity_type.as_str()).collect();
+    let present: HashSet<String> = example.gold_types().map(str::to_owned).collect();
     if config.drop_asked {
         example.queries.retain(|query| present.contains(query.as_str()));
     }

@@ -15,6 +15,7 @@ use crate::{
     },
     lines,
     reader::{Context, Reader},
+    relations,
 };
 
 /// Opens a split of a dataset. Paths of built-in and inline descriptions are relative to `root`.
@@ -201,6 +202,8 @@ fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
             Box::new(reader.map_err(|error| lines::named(file, &error))?)
         }
         Format::Gliner(format) => Box::new(json::gliner::GlinerReader::new(format, input()?)),
+        Format::Scierc(format) => Box::new(relations::json::ScierReader::new(format, input()?)),
+        Format::Spert(format) => Box::new(relations::json::SpertReader::new(format, input()?)),
         Format::Brat(format) => brat::open(format, file, &on_disk(file))?,
         Format::Demo(_) => unreachable!("the generated corpus has no files"),
     })

@@ -150,6 +150,7 @@ mod tests {
             id: "7".to_owned(),
             text: text.to_owned(),
             entities: spans.iter().map(entity).collect(),
+            relations: Vec::new(),
             queries: vec!["person".to_owned()],
         }
     }

@@ -75,6 +75,11 @@ pub fn windows(
     Ok(found)
 }
 
+/// The ends of the sentences of a text (UAX #29), in bytes; the last is the text's end.
+pub(crate) fn sentence_ends(text: &str) -> Vec<usize> {
+    bounds::sentences(text)
+}
+
 struct Cutter<'a, F> {
     text: &'a str,
     bounds: Bounds<'a>,

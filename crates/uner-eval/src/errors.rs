@@ -230,7 +230,7 @@ mod tests {
         let answers = vec![Answer::of_entities("any", entities.collect())];
         let text = "Tim Cook of Apple met Zoë in Paris".to_owned();
         let [dataset, split, id] = ["d", "test", "1"].map(str::to_owned);
-        Record { dataset, split, id, text, gold, answers }
+        Record { dataset, split, id, text, gold, gold_relations: Vec::new(), answers }
     }
 
     #[test]

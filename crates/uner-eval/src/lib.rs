@@ -34,6 +34,7 @@ mod queries;
 mod rates;
 mod ratio;
 pub mod record;
+mod relations;
 pub mod report;
 pub mod reproduction;
 mod score;

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+use uner_data::FoundRelation;
 
+use crate::Answer;
 use crate::record::Record;
 
 /// Counts over the queries of a dataset.
@@ -15,11 +17,11 @@ pub struct Rates {
     pub unanswered: usize,
     /// Answers that are incomplete or have another format than was asked for.
     pub malformed: usize,
-    /// Mentions in the answers.
+    /// Mentions, or relations, in the answers.
     pub mentions: usize,
-    /// Mentions that do not occur in the text.
+    /// Mentions that do not occur in the text, and relations of such mentions.
     pub hallucinated: usize,
-    /// Mentions that an answer repeats more often than the text has them.
+    /// Mentions that an answer repeats more often than the text has them, and repeated relations.
     pub duplicates: usize,
 }
 
@@ -41,6 +43,19 @@ impl Rates {
                 } else {
                     self.hallucinated += 1;
                 }
+            }
+            self.add_relations(answer);
+        }
+    }
+
+    fn add_relations(&mut self, answer: &Answer) {
+        self.mentions += answer.relations.len();
+        let mut seen = HashSet::new();
+        for FoundRelation { relation, .. } in &answer.relations {
+            if !seen.insert(relation.texts()) {
+                self.duplicates += 1;
+            } else if relation.arguments.iter().any(|argument| argument.span.is_none()) {
+                self.hallucinated += 1;
             }
         }
     }

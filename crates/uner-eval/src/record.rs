@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use uner_data::{Entity, Example};
+use uner_data::{Entity, Example, Relation};
 
 use crate::{Answer, EvalError};
 
@@ -23,6 +23,9 @@ pub struct Record {
     pub text: String,
     /// The gold entities of the types that were asked.
     pub gold: Vec<Entity>,
+    /// The gold relations of the types that were asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gold_relations: Vec<Relation>,
     /// One for each query.
     pub answers: Vec<Answer>,
 }
@@ -37,14 +40,25 @@ impl Record {
         example: Example,
         answers: Vec<Answer>,
     ) -> Result<Self, EvalError> {
-        let Example { id, text, entities, queries } = example;
+        let Example { id, text, entities, relations, queries } = example;
         if !queries.iter().eq(answers.iter().map(|answer| &answer.entity_type)) {
             let answered = answers.into_iter().map(|answer| answer.entity_type).collect();
             return Err(EvalError::Queries { id, queries, answered });
         }
         let gold = entities.into_iter().filter(|entity| queries.contains(&entity.entity_type));
+        let gold_relations =
+            relations.into_iter().filter(|relation| queries.contains(&relation.relation_type));
+        let (gold, gold_relations) = (gold.collect(), gold_relations.collect());
         let (dataset, split) = (dataset.to_owned(), split.to_owned());
-        Ok(Self { dataset, split, id, text, gold: gold.collect(), answers })
+        Ok(Self { dataset, split, id, text, gold, gold_relations, answers })
+    }
+
+    /// The gold relations of a type, in their order.
+    pub fn gold_relations_of<'a>(
+        &'a self,
+        relation_type: &'a str,
+    ) -> impl Iterator<Item = &'a Relation> {
+        self.gold_relations.iter().filter(move |relation| relation.relation_type == relation_type)
     }
 
     /// The gold entities of a type, in their order.

@@ -22,6 +22,7 @@ fn report() -> Report {
             entity("Bo", "person", 8),
             entity("Rome", "city", 14),
         ],
+        relations: Vec::new(),
         queries: vec!["person".to_owned(), "city".to_owned()],
     };
     let training = Example { entities: vec![entity("ADA", "person", 0)], ..example.clone() };

@@ -61,7 +61,8 @@ impl DatasetScorer {
             self.add_seen(&gold, answer);
             self.add_probabilities(&gold, answer);
             let response = get_response(answer.list());
-            self.half_credit.merge(HalfCreditCounts::of_query(&gold_list(&gold), response));
+            let gold = gold_list(record, &answer.entity_type);
+            self.half_credit.merge(HalfCreditCounts::of_query(&gold, response));
         }
         let queries = queries(record);
         self.passages.add(&queries);

@@ -100,6 +100,7 @@ fn example(entities: Vec<Entity>) -> Example {
         id: "e1".to_owned(),
         text: "Ada met Ada and Bo in Rome".to_owned(),
         entities,
+        relations: Vec::new(),
         queries,
     }
 }

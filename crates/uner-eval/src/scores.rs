@@ -8,6 +8,7 @@ use uner_data::Entity;
 use crate::Answer;
 use crate::official::{OfficialCounts, OfficialScore, get_response};
 use crate::record::Record;
+use crate::relations::{self, Numbers};
 use crate::semeval::{Mention, SemevalCounts, SemevalScores};
 
 /// The scores of a dataset.
@@ -43,14 +44,17 @@ pub(crate) struct Query<'a> {
 /// The queries of a record, with the counts of the official score.
 pub(crate) fn queries(record: &Record) -> Vec<Query<'_>> {
     let mut queries = Vec::with_capacity(record.answers.len());
+    let mut numbers = Numbers::default();
     for answer in &record.answers {
-        let gold: Vec<&Entity> = record.gold_of(&answer.entity_type).collect();
-        queries.push(Query {
-            entity_type: &answer.entity_type,
-            official: OfficialCounts::of_query(&gold_list(&gold), get_response(answer.list())),
-            gold: mentions(gold, answer),
-            predicted: mentions(predicted(answer), answer),
-        });
+        let entity_type = &answer.entity_type;
+        let gold_list = gold_list(record, entity_type);
+        let mut gold = mentions(record.gold_of(entity_type), answer);
+        gold.extend(numbers.mentions(record.gold_relations_of(entity_type), entity_type));
+        let mut predicted = mentions(predicted(answer), answer);
+        let relations = answer.relations.iter().map(|found| &found.relation);
+        predicted.extend(numbers.mentions(relations, entity_type));
+        let official = OfficialCounts::of_query(&gold_list, get_response(answer.list()));
+        queries.push(Query { entity_type, official, gold, predicted });
     }
     queries
 }
@@ -68,9 +72,14 @@ pub(crate) fn mentions<'a>(
     entities.into_iter().map(|entity| Mention { span: entity.span, entity_type }).collect()
 }
 
-/// The gold answer in the format of the official data: a JSON list of the mentions in order.
-pub(crate) fn gold_list(gold: &[&Entity]) -> String {
-    gold.iter().map(|entity| entity.text.as_str()).collect::<serde_json::Value>().to_string()
+/// The gold answer in the format of the official data: a JSON list of the mentions in order. A
+/// relation is one string, as in [`Answer::of_relations`].
+pub(crate) fn gold_list(record: &Record, entity_type: &str) -> String {
+    if !record.gold_relations.is_empty() {
+        return relations::list(record.gold_relations_of(entity_type));
+    }
+    let mentions = record.gold_of(entity_type).map(|entity| entity.text.as_str());
+    mentions.collect::<serde_json::Value>().to_string()
 }
 
 #[derive(Debug, Clone, Copy, Default)]

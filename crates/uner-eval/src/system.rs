@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
-use uner_data::{Example, FoundEntity};
+use uner_data::{Example, FoundEntity, FoundRelation};
 
-use crate::EvalError;
+use crate::{EvalError, relations};
 
 /// Examples whose queries a system answers.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,9 @@ pub struct Answer {
     pub list: Option<String>,
     /// The mentions in the answer, with their spans.
     pub entities: Vec<FoundEntity>,
+    /// The relations in the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relations: Vec<FoundRelation>,
     /// The probability that the text has no entity of the type, if the system knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_probability: Option<f64>,
@@ -66,6 +69,14 @@ impl Answer {
         let mentions = entities.iter().map(|found| found.entity.text.as_str());
         let list = mentions.collect::<serde_json::Value>().to_string();
         Self { entity_type: entity_type.to_owned(), list: Some(list), entities, ..Self::default() }
+    }
+
+    /// An answer with relations. The released evaluator compares lists of strings, so its list has
+    /// the arguments of each joined by ` | `.
+    pub fn of_relations(relation_type: &str, relations: Vec<FoundRelation>) -> Self {
+        let list = relations::list(relations.iter().map(|found| &found.relation));
+        let entity_type = relation_type.to_owned();
+        Self { entity_type, list: Some(list), relations, ..Self::default() }
     }
 
     /// The place of an answer that a system could not give.

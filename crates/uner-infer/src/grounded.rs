@@ -59,6 +59,6 @@ impl Decoder for GroundedDecoder {
             let next = self.grounding.advance(&self.state, token);
             next.is_some_and(|state| self.grounding.is_complete(&state))
         };
-        is_complete && self.grounding.mentions(&tokens, true).is_empty()
+        is_complete && self.grounding.items(&tokens, true).is_empty()
     }
 }

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use uner_data::{Entity, FoundEntity, align::align};
+use uner_data::{Entity, FoundEntity, FoundRelation, Relation, align::align};
 use uner_model::{Llama, LlamaConfig};
 use uner_prompt::grounded::{Grounding, Pieces};
-use uner_prompt::{PromptError, Template, Tokenizer, ner};
+use uner_prompt::mission::{self, Item};
+use uner_prompt::{PromptError, Template, Tokenizer};
 
 use crate::engine::{Answer, Engine, Limits, Memory, Prompt, Sampling, Stop};
 use crate::error::InferError;
@@ -47,12 +48,12 @@ impl Default for InferConfig {
     }
 }
 
-/// A question to the model: one type in one text.
+/// A question to the model: one type, of entities or relations, in one text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query<'a> {
     /// The passage.
     pub text: &'a str,
-    /// The entity type, in natural language.
+    /// The type of entities or relations, in natural language.
     pub entity_type: &'a str,
     /// The dataset named in the prompt, for templates that name one.
     pub dataset: Option<&'a str>,
@@ -68,6 +69,8 @@ pub struct Response {
     pub output: String,
     /// The entities in the answer, in order. The k-th repeat of a mention has its k-th occurrence.
     pub entities: Vec<FoundEntity>,
+    /// The relations in the answer, in order, if the template asks for relations.
+    pub relations: Vec<FoundRelation>,
     /// The probability that the text has no entity of the type. `None` with [`Decoding::Free`], and
     /// if one answer covers all types.
     pub empty_probability: Option<f64>,
@@ -236,7 +239,7 @@ impl<'a> Predictor<'a> {
         let (mut texts, mut all) = (Vec::new(), Vec::with_capacity(queries.len()));
         for indices in by_text(queries).into_values() {
             let (mut asked, mut prompts, mut shared) = (Vec::new(), Vec::new(), None);
-            for group in ner::groups(&self.template, indices.len()) {
+            for group in mission::groups(&self.template, indices.len()) {
                 let indices = &indices[group];
                 match self.prompt(indices, queries, &mut shared) {
                     Ok((of_prompt, prompt)) => {
@@ -338,37 +341,36 @@ impl<'a> Predictor<'a> {
         let raw = text.strip_prefix(' ').unwrap_or(&text).to_owned();
         let types: Vec<&str> =
             asked.queries.iter().map(|&index| queries[index].entity_type).collect();
-        let (mentions, well_formed) = if let Some(grounding) = &asked.grounding {
-            (grounded_mentions(grounding, answer, types.len()), answer.ended)
+        let (items, well_formed) = if let Some(grounding) = &asked.grounding {
+            (grounded_items(grounding, answer, types.len()), answer.ended)
         } else {
-            let (mentions, well_formed) = ner::read(&raw, &types, &self.template);
-            let without = |mentions: Vec<String>| {
-                mentions.into_iter().map(|mention| (mention, None)).collect()
-            };
-            (mentions.into_iter().map(without).collect(), well_formed)
+            let (items, well_formed) = mission::read(&raw, &types, &self.template);
+            let without =
+                |items: Vec<Item>| items.into_iter().map(|item| (item, None)).collect::<Vec<_>>();
+            (items.into_iter().map(without).collect(), well_formed)
         };
-        let is_shared = ner::asks_all_types(&self.template);
+        let is_shared = mission::asks_all_types(&self.template);
         let empty_probability =
             (asked.grounding.is_some() && !is_shared).then_some(answer.empty_probability);
-        let response = |(&index, mentions): (&usize, Vec<(String, Option<f64>)>)| {
-            let Query { text, entity_type, .. } = queries[index];
-            let (mentions, probabilities): (Vec<String>, Vec<Option<f64>>) =
-                mentions.into_iter().unzip();
+        let response = |(&index, items): (&usize, Vec<(Item, Option<f64>)>)| {
+            let query = &queries[index];
+            let (entities, relations) = match self.template.mission().arity() {
+                1 => (found_entities(query, items), Vec::new()),
+                _ => (Vec::new(), found_relations(query, items)),
+            };
             let output = if is_shared {
+                let mentions: Vec<&str> =
+                    entities.iter().map(|found| &*found.entity.text).collect();
                 uner_prompt::answer(&mentions, self.template.answer_characters)
             } else {
                 raw.clone()
             };
-            let spans = align(text, &mentions);
-            let entity = |((text, span), probability)| FoundEntity {
-                entity: Entity { text, entity_type: entity_type.to_owned(), span },
-                probability,
-            };
-            let entities = mentions.into_iter().zip(spans).zip(probabilities).map(entity).collect();
             let raw = raw.clone();
-            (index, Response { raw, output, entities, empty_probability, well_formed })
+            let response =
+                Response { raw, output, entities, relations, empty_probability, well_formed };
+            (index, response)
         };
-        Ok(asked.queries.iter().zip(mentions).map(response).collect())
+        Ok(asked.queries.iter().zip(items).map(response).collect())
     }
 }
 
@@ -381,18 +383,38 @@ fn by_text<'q>(queries: &[Query<'q>]) -> IndexMap<(&'q str, Option<&'q str>), Ve
     of_text
 }
 
-/// The mentions of each of `types` types, with their probabilities.
-fn grounded_mentions(
+/// The items of each of `types` types, with their probabilities.
+fn grounded_items(
     grounding: &Grounding,
     answer: &Answer,
     types: usize,
-) -> Vec<Vec<(String, Option<f64>)>> {
-    let mut mentions = vec![Vec::new(); types];
-    for mention in grounding.mentions(&answer.ids, answer.ended) {
-        let probability = answer.probabilities[mention.tokens.clone()].iter().product();
-        mentions[mention.type_idx.unwrap_or(0)].push((mention.text, Some(probability)));
+) -> Vec<Vec<(Item, Option<f64>)>> {
+    let mut items = vec![Vec::new(); types];
+    for item in grounding.items(&answer.ids, answer.ended) {
+        let probability = answer.probabilities[item.tokens.clone()].iter().product();
+        items[item.type_idx.unwrap_or(0)].push((item.mentions, Some(probability)));
     }
-    mentions
+    items
+}
+
+fn found_entities(query: &Query, items: Vec<(Item, Option<f64>)>) -> Vec<FoundEntity> {
+    let Query { text, entity_type, .. } = *query;
+    let (items, probabilities): (Vec<Item>, Vec<Option<f64>>) = items.into_iter().unzip();
+    let mentions: Vec<String> = items.into_iter().flatten().collect();
+    let spans = align(text, &mentions);
+    let entity = |((text, span), probability)| FoundEntity {
+        entity: Entity { text, entity_type: entity_type.to_owned(), span },
+        probability,
+    };
+    mentions.into_iter().zip(spans).zip(probabilities).map(entity).collect()
+}
+
+fn found_relations(query: &Query, items: Vec<(Item, Option<f64>)>) -> Vec<FoundRelation> {
+    let relation = |(item, probability)| FoundRelation {
+        relation: Relation::located(query.text, query.entity_type, item),
+        probability,
+    };
+    items.into_iter().map(relation).collect()
 }
 
 /// The vocabulary, if it can write answers of the template's form. Warns if it cannot.

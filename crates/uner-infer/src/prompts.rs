@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use uner_prompt::grounded::Grounding;
-use uner_prompt::{encode_prompt, ner};
+use uner_prompt::{encode_prompt, mission};
 
 use crate::engine::{Decoder, FreeDecoder, Prompt};
 use crate::error::{InferError, start};
@@ -19,7 +19,7 @@ impl Predictor<'_> {
         queries: &[Query],
     ) -> Result<(Vec<PromptQueries>, Vec<Prompt<'_>>), InferError> {
         let mut shared = None;
-        let groups = ner::groups(&self.template, indices.len());
+        let groups = mission::groups(&self.template, indices.len());
         let prompt = |group: Range<usize>| self.prompt(&indices[group], queries, &mut shared);
         let prompts = groups.map(prompt).collect::<Result<Vec<_>, InferError>>()?;
         Ok(prompts.into_iter().unzip())
@@ -44,7 +44,7 @@ impl Predictor<'_> {
                 Some(Arc::new(Grounding::new(text, &types, &self.template, pieces)?))
             }
         };
-        if !ner::asks_all_types(&self.template) {
+        if !mission::asks_all_types(&self.template) {
             shared.clone_from(&grounding);
         }
         let decoder: Box<dyn Decoder> = match &grounding {
@@ -71,7 +71,8 @@ impl Predictor<'_> {
         dataset: Option<&str>,
     ) -> Result<Vec<u32>, InferError> {
         let types: Vec<String> = types.iter().map(ToString::to_string).collect();
-        let conversation = ner::prompt(text, &ner::list_types(&types), &self.template, dataset);
+        let conversation =
+            mission::prompt(text, &mission::list_types(&types), &self.template, dataset);
         Ok(encode_prompt(&conversation, &self.template, &self.tokenizer)?)
     }
 
@@ -82,7 +83,7 @@ impl Predictor<'_> {
     pub fn fits(&self, queries: &[Query]) -> Result<bool, InferError> {
         let Some(&Query { text, dataset, .. }) = queries.first() else { return Ok(true) };
         let types: Vec<&str> = queries.iter().map(|query| query.entity_type).collect();
-        for group in ner::groups(&self.template, types.len()) {
+        for group in mission::groups(&self.template, types.len()) {
             match self.checked_ids(text, &types[group], dataset) {
                 Ok(_) => {}
                 Err(InferError::TooLong { .. }) => return Ok(false),

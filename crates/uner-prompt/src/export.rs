@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::encode::encode_prompt;
 use crate::error::PromptError;
 use crate::jinja::{self, ChatTemplate, Prefix};
-use crate::ner;
+use crate::mission;
 use crate::template::Template;
 use crate::tokenizer::Tokenizer;
 
@@ -31,7 +31,8 @@ impl Template {
             return Ok(Some(undated));
         }
         let names: Vec<String> = vec!["person".to_owned()];
-        let conversation = ner::prompt("Zoë met 3 friends.", &ner::list_types(&names), self, None);
+        let conversation =
+            mission::prompt("Zoë met 3 friends.", &mission::list_types(&names), self, None);
         let expected = encode_prompt(&conversation, self, tokenizer)?;
         let special = [tokenizer.bos(), tokenizer.eos()].map(|id| tokenizer.token(id));
         for blank in BLANKS {

@@ -3,10 +3,10 @@
 //! diverge.
 //!
 //! ```text
-//! Example ── ner::conversation ──► Conversation ── render ──► [Segment]
+//! Example ── mission::conversation ► Conversation ── render ──► [Segment]
 //!                                                  encode ──► Tokens ── fit ──► Fitted
-//! text, type ── ner::prompt ─────► Conversation ── render_prompt ────────── encode_prompt ──► ids
-//! generated text ── ner::read ──────► entities
+//! text, type ── mission::prompt ─► Conversation ── render_prompt ────────── encode_prompt ──► ids
+//! generated text ── mission::read ───► entities
 //! ```
 //!
 //! A [`Template`] is data (`configs/templates/*.toml`), not code. A [`Tokenizer`] is read from
@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use uner_data::{Entity, Example, Span};
-//! use uner_prompt::{Template, ner, render};
+//! use uner_prompt::{Template, mission, render};
 //!
 //! let entity = Entity {
 //!     text: "Tim Cook".to_owned(),
@@ -23,7 +23,7 @@
 //! };
 //! let example = Example::new("1".to_owned(), "Tim Cook runs Apple.".to_owned(), vec![entity]);
 //! let template = Template::load("zero-shot")?;
-//! let segments = render(&ner::conversation(&example, &template, None), &template)?;
+//! let segments = render(&mission::conversation(&example, &template, None), &template)?;
 //! let trained: Vec<&str> =
 //!     segments.iter().filter(|segment| segment.trained).map(|segment| &*segment.text).collect();
 //! assert_eq!(trained, [" [\"Tim Cook\"]"]);
@@ -39,7 +39,7 @@ mod export;
 pub mod fit;
 pub mod grounded;
 pub mod jinja;
-pub mod ner;
+pub mod mission;
 mod pattern;
 pub mod render;
 pub mod template;
@@ -53,7 +53,7 @@ pub use conversation::{Conversation, IGNORE_INDEX, Message, Role, Segment, Token
 pub use encode::{decode, encode, encode_prompt};
 pub use error::PromptError;
 pub use fit::{Fitted, cut, drop_overlong, fit, permute_queries};
-pub use grounded::{GroundedMention, Grounding, GroundingError, Pieces};
+pub use grounded::{GroundedItem, Grounding, GroundingError, Pieces};
 pub use jinja::ChatTemplate;
 pub use render::{render, render_prompt, render_string};
 pub use template::Template;

@@ -6,6 +6,7 @@
 use crate::answer::Characters;
 use crate::error::PromptError;
 use crate::jinja::{ChatTemplate, of_model};
+use crate::mission::{self, Mission};
 use crate::pattern::placeholders;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,7 +14,7 @@ use std::path::Path;
 use uner_data::did_you_mean;
 
 /// The templates built into the binary, by name.
-const BUILT_IN: [(&str, &str); 9] = [
+const BUILT_IN: [(&str, &str); 10] = [
     ("zero-shot", include_str!("../../../configs/templates/zero-shot.toml")),
     ("chat", include_str!("../../../configs/templates/chat.toml")),
     ("definition", include_str!("../../../configs/templates/definition.toml")),
@@ -22,6 +23,7 @@ const BUILT_IN: [(&str, &str); 9] = [
     ("instructuie", include_str!("../../../configs/templates/instructuie.toml")),
     ("official", include_str!("../../../configs/templates/official.toml")),
     ("vicuna", include_str!("../../../configs/templates/vicuna.toml")),
+    ("relations", include_str!("../../../configs/templates/relations.toml")),
     ("alpaca", include_str!("../../../configs/templates/alpaca.toml")),
 ];
 
@@ -68,6 +70,9 @@ pub struct Roles {
 pub struct Template {
     /// The name of the template, as in its file name.
     pub name: String,
+    /// What is asked for: the name of a [`Mission`].
+    #[serde(default = "mission::default_name", skip_serializing_if = "is_default_mission")]
+    pub mission: String,
     /// The form of a query and its answer.
     pub form: AskForm,
     /// A chat template that puts the messages together, instead of the keys in
@@ -168,6 +173,14 @@ impl Template {
         Ok(self)
     }
 
+    /// What its queries ask for.
+    ///
+    /// # Panics
+    /// If `mission` was changed to an unknown name after the template was read.
+    pub fn mission(&self) -> &'static dyn Mission {
+        mission::named(&self.mission).expect("a template is checked when it is read")
+    }
+
     /// Names of the built-in templates.
     pub fn names() -> impl Iterator<Item = &'static str> {
         BUILT_IN.iter().map(|(name, _)| *name)
@@ -214,6 +227,13 @@ impl Template {
     }
 
     fn check(&self, keys: &toml::Table) -> Result<(), String> {
+        let mission = mission::named(&self.mission)?;
+        if !mission.forms().contains(&self.form) {
+            return Err(format!(
+                "mission `{}` has no queries of this `form`; use `per-type`",
+                mission.name()
+            ));
+        }
         if self.chat_template.is_some() {
             let idle = BESIDE_CHAT.iter().zip(self.beside_chat()).find(|(_, is_set)| *is_set);
             if let Some((key, _)) = idle {
@@ -243,6 +263,10 @@ impl Template {
             _ => Err("`question` and `acknowledgement` are required by this form".to_owned()),
         }
     }
+}
+
+fn is_default_mission(name: &String) -> bool {
+    *name == mission::default_name()
 }
 
 fn check_pattern(key: &str, pattern: &str, expected: &[&str]) -> Result<(), String> {

@@ -48,14 +48,19 @@ impl System for ModelSystem<'_> {
 }
 
 fn answer(entity_type: &str, response: Response) -> Answer {
-    let Response { raw, output, entities, empty_probability, well_formed } = response;
+    let Response { raw, output, entities, relations, empty_probability, well_formed } = response;
+    let malformed = !well_formed;
+    if !relations.is_empty() {
+        let answer = Answer::of_relations(entity_type, relations);
+        return Answer { raw, empty_probability, malformed, ..answer };
+    }
     Answer {
         entity_type: entity_type.to_owned(),
         list: (output != raw).then_some(output),
         raw,
         entities,
         empty_probability,
-        malformed: !well_formed,
-        problem: None,
+        malformed,
+        ..Answer::default()
     }
 }

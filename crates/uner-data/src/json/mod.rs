@@ -12,7 +12,7 @@ pub(crate) mod queries;
 mod records;
 pub(crate) mod spans;
 
-use records::Records;
+pub(crate) use records::Records;
 
 use crate::{DataError, Example, Note, passage::Passage, reader::Context, text::Text};
 
@@ -42,7 +42,7 @@ fn example_from_queries(
         add_query(&mut queries, entity_type, line, context);
     }
     let entities = passage.into_entities();
-    Ok(Example { id, text, entities, queries })
+    Ok(Example { id, text, entities, relations: Vec::new(), queries })
 }
 
 /// Appends a type to the queries, or counts it if it is already there.

@@ -27,13 +27,13 @@ struct Record {
 }
 
 /// The records of an array or of lines.
-pub(super) enum Records {
+pub(crate) enum Records {
     Array(Elements),
     Lines { lines: Lines, index: usize },
 }
 
 impl Records {
-    pub(super) fn new(container: Container, input: Input) -> Self {
+    pub(crate) fn new(container: Container, input: Input) -> Self {
         match container {
             Container::Array => {
                 Self::Array(Elements { input, line: 1, column: 0, begun: 0, state: State::Start })
@@ -61,7 +61,7 @@ impl Records {
 
     /// The next record and its line. A record that is not a `T` is an error; the next call
     /// continues after it.
-    pub(super) fn next<T: DeserializeOwned>(
+    pub(crate) fn next<T: DeserializeOwned>(
         &mut self,
         context: &mut Context<'_>,
     ) -> Option<Result<(usize, T), DataError>> {
@@ -145,7 +145,7 @@ fn starts_array(json: &str) -> bool {
 
 /// The elements of a JSON array. They are separated without parsing, so that a malformed element
 /// does not hide the elements after it, and only one element is in memory.
-pub(super) struct Elements {
+pub(crate) struct Elements {
     input: Input,
     line: usize,
     /// Bytes of the current line read so far.

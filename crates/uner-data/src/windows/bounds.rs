@@ -94,7 +94,7 @@ fn before(offsets: &[usize], floor: usize, ceiling: usize) -> Option<usize> {
 }
 
 /// The ends of the sentences.
-fn sentences(text: &str) -> Vec<usize> {
+pub(super) fn sentences(text: &str) -> Vec<usize> {
     let mut found = Vec::new();
     let mut start = 0;
     for run in long_runs(text) {

@@ -2,16 +2,16 @@
 
 mod read;
 
-use uner_prompt::{Role, Template, ner};
+use uner_prompt::{Role, Template, mission};
 
 use crate::request::{ChatMessage, ChatRole, Request};
 
 pub use read::{AllTypes, read_all_types, without_reasoning};
 
 /// The prompt of UniversalNER for one entity type, or of any other template: the system line and
-/// the turns of [`ner::prompt`] as messages. The endpoint's chat template takes the place of the
+/// the turns of [`mission::prompt`] as messages. The endpoint's chat template takes the place of the
 /// names `USER` and `ASSISTANT`. `types` is a type, or for templates that ask for all types at once
-/// their list ([`ner::list_types`]). Read the answer with [`ner::read`].
+/// their list ([`mission::list_types`]). Read the answer with [`mission::read`].
 pub fn by_template(
     text: &str,
     types: &str,
@@ -20,7 +20,7 @@ pub fn by_template(
 ) -> Request {
     let system = template.system_at_inference.as_ref().unwrap_or(&template.system);
     let system = (!system.is_empty()).then(|| ChatMessage::new(ChatRole::System, system));
-    let turns = ner::prompt(text, types, template, dataset_name).messages;
+    let turns = mission::prompt(text, types, template, dataset_name).messages;
     let turns = turns.into_iter().map(|turn| {
         let role = match turn.role {
             Role::User => ChatRole::User,

@@ -41,6 +41,7 @@ pub(super) fn record(
         id: id.to_owned(),
         text: passage.to_owned(),
         gold: entities(gold),
+        gold_relations: Vec::new(),
         answers: types.iter().map(answer).collect(),
     }
 }

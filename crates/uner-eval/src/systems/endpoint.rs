@@ -5,12 +5,13 @@
 
 use std::ops::ControlFlow;
 
-use uner_data::{Entity, FoundEntity, align::align};
+use uner_data::{Entity, FoundEntity, FoundRelation, Relation, align::align};
 use uner_endpoint::prompts::{AllTypes, all_types, by_template, read_all_types, without_reasoning};
 use uner_endpoint::{
     Client, End, EndpointError, Event, Failure, Problem, Request, Summary, Tokens,
 };
-use uner_prompt::{Characters, Template, ner};
+use uner_prompt::mission::{self, Item};
+use uner_prompt::{Characters, Template};
 
 use crate::system::{OnAnswered, Questions};
 use crate::{Answer, EvalError, System};
@@ -35,10 +36,18 @@ impl Ask {
         }
     }
 
+    /// Mentions of an item of an answer.
+    fn arity(&self) -> usize {
+        match self {
+            Self::Template(template) => template.mission().arity(),
+            Self::AllTypes => 1,
+        }
+    }
+
     /// The parts of an example's types that have a request each.
     fn parts<'a>(&self, types: &'a [String]) -> impl Iterator<Item = &'a [String]> + use<'a> {
         let size = match self {
-            Self::Template(template) if !ner::asks_all_types(template) => 1,
+            Self::Template(template) if !mission::asks_all_types(template) => 1,
             _ => types.len().max(1),
         };
         types.chunks(size)
@@ -141,7 +150,7 @@ impl EndpointSystem {
     fn request(&self, dataset: &str, Question { text, types }: Question) -> Request {
         match &self.ask {
             Ask::Template(template) => {
-                by_template(text, &ner::list_types(types), template, Some(dataset))
+                by_template(text, &mission::list_types(types), template, Some(dataset))
             }
             Ask::AllTypes => all_types(text, types),
         }
@@ -180,31 +189,41 @@ impl EndpointSystem {
                 return types.iter().map(missing).collect();
             }
         };
-        let (mentions, well_formed) = self.read(&response.text, types);
+        let (items, well_formed) = self.read(&response.text, types);
         let malformed = !well_formed || response.is_cut_off();
-        let of_type = |(name, mentions): (&String, Vec<String>)| {
-            let list = uner_prompt::answer(&mentions, Characters::Utf8);
-            Answer {
-                list: (list != response.text).then_some(list),
-                raw: response.text.clone(),
-                malformed,
-                ..Answer::of_entities(name, found(text, name, mentions))
-            }
+        let of_type = |(name, items): (&String, Vec<Item>)| {
+            let answer = if self.ask.arity() == 1 {
+                let mentions: Vec<String> = items.into_iter().flatten().collect();
+                let list = uner_prompt::answer(&mentions, Characters::Utf8);
+                let answer = Answer::of_entities(name, found(text, name, mentions));
+                Answer { list: (list != response.text).then_some(list), ..answer }
+            } else {
+                let relation = |item| FoundRelation {
+                    relation: Relation::located(text, name, item),
+                    probability: None,
+                };
+                Answer::of_relations(name, items.into_iter().map(relation).collect())
+            };
+            Answer { raw: response.text.clone(), malformed, ..answer }
         };
-        types.iter().zip(mentions).map(of_type).collect()
+        types.iter().zip(items).map(of_type).collect()
     }
 
-    /// The mentions of each type in the text of an answer, and whether it has the format that was
-    /// asked for.
-    fn read(&self, answer: &str, types: &[String]) -> (Vec<Vec<String>>, bool) {
+    /// The items of each type in the text of an answer, and whether it has the format that was asked
+    /// for.
+    fn read(&self, answer: &str, types: &[String]) -> (Vec<Vec<Item>>, bool) {
         match &self.ask {
             Ask::Template(template) => {
                 let types: Vec<&str> = types.iter().map(String::as_str).collect();
-                ner::read(without_reasoning(answer), &types, template)
+                mission::read(without_reasoning(answer), &types, template)
             }
             Ask::AllTypes => {
                 let AllTypes { mentions, well_formed } = read_all_types(answer, types);
-                (mentions, well_formed)
+                let items = |mentions: Vec<String>| mentions.into_iter().map(|text| vec![text]);
+                (
+                    mentions.into_iter().map(|of_type| items(of_type).collect()).collect(),
+                    well_formed,
+                )
             }
         }
     }

@@ -25,7 +25,8 @@ use uner_infer::{Generator, Predictor};
 use uner_model::{Llama, LlamaConfig};
 use uner_prompt::conversation::text;
 use uner_prompt::{
-    Conversation, Message, PromptError, Template, Tokenizer, Tokens, decode, encode, ner, render,
+    Conversation, Message, PromptError, Template, Tokenizer, Tokens, decode, encode, mission,
+    render,
 };
 use uner_trainer::data::store::StoreWriter;
 use uner_trainer::{TokenStore, TrainError};
@@ -73,7 +74,7 @@ struct Questioned {
 
 impl Questioned {
     fn conversation(&self, template: &Template) -> Conversation {
-        ner::conversation(&self.example, template, Some(&self.dataset))
+        mission::conversation(&self.example, template, Some(&self.dataset))
     }
 }
 

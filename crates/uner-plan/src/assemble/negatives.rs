@@ -151,7 +151,7 @@ mod tests {
                 Sources::find(parse(&find("quickstart").unwrap(), &set).unwrap()).unwrap();
             let negatives = Negatives::of(&sources).unwrap();
             let (id, text, queries) = (String::new(), String::new(), vec![entity_type.to_owned()]);
-            let mut example = Example { id, text, entities: Vec::new(), queries };
+            let mut example = Example { queries, ..Example::new(id, text, Vec::new()) };
             negatives.validation.add(&mut example, number, 0);
             example.queries
         };

@@ -1,12 +1,12 @@
 //! Everything of an answer but its mentions, as an automaton over bytes.
 
 use super::pieces::Pieces;
-use crate::answer::{Characters, json_string};
-use crate::template::AskForm;
+use crate::answer::json_string;
+use crate::template::{AskForm, Template};
 
-/// A mention begins here.
-pub(super) const BEGIN: u32 = 0;
-/// A mention may end here; the edge is the byte that ends it.
+/// The first mention of an item begins here.
+const BEGIN: u32 = 0;
+/// It may end here; the edge is the byte that ends it.
 pub(super) const AFTER_MENTION: u32 = 1;
 /// The answer is complete.
 pub(super) const END: u32 = 2;
@@ -17,13 +17,17 @@ pub(super) const START: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Layout {
     edges: Vec<Vec<(u8, u32)>>,
+    /// Nodes where a mention begins, with the nodes after the mention.
+    mentions: Vec<(u32, u32)>,
 }
 
 impl Layout {
-    pub(super) fn new(form: AskForm, types: &[&str], characters: Characters) -> Self {
-        let mut layout = Self { edges: vec![Vec::new(); START as usize + 1] };
-        match form {
-            AskForm::PerType => layout.add_list("\"", "\""),
+    pub(super) fn new(template: &Template, types: &[&str]) -> Self {
+        let characters = template.answer_characters;
+        let edges = vec![Vec::new(); START as usize + 1];
+        let mut layout = Self { edges, mentions: vec![(BEGIN, AFTER_MENTION)] };
+        match template.form {
+            AskForm::PerType => layout.add_items(template.mission().arity()),
             AskForm::AllInOne => {
                 let [before_type, after_type] = [layout.add_node(), layout.add_node()];
                 layout.add(AFTER_MENTION, "\", ", before_type);
@@ -43,6 +47,16 @@ impl Layout {
         &self.edges[node as usize]
     }
 
+    /// The node after a mention that begins at a node; `None` if none begins there.
+    pub(super) fn after_mention(&self, node: u32) -> Option<u32> {
+        self.mentions.iter().find(|(begin, _)| *begin == node).map(|(_, after)| *after)
+    }
+
+    /// Whether all texts between mentions are live.
+    pub(super) fn goes_on(&self, live: &[bool]) -> bool {
+        live[START as usize] && self.mentions.iter().all(|(_, after)| live[*after as usize])
+    }
+
     /// The node that a byte leads to.
     pub(super) fn next(&self, node: u32, byte: u8) -> Option<u32> {
         self.edges(node).iter().find(|(label, _)| *label == byte).map(|(_, next)| *next)
@@ -55,7 +69,9 @@ impl Layout {
     pub(super) fn live(&self, pieces: &Pieces, has_mentions: bool) -> Vec<bool> {
         let mut live = vec![false; self.edges.len()];
         live[END as usize] = true;
-        live[BEGIN as usize] = has_mentions;
+        for (begin, _) in &self.mentions {
+            live[*begin as usize] = has_mentions;
+        }
         loop {
             let before = live.clone();
             // Later nodes mostly follow earlier ones, so few rounds are needed.
@@ -78,10 +94,18 @@ impl Layout {
         })
     }
 
-    /// `[]`, or a list of items with text before and after the mention.
-    fn add_list(&mut self, before: &str, after: &str) {
+    /// A list of strings, or of lists of `arity` strings each.
+    fn add_items(&mut self, arity: usize) {
+        let [before, after] = if arity == 1 { ["\"", "\""] } else { ["[\"", "\"]"] };
         let listed = self.add_brackets(before);
-        self.add(AFTER_MENTION, after, listed);
+        let mut last = AFTER_MENTION;
+        for _ in 1..arity {
+            let [begin, next] = [self.add_node(), self.add_node()];
+            self.add(last, "\", \"", begin);
+            self.mentions.push((begin, next));
+            last = next;
+        }
+        self.add(last, after, listed);
     }
 
     /// The brackets and commas of a list. Returns the node after an item.

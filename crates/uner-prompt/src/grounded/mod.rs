@@ -19,8 +19,8 @@
 //! ```
 
 mod error;
+mod items;
 mod layout;
-mod mentions;
 mod passage;
 mod pieces;
 #[cfg(test)]
@@ -29,8 +29,8 @@ mod walk;
 
 use crate::template::{AskForm, Template};
 pub use error::GroundingError;
-use layout::{AFTER_MENTION, Layout, START};
-pub use mentions::GroundedMention;
+pub use items::GroundedItem;
+use layout::{Layout, START};
 use passage::{Match, Passage};
 pub use pieces::Pieces;
 use std::sync::{Arc, OnceLock};
@@ -41,6 +41,8 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug)]
 pub struct Grounding {
     form: AskForm,
+    /// Mentions of an item.
+    arity: usize,
     types: Vec<String>,
     layout: Layout,
     passage: Passage,
@@ -61,8 +63,8 @@ pub struct State(Vec<Position>);
 enum Position {
     /// At a node of the layout.
     Layout(u32),
-    /// Inside a mention.
-    Mention(Match),
+    /// Inside a mention that leads to a node of the layout.
+    Mention(Match, u32),
 }
 
 impl Grounding {
@@ -79,9 +81,9 @@ impl Grounding {
         pieces: Arc<Pieces>,
     ) -> Result<Self, GroundingError> {
         let form = template.form;
-        let layout = Layout::new(form, types, template.answer_characters);
+        let layout = Layout::new(template, types);
         let is_live = layout.live(&pieces, true);
-        if !is_live[START as usize] || !is_live[AFTER_MENTION as usize] {
+        if !layout.goes_on(&is_live) {
             return Err(GroundingError::unwritable(form, types, &pieces));
         }
         let passage = if form == AskForm::InstructUie {
@@ -93,7 +95,8 @@ impl Grounding {
         let is_live = if passage.is_empty() { layout.live(&pieces, false) } else { is_live };
         let allowed = is_live.iter().map(|_| OnceLock::new()).collect();
         let types = types.iter().map(ToString::to_string).collect();
-        Ok(Self { form, types, layout, passage, pieces, is_live, allowed })
+        let arity = template.mission().arity();
+        Ok(Self { form, arity, types, layout, passage, pieces, is_live, allowed })
     }
 
     /// The state before the first token. The answer may begin with one blank, since many tokenizers
@@ -132,7 +135,7 @@ impl Grounding {
     pub fn is_complete(&self, state: &State) -> bool {
         state.0.iter().any(|position| match position {
             Position::Layout(node) => *node == layout::END,
-            Position::Mention(mention) => {
+            Position::Mention(mention, _) => {
                 self.form == AskForm::InstructUie && self.passage.may_end(*mention)
             }
         })

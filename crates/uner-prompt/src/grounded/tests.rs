@@ -4,7 +4,7 @@ mod vocabularies;
 
 use super::{Grounding, GroundingError, Pieces, State};
 use crate::answer::{Characters, answer, instructuie_answer, typed_answer};
-use crate::ner;
+use crate::mission::{self, Item};
 use crate::template::{AskForm, Template};
 use crate::tokenizer::Tokenizer;
 use proptest::prelude::*;
@@ -34,9 +34,10 @@ static VOCABULARIES: LazyLock<Vec<Vocabulary>> = LazyLock::new(|| {
 });
 
 fn templates() -> Vec<Template> {
-    let mut templates: Vec<Template> = ["zero-shot", "official", "all-in-one", "instructuie"]
-        .map(|name| Template::load(name).expect("built in"))
-        .to_vec();
+    let mut templates: Vec<Template> =
+        ["zero-shot", "official", "all-in-one", "instructuie", "relations"]
+            .map(|name| Template::load(name).expect("built in"))
+            .to_vec();
     let ascii = Template { answer_characters: Characters::Ascii, ..templates[2].clone() };
     templates.push(ascii);
     templates
@@ -100,9 +101,24 @@ fn mentions<'a>(passage: &'a str, numbers: &[(u16, u16, u8)]) -> Vec<(&'a str, &
     if num_characters == 0 { Vec::new() } else { numbers.iter().map(mention).collect() }
 }
 
+/// The items of an answer: the mentions or, for relations, each with the next.
+fn items(entities: &[(&str, &str)], template: &Template) -> Vec<Item> {
+    let next = entities.iter().cycle().skip(1);
+    let item = |((mention, _), (next, _)): (&(&str, &str), &(&str, &str))| {
+        let mentions = [*mention, *next].map(str::to_owned);
+        mentions[..template.mission().arity()].to_vec()
+    };
+    entities.iter().zip(next).map(item).collect()
+}
+
 fn write(entities: &[(&str, &str)], template: &Template) -> String {
     let pairs = entities.iter().copied();
     match template.form {
+        _ if template.mission().arity() == 2 => {
+            let items = items(entities, template);
+            let pairs = items.iter().map(|pair| (&*pair[0], &*pair[1]));
+            typed_answer(pairs, template.answer_characters)
+        }
         AskForm::PerType => {
             let mentions: Vec<&str> = pairs.map(|(mention, _)| mention).collect();
             answer(&mentions, template.answer_characters)
@@ -117,13 +133,13 @@ fn is_read_back(entities: &[(&str, &str)], template: &Template) -> bool {
     let mut expected = vec![Vec::new(); TYPES.len()];
     for (mention, entity_type) in entities {
         let index = TYPES.iter().position(|other| other == entity_type).expect("a known type");
-        expected[index].push((*mention).to_owned());
+        expected[index].push(vec![(*mention).to_owned()]);
     }
     let types = if template.form == AskForm::PerType { &TYPES[..1] } else { &TYPES[..] };
     if template.form == AskForm::PerType {
-        expected = vec![entities.iter().map(|(mention, _)| (*mention).to_owned()).collect()];
+        expected = vec![items(entities, template)];
     }
-    ner::read(&write(entities, template), types, template) == (expected, true)
+    mission::read(&write(entities, template), types, template) == (expected, true)
 }
 
 /// The state after the tokens of a text; `None` if one of them is not allowed.
@@ -176,15 +192,15 @@ proptest! {
             let added = String::from_utf8(bytes(&vocabulary.pieces, &tokens)).expect("a text");
             prop_assert_eq!(text.trim_start_matches(' '), added.trim_start_matches(' '));
 
-            let (read, well_formed) = ner::read(&added, &TYPES, &template);
+            let (read, well_formed) = mission::read(&added, &TYPES, &template);
             prop_assert!(well_formed, "{}", added);
-            for mention in read.iter().flatten() {
+            for mention in read.iter().flatten().flatten() {
                 prop_assert!(!mention.is_empty() && passage.contains(mention.as_str()), "{:?}", mention);
             }
-            let found = grounding.mentions(&tokens, true);
-            let of_type = |index: usize| -> Vec<String> {
-                let own = found.iter().filter(|mention| mention.type_idx.unwrap_or(0) == index);
-                own.map(|mention| mention.text.clone()).collect()
+            let found = grounding.items(&tokens, true);
+            let of_type = |index: usize| -> Vec<Item> {
+                let own = found.iter().filter(|item| item.type_idx.unwrap_or(0) == index);
+                own.map(|item| item.mentions.clone()).collect()
             };
             prop_assert_eq!((0..read.len()).map(of_type).collect::<Vec<_>>(), read);
         }
@@ -230,10 +246,8 @@ proptest! {
                 let tokens = tokens.expect("any text encodes");
                 let state = follow(&grounding, &tokens);
                 prop_assert!(state.is_some_and(|state| grounding.is_complete(&state)), "{}", text);
-                let found: Vec<String> =
-                    grounding.mentions(&tokens, true).into_iter().map(|mention| mention.text).collect();
-                let expected: Vec<&str> = entities.iter().map(|(mention, _)| *mention).collect();
-                prop_assert_eq!(found, expected);
+                let found = grounding.items(&tokens, true).into_iter().map(|item| item.mentions);
+                prop_assert_eq!(found.collect::<Vec<Item>>(), items(&entities, &template));
             }
         }
     }
@@ -268,9 +282,9 @@ proptest! {
         for (template, vocabulary) in cases() {
             let grounding = grounding(&passage, &template, vocabulary);
             let tokens = random_walk(&grounding, &vocabulary.pieces, &choices, 30);
-            let all = grounding.mentions(&tokens, true);
+            let all = grounding.items(&tokens, true);
             for length in 0..tokens.len() {
-                let found = grounding.mentions(&tokens[..length], false);
+                let found = grounding.items(&tokens[..length], false);
                 // A pair without its closing bracket counts, as in `parse_typed_answer`.
                 let ended = all.iter().take_while(|mention| mention.tokens.end <= length).count();
                 prop_assert!(found.len() <= ended && found[..] == all[..found.len()]);
@@ -297,6 +311,7 @@ fn a_mention_has_the_tokens_from_its_first_byte_to_the_one_that_ends_it() {
     let tokenizer = byte_level();
     let cases = [
         ("zero-shot", r#" ["ab", "b"]"#, vec![("ab", None, 1..3), ("b", None, 3..5)]),
+        ("relations", r#"[["ab", "b"]]"#, vec![("ab b", None, 2..6)]),
         ("all-in-one", r#"[["ab", "x"]]"#, vec![("ab", Some(0), 2..6)]),
         ("instructuie", "x: ab; x: b", vec![("ab", Some(0), 0..5), ("b", Some(0), 5..10)]),
     ];
@@ -304,12 +319,13 @@ fn a_mention_has_the_tokens_from_its_first_byte_to_the_one_that_ends_it() {
         let grounding = of("ab", &["x"], template, &tokenizer);
         let tokens = tokenizer.encode_continuation(text).expect("any text encodes");
         assert!(follow(&grounding, &tokens).is_some_and(|state| grounding.is_complete(&state)));
-        let found = grounding.mentions(&tokens, true);
+        let found = grounding.items(&tokens, true);
         let found: Vec<_> = found
             .iter()
-            .map(|found| (&*found.text, found.type_idx, found.tokens.clone()))
+            .map(|found| (found.mentions.join(" "), found.type_idx, found.tokens.clone()))
             .collect();
-        assert_eq!(found, expected, "{text}");
+        let expected = expected.into_iter().map(|(text, of, tokens)| (text.to_owned(), of, tokens));
+        assert_eq!(found, expected.collect::<Vec<_>>(), "{text}");
     }
 }
 

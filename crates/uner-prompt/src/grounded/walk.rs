@@ -1,6 +1,5 @@
 //! The automaton: the answers of a prompt, byte by byte and token by token.
 
-use super::layout::{AFTER_MENTION, BEGIN};
 use super::passage::Match;
 use super::pieces::Pieces;
 use super::{Grounding, Position, State};
@@ -21,12 +20,14 @@ impl Grounding {
     /// Collects the tokens below a node of the vocabulary that continue a position.
     fn visit(&self, piece: usize, position: Position, tokens: &mut Vec<u32>) {
         match position {
-            Position::Layout(BEGIN) => self.visit_mention(piece, self.passage.anywhere(), tokens),
-            Position::Layout(node) => self.visit_layout(piece, node, tokens),
-            Position::Mention(mention) => {
-                self.visit_mention(piece, mention, tokens);
+            Position::Layout(node) => match self.layout.after_mention(node) {
+                Some(after) => self.visit_mention(piece, (self.passage.anywhere(), after), tokens),
+                None => self.visit_layout(piece, node, tokens),
+            },
+            Position::Mention(mention, after) => {
+                self.visit_mention(piece, (mention, after), tokens);
                 if self.passage.is_boundary(mention) {
-                    self.visit_layout(piece, AFTER_MENTION, tokens);
+                    self.visit_layout(piece, after, tokens);
                 }
             }
         }
@@ -40,10 +41,10 @@ impl Grounding {
         }
     }
 
-    fn visit_mention(&self, piece: usize, mention: Match, tokens: &mut Vec<u32>) {
+    fn visit_mention(&self, piece: usize, (mention, after): (Match, u32), tokens: &mut Vec<u32>) {
         for (byte, next) in self.passage.extensions(mention) {
             if let Some(child) = self.pieces.child(piece, byte) {
-                self.enter(child, Position::Mention(next), tokens);
+                self.enter(child, Position::Mention(next, after), tokens);
             }
         }
     }
@@ -60,7 +61,7 @@ impl Grounding {
     pub(super) fn is_live(&self, position: Position) -> bool {
         match position {
             Position::Layout(node) => self.is_live[node as usize],
-            Position::Mention(mention) => self.passage.is_live(mention),
+            Position::Mention(mention, _) => self.passage.is_live(mention),
         }
     }
 
@@ -69,15 +70,19 @@ impl Grounding {
         let mut next = Vec::with_capacity(positions.len());
         for position in positions {
             let (mention, node) = match *position {
-                Position::Layout(BEGIN) => (Some(self.passage.anywhere()), None),
-                Position::Layout(node) => (None, Some(node)),
-                Position::Mention(mention) => {
-                    (Some(mention), self.passage.is_boundary(mention).then_some(AFTER_MENTION))
+                Position::Layout(node) => match self.layout.after_mention(node) {
+                    Some(after) => (Some((self.passage.anywhere(), after)), None),
+                    None => (None, Some(node)),
+                },
+                Position::Mention(mention, after) => {
+                    (Some((mention, after)), self.passage.is_boundary(mention).then_some(after))
                 }
             };
-            let mention = mention.and_then(|mention| self.passage.extend(mention, byte));
+            let mention = mention.and_then(|(mention, after)| {
+                Some(Position::Mention(self.passage.extend(mention, byte)?, after))
+            });
             let node = node.and_then(|node| self.layout.next(node, byte));
-            next.extend(mention.map(Position::Mention));
+            next.extend(mention);
             next.extend(node.map(Position::Layout));
         }
         next.sort_unstable();

@@ -41,6 +41,12 @@ pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<
     let total = count(input, &options)?;
     // A model that cannot be read leaves no output behind.
     let predictor = model::load(&args.model, &args.options)?.with_sampling((&args.sampling).into());
+    ensure!(
+        predictor.template().mission().arity() == 1,
+        "`{}` finds relations, and files of predictions hold entities; ask it about one text, or \
+         measure it with `uner eval`",
+        args.model.display()
+    );
     let (mut writer, written) = open(args)?;
     let mut documents = documents(input, &options)?;
     skip(&mut documents, &written, input)?;

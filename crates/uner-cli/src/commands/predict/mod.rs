@@ -9,7 +9,7 @@ use anyhow::{Result, bail, ensure};
 use indexmap::IndexMap;
 use serde::Serialize;
 use uner_data::predictions::PredictedEntity;
-use uner_data::{Entity, regular};
+use uner_data::{Entity, FoundRelation, regular};
 use uner_infer::{FoundEntity, Predictor, Query};
 
 use crate::Ending;
@@ -22,6 +22,9 @@ struct Found<'a> {
     text: &'a str,
     /// In text order.
     entities: Vec<FoundEntity>,
+    /// Those of a model that is asked for relations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    relations: Vec<FoundRelation>,
     /// Mentions that do not occur in the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ungrounded: Vec<Ungrounded>,
@@ -31,6 +34,13 @@ struct Found<'a> {
     /// The answer to each type as the model wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     raw: Option<IndexMap<&'a str, String>>,
+}
+
+impl<'a> Found<'a> {
+    fn of(text: &'a str) -> Self {
+        let (entities, relations, ungrounded) = (Vec::new(), Vec::new(), Vec::new());
+        Self { text, entities, relations, ungrounded, malformed: Vec::new(), raw: None }
+    }
 }
 
 /// An entity without a span.
@@ -49,15 +59,20 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<Ending> {
     let text = args.text.as_deref().unwrap_or_default();
     let types: Vec<&str> = types.iter().map(String::as_str).collect();
     let predictor = model::load(&args.model, &args.options)?.with_sampling((&args.sampling).into());
-    let mut found = if predictor.is_grounded() && !args.raw {
+    let finds_entities = predictor.template().mission().arity() == 1;
+    let mut found = if predictor.is_grounded() && finds_entities && !args.raw {
         grounded(&predictor, text, &types)?
     } else {
         answered(&predictor, text, &types, args.raw)?
     };
-    found.entities.retain(|found| found.probability.is_none_or(|p| p >= args.threshold));
-    for found in &mut found.entities {
+    let is_probable = |probability: Option<f64>| probability.is_none_or(|p| p >= args.threshold);
+    found.entities.retain(|found| is_probable(found.probability));
+    found.relations.retain(|found| is_probable(found.probability));
+    let entities = found.entities.iter_mut().map(|found| &mut found.probability);
+    let relations = found.relations.iter_mut().map(|found| &mut found.probability);
+    for probability in entities.chain(relations) {
         // More digits are noise.
-        found.probability = found.probability.map(|p| (p * 1e4).round() / 1e4);
+        *probability = probability.map(|p| (p * 1e4).round() / 1e4);
     }
     writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
     Ok(Ending::Done)
@@ -70,7 +85,7 @@ fn grounded<'a>(predictor: &Predictor, text: &'a str, types: &[&str]) -> Result<
         FoundEntity { entity: Entity { text, entity_type, span: Some(span) }, probability }
     };
     let entities = predictor.predict(text, types)?.into_iter().map(entity).collect();
-    Ok(Found { text, entities, ungrounded: Vec::new(), malformed: Vec::new(), raw: None })
+    Ok(Found { entities, ..Found::of(text) })
 }
 
 /// The answers as the model wrote them.
@@ -95,7 +110,9 @@ fn answered<'a>(
         text: entity.text,
         entity_type: entity.entity_type,
     });
-    Ok(Found { text, entities, ungrounded: ungrounded.collect(), malformed, raw })
+    let relations = responses.iter().flat_map(|response| response.relations.iter().cloned());
+    let (ungrounded, relations) = (ungrounded.collect(), relations.collect());
+    Ok(Found { entities, relations, ungrounded, malformed, raw, ..Found::of(text) })
 }
 
 /// The types to query, each once.
