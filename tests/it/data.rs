@@ -334,3 +334,19 @@ fn notes_say_what_is_inexact() {
     assert_eq!(forum.count(&Note::MetadataEntity), 0);
     assert_eq!(notes("stackoverflow-ner", "train").count(&Note::MetadataEntity), 2);
 }
+
+/// The corpus has 5,000 relations. One that a passage repeats is kept once.
+#[test]
+fn every_relation_of_ddi_is_read() {
+    let Some(root) = shared("data") else { return };
+    let dataset = DatasetRef::Name("ddi-relations".to_owned()).resolve().unwrap();
+    let mut total = 0;
+    for (split, passages, relations) in [("train", 6_061, 3_988), ("test", 1_858, 975)] {
+        let mut examples = read(&dataset, split, &root).unwrap();
+        let found: Vec<Example> = examples.by_ref().map(Result::unwrap).collect();
+        let count: usize = found.iter().map(|example| example.relations.len()).sum();
+        assert_eq!((found.len(), count), (passages, relations), "{split}");
+        total += count + examples.notes().count(&Note::RepeatedEntity);
+    }
+    assert_eq!(total, 5_000);
+}

@@ -12,6 +12,7 @@ use crate::validate;
 mod entities;
 mod exports;
 mod files;
+mod relations;
 
 const SPANS: &str = "kind = \"jsonl\"";
 const CONVERSATIONS: &str = "kind = \"conversations\"\ncontainer = \"lines\"";
