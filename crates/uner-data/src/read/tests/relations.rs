@@ -45,7 +45,8 @@ fn spert_points_to_entities() {
         "entities": [{"type": "Loc", "start": 3, "end": 5}, {"type": "Peop", "start": 0, "end": 1}],
         "relations": [{"type": "Live_In", "head": 1, "tail": 0}]},
         {"tokens": ["x"], "entities": [], "relations": [{"type": "Live_In", "head": 0, "tail": 1}]}]"#;
-    let (items, _) = items(&dataset("kind = \"spert\"", "types = { Live_In = \"lives in\" }"), rows);
+    let (items, _) =
+        items(&dataset("kind = \"spert\"", "types = { Live_In = \"lives in\" }"), rows);
     assert_eq!(relations(&items[0]), [("lives in", vec!["Ada", "New York"])]);
     assert!(items[1].as_ref().unwrap_err().contains("relation `Live_In`"));
 }
