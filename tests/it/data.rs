@@ -339,7 +339,7 @@ fn notes_say_what_is_inexact() {
 #[test]
 fn every_relation_of_ddi_is_read() {
     let Some(root) = shared("data") else { return };
-    let dataset = DatasetRef::Name("ddi-relations".to_owned()).resolve().unwrap();
+    let dataset = registry::find("ddi-relations").unwrap();
     let mut total = 0;
     for (split, passages, relations) in [("train", 6_061, 3_988), ("test", 1_858, 975)] {
         let mut examples = read(&dataset, split, &root).unwrap();

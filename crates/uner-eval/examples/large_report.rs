@@ -114,6 +114,7 @@ fn record(dataset: &str, types: &[String], index: usize, random: &mut ChaCha8Rng
         split: "test".to_owned(),
         id: format!("{dataset}-{index}"),
         gold,
+        gold_relations: Vec::new(),
         answers: types.iter().map(answer).collect(),
         text,
     }
