@@ -4,11 +4,11 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Device;
-use uner_infer::{Generator, InferConfig, Predictor, Query};
+use uner_infer::{Chat, Completion, Generator, InferConfig, InferError, Predictor, Query};
 use uner_kernels::Visibility;
 use uner_model::weights::random;
 use uner_model::{Context, LlamaConfig};
-use uner_prompt::{Template, Tokenizer};
+use uner_prompt::{Conversation, Message, Template, Tokenizer};
 
 use crate::model::{small_config, small_model};
 
@@ -93,4 +93,51 @@ fn logits_that_are_no_numbers_name_what_was_asked() {
         ),
         "{error}"
     );
+}
+
+/// Chats are continued as by the generator, in the words of the template, and one that is too long
+/// ends no other.
+#[test]
+fn chats_are_continued_freely() {
+    let words = ["What describes person in the text?", "Ada met Bo in Rome."];
+    let tokenizer = Tokenizer::train(words.iter().cycle().take(40), 320).unwrap();
+    let config = LlamaConfig { vocab_size: tokenizer.vocab_size(), ..small_config() };
+    let model = random(&config, 1, &Device::flex());
+    let template = Template::load("zero-shot").unwrap();
+    let generator = Generator { model: &model, config: &config };
+    let infer = InferConfig { max_new_tokens: 8, queries_per_batch: 8, ..InferConfig::default() };
+    let predictor = Predictor::new(generator, &tokenizer, &template, infer).unwrap();
+    let chat = |system: &str, text: &str| Chat {
+        system: system.to_owned(),
+        conversation: Conversation { messages: vec![Message::user(text)] },
+    };
+    let long = words[1].repeat(config.max_position_embeddings);
+    let chats = [chat("Ada.", words[0]), chat("Bo.", &long), chat("", words[1])];
+    let mut found = vec![None; chats.len()];
+    let mut problems = Vec::new();
+    let each = |index, outcome: Result<Completion, InferError>| {
+        match outcome {
+            Ok(completion) => found[index] = Some(completion),
+            Err(error) => problems.push((index, error.to_string())),
+        }
+        ControlFlow::Continue(())
+    };
+    predictor.complete(chats, each).unwrap();
+    assert_eq!((problems.len(), problems[0].0), (1, 1));
+    assert!(problems[0].1.contains("a chat") && problems[0].1.contains("split"), "{problems:?}");
+    for (index, prompt) in [
+        (0, "Ada. USER: What describes person in the text? ASSISTANT:"),
+        (2, " USER: Ada met Bo in Rome. ASSISTANT:"),
+    ] {
+        let found = found[index].as_ref().unwrap();
+        let mut ids = vec![tokenizer.bos()];
+        ids.extend(tokenizer.encode_segment(prompt).unwrap());
+        assert_eq!(found.prompt_tokens, ids.len(), "{prompt}");
+        let expected = generator.greedy(&[ids], 8, |id| id == tokenizer.eos()).unwrap();
+        let text = tokenizer.decode(&expected[0]).unwrap();
+        assert_eq!(found.text, text.strip_prefix(' ').unwrap_or(&text));
+        assert_eq!(found.tokens, expected[0].len());
+    }
+    let stopped = predictor.complete([chat("", "x")], |_, _| ControlFlow::Break(()));
+    assert!(matches!(stopped, Err(InferError::Stopped)), "{stopped:?}");
 }

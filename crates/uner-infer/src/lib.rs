@@ -4,6 +4,7 @@
 //! The other prompts of a batch change an answer by rounding at most. An entity with a span is
 //! exactly that span of the text.
 
+mod complete;
 pub mod engine;
 mod error;
 pub mod export;
@@ -14,6 +15,7 @@ mod load;
 pub mod predict;
 mod prompts;
 
+pub use complete::{Chat, Completion};
 pub use error::InferError;
 pub use export::Export;
 pub use extract::Request;

@@ -58,7 +58,7 @@ impl Predictor<'_> {
 
     /// Whether a token ends an answer: for the template, the tokenizer or the model's files, or
     /// because it is a row of the embedding without a token.
-    fn ends(&self, id: u32) -> bool {
+    pub(crate) fn ends(&self, id: u32) -> bool {
         [self.end_of_turn, self.tokenizer.eos()].contains(&id)
             || self.model_config.eos_token_id.contains(&id)
             || id as usize >= self.tokenizer.vocab_size()
