@@ -108,7 +108,7 @@ fn every_template_reads_what_it_writes() {
     };
     let without = Example { entities: Vec::new(), ..hard.clone() };
     let templates = Template::names().map(|name| Template::load(name).expect("built in"));
-    for template in templates.filter(|template| template.mission().arity() == 1) {
+    for template in templates.filter(|template| mission::of(template).arity() == 1) {
         for example in [example(), hard.clone(), without.clone()] {
             let conversation = mission::conversation(&example, &template, None);
             let answers = conversation

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::Span;
+use crate::{Mention, Relation, Span};
 
 /// One span for each mention, `None` if the text has no occurrence left for it.
 ///
@@ -23,6 +23,17 @@ pub fn align(text: &str, mentions: &[String]) -> Vec<Option<Span>> {
             unused.entry(mention).or_insert_with(|| occurrences(text, mention).into_iter()).next()
         })
         .collect()
+}
+
+/// A relation that a system wrote. An argument has the span of its first occurrence in the text, as
+/// whole words if there is one.
+pub fn relation(text: &str, relation_type: &str, arguments: Vec<String>) -> Relation {
+    let mention = |argument: String| {
+        let span = occurrences(text, &argument).first().copied();
+        Mention { text: argument, span }
+    };
+    let arguments = arguments.into_iter().map(mention).collect();
+    Relation { relation_type: relation_type.to_owned(), arguments }
 }
 
 /// The non-overlapping occurrences of a string in a text, whole words first. An empty string has

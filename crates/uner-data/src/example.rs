@@ -3,8 +3,6 @@
 use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
 
-use crate::align::align;
-
 /// A half-open range of characters (Unicode scalar values, not bytes) of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Span {
@@ -65,17 +63,6 @@ pub struct Relation {
 }
 
 impl Relation {
-    /// A relation that a system wrote. An argument has the span of its first occurrence in the
-    /// text, as whole words if there is one.
-    pub fn located(text: &str, relation_type: &str, arguments: Vec<String>) -> Self {
-        let mention = |argument: String| {
-            let span = align(text, std::slice::from_ref(&argument)).pop().flatten();
-            Mention { text: argument, span }
-        };
-        let arguments = arguments.into_iter().map(mention).collect();
-        Self { relation_type: relation_type.to_owned(), arguments }
-    }
-
     /// The texts of the arguments, by which relations are compared.
     pub fn texts(&self) -> Vec<&str> {
         self.arguments.iter().map(|argument| argument.text.as_str()).collect()

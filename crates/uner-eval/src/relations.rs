@@ -1,6 +1,6 @@
-//! Relations as the scores see them: each is known by the texts of its arguments, and an answer that
-//! repeats one has it once. So strict F1 is micro F1 of exact tuples, and so are the other modes,
-//! because two relations never overlap.
+//! Relations as the scores see them: each is known by the texts of its arguments, and an answer
+//! that repeats one has it once. So strict F1 is micro F1 of exact tuples, and so are the other
+//! modes, because two relations never overlap.
 
 use std::collections::HashSet;
 
@@ -43,19 +43,18 @@ pub(crate) fn list<'a>(relations: impl Iterator<Item = &'a Relation>) -> String 
 
 #[cfg(test)]
 mod tests {
-    use uner_data::{Example, FoundRelation};
+    use uner_data::{Example, FoundRelation, align};
 
     use crate::record::Record;
     use crate::{Answer, DatasetScorer};
 
     use super::*;
 
-    const TEXT: &str = "A raises B; A blocks C.";
+    const TEXT: &str = "Mu raises Nu; Mu blocks Xi.";
 
     fn relations(relation_type: &str, pairs: &[[&str; 2]]) -> Vec<Relation> {
-        let located = |pair: &[&str; 2]| {
-            Relation::located(TEXT, relation_type, pair.map(str::to_owned).into())
-        };
+        let located =
+            |pair: &[&str; 2]| align::relation(TEXT, relation_type, pair.map(str::to_owned).into());
         pairs.iter().map(located).collect()
     }
 
@@ -67,15 +66,15 @@ mod tests {
 
     #[test]
     fn relations_are_compared_by_the_texts_of_their_arguments() {
-        let mut gold = relations("effect", &[["A", "B"], ["A", "C"]]);
-        gold.extend(relations("advice", &[["B", "C"]]));
+        let mut gold = relations("effect", &[["Mu", "Nu"], ["Mu", "Xi"]]);
+        gold.extend(relations("advice", &[["Nu", "Xi"]]));
         let mut example = Example::of_relations("1".to_owned(), TEXT.to_owned(), gold);
         example.queries.push("mechanism".to_owned());
         let answers = vec![
             // The order matters, a repetition does not.
-            answer("effect", &[["A", "B"], ["C", "A"], ["A", "B"]]),
+            answer("effect", &[["Mu", "Nu"], ["Xi", "Mu"], ["Mu", "Nu"]]),
             answer("advice", &[]),
-            answer("mechanism", &[["A", "D"]]),
+            answer("mechanism", &[["Mu", "Pi"]]),
         ];
         let record = Record::new(("d", "test"), example, answers).unwrap();
         let mut scorer = DatasetScorer::new("d", "", None);

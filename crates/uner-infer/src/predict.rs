@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use uner_data::{Entity, FoundEntity, FoundRelation, Relation, align::align};
+use uner_data::align::{self, align};
+use uner_data::{Entity, FoundEntity, FoundRelation};
 use uner_model::{Llama, LlamaConfig};
 use uner_prompt::grounded::{Grounding, Pieces};
 use uner_prompt::mission::{self, Item};
@@ -354,7 +355,7 @@ impl<'a> Predictor<'a> {
             (asked.grounding.is_some() && !is_shared).then_some(answer.empty_probability);
         let response = |(&index, items): (&usize, Vec<(Item, Option<f64>)>)| {
             let query = &queries[index];
-            let (entities, relations) = match self.template.mission().arity() {
+            let (entities, relations) = match mission::of(&self.template).arity() {
                 1 => (found_entities(query, items), Vec::new()),
                 _ => (Vec::new(), found_relations(query, items)),
             };
@@ -411,7 +412,7 @@ fn found_entities(query: &Query, items: Vec<(Item, Option<f64>)>) -> Vec<FoundEn
 
 fn found_relations(query: &Query, items: Vec<(Item, Option<f64>)>) -> Vec<FoundRelation> {
     let relation = |(item, probability)| FoundRelation {
-        relation: Relation::located(query.text, query.entity_type, item),
+        relation: align::relation(query.text, query.entity_type, item),
         probability,
     };
     items.into_iter().map(relation).collect()

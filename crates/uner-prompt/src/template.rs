@@ -6,7 +6,6 @@
 use crate::answer::Characters;
 use crate::error::PromptError;
 use crate::jinja::{ChatTemplate, of_model};
-use crate::mission::{self, Mission};
 use crate::pattern::placeholders;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -36,6 +35,24 @@ pub const BESIDE_CHAT: [&str; 6] = [
     "prompt_end_of_turn",
     "roles",
 ];
+
+/// What queries ask for, see [`crate::mission`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MissionName {
+    /// Named entities.
+    #[default]
+    Entities,
+    /// Relations between two mentions.
+    Relations,
+}
+
+impl MissionName {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 /// The form of a query and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,9 +87,9 @@ pub struct Roles {
 pub struct Template {
     /// The name of the template, as in its file name.
     pub name: String,
-    /// What is asked for: the name of a [`Mission`].
-    #[serde(default = "mission::default_name", skip_serializing_if = "is_default_mission")]
-    pub mission: String,
+    /// What is asked for.
+    #[serde(default, skip_serializing_if = "MissionName::is_default")]
+    pub mission: MissionName,
     /// The form of a query and its answer.
     pub form: AskForm,
     /// A chat template that puts the messages together, instead of the keys in
@@ -173,14 +190,6 @@ impl Template {
         Ok(self)
     }
 
-    /// What its queries ask for.
-    ///
-    /// # Panics
-    /// If `mission` was changed to an unknown name after the template was read.
-    pub fn mission(&self) -> &'static dyn Mission {
-        mission::named(&self.mission).expect("a template is checked when it is read")
-    }
-
     /// Names of the built-in templates.
     pub fn names() -> impl Iterator<Item = &'static str> {
         BUILT_IN.iter().map(|(name, _)| *name)
@@ -227,12 +236,8 @@ impl Template {
     }
 
     fn check(&self, keys: &toml::Table) -> Result<(), String> {
-        let mission = mission::named(&self.mission)?;
-        if !mission.forms().contains(&self.form) {
-            return Err(format!(
-                "mission `{}` has no queries of this `form`; use `per-type`",
-                mission.name()
-            ));
+        if self.mission == MissionName::Relations && self.form != AskForm::PerType {
+            return Err("mission `relations` only has queries of form `per-type`".to_owned());
         }
         if self.chat_template.is_some() {
             let idle = BESIDE_CHAT.iter().zip(self.beside_chat()).find(|(_, is_set)| *is_set);
@@ -263,10 +268,6 @@ impl Template {
             _ => Err("`question` and `acknowledgement` are required by this form".to_owned()),
         }
     }
-}
-
-fn is_default_mission(name: &String) -> bool {
-    *name == mission::default_name()
 }
 
 fn check_pattern(key: &str, pattern: &str, expected: &[&str]) -> Result<(), String> {

@@ -9,9 +9,9 @@ use crate::request::{ChatMessage, ChatRole, Request};
 pub use read::{AllTypes, read_all_types, without_reasoning};
 
 /// The prompt of UniversalNER for one entity type, or of any other template: the system line and
-/// the turns of [`mission::prompt`] as messages. The endpoint's chat template takes the place of the
-/// names `USER` and `ASSISTANT`. `types` is a type, or for templates that ask for all types at once
-/// their list ([`mission::list_types`]). Read the answer with [`mission::read`].
+/// the turns of [`mission::prompt`] as messages. The endpoint's chat template takes the place of
+/// the names `USER` and `ASSISTANT`. `types` is a type, or for templates that ask for all types at
+/// once their list ([`mission::list_types`]). Read the answer with [`mission::read`].
 pub fn by_template(
     text: &str,
     types: &str,

@@ -5,7 +5,8 @@
 
 use std::ops::ControlFlow;
 
-use uner_data::{Entity, FoundEntity, FoundRelation, Relation, align::align};
+use uner_data::align::{self, align};
+use uner_data::{Entity, FoundEntity, FoundRelation};
 use uner_endpoint::prompts::{AllTypes, all_types, by_template, read_all_types, without_reasoning};
 use uner_endpoint::{
     Client, End, EndpointError, Event, Failure, Problem, Request, Summary, Tokens,
@@ -39,7 +40,7 @@ impl Ask {
     /// Mentions of an item of an answer.
     fn arity(&self) -> usize {
         match self {
-            Self::Template(template) => template.mission().arity(),
+            Self::Template(template) => mission::of(template).arity(),
             Self::AllTypes => 1,
         }
     }
@@ -199,7 +200,7 @@ impl EndpointSystem {
                 Answer { list: (list != response.text).then_some(list), ..answer }
             } else {
                 let relation = |item| FoundRelation {
-                    relation: Relation::located(text, name, item),
+                    relation: align::relation(text, name, item),
                     probability: None,
                 };
                 Answer::of_relations(name, items.into_iter().map(relation).collect())
@@ -209,8 +210,8 @@ impl EndpointSystem {
         types.iter().zip(items).map(of_type).collect()
     }
 
-    /// The items of each type in the text of an answer, and whether it has the format that was asked
-    /// for.
+    /// The items of each type in the text of an answer, and whether it has the format that was
+    /// asked for.
     fn read(&self, answer: &str, types: &[String]) -> (Vec<Vec<Item>>, bool) {
         match &self.ask {
             Ask::Template(template) => {

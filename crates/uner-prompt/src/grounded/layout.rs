@@ -2,6 +2,7 @@
 
 use super::pieces::Pieces;
 use crate::answer::json_string;
+use crate::mission;
 use crate::template::{AskForm, Template};
 
 /// The first mention of an item begins here.
@@ -27,7 +28,7 @@ impl Layout {
         let edges = vec![Vec::new(); START as usize + 1];
         let mut layout = Self { edges, mentions: vec![(BEGIN, AFTER_MENTION)] };
         match template.form {
-            AskForm::PerType => layout.add_items(template.mission().arity()),
+            AskForm::PerType => layout.add_items(mission::of(template).arity()),
             AskForm::AllInOne => {
                 let [before_type, after_type] = [layout.add_node(), layout.add_node()];
                 layout.add(AFTER_MENTION, "\", ", before_type);

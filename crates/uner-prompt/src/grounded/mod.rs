@@ -27,6 +27,7 @@ mod pieces;
 mod tests;
 mod walk;
 
+use crate::mission;
 use crate::template::{AskForm, Template};
 pub use error::GroundingError;
 pub use items::GroundedItem;
@@ -95,7 +96,7 @@ impl Grounding {
         let is_live = if passage.is_empty() { layout.live(&pieces, false) } else { is_live };
         let allowed = is_live.iter().map(|_| OnceLock::new()).collect();
         let types = types.iter().map(ToString::to_string).collect();
-        let arity = template.mission().arity();
+        let arity = mission::of(template).arity();
         Ok(Self { form, arity, types, layout, passage, pieces, is_live, allowed })
     }
 

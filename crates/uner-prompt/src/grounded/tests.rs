@@ -106,7 +106,7 @@ fn items(entities: &[(&str, &str)], template: &Template) -> Vec<Item> {
     let next = entities.iter().cycle().skip(1);
     let item = |((mention, _), (next, _)): (&(&str, &str), &(&str, &str))| {
         let mentions = [*mention, *next].map(str::to_owned);
-        mentions[..template.mission().arity()].to_vec()
+        mentions[..mission::of(template).arity()].to_vec()
     };
     entities.iter().zip(next).map(item).collect()
 }
@@ -114,7 +114,7 @@ fn items(entities: &[(&str, &str)], template: &Template) -> Vec<Item> {
 fn write(entities: &[(&str, &str)], template: &Template) -> String {
     let pairs = entities.iter().copied();
     match template.form {
-        _ if template.mission().arity() == 2 => {
+        _ if mission::of(template).arity() == 2 => {
             let items = items(entities, template);
             let pairs = items.iter().map(|pair| (&*pair[0], &*pair[1]));
             typed_answer(pairs, template.answer_characters)

@@ -13,14 +13,6 @@ use crate::template::{AskForm, Template};
 pub(super) struct Entities;
 
 impl Mission for Entities {
-    fn name(&self) -> &'static str {
-        "entities"
-    }
-
-    fn forms(&self) -> &'static [AskForm] {
-        &[AskForm::PerType, AskForm::AllInOne, AskForm::InstructUie]
-    }
-
     fn arity(&self) -> usize {
         1
     }

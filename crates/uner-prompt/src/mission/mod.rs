@@ -1,10 +1,11 @@
-//! Missions: what is asked of a passage, and how it is answered. [`Entities`](entities) and
-//! [`Relations`](relations) are two; a template names its own.
+//! Missions: what is asked of a passage, and how it is answered. Entities are one, relations
+//! another; a template names its own.
 //!
 //! A mission turns the gold of an example into an answer, and an answer into items. Everything
 //! around it is the same for all: turns of a conversation, tokens, loss mask, negative sampling
 //! (by the types of an example's gold), packing, decoding, and the comparison of items in an
-//! evaluation. To add one, write its module and list it in [`MISSIONS`].
+//! evaluation. To add one, write its module, name it in [`MissionName`], and add
+//! it to [`of`].
 
 mod entities;
 mod relations;
@@ -12,11 +13,11 @@ mod relations;
 use std::fmt::Debug;
 use std::ops::Range;
 
-use uner_data::{Example, did_you_mean};
+use uner_data::Example;
 
 use crate::conversation::{Conversation, Message};
 use crate::pattern::fill;
-use crate::template::{AskForm, Template};
+use crate::template::{AskForm, MissionName, Template};
 
 /// The mentions of one answer item, in the order of its arguments: one of an entity; head and tail
 /// of a relation.
@@ -24,12 +25,6 @@ pub type Item = Vec<String>;
 
 /// What queries ask for, and what their answers list.
 pub trait Mission: Debug + Sync {
-    /// Its name in templates, as the value of `mission`.
-    fn name(&self) -> &'static str;
-
-    /// The forms of a query that it has.
-    fn forms(&self) -> &'static [AskForm];
-
     /// Mentions of an item.
     fn arity(&self) -> usize;
 
@@ -42,24 +37,12 @@ pub trait Mission: Debug + Sync {
     fn read(&self, output: &str, types: &[&str], template: &Template) -> (Vec<Vec<Item>>, bool);
 }
 
-/// All missions. A template without `mission` has the first.
-static MISSIONS: [&dyn Mission; 2] = [&entities::Entities, &relations::Relations];
-
-/// The name of the mission of templates that name none.
-pub(crate) fn default_name() -> String {
-    MISSIONS[0].name().to_owned()
-}
-
-/// The mission with a name.
-///
-/// # Errors
-/// Lists the names.
-pub(crate) fn named(name: &str) -> Result<&'static dyn Mission, String> {
-    let names = MISSIONS.map(Mission::name);
-    MISSIONS.into_iter().find(|mission| mission.name() == name).ok_or_else(|| {
-        let hint = did_you_mean(name, names);
-        format!("`mission` is `{name}`, which is unknown{hint}; known: `{}`", names.join("`, `"))
-    })
+/// The mission of a template.
+pub fn of(template: &Template) -> &'static dyn Mission {
+    match template.mission {
+        MissionName::Entities => &entities::Entities,
+        MissionName::Relations => &relations::Relations,
+    }
 }
 
 /// The training conversation of an annotated passage: the passage with its acknowledgement, then
@@ -76,7 +59,7 @@ pub fn conversation(
     let Example { text, queries, .. } = example;
     let mut messages = opening(text, &list_types(queries), template, dataset_name);
     let answer =
-        |types: &[String]| Message::assistant(template.mission().answer(example, types, template));
+        |types: &[String]| Message::assistant(of(template).answer(example, types, template));
     if template.question.is_none() {
         messages.push(answer(queries));
         return Conversation { messages };
@@ -107,7 +90,7 @@ pub fn prompt(
 
 /// Reads the answer to a prompt for `types`: see [`Mission::read`].
 pub fn read(output: &str, types: &[&str], template: &Template) -> (Vec<Vec<Item>>, bool) {
-    template.mission().read(output, types, template)
+    of(template).read(output, types, template)
 }
 
 /// Whether a prompt asks for all types of a text, and its answer contains all of them.

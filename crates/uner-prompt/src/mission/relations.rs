@@ -1,23 +1,16 @@
-//! Open relation extraction: one relation a query, and an item is a pair of mentions, head and tail.
+//! Open relation extraction: a query asks for one relation, and an item is a pair of mentions, head
+//! and tail.
 
 use uner_data::{Example, Relation, Span};
 
 use super::{Item, Mission};
 use crate::answer::{parse_typed_answer, typed_answer};
-use crate::template::{AskForm, Template};
+use crate::template::Template;
 
 #[derive(Debug)]
 pub(super) struct Relations;
 
 impl Mission for Relations {
-    fn name(&self) -> &'static str {
-        "relations"
-    }
-
-    fn forms(&self) -> &'static [AskForm] {
-        &[AskForm::PerType]
-    }
-
     fn arity(&self) -> usize {
         2
     }

@@ -7,7 +7,8 @@ use anyhow::{Result, bail, ensure};
 use uner_data::DataError;
 use uner_data::documents::{Document, DocumentOptions, Stamp, documents};
 use uner_data::predictions::{PredictionWriter, Written};
-use uner_infer::{InferError, Request};
+use uner_infer::{InferError, Predictor, Request};
+use uner_prompt::mission;
 
 use crate::Ending;
 use crate::args::{FilesArgs, PredictArgs};
@@ -40,13 +41,7 @@ pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<
     let stamp = Stamp::of(input)?;
     let total = count(input, &options)?;
     // A model that cannot be read leaves no output behind.
-    let predictor = model::load(&args.model, &args.options)?.with_sampling((&args.sampling).into());
-    ensure!(
-        predictor.template().mission().arity() == 1,
-        "`{}` finds relations, and files of predictions hold entities; ask it about one text, or \
-         measure it with `uner eval`",
-        args.model.display()
-    );
+    let predictor = load(args)?;
     let (mut writer, written) = open(args)?;
     let mut documents = documents(input, &options)?;
     skip(&mut documents, &written, input)?;
@@ -104,6 +99,18 @@ pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<
         );
     }
     Ok(Ending::Done)
+}
+
+/// Reads a model that finds entities.
+fn load(args: &PredictArgs) -> Result<Predictor<'static>> {
+    let predictor = model::load(&args.model, &args.options)?;
+    ensure!(
+        mission::of(predictor.template()).arity() == 1,
+        "`{}` finds relations, and files of predictions hold entities; ask it about one text, or \
+         measure it with `uner eval`",
+        args.model.display()
+    );
+    Ok(predictor.with_sampling((&args.sampling).into()))
 }
 
 /// Reads all documents once, so that a fault in the last one is reported before hours of work.

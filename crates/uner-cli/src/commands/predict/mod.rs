@@ -11,6 +11,7 @@ use serde::Serialize;
 use uner_data::predictions::PredictedEntity;
 use uner_data::{Entity, FoundRelation, regular};
 use uner_infer::{FoundEntity, Predictor, Query};
+use uner_prompt::mission;
 
 use crate::Ending;
 use crate::args::PredictArgs;
@@ -59,7 +60,7 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<Ending> {
     let text = args.text.as_deref().unwrap_or_default();
     let types: Vec<&str> = types.iter().map(String::as_str).collect();
     let predictor = model::load(&args.model, &args.options)?.with_sampling((&args.sampling).into());
-    let finds_entities = predictor.template().mission().arity() == 1;
+    let finds_entities = mission::of(predictor.template()).arity() == 1;
     let mut found = if predictor.is_grounded() && finds_entities && !args.raw {
         grounded(&predictor, text, &types)?
     } else {
