@@ -25,7 +25,8 @@ use uner_plan::recipe::RecipeError;
 use args::data::DataCommand;
 use args::{Command, CommandLine, TrainLine};
 use commands::{
-    data, doctor, download, encode, eval, export, overlap, predict, report, score, train, verify,
+    data, distill, doctor, download, encode, eval, export, overlap, predict, report, score, train,
+    verify,
 };
 use terminal::printable::Printable;
 
@@ -105,6 +106,7 @@ fn talk_to_stderr() {
 fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
     match command {
         Command::Train(args) => return train::run(args, out),
+        Command::Distill(args) => return distill::run(args, out),
         Command::Report(args) => report::run(args, out)?,
         Command::Eval(args) => return eval::run(args, out),
         Command::Compare(args) => eval::compare(args, out)?,

@@ -5,6 +5,7 @@ use include_dir::{Dir, include_dir};
 
 static RECIPES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../recipes");
 static EVALUATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../recipes/eval");
+static DISTILLATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../recipes/distill");
 static MODELS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/models");
 
 /// The text of a built-in recipe.
@@ -25,6 +26,16 @@ pub fn evaluation(name: &str) -> Option<&'static str> {
 /// The names of the built-in recipes of evaluations, sorted.
 pub fn evaluation_names() -> Vec<&'static str> {
     names(&EVALUATIONS)
+}
+
+/// The text of a built-in recipe of a distillation.
+pub fn distillation(name: &str) -> Option<&'static str> {
+    text(&DISTILLATIONS, name)
+}
+
+/// The names of the built-in recipes of distillations, sorted.
+pub fn distillation_names() -> Vec<&'static str> {
+    names(&DISTILLATIONS)
 }
 
 /// The text of built-in model dimensions.

@@ -24,6 +24,7 @@
 //! ```
 
 mod adapter;
+pub mod distill;
 mod evaluate;
 pub mod folder;
 mod guards;

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use safetensors::Dtype;
 use uner_data::documents::DocumentFormat;
 use uner_data::predictions::PredictionFormat;
+use uner_distill::folder::Shard;
 use uner_infer::Decoding;
 use uner_infer::engine::Sampling;
 use uner_kernels::device::DeviceName;
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Reproduce(ReproduceArgs),
     /// Ask a trained model for the entities in a text
     Predict(PredictArgs),
+    /// Turn raw text into training data: passages, annotated by a teacher
+    Distill(DistillArgs),
     /// Look at datasets, check them, encode conversations
     #[command(subcommand)]
     Data(DataCommand),
@@ -72,6 +75,49 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Describe the machine, and test every device
     Doctor(DoctorArgs),
+}
+
+/// Turn raw text into training data: passages, annotated by a teacher
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct DistillArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<DistillCommand>,
+    /// A recipe: a path, or a name looked up here, in `recipes/distill/`, and among those built in
+    #[arg(long, value_name = "NAME|FILE", required = true)]
+    pub(crate) recipe: Option<String>,
+    /// Set a key of the recipe to another value; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<Override>,
+    /// Annotate only every N-th passage, from the I-th, on one of N machines
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// Download the teacher from this repository of the Hugging Face hub: you have read and accept
+    /// its licence
+    #[arg(long, value_name = "hf:ORG/NAME")]
+    pub(crate) accept_licence: Vec<Accepted>,
+    /// Draw the passages, print what the answers would cost, and exit
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DistillCommand {
+    /// Join the shards of a recipe, and build their training data
+    Merge(DistillMergeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DistillMergeArgs {
+    /// The recipe of the shards
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) recipe: String,
+    /// Set a key of the recipe to another value; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<Override>,
+    /// Leave out passages without an answer
+    #[arg(long)]
+    pub(crate) allow_unanswered: bool,
 }
 
 /// Train a model by a recipe and measure it

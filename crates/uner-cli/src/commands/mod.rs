@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 pub(crate) mod data;
+pub(crate) mod distill;
 pub(crate) mod doctor;
 pub(crate) mod download;
 pub(crate) mod encode;

@@ -42,6 +42,14 @@ pub fn find_evaluation(name: &str) -> Result<RecipeText, RecipeError> {
     find_in(name, "recipes/eval", builtin::evaluation, &builtin::evaluation_names())
 }
 
+/// As [`find`], for the recipe of a distillation, which is looked up in `recipes/distill/`.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_distillation(name: &str) -> Result<RecipeText, RecipeError> {
+    find_in(name, "recipes/distill", builtin::distillation, &builtin::distillation_names())
+}
+
 fn find_in(
     name: &str,
     folder: &str,
@@ -89,7 +97,10 @@ pub fn parse(source: &RecipeText, overrides: &[Override]) -> Result<Recipe, Reci
 }
 
 /// As [`parse`], for any kind of recipe.
-pub(super) fn parse_as<R: DeserializeOwned>(
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_as<R: DeserializeOwned>(
     source: &RecipeText,
     overrides: &[Override],
 ) -> Result<R, RecipeError> {

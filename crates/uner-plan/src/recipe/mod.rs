@@ -20,7 +20,7 @@ pub use evaluation::{
     ALL_TYPES, EvalData, EvalModel, EvalPredictions, EvalPrompt, EvalRecipe, EvalRun, Measured,
     SampleConfig, SystemConfig,
 };
-pub use load::{RecipeText, defaults, find, find_evaluation, parse};
+pub use load::{RecipeText, defaults, find, find_distillation, find_evaluation, parse, parse_as};
 pub use overrides::Override;
 pub use tagger::{Head, TaggerData, TaggerModel, TaggerRecipe, is_tagger};
 

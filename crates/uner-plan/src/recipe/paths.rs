@@ -18,8 +18,8 @@ pub(super) fn folder_of(recipe: &Path) -> PathBuf {
     if name.is_some_and(|name| name == "recipes") {
         return around(parent);
     }
-    let is_eval = name.is_some_and(|name| name == "eval");
-    if is_eval && names.next().flatten().is_some_and(|name| name == "recipes") {
+    let is_kind = name.is_some_and(|name| name == "eval" || name == "distill");
+    if is_kind && names.next().flatten().is_some_and(|name| name == "recipes") {
         return around(&around(parent));
     }
     parent.to_owned()
@@ -107,7 +107,12 @@ fn each_path(recipe: &mut Table, mut change: impl FnMut(&mut String)) {
     };
     at(&["run", "dir"], &|_| true);
     at(&["data", "root"], &|_| true);
-    at(&["model", "weights"], &|text| text != RANDOM && !hub::is_named(text.as_ref()));
+    let is_model = |text: &str| text != RANDOM && !hub::is_named(text.as_ref());
+    at(&["model", "weights"], &is_model);
+    at(&["teacher", "model", "weights"], &is_model);
+    at(&["teacher", "model", "template"], &is_file);
+    at(&["passages", "tokenizer"], &|_| true);
+    at(&["report", "root"], &|_| true);
     at(&["model", "tokenizer"], &|text| text != TRAIN);
     at(&["model", "config"], &is_file);
     at(&["prompt", "template"], &is_file);
