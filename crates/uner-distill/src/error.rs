@@ -79,9 +79,7 @@ pub enum DistillError {
         problem: String,
     },
     /// A shard that is written wrongly.
-    #[error(
-        "`{0}` is not a shard; write `i/n` with `i` from 0 to `n` - 1, such as `0/4`"
-    )]
+    #[error("`{0}` is not a shard; write `i/n` with `i` from 0 to `n` - 1, such as `0/4`")]
     Shard(String),
     /// Folders that are not the shards of one run.
     #[error("the shards cannot be merged: {0}")]

@@ -114,7 +114,11 @@ fn shards(folders: &[PathBuf]) -> Result<(Description, Vec<PathBuf>), DistillErr
             ));
         }
         if shard.count() != first.count() {
-            return wrong(format!("`{}` is `{shard}`, but `{}` is `{first}`", path.display(), folder.display()));
+            return wrong(format!(
+                "`{}` is `{shard}`, but `{}` is `{first}`",
+                path.display(),
+                folder.display()
+            ));
         }
     }
     for index in 0..first.count() {

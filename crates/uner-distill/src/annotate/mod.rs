@@ -2,8 +2,6 @@
 
 mod feed;
 mod progress;
-#[cfg(test)]
-mod tests;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -137,15 +135,13 @@ impl Annotation {
             summary: Summary::new(self.total, self.answered),
         };
         let end = teacher.answer_all(&mut feed, &mut |event| match event {
-            TeacherEvent::Answered { index, outcome } => {
-                match recorder.record(index, outcome) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(problem) => {
-                        error.borrow_mut().get_or_insert(problem);
-                        ControlFlow::Break(())
-                    }
+            TeacherEvent::Answered { index, outcome } => match recorder.record(index, outcome) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(problem) => {
+                    error.borrow_mut().get_or_insert(problem);
+                    ControlFlow::Break(())
                 }
-            }
+            },
             TeacherEvent::Progress { money, in_flight } => {
                 recorder.summary.money = money;
                 on_progress(&recorder.progress(in_flight))

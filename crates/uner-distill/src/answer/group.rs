@@ -42,7 +42,8 @@ impl Group {
 
     /// Whether it is a tuple with a mention and a type, so that no group can follow in it.
     pub(super) fn is_open_pair(&self) -> bool {
-        let is_pair = matches!(&self.items[..], [first, second] if first.is_quoted && second.is_quoted);
+        let is_pair =
+            matches!(&self.items[..], [first, second] if first.is_quoted && second.is_quoted);
         self.bracket == b'(' && self.num_groups == 0 && is_pair
     }
 
@@ -85,9 +86,19 @@ impl Group {
             return;
         }
         match (&quoted[..], &self.items[..]) {
-            ([mention, entity_type], _) => parsed.pairs.push(pair(&mention.text, &entity_type.text)),
-            // `("Ada", None)`; without any quotes only in a list, as sentences have commas, too.
-            (_, [mention, entity_type]) if is_inner || !quoted.is_empty() => {
+            ([mention, entity_type], _) => {
+                parsed.pairs.push(pair(&mention.text, &entity_type.text))
+            }
+            // `("Ada", None)`
+            ([_], [mention, entity_type]) => {
+                parsed.pairs.push(pair(&mention.text, &entity_type.text));
+            }
+            // `(Ada, person)`, but neither a sentence nor offsets.
+            ([], [mention, entity_type])
+                if is_inner
+                    && self.bracket == b'('
+                    && entity_type.text.contains(char::is_alphabetic) =>
+            {
                 parsed.pairs.push(pair(&mention.text, &entity_type.text));
             }
             ([], _) => {}
@@ -102,8 +113,12 @@ impl Group {
         };
         match (of(&MENTION_KEYS), of(&TYPE_KEYS)) {
             (Some(mention), Some(entity_type)) => parsed.pairs.push(pair(mention, entity_type)),
+            // A record without its other half.
+            (Some(_), None) | (None, Some(_)) => parsed.unreadable += 1,
             // `{"Ada": "person"}`
-            _ => parsed.pairs.extend(self.entries.iter().map(|(key, value)| pair(key, value))),
+            (None, None) => {
+                parsed.pairs.extend(self.entries.iter().map(|(key, value)| pair(key, value)))
+            }
         }
     }
 }

@@ -88,10 +88,11 @@ impl<'a> Scan<'a> {
 
     /// Goes to the next bracket that may open a list.
     fn skip_text(&mut self) {
-        let starts = self.rest().match_indices(['(', '[', '{']).map(|(index, _)| index);
-        match starts.map(|index| self.at + index).find(|at| opens_list(&self.text[*at..])) {
-            Some(at) => {
-                self.at = at;
+        let rest = self.rest();
+        let mut brackets = rest.match_indices(['(', '[', '{']).map(|(index, _)| index);
+        match brackets.find(|index| opens_list(&rest[*index..])) {
+            Some(index) => {
+                self.at += index;
                 self.open();
             }
             None => self.at = self.text.len(),
@@ -130,12 +131,12 @@ impl<'a> Scan<'a> {
     }
 
     fn open(&mut self) {
-        // A pair whose closing bracket is missing.
-        if self.groups.last().is_some_and(Group::is_open_pair) {
-            self.close();
-        }
         let bracket = self.rest().as_bytes()[0];
         self.at += 1;
+        // A pair whose closing bracket is missing.
+        if bracket == b'(' && self.groups.last().is_some_and(Group::is_open_pair) {
+            self.close();
+        }
         self.groups.push(Group::new(bracket));
         self.expects_value = true;
     }
@@ -184,23 +185,30 @@ impl<'a> Scan<'a> {
             group.read(None, false, &mut self.parsed);
         }
         let is_empty = self.has_empty_list && self.parsed.is_complete;
-        let is_readable = !self.parsed.pairs.is_empty() || (is_empty && self.parsed.unreadable == 0);
+        let is_readable =
+            !self.parsed.pairs.is_empty() || (is_empty && self.parsed.unreadable == 0);
         is_readable.then_some(self.parsed)
     }
 }
 
 /// Whether a bracket at the start of a text opens a list of entities, and is not part of a
-/// sentence.
+/// sentence: whether a quote follows, perhaps behind more brackets, or if it is a list also another
+/// bracket.
 fn opens_list(text: &str) -> bool {
-    let inside = text[1..].trim_start().chars().next();
-    match text.as_bytes()[0] {
-        b'[' => inside.is_some_and(|c| is_quote(c) || "([{]".contains(c)),
-        b'{' => inside.is_some_and(is_quote),
-        _ => inside.is_some_and(|c| is_quote(c) || c == '('),
+    const BRACKETS: [char; 3] = ['(', '[', '{'];
+    let inside = text[1..].trim_start();
+    let is_list = text.starts_with('[') && inside.starts_with(['(', '[', '{', ']']);
+    let mut first = inside;
+    for _ in 0..2 {
+        first = first.strip_prefix(BRACKETS).map_or(first, str::trim_start);
     }
+    is_list || first.starts_with(is_quote)
 }
 
 /// Whether a character opens a quoted text.
 fn is_quote(character: char) -> bool {
-    matches!(character, '"' | '\'' | '`' | '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2018}' | '\u{2019}')
+    matches!(
+        character,
+        '"' | '\'' | '`' | '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2018}' | '\u{2019}'
+    )
 }

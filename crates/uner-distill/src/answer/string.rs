@@ -114,6 +114,7 @@ fn resolved(kind: char, escape: &str) -> (Option<char>, usize) {
 }
 
 fn hexadecimal(text: &str, digits: usize) -> Option<u32> {
-    let digits = text.get(..digits).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    let digits =
+        text.get(..digits).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
     u32::from_str_radix(digits, 16).ok()
 }

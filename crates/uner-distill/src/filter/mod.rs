@@ -24,9 +24,33 @@ use ground::Ground;
 /// Types that say that an entity has none, without case, blanks and punctuation. The first four
 /// are the paper's.
 pub const ELSE_TYPES: [&str; 27] = [
-    "none", "na", "misc", "else", "", "entity", "miscellaneous", "nan", "nil", "noentity", "notapplicable",
-    "notspecified", "nothing", "notype", "null", "other", "otherentity", "others", "thing", "typeofentity",
-    "unclassified", "undefined", "unidentified", "unknown", "unknowntype", "unspecified", "various",
+    "none",
+    "na",
+    "misc",
+    "else",
+    "",
+    "entity",
+    "miscellaneous",
+    "nan",
+    "nil",
+    "noentity",
+    "notapplicable",
+    "notspecified",
+    "nothing",
+    "notype",
+    "null",
+    "other",
+    "otherentity",
+    "others",
+    "thing",
+    "typeofentity",
+    "unclassified",
+    "undefined",
+    "unidentified",
+    "unknown",
+    "unknowntype",
+    "unspecified",
+    "various",
 ];
 
 /// The rules for entities.

@@ -27,10 +27,10 @@ fn repetitions_have_successive_occurrences_for_each_type() {
     let text = "The é He and He";
     let answer = r#"[("He", "p"), ("He", "q"), ("He", "p"), ("He", "p"), ("He", "p")]"#;
     let (rows, reasons) = found(text, answer);
-    // Whole words come first, then the letters inside `The`.
     let expected = [row("He", "p", 6), row("He", "q", 6), row("He", "p", 13)];
     assert_eq!(rows, expected);
     assert_eq!(counts(&reasons), [(Reason::Repeated, 2)]);
+    // Whole words come first.
     let (rows, _) = found("aHe He", r#"[("He", "p"), ("He", "p")]"#);
     assert_eq!(rows, [row("He", "p", 4), row("He", "p", 1)]);
 }
@@ -81,7 +81,9 @@ fn other_scripts_can_be_kept() {
 
 #[test]
 fn else_types_are_found_in_any_spelling() {
-    for name in ["None", "NONE", "n/a", "N.A.", "NA", "Misc", "ELSE", "Not Applicable", "-", "?", "other"] {
+    for name in
+        ["None", "NONE", "n/a", "N.A.", "NA", "Misc", "ELSE", "Not Applicable", "-", "?", "other"]
+    {
         assert!(is_else(name), "{name}");
     }
     for name in ["nation", "other animal", "person", "nonentity", "miscarriage"] {
@@ -92,7 +94,14 @@ fn else_types_are_found_in_any_spelling() {
 #[test]
 fn spellings_merge_under_the_most_frequent() {
     let mut spellings = Spellings::default();
-    for name in ["Medical_condition", "medical condition", "MEDICAL CONDITION", "MedicalCondition", "b-a", "B a"] {
+    for name in [
+        "Medical_condition",
+        "medical condition",
+        "MEDICAL CONDITION",
+        "MedicalCondition",
+        "b-a",
+        "B a",
+    ] {
         spellings.count(name);
     }
     spellings.choose();

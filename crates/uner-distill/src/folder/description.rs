@@ -35,11 +35,8 @@ impl Description {
     /// # Errors
     /// [`DistillError::NoRun`] if it is missing or unreadable.
     pub fn read(folder: &Path) -> Result<Self, DistillError> {
-        let no_run = |problem: String| DistillError::NoRun {
-            folder: folder.to_owned(),
-            file: RUN,
-            problem,
-        };
+        let no_run =
+            |problem: String| DistillError::NoRun { folder: folder.to_owned(), file: RUN, problem };
         let path = folder.join(RUN);
         if !path.exists() {
             return Err(no_run("is missing; annotate the passages first".to_owned()));

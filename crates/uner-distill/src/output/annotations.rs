@@ -7,9 +7,7 @@ use uner_data::{Entity, Example};
 
 use crate::answer::parse;
 use crate::error::DistillError;
-use crate::filter::{
-    FilterConfig, Reasons, Spellings, TypeSpelling, entities, one_line, refused,
-};
+use crate::filter::{FilterConfig, Reasons, Spellings, TypeSpelling, entities, one_line, refused};
 use crate::folder::{AnswerReader, AnswerRecord, Passages};
 use crate::passage::Passage;
 

@@ -4,8 +4,6 @@
 mod annotations;
 mod conversations;
 mod spans;
-#[cfg(test)]
-mod tests;
 
 use std::io::Write;
 use std::path::Path;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use uner_data::Example;
 use uner_data::middle_cut;
 use uner_data::stats::{Distribution, Stats};
-use uner_data::Example;
 use uner_endpoint::Prices;
 
 use crate::filter::Reasons;

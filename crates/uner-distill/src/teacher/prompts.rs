@@ -73,10 +73,7 @@ mod tests {
     fn the_prompt_for_types_is_that_of_figure_1() {
         let request = PromptVersion::Type.request("Ada saw Rome.");
         let expected = [
-            ChatMessage::new(
-                ChatRole::System,
-                "You are a helpful information extraction system.",
-            ),
+            ChatMessage::new(ChatRole::System, "You are a helpful information extraction system."),
             ChatMessage::new(
                 ChatRole::User,
                 "Given a passage, your task is to extract all entities and identify their entity types. The output should be in a list of tuples of the following format: [(\"entity 1\", \"type of entity 1\"), ... ].\n\nPassage: Ada saw Rome.",
