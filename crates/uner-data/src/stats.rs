@@ -143,7 +143,8 @@ fn bands(ranked: &[(&str, u64)]) -> [Band; 3] {
 }
 
 impl Distribution {
-    fn of(mut counts: Vec<usize>) -> Self {
+    /// The distribution of counts; all zero without any.
+    pub fn of(mut counts: Vec<usize>) -> Self {
         counts.sort_unstable();
         let (Some(&min), Some(&max)) = (counts.first(), counts.last()) else {
             return Self::default();

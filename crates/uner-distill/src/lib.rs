@@ -4,6 +4,21 @@
 //! corpus ─► passages ─► teacher ─► annotations ─► conversations, spans, report
 //! ```
 
+pub mod annotate;
+pub mod answer;
+mod error;
+pub mod filter;
+pub mod folder;
+mod merge;
+pub mod output;
 pub mod passage;
+pub mod report;
+pub mod teacher;
 
+pub use annotate::Annotation;
+pub use error::DistillError;
+pub use merge::merge;
+pub use output::build;
 pub use passage::Passage;
+pub use report::DistillReport;
+pub use teacher::Teacher;

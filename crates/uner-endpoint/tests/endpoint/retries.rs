@@ -62,6 +62,7 @@ fn faults_of_servers_and_connections_pass() {
         Reply::new(200, "{\"choices\": ["),
         Reply::new(200, json!({"error": {"message": "provider failed", "code": 502}})),
         Reply::completion("cut in the middle").truncated(),
+        Reply::completion("never sent").half_closed(),
         Reply::new(409, ""),
     ] {
         recovers(&first(reply));

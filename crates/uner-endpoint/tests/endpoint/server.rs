@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ pub(crate) struct Reply {
     delay: Duration,
     /// Bytes of the body that are sent; its length is announced in full.
     sent: usize,
+    /// Whether nothing is sent, and only the server's half of the connection is closed.
+    is_half_closed: bool,
 }
 
 impl Reply {
@@ -27,7 +29,8 @@ impl Reply {
     pub(crate) fn new(status: u16, body: impl ToString) -> Self {
         let body = body.to_string();
         let sent = body.len();
-        Self { status, headers: Vec::new(), body, delay: Duration::ZERO, sent }
+        let (headers, delay, is_half_closed) = (Vec::new(), Duration::ZERO, false);
+        Self { status, headers, body, delay, sent, is_half_closed }
     }
 
     /// A completion as OpenAI returns it.
@@ -54,6 +57,13 @@ impl Reply {
 
     pub(crate) fn after(mut self, milliseconds: u64) -> Self {
         self.delay = Duration::from_millis(milliseconds);
+        self
+    }
+
+    /// The server closes its half of the connection before it has sent anything, and goes on
+    /// reading.
+    pub(crate) fn half_closed(mut self) -> Self {
+        self.is_half_closed = true;
         self
     }
 
@@ -150,6 +160,12 @@ fn serve(stream: &TcpStream, log: &Mutex<Log>, answer: &Answer) -> std::io::Resu
     let reply = answer(number, &seen);
     std::thread::sleep(reply.delay);
     log.lock().unwrap().running -= 1;
+    if reply.is_half_closed {
+        stream.shutdown(Shutdown::Write)?;
+        let mut stream = stream;
+        stream.read_to_end(&mut Vec::new())?;
+        return Ok(());
+    }
     let mut head = format!(
         "HTTP/1.1 {} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
         reply.status,
