@@ -119,9 +119,9 @@ impl Shown {
     fn answers(&mut self, progress: &Progress) {
         let Progress { total, answered, failed, money, .. } = *progress;
         let meter = self.meter.get_or_insert_with(|| Meter::new(answered, Some(total)));
-        let left = progress.remaining.map_or_else(String::new, |left| {
-            format!(", {} left", duration(left.as_secs_f64()))
-        });
+        let left = progress
+            .remaining
+            .map_or_else(String::new, |left| format!(", {} left", duration(left.as_secs_f64())));
         let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
         let money = if money > 0.0 { format!(", {money:.2} spent") } else { String::new() };
         meter.show(answered, || format!("passages{failed}{money}{left}"));

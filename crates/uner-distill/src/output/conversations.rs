@@ -2,7 +2,7 @@
 
 use uner_data::Example;
 use uner_prompt::answer::{Characters, answer};
-use uner_prompt::{Role, Template, ner};
+use uner_prompt::{Role, Template, mission};
 
 /// The template with the strings of the released data.
 pub(super) fn template() -> Template {
@@ -12,7 +12,7 @@ pub(super) fn template() -> Template {
 /// The conversation about an example, byte for byte as Python's `json.dumps` writes it: the
 /// passage, then a query for each type that it has.
 pub(super) fn json(example: &Example, template: &Template) -> String {
-    let messages = ner::conversation(example, template, None).messages;
+    let messages = mission::conversation(example, template, None).messages;
     let turns: Vec<String> = messages
         .iter()
         .map(|message| {

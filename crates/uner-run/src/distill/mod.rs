@@ -14,9 +14,7 @@ use uner_distill::annotate::{Progress, Summary};
 use uner_distill::folder::Shard;
 use uner_distill::output::{DATASET, OutputConfig, REPORT_JSON, REPORT_MARKDOWN};
 use uner_distill::teacher::open_endpoint;
-use uner_distill::{
-    Annotation, DistillReport, Teacher, passages, sample_passages, write_passages,
-};
+use uner_distill::{Annotation, DistillReport, Teacher, passages, sample_passages, write_passages};
 use uner_endpoint::Estimate;
 use uner_infer::{LoadOptions, Predictor, TEMPLATE};
 use uner_model::atomic;
@@ -140,12 +138,10 @@ fn draw(recipe: &DistillRecipe, on_stage: &mut OnStage) -> Result<PathBuf> {
     fs_err::create_dir_all(&run.dir)?;
     let path = if tokenizer.is_dir() { tokenizer_in(tokenizer) } else { tokenizer.clone() };
     let tokenizer = Tokenizer::from_file(&path)?;
-    let fits = |text: &str| {
-        tokenizer.encode_segment(text).is_ok_and(|ids| ids.len() <= corpus.max_tokens)
-    };
-    let sampled = sample_passages(corpus, run.seed, fits, &mut |progress| {
-        on_stage(Stage::Corpus(progress))
-    })?;
+    let fits =
+        |text: &str| tokenizer.encode_segment(text).is_ok_and(|ids| ids.len() <= corpus.max_tokens);
+    let sampled =
+        sample_passages(corpus, run.seed, fits, &mut |progress| on_stage(Stage::Corpus(progress)))?;
     atomic::write::<anyhow::Error>(&settings, |out| Ok(out.write_all(drawn.as_bytes())?))?;
     write_passages(&file, &sampled.passages)?;
     for line in sampled.summary.to_string().lines() {

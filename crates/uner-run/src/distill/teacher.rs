@@ -7,9 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use uner_distill::Teacher;
 use uner_distill::teacher::{OnTeacherEvent, TeacherError, TeacherEvent};
-use uner_endpoint::{
-    Answer, ChatRole, End, Estimate, Failure, Problem, Request, Tokens,
-};
+use uner_endpoint::{Answer, ChatRole, End, Estimate, Failure, Problem, Request, Tokens};
 use uner_infer::{Chat, Completion, InferError, Predictor};
 use uner_prompt::{Conversation, Message};
 
