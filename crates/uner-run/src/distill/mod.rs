@@ -3,7 +3,6 @@
 mod recipe;
 mod teacher;
 
-use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,10 @@ use uner_distill::annotate::{Progress, Summary};
 use uner_distill::folder::Shard;
 use uner_distill::output::{DATASET, OutputConfig, REPORT_JSON, REPORT_MARKDOWN};
 use uner_distill::teacher::open_endpoint;
-use uner_distill::{Annotation, DistillReport, Teacher, passages, sample_passages, write_passages};
+use uner_distill::{
+    Annotation, CorpusSummary, DistillReport, SubsetSummary, Teacher, passages, sample_passages,
+    write_passages,
+};
 use uner_endpoint::Estimate;
 use uner_infer::{LoadOptions, Predictor, TEMPLATE};
 use uner_model::atomic;
@@ -28,8 +30,10 @@ pub use recipe::{DistillRecipe, DistillRun, LocalModel, Passages, ReportConfig, 
 
 /// The sampled passages, in the folder of a run.
 const PASSAGES: &str = "passages.jsonl";
-/// The settings that the passages were drawn with, and their counts.
+/// The settings that the passages were drawn with.
 const CORPUS: &str = "corpus.toml";
+/// The counts of the corpus.
+const CORPUS_COUNTS: &str = "corpus.json";
 
 /// Progress of a distillation.
 #[derive(Debug)]
@@ -143,11 +147,30 @@ fn draw(recipe: &DistillRecipe, on_stage: &mut OnStage) -> Result<PathBuf> {
     let sampled =
         sample_passages(corpus, run.seed, fits, &mut |progress| on_stage(Stage::Corpus(progress)))?;
     atomic::write::<anyhow::Error>(&settings, |out| Ok(out.write_all(drawn.as_bytes())?))?;
+    let counts = serde_json::to_string_pretty(&sampled.summary)?;
+    fs_err::write(run.dir.join(CORPUS_COUNTS), counts)?;
     write_passages(&file, &sampled.passages)?;
-    for line in sampled.summary.to_string().lines() {
-        tracing::info!("corpus: {line}");
-    }
+    log(&sampled.summary);
     Ok(file)
+}
+
+fn log(summary: &CorpusSummary) {
+    for (name, counts) in &summary.subsets {
+        let SubsetSummary { documents, unreadable, passages, too_short, duplicates, .. } = counts;
+        tracing::info!(
+            "corpus `{name}`: {} of {passages} passages of {documents} documents ({too_short} too \
+             short, {duplicates} duplicates)",
+            counts.sampled
+        );
+        if *unreadable > 0 {
+            tracing::warn!("corpus `{name}`: {unreadable} documents cannot be read");
+        }
+    }
+    summary.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+    let ignored = summary.ignored_files.len();
+    if let Some(first) = summary.ignored_files.first() {
+        tracing::warn!("{ignored} files have no known format, such as `{}`", first.display());
+    }
 }
 
 /// The settings that decide the passages.

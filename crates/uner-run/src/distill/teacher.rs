@@ -1,7 +1,6 @@
 //! A model of this process as the teacher.
 
 use std::cell::Cell;
-use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
