@@ -133,10 +133,19 @@ fn types_with_blanks_have_labels_of_their_own() {
 /// Texts with characters of every length, line breaks, quotes, overlaps and entities inside words.
 fn emoji(folder: &Path) -> Dataset {
     let rows = [
-        ("🚀 Zoë's\n in \tNew York City.", "[[2, 5, \"person\"], [13, 26, \"city\"], [17, 21, \"a & b\"]]"),
-        ("👩‍👩‍👧 met Åsa-Ann at C\\nafé \"X\"  ", "[[0, 5, \"person\"], [14, 17, \"person\"], [21, 27, \"place\"]]"),
+        (
+            "🚀 Zoë's\n in \tNew York City.",
+            "[[2, 5, \"person\"], [13, 26, \"city\"], [17, 21, \"a & b\"]]",
+        ),
+        (
+            "👩‍👩‍👧 met Åsa-Ann at C\\nafé \"X\"  ",
+            "[[0, 5, \"person\"], [14, 17, \"person\"], [21, 27, \"place\"]]",
+        ),
         ("", "[]"),
-        ("e\u{301}a\u{a0}b\r\n<b>x</b> &amp; 🇫🇷🇩🇪", "[[2, 5, \"x\\\"y\"], [10, 11, \"tag\"], [22, 24, \"flag\"]]"),
+        (
+            "e\u{301}a\u{a0}b\r\n<b>x</b> &amp; 🇫🇷🇩🇪",
+            "[[4, 5, \"x\\\"y\"], [11, 12, \"tag\"], [23, 25, \"flag\"]]",
+        ),
     ];
     let row = |(text, entities): &(&str, &str)| {
         format!("{{\"text\": {}, \"entities\": {entities}}}\n", serde_json::json!(text))
@@ -173,6 +182,36 @@ fn files_for_other_programs() {
         for format in CHECKED {
             let to = output.join(&name).join(format.name());
             convert(&source, &["test"], &root, &to, format).unwrap();
+        }
+    }
+}
+
+/// The files that spaCy's and Label Studio's own packages wrote of our exports.
+#[test]
+fn files_of_the_programs_themselves_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/formats");
+    let examples = |dataset: &Dataset, split: &str| -> Vec<Example> {
+        read(dataset, split, "".as_ref()).unwrap().map(Result::unwrap).collect()
+    };
+    let source = examples(&emoji(folder.path()), "test");
+    for (file, format, is_flat) in [
+        ("spacy.jsonl", "spacy", false),
+        ("spacy-training.json", "spacy-training", true),
+        ("label-studio.json", "label-studio", false),
+        ("label-studio-min.json", "label-studio", false),
+    ] {
+        let dataset = described_file(&fixtures.join(file), format).unwrap();
+        let found = examples(&dataset, "train");
+        assert_eq!(found.len(), source.len(), "{file}");
+        for (found, source) in found.iter().zip(&source) {
+            let mut expected = source.entities.clone();
+            // `York` is in `New York City`, and a document of spaCy 2 has no overlaps.
+            expected.retain(|entity| !is_flat || entity.text != "York");
+            let mut entities = found.entities.clone();
+            [&mut entities, &mut expected]
+                .map(|list| list.sort_by_key(|entity| (entity.span, entity.entity_type.clone())));
+            assert_eq!((&found.text, entities), (&source.text, expected), "{file}");
         }
     }
 }

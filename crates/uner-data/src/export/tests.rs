@@ -69,7 +69,10 @@ fn records_of_spans() {
             ExportFormat::Instructuie,
             r#"{"id":"7","sentence":T,"entities":[{"name":"Zoë","type":"person","pos":[2,5]},{"name":"New York City","type":"city","pos":[12,25]},{"name":"York","type":"city","pos":[16,20]}]}"#,
         ),
-        (ExportFormat::Brat, "T1\tperson 2 5\tZoë\nT2\tcity 12 25\tNew York City\nT3\tcity 16 20\tYork"),
+        (
+            ExportFormat::Brat,
+            "T1\tperson 2 5\tZoë\nT2\tcity 12 25\tNew York City\nT3\tcity 16 20\tYork",
+        ),
     ];
     for (format, record) in expected {
         assert_eq!(self::record(format), record, "{format:?}");
