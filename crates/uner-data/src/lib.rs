@@ -25,6 +25,7 @@ mod columns;
 pub mod dataset;
 mod decode;
 pub mod demo;
+pub mod detect;
 pub mod documents;
 mod encoding;
 mod error;
@@ -50,6 +51,7 @@ mod seen;
 #[cfg(test)]
 mod shared;
 mod spelling;
+pub mod split;
 pub mod stats;
 pub mod stream;
 mod text;
