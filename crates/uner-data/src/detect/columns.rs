@@ -232,7 +232,7 @@ impl Survey {
         let tags = self.layers(&tagged, token, &mut notes);
         let main = tags.first().copied().unwrap_or(first_tag);
         self.note_other_tags(main, &mut notes);
-        let quoted = ["," , ";", "|"].contains(&separator);
+        let quoted = [",", ";", "|"].contains(&separator);
         let header = usize::from(self.first.get(main).is_some_and(|value| {
             self.columns[main].others.get(value) == Some(&1) && value.chars().all(is_of_name)
         }));
@@ -279,7 +279,8 @@ impl Survey {
 
     fn note_other_tags(&self, main: usize, notes: &mut Vec<String>) {
         let is_header = |value: &String| self.first.get(main) == Some(value);
-        for (value, count) in self.columns[main].others.iter().filter(|(value, _)| !is_header(value))
+        for (value, count) in
+            self.columns[main].others.iter().filter(|(value, _)| !is_header(value))
         {
             notes.push(format!(
                 "{count} rows have the tag `{}`, which is not of the scheme (set `tag_map`)",

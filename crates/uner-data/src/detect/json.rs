@@ -7,7 +7,10 @@ use serde_json::{Map, Value};
 use super::{Candidate, Misfit};
 use crate::{
     JsonRecords,
-    format::{Container, Conversations, Format, Gliner, Instructuie, Jsonl, LabelStudio, Queries},
+    format::{
+        Container, Conversations, Encoding, Export, Format, Gliner, Instructuie, Jsonl,
+        LabelStudio, Queries,
+    },
 };
 
 /// Records that are looked at.
@@ -60,13 +63,17 @@ fn candidate(format: Format, name: &'static str, reason: impl Into<String>) -> C
     Candidate { format, name, reason: reason.into(), notes: Vec::new() }
 }
 
+fn spacy() -> Format {
+    Format::Spacy(Export::default())
+}
+
 fn spacy_pairs(first: &Value) -> Result<Vec<Candidate>, Misfit> {
     let is_pair = first[0].is_string() && (first[1].is_object() || first[1].is_array());
     if !is_pair {
         return Err(Misfit::new("JSON: its records are arrays, but not `[text, …]`", &["spacy"]));
     }
     let reason = "its records are pairs `[text, {\"entities\": […]}]`";
-    Ok(vec![candidate(Format::Spacy(Default::default()), "spacy", reason)])
+    Ok(vec![candidate(spacy(), "spacy", reason)])
 }
 
 /// The format of a tool, by the keys that only this tool writes.
@@ -76,7 +83,7 @@ fn of_a_tool(objects: &[&Map<String, Value>], container: Container) -> Option<Ca
     };
     let has = |key: &str| objects.iter().any(|object| object.contains_key(key));
     if any("conversations", Value::is_array) {
-        let (merge, encoding) = (false, Default::default());
+        let (merge, encoding) = (false, Encoding::default());
         let format = Format::Conversations(Conversations { container, merge, encoding });
         return Some(candidate(format, "conversations", "its records have `conversations`"));
     }
@@ -86,12 +93,20 @@ fn of_a_tool(objects: &[&Map<String, Value>], container: Container) -> Option<Ca
     }
     if any("sentence", Value::is_string) && any("entities", Value::is_array) {
         let format = Format::Instructuie(Instructuie { container, ..Instructuie::default() });
-        return Some(candidate(format, "instructuie", "its records have `sentence` and `entities`"));
+        return Some(candidate(
+            format,
+            "instructuie",
+            "its records have `sentence` and `entities`",
+        ));
     }
     if has("data") && (has("annotations") || has("completions")) {
         let text = text_key(objects.first()?.get("data")?);
         let format = Format::LabelStudio(LabelStudio { text, ..LabelStudio::default() });
-        return Some(candidate(format, "label-studio", "its records have `data` and `annotations`"));
+        return Some(candidate(
+            format,
+            "label-studio",
+            "its records have `data` and `annotations`",
+        ));
     }
     if has("annotator") || has("annotation_id") || has("lead_time") {
         let format = Format::LabelStudio(LabelStudio::default());
@@ -99,20 +114,24 @@ fn of_a_tool(objects: &[&Map<String, Value>], container: Container) -> Option<Ca
         return Some(candidate(format, "label-studio", reason));
     }
     if any("ents", Value::is_array) || any("paragraphs", Value::is_array) {
-        let format = Format::Spacy(Default::default());
+        let format = spacy();
         return Some(candidate(format, "spacy", "its records have `ents` or `paragraphs`"));
     }
     let tagged = any("spans", Value::is_array);
     if tagged && (has("_task_hash") || has("_input_hash") || has("answer")) {
-        let format = Format::Prodigy(Default::default());
-        return Some(candidate(format, "prodigy", "its records have `spans` and `answer` or hashes"));
+        let format = Format::Prodigy(Export::default());
+        return Some(candidate(
+            format,
+            "prodigy",
+            "its records have `spans` and `answer` or hashes",
+        ));
     }
     of_doccano(objects)
 }
 
 /// doccano's rows have arrays under `label` or `labels`, or `start_offset` in their entities.
 fn of_doccano(objects: &[&Map<String, Value>]) -> Option<Candidate> {
-    let format = Format::Doccano(Default::default());
+    let format = Format::Doccano(Export::default());
     let lists = |key: &'static str| {
         objects.iter().filter_map(move |object| object.get(key)?.as_array()?.first())
     };
@@ -212,10 +231,12 @@ fn offset_keys(spans: &[&Map<String, Value>]) -> Option<[String; 2]> {
 /// The key of the label: a known name, or the string that is not a mention of the text.
 fn label_key(spans: &[&Map<String, Value>], text: &Value, keys: &Jsonl) -> Option<String> {
     let first = spans.first()?;
-    let known = ["label", "labels", "type", "entity_type", "tag", "category", "class", "entity_group"];
-    if let Some(key) = known.into_iter().find(|key| {
-        first.get(*key).is_some_and(|value| value.is_string() || value.is_array())
-    }) {
+    let known =
+        ["label", "labels", "type", "entity_type", "tag", "category", "class", "entity_group"];
+    if let Some(key) = known
+        .into_iter()
+        .find(|key| first.get(*key).is_some_and(|value| value.is_string() || value.is_array()))
+    {
         return Some(key.to_owned());
     }
     let text = text.as_str()?;
@@ -233,7 +254,8 @@ fn mention_key(spans: &[&Map<String, Value>], keys: &Jsonl) -> String {
     let default = Jsonl::default().mention;
     let Some(first) = spans.first() else { return default };
     let known = ["text", "mention", "word", "entity", "name", "value", "surface", "span_text"];
-    let is_other = |key: &&&str| **key != keys.label && first.get(**key).is_some_and(Value::is_string);
+    let is_other =
+        |key: &&&str| **key != keys.label && first.get(**key).is_some_and(Value::is_string);
     known.iter().find(is_other).map_or(default, |key| (*key).to_owned())
 }
 
@@ -241,7 +263,9 @@ fn mention_key(spans: &[&Map<String, Value>], keys: &Jsonl) -> String {
 fn id_key(objects: &[&Map<String, Value>]) -> Option<String> {
     let known = ["id", "_id", "uid", "doc_id", "document_id", "guid"];
     let has = |key: &&&str| {
-        objects.iter().all(|object| object.get(**key).is_some_and(|v| v.is_string() || v.is_number()))
+        objects
+            .iter()
+            .all(|object| object.get(**key).is_some_and(|v| v.is_string() || v.is_number()))
     };
     known.iter().find(has).map(|key| (*key).to_owned())
 }
@@ -273,7 +297,8 @@ fn queries(objects: &[&Map<String, Value>]) -> Option<Candidate> {
     let num_found = |key: &String| {
         let found = |object: &&&Map<String, Value>| {
             let text = object.get(key).and_then(Value::as_str).unwrap_or_default();
-            !mentions(object).is_empty() && mentions(object).iter().all(|m| text.contains(m.as_str()))
+            !mentions(object).is_empty()
+                && mentions(object).iter().all(|m| text.contains(m.as_str()))
         };
         objects.iter().filter(found).count()
     };
@@ -282,9 +307,10 @@ fn queries(objects: &[&Map<String, Value>]) -> Option<Candidate> {
     let text = *strings.iter().max_by_key(|key| (num_found(key), mean_len(key)))?;
     let labels = strings.iter().filter(|key| **key != text && is_label(key));
     let label = (*labels.min_by_key(|key| mean_len(key))?).clone();
-    let reason = format!("its records have a text `{text}`, a type `{label}` and a list `{answer}`");
+    let reason =
+        format!("its records have a text `{text}`, a type `{label}` and a list `{answer}`");
     let (text, answer) = (text.clone(), answer.clone());
-    let format = Format::Queries(Queries { text, label, answer, encoding: Default::default() });
+    let format = Format::Queries(Queries { text, label, answer, encoding: Encoding::default() });
     Some(candidate(format, "queries", reason))
 }
 

@@ -91,18 +91,20 @@ impl Misfit {
 /// looked at and the closest formats. [`DataError::Io`] for files that cannot be read.
 pub fn detect(paths: &[PathBuf]) -> Result<Detected, DataError> {
     match paths {
-        [] => Err(unusable(Path::new("."), "no files are given; name a file or a folder".to_owned())),
+        [] => {
+            Err(unusable(Path::new("."), "no files are given; name a file or a folder".to_owned()))
+        }
         [path] if path.is_dir() || paths::zip_of(path).is_some() => detect_folder(path),
         _ => {
             let mut files = Vec::new();
             for path in paths {
                 files.push((path.clone(), detect_file(path)?));
             }
-            let by_format = group(files);
+            let mut by_format = group(files);
             if by_format.len() > 1 {
                 return Err(unusable(&paths[0], ambiguous(&by_format)));
             }
-            let (candidate, files) = by_format.into_iter().next().expect("a file is given");
+            let (candidate, files) = by_format.remove(0);
             Ok(candidate.into_detected(files, Vec::new()))
         }
     }
@@ -120,7 +122,8 @@ impl Candidate {
 
 fn detect_folder(path: &Path) -> Result<Detected, DataError> {
     if let Some(folders) = paths::brat_folders(path)? {
-        let reason = format!("{} text files have an annotation file beside them", folders.num_pairs);
+        let reason =
+            format!("{} text files have an annotation file beside them", folders.num_pairs);
         let format = Format::Brat(folders.format);
         let candidate = Candidate { format, name: "brat", reason, notes: folders.notes };
         return Ok(candidate.into_detected(folders.folders, Vec::new()));
@@ -178,13 +181,15 @@ fn ambiguous(by_format: &[(Candidate, Vec<PathBuf>)]) -> String {
         .iter()
         .map(|(candidate, files)| {
             let first = files[0].display();
-            format!("{} ({} files, such as `{first}`: {})", candidate.name, files.len(), candidate.reason)
+            format!(
+                "{} ({} files, such as `{first}`: {})",
+                candidate.name,
+                files.len(),
+                candidate.reason
+            )
         })
         .collect();
-    format!(
-        "its files have several formats: {}; name the files of one format",
-        listed.join("; ")
-    )
+    format!("its files have several formats: {}; name the files of one format", listed.join("; "))
 }
 
 /// The files of each format, in the order of first occurrence. Formats that only differ in what a

@@ -1,7 +1,7 @@
 //! The files of a folder that may be annotations, and the splits that their names say.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
@@ -19,8 +19,26 @@ const ABOUT: [&str; 7] =
     ["readme", "license", "licence", "changelog", "citation", "note", "requirements"];
 /// Extensions of files that are not annotations.
 const OTHER: [&str; 20] = [
-    "md", "rst", "pdf", "png", "jpg", "py", "ipynb", "toml", "yaml", "yml", "cfg", "ini", "sh",
-    "html", "model", "bin", "pt", "safetensors", "parquet", "zip",
+    "md",
+    "rst",
+    "pdf",
+    "png",
+    "jpg",
+    "py",
+    "ipynb",
+    "toml",
+    "yaml",
+    "yml",
+    "cfg",
+    "ini",
+    "sh",
+    "html",
+    "model",
+    "bin",
+    "pt",
+    "safetensors",
+    "parquet",
+    "zip",
 ];
 
 /// The files under a folder that may be annotations, sorted.
@@ -35,16 +53,14 @@ pub(super) fn data_files(root: &Path) -> Result<Vec<PathBuf>, DataError> {
 }
 
 fn is_data(name: &Path) -> bool {
-    let lower = |part: Option<&std::ffi::OsStr>| {
-        part.unwrap_or_default().to_string_lossy().to_lowercase()
-    };
+    let lower =
+        |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().to_lowercase();
     let (stem, extension) = (lower(name.file_stem()), lower(name.extension()));
     !ABOUT.contains(&stem.as_str()) && !OTHER.contains(&extension.as_str())
 }
 
 /// The split that a path names: that of the last word of the file's name that names one, or else of
-/// the nearest folder. Words are runs of letters, and `train` may be joined to others
-/// (`wnut17train.conll`).
+/// the nearest folder. Words are runs of letters: `wnut17train` has `wnut` and `train`.
 ///
 /// ```text
 /// data/btc.dev → validation    CONLL-format/data/train/FIN5.txt → train
@@ -118,7 +134,7 @@ pub(super) fn brat_folders(path: &Path) -> Result<Option<BratFolders>, DataError
 
 /// The folders that name splits, if every document is in one of them.
 fn split_folders<'a>(root: &Path, stems: impl Iterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
-    let mut folders: BTreeMap<PathBuf, ()> = BTreeMap::new();
+    let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
     for stem in stems {
         let parents: Vec<&Path> = stem.ancestors().skip(1).collect();
         let is_split = |folder: &&Path| {
@@ -128,9 +144,9 @@ fn split_folders<'a>(root: &Path, stems: impl Iterator<Item = &'a PathBuf>) -> V
         let Some(folder) = parents.into_iter().find(is_split) else {
             return vec![root.to_owned()];
         };
-        folders.insert(root.join(folder), ());
+        folders.insert(root.join(folder));
     }
-    folders.into_keys().collect()
+    folders.into_iter().collect()
 }
 
 /// The names of the files under a folder, relative to it.
@@ -139,7 +155,8 @@ fn names_under(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     let opened = ZipArchive::new(regular::open(&archive)?)
         .map_err(|error| named(&archive, &error.into()))?;
     let inside = path.strip_prefix(&archive).unwrap_or(Path::new("")).to_owned();
-    let names = opened.file_names().filter_map(Result::ok).map(|name| PathBuf::from(name.into_owned()));
+    let names =
+        opened.file_names().filter_map(Result::ok).map(|name| PathBuf::from(name.into_owned()));
     Ok(names
         .filter_map(|name| name.strip_prefix(&inside).map(Path::to_owned).ok())
         .filter(|name| folder::is_visible(name))

@@ -85,8 +85,9 @@ fn with_offsets(format: &Format, unit: Offsets) -> Option<Format> {
     match &mut format {
         Format::Jsonl(keys) => keys.offsets = unit,
         Format::LabelStudio(keys) => keys.offsets = unit,
-        Format::Spacy(keys) => keys.offsets = unit,
-        Format::Prodigy(keys) | Format::Doccano(keys) => keys.offsets = unit,
+        Format::Spacy(keys) | Format::Prodigy(keys) | Format::Doccano(keys) => {
+            keys.offsets = unit;
+        }
         Format::Instructuie(keys) => keys.offsets = unit,
         _ => return None,
     }

@@ -127,16 +127,18 @@ fn folders_have_the_format_of_their_splits() {
     };
     let ai = detect(&[root.join("crossner/ai")]).unwrap();
     assert_eq!(names(&ai.files), ["dev.txt", "test.txt", "train.txt"]);
-    assert_eq!(ai.files.iter().map(|file| split_of(file)).collect::<Vec<_>>(), [
-        Some("validation"),
-        Some("test"),
-        Some("train")
-    ]);
+    assert_eq!(
+        ai.files.iter().map(|file| split_of(file)).collect::<Vec<_>>(),
+        [Some("validation"), Some("test"), Some("train")]
+    );
     let harvey = detect(&[root.join("harveyner")]).unwrap();
     assert_eq!(harvey.files.len(), 3);
     assert!(harvey.others.iter().any(|(file, _)| file.ends_with("labels.txt")), "{harvey:?}");
     let ddi = detect(&[root.join("ddi/DDICorpus-2013(BRAT).zip")]).unwrap();
-    assert_eq!((ddi.name, names(&ddi.files)), ("brat", vec!["Test".to_owned(), "Train".to_owned()]));
+    assert_eq!(
+        (ddi.name, names(&ddi.files)),
+        ("brat", vec!["Test".to_owned(), "Train".to_owned()])
+    );
     let jnlpba = detect(&[root.join("jnlpba")]).unwrap();
     assert_eq!(jnlpba.files.len(), 4);
 }
@@ -152,20 +154,31 @@ fn exports_of_tools_are_told_apart_by_their_keys() {
     let name = |text: String| kind(text).0;
     assert_eq!(name(format!(r#"["{TEXT}", {{"entities": [[0, 3, "person"]]}}]"#)), "spacy");
     assert_eq!(
-        name(format!(r#"{{"text": "{TEXT}", "ents": [{{"start": 0, "end": 3, "label": "PER"}}], "tokens": []}}"#)),
+        name(format!(
+            r#"{{"text": "{TEXT}", "ents": [{{"start": 0, "end": 3, "label": "PER"}}], "tokens": []}}"#
+        )),
         "spacy"
     );
     assert_eq!(
-        name(format!(r#"{{"text": "{TEXT}", "_task_hash": 1, "answer": "accept", "spans": [{{"start": 0, "end": 3, "label": "PER"}}]}}"#)),
+        name(format!(
+            r#"{{"text": "{TEXT}", "_task_hash": 1, "answer": "accept", "spans": [{{"start": 0, "end": 3, "label": "PER"}}]}}"#
+        )),
         "prodigy"
     );
-    assert_eq!(name(format!(r#"{{"id": 1, "text": "{TEXT}", "label": [[0, 3, "PER"]]}}"#)), "doccano");
     assert_eq!(
-        name(format!(r#"{{"text": "{TEXT}", "entities": [{{"id": 1, "start_offset": 0, "end_offset": 3, "label": "PER"}}]}}"#)),
+        name(format!(r#"{{"id": 1, "text": "{TEXT}", "label": [[0, 3, "PER"]]}}"#)),
         "doccano"
     );
     assert_eq!(
-        name(format!(r#"{{"sentence": "{TEXT}", "entities": [{{"name": "Zoë", "type": "person", "pos": [0, 3]}}]}}"#)),
+        name(format!(
+            r#"{{"text": "{TEXT}", "entities": [{{"id": 1, "start_offset": 0, "end_offset": 3, "label": "PER"}}]}}"#
+        )),
+        "doccano"
+    );
+    assert_eq!(
+        name(format!(
+            r#"{{"sentence": "{TEXT}", "entities": [{{"name": "Zoë", "type": "person", "pos": [0, 3]}}]}}"#
+        )),
         "instructuie"
     );
     assert_eq!(

@@ -50,7 +50,8 @@ impl Splits {
         let mut types: IndexMap<&str, Vec<usize>> = IndexMap::new();
         for (place, &split) in wanted.iter().enumerate() {
             for entity in self.examples[split].iter().flat_map(|example| &example.entities) {
-                types.entry(&entity.entity_type).or_insert_with(|| vec![0; wanted.len()])[place] += 1;
+                types.entry(&entity.entity_type).or_insert_with(|| vec![0; wanted.len()])[place] +=
+                    1;
             }
         }
         let mut types: Vec<TypeRow> = types

@@ -152,9 +152,7 @@ impl Division {
         let mut rest: Vec<usize> =
             (0..self.groups.len()).filter(|&group| self.chosen[group].is_none()).collect();
         rest.shuffle(&mut self.rng);
-        rest.sort_by(|a, b| {
-            self.groups[*b].num_examples.total_cmp(&self.groups[*a].num_examples)
-        });
+        rest.sort_by(|a, b| self.groups[*b].num_examples.total_cmp(&self.groups[*a].num_examples));
         for group in rest {
             let wanted: Vec<usize> = (0..3).filter(|&split| self.shares[split] > 0.0).collect();
             let split = self.most(&wanted, |division, split| (division.lacks[split], 0.0));
@@ -169,11 +167,13 @@ impl Division {
             if self.chosen.contains(&Some(split)) {
                 continue;
             }
-            let num_groups = |split| self.chosen.iter().filter(|other| **other == Some(split)).count();
+            let num_groups =
+                |split| self.chosen.iter().filter(|other| **other == Some(split)).count();
             let fullest = (0..3).max_by_key(|&other| num_groups(other)).unwrap_or(0);
-            let smallest = (0..self.groups.len())
-                .filter(|&group| self.chosen[group] == Some(fullest))
-                .min_by(|&a, &b| self.groups[a].num_examples.total_cmp(&self.groups[b].num_examples));
+            let smallest =
+                (0..self.groups.len()).filter(|&group| self.chosen[group] == Some(fullest)).min_by(
+                    |&a, &b| self.groups[a].num_examples.total_cmp(&self.groups[b].num_examples),
+                );
             if let Some(group) = smallest {
                 self.chosen[group] = Some(split);
             }

@@ -140,9 +140,10 @@ fn equal_published_texts_are_in_one_split() {
     let Some(examples) = published("broad-twitter", "train") else { return };
     let splits = divide(examples, &SplitConfig::default()).unwrap();
     assert!(splits.report().num_repeated_texts > 0);
-    let texts = splits.examples.each_ref().map(|examples| {
-        examples.iter().map(|example| &*example.text).collect::<HashSet<&str>>()
-    });
+    let texts = splits
+        .examples
+        .each_ref()
+        .map(|examples| examples.iter().map(|example| &*example.text).collect::<HashSet<&str>>());
     assert!(texts[0].is_disjoint(&texts[1]) && texts[0].is_disjoint(&texts[2]));
     assert!(texts[1].is_disjoint(&texts[2]));
 }
