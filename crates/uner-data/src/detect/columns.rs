@@ -208,7 +208,8 @@ impl Survey {
         if self.num_rows == 1 {
             self.first.clone_from(&found);
         }
-        if found.iter().filter(|field| field.is_empty()).count() == width - 1 {
+        let is_break = |field: &String| field.is_empty() || field == "O";
+        if found.iter().all(is_break) && found.iter().any(String::is_empty) {
             if self.breaks.len() < 5 || self.breaks.contains_key(row) {
                 *self.breaks.entry(row.to_owned()).or_default() += 1;
             }
@@ -267,6 +268,15 @@ impl Survey {
             if shares && at == layers[layers.len() - 1] + 1 {
                 layers.push(at);
             }
+        }
+        // The deepest layers of a file may be empty; those of its other splits are not.
+        let is_empty = |at: usize| self.columns[at].num_outside == self.num_rows;
+        while layers.len() > 1 && layers[layers.len() - 1] + 1 < self.columns.len() {
+            let next = layers[layers.len() - 1] + 1;
+            if !is_empty(next) {
+                break;
+            }
+            layers.push(next);
         }
         for at in tagged.iter().filter(|at| !layers.contains(at)) {
             notes.push(format!(

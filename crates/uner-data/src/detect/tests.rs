@@ -218,7 +218,7 @@ fn files_without_a_format_say_what_was_looked_at() {
     assert!(message.contains("columns (space): rows differ in length"), "{message}");
     assert!(message.contains("the closest formats are"), "{message}");
     let message = refused("data.json", r#"[{"title": "a", "score": 1}]"#);
-    assert!(message.contains("its records have the keys `score`, `title`"), "{message}");
+    assert!(message.contains("its records have the keys `title`, `score`"), "{message}");
     let message = refused("data.jsonl", r#"{"text": "Zoë", "entities": [[5, 9, "person"]]}"#);
     assert!(message.contains("as jsonl, 1 of its first items are errors"), "{message}");
     let message = refused("x.tsv", "a\tO\nb\tO\n");

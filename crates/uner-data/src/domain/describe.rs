@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{source::Label, words::plain_words};
-use crate::{Dataset, DataError, format::Format};
+use crate::{DataError, Dataset, format::Format};
 
 /// Largest number of types that a description lists. A dataset with more has open types, which are
 /// used as written.
@@ -55,16 +55,14 @@ pub(super) fn description(
         out.push_str(TYPES);
         let rows: Vec<String> = labels
             .iter()
-            .map(|label| {
-                format!("{} = {}", quoted(&label.label), quoted(&plain_words(&label.label)))
-            })
+            .map(|label| format!("{} = {}", quoted(&label.name), quoted(&plain_words(&label.name))))
             .collect();
         let width = rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
         for (row, label) in rows.iter().zip(labels) {
             let _ = writeln!(out, "{row:<width$} # {}", facts(label));
         }
         out.push_str(DEFINITIONS);
-        let mut names: Vec<String> = labels.iter().map(|label| plain_words(&label.label)).collect();
+        let mut names: Vec<String> = labels.iter().map(|label| plain_words(&label.name)).collect();
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
         for name in names {
@@ -82,7 +80,7 @@ pub(super) fn description(
 }
 
 fn comment_line(label: &Label) -> String {
-    format!("#   {}: {}\n", crate::visible(&label.label), facts(label))
+    format!("#   {}: {}\n", crate::visible(&label.name), facts(label))
 }
 
 /// Count and mentions of a label, on one line.

@@ -17,6 +17,9 @@ const LISTED: usize = 3;
 /// Mentions that are shown of a type.
 const SHOWN: usize = 3;
 
+/// Splits with their files.
+pub(super) type NamedFiles = Vec<(&'static str, Vec<PathBuf>)>;
+
 /// The examples of a file.
 struct File {
     path: PathBuf,
@@ -32,7 +35,7 @@ pub(super) struct Source {
 /// A type as the files write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Label {
-    pub(super) label: String,
+    pub(super) name: String,
     pub(super) count: usize,
     /// Its most frequent mentions.
     pub(super) mentions: Vec<String>,
@@ -88,10 +91,10 @@ impl Source {
                 let mut mentions: Vec<(&str, usize)> = mentions.into_iter().collect();
                 mentions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
                 let mentions = mentions.into_iter().take(SHOWN).map(|(text, _)| text.to_owned());
-                Label { label: label.to_owned(), count, mentions: mentions.collect() }
+                Label { name: label.to_owned(), count, mentions: mentions.collect() }
             })
             .collect();
-        labels.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.label.cmp(&b.label)));
+        labels.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
         labels
     }
 
@@ -100,7 +103,7 @@ impl Source {
     /// # Errors
     /// [`DataError::Unusable`] if some files are named as splits and others are not, or none is for
     /// training: test data must not become training data by mistake.
-    pub(super) fn named_splits(&self) -> Result<Option<Vec<(&'static str, Vec<PathBuf>)>>, DataError> {
+    pub(super) fn named_splits(&self) -> Result<Option<NamedFiles>, DataError> {
         let names: Vec<Option<&'static str>> =
             self.files.iter().map(|file| split_of(&file.path)).collect();
         if self.files.len() < 2 || names.iter().all(Option::is_none) {

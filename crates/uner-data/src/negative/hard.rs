@@ -13,6 +13,7 @@ use std::{
 };
 
 use indexmap::IndexMap;
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -249,7 +250,6 @@ pub fn add_hard_negatives(
     let count = num_negatives(present.len(), config.ratio, &mut rng).saturating_sub(num_given);
     let mut indices = Vec::new();
     if matches!(config.strategy, Strategy::Uniform | Strategy::Frequency) && share > 0.0 {
-        use rand::RngExt;
         // A stream of its own keeps the other draws as they are without hard types.
         let mut rng = stream(*b"hardnega", draw.seed, draw.epoch, draw.index);
         let num_hard = (0..count).filter(|_| rng.random_bool(share)).count();

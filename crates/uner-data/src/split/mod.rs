@@ -6,12 +6,12 @@
 //! each entity type. Equal examples, shares and seeds give equal splits.
 //!
 //! ```
-//! use uner_data::{DatasetRef, read, split::{SplitConfig, divide}};
+//! use uner_data::{DatasetRef, read, split::{SplitConfig, split_examples}};
 //!
 //! let demo = DatasetRef::Name("demo".to_owned()).resolve()?;
 //! let examples: Vec<_> =
 //!     read(&demo, "train", "data".as_ref())?.take(500).collect::<Result<_, _>>()?;
-//! let splits = divide(examples, &SplitConfig::default())?;
+//! let splits = split_examples(examples, &SplitConfig::default())?;
 //! assert!(splits.report().splits.iter().all(|split| split.num_examples > 30));
 //! # Ok::<(), uner_data::DataError>(())
 //! ```
@@ -26,6 +26,7 @@ mod write;
 use serde::{Deserialize, Serialize};
 
 pub use report::{SplitReport, SplitSize, TypeRow};
+pub(crate) use write::create;
 pub use write::{Written, write_splits};
 
 use crate::{DataError, Example};
@@ -83,7 +84,7 @@ pub struct Splits {
 /// # Errors
 /// [`DataError::Invalid`] for shares that are negative or do not add up to 1, and if the examples
 /// have fewer groups than there are splits.
-pub fn divide(examples: Vec<Example>, config: &SplitConfig) -> Result<Splits, DataError> {
+pub fn split_examples(examples: Vec<Example>, config: &SplitConfig) -> Result<Splits, DataError> {
     check(config)?;
     let is_wanted = config.shares.map(|share| share > 0.0);
     let groups = groups::of(&examples, &config.group_by);

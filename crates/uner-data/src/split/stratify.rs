@@ -25,7 +25,7 @@ pub(super) fn assign(
     let mut types: IndexMap<String, f64> = IndexMap::new();
     let groups: Vec<Group> =
         members.iter().map(|members| group(examples, members, &mut types)).collect();
-    let mut division = Division::new(groups, types.into_values().collect(), config);
+    let mut division = Division::new(groups, &types.into_values().collect::<Vec<f64>>(), config);
     division.divide_types();
     division.divide_rest();
     division.fill_empty();
@@ -60,7 +60,7 @@ struct Division {
 }
 
 impl Division {
-    fn new(groups: Vec<Group>, totals: Vec<f64>, config: &SplitConfig) -> Self {
+    fn new(groups: Vec<Group>, totals: &[f64], config: &SplitConfig) -> Self {
         let mut rng = stream(*b"splits  ", config.seed, 0, 0);
         let mut order: Vec<usize> = (0..groups.len()).collect();
         order.shuffle(&mut rng);

@@ -46,7 +46,7 @@ fn every_type_of_published_data_has_its_share_in_every_split() {
     ] {
         let Some(examples) = published(name, split) else { return };
         let number = examples.len();
-        let report = divide(examples, &SplitConfig::default()).unwrap().report();
+        let report = split_examples(examples, &SplitConfig::default()).unwrap().report();
         for (size, share) in report.splits.iter().zip([0.8, 0.1, 0.1]) {
             let found = size.num_examples as f64 / number as f64;
             assert!((found - share).abs() < 0.03, "{name}: {report}");
@@ -71,12 +71,13 @@ fn stratified_splits_are_closer_to_the_shares_than_random_ones() {
         });
         rows.sum::<f64>() / report.types.len() as f64
     };
-    let stratified = distance(&divide(examples.clone(), &SplitConfig::default()).unwrap().report());
+    let stratified =
+        distance(&split_examples(examples.clone(), &SplitConfig::default()).unwrap().report());
     let blind: Vec<Example> = examples
         .iter()
         .map(|example| Example { entities: Vec::new(), ..example.clone() })
         .collect();
-    let random = divide(blind, &SplitConfig::default()).unwrap();
+    let random = split_examples(blind, &SplitConfig::default()).unwrap();
     let originals: HashMap<&str, &Example> =
         examples.iter().map(|example| (&*example.id, example)).collect();
     let mut random = random;
@@ -98,7 +99,7 @@ fn a_type_in_three_groups_is_in_every_split() {
         }
         examples.push(example("once", &["unique"]));
         let config = SplitConfig { seed, ..SplitConfig::default() };
-        let report = divide(examples, &config).unwrap().report();
+        let report = split_examples(examples, &config).unwrap().report();
         let counts: BTreeMap<&str, &[usize]> =
             report.types.iter().map(|row| (&*row.name, &*row.counts)).collect();
         assert_eq!(counts["rare"], [1, 1, 1]);
@@ -118,7 +119,7 @@ fn documents_and_equal_texts_stay_together() {
     }
     // A sentence of document 1 that document 2 repeats.
     examples[10].text = examples[5].text.clone();
-    let splits = divide(examples, &with(GroupBy::IdPrefix("-".to_owned()))).unwrap();
+    let splits = split_examples(examples, &with(GroupBy::IdPrefix("-".to_owned()))).unwrap();
     let mut seen: HashMap<String, usize> = HashMap::new();
     for (split, examples) in splits.examples.iter().enumerate() {
         for example in examples {
@@ -138,7 +139,7 @@ fn documents_and_equal_texts_stay_together() {
 #[test]
 fn equal_published_texts_are_in_one_split() {
     let Some(examples) = published("broad-twitter", "train") else { return };
-    let splits = divide(examples, &SplitConfig::default()).unwrap();
+    let splits = split_examples(examples, &SplitConfig::default()).unwrap();
     assert!(splits.report().num_repeated_texts > 0);
     let texts = splits
         .examples
@@ -154,7 +155,7 @@ fn seeds_decide_and_order_is_kept() {
         (0..100).map(|index| example(&format!("{index:03}"), &["a"])).collect();
     let ids = |seed| {
         let config = SplitConfig { seed, ..SplitConfig::default() };
-        let splits = divide(examples.clone(), &config).unwrap();
+        let splits = split_examples(examples.clone(), &config).unwrap();
         splits.examples.map(|part| part.into_iter().map(|one| one.id).collect::<Vec<String>>())
     };
     assert_eq!(ids(1), ids(1));
@@ -166,7 +167,7 @@ fn seeds_decide_and_order_is_kept() {
 fn written_splits_are_read_back() {
     let Some(mut examples) = published("crossner-ai", "validation") else { return };
     examples[1].id = examples[0].id.clone();
-    let splits = divide(examples, &SplitConfig::default()).unwrap();
+    let splits = split_examples(examples, &SplitConfig::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let written = write_splits(&splits, folder.path()).unwrap();
     assert_eq!((written.num_without_span, written.num_absent_types), (0, 0));
@@ -190,14 +191,14 @@ fn unusable_shares_and_too_few_groups_are_refused() {
     let message = |shares, number: usize| {
         let examples = (0..number).map(|index| example(&index.to_string(), &["a"])).collect();
         let config = SplitConfig { shares, ..SplitConfig::default() };
-        divide(examples, &config).unwrap_err().to_string()
+        split_examples(examples, &config).unwrap_err().to_string()
     };
     assert!(message([0.8, 0.1, 0.2], 9).contains("must add up to 1"));
     assert!(message([1.2, -0.1, -0.1], 9).contains("must not be negative"));
     assert!(message([0.8, 0.1, 0.1], 2).contains("too few for 3 splits"));
     let examples = (0..10).map(|index| example(&index.to_string(), &["a"])).collect();
     let config = SplitConfig { shares: [0.9, 0.0, 0.1], ..SplitConfig::default() };
-    let splits = divide(examples, &config).unwrap();
+    let splits = split_examples(examples, &config).unwrap();
     assert_eq!(splits.examples.map(|part| part.len()), [9, 0, 1]);
 }
 
@@ -217,7 +218,7 @@ proptest! {
             })
             .collect();
         let config = SplitConfig { seed, ..SplitConfig::default() };
-        let splits = divide(examples.clone(), &config).unwrap();
+        let splits = split_examples(examples.clone(), &config).unwrap();
         prop_assert!(splits.examples.iter().all(|part| !part.is_empty()));
         let mut all: Vec<Example> = splits.examples.concat();
         all.sort_by(|a, b| a.id.cmp(&b.id));
