@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     Dataset, Example,
     dataset::{AsWritten, Files, Types},
-    format::Offsets,
+    format::{Offsets, Scheme},
     read, registry,
     shared::shared,
 };
@@ -95,7 +95,6 @@ fn schemes_columns_and_peculiarities_of_published_files_are_found() {
         let Format::Columns(columns) = found.format else { panic!("{path}") };
         (columns, found.notes.join("\n"))
     };
-    use crate::format::Scheme;
     let (e_ner, notes) = columns("e-ner/all.csv");
     assert!(e_ner.quoted && e_ner.break_rows == [",O"] && e_ner.scheme == Scheme::Iob1);
     assert!(notes.contains("4 rows have the tag `P`"), "{notes}");

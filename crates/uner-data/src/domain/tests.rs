@@ -24,7 +24,7 @@ fn one_file_is_divided_and_described() {
     let files = [root.join("e-ner/edgar_all_4.csv")];
     let report = init_domain(&files, &folder, &InitOptions::default()).unwrap();
     let dataset = description(&folder);
-    assert_eq!((&*dataset.name, &*report.detected.name), ("law", "columns"));
+    assert_eq!((&*dataset.name, report.detected.name), ("law", "columns"));
     assert_eq!(dataset.splits.keys().collect::<Vec<_>>(), ["train", "validation", "test"]);
     assert_eq!(dataset.entity_types().len(), report.types.len());
     assert!(dataset.entity_types().contains(&"person"), "{:?}", dataset.entity_types());
@@ -107,7 +107,7 @@ fn recipes_train_an_adapter_with_replay_and_evaluate_before_and_after() {
     let split = SplitConfig { group_by: GroupBy::IdPrefix("/".to_owned()), ..Default::default() };
     let weights = "hf:org/mo\"del".to_owned();
     let options = InitOptions { split, weights, ..InitOptions::default() };
-    let report = init_domain(&[file.clone()], &folder, &options).unwrap();
+    let report = init_domain(std::slice::from_ref(&file), &folder, &options).unwrap();
     assert_eq!(report.sizes.as_ref().unwrap().splits[0].num_groups, 8);
     let recipe = toml_of(&folder.join(RECIPE));
     assert_eq!(recipe["run"]["dir"].as_str(), Some("checkpoints/my-domain"));

@@ -103,7 +103,9 @@ pub fn split_examples(examples: Vec<Example>, config: &SplitConfig) -> Result<Sp
     let mut split_of = vec![0; examples.len()];
     for (members, &split) in groups.members.iter().zip(&chosen) {
         num_groups[split] += 1;
-        members.iter().for_each(|&member| split_of[member] = split);
+        for &member in members {
+            split_of[member] = split;
+        }
     }
     let mut divided: [Vec<Example>; 3] = Default::default();
     for (example, split) in examples.into_iter().zip(split_of) {
