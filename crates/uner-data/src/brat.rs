@@ -4,11 +4,12 @@
 //! ignored, and so are hidden files and the copies that programs make.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     io::{Cursor, Read},
     path::{Path, PathBuf},
 };
 
+use serde::Deserialize;
 use zip::ZipArchive;
 
 use crate::{
@@ -44,7 +45,36 @@ pub(crate) fn open(
             .collect();
         (Store::Zip(on_disk.to_owned(), archive), names)
     };
-    Ok(Box::new(BratReader { format: format.clone(), store, documents: documents(names) }))
+    let (mut store, documents) = (store, documents(names));
+    let ids = match &format.index {
+        Some(index) => Some(ids(&mut store, index, format.encoding)?),
+        None => None,
+    };
+    Ok(Box::new(BratReader { format: format.clone(), store, ids, documents }))
+}
+
+/// The ids of the documents, by the names of their files without endings.
+fn ids(
+    store: &mut Store,
+    index: &Path,
+    encoding: Encoding,
+) -> Result<HashMap<PathBuf, String>, DataError> {
+    #[derive(Deserialize)]
+    struct Row {
+        id: String,
+        file: PathBuf,
+    }
+    let text = store.text(index, encoding)?;
+    let rows = text.lines().zip(1..).filter(|(row, _)| !row.trim().is_empty());
+    rows.map(|(row, line)| {
+        let row: Row = serde_json::from_str(row).map_err(|error| {
+            let message = format!("the row is not `{{\"id\": \"…\", \"file\": \"…\"}}`: {error}");
+            let (file, problem) = (store.path(index), Problem::Json(message));
+            DataError::Malformed { file, line, record: None, problem }
+        })?;
+        Ok((row.file, row.id))
+    })
+    .collect()
 }
 
 enum Store {
@@ -107,6 +137,8 @@ struct Document {
 struct BratReader {
     format: Brat,
     store: Store,
+    /// The ids of the documents, if the description names an index.
+    ids: Option<HashMap<PathBuf, String>>,
     documents: VecDeque<Document>,
 }
 
@@ -168,7 +200,13 @@ impl BratReader {
         } else {
             String::new()
         };
-        let id = document.stem.to_string_lossy().into_owned();
+        let id = match &self.ids {
+            None => document.stem.to_string_lossy().into_owned(),
+            Some(ids) => ids
+                .get(&document.stem)
+                .cloned()
+                .ok_or_else(|| context.malformed(1, Problem::NotInIndex(base(&document.stem))))?,
+        };
         example(id, &text, &annotations, self.format.offsets, &mut context).map(Some)
     }
 }

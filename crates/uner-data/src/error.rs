@@ -315,6 +315,11 @@ pub enum Problem {
     /// An annotation file without its text.
     #[error("`{0}` is missing beside this file")]
     Unpaired(String),
+    /// A document that the index of its folder lacks.
+    #[error(
+        "document `{0}` is not in the `index` of the description's `[format]`; add its row `{{\"id\": \"…\", \"file\": \"{0}\"}}`"
+    )]
+    NotInIndex(String),
     /// A text without an annotation file.
     #[error(
         "`{0}` is missing beside this file; set `unannotated` in the description's `[format]` to `\"skip\"` if such \

@@ -4,6 +4,8 @@
 //! `container` read one array if the file starts with one. `docs/datasets.md` describes every key
 //! for users.
 
+use std::path::PathBuf;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +25,7 @@ pub enum Format {
     LabelStudio(LabelStudio),
     /// spaCy's training data, and the output of `Doc.to_json` and of the tool `docs_to_json`. A
     /// `.spacy` file must be converted by one of them.
-    Spacy(Export),
+    Spacy(Spacy),
     /// Prodigy's `db-out`.
     Prodigy(Export),
     /// doccano's JSON Lines.
@@ -32,6 +34,9 @@ pub enum Format {
     Conversations(Conversations),
     /// JSON Lines, or one JSON array, of a passage, one type and the list of its mentions.
     Queries(Queries),
+    /// Token classification of Hugging Face: `{"tokens": [token], "ner_tags": [tag]}`, the tags as
+    /// strings or as numbers of a list of names.
+    TokenClassification(TokenClassification),
     /// GLiNER: `{"tokenized_text": [token], "ner": [[first, last, label]]}`, `last` inclusive; the
     /// types of `ner_negatives` and `ner_labels` are queries, too.
     Gliner(Gliner),
@@ -49,7 +54,9 @@ impl Format {
             Self::Instructuie(format) => format.encoding,
             Self::Jsonl(format) => format.encoding,
             Self::LabelStudio(format) => format.encoding,
-            Self::Spacy(format) | Self::Prodigy(format) | Self::Doccano(format) => format.encoding,
+            Self::Spacy(format) => format.encoding,
+            Self::Prodigy(format) | Self::Doccano(format) => format.encoding,
+            Self::TokenClassification(format) => format.encoding,
             Self::Conversations(format) => format.encoding,
             Self::Queries(format) => format.encoding,
             Self::Gliner(format) => format.encoding,
@@ -135,6 +142,9 @@ pub struct Columns {
     /// token.
     #[serde(default)]
     pub comment_rows: Vec<String>,
+    /// The start of comment rows with the id of the sentence after them, such as `# id = `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_rows: Option<String>,
     /// First tokens of metadata sentences, which are skipped and counted.
     #[serde(default)]
     pub metadata: Vec<String>,
@@ -197,8 +207,8 @@ pub struct Instructuie {
 
 /// The keys of text-with-spans rows. An entity is an object with the keys below or an array
 /// `[start, end, label]`; `start` and `end` are half-open. An object may have a list `labels`
-/// instead of one label. A row may also be `[text, {"entities": […]}]`, as in spaCy's training
-/// data.
+/// instead of one label. If an object has `null` as `start` and `end`, its mention is located in the
+/// text. A row may also be `[text, {"entities": […]}]`, as in spaCy's training data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jsonl {
@@ -216,6 +226,10 @@ pub struct Jsonl {
     pub mention: String,
     /// Key of the row's identifier; rows without it are numbered.
     pub id: String,
+    /// Key of the list of types that are asked of the text, absent types included. Without this
+    /// key, they are the types of the entities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queries: Option<String>,
     /// The unit of `start` and `end`.
     #[serde(default, skip_serializing_if = "Offsets::is_default")]
     pub offsets: Offsets,
@@ -230,7 +244,8 @@ impl Default for Jsonl {
             ["text", "entities", "start", "end", "label", "id"].map(str::to_owned);
         let mention = text.clone();
         let (offsets, encoding) = (Offsets::default(), Encoding::default());
-        Self { text, entities, start, end, label, mention, id, offsets, encoding }
+        let queries = None;
+        Self { text, entities, start, end, label, mention, id, queries, offsets, encoding }
     }
 }
 
@@ -242,12 +257,60 @@ pub struct LabelStudio {
     /// strings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// Key of the identifier in a task's `data`. Without it, a task has the tool's number, or else
+    /// the `id` of its `data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// The unit of `start` and `end`.
     #[serde(default, skip_serializing_if = "Offsets::is_default")]
     pub offsets: Offsets,
     /// The encoding of the files.
     #[serde(default, skip_serializing_if = "Encoding::is_default")]
     pub encoding: Encoding,
+}
+
+/// spaCy's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spacy {
+    /// The groups of `Doc.spans` whose spans are entities, too. spaCy has overlapping spans in such
+    /// groups; its span categorizer reads `sc`. Spans of other groups are counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<String>,
+    /// The unit of `start` and `end`.
+    #[serde(default, skip_serializing_if = "Offsets::is_default")]
+    pub offsets: Offsets,
+    /// The encoding of the files.
+    #[serde(default, skip_serializing_if = "Encoding::is_default")]
+    pub encoding: Encoding,
+}
+
+/// The keys of a token classification dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokenClassification {
+    /// Key of the list of tokens.
+    pub tokens: String,
+    /// Key of the list of tags.
+    pub tags: String,
+    /// Key of the row's identifier; rows without it are numbered.
+    pub id: String,
+    /// The tag of each number, from 0, if the tags are numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// The tagging scheme.
+    pub scheme: Scheme,
+    /// The encoding of the files.
+    #[serde(skip_serializing_if = "Encoding::is_default")]
+    pub encoding: Encoding,
+}
+
+impl Default for TokenClassification {
+    fn default() -> Self {
+        let [tokens, tags, id] = ["tokens", "ner_tags", "id"].map(str::to_owned);
+        let (names, scheme, encoding) = (Vec::new(), Scheme::Bio, Encoding::default());
+        Self { tokens, tags, id, names, scheme, encoding }
+    }
 }
 
 /// The export of an annotation tool, with the tool's keys.
@@ -322,6 +385,10 @@ pub struct Brat {
     /// The treatment of a text without an annotation file.
     #[serde(default)]
     pub unannotated: Unannotated,
+    /// A file in the folder with the id of each document: rows `{"id": "…", "file": "x"}`. Without
+    /// it, the id is the path of the document in the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<PathBuf>,
     /// The unit of the offsets.
     #[serde(default, skip_serializing_if = "Offsets::is_default")]
     pub offsets: Offsets,

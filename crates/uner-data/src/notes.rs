@@ -19,6 +19,8 @@ pub enum Note {
     /// A tag that breaks its scheme, read as conlleval does. A tag that continues an entity starts
     /// one if none of its label is open. An entity without its last tag (IOBES, BILOU) just ends.
     InconsistentTag,
+    /// A token without a tag (`-` in spaCy's training data, which means unknown).
+    UnknownTag,
     /// An entity whose tokens are all empty or blank.
     EmptyMention,
     /// A sentence that is skipped because the dataset's description marks it as metadata.
@@ -71,6 +73,7 @@ impl fmt::Display for Note {
                 );
             }
             Self::InconsistentTag => "tags that break the scheme (read as conlleval reads them)",
+            Self::UnknownTag => "tokens without a tag (read as outside of entities)",
             Self::EmptyMention => "entities of empty or blank tokens (left out)",
             Self::MetadataSentence => "metadata sentences (left out)",
             Self::MetadataEntity => "entities in metadata sentences (left out)",

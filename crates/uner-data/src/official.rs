@@ -9,7 +9,8 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::{
-    DataError, Dataset, Example, did_you_mean,
+    DataError, Dataset, did_you_mean,
+    export::conversation,
     format::{Defect, Format},
     read, registry,
 };
@@ -107,7 +108,9 @@ pub fn write(name: &str, root: &Path, out: &mut dyn Write) -> Result<usize, Data
         num_passages += 1;
         for entity_type in order {
             let start = if num_queries == 0 { "[" } else { ", " };
-            write!(out, "{start}{}", conversation(file.stem, num_queries, &example, entity_type))?;
+            let id = format!("{}_{num_queries}", file.stem);
+            let record = conversation(&id, &example, std::iter::once(entity_type));
+            write!(out, "{start}{record}")?;
             num_queries += 1;
         }
     }
@@ -133,47 +136,6 @@ fn other_passages(dataset: &Dataset, file: &File, more_or_fewer: &str) -> DataEr
             dataset.obtain
         ),
     }
-}
-
-/// The record of one query, as Python's `json.dumps` writes it.
-fn conversation(stem: &str, index: usize, example: &Example, entity_type: &str) -> String {
-    let mentions: Vec<String> =
-        example.mentions(entity_type).map(|entity| python_string(&entity.text)).collect();
-    let turns = [
-        ("human", format!("Text: {}", example.text)),
-        ("gpt", "I've read this text.".to_owned()),
-        ("human", format!("What describes {entity_type} in the text?")),
-        ("gpt", format!("[{}]", mentions.join(", "))),
-    ];
-    let turns = turns.map(|(from, value)| {
-        format!("{{\"from\": \"{from}\", \"value\": {}}}", python_string(&value))
-    });
-    format!("{{\"id\": \"{stem}_{index}\", \"conversations\": [{}]}}", turns.join(", "))
-}
-
-/// A JSON string in ASCII, with the escapes of Python's `json.dumps`.
-fn python_string(text: &str) -> String {
-    let mut json = String::with_capacity(text.len() + 2);
-    json.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => json.extend(['\\', character]),
-            '\n' => json.push_str("\\n"),
-            '\r' => json.push_str("\\r"),
-            '\t' => json.push_str("\\t"),
-            '\u{8}' => json.push_str("\\b"),
-            '\u{c}' => json.push_str("\\f"),
-            ' '..='~' => json.push(character),
-            _ => {
-                let mut units = [0; 2];
-                for unit in character.encode_utf16(&mut units) {
-                    json.extend(format!("\\u{unit:04x}").chars());
-                }
-            }
-        }
-    }
-    json.push('"');
-    json
 }
 
 #[cfg(test)]

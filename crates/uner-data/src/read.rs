@@ -179,13 +179,14 @@ fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
             Box::new(SpanReader::new(Source::Keys(keys.clone()), keys.offsets, file, input()?)?)
         }
         Format::LabelStudio(export) => Box::new(SpanReader::new(
-            Source::LabelStudio(export.text.clone()),
+            Source::LabelStudio(export.clone()),
             export.offsets,
             file,
             input()?,
         )?),
         Format::Spacy(export) => {
-            Box::new(SpanReader::new(Source::Spacy, export.offsets, file, input()?)?)
+            let source = Source::Spacy(export.spans.clone());
+            Box::new(SpanReader::new(source, export.offsets, file, input()?)?)
         }
         Format::Prodigy(export) => {
             Box::new(SpanReader::new(Source::Prodigy, export.offsets, file, input()?)?)
@@ -198,6 +199,10 @@ fn open(format: &Format, file: &Path) -> Result<Box<dyn Reader>, DataError> {
         }
         Format::Queries(keys) => {
             let reader = json::queries::QueryReader::new(keys.clone(), input()?);
+            Box::new(reader.map_err(|error| lines::named(file, &error))?)
+        }
+        Format::TokenClassification(format) => {
+            let reader = json::token_classification::TokenReader::new(format.clone(), input()?);
             Box::new(reader.map_err(|error| lines::named(file, &error))?)
         }
         Format::Gliner(format) => Box::new(json::gliner::GlinerReader::new(format, input()?)),

@@ -46,7 +46,14 @@ impl<'a> Text<'a> {
         &self.written[self.byte(span.start)..self.byte(span.end)]
     }
 
-    fn byte(&self, character: usize) -> usize {
+    /// The characters in a range; `None` if it is not a range of the text.
+    pub(crate) fn checked(&self, start: usize, end: usize) -> Option<&'a str> {
+        let length = self.length(Offsets::Characters);
+        (start <= end && end <= length).then(|| self.slice(Span { start, end }))
+    }
+
+    /// The byte at which a character starts.
+    pub(crate) fn byte(&self, character: usize) -> usize {
         if self.bytes.is_empty() { character } else { self.bytes[character] }
     }
 

@@ -37,11 +37,11 @@ impl Validation {
 
 /// The problems found so far, by kind.
 #[derive(Default)]
-struct Kinds(HashMap<Kind, (String, usize)>);
+pub(crate) struct Kinds(HashMap<Kind, (String, usize)>);
 
 impl Kinds {
     /// Lists a problem, or only counts it if enough of its kind are listed.
-    fn add(&mut self, error: DataError, problems: &mut Vec<DataError>) {
+    pub(crate) fn add(&mut self, error: DataError, problems: &mut Vec<DataError>) {
         let (_, count) = self.0.entry(error.kind()).or_insert_with(|| (error.to_string(), 0));
         *count += 1;
         if *count <= SHOWN {
@@ -50,7 +50,7 @@ impl Kinds {
     }
 
     /// The first message of each kind with unlisted problems, and the number of these.
-    fn more(self) -> Vec<(String, usize)> {
+    pub(crate) fn more(self) -> Vec<(String, usize)> {
         let mut more: Vec<(String, usize)> =
             self.0.into_values().filter(|(_, count)| *count > SHOWN).collect();
         more.sort();

@@ -83,6 +83,7 @@ fn described(separator: &str, tag: usize) -> Columns {
         break_rows: Vec::new(),
         document_rows: vec![DOCUMENT.to_owned()],
         comment_rows: vec![COMMENT.to_owned()],
+        id_rows: None,
         metadata: Vec::new(),
         tag_map: IndexMap::new(),
         defects: Vec::new(),

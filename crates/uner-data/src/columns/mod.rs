@@ -2,7 +2,7 @@
 //! row yields errors and no example.
 
 mod detect;
-mod rows;
+pub(crate) mod rows;
 pub(crate) mod tags;
 
 use std::collections::VecDeque;
@@ -53,7 +53,7 @@ impl ColumnReader {
         context: &mut Context<'_>,
     ) -> Option<Example> {
         self.errors.extend(sentence.errors);
-        let rows = sentence.rows;
+        let (id, rows) = (sentence.id.unwrap_or_default(), sentence.rows);
         let layers = self.layers(&rows, context);
         if !self.errors.is_empty() || rows.is_empty() {
             return None;
@@ -71,7 +71,7 @@ impl ColumnReader {
         let entities = self.entities(&rows, &layers, context);
         let (text, spans) = join(rows.iter().map(|row| row.token.as_str()));
         let entities = locate_entities(&text, &spans, entities, &rows, context);
-        self.errors.is_empty().then(|| Example::new(String::new(), text, entities))
+        self.errors.is_empty().then(|| Example::new(id, text, entities))
     }
 
     /// Decodes the mentions of every tag column.

@@ -19,6 +19,8 @@ pub(super) struct Row {
 /// The rows up to a break, and the errors of the unreadable ones.
 #[derive(Default)]
 pub(super) struct Sentence {
+    /// Its id, if a row before it has one.
+    pub(super) id: Option<String>,
     pub(super) rows: Vec<Row>,
     pub(super) errors: Vec<DataError>,
 }
@@ -35,11 +37,13 @@ pub(super) struct Rows {
     width: Option<usize>,
     /// The first row of the next group.
     carried: Option<Row>,
+    /// The id of the next sentence.
+    next_id: Option<String>,
 }
 
 impl Rows {
     pub(super) fn new(input: Input) -> Self {
-        Self { lines: Lines::new(input), width: None, carried: None }
+        Self { lines: Lines::new(input), width: None, carried: None, next_id: None }
     }
 
     /// The next sentence that has rows or errors.
@@ -48,8 +52,11 @@ impl Rows {
         format: &Columns,
         context: &mut Context<'_>,
     ) -> Option<Sentence> {
-        let mut sentence =
-            Sentence { rows: self.carried.take().into_iter().collect(), ..Sentence::default() };
+        let mut sentence = Sentence {
+            id: self.next_id.take(),
+            rows: self.carried.take().into_iter().collect(),
+            ..Sentence::default()
+        };
         while let Some(line) = self.lines.next(context) {
             let (number, line) = match line {
                 Ok(line) => line,
@@ -60,6 +67,15 @@ impl Rows {
             };
             if number <= format.header {
                 continue;
+            }
+            let id = format.id_rows.as_deref().and_then(|start| id(line, start));
+            if let Some(id) = id.filter(|_| !is_token(line, format, self.width)) {
+                if sentence.is_empty() {
+                    sentence.id = Some(id);
+                    continue;
+                }
+                self.next_id = Some(id);
+                return Some(sentence);
             }
             if starts_with_any(line, &format.comment_rows) {
                 if !is_token(line, format, self.width) {
@@ -74,6 +90,7 @@ impl Rows {
             }
             if is_break(line, format) || (is_document && !is_entity) {
                 if sentence.is_empty() {
+                    sentence.id = None;
                     continue;
                 }
                 return Some(sentence);
@@ -93,6 +110,13 @@ impl Rows {
 
 fn starts_with_any(line: &str, starts: &[String]) -> bool {
     starts.iter().any(|start| line.starts_with(start.as_str()))
+}
+
+/// The id in a comment row: as it is, or as a JSON string.
+pub(crate) fn id(row: &str, start: &str) -> Option<String> {
+    let value = row.strip_prefix(start)?;
+    let quoted = value.starts_with('"').then(|| serde_json::from_str(value).ok());
+    Some(quoted.flatten().unwrap_or_else(|| value.to_owned()))
 }
 
 fn is_break(line: &str, format: &Columns) -> bool {

@@ -20,6 +20,8 @@ const SEPARATORS: [&str; 6] = ["\t", " ", "whitespace", ",", ";", "|"];
 const FIRST_ROWS: usize = 2_000;
 const DOCUMENT: &str = "-DOCSTART-";
 const COMMENT: &str = "# ";
+/// Comment rows with the id of a sentence, which `uner` writes.
+const ID: &str = "# id = ";
 /// Labels of syntactic chunks (Tjong Kim Sang and Buchholz 2000), which are not entities.
 const CHUNKS: [&str; 11] =
     ["NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"];
@@ -96,7 +98,7 @@ fn width(rows: &[String], separator: &str) -> Option<usize> {
 
 /// The content of a column.
 #[derive(Default, Clone)]
-struct Column {
+pub(super) struct Column {
     num_numbers: usize,
     num_outside: usize,
     /// Tags with a prefix, by prefix.
@@ -113,11 +115,16 @@ struct Column {
 }
 
 impl Column {
+    /// Ends a sentence: the next tag continues no entity.
+    pub(super) fn end_sentence(&mut self) {
+        self.previous = None;
+    }
+
     fn num_tags(&self) -> usize {
         self.prefixes.values().sum()
     }
 
-    fn add(&mut self, value: &str) {
+    pub(super) fn add(&mut self, value: &str) {
         self.num_numbers += usize::from(value.parse::<u64>().is_ok());
         let tag = value.split_once('-').filter(|(prefix, label)| {
             ["B", "I", "E", "S", "L", "U"].contains(prefix) && !label.is_empty()
@@ -146,13 +153,13 @@ impl Column {
 
     /// Whether it is a column of entity tags: nearly all values are `O` or a tag, and the labels
     /// are not those of chunks.
-    fn has_tags(&self) -> bool {
+    pub(super) fn has_tags(&self) -> bool {
         let sound = self.num_tags() + self.num_outside;
         let chunks: usize = CHUNKS.iter().filter_map(|label| self.labels.get(*label)).sum();
         self.num_tags() > 0 && self.num_others * 99 <= sound && chunks * 2 < self.num_tags()
     }
 
-    fn scheme(&self) -> Scheme {
+    pub(super) fn scheme(&self) -> Scheme {
         let has = |prefix: char| self.prefixes.contains_key(&prefix);
         if has('E') || has('S') {
             Scheme::Iobes
@@ -174,6 +181,7 @@ struct Survey {
     first: Vec<String>,
     has_documents: bool,
     has_comments: bool,
+    has_ids: bool,
     /// Rows without a token that have columns, with their numbers.
     breaks: IndexMap<String, usize>,
 }
@@ -185,6 +193,7 @@ fn survey(path: &Path, separator: &str, width: usize) -> Result<Survey, DataErro
         first: Vec::new(),
         has_documents: false,
         has_comments: false,
+        has_ids: false,
         breaks: IndexMap::new(),
     };
     let mut lines = Lines::new(lines::open(path, Encoding::default())?);
@@ -201,7 +210,8 @@ impl Survey {
         if !is_token(row) || found.len() != width {
             self.has_documents |= row.starts_with(DOCUMENT);
             self.has_comments |= row.starts_with(COMMENT) && found.len() != width;
-            self.columns.iter_mut().for_each(|column| column.previous = None);
+            self.has_ids |= row.starts_with(ID);
+            self.columns.iter_mut().for_each(Column::end_sentence);
             return;
         }
         self.num_rows += 1;
@@ -213,7 +223,7 @@ impl Survey {
             if self.breaks.len() < 5 || self.breaks.contains_key(row) {
                 *self.breaks.entry(row.to_owned()).or_default() += 1;
             }
-            self.columns.iter_mut().for_each(|column| column.previous = None);
+            self.columns.iter_mut().for_each(Column::end_sentence);
             return;
         }
         for (column, value) in self.columns.iter_mut().zip(&found) {
@@ -249,6 +259,7 @@ impl Survey {
             break_rows: self.breaks.keys().cloned().collect(),
             document_rows: rows_with(DOCUMENT, self.has_documents),
             comment_rows: rows_with(COMMENT, self.has_comments),
+            id_rows: self.has_ids.then(|| ID.to_owned()),
             metadata: Vec::new(),
             tag_map: IndexMap::new(),
             defects: Vec::new(),

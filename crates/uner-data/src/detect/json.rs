@@ -4,12 +4,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Candidate, Misfit};
+use super::{Candidate, Misfit, columns::Column};
 use crate::{
     JsonRecords,
     format::{
         Container, Conversations, Encoding, Export, Format, Gliner, Instructuie, Jsonl,
-        LabelStudio, Queries,
+        LabelStudio, Queries, Spacy, TokenClassification,
     },
 };
 
@@ -63,8 +63,12 @@ fn candidate(format: Format, name: &'static str, reason: impl Into<String>) -> C
     Candidate { format, name, reason: reason.into(), notes: Vec::new() }
 }
 
-fn spacy() -> Format {
-    Format::Spacy(Export::default())
+/// spaCy's format. Overlapping entities are in the group `sc` of `spans`.
+fn spacy(objects: &[&Map<String, Value>]) -> Format {
+    let has_group =
+        objects.iter().any(|object| object.get("spans").is_some_and(|s| s.get("sc").is_some()));
+    let spans = if has_group { vec!["sc".to_owned()] } else { Vec::new() };
+    Format::Spacy(Spacy { spans, ..Spacy::default() })
 }
 
 fn spacy_pairs(first: &Value) -> Result<Vec<Candidate>, Misfit> {
@@ -73,7 +77,7 @@ fn spacy_pairs(first: &Value) -> Result<Vec<Candidate>, Misfit> {
         return Err(Misfit::new("JSON: its records are arrays, but not `[text, …]`", &["spacy"]));
     }
     let reason = "its records are pairs `[text, {\"entities\": […]}]`";
-    Ok(vec![candidate(spacy(), "spacy", reason)])
+    Ok(vec![candidate(spacy(&[]), "spacy", reason)])
 }
 
 /// The format of a tool, by the keys that only this tool writes.
@@ -114,7 +118,7 @@ fn of_a_tool(objects: &[&Map<String, Value>], container: Container) -> Option<Ca
         return Some(candidate(format, "label-studio", reason));
     }
     if any("ents", Value::is_array) || any("paragraphs", Value::is_array) {
-        let format = spacy();
+        let format = spacy(objects);
         return Some(candidate(format, "spacy", "its records have `ents` or `paragraphs`"));
     }
     let tagged = any("spans", Value::is_array);
@@ -126,7 +130,7 @@ fn of_a_tool(objects: &[&Map<String, Value>], container: Container) -> Option<Ca
             "its records have `spans` and `answer` or hashes",
         ));
     }
-    of_doccano(objects)
+    of_doccano(objects).or_else(|| token_classification(objects))
 }
 
 /// doccano's rows have arrays under `label` or `labels`, or `start_offset` in their entities.
@@ -143,6 +147,47 @@ fn of_doccano(objects: &[&Map<String, Value>]) -> Option<Candidate> {
         return Some(candidate(format, "doccano", reason));
     }
     None
+}
+
+/// Rows of tokens and their tags, as datasets of Hugging Face have. Tags that are numbers are
+/// proposed, too: the reader then says what is missing.
+fn token_classification(objects: &[&Map<String, Value>]) -> Option<Candidate> {
+    let first = objects.first()?;
+    let lists = first.iter().filter_map(|(key, value)| Some((key, value.as_array()?)));
+    let lists: Vec<(&String, &Vec<Value>)> = lists.filter(|(_, list)| !list.is_empty()).collect();
+    let (tokens, words) = *lists.iter().find(|(key, list)| {
+        key.contains("token") && list.iter().all(Value::is_string) || *key == "words"
+    })?;
+    let mut tagged: Vec<(&String, Column)> = Vec::new();
+    for (key, list) in
+        lists.iter().filter(|(key, list)| *key != tokens && list.len() == words.len())
+    {
+        let column = tag_column(objects, key);
+        if column.has_tags() || list.iter().all(Value::is_u64) {
+            tagged.push((key, column));
+        }
+    }
+    // Datasets have tags of parts of speech and of chunks, too.
+    let at = tagged.iter().position(|(key, _)| key.contains("ner"));
+    let (tags, column) = tagged.get(at.unwrap_or(0))?;
+    let reason = format!("its records have tokens `{tokens}` and as many tags `{tags}`");
+    let format = Format::TokenClassification(TokenClassification {
+        tokens: tokens.clone(),
+        tags: (*tags).clone(),
+        id: id_key(objects).unwrap_or_else(|| "id".to_owned()),
+        scheme: column.scheme(),
+        ..TokenClassification::default()
+    });
+    Some(candidate(format, "token-classification", reason))
+}
+
+fn tag_column(objects: &[&Map<String, Value>], key: &str) -> Column {
+    let mut column = Column::default();
+    for list in objects.iter().filter_map(|object| object.get(key)?.as_array()) {
+        list.iter().filter_map(Value::as_str).for_each(|tag| column.add(tag));
+        column.end_sentence();
+    }
+    column
 }
 
 fn is_triple(value: &Value) -> bool {
@@ -177,6 +222,7 @@ fn spans(objects: &[&Map<String, Value>]) -> Option<Candidate> {
         keys.mention = mention_key(&spans, &keys);
     }
     keys.id = id_key(objects).unwrap_or(keys.id);
+    keys.queries = queries_key(objects);
     let reason = format!(
         "its records have a text `{}` and spans `{}` (`{}`, `{}`, `{}`)",
         keys.text, keys.entities, keys.start, keys.end, keys.label
@@ -268,6 +314,14 @@ fn id_key(objects: &[&Map<String, Value>]) -> Option<String> {
             .all(|object| object.get(**key).is_some_and(|v| v.is_string() || v.is_number()))
     };
     known.iter().find(has).map(|key| (*key).to_owned())
+}
+
+/// The key of the types that were asked, as `uner` writes it.
+fn queries_key(objects: &[&Map<String, Value>]) -> Option<String> {
+    let is_list =
+        |value: &Value| value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
+    let has = |object: &&Map<String, Value>| object.get("queries").is_some_and(is_list);
+    objects.iter().all(has).then(|| "queries".to_owned())
 }
 
 /// Rows with a text, one label and the list of its mentions, under any keys.

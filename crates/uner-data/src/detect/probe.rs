@@ -85,9 +85,8 @@ fn with_offsets(format: &Format, unit: Offsets) -> Option<Format> {
     match &mut format {
         Format::Jsonl(keys) => keys.offsets = unit,
         Format::LabelStudio(keys) => keys.offsets = unit,
-        Format::Spacy(keys) | Format::Prodigy(keys) | Format::Doccano(keys) => {
-            keys.offsets = unit;
-        }
+        Format::Spacy(keys) => keys.offsets = unit,
+        Format::Prodigy(keys) | Format::Doccano(keys) => keys.offsets = unit,
         Format::Instructuie(keys) => keys.offsets = unit,
         _ => return None,
     }
@@ -117,6 +116,7 @@ fn joined_columns(a: &Columns, b: &Columns) -> Option<Columns> {
         document_rows: with(a.document_rows.clone(), &b.document_rows),
         comment_rows: with(a.comment_rows.clone(), &b.comment_rows),
         break_rows: with(a.break_rows.clone(), &b.break_rows),
+        id_rows: a.id_rows.clone().or_else(|| b.id_rows.clone()),
         ..columns.clone()
     };
     (joined(a) == joined(b)).then(|| joined(a))

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     Dataset, Example,
     dataset::{AsWritten, Files, Types},
+    export::{ExportFormat, Tokens, export},
     format::{Offsets, Scheme},
     read, registry,
     shared::shared,
@@ -194,6 +195,41 @@ fn exports_of_tools_are_told_apart_by_their_keys() {
         name(r#"{"conversations": [{"from": "human", "value": "Text: Zoë left."}, {"from": "gpt", "value": "I've read this text."}, {"from": "human", "value": "What describes person in the text?"}, {"from": "gpt", "value": "[\"Zoë\"]"}]}"#.to_owned()),
         "conversations"
     );
+}
+
+#[test]
+fn token_classification_needs_the_names_of_numbers() {
+    let row = r#"{"id": "1", "tokens": ["Zoë", "saw", "New", "York"], "pos_tags": [1, 2, 3, 3], "ner_tags": ["S-PER", "O", "B-LOC", "E-LOC"]}"#;
+    let found = detected("data.jsonl", row);
+    let Format::TokenClassification(format) = found.format else { panic!("{found:?}") };
+    assert_eq!((&*format.tags, format.scheme), ("ner_tags", Scheme::Iobes));
+    let row = r#"{"tokens": ["Zoë", "left"], "ner_tags": [1, 0]}"#;
+    let message = refused("data.jsonl", row);
+    assert!(message.contains("are numbers; set `names`"), "{message}");
+}
+
+/// Everything that can be exported is detected, and read as it was.
+#[test]
+fn exports_are_detected() {
+    let demo = registry::find("demo").unwrap();
+    let examples: Vec<Example> =
+        read(&demo, "test", "".as_ref()).unwrap().take(40).map(Result::unwrap).collect();
+    for format in ExportFormat::all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(format!("data{}", format.ending()));
+        export(examples.clone(), &path, format, Tokens::Words).unwrap();
+        let found = detect(std::slice::from_ref(&path))
+            .unwrap_or_else(|error| panic!("{}: {error}", format.name()));
+        let with = |format: Format| {
+            let mut dataset = Dataset::of_file(&path, format);
+            dataset.splits["file"] = Files::One(path.clone());
+            content(&dataset, "file", Path::new(""))
+        };
+        let (read, errors) = with(found.format.clone());
+        let (expected, _) = with(format.format());
+        assert_eq!(errors, 0, "{}: {:?}", format.name(), found.format);
+        assert_eq!(read, expected, "{}: {:?}", format.name(), found.format);
+    }
 }
 
 #[test]

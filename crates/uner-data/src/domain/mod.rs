@@ -25,8 +25,8 @@ use std::{
 use crate::{
     DataError, Notes,
     detect::{Detected, detect},
-    format::{Format, Jsonl},
-    split::{NAMES, SplitConfig, SplitReport, create, split_examples, write_splits},
+    format::Format,
+    split::{NAMES, SplitConfig, SplitReport, split_examples, write_splits},
     visible,
 };
 use recipe::Recipes;
@@ -139,22 +139,10 @@ fn split_source(
     let splits = split_examples(source.into_examples(), &options.split)?;
     fs_err::create_dir_all(folder)?;
     let files = write_splits(&splits, folder)?;
-    if files.num_without_span > 0 {
-        report.remarks.push(format!(
-            "{} mentions do not occur in their text and are left out of the splits",
-            files.num_without_span
-        ));
-    }
-    if files.num_absent_types > 0 {
-        report.remarks.push(format!(
-            "{} queries for absent types are left out of the splits; the recipe asks its own",
-            files.num_absent_types
-        ));
-    }
     report.written.extend(files.files.iter().map(|(_, path)| path.clone()));
     report.splits = files.files.into_iter().map(|(name, path)| (name, vec![path])).collect();
     report.sizes = Some(splits.report());
-    Ok((Format::Jsonl(Jsonl::default()), splits.examples[0].len()))
+    Ok((files.format, splits.examples[0].len()))
 }
 
 /// The format and the files: as the user says, or detected.
@@ -206,7 +194,7 @@ fn write_new(
     report: &mut InitReport,
 ) -> Result<(), DataError> {
     let path = folder.join(name);
-    create(&path)?.write_all(text.as_bytes())?;
+    fs_err::File::create_new(&path)?.write_all(text.as_bytes())?;
     report.written.push(path);
     Ok(())
 }

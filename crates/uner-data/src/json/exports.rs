@@ -5,12 +5,11 @@ use serde_json::{Map, Value};
 use super::{
     annotators::Annotators,
     plain,
-    spans::{Mention, Row, mentions, string},
+    spans::{Mention, Position, Row, Written, mentions, string},
 };
 use crate::{
     Note,
-    columns::tags::{self, Tag},
-    format::{Jsonl, Scheme},
+    format::{Jsonl, LabelStudio},
     reader::Context,
 };
 
@@ -19,21 +18,23 @@ use crate::{
 /// ground truth, or else the first; JSON-MIN keeps the first.
 pub(super) fn label_studio(
     record: &Value,
-    text_key: Option<&str>,
+    keys: &LabelStudio,
     annotators: &mut Annotators,
     line: usize,
     context: &mut Context<'_>,
 ) -> Result<Vec<Row>, String> {
     let record = object(record)?;
-    let id = record.get("id").map_or_else(String::new, plain);
+    let text_key = keys.text.as_deref();
     let Some(data) = record.get("data").and_then(Value::as_object) else {
         let text = string(record, text_key.unwrap_or("text"))?;
+        let id = record.get(keys.id.as_deref().unwrap_or("id")).map_or_else(String::new, plain);
         if annotators.is_of_another((&id, &text), record, ["annotation_id", "annotator"]) {
             context.note(Note::FurtherAnnotation, line);
             return Ok(Vec::new());
         }
         let listed: Vec<&Value> = record.values().filter_map(Value::as_array).flatten().collect();
-        return Ok(vec![Row { id, text, mentions: regions(&listed, line, context) }]);
+        let mentions = regions(&listed, line, context);
+        return Ok(vec![Row { id, text, mentions, ..Row::default() }]);
     };
     let text = match text_key {
         Some(key) => string(data, key)?,
@@ -62,7 +63,12 @@ pub(super) fn label_studio(
         .and_then(Value::as_array)
         .ok_or("an annotation has no list `result`")?;
     let values: Vec<&Value> = results.iter().filter_map(|result| result.get("value")).collect();
-    Ok(vec![Row { id, text, mentions: regions(&values, line, context) }])
+    let id = match &keys.id {
+        Some(key) => data.get(key),
+        None => record.get("id").or_else(|| data.get("id")),
+    };
+    let (id, mentions) = (id.map_or_else(String::new, plain), regions(&values, line, context));
+    Ok(vec![Row { id, text, mentions, ..Row::default() }])
 }
 
 /// The labelled regions of a text. Hypertext regions use their `globalOffsets`. Other regions with
@@ -98,7 +104,13 @@ fn regions(
 fn region(value: &Value) -> Vec<Result<Mention, String>> {
     let mut found = mentions(value, &Jsonl::default());
     for mention in found.iter_mut().flatten() {
-        mention.written = mention.written.take().map(|written| written.replace("\\n", "\n"));
+        if let Position::Offsets { written, .. } = &mut mention.position {
+            *written = written.take().map(|written| match written {
+                Written::Exactly(text) | Written::BreaksEscaped(text) => {
+                    Written::BreaksEscaped(text)
+                }
+            });
+        }
     }
     found
 }
@@ -118,95 +130,6 @@ fn only_string(data: &Map<String, Value>, message: String) -> Result<String, Str
             ))
         }
     }
-}
-
-/// Reads spaCy's pair `[text, {"entities": […]}]`, a document of `Doc.to_json`, or the paragraphs
-/// of older training files.
-pub(super) fn spacy(
-    record: &Value,
-    line: usize,
-    context: &mut Context<'_>,
-) -> Result<Vec<Row>, String> {
-    if record.is_array() {
-        return Ok(vec![spacy_pair(record)?]);
-    }
-    let record = object(record)?;
-    if let Some(paragraphs) = record.get("paragraphs").and_then(Value::as_array) {
-        return paragraphs.iter().map(paragraph).collect();
-    }
-    let groups = record.get("spans").and_then(Value::as_object).into_iter().flat_map(Map::values);
-    groups
-        .filter_map(Value::as_array)
-        .flatten()
-        .for_each(|_| context.note(Note::OtherRegion, line));
-    let listed = ["ents", "entities"].iter().find_map(|key| record.get(*key)?.as_array());
-    let listed = listed.ok_or("the record has no list `ents`, `entities` or `paragraphs`")?;
-    Ok(vec![Row { id: String::new(), text: string(record, "text")?, mentions: spans(listed) }])
-}
-
-pub(super) fn spacy_pair(record: &Value) -> Result<Row, String> {
-    let parts = match record.as_array().map(Vec::as_slice) {
-        Some([Value::String(text), annotations]) => Some((text, annotations)),
-        _ => None,
-    };
-    let parts = parts.and_then(|(text, annotations)| {
-        let listed = annotations.get("entities").unwrap_or(annotations);
-        Some((text.clone(), listed.as_array()?))
-    });
-    let (text, listed) = parts.ok_or_else(|| {
-        format!("`{record}` is not `[text, {{\"entities\": [[start, end, label], …]}}]`")
-    })?;
-    Ok(Row { id: String::new(), text, mentions: spans(listed) })
-}
-
-/// Reads a paragraph: spans of its raw text, or one BILUO tag per token (`-` means unknown).
-fn paragraph(value: &Value) -> Result<Row, String> {
-    let paragraph = object(value)?;
-    let raw = paragraph.get("raw").and_then(Value::as_str);
-    if let (Some(raw), Some(listed)) = (raw, paragraph.get("entities").and_then(Value::as_array)) {
-        return Ok(Row { id: String::new(), text: raw.to_owned(), mentions: spans(listed) });
-    }
-    let sentences = paragraph.get("sentences").and_then(Value::as_array).into_iter().flatten();
-    let tokens: Vec<&Map<String, Value>> = sentences
-        .filter_map(|sentence| sentence.get("tokens")?.as_array())
-        .flatten()
-        .map(object)
-        .collect::<Result<_, _>>()?;
-    let words = tokens
-        .iter()
-        .map(|token| string(token, "orth"))
-        .collect::<Result<Vec<String>, String>>()?;
-    let text = raw.map_or_else(|| words.join(" "), str::to_owned);
-    let offsets = token_offsets(&text, &words)?;
-    let tags = tokens.iter().map(|token| tag(token)).collect::<Result<Vec<Tag<'_>>, String>>()?;
-    let found = tags::decode(&tags, Scheme::Bilou, &[]);
-    let mention = |mention: &tags::Mention<'_>| {
-        let (start, end) = (offsets[mention.start].0, offsets[mention.end - 1].1);
-        Ok(Mention { start, end, label: mention.label.to_owned(), written: None })
-    };
-    Ok(Row { id: String::new(), mentions: found.mentions.iter().map(mention).collect(), text })
-}
-
-fn tag(token: &Map<String, Value>) -> Result<Tag<'_>, String> {
-    match token.get("ner").and_then(Value::as_str) {
-        None | Some("-" | "") => Ok(Tag::Outside),
-        Some(tag) => Tag::parse(tag, Scheme::Bilou).map_err(|problem| problem.to_string()),
-    }
-}
-
-/// The character range of each word in `text`, which must contain the words in order.
-fn token_offsets(text: &str, words: &[String]) -> Result<Vec<(i64, i64)>, String> {
-    let (mut rest, mut at) = (text, 0);
-    let mut locate = |word: &String| {
-        let found = rest
-            .find(word.as_str())
-            .ok_or_else(|| format!("token `{word}` is not in `raw` after the tokens before it"))?;
-        let start = at + rest[..found].chars().count() as i64;
-        at = start + word.chars().count() as i64;
-        rest = &rest[found + word.len()..];
-        Ok((start, at))
-    };
-    words.iter().map(&mut locate).collect()
 }
 
 /// Reads a Prodigy task. Rejected and ignored tasks are skipped: nobody confirmed their spans.
@@ -234,8 +157,9 @@ pub(super) fn prodigy(
     for _ in others {
         context.note(Note::OtherRegion, line);
     }
+    let id = record.get("id").map_or_else(String::new, plain);
     let mentions = taken.into_iter().flat_map(|value| mentions(value, &Jsonl::default())).collect();
-    Ok(vec![Row { id: String::new(), text, mentions }])
+    Ok(vec![Row { id, text, mentions, ..Row::default() }])
 }
 
 /// Reads a doccano document: `label` or `labels` with arrays, or `entities` with objects. Older
@@ -253,13 +177,10 @@ pub(super) fn doccano(record: &Value) -> Result<Row, String> {
         end: "end_offset".to_owned(),
         ..Jsonl::default()
     };
-    Ok(Row { id, text, mentions: listed.iter().flat_map(|value| mentions(value, &keys)).collect() })
+    let mentions = listed.iter().flat_map(|value| mentions(value, &keys)).collect();
+    Ok(Row { id, text, mentions, ..Row::default() })
 }
 
-fn spans(listed: &[Value]) -> Vec<Result<Mention, String>> {
-    listed.iter().flat_map(|value| mentions(value, &Jsonl::default())).collect()
-}
-
-fn object(value: &Value) -> Result<&Map<String, Value>, String> {
+pub(super) fn object(value: &Value) -> Result<&Map<String, Value>, String> {
     value.as_object().ok_or_else(|| format!("`{value}` is not an object"))
 }

@@ -3,8 +3,9 @@
 //! `ner_negatives` (absent types).
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Records, add_query};
+use super::{Records, add_query, plain};
 use crate::{
     DataError, Example, Problem, Span,
     format::Gliner,
@@ -16,6 +17,8 @@ use crate::{
 
 #[derive(Deserialize)]
 struct Item {
+    #[serde(default)]
+    id: Option<Value>,
     tokenized_text: Vec<String>,
     ner: Vec<(i64, i64, String)>,
     #[serde(default, alias = "negative")]
@@ -42,6 +45,7 @@ impl Reader for GlinerReader {
 }
 
 fn example(item: &Item, line: usize, context: &mut Context<'_>) -> Result<Example, DataError> {
+    let id = item.id.as_ref().map_or_else(String::new, plain);
     let (text, tokens) = join(item.tokenized_text.iter().map(String::as_str));
     let whole = Text::new(&text);
     let mut passage = Passage::new(&whole);
@@ -62,7 +66,7 @@ fn example(item: &Item, line: usize, context: &mut Context<'_>) -> Result<Exampl
         });
         problems.extend(added.err());
     }
-    let mut example = Example::new(String::new(), String::new(), passage.into_entities());
+    let mut example = Example::new(id, String::new(), passage.into_entities());
     for label in item.ner_labels.iter().flatten() {
         let Some(entity_type) = context.entity_type(label, 0, line)? else { continue };
         if !example.queries.contains(&entity_type) {

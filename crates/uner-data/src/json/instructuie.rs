@@ -5,8 +5,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::Records;
+use super::{Records, plain};
 use crate::{
     DataError, Example, Note, Span,
     align::occurrences,
@@ -19,6 +20,8 @@ use crate::{
 
 #[derive(Deserialize)]
 struct Item {
+    #[serde(default)]
+    id: Option<Value>,
     sentence: String,
     entities: Vec<Mention>,
 }
@@ -86,9 +89,8 @@ fn example(
         }
         passage.add_located(&name, found, entity_type, line, context);
     }
-    context.unless(problems, || {
-        Example::new(String::new(), item.sentence.clone(), passage.into_entities())
-    })
+    let id = item.id.as_ref().map_or_else(String::new, plain);
+    context.unless(problems, || Example::new(id, item.sentence.clone(), passage.into_entities()))
 }
 
 /// The span of `pos` and its unit, if `pos` gives the mention; the description's unit goes first.

@@ -10,7 +10,9 @@ pub(crate) mod instructuie;
 pub(crate) mod python;
 pub(crate) mod queries;
 mod records;
+mod spacy;
 pub(crate) mod spans;
+pub(crate) mod token_classification;
 
 use records::Records;
 

@@ -4,10 +4,12 @@ use std::{collections::VecDeque, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{Records, annotators::Annotators, distinct::Distinct, exports, plain};
+use super::{
+    Records, add_query, annotators::Annotators, distinct::Distinct, exports, plain, spacy,
+};
 use crate::{
     DataError, Example, Problem, Span,
-    format::{Jsonl, Offsets},
+    format::{Jsonl, LabelStudio, Offsets},
     lines::{self, Input},
     passage::Passage,
     reader::{Context, Reader},
@@ -17,52 +19,87 @@ use crate::{
 /// The origin of a file, which decides the layout of its records.
 pub(crate) enum Source {
     Keys(Jsonl),
-    /// With the key of the text, if the description names one.
-    LabelStudio(Option<String>),
-    Spacy,
+    LabelStudio(LabelStudio),
+    /// With the groups of spans that are entities.
+    Spacy(Vec<String>),
     Prodigy,
     Doccano,
 }
 
 /// One annotated text of a record.
+#[derive(Default)]
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) text: String,
+    /// The labels that are asked of the text, if the record lists them.
+    pub(super) queries: Option<Vec<String>>,
     /// Its mentions. A malformed one is an error and does not affect the others.
     pub(super) mentions: Vec<Result<Mention, String>>,
 }
 
-/// A mention with half-open offsets.
+/// A mention of a record.
 pub(super) struct Mention {
-    pub(super) start: i64,
-    pub(super) end: i64,
+    pub(super) position: Position,
     pub(super) label: String,
-    pub(super) written: Option<String>,
 }
 
-impl Mention {
-    /// The mention's span. It is an error if the offsets are outside the text, or do not give the
-    /// mention as written (white space at its ends is ignored).
-    fn span(&self, text: &Text<'_>, offsets: Offsets) -> Result<Span, Problem> {
-        let (start, end) = (self.start, self.end);
-        let is_stated = |span: Span| {
-            self.written.as_ref().is_none_or(|written| {
-                text.slice(span).trim_matches(is_blank) == written.trim_matches(is_blank)
-            })
+/// The position of a mention.
+pub(super) enum Position {
+    /// Half-open offsets, beside the mention as written if the record has it.
+    Offsets { start: i64, end: i64, written: Option<Written> },
+    /// Only the mention as written.
+    Mention(String),
+}
+
+/// A mention as a tool writes it.
+pub(super) enum Written {
+    Exactly(String),
+    /// Line breaks may be written as a backslash and an `n`, as in Label Studio.
+    BreaksEscaped(String),
+}
+
+impl Written {
+    fn is(&self, found: &str) -> bool {
+        let same = |written: &str, found: &str| {
+            found.trim_matches(is_blank) == written.trim_matches(is_blank)
         };
-        let found = text.span(start, end, offsets);
-        if let Some(span) = found.filter(|span| is_stated(*span)) {
-            return Ok(span);
+        match self {
+            Self::Exactly(written) => same(written, found),
+            Self::BreaksEscaped(written) => {
+                same(written, found) || same(written, &found.replace('\n', "\\n"))
+            }
         }
-        let would_fit = |unit: &Offsets| text.span(start, end, *unit).is_some_and(is_stated);
-        let fits = self.written.as_ref().and_then(|_| Offsets::ALL.into_iter().find(would_fit));
-        if let (Some(span), Some(stated)) = (found, &self.written) {
-            let (found, stated) = (text.slice(span).to_owned(), stated.clone());
-            return Err(Problem::SpanText { start, end, found, stated, fits });
-        }
-        let (label, length) = (self.label.clone(), text.length(offsets));
-        Err(Problem::SpanOutside { start, end, label, length, offsets, fits })
     }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Exactly(written) | Self::BreaksEscaped(written) => written,
+        }
+    }
+}
+
+/// The span at stated offsets. It is an error if they are outside the text, or do not give the
+/// mention as written (white space at its ends is ignored).
+fn span(
+    (start, end): (i64, i64),
+    written: Option<&Written>,
+    label: &str,
+    text: &Text<'_>,
+    offsets: Offsets,
+) -> Result<Span, Problem> {
+    let is_stated = |span: Span| written.is_none_or(|written| written.is(text.slice(span)));
+    let found = text.span(start, end, offsets);
+    if let Some(span) = found.filter(|span| is_stated(*span)) {
+        return Ok(span);
+    }
+    let would_fit = |unit: &Offsets| text.span(start, end, *unit).is_some_and(is_stated);
+    let fits = written.and_then(|_| Offsets::ALL.into_iter().find(would_fit));
+    if let (Some(span), Some(stated)) = (found, written) {
+        let (found, stated) = (text.slice(span).to_owned(), stated.text().to_owned());
+        return Err(Problem::SpanText { start, end, found, stated, fits });
+    }
+    let (label, length) = (label.to_owned(), text.length(offsets));
+    Err(Problem::SpanOutside { start, end, label, length, offsets, fits })
 }
 
 pub(crate) struct SpanReader {
@@ -115,14 +152,10 @@ impl Reader for SpanReader {
             };
             let rows = match &self.source {
                 Source::Keys(keys) => row(&record, keys).map(|row| vec![row]),
-                Source::LabelStudio(text) => exports::label_studio(
-                    &record,
-                    text.as_deref(),
-                    &mut self.annotators,
-                    line,
-                    context,
-                ),
-                Source::Spacy => exports::spacy(&record, line, context),
+                Source::LabelStudio(keys) => {
+                    exports::label_studio(&record, keys, &mut self.annotators, line, context)
+                }
+                Source::Spacy(groups) => spacy::rows(&record, groups, line, context),
                 Source::Prodigy => exports::prodigy(&record, &mut self.annotators, line, context),
                 Source::Doccano => exports::doccano(&record).map(|row| vec![row]),
             };
@@ -148,34 +181,80 @@ fn example(
     for mention in row.mentions {
         let added = mention
             .map_err(|message| context.malformed(line, Problem::Json(message)))
-            .and_then(|mention| {
-                let span = mention
-                    .span(&text, offsets)
-                    .map_err(|problem| context.malformed(line, problem))?;
-                let Some(entity_type) = context.entity_type(&mention.label, 1, line)? else {
-                    return Ok(());
-                };
-                passage.add(span, entity_type, line, context)
-            });
+            .and_then(|mention| add(&mention, &text, offsets, &mut passage, line, context));
         problems.extend(added.err());
     }
-    let entities = passage.into_entities();
-    context.unless(problems, || Example::new(row.id, row.text.clone(), entities))
+    let mut example = Example::new(row.id, row.text.clone(), passage.into_entities());
+    if let Some(listed) = row.queries {
+        example.queries = queries(&listed, &example.queries, line, context)?;
+    }
+    context.unless(problems, || example)
+}
+
+/// Adds a mention to the entities of its text.
+fn add(
+    mention: &Mention,
+    text: &Text<'_>,
+    offsets: Offsets,
+    passage: &mut Passage<'_>,
+    line: usize,
+    context: &mut Context<'_>,
+) -> Result<(), DataError> {
+    let entity_type = |context: &mut Context<'_>| context.entity_type(&mention.label, 1, line);
+    match &mention.position {
+        Position::Offsets { start, end, written } => {
+            let found = span((*start, *end), written.as_ref(), &mention.label, text, offsets);
+            let span = found.map_err(|problem| context.malformed(line, problem))?;
+            let Some(entity_type) = entity_type(context)? else { return Ok(()) };
+            passage.add(span, entity_type, line, context)
+        }
+        Position::Mention(written) => {
+            let Some(entity_type) = entity_type(context)? else { return Ok(()) };
+            passage.add_answer(std::slice::from_ref(written), &entity_type, line, context);
+            Ok(())
+        }
+    }
+}
+
+/// The types of the listed labels, and after them those of `types` that the list lacks.
+fn queries(
+    listed: &[String],
+    types: &[String],
+    line: usize,
+    context: &mut Context<'_>,
+) -> Result<Vec<String>, DataError> {
+    let mut queries = Vec::with_capacity(listed.len());
+    for label in listed {
+        let Some(entity_type) = context.entity_type(label, 0, line)? else { continue };
+        add_query(&mut queries, entity_type, line, context);
+    }
+    let missing: Vec<String> =
+        types.iter().filter(|entity_type| !queries.contains(entity_type)).cloned().collect();
+    queries.extend(missing);
+    Ok(queries)
 }
 
 /// Reads a row with the user's keys, or spaCy's pair.
 fn row(record: &Value, keys: &Jsonl) -> Result<Row, String> {
     if record.is_array() {
-        return exports::spacy_pair(record);
+        return spacy::pair(record);
     }
     let record = record.as_object().ok_or_else(|| format!("`{record}` is not an object"))?;
     let listed = record
         .get(&keys.entities)
         .and_then(Value::as_array)
         .ok_or_else(|| format!("the row has no list `{}`", keys.entities))?;
+    let queries = match keys.queries.as_ref().map(|key| (key, record.get(key))) {
+        None | Some((_, None | Some(Value::Null))) => None,
+        Some((key, Some(listed))) => Some(
+            serde_json::from_value(listed.clone())
+                .map_err(|_| format!("`{key}` is not a list of strings: `{listed}`"))?,
+        ),
+    };
     Ok(Row {
         text: string(record, &keys.text)?,
         id: record.get(&keys.id).map_or_else(String::new, plain),
+        queries,
         mentions: listed.iter().flat_map(|value| mentions(value, keys)).collect(),
     })
 }
@@ -209,9 +288,20 @@ pub(super) fn mentions(value: &Value, keys: &Jsonl) -> Vec<Result<Mention, Strin
     if labels.is_empty() {
         return vec![Err(format!("entity `{value}` has no string `{}`", keys.label))];
     }
+    let written = value.get(&keys.mention).and_then(Value::as_str);
+    let is_null = |key: &str| value.get(key).is_some_and(Value::is_null);
     let mention = |label: String| {
-        let written = value.get(&keys.mention).and_then(Value::as_str).map(str::to_owned);
-        Ok(Mention { start: number(&keys.start, 0)?, end: number(&keys.end, 1)?, label, written })
+        let position = match written {
+            Some(written) if is_null(&keys.start) && is_null(&keys.end) => {
+                Position::Mention(written.to_owned())
+            }
+            _ => Position::Offsets {
+                start: number(&keys.start, 0)?,
+                end: number(&keys.end, 1)?,
+                written: written.map(|written| Written::Exactly(written.to_owned())),
+            },
+        };
+        Ok(Mention { position, label })
     };
     labels.into_iter().map(mention).collect()
 }

@@ -2,13 +2,6 @@ use super::*;
 use crate::shared::shared;
 
 #[test]
-fn strings_have_the_escapes_of_python() {
-    // Of `json.dumps("a\"\\\n\t\x7fé🚀")`.
-    let expected = r#""a\"\\\n\t\u007f\u00e9\ud83d\ude80""#;
-    assert_eq!(python_string("a\"\\\n\t\u{7f}é🚀"), expected);
-}
-
-#[test]
 fn orders_have_every_type_once() {
     for file in FILES {
         let dataset = registry::find(file.dataset).unwrap();

@@ -6,10 +6,10 @@ use std::{fmt::Write, io, path::Path};
 
 use serde::Serialize;
 
-use super::{PredictedEntity, Prediction, json, label};
+use super::{PredictedEntity, Prediction, json};
 
 /// The file with a row for each written document, in the folder.
-pub(super) const INDEX: &str = "documents.jsonl";
+pub(crate) const INDEX: &str = "documents.jsonl";
 
 /// Longest part of an id in a name, in bytes. Most file systems allow 255 in all.
 const LONGEST_ID: usize = 120;
@@ -25,13 +25,14 @@ struct Row<'a> {
 }
 
 /// Writes the files of a document, from 1. Returns its row and the number of entities left out.
-pub(super) fn write(
+pub(crate) fn write(
     folder: &Path,
     number: usize,
     prediction: &Prediction,
+    label: &mut dyn FnMut(&str) -> String,
 ) -> io::Result<(String, usize)> {
     let name = name(number, &prediction.id);
-    let (rows, left_out) = annotations(prediction);
+    let (rows, left_out) = annotations(prediction, label);
     put(folder, &format!("{name}.txt"), &prediction.text)?;
     put(folder, &format!("{name}.ann"), &rows)?;
     let problem = prediction.problem.as_deref();
@@ -73,7 +74,7 @@ fn prefix(number: usize) -> String {
 }
 
 /// The rows of an annotation file, and the number of entities without any character to show.
-fn annotations(prediction: &Prediction) -> (String, usize) {
+fn annotations(prediction: &Prediction, label: &mut dyn FnMut(&str) -> String) -> (String, usize) {
     let (mut rows, mut number) = (String::new(), 0);
     for entity in &prediction.entities {
         let fragments = fragments(entity);
@@ -112,6 +113,6 @@ fn fragments(entity: &PredictedEntity) -> Vec<(usize, &str)> {
 }
 
 /// The line breaks of Python's `str.splitlines`, which splits the rows when brat reads them.
-fn is_line_break(character: char) -> bool {
+pub(crate) fn is_line_break(character: char) -> bool {
     matches!(character, '\n'..='\r' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }

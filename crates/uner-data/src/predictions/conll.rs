@@ -1,14 +1,15 @@
 //! Token rows with BIO tags.
 
-use std::{collections::BTreeSet, fmt::Write};
-
-use unicode_segmentation::UnicodeSegmentation;
+use std::fmt::Write;
 
 use super::{PredictedEntity, Prediction, disjoint::disjoint, label};
-use crate::text::is_blank;
+use crate::{
+    columns,
+    export::{Gaps, Token, Tokens, split},
+};
 
 /// The start of a document's first row.
-pub(super) const ID: &str = "# id = ";
+pub(crate) const ID: &str = "# id = ";
 
 /// The rows of a document with the blank row after it, and the number of entities left out: those
 /// that overlap others, and those without a token.
@@ -18,47 +19,54 @@ pub(super) fn record(prediction: &Prediction) -> (String, usize) {
     let mut chosen: Vec<&PredictedEntity> =
         entities.filter(|(_, is_selected)| *is_selected).map(|(entity, _)| entity).collect();
     chosen.sort_by_key(|entity| entity.bytes.start);
+    let ranges = chosen.iter().map(|entity| entity.bytes.clone());
+    let (tokens, _) = split(&prediction.text, Tokens::Words, Gaps::Rows(Tokens::Words), ranges);
+    let (rows, num_written) = rows(prediction, &tokens, &chosen, &mut label);
+    (rows, prediction.entities.len() - num_written)
+}
+
+/// The rows of a document with the blank row after it, and the number of entities in them. The
+/// entities are sorted and do not overlap.
+pub(crate) fn rows(
+    prediction: &Prediction,
+    tokens: &[Token<'_>],
+    entities: &[&PredictedEntity],
+    label: &mut dyn FnMut(&str) -> String,
+) -> (String, usize) {
     let mut rows = format!("{ID}{}\n", comment(&prediction.id));
     if let Some(problem) = &prediction.problem {
         let _ = writeln!(rows, "# problem = {}", comment(problem));
     }
-    let (mut at, mut open, mut num_written) = (0, false, 0);
-    for (start, token) in tokens(&prediction.text, &chosen) {
-        while chosen.get(at).is_some_and(|entity| entity.bytes.end <= start) {
-            (at, open) = (at + 1, false);
-        }
-        let Some(entity) = chosen.get(at).filter(|entity| entity.bytes.start <= start) else {
+    let mut num_written = 0;
+    for ((_, token), entity) in tokens.iter().zip(tagged(tokens, entities)) {
+        let Some((entity, is_first)) = entity else {
             let _ = writeln!(rows, "{token}\tO");
             continue;
         };
-        let prefix = if open { 'I' } else { 'B' };
-        num_written += usize::from(!open);
-        open = true;
+        let prefix = if is_first { 'B' } else { 'I' };
+        num_written += usize::from(is_first);
         let _ = writeln!(rows, "{token}\t{prefix}-{}", label(&entity.entity_type));
     }
     rows.push('\n');
-    (rows, prediction.entities.len() - num_written)
+    (rows, num_written)
 }
 
-/// The tokens with their first byte. Every character that is not white space is in one of them.
-fn tokens<'a>(
-    text: &'a str,
-    entities: &[&PredictedEntity],
-) -> impl Iterator<Item = (usize, &'a str)> + use<'a> {
-    let mut cuts: BTreeSet<usize> = text.split_word_bound_indices().map(|(at, _)| at).collect();
-    cuts.extend(entities.iter().flat_map(|entity| [entity.bytes.start, entity.bytes.end]));
-    // A word of UAX #29 may contain a blank: accents and invisible characters belong to the
-    // character before them, whatever it is.
-    let blanks = text.char_indices().filter(|(_, character)| is_separator(*character));
-    cuts.extend(blanks.flat_map(|(at, character)| [at, at + character.len_utf8()]));
-    cuts.insert(text.len());
-    let ends = cuts.clone().into_iter().skip(1);
-    let pieces = cuts.into_iter().zip(ends).map(move |(start, end)| (start, &text[start..end]));
-    pieces.filter(|(_, piece)| !piece.chars().all(is_separator))
-}
-
-fn is_separator(character: char) -> bool {
-    is_blank(character) || character.is_control()
+/// For each token, the entity that it is part of, and whether it is the entity's first token. The
+/// entities are sorted and do not overlap, and no token is part of two.
+pub(crate) fn tagged<'e>(
+    tokens: &[Token<'_>],
+    entities: &[&'e PredictedEntity],
+) -> Vec<Option<(&'e PredictedEntity, bool)>> {
+    let (mut at, mut is_first) = (0, true);
+    let tag = |(start, token): &Token<'_>| {
+        while entities.get(at).is_some_and(|entity| entity.bytes.end <= *start) {
+            (at, is_first) = (at + 1, true);
+        }
+        let end = start + token.len();
+        let entity = entities.get(at).filter(|entity| entity.bytes.start < end)?;
+        Some((*entity, std::mem::replace(&mut is_first, false)))
+    };
+    tokens.iter().map(tag).collect()
 }
 
 /// A value for a comment row: as it is, or as a JSON string if it would not be read back so.
@@ -70,6 +78,5 @@ fn comment(value: &str) -> String {
 
 /// The id in the first row of a document.
 pub(super) fn id(row: &str) -> Option<String> {
-    let value = row.strip_prefix(ID)?;
-    if value.starts_with('"') { serde_json::from_str(value).ok() } else { Some(value.to_owned()) }
+    columns::rows::id(row, ID)
 }

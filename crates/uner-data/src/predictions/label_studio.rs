@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::{PredictedEntity, Prediction};
 
-/// The task of a document. The id is in its `data`: Label Studio numbers tasks itself.
+/// The task of a document, with its entities as predictions. The id is in its `data`: Label Studio
+/// numbers tasks itself.
 pub(super) fn record(prediction: &Prediction) -> String {
     let mut predicted = Map::new();
     predicted.insert("model_version".to_owned(), json!("uner"));
@@ -16,16 +17,28 @@ pub(super) fn record(prediction: &Prediction) -> String {
     if let Some(score) = probabilities.min_by(f64::total_cmp) {
         predicted.insert("score".to_owned(), json!(score));
     }
-    let result: Vec<Value> = prediction.entities.iter().zip(1..).map(region).collect();
-    predicted.insert("result".to_owned(), Value::Array(result));
-    let mut task = json!({
-        "data": {"id": prediction.id, "text": prediction.text},
-        "predictions": [predicted],
-    });
+    predicted.insert("result".to_owned(), regions(prediction));
+    let mut task = task(prediction);
+    task["predictions"] = json!([predicted]);
     if let Some(problem) = &prediction.problem {
         task["meta"] = json!({"problem": problem});
     }
     task.to_string()
+}
+
+/// The task of a document, with its entities as an annotation.
+pub(crate) fn annotated(prediction: &Prediction) -> String {
+    let mut task = task(prediction);
+    task["annotations"] = json!([{"result": regions(prediction)}]);
+    task.to_string()
+}
+
+fn task(prediction: &Prediction) -> Value {
+    json!({"data": {"id": prediction.id, "text": prediction.text}})
+}
+
+fn regions(prediction: &Prediction) -> Value {
+    prediction.entities.iter().zip(1..).map(region).collect()
 }
 
 fn region((entity, number): (&PredictedEntity, usize)) -> Value {

@@ -4,13 +4,13 @@
 //! resume its output. [`PredictionFormat`] says what each format can represent. The crate's readers
 //! read every format back (`docs/predictions.md` has their descriptions).
 
-mod brat;
-mod conll;
-mod disjoint;
+pub(crate) mod brat;
+pub(crate) mod conll;
+pub(crate) mod disjoint;
 mod json_lines;
-mod label_studio;
+pub(crate) mod label_studio;
 mod scan;
-mod spacy;
+pub(crate) mod spacy;
 mod writer;
 
 use std::{cmp::Reverse, ops::Range, str::FromStr};
@@ -138,13 +138,13 @@ impl FromStr for PredictionFormat {
 }
 
 /// A type as a label that may not contain white space.
-fn label(entity_type: &str) -> String {
+pub(crate) fn label(entity_type: &str) -> String {
     let joined = |character: char| character.is_whitespace() || character.is_control();
     entity_type.replace(joined, "_")
 }
 
 /// A row of JSON.
-fn json(row: &impl serde::Serialize) -> String {
+pub(crate) fn json(row: &impl serde::Serialize) -> String {
     serde_json::to_string(row).expect("rows have string keys and finite or null numbers")
 }
 

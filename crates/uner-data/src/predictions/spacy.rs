@@ -41,7 +41,7 @@ struct Span<'a> {
     label: &'a str,
 }
 
-pub(super) fn record(prediction: &Prediction) -> String {
+pub(crate) fn record(prediction: &Prediction) -> String {
     let selected = disjoint(&prediction.entities);
     let spans = |of_ents: bool| {
         let entities = prediction.entities.iter().zip(&selected);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Prediction, PredictionFormat, Written, brat, conll, json_lines, label_studio,
+    Prediction, PredictionFormat, Written, brat, conll, json_lines, label, label_studio,
     scan::{CLOSING, OPENING, scan},
     spacy,
 };
@@ -120,7 +120,7 @@ impl PredictionWriter {
                 (format!("{comma}{}\n", label_studio::record(prediction)), 0)
             }
             PredictionFormat::Brat => {
-                let (row, left_out) = brat::write(&self.path, number, prediction)?;
+                let (row, left_out) = brat::write(&self.path, number, prediction, &mut label)?;
                 (row + "\n", left_out)
             }
         };

@@ -26,7 +26,6 @@ mod write;
 use serde::{Deserialize, Serialize};
 
 pub use report::{SplitReport, SplitSize, TypeRow};
-pub(crate) use write::create;
 pub use write::{Written, write_splits};
 
 use crate::{DataError, Example};

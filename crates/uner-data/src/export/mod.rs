@@ -1,0 +1,146 @@
+//! Writes annotated examples in the formats of other programs.
+//!
+//! An [`ExampleWriter`] writes one example after the other. A format may not have a place for
+//! everything; whatever is not read back as it was, is counted with its reason ([`Losses`]). The
+//! rows that [`crate::predictions`] has, too, are the same. [`crate::convert`] converts whole
+//! datasets.
+
+mod description;
+mod fit;
+mod losses;
+mod records;
+mod tokens;
+mod writer;
+
+use std::str::FromStr;
+
+use crate::did_you_mean;
+
+pub use description::{Labels, description};
+pub use losses::{Loss, LossAt, LossCount, Losses};
+pub(crate) use records::conversation;
+pub use tokens::Tokens;
+pub(crate) use tokens::{Gaps, Token, split};
+pub use writer::{ExampleWriter, Exported, export};
+
+/// A format of annotated examples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// A JSON object per line: `{"id", "text", "entities": [{"type", "text", "start", "end"}],
+    /// "queries"}`. Represents everything.
+    JsonLines,
+    /// A token and its BIO tag per row, as [`crate::predictions::PredictionFormat::Conll`].
+    Conll,
+    /// JSON Lines as of spaCy's `Doc.to_json`, without tokens. Entities that overlap others are in
+    /// the group `sc` of `spans`.
+    Spacy,
+    /// The training format of spaCy 2: one array of documents with tokens and BILUO tags, which
+    /// `spacy convert` reads.
+    SpacyTraining,
+    /// Label Studio's tasks with annotations, as one array.
+    LabelStudio,
+    /// Prodigy's accepted tasks, for `prodigy db-in`.
+    Prodigy,
+    /// doccano's JSON Lines for sequence labelling.
+    Doccano,
+    /// brat standoff: a folder with a `.txt` and an `.ann` for each example, and `documents.jsonl`
+    /// with their ids.
+    Brat,
+    /// GLiNER's training data, as one array.
+    Gliner,
+    /// InstructUIE's data, as one array.
+    Instructuie,
+    /// Token classification of Hugging Face: JSON Lines of tokens and BIO tags as strings.
+    TokenClassification,
+    /// The official UniversalNER data: one array of conversations, each with all queries of a text.
+    Conversations,
+}
+
+impl ExportFormat {
+    const NAMES: [(&'static str, Self); 12] = [
+        ("json-lines", Self::JsonLines),
+        ("conll", Self::Conll),
+        ("spacy", Self::Spacy),
+        ("spacy-training", Self::SpacyTraining),
+        ("label-studio", Self::LabelStudio),
+        ("prodigy", Self::Prodigy),
+        ("doccano", Self::Doccano),
+        ("brat", Self::Brat),
+        ("gliner", Self::Gliner),
+        ("instructuie", Self::Instructuie),
+        ("token-classification", Self::TokenClassification),
+        ("conversations", Self::Conversations),
+    ];
+
+    /// All formats.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::NAMES.into_iter().map(|(_, format)| format)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let found = Self::NAMES.iter().find(|(_, format)| *format == self);
+        found.map(|(name, _)| *name).expect("every format has a name")
+    }
+
+    /// The ending of a file's name; empty for a folder.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Brat => "",
+            Self::Conll => ".conll",
+            _ if self.is_array() => ".json",
+            _ => ".jsonl",
+        }
+    }
+
+    fn is_array(self) -> bool {
+        matches!(
+            self,
+            Self::SpacyTraining
+                | Self::LabelStudio
+                | Self::Gliner
+                | Self::Instructuie
+                | Self::Conversations
+        )
+    }
+
+    /// Whether a token has one entity at most.
+    fn is_flat(self) -> bool {
+        matches!(self, Self::Conll | Self::SpacyTraining | Self::TokenClassification)
+    }
+
+    /// The characters that are in no token, in formats with tokens.
+    fn gaps(self, tokens: Tokens) -> Option<Gaps> {
+        match self {
+            Self::Conll | Self::Gliner | Self::TokenClassification => Some(Gaps::Rows(tokens)),
+            Self::SpacyTraining => Some(Gaps::Python),
+            _ => None,
+        }
+    }
+
+    fn has_entities_without_span(self) -> bool {
+        matches!(self, Self::JsonLines | Self::Instructuie | Self::Conversations)
+    }
+
+    /// Whether a type is part of a tag or the name of a label, so that it cannot be empty.
+    fn needs_types(self) -> bool {
+        self.is_flat() || self == Self::Brat
+    }
+}
+
+impl FromStr for ExportFormat {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(written, _)| *written == name);
+        found.map(|(_, format)| *format).ok_or_else(|| {
+            let names = Self::NAMES.map(|(written, _)| written);
+            let hint = did_you_mean(name, names);
+            let listed = names.map(|name| format!("`{name}`")).join(", ");
+            format!("`{name}` is not a format of annotated data{hint}; the formats are {listed}")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
