@@ -1,6 +1,6 @@
 //! Definitions and guidelines of entity types, and queries that use them instead of the types'
-//! names, as SLIMER (Zamai et al. 2024) and `GoLLIE` (Sainz et al. 2024) do. A model that is trained
-//! on several wordings of a type depends less on its name.
+//! names, as SLIMER (Zamai et al. 2024) and `GoLLIE` (Sainz et al. 2024) do. A model that is
+//! trained on several wordings of a type depends less on its name.
 //!
 //! [`reword`] changes the types of an example, in its queries and its entities alike, so a
 //! conversation of it asks and answers as before. The returned [`Wordings`] give each type back,
@@ -95,9 +95,9 @@ impl Wordings {
     }
 }
 
-/// Gives the types of an example, present and absent ones alike, one of their wordings. Absent types
-/// must be among the queries already: the wording must not show whether a type is present. A type
-/// keeps its name if another type of the example has the same wording.
+/// Gives the types of an example, present and absent ones alike, one of their wordings. Absent
+/// types must be among the queries already: the wording must not show whether a type is present. A
+/// type keeps its name if another type of the example has the same wording.
 ///
 /// # Panics
 /// If the probabilities have a [`WordingConfig::problem`].

@@ -11,6 +11,7 @@ use crate::{
     DataError, folder,
     format::{Brat, Unannotated},
     lines::named,
+    predictions::brat,
     read, regular,
 };
 
@@ -127,6 +128,9 @@ pub(super) fn brat_folders(path: &Path) -> Result<Option<BratFolders>, DataError
             alone.len(),
             first.display()
         ));
+    }
+    if names.iter().any(|name| name == Path::new(brat::INDEX)) {
+        format.index = Some(PathBuf::from(brat::INDEX));
     }
     let pairs = texts.intersection(&annotations);
     Ok(Some(BratFolders { format, folders: split_folders(path, pairs), num_pairs, notes }))

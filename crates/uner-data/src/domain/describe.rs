@@ -20,14 +20,14 @@ const HEAD: &str = "\
 
 const TYPES: &str = "
 # CHECK: each label of the files with its name in plain words, which the model is asked for. Words
-# that say what the type is help most: \"prescription drug\" rather than \"drug\". Labels that you do
-# not want go to `drop = [\"LABEL\"]` above this table.
+# that say what the type is help most: \"prescription drug\" rather than \"drug\". Labels that you
+# do not want go to `drop = [\"LABEL\"]` above this table.
 [types]
 ";
 
 const DEFINITIONS: &str = "
-# Optional: what a type is, as a phrase that may stand for its name, and a rule of annotation. Fill in
-# the types whose names are not clear on their own; empty lines count as missing.
+# Optional: what a type is, as a phrase that may stand for its name, and a rule of annotation. Fill
+# in the types whose names are not clear on their own; empty lines count as missing.
 ";
 
 /// The description: TOML that [`Dataset::from_toml`] reads.

@@ -4,7 +4,8 @@
 //! ```no_run
 //! use uner_data::domain::{InitOptions, init_domain};
 //!
-//! let report = init_domain(&["export.jsonl".into()], "my-domain".as_ref(), &InitOptions::default())?;
+//! let files = ["export.jsonl".into()];
+//! let report = init_domain(&files, "my-domain".as_ref(), &InitOptions::default())?;
 //! println!("{report}");
 //! # Ok::<(), uner_data::DataError>(())
 //! ```
@@ -43,8 +44,8 @@ pub struct InitOptions {
     pub name: Option<String>,
     /// The format of the files; by default it is detected.
     pub format: Option<Format>,
-    /// How the examples are divided, if the files are not splits. If there are several files, the id
-    /// of an example starts with its file's name and `/`, so `GroupBy::IdPrefix("/")` keeps the
+    /// How the examples are divided, if the files are not splits. If there are several files, the
+    /// id of an example starts with its file's name and `/`, so `GroupBy::IdPrefix("/")` keeps the
     /// examples of a file together.
     pub split: SplitConfig,
     /// The model that the recipe trains: a folder or `hf:org/name`.
@@ -88,9 +89,9 @@ pub struct InitReport {
 /// `evaluate-before.toml`. If the files are named as splits, they are kept where they are.
 ///
 /// # Errors
-/// As [`detect`] and [`split_examples`]; [`DataError::Unusable`] if a file of the folder exists already (no
-/// file is overwritten), if only some files are named as splits, or if the folder is called
-/// `recipes`; and the first problems of the data.
+/// As [`detect`] and [`split_examples`]; [`DataError::Unusable`] if a file of the folder exists
+/// already (no file is overwritten), if only some files are named as splits, or if the folder is
+/// called `recipes`; and the first problems of the data.
 pub fn init_domain(
     paths: &[PathBuf],
     folder: &Path,

@@ -25,8 +25,8 @@ pub struct Written {
 /// folder. An id that occurs again in a split gets a number (`7#2`), since ids must be unique.
 ///
 /// # Errors
-/// [`DataError::Unusable`] if a file exists: no file is overwritten. [`DataError::Io`] if one cannot
-/// be written.
+/// [`DataError::Unusable`] if a file exists: no file is overwritten. [`DataError::Io`] if one
+/// cannot be written.
 pub fn write_splits(splits: &Splits, folder: &Path) -> Result<Written, DataError> {
     let mut files = Vec::new();
     for (split, name) in NAMES.into_iter().enumerate().filter(|(split, _)| splits.is_wanted[*split])
