@@ -151,12 +151,12 @@ impl Column {
         self.previous = Some(label.to_owned());
     }
 
-    /// Whether it is a column of entity tags: nearly all values are `O` or a tag, and the labels
-    /// are not those of chunks.
+    /// Whether it is a column of entity tags: nearly all values (one may be a header) are `O` or a
+    /// tag, and the labels are not those of chunks.
     pub(super) fn has_tags(&self) -> bool {
         let sound = self.num_tags() + self.num_outside;
         let chunks: usize = CHUNKS.iter().filter_map(|label| self.labels.get(*label)).sum();
-        self.num_tags() > 0 && self.num_others * 99 <= sound && chunks * 2 < self.num_tags()
+        self.num_tags() > 0 && self.num_others <= 1 + sound / 99 && chunks * 2 < self.num_tags()
     }
 
     pub(super) fn scheme(&self) -> Scheme {

@@ -233,6 +233,14 @@ fn exports_are_detected() {
 }
 
 #[test]
+fn headers_and_chunks_are_not_entities() {
+    let found = detected("x.csv", "word,pos,chunk,ner\nZoë,NNP,B-NP,B-PER\nleft,VBD,B-VP,O\n");
+    let Format::Columns(columns) = found.format else { panic!("{found:?}") };
+    assert_eq!((columns.header, columns.token, &columns.tags[..]), (1, 0, &[3][..]));
+    assert!(columns.quoted && found.notes.is_empty(), "{:?}", found.notes);
+}
+
+#[test]
 fn keys_and_units_of_spans_are_found() {
     let row = format!(
         r#"{{"doc_id": "a/1", "lang": "en", "body": "{TEXT}", "marks": [{{"begin": 11, "end": 15, "type": "city", "word": "Rome"}}]}}"#
