@@ -131,6 +131,12 @@ impl Example {
         entities.chain(self.relations.iter().map(|relation| relation.relation_type.as_str()))
     }
 
+    /// The same, to change them.
+    pub fn gold_types_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let entities = self.entities.iter_mut().map(|entity| &mut entity.entity_type);
+        entities.chain(self.relations.iter_mut().map(|relation| &mut relation.relation_type))
+    }
+
     /// The mentions of one entity type, in order: the gold answer to its query.
     pub fn mentions<'a>(&'a self, entity_type: &'a str) -> impl Iterator<Item = &'a Entity> {
         self.entities.iter().filter(move |entity| entity.entity_type == entity_type)
