@@ -11,7 +11,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use uner_data::{DataError, Example, stats};
 use uner_endpoint::Prices;
-use uner_prompt::Template;
 
 use crate::error::DistillError;
 use crate::filter::FilterConfig;
