@@ -47,7 +47,7 @@ fn passages(report: &DistillReport) -> String {
             counts.passages,
             counts.unanswered,
             counts.unparseable,
-            counts.kept,
+            counts.annotated,
             counts.without_entities,
             counts.emptied,
             counts.cut_off,

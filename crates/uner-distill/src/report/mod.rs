@@ -52,7 +52,7 @@ pub struct Counts {
     /// Passages whose answer is unparseable, which are dropped.
     pub unparseable: u64,
     /// Passages that were kept.
-    pub kept: u64,
+    pub annotated: u64,
     /// Those of them whose answer was an empty list.
     pub without_entities: u64,
     /// Those of them whose entities were all dropped.

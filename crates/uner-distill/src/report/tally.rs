@@ -70,7 +70,7 @@ impl Tally {
     ) {
         let (num_entities, dropped) = (example.entities.len(), reasons.total());
         self.count(passage, |counts| {
-            counts.kept += 1;
+            counts.annotated += 1;
             counts.without_entities += u64::from(num_pairs == 0);
             counts.emptied += u64::from(num_pairs > 0 && num_entities == 0);
             counts.cut_off += u64::from(!is_complete);

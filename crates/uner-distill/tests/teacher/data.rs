@@ -95,7 +95,7 @@ fn the_strings_are_those_of_the_released_data() {
     assert_eq!((&value["model"], &value["prompt"]), (&"scripted".into(), &"type".into()));
     assert_eq!((&value["answer"], &value["document"]), (&texts[0].1.into(), &"d".into()));
     let counts = &built.report.counts;
-    assert_eq!((counts.kept, counts.without_entities, counts.unparseable), (2, 1, 1));
+    assert_eq!((counts.annotated, counts.without_entities, counts.unparseable), (2, 1, 1));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn every_drop_is_in_the_report() {
     let found = [
         counts.passages,
         counts.unparseable,
-        counts.kept,
+        counts.annotated,
         counts.without_entities,
         counts.emptied,
         counts.cut_off,
