@@ -19,6 +19,29 @@ fn converted(source: &Dataset, splits: &[&str], root: &Path, format: ExportForma
     conversion
 }
 
+/// The losses that a format may have on examples as readers give them.
+fn lacks(format: ExportFormat) -> Vec<Loss> {
+    let spans = [Loss::NoSpan, Loss::AbsentType, Loss::Order];
+    let tags = [Loss::EmptyType, Loss::BlankEdges, Loss::Blank, Loss::CutToken];
+    let joined = [Loss::Space, Loss::Repeated];
+    match format {
+        ExportFormat::JsonLines => Vec::new(),
+        ExportFormat::Conversations => {
+            vec![Loss::Order, Loss::NoOccurrence, Loss::OtherOccurrence]
+        }
+        ExportFormat::Instructuie => vec![Loss::AbsentType, Loss::Order],
+        ExportFormat::Spacy
+        | ExportFormat::LabelStudio
+        | ExportFormat::Prodigy
+        | ExportFormat::Doccano => spans.to_vec(),
+        ExportFormat::Brat | ExportFormat::Gliner => [&spans[..], &tags, &joined].concat(),
+        ExportFormat::SpacyTraining => [&spans[..], &tags, &[Loss::Overlap]].concat(),
+        ExportFormat::Conll | ExportFormat::TokenClassification => {
+            [&spans[..], &tags, &joined, &[Loss::Overlap, Loss::NoToken]].concat()
+        }
+    }
+}
+
 #[test]
 fn an_output_is_not_overwritten() {
     let source = DatasetRef::Name("demo".to_owned()).resolve().unwrap();
@@ -105,4 +128,90 @@ fn types_with_blanks_have_labels_of_their_own() {
         toml.contains("[types]\na_b = \"a b\"\na_b_2 = \"a_b\"\na_b_3 = \"a\\tb\"\n"),
         "{toml}"
     );
+}
+
+/// Texts with characters of every length, line breaks, quotes, overlaps and entities inside words.
+fn emoji(folder: &Path) -> Dataset {
+    let rows = [
+        (
+            "🚀 Zoë's\n in \tNew York City.",
+            "[[2, 5, \"person\"], [13, 26, \"city\"], [17, 21, \"a & b\"]]",
+        ),
+        (
+            "👩‍👩‍👧 met Åsa-Ann at C\\nafé \"X\"  ",
+            "[[0, 5, \"person\"], [14, 17, \"person\"], [21, 27, \"place\"]]",
+        ),
+        ("", "[]"),
+        (
+            "e\u{301}a\u{a0}b\r\n<b>x</b> &amp; 🇫🇷🇩🇪",
+            "[[4, 5, \"x\\\"y\"], [11, 12, \"tag\"], [23, 25, \"flag\"]]",
+        ),
+    ];
+    let row = |(text, entities): &(&str, &str)| {
+        format!("{{\"text\": {}, \"entities\": {entities}}}\n", serde_json::json!(text))
+    };
+    let path = folder.join("emoji.jsonl");
+    fs_err::write(&path, rows.iter().map(row).collect::<String>()).unwrap();
+    let mut dataset = described_file(&path, "jsonl").unwrap();
+    let files = dataset.splits.swap_remove("train").unwrap();
+    dataset.splits = IndexMap::from([("test".to_owned(), files)]);
+    dataset
+}
+
+/// The formats that `tests/fixtures/formats/check.py` reads.
+const CHECKED: [ExportFormat; 4] = [
+    ExportFormat::JsonLines,
+    ExportFormat::Spacy,
+    ExportFormat::SpacyTraining,
+    ExportFormat::LabelStudio,
+];
+
+/// Writes the files that `tests/fixtures/formats/check.py` checks to the folder `UNER_FORMATS`.
+#[test]
+#[ignore = "writes files for a script; see tests/fixtures/formats/check.py"]
+fn files_for_other_programs() {
+    let output = PathBuf::from(std::env::var_os("UNER_FORMATS").expect("UNER_FORMATS is set"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut sources = vec![("emoji".to_owned(), emoji(folder.path()), PathBuf::new())];
+    for domain in ["ai", "literature", "music", "politics", "science"] {
+        let name = format!("crossner-{domain}");
+        let dataset = DatasetRef::Name(name.clone()).resolve().unwrap();
+        sources.extend(shared("data").map(|root| (name, dataset, root)));
+    }
+    for (name, source, root) in sources {
+        for format in CHECKED {
+            let to = output.join(&name).join(format.name());
+            convert(&source, &["test"], &root, &to, format).unwrap();
+        }
+    }
+}
+
+/// The files that spaCy's and Label Studio's own packages wrote of our exports.
+#[test]
+fn files_of_the_programs_themselves_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/formats");
+    let examples = |dataset: &Dataset, split: &str| -> Vec<Example> {
+        read(dataset, split, "".as_ref()).unwrap().map(Result::unwrap).collect()
+    };
+    let source = examples(&emoji(folder.path()), "test");
+    for (file, format, is_flat) in [
+        ("spacy.jsonl", "spacy", false),
+        ("spacy-training.json", "spacy-training", true),
+        ("label-studio.json", "label-studio", false),
+        ("label-studio-min.json", "label-studio", false),
+    ] {
+        let dataset = described_file(&fixtures.join(file), format).unwrap();
+        let found = examples(&dataset, "train");
+        assert_eq!(found.len(), source.len(), "{file}");
+        for (found, source) in found.iter().zip(&source) {
+            let mut expected = source.entities.clone();
+            // `York` is in `New York City`, and a document of spaCy 2 has no overlaps.
+            expected.retain(|entity| !is_flat || entity.text != "York");
+            let mut entities = found.entities.clone();
+            [&mut entities, &mut expected]
+                .map(|list| list.sort_by_key(|entity| (entity.span, entity.entity_type.clone())));
+            assert_eq!((&found.text, entities), (&source.text, expected), "{file}");
+        }
+    }
 }

@@ -47,8 +47,7 @@ pub(super) fn fit(
     }
     let is_order_of = |entities: &[Entity]| entities.iter().eq(ordered.iter());
     let asked = example.queries.iter().filter(|query| queries.contains(query));
-    let is_in_order = asked.clone().count() < queries.len() || asked.eq(&queries);
-    if !is_in_order || (ordered.len() == entities.len() && !is_order_of(&entities)) {
+    if !asked.eq(&queries) || (ordered.len() == entities.len() && !is_order_of(&entities)) {
         fitting.lost(Loss::Order, "");
     }
     Some(Example { id: example.id.clone(), text, entities: ordered, queries })

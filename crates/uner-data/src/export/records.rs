@@ -103,11 +103,12 @@ pub(super) fn token_classification(example: &Example) -> Value {
 pub(super) fn spacy_training(example: &Example, tokens: Tokens) -> Value {
     let prediction = prediction(example);
     let ranges = prediction.entities.iter().map(|entity| entity.bytes.clone());
-    let (tokens, _) = split(&example.text, tokens, Gaps::Python, ranges);
+    let (words, _) = split(&example.text, tokens, Gaps::Python, ranges);
+    let tokens = with_white_space(&example.text, &words);
     let entities: Vec<&PredictedEntity> = prediction.entities.iter().collect();
     let tagged = conll::tagged(&tokens, &entities);
     let mut written = Vec::with_capacity(tokens.len());
-    for (at, (_, token)) in tokens.iter().enumerate() {
+    for (at, (start, token)) in tokens.iter().enumerate() {
         let is_last = !matches!(tagged.get(at + 1), Some(Some((_, false))));
         let tag = tagged[at].map_or_else(
             || "O".to_owned(),
@@ -121,10 +122,31 @@ pub(super) fn spacy_training(example: &Example, tokens: Tokens) -> Value {
                 format!("{prefix}-{}", entity.entity_type)
             },
         );
-        written.push(json!({"id": at, "orth": token, "ner": tag}));
+        let next = tokens.get(at + 1).map_or(example.text.len(), |(next, _)| *next);
+        let space = &example.text[start + token.len()..next];
+        written.push(json!({"id": at, "orth": token, "space": space, "ner": tag}));
     }
     let sentence = json!({"tokens": written, "brackets": []});
     json!({"id": example.id, "paragraphs": [{"raw": example.text, "sentences": [sentence]}]})
+}
+
+/// The words, and the white space between them that is more than one space: spaCy has a token for
+/// it (`spacy.util.get_words_and_spaces`).
+fn with_white_space<'a>(text: &'a str, words: &[Token<'a>]) -> Vec<Token<'a>> {
+    let mut tokens: Vec<Token<'a>> = Vec::with_capacity(words.len());
+    let mut end = 0;
+    for (start, word) in words.iter().copied().chain([(text.len(), "")]) {
+        let gap = &text[end..start];
+        let space = usize::from(end > 0 && gap.starts_with(' '));
+        if gap.len() > space {
+            tokens.push((end + space, &gap[space..]));
+        }
+        if !word.is_empty() {
+            tokens.push((start, word));
+        }
+        end = start + word.len();
+    }
+    tokens
 }
 
 /// The rows of CoNLL.

@@ -120,33 +120,7 @@ proptest! {
         format in prop::sample::select(ExportFormat::all().collect::<Vec<_>>()),
     ) {
         let (_, back, exported) = round_trip(std::slice::from_ref(&example), format, Tokens::Words);
-        let flat: &[Loss] = &[
-            Loss::NoSpan, Loss::AbsentType, Loss::Order, Loss::EmptyType, Loss::BlankEdges,
-            Loss::Blank, Loss::Overlap, Loss::CutToken,
-        ];
-        let allowed: &[Loss] = match format {
-            ExportFormat::JsonLines => &[],
-            ExportFormat::Spacy
-            | ExportFormat::LabelStudio
-            | ExportFormat::Prodigy
-            | ExportFormat::Doccano => &[Loss::NoSpan, Loss::AbsentType, Loss::Order],
-            ExportFormat::Instructuie => &[Loss::AbsentType, Loss::Order],
-            ExportFormat::Conversations => {
-                &[Loss::Order, Loss::NoOccurrence, Loss::OtherOccurrence]
-            }
-            ExportFormat::Brat => &[
-                Loss::NoSpan, Loss::AbsentType, Loss::Order, Loss::EmptyType, Loss::BlankEdges,
-                Loss::Blank, Loss::Space, Loss::Repeated,
-            ],
-            ExportFormat::SpacyTraining => flat,
-            ExportFormat::Gliner => &[
-                Loss::NoSpan, Loss::Order, Loss::BlankEdges, Loss::Blank, Loss::CutToken,
-                Loss::Space, Loss::Repeated,
-            ],
-            ExportFormat::Conll | ExportFormat::TokenClassification => {
-                &[flat, &[Loss::Space, Loss::Repeated, Loss::NoToken]].concat()
-            }
-        };
+        let allowed = lacks(format);
         for (loss, found) in exported.losses.iter() {
             prop_assert!(allowed.contains(&loss), "{format:?}: {} x {loss}", found.count);
         }

@@ -2,43 +2,79 @@
 
 use super::*;
 
+/// The losses of a split in each format. Every loss must be one that the format may have.
 fn losses(name: &str, split: &str) -> Option<Vec<(ExportFormat, ConvertedSplit)>> {
     let root = shared("data")?;
     let source = DatasetRef::Name(name.to_owned()).resolve().unwrap();
-    let all = ExportFormat::all().map(|format| {
+    let mut examples = read(&source, split, &root).unwrap();
+    let num_read = examples.by_ref().filter(Result::is_ok).count();
+    let convert_to = |format: ExportFormat| {
         let mut conversion = converted(&source, &[split], &root, format);
-        (format, conversion.splits.swap_remove(split).unwrap())
-    });
-    Some(all.collect())
+        let converted = conversion.splits.swap_remove(split).unwrap();
+        assert_eq!(converted.problems.len(), 0, "{name}");
+        assert_eq!(converted.num_examples, num_read, "{name} {format:?}");
+        for (loss, found) in converted.losses.iter() {
+            println!("{name} {format:?}: {} x {loss:?}", found.count);
+            assert!(lacks(format).contains(&loss), "{name} {format:?}: {}", converted.losses);
+        }
+        (format, converted)
+    };
+    Some(ExportFormat::all().map(convert_to).collect())
+}
+
+/// Asserts that no format loses anything of a split, but the official conversations offsets.
+fn assert_exact(name: &str, split: &str) {
+    for (format, converted) in losses(name, split).into_iter().flatten() {
+        let is_exact = converted.losses.is_empty() || format == ExportFormat::Conversations;
+        assert!(is_exact, "{name} {format:?}: {}", converted.losses);
+    }
 }
 
 #[test]
-fn print_losses() {
-    for (name, split) in [
-        ("crossner-ai", "test"),
-        ("mit-restaurant", "test"),
-        ("wnut17", "test"),
-        ("genia", "test"),
-        ("scierc", "test"),
-        ("ddi", "test"),
-        ("gliner-sample", "train"),
-        ("official-crossner-ai", "test"),
-        ("e-ner", "test"),
-        ("wikineural", "test"),
-        ("slimer-pilener", "train"),
-    ] {
-        let Some(all) = losses(name, split) else { return };
-        for (format, split) in all {
-            println!(
-                "{name} {} {} {} problems {}",
-                format.name(),
-                split.num_examples,
-                split.num_entities,
-                split.problems.len()
-            );
-            for (loss, found) in split.losses.iter() {
-                println!("     {} x {loss}: {:?}", found.count, &found.first[..1]);
-            }
+fn datasets_of_tokens_are_exact_in_every_format() {
+    assert_exact("crossner-ai", "test");
+    assert_exact("mit-restaurant", "test");
+    assert_exact("wnut17", "test");
+    assert_exact("scierc", "test");
+}
+
+#[test]
+#[ignore = "writes 23,000 brat documents"]
+fn large_datasets_of_tokens_are_exact_in_every_format() {
+    assert_exact("e-ner", "test");
+    assert_exact("wikineural", "test");
+}
+
+#[test]
+fn nested_entities_are_lost_only_where_a_token_has_one() {
+    for (format, converted) in losses("genia", "test").into_iter().flatten() {
+        let others = converted.losses.iter().filter(|(loss, _)| *loss != Loss::Overlap);
+        let is_flat = lacks(format).contains(&Loss::Overlap);
+        assert_eq!(converted.losses.count(Loss::Overlap) > 0, is_flat, "{format:?}");
+        let allowed = [Loss::AbsentType, Loss::Order, Loss::NoOccurrence, Loss::OtherOccurrence];
+        for (loss, _) in others {
+            assert!(allowed.contains(&loss), "{format:?}: {}", converted.losses);
+        }
+    }
+}
+
+#[test]
+fn texts_that_are_not_tokens_lose_white_space_in_formats_of_tokens() {
+    for (format, converted) in losses("ddi", "test").into_iter().flatten() {
+        let has_space = converted.losses.count(Loss::Space) > 0;
+        let of_tokens =
+            [ExportFormat::Conll, ExportFormat::Gliner, ExportFormat::TokenClassification];
+        assert_eq!(has_space, of_tokens.contains(&format), "{format:?}: {}", converted.losses);
+    }
+}
+
+#[test]
+fn queries_and_mentions_without_spans_are_kept_where_they_have_a_place() {
+    losses("official-crossner-ai", "test");
+    losses("slimer-pilener", "train");
+    for (format, converted) in losses("gliner-sample", "train").into_iter().flatten() {
+        if format == ExportFormat::Gliner {
+            assert!(converted.losses.is_empty(), "{}", converted.losses);
         }
     }
 }
