@@ -25,8 +25,8 @@ use uner_plan::recipe::RecipeError;
 use args::data::DataCommand;
 use args::{Command, CommandLine, TrainLine};
 use commands::{
-    data, distill, doctor, download, encode, eval, export, overlap, predict, report, score, train,
-    verify,
+    conflicts, convert, data, distill, doctor, download, encode, eval, export, init_domain,
+    overlap, predict, report, score, train, verify,
 };
 use terminal::printable::Printable;
 
@@ -123,6 +123,9 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
         Command::Data(DataCommand::Stats(args)) => data::stats(args, out)?,
         Command::Data(DataCommand::Validate(args)) => data::validate(args, out)?,
         Command::Data(DataCommand::Overlap(args)) => overlap::run(args, out)?,
+        Command::InitDomain(args) => init_domain::run(args, out)?,
+        Command::Data(DataCommand::Convert(args)) => convert::run(args, out)?,
+        Command::Data(DataCommand::Conflicts(args)) => conflicts::run(args, out)?,
         Command::Data(DataCommand::Encode(args)) => encode::run(args)?,
         Command::Data(DataCommand::Status(args)) => data::status(args, out)?,
         Command::Data(DataCommand::Download(args)) => return download::run(args, out),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use uner_data::export::ExportFormat;
+
 use crate::values::path;
 
 #[derive(Debug, Subcommand)]
@@ -14,6 +16,10 @@ pub(crate) enum DataCommand {
     Validate(SplitArgs),
     /// Passages, n-grams and entities of benchmarks that training data has, too
     Overlap(OverlapArgs),
+    /// Convert annotated data to another format, and list what that cannot hold
+    Convert(ConvertArgs),
+    /// The same mention with different types, within datasets and between them
+    Conflicts(ConflictsArgs),
     /// Encode conversations to token ids and labels
     Encode(EncodeArgs),
     /// Say which datasets exist, which are missing, and how to get them
@@ -97,6 +103,48 @@ pub(crate) struct OverlapArgs {
     /// Show at most N passages of each benchmark
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) examples: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// A built-in dataset, the path of a description, or with `--from-format` a file
+    pub(crate) from: String,
+    /// The folder to write to; it must not exist, or be empty
+    #[arg(value_parser = path())]
+    pub(crate) to: PathBuf,
+    /// The format of the output: conll, spacy, label-studio, prodigy, doccano, brat, gliner, …
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: ExportFormat,
+    /// The format of a file that has no description
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["split", "root"])]
+    pub(crate) from_format: Option<String>,
+    /// Convert this split only; may be repeated [default: all]
+    #[arg(long, value_name = "SPLIT")]
+    pub(crate) split: Vec<String>,
+    /// Folder that the dataset's files are relative to [default: that of the description, `data`
+    /// for a built-in dataset]
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub(crate) root: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConflictsArgs {
+    /// Datasets, as `dataset` or `dataset:split` (default split: train)
+    #[arg(value_name = "DATASET[:SPLIT]", required = true)]
+    pub(crate) datasets: Vec<String>,
+    /// Folder that the datasets' files are relative to [default: that of a description, `data` for
+    /// a built-in dataset]
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub(crate) root: Option<PathBuf>,
+    /// A mention has a type in a split if it has it at least N times there
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) min_count: u32,
+    /// List at most N mentions, and N pairs of types
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) listed: usize,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

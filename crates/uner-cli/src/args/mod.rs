@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// Turn raw text into training data: passages, annotated by a teacher
     Distill(DistillArgs),
+    /// Prepare a folder for fine-tuning on your own annotations: splits, description, recipes
+    InitDomain(InitDomainArgs),
     /// Look at datasets, check them, encode conversations
     #[command(subcommand)]
     Data(DataCommand),
@@ -75,6 +77,31 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Describe the machine, and test every device
     Doctor(DoctorArgs),
+}
+
+/// Prepare a folder for fine-tuning on your own annotations: splits, description, recipes
+#[derive(Debug, Args)]
+pub(crate) struct InitDomainArgs {
+    /// Annotated files or folders, in the format of any common tool, and last the folder to write
+    #[arg(value_name = "FILE|DIR", required = true, num_args = 2.., value_parser = path())]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The name of the dataset [default: that of the folder]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// What the division into splits depends on
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Keep texts together whose ids are equal before the last SEPARATOR: `-` joins `report-7-1`
+    /// and `report-7-2`
+    #[arg(long, value_name = "SEPARATOR")]
+    pub(crate) group_by_prefix: Option<String>,
+    /// The model that the recipe trains: a folder or `hf:org/name` [default: models/base]
+    #[arg(long, value_name = "DIR|hf:ORG/NAME")]
+    pub(crate) weights: Option<String>,
+    /// A dataset that the recipe also trains on, against forgetting; `""` for none [default:
+    /// pile-ner-type]
+    #[arg(long, value_name = "DATASET")]
+    pub(crate) replay: Option<String>,
 }
 
 /// Turn raw text into training data: passages, annotated by a teacher

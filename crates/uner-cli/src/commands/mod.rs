@@ -1,5 +1,7 @@
 //! The commands, one module each.
 
+pub(crate) mod conflicts;
+pub(crate) mod convert;
 pub(crate) mod data;
 pub(crate) mod distill;
 pub(crate) mod doctor;
@@ -7,6 +9,7 @@ pub(crate) mod download;
 pub(crate) mod encode;
 pub(crate) mod eval;
 pub(crate) mod export;
+pub(crate) mod init_domain;
 pub(crate) mod overlap;
 pub(crate) mod predict;
 pub mod probe;

@@ -1,7 +1,9 @@
 //! Negative sampling: queries for types that do not occur in an example.
 
 use anyhow::Result;
+use uner_data::definitions::{Definitions, WordingConfig, reword};
 use uner_data::negative::Strategy;
+use uner_data::negative::hard::{Confusions, HardConfig, HardTypes, add_hard_negatives};
 use uner_data::{
     Dataset, Draw, Example, Member, NegativeConfig, TypeCounts, TypeInventory, add_negatives, mix,
 };
@@ -24,6 +26,10 @@ pub(crate) struct AbsentTypes {
     seed: u64,
     /// The inventory of each member; `None` if it gets no absent types.
     inventories: Vec<Option<TypeInventory>>,
+    /// The hard types of all inventories, and their share.
+    hard: Option<(HardTypes, f64)>,
+    /// The definitions of each member's types, and how often they are used.
+    wordings: Option<(Vec<Definitions>, WordingConfig)>,
 }
 
 impl Negatives {
@@ -44,36 +50,56 @@ impl Negatives {
                 closed_worlds(sources, &data.validation, &sources.validation)?,
             ],
         };
-        let absent = |members: &[Member], inventories: Vec<TypeInventory>| AbsentTypes {
-            config: data.negatives.clone(),
-            seed: sources.recipe.run.seed,
-            inventories: members
-                .iter()
-                .zip(inventories)
-                .map(|(member, own)| member.negatives.then_some(own))
-                .collect(),
+        let hard = data.hard_negatives.as_ref().map(|config| hard_types(config, &train));
+        let hard = hard.transpose()?;
+        let absent = |members: &[Member], inventories: Vec<TypeInventory>, datasets: &[Dataset]| {
+            let definitions = || datasets.iter().map(Dataset::definitions).collect();
+            AbsentTypes {
+                config: data.negatives.clone(),
+                seed: sources.recipe.run.seed,
+                inventories: members
+                    .iter()
+                    .zip(inventories)
+                    .map(|(member, own)| member.negatives.then_some(own))
+                    .collect(),
+                hard: hard.clone(),
+                wordings: data.wordings.map(|config| (definitions(), config)),
+            }
         };
         Ok(Self {
-            train: absent(&data.train, train),
-            validation: absent(&data.validation, validation),
+            train: absent(&data.train, train, &sources.train),
+            validation: absent(&data.validation, validation, &sources.validation),
         })
     }
 }
 
 impl AbsentTypes {
     /// Appends absent types to the queries of the example at `index` of the data, which is from
-    /// `member`.
+    /// `member`, and words all its queries.
     pub(crate) fn add(&self, example: &mut Example, member: usize, index: u64) {
-        if let Some(inventory) = &self.inventories[member] {
-            // Epoch 0 for all: every epoch has the same absent types, as in the released data.
-            add_negatives(
-                example,
-                inventory,
-                &self.config,
-                Draw { seed: self.seed, epoch: 0, index },
-            );
+        // Epoch 0 for all: every epoch has the same absent types, as in the released data.
+        let draw = Draw { seed: self.seed, epoch: 0, index };
+        match (&self.inventories[member], &self.hard) {
+            (None, _) => {}
+            (Some(inventory), None) => add_negatives(example, inventory, &self.config, draw),
+            (Some(inventory), Some((hard, share))) => {
+                add_hard_negatives(example, inventory, &self.config, (hard, *share), draw);
+            }
+        }
+        if let Some((definitions, config)) = &self.wordings {
+            reword(example, &definitions[member], config, draw);
         }
     }
+}
+
+/// The hard types of the training data, whose strategies have one inventory for all members.
+fn hard_types(config: &HardConfig, inventories: &[TypeInventory]) -> Result<(HardTypes, f64)> {
+    let inventory = inventories.first().cloned().unwrap_or_default();
+    let mut hard = HardTypes::with_shared_words(&inventory);
+    if let Some(report) = &config.confusions {
+        hard = hard.and(HardTypes::with_confusions(&inventory, &Confusions::read(report)?));
+    }
+    Ok((hard, config.share))
 }
 
 /// All types of each member's dataset: from its description, or, if labels are used as written, all

@@ -1,5 +1,7 @@
 //! Refuses values of a recipe that are invalid or contradict each other.
 
+use uner_data::negative::Strategy;
+use uner_data::negative::hard::HardConfig;
 use uner_trainer::{Measure, TrainConfig};
 
 use super::{EvalConfig, Recipe, RecipeError};
@@ -45,12 +47,34 @@ fn check_values(recipe: &Recipe) -> Result<(), RecipeError> {
 
 fn check_negatives(recipe: &Recipe) -> Result<(), RecipeError> {
     let ratio = recipe.data.negatives.ratio;
-    if ratio >= 0.0 && ratio.is_finite() {
-        return Ok(());
+    if !(ratio >= 0.0 && ratio.is_finite()) {
+        return Err(RecipeError::Contradiction(format!(
+            "`data.negatives.ratio` is {ratio}; it must be a number of 0 or more"
+        )));
     }
-    Err(RecipeError::Contradiction(format!(
-        "`data.negatives.ratio` is {ratio}; it must be a number of 0 or more"
-    )))
+    if let Some(HardConfig { share, .. }) = &recipe.data.hard_negatives {
+        check_hard_negatives(*share, recipe.data.negatives.strategy)?;
+    }
+    match recipe.data.wordings.and_then(|wordings| wordings.problem()) {
+        Some(problem) => Err(RecipeError::Contradiction(format!("`data.wordings`: {problem}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_hard_negatives(share: f64, strategy: Strategy) -> Result<(), RecipeError> {
+    if !(0.0..=1.0).contains(&share) {
+        return Err(RecipeError::Contradiction(format!(
+            "`data.hard_negatives.share` is {share}; it must be from 0 to 1"
+        )));
+    }
+    match strategy {
+        Strategy::Uniform | Strategy::Frequency => Ok(()),
+        Strategy::None | Strategy::ClosedWorld => Err(RecipeError::Contradiction(
+            "`data.hard_negatives` needs the strategy `uniform` or `frequency`: the others draw no \
+             absent types"
+                .to_owned(),
+        )),
+    }
 }
 
 /// Refuses `[eval.during]` and `[train.best]` if they contradict each other or the data.

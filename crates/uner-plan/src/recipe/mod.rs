@@ -29,6 +29,8 @@ pub use paths::{at_home, from_run, normal, normalised, rebase};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use uner_data::definitions::WordingConfig;
+use uner_data::negative::hard::HardConfig;
 use uner_data::{DatasetRef, Member, NegativeConfig};
 use uner_infer::InferConfig;
 use uner_model::{AdapterConfig, BaseFormat};
@@ -139,6 +141,13 @@ pub struct DataConfig {
     /// Queries for absent types.
     #[serde(default)]
     pub negatives: NegativeConfig,
+    /// Optional: makes a share of the absent types hard to tell from the present ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hard_negatives: Option<HardConfig>,
+    /// Optional: how often queries have a definition or a guideline in place of, or beside, the
+    /// name of their type. The descriptions of the datasets have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wordings: Option<WordingConfig>,
     /// The splits that are trained on.
     pub train: Vec<Member>,
     /// Optional: the splits that the validation loss is computed on.

@@ -113,6 +113,7 @@ fn each_path(recipe: &mut Table, mut change: impl FnMut(&mut String)) {
     at(&["teacher", "model", "template"], &is_file);
     at(&["passages", "tokenizer"], &|_| true);
     at(&["report", "root"], &|_| true);
+    at(&["data", "hard_negatives", "confusions"], &|_| true);
     at(&["model", "tokenizer"], &|text| text != TRAIN);
     at(&["model", "config"], &is_file);
     at(&["prompt", "template"], &is_file);
