@@ -23,6 +23,7 @@ mod ranks;
 mod runs;
 mod signals;
 mod systems;
+mod tutorial;
 // With both features its kernels would be SPIR-V, on which software drivers crash.
 #[cfg(all(feature = "webgpu", not(feature = "vulkan")))]
 mod software_gpu;

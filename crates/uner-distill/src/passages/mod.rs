@@ -23,6 +23,8 @@ mod summary;
 
 use std::ops::ControlFlow;
 
+use unicode_segmentation::UnicodeSegmentation;
+
 use crate::{
     CorpusConfig, DistillError, Passage,
     corpus::{Found, Reader},
@@ -122,6 +124,11 @@ pub fn sample_passages(
     let mut sampled = sampler.finish();
     sampled.summary.ignored_files = ignored;
     Ok(sampled)
+}
+
+/// Words and punctuation marks of a text (UAX #29), for passages that are not counted in tokens.
+pub fn num_words(text: &str) -> usize {
+    text.split_word_bounds().filter(|word| !word.trim().is_empty()).count()
 }
 
 fn next_chunk(reader: &mut Reader) -> Result<Vec<Found>, DistillError> {

@@ -140,10 +140,13 @@ fn draw(recipe: &DistillRecipe, on_stage: &mut OnStage) -> Result<PathBuf> {
         return Ok(file);
     }
     fs_err::create_dir_all(&run.dir)?;
-    let path = if tokenizer.is_dir() { tokenizer_in(tokenizer) } else { tokenizer.clone() };
-    let tokenizer = Tokenizer::from_file(&path)?;
-    let fits =
-        |text: &str| tokenizer.encode_segment(text).is_ok_and(|ids| ids.len() <= corpus.max_tokens);
+    let tokenizer = tokenizer.as_deref().map(open_tokenizer).transpose()?;
+    let fits = |text: &str| match &tokenizer {
+        Some(tokenizer) => {
+            tokenizer.encode_segment(text).is_ok_and(|ids| ids.len() <= corpus.max_tokens)
+        }
+        None => passages::num_words(text) <= corpus.max_tokens,
+    };
     let sampled =
         sample_passages(corpus, run.seed, fits, &mut |progress| on_stage(Stage::Corpus(progress)))?;
     atomic::write::<anyhow::Error>(&settings, |out| Ok(out.write_all(drawn.as_bytes())?))?;
@@ -152,6 +155,11 @@ fn draw(recipe: &DistillRecipe, on_stage: &mut OnStage) -> Result<PathBuf> {
     write_passages(&file, &sampled.passages)?;
     log(&sampled.summary);
     Ok(file)
+}
+
+fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
+    let file = if path.is_dir() { tokenizer_in(path) } else { path.to_owned() };
+    Ok(Tokenizer::from_file(&file)?)
 }
 
 fn log(summary: &CorpusSummary) {
@@ -177,7 +185,7 @@ fn log(summary: &CorpusSummary) {
 #[derive(serde::Serialize)]
 struct Drawn<'a> {
     seed: u64,
-    tokenizer: &'a Path,
+    tokenizer: &'a Option<PathBuf>,
     corpus: &'a uner_distill::CorpusConfig,
 }
 

@@ -19,6 +19,7 @@ pub struct DistillRecipe {
     /// The texts, and the passages to draw from them.
     pub corpus: CorpusConfig,
     /// How the length of a passage is counted.
+    #[serde(default)]
     pub passages: Passages,
     /// The model that annotates.
     pub teacher: TeacherConfig,
@@ -45,11 +46,13 @@ pub struct DistillRun {
 }
 
 /// `[passages]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Passages {
-    /// The tokenizer that counts the tokens of a passage: its file, or a folder with it.
-    pub tokenizer: PathBuf,
+    /// Optional: the tokenizer that counts the tokens of a passage: its file, or a folder with it.
+    /// If left out, words and punctuation marks are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
 }
 
 /// `[teacher]`: one of `endpoint` and `model`.
