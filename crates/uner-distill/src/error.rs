@@ -40,16 +40,6 @@ pub enum DistillError {
         /// The character.
         source: NothingFits,
     },
-    /// A line of a passage file that is not a passage.
-    #[error("{}:{line}: {message}", file.display())]
-    Passage {
-        /// The file.
-        file: PathBuf,
-        /// Its line, from 1.
-        line: usize,
-        /// The problem.
-        message: String,
-    },
     /// The caller stopped the reading through its progress callback.
     #[error("the corpus was not read to its end")]
     Stopped,

@@ -24,7 +24,7 @@ pub use merge::merge;
 pub use output::build;
 pub use passage::Passage;
 pub use passages::{
-    CorpusSummary, Progress, Sampled, SubsetSummary, read_passages, sample_passages, write_passages,
+    CorpusSummary, Progress, Sampled, SubsetSummary, sample_passages, write_passages,
 };
 pub use report::DistillReport;
 pub use teacher::Teacher;

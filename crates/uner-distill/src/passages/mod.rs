@@ -33,7 +33,7 @@ use cutter::Cutter;
 use duplicates::Signer;
 use sampler::Sampler;
 
-pub use file::{read_passages, write_passages};
+pub use file::write_passages;
 pub use summary::{CorpusSummary, SubsetSummary};
 
 /// A chunk ends with the document at which its texts have this many bytes.
