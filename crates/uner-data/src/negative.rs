@@ -7,6 +7,8 @@
 //! that are neither annotated nor already asked, with spellings folded. UniversalNER does not state
 //! how many it draws, so here a ratio sets the number.
 
+pub mod hard;
+
 use std::collections::HashSet;
 
 use rand::{Rng, RngExt};
@@ -85,36 +87,55 @@ pub fn add_negatives(
     config: &NegativeConfig,
     draw: Draw,
 ) {
+    let mut rng = stream(*b"negative", draw.seed, draw.epoch, draw.index);
+    let (excluded, num_given) = prepare(example, config);
+    let num_present = present(example).len();
+    let count = num_negatives(num_present, config.ratio, &mut rng).saturating_sub(num_given);
+    let indices = sampled(inventory, config.strategy, excluded, count, &mut rng);
+    example.queries.extend(indices.into_iter().map(|index| inventory.name(index).to_owned()));
+}
+
+/// The types of an example's entities.
+fn present(example: &Example) -> HashSet<&str> {
+    example.entities.iter().map(|entity| entity.entity_type.as_str()).collect()
+}
+
+/// Removes absent types that the data asks, if the configuration says so. Returns the types that
+/// must not be drawn, and the number of absent types that are asked already.
+fn prepare(example: &mut Example, config: &NegativeConfig) -> (HashSet<String>, usize) {
     assert!(
         config.ratio >= 0.0 && config.ratio.is_finite(),
         "the ratio of absent types is `{}`; it must be finite and at least 0",
         config.ratio
     );
-    let mut rng = stream(*b"negative", draw.seed, draw.epoch, draw.index);
-    let present: HashSet<&str> =
-        example.entities.iter().map(|entity| entity.entity_type.as_str()).collect();
+    let mut queries = std::mem::take(&mut example.queries);
+    let present = present(example);
     if config.drop_asked {
-        example.queries.retain(|query| present.contains(query.as_str()));
+        queries.retain(|query| present.contains(query.as_str()));
     }
-    let mut excluded: HashSet<String> = example.queries.iter().map(|query| fold(query)).collect();
+    let mut excluded: HashSet<String> = queries.iter().map(|query| fold(query)).collect();
     excluded.extend(present.iter().map(|entity_type| fold(entity_type)));
-    let num_given =
-        example.queries.iter().filter(|query| !present.contains(query.as_str())).count();
-    let num_negatives =
-        num_negatives(present.len(), config.ratio, &mut rng).saturating_sub(num_given);
-    let indices = match config.strategy {
+    let num_given = queries.iter().filter(|query| !present.contains(query.as_str())).count();
+    example.queries = queries;
+    (excluded, num_given)
+}
+
+/// The indices of the absent types that a strategy draws.
+fn sampled(
+    inventory: &TypeInventory,
+    strategy: Strategy,
+    excluded: HashSet<String>,
+    count: usize,
+    rng: &mut impl Rng,
+) -> Vec<usize> {
+    match strategy {
         Strategy::None => Vec::new(),
-        Strategy::Uniform => {
-            sample(inventory, Weighting::Uniform, excluded, num_negatives, &mut rng)
-        }
-        Strategy::Frequency => {
-            sample(inventory, Weighting::Frequency, excluded, num_negatives, &mut rng)
-        }
+        Strategy::Uniform => sample(inventory, Weighting::Uniform, excluded, count, rng),
+        Strategy::Frequency => sample(inventory, Weighting::Frequency, excluded, count, rng),
         Strategy::ClosedWorld => (0..inventory.len())
             .filter(|&index| !excluded.contains(inventory.folded(index)))
             .collect(),
-    };
-    example.queries.extend(indices.into_iter().map(|index| inventory.name(index).to_owned()));
+    }
 }
 
 /// Number of absent types for a number of present types.
@@ -164,8 +185,7 @@ fn sample(
     drawn
 }
 
-/// Weighted draws without replacement from the types that are not excluded: the largest keys
-/// ln(u) / weight win (Efraimidis and Spirakis 2006).
+/// Weighted draws without replacement from the types that are not excluded.
 fn sample_remaining(
     inventory: &TypeInventory,
     weighting: Weighting,
@@ -177,9 +197,21 @@ fn sample_remaining(
         Weighting::Uniform => 1.0,
         Weighting::Frequency => inventory.count(index) as f64,
     };
-    let mut keys: Vec<(f64, usize)> = (0..inventory.len())
+    let remaining = (0..inventory.len())
         .filter(|&index| !excluded.contains(inventory.folded(index)))
-        .map(|index| ((1.0 - rng.random::<f64>()).ln() / weight(index), index))
+        .map(|index| (index, weight(index)));
+    heaviest(remaining, count, rng)
+}
+
+/// Weighted draws without replacement: the largest keys ln(u) / weight win (Efraimidis and Spirakis
+/// 2006).
+fn heaviest(
+    weighted: impl Iterator<Item = (usize, f64)>,
+    count: usize,
+    rng: &mut impl Rng,
+) -> Vec<usize> {
+    let mut keys: Vec<(f64, usize)> = weighted
+        .map(|(index, weight)| ((1.0 - rng.random::<f64>()).ln() / weight, index))
         .collect();
     keys.sort_by(|a, b| b.0.total_cmp(&a.0));
     keys.into_iter().take(count).map(|(_, index)| index).collect()
