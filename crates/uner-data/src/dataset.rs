@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     DataError,
     benchmark::{Access, Download, Expected, List},
+    definitions::{Definition, Definitions},
+    did_you_mean,
     format::Format,
 };
 
@@ -45,6 +47,9 @@ pub struct Dataset {
     /// people: if absent, labels are used exactly as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub types: Option<Types>,
+    /// Definitions and guidelines of types, by their natural-language name.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub definitions: IndexMap<String, Definition>,
     /// Labels to drop, such as `misc`; their entities are counted.
     #[serde(default)]
     pub drop: Vec<String>,
@@ -116,6 +121,7 @@ impl Dataset {
             access: None,
             hub: String::new(),
             types: Some(Types::AsWritten(AsWritten::AsWritten)),
+            definitions: IndexMap::new(),
             drop: Vec::new(),
             format,
             splits: IndexMap::from([("file".to_owned(), Files::One(path.to_owned()))]),
@@ -166,6 +172,9 @@ impl Dataset {
                 ));
             }
         }
+        if let Some(message) = self.definitions_problem() {
+            return invalid(message);
+        }
         if let Some(list) =
             self.lists.iter().enumerate().find(|(at, list)| self.lists[..*at].contains(list))
         {
@@ -193,6 +202,23 @@ impl Dataset {
             }
         }
         Ok(())
+    }
+
+    /// A definition of a type that the description does not have.
+    fn definitions_problem(&self) -> Option<String> {
+        let Some(Types::Named(_)) = &self.types else { return None };
+        let types = self.entity_types();
+        let name = self.definitions.keys().find(|name| !types.contains(&name.as_str()))?;
+        Some(format!(
+            "`definitions` has `{name}`, which is not a type of `types`{}; write the type's name in \
+             plain words, not its label",
+            did_you_mean(name, types)
+        ))
+    }
+
+    /// The definitions of the types.
+    pub fn definitions(&self) -> Definitions {
+        Definitions::new(self.definitions.iter().map(|(name, one)| (name.as_str(), one)))
     }
 
     /// The meaning of a label.
