@@ -92,8 +92,11 @@ fn the_strings_are_those_of_the_released_data() {
         value["entities"][1],
         serde_json::json!({"start": 14, "end": 18, "label": "City", "text": "Rome"})
     );
-    assert_eq!((&value["model"], &value["prompt"]), (&"scripted".into(), &"type".into()));
-    assert_eq!((&value["answer"], &value["document"]), (&texts[0].1.into(), &"d".into()));
+    for (key, expected) in
+        [("model", "scripted"), ("prompt", "type"), ("answer", texts[0].1), ("document", "d")]
+    {
+        assert_eq!(value[key], expected);
+    }
     let counts = &built.report.counts;
     assert_eq!((counts.annotated, counts.without_entities, counts.unparseable), (2, 1, 1));
 }

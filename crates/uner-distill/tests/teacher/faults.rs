@@ -131,7 +131,7 @@ fn a_teacher_that_does_not_work_ends_the_run() {
     let mut client = open_endpoint(endpoint, folder.path()).unwrap();
     let error = annotate(folder.path(), &passages, &mut client).unwrap_err();
     assert!(error.to_string().contains("Incorrect API key"), "{error}");
-    let uner_distill::DistillError::Teacher(error) = error else { panic!("{error}") };
+    let uner_distill::DistillError::Teacher(error) = error else { panic!("not the teacher's") };
     assert!(matches!(error.downcast_ref(), Some(EndpointError::Denied { status: 401, .. })));
     let answers = fs_err::read_to_string(folder.path().join("answers.jsonl")).unwrap();
     assert_eq!(answers.lines().count(), 10);

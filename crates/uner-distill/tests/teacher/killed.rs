@@ -9,7 +9,7 @@ use uner_distill::teacher::open_endpoint;
 use uner_endpoint::Endpoint;
 
 use crate::child::{self, CONCURRENCY};
-use crate::server::{Reply, Server};
+use crate::server::{Reply, Seen, Server};
 use crate::{annotate, answer, built, passage, write_passages};
 
 const KILLS: usize = 20;
@@ -23,7 +23,7 @@ fn a_run_that_is_killed_20_times_gives_the_same_files() {
     let requests = Arc::new(AtomicUsize::new(0));
     let server = Server::start({
         let requests = Arc::clone(&requests);
-        move |_, seen| {
+        move |_: usize, seen: &Seen| {
             requests.fetch_add(1, Ordering::Relaxed);
             Reply::completion(&answer(seen.text())).after(20)
         }
