@@ -12,7 +12,7 @@ pub(crate) type Input = Box<dyn BufRead + Send>;
 /// The first bytes of compressed files, the compression, and what to do about it.
 const COMPRESSED: [(&[u8; 3], &str, &str); 4] = [
     (b"\x1f\x8b\x08", "gzip", "give it a name that ends in `.gz`"),
-    (b"\x28\xb5\x2f", "zstd", "decompress it: `zstd -d`"),
+    (b"\x28\xb5\x2f", "zstd", "give it a name that ends in `.zst`"),
     (b"\xfd\x37\x7a", "xz", "decompress it: `xz -d`"),
     (b"PK\x03", "zip", "unpack it: `unzip`"),
 ];

@@ -1,5 +1,5 @@
 //! The format of a dataset's files. Readers follow these values and guess nothing, with four
-//! exceptions. By name, `.gz` files are decompressed, and a `.zip` in the path of standoff data is
+//! exceptions. By name, `.gz` and `.zst` files are decompressed, and a `.zip` in the path of standoff data is
 //! opened. By its first bytes, a file's byte order mark is skipped, and JSON formats without a key
 //! `container` read one array if the file starts with one. `docs/datasets.md` describes every key
 //! for users.

@@ -15,7 +15,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Largest size of a line or JSON record in bytes. A book has about a million.
 pub(crate) const MOST_BYTES: u64 = 64 << 20;
 
-/// Opens a file, and decompresses it if its name ends in `.gz`.
+/// Opens a file, and decompresses it if its name ends in `.gz` or `.zst`.
 pub(crate) fn open(file: &Path, encoding: Encoding) -> Result<Input, DataError> {
     if file.extension().is_some_and(|extension| extension == "spacy") {
         let problem = Problem::Compressed {
@@ -25,17 +25,25 @@ pub(crate) fn open(file: &Path, encoding: Encoding) -> Result<Input, DataError> 
         return Err(DataError::Malformed { file: file.to_owned(), line: 1, record: None, problem });
     }
     let raw = BufReader::with_capacity(1 << 16, regular::open(file)?);
-    let plain: Input = if file.extension().is_some_and(|extension| extension == "gz") {
-        Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw)))
-    } else {
-        Box::new(raw)
-    };
+    let plain = decompressed(file, raw).map_err(|error| named(file, &error))?;
     let decoded = encoding.decode(plain).map_err(|error| named(file, &error))?;
     decoded.map_err(|problem| DataError::Malformed {
         file: file.to_owned(),
         line: 1,
         record: None,
         problem,
+    })
+}
+
+/// Decompresses a file by the end of its name. Both formats may be several streams in sequence, as
+/// parallel compressors and `cat` write them.
+fn decompressed(file: &Path, raw: BufReader<fs_err::File>) -> std::io::Result<Input> {
+    Ok(match file.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw))),
+        Some("zst") => {
+            Box::new(BufReader::with_capacity(1 << 16, zstd::Decoder::with_buffer(raw)?))
+        }
+        _ => Box::new(raw),
     })
 }
 

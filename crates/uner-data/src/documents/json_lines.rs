@@ -48,7 +48,14 @@ fn document(
         Some(key) => type_list::of_value(value(&row, key)?)
             .map_err(|message| format!("the types `{key}`: {message}"))?,
     };
-    Ok(Document { id, text, types, file: file.clone(), line })
+    let subset = match &options.subset {
+        None => None,
+        Some(key) => {
+            let name = value(&row, key)?.as_str();
+            Some(name.ok_or_else(|| format!("the subset `{key}` is not a string"))?.to_owned())
+        }
+    };
+    Ok(Document { id, text, types, subset, file: file.clone(), line })
 }
 
 fn object(json: &str) -> Result<Map<String, Value>, String> {
@@ -75,8 +82,10 @@ fn positioned(error: &serde_json::Error) -> String {
     format!("{message} in column {}", error.column())
 }
 
+/// The value of a key, or at a path of keys with dots between them.
 fn value<'a>(row: &'a Map<String, Value>, key: &str) -> Result<&'a Value, String> {
-    row.get(key).ok_or_else(|| {
+    let inside = |(outer, inner): (&str, &str)| value(row.get(outer)?.as_object()?, inner).ok();
+    row.get(key).or_else(|| key.split_once('.').and_then(inside)).ok_or_else(|| {
         let keys: Vec<String> = row.keys().map(|key| format!("`{key}`")).collect();
         format!("the row has no key `{key}`; its keys are {}", keys.join(", "))
     })

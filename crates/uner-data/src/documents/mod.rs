@@ -6,6 +6,7 @@
 //! with its line, and is never replaced.
 
 mod json_lines;
+mod parquet;
 mod plain;
 mod stamp;
 mod table;
@@ -13,7 +14,7 @@ mod type_list;
 
 use std::{
     io::{BufReader, stdin},
-    path::Path,
+    path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
 };
@@ -37,9 +38,11 @@ pub struct Document {
     /// The entity types to ask of this text, if [`DocumentOptions::types`] names a key or column
     /// and its value is not empty.
     pub types: Option<Vec<String>>,
+    /// The value of the key or column that [`DocumentOptions::subset`] names.
+    pub subset: Option<String>,
     /// The file that it was read from, for messages; `-` for the standard input.
     pub file: Arc<Path>,
-    /// The line of the file where it starts, from 1.
+    /// The line of the file where it starts, from 1; of a Parquet file the row.
     pub line: usize,
 }
 
@@ -54,6 +57,10 @@ pub enum DocumentFormat {
     Csv,
     /// The same, separated by tabs (`.tsv`).
     Tsv,
+    /// The rows of a Parquet file (`.parquet`), whose pages may be compressed with Snappy, gzip or
+    /// Zstandard. An id is the number of the row, unless a column gives one. A column inside a
+    /// group is named by its path, such as `meta.source`.
+    Parquet,
     /// One document: the whole file (`.txt`). Its id is the name of the file.
     Text,
     /// A document per line. Blank lines are skipped. An id is the number of the line.
@@ -64,16 +71,17 @@ pub enum DocumentFormat {
 }
 
 impl DocumentFormat {
-    const NAMES: [(&'static str, Self); 6] = [
+    const NAMES: [(&'static str, Self); 7] = [
         ("json-lines", Self::JsonLines),
         ("csv", Self::Csv),
         ("tsv", Self::Tsv),
+        ("parquet", Self::Parquet),
         ("text", Self::Text),
         ("lines", Self::Lines),
         ("folder", Self::Folder),
     ];
 
-    /// The format of a path by its name (without `.gz`), or because it is a folder.
+    /// The format of a path by its name (without `.gz` or `.zst`), or because it is a folder.
     ///
     /// # Errors
     /// If the name does not say it.
@@ -92,11 +100,13 @@ impl DocumentFormat {
 
     fn of_file(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_string_lossy().to_lowercase();
-        let name = Path::new(name.strip_suffix(".gz").unwrap_or(&name));
+        let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst"));
+        let name = Path::new(plain.unwrap_or(&name));
         match name.extension()?.to_str()? {
             "jsonl" | "ndjson" => Some(Self::JsonLines),
             "csv" => Some(Self::Csv),
             "tsv" => Some(Self::Tsv),
+            "parquet" => Some(Self::Parquet),
             "txt" => Some(Self::Text),
             _ => None,
         }
@@ -124,7 +134,8 @@ impl FromStr for DocumentFormat {
 pub struct DocumentOptions {
     /// The format; `None` takes it from the name of the file.
     pub format: Option<DocumentFormat>,
-    /// The key or column of the text.
+    /// The key or column of the text. A key inside objects is named by its path, such as
+    /// `meta.text`, if the row has no key of this name.
     pub text: String,
     /// The key or column of the id. Its value must be a string or a number.
     pub id: Option<String>,
@@ -132,11 +143,14 @@ pub struct DocumentOptions {
     /// string (always so in a table) that contains such a list as JSON or names separated by `;`.
     /// An empty cell and `null` mean that the text has no types of its own.
     pub types: Option<String>,
+    /// The key or column of the subset that a text belongs to, such as `meta.pile_set_name` of the
+    /// Pile. Its value must be a string.
+    pub subset: Option<String>,
 }
 
 impl Default for DocumentOptions {
     fn default() -> Self {
-        Self { format: None, text: "text".to_owned(), id: None, types: None }
+        Self { format: None, text: "text".to_owned(), id: None, types: None, subset: None }
     }
 }
 
@@ -144,7 +158,7 @@ impl Default for DocumentOptions {
 /// itself cannot be read further.
 pub type Documents = Box<dyn Iterator<Item = Result<Document, DataError>> + Send>;
 
-/// Opens a file, a folder, or the standard input (`-`). A file whose name ends in `.gz` is
+/// Opens a file, a folder, or the standard input (`-`). A file whose name ends in `.gz` or `.zst` is
 /// decompressed.
 ///
 /// # Errors
@@ -171,12 +185,36 @@ pub fn documents(path: &Path, options: &DocumentOptions) -> Result<Documents, Da
         DocumentFormat::JsonLines => Box::new(json_lines::rows(open(path)?, file, options.clone())),
         DocumentFormat::Csv => Box::new(table::rows(open(path)?, file, b',', options)?),
         DocumentFormat::Tsv => Box::new(table::rows(open(path)?, file, b'\t', options)?),
+        DocumentFormat::Parquet => Box::new(parquet::rows(path, file, options)?),
         DocumentFormat::Lines => Box::new(plain::lines(open(path)?, file)),
         DocumentFormat::Text => {
             let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             Box::new(std::iter::once(plain::whole(open(path)?, file, id)))
         }
     })
+}
+
+/// The visible files of a folder and of the folders in it, sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderFiles {
+    /// Files whose names say the format of documents, relative to the folder.
+    pub documents: Vec<PathBuf>,
+    /// The others.
+    pub others: Vec<PathBuf>,
+}
+
+impl FolderFiles {
+    /// Lists a folder.
+    ///
+    /// # Errors
+    /// If the folder or one in it cannot be read.
+    pub fn of(folder: &Path) -> Result<Self, DataError> {
+        let mut names = crate::folder::files(folder)?;
+        names.sort();
+        let is_document = |name: &PathBuf| DocumentFormat::of_file(name).is_some();
+        let (documents, others) = names.into_iter().partition(is_document);
+        Ok(Self { documents, others })
+    }
 }
 
 /// Opens a file or the standard input, as UTF-8 without a byte order mark.

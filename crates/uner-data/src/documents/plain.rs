@@ -20,7 +20,7 @@ pub(super) fn lines(
     filled_lines(input, Arc::clone(&file)).map(move |line| {
         let (number, text) = line?;
         let file = Arc::clone(&file);
-        Ok(Document { id: number.to_string(), text, types: None, file, line: number })
+        Ok(Document { id: number.to_string(), text, types: None, subset: None, file, line: number })
     })
 }
 
@@ -47,7 +47,7 @@ pub(super) fn whole(input: Input, file: Arc<Path>, id: String) -> Result<Documen
         return Err(malformed(&file, 1, Problem::Long { what: "document" }));
     }
     let text = decoded(bytes, &file, 1)?;
-    Ok(Document { id, text, types: None, file, line: 1 })
+    Ok(Document { id, text, types: None, subset: None, file, line: 1 })
 }
 
 /// The texts of a folder. A file is opened when its turn comes.
@@ -74,7 +74,7 @@ fn path_id(name: &Path) -> String {
     parts.join("/")
 }
 
-/// The files of a folder whose name ends in `.txt` or `.txt.gz`, sorted.
+/// The files of a folder whose name ends in `.txt`, `.txt.gz` or `.txt.zst`, sorted.
 pub(super) fn texts_of(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     let mut names = listing::files(root)?;
     names.retain(|name| DocumentFormat::of_file(name) == Some(DocumentFormat::Text));

@@ -116,6 +116,7 @@ struct Columns {
     text: usize,
     id: Option<usize>,
     types: Option<usize>,
+    subset: Option<usize>,
     count: usize,
 }
 
@@ -143,6 +144,7 @@ impl Columns {
             text: find(&options.text)?,
             id: options.id.as_ref().map(find).transpose()?,
             types: options.types.as_ref().map(find).transpose()?,
+            subset: options.subset.as_ref().map(find).transpose()?,
             count: header.len(),
         })
     }
@@ -195,7 +197,8 @@ fn document(
             .map_err(|message| unreadable(file, row.line, format!("the types: {message}")))?,
         None => None,
     };
-    Ok(Document { id, text, types, file: file.clone(), line: row.line })
+    let subset = columns.subset.map(|column| cell(row, column, file)).transpose()?;
+    Ok(Document { id, text, types, subset, file: file.clone(), line: row.line })
 }
 
 fn cell(row: &Row, column: usize, file: &Path) -> Result<String, DataError> {

@@ -1,5 +1,6 @@
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
+use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 
 use super::*;
@@ -224,4 +225,53 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn zstandard_and_gzip_may_be_several_streams() {
+    let rows = ["{\"text\": \"Zo\u{eb}\"}\n", "{\"text\": \"b\"}\n"];
+    let zstd: Vec<u8> =
+        rows.iter().flat_map(|row| zstd::encode_all(row.as_bytes(), 3).unwrap()).collect();
+    let gzip: Vec<u8> = rows
+        .iter()
+        .flat_map(|row| {
+            let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+            out.write_all(row.as_bytes()).unwrap();
+            out.finish().unwrap()
+        })
+        .collect();
+    for (name, bytes) in [("x.jsonl.zst", &zstd), ("x.jsonl.gz", &gzip)] {
+        let items = read_as(name, bytes, &plain());
+        let texts: Vec<&str> = items.iter().map(|item| found(item).1).collect();
+        assert_eq!(texts, ["Zo\u{eb}", "b"], "{name}");
+        let cut = read_as(name, &bytes[..bytes.len() - 2], &plain());
+        assert!(message(cut.last().unwrap()).contains(name), "{name}");
+    }
+    assert!(message(&read_as("x.jsonl", &zstd, &plain())[0]).contains("`.zst`"));
+    assert_eq!(read_as("x.txt.zst", &zstd, &plain()).len(), 1);
+}
+
+#[test]
+fn subsets_and_other_keys_may_be_inside_objects() {
+    let rows = concat!(
+        "{\"text\": \"a\", \"meta\": {\"pile_set_name\": \"Pile-CC\", \"id\": 3}}\n",
+        "{\"text\": \"b\", \"meta.pile_set_name\": \"x\", \"meta\": {\"id\": 4}}\n",
+        "{\"text\": \"c\", \"meta\": {\"pile_set_name\": 7, \"id\": 5}}\n",
+        "{\"text\": \"d\", \"meta\": \"y\"}\n",
+    );
+    let subset = Some("meta.pile_set_name".to_owned());
+    let options = DocumentOptions { subset, ..with(Some("meta.id"), None) };
+    let items = read_as("x.jsonl", rows.as_bytes(), &options);
+    let found: Vec<_> = items[..2]
+        .iter()
+        .map(|item| item.as_ref().unwrap())
+        .map(|document| (document.id.as_str(), document.subset.as_deref()))
+        .collect();
+    assert_eq!(found, [("3", Some("Pile-CC")), ("4", Some("x"))]);
+    assert!(message(&items[2]).contains("the subset `meta.pile_set_name` is not a string"));
+    assert!(message(&items[3]).contains("the row has no key `meta.id`"));
+    let subset = Some("kind".to_owned());
+    let options = DocumentOptions { subset, ..plain() };
+    let items = read_as("x.csv", b"text,kind\na,news\n", &options);
+    assert_eq!(items[0].as_ref().unwrap().subset.as_deref(), Some("news"));
 }

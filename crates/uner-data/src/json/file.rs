@@ -28,7 +28,7 @@ pub struct JsonRecord {
 
 /// The records of a file: the elements of one JSON array, or one per line. Only one record is in
 /// memory. A record that is not JSON, or repeats a key in an object, is an error with its line; the
-/// next item continues after it. Files are UTF-8, and may be compressed (`.gz`).
+/// next item continues after it. Files are UTF-8, and may be compressed (`.gz`, `.zst`).
 ///
 /// ```no_run
 /// # fn main() -> Result<(), uner_data::DataError> {

@@ -36,6 +36,7 @@ pub(super) fn run(args: &PredictArgs, input: &Path, types: &[String]) -> Result<
         text: text_key.clone(),
         id: id_key.clone(),
         types: types_key.clone(),
+        subset: None,
     };
     let stamp = Stamp::of(input)?;
     let total = count(input, &options)?;
