@@ -4,6 +4,14 @@
 //! corpus ─► passages ─► teacher ─► annotations ─► conversations, spans, report
 //! ```
 
+pub mod corpus;
+mod error;
 pub mod passage;
+pub mod passages;
 
+pub use corpus::{CorpusConfig, DuplicateConfig, SampleConfig, SubsetConfig};
+pub use error::DistillError;
 pub use passage::Passage;
+pub use passages::{
+    CorpusSummary, Progress, Sampled, SubsetSummary, read_passages, sample_passages, write_passages,
+};
