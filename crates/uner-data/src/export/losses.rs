@@ -7,8 +7,8 @@ use crate::{middle_cut, visible};
 /// A reason why an example is not read back as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Loss {
-    /// An entity whose text is not the text at its span, or without a span although its text occurs.
-    /// It is left out.
+    /// An entity whose text is not the text at its span, or that has no span although its text
+    /// occurs. It is left out.
     WrongOffsets,
     /// An entity without a span. It is left out of formats that have no place for it.
     NoSpan,

@@ -57,30 +57,42 @@ pub enum ExportFormat {
 }
 
 impl ExportFormat {
-    const NAMES: [(&'static str, Self); 12] = [
-        ("json-lines", Self::JsonLines),
-        ("conll", Self::Conll),
-        ("spacy", Self::Spacy),
-        ("spacy-training", Self::SpacyTraining),
-        ("label-studio", Self::LabelStudio),
-        ("prodigy", Self::Prodigy),
-        ("doccano", Self::Doccano),
-        ("brat", Self::Brat),
-        ("gliner", Self::Gliner),
-        ("instructuie", Self::Instructuie),
-        ("token-classification", Self::TokenClassification),
-        ("conversations", Self::Conversations),
+    const ALL: [Self; 12] = [
+        Self::JsonLines,
+        Self::Conll,
+        Self::Spacy,
+        Self::SpacyTraining,
+        Self::LabelStudio,
+        Self::Prodigy,
+        Self::Doccano,
+        Self::Brat,
+        Self::Gliner,
+        Self::Instructuie,
+        Self::TokenClassification,
+        Self::Conversations,
     ];
 
     /// All formats.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::NAMES.into_iter().map(|(_, format)| format)
+        Self::ALL.into_iter()
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        let found = Self::NAMES.iter().find(|(_, format)| *format == self);
-        found.map(|(name, _)| *name).expect("every format has a name")
+        match self {
+            Self::JsonLines => "json-lines",
+            Self::Conll => "conll",
+            Self::Spacy => "spacy",
+            Self::SpacyTraining => "spacy-training",
+            Self::LabelStudio => "label-studio",
+            Self::Prodigy => "prodigy",
+            Self::Doccano => "doccano",
+            Self::Brat => "brat",
+            Self::Gliner => "gliner",
+            Self::Instructuie => "instructuie",
+            Self::TokenClassification => "token-classification",
+            Self::Conversations => "conversations",
+        }
     }
 
     /// The ending of a file's name; empty for a folder.
@@ -132,9 +144,8 @@ impl FromStr for ExportFormat {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::NAMES.iter().find(|(written, _)| *written == name);
-        found.map(|(_, format)| *format).ok_or_else(|| {
-            let names = Self::NAMES.map(|(written, _)| written);
+        Self::all().find(|format| format.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name);
             let hint = did_you_mean(name, names);
             let listed = names.map(|name| format!("`{name}`")).join(", ");
             format!("`{name}` is not a format of annotated data{hint}; the formats are {listed}")

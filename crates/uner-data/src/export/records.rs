@@ -149,7 +149,7 @@ fn with_white_space<'a>(text: &'a str, words: &[Token<'a>]) -> Vec<Token<'a>> {
     tokens
 }
 
-/// The rows of CoNLL.
+/// The rows of `conll`.
 pub(super) fn rows(example: &Example, label: &mut dyn FnMut(&str) -> String) -> String {
     let prediction = prediction(example);
     let entities: Vec<&PredictedEntity> = prediction.entities.iter().collect();
