@@ -45,7 +45,7 @@ pub enum Format {
     /// Relations in the JSON of `SciERC`: `{"sentences": [[token]], "relations": [[[first, last,
     /// first, last, label]]]}`, tokens counted in the document, `last` inclusive.
     Scierc(RelationJson),
-    /// Relations in the JSON of `SpERT`, the form of CoNLL04: `{"tokens": [token], "entities":
+    /// Relations in the JSON of `SpERT`, the form of `CoNLL04`: `{"tokens": [token], "entities":
     /// [{"type", "start", "end"}], "relations": [{"type", "head", "tail"}]}`.
     Spert(RelationJson),
     /// The generated corpus of [`crate::demo`].

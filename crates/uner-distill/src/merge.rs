@@ -62,15 +62,12 @@ fn join(
     for (position, passage) in Passages::open(passages)?.enumerate() {
         let id = passage?.id;
         let owner = position % readers.len();
-        match readers[owner].line_of(&id)? {
-            Some(line) => {
-                answers.write_all(line)?;
-                joined += 1;
-            }
-            None => {
-                unanswered += 1;
-                first.get_or_insert((id, owner));
-            }
+        if let Some(line) = readers[owner].line_of(&id)? {
+            answers.write_all(line)?;
+            joined += 1;
+        } else {
+            unanswered += 1;
+            first.get_or_insert((id, owner));
         }
     }
     let available: u64 = readers.iter().map(|reader| reader.index().len()).sum();

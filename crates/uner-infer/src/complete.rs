@@ -40,6 +40,9 @@ impl Predictor<'_> {
     ///
     /// # Errors
     /// [`InferError::Stopped`] when `finished` breaks; when logits are not finite.
+    ///
+    /// # Panics
+    /// Never: the engine ends each prompt once.
     pub fn complete(
         &self,
         chats: impl IntoIterator<Item = Chat>,

@@ -21,8 +21,11 @@ struct Document {
     #[serde(default)]
     doc_key: String,
     sentences: Vec<Vec<String>>,
-    relations: Vec<Vec<(i64, i64, i64, i64, String)>>,
+    relations: Vec<Vec<TokenPair>>,
 }
+
+/// First and last token of the head, of the tail, and the label.
+type TokenPair = (i64, i64, i64, i64, String);
 
 /// A sentence of `SpERT`: a relation has the indices of two entities, an entity the first token and
 /// one past the last.

@@ -1,5 +1,5 @@
 //! Reads relations between mentions: brat's `R` rows, and the JSON of `SciERC` and of `SpERT`
-//! (CoNLL04).
+//! (`CoNLL04`).
 //!
 //! A relation is known by the texts of its arguments, so a relation that a passage states of the
 //! same texts twice is one.

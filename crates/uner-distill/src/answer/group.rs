@@ -87,7 +87,7 @@ impl Group {
         }
         match (&quoted[..], &self.items[..]) {
             ([mention, entity_type], _) => {
-                parsed.pairs.push(pair(&mention.text, &entity_type.text))
+                parsed.pairs.push(pair(&mention.text, &entity_type.text));
             }
             // `("Ada", None)`
             ([_], [mention, entity_type]) => {
@@ -117,7 +117,7 @@ impl Group {
             (Some(_), None) | (None, Some(_)) => parsed.unreadable += 1,
             // `{"Ada": "person"}`
             (None, None) => {
-                parsed.pairs.extend(self.entries.iter().map(|(key, value)| pair(key, value)))
+                parsed.pairs.extend(self.entries.iter().map(|(key, value)| pair(key, value)));
             }
         }
     }

@@ -66,7 +66,7 @@ pub struct SubsetConfig {
     pub subset: Option<String>,
 }
 
-/// How near-duplicates are found: by MinHash over runs of 5 words.
+/// How near-duplicates are found: by `MinHash` over runs of 5 words.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DuplicateConfig {

@@ -83,7 +83,10 @@ fn scan(file: &fs_err::File) -> Result<(Index, u64), DistillError> {
         if line.last() != Some(&b'\n') {
             // The start of a line is cut off, but nothing of a file that is not ours.
             let is_ours = line.starts_with(OPENING) || OPENING.starts_with(&line);
-            if is_ours { break } else { return Err(wrong()) }
+            if is_ours {
+                break;
+            }
+            return Err(wrong());
         }
         let head: Head = serde_json::from_slice(&line).map_err(|_| wrong())?;
         lines.push((xxh3_64(head.passage.as_bytes()), length));

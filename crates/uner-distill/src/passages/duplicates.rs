@@ -1,4 +1,4 @@
-//! Finds near-duplicates by MinHash (Broder 1997) and bands of hashes (Leskovec, Rajaraman and
+//! Finds near-duplicates by `MinHash` (Broder 1997) and bands of hashes (Leskovec, Rajaraman and
 //! Ullman, Mining of Massive Datasets, section 3.4).
 //!
 //! The similarity of two passages is the Jaccard similarity of their sets of shingles: runs of 5

@@ -30,7 +30,9 @@ fn row(cells: &[String]) -> String {
 
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut text = row(&head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());
-    text += &format!("|{}\n", " --- |".repeat(head.len()));
+    text.push('|');
+    text += &" --- |".repeat(head.len());
+    text.push('\n');
     for cells in rows {
         text += &row(&cells);
     }

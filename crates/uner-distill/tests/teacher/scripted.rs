@@ -41,7 +41,7 @@ impl Scripted {
 }
 
 impl Teacher for Scripted {
-    fn model(&self) -> &str {
+    fn model(&self) -> &'static str {
         "scripted"
     }
 
