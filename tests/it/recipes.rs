@@ -10,6 +10,7 @@ use uner_plan::plan::DataSize;
 use uner_plan::recipe::{self, ALL_TYPES, EvalRecipe, Override, Recipe, RecipeText, TaggerRecipe};
 use uner_plan::{Plan, Sources, builtin, missing_lines, recipe::RANDOM};
 use uner_prompt::Template;
+use uner_run::distill::DistillRecipe;
 
 use crate::shared::{repository, shared};
 
@@ -69,6 +70,30 @@ fn recipes_of_evaluations_name_a_system_and_benchmarks() {
     let slip = parse("endpoint = { url = \"http://a\", model = \"m\", concurrencyy = 2 }");
     let slip = slip.unwrap_err().to_string();
     assert!(slip.contains("x:3") && slip.contains("did you mean `concurrency`?"), "{slip}");
+}
+
+#[test]
+fn recipes_of_distillations_name_a_corpus_and_a_teacher() {
+    assert_eq!(builtin::distillation_names(), names("recipes/distill"));
+    for name in builtin::distillation_names() {
+        let source = recipe::find_distillation(name).unwrap();
+        let recipe = DistillRecipe::parse(&source, &[]).unwrap();
+        recipe.corpus.check().unwrap();
+        if let Some(endpoint) = &recipe.teacher.endpoint {
+            endpoint.check().unwrap();
+        }
+        assert_eq!(unexplained(&source.text), Vec::<&str>::new(), "{name}");
+        let text = toml::to_string(&recipe).unwrap();
+        let written = RecipeText { text, ..source };
+        assert_eq!(DistillRecipe::parse(&written, &[]).unwrap(), recipe, "{name}");
+    }
+    let text = "run.dir = \"x\"\ncorpus.subsets.a.paths = [\"b/c.txt\"]\nteacher.prompt = \"type\"";
+    let source = RecipeText { origin: "x".to_owned(), text: text.to_owned(), folder: "f".into() };
+    let none = DistillRecipe::parse(&source, &[]).unwrap_err().to_string();
+    assert!(none.contains("one of `[teacher.endpoint]` and `[teacher.model]`"), "{none}");
+    let model = ["teacher.model.weights=m".parse().unwrap()];
+    let recipe = DistillRecipe::parse(&source, &model).unwrap();
+    assert_eq!(recipe.corpus.subsets["a"].paths, ["f/b/c.txt"]);
 }
 
 #[test]

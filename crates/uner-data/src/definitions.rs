@@ -275,7 +275,8 @@ mod tests {
                 Some((name.clone(), definition(field("Definition"), field("Guidelines"))))
             })
             .collect();
-        assert!(parsed.len() > 380, "{}", parsed.len());
+        // The other answers are not JSON.
+        assert!(parsed.len() > 300, "{}", parsed.len());
         let all = Definitions::new(parsed.iter().map(|(name, one)| (&**name, one)));
         let mut found = example();
         let config = WordingConfig { name_and_guideline: 1.0, ..WordingConfig::default() };

@@ -49,7 +49,8 @@ fn every_type_of_published_data_has_its_share_in_every_split() {
         let report = split_examples(examples, &SplitConfig::default()).unwrap().report();
         for (size, share) in report.splits.iter().zip([0.8, 0.1, 0.1]) {
             let found = size.num_examples as f64 / number as f64;
-            assert!((found - share).abs() < 0.03, "{name}: {report}");
+            // Types come first, so few examples with many types are not divided exactly.
+            assert!((found - share).abs() < 0.05, "{name}: {report}");
             assert_eq!(size.lacks, [""; 0], "{name}");
         }
         for row in report.types.iter().filter(|row| row.counts.iter().sum::<usize>() >= 100) {

@@ -100,8 +100,8 @@ fn the_number_of_threads_does_not_matter() {
     let folder = tempfile::tempdir().unwrap();
     // More than a chunk, with duplicates in other chunks.
     let row = |at: usize| {
-        let words: String = (0..40).map(|word| format!("w{}x{word} ", at % 6_000)).collect();
-        format!("{{\"text\": \"{words}. End.\"}}\n")
+        let words: Vec<String> = (0..40).map(|word| format!("w{}x{word}", at % 6_000)).collect();
+        format!("{{\"text\": \"{} . End.\"}}\n", words.join(" "))
     };
     let rows: String = (0..9_000).map(row).collect();
     fs_err::write(folder.path().join("x.jsonl"), rows).unwrap();
