@@ -127,7 +127,7 @@ fn chats_are_continued_freely() {
     assert!(problems[0].1.contains("a chat") && problems[0].1.contains("split"), "{problems:?}");
     for (index, prompt) in [
         (0, "Ada. USER: What describes person in the text? ASSISTANT:"),
-        (2, " USER: Ada met Bo in Rome. ASSISTANT:"),
+        (2, "USER: Ada met Bo in Rome. ASSISTANT:"),
     ] {
         let found = found[index].as_ref().unwrap();
         let mut ids = vec![tokenizer.bos()];
