@@ -180,8 +180,9 @@ fn published_counts() {
 #[test]
 fn every_split_of_the_registry_is_counted() {
     let counted = |name: &str| COUNTS.iter().any(|(counted, ..)| *counted == name);
-    // The generated corpus and the relations have their own tests, the files of Pile-NER, of InstructUIE and of some
-    // members of the benchmark are not available, and the official files are tested below.
+    // The generated corpus and the relations have their own tests, the files of Pile-NER, of
+    // InstructUIE and of some members of the benchmark are not available, and the official files
+    // are tested below.
     let elsewhere = |name: &str| {
         ["demo", "ddi-relations"].contains(&name)
             || UNAVAILABLE.contains(&name)

@@ -1,8 +1,8 @@
 //! The format of a dataset's files. Readers follow these values and guess nothing, with four
-//! exceptions. By name, `.gz` and `.zst` files are decompressed, and a `.zip` in the path of standoff data is
-//! opened. By its first bytes, a file's byte order mark is skipped, and JSON formats without a key
-//! `container` read one array if the file starts with one. `docs/datasets.md` describes every key
-//! for users.
+//! exceptions. By name, `.gz` and `.zst` files are decompressed, and a `.zip` in the path of
+//! standoff data is opened. By its first bytes, a file's byte order mark is skipped, and JSON
+//! formats without a key `container` read one array if the file starts with one.
+//! `docs/datasets.md` describes every key for users.
 
 use std::path::PathBuf;
 
@@ -214,8 +214,8 @@ pub struct Instructuie {
 
 /// The keys of text-with-spans rows. An entity is an object with the keys below or an array
 /// `[start, end, label]`; `start` and `end` are half-open. An object may have a list `labels`
-/// instead of one label. If an object has `null` as `start` and `end`, its mention is located in the
-/// text. A row may also be `[text, {"entities": […]}]`, as in spaCy's training data.
+/// instead of one label. If an object has `null` as `start` and `end`, its mention is located in
+/// the text. A row may also be `[text, {"entities": […]}]`, as in spaCy's training data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jsonl {

@@ -61,6 +61,7 @@ pub mod split;
 pub mod stats;
 pub mod stream;
 mod text;
+mod tokens;
 pub mod validate;
 mod visible;
 pub mod warnings;

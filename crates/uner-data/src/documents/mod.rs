@@ -158,8 +158,8 @@ impl Default for DocumentOptions {
 /// itself cannot be read further.
 pub type Documents = Box<dyn Iterator<Item = Result<Document, DataError>> + Send>;
 
-/// Opens a file, a folder, or the standard input (`-`). A file whose name ends in `.gz` or `.zst` is
-/// decompressed.
+/// Opens a file, a folder, or the standard input (`-`). A file whose name ends in `.gz` or `.zst`
+/// is decompressed.
 ///
 /// # Errors
 /// An unknown format, a missing file or folder, a table without the named columns, or a folder

@@ -9,7 +9,7 @@ use std::{
 
 use indexmap::IndexSet;
 
-use super::{ExportFormat, Gaps, Loss, Losses, Tokens, split, tokens::Token};
+use super::{ExportFormat, Gaps, Loss, Losses, Token, Tokens, split};
 use crate::{
     Entity, Example, Span,
     align::align,

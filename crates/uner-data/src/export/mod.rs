@@ -9,18 +9,17 @@ mod description;
 mod fit;
 mod losses;
 mod records;
-mod tokens;
 mod writer;
 
 use std::str::FromStr;
 
 use crate::did_you_mean;
 
+pub use crate::tokens::Tokens;
+pub(crate) use crate::tokens::{Gaps, Token, split};
 pub use description::{Labels, description};
 pub use losses::{Loss, LossAt, LossCount, Losses};
 pub(crate) use records::conversation;
-pub use tokens::Tokens;
-pub(crate) use tokens::{Gaps, Token, split};
 pub use writer::{ExampleWriter, Exported, export};
 
 /// A format of annotated examples.

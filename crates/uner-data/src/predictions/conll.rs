@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{PredictedEntity, Prediction, disjoint::disjoint, label};
 use crate::{
     columns,
-    export::{Gaps, Token, Tokens, split},
+    tokens::{Gaps, Token, Tokens, split},
 };
 
 /// The start of a document's first row.

@@ -70,12 +70,12 @@ pub struct Progress {
 /// ([`uner_data::windows::windows`]), do not overlap, and cover their document, except for white
 /// space.
 ///
-/// With [`CorpusConfig::duplicates`], a passage is left out if it is similar to one before it in the
-/// corpus, of any subset, that was not left out. The sample is drawn from the passages that are left. Each subset gets its
-/// share of [`crate::SampleConfig::passages`] by weight, rounded by largest remainders; what a
-/// subset with too few passages cannot fill is divided among the others. A passage is drawn by the
-/// hash of `seed` and its id, so a larger sample contains a smaller one of the same weights
-/// wherever each subset's share is larger.
+/// With [`CorpusConfig::duplicates`], a passage is left out if it is similar to one before it in
+/// the corpus, of any subset, that was not left out. The sample is drawn from the passages that are
+/// left. Each subset gets its share of [`crate::SampleConfig::passages`] by weight, rounded by
+/// largest remainders; what a subset with too few passages cannot fill is divided among the others.
+/// A passage is drawn by the hash of `seed` and its id, so a larger sample contains a smaller one
+/// of the same weights wherever each subset's share is larger.
 ///
 /// `on_progress` is called after each chunk; `Break` stops the reading.
 ///

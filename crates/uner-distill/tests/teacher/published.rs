@@ -8,7 +8,8 @@ use uner_distill::report::types_table;
 
 use crate::shared::shared;
 
-/// SLIMER's passages of Pile-NER: about 5 %, restricted to 391 types in lower case, of which 368 occur.
+/// SLIMER's passages of Pile-NER: about 5 %, restricted to 391 types in lower case, of which 368
+/// occur.
 fn examples() -> Option<Vec<Example>> {
     let root = shared("data")?;
     shared("data/slimer-pilener/history/391xALL_BIO_dev.txt")?;

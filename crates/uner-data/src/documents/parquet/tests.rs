@@ -137,7 +137,7 @@ fn columns_and_files_that_cannot_be_read_are_refused() {
         let path = folder.path().join(name);
         fs_err::write(&path, bytes).unwrap();
         let found = documents(&path, &DocumentOptions::default());
-        found.and_then(|found| found.collect::<Result<Vec<_>, _>>()).unwrap_err().to_string()
+        found.and_then(Iterator::collect::<Result<Vec<_>, _>>).unwrap_err().to_string()
     };
     let bytes = fs_err::read(&path).unwrap();
     assert!(read("cut.parquet", &bytes[..bytes.len() - 3]).contains("is not a Parquet file"));

@@ -207,7 +207,8 @@ fn label_studio_ids() {
     assert_eq!(ids("kind = \"label-studio\"\nid = \"id\""), ["a", "b"]);
 }
 
-/// A mention with a backslash and an `n` is itself; Label Studio writes line breaks in the same way.
+/// A mention with a backslash and an `n` is itself; Label Studio writes line breaks in the same
+/// way.
 #[test]
 fn label_studio_mentions_with_backslashes() {
     let task = |text: &str, mention: &str| {
