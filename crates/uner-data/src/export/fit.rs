@@ -116,7 +116,9 @@ impl Fitting<'_> {
         let selected = disjoint_spans(&spans);
         let (chosen, others): (Vec<_>, Vec<_>) =
             entities.into_iter().zip(selected).partition(|(_, is_selected)| *is_selected);
-        others.iter().for_each(|(entity, _)| self.lost(Loss::Overlap, &entity.text));
+        for (entity, _) in &others {
+            self.lost(Loss::Overlap, &entity.text);
+        }
         chosen.into_iter().map(|(entity, _)| entity).collect()
     }
 
@@ -204,7 +206,9 @@ impl Fitting<'_> {
         let (found, repeated): (Vec<_>, Vec<_>) = entities
             .into_iter()
             .partition(|entity| seen.insert((entity.span, entity.entity_type.clone())));
-        repeated.iter().for_each(|entity| self.lost(Loss::Repeated, &entity.text));
+        for entity in &repeated {
+            self.lost(Loss::Repeated, &entity.text);
+        }
         found
     }
 

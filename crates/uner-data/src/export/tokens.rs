@@ -53,12 +53,12 @@ pub(crate) type Token<'a> = (usize, &'a str);
 
 /// The tokens of a text, and the number of tokens that an entity cuts. Every character that is not
 /// a gap is in one token.
-pub(crate) fn split<'a>(
-    text: &'a str,
+pub(crate) fn split(
+    text: &str,
     tokens: Tokens,
     gaps: Gaps,
     entities: impl Iterator<Item = Range<usize>>,
-) -> (Vec<Token<'a>>, usize) {
+) -> (Vec<Token<'_>>, usize) {
     let mut cuts: BTreeSet<usize> = match tokens {
         Tokens::Words => text.split_word_bound_indices().map(|(at, _)| at).collect(),
         Tokens::Spaces => BTreeSet::from([0]),

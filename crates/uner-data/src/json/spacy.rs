@@ -38,7 +38,9 @@ pub(super) fn rows(
         if groups.contains(group) {
             mentions.extend(spans(listed));
         } else {
-            listed.iter().for_each(|_| context.note(Note::OtherRegion, line));
+            for _ in listed {
+                context.note(Note::OtherRegion, line);
+            }
         }
     }
     let id = record.get("id").map_or_else(String::new, plain);

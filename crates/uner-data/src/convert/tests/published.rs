@@ -7,7 +7,7 @@ fn losses(name: &str, split: &str) -> Option<Vec<(ExportFormat, ConvertedSplit)>
     let root = shared("data")?;
     let source = DatasetRef::Name(name.to_owned()).resolve().unwrap();
     let mut examples = read(&source, split, &root).unwrap();
-    let num_read = examples.by_ref().filter(Result::is_ok).count();
+    let num_read = examples.by_ref().flatten().count();
     let convert_to = |format: ExportFormat| {
         let mut conversion = converted(&source, &[split], &root, format);
         let converted = conversion.splits.swap_remove(split).unwrap();
