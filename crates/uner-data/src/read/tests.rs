@@ -328,7 +328,7 @@ fn descriptions_of_the_documentation_are_sound() {
     let page = include_str!("../../../../docs/datasets.md");
     let snippets: Vec<&str> =
         page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(snippets.len(), 4);
+    assert_eq!(snippets.len(), 5);
     for snippet in snippets {
         Dataset::from_toml(snippet, "docs/datasets.md").unwrap();
     }
