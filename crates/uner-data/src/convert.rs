@@ -65,8 +65,8 @@ pub struct ConvertedSplit {
 ///
 /// let source = DatasetRef::Name("demo".to_owned()).resolve()?;
 /// let folder = tempfile::tempdir()?;
-/// let to = folder.path().join("demo-spacy");
-/// let conversion = convert(&source, &["test"], "data".as_ref(), &to, ExportFormat::Spacy)?;
+/// let to = folder.path().join("demo-lines");
+/// let conversion = convert(&source, &["test"], "data".as_ref(), &to, ExportFormat::JsonLines)?;
 /// assert!(conversion.is_complete());
 /// println!("{conversion}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
