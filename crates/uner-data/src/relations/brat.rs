@@ -9,6 +9,7 @@ use crate::{DataError, Example, Note, Problem, Span, reader::Context, text::Text
 pub(crate) struct Row {
     relation_type: String,
     arguments: [Span; 2],
+    line: usize,
 }
 
 /// Reads a row; `None` if its label is dropped. `mentions` has the spans of the `T` rows by id.
@@ -36,7 +37,7 @@ pub(crate) fn row(
         return malformed(context);
     };
     let relation_type = context.entity_type(label, 1, line)?;
-    Ok(relation_type.map(|relation_type| Row { relation_type, arguments: [first, second] }))
+    Ok(relation_type.map(|relation_type| Row { relation_type, arguments: [first, second], line }))
 }
 
 /// The examples of a document: one, or one for each passage of sentences.
@@ -60,22 +61,28 @@ pub(crate) fn examples(
     };
     let mut examples = Vec::new();
     for (number, range) in ranges.into_iter().enumerate() {
+        let inside = |extent: &Span| range.start <= extent.start && extent.end <= range.end;
+        let own: Vec<(&Row, &Span)> =
+            rows.iter().zip(&extents).filter(|(_, extent)| inside(extent)).collect();
         let written = whole.slice(Span { start: range.start, end: range.end });
-        let (start, end) = trimmed(written, range.start);
-        let passage = written.trim();
-        if by_sentences && passage.is_empty() {
+        if by_sentences && written.trim().is_empty() && own.is_empty() {
             continue;
         }
-        let (passage, start, end) =
-            if by_sentences { (passage, start, end) } else { (text, 0, range.end) };
-        let inside = Text::new(passage);
+        let (mut start, mut end) = (range.start, range.end);
+        if by_sentences {
+            (start, end) = trimmed(written, range.start);
+            // A mention may begin or end with white space.
+            start = own.iter().map(|(_, extent)| extent.start).fold(start, usize::min);
+            end = own.iter().map(|(_, extent)| extent.end).fold(end, usize::max);
+        }
+        let passage = whole.slice(Span { start, end });
+        let text = Text::new(passage);
         let mut collected = Collected::default();
-        let own = rows.iter().zip(&extents);
-        for (row, _) in own.filter(|(_, extent)| start <= extent.start && extent.end <= end) {
+        for (row, _) in own {
             let moved = |span: Span| Span { start: span.start - start, end: span.end - start };
             let spans = row.arguments.map(moved);
-            if !collected.add(&inside, row.relation_type.clone(), &spans) {
-                context.note(Note::RepeatedEntity, 1);
+            if !collected.add(&text, row.relation_type.clone(), &spans) {
+                context.note(Note::RepeatedEntity, row.line);
             }
         }
         let id = if by_sentences { format!("{id}#{number}") } else { id.to_owned() };

@@ -24,6 +24,7 @@ use uner_plan::hub::{self, Accepted};
 use uner_prompt::{Tokenizer, tokenizer_in};
 
 use crate::folder::resolve;
+use crate::lock::RunLock;
 use teacher::LocalTeacher;
 
 pub use recipe::{DistillRecipe, DistillRun, LocalModel, Passages, ReportConfig, TeacherConfig};
@@ -140,6 +141,8 @@ fn draw(recipe: &DistillRecipe, on_stage: &mut OnStage) -> Result<PathBuf> {
         return Ok(file);
     }
     fs_err::create_dir_all(&run.dir)?;
+    // Two processes that draw at the same time would write one file.
+    let _lock = RunLock::hold(&run.dir)?;
     let tokenizer = tokenizer.as_deref().map(open_tokenizer).transpose()?;
     let fits = |text: &str| match &tokenizer {
         Some(tokenizer) => {
@@ -208,7 +211,7 @@ fn open_teacher(
         ..LoadOptions::default()
     };
     let predictor = Predictor::load_with(&model, &recipe.run.device.first().open()?, &options)?;
-    let name = weights.file_name().unwrap_or(weights.as_os_str()).to_string_lossy().into_owned();
+    let name = weights.display().to_string();
     Ok(Box::new(LocalTeacher { name, predictor, max_new_tokens: *max_new_tokens }))
 }
 

@@ -94,4 +94,9 @@ fn brat_can_be_cut_into_sentences_that_relations_do_not_cross() {
     assert_eq!(relations(&items[0]), [("effect", vec!["B", "A"])]);
     assert_eq!(relations(&items[1]), [("interaction", vec!["C", "C"])]);
     assert_eq!(items[1].as_ref().unwrap().id, "a#1");
+
+    // A mention with the blank after its sentence is no reason to lose the relation.
+    let rows = "T1\tDRUG 10 11\tA\nT2\tGROUP 23 26\tB. \nR1\tINT Arg1:T1 Arg2:T2\n";
+    let (items, _) = brat("sentences = true", TEXT, rows);
+    assert_eq!(relations(&items[0]), [("interaction", vec!["A", "B. "])]);
 }
