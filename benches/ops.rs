@@ -89,24 +89,44 @@ fn bench_attention(bench: &Bench, preset: &Preset) {
     attention_case(bench, preset, &padded, (pairs, "padded"));
 }
 
-/// A decoding step: one new token for each question about a passage.
+/// Steps of inference: a new token for each question about some passages, or all tokens of new
+/// passages with their questions.
 fn bench_cached_attention(bench: &Bench, preset: &Preset) {
+    for (passages, is_new) in [(20, false), (4, true)] {
+        cached_attention_case(bench, preset, passages, is_new);
+    }
+}
+
+fn cached_attention_case(bench: &Bench, preset: &Preset, passages: usize, is_new: bool) {
     let Preset { heads, head_dim, .. } = *preset;
-    let (questions, passage, own) = (64, 128, 16);
+    let (questions, passage, own) = (13, 100, 16);
     let slots = passage + questions * own;
-    let sequence = |question: usize| {
-        let start = passage + question * own;
-        Sequence { slots: vec![0..passage, start..start + own], new: 1 }
+    let mut sequences = Vec::new();
+    for first in (0..passages).map(|passage| passage * slots) {
+        let shared = vec![first..first + passage];
+        if is_new {
+            sequences.push(Sequence { shared: shared.clone(), new: passage, own: Vec::new() });
+        }
+        sequences.extend((0..questions).map(|question| {
+            let start = first + passage + question * own;
+            let new = if is_new { own } else { 1 };
+            Sequence { shared: shared.clone(), own: vec![start..start + own], new }
+        }));
+    }
+    let keys_of = |Sequence { shared, own, new }: &Sequence| {
+        let tokens: usize = shared.iter().chain(own).map(ExactSizeIterator::len).sum();
+        (tokens - new + 1..=tokens).sum::<usize>()
     };
-    let layout = CacheLayout::new((0..questions).map(sequence).collect());
-    let q = bench.random([questions, heads, head_dim]);
-    let [keys, values] = std::array::from_fn(|_| bench.random([slots, heads, head_dim]));
+    let pairs: usize = sequences.iter().map(keys_of).sum();
+    let layout = CacheLayout::new(sequences);
+    let q = bench.random([layout.tokens(), heads, head_dim]);
+    let [keys, values] = std::array::from_fn(|_| bench.random([passages * slots, heads, head_dim]));
+    let kind = if is_new { "new" } else { "decoding" };
     let case = Case {
         op: "cached_attention",
-        shape: format!("{questions}x({passage}+{own}) {heads}x{head_dim}"),
+        shape: format!("{passages}x({passage}+{questions}x{own}) {heads}x{head_dim} {kind}"),
     };
-    let flops = 4 * questions * (passage + own) * heads * head_dim;
-    bench.pass(&case, "forward", Cost::Flops(flops), || {
+    bench.pass(&case, "forward", Cost::Flops(4 * pairs * heads * head_dim), || {
         drop(cached_attention(q.clone(), keys.clone(), values.clone(), &layout));
     });
 }

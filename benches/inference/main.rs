@@ -7,9 +7,15 @@
 //! each prompt's token ids as a line of JSON, for `benches/inference.py` to measure other programs
 //! with the same prompts.
 //!
+//! `-- --preset 7b|tiny --tokenizer FILE --root DIR [--passages N] [--batch N] [--prompts FILE]
+//! [--device cuda:0] [--profile]` asks a model of random weights instead, with answers that are as
+//! long as the gold ones; `--profile` times every op.
+//!
 //! `-- --model DIR --continue PROMPTS --answers FILE` continues the first 40 prompts of such a file
 //! by 64 tokens instead, whatever they are, and writes them with the prompts, for `inference.py` to
 //! compare with transformers.
+
+mod forced;
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -34,6 +40,8 @@ const DATASETS: [&str; 5] = ["ai", "literature", "music", "politics", "science"]
 /// The arguments.
 struct Arguments {
     model: PathBuf,
+    /// The shape of a model with random weights, and its tokenizer.
+    random: Option<(String, PathBuf)>,
     root: PathBuf,
     types: usize,
     passages: usize,
@@ -58,7 +66,9 @@ impl Arguments {
             value(name).map_or(default, |text| text.parse().expect("a number"))
         };
         Self {
-            model: value("--model").expect("`--model DIR`").into(),
+            model: value("--model").unwrap_or_default().into(),
+            random: value("--preset")
+                .map(|preset| (preset, value("--tokenizer").expect("`--tokenizer FILE`").into())),
             root: value("--root").unwrap_or_default().into(),
             types: number("--types", usize::MAX),
             passages: number("--passages", usize::MAX),
@@ -145,6 +155,18 @@ fn main() {
         .expect("a device of this machine");
     if let Some((prompts, answers)) = &arguments.continued {
         return continue_prompts(&arguments, &device, prompts, answers);
+    }
+    if let Some((preset, tokenizer)) = &arguments.random {
+        let work = forced::Work {
+            preset,
+            tokenizer,
+            passages: &passages(&arguments),
+            batch: arguments.batch.unwrap_or(256),
+            prompts: arguments.prompts.as_deref(),
+            profile: std::env::args().any(|argument| argument == "--profile"),
+        };
+        println!("{}", forced::measure(&work, &device));
+        return;
     }
     let options = LoadOptions {
         decoding: Some(arguments.decoding),

@@ -3,6 +3,7 @@
 pub mod measure;
 mod memory;
 pub mod preset;
+pub mod random;
 
 pub use memory::peak_rss_mib;
 

@@ -108,7 +108,7 @@ fn number(name: &str, default: usize) -> usize {
 impl Task {
     fn of_arguments(scratch: &Path, started: Instant) -> Self {
         let preset = argument("--preset").unwrap_or_else(|| "tiny".to_owned());
-        let model = model::config(&preset);
+        let model = uner_benches::random::config(&preset);
         let mode = match argument("--mode").as_deref() {
             None | Some("full") => Mode::Full,
             Some("lora") => Mode::Lora,

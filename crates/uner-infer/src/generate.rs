@@ -39,7 +39,7 @@ impl Generator<'_> {
         &self,
         prompts: &[Vec<u32>],
         max_new_tokens: usize,
-        ends: impl Fn(u32) -> bool,
+        ends: impl Fn(u32) -> bool + Sync,
     ) -> Result<Vec<Vec<u32>>, NotFinite> {
         let mut answers = vec![Vec::new(); prompts.len()];
         if max_new_tokens == 0 {

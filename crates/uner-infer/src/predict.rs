@@ -4,6 +4,7 @@ use std::ops::{ControlFlow, Deref};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use uner_data::align::{self, align};
 use uner_data::{Entity, FoundEntity, FoundRelation};
@@ -220,8 +221,9 @@ impl<'a> Predictor<'a> {
         answered: impl FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Response>, InferError> {
         let texts = by_text(queries).into_values();
-        let texts = texts.map(|indices| self.prompts(&indices, queries));
-        let texts = texts.collect::<Result<Vec<_>, InferError>>()?;
+        let texts: Vec<Vec<usize>> = texts.collect();
+        let texts = texts.par_iter().map(|indices| self.prompts(indices, queries));
+        let texts = texts.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut responses = self.answer_texts(texts, queries, answered)?;
         responses.sort_unstable_by_key(|(index, _)| *index);
         Ok(responses.into_iter().map(|(_, response)| response).collect())

@@ -11,6 +11,7 @@ use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, zeros_client};
 use burn_cubecl::ops::reshape;
+use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::device::Device;
 use cubecl::features::Plane;
@@ -74,6 +75,14 @@ pub(crate) fn zeros(like: &Floats, shape: impl Into<Shape>, dtype: DType) -> Flo
     // In one dimension first, because CUDA would pad the rows of a matrix.
     let flat = [shape.num_elements()].into();
     reshape(zeros_client(like.client.clone(), like.device.clone(), flat, dtype), shape)
+}
+
+/// A list of numbers below `2^31` on a tensor's device.
+pub(crate) fn integers(values: impl IntoIterator<Item = usize>, like: &Floats) -> Ints {
+    let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
+    let handle = like.client.create_from_slice(bytemuck::cast_slice(&values));
+    let shape = [values.len()].into();
+    CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, DType::I32)
 }
 
 /// The element type that binds a kernel's generic float at launch.

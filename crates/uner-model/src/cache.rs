@@ -58,8 +58,8 @@ impl LayerCache {
         values: Tensor<3>,
         layout: &CacheLayout,
     ) -> Tensor<3> {
-        self.keys.inplace(|stored| store_rows(stored, keys, layout.new_slots()));
-        self.values.inplace(|stored| store_rows(stored, values, layout.new_slots()));
+        self.keys.inplace(|stored| store_rows(stored, keys, layout));
+        self.values.inplace(|stored| store_rows(stored, values, layout));
         cached_attention(q, self.keys.clone(), self.values.clone(), layout)
     }
 }

@@ -1,5 +1,7 @@
 //! Attention to a cache, and writing to it.
 
+use std::ops::Range;
+
 use burn::tensor::{DType, Tensor};
 use uner_kernels::cached_attention::{CacheLayout, Sequence, reference_store};
 use uner_kernels::{cached_attention, store_rows};
@@ -7,20 +9,34 @@ use uner_kernels::{cached_attention, store_rows};
 use super::{TYPES, assert_close, random, values};
 use crate::devices::{fetch, setups};
 
-/// Sequences that share tokens 2..9 of a cache of 40 slots: one is new from its first token, one
-/// has a single new token, two have several, one of them in three ranges.
+fn ranges(slots: &[(usize, usize)]) -> Vec<Range<usize>> {
+    slots.iter().map(|&(start, end)| start..end).collect()
+}
+
+/// Sequences that share tokens of a cache of 40 slots: one is new from its first token, one has a
+/// single new token, two have several, one of them in two ranges; a shared beginning is new.
 fn sequences() -> Vec<Sequence> {
-    let sequence = |slots: &[(usize, usize)], new| Sequence {
-        slots: slots.iter().map(|&(start, end)| start..end).collect(),
+    let sequence = |shared: &[(usize, usize)], own: &[(usize, usize)], new| Sequence {
+        shared: ranges(shared),
+        own: ranges(own),
         new,
     };
     vec![
-        sequence(&[(20, 33)], 13),
-        sequence(&[(2, 9), (12, 13)], 1),
-        sequence(&[(2, 9), (9, 12), (39, 40)], 3),
-        sequence(&[(2, 9), (13, 16)], 3),
-        sequence(&[(0, 1)], 1),
+        sequence(&[(33, 35), (36, 39)], &[], 3),
+        sequence(&[], &[(20, 33)], 13),
+        sequence(&[(2, 9)], &[(12, 13)], 1),
+        sequence(&[(2, 9)], &[(9, 12), (39, 40)], 3),
+        sequence(&[(33, 35), (36, 39)], &[(35, 36)], 1),
+        sequence(&[(2, 9)], &[(13, 16)], 3),
+        sequence(&[], &[(0, 1)], 1),
     ]
+}
+
+/// A new sequence in each slot.
+fn in_slots(slots: &[usize]) -> CacheLayout {
+    let alone =
+        |&slot: &usize| Sequence { own: ranges(&[(slot, slot + 1)]), new: 1, ..Default::default() };
+    CacheLayout::new(slots.iter().map(alone).collect())
 }
 
 #[test]
@@ -75,7 +91,7 @@ fn rows_are_stored_on_every_device() {
             let (cache, rows) =
                 (on(random([slots, kv_heads, head_dim])), on(random([4, kv_heads, head_dim])));
             let before = values(&cache);
-            let at = [7, 0, 3, 8];
+            let at = in_slots(&[7, 0, 3, 8]);
             let expected = reference_store(fetch(cache.clone()), fetch(rows.clone()), &at);
             let got = store_rows(cache.clone(), rows.clone(), &at);
             // The reference adds a difference, which rounds.
@@ -94,14 +110,16 @@ fn misfits_are_refused() {
     let refused = |work: &dyn Fn()| super::refusal(work);
     let rows = random([1, 1, 2]);
     assert!(
-        refused(&|| drop(store_rows(cache.clone(), rows.clone(), &[4]))).contains("not below 4")
+        refused(&|| drop(store_rows(cache.clone(), rows.clone(), &in_slots(&[4]))))
+            .contains("slot 5 of 4")
     );
-    let layout = CacheLayout::new(vec![Sequence { slots: vec![3..5], new: 1 }]);
+    let of = |shared: &[(usize, usize)], own: &[(usize, usize)], new| {
+        CacheLayout::new(vec![Sequence { shared: ranges(shared), own: ranges(own), new }])
+    };
+    let layout = of(&[], &[(3, 5)], 1);
     let attend = || drop(cached_attention(rows.clone(), cache.clone(), cache.clone(), &layout));
     assert!(refused(&attend).contains("slot 5 of 4"));
-    assert!(
-        refused(&|| drop(CacheLayout::new(vec![Sequence { slots: vec![0..2], new: 3 }])))
-            .contains("3 new tokens of 2")
-    );
-    assert_eq!(store_rows(cache.clone(), random([0, 1, 2]), &[]).dtype(), DType::F32);
+    assert!(refused(&|| drop(of(&[(0, 2)], &[], 3))).contains("3 new tokens of 2"));
+    assert!(refused(&|| drop(of(&[(0, 2)], &[(3, 4)], 2))).contains("only 1 of its own"));
+    assert_eq!(store_rows(cache.clone(), random([0, 1, 2]), &in_slots(&[])).dtype(), DType::F32);
 }

@@ -1,7 +1,5 @@
 //! The new tokens of a step.
 
-use std::ops::Range;
-
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use uner_kernels::cached_attention::{CacheLayout, Sequence};
 use uner_kernels::sparse_linear;
@@ -16,12 +14,12 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Adds the new tokens of a sequence, whose last slots are theirs, behind `stored` ones.
-    /// Returns the index of the last of them.
-    pub(super) fn add(&mut self, slots: &[Range<usize>], new: &[u32], stored: usize) -> usize {
+    /// Adds the new tokens of a sequence. Returns the index of the last of them.
+    pub(super) fn add(&mut self, sequence: Sequence, new: &[u32]) -> usize {
+        let end = sequence.tokens();
         self.ids.extend(new.iter().map(|&id| id as i32));
-        self.positions.extend((stored..stored + new.len()).map(|position| position as i32));
-        self.sequences.push(Sequence { slots: slots.to_vec(), new: new.len() });
+        self.positions.extend((end - new.len()..end).map(|position| position as i32));
+        self.sequences.push(sequence);
         self.ids.len() - 1
     }
 

@@ -14,7 +14,7 @@ pub enum Next {
 }
 
 /// Says which tokens may follow a prompt and the tokens after it.
-pub trait Decoder {
+pub trait Decoder: Send {
     /// The tokens that may come next.
     fn next(&mut self) -> Next;
     /// Appends a token, one of those that [`next`](Self::next) allows. Returns whether it belongs
@@ -39,7 +39,7 @@ impl<F: Fn(u32) -> bool> FreeDecoder<F> {
     }
 }
 
-impl<F: Fn(u32) -> bool> Decoder for FreeDecoder<F> {
+impl<F: Fn(u32) -> bool + Send> Decoder for FreeDecoder<F> {
     fn next(&mut self) -> Next {
         if self.ended { Next::Nothing } else { Next::Any }
     }

@@ -7,6 +7,7 @@
 //! follow it are computed.
 
 mod batch;
+mod branch;
 mod choose;
 mod decoder;
 mod run;
@@ -15,6 +16,7 @@ mod slots;
 use std::ops::{ControlFlow, Range};
 
 use burn::tensor::Device;
+use uner_kernels::cached_attention::Sequence;
 use uner_model::{KvCache, Llama, LlamaConfig};
 
 use batch::Batch;
@@ -30,7 +32,8 @@ pub struct Limits {
     pub max_new_tokens: usize,
     /// Prompts that run at the same time.
     pub prompts: usize,
-    /// Tokens in the cache. A single passage may exceed it.
+    /// Tokens in the cache; a single prompt may exceed it. If it is full, the latest prompts pause,
+    /// and their tokens are computed again.
     pub slots: usize,
 }
 
@@ -133,7 +136,8 @@ impl<'a> Engine<'a> {
         }
         let slots = self.take(beginning.len());
         let mut batch = Batch::default();
-        batch.add(&slots, &beginning, 0);
+        let sequence = Sequence { shared: slots.clone(), own: Vec::new(), new: beginning.len() };
+        batch.add(sequence, &beginning);
         batch.forward(self.model, self.config, &mut self.memory.cache, &self.device);
         self.memory.system = (beginning, slots);
     }

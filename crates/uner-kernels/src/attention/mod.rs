@@ -9,7 +9,7 @@ mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 #[cfg(feature = "cube")]
-mod mma;
+pub(crate) mod mma;
 mod reference;
 mod visibility;
 

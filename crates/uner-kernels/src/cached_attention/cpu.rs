@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::{CacheLayout, CachedAttentionOps, Sequence};
 use crate::flex::{
-    Floats, Ints, Matrix, Store, contiguous, dims, ints, product, product_strided, slice, softmax,
-    tensor, vectorized, whole_buffer,
+    Floats, Matrix, Store, contiguous, dims, product, product_strided, slice, softmax, tensor,
+    vectorized, whole_buffer,
 };
 
 /// Rows of queries per tile: few enough for the scores of a few thousand keys to stay in cache.
@@ -55,13 +55,13 @@ impl CachedAttentionOps for Flex {
         tensor(y, q.shape())
     }
 
-    fn store_rows(cache: Floats, rows: Floats, slots: Ints) -> Floats {
+    fn store_rows(cache: Floats, rows: Floats, layout: CacheLayout) -> Floats {
         let (mut cache, rows) = (whole_buffer::<f32>(contiguous(cache)), contiguous(rows));
         let [_, kv_heads, head_dim] = dims(&rows);
         let width = kv_heads * head_dim;
         let all = cache.storage_mut::<f32>();
-        for (slot, row) in ints(&slots).into_iter().zip(slice(&rows).chunks_exact(width.max(1))) {
-            all[slot as usize * width..][..width].copy_from_slice(row);
+        for (slot, row) in layout.new_slots().iter().zip(slice(&rows).chunks_exact(width.max(1))) {
+            all[slot * width..][..width].copy_from_slice(row);
         }
         cache
     }
@@ -109,7 +109,7 @@ impl Task<'_> {
     /// Rows of the cache in the order of the sequence, `[tokens, head_dim]`.
     fn in_order(&self, data: &[f32]) -> Vec<f32> {
         let mut rows = Vec::with_capacity(self.sequence.tokens() * self.head_dim);
-        for slot in self.sequence.slots.iter().cloned().flatten() {
+        for slot in self.sequence.slots() {
             rows.extend_from_slice(&data[slot * self.stride..][..self.head_dim]);
         }
         rows

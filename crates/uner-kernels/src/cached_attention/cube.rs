@@ -1,22 +1,31 @@
-//! Attention to a cache on the GPU: keys and values are gathered to rows, and the kernels of
-//! [`attention`](crate::attention()) compute them. Sequences with equally many new tokens share a
-//! call; the keys of shorter ones are padded on the left.
+//! Attention to a cache on the GPU. On the tensor cores of NVIDIA cards, one kernel reads keys and
+//! values from their slots. Elsewhere they are gathered to rows, and the kernels of
+//! [`attention`](crate::attention()) compute them: sequences with equally many new tokens share a
+//! call, and the keys of shorter ones are padded on the left.
 
 use std::collections::BTreeMap;
 
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
-use burn_cubecl::kernel::into_contiguous;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
+use super::tables::Tables;
 use super::{CacheLayout, CachedAttentionOps, Sequence};
-use crate::attention::{AttentionKernels, PADDING};
-use crate::cube::{Floats, Ints, contiguous, dims, element, elementwise, owned, vector_size};
+use crate::attention::{AttentionKernels, PADDING, mma};
+use crate::cube::{
+    Floats, Ints, contiguous, dims, element, elementwise, integers, owned, vector_size,
+};
 
 impl CachedAttentionOps for Cube {
     fn cached_attention(q: Floats, keys: Floats, values: Floats, layout: CacheLayout) -> Floats {
+        let [_, _, head_dim] = dims(&q);
+        if mma::is_served(&q.client, element(&q), head_dim) && layout.tokens() > 0 {
+            let [q, keys, values] = [q, keys, values].map(contiguous);
+            let tables = tables(&layout, &q);
+            return mma::cached_attention(&q, [&keys, &values], tables);
+        }
         let mut by_new: BTreeMap<usize, Vec<(&Sequence, usize)>> = BTreeMap::new();
         for (sequence, first) in layout.with_first() {
             by_new.entry(sequence.new).or_default().push((sequence, first));
@@ -27,7 +36,7 @@ impl CachedAttentionOps for Cube {
         for (new, sequences) in by_new {
             let own = sequences.iter().flat_map(|(_, first)| *first..first + new);
             let own: Vec<usize> = own.collect();
-            let q = Self::float_select(q.clone(), 0, ints(&own, &q));
+            let q = Self::float_select(q.clone(), 0, integers(own.iter().copied(), &q));
             let q = Self::float_reshape(q, Shape::new([sequences.len(), new, heads, head_dim]));
             let y = attended(q, [&keys, &values], &sequences);
             outputs.push(Self::float_reshape(y, Shape::new([own.len(), heads, head_dim])));
@@ -36,14 +45,17 @@ impl CachedAttentionOps for Cube {
         // Row `order[i]` of the result is row `i` of the outputs.
         let mut index = vec![0; tokens];
         order.iter().enumerate().for_each(|(row, &token)| index[token] = row);
-        let index = ints(&index, &q);
+        let index = integers(index, &q);
         let y = Self::float_select(Self::float_cat(outputs, 0), 0, index);
         Self::float_reshape(y, shape)
     }
 
-    fn store_rows(cache: Floats, rows: Floats, slots: Ints) -> Floats {
+    fn store_rows(cache: Floats, rows: Floats, layout: CacheLayout) -> Floats {
         let (cache, rows) = (owned(cache), contiguous(rows));
         let [tokens, kv_heads, head_dim] = dims(&rows);
+        if tokens == 0 {
+            return cache;
+        }
         let vector = vector_size(&cache, kv_heads * head_dim);
         let width = kv_heads * head_dim / vector;
         let (count, cube) = elementwise(tokens * width, &cache.client);
@@ -54,13 +66,18 @@ impl CachedAttentionOps for Cube {
             cube,
             vector,
             rows.into_buffer_arg(),
-            into_contiguous(slots).into_buffer_arg(),
+            tables(&layout, &cache).new_slots.clone().into_buffer_arg(),
             cache.clone().into_buffer_arg(),
             width,
             dtype,
         );
         cache
     }
+}
+
+/// The layout's tables on the device of a tensor.
+fn tables<'l>(layout: &'l CacheLayout, like: &Floats) -> &'l Tables {
+    layout.tables(|| Tables::new(layout, |values| integers(values.iter().copied(), like)))
 }
 
 /// The output of sequences with equally many new tokens, `[sequences, new, heads, head_dim]`.
@@ -72,11 +89,11 @@ fn attended(q: Floats, caches: [&Floats; 2], sequences: &[(&Sequence, usize)]) -
     for (sequence, _) in sequences {
         let padding = keys - sequence.tokens();
         slots.extend(std::iter::repeat_n(0, padding));
-        slots.extend(sequence.slots.iter().cloned().flatten());
+        slots.extend(sequence.slots());
         document.extend(std::iter::repeat_n(PADDING, padding));
         document.extend(std::iter::repeat_n(0, sequence.tokens()));
     }
-    let slots = ints(&slots, &q);
+    let slots = integers(slots, &q);
     let [k, v] = caches.map(|cache| {
         let gathered = Cube::float_select(cache.clone(), 0, slots.clone());
         Cube::float_reshape(gathered, Shape::new([rows, keys, kv_heads, head_dim]))
@@ -84,12 +101,6 @@ fn attended(q: Floats, caches: [&Floats; 2], sequences: &[(&Sequence, usize)]) -
     let branch = int_matrix(vec![0; document.len()], [rows, keys], &q);
     let document = int_matrix(document, [rows, keys], &q);
     Cube::attention_forward(q, k, v, document, branch).0
-}
-
-fn ints(values: &[usize], like: &Floats) -> Ints {
-    let values: Vec<i32> = values.iter().map(|&value| value as i32).collect();
-    let shape = [values.len()];
-    Cube::int_from_data(TensorData::new(values, shape), &like.device)
 }
 
 fn int_matrix(values: Vec<i32>, shape: [usize; 2], like: &Floats) -> Ints {

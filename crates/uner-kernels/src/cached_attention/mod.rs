@@ -10,15 +10,16 @@ mod cpu;
 mod cube;
 mod layout;
 mod reference;
+#[cfg(feature = "cube")]
+pub(crate) mod tables;
+#[cfg(all(test, feature = "cuda"))]
+mod tests;
 
 pub use layout::{CacheLayout, Sequence};
 pub use reference::{reference, reference_store};
 
-use burn::backend::{
-    Backend, Dispatch, backend_extension,
-    tensor::{FloatTensor, IntTensor},
-};
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
 
 use crate::profile::{Pass, timed};
 
@@ -36,7 +37,7 @@ pub trait CachedAttentionOps: Backend {
     fn store_rows(
         cache: FloatTensor<Self>,
         rows: FloatTensor<Self>,
-        slots: IntTensor<Self>,
+        layout: CacheLayout,
     ) -> FloatTensor<Self>;
 }
 
@@ -78,8 +79,8 @@ pub fn cached_attention(
     })
 }
 
-/// Writes row `t` of `rows` to row `slots[t]` of `cache`; returns the cache, in its memory if it is
-/// not shared. The slots differ.
+/// Writes the rows of new tokens to their slots; returns the cache, in its memory if it is not
+/// shared. The slots differ.
 ///
 /// # Shapes
 /// - `cache`: `[slots, kv_heads, head_dim]`
@@ -87,30 +88,23 @@ pub fn cached_attention(
 ///
 /// # Panics
 /// When shapes or types differ, or a slot is outside the cache.
-pub fn store_rows(cache: Tensor<3>, rows: Tensor<3>, slots: &[usize]) -> Tensor<3> {
-    let ([count, heads, width], [tokens, ..]) = (cache.dims(), rows.dims());
+pub fn store_rows(cache: Tensor<3>, rows: Tensor<3>, layout: &CacheLayout) -> Tensor<3> {
+    let [slots, heads, width] = cache.dims();
     assert!(
-        rows.dims() == [slots.len(), heads, width] && rows.dtype() == cache.dtype(),
+        rows.dims() == [layout.tokens(), heads, width] && rows.dtype() == cache.dtype(),
         "{} slots, rows {:?} of {:?} for a cache {:?} of {:?}",
-        slots.len(),
+        layout.tokens(),
         rows.dims(),
         rows.dtype(),
         cache.dims(),
         cache.dtype()
     );
-    assert!(slots.iter().all(|slot| *slot < count), "a slot is not below {count}");
-    if tokens == 0 {
-        return cache;
-    }
-    let slots: Vec<i32> = slots.iter().map(|&slot| slot as i32).collect();
-    let device = cache.device();
-    let slots =
-        Tensor::<1, Int>::from_data(TensorData::new(slots, [tokens]), (&device, DType::I32));
+    assert!(layout.end() <= slots, "the layout names slot {} of {slots}", layout.end());
     timed("cached_attention", Pass::Forward, || {
         Tensor::from_dispatch(<Dispatch as CachedAttentionOps>::store_rows(
             cache.into_dispatch(),
             rows.into_dispatch(),
-            slots.into_dispatch(),
+            layout.clone(),
         ))
     })
 }

@@ -13,12 +13,12 @@ pub fn reference(
     layout: &CacheLayout,
 ) -> Tensor<3> {
     let device = q.device();
-    let of_sequence = |(Sequence { slots, new }, first): (&Sequence, usize)| {
-        let slots: Vec<usize> = slots.iter().cloned().flatten().collect();
+    let of_sequence = |(sequence, first): (&Sequence, usize)| {
+        let slots: Vec<usize> = sequence.slots().collect();
         let visibility = Visibility::causal(1, slots.len(), &device);
         let slots = index(&slots, &device);
         let [q, k, v] = [
-            q.clone().narrow(0, first, *new),
+            q.clone().narrow(0, first, sequence.new),
             keys.clone().select(0, slots.clone()),
             values.clone().select(0, slots),
         ];
@@ -34,8 +34,8 @@ pub fn reference(
 }
 
 /// See [`super::store_rows`].
-pub fn reference_store(cache: Tensor<3>, rows: Tensor<3>, slots: &[usize]) -> Tensor<3> {
-    let slots = index(slots, &cache.device());
+pub fn reference_store(cache: Tensor<3>, rows: Tensor<3>, layout: &CacheLayout) -> Tensor<3> {
+    let slots = index(layout.new_slots(), &cache.device());
     let old = cache.clone().select(0, slots.clone());
     cache.select_assign(0, slots, rows - old, IndexingUpdateOp::Add)
 }

@@ -30,12 +30,12 @@ pub trait SparseLinearOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-/// Computes entries of `x · weightᵀ`. On the CPU, the bits of an entry do not depend on the others.
+/// Computes entries of `x · weightᵀ`. The bits of an entry do not depend on the others.
 ///
 /// # Shapes
 /// - `x`: `[tokens, in]`
 /// - `weight`: `[out, in]`, in the types of [`linear`](crate::linear())
-/// - returns `[entries]`
+/// - returns `[entries]`, f32
 ///
 /// # Panics
 /// When the two `in` differ, or an entry is outside the matrix.

@@ -6,6 +6,7 @@
 //! two small ones tabulate which 64-token tiles see each other ([`mask_tables`]), then [`forward`]
 //! runs. The backward pass tabulates again and runs [`backward::delta`], [`backward_keys`] and
 //! [`backward_queries`]. Hopper has its own kernels (`warpgroup`); one replaces the last two.
+//! [`cached`] reads keys and values from slots of a cache, on Hopper, too.
 //!
 //! # Limits
 //! Besides the requirements on the device ([`is_served`]):
@@ -18,6 +19,7 @@
 mod backward;
 mod backward_keys;
 mod backward_queries;
+mod cached;
 mod copy;
 mod forward;
 mod mask;
@@ -46,6 +48,8 @@ use self::tile::{Axis, PackingLaunch, SizesLaunch, Tiles};
 use super::cube::plan::signed;
 use crate::cube::{Floats, Ints, contiguous, dims, element, empty, zeros};
 
+pub(crate) use self::cached::cached_attention;
+
 /// The largest head whose gradients fit the registers of a plane.
 const LARGEST_HEAD: usize = 128;
 /// Bytes that one `cp.async` copies; both addresses are multiples of it.
@@ -54,7 +58,7 @@ const COPY: u64 = 16;
 /// Whether this module supports the element type and head on the device: bf16, heads of a multiple
 /// of 16 elements up to 128, and a card of compute capability 8.0 or later whose shared memory
 /// holds the tiles (74 KiB for heads of 64 elements, 138 KiB for 128).
-pub(super) fn is_served(client: &Client, dtype: ElemType, head_dim: usize) -> bool {
+pub(crate) fn is_served(client: &Client, dtype: ElemType, head_dim: usize) -> bool {
     let properties = client.properties();
     let (matmul, hardware) = (&properties.features.matmul, &properties.hardware);
     let sums = ElemType::Float(FloatKind::F32);

@@ -12,6 +12,7 @@ mod linear_cross_entropy;
 mod quantized_linear;
 mod rms_norm;
 mod rope;
+mod sparse_linear;
 mod squared_norm;
 mod swiglu;
 
@@ -45,6 +46,7 @@ pub(super) fn calls() -> Vec<Call> {
         quantized_linear::calls,
         rms_norm::calls,
         rope::calls,
+        sparse_linear::calls,
         squared_norm::calls,
         swiglu::calls,
     ];
