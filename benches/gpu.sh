@@ -21,6 +21,7 @@
 #   lora[=SIDE]      training of an adapter: `uner`, `autocast`, `autocast+compile`
 #   conversations[=SIDE]  one pass over conversations, ours packed, PyTorch's
 #                    padded: `uner`, `masters`, `masters+compile`
+#   inference[=SIDE] queries of CrossNER to a 7B model with random weights: `uner`, `transformers`
 #   ops[=OP]         one op, forward and backward
 #   profile          a step of full fine-tuning, op by op
 #   sanitizer[=TOOL] `memcheck` and `racecheck` on one small case of every kernel
@@ -36,7 +37,7 @@
 #   UNER_SHARED         the folder of `golden` and `data`          the pack's, or `../shared`
 #   SANITIZER           for `pack`: the folder of compute-sanitizer and its    none in the pack
 #                       libraries, from a toolkit or NVIDIA's Python wheel
-#   UNER_TEST_BINARY, UNER_OPS_BINARY, UNER_STEPS_BINARY, UNER_BINARY
+#   UNER_TEST_BINARY, UNER_OPS_BINARY, UNER_STEPS_BINARY, UNER_INFERENCE_BINARY, UNER_BINARY
 #                       programs built elsewhere, with `cuda`      the pack's, or cargo builds them
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -52,6 +53,8 @@ cd "$(dirname "$0")/.."
 . benches/gpu/steps.sh
 # shellcheck source=benches/gpu/ops.sh
 . benches/gpu/ops.sh
+# shellcheck source=benches/gpu/inference.sh
+. benches/gpu/inference.sh
 
 COMMAND="benches/gpu.sh $*"
 PYTHON="${PYTHON:-python3}"
@@ -61,11 +64,11 @@ WORK="$(realpath -m "${WORK:-target/gpu-suite/work}")"
 # Start of the suite in seconds: unpacking counts, building does not.
 STARTED="${GPU_SUITE_STARTED:-}"
 DEVICE=cuda:0 TORCH_DEVICE=cuda PRESET=7b DTYPE=bf16 TIME=0.2 REPEATS=3
-SEQ=2048 STEPS=8 ROWS=8 CONVERSATIONS=384 BATCH=64 PAD=1024 PACKED=2048
-PARTS=(doctor tests limits full lora conversations ops profile sanitizer)
+SEQ=2048 STEPS=8 ROWS=8 CONVERSATIONS=384 BATCH=64 PAD=1024 PACKED=2048 PASSAGES=1000
+PARTS=(doctor tests limits full lora conversations inference ops profile sanitizer)
 # Seconds of a part without a budget; with a budget, its weight. The first three never get more.
 declare -A USUAL=([doctor]=10 [tests]=90 [limits]=25 [full]=180 [lora]=120 [conversations]=150
-    [ops]=150 [profile]=40 [sanitizer]=60)
+    [inference]=80 [ops]=150 [profile]=40 [sanitizer]=60)
 
 # limit_of PART NEXT...: prints the seconds that a part gets if the parts NEXT follow.
 limit_of() {
@@ -137,10 +140,10 @@ parts() {
 rehearse() {
     OUT="$OUT/rehearsal" WORK="$WORK/rehearsal"
     DEVICE=webgpu:cpu TORCH_DEVICE=cpu PRESET=tiny DTYPE=f32 TIME=0 REPEATS=1
-    SEQ=128 STEPS=2 ROWS=1 CONVERSATIONS=4 BATCH=2 PACKED=1024
+    SEQ=128 STEPS=2 ROWS=1 CONVERSATIONS=4 BATCH=2 PACKED=1024 PASSAGES=2
     if [ $# -eq 0 ]; then
         set -- doctor limits full=uner,masters lora=uner,autocast conversations=uner,masters \
-            ops profile
+            inference ops profile
     fi
     parts "$@"
 }

@@ -39,6 +39,13 @@ def op_text(line):
     return f"{name}: {line['ms']:.3f} ms, {rate} ({line['variant']})"
 
 
+def inference_text(line):
+    return (
+        f"{line['program']}: {line['queries_per_second']:,.0f} queries/s, {line['queries']:,} "
+        f"queries in {line['seconds']:.1f} s, {line['batch']} at a time"
+    )
+
+
 def texts(records):
     """Yields a text per line; of cumulative results only the last."""
     steps = [line for line in records if line.get("what") == "steps"]
@@ -52,6 +59,8 @@ def texts(records):
         elif what == "op":
             seconds = f"{line['seconds']:.4f} s of {line['step_seconds']:.3f} s"
             yield f"{line['op']}, {line['pass']}: {seconds}"
+        elif what == "inference":
+            yield inference_text(line)
         elif what is None and line["pass"] != "forward+backward" and line["preset"] != "tiny":
             yield op_text(line)
     if steps:

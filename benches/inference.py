@@ -1,14 +1,19 @@
 """Measures transformers and llama.cpp with the prompts that `--bench inference` wrote.
 
     python benches/inference.py transformers MODEL_DIR PROMPTS [--batch 16] [--limit N]
+    python benches/inference.py transformers 7b PROMPTS --device cuda [--batch 128] [--seconds 30]
     python benches/inference.py llama.cpp MODEL.gguf PROMPTS [--limit N]
     python benches/inference.py compare MODEL_DIR ANSWERS
     python benches/inference.py picture LINES --output PICTURE.svg
 
-The first two decode greedily until the end of the turn, at most 64 tokens, with 2 threads. transformers pads
-batches of prompts in the order of the file on the left, with its KV cache. llama.cpp answers one
-prompt after the other and keeps the tokens that a prompt shares with the one before in its cache,
-which is every passage with its questions in order. They print a line of JSON.
+They print a line of JSON. They decode greedily until the end of the turn, at most 64 tokens, with 2
+threads. transformers pads batches of prompts in the order of the file on the left, with its KV
+cache. llama.cpp answers one prompt after the other and keeps the tokens that a prompt shares with
+the one before in its cache, which is every passage with its questions in order.
+
+`7b` and `tiny` are models with random weights in bf16. Their answers have any length, so a batch
+generates as many tokens as the longest of its gold answers has (`answer_tokens` in the prompts).
+After `--seconds`, no further batch begins; what was answered until then counts.
 
 `compare` checks the continuations that `--bench inference -- --continue` wrote: every token must be
 the one that transformers finds most probable after the tokens before it. Where it is not, the two
@@ -23,29 +28,51 @@ import argparse
 import json
 import resource
 import time
+from pathlib import Path
 
 NEW_TOKENS = 64
 # Logits of f32 models that sum in another order differ by less.
 GAP = 1e-3
 
 
-def with_transformers(args, prompts, end):
+def transformer(args):
+    """A model from a folder, in f32, or one with random weights."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
     torch.set_num_threads(args.threads)
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
-    model.eval()
+    if Path(args.model).is_dir():
+        return AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+    from pytorch_steps import PRESETS, VOCAB
+
+    config = LlamaConfig(
+        **PRESETS[args.model], vocab_size=VOCAB, max_position_embeddings=2048,
+        tie_word_embeddings=False, attn_implementation="sdpa",
+    )  # fmt: skip
+    torch.set_default_dtype(torch.bfloat16)
+    with torch.device(args.device):
+        return LlamaForCausalLM(config)
+
+
+def with_transformers(args, lines, end):
+    import torch
+
+    model = transformer(args).to(args.device).eval()
 
     def answer(batch):
-        longest = max(len(ids) for ids in batch)
-        ids = torch.tensor([[end] * (longest - len(ids)) + ids for ids in batch])
-        mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in batch])
+        prompts = [line["ids"] for line in batch]
+        longest = max(map(len, prompts))
+        ids = torch.tensor([[end] * (longest - len(ids)) + ids for ids in prompts])
+        mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
+        least, most = 0, NEW_TOKENS
+        if "answer_tokens" in batch[0]:
+            least = most = max(line["answer_tokens"] for line in batch)
         with torch.inference_mode():
             out = model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                max_new_tokens=NEW_TOKENS,
+                input_ids=ids.to(args.device),
+                attention_mask=mask.to(args.device),
+                min_new_tokens=least,
+                max_new_tokens=most,
                 do_sample=False,
                 eos_token_id=end,
                 pad_token_id=end,
@@ -53,16 +80,21 @@ def with_transformers(args, prompts, end):
         new = out[:, longest:].tolist()
         return sum(row.index(end) if end in row else len(row) for row in new)
 
-    answer(prompts[:2])
+    answer(lines[:2] if args.device == "cpu" else lines[: args.batch])
     start = time.perf_counter()
-    tokens = sum(
-        answer(prompts[first : first + args.batch]) for first in range(0, len(prompts), args.batch)
-    )
-    return time.perf_counter() - start, tokens
+    tokens, queries = 0, 0
+    for first in range(0, len(lines), args.batch):
+        if args.seconds and time.perf_counter() - start > args.seconds:
+            break
+        tokens += answer(lines[first : first + args.batch])
+        queries = min(first + args.batch, len(lines))
+    return time.perf_counter() - start, tokens, queries
 
 
-def with_llama_cpp(args, prompts, end):
+def with_llama_cpp(args, lines, end):
     import llama_cpp
+
+    prompts = [line["ids"] for line in lines]
 
     model = llama_cpp.Llama(
         args.model,
@@ -85,7 +117,7 @@ def with_llama_cpp(args, prompts, end):
     answer(prompts[0])
     start = time.perf_counter()
     tokens = sum(answer(ids) for ids in prompts)
-    return time.perf_counter() - start, tokens
+    return time.perf_counter() - start, tokens, len(prompts)
 
 
 def compare(args):
@@ -160,22 +192,25 @@ def main():
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     args = parser.parse_args()
     if args.program in ("compare", "picture"):
         return compare(args) if args.program == "compare" else picture(args)
     lines = [json.loads(line) for line in open(args.prompts)][: args.limit]
-    prompts, end = [line["ids"] for line in lines], lines[0]["end"]
     run = with_transformers if args.program == "transformers" else with_llama_cpp
-    seconds, tokens = run(args, prompts, end)
+    seconds, tokens, queries = run(args, lines, lines[0]["end"])
     print(
         json.dumps(
             {
+                "what": "inference",
                 "program": args.program,
                 "model": args.model,
-                "queries": len(prompts),
+                "batch": args.batch,
+                "queries": queries,
                 "new_tokens": tokens,
                 "seconds": seconds,
-                "queries_per_second": len(prompts) / seconds,
+                "queries_per_second": queries / seconds,
                 "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
         )

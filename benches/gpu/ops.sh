@@ -6,7 +6,7 @@
 GROUPS_OF_OPS=("linear linear_cross_entropy quantized_linear" "attention"
     "rms_norm rope swiglu dropout adamw squared_norm")
 # Ops that PyTorch does not have.
-OURS_ALONE=(linear_sum add_linear accumulate add_rows)
+OURS_ALONE=(linear_sum add_linear accumulate add_rows cached_attention)
 read -ra OPS <<<"${GROUPS_OF_OPS[*]} ${OURS_ALONE[*]}"
 
 part_limits() {

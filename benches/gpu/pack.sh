@@ -20,7 +20,7 @@ shared() {
 find_programs() {
     local name variable path missing=()
     declare -A variables=([it]=UNER_TEST_BINARY [ops]=UNER_OPS_BINARY [steps]=UNER_STEPS_BINARY
-        [uner]=UNER_BINARY)
+        [inference]=UNER_INFERENCE_BINARY [uner]=UNER_BINARY)
     for name in "${!variables[@]}"; do
         variable="${variables[$name]}"
         path="${!variable:-}"
@@ -42,7 +42,7 @@ build_programs() {
     local name built
     if ! command -v cargo >/dev/null; then return; fi
     built="$(cargo build --release --workspace --features webgpu,cuda --test it --bench ops \
-        --bench steps --bin uner --message-format json)" ||
+        --bench steps --bench inference --bin uner --message-format json)" ||
         fail "cargo did not build the programs"
     for name in "$@"; do
         PROGRAMS[$name]="$("$PYTHON" benches/environment.py executable "$name" <<<"$built")"
@@ -74,12 +74,12 @@ OURS=()
 
 # pack PACK.tar.xz
 pack() {
-    local out program folder="$WORK/pack/uner"
+    local out program test folder="$WORK/pack/uner"
     [ $# -eq 1 ] || fail "pack: name the file to write"
     out="$(realpath -m "$1")"
     find_programs
     rm -rf "$WORK/pack" && mkdir -p "$folder/bin" "$folder/tests" "$folder/shared/data"
-    for program in it ops steps uner; do
+    for program in it ops steps inference uner; do
         [ -n "${PROGRAMS[$program]:-}" ] ||
             fail "the program \`$program\` is missing, and so is cargo to build it"
         strip -o "$folder/bin/$program" "${PROGRAMS[$program]}"
@@ -89,6 +89,9 @@ pack() {
     cp -r tests/Cargo.toml tests/fixtures "$folder/tests"
     cp -r "$(shared)/golden" "$folder/shared"
     cp -r "$(shared)/data/llama-tokenizer" "$(shared)/data/tinystories-656k" "$folder/shared/data"
+    for test in "$(shared)"/data/crossner/{ai,literature,music,politics,science}/test.txt; do
+        install -D "$test" "$folder/shared/${test#"$(shared)"/}"
+    done
     if [ -n "${SANITIZER:-}" ]; then
         [ -x "$SANITIZER/compute-sanitizer" ] || fail "\`$SANITIZER\` has no compute-sanitizer"
         cp -r "$SANITIZER" "$folder/bin/compute-sanitizer"
@@ -97,7 +100,7 @@ pack() {
         --count "$CONVERSATIONS" --longest "$PAD" >"$folder/conversations.json"
     "$PYTHON" benches/environment.py commit >"$folder/commit"
     # The programs share most of their code. With a dictionary that covers the previous program, all
-    # four take little more space than one.
+    # of them take little more space than one.
     tar cf - -C "$WORK/pack" uner | xz --threads=1 --lzma2=preset=3,dict=128MiB >"$out"
     rm -rf "$WORK/pack"
     say "$out, $(($(stat -c %s "$out") / 1000000)) MB"

@@ -15,8 +15,9 @@ use uner_benches::random;
 use uner_data::Example;
 use uner_infer::engine::{Decoder, Engine, Limits, Next, Prompt, Sampling};
 use uner_kernels::profile::{OpTime, record};
+use uner_model::Size;
 use uner_prompt::grounded::State;
-use uner_prompt::{Grounding, Pieces, Template, Tokenizer, encode, mission};
+use uner_prompt::{Grounding, Pieces, Template, Tokenizer, encode, encode_prompt, mission};
 use uner_trainer::step::precision;
 
 /// Slots of the cache: 8 GiB of a 7B model in bf16.
@@ -37,34 +38,95 @@ pub(crate) struct Work<'a> {
     pub(crate) tokenizer: &'a Path,
     /// Each with the types to ask in `queries`.
     pub(crate) passages: &'a [Example],
-    /// Queries that run at the same time.
-    pub(crate) batch: usize,
+    /// How many queries run at the same time, for one measurement each.
+    pub(crate) batches: &'a [usize],
     /// Where the prompts are written.
     pub(crate) prompts: Option<&'a Path>,
     /// Whether to time every op, which takes longer.
     pub(crate) profile: bool,
 }
 
-/// Answers every query twice; the second time counts. Returns the result.
-pub(crate) fn measure(work: &Work, device: &Device) -> serde_json::Value {
+/// Answers every query twice for each number of queries at the same time; the second time counts.
+/// Passes a result for each to `report`.
+pub(crate) fn measure(work: &Work, device: &Device, mut report: impl FnMut(serde_json::Value)) {
     let tokenizer = Tokenizer::from_file(work.tokenizer).expect("a tokenizer");
-    let template = Template::load("zero-shot").expect("built in");
-    let pieces = Arc::new(Pieces::new(&tokenizer));
+    let asker = Asker {
+        passages: work.passages,
+        template: Template::load("zero-shot").expect("built in"),
+        pieces: Arc::new(Pieces::new(&tokenizer)),
+        tokenizer,
+    };
     let config = random::config(work.preset);
     let model = random::model(&config, precision::parameters(device), device);
-    let queries = || -> Vec<Vec<Forced>> {
-        work.passages.par_iter().map(|passage| forced(passage, &template, &tokenizer)).collect()
-    };
-    let (asked, system) = (queries(), beginning(&template, &tokenizer));
+    let (asked, system) = (asker.queries(), asker.beginning());
     if let Some(path) = work.prompts {
-        write(path, &asked, tokenizer.eos());
+        write(path, &asked, asker.tokenizer.eos());
     }
-    let limits = Limits { max_new_tokens: LONGEST, prompts: work.batch, slots: SLOTS };
-    let mut engine = Engine::new(&model, &config, limits, Sampling::Greedy);
-    engine.share(system.clone());
-    let mut run = || {
-        let passages = work.passages.iter().zip(queries()).map(|(passage, queries)| {
-            let grounding = Grounding::new(&passage.text, &[""], &template, Arc::clone(&pieces));
+    let all = || asked.iter().flatten();
+    let computed_tokens: usize = asked.iter().map(|queries| computed(queries, &system)).sum();
+    let size = Size::new(&config, None);
+    for &batch in work.batches {
+        let limits = Limits { max_new_tokens: LONGEST, prompts: batch, slots: SLOTS };
+        let mut engine = Engine::new(&model, &config, limits, Sampling::Greedy);
+        engine.share(system.clone());
+        asker.ask(&mut engine);
+        let start = Instant::now();
+        let ops = if work.profile {
+            record(device, || asker.ask(&mut engine)).1
+        } else {
+            asker.ask(&mut engine);
+            Vec::new()
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        report(serde_json::json!({
+            "what": "inference",
+            "program": "uner",
+            "model": work.preset,
+            "decoding": "forced",
+            "batch": batch,
+            "passages": work.passages.len(),
+            "queries": all().count(),
+            "prompt_tokens": all().map(|query| query.ids.len()).sum::<usize>(),
+            "answer_tokens": all().map(|query| query.answer.len()).sum::<usize>(),
+            "computed_tokens": computed_tokens,
+            "flops": 2.0 * (size.blocks * size.block_matrices) as f64 * computed_tokens as f64,
+            "seconds": seconds,
+            "queries_per_second": all().count() as f64 / seconds,
+            "ops": ops.iter().map(line).collect::<Vec<_>>(),
+        }));
+    }
+}
+
+/// What prompts and answers are made of.
+struct Asker<'a> {
+    passages: &'a [Example],
+    template: Template,
+    tokenizer: Tokenizer,
+    pieces: Arc<Pieces>,
+}
+
+impl Asker<'_> {
+    /// The queries of every passage.
+    fn queries(&self) -> Vec<Vec<Forced>> {
+        let forced = |passage| forced(passage, &self.template, &self.tokenizer);
+        self.passages.par_iter().map(forced).collect()
+    }
+
+    /// The tokens that all prompts begin with.
+    fn beginning(&self) -> Vec<u32> {
+        let prompt = |text: &str| {
+            let conversation = mission::prompt(text, "a", &self.template, None);
+            encode_prompt(&conversation, &self.template, &self.tokenizer).expect("a prompt")
+        };
+        let (first, second) = (prompt("a"), prompt("b"));
+        first.iter().zip(&second).take_while(|(a, b)| a == b).map(|(id, _)| *id).collect()
+    }
+
+    /// Answers every query.
+    fn ask(&self, engine: &mut Engine) {
+        let passages = self.passages.iter().zip(self.queries()).map(|(passage, queries)| {
+            let pieces = Arc::clone(&self.pieces);
+            let grounding = Grounding::new(&passage.text, &[""], &self.template, pieces);
             let grounding = Arc::new(grounding.expect("the vocabulary writes JSON"));
             let prompt = |Forced { ids, answer }| Prompt {
                 ids,
@@ -76,40 +138,8 @@ pub(crate) fn measure(work: &Work, device: &Device) -> serde_json::Value {
             };
             queries.into_iter().map(prompt).collect()
         });
-        let mut answered = 0;
-        let finished = |_, answers: Vec<_>| {
-            answered += answers.len();
-            ControlFlow::Continue(())
-        };
-        engine.run(passages, finished).expect("finite logits");
-        answered
-    };
-    run();
-    let (ops, seconds) = if work.profile {
-        let start = Instant::now();
-        let (_, ops) = record(device, &mut run);
-        (ops, start.elapsed().as_secs_f64())
-    } else {
-        let start = Instant::now();
-        run();
-        (Vec::new(), start.elapsed().as_secs_f64())
-    };
-    let all = || asked.iter().flatten();
-    let count = all().count();
-    serde_json::json!({
-        "program": "uner",
-        "preset": work.preset,
-        "decoding": "forced",
-        "batch": work.batch,
-        "passages": work.passages.len(),
-        "queries": count,
-        "prompt_tokens": all().map(|query| query.ids.len()).sum::<usize>(),
-        "answer_tokens": all().map(|query| query.answer.len()).sum::<usize>(),
-        "computed_tokens": asked.iter().map(|queries| computed(queries, &system)).sum::<usize>(),
-        "seconds": seconds,
-        "queries_per_second": count as f64 / seconds,
-        "ops": ops.iter().map(line).collect::<Vec<_>>(),
-    })
+        engine.run(passages, |_, _| ControlFlow::Continue(())).expect("finite logits");
+    }
 }
 
 fn line(OpTime { op, calls, seconds, .. }: &OpTime) -> serde_json::Value {
@@ -127,16 +157,6 @@ fn forced(passage: &Example, template: &Template, tokenizer: &Tokenizer) -> Vec<
         Forced { ids: tokens.ids[..first].to_vec(), answer: tokens.ids[first..=last].to_vec() }
     };
     passage.queries.iter().map(query).collect()
-}
-
-/// The tokens that all prompts begin with.
-fn beginning(template: &Template, tokenizer: &Tokenizer) -> Vec<u32> {
-    let prompt = |text: &str| {
-        let conversation = mission::prompt(text, "a", template, None);
-        uner_prompt::encode_prompt(&conversation, template, tokenizer).expect("a prompt")
-    };
-    let (first, second) = (prompt("a"), prompt("b"));
-    first.iter().zip(&second).take_while(|(a, b)| a == b).map(|(id, _)| *id).collect()
 }
 
 /// Tokens that the model computes for the queries of a passage: each of their common beginning

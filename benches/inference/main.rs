@@ -7,7 +7,7 @@
 //! each prompt's token ids as a line of JSON, for `benches/inference.py` to measure other programs
 //! with the same prompts.
 //!
-//! `-- --preset 7b|tiny --tokenizer FILE --root DIR [--passages N] [--batch N] [--prompts FILE]
+//! `-- --preset 7b|tiny --tokenizer FILE --root DIR [--passages N] --batch N,N [--prompts FILE]
 //! [--device cuda:0] [--profile]` asks a model of random weights instead, with answers that are as
 //! long as the gold ones; `--profile` times every op.
 //!
@@ -46,7 +46,8 @@ struct Arguments {
     types: usize,
     passages: usize,
     words: usize,
-    batch: Option<usize>,
+    /// The default of the model if empty.
+    batches: Vec<usize>,
     decoding: Decoding,
     int8: bool,
     prompts: Option<PathBuf>,
@@ -73,7 +74,9 @@ impl Arguments {
             types: number("--types", usize::MAX),
             passages: number("--passages", usize::MAX),
             words: number("--words", 0),
-            batch: value("--batch").map(|text| text.parse().expect("a number")),
+            batches: value("--batch").map_or_else(Vec::new, |text| {
+                text.split(',').map(|text| text.parse().expect("a number")).collect()
+            }),
             decoding: match value("--decoding").as_deref() {
                 Some("free") => Decoding::Free,
                 _ => Decoding::Grounded,
@@ -161,16 +164,15 @@ fn main() {
             preset,
             tokenizer,
             passages: &passages(&arguments),
-            batch: arguments.batch.unwrap_or(256),
+            batches: &arguments.batches,
             prompts: arguments.prompts.as_deref(),
             profile: std::env::args().any(|argument| argument == "--profile"),
         };
-        println!("{}", forced::measure(&work, &device));
-        return;
+        return forced::measure(&work, &device, |result| println!("{result}"));
     }
     let options = LoadOptions {
         decoding: Some(arguments.decoding),
-        queries_per_batch: arguments.batch,
+        queries_per_batch: arguments.batches.first().copied(),
         int8: arguments.int8,
         ..LoadOptions::default()
     };
@@ -200,7 +202,7 @@ fn main() {
         "decoding": format!("{:?}", arguments.decoding).to_lowercase(),
         "weights": if arguments.int8 { "int8" } else { "f32" },
         "types": arguments.types,
-        "batch": arguments.batch,
+        "batch": arguments.batches.first(),
         "words": passages.iter().map(|passage| passage.text.split_whitespace().count()).sum::<usize>(),
         "passages": passages.len(),
         "queries": queries.len(),

@@ -114,6 +114,9 @@ pub struct Predictor<'a> {
     memory: Mutex<Option<Memory>>,
 }
 
+/// Prompts with their queries, and the queries that cannot be asked.
+type Askable<'p> = (Vec<(PromptQueries, Prompt<'p>)>, Vec<(usize, InferError)>);
+
 /// Queries that one prompt asks.
 pub(crate) struct PromptQueries {
     /// Indices of the queries.
@@ -239,31 +242,36 @@ impl<'a> Predictor<'a> {
         queries: &[Query],
         answered: impl FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Result<Response, InferError>>, InferError> {
+        let of_texts: Vec<Vec<usize>> = by_text(queries).into_values().collect();
+        let of_texts = of_texts.par_iter().map(|indices| self.askable(indices, queries));
         let (mut texts, mut all) = (Vec::new(), Vec::with_capacity(queries.len()));
-        for indices in by_text(queries).into_values() {
-            let (mut asked, mut prompts, mut shared) = (Vec::new(), Vec::new(), None);
-            for group in mission::groups(&self.template, indices.len()) {
-                let indices = &indices[group];
-                match self.prompt(indices, queries, &mut shared) {
-                    Ok((of_prompt, prompt)) => {
-                        asked.push(of_prompt);
-                        prompts.push(prompt);
-                    }
-                    Err(error @ (InferError::TooLong { .. } | InferError::Grounding(_))) => {
-                        let message = error.to_string();
-                        let error =
-                            |&index: &usize| (index, Err(InferError::Text(message.clone())));
-                        all.extend(indices.iter().map(error));
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            texts.push((asked, prompts));
+        for asked in of_texts.collect::<Vec<_>>() {
+            let (asked, refused) = asked?;
+            texts.push(asked.into_iter().unzip());
+            all.extend(refused.into_iter().map(|(index, error)| (index, Err(error))));
         }
         let responses = self.answer_texts(texts, queries, answered)?;
         all.extend(responses.into_iter().map(|(index, response)| (index, Ok(response))));
         all.sort_unstable_by_key(|(index, _)| *index);
         Ok(all.into_iter().map(|(_, response)| response).collect())
+    }
+
+    /// The prompts of one text, and the queries that cannot be asked, with their errors.
+    fn askable(&self, indices: &[usize], queries: &[Query]) -> Result<Askable<'_>, InferError> {
+        let (mut asked, mut refused, mut shared) = (Vec::new(), Vec::new(), None);
+        for group in mission::groups(&self.template, indices.len()) {
+            let indices = &indices[group];
+            match self.prompt(indices, queries, &mut shared) {
+                Ok(prompt) => asked.push(prompt),
+                Err(error @ (InferError::TooLong { .. } | InferError::Grounding(_))) => {
+                    let message = error.to_string();
+                    let error = |&index: &usize| (index, InferError::Text(message.clone()));
+                    refused.extend(indices.iter().map(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((asked, refused))
     }
 
     /// The responses to the prompts of texts, with the index of each query.
