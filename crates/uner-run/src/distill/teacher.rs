@@ -1,6 +1,7 @@
 //! A model of this process as the teacher.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -48,21 +49,29 @@ impl Teacher for LocalTeacher {
             started.set(started.get() + 1);
             chat(request)
         });
-        let mut done = 0;
+        let (mut done, mut broken) = (0, None);
         let finished = |index, completion: Result<Completion, InferError>| {
             done += 1;
-            let outcome = completion.map(|found| self.answer(found)).map_err(|error| Failure {
-                problem: Problem::ContextLength(error.to_string()),
-                attempts: 1,
-            });
+            let outcome = match completion {
+                Ok(found) => Ok(self.answer(found)),
+                Err(error @ InferError::TooLong { .. }) => {
+                    Err(Failure { problem: Problem::ContextLength(error.to_string()), attempts: 1 })
+                }
+                Err(error) => {
+                    broken = Some(error);
+                    return ControlFlow::Break(());
+                }
+            };
             on_event(TeacherEvent::Answered { index, outcome })?;
             let in_flight = started.get() - done;
             on_event(TeacherEvent::Progress { money: 0.0, in_flight })
         };
-        match self.predictor.complete(chats, finished) {
-            Ok(()) => Ok(End::Complete),
-            Err(InferError::Stopped) => Ok(End::Interrupted),
-            Err(error) => Err(error.into()),
+        let outcome = self.predictor.complete(chats, finished);
+        match (outcome, broken) {
+            (_, Some(error)) => Err(error.into()),
+            (Ok(()), None) => Ok(End::Complete),
+            (Err(InferError::Stopped), None) => Ok(End::Interrupted),
+            (Err(error), None) => Err(error.into()),
         }
     }
 }
