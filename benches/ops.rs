@@ -89,8 +89,7 @@ fn bench_attention(bench: &Bench, preset: &Preset) {
     attention_case(bench, preset, &padded, (pairs, "padded"));
 }
 
-/// Steps of inference: a new token for each question about some passages, or all tokens of new
-/// passages with their questions.
+/// Steps of inference: a new token for each question, or new passages with their questions.
 fn bench_cached_attention(bench: &Bench, preset: &Preset) {
     for (passages, is_new) in [(20, false), (4, true)] {
         cached_attention_case(bench, preset, passages, is_new);

@@ -114,6 +114,11 @@ impl Client {
         self.journal().map_or(Ok(None), |mut journal| journal.read(key))
     }
 
+    /// Sets disk space aside for as many answers as are in flight.
+    pub(crate) fn make_room(&self, answers: usize) -> Result<(), EndpointError> {
+        self.journal().map_or(Ok(()), |mut journal| journal.make_room(answers))
+    }
+
     /// Counts an answer that was paid for, and writes it to the journal.
     pub(crate) fn record(
         &self,

@@ -3,7 +3,7 @@
 //! A journal is JSON Lines. It only grows: a line is written in one piece as soon as an answer is
 //! complete, before anyone sees the answer. A killed run leaves complete lines and at most the
 //! start of one, which is cut off when the journal is opened. In memory are only the keys and the
-//! places of their lines.
+//! places of their lines. Disk space for an answer is set aside before its request is sent.
 
 use std::collections::HashMap;
 use std::fs::TryLockError;
@@ -18,6 +18,11 @@ use crate::answer::{Answer, Tokens};
 use crate::config::Endpoint;
 use crate::error::EndpointError;
 use crate::request::Key;
+
+/// Bytes that are set aside for each answer in flight: more than nearly all take.
+const ANSWER: u64 = 64 << 10;
+/// Answers that are set aside beyond those in flight, so that this is rarely done.
+const AHEAD: u64 = 16;
 
 /// The start of every line.
 const OPENING: &[u8] = b"{\"key\":\"";
@@ -79,6 +84,8 @@ pub(crate) struct Journal {
     file: fs_err::File,
     /// Bytes of complete lines.
     length: u64,
+    /// Bytes that the file has on the disk.
+    allocated: u64,
     /// The byte at which the line of each answer starts.
     lines: HashMap<Key, u64>,
 }
@@ -98,7 +105,7 @@ impl Journal {
         }
         let (lines, length, tokens) = scan(&file, endpoint)?;
         file.set_len(length)?;
-        Ok((Self { file, length, lines }, tokens))
+        Ok((Self { file, length, allocated: length, lines }, tokens))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -129,6 +136,18 @@ impl Journal {
         EndpointError::NotAJournal { file: self.file.path().to_owned(), line: before + 1 }
     }
 
+    /// Sets disk space aside for as many answers as are in flight, so that a full disk ends a run
+    /// before they are paid for. File systems that cannot do that are taken to have space.
+    pub(crate) fn make_room(&mut self, answers: usize) -> Result<(), EndpointError> {
+        let needed = self.length + answers as u64 * ANSWER;
+        if needed > self.allocated {
+            let wanted = needed + AHEAD * ANSWER;
+            allocate(&self.file, self.length, wanted - self.length)?;
+            self.allocated = wanted;
+        }
+        Ok(())
+    }
+
     /// Writes an answer. It is in the file when this returns, whatever happens to the process.
     pub(crate) fn append(&mut self, key: Key, entry: &Entry) -> Result<(), EndpointError> {
         let mut line = serde_json::to_vec(entry).map_err(std::io::Error::from)?;
@@ -148,6 +167,35 @@ impl Journal {
     pub(crate) fn sync(&self) -> Result<(), EndpointError> {
         Ok(self.file.sync_data()?)
     }
+}
+
+impl Drop for Journal {
+    /// Returns the space that was set aside.
+    fn drop(&mut self) {
+        // At worst it is returned when the journal is opened again.
+        let _ = self.file.set_len(self.length);
+    }
+}
+
+/// Allocates disk space behind the end of a file, whose length stays.
+#[cfg(target_os = "linux")]
+fn allocate(file: &fs_err::File, start: u64, bytes: u64) -> std::io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    match fallocate(file, FallocateFlags::KEEP_SIZE, start, bytes) {
+        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
+            let error = std::io::Error::from(error);
+            let path = file.path().display();
+            let message = format!("`{path}` has no room for the answers in flight: {error}");
+            Err(std::io::Error::new(error.kind(), message))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allocate(_: &fs_err::File, _: u64, _: u64) -> std::io::Result<()> {
+    Ok(())
 }
 
 type Scanned = (HashMap<Key, u64>, u64, Tokens);

@@ -219,7 +219,10 @@ impl<F: FnMut(Event<'_>) -> ControlFlow<()>> Run<'_, F> {
             }
             Ok(None) if self.end == End::BudgetReached => self.usage.unsent += 1,
             Ok(None) if self.client.affords(self.expected, &prepared) => {
-                self.send(index, prepared);
+                match self.client.make_room(self.sent.len() + 1) {
+                    Ok(()) => self.send(index, prepared),
+                    Err(error) => self.fail(error),
+                }
             }
             Ok(None) if !self.sent.is_empty() => return Some((index, prepared)),
             Ok(None) => {

@@ -65,6 +65,16 @@ struct Evaluation {
     system: String,
     /// By the name of their file.
     benchmarks: BTreeMap<String, Measured>,
+    /// Benchmarks without data, by the name that their file would have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    missing: BTreeMap<String, Missing>,
+}
+
+/// A benchmark without data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Missing {
+    dataset: String,
+    reason: String,
 }
 
 impl Measured {
@@ -92,21 +102,24 @@ impl Folder {
             Some(_) => Ok(folder),
             None => {
                 let system = system.to_owned();
-                folder.write(&Evaluation { system, benchmarks: BTreeMap::new() })?;
+                folder.write(&Evaluation { system, ..Evaluation::default() })?;
                 Ok(folder)
             }
         }
     }
 
     /// The file for a benchmark's records, after those that are there, which are passed to `each`.
+    /// With `again`, it is cut off before the first record with a query that has no answer.
     pub(crate) fn open(
         &self,
         measured: &Measured,
+        again: bool,
         each: impl FnMut(Record) -> Result<(), EvalError>,
     ) -> Result<RecordFile, EvalError> {
-        let name = file_name(measured);
+        let name = file_name(&measured.dataset, &measured.split);
         let path = self.path.join(PREDICTIONS).join(&name);
         let mut evaluation = self.evaluation()?.unwrap_or_default();
+        evaluation.missing.remove(&name);
         let before = evaluation.benchmarks.insert(name, measured.clone());
         if !self.resume || before.is_none() {
             self.write(&evaluation)?;
@@ -118,7 +131,15 @@ impl Folder {
                 measured.dataset
             )));
         }
-        RecordFile::resume(&path, each)
+        RecordFile::resume(&path, again, each)
+    }
+
+    /// Records that a benchmark has no data.
+    pub(crate) fn miss(&self, dataset: &str, split: &str, reason: &str) -> Result<(), EvalError> {
+        let mut evaluation = self.evaluation()?.unwrap_or_default();
+        let missing = Missing { dataset: dataset.to_owned(), reason: reason.to_owned() };
+        evaluation.missing.insert(file_name(dataset, split), missing);
+        self.write(&evaluation)
     }
 
     /// Checks that a record is of the example at its place, with the same queries.
@@ -152,7 +173,7 @@ impl Folder {
     }
 }
 
-fn file_name(Measured { dataset, split, .. }: &Measured) -> String {
+fn file_name(dataset: &str, split: &str) -> String {
     let safe = |name: &str| {
         let is_plain = |character: char| character.is_alphanumeric() || "._-+".contains(character);
         name.chars().map(|character| if is_plain(character) { character } else { '-' }).collect()
@@ -193,6 +214,9 @@ pub fn rescore(folder: &Path, seen: Option<&SeenMentions>) -> Result<Report, Eva
         let is_part = measured.is_part || report.rates.queries < measured.queries();
         outcomes.push(Outcome::Scored(Box::new(DatasetReport { is_part, ..report })));
     }
+    let missing = evaluation.missing.into_values();
+    outcomes
+        .extend(missing.map(|Missing { dataset, reason }| Outcome::Missing { dataset, reason }));
     Ok(Report::new(&evaluation.system, outcomes))
 }
 

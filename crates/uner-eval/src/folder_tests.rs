@@ -104,7 +104,60 @@ fn a_killed_evaluation_asks_nothing_twice() {
         assert_eq!(fs_err::read(&file).unwrap(), whole, "cut after {cut} bytes");
     }
     let again = rescore(&path, None).unwrap();
-    assert_eq!(again.outcomes[0], report.outcomes[0], "scores follow from the files");
+    assert_eq!(again, report, "everything follows from the files");
+}
+
+/// Keeps its answers. At first it has none for one example.
+struct Flaky<'a> {
+    words: Words<'a>,
+    fails: bool,
+}
+
+impl System for Flaky<'_> {
+    fn name(&self) -> String {
+        "flaky".to_owned()
+    }
+
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
+    fn answer(
+        &mut self,
+        questions: Questions,
+        answered: &mut OnAnswered,
+    ) -> Result<Vec<Vec<Answer>>, EvalError> {
+        let mut answers = self.words.answer(questions, answered)?;
+        let failed = questions.examples.iter().position(|example| example.id == "p70");
+        if let (true, Some(failed)) = (self.fails, failed) {
+            let problem = || "the endpoint is overloaded".to_owned();
+            answers[failed][0] = Answer::missing(&answers[failed][0].entity_type, problem());
+        }
+        Ok(answers)
+    }
+}
+
+#[test]
+fn what_failed_is_asked_again_by_a_system_that_keeps_its_answers() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("evaluation");
+    let file = path.join("predictions/made-up-test.jsonl");
+    let run = |fails: bool| {
+        let asked = RefCell::new(Vec::new());
+        let folder = Folder::open_for(&path, "flaky", true).unwrap();
+        let options = Options { root: root.path(), folder: Some(&folder), seen: None };
+        let mut system = Flaky { words: Words(&asked), fails };
+        let benchmarks = benchmarks(root.path(), &["test"]);
+        let mut go_on = |_: &str, _, _| ControlFlow::Continue(());
+        measure(&mut system, &benchmarks, options, &mut go_on).unwrap();
+        let text = fs_err::read_to_string(&file).unwrap();
+        (asked.into_inner(), text.matches("overloaded").count(), text.lines().count())
+    };
+    let (asked, failed, lines) = run(true);
+    assert_eq!((asked.len(), failed, lines), (150, 1, 150));
+    let (asked, failed, lines) = run(false);
+    assert_eq!((asked.len(), asked[0].as_str(), failed, lines), (80, "p70", 0, 150));
+    assert_eq!(run(false).0.len(), 0, "nothing is left to ask");
 }
 
 #[test]
@@ -125,10 +178,11 @@ fn another_evaluation_is_refused() {
         sample: None,
         is_part: false,
     };
-    let problem = folder.open(&measured(&["band"]), |_| Ok(())).unwrap_err().to_string();
+    let problem = folder.open(&measured(&["band"]), false, |_| Ok(())).unwrap_err().to_string();
     assert!(problem.contains("other types"), "{problem}");
-    let first = folder.open(&measured(&["person", "city"]), |_| Ok(())).unwrap();
-    let problem = folder.open(&measured(&["person", "city"]), |_| Ok(())).unwrap_err().to_string();
+    let first = folder.open(&measured(&["person", "city"]), false, |_| Ok(())).unwrap();
+    let problem =
+        folder.open(&measured(&["person", "city"]), false, |_| Ok(())).unwrap_err().to_string();
     assert!(problem.contains("another process writes to"), "{problem}");
     drop(first);
 

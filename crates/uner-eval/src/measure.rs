@@ -58,8 +58,11 @@ pub fn measure(
             Ok(report) => Outcome::Scored(Box::new(report)),
             Err(EvalError::Data(error @ DataError::MissingFile { .. })) => {
                 tracing::warn!("{error}");
-                let dataset = benchmark.dataset.name.clone();
-                Outcome::Missing { dataset, reason: error.to_string() }
+                let (dataset, reason) = (benchmark.dataset.name.clone(), error.to_string());
+                if let Some(folder) = options.folder {
+                    folder.miss(&dataset, &benchmark.split, &reason)?;
+                }
+                Outcome::Missing { dataset, reason }
             }
             Err(error) => return Err(error),
         });
@@ -131,13 +134,16 @@ fn score(
     let mut scorer = DatasetScorer::new(&dataset.name, &dataset.domain, seen.cloned());
     let (mut done, mut unanswered) = (0, 0);
     let mut file = match folder {
-        Some(folder) => Some(folder.open(&measured, |record: Record| {
-            let example = examples.next().transpose()?;
-            folder.check_same(&record, example.as_ref(), &measured)?;
-            scorer.add(&record);
-            done += record.answers.len();
-            Ok(())
-        })?),
+        Some(folder) => {
+            Some(folder.open(&measured, system.keeps_answers(), |record: Record| {
+                let example = examples.next().transpose()?;
+                folder.check_same(&record, example.as_ref(), &measured)?;
+                scorer.add(&record);
+                done += record.answers.len();
+                unanswered += record.unanswered();
+                Ok(())
+            })?)
+        }
         None => None,
     };
     let total = measured.queries() as u64;
@@ -155,7 +161,7 @@ fn score(
         done += chunk.iter().map(|example| example.queries.len()).sum::<usize>();
         for (example, answers) in chunk.into_iter().zip(answers) {
             let record = Record::new((&dataset.name, split), example, answers)?;
-            unanswered += record.answers.iter().filter(|answer| answer.problem.is_some()).count();
+            unanswered += record.unanswered();
             scorer.add(&record);
             if let Some(file) = &mut file {
                 file.write(&record)?;

@@ -53,6 +53,11 @@ impl Record {
         Ok(Self { dataset, split, id, text, gold, gold_relations, answers })
     }
 
+    /// Number of queries without an answer.
+    pub fn unanswered(&self) -> usize {
+        self.answers.iter().filter(|answer| answer.problem.is_some()).count()
+    }
+
     /// The gold relations of a type, in their order.
     pub fn gold_relations_of<'a>(
         &'a self,
@@ -87,13 +92,15 @@ impl RecordFile {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Continues a file after its last complete line, whose records are passed to `each` first. A
-    /// missing file is created.
+    /// Continues a file after its last complete line, whose records are passed to `each` first. With
+    /// `again`, it is cut off before the first record with a query that has no answer. A missing
+    /// file is created.
     ///
     /// # Errors
     /// When a complete line is not a record, `each` fails, or another process writes to the file.
     pub fn resume(
         path: &Path,
+        again: bool,
         mut each: impl FnMut(Record) -> Result<(), EvalError>,
     ) -> Result<Self, EvalError> {
         let mut options = fs_err::OpenOptions::new();
@@ -109,7 +116,11 @@ impl RecordFile {
                 break;
             }
             number += 1;
-            each(parsed(&line, path, number)?)?;
+            let record = parsed(&line, path, number)?;
+            if again && record.unanswered() > 0 {
+                break;
+            }
+            each(record)?;
             complete += length as u64;
         }
         file.set_len(complete)?;

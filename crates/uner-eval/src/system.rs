@@ -24,6 +24,12 @@ pub trait System {
     /// Its name in reports.
     fn name(&self) -> String;
 
+    /// Whether it keeps its answers, so that only queries without one cost anything when they are
+    /// asked again. A resumed evaluation then asks again from the first of these on.
+    fn keeps_answers(&self) -> bool {
+        false
+    }
+
     /// Answers every query of every example: for each example one answer per query, in order. A
     /// query that cannot be answered has an [`Answer`] with the problem and ends nothing.
     ///

@@ -90,6 +90,11 @@ impl System for EndpointSystem {
         format!("endpoint:{} ({})", self.client.endpoint().model, self.ask.name())
     }
 
+    /// Answers are in the journal of the client.
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     /// A request that fails for good leaves its queries without an answer.
     ///
     /// # Errors

@@ -23,8 +23,8 @@ impl CachedAttentionOps for Cube {
         let [_, _, head_dim] = dims(&q);
         if mma::is_served(&q.client, element(&q), head_dim) && layout.tokens() > 0 {
             let [q, keys, values] = [q, keys, values].map(contiguous);
-            let tables = tables(&layout, &q);
-            return mma::cached_attention(&q, [&keys, &values], tables);
+            let places = &tables(&layout, &q).places;
+            return mma::cached_attention(&q, [&keys, &values], places);
         }
         let mut by_new: BTreeMap<usize, Vec<(&Sequence, usize)>> = BTreeMap::new();
         for (sequence, first) in layout.with_first() {

@@ -1,38 +1,22 @@
-//! A layout as the paged kernel reads it.
-//!
-//! Sequences that share a beginning are one *document*. Its keys are that beginning (branch 0),
-//! then the own tokens of each sequence (branches 1, 2, …). A query sees the keys up to its own that
-//! are of its branch or of branch 0, which is the rule of [`Visibility`](crate::Visibility).
+//! A layout as the kernels read it. Sequences that share a beginning are one document.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use super::layout::{CacheLayout, Sequence, count};
+use crate::attention::mma::{CachePlaces, QUERIES, TILE};
 use crate::cube::Ints;
-
-/// Queries of a tile.
-pub(crate) const QUERIES: usize = 32;
-/// Numbers for each tile in [`Tables::tiles`].
-pub(crate) const TILE: usize = 6;
 
 /// The tables on the device.
 #[derive(Debug)]
 pub(crate) struct Tables {
-    /// For each tile of queries of one document: its first query; its number of queries; the first
-    /// key of its document; the number of keys of branch 0; the number of keys behind these that no
-    /// query of the tile sees; and the number of keys until the last that one sees, without those.
-    pub(crate) tiles: Ints,
-    /// For each query, its row and the place of its key in its document.
-    pub(crate) queries: Ints,
-    /// For each key of each document, its slot.
-    pub(crate) slots: Ints,
-    /// For each key of each document, its branch.
-    pub(crate) branches: Ints,
+    /// Where the tokens of documents are.
+    pub(crate) places: CachePlaces,
     /// Slots of the new tokens.
     pub(crate) new_slots: Ints,
 }
 
-/// The same numbers on the host.
+/// The numbers of [`CachePlaces`] on the host.
 #[derive(Debug, Default)]
 struct Lists {
     tiles: Vec<usize>,
@@ -45,13 +29,13 @@ impl Tables {
     /// The tables of a layout; `put` copies numbers to the device.
     pub(crate) fn new(layout: &CacheLayout, mut put: impl FnMut(&[usize]) -> Ints) -> Self {
         let lists = Lists::of(layout);
-        Self {
+        let places = CachePlaces {
             tiles: put(&lists.tiles),
             queries: put(&lists.queries),
             slots: put(&lists.slots),
             branches: put(&lists.branches),
-            new_slots: put(layout.new_slots()),
-        }
+        };
+        Self { places, new_slots: put(layout.new_slots()) }
     }
 }
 

@@ -57,7 +57,7 @@ fn attention_to_slots_equals_the_reference() {
             let numbers: Vec<i32> = numbers.iter().map(|&number| number as i32).collect();
             emulator.put(&TensorData::new(numbers.clone(), [numbers.len()]))
         });
-        let run = || mma::cached_attention(&on_q, [&on_keys, &on_values], &tables);
+        let run = || mma::cached_attention(&on_q, [&on_keys, &on_values], &tables.places);
         let y = emulator.run(run).unwrap_or_else(|error| panic!("{head_dim}: {error}"));
         let got = emulator.fetch(&y);
         let on_cpu = |data: TensorData| {

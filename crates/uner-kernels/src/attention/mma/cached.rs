@@ -13,8 +13,29 @@ use super::product::{
 use super::ptx::{Accumulator, commit_copies, copy_chunk, exchange, shared_address, wait_copies};
 use super::softmax::Softmax;
 use super::tile::{Axis, Tiles};
-use crate::cached_attention::tables::{QUERIES, TILE, Tables};
 use crate::cube::{Floats, Ints, dims, element, empty};
+
+/// Queries of a tile.
+pub(crate) const QUERIES: usize = 32;
+/// Numbers for each tile in [`CachePlaces::tiles`].
+pub(crate) const TILE: usize = 6;
+
+/// Where the tokens of documents are: a beginning that all sequences of the document share (branch
+/// 0), then the tokens of each sequence (branches 1, 2, …). A query sees the keys up to its own that
+/// are of its branch or of branch 0, which is the rule of [`Visibility`](crate::Visibility).
+#[derive(Debug)]
+pub(crate) struct CachePlaces {
+    /// For each tile of queries of one document: its first query; its number of queries; the first
+    /// key of its document; the number of keys of branch 0; the number of keys behind these that no
+    /// query of the tile sees; and the number of keys until the last that one sees, without those.
+    pub(crate) tiles: Ints,
+    /// For each query, its row and the place of its key in its document.
+    pub(crate) queries: Ints,
+    /// For each key of each document, its slot.
+    pub(crate) slots: Ints,
+    /// For each key of each document, its branch.
+    pub(crate) branches: Ints,
+}
 
 /// Keys of a tile: few enough for five cubes of heads of 128 elements in the shared memory of a
 /// multiprocessor, since a cube has two planes only.
@@ -33,7 +54,7 @@ impl Tiles {
     }
 }
 
-/// The numbers of [`Tables`].
+/// The numbers of [`CachePlaces`].
 #[derive(CubeType, CubeLaunch)]
 struct Places {
     tiles: Box<[i32]>,
@@ -44,7 +65,7 @@ struct Places {
     kv_heads: usize,
 }
 
-/// A tile of queries, see [`Tables::tiles`].
+/// A tile of queries, see [`CachePlaces::tiles`].
 #[derive(CubeType, Clone, Copy)]
 struct Tile {
     first: usize,
@@ -81,11 +102,11 @@ impl Tile {
 pub(crate) fn cached_attention(
     q: &Floats,
     [keys, values]: [&Floats; 2],
-    tables: &Tables,
+    at: &CachePlaces,
 ) -> Floats {
     let ([_, heads, head_dim], [_, kv_heads, _]) = (dims(q), dims(keys));
     let y = empty(q, q.shape(), q.dtype());
-    let count = tables.tiles.shape().num_elements();
+    let count = at.tiles.shape().num_elements();
     let tiles = tiles(head_dim);
     let buffer = |ints: &Ints| ints.clone().into_buffer_arg();
     cached::launch(
@@ -98,10 +119,10 @@ pub(crate) fn cached_attention(
             values.clone().into_buffer_arg(),
         ),
         PlacesLaunch::new(
-            buffer(&tables.tiles),
-            buffer(&tables.queries),
-            buffer(&tables.slots),
-            buffer(&tables.branches),
+            buffer(&at.tiles),
+            buffer(&at.queries),
+            buffer(&at.slots),
+            buffer(&at.branches),
             heads,
             kv_heads,
         ),

@@ -48,7 +48,7 @@ use self::tile::{Axis, PackingLaunch, SizesLaunch, Tiles};
 use super::cube::plan::signed;
 use crate::cube::{Floats, Ints, contiguous, dims, element, empty, zeros};
 
-pub(crate) use self::cached::cached_attention;
+pub(crate) use self::cached::{CachePlaces, QUERIES, TILE, cached_attention};
 
 /// The largest head whose gradients fit the registers of a plane.
 const LARGEST_HEAD: usize = 128;
