@@ -92,9 +92,9 @@ impl RecordFile {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Continues a file after its last complete line, whose records are passed to `each` first. With
-    /// `again`, it is cut off before the first record with a query that has no answer. A missing
-    /// file is created.
+    /// Continues a file after its last complete line, whose records are passed to `each` first.
+    /// With `again`, it is cut off before the first record with a query that has no answer. A
+    /// missing file is created.
     ///
     /// # Errors
     /// When a complete line is not a record, `each` fails, or another process writes to the file.

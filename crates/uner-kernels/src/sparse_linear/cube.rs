@@ -47,8 +47,8 @@ impl SparseLinearOps for Cube {
     }
 }
 
-/// `y[i]` is the dot product, in f32, of row `rows[i]` of `x` and row `outputs[i]` of `weight`. Rows
-/// have `width` vectors.
+/// `y[i]` is the dot product, in f32, of row `rows[i]` of `x` and row `outputs[i]` of `weight`.
+/// Rows have `width` vectors.
 #[cube(launch, create_dummy_kernel)]
 fn dot<F: Float, W: Float, N: Size>(
     x: &[Vector<F, N>],

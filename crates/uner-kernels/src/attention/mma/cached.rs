@@ -20,9 +20,9 @@ pub(crate) const QUERIES: usize = 32;
 /// Numbers for each tile in [`CachePlaces::tiles`].
 pub(crate) const TILE: usize = 6;
 
-/// Where the tokens of documents are: a beginning that all sequences of the document share (branch
-/// 0), then the tokens of each sequence (branches 1, 2, …). A query sees the keys up to its own that
-/// are of its branch or of branch 0, which is the rule of [`Visibility`](crate::Visibility).
+/// Where the tokens of documents are: a beginning that the sequences of the document share (branch
+/// 0), then the tokens of each sequence (branches 1, 2, …). A query sees the keys up to its own
+/// that are of its branch or of branch 0: the rule of [`Visibility`](crate::Visibility).
 #[derive(Debug)]
 pub(crate) struct CachePlaces {
     /// For each tile of queries of one document: its first query; its number of queries; the first
