@@ -15,6 +15,7 @@ use super::{Answer, Engine, Prompt, Stop};
 
 /// New tokens of a step at which no further prompt joins it: enough to keep matrix products busy.
 const TOKENS_PER_STEP: usize = 1024;
+
 /// The state of a run.
 pub(super) struct Run<'p, I> {
     coming: Enumerate<I>,
@@ -72,21 +73,23 @@ impl<'p, I: Iterator<Item = Vec<Prompt<'p>>>> Run<'p, I> {
     fn admit(&mut self, engine: &mut Engine) {
         let pending = self.branches.iter().map(|branch| branch.pending.len());
         let new = self.passages.iter().map(|passage| passage.new.len());
-        let mut tokens: usize = pending.chain(new).sum();
+        let (mut tokens, mut slots) = (pending.chain(new).sum::<usize>(), self.slots());
         while tokens < TOKENS_PER_STEP && self.branches.len() < engine.limits.prompts.max(1) {
             let Some(branch) = self.paused.pop_front().or_else(|| self.waiting()) else {
                 let Some(new) = self.open_passage(engine) else { break };
                 tokens += new;
+                slots += new;
                 continue;
             };
             // Every running prompt may take slots again before one ends.
             let room = (self.branches.len() + 1) * SLOTS_AT_ONCE;
-            let is_full = self.slots() + branch.slots() + room > engine.limits.slots;
+            let is_full = slots + branch.slots() + room > engine.limits.slots;
             if is_full && !self.branches.is_empty() {
                 self.paused.push_front(branch);
                 break;
             }
             tokens += branch.pending.len();
+            slots += branch.slots();
             self.branches.push(branch);
         }
     }
