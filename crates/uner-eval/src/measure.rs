@@ -11,9 +11,6 @@ use crate::report::{Outcome, Report};
 use crate::system::{Questions, System};
 use crate::{DatasetReport, DatasetScorer, EvalError};
 
-/// Examples that are answered together: enough that queries of similar length meet in a batch.
-const CHUNK: usize = 64;
-
 /// A split to measure on.
 #[derive(Debug, Clone)]
 pub struct Benchmark {
@@ -152,7 +149,8 @@ fn score(
         return Err(EvalError::Stopped);
     }
     loop {
-        let chunk = examples.by_ref().take(CHUNK).collect::<Result<Vec<Example>, _>>()?;
+        let chunk = examples.by_ref().take(system.examples_at_once());
+        let chunk = chunk.collect::<Result<Vec<Example>, _>>()?;
         if chunk.is_empty() {
             break;
         }

@@ -30,6 +30,11 @@ pub trait System {
         false
     }
 
+    /// Number of examples that it is asked at a time. A killed evaluation asks these again.
+    fn examples_at_once(&self) -> usize {
+        64
+    }
+
     /// Answers every query of every example: for each example one answer per query, in order. A
     /// query that cannot be answered has an [`Answer`] with the problem and ends nothing.
     ///

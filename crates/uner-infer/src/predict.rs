@@ -3,6 +3,7 @@
 use std::ops::{ControlFlow, Deref};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use burn::tensor::Device;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -191,6 +192,11 @@ impl<'a> Predictor<'a> {
     /// The template of the prompts.
     pub fn template(&self) -> &Template {
         &self.template
+    }
+
+    /// The device of the model.
+    pub fn device(&self) -> Device {
+        self.model.head().device()
     }
 
     /// Whether answers only contain mentions that occur in the text.

@@ -1,5 +1,6 @@
 //! A language model as a system that is measured.
 
+use burn::tensor::Device;
 use uner_eval::system::{OnAnswered, Questions};
 use uner_eval::{Answer, EvalError, System};
 use uner_infer::{InferError, Predictor, Query, Response};
@@ -16,6 +17,12 @@ pub struct ModelSystem<'a> {
 impl System for ModelSystem<'_> {
     fn name(&self) -> String {
         self.name.clone()
+    }
+
+    /// A GPU answers so many in seconds. With fewer, it would wait for the longest answers, which
+    /// are computed alone at the end of each call.
+    fn examples_at_once(&self) -> usize {
+        if self.predictor.device() == Device::flex() { 64 } else { 1024 }
     }
 
     fn answer(
