@@ -1,7 +1,7 @@
 """Measures transformers and llama.cpp with the prompts that `--bench inference` wrote.
 
     python benches/inference.py transformers MODEL_DIR PROMPTS [--batch 16] [--limit N]
-    python benches/inference.py transformers 7b PROMPTS --device cuda [--batch 128] [--seconds 30]
+    python benches/inference.py transformers 7b PROMPTS --device cuda --batch 128 [--seconds 30]
     python benches/inference.py llama.cpp MODEL.gguf PROMPTS [--limit N]
     python benches/inference.py compare MODEL_DIR ANSWERS
     python benches/inference.py picture LINES --output PICTURE.svg
@@ -182,6 +182,16 @@ def picture(args):
     figure.savefig(args.output, metadata={"Date": None})
 
 
+def peaks(device):
+    """Returns the peak of memory, and on a GPU that of allocated memory, in MiB."""
+    found = {"peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    if device == "cuda":
+        import torch
+
+        found["peak_gpu_mib"] = torch.cuda.max_memory_allocated() / 2**20
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser()
     programs = ["transformers", "llama.cpp", "compare", "picture"]
@@ -211,7 +221,7 @@ def main():
                 "new_tokens": tokens,
                 "seconds": seconds,
                 "queries_per_second": queries / seconds,
-                "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                **peaks(args.device),
             }
         )
     )

@@ -12,12 +12,14 @@ part_inference() {
     rm -f "$WORK"/raw/inference-*
     for side in "${sides[@]}"; do
         if [ "$side" = uner ]; then
+            rm -f "$prompts"
             limited inference-ours "$(left)" "${OURS[@]}" "$PROGRAM" --device "$DEVICE" \
                 --preset "$PRESET" --tokenizer "$(shared)/data/llama-tokenizer/tokenizer.model" \
                 --root "$(shared)/data" --passages "$PASSAGES" --batch "$OUR_QUERIES" \
                 --prompts "$prompts"
         else
             need_packages torch transformers || return 0
+            [ -f "$prompts" ] || lacks "no prompts: the side \`uner\` writes them" || return 0
             # Half of the time: the program also has to start.
             limited inference-pytorch "$(left)" "$PYTHON" benches/inference.py transformers \
                 "$PRESET" "$prompts" --device "$TORCH_DEVICE" --batch "$THEIR_QUERIES" \

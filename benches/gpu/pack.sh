@@ -1,6 +1,6 @@
 # Sourced by gpu.sh: packs one file for a machine with a GPU and no Rust. It unpacks to a folder
-# like a checkout, with `bin`, `shared`, `conversations.jsonl` and `commit` in addition. shellcheck
-# shell=bash
+# like a checkout, with `bin`, `shared`, `conversations.jsonl` and `commit` in addition.
+# shellcheck shell=bash
 
 # Prints the path of the shared data.
 shared() {
