@@ -25,6 +25,9 @@ pub fn config(preset: &str) -> LlamaConfig {
 
 /// A model of these dimensions whose parameters have a type from the start, so that no copy in f32
 /// exists.
+///
+/// # Panics
+/// Never: every parameter is drawn.
 pub fn model(config: &LlamaConfig, dtype: DType, device: &Device) -> Llama {
     let mut source =
         OnDevice { device: device.clone(), dtype, deviation: config.initializer_range };

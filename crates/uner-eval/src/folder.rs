@@ -178,7 +178,7 @@ fn file_name(dataset: &str, split: &str) -> String {
         let is_plain = |character: char| character.is_alphanumeric() || "._-+".contains(character);
         name.chars().map(|character| if is_plain(character) { character } else { '-' }).collect()
     };
-    let [dataset, split]: [String; 2] = [dataset, split].map(|name| safe(name));
+    let [dataset, split]: [String; 2] = [dataset, split].map(safe);
     format!("{dataset}-{split}.jsonl")
 }
 

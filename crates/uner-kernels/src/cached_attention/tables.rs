@@ -156,7 +156,7 @@ mod tests {
         for (sequence, first) in layout.with_first() {
             let slots: Vec<usize> = sequence.slots().collect();
             for new in 0..sequence.new {
-                assert_eq!(seen[first + new], slots[..slots.len() - sequence.new + new + 1]);
+                assert_eq!(seen[first + new], slots[..=slots.len() - sequence.new + new]);
             }
         }
     }

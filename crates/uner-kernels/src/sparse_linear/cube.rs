@@ -59,11 +59,11 @@ fn dot<F: Float, W: Float, N: Size>(
     width: usize,
     #[comptime] units: usize,
     #[comptime] plane: usize,
-    #[define(F)] _x: ElemType,
-    #[define(W)] _weight: ElemType,
+    #[define(F)] _dtype: ElemType,
+    #[define(W)] _weight_dtype: ElemType,
 ) {
     // Cubes behind the last entry compute it, too, because all units of all cubes have to meet.
-    let own = CUBE_POS as usize;
+    let own = CUBE_POS;
     let entry = min(own, y.len() - 1);
     let (row, output) = (rows[entry] as usize * width, outputs[entry] as usize * width);
     let mut total = Vector::<f32, N>::new(0.0f32);

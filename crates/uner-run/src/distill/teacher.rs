@@ -67,11 +67,10 @@ impl Teacher for LocalTeacher {
             on_event(TeacherEvent::Progress { money: 0.0, in_flight })
         };
         let outcome = self.predictor.complete(chats, finished);
-        match (outcome, broken) {
-            (_, Some(error)) => Err(error.into()),
-            (Ok(()), None) => Ok(End::Complete),
-            (Err(InferError::Stopped), None) => Ok(End::Interrupted),
-            (Err(error), None) => Err(error.into()),
+        match broken.map_or(outcome, Err) {
+            Ok(()) => Ok(End::Complete),
+            Err(InferError::Stopped) => Ok(End::Interrupted),
+            Err(error) => Err(error.into()),
         }
     }
 }
