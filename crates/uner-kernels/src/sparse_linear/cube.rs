@@ -63,7 +63,7 @@ fn dot<F: Float, W: Float, N: Size>(
     #[define(W)] _weight_dtype: ElemType,
 ) {
     // Cubes behind the last entry compute it, too, because all units of all cubes have to meet.
-    let own = CUBE_POS;
+    let own = usize::cast_from(CUBE_POS);
     let entry = min(own, y.len() - 1);
     let (row, output) = (rows[entry] as usize * width, outputs[entry] as usize * width);
     let mut total = Vector::<f32, N>::new(0.0f32);
