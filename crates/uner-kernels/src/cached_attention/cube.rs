@@ -4,6 +4,7 @@
 //! call, and the keys of shorter ones are padded on the left.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::backend::{Cube, TensorMetadata};
@@ -75,9 +76,14 @@ impl CachedAttentionOps for Cube {
     }
 }
 
-/// The layout's tables on the device of a tensor.
-fn tables<'l>(layout: &'l CacheLayout, like: &Floats) -> &'l Tables {
-    layout.tables(|| Tables::new(layout, |values| integers(values.iter().copied(), like)))
+/// The layout's tables on the device of a tensor. Those of the first call are kept.
+fn tables(layout: &CacheLayout, like: &Floats) -> Arc<Tables> {
+    let make = || {
+        let put = |values: &[usize]| integers(values.iter().copied(), like);
+        Arc::new(Tables::new(layout, put))
+    };
+    let kept = layout.tables(make);
+    if kept.new_slots.device == like.device { Arc::clone(kept) } else { make() }
 }
 
 /// The output of sequences with equally many new tokens, `[sequences, new, heads, head_dim]`.

@@ -27,9 +27,9 @@ pub struct CacheLayout {
     sequences: Arc<[Sequence]>,
     /// Slots of the new tokens, which every layer writes to.
     new_slots: Arc<[usize]>,
-    /// The tables on the GPU, which all layers read.
+    /// The tables on the GPU of the first call, which all layers read.
     #[cfg(feature = "cube")]
-    tables: Arc<OnceLock<Tables>>,
+    tables: Arc<OnceLock<Arc<Tables>>>,
 }
 
 impl CacheLayout {
@@ -64,9 +64,9 @@ impl CacheLayout {
         &self.new_slots
     }
 
-    /// The tables, made by `make` at the first call.
+    /// The tables of the first call, made by `make`. They are on its device.
     #[cfg(feature = "cube")]
-    pub(super) fn tables(&self, make: impl FnOnce() -> Tables) -> &Tables {
+    pub(super) fn tables(&self, make: impl FnOnce() -> Arc<Tables>) -> &Arc<Tables> {
         self.tables.get_or_init(make)
     }
 
