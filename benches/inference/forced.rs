@@ -128,13 +128,10 @@ impl Asker<'_> {
             let pieces = Arc::clone(&self.pieces);
             let grounding = Grounding::new(&passage.text, &[""], &self.template, pieces);
             let grounding = Arc::new(grounding.expect("the vocabulary writes JSON"));
-            let prompt = |Forced { ids, answer }| Prompt {
-                ids,
-                decoder: Box::new(ForcedDecoder {
-                    state: Some(grounding.start()),
-                    grounding: Arc::clone(&grounding),
-                    answer: answer.into(),
-                }),
+            let prompt = |Forced { ids, answer }| {
+                let state = Some(grounding.start());
+                let grounding = Arc::clone(&grounding);
+                Prompt::new(ids, ForcedDecoder { state, grounding, answer: answer.into() })
             };
             queries.into_iter().map(prompt).collect()
         });

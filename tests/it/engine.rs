@@ -26,10 +26,8 @@ fn passages() -> Vec<Vec<Vec<u32>>> {
 }
 
 fn prompts(passages: &[Vec<Vec<u32>>]) -> Vec<Vec<Prompt<'static>>> {
-    let prompt = |ids: &Vec<u32>| Prompt {
-        ids: ids.clone(),
-        decoder: Box::new(FreeDecoder::new(|id| id % 13 == 0)),
-    };
+    let prompt =
+        |ids: &Vec<u32>| Prompt::new(ids.clone(), FreeDecoder::new(|id: u32| id % 13 == 0));
     passages.iter().map(|passage| passage.iter().map(prompt).collect()).collect()
 }
 

@@ -4,7 +4,9 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Device;
-use uner_infer::{Chat, Completion, Generator, InferConfig, InferError, Predictor, Query};
+use uner_infer::{
+    Chat, ChatOptions, Completion, Generator, InferConfig, InferError, Predictor, Query,
+};
 use uner_kernels::Visibility;
 use uner_model::weights::random;
 use uner_model::{Context, LlamaConfig};
@@ -110,6 +112,7 @@ fn chats_are_continued_freely() {
     let chat = |system: &str, text: &str| Chat {
         system: system.to_owned(),
         conversation: Conversation { messages: vec![Message::user(text)] },
+        options: ChatOptions::default(),
     };
     let long = words[1].repeat(config.max_position_embeddings);
     let chats = [chat("Ada.", words[0]), chat("Bo.", &long), chat("", words[1])];

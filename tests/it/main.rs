@@ -35,6 +35,7 @@ mod real;
 mod recipes;
 mod resume;
 mod saving;
+mod serve;
 mod shared;
 mod step;
 mod templates;

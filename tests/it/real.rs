@@ -67,10 +67,7 @@ fn assert_shared_equals_separate(folder: &Path) {
     let (config, model) = uner_model::folder::load(folder, None, &Device::flex()).unwrap();
     let model = model.pack();
     let passages = passages(config.vocab_size);
-    let prompt = |ids: &Vec<u32>| Prompt {
-        ids: ids.clone(),
-        decoder: Box::new(FreeDecoder::new(|_| false)),
-    };
+    let prompt = |ids: &Vec<u32>| Prompt::new(ids.clone(), FreeDecoder::new(|_| false));
     let limits = Limits { max_new_tokens: NEW_TOKENS, prompts: 5, slots: usize::MAX };
     let mut engine = Engine::new(&model, &config, limits, Sampling::Greedy);
     engine.share(passages[0][0][..4].to_vec());

@@ -26,7 +26,7 @@ use args::data::DataCommand;
 use args::{Command, CommandLine, TrainLine};
 use commands::{
     conflicts, convert, data, distill, doctor, download, encode, eval, export, init_domain,
-    overlap, predict, report, score, train, verify,
+    overlap, package, predict, report, score, serve, train, verify,
 };
 use terminal::printable::Printable;
 
@@ -87,7 +87,7 @@ fn carry_out(command: Result<Command, clap::Error>) -> ExitCode {
 /// are off: wgpu only looks for it if Vulkan has no GPU.
 fn talk_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("warn,wgpu_hal::gles=off,uner_cli=info,uner_run=info,uner_eval=info,uner_infer=info,uner_plan::assemble=info")
+        EnvFilter::new("warn,wgpu_hal::gles=off,uner_cli=info,uner_run=info,uner_eval=info,uner_infer=info,uner_serve=info,uner_plan::assemble=info")
     });
     let format =
         tracing_subscriber::fmt::format().without_time().with_level(false).with_target(false);
@@ -112,6 +112,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
         Command::Compare(args) => eval::compare(args, out)?,
         Command::Reproduce(args) => eval::reproduce(args, out)?,
         Command::Predict(args) => return predict::run(args, out),
+        Command::Serve(args) => return serve::run(args),
         Command::Score(args) => score::run(args, out)?,
         Command::Probe(args) => {
             let report = probe::run(args)?;
@@ -120,6 +121,8 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
         Command::Export(args) => export::run(args)?,
         Command::Verify(args) => verify::run(args, out)?,
         Command::Doctor(args) => doctor::run(args, out)?,
+        Command::Completions(args) => package::completions(args, out),
+        Command::Man(args) => package::man(args)?,
         Command::Data(DataCommand::Stats(args)) => data::stats(args, out)?,
         Command::Data(DataCommand::Validate(args)) => data::validate(args, out)?,
         Command::Data(DataCommand::Overlap(args)) => overlap::run(args, out)?,

@@ -12,6 +12,23 @@ pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|text| at_home(text.into()))
 }
 
+/// A folder with a name.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedFolder {
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+}
+
+/// The value of `--adapter`.
+pub(crate) fn named_folder(text: &str) -> Result<NamedFolder, String> {
+    let parts =
+        text.split_once('=').filter(|(name, folder)| !name.is_empty() && !folder.is_empty());
+    let (name, folder) =
+        parts.ok_or("it must be a name and a folder, such as `legal=adapters/x`")?;
+    let folder = at_home(folder.into()).map_err(|error| error.to_string())?;
+    Ok(NamedFolder { name: name.to_owned(), folder })
+}
+
 /// The value of `--dtype`.
 pub(crate) fn dtype(name: &str) -> Result<Dtype, String> {
     match name {

@@ -1,23 +1,36 @@
 //! Chats that a model continues freely, as a teacher does.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use uner_prompt::{Conversation, Template, encode_prompt};
+use uner_prompt::{Conversation, PromptError, Template, encode_prompt};
 
-use crate::engine::{Answer, FreeDecoder, Prompt, Stop};
+use crate::engine::{Answer, FreeDecoder, Prompt, Sampling};
 use crate::error::{InferError, start};
-use crate::generate::NotFinite;
+use crate::jobs::{Ask, Job, OnText, Outcome};
 use crate::predict::Predictor;
+use crate::watch::{TextDecoder, first_stop};
 
 /// A chat to continue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Chat {
     /// The line before the first turn, in place of the template's. May be empty.
     pub system: String,
     /// The turns; the user's is the last.
     pub conversation: Conversation,
+    /// How it is continued.
+    pub options: ChatOptions,
+}
+
+/// How a chat is continued, where it differs from other chats with the model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ChatOptions {
+    /// Longest text, in tokens. What exceeds the model's window is not generated.
+    pub max_new_tokens: Option<usize>,
+    /// How tokens are chosen. The same seed gives the same text whatever else runs, except for
+    /// rounding.
+    pub sampling: Option<Sampling>,
+    /// The text ends before the first of these. None is empty.
+    pub stop: Vec<String>,
 }
 
 /// The next turn of a chat.
@@ -33,6 +46,13 @@ pub struct Completion {
     pub tokens: usize,
 }
 
+/// A chat that is being continued.
+pub(crate) struct OpenChat {
+    /// Tokens of the prompt, or why it has none.
+    prompt_tokens: Result<usize, InferError>,
+    stop: Vec<String>,
+}
+
 impl Predictor<'_> {
     /// Continues chats in the words of the model's template, without constraints. Takes a chat when
     /// there is room for it, and reports each by its position, in any order. One that does not fit
@@ -40,54 +60,67 @@ impl Predictor<'_> {
     ///
     /// # Errors
     /// [`InferError::Stopped`] when `finished` breaks; when logits are not finite.
-    ///
-    /// # Panics
-    /// Never: the engine ends each prompt once.
     pub fn complete(
         &self,
         chats: impl IntoIterator<Item = Chat>,
         mut finished: impl FnMut(usize, Result<Completion, InferError>) -> ControlFlow<()>,
     ) -> Result<(), InferError> {
-        // The number of tokens of each prompt in work, or why it is none.
-        let started: RefCell<HashMap<usize, Result<usize, InferError>>> = RefCell::default();
-        let prompts = chats.into_iter().enumerate().map(|(index, chat)| {
-            let (length, prompts) = match self.chat_ids(&chat) {
-                Ok(ids) => (Ok(ids.len()), vec![self.free_prompt(ids)]),
-                Err(error) => (Err(error), Vec::new()),
-            };
-            started.borrow_mut().insert(index, length);
-            prompts
-        });
-        let outcome = self.run_engine(prompts, |index, answers| {
-            let started = started.borrow_mut().remove(&index).expect("a chat ends once");
-            finished(index, started.and_then(|length| self.completion(length, &answers[0])))
-        })?;
-        outcome.map_err(|stop| match stop {
-            Stop::Cancelled => InferError::Stopped,
-            Stop::NotFinite(row, _) => InferError::Text(NotFinite { row }.to_string()),
+        let jobs = chats.into_iter().map(|chat| Job::new(Ask::Chat(chat, None)));
+        self.run_jobs(jobs, usize::MAX, |index, outcome| {
+            let Outcome::Chat(outcome) = outcome else { unreachable!("no documents") };
+            finished(index, outcome)
         })
     }
 
-    fn free_prompt(&self, ids: Vec<u32>) -> Prompt<'_> {
-        Prompt { ids, decoder: Box::new(FreeDecoder::new(|id| self.ends(id))) }
+    /// The prompt of a chat; none if it does not fit the model.
+    pub(crate) fn open_chat(
+        &self,
+        chat: Chat,
+        on_text: Option<OnText>,
+    ) -> (OpenChat, Option<Prompt<'_>>) {
+        let ids = self.chat_ids(&chat);
+        let ChatOptions { max_new_tokens, sampling, stop } = chat.options;
+        let open = |prompt_tokens| OpenChat { prompt_tokens, stop: stop.clone() };
+        let ids = match ids {
+            Ok(ids) => ids,
+            Err(error) => return (open(Err(error)), None),
+        };
+        let room = self.model_config.context_limit().0.saturating_sub(ids.len());
+        let open = open(Ok(ids.len()));
+        let decoder = FreeDecoder::new(|id| self.ends(id));
+        let decoder = TextDecoder::new(decoder, &self.tokenizer, stop, on_text);
+        let max_new_tokens = max_new_tokens.map(|most| most.min(room));
+        (open, Some(Prompt { max_new_tokens, sampling, ..Prompt::new(ids, decoder) }))
     }
 
-    fn completion(&self, prompt_tokens: usize, answer: &Answer) -> Result<Completion, InferError> {
-        let text = self.tokenizer.decode(&answer.ids).map_err(uner_prompt::PromptError::from)?;
-        let text = text.strip_prefix(' ').unwrap_or(&text).to_owned();
+    /// The completion of a chat. It has no answer if it has no prompt.
+    pub(crate) fn completion(
+        &self,
+        chat: OpenChat,
+        answer: Option<&Answer>,
+    ) -> Result<Completion, InferError> {
+        let prompt_tokens = chat.prompt_tokens?;
+        let answer = answer.expect("a chat with a prompt has an answer");
+        let text = self.tokenizer.decode(&answer.ids).map_err(PromptError::from)?;
+        let text = text.strip_prefix(' ').unwrap_or(&text);
+        let text = text[..first_stop(text, &chat.stop).unwrap_or(text.len())].to_owned();
         Ok(Completion { text, ended: answer.ended, prompt_tokens, tokens: answer.ids.len() })
     }
 
-    /// The ids of a prompt that fits the model with its answer.
-    fn chat_ids(&self, Chat { system, conversation }: &Chat) -> Result<Vec<u32>, InferError> {
+    /// The ids of a prompt that fits the model with its answer, or with one token if the chat says
+    /// how long the answer may get.
+    fn chat_ids(
+        &self,
+        Chat { system, conversation, options }: &Chat,
+    ) -> Result<Vec<u32>, InferError> {
         let template = Template {
             system: system.clone(),
             system_at_inference: None,
             ..(*self.template).clone()
         };
         let ids = encode_prompt(conversation, &template, &self.tokenizer)?;
-        let (max_new_tokens, window) =
-            (self.config.max_new_tokens, self.model_config.context_limit());
+        let max_new_tokens = options.max_new_tokens.map_or(self.config.max_new_tokens, |_| 1);
+        let window = self.model_config.context_limit();
         if ids.len().saturating_add(max_new_tokens) > window.0 {
             let last = conversation.messages.last().map_or("", |message| &message.text);
             return Err(InferError::TooLong {

@@ -1,22 +1,25 @@
-//! Entities of documents of any length, one after the other.
+//! Entities of documents of any length.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use uner_data::align::labelled;
 use uner_data::predictions::{PredictedEntity, Prediction};
 use uner_data::windows::{merge, windows};
 
-use crate::engine::{Answer, Prompt, Stop};
+use crate::engine::{Answer, Prompt};
 use crate::error::InferError;
+use crate::jobs::{Ask, Job, Outcome};
 use crate::predict::{Predictor, PromptQueries, Query};
 
 /// Characters that the windows of a long text share: longer than nearly all mentions.
 const OVERLAP: usize = 200;
 
 /// Why a document has no entities, or may lack some.
-enum Problem {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
     /// It was not answered, or not all of it.
     Unanswered(String),
     /// Every prompt was answered, but an answer has a flaw.
@@ -35,24 +38,24 @@ pub struct Request {
 }
 
 /// A document whose windows are being answered.
-struct Pending {
-    request: Request,
+pub(crate) struct OpenDocument {
+    pub(crate) request: Request,
+    pub(crate) cancelled: Option<Arc<AtomicBool>>,
     windows: Vec<Range<usize>>,
+    /// The entities of each window that has become prompts.
     found: Vec<Vec<PredictedEntity>>,
     /// Windows without an answer.
     missing: usize,
     problem: Option<Problem>,
 }
 
-/// The documents between input and output, in order.
-#[derive(Default)]
-struct Queue {
-    /// Number of documents that have left.
-    gone: usize,
-    pending: VecDeque<Pending>,
-    /// Passages that have not been answered: the document, its window, and the prompts.
-    passages: BTreeMap<usize, (usize, usize, Vec<PromptQueries>)>,
-    next_passage: usize,
+impl Problem {
+    /// The message.
+    pub fn into_message(self) -> String {
+        match self {
+            Self::Unanswered(message) | Self::Flawed(message) => message,
+        }
+    }
 }
 
 impl Predictor<'_> {
@@ -77,7 +80,7 @@ impl Predictor<'_> {
         let types = types.iter().map(ToString::to_string).collect();
         let request = Request { id: String::new(), text: text.to_owned(), types };
         let mut found = Ok(Vec::new());
-        self.run([request], |prediction, problem| {
+        self.in_order([request], |prediction, problem| {
             found = match problem {
                 Some(Problem::Unanswered(problem)) => Err(InferError::Text(problem)),
                 Some(Problem::Flawed(problem)) => {
@@ -103,84 +106,39 @@ impl Predictor<'_> {
         requests: impl IntoIterator<Item = Request>,
         mut done: impl FnMut(Prediction) -> ControlFlow<()>,
     ) -> Result<(), InferError> {
-        self.run(requests, |prediction, problem| {
-            let problem = problem.map(|problem| match problem {
-                Problem::Unanswered(problem) | Problem::Flawed(problem) => problem,
-            });
-            done(Prediction { problem, ..prediction })
+        self.in_order(requests, |prediction, problem| {
+            done(Prediction { problem: problem.map(Problem::into_message), ..prediction })
         })
     }
 
     /// [`Self::extract`], with the problem of each document beside its prediction.
-    fn run(
+    fn in_order(
         &self,
         requests: impl IntoIterator<Item = Request>,
         mut done: impl FnMut(Prediction, Option<Problem>) -> ControlFlow<()>,
     ) -> Result<(), InferError> {
-        let queue = RefCell::new(Queue::default());
-        // The engine asks again after the last one.
-        let mut requests = requests.into_iter().fuse();
-        let passages =
-            std::iter::from_fn(|| self.next_passage(&mut queue.borrow_mut(), &mut requests));
-        let outcome = self.run_engine(passages, |passage, answers| {
-            let mut queue = queue.borrow_mut();
-            queue.add(self, passage, &answers);
-            queue.emit(&mut done)
-        })?;
-        match outcome {
-            Ok(()) => match queue.into_inner().emit(&mut done) {
-                ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(()) => Err(InferError::Stopped),
-            },
-            Err(Stop::Cancelled) => Err(InferError::Stopped),
-            Err(Stop::NotFinite(passage, prompt)) => {
-                let queue = queue.into_inner();
-                let (document, _, asked) = &queue.passages[&passage];
-                let Request { text, types, .. } = &queue.pending[document - queue.gone].request;
-                let entity_type = &types[asked[prompt].queries[0]];
-                Err(InferError::not_finite(text, entity_type, passage))
+        let jobs = requests.into_iter().map(|request| Job::new(Ask::Document(request)));
+        let mut early = BTreeMap::new();
+        let mut next = 0;
+        // A document that is begun is finished first: what waits for it to be passed on is little.
+        self.run_jobs(jobs.fuse(), 1, |index, outcome| {
+            let Outcome::Document(prediction, problem) = outcome else { unreachable!("no chats") };
+            early.insert(index, (prediction, problem));
+            while let Some((prediction, problem)) = early.remove(&next) {
+                next += 1;
+                done(prediction, problem)?;
             }
-        }
-    }
-
-    /// The prompts of the next window, if there is one.
-    fn next_passage(
-        &self,
-        queue: &mut Queue,
-        requests: &mut impl Iterator<Item = Request>,
-    ) -> Option<Vec<Prompt<'_>>> {
-        loop {
-            let document = queue.gone + queue.pending.len();
-            if let Some(last) = queue.pending.back_mut()
-                && last.found.len() < last.windows.len()
-            {
-                let window = last.found.len();
-                last.found.push(Vec::new());
-                let Request { text, types, .. } = &last.request;
-                let text = &text[last.windows[window].clone()];
-                let queries: Vec<Query> = types.iter().map(|name| query(text, name)).collect();
-                let indices: Vec<usize> = (0..queries.len()).collect();
-                match self.prompts(&indices, &queries) {
-                    Ok((asked, prompts)) => {
-                        queue.passages.insert(queue.next_passage, (document - 1, window, asked));
-                        queue.next_passage += 1;
-                        return Some(prompts);
-                    }
-                    Err(error) => {
-                        last.problem = Some(Problem::Unanswered(error.to_string()));
-                        last.missing -= 1;
-                    }
-                }
-                continue;
-            }
-            let pending = self.cut(requests.next()?);
-            queue.pending.push_back(pending);
-        }
+            ControlFlow::Continue(())
+        })
     }
 
     /// Cuts a document into windows that fit the model with each of its types.
-    fn cut(&self, mut request: Request) -> Pending {
-        let mut seen = std::collections::HashSet::new();
+    pub(crate) fn open_document(
+        &self,
+        mut request: Request,
+        cancelled: Option<Arc<AtomicBool>>,
+    ) -> OpenDocument {
+        let mut seen = HashSet::new();
         request.types.retain(|name| seen.insert(name.clone()));
         let Request { text, types, .. } = &request;
         let is_empty = text.trim().is_empty() || types.is_empty();
@@ -199,25 +157,68 @@ impl Predictor<'_> {
             (Ok(windows), None) => (windows, None),
         };
         let problem = problem.map(Problem::Unanswered);
-        Pending { missing: windows.len(), found: Vec::new(), request, windows, problem }
+        let missing = windows.len();
+        OpenDocument { request, cancelled, windows, found: Vec::new(), missing, problem }
     }
 }
 
-impl Queue {
-    /// Adds the answers to the prompts of a passage.
-    fn add(&mut self, predictor: &Predictor, passage: usize, answers: &[Answer]) {
-        let (document, window, asked) =
-            self.passages.remove(&passage).expect("a passage is answered once");
-        let pending = &mut self.pending[document - self.gone];
-        pending.missing -= 1;
-        let Request { text, types, .. } = &pending.request;
-        let text = &text[pending.windows[window].clone()];
+impl OpenDocument {
+    /// Whether windows have not become prompts.
+    pub(crate) fn has_windows(&self) -> bool {
+        self.found.len() < self.windows.len()
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// Leaves out the windows that have not become prompts.
+    pub(crate) fn cut_short(&mut self) {
+        self.missing -= self.windows.len() - self.found.len();
+        self.windows.truncate(self.found.len());
+        self.problem = Some(Problem::Unanswered("it was cancelled".to_owned()));
+    }
+
+    /// The prompts of the next window, with its number; none if no window is left, or if it cannot
+    /// be asked about.
+    pub(crate) fn next_window<'p>(
+        &mut self,
+        predictor: &'p Predictor,
+    ) -> (usize, Vec<PromptQueries>, Vec<Prompt<'p>>) {
+        let window = self.found.len();
+        let Some(bytes) = self.windows.get(window) else { return (window, Vec::new(), Vec::new()) };
+        self.found.push(Vec::new());
+        let Request { text, types, .. } = &self.request;
+        let text = &text[bytes.clone()];
+        let queries: Vec<Query> = types.iter().map(|name| query(text, name)).collect();
+        let indices: Vec<usize> = (0..queries.len()).collect();
+        match predictor.prompts(&indices, &queries) {
+            Ok((asked, prompts)) => (window, asked, prompts),
+            Err(error) => {
+                self.problem = Some(Problem::Unanswered(error.to_string()));
+                (window, Vec::new(), Vec::new())
+            }
+        }
+    }
+
+    /// Adds the answers to the prompts of a window.
+    pub(crate) fn add(
+        &mut self,
+        predictor: &Predictor,
+        window: usize,
+        asked: &[PromptQueries],
+        answers: &[Answer],
+    ) {
+        let Some(bytes) = self.windows.get(window) else { return };
+        self.missing -= 1;
+        let Request { text, types, .. } = &self.request;
+        let text = &text[bytes.clone()];
         let queries: Vec<Query> = types.iter().map(|name| query(text, name)).collect();
         for (asked, answer) in asked.iter().zip(answers) {
             let responses = match predictor.responses(asked, &queries, answer) {
                 Ok(responses) => responses,
                 Err(error) => {
-                    pending.problem = Some(Problem::Unanswered(error.to_string()));
+                    self.problem = Some(Problem::Unanswered(error.to_string()));
                     continue;
                 }
             };
@@ -225,37 +226,26 @@ impl Queue {
                 let (mention, name) = (&found.entity.text, &found.entity.entity_type);
                 let at = |bytes| PredictedEntity::at(text, bytes, name, found.probability);
                 let entities = labelled(text, mention).into_iter().filter_map(at);
-                let before = pending.found[window].len();
-                pending.found[window].extend(entities);
-                if pending.found[window].len() == before {
+                let before = self.found[window].len();
+                self.found[window].extend(entities);
+                if self.found[window].len() == before {
                     let problem = format!("the model named `{mention}`, which is not in the text");
-                    pending.problem.get_or_insert(Problem::Flawed(problem));
+                    self.problem.get_or_insert(Problem::Flawed(problem));
                 }
             }
             if !answer.ended {
                 let problem = "an answer was longer than allowed and is cut off; allow more \
                                tokens (`max_new_tokens`)";
-                pending.problem.get_or_insert_with(|| Problem::Flawed(problem.to_owned()));
+                self.problem.get_or_insert_with(|| Problem::Flawed(problem.to_owned()));
             }
         }
     }
 
-    /// Passes on the first documents while they are complete.
-    fn emit(
-        &mut self,
-        done: &mut dyn FnMut(Prediction, Option<Problem>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let is_complete = |pending: &Pending| {
-            pending.missing == 0 && pending.found.len() == pending.windows.len()
-        };
-        while self.pending.front().is_some_and(is_complete) {
-            let Some(pending) = self.pending.pop_front() else { break };
-            let Pending { request, windows, found, problem, .. } = pending;
-            self.gone += 1;
-            let entities = merge(&request.text, &windows, found);
-            done(Prediction::new(request.id, request.text, entities), problem)?;
-        }
-        ControlFlow::Continue(())
+    /// The entities of all windows.
+    pub(crate) fn close(self) -> (Prediction, Option<Problem>) {
+        let Self { request: Request { id, text, .. }, windows, found, problem, .. } = self;
+        let entities = merge(&text, &windows, found);
+        (Prediction::new(id, text, entities), problem)
     }
 }
 

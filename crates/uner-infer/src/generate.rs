@@ -47,10 +47,7 @@ impl Generator<'_> {
         }
         let limits = Limits { max_new_tokens, prompts: usize::MAX, slots: usize::MAX };
         let mut engine = Engine::new(self.model, self.config, limits, Sampling::Greedy);
-        let prompt = |ids: &Vec<u32>| Prompt {
-            ids: ids.clone(),
-            decoder: Box::new(FreeDecoder::new(&ends)),
-        };
+        let prompt = |ids: &Vec<u32>| Prompt::new(ids.clone(), FreeDecoder::new(&ends));
         let finished = |row: usize, mut answer: Vec<Answer>| {
             answers[row] = answer.swap_remove(0).ids;
             ControlFlow::Continue(())

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use uner_data::regular;
-use uner_model::{BaseFormat, LlamaConfig, folder};
+use uner_model::adapter::Base;
+use uner_model::{BaseFormat, Llama, LlamaConfig, folder};
 use uner_prompt::{PromptError, Template, Tokenizer, tokenizer_in};
 
 use crate::error::InferError;
@@ -14,6 +15,9 @@ use crate::predict::{Decoding, InferConfig, Part, Predictor};
 pub const TEMPLATE: &str = "template.toml";
 /// The file that says how answers are generated.
 pub const INFER: &str = "infer.toml";
+
+/// The file with the entity types that a model was trained on, one per line, from frequent to rare.
+pub const TYPES: &str = "types.txt";
 
 /// Options that replace those of a model's folder.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -55,6 +59,7 @@ impl Predictor<'static> {
         let form = options.int8.then_some(BaseFormat::EightBit);
         let (config, model) =
             folder::load_quantized(folder, options.base.as_deref(), form, device)?;
+        let base = WeightsOf::read(folder, &model, form)?;
         let model = match *device == Device::flex() {
             true if options.int8 => model.pack_int8(),
             true => model.pack(),
@@ -66,9 +71,70 @@ impl Predictor<'static> {
         let template = template(folder, options.template.as_deref())?;
         let tokenizer = Tokenizer::from_file(&tokenizer_in(folder)).map_err(PromptError::from)?;
         compare(&tokenizer, &config, folder)?;
-        let model = (own(model), own(config));
-        Ok(Self::of(model, own(tokenizer), own(template), infer)?)
+        let predictor = Self::from_parts((model, config), tokenizer, template, infer)?;
+        Ok(Self { base, ..predictor })
     }
+
+    /// The same predictor with the weights of `other`, if both were read from one base in one
+    /// format: adapters of one base then need the memory of one model.
+    #[must_use]
+    pub fn sharing(self, other: &Predictor) -> Self {
+        if self.base.is_none() || self.base != other.base || self.device() != other.device() {
+            return self;
+        }
+        match self.model {
+            Part::Owned(model) => Self { model: own(model.sharing(&other.model)), ..self },
+            Part::Borrowed(_) => self,
+        }
+    }
+
+    /// A predictor that owns its parts.
+    ///
+    /// # Errors
+    /// When the model's chat template does not end an answer with a special token.
+    pub fn from_parts(
+        (model, config): (Llama, LlamaConfig),
+        tokenizer: Tokenizer,
+        template: Template,
+        infer: InferConfig,
+    ) -> Result<Self, PromptError> {
+        Self::of((own(model), own(config)), own(tokenizer), own(template), infer)
+    }
+}
+
+/// The weights of a base model, in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WeightsOf {
+    fingerprint: u32,
+    form: Option<BaseFormat>,
+}
+
+impl WeightsOf {
+    /// Those of the model in a folder; `None` if its adapter does not identify its base.
+    fn read(
+        folder: &Path,
+        model: &Llama,
+        form: Option<BaseFormat>,
+    ) -> Result<Option<Self>, InferError> {
+        let Base { fingerprint, form: own, .. } = match &model.adapter {
+            Some(adapter) => adapter.base.clone(),
+            None => Base::of(folder)?,
+        };
+        Ok(fingerprint.map(|fingerprint| Self { fingerprint, form: own.or(form) }))
+    }
+}
+
+/// The entity types that the model in a folder was trained on, from frequent to rare; none if the
+/// folder does not say.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn trained_types(folder: &Path) -> std::io::Result<Vec<String>> {
+    let file = folder.join(TYPES);
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(regular::read_to_string(&file)?.lines().map(str::to_owned).collect())
 }
 
 fn own<T>(part: T) -> Part<'static, T> {

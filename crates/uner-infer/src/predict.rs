@@ -17,6 +17,7 @@ use uner_prompt::{PromptError, Template, Tokenizer};
 use crate::engine::{Answer, Engine, Limits, Memory, Prompt, Sampling, Stop};
 use crate::error::InferError;
 use crate::generate::Generator;
+use crate::load::WeightsOf;
 
 /// Memory that the keys and values of all running queries may take, in bytes.
 const CACHE_BYTES: usize = 8 << 30;
@@ -99,7 +100,7 @@ pub struct Response {
 /// ```
 #[derive(Debug)]
 pub struct Predictor<'a> {
-    model: Part<'a, Llama>,
+    pub(crate) model: Part<'a, Llama>,
     /// The model's dimensions.
     pub(crate) model_config: Part<'a, LlamaConfig>,
     pub(crate) tokenizer: Part<'a, Tokenizer>,
@@ -110,9 +111,11 @@ pub struct Predictor<'a> {
     pub(crate) end_of_turn: u32,
     /// The vocabulary of grounded answers; `None` if answers are free.
     pub(crate) pieces: Option<Arc<Pieces>>,
-    sampling: Sampling,
+    pub(crate) sampling: Sampling,
+    /// The base of the model's weights, if it was read from a folder.
+    pub(crate) base: Option<WeightsOf>,
     /// The cache of the last engine, which holds the beginning of all prompts.
-    memory: Mutex<Option<Memory>>,
+    pub(crate) memory: Mutex<Option<Memory>>,
 }
 
 /// Prompts with their queries, and the queries that cannot be asked.
@@ -179,6 +182,7 @@ impl<'a> Predictor<'a> {
             end_of_turn,
             pieces,
             sampling: Sampling::Greedy,
+            base: None,
             memory: Mutex::new(None),
         })
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uner_prompt::grounded::Grounding;
 use uner_prompt::{encode_prompt, mission};
 
-use crate::engine::{Decoder, FreeDecoder, Prompt};
+use crate::engine::{FreeDecoder, Prompt};
 use crate::error::{InferError, start};
 use crate::grounded::GroundedDecoder;
 use crate::predict::{Predictor, PromptQueries, Query};
@@ -47,13 +47,13 @@ impl Predictor<'_> {
         if !mission::asks_all_types(&self.template) {
             shared.clone_from(&grounding);
         }
-        let decoder: Box<dyn Decoder> = match &grounding {
+        let prompt = match &grounding {
             Some(grounding) => {
-                Box::new(GroundedDecoder::new(Arc::clone(grounding), self.end_of_turn))
+                Prompt::new(ids, GroundedDecoder::new(Arc::clone(grounding), self.end_of_turn))
             }
-            None => Box::new(FreeDecoder::new(|id| self.ends(id))),
+            None => Prompt::new(ids, FreeDecoder::new(|id| self.ends(id))),
         };
-        Ok((PromptQueries { queries: indices.to_vec(), grounding }, Prompt { ids, decoder }))
+        Ok((PromptQueries { queries: indices.to_vec(), grounding }, prompt))
     }
 
     /// Whether a token ends an answer: for the template, the tokenizer or the model's files, or

@@ -153,6 +153,26 @@ impl Llama {
         self.pack()
     }
 
+    /// The same model with the weights of `base` in place of its own, but for its adapter: two
+    /// adapters of one base, or a base and its adapter, then need the memory of one.
+    ///
+    /// # Panics
+    /// When the models have different numbers of blocks.
+    #[must_use]
+    pub fn sharing(mut self, base: &Self) -> Self {
+        assert_eq!(self.model.layers.len(), base.model.layers.len(), "blocks of one base");
+        let mut shared = base.clone();
+        for (own, block) in self.model.layers.iter_mut().zip(&mut shared.model.layers) {
+            for ((_, own), (_, linear)) in own.linears().into_iter().zip(block.linears()) {
+                linear.lora_A = own.lora_A.take();
+                linear.lora_B = own.lora_B.take();
+                linear.lora_scale = own.lora_scale;
+            }
+        }
+        shared.adapter = self.adapter;
+        shared
+    }
+
     /// The element type of hidden states, keys and values.
     pub fn activations(&self) -> DType {
         let weight = self.model.embed_tokens.weight.val();

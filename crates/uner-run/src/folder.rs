@@ -5,9 +5,10 @@
 //!                   plan.toml          the plan made from it; also in every checkpoint
 //!                   metrics.jsonl      a line per event; events.out.tfevents… for TensorBoard
 //!                   guards/            the conversations of steps that triggered a guard
-//!                   tokenizer.json     (or tokenizer.model); as the next two, in every checkpoint
+//!                   tokenizer.json     (or tokenizer.model); as the next three, in every checkpoint
 //!                   template.toml      the template
 //!                   infer.toml         how answers are generated
+//!                   types.txt          the entity types of the training data, from frequent to rare
 //!                   step-000500/       checkpoints, latest and best
 //!                   report.html        scores, and report.md, report.json
 //!                   evaluation.json    what was measured
@@ -19,8 +20,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use uner_data::regular;
-use uner_infer::{INFER, TEMPLATE};
+use uner_infer::{INFER, TEMPLATE, TYPES};
 use uner_model::atomic;
+use uner_plan::assemble::Assembled;
 use uner_plan::plan::PLAN;
 use uner_plan::recipe::RecipeError;
 use uner_plan::{Plan, Sources};
@@ -141,7 +143,7 @@ pub(crate) fn plan(checkpoint: &Path) -> Result<Plan> {
 /// Writes the files that describe the run. Returns those that go into every checkpoint.
 pub(crate) fn describe(
     (sources, plan): (&Sources, &Plan),
-    tokenizer: &Tokenizer,
+    Assembled { tokenizer, types, .. }: &Assembled,
 ) -> Result<Vec<PathBuf>> {
     let folder = &sources.recipe.run.dir;
     let plan = plan.recorded()?;
@@ -150,12 +152,19 @@ pub(crate) fn describe(
     write_toml(&folder.join(INFER), &plan.recipe.infer)?;
     write_toml(&folder.join(RECIPE), &plan.recipe)?;
     write_toml(&folder.join(PLAN), &plan)?;
-    let names = TOKENIZER_FILES.into_iter().chain([TEMPLATE, INFER, PLAN]);
+    // A type with a line break would be read back as two.
+    let types = types.iter().map(|(name, _)| name).filter(|name| !name.contains(['\n', '\r']));
+    let types: String = types.flat_map(|name| [name, "\n"]).collect();
+    write(&folder.join(TYPES), &types)?;
+    let names = TOKENIZER_FILES.into_iter().chain([TEMPLATE, INFER, TYPES, PLAN]);
     Ok(names.map(|name| folder.join(name)).filter(|path| path.exists()).collect())
 }
 
 fn write_toml(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let text = toml::to_string(value)?;
+    write(path, &toml::to_string(value)?)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
     atomic::write::<anyhow::Error>(path, |out| Ok(out.write_all(text.as_bytes())?))
 }
 

@@ -188,7 +188,7 @@ impl Job<'_> {
         let state = initial_state((sources, &plan), &run, self.resumed, &device)?;
         let state = if group.is_main() {
             // Only once the run can begin: a refused run leaves the folder unchanged.
-            let extra_files = folder::describe((sources, &plan), &self.assembled.tokenizer)?;
+            let extra_files = folder::describe((sources, &plan), self.assembled)?;
             let run = Run { extra_files: &extra_files, ..run };
             let tokenizer = &self.assembled.tokenizer;
             let monitor = Monitor::open(&run, &plan.machine, &state, rank.device, tokenizer)?;

@@ -8,7 +8,7 @@ use super::assert_tidy;
 use crate::shared::repository;
 
 /// The crates that each crate depends on: the layers of ARCHITECTURE.md.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("uner-data", &[]),
     ("uner-kernels", &[]),
     ("uner-prompt", &["uner-data"]),
@@ -33,6 +33,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("uner-report", &["uner-trainer", "uner-plan"]),
+    ("uner-serve", &["uner-prompt", "uner-infer"]),
     (
         "uner-run",
         &[
@@ -64,6 +65,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "uner-plan",
             "uner-report",
             "uner-run",
+            "uner-serve",
         ],
     ),
 ];

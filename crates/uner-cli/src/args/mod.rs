@@ -1,6 +1,7 @@
 //! The command line. A test freezes its help texts.
 
 pub(crate) mod data;
+pub(crate) mod serve;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use uner_plan::hub::Accepted;
 use uner_plan::recipe::Override;
 
 use self::data::DataCommand;
+use self::serve::{CompletionsArgs, ManArgs, ServeArgs};
 use crate::values::{decoding, dtype, fraction, path, positive, size};
 
 /// The help text of `--device`.
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     Reproduce(ReproduceArgs),
     /// Ask a trained model for the entities in a text
     Predict(PredictArgs),
+    /// Answer requests over HTTP: entities, chats, and a page to try a model
+    Serve(ServeArgs),
     /// Turn raw text into training data: passages, annotated by a teacher
     Distill(DistillArgs),
     /// Prepare a folder for fine-tuning on your own annotations: splits, description, recipes
@@ -77,6 +81,10 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Describe the machine, and test every device
     Doctor(DoctorArgs),
+    /// Print the script that completes this program's commands in a shell
+    Completions(CompletionsArgs),
+    /// Write the manual pages
+    Man(ManArgs),
 }
 
 /// Prepare a folder for fine-tuning on your own annotations: splits, description, recipes

@@ -1,4 +1,5 @@
-//! Ctrl-C: the first makes the training loop save and stop, any other ends the program.
+//! Ctrl-C: the first makes a loop save and stop, or a server finish its requests; any other ends
+//! the program.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,25 +11,47 @@ use signal_hook::iterator::Signals;
 static CAN_SAVE: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Starts to watch for SIGINT (Ctrl-C), SIGTERM (from batch systems) and SIGHUP (the loss of the
-/// terminal). Signals that the parent has set to be ignored, as `nohup` does, stay ignored.
+/// Starts to watch for interrupts, for a command that can save.
 pub(crate) fn watch() -> Result<()> {
+    let mut signals = signals()?;
+    std::thread::spawn(move || signals.forever().for_each(|_| interrupt()));
+    Ok(())
+}
+
+/// From now on, the first interrupt calls `stop`, and any other ends the program.
+pub(crate) fn stop_with(stop: impl FnOnce() + Send + 'static) -> Result<()> {
+    let (mut signals, mut stop) = (signals()?, Some(stop));
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            let Some(stop) = stop.take() else { exit() };
+            tracing::warn!("interrupted: finishing the requests; interrupt again to stop at once");
+            stop();
+        }
+    });
+    Ok(())
+}
+
+/// SIGINT (Ctrl-C), SIGTERM (from batch systems) and SIGHUP (the loss of the terminal). Signals
+/// that the parent has set to be ignored, as `nohup` does, stay ignored.
+fn signals() -> Result<Signals> {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let heeded =
         [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal, &status));
-    let mut signals = Signals::new(heeded)?;
-    std::thread::spawn(move || signals.forever().for_each(|_| interrupt()));
-    Ok(())
+    Ok(Signals::new(heeded)?)
 }
 
 fn interrupt() {
     let again = ASKED.swap(true, Ordering::SeqCst);
     if again || !CAN_SAVE.load(Ordering::SeqCst) {
-        tracing::warn!("interrupted: stopping at once");
-        #[expect(clippy::exit, reason = "after a second interrupt the user does not want to wait")]
-        std::process::exit(130);
+        exit();
     }
     tracing::warn!("interrupted: finishing the step and saving; interrupt again to stop at once");
+}
+
+fn exit() -> ! {
+    tracing::warn!("interrupted: stopping at once");
+    #[expect(clippy::exit, reason = "after a second interrupt the user does not want to wait")]
+    std::process::exit(130)
 }
 
 /// Whether the process with this `/proc/…/status` ignores the signal. (`SigIgn` is a hexadecimal

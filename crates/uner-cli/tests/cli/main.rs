@@ -21,6 +21,7 @@ mod memory;
 mod observe;
 mod ranks;
 mod runs;
+mod serve;
 mod signals;
 mod systems;
 mod tutorial;

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::Desk;
+use crate::serve::Running;
 use server::{Reply, Server};
 
 const PAGE: &str = include_str!("../../../../docs/tutorial.md");
@@ -60,11 +61,19 @@ fn the_tutorial_works_as_printed() {
     }
     let commands: Vec<&str> =
         blocks("sh").into_iter().flat_map(str::lines).filter(|line| !line.is_empty()).collect();
-    assert_eq!(commands.len(), 9);
+    assert_eq!(commands.len(), 10);
     for command in commands {
         let words = words(command);
         assert_eq!(words[0], "uner");
         let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        if arguments[0] == "serve" {
+            let server = Running::serve(&desk, &arguments[1..]);
+            let body = PAGE.split("-d '").nth(1).unwrap().split('\'').next().unwrap();
+            let (status, answer) = server.post("/v1/ner", body);
+            assert_eq!(status, 200, "{answer}");
+            assert!(server.stop().success());
+            continue;
+        }
         let outcome = desk.uner(&arguments);
         assert_eq!(outcome.code, Some(0), "{command}: {}", outcome.stderr);
     }

@@ -37,6 +37,8 @@ pub(super) struct Branch<'a> {
     /// Tokens that are not in the cache yet.
     pub(super) pending: Vec<u32>,
     decoder: Box<dyn Decoder + 'a>,
+    max_new_tokens: Option<usize>,
+    sampling: Option<Sampling>,
     pub(super) next: Next,
     pub(super) answer: Answer,
 }
@@ -61,7 +63,7 @@ impl<'a> Branch<'a> {
         prompt: Prompt<'a>,
         prefix: &Arc<Prefix>,
     ) -> Self {
-        let Prompt { mut ids, mut decoder } = prompt;
+        let Prompt { mut ids, mut decoder, max_new_tokens, sampling } = prompt;
         let next = decoder.next();
         let ids = ids.split_off(prefix.tokens);
         Self {
@@ -73,6 +75,8 @@ impl<'a> Branch<'a> {
             pending: ids.clone(),
             ids,
             decoder,
+            max_new_tokens,
+            sampling,
             next,
             answer: Answer::default(),
         }
@@ -129,8 +133,12 @@ impl<'a> Branch<'a> {
         sampling: Sampling,
         most: usize,
     ) -> Result<(), Stop> {
-        let draw =
-            Draw { passage: self.passage, prompt: self.prompt, token: self.answer.ids.len() };
+        let token = self.answer.ids.len();
+        let (sampling, draw) = match self.sampling {
+            Some(own) => (own, Draw { passage: 0, prompt: 0, token }),
+            None => (sampling, Draw { passage: self.passage, prompt: self.prompt, token }),
+        };
+        let most = self.max_new_tokens.unwrap_or(most);
         let chosen = if let Next::OneOf(allowed) = &self.next {
             let of_allowed = |id: &u32| logits[*id as usize];
             let own: Vec<f32> =

@@ -43,6 +43,18 @@ pub struct Prompt<'a> {
     pub ids: Vec<u32>,
     /// Says which tokens may follow.
     pub decoder: Box<dyn Decoder + 'a>,
+    /// Longest answer in tokens, in place of the engine's.
+    pub max_new_tokens: Option<usize>,
+    /// How its tokens are chosen, in place of the engine's way. Its draws depend on no other
+    /// prompt.
+    pub sampling: Option<Sampling>,
+}
+
+impl<'a> Prompt<'a> {
+    /// A prompt that is continued as the engine says.
+    pub fn new(ids: Vec<u32>, decoder: impl Decoder + 'a) -> Self {
+        Self { ids, decoder: Box::new(decoder), max_new_tokens: None, sampling: None }
+    }
 }
 
 /// The continuation of a prompt.
@@ -144,7 +156,8 @@ impl<'a> Engine<'a> {
 
     /// Continues the prompts of every passage, and passes the answers of each, in the order of its
     /// prompts, to `finished` with the passage's index. Passages finish in any order. Passages are
-    /// only taken from the iterator when there is room for them.
+    /// only taken from the iterator when there is room for them. An iterator that has ended is
+    /// asked again at every step while prompts run.
     ///
     /// A greedy answer does not depend on the other prompts that run at the same time, except for
     /// rounding.

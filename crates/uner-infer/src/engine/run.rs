@@ -81,6 +81,10 @@ impl<'p, I: Iterator<Item = Vec<Prompt<'p>>>> Run<'p, I> {
                 slots += new;
                 continue;
             };
+            if branch.next == Next::Nothing {
+                self.settle(branch);
+                continue;
+            }
             // Every running prompt may take slots again before one ends.
             let room = (self.branches.len() + 1) * SLOTS_AT_ONCE;
             let is_full = slots + branch.slots() + room > engine.limits.slots;
@@ -180,11 +184,9 @@ impl<'p, I: Iterator<Item = Vec<Prompt<'p>>>> Run<'p, I> {
     /// of these.
     fn close(&mut self, engine: &mut Engine) -> Vec<(usize, Vec<Answer>)> {
         let ended = self.branches.extract_if(.., |branch| branch.pending.is_empty());
-        for mut branch in ended {
+        for mut branch in ended.collect::<Vec<_>>() {
             branch.release(engine);
-            let of_branch = self.passages.iter_mut().find(|open| open.index == branch.passage);
-            of_branch.expect("a passage is open while a prompt runs").answers[branch.prompt] =
-                Some(branch.answer);
+            self.settle(branch);
         }
         let is_done = |passage: &mut Passage| passage.answers.iter().all(Option::is_some);
         let mut done = Vec::new();
@@ -193,6 +195,13 @@ impl<'p, I: Iterator<Item = Vec<Prompt<'p>>>> Run<'p, I> {
             done.push((passage.index, passage.answers.into_iter().flatten().collect()));
         }
         done
+    }
+
+    /// Keeps the answer of a prompt that has ended, or that had nothing to add.
+    fn settle(&mut self, branch: Branch) {
+        let of_branch = self.passages.iter_mut().find(|open| open.index == branch.passage);
+        of_branch.expect("a passage is open while a prompt runs").answers[branch.prompt] =
+            Some(branch.answer);
     }
 
     /// Returns all slots.

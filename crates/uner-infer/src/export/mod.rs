@@ -15,10 +15,10 @@ use uner_model::{atomic, folder};
 use uner_prompt::{PromptError, Template, Tokenizer, tokenizer_in};
 
 use crate::error::InferError;
-use crate::load::{INFER, TEMPLATE, refuse};
+use crate::load::{INFER, TEMPLATE, TYPES, refuse};
 
 /// Files that are copied along with a model, if they exist.
-const COMPANIONS: [&str; 8] = [
+const COMPANIONS: [&str; 9] = [
     "tokenizer.json",
     "tokenizer.model",
     TOKENIZER_CONFIG,
@@ -27,6 +27,7 @@ const COMPANIONS: [&str; 8] = [
     CHAT_TEMPLATE,
     TEMPLATE,
     INFER,
+    TYPES,
 ];
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const CHAT_TEMPLATE: &str = "chat_template.jinja";

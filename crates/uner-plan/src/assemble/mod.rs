@@ -20,7 +20,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
-use uner_data::{Example, Member, Notes, SeenMentions, mix};
+use uner_data::{Example, Member, Notes, SeenMentions, TypeCounts, TypeInventory, mix};
 use uner_infer::{Generator, Predictor};
 use uner_model::{Llama, LlamaConfig};
 use uner_prompt::conversation::text;
@@ -49,6 +49,8 @@ pub struct Assembled {
     pub validation: Option<TokenStore>,
     /// The mentions of the training data; empty if no benchmark needs them.
     pub seen: SeenMentions,
+    /// The entity types of the training data, from frequent to rare.
+    pub types: TypeInventory,
 }
 
 impl Assembled {
@@ -96,7 +98,9 @@ pub fn assemble(
     let encoder = Encoder { sources, tokenizer: &tokenizer, scratch };
     let mut seen = SeenMentions::default();
     let is_measured = !sources.recipe.eval.benchmarks.is_empty();
+    let mut types = TypeCounts::default();
     let note = |example: &Example| {
+        types.add(example);
         if is_measured {
             seen.add(example);
         }
@@ -109,7 +113,8 @@ pub fn assemble(
     } else {
         Some(encoder.store(validation, &negatives.validation, |_| {}).context("validation data")?)
     };
-    Ok(Assembled { tokenizer, config, train, validation, seen })
+    let types = TypeInventory::new(&types);
+    Ok(Assembled { tokenizer, config, train, validation, seen, types })
 }
 
 /// Encodes the first conversations of a plan's training data.

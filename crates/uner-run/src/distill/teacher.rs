@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uner_distill::Teacher;
 use uner_distill::teacher::{OnTeacherEvent, TeacherError, TeacherEvent};
 use uner_endpoint::{Answer, ChatRole, End, Estimate, Failure, Problem, Request, Tokens};
-use uner_infer::{Chat, Completion, InferError, Predictor};
+use uner_infer::{Chat, ChatOptions, Completion, InferError, Predictor};
 use uner_prompt::{Conversation, Message};
 
 /// A model of this process.
@@ -101,5 +101,5 @@ fn chat(request: Request) -> Chat {
             ChatRole::Assistant => messages.push(Message::assistant(message.content)),
         }
     }
-    Chat { system, conversation: Conversation { messages } }
+    Chat { system, conversation: Conversation { messages }, options: ChatOptions::default() }
 }

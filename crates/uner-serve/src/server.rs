@@ -1,0 +1,164 @@
+//! The parts of a server, from its start to its end.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use uner_infer::Predictor;
+
+use crate::api;
+use crate::config::Config;
+use crate::connections::accept;
+use crate::metrics::Metrics;
+use crate::worker::{Model, ModelError};
+
+/// Threads for connections; the engine has its own.
+const THREADS: usize = 2;
+
+/// A model to serve.
+#[derive(Debug)]
+pub struct Served {
+    /// The name that requests choose it by.
+    pub name: String,
+    /// The model.
+    pub predictor: Predictor<'static>,
+    /// The types that it was trained on, from frequent to rare; empty if unknown.
+    pub entity_types: Vec<String>,
+}
+
+/// A server with an address, which does not answer yet.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    stop: Stop,
+}
+
+/// Stops a server.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Sender<bool>);
+
+/// What all requests of a server share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) metrics: Metrics,
+    /// The models, the default first. None before they are loaded.
+    models: OnceLock<Vec<Model>>,
+    is_stopping: AtomicBool,
+    num_requests: AtomicU64,
+}
+
+/// Takes the address of a server.
+///
+/// # Errors
+/// When the address cannot be used.
+pub fn bind(config: Config) -> io::Result<Bound> {
+    let listener = TcpListener::bind(config.listen).map_err(|error| {
+        let text = format!("cannot listen on `{}`: {error}", config.listen);
+        io::Error::new(error.kind(), text)
+    })?;
+    listener.set_nonblocking(true)?;
+    let shared = Shared {
+        config,
+        metrics: Metrics::new(),
+        models: OnceLock::new(),
+        is_stopping: AtomicBool::new(false),
+        num_requests: AtomicU64::new(0),
+    };
+    Ok(Bound { listener, shared: Arc::new(shared), stop: Stop(watch::Sender::new(false)) })
+}
+
+impl Bound {
+    /// The address.
+    ///
+    /// # Errors
+    /// When the system does not know it.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// A handle that stops the server.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Answers requests until it is stopped. `load` reads the models, the default first; until it
+    /// returns, requests for them are answered with status 503. When stopped, the server takes no
+    /// more connections, and ends those it has after their request, or after the time limit.
+    ///
+    /// # Errors
+    /// When `load` fails, a model cannot be served, or the system has no thread or socket.
+    pub fn run<E>(self, load: impl FnOnce() -> Result<Vec<Served>, E> + Send) -> Result<(), E>
+    where
+        E: From<ModelError> + From<io::Error> + Send,
+    {
+        let Self { listener, shared, stop } = self;
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .enable_all()
+            .build()?;
+        let outcome = thread::scope(|scope| {
+            let loader = scope.spawn(|| {
+                let started = load().and_then(|served| Ok(shared.start(served)?));
+                if started.is_err() {
+                    stop.stop();
+                }
+                started
+            });
+            let router = api::router(Arc::clone(&shared));
+            let served = threads.block_on(accept(listener, router, &shared, stop.0.subscribe()));
+            match loader.join() {
+                Ok(loaded) => loaded.and(served.map_err(E::from)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        });
+        // Requests that are left are dropped, which cancels their jobs.
+        threads.shutdown_timeout(Duration::from_secs(1));
+        outcome
+    }
+}
+
+impl Stop {
+    /// Stops the server.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Shared {
+    /// Starts the workers of models.
+    fn start(&self, served: Vec<Served>) -> Result<(), ModelError> {
+        let mut models: Vec<Model> = Vec::with_capacity(served.len());
+        for one in served {
+            if models.iter().any(|model| model.name == one.name) {
+                return Err(ModelError::Ambiguous(one.name));
+            }
+            models.push(Model::start(one, self.config.limits.queue, &self.metrics)?);
+        }
+        self.models.set(models).expect("models are loaded once");
+        Ok(())
+    }
+
+    /// The models, the default first; none before they are loaded.
+    pub(crate) fn models(&self) -> &[Model] {
+        self.models.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin_to_stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The number of the next request.
+    pub(crate) fn next_request(&self) -> u64 {
+        self.num_requests.fetch_add(1, Ordering::Relaxed)
+    }
+}
