@@ -13,6 +13,11 @@ lint:
 test *args:
     cargo nextest run --release --workspace --features webgpu,cuda {{args}}
 
+# Ten minutes of damaged input for a reader or the server, such as `just fuzz weights`; all of them
+# run briefly in `just test`. A finding ends it with status 1 or 100; none with 124.
+fuzz test minutes="10":
+    PROPTEST_CASES=4000000000 timeout {{minutes}}m cargo nextest run --release --workspace --features webgpu,cuda -E 'test({{test}})'
+
 # Measure; with PyTorch installed, also its training step.
 bench *args:
     cargo bench --package uner-benches {{args}}

@@ -17,7 +17,7 @@ use uner_prompt::{
 };
 
 /// A change to a text: its position (as a share of the length), bytes removed, bytes inserted.
-type Change = (f64, usize, Vec<u8>);
+pub(crate) type Change = (f64, usize, Vec<u8>);
 
 /// Fragments that break parsers, and parts of sizes.
 const PIECES: [&str; 24] = [
@@ -47,7 +47,7 @@ const PIECES: [&str; 24] = [
     "\"\"",
 ];
 
-fn changes() -> impl Strategy<Value = Vec<Change>> {
+pub(crate) fn changes() -> impl Strategy<Value = Vec<Change>> {
     let new = prop_oneof![
         4 => prop::sample::select(PIECES.to_vec()).prop_map(|piece| piece.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..8),
@@ -55,7 +55,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     prop::collection::vec((0.0..1.0, 0..12_usize, new), 1..4)
 }
 
-fn changed(bytes: &[u8], changes: &[Change]) -> Vec<u8> {
+pub(crate) fn changed(bytes: &[u8], changes: &[Change]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for (place, length, new) in changes {
         let start = (place * bytes.len() as f64) as usize;
@@ -92,8 +92,14 @@ fn encode_with(folder: &Path) {
     }
 }
 
+/// `PROPTEST_CASES` cases of a test; 200 without it.
+pub(crate) fn cases() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(cases.unwrap_or(200))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases())]
 
     #[test]
     fn recipes(changes in changes()) {

@@ -25,7 +25,7 @@ pub(crate) fn named_folder(text: &str) -> Result<NamedFolder, String> {
         text.split_once('=').filter(|(name, folder)| !name.is_empty() && !folder.is_empty());
     let (name, folder) =
         parts.ok_or("it must be a name and a folder, such as `legal=adapters/x`")?;
-    let folder = at_home(folder.into()).map_err(|error| error.to_string())?;
+    let folder = at_home(folder.into())?;
     Ok(NamedFolder { name: name.to_owned(), folder })
 }
 

@@ -15,14 +15,11 @@ mod jobs;
 mod load;
 pub mod predict;
 mod prompts;
-mod watch;
 
-pub use complete::{Chat, ChatOptions, Completion};
 pub use error::InferError;
 pub use export::Export;
-pub use extract::{Problem, Request};
 pub use generate::Generator;
-pub use jobs::{Ask, Job, OnText, Outcome};
+pub use jobs::{Ask, Chat, ChatOptions, Completion, Job, OnText, Outcome, Problem, Request};
 pub use load::{INFER, LoadOptions, TEMPLATE, TYPES, trained_types};
 pub use predict::{Decoding, InferConfig, Predictor, Query, Response};
 pub use uner_data::FoundEntity;

@@ -9,7 +9,7 @@ use uner_model::{BaseFormat, Llama, LlamaConfig, folder};
 use uner_prompt::{PromptError, Template, Tokenizer, tokenizer_in};
 
 use crate::error::InferError;
-use crate::predict::{Decoding, InferConfig, Part, Predictor};
+use crate::predict::{Decoding, InferConfig, Part, Predictor, WeightsOf};
 
 /// The file of a model's template.
 pub const TEMPLATE: &str = "template.toml";
@@ -59,7 +59,7 @@ impl Predictor<'static> {
         let form = options.int8.then_some(BaseFormat::EightBit);
         let (config, model) =
             folder::load_quantized(folder, options.base.as_deref(), form, device)?;
-        let base = WeightsOf::read(folder, &model, form)?;
+        let base = weights_of(folder, &model, form)?;
         let model = match *device == Device::flex() {
             true if options.int8 => model.pack_int8(),
             true => model.pack(),
@@ -102,26 +102,17 @@ impl Predictor<'static> {
     }
 }
 
-/// The weights of a base model, in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WeightsOf {
-    fingerprint: u32,
+/// The weights of the model in a folder; `None` if its adapter does not identify its base.
+fn weights_of(
+    folder: &Path,
+    model: &Llama,
     form: Option<BaseFormat>,
-}
-
-impl WeightsOf {
-    /// Those of the model in a folder; `None` if its adapter does not identify its base.
-    fn read(
-        folder: &Path,
-        model: &Llama,
-        form: Option<BaseFormat>,
-    ) -> Result<Option<Self>, InferError> {
-        let Base { fingerprint, form: own, .. } = match &model.adapter {
-            Some(adapter) => adapter.base.clone(),
-            None => Base::of(folder)?,
-        };
-        Ok(fingerprint.map(|fingerprint| Self { fingerprint, form: own.or(form) }))
-    }
+) -> Result<Option<WeightsOf>, InferError> {
+    let Base { fingerprint, form: own, .. } = match &model.adapter {
+        Some(adapter) => adapter.base.clone(),
+        None => Base::of(folder)?,
+    };
+    Ok(fingerprint.map(|fingerprint| WeightsOf { fingerprint, form: own.or(form) }))
 }
 
 /// The entity types that the model in a folder was trained on, from frequent to rare; none if the

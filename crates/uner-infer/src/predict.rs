@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use uner_data::align::{self, align};
 use uner_data::{Entity, FoundEntity, FoundRelation};
-use uner_model::{Llama, LlamaConfig};
+use uner_model::{BaseFormat, Llama, LlamaConfig};
 use uner_prompt::grounded::{Grounding, Pieces};
 use uner_prompt::mission::{self, Item};
 use uner_prompt::{PromptError, Template, Tokenizer};
@@ -17,7 +17,6 @@ use uner_prompt::{PromptError, Template, Tokenizer};
 use crate::engine::{Answer, Engine, Limits, Memory, Prompt, Sampling, Stop};
 use crate::error::InferError;
 use crate::generate::Generator;
-use crate::load::WeightsOf;
 
 /// Memory that the keys and values of all running queries may take, in bytes.
 const CACHE_BYTES: usize = 8 << 30;
@@ -116,6 +115,13 @@ pub struct Predictor<'a> {
     pub(crate) base: Option<WeightsOf>,
     /// The cache of the last engine, which holds the beginning of all prompts.
     pub(crate) memory: Mutex<Option<Memory>>,
+}
+
+/// The weights of a base model, in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WeightsOf {
+    pub(crate) fingerprint: u32,
+    pub(crate) form: Option<BaseFormat>,
 }
 
 /// Prompts with their queries, and the queries that cannot be asked.

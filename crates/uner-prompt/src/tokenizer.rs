@@ -224,6 +224,12 @@ impl Tokenizer {
         }
     }
 
+    /// Whether a token stands for one byte, such as `<0x0A>`: a text has it as a character only if
+    /// its neighbours complete one.
+    pub fn is_byte(&self, id: u32) -> bool {
+        bytes::byte_of(&self.token(id)).is_some()
+    }
+
     /// The text of a token; empty for an unknown id.
     pub(crate) fn token(&self, id: u32) -> String {
         match &self.model {

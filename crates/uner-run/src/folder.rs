@@ -5,10 +5,10 @@
 //!                   plan.toml          the plan made from it; also in every checkpoint
 //!                   metrics.jsonl      a line per event; events.out.tfevents… for TensorBoard
 //!                   guards/            the conversations of steps that triggered a guard
-//!                   tokenizer.json     (or tokenizer.model); as the next three, in every checkpoint
+//!                   tokenizer.json     (or tokenizer.model); as the next three, in checkpoints
 //!                   template.toml      the template
 //!                   infer.toml         how answers are generated
-//!                   types.txt          the entity types of the training data, from frequent to rare
+//!                   types.txt          the trained entity types, from frequent to rare
 //!                   step-000500/       checkpoints, latest and best
 //!                   report.html        scores, and report.md, report.json
 //!                   evaluation.json    what was measured

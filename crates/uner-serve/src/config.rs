@@ -8,8 +8,8 @@ use crate::keys::ApiKeys;
 /// The configuration of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it listens; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Address and port; port 0 takes a free one.
+    pub address: SocketAddr,
     /// The keys of those who may ask; everybody may if it is empty.
     pub keys: ApiKeys,
     /// Origins whose pages may read answers in a browser (CORS); `*` for all.

@@ -16,7 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// Largest headers of a request, in bytes.
 const LARGEST_HEADERS: usize = 64 << 10;

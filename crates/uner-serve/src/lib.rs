@@ -23,14 +23,15 @@ mod metrics;
 mod page;
 mod queue;
 mod server;
+mod shared;
 mod worker;
 
 pub use config::{Config, Limits};
 pub use keys::{ApiKeys, KeysError};
-pub use server::{Bound, Served, Stop, bind};
-pub use worker::ModelError;
+pub use server::{Bound, Stop, bind};
+pub use worker::{ModelError, Served};
 
-/// The OpenAPI document of the server, as JSON.
+/// The `OpenAPI` document of the server, as JSON.
 pub fn openapi() -> String {
     api::openapi::document()
 }

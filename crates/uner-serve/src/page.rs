@@ -18,6 +18,10 @@ pub(crate) async fn css() -> Response {
     file("text/css; charset=utf-8", include_str!("page/page.css"))
 }
 
+pub(crate) async fn icon() -> Response {
+    file("image/svg+xml", include_str!("page/icon.svg"))
+}
+
 pub(crate) async fn script() -> Response {
     file("text/javascript; charset=utf-8", include_str!("page/page.js"))
 }

@@ -156,6 +156,6 @@ mod tests {
         pace.add(Duration::from_secs(10), 5);
         assert_eq!(pace.time_for(4), Duration::from_secs(8));
         assert_eq!(pace.time_for(0), Duration::from_secs(1));
-        assert_eq!(pace.time_for(1000), Duration::from_secs(60));
+        assert_eq!(pace.time_for(1000), Duration::from_mins(1));
     }
 }

@@ -2,33 +2,20 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use uner_infer::Predictor;
 
 use crate::api;
 use crate::config::Config;
 use crate::connections::accept;
-use crate::metrics::Metrics;
-use crate::worker::{Model, ModelError};
+use crate::shared::Shared;
+use crate::worker::{ModelError, Served};
 
 /// Threads for connections; the engine has its own.
 const THREADS: usize = 2;
-
-/// A model to serve.
-#[derive(Debug)]
-pub struct Served {
-    /// The name that requests choose it by.
-    pub name: String,
-    /// The model.
-    pub predictor: Predictor<'static>,
-    /// The types that it was trained on, from frequent to rare; empty if unknown.
-    pub entity_types: Vec<String>,
-}
 
 /// A server with an address, which does not answer yet.
 #[derive(Debug)]
@@ -42,35 +29,18 @@ pub struct Bound {
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Sender<bool>);
 
-/// What all requests of a server share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) metrics: Metrics,
-    /// The models, the default first. None before they are loaded.
-    models: OnceLock<Vec<Model>>,
-    is_stopping: AtomicBool,
-    num_requests: AtomicU64,
-}
-
 /// Takes the address of a server.
 ///
 /// # Errors
 /// When the address cannot be used.
 pub fn bind(config: Config) -> io::Result<Bound> {
-    let listener = TcpListener::bind(config.listen).map_err(|error| {
-        let text = format!("cannot listen on `{}`: {error}", config.listen);
+    let listener = TcpListener::bind(config.address).map_err(|error| {
+        let text = format!("cannot listen on `{}`: {error}", config.address);
         io::Error::new(error.kind(), text)
     })?;
     listener.set_nonblocking(true)?;
-    let shared = Shared {
-        config,
-        metrics: Metrics::new(),
-        models: OnceLock::new(),
-        is_stopping: AtomicBool::new(false),
-        num_requests: AtomicU64::new(0),
-    };
-    Ok(Bound { listener, shared: Arc::new(shared), stop: Stop(watch::Sender::new(false)) })
+    let shared = Arc::new(Shared::new(config));
+    Ok(Bound { listener, shared, stop: Stop(watch::Sender::new(false)) })
 }
 
 impl Bound {
@@ -127,38 +97,5 @@ impl Stop {
     /// Stops the server.
     pub fn stop(&self) {
         self.0.send_replace(true);
-    }
-}
-
-impl Shared {
-    /// Starts the workers of models.
-    fn start(&self, served: Vec<Served>) -> Result<(), ModelError> {
-        let mut models: Vec<Model> = Vec::with_capacity(served.len());
-        for one in served {
-            if models.iter().any(|model| model.name == one.name) {
-                return Err(ModelError::Ambiguous(one.name));
-            }
-            models.push(Model::start(one, self.config.limits.queue, &self.metrics)?);
-        }
-        self.models.set(models).expect("models are loaded once");
-        Ok(())
-    }
-
-    /// The models, the default first; none before they are loaded.
-    pub(crate) fn models(&self) -> &[Model] {
-        self.models.get().map_or(&[], Vec::as_slice)
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn begin_to_stop(&self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
-    }
-
-    /// The number of the next request.
-    pub(crate) fn next_request(&self) -> u64 {
-        self.num_requests.fetch_add(1, Ordering::Relaxed)
     }
 }

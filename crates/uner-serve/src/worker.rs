@@ -15,7 +15,17 @@ use uner_prompt::mission;
 
 use crate::metrics::Metrics;
 use crate::queue::{Item, Pace, Queue, Reply};
-use crate::server::Served;
+
+/// A model to serve.
+#[derive(Debug)]
+pub struct Served {
+    /// The name that requests choose it by.
+    pub name: String,
+    /// The model.
+    pub predictor: Predictor<'static>,
+    /// The types that it was trained on, from frequent to rare; empty if unknown.
+    pub entity_types: Vec<String>,
+}
 
 /// A model that is served.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use super::{PATIENCE, Server, config};
 
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
-/// A page in a headless browser, driven by the DevTools protocol over two pipes.
+/// A page in a headless browser, driven by the `DevTools` protocol over two pipes.
 struct Page {
     browser: Child,
     requests: File,
@@ -58,7 +58,7 @@ impl Page {
             .spawn()
             .unwrap();
         let requests = File::options().write(true).open(requests).unwrap();
-        let replies = BufReader::new(File::open(replies).unwrap());
+        let replies = BufReader::new(File::options().read(true).open(replies).unwrap());
         let (session, num_requests) = (Value::Null, 0);
         let mut page = Self { browser, requests, replies, session, num_requests, _folder: folder };
         let target = page.call("Target.createTarget", &json!({"url": "about:blank"}));
@@ -164,7 +164,7 @@ const ROWS: &str = "[...document.querySelectorAll('#entities tr')].map((row) => 
 fn typed_text_is_searched() {
     let server = Server::start(config());
     let Some(mut page) = Page::open(&server, "") else { return };
-    let text = "Ada 👩‍🚀 met <b>Bo</b> in Rome.";
+    let text = "Ada 👩‍🚀 met Bo in Rome. Ada <b>ran</b>.";
     page.write("text", text);
     page.write("type-input", "person");
     page.press("Enter", 13, 0);
@@ -219,6 +219,8 @@ fn errors_are_shown() {
     let keys = ApiKeys::from_list("0123456789abcdef", "test").unwrap();
     let server = Server::start(Config { keys, ..config() });
     let Some(mut page) = Page::open(&server, "") else { return };
+    // The page asks for the models when it is opened.
+    page.until("document.getElementById('alert').textContent.includes('API key')");
     page.extract();
     assert_eq!(page.text("alert"), "Enter a text first.");
     page.write("text", "Ada met Bo.");

@@ -70,7 +70,7 @@ fn turns_are_those_of_the_predictor() {
     let [.., last, with_usage] = &events[..] else { panic!("{events:?}") };
     assert_eq!(last["choices"][0]["finish_reason"], "length");
     assert_eq!((&with_usage["usage"], &with_usage["choices"]), (&usage, &json!([])));
-    assert!(events.len() > 5, "in pieces: {}", events.len());
+    assert!(events.len() >= 5, "in pieces: {}", events.len());
 }
 
 #[test]

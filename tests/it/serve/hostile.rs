@@ -2,12 +2,18 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
 use serde_json::json;
 use uner_serve::{Config, Limits};
 
 use super::{PATIENCE, Server, config, post, predictor, read, served};
+use crate::hostile::{cases, changed, changes};
+
+/// The server of the random requests.
+static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start(config()));
 
 const GOOD: &str = r#"{"text": "Ada met Bo.", "types": ["person"]}"#;
 
@@ -94,7 +100,7 @@ fn broken_requests_are_refused() {
         let response = server.raw(request.as_bytes());
         assert_eq!(response.status, status, "{request}: {response:?}");
     }
-    let many: String = (0..1000).map(|index| format!("X-{index}: y\r\n")).collect();
+    let many = "X-Many: y\r\n".repeat(1000);
     let flood = format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n");
     assert_eq!(server.raw(flood.as_bytes()).status, 431);
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "y".repeat(1 << 20));
@@ -188,4 +194,37 @@ fn a_late_answer_is_an_error() {
     let response = server.post("/v1/ner", &request.to_string());
     assert_eq!(response.status, 504, "{response:?}");
     assert!(response.json()["error"]["message"].as_str().unwrap().contains("0.05 s"));
+}
+
+const CHAT: &str = r#"{"model": "small", "messages": [{"role": "user", "content": "Ada met Bo."}],
+    "max_tokens": 4, "temperature": 0.5, "top_p": 0.9, "stop": ["x"], "stream": true}"#;
+const NER: &str = r#"{"text": ["Ada met Bo.", "x"], "types": ["person", {"name": "city",
+    "definition": "a place"}], "threshold": 0.25, "model": "small"}"#;
+
+proptest! {
+    #![proptest_config(cases())]
+
+    /// A damaged body is answered: with what it asks for, or with an error in JSON.
+    #[test]
+    fn damaged_bodies_are_answered(changes in changes()) {
+        for (path, body) in [("/v1/ner", NER), ("/v1/chat/completions", CHAT)] {
+            let response = SERVER.post_with(path, "", &changed(body.as_bytes(), &changes));
+            prop_assert!([200, 400, 404].contains(&response.status), "{response:?}");
+            if response.status != 200 {
+                prop_assert!(response.json()["error"]["message"].is_string());
+            }
+        }
+    }
+
+    /// A damaged request is answered or cut off, and the server answers the next one.
+    #[test]
+    fn damaged_requests_end(changes in changes()) {
+        let request = changed(&post("/v1/ner", "X-Request-Id: 1\r\n", NER.as_bytes()), &changes);
+        let mut stream = SERVER.connect();
+        let _ = stream.write_all(&request);
+        let _ = stream.shutdown(Shutdown::Write);
+        let response = read(&mut stream);
+        prop_assert!(response.status != 500, "{response:?}");
+        prop_assert_eq!(SERVER.get("/health").status, 200);
+    }
 }

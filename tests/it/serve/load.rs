@@ -105,6 +105,6 @@ fn models_that_cannot_be_served_end_the_server() {
     let error = run(two).unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(ModelError::Ambiguous(_))), "{error}");
     let server = Server::start(config());
-    let taken = bind(Config { listen: server.address, ..config() }).unwrap_err().to_string();
+    let taken = bind(Config { address: server.address, ..config() }).unwrap_err().to_string();
     assert!(taken.contains(&server.address.to_string()), "{taken}");
 }

@@ -22,8 +22,9 @@ use uner_serve::{ApiKeys, Config, Limits, Served, Stop, bind};
 
 use crate::model::small_config;
 
+const TEXT: &str = "Ada 👩‍🚀 met Bo in Rome. Ada ran.";
 /// Time for an answer of a small model, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running server, which stops when it is dropped.
 struct Server {
@@ -53,7 +54,7 @@ impl Response {
 
 fn config() -> Config {
     Config {
-        listen: "127.0.0.1:0".parse().unwrap(),
+        address: "127.0.0.1:0".parse().unwrap(),
         keys: ApiKeys::default(),
         origins: Vec::new(),
         limits: Limits { time: PATIENCE, ..Limits::default() },
@@ -61,11 +62,22 @@ fn config() -> Config {
     }
 }
 
-/// A model with random weights: its answers mean nothing, and are in the format.
+/// A model with random weights, the first from this seed on that finds some entities: its answers
+/// mean nothing, and are in the format.
 fn predictor(seed: u64, max_new_tokens: usize) -> Predictor<'static> {
+    let models = (seed..).map(|seed| random_predictor(seed, max_new_tokens));
+    let names_some = |model: &Predictor| {
+        let found = model.predict(TEXT, &["person", "city"]).unwrap();
+        found.len() > 1 && found.len() < 20
+    };
+    models.into_iter().find(names_some).unwrap()
+}
+
+fn random_predictor(seed: u64, max_new_tokens: usize) -> Predictor<'static> {
     let words = ["What describes person in the text? [\"Ada\", \"Bo\"] []", "Ada met Bo in Rome."];
     let tokenizer = Tokenizer::train(words.iter().cycle().take(40), 320).unwrap();
-    let config = LlamaConfig { vocab_size: tokenizer.vocab_size(), ..small_config() };
+    let vocab_size = tokenizer.vocab_size();
+    let config = LlamaConfig { vocab_size, max_position_embeddings: 1024, ..small_config() };
     let model = random(&config, seed, &Device::flex());
     let template = Template::load("zero-shot").unwrap();
     let infer = InferConfig { max_new_tokens, ..InferConfig::default() };

@@ -3,9 +3,7 @@
 use serde_json::{Value, json};
 use uner_serve::{ApiKeys, Config};
 
-use super::{Server, config, predictor, served};
-
-const TEXT: &str = "Ada 👩‍🚀 met Bo in Rome. Ada ran.";
+use super::{Server, TEXT, config, predictor, served};
 
 fn entities(server: &Server, request: &Value) -> Value {
     let response = server.post("/v1/ner", &request.to_string());
@@ -106,7 +104,12 @@ fn wrong_requests_are_refused() {
         (json!({"text": "a", "types": ["x"], "model": "large"}), 404, json!("model"), "`small`"),
         (json!({"text": "a", "types": vec!["x"; 101]}), 400, json!("types"), "101 types"),
         (json!({"text": vec!["a"; 257], "types": ["x"]}), 400, json!("text"), "257 texts"),
-        (json!({"text": "a", "types": ["x".repeat(900)]}), 400, json!("text"), "split the text"),
+        (
+            json!({"text": "a", "types": ["x".repeat(900)]}),
+            400,
+            json!("text"),
+            "fits into a window",
+        ),
     ] {
         let response = server.post("/v1/ner", &request.to_string());
         assert_eq!(response.status, status, "{response:?}");
@@ -143,7 +146,7 @@ fn keys_protect_what_computes_and_counts() {
 fn the_other_routes_answer() {
     let server = Server::with(
         config(),
-        vec![served("small", predictor(1, 16)), served("other", predictor(2, 16))],
+        vec![served("small", predictor(1, 16)), served("other", predictor(100, 16))],
     );
     let models = server.get("/v1/models").json();
     assert_eq!(models["object"], "list");

@@ -18,7 +18,7 @@ const KEYS: &str = "UNER_API_KEYS";
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     let server = bind(Config {
-        listen: args.listen,
+        address: args.listen,
         keys: keys(args)?,
         origins: origins(args)?,
         limits: Limits {

@@ -26,14 +26,20 @@ impl Running {
         command.arg("serve").args(options).args(["--listen", "127.0.0.1:0"]);
         command.current_dir(desk.0.path()).env_remove("RUST_LOG").env_remove("UNER_API_KEYS");
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut server = Self { child, log, address: String::new() };
+        server.address = server.announced();
+        server
+    }
+
+    /// The address that it prints when it answers.
+    fn announced(&mut self) -> String {
         let mut said = String::new();
         loop {
             let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the server ended: {said}");
+            assert!(self.log.read_line(&mut line).unwrap() > 0, "the server ended: {said}");
             if let Some(address) = line.trim().strip_suffix(" answers") {
-                let address = address.strip_prefix("http://").unwrap().to_owned();
-                return Self { child, log, address };
+                return address.strip_prefix("http://").unwrap().to_owned();
             }
             said.push_str(&line);
         }

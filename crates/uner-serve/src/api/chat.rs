@@ -20,7 +20,7 @@ use super::error::{ApiError, ErrorBody, json};
 use super::models::find;
 use crate::log::Asked;
 use crate::queue::Pending;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// The next turn of a chat. With `stream`, server-sent events of `chat.completion.chunk` objects,
 /// and `[DONE]` last.
@@ -63,15 +63,12 @@ pub(crate) async fn complete(
     let pending = model.queue.push(vec![Ask::Chat(chat, on_text)]);
     let pending = pending.map_err(|full| ApiError::full(full, 1))?;
     let mut pending = pending.ok_or_else(|| ApiError::unavailable(true))?;
-    let mut response = match pieces {
-        Some(pieces) => {
-            let turn = Turn { head, pieces, pending, deadline, time: limits.time, with_usage };
-            turn.stream().await?
-        }
-        None => {
-            let outcome = timeout_at(deadline, outcome(&mut pending)).await;
-            json(&head.response(&outcome.map_err(|_| ApiError::late(limits.time))??))
-        }
+    let mut response = if let Some(pieces) = pieces {
+        let turn = Turn { head, pieces, pending, deadline, time: limits.time, with_usage };
+        turn.stream().await?
+    } else {
+        let outcome = timeout_at(deadline, outcome(&mut pending)).await;
+        json(&head.response(&outcome.map_err(|_| ApiError::late(limits.time))??))
     };
     response.extensions_mut().insert(asked);
     Ok(response)

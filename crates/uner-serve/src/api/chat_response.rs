@@ -34,6 +34,7 @@ struct Turn<'a> {
 }
 
 /// Numbers of tokens.
+#[expect(clippy::struct_field_names, reason = "the names of the protocol")]
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(crate) struct Usage {
     prompt_tokens: usize,

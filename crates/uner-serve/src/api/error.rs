@@ -73,9 +73,10 @@ impl ApiError {
 
     /// A server without models, before it has read them or while it stops.
     pub(crate) fn unavailable(is_stopping: bool) -> Self {
-        let message = match is_stopping {
-            true => "the server is stopping; ask another",
-            false => "the server is loading its models; try again",
+        let message = if is_stopping {
+            "the server is stopping; ask another"
+        } else {
+            "the server is loading its models; try again"
         };
         let retry_after = Some(Duration::from_secs(1));
         Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }

@@ -20,7 +20,7 @@ use axum::routing::{get, post};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::page;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -35,6 +35,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/", get(page::html))
         .route("/page.css", get(page::css))
         .route("/page.js", get(page::script))
+        .route("/icon.svg", get(page::icon))
         .route("/openapi.json", get(openapi::get))
         .route("/health", get(state::health))
         .route("/ready", get(state::ready));

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, json, start};
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::worker::Model;
 
 /// The models of a server.

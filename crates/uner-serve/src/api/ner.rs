@@ -16,7 +16,7 @@ use super::models::find;
 use crate::config::Limits;
 use crate::log::Asked;
 use crate::queue::Pending;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// A request for the entities of texts.
 #[derive(Debug, Deserialize, ToSchema)]

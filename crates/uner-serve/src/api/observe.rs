@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 
 use super::error::{ApiError, start};
 use crate::log::{Asked, Line};
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// The header with the number of a request, the client's or ours.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
@@ -54,9 +54,10 @@ pub(crate) async fn observe(
 
 /// The path of the route, for metrics: a client cannot add to their number.
 fn route(request: &Request) -> &'static str {
-    const ROUTES: [&str; 11] = [
+    const ROUTES: [&str; 12] = [
         "/",
         "/health",
+        "/icon.svg",
         "/metrics",
         "/openapi.json",
         "/page.css",

@@ -1,4 +1,4 @@
-//! The OpenAPI document.
+//! The `OpenAPI` document.
 
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;

@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 use super::error::json;
 use crate::metrics::MEDIA_TYPE;
-use crate::server::Shared;
+use crate::queue::Queue;
+use crate::shared::Shared;
 use crate::worker::Model;
 
 /// The state of the server.
@@ -26,12 +27,10 @@ pub(crate) struct Status {
     (status = 200, description = "It works", body = Status),
     (status = 503, description = "Its engine has failed", body = Status)))]
 pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.models().iter().all(Model::is_healthy) {
-        true => json(&Status { status: "ok" }),
-        false => {
-            (StatusCode::SERVICE_UNAVAILABLE, json(&Status { status: "failed" })).into_response()
-        }
+    if shared.models().iter().all(Model::is_healthy) {
+        return json(&Status { status: "ok" });
     }
+    (StatusCode::SERVICE_UNAVAILABLE, json(&Status { status: "failed" })).into_response()
 }
 
 /// Whether requests are answered: not before the models are loaded, nor once the server stops.
@@ -47,14 +46,14 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, json(&Status { status })).into_response()
 }
 
-/// Metrics in the text format of OpenMetrics, which Prometheus reads.
+/// Metrics in the text format of `OpenMetrics`, which Prometheus reads.
 #[utoipa::path(get, path = "/metrics", responses(
     (status = 200, description = "The metrics", content_type = "application/openmetrics-text",
      body = String)), security((), ("key" = [])))]
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let queues = || shared.models().iter().map(|model| &model.queue);
-    let length = queues().map(|queue| queue.len()).sum();
-    let limit = queues().map(|queue| queue.limit()).sum();
+    let length = queues().map(Queue::len).sum();
+    let limit = queues().map(Queue::limit).sum();
     let text = shared.metrics.text(length, limit);
     ([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], text).into_response()
 }

@@ -24,9 +24,8 @@ let answer = null;
 const hiddenTypes = new Set();
 /** Hues by type. They stay the same until the next answer. */
 const hues = new Map();
-/** The entities that the tooltip describes, by label or segment. */
-const details = new WeakMap();
-let labels = [];
+/** The label of each entity that is shown. */
+let labels = new Map();
 
 function make(name, properties, ...children) {
   const element = Object.assign(document.createElement(name), properties);
@@ -45,9 +44,10 @@ const countedEntities = (number) => counted(number, "entity", "entities");
 const hideTip = () => { tip.hidden = true; };
 const say = (...parts) => byId("status").replaceChildren(...parts);
 
-function complain(message, field) {
-  byId("alert").hidden = !message;
-  byId("alert").textContent = message;
+/** Shows a message in its place; an empty one hides the place. */
+function show(id, message, field) {
+  byId(id).hidden = !message;
+  byId(id).textContent = message ?? "";
   field?.focus();
 }
 
@@ -63,11 +63,9 @@ async function request(path, options = {}) {
   try {
     response = await fetch(path, { ...options, headers, cache: "no-store" });
   } catch {
-    options.signal?.throwIfAborted();
     throw new Error("The server does not answer. Check that it is running and try again.");
   }
   const body = await response.json().catch(() => null);
-  options.signal?.throwIfAborted();
   if (!response.ok) throw new Error(refusal(response, body));
   if (body === null) throw new Error("The answer of the server cannot be read. Try again.");
   return body;
@@ -90,7 +88,7 @@ async function loadModels() {
   try {
     models = (await request("v1/models")).data;
   } catch (error) {
-    return complain(error.message);
+    return show("alert", error.message);
   }
   byId("model").replaceChildren(...models.map(({ id }) => new Option(id, id)));
   byId("model-part").hidden = models.length < 2;
@@ -102,12 +100,6 @@ const chosenModel = () => models.find(({ id }) => id === byId("model").value);
 function showModel() {
   byId("model-name").textContent = byId("model").value;
   showSuggestions();
-}
-
-function useKey(event) {
-  event.preventDefault();
-  complain("");
-  loadModels();
 }
 
 // The form
@@ -180,7 +172,7 @@ function fillForm(text, names) {
   running?.abort();
   answer = null;
   byId("output").hidden = true;
-  complain("");
+  show("alert", "");
   textBox.value = text;
   growTextBox();
   typeInput.value = "";
@@ -194,16 +186,14 @@ function onExample(event) {
   say("Example filled in");
 }
 
-// The request
-
 async function extract(event) {
   event.preventDefault();
   if (running) return;
   addTypes(typeInput.value);
   const text = textBox.value;
-  if (!text.trim()) return complain("Enter a text first.", textBox);
-  if (types.length === 0) return complain("Add an entity type first.", typeInput);
-  complain("");
+  if (!text.trim()) return show("alert", "Enter a text first.", textBox);
+  if (types.length === 0) return show("alert", "Add an entity type first.", typeInput);
+  show("alert", "");
   running = new AbortController();
   const { signal } = running;
   const seconds = startClock();
@@ -217,9 +207,13 @@ async function extract(event) {
     if (models.length === 0) loadModels();
   } catch (error) {
     say(signal.aborted ? `Cancelled after ${seconds()} s` : "");
-    if (!signal.aborted) complain(error.message);
+    if (!signal.aborted) show("alert", error.message);
   } finally {
-    stopClock();
+    clearInterval(running.timer);
+    running = null;
+    byId("extract").ariaDisabled = null;
+    if (document.activeElement === byId("cancel")) byId("extract").focus();
+    byId("cancel").hidden = true;
   }
 }
 
@@ -236,14 +230,6 @@ function startClock() {
   return seconds;
 }
 
-function stopClock() {
-  clearInterval(running.timer);
-  running = null;
-  byId("extract").ariaDisabled = null;
-  if (document.activeElement === byId("cancel")) byId("extract").focus();
-  byId("cancel").hidden = true;
-}
-
 // The answer
 
 function showAnswer() {
@@ -253,16 +239,15 @@ function showAnswer() {
   for (const name of [...answer.types, ...entities.map(({ type }) => type)]) {
     if (!hues.has(name)) hues.set(name, (250 + hues.size * HUE_STEP) % 360);
   }
-  byId("problem").hidden = !problem;
-  byId("problem").textContent = problem ?? "";
+  show("problem", problem);
   threshold.disabled = entities.length > 0 && entities.every((found) => found.probability === null);
   byId("output").hidden = false;
   showEntities();
   byId("output").scrollIntoView({ block: "nearest" });
 }
 
-const isProbable = ({ probability }) =>
-  probability === null || probability >= Number(threshold.value);
+/** Whether an entity is shown. Models that decode freely give no probabilities. */
+const isProbable = ({ probability }) => (probability ?? 1) >= Number(threshold.value);
 
 function showEntities() {
   byId("threshold-value").textContent = Number(threshold.value).toFixed(2);
@@ -271,18 +256,15 @@ function showEntities() {
   const probable = answer.entities.filter(isProbable);
   const shown = probable.filter(({ type }) => !hiddenTypes.has(type));
   showLegend(probable);
-  const labelOf = showText(shown);
-  byId("entities").replaceChildren(...shown.map((entity) => tableRow(entity, labelOf)));
+  showText(shown);
+  byId("entities").replaceChildren(...shown.map(tableRow));
   const total = answer.entities.length;
   const about = threshold.disabled ? ". This model gives no probabilities." : "";
   byId("shown").textContent =
     total === 0 ? "No entities found" : `${shown.length} of ${countedEntities(total)}${about}`;
 }
 
-function coloured(element, type) {
-  element.style.setProperty("--hue", hues.get(type));
-  return element;
-}
+const hueStyle = (type) => `--hue:${hues.get(type)}`;
 
 function showLegend(entities) {
   const counts = new Map([...hues.keys()].map((name) => [name, 0]));
@@ -292,10 +274,10 @@ function showLegend(entities) {
       if (!hiddenTypes.delete(name)) hiddenTypes.add(name);
       showEntities();
     };
-    const number = make("b", {}, `${count}`);
-    const button = makeButton("type", onclick, null, swatch(), isolated(name), " ", number);
-    button.ariaPressed = `${!hiddenTypes.has(name)}`;
-    return coloured(button, name);
+    const ariaPressed = `${!hiddenTypes.has(name)}`;
+    const properties = { type: "button", className: "type", onclick, ariaPressed };
+    const parts = [swatch(), isolated(name), " ", make("b", {}, `${count}`)];
+    return make("button", { ...properties, style: hueStyle(name) }, ...parts);
   });
   const legend = byId("legend");
   const focused = [...legend.children].indexOf(document.activeElement);
@@ -327,14 +309,14 @@ function stack(entities) {
   return spans;
 }
 
-/** Writes the text, cut where an entity starts or ends. Returns the label of each entity. */
+/** Writes the text, cut where an entity starts or ends. */
 function showText(entities) {
   // Offsets count code points, but the strings of JavaScript are in UTF-16.
   const characters = Array.from(answer.text);
   const spans = stack(entities);
   const bounds = spans.flatMap(({ start, end }) => [start, end]);
   const cuts = [...new Set([0, ...bounds, characters.length])].sort((a, b) => a - b);
-  const labelOf = new Map(spans.map(({ entity }) => [entity, label(entity)]));
+  labels = new Map(spans.map(({ entity }) => [entity, label(entity)]));
   const content = new DocumentFragment();
   let open = [];
   let next = 0;
@@ -344,18 +326,16 @@ function showText(entities) {
     const starting = spans.slice(first, next);
     open = [...open.filter(({ end }) => end > from), ...starting];
     const piece = characters.slice(from, cuts[index + 1]).join("");
-    const marks = starting.map(({ entity }) => labelOf.get(entity));
+    const marks = starting.map(({ entity }) => labels.get(entity));
     content.append(open.length === 0 ? piece : segment(open, ...marks, piece));
   }
+  const [first] = labels.values();
+  if (first) first.tabIndex = 0;
   result.replaceChildren(content);
-  labels = [...labelOf.values()];
-  if (labels.length > 0) labels[0].tabIndex = 0;
-  return labelOf;
 }
 
 /** A piece of text that lies in the same entities from its start to its end. */
 function segment(open, ...children) {
-  const element = make("span", { className: "segment" }, ...children);
   const colour = ({ entity }) => `oklch(var(--light) var(--chroma) ${hues.get(entity.type)})`;
   const depth = Math.max(...open.map(({ level }) => level)) + 1;
   const bars = open.map((span) => {
@@ -363,39 +343,38 @@ function segment(open, ...children) {
     return `linear-gradient(${colour(span)} 0 0) left bottom ${below}px / 100% 3px no-repeat`;
   });
   const inner = open.reduce((best, span) => (span.level < best.level ? span : best));
-  element.style.background = bars.join();
-  element.style.backgroundColor = `color-mix(in srgb, ${colour(inner)} var(--tint), transparent)`;
-  element.style.setProperty("--depth", `${depth * STEP}px`);
-  details.set(element, open.map(({ entity }) => entity));
-  return element;
+  const tint = `color-mix(in srgb, ${colour(inner)} var(--tint), transparent)`;
+  const style = `--depth:${depth * STEP}px;background:${bars},${tint}`;
+  const entities = open.map(({ entity }) => entity);
+  return make("span", { className: "segment", style, entities }, ...children);
 }
 
 function label(entity) {
   const { type, probability } = entity;
-  const properties = { className: "label", dir: "auto", tabIndex: -1, role: "button" };
   const number = probability === null ? "" : ` ${probability.toFixed(2)}`;
-  const element = make("span", properties, type, number);
+  const look = { className: "label", dir: "auto", style: hueStyle(type) };
+  const properties = { tabIndex: -1, role: "button", entities: [entity] };
+  const element = make("span", { ...look, ...properties }, type, number);
   element.setAttribute("aria-describedby", "tip");
-  details.set(element, [entity]);
-  return coloured(element, type);
+  return element;
 }
 
-function tableRow(entity, labelOf) {
+function tableRow(entity) {
   const { type, text, probability, start, end } = entity;
-  const show = () => labelOf.get(entity).focus();
+  const onclick = () => labels.get(entity).focus();
   const name = `${start} to ${end}, show in the text`;
-  const position = makeButton("link", show, name, `${start}–${end}`);
+  const position = makeButton("link", onclick, name, `${start}–${end}`);
   // Roles, because the style of phones lays rows out as grids.
   const cell = (child) => make("td", { role: "cell" }, child);
   const head = make("th", { scope: "row", role: "rowheader" }, swatch(), isolated(type));
   const cells = [isolated(text), probability?.toFixed(4) ?? "–", position].map(cell);
-  return coloured(make("tr", { role: "row" }, head, ...cells), type);
+  return make("tr", { role: "row", style: hueStyle(type) }, head, ...cells);
 }
 
 // Details of the entities under the pointer or the focus
 
 function showTip(element) {
-  tip.replaceChildren(...details.get(element).map(tipEntry));
+  tip.replaceChildren(...element.entities.map(tipEntry));
   tip.hidden = false;
   const { left, bottom, top } = element.getClientRects()[0];
   const lastLeft = document.documentElement.clientWidth - tip.offsetWidth - 8;
@@ -409,7 +388,8 @@ function tipEntry({ type, text, probability, start, end }) {
   const number = probability === null ? "" : `probability ${probability.toFixed(4)}, `;
   const quote = make("bdi", { className: "quote" }, text);
   const about = make("span", {}, `${number}characters ${start}–${end}`);
-  return coloured(make("p", {}, make("b", {}, swatch(), isolated(type)), quote, about), type);
+  const head = make("b", {}, swatch(), isolated(type));
+  return make("p", { style: hueStyle(type) }, head, quote, about);
 }
 
 function onPointer(event) {
@@ -420,17 +400,18 @@ function onPointer(event) {
 
 /** Tab stops at one label only; the arrows lead to the others. */
 function onLabelFocus(event) {
-  labels.find(({ tabIndex }) => tabIndex === 0).tabIndex = -1;
+  result.querySelector("[tabindex='0']").tabIndex = -1;
   event.target.tabIndex = 0;
   showTip(event.target);
 }
 
 function onLabelKey(event) {
-  const index = labels.indexOf(event.target);
+  const all = [...labels.values()];
+  const index = all.indexOf(event.target);
   const goal = { ArrowLeft: index - 1, ArrowRight: index + 1, Enter: index, " ": index }[event.key];
   if (goal === undefined) return;
   event.preventDefault();
-  const element = labels.at(goal % labels.length);
+  const element = all.at(goal % all.length);
   element.focus();
   showTip(element);
 }
@@ -477,9 +458,7 @@ function fragmentOf(form) {
 function formOf(fragment) {
   const binary = atob(fragment.replaceAll("-", "+").replaceAll("_", "/"));
   const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0));
-  const form = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  if (typeof form.text !== "string") throw new TypeError("`text` is not a string");
-  return form;
+  return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
 }
 
 function copyLink(event) {
@@ -495,11 +474,11 @@ function openLink() {
   if (!fragment || byId(fragment)) return;
   try {
     const form = formOf(fragment);
-    fillForm(form.text, form.types.map(String));
+    fillForm(form.text.toString(), form.types.map(String));
     threshold.value = Number(form.threshold) || 0;
     showEntities();
   } catch {
-    complain("This link is damaged. Copy it again in full.");
+    show("alert", "This link is damaged. Copy it again in full.");
   }
 }
 
@@ -515,7 +494,11 @@ byId("form").addEventListener("submit", extract);
 byId("cancel").addEventListener("click", () => running?.abort());
 byId("examples").addEventListener("click", onExample);
 byId("model").addEventListener("change", showModel);
-byId("key-form").addEventListener("submit", useKey);
+byId("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  show("alert", "");
+  loadModels();
+});
 key.addEventListener("change", () => sessionStorage.setItem(KEY_NAME, key.value));
 textBox.addEventListener("input", growTextBox);
 addEventListener("resize", growTextBox);

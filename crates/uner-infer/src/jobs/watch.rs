@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use uner_prompt::Tokenizer;
 
+use super::OnText;
 use crate::engine::{Decoder, Next, Prompt};
-use crate::jobs::OnText;
 
 /// Ends an answer when its job is cancelled.
-pub(crate) struct CancelledDecoder<'a> {
+pub(super) struct CancelledDecoder<'a> {
     decoder: Box<dyn Decoder + 'a>,
     cancelled: Arc<AtomicBool>,
 }
 
 /// Passes the text of an answer on as it grows, and ends it at a stop text.
-pub(crate) struct TextDecoder<'a, D> {
+pub(super) struct TextDecoder<'a, D> {
     decoder: D,
     tokenizer: &'a Tokenizer,
     stop: Vec<String>,
@@ -28,7 +28,7 @@ pub(crate) struct TextDecoder<'a, D> {
 
 impl<'a> CancelledDecoder<'a> {
     /// A prompt that ends when its job is cancelled.
-    pub(crate) fn watch(prompt: Prompt<'a>, cancelled: Option<Arc<AtomicBool>>) -> Prompt<'a> {
+    pub(super) fn watch(prompt: Prompt<'a>, cancelled: Option<Arc<AtomicBool>>) -> Prompt<'a> {
         match cancelled {
             None => prompt,
             Some(cancelled) => {
@@ -54,7 +54,7 @@ impl Decoder for CancelledDecoder<'_> {
 }
 
 impl<'a, D: Decoder> TextDecoder<'a, D> {
-    pub(crate) fn new(
+    pub(super) fn new(
         decoder: D,
         tokenizer: &'a Tokenizer,
         stop: Vec<String>,
@@ -70,6 +70,10 @@ impl<'a, D: Decoder> TextDecoder<'a, D> {
         let text = text.strip_prefix(' ').unwrap_or(&text);
         self.has_stopped = first_stop(text, &self.stop).is_some();
         let Some(on_text) = &mut self.on_text else { return };
+        // The next token may join a byte in a character, or make it invalid.
+        if self.ids.last().is_some_and(|&id| self.tokenizer.is_byte(id)) {
+            return;
+        }
         let known = settled(text, &self.stop);
         if let Some(new) = known.strip_prefix(&self.sent)
             && !new.is_empty()
@@ -100,7 +104,7 @@ impl<D: Decoder> Decoder for TextDecoder<'_, D> {
 }
 
 /// The byte where the first stop text begins.
-pub(crate) fn first_stop(text: &str, stop: &[String]) -> Option<usize> {
+pub(super) fn first_stop(text: &str, stop: &[String]) -> Option<usize> {
     stop.iter().filter_map(|stop| text.find(stop.as_str())).min()
 }
 

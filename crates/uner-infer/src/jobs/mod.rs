@@ -1,5 +1,9 @@
 //! Documents and chats that a model answers together, each when it is ready.
 
+mod chat;
+mod document;
+mod watch;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::ControlFlow;
@@ -8,13 +12,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use uner_data::predictions::Prediction;
 
-use crate::complete::{Chat, Completion, OpenChat};
 use crate::engine::{Answer, Prompt, Stop};
 use crate::error::InferError;
-use crate::extract::{OpenDocument, Problem, Request};
 use crate::generate::NotFinite;
 use crate::predict::{Predictor, PromptQueries};
-use crate::watch::CancelledDecoder;
+
+use chat::OpenChat;
+pub use chat::{Chat, ChatOptions, Completion};
+use document::OpenDocument;
+pub use document::{Problem, Request};
+use watch::CancelledDecoder;
 
 /// A document to search or a chat to continue.
 pub struct Job {
