@@ -12,13 +12,13 @@ import sys
 REPOSITORY = "https://github.com/uner-rs/uner/blob/main/"
 # Pages that chapters include, by chapter: the folder that their links start from.
 INCLUDED = {
-    "book/introduction.md": ".",
+    "introduction.md": ".",
     "book/results.md": "recipes",
     "book/speed.md": "benches",
     "book/architecture.md": ".",
 }
 CHAPTER_OF = {
-    "README.md": "book/introduction.md",
+    "README.md": "introduction.md",
     "recipes/RESULTS.md": "book/results.md",
     "benches/README.md": "book/speed.md",
     "ARCHITECTURE.md": "book/architecture.md",

@@ -3,6 +3,7 @@
 //! Every check is a function from its input to a list of problems, and is itself tested on bad
 //! input.
 
+mod book;
 mod circles;
 mod documents;
 mod glossary;

@@ -58,12 +58,17 @@ impl Bound {
     }
 
     /// Answers requests until it is stopped. `load` reads the models, the default first; until it
-    /// returns, requests for them are answered with status 503. When stopped, the server takes no
+    /// returns, requests for them are answered with status 503. `ready` is called when they are
+    /// answered. When stopped, the server takes no
     /// more connections, and ends those it has after their request, or after the time limit.
     ///
     /// # Errors
     /// When `load` fails, a model cannot be served, or the system has no thread or socket.
-    pub fn run<E>(self, load: impl FnOnce() -> Result<Vec<Served>, E> + Send) -> Result<(), E>
+    pub fn run<E>(
+        self,
+        load: impl FnOnce() -> Result<Vec<Served>, E> + Send,
+        ready: impl FnOnce() + Send,
+    ) -> Result<(), E>
     where
         E: From<ModelError> + From<io::Error> + Send,
     {
@@ -75,8 +80,9 @@ impl Bound {
         let outcome = thread::scope(|scope| {
             let loader = scope.spawn(|| {
                 let started = load().and_then(|served| Ok(shared.start(served)?));
-                if started.is_err() {
-                    stop.stop();
+                match &started {
+                    Ok(()) => ready(),
+                    Err(_) => stop.stop(),
                 }
                 started
             });

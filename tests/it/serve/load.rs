@@ -76,10 +76,13 @@ fn a_loading_server_says_so() {
     let (address, stop) = (bound.address().unwrap(), bound.stop());
     let (go, wait) = channel::<()>();
     let thread = std::thread::spawn(move || {
-        bound.run::<Box<dyn std::error::Error + Send + Sync>>(move || {
-            wait.recv()?;
-            Ok(vec![served("small", predictor(1, 16))])
-        })
+        bound.run::<Box<dyn std::error::Error + Send + Sync>>(
+            move || {
+                wait.recv()?;
+                Ok(vec![served("small", predictor(1, 16))])
+            },
+            || (),
+        )
     });
     let server = Server { address, stop, thread: Some(thread) };
     let ready = server.get("/ready");
@@ -96,13 +99,10 @@ fn a_loading_server_says_so() {
 
 #[test]
 fn models_that_cannot_be_served_end_the_server() {
-    let run = |models| {
-        bind(config())
-            .unwrap()
-            .run(move || Ok::<_, Box<dyn std::error::Error + Send + Sync>>(models))
-    };
+    type Problem = Box<dyn std::error::Error + Send + Sync>;
     let two = vec![served("small", predictor(1, 16)), served("small", predictor(2, 16))];
-    let error = run(two).unwrap_err();
+    let outcome = bind(config()).unwrap().run(move || Ok::<_, Problem>(two), || ());
+    let error = outcome.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(ModelError::Ambiguous(_))), "{error}");
     let server = Server::start(config());
     let taken = bind(Config { address: server.address, ..config() }).unwrap_err().to_string();

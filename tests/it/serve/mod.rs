@@ -98,7 +98,7 @@ impl Server {
     fn with(config: Config, models: Vec<Served>) -> Self {
         let bound = bind(config).unwrap();
         let (address, stop) = (bound.address().unwrap(), bound.stop());
-        let thread = std::thread::spawn(move || bound.run(|| Ok(models)));
+        let thread = std::thread::spawn(move || bound.run(|| Ok(models), || ()));
         let server = Self { address, stop, thread: Some(thread) };
         while server.get("/ready").status != 200 {
             std::thread::sleep(Duration::from_millis(5));

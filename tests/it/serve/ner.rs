@@ -95,9 +95,9 @@ fn wrong_requests_are_refused() {
         (json!({"text": 3, "types": ["x"]}), 400, json!("text"), "a string or a list of strings"),
         (json!({"text": "a", "types": [3]}), 400, json!("types[0]"), "an object with `name`"),
         (
-            json!({"text": "a", "types": ["x"], "thresold": 1}),
+            json!({"text": "a", "types": ["x"], "confidence": 1}),
             400,
-            json!("thresold"),
+            json!("confidence"),
             "unknown field",
         ),
         (json!({"text": "a", "types": ["x"], "threshold": 2}), 400, json!("threshold"), "is 2"),

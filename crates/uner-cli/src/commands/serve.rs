@@ -36,11 +36,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     if args.api_keys.is_none() && std::env::var_os(KEYS).is_none() && !address.ip().is_loopback() {
         tracing::warn!("everybody who reaches {address} may ask: there are no API keys");
     }
-    server.run(|| {
-        let models = models(args)?;
-        tracing::info!("http://{address} answers");
-        Ok::<_, anyhow::Error>(models)
-    })?;
+    server.run(|| models(args), || tracing::info!("http://{address} answers"))?;
     tracing::info!("stopped");
     Ok(Ending::Done)
 }

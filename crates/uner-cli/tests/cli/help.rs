@@ -16,6 +16,7 @@ fn help_texts() {
         "data validate",
         "data encode",
         "score",
+        "serve",
         "probe",
         "export",
         "verify",
