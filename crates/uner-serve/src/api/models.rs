@@ -69,9 +69,9 @@ fn info(model: &Model) -> ModelInfo<'_> {
 
 /// The models, if requests are answered.
 fn loaded(shared: &Shared) -> Result<&[Model], ApiError> {
-    match shared.models() {
-        [] => Err(ApiError::unavailable(shared.is_stopping())),
-        models => Ok(models),
+    match (shared.is_stopping(), shared.models()) {
+        (false, models @ [_, ..]) => Ok(models),
+        (is_stopping, _) => Err(ApiError::unavailable(is_stopping)),
     }
 }
 
