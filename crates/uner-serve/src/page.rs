@@ -26,6 +26,10 @@ pub(crate) async fn script() -> Response {
     file("text/javascript; charset=utf-8", include_str!("page/page.js"))
 }
 
+pub(crate) async fn links_script() -> Response {
+    file("text/javascript; charset=utf-8", include_str!("page/links.js"))
+}
+
 fn file(media_type: &'static str, text: &'static str) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(media_type)),

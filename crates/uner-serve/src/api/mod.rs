@@ -35,6 +35,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/", get(page::html))
         .route("/page.css", get(page::css))
         .route("/page.js", get(page::script))
+        .route("/links.js", get(page::links_script))
         .route("/icon.svg", get(page::icon))
         .route("/openapi.json", get(openapi::get))
         .route("/health", get(state::health))

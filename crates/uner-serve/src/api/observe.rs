@@ -54,10 +54,11 @@ pub(crate) async fn observe(
 
 /// The path of the route, for metrics: a client cannot add to their number.
 fn route(request: &Request) -> &'static str {
-    const ROUTES: [&str; 12] = [
+    const ROUTES: [&str; 13] = [
         "/",
         "/health",
         "/icon.svg",
+        "/links.js",
         "/metrics",
         "/openapi.json",
         "/page.css",

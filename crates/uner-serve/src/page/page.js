@@ -1,5 +1,7 @@
 // The page of `uner serve`: a form, the text with its entities marked, and a table of them.
 
+import { copy, formOf, fragmentOf } from "./links.js";
+
 const byId = (id) => document.getElementById(id);
 const textBox = byId("text");
 const typeInput = byId("type-input");
@@ -418,23 +420,6 @@ function onLabelKey(event) {
 
 // Copies and links
 
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    // A page over plain HTTP has no clipboard: copy a selection instead.
-  }
-  const focused = document.activeElement;
-  const box = make("textarea", { className: "offscreen", value: text });
-  document.body.append(box);
-  box.select();
-  const done = document.execCommand("copy");
-  box.remove();
-  focused?.focus();
-  return done;
-}
-
 async function copyFrom(button, text) {
   button.dataset.name ??= button.textContent;
   const message = await copy(text) ? "Copied" : "Copying failed";
@@ -447,18 +432,6 @@ function copyAnswer(event) {
   const { model, entities, problem } = answer;
   const results = [{ entities: entities.filter(isProbable), problem }];
   copyFrom(event.currentTarget, JSON.stringify({ model, results }, null, 2));
-}
-
-function fragmentOf(form) {
-  const bytes = new TextEncoder().encode(JSON.stringify(form));
-  const binary = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
-}
-
-function formOf(fragment) {
-  const binary = atob(fragment.replaceAll("-", "+").replaceAll("_", "/"));
-  const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0));
-  return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
 }
 
 function copyLink(event) {

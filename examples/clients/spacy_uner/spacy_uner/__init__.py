@@ -15,7 +15,7 @@ import random
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any, Optional, Union
+from typing import Any
 
 import requests
 from spacy.language import Language
@@ -45,13 +45,13 @@ TOO_MUCH = {413, 504}
 class UnerError(Exception):
     """The server refused a request, or cannot be reached (then `status` is None)."""
 
-    def __init__(self, message: str, status: Optional[int] = None) -> None:
+    def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
 
 
 # A type is a name, or `{"name": …, "definition": …}`.
-Type = Union[str, dict[str, str]]
+Type = str | dict[str, str]
 
 
 @Language.factory(
@@ -76,8 +76,8 @@ def make_uner(
     url: str,
     types: list[Type],
     threshold: float,
-    api_key: Optional[str],
-    model: Optional[str],
+    api_key: str | None,
+    model: str | None,
     batch_size: int,
     spans_key: str,
     alignment_mode: str,
@@ -125,8 +125,8 @@ class Uner:
         url: str,
         types: list[Type],
         threshold: float = 0.5,
-        api_key: Optional[str] = None,
-        model: Optional[str] = None,
+        api_key: str | None = None,
+        model: str | None = None,
         batch_size: int = 32,
         spans_key: str = "uner",
         alignment_mode: str = "expand",
@@ -152,15 +152,15 @@ class Uner:
         self.alignment_mode = alignment_mode
         self.timeout = timeout
         self.retries = retries
-        self._session: Optional[requests.Session] = None
-        self._process: Optional[int] = None
+        self._session: requests.Session | None = None
+        self._process: int | None = None
         register()
 
     def __call__(self, doc: Doc) -> Doc:
         """Finds the entities of one document. `pipe` is faster for many."""
         return self._annotate([doc])[0]
 
-    def pipe(self, stream: Iterable[Doc], *, batch_size: Optional[int] = None) -> Iterator[Doc]:
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int | None = None) -> Iterator[Doc]:
         """Finds the entities of many documents, several of them in a request.
 
         spaCy passes the batch size of the pipeline, whose default of 1,000 is more than the
