@@ -71,7 +71,7 @@ impl Predictor<'_> {
         let jobs = requests.into_iter().map(|request| Job::new(Ask::Document(request)));
         let mut early = BTreeMap::new();
         let mut next = 0;
-        // A document that is begun is finished first: what waits for it to be passed on is little.
+        // One document is cut at a time, so few results wait for an earlier one.
         self.run_jobs(jobs.fuse(), 1, |index, outcome| {
             let Outcome::Document(prediction, problem) = outcome else { unreachable!("no chats") };
             early.insert(index, (prediction, problem));

@@ -14,13 +14,13 @@ pub struct Config {
     pub keys: ApiKeys,
     /// Origins whose pages may read answers in a browser (CORS); `*` for all.
     pub origins: Vec<String>,
-    /// What requests may ask for.
+    /// Limits of requests.
     pub limits: Limits,
     /// Whether texts are logged.
     pub logs_texts: bool,
 }
 
-/// What requests may ask for.
+/// Limits of requests and connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Texts and chats that are accepted and not answered, of each model.

@@ -69,7 +69,7 @@ pub(crate) async fn accept(
             .serve_connection(TokioIo::new(stream), service);
         let connection = open.watch(connection);
         tokio::spawn(async move {
-            // A connection that breaks is its client's affair.
+            // A broken connection concerns its client only.
             let _ = connection.await;
             drop(place);
         });

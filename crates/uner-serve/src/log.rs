@@ -17,7 +17,7 @@ pub(crate) struct Line<'a> {
     pub(crate) asked: Option<Asked>,
 }
 
-/// What a request asked for, which its handler adds to its response.
+/// The content of a request, which its handler attaches to the response.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Asked {
     pub(crate) model: String,

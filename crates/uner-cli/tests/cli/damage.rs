@@ -115,7 +115,7 @@ fn a_flipped_bit_in_any_file_is_found_and_the_run_goes_on_from_the_checkpoint_be
     let entries = fs_err::read_dir(&folder).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert_eq!(files.len(), 10, "{files:?}");
+    assert_eq!(files.len(), 11, "{files:?}");
     for (file, place) in files.iter().zip(1..) {
         flip(file, place);
         let asked = desk.uner(&["predict", "--model", "run", "--text", "a", "--types", "b"]);

@@ -156,8 +156,8 @@ impl<'a> Engine<'a> {
 
     /// Continues the prompts of every passage, and passes the answers of each, in the order of its
     /// prompts, to `finished` with the passage's index. Passages finish in any order. Passages are
-    /// only taken from the iterator when there is room for them. An iterator that has ended is
-    /// asked again at every step while prompts run.
+    /// only taken from the iterator when there is room for them. While prompts run, it is polled at
+    /// every step, even after it has ended.
     ///
     /// A greedy answer does not depend on the other prompts that run at the same time, except for
     /// rounding.

@@ -25,13 +25,13 @@ use watch::CancelledDecoder;
 
 /// A document to search or a chat to continue.
 pub struct Job {
-    /// What it asks for.
+    /// Its content.
     pub ask: Ask,
     /// Set by whoever no longer wants the answer: the job then ends at the next token.
     pub cancelled: Option<Arc<AtomicBool>>,
 }
 
-/// What a job asks for.
+/// The content of a job.
 pub enum Ask {
     /// The entities of a document.
     Document(Request),
@@ -85,9 +85,9 @@ impl Job {
 
 impl Predictor<'_> {
     /// Answers jobs, and reports each by its position, in any order. Takes a job when there is room
-    /// for it; an iterator that has ended is asked again while others are being answered. Windows
-    /// of at most `most_open` documents are taken in turn with new jobs, so a long document does
-    /// not hold up others.
+    /// for it; while jobs run, the iterator is polled even after it has ended. Windows of at most
+    /// `most_open` documents are taken in turn with new jobs, so a long document does not hold up
+    /// others.
     ///
     /// # Errors
     /// [`InferError::Stopped`] when `finished` breaks; when logits are not finite.

@@ -63,7 +63,7 @@ struct ChunkChoice<'a> {
     finish_reason: Option<&'static str>,
 }
 
-/// What a piece adds.
+/// The role or text that a piece adds.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +72,7 @@ pub(crate) struct Delta<'a> {
     pub(super) content: Option<&'a str>,
 }
 
-/// What the response, or every event of a stream, begins with.
+/// Fields that the response and every event of a stream have.
 #[derive(Debug, Clone)]
 pub(super) struct Head {
     pub(super) id: String,

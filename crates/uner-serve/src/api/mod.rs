@@ -53,7 +53,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     router.with_state(shared)
 }
 
-/// What a browser is told about pages of other origins; nothing if there are none.
+/// The CORS headers for the allowed origins; none if no origin is allowed.
 fn cors(origins: &[String]) -> Option<CorsLayer> {
     let origin = match origins {
         [] => return None,

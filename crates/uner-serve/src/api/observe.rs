@@ -1,4 +1,4 @@
-//! What happens to every request: its number, its key, its metrics and its line in the log.
+//! Middleware of every request: its number, key, metrics and line in the log.
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
