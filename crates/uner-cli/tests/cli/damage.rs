@@ -101,7 +101,7 @@ fn a_folder_that_cannot_be_written_is_told_and_unharmed() {
 
 fn flip(path: &Path, place: usize) {
     let mut bytes = fs_err::read(path).unwrap();
-    let middle = bytes.len() * place / 11;
+    let middle = bytes.len() * place / 12;
     bytes[middle] ^= 4;
     fs_err::write(path, bytes).unwrap();
 }
