@@ -58,9 +58,9 @@ impl Bound {
     }
 
     /// Answers requests until it is stopped. `load` reads the models, the default first; until it
-    /// returns, requests for them are answered with status 503. `ready` is called when they are
-    /// answered. When stopped, the server takes no
-    /// more connections, and ends those it has after their request, or after the time limit.
+    /// returns, requests for them are answered with status 503. Then `ready` is called. When
+    /// stopped, the server takes no more connections, and ends those it has after their request, or
+    /// after the time limit.
     ///
     /// # Errors
     /// When `load` fails, a model cannot be served, or the system has no thread or socket.

@@ -1,7 +1,7 @@
 //! The options of `uner serve`, and of the files that packages have.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -37,7 +37,7 @@ pub(crate) struct ServeArgs {
     pub(crate) allow_origin: Vec<String>,
     /// Texts and chats that each model has accepted and not answered; others get status 429
     #[arg(long, value_name = "N", default_value = "256")]
-    pub(crate) queue: NonZeroUsize,
+    pub(crate) queue: NonZeroU32,
     /// Longest body of a request
     #[arg(long, value_name = "SIZE", default_value = "2MB", value_parser = size)]
     pub(crate) max_body: usize,
@@ -46,7 +46,7 @@ pub(crate) struct ServeArgs {
     pub(crate) max_types: NonZeroUsize,
     /// Seconds until a request that is not answered gets status 504
     #[arg(long, value_name = "SECONDS", default_value = "60")]
-    pub(crate) timeout: NonZeroUsize,
+    pub(crate) timeout: NonZeroU32,
     /// Write texts to the log, too
     #[arg(long)]
     pub(crate) log_texts: bool,

@@ -17,15 +17,17 @@ use crate::terminal::interrupt;
 const KEYS: &str = "UNER_API_KEYS";
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
+    let keys = keys(args)?;
+    let has_keys = !keys.is_empty();
     let server = bind(Config {
         address: args.listen,
-        keys: keys(args)?,
+        keys,
         origins: origins(args)?,
         limits: Limits {
-            queue: args.queue.get(),
+            queue: args.queue.get() as usize,
             body: args.max_body,
             types: args.max_types.get(),
-            time: Duration::from_secs(args.timeout.get() as u64),
+            time: Duration::from_secs(args.timeout.get().into()),
             ..Limits::default()
         },
         logs_texts: args.log_texts,
@@ -33,7 +35,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     let address = server.address()?;
     let stop = server.stop();
     interrupt::stop_with(move || stop.stop())?;
-    if args.api_keys.is_none() && std::env::var_os(KEYS).is_none() && !address.ip().is_loopback() {
+    if !has_keys && !address.ip().is_loopback() {
         tracing::warn!("everybody who reaches {address} may ask: there are no API keys");
     }
     server.run(|| models(args), || tracing::info!("http://{address} answers"))?;
@@ -42,10 +44,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
 }
 
 fn keys(args: &ServeArgs) -> Result<ApiKeys> {
-    match (&args.api_keys, std::env::var(KEYS)) {
+    match (&args.api_keys, std::env::var_os(KEYS)) {
         (Some(file), _) => Ok(ApiKeys::from_file(file)?),
-        (None, Ok(list)) => Ok(ApiKeys::from_list(&list, KEYS)?),
-        (None, Err(_)) => Ok(ApiKeys::default()),
+        // Bytes that are not text make a key unusable; without keys, everybody could ask.
+        (None, Some(list)) => Ok(ApiKeys::from_list(&list.to_string_lossy(), KEYS)?),
+        (None, None) => Ok(ApiKeys::default()),
     }
 }
 

@@ -162,6 +162,8 @@ fn options_that_cannot_work_are_refused() {
         desk.uner(&[&listen[..], more].concat())
     };
     serve(&["--api-keys", "keys"]).fails(1, &["`keys`, key 1", "at least 16"]);
+    serve(&["--timeout", "18446744073709551615"]).fails(2, &["--timeout"]);
+    serve(&["--queue", "0"]).fails(2, &["--queue"]);
     serve(&["--allow-origin", "https://a.example/page"]).fails(1, &["without a path"]);
     serve(&["--adapter", "name"]).fails(2, &["it must be a name and a folder"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
