@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::error::InferError;
-use crate::jobs::{Ask, Chat, Completion, Job, Outcome};
+use crate::jobs::{Chat, Completion, Job, JobInput, Outcome};
 use crate::predict::Predictor;
 
 impl Predictor<'_> {
@@ -18,7 +18,7 @@ impl Predictor<'_> {
         chats: impl IntoIterator<Item = Chat>,
         mut finished: impl FnMut(usize, Result<Completion, InferError>) -> ControlFlow<()>,
     ) -> Result<(), InferError> {
-        let jobs = chats.into_iter().map(|chat| Job::new(Ask::Chat(chat, None)));
+        let jobs = chats.into_iter().map(|chat| Job::new(JobInput::Chat(chat, None)));
         self.run_jobs(jobs, usize::MAX, |index, outcome| {
             let Outcome::Chat(outcome) = outcome else { unreachable!("no documents") };
             finished(index, outcome)

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use uner_data::predictions::{PredictedEntity, Prediction};
 
 use crate::error::InferError;
-use crate::jobs::{Ask, Job, Outcome, Problem, Request};
+use crate::jobs::{Job, JobInput, Outcome, Problem, Request};
 use crate::predict::Predictor;
 
 impl Predictor<'_> {
@@ -68,7 +68,7 @@ impl Predictor<'_> {
         requests: impl IntoIterator<Item = Request>,
         mut done: impl FnMut(Prediction, Option<Problem>) -> ControlFlow<()>,
     ) -> Result<(), InferError> {
-        let jobs = requests.into_iter().map(|request| Job::new(Ask::Document(request)));
+        let jobs = requests.into_iter().map(|request| Job::new(JobInput::Document(request)));
         let mut early = BTreeMap::new();
         let mut next = 0;
         // One document is cut at a time, so few results wait for an earlier one.

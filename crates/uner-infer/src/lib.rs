@@ -19,7 +19,7 @@ mod prompts;
 pub use error::InferError;
 pub use export::Export;
 pub use generate::Generator;
-pub use jobs::{Ask, Chat, ChatOptions, Completion, Job, OnText, Outcome, Problem, Request};
+pub use jobs::{Chat, ChatOptions, Completion, Job, JobInput, OnText, Outcome, Problem, Request};
 pub use load::{INFER, LoadOptions, TEMPLATE, TYPES, trained_types};
 pub use predict::{Decoding, InferConfig, Predictor, Query, Response};
 pub use uner_data::FoundEntity;

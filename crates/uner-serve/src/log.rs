@@ -14,12 +14,12 @@ pub(crate) struct Line<'a> {
     pub(crate) status: u16,
     pub(crate) milliseconds: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) asked: Option<Asked>,
+    pub(crate) summary: Option<RequestSummary>,
 }
 
 /// The content of a request, which its handler attaches to the response.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Asked {
+pub(crate) struct RequestSummary {
     pub(crate) model: String,
     pub(crate) texts: usize,
     pub(crate) characters: usize,

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use uner_infer::{Ask, Job, Outcome};
+use uner_infer::{Job, JobInput, Outcome};
 
 /// The end of a queue where requests put their jobs.
 #[derive(Debug)]
@@ -64,19 +64,19 @@ impl Queue {
     }
 
     /// Puts all jobs of a request into the queue, or none. `None` if the worker has ended.
-    pub(crate) fn push(&self, asks: Vec<Ask>) -> Result<Option<Pending>, Full> {
-        if asks.len() > self.limit {
+    pub(crate) fn push(&self, inputs: Vec<JobInput>) -> Result<Option<Pending>, Full> {
+        if inputs.len() > self.limit {
             return Err(Full::TooMany { limit: self.limit });
         }
-        let room = Arc::clone(&self.room).try_acquire_many_owned(asks.len() as u32);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(inputs.len() as u32);
         let Ok(mut places) = room else { return Err(Full::Now(self.pace.time_for(self.len()))) };
         let cancelled = Arc::new(AtomicBool::new(false));
-        let mut outcomes = Vec::with_capacity(asks.len());
-        for ask in asks {
+        let mut outcomes = Vec::with_capacity(inputs.len());
+        for input in inputs {
             let place = places.split(1).expect("a place for each job");
             let (outcome, receiver) = oneshot::channel();
             outcomes.push(receiver);
-            let job = Job { ask, cancelled: Some(Arc::clone(&cancelled)) };
+            let job = Job { input, cancelled: Some(Arc::clone(&cancelled)) };
             if self.jobs.send(Item { job, reply: Reply { outcome, _place: place } }).is_err() {
                 return Ok(None);
             }
@@ -128,18 +128,18 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn asks(count: usize) -> Vec<Ask> {
+    fn inputs(count: usize) -> Vec<JobInput> {
         let request = uner_infer::Request { id: String::new(), text: "a".into(), types: vec![] };
-        (0..count).map(|_| Ask::Document(request.clone())).collect()
+        (0..count).map(|_| JobInput::Document(request.clone())).collect()
     }
 
     #[test]
     fn a_request_has_all_of_its_places_or_none() {
         let (queue, items) = Queue::new(4);
-        let first = queue.push(asks(3)).unwrap().unwrap();
+        let first = queue.push(inputs(3)).unwrap().unwrap();
         assert_eq!(queue.len(), 3);
-        assert_eq!(queue.push(asks(2)).unwrap_err(), Full::Now(Duration::from_secs(1)));
-        assert_eq!(queue.push(asks(5)).unwrap_err(), Full::TooMany { limit: 4 });
+        assert_eq!(queue.push(inputs(2)).unwrap_err(), Full::Now(Duration::from_secs(1)));
+        assert_eq!(queue.push(inputs(5)).unwrap_err(), Full::TooMany { limit: 4 });
         assert_eq!(queue.len(), 3, "a refused request takes no place");
         let item = items.recv().unwrap();
         assert!(!item.job.cancelled.unwrap().load(Ordering::Relaxed));

@@ -146,7 +146,7 @@ fn a_model_and_its_adapter_are_served() {
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert_eq!(lines.len(), 2, "{log}");
     assert_eq!((&lines[0]["status"], &lines[0]["path"]), (&200.into(), &"/v1/ner".into()));
-    assert_eq!(lines[0]["asked"]["characters"], 20);
+    assert_eq!(lines[0]["summary"]["characters"], 20);
     assert!(!log.contains("Tim Cook") && log.ends_with("stopped\n"), "{log}");
 }
 

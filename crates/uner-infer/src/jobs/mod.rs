@@ -26,13 +26,13 @@ use watch::CancelledDecoder;
 /// A document to search or a chat to continue.
 pub struct Job {
     /// Its content.
-    pub ask: Ask,
+    pub input: JobInput,
     /// Set by whoever no longer wants the answer: the job then ends at the next token.
     pub cancelled: Option<Arc<AtomicBool>>,
 }
 
 /// The content of a job.
-pub enum Ask {
+pub enum JobInput {
     /// The entities of a document.
     Document(Request),
     /// The next turn of a chat. The function gets the text piece by piece; it is called on threads
@@ -78,8 +78,8 @@ enum Passage {
 
 impl Job {
     /// A job that nobody cancels.
-    pub fn new(ask: Ask) -> Self {
-        Self { ask, cancelled: None }
+    pub fn new(input: JobInput) -> Self {
+        Self { input, cancelled: None }
     }
 }
 
@@ -123,12 +123,12 @@ impl Predictor<'_> {
         let new = if takes_new { jobs.next() } else { None };
         queue.was_new = new.is_some();
         let (passage, prompts) = match new {
-            Some(Job { ask: Ask::Chat(chat, on_text), cancelled }) => {
+            Some(Job { input: JobInput::Chat(chat, on_text), cancelled }) => {
                 let (chat, prompt) = self.open_chat(chat, on_text);
                 let prompts = prompt.map(|prompt| CancelledDecoder::watch(prompt, cancelled));
                 (Passage::Chat { job: queue.num_jobs, chat }, prompts.into_iter().collect())
             }
-            Some(Job { ask: Ask::Document(request), cancelled }) => {
+            Some(Job { input: JobInput::Document(request), cancelled }) => {
                 let document = self.open_document(request, cancelled);
                 queue.documents.insert(queue.num_jobs, document);
                 queue.with_windows.push_front(queue.num_jobs);

@@ -11,14 +11,14 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
-use uner_infer::{Ask, Completion, InferError, OnText, Outcome};
+use uner_infer::{Completion, InferError, JobInput, OnText, Outcome};
 
 use super::body;
 use super::chat_request::ChatRequest;
 use super::chat_response::{ChatResponse, Delta, Head, finish_reason};
 use super::error::{ApiError, ErrorBody, json};
 use super::models::find;
-use crate::log::Asked;
+use crate::log::RequestSummary;
 use crate::queue::Pending;
 use crate::shared::Shared;
 
@@ -49,7 +49,7 @@ pub(crate) async fn complete(
     let with_usage = options.as_ref().is_some_and(|options| options.include_usage);
     let chat = request.chat(&model.system)?;
     let texts = || chat.conversation.messages.iter().map(|message| &message.text);
-    let asked = Asked {
+    let summary = RequestSummary {
         model: model.name.clone(),
         texts: texts().count(),
         characters: texts().map(|text| text.chars().count()).sum(),
@@ -60,7 +60,7 @@ pub(crate) async fn complete(
     let id = format!("chatcmpl-{:x}-{:x}", now.as_nanos(), shared.next_request());
     let head = Head { id, created: now.as_secs(), model: model.name.clone() };
     let (pieces, on_text) = if streams { pieces() } else { (None, None) };
-    let pending = model.queue.push(vec![Ask::Chat(chat, on_text)]);
+    let pending = model.queue.push(vec![JobInput::Chat(chat, on_text)]);
     let pending = pending.map_err(|full| ApiError::full(full, 1))?;
     let mut pending = pending.ok_or_else(|| ApiError::unavailable(true))?;
     let mut response = if let Some(pieces) = pieces {
@@ -70,7 +70,7 @@ pub(crate) async fn complete(
         let outcome = timeout_at(deadline, outcome(&mut pending)).await;
         json(&head.response(&outcome.map_err(|_| ApiError::late(limits.time))??))
     };
-    response.extensions_mut().insert(asked);
+    response.extensions_mut().insert(summary);
     Ok(response)
 }
 

@@ -7,14 +7,14 @@ use axum::response::Response;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
-use uner_infer::{Ask, Outcome, Problem};
+use uner_infer::{JobInput, Outcome, Problem};
 use utoipa::ToSchema;
 
 use super::body;
 use super::error::{ApiError, ErrorBody, json};
 use super::models::find;
 use crate::config::Limits;
-use crate::log::Asked;
+use crate::log::RequestSummary;
 use crate::queue::Pending;
 use crate::shared::Shared;
 
@@ -127,7 +127,7 @@ pub(crate) async fn ner(
         Texts::One(text) => vec![text],
         Texts::Many(texts) => texts,
     };
-    let asked = Asked {
+    let summary = RequestSummary {
         model: model.name.clone(),
         texts: texts.len(),
         characters: texts.iter().map(|text| text.chars().count()).sum(),
@@ -136,14 +136,15 @@ pub(crate) async fn ner(
     };
     let types: Vec<String> = names.keys().cloned().collect();
     let document = |text| uner_infer::Request { id: String::new(), text, types: types.clone() };
-    let asks: Vec<Ask> = texts.into_iter().map(|text| Ask::Document(document(text))).collect();
-    let count = asks.len();
-    let pending = model.queue.push(asks).map_err(|full| ApiError::full(full, count))?;
+    let inputs: Vec<JobInput> =
+        texts.into_iter().map(|text| JobInput::Document(document(text))).collect();
+    let count = inputs.len();
+    let pending = model.queue.push(inputs).map_err(|full| ApiError::full(full, count))?;
     let pending = pending.ok_or_else(|| ApiError::unavailable(true))?;
     let results = timeout_at(deadline, results(pending, count, &names, threshold)).await;
     let results = results.map_err(|_| ApiError::late(limits.time))??;
     let mut response = json(&NerResponse { model: &model.name, results });
-    response.extensions_mut().insert(asked);
+    response.extensions_mut().insert(summary);
     Ok(response)
 }
 

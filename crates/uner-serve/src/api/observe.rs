@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 
 use super::error::{ApiError, start};
-use crate::log::{Asked, Line};
+use crate::log::{Line, RequestSummary};
 use crate::shared::Shared;
 
 /// The header with the number of a request, the client's or ours.
@@ -43,7 +43,7 @@ pub(crate) async fn observe(
         path: &path,
         status,
         milliseconds: time.as_millis() as u64,
-        asked: response.extensions().get::<Asked>().cloned(),
+        summary: response.extensions().get::<RequestSummary>().cloned(),
     };
     line.write();
     if let Ok(id) = HeaderValue::from_str(&id) {
