@@ -9,11 +9,11 @@ use gguf_rs_lib::reader::file_reader::open_gguf_file;
 use gguf_rs_lib::tensor::TensorType;
 use safetensors::Dtype;
 use uner_model::export::Export;
-use uner_model::gguf::{TokenKind, Vocabulary, write};
+use uner_model::gguf::{Algorithm, TokenKind, Vocabulary, write};
 use uner_model::parameters::visit;
 use uner_model::weights::{MAX_SHARD_BYTES, random};
 use uner_model::{LlamaConfig, load, save};
-use uner_prompt::{PieceKind, ScoredVocabulary, Tokenizer};
+use uner_prompt::{PieceKind, Tokenizer};
 
 use crate::shared::{repository, shared};
 
@@ -31,9 +31,11 @@ fn vocabulary(size: usize) -> Vocabulary {
         tokens: (0..size).map(token).collect(),
         bos: Some(1),
         eos: Some(2),
+        end_of_turn: None,
         unknown: Some(0),
         padding: None,
-        space_prefix: true,
+        algorithm: Algorithm::Scored { space_prefix: true },
+        add_bos: true,
         chat_template: Some("{{ messages }}".to_owned()),
     }
 }
@@ -255,9 +257,9 @@ fn of_llama_cpp(path: &std::path::Path) -> Vec<(String, f32, PieceKind)> {
 fn the_vocabulary_of_llama_is_that_of_llama_cpp() {
     let Some(expected) = shared("data/llama-cpp-vocab/ggml-vocab-llama-spm.gguf") else { return };
     let Some(model) = shared("data/llama-tokenizer/tokenizer.model") else { return };
-    let ScoredVocabulary { pieces, space_prefix } =
-        Tokenizer::from_file(&model).unwrap().scored_vocabulary().unwrap();
-    assert!(space_prefix);
+    let uner_prompt::Vocabulary { pieces, algorithm } =
+        Tokenizer::from_file(&model).unwrap().vocabulary().unwrap();
+    assert_eq!(algorithm, uner_prompt::Algorithm::Scored { space_prefix: true });
     let expected = of_llama_cpp(&expected);
     assert_eq!(pieces.len(), expected.len());
     for (id, (ours, theirs)) in pieces.iter().zip(&expected).enumerate() {
@@ -269,9 +271,10 @@ fn the_vocabulary_of_llama_is_that_of_llama_cpp() {
 #[test]
 fn the_scores_of_a_tokenizer_json_are_in_the_order_of_its_merges() {
     let Some(file) = shared("data/tinystories-656k/tokenizer.json") else { return };
-    let ScoredVocabulary { pieces, space_prefix } =
-        Tokenizer::from_file(&file).unwrap().scored_vocabulary().unwrap();
-    assert!(space_prefix && pieces.len() == 2048);
+    let uner_prompt::Vocabulary { pieces, algorithm } =
+        Tokenizer::from_file(&file).unwrap().vocabulary().unwrap();
+    assert_eq!(algorithm, uner_prompt::Algorithm::Scored { space_prefix: true });
+    assert_eq!(pieces.len(), 2048);
     let score = |text: &str| pieces.iter().find(|(piece, _, _)| piece == text).unwrap().1;
     // The file's first merges.
     assert_eq!([score("e▁"), score("d▁"), score("th")], [0.0, -1.0, -2.0]);

@@ -19,6 +19,7 @@ mod golden;
 mod grounded;
 mod guards;
 mod hostile;
+mod import;
 mod kernels;
 mod lora;
 mod mask;

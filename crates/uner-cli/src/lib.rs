@@ -25,7 +25,7 @@ use uner_plan::recipe::RecipeError;
 use args::data::DataCommand;
 use args::{Command, CommandLine, TrainLine};
 use commands::{
-    conflicts, convert, data, distill, doctor, download, encode, eval, export, init_domain,
+    conflicts, convert, data, distill, doctor, download, encode, eval, export, import, init_domain,
     overlap, package, predict, report, score, serve, train, verify,
 };
 use terminal::printable::Printable;
@@ -119,6 +119,7 @@ fn execute(command: &Command, out: &mut dyn Write) -> Result<Ending> {
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         }
         Command::Export(args) => export::run(args)?,
+        Command::Import(args) => import::run(args)?,
         Command::Verify(args) => verify::run(args, out)?,
         Command::Doctor(args) => doctor::run(args, out)?,
         Command::Completions(args) => package::completions(args, out),

@@ -76,6 +76,23 @@ pub enum WeightsError {
         /// type.
         problems: Vec<String>,
     },
+    /// A GGUF file is damaged or describes a model that is not supported.
+    #[error("`{path}`: {problem}")]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// The key or tensor at fault.
+        problem: String,
+    },
+    /// The tensors of a GGUF file do not fit its metadata.
+    #[error("the tensors in `{path}` do not fit its metadata:\n{}", listed(problems))]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// One sentence for every tensor that is missing, unexpected, not finite, or of another
+        /// shape or type.
+        problems: Vec<String>,
+    },
     /// The adapter and the model do not fit each other.
     #[error("the adapter in `{path}` does not fit the model:\n{}", listed(problems))]
     Adapter {

@@ -12,7 +12,7 @@ use safetensors::tensor::{SafeTensors, TensorView, View};
 use crate::adapter::{BASE_FILE, Base, CONFIG_FILE, PREFIX, peft};
 use crate::weights::{
     ParameterSource, Tensors, WeightsError, are_finite, dtype_of, open, read_config, stored,
-    to_f32, write_config, write_file, write_weights,
+    to_f32, torch_dtype, write_config, write_file, write_weights,
 };
 use crate::{Llama, LlamaConfig};
 
@@ -36,15 +36,8 @@ pub struct Export<'a> {
 /// do not fit together; the error then names every tensor at fault.
 pub fn model(export: &Export, output: &Path) -> Result<(), WeightsError> {
     with_tensors(export, |config, dtype, tensors| {
-        let torch_dtype = match dtype {
-            Dtype::F16 => "float16",
-            Dtype::BF16 => "bfloat16",
-            _ => "float32",
-        };
-        write_config(
-            &LlamaConfig { torch_dtype: torch_dtype.to_owned(), ..config.clone() },
-            output,
-        )?;
+        let torch_dtype = torch_dtype(dtype).to_owned();
+        write_config(&LlamaConfig { torch_dtype, ..config.clone() }, output)?;
         write_weights(tensors, output, export.max_shard_bytes)
     })
 }

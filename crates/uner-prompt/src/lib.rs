@@ -58,5 +58,6 @@ pub use jinja::ChatTemplate;
 pub use render::{render, render_prompt, render_string};
 pub use template::Template;
 pub use tokenizer::{
-    PieceKind, ScoredVocabulary, SpacePrefix, Tokenizer, TokenizerError, tokenizer_in,
+    Algorithm, PieceKind, SpacePrefix, SpecialTokens, Tokenizer, TokenizerError, Vocabulary,
+    tokenizer_in,
 };

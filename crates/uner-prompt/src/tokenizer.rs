@@ -12,15 +12,15 @@ mod guard;
 mod hugging_face;
 mod merge;
 mod proto;
-mod scored;
 mod sentencepiece;
 mod train;
+mod vocabulary;
 
 use hugging_face::HuggingFace;
-pub use scored::{PieceKind, ScoredVocabulary};
 use sentencepiece::SentencePiece;
 use std::path::{Path, PathBuf};
 use uner_data::regular;
+pub use vocabulary::{Algorithm, PieceKind, SpecialTokens, Vocabulary};
 
 /// Errors of a tokenizer.
 #[derive(Debug, thiserror::Error)]

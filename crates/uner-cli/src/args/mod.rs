@@ -77,6 +77,10 @@ pub(crate) enum Command {
     /// `--gguf` writes a file for llama.cpp. For models that it refuses, run
     /// `convert_hf_to_gguf.py` of llama.cpp on the folder; merge adapters with `--merge` first.
     Export(ExportArgs),
+    /// Turn a GGUF file, the format of llama.cpp, into a model folder
+    ///
+    /// Quantised weights are widened. The folder can be trained, served and read by transformers.
+    Import(ImportArgs),
     /// Compare every file of a run's checkpoints, or of an exported model, with its checksum
     Verify(VerifyArgs),
     /// Describe the machine, and test every device
@@ -431,6 +435,22 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "hf:ORG/NAME")]
     pub(crate) accept_licence: Vec<Accepted>,
     /// Element type of the weights [default: that of the model]
+    #[arg(long, value_name = "f32|bf16", value_parser = dtype)]
+    pub(crate) dtype: Option<Dtype>,
+    /// Largest file of weights
+    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size)]
+    pub(crate) max_shard_size: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The file
+    #[arg(value_name = "FILE.gguf", value_parser = path())]
+    pub(crate) file: PathBuf,
+    /// Folder to write; it must not exist
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub(crate) output: PathBuf,
+    /// Element type of the weights [default: the type that keeps every value]
     #[arg(long, value_name = "f32|bf16", value_parser = dtype)]
     pub(crate) dtype: Option<Dtype>,
     /// Largest file of weights

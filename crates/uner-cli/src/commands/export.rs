@@ -82,7 +82,8 @@ fn warn_of_rounding(args: &ExportArgs, base: &Path) -> Result<()> {
     Ok(())
 }
 
-fn refuse_existing(output: &Path, what: &str) -> Result<()> {
+/// Refuses to overwrite an existing `what`.
+pub(crate) fn refuse_existing(output: &Path, what: &str) -> Result<()> {
     ensure!(!output.exists(), "`{}` exists; name a {what} that does not", output.display());
     Ok(())
 }

@@ -9,6 +9,7 @@ pub(crate) mod download;
 pub(crate) mod encode;
 pub(crate) mod eval;
 pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod init_domain;
 pub(crate) mod overlap;
 pub(crate) mod package;

@@ -1,25 +1,33 @@
 //! The tokenizer of a GGUF file.
 
-use uner_model::gguf::{TokenKind, Vocabulary};
-use uner_prompt::{PieceKind, PromptError, ScoredVocabulary, Tokenizer};
+use uner_model::gguf::{Algorithm, TokenKind, Vocabulary};
+use uner_prompt::{PieceKind, PromptError, Tokenizer};
 
-/// The vocabulary of a LLaMA-style (SentencePiece) tokenizer, with the chat template.
+/// The vocabulary of a tokenizer, with the chat template.
 pub(super) fn vocabulary(
     tokenizer: &Tokenizer,
     chat_template: Option<String>,
 ) -> Result<Vocabulary, PromptError> {
-    let ScoredVocabulary { pieces, space_prefix } = tokenizer.scored_vocabulary()?;
+    let uner_prompt::Vocabulary { pieces, algorithm } = tokenizer.vocabulary()?;
     let unknown =
         pieces.iter().position(|(_, _, kind)| *kind == PieceKind::Unknown).map(|id| id as u32);
     let tokens =
         pieces.into_iter().map(|(text, score, kind)| (text, score, token_kind(kind))).collect();
     Ok(Vocabulary {
         tokens,
+        algorithm: match algorithm {
+            uner_prompt::Algorithm::Scored { space_prefix } => Algorithm::Scored { space_prefix },
+            uner_prompt::Algorithm::ByteLevel { pre_tokenizer, merges } => {
+                Algorithm::ByteLevel { pre_tokenizer, merges }
+            }
+        },
         bos: Some(tokenizer.bos()),
         eos: Some(tokenizer.eos()),
+        end_of_turn: None,
         unknown,
         padding: Some(tokenizer.pad()),
-        space_prefix,
+        // Prompts of our templates begin with it.
+        add_bos: true,
         chat_template,
     })
 }

@@ -55,13 +55,7 @@ impl Export<'_> {
     /// # Errors
     /// When a file is missing, damaged, does not fit the others, or cannot be written.
     pub fn to_folder(&self, output: &Path) -> Result<(), InferError> {
-        let unfinished = unfinished(output)?;
-        if let Err(error) = self.write(&unfinished) {
-            // Only the first error is reported. The next attempt removes files that are left.
-            let _ = fs_err::remove_dir_all(&unfinished);
-            return Err(error);
-        }
-        Ok(fs_err::rename(&unfinished, output)?)
+        whole_folder(output, |unfinished| self.write(unfinished))
     }
 
     /// Writes a GGUF file. An adapter must be merged.
@@ -118,6 +112,20 @@ impl Export<'_> {
     }
 }
 
+/// Writes a new folder, which is complete or absent.
+pub(crate) fn whole_folder(
+    output: &Path,
+    write: impl FnOnce(&Path) -> Result<(), InferError>,
+) -> Result<(), InferError> {
+    let unfinished = unfinished(output)?;
+    if let Err(error) = write(&unfinished) {
+        // Only the first error is reported. The next attempt removes files that are left.
+        let _ = fs_err::remove_dir_all(&unfinished);
+        return Err(error);
+    }
+    Ok(fs_err::rename(&unfinished, output)?)
+}
+
 /// Creates the empty folder that is written to, and renamed once it is complete.
 fn unfinished(output: &Path) -> Result<PathBuf, InferError> {
     let Some(name) = output.file_name() else {
@@ -158,12 +166,20 @@ fn chat_template(
     Ok(found)
 }
 
-/// Writes the prompt format for people and the chat template for other programs. The chat template
-/// is written twice, since not every program reads its own file. Without one, the base's
-/// template is removed: its prompts would differ from training.
+/// Writes the prompt format for people and the chat template for other programs. Without one, the
+/// base's template is removed: its prompts would differ from training.
 fn write_prompt_format(template: &Template, output: &Path) -> Result<(), InferError> {
     let tokenizer = Tokenizer::from_file(&tokenizer_in(output)).map_err(PromptError::from)?;
     let chat_template = chat_template(template, &tokenizer)?;
+    if chat_template.is_some() {
+        fs_err::write(output.join(PROMPT_FORMAT), template.prompt_format())?;
+    }
+    write_chat_template(chat_template.as_deref(), output)
+}
+
+/// Writes the chat template of a model folder, for other programs, or removes it. It is written
+/// twice, since not every program reads its own file.
+pub(crate) fn write_chat_template(text: Option<&str>, output: &Path) -> Result<(), InferError> {
     let (file, config) = (output.join(CHAT_TEMPLATE), output.join(TOKENIZER_CONFIG));
     if config.exists() {
         let keys: Result<serde_json::Map<String, Value>, _> =
@@ -171,17 +187,12 @@ fn write_prompt_format(template: &Template, output: &Path) -> Result<(), InferEr
         let mut keys =
             keys.or_else(|error| refuse(output, format!("`{TOKENIZER_CONFIG}`: {error}")))?;
         keys.remove("chat_template");
-        keys.extend(
-            chat_template.iter().map(|text| ("chat_template".to_owned(), text.clone().into())),
-        );
+        keys.extend(text.map(|text| ("chat_template".to_owned(), text.into())));
         let text = serde_json::to_string_pretty(&keys).expect("JSON can be written as JSON");
         fs_err::write(&config, text)?;
     }
-    match chat_template {
-        Some(text) => {
-            fs_err::write(output.join(PROMPT_FORMAT), template.prompt_format())?;
-            fs_err::write(file, text)?;
-        }
+    match text {
+        Some(text) => fs_err::write(file, text)?,
         None if file.exists() => fs_err::remove_file(file)?,
         None => {}
     }

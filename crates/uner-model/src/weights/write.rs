@@ -125,6 +125,15 @@ pub(crate) fn stored(values: &[f32], dtype: Dtype) -> Vec<u8> {
     }
 }
 
+/// Returns the name of an element type of weights in `config.json`.
+pub(crate) fn torch_dtype(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F16 => "float16",
+        Dtype::BF16 => "bfloat16",
+        _ => "float32",
+    }
+}
+
 /// Returns the type that `torch_dtype` names; `path` is its file, for the error.
 ///
 /// # Errors

@@ -94,7 +94,7 @@ pub(super) fn byte_of(token: &str) -> Option<u8> {
 
 /// The characters that stand for the 256 bytes in byte-level vocabularies (GPT-2): visible ones for
 /// themselves, the others for the characters from U+0100 on, in their order.
-fn byte_level_alphabet() -> Vec<char> {
+pub(super) fn byte_level_alphabet() -> Vec<char> {
     let mut hidden = '\u{100}'..;
     let character = |byte: u8| match byte {
         b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff => char::from(byte),
