@@ -9,11 +9,10 @@ use rayon::prelude::*;
 use super::{PANEL, PackedLinearOps, PackedWeight, Stored};
 use crate::flex::{Floats, contiguous, dims, is_much, slice, tensor};
 
-/// Rows of a tile, largest first: with two vectors of outputs, 12 rows fill 24 of the 32 registers
-/// of AVX-512.
+/// Rows of a tile, largest first.
 const TILES: [usize; 6] = [12, 8, 4, 3, 2, 1];
-/// Rows that one thread multiplies with all panels, if there are enough: a multiple of the largest
-/// tile, so many that reading the weights does not count.
+/// Fewest rows that one thread multiplies with all panels: a multiple of the largest tile, so many
+/// that reading the weights does not count.
 const ROWS: usize = 48;
 /// Pieces that the panels of few rows are split into: several for each thread, so that they finish
 /// together.
@@ -76,10 +75,12 @@ fn rows_product<P: Panels>(x: &[f32], weight: &P, y: &mut [f32]) {
     weight.multiply(&tiles, 0..outputs.div_ceil(PANEL), y, outputs);
 }
 
-/// Spreads the rows over the threads.
+/// Spreads the rows over the threads, in two pieces for each thread if there are enough.
 fn by_rows<P: Panels>(x: &[f32], weight: &P, y: &mut [f32]) {
     let [outputs, inputs] = weight.dims();
-    let rows = x.par_chunks(ROWS * inputs).zip(y.par_chunks_mut(ROWS * outputs));
+    let pieces = 2 * rayon::current_num_threads();
+    let piece = (x.len() / inputs).div_ceil(pieces).next_multiple_of(TILES[0]).max(ROWS);
+    let rows = x.par_chunks(piece * inputs).zip(y.par_chunks_mut(piece * outputs));
     rows.for_each(|(x, y)| rows_product(x, weight, y));
 }
 
@@ -138,9 +139,13 @@ impl<'a> Columns<'a> {
         Self { out: &mut out[first * stride + column..], stride, width: PANEL.min(stride - column) }
     }
 
-    /// Writes a row of sums.
+    /// Writes sums of a row to the columns from `first` on, as far as the matrix has them.
     #[inline(always)]
-    pub(super) fn write(&mut self, row: usize, sums: &[f32; PANEL]) {
-        self.out[row * self.stride..][..self.width].copy_from_slice(&sums[..self.width]);
+    pub(super) fn write(&mut self, row: usize, first: usize, sums: &[f32]) {
+        let end = self.width.min(first + sums.len());
+        if first < end {
+            let row = &mut self.out[row * self.stride..][first..end];
+            row.copy_from_slice(&sums[..end - first]);
+        }
     }
 }

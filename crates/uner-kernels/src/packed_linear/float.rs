@@ -86,60 +86,73 @@ impl WithSimd for Piece<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match PANEL / S::F32_LANES {
-            2 => self.run::<S, 2>(simd),
-            4 => self.run::<S, 4>(simd),
-            8 => self.run::<S, 8>(simd),
-            _ => self.run::<S, PANEL>(simd),
-        }
-    }
-}
-
-impl Piece<'_> {
-    /// `V` vectors make a panel.
-    #[inline(always)]
-    fn run<S: Simd, const V: usize>(self, simd: S) {
         let Self { rows, inputs, panels, out, stride } = self;
         for (index, panel) in panels.chunks_exact(inputs * PANEL).enumerate() {
             let (panel, _) = S::as_simd_f32s(panel);
             for (first, count) in tiles(rows.len() / inputs) {
                 let rows = &rows[first * inputs..][..count * inputs];
                 let out = Columns::of_panel(out, stride, first, index);
-                match count {
-                    12 => tile::<S, V, 12>(simd, rows, panel, out),
-                    8 => tile::<S, V, 8>(simd, rows, panel, out),
-                    4 => tile::<S, V, 4>(simd, rows, panel, out),
-                    3 => tile::<S, V, 3>(simd, rows, panel, out),
-                    2 => tile::<S, V, 2>(simd, rows, panel, out),
-                    _ => tile::<S, V, 1>(simd, rows, panel, out),
+                // `R · V` sums are in registers: up to 24 of the 32 of AVX-512, which has 2 vectors
+                // in a panel, and up to 12 of the 16 of AVX2, which has 4.
+                match (PANEL / S::F32_LANES, count) {
+                    (2, 12) => tile::<S, 2, 1, 12, 1>(simd, rows, panel, out),
+                    (2, 8) => tile::<S, 2, 1, 8, 1>(simd, rows, panel, out),
+                    (2, 4) => tile::<S, 2, 1, 4, 1>(simd, rows, panel, out),
+                    (2, 3) => tile::<S, 2, 1, 3, 1>(simd, rows, panel, out),
+                    (2, 2) => tile::<S, 2, 1, 2, 1>(simd, rows, panel, out),
+                    (2, _) => tile::<S, 2, 1, 1, 1>(simd, rows, panel, out),
+                    (4, 12) => tile::<S, 2, 2, 6, 2>(simd, rows, panel, out),
+                    (4, 8) => tile::<S, 2, 2, 4, 2>(simd, rows, panel, out),
+                    (4, 4) => tile::<S, 2, 2, 4, 1>(simd, rows, panel, out),
+                    (4, 3) => tile::<S, 4, 1, 3, 1>(simd, rows, panel, out),
+                    (4, 2) => tile::<S, 4, 1, 2, 1>(simd, rows, panel, out),
+                    (4, _) => tile::<S, 4, 1, 1, 1>(simd, rows, panel, out),
+                    (8, 12) => tile::<S, 2, 4, 6, 2>(simd, rows, panel, out),
+                    (8, 8) => tile::<S, 2, 4, 4, 2>(simd, rows, panel, out),
+                    (8, 4) => tile::<S, 2, 4, 4, 1>(simd, rows, panel, out),
+                    (8, 3) => tile::<S, 4, 2, 3, 1>(simd, rows, panel, out),
+                    (8, 2) => tile::<S, 4, 2, 2, 1>(simd, rows, panel, out),
+                    (8, _) => tile::<S, 4, 2, 1, 1>(simd, rows, panel, out),
+                    (_, 12) => tile::<S, 4, 8, 3, 4>(simd, rows, panel, out),
+                    (_, 8) => tile::<S, 4, 8, 2, 4>(simd, rows, panel, out),
+                    (_, 4) => tile::<S, 4, 8, 2, 2>(simd, rows, panel, out),
+                    (_, 3) => tile::<S, 4, 8, 3, 1>(simd, rows, panel, out),
+                    (_, 2) => tile::<S, 4, 8, 2, 1>(simd, rows, panel, out),
+                    (_, _) => tile::<S, 4, 8, 1, 1>(simd, rows, panel, out),
                 }
             }
         }
     }
 }
 
-/// Multiplies `R` rows with a panel.
+/// Multiplies `M · R` rows with a panel of `N · V` vectors, `R` rows and `V` vectors at a time.
 #[inline(always)]
-fn tile<S: Simd, const V: usize, const R: usize>(
+fn tile<S: Simd, const V: usize, const N: usize, const R: usize, const M: usize>(
     simd: S,
     rows: &[f32],
     panel: &[S::f32s],
     mut out: Columns,
 ) {
-    let mut sums = [[simd.splat_f32s(0.0); V]; R];
-    let (rows, _) = rows.as_chunks::<R>();
-    for (x, weights) in rows.iter().zip(panel.chunks_exact(V)) {
-        for (sums, &x) in sums.iter_mut().zip(x) {
-            let x = simd.splat_f32s(x);
-            for (sum, &weight) in sums.iter_mut().zip(weights) {
-                *sum = simd.mul_add_e_f32s(weight, x, *sum);
+    let rows = rows.as_chunks::<R>().0.as_chunks::<M>().0;
+    let panel = panel.as_chunks::<V>().0.as_chunks::<N>().0;
+    for part in 0..N {
+        for some in 0..M {
+            let mut sums = [[simd.splat_f32s(0.0); V]; R];
+            for (x, weights) in rows.iter().zip(panel) {
+                for (sums, &x) in sums.iter_mut().zip(&x[some]) {
+                    let x = simd.splat_f32s(x);
+                    for (sum, &weight) in sums.iter_mut().zip(&weights[part]) {
+                        *sum = simd.mul_add_e_f32s(weight, x, *sum);
+                    }
+                }
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                let mut values = [0.0; PANEL];
+                let (vectors, _) = S::as_mut_simd_f32s(&mut values);
+                vectors[..V].copy_from_slice(sums);
+                let width = V * S::F32_LANES;
+                out.write(some * R + row, part * width, &values[..width]);
             }
         }
-    }
-    for (row, sums) in sums.iter().enumerate() {
-        let mut values = [0.0; PANEL];
-        let (vectors, _) = S::as_mut_simd_f32s(&mut values);
-        vectors.copy_from_slice(sums);
-        out.write(row, &values);
     }
 }

@@ -134,7 +134,7 @@ fn write<const R: usize>(
 ) {
     let (rows, _) = rows.as_chunks::<R>();
     for (row, sums) in instructions.tile(rows, panel).iter().enumerate() {
-        out.write(row, sums);
+        out.write(row, 0, sums);
     }
 }
 
