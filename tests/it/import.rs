@@ -41,8 +41,14 @@ fn model(folder: &Path, model_type: &str, tied: bool) -> LlamaConfig {
 
 fn exported(folder: &Path, dtype: Option<Dtype>) -> PathBuf {
     let file = folder.join("model.gguf");
-    let export =
-        Export { folder, base: None, merge: false, dtype, max_shard_bytes: MAX_SHARD_BYTES };
+    let export = Export {
+        folder,
+        base: None,
+        merge: false,
+        dtype,
+        max_shard_bytes: MAX_SHARD_BYTES,
+        card: None,
+    };
     export.to_gguf(&file).unwrap();
     file
 }

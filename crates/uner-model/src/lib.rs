@@ -24,6 +24,7 @@ mod keys;
 pub mod linear;
 pub mod llama;
 pub mod parameters;
+mod resize;
 pub mod size;
 pub mod source;
 pub mod weights;

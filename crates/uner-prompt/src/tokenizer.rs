@@ -5,6 +5,7 @@
 //! do so only if the segment begins a text. A literal `</s>` in a text becomes ordinary tokens;
 //! only [`Tokenizer::encode_with_special_tokens`] reads it as a special token.
 
+mod add;
 mod bytes;
 mod cache;
 mod config;

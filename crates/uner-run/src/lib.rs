@@ -24,6 +24,7 @@
 //! ```
 
 mod adapter;
+mod card;
 pub mod distill;
 mod evaluate;
 pub mod folder;
@@ -39,6 +40,7 @@ pub mod system;
 pub mod tagger;
 mod train;
 
+pub use card::card;
 pub use evaluate::evaluate;
 pub use guards::file as guard_file;
 pub use measure::{Evaluation, write_report};

@@ -34,7 +34,8 @@ pub fn profile(sources: &Sources, steps: u64) -> Result<String> {
             &group,
         )
     };
-    let state = initial_state((sources, &plan), &run, None, &device)?;
+    let added = &assembled.added_tokens;
+    let state = initial_state((sources, &plan), &run, added, None, &device)?;
     let found = uner_trainer::run::profile(&run, state, steps)?;
     Ok(table(&found, plan.machine.rates.fastest()))
 }

@@ -1,5 +1,6 @@
 //! What a run starts from: its machine, its plan, and its state, new or of a checkpoint.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
@@ -56,9 +57,11 @@ pub(crate) struct Resumed<'a> {
 }
 
 /// The state at the start of the run, or of its checkpoint, sharded as the plan says.
+/// `added_tokens` are the ids of tokens that the model's files lack.
 pub(crate) fn initial_state(
     (sources, plan): (&Sources, &Plan),
     run: &Run,
+    added_tokens: &Range<usize>,
     resumed: Option<Resumed>,
     device: &Device,
 ) -> Result<TrainState> {
@@ -67,7 +70,14 @@ pub(crate) fn initial_state(
     } else {
         let precision = Precision::new(run.config.precision, device)?;
         let model = match &sources.model.folder {
-            Some(folder) => adapter::load_base(sources, folder, device)?,
+            Some(folder) => {
+                let model = adapter::load_base(sources, folder, device)?;
+                if added_tokens.is_empty() {
+                    model
+                } else {
+                    model.with_tokens(added_tokens.clone())
+                }
+            }
             None => random(run.model_config, run.seed, device),
         };
         TrainState::with(adapter::attached(model, sources)?, precision, run.group)

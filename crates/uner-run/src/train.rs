@@ -185,7 +185,8 @@ impl Job<'_> {
             )
         };
         let device = rank.device.open_for_training()?;
-        let state = initial_state((sources, &plan), &run, self.resumed, &device)?;
+        let added = &self.assembled.added_tokens;
+        let state = initial_state((sources, &plan), &run, added, self.resumed, &device)?;
         let state = if group.is_main() {
             // Only once the run can begin: a refused run leaves the folder unchanged.
             let extra_files = folder::describe((sources, &plan), self.assembled)?;

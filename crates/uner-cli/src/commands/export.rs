@@ -7,6 +7,7 @@ use safetensors::Dtype;
 use uner_infer::Export;
 use uner_model::adapter::{CONFIG_FILE, base_format_of, base_of};
 use uner_model::weights;
+use uner_run::card;
 use uner_run::lock::refuse_in_use;
 
 use crate::args::ExportArgs;
@@ -38,12 +39,15 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     if args.merge {
         warn_of_rounding(args, base.as_deref().unwrap_or(&folder))?;
     }
+    let title = args.output.as_deref().and_then(Path::file_name).unwrap_or_default();
+    let card = card(&folder, &title.to_string_lossy())?;
     let export = Export {
         folder: &folder,
         base: base.as_deref(),
         merge: args.merge,
         dtype: args.dtype,
         max_shard_bytes: args.max_shard_size,
+        card: card.as_deref(),
     };
     let output = match (&args.gguf, &args.output) {
         (Some(file), _) => {

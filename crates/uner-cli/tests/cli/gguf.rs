@@ -1,4 +1,4 @@
-//! `uner export --gguf`, as users run it.
+//! `uner export --gguf` and `uner import`, as users run them.
 
 use crate::{Desk, Outcome};
 
@@ -19,6 +19,34 @@ fn a_run_is_exported_to_one_file() {
     export(&desk, &["--gguf", "x.gguf", "--merge"]).fails(1, &["is not an adapter"]);
     assert_eq!(export(&desk, &["--gguf", "x.gguf", "--output", "x"]).code, Some(2));
     assert_eq!(export(&desk, &[]).code, Some(2));
+}
+
+#[test]
+fn a_file_is_imported_and_trained() {
+    let desk = Desk::new();
+    desk.train(&["eval.benchmarks=[]"]).succeeds();
+    export(&desk, &["--gguf", "model.gguf"]).succeeds();
+    let import = ["import", "model.gguf", "--output", "imported"];
+    let outcome = desk.uner(&import);
+    assert!(
+        outcome.succeeds().stderr.contains("licence not named; tensors: "),
+        "{}",
+        outcome.stderr
+    );
+    for name in ["config.json", "model.safetensors", "tokenizer.model", "SHA256SUMS"] {
+        assert!(desk.path("imported").join(name).exists(), "{name}");
+    }
+    desk.uner(&import).fails(1, &["`imported` exists; name a folder that does not"]);
+    desk.uner(&["import", "run/latest", "--output", "x"])
+        .fails(1, &["`run/latest`", "it is not a complete GGUF file"]);
+    assert!(!desk.path("x").exists() && !desk.path("x.tmp").exists());
+    desk.train(&[
+        "model.weights=imported",
+        "model.tokenizer=imported/tokenizer.model",
+        "run.dir=again",
+        "eval.benchmarks=[]",
+    ])
+    .succeeds();
 }
 
 #[test]

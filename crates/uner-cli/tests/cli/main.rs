@@ -6,6 +6,7 @@
 mod adapter;
 mod bad_data;
 mod bad_recipes;
+mod card;
 mod commands;
 mod damage;
 mod devices;
@@ -24,6 +25,7 @@ mod runs;
 mod serve;
 mod signals;
 mod systems;
+mod tokens;
 mod tutorial;
 // With both features its kernels would be SPIR-V, on which software drivers crash.
 #[cfg(all(feature = "webgpu", not(feature = "vulkan")))]

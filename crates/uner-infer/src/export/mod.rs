@@ -31,6 +31,8 @@ const COMPANIONS: [&str; 9] = [
 ];
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
+/// The model card, which the Hugging Face hub shows.
+const CARD: &str = "README.md";
 /// The prompt format, for people.
 const PROMPT_FORMAT: &str = "PROMPT.md";
 
@@ -47,6 +49,8 @@ pub struct Export<'a> {
     pub dtype: Option<Dtype>,
     /// Largest size of a weight file of a folder, in bytes.
     pub max_shard_bytes: usize,
+    /// The model card, if there is one.
+    pub card: Option<&'a str>,
 }
 
 impl Export<'_> {
@@ -104,6 +108,9 @@ impl Export<'_> {
                     fs_err::copy(inside(from, name)?, to)?;
                 }
             }
+        }
+        if let Some(card) = self.card {
+            fs_err::write(output.join(CARD), card)?;
         }
         if let Some(template) = template_of(output)? {
             write_prompt_format(&template, output)?;

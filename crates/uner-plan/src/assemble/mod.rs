@@ -16,6 +16,7 @@ mod vocabulary;
 
 use vocabulary::tokenizer;
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -43,6 +44,9 @@ pub struct Assembled {
     pub tokenizer: Tokenizer,
     /// The model's dimensions, with the tokenizer's special tokens.
     pub config: LlamaConfig,
+    /// Ids of the tokens that the recipe adds to the vocabulary of its model; empty for a run that
+    /// is resumed.
+    pub added_tokens: Range<usize>,
     /// Encoded conversations to train on.
     pub train: TokenStore,
     /// Encoded conversations for the validation loss.
@@ -91,8 +95,11 @@ pub fn assemble(
     at_hand: Option<Tokenizer>,
 ) -> Result<Assembled> {
     let negatives = Negatives::of(sources)?;
-    let tokenizer = at_hand.map_or_else(|| tokenizer(sources, &negatives), Ok)?;
-    let config = with_special_tokens(&sources.model.config, &tokenizer, &sources.template)?;
+    let (tokenizer, added_tokens) = match at_hand {
+        Some(tokenizer) => (tokenizer, 0..0),
+        None => tokenizer(sources, &negatives)?,
+    };
+    let config = with_special_tokens(sources, &tokenizer)?;
     warn_of_changed_text(&tokenizer, &sources.template)?;
     warn_of_changed_data(sources, &negatives, &tokenizer).context("training data")?;
     let encoder = Encoder { sources, tokenizer: &tokenizer, scratch };
@@ -114,7 +121,7 @@ pub fn assemble(
         Some(encoder.store(validation, &negatives.validation, |_| {}).context("validation data")?)
     };
     let types = TypeInventory::new(&types);
-    Ok(Assembled { tokenizer, config, train, validation, seen, types })
+    Ok(Assembled { tokenizer, config, added_tokens, train, validation, seen, types })
 }
 
 /// Encodes the first conversations of a plan's training data.
@@ -123,7 +130,7 @@ pub fn assemble(
 /// As [`assemble`].
 pub fn first(sources: &Sources, count: usize) -> Result<(Tokenizer, Vec<Tokens>)> {
     let negatives = Negatives::of(sources)?;
-    let tokenizer = tokenizer(sources, &negatives)?;
+    let (tokenizer, _) = tokenizer(sources, &negatives)?;
     let examples = examples(sources, &sources.recipe.data.train, &negatives.train, |_| {})?;
     let tokens = examples.take(count).map(|questioned| {
         Ok(encode(&questioned?.conversation(&sources.template), &sources.template, &tokenizer)?)
@@ -337,12 +344,11 @@ fn warn_of_changed_data(
 }
 
 /// The dimensions with the tokenizer's special tokens.
-fn with_special_tokens(
-    config: &LlamaConfig,
-    tokenizer: &Tokenizer,
-    template: &Template,
-) -> Result<LlamaConfig> {
-    let (ids, rows) = (tokenizer.vocab_size(), config.vocab_size);
+fn with_special_tokens(sources: &Sources, tokenizer: &Tokenizer) -> Result<LlamaConfig> {
+    let config = &sources.model.config;
+    let ids = tokenizer.vocab_size();
+    let grows = !sources.recipe.model.add_tokens.is_empty();
+    let rows = if grows { config.vocab_size.max(ids) } else { config.vocab_size };
     anyhow::ensure!(
         ids <= rows,
         "the tokenizer's vocabulary is larger than the embedding: {ids} ids, but `vocab_size` of the model is {rows}; \
@@ -350,9 +356,10 @@ fn with_special_tokens(
          with that many rows"
     );
     let (bos, pad) = (tokenizer.bos(), tokenizer.pad());
-    let mut eos_token_id = vec![template.end_of_turn(tokenizer)?, tokenizer.eos()];
+    let mut eos_token_id = vec![sources.template.end_of_turn(tokenizer)?, tokenizer.eos()];
     eos_token_id.dedup();
     Ok(LlamaConfig {
+        vocab_size: rows,
         bos_token_id: Some(bos),
         eos_token_id,
         pad_token_id: Some(pad),

@@ -1,14 +1,29 @@
 //! The tokenizer of a run.
 
+use std::ops::Range;
+
 use anyhow::{Context as _, Result};
 use uner_prompt::{Tokenizer, render};
 
 use super::{Negatives, examples};
 use crate::Sources;
 
+/// The plan's tokenizer with the recipe's additional tokens, and the ids of those.
+pub(crate) fn tokenizer(
+    sources: &Sources,
+    negatives: &Negatives,
+) -> Result<(Tokenizer, Range<usize>)> {
+    let tokenizer = original(sources, negatives)?;
+    let before = tokenizer.vocab_size();
+    let tokenizer = tokenizer.with_tokens(&sources.recipe.model.add_tokens);
+    let tokenizer = tokenizer.context("`model.add_tokens`")?;
+    let added = before..tokenizer.vocab_size();
+    Ok((tokenizer, added))
+}
+
 /// Reads the plan's tokenizer, or trains one on all text that the model will see: the segments of
 /// the training conversations. The template's words and the answers' brackets then get pieces, too.
-pub(crate) fn tokenizer(sources: &Sources, negatives: &Negatives) -> Result<Tokenizer> {
+fn original(sources: &Sources, negatives: &Negatives) -> Result<Tokenizer> {
     if let Some(file) = &sources.model.tokenizer {
         return Tokenizer::from_file(file)
             .with_context(|| format!("tokenizer `{}`", file.display()));

@@ -22,6 +22,12 @@ pub(crate) fn check(model: &ModelConfig) -> Result<(), RecipeError> {
             )),
         };
     };
+    if let Some(token) = model.add_tokens.first() {
+        return Err(RecipeError::Contradiction(format!(
+            "`model.add_tokens` names `{token}`, but with `[model.adapter]` the embedding is frozen, so new tokens would \
+             stay equal; remove one of the two"
+        )));
+    }
     adapter.check().map_err(RecipeError::Contradiction)?;
     if model.weights == RANDOM {
         return Err(RecipeError::Contradiction(format!(

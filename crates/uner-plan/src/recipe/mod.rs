@@ -108,6 +108,10 @@ pub struct ModelConfig {
     /// vocabulary. If left out, the one in the model folder is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
+    /// Optional: tokens that the vocabulary gets if it lacks them, such as characters that answers
+    /// need. Their rows in the embedding start as the mean of the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_tokens: Vec<String>,
     /// Optional: the bits in which the matrices of the frozen model under an adapter are stored. If
     /// left out, they are stored as in full fine-tuning.
     #[serde(default, skip_serializing_if = "Option::is_none")]

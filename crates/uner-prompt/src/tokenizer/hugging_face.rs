@@ -114,6 +114,11 @@ impl HuggingFace {
         Ok(tokenizer)
     }
 
+    /// The content of `tokenizer_config.json`.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The content of `tokenizer.json`.
     pub(super) fn json(&self) -> Result<serde_json::Value, TokenizerError> {
         serde_json::to_value(&self.plain).map_err(|error| TokenizerError::Text(error.to_string()))
