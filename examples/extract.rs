@@ -2,7 +2,7 @@
 //! Lines. `uner predict --input` does the same, and can resume.
 //!
 //! ```text
-//! cargo run --release -p uner-examples --example extract -- checkpoints/quickstart/step-005000 \
+//! cargo run --release -p uner-examples --example extract -- checkpoints/quickstart/step-003250 \
 //!     texts.jsonl entities.jsonl person city
 //! ```
 //!

@@ -2,7 +2,7 @@
 //! probability.
 //!
 //! ```text
-//! cargo run --release -p uner-examples --example predict -- checkpoints/quickstart/step-005000 \
+//! cargo run --release -p uner-examples --example predict -- checkpoints/quickstart/step-003250 \
 //!     "Dr. Kelham flew to Balford." person city
 //! ```
 

@@ -33,7 +33,7 @@ pub enum DemoError {
     UnknownSplit(String),
 }
 
-/// Generates the sentences of a split (`train` 4,000, `validation` 300, `test` 400). A seed gives
+/// Generates the sentences of a split (`train` 26,000, `validation` 300, `test` 400). A seed gives
 /// the same sentences on every machine. An example depends only on seed, split and index.
 ///
 /// # Errors
@@ -43,7 +43,7 @@ pub fn examples(
     seed: u64,
 ) -> Result<impl Iterator<Item = Example> + use<>, DemoError> {
     let (pool, name, num_examples) = match split {
-        "train" => (Pool::Train, "train", 4_000),
+        "train" => (Pool::Train, "train", 26_000),
         "validation" => (Pool::Validation, "validation", 300),
         "test" => (Pool::Test, "test", 400),
         _ => return Err(DemoError::UnknownSplit(split.to_owned())),

@@ -17,7 +17,7 @@ impl Predictor<'_> {
     /// use burn::tensor::Device;
     /// use uner_infer::Predictor;
     ///
-    /// let folder = std::path::Path::new("checkpoints/quickstart/step-005000");
+    /// let folder = std::path::Path::new("checkpoints/quickstart/step-003250");
     /// let model = Predictor::load(folder, &Device::flex())?;
     /// for entity in model.predict("Tim Cook runs Apple.", &["person", "organization"])? {
     ///     println!("{} {:?} {:?}", entity.entity_type, entity.span, entity.probability);

@@ -88,7 +88,7 @@ pub struct Response {
 /// use burn::tensor::Device;
 /// use uner_infer::{Predictor, Query};
 ///
-/// let model = Predictor::load("checkpoints/quickstart/step-005000".as_ref(), &Device::flex())?;
+/// let model = Predictor::load("checkpoints/quickstart/step-003250".as_ref(), &Device::flex())?;
 /// let text = "Tim Cook runs Apple.";
 /// let queries = ["person", "organization"]
 ///     .map(|entity_type| Query { text, entity_type, dataset: None });
