@@ -16,8 +16,9 @@ use uner_plan::recipe::RANDOM;
 
 /// Most entity types that a card lists.
 const MOST_TYPES: usize = 20;
-/// File of an evaluation's scores.
+/// Files of an evaluation: its scores, and what was measured.
 const REPORT: &str = "report.json";
+const EVALUATION: &str = "evaluation.json";
 
 /// Returns the card of a checkpoint of uner under the name `title`; `None` for another model.
 ///
@@ -50,6 +51,7 @@ struct Card<'a> {
 /// Scores on a dataset, in percent.
 struct Score {
     dataset: String,
+    split: String,
     examples: u64,
     is_part: bool,
     official: f64,
@@ -75,9 +77,13 @@ fn scores(checkpoint: &Path) -> Result<Vec<Score>> {
     let mut scores: Vec<Score> = Vec::new();
     for file in reports(checkpoint) {
         let report: Value = serde_json::from_str(&regular::read_to_string(&file)?)?;
+        let evaluation: Value =
+            serde_json::from_str(&regular::read_to_string(&file.with_file_name(EVALUATION))?)?;
         let outcomes = report["outcomes"].as_array().map_or(&[][..], Vec::as_slice);
-        for score in outcomes.iter().filter_map(Score::of) {
-            if !scores.iter().any(|other| other.dataset == score.dataset) {
+        for score in outcomes.iter().filter_map(|outcome| Score::of(outcome, &evaluation)) {
+            let is_same =
+                |other: &Score| (&other.dataset, &other.split) == (&score.dataset, &score.split);
+            if !scores.iter().any(is_same) {
                 scores.push(score);
             }
         }
@@ -102,13 +108,20 @@ fn reports(checkpoint: &Path) -> Vec<PathBuf> {
 }
 
 impl Score {
-    /// Reads an outcome of a report; `None` without scores.
-    fn of(outcome: &Value) -> Option<Self> {
+    /// Reads an outcome of a report; `None` without scores. The evaluation has its split.
+    fn of(outcome: &Value, evaluation: &Value) -> Option<Self> {
+        let dataset = outcome["dataset"].as_str()?;
+        let benchmarks = evaluation["benchmarks"].as_object().into_iter().flatten();
+        let splits: Vec<&str> = benchmarks
+            .filter(|(_, benchmark)| benchmark["dataset"] == dataset)
+            .filter_map(|(_, benchmark)| benchmark["split"].as_str())
+            .collect();
         let f1 = |key: &str| outcome[key]["f1"].as_f64().map(|f1| 100.0 * f1);
         let interval = &outcome["intervals"]["official"];
         let bound = |key: &str| interval[key].as_f64().map(|bound| 100.0 * bound);
         Some(Self {
-            dataset: outcome["dataset"].as_str()?.to_owned(),
+            dataset: dataset.to_owned(),
+            split: splits.join(", "),
             examples: outcome["num_examples"].as_u64()?,
             is_part: outcome["is_part"].as_bool().unwrap_or(false),
             official: f1("official")?,
@@ -158,9 +171,10 @@ impl Card<'_> {
             let _ = write!(
                 text,
                 "  - task:\n      type: token-classification\n      name: named entity recognition\n    \
-                 dataset:\n      name: {name}\n      type: {name}\n    metrics:\n    - type: f1\n      \
+                 dataset:\n      name: {name}\n      type: {name}\n      split: {}\n    metrics:\n    - type: f1\n      \
                  name: official F1\n      value: {:.1}\n    - type: f1\n      name: strict F1\n      \
                  value: {:.1}\n",
+                quoted(&score.split),
                 score.official,
                 score.strict,
                 name = quoted(&score.dataset),
@@ -193,7 +207,7 @@ impl Card<'_> {
         format!(
             "| | |\n|---|---|\n| base | {base} |\n| parameters | {} in {} layers of {} |\n\
              | tuned | {tuned} |\n| template | `{}` |\n| training | {length}; peak learning rate {:e}, \
-             {} conversations a step, seed {} |\n| hardware | {}, {} of them |\n",
+             {} conversations a step, seed {} |\n| hardware | {}, {} rank(s) |\n",
             count(parameters.model()),
             model.num_hidden_layers,
             model.hidden_size,
@@ -242,8 +256,8 @@ impl Card<'_> {
         let mut text = String::from(
             "F1 in percent: official is the scorer of UniversalNER with an interval of 95 % over \
              passages, strict needs the exact span and type, partial counts an overlap as half.\n\n\
-             | dataset | examples | official F1 | interval | strict F1 | partial F1 |\n\
-             |---|---|---|---|---|---|\n",
+             | dataset | split | examples | official F1 | interval | strict F1 | partial F1 |\n\
+             |---|---|---|---|---|---|---|\n",
         );
         for score in &self.scores {
             let interval = score
@@ -252,8 +266,13 @@ impl Card<'_> {
             let part = if score.is_part { " (a part)" } else { "" };
             let _ = writeln!(
                 text,
-                "| {} | {}{part} | {:.1} | {interval} | {:.1} | {:.1} |",
-                score.dataset, score.examples, score.official, score.strict, score.partial
+                "| {} | {} | {}{part} | {:.1} | {interval} | {:.1} | {:.1} |",
+                score.dataset,
+                score.split,
+                score.examples,
+                score.official,
+                score.strict,
+                score.partial
             );
         }
         text

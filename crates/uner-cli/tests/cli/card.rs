@@ -26,10 +26,17 @@ fn an_export_says_what_was_trained_measured_and_licensed() {
         "40 conversations of ",
         "the strategy \"frequency\"",
         "`person`",
-        "| demo | 2 (a part) | ",
+        "| demo | test | 2 (a part) | ",
         "had at most 400 tokens",
     ] {
         assert!(card.contains(part), "`{part}` is not in: {card}");
+    }
+    // Another split of the same dataset is another row.
+    desk.uner(&["eval", "--model", "run", "--benchmark", "demo:validation", "--limit", "1"])
+        .succeeds();
+    let both = exported(&desk, "run", "again");
+    for part in ["| demo | test | 2 (a part) | ", "| demo | validation | 1 (a part) | "] {
+        assert!(both.contains(part), "`{part}` is not in: {both}");
     }
     let scores: serde_json::Value = serde_json::from_str(&desk.read("run/report.json")).unwrap();
     let strict = 100.0 * scores["outcomes"][0]["strict"]["f1"].as_f64().unwrap();
