@@ -58,7 +58,7 @@ fn unknown_keys_inside_lists_have_their_line_too() {
 
 #[test]
 fn a_wrong_type_shows_the_value_and_what_is_expected() {
-    let (source, line) = with("lr = 3e-3 ", "lr = \"fast\" ");
+    let (source, line) = with("lr = 2e-3 ", "lr = \"fast\" ");
     assert_eq!(
         message(&source),
         format!(
