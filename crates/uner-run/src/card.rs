@@ -14,6 +14,8 @@ use uner_plan::human::count;
 use uner_plan::plan::{DataSize, PLAN, Split};
 use uner_plan::recipe::RANDOM;
 
+use crate::folder::resolve;
+
 /// Most entity types that a card lists.
 const MOST_TYPES: usize = 20;
 /// Files of an evaluation: its scores, and what was measured.
@@ -21,15 +23,17 @@ const REPORT: &str = "report.json";
 const EVALUATION: &str = "evaluation.json";
 
 /// Returns the card of a checkpoint of uner under the name `title`; `None` for another model.
+/// `is_merged` says whether the export has the checkpoint's adapter in the weights of its base.
 ///
 /// # Errors
 /// When the plan or a report is damaged.
-pub fn card(checkpoint: &Path, title: &str) -> Result<Option<String>> {
+pub fn card(checkpoint: &Path, title: &str, is_merged: bool) -> Result<Option<String>> {
     if !checkpoint.join(PLAN).exists() {
         return Ok(None);
     }
     let card = Card {
         title,
+        is_merged,
         plan: Plan::read(checkpoint)?,
         steps: step(checkpoint),
         types: types(checkpoint),
@@ -41,6 +45,7 @@ pub fn card(checkpoint: &Path, title: &str) -> Result<Option<String>> {
 /// The contents of a card.
 struct Card<'a> {
     title: &'a str,
+    is_merged: bool,
     plan: Plan,
     /// Optimizer steps that the checkpoint has behind it.
     steps: Option<u64>,
@@ -91,10 +96,14 @@ fn scores(checkpoint: &Path) -> Result<Vec<Score>> {
     Ok(scores)
 }
 
-/// The reports in a checkpoint's folder and in that of its run, newest last by name.
+/// The reports in a checkpoint's folder, and in that of its run if a run's folder means this
+/// checkpoint: an earlier one was not measured there.
 fn reports(checkpoint: &Path) -> Vec<PathBuf> {
+    let is_meant =
+        |run: &&Path| resolve(run).is_ok_and(|found| found.file_name() == checkpoint.file_name());
+    let run = checkpoint.parent().filter(is_meant);
     let mut found = Vec::new();
-    for folder in [Some(checkpoint), checkpoint.parent()].into_iter().flatten() {
+    for folder in [Some(checkpoint), run].into_iter().flatten() {
         let evaluations = fs_err::read_dir(folder.join("eval")).ok();
         let mut folders: Vec<PathBuf> = evaluations
             .into_iter()
@@ -156,7 +165,7 @@ impl Card<'_> {
     /// JSON strings are YAML, too.
     fn front_matter(&self) -> String {
         let quoted = |text: &str| Value::from(text).to_string();
-        let is_adapter = self.plan.recipe.model.adapter.is_some();
+        let is_adapter = self.plan.recipe.model.adapter.is_some() && !self.is_merged;
         let library = if is_adapter { "peft" } else { "transformers" };
         let mut text =
             format!("library_name: {library}\npipeline_tag: text-generation\nlicense: other\n");

@@ -39,8 +39,12 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     if args.merge {
         warn_of_rounding(args, base.as_deref().unwrap_or(&folder))?;
     }
-    let title = args.output.as_deref().and_then(Path::file_name).unwrap_or_default();
-    let card = card(&folder, &title.to_string_lossy())?;
+    // A GGUF file has none.
+    let title = args.output.as_deref().and_then(Path::file_name);
+    let card = match title {
+        Some(title) => card(&folder, &title.to_string_lossy(), args.merge)?,
+        None => None,
+    };
     let export = Export {
         folder: &folder,
         base: base.as_deref(),
