@@ -49,10 +49,8 @@ fn golden() -> (Vec<Sequence>, Tensors) {
     let rows = ids.chunks(length).zip(mask.chunks(length)).zip(labels.chunks(length));
     let sequences = rows.map(|((ids, mask), labels)| {
         let count = mask.iter().filter(|&&real| real == 1).count();
-        Sequence {
-            ids: ids[..count].iter().map(|&id| id as u32).collect(),
-            labels: labels[..count].to_vec(),
-        }
+        let ids = ids[..count].iter().map(|&id| id as u32).collect();
+        Sequence::new(ids, labels[..count].to_vec())
     });
     (sequences.collect(), vectors)
 }
@@ -202,10 +200,8 @@ fn the_real_minilm_equals_transformers() {
     let vectors = tensors(&path);
     for number in 0..2 {
         let ids = integers(&path, &format!("ids.{number}"));
-        let sequence = Sequence {
-            ids: ids.iter().map(|&id| id as u32).collect(),
-            labels: vec![IGNORE_INDEX; ids.len()],
-        };
+        let labels = vec![IGNORE_INDEX; ids.len()];
+        let sequence = Sequence::new(ids.iter().map(|&id| id as u32).collect(), labels);
         let batch = Batch::new(&[vec![sequence]]);
         let context = context(&config, &batch, &Device::flex());
         let got: Vec<f32> =

@@ -38,6 +38,7 @@ mod resume;
 mod saving;
 mod serve;
 mod shared;
+mod spans;
 mod step;
 mod templates;
 mod tidy;

@@ -96,6 +96,7 @@ pub(crate) fn batch_of_case(case: &Value) -> Batch {
             .iter()
             .flat_map(|row| row[1..].iter().copied().chain([IGNORE_INDEX]))
             .collect(),
+        spans: None,
         dropout_key: None,
     }
 }

@@ -21,9 +21,9 @@ use crate::devices::{Tolerance, cpu, devices};
 use crate::golden::assert_close;
 use crate::model::{conversation, small_config, small_model};
 
-type Values = BTreeMap<String, Vec<f32>>;
+pub(crate) type Values = BTreeMap<String, Vec<f32>>;
 
-fn values(gradients: &Gradients) -> Values {
+pub(crate) fn values(gradients: &Gradients) -> Values {
     gradients
         .iter()
         .map(|(name, values)| (name.to_owned(), values.clone().try_into_vec_as().unwrap()))
@@ -45,7 +45,12 @@ fn run(model: &Llama, batches: &[Batch], recomputed_blocks: usize) -> (f64, Valu
     (loss, values(&gradients))
 }
 
-fn assert_same(what: &str, got: &(f64, Values), expected: &(f64, Values), tolerance: &Tolerance) {
+pub(crate) fn assert_same(
+    what: &str,
+    got: &(f64, Values),
+    expected: &(f64, Values),
+    tolerance: &Tolerance,
+) {
     let loss = tolerance.loss / 10.0;
     assert!(
         (got.0 / expected.0 - 1.0).abs() < loss,

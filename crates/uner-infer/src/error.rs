@@ -31,6 +31,22 @@ pub enum InferError {
         /// First characters of the text.
         start: String,
     },
+    /// A text or a type does not fit the window of a model that reads it with a span head.
+    #[error(
+        "the model would read {tokens} tokens, but was made for {} (`{}`): split the text, which starts with `{start}`; \
+         it is read twice", .window.0, .window.1
+    )]
+    TooLongTwice {
+        /// Length of what the model would read.
+        tokens: usize,
+        /// The model's window, and the key of `config.json` that limits it.
+        window: (usize, &'static str),
+        /// First characters of the text.
+        start: String,
+    },
+    /// A chat for a model with a span head.
+    #[error("the model reads entities with a span head; it does not chat")]
+    Reads,
     /// The model's logits are not finite.
     #[error("{problem}; it was asked for `{entity_type}` in the text that starts with `{start}`")]
     NotFinite {

@@ -16,6 +16,8 @@ mod jobs;
 mod load;
 pub mod predict;
 mod prompts;
+mod span_reader;
+mod spans;
 
 pub use error::InferError;
 pub use export::Export;

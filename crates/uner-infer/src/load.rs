@@ -59,6 +59,7 @@ impl Predictor<'static> {
         let form = options.int8.then_some(BaseFormat::EightBit);
         let (config, model) =
             folder::load_quantized(folder, options.base.as_deref(), form, device)?;
+        refuse_writing_options(folder, &config, options)?;
         let base = weights_of(folder, &model, form)?;
         let model = match *device == Device::flex() {
             true if options.int8 => model.pack_int8(),
@@ -100,6 +101,25 @@ impl Predictor<'static> {
     ) -> Result<Self, PromptError> {
         Self::of((own(model), own(config)), own(tokenizer), own(template), infer)
     }
+}
+
+/// Refuses options of written answers for a model that reads entities.
+fn refuse_writing_options(
+    folder: &Path,
+    config: &LlamaConfig,
+    options: &LoadOptions,
+) -> Result<(), InferError> {
+    let LoadOptions { template, max_new_tokens, decoding, .. } = options;
+    let is_set = template.is_some() || max_new_tokens.is_some() || decoding.is_some();
+    if config.span_head && is_set {
+        return refuse(
+            folder,
+            "the model reads entities with a span head; it has no prompt and its answers are not \
+             decoded: leave out template, decoding and max_new_tokens"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// The weights of the model in a folder; `None` if its adapter does not identify its base.

@@ -17,9 +17,13 @@ use uner_prompt::{PromptError, Template, Tokenizer};
 use crate::engine::{Answer, Engine, Limits, Memory, Prompt, Sampling, Stop};
 use crate::error::InferError;
 use crate::generate::Generator;
+use crate::span_reader::SpanReader;
 
 /// Memory that the keys and values of all running queries may take, in bytes.
 const CACHE_BYTES: usize = 8 << 30;
+
+/// Texts that a span head reads between two reports of progress.
+const TEXTS_AT_ONCE: usize = 64;
 
 /// The `[infer]` section of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +114,8 @@ pub struct Predictor<'a> {
     pub(crate) end_of_turn: u32,
     /// The vocabulary of grounded answers; `None` if answers are free.
     pub(crate) pieces: Option<Arc<Pieces>>,
+    /// If the model reads entities with a span head.
+    pub(crate) spans: Option<SpanReader>,
     pub(crate) sampling: Sampling,
     /// The base of the model's weights, if it was read from a folder.
     pub(crate) base: Option<WeightsOf>,
@@ -175,9 +181,10 @@ impl<'a> Predictor<'a> {
         config: InferConfig,
     ) -> Result<Self, PromptError> {
         let end_of_turn = template.end_of_turn(&tokenizer)?;
+        let spans = model.span_head.is_some().then(|| SpanReader::new(&tokenizer)).transpose()?;
         let pieces = match config.decoding {
-            Decoding::Grounded => writable_pieces(&template, &tokenizer),
-            Decoding::Free => None,
+            Decoding::Grounded if spans.is_none() => writable_pieces(&template, &tokenizer),
+            _ => None,
         };
         Ok(Self {
             model,
@@ -187,6 +194,7 @@ impl<'a> Predictor<'a> {
             config,
             end_of_turn,
             pieces,
+            spans,
             sampling: Sampling::Greedy,
             base: None,
             memory: Mutex::new(None),
@@ -211,7 +219,7 @@ impl<'a> Predictor<'a> {
 
     /// Whether answers only contain mentions that occur in the text.
     pub fn is_grounded(&self) -> bool {
-        self.pieces.is_some()
+        self.pieces.is_some() || self.spans.is_some()
     }
 
     /// The token that the template ends an answer with.
@@ -239,6 +247,9 @@ impl<'a> Predictor<'a> {
         queries: &[Query],
         answered: impl FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Response>, InferError> {
+        if self.spans.is_some() {
+            return self.answer_each(queries, answered)?.into_iter().collect();
+        }
         let texts = by_text(queries).into_values();
         let texts: Vec<Vec<usize>> = texts.collect();
         let texts = texts.par_iter().map(|indices| self.prompts(indices, queries));
@@ -256,9 +267,20 @@ impl<'a> Predictor<'a> {
     pub fn answer_each(
         &self,
         queries: &[Query],
-        answered: impl FnMut(usize) -> ControlFlow<()>,
+        mut answered: impl FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Result<Response, InferError>>, InferError> {
         let of_texts: Vec<Vec<usize>> = by_text(queries).into_values().collect();
+        if let Some(reader) = &self.spans {
+            let mut all = Vec::with_capacity(queries.len());
+            for texts in of_texts.chunks(TEXTS_AT_ONCE) {
+                all.extend(self.read_queries(reader, queries, texts)?);
+                if answered(all.len()).is_break() {
+                    return Err(InferError::Stopped);
+                }
+            }
+            all.sort_unstable_by_key(|(index, _)| *index);
+            return Ok(all.into_iter().map(|(_, response)| response).collect());
+        }
         let of_texts = of_texts.par_iter().map(|indices| self.askable(indices, queries));
         let (mut texts, mut all) = (Vec::new(), Vec::with_capacity(queries.len()));
         for asked in of_texts.collect::<Vec<_>>() {

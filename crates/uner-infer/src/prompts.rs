@@ -82,6 +82,14 @@ impl Predictor<'_> {
     /// When a prompt cannot be rendered or encoded.
     pub fn fits(&self, queries: &[Query]) -> Result<bool, InferError> {
         let Some(&Query { text, dataset, .. }) = queries.first() else { return Ok(true) };
+        if let Some(reader) = &self.spans {
+            queries.iter().try_for_each(|query| self.check_type(reader, query.entity_type))?;
+            return match self.read_twice(reader, text) {
+                Ok(_) => Ok(true),
+                Err(InferError::TooLongTwice { .. }) => Ok(false),
+                Err(error) => Err(error),
+            };
+        }
         let types: Vec<&str> = queries.iter().map(|query| query.entity_type).collect();
         for group in mission::groups(&self.template, types.len()) {
             match self.checked_ids(text, &types[group], dataset) {

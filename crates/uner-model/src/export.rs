@@ -11,7 +11,7 @@ use safetensors::tensor::{SafeTensors, TensorView, View};
 
 use crate::adapter::{BASE_FILE, Base, CONFIG_FILE, PREFIX, peft};
 use crate::weights::{
-    ParameterSource, Tensors, WeightsError, are_finite, dtype_of, open, read_config, stored,
+    HEAD, ParameterSource, Tensors, WeightsError, are_finite, dtype_of, open, read_config, stored,
     to_f32, torch_dtype, write_config, write_file, write_weights,
 };
 use crate::{Llama, LlamaConfig};
@@ -48,7 +48,7 @@ pub(crate) fn with_tensors(
     export: &Export,
     work: impl FnOnce(&LlamaConfig, Dtype, Vec<(String, Exported)>) -> Result<(), WeightsError>,
 ) -> Result<(), WeightsError> {
-    let config = read_config(export.model)?;
+    let mut config = read_config(export.model)?;
     let dtype = match export.dtype {
         Some(dtype) => dtype,
         None => dtype_of(&config, &export.model.join("config.json"))?,
@@ -58,10 +58,15 @@ pub(crate) fn with_tensors(
     let adapter =
         export.adapter.map(|folder| AdapterFile::open(folder, export.model)).transpose()?;
     let mut factors = adapter.as_ref().map(AdapterFile::factors).transpose()?;
+    if adapter.as_ref().is_some_and(|adapter| adapter.config.has_span_head) {
+        config = config.with_span_head();
+        weights.retain(|name| name != HEAD);
+    }
     let mut tensors = Vec::new();
     for (name, shape) in parameters(&config) {
         let own = factors.as_mut().and_then(|all| all.take(&name, &shape));
-        if let Some(weight) = weights.take(&name, &shape) {
+        let whole = factors.as_mut().and_then(|all| all.take_whole(&name, &shape));
+        if let Some(weight) = whole.or_else(|| weights.take(&name, &shape)) {
             if is_float(weight.dtype()) && !are_finite(&to_f32(&weight)) {
                 weights.note_not_finite(&name);
             }
@@ -158,6 +163,12 @@ impl<'a> AllFactors<'a> {
             view
         });
         Some(Factors { down: down?, up: up?, scale: self.scale })
+    }
+
+    /// Takes the parameter `name` if the adapter trains it whole.
+    fn take_whole(&mut self, name: &str, shape: &[usize]) -> Option<TensorView<'a>> {
+        let name = format!("{PREFIX}{name}");
+        if self.tensors.contains(&name) { self.tensors.take(&name, shape) } else { None }
     }
 }
 

@@ -31,7 +31,11 @@ impl Flops {
         Self {
             per_token: each * (size.blocks * size.block_matrices) as f64
                 + 6.0 * size.adapter() as f64,
-            per_trained_token: each * size.embedding as f64,
+            per_trained_token: if model.span_head {
+                6.0 * size.span_head as f64
+            } else {
+                each * size.embedding as f64
+            },
             per_pair: 12.0 * (queries * model.num_hidden_layers) as f64,
         }
     }

@@ -24,9 +24,11 @@ mod keys;
 pub mod linear;
 pub mod llama;
 pub mod parameters;
+mod read_spans;
 mod resize;
 pub mod size;
 pub mod source;
+pub mod span_head;
 pub mod weights;
 
 pub use adapter::{AdapterConfig, BaseFormat, load_adapted, load_adapter};
@@ -36,4 +38,5 @@ pub use context::{AttentionPattern, Context, Dropout};
 pub use flops::Flops;
 pub use llama::{Block, Llama};
 pub use size::Size;
+pub use span_head::{SpanHead, SpanLabels};
 pub use weights::{WeightsError, load, load_frozen, save};

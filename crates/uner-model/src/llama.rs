@@ -16,6 +16,7 @@ use crate::context::{AttentionPattern, Context};
 use crate::error::WeightsError;
 use crate::linear::Linear;
 use crate::source::ParameterSource;
+use crate::span_head::SpanHead;
 
 /// A LLaMA model.
 #[derive(Module, Debug)]
@@ -24,6 +25,8 @@ pub struct Llama {
     pub model: Decoder,
     /// The head; `None` if it is tied to the embedding.
     pub lm_head: Option<Linear>,
+    /// The head that reads entities; such a model has no language-model head of its own.
+    pub span_head: Option<SpanHead>,
     /// Settings and base of the adapter, if the model has one; then only its factors are trained.
     #[module(skip)]
     pub adapter: Option<Adapter>,
@@ -108,7 +111,9 @@ impl Llama {
         } else {
             Some(Linear::build(source, "lm_head", vocab, hidden)?)
         };
-        Ok(Self { model: Decoder { embed_tokens, layers, norm }, lm_head, adapter: None })
+        let span_head = config.span_head.then(|| SpanHead::build(config, source)).transpose()?;
+        let model = Decoder { embed_tokens, layers, norm };
+        Ok(Self { model, lm_head, span_head, adapter: None })
     }
 
     /// Embeds every token: `[tokens]` ids to `[tokens, hidden_size]`.
@@ -169,6 +174,7 @@ impl Llama {
                 linear.lora_scale = own.lora_scale;
             }
         }
+        shared.span_head = self.span_head;
         shared.adapter = self.adapter;
         shared
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::LlamaConfig;
 use crate::adapter::{AdapterConfig, Target};
+use crate::span_head::num_params;
 
 /// Numbers of parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct Size {
     pub embeddings: u64,
     /// The final norm.
     pub norm: u64,
+    /// The span head; 0 without one.
+    #[serde(default)]
+    pub span_head: u64,
     /// The adapter's factors in one block; 0 without an adapter.
     pub block_adapter: u64,
 }
@@ -45,6 +49,7 @@ impl Size {
             embedding: (model.vocab_size * model.hidden_size) as u64,
             embeddings: if model.tie_word_embeddings { 1 } else { 2 },
             norm: model.hidden_size as u64,
+            span_head: if model.span_head { num_params(model.hidden_size) as u64 } else { 0 },
             block_adapter: adapter.map_or(0, factors),
         }
     }
@@ -56,7 +61,7 @@ impl Size {
 
     /// The model without its adapter.
     pub fn model(&self) -> u64 {
-        self.blocks * self.block() + self.embeddings * self.embedding + self.norm
+        self.blocks * self.block() + self.embeddings * self.embedding + self.norm + self.span_head
     }
 
     /// The adapter.
@@ -64,9 +69,10 @@ impl Size {
         self.blocks * self.block_adapter
     }
 
-    /// The trained parameters: the adapter's if the model has one, else all.
+    /// The trained parameters: those of the adapter, if the model has one, and of the span head;
+    /// else all.
     pub fn trained(&self) -> u64 {
-        if self.block_adapter > 0 { self.adapter() } else { self.model() }
+        if self.block_adapter > 0 { self.adapter() + self.span_head } else { self.model() }
     }
 }
 
@@ -97,7 +103,8 @@ mod tests {
         let tied = LlamaConfig { tie_word_embeddings: true, ..grouped.clone() };
         let biased = of(Family::Llama { attention_bias: true, mlp_bias: true });
         let others = [of(Family::Qwen2), of(Family::Qwen3 { attention_bias: true })];
-        for config in [llama(24, 40, 3, 4), tied, biased].into_iter().chain(others) {
+        let spans = grouped.clone().with_span_head();
+        for config in [llama(24, 40, 3, 4), tied, biased, spans].into_iter().chain(others) {
             let built = parameters(&config)
                 .into_iter()
                 .map(|(_, shape)| shape.iter().product::<usize>() as u64);

@@ -262,5 +262,6 @@ fn batch(shape: &Shape) -> Batch {
         positions: (0..tokens).map(|index| (column(index) % 128) as i32).collect(),
         document,
         labels: (0..tokens).map(label).collect(),
+        spans: None,
     }
 }

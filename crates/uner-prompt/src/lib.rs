@@ -44,6 +44,7 @@ mod pattern;
 pub mod render;
 pub mod template;
 pub mod tokenizer;
+pub mod twice;
 
 pub use answer::{
     Characters, ParsedAnswer, ParsedTypedAnswer, answer, parse_answer, parse_instructuie_answer,
@@ -61,3 +62,4 @@ pub use tokenizer::{
     Algorithm, PieceKind, SpacePrefix, SpecialTokens, Tokenizer, TokenizerError, Vocabulary,
     tokenizer_in,
 };
+pub use twice::{TwiceEncoder, TwiceRead};

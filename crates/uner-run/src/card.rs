@@ -147,13 +147,18 @@ impl Card<'_> {
         // Writing into a string does not fail.
         let _ = write!(
             text,
-            "---\n{}---\n\n# {}\n\nA recogniser of named entities of any type, tuned with uner {}. \
-             `PROMPT.md` shows how to ask it; `uner predict --model .` and `uner serve --model .` do \
-             so, with spans and probabilities.\n\n## Model\n\n{}\n## Training data\n\n{}\n\
+            "---\n{}---\n\n# {}\n\nA recogniser of named entities of any type, tuned with uner {}. {}; \
+             `uner predict --model .` and `uner serve --model .` do so, with spans and \
+             probabilities.\n\n## Model\n\n{}\n## Training data\n\n{}\n\
              ## Scores\n\n{}\n## Limits\n\n{}",
             self.front_matter(),
             self.title,
             env!("CARGO_PKG_VERSION"),
+            if self.reads() {
+                "It reads entities with a head that only uner knows"
+            } else {
+                "`PROMPT.md` shows how to ask it"
+            },
             self.model(),
             self.data(),
             self.score_table(),
@@ -162,13 +167,21 @@ impl Card<'_> {
         text
     }
 
+    /// Whether the model reads entities with a span head.
+    fn reads(&self) -> bool {
+        self.plan.model.span_head
+    }
+
     /// JSON strings are YAML, too.
     fn front_matter(&self) -> String {
         let quoted = |text: &str| Value::from(text).to_string();
         let is_adapter = self.plan.recipe.model.adapter.is_some() && !self.is_merged;
-        let library = if is_adapter { "peft" } else { "transformers" };
-        let mut text =
-            format!("library_name: {library}\npipeline_tag: text-generation\nlicense: other\n");
+        let (library, task) = match (self.reads(), is_adapter) {
+            (true, _) => ("uner", "token-classification"),
+            (false, true) => ("peft", "text-generation"),
+            (false, false) => ("transformers", "text-generation"),
+        };
+        let mut text = format!("library_name: {library}\npipeline_tag: {task}\nlicense: other\n");
         if let Some(base) = self.plan.recipe.model.weights.strip_prefix("hf:") {
             let _ = writeln!(text, "base_model: {}", quoted(base));
         }
@@ -205,6 +218,11 @@ impl Card<'_> {
             Some(adapter) => format!("an adapter (LoRA) of rank {}", adapter.rank),
             None => "all parameters".to_owned(),
         };
+        let asked = if self.reads() {
+            "| head | spans |".to_owned()
+        } else {
+            format!("| template | `{}` |", prompt.template)
+        };
         let train = &recipe.train;
         let length = match (self.steps, steps) {
             (Some(done), Some(steps)) => {
@@ -215,12 +233,11 @@ impl Card<'_> {
         };
         format!(
             "| | |\n|---|---|\n| base | {base} |\n| parameters | {} in {} layers of {} |\n\
-             | tuned | {tuned} |\n| template | `{}` |\n| training | {length}; peak learning rate {:e}, \
+             | tuned | {tuned} |\n{asked}\n| training | {length}; peak learning rate {:e}, \
              {} conversations a step, seed {} |\n| hardware | {}, {} rank(s) |\n",
             count(parameters.model()),
             model.num_hidden_layers,
             model.hidden_size,
-            prompt.template,
             train.lr,
             train.global_batch_size,
             recipe.run.seed,

@@ -80,6 +80,11 @@ pub(crate) fn initial_state(
             }
             None => random(run.model_config, run.seed, device),
         };
+        let model = if run.model_config.span_head {
+            model.with_span_head(run.model_config, run.seed)
+        } else {
+            model
+        };
         TrainState::with(adapter::attached(model, sources)?, precision, run.group)
     };
     Ok(match run.layout.sharding {

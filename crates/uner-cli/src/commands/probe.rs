@@ -243,6 +243,7 @@ impl Case {
             positions: of(&self.position_ids, &|column| column as i32),
             document,
             labels,
+            spans: None,
             dropout_key: None,
         }
     }

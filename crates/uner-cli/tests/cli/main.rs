@@ -24,6 +24,7 @@ mod ranks;
 mod runs;
 mod serve;
 mod signals;
+mod spans;
 mod systems;
 mod tokens;
 mod tutorial;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use serde_json::Value;
 use uner_data::regular;
-use uner_model::adapter::CONFIG_FILE;
+use uner_model::adapter::{CONFIG_FILE, has_span_head};
 use uner_model::export;
 use uner_model::weights::inside;
 use uner_model::{atomic, folder};
@@ -101,6 +101,7 @@ impl Export<'_> {
         } else {
             export::model(&self.weights(), output)?;
         }
+        let reads = has_span_head(output)?;
         for from in self.folders() {
             for name in COMPANIONS {
                 let to = output.join(name);
@@ -112,7 +113,8 @@ impl Export<'_> {
         if let Some(card) = self.card {
             fs_err::write(output.join(CARD), card)?;
         }
-        if let Some(template) = template_of(output)? {
+        // A span head is not asked in words.
+        if let Some(template) = template_of(output)?.filter(|_| !reads) {
             write_prompt_format(&template, output)?;
         }
         Ok(folder::write_sums(output)?)

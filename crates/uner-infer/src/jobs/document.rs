@@ -166,6 +166,26 @@ impl OpenDocument {
         }
     }
 
+    /// The texts of the windows.
+    pub(super) fn window_texts(&self) -> impl Iterator<Item = &str> {
+        self.windows.iter().map(|bytes| &self.request.text[bytes.clone()])
+    }
+
+    /// Sets the entities of all windows, or why one has none.
+    pub(super) fn set_found(
+        &mut self,
+        found: impl Iterator<Item = Result<Vec<PredictedEntity>, String>>,
+    ) {
+        let found = found.map(|found| {
+            found.unwrap_or_else(|problem| {
+                self.problem = Some(Problem::Unanswered(problem));
+                Vec::new()
+            })
+        });
+        self.found = found.collect();
+        self.missing = 0;
+    }
+
     /// The entities of all windows.
     pub(super) fn close(self) -> (Prediction, Option<Problem>) {
         let Self { request: Request { id, text, .. }, windows, found, problem, .. } = self;

@@ -2,6 +2,7 @@
 
 mod chat;
 mod document;
+mod spans;
 mod watch;
 
 use std::cell::RefCell;
@@ -97,8 +98,11 @@ impl Predictor<'_> {
         most_open: usize,
         mut finished: impl FnMut(usize, Outcome) -> ControlFlow<()>,
     ) -> Result<(), InferError> {
-        let queue = RefCell::new(Queue::new(most_open));
         let mut jobs = jobs.into_iter();
+        if let Some(reader) = &self.spans {
+            return self.run_span_jobs(reader, &mut jobs, &mut finished);
+        }
+        let queue = RefCell::new(Queue::new(most_open));
         let passages = std::iter::from_fn(|| self.next_passage(&mut queue.borrow_mut(), &mut jobs));
         let outcome = self.run_engine(passages, |passage, answers| {
             match queue.borrow_mut().add(self, passage, &answers) {

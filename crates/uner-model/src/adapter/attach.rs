@@ -11,10 +11,10 @@ use crate::Llama;
 use crate::linear::Matrix;
 use crate::weights::lasting;
 
-/// Freezes a model and adds a new adapter to the layers that its settings name. As in PEFT, `A` is
-/// drawn from U(-1/√in, 1/√in) (`kaiming_uniform` with `a = √5`) and `B` is 0, so at first the
-/// model's output is unchanged. Each layer draws from its own random stream, so its values do not
-/// depend on which other layers have an adapter.
+/// Freezes a model, but for its span head, and adds a new adapter to the layers that its settings
+/// name. As in PEFT, `A` is drawn from U(-1/√in, 1/√in) (`kaiming_uniform` with `a = √5`) and `B` is
+/// 0, so at first the model's output is unchanged. Each layer draws from its own random stream, so
+/// its values do not depend on which other layers have an adapter.
 ///
 /// # Panics
 /// When the settings cannot be used ([`super::AdapterConfig::check`]), or the model already
@@ -25,6 +25,7 @@ pub fn attach(model: Llama, adapter: Adapter, seed: u64) -> Llama {
     config.check().unwrap_or_else(|problem| panic!("{problem}"));
     let device = model.head().device();
     let mut model = model.no_grad();
+    model.span_head = model.span_head.map(|head| head.set_require_grad(true));
     for (layer, block) in model.model.layers.iter_mut().enumerate() {
         for (index, (target, (_, linear))) in
             Target::ALL.into_iter().zip(block.linears()).enumerate()

@@ -7,10 +7,10 @@ use memmap2::Mmap;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::Adapter;
+use super::{Adapter, SPAN_HEAD};
 use crate::config::LARGEST_ALPHA;
 use crate::keys::{Keys, is_nothing};
-use crate::weights::{WeightsError, map_file, open_regular};
+use crate::weights::{WeightsError, map_file, open_regular, read_config};
 
 /// The file with an adapter's settings. A folder with this file holds an adapter.
 pub const CONFIG_FILE: &str = "adapter_config.json";
@@ -58,6 +58,8 @@ pub(crate) struct PeftConfig {
     /// The layers with factors: names, or a pattern.
     target_modules: Value,
     exclude_modules: Value,
+    /// Whether the file has a span head.
+    pub(crate) has_span_head: bool,
     layers_to_transform: Value,
 }
 
@@ -81,9 +83,9 @@ impl TryFrom<Map<String, Value>> for PeftConfig {
                 ));
             }
         }
-        if let Some(modules) =
-            keys.take::<Value>("modules_to_save")?.filter(|modules| !is_nothing(modules))
-        {
+        let saved = keys.take::<Value>("modules_to_save")?.filter(|modules| !is_nothing(modules));
+        let has_span_head = saved == Some(json!([SPAN_HEAD]));
+        if let Some(modules) = saved.filter(|_| !has_span_head) {
             return Err(format!(
                 "`modules_to_save` is {modules}: fully trained layers are not supported; merge the \
                  adapter with PEFT (`merge_and_unload`)"
@@ -96,6 +98,7 @@ impl TryFrom<Map<String, Value>> for PeftConfig {
             }
         }
         let config = Self {
+            has_span_head,
             base_model_name_or_path: keys.take("base_model_name_or_path")?.unwrap_or_default(),
             r: keys.need("r")?,
             lora_alpha: keys.need("lora_alpha")?,
@@ -194,6 +197,17 @@ pub(crate) fn read(folder: &Path) -> Result<PeftConfig, WeightsError> {
         .map_err(|problem| WeightsError::Json { path, problem })
 }
 
+/// Whether the model or adapter in a folder has a [span head](crate::span_head).
+///
+/// # Errors
+/// When its settings cannot be read.
+pub fn has_span_head(folder: &Path) -> Result<bool, WeightsError> {
+    if folder.join(CONFIG_FILE).exists() {
+        return Ok(read(folder)?.has_span_head);
+    }
+    Ok(read_config(folder)?.span_head)
+}
+
 /// Opens the factors of an adapter.
 pub(crate) fn open(folder: &Path) -> Result<(PathBuf, Mmap), WeightsError> {
     let (path, pickled) = (folder.join(TENSORS_FILE), folder.join(PICKLED_FILE));
@@ -208,7 +222,7 @@ pub(crate) fn open(folder: &Path) -> Result<(PathBuf, Mmap), WeightsError> {
 
 /// Returns the text of `adapter_config.json`, with the keys of PEFT's `LoraConfig` that affect the
 /// computation. Every version of PEFT reads them.
-pub(super) fn text(adapter: &Adapter) -> String {
+pub(super) fn text(adapter: &Adapter, has_span_head: bool) -> String {
     let config = &adapter.config;
     let targets: Vec<&str> = config.target_modules.iter().map(|target| target.name()).collect();
     // PEFT writes whole numbers as integers, and some readers require that.
@@ -227,7 +241,7 @@ pub(super) fn text(adapter: &Adapter) -> String {
         "inference_mode": true,
         "init_lora_weights": true,
         "layers_to_transform": null,
-        "modules_to_save": null,
+        "modules_to_save": has_span_head.then_some([SPAN_HEAD]),
         "rank_pattern": {},
         "alpha_pattern": {},
         "use_rslora": false,

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use burn::module::Module;
-use burn::tensor::Device;
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::attach::matrix;
 use super::fingerprint::{base_format_of, base_of};
 use super::{Adapter, AdapterConfig, Base, BaseFormat, PREFIX, Target, peft};
 use crate::linear::{Linear, Matrix};
+use crate::span_head::SpanHead;
 use crate::weights::{self, Tensors, WeightsError, are_finite, to_f32};
 use crate::{Llama, LlamaConfig};
 
@@ -32,6 +33,7 @@ pub fn load_adapted(
     base.check(folder)?;
     let (config, model) = weights::load_frozen(path, base.form.or(form), device)?;
     let mut model = load_adapter(model, folder, device)?;
+    let config = if model.span_head.is_some() { config.with_span_head() } else { config };
     if let Some(adapter) = &mut model.adapter {
         adapter.base = base;
     }
@@ -65,6 +67,10 @@ pub fn load_adapter(model: Llama, folder: &Path, device: &Device) -> Result<Llam
             }
         }
     }
+    if config.has_span_head {
+        model.span_head = reader.span_head(model.model.norm.weight.dims()[0]);
+        model.lm_head = None;
+    }
     let fits = reader.tensors.finish();
     fits.map_err(|problems| WeightsError::Adapter { path: folder.to_owned(), problems })?;
     let base = Base { path: config.base_model_name_or_path.into(), fingerprint: None, form: None };
@@ -93,10 +99,26 @@ impl Reader<'_> {
     }
 
     fn factor(&mut self, name: &str, shape: [usize; 2]) -> Option<Matrix> {
-        let values = to_f32(&self.tensors.take(name, &shape)?);
+        Some(matrix(self.values(name, &shape)?, shape, self.device))
+    }
+
+    /// Reads the span head of a model with this hidden size.
+    fn span_head(&mut self, hidden_size: usize) -> Option<SpanHead> {
+        let [tokens, types, bias] = SpanHead::names().map(|name| format!("{PREFIX}{name}"));
+        let (token_shape, type_shape, bias_shape) = SpanHead::shapes(hidden_size);
+        let token_proj = self.factor(&tokens, token_shape);
+        let type_proj = self.factor(&types, type_shape);
+        let bias = self.values(&bias, &bias_shape);
+        let data = TensorData::new(bias?, bias_shape);
+        let bias = Param::from_tensor(Tensor::from_data(data, (self.device, DType::F32)));
+        Some(SpanHead { token_proj: token_proj?, type_proj: type_proj?, bias })
+    }
+
+    fn values(&mut self, name: &str, shape: &[usize]) -> Option<Vec<f32>> {
+        let values = to_f32(&self.tensors.take(name, shape)?);
         if !are_finite(&values) {
             self.tensors.note_not_finite(name);
         }
-        Some(matrix(values, shape, self.device))
+        Some(values)
     }
 }

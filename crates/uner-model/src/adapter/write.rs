@@ -6,7 +6,7 @@ use burn::tensor::DType;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use super::{Adapter, CONFIG_FILE, PREFIX, peft};
+use super::{Adapter, CONFIG_FILE, PREFIX, SPAN_HEAD, peft};
 use crate::Llama;
 use crate::parameters::visit;
 use crate::weights::{WeightsError, write_file};
@@ -16,7 +16,8 @@ use crate::weights::{WeightsError, write_file};
 pub struct AdapterFiles {
     /// Names and texts of `adapter_config.json` and of `base_model.json` (the base's fingerprint).
     pub texts: Vec<(&'static str, String)>,
-    /// `adapter_model.safetensors`: PEFT's name, shape and values of each factor.
+    /// `adapter_model.safetensors`: PEFT's name, shape and values of each factor, and of the span
+    /// head's parameters.
     pub tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
 }
 
@@ -26,16 +27,19 @@ pub struct AdapterFiles {
 /// When the device cannot be read.
 pub fn files(model: &Llama) -> Option<AdapterFiles> {
     let adapter: &Adapter = model.adapter.as_ref()?;
-    let texts =
-        [(CONFIG_FILE, peft::text(adapter))].into_iter().chain(adapter.base.file()).collect();
+    let has_span_head = model.span_head.is_some();
+    let texts = [(CONFIG_FILE, peft::text(adapter, has_span_head))]
+        .into_iter()
+        .chain(adapter.base.file())
+        .collect();
     let mut tensors = Vec::new();
     visit(model, "", |parameter| {
-        if parameter.name.contains(".lora_") {
+        if parameter.name.contains(".lora_") || parameter.name.starts_with(SPAN_HEAD) {
             let values = parameter
                 .values
                 .cast(DType::F32)
                 .try_into_vec_as()
-                .expect("the factors of an adapter are f32");
+                .expect("the parameters of an adapter are f32");
             tensors.push((format!("{PREFIX}{}", parameter.name), parameter.shape, values));
         }
     });

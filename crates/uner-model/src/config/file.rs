@@ -101,6 +101,7 @@ impl TryFrom<Map<String, Value>> for LlamaConfig {
             rope_theta,
             rope_scaling,
             tie_word_embeddings: keys.take("tie_word_embeddings")?.unwrap_or(false),
+            span_head: keys.take("span_head")?.unwrap_or(false),
             initializer_range: keys.take("initializer_range")?.unwrap_or(0.02),
             bos_token_id: tokens(&mut keys, "bos_token_id")?.first().copied(),
             eos_token_id: tokens(&mut keys, "eos_token_id")?,

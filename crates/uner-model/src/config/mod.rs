@@ -52,6 +52,10 @@ pub struct LlamaConfig {
     pub rope_scaling: Option<RopeScaling>,
     /// Whether the head shares the embedding's matrix.
     pub tie_word_embeddings: bool,
+    /// Whether the model reads entities with a [span head](crate::span_head). Only uner knows this
+    /// key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub span_head: bool,
     /// Standard deviation of random weights.
     pub initializer_range: f64,
     /// The token that begins a sequence.
@@ -90,6 +94,12 @@ impl LlamaConfig {
     /// The factor of the rotations' cosines and sines.
     pub fn rope_attention_factor(&self) -> f32 {
         self.rope_scaling.map_or(1.0, |scaling| scaling.attention_factor() as f32)
+    }
+
+    /// The dimensions with a [span head](crate::span_head) in place of a language-model head.
+    #[must_use]
+    pub fn with_span_head(self) -> Self {
+        Self { span_head: true, tie_word_embeddings: true, ..self }
     }
 
     /// Checks that the dimensions are usable.

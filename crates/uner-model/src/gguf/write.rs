@@ -127,6 +127,9 @@ fn metadata(
                 .to_owned(),
         );
     }
+    if config.span_head {
+        return Err("the model has a span head, which llama.cpp does not know".to_owned());
+    }
     if config.family == (Family::Qwen3 { attention_bias: true }) {
         return Err(
             "`attention_bias` is true; llama.cpp reads no biases of a `qwen3`, so the model is not \

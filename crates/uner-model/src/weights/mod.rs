@@ -17,7 +17,7 @@ pub(crate) use random::Random;
 pub use random::random;
 pub(crate) use read::{Files, are_finite, map_file, open, read_json, to_f32, weight_files};
 pub use read::{load, load_frozen, read_config};
-pub(crate) use tensors::Tensors;
+pub(crate) use tensors::{HEAD, Tensors};
 pub use write::{MAX_SHARD_BYTES, dtype_of, save, write};
 pub(crate) use write::{stored, torch_dtype, write_config, write_file, write_weights};
 

@@ -15,7 +15,9 @@ use crate::{Llama, LlamaConfig};
 /// When `initializer_range` is negative or not finite.
 pub fn random(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
     let mut source = Random::new(config.initializer_range, seed, device);
-    Llama::build(config, &mut source).expect("this source returns every parameter")
+    let body = LlamaConfig { span_head: false, ..config.clone() };
+    let model = Llama::build(&body, &mut source).expect("this source returns every parameter");
+    if config.span_head { model.with_span_head(config, seed) } else { model }
 }
 
 /// A source of random parameters.

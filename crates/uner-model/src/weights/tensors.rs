@@ -12,7 +12,8 @@ use super::WeightsError;
 use crate::LlamaConfig;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
+/// The name of the language-model head.
+pub(crate) const HEAD: &str = "lm_head.weight";
 /// Endings of the names of quantised weights, as `GPTQ`, AWQ, bitsandbytes and compressed-tensors
 /// write them.
 const QUANTISED: [&str; 7] =

@@ -5,6 +5,7 @@
 //!          ──► + absent types  negatives
 //!          ──► conversations   prompt::ner
 //!          ──► token ids, mask prompt::encode, on all cores
+//!              (or, for a span head: passages read twice, and tags)
 //!          ──► store on disk   trainer::store
 //! ```
 //!
@@ -12,8 +13,10 @@
 
 mod chunks;
 mod negatives;
+mod spans;
 mod vocabulary;
 
+use spans::{Lost, SpanExample};
 use vocabulary::tokenizer;
 
 use std::ops::Range;
@@ -26,8 +29,8 @@ use uner_infer::{Generator, Predictor};
 use uner_model::{Llama, LlamaConfig};
 use uner_prompt::conversation::text;
 use uner_prompt::{
-    Conversation, Message, PromptError, Template, Tokenizer, Tokens, decode, encode, mission,
-    render,
+    Conversation, Message, PromptError, Template, Tokenizer, Tokens, TwiceEncoder, decode, encode,
+    mission, render,
 };
 use uner_trainer::data::store::StoreWriter;
 use uner_trainer::{TokenStore, TrainError};
@@ -100,9 +103,12 @@ pub fn assemble(
         None => tokenizer(sources, &negatives)?,
     };
     let config = with_special_tokens(sources, &tokenizer)?;
-    warn_of_changed_text(&tokenizer, &sources.template)?;
-    warn_of_changed_data(sources, &negatives, &tokenizer).context("training data")?;
-    let encoder = Encoder { sources, tokenizer: &tokenizer, scratch };
+    let twice = config.span_head.then(|| TwiceEncoder::new(&tokenizer)).transpose()?;
+    if twice.is_none() {
+        warn_of_changed_text(&tokenizer, &sources.template)?;
+        warn_of_changed_data(sources, &negatives, &tokenizer).context("training data")?;
+    }
+    let encoder = Encoder { sources, tokenizer: &tokenizer, twice: twice.as_ref(), scratch };
     let mut seen = SeenMentions::default();
     let is_measured = !sources.recipe.eval.benchmarks.is_empty();
     let mut types = TypeCounts::default();
@@ -129,6 +135,10 @@ pub fn assemble(
 /// # Errors
 /// As [`assemble`].
 pub fn first(sources: &Sources, count: usize) -> Result<(Tokenizer, Vec<Tokens>)> {
+    anyhow::ensure!(
+        !sources.model.config.span_head,
+        "a span head is not trained on conversations: there are none to show"
+    );
     let negatives = Negatives::of(sources)?;
     let (tokenizer, _) = tokenizer(sources, &negatives)?;
     let examples = examples(sources, &sources.recipe.data.train, &negatives.train, |_| {})?;
@@ -178,7 +188,15 @@ impl Iterator for Noted {
 struct Encoder<'a> {
     sources: &'a Sources,
     tokenizer: &'a Tokenizer,
+    /// If the model has a span head.
+    twice: Option<&'a TwiceEncoder>,
     scratch: &'a Path,
+}
+
+/// An example as the model trains on it.
+enum Encoded {
+    Conversation(Tokens),
+    Spans(SpanExample),
 }
 
 impl Encoder<'_> {
@@ -189,17 +207,22 @@ impl Encoder<'_> {
         mut note: impl FnMut(&Example),
     ) -> Result<TokenStore> {
         let mut writer = StoreWriter::new(self.scratch, self.sources.recipe.train.max_seq_len)?;
-        let mut num_long = 0;
-        let encode = |chunk: &[Questioned]| -> Vec<Result<Tokens, PromptError>> {
+        let (mut num_long, mut lost) = (0, Lost::default());
+        let encode = |chunk: &[Questioned]| -> Vec<Result<Encoded, PromptError>> {
             chunk.par_iter().map(|questioned| self.encode(questioned)).collect()
         };
         in_chunks(
             examples(self.sources, members, absent, log_notes)?,
             encode,
-            |questioned, tokens| {
+            |questioned, encoded| {
                 note(&questioned.example);
-                let pushed =
-                    tokens.map_err(TrainError::from).and_then(|tokens| writer.push(&tokens));
+                let pushed = encoded.map_err(TrainError::from).and_then(|encoded| match encoded {
+                    Encoded::Conversation(tokens) => writer.push(&tokens),
+                    Encoded::Spans(example) => {
+                        lost.add(example.lost);
+                        writer.push_spans(&example.ids, &example.spans)
+                    }
+                });
                 match (pushed, self.sources.recipe.data.long_passages) {
                     (Err(TrainError::Prompt(PromptError::TooLong { .. })), LongPassages::Drop) => {
                         num_long += 1;
@@ -216,6 +239,7 @@ impl Encoder<'_> {
                 "{num_long} passages are longer than `train.max_seq_len` and were left out"
             );
         }
+        lost.to_string().lines().for_each(|problem| tracing::warn!("{problem}"));
         let store = writer.finish()?;
         let summary = store.summary();
         for (count, what) in [
@@ -232,9 +256,13 @@ impl Encoder<'_> {
         Ok(store)
     }
 
-    fn encode(&self, questioned: &Questioned) -> Result<Tokens, PromptError> {
+    fn encode(&self, questioned: &Questioned) -> Result<Encoded, PromptError> {
+        if let Some(twice) = self.twice {
+            return spans::encode(&questioned.example, twice, self.tokenizer).map(Encoded::Spans);
+        }
         let template = &self.sources.template;
-        encode(&questioned.conversation(template), template, self.tokenizer)
+        let conversation = questioned.conversation(template);
+        encode(&conversation, template, self.tokenizer).map(Encoded::Conversation)
     }
 }
 

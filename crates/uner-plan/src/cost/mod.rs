@@ -37,6 +37,9 @@ use block::{BlockCost, Phase};
 /// Bytes of a logit: f32, whatever the type of the operands.
 const LOGIT: f64 = 4.0;
 
+/// Assumed number of types of a micro-batch that a span head compares its tokens with.
+const SPAN_TYPES: f64 = 32.0;
+
 /// Everything that memory depends on, except the layout.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload<'a> {
@@ -182,6 +185,7 @@ impl Memory {
 fn resident(work: &Workload, size: &Size, layout: Layout) -> Memory {
     let Workload { storage, ranks, .. } = *work;
     let others = (size.embeddings * size.embedding + size.norm) as f64;
+    let span_head = storage.parameter * size.span_head as f64;
     let ranks = ranks as f64;
     let blocks = size.blocks as f64;
     let gathered = gathered_blocks(work, layout);
@@ -197,7 +201,7 @@ fn resident(work: &Workload, size: &Size, layout: Layout) -> Memory {
     };
     let states = size.trained() as f64 / ranks;
     Memory {
-        weights: weights as u64,
+        weights: (weights + span_head) as u64,
         master: (storage.master * states) as u64,
         moments: (storage.moments * states) as u64,
         checkpoint: (storage.snapshot * size.trained() as f64) as u64,
@@ -248,9 +252,15 @@ impl Gradients {
         let bytes = work.storage.gradient;
         let full = work.adapter.is_none();
         let block = bytes * if full { size.block() } else { size.block_adapter } as f64;
-        let head = if full { bytes * size.embedding as f64 } else { 0.0 };
+        let span_head = bytes * size.span_head as f64;
+        let head = match (work.model.span_head, full) {
+            (true, _) => span_head,
+            (false, true) => bytes * size.embedding as f64,
+            (false, false) => 0.0,
+        };
         let others =
             if full { bytes * (size.embeddings * size.embedding + size.norm) as f64 } else { 0.0 };
+        let others = others + span_head;
         // A rank keeps its shard of a sharded block's gradient; the embedding, the head and the
         // norm are not sharded.
         let block = if is_sharded(layout) { block / work.ranks as f64 } else { block };
@@ -277,7 +287,13 @@ fn head(work: &Workload, cost: &BlockCost, layout: Layout, gradients: &Gradients
     // On a GPU the gradient of the logits is written in the type of the operands; on the CPU it
     // overwrites the logits.
     let dlogits = if work.storage.activation < LOGIT { work.storage.activation } else { 0.0 };
-    let chunk = rows * (vocab * (LOGIT + dlogits) + 2.0 * h * work.storage.activation);
+    let chunk = if work.model.span_head {
+        // Of each tagged token, in f32: its hidden state and two products, with their gradients;
+        // for each type three scores and their logarithms, with theirs.
+        trained * LOGIT * (6.0 * h + 12.0 * SPAN_TYPES)
+    } else {
+        rows * (vocab * (LOGIT + dlogits) + 2.0 * h * work.storage.activation)
+    };
     Memory {
         gradients: (gradients.earlier + gradients.head) as u64,
         inputs: (blocks as f64 * cost.activations(work.model.hidden_size)) as u64,

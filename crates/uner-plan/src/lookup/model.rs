@@ -114,8 +114,23 @@ impl ModelSource {
                 )));
             }
         };
+        let config = with_head(config, model)?;
         let tokenizer = tokenizer_file(model, folder.as_deref())?;
         Ok(Self { config, about, folder, present, hub, tokenizer })
+    }
+}
+
+/// The dimensions with the head that the recipe trains.
+fn with_head(config: LlamaConfig, model: &ModelConfig) -> Result<LlamaConfig, RecipeError> {
+    match model.head {
+        Some(_) => Ok(config.with_span_head()),
+        None if config.span_head => Err(RecipeError::Names {
+            key: "model.weights",
+            value: model.weights.clone(),
+            problem: "the model has a span head and does not write; set `model.head = \"spans\"`"
+                .to_owned(),
+        }),
+        None => Ok(config),
     }
 }
 

@@ -24,6 +24,7 @@ impl Plan {
             ("size", size_line(data.size)),
         ];
         lines.extend(self.adapter_line());
+        lines.extend(self.head_line());
         lines.extend(self.step_lines());
         lines.extend(self.cost_lines());
         lines.extend(evaluation::during_line(recipe, self.steps).map(|line| ("in training", line)));
@@ -53,6 +54,12 @@ impl Plan {
         let number = count(self.parameters.adapter());
         let adapter = adapter::described(Some((config, self.recipe.model.base)));
         Some(("adapter", format!("{adapter}: {number} parameters")))
+    }
+
+    fn head_line(&self) -> Option<(&'static str, String)> {
+        let number = self.parameters.span_head;
+        (number > 0)
+            .then(|| ("head", format!("spans, in place of writing: {} parameters", count(number))))
     }
 
     fn tokenizer_line(&self) -> String {
@@ -113,7 +120,7 @@ impl Plan {
         let width = |dtype: &str| if dtype == "float32" { 4 } else { 2 };
         let moments = if precision.moments == MomentFormat::EightBit { 2 } else { 8 };
         let (stored, trained) = match self.recipe.model.adapter {
-            Some(_) => (4 * self.parameters.adapter(), self.parameters.adapter()),
+            Some(_) => (4 * self.parameters.trained(), self.parameters.trained()),
             None => {
                 (width(&self.model.torch_dtype) * self.parameters.model(), self.parameters.model())
             }

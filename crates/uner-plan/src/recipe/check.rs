@@ -4,7 +4,7 @@ use uner_data::negative::Strategy;
 use uner_data::negative::hard::HardConfig;
 use uner_trainer::{Measure, TrainConfig};
 
-use super::{EvalConfig, Recipe, RecipeError};
+use super::{EvalConfig, Head, Recipe, RecipeError};
 
 /// Refuses a recipe that cannot be trained, whatever its files contain.
 ///
@@ -35,6 +35,11 @@ fn check_values(recipe: &Recipe) -> Result<(), RecipeError> {
     if recipe.infer.queries_per_batch == 0 {
         return Err(RecipeError::Contradiction(
             "`infer.queries_per_batch` is 0; it must be at least 1".to_owned(),
+        ));
+    }
+    if recipe.model.head == Some(Head::Tags) {
+        return Err(RecipeError::Contradiction(
+            "`model.head` is `tags`, which is the recipe of a token classifier".to_owned(),
         ));
     }
     match recipe.run.memory.map(|memory| memory.limit_gib) {

@@ -22,7 +22,7 @@ pub use evaluation::{
 };
 pub use load::{RecipeText, defaults, find, find_distillation, find_evaluation, parse, parse_as};
 pub use overrides::Override;
-pub use tagger::{Head, TaggerData, TaggerModel, TaggerRecipe, is_tagger};
+pub use tagger::{TaggerData, TaggerModel, TaggerRecipe, is_tagger};
 
 pub use paths::{at_home, from_run, normal, normalised, rebase};
 
@@ -98,6 +98,10 @@ pub struct MemoryConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
+    /// Optional: `spans` for a model that reads entities instead of writing them. If left out, it
+    /// writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Head>,
     /// A model folder, `hf:org/name`, or `random`.
     pub weights: String,
     /// Optional, needed by random weights: a name from `configs/models`, or the path of such a
@@ -120,6 +124,16 @@ pub struct ModelConfig {
     /// trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<AdapterConfig>,
+}
+
+/// The head of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Head {
+    /// A BIO tag for each word, by an encoder: the recipe is a [`TaggerRecipe`].
+    Tags,
+    /// Tags of the tokens of a passage that is read twice: see [`uner_model::span_head`].
+    Spans,
 }
 
 /// The value of `model.weights` for random weights.

@@ -10,7 +10,8 @@ use uner_trainer::TrainConfig;
 
 use super::check::{check_evaluation, check_training};
 use super::load::parse_as;
-use super::{EvalConfig, Override, RecipeError, RecipeText, RunConfig, data};
+use super::overrides::Reading;
+use super::{EvalConfig, Head, Override, RecipeError, RecipeText, RunConfig, data};
 
 /// The content of the recipe file of a token classifier.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,18 +35,10 @@ pub struct TaggerRecipe {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaggerModel {
-    /// The kind of recipe.
+    /// The kind of recipe: [`Head::Tags`].
     pub head: Head,
     /// The folder of a BERT encoder, with `tokenizer.json`.
     pub weights: PathBuf,
-}
-
-/// The head of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Head {
-    /// A BIO tag for each word.
-    Tags,
 }
 
 /// `[data]`
@@ -65,10 +58,12 @@ pub struct TaggerData {
 
 /// Whether a recipe is one of a token classifier.
 pub fn is_tagger(source: &RecipeText, overrides: &[Override]) -> bool {
-    let written: Table = source.text.parse().unwrap_or_default();
-    let model = written.get("model");
-    let is_written = model.is_some_and(|model| model.get("head").is_some());
-    is_written || overrides.iter().any(|override_| override_.sets("model.head"))
+    let mut recipe: Table = source.text.parse().unwrap_or_default();
+    for override_ in overrides {
+        override_.apply(&mut recipe, Reading::Toml);
+    }
+    let head = recipe.get("model").and_then(|model| model.get("head"));
+    head.is_some_and(|head| head.as_str() != Some("spans"))
 }
 
 impl TaggerRecipe {
@@ -87,6 +82,7 @@ impl TaggerRecipe {
     pub fn check(&self) -> Result<(), RecipeError> {
         check_training(&self.train)?;
         let refused = [
+            (self.model.head != Head::Tags, "`model.head` is not `tags`"),
             (self.data.train.is_empty(), "`data.train` names no dataset; add one"),
             (self.train.precision.is_some(), "`train.precision` is for language models; remove it"),
             (self.run.memory.is_some(), "`[run.memory]` is for language models; remove it"),

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use uner_data::{Dataset, DatasetRef};
+use uner_prompt::template::MissionName;
 use uner_prompt::{ChatTemplate, Template};
 
 use crate::hub::{Accepted, HubRepo};
@@ -55,6 +56,7 @@ impl Sources {
         let model = ModelSource::find(&recipe.model)?;
         let template = own_chat_template(template, &recipe.prompt.template, &model)?;
         check_lengths(&recipe, &model)?;
+        check_mission(&recipe, &template)?;
         adapter::check(&recipe.model)?;
         let mut missing: Vec<Missing> = missing_model(&model).into_iter().collect();
         let mut look_up = |dataset: &DatasetRef, split: &str, for_training: bool| {
@@ -163,6 +165,20 @@ fn own_chat_template(
         return Ok(template);
     }
     template.with_chat_of(folder).map_err(|error| fault(error.to_string()))
+}
+
+/// Refuses a span head for anything but entities.
+fn check_mission(recipe: &Recipe, template: &Template) -> Result<(), RecipeError> {
+    match template.mission {
+        MissionName::Relations if recipe.model.head.is_some() => {
+            Err(RecipeError::Contradiction(format!(
+                "`model.head = \"spans\"` reads entities, but the template `{}` asks for relations; \
+                 remove one of the two",
+                template.name
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_lengths(recipe: &Recipe, model: &ModelSource) -> Result<(), RecipeError> {

@@ -144,7 +144,7 @@ impl Window {
         for &(word, index) in &self.firsts {
             labels[index] = classes[word];
         }
-        Sequence { ids: self.ids.clone(), labels }
+        Sequence::new(self.ids.clone(), labels)
     }
 }
 

@@ -94,7 +94,7 @@ impl Tagger {
     ) {
         let row = |(_, window): &(usize, Window)| {
             let labels = vec![IGNORE_INDEX; window.ids.len()];
-            vec![Sequence { ids: window.ids.clone(), labels }]
+            vec![Sequence::new(window.ids.clone(), labels)]
         };
         let batch = Batch::new(&windows.iter().map(row).collect::<Vec<_>>());
         let length = batch.ids.len() / batch.rows;

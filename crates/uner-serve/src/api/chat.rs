@@ -92,6 +92,9 @@ async fn outcome(pending: &mut Pending) -> Result<Completion, ApiError> {
         Some(Outcome::Chat(Err(InferError::Prompt(error)))) => {
             Err(ApiError::invalid("messages", error.to_string()))
         }
+        Some(Outcome::Chat(Err(error @ InferError::Reads))) => {
+            Err(ApiError::invalid("model", error.to_string()))
+        }
         _ => Err(ApiError::internal()),
     }
 }

@@ -1,12 +1,15 @@
 //! A micro-batch: packed rows as the model reads them.
 
+use std::collections::HashMap;
+
 use burn::tensor::Device;
 use uner_kernels::attention::PADDING;
 use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
 use uner_kernels::{Labels, Visibility};
-use uner_model::{Context, LlamaConfig};
+use uner_model::span_head::{BEGIN, INSIDE, NOT_ASKED, OUTSIDE};
+use uner_model::{Context, LlamaConfig, SpanLabels};
 
-use crate::data::sequence::Sequence;
+use crate::data::sequence::{AskedType, Sequence, SpanSequence};
 
 /// Packed rows on the host, padded at the end to the length of the longest.
 ///
@@ -24,13 +27,32 @@ pub struct Batch {
     pub document: Vec<i32>,
     /// The class of each token, [`IGNORE_INDEX`] where it carries no loss: see [`Sequence`].
     pub labels: Vec<i32>,
+    /// The entities of passages, if a span head reads them.
+    pub spans: Option<SpanTags>,
     /// The step's key for dropout (see [`dropout_keys`](super::dropout_keys)); `None` outside of
     /// training.
     pub dropout_key: Option<u64>,
 }
 
+/// What a span head has to predict: the tag of each token for each type.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SpanTags {
+    /// Indices of the tokens that are tagged, `n`.
+    pub tokens: Vec<i32>,
+    /// Index of the last token of each type, `t`.
+    pub types: Vec<i32>,
+    /// 0 outside, 1 at the begin of and 2 inside an entity, or [`NOT_ASKED`]: `n × t`, token by
+    /// token.
+    pub tags: Vec<i32>,
+}
+
 impl Batch {
-    /// Builds a batch from the sequences of each row, such as conversations.
+    /// Builds a batch from the sequences of each row, such as conversations. Passages that a span
+    /// head reads come with the types that they are asked, as
+    /// [`micro_batches`](super::micro_batches::micro_batches) packs them.
+    ///
+    /// # Panics
+    /// When the type of a passage is missing.
     pub fn new<S: Clone + Into<Sequence>>(rows: &[Vec<S>]) -> Self {
         let sequences = |row: &Vec<S>| row.iter().map(|one| one.clone().into()).collect();
         let rows: Vec<Vec<Sequence>> = rows.iter().map(sequences).collect();
@@ -43,18 +65,22 @@ impl Batch {
             positions: Vec::with_capacity(size),
             document: Vec::with_capacity(size),
             labels: Vec::with_capacity(size),
+            spans: None,
             dropout_key: None,
         };
+        let mut starts = Vec::new();
         for (row, end) in rows.iter().zip((length..).step_by(length.max(1))) {
             for (sequence, document) in row.iter().zip(0..) {
+                starts.push((batch.ids.len(), sequence));
                 batch.push(sequence, document);
             }
             batch.pad(end);
         }
+        batch.spans = SpanTags::of(&starts);
         batch
     }
 
-    fn push(&mut self, Sequence { ids, labels }: &Sequence, document: i32) {
+    fn push(&mut self, Sequence { ids, labels, .. }: &Sequence, document: i32) {
         self.ids.extend(ids.iter().map(|&id| id as i32));
         self.positions.extend(0..ids.len() as i32);
         self.document.extend(std::iter::repeat_n(document, ids.len()));
@@ -73,9 +99,10 @@ impl Batch {
         self.document.iter().filter(|&&document| document != PADDING).count()
     }
 
-    /// Tokens that carry loss.
+    /// Tokens that carry loss; of a token that is tagged, the sum over its types.
     pub fn num_trained(&self) -> usize {
-        self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
+        let labelled = self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count();
+        labelled + self.spans.as_ref().map_or(0, |spans| spans.tokens.len())
     }
 
     /// Pairs of a token and a token that it sees, itself included: the cost of attention.
@@ -93,9 +120,47 @@ impl Batch {
         Context::new(config, &self.positions, self.rows, visibility, device)
     }
 
+    /// The batch's tags for the loss of a span head, if it has some.
+    pub fn span_labels(&self, device: &Device) -> Option<SpanLabels> {
+        let SpanTags { tokens, types, tags } = self.spans.as_ref()?;
+        Some(SpanLabels::new(tokens, types, tags, device))
+    }
+
     /// The batch's labels for the loss.
     pub fn labels(&self, device: &Device) -> Labels {
         Labels::new(&self.labels, device)
+    }
+}
+
+impl SpanTags {
+    /// The tags of passages among sequences, which begin at these indices of the batch; `None`
+    /// without passages.
+    fn of(sequences: &[(usize, &Sequence)]) -> Option<Self> {
+        let (passages, types): (Vec<_>, Vec<_>) =
+            sequences.iter().partition(|(_, sequence)| sequence.spans.is_some());
+        let column: HashMap<&[u32], usize> =
+            types.iter().enumerate().map(|(column, (_, one))| (&*one.ids, column)).collect();
+        let last = |(start, one): &(usize, &Sequence)| (start + one.ids.len() - 1) as i32;
+        let mut tags = Self { types: types.iter().map(last).collect(), ..Self::default() };
+        for (start, passage) in &passages {
+            let SpanSequence { second, types: asked } = passage.spans.as_ref()?;
+            let first = tags.tokens.len();
+            tags.tokens.extend((start + second..start + passage.ids.len()).map(|at| at as i32));
+            tags.tags.resize(tags.tokens.len() * types.len(), NOT_ASKED);
+            let of_passage = &mut tags.tags[first * types.len()..];
+            for AskedType { ids, entities } in asked {
+                let column = column[&**ids];
+                let mut rows = of_passage.chunks_mut(types.len());
+                rows.by_ref().for_each(|row| row[column] = OUTSIDE);
+                for entity in entities {
+                    of_passage[entity.start * types.len() + column] = BEGIN;
+                    for token in entity.start + 1..entity.end {
+                        of_passage[token * types.len() + column] = INSIDE;
+                    }
+                }
+            }
+        }
+        (!passages.is_empty()).then_some(tags)
     }
 }
 

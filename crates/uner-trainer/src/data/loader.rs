@@ -5,8 +5,7 @@ use std::num::NonZeroUsize;
 use crate::config::TrainConfig;
 use crate::data::batch::Batch;
 use crate::data::dropout_keys;
-use crate::data::pack::pack_tokens;
-use crate::data::sequence::Sequence;
+use crate::data::micro_batches::micro_batches;
 use crate::data::shuffle::permutation;
 use crate::data::store::TokenStore;
 use crate::distributed::Group;
@@ -81,10 +80,10 @@ impl<'a> Loader<'a> {
                 sequence
             })
             .collect();
-        let rows = pack_tokens::<Sequence>(sequences, self.config.max_seq_len);
-        let micro_batches = rows.chunks(self.micro_batch_rows.get());
+        let rows = self.micro_batch_rows.get();
+        let micro_batches = micro_batches(sequences, self.config.max_seq_len, rows);
         let micro_batches: Vec<Batch> =
-            micro_batches.map(|rows| Batch { dropout_key, ..Batch::new(rows) }).collect();
+            micro_batches.into_iter().map(|batch| Batch { dropout_key, ..batch }).collect();
         StepData {
             tokens: micro_batches.iter().map(Batch::num_tokens).sum(),
             trained_tokens: micro_batches.iter().map(Batch::num_trained).sum(),
@@ -108,7 +107,6 @@ pub fn in_order<'a>(
         indices.chunks(config.global_batch_size).map(<[usize]>::to_vec).collect();
     chunks.into_iter().flat_map(move |chunk| {
         let sequences = chunk.into_iter().map(|index| store.sequence(index, 0, 0).0).collect();
-        let rows = pack_tokens::<Sequence>(sequences, config.max_seq_len);
-        rows.chunks(micro_batch_rows.get()).map(Batch::new).collect::<Vec<_>>()
+        micro_batches(sequences, config.max_seq_len, micro_batch_rows.get())
     })
 }

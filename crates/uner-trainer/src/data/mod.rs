@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod dropout_keys;
 pub mod loader;
+pub mod micro_batches;
 pub mod pack;
 pub mod sequence;
 pub mod shuffle;

@@ -1,4 +1,6 @@
-//! Token ids with the class that each token has to predict.
+//! Token ids with what the model has to predict.
+
+use std::ops::Range;
 
 use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
 use uner_prompt::Tokens;
@@ -11,12 +13,44 @@ pub struct Sequence {
     /// The class of each token, [`IGNORE_INDEX`] where it carries no loss; the same length as
     /// `ids`. A language model predicts the next token's id.
     pub labels: Vec<i32>,
+    /// The entities of a passage that a span head reads.
+    pub spans: Option<SpanSequence>,
+}
+
+/// The entities of a passage that is read twice.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SpanSequence {
+    /// Index of the first token of the second reading. The tokens from there on are tagged.
+    pub second: usize,
+    /// The types that are asked, without repetition.
+    pub types: Vec<AskedType>,
+}
+
+/// A type that is asked of a passage.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AskedType {
+    /// The token ids of the type.
+    pub ids: Vec<u32>,
+    /// The tokens of each entity, counted from the start of the second reading.
+    pub entities: Vec<Range<usize>>,
 }
 
 impl Sequence {
-    /// Tokens that carry loss.
-    pub fn num_trained(&self) -> usize {
-        self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
+    /// A sequence whose tokens have labels.
+    pub fn new(ids: Vec<u32>, labels: Vec<i32>) -> Self {
+        Self { ids, labels, spans: None }
+    }
+
+    /// A passage that a span head reads.
+    pub fn of_spans(ids: Vec<u32>, spans: SpanSequence) -> Self {
+        let labels = vec![IGNORE_INDEX; ids.len()];
+        Self { ids, labels, spans: Some(spans) }
+    }
+
+    /// An entity type that passages of the same batch are asked.
+    pub(crate) fn of_type(ids: Vec<u32>) -> Self {
+        let labels = vec![IGNORE_INDEX; ids.len()];
+        Self::new(ids, labels)
     }
 }
 
@@ -28,6 +62,6 @@ impl From<Tokens> for Sequence {
         let mut labels: Vec<i32> =
             next.map(|(&id, &trained)| if trained { id as i32 } else { IGNORE_INDEX }).collect();
         labels.resize(ids.len(), IGNORE_INDEX);
-        Self { ids, labels }
+        Self::new(ids, labels)
     }
 }

@@ -5,12 +5,15 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use memmap2::Mmap;
-use uner_prompt::{Fitted, Tokens, drop_overlong, fit, permute_queries};
+use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
+use uner_prompt::{Fitted, PromptError, Tokens, drop_overlong, fit, permute_queries};
 
-use crate::data::sequence::Sequence;
+use crate::data::sequence::{AskedType, Sequence, SpanSequence};
 use crate::data::shuffle::permutation;
 use crate::error::TrainError;
 
+/// In a record, in place of the number of exchanges: a passage that a span head reads.
+const SPANS: u32 = u32::MAX;
 /// The bit that marks a stored token as trained on.
 const TRAINED: u32 = 1 << 31;
 
@@ -18,7 +21,9 @@ const TRAINED: u32 = 1 << 31;
 ///
 /// The file has no name and disappears with the process. One record: the ends of the exchanges,
 /// then the ids, each with its loss mask in the highest bit, all little-endian u32. A sequence with
-/// classes has no exchanges; its record is its ids, then its labels.
+/// classes has no exchanges; its record is its ids, then its labels. The record of a passage that a
+/// span head reads is its ids, the index of its second reading, the number of types, and for each
+/// type the numbers of its tokens and entities, its ids, and start and end of each entity.
 #[derive(Debug)]
 pub struct TokenStore {
     map: Mmap,
@@ -119,9 +124,9 @@ impl StoreWriter {
     /// # Panics
     /// When it is longer than the limit of the store.
     pub fn push_classified(&mut self, sequence: &Sequence) -> Result<(), TrainError> {
-        let (Sequence { ids, labels }, limit) = (sequence, self.max_seq_len);
+        let (Sequence { ids, labels, .. }, limit) = (sequence, self.max_seq_len);
         assert!(ids.len() <= limit, "a sequence of {} tokens in rows of {limit}", ids.len());
-        let trained = sequence.num_trained();
+        let trained = labels.iter().filter(|&&label| label != IGNORE_INDEX).count();
         if trained == 0 {
             self.summary.untrained += 1;
             return Ok(());
@@ -129,6 +134,46 @@ impl StoreWriter {
         let words = ids.iter().copied().chain(labels.iter().map(|label| label.cast_unsigned()));
         self.write(words, Record { start: self.position, exchanges: 0, tokens: ids.len() as u32 })?;
         self.summary.trained_tokens += trained as u64;
+        Ok(())
+    }
+
+    /// Appends a passage that a span head reads. Types that do not fit into a row beside it are
+    /// left out and counted, and a passage without types is left out.
+    ///
+    /// # Errors
+    /// [`PromptError::TooLong`] when no type fits; an I/O error when the disk is full.
+    pub fn push_spans(&mut self, ids: &[u32], spans: &SpanSequence) -> Result<(), TrainError> {
+        let SpanSequence { second, types } = spans;
+        let mut room = self.max_seq_len.saturating_sub(ids.len());
+        let fits = |asked: &&AskedType| {
+            let fits = asked.ids.len() <= room;
+            room -= if fits { asked.ids.len() } else { 0 };
+            fits
+        };
+        let kept: Vec<&AskedType> = types.iter().filter(fits).collect();
+        match (types.first(), kept.is_empty()) {
+            (None, _) => {
+                self.summary.untrained += 1;
+                return Ok(());
+            }
+            (Some(first), true) => {
+                let (passage, max_seq_len) = (ids.len(), self.max_seq_len);
+                let needed = passage + first.ids.len();
+                return Err(PromptError::TooLong { needed, passage, max_seq_len }.into());
+            }
+            _ => self.summary.overlong_queries += types.len() - kept.len(),
+        }
+        let mut words = [ids, &[*second as u32, kept.len() as u32]].concat();
+        for AskedType { ids, entities } in kept {
+            words.extend([ids.len() as u32, entities.len() as u32]);
+            words.extend(ids);
+            words.extend(
+                entities.iter().flat_map(|tokens| [tokens.start, tokens.end]).map(|at| at as u32),
+            );
+        }
+        let record = Record { start: self.position, exchanges: SPANS, tokens: ids.len() as u32 };
+        self.write(words.into_iter(), record)?;
+        self.summary.trained_tokens += (ids.len() - second) as u64;
         Ok(())
     }
 
@@ -210,12 +255,16 @@ impl TokenStore {
     }
 
     /// Sequence `index` as epoch `epoch` trains on it, and the number of dropped queries: a
-    /// conversation of [`TokenStore::in_epoch`], or a sequence with classes.
+    /// conversation of [`TokenStore::in_epoch`], a sequence with classes, or a passage.
     ///
     /// # Panics
     /// When `index` is not below [`TokenStore::len`].
     pub fn sequence(&self, index: usize, seed: u64, epoch: u64) -> (Sequence, usize) {
         let Record { start, exchanges, tokens } = self.records[index];
+        if exchanges == SPANS {
+            let words: &[u32] = bytemuck::cast_slice(&self.map);
+            return (passage(&words[start as usize..], tokens as usize), 0);
+        }
         if exchanges > 0 {
             let (tokens, dropped_queries) = self.in_epoch(index, seed, epoch);
             return (tokens.into(), dropped_queries);
@@ -224,7 +273,7 @@ impl TokenStore {
         let (ids, labels) =
             words[start as usize..][..2 * tokens as usize].split_at(tokens as usize);
         let labels = labels.iter().map(|label| label.cast_signed()).collect();
-        (Sequence { ids: ids.to_vec(), labels }, 0)
+        (Sequence::new(ids.to_vec(), labels), 0)
     }
 
     /// Conversation `index` as epoch `epoch` trains on it, and the number of dropped queries. The
@@ -243,9 +292,57 @@ impl TokenStore {
     }
 }
 
+/// The passage of `tokens` tokens whose record begins with these words.
+fn passage(words: &[u32], tokens: usize) -> Sequence {
+    let (ids, mut words) = words.split_at(tokens);
+    let mut take = |count: usize| {
+        let (taken, rest) = words.split_at(count);
+        words = rest;
+        taken
+    };
+    let (second, num_types) = (take(1)[0] as usize, take(1)[0]);
+    let mut asked = || {
+        let (num_ids, num_entities) = (take(1)[0] as usize, take(1)[0] as usize);
+        let ids = take(num_ids).to_vec();
+        let entities = take(2 * num_entities).chunks(2);
+        let entities = entities.map(|ends| ends[0] as usize..ends[1] as usize).collect();
+        AskedType { ids, entities }
+    };
+    let types = (0..num_types).map(|_| asked()).collect();
+    Sequence::of_spans(ids.to_vec(), SpanSequence { second, types })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_passage_with_its_types_is_read_back_and_types_without_room_are_counted() {
+        let asked = |ids: &[u32], entities: &[std::ops::Range<usize>]| AskedType {
+            ids: ids.to_vec(),
+            entities: entities.to_vec(),
+        };
+        let types =
+            vec![asked(&[1, 5, 6], &[0..2, 3..4]), asked(&[1; 9], &[]), asked(&[1, 7], &[])];
+        let spans = SpanSequence { second: 5, types };
+        let ids: Vec<u32> = (10..20).collect();
+        let mut writer = StoreWriter::new(&std::env::temp_dir(), 16).unwrap();
+        writer.push_spans(&[9, 9], &SpanSequence::default()).unwrap();
+        writer.push_spans(&ids, &spans).unwrap();
+        writer.push_spans(&ids[..4], &SpanSequence { second: 2, ..spans.clone() }).unwrap();
+        let error = writer.push_spans(&[7; 15], &spans).unwrap_err().to_string();
+        assert!(error.contains("need `18` tokens"), "{error}");
+        let store = writer.finish().unwrap();
+        let SpanSequence { second, types } = &spans;
+        let kept = vec![types[0].clone(), types[2].clone()];
+        let expected = SpanSequence { second: *second, types: kept };
+        assert_eq!(store.sequence(0, 0, 0).0, Sequence::of_spans(ids.clone(), expected));
+        let expected = SpanSequence { second: 2, types: spans.types };
+        assert_eq!(store.sequence(1, 0, 0).0, Sequence::of_spans(ids[..4].to_vec(), expected));
+        let Summary { tokens, trained_tokens, overlong_queries, untrained, .. } = store.summary();
+        assert_eq!((*tokens, *trained_tokens), (14, 5 + 2));
+        assert_eq!((*overlong_queries, *untrained), (1, 1));
+    }
 
     /// A passage of `passage` tokens and queries of the given lengths, the last token of each
     /// trained.

@@ -14,7 +14,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use uner_kernels::{Labels, linear_cross_entropy, seeded, token_losses};
 use uner_model::parameters::take_gradients;
-use uner_model::{Block, Context, Llama, LlamaConfig};
+use uner_model::{Block, Context, Llama, LlamaConfig, SpanHead, SpanLabels};
 
 use crate::data::batch::Batch;
 use crate::data::dropout_keys;
@@ -102,7 +102,24 @@ pub(crate) fn join_collectives(
 pub(crate) struct Prepared<'a> {
     batch: &'a Batch,
     context: Context<'a>,
-    labels: Labels,
+    targets: Targets,
+}
+
+/// What the model's head has to predict.
+enum Targets {
+    /// The next tokens.
+    Tokens(Box<Labels>),
+    /// The entities of passages.
+    Spans(Box<SpanLabels>),
+}
+
+impl Targets {
+    fn of(batch: &Batch, device: &Device) -> Self {
+        match batch.span_labels(device) {
+            Some(labels) => Self::Spans(Box::new(labels)),
+            None => Self::Tokens(Box::new(batch.labels(device))),
+        }
+    }
 }
 
 impl<'a> Prepared<'a> {
@@ -110,7 +127,7 @@ impl<'a> Prepared<'a> {
         let device = model.device();
         let dropout = dropout_keys::dropout(model.local(), batch, &device);
         let context = Context { dropout, ..batch.context(config, &device) };
-        Self { batch, context, labels: batch.labels(&device) }
+        Self { batch, context, targets: Targets::of(batch, &device) }
     }
 }
 
@@ -169,12 +186,12 @@ impl<'a> Forward<'a> {
         let Self {
             model,
             group,
-            prepared: Prepared { batch, context, labels },
+            prepared: Prepared { batch, context, targets },
             inputs,
             mut graphs,
             hidden,
         } = self;
-        let (loss, mut gradient) = head(model.local(), context.config, hidden, &labels, gradients);
+        let (loss, mut gradient) = head(model.local(), context.config, hidden, &targets, gradients);
         if last {
             gradients.start(Stage::Head, group)?;
         }
@@ -205,7 +222,10 @@ impl<'a> Forward<'a> {
 pub fn loss(model: &Llama, config: &LlamaConfig, batch: &Batch) -> Tensor<1> {
     let device = model.head().device();
     let hidden = model.hidden(&batch.ids, &batch.context(config, &device), None);
-    token_losses(hidden, model.head(), &batch.labels(&device)).sum()
+    match Targets::of(batch, &device) {
+        Targets::Tokens(labels) => token_losses(hidden, model.head(), &labels).sum(),
+        Targets::Spans(labels) => span_head(model).loss(hidden, &labels),
+    }
 }
 
 /// Runs final norm, head and loss; returns the loss, `[1]`, and the gradient of `hidden`.
@@ -213,21 +233,39 @@ fn head(
     model: &Llama,
     config: &LlamaConfig,
     hidden: Tensor<2>,
-    labels: &Labels,
+    targets: &Targets,
     gradients: &mut Gradients,
 ) -> (Tensor<1>, Tensor<2>) {
     let norm = model.model.norm.clone().train();
-    let weight = model.head_layer().clone().train().weight.val();
     let hidden = hidden.autodiff().require_grad();
-    let loss = linear_cross_entropy(norm.forward(hidden.clone(), config), weight.clone(), labels);
-    let mut graph = loss.clone().backward();
+    let normed = norm.forward(hidden.clone(), config);
+    let (loss, mut graph) = match targets {
+        Targets::Tokens(labels) => {
+            let weight = model.head_layer().clone().train().weight.val();
+            let loss = linear_cross_entropy(normed, weight.clone(), labels);
+            let mut graph = loss.clone().backward();
+            if let Some(gradient) = weight.grad_remove(&mut graph) {
+                let name = if model.lm_head.is_some() { "lm_head.weight" } else { EMBEDDING };
+                gradients.add(name, gradient.reshape([-1]));
+            }
+            (loss, graph)
+        }
+        Targets::Spans(labels) => {
+            let head = span_head(model).clone().train();
+            let loss = head.loss(normed, labels);
+            let mut graph = loss.clone().backward();
+            let add = |name: &str, gradient| gradients.add(name, gradient);
+            take_gradients(&head, "span_head", &mut graph, add);
+            (loss, graph)
+        }
+    };
     take_gradients(&norm, "model.norm", &mut graph, |name, gradient| gradients.add(name, gradient));
-    if let Some(gradient) = weight.grad_remove(&mut graph) {
-        let name = if model.lm_head.is_some() { "lm_head.weight" } else { EMBEDDING };
-        gradients.add(name, gradient.reshape([-1]));
-    }
     let gradient = hidden.grad_remove(&mut graph).unwrap_or_else(|| hidden.zeros_like().inner());
     (loss.inner(), gradient)
+}
+
+fn span_head(model: &Llama) -> &SpanHead {
+    model.span_head.as_ref().expect("tags are predicted by a span head")
 }
 
 impl Graph {

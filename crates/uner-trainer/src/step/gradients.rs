@@ -26,13 +26,16 @@ pub struct Gradients {
 /// Parameters whose gradients are complete at the same time, in the order of the backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// Final norm, and the head where it has weights of its own.
+    /// Final norm, and the head where it has weights of its own, such as a span head.
     Head,
     /// A block; the last one comes first.
     Block(Reverse<usize>),
     /// The embedding, and all other parameters.
     Embedding,
 }
+
+/// The modules of [`Stage::Head`].
+const HEADS: [&str; 3] = ["model.norm.", "lm_head.", "span_head."];
 
 impl Stage {
     /// The stage of a parameter.
@@ -42,7 +45,7 @@ impl Stage {
             .and_then(|rest| rest.split('.').next()?.parse().ok());
         match layer {
             Some(layer) => Self::Block(Reverse(layer)),
-            None if name.starts_with("model.norm.") || name.starts_with("lm_head.") => Self::Head,
+            None if HEADS.iter().any(|head| name.starts_with(head)) => Self::Head,
             None => Self::Embedding,
         }
     }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::trainable::Trainable;
 use crate::config::{GuardAction, GuardsConfig};
-use crate::data::{Batch, TokenStore};
+use crate::data::TokenStore;
+use crate::data::micro_batches::micro_batches;
 use crate::report::Suspect;
 
 /// Limit on consecutive skipped steps; one more stops the run.
@@ -125,8 +126,11 @@ pub(crate) fn suspects<T: Trainable>(
     let mut suspects: Vec<Suspect> = indices
         .iter()
         .map(|&index| {
-            let batch = Batch::new(&[vec![store.sequence(index, seed, epoch).0]]);
-            let sum = f64::from(T::loss(model, config, &batch).into_scalar::<f32>());
+            let sequence = store.sequence(index, seed, epoch).0;
+            let [batch] = &micro_batches(vec![sequence], usize::MAX, 1)[..] else {
+                unreachable!("one sequence is one micro-batch")
+            };
+            let sum = f64::from(T::loss(model, config, batch).into_scalar::<f32>());
             let mean = sum / batch.num_trained() as f64;
             Suspect { index, loss: mean.is_finite().then_some(mean) }
         })

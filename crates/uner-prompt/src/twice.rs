@@ -1,0 +1,243 @@
+//! A passage that is read twice (*just pass twice*, arXiv 2604.05158), with the position of each
+//! token in the text.
+//!
+//! ```text
+//! beginning-of-sequence   passage   line break   passage
+//! beginning-of-sequence   entity type
+//! ```
+//!
+//! In the second reading a causal model has seen the whole passage. Its tokens are tagged for each
+//! entity type, of which the last token's hidden state is the embedding.
+
+use std::ops::Range;
+
+use uner_data::Span;
+
+use crate::error::PromptError;
+use crate::tokenizer::{Tokenizer, TokenizerError};
+
+/// A passage that is read twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwiceRead {
+    /// The token ids.
+    pub ids: Vec<u32>,
+    /// Index of the first token of the second reading; the others follow to the end.
+    pub second: usize,
+    /// The characters of each token of the second reading, without white space at both ends; empty
+    /// if it has no others.
+    spans: Vec<Span>,
+}
+
+/// Encodes passages and types for a tokenizer. Build it once.
+#[derive(Debug)]
+pub struct TwiceEncoder {
+    /// The bytes that each token adds to a text, by id.
+    bytes: Vec<Vec<u8>>,
+    /// The tokens between the two readings.
+    between: Vec<u32>,
+}
+
+impl TwiceEncoder {
+    /// Reads the vocabulary of a tokenizer.
+    ///
+    /// # Errors
+    /// When the tokenizer fails.
+    pub fn new(tokenizer: &Tokenizer) -> Result<Self, PromptError> {
+        let between = tokenizer.encode_continuation("\n")?;
+        Ok(Self { bytes: tokenizer.added_bytes(), between })
+    }
+
+    /// Encodes a passage.
+    ///
+    /// # Errors
+    /// When the tokenizer fails, or changes the text, so that its tokens have no positions in it.
+    pub fn passage(&self, text: &str, tokenizer: &Tokenizer) -> Result<TwiceRead, PromptError> {
+        let once = tokenizer.encode_segment(text)?;
+        let ranges = self.align(&once, text).ok_or_else(|| {
+            let start: String = text.chars().take(40).collect();
+            TokenizerError::Text(format!(
+                "the tokens of `{start}` have other text than the passage, so they have no positions \
+                 in it; choose a model whose tokenizer keeps texts as they are"
+            ))
+        })?;
+        let ids = [&[tokenizer.bos()], &once[..], &self.between, &once].concat();
+        let second = ids.len() - once.len();
+        Ok(TwiceRead { ids, second, spans: spans(text, &ranges) })
+    }
+
+    /// Encodes an entity type: its name or definition.
+    ///
+    /// # Errors
+    /// When the tokenizer fails.
+    pub fn entity_type(&self, name: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, PromptError> {
+        Ok([&[tokenizer.bos()], &tokenizer.encode_segment(name)?[..]].concat())
+    }
+
+    /// The bytes of the text that each token stands for. White space may be missing from the
+    /// tokens, or begin a token where the text has none; unknown tokens stand for what lies between
+    /// their neighbours.
+    fn align(&self, ids: &[u32], text: &str) -> Option<Vec<Range<usize>>> {
+        let mut ranges: Vec<Range<usize>> = Vec::with_capacity(ids.len());
+        let (mut end, mut num_unknown) = (0, 0);
+        for &id in ids {
+            let added = self.bytes.get(id as usize)?;
+            if added.is_empty() {
+                num_unknown += 1;
+                ranges.push(end..end);
+                continue;
+            }
+            let range = find(&text.as_bytes()[end..], added, num_unknown > 0)?;
+            cover(&mut ranges, num_unknown, end + range.start);
+            num_unknown = 0;
+            ranges.push(end + range.start..end + range.end);
+            end += range.end;
+        }
+        let rest = &text[end..];
+        cover(&mut ranges, num_unknown, text.len());
+        (num_unknown > 0 || rest.trim().is_empty()).then_some(ranges)
+    }
+}
+
+/// The range of a token's bytes in the rest of a text: at its start, after white space, or, if
+/// unknown tokens come before it, anywhere.
+fn find(rest: &[u8], added: &[u8], after_unknown: bool) -> Option<Range<usize>> {
+    let blanks = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let without = added.strip_prefix(b" ").unwrap_or(added);
+    let candidates = [(0, added), (0, without), (blanks, added), (blanks, without)];
+    let found = candidates.into_iter().find(|(start, bytes)| rest[*start..].starts_with(bytes));
+    if let Some((start, bytes)) = found {
+        return Some(start..start + bytes.len());
+    }
+    let mut windows = rest.windows(without.len().max(1));
+    let start = windows.position(|window| window == without).filter(|_| after_unknown)?;
+    Some(start..start + without.len())
+}
+
+/// Extends the last `count` ranges to `end`: they are of unknown tokens.
+fn cover(ranges: &mut [Range<usize>], count: usize, end: usize) {
+    let first = ranges.len() - count;
+    ranges[first..].iter_mut().for_each(|range| range.end = end);
+}
+
+/// The characters of ranges of bytes, without white space at both ends. A token that is a part of a
+/// character has that character.
+fn spans(text: &str, ranges: &[Range<usize>]) -> Vec<Span> {
+    let mut character = vec![0; text.len() + 1];
+    let mut count = 0;
+    for (byte, next) in text.char_indices() {
+        character[byte..byte + next.len_utf8()].fill(count);
+        count += 1;
+    }
+    character[text.len()] = count;
+    let span = |range: &Range<usize>| {
+        let (start, end) = (range.start, range.end);
+        let blank = |byte: &&u8| byte.is_ascii_whitespace();
+        let bytes = &text.as_bytes()[start..end];
+        let start = start + bytes.iter().take_while(blank).count();
+        if start == end {
+            return Span { start: character[end], end: character[end] };
+        }
+        let end = end - bytes.iter().rev().take_while(blank).count();
+        Span { start: character[start], end: character[end - 1] + 1 }
+    };
+    ranges.iter().map(span).collect()
+}
+
+impl TwiceRead {
+    /// The tokens of an entity, counted from the start of the second reading, and whether they have
+    /// exactly its characters; `None` if no token has any of them.
+    pub fn tokens_of(&self, span: Span) -> Option<(Range<usize>, bool)> {
+        let overlaps = |token: &Span| {
+            token.start < token.end && token.start < span.end && span.start < token.end
+        };
+        let first = self.spans.iter().position(overlaps)?;
+        let last = self.spans.iter().rposition(overlaps)?;
+        let exact = (self.spans[first].start, self.spans[last].end) == (span.start, span.end);
+        Some((first..last + 1, exact))
+    }
+
+    /// The characters of some tokens of the second reading; `None` if they are white space.
+    pub fn span_of(&self, tokens: Range<usize>) -> Option<Span> {
+        let mut visible = self.spans[tokens].iter().filter(|span| span.start < span.end);
+        let first = visible.next()?;
+        let last = visible.next_back().unwrap_or(first);
+        Some(Span { start: first.start, end: last.end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn trained() -> Tokenizer {
+        let texts = ["Tim Cook runs Apple in Cupertino .", "the cook runs"];
+        Tokenizer::train(texts.into_iter(), 300).unwrap()
+    }
+
+    fn read(text: &str, tokenizer: &Tokenizer) -> TwiceRead {
+        TwiceEncoder::new(tokenizer).unwrap().passage(text, tokenizer).unwrap()
+    }
+
+    #[test]
+    fn the_second_reading_repeats_the_first_after_a_line_break() {
+        let tokenizer = trained();
+        let TwiceRead { ids, second, spans } = read("Tim Cook", &tokenizer);
+        let once = &ids[second..];
+        assert_eq!(once.len(), spans.len());
+        assert_eq!((ids[0], &ids[1..=once.len()]), (tokenizer.bos(), once));
+        assert_eq!(tokenizer.decode(&ids[1..]).unwrap(), "Tim Cook\n Tim Cook");
+    }
+
+    #[test]
+    fn entities_become_tokens_and_tokens_entities() {
+        let tokenizer = trained();
+        let text = "Tim Cook, Zoë 東京!";
+        let read = read(text, &tokenizer);
+        for (start, end) in [(0, 3), (0, 8), (4, 8), (10, 13), (14, 16), (14, 15), (16, 17)] {
+            let (tokens, exact) = read.tokens_of(Span { start, end }).unwrap();
+            assert!(exact, "{start}..{end}");
+            assert_eq!(read.span_of(tokens), Some(Span { start, end }));
+        }
+        // A blank belongs to no token.
+        assert_eq!(read.tokens_of(Span { start: 3, end: 4 }), None);
+    }
+
+    #[test]
+    fn an_entity_that_ends_within_a_token_gets_the_whole_token() {
+        let texts = ["cooking"; 50];
+        let tokenizer = Tokenizer::train(texts.into_iter(), 280).unwrap();
+        let read = read("cooking", &tokenizer);
+        let (tokens, exact) = read.tokens_of(Span { start: 0, end: 1 }).unwrap();
+        assert!(!exact);
+        assert_eq!(read.span_of(tokens), Some(Span { start: 0, end: 7 }));
+    }
+
+    #[test]
+    fn unknown_tokens_stand_for_what_is_between_their_neighbours() {
+        let encoder = TwiceEncoder {
+            bytes: vec![b"".to_vec(), b" a".to_vec(), b"b".to_vec()],
+            between: Vec::new(),
+        };
+        assert_eq!(encoder.align(&[1, 0, 2], "a€b"), Some(vec![0..1, 1..4, 4..5]));
+        assert_eq!(encoder.align(&[1, 0], "a€"), Some(vec![0..1, 1..4]));
+        assert_eq!(encoder.align(&[1, 2], "a \n b"), Some(vec![0..1, 4..5]));
+        assert_eq!(encoder.align(&[1, 2], "axb"), None, "a tokenizer that drops characters");
+        assert_eq!(encoder.align(&[1], "ab"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_visible_character_belongs_to_a_token(text in "\\PC{0,40}") {
+            let tokenizer = trained();
+            let read = read(&text, &tokenizer);
+            prop_assert!(read.spans.iter().all(|span| span.start <= span.end));
+            prop_assert!(read.spans.is_sorted_by_key(|span| span.start));
+            for (index, character) in text.chars().enumerate() {
+                let found = read.tokens_of(Span { start: index, end: index + 1 });
+                prop_assert!(found.is_some() || character.is_whitespace(), "{index} {character:?}");
+            }
+        }
+    }
+}
