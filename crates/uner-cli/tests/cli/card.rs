@@ -44,6 +44,15 @@ fn an_export_says_what_was_trained_measured_and_licensed() {
 }
 
 #[test]
+fn an_earlier_checkpoint_does_not_have_the_scores_of_the_last() {
+    let desk = Desk::new();
+    desk.train(&["train.save_every=2", "train.keep_last=2"]).succeeds();
+    assert!(exported(&desk, "run/step-000004", "last").contains("| demo | test | 2 (a part) | "));
+    let card = exported(&desk, "run/step-000002", "first");
+    assert!(card.contains("## Scores\n\nNot measured.") && card.contains("2 steps"), "{card}");
+}
+
+#[test]
 fn a_run_without_scores_and_an_adapter_say_so() {
     let desk = Desk::new();
     desk.train(&["eval.benchmarks=[]"]).succeeds();
@@ -65,6 +74,11 @@ fn a_run_without_scores_and_an_adapter_say_so() {
         assert!(card.contains(part), "`{part}` is not in: {card}");
     }
     assert!(!card.contains("model-index"));
+    desk.uner(&["export", "--model", "adapted", "--merge", "--output", "merged"]).succeeds();
+    let merged = desk.read("merged/README.md");
+    for part in ["library_name: transformers", "| tuned | an adapter (LoRA) of rank 2 |"] {
+        assert!(merged.contains(part), "`{part}` is not in: {merged}");
+    }
     // A model of another program has no plan, hence no card.
     desk.uner(&[
         "export",
