@@ -66,6 +66,7 @@ pub mod validate;
 mod visible;
 pub mod warnings;
 pub mod windows;
+mod word;
 
 pub use benchmark::{Access, Download, Expected, List};
 pub use dataset::Dataset;
@@ -86,3 +87,4 @@ pub use stats::{Stats, stats};
 pub use text::is_blank;
 pub use validate::{Validation, validate};
 pub use visible::{middle_cut, printable, visible};
+pub use word::is_inside_word;

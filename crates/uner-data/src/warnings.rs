@@ -6,8 +6,7 @@ use std::{
     fmt,
 };
 
-use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
-
+use crate::word::is_inside_word;
 use crate::{Example, Span, visible};
 
 /// A kind of warning.
@@ -109,30 +108,7 @@ impl fmt::Display for Warnings {
 }
 
 fn cuts_word(text: &[char], span: Span) -> bool {
-    let inside = |at: usize| {
-        let before = at.checked_sub(1).and_then(|before| text.get(before));
-        // A mark belongs to the character before it.
-        before
-            .zip(text.get(at))
-            .is_some_and(|(before, after)| is_mark(*after) || joins(*before) && joins(*after))
-    };
-    inside(span.start) || inside(span.end)
-}
-
-/// Whether a character is an accent or a vowel sign that combines with the one before it.
-fn is_mark(character: char) -> bool {
-    character.general_category_group() == GeneralCategoryGroup::Mark
-}
-
-/// Whether a character is a letter or digit of a script that separates words by spaces. Chinese,
-/// Japanese, Thai, Lao, Khmer, Burmese and Tibetan do not; Korean attaches particles to nouns.
-fn joins(character: char) -> bool {
-    let without_blanks = matches!(
-        u32::from(character),
-        0x0e00..=0x109f | 0x1100..=0x11ff | 0x1780..=0x17ff | 0x2e80..=0x9fff | 0xa960..=0xa97f | 0xac00..=0xd7ff
-            | 0xf900..=0xfaff | 0xff66..=0xffdc | 0x20000..=0x3ffff
-    );
-    character.is_alphanumeric() && !without_blanks
+    is_inside_word(text, span.start) || is_inside_word(text, span.end)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use crate::{Llama, LlamaConfig, SpanHead};
 
 impl Llama {
-    /// Gives the model a [span head](crate::span_head) in place of its language-model head: its own,
-    /// if it has one, else a new one.
+    /// Gives the model a [span head](crate::span_head) in place of its language-model head: its
+    /// own, if it has one, else a new one.
     #[must_use]
     pub fn with_span_head(mut self, config: &LlamaConfig, seed: u64) -> Self {
         let device = self.model.norm.weight.val().device();

@@ -17,9 +17,11 @@ use uner_kernels::attention::PADDING;
 use uner_kernels::device::DeviceName;
 use uner_kernels::linear_cross_entropy::IGNORE_INDEX;
 use uner_model::LlamaConfig;
+use uner_model::span_head::OUTSIDE;
 use uner_model::weights::random;
 
 use uner_plan::cost::{Layout, Memory, Sharding, Storage, Workload};
+use uner_trainer::data::batch::SpanTags;
 use uner_trainer::step::forward_backward::accumulate_on_rank;
 use uner_trainer::step::optimizer::Update;
 use uner_trainer::{AdamW, Batch, Gradients, Group, RankModel, TrainConfig, TrainError};
@@ -73,10 +75,12 @@ struct Shape {
     precision: PrecisionConfig,
     /// Ranks of one process, which then has the memory of all; several ranks shard the blocks.
     ranks: usize,
+    /// Whether the model has a span head, for which half of the tokens are tagged.
+    reads: bool,
 }
 
 /// 5 to 35 million parameters, except for the shape with a large micro-batch.
-const SHAPES: [Shape; 13] = [
+const SHAPES: [Shape; 15] = [
     shape("wide vocabulary", [256, 512, 2, 4, 4, 32_000], (256, 2, 2, 2)),
     shape("deep, kept", [256, 704, 12, 4, 4, 2_048], (512, 2, 12, 2)),
     shape("deep, recomputed", [256, 704, 12, 4, 4, 2_048], (512, 2, 0, 2)),
@@ -111,6 +115,11 @@ const SHAPES: [Shape; 13] = [
         },
         ..shape("mostly weights, all of it short", [512, 1_408, 8, 8, 8, 4_096], (128, 1, 8, 2))
     },
+    Shape {
+        reads: true,
+        ..shape("span head, recomputed", [256, 704, 12, 4, 4, 2_048], (512, 2, 0, 2))
+    },
+    Shape { reads: true, ..shape("span head, kept", [256, 704, 4, 4, 4, 8_192], (256, 4, 4, 2)) },
 ];
 
 const fn shape(
@@ -130,6 +139,7 @@ const fn shape(
         micro_batches,
         precision,
         ranks: 1,
+        reads: false,
     }
 }
 
@@ -182,7 +192,8 @@ fn config(shape: &Shape) -> LlamaConfig {
         "num_attention_heads": heads, "num_key_value_heads": key_value_heads, "vocab_size": vocab_size,
         "tie_word_embeddings": shape.tied,
     });
-    serde_json::from_value(json).unwrap()
+    let config: LlamaConfig = serde_json::from_value(json).unwrap();
+    if shape.reads { config.with_span_head() } else { config }
 }
 
 fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
@@ -190,7 +201,7 @@ fn estimate(shape: &Shape, model: &LlamaConfig) -> u64 {
         storage: Storage { snapshot: 0.0, ..Storage::F32.with(shape.precision) },
         ranks: shape.ranks,
         step_rows: shape.rows * shape.micro_batches,
-        trained_share: 1.0 / TRAINED_ONE_OF as f64,
+        trained_share: if shape.reads { 0.5 } else { 1.0 / TRAINED_ONE_OF as f64 },
         ..Workload::on(DeviceName::Flex, model, shape.length)
     };
     let layout = Layout {
@@ -245,6 +256,14 @@ fn steps(shape: &Shape, config: &LlamaConfig, group: &Group) -> Result<(), Train
     Ok(())
 }
 
+/// The tags of half of the tokens for as many types as the estimate assumes.
+fn tags(tokens: usize) -> SpanTags {
+    const TYPES: usize = 32;
+    let tagged: Vec<i32> = (0..tokens as i32).step_by(2).collect();
+    let tags = vec![OUTSIDE; tagged.len() * TYPES];
+    SpanTags { tokens: tagged, types: (0..TYPES as i32).collect(), tags }
+}
+
 /// Full rows of conversations of 128 tokens.
 fn batch(shape: &Shape) -> Batch {
     let tokens = shape.rows * shape.length;
@@ -262,6 +281,6 @@ fn batch(shape: &Shape) -> Batch {
         positions: (0..tokens).map(|index| (column(index) % 128) as i32).collect(),
         document,
         labels: (0..tokens).map(label).collect(),
-        spans: None,
+        spans: shape.reads.then(|| tags(tokens)),
     }
 }

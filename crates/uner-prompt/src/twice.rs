@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use uner_data::Span;
+use uner_data::{Span, is_inside_word};
 
 use crate::error::PromptError;
 use crate::tokenizer::{Tokenizer, TokenizerError};
@@ -26,6 +26,8 @@ pub struct TwiceRead {
     /// The characters of each token of the second reading, without white space at both ends; empty
     /// if it has no others.
     spans: Vec<Span>,
+    /// Whether each token of the second reading goes on with the word of the token before it.
+    pub goes_on: Vec<bool>,
 }
 
 /// Encodes passages and types for a tokenizer. Build it once.
@@ -62,7 +64,9 @@ impl TwiceEncoder {
         })?;
         let ids = [&[tokenizer.bos()], &once[..], &self.between, &once].concat();
         let second = ids.len() - once.len();
-        Ok(TwiceRead { ids, second, spans: spans(text, &ranges) })
+        let text = Characters::new(text);
+        let spans = ranges.iter().map(|range| text.span(range)).collect();
+        Ok(TwiceRead { ids, second, spans, goes_on: text.go_on(&ranges) })
     }
 
     /// Encodes an entity type: its name or definition.
@@ -119,28 +123,45 @@ fn cover(ranges: &mut [Range<usize>], count: usize, end: usize) {
     ranges[first..].iter_mut().for_each(|range| range.end = end);
 }
 
-/// The characters of ranges of bytes, without white space at both ends. A token that is a part of a
-/// character has that character.
-fn spans(text: &str, ranges: &[Range<usize>]) -> Vec<Span> {
-    let mut character = vec![0; text.len() + 1];
-    let mut count = 0;
-    for (byte, next) in text.char_indices() {
-        character[byte..byte + next.len_utf8()].fill(count);
-        count += 1;
+/// The characters of a text.
+struct Characters<'a> {
+    text: &'a str,
+    all: Vec<char>,
+    /// The index of the character of each byte, and of the text's end.
+    of_byte: Vec<usize>,
+}
+
+impl<'a> Characters<'a> {
+    fn new(text: &'a str) -> Self {
+        let all: Vec<char> = text.chars().collect();
+        let bytes = all.iter().enumerate();
+        let of_byte = bytes.flat_map(|(at, one)| std::iter::repeat_n(at, one.len_utf8()));
+        let of_byte = of_byte.chain([all.len()]).collect();
+        Self { text, all, of_byte }
     }
-    character[text.len()] = count;
-    let span = |range: &Range<usize>| {
-        let (start, end) = (range.start, range.end);
+
+    /// The characters of a range of bytes, without white space at both ends. A part of a character
+    /// counts as the character.
+    fn span(&self, range: &Range<usize>) -> Span {
         let blank = |byte: &&u8| byte.is_ascii_whitespace();
-        let bytes = &text.as_bytes()[start..end];
-        let start = start + bytes.iter().take_while(blank).count();
-        if start == end {
-            return Span { start: character[end], end: character[end] };
+        let bytes = &self.text.as_bytes()[range.clone()];
+        let start = range.start + bytes.iter().take_while(blank).count();
+        if start == range.end {
+            let end = self.of_byte[range.end];
+            return Span { start: end, end };
         }
-        let end = end - bytes.iter().rev().take_while(blank).count();
-        Span { start: character[start], end: character[end - 1] + 1 }
-    };
-    ranges.iter().map(span).collect()
+        let end = range.end - bytes.iter().rev().take_while(blank).count();
+        Span { start: self.of_byte[start], end: self.of_byte[end - 1] + 1 }
+    }
+
+    /// Whether each of these tokens begins inside a word or a character of the text.
+    fn go_on(&self, tokens: &[Range<usize>]) -> Vec<bool> {
+        let goes_on = |token: &Range<usize>| {
+            let is_cut = !self.text.is_char_boundary(token.start);
+            is_cut || is_inside_word(&self.all, self.of_byte[token.start])
+        };
+        tokens.iter().map(goes_on).collect()
+    }
 }
 
 impl TwiceRead {
@@ -183,9 +204,9 @@ mod tests {
     #[test]
     fn the_second_reading_repeats_the_first_after_a_line_break() {
         let tokenizer = trained();
-        let TwiceRead { ids, second, spans } = read("Tim Cook", &tokenizer);
+        let TwiceRead { ids, second, spans, goes_on } = read("Tim Cook", &tokenizer);
         let once = &ids[second..];
-        assert_eq!(once.len(), spans.len());
+        assert_eq!((once.len(), once.len()), (spans.len(), goes_on.len()));
         assert_eq!((ids[0], &ids[1..=once.len()]), (tokenizer.bos(), once));
         assert_eq!(tokenizer.decode(&ids[1..]).unwrap(), "Tim Cook\n Tim Cook");
     }
@@ -202,6 +223,25 @@ mod tests {
         }
         // A blank belongs to no token.
         assert_eq!(read.tokens_of(Span { start: 3, end: 4 }), None);
+    }
+
+    #[test]
+    fn tokens_go_on_with_a_word_or_a_character() {
+        let tokenizer = Tokenizer::train(["a"].into_iter(), 280).unwrap();
+        // One token for each byte, and the blanks.
+        let read = read("ab é, 東", &tokenizer);
+        let starts = read.goes_on.iter().filter(|goes_on| !**goes_on).count();
+        let words: Vec<Span> = (0..read.goes_on.len())
+            .filter(|&at| !read.goes_on[at])
+            .map(|at| {
+                let more = read.goes_on[at + 1..].iter().take_while(|goes_on| **goes_on).count();
+                read.span_of(at..at + 1 + more).unwrap_or(Span { start: 0, end: 0 })
+            })
+            .collect();
+        assert_eq!(words.len(), starts);
+        for (start, end) in [(0, 2), (3, 4), (4, 5), (6, 7)] {
+            assert!(words.contains(&Span { start, end }), "{start}..{end} in {words:?}");
+        }
     }
 
     #[test]

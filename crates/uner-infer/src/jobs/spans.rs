@@ -13,8 +13,8 @@ use crate::predict::Predictor;
 use crate::span_reader::SpanReader;
 use crate::spans::{Asked, Read};
 
-/// Bytes of text that are read together, or one document.
-const BYTES_AT_ONCE: usize = 1 << 16;
+/// About as many bytes of text have a token of a passage that is read twice.
+const BYTES_OF_A_TOKEN: usize = 2;
 
 impl Predictor<'_> {
     /// As [`Self::run_jobs`]. Chats are refused.
@@ -24,10 +24,12 @@ impl Predictor<'_> {
         jobs: &mut dyn Iterator<Item = Job>,
         finished: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
     ) -> Result<(), InferError> {
+        // One pass, so that nobody waits long for others.
+        let most = BYTES_OF_A_TOKEN * self.tokens_of_a_pass();
         let mut number = 0;
         loop {
             let (mut open, mut bytes) = (Vec::new(), 0);
-            while bytes < BYTES_AT_ONCE {
+            while bytes < most {
                 let Some(Job { input, cancelled }) = jobs.next() else { break };
                 match input {
                     JobInput::Document(request) => {

@@ -8,7 +8,6 @@ mod pass;
 mod tags;
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use indexmap::IndexSet;
 use rayon::prelude::*;
@@ -107,45 +106,46 @@ impl Predictor<'_> {
     }
 
     /// The entities of each type in passages that are read in one pass.
-    fn read_pass(
+    fn read_pass<'q>(
         &self,
-        passages: &[(&Asked, &TwiceRead)],
+        passages: &[(&Asked<'q>, &TwiceRead)],
         embeddings: &HashMap<String, Vec<f32>>,
     ) -> Result<Vec<Vec<Read>>, InferError> {
         let pass = Pass::new(passages.iter().map(|(_, read)| &*read.ids));
         let places = (0..).zip(passages);
-        let tokens: Vec<Range<usize>> =
-            places.map(|(place, (_, read))| pass.tokens(place, read.second)).collect();
-        let all: Vec<i32> = tokens.iter().cloned().flatten().map(|token| token as i32).collect();
-        if all.is_empty() {
+        let tokens = places.flat_map(|(place, (_, read))| pass.tokens(place, read.second));
+        let tokens: Vec<i32> = tokens.map(|token| token as i32).collect();
+        if tokens.is_empty() {
             let nothing = || Read { entities: Vec::new(), empty_probability: 1.0 };
             let of_passage = |asked: &Asked| asked.types.iter().map(|_| nothing()).collect();
             return Ok(passages.iter().map(|(asked, _)| of_passage(asked)).collect());
         }
-        let hidden = self.hidden(&pass).select(0, indices(&all, &self.device()));
-        let names: IndexSet<&str> =
+        let hidden = self.hidden(&pass).select(0, indices(&tokens, &self.device()));
+        let names: IndexSet<&'q str> =
             passages.iter().flat_map(|(asked, _)| asked.types.iter().copied()).collect();
-        let names: Vec<&str> = names.into_iter().collect();
-        let mut tags: HashMap<&str, Vec<f32>> = HashMap::new();
+        let names: Vec<&'q str> = names.into_iter().collect();
+        let mut found: Vec<HashMap<&'q str, Read>> = vec![HashMap::new(); passages.len()];
         for names in names.chunks(TYPES_AT_ONCE) {
             let types: Vec<&[f32]> = names.iter().map(|&name| &*embeddings[name]).collect();
-            tags.extend(names.iter().copied().zip(self.tag(hidden.clone(), &types)));
-        }
-        let mut start = 0;
-        let mut found = Vec::with_capacity(passages.len());
-        for ((asked, read), tokens) in passages.iter().zip(tokens) {
-            let end = start + 3 * tokens.len();
-            let of_type = |name: &&str| {
-                let tagged = tagged(&tags[name][start..end]);
-                if !tagged.empty_probability.is_finite() {
-                    return Err(InferError::not_finite(asked.text, name, found.len()));
+            let scores = self.tag(hidden.clone(), &types);
+            let scores: HashMap<&'q str, Vec<f32>> = names.iter().copied().zip(scores).collect();
+            let mut start = 0;
+            for (found, &(asked, read)) in found.iter_mut().zip(passages) {
+                let end = start + 3 * read.goes_on.len();
+                for &name in &asked.types {
+                    if let Some(scores) = scores.get(name) {
+                        let read = entities(&scores[start..end], read, asked.text, name)?;
+                        found.insert(name, read);
+                    }
                 }
-                Ok(entities(tagged, read, asked.text, name))
-            };
-            found.push(asked.types.iter().map(of_type).collect::<Result<_, _>>()?);
-            start = end;
+                start = end;
+            }
         }
-        Ok(found)
+        let mut of_passages = Vec::with_capacity(passages.len());
+        for (found, (asked, _)) in found.iter().zip(passages) {
+            of_passages.push(asked.types.iter().map(|name| found[name].clone()).collect());
+        }
+        Ok(of_passages)
     }
 
     /// The embedding of each type, by name.
@@ -237,13 +237,22 @@ impl Predictor<'_> {
     }
 }
 
-fn entities(tagged: Tagged, passage: &TwiceRead, text: &str, name: &str) -> Read {
+/// The entities of one type in a passage, from the scores of its tokens.
+fn entities(
+    scores: &[f32],
+    passage: &TwiceRead,
+    text: &str,
+    name: &str,
+) -> Result<Read, InferError> {
+    let Tagged { entities, empty_probability } = tagged(scores, &passage.goes_on);
+    if !empty_probability.is_finite() {
+        return Err(InferError::not_finite(text, name, 0));
+    }
     let entity = |(tokens, probability)| {
         let span = passage.span_of(tokens)?;
         let (text, entity_type) = (span.slice(text)?.to_owned(), name.to_owned());
         let entity = Entity { text, entity_type, span: Some(span) };
         Some(FoundEntity { entity, probability: Some(probability) })
     };
-    let entities = tagged.entities.into_iter().filter_map(entity).collect();
-    Read { entities, empty_probability: tagged.empty_probability }
+    Ok(Read { entities: entities.into_iter().filter_map(entity).collect(), empty_probability })
 }

@@ -66,7 +66,7 @@ pub(super) fn passes(
 
 impl Predictor<'_> {
     /// Tokens of a pass: enough to keep the device busy.
-    pub(super) fn tokens_of_a_pass(&self) -> usize {
+    pub(crate) fn tokens_of_a_pass(&self) -> usize {
         if self.device() == Device::flex() { 1024 } else { 16_384 }
     }
 

@@ -12,9 +12,9 @@ use crate::linear::Matrix;
 use crate::weights::lasting;
 
 /// Freezes a model, but for its span head, and adds a new adapter to the layers that its settings
-/// name. As in PEFT, `A` is drawn from U(-1/√in, 1/√in) (`kaiming_uniform` with `a = √5`) and `B` is
-/// 0, so at first the model's output is unchanged. Each layer draws from its own random stream, so
-/// its values do not depend on which other layers have an adapter.
+/// name. As in PEFT, `A` is drawn from U(-1/√in, 1/√in) (`kaiming_uniform` with `a = √5`) and `B`
+/// is 0, so at first the model's output is unchanged. Each layer draws from its own random stream,
+/// so its values do not depend on which other layers have an adapter.
 ///
 /// # Panics
 /// When the settings cannot be used ([`super::AdapterConfig::check`]), or the model already
