@@ -113,9 +113,11 @@ impl Export<'_> {
         if let Some(card) = self.card {
             fs_err::write(output.join(CARD), card)?;
         }
-        // A span head is not asked in words.
-        if let Some(template) = template_of(output)?.filter(|_| !reads) {
-            write_prompt_format(&template, output)?;
+        match template_of(output)? {
+            // A span head is not asked in words: the base's chat template does not fit.
+            _ if reads => write_chat_template(None, output)?,
+            Some(template) => write_prompt_format(&template, output)?,
+            None => {}
         }
         Ok(folder::write_sums(output)?)
     }
