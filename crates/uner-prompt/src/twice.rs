@@ -9,6 +9,7 @@
 //! In the second reading a causal model has seen the whole passage. Its tokens are tagged for each
 //! entity type, of which the last token's hidden state is the embedding.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use uner_data::{Span, is_inside_word};
@@ -35,6 +36,8 @@ pub struct TwiceRead {
 pub struct TwiceEncoder {
     /// The bytes that each token adds to a text, by id.
     bytes: Vec<Vec<u8>>,
+    /// The characters that tokens have. Some tokenizers drop all others.
+    known: HashSet<char>,
     /// The tokens between the two readings.
     between: Vec<u32>,
 }
@@ -46,7 +49,13 @@ impl TwiceEncoder {
     /// When the tokenizer fails.
     pub fn new(tokenizer: &Tokenizer) -> Result<Self, PromptError> {
         let between = tokenizer.encode_continuation("\n")?;
-        Ok(Self { bytes: tokenizer.added_bytes(), between })
+        Ok(Self::of(tokenizer.added_bytes(), between))
+    }
+
+    fn of(bytes: Vec<Vec<u8>>, between: Vec<u32>) -> Self {
+        let texts = bytes.iter().filter_map(|added| std::str::from_utf8(added).ok());
+        let known = texts.flat_map(str::chars).collect();
+        Self { bytes, known, between }
     }
 
     /// Encodes a passage.
@@ -77,9 +86,9 @@ impl TwiceEncoder {
         Ok([&[tokenizer.bos()], &tokenizer.encode_segment(name)?[..]].concat())
     }
 
-    /// The bytes of the text that each token stands for. White space may be missing from the
-    /// tokens, or begin a token where the text has none; unknown tokens stand for what lies between
-    /// their neighbours.
+    /// The bytes of the text that each token stands for. White space, and characters that no token
+    /// has, may be missing from the tokens; a token may begin with a blank that the text lacks.
+    /// Unknown tokens stand for what lies between their neighbours.
     fn align(&self, ids: &[u32], text: &str) -> Option<Vec<Range<usize>>> {
         let mut ranges: Vec<Range<usize>> = Vec::with_capacity(ids.len());
         let (mut end, mut num_unknown) = (0, 0);
@@ -90,24 +99,30 @@ impl TwiceEncoder {
                 ranges.push(end..end);
                 continue;
             }
-            let range = find(&text.as_bytes()[end..], added, num_unknown > 0)?;
+            let missing = self.missing(text.get(end..).unwrap_or_default());
+            let range = find(&text.as_bytes()[end..], added, missing, num_unknown > 0)?;
             cover(&mut ranges, num_unknown, end + range.start);
             num_unknown = 0;
             ranges.push(end + range.start..end + range.end);
             end += range.end;
         }
-        let rest = &text[end..];
+        let rest = text.get(end..)?;
         cover(&mut ranges, num_unknown, text.len());
-        (num_unknown > 0 || rest.trim().is_empty()).then_some(ranges)
+        (num_unknown > 0 || self.missing(rest) == rest.len()).then_some(ranges)
+    }
+
+    /// The number of bytes at the start of a text that may be missing from its tokens.
+    fn missing(&self, text: &str) -> usize {
+        let may_be = |one: &char| one.is_whitespace() || !self.known.contains(one);
+        text.chars().take_while(may_be).map(char::len_utf8).sum()
     }
 }
 
-/// The range of a token's bytes in the rest of a text: at its start, after white space, or, if
-/// unknown tokens come before it, anywhere.
-fn find(rest: &[u8], added: &[u8], after_unknown: bool) -> Option<Range<usize>> {
-    let blanks = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+/// The range of a token's bytes in the rest of a text: at its start, after the first `missing`
+/// bytes, or, if unknown tokens come before it, anywhere.
+fn find(rest: &[u8], added: &[u8], missing: usize, after_unknown: bool) -> Option<Range<usize>> {
     let without = added.strip_prefix(b" ").unwrap_or(added);
-    let candidates = [(0, added), (0, without), (blanks, added), (blanks, without)];
+    let candidates = [(0, added), (0, without), (missing, added), (missing, without)];
     let found = candidates.into_iter().find(|(start, bytes)| rest[*start..].starts_with(bytes));
     if let Some((start, bytes)) = found {
         return Some(start..start + bytes.len());
@@ -256,14 +271,13 @@ mod tests {
 
     #[test]
     fn unknown_tokens_stand_for_what_is_between_their_neighbours() {
-        let encoder = TwiceEncoder {
-            bytes: vec![b"".to_vec(), b" a".to_vec(), b"b".to_vec()],
-            between: Vec::new(),
-        };
+        let bytes = vec![b"".to_vec(), b" a".to_vec(), b"b".to_vec(), b"x".to_vec()];
+        let encoder = TwiceEncoder::of(bytes, Vec::new());
         assert_eq!(encoder.align(&[1, 0, 2], "a€b"), Some(vec![0..1, 1..4, 4..5]));
         assert_eq!(encoder.align(&[1, 0], "a€"), Some(vec![0..1, 1..4]));
         assert_eq!(encoder.align(&[1, 2], "a \n b"), Some(vec![0..1, 4..5]));
-        assert_eq!(encoder.align(&[1, 2], "axb"), None, "a tokenizer that drops characters");
+        assert_eq!(encoder.align(&[1, 2], "a€ éb€"), Some(vec![0..1, 7..8]), "dropped characters");
+        assert_eq!(encoder.align(&[1, 2], "axb"), None, "a token has this character");
         assert_eq!(encoder.align(&[1], "ab"), None);
     }
 
