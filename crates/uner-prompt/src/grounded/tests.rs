@@ -160,9 +160,15 @@ fn random_walk(grounding: &Grounding, pieces: &Pieces, choices: &[u32], length: 
         if grounding.is_complete(&state) && (is_ending || allowed.is_empty()) {
             return tokens;
         }
-        let closing =
-            allowed.iter().find(|token| matches!(pieces.bytes(**token), b"\"" | b"]" | b"\"]"));
-        let token = closing.filter(|_| is_ending).or(allowed.get(choice % allowed.len().max(1)));
+        // Without quotes or brackets, an answer ends after the first token that may end it.
+        let ends = |token: u32| {
+            let next = grounding.advance(&state, token);
+            next.is_some_and(|next| grounding.is_complete(&next))
+        };
+        let closes =
+            |token: &&u32| matches!(pieces.bytes(**token), b"\"" | b"]" | b"\"]") || ends(**token);
+        let closing = if is_ending { allowed.iter().find(closes) } else { None };
+        let token = closing.or(allowed.get(choice % allowed.len().max(1)));
         let token = *token.expect("an allowed token, since the answer may not end");
         state = grounding.advance(&state, token).expect("an allowed token");
         tokens.push(token);
