@@ -33,8 +33,8 @@ pub enum InferError {
     },
     /// A text or a type does not fit the window of a model that reads it with a span head.
     #[error(
-        "the model would read {tokens} tokens, but was made for {} (`{}`): split the text, which starts with `{start}`; \
-         it is read twice", .window.0, .window.1
+        "the text or type that starts with `{start}` has {tokens} tokens, texts being read twice, but the model was made for \
+         {} (`{}`); split or shorten it", .window.0, .window.1
     )]
     TooLongTwice {
         /// Length of what the model would read.

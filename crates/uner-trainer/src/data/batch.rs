@@ -99,7 +99,8 @@ impl Batch {
         self.document.iter().filter(|&&document| document != PADDING).count()
     }
 
-    /// Tokens that carry loss; of a token that is tagged, the sum over its types.
+    /// Tokens that carry loss: those with a label, and those that a span head tags, each counted
+    /// once for all its types.
     pub fn num_trained(&self) -> usize {
         let labelled = self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count();
         labelled + self.spans.as_ref().map_or(0, |spans| spans.tokens.len())
